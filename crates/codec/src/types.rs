@@ -1,0 +1,72 @@
+//! The small values that several Control Packets share: protocol version, QoS, Packet Identifier.
+
+use std::fmt;
+use std::num::NonZeroU16;
+
+/// A protocol level that Midge speaks. The bridge bit (0x80) is not part of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ProtocolVersion {
+    /// MQTT 3.1: Protocol Name `MQIsdp`, level 3.
+    V3_1,
+    /// MQTT 3.1.1: Protocol Name `MQTT`, level 4.
+    V3_1_1,
+    /// MQTT 5.0: Protocol Name `MQTT`, level 5.
+    V5,
+}
+
+/// Quality of Service: how often an Application Message may or must arrive.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+pub enum QoS {
+    /// QoS 0.
+    #[default]
+    AtMostOnce = 0,
+    /// QoS 1.
+    AtLeastOnce = 1,
+    /// QoS 2.
+    ExactlyOnce = 2,
+}
+
+/// A Packet Identifier: never 0 [MQTT-2.2.1-3].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PacketIdentifier(NonZeroU16);
+
+impl QoS {
+    /// The QoS of a two-bit field; 3 is none [MQTT-3.3.1-4].
+    pub fn from_bits(bits: u8) -> Option<Self> {
+        match bits {
+            0 => Some(Self::AtMostOnce),
+            1 => Some(Self::AtLeastOnce),
+            2 => Some(Self::ExactlyOnce),
+            _ => None,
+        }
+    }
+}
+
+impl PacketIdentifier {
+    /// The identifier of `value`, or `None` for 0.
+    pub fn new(value: u16) -> Option<Self> {
+        NonZeroU16::new(value).map(Self)
+    }
+
+    /// The number on the wire.
+    pub fn get(self) -> u16 {
+        self.0.get()
+    }
+}
+
+impl fmt::Display for PacketIdentifier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl fmt::Display for ProtocolVersion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::V3_1 => "3.1",
+            Self::V3_1_1 => "3.1.1",
+            Self::V5 => "5.0",
+        })
+    }
+}
