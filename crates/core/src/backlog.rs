@@ -1,0 +1,102 @@
+//! Large fan-outs that are worked off over several turns, so that no turn is long.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use crate::identity::ConnectionId;
+use crate::limits::Limits;
+use crate::message::Message;
+use crate::routing::Target;
+
+/// A publication and the receivers that it still has to reach.
+pub(crate) struct Routing {
+    pub(crate) message: Arc<Message>,
+    pub(crate) targets: Vec<Target>,
+    pub(crate) next: usize,
+}
+
+/// Routings in the order in which they were published, and the publishers that have to wait.
+pub(crate) struct Backlog {
+    routings: VecDeque<Routing>,
+    bytes: usize,
+    bytes_max: usize,
+    deliveries_left: usize,
+    deliveries_max: usize,
+    held_back: Vec<ConnectionId>,
+}
+
+impl Backlog {
+    pub(crate) fn new(limits: &Limits) -> Self {
+        let deliveries_max = limits.turn_deliveries_max.max(1) as usize;
+        Self {
+            routings: VecDeque::new(),
+            bytes: 0,
+            bytes_max: limits.backlog_bytes_max as usize,
+            deliveries_left: deliveries_max,
+            deliveries_max,
+            held_back: Vec::new(),
+        }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.routings.is_empty()
+    }
+
+    pub(crate) fn is_full(&self) -> bool {
+        self.bytes > self.bytes_max
+    }
+
+    /// Whether `count` deliveries may be made at once: none waits that they would overtake, and
+    /// this turn has room for them. Takes them off this turn's share.
+    #[inline]
+    pub(crate) fn admits(&mut self, count: usize) -> bool {
+        let admitted = self.routings.is_empty() && count <= self.deliveries_left;
+        if admitted {
+            self.deliveries_left -= count;
+        }
+        admitted
+    }
+
+    /// What is left of this turn's share.
+    pub(crate) fn deliveries_left(&mut self) -> &mut usize {
+        &mut self.deliveries_left
+    }
+
+    pub(crate) fn begin_turn(&mut self) {
+        self.deliveries_left = self.deliveries_max;
+    }
+
+    pub(crate) fn push(&mut self, message: Arc<Message>, targets: Vec<Target>) {
+        self.bytes += size(&message, &targets);
+        self.routings.push_back(Routing { message, targets, next: 0 });
+    }
+
+    /// Takes out the oldest; it is put back by [`Backlog::put_back`] or is done.
+    pub(crate) fn take(&mut self) -> Option<Routing> {
+        let routing = self.routings.pop_front()?;
+        self.bytes -= size(&routing.message, &routing.targets);
+        Some(routing)
+    }
+
+    pub(crate) fn put_back(&mut self, routing: Routing) {
+        self.bytes += size(&routing.message, &routing.targets);
+        self.routings.push_front(routing);
+    }
+
+    /// Notes a publisher that is not read until there is room again.
+    pub(crate) fn hold_back(&mut self, publisher: ConnectionId) {
+        self.held_back.push(publisher);
+    }
+
+    /// The publishers that can be read again.
+    pub(crate) fn take_released(&mut self) -> Vec<ConnectionId> {
+        if self.bytes * 2 > self.bytes_max {
+            return Vec::new();
+        }
+        std::mem::take(&mut self.held_back)
+    }
+}
+
+fn size(message: &Message, targets: &[Target]) -> usize {
+    message.size() + size_of_val(targets)
+}

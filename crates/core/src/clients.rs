@@ -1,0 +1,417 @@
+//! The Sessions and Network Connections of one worker, and the one way by which a message reaches
+//! a Session: [`Clients::deliver`], now if it can be sent now, from the queue later.
+
+use std::num::NonZeroU32;
+use std::sync::Arc;
+
+use hashbrown::HashTable;
+use midge_codec::UserProperties;
+use midge_codec::{Acknowledgement, Packet, PacketIdentifier, PacketType, QoS, ReasonCode};
+use slab::Slab;
+
+use crate::connection::Connection;
+use crate::counters::{Counters, DropReason};
+use crate::effects::{Effects, Event, LocalDelivery};
+use crate::gate::{DeliveryGate, Policy};
+use crate::hashing::hash_str;
+use crate::identity::{ConnectionId, Identity, SessionId, WorkerId};
+use crate::layouts::{Form, Layouts};
+use crate::limits::Limits;
+use crate::message::Publication;
+use crate::outgoing::{Delivery, Identifiers, Stage};
+use crate::output::BufferPool;
+use crate::session::Session;
+use crate::subscription_tree::{GroupId, SessionSlot};
+use crate::time::Timestamp;
+
+pub(crate) struct Clients {
+    pub(crate) worker: WorkerId,
+    pub(crate) sessions: Slab<Session>,
+    pub(crate) connections: Slab<Connection>,
+    pub(crate) by_client_id: HashTable<SessionSlot>,
+    pub(crate) layouts: Layouts,
+    pub(crate) pool: BufferPool,
+    pub(crate) counters: Counters,
+    pub(crate) limits: Arc<Limits>,
+    pub(crate) policy: Arc<dyn Policy>,
+    pub(crate) seed: u64,
+    pub(crate) tell_drops: bool,
+    pub(crate) drop_qos0: bool,
+    pub(crate) generation: u32,
+}
+
+/// How a subscription lets a Session have a publication.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Grant<'a> {
+    pub(crate) qos: QoS,
+    pub(crate) retain: bool,
+    pub(crate) identifiers: &'a [NonZeroU32],
+    pub(crate) group: Option<GroupId>,
+}
+
+impl Clients {
+    pub(crate) fn session_by_client_id(&self, client_id: &str) -> Option<SessionSlot> {
+        let is_it =
+            |&slot: &SessionSlot| *self.sessions[slot as usize].identity.client_id == *client_id;
+        self.by_client_id.find(hash_str(self.seed, client_id), is_it).copied()
+    }
+
+    pub(crate) fn insert_session(&mut self, identity: Arc<Identity>) -> SessionSlot {
+        self.generation = self.generation.wrapping_add(1);
+        let hash = hash_str(self.seed, &identity.client_id);
+        let session = Session::new(identity, self.generation, self.seed);
+        let slot = self.sessions.insert(session) as SessionSlot;
+        let (sessions, seed) = (&self.sessions, self.seed);
+        self.by_client_id.insert_unique(hash, slot, |&other| {
+            hash_str(seed, &sessions[other as usize].identity.client_id)
+        });
+        slot
+    }
+
+    pub(crate) fn remove_session(&mut self, slot: SessionSlot) -> Session {
+        let hash = hash_str(self.seed, &self.sessions[slot as usize].identity.client_id);
+        if let Ok(entry) = self.by_client_id.find_entry(hash, |&other| other == slot) {
+            entry.remove();
+        }
+        self.sessions.remove(slot as usize)
+    }
+
+    pub(crate) fn session(&mut self, slot: SessionSlot) -> &mut Session {
+        &mut self.sessions[slot as usize]
+    }
+
+    pub(crate) fn session_id(&self, slot: SessionSlot) -> SessionId {
+        let generation = self.sessions[slot as usize].generation;
+        SessionId { worker: self.worker, slot, generation }
+    }
+
+    /// The slot of a Session, if it still lives.
+    pub(crate) fn slot_of(&self, id: SessionId) -> Option<SessionSlot> {
+        let session = self.sessions.get(id.slot as usize)?;
+        (session.generation == id.generation).then_some(id.slot)
+    }
+
+    /// The connection, if it is still the one that `id` names.
+    pub(crate) fn connection(&mut self, id: ConnectionId) -> Option<&mut Connection> {
+        self.connections.get_mut(id.slot()).filter(|connection| connection.id == id)
+    }
+
+    /// Sends a Control Packet that is not a PUBLISH.
+    pub(crate) fn send(&mut self, to: ConnectionId, packet: &Packet<'_>, fx: &mut Effects) {
+        let Some(connection) = self.connections.get_mut(to.slot()) else {
+            return;
+        };
+        if connection.is_local || connection.is_closing() {
+            return;
+        }
+        let version = connection.version;
+        let too_large = packet.encoded_len(version) > connection.packet_bytes_max as usize;
+        if too_large && packet.packet_type() != PacketType::ConnAck {
+            // Only an overlong packet of ours can be that; its bare form has no strings.
+            return;
+        }
+        let encoded =
+            connection.output.append(&mut self.pool, |buffer| packet.encode(version, buffer));
+        debug_assert!(encoded.is_ok(), "packets of the broker's own making fit: {packet:?}");
+        self.counters.sent(packet.packet_type());
+        want_flush(connection, fx);
+    }
+
+    /// Sends one of the four acknowledgements. `explanation` becomes the Reason String if the
+    /// Client wants to be told [MQTT-3.1.2-29] and its packet size allows it [MQTT-3.4.2-2].
+    pub(crate) fn acknowledge(
+        &mut self,
+        to: ConnectionId,
+        kind: PacketType,
+        packet_id: PacketIdentifier,
+        reason_code: ReasonCode,
+        explanation: Option<&str>,
+        fx: &mut Effects,
+    ) {
+        let Some(connection) = self.connections.get(to.slot()) else {
+            return;
+        };
+        let wanted = connection.problem_information && explanation.is_some();
+        let fits = explanation.map_or(0, str::len) + 16 < connection.packet_bytes_max as usize;
+        let acknowledgement = Acknowledgement {
+            packet_id,
+            reason_code,
+            reason_string: explanation.filter(|_| wanted && fits),
+            user_properties: UserProperties::default(),
+        };
+        let packet = match kind {
+            PacketType::PubAck => Packet::PubAck(acknowledgement),
+            PacketType::PubRec => Packet::PubRec(acknowledgement),
+            PacketType::PubRel => Packet::PubRel(acknowledgement),
+            _ => Packet::PubComp(acknowledgement),
+        };
+        self.send(to, &packet, fx);
+    }
+
+    /// Delivers a publication of which nothing was written yet to one Session.
+    pub(crate) fn deliver_single(
+        &mut self,
+        slot: SessionSlot,
+        publication: &Publication<'_>,
+        grant: &Grant<'_>,
+        now: Timestamp,
+        fx: &mut Effects,
+    ) -> Result<(), DropReason> {
+        self.layouts.reset();
+        self.deliver(slot, publication, grant, now, fx)
+    }
+
+    /// Delivers a publication to one Session: at once, or into its queue. The caller has called
+    /// `layouts.reset()` before the first receiver of this publication.
+    #[inline]
+    pub(crate) fn deliver(
+        &mut self,
+        slot: SessionSlot,
+        publication: &Publication<'_>,
+        grant: &Grant<'_>,
+        now: Timestamp,
+        fx: &mut Effects,
+    ) -> Result<(), DropReason> {
+        let session = &mut self.sessions[slot as usize];
+        let qos = publication.attributes.qos.min(grant.qos);
+        if qos == QoS::AtMostOnce {
+            let id = session.connection.ok_or(DropReason::Offline)?;
+            let output = self.connections[id.slot()].output.pending();
+            if output > self.limits.output_bytes_max as usize {
+                return Err(DropReason::SlowConsumer);
+            }
+            if self.drop_qos0 {
+                return Err(DropReason::MemoryPressure);
+            }
+            return self.transmit(slot, id, publication, grant, None, now, fx);
+        }
+        if let Some(id) = session.connection {
+            let connection = &mut self.connections[id.slot()];
+            let window = connection.receive_maximum.min(self.limits.inflight_messages_max);
+            let has_room = connection.output.pending() <= self.limits.output_bytes_max as usize;
+            connection.waits_for_output |= !has_room;
+            if has_room && session.outgoing_mut(window).may_send_at_once() {
+                let delivery = delivery_of(publication, grant, qos);
+                return self.transmit(slot, id, publication, grant, Some(delivery), now, fx);
+            }
+        }
+        let window = self.limits.inflight_messages_max;
+        let delivery = delivery_of(publication, grant, qos);
+        session.outgoing_mut(window).enqueue(delivery, &self.limits)
+    }
+
+    /// Sends from the Session's queue what its window and its connection's output have room for.
+    pub(crate) fn pump(&mut self, slot: SessionSlot, now: Timestamp, fx: &mut Effects) {
+        while let Some(delivery) = self.next_from_queue(slot) {
+            let Some(id) = self.sessions[slot as usize].connection else {
+                return;
+            };
+            let message = Arc::clone(&delivery.message);
+            let publication = Publication::of(&message);
+            let identifiers = delivery.identifiers.clone();
+            let grant = Grant {
+                qos: delivery.qos,
+                retain: delivery.retain,
+                identifiers: identifiers.as_slice(),
+                group: delivery.group,
+            };
+            self.layouts.reset();
+            let sent = self.transmit(slot, id, &publication, &grant, Some(delivery), now, fx);
+            if let Err(reason) = sent {
+                self.note_drop(Some(slot), publication.topic, reason, fx);
+            }
+        }
+    }
+
+    /// Sends again what was under way when the last Network Connection ended, in its order
+    /// [MQTT-4.4.0-1] [MQTT-4.6.0-1].
+    pub(crate) fn retransmit(&mut self, slot: SessionSlot, now: Timestamp, fx: &mut Effects) {
+        let Some(id) = self.sessions[slot as usize].connection else {
+            return;
+        };
+        let Some(mut outgoing) = self.sessions[slot as usize].outgoing.take() else {
+            return;
+        };
+        let mut refused = Vec::new();
+        for entry in outgoing.in_flight() {
+            match &entry.delivery {
+                Some(delivery) => {
+                    let publication = Publication::of(&delivery.message);
+                    let grant = grant_of(delivery);
+                    let form = (entry.packet_id, true);
+                    self.layouts.reset();
+                    let sent = self.write(slot, id, &publication, &grant, Some(form), now, fx);
+                    if let Err(reason) = sent {
+                        self.note_drop(Some(slot), publication.topic, reason, fx);
+                        refused.push((entry.packet_id, entry.stage));
+                    }
+                }
+                None => self.acknowledge(
+                    id,
+                    PacketType::PubRel,
+                    entry.packet_id,
+                    ReasonCode::Success,
+                    None,
+                    fx,
+                ),
+            }
+        }
+        for (packet_id, stage) in refused {
+            outgoing.finish(packet_id, stage);
+        }
+        self.sessions[slot as usize].outgoing = Some(outgoing);
+    }
+
+    /// Counts a message that did not reach its receiver, and tells it if somebody listens.
+    pub(crate) fn note_drop(
+        &mut self,
+        receiver: Option<SessionSlot>,
+        topic: &str,
+        reason: DropReason,
+        fx: &mut Effects,
+    ) {
+        self.counters.drop_message(reason);
+        if self.tell_drops {
+            let receiver = receiver.map(|slot| Arc::clone(&self.sessions[slot as usize].identity));
+            fx.events.push(Event::Dropped { receiver, topic: topic.into(), reason });
+        }
+    }
+
+    /// Asks the driver to read a connection, or not to.
+    pub(crate) fn set_reading(&mut self, id: ConnectionId, reading: bool, fx: &mut Effects) {
+        if let Some(connection) = self.connection(id)
+            && connection.paused == reading
+        {
+            connection.paused = !reading;
+            fx.reading.push((id, reading));
+        }
+    }
+
+    fn next_from_queue(&mut self, slot: SessionSlot) -> Option<Delivery> {
+        let session = &mut self.sessions[slot as usize];
+        let connection = &mut self.connections[session.connection?.slot()];
+        let outgoing = session.outgoing.as_mut()?;
+        if connection.output.pending() > self.limits.output_bytes_max as usize {
+            connection.waits_for_output |= outgoing.queued().0 > 0;
+            return None;
+        }
+        outgoing.dequeue()
+    }
+
+    /// Sends a PUBLISH for the first time; with a delivery it is put under way until acknowledged.
+    #[inline]
+    #[allow(clippy::too_many_arguments)] // the innermost step of a fan-out
+    fn transmit(
+        &mut self,
+        slot: SessionSlot,
+        id: ConnectionId,
+        publication: &Publication<'_>,
+        grant: &Grant<'_>,
+        delivery: Option<Delivery>,
+        now: Timestamp,
+        fx: &mut Effects,
+    ) -> Result<(), DropReason> {
+        let is_local = self.connections[id.slot()].is_local;
+        let form = match delivery {
+            Some(delivery) if !is_local => {
+                let outgoing = self.sessions[slot as usize].outgoing.as_mut();
+                outgoing.map(|outgoing| (outgoing.begin(delivery), false))
+            }
+            _ => None,
+        };
+        let written = self.write(slot, id, publication, grant, form, now, fx);
+        if let (Err(_), Some((packet_id, _))) = (&written, form) {
+            self.abandon(slot, packet_id);
+        }
+        written
+    }
+
+    /// Takes back what could not be sent after all.
+    fn abandon(&mut self, slot: SessionSlot, packet_id: PacketIdentifier) {
+        if let Some(outgoing) = &mut self.sessions[slot as usize].outgoing {
+            for stage in [Stage::PubAck, Stage::PubRec] {
+                outgoing.finish(packet_id, stage);
+            }
+        }
+    }
+
+    /// Passes the delivery gate and writes the PUBLISH to the connection's output.
+    #[inline]
+    #[allow(clippy::too_many_arguments)] // the innermost step of a fan-out
+    fn write(
+        &mut self,
+        slot: SessionSlot,
+        id: ConnectionId,
+        publication: &Publication<'_>,
+        grant: &Grant<'_>,
+        under_way: Option<(PacketIdentifier, bool)>,
+        now: Timestamp,
+        fx: &mut Effects,
+    ) -> Result<(), DropReason> {
+        let session = &self.sessions[slot as usize];
+        let connection = &mut self.connections[id.slot()];
+        let gate = DeliveryGate(&*self.policy);
+        let passed = gate.pass(&session.identity, publication, now)?;
+        self.counters.messages_delivered += 1;
+        let qos = publication.attributes.qos.min(grant.qos);
+        if connection.is_local {
+            let (message, retain) = (publication.share(), grant.retain);
+            fx.local.push(LocalDelivery { connection: id, message, qos, retain });
+            return Ok(());
+        }
+        let mut form = Form {
+            version: connection.version,
+            dup: under_way.is_some_and(|(_, dup)| dup),
+            qos,
+            retain: grant.retain,
+            packet_id: under_way.map(|(packet_id, _)| packet_id),
+            identifiers: grant.identifiers,
+            alias: None,
+        };
+        if connection.packet_bytes_max != u32::MAX {
+            // [MQTT-3.1.2-24]; four bytes more if a topic alias is given out
+            let longest = form.encoded_len(&passed) + 4;
+            if longest - 4 > connection.packet_bytes_max as usize {
+                self.counters.messages_delivered -= 1;
+                return Err(DropReason::PacketTooLarge);
+            }
+            if longest <= connection.packet_bytes_max as usize {
+                form.alias = connection.alias(publication.topic);
+            }
+        } else {
+            form.alias = connection.alias(publication.topic);
+        }
+        self.layouts.write(&passed, &form, &mut connection.output, &mut self.pool);
+        self.counters.packets_sent[PacketType::Publish as usize] += 1;
+        want_flush(connection, fx);
+        Ok(())
+    }
+}
+
+/// Puts the connection on the list of those to be written to, once a turn.
+#[inline]
+pub(crate) fn want_flush(connection: &mut Connection, fx: &mut Effects) {
+    if !connection.flush_wanted {
+        connection.flush_wanted = true;
+        fx.flush.push(connection.id);
+    }
+}
+
+pub(crate) fn grant_of(delivery: &Delivery) -> Grant<'_> {
+    Grant {
+        qos: delivery.qos,
+        retain: delivery.retain,
+        identifiers: delivery.identifiers.as_slice(),
+        group: delivery.group,
+    }
+}
+
+fn delivery_of(publication: &Publication<'_>, grant: &Grant<'_>, qos: QoS) -> Delivery {
+    Delivery {
+        message: publication.share(),
+        qos,
+        retain: grant.retain,
+        identifiers: Identifiers::from(grant.identifiers),
+        group: grant.group,
+    }
+}

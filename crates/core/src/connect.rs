@@ -1,0 +1,546 @@
+//! From CONNECT to CONNACK: what a Client asks for, the question of who it is, and the Session it
+//! gets.
+
+use std::num::{NonZeroU16, NonZeroU32};
+use std::sync::Arc;
+
+use midge_codec::{
+    Auth, ConnAck, ConnAckProperties, Connect, DecodeError, Packet, ProtocolVersion, ReasonCode,
+    UserProperties, Will as WillFields,
+};
+
+use crate::connection::{PendingConnect, PendingWill, Phase};
+use crate::core::{Core, MemoryPressure};
+use crate::effects::{AuthAnswer, AuthRequest, DisconnectReason, Effects, EnhancedStep, Event};
+use crate::identity::{ConnectionId, Identity};
+use crate::message::{Attributes, Publication};
+use crate::session::{NEVER_EXPIRES, Will};
+use crate::subscription_tree::SessionSlot;
+use crate::time::Timestamp;
+use crate::timers::Timer;
+
+/// Why a CONNECT is refused.
+type Refusal = (ReasonCode, &'static str);
+
+impl Core {
+    /// A CONNECT on a new Network Connection: checks what needs no authentication, then asks the
+    /// driver who the Client is. Nothing of anybody's Session is touched before the answer.
+    pub(crate) fn handle_connect(
+        &mut self,
+        id: ConnectionId,
+        connect: &Connect<'_>,
+        now: Timestamp,
+        fx: &mut Effects,
+    ) {
+        let alias_limit = self.config.limits.outgoing_topic_alias_maximum;
+        if let Some(connection) = self.clients.connection(id) {
+            connection.learn(connect, alias_limit);
+        }
+        if let Err((reason_code, detail)) = self.check_connect(connect) {
+            return self.refuse_connect(id, connect.client_id, reason_code, detail, now, fx);
+        }
+        let pending = self.pending_connect(connect);
+        let request = AuthRequest {
+            connection: id,
+            listener: self.clients.connection(id).map_or(0, |connection| connection.listener),
+            version: connect.version,
+            client_id: pending.client_id.clone(),
+            user_name: pending.user_name.clone(),
+            password: connect.password.map(Into::into),
+            enhanced: connect.properties.authentication_method.map(|method| EnhancedStep {
+                method: method.into(),
+                data: connect.properties.authentication_data.map(Into::into),
+                reauthentication: false,
+            }),
+        };
+        if let Some(connection) = self.clients.connection(id) {
+            connection.phase = Phase::Authenticating(Box::new(pending));
+        }
+        self.clients.set_reading(id, false, fx);
+        fx.authenticate.push(request);
+    }
+
+    /// The driver has decided about an [`AuthRequest`]. Late answers, for connections that are
+    /// gone, are ignored.
+    pub fn handle_auth_answer(
+        &mut self,
+        id: ConnectionId,
+        answer: AuthAnswer,
+        now: Timestamp,
+        fx: &mut Effects,
+    ) {
+        let Some(connection) = self.clients.connection(id) else {
+            return;
+        };
+        match std::mem::replace(&mut connection.phase, Phase::AwaitingConnect) {
+            Phase::Authenticating(pending) => match answer {
+                AuthAnswer::Allow { user_name, data } => {
+                    self.establish(id, &pending, user_name, data.as_deref(), now, fx);
+                }
+                AuthAnswer::Refuse(reason_code) => {
+                    let detail = "authentication failed";
+                    self.refuse_connect(id, &pending.client_id, reason_code, detail, now, fx);
+                }
+                AuthAnswer::Continue(data) => {
+                    connection.phase = Phase::Authenticating(pending);
+                    self.send_auth(id, ReasonCode::ContinueAuthentication, data.as_deref(), fx);
+                    self.clients.set_reading(id, true, fx);
+                }
+            },
+            phase @ Phase::Connected { .. } => {
+                connection.phase = phase;
+                self.answer_reauthentication(id, answer, now, fx);
+            }
+            other => connection.phase = other,
+        }
+    }
+
+    /// AUTH while the CONNECT is being authenticated [MQTT-4.12.0-3].
+    pub(crate) fn handle_connect_auth(
+        &mut self,
+        id: ConnectionId,
+        auth: &Auth<'_>,
+        now: Timestamp,
+        fx: &mut Effects,
+    ) {
+        let Some(connection) = self.clients.connection(id) else {
+            return;
+        };
+        let method = connection.authentication_method.clone();
+        let (listener, version) = (connection.listener, connection.version);
+        let Phase::Authenticating(pending) = &connection.phase else {
+            return;
+        };
+        let (client_id, user_name) = (pending.client_id.clone(), pending.user_name.clone());
+        if auth.reason_code != ReasonCode::ContinueAuthentication
+            || auth.authentication_method != method.as_deref()
+        {
+            let detail = "AUTH with another method or without 0x18 [MQTT-4.12.0-3]";
+            return self.violation(id, detail, now, fx);
+        }
+        let enhanced = method.map(|method| EnhancedStep {
+            method,
+            data: auth.authentication_data.map(Into::into),
+            reauthentication: false,
+        });
+        self.clients.set_reading(id, false, fx);
+        fx.authenticate.push(AuthRequest {
+            connection: id,
+            listener,
+            version,
+            client_id,
+            user_name,
+            password: None,
+            enhanced,
+        });
+    }
+
+    /// AUTH of a connected Client: it authenticates anew (MQTT 5.0 section 4.12.1).
+    pub(crate) fn handle_auth(
+        &mut self,
+        id: ConnectionId,
+        session: SessionSlot,
+        auth: &Auth<'_>,
+        now: Timestamp,
+        fx: &mut Effects,
+    ) {
+        let identity = Arc::clone(&self.clients.session(session).identity);
+        let Some(connection) = self.clients.connection(id) else {
+            return;
+        };
+        let under_way = matches!(connection.phase, Phase::Connected { reauthenticating: true, .. });
+        let expected =
+            if under_way { ReasonCode::ContinueAuthentication } else { ReasonCode::ReAuthenticate };
+        let method = connection.authentication_method.clone();
+        let same_method = method.is_some() && auth.authentication_method == method.as_deref();
+        let (Some(method), true) = (method, same_method && auth.reason_code == expected) else {
+            let detail = "AUTH that continues no authentication of this connection [MQTT-4.12.1-1]";
+            return self.violation(id, detail, now, fx);
+        };
+        connection.phase = Phase::Connected { session, reauthenticating: true };
+        let data = auth.authentication_data.map(Into::into);
+        let request = AuthRequest {
+            connection: id,
+            listener: connection.listener,
+            version: connection.version,
+            client_id: identity.client_id.clone(),
+            user_name: identity.user_name.clone(),
+            password: None,
+            enhanced: Some(EnhancedStep { method, data, reauthentication: true }),
+        };
+        fx.authenticate.push(request);
+    }
+
+    fn answer_reauthentication(
+        &mut self,
+        id: ConnectionId,
+        answer: AuthAnswer,
+        now: Timestamp,
+        fx: &mut Effects,
+    ) {
+        match answer {
+            AuthAnswer::Continue(data) => {
+                self.send_auth(id, ReasonCode::ContinueAuthentication, data.as_deref(), fx);
+            }
+            AuthAnswer::Allow { data, .. } => {
+                if let Some(connection) = self.clients.connection(id)
+                    && let Phase::Connected { reauthenticating, .. } = &mut connection.phase
+                {
+                    *reauthenticating = false;
+                }
+                self.send_auth(id, ReasonCode::Success, data.as_deref(), fx);
+            }
+            AuthAnswer::Refuse(code) => {
+                // [MQTT-4.12.1-2]
+                let code = match code {
+                    ReasonCode::BadUserNameOrPassword => ReasonCode::NotAuthorized,
+                    code => code,
+                };
+                self.close(id, Some(code), &DisconnectReason::ByServer(code), now, fx);
+            }
+        }
+    }
+
+    fn send_auth(
+        &mut self,
+        id: ConnectionId,
+        reason_code: ReasonCode,
+        data: Option<&[u8]>,
+        fx: &mut Effects,
+    ) {
+        let method = self
+            .clients
+            .connection(id)
+            .and_then(|connection| connection.authentication_method.clone());
+        let packet = Auth {
+            reason_code,
+            authentication_method: method.as_deref(),
+            authentication_data: data,
+            reason_string: None,
+            user_properties: UserProperties::default(),
+        };
+        self.clients.send(id, &Packet::Auth(packet), fx);
+    }
+
+    /// A first packet that is no valid CONNECT. One whose protocol could be read is answered in
+    /// that protocol [MQTT-3.1.4-2] [MQTT-3.1.2-2]; anything else is no MQTT and gets nothing.
+    pub(crate) fn refuse_malformed_connect(
+        &mut self,
+        id: ConnectionId,
+        error: &DecodeError,
+        now: Timestamp,
+        fx: &mut Effects,
+    ) {
+        self.clients.counters.protocol_violations += 1;
+        let reason_code = error.rule.reason_code();
+        let detail = error.to_string();
+        let Some(version) = error.version else {
+            let reason = DisconnectReason::ProtocolViolation { reason_code, detail };
+            return self.close(id, None, &reason, now, fx);
+        };
+        if let Some(connection) = self.clients.connection(id) {
+            connection.version = version;
+        }
+        let unsupported = reason_code == ReasonCode::UnsupportedProtocolVersion;
+        let bad_identifier = reason_code == ReasonCode::ClientIdentifierNotValid;
+        if version == ProtocolVersion::V5 || unsupported || bad_identifier {
+            self.refuse_connect(id, "", reason_code, &detail, now, fx);
+        } else {
+            // 3.x has no return code for a malformed CONNECT: it is closed without CONNACK.
+            let reason = DisconnectReason::ProtocolViolation { reason_code, detail };
+            self.close(id, None, &reason, now, fx);
+        }
+    }
+
+    pub(crate) fn refuse_connect(
+        &mut self,
+        id: ConnectionId,
+        client_id: &str,
+        reason_code: ReasonCode,
+        detail: &str,
+        now: Timestamp,
+        fx: &mut Effects,
+    ) {
+        self.clients.counters.connects_refused += 1;
+        let explain =
+            self.clients.connection(id).is_some_and(|connection| connection.problem_information);
+        let properties = ConnAckProperties {
+            reason_string: Some(detail).filter(|text| explain && text.len() < 200),
+            ..ConnAckProperties::default()
+        };
+        // [MQTT-3.2.2-6]: no Session Present beside an error
+        let packet = ConnAck { session_present: false, reason_code, properties };
+        self.clients.send(id, &Packet::ConnAck(Box::new(packet)), fx);
+        fx.events.push(Event::Refused {
+            connection: id,
+            client_id: client_id.into(),
+            reason_code,
+            detail: detail.into(),
+        });
+        self.close(id, None, &DisconnectReason::ByServer(reason_code), now, fx);
+    }
+
+    fn check_connect(&self, connect: &Connect<'_>) -> Result<(), Refusal> {
+        let limits = &self.config.limits;
+        if self.draining {
+            return Err((ReasonCode::ServerUnavailable, "the broker is shutting down"));
+        }
+        if self.pressure >= MemoryPressure::High {
+            return Err((ReasonCode::ServerBusy, "the broker is short of memory"));
+        }
+        let client_id = connect.client_id;
+        if client_id.len() > usize::from(limits.client_identifier_bytes_max) {
+            return Err((
+                ReasonCode::ClientIdentifierNotValid,
+                "the Client Identifier is too long",
+            ));
+        }
+        if client_id.is_empty() && !connect.clean_start && connect.version != ProtocolVersion::V5 {
+            let detail = "an empty Client Identifier needs Clean Session [MQTT-3.1.3-8]";
+            return Err((ReasonCode::ClientIdentifierNotValid, detail));
+        }
+        let mut user_properties = connect.properties.user_properties.iter();
+        if user_properties.nth(usize::from(limits.user_properties_max)).is_some() {
+            return Err((ReasonCode::QuotaExceeded, "too many User Properties"));
+        }
+        match &connect.will {
+            Some(will) if !self.is_topic_within_limits(will.topic.as_str()) => {
+                Err((ReasonCode::TopicNameInvalid, "the Will Topic has too many levels"))
+            }
+            Some(will) if is_reserved_topic(will.topic.as_str()) => {
+                Err((ReasonCode::NotAuthorized, "the Will Topic is the broker's own"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn pending_connect(&mut self, connect: &Connect<'_>) -> PendingConnect {
+        let assigned = connect.client_id.is_empty();
+        let client_id = match assigned {
+            true => format!("midge-{:016x}", self.random.next()).into(), // [MQTT-3.1.3-6]
+            false => connect.client_id.into(),
+        };
+        let properties = &connect.properties;
+        let is_v5 = connect.version == ProtocolVersion::V5;
+        let asked = properties.session_expiry_interval.unwrap_or(0);
+        PendingConnect {
+            client_id,
+            assigned,
+            user_name: connect.user_name.map(Into::into),
+            clean_start: connect.clean_start,
+            keep_alive_seconds: connect.keep_alive_seconds,
+            session_expiry_interval: match (is_v5, connect.clean_start) {
+                (true, _) => asked,
+                (false, true) => 0,
+                (false, false) => NEVER_EXPIRES,
+            },
+            wants_response_information: properties.request_response_information == Some(true),
+            will: connect.will.as_ref().map(pending_will),
+        }
+    }
+
+    fn establish(
+        &mut self,
+        id: ConnectionId,
+        pending: &PendingConnect,
+        user_name: Option<Box<str>>,
+        data: Option<&[u8]>,
+        now: Timestamp,
+        fx: &mut Effects,
+    ) {
+        let identity = Arc::new(Identity { client_id: pending.client_id.clone(), user_name });
+        if let Err((reason_code, detail)) = self.check_identity(&identity, pending) {
+            return self.refuse_connect(id, &pending.client_id, reason_code, detail, now, fx);
+        }
+        let resumed = self.take_over(&identity, pending.clean_start, now, fx);
+        let session_present = resumed.is_some();
+        let slot = resumed.unwrap_or_else(|| self.clients.insert_session(identity));
+        let keep_alive = self.effective_keep_alive(pending.keep_alive_seconds);
+        let expiry_max = self.config.limits.session_expiry_seconds_max;
+        let inflight_max = self.config.limits.inflight_messages_max;
+        let Some(connection) = self.clients.connections.get_mut(id.slot()) else {
+            return;
+        };
+        connection.phase = Phase::Connected { session: slot, reauthenticating: false };
+        connection.silence_max_ms = u32::from(keep_alive) * 1500;
+        connection.last_packet_at = now;
+        let (version, window) = (connection.version, connection.receive_maximum.min(inflight_max));
+        let session = &mut self.clients.sessions[slot as usize];
+        session.connection = Some(id);
+        session.expiry_seconds = pending.session_expiry_interval.min(expiry_max);
+        session.will = None;
+        if let Some(outgoing) = &mut session.outgoing {
+            outgoing.set_window(window);
+        }
+        let publisher_session = self.clients.session_id(slot);
+        let session = &mut self.clients.sessions[slot as usize];
+        session.will = pending.will.as_ref().map(|will| {
+            let attributes = Attributes {
+                qos: will.qos,
+                retain: will.retain,
+                expires_at: None,
+                publisher_session: Some(publisher_session),
+            };
+            let (topic, identity) = (&*will.topic, &session.identity);
+            let publication =
+                Publication::new(topic, &will.properties, &will.payload, attributes, identity);
+            Box::new(Will {
+                message: publication.share(),
+                delay_seconds: will.delay_seconds,
+                expiry_seconds: will.expiry_seconds,
+            })
+        });
+        let client = Arc::clone(&session.identity);
+        self.send_connack(id, pending, session_present, keep_alive, data, fx);
+        fx.events.push(Event::Connected { connection: id, client, version, session_present });
+        self.begin_conversation(id, slot, keep_alive, now, fx);
+    }
+
+    /// What happens behind the CONNACK [MQTT-3.2.0-1].
+    fn begin_conversation(
+        &mut self,
+        id: ConnectionId,
+        slot: SessionSlot,
+        keep_alive: u16,
+        now: Timestamp,
+        fx: &mut Effects,
+    ) {
+        if keep_alive > 0 {
+            self.set_connection_timer(id, now + u64::from(keep_alive) * 1500);
+        } else if let Some(connection) = self.clients.connection(id)
+            && let Some(at) = connection.timer_at.take()
+        {
+            self.timers.cancel(at, Timer::Connection(id));
+        }
+        self.clients.set_reading(id, true, fx);
+        self.clients.retransmit(slot, now, fx);
+        self.clients.pump(slot, now, fx);
+        self.retained.wake();
+        self.tell_groups_online(slot, true, now, fx);
+        self.subscribe_automatically(id, slot, now, fx);
+    }
+
+    fn check_identity(
+        &self,
+        identity: &Arc<Identity>,
+        pending: &PendingConnect,
+    ) -> Result<(), Refusal> {
+        let existing = self.clients.session_by_client_id(&identity.client_id);
+        if let Some(slot) = existing {
+            let owner = &self.clients.sessions[slot as usize].identity;
+            if owner.user_name != identity.user_name {
+                let detail = "the Client Identifier belongs to a session of another user";
+                return Err((ReasonCode::ClientIdentifierNotValid, detail));
+            }
+        } else if self.clients.sessions.len() >= self.sessions_share() {
+            return Err((ReasonCode::QuotaExceeded, "there are too many sessions"));
+        }
+        match &pending.will {
+            Some(will) => {
+                let policy = &self.clients.policy;
+                let allowed = policy.may_publish(identity, &will.topic, will.qos, will.retain);
+                let refusal = (ReasonCode::NotAuthorized, "the Will Topic is not authorized");
+                if allowed { Ok(()) } else { Err(refusal) }
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Sessions that this worker may have, a little more than its share: clients are not spread
+    /// over the workers to the last one.
+    fn sessions_share(&self) -> usize {
+        let all = self.config.limits.sessions_max as usize;
+        if self.config.workers == 1 { all } else { all / self.config.workers * 5 / 4 + 1 }
+    }
+
+    /// Ends the connection that the Session may still have [MQTT-3.1.4-3], and gives the Session
+    /// if it is to be resumed [MQTT-3.1.2-4] [MQTT-3.1.2-5] [MQTT-3.1.2-6].
+    fn take_over(
+        &mut self,
+        identity: &Arc<Identity>,
+        clean_start: bool,
+        now: Timestamp,
+        fx: &mut Effects,
+    ) -> Option<SessionSlot> {
+        let slot = self.clients.session_by_client_id(&identity.client_id)?;
+        if let Some(old) = self.clients.session(slot).connection {
+            self.clients.counters.sessions_taken_over += 1;
+            let code = Some(ReasonCode::SessionTakenOver);
+            self.close(old, code, &DisconnectReason::TakenOver, now, fx);
+        }
+        let slot = self.clients.session_by_client_id(&identity.client_id)?;
+        if clean_start {
+            self.end_session(slot, now, fx);
+            return None;
+        }
+        self.cancel_session_timers(slot);
+        Some(slot)
+    }
+
+    /// The Keep Alive in seconds that holds: the Client's or, if that is too long, the broker's.
+    fn effective_keep_alive(&self, asked: u16) -> u16 {
+        match self.config.limits.keep_alive_seconds_max {
+            0 => asked,
+            maximum if asked == 0 => maximum,
+            maximum => asked.min(maximum),
+        }
+    }
+
+    fn send_connack(
+        &mut self,
+        id: ConnectionId,
+        pending: &PendingConnect,
+        session_present: bool,
+        keep_alive: u16,
+        data: Option<&[u8]>,
+        fx: &mut Effects,
+    ) {
+        let limits = Arc::clone(&self.config.limits);
+        let method = self
+            .clients
+            .connection(id)
+            .and_then(|connection| connection.authentication_method.clone());
+        let capped = pending.session_expiry_interval > limits.session_expiry_seconds_max;
+        let response = self.response_information(pending);
+        let properties = ConnAckProperties {
+            session_expiry_interval: capped.then_some(limits.session_expiry_seconds_max),
+            receive_maximum: NonZeroU16::new(limits.receive_maximum),
+            maximum_packet_size: NonZeroU32::new(limits.packet_bytes_max),
+            assigned_client_identifier: pending.assigned.then_some(&*pending.client_id),
+            topic_alias_maximum: Some(limits.topic_alias_maximum),
+            server_keep_alive: (keep_alive != pending.keep_alive_seconds).then_some(keep_alive),
+            response_information: response.as_deref(),
+            authentication_method: method.as_deref(),
+            authentication_data: data,
+            ..ConnAckProperties::default()
+        };
+        let packet = ConnAck { session_present, reason_code: ReasonCode::Success, properties };
+        self.clients.send(id, &Packet::ConnAck(Box::new(packet)), fx);
+    }
+
+    fn response_information(&self, pending: &PendingConnect) -> Option<String> {
+        let prefix = self.config.response_prefix.as_ref()?;
+        let usable = !pending.client_id.contains(['+', '#', '/']);
+        (pending.wants_response_information && usable)
+            .then(|| format!("{prefix}/{}", pending.client_id))
+    }
+}
+
+/// Topics in which only the broker itself publishes.
+pub(crate) fn is_reserved_topic(topic: &str) -> bool {
+    topic.starts_with("$SYS/") || topic.starts_with("$events/") || topic == "$SYS"
+}
+
+fn pending_will(will: &WillFields<'_>) -> PendingWill {
+    let mut properties = Vec::new();
+    will.properties.encode_forwarded(&mut properties);
+    PendingWill {
+        topic: will.topic.as_str().into(),
+        properties: properties.into(),
+        payload: will.payload.into(),
+        qos: will.qos,
+        retain: will.retain,
+        delay_seconds: will.delay_interval_seconds.unwrap_or(0),
+        expiry_seconds: will.properties.message_expiry_interval_seconds,
+    }
+}

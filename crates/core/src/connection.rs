@@ -1,0 +1,156 @@
+//! One Network Connection as the core sees it: how far its conversation has come, what its peer
+//! can take, and what waits to be written.
+
+use std::num::{NonZero, NonZeroU16};
+
+use hashbrown::HashMap;
+use midge_codec::{Connect, ProtocolVersion, QoS, TopicAliasUse};
+
+use crate::identity::ConnectionId;
+use crate::layouts::OutgoingAliases;
+use crate::output::Output;
+use crate::subscription_tree::SessionSlot;
+use crate::time::Timestamp;
+
+#[derive(Debug)]
+pub(crate) struct Connection {
+    pub(crate) id: ConnectionId,
+    pub(crate) phase: Phase,
+    pub(crate) version: ProtocolVersion,
+    /// Whether the effects of this turn already name this connection as one to be written to.
+    pub(crate) flush_wanted: bool,
+    /// Whether the driver was told not to read.
+    pub(crate) paused: bool,
+    /// Messages wait in the queue for room in the output.
+    pub(crate) waits_for_output: bool,
+    /// Request Problem Information, `true` unless the Client said no [MQTT-3.1.2-29].
+    pub(crate) problem_information: bool,
+    /// In-process subscriber instead of a socket.
+    pub(crate) is_local: bool,
+    /// The larger one of 1.5 times the Keep Alive; 0: none.
+    pub(crate) silence_max_ms: u32,
+    pub(crate) last_packet_at: Timestamp,
+    /// The moment of the timer that is set for this connection.
+    pub(crate) timer_at: Option<Timestamp>,
+    /// Largest packet in bytes that the peer accepts.
+    pub(crate) packet_bytes_max: u32,
+    /// QoS 1 and 2 messages that the peer lets be under way.
+    pub(crate) receive_maximum: u16,
+    pub(crate) listener: u16,
+    pub(crate) output: Output,
+    pub(crate) incoming_aliases: Option<Box<IncomingAliases>>,
+    pub(crate) outgoing_aliases: Option<Box<OutgoingAliases>>,
+    pub(crate) authentication_method: Option<Box<str>>,
+}
+
+/// How far the conversation has come.
+#[derive(Debug)]
+pub(crate) enum Phase {
+    /// Nothing but a CONNECT may come.
+    AwaitingConnect,
+    /// The CONNECT waits for the answer to its authentication.
+    Authenticating(Box<PendingConnect>),
+    /// A Session is attached; `reauthenticating` while a re-authentication is under way.
+    Connected { session: SessionSlot, reauthenticating: bool },
+    /// Only what is already in the output is still written.
+    Closing,
+}
+
+/// What a CONNECT asked for, kept while its authentication is decided.
+#[derive(Debug)]
+pub(crate) struct PendingConnect {
+    pub(crate) client_id: Box<str>,
+    pub(crate) assigned: bool,
+    pub(crate) user_name: Option<Box<str>>,
+    pub(crate) clean_start: bool,
+    pub(crate) keep_alive_seconds: u16,
+    pub(crate) session_expiry_interval: u32,
+    pub(crate) wants_response_information: bool,
+    pub(crate) will: Option<PendingWill>,
+}
+
+/// The Will Message of a CONNECT, owned.
+#[derive(Debug)]
+pub(crate) struct PendingWill {
+    pub(crate) topic: Box<str>,
+    pub(crate) properties: Box<[u8]>,
+    pub(crate) payload: Box<[u8]>,
+    pub(crate) qos: QoS,
+    pub(crate) retain: bool,
+    pub(crate) delay_seconds: u32,
+    pub(crate) expiry_seconds: Option<u32>,
+}
+
+/// Topic aliases that the Client has set on this connection [MQTT-3.3.2-7].
+#[derive(Debug, Default)]
+pub(crate) struct IncomingAliases {
+    topics: HashMap<NonZeroU16, Box<str>, foldhash::fast::FixedState>,
+}
+
+impl Connection {
+    pub(crate) fn new(id: ConnectionId, listener: u16, now: Timestamp) -> Self {
+        Self {
+            id,
+            phase: Phase::AwaitingConnect,
+            version: ProtocolVersion::V3_1_1,
+            flush_wanted: false,
+            paused: false,
+            waits_for_output: false,
+            problem_information: true,
+            is_local: false,
+            silence_max_ms: 0,
+            last_packet_at: now,
+            timer_at: None,
+            packet_bytes_max: u32::MAX,
+            receive_maximum: u16::MAX,
+            listener,
+            output: Output::default(),
+            incoming_aliases: None,
+            outgoing_aliases: None,
+            authentication_method: None,
+        }
+    }
+
+    pub(crate) fn session(&self) -> Option<SessionSlot> {
+        match self.phase {
+            Phase::Connected { session, .. } => Some(session),
+            _ => None,
+        }
+    }
+
+    /// How to name `topic` by a topic alias, if the Client allows it.
+    #[inline]
+    pub(crate) fn alias(&mut self, topic: &str) -> Option<TopicAliasUse> {
+        self.outgoing_aliases.as_mut()?.alias(topic)
+    }
+
+    pub(crate) fn is_v5(&self) -> bool {
+        self.version == ProtocolVersion::V5
+    }
+
+    pub(crate) fn is_closing(&self) -> bool {
+        matches!(self.phase, Phase::Closing)
+    }
+
+    /// Takes over what the Client told about itself.
+    pub(crate) fn learn(&mut self, connect: &Connect<'_>, outgoing_alias_limit: u16) {
+        let properties = &connect.properties;
+        self.version = connect.version;
+        self.problem_information = properties.request_problem_information.unwrap_or(true);
+        self.packet_bytes_max = properties.maximum_packet_size.map_or(u32::MAX, NonZero::get);
+        self.receive_maximum = properties.receive_maximum.map_or(u16::MAX, NonZero::get);
+        let aliases = properties.topic_alias_maximum.unwrap_or(0).min(outgoing_alias_limit);
+        self.outgoing_aliases = (aliases > 0).then(|| Box::new(OutgoingAliases::new(aliases)));
+        self.authentication_method = properties.authentication_method.map(Into::into);
+    }
+}
+
+impl IncomingAliases {
+    pub(crate) fn set(&mut self, alias: NonZeroU16, topic: &str) {
+        self.topics.insert(alias, topic.into());
+    }
+
+    pub(crate) fn get(&self, alias: NonZeroU16) -> Option<&str> {
+        self.topics.get(&alias).map(|topic| &**topic)
+    }
+}

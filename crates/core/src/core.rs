@@ -1,0 +1,520 @@
+//! One worker's brain: what it owns, and the doors by which things get in.
+//!
+//! Nothing here performs I/O or looks at a clock. Every door takes the time and adds to the
+//! effects; the same inputs give the same effects, bit for bit.
+
+use std::sync::Arc;
+
+use hashbrown::HashTable;
+use midge_codec::{DecodeError, Disconnect, Packet, PacketType, ReasonCode};
+use slab::Slab;
+
+use crate::backlog::Backlog;
+use crate::clients::Clients;
+use crate::connection::{Connection, Phase};
+use crate::counters::Counters;
+use crate::delayed::Delayed;
+use crate::effects::{DisconnectReason, Effects};
+use crate::exclusive::Exclusive;
+use crate::gate::Policy;
+use crate::identity::{ConnectionId, Identity, WorkerId};
+use crate::layouts::Layouts;
+use crate::limits::Limits;
+use crate::output::{BufferPool, Output};
+use crate::pending::Pending;
+use crate::random::Random;
+use crate::retained::Retained;
+use crate::rewrite::TopicRules;
+use crate::shared::{SharedGroups, SharedStrategy};
+use crate::subscription_tree::{MatchScratch, SubscriptionTree};
+use crate::time::Timestamp;
+use crate::timers::{Timer, Timers};
+
+/// What a worker is made with.
+#[derive(Clone)]
+pub struct CoreConfig {
+    /// Which worker of the node it is.
+    pub worker: WorkerId,
+    /// How many workers the node has.
+    pub workers: usize,
+    /// Seeds hash tables and random choices.
+    pub seed: u64,
+    /// All limits.
+    pub limits: Arc<Limits>,
+    /// Who may do what.
+    pub policy: Arc<dyn Policy>,
+    /// Topic rewriting and automatic subscriptions.
+    pub topics: Arc<TopicRules>,
+    /// How shared subscriptions choose a member.
+    pub shared_strategy: SharedStrategy,
+    /// Whether a shared subscription keeps messages itself while no member is connected.
+    pub shared_backlog: bool,
+    /// What Request Response Information is answered with: this, a `/` and the Client Identifier.
+    pub response_prefix: Option<Box<str>>,
+    /// Whether [`crate::Event::Dropped`] is told.
+    pub tell_drops: bool,
+}
+
+/// How short of memory the process is; see the limit `memory_bytes_max`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum MemoryPressure {
+    /// There is enough.
+    #[default]
+    None,
+    /// New connections are refused.
+    High,
+    /// QoS 0 is dropped as well, and publishers are not read.
+    Severe,
+    /// The Clients with the largest queues are disconnected as well.
+    Critical,
+}
+
+/// The brain of one worker.
+pub struct Core {
+    pub(crate) config: CoreConfig,
+    pub(crate) clients: Clients,
+    pub(crate) tree: SubscriptionTree,
+    pub(crate) scratch: MatchScratch,
+    pub(crate) match_stamp: u64,
+    pub(crate) retained: Retained,
+    pub(crate) groups: SharedGroups,
+    pub(crate) exclusive: Exclusive,
+    pub(crate) pending: Pending,
+    pub(crate) timers: Timers,
+    pub(crate) delayed: Delayed,
+    pub(crate) backlog: Backlog,
+    pub(crate) random: Random,
+    pub(crate) properties: Vec<u8>,
+    pub(crate) broker: Arc<Identity>,
+    pub(crate) pressure: MemoryPressure,
+    pub(crate) draining: bool,
+}
+
+impl Core {
+    /// A worker without Clients.
+    pub fn new(config: CoreConfig) -> Self {
+        let limits = Arc::clone(&config.limits);
+        let clients = Clients {
+            worker: config.worker,
+            sessions: Slab::new(),
+            connections: Slab::new(),
+            by_client_id: HashTable::new(),
+            layouts: Layouts::default(),
+            pool: BufferPool::default(),
+            counters: Counters::default(),
+            limits: Arc::clone(&limits),
+            policy: Arc::clone(&config.policy),
+            seed: config.seed,
+            tell_drops: config.tell_drops,
+            drop_qos0: false,
+            generation: 0,
+        };
+        let broker = Arc::new(Identity { client_id: "$broker".into(), user_name: None });
+        Self {
+            clients,
+            tree: SubscriptionTree::new(config.seed),
+            scratch: MatchScratch::default(),
+            match_stamp: 0,
+            retained: Retained::new(config.seed, config.workers, &limits),
+            groups: SharedGroups::new(config.worker),
+            exclusive: Exclusive::default(),
+            pending: Pending::default(),
+            timers: Timers::default(),
+            delayed: Delayed::default(),
+            backlog: Backlog::new(&limits),
+            random: Random::new(config.seed ^ (config.worker.index() as u64) << 32),
+            properties: Vec::new(),
+            broker,
+            pressure: MemoryPressure::None,
+            draining: false,
+            config,
+        }
+    }
+
+    /// A peer has opened a Network Connection by way of a listener.
+    pub fn open_connection(&mut self, listener: u16, now: Timestamp) -> ConnectionId {
+        let id = self.insert_connection(listener, now);
+        let deadline = now + u64::from(self.config.limits.connect_deadline_ms);
+        self.set_connection_timer(id, deadline);
+        id
+    }
+
+    /// One Control Packet has come by a connection. Packets of a connection that is closing, or
+    /// that does not exist any more, are ignored.
+    pub fn handle_packet(
+        &mut self,
+        id: ConnectionId,
+        packet: &Packet<'_>,
+        now: Timestamp,
+        fx: &mut Effects,
+    ) {
+        let Some(connection) = self.clients.connection(id) else {
+            return;
+        };
+        connection.last_packet_at = now;
+        let phase = match connection.phase {
+            Phase::AwaitingConnect => None,
+            Phase::Connected { session, .. } => Some(session),
+            Phase::Authenticating(_) => return self.handle_early_packet(id, packet, now, fx),
+            Phase::Closing => return,
+        };
+        self.clients.counters.received(packet.packet_type());
+        match (phase, packet) {
+            (None, Packet::Connect(connect)) => self.handle_connect(id, connect, now, fx),
+            (None, _) => {
+                self.violation(id, "the first packet has to be CONNECT [MQTT-3.1.0-1]", now, fx)
+            }
+            (Some(session), Packet::Publish(publish)) => {
+                self.handle_publish(id, session, publish, now, fx);
+            }
+            (Some(session), packet) => self.handle_session_packet(id, session, packet, now, fx),
+        }
+    }
+
+    fn handle_session_packet(
+        &mut self,
+        id: ConnectionId,
+        session: u32,
+        packet: &Packet<'_>,
+        now: Timestamp,
+        fx: &mut Effects,
+    ) {
+        match packet {
+            Packet::PubAck(ack) => self.handle_puback(session, ack, now, fx),
+            Packet::PubRec(ack) => self.handle_pubrec(id, session, ack, now, fx),
+            Packet::PubRel(ack) => self.handle_pubrel(id, session, ack, fx),
+            Packet::PubComp(ack) => self.handle_pubcomp(session, ack, now, fx),
+            Packet::Subscribe(subscribe) => self.handle_subscribe(id, session, subscribe, now, fx),
+            Packet::Unsubscribe(packet) => self.handle_unsubscribe(id, session, packet, fx),
+            Packet::PingReq => self.clients.send(id, &Packet::PingResp, fx), // [MQTT-3.12.4-1]
+            Packet::Disconnect(disconnect) => self.handle_disconnect(id, disconnect, now, fx),
+            Packet::Auth(auth) => self.handle_auth(id, session, auth, now, fx),
+            Packet::Connect(_) => {
+                self.violation(id, "a second CONNECT [MQTT-3.1.0-2]", now, fx);
+            }
+            other => {
+                let detail = format!("{} is sent by Servers only", other.packet_type().name());
+                self.violation(id, &detail, now, fx);
+            }
+        }
+    }
+
+    /// What came by a connection was no valid Control Packet.
+    pub fn handle_malformed(
+        &mut self,
+        id: ConnectionId,
+        error: &DecodeError,
+        now: Timestamp,
+        fx: &mut Effects,
+    ) {
+        let Some(connection) = self.clients.connection(id) else {
+            return;
+        };
+        match connection.phase {
+            Phase::Closing => (),
+            Phase::AwaitingConnect => self.refuse_malformed_connect(id, error, now, fx),
+            _ => self.violate(id, error.rule.reason_code(), error.to_string(), now, fx),
+        }
+    }
+
+    /// The Network Connection is gone: the peer closed it, it broke, or the driver closed it as
+    /// the effects had asked.
+    pub fn handle_closed(&mut self, id: ConnectionId, now: Timestamp, fx: &mut Effects) {
+        if self.clients.connection(id).is_none() {
+            return;
+        }
+        self.detach(id, &DisconnectReason::ConnectionLost, now, fx);
+        let mut connection = self.clients.connections.remove(id.slot());
+        connection.output.clear(&mut self.clients.pool);
+        if let Some(at) = connection.timer_at {
+            self.timers.cancel(at, Timer::Connection(id));
+        }
+        self.clients.counters.connections_closed += 1;
+    }
+
+    /// What waits to be written to a connection; `None` if it is gone.
+    pub fn output(&mut self, id: ConnectionId) -> Option<&Output> {
+        self.clients.connection(id).map(|connection| &connection.output)
+    }
+
+    /// The driver has written `count` bytes of a connection's output.
+    pub fn handle_written(
+        &mut self,
+        id: ConnectionId,
+        count: usize,
+        now: Timestamp,
+        fx: &mut Effects,
+    ) {
+        let (slot, wakes) = {
+            let Some(connection) = self.clients.connections.get_mut(id.slot()) else {
+                return;
+            };
+            connection.output.advance(count, &mut self.clients.pool);
+            let half = self.config.limits.output_bytes_max as usize / 2;
+            let wakes = connection.waits_for_output && connection.output.pending() <= half;
+            connection.waits_for_output &= !wakes;
+            (connection.session(), wakes)
+        };
+        if let (Some(slot), true) = (slot, wakes) {
+            self.clients.pump(slot, now, fx);
+            self.retained.wake();
+        }
+    }
+
+    /// The driver takes the list of connections to be written to; from now on they are put on the
+    /// next one.
+    pub fn begin_flush(&mut self, flush: &[ConnectionId]) {
+        for id in flush {
+            if let Some(connection) = self.clients.connections.get_mut(id.slot()) {
+                connection.flush_wanted = false;
+            }
+        }
+    }
+
+    /// When [`Core::handle_timers`] has to be called next.
+    pub fn next_deadline(&self) -> Option<Timestamp> {
+        self.timers.next_deadline()
+    }
+
+    /// Does what is due.
+    pub fn handle_timers(&mut self, now: Timestamp, fx: &mut Effects) {
+        while let Some(timer) = self.timers.pop_due(now) {
+            match timer {
+                Timer::Connection(id) => self.handle_connection_timer(id, now, fx),
+                Timer::SessionExpiry(slot, generation) => {
+                    self.handle_session_expiry(slot, generation, now, fx);
+                }
+                Timer::WillDelay(slot, generation) => {
+                    self.handle_will_delay(slot, generation, now, fx);
+                }
+                Timer::Delayed(number) => self.publish_delayed(number, now, fx),
+                Timer::RetainedExpiry(number) => self.retained.expire(number, now),
+            }
+        }
+    }
+
+    /// Whether there is put-off work: the driver shall not wait before its next turn.
+    pub fn has_backlog(&self) -> bool {
+        !self.backlog.is_empty() || self.retained.has_work()
+    }
+
+    /// Does a bounded part of the work that was put off. Called once a turn, after the events.
+    pub fn run_backlog(&mut self, now: Timestamp, fx: &mut Effects) {
+        self.run_routings(now, fx);
+        self.run_retained(now, fx);
+        self.close_fence(fx);
+        self.backlog.begin_turn();
+    }
+
+    /// The counters of this worker.
+    pub fn counters(&self) -> &Counters {
+        &self.clients.counters
+    }
+
+    /// The driver adds what it read from sockets.
+    pub fn count_bytes_received(&mut self, bytes: u64) {
+        self.clients.counters.bytes_received += bytes;
+    }
+
+    pub(crate) fn insert_connection(&mut self, listener: u16, now: Timestamp) -> ConnectionId {
+        self.clients.generation = self.clients.generation.wrapping_add(1);
+        let generation = self.clients.generation;
+        let entry = self.clients.connections.vacant_entry();
+        let id = ConnectionId { slot: entry.key() as u32, generation };
+        entry.insert(Connection::new(id, listener, now));
+        self.clients.counters.connections_opened += 1;
+        id
+    }
+
+    pub(crate) fn set_connection_timer(&mut self, id: ConnectionId, at: Timestamp) {
+        if let Some(connection) = self.clients.connection(id) {
+            if let Some(previous) = connection.timer_at.replace(at) {
+                self.timers.cancel(previous, Timer::Connection(id));
+            }
+            self.timers.set(at, Timer::Connection(id));
+        }
+    }
+
+    /// The CONNECT deadline or the Keep Alive may have passed.
+    fn handle_connection_timer(&mut self, id: ConnectionId, now: Timestamp, fx: &mut Effects) {
+        let Some(connection) = self.clients.connection(id) else {
+            return;
+        };
+        connection.timer_at = None;
+        match connection.phase {
+            Phase::AwaitingConnect | Phase::Authenticating(_) => {
+                self.clients.counters.connect_timeouts += 1;
+                self.close(id, None, &DisconnectReason::ConnectTimeout, now, fx);
+            }
+            Phase::Connected { .. } => {
+                let deadline = connection.last_packet_at + u64::from(connection.silence_max_ms);
+                if deadline > now {
+                    return self.set_connection_timer(id, deadline);
+                }
+                // [MQTT-3.1.2-22]
+                self.clients.counters.keep_alive_timeouts += 1;
+                let code = Some(ReasonCode::KeepAliveTimeout);
+                self.close(id, code, &DisconnectReason::KeepAliveTimeout, now, fx);
+            }
+            Phase::Closing => (),
+        }
+    }
+
+    /// A protocol error: 0x82 and the end of the Network Connection [MQTT-4.13.1-1].
+    pub(crate) fn violation(
+        &mut self,
+        id: ConnectionId,
+        detail: &str,
+        now: Timestamp,
+        fx: &mut Effects,
+    ) {
+        self.violate(id, ReasonCode::ProtocolError, detail.to_string(), now, fx);
+    }
+
+    /// Ends a Network Connection whose peer broke a rule.
+    pub(crate) fn violate(
+        &mut self,
+        id: ConnectionId,
+        reason_code: ReasonCode,
+        detail: String,
+        now: Timestamp,
+        fx: &mut Effects,
+    ) {
+        self.clients.counters.protocol_violations += 1;
+        let reason = DisconnectReason::ProtocolViolation { reason_code, detail };
+        self.close(id, Some(reason_code), &reason, now, fx);
+    }
+
+    /// Ends a Network Connection from this side: the Client is told why if its protocol has a way
+    /// (a DISCONNECT of MQTT 5, after CONNACK), the Session lives on or ends as it is due.
+    pub(crate) fn close(
+        &mut self,
+        id: ConnectionId,
+        reason_code: Option<ReasonCode>,
+        reason: &DisconnectReason,
+        now: Timestamp,
+        fx: &mut Effects,
+    ) {
+        let Some(connection) = self.clients.connection(id) else {
+            return;
+        };
+        if connection.is_closing() {
+            return;
+        }
+        let told = connection.is_v5() && connection.session().is_some();
+        let explain = connection.problem_information && connection.packet_bytes_max > 512;
+        if let (Some(reason_code), true) = (reason_code, told) {
+            let text = match reason {
+                DisconnectReason::ProtocolViolation { detail, .. } if explain => {
+                    Some(detail.chars().take(200).collect::<String>())
+                }
+                _ => None,
+            };
+            let packet = Disconnect {
+                reason_code,
+                session_expiry_interval: None,
+                reason_string: text.as_deref(),
+                user_properties: Default::default(),
+                server_reference: None,
+            };
+            self.clients.send(id, &Packet::Disconnect(packet), fx); // [MQTT-3.14.0-1]
+        }
+        self.detach(id, reason, now, fx);
+        fx.close.push(id);
+    }
+
+    /// How many sessions (connected or not), connections and subscriptions there are.
+    pub fn usage(&self) -> Usage {
+        let (retained_messages, retained_bytes) = self.retained.usage();
+        Usage {
+            connections: self.clients.connections.len(),
+            sessions: self.clients.sessions.len(),
+            subscriptions: self.tree.len(),
+            retained_messages,
+            retained_bytes,
+            delayed_messages: self.delayed.len(),
+        }
+    }
+
+    /// Sets how short of memory the process is.
+    pub fn set_memory_pressure(
+        &mut self,
+        pressure: MemoryPressure,
+        now: Timestamp,
+        fx: &mut Effects,
+    ) {
+        self.pressure = pressure;
+        self.clients.drop_qos0 = pressure >= MemoryPressure::Severe;
+        if pressure == MemoryPressure::Critical {
+            self.shed_worst_offender(now, fx);
+        }
+    }
+
+    /// Whether publishers shall not be read for now.
+    pub fn is_congested(&self) -> bool {
+        self.backlog.is_full() || self.pressure >= MemoryPressure::Severe
+    }
+
+    /// Ends the Session of the Client for which most bytes are kept.
+    fn shed_worst_offender(&mut self, now: Timestamp, fx: &mut Effects) {
+        let sessions = self.clients.sessions.iter();
+        let worst = sessions.max_by_key(|(_, session)| self.kept_bytes(session));
+        let Some((slot, session)) = worst.filter(|(_, session)| self.kept_bytes(session) > 0)
+        else {
+            return;
+        };
+        self.clients.counters.limits_exceeded += 1;
+        if let Some(id) = session.connection {
+            let code = ReasonCode::QuotaExceeded;
+            self.close(id, Some(code), &DisconnectReason::ByServer(code), now, fx);
+        }
+        if self.clients.sessions.contains(slot) {
+            self.end_session(slot as u32, now, fx);
+        }
+    }
+
+    fn kept_bytes(&self, session: &crate::session::Session) -> usize {
+        let queued = session.outgoing.as_ref().map_or(0, |outgoing| outgoing.queued().1);
+        let connection = session.connection.map(|id| &self.clients.connections[id.slot()]);
+        queued + connection.map_or(0, |connection| connection.output.pending())
+    }
+
+    /// A packet before the answer to its CONNECT: allowed by the specification, so the driver was
+    /// told not to read on; only what was decoded before that can come here.
+    fn handle_early_packet(
+        &mut self,
+        id: ConnectionId,
+        packet: &Packet<'_>,
+        now: Timestamp,
+        fx: &mut Effects,
+    ) {
+        match packet {
+            Packet::Auth(auth) => self.handle_connect_auth(id, auth, now, fx),
+            Packet::Disconnect(_) => {
+                let reason = DisconnectReason::ByClient(ReasonCode::Success);
+                self.close(id, None, &reason, now, fx);
+            }
+            other if other.packet_type() == PacketType::Connect => {
+                self.violation(id, "a second CONNECT [MQTT-3.1.0-2]", now, fx);
+            }
+            _ => self.violation(id, "a packet between CONNECT and CONNACK", now, fx),
+        }
+    }
+}
+
+/// How much of everything a worker holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Network Connections, with those that have not sent a CONNECT yet.
+    pub connections: usize,
+    /// Sessions, connected or not.
+    pub sessions: usize,
+    /// Subscriptions of these Sessions.
+    pub subscriptions: usize,
+    /// Retained messages of the topics this worker is home to.
+    pub retained_messages: u64,
+    /// Their bytes.
+    pub retained_bytes: u64,
+    /// Messages that wait for their time.
+    pub delayed_messages: usize,
+}

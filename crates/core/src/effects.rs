@@ -1,0 +1,234 @@
+//! What comes out of the core: everything that the driver has to do after it handed something in.
+
+use std::fmt;
+use std::sync::Arc;
+
+use midge_codec::{ProtocolVersion, QoS, ReasonCode};
+
+use crate::counters::DropReason;
+use crate::identity::{ConnectionId, Identity, WorkerId};
+use crate::message::Message;
+use crate::peer::PeerMessage;
+
+/// Effects gather over a turn; the driver carries them out at its end and clears them.
+#[derive(Debug, Default)]
+pub struct Effects {
+    /// Connections with something to write; each at most once a turn.
+    pub flush: Vec<ConnectionId>,
+    /// Connections to be closed once what they have to be sent was offered to the socket. The
+    /// driver answers with `Core::handle_closed`.
+    pub close: Vec<ConnectionId>,
+    /// Connections that the driver shall stop (`false`) or go on (`true`) to read and decode.
+    pub reading: Vec<(ConnectionId, bool)>,
+    /// CONNECT packets that wait for a decision.
+    pub authenticate: Vec<AuthRequest>,
+    /// Messages for the other workers of this node, by their index, in order.
+    pub to_workers: Vec<Vec<PeerMessage>>,
+    /// Messages for subscribers inside the process.
+    pub local: Vec<LocalDelivery>,
+    /// Subscriptions of subscribers inside the process that are in effect now, with their Reason
+    /// Codes.
+    pub local_subscribed: Vec<(ConnectionId, Vec<ReasonCode>)>,
+    /// What happened, for logs and hooks.
+    pub events: Vec<Event>,
+}
+
+/// A CONNECT (or AUTH) whose Client has to be authenticated.
+#[derive(Clone)]
+pub struct AuthRequest {
+    /// Whom the answer is for.
+    pub connection: ConnectionId,
+    /// The listener it came by.
+    pub listener: u16,
+    /// The protocol it speaks.
+    pub version: ProtocolVersion,
+    /// The Client Identifier, assigned already if it was empty.
+    pub client_id: Box<str>,
+    /// The User Name.
+    pub user_name: Option<Box<str>>,
+    /// The Password.
+    pub password: Option<Box<[u8]>>,
+    /// Enhanced authentication: its method and the data of this step.
+    pub enhanced: Option<EnhancedStep>,
+}
+
+/// One step of an enhanced authentication (MQTT 5.0 section 4.12).
+#[derive(Clone)]
+pub struct EnhancedStep {
+    /// The Authentication Method.
+    pub method: Box<str>,
+    /// The Authentication Data of this packet.
+    pub data: Option<Box<[u8]>>,
+    /// Whether the Client is connected already and authenticates anew.
+    pub reauthentication: bool,
+}
+
+/// The decision about an [`AuthRequest`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AuthAnswer {
+    /// Let in, as this user.
+    Allow {
+        /// The user name for authorization; usually the one that was asked for.
+        user_name: Option<Box<str>>,
+        /// Authentication Data for the CONNACK or AUTH of an enhanced authentication.
+        data: Option<Box<[u8]>>,
+    },
+    /// Refused with this Reason Code.
+    Refuse(ReasonCode),
+    /// Enhanced authentication goes on with this data.
+    Continue(Option<Box<[u8]>>),
+}
+
+/// A message for a subscriber inside the process.
+#[derive(Clone, Debug)]
+pub struct LocalDelivery {
+    /// The subscriber, as `Core::open_local` named it.
+    pub connection: ConnectionId,
+    /// The message.
+    pub message: Arc<Message>,
+    /// The QoS it was delivered with.
+    pub qos: QoS,
+    /// Whether it was retained before the subscription was made.
+    pub retain: bool,
+}
+
+/// Why a Network Connection ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DisconnectReason {
+    /// The Client sent a DISCONNECT with this Reason Code.
+    ByClient(ReasonCode),
+    /// The peer closed the Network Connection, or it broke.
+    ConnectionLost,
+    /// The peer broke a rule of the protocol; `detail` names it.
+    ProtocolViolation {
+        /// As sent to MQTT 5 Clients.
+        reason_code: ReasonCode,
+        /// The rule, in words, with its statement where it has one.
+        detail: String,
+    },
+    /// The Keep Alive ran out.
+    KeepAliveTimeout,
+    /// No CONNECT came in time.
+    ConnectTimeout,
+    /// Another Network Connection took the Session over.
+    TakenOver,
+    /// The broker ended it, with this Reason Code.
+    ByServer(ReasonCode),
+}
+
+/// Something that logs and hooks want to know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// A Client is connected.
+    Connected {
+        /// Its connection.
+        connection: ConnectionId,
+        /// Who it is.
+        client: Arc<Identity>,
+        /// The protocol it speaks.
+        version: ProtocolVersion,
+        /// Whether it resumed a Session.
+        session_present: bool,
+    },
+    /// A CONNECT was refused.
+    Refused {
+        /// Its connection.
+        connection: ConnectionId,
+        /// The Client Identifier that was asked for.
+        client_id: Box<str>,
+        /// Why.
+        reason_code: ReasonCode,
+        /// Why, in words.
+        detail: String,
+    },
+    /// A Network Connection ended.
+    Disconnected {
+        /// Which.
+        connection: ConnectionId,
+        /// Who it was; absent before a CONNECT was accepted.
+        client: Option<Arc<Identity>>,
+        /// Why.
+        reason: DisconnectReason,
+    },
+    /// A Session ended: its Client Identifier belongs to nobody.
+    SessionEnded {
+        /// Whose it was.
+        client: Arc<Identity>,
+    },
+    /// A subscription was made.
+    Subscribed {
+        /// By whom.
+        client: Arc<Identity>,
+        /// The filter as it was asked for.
+        filter: Box<str>,
+        /// The QoS granted.
+        qos: QoS,
+    },
+    /// A subscription was given up.
+    Unsubscribed {
+        /// By whom.
+        client: Arc<Identity>,
+        /// The filter.
+        filter: Box<str>,
+    },
+    /// A message was dropped; told only if the driver asked for it.
+    Dropped {
+        /// Who would have received it; absent if it was nobody in particular.
+        receiver: Option<Arc<Identity>>,
+        /// The topic.
+        topic: Box<str>,
+        /// Why.
+        reason: DropReason,
+    },
+}
+
+impl Effects {
+    /// No effects, for a node of `workers` workers.
+    pub fn new(workers: usize) -> Self {
+        Self { to_workers: (0..workers).map(|_| Vec::new()).collect(), ..Self::default() }
+    }
+
+    /// Whether there is nothing to do.
+    pub fn is_empty(&self) -> bool {
+        self.flush.is_empty()
+            && self.close.is_empty()
+            && self.reading.is_empty()
+            && self.authenticate.is_empty()
+            && self.local.is_empty()
+            && self.local_subscribed.is_empty()
+            && self.events.is_empty()
+            && self.to_workers.iter().all(Vec::is_empty)
+    }
+
+    pub(crate) fn send(&mut self, worker: WorkerId, message: PeerMessage) {
+        self.to_workers[worker.index()].push(message);
+    }
+}
+
+impl fmt::Debug for AuthRequest {
+    /// Without the password (S19).
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AuthRequest")
+            .field("connection", &self.connection)
+            .field("client_id", &self.client_id)
+            .field("user_name", &self.user_name)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Display for DisconnectReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::ByClient(ReasonCode::Success) => f.write_str("the client disconnected"),
+            Self::ByClient(code) => write!(f, "the client disconnected: {}", code.name()),
+            Self::ConnectionLost => f.write_str("the connection was closed without DISCONNECT"),
+            Self::ProtocolViolation { reason_code, detail } => {
+                write!(f, "{detail}: {} (0x{:02X})", reason_code.name(), *reason_code as u8)
+            }
+            Self::KeepAliveTimeout => f.write_str("nothing came within 1.5 times the Keep Alive"),
+            Self::ConnectTimeout => f.write_str("no CONNECT came in time"),
+            Self::TakenOver => f.write_str("another connection took the session over"),
+            Self::ByServer(code) => write!(f, "ended by the broker: {}", code.name()),
+        }
+    }
+}

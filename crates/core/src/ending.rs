@@ -1,0 +1,234 @@
+//! How things end: a DISCONNECT, a lost Network Connection, a Will Message, a Session.
+
+use std::sync::Arc;
+
+use midge_codec::{Disconnect, ReasonCode};
+
+use crate::connection::Phase;
+use crate::core::Core;
+use crate::counters::DropReason;
+use crate::effects::{DisconnectReason, Effects, Event};
+use crate::identity::ConnectionId;
+use crate::message::{Attributes, Publication};
+use crate::session::{NEVER_EXPIRES, Will};
+use crate::subscription_tree::SessionSlot;
+use crate::time::Timestamp;
+use crate::timers::Timer;
+
+impl Core {
+    /// DISCONNECT: the Client goes in an orderly way [MQTT-3.14.4-3].
+    pub(crate) fn handle_disconnect(
+        &mut self,
+        id: ConnectionId,
+        disconnect: &Disconnect<'_>,
+        now: Timestamp,
+        fx: &mut Effects,
+    ) {
+        let expiry_max = self.config.limits.session_expiry_seconds_max;
+        let session = self.clients.connection(id).and_then(|connection| connection.session());
+        if let (Some(slot), Some(asked)) = (session, disconnect.session_expiry_interval) {
+            let session = self.clients.session(slot);
+            if session.expiry_seconds == 0 && asked != 0 {
+                let detail = "Session Expiry Interval was 0 and cannot be raised [MQTT-3.14.2-2]";
+                return self.violation(id, detail, now, fx);
+            }
+            session.expiry_seconds = asked.min(expiry_max);
+        }
+        let reason = DisconnectReason::ByClient(disconnect.reason_code);
+        self.close(id, None, &reason, now, fx);
+    }
+
+    /// Takes the Session off its Network Connection, which is to be closed or closed already.
+    pub(crate) fn detach(
+        &mut self,
+        id: ConnectionId,
+        reason: &DisconnectReason,
+        now: Timestamp,
+        fx: &mut Effects,
+    ) {
+        let Some(connection) = self.clients.connection(id) else {
+            return;
+        };
+        let phase = std::mem::replace(&mut connection.phase, Phase::Closing);
+        let slot = match phase {
+            Phase::Closing => return,
+            Phase::Connected { session, .. } => session,
+            Phase::AwaitingConnect | Phase::Authenticating(_) => {
+                let (client, reason) = (None, reason.clone());
+                fx.events.push(Event::Disconnected { connection: id, client, reason });
+                return;
+            }
+        };
+        let session = self.clients.session(slot);
+        session.connection = None;
+        let client = Some(Arc::clone(&session.identity));
+        fx.events.push(Event::Disconnected { connection: id, client, reason: reason.clone() });
+        if keeps_will(reason) {
+            self.schedule_will(slot, now, fx);
+        } else {
+            self.clients.session(slot).will = None; // [MQTT-3.14.4-3] [MQTT-3.1.2-10]
+        }
+        self.tell_groups_online(slot, false, now, fx);
+        self.return_queued_of_groups(slot, now, fx);
+        match self.clients.session(slot).expiry_seconds {
+            0 => self.end_session(slot, now, fx), // [MQTT-3.1.2-23]
+            NEVER_EXPIRES => (),
+            seconds => {
+                let at = now.plus_seconds(u64::from(seconds));
+                let session = self.clients.session(slot);
+                session.expires_at = Some(at);
+                let timer = Timer::SessionExpiry(slot, session.generation);
+                self.timers.set(at, timer);
+            }
+        }
+    }
+
+    /// Publishes the Will Message now, or when its delay has passed [MQTT-3.1.2-8]. The end of the
+    /// Session comes first if it is the earlier one: see [`Core::end_session`].
+    fn schedule_will(&mut self, slot: SessionSlot, now: Timestamp, fx: &mut Effects) {
+        let session = self.clients.session(slot);
+        let Some(will) = &session.will else {
+            return;
+        };
+        if will.delay_seconds == 0 || session.expiry_seconds == 0 {
+            return self.publish_will(slot, now, fx);
+        }
+        let at = now.plus_seconds(u64::from(will.delay_seconds));
+        session.will_due_at = Some(at);
+        let timer = Timer::WillDelay(slot, session.generation);
+        self.timers.set(at, timer);
+    }
+
+    pub(crate) fn handle_will_delay(
+        &mut self,
+        slot: SessionSlot,
+        generation: u32,
+        now: Timestamp,
+        fx: &mut Effects,
+    ) {
+        if self.is_session(slot, generation) {
+            self.clients.session(slot).will_due_at = None;
+            self.publish_will(slot, now, fx);
+        }
+    }
+
+    pub(crate) fn handle_session_expiry(
+        &mut self,
+        slot: SessionSlot,
+        generation: u32,
+        now: Timestamp,
+        fx: &mut Effects,
+    ) {
+        if self.is_session(slot, generation) {
+            self.clients.session(slot).expires_at = None;
+            self.clients.counters.sessions_expired += 1;
+            self.end_session(slot, now, fx);
+        }
+    }
+
+    /// The Session of a Client that came back: neither its end nor its Will Message is due
+    /// [MQTT-3.1.3-9].
+    pub(crate) fn cancel_session_timers(&mut self, slot: SessionSlot) {
+        let session = &mut self.clients.sessions[slot as usize];
+        let generation = session.generation;
+        if let Some(at) = session.expires_at.take() {
+            self.timers.cancel(at, Timer::SessionExpiry(slot, generation));
+        }
+        if let Some(at) = session.will_due_at.take() {
+            self.timers.cancel(at, Timer::WillDelay(slot, generation));
+        }
+    }
+
+    /// Ends a Session without Network Connection: nothing of it is left but what others have to
+    /// do with its messages.
+    pub(crate) fn end_session(&mut self, slot: SessionSlot, now: Timestamp, fx: &mut Effects) {
+        self.publish_will(slot, now, fx); // the Session's end is the latest moment for it
+        self.cancel_session_timers(slot);
+        let filters: Vec<_> = self.clients.session(slot).subscriptions.keys().cloned().collect();
+        for filter in filters {
+            self.remove_subscription(slot, &filter, fx);
+        }
+        self.pass_on_undelivered(slot, now, fx);
+        let session = self.clients.remove_session(slot);
+        fx.events.push(Event::SessionEnded { client: session.identity });
+    }
+
+    /// Publishes the Will Message, once [MQTT-3.1.2-8] [MQTT-3.1.2-10]. It passes the publish gate
+    /// like any other message (Z02).
+    fn publish_will(&mut self, slot: SessionSlot, now: Timestamp, fx: &mut Effects) {
+        let Some(will) = self.clients.session(slot).will.take() else {
+            return;
+        };
+        let Will { message, expiry_seconds, .. } = *will;
+        let expires_at = expiry_seconds.map(|seconds| now.plus_seconds(u64::from(seconds)));
+        let attributes = Attributes { expires_at, ..message.attributes() };
+        let publication = Publication::new(
+            message.topic(),
+            message.properties(),
+            message.payload(),
+            attributes,
+            message.publisher(),
+        );
+        self.clients.counters.wills_published += 1;
+        // What becomes of it is counted; there is nobody left to be told.
+        let _ = self.publish(publication, now, fx);
+    }
+
+    /// What waited for the Session goes to other members of its shared subscriptions
+    /// [MQTT-4.8.2-5]; the rest is lost with the Session, and counted.
+    fn pass_on_undelivered(&mut self, slot: SessionSlot, now: Timestamp, fx: &mut Effects) {
+        let Some(outgoing) = &mut self.clients.session(slot).outgoing else {
+            return;
+        };
+        let undelivered = outgoing.take_undelivered();
+        let (shared, own): (Vec<_>, Vec<_>) =
+            undelivered.into_iter().partition(|delivery| delivery.group.is_some());
+        for delivery in own {
+            let topic = delivery.message.topic();
+            self.clients.note_drop(Some(slot), topic, DropReason::SessionEnded, fx);
+        }
+        self.return_to_groups(slot, shared, now, fx);
+    }
+
+    fn is_session(&self, slot: SessionSlot, generation: u32) -> bool {
+        let session = self.clients.sessions.get(slot as usize);
+        session.is_some_and(|session| session.generation == generation)
+    }
+
+    /// Begins to shut down: no new Clients, and the connected ones are told to go (0x8B). Their
+    /// Sessions stay.
+    pub fn begin_drain(&mut self, now: Timestamp, fx: &mut Effects) {
+        self.draining = true;
+        let code = ReasonCode::ServerShuttingDown;
+        let ids: Vec<_> =
+            self.clients.connections.iter().map(|(_, connection)| connection.id).collect();
+        for id in ids {
+            self.close(id, Some(code), &DisconnectReason::ByServer(code), now, fx);
+        }
+    }
+
+    /// Disconnects a Client for an administrative reason. True if it was connected here.
+    pub fn disconnect_client(
+        &mut self,
+        client_id: &str,
+        reason_code: ReasonCode,
+        now: Timestamp,
+        fx: &mut Effects,
+    ) -> bool {
+        let Some(slot) = self.clients.session_by_client_id(client_id) else {
+            return false;
+        };
+        let Some(id) = self.clients.session(slot).connection else {
+            return false;
+        };
+        let reason = DisconnectReason::ByServer(reason_code);
+        self.close(id, Some(reason_code), &reason, now, fx);
+        true
+    }
+}
+
+/// Whether an end of the Network Connection leaves the Will Message to be published: every end but
+/// a DISCONNECT with Reason Code 0x00 [MQTT-3.14.4-3].
+fn keeps_will(reason: &DisconnectReason) -> bool {
+    !matches!(reason, DisconnectReason::ByClient(ReasonCode::Success))
+}

@@ -1,0 +1,84 @@
+//! What a Topic Filter of a SUBSCRIBE asks for: plain, shared or exclusive, and the filter itself.
+
+use midge_codec::{ReasonCode, TopicFilter};
+
+use crate::rewrite::TopicRules;
+
+/// The ShareName under which `$queue/filter` is a shared subscription; no Client can choose it.
+const QUEUE_SHARE_NAME: &str = "$queue";
+
+/// A filter taken apart.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct FilterRequest {
+    pub(crate) kind: RequestKind,
+    /// What is matched: without prefix, after rewriting.
+    pub(crate) filter: String,
+    /// What the subscription is called in its Session: with prefix, after rewriting.
+    pub(crate) key: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum RequestKind {
+    Plain,
+    Shared { name: String },
+    Exclusive,
+}
+
+impl FilterRequest {
+    /// Takes a filter apart, rewrites and checks it.
+    pub(crate) fn parse(
+        text: &str,
+        rules: &TopicRules,
+        levels_max: u16,
+    ) -> Result<Self, ReasonCode> {
+        let invalid = |_| ReasonCode::TopicFilterInvalid;
+        let (kind, prefix, filter) = if let Some(shared) = TopicFilter::parse_shared(text) {
+            let (name, filter) = shared.map_err(invalid)?;
+            let prefix = format!("$share/{name}/");
+            (RequestKind::Shared { name: name.to_string() }, prefix, filter)
+        } else if let Some(rest) = text.strip_prefix("$queue/") {
+            let filter = TopicFilter::parse(rest).map_err(invalid)?;
+            let name = QUEUE_SHARE_NAME.to_string();
+            (RequestKind::Shared { name }, "$queue/".to_string(), filter)
+        } else if let Some(rest) = text.strip_prefix("$exclusive/") {
+            let filter = TopicFilter::parse(rest).map_err(invalid)?;
+            (RequestKind::Exclusive, "$exclusive/".to_string(), filter)
+        } else {
+            (RequestKind::Plain, String::new(), TopicFilter::parse(text).map_err(invalid)?)
+        };
+        let rewritten = rules.rewrite_filter(filter.as_str());
+        let filter = rewritten.unwrap_or_else(|| filter.as_str().to_string());
+        if filter.split('/').count() > usize::from(levels_max) {
+            return Err(ReasonCode::TopicFilterInvalid);
+        }
+        let key = format!("{prefix}{filter}");
+        Ok(Self { kind, filter, key })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use midge_codec::ReasonCode;
+
+    use super::{FilterRequest, RequestKind};
+    use crate::rewrite::TopicRules;
+
+    fn parse(text: &str) -> Result<(RequestKind, String), ReasonCode> {
+        let request = FilterRequest::parse(text, &TopicRules::default(), 4)?;
+        assert_eq!(request.key, text);
+        Ok((request.kind, request.filter))
+    }
+
+    #[test]
+    fn kinds_are_told_by_their_prefix() {
+        let shared = |name: &str| RequestKind::Shared { name: name.to_string() };
+        assert_eq!(parse("a/#"), Ok((RequestKind::Plain, "a/#".into())));
+        assert_eq!(parse("$share/g/a"), Ok((shared("g"), "a".into())));
+        assert_eq!(parse("$queue/a"), Ok((shared("$queue"), "a".into())));
+        assert_eq!(parse("$exclusive/a/b"), Ok((RequestKind::Exclusive, "a/b".into())));
+        assert_eq!(parse("$SYS/#"), Ok((RequestKind::Plain, "$SYS/#".into())));
+        for bad in ["$share/g", "$exclusive/", "$queue/", "a/b/c/d/e", "a#"] {
+            assert_eq!(parse(bad), Err(ReasonCode::TopicFilterInvalid), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,75 @@
+//! Who a Client is, and how a Session is called across workers.
+
+use std::fmt;
+
+/// The authenticated identity behind a Session: what authorization decides about.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Identity {
+    /// The Client Identifier.
+    pub client_id: Box<str>,
+    /// The user name that authentication established; absent for anonymous Clients.
+    pub user_name: Option<Box<str>>,
+}
+
+/// A worker of this node: 0 to 63.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct WorkerId(u8);
+
+/// A Session: its worker, its slot there and the slot's generation, so that a slot that was given
+/// to another Session meanwhile is never mistaken for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SessionId {
+    /// The worker that owns the Session.
+    pub worker: WorkerId,
+    pub(crate) slot: u32,
+    pub(crate) generation: u32,
+}
+
+/// A Network Connection of one worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ConnectionId {
+    pub(crate) slot: u32,
+    pub(crate) generation: u32,
+}
+
+impl WorkerId {
+    /// Workers of one node at most: they are members of a 64-bit set.
+    pub const MAX_WORKERS: usize = 64;
+
+    /// The worker with this index.
+    ///
+    /// # Panics
+    ///
+    /// If `index` is 64 or more.
+    pub fn new(index: usize) -> Self {
+        assert!(index < Self::MAX_WORKERS, "at most {} workers", Self::MAX_WORKERS);
+        Self(index as u8)
+    }
+
+    /// The worker's index, 0 to 63.
+    pub fn index(self) -> usize {
+        usize::from(self.0)
+    }
+
+    pub(crate) fn bit(self) -> u64 {
+        1 << self.0
+    }
+}
+
+impl ConnectionId {
+    /// The slot: a small number that no other open connection of the worker has, fit to index the
+    /// driver's own table.
+    pub fn slot(self) -> usize {
+        self.slot as usize
+    }
+}
+
+impl fmt::Display for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", self.client_id)?;
+        match &self.user_name {
+            Some(name) => write!(f, " (user {name:?})"),
+            None => Ok(()),
+        }
+    }
+}

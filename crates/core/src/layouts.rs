@@ -1,0 +1,185 @@
+//! One publication, encoded once for every layout that its receivers need.
+//!
+//! Receivers of the same protocol, QoS and RETAIN share the same bytes but for the Packet
+//! Identifier, which is patched into the copy. What is particular to one receiver (Subscription
+//! Identifiers, a topic alias, DUP) is encoded for it alone.
+
+use std::num::{NonZeroU16, NonZeroU32};
+
+use midge_codec::{OutgoingPublish, PacketIdentifier, ProtocolVersion, QoS, TopicAliasUse};
+
+use crate::gate::Passed;
+use crate::output::{BufferPool, Output, SHARED_PAYLOAD_BYTES_MIN};
+
+/// How a publication goes to one receiver.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Form<'a> {
+    pub(crate) version: ProtocolVersion,
+    pub(crate) dup: bool,
+    pub(crate) qos: QoS,
+    pub(crate) retain: bool,
+    pub(crate) packet_id: Option<PacketIdentifier>,
+    pub(crate) identifiers: &'a [NonZeroU32],
+    pub(crate) alias: Option<TopicAliasUse>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Slot {
+    start: u32,
+    end: u32,
+    packet_id_offset: u32,
+}
+
+/// The layouts of the publication that is being delivered. Reused from one to the next.
+#[derive(Debug, Default)]
+pub(crate) struct Layouts {
+    buffer: Vec<u8>,
+    slots: [Slot; Self::SLOTS],
+    filled: u16,
+}
+
+impl Layouts {
+    /// 3.x and 5.0, three QoS, RETAIN or not.
+    const SLOTS: usize = 12;
+
+    /// Begins with another publication.
+    #[inline]
+    pub(crate) fn reset(&mut self) {
+        self.filled = 0;
+        self.buffer.clear();
+    }
+
+    /// Appends the publication in the given form to a connection's output. The length in bytes
+    /// was found to be within the receiver's Maximum Packet Size.
+    #[inline]
+    pub(crate) fn write(
+        &mut self,
+        passed: &Passed<'_, '_>,
+        form: &Form<'_>,
+        output: &mut Output,
+        pool: &mut BufferPool,
+    ) {
+        if form.is_particular() {
+            output.append(pool, |buffer| form.packet(passed).encode_head(form.version, buffer));
+        } else {
+            self.write_shared_head(passed, form, output, pool);
+        }
+        let publication = passed.publication;
+        if publication.payload.len() >= SHARED_PAYLOAD_BYTES_MIN {
+            output.append_payload(publication.share());
+        } else {
+            output.append(pool, |buffer| buffer.extend_from_slice(publication.payload));
+        }
+    }
+
+    #[inline]
+    fn write_shared_head(
+        &mut self,
+        passed: &Passed<'_, '_>,
+        form: &Form<'_>,
+        output: &mut Output,
+        pool: &mut BufferPool,
+    ) {
+        let slot = self.slot(passed, form);
+        let head = &self.buffer[slot.start as usize..slot.end as usize];
+        output.append(pool, |buffer| {
+            let start = buffer.len();
+            buffer.extend_from_slice(head);
+            if let Some(packet_id) = form.packet_id {
+                let at = start + slot.packet_id_offset as usize;
+                buffer[at..at + 2].copy_from_slice(&packet_id.get().to_be_bytes());
+            }
+        });
+    }
+
+    #[inline]
+    fn slot(&mut self, passed: &Passed<'_, '_>, form: &Form<'_>) -> Slot {
+        let is_v5 = usize::from(form.version == ProtocolVersion::V5);
+        let index = is_v5 * 6 + form.qos as usize * 2 + usize::from(form.retain);
+        if self.filled & 1 << index == 0 {
+            let start = self.buffer.len() as u32;
+            let offset = form.packet(passed).encode_head(form.version, &mut self.buffer) as u32;
+            let end = self.buffer.len() as u32;
+            self.slots[index] = Slot { start, end, packet_id_offset: offset };
+            self.filled |= 1 << index;
+        }
+        self.slots[index]
+    }
+}
+
+impl Form<'_> {
+    /// The whole packet's length in bytes.
+    pub(crate) fn encoded_len(&self, passed: &Passed<'_, '_>) -> usize {
+        self.packet(passed).encoded_len(self.version)
+    }
+
+    fn is_particular(&self) -> bool {
+        self.dup || !self.identifiers.is_empty() || self.alias.is_some()
+    }
+
+    fn packet<'p>(&'p self, passed: &Passed<'p, '_>) -> OutgoingPublish<'p> {
+        OutgoingPublish {
+            dup: self.dup,
+            qos: self.qos,
+            retain: self.retain,
+            topic: passed.publication.topic,
+            topic_alias: self.alias,
+            packet_id: self.packet_id,
+            message_expiry_interval_seconds: passed.expiry_seconds,
+            subscription_identifiers: self.identifiers,
+            forwarded_properties: passed.publication.properties,
+            payload_len: passed.publication.payload.len(),
+        }
+    }
+}
+
+/// The topic aliases that the broker has given out on one connection.
+#[derive(Debug)]
+pub(crate) struct OutgoingAliases {
+    topics: Vec<Box<str>>,
+    maximum: u16,
+}
+
+impl OutgoingAliases {
+    /// Topics shorter than this are not worth an alias: it takes three bytes itself.
+    const TOPIC_BYTES_MIN: usize = 4;
+
+    pub(crate) fn new(maximum: u16) -> Self {
+        Self { topics: Vec::new(), maximum }
+    }
+
+    /// The alias of `topic`: known to the receiver already, or given to it now if there is one
+    /// left [MQTT-3.1.2-26] [MQTT-3.1.2-27].
+    pub(crate) fn alias(&mut self, topic: &str) -> Option<TopicAliasUse> {
+        if topic.len() < Self::TOPIC_BYTES_MIN {
+            return None;
+        }
+        if let Some(index) = self.topics.iter().position(|known| **known == *topic) {
+            return NonZeroU16::new(index as u16 + 1).map(TopicAliasUse::Use);
+        }
+        if self.topics.len() >= usize::from(self.maximum) {
+            return None;
+        }
+        self.topics.push(topic.into());
+        NonZeroU16::new(self.topics.len() as u16).map(TopicAliasUse::Assign)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroU16;
+
+    use midge_codec::TopicAliasUse;
+
+    use super::OutgoingAliases;
+
+    #[test]
+    fn aliases_are_given_once_and_then_used() {
+        let one = NonZeroU16::MIN;
+        let mut aliases = OutgoingAliases::new(1);
+        assert_eq!(aliases.alias("sensors/1"), Some(TopicAliasUse::Assign(one)));
+        assert_eq!(aliases.alias("sensors/1"), Some(TopicAliasUse::Use(one)));
+        assert_eq!(aliases.alias("sensors/2"), None);
+        assert_eq!(aliases.alias("a"), None);
+    }
+}

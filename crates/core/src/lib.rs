@@ -1,0 +1,68 @@
+//! The deterministic heart of Midge: what a broker decides, without any I/O.
+//!
+//! One [`Core`] is the brain of one worker. The driver (crate `midge-broker`, or a test) hands in
+//! Control Packets, batches of other workers and the time; the core answers with [`Effects`]: bytes
+//! to be written, connections to be closed, batches to be sent. The same inputs in the same order
+//! give the same effects, bit for bit.
+//!
+//! A packet's way through the modules: `core` (the doors) -> `publishing` (a PUBLISH and its
+//! acknowledgement) -> `gate` (may it?) -> `routing` (who gets it?) -> `clients` (now or later?) ->
+//! `layouts` and `output` (its bytes).
+//!
+//! It must never name a clock, a random source, a socket, a file or an asynchronous runtime.
+
+mod acknowledging;
+mod backlog;
+mod clients;
+mod connect;
+mod connection;
+mod core;
+mod counters;
+mod delayed;
+mod effects;
+mod ending;
+mod exclusive;
+mod filter_request;
+mod gate;
+mod hashing;
+mod identity;
+mod layouts;
+mod level_tree;
+mod limits;
+mod listing;
+mod local;
+mod message;
+mod outgoing;
+mod output;
+mod peer;
+mod peers;
+mod pending;
+mod publishing;
+mod random;
+mod retained;
+mod retained_tree;
+mod rewrite;
+mod routing;
+mod session;
+mod shared;
+mod subscribing;
+mod subscription_tree;
+mod time;
+mod timers;
+
+pub use crate::core::{Core, CoreConfig, MemoryPressure, Usage};
+pub use counters::{Counters, DropReason};
+pub use effects::{
+    AuthAnswer, AuthRequest, DisconnectReason, Effects, EnhancedStep, Event, LocalDelivery,
+};
+pub use gate::{AllowAll, Policy};
+pub use identity::{ConnectionId, Identity, SessionId, WorkerId};
+pub use limits::{LimitRow, Limits};
+pub use listing::ClientInfo;
+pub use local::LocalPublish;
+pub use message::{Attributes, Message};
+pub use output::Output;
+pub use peer::PeerMessage;
+pub use rewrite::{AutoSubscription, Rewrite, TopicRules};
+pub use shared::SharedStrategy;
+pub use time::Timestamp;

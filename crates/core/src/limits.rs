@@ -1,0 +1,134 @@
+//! Every limit of the broker in one table: name, default, meaning.
+//!
+//! A limit is read nowhere but here. The configuration section `[limits]`, its reference in the
+//! documentation and the counters of what a limit refused are all made from this table.
+
+use serde::{Deserialize, Serialize};
+
+/// What a row of the table says about a limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LimitRow {
+    /// The key inside `[limits]`.
+    pub key: &'static str,
+    /// The default.
+    pub default: u64,
+    /// What it bounds and what happens beyond it.
+    pub meaning: &'static str,
+}
+
+macro_rules! limits {
+    ($($(#[doc = $doc:literal])+ $name:ident: $type:ty = $default:expr;)+) => {
+        /// The limits of a broker; see [`Limits::TABLE`] for all of them with their defaults.
+        #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+        #[serde(default, deny_unknown_fields)]
+        pub struct Limits {
+            $($(#[doc = $doc])+ pub $name: $type,)+
+        }
+
+        impl Default for Limits {
+            fn default() -> Self {
+                Self { $($name: $default,)+ }
+            }
+        }
+
+        impl Limits {
+            /// All limits in the order of the documentation.
+            pub const TABLE: &[LimitRow] = &[$(LimitRow {
+                key: stringify!($name),
+                default: $default as u64,
+                meaning: concat!($($doc, "\n"),+),
+            },)+];
+
+            /// The value of the limit `key`.
+            pub fn get(&self, key: &str) -> Option<u64> {
+                match key {
+                    $(stringify!($name) => Some(u64::from(self.$name)),)+
+                    _ => None,
+                }
+            }
+        }
+    };
+}
+
+limits! {
+    /// Largest Control Packet in bytes that is accepted once a Client is connected. Announced to
+    /// MQTT 5 Clients as Maximum Packet Size; beyond it: 0x95 Packet too large.
+    packet_bytes_max: u32 = 1_048_576;
+    /// Largest first packet (CONNECT) in bytes; what claims more is disconnected unread.
+    packet_before_connect_bytes_max: u32 = 16_384;
+    /// Milliseconds that a Client has from opening the Network Connection to a complete CONNECT.
+    connect_deadline_ms: u32 = 5_000;
+    /// Network Connections at the same time; beyond it: 0x89 Server busy.
+    connections_max: u32 = 1_000_000;
+    /// Sessions, connected or not, at the same time; beyond it: 0x97 Quota exceeded.
+    sessions_max: u32 = 1_000_000;
+    /// Longest Client Identifier in bytes; beyond it: 0x85 Client Identifier not valid.
+    client_identifier_bytes_max: u16 = 1_024;
+    /// Longest Keep Alive in seconds. A Client that asks for more, or for none, is given this one
+    /// (MQTT 5: Server Keep Alive). 0: whatever the Client asks for.
+    keep_alive_seconds_max: u16 = 0;
+    /// Longest Session Expiry Interval in seconds, also how long a 3.x session without Clean
+    /// Session is kept after its Client has gone.
+    session_expiry_seconds_max: u32 = 604_800;
+    /// Receive Maximum that is announced to MQTT 5 Clients: QoS 1 and 2 messages under way from
+    /// one Client. Beyond it: 0x93 Receive Maximum exceeded.
+    receive_maximum: u16 = 64;
+    /// QoS 1 and 2 messages under way to one Client, whatever larger Receive Maximum it grants.
+    inflight_messages_max: u16 = 32;
+    /// QoS 2 Packet Identifiers of one Session that wait for their PUBREL. Beyond it: 0x93.
+    awaiting_release_max: u16 = 100;
+    /// Messages that wait for one Session. Beyond it new ones are dropped (`queue_full`).
+    queue_messages_max: u32 = 1_000;
+    /// Bytes of topics, properties and payloads that wait for one Session.
+    queue_bytes_max: u32 = 1_048_576;
+    /// Bytes written for one Client that its socket has not taken yet. Beyond it QoS 0 is dropped
+    /// (`slow_consumer`) and QoS 1 and 2 wait in the queue.
+    output_bytes_max: u32 = 1_048_576;
+    /// Topic Alias Maximum that is announced to Clients.
+    topic_alias_maximum: u16 = 16;
+    /// Topic aliases that the broker uses towards one Client, if the Client allows as many.
+    outgoing_topic_alias_maximum: u16 = 16;
+    /// Levels of a Topic Name or Topic Filter. Beyond it: 0x90 or 0x8F.
+    topic_levels_max: u16 = 64;
+    /// Subscriptions of one Session. Beyond it: 0x97 Quota exceeded in the SUBACK.
+    subscriptions_per_session_max: u32 = 100_000;
+    /// User Properties of one packet. Beyond it: 0x97 Quota exceeded.
+    user_properties_max: u16 = 256;
+    /// Retained messages. Beyond it a new one is delivered but not retained (0x97 Quota exceeded).
+    retained_messages_max: u32 = 10_000_000;
+    /// Bytes of all retained messages together.
+    retained_bytes_max: u64 = 1_073_741_824;
+    /// Messages that wait for their `$delayed` time. Beyond it: 0x97 Quota exceeded.
+    delayed_messages_max: u32 = 100_000;
+    /// Longest delay of a `$delayed` message in seconds.
+    delay_seconds_max: u32 = 4_294_967;
+    /// Messages that a shared subscription keeps while none of its members is connected.
+    shared_backlog_messages_max: u32 = 1_000;
+    /// Bytes of the messages that a shared subscription keeps.
+    shared_backlog_bytes_max: u32 = 1_048_576;
+    /// Messages that one worker writes to subscribers in one turn before it looks at its sockets
+    /// again.
+    turn_deliveries_max: u32 = 50_000;
+    /// Bytes of messages whose delivery was put off to a later turn. Beyond it the publishers are
+    /// not read until it is worked off.
+    backlog_bytes_max: u32 = 16_777_216;
+    /// Bytes of memory that the process may take. 0: three quarters of what the machine (or its
+    /// control group) has. At 60 % new connections are refused, at 75 % QoS 0 is dropped and
+    /// publishers are not read, at 85 % the Clients with the largest queues are disconnected.
+    memory_bytes_max: u64 = 0;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Limits;
+
+    #[test]
+    fn table_and_struct_agree() {
+        let limits = Limits::default();
+        for row in Limits::TABLE {
+            assert_eq!(limits.get(row.key), Some(row.default), "{}", row.key);
+            assert!(!row.meaning.trim().is_empty());
+        }
+        assert_eq!(limits.get("no_such_limit"), None);
+    }
+}

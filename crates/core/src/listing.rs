@@ -1,0 +1,49 @@
+//! What a worker tells about its Clients, for people and programs that look after the broker.
+
+use midge_codec::ProtocolVersion;
+
+use crate::core::Core;
+use crate::session::Session;
+
+/// A Session, as it is at the moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientInfo {
+    /// The Client Identifier.
+    pub client_id: Box<str>,
+    /// The user name that authentication established.
+    pub user_name: Option<Box<str>>,
+    /// The protocol of its Network Connection; absent while it has none.
+    pub version: Option<ProtocolVersion>,
+    /// Its subscriptions.
+    pub subscriptions: usize,
+    /// QoS 1 and 2 messages under way to it.
+    pub in_flight: usize,
+    /// Messages that wait for it.
+    pub queued_messages: usize,
+    /// Bytes that wait for it in its queue.
+    pub queued_bytes: usize,
+}
+
+impl Core {
+    /// All Sessions of Clients (not: of subscribers inside the process).
+    pub fn clients(&self) -> Vec<ClientInfo> {
+        let sessions = self.clients.sessions.iter().map(|(_, session)| session);
+        let clients = sessions.filter(|session| !session.identity.client_id.starts_with('\0'));
+        clients.map(|session| self.client_info(session)).collect()
+    }
+
+    fn client_info(&self, session: &Session) -> ClientInfo {
+        let connection = session.connection.map(|id| &self.clients.connections[id.slot()]);
+        let outgoing = session.outgoing.as_ref();
+        let (queued_messages, queued_bytes) = outgoing.map_or((0, 0), |outgoing| outgoing.queued());
+        ClientInfo {
+            client_id: session.identity.client_id.clone(),
+            user_name: session.identity.user_name.clone(),
+            version: connection.map(|connection| connection.version),
+            subscriptions: session.subscriptions.len(),
+            in_flight: outgoing.map_or(0, |outgoing| outgoing.in_flight_len()),
+            queued_messages,
+            queued_bytes,
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! Subscribers and publishers inside the process: the embedding program, bridges, the API. They
+//! pass the same gates as everybody else.
+
+use std::sync::Arc;
+
+use midge_codec::{PublishProperties, QoS, SubscriptionOptions};
+
+use crate::connection::Phase;
+use crate::core::Core;
+use crate::counters::DropReason;
+use crate::effects::Effects;
+use crate::identity::{ConnectionId, Identity};
+use crate::message::{Attributes, Publication};
+use crate::time::Timestamp;
+
+/// A message that the process itself publishes.
+#[derive(Clone, Debug)]
+pub struct LocalPublish<'a> {
+    /// The Topic Name, checked by `TopicName::new`.
+    pub topic: &'a str,
+    /// The payload.
+    pub payload: &'a [u8],
+    /// QoS for the subscribers.
+    pub qos: QoS,
+    /// Whether it becomes the topic's retained message.
+    pub retain: bool,
+    /// Properties that travel with it.
+    pub properties: PublishProperties<'a>,
+}
+
+impl Core {
+    /// Opens a subscriber inside the process. It ends like a Network Connection, by
+    /// [`Core::handle_closed`].
+    pub fn open_local(&mut self, now: Timestamp, fx: &mut Effects) -> ConnectionId {
+        let id = self.insert_connection(u16::MAX, now);
+        // No Client can have this identifier: U+0000 is not allowed in strings of the protocol.
+        let name = format!("\0local/{}/{}", self.config.worker.index(), id.generation);
+        let identity = Arc::new(Identity { client_id: name.into(), user_name: None });
+        let slot = self.clients.insert_session(identity);
+        self.clients.session(slot).connection = Some(id);
+        if let Some(connection) = self.clients.connection(id) {
+            connection.is_local = true;
+            connection.phase = Phase::Connected { session: slot, reauthenticating: false };
+        }
+        self.tell_groups_online(slot, true, now, fx);
+        id
+    }
+
+    /// Subscribes for a subscriber inside the process. `Effects::local_subscribed` tells when the
+    /// subscription is in effect, and whether it was granted.
+    pub fn subscribe_local(
+        &mut self,
+        id: ConnectionId,
+        filter: &str,
+        options: SubscriptionOptions,
+        now: Timestamp,
+        fx: &mut Effects,
+    ) {
+        if let Some(slot) = self.clients.connection(id).and_then(|connection| connection.session())
+        {
+            let filters = std::iter::once((filter, options));
+            self.subscribe(id, slot, None, None, filters, now, fx);
+        }
+    }
+
+    /// Publishes for the process; says how many receivers (sessions, workers, groups) matched.
+    ///
+    /// # Errors
+    ///
+    /// Why the publish gate or a limit refused it.
+    pub fn publish_local(
+        &mut self,
+        message: &LocalPublish<'_>,
+        now: Timestamp,
+        fx: &mut Effects,
+    ) -> Result<usize, DropReason> {
+        let mut properties = Vec::new();
+        message.properties.encode_forwarded(&mut properties);
+        let expiry = message.properties.message_expiry_interval_seconds;
+        let attributes = Attributes {
+            qos: message.qos,
+            retain: message.retain,
+            expires_at: expiry.map(|seconds| now.plus_seconds(u64::from(seconds))),
+            publisher_session: None,
+        };
+        let broker = Arc::clone(&self.broker);
+        let publication =
+            Publication::new(message.topic, &properties, message.payload, attributes, &broker);
+        self.publish(publication, now, fx)
+    }
+
+    /// A message was not taken by a subscriber inside the process.
+    pub fn note_local_drop(&mut self, topic: &str, fx: &mut Effects) {
+        self.clients.note_drop(None, topic, DropReason::LocalReceiverFull, fx);
+    }
+}

@@ -1,0 +1,156 @@
+//! The Application Message inside the broker: borrowed while it passes through, shared as soon as
+//! somebody has to keep it.
+
+use std::cell::OnceCell;
+use std::fmt;
+use std::sync::Arc;
+
+use midge_codec::{PublishProperties, QoS};
+
+use crate::identity::{Identity, SessionId};
+use crate::time::Timestamp;
+
+/// An Application Message that somebody keeps: a queue, an in-flight window, the retained tree,
+/// another worker. Immutable; however many Sessions wait for it, it exists once.
+pub struct Message {
+    /// Topic, forwarded properties and payload, one behind the other.
+    data: Box<[u8]>,
+    topic_len: u32,
+    properties_len: u32,
+    attributes: Attributes,
+    publisher: Arc<Identity>,
+}
+
+/// What is true of a message besides its bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Attributes {
+    /// QoS that the publisher asked for.
+    pub qos: QoS,
+    /// RETAIN as the publisher set it.
+    pub retain: bool,
+    /// When the Message Expiry Interval ends.
+    pub expires_at: Option<Timestamp>,
+    /// The publishing Session, for No Local; absent for messages of the broker itself.
+    pub publisher_session: Option<SessionId>,
+}
+
+/// An Application Message on its way through the router. Passing through costs no allocation; the
+/// first one who has to keep it makes the shared [`Message`], all others share that.
+pub(crate) struct Publication<'a> {
+    pub(crate) topic: &'a str,
+    pub(crate) properties: &'a [u8],
+    pub(crate) payload: &'a [u8],
+    pub(crate) attributes: Attributes,
+    pub(crate) publisher: &'a Arc<Identity>,
+    shared: OnceCell<Arc<Message>>,
+}
+
+impl Message {
+    /// The Topic Name.
+    pub fn topic(&self) -> &str {
+        std::str::from_utf8(&self.data[..self.topic_len as usize]).unwrap_or_default()
+    }
+
+    /// The properties that travel with the message, in their wire form; see
+    /// [`Message::decode_properties`].
+    pub fn properties(&self) -> &[u8] {
+        &self.data[self.topic_len as usize..][..self.properties_len as usize]
+    }
+
+    /// The properties that travel with the message.
+    pub fn decode_properties(&self) -> PublishProperties<'_> {
+        PublishProperties::decode_forwarded(self.properties())
+    }
+
+    /// The payload.
+    pub fn payload(&self) -> &[u8] {
+        &self.data[self.payload_offset()..]
+    }
+
+    /// QoS, RETAIN, expiry and publishing Session.
+    pub fn attributes(&self) -> Attributes {
+        self.attributes
+    }
+
+    /// Who published it.
+    pub fn publisher(&self) -> &Arc<Identity> {
+        &self.publisher
+    }
+
+    /// What it counts against limits in bytes: topic, properties and payload.
+    pub fn size(&self) -> usize {
+        self.data.len()
+    }
+
+    fn payload_offset(&self) -> usize {
+        (self.topic_len + self.properties_len) as usize
+    }
+}
+
+impl fmt::Debug for Message {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Message")
+            .field("topic", &self.topic())
+            .field("payload_len", &self.payload().len())
+            .field("attributes", &self.attributes)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<'a> Publication<'a> {
+    pub(crate) fn new(
+        topic: &'a str,
+        properties: &'a [u8],
+        payload: &'a [u8],
+        attributes: Attributes,
+        publisher: &'a Arc<Identity>,
+    ) -> Self {
+        Self { topic, properties, payload, attributes, publisher, shared: OnceCell::new() }
+    }
+
+    /// The way back from a kept message to one on its way.
+    pub(crate) fn of(message: &'a Arc<Message>) -> Self {
+        let shared = OnceCell::new();
+        let _ = shared.set(Arc::clone(message));
+        Self {
+            topic: message.topic(),
+            properties: message.properties(),
+            payload: message.payload(),
+            attributes: message.attributes,
+            publisher: &message.publisher,
+            shared,
+        }
+    }
+
+    /// The message in a form that can be kept.
+    pub(crate) fn share(&self) -> Arc<Message> {
+        Arc::clone(self.shared.get_or_init(|| Arc::new(self.to_message())))
+    }
+
+    fn to_message(&self) -> Message {
+        let size = self.topic.len() + self.properties.len() + self.payload.len();
+        let mut data = Vec::with_capacity(size);
+        data.extend_from_slice(self.topic.as_bytes());
+        data.extend_from_slice(self.properties);
+        data.extend_from_slice(self.payload);
+        Message {
+            data: data.into_boxed_slice(),
+            topic_len: self.topic.len() as u32,
+            properties_len: self.properties.len() as u32,
+            attributes: self.attributes,
+            publisher: Arc::clone(self.publisher),
+        }
+    }
+}
+
+impl Attributes {
+    /// Whether the Message Expiry Interval has passed [MQTT-3.3.2-5].
+    pub fn has_expired(&self, now: Timestamp) -> bool {
+        self.expires_at.is_some_and(|at| at <= now)
+    }
+
+    /// The Message Expiry Interval that is left, for the receiver [MQTT-3.3.2-6].
+    pub(crate) fn remaining_seconds(&self, now: Timestamp) -> Option<u32> {
+        self.expires_at.map(|at| u32::try_from(now.seconds_until(at)).unwrap_or(u32::MAX))
+    }
+}

@@ -1,0 +1,204 @@
+//! What waits to be written to one Network Connection, and the pool its buffers come from.
+//!
+//! Small packets are copied one behind the other into a pooled buffer; a large payload is not
+//! copied but shared. An idle connection owns no buffer.
+
+use std::collections::VecDeque;
+use std::io::IoSlice;
+use std::sync::Arc;
+
+use crate::message::Message;
+
+/// Payloads from this size on are shared with the message instead of copied. Measured: below it
+/// the copy costs less than the bookkeeping of one more segment.
+pub(crate) const SHARED_PAYLOAD_BYTES_MIN: usize = 2048;
+
+#[derive(Debug)]
+enum Segment {
+    Bytes(Vec<u8>),
+    Payload(Arc<Message>),
+}
+
+/// The bytes on their way to one peer.
+#[derive(Debug, Default)]
+pub struct Output {
+    /// What packets are appended to; written after all segments.
+    tail: Vec<u8>,
+    #[allow(clippy::box_collection)] // almost always absent: one word, not four
+    segments: Option<Box<VecDeque<Segment>>>,
+    /// Bytes of the first segment (or of the tail) that are written already.
+    written: usize,
+    /// Bytes not yet written, all together.
+    pending: usize,
+}
+
+/// Empty buffers for reuse by the connections of one worker.
+#[derive(Debug, Default)]
+pub(crate) struct BufferPool {
+    buffers: Vec<Vec<u8>>,
+}
+
+impl Output {
+    /// Bytes that wait to be written.
+    #[inline]
+    pub fn pending(&self) -> usize {
+        self.pending
+    }
+
+    /// Whether everything has been written.
+    pub fn is_empty(&self) -> bool {
+        self.pending == 0
+    }
+
+    /// Fills `slices` with what comes next, in order, and says how many were filled.
+    pub fn next_slices<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
+        let segments = self.segments.iter().flat_map(|segments| segments.iter());
+        let all = segments.map(Segment::as_slice).chain(std::iter::once(&self.tail[..]));
+        let mut skip = self.written;
+        let mut filled = 0;
+        for (slot, bytes) in slices.iter_mut().zip(all) {
+            *slot = IoSlice::new(&bytes[skip..]);
+            skip = 0;
+            filled += 1;
+        }
+        filled
+    }
+
+    /// Appends through `write`, which gets the buffer to add to.
+    #[inline]
+    pub(crate) fn append<T>(
+        &mut self,
+        pool: &mut BufferPool,
+        write: impl FnOnce(&mut Vec<u8>) -> T,
+    ) -> T {
+        if self.tail.capacity() == 0 {
+            self.tail = pool.take();
+        }
+        let before = self.tail.len();
+        let result = write(&mut self.tail);
+        self.pending += self.tail.len() - before;
+        result
+    }
+
+    /// Appends the payload of `message` without copying it.
+    pub(crate) fn append_payload(&mut self, message: Arc<Message>) {
+        self.pending += message.payload().len();
+        let segments = self.segments.get_or_insert_default();
+        if !self.tail.is_empty() {
+            segments.push_back(Segment::Bytes(std::mem::take(&mut self.tail)));
+        }
+        segments.push_back(Segment::Payload(message));
+    }
+
+    /// Notes that `count` bytes were written; gives buffers that are done back to the pool.
+    pub(crate) fn advance(&mut self, count: usize, pool: &mut BufferPool) {
+        self.pending -= count;
+        self.written += count;
+        while let Some(segment) = self.segments.as_mut().and_then(|segments| segments.front()) {
+            let length = segment.as_slice().len();
+            if self.written < length {
+                return;
+            }
+            self.written -= length;
+            let done = self.segments.as_mut().and_then(|segments| segments.pop_front());
+            if let Some(Segment::Bytes(buffer)) = done {
+                pool.give_back(buffer);
+            }
+        }
+        self.segments = None;
+        if self.written == self.tail.len() {
+            self.written = 0;
+            pool.give_back(std::mem::take(&mut self.tail));
+        } else {
+            self.drop_written_half();
+        }
+    }
+
+    pub(crate) fn clear(&mut self, pool: &mut BufferPool) {
+        self.advance(self.pending, pool);
+    }
+
+    /// A peer that never quite empties its buffer must not make it grow for ever.
+    fn drop_written_half(&mut self) {
+        if self.written > self.tail.len() / 2 {
+            self.tail.drain(..self.written);
+            self.written = 0;
+        }
+    }
+}
+
+impl Segment {
+    fn as_slice(&self) -> &[u8] {
+        match self {
+            Self::Bytes(bytes) => bytes,
+            Self::Payload(message) => message.payload(),
+        }
+    }
+}
+
+impl BufferPool {
+    const BUFFERS_MAX: usize = 1024;
+    const BUFFER_BYTES_MAX: usize = 64 * 1024;
+
+    fn take(&mut self) -> Vec<u8> {
+        self.buffers.pop().unwrap_or_default()
+    }
+
+    fn give_back(&mut self, mut buffer: Vec<u8>) {
+        let fits = (1..=Self::BUFFER_BYTES_MAX).contains(&buffer.capacity());
+        if fits && self.buffers.len() < Self::BUFFERS_MAX {
+            buffer.clear();
+            self.buffers.push(buffer);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::IoSlice;
+    use std::sync::Arc;
+
+    use midge_codec::QoS;
+
+    use super::{BufferPool, Output};
+    use crate::identity::Identity;
+    use crate::message::{Attributes, Publication};
+
+    fn drain(output: &mut Output, pool: &mut BufferPool, step: usize) -> Vec<u8> {
+        let mut written = Vec::new();
+        while !output.is_empty() {
+            let mut slices = [IoSlice::new(&[]); 2];
+            let filled = output.next_slices(&mut slices);
+            let all: Vec<u8> = slices[..filled].iter().flat_map(|slice| slice.to_vec()).collect();
+            let count = step.min(all.len());
+            written.extend_from_slice(&all[..count]);
+            output.advance(count, pool);
+        }
+        written
+    }
+
+    #[test]
+    fn any_partial_write_keeps_the_order() {
+        let attributes = Attributes {
+            qos: QoS::AtMostOnce,
+            retain: false,
+            expires_at: None,
+            publisher_session: None,
+        };
+        let publisher = Arc::new(Identity { client_id: "p".into(), user_name: None });
+        let publication = Publication::new("t", &[], b"PAYLOAD", attributes, &publisher);
+        for step in 1..30 {
+            let (mut output, mut pool) = (Output::default(), BufferPool::default());
+            output.append(&mut pool, |buffer| buffer.extend_from_slice(b"one "));
+            output.append_payload(publication.share());
+            output.append(&mut pool, |buffer| buffer.extend_from_slice(b" two "));
+            output.append_payload(publication.share());
+            output.append(&mut pool, |buffer| buffer.extend_from_slice(b" three"));
+            assert_eq!(output.pending(), 29);
+            let written = drain(&mut output, &mut pool, step);
+            assert_eq!(written, b"one PAYLOAD two PAYLOAD three");
+            assert_eq!(output.tail.capacity(), 0, "an idle output owns no buffer");
+            assert!(output.segments.is_none());
+        }
+    }
+}

@@ -1,0 +1,139 @@
+//! What the workers of one node tell each other. Messages between two workers arrive in order.
+
+use std::num::NonZeroU32;
+use std::sync::Arc;
+
+use crate::identity::SessionId;
+use crate::message::Message;
+use crate::outgoing::Delivery;
+use crate::subscription_tree::{GroupId, PackedOptions};
+
+/// Names a request of one worker, so that it knows the answer when it comes.
+pub(crate) type Ticket = u64;
+
+/// One entry of a batch from one worker to another. Opaque to the driver, which only carries it.
+#[derive(Clone, Debug)]
+pub struct PeerMessage(pub(crate) Peer);
+
+#[derive(Clone, Debug)]
+pub(crate) enum Peer {
+    /// An admitted publication for all local subscribers of the receiving worker.
+    Publish(Arc<Message>),
+    /// The sender has subscribers to this filter, or none any more.
+    Filter {
+        filter: Arc<str>,
+        wanted: bool,
+    },
+    /// A shared subscription that the sender is home to exists, or does not any more.
+    Group {
+        filter: Arc<str>,
+        group: GroupId,
+        exists: bool,
+    },
+    /// Answer with `FencePassed` once everything sent before has taken effect.
+    Fence(Ticket),
+    FencePassed(Ticket),
+
+    /// An admitted publication for a shared subscription of the receiver.
+    SharedPublish {
+        group: GroupId,
+        message: Arc<Message>,
+    },
+    /// The receiver's session was chosen.
+    SharedDeliver {
+        session: SessionId,
+        delivery: Delivery,
+    },
+    /// The chosen session cannot take these any more: choose again.
+    SharedReturn {
+        session: SessionId,
+        deliveries: Vec<Delivery>,
+    },
+    SharedJoin {
+        ticket: Ticket,
+        name: Arc<str>,
+        filter: Arc<str>,
+        member: Member,
+    },
+    SharedJoined {
+        ticket: Ticket,
+        group: GroupId,
+    },
+    SharedLeave {
+        group: GroupId,
+        session: SessionId,
+    },
+    SharedOnline {
+        group: GroupId,
+        session: SessionId,
+        online: bool,
+    },
+    /// The member has completed a message of the group.
+    SharedSettled {
+        group: GroupId,
+        session: SessionId,
+    },
+
+    ExclusiveClaim {
+        ticket: Ticket,
+        filter: Arc<str>,
+        session: SessionId,
+    },
+    ExclusiveAnswer {
+        ticket: Ticket,
+        granted: bool,
+    },
+    ExclusiveRelease {
+        filter: Arc<str>,
+        session: SessionId,
+    },
+
+    /// A retained message for the receiver, home of its topic.
+    RetainedSet(Arc<Message>),
+    /// The next matches of a walk over the receiver's retained messages; `walk` is absent to begin.
+    RetainedPull {
+        ticket: Ticket,
+        filter: Arc<str>,
+        walk: Option<u32>,
+    },
+    /// Some matches; `walk` is absent if these were the last.
+    RetainedChunk {
+        ticket: Ticket,
+        messages: Vec<Arc<Message>>,
+        walk: Option<u32>,
+    },
+    /// The rest of a walk is not wanted.
+    RetainedStop {
+        walk: u32,
+    },
+}
+
+/// A Session that joins a shared subscription.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Member {
+    pub(crate) session: SessionId,
+    pub(crate) options: PackedOptions,
+    pub(crate) identifier: Option<NonZeroU32>,
+    pub(crate) online: bool,
+    /// Messages of the group that it has not completed.
+    pub(crate) in_flight: u32,
+}
+
+impl From<Peer> for PeerMessage {
+    fn from(message: Peer) -> Self {
+        Self(message)
+    }
+}
+
+impl PeerMessage {
+    /// About how many bytes of messages this entry keeps alive: what batches are bounded by.
+    pub fn size(&self) -> usize {
+        match &self.0 {
+            Peer::Publish(message)
+            | Peer::SharedPublish { message, .. }
+            | Peer::RetainedSet(message) => message.size(),
+            Peer::SharedDeliver { delivery, .. } => delivery.message.size(),
+            _ => 64,
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! What other workers of the node have sent.
+
+use midge_codec::PacketType;
+
+use crate::core::Core;
+use crate::effects::Effects;
+use crate::gate::Admitted;
+use crate::identity::WorkerId;
+use crate::message::Publication;
+use crate::peer::{Peer, PeerMessage};
+use crate::time::Timestamp;
+
+impl Core {
+    /// One batch from another worker, in the order in which it was sent.
+    pub fn handle_batch(
+        &mut self,
+        from: WorkerId,
+        batch: impl IntoIterator<Item = PeerMessage>,
+        now: Timestamp,
+        fx: &mut Effects,
+    ) {
+        for message in batch {
+            self.handle_peer(from, message.0, now, fx);
+        }
+    }
+
+    fn handle_peer(&mut self, from: WorkerId, message: Peer, now: Timestamp, fx: &mut Effects) {
+        match message {
+            Peer::Publish(message) => {
+                let admitted = Admitted::by_peer(Publication::of(&message));
+                self.route_from_peer(&admitted, now, fx);
+            }
+            Peer::Filter { filter, wanted } => self.tree.set_remote(&filter, from, wanted),
+            Peer::Group { filter, group, exists: true } => self.tree.add_group(&filter, group),
+            Peer::Group { filter, group, exists: false } => {
+                self.tree.remove_group(&filter, group);
+            }
+            Peer::Fence(ticket) => fx.send(from, Peer::FencePassed(ticket).into()),
+            Peer::FencePassed(ticket) => self.handle_fence_passed(ticket, fx),
+            Peer::ExclusiveClaim { ticket, filter, session } => {
+                let granted = self.exclusive.claim(&filter, session);
+                fx.send(from, Peer::ExclusiveAnswer { ticket, granted }.into());
+            }
+            Peer::ExclusiveAnswer { ticket, granted } => {
+                self.handle_exclusive_answer(ticket, granted, fx);
+            }
+            Peer::ExclusiveRelease { filter, session } => self.exclusive.release(&filter, session),
+            Peer::RetainedSet(message) => {
+                // A refusal is counted here; the publisher has its acknowledgement already.
+                let _ = self.keep_retained(&message, fx);
+            }
+            Peer::RetainedPull { ticket, filter, walk } => {
+                self.handle_retained_pull(from, ticket, &filter, walk, fx);
+            }
+            Peer::RetainedChunk { ticket, messages, walk } => {
+                self.handle_retained_chunk(from, ticket, messages, walk, fx);
+            }
+            Peer::RetainedStop { walk } => self.handle_retained_stop(walk),
+            shared => self.handle_shared_peer(from, shared, now, fx),
+        }
+    }
+
+    fn handle_shared_peer(
+        &mut self,
+        from: WorkerId,
+        message: Peer,
+        now: Timestamp,
+        fx: &mut Effects,
+    ) {
+        match message {
+            Peer::SharedPublish { group, message } => {
+                self.distribute(group, &Publication::of(&message), None, now, fx);
+            }
+            Peer::SharedDeliver { session, delivery } => {
+                self.handle_shared_deliver(session, delivery, now, fx);
+            }
+            Peer::SharedReturn { session, deliveries } => {
+                self.handle_shared_return(session, deliveries, now, fx);
+            }
+            Peer::SharedJoin { ticket, name, filter, member } => {
+                let group = self.join_group(&name, &filter, member, now, fx);
+                self.pending.answer_behind_fence(from, ticket, group);
+            }
+            Peer::SharedJoined { ticket, group } => self.handle_shared_joined(ticket, group, fx),
+            Peer::SharedLeave { group, session } => self.leave_group(group, session, fx),
+            Peer::SharedOnline { group, session, online } => {
+                self.handle_shared_online(group, session, online, now, fx);
+            }
+            Peer::SharedSettled { group, session } => self.handle_shared_settled(group, session),
+            _ => (),
+        }
+    }
+
+    /// How many PUBLISH packets were sent to Clients.
+    pub fn publishes_sent(&self) -> u64 {
+        self.clients.counters.packets_sent[PacketType::Publish as usize]
+    }
+}

@@ -1,0 +1,141 @@
+//! SUBSCRIBE packets that wait for other workers: a SUBACK leaves only once every worker of the
+//! node knows of the subscription, and once the homes of shared and exclusive ones have answered.
+
+use hashbrown::HashMap;
+use midge_codec::{PacketIdentifier, ReasonCode};
+
+use crate::core::Core;
+use crate::effects::Effects;
+use crate::identity::{ConnectionId, SessionId, WorkerId};
+use crate::peer::{Peer, Ticket};
+use crate::retained::RetainedWish;
+use crate::subscription_tree::GroupId;
+
+/// A SUBSCRIBE whose SUBACK waits.
+#[derive(Debug)]
+pub(crate) struct PendingSubscribe {
+    pub(crate) connection: ConnectionId,
+    pub(crate) session: SessionId,
+    /// Absent for subscriptions that no packet asked for.
+    pub(crate) packet_id: Option<PacketIdentifier>,
+    pub(crate) reason_codes: Vec<ReasonCode>,
+    /// Answers and fences that are outstanding.
+    pub(crate) waiting: usize,
+    /// Retained messages to be sent behind the SUBACK.
+    pub(crate) wishes: Vec<RetainedWish>,
+}
+
+/// One filter of a pending SUBSCRIBE that another worker decides about.
+#[derive(Debug)]
+pub(crate) struct RemoteStep {
+    pub(crate) subscribe: Ticket,
+    pub(crate) index: usize,
+    /// The subscription's name in its Session.
+    pub(crate) key: Box<str>,
+}
+
+/// What happens when all workers have passed a fence.
+#[derive(Debug, Default)]
+struct BehindFence {
+    remaining: usize,
+    subscribes: Vec<Ticket>,
+    joined: Vec<(WorkerId, Ticket, GroupId)>,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Pending {
+    subscribes: HashMap<Ticket, PendingSubscribe, foldhash::fast::FixedState>,
+    steps: HashMap<Ticket, RemoteStep, foldhash::fast::FixedState>,
+    fences: HashMap<Ticket, BehindFence, foldhash::fast::FixedState>,
+    /// Gathers over a turn; becomes a fence at its end.
+    open: BehindFence,
+    last_ticket: Ticket,
+}
+
+impl Pending {
+    pub(crate) fn ticket(&mut self) -> Ticket {
+        self.last_ticket += 1;
+        self.last_ticket
+    }
+
+    pub(crate) fn insert(&mut self, ticket: Ticket, subscribe: PendingSubscribe) {
+        self.subscribes.insert(ticket, subscribe);
+    }
+
+    /// A new ticket for one filter that another worker decides about.
+    pub(crate) fn begin_step(&mut self, step: RemoteStep) -> Ticket {
+        let ticket = self.ticket();
+        self.steps.insert(ticket, step);
+        ticket
+    }
+
+    pub(crate) fn take_step(&mut self, ticket: Ticket) -> Option<RemoteStep> {
+        self.steps.remove(&ticket)
+    }
+
+    pub(crate) fn subscribe(&mut self, ticket: Ticket) -> Option<&mut PendingSubscribe> {
+        self.subscribes.get_mut(&ticket)
+    }
+
+    /// One thing less to wait for; gives the SUBSCRIBE if it was the last one.
+    fn arrive(&mut self, ticket: Ticket) -> Option<PendingSubscribe> {
+        let subscribe = self.subscribes.get_mut(&ticket)?;
+        subscribe.waiting -= 1;
+        if subscribe.waiting > 0 { None } else { self.subscribes.remove(&ticket) }
+    }
+
+    pub(crate) fn put_behind_fence(&mut self, subscribe: Ticket) {
+        self.open.subscribes.push(subscribe);
+    }
+
+    pub(crate) fn answer_behind_fence(&mut self, to: WorkerId, ticket: Ticket, group: GroupId) {
+        self.open.joined.push((to, ticket, group));
+    }
+}
+
+impl Core {
+    /// The end of a turn: asks all workers to say when they have seen what this turn announced.
+    pub(crate) fn close_fence(&mut self, fx: &mut Effects) {
+        if self.pending.open.subscribes.is_empty() && self.pending.open.joined.is_empty() {
+            return;
+        }
+        let ticket = self.pending.ticket();
+        let mut behind = std::mem::take(&mut self.pending.open);
+        behind.remaining = self.config.workers - 1;
+        self.pending.fences.insert(ticket, behind);
+        for worker in self.other_workers() {
+            fx.send(worker, Peer::Fence(ticket).into());
+        }
+    }
+
+    pub(crate) fn handle_fence_passed(&mut self, ticket: Ticket, fx: &mut Effects) {
+        let Some(fence) = self.pending.fences.get_mut(&ticket) else {
+            return;
+        };
+        fence.remaining -= 1;
+        if fence.remaining > 0 {
+            return;
+        }
+        let Some(behind) = self.pending.fences.remove(&ticket) else {
+            return;
+        };
+        for (worker, ticket, group) in behind.joined {
+            fx.send(worker, Peer::SharedJoined { ticket, group }.into());
+        }
+        for ticket in behind.subscribes {
+            self.arrive(ticket, fx);
+        }
+    }
+
+    /// One answer or fence for a pending SUBSCRIBE has come.
+    pub(crate) fn arrive(&mut self, ticket: Ticket, fx: &mut Effects) {
+        if let Some(subscribe) = self.pending.arrive(ticket) {
+            self.complete_subscribe(subscribe, fx);
+        }
+    }
+
+    pub(crate) fn other_workers(&self) -> impl Iterator<Item = WorkerId> + use<> {
+        let own = self.config.worker;
+        (0..self.config.workers).map(WorkerId::new).filter(move |&worker| worker != own)
+    }
+}

@@ -1,0 +1,268 @@
+//! A PUBLISH from a Client: what it names, whether it may, and its acknowledgement.
+
+use std::borrow::Cow;
+
+use midge_codec::{PacketIdentifier, PacketType, Publish, QoS, ReasonCode};
+
+use crate::connect::is_reserved_topic;
+use crate::core::Core;
+use crate::counters::DropReason;
+use crate::effects::Effects;
+use crate::identity::ConnectionId;
+use crate::message::{Attributes, Publication};
+use crate::subscription_tree::SessionSlot;
+use crate::time::Timestamp;
+
+/// A PUBLISH that ends the Network Connection.
+type Violation = (ReasonCode, String);
+
+/// What a publisher is told about its message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Verdict {
+    reason_code: ReasonCode,
+    explanation: Option<&'static str>,
+}
+
+impl Core {
+    /// One PUBLISH of a connected Client.
+    pub(crate) fn handle_publish(
+        &mut self,
+        id: ConnectionId,
+        slot: SessionSlot,
+        publish: &Publish<'_>,
+        now: Timestamp,
+        fx: &mut Effects,
+    ) {
+        let topic = match self.effective_topic(id, publish) {
+            Ok(topic) => topic,
+            Err((reason_code, detail)) => {
+                return self.violate(id, reason_code, detail, now, fx);
+            }
+        };
+        match publish.packet_id {
+            Some(packet_id) if publish.qos == QoS::ExactlyOnce => {
+                self.receive_exactly_once(id, slot, publish, packet_id, &topic, now, fx);
+            }
+            Some(packet_id) => {
+                let verdict = self.accept(slot, publish, &topic, now, fx);
+                self.acknowledge_publish(id, PacketType::PubAck, packet_id, verdict, fx);
+            }
+            None => {
+                self.accept(slot, publish, &topic, now, fx);
+            }
+        }
+        self.hold_back_if_full(id, fx);
+    }
+
+    /// QoS 2: the message goes on when it is first received; its Packet Identifier is kept until
+    /// the PUBREL, so that no repetition goes on again [MQTT-4.3.3-10].
+    #[allow(clippy::too_many_arguments)]
+    fn receive_exactly_once(
+        &mut self,
+        id: ConnectionId,
+        slot: SessionSlot,
+        publish: &Publish<'_>,
+        packet_id: PacketIdentifier,
+        topic: &str,
+        now: Timestamp,
+        fx: &mut Effects,
+    ) {
+        let session = self.clients.session(slot);
+        if session.awaits_release(packet_id) {
+            let verdict = Verdict::SUCCESS;
+            return self.acknowledge_publish(id, PacketType::PubRec, packet_id, verdict, fx);
+        }
+        let waiting = session.awaiting_release_len();
+        if waiting >= self.awaiting_release_max(id) {
+            let detail = "more QoS 2 messages under way than the Receive Maximum allows";
+            let code = ReasonCode::ReceiveMaximumExceeded;
+            return self.violate(id, code, detail.to_string(), now, fx); // [MQTT-3.3.4-8]
+        }
+        let verdict = self.accept(slot, publish, topic, now, fx);
+        let is_v5 = self.clients.connection(id).is_some_and(|connection| connection.is_v5());
+        if !(is_v5 && verdict.reason_code.is_error()) {
+            self.clients.session(slot).await_release(packet_id);
+        }
+        self.acknowledge_publish(id, PacketType::PubRec, packet_id, verdict, fx);
+    }
+
+    /// PUBACK or PUBREC [MQTT-4.3.2-4] [MQTT-4.3.3-8]. 3.x has no way to say no.
+    fn acknowledge_publish(
+        &mut self,
+        id: ConnectionId,
+        kind: PacketType,
+        packet_id: PacketIdentifier,
+        verdict: Verdict,
+        fx: &mut Effects,
+    ) {
+        let Verdict { reason_code, explanation } = verdict;
+        self.clients.acknowledge(id, kind, packet_id, reason_code, explanation, fx);
+    }
+
+    fn awaiting_release_max(&mut self, id: ConnectionId) -> usize {
+        let limits = &self.config.limits;
+        let is_v5 = self.clients.connection(id).is_some_and(|connection| connection.is_v5());
+        let maximum = if is_v5 { limits.receive_maximum } else { limits.awaiting_release_max };
+        usize::from(maximum)
+    }
+
+    /// The Topic Name that counts: an alias resolved, a rewrite applied (Z13), within the limits.
+    fn effective_topic<'p>(
+        &mut self,
+        id: ConnectionId,
+        publish: &Publish<'p>,
+    ) -> Result<Cow<'p, str>, Violation> {
+        let properties = &publish.properties;
+        if !properties.subscription_identifiers.is_empty() {
+            let detail = "a Client must not send a Subscription Identifier [MQTT-3.3.4-6]";
+            return Err((ReasonCode::ProtocolError, detail.to_string()));
+        }
+        let limit = usize::from(self.config.limits.user_properties_max);
+        if properties.user_properties.iter().nth(limit).is_some() {
+            self.clients.counters.limits_exceeded += 1;
+            return Err((ReasonCode::QuotaExceeded, "too many User Properties".to_string()));
+        }
+        let topic = match properties.topic_alias {
+            None => Cow::Borrowed(publish.topic.as_str()),
+            Some(alias) => self.resolve_alias(id, alias, publish.topic.as_str())?,
+        };
+        if !self.is_topic_within_limits(&topic) {
+            self.clients.counters.limits_exceeded += 1;
+            let detail = "the Topic Name has too many levels".to_string();
+            return Err((ReasonCode::TopicNameInvalid, detail));
+        }
+        Ok(match self.config.topics.rewrite_topic(&topic) {
+            Some(rewritten) => Cow::Owned(rewritten),
+            None => topic,
+        })
+    }
+
+    fn resolve_alias<'p>(
+        &mut self,
+        id: ConnectionId,
+        alias: std::num::NonZeroU16,
+        topic: &'p str,
+    ) -> Result<Cow<'p, str>, Violation> {
+        let maximum = self.config.limits.topic_alias_maximum;
+        let invalid = |detail: &str| Err((ReasonCode::TopicAliasInvalid, detail.to_string()));
+        if alias.get() > maximum {
+            return invalid("Topic Alias above the Topic Alias Maximum [MQTT-3.3.2-9]");
+        }
+        let Some(connection) = self.clients.connection(id) else {
+            return invalid("no such connection");
+        };
+        let aliases = connection.incoming_aliases.get_or_insert_default();
+        if !topic.is_empty() {
+            aliases.set(alias, topic);
+            return Ok(Cow::Borrowed(topic));
+        }
+        match aliases.get(alias) {
+            Some(known) => Ok(Cow::Owned(known.to_string())),
+            // "Protocol Error", says section 3.3.4
+            None => Err((
+                ReasonCode::ProtocolError,
+                "a Topic Alias that was not set on this connection".to_string(),
+            )),
+        }
+    }
+
+    pub(crate) fn is_topic_within_limits(&self, topic: &str) -> bool {
+        let slashes = topic.bytes().fold(0_usize, |count, byte| count + usize::from(byte == b'/'));
+        slashes < usize::from(self.config.limits.topic_levels_max)
+    }
+
+    /// Publishes what a Client sent, and says what to tell it.
+    fn accept(
+        &mut self,
+        slot: SessionSlot,
+        publish: &Publish<'_>,
+        topic: &str,
+        now: Timestamp,
+        fx: &mut Effects,
+    ) -> Verdict {
+        if is_reserved_topic(topic) {
+            self.clients.note_drop(None, topic, DropReason::PublishNotAuthorized, fx);
+            return DropReason::PublishNotAuthorized.into();
+        }
+        let (topic, delay_seconds) = match self.split_delay(topic) {
+            Ok(split) => split,
+            Err(verdict) => return verdict,
+        };
+        let properties = &publish.properties;
+        let expiry = properties.message_expiry_interval_seconds;
+        let attributes = Attributes {
+            qos: publish.qos,
+            retain: publish.retain,
+            expires_at: expiry.map(|seconds| now.plus_seconds(u64::from(seconds))),
+            publisher_session: Some(self.clients.session_id(slot)),
+        };
+        let mut forwarded = std::mem::take(&mut self.properties);
+        forwarded.clear();
+        properties.encode_forwarded(&mut forwarded);
+        let publisher = std::sync::Arc::clone(&self.clients.session(slot).identity);
+        let publication =
+            Publication::new(topic, &forwarded, publish.payload, attributes, &publisher);
+        let outcome = match delay_seconds {
+            None => self.publish(publication, now, fx),
+            Some(seconds) => self.delay(&publication, seconds, now, fx).map(|()| 1),
+        };
+        self.properties = forwarded;
+        match outcome {
+            Ok(0) => Verdict { reason_code: ReasonCode::NoMatchingSubscribers, explanation: None },
+            Ok(_) => Verdict::SUCCESS,
+            Err(reason) => reason.into(),
+        }
+    }
+
+    /// The parts of `$delayed/SECONDS/topic`.
+    fn split_delay<'t>(&self, topic: &'t str) -> Result<(&'t str, Option<u32>), Verdict> {
+        let Some(rest) = topic.strip_prefix("$delayed/") else {
+            return Ok((topic, None));
+        };
+        let invalid = Verdict {
+            reason_code: ReasonCode::TopicNameInvalid,
+            explanation: Some("a delayed message goes to $delayed/SECONDS/TOPIC"),
+        };
+        let (seconds, topic) = rest.split_once('/').ok_or(invalid)?;
+        let seconds: u32 = seconds.parse().map_err(|_| invalid)?;
+        let too_long = seconds > self.config.limits.delay_seconds_max;
+        if too_long || topic.is_empty() || topic.starts_with("$delayed/") {
+            return Err(invalid);
+        }
+        if is_reserved_topic(topic) {
+            return Err(DropReason::PublishNotAuthorized.into());
+        }
+        Ok((topic, Some(seconds)))
+    }
+
+    /// A publisher that fills the backlog is not read until it is worked off.
+    fn hold_back_if_full(&mut self, id: ConnectionId, fx: &mut Effects) {
+        if self.backlog.is_full() {
+            self.backlog.hold_back(id);
+            self.clients.set_reading(id, false, fx);
+        }
+    }
+}
+
+impl Verdict {
+    const SUCCESS: Self = Self { reason_code: ReasonCode::Success, explanation: None };
+}
+
+impl From<DropReason> for Verdict {
+    fn from(reason: DropReason) -> Self {
+        let (reason_code, explanation) = match reason {
+            DropReason::PublishNotAuthorized => {
+                (ReasonCode::NotAuthorized, "not authorized to publish to this topic")
+            }
+            DropReason::RetainedLimit => {
+                (ReasonCode::QuotaExceeded, "delivered, but there is no room to retain it")
+            }
+            DropReason::DelayedLimit => {
+                (ReasonCode::QuotaExceeded, "there are too many delayed messages")
+            }
+            DropReason::Expired => return Self::SUCCESS,
+            _ => (ReasonCode::UnspecifiedError, "the message could not be accepted"),
+        };
+        Self { reason_code, explanation: Some(explanation) }
+    }
+}

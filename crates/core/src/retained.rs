@@ -1,0 +1,390 @@
+//! Retained messages of the node. Each topic has a home worker that keeps its message; a new
+//! subscription walks over the trees of all workers, in slices, as fast as its Client takes them.
+
+use std::collections::VecDeque;
+use std::num::NonZeroU32;
+use std::sync::Arc;
+
+use hashbrown::HashSet;
+use midge_codec::QoS;
+use slab::Slab;
+
+use crate::clients::{Clients, Grant};
+use crate::core::Core;
+use crate::counters::DropReason;
+use crate::effects::Effects;
+use crate::gate::Admitted;
+use crate::identity::{SessionId, WorkerId};
+use crate::limits::Limits;
+use crate::message::{Message, Publication};
+use crate::peer::{Peer, Ticket};
+use crate::retained_tree::{RetainedTree, RetainedWalk};
+use crate::time::Timestamp;
+use crate::timers::{Timer, Timers};
+
+/// Retained messages that a new subscription asks for.
+#[derive(Clone, Debug)]
+pub(crate) struct RetainedWish {
+    pub(crate) filter: Box<str>,
+    /// The subscription's name in its Session: if it is gone, so is the wish.
+    pub(crate) key: Box<str>,
+    pub(crate) qos: QoS,
+    pub(crate) identifier: Option<NonZeroU32>,
+}
+
+/// A wish on its way through the workers.
+#[derive(Debug)]
+struct Request {
+    ticket: Ticket,
+    session: SessionId,
+    wish: RetainedWish,
+    parts: VecDeque<Part>,
+    /// Topics of which a live message came while the request was on its way: what another worker
+    /// has retained may be older, and must not come after it.
+    seen_live: HashSet<Box<str>, foldhash::fast::FixedState>,
+}
+
+/// What is left to be fetched from one worker.
+#[derive(Debug)]
+enum Part {
+    Own(RetainedWalk),
+    Of { worker: WorkerId, walk: Option<u32>, asked: bool, fetched: VecDeque<Arc<Message>> },
+}
+
+/// What a request can do now.
+enum Progress {
+    Found(Arc<Message>),
+    /// Waits for another worker, or for room.
+    Waits,
+    OutOfBudget,
+    Done,
+}
+
+#[derive(Debug)]
+pub(crate) struct Retained {
+    tree: RetainedTree,
+    requests: VecDeque<Request>,
+    /// Walks on behalf of other workers.
+    walks: Slab<RetainedWalk>,
+    /// Whether a request may be able to go on.
+    is_awake: bool,
+    has_peers: bool,
+}
+
+impl Retained {
+    /// Nodes of the tree that are visited in one turn.
+    const VISITS_PER_TURN: usize = 20_000;
+    /// Messages asked of another worker at a time.
+    const CHUNK: usize = 64;
+    /// Topics remembered per request; beyond it an older message may follow a newer one.
+    const SEEN_LIVE_MAX: usize = 10_000;
+
+    pub(crate) fn new(seed: u64, workers: usize, limits: &Limits) -> Self {
+        let share = |limit: u64| if workers == 1 { limit } else { limit / workers as u64 + 1 };
+        let messages_max = share(u64::from(limits.retained_messages_max));
+        let bytes_max = share(limits.retained_bytes_max);
+        Self {
+            tree: RetainedTree::new(seed, messages_max, bytes_max),
+            requests: VecDeque::new(),
+            walks: Slab::new(),
+            is_awake: false,
+            has_peers: workers > 1,
+        }
+    }
+
+    pub(crate) fn usage(&self) -> (u64, u64) {
+        self.tree.usage()
+    }
+
+    pub(crate) fn has_work(&self) -> bool {
+        self.is_awake && !self.requests.is_empty()
+    }
+
+    /// Some request may have room again.
+    pub(crate) fn wake(&mut self) {
+        self.is_awake = true;
+    }
+
+    /// A retained message has reached this worker's subscribers as a live one.
+    #[inline]
+    pub(crate) fn note_live(&mut self, topic: &str) {
+        if !self.has_peers {
+            return;
+        }
+        for request in &mut self.requests {
+            if request.seen_live.len() < Self::SEEN_LIVE_MAX {
+                request.seen_live.insert(topic.into());
+            }
+        }
+    }
+
+    /// Keeps or removes the message of its topic, with the timer of its expiry.
+    fn set(&mut self, message: &Arc<Message>, timers: &mut Timers) -> Result<(), DropReason> {
+        let expires_at = message.attributes().expires_at;
+        let change = self.tree.set(Arc::clone(message)).map_err(|_| DropReason::RetainedLimit)?;
+        if let Some(at) = change.replaced.and_then(|old| old.attributes().expires_at) {
+            timers.cancel(at, Timer::RetainedExpiry(change.node));
+        }
+        if let (Some(at), true) = (expires_at, change.is_kept) {
+            timers.set(at, Timer::RetainedExpiry(change.node));
+        }
+        Ok(())
+    }
+
+    /// The expiry of the message at this node is due.
+    pub(crate) fn expire(&mut self, node: u32, now: Timestamp) {
+        self.tree.remove_expired(node, now);
+    }
+
+    /// The next message of a request.
+    fn next_of(&self, request: &mut Request, budget: &mut usize) -> Progress {
+        match request.parts.front_mut() {
+            None => Progress::Done,
+            Some(Part::Own(walk)) => match self.tree.walk(walk, budget) {
+                Some(message) => Progress::Found(message),
+                None if walk.is_done() => Progress::Done,
+                None => Progress::OutOfBudget,
+            },
+            Some(Part::Of { walk, asked, fetched, .. }) => match fetched.pop_front() {
+                Some(message) => Progress::Found(message),
+                None if *asked || walk.is_some() => Progress::Waits,
+                None => Progress::Done,
+            },
+        }
+    }
+}
+
+impl Core {
+    /// Keeps the message of an admitted publication with RETAIN [MQTT-3.3.1-5], at its home.
+    pub(crate) fn retain(
+        &mut self,
+        admitted: &Admitted<'_>,
+        fx: &mut Effects,
+    ) -> Result<(), DropReason> {
+        let message = admitted.publication().share();
+        let home = self.home_of(message.topic());
+        if home != self.config.worker {
+            fx.send(home, Peer::RetainedSet(message).into());
+            return Ok(());
+        }
+        self.keep_retained(&message, fx)
+    }
+
+    pub(crate) fn keep_retained(
+        &mut self,
+        message: &Arc<Message>,
+        fx: &mut Effects,
+    ) -> Result<(), DropReason> {
+        let kept = self.retained.set(message, &mut self.timers);
+        if let Err(reason) = kept {
+            self.clients.counters.limits_exceeded += 1;
+            self.clients.note_drop(None, message.topic(), reason, fx);
+        }
+        kept
+    }
+
+    /// Begins to send the retained messages that a new subscription asks for.
+    pub(crate) fn begin_retained(&mut self, session: SessionId, wish: RetainedWish) {
+        let ticket = self.pending.ticket();
+        let own = Part::Own(self.retained.tree.begin_walk(&wish.filter));
+        let others = self.other_workers().map(|worker| Part::Of {
+            worker,
+            walk: None,
+            asked: false,
+            fetched: VecDeque::new(),
+        });
+        let parts = std::iter::once(own).chain(others).collect();
+        let seen_live = HashSet::default();
+        self.retained.requests.push_back(Request { ticket, session, wish, parts, seen_live });
+        self.retained.wake();
+    }
+
+    /// Goes on with all requests, within this turn's share of visits and deliveries.
+    pub(crate) fn run_retained(&mut self, now: Timestamp, fx: &mut Effects) {
+        if !self.retained.has_work() {
+            return;
+        }
+        let mut budget = Retained::VISITS_PER_TURN;
+        self.retained.is_awake = false;
+        for _ in 0..self.retained.requests.len() {
+            let Some(mut request) = self.retained.requests.pop_front() else {
+                break;
+            };
+            if self.run_request(&mut request, &mut budget, now, fx) {
+                self.end_request(request, fx);
+            } else {
+                self.retained.requests.push_back(request);
+            }
+        }
+        self.retained.is_awake |= budget == 0;
+    }
+
+    /// True if the request is at its end.
+    fn run_request(
+        &mut self,
+        request: &mut Request,
+        budget: &mut usize,
+        now: Timestamp,
+        fx: &mut Effects,
+    ) -> bool {
+        loop {
+            let Some(slot) = self.clients.slot_of(request.session) else {
+                return true;
+            };
+            let session = self.clients.session(slot);
+            if !session.subscriptions.contains_key(&*request.wish.key) {
+                return true;
+            }
+            if !has_room(&self.clients, slot) {
+                return false;
+            }
+            self.ask_peer(request, fx);
+            match self.retained.next_of(request, budget) {
+                Progress::Found(message) => {
+                    self.deliver_retained(slot, request, &message, now, fx);
+                }
+                Progress::Waits | Progress::OutOfBudget => return false,
+                Progress::Done => {
+                    let Some(part) = request.parts.pop_front() else {
+                        return true;
+                    };
+                    self.end_part(part, fx);
+                }
+            }
+        }
+    }
+
+    fn deliver_retained(
+        &mut self,
+        slot: u32,
+        request: &Request,
+        message: &Arc<Message>,
+        now: Timestamp,
+        fx: &mut Effects,
+    ) {
+        if request.seen_live.contains(message.topic()) {
+            return;
+        }
+        let publication = Publication::of(message);
+        let grant = Grant {
+            qos: request.wish.qos,
+            retain: true, // [MQTT-3.3.1-8]
+            identifiers: request.wish.identifier.as_slice(),
+            group: None,
+        };
+        if let Err(reason) = self.clients.deliver_single(slot, &publication, &grant, now, fx) {
+            self.clients.note_drop(Some(slot), publication.topic, reason, fx);
+        }
+    }
+
+    /// Asks the worker whose turn it is for its next matches.
+    fn ask_peer(&mut self, request: &mut Request, fx: &mut Effects) {
+        let Some(Part::Of { worker, walk, asked, fetched }) = request.parts.front_mut() else {
+            return;
+        };
+        let is_first = !*asked && walk.is_none() && fetched.capacity() == 0;
+        let goes_on = !*asked && walk.is_some() && fetched.is_empty();
+        if is_first || goes_on {
+            *asked = true;
+            let pull = Peer::RetainedPull {
+                ticket: request.ticket,
+                filter: (&*request.wish.filter).into(),
+                walk: *walk,
+            };
+            fx.send(*worker, pull.into());
+        }
+    }
+
+    /// Another worker asks for the next matches of a walk over this worker's tree.
+    pub(crate) fn handle_retained_pull(
+        &mut self,
+        from: WorkerId,
+        ticket: Ticket,
+        filter: &str,
+        walk: Option<u32>,
+        fx: &mut Effects,
+    ) {
+        let number = match walk {
+            Some(number) => number as usize,
+            None => self.retained.walks.insert(self.retained.tree.begin_walk(filter)),
+        };
+        let Some(walk) = self.retained.walks.get_mut(number) else {
+            return;
+        };
+        let mut messages = Vec::with_capacity(Retained::CHUNK);
+        let mut budget = Retained::VISITS_PER_TURN;
+        while messages.len() < Retained::CHUNK {
+            match self.retained.tree.walk(walk, &mut budget) {
+                Some(message) => messages.push(message),
+                None => break,
+            }
+        }
+        let is_done = walk.is_done();
+        if is_done {
+            let walk = self.retained.walks.remove(number);
+            self.retained.tree.end_walk(walk);
+        }
+        let walk = (!is_done).then_some(number as u32);
+        fx.send(from, Peer::RetainedChunk { ticket, messages, walk }.into());
+    }
+
+    /// Another worker's matches have come.
+    pub(crate) fn handle_retained_chunk(
+        &mut self,
+        from: WorkerId,
+        ticket: Ticket,
+        messages: Vec<Arc<Message>>,
+        next_walk: Option<u32>,
+        fx: &mut Effects,
+    ) {
+        let requests = &mut self.retained.requests;
+        let request = requests.iter_mut().find(|request| request.ticket == ticket);
+        match request.and_then(|request| request.parts.front_mut()) {
+            Some(Part::Of { walk, asked, fetched, .. }) => {
+                *asked = false;
+                *walk = next_walk;
+                *fetched = messages.into();
+                fetched.reserve(1); // marks the part as begun
+                self.retained.wake();
+            }
+            _ => {
+                if let Some(walk) = next_walk {
+                    fx.send(from, Peer::RetainedStop { walk }.into());
+                }
+            }
+        }
+    }
+
+    pub(crate) fn handle_retained_stop(&mut self, walk: u32) {
+        if let Some(walk) = self.retained.walks.try_remove(walk as usize) {
+            self.retained.tree.end_walk(walk);
+        }
+    }
+
+    fn end_request(&mut self, request: Request, fx: &mut Effects) {
+        for part in request.parts {
+            self.end_part(part, fx);
+        }
+    }
+
+    fn end_part(&mut self, part: Part, fx: &mut Effects) {
+        match part {
+            Part::Own(walk) => self.retained.tree.end_walk(walk),
+            Part::Of { worker, walk: Some(walk), asked: false, .. } => {
+                fx.send(worker, Peer::RetainedStop { walk }.into());
+            }
+            Part::Of { .. } => (),
+        }
+    }
+}
+
+/// Whether the Session takes more without its queue or its output running full.
+fn has_room(clients: &Clients, slot: u32) -> bool {
+    let session = &clients.sessions[slot as usize];
+    let limits = &clients.limits;
+    let queued = session.outgoing.as_ref().map_or((0, 0), |outgoing| outgoing.queued());
+    let output = session.connection.map_or(0, |id| clients.connections[id.slot()].output.pending());
+    queued.0 <= limits.queue_messages_max as usize / 2
+        && queued.1 <= limits.queue_bytes_max as usize / 2
+        && output <= limits.output_bytes_max as usize / 2
+}

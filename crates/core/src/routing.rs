@@ -1,0 +1,268 @@
+//! From an admitted publication to everybody who gets it: retained, matched, delivered.
+
+use std::num::NonZeroU32;
+use std::sync::Arc;
+
+use midge_codec::QoS;
+
+use crate::backlog::Routing;
+use crate::clients::{Clients, Grant};
+use crate::core::Core;
+use crate::counters::DropReason;
+use crate::effects::Effects;
+use crate::gate::{Admitted, PublishGate};
+use crate::identity::{SessionId, WorkerId};
+use crate::message::Publication;
+use crate::outgoing::Identifiers;
+use crate::peer::Peer;
+use crate::subscription_tree::{GroupId, SessionSlot, Subscriber};
+use crate::time::Timestamp;
+
+/// One Session that gets a publication, with what all its matching subscriptions say together.
+#[derive(Debug)]
+pub(crate) struct Target {
+    session: SessionSlot,
+    generation: u32,
+    qos: QoS,
+    retain_as_published: bool,
+    identifiers: Identifiers,
+}
+
+impl Core {
+    /// Publishes through the gate; says how many receivers (sessions, workers, groups) matched.
+    pub(crate) fn publish(
+        &mut self,
+        publication: Publication<'_>,
+        now: Timestamp,
+        fx: &mut Effects,
+    ) -> Result<usize, DropReason> {
+        let topic = publication.topic;
+        let admitted = PublishGate(&*self.clients.policy).admit(publication, now);
+        let admitted = match admitted {
+            Ok(admitted) => admitted,
+            Err(reason) => {
+                self.clients.note_drop(None, topic, reason, fx);
+                return Err(reason);
+            }
+        };
+        self.clients.counters.messages_received += 1;
+        let retained = match admitted.publication().attributes.retain {
+            true => self.retain(&admitted, fx),
+            false => Ok(()),
+        };
+        let matched = self.route(&admitted, now, fx);
+        if matched == 0 && !admitted.publication().attributes.retain {
+            self.clients.note_drop(None, topic, DropReason::NoSubscriber, fx);
+        }
+        retained.map(|()| matched)
+    }
+
+    /// Sends a publication to all subscribers of this node; says how many receivers matched.
+    fn route(&mut self, admitted: &Admitted<'_>, now: Timestamp, fx: &mut Effects) -> usize {
+        let publication = admitted.publication();
+        self.tree.match_topic_name(publication.topic, &mut self.scratch);
+        if self.scratch.matched.is_empty() {
+            return 0;
+        }
+        let mut remote = 0;
+        let mut groups: smallvec::SmallVec<[GroupId; 4]> = smallvec::SmallVec::new();
+        for &node in &self.scratch.matched {
+            remote |= self.tree.remote_workers(node);
+            groups.extend_from_slice(self.tree.groups(node));
+        }
+        let mut matched = self.route_locally(publication, now, fx);
+        while remote != 0 {
+            let worker = WorkerId::new(remote.trailing_zeros() as usize);
+            fx.send(worker, Peer::Publish(publication.share()).into());
+            remote &= remote - 1;
+            matched += 1;
+        }
+        for group in groups {
+            self.publish_to_group(group, publication, now, fx);
+            matched += 1;
+        }
+        matched
+    }
+
+    /// A publication that another worker's gate has admitted, for the subscribers of this one.
+    pub(crate) fn route_from_peer(
+        &mut self,
+        admitted: &Admitted<'_>,
+        now: Timestamp,
+        fx: &mut Effects,
+    ) {
+        self.tree.match_topic_name(admitted.publication().topic, &mut self.scratch);
+        self.route_locally(admitted.publication(), now, fx);
+    }
+
+    /// Delivers to the local subscribers of the matched nodes; says to how many.
+    fn route_locally(
+        &mut self,
+        publication: &Publication<'_>,
+        now: Timestamp,
+        fx: &mut Effects,
+    ) -> usize {
+        if publication.attributes.retain {
+            self.retained.note_live(publication.topic);
+        }
+        let mut subscribers = 0;
+        let mut nodes_with_subscribers = 0;
+        for &node in &self.scratch.matched {
+            let count = self.tree.subscribers(node).len();
+            subscribers += count;
+            nodes_with_subscribers += usize::from(count > 0);
+        }
+        if subscribers == 0 {
+            return 0;
+        }
+        let at_once = self.backlog.admits(subscribers);
+        if at_once && nodes_with_subscribers == 1 {
+            self.deliver_to_one_filter(publication, now, fx);
+            return subscribers;
+        }
+        let targets = self.collect_targets(publication, subscribers);
+        let count = targets.len();
+        if at_once {
+            self.clients.layouts.reset();
+            for target in &targets {
+                deliver_to(&mut self.clients, target, publication, now, fx);
+            }
+        } else {
+            self.backlog.push(publication.share(), targets);
+        }
+        count
+    }
+
+    /// The common case: one filter matches, so no Session can be met twice.
+    fn deliver_to_one_filter(
+        &mut self,
+        publication: &Publication<'_>,
+        now: Timestamp,
+        fx: &mut Effects,
+    ) {
+        self.clients.layouts.reset();
+        for &node in &self.scratch.matched {
+            for subscriber in self.tree.subscribers(node) {
+                if !wants(&self.clients, subscriber, publication) {
+                    continue;
+                }
+                let options = subscriber.options;
+                let identifiers = subscriber.identifier.as_slice();
+                let grant = Grant {
+                    qos: options.qos(),
+                    retain: options.retain_as_published() && publication.attributes.retain,
+                    identifiers,
+                    group: None,
+                };
+                let slot = subscriber.session;
+                if let Err(reason) = self.clients.deliver(slot, publication, &grant, now, fx) {
+                    self.clients.note_drop(Some(slot), publication.topic, reason, fx);
+                }
+            }
+        }
+    }
+
+    /// One entry for each Session, however many of its subscriptions match: the highest QoS and
+    /// all Subscription Identifiers [MQTT-3.3.4-2] [MQTT-3.3.4-3].
+    fn collect_targets(&mut self, publication: &Publication<'_>, expected: usize) -> Vec<Target> {
+        self.match_stamp += 1;
+        let mut targets: Vec<Target> = Vec::with_capacity(expected);
+        for &node in &self.scratch.matched {
+            for subscriber in self.tree.subscribers(node) {
+                if !wants(&self.clients, subscriber, publication) {
+                    continue;
+                }
+                let session = &mut self.clients.sessions[subscriber.session as usize];
+                if session.matched.0 == self.match_stamp {
+                    targets[session.matched.1 as usize].merge(subscriber);
+                } else {
+                    session.matched = (self.match_stamp, targets.len() as u32);
+                    targets.push(Target::new(subscriber, session.generation));
+                }
+            }
+        }
+        targets
+    }
+
+    /// Works off put-off fan-outs within this turn's share.
+    pub(crate) fn run_routings(&mut self, now: Timestamp, fx: &mut Effects) {
+        while *self.backlog.deliveries_left() > 0 {
+            let Some(mut routing) = self.backlog.take() else {
+                break;
+            };
+            self.run_routing(&mut routing, now, fx);
+            if routing.next < routing.targets.len() {
+                self.backlog.put_back(routing);
+            }
+        }
+        for publisher in self.backlog.take_released() {
+            self.clients.set_reading(publisher, true, fx);
+        }
+    }
+
+    fn run_routing(&mut self, routing: &mut Routing, now: Timestamp, fx: &mut Effects) {
+        let message = Arc::clone(&routing.message);
+        let publication = Publication::of(&message);
+        let rest = routing.targets.len() - routing.next;
+        let count = rest.min(*self.backlog.deliveries_left());
+        *self.backlog.deliveries_left() -= count;
+        self.clients.layouts.reset();
+        for target in &routing.targets[routing.next..routing.next + count] {
+            if self.clients.slot_of(target.session_id(self.config.worker)).is_some() {
+                deliver_to(&mut self.clients, target, &publication, now, fx);
+            }
+        }
+        routing.next += count;
+    }
+}
+
+/// No Local: what a Client published does not come back by this subscription [MQTT-3.8.3-3].
+#[inline]
+fn wants(clients: &Clients, subscriber: &Subscriber, publication: &Publication<'_>) -> bool {
+    !subscriber.options.no_local()
+        || publication.attributes.publisher_session != Some(clients.session_id(subscriber.session))
+}
+
+fn deliver_to(
+    clients: &mut Clients,
+    target: &Target,
+    publication: &Publication<'_>,
+    now: Timestamp,
+    fx: &mut Effects,
+) {
+    let grant = Grant {
+        qos: target.qos,
+        retain: target.retain_as_published && publication.attributes.retain,
+        identifiers: target.identifiers.as_slice(),
+        group: None,
+    };
+    if let Err(reason) = clients.deliver(target.session, publication, &grant, now, fx) {
+        clients.note_drop(Some(target.session), publication.topic, reason, fx);
+    }
+}
+
+impl Target {
+    fn new(subscriber: &Subscriber, generation: u32) -> Self {
+        Self {
+            session: subscriber.session,
+            generation,
+            qos: subscriber.options.qos(),
+            retain_as_published: subscriber.options.retain_as_published(),
+            identifiers: subscriber.identifier.map_or(Identifiers::None, Identifiers::One),
+        }
+    }
+
+    fn merge(&mut self, subscriber: &Subscriber) {
+        self.qos = self.qos.max(subscriber.options.qos());
+        self.retain_as_published |= subscriber.options.retain_as_published();
+        if let Some(identifier) = subscriber.identifier {
+            let mut all: Vec<NonZeroU32> = self.identifiers.as_slice().to_vec();
+            all.push(identifier);
+            self.identifiers = Identifiers::from(&all[..]);
+        }
+    }
+
+    fn session_id(&self, worker: WorkerId) -> SessionId {
+        SessionId { worker, slot: self.session, generation: self.generation }
+    }
+}

@@ -1,0 +1,118 @@
+//! Session State: what outlives a Network Connection (MQTT 5.0 section 4.1).
+
+use std::num::NonZeroU32;
+use std::sync::Arc;
+
+use hashbrown::HashMap;
+use midge_codec::{PacketIdentifier, SubscriptionOptions};
+
+use crate::identity::{ConnectionId, Identity};
+use crate::message::Message;
+use crate::outgoing::Outgoing;
+use crate::subscription_tree::GroupId;
+use crate::time::Timestamp;
+
+/// The longest Session Expiry Interval: the Session does not expire.
+pub(crate) const NEVER_EXPIRES: u32 = u32::MAX;
+
+#[derive(Debug)]
+pub(crate) struct Session {
+    pub(crate) identity: Arc<Identity>,
+    pub(crate) generation: u32,
+    pub(crate) connection: Option<ConnectionId>,
+    /// How long the Session lives on without a Network Connection.
+    pub(crate) expiry_seconds: u32,
+    pub(crate) subscriptions: HashMap<Box<str>, Subscribed, foldhash::fast::FixedState>,
+    pub(crate) outgoing: Option<Box<Outgoing>>,
+    /// QoS 2 Packet Identifiers received and not yet released, oldest first.
+    #[allow(clippy::box_collection)] // most sessions have none: one word, not three
+    pub(crate) awaiting_release: Option<Box<Vec<PacketIdentifier>>>,
+    pub(crate) will: Option<Box<Will>>,
+    /// When the Session ends or its Will Message is due, whichever timer is set.
+    pub(crate) expires_at: Option<Timestamp>,
+    pub(crate) will_due_at: Option<Timestamp>,
+    /// The router's mark: at which match, and at which place in its list of targets.
+    pub(crate) matched: (u64, u32),
+    /// How many of the subscriptions are shared ones.
+    pub(crate) shared_subscriptions: u32,
+}
+
+/// A subscription of a Session, under the filter as its Client wrote it.
+#[derive(Clone, Debug)]
+pub(crate) struct Subscribed {
+    pub(crate) options: SubscriptionOptions,
+    pub(crate) identifier: Option<NonZeroU32>,
+    pub(crate) kind: SubscriptionKind,
+}
+
+/// What a filter asks for besides matching.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum SubscriptionKind {
+    /// The filter is matched as it was written.
+    Plain,
+    /// `$share/name/filter` or `$queue/filter`; the group is known once its home has answered.
+    Shared(Option<GroupId>),
+    /// `$exclusive/filter`.
+    Exclusive,
+}
+
+/// The Will Message that is published if the Network Connection ends without a DISCONNECT.
+#[derive(Debug)]
+pub(crate) struct Will {
+    /// As it will be published, but for the expiry, which counts from then on.
+    pub(crate) message: Arc<Message>,
+    pub(crate) delay_seconds: u32,
+    pub(crate) expiry_seconds: Option<u32>,
+}
+
+impl Session {
+    pub(crate) fn new(identity: Arc<Identity>, generation: u32, seed: u64) -> Self {
+        Self {
+            identity,
+            generation,
+            connection: None,
+            expiry_seconds: 0,
+            subscriptions: HashMap::with_hasher(foldhash::fast::FixedState::with_seed(seed)),
+            outgoing: None,
+            awaiting_release: None,
+            will: None,
+            expires_at: None,
+            will_due_at: None,
+            matched: (0, 0),
+            shared_subscriptions: 0,
+        }
+    }
+
+    /// Whether this QoS 2 message was received already and not released [MQTT-4.3.3-10].
+    pub(crate) fn awaits_release(&self, packet_id: PacketIdentifier) -> bool {
+        self.awaiting_release.as_ref().is_some_and(|waiting| waiting.contains(&packet_id))
+    }
+
+    pub(crate) fn await_release(&mut self, packet_id: PacketIdentifier) {
+        self.awaiting_release.get_or_insert_default().push(packet_id);
+    }
+
+    /// True if the identifier was waiting for its PUBREL.
+    pub(crate) fn release(&mut self, packet_id: PacketIdentifier) -> bool {
+        let Some(waiting) = &mut self.awaiting_release else {
+            return false;
+        };
+        let Some(index) = waiting.iter().position(|&other| other == packet_id) else {
+            return false;
+        };
+        waiting.remove(index);
+        if waiting.is_empty() {
+            self.awaiting_release = None;
+        }
+        true
+    }
+
+    pub(crate) fn awaiting_release_len(&self) -> usize {
+        self.awaiting_release.as_ref().map_or(0, |waiting| waiting.len())
+    }
+
+    /// The queue and in-flight window; made when first needed.
+    pub(crate) fn outgoing_mut(&mut self, window: u16) -> &mut Outgoing {
+        self.outgoing.get_or_insert_with(|| Box::new(Outgoing::new(window)))
+    }
+}

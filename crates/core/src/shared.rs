@@ -1,0 +1,478 @@
+//! Shared subscriptions (row A8). Each group has a home worker, which knows all members and chooses
+//! one for every message; a group without connected members keeps its messages itself.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use hashbrown::HashMap;
+use midge_codec::QoS;
+use serde::{Deserialize, Serialize};
+use slab::Slab;
+
+use crate::clients::Grant;
+use crate::core::Core;
+use crate::counters::DropReason;
+use crate::effects::Effects;
+use crate::hashing::hash_str;
+use crate::identity::{SessionId, WorkerId};
+use crate::limits::Limits;
+use crate::message::{Message, Publication};
+use crate::outgoing::{Delivery, Identifiers};
+use crate::peer::{Member, Peer};
+use crate::random::Random;
+use crate::session::{Session, SubscriptionKind};
+use crate::subscription_tree::{GroupId, SessionSlot};
+use crate::time::Timestamp;
+
+/// How a shared subscription chooses the member that gets a message. A member without Network
+/// Connection is never chosen while there is one with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SharedStrategy {
+    /// One after the other.
+    #[default]
+    RoundRobin,
+    /// Any.
+    Random,
+    /// The same one as long as it is connected.
+    Sticky,
+    /// The one with the fewest unacknowledged messages of this group.
+    LeastInFlight,
+    /// By the publishing Client: what one Client publishes goes to one member.
+    HashByClient,
+    /// By the Topic Name: what is published to one topic goes to one member.
+    HashByTopic,
+}
+
+/// The groups that this worker is home to.
+#[derive(Debug)]
+pub(crate) struct SharedGroups {
+    worker: WorkerId,
+    groups: Slab<Group>,
+    by_name: HashMap<(Box<str>, Box<str>), u32, foldhash::fast::FixedState>,
+}
+
+#[derive(Debug)]
+struct Group {
+    name: Box<str>,
+    filter: Box<str>,
+    members: Vec<Member>,
+    next: usize,
+    /// Messages that wait for a member to connect.
+    backlog: VecDeque<Arc<Message>>,
+    backlog_bytes: usize,
+}
+
+impl SharedGroups {
+    pub(crate) fn new(worker: WorkerId) -> Self {
+        Self { worker, groups: Slab::new(), by_name: HashMap::default() }
+    }
+
+    fn id(&self, number: u32) -> GroupId {
+        GroupId { home: self.worker, number }
+    }
+
+    fn get(&mut self, group: GroupId) -> Option<&mut Group> {
+        self.groups.get_mut(group.number as usize)
+    }
+}
+
+impl Group {
+    fn member(&mut self, session: SessionId) -> Option<&mut Member> {
+        self.members.iter_mut().find(|member| member.session == session)
+    }
+
+    /// The member that gets `message`; `barred` ones have refused it already.
+    fn choose(
+        &mut self,
+        message: &Publication<'_>,
+        strategy: SharedStrategy,
+        any_state: bool,
+        barred: &[SessionId],
+        (random, seed): (&mut Random, u64),
+    ) -> Option<usize> {
+        let is_eligible =
+            |member: &Member| (any_state || member.online) && !barred.contains(&member.session);
+        let eligible: smallvec::SmallVec<[usize; 16]> =
+            (0..self.members.len()).filter(|&index| is_eligible(&self.members[index])).collect();
+        if eligible.is_empty() {
+            return None;
+        }
+        let by_hash = |text: &str| (hash_str(seed, text) % eligible.len() as u64) as usize;
+        Some(match strategy {
+            SharedStrategy::RoundRobin => {
+                let next = eligible.iter().copied().find(|&index| index >= self.next);
+                let chosen = next.unwrap_or(eligible[0]);
+                self.next = chosen + 1;
+                chosen
+            }
+            SharedStrategy::Random => eligible[random.below(eligible.len())],
+            SharedStrategy::Sticky => {
+                let current = eligible.iter().copied().find(|&index| index == self.next);
+                self.next = current.unwrap_or_else(|| eligible[random.below(eligible.len())]);
+                self.next
+            }
+            SharedStrategy::LeastInFlight => {
+                let fewest = eligible.iter().min_by_key(|&&index| self.members[index].in_flight);
+                fewest.copied().unwrap_or(eligible[0])
+            }
+            SharedStrategy::HashByClient => eligible[by_hash(&message.publisher.client_id)],
+            SharedStrategy::HashByTopic => eligible[by_hash(message.topic)],
+        })
+    }
+
+    fn keep(&mut self, message: Arc<Message>, limits: &Limits) -> Result<(), DropReason> {
+        let bytes = self.backlog_bytes + message.size();
+        if self.backlog.len() >= limits.shared_backlog_messages_max as usize
+            || bytes > limits.shared_backlog_bytes_max as usize
+        {
+            return Err(DropReason::SharedBacklogFull);
+        }
+        self.backlog_bytes = bytes;
+        self.backlog.push_back(message);
+        Ok(())
+    }
+}
+
+impl Core {
+    /// Takes a member in, or changes what it asked for; the group is made if it does not exist.
+    pub(crate) fn join_group(
+        &mut self,
+        name: &str,
+        filter: &str,
+        member: Member,
+        now: Timestamp,
+        fx: &mut Effects,
+    ) -> GroupId {
+        let key = (name.into(), filter.into());
+        let number = match self.groups.by_name.get(&key) {
+            Some(&number) => number,
+            None => self.make_group(key, fx),
+        };
+        let id = self.groups.id(number);
+        if let Some(group) = self.groups.get(id) {
+            match group.member(member.session) {
+                Some(known) => *known = Member { in_flight: known.in_flight, ..member },
+                None => group.members.push(member),
+            }
+        }
+        if member.online {
+            self.flush_group(id, now, fx);
+        }
+        id
+    }
+
+    fn make_group(&mut self, key: (Box<str>, Box<str>), fx: &mut Effects) -> u32 {
+        let (name, filter) = key.clone();
+        let group = Group {
+            name,
+            filter,
+            members: Vec::new(),
+            next: 0,
+            backlog: VecDeque::new(),
+            backlog_bytes: 0,
+        };
+        let number = self.groups.groups.insert(group) as u32;
+        let id = self.groups.id(number);
+        self.tree.add_group(&key.1, id);
+        self.announce_group(&key.1, id, true, fx);
+        self.groups.by_name.insert(key, number);
+        number
+    }
+
+    fn announce_group(&self, filter: &str, group: GroupId, exists: bool, fx: &mut Effects) {
+        for worker in self.other_workers() {
+            fx.send(worker, Peer::Group { filter: filter.into(), group, exists }.into());
+        }
+    }
+
+    /// A Session gives its membership up.
+    pub(crate) fn leave_group(&mut self, group: GroupId, session: SessionId, fx: &mut Effects) {
+        if group.home != self.config.worker {
+            return fx.send(group.home, Peer::SharedLeave { group, session }.into());
+        }
+        let Some(entry) = self.groups.get(group) else {
+            return;
+        };
+        entry.members.retain(|member| member.session != session);
+        if entry.members.is_empty() {
+            self.end_group(group, fx);
+        }
+    }
+
+    fn end_group(&mut self, id: GroupId, fx: &mut Effects) {
+        let group = self.groups.groups.remove(id.number as usize);
+        for message in &group.backlog {
+            self.clients.note_drop(None, message.topic(), DropReason::SessionEnded, fx);
+        }
+        self.tree.remove_group(&group.filter, id);
+        self.announce_group(&group.filter, id, false, fx);
+        self.groups.by_name.remove(&(group.name, group.filter));
+    }
+
+    /// A publication that matches the filter of a shared subscription.
+    pub(crate) fn publish_to_group(
+        &mut self,
+        group: GroupId,
+        publication: &Publication<'_>,
+        now: Timestamp,
+        fx: &mut Effects,
+    ) {
+        if group.home == self.config.worker {
+            self.distribute(group, publication, None, now, fx);
+        } else {
+            let message = publication.share();
+            fx.send(group.home, Peer::SharedPublish { group, message }.into());
+        }
+    }
+
+    /// Gives a message to one member of a group that this worker is home to.
+    pub(crate) fn distribute(
+        &mut self,
+        id: GroupId,
+        publication: &Publication<'_>,
+        barred: Option<SessionId>,
+        now: Timestamp,
+        fx: &mut Effects,
+    ) {
+        let mut barred: smallvec::SmallVec<[SessionId; 4]> = barred.into_iter().collect();
+        let mut refusal = None;
+        while let Some(member) = self.choose_member(id, publication, &barred) {
+            match self.deliver_to_member(id, member, publication, now, fx) {
+                Ok(()) => return,
+                Err(reason) => refusal = Some(reason),
+            }
+            barred.push(member.session);
+        }
+        let Some(group) = self.groups.get(id) else {
+            return self.clients.note_drop(None, publication.topic, DropReason::SessionEnded, fx);
+        };
+        let kept = match refusal {
+            Some(reason) => Err(reason),
+            None if publication.attributes.qos == QoS::AtMostOnce => Err(DropReason::Offline),
+            None => group.keep(publication.share(), &self.config.limits),
+        };
+        if let Err(reason) = kept {
+            self.clients.note_drop(None, publication.topic, reason, fx);
+        }
+    }
+
+    fn choose_member(
+        &mut self,
+        id: GroupId,
+        publication: &Publication<'_>,
+        barred: &[SessionId],
+    ) -> Option<Member> {
+        let strategy = self.config.shared_strategy;
+        let seed = self.config.seed;
+        let keeps_backlog = self.config.shared_backlog;
+        let group = self.groups.groups.get_mut(id.number as usize)?;
+        let source = (&mut self.random, seed);
+        let chosen = group.choose(publication, strategy, false, barred, source).or_else(|| {
+            let source = (&mut self.random, seed);
+            let nobody_online = !keeps_backlog && publication.attributes.qos > QoS::AtMostOnce;
+            if nobody_online {
+                group.choose(publication, strategy, true, barred, source)
+            } else {
+                None
+            }
+        })?;
+        let member = &mut group.members[chosen];
+        member.in_flight += u32::from(publication.attributes.qos > QoS::AtMostOnce);
+        Some(*member)
+    }
+
+    fn deliver_to_member(
+        &mut self,
+        group: GroupId,
+        member: Member,
+        publication: &Publication<'_>,
+        now: Timestamp,
+        fx: &mut Effects,
+    ) -> Result<(), DropReason> {
+        let retain = member.options.retain_as_published() && publication.attributes.retain;
+        let session = member.session;
+        if session.worker != self.config.worker {
+            let delivery = Delivery {
+                message: publication.share(),
+                qos: publication.attributes.qos.min(member.options.qos()),
+                retain,
+                identifiers: member.identifier.map_or(Identifiers::None, Identifiers::One),
+                group: Some(group),
+            };
+            fx.send(session.worker, Peer::SharedDeliver { session, delivery }.into());
+            return Ok(());
+        }
+        let slot = self.clients.slot_of(session).ok_or(DropReason::SessionEnded)?;
+        let grant = Grant {
+            qos: member.options.qos(),
+            retain,
+            identifiers: member.identifier.as_slice(),
+            group: Some(group),
+        };
+        self.clients.deliver_single(slot, publication, &grant, now, fx)
+    }
+
+    /// A home has chosen a Session of this worker.
+    pub(crate) fn handle_shared_deliver(
+        &mut self,
+        session: SessionId,
+        delivery: Delivery,
+        now: Timestamp,
+        fx: &mut Effects,
+    ) {
+        let slot = self.clients.slot_of(session).filter(|&slot| {
+            self.clients.session(slot).connection.is_some() || !self.config.shared_backlog
+        });
+        let Some(slot) = slot else {
+            let Some(group) = delivery.group else {
+                return;
+            };
+            let deliveries = vec![delivery];
+            return fx.send(group.home, Peer::SharedReturn { session, deliveries }.into());
+        };
+        let publication = Publication::of(&delivery.message);
+        let grant = crate::clients::grant_of(&delivery);
+        if let Err(reason) = self.clients.deliver_single(slot, &publication, &grant, now, fx) {
+            self.clients.note_drop(Some(slot), publication.topic, reason, fx);
+        }
+    }
+
+    /// Messages that a member cannot take any more go to other members [MQTT-4.8.2-5].
+    pub(crate) fn handle_shared_return(
+        &mut self,
+        session: SessionId,
+        deliveries: Vec<Delivery>,
+        now: Timestamp,
+        fx: &mut Effects,
+    ) {
+        for delivery in deliveries {
+            if let Some(group) = delivery.group {
+                let publication = Publication::of(&delivery.message);
+                self.distribute(group, &publication, Some(session), now, fx);
+            }
+        }
+    }
+
+    /// What waits for a Session on behalf of its groups goes back to them when its Client is gone.
+    pub(crate) fn return_queued_of_groups(
+        &mut self,
+        slot: SessionSlot,
+        now: Timestamp,
+        fx: &mut Effects,
+    ) {
+        let session = self.clients.session(slot);
+        if session.shared_subscriptions == 0 || !self.config.shared_backlog {
+            return;
+        }
+        if let Some(outgoing) = &mut session.outgoing {
+            let deliveries = outgoing.take_queued_of_groups();
+            self.return_to_groups(slot, deliveries, now, fx);
+        }
+    }
+
+    pub(crate) fn return_to_groups(
+        &mut self,
+        slot: SessionSlot,
+        deliveries: Vec<Delivery>,
+        now: Timestamp,
+        fx: &mut Effects,
+    ) {
+        let session = self.clients.session_id(slot);
+        let own = self.config.worker;
+        let (local, remote): (Vec<_>, Vec<_>) = deliveries
+            .into_iter()
+            .partition(|delivery| delivery.group.is_some_and(|group| group.home == own));
+        self.handle_shared_return(session, local, now, fx);
+        for delivery in remote {
+            if let Some(group) = delivery.group {
+                let deliveries = vec![delivery];
+                fx.send(group.home, Peer::SharedReturn { session, deliveries }.into());
+            }
+        }
+    }
+
+    /// Tells the homes of a Session's groups that its Client has come or gone.
+    pub(crate) fn tell_groups_online(
+        &mut self,
+        slot: SessionSlot,
+        online: bool,
+        now: Timestamp,
+        fx: &mut Effects,
+    ) {
+        if self.clients.session(slot).shared_subscriptions == 0 {
+            return;
+        }
+        let session = self.clients.session_id(slot);
+        for group in groups_of(self.clients.session(slot)) {
+            if group.home == self.config.worker {
+                self.handle_shared_online(group, session, online, now, fx);
+            } else {
+                fx.send(group.home, Peer::SharedOnline { group, session, online }.into());
+            }
+        }
+    }
+
+    pub(crate) fn handle_shared_online(
+        &mut self,
+        group: GroupId,
+        session: SessionId,
+        online: bool,
+        now: Timestamp,
+        fx: &mut Effects,
+    ) {
+        if let Some(member) = self.groups.get(group).and_then(|group| group.member(session)) {
+            member.online = online;
+            if online {
+                self.flush_group(group, now, fx);
+            }
+        }
+    }
+
+    /// Gives what a group has kept to the members that are connected now.
+    fn flush_group(&mut self, id: GroupId, now: Timestamp, fx: &mut Effects) {
+        let Some(group) = self.groups.get(id) else {
+            return;
+        };
+        group.backlog_bytes = 0;
+        for message in std::mem::take(&mut group.backlog) {
+            self.distribute(id, &Publication::of(&message), None, now, fx);
+        }
+    }
+
+    /// A member has completed a message of its group.
+    pub(crate) fn settle_shared(&mut self, slot: SessionSlot, group: GroupId, fx: &mut Effects) {
+        if self.config.shared_strategy != SharedStrategy::LeastInFlight {
+            return;
+        }
+        let session = self.clients.session_id(slot);
+        if group.home == self.config.worker {
+            self.handle_shared_settled(group, session);
+        } else {
+            fx.send(group.home, Peer::SharedSettled { group, session }.into());
+        }
+    }
+
+    pub(crate) fn handle_shared_settled(&mut self, group: GroupId, session: SessionId) {
+        if let Some(member) = self.groups.get(group).and_then(|group| group.member(session)) {
+            member.in_flight = member.in_flight.saturating_sub(1);
+        }
+    }
+
+    /// Notes in a Session which group its subscription belongs to.
+    pub(crate) fn set_group(&mut self, slot: SessionSlot, key: &str, group: GroupId) {
+        let session = self.clients.session(slot);
+        if let Some(subscribed) = session.subscriptions.get_mut(key) {
+            subscribed.kind = SubscriptionKind::Shared(Some(group));
+        }
+    }
+}
+
+fn groups_of(session: &Session) -> Vec<GroupId> {
+    let kinds = session.subscriptions.values().map(|subscribed| &subscribed.kind);
+    let groups = kinds.filter_map(|kind| match kind {
+        SubscriptionKind::Shared(group) => *group,
+        _ => None,
+    });
+    groups.collect()
+}

@@ -1,0 +1,474 @@
+//! SUBSCRIBE and UNSUBSCRIBE: subscriptions come and go.
+
+use std::num::NonZeroU32;
+use std::sync::Arc;
+
+use midge_codec::{
+    Packet, QoS, ReasonCode, RetainHandling, SubAck, Subscribe, SubscriptionOptions, UnsubAck,
+    Unsubscribe, UserProperties,
+};
+
+use crate::core::Core;
+use crate::effects::{Effects, Event};
+use crate::filter_request::{FilterRequest, RequestKind};
+use crate::hashing::hash_str;
+use crate::identity::{ConnectionId, WorkerId};
+use crate::peer::{Member, Peer, Ticket};
+use crate::pending::{PendingSubscribe, RemoteStep};
+use crate::retained::RetainedWish;
+use crate::session::{Subscribed, SubscriptionKind};
+use crate::subscription_tree::{SessionSlot, Subscriber};
+use crate::time::Timestamp;
+
+/// One filter of a SUBSCRIBE with everything that belongs to it.
+struct Wanted {
+    request: FilterRequest,
+    options: SubscriptionOptions,
+    identifier: Option<NonZeroU32>,
+}
+
+/// Where one filter of a SUBSCRIBE stands after it was handled.
+enum Step {
+    Done(ReasonCode),
+    /// Another worker will say.
+    Waits,
+}
+
+impl Core {
+    pub(crate) fn handle_subscribe(
+        &mut self,
+        id: ConnectionId,
+        slot: SessionSlot,
+        packet: &Subscribe<'_>,
+        now: Timestamp,
+        fx: &mut Effects,
+    ) {
+        let limit = usize::from(self.config.limits.user_properties_max);
+        if packet.user_properties.iter().nth(limit).is_some() {
+            let (code, detail) = (ReasonCode::QuotaExceeded, "too many User Properties");
+            return self.violate(id, code, detail.to_string(), now, fx);
+        }
+        let entries = packet.subscriptions.iter();
+        let wanted = entries.map(|entry| (entry.filter, entry.options));
+        let identifier = packet.subscription_identifier;
+        self.subscribe(id, slot, Some(packet.packet_id), identifier, wanted, now, fx);
+    }
+
+    /// Makes subscriptions and answers when they are in effect everywhere.
+    #[allow(clippy::too_many_arguments)]
+    pub(crate) fn subscribe<'f>(
+        &mut self,
+        id: ConnectionId,
+        slot: SessionSlot,
+        packet_id: Option<midge_codec::PacketIdentifier>,
+        identifier: Option<NonZeroU32>,
+        filters: impl Iterator<Item = (&'f str, SubscriptionOptions)>,
+        now: Timestamp,
+        fx: &mut Effects,
+    ) {
+        let ticket = self.pending.ticket();
+        let mut subscribe = PendingSubscribe {
+            connection: id,
+            session: self.clients.session_id(slot),
+            packet_id,
+            reason_codes: Vec::new(),
+            waiting: 0,
+            wishes: Vec::new(),
+        };
+        for (index, (filter, options)) in filters.enumerate() {
+            let step = self.subscribe_one(
+                slot,
+                filter,
+                (options, identifier),
+                (ticket, index),
+                &mut subscribe,
+                now,
+                fx,
+            );
+            let (code, waiting) = match step {
+                Step::Done(code) => (code, 0),
+                Step::Waits => (ReasonCode::UnspecifiedError, 1),
+            };
+            subscribe.reason_codes.push(code);
+            subscribe.waiting += waiting;
+        }
+        if self.config.workers > 1 {
+            subscribe.waiting += 1;
+            self.pending.put_behind_fence(ticket);
+        }
+        if subscribe.waiting == 0 {
+            self.complete_subscribe(subscribe, fx);
+        } else {
+            self.pending.insert(ticket, subscribe);
+        }
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    fn subscribe_one(
+        &mut self,
+        slot: SessionSlot,
+        filter: &str,
+        (options, identifier): (SubscriptionOptions, Option<NonZeroU32>),
+        (ticket, index): (Ticket, usize),
+        subscribe: &mut PendingSubscribe,
+        now: Timestamp,
+        fx: &mut Effects,
+    ) -> Step {
+        let levels_max = self.config.limits.topic_levels_max;
+        let request = match FilterRequest::parse(filter, &self.config.topics, levels_max) {
+            Ok(request) => request,
+            Err(code) => return Step::Done(code),
+        };
+        if let Err(code) = self.check_subscription(slot, &request, options) {
+            return Step::Done(code); // refused alone: the others are not touched (Z12)
+        }
+        let wanted = Wanted { request, options, identifier };
+        let remote_step = |wanted: &Wanted| RemoteStep {
+            subscribe: ticket,
+            index,
+            key: wanted.request.key.as_str().into(),
+        };
+        match &wanted.request.kind {
+            RequestKind::Plain => {
+                let wish = self.add_plain(slot, &wanted, SubscriptionKind::Plain, fx);
+                subscribe.wishes.extend(wish);
+                Step::Done(granted(options.qos))
+            }
+            RequestKind::Exclusive => {
+                let home = self.home_of(&wanted.request.filter);
+                let session = self.clients.session_id(slot);
+                if home == self.config.worker {
+                    if !self.exclusive.claim(&wanted.request.filter, session) {
+                        return Step::Done(ReasonCode::QuotaExceeded);
+                    }
+                    let wish = self.add_plain(slot, &wanted, SubscriptionKind::Exclusive, fx);
+                    subscribe.wishes.extend(wish);
+                    return Step::Done(granted(options.qos));
+                }
+                self.note_subscription(slot, &wanted, SubscriptionKind::Exclusive);
+                let ticket = self.pending.begin_step(remote_step(&wanted));
+                let filter = Arc::from(wanted.request.filter.as_str());
+                fx.send(home, Peer::ExclusiveClaim { ticket, filter, session }.into());
+                Step::Waits
+            }
+            RequestKind::Shared { name } => {
+                let home = self.home_of(&format!("{name}/{}", wanted.request.filter));
+                let member = self.member(slot, &wanted);
+                let kept = self.note_subscription(slot, &wanted, SubscriptionKind::Shared(None));
+                let filter = wanted.request.filter.as_str();
+                if home == self.config.worker {
+                    let group = self.join_group(name, filter, member, now, fx);
+                    self.set_group(slot, &wanted.request.key, group);
+                    return Step::Done(granted(options.qos));
+                }
+                if let Some(SubscriptionKind::Shared(Some(group))) = kept {
+                    self.set_group(slot, &wanted.request.key, group);
+                }
+                let ticket = self.pending.begin_step(remote_step(&wanted));
+                let (name, filter) = (Arc::from(name.as_str()), Arc::from(filter));
+                fx.send(home, Peer::SharedJoin { ticket, name, filter, member }.into());
+                Step::Waits
+            }
+        }
+    }
+
+    fn check_subscription(
+        &mut self,
+        slot: SessionSlot,
+        request: &FilterRequest,
+        options: SubscriptionOptions,
+    ) -> Result<(), ReasonCode> {
+        let subscriptions_max = self.config.limits.subscriptions_per_session_max as usize;
+        let session = &self.clients.sessions[slot as usize];
+        let is_new = !session.subscriptions.contains_key(request.key.as_str());
+        if is_new && session.subscriptions.len() >= subscriptions_max {
+            self.clients.counters.limits_exceeded += 1;
+            return Err(ReasonCode::QuotaExceeded);
+        }
+        // Z11: what is authorized is the filter that takes effect, without its prefix.
+        let policy = &self.clients.policy;
+        match policy.may_subscribe(&session.identity, &request.filter, options.qos) {
+            true => Ok(()),
+            false => Err(ReasonCode::NotAuthorized),
+        }
+    }
+
+    /// Puts a subscription into the tree; says which retained messages it asks for.
+    fn add_plain(
+        &mut self,
+        slot: SessionSlot,
+        wanted: &Wanted,
+        kind: SubscriptionKind,
+        fx: &mut Effects,
+    ) -> Option<RetainedWish> {
+        let is_new = self.note_subscription(slot, wanted, kind).is_none();
+        let filter = wanted.request.filter.as_str();
+        let subscriber = Subscriber {
+            session: slot,
+            identifier: wanted.identifier,
+            options: wanted.options.into(),
+        };
+        if self.tree.insert(filter, subscriber) {
+            self.announce_filter(filter, true, fx);
+        }
+        let wants_retained = match wanted.options.retain_handling {
+            RetainHandling::SendAtSubscribe => true, // [MQTT-3.3.1-9]
+            RetainHandling::SendIfNew => is_new,     // [MQTT-3.3.1-10]
+            RetainHandling::DoNotSend => false,      // [MQTT-3.3.1-11]
+        };
+        wants_retained.then(|| RetainedWish {
+            filter: filter.into(),
+            key: wanted.request.key.as_str().into(),
+            qos: wanted.options.qos,
+            identifier: wanted.identifier,
+        })
+    }
+
+    /// Writes a subscription into its Session; gives the kind of the one it replaces.
+    fn note_subscription(
+        &mut self,
+        slot: SessionSlot,
+        wanted: &Wanted,
+        kind: SubscriptionKind,
+    ) -> Option<SubscriptionKind> {
+        let is_shared = matches!(kind, SubscriptionKind::Shared(_));
+        let (options, identifier) = (wanted.options, wanted.identifier);
+        let session = self.clients.session(slot);
+        let subscribed = Subscribed { options, identifier, kind };
+        let key = wanted.request.key.as_str().into();
+        let replaced = session.subscriptions.insert(key, subscribed);
+        session.shared_subscriptions += u32::from(is_shared && replaced.is_none());
+        replaced.map(|old| old.kind)
+    }
+
+    /// The SUBACK leaves, and retained messages follow it.
+    pub(crate) fn complete_subscribe(&mut self, subscribe: PendingSubscribe, fx: &mut Effects) {
+        let id = subscribe.connection;
+        if let Some(packet_id) = subscribe.packet_id {
+            if self.clients.connection(id).is_none() {
+                return;
+            }
+            let packet = SubAck {
+                packet_id,
+                reason_string: None,
+                user_properties: UserProperties::default(),
+                reason_codes: (&subscribe.reason_codes).into(),
+            };
+            self.clients.send(id, &Packet::SubAck(packet), fx); // [MQTT-3.8.4-1]
+        }
+        if self.clients.connection(id).is_some_and(|connection| connection.is_local) {
+            fx.local_subscribed.push((id, subscribe.reason_codes));
+        }
+        let Some(slot) = self.clients.slot_of(subscribe.session) else {
+            return;
+        };
+        for wish in subscribe.wishes {
+            let client = Arc::clone(&self.clients.session(slot).identity);
+            let (filter, qos) = (wish.key.clone(), wish.qos);
+            fx.events.push(Event::Subscribed { client, filter, qos });
+            self.begin_retained(subscribe.session, wish);
+        }
+    }
+
+    /// The home of an exclusive subscription has answered.
+    pub(crate) fn handle_exclusive_answer(
+        &mut self,
+        ticket: Ticket,
+        is_granted: bool,
+        fx: &mut Effects,
+    ) {
+        let Some((step, slot)) = self.resume_step(ticket) else {
+            return;
+        };
+        let Some(slot) = slot else {
+            return self.arrive(step.subscribe, fx);
+        };
+        if !is_granted {
+            self.clients.session(slot).subscriptions.remove(&*step.key);
+            return self.answer_step(&step, ReasonCode::QuotaExceeded, None, fx);
+        }
+        let subscribed = self.clients.session(slot).subscriptions.get(&*step.key).cloned();
+        let filter = step.key.strip_prefix("$exclusive/").unwrap_or(&step.key).to_string();
+        let Some(Subscribed { options, identifier, .. }) = subscribed else {
+            // Given up meanwhile; the release is on its way already.
+            return self.answer_step(&step, granted(QoS::AtMostOnce), None, fx);
+        };
+        let request =
+            FilterRequest { kind: RequestKind::Exclusive, filter, key: step.key.to_string() };
+        let wanted = Wanted { request, options, identifier };
+        let wish = self.add_plain(slot, &wanted, SubscriptionKind::Exclusive, fx);
+        self.answer_step(&step, granted(options.qos), wish, fx);
+    }
+
+    /// The home of a shared subscription has taken a member in, and all workers know of it.
+    pub(crate) fn handle_shared_joined(
+        &mut self,
+        ticket: Ticket,
+        group: crate::subscription_tree::GroupId,
+        fx: &mut Effects,
+    ) {
+        let Some((step, slot)) = self.resume_step(ticket) else {
+            return;
+        };
+        let subscribed = slot.and_then(|slot| {
+            self.set_group(slot, &step.key, group);
+            self.clients.session(slot).subscriptions.get(&*step.key).map(|sub| sub.options.qos)
+        });
+        if subscribed.is_none()
+            && let Some(session) = self.pending.subscribe(step.subscribe).map(|sub| sub.session)
+        {
+            fx.send(group.home, Peer::SharedLeave { group, session }.into());
+        }
+        self.answer_step(&step, granted(subscribed.unwrap_or_default()), None, fx);
+    }
+
+    fn resume_step(&mut self, ticket: Ticket) -> Option<(RemoteStep, Option<SessionSlot>)> {
+        let step = self.pending.take_step(ticket)?;
+        let session = self.pending.subscribe(step.subscribe)?.session;
+        Some((step, self.clients.slot_of(session)))
+    }
+
+    fn answer_step(
+        &mut self,
+        step: &RemoteStep,
+        code: ReasonCode,
+        wish: Option<RetainedWish>,
+        fx: &mut Effects,
+    ) {
+        if let Some(subscribe) = self.pending.subscribe(step.subscribe) {
+            subscribe.reason_codes[step.index] = code;
+            subscribe.wishes.extend(wish);
+        }
+        self.arrive(step.subscribe, fx);
+    }
+
+    pub(crate) fn handle_unsubscribe(
+        &mut self,
+        id: ConnectionId,
+        slot: SessionSlot,
+        packet: &Unsubscribe<'_>,
+        fx: &mut Effects,
+    ) {
+        let levels_max = self.config.limits.topic_levels_max;
+        let mut reason_codes = Vec::new();
+        for filter in packet.filters.iter() {
+            let request = FilterRequest::parse(filter, &self.config.topics, levels_max);
+            reason_codes.push(match request {
+                Ok(request) if self.remove_subscription(slot, &request.key, fx) => {
+                    let client = Arc::clone(&self.clients.session(slot).identity);
+                    let filter = request.key.into();
+                    fx.events.push(Event::Unsubscribed { client, filter });
+                    ReasonCode::Success
+                }
+                Ok(_) => ReasonCode::NoSubscriptionExisted,
+                Err(code) => code,
+            });
+        }
+        let packet = UnsubAck {
+            packet_id: packet.packet_id, // [MQTT-3.10.4-4]
+            reason_string: None,
+            user_properties: UserProperties::default(),
+            reason_codes: reason_codes.into(),
+        };
+        self.clients.send(id, &Packet::UnsubAck(packet), fx);
+    }
+
+    /// Ends a subscription. True if there was one.
+    pub(crate) fn remove_subscription(
+        &mut self,
+        slot: SessionSlot,
+        key: &str,
+        fx: &mut Effects,
+    ) -> bool {
+        let Some(subscribed) = self.clients.session(slot).subscriptions.remove(key) else {
+            return false;
+        };
+        let session = self.clients.session_id(slot);
+        match subscribed.kind {
+            SubscriptionKind::Plain => self.remove_from_tree(slot, key, fx),
+            SubscriptionKind::Exclusive => {
+                let filter = key.strip_prefix("$exclusive/").unwrap_or(key);
+                self.remove_from_tree(slot, filter, fx);
+                self.release_exclusive(filter, session, fx);
+            }
+            SubscriptionKind::Shared(group) => {
+                self.clients.session(slot).shared_subscriptions -= 1;
+                if let Some(group) = group {
+                    self.leave_group(group, session, fx);
+                }
+            }
+        }
+        true
+    }
+
+    fn remove_from_tree(&mut self, slot: SessionSlot, filter: &str, fx: &mut Effects) {
+        if self.tree.remove(filter, slot) {
+            self.announce_filter(filter, false, fx);
+        }
+    }
+
+    fn announce_filter(&mut self, filter: &str, wanted: bool, fx: &mut Effects) {
+        if self.config.workers == 1 {
+            return;
+        }
+        let filter: Arc<str> = filter.into();
+        for worker in self.other_workers() {
+            fx.send(worker, Peer::Filter { filter: Arc::clone(&filter), wanted }.into());
+        }
+    }
+
+    /// Makes the subscriptions that the configuration has for every Client (A11).
+    pub(crate) fn subscribe_automatically(
+        &mut self,
+        id: ConnectionId,
+        slot: SessionSlot,
+        now: Timestamp,
+        fx: &mut Effects,
+    ) {
+        let topics = Arc::clone(&self.config.topics);
+        if topics.subscriptions.is_empty() {
+            return;
+        }
+        let identity = Arc::clone(&self.clients.session(slot).identity);
+        // Wildcards in a name would widen the filter (S01): such Clients get no such subscription.
+        let safe = |text: &str| !text.contains(['+', '#', '/']);
+        let user_name = identity.user_name.as_deref().unwrap_or_default();
+        let filters: Vec<_> = topics
+            .subscriptions
+            .iter()
+            .filter(|rule| safe(&identity.client_id) || !rule.filter.contains("${client_id}"))
+            .filter(|rule| safe(user_name) || !rule.filter.contains("${user_name}"))
+            .map(|rule| {
+                let filter = rule.filter.replace("${client_id}", &identity.client_id);
+                (filter.replace("${user_name}", user_name), rule.options)
+            })
+            .collect();
+        let filters = filters.iter().map(|(filter, options)| (filter.as_str(), *options));
+        self.subscribe(id, slot, None, None, filters, now, fx);
+    }
+
+    fn member(&mut self, slot: SessionSlot, wanted: &Wanted) -> Member {
+        Member {
+            session: self.clients.session_id(slot),
+            options: wanted.options.into(),
+            identifier: wanted.identifier,
+            online: self.clients.session(slot).connection.is_some(),
+            in_flight: 0,
+        }
+    }
+
+    /// The worker that decides about something of this name, for the whole node.
+    pub(crate) fn home_of(&self, name: &str) -> WorkerId {
+        let workers = self.config.workers;
+        let hash = if workers == 1 { 0 } else { hash_str(self.config.seed, name) };
+        WorkerId::new((hash % workers as u64) as usize)
+    }
+}
+
+fn granted(qos: QoS) -> ReasonCode {
+    match qos {
+        QoS::AtMostOnce => ReasonCode::Success,
+        QoS::AtLeastOnce => ReasonCode::GrantedQoS1,
+        QoS::ExactlyOnce => ReasonCode::GrantedQoS2,
+    }
+}

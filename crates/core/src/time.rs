@@ -1,0 +1,60 @@
+//! Time as the core sees it: a number that the driver hands in with every event.
+
+use std::ops::{Add, Sub};
+
+/// Milliseconds since an epoch of the driver's choice (the broker takes the Unix epoch, advanced
+/// by the monotonic clock). It never goes back.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Timestamp(u64);
+
+impl Timestamp {
+    /// The moment `millis` milliseconds after the epoch.
+    pub const fn from_millis(millis: u64) -> Self {
+        Self(millis)
+    }
+
+    /// Milliseconds since the epoch.
+    pub const fn as_millis(self) -> u64 {
+        self.0
+    }
+
+    /// The moment `seconds` later.
+    pub const fn plus_seconds(self, seconds: u64) -> Self {
+        Self(self.0.saturating_add(seconds.saturating_mul(1000)))
+    }
+
+    /// Whole seconds from `self` until `later`, rounded up; 0 if `later` has passed.
+    pub const fn seconds_until(self, later: Self) -> u64 {
+        later.0.saturating_sub(self.0).div_ceil(1000)
+    }
+}
+
+impl Add<u64> for Timestamp {
+    type Output = Self;
+
+    fn add(self, millis: u64) -> Self {
+        Self(self.0.saturating_add(millis))
+    }
+}
+
+impl Sub for Timestamp {
+    type Output = u64;
+
+    /// Milliseconds between two moments; 0 if `earlier` is the later one.
+    fn sub(self, earlier: Self) -> u64 {
+        self.0.saturating_sub(earlier.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Timestamp;
+
+    #[test]
+    fn remaining_seconds_are_rounded_up() {
+        let now = Timestamp::from_millis(1_000);
+        assert_eq!(now.seconds_until(Timestamp::from_millis(1_001)), 1);
+        assert_eq!(now.seconds_until(Timestamp::from_millis(3_000)), 2);
+        assert_eq!(now.seconds_until(Timestamp::from_millis(500)), 0);
+    }
+}
