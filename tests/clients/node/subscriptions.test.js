@@ -32,7 +32,9 @@ for (const version of VERSIONS) {
     });
   }
 
-  const differs = { skip: version === V5 || peerIs('mosquitto') };
+  // Version 5 may send a copy for each: see the test of their identifiers.
+  if (version === V5) continue;
+  const differs = { skip: peerIs('mosquitto') && 'sends the QoS of the first one found' };
   test(`${version.name}: overlapping subscriptions give one copy`, differs, async (t) => {
     const topic = uniqueTopic();
     const client = await Client.connect(t, version);
