@@ -1,9 +1,9 @@
 //! A rumqttc client that tests drive step by step: every wait is for an event, with a deadline.
 //!
 //! rumqttc has one set of types for MQTT 3.1.1 and another one for 5.0 that look alike; [`v4`] and
-//! rumqttc has one set of types for MQTT 3.1.1 and another one for 5.0 that look alike; [`v4`] and
 //! [`v5`] hold the same [`v4::Client`] over each. Nothing runs in the background: a client reads
 //! its socket only while a test waits on it.
+
 use std::{
     process,
     sync::atomic::{AtomicU32, Ordering},

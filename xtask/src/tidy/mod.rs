@@ -5,6 +5,7 @@
 //! stands in [`exemptions`]. No rule may write anything.
 
 pub mod exemptions;
+mod imports;
 pub mod layers;
 pub mod mask;
 pub mod names;

@@ -3,20 +3,24 @@
 //! The layers `codec` and `core` are deterministic because they cannot reach a clock, a random
 //! source or a socket; unfinished work and paths of one machine never reach the main branch.
 
-use super::{Finding, SourceFile, mask::is_word};
+use super::{Finding, SourceFile, imports::imports, mask::is_word};
 
-/// Names that would end the determinism of `codec` and `core`.
-const IMPURE_NAMES: &[&str] = &[
-    "Instant::now",
-    "SystemTime",
-    "thread_rng",
-    "std::net",
-    "std::fs",
-    "std::thread",
-    "tokio",
-    "mio",
-    "getrandom",
-    "rand",
+/// Names that would end the determinism of `codec` and `core`, and what to do instead.
+const IMPURE_NAMES: &[(&str, &str)] = &[
+    ("Instant::now", "take the time as an argument"),
+    ("SystemTime", "take the time as an argument"),
+    ("thread_rng", "take random numbers as an argument"),
+    ("rand", "take random numbers as an argument"),
+    ("getrandom", "take random numbers as an argument"),
+    ("RandomState", "hash with a seed that is an argument"),
+    ("std::collections::HashMap", "its order differs from run to run: use hashbrown with a seed"),
+    ("std::collections::HashSet", "its order differs from run to run: use hashbrown with a seed"),
+    ("std::net", "sockets belong to `net`; take what is said about them as an argument"),
+    ("std::fs", "files belong to `store`"),
+    ("std::env", "take configuration as an argument"),
+    ("std::thread", "threads belong to `broker`"),
+    ("tokio", "runtimes belong to `net` and `broker`"),
+    ("mio", "readiness belongs to `net`"),
 ];
 
 /// Code that says "later".
@@ -66,10 +70,22 @@ fn impure_names(file: &SourceFile) -> Vec<Finding> {
         return Vec::new();
     }
     let mut findings = Vec::new();
+    let mut report = |line, name: &str, remedy: &str| {
+        let message = format!("`{name}` in a deterministic layer: {remedy}");
+        findings.push(Finding::new(&file.path, line, "determinism", message));
+    };
     for (index, line) in file.code.lines().enumerate() {
-        for name in IMPURE_NAMES.iter().filter(|name| names(line, name) || imports(line, name)) {
-            let message = format!("`{name}` in a deterministic layer: take it as an argument");
-            findings.push(Finding::new(&file.path, index + 1, "determinism", message));
+        for (name, remedy) in IMPURE_NAMES.iter().filter(|(name, _)| names(line, name)) {
+            report(index + 1, name, remedy);
+        }
+    }
+    // What stands in one piece on one line has been found above; groups have not.
+    let lines: Vec<&str> = file.code.lines().collect();
+    for import in imports(&file.code) {
+        for (name, remedy) in IMPURE_NAMES.iter().filter(|(name, _)| names(&import.path, name)) {
+            if !names(lines[import.line - 1], name) {
+                report(import.line, name, remedy);
+            }
         }
     }
     findings
@@ -108,12 +124,6 @@ fn names(line: &str, name: &str) -> bool {
     })
 }
 
-/// Whether `line` is a grouped import, `use std::{fs, fmt}`, of a name written `std::fs` here.
-fn imports(line: &str, name: &str) -> bool {
-    let Some(module) = name.strip_prefix("std::") else { return false };
-    line.split_once("std::{").is_some_and(|(_, group)| names(group, module))
-}
-
 #[cfg(test)]
 mod tests {
     use super::{SourceFile, check};
@@ -139,6 +149,7 @@ mod tests {
             "let r = rand::thread_rng();",
             "use std::net::IpAddr;",
             "use std::{fmt, fs};",
+            "use std::{\n    fmt,\n    collections::{BTreeMap, HashMap},\n};",
             "use tokio::time;",
         ] {
             let text = format!("//! A module.\n{code}\n");
