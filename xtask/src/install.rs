@@ -100,7 +100,16 @@ fn debian_packages(root: &Path) -> Result<()> {
         announce("python3-venv", "the virtual environment for paho-mqtt");
         missing.push("python3-venv");
     }
-    if missing.is_empty() { Ok(()) } else { apt_install(root, &missing) }
+    if missing.is_empty() {
+        return Ok(());
+    }
+    apt_install(root, &missing)?;
+    match NEEDED.iter().find(|needed| find_program(needed.program).is_none()) {
+        None => Ok(()),
+        Some(Needed { program, package, .. }) => {
+            Err(Failure(format!("{package} is installed, but {program} is not found in PATH")))
+        }
+    }
 }
 
 fn announce(package: &str, purpose: &str) {
@@ -122,22 +131,22 @@ fn apt_install(root: &Path, packages: &[&str]) -> Result<()> {
     if !as_root && find_program("sudo").is_none() {
         return Err(Failure(format!("neither root nor sudo; {by_hand}")));
     }
-    let apt = |arguments: &[&str]| {
-        let mut apt = command(if as_root { "env" } else { "sudo" }, root);
-        if !as_root {
-            apt.arg("env");
-        }
-        apt.args(["DEBIAN_FRONTEND=noninteractive", "apt-get"])
-            .args(arguments)
-            .args(packages_of(arguments, packages));
+    let apt = |words: &[&str]| {
+        let words = apt_words(as_root, words);
+        let mut apt = command(words[0], root);
+        apt.args(&words[1..]);
         apt
     };
     must_run(apt(&["update", "-qq"]), "refresh the package lists")?;
-    must_run(apt(&["install", "-y", "-qq", "--no-install-recommends"]), "install Debian packages")
+    let mut install = apt(&["install", "-y", "-qq", "--no-install-recommends"]);
+    install.args(packages);
+    must_run(install, &format!("install Debian packages ({by_hand})"))
 }
 
-fn packages_of<'a>(arguments: &[&str], packages: &'a [&'a str]) -> &'a [&'a str] {
-    if arguments[0] == "install" { packages } else { &[] }
+/// The words of an apt-get call that asks nothing; `env` because sudo drops the environment.
+fn apt_words<'a>(as_root: bool, words: &[&'a str]) -> Vec<&'a str> {
+    let sudo: &[&str] = if as_root { &[] } else { &["sudo"] };
+    [sudo, &["env", "DEBIAN_FRONTEND=noninteractive", "apt-get"], words].concat()
 }
 
 fn is_root() -> bool {
@@ -207,4 +216,30 @@ fn nextest(root: &Path) -> Result<()> {
     let mut install = crate::process::cargo(root);
     install.args(["install", "cargo-nextest", "--locked"]);
     must_run(install, "install cargo-nextest")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{apt_words, is_installed};
+
+    #[test]
+    fn apt_asks_nothing_with_and_without_sudo() {
+        let by_root = apt_words(true, &["update"]).join(" ");
+        assert_eq!(by_root, "env DEBIAN_FRONTEND=noninteractive apt-get update");
+        assert_eq!(apt_words(false, &["update"]).join(" "), format!("sudo {by_root}"));
+    }
+
+    #[test]
+    fn a_changed_list_is_not_installed() {
+        let directory = std::env::temp_dir().join(format!("midge-xtask-{}", std::process::id()));
+        std::fs::create_dir_all(&directory).expect("a directory");
+        let (wanted, stamp) = (directory.join("wanted"), directory.join("stamp"));
+        std::fs::write(&wanted, "paho-mqtt==2").expect("a file");
+        assert!(!is_installed(&wanted, &stamp), "no stamp");
+        std::fs::write(&stamp, "paho-mqtt==1").expect("a file");
+        assert!(!is_installed(&wanted, &stamp), "an older stamp");
+        std::fs::write(&stamp, "paho-mqtt==2").expect("a file");
+        assert!(is_installed(&wanted, &stamp));
+        std::fs::remove_dir_all(&directory).expect("our own directory");
+    }
 }
