@@ -55,12 +55,13 @@ class Client:
     """One Network Connection of one Client Identifier."""
 
     def __init__(self, address, version, client_id=None, *, session=False, inbox=None,
-                 manual_ack=False, **connect_properties):
+                 manual_ack=False, keep_alive=60, **connect_properties):
         self.address = address
         self.version = version
         self.client_id = unique_client_id() if client_id is None else client_id
         self.inbox = inbox if inbox is not None else queue.Queue()
         self._session = session
+        self._keep_alive = keep_alive
         self._connect_properties = connect_properties
         self._connacks = queue.Queue()
         self._ends = queue.Queue()
@@ -111,10 +112,10 @@ class Client:
             values = dict(self._connect_properties)
             if self._session:
                 values.setdefault("SessionExpiryInterval", SESSION_EXPIRY)
-            self.paho.connect(host, port, clean_start=not self._session,
+            self.paho.connect(host, port, self._keep_alive, clean_start=not self._session,
                               properties=properties(PacketTypes.CONNECT, **values))
         else:
-            self.paho.connect(host, port)
+            self.paho.connect(host, port, self._keep_alive)
         self.paho.loop_start()
         connack = self._connacks.get(timeout=DEADLINE)
         assert not connack.reason.is_failure, connack.reason

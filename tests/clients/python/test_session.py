@@ -2,7 +2,7 @@
 
 import pytest
 
-from client import V5, V31, Client, let_time_pass
+from client import V5, V31, let_time_pass
 from conftest import differs
 
 SESSION_TAKEN_OVER = 0x8E
@@ -117,9 +117,7 @@ def test_unsubscribe_says_whether_there_was_a_subscription(make_client, topic):
     assert client.unsubscribe(topic) == [NO_SUBSCRIPTION_EXISTED]
 
 
-def test_keep_alive_is_answered(address, version):
-    with Client(address, version) as client:
-        client.paho.keepalive = 1
-        client.connect()
-        let_time_pass(2.5)
-        assert client.paho.is_connected()
+def test_keep_alive_keeps_the_connection(make_client, version):
+    client = make_client(version, keep_alive=1)
+    let_time_pass(2.5)
+    assert client.paho.is_connected()

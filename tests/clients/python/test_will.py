@@ -12,8 +12,9 @@ from conftest import differs
 @pytest.fixture
 def make_with_will(address, make_client):
     """Connects a client with a Will Message; `values` are the will's properties."""
-    def make(version, topic, payload=b"gone", qos=1, retain=False, session=False, **values):
-        client = Client(address, version, session=session)
+    def make(version, topic, payload=b"gone", qos=1, retain=False, session=False, keep_alive=60,
+             **values):
+        client = Client(address, version, session=session, keep_alive=keep_alive)
         carried = properties(PacketTypes.WILLMESSAGE, **values) if version == V5 else None
         client.paho.will_set(topic, payload, qos, retain, carried)
         client.connect()
@@ -54,6 +55,15 @@ def test_will_is_sent_on_takeover(make_client, make_with_will, version, topic):
     watcher.subscribe(topic, 1)
     client = make_with_will(version, topic)
     make_client(version, client.client_id)
+    assert watcher.receive().payload == b"gone"
+
+
+def test_will_of_a_client_that_falls_silent(make_client, make_with_will, version, topic):
+    watcher = make_client(version)
+    watcher.subscribe(topic, 1)
+    client = make_with_will(version, topic, keep_alive=1)
+    # Nobody sends PINGREQ any more, and the connection stays open.
+    client.paho.loop_stop()
     assert watcher.receive().payload == b"gone"
 
 
