@@ -108,6 +108,13 @@ impl Run {
         self.step("build", Reporter::Check, build).failed == 0
     }
 
+    /// Builds the broker alone, as `cargo build` does; whether that worked.
+    pub fn build_broker(&mut self) -> bool {
+        let mut build = cargo(&self.root);
+        build.arg("build");
+        self.step("build", Reporter::Check, build).failed == 0
+    }
+
     fn rust_tests(&mut self) {
         let mut nextest = cargo(&self.root);
         nextest.args(["nextest", "run", "--workspace", "--profile", "ci"]);
