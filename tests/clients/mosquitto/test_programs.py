@@ -25,14 +25,17 @@ def test_quality_of_service(programs, subscriber, version, topic, qos, granted):
 def test_wildcards(programs, subscriber, version, topic):
     window = subscriber("-t", topic + "/+/c", "-t", topic + "/d/#", "-v", version=version)
     for name in ["a/c", "a/b/c", "/c", "d", "d/e/f", "c"]:
-        programs.publish(f"{topic}/{name}", "-m", "x", version=version)
-    programs.publish(topic + "/d/end", "-m", "end", version=version)
+        # Each is a connection of its own: only the acknowledgement puts them in order.
+        programs.publish(f"{topic}/{name}", "-m", "x", "-q", "1", version=version)
+    programs.publish(topic + "/d/end", "-m", "end", "-q", "1", version=version)
     received = window.receive_until(f"{topic}/d/end end")
     assert received == [f"{topic}/{name} x" for name in ["a/c", "/c", "d", "d/e/f"]]
 
 
 @QOS
-def test_lines_arrive_in_order(programs, subscriber, version, topic, qos):
+def test_lines_arrive_in_order(programs, subscriber, version, topic, qos, differs):
+    if (version, qos) == ("mqttv5", "2"):
+        differs("mosquitto", "2.0.11 goes beyond the Receive Maximum, and mosquitto_sub ends")
     window = subscriber("-t", topic, "-q", qos, version=version)
     lines = [f"line {number}" for number in range(300)]
     programs.publish(topic, "-l", "-q", qos, version=version, input="\n".join(lines).encode())
@@ -40,8 +43,11 @@ def test_lines_arrive_in_order(programs, subscriber, version, topic, qos):
 
 
 @QOS
-def test_retained_message(programs, version, topic, qos):
+def test_retained_message(programs, subscriber, version, topic, qos):
+    window = subscriber("-t", topic, version=version)
     programs.publish(topic, "-m", "kept", "-r", "-q", qos, version=version)
+    # Without an acknowledgement, its arrival says that the broker has it.
+    assert window.receive() == "kept"
     wanted = ["-t", topic + "/#", "-q", "2", "-C", "1", "-F", "%t %r %q %p"]
     said = programs.run_subscriber(*wanted, version=version)
     assert said.decode() == f"{topic} 1 {qos} kept\n"
@@ -104,7 +110,7 @@ def test_empty_payload_and_utf8(programs, subscriber, version, topic):
 def test_shared_subscription(programs, subscriber, version, topic, qos):
     shared = ["-t", f"$share/group/{topic}", "-t", topic + "/end", "-q", qos]
     windows = [subscriber(*shared, version=version) for _ in range(2)]
-    lines = [str(number) for number in range(40)]
+    lines = [str(number) for number in range(20)]
     programs.publish(topic, "-l", "-q", qos, version=version, input="\n".join(lines).encode())
     programs.publish(topic + "/end", "-m", "end", "-q", qos, version=version)
     received = [window.receive_until("end") for window in windows]

@@ -109,6 +109,11 @@ class Client {
     return withDeadline(this.mqtt.publishAsync(topic, payload, options), 'acknowledgement');
   }
 
+  // Waits until the broker has handled everything that this client sent, at QoS 0 too.
+  async settle() {
+    await this.publish(uniqueTopic(), '', { qos: 1 });
+  }
+
   receive() {
     return this.messages.next('message');
   }

@@ -66,11 +66,13 @@ for (const version of VERSIONS) {
       const publisher = await Client.connect(t, version);
       await publisher.publish(topic, 'old', { qos, retain: true });
       await publisher.publish(topic, 'new', { qos, retain: true });
+      await publisher.settle();
       const first = await Client.connect(t, version);
       await first.subscribe(`${topic}/#`, 2);
       const message = await first.receive();
       assert.deepEqual([text(message), message.qos, message.retain], ['new', qos, true]);
       await publisher.publish(topic, '', { qos, retain: true });
+      await publisher.settle();
       const second = await Client.connect(t, version);
       await second.subscribe(`${topic}/#`, 2);
       await publisher.publish(`${topic}/end`, 'end', { qos });

@@ -146,6 +146,10 @@ class Client:
         info.wait_for_publish(DEADLINE)
         assert info.is_published(), "not acknowledged in time"
 
+    def settle(self):
+        """Waits until the broker has handled everything that this client sent, at QoS 0 too."""
+        self.publish("python/settle/" + self.client_id, b"", 1)
+
     def receive(self):
         """The next message."""
         return self.inbox.get(timeout=DEADLINE)

@@ -22,6 +22,7 @@ def retained(make_client, version, topic_filter, end, **options):
 @pytest.mark.parametrize("qos", [0, 1, 2])
 def test_retained_message_is_set(make_client, version, publisher, topic, qos):
     publisher.publish(topic, b"kept", qos, retain=True)
+    publisher.settle()
     subscriber = make_client(version)
     subscriber.subscribe(topic, 2)
     received = subscriber.receive()
