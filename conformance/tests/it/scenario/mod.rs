@@ -1,0 +1,1 @@
+//! Conversations that both versions of the protocol demand alike.
