@@ -1,6 +1,7 @@
 //! A blocking client over a plain socket: it sends what it is told and acknowledges nothing by
 //! itself.
 
+use std::collections::VecDeque;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::time::{Duration, Instant};
@@ -19,6 +20,8 @@ pub struct Client {
     version: Version,
     stream: TcpStream,
     inbox: Vec<u8>,
+    /// Packets that came while another one was waited for.
+    deferred: VecDeque<Packet>,
     last_packet_id: u16,
 }
 
@@ -46,7 +49,7 @@ impl Client {
         let stream = TcpStream::connect_timeout(&address, DEADLINE)
             .unwrap_or_else(|error| panic!("cannot connect to {address}: {error}"));
         stream.set_nodelay(true).expect("no delay on a fresh socket");
-        Self { version, stream, inbox: Vec::new(), last_packet_id: 0 }
+        Self { version, stream, inbox: Vec::new(), deferred: VecDeque::new(), last_packet_id: 0 }
     }
 
     /// Sends a packet. That the broker closed the connection shows in what is received.
@@ -137,12 +140,21 @@ impl Client {
             1 => self.send(&Ack::puback(publish.id())),
             2 => {
                 self.send(&Ack::pubrec(publish.id()));
-                let pubrel = self.receive_pubrel();
-                assert_eq!(pubrel.packet_id, publish.id(), "PUBREL for another PUBLISH");
+                self.defer_until_pubrel(publish.id());
                 self.send(&Ack::pubcomp(publish.id()));
             }
             _ => {}
         }
+    }
+
+    /// Waits for a PUBREL; further messages may come before it and are kept.
+    fn defer_until_pubrel(&mut self, packet_id: u16) {
+        let is_pubrel = |packet: &Packet| match packet {
+            Packet::PubRel(pubrel) => pubrel.packet_id == packet_id,
+            _ => false,
+        };
+        let before = self.read_until(is_pubrel);
+        self.deferred.extend(before);
     }
 
     /// Publishes and waits to the end of the handshake.
@@ -197,11 +209,30 @@ impl Client {
     /// Everything that comes before the answer to a PINGREQ; nothing of it is acknowledged.
     pub fn until_ping(&mut self) -> Vec<Packet> {
         self.send(&PingReq);
+        self.read_until(|packet| *packet == Packet::PingResp)
+    }
+
+    /// All packets that come before the first one that `is_last` accepts.
+    pub fn read_until(&mut self, is_last: impl Fn(&Packet) -> bool) -> Vec<Packet> {
         let mut before = Vec::new();
         loop {
-            match self.receive() {
-                Packet::PingResp => return before,
-                packet => before.push(packet),
+            let packet = self.receive();
+            if is_last(&packet) {
+                return before;
+            }
+            before.push(packet);
+        }
+    }
+
+    /// As [`Client::until_ping`] where the broker may also close the connection.
+    pub fn until_ping_or_closed(&mut self) -> Vec<Packet> {
+        self.send(&PingReq);
+        let mut before = Vec::new();
+        loop {
+            match self.next_within(DEADLINE) {
+                Arrival::Packet(Packet::PingResp) | Arrival::Closed => return before,
+                Arrival::Packet(packet) => before.push(packet),
+                Arrival::Nothing => panic!("neither PINGRESP nor the end within {DEADLINE:?}"),
             }
         }
     }
@@ -278,6 +309,9 @@ impl Client {
     }
 
     fn next_within(&mut self, wait: Duration) -> Arrival {
+        if let Some(packet) = self.deferred.pop_front() {
+            return Arrival::Packet(packet);
+        }
         let end = Instant::now() + wait;
         loop {
             if let Some(packet) = take_packet(&mut self.inbox, self.version) {

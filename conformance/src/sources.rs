@@ -80,7 +80,8 @@ mod tests {
 
     #[test]
     fn finds_tests_and_their_ids() {
-        let text = "/// [MQTT-1-1] [MQTT-1-2]: why\n#[test]\nfn a() {}\n/// [MQTT-1-3]\nfn b() {}\n";
+        let text =
+            "/// [MQTT-1-1] [MQTT-1-2]: why\n#[test]\nfn a() {}\n/// [MQTT-1-3]\nfn b() {}\n";
         let ids = vec!["MQTT-1-1".to_owned(), "MQTT-1-2".to_owned()];
         assert_eq!(tests_of(text), [Test { name: "a".to_owned(), ids }]);
     }

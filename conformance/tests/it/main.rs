@@ -4,3 +4,10 @@
 
 mod scenario;
 mod table;
+mod v311_choices;
+mod v311_connect;
+mod v311_format;
+mod v311_operation;
+mod v311_publish;
+mod v311_subscribe;
+mod v311_will;

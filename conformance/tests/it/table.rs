@@ -6,9 +6,9 @@ use std::collections::BTreeSet;
 use std::env;
 use std::fs;
 
+use midge_conformance::report;
 use midge_conformance::sources::{proofs, tests};
 use midge_conformance::statement::{Specification, fault, table_text};
-use midge_conformance::report;
 
 const UPDATE_VARIABLE: &str = "MIDGE_CONFORMANCE_UPDATE";
 
