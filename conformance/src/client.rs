@@ -23,6 +23,8 @@ pub struct Client {
     /// Packets that came while another one was waited for.
     deferred: VecDeque<Packet>,
     last_packet_id: u16,
+    /// The Maximum Packet Size that the broker was told.
+    packet_size_max: usize,
 }
 
 /// What came next on a connection.
@@ -49,7 +51,19 @@ impl Client {
         let stream = TcpStream::connect_timeout(&address, DEADLINE)
             .unwrap_or_else(|error| panic!("cannot connect to {address}: {error}"));
         stream.set_nodelay(true).expect("no delay on a fresh socket");
-        Self { version, stream, inbox: Vec::new(), deferred: VecDeque::new(), last_packet_id: 0 }
+        Self {
+            version,
+            stream,
+            inbox: Vec::new(),
+            deferred: VecDeque::new(),
+            last_packet_id: 0,
+            packet_size_max: usize::MAX,
+        }
+    }
+
+    /// From now on a larger packet from the broker fails the test.
+    pub fn limit_packet_size(&mut self, bytes_max: u32) {
+        self.packet_size_max = bytes_max as usize;
     }
 
     /// Sends a packet. That the broker closed the connection shows in what is received.
@@ -314,7 +328,7 @@ impl Client {
         }
         let end = Instant::now() + wait;
         loop {
-            if let Some(packet) = take_packet(&mut self.inbox, self.version) {
+            if let Some(packet) = self.take_packet() {
                 return Arrival::Packet(packet);
             }
             let left = end.saturating_duration_since(Instant::now());
@@ -325,6 +339,15 @@ impl Client {
                 return Arrival::Closed;
             }
         }
+    }
+
+    fn take_packet(&mut self) -> Option<Packet> {
+        let before = self.inbox.len();
+        let packet = take_packet(&mut self.inbox, self.version)?;
+        let size = before - self.inbox.len();
+        let max = self.packet_size_max;
+        assert!(size <= max, "{size} bytes for a client that takes {max}: {packet:?}");
+        Some(packet)
     }
 
     /// Reads once: how many bytes came (0 at the end), `None` when none came in time.

@@ -124,6 +124,9 @@ impl Connect {
     /// Connects without waiting for the answer.
     pub fn start(&self) -> Client {
         let mut client = Client::dial(self.version);
+        if let Some(bytes_max) = self.properties.number(property::MAXIMUM_PACKET_SIZE) {
+            client.limit_packet_size(bytes_max);
+        }
         client.send(self);
         client
     }

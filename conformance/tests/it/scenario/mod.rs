@@ -21,6 +21,11 @@ pub(crate) fn subscriber(version: Version, filter: &str, options: u8) -> Client 
     client
 }
 
+/// Removes what is retained on `topic`, so that a broker of long life is left as it was.
+pub(crate) fn forget(version: Version, topic: &str) {
+    connect(version).open().publish_retained(topic, "", 1);
+}
+
 /// Appends an empty Property Length where the version has properties.
 fn no_properties(version: Version, writer: Writer) -> Writer {
     match version {

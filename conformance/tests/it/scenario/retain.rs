@@ -3,7 +3,7 @@
 use midge_conformance::connect::connect;
 use midge_conformance::{Packet, Publish, Version, topic};
 
-use super::subscriber;
+use super::{forget, subscriber};
 
 /// A new subscriber gets `payload` as the only retained message of `topic`.
 fn expect_retained(version: Version, topic: &str, payload: &str) {
@@ -17,11 +17,6 @@ fn expect_nothing_retained(version: Version, topic: &str) {
     subscriber(version, topic, 0).expect_silence();
 }
 
-/// Removes what is retained, so that a broker of long life is left as it was.
-fn clean_up(version: Version, topic: &str) {
-    connect(version).open().publish_retained(topic, "", 1);
-}
-
 pub(crate) fn retained_message_is_stored_with_its_qos(version: Version) {
     for qos in 0..=2 {
         let topic = topic();
@@ -31,7 +26,7 @@ pub(crate) fn retained_message_is_stored_with_its_qos(version: Version) {
         let mut late = subscriber(version, &topic, 2);
         let message = late.receive_message();
         assert_eq!((message.text(), message.qos, message.retain), ("stored", qos, true));
-        clean_up(version, &topic);
+        forget(version, &topic);
     }
 }
 
@@ -41,7 +36,7 @@ pub(crate) fn retained_message_is_replaced(version: Version) {
     publisher.publish_retained(&topic, "old", 1);
     publisher.publish_retained(&topic, "new", 1);
     expect_retained(version, &topic, "new");
-    clean_up(version, &topic);
+    forget(version, &topic);
 }
 
 /// A retained message of each matching topic, the last one only.
@@ -58,7 +53,7 @@ pub(crate) fn new_subscription_gets_retained_messages_of_all_topics(version: Ver
     assert_eq!(texts, ["a", "b", "c/d"]);
     late.expect_silence();
     for level in ["a", "b", "c/d"] {
-        clean_up(version, &format!("{root}/{level}"));
+        forget(version, &format!("{root}/{level}"));
     }
 }
 
@@ -76,14 +71,14 @@ pub(crate) fn retained_qos_0_message_discards_the_old_one(version: Version) {
         _ => true,
     };
     assert!(!messages.iter().any(is_old), "received {messages:?}");
-    clean_up(version, &topic);
+    forget(version, &topic);
 }
 
 pub(crate) fn retain_is_set_for_a_new_subscription(version: Version) {
     let topic = topic();
     connect(version).open().publish_retained(&topic, "stored", 1);
     assert!(subscriber(version, &topic, 0).receive_publish().retain);
-    clean_up(version, &topic);
+    forget(version, &topic);
 }
 
 pub(crate) fn retain_is_clear_for_an_established_subscription(version: Version) {
@@ -91,7 +86,7 @@ pub(crate) fn retain_is_clear_for_an_established_subscription(version: Version) 
     let mut established = subscriber(version, &topic, 0);
     connect(version).open().publish_retained(&topic, "live", 1);
     assert!(!established.receive_publish().retain);
-    clean_up(version, &topic);
+    forget(version, &topic);
 }
 
 pub(crate) fn empty_retained_message_removes(version: Version) {
@@ -125,5 +120,5 @@ pub(crate) fn message_without_retain_changes_nothing(version: Version) {
     publisher.publish(&set, "live", 1);
     publisher.publish(&set, "", 1);
     expect_retained(version, &set, "stored");
-    clean_up(version, &set);
+    forget(version, &set);
 }

@@ -3,7 +3,7 @@
 use midge_conformance::connect::{connect, persistent};
 use midge_conformance::{Fence, Version, client_id, topic};
 
-use super::subscriber;
+use super::{forget, subscriber};
 
 pub(crate) fn session_keeps_subscriptions(version: Version) {
     let (id, topic) = (client_id(), topic());
@@ -76,7 +76,7 @@ pub(crate) fn retained_messages_outlive_the_session(version: Version) {
     publisher.disconnect();
     let mut client = subscriber(version, &topic, 1);
     assert_eq!(client.receive_message().text(), "kept");
-    client.publish_retained(&topic, "", 1);
+    forget(version, &topic);
 }
 
 /// The Session is there as long as its connection: subscriptions, QoS 2 state, Session Present.

@@ -111,7 +111,7 @@ pub(crate) fn topics_are_not_normalized(version: Version) {
     let root = topic();
     let composed = format!("{root}/\u{e9}");
     let decomposed = format!("{root}/e\u{301}");
-    let strange = format!("{root}/ %2F\u{7f}\\u00e9/\u{1F99F}");
+    let strange = format!("{root}/ %2F\\u00e9/\u{1F99F}");
     let mut client = connect(version).open();
     client.subscribe(&composed, 1);
     client.subscribe(&strange, 1);

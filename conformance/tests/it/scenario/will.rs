@@ -1,10 +1,10 @@
 //! Will Messages: when they are published, how, and when not.
 
 use midge_conformance::connect::connect;
-use midge_conformance::reason::{KEEP_ALIVE_TIMEOUT, PROTOCOL_ERROR};
+use midge_conformance::reason::{KEEP_ALIVE_TIMEOUT, MALFORMED_PACKET};
 use midge_conformance::{Fence, Version, Will, client_id, topic};
 
-use super::subscriber;
+use super::{forget, subscriber};
 
 pub(crate) fn will_is_published_when_the_connection_breaks(version: Version) {
     let topic = topic();
@@ -17,10 +17,9 @@ pub(crate) fn will_is_published_when_the_connection_breaks(version: Version) {
 pub(crate) fn will_is_published_when_the_broker_ends_the_connection(version: Version) {
     let topic = topic();
     let mut observer = subscriber(version, &topic, 0);
-    let connect = connect(version).will(Will::new(&topic, "offended"));
-    let mut client = connect.open();
-    client.send(&connect);
-    client.expect_error(PROTOCOL_ERROR);
+    let mut client = connect(version).will(Will::new(&topic, "offended")).open();
+    client.send_bytes(&[0x30, 0x03, 0x00, 0x05, b'a']);
+    client.expect_error(MALFORMED_PACKET);
     assert_eq!(observer.receive_publish().text(), "offended");
 }
 
@@ -86,5 +85,5 @@ pub(crate) fn will_with_retain_is_retained(version: Version) {
     let mut late = subscriber(version, &topic, 0);
     let retained = late.receive_publish();
     assert_eq!((retained.text(), retained.retain), ("gone", true));
-    late.publish_retained(&topic, "", 1);
+    forget(version, &topic);
 }
