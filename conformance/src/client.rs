@@ -163,12 +163,25 @@ impl Client {
 
     /// Waits for a PUBREL; further messages may come before it and are kept.
     fn defer_until_pubrel(&mut self, packet_id: u16) {
-        let is_pubrel = |packet: &Packet| match packet {
+        self.defer_until(|packet| match packet {
             Packet::PubRel(pubrel) => pubrel.packet_id == packet_id,
             _ => false,
-        };
-        let before = self.read_until(is_pubrel);
-        self.deferred.extend(before);
+        });
+    }
+
+    /// Waits for an answer; what comes before it is kept for later.
+    fn defer_until(&mut self, is_answer: impl Fn(&Packet) -> bool) -> Packet {
+        let mut before = Vec::new();
+        loop {
+            let packet = self.receive();
+            if is_answer(&packet) {
+                for packet in before.into_iter().rev() {
+                    self.deferred.push_front(packet);
+                }
+                return packet;
+            }
+            before.push(packet);
+        }
     }
 
     /// Publishes and waits to the end of the handshake.
@@ -183,21 +196,20 @@ impl Client {
 
     /// Sends `publish` at `qos` with a fresh Packet Identifier, to the end of the handshake.
     pub fn publish_packet(&mut self, publish: Publish, qos: u8) {
-        match qos {
-            0 => self.send(&publish),
-            1 => {
-                let id = self.next_packet_id();
-                self.send(&publish.qos_1(id));
-                assert_eq!(self.receive_puback().packet_id, id, "PUBACK for another PUBLISH");
-            }
-            _ => {
-                let id = self.next_packet_id();
-                self.send(&publish.qos_2(id));
-                assert_eq!(self.receive_pubrec().packet_id, id, "PUBREC for another PUBLISH");
-                self.send(&Ack::pubrel(id));
-                assert_eq!(self.receive_pubcomp().packet_id, id, "PUBCOMP for another PUBLISH");
-            }
+        if qos == 0 {
+            self.send(&publish);
+            return;
         }
+        let id = self.next_packet_id();
+        if qos == 1 {
+            self.send(&publish.qos_1(id));
+            self.defer_until(|packet| is_answer(packet, 4, id));
+            return;
+        }
+        self.send(&publish.qos_2(id));
+        self.defer_until(|packet| is_answer(packet, 5, id));
+        self.send(&Ack::pubrel(id));
+        self.defer_until(|packet| is_answer(packet, 7, id));
     }
 
     /// Subscribes with options (see [`crate::request`]); the filter has to be granted.
@@ -209,15 +221,21 @@ impl Client {
     /// Sends a SUBSCRIBE whose filters all have to be granted.
     pub fn subscribe_packet(&mut self, subscribe: &Subscribe) {
         self.send(subscribe);
-        let suback = self.receive_suback();
-        assert!(suback.reasons.iter().all(|&reason| reason < 0x80), "refused: {suback:?}");
+        // Messages for the new subscription may come before its SUBACK.
+        match self.defer_until(|packet| matches!(packet, Packet::SubAck(_))) {
+            Packet::SubAck(suback) if suback.reasons.iter().all(|&reason| reason < 0x80) => {}
+            refused => panic!("{subscribe:?} was refused: {refused:?}"),
+        }
     }
 
     /// Unsubscribes and waits for the UNSUBACK.
     pub fn unsubscribe(&mut self, filter: &str) {
         let id = self.next_packet_id();
         self.send(&Unsubscribe::new(id).filter(filter));
-        assert_eq!(self.receive_unsuback().packet_id, id, "UNSUBACK for another request");
+        self.defer_until(|packet| match packet {
+            Packet::UnsubAck(unsuback) => unsuback.packet_id == id,
+            _ => false,
+        });
     }
 
     /// Everything that comes before the answer to a PINGREQ; nothing of it is acknowledged.
@@ -365,5 +383,15 @@ impl Client {
                 _ => panic!("cannot receive: {error}"),
             },
         }
+    }
+}
+
+/// Whether `packet` is the acknowledgement of `packet_type` for a PUBLISH of this client.
+fn is_answer(packet: &Packet, packet_type: u8, packet_id: u16) -> bool {
+    match (packet_type, packet) {
+        (4, Packet::PubAck(ack)) | (5, Packet::PubRec(ack)) | (7, Packet::PubComp(ack)) => {
+            ack.packet_id == packet_id
+        }
+        _ => false,
     }
 }

@@ -4,16 +4,18 @@
 
 mod scenario;
 mod table;
-mod v311_choices;
 mod v311_connect;
 mod v311_format;
+mod v311_only;
 mod v311_operation;
 mod v311_publish;
 mod v311_subscribe;
 mod v311_will;
 mod v5_alias;
-mod v5_choices;
+mod v5_authentication;
 mod v5_connect;
+mod v5_connect_properties;
+mod v5_disconnect;
 mod v5_expiry;
 mod v5_flow;
 mod v5_format;

@@ -100,8 +100,7 @@ fn mqtt5_3_2_2_19_connack_stays_within_the_size() {
     }
 }
 
-/// A conversation with one successful and, where there is one, one failing request of each kind,
-/// whose answers have room for nothing but themselves.
+/// A client whose answers have little room for texts.
 fn tight() -> Client {
     limited(SIZE).with(user("a user property of the client", "with a value")).open()
 }
@@ -110,7 +109,6 @@ fn tight() -> Client {
 #[test]
 fn mqtt5_3_4_2_2_puback_stays_within_the_size() {
     let mut client = tight();
-    client.limit_packet_size(SIZE);
     for topic in [topic().as_str(), "$SYS/conformance/forged"] {
         client.send(&Publish::new(topic, "payload").qos_1(1));
         assert_eq!(client.receive_puback().packet_id, 1);
@@ -170,8 +168,7 @@ fn mqtt5_3_11_2_1_unsuback_stays_within_the_size() {
 /// [MQTT-3.14.2-3] [MQTT-3.14.2-4]
 #[test]
 fn mqtt5_3_14_2_3_disconnect_stays_within_the_size() {
-    let mut client = limited(SIZE).open();
-    client.limit_packet_size(SIZE);
+    let mut client = tight();
     client.send(&Subscribe::new(1));
     client.read_until_closed();
 }

@@ -12,7 +12,12 @@ use midge_conformance::{
 use super::{replaced, subscriber};
 
 fn expect_malformed(version: Version, bytes: &[u8]) {
-    expect_refused(version, bytes, MALFORMED_PACKET);
+    expect_refused(version, bytes, &[MALFORMED_PACKET]);
+}
+
+/// Where the specification names no Reason Code.
+fn expect_malformed_or_protocol_error(version: Version, bytes: &[u8]) {
+    expect_refused(version, bytes, &[MALFORMED_PACKET, PROTOCOL_ERROR]);
 }
 
 fn connect_with_will(version: Version) -> Connect {
@@ -62,12 +67,21 @@ pub(crate) fn reserved_connect_flag_is_refused(version: Version) {
 }
 
 pub(crate) fn will_qos_without_will_flag_is_refused(version: Version) {
-    expect_malformed(version, &connect(version).encode_with_flags(|flags| flags | 0x08));
-    expect_malformed(version, &connect(version).encode_with_flags(|flags| flags | 0x10));
+    expect_malformed_or_protocol_error(
+        version,
+        &connect(version).encode_with_flags(|flags| flags | 0x08),
+    );
+    expect_malformed_or_protocol_error(
+        version,
+        &connect(version).encode_with_flags(|flags| flags | 0x10),
+    );
 }
 
 pub(crate) fn will_retain_without_will_flag_is_refused(version: Version) {
-    expect_malformed(version, &connect(version).encode_with_flags(|flags| flags | 0x20));
+    expect_malformed_or_protocol_error(
+        version,
+        &connect(version).encode_with_flags(|flags| flags | 0x20),
+    );
 }
 
 pub(crate) fn will_qos_3_is_refused(version: Version) {

@@ -1,4 +1,4 @@
-//! MQTT 3.1.1: what needs its own conversation, and where Midge promises one of several choices.
+//! MQTT 3.1.1: return codes and rules that 5.0 does not share.
 
 use midge_conformance::Version::V3;
 use midge_conformance::connect::v3;
