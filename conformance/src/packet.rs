@@ -220,3 +220,55 @@ impl Disconnected {
         Self { reason, properties }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::property::{TOPIC_ALIAS, number, user};
+    use crate::request::Encode;
+
+    fn take(bytes: &[u8], version: Version) -> Option<Packet> {
+        take_packet(&mut bytes.to_vec(), version)
+    }
+
+    #[test]
+    fn reads_what_it_writes() {
+        let publish = Publish::new("a/b", "payload").qos_2(7).duplicate().retained();
+        let plain = Packet::Publish(publish.clone());
+        assert_eq!(take(&publish.encode(Version::V3), Version::V3), Some(plain));
+        let publish = publish.with(number(TOPIC_ALIAS, 9)).with(user("name", "value"));
+        let bytes = publish.encode(Version::V5);
+        assert_eq!(take(&bytes, Version::V5), Some(Packet::Publish(publish)));
+    }
+
+    #[test]
+    fn waits_for_a_whole_packet() {
+        let bytes = Publish::new("a/b", "payload").encode(Version::V5);
+        for length in 0..bytes.len() {
+            assert_eq!(take(&bytes[..length], Version::V5), None, "{length} bytes");
+        }
+    }
+
+    #[test]
+    fn panics_at_what_a_server_must_not_send() {
+        let wrong: &[(&str, &[u8])] = &[
+            ("a reserved CONNACK flag", &[0x20, 0x03, 0x02, 0x00, 0x00]),
+            ("Session Present beside a refusal", &[0x20, 0x03, 0x01, 0x87, 0x00]),
+            ("an unlisted Reason Code of CONNACK", &[0x20, 0x03, 0x00, 0x01, 0x00]),
+            ("no Property Length", &[0x20, 0x02, 0x00, 0x00]),
+            ("a needless byte of length", &[0xD0, 0x80, 0x00]),
+            ("flags of PINGRESP", &[0xD1, 0x00]),
+            ("DUP at QoS 0", &[0x38, 0x04, 0x00, 0x01, b'a', 0x00]),
+            ("both QoS bits", &[0x36, 0x06, 0x00, 0x01, b'a', 0x00, 0x01, 0x00]),
+            ("a wildcard in a Topic Name", &[0x30, 0x04, 0x00, 0x01, b'#', 0x00]),
+            ("U+0000", &[0x30, 0x04, 0x00, 0x01, 0x00, 0x00]),
+            ("Packet Identifier 0", &[0x40, 0x02, 0x00, 0x00]),
+            ("a Session Expiry Interval", &[0xE0, 0x07, 0x00, 0x05, 0x11, 0, 0, 0, 1]),
+            ("a packet of a Client", &[0xC0, 0x00]),
+        ];
+        for (what, bytes) in wrong {
+            let read = std::panic::catch_unwind(|| take(bytes, Version::V5));
+            assert!(read.is_err(), "{what} was read as {read:?}");
+        }
+    }
+}

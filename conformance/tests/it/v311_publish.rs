@@ -22,6 +22,12 @@ fn mqtt311_3_3_1_2_qos_0_is_delivered_without_dup() {
     qos::qos_0_is_delivered_as_qos_0_without_dup(V3);
 }
 
+/// [MQTT-3.3.1-2] [MQTT-4.8.0-1]
+#[test]
+fn mqtt311_3_3_1_2_dup_at_qos_0_ends_the_connection() {
+    format::dup_at_qos_0_ends_the_connection(V3);
+}
+
 /// [MQTT-3.3.1-3]
 #[test]
 fn mqtt311_3_3_1_3_dup_is_not_forwarded() {

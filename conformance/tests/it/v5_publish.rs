@@ -22,6 +22,12 @@ fn mqtt5_3_3_1_2_qos_0_is_delivered_without_dup() {
     qos::qos_0_is_delivered_as_qos_0_without_dup(V5);
 }
 
+/// [MQTT-3.3.1-2]
+#[test]
+fn mqtt5_3_3_1_2_dup_at_qos_0_ends_the_connection() {
+    format::dup_at_qos_0_ends_the_connection(V5);
+}
+
 /// [MQTT-3.3.1-3]
 #[test]
 fn mqtt5_3_3_1_3_dup_is_not_forwarded() {

@@ -138,3 +138,7 @@ pub(crate) fn both_qos_bits_end_the_connection(version: Version) {
     packet[0] |= 0b0110;
     expect_malformed(version, &packet);
 }
+
+pub(crate) fn dup_at_qos_0_ends_the_connection(version: Version) {
+    expect_malformed(version, &Publish::new(&topic(), "payload").duplicate().encode(version));
+}
