@@ -96,6 +96,15 @@ impl Client {
         }
     }
 
+    /// The next packet, or `None` where the broker closes the connection.
+    pub fn receive_or_closed(&mut self) -> Option<Packet> {
+        match self.next_within(DEADLINE) {
+            Arrival::Packet(packet) => Some(packet),
+            Arrival::Closed => None,
+            Arrival::Nothing => panic!("neither a packet nor the end within {DEADLINE:?}"),
+        }
+    }
+
     /// The next packet, a CONNACK.
     pub fn receive_connack(&mut self) -> ConnAck {
         receive!(self, ConnAck)
@@ -261,10 +270,9 @@ impl Client {
         self.send(&PingReq);
         let mut before = Vec::new();
         loop {
-            match self.next_within(DEADLINE) {
-                Arrival::Packet(Packet::PingResp) | Arrival::Closed => return before,
-                Arrival::Packet(packet) => before.push(packet),
-                Arrival::Nothing => panic!("neither PINGRESP nor the end within {DEADLINE:?}"),
+            match self.receive_or_closed() {
+                Some(Packet::PingResp) | None => return before,
+                Some(packet) => before.push(packet),
             }
         }
     }

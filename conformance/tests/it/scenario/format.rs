@@ -1,7 +1,7 @@
 //! Data representation and fixed header: strings, Packet Identifiers, reserved flags.
 
 use midge_conformance::connect::connect;
-use midge_conformance::reason::MALFORMED_PACKET;
+use midge_conformance::reason::{MALFORMED_PACKET, PROTOCOL_ERROR};
 use midge_conformance::{
     Ack, Client, Disconnect, Encode, Fence, Packet, PingReq, Publish, Subscribe, Unsubscribe,
     Version, topic,
@@ -140,5 +140,7 @@ pub(crate) fn both_qos_bits_end_the_connection(version: Version) {
 }
 
 pub(crate) fn dup_at_qos_0_ends_the_connection(version: Version) {
-    expect_malformed(version, &Publish::new(&topic(), "payload").duplicate().encode(version));
+    let mut client = connect(version).open();
+    client.send(&Publish::new(&topic(), "payload").duplicate());
+    client.expect_error_of(&[MALFORMED_PACKET, PROTOCOL_ERROR]);
 }
