@@ -64,12 +64,17 @@ pub(crate) fn byte_order_mark_is_a_character(version: Version) {
 
 pub(crate) fn packet_identifier_zero_ends_the_connection(version: Version) {
     let topic = topic();
-    let publish_1 = Publish::new(&topic, "payload").qos_1(0);
-    let publish_2 = Publish::new(&topic, "payload").qos_2(0);
-    expect_malformed(version, &publish_1.encode(version));
-    expect_malformed(version, &publish_2.encode(version));
-    expect_malformed(version, &Subscribe::new(0).filter(&topic, 0).encode(version));
-    expect_malformed(version, &Unsubscribe::new(0).filter(&topic).encode(version));
+    let packets = [
+        Publish::new(&topic, "payload").qos_1(0).encode(version),
+        Publish::new(&topic, "payload").qos_2(0).encode(version),
+        Subscribe::new(0).filter(&topic, 0).encode(version),
+        Unsubscribe::new(0).filter(&topic).encode(version),
+    ];
+    for packet in packets {
+        let mut client = connect(version).open();
+        client.send_bytes(&packet);
+        client.expect_error_of(&[MALFORMED_PACKET, PROTOCOL_ERROR]);
+    }
 }
 
 pub(crate) fn reserved_flags_end_the_connection(version: Version) {
