@@ -68,7 +68,8 @@ pub(crate) struct ConnectArgs {
     session_expiry_interval: Option<u32>,
 
     /// The most QoS 1 and 2 messages sent and not yet acknowledged
-    #[arg(short = 'M', long, value_name = "COUNT", default_value_t = 100,
+    // Before 5.0 a broker cannot say its limit; mosquitto 2.0 loses what goes beyond 20.
+    #[arg(short = 'M', long, value_name = "COUNT", default_value_t = 20,
           value_parser = clap::value_parser!(u16).range(1..))]
     max_inflight: u16,
 

@@ -32,17 +32,24 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
 /// A Client that a command drives.
 pub(crate) struct Driver {
     endpoint: Endpoint,
-    hint_older_version: bool,
+    version: ProtocolVersion,
     session: Session,
     terminal: Terminal,
     sources: EventSources,
     woken: bool,
     connection: Option<Box<dyn Connection>>,
-    connected: bool,
+    phase: LostIn,
     /// Whether the connection may have bytes to read: readiness is told once, until it is used up.
     readable: bool,
     lost: Option<ClientError>,
     scratch: Box<[u8]>,
+}
+
+/// How far a connection had come; the error for its loss depends on it.
+#[derive(Clone, Copy, Debug)]
+enum LostIn {
+    BeforeConnAck { version: ProtocolVersion },
+    Connected,
 }
 
 /// What can end a wait, beside the connection.
@@ -81,19 +88,19 @@ impl Driver {
         options: ConnectOptions,
         terminal: Terminal,
     ) -> Result<Self, ClientError> {
-        let hint_older_version = options.version == ProtocolVersion::V5;
+        let version = options.version;
         let sources = EventSources::new().map_err(|error| {
             ClientError::permanent(format!("cannot set up waiting for events: {error}"))
         })?;
         Ok(Self {
             endpoint,
-            hint_older_version,
+            version,
             session: Session::new(options),
             terminal,
             sources,
             woken: false,
             connection: None,
-            connected: false,
+            phase: LostIn::BeforeConnAck { version },
             readable: false,
             lost: None,
             scratch: vec![0; READ_BYTES].into(),
@@ -127,7 +134,7 @@ impl Driver {
         loop {
             match self.wait(deadline)? {
                 Wake::Event(Event::Connected { .. }) => {
-                    self.connected = true;
+                    self.phase = LostIn::Connected;
                     return Ok(());
                 }
                 Wake::Deadline => {
@@ -258,7 +265,7 @@ impl Driver {
         let mut progress = false;
         while self.lost.is_none() && !self.session.outbound().is_empty() {
             match connection.write(self.session.outbound()) {
-                Ok(0) => self.lost = Some(closed(&self.endpoint, self.connected, false)),
+                Ok(0) => self.lost = Some(lost(&self.endpoint, self.phase, None)),
                 Ok(length) => {
                     self.session.handle_sent(length);
                     progress = true;
@@ -266,7 +273,7 @@ impl Driver {
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return false,
                 Err(error) => {
-                    self.lost = Some(broken(&self.endpoint, &error));
+                    self.lost = Some(lost(&self.endpoint, self.phase, Some(&error)));
                     // The broker may have said why before it closed.
                     self.readable = true;
                 }
@@ -281,8 +288,7 @@ impl Driver {
         let Some(connection) = &mut self.connection else { return };
         match connection.read(&mut self.scratch) {
             Ok(0) => {
-                let hint = self.hint_older_version;
-                self.lost = Some(closed(&self.endpoint, self.connected, hint));
+                self.lost = Some(lost(&self.endpoint, self.phase, None));
             }
             Ok(length) => {
                 self.session.handle_bytes(&self.scratch[..length]);
@@ -290,7 +296,7 @@ impl Driver {
             }
             Err(error) if error.kind() == ErrorKind::Interrupted => self.readable = true,
             Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-            Err(error) => self.lost = Some(broken(&self.endpoint, &error)),
+            Err(error) => self.lost = Some(lost(&self.endpoint, self.phase, Some(&error))),
         }
     }
 
@@ -326,26 +332,27 @@ impl Driver {
 
     fn drop_connection(&mut self) {
         self.connection = None;
-        self.connected = false;
+        self.phase = LostIn::BeforeConnAck { version: self.version };
         self.readable = false;
         self.lost = None;
         self.session.connection_lost();
     }
 }
 
-fn broken(endpoint: &Endpoint, error: &io::Error) -> ClientError {
-    ClientError::transient(format!("the connection to {endpoint} broke: {error}"))
-}
-
-fn closed(endpoint: &Endpoint, connected: bool, hint_older_version: bool) -> ClientError {
-    if connected {
-        return ClientError::transient(format!("{endpoint} closed the connection"));
-    }
-    let hint = if hint_older_version {
-        "Is it an MQTT broker, and does it speak MQTT 5.0? If not, try -V 311"
-    } else {
-        "Is it an MQTT broker?"
+/// The end of a connection, by an error or in good order.
+fn lost(endpoint: &Endpoint, phase: LostIn, error: Option<&io::Error>) -> ClientError {
+    let event = match error {
+        Some(error) => format!("the connection to {endpoint} broke ({error})"),
+        None => format!("{endpoint} closed the connection"),
     };
-    let text = format!("{endpoint} closed the connection without an answer to CONNECT. {hint}");
-    ClientError::transient(text)
+    ClientError::transient(match phase {
+        LostIn::Connected => event,
+        LostIn::BeforeConnAck { version: ProtocolVersion::V5 } => format!(
+            "{event} without an answer to CONNECT. \
+             Is it an MQTT broker, and does it speak MQTT 5.0? If not, try -V 311"
+        ),
+        LostIn::BeforeConnAck { .. } => {
+            format!("{event} without an answer to CONNECT. Is it an MQTT broker?")
+        }
+    })
 }

@@ -10,7 +10,7 @@ pub(super) fn received(packet: &Packet<'_>) -> String {
     format!("received {}", describe(packet))
 }
 
-fn describe(packet: &Packet<'_>) -> String {
+pub(super) fn describe(packet: &Packet<'_>) -> String {
     match packet {
         Packet::Connect(connect) => format!(
             "CONNECT (MQTT {}, c{}, k{}, '{}')",

@@ -13,6 +13,7 @@ mod receive;
 mod send;
 
 use std::collections::{HashMap, HashSet, VecDeque};
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use midge_codec::{Decoded, Packet, PacketIdentifier, ProtocolVersion, QoS, ReasonCode, decode};
@@ -31,7 +32,7 @@ const PACKET_SIZE_MAX: u32 = 268_435_460;
 /// The state of one Client, over as many Network Connections as it needs.
 #[derive(Debug)]
 pub(crate) struct Session {
-    options: ConnectOptions,
+    options: Rc<ConnectOptions>,
     phase: Phase,
     limits: ServerLimits,
     inbound: Vec<u8>,
@@ -111,7 +112,7 @@ impl Session {
     pub(crate) fn new(options: ConnectOptions) -> Self {
         let limits = ServerLimits::before_connack(&options);
         Self {
-            options,
+            options: options.into(),
             phase: Phase::NoConnection,
             limits,
             inbound: Vec::new(),
@@ -134,10 +135,9 @@ impl Session {
     pub(crate) fn connect(&mut self, now: Instant) {
         self.connection_lost();
         self.phase = Phase::AwaitingConnAck { since: now };
-        let options = std::mem::take(&mut self.options);
+        let options = Rc::clone(&self.options);
         let clean_start = options.clean_start && !self.resumes();
         self.send(&Packet::Connect(Box::new(encode::connect(&options, clean_start))), now);
-        self.options = options;
     }
 
     /// Whether a second connection may find the session that the first one left: asked for with a

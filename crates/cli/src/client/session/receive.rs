@@ -1,5 +1,6 @@
 //! What a received Control Packet does to the session.
 
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use midge_codec::{
@@ -72,7 +73,7 @@ impl Session {
             limits.keep_alive = Duration::from_secs(seconds.into());
         }
         if let Some(client_id) = properties.assigned_client_identifier {
-            client_id.clone_into(&mut self.options.client_id);
+            client_id.clone_into(&mut Rc::make_mut(&mut self.options).client_id);
         }
         self.phase = Phase::Connected;
         self.connected_before = true;
