@@ -199,6 +199,7 @@ impl ConnectArgs {
         if outlives && self.id.is_none() && self.id_prefix.is_none() {
             return usage("a session that outlives the connection needs a name: add -i ID");
         }
+        self.check_lengths()?;
         let will = self.will(properties)?;
         Ok(ConnectOptions {
             version: self.protocol_version,
@@ -212,6 +213,24 @@ impl ConnectArgs {
             in_flight_max: self.max_inflight,
             trace: self.debug,
         })
+    }
+
+    /// What goes into a packet's two-byte lengths, so that encoding cannot fail.
+    fn check_lengths(&self) -> Result<(), ClientError> {
+        let texts = [
+            (&self.id, "-i"),
+            (&self.id_prefix, "-I"),
+            (&self.username, "-u"),
+            (&self.password, "-P"),
+            (&self.will_payload, "--will-payload"),
+        ];
+        for (text, argument) in texts {
+            // A process id after the prefix takes some bytes as well.
+            if text.as_ref().is_some_and(|text| text.len() > usize::from(u16::MAX) - 20) {
+                return usage(format!("{argument} is too long: MQTT allows 65535 bytes"));
+            }
+        }
+        Ok(())
     }
 
     /// MQTT 5.0 lets the broker choose, and says what it chose; before, a name of our own is safer.
@@ -254,8 +273,7 @@ pub(crate) fn usage<T>(message: impl Into<String>) -> Result<T, ClientError> {
 
 /// Checks the value of an argument that has to be a Topic Name.
 pub(crate) fn check_topic_name(argument: &str, topic: &str) -> Result<(), ClientError> {
-    match TopicName::parse(topic) {
-        Ok(_) if topic.is_empty() => usage(format!("{argument}: a topic has at least a character")),
+    match TopicName::new(topic) {
         Ok(_) => Ok(()),
         Err(error) => usage(format!("{argument}: '{topic}' is not a topic to publish to: {error}")),
     }
@@ -263,7 +281,11 @@ pub(crate) fn check_topic_name(argument: &str, topic: &str) -> Result<(), Client
 
 /// Checks the value of an argument that has to be a Topic Filter.
 pub(crate) fn check_topic_filter(argument: &str, filter: &str) -> Result<(), ClientError> {
-    match TopicFilter::parse(filter) {
+    let parsed = match TopicFilter::parse_shared(filter) {
+        Some(shared) => shared.map(|(_, filter)| filter),
+        None => TopicFilter::parse(filter),
+    };
+    match parsed {
         Ok(_) => Ok(()),
         Err(error) => usage(format!("{argument}: '{filter}' is not a topic filter: {error}")),
     }

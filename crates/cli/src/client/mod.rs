@@ -9,7 +9,6 @@ mod args;
 mod connection;
 mod driver;
 mod error;
-mod filter;
 mod format;
 mod json;
 mod lines;

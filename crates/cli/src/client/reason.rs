@@ -8,7 +8,7 @@ use super::session::Answer;
 
 /// `Not authorized (0x87): text of the Reason String`.
 pub(crate) fn describe(reason_code: ReasonCode, reason_string: Option<&str>) -> String {
-    let text = format!("{reason_code} (0x{:02X})", reason_code as u8);
+    let text = format!("{} (0x{:02X})", reason_code.name(), reason_code as u8);
     match reason_string {
         Some(reason_string) => format!("{text}: {reason_string}"),
         None => text,

@@ -5,11 +5,10 @@ use std::collections::{HashSet, VecDeque};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use midge_codec::{QoS, ReasonCode, SubscriptionOptions};
+use midge_codec::{QoS, ReasonCode, SubscriptionOptions, TopicFilter, TopicName};
 
 use super::driver::{Driver, Wake};
 use super::error::ClientError;
-use super::filter;
 use super::message::Message;
 use super::printer::Printer;
 use super::property::Properties;
@@ -34,6 +33,16 @@ pub(crate) struct Plan {
     pub(crate) retry: Retry,
     pub(crate) timeout: Duration,
     pub(crate) deadline: Option<Instant>,
+}
+
+impl Plan {
+    /// Whether `-T` keeps a message of this topic from being printed.
+    fn filters_out(&self, topic: &str) -> bool {
+        let Ok(topic) = TopicName::new(topic) else { return false };
+        let mut filters =
+            self.filter_out.iter().filter_map(|filter| TopicFilter::parse(filter).ok());
+        filters.any(|filter| filter.matches(topic))
+    }
 }
 
 /// A subscriber under way.
@@ -231,7 +240,7 @@ impl Subscriber {
         if plan.retained_only && !message.retain {
             return Ok(self.handle_fresh_message(message));
         }
-        if plan.filter_out.iter().any(|filter| filter::matches(filter, &message.topic)) {
+        if plan.filters_out(&message.topic) {
             return Ok(Progress::Goes);
         }
         if plan.remove_retained && message.retain {

@@ -83,5 +83,8 @@ fn publish_properties(set: &PropertySet) -> Result<PublishProperties<'_>, String
 
 /// A Topic Name, empty where a topic alias stands in for it.
 fn topic_name(topic: &str) -> Result<TopicName<'_>, String> {
-    TopicName::parse(topic).map_err(|error| format!("'{topic}' is not a Topic Name: {error}"))
+    if topic.is_empty() {
+        return Ok(TopicName::empty());
+    }
+    TopicName::new(topic).map_err(|error| format!("'{topic}' is not a Topic Name: {error}"))
 }

@@ -16,7 +16,9 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use midge_codec::{Decoded, Packet, PacketIdentifier, ProtocolVersion, QoS, ReasonCode, decode};
+use midge_codec::{
+    Decoded, Packet, PacketIdentifier, ProtocolVersion, QoS, ReasonCode, Rule, decode,
+};
 
 use super::message::Message;
 use in_flight::InFlight;
@@ -238,8 +240,13 @@ impl Session {
                 Ok(length)
             }
             Err(error) => {
-                let reason_code = error.reason_code();
-                Err((Fault::Protocol(format!("sent what is not MQTT: {error}")), reason_code))
+                let text = match error.rule {
+                    Rule::PacketTooLarge => {
+                        "sent a packet above the maximum packet size".to_owned()
+                    }
+                    _ => format!("sent what is not MQTT: {error}"),
+                };
+                Err((Fault::Protocol(text), error.rule.reason_code()))
             }
         }
     }

@@ -31,7 +31,9 @@ impl Session {
         };
         let packet = Packet::Publish(encode::publish(publication, packet_id, false)?);
         let start = self.outbound.len();
-        self.encode(&packet);
+        packet
+            .encode(self.options.version, &mut self.outbound)
+            .map_err(|error| format!("the message makes no packet: {error}"))?;
         let size = self.outbound.len() - start;
         if size > self.limits.maximum_packet_size as usize {
             self.outbound.truncate(start);
@@ -135,15 +137,11 @@ impl Session {
     }
 
     pub(super) fn send(&mut self, packet: &Packet<'_>, now: Instant) {
-        self.encode(packet);
-        self.note_sending(packet, now);
-    }
-
-    fn encode(&mut self, packet: &Packet<'_>) {
         if let Err(error) = packet.encode(self.options.version, &mut self.outbound) {
             // Everything that goes into a packet was checked when the command line was read.
             debug_assert!(false, "a packet that cannot be encoded: {error}");
         }
+        self.note_sending(packet, now);
     }
 
     fn note_sending(&mut self, packet: &Packet<'_>, now: Instant) {

@@ -115,7 +115,7 @@ fn publish(qos: QoS, packet_id: u16, topic: &str) -> Publish<'_> {
         dup: false,
         qos,
         retain: false,
-        topic: TopicName::parse(topic).unwrap(),
+        topic: if topic.is_empty() { TopicName::empty() } else { TopicName::new(topic).unwrap() },
         packet_id: PacketIdentifier::new(packet_id),
         properties: PublishProperties::default(),
         payload: b"x",
