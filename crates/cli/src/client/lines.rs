@@ -5,6 +5,7 @@
 
 use std::io::{self, BufRead, Read};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, TryRecvError, sync_channel};
 use std::thread;
 
@@ -17,6 +18,8 @@ const LINE_BYTES_MAX: u64 = 268_435_455;
 /// The lines of standard input, without their line ends.
 pub(crate) struct Lines {
     receiver: Receiver<io::Result<Vec<u8>>>,
+    /// Whether the receiver found nothing and waits to be woken.
+    waits: Arc<AtomicBool>,
 }
 
 /// What [`Lines::next`] found.
@@ -29,31 +32,43 @@ pub(crate) enum Line {
 }
 
 impl Lines {
-    /// Begins to read, and uses `waker` for each line and for the end.
+    /// Begins to read. `waker` is used after each [`Line::Pending`], and at the end.
     pub(crate) fn of_stdin(waker: Arc<Waker>) -> Self {
         Self::read(|| Box::new(io::stdin().lock()), move || waker.wake().is_ok())
     }
 
     fn read(open: fn() -> Box<dyn BufRead>, wake: impl Fn() -> bool + Send + 'static) -> Self {
         let (sender, receiver) = sync_channel(LINES_AHEAD_MAX);
+        let waits = Arc::new(AtomicBool::new(false));
+        let is_awaited = Arc::clone(&waits);
         // The thread ends with its input, with its receiver, or with the process.
         thread::spawn(move || {
             let mut input = open();
             while let Some(line) = next_line(&mut input).transpose() {
                 let failed = line.is_err();
-                if sender.send(line).is_err() || !wake() || failed {
+                if sender.send(line).is_err() {
+                    return;
+                }
+                let woken = !is_awaited.swap(false, Ordering::SeqCst) || wake();
+                if failed || !woken {
                     return;
                 }
             }
             drop(sender);
             wake();
         });
-        Self { receiver }
+        Self { receiver, waits }
     }
 
     /// The next line, without waiting.
     pub(crate) fn next(&mut self) -> io::Result<Line> {
-        match self.receiver.try_recv() {
+        let mut received = self.receiver.try_recv();
+        if let Err(TryRecvError::Empty) = received {
+            self.waits.store(true, Ordering::SeqCst);
+            // A line that came before this thread said that it waits wakes nobody.
+            received = self.receiver.try_recv();
+        }
+        match received {
             Ok(line) => line.map(Line::Whole),
             Err(TryRecvError::Empty) => Ok(Line::Pending),
             Err(TryRecvError::Disconnected) => Ok(Line::End),
