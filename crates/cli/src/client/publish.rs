@@ -33,7 +33,8 @@ refused, or the connection broke; 2 wrong usage; 27 the time of -W was over.";
 
 /// Publish messages
 #[derive(Args, Debug)]
-#[command(disable_help_flag = true, disable_version_flag = true, after_help = format!("{EXAMPLES}{}{EXIT_CODES}", property::help()))]
+#[command(disable_help_flag = true, disable_version_flag = true,
+          after_help = format!("{EXAMPLES}{}{EXIT_CODES}", property::help()))]
 pub(crate) struct PublishArgs {
     /// The topic to publish to
     #[arg(short = 't', long)]
