@@ -1,12 +1,77 @@
 //! AUTH: one step of an enhanced authentication (5.0 only).
 
+use crate::error::Rule;
+use crate::properties::{
+    Allowed, HasProperties, PropertySet, UserProperties, has_none, id, write_binary, write_block,
+    write_text, write_user_properties,
+};
+use crate::reason_code::ReasonCode;
+use crate::types::ProtocolVersion;
+use crate::wire::{Reader, Sink};
+
 /// An AUTH packet.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Auth<'a> {
-    /// `Success`, `ContinueAuthentication` or `ReAuthenticate`.
+    /// `Success`, `ContinueAuthentication` or `ReAuthenticate` [MQTT-3.15.2-1].
     pub reason_code: ReasonCode,
+    /// The method, which is that of the CONNECT.
     pub authentication_method: Option<&'a str>,
+    /// The data of this step.
     pub authentication_data: Option<&'a [u8]>,
+    /// For people.
     pub reason_string: Option<&'a str>,
+    /// Names and values.
     pub user_properties: UserProperties<'a>,
+}
+
+const AUTH: Allowed =
+    Allowed::these(&[id::AUTHENTICATION_METHOD, id::AUTHENTICATION_DATA, id::REASON_STRING]);
+
+impl<'a> Auth<'a> {
+    pub(crate) fn decode(body: &'a [u8]) -> Result<Self, Rule> {
+        let mut reader = Reader::new(body);
+        let number = if reader.is_empty() { 0 } else { reader.byte()? };
+        let reason_code = match ReasonCode::from_u8(number) {
+            Some(
+                code @ (ReasonCode::Success
+                | ReasonCode::ContinueAuthentication
+                | ReasonCode::ReAuthenticate),
+            ) => code,
+            _ => return Err(Rule::ReasonCodeNotAllowed),
+        };
+        let set = match reader.is_empty() {
+            true => PropertySet::default(),
+            false => PropertySet::read(&mut reader, AUTH, false)?,
+        };
+        reader.end()?;
+        Ok(Self {
+            reason_code,
+            authentication_method: set.authentication_method,
+            authentication_data: set.authentication_data,
+            reason_string: set.reason_string,
+            user_properties: set.user_properties(),
+        })
+    }
+
+    pub(crate) fn write(&self, version: ProtocolVersion, sink: &mut impl Sink) {
+        if version != ProtocolVersion::V5 {
+            return;
+        }
+        let bare = has_none(self);
+        if self.reason_code != ReasonCode::Success || !bare {
+            sink.byte(self.reason_code as u8);
+        }
+        if !bare {
+            write_block(self, sink);
+        }
+    }
+}
+
+impl HasProperties for Auth<'_> {
+    fn write_properties(&self, sink: &mut impl Sink) {
+        write_text(sink, id::AUTHENTICATION_METHOD, self.authentication_method);
+        write_binary(sink, id::AUTHENTICATION_DATA, self.authentication_data);
+        write_text(sink, id::REASON_STRING, self.reason_string);
+        write_user_properties(sink, self.user_properties);
+    }
 }

@@ -14,6 +14,7 @@ mod connack;
 mod connect;
 mod disconnect;
 mod error;
+mod outgoing_publish;
 mod packet;
 mod properties;
 mod publish;
@@ -32,8 +33,11 @@ pub use connack::{ConnAck, ConnAckProperties};
 pub use connect::{Connect, ConnectProperties, Will};
 pub use disconnect::Disconnect;
 pub use error::{DecodeError, EncodeError, Rule};
+pub use outgoing_publish::{OutgoingPublish, TopicAliasUse};
 pub use packet::{Decoded, Packet, PacketType, decode};
-pub use properties::{SubscriptionIdentifiers, UserProperties, UserPropertiesBuf};
+pub use properties::{
+    SubscriptionIdentifiers, SubscriptionIdentifiersBuf, UserProperties, UserPropertiesBuf,
+};
 pub use publish::{Publish, PublishProperties};
 pub use reason_code::ReasonCode;
 pub use suback::SubAck;

@@ -3,6 +3,9 @@
 use std::fmt;
 use std::num::NonZeroU16;
 
+use crate::error::Rule;
+use crate::wire::Reader;
+
 /// A protocol level that Midge speaks. The bridge bit (0x80) is not part of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ProtocolVersion {
@@ -68,5 +71,11 @@ impl fmt::Display for ProtocolVersion {
             Self::V3_1_1 => "3.1.1",
             Self::V5 => "5.0",
         })
+    }
+}
+
+impl PacketIdentifier {
+    pub(crate) fn read(reader: &mut Reader<'_>) -> Result<Self, Rule> {
+        Self::new(reader.two_bytes()?).ok_or(Rule::PacketIdentifierZero)
     }
 }
