@@ -90,7 +90,7 @@ impl Client {
     /// Ends the connection in an orderly way.
     pub(crate) fn close(&mut self, common: &Common) -> Result<(), BenchError> {
         if let Some(mut link) = self.link.take() {
-            handshake::disconnect(common.protocol, &mut link.out);
+            handshake::disconnect(common.protocol, &mut link.out)?;
             link.flush().map_err(|error| self.broken(&error))?;
         }
         self.phase = Phase::Offline;
@@ -113,7 +113,7 @@ impl Client {
                 user_name: common.user_name.as_deref(),
                 password: common.password.as_deref(),
             };
-            introduction.append(&mut link.out);
+            introduction.append(&mut link.out)?;
             self.phase = Phase::AwaitsConnAck;
         }
         Ok(())
@@ -169,7 +169,7 @@ impl Phase {
         }
         match filter {
             Some(filter) if !welcome.session_present => {
-                handshake::subscribe(common.protocol, filter, common.qos, out);
+                handshake::subscribe(common.protocol, filter, common.qos, out)?;
                 *self = Self::AwaitsSubAck;
             }
             _ => *self = Self::Ready,

@@ -145,7 +145,7 @@ fn publisher(args: &BenchArgs, n: usize, topic: &str) -> Result<Client, BenchErr
         Scenario::Drain => (Pace::Acknowledged, args.window()),
         _ => (Pace::Received, args.window()),
     };
-    let frame = handshake::publish(args.protocol, topic, args.qos, &payload(args.size, n));
+    let frame = handshake::publish(args.protocol, topic, args.qos, &payload(args.size, n))?;
     let template = Template::new(frame, args.size, pace == Pace::Scheduled)?;
     let publisher = Publisher::new(n, template, args.qos, window, pace);
     Ok(Client::new(format!("{}-pub-{n}", args.topic), None, Part::Publisher(publisher)))

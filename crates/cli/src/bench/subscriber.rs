@@ -197,7 +197,7 @@ mod tests {
 
     #[test]
     fn other_packets_are_refused() {
-        let frame = Frame { first: 0x40, body: &[0, 1] };
+        let (frame, _) = Frame::next(&[0x40, 2, 0, 1]).unwrap().unwrap();
         assert!(subscriber().handle(frame, &mut Vec::new()).is_err());
     }
 }

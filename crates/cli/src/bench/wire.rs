@@ -7,13 +7,11 @@
 
 use super::error::BenchError;
 
-pub(crate) const CONNACK: u8 = 2;
 pub(crate) const PUBLISH: u8 = 3;
 pub(crate) const PUBACK: u8 = 4;
 pub(crate) const PUBREC: u8 = 5;
 pub(crate) const PUBREL: u8 = 6;
 pub(crate) const PUBCOMP: u8 = 7;
-pub(crate) const SUBACK: u8 = 9;
 pub(crate) const PINGRESP: u8 = 13;
 pub(crate) const DISCONNECT: u8 = 14;
 
@@ -22,11 +20,12 @@ pub(crate) const MARK_BYTES: usize = 4;
 /// Bytes of the time stamp that follows the mark.
 pub(crate) const STAMP_BYTES: usize = 8;
 
-/// A whole Control Packet: the first byte and what follows the Remaining Length.
+/// A whole Control Packet with its first byte and what follows the Remaining Length.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Frame<'a> {
     pub(crate) first: u8,
     pub(crate) body: &'a [u8],
+    pub(crate) whole: &'a [u8],
 }
 
 impl<'a> Frame<'a> {
@@ -34,10 +33,9 @@ impl<'a> Frame<'a> {
     #[inline]
     pub(crate) fn next(bytes: &'a [u8]) -> Result<Option<(Self, usize)>, BenchError> {
         let Some((length, header)) = remaining_length(bytes)? else { return Ok(None) };
-        match bytes.get(header..header + length) {
-            Some(body) => Ok(Some((Self { first: bytes[0], body }, header + length))),
-            None => Ok(None),
-        }
+        let Some(whole) = bytes.get(..header + length) else { return Ok(None) };
+        let frame = Self { first: whole[0], body: &whole[header..], whole };
+        Ok(Some((frame, whole.len())))
     }
 
     #[inline]
@@ -207,20 +205,22 @@ mod tests {
         assert_eq!(payload[12], b'x');
     }
 
+    fn frame(bytes: &[u8]) -> Frame<'_> {
+        Frame::next(bytes).unwrap().unwrap().0
+    }
+
     #[test]
     fn a_refusal_is_an_error_and_no_subscriber_is_not() {
-        let refused = Frame { first: 0x40, body: &[0, 1, 0x97] };
-        assert!(refused.acknowledged_packet_id().is_err());
-        let unheard = Frame { first: 0x40, body: &[0, 1, 0x10, 0] };
-        assert_eq!(unheard.acknowledged_packet_id().unwrap(), 1);
+        assert!(frame(&[0x40, 3, 0, 1, 0x97]).acknowledged_packet_id().is_err());
+        assert_eq!(frame(&[0x40, 4, 0, 1, 0x10, 0]).acknowledged_packet_id().unwrap(), 1);
     }
 
     #[test]
     fn short_packets_are_errors_and_not_panics() {
-        let short = Frame { first: 0x32, body: &[0, 9, b'a'] };
+        let short = frame(&[0x32, 3, 0, 9, b'a']);
         assert!(short.publish_packet_id().is_err());
         assert!(short.payload(4).is_err());
-        assert!(Frame { first: 0x40, body: &[1] }.acknowledged_packet_id().is_err());
+        assert!(frame(&[0x40, 1, 1]).acknowledged_packet_id().is_err());
         assert!(mark_of(&[1, 2, 3]).is_err());
         assert!(stamp_of(&[0; 11]).is_err());
     }

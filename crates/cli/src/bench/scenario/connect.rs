@@ -179,7 +179,7 @@ impl<'a> Storm<'a> {
                 user_name: self.args.user.as_deref(),
                 password: self.args.password.as_deref(),
             };
-            introduction.append(&mut link.out);
+            introduction.append(&mut link.out)?;
             place.stage = Stage::AwaitsConnAck;
             link.flush().map_err(|error| failed(self.address, &error))?;
         }
@@ -203,7 +203,7 @@ impl<'a> Storm<'a> {
                 if welcomed {
                     self.connected += 1;
                     self.latency.record(place.since.elapsed().as_nanos() as u64);
-                    handshake::disconnect(protocol, &mut link.out);
+                    handshake::disconnect(protocol, &mut link.out)?;
                     link.flush().map_err(|error| failed(address, &error))?;
                     (place.stage, place.since) = (Stage::Leaving, Instant::now());
                 }
