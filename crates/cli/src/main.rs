@@ -3,6 +3,7 @@
 //! Each command is a module with its own arguments and a `run` that returns the exit code. This
 //! file must never hold more of a command than its name.
 
+mod bench;
 mod client;
 
 use std::process::ExitCode;
@@ -22,6 +23,7 @@ enum Command {
     Pub(client::publish::PublishArgs),
     Sub(client::subscribe::SubscribeArgs),
     Rr(client::request::RequestArgs),
+    Bench(bench::BenchArgs),
 }
 
 fn main() -> ExitCode {
@@ -29,5 +31,6 @@ fn main() -> ExitCode {
         Command::Pub(args) => client::publish::run(&args),
         Command::Sub(args) => client::subscribe::run(&args),
         Command::Rr(args) => client::request::run(&args),
+        Command::Bench(args) => bench::run(&args),
     }
 }
