@@ -1,0 +1,264 @@
+//! The command line of `midge bench`.
+
+use std::net::{SocketAddr, ToSocketAddrs};
+
+use clap::{Args, ValueEnum};
+
+use super::error::BenchError;
+use super::handshake::Protocol;
+use super::wire::{MARK_BYTES, STAMP_BYTES};
+
+/// Put a load on an MQTT broker and measure what it does with it.
+///
+/// Saturated scenarios keep a window of messages under way for each publisher, so that no broker has
+/// to drop any. Exit code 0: all is well; 1: the connection or the protocol failed, or messages
+/// above QoS 0 were lost; 2: the command line makes no sense.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct BenchArgs {
+    /// What to do.
+    #[arg(value_enum)]
+    pub(crate) scenario: Scenario,
+    /// The broker: mqtt://HOST:PORT.
+    #[arg(long, default_value = "mqtt://127.0.0.1:1883", value_name = "URL")]
+    pub(crate) url: String,
+    /// Quality of Service of publishers and subscribers.
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u8).range(0..=2))]
+    pub(crate) qos: u8,
+    /// Bytes of a payload.
+    #[arg(long, default_value_t = 64, value_name = "BYTES")]
+    pub(crate) size: usize,
+    /// The N of the scenario: pairs, subscribers, publishers or connections [default: 100; fan-out
+    /// and fan-in 1000; idle 5000].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub(crate) clients: Option<u32>,
+    /// Members of the group in `shared`.
+    #[arg(long, default_value_t = 10, value_name = "M")]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub(crate) members: u32,
+    /// Messages under way per publisher [default: 64; fan-in 16].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) window: Option<u16>,
+    /// Seconds to measure, or to hold the connections in `idle`.
+    #[arg(long, default_value_t = 5.0, value_name = "SECONDS", value_parser = parse_seconds)]
+    pub(crate) seconds: f64,
+    /// Measure so many messages (connections in `connect`) in all instead of a time, and without a
+    /// warm-up; in `drain` so many are queued [default there: 500 per session].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) messages: Option<u64>,
+    /// Seconds under load before the measurement begins.
+    #[arg(long, default_value_t = 1.0, value_name = "SECONDS", value_parser = parse_seconds)]
+    pub(crate) warmup: f64,
+    /// Seconds without any arrival after which missing messages count as lost.
+    #[arg(long, default_value_t = 3.0, value_name = "SECONDS", value_parser = parse_seconds)]
+    pub(crate) patience: f64,
+    /// Messages per second in all, for `latency`.
+    #[arg(long, default_value_t = 1000.0, value_name = "PER_SECOND", value_parser = parse_rate)]
+    pub(crate) rate: f64,
+    /// MQTT version to speak.
+    #[arg(long, value_enum, default_value = "3.1.1", value_name = "VERSION")]
+    pub(crate) protocol: Protocol,
+    /// First level of all topics and Client Identifiers.
+    #[arg(long, default_value = "bench", value_name = "TOPIC")]
+    pub(crate) topic: String,
+    /// User name to connect with.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) user: Option<String>,
+    /// Password to connect with.
+    #[arg(long, value_name = "PASSWORD", env = "MIDGE_BENCH_PASSWORD", hide_env_values = true)]
+    pub(crate) password: Option<String>,
+    /// Keep Alive of the connections. No PINGREQ is sent: a run has to be shorter.
+    #[arg(long, default_value_t = 3600, value_name = "SECONDS")]
+    pub(crate) keep_alive: u16,
+    /// Process id of the broker on this machine (repeatable, or a list with commas): adds its CPU
+    /// time per message and its memory.
+    #[arg(long = "pid", value_name = "PID", value_delimiter = ',')]
+    pub(crate) pids: Vec<u32>,
+    /// Threads of the generator.
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    #[arg(value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub(crate) threads: u16,
+    /// Print the result as one JSON object.
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Show progress on standard error even if it is no terminal.
+    #[arg(long)]
+    pub(crate) progress: bool,
+}
+
+/// The scenarios.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Scenario {
+    /// N pairs of a publisher and a subscriber, as fast as the broker goes.
+    P2p,
+    /// One publisher, N subscribers.
+    FanOut,
+    /// N publishers, one subscriber.
+    FanIn,
+    /// N publishers, one shared subscription with M members.
+    Shared,
+    /// N pairs at a fixed rate; latency counts from the time at which a message was to be sent.
+    Latency,
+    /// Connect and disconnect, N at a time, as fast as the broker goes.
+    Connect,
+    /// N connections with one subscription each, held without traffic.
+    Idle,
+    /// N persistent sessions get messages while they are offline, and then come back.
+    Drain,
+}
+
+impl Scenario {
+    /// The name on the command line.
+    pub(crate) fn name(self) -> String {
+        self.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
+    }
+}
+
+impl BenchArgs {
+    /// The N of the scenario.
+    pub(crate) fn clients(&self) -> usize {
+        let default = match self.scenario {
+            Scenario::FanOut | Scenario::FanIn => 1000,
+            Scenario::Idle => 5000,
+            _ => 100,
+        };
+        self.clients.unwrap_or(default) as usize
+    }
+
+    /// Seconds of load before the measurement; a run of a given length has none.
+    pub(crate) fn warmup(&self) -> f64 {
+        if self.messages.is_some() { 0.0 } else { self.warmup }
+    }
+
+    /// Messages under way per publisher.
+    pub(crate) fn window(&self) -> u16 {
+        self.window.unwrap_or(if self.scenario == Scenario::FanIn { 16 } else { 64 })
+    }
+
+    /// Refuses what no scenario can do.
+    pub(crate) fn check(&self) -> Result<(), BenchError> {
+        let least = match self.scenario {
+            Scenario::FanIn | Scenario::Shared => MARK_BYTES,
+            Scenario::Latency => MARK_BYTES + STAMP_BYTES,
+            _ => 0,
+        };
+        if self.size < least {
+            let name = self.scenario.name();
+            return Err(BenchError::usage(format!("{name} needs a --size of at least {least}")));
+        }
+        if self.size > 200_000_000 {
+            return Err(BenchError::usage("--size is more than a packet can hold"));
+        }
+        if self.scenario == Scenario::Drain && self.qos == 0 {
+            return Err(BenchError::usage("drain needs --qos 1 or 2: QoS 0 is not queued"));
+        }
+        if self.password.is_some() && self.user.is_none() && self.protocol == Protocol::V3_1_1 {
+            return Err(BenchError::usage("MQTT 3.1.1 has no --password without --user"));
+        }
+        if self.topic.is_empty() || self.topic.contains(['+', '#', '\0']) {
+            return Err(BenchError::usage("--topic must be a Topic Name without wildcards"));
+        }
+        Ok(())
+    }
+
+    /// The broker's address.
+    pub(crate) fn address(&self) -> Result<SocketAddr, BenchError> {
+        let address = host_and_port(&self.url).ok_or_else(|| {
+            BenchError::usage(format!("'{}' does not look like mqtt://HOST:PORT", self.url))
+        })?;
+        let mut found = address
+            .to_socket_addrs()
+            .map_err(|error| BenchError::run(format!("{}: {error}", self.url)))?;
+        found.next().ok_or_else(|| BenchError::run(format!("{}: no address", self.url)))
+    }
+}
+
+/// `host:port` of an `mqtt://` URL, with the default port if it names none.
+fn host_and_port(url: &str) -> Option<String> {
+    let authority = url.strip_prefix("mqtt://")?.trim_end_matches('/');
+    if authority.is_empty() || authority.contains(['/', '@', '?', '#']) {
+        return None;
+    }
+    let port = authority.rsplit_once(':').map(|(_, port)| port);
+    let has_port = port.is_some_and(|port| !port.contains(']'));
+    if has_port {
+        let valid = port.and_then(|port| port.parse::<u16>().ok()).is_some_and(|port| port > 0);
+        return valid.then(|| authority.to_owned());
+    }
+    Some(format!("{authority}:1883"))
+}
+
+fn parse_seconds(text: &str) -> Result<f64, String> {
+    parse_number(text, 0.0, 1e6)
+}
+
+fn parse_rate(text: &str) -> Result<f64, String> {
+    parse_number(text, 0.001, 1e8)
+}
+
+fn parse_number(text: &str, least: f64, most: f64) -> Result<f64, String> {
+    let number: f64 = text.parse().map_err(|_| "not a number".to_owned())?;
+    let in_range = (least..=most).contains(&number);
+    in_range.then_some(number).ok_or_else(|| format!("not between {least} and {most}"))
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Parser)]
+    struct Command {
+        #[command(flatten)]
+        bench: BenchArgs,
+    }
+
+    pub(crate) fn parse(line: &str) -> Result<BenchArgs, clap::Error> {
+        let words = std::iter::once("bench").chain(line.split_whitespace());
+        Command::try_parse_from(words).map(|command| command.bench)
+    }
+
+    #[test]
+    fn scenarios_have_their_own_defaults() {
+        for (line, clients, window) in
+            [("p2p", 100, 64), ("fan-out", 1000, 64), ("fan-in", 1000, 16), ("idle", 5000, 64)]
+        {
+            let args = parse(line).unwrap();
+            assert_eq!((args.clients(), args.window()), (clients, window), "{line}");
+        }
+    }
+
+    #[test]
+    fn process_ids_come_as_a_list_or_one_by_one() {
+        assert_eq!(parse("p2p --pid 1,2 --pid 3").unwrap().pids, [1, 2, 3]);
+    }
+
+    #[test]
+    fn nonsense_is_refused() {
+        for line in ["", "p3p", "p2p --qos 3", "p2p --window 0", "p2p --seconds -1", "p2p --rate x"]
+        {
+            assert!(parse(line).is_err(), "{line}");
+        }
+        for line in ["drain", "fan-in --size 3", "latency --size 11", "p2p --topic a/#"] {
+            let error = parse(line).unwrap().check().unwrap_err();
+            assert_eq!(error.exit_code(), 2, "{line}");
+        }
+        parse("drain --qos 1").unwrap().check().unwrap();
+    }
+
+    #[test]
+    fn urls_have_a_default_port() {
+        for (url, address) in [
+            ("mqtt://localhost", Some("localhost:1883")),
+            ("mqtt://localhost:99/", Some("localhost:99")),
+            ("mqtt://[::1]", Some("[::1]:1883")),
+            ("mqtt://[::1]:99", Some("[::1]:99")),
+            ("mqtt://h:0", None),
+            ("mqtt://h:x", None),
+            ("mqtts://h", None),
+            ("mqtt://", None),
+            ("localhost", None),
+        ] {
+            assert_eq!(host_and_port(url).as_deref(), address, "{url}");
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! What a thread knows of the flow of messages: what arrived, and which publishers may go on.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::error::BenchError;
+use super::histogram::Histogram;
+use super::progress::{Completion, Progress};
+
+/// The counters and to-do lists of one thread.
+#[derive(Debug)]
+pub(crate) struct Flow {
+    thread: usize,
+    threads: usize,
+    pub(crate) progress: Arc<Progress>,
+    pub(crate) completion: Completion,
+    /// Messages that arrived.
+    pub(crate) delivered: u64,
+    /// QoS 2 messages that arrived again, which must not happen.
+    pub(crate) duplicates: u64,
+    /// From the intended time of sending to the arrival.
+    pub(crate) latency: Histogram,
+    /// The time of the current read, where messages carry a stamp; nanoseconds since `base`.
+    pub(crate) stamped_now: Option<u64>,
+    base: Instant,
+    /// Publishers of this thread whose window may have opened.
+    due: Vec<usize>,
+    is_due: Vec<bool>,
+    /// Threads with a publisher whose window may have opened.
+    waiting_threads: Vec<bool>,
+}
+
+impl Flow {
+    /// `base` is the zero of all time stamps of the run; `stamped` says whether there are any.
+    pub(crate) fn new(
+        thread: usize,
+        threads: usize,
+        progress: Arc<Progress>,
+        base: Instant,
+        stamped: bool,
+    ) -> Self {
+        let publishers = progress.publishers();
+        Self {
+            thread,
+            threads,
+            progress,
+            completion: Completion::default(),
+            delivered: 0,
+            duplicates: 0,
+            latency: Histogram::new(),
+            stamped_now: stamped.then_some(0),
+            base,
+            due: Vec::with_capacity(publishers),
+            is_due: vec![false; publishers],
+            waiting_threads: vec![false; threads],
+        }
+    }
+
+    /// Looks at the clock if messages carry a stamp.
+    #[inline]
+    pub(crate) fn note_time(&mut self) {
+        if let Some(now) = &mut self.stamped_now {
+            *now = self.base.elapsed().as_nanos() as u64;
+        }
+    }
+
+    /// The time on the clock of the stamps.
+    pub(crate) fn elapsed_nanos(&self) -> u64 {
+        self.base.elapsed().as_nanos() as u64
+    }
+
+    /// The publisher `index` may have something to send. Publishers are dealt to the threads in
+    /// turn; one of another thread is left to that.
+    #[inline]
+    pub(crate) fn mark_due(&mut self, index: usize) {
+        let owner = index % self.threads;
+        if owner != self.thread {
+            self.waiting_threads[owner] = true;
+        } else if !self.is_due[index] {
+            self.is_due[index] = true;
+            self.due.push(index);
+        }
+    }
+
+    /// Marks all publishers of this thread.
+    pub(crate) fn mark_all_due(&mut self) {
+        for index in (self.thread..self.is_due.len()).step_by(self.threads) {
+            self.mark_due(index);
+        }
+    }
+
+    /// Takes a publisher off the list.
+    #[inline]
+    pub(crate) fn next_due(&mut self) -> Option<usize> {
+        let index = self.due.pop()?;
+        self.is_due[index] = false;
+        Some(index)
+    }
+
+    /// The next thread that has to be woken.
+    pub(crate) fn next_waiting_thread(&mut self) -> Option<usize> {
+        let thread = self.waiting_threads.iter().position(|&waits| waits)?;
+        self.waiting_threads[thread] = false;
+        Some(thread)
+    }
+
+    /// `count` messages of `publisher` have arrived.
+    #[inline]
+    pub(crate) fn credit(&mut self, publisher: usize, count: u64) {
+        if count > 0 {
+            self.progress.credit(self.thread, publisher, count);
+            self.mark_due(publisher);
+        }
+    }
+
+    /// A message with this mark has arrived.
+    #[inline]
+    pub(crate) fn credit_marked(&mut self, mark: usize) -> Result<(), BenchError> {
+        if mark >= self.is_due.len() {
+            return Err(BenchError::run("a message is marked with a publisher that there is not"));
+        }
+        self.credit(mark, 1);
+        Ok(())
+    }
+
+    /// A subscriber of a broadcast has received its `nth` message.
+    #[inline]
+    pub(crate) fn reach(&mut self, nth: u64) {
+        let completed = self.completion.advance(nth);
+        self.credit(0, completed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn flow(thread: usize) -> Flow {
+        let progress = Arc::new(Progress::new(2, 4, vec![]));
+        Flow::new(thread, 2, progress, Instant::now(), false)
+    }
+
+    #[test]
+    fn a_publisher_is_due_once_until_it_is_taken() {
+        let mut flow = flow(0);
+        flow.credit(2, 3);
+        flow.credit(2, 1);
+        assert_eq!((flow.next_due(), flow.next_due()), (Some(2), None));
+        assert_eq!(flow.progress.done(2), 4);
+        flow.credit(2, 0);
+        assert_eq!(flow.next_due(), None);
+    }
+
+    #[test]
+    fn publishers_of_another_thread_are_left_to_it() {
+        let mut flow = flow(0);
+        flow.credit_marked(3).unwrap();
+        assert_eq!(flow.next_due(), None);
+        assert_eq!((flow.next_waiting_thread(), flow.next_waiting_thread()), (Some(1), None));
+    }
+
+    #[test]
+    fn each_thread_marks_its_own() {
+        let mut flow = flow(1);
+        flow.mark_all_due();
+        assert_eq!([flow.next_due(), flow.next_due(), flow.next_due()], [Some(3), Some(1), None]);
+        assert_eq!(flow.next_waiting_thread(), None);
+    }
+
+    #[test]
+    fn a_foreign_mark_is_an_error() {
+        assert!(flow(0).credit_marked(4).is_err());
+    }
+}

@@ -1,0 +1,372 @@
+//! The sending half of a flow: how much may be sent now, and what became of it.
+//!
+//! A state machine without I/O. A saturated publisher keeps at most `window` messages that were not
+//! received by everybody who should, and at most `window` that were not acknowledged. It sends in
+//! batches of at least half a window, so that a broker gets several packets in one read, as it does
+//! when it is busy.
+
+use std::collections::VecDeque;
+
+use super::error::BenchError;
+use super::wire::{self, Frame, Template};
+
+/// What a message is waited for before the next one may go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Pace {
+    /// Until its receivers have it (and, above QoS 0, it is acknowledged).
+    Received,
+    /// Until it is acknowledged; nobody needs to be there.
+    Acknowledged,
+    /// Not at all: messages are sent when they are due.
+    Scheduled,
+}
+
+/// One publisher.
+#[derive(Debug)]
+pub(crate) struct Publisher {
+    /// Its number among all publishers of the run.
+    pub(crate) index: usize,
+    template: Template,
+    pace: Pace,
+    window: u64,
+    sent: u64,
+    /// Sends no more than this in all; `None` before the start.
+    quota: Option<u64>,
+    /// Messages that were lost and are no longer waited for.
+    written_off: u64,
+    identifiers: Option<Identifiers>,
+    /// Intended send times of messages that found no free Packet Identifier.
+    overdue: VecDeque<u64>,
+    /// Whether [`Publisher::take_finished`] has told.
+    finish_told: bool,
+    /// What was done at the last look; see [`Publisher::write_off_if_stalled`].
+    stalled_at: Option<u64>,
+}
+
+impl Publisher {
+    /// A publisher of `template`s at `qos`, with at most `window` (1 to 65,535) under way.
+    pub(crate) fn new(index: usize, template: Template, qos: u8, window: u16, pace: Pace) -> Self {
+        let identifiers = (qos > 0).then(|| Identifiers::new(qos, window));
+        Self {
+            index,
+            template,
+            pace,
+            window: u64::from(window),
+            sent: 0,
+            quota: None,
+            written_off: 0,
+            identifiers,
+            overdue: VecDeque::new(),
+            finish_told: false,
+            stalled_at: None,
+        }
+    }
+
+    /// Honours the broker's Receive Maximum.
+    pub(crate) fn limit_in_flight(&mut self, receive_maximum: u16) {
+        if let Some(identifiers) = &mut self.identifiers {
+            identifiers.limit(receive_maximum);
+            if self.pace != Pace::Scheduled {
+                self.window = self.window.min(u64::from(receive_maximum));
+            }
+        }
+    }
+
+    pub(crate) fn sent(&self) -> u64 {
+        self.sent
+    }
+
+    /// Starts, without an end for now.
+    pub(crate) fn start(&mut self) {
+        self.quota = Some(u64::MAX);
+    }
+
+    /// Sends `count` more messages and then no more.
+    pub(crate) fn send_only(&mut self, count: u64) {
+        self.quota = Some(self.sent + count);
+    }
+
+    /// Whether everything that was to be sent is sent.
+    pub(crate) fn is_finished(&self) -> bool {
+        self.quota.is_some_and(|quota| self.sent >= quota) && self.overdue.is_empty()
+    }
+
+    /// `true` once, when everything that was to be sent is sent.
+    pub(crate) fn take_finished(&mut self) -> bool {
+        self.is_finished() && !std::mem::replace(&mut self.finish_told, true)
+    }
+
+    /// Messages above QoS 0 whose acknowledgement is incomplete.
+    pub(crate) fn unacknowledged(&self) -> u64 {
+        self.identifiers.as_ref().map_or(0, Identifiers::in_flight)
+    }
+
+    /// Appends the messages that may be sent now, `done` of them having reached their receivers.
+    pub(crate) fn publish(&mut self, done: u64, out: &mut Vec<u8>) {
+        let Some(quota) = self.quota else { return };
+        let room = self.room(done);
+        let left = quota.saturating_sub(self.sent);
+        if room < self.window.div_ceil(2).min(left) {
+            return;
+        }
+        for _ in 0..room.min(left) {
+            self.append(0, out);
+        }
+    }
+
+    /// Appends the message that was to be sent at `due`, or keeps it until an identifier is free.
+    pub(crate) fn publish_scheduled(&mut self, due: u64, out: &mut Vec<u8>) {
+        if !self.overdue.is_empty() || !self.append(due, out) {
+            self.overdue.push_back(due);
+        }
+    }
+
+    /// Takes an acknowledgement from the broker; a PUBREC is answered.
+    pub(crate) fn handle(&mut self, frame: Frame<'_>, out: &mut Vec<u8>) -> Result<(), BenchError> {
+        let Some(identifiers) = &mut self.identifiers else { return Err(unexpected(frame.kind())) };
+        let packet_id = frame.acknowledged_packet_id()?;
+        if identifiers.acknowledge(frame.kind(), packet_id)? {
+            wire::acknowledge(wire::PUBREL, packet_id, out);
+        }
+        while let Some(&due) = self.overdue.front() {
+            if !self.append(due, out) {
+                break;
+            }
+            self.overdue.pop_front();
+        }
+        Ok(())
+    }
+
+    /// To be called now and then: gives up on messages that are missing if nothing has moved since
+    /// the last call, so that a lossy QoS 0 run goes on. They stay lost in the result.
+    pub(crate) fn write_off_if_stalled(&mut self, done: u64) -> bool {
+        let blocked = self.pace == Pace::Received && self.room(done) < self.window.div_ceil(2);
+        let stalled = blocked && self.unacknowledged() == 0 && self.stalled_at == Some(done);
+        if stalled {
+            self.written_off = self.sent.saturating_sub(done);
+        }
+        self.stalled_at = blocked.then_some(done);
+        stalled
+    }
+
+    /// How many messages the window has room for.
+    fn room(&self, done: u64) -> u64 {
+        let unreceived = match self.pace {
+            Pace::Received => self.sent.saturating_sub(done + self.written_off),
+            Pace::Acknowledged => 0,
+            Pace::Scheduled => return 0,
+        };
+        self.window.saturating_sub(unreceived.max(self.unacknowledged()))
+    }
+
+    /// Appends one message; `false` if there is no Packet Identifier for it.
+    #[inline]
+    fn append(&mut self, stamp: u64, out: &mut Vec<u8>) -> bool {
+        let packet_id = match &mut self.identifiers {
+            None => 0,
+            Some(identifiers) => match identifiers.take() {
+                Some(packet_id) => packet_id,
+                None => return false,
+            },
+        };
+        self.template.append(packet_id, stamp, out);
+        self.sent += 1;
+        true
+    }
+}
+
+/// Where a Packet Identifier is in its exchange.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Exchange {
+    Free,
+    /// PUBACK or PUBREC, whichever the QoS asks for.
+    AwaitsAnswer,
+    AwaitsPubComp,
+}
+
+/// The Packet Identifiers 1 to window.
+#[derive(Debug)]
+struct Identifiers {
+    qos: u8,
+    free: Vec<u16>,
+    exchanges: Vec<Exchange>,
+}
+
+impl Identifiers {
+    fn new(qos: u8, count: u16) -> Self {
+        let exchanges = vec![Exchange::Free; usize::from(count) + 1];
+        Self { qos, free: (1..=count).rev().collect(), exchanges }
+    }
+
+    /// Keeps only the first `count`; before anything was sent.
+    fn limit(&mut self, count: u16) {
+        self.free.retain(|&packet_id| packet_id <= count);
+        self.exchanges.truncate(usize::from(count) + 1);
+    }
+
+    fn in_flight(&self) -> u64 {
+        (self.exchanges.len() - 1 - self.free.len()) as u64
+    }
+
+    fn take(&mut self) -> Option<u16> {
+        let packet_id = self.free.pop()?;
+        self.exchanges[usize::from(packet_id)] = Exchange::AwaitsAnswer;
+        Some(packet_id)
+    }
+
+    /// `true` if a PUBREL is to follow.
+    fn acknowledge(&mut self, kind: u8, packet_id: u16) -> Result<bool, BenchError> {
+        let exchange = self.exchanges.get_mut(usize::from(packet_id));
+        let exchange = exchange.ok_or_else(|| unexpected(kind))?;
+        match (kind, self.qos, *exchange) {
+            (wire::PUBREC, 2, Exchange::AwaitsAnswer) => {
+                *exchange = Exchange::AwaitsPubComp;
+                Ok(true)
+            }
+            (wire::PUBACK, 1, Exchange::AwaitsAnswer)
+            | (wire::PUBCOMP, 2, Exchange::AwaitsPubComp) => {
+                *exchange = Exchange::Free;
+                self.free.push(packet_id);
+                Ok(false)
+            }
+            _ => Err(unexpected(kind)),
+        }
+    }
+}
+
+fn unexpected(kind: u8) -> BenchError {
+    BenchError::run(format!("the broker sent a packet (type {kind}) that answers no message"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn publisher(qos: u8, window: u16, pace: Pace) -> Publisher {
+        let mut frame = vec![0x30 | qos << 1, if qos > 0 { 17 } else { 15 }, 0, 1, b't'];
+        frame.extend_from_slice(if qos > 0 { &[0, 1] } else { &[] });
+        frame.extend_from_slice(&[0; 12]);
+        let template = Template::new(frame, 12, pace == Pace::Scheduled).unwrap();
+        let mut publisher = Publisher::new(0, template, qos, window, pace);
+        publisher.publish(0, &mut Vec::new());
+        assert_eq!((publisher.sent(), publisher.is_finished()), (0, false), "not started");
+        publisher.start();
+        publisher
+    }
+
+    fn frames(mut bytes: &[u8]) -> Vec<Frame<'_>> {
+        let mut frames = Vec::new();
+        while let Some((frame, length)) = Frame::next(bytes).unwrap() {
+            frames.push(frame);
+            bytes = &bytes[length..];
+        }
+        frames
+    }
+
+    fn acknowledgement(kind: u8, packet_id: u16) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        wire::acknowledge(kind, packet_id, &mut bytes);
+        bytes
+    }
+
+    fn handle(publisher: &mut Publisher, kind: u8, packet_id: u16) -> Result<Vec<u8>, BenchError> {
+        let mut out = Vec::new();
+        let bytes = acknowledgement(kind, packet_id);
+        publisher.handle(frames(&bytes)[0], &mut out)?;
+        Ok(out)
+    }
+
+    #[test]
+    fn fills_the_window_and_then_waits_for_half_of_it() {
+        let mut publisher = publisher(0, 10, Pace::Received);
+        let mut out = Vec::new();
+        publisher.publish(0, &mut out);
+        assert_eq!(frames(&out).len(), 10);
+        for done in 0..5 {
+            publisher.publish(done, &mut out);
+            assert_eq!(publisher.sent(), 10);
+        }
+        publisher.publish(5, &mut out);
+        assert_eq!(publisher.sent(), 15);
+    }
+
+    #[test]
+    fn an_unacknowledged_message_holds_the_window_too() {
+        let mut publisher = publisher(1, 2, Pace::Received);
+        let mut out = Vec::new();
+        publisher.publish(0, &mut out);
+        publisher.publish(2, &mut out);
+        assert_eq!(publisher.sent(), 2);
+        handle(&mut publisher, wire::PUBACK, 1).unwrap();
+        publisher.publish(2, &mut out);
+        assert_eq!((publisher.sent(), publisher.unacknowledged()), (3, 2));
+    }
+
+    #[test]
+    fn qos_2_takes_the_whole_exchange() {
+        let mut publisher = publisher(2, 1, Pace::Acknowledged);
+        publisher.publish(0, &mut Vec::new());
+        assert_eq!(handle(&mut publisher, wire::PUBREC, 1).unwrap(), [0x62, 2, 0, 1]);
+        assert_eq!(publisher.unacknowledged(), 1);
+        assert!(handle(&mut publisher, wire::PUBCOMP, 1).unwrap().is_empty());
+        assert_eq!(publisher.unacknowledged(), 0);
+    }
+
+    #[test]
+    fn acknowledgements_out_of_place_are_protocol_errors() {
+        let mut idle = publisher(1, 4, Pace::Received);
+        assert!(handle(&mut idle, wire::PUBACK, 1).is_err(), "never sent");
+        assert!(handle(&mut idle, wire::PUBACK, 500).is_err(), "out of range");
+        idle.publish(0, &mut Vec::new());
+        assert!(handle(&mut idle, wire::PUBREC, 1).is_err(), "QoS 1");
+        handle(&mut idle, wire::PUBACK, 1).unwrap();
+        assert!(handle(&mut idle, wire::PUBACK, 1).is_err(), "twice");
+        let mut unacknowledged = publisher(0, 4, Pace::Received);
+        assert!(handle(&mut unacknowledged, wire::PUBACK, 1).is_err(), "QoS 0");
+    }
+
+    #[test]
+    fn the_last_batch_may_be_small() {
+        let mut publisher = publisher(0, 10, Pace::Received);
+        publisher.send_only(12);
+        publisher.publish(0, &mut Vec::new());
+        publisher.publish(1, &mut Vec::new());
+        assert_eq!(publisher.sent(), 10);
+        publisher.publish(2, &mut Vec::new());
+        assert_eq!((publisher.sent(), publisher.take_finished()), (12, true));
+    }
+
+    #[test]
+    fn a_receive_maximum_narrows_the_window() {
+        let mut publisher = publisher(1, 100, Pace::Received);
+        publisher.limit_in_flight(20);
+        publisher.publish(0, &mut Vec::new());
+        assert_eq!((publisher.sent(), publisher.unacknowledged()), (20, 20));
+    }
+
+    #[test]
+    fn losses_are_written_off_only_after_standing_still() {
+        let mut publisher = publisher(0, 4, Pace::Received);
+        publisher.publish(0, &mut Vec::new());
+        assert!(!publisher.write_off_if_stalled(1));
+        assert!(publisher.write_off_if_stalled(1));
+        publisher.publish(1, &mut Vec::new());
+        assert_eq!(publisher.sent(), 8);
+        assert!(!publisher.write_off_if_stalled(2), "something moved");
+    }
+
+    #[test]
+    fn scheduled_messages_keep_their_intended_time_while_no_identifier_is_free() {
+        let mut publisher = publisher(1, 1, Pace::Scheduled);
+        let mut out = Vec::new();
+        publisher.publish_scheduled(11, &mut out);
+        publisher.publish_scheduled(22, &mut out);
+        publisher.send_only(0);
+        assert_eq!((publisher.sent(), publisher.take_finished()), (1, false));
+        let late = handle(&mut publisher, wire::PUBACK, 1).unwrap();
+        let payload = frames(&late)[0].payload(12).unwrap().to_vec();
+        assert_eq!(wire::stamp_of(&payload).unwrap(), 22);
+        assert!(publisher.take_finished());
+        assert!(!publisher.take_finished(), "told once");
+    }
+}

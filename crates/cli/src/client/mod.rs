@@ -1,0 +1,46 @@
+//! The client commands `midge pub`, `midge sub` and `midge rr`, in the manner of mosquitto_pub,
+//! mosquitto_sub and mosquitto_rr.
+//!
+//! Each command is a module: arguments in, exit code out, straight-line code over a [`driver`],
+//! which joins the sans-IO [`session`] to a [`connection`]. Nothing here knows Midge's broker: the
+//! commands work against any.
+
+mod args;
+mod connection;
+mod driver;
+mod error;
+mod format;
+mod json;
+mod lines;
+mod message;
+mod output_args;
+mod payload;
+mod printer;
+mod property;
+pub(crate) mod publish;
+mod random;
+mod reason;
+pub(crate) mod request;
+mod session;
+mod signals;
+mod source;
+pub(crate) mod subscribe;
+mod subscriber;
+mod terminal;
+mod url;
+
+use std::process::ExitCode;
+
+use error::ClientError;
+use terminal::Terminal;
+
+/// Tells the user why a command ended early, and makes its exit code.
+fn finish(outcome: Result<(), ClientError>, terminal: Terminal) -> ExitCode {
+    let Err(error) = outcome else { return ExitCode::SUCCESS };
+    match &error {
+        ClientError::Usage(message) => terminal.usage_error(message),
+        error if error.is_silent() => {}
+        error => terminal.error(&error.to_string()),
+    }
+    ExitCode::from(error.exit_code())
+}

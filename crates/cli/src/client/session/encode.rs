@@ -1,0 +1,90 @@
+//! The Control Packets of what a command asked for.
+
+use std::num::{NonZeroU16, NonZeroU32};
+
+use midge_codec::{
+    Connect, ConnectProperties, PacketIdentifier, Publish, PublishProperties, TopicName, Will,
+};
+
+use super::{ConnectOptions, Publication};
+use crate::client::property::PropertySet;
+
+/// The CONNECT of `options`.
+pub(super) fn connect(options: &ConnectOptions, clean_start: bool) -> Connect<'_> {
+    Connect {
+        version: options.version,
+        bridge: false,
+        clean_start,
+        keep_alive_seconds: options.keep_alive_seconds,
+        client_id: &options.client_id,
+        will: will(options),
+        user_name: options.user_name.as_deref(),
+        password: options.password.as_deref().map(str::as_bytes),
+        properties: connect_properties(&options.properties),
+    }
+}
+
+fn connect_properties(set: &PropertySet) -> ConnectProperties<'_> {
+    ConnectProperties {
+        session_expiry_interval: set.number("session-expiry-interval"),
+        receive_maximum: set.short("receive-maximum").and_then(NonZeroU16::new),
+        maximum_packet_size: set.number("maximum-packet-size").and_then(NonZeroU32::new),
+        topic_alias_maximum: set.short("topic-alias-maximum"),
+        request_response_information: set.flag("request-response-information"),
+        request_problem_information: set.flag("request-problem-information"),
+        authentication_method: set.text("authentication-method"),
+        authentication_data: set.text("authentication-data").map(str::as_bytes),
+        user_properties: set.user_properties(),
+    }
+}
+
+/// The Will Message, whose topics were checked when the options were made.
+fn will(options: &ConnectOptions) -> Option<Will<'_>> {
+    let will = options.will.as_ref()?;
+    Some(Will {
+        qos: will.qos,
+        retain: will.retain,
+        topic: topic_name(&will.topic).ok()?,
+        payload: &will.payload,
+        delay_interval_seconds: will.properties.number("will-delay-interval"),
+        properties: publish_properties(&will.properties).ok()?,
+    })
+}
+
+/// The PUBLISH of `publication`; the error is a Topic Name that is none.
+pub(super) fn publish(
+    publication: &Publication,
+    packet_id: Option<PacketIdentifier>,
+    dup: bool,
+) -> Result<Publish<'_>, String> {
+    Ok(Publish {
+        dup,
+        qos: publication.qos,
+        retain: publication.retain,
+        topic: topic_name(&publication.topic)?,
+        packet_id,
+        properties: publish_properties(&publication.properties)?,
+        payload: &publication.payload,
+    })
+}
+
+fn publish_properties(set: &PropertySet) -> Result<PublishProperties<'_>, String> {
+    Ok(PublishProperties {
+        payload_format_indicator: set.flag("payload-format-indicator"),
+        message_expiry_interval_seconds: set.number("message-expiry-interval"),
+        topic_alias: set.short("topic-alias").and_then(NonZeroU16::new),
+        response_topic: set.text("response-topic").map(topic_name).transpose()?,
+        correlation_data: set.text("correlation-data").map(str::as_bytes),
+        content_type: set.text("content-type"),
+        user_properties: set.user_properties(),
+        ..PublishProperties::default()
+    })
+}
+
+/// A Topic Name, empty where a topic alias stands in for it.
+fn topic_name(topic: &str) -> Result<TopicName<'_>, String> {
+    if topic.is_empty() {
+        return Ok(TopicName::empty());
+    }
+    TopicName::new(topic).map_err(|error| format!("'{topic}' is not a Topic Name: {error}"))
+}

@@ -1,0 +1,157 @@
+//! What a command has the session send.
+
+use std::time::Instant;
+
+use midge_codec::{
+    Disconnect, Packet, PacketIdentifier, QoS, ReasonCode, Subscribe, Subscription,
+    SubscriptionOptions, Subscriptions, TopicFilters, Unsubscribe,
+};
+
+use super::{Event, Phase, Publication, Session, describe, encode};
+use crate::client::property::PropertySet;
+
+impl Session {
+    /// How many more QoS 1 and 2 messages may be sent before one is acknowledged.
+    pub(crate) fn send_quota(&self) -> usize {
+        let window = self.options.in_flight_max.min(self.limits.receive_maximum);
+        usize::from(window).saturating_sub(self.in_flight.len())
+    }
+
+    /// Sends a message. Only with [`Self::send_quota`] left; the error says which limit of the
+    /// Server the message breaks.
+    pub(crate) fn publish(
+        &mut self,
+        publication: &Publication,
+        now: Instant,
+    ) -> Result<(), String> {
+        self.check_limits(publication)?;
+        let packet_id = match publication.qos {
+            QoS::AtMostOnce => None,
+            _ => Some(self.next_packet_id()),
+        };
+        let packet = Packet::Publish(encode::publish(publication, packet_id, false)?);
+        let start = self.outbound.len();
+        packet
+            .encode(self.options.version, &mut self.outbound)
+            .map_err(|error| format!("the message makes no packet: {error}"))?;
+        let size = self.outbound.len() - start;
+        if size > self.limits.maximum_packet_size as usize {
+            self.outbound.truncate(start);
+            return Err(format!(
+                "the message makes a packet of {size} bytes, and the broker takes at most {}",
+                self.limits.maximum_packet_size
+            ));
+        }
+        self.note_sending(&packet, now);
+        if let Some(packet_id) = packet_id {
+            self.in_flight.push(packet_id, publication.clone());
+        }
+        Ok(())
+    }
+
+    fn check_limits(&self, publication: &Publication) -> Result<(), String> {
+        let limits = &self.limits;
+        if publication.qos > limits.maximum_qos {
+            let most = limits.maximum_qos as u8;
+            return Err(format!("the broker takes messages of at most QoS {most}: use -q {most}"));
+        }
+        if publication.retain && !limits.retain_available {
+            return Err("the broker does not keep retained messages: leave out -r".to_owned());
+        }
+        match publication.properties.short("topic-alias") {
+            Some(alias) if alias > limits.topic_alias_maximum => Err(format!(
+                "the topic alias {alias} is above the broker's maximum, {}",
+                limits.topic_alias_maximum
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    /// Asks for `filters` with one set of options.
+    pub(crate) fn subscribe(
+        &mut self,
+        filters: &[String],
+        options: SubscriptionOptions,
+        properties: &PropertySet,
+        now: Instant,
+    ) {
+        let packet_id = self.next_packet_id();
+        let subscriptions: Vec<_> =
+            filters.iter().map(|filter| Subscription { filter, options }).collect();
+        let identifier = properties.number("subscription-identifier");
+        let packet = Packet::Subscribe(Subscribe {
+            packet_id,
+            subscription_identifier: identifier.and_then(|value| value.try_into().ok()),
+            user_properties: properties.user_properties(),
+            subscriptions: Subscriptions::from(&subscriptions[..]),
+        });
+        self.send(&packet, now);
+        self.requests.insert(packet_id, filters.to_vec());
+    }
+
+    /// Gives up `filters`.
+    pub(crate) fn unsubscribe(
+        &mut self,
+        filters: &[String],
+        properties: &PropertySet,
+        now: Instant,
+    ) {
+        let packet_id = self.next_packet_id();
+        let slices: Vec<_> = filters.iter().map(String::as_str).collect();
+        let packet = Packet::Unsubscribe(Unsubscribe {
+            packet_id,
+            user_properties: properties.user_properties(),
+            filters: TopicFilters::from(&slices[..]),
+        });
+        self.send(&packet, now);
+        self.requests.insert(packet_id, filters.to_vec());
+    }
+
+    /// Ends the Network Connection in good order. The Server drops the Will Message.
+    pub(crate) fn disconnect(&mut self, properties: &PropertySet, now: Instant) {
+        self.send_disconnect(ReasonCode::Success, Some(properties), now);
+    }
+
+    pub(super) fn send_disconnect(
+        &mut self,
+        reason_code: ReasonCode,
+        properties: Option<&PropertySet>,
+        now: Instant,
+    ) {
+        if self.phase != Phase::Connected {
+            return;
+        }
+        self.send(
+            &Packet::Disconnect(Disconnect {
+                reason_code,
+                session_expiry_interval: properties
+                    .and_then(|set| set.number("session-expiry-interval")),
+                reason_string: properties.and_then(|set| set.text("reason-string")),
+                user_properties: properties
+                    .map_or_else(Default::default, PropertySet::user_properties),
+                server_reference: None,
+            }),
+            now,
+        );
+        self.phase = Phase::NoConnection;
+    }
+
+    pub(super) fn send(&mut self, packet: &Packet<'_>, now: Instant) {
+        if let Err(error) = packet.encode(self.options.version, &mut self.outbound) {
+            // Everything that goes into a packet was checked when the command line was read.
+            debug_assert!(false, "a packet that cannot be encoded: {error}");
+        }
+        self.note_sending(packet, now);
+    }
+
+    fn note_sending(&mut self, packet: &Packet<'_>, now: Instant) {
+        if self.options.trace {
+            self.events.push_back(Event::Trace(describe::sending(packet)));
+        }
+        self.last_sent = Some(now);
+    }
+
+    fn next_packet_id(&mut self) -> PacketIdentifier {
+        self.in_flight.next_packet_id(|packet_id| self.requests.contains_key(&packet_id))
+    }
+}

@@ -1,0 +1,182 @@
+//! Connections that begin, live and end.
+
+use super::*;
+
+#[test]
+fn connects_and_takes_the_identifier_that_the_server_assigns() {
+    let mut pair = Pair::new(ConnectOptions::default());
+    assert_eq!(pair.sent(), ["CONNECT (MQTT 5.0, c1, k60, '')"]);
+    pair.receive(&connack(
+        false,
+        ConnAckProperties { assigned_client_identifier: Some("given"), ..Default::default() },
+    ));
+    assert_eq!(pair.events(), [Event::Connected { session_present: false }]);
+    pair.session.connect(pair.now);
+    assert_eq!(pair.sent(), ["CONNECT (MQTT 5.0, c1, k60, 'given')"]);
+}
+
+#[test]
+fn resumes_a_session_that_was_asked_to_outlive_its_connection() {
+    let mut pair =
+        Pair::accepted(options("connect session-expiry-interval 60"), ConnAckProperties::default());
+    pair.session.connect(pair.now);
+    assert_eq!(pair.sent(), ["CONNECT (MQTT 5.0, c0, k60, '')"]);
+}
+
+#[test]
+fn reports_a_refusal_with_its_reason() {
+    let mut pair = Pair::new(ConnectOptions::default());
+    pair.receive(&Packet::ConnAck(Box::new(ConnAck {
+        session_present: false,
+        reason_code: ReasonCode::NotAuthorized,
+        properties: ConnAckProperties { reason_string: Some("no"), ..Default::default() },
+    })));
+    let expected = Answer {
+        reason_code: ReasonCode::NotAuthorized,
+        reason_string: Some("no".to_owned()),
+        server_reference: None,
+    };
+    assert_eq!(pair.events(), [Event::Refused(expected)]);
+}
+
+#[test]
+fn pings_when_nothing_was_sent_and_notices_silence() {
+    let limits = ConnAckProperties { server_keep_alive: Some(10), ..Default::default() };
+    let mut pair = Pair::accepted(ConnectOptions::default(), limits);
+    let second = Duration::from_secs(1);
+    let start = pair.now;
+    assert_eq!(pair.session.poll_timeout(), Some(start + 10 * second));
+    pair.session.handle_timeout(start + 9 * second).unwrap();
+    assert!(pair.sent().is_empty());
+    pair.session.handle_timeout(start + 10 * second).unwrap();
+    assert_eq!(pair.sent(), ["PINGREQ"]);
+    pair.receive(&Packet::PingResp);
+    pair.events();
+    assert_eq!(pair.session.poll_timeout(), Some(start + 20 * second));
+    pair.session.handle_timeout(start + 20 * second).unwrap();
+    let fault = pair.session.handle_timeout(start + 30 * second).unwrap_err();
+    assert_eq!(fault, Fault::Silence("did not answer PINGREQ within 10 s".to_owned()));
+}
+
+#[test]
+fn never_pings_without_a_keep_alive() {
+    let options = ConnectOptions { keep_alive_seconds: 0, ..ConnectOptions::default() };
+    let pair = Pair::accepted(options, ConnAckProperties::default());
+    assert_eq!(pair.session.poll_timeout(), None);
+}
+
+#[test]
+fn waits_for_a_connack_only_so_long() {
+    let mut pair = Pair::new(ConnectOptions::default());
+    pair.session.handle_timeout(pair.now + CONNACK_TIMEOUT / 2).unwrap();
+    let fault = pair.session.handle_timeout(pair.now + CONNACK_TIMEOUT).unwrap_err();
+    assert_eq!(fault, Fault::Silence("did not answer CONNECT within 10 s".to_owned()));
+}
+
+#[test]
+fn sends_again_what_a_lost_connection_left_unacknowledged() {
+    let mut pair = Pair::connected();
+    pair.publish(QoS::AtLeastOnce);
+    pair.publish(QoS::ExactlyOnce);
+    pair.receive(&Packet::PubRec(content(2, ReasonCode::Success)));
+    pair.events();
+    pair.session.connect(pair.now);
+    assert_eq!(pair.sent().len(), 1);
+    pair.receive(&connack(true, ConnAckProperties::default()));
+    pair.events();
+    assert_eq!(pair.sent(), ["PUBLISH (d1, q1, r0, m1, 't', ... (1 bytes))", "PUBREL (m2, 0x00)"]);
+}
+
+#[test]
+fn starts_afresh_when_the_server_forgot_the_session() {
+    let mut pair = Pair::connected();
+    pair.publish(QoS::AtLeastOnce);
+    pair.publish(QoS::ExactlyOnce);
+    pair.receive(&Packet::PubRec(content(2, ReasonCode::Success)));
+    pair.receive(&Packet::Publish(publish(QoS::ExactlyOnce, 9, "a")));
+    pair.events();
+    pair.session.connect(pair.now);
+    pair.sent();
+    pair.receive(&connack(false, ConnAckProperties::default()));
+    assert!(matches!(&pair.events()[..], [Event::Connected { .. }, Event::Published { .. }]));
+    assert_eq!(pair.sent(), ["PUBLISH (d0, q1, r0, m1, 't', ... (1 bytes))"]);
+    pair.receive(&Packet::Publish(publish(QoS::ExactlyOnce, 9, "a")));
+    assert_eq!(topics(&pair.events()), ["a"]);
+}
+
+#[test]
+fn faults_on_packets_out_of_place() {
+    let mut pair = Pair::new(ConnectOptions::default());
+    pair.receive(&Packet::PingResp);
+    assert!(pair.fault().contains("before the CONNACK"));
+
+    let mut pair = Pair::connected();
+    pair.receive(&Packet::PingReq);
+    assert!(pair.fault().contains("only a client may send"));
+    assert_eq!(pair.sent(), ["DISCONNECT (0x82)"]);
+
+    let mut pair = Pair::connected();
+    pair.receive(&connack(false, ConnAckProperties::default()));
+    assert!(pair.fault().contains("only a client may send"));
+
+    let mut pair = Pair::connected();
+    let options = SubscriptionOptions {
+        retain_handling: RetainHandling::DoNotSend,
+        ..SubscriptionOptions::default()
+    };
+    pair.receive(&Packet::Subscribe(Subscribe {
+        packet_id: id(1),
+        subscription_identifier: None,
+        user_properties: Default::default(),
+        subscriptions: Subscriptions::from(&[Subscription { filter: "a", options }][..]),
+    }));
+    assert!(pair.fault().contains("only a client may send"));
+}
+
+#[test]
+fn faults_on_bytes_that_are_not_mqtt() {
+    let mut pair = Pair::new(ConnectOptions::default());
+    pair.session.handle_bytes(b"HTTP/1.1 400 Bad Request\r\n\r\n");
+    assert!(pair.fault().contains("not MQTT"));
+
+    let mut pair = Pair::connected();
+    pair.session.handle_bytes(&[0x36, 3, 0, 1, b'a']);
+    assert!(pair.fault().contains("not MQTT"));
+    assert_eq!(pair.sent(), ["DISCONNECT (0x81)"]);
+}
+
+#[test]
+fn reports_the_disconnect_of_the_server() {
+    let mut pair = Pair::connected();
+    pair.receive(&Packet::Disconnect(Disconnect {
+        reason_code: ReasonCode::ServerMoved,
+        session_expiry_interval: None,
+        reason_string: None,
+        user_properties: Default::default(),
+        server_reference: Some("other:1883"),
+    }));
+    let events = pair.events();
+    assert!(
+        matches!(&events[..], [Event::Disconnected(answer)]
+            if answer.server_reference.as_deref() == Some("other:1883")),
+        "{events:?}"
+    );
+    // There is nobody left to say goodbye to.
+    pair.session.disconnect(&PropertySet::default(), pair.now);
+    assert!(pair.sent().is_empty());
+}
+
+#[test]
+fn shows_packets_in_their_order_when_asked_to() {
+    let options = ConnectOptions { trace: true, ..ConnectOptions::default() };
+    let mut pair = Pair::new(options);
+    pair.receive(&connack(false, ConnAckProperties::default()));
+    let events = pair.events();
+    assert_eq!(
+        events[..2],
+        [
+            Event::Trace("sending CONNECT (MQTT 5.0, c1, k60, '')".to_owned()),
+            Event::Trace("received CONNACK (s0, 0x00)".to_owned())
+        ]
+    );
+}

@@ -1,0 +1,158 @@
+//! The address of a broker as a URL: `mqtt://user:password@host:port/topic`.
+//!
+//! Parsing only: whether this build can speak what the scheme asks for is for `connection` to say.
+
+/// A broker's URL in its parts, percent-decoded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct BrokerUrl {
+    pub(crate) scheme: String,
+    pub(crate) host: String,
+    pub(crate) port: Option<u16>,
+    pub(crate) user_name: Option<String>,
+    pub(crate) password: Option<String>,
+    pub(crate) topic: Option<String>,
+}
+
+impl BrokerUrl {
+    /// Reads a URL. The error says which part is wrong and what it should look like.
+    pub(crate) fn parse(url: &str) -> Result<Self, String> {
+        let (scheme, rest) = url.split_once("://").ok_or_else(|| {
+            "no scheme: a URL looks like mqtt://user:password@host:1883/topic".to_owned()
+        })?;
+        let (authority, topic) = match rest.split_once('/') {
+            Some((authority, topic)) => (authority, Some(topic)),
+            None => (rest, None),
+        };
+        let (credentials, address) = match authority.rsplit_once('@') {
+            Some((credentials, address)) => (Some(credentials), address),
+            None => (None, authority),
+        };
+        let (user_name, password) = match credentials {
+            Some(credentials) => parse_credentials(credentials)?,
+            None => (None, None),
+        };
+        let (host, port) = parse_address(address)?;
+        let topic = topic.filter(|topic| !topic.is_empty()).map(percent_decode).transpose()?;
+        let scheme = scheme.to_ascii_lowercase();
+        Ok(Self { scheme, host, port, user_name, password, topic })
+    }
+}
+
+fn parse_credentials(credentials: &str) -> Result<(Option<String>, Option<String>), String> {
+    let (user_name, password) = match credentials.split_once(':') {
+        Some((user_name, password)) => (user_name, Some(percent_decode(password)?)),
+        None => (credentials, None),
+    };
+    let user_name = Some(percent_decode(user_name)?).filter(|name| !name.is_empty());
+    Ok((user_name, password))
+}
+
+/// `host`, `host:port`, `[::1]` or `[::1]:port`.
+fn parse_address(address: &str) -> Result<(String, Option<u16>), String> {
+    let (host, port) = match address.strip_prefix('[') {
+        Some(rest) => {
+            let (host, after) = rest.split_once(']').ok_or("an IPv6 address needs its ]")?;
+            match after.strip_prefix(':') {
+                Some(port) => (host, Some(port)),
+                None if after.is_empty() => (host, None),
+                None => return Err(format!("'{after}' after the address is not a port")),
+            }
+        }
+        None => match address.split_once(':') {
+            Some((host, port)) => (host, Some(port)),
+            None => (address, None),
+        },
+    };
+    if host.is_empty() {
+        return Err("no host: a URL looks like mqtt://host:1883/topic".to_owned());
+    }
+    let port = port.map(parse_port).transpose()?;
+    Ok((percent_decode(host)?, port))
+}
+
+fn parse_port(port: &str) -> Result<u16, String> {
+    match port.parse() {
+        Ok(0) | Err(_) => Err(format!("the port '{port}' is not a number from 1 to 65535")),
+        Ok(port) => Ok(port),
+    }
+}
+
+/// Replaces `%XX` by the byte it stands for.
+fn percent_decode(text: &str) -> Result<String, String> {
+    let mut decoded = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((&byte, after)) = rest.split_first() {
+        rest = after;
+        if byte != b'%' {
+            decoded.push(byte);
+            continue;
+        }
+        let digits = after.get(..2).filter(|digits| digits.iter().all(u8::is_ascii_hexdigit));
+        let digits = digits.and_then(|digits| std::str::from_utf8(digits).ok());
+        let value = digits.and_then(|digits| u8::from_str_radix(digits, 16).ok());
+        decoded.push(value.ok_or_else(|| {
+            format!("a % in '{text}' without two hexadecimal digits: write % itself as %25")
+        })?);
+        rest = &after[2..];
+    }
+    String::from_utf8(decoded).map_err(|_| format!("'{text}' does not decode to UTF-8"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn takes_a_url_with_all_parts() {
+        let url = BrokerUrl::parse("mqtt://us%3Aer:p%40ss@example.org:1884/a/b/#").unwrap();
+        assert_eq!(url.scheme, "mqtt");
+        assert_eq!(url.host, "example.org");
+        assert_eq!(url.port, Some(1884));
+        assert_eq!(url.user_name.as_deref(), Some("us:er"));
+        assert_eq!(url.password.as_deref(), Some("p@ss"));
+        assert_eq!(url.topic.as_deref(), Some("a/b/#"));
+    }
+
+    #[test]
+    fn takes_a_url_with_only_a_host() {
+        for url in ["MQTT://localhost", "mqtt://localhost/"] {
+            let url = BrokerUrl::parse(url).unwrap();
+            assert_eq!((url.scheme.as_str(), url.host.as_str()), ("mqtt", "localhost"));
+            assert_eq!((url.port, url.topic, url.user_name), (None, None, None));
+        }
+    }
+
+    #[test]
+    fn takes_ipv6_addresses() {
+        let url = BrokerUrl::parse("mqtt://[::1]:1884/t").unwrap();
+        assert_eq!((url.host.as_str(), url.port), ("::1", Some(1884)));
+        assert_eq!(BrokerUrl::parse("mqtt://[fe80::1]").unwrap().port, None);
+    }
+
+    #[test]
+    fn keeps_a_password_without_a_user_name_and_with_colons() {
+        let url = BrokerUrl::parse("mqtt://:to:ken@h").unwrap();
+        assert_eq!((url.user_name, url.password.as_deref()), (None, Some("to:ken")));
+    }
+
+    #[test]
+    fn says_what_is_wrong() {
+        for (url, part) in [
+            ("localhost", "no scheme"),
+            ("mqtt://", "no host"),
+            ("mqtt://:1883/t", "no host"),
+            ("mqtt://h:0", "'0'"),
+            ("mqtt://h:65536", "'65536'"),
+            ("mqtt://h:x/t", "'x'"),
+            ("mqtt://[::1", "]"),
+            ("mqtt://[::1]x", "'x'"),
+            ("mqtt://u%4@h", "%25"),
+            ("mqtt://u%zz@h", "%25"),
+            ("mqtt://u%+4@h", "%25"),
+            ("mqtt://h/%ff", "UTF-8"),
+        ] {
+            let error = BrokerUrl::parse(url).unwrap_err();
+            assert!(error.contains(part), "{url}: {error}");
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! A broker for the tests: the one place that knows which one, and how it is started.
+
+use std::fs;
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// A broker that ends with the test.
+pub(crate) struct Broker {
+    process: Child,
+    port: u16,
+    directory: PathBuf,
+}
+
+/// Starts a broker on a port of its own and waits until it accepts connections.
+pub(crate) fn start_broker() -> Broker {
+    start_broker_on(free_port())
+}
+
+/// Starts a broker on this port of 127.0.0.1.
+pub(crate) fn start_broker_on(port: u16) -> Broker {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    let name = format!("midge-it-{}-{number}", std::process::id());
+    let directory = std::env::temp_dir().join(name);
+    fs::create_dir_all(&directory).unwrap();
+    let configuration = directory.join("mosquitto.conf");
+    let text = format!("listener {port} 127.0.0.1\nallow_anonymous true\nlog_type none\n");
+    fs::write(&configuration, text).unwrap();
+    let process = Command::new("mosquitto")
+        .arg("-c")
+        .arg(&configuration)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("mosquitto is installed");
+    let broker = Broker { process, port, directory };
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err() {
+        assert!(Instant::now() < deadline, "the broker does not listen on port {port}");
+        thread::sleep(Duration::from_millis(10));
+    }
+    broker
+}
+
+/// A port that nobody listens on now.
+pub(crate) fn free_port() -> u16 {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    listener.local_addr().unwrap().port()
+}
+
+impl Broker {
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Ends the broker as a crash would.
+    pub(crate) fn kill(mut self) {
+        self.end();
+    }
+
+    fn end(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        self.end();
+        let _ = fs::remove_dir_all(&self.directory);
+    }
+}

@@ -1,0 +1,130 @@
+//! Command lines that are wrong, and brokers that are not there.
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpListener};
+use std::thread::{self, JoinHandle};
+
+use crate::broker::free_port;
+use crate::command::midge;
+
+#[test]
+fn explains_a_wrong_command_line() {
+    for (arguments, part) in [
+        ("pub -m x", "add -t TOPIC"),
+        ("pub -t a", "add -m TEXT"),
+        ("pub -t a -m x -n", "cannot be used with"),
+        ("pub -t a -l -m x", "cannot be used with"),
+        ("pub -t a/# -m x", "'a/#' is not a topic to publish to"),
+        ("pub -t a -m x -q 3", "QoS is 0, 1 or 2"),
+        ("pub -t a -m x -D publish colour red", "no property 'colour' (it has: content-type"),
+        ("pub -t a -m x -L mqtts://h", "not supported by this build"),
+        ("pub -t a -m x -L h:1883", "no scheme"),
+        ("sub", "add -t FILTER"),
+        ("sub -t a/#/b", "'a/#/b' is not a topic filter"),
+        ("sub -t a -F %s", "'%s' is not a part of a message"),
+        ("sub -t a -c", "add -i ID"),
+        ("sub -t a -V 311 --no-local", "--no-local needs MQTT 5.0"),
+        ("sub -t $share/g/a --no-local", "shared subscription"),
+        ("rr -t a", "add -m TEXT"),
+        ("rr -m a", "add -t TOPIC"),
+        ("rr -t a -m x -V 311", "add -e TOPIC"),
+        ("rr -t a -m x -e b -D publish response-topic c", "twice"),
+    ] {
+        let stderr = midge(arguments).end().failure(2);
+        assert!(stderr.contains(part), "{arguments}: {stderr}");
+    }
+}
+
+#[test]
+fn explains_that_nobody_listens() {
+    let port = free_port();
+    for command in ["pub -t a -m x", "sub -t a", "rr -t a -m x"] {
+        let stderr = midge(&format!("{command} -h 127.0.0.1 -p {port}")).end().failure(1);
+        assert_eq!(
+            stderr,
+            format!(
+                "error: cannot connect to 127.0.0.1:{port}: connection refused. \
+                 Is a broker running there? Start one with: midge"
+            )
+        );
+    }
+    let stderr = midge("pub -t a -m x -h no.such.host.invalid").end().failure(1);
+    assert!(stderr.contains("cannot find the host 'no.such.host.invalid'"), "{stderr}");
+}
+
+/// A server that sends these bytes, one after each read, and then waits for the other side's end.
+fn scripted_server(replies: &[&[u8]]) -> (u16, JoinHandle<()>) {
+    let replies: Vec<_> = replies.iter().map(|reply| reply.to_vec()).collect();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let server = thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        for reply in replies {
+            assert!(stream.read(&mut [0; 1024]).unwrap() > 0);
+            stream.write_all(&reply).unwrap();
+        }
+        let _ = stream.shutdown(Shutdown::Write);
+        let _ = stream.read_to_end(&mut Vec::new());
+    });
+    (port, server)
+}
+
+const CONNACK: &[u8] = b"\x20\x03\x00\x00\x00";
+
+#[test]
+fn explains_what_the_broker_refuses() {
+    let cases: [(&str, &[&[u8]], &str); 7] = [
+        (
+            "pub -t a -m x",
+            &[b"\x20\x0a\x00\x87\x07\x1f\x00\x04nope"],
+            "refused the connection: Not authorized (0x87): nope. Check the user name",
+        ),
+        (
+            "pub -t a -m x",
+            &[b"\x20\x07\x00\x9d\x04\x1c\x00\x01h"],
+            "It refers to h: connect there with -h",
+        ),
+        ("pub -t a -m x -q 1", &[CONNACK, b"\x40\x03\x00\x01\x97"], "Quota exceeded (0x97)"),
+        ("pub -t a -m x -q 2", &[CONNACK, b"\x50\x03\x00\x01\x87"], "refused a message"),
+        ("sub -t a", &[CONNACK, b"\x90\x04\x00\x01\x00\x87"], "refused every subscription"),
+        ("sub -t a -t b -E", &[CONNACK, b"\x90\x05\x00\x01\x00\x00\x8f"], "'b' refused"),
+        ("rr -t a -m x", &[CONNACK, b"\xe0\x02\x8e\x00"], "Session taken over (0x8E)"),
+    ];
+    for (arguments, replies, part) in cases {
+        let (port, server) = scripted_server(replies);
+        let stderr = midge(&format!("{arguments} -h 127.0.0.1 -p {port}")).end().failure(1);
+        server.join().unwrap();
+        assert!(stderr.contains(part), "{arguments}: {stderr}");
+    }
+}
+
+#[test]
+fn keeps_to_what_the_broker_allows() {
+    for (connack, arguments, part) in [
+        (&b"\x20\x05\x00\x00\x02\x24\x00"[..], "-q 1", "at most QoS 0: use -q 0"),
+        (b"\x20\x05\x00\x00\x02\x25\x00", "-r", "leave out -r"),
+        (b"\x20\x08\x00\x00\x05\x27\x00\x00\x00\x05", "", "takes at most 5"),
+    ] {
+        let (port, server) = scripted_server(&[connack]);
+        let command = format!("pub -h 127.0.0.1 -p {port} -t a -m x {arguments}");
+        let stderr = midge(&command).end().failure(1);
+        server.join().unwrap();
+        assert!(stderr.contains("cannot publish to 'a'") && stderr.contains(part), "{stderr}");
+    }
+}
+
+#[test]
+fn explains_that_something_else_listens() {
+    for (reply, part) in [
+        (&b"HTTP/1.1 400 Bad Request\r\n\r\n"[..], "sent what is not MQTT"),
+        (b"", "closed the connection without an answer to CONNECT"),
+        (b"\x20\x02\x00", "closed the connection without an answer to CONNECT"),
+        (b"\x20\x03\x00\x84\x00", "Try another version, such as -V 311"),
+        (b"\xd0\x00", "before the CONNACK"),
+    ] {
+        let (port, server) = scripted_server(&[reply]);
+        let stderr = midge(&format!("pub -t a -m x -h 127.0.0.1 -p {port}")).end().failure(1);
+        server.join().unwrap();
+        assert!(stderr.contains(part), "{reply:?}: {stderr}");
+    }
+}
