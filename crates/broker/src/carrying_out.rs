@@ -165,9 +165,8 @@ impl Worker {
                 );
             }
             Event::Disconnected { connection, client, reason } => {
-                let name = client
-                    .as_ref()
-                    .map_or("a client without session".into(), ToString::to_string);
+                let name =
+                    client.as_ref().map_or("a client without session".into(), ToString::to_string);
                 let peer = peer(connection);
                 match reason {
                     DisconnectReason::ProtocolViolation { .. }

@@ -46,6 +46,7 @@ impl Worker {
             listener,
             partial: Vec::new(),
             is_readable: true,
+            ends: false,
             is_queued: true,
             is_reading: true,
             claim: None,
@@ -87,7 +88,7 @@ impl Worker {
         match socket.stream.read(&mut self.scratch[start..]) {
             Ok(0) => return self.lost(id),
             Ok(count) => {
-                socket.is_readable = count == room;
+                socket.is_readable = count == room || socket.ends;
                 if socket.is_readable {
                     socket.is_queued = true;
                     self.readable.push(id);

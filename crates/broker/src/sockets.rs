@@ -17,6 +17,8 @@ pub(crate) struct Socket {
     pub(crate) partial: Vec<u8>,
     /// There may be something to read in the stream (edge-triggered: not told again).
     pub(crate) is_readable: bool,
+    /// The end of the stream has come: reading goes on until it is met.
+    pub(crate) ends: bool,
     /// Whether it waits on the list of those to be read.
     pub(crate) is_queued: bool,
     /// The core wants to hear of it; else what comes is left where it is.

@@ -138,12 +138,13 @@ impl Worker {
     }
 
     fn take_readiness(&mut self) {
-        for Readiness { number, readable, writable } in self.poller.ready() {
+        for Readiness { number, readable, ends, writable } in self.poller.ready() {
             let Some(socket) = self.sockets.get(number) else {
                 continue;
             };
             if readable {
                 socket.is_readable = true;
+                socket.ends |= ends;
                 if !socket.is_queued && socket.is_reading {
                     socket.is_queued = true;
                     self.readable.push(socket.id);

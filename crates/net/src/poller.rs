@@ -35,6 +35,8 @@ pub struct Readiness {
     pub number: usize,
     /// There is something to read, be it the end.
     pub readable: bool,
+    /// The peer will send nothing more: the end is behind what there is to read.
+    pub ends: bool,
     /// There is room to write.
     pub writable: bool,
 }
@@ -101,6 +103,7 @@ impl Poller {
         self.events.iter().filter(|event| event.token() != NOTIFIED).map(|event| Readiness {
             number: event.token().0,
             readable: event.is_readable() || event.is_read_closed() || event.is_error(),
+            ends: event.is_read_closed() || event.is_error(),
             writable: event.is_writable() || event.is_write_closed(),
         })
     }

@@ -87,6 +87,7 @@ pub(crate) fn session_lasts_as_long_as_its_connection(version: Version) {
     client.expect_silence();
     connect(version).open().publish(&topic, "still subscribed", 1);
     assert_eq!(client.receive_message().text(), "still subscribed");
+    client.expect_silence(); // its acknowledgement has arrived
     // Taking it over while it is open resumes it.
     let (mut second, connack) = persistent(version, &id).open_with_connack();
     assert!(connack.session_present, "an open connection without Session State");
