@@ -69,6 +69,8 @@ impl<'a> ConnAck<'a> {
     pub(crate) fn decode(body: &'a [u8], version: ProtocolVersion) -> Result<Self, Rule> {
         let mut reader = Reader::new(body);
         let session_present = match reader.byte()? {
+            // MQTT 3.1 reserves the byte and says nothing about its value.
+            _ if version == ProtocolVersion::V3_1 => false,
             0 => false,
             1 => true,
             _ => return Err(Rule::ConnAckFlags), // [MQTT-3.2.2-1]

@@ -4,7 +4,7 @@ use std::num::{NonZeroU16, NonZeroU32};
 
 use midge_codec::{ConnAck, ConnAckProperties, Packet, QoS, ReasonCode, Rule};
 
-use super::{ALL, Row, V3, V3_1_1, V5, broken, lenient, user_properties, valid};
+use super::{ALL, Row, V3, V3_1, V3_1_1, V5, broken, lenient, user_properties, valid};
 
 pub(super) fn rows() -> Vec<Row> {
     let mut rows = valid_rows();
@@ -30,6 +30,12 @@ fn valid_rows() -> Vec<Row> {
     vec![
         valid("accepted", V3, b"\x20\x02\0\0", connack(false, Code::Success)),
         valid("Session Present", V3_1_1, b"\x20\x02\x01\0", connack(true, Code::Success)),
+        lenient(
+            "3.1 reserves the byte of Session Present",
+            V3_1,
+            b"\x20\x02\x01\0",
+            connack(false, Code::Success),
+        ),
         valid("1", V3, b"\x20\x02\0\x01", connack(false, Code::UnsupportedProtocolVersion)),
         valid("2", V3, b"\x20\x02\0\x02", connack(false, Code::ClientIdentifierNotValid)),
         valid("3", V3, b"\x20\x02\0\x03", connack(false, Code::ServerUnavailable)),
