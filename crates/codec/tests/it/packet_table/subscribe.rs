@@ -182,6 +182,7 @@ fn broken_suback() -> Vec<Row> {
         broken("flags of SUBACK", ALL, b"\x92\x03\x01\x02\0", flags),
         broken("Packet Identifier 0", ALL, b"\x90\x03\0\0\0", Rule::PacketIdentifierZero),
         broken("return code 3", V3, b"\x90\x03\x01\x02\x03", code),
+        broken("Reason Code of 5.0 in 3.x", V3, b"\x90\x03\x01\x02\x87", code),
         broken("Reason Code of UNSUBACK", V5, b"\x90\x04\x01\x02\0\x11", code),
         broken("no Property Length", V5, b"\x90\x02\x01\x02", Rule::Truncated),
     ]
