@@ -9,8 +9,8 @@ use proptest::test_runner::{Config, TestRunner};
 use crate::fuzz_bodies;
 use crate::seeds::{self, Seeds};
 
-/// Of each target.
-const CASES: u32 = 4_096;
+/// Of each target; PROPTEST_CASES may ask for more.
+const CASES_MIN: u32 = 4_096;
 
 /// A change of an input at some place.
 #[derive(Clone, Debug)]
@@ -74,7 +74,9 @@ fn run(seeds: Seeds, check: fn(&[u8])) {
         changes.into_iter().for_each(|change| apply(change, &mut input));
         input
     });
-    let mut runner = TestRunner::new(Config::with_cases(CASES));
+    let config = Config::default();
+    let cases = config.cases.max(CASES_MIN);
+    let mut runner = TestRunner::new(Config { cases, ..config });
     let result = runner.run(&mutated, |input| {
         check(&input);
         Ok(())

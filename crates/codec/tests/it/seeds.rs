@@ -34,8 +34,12 @@ pub(crate) fn packet() -> Seeds {
     for row in rows() {
         if let Ok(packet) = &row.expected {
             let packet_type = packet.packet_type().name();
-            let name = format!("{packet_type} {} {}", row.versions[0], row.name);
-            seeds.insert(file_name(&name), row.bytes.to_vec());
+            let name = match packet {
+                Packet::Connect(_) => format!("{packet_type} {}", row.name),
+                _ => format!("{packet_type} {} {}", row.versions[0], row.name),
+            };
+            let other = seeds.insert(file_name(&name), row.bytes.to_vec());
+            assert_eq!(other, None, "two rows are named {name}");
         }
     }
     seeds
@@ -77,9 +81,9 @@ pub(crate) fn topic_filter() -> Seeds {
     numbered.map(|(number, text)| (format!("{number:02}"), text.as_bytes().to_vec())).collect()
 }
 
-/// Lower-case words with hyphens between them.
+/// Lower-case words and numbers with hyphens between them.
 fn file_name(words: &str) -> String {
-    let separated = words.replace(|c: char| !c.is_ascii_alphanumeric(), "-");
+    let separated = words.replace(|c: char| c != '.' && !c.is_ascii_alphanumeric(), "-");
     let words: Vec<_> = separated.split('-').filter(|word| !word.is_empty()).collect();
     words.join("-").to_ascii_lowercase()
 }
