@@ -78,7 +78,7 @@ impl<'a> ConnAck<'a> {
         let number = reader.byte()?;
         let (reason_code, properties) = match version {
             // The refusal of a Server that speaks no MQTT 5 has no properties.
-            ProtocolVersion::V5 if !reader.is_empty() => {
+            ProtocolVersion::V5 if number == 0 || !reader.is_empty() => {
                 let reason_code = ReasonCode::from_u8(number).filter(|&code| may_carry(code));
                 (reason_code, ConnAckProperties::read(&mut reader)?)
             }

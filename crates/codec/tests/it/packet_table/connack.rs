@@ -108,6 +108,7 @@ fn broken_rows() -> Vec<Row> {
         broken("reserved flags of its own", V5, b"\x20\x03\x81\0\0", Rule::ConnAckFlags),
         broken("empty CONNACK", ALL, b"\x20\0", Rule::Truncated),
         broken("no return code", ALL, b"\x20\x01\0", Rule::Truncated),
+        broken("5.0 accepts with properties", V5, b"\x20\x02\0\0", Rule::Truncated),
         broken("bytes behind the return code", V3, b"\x20\x03\0\0\0", Rule::TrailingBytes),
         broken("return code 6", V3, b"\x20\x02\0\x06", code),
         broken("Reason Code of another packet", V5, b"\x20\x03\0\x8B\0", code),
