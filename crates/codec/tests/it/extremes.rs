@@ -1,5 +1,7 @@
 //! The longest and the most of everything: nothing recurses, overflows, or is written in part.
 
+use std::num::NonZeroU32;
+
 use midge_codec::{
     Decoded, EncodeError, Packet, PacketIdentifier, ProtocolVersion, Publish, PublishProperties,
     QoS, Rule, Subscribe, Subscription, SubscriptionOptions, TopicFilter, TopicName,
@@ -103,6 +105,22 @@ fn what_no_length_can_say_is_not_encoded_and_the_buffer_stays() {
         let mut bytes = b"before".to_vec();
         assert_eq!(packet.encode(V5, &mut bytes), Err(expected));
         assert_eq!(bytes, b"before");
+    }
+}
+
+/// A Variable Byte Integer has four bytes at most, and a Subscription Identifier is one.
+#[test]
+fn a_subscription_identifier_above_its_maximum_is_not_encoded() {
+    let entries = [Subscription { filter: "a", options: SubscriptionOptions::default() }];
+    for (number, expected) in [(268_435_455, Ok(())), (268_435_456, Err(EncodeError::FieldTooLong))]
+    {
+        let packet = Packet::Subscribe(Subscribe {
+            packet_id: PacketIdentifier::new(1).expect("1 is not 0"),
+            subscription_identifier: NonZeroU32::new(number),
+            user_properties: UserProperties::default(),
+            subscriptions: entries.as_slice().into(),
+        });
+        assert_eq!(packet.encode(V5, &mut Vec::new()), expected);
     }
 }
 
