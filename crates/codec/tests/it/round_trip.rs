@@ -98,6 +98,32 @@ proptest! {
     }
 
     #[test]
+    fn nothing_of_5_0_is_written_for_3_x(
+        packet in generate::packet(ProtocolVersion::V5),
+        is_3_1 in any::<bool>(),
+    ) {
+        let has_an_older_form = match &packet {
+            Packet::Connect(_) | Packet::Auth(_) => false,
+            Packet::Publish(publish) => !publish.topic.as_str().is_empty(),
+            _ => true,
+        };
+        if !has_an_older_form {
+            return Ok(());
+        }
+        let version = if is_3_1 { ProtocolVersion::V3_1 } else { ProtocolVersion::V3_1_1 };
+        let bytes = encoded(&packet, version);
+        prop_assert_eq!(bytes.len(), packet.encoded_len(version));
+        match decode(&bytes, version, u32::MAX) {
+            Ok(Decoded::Packet { packet: older, length }) => {
+                prop_assert_eq!(length, bytes.len());
+                prop_assert_eq!(older.packet_type(), packet.packet_type());
+                prop_assert_eq!(encoded(&older, version), bytes);
+            }
+            found => prop_assert!(false, "{:?}", found),
+        }
+    }
+
+    #[test]
     fn the_fan_out_writes_what_packet_encode_writes((version, publish) in publish()) {
         let mut forwarded = Vec::new();
         publish.properties.encode_forwarded(&mut forwarded);

@@ -106,12 +106,7 @@ fn valid_properties() -> Vec<Row> {
 fn broken_header() -> Vec<Row> {
     vec![
         broken("packet type 0", ALL, b"\0\0", Rule::ReservedPacketType),
-        broken(
-            "Remaining Length without end",
-            ALL,
-            b"\x30\xFF\xFF\xFF\xFF\x01",
-            Rule::MalformedLength,
-        ),
+        broken("Remaining Length without end", ALL, b"\x30\xFF\xFF\xFF\xFF", Rule::MalformedLength),
         broken(
             "Remaining Length of too many bytes",
             ALL,
