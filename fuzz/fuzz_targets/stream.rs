@@ -1,4 +1,6 @@
-//! A stream of packets in pieces gives what it gives in one piece. The body is shared with the tests of the codec.
+//! A stream of packets in pieces gives what it gives in one piece.
+//!
+//! The body is shared with the tests of the codec.
 #![no_main]
 
 #[path = "../../crates/codec/tests/it/fuzz_bodies/stream.rs"]

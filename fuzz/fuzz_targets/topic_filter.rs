@@ -1,4 +1,6 @@
-//! Topic Filters and Topic Names, compared with a second implementation. The body is shared with the tests of the codec.
+//! Topic Filters and Topic Names, compared with a second implementation.
+//!
+//! The body is shared with the tests of the codec.
 #![no_main]
 
 #[path = "../../crates/codec/tests/it/fuzz_bodies/topic_filter.rs"]

@@ -5,6 +5,7 @@ use midge_codec::{Packet, PacketIdentifier, ProtocolVersion, Rule, UserPropertie
 use midge_codec::{TopicName, UserPropertiesBuf};
 
 mod acknowledgement;
+mod broken_connect;
 mod connack;
 mod connect;
 mod empty;
@@ -36,6 +37,7 @@ pub(crate) struct Row {
 /// All rows of all families.
 pub(crate) fn rows() -> Vec<Row> {
     let mut rows = connect::rows();
+    rows.extend(broken_connect::rows());
     rows.extend(connack::rows());
     rows.extend(publish::rows());
     rows.extend(acknowledgement::rows());

@@ -139,44 +139,20 @@ fn broken_rows() -> Vec<Row> {
 }
 
 fn broken_properties() -> Vec<Row> {
+    let (value, utf8, null) = (Rule::PropertyValue, Rule::IllFormedUtf8, Rule::NullCharacter);
     vec![
         broken("Topic Alias 0", V5, b"\x30\x09\0\x03a/b\x03\x23\0\0", Rule::TopicAliasZero),
-        broken(
-            "Subscription Identifier 0",
-            V5,
-            b"\x30\x08\0\x03a/b\x02\x0B\0",
-            Rule::PropertyValue,
-        ),
-        broken(
-            "Payload Format Indicator 2",
-            V5,
-            b"\x30\x08\0\x03a/b\x02\x01\x02",
-            Rule::PropertyValue,
-        ),
+        broken("Subscription Identifier 0", V5, b"\x30\x08\0\x03a/b\x02\x0B\0", value),
+        broken("Payload Format Indicator 2", V5, b"\x30\x08\0\x03a/b\x02\x01\x02", value),
         broken(
             "wildcard in the Response Topic",
             V5,
             b"\x30\x0A\0\x03a/b\x04\x08\0\x01#",
             Rule::ResponseTopic,
         ),
-        broken(
-            "Response Topic that is no UTF-8",
-            V5,
-            b"\x30\x0A\0\x03a/b\x04\x08\0\x01\xFF",
-            Rule::IllFormedUtf8,
-        ),
-        broken(
-            "U+0000 in the Response Topic",
-            V5,
-            b"\x30\x0A\0\x03a/b\x04\x08\0\x01\0",
-            Rule::NullCharacter,
-        ),
-        broken(
-            "U+0000 in a User Property",
-            V5,
-            b"\x30\x0D\0\x03a/b\x07\x26\0\x01k\0\x01\0",
-            Rule::NullCharacter,
-        ),
+        broken("Response Topic that is no UTF-8", V5, b"\x30\x0A\0\x03a/b\x04\x08\0\x01\xFF", utf8),
+        broken("U+0000 in the Response Topic", V5, b"\x30\x0A\0\x03a/b\x04\x08\0\x01\0", null),
+        broken("U+0000 in a User Property", V5, b"\x30\x0D\0\x03a/b\x07\x26\0\x01k\0\x01\0", null),
         broken(
             "User Property without value",
             V5,
