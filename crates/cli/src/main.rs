@@ -5,6 +5,7 @@
 
 mod bench;
 mod client;
+mod config;
 
 use std::process::ExitCode;
 
