@@ -48,21 +48,23 @@ pub(crate) fn parse(text: &str) -> Result<Address, String> {
 }
 
 impl Address {
-    /// Whether both cannot be bound at the same time: they are equal, or one is all addresses of
-    /// the other's family. Port 0 is a free port each time.
+    /// Whether both cannot be bound at the same time: they are equal, or one includes the other:
+    /// 0.0.0.0 is every IPv4 address, [::] every address. Port 0 is a free port each time.
     pub(crate) fn collides_with(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Socket(this), Self::Socket(other)) => {
-                let is_same_family = this.is_ipv4() == other.is_ipv4();
-                let is_same_address = this.ip() == other.ip()
-                    || is_same_family
-                        && (this.ip().is_unspecified() || other.ip().is_unspecified());
-                this.port() != 0 && this.port() == other.port() && is_same_address
+                let is_same_port = this.port() != 0 && this.port() == other.port();
+                is_same_port && (includes(this, other) || includes(other, this))
             }
             (Self::Name(_, port), Self::Name(..)) => *port != 0 && self == other,
             _ => false,
         }
     }
+}
+
+fn includes(this: &SocketAddr, other: &SocketAddr) -> bool {
+    let is_everything = this.ip().is_unspecified() && (this.is_ipv6() || other.is_ipv4());
+    this.ip() == other.ip() || is_everything
 }
 
 #[cfg(test)]
@@ -101,7 +103,9 @@ mod tests {
         assert!(collide("0.0.0.0:1883", "127.0.0.1:1883"));
         assert!(collide("[::1]:1883", "[::]:1883"));
         assert!(collide("Host:1883", "host:1883"));
-        assert!(!collide("0.0.0.0:1883", "[::]:1883"));
+        assert!(collide("0.0.0.0:1883", "[::]:1883"));
+        assert!(collide("127.0.0.1:1883", "[::]:1883"));
+        assert!(!collide("0.0.0.0:1883", "[::1]:1883"));
         assert!(!collide("127.0.0.1:1883", "127.0.0.1:1884"));
         assert!(!collide("127.0.0.1:0", "127.0.0.1:0"));
         assert!(!collide("localhost:1883", "127.0.0.1:1883"));

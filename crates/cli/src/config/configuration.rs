@@ -96,7 +96,9 @@ impl Configuration {
             },
             shared_strategy: strategy(&shared.text("strategy").unwrap_or_default()),
             shared_backlog: shared.boolean("backlog"),
-            response_prefix: one("requests").text("response_prefix"),
+            response_prefix: one("requests")
+                .text("response_prefix")
+                .filter(|prefix| !prefix.is_empty()),
             log_level: level.unwrap_or(LevelFilter::Info),
             log_format: if is_json { LogFormat::Json } else { LogFormat::Text },
             shutdown_deadline: Duration::from_secs(deadline),

@@ -6,12 +6,14 @@
 //! Nothing here starts anything: a broker is started with a whole configuration or not at all.
 
 mod address;
+pub(crate) mod command;
 mod configuration;
 mod document;
 mod environment;
 mod flags;
 mod nearest;
 mod problem;
+mod reference;
 mod rules;
 mod schema;
 mod settings;
@@ -24,10 +26,11 @@ pub(crate) use configuration::{Configuration, LogFormat};
 pub(crate) use environment::Variables;
 pub(crate) use flags::Flags;
 pub(crate) use problem::{File, Report, printable};
+pub(crate) use settings::Effective;
 pub(crate) use source::Sources;
 
 use schema::Schema;
-use settings::{Effective, Settings};
+use settings::Settings;
 
 /// A configuration without errors, and what it was made of.
 #[derive(Clone, Debug)]

@@ -121,8 +121,8 @@ impl Schema {
 
 fn listener() -> Section {
     let bind = "The address and the port to listen on. 0.0.0.0 is every IPv4 address of the \
-                machine,\n[::] every IPv6 address, 127.0.0.1 and [::1] the machine itself only. \
-                Port 0 is any free port.";
+                machine,\n[::] is every address, IPv4 and IPv6; 127.0.0.1 and [::1] are the \
+                machine itself.\nPort 0 is any free port.";
     let keys = vec![
         Key::new("bind", Kind::Address, Default::Required("\"0.0.0.0:1883\""), bind),
         Key::new(
@@ -260,10 +260,9 @@ fn auto_subscribe() -> Section {
 }
 
 fn requests() -> Section {
-    let default =
-        Default::Absent { meaning: "no Response Information", example: text("responses") };
+    let default = Default::Value(text("response"));
     let doc = "The broker tells an MQTT 5 Client that asks for Response Information to take \
-               answers at\nPREFIX/CLIENT-IDENTIFIER.";
+               answers at\nPREFIX/CLIENT-IDENTIFIER. Empty: it gives no such information.";
     let keys = vec![Key::new("response_prefix", Kind::TopicPrefix, default, doc)];
     let doc = "Request and response between MQTT 5 Clients.";
     Section { name: "requests", repeated: false, doc, keys }

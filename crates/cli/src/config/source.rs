@@ -38,6 +38,11 @@ impl Sources {
         Self { flags: flags.clone(), variables, path, is_named }
     }
 
+    /// The file that is read, if there is one.
+    pub(crate) fn path(&self) -> Option<&Path> {
+        self.path.as_deref()
+    }
+
     /// The file was not named, but found at one of the usual places.
     pub(crate) fn is_found(&self) -> bool {
         self.path.is_some() && !self.is_named

@@ -30,7 +30,7 @@ pub(crate) enum Kind {
     SubscriptionFilter,
     /// A Topic Name or Topic Filter that may hold `$1`, `$2`...
     Target,
-    /// The start of a Topic Name.
+    /// The start of a Topic Name, or nothing.
     TopicPrefix,
 }
 
@@ -148,6 +148,7 @@ impl Kind {
                 Ok(_) => Ok(()),
                 Err(rule) => Err(complain("topic", rule.description())),
             },
+            Self::TopicPrefix if text.is_empty() => Ok(()),
             Self::TopicPrefix => match TopicName::new(text) {
                 Ok(_) => Ok(()),
                 Err(rule) => Err(complain("start of a Topic Name", rule.description())),
