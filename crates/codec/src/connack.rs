@@ -69,6 +69,8 @@ impl<'a> ConnAck<'a> {
     pub(crate) fn decode(body: &'a [u8], version: ProtocolVersion) -> Result<Self, Rule> {
         let mut reader = Reader::new(body);
         let session_present = match reader.byte()? {
+            // MQTT 3.1 reserves the byte and says nothing about its value.
+            _ if version == ProtocolVersion::V3_1 => false,
             0 => false,
             1 => true,
             _ => return Err(Rule::ConnAckFlags), // [MQTT-3.2.2-1]
@@ -76,7 +78,7 @@ impl<'a> ConnAck<'a> {
         let number = reader.byte()?;
         let (reason_code, properties) = match version {
             // The refusal of a Server that speaks no MQTT 5 has no properties.
-            ProtocolVersion::V5 if !reader.is_empty() => {
+            ProtocolVersion::V5 if number == 0 || !reader.is_empty() => {
                 let reason_code = ReasonCode::from_u8(number).filter(|&code| may_carry(code));
                 (reason_code, ConnAckProperties::read(&mut reader)?)
             }

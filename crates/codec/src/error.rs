@@ -21,7 +21,8 @@ pub struct DecodeError {
 /// Why a packet cannot be encoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EncodeError {
-    /// A string or binary field of more than 65,535 bytes.
+    /// A string or binary field of more than 65,535 bytes, or a Subscription Identifier of more than
+    /// 268,435,455.
     FieldTooLong,
     /// A Remaining Length of more than 268,435,455.
     PacketTooLong,
@@ -144,7 +145,7 @@ impl fmt::Display for Rule {
 impl fmt::Display for EncodeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::FieldTooLong => "a string or binary field is longer than 65,535 bytes",
+            Self::FieldTooLong => "a field is longer than its length can say",
             Self::PacketTooLong => "the packet is longer than 268,435,455 bytes",
         })
     }

@@ -35,7 +35,7 @@ impl<'a> SubAck<'a> {
             _ => PropertySet::default(),
         };
         let codes = reader.rest().iter().map(|&number| {
-            let code = ReasonCode::from_u8(number).filter(|&code| may_carry(code));
+            let code = ReasonCode::from_u8(number).filter(|&code| may_carry(code, version));
             code.ok_or(Rule::ReasonCodeNotAllowed) // [MQTT-3.9.3-2]
         });
         Ok(Self {
@@ -59,8 +59,11 @@ impl<'a> SubAck<'a> {
     }
 }
 
-fn may_carry(code: ReasonCode) -> bool {
+fn may_carry(code: ReasonCode, version: ProtocolVersion) -> bool {
     use ReasonCode as Code;
+    if version != ProtocolVersion::V5 && code.is_error() {
+        return code == Code::UnspecifiedError; // 3.1.1: [MQTT-3.9.3-2]
+    }
     matches!(
         code,
         Code::Success

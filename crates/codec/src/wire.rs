@@ -186,6 +186,12 @@ impl Sink for Length {
         self.bytes += 2 + bytes.len();
         self.has_overlong_field |= bytes.len() > usize::from(u16::MAX);
     }
+
+    #[inline]
+    fn variable(&mut self, value: usize) {
+        self.bytes += variable_len(value);
+        self.has_overlong_field |= value > VARIABLE_MAX;
+    }
 }
 
 #[cfg(test)]

@@ -105,10 +105,8 @@ impl Clients {
             return;
         }
         let version = connection.version;
-        let too_large = packet.encoded_len(version) > connection.packet_bytes_max as usize;
-        if too_large && packet.packet_type() != PacketType::ConnAck {
-            // Only an overlong packet of ours can be that; its bare form has no strings.
-            return;
+        if packet.encoded_len(version) > connection.packet_bytes_max as usize {
+            return; // [MQTT-3.1.2-24]
         }
         let encoded =
             connection.output.append(&mut self.pool, |buffer| packet.encode(version, buffer));
@@ -351,7 +349,11 @@ impl Clients {
         let session = &self.sessions[slot as usize];
         let connection = &mut self.connections[id.slot()];
         let gate = DeliveryGate(&*self.policy);
-        let passed = gate.pass(&session.identity, publication, now)?;
+        let is_repeated = under_way.is_some_and(|(_, dup)| dup);
+        let passed = match is_repeated {
+            true => gate.pass_again(&session.identity, publication, now)?,
+            false => gate.pass(&session.identity, publication, now)?,
+        };
         self.counters.messages_delivered += 1;
         let qos = publication.attributes.qos.min(grant.qos);
         if connection.is_local {
@@ -361,7 +363,7 @@ impl Clients {
         }
         let mut form = Form {
             version: connection.version,
-            dup: under_way.is_some_and(|(_, dup)| dup),
+            dup: is_repeated,
             qos,
             retain: grant.retain,
             packet_id: under_way.map(|(packet_id, _)| packet_id),

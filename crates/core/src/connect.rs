@@ -262,10 +262,12 @@ impl Core {
         fx: &mut Effects,
     ) {
         self.clients.counters.connects_refused += 1;
-        let explain =
-            self.clients.connection(id).is_some_and(|connection| connection.problem_information);
+        let explain = self.clients.connection(id).is_some_and(|connection| {
+            let fits = detail.len() + 16 < connection.packet_bytes_max as usize;
+            connection.problem_information && fits && detail.len() < 200
+        });
         let properties = ConnAckProperties {
-            reason_string: Some(detail).filter(|text| explain && text.len() < 200),
+            reason_string: Some(detail).filter(|_| explain), // [MQTT-3.2.2-19]
             ..ConnAckProperties::default()
         };
         // [MQTT-3.2.2-6]: no Session Present beside an error
@@ -391,9 +393,11 @@ impl Core {
             })
         });
         let client = Arc::clone(&session.identity);
-        self.send_connack(id, pending, session_present, keep_alive, data, fx);
-        fx.events.push(Event::Connected { connection: id, client, version, session_present });
-        self.begin_conversation(id, slot, keep_alive, now, fx);
+        self.send_connack(id, pending, session_present, keep_alive, data, now, fx);
+        if self.clients.connection(id).is_some_and(|connection| connection.session().is_some()) {
+            fx.events.push(Event::Connected { connection: id, client, version, session_present });
+            self.begin_conversation(id, slot, keep_alive, now, fx);
+        }
     }
 
     /// What happens behind the CONNACK [MQTT-3.2.0-1].
@@ -486,6 +490,7 @@ impl Core {
         }
     }
 
+    #[allow(clippy::too_many_arguments)]
     fn send_connack(
         &mut self,
         id: ConnectionId,
@@ -493,6 +498,7 @@ impl Core {
         session_present: bool,
         keep_alive: u16,
         data: Option<&[u8]>,
+        now: Timestamp,
         fx: &mut Effects,
     ) {
         let limits = Arc::clone(&self.config.limits);
@@ -514,8 +520,16 @@ impl Core {
             authentication_data: data,
             ..ConnAckProperties::default()
         };
-        let packet = ConnAck { session_present, reason_code: ReasonCode::Success, properties };
-        self.clients.send(id, &Packet::ConnAck(Box::new(packet)), fx);
+        let reason_code = ReasonCode::Success;
+        let packet =
+            Packet::ConnAck(Box::new(ConnAck { session_present, reason_code, properties }));
+        let room = self.clients.connection(id).map_or(0, |connection| connection.packet_bytes_max);
+        if packet.encoded_len(ProtocolVersion::V5) > room as usize {
+            // A Client that cannot be told it is connected cannot be connected.
+            let reason = DisconnectReason::ByServer(ReasonCode::PacketTooLarge);
+            return self.close(id, None, &reason, now, fx);
+        }
+        self.clients.send(id, &packet, fx);
     }
 
     fn response_information(&self, pending: &PendingConnect) -> Option<String> {

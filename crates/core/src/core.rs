@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use hashbrown::HashTable;
-use midge_codec::{DecodeError, Disconnect, Packet, PacketType, ReasonCode};
+use midge_codec::{DecodeError, Disconnect, Packet, PacketType, ProtocolVersion, ReasonCode};
 use slab::Slab;
 
 use crate::backlog::Backlog;
@@ -162,7 +162,7 @@ impl Core {
         match (phase, packet) {
             (None, Packet::Connect(connect)) => self.handle_connect(id, connect, now, fx),
             (None, _) => {
-                self.violation(id, "the first packet has to be CONNECT [MQTT-3.1.0-1]", now, fx)
+                self.violation(id, "the first packet has to be CONNECT [MQTT-3.1.0-1]", now, fx);
             }
             (Some(session), Packet::Publish(publish)) => {
                 self.handle_publish(id, session, publish, now, fx);
@@ -230,6 +230,30 @@ impl Core {
             self.timers.cancel(at, Timer::Connection(id));
         }
         self.clients.counters.connections_closed += 1;
+    }
+
+    /// Takes a connection out as if it had never been: another worker goes on with it.
+    pub fn forget_connection(&mut self, id: ConnectionId) {
+        if self.clients.connection(id).is_some() {
+            let connection = self.clients.connections.remove(id.slot());
+            if let Some(at) = connection.timer_at {
+                self.timers.cancel(at, Timer::Connection(id));
+            }
+            self.clients.counters.connections_opened -= 1;
+        }
+    }
+
+    /// The protocol that a connection speaks, and whether its CONNECT was accepted; `None` if it
+    /// is gone or closing.
+    pub fn protocol(&self, id: ConnectionId) -> Option<(ProtocolVersion, bool)> {
+        let connection = self.clients.connections.get(id.slot())?;
+        let is_open = connection.id == id && !connection.is_closing();
+        is_open.then_some((connection.version, connection.session().is_some()))
+    }
+
+    /// Whether there is a Session of this Client Identifier.
+    pub fn has_session(&self, client_id: &str) -> bool {
+        self.clients.session_by_client_id(client_id).is_some()
     }
 
     /// What waits to be written to a connection; `None` if it is gone.
@@ -499,6 +523,18 @@ impl Core {
             }
             _ => self.violation(id, "a packet between CONNECT and CONNACK", now, fx),
         }
+    }
+}
+
+impl Usage {
+    /// Adds what another worker holds.
+    pub fn add(&mut self, other: &Self) {
+        self.connections += other.connections;
+        self.sessions += other.sessions;
+        self.subscriptions += other.subscriptions;
+        self.retained_messages += other.retained_messages;
+        self.retained_bytes += other.retained_bytes;
+        self.delayed_messages += other.delayed_messages;
     }
 }
 

@@ -110,4 +110,19 @@ impl DeliveryGate<'_> {
         let expiry_seconds = publication.attributes.remaining_seconds(now);
         Ok(Passed { publication, expiry_seconds })
     }
+
+    /// Lets out again what was sent before: it does not expire any more [MQTT-4.3.3-7], but the
+    /// receiver must still be allowed to have it (Z06).
+    pub(crate) fn pass_again<'p, 'a>(
+        &self,
+        receiver: &Arc<Identity>,
+        publication: &'p Publication<'a>,
+        now: Timestamp,
+    ) -> Result<Passed<'p, 'a>, DropReason> {
+        if !self.0.may_receive(receiver, publication.topic) {
+            return Err(DropReason::DeliveryNotAuthorized);
+        }
+        let expiry_seconds = publication.attributes.remaining_seconds(now);
+        Ok(Passed { publication, expiry_seconds: expiry_seconds.map(|left| left.max(1)) })
+    }
 }

@@ -99,7 +99,7 @@ limits! {
     queue_bytes_max: u32 = 1_048_576;
     /// Bytes written for one Client that its socket has not taken yet. Beyond it QoS 0 is dropped
     /// (`slow_consumer`) and QoS 1 and 2 wait in the queue.
-    output_bytes_max: u32 = 1_048_576;
+    output_bytes_max: u32 = 4_194_304;
     /// Topic Alias Maximum that is announced to Clients.
     topic_alias_maximum: u16 = 16;
     /// Topic aliases that the broker uses towards one Client, if the Client allows as many.

@@ -147,10 +147,15 @@ impl Outgoing {
         self.in_flight.iter()
     }
 
-    /// Takes out everything that was not taken over by the Client, in the order of delivery.
+    /// Takes out everything that was not taken over by the Client, in the order of delivery. A QoS
+    /// 2 message that was sent to one member of a group goes to no other [MQTT-4.8.2-5].
     pub(crate) fn take_undelivered(&mut self) -> Vec<Delivery> {
         self.queue_bytes = 0;
         let under_way = self.in_flight.drain(..).filter_map(|entry| entry.delivery);
+        let under_way = under_way.map(|delivery| match delivery.qos {
+            QoS::ExactlyOnce => Delivery { group: None, ..delivery },
+            _ => delivery,
+        });
         under_way.chain(self.queue.drain(..)).collect()
     }
 

@@ -63,11 +63,15 @@ fn publishes_files_and_standard_input() {
 fn publishes_each_line_and_waits_for_all_acknowledgements() {
     let broker = start_broker();
     let port = broker.port();
+    // Below the 1,000 messages that mosquitto queues for a subscriber that is slower for a while.
+    const LINES: usize = 900;
     for (qos, version) in [(0, "5"), (1, "5"), (2, "5"), (1, "311"), (2, "31")] {
-        let receiver =
-            midge(&format!("sub -p {port} -d -q 2 -t lines/{qos}/{version} -C 5001 -W 15"))
-                .wait_for("received SUBACK");
-        let mut lines: String = (0..5000).map(|number| format!("line {number}\n")).collect();
+        let receiver = midge(&format!(
+            "sub -p {port} -d -q 2 -t lines/{qos}/{version} -C {} -W 15",
+            LINES + 1
+        ))
+        .wait_for("received SUBACK");
+        let mut lines: String = (0..LINES).map(|number| format!("line {number}\n")).collect();
         lines.push_str("no line end");
         midge(&format!("pub -p {port} -V {version} -q {qos} -t lines/{qos}/{version} -l"))
             .feed(lines.as_bytes())

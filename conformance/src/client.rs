@@ -1,0 +1,409 @@
+//! A blocking client over a plain socket: it sends what it is told and acknowledges nothing by
+//! itself.
+
+use std::collections::VecDeque;
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::time::{Duration, Instant};
+
+use crate::packet::{Acknowledged, ConnAck, Disconnected, Granted, Packet, Publish, take_packet};
+use crate::request::{Ack, Disconnect, Encode, PingReq, Subscribe, Unsubscribe};
+use crate::target;
+use crate::wire::Version;
+
+/// How long anything that has to arrive may take.
+const DEADLINE: Duration = Duration::from_secs(5);
+
+/// One Network Connection to the broker under test.
+#[derive(Debug)]
+pub struct Client {
+    version: Version,
+    stream: TcpStream,
+    inbox: Vec<u8>,
+    /// Packets that came while another one was waited for.
+    deferred: VecDeque<Packet>,
+    last_packet_id: u16,
+    /// The Maximum Packet Size that the broker was told.
+    packet_size_max: usize,
+}
+
+/// What came next on a connection.
+enum Arrival {
+    Packet(Packet),
+    Closed,
+    Nothing,
+}
+
+/// Unwraps the packet a test waits for.
+macro_rules! receive {
+    ($self:ident, $kind:ident) => {
+        match $self.receive() {
+            Packet::$kind(content) => content,
+            other => panic!("expected {}, received {other:?}", stringify!($kind)),
+        }
+    };
+}
+
+impl Client {
+    /// Opens a Network Connection and sends nothing.
+    pub fn dial(version: Version) -> Self {
+        let address = target::address();
+        let stream = TcpStream::connect_timeout(&address, DEADLINE)
+            .unwrap_or_else(|error| panic!("cannot connect to {address}: {error}"));
+        stream.set_nodelay(true).expect("no delay on a fresh socket");
+        Self {
+            version,
+            stream,
+            inbox: Vec::new(),
+            deferred: VecDeque::new(),
+            last_packet_id: 0,
+            packet_size_max: usize::MAX,
+        }
+    }
+
+    /// From now on a larger packet from the broker fails the test.
+    pub fn limit_packet_size(&mut self, bytes_max: u32) {
+        self.packet_size_max = bytes_max as usize;
+    }
+
+    /// Sends a packet. That the broker closed the connection shows in what is received.
+    pub fn send(&mut self, packet: &impl Encode) {
+        let bytes = packet.encode(self.version);
+        self.send_bytes(&bytes);
+    }
+
+    /// Sends bytes as they are.
+    pub fn send_bytes(&mut self, bytes: &[u8]) {
+        if let Err(error) = self.stream.write_all(bytes) {
+            let is_closed =
+                matches!(error.kind(), ErrorKind::BrokenPipe | ErrorKind::ConnectionReset);
+            assert!(is_closed, "cannot send: {error}");
+        }
+    }
+
+    /// A Packet Identifier that this client has not used yet.
+    pub fn next_packet_id(&mut self) -> u16 {
+        self.last_packet_id += 1;
+        self.last_packet_id
+    }
+
+    /// The next packet.
+    pub fn receive(&mut self) -> Packet {
+        match self.next_within(DEADLINE) {
+            Arrival::Packet(packet) => packet,
+            Arrival::Closed => panic!("the broker closed the connection"),
+            Arrival::Nothing => panic!("nothing arrived within {DEADLINE:?}"),
+        }
+    }
+
+    /// The next packet, or `None` where the broker closes the connection.
+    pub fn receive_or_closed(&mut self) -> Option<Packet> {
+        match self.next_within(DEADLINE) {
+            Arrival::Packet(packet) => Some(packet),
+            Arrival::Closed => None,
+            Arrival::Nothing => panic!("neither a packet nor the end within {DEADLINE:?}"),
+        }
+    }
+
+    /// The next packet, a CONNACK.
+    pub fn receive_connack(&mut self) -> ConnAck {
+        receive!(self, ConnAck)
+    }
+
+    /// The next packet, a PUBLISH, which stays unacknowledged.
+    pub fn receive_publish(&mut self) -> Publish {
+        receive!(self, Publish)
+    }
+
+    /// The next packet, a PUBACK.
+    pub fn receive_puback(&mut self) -> Acknowledged {
+        receive!(self, PubAck)
+    }
+
+    /// The next packet, a PUBREC.
+    pub fn receive_pubrec(&mut self) -> Acknowledged {
+        receive!(self, PubRec)
+    }
+
+    /// The next packet, a PUBREL.
+    pub fn receive_pubrel(&mut self) -> Acknowledged {
+        receive!(self, PubRel)
+    }
+
+    /// The next packet, a PUBCOMP.
+    pub fn receive_pubcomp(&mut self) -> Acknowledged {
+        receive!(self, PubComp)
+    }
+
+    /// The next packet, a SUBACK.
+    pub fn receive_suback(&mut self) -> Granted {
+        receive!(self, SubAck)
+    }
+
+    /// The next packet, an UNSUBACK.
+    pub fn receive_unsuback(&mut self) -> Granted {
+        receive!(self, UnsubAck)
+    }
+
+    /// The next packet, a DISCONNECT.
+    pub fn receive_disconnect(&mut self) -> Disconnected {
+        receive!(self, Disconnect)
+    }
+
+    /// The next packet, a PUBLISH, which is acknowledged as its QoS demands.
+    pub fn receive_message(&mut self) -> Publish {
+        let publish = self.receive_publish();
+        self.acknowledge(&publish);
+        publish
+    }
+
+    /// Acknowledges a received PUBLISH to the end of its handshake.
+    pub fn acknowledge(&mut self, publish: &Publish) {
+        match publish.qos {
+            1 => self.send(&Ack::puback(publish.id())),
+            2 => {
+                self.send(&Ack::pubrec(publish.id()));
+                self.defer_until_pubrel(publish.id());
+                self.send(&Ack::pubcomp(publish.id()));
+            }
+            _ => {}
+        }
+    }
+
+    /// Waits for a PUBREL; further messages may come before it and are kept.
+    fn defer_until_pubrel(&mut self, packet_id: u16) {
+        self.defer_until(|packet| match packet {
+            Packet::PubRel(pubrel) => pubrel.packet_id == packet_id,
+            _ => false,
+        });
+    }
+
+    /// Waits for an answer; what comes before it is kept for later.
+    fn defer_until(&mut self, is_answer: impl Fn(&Packet) -> bool) -> Packet {
+        let mut before = Vec::new();
+        loop {
+            let packet = self.receive();
+            if is_answer(&packet) {
+                for packet in before.into_iter().rev() {
+                    self.deferred.push_front(packet);
+                }
+                return packet;
+            }
+            before.push(packet);
+        }
+    }
+
+    /// Publishes and waits to the end of the handshake.
+    pub fn publish(&mut self, topic: &str, payload: &str, qos: u8) {
+        self.publish_packet(Publish::new(topic, payload), qos);
+    }
+
+    /// Publishes a retained message and waits to the end of the handshake.
+    pub fn publish_retained(&mut self, topic: &str, payload: &str, qos: u8) {
+        self.publish_packet(Publish::new(topic, payload).retained(), qos);
+    }
+
+    /// Sends `publish` at `qos` with a fresh Packet Identifier, to the end of the handshake.
+    pub fn publish_packet(&mut self, publish: Publish, qos: u8) {
+        if qos == 0 {
+            self.send(&publish);
+            return;
+        }
+        let id = self.next_packet_id();
+        if qos == 1 {
+            self.send(&publish.qos_1(id));
+            self.defer_until(|packet| is_answer(packet, 4, id));
+            return;
+        }
+        self.send(&publish.qos_2(id));
+        self.defer_until(|packet| is_answer(packet, 5, id));
+        self.send(&Ack::pubrel(id));
+        self.defer_until(|packet| is_answer(packet, 7, id));
+    }
+
+    /// Subscribes with options (see [`crate::request`]); the filter has to be granted.
+    pub fn subscribe(&mut self, filter: &str, options: u8) {
+        let id = self.next_packet_id();
+        self.subscribe_packet(&Subscribe::new(id).filter(filter, options));
+    }
+
+    /// Sends a SUBSCRIBE whose filters all have to be granted.
+    pub fn subscribe_packet(&mut self, subscribe: &Subscribe) {
+        self.send(subscribe);
+        // Messages for the new subscription may come before its SUBACK.
+        match self.defer_until(|packet| matches!(packet, Packet::SubAck(_))) {
+            Packet::SubAck(suback) if suback.reasons.iter().all(|&reason| reason < 0x80) => {}
+            refused => panic!("{subscribe:?} was refused: {refused:?}"),
+        }
+    }
+
+    /// Unsubscribes and waits for the UNSUBACK.
+    pub fn unsubscribe(&mut self, filter: &str) {
+        let id = self.next_packet_id();
+        self.send(&Unsubscribe::new(id).filter(filter));
+        self.defer_until(|packet| match packet {
+            Packet::UnsubAck(unsuback) => unsuback.packet_id == id,
+            _ => false,
+        });
+    }
+
+    /// Everything that comes before the answer to a PINGREQ; nothing of it is acknowledged.
+    pub fn until_ping(&mut self) -> Vec<Packet> {
+        self.send(&PingReq);
+        self.read_until(|packet| *packet == Packet::PingResp)
+    }
+
+    /// All packets that come before the first one that `is_last` accepts.
+    pub fn read_until(&mut self, is_last: impl Fn(&Packet) -> bool) -> Vec<Packet> {
+        let mut before = Vec::new();
+        loop {
+            let packet = self.receive();
+            if is_last(&packet) {
+                return before;
+            }
+            before.push(packet);
+        }
+    }
+
+    /// As [`Client::until_ping`] where the broker may also close the connection.
+    pub fn until_ping_or_closed(&mut self) -> Vec<Packet> {
+        self.send(&PingReq);
+        let mut before = Vec::new();
+        loop {
+            match self.receive_or_closed() {
+                Some(Packet::PingResp) | None => return before,
+                Some(packet) => before.push(packet),
+            }
+        }
+    }
+
+    /// Expects nothing but PINGRESP to come before PINGRESP.
+    pub fn expect_silence(&mut self) {
+        let before = self.until_ping();
+        assert!(before.is_empty(), "expected nothing, received {before:?}");
+    }
+
+    /// Expects the broker to end the connection because of an error: in 3.1.1 by closing it, in 5.0
+    /// by a DISCONNECT with `reason` and closing.
+    pub fn expect_error(&mut self, reason: u8) {
+        self.expect_error_of(&[reason]);
+    }
+
+    /// As [`Client::expect_error`] where several Reason Codes are right.
+    pub fn expect_error_of(&mut self, reasons: &[u8]) {
+        let last = self.read_until_closed();
+        let is_expected = match (self.version, last.as_slice()) {
+            (Version::V3, []) => true,
+            (Version::V5, []) => !target::is_strict(),
+            (Version::V5, [Packet::Disconnect(disconnect)]) => {
+                reasons.contains(&disconnect.reason)
+                    || (!target::is_strict() && disconnect.reason >= 0x80)
+            }
+            _ => false,
+        };
+        assert!(is_expected, "expected an end with one of {reasons:02x?}, received {last:02x?}");
+    }
+
+    /// Everything that still comes until the broker closes the connection.
+    pub fn read_until_closed(&mut self) -> Vec<Packet> {
+        self.read_until_closed_within(DEADLINE)
+    }
+
+    /// As [`Client::read_until_closed`] with a deadline.
+    pub fn read_until_closed_within(&mut self, deadline: Duration) -> Vec<Packet> {
+        let end = Instant::now() + deadline;
+        let mut packets = Vec::new();
+        loop {
+            match self.next_within(end.saturating_duration_since(Instant::now())) {
+                Arrival::Packet(packet) => packets.push(packet),
+                Arrival::Closed => return packets,
+                Arrival::Nothing => panic!("still open after {deadline:?}, received {packets:?}"),
+            }
+        }
+    }
+
+    /// Expects the broker to close the connection without another packet.
+    pub fn expect_closed(&mut self) {
+        let last = self.read_until_closed();
+        assert!(last.is_empty(), "expected only the end, received {last:?}");
+    }
+
+    /// Sends DISCONNECT and waits until the broker has closed the connection: from then on the
+    /// broker has seen it.
+    pub fn disconnect(self) {
+        self.disconnect_with(&Disconnect::new());
+    }
+
+    /// As [`Client::disconnect`] with a packet of one's own; returns what came before the end.
+    pub fn disconnect_with(mut self, disconnect: &Disconnect) -> Vec<Packet> {
+        self.send(disconnect);
+        self.read_until_closed()
+    }
+
+    /// Ends the connection without DISCONNECT and waits until the broker has seen it; returns what
+    /// came before the end.
+    pub fn abandon(mut self) -> Vec<Packet> {
+        // An error means that the broker was first.
+        let _ = self.stream.shutdown(Shutdown::Write);
+        self.read_until_closed()
+    }
+
+    fn next_within(&mut self, wait: Duration) -> Arrival {
+        if let Some(packet) = self.deferred.pop_front() {
+            return Arrival::Packet(packet);
+        }
+        let end = Instant::now() + wait;
+        loop {
+            if let Some(packet) = self.take_packet() {
+                return Arrival::Packet(packet);
+            }
+            let left = end.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Arrival::Nothing;
+            }
+            if self.fill_inbox(left) == Some(0) {
+                return Arrival::Closed;
+            }
+        }
+    }
+
+    fn take_packet(&mut self) -> Option<Packet> {
+        let before = self.inbox.len();
+        let packet = take_packet(&mut self.inbox, self.version)?;
+        let size = before - self.inbox.len();
+        let max = self.packet_size_max;
+        let is_limited = max > 0; // 0 is not a limit but a Protocol Error that a test makes
+        assert!(
+            !is_limited || size <= max,
+            "{size} bytes for a client that takes {max}: {packet:?}"
+        );
+        Some(packet)
+    }
+
+    /// Reads once: how many bytes came (0 at the end), `None` when none came in time.
+    fn fill_inbox(&mut self, wait: Duration) -> Option<usize> {
+        self.stream.set_read_timeout(Some(wait)).expect("a timeout above zero");
+        let mut chunk = [0; 64 * 1024];
+        match self.stream.read(&mut chunk) {
+            Ok(count) => {
+                self.inbox.extend_from_slice(&chunk[..count]);
+                Some(count)
+            }
+            Err(error) => match error.kind() {
+                ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted => None,
+                ErrorKind::ConnectionReset | ErrorKind::BrokenPipe => Some(0),
+                _ => panic!("cannot receive: {error}"),
+            },
+        }
+    }
+}
+
+/// Whether `packet` is the acknowledgement of `packet_type` for a PUBLISH of this client.
+fn is_answer(packet: &Packet, packet_type: u8, packet_id: u16) -> bool {
+    match (packet_type, packet) {
+        (4, Packet::PubAck(ack)) | (5, Packet::PubRec(ack)) | (7, Packet::PubComp(ack)) => {
+            ack.packet_id == packet_id
+        }
+        _ => false,
+    }
+}

@@ -1,0 +1,33 @@
+//! Conformance: what every test of a normative statement is made of.
+//!
+//! A test is a short conversation of [`Client`]s with the broker at [`target::address`], over plain
+//! sockets. The suite knows the protocol on its own ([`wire`], [`packet`], [`request`]): it shares
+//! no code with the broker that it judges, since both sides of one codec agree with its mistakes,
+//! and it can say what a correct codec refuses to encode. Everything received is checked strictly
+//! while it is read: lengths, reserved bits, which property and which Reason Code a packet may have.
+//!
+//! The tables in `statements/` say for each statement whom it binds and which tests prove it;
+//! [`statement`] reads them and [`report`] prints them. Nothing here sleeps to show that something
+//! does not happen where a round trip ([`Client::until_ping`], [`Fence`]) can show it.
+
+mod client;
+pub mod connect;
+mod fence;
+pub mod packet;
+pub mod property;
+pub mod reason;
+pub mod report;
+pub mod request;
+pub mod sources;
+pub mod statement;
+pub mod target;
+mod unique;
+pub mod wire;
+
+pub use client::Client;
+pub use connect::{Connect, Will};
+pub use fence::Fence;
+pub use packet::{Packet, Publish};
+pub use request::{Ack, Auth, Disconnect, Encode, PingReq, Raw, Subscribe, Unsubscribe};
+pub use unique::{client_id, topic};
+pub use wire::Version;

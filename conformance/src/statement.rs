@@ -1,0 +1,167 @@
+//! The tables of normative statements: reading, checking against the tests, writing back.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+/// One of the two specifications.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Specification {
+    /// MQTT 3.1.1.
+    V3,
+    /// MQTT 5.0.
+    V5,
+}
+
+/// Whom a statement binds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Binds {
+    /// Servers only.
+    Server,
+    /// Clients only.
+    Client,
+    /// Every sender, or a Client whom the Server has to hold to it.
+    Both,
+}
+
+/// One normative statement.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Statement {
+    /// Its number in the specification, such as `MQTT-3.1.0-1`.
+    pub id: String,
+    /// Whom it binds.
+    pub binds: Binds,
+    /// What it says, in our words.
+    pub text: String,
+    /// Why no test of a Server can prove it; for Clients only.
+    pub why: Option<String>,
+    /// What is missing before it can be tested.
+    pub not_yet: Option<String>,
+    /// The test functions that prove it.
+    #[serde(default)]
+    pub tests: Vec<String>,
+}
+
+#[derive(Deserialize)]
+struct File {
+    statement: Vec<Statement>,
+}
+
+/// The folder of the suite's sources.
+pub fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+impl Specification {
+    /// Both, in the order of their age.
+    pub const ALL: [Self; 2] = [Self::V3, Self::V5];
+
+    /// Its name in text.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::V3 => "MQTT 3.1.1",
+            Self::V5 => "MQTT 5.0",
+        }
+    }
+
+    /// How the names of its tests begin.
+    pub fn test_prefix(self) -> &'static str {
+        match self {
+            Self::V3 => "mqtt311_",
+            Self::V5 => "mqtt5_",
+        }
+    }
+
+    fn stem(self) -> &'static str {
+        match self {
+            Self::V3 => "mqtt-v3.1.1",
+            Self::V5 => "mqtt-v5.0",
+        }
+    }
+
+    /// Where its table is.
+    pub fn table_path(self) -> PathBuf {
+        root().join(format!("statements/{}.toml", self.stem()))
+    }
+
+    /// The ids that its table must have, no more and no fewer.
+    ///
+    /// # Panics
+    /// When the list cannot be read.
+    pub fn ids(self) -> Vec<String> {
+        let path = root().join(format!("statements/{}.ids", self.stem()));
+        read(&path).lines().map(str::to_owned).collect()
+    }
+
+    /// Its table.
+    ///
+    /// # Panics
+    /// When the table cannot be read.
+    pub fn statements(self) -> Vec<Statement> {
+        let path = self.table_path();
+        let file: File = toml::from_str(&read(&path))
+            .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        file.statement
+    }
+}
+
+fn read(path: &Path) -> String {
+    fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// What is wrong with `statement` by itself.
+pub fn fault(statement: &Statement) -> Option<&'static str> {
+    let is_open = statement.tests.is_empty();
+    match (statement.binds, &statement.why, &statement.not_yet) {
+        (Binds::Client, None, _) => Some("binds Clients only and does not say why"),
+        (Binds::Client, Some(_), Some(_)) => Some("binds Clients only and waits for something"),
+        (Binds::Client, Some(_), None) => None,
+        (_, Some(_), _) => Some("binds Servers and says why not"),
+        (_, None, Some(_)) if !is_open => Some("has tests and still waits for something"),
+        (_, None, None) if is_open => Some("binds Servers and has neither test nor not_yet"),
+        _ => None,
+    }
+}
+
+/// The text of a table in which each statement lists the tests of `proofs` (statement id to names).
+pub fn table_text(statements: &[Statement], proofs: &BTreeMap<String, Vec<String>>) -> String {
+    let entries = statements.iter().map(|statement| {
+        let tests = proofs.get(&statement.id).map_or(&[][..], Vec::as_slice);
+        entry_text(statement, tests)
+    });
+    entries.collect::<Vec<_>>().join("\n")
+}
+
+fn entry_text(statement: &Statement, tests: &[String]) -> String {
+    let binds = match statement.binds {
+        Binds::Server => "server",
+        Binds::Client => "client",
+        Binds::Both => "both",
+    };
+    let mut text = format!("[[statement]]\nid = {:?}\nbinds = {binds:?}\n", statement.id);
+    append(&mut text, format_args!("text = {:?}\n", statement.text));
+    if let Some(why) = &statement.why {
+        append(&mut text, format_args!("why = {why:?}\n"));
+    }
+    if let Some(not_yet) = &statement.not_yet {
+        append(&mut text, format_args!("not_yet = {not_yet:?}\n"));
+    }
+    match tests {
+        [] => {}
+        [test] => append(&mut text, format_args!("tests = [{test:?}]\n")),
+        tests => {
+            let lines: String = tests.iter().map(|test| format!("    {test:?},\n")).collect();
+            append(&mut text, format_args!("tests = [\n{lines}]\n"));
+        }
+    }
+    text
+}
+
+fn append(text: &mut String, arguments: std::fmt::Arguments<'_>) {
+    text.write_fmt(arguments).expect("writing to a String");
+}

@@ -1,0 +1,91 @@
+//! MQTT 3.1.1: return codes and rules that 5.0 does not share.
+
+use midge_conformance::Version::V3;
+use midge_conformance::connect::v3;
+use midge_conformance::reason::{RETURN_IDENTIFIER_REJECTED, RETURN_UNACCEPTABLE_PROTOCOL_VERSION};
+use midge_conformance::{Client, Packet, PingReq, Publish, Raw, Subscribe, target};
+
+use crate::scenario::format::expect_malformed;
+
+/// [MQTT-3.1.2-2] [MQTT-3.2.2-4] [MQTT-3.2.2-5]
+#[test]
+fn mqtt311_3_1_2_2_unsupported_protocol_level_is_refused() {
+    for level in [0, 1, 2, 9, 127] {
+        let mut client = Client::dial(V3);
+        client.send(&Raw(v3().encode_with_protocol("MQTT", level)));
+        // A level above 5 may be of a later version, which is answered in the form of 5.0.
+        if level > 5 && target::is_strict() {
+            continue;
+        }
+        let connack = client.receive_connack();
+        assert_eq!(connack.reason, RETURN_UNACCEPTABLE_PROTOCOL_VERSION, "level {level}");
+        assert!(!connack.session_present);
+        client.expect_closed();
+    }
+}
+
+/// [MQTT-3.1.2-22] [MQTT-3.1.4-1]
+#[test]
+fn mqtt311_3_1_2_22_password_without_user_name_is_refused() {
+    let mut client = v3().password("secret").start();
+    client.expect_closed();
+}
+
+/// [MQTT-3.1.3-6]
+#[test]
+fn mqtt311_3_1_3_6_empty_client_identifiers_get_unique_ones() {
+    let mut first = v3().client_id("").open();
+    let mut second = v3().client_id("").open();
+    first.expect_silence();
+    second.expect_silence();
+}
+
+/// [MQTT-3.1.3-7] [MQTT-3.1.3-8] [MQTT-3.1.3-9] [MQTT-3.2.2-4] [MQTT-3.2.2-5]
+#[test]
+fn mqtt311_3_1_3_7_empty_client_identifier_needs_a_clean_session() {
+    let mut client = v3().client_id("").clean(false).start();
+    let connack = client.receive_connack();
+    assert_eq!(connack.reason, RETURN_IDENTIFIER_REJECTED);
+    assert!(!connack.session_present);
+    client.expect_closed();
+}
+
+/// [MQTT-3.3.5-2]
+///
+/// A topic that the Server keeps for itself: acknowledged as usual or closed, never delivered.
+#[test]
+fn mqtt311_3_3_5_2_unauthorized_publish_is_acknowledged_or_closes() {
+    let mut observer = v3().open();
+    observer.subscribe("$SYS/conformance/#", 1);
+    let mut publisher = v3().open();
+    publisher.send(&Publish::new("$SYS/conformance/forged", "forged").qos_1(5));
+    match publisher.until_ping_or_closed().as_slice() {
+        [] => {}
+        [Packet::PubAck(puback)] => assert_eq!(puback.packet_id, 5),
+        other => panic!("expected PUBACK or the end, received {other:?}"),
+    }
+    if target::is_strict() {
+        observer.expect_silence();
+    }
+}
+
+/// [MQTT-3.9.3-2] [MQTT-3.8.4-5]
+///
+/// The reader panics at any other return code; here is one of each.
+#[test]
+fn mqtt311_3_9_3_2_suback_has_only_the_listed_return_codes() {
+    let mut client = v3().open();
+    for options in 0..=2 {
+        client.send(&Subscribe::new(1).filter(&midge_conformance::topic(), options));
+        assert_eq!(client.receive_suback().reasons, [options]);
+    }
+}
+
+/// [MQTT-4.8.0-1]
+#[test]
+fn mqtt311_4_8_0_1_packet_types_without_meaning_end_the_connection() {
+    expect_malformed(V3, &[0xF0, 0x00]);
+    let mut client = v3().open();
+    client.send(&PingReq);
+    assert_eq!(client.receive(), Packet::PingResp);
+}

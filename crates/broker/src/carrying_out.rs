@@ -1,0 +1,186 @@
+//! The end of a turn: what the core decided is done.
+
+use std::io::{self, IoSlice};
+use std::sync::Arc;
+
+use midge_core::{ConnectionId, DisconnectReason, Event};
+
+use crate::message::ReceivedMessage;
+use crate::worker::Worker;
+
+impl Worker {
+    /// Segments in one vectored write.
+    const SLICES: usize = 32;
+    /// Rounds in which effects may cause effects within one turn.
+    const ROUNDS_MAX: usize = 16;
+
+    /// Carries out all effects, also those that carrying out others had.
+    pub(crate) fn carry_out(&mut self) {
+        for _ in 0..Self::ROUNDS_MAX {
+            self.authenticate();
+            self.note_reading();
+            self.resume_connections();
+            self.tell_events();
+            self.deliver_locally();
+            self.flush_connections();
+            self.close_connections();
+            self.send_batches();
+            if self.fx.is_empty() {
+                return;
+            }
+        }
+    }
+
+    fn resume_connections(&mut self) {
+        for id in std::mem::take(&mut self.resumed) {
+            self.resume_reading(id);
+        }
+    }
+
+    /// One vectored write per connection that has something to write.
+    fn flush_connections(&mut self) {
+        let mut flush = std::mem::take(&mut self.fx.flush);
+        self.core.begin_flush(&flush);
+        for id in flush.drain(..) {
+            self.flush(id);
+        }
+        if self.fx.flush.is_empty() {
+            self.fx.flush = flush;
+        }
+    }
+
+    fn flush(&mut self, id: ConnectionId) {
+        loop {
+            let (Some(output), Some(socket)) = (self.core.output(id), self.sockets.of(id)) else {
+                return;
+            };
+            if output.is_empty() {
+                return;
+            }
+            let mut slices = [IoSlice::new(&[]); Self::SLICES];
+            let filled = output.next_slices(&mut slices);
+            let offered: usize = slices[..filled].iter().map(|slice| slice.len()).sum();
+            match socket.stream.write_vectored(&slices[..filled]) {
+                Ok(written) => {
+                    self.core.handle_written(id, written, self.now, &mut self.fx);
+                    if written < offered {
+                        return; // the socket is full; the poller tells when it is not
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => (),
+                Err(_) => return self.lost(id),
+            }
+        }
+    }
+
+    /// Closes connections whose last bytes were offered to their sockets.
+    fn close_connections(&mut self) {
+        for id in std::mem::take(&mut self.fx.close) {
+            self.flush(id);
+            self.core.handle_closed(id, self.now, &mut self.fx);
+            if let Some(mut stream) = self.drop_socket(id) {
+                stream.shutdown_write();
+                self.sockets.linger(stream);
+            } else {
+                self.locals.remove(id);
+            }
+        }
+    }
+
+    fn send_batches(&mut self) {
+        for (index, messages) in self.fx.to_workers.iter_mut().enumerate() {
+            if !messages.is_empty() {
+                self.inboxes[index].send_batch(self.id, std::mem::take(messages));
+            }
+        }
+    }
+
+    fn deliver_locally(&mut self) {
+        for delivery in std::mem::take(&mut self.fx.local) {
+            let topic = Arc::clone(&delivery.message);
+            let received = ReceivedMessage {
+                message: delivery.message,
+                qos: delivery.qos,
+                retain: delivery.retain,
+            };
+            if !self.locals.send(delivery.connection, received) {
+                self.core.note_local_drop(topic.topic(), &mut self.fx);
+            }
+        }
+        for (connection, reason_codes) in std::mem::take(&mut self.fx.local_subscribed) {
+            let refused = self.locals.answer(connection, &reason_codes);
+            if refused {
+                self.core.handle_closed(connection, self.now, &mut self.fx);
+            }
+        }
+    }
+
+    fn tell_events(&mut self) {
+        for event in std::mem::take(&mut self.fx.events) {
+            self.note_owner(&event);
+            self.log_event(&event);
+            if let Some(hook) = &self.hook {
+                hook.on_event(&event);
+            }
+        }
+    }
+
+    /// Keeps the directory true.
+    fn note_owner(&mut self, event: &Event) {
+        let Some(directory) = &self.directory else {
+            return;
+        };
+        match event {
+            Event::Connected { connection, client, .. } => {
+                directory.owner_or_claim(&client.client_id, self.id);
+                if let Some(socket) = self.sockets.of(*connection) {
+                    socket.claim = None;
+                }
+            }
+            Event::SessionEnded { client } if !self.core.has_session(&client.client_id) => {
+                directory.release(&client.client_id, self.id);
+            }
+            _ => (),
+        }
+    }
+
+    /// One line for everything that somebody who looks after the broker wants to see.
+    fn log_event(&mut self, event: &Event) {
+        let mut peer = |id: &ConnectionId| match self.sockets.of(*id) {
+            Some(socket) => socket.peer.to_string(),
+            None => "inside the process".to_string(),
+        };
+        match event {
+            Event::Connected { connection, client, version, session_present } => {
+                let session = if *session_present { "resumed" } else { "new" };
+                let peer = peer(connection);
+                log::info!("{client} connected from {peer}, MQTT {version}, session {session}");
+            }
+            Event::Refused { connection, client_id, reason_code, detail } => {
+                let (peer, code) = (peer(connection), *reason_code as u8);
+                log::warn!(
+                    "{peer}: CONNECT of {client_id:?} refused: {detail} ({}, 0x{code:02X})",
+                    reason_code.name()
+                );
+            }
+            Event::Disconnected { connection, client, reason } => {
+                let name =
+                    client.as_ref().map_or("a client without session".into(), ToString::to_string);
+                let peer = peer(connection);
+                match reason {
+                    DisconnectReason::ProtocolViolation { .. }
+                    | DisconnectReason::ConnectTimeout => {
+                        log::warn!("{peer}: {name} disconnected: {reason}");
+                    }
+                    _ => log::info!("{peer}: {name} disconnected: {reason}"),
+                }
+            }
+            Event::Dropped { receiver, topic, reason } => {
+                let receiver = receiver.as_ref().map(ToString::to_string).unwrap_or_default();
+                log::debug!("message to {topic:?} dropped: {} {receiver}", reason.name());
+            }
+            _ => log::debug!("{event:?}"),
+        }
+    }
+}

@@ -1,0 +1,160 @@
+//! What the embedding program, and everything else that is not a Client, asks of a running broker.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use midge_codec::{QoS, ReasonCode, SubscriptionOptions};
+use midge_core::{ClientInfo, Counters, DropReason, Usage};
+
+use crate::inbox::{Inbox, Letter, LocalSubscribe};
+use crate::message::OwnedMessage;
+use crate::reply::{Reply, Stopped, request};
+use crate::subscription::{Sender, Subscription};
+
+/// A handle to a running broker; cheap to clone, usable from any thread or task.
+#[derive(Clone)]
+pub struct BrokerHandle {
+    pub(crate) inboxes: Arc<[Arc<Inbox>]>,
+    next: Arc<AtomicUsize>,
+}
+
+/// Why the broker did not do what it was asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RequestError {
+    /// A gate or a limit refused the message.
+    Dropped(DropReason),
+    /// The subscription was refused.
+    Refused(ReasonCode),
+    /// The broker has stopped.
+    Stopped,
+}
+
+impl BrokerHandle {
+    pub(crate) fn new(inboxes: Arc<[Arc<Inbox>]>) -> Self {
+        Self { inboxes, next: Arc::new(AtomicUsize::new(0)) }
+    }
+
+    /// Publishes a message. The reply says how many receivers matched; messages published by one
+    /// handle to one topic keep their order.
+    pub fn publish(&self, message: OwnedMessage) -> Reply<Result<usize, DropReason>> {
+        let (answer, reply) = request();
+        // One worker for all of them keeps their order.
+        self.inboxes[0].send(Letter::Publish { message: Box::new(message), answer });
+        reply
+    }
+
+    /// Subscribes inside the process and waits until the subscription is in effect. Blocks for
+    /// microseconds; see [`BrokerHandle::subscribe_async`] for tasks.
+    ///
+    /// # Errors
+    ///
+    /// The filter is invalid or not authorized, or the broker has stopped.
+    pub fn subscribe(&self, filter: &str, qos: QoS) -> Result<Subscription, RequestError> {
+        let (pending, sender, inbox) = self.begin_subscribe(filter, qos);
+        let connection = pending.wait()?.map_err(RequestError::Refused)?;
+        Ok(Subscription::new(sender, inbox, connection))
+    }
+
+    /// [`BrokerHandle::subscribe`] for asynchronous programs.
+    ///
+    /// # Errors
+    ///
+    /// As [`BrokerHandle::subscribe`].
+    pub async fn subscribe_async(
+        &self,
+        filter: &str,
+        qos: QoS,
+    ) -> Result<Subscription, RequestError> {
+        let (pending, sender, inbox) = self.begin_subscribe(filter, qos);
+        let connection = pending.await?.map_err(RequestError::Refused)?;
+        Ok(Subscription::new(sender, inbox, connection))
+    }
+
+    /// All Sessions, connected or not.
+    ///
+    /// # Errors
+    ///
+    /// The broker has stopped.
+    pub fn clients(&self) -> Result<Vec<ClientInfo>, Stopped> {
+        let lists = self.ask_all(Letter::Clients)?;
+        Ok(lists.into_iter().flatten().collect())
+    }
+
+    /// Counters and usage of all workers together.
+    ///
+    /// # Errors
+    ///
+    /// The broker has stopped.
+    pub fn figures(&self) -> Result<(Counters, Usage), Stopped> {
+        let mut all = (Counters::default(), Usage::default());
+        for (counters, usage) in self.ask_all(Letter::Figures)? {
+            all.0.add(&counters);
+            all.1.add(&usage);
+        }
+        Ok(all)
+    }
+
+    /// Disconnects a Client; true if it was connected.
+    ///
+    /// # Errors
+    ///
+    /// The broker has stopped.
+    pub fn disconnect(&self, client_id: &str, reason_code: ReasonCode) -> Result<bool, Stopped> {
+        let client_id: Box<str> = client_id.into();
+        let found = self.ask_all(|answer| {
+            let client_id = client_id.clone();
+            Letter::Disconnect { client_id, reason_code, answer }
+        })?;
+        Ok(found.contains(&true))
+    }
+
+    fn ask_all<T>(
+        &self,
+        letter: impl Fn(crate::reply::Answer<T>) -> Letter,
+    ) -> Result<Vec<T>, Stopped> {
+        let asked = self.inboxes.iter().map(|inbox| {
+            let (answer, reply) = request();
+            inbox.send(letter(answer));
+            reply
+        });
+        let asked: Vec<_> = asked.collect();
+        asked.into_iter().map(Reply::wait).collect()
+    }
+
+    #[allow(clippy::type_complexity)]
+    fn begin_subscribe(
+        &self,
+        filter: &str,
+        qos: QoS,
+    ) -> (Reply<Result<midge_core::ConnectionId, ReasonCode>>, Sender, Arc<Inbox>) {
+        let index = self.next.fetch_add(1, Ordering::Relaxed) % self.inboxes.len();
+        let (answer, reply) = request();
+        let sender = Sender::new();
+        let options = SubscriptionOptions { qos, ..SubscriptionOptions::default() };
+        self.inboxes[index].send(Letter::Subscribe(Box::new(LocalSubscribe {
+            filter: filter.into(),
+            options,
+            sender: sender.clone(),
+            answer,
+        })));
+        (reply, sender, Arc::clone(&self.inboxes[index]))
+    }
+}
+
+impl From<Stopped> for RequestError {
+    fn from(_: Stopped) -> Self {
+        Self::Stopped
+    }
+}
+
+impl std::fmt::Display for RequestError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Dropped(reason) => write!(f, "the message was dropped: {}", reason.name()),
+            Self::Refused(code) => write!(f, "the subscription was refused: {}", code.name()),
+            Self::Stopped => Stopped.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for RequestError {}

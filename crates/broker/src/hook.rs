@@ -1,0 +1,117 @@
+//! What an embedding program can decide and learn.
+
+use std::sync::Arc;
+
+use midge_codec::{QoS, ReasonCode};
+use midge_core::{AuthAnswer, AuthRequest, ConnectionId, Event, Identity, Policy};
+
+use crate::inbox::{Inbox, Letter};
+
+/// Decisions and events of a broker. All methods have a default, which allows everything that a
+/// broker without users allows.
+///
+/// They are called on the workers' threads: they must not block. An authentication that has to ask
+/// somebody else keeps its [`AuthReply`] and answers later, from wherever it likes.
+pub trait Hook: Send + Sync + 'static {
+    /// A Client wants to connect. Without an answer within the CONNECT deadline it is disconnected.
+    ///
+    /// The default lets everybody in, anonymously, and knows no enhanced authentication.
+    fn authenticate(&self, request: AuthRequest, reply: AuthReply) {
+        reply.answer(allow_anonymous(&request));
+    }
+
+    /// Whether `publisher` may publish to `topic` now. Asked for every message, also for Will
+    /// Messages and delayed ones at the moment when they are published.
+    fn may_publish(&self, publisher: &Identity, topic: &str, qos: QoS, retain: bool) -> bool {
+        let _ = (publisher, topic, qos, retain);
+        true
+    }
+
+    /// Whether `subscriber` may subscribe to `filter`.
+    fn may_subscribe(&self, subscriber: &Identity, filter: &str, qos: QoS) -> bool {
+        let _ = (subscriber, filter, qos);
+        true
+    }
+
+    /// Whether `receiver` may be sent a message of `topic` now. Asked for every delivery, also from
+    /// queues and of retained messages.
+    fn may_receive(&self, receiver: &Identity, topic: &str) -> bool {
+        let _ = (receiver, topic);
+        true
+    }
+
+    /// Something has happened.
+    fn on_event(&self, event: &Event) {
+        let _ = event;
+    }
+
+    /// Whether [`Hook::on_event`] is told of every dropped message, too.
+    fn wants_drops(&self) -> bool {
+        false
+    }
+}
+
+/// The way to answer one [`AuthRequest`]; dropped, it refuses.
+pub struct AuthReply {
+    connection: ConnectionId,
+    inbox: Option<Arc<Inbox>>,
+}
+
+impl AuthReply {
+    pub(crate) fn new(connection: ConnectionId, inbox: Arc<Inbox>) -> Self {
+        Self { connection, inbox: Some(inbox) }
+    }
+
+    /// Lets the Client in as this user.
+    pub fn allow(self, user_name: Option<&str>) {
+        let user_name = user_name.map(Into::into);
+        self.answer(AuthAnswer::Allow { user_name, data: None });
+    }
+
+    /// Refuses it with this Reason Code.
+    pub fn refuse(self, reason_code: ReasonCode) {
+        self.answer(AuthAnswer::Refuse(reason_code));
+    }
+
+    /// Any answer: also the steps of an enhanced authentication.
+    pub fn answer(mut self, answer: AuthAnswer) {
+        self.send(answer);
+    }
+
+    fn send(&mut self, answer: AuthAnswer) {
+        if let Some(inbox) = self.inbox.take() {
+            inbox.send(Letter::Authenticated { connection: self.connection, answer });
+        }
+    }
+}
+
+impl Drop for AuthReply {
+    fn drop(&mut self) {
+        self.send(AuthAnswer::Refuse(ReasonCode::NotAuthorized));
+    }
+}
+
+/// What a broker without users answers.
+pub(crate) fn allow_anonymous(request: &AuthRequest) -> AuthAnswer {
+    match request.enhanced {
+        Some(_) => AuthAnswer::Refuse(ReasonCode::BadAuthenticationMethod), // [MQTT-4.12.0-1]
+        None => AuthAnswer::Allow { user_name: None, data: None },
+    }
+}
+
+/// A hook as the core's policy.
+pub(crate) struct HookPolicy(pub(crate) Arc<dyn Hook>);
+
+impl Policy for HookPolicy {
+    fn may_publish(&self, publisher: &Identity, topic: &str, qos: QoS, retain: bool) -> bool {
+        self.0.may_publish(publisher, topic, qos, retain)
+    }
+
+    fn may_subscribe(&self, subscriber: &Identity, filter: &str, qos: QoS) -> bool {
+        self.0.may_subscribe(subscriber, filter, qos)
+    }
+
+    fn may_receive(&self, receiver: &Identity, topic: &str) -> bool {
+        self.0.may_receive(receiver, topic)
+    }
+}

@@ -1,0 +1,116 @@
+//! How one thread gives something to a worker: batches of other workers, new connections, requests.
+//!
+//! One lock per batch, never per message; many letters between two turns are one wake-up.
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use midge_codec::{ReasonCode, SubscriptionOptions};
+use midge_core::{
+    AuthAnswer, ClientInfo, ConnectionId, Counters, DropReason, MemoryPressure, PeerMessage, Usage,
+    WorkerId,
+};
+use midge_net::{Notifier, Stream};
+
+use crate::message::OwnedMessage;
+use crate::reply::Answer;
+use crate::subscription::Sender;
+
+/// Something for a worker to do at its next turn.
+pub(crate) enum Letter {
+    Batch {
+        from: WorkerId,
+        messages: Vec<PeerMessage>,
+    },
+    Accepted {
+        stream: Stream,
+        peer: SocketAddr,
+        listener: u16,
+    },
+    /// A connection whose Session is this worker's, with what was read of it.
+    HandedOver {
+        stream: Stream,
+        peer: SocketAddr,
+        listener: u16,
+        bytes: Vec<u8>,
+    },
+    Authenticated {
+        connection: ConnectionId,
+        answer: AuthAnswer,
+    },
+    Publish {
+        message: Box<OwnedMessage>,
+        answer: Answer<Result<usize, DropReason>>,
+    },
+    Subscribe(Box<LocalSubscribe>),
+    Unsubscribe {
+        connection: ConnectionId,
+    },
+    Disconnect {
+        client_id: Box<str>,
+        reason_code: ReasonCode,
+        answer: Answer<bool>,
+    },
+    Clients(Answer<Vec<ClientInfo>>),
+    Figures(Answer<(Counters, Usage)>),
+    Pressure(MemoryPressure),
+    /// Shut down: tell Clients to go, then end.
+    Drain,
+    /// End now.
+    Stop,
+}
+
+/// A subscription of the process itself.
+pub(crate) struct LocalSubscribe {
+    pub(crate) filter: Box<str>,
+    pub(crate) options: SubscriptionOptions,
+    pub(crate) sender: Sender,
+    pub(crate) answer: Answer<Result<ConnectionId, ReasonCode>>,
+}
+
+/// A worker's letters.
+pub(crate) struct Inbox {
+    letters: Mutex<Vec<Letter>>,
+    /// Bytes of messages in batches that were not taken yet.
+    pending_bytes: AtomicUsize,
+    /// Connections that the worker has, or will have: what the acceptor balances by.
+    pub(crate) connections: AtomicUsize,
+    notifier: Arc<Notifier>,
+}
+
+impl Inbox {
+    /// Beyond this, those who send batches shall not read publishers until it is worked off.
+    const FULL_BYTES: usize = 64 * 1024 * 1024;
+
+    pub(crate) fn new(notifier: Arc<Notifier>) -> Self {
+        Self {
+            letters: Mutex::new(Vec::new()),
+            pending_bytes: AtomicUsize::new(0),
+            connections: AtomicUsize::new(0),
+            notifier,
+        }
+    }
+
+    pub(crate) fn send(&self, letter: Letter) {
+        self.letters.lock().unwrap_or_else(PoisonError::into_inner).push(letter);
+        self.notifier.notify();
+    }
+
+    pub(crate) fn send_batch(&self, from: WorkerId, messages: Vec<PeerMessage>) {
+        let bytes = messages.iter().map(PeerMessage::size).sum();
+        self.pending_bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.send(Letter::Batch { from, messages });
+    }
+
+    /// Takes everything; `into` is empty and lends its memory.
+    pub(crate) fn take(&self, into: &mut Vec<Letter>) {
+        let mut letters = self.letters.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::swap(&mut *letters, into);
+        self.pending_bytes.store(0, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_full(&self) -> bool {
+        self.pending_bytes.load(Ordering::Relaxed) > Self::FULL_BYTES
+    }
+}

@@ -1,0 +1,46 @@
+//! The Midge MQTT broker as a library: a whole broker inside a program.
+//!
+//! ```
+//! use midge_broker::Broker;
+//!
+//! let broker = Broker::builder().listen("127.0.0.1:0").start()?;
+//! println!("listening on {}", broker.local_addresses()[0]);
+//! # broker.stop(std::time::Duration::from_secs(1));
+//! # Ok::<(), midge_broker::StartError>(())
+//! ```
+//!
+//! The program publishes, subscribes and looks after Clients by a [`BrokerHandle`], and decides who
+//! may do what by a [`Hook`]. There are no globals: any number of brokers live in one process.
+//!
+//! Inside, this crate is the driver: workers that carry bytes between sockets and the
+//! deterministic core. It decides nothing about MQTT itself.
+
+mod broker;
+mod carrying_out;
+mod clock;
+mod directory;
+mod handle;
+mod hook;
+mod inbox;
+mod locals;
+mod memory;
+mod message;
+mod reading;
+mod reply;
+mod sockets;
+mod subscription;
+mod worker;
+
+pub use broker::{Broker, BrokerBuilder, StartError};
+pub use handle::{BrokerHandle, RequestError};
+pub use hook::{AuthReply, Hook};
+pub use message::{OwnedMessage, ReceivedMessage};
+pub use midge_codec::{ProtocolVersion, PublishProperties, QoS, ReasonCode, Rule, UserProperties};
+pub use midge_core::{
+    AuthAnswer, AuthRequest, AutoSubscription, ClientInfo, ConnectionId, Counters,
+    DisconnectReason, DropReason, EnhancedStep, Event, Identity, LimitRow, Limits, Rewrite,
+    SharedStrategy, TopicRules, Usage,
+};
+pub use midge_net::BindError;
+pub use reply::{Reply, Stopped};
+pub use subscription::Subscription;

@@ -1,0 +1,65 @@
+//! The subscribers inside the process that belong to one worker.
+
+use hashbrown::HashMap;
+use midge_codec::ReasonCode;
+use midge_core::ConnectionId;
+
+use crate::inbox::LocalSubscribe;
+use crate::message::ReceivedMessage;
+use crate::reply::Answer;
+use crate::subscription::Sender;
+use crate::worker::Worker;
+
+/// Queues to in-process receivers, by the core's name for them.
+#[derive(Default)]
+pub(crate) struct Locals {
+    receivers: HashMap<ConnectionId, Local, foldhash::fast::FixedState>,
+}
+
+struct Local {
+    sender: Sender,
+    /// Waits for the subscription to be in effect.
+    answer: Option<Answer<Result<ConnectionId, ReasonCode>>>,
+}
+
+impl Locals {
+    /// False if the receiver does not take its messages in time.
+    pub(crate) fn send(&self, connection: ConnectionId, message: ReceivedMessage) -> bool {
+        self.receivers.get(&connection).is_some_and(|local| local.sender.send(message))
+    }
+
+    /// The subscription is in effect, or was refused; true if refused.
+    pub(crate) fn answer(&mut self, connection: ConnectionId, codes: &[ReasonCode]) -> bool {
+        let refusal = codes.iter().copied().find(|code| code.is_error());
+        if let Some(local) = self.receivers.get_mut(&connection)
+            && let Some(answer) = local.answer.take()
+        {
+            answer.send(refusal.map_or(Ok(connection), Err));
+        }
+        if refusal.is_some() {
+            self.remove(connection);
+        }
+        refusal.is_some()
+    }
+
+    pub(crate) fn remove(&mut self, connection: ConnectionId) {
+        if let Some(local) = self.receivers.remove(&connection) {
+            local.sender.close();
+        }
+    }
+
+    pub(crate) fn close_all(&mut self) {
+        for (_, local) in self.receivers.drain() {
+            local.sender.close();
+        }
+    }
+}
+
+impl Worker {
+    pub(crate) fn subscribe_local(&mut self, subscribe: LocalSubscribe) {
+        let LocalSubscribe { filter, options, sender, answer } = subscribe;
+        let id = self.core.open_local(self.now, &mut self.fx);
+        self.locals.receivers.insert(id, Local { sender, answer: Some(answer) });
+        self.core.subscribe_local(id, &filter, options, self.now, &mut self.fx);
+    }
+}

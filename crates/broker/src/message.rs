@@ -1,0 +1,166 @@
+//! Messages as an embedding program publishes and receives them.
+
+use std::sync::Arc;
+
+use midge_codec::{PublishProperties, QoS, Rule, TopicName, UserProperties, UserPropertiesBuf};
+use midge_core::{LocalPublish, Message};
+
+/// A message to be published.
+///
+/// ```
+/// use midge_broker::{OwnedMessage, QoS};
+///
+/// let message = OwnedMessage::new("sensors/1/temperature", "21.5")?
+///     .qos(QoS::AtLeastOnce)
+///     .retain()
+///     .content_type("text/plain");
+/// # Ok::<(), midge_broker::Rule>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct OwnedMessage {
+    topic: Box<str>,
+    payload: Box<[u8]>,
+    qos: QoS,
+    retain: bool,
+    expiry_seconds: Option<u32>,
+    content_type: Option<Box<str>>,
+    response_topic: Option<Box<str>>,
+    correlation_data: Option<Box<[u8]>>,
+    user_properties: UserPropertiesBuf,
+}
+
+/// A message as a subscriber inside the process gets it.
+#[derive(Clone, Debug)]
+pub struct ReceivedMessage {
+    pub(crate) message: Arc<Message>,
+    pub(crate) qos: QoS,
+    pub(crate) retain: bool,
+}
+
+impl OwnedMessage {
+    /// A message of QoS 0 that is not retained.
+    ///
+    /// # Errors
+    ///
+    /// The rule that the topic breaks: empty, a wildcard, U+0000, too long.
+    pub fn new(topic: &str, payload: impl AsRef<[u8]>) -> Result<Self, Rule> {
+        TopicName::new(topic)?;
+        Ok(Self {
+            topic: topic.into(),
+            payload: payload.as_ref().into(),
+            qos: QoS::AtMostOnce,
+            retain: false,
+            expiry_seconds: None,
+            content_type: None,
+            response_topic: None,
+            correlation_data: None,
+            user_properties: UserPropertiesBuf::default(),
+        })
+    }
+
+    /// The QoS for subscribers.
+    #[must_use]
+    pub fn qos(mut self, qos: QoS) -> Self {
+        self.qos = qos;
+        self
+    }
+
+    /// Makes it the topic's retained message.
+    #[must_use]
+    pub fn retain(mut self) -> Self {
+        self.retain = true;
+        self
+    }
+
+    /// Seconds after which it is of no use any more.
+    #[must_use]
+    pub fn expires_after_seconds(mut self, seconds: u32) -> Self {
+        self.expiry_seconds = Some(seconds);
+        self
+    }
+
+    /// What the payload is.
+    #[must_use]
+    pub fn content_type(mut self, content_type: &str) -> Self {
+        self.content_type = Some(content_type.into());
+        self
+    }
+
+    /// Where an answer is expected, and what it has to repeat.
+    ///
+    /// # Errors
+    ///
+    /// The rule that the topic breaks.
+    pub fn response(mut self, topic: &str, correlation_data: &[u8]) -> Result<Self, Rule> {
+        TopicName::new(topic)?;
+        self.response_topic = Some(topic.into());
+        self.correlation_data = Some(correlation_data.into());
+        Ok(self)
+    }
+
+    /// Adds a User Property.
+    ///
+    /// # Panics
+    ///
+    /// If name or value is longer than 65,535 bytes.
+    #[must_use]
+    pub fn user_property(mut self, name: &str, value: &str) -> Self {
+        self.user_properties.push(name, value);
+        self
+    }
+
+    pub(crate) fn as_local(&self) -> LocalPublish<'_> {
+        let response_topic = self.response_topic.as_deref();
+        LocalPublish {
+            topic: &self.topic,
+            payload: &self.payload,
+            qos: self.qos,
+            retain: self.retain,
+            properties: PublishProperties {
+                message_expiry_interval_seconds: self.expiry_seconds,
+                content_type: self.content_type.as_deref(),
+                response_topic: response_topic.and_then(|topic| TopicName::new(topic).ok()),
+                correlation_data: self.correlation_data.as_deref(),
+                user_properties: self.user_properties.view(),
+                ..PublishProperties::default()
+            },
+        }
+    }
+}
+
+impl ReceivedMessage {
+    /// The Topic Name.
+    pub fn topic(&self) -> &str {
+        self.message.topic()
+    }
+
+    /// The payload.
+    pub fn payload(&self) -> &[u8] {
+        self.message.payload()
+    }
+
+    /// The QoS it was delivered with.
+    pub fn qos(&self) -> QoS {
+        self.qos
+    }
+
+    /// Whether it was retained before the subscription was made.
+    pub fn is_retained(&self) -> bool {
+        self.retain
+    }
+
+    /// The Client Identifier of its publisher.
+    pub fn publisher(&self) -> &str {
+        &self.message.publisher().client_id
+    }
+
+    /// Its properties.
+    pub fn properties(&self) -> PublishProperties<'_> {
+        self.message.decode_properties()
+    }
+
+    /// Its User Properties.
+    pub fn user_properties(&self) -> UserProperties<'_> {
+        self.properties().user_properties
+    }
+}

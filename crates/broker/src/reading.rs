@@ -1,0 +1,287 @@
+//! From readable sockets to Control Packets in the core.
+
+use std::io;
+use std::net::SocketAddr;
+
+use midge_codec::{Decoded, Packet, decode};
+use midge_core::ConnectionId;
+use midge_net::Stream;
+
+use crate::hook::{AuthReply, allow_anonymous};
+use crate::inbox::Letter;
+use crate::sockets::Socket;
+use crate::worker::Worker;
+
+/// What is to be done after some bytes were decoded.
+enum Outcome {
+    /// `consumed` bytes made up packets; the rest waits for more.
+    GoOn { consumed: usize },
+    /// The connection is closed, or another worker's.
+    Gone,
+}
+
+impl Worker {
+    /// Partial packets up to this size are moved into the scratch buffer and read on there; larger
+    /// ones grow where they are.
+    const MOVED_PARTIAL_BYTES_MAX: usize = 16 * 1024;
+
+    /// Takes a new connection, with what was read of it already.
+    pub(crate) fn open(
+        &mut self,
+        mut stream: Stream,
+        peer: SocketAddr,
+        listener: u16,
+        bytes: Vec<u8>,
+    ) {
+        let id = self.core.open_connection(listener, self.now);
+        if let Err(error) = self.poller.register(&mut stream, id.slot()) {
+            log::error!("{peer}: cannot watch the connection: {error}");
+            self.core.handle_closed(id, self.now, &mut self.fx);
+            return self.count_connection(-1);
+        }
+        let socket = Socket {
+            id,
+            stream,
+            peer,
+            listener,
+            partial: Vec::new(),
+            is_readable: true,
+            ends: false,
+            is_queued: true,
+            is_reading: true,
+            claim: None,
+        };
+        self.sockets.insert(socket);
+        self.readable.push(id);
+        if !bytes.is_empty() {
+            self.decode_and_keep(id, bytes);
+        }
+    }
+
+    /// Reads every socket that has something, once each: who has more is read again next turn.
+    pub(crate) fn read_sockets(&mut self) {
+        if self.is_congested() {
+            return;
+        }
+        let mut readable = std::mem::take(&mut self.readable);
+        for id in readable.drain(..) {
+            self.read_socket(id);
+        }
+        // What was put on the list meanwhile comes next turn; the memory is used again.
+        readable.append(&mut self.readable);
+        self.readable = readable;
+    }
+
+    fn read_socket(&mut self, id: ConnectionId) {
+        let Some(socket) = self.sockets.of(id) else {
+            return;
+        };
+        socket.is_queued = false;
+        if !socket.is_reading || !socket.is_readable {
+            return;
+        }
+        let mut partial = std::mem::take(&mut socket.partial);
+        let is_moved = partial.len() <= Self::MOVED_PARTIAL_BYTES_MAX;
+        let start = if is_moved { partial.len() } else { 0 };
+        self.scratch[..start].copy_from_slice(&partial[..start]);
+        let room = self.scratch.len() - start;
+        match socket.stream.read(&mut self.scratch[start..]) {
+            Ok(0) => return self.lost(id),
+            Ok(count) => {
+                socket.is_readable = count == room || socket.ends;
+                if socket.is_readable {
+                    socket.is_queued = true;
+                    self.readable.push(id);
+                }
+                self.core.count_bytes_received(count as u64);
+                if is_moved {
+                    drop(partial);
+                    self.decode_scratch(id, start + count);
+                } else {
+                    partial.extend_from_slice(&self.scratch[..count]);
+                    self.decode_and_keep(id, partial);
+                }
+                return;
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => socket.is_readable = false,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {
+                socket.is_queued = true;
+                self.readable.push(id);
+            }
+            Err(_) => return self.lost(id),
+        }
+        if let Some(socket) = self.sockets.of(id) {
+            socket.partial = partial;
+        }
+    }
+
+    /// Decodes the first `length` bytes of the scratch buffer; keeps what is no whole packet.
+    fn decode_scratch(&mut self, id: ConnectionId, length: usize) {
+        let scratch = std::mem::take(&mut self.scratch);
+        if let Outcome::GoOn { consumed } = self.decode(id, &scratch[..length])
+            && consumed < length
+            && let Some(socket) = self.sockets.of(id)
+        {
+            socket.partial = scratch[consumed..length].to_vec();
+        }
+        self.scratch = scratch;
+    }
+
+    /// Decodes bytes that the connection owns; keeps what is no whole packet.
+    fn decode_and_keep(&mut self, id: ConnectionId, mut bytes: Vec<u8>) {
+        if let Outcome::GoOn { consumed } = self.decode(id, &bytes)
+            && consumed < bytes.len()
+            && let Some(socket) = self.sockets.of(id)
+        {
+            bytes.drain(..consumed);
+            socket.partial = bytes;
+        }
+    }
+
+    /// Goes on with a connection that was not read for a while.
+    pub(crate) fn resume_reading(&mut self, id: ConnectionId) {
+        let Some(socket) = self.sockets.of(id) else {
+            return;
+        };
+        socket.is_reading = true;
+        let partial = std::mem::take(&mut socket.partial);
+        if !socket.is_queued {
+            socket.is_queued = true;
+            self.readable.push(id);
+        }
+        if !partial.is_empty() {
+            self.decode_and_keep(id, partial);
+        }
+    }
+
+    fn decode(&mut self, id: ConnectionId, bytes: &[u8]) -> Outcome {
+        let mut consumed = 0;
+        let Some((mut version, mut is_connected)) = self.core.protocol(id) else {
+            return Outcome::Gone;
+        };
+        while consumed < bytes.len() {
+            let packet_bytes_max = match is_connected {
+                true => self.packet_bytes_max,
+                false => self.packet_before_connect_bytes_max,
+            };
+            let rest = &bytes[consumed..];
+            match decode(rest, version, packet_bytes_max) {
+                Ok(Decoded::Packet { packet, length }) => {
+                    if !is_connected && self.hand_over(id, &packet, rest) {
+                        return Outcome::Gone;
+                    }
+                    consumed += length;
+                    self.core.handle_packet(id, &packet, self.now, &mut self.fx);
+                }
+                Ok(Decoded::Incomplete { .. }) => break,
+                Err(error) => {
+                    self.core.handle_malformed(id, &error, self.now, &mut self.fx);
+                    return Outcome::Gone;
+                }
+            }
+            if !self.fx.authenticate.is_empty() {
+                self.authenticate();
+            }
+            if !self.fx.reading.is_empty() || !self.fx.close.is_empty() {
+                self.note_reading();
+                let reads = self.sockets.of(id).is_some_and(|socket| socket.is_reading);
+                if !reads {
+                    break;
+                }
+            }
+            match self.core.protocol(id) {
+                Some(protocol) => (version, is_connected) = protocol,
+                None => return Outcome::Gone,
+            }
+        }
+        Outcome::GoOn { consumed }
+    }
+
+    /// A CONNECT for a Session of another worker goes there, with everything read so far. True if
+    /// it did.
+    fn hand_over(&mut self, id: ConnectionId, packet: &Packet<'_>, rest: &[u8]) -> bool {
+        let (Some(directory), Packet::Connect(connect)) = (&self.directory, packet) else {
+            return false;
+        };
+        if connect.client_id.is_empty() {
+            return false;
+        }
+        let owner = directory.owner_or_claim(connect.client_id, self.id);
+        if owner == self.id {
+            if let Some(socket) = self.sockets.of(id) {
+                socket.claim = Some(connect.client_id.into());
+            }
+            return false;
+        }
+        let Some(mut socket) = self.sockets.remove(id) else {
+            return true;
+        };
+        if self.poller.deregister(&mut socket.stream).is_ok() {
+            self.inboxes[owner.index()].send(Letter::HandedOver {
+                stream: socket.stream,
+                peer: socket.peer,
+                listener: socket.listener,
+                bytes: rest.to_vec(),
+            });
+            let connections = &self.inboxes[owner.index()].connections;
+            connections.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        }
+        self.core.forget_connection(id);
+        self.count_connection(-1);
+        true
+    }
+
+    /// Has the authentication requests of this turn answered: at once without a hook, else when
+    /// the hook answers.
+    pub(crate) fn authenticate(&mut self) {
+        for request in std::mem::take(&mut self.fx.authenticate) {
+            let connection = request.connection;
+            match &self.hook {
+                Some(hook) => {
+                    let inbox = std::sync::Arc::clone(&self.inboxes[self.id.index()]);
+                    hook.authenticate(request, AuthReply::new(connection, inbox));
+                }
+                None => {
+                    let answer = allow_anonymous(&request);
+                    self.core.handle_auth_answer(connection, answer, self.now, &mut self.fx);
+                }
+            }
+        }
+    }
+
+    /// Carries out which connections are to be read and which not.
+    pub(crate) fn note_reading(&mut self) {
+        for (id, reads) in std::mem::take(&mut self.fx.reading) {
+            let Some(socket) = self.sockets.of(id) else {
+                continue;
+            };
+            if reads && !socket.is_reading {
+                self.resumed.push(id);
+            }
+            socket.is_reading = reads;
+        }
+        for &id in &self.fx.close {
+            if let Some(socket) = self.sockets.of(id) {
+                socket.is_reading = false;
+            }
+        }
+    }
+
+    /// The peer has gone.
+    pub(crate) fn lost(&mut self, id: ConnectionId) {
+        self.core.handle_closed(id, self.now, &mut self.fx);
+        self.drop_socket(id);
+    }
+
+    pub(crate) fn drop_socket(&mut self, id: ConnectionId) -> Option<Stream> {
+        let mut socket = self.sockets.remove(id)?;
+        let _ = self.poller.deregister(&mut socket.stream);
+        self.count_connection(-1);
+        if let (Some(client_id), Some(directory)) = (socket.claim, &self.directory)
+            && !self.core.has_session(&client_id)
+        {
+            directory.release(&client_id, self.id);
+        }
+        Some(socket.stream)
+    }
+}

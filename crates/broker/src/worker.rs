@@ -1,0 +1,226 @@
+//! A worker: one thread that owns its connections and Sessions and drives one [`Core`].
+//!
+//! It lives in turns. A turn waits until something is ready, takes what has come (letters of other
+//! threads, readable sockets, timers), hands it to the core, and at its end carries out what the
+//! core decided: one write per connection, one batch per other worker. Work in a turn is bounded;
+//! what is left over makes the next turn begin at once.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use midge_core::{ConnectionId, Core, Effects, MemoryPressure, Timestamp, WorkerId};
+use midge_net::{Poller, Readiness};
+
+use crate::clock::Clock;
+use crate::directory::Directory;
+use crate::hook::Hook;
+use crate::inbox::{Inbox, Letter};
+use crate::locals::Locals;
+use crate::sockets::Sockets;
+
+/// What a worker is started with.
+pub(crate) struct WorkerParts {
+    pub(crate) id: WorkerId,
+    pub(crate) core: Core,
+    pub(crate) poller: Poller,
+    pub(crate) inboxes: Arc<[Arc<Inbox>]>,
+    pub(crate) directory: Option<Arc<Directory>>,
+    pub(crate) hook: Option<Arc<dyn Hook>>,
+    pub(crate) clock: Clock,
+    pub(crate) packet_bytes_max: u32,
+    pub(crate) packet_before_connect_bytes_max: u32,
+}
+
+/// The state of a running worker.
+pub(crate) struct Worker {
+    pub(crate) id: WorkerId,
+    pub(crate) core: Core,
+    pub(crate) fx: Effects,
+    pub(crate) poller: Poller,
+    pub(crate) sockets: Sockets,
+    pub(crate) locals: Locals,
+    pub(crate) inboxes: Arc<[Arc<Inbox>]>,
+    pub(crate) directory: Option<Arc<Directory>>,
+    pub(crate) hook: Option<Arc<dyn Hook>>,
+    pub(crate) clock: Clock,
+    pub(crate) now: Timestamp,
+    /// What every socket is read into.
+    pub(crate) scratch: Box<[u8]>,
+    /// Connections that may have something to read.
+    pub(crate) readable: Vec<ConnectionId>,
+    pub(crate) packet_bytes_max: u32,
+    pub(crate) packet_before_connect_bytes_max: u32,
+    pub(crate) stage: Stage,
+    /// Connections that are to be read again.
+    pub(crate) resumed: Vec<ConnectionId>,
+    letters: Vec<Letter>,
+}
+
+/// How far the worker is from its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stage {
+    Running,
+    /// Ends when nobody is connected any more.
+    Draining,
+    Ended,
+}
+
+impl Worker {
+    /// Bytes read from one socket at a time.
+    const SCRATCH_BYTES: usize = 256 * 1024;
+    /// How long to wait for another worker that is far behind.
+    const CONGESTION_PAUSE: Duration = Duration::from_millis(1);
+
+    pub(crate) fn new(parts: WorkerParts) -> Self {
+        Self {
+            id: parts.id,
+            core: parts.core,
+            fx: Effects::new(parts.inboxes.len()),
+            poller: parts.poller,
+            sockets: Sockets::default(),
+            locals: Locals::default(),
+            inboxes: parts.inboxes,
+            directory: parts.directory,
+            hook: parts.hook,
+            clock: parts.clock,
+            now: parts.clock.now(),
+            scratch: vec![0; Self::SCRATCH_BYTES].into_boxed_slice(),
+            readable: Vec::new(),
+            packet_bytes_max: parts.packet_bytes_max,
+            packet_before_connect_bytes_max: parts.packet_before_connect_bytes_max,
+            stage: Stage::Running,
+            resumed: Vec::new(),
+            letters: Vec::new(),
+        }
+    }
+
+    /// Runs until it is told to end.
+    pub(crate) fn run(mut self) {
+        while self.stage != Stage::Ended {
+            let timeout = self.timeout();
+            if let Err(error) = self.poller.wait(timeout) {
+                log::error!("worker {}: waiting for sockets failed: {error}", self.id.index());
+                return;
+            }
+            self.turn();
+        }
+        self.locals.close_all();
+    }
+
+    fn turn(&mut self) {
+        self.now = self.clock.now();
+        self.take_readiness();
+        self.take_letters();
+        self.read_sockets();
+        self.core.handle_timers(self.now, &mut self.fx);
+        self.core.run_backlog(self.now, &mut self.fx);
+        self.carry_out();
+        if self.stage == Stage::Draining && self.sockets.len() == 0 {
+            self.stage = Stage::Ended;
+        }
+    }
+
+    /// How long the next wait may last: not at all while there is work left over.
+    fn timeout(&mut self) -> Option<Duration> {
+        let lingering = self.sockets.end_lingering();
+        if self.is_congested() {
+            return Some(Self::CONGESTION_PAUSE);
+        }
+        if !self.readable.is_empty() || self.core.has_backlog() {
+            return Some(Duration::ZERO);
+        }
+        let deadline = self.core.next_deadline().map(|deadline| {
+            // One more: a clock of milliseconds may still be just before the deadline.
+            Duration::from_millis(deadline - self.clock.now() + 1)
+        });
+        [lingering, deadline].into_iter().flatten().min()
+    }
+
+    fn take_readiness(&mut self) {
+        for Readiness { number, readable, ends, writable } in self.poller.ready() {
+            let Some(socket) = self.sockets.get(number) else {
+                continue;
+            };
+            if readable {
+                socket.is_readable = true;
+                socket.ends |= ends;
+                if !socket.is_queued && socket.is_reading {
+                    socket.is_queued = true;
+                    self.readable.push(socket.id);
+                }
+            }
+            if writable && self.core.output(socket.id).is_some_and(|output| !output.is_empty()) {
+                self.fx.flush.push(socket.id);
+            }
+        }
+    }
+
+    fn take_letters(&mut self) {
+        let mut letters = std::mem::take(&mut self.letters);
+        self.inboxes[self.id.index()].take(&mut letters);
+        for letter in letters.drain(..) {
+            self.handle_letter(letter);
+        }
+        self.letters = letters;
+    }
+
+    fn handle_letter(&mut self, letter: Letter) {
+        match letter {
+            Letter::Batch { from, messages } => {
+                self.core.handle_batch(from, messages, self.now, &mut self.fx);
+            }
+            Letter::Accepted { stream, peer, listener } => {
+                self.open(stream, peer, listener, Vec::new());
+            }
+            Letter::HandedOver { stream, peer, listener, bytes } => {
+                self.open(stream, peer, listener, bytes);
+            }
+            Letter::Authenticated { connection, answer } => {
+                self.core.handle_auth_answer(connection, answer, self.now, &mut self.fx);
+            }
+            Letter::Publish { message, answer } => {
+                let local = message.as_local();
+                answer.send(self.core.publish_local(&local, self.now, &mut self.fx));
+            }
+            Letter::Subscribe(subscribe) => self.subscribe_local(*subscribe),
+            Letter::Unsubscribe { connection } => {
+                self.locals.remove(connection);
+                self.core.handle_closed(connection, self.now, &mut self.fx);
+            }
+            Letter::Disconnect { client_id, reason_code, answer } => {
+                let fx = &mut self.fx;
+                answer.send(self.core.disconnect_client(&client_id, reason_code, self.now, fx));
+            }
+            Letter::Clients(answer) => answer.send(self.core.clients()),
+            Letter::Figures(answer) => {
+                answer.send((self.core.counters().clone(), self.core.usage()));
+            }
+            Letter::Pressure(pressure) => self.set_pressure(pressure),
+            Letter::Drain => {
+                self.core.begin_drain(self.now, &mut self.fx);
+                self.stage = Stage::Draining;
+            }
+            Letter::Stop => self.stage = Stage::Ended,
+        }
+    }
+
+    fn set_pressure(&mut self, pressure: MemoryPressure) {
+        if pressure != MemoryPressure::None {
+            log::warn!("memory is short: {pressure:?} (see limits.memory_bytes_max)");
+        }
+        self.core.set_memory_pressure(pressure, self.now, &mut self.fx);
+    }
+
+    /// Whether sockets shall not be read, because what they bring could not be passed on.
+    pub(crate) fn is_congested(&self) -> bool {
+        let others = self.inboxes.iter().enumerate();
+        let mut others = others.filter(|(index, _)| *index != self.id.index());
+        self.core.is_congested() || others.any(|(_, inbox)| inbox.is_full())
+    }
+
+    pub(crate) fn count_connection(&self, change: isize) {
+        let connections = &self.inboxes[self.id.index()].connections;
+        connections.fetch_add(change as usize, Ordering::Relaxed);
+    }
+}

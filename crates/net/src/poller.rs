@@ -1,0 +1,120 @@
+//! Which of many streams can be read or written: one poller per worker.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use mio::{Events, Interest, Poll, Token, Waker};
+
+use crate::stream::Stream;
+
+/// The token of the poller's own waker.
+const NOTIFIED: Token = Token(usize::MAX);
+
+/// Waits for readiness. Edge-triggered: readiness is told once, and again only after a read or
+/// write has met `WouldBlock` (or, for reading, has got less than it asked for).
+#[derive(Debug)]
+pub struct Poller {
+    poll: Poll,
+    events: Events,
+    notifier: Arc<Notifier>,
+}
+
+/// Wakes a poller from another thread. Many calls between two turns are one wake-up.
+#[derive(Debug)]
+pub struct Notifier {
+    waker: Waker,
+    is_notified: AtomicBool,
+}
+
+/// What a stream is ready for.
+#[derive(Clone, Copy, Debug)]
+pub struct Readiness {
+    /// The number that the stream was registered with.
+    pub number: usize,
+    /// There is something to read, be it the end.
+    pub readable: bool,
+    /// The peer will send nothing more: the end is behind what there is to read.
+    pub ends: bool,
+    /// There is room to write.
+    pub writable: bool,
+}
+
+impl Poller {
+    /// Events taken from the operating system at a time.
+    const EVENTS: usize = 1024;
+
+    /// A poller without streams.
+    ///
+    /// # Errors
+    ///
+    /// The operating system has no more descriptors.
+    pub fn new() -> io::Result<Self> {
+        let poll = Poll::new()?;
+        let waker = Waker::new(poll.registry(), NOTIFIED)?;
+        let notifier = Arc::new(Notifier { waker, is_notified: AtomicBool::new(false) });
+        Ok(Self { poll, events: Events::with_capacity(Self::EVENTS), notifier })
+    }
+
+    /// How other threads wake this poller.
+    pub fn notifier(&self) -> Arc<Notifier> {
+        Arc::clone(&self.notifier)
+    }
+
+    /// Adds a stream, to be told of under `number` (not `usize::MAX`).
+    ///
+    /// # Errors
+    ///
+    /// The operating system refuses.
+    pub fn register(&self, stream: &mut Stream, number: usize) -> io::Result<()> {
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        self.poll.registry().register(stream.source(), Token(number), interest)
+    }
+
+    /// Takes a stream out.
+    ///
+    /// # Errors
+    ///
+    /// It was not registered.
+    pub fn deregister(&self, stream: &mut Stream) -> io::Result<()> {
+        self.poll.registry().deregister(stream.source())
+    }
+
+    /// Waits until something is ready, somebody notifies, or `timeout` has passed.
+    ///
+    /// # Errors
+    ///
+    /// What the operating system says; an interruption is none.
+    pub fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()> {
+        match self.poll.poll(&mut self.events, timeout) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {
+                self.events.clear();
+                Ok(())
+            }
+            result => result,
+        }
+    }
+
+    /// What the last wait has found. Clears the notification first: whoever notifies from now on
+    /// wakes the next wait.
+    pub fn ready(&self) -> impl Iterator<Item = Readiness> {
+        self.notifier.is_notified.store(false, Ordering::Release);
+        self.events.iter().filter(|event| event.token() != NOTIFIED).map(|event| Readiness {
+            number: event.token().0,
+            readable: event.is_readable() || event.is_read_closed() || event.is_error(),
+            ends: event.is_read_closed() || event.is_error(),
+            writable: event.is_writable() || event.is_write_closed(),
+        })
+    }
+}
+
+impl Notifier {
+    /// Wakes the poller, now or at its next wait.
+    pub fn notify(&self) {
+        if !self.is_notified.swap(true, Ordering::AcqRel) {
+            // It fails only if the poller is gone, and then there is nobody to be woken.
+            let _ = self.waker.wake();
+        }
+    }
+}

@@ -1,0 +1,46 @@
+//! The seeds on disk are those that the codec's packet table gives, so both change together.
+
+use std::{collections::BTreeMap, env, fs, path::Path};
+
+// The table serves many tests, and this one needs a part of it.
+#[allow(dead_code)]
+#[path = "../../crates/codec/tests/it/packet_table/mod.rs"]
+mod packet_table;
+#[path = "../../crates/codec/tests/it/seeds.rs"]
+mod seeds;
+
+/// Set to any value, it has the seeds written instead of compared.
+const WRITE: &str = "MIDGE_WRITE_SEEDS";
+
+#[test]
+fn seeds_are_those_of_the_packet_table() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("seeds");
+    for (target, seeds) in seeds::all() {
+        let directory = root.join(target);
+        if env::var_os(WRITE).is_some() {
+            write(&directory, &seeds);
+        }
+        let found = read(&directory);
+        assert!(found == seeds, "fuzz/seeds/{target} is old: run this test with {WRITE}=1");
+    }
+}
+
+fn write(directory: &Path, seeds: &seeds::Seeds) {
+    if directory.exists() {
+        fs::remove_dir_all(directory).expect("old seeds can be removed");
+    }
+    fs::create_dir_all(directory).expect("the directory can be made");
+    for (name, bytes) in seeds {
+        fs::write(directory.join(name), bytes).expect("a seed can be written");
+    }
+}
+
+fn read(directory: &Path) -> seeds::Seeds {
+    let Ok(entries) = fs::read_dir(directory) else { return BTreeMap::new() };
+    let entries = entries.map(|entry| entry.expect("the directory can be read"));
+    let seed = |entry: fs::DirEntry| {
+        let name = entry.file_name().into_string().expect("names of seeds are ASCII");
+        (name, fs::read(entry.path()).expect("a seed can be read"))
+    };
+    entries.map(seed).collect()
+}

@@ -1,0 +1,4 @@
+//! What a Rust program sees that talks to the broker through rumqttc.
+
+mod both;
+mod properties;

@@ -1,0 +1,144 @@
+//! The broker under test: started on a free port, waited for, ended by its process id.
+
+use crate::failure::{Failure, Result};
+use std::{
+    fs::{self, File},
+    net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus},
+    thread,
+    time::{Duration, Instant},
+};
+
+/// How long a broker may take until it accepts, and until it has ended.
+const PATIENCE: Duration = Duration::from_secs(15);
+/// Between two looks at a process that is starting or ending.
+const BETWEEN_LOOKS: Duration = Duration::from_millis(20);
+
+/// A running broker; dropped, it is killed.
+#[derive(Debug)]
+pub struct Broker {
+    child: Child,
+    address: SocketAddr,
+    log: PathBuf,
+}
+
+impl Broker {
+    /// Starts the `midge` binary; what it writes goes to a file below `directory`.
+    ///
+    /// # Errors
+    /// When it cannot be started or does not accept connections in time.
+    pub fn midge(binary: &Path, directory: &Path) -> Result<Self> {
+        let address = free_address()?;
+        let mut command = Command::new(binary);
+        command.arg("--listen").arg(address.to_string());
+        Self::start(command, address, directory)
+    }
+
+    /// Starts Debian's mosquitto, open to everybody, for checking the suites themselves.
+    ///
+    /// # Errors
+    /// As for [`Broker::midge`].
+    pub fn mosquitto(program: &Path, directory: &Path) -> Result<Self> {
+        let address = free_address()?;
+        let configuration = directory.join("mosquitto.conf");
+        let lines = format!("listener {} {}\nallow_anonymous true\n", address.port(), address.ip());
+        write_file(&configuration, &lines)?;
+        let mut command = Command::new(program);
+        command.arg("-v").arg("-c").arg(configuration);
+        Self::start(command, address, directory)
+    }
+
+    fn start(mut command: Command, address: SocketAddr, directory: &Path) -> Result<Self> {
+        let log = directory.join("broker.log");
+        let failed = |error| Failure::because(log.display(), error);
+        let file = File::create(&log).map_err(failed)?;
+        command.current_dir(directory).stdout(file.try_clone().map_err(failed)?).stderr(file);
+        let name = command.get_program().to_string_lossy().into_owned();
+        let child = command.spawn().map_err(|error| Failure::because(&name, error))?;
+        let mut broker = Self { child, address, log };
+        broker.wait_until_it_accepts()?;
+        Ok(broker)
+    }
+
+    fn wait_until_it_accepts(&mut self) -> Result<()> {
+        let deadline = Instant::now() + PATIENCE;
+        while TcpStream::connect_timeout(&self.address, BETWEEN_LOOKS * 10).is_err() {
+            if let Ok(Some(status)) = self.child.try_wait() {
+                return Err(Failure(format!("the broker ended: {status}\n{}", self.log_tail())));
+            }
+            if Instant::now() > deadline {
+                let text = format!("the broker does not accept connections\n{}", self.log_tail());
+                return Err(Failure(text));
+            }
+            thread::sleep(BETWEEN_LOOKS);
+        }
+        Ok(())
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The last lines that it wrote.
+    #[must_use]
+    pub fn log_tail(&self) -> String {
+        let text = fs::read_to_string(&self.log).unwrap_or_default();
+        let lines: Vec<&str> = text.lines().collect();
+        lines[lines.len().saturating_sub(40)..].join("\n")
+    }
+
+    /// Asks the broker to end (SIGTERM) and waits for it.
+    ///
+    /// # Errors
+    /// When it had ended before, does not end in time, or ends with another exit code than 0.
+    pub fn stop(mut self) -> Result<()> {
+        if let Ok(Some(status)) = self.child.try_wait() {
+            return Err(Failure(format!(
+                "the broker ended while it was used: {status}\n{}",
+                self.log_tail()
+            )));
+        }
+        let pid = self.child.id().to_string();
+        let asked = Command::new("kill").args(["-TERM", &pid]).status();
+        asked.map_err(|error| Failure::because("kill", error))?;
+        let status = self.wait_for_end()?;
+        if status.success() {
+            Ok(())
+        } else {
+            Err(Failure(format!("the broker ended badly: {status}\n{}", self.log_tail())))
+        }
+    }
+
+    fn wait_for_end(&mut self) -> Result<ExitStatus> {
+        let deadline = Instant::now() + PATIENCE;
+        while Instant::now() < deadline {
+            if let Ok(Some(status)) = self.child.try_wait() {
+                return Ok(status);
+            }
+            thread::sleep(BETWEEN_LOOKS);
+        }
+        Err(Failure(format!("the broker does not end on SIGTERM\n{}", self.log_tail())))
+    }
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        // It has ended already when it was stopped; then there is nobody to kill.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A loopback address whose port nobody listened on a moment ago.
+fn free_address() -> Result<SocketAddr> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0));
+    let address = listener.and_then(|listener| listener.local_addr());
+    address.map_err(|error| Failure::because("a free port", error))
+}
+
+fn write_file(path: &Path, text: &str) -> Result<()> {
+    fs::write(path, text).map_err(|error| Failure::because(path.display(), error))
+}

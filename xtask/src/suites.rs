@@ -1,0 +1,272 @@
+//! The one test command: everything, in the order in which it fails fastest.
+//!
+//! A step that fails does not stop the next one, so that one run tells everything; only what cannot
+//! work without a build is left out when the build fails. The last line is the sum.
+
+use crate::{
+    broker::Broker,
+    clients::{self, Peer},
+    failure::{Failure, Result},
+    fuzz, install,
+    process::{self, cargo},
+    tally::{Reporter, Tally},
+    tidy,
+};
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+    time::Instant,
+};
+
+/// The Rust client's tests, a package outside the workspace.
+const RUMQTTC: &str = "tests/rumqttc";
+
+/// A run of the test command: what was done, and how it went.
+#[derive(Debug)]
+pub struct Run {
+    root: PathBuf,
+    target: PathBuf,
+    steps: Vec<(String, Tally, f64)>,
+}
+
+impl Run {
+    /// A run in the repository at `root`; nothing has been done yet.
+    ///
+    /// # Errors
+    /// When cargo does not say where it builds.
+    pub fn new(root: &Path) -> Result<Self> {
+        let target = process::target_directory(root)?;
+        Ok(Self { root: root.to_path_buf(), target, steps: Vec::new() })
+    }
+
+    /// Everything: formatting, lints, tests, documentation, real clients, a short fuzz.
+    ///
+    /// # Errors
+    /// When something that the tests need cannot be installed.
+    pub fn everything(&mut self) -> Result<()> {
+        let clients = install::everything(&self.root, &self.target)?;
+        self.quick_checks();
+        if self.build() {
+            self.rust_tests();
+            self.clients_against_midge(&clients, clients::NAMES)?;
+        }
+        self.documentation();
+        self.fuzz(10)
+    }
+
+    /// The checks that need no build: house rules and formatting; then the lints.
+    pub fn quick_checks(&mut self) {
+        self.tidy();
+        let mut format = cargo(&self.root);
+        format.args(["fmt", "--all", "--check"]);
+        self.step("formatting", Reporter::Check, format);
+        let mut clippy = cargo(&self.root);
+        clippy.args(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]);
+        self.step("clippy", Reporter::Check, clippy);
+        self.packages_outside();
+    }
+
+    /// Formatting and lints of the packages that `--workspace` does not reach.
+    fn packages_outside(&mut self) {
+        for package in ["fuzz", RUMQTTC] {
+            let manifest = format!("{package}/Cargo.toml");
+            if self.root.join(&manifest).is_file() {
+                let mut format = cargo(&self.root);
+                format.args(["fmt", "--check", "--manifest-path", &manifest]);
+                self.step(&format!("formatting {package}"), Reporter::Check, format);
+            }
+        }
+        // Not the fuzz targets: linting them would compile libFuzzer a second time.
+        let mut clippy = cargo(&self.root);
+        clippy.env("CARGO_TARGET_DIR", &self.target);
+        clippy.args(["clippy", "--all-targets", "--manifest-path"]);
+        clippy.arg(format!("{RUMQTTC}/Cargo.toml")).args(["--", "-D", "warnings"]);
+        self.step(&format!("clippy {RUMQTTC}"), Reporter::Check, clippy);
+    }
+
+    /// The house rules, each finding on its line.
+    pub fn tidy(&mut self) {
+        println!("== house rules");
+        let began = Instant::now();
+        let tally = match tidy::check(&self.root) {
+            Ok(findings) => {
+                findings.iter().for_each(|finding| println!("{finding}"));
+                Tally { passed: usize::from(findings.is_empty()), failed: findings.len() }
+            }
+            Err(failure) => {
+                println!("{failure}");
+                Tally { passed: 0, failed: 1 }
+            }
+        };
+        self.record("house rules", tally, began);
+    }
+
+    /// Builds all binaries and tests once, with the features that the next steps use too.
+    fn build(&mut self) -> bool {
+        let mut build = cargo(&self.root);
+        build.args(["build", "--workspace", "--bins", "--tests"]);
+        self.step("build", Reporter::Check, build).failed == 0
+    }
+
+    /// Builds the broker alone, as `cargo build` does; whether that worked.
+    pub fn build_broker(&mut self) -> bool {
+        let mut build = cargo(&self.root);
+        build.arg("build");
+        self.step("build", Reporter::Check, build).failed == 0
+    }
+
+    fn rust_tests(&mut self) {
+        let mut nextest = cargo(&self.root);
+        nextest.args(["nextest", "run", "--workspace", "--profile", "ci"]);
+        self.step("tests", Reporter::Nextest, nextest);
+        let mut doctests = cargo(&self.root);
+        doctests.args(["test", "--workspace", "--doc", "--quiet"]);
+        self.step("documentation examples", Reporter::RustTest, doctests);
+    }
+
+    fn documentation(&mut self) {
+        let mut documentation = cargo(&self.root);
+        documentation.args(["doc", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings");
+        self.step("documentation", Reporter::Check, documentation);
+    }
+
+    /// Starts the `midge` that was built, runs the named suites against it and ends it.
+    ///
+    /// # Errors
+    /// When a suite does not exist or cannot be started.
+    pub fn clients_against_midge(
+        &mut self,
+        clients: &install::Clients,
+        names: &[&str],
+    ) -> Result<()> {
+        let directory = self.target.join("clients");
+        match Broker::midge(&self.target.join("debug/midge"), &directory) {
+            Ok(broker) => self.clients_against(broker, "midge", clients, names),
+            Err(failure) => {
+                println!("{failure}");
+                self.record("broker starts", Tally { passed: 0, failed: 1 }, Instant::now());
+                Ok(())
+            }
+        }
+    }
+
+    /// Starts Debian's mosquitto and runs the named suites against it: a test of the suites.
+    ///
+    /// # Errors
+    /// When mosquitto cannot be installed or started.
+    pub fn clients_against_mosquitto(
+        &mut self,
+        clients: &install::Clients,
+        names: &[&str],
+    ) -> Result<()> {
+        install::mosquitto(&self.root)?;
+        let program = process::find_program("mosquitto")
+            .ok_or_else(|| Failure("mosquitto is installed but not found".into()))?;
+        let broker = Broker::mosquitto(&program, &self.target.join("clients"))?;
+        self.clients_against(broker, "mosquitto", clients, names)
+    }
+
+    fn clients_against(
+        &mut self,
+        broker: Broker,
+        name: &'static str,
+        clients: &install::Clients,
+        names: &[&str],
+    ) -> Result<()> {
+        let peer = Peer { address: broker.address().to_string(), name };
+        self.clients_at(&peer, clients, names)?;
+        let began = Instant::now();
+        let stopped = broker.stop();
+        if let Err(failure) = &stopped {
+            println!("{failure}");
+        }
+        let passed = usize::from(stopped.is_ok());
+        self.record("broker ends on SIGTERM", Tally { passed, failed: 1 - passed }, began);
+        Ok(())
+    }
+
+    /// Runs the named suites against whoever listens at the peer's address.
+    ///
+    /// # Errors
+    /// When a suite does not exist or cannot be started.
+    pub fn clients_at(
+        &mut self,
+        peer: &Peer,
+        clients: &install::Clients,
+        names: &[&str],
+    ) -> Result<()> {
+        for name in names {
+            let (command, reporter) =
+                clients::suite(name, &self.root, &self.target, clients, peer)?;
+            self.step(&format!("real clients: {name}"), reporter, command);
+        }
+        Ok(())
+    }
+
+    /// Every fuzz target for some seconds.
+    ///
+    /// # Errors
+    /// When a target cannot be started.
+    pub fn fuzz(&mut self, seconds: u32) -> Result<()> {
+        println!("== building the fuzz targets");
+        let began = Instant::now();
+        let targets = match fuzz::Targets::build(&self.root, &self.target) {
+            Ok(targets) => targets,
+            Err(failure) => {
+                println!("{failure}");
+                self.record("fuzz targets build", Tally { passed: 0, failed: 1 }, began);
+                return Ok(());
+            }
+        };
+        for name in &targets.names {
+            let run = targets.run(name, seconds)?;
+            self.step(&format!("fuzz {name}, {seconds} s"), Reporter::Check, run);
+        }
+        Ok(())
+    }
+
+    /// Licences, sources and bans of the dependencies, where cargo-deny is installed.
+    ///
+    /// # Errors
+    /// When cargo-deny is not there.
+    pub fn dependencies(&mut self) -> Result<()> {
+        if process::find_program("cargo-deny").is_none() {
+            return Err(Failure("cargo-deny is missing: cargo install cargo-deny --locked".into()));
+        }
+        let mut deny = cargo(&self.root);
+        deny.args(["deny", "check", "licenses", "bans", "sources"]);
+        self.step("dependencies", Reporter::Check, deny);
+        Ok(())
+    }
+
+    fn step(&mut self, name: &str, reporter: Reporter, command: Command) -> Tally {
+        println!("== {name}");
+        let began = Instant::now();
+        let tally = match process::run(command) {
+            Ok(finished) => Tally::of(reporter, &finished),
+            Err(failure) => {
+                println!("{failure}");
+                Tally { passed: 0, failed: 1 }
+            }
+        };
+        self.record(name, tally, began);
+        tally
+    }
+
+    fn record(&mut self, name: &str, tally: Tally, began: Instant) {
+        self.steps.push((name.to_owned(), tally, began.elapsed().as_secs_f64()));
+    }
+
+    /// Prints a line for each step and the sum as the last line; whether everything passed.
+    #[must_use]
+    pub fn close(&self) -> bool {
+        let mut sum = Tally::default();
+        println!("\n{:>7} {:>7} {:>8}", "passed", "failed", "seconds");
+        for (name, tally, seconds) in &self.steps {
+            println!("{:>7} {:>7} {seconds:>8.1}  {name}", tally.passed, tally.failed);
+            sum.add(*tally);
+        }
+        println!("\n{} passed, {} failed", sum.passed, sum.failed);
+        sum.failed == 0 && sum.passed > 0
+    }
+}
