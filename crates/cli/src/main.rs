@@ -5,21 +5,34 @@
 
 mod bench;
 mod client;
+mod config;
+mod logger;
+mod serve;
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+/// Small allocations of many threads are what a broker does all day.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Midge: an MQTT broker, and the clients that go with it.
+///
+/// Without a command it starts a broker, as `midge serve` does.
 #[derive(Debug, Parser)]
-#[command(name = "midge", version)]
+#[command(name = "midge", version, args_conflicts_with_subcommands = true)]
 struct CommandLine {
     #[command(subcommand)]
-    command: Command,
+    command: Option<Command>,
+    #[command(flatten)]
+    serve: serve::ServeArgs,
 }
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Serve(serve::ServeArgs),
+    Config(config::command::ConfigArgs),
     Pub(client::publish::PublishArgs),
     Sub(client::subscribe::SubscribeArgs),
     Rr(client::request::RequestArgs),
@@ -27,10 +40,14 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    match CommandLine::parse().command {
-        Command::Pub(args) => client::publish::run(&args),
-        Command::Sub(args) => client::subscribe::run(&args),
-        Command::Rr(args) => client::request::run(&args),
-        Command::Bench(args) => bench::run(&args),
+    let command_line = CommandLine::parse();
+    match command_line.command {
+        None => serve::run(&command_line.serve),
+        Some(Command::Serve(args)) => serve::run(&args),
+        Some(Command::Config(args)) => config::command::run(&args),
+        Some(Command::Pub(args)) => client::publish::run(&args),
+        Some(Command::Sub(args)) => client::subscribe::run(&args),
+        Some(Command::Rr(args)) => client::request::run(&args),
+        Some(Command::Bench(args)) => bench::run(&args),
     }
 }

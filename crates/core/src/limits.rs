@@ -12,6 +12,8 @@ pub struct LimitRow {
     pub key: &'static str,
     /// The default.
     pub default: u64,
+    /// The largest value that it can have.
+    pub max: u64,
     /// What it bounds and what happens beyond it.
     pub meaning: &'static str,
 }
@@ -36,8 +38,22 @@ macro_rules! limits {
             pub const TABLE: &[LimitRow] = &[$(LimitRow {
                 key: stringify!($name),
                 default: $default as u64,
+                max: <$type>::MAX as u64,
                 meaning: concat!($($doc, "\n"),+),
             },)+];
+
+            /// Gives the limit `key` another value; false if there is no such limit, or if the
+            /// value is above the row's `max`.
+            pub fn set(&mut self, key: &str, value: u64) -> bool {
+                match key {
+                    $(stringify!($name) => match <$type>::try_from(value) {
+                        Ok(value) => self.$name = value,
+                        Err(_) => return false,
+                    },)+
+                    _ => return false,
+                }
+                true
+            }
 
             /// The value of the limit `key`.
             pub fn get(&self, key: &str) -> Option<u64> {
@@ -130,5 +146,16 @@ mod tests {
             assert!(!row.meaning.trim().is_empty());
         }
         assert_eq!(limits.get("no_such_limit"), None);
+    }
+
+    #[test]
+    fn every_limit_can_be_set_up_to_its_maximum() {
+        let mut limits = Limits::default();
+        for row in Limits::TABLE {
+            assert!(limits.set(row.key, row.max), "{}", row.key);
+            assert_eq!(limits.get(row.key), Some(row.max), "{}", row.key);
+            assert!(row.max == u64::MAX || !limits.set(row.key, row.max + 1), "{}", row.key);
+        }
+        assert!(!limits.set("no_such_limit", 1));
     }
 }

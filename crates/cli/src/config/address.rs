@@ -1,0 +1,113 @@
+//! The addresses of listeners: `ADDRESS:PORT`, and whether two of them get into each other's way.
+
+use std::net::{IpAddr, SocketAddr};
+
+/// Where a listener is bound to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Address {
+    Socket(SocketAddr),
+    /// A host's name, in lower case, and the port.
+    Name(String, u16),
+}
+
+/// Longest host name in bytes (RFC 1035).
+const HOST_BYTES_MAX: usize = 253;
+
+/// Reads an address; the error continues a sentence that begins with the key.
+pub(crate) fn parse(text: &str) -> Result<Address, String> {
+    if let Ok(address) = text.parse() {
+        return Ok(Address::Socket(address));
+    }
+    let Some((host, port)) = text.rsplit_once(':') else {
+        return Err(match text.parse::<u16>() {
+            Ok(port) => format!("is only a port: write \"0.0.0.0:{port}\" or \"127.0.0.1:{port}\""),
+            Err(_) => format!("has no port: write \"{text}:1883\""),
+        });
+    };
+    if host.is_empty() {
+        return Err(format!("has no address before the port: write \"0.0.0.0:{port}\""));
+    }
+    if text.parse::<IpAddr>().is_ok() {
+        return Err(format!("has no port: write \"[{text}]:1883\""));
+    }
+    if host.parse::<std::net::Ipv6Addr>().is_ok() {
+        return Err(format!("needs brackets around the IPv6 address: write \"[{host}]:{port}\""));
+    }
+    let Ok(port) = port.parse::<u16>() else {
+        return Err(format!("has the port {port:?}, but ports go from 0 to 65535"));
+    };
+    let is_host = |char: char| char.is_ascii_alphanumeric() || matches!(char, '.' | '-' | '_');
+    if host.len() > HOST_BYTES_MAX || !host.chars().all(is_host) {
+        return Err(format!("has {host:?} for an address, which is neither an address nor a name"));
+    }
+    // What looks like an IPv4 address but is none would be asked of the name service.
+    if host.chars().all(|char| char.is_ascii_digit() || char == '.') {
+        return Err(format!("has {host:?} for an address, which is no IPv4 address"));
+    }
+    Ok(Address::Name(host.to_ascii_lowercase(), port))
+}
+
+impl Address {
+    /// Whether both cannot be bound at the same time: they are equal, or one includes the other:
+    /// 0.0.0.0 is every IPv4 address, [::] every address. Port 0 is a free port each time.
+    pub(crate) fn collides_with(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Socket(this), Self::Socket(other)) => {
+                let is_same_port = this.port() != 0 && this.port() == other.port();
+                is_same_port && (includes(this, other) || includes(other, this))
+            }
+            (Self::Name(_, port), Self::Name(..)) => *port != 0 && self == other,
+            _ => false,
+        }
+    }
+}
+
+fn includes(this: &SocketAddr, other: &SocketAddr) -> bool {
+    let is_everything = this.ip().is_unspecified() && (this.is_ipv6() || other.is_ipv4());
+    this.ip() == other.ip() || is_everything
+}
+
+#[cfg(test)]
+mod tests {
+    use super::parse;
+
+    #[test]
+    fn addresses_are_told_from_mistakes() {
+        for good in ["0.0.0.0:1883", "[::1]:0", "localhost:1883", "my-host.example.org:65535"] {
+            assert!(parse(good).is_ok(), "{good}");
+        }
+        let message = |text: &str| parse(text).unwrap_err();
+        assert_eq!(message("1883"), r#"is only a port: write "0.0.0.0:1883" or "127.0.0.1:1883""#);
+        assert_eq!(message("localhost"), r#"has no port: write "localhost:1883""#);
+        assert_eq!(message(":1883"), r#"has no address before the port: write "0.0.0.0:1883""#);
+        assert_eq!(message("::1"), r#"has no port: write "[::1]:1883""#);
+        assert_eq!(
+            message("0.0.0.0:70000"),
+            r#"has the port "70000", but ports go from 0 to 65535"#
+        );
+        assert_eq!(
+            message("10.0.0.256:1883"),
+            r#"has "10.0.0.256" for an address, which is no IPv4 address"#
+        );
+        assert_eq!(
+            message("*:1883"),
+            r#"has "*" for an address, which is neither an address nor a name"#
+        );
+    }
+
+    #[test]
+    fn collisions_are_seen() {
+        let collide =
+            |one: &str, other: &str| parse(one).unwrap().collides_with(&parse(other).unwrap());
+        assert!(collide("127.0.0.1:1883", "127.0.0.1:1883"));
+        assert!(collide("0.0.0.0:1883", "127.0.0.1:1883"));
+        assert!(collide("[::1]:1883", "[::]:1883"));
+        assert!(collide("Host:1883", "host:1883"));
+        assert!(collide("0.0.0.0:1883", "[::]:1883"));
+        assert!(collide("127.0.0.1:1883", "[::]:1883"));
+        assert!(!collide("0.0.0.0:1883", "[::1]:1883"));
+        assert!(!collide("127.0.0.1:1883", "127.0.0.1:1884"));
+        assert!(!collide("127.0.0.1:0", "127.0.0.1:0"));
+        assert!(!collide("localhost:1883", "127.0.0.1:1883"));
+    }
+}

@@ -1,0 +1,159 @@
+//! The command `midge config`: checks, shows and explains the configuration, and starts nothing.
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command line tool prints")]
+
+use std::fmt::Write as _;
+use std::io::{self, Write as _};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Subcommand};
+use serde_json::json;
+
+use super::flags::Flags;
+use super::problem::{Origin, Report, printable};
+use super::reference;
+use super::schema::Schema;
+use super::{Loaded, Sources};
+
+/// What a wrong configuration ends with.
+pub(crate) const EXIT_WRONG_CONFIGURATION: u8 = 2;
+
+/// Check, show and explain the configuration.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct ConfigArgs {
+    #[command(subcommand)]
+    command: ConfigCommand,
+}
+
+#[derive(Clone, Debug, Subcommand)]
+enum ConfigCommand {
+    Check(CheckArgs),
+    Show(ShowArgs),
+    Reference(ReferenceArgs),
+}
+
+/// Tell every error of a configuration: of the file and of the environment.
+///
+/// Exit code 0: there is none; 2: there are some.
+#[derive(Args, Clone, Debug)]
+struct CheckArgs {
+    /// The file; without it the one that a broker started here would read.
+    file: Option<PathBuf>,
+    /// Print one JSON object.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Print the configuration that a broker started here would have, and where each value is from.
+#[derive(Args, Clone, Debug)]
+struct ShowArgs {
+    #[command(flatten)]
+    flags: Flags,
+}
+
+/// Print a configuration file with every key, its meaning and its default.
+#[derive(Args, Clone, Debug)]
+struct ReferenceArgs {
+    /// Print the page of the documentation instead.
+    #[arg(long)]
+    markdown: bool,
+}
+
+/// Runs `midge config`.
+pub(crate) fn run(args: &ConfigArgs) -> ExitCode {
+    match &args.command {
+        ConfigCommand::Check(args) => check(args),
+        ConfigCommand::Show(args) => show(args),
+        ConfigCommand::Reference(args) => {
+            let schema = Schema::new();
+            print(&if args.markdown {
+                reference::markdown(&schema)
+            } else {
+                reference::toml(&schema)
+            });
+            ExitCode::SUCCESS
+        }
+    }
+}
+
+/// Tells the user what is wrong, and what came of it.
+pub(crate) fn print_report(report: &Report, consequence: &str) {
+    let count = match report.len() {
+        1 => "one error".to_string(),
+        more => format!("{more} errors"),
+    };
+    eprintln!("{report}\n{count} in the configuration{consequence}");
+}
+
+fn check(args: &CheckArgs) -> ExitCode {
+    let sources = Sources::of_process(&Flags { config: args.file.clone(), ..Flags::default() });
+    let result = sources.load();
+    let path = sources.path().map(|path| path.display().to_string());
+    if args.json {
+        let errors = result.as_ref().err().map(Report::json).unwrap_or_default();
+        let answer = json!({ "file": path, "ok": result.is_ok(), "errors": errors });
+        print(&format!("{answer}\n"));
+    }
+    match result {
+        Ok(_) if args.json => ExitCode::SUCCESS,
+        Ok(_) => {
+            match path {
+                Some(path) => print(&format!("{}: no errors\n", printable(&path))),
+                None => print("there is no file; the defaults and the environment: no errors\n"),
+            }
+            ExitCode::SUCCESS
+        }
+        Err(report) => {
+            if !args.json {
+                print_report(&report, "");
+            }
+            ExitCode::from(EXIT_WRONG_CONFIGURATION)
+        }
+    }
+}
+
+fn show(args: &ShowArgs) -> ExitCode {
+    match Sources::of_process(&args.flags).load() {
+        Ok(loaded) => {
+            print(&effective(&loaded));
+            ExitCode::SUCCESS
+        }
+        Err(report) => {
+            print_report(&report, "");
+            ExitCode::from(EXIT_WRONG_CONFIGURATION)
+        }
+    }
+}
+
+/// The effective configuration as a file, with the origin of each value behind it.
+fn effective(loaded: &Loaded) -> String {
+    let schema = Schema::new();
+    let mut text = String::new();
+    let mut last = None;
+    for line in &loaded.effective {
+        let header = schema.section(line.section).map(|section| section.header());
+        if last.replace((line.section, line.index)) != Some((line.section, line.index)) {
+            let separator = if text.is_empty() { "" } else { "\n" };
+            let _ = writeln!(text, "{separator}{}", header.unwrap_or_default());
+        }
+        let setting = match &line.value {
+            Some(value) => format!("{} = {value}", line.key),
+            None => format!("# {} is not set", line.key),
+        };
+        let origin = match (&line.origin, &loaded.file) {
+            (Origin::File(span), Some(file)) => {
+                format!("{}:{}", file.path, file.position(span.start).line)
+            }
+            (Origin::Environment(name), _) => name.clone(),
+            (Origin::Flag(name), _) => (*name).to_string(),
+            _ => "default".to_string(),
+        };
+        let _ = writeln!(text, "{setting:<48} # {}", printable(&origin));
+    }
+    text
+}
+
+/// That nobody reads it is no error.
+fn print(text: &str) {
+    let _ = io::stdout().lock().write_all(text.as_bytes());
+}

@@ -1,0 +1,152 @@
+//! The configuration as the broker takes it, made of settings that were checked.
+
+use std::time::Duration;
+
+use log::LevelFilter;
+use midge_codec::{QoS, RetainHandling, SubscriptionOptions};
+use midge_core::{AutoSubscription, Limits, Rewrite, SharedStrategy, TopicRules};
+use serde::Deserialize;
+use serde::de::value::{Error as ValueError, StrDeserializer};
+
+use super::schema::Schema;
+use super::settings::{Settings, Table};
+use super::value::Value;
+
+/// What a broker is started with.
+#[derive(Clone, Debug)]
+pub(crate) struct Configuration {
+    /// Addresses to listen on; empty: none was named.
+    pub(crate) listeners: Vec<String>,
+    /// `None`: one for each processor.
+    pub(crate) workers: Option<usize>,
+    pub(crate) limits: Limits,
+    pub(crate) topics: TopicRules,
+    pub(crate) shared_strategy: SharedStrategy,
+    pub(crate) shared_backlog: bool,
+    pub(crate) response_prefix: Option<String>,
+    pub(crate) log_level: LevelFilter,
+    pub(crate) log_format: LogFormat,
+    pub(crate) shutdown_deadline: Duration,
+}
+
+/// How a log line is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LogFormat {
+    Text,
+    Json,
+}
+
+/// The values of a table, with the defaults of its section.
+struct Values<'v> {
+    schema: &'v Schema,
+    section: &'static str,
+    table: Option<&'v Table>,
+}
+
+impl Values<'_> {
+    fn value(&self, key: &str) -> Option<Value> {
+        let given = self.table.and_then(|table| table.get(key)).map(|setting| &setting.value);
+        let default = || self.schema.section(self.section)?.key(key)?.default_value();
+        given.or_else(default).cloned()
+    }
+
+    fn text(&self, key: &str) -> Option<String> {
+        match self.value(key)? {
+            Value::Text(text) => Some(text.into_owned()),
+            _ => None,
+        }
+    }
+
+    fn integer(&self, key: &str) -> Option<u64> {
+        match self.value(key)? {
+            Value::Integer(number) => Some(number),
+            _ => None,
+        }
+    }
+
+    fn boolean(&self, key: &str) -> bool {
+        matches!(self.value(key), Some(Value::Boolean(true)))
+    }
+}
+
+impl Configuration {
+    /// Makes a configuration of settings in which no problem was found.
+    pub(crate) fn new(schema: &Schema, settings: &Settings) -> Self {
+        let one = |section: &'static str| Values {
+            schema,
+            section,
+            table: settings.tables(section).first(),
+        };
+        let all = |section: &'static str| {
+            let tables = settings.tables(section).iter();
+            tables.map(move |table| Values { schema, section, table: Some(table) })
+        };
+        let workers = one("broker").integer("workers");
+        let level = one("log").text("level").and_then(|level| level.parse().ok());
+        let is_json = one("log").text("format").as_deref() == Some("json");
+        let deadline = one("shutdown").integer("deadline_seconds").unwrap_or_default();
+        let shared = one("shared_subscriptions");
+        Self {
+            listeners: all("listener").filter_map(|listener| listener.text("bind")).collect(),
+            workers: workers.and_then(|workers| usize::try_from(workers).ok()),
+            limits: limits(&one("limits")),
+            topics: TopicRules {
+                rewrites: all("rewrite").map(|values| rewrite(&values)).collect(),
+                subscriptions: all("auto_subscribe").map(|values| subscription(&values)).collect(),
+            },
+            shared_strategy: strategy(&shared.text("strategy").unwrap_or_default()),
+            shared_backlog: shared.boolean("backlog"),
+            response_prefix: one("requests")
+                .text("response_prefix")
+                .filter(|prefix| !prefix.is_empty()),
+            log_level: level.unwrap_or(LevelFilter::Info),
+            log_format: if is_json { LogFormat::Json } else { LogFormat::Text },
+            shutdown_deadline: Duration::from_secs(deadline),
+        }
+    }
+}
+
+fn limits(values: &Values<'_>) -> Limits {
+    let mut limits = Limits::default();
+    for row in Limits::TABLE {
+        if let Some(value) = values.integer(row.key) {
+            let is_set = limits.set(row.key, value);
+            debug_assert!(is_set, "{} was checked against its maximum", row.key);
+        }
+    }
+    limits
+}
+
+fn rewrite(values: &Values<'_>) -> Rewrite {
+    Rewrite {
+        from: values.text("from").unwrap_or_default(),
+        to: values.text("to").unwrap_or_default(),
+        publish: values.boolean("publish"),
+        subscribe: values.boolean("subscribe"),
+    }
+}
+
+fn subscription(values: &Values<'_>) -> AutoSubscription {
+    let qos = match values.integer("qos") {
+        Some(2) => QoS::ExactlyOnce,
+        Some(1) => QoS::AtLeastOnce,
+        _ => QoS::AtMostOnce,
+    };
+    let retain_handling = match values.integer("retain_handling") {
+        Some(2) => RetainHandling::DoNotSend,
+        Some(1) => RetainHandling::SendIfNew,
+        _ => RetainHandling::SendAtSubscribe,
+    };
+    let options = SubscriptionOptions {
+        qos,
+        no_local: values.boolean("no_local"),
+        retain_as_published: values.boolean("retain_as_published"),
+        retain_handling,
+    };
+    AutoSubscription { filter: values.text("filter").unwrap_or_default(), options }
+}
+
+fn strategy(word: &str) -> SharedStrategy {
+    let word = StrDeserializer::<ValueError>::new(word);
+    SharedStrategy::deserialize(word).unwrap_or_default()
+}

@@ -1,0 +1,186 @@
+//! Reads a configuration file into [`Settings`]: what its TOML says, against the schema.
+//!
+//! It reads on after an error, so that all of them are told at once; only what breaks TOML itself
+//! is told alone, because what follows it may not be what was meant.
+
+use std::ops::Range;
+
+use toml::Spanned;
+use toml::de::{DeInteger, DeTable, DeValue};
+
+use super::nearest::nearest;
+use super::problem::{Origin, Problem};
+use super::schema::{Schema, Section};
+use super::settings::{Setting, Settings, Table};
+use super::value::Given;
+
+/// Sections and keys that are promised, but not in this build.
+const TO_COME: &[&str] = &["authentication", "authorization", "storage", "tls"];
+
+/// Sections that stand more than once, at most as often as this.
+pub(crate) const TABLES_MAX: usize = 1_000;
+
+/// Reads the text of a file.
+pub(crate) fn read(text: &str, schema: &Schema, problems: &mut Vec<Problem>) -> Settings {
+    let (document, errors) = DeTable::parse_recoverable(text);
+    if !errors.is_empty() {
+        problems.extend(errors.iter().map(|error| not_toml(text, error)));
+        return Settings::default();
+    }
+    let mut reader = Reader { schema, problems, settings: Settings::default() };
+    for (name, value) in document.get_ref() {
+        reader.section(name.get_ref(), name.span(), value);
+    }
+    reader.settings
+}
+
+fn not_toml(text: &str, error: &toml::de::Error) -> Problem {
+    let span = error.span().unwrap_or_default();
+    let word = text.get(span.clone()).unwrap_or_default();
+    let is_value = text.get(..span.start).is_some_and(|before| before.trim_end().ends_with('='));
+    let is_word = word.starts_with(|char: char| char.is_ascii_alphabetic());
+    let origin = Origin::File(span);
+    if is_value && is_word && word.len() <= 100 {
+        let help = format!("text stands in quotes: \"{word}\"");
+        return Problem::new(origin, "this is no value of TOML").help(help);
+    }
+    Problem::new(origin, format!("this is not TOML: {}", error.message()))
+}
+
+struct Reader<'r> {
+    schema: &'r Schema,
+    problems: &'r mut Vec<Problem>,
+    settings: Settings,
+}
+
+impl Reader<'_> {
+    fn problem(&mut self, span: Range<usize>, message: String, help: Option<String>) {
+        self.problems.push(Problem { origin: Origin::File(span), message, help });
+    }
+
+    fn section(&mut self, name: &str, name_span: Range<usize>, value: &Spanned<DeValue<'_>>) {
+        let schema = self.schema;
+        let Some(section) = schema.section(name) else {
+            return self.unknown_section(name, name_span);
+        };
+        match (section.repeated, value.get_ref()) {
+            (false, DeValue::Table(entries)) => {
+                let table = self.table(section, name_span.clone(), entries);
+                *self.settings.table_mut(section, Origin::File(name_span)) = table;
+            }
+            (true, DeValue::Array(items)) => self.repeated(section, &name_span, items),
+            _ => {
+                let message = format!("`{name}` must be a section");
+                self.problem(name_span, message, Some(format!("write {}", section.header())));
+            }
+        }
+    }
+
+    fn repeated(
+        &mut self,
+        section: &Section,
+        name_span: &Range<usize>,
+        items: &[Spanned<DeValue<'_>>],
+    ) {
+        if items.is_empty() || items.len() > TABLES_MAX {
+            let message = format!("`{}` stands 1 to {TABLES_MAX} times", section.name);
+            let help = format!("write {}, or leave it out", section.header());
+            return self.problem(name_span.clone(), message, Some(help));
+        }
+        for item in items {
+            let DeValue::Table(entries) = item.get_ref() else {
+                let message = format!("`{}` must be a list of sections", section.name);
+                let help = format!("write {}", section.header());
+                self.problem(item.span(), message, Some(help));
+                continue;
+            };
+            let table = self.table(section, item.span(), entries);
+            self.settings.tables_mut(section).push(table);
+        }
+    }
+
+    fn table(&mut self, section: &Section, span: Range<usize>, entries: &DeTable<'_>) -> Table {
+        let mut table = Table::new(Origin::File(span));
+        for (name, value) in entries {
+            let Some(key) = section.key(name.get_ref()) else {
+                self.unknown_key(section, name.get_ref(), name.span());
+                continue;
+            };
+            let setting = match key.kind.check(&given(value.get_ref())) {
+                Ok(value_checked) => {
+                    Some(Setting { value: value_checked, origin: Origin::File(value.span()) })
+                }
+                Err(complaint) => {
+                    let message =
+                        format!("`{}` in {} {}", key.name, section.header(), complaint.message);
+                    self.problem(value.span(), message, complaint.help);
+                    None
+                }
+            };
+            table.set(key, setting);
+        }
+        table
+    }
+
+    fn unknown_section(&mut self, name: &str, span: Range<usize>) {
+        if TO_COME.contains(&name) {
+            let message = format!("[{name}] is not part of this build yet");
+            return self.problem(span, message, None);
+        }
+        let mut owners = self.schema.sections.iter().filter(|section| section.key(name).is_some());
+        if let Some(owner) = owners.next() {
+            let message = format!("`{name}` stands outside of its section");
+            return self.problem(span, message, Some(format!("write it below {}", owner.header())));
+        }
+        let sections = &self.schema.sections;
+        let help = match nearest(name, sections.iter().map(|section| section.name)) {
+            Some(name) => format!("the nearest section is {}", self.header(name)),
+            None => {
+                let headers: Vec<_> = sections.iter().map(Section::header).collect();
+                format!("the sections are {}", headers.join(", "))
+            }
+        };
+        self.problem(span, format!("there is no section [{name}]"), Some(help));
+    }
+
+    fn unknown_key(&mut self, section: &Section, name: &str, span: Range<usize>) {
+        let header = section.header();
+        if TO_COME.contains(&name) {
+            let message = format!("`{name}` in {header} is not part of this build yet");
+            return self.problem(span, message, None);
+        }
+        let names = section.keys.iter().map(|key| key.name);
+        let elsewhere = self.schema.sections.iter().find(|other| other.key(name).is_some());
+        let help = if let Some(other) = elsewhere {
+            format!("`{name}` belongs to {}", other.header())
+        } else if let Some(nearest) = nearest(name, names.clone()) {
+            format!("the nearest key is `{nearest}`")
+        } else if section.keys.len() <= 8 {
+            let names: Vec<_> = names.map(|name| format!("`{name}`")).collect();
+            format!("the keys of {header} are {}", names.join(", "))
+        } else {
+            format!("`midge config reference` lists the keys of {header}")
+        };
+        self.problem(span, format!("there is no key `{name}` in {header}"), Some(help));
+    }
+
+    fn header(&self, section: &str) -> String {
+        self.schema.section(section).map(Section::header).unwrap_or_default()
+    }
+}
+
+fn given<'v>(value: &'v DeValue<'_>) -> Given<'v> {
+    match value {
+        DeValue::String(text) => Given::Text(text),
+        DeValue::Boolean(value) => Given::Boolean(*value),
+        DeValue::Integer(number) => Given::Integer(integer(number)),
+        DeValue::Float(_) => Given::Other("a number with a fraction"),
+        DeValue::Datetime(_) => Given::Other("a date or time"),
+        DeValue::Array(_) => Given::Other("a list"),
+        DeValue::Table(_) => Given::Other("a table"),
+    }
+}
+
+fn integer(number: &DeInteger<'_>) -> Option<i128> {
+    i128::from_str_radix(number.as_str(), number.radix()).ok()
+}

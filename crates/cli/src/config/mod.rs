@@ -1,0 +1,68 @@
+//! The configuration: file, environment and flags in, a checked [`Configuration`] out, or a
+//! [`Report`] of everything that is wrong with it.
+//!
+//! Sources write [`settings`] one over the other: defaults, the file, environment variables,
+//! flags. All of them know only the keys of the [`schema`], from which the reference is made too.
+//! Nothing here starts anything: a broker is started with a whole configuration or not at all.
+
+mod address;
+pub(crate) mod command;
+mod configuration;
+mod document;
+mod environment;
+mod flags;
+mod nearest;
+mod problem;
+mod reference;
+mod rules;
+mod schema;
+mod settings;
+mod source;
+#[cfg(test)]
+mod tests;
+mod value;
+
+pub(crate) use configuration::{Configuration, LogFormat};
+pub(crate) use environment::Variables;
+pub(crate) use flags::Flags;
+pub(crate) use problem::{File, Report, printable};
+pub(crate) use settings::Effective;
+pub(crate) use source::Sources;
+
+use schema::Schema;
+use settings::Settings;
+
+/// A configuration without errors, and what it was made of.
+#[derive(Clone, Debug)]
+pub(crate) struct Loaded {
+    pub(crate) configuration: Configuration,
+    /// The file that was read, if there is one.
+    pub(crate) file: Option<File>,
+    /// Every key with its value and origin.
+    pub(crate) effective: Vec<Effective>,
+}
+
+/// Puts the sources together and checks them.
+///
+/// # Errors
+///
+/// All problems that were found, if there are any.
+pub(crate) fn load(
+    file: Option<File>,
+    variables: &Variables,
+    flags: &Flags,
+) -> Result<Loaded, Report> {
+    let schema = Schema::new();
+    let mut problems = Vec::new();
+    let text = file.as_ref().map(|file| &*file.text);
+    let mut settings =
+        text.map_or(Settings::default(), |text| document::read(text, &schema, &mut problems));
+    environment::apply(variables, &schema, &mut settings, &mut problems);
+    flags::apply(flags, &schema, &mut settings, &mut problems);
+    rules::check(&schema, &settings, &mut problems);
+    if !problems.is_empty() {
+        return Err(Report::new(file, problems));
+    }
+    let configuration = Configuration::new(&schema, &settings);
+    Ok(Loaded { configuration, file, effective: settings.effective(&schema) })
+}

@@ -1,0 +1,200 @@
+//! The reference of the configuration, made from the schema: `docs/midge.toml`, a file that sets
+//! everything to its default, and `docs/configuration.md`.
+
+use std::fmt::Write;
+
+use super::environment::variable;
+use super::schema::{Default, Key, Schema, Section};
+
+const TOML_INTRODUCTION: &str = "\
+# The configuration of Midge: every section and every key, with its default.
+#
+# A broker needs none of it. Take what you want to change into a file of your own, midge.toml, and
+# try it: midge config check midge.toml
+#
+# Environment variables go above the file, flags above both. This file was written by
+# `midge config reference`.
+";
+
+const MARKDOWN_INTRODUCTION: &str = "\
+# Configuration
+
+Midge needs none. What you want otherwise, you write into a file, `midge.toml`:
+
+```toml
+[[listener]]
+bind = \"0.0.0.0:1883\"
+
+[limits]
+queue_messages_max = 5000
+```
+
+| command | what it does |
+| --- | --- |
+| `midge --config midge.toml` | starts a broker with this file |
+| `midge config check midge.toml` | tells every error in it, with line, column and what is allowed; exit code 2 if there is any, `--json` for programs |
+| `midge config show` | prints the configuration that a broker started here would have, and where each value comes from |
+| `midge config reference` | prints a file with every key, as in [midge.toml](midge.toml); `--markdown` prints this page |
+
+## Where values come from
+
+Each source goes above the one before:
+
+1. the defaults below;
+2. the file: that of `--config FILE`, else that of the variable `MIDGE_CONFIG`, else `midge.toml` in the current directory, else
+   `/etc/midge/midge.toml`; the broker says at its start which one it read;
+3. environment variables: `MIDGE_`, the section and the key, such as `MIDGE_LIMITS_QUEUE_MESSAGES_MAX=5000`. A section that can stand
+   more than once has its number, from 0, in between: `MIDGE_LISTENER_0_BIND=0.0.0.0:1883`; the next number adds one;
+4. flags: `--listen ADDRESS:PORT` (as often as you like, instead of all configured listeners), `--workers N`, `--log-level LEVEL`.
+
+A key, a section or a variable `MIDGE_...` that does not exist is an error, as is a value that is not allowed: the broker does not
+start, prints all errors and ends with exit code 2. Variables that Kubernetes sets for a Service called `midge` are left alone.
+
+## While the broker runs
+
+On SIGHUP the broker reads its file again. It puts into effect what can be changed while it runs (marked *live* below), names what
+takes effect only at its next start, and keeps everything as it is when there is an error. SIGTERM and SIGINT end it: no new
+connections, MQTT 5 Clients are told (0x8B Server shutting down), at most for `deadline_seconds` of `[shutdown]`; exit code 0. A
+second signal ends it at once.
+";
+
+/// The reference as a configuration file.
+pub(crate) fn toml(schema: &Schema) -> String {
+    let mut text = TOML_INTRODUCTION.to_string();
+    for section in &schema.sections {
+        text.push('\n');
+        push_comment(&mut text, section.doc);
+        // A section that can stand more than once says something by being there.
+        let mark = if section.repeated { "#" } else { "" };
+        push_line(&mut text, &format!("{mark}{}", section.header()));
+        for key in &section.keys {
+            text.push('\n');
+            push_comment(&mut text, key.doc);
+            push_comment(&mut text, &format!("Allowed: {}.{}", key.kind, default_in_words(key)));
+            push_line(&mut text, &format!("#{} = {}", key.name, example(key)));
+        }
+    }
+    text
+}
+
+fn push_comment(text: &mut String, doc: &str) {
+    for line in doc.lines() {
+        push_line(text, &format!("# {}", line.trim()));
+    }
+}
+
+/// Writing to a string cannot fail.
+fn push_line(text: &mut String, line: &str) {
+    let _ = writeln!(text, "{line}");
+}
+
+fn default_in_words(key: &Key) -> String {
+    match &key.default {
+        Default::Value(_) => String::new(),
+        Default::Required(_) => " Has to be given.".to_string(),
+        Default::Absent { meaning, .. } => format!(" Default: {meaning}."),
+    }
+}
+
+/// The default, or an example where there is none.
+fn example(key: &Key) -> String {
+    match &key.default {
+        Default::Value(value) | Default::Absent { example: value, .. } => value.to_string(),
+        Default::Required(example) => (*example).to_string(),
+    }
+}
+
+/// The reference as a page of the documentation.
+pub(crate) fn markdown(schema: &Schema) -> String {
+    let mut text = MARKDOWN_INTRODUCTION.to_string();
+    for section in &schema.sections {
+        push_section(&mut text, section);
+    }
+    text
+}
+
+fn push_section(text: &mut String, section: &Section) {
+    push_line(text, &format!("\n## `{}`\n", section.header()));
+    push_line(text, &section.doc.replace('\n', " "));
+    if let Some(key) = section.keys.first() {
+        push_line(text, &format!("Variables: `{}` and so on.\n", variable(section, key)));
+    }
+    push_line(text, "| key | default | allowed | meaning |");
+    push_line(text, "| --- | --- | --- | --- |");
+    for key in &section.keys {
+        let default = match &key.default {
+            Default::Value(value) => format!("`{value}`"),
+            Default::Required(_) => "has to be given".to_string(),
+            Default::Absent { meaning, .. } => (*meaning).to_string(),
+        };
+        let live = if key.live { " *live*" } else { "" };
+        let doc: Vec<&str> = key.doc.lines().map(str::trim).collect();
+        let cells = [&format!("`{}`", key.name), &default, &key.kind.to_string(), &doc.join(" ")];
+        let cells: Vec<String> = cells.map(|cell| cell.replace('|', "\\|")).into();
+        push_line(text, &format!("| {}{live} |", cells.join(" | ")));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::{Schema, markdown, toml};
+    use crate::config::environment::Variables;
+    use crate::config::flags::Flags;
+    use crate::config::problem::File;
+    use crate::config::{Loaded, load};
+
+    /// Set to write the files instead of comparing them.
+    const WRITE_VARIABLE: &str = "MIDGE_TEST_WRITE_REFERENCE";
+
+    fn load_text(text: String) -> Loaded {
+        let file = File { path: "midge.toml".into(), text };
+        load(Some(file), &Variables::new(), &Flags::default())
+            .unwrap_or_else(|report| panic!("{report}"))
+    }
+
+    fn assert_file(name: &str, expected: &str) {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs").join(name);
+        if std::env::var_os(WRITE_VARIABLE).is_some() {
+            std::fs::write(&path, expected).unwrap();
+        }
+        let is = std::fs::read_to_string(&path).unwrap_or_default();
+        assert!(
+            is == expected,
+            "docs/{name} is not what the keys of this build are; write it anew with \
+             {WRITE_VARIABLE}=1 cargo test -p midge reference"
+        );
+    }
+
+    #[test]
+    fn the_reference_in_the_repository_is_that_of_the_schema() {
+        let schema = Schema::new();
+        assert_file("midge.toml", &toml(&schema));
+        assert_file("configuration.md", &markdown(&schema));
+    }
+
+    #[test]
+    fn the_reference_changes_nothing_as_it_is() {
+        let loaded = load_text(toml(&Schema::new()));
+        let nothing = load_text(String::new());
+        assert_eq!(loaded.effective, nothing.effective);
+    }
+
+    #[test]
+    fn the_reference_is_right_without_its_comment_marks() {
+        let is_setting = |line: &&str| line.starts_with('#') && !line.starts_with("# ");
+        let text = toml(&Schema::new());
+        let lines = text.lines().filter(|line| *line != "#");
+        let lines = lines.map(|line| if is_setting(&line) { &line[1..] } else { line });
+        let loaded = load_text(lines.collect::<Vec<_>>().join("\n"));
+        let keys: usize = Schema::new().sections.iter().map(|section| section.keys.len()).sum();
+        assert_eq!(loaded.effective.len(), keys);
+        let nothing = load_text(String::new());
+        for line in &nothing.effective {
+            let mut lines = loaded.effective.iter();
+            let given = lines.find(|given| given.name() == line.name()).unwrap();
+            assert!(line.value.is_none() || given.value == line.value, "{}", line.name());
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! What has to hold between values: required keys, listeners that get into each other's way,
+//! rules that could never apply.
+
+use super::address;
+use super::problem::{Origin, Problem};
+use super::schema::{Default, Schema, Section};
+use super::settings::{Settings, Table};
+
+/// Checks values against each other; each on its own was checked before.
+pub(crate) fn check(schema: &Schema, settings: &Settings, problems: &mut Vec<Problem>) {
+    for section in &schema.sections {
+        for table in settings.tables(section.name) {
+            check_required(section, table, problems);
+        }
+    }
+    check_listeners(settings.tables("listener"), problems);
+    for table in settings.tables("rewrite") {
+        check_captures(table, problems);
+    }
+    for table in settings.tables("auto_subscribe") {
+        check_shared(table, problems);
+    }
+}
+
+fn check_required(section: &Section, table: &Table, problems: &mut Vec<Problem>) {
+    for key in &section.keys {
+        if let Default::Required(example) = &key.default
+            && !table.has(key.name)
+        {
+            let message = format!("this {} has no `{}`", section.header(), key.name);
+            let problem = Problem::new(table.origin.clone(), message);
+            problems.push(problem.help(format!("for example: {} = {example}", key.name)));
+        }
+    }
+}
+
+fn check_listeners(tables: &[Table], problems: &mut Vec<Problem>) {
+    let mut addresses: Vec<(address::Address, &str)> = Vec::new();
+    for table in tables {
+        let Some(setting) = table.get("bind") else { continue };
+        let Some(text) = table.text("bind") else { continue };
+        let Ok(address) = address::parse(text) else { continue };
+        let mut earlier = addresses.iter();
+        if let Some((_, other)) = earlier.find(|(other, _)| address.collides_with(other)) {
+            let message = if *other == text {
+                format!("{text} is listened on twice")
+            } else {
+                format!("{text} cannot be listened on beside {other}, as one includes the other")
+            };
+            problems.push(Problem::new(setting.origin.clone(), message));
+        }
+        addresses.push((address, text));
+    }
+}
+
+/// A rewrite whose target names a wildcard that its filter does not have would never be applied.
+fn check_captures(table: &Table, problems: &mut Vec<Problem>) {
+    let (Some(from), Some(to), Some(setting)) =
+        (table.text("from"), table.text("to"), table.get("to"))
+    else {
+        return;
+    };
+    let wildcards = from.split('/').filter(|level| matches!(*level, "+" | "#")).count();
+    let numbers = to.split('$').skip(1).filter_map(|rest| {
+        let digits = rest.find(|char: char| !char.is_ascii_digit()).unwrap_or(rest.len());
+        rest[..digits].parse::<usize>().ok()
+    });
+    if let Some(number) = numbers.filter(|&number| number > wildcards).max() {
+        let wildcards = match wildcards {
+            0 => "no wildcard".to_string(),
+            1 => "one wildcard".to_string(),
+            more => format!("{more} wildcards"),
+        };
+        let message = format!("`to` has ${number}, but `from` has {wildcards}");
+        let problem = Problem::new(setting.origin.clone(), message);
+        problems.push(problem.help("$1 stands for what the first wildcard of `from` matches"));
+    }
+}
+
+/// No Local on a shared subscription is a Protocol Error [MQTT-3.8.3-4].
+fn check_shared(table: &Table, problems: &mut Vec<Problem>) {
+    let Some(filter) = table.text("filter") else { return };
+    let is_shared = filter.starts_with("$share/") || filter.starts_with("$queue/");
+    if is_shared && table.boolean("no_local") == Some(true) {
+        let origin =
+            table.get("no_local").map_or(Origin::Default, |no_local| no_local.origin.clone());
+        let message = "`no_local` is not possible on a shared subscription";
+        problems.push(Problem::new(origin, message));
+    }
+}

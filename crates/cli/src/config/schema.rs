@@ -1,0 +1,328 @@
+//! Every section and key of the configuration in one table.
+//!
+//! The reader of files, the environment variables, `midge config show` and the reference are all
+//! made from this table; a key that is not in it does not exist. The keys of `[limits]` come from
+//! the core's own table.
+
+use std::borrow::Cow;
+
+use midge_core::{LimitRow, Limits};
+
+use super::value::{Kind, Value};
+
+/// A section: `[name]`, or `[[name]]` if it can stand more than once.
+#[derive(Debug)]
+pub(crate) struct Section {
+    pub(crate) name: &'static str,
+    pub(crate) repeated: bool,
+    /// What it is for.
+    pub(crate) doc: &'static str,
+    pub(crate) keys: Vec<Key>,
+}
+
+/// A key of a section.
+#[derive(Debug)]
+pub(crate) struct Key {
+    pub(crate) name: &'static str,
+    pub(crate) kind: Kind,
+    pub(crate) default: Default,
+    /// What it does; the lines of a limit begin with a blank, which the reader of it takes away.
+    pub(crate) doc: &'static str,
+    /// Whether SIGHUP puts a new value into effect; other keys need a restart.
+    pub(crate) live: bool,
+}
+
+/// What holds where a key is not given.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Default {
+    Value(Value),
+    /// The key must be given; this value is an example.
+    Required(&'static str),
+    /// What the broker does without it, and an example of a value.
+    Absent {
+        meaning: &'static str,
+        example: Value,
+    },
+}
+
+/// The whole table.
+#[derive(Debug)]
+pub(crate) struct Schema {
+    pub(crate) sections: Vec<Section>,
+}
+
+/// Words of `[log] level`.
+pub(crate) const LOG_LEVELS: &[&str] = &["off", "error", "warn", "info", "debug", "trace"];
+
+/// Words of `[log] format`.
+const LOG_FORMATS: &[&str] = &["text", "json"];
+
+/// Words of `[shared_subscriptions] strategy`.
+const STRATEGIES: &[&str] =
+    &["round-robin", "random", "sticky", "least-in-flight", "hash-by-client", "hash-by-topic"];
+
+const fn text(text: &'static str) -> Value {
+    Value::Text(Cow::Borrowed(text))
+}
+
+impl Key {
+    fn new(name: &'static str, kind: Kind, default: Default, doc: &'static str) -> Self {
+        Self { name, kind, default, doc, live: false }
+    }
+
+    fn live(mut self) -> Self {
+        self.live = true;
+        self
+    }
+
+    /// The default, if the key has one.
+    pub(crate) fn default_value(&self) -> Option<&Value> {
+        match &self.default {
+            Default::Value(value) => Some(value),
+            Default::Required(_) | Default::Absent { .. } => None,
+        }
+    }
+}
+
+impl Section {
+    /// The key of this name.
+    pub(crate) fn key(&self, name: &str) -> Option<&Key> {
+        self.keys.iter().find(|key| key.name == name)
+    }
+
+    /// The section as it stands in a file.
+    pub(crate) fn header(&self) -> String {
+        if self.repeated { format!("[[{}]]", self.name) } else { format!("[{}]", self.name) }
+    }
+}
+
+impl Schema {
+    /// The table of this build.
+    pub(crate) fn new() -> Self {
+        let sections = vec![
+            listener(),
+            broker(),
+            limits(),
+            shared_subscriptions(),
+            rewrite(),
+            auto_subscribe(),
+            requests(),
+            log(),
+            shutdown(),
+        ];
+        Self { sections }
+    }
+
+    /// The section of this name.
+    pub(crate) fn section(&self, name: &str) -> Option<&Section> {
+        self.sections.iter().find(|section| section.name == name)
+    }
+}
+
+fn listener() -> Section {
+    let bind = "The address and the port to listen on. 0.0.0.0 is every IPv4 address of the \
+                machine,\n[::] is every address, IPv4 and IPv6; 127.0.0.1 and [::1] are the \
+                machine itself.\nPort 0 is any free port.";
+    let keys = vec![
+        Key::new("bind", Kind::Address, Default::Required("\"0.0.0.0:1883\""), bind),
+        Key::new(
+            "protocol",
+            Kind::Protocol,
+            Default::Value(text("mqtt")),
+            "What is spoken there: \"mqtt\" is MQTT 3.1, 3.1.1 and 5.0 over TCP.",
+        ),
+    ];
+    let doc = "Where the broker listens; one [[listener]] for each address.\nWithout any: \
+               127.0.0.1:1883 and [::1]:1883, so that only this machine can connect.";
+    Section { name: "listener", repeated: true, doc, keys }
+}
+
+fn broker() -> Section {
+    let max = midge_core::WorkerId::MAX_WORKERS as u64;
+    let default = Default::Absent { meaning: "one for each processor", example: Value::Integer(2) };
+    let doc = "Threads that serve connections. A Client belongs to one of them.";
+    let keys = vec![Key::new("workers", Kind::Integer { min: 1, max }, default, doc)];
+    Section { name: "broker", repeated: false, doc: "The broker as a whole.", keys }
+}
+
+fn limits() -> Section {
+    let key = |row: &'static LimitRow| {
+        let kind = Kind::Integer { min: limit_min(row.key), max: row.max };
+        Key::new(row.key, kind, Default::Value(Value::Integer(row.default)), row.meaning)
+    };
+    let keys = Limits::TABLE.iter().map(key).collect();
+    let doc = "What one Client, one Session and the whole broker may take.";
+    Section { name: "limits", repeated: false, doc, keys }
+}
+
+/// The smallest value of a limit with which the broker is still one.
+fn limit_min(key: &str) -> u64 {
+    match key {
+        // Identifiers of up to 23 bytes have to be accepted [MQTT-3.1.3-5].
+        "client_identifier_bytes_max" => 23,
+        // Room for the CONNECT of such a Client, and for a CONNACK.
+        "packet_bytes_max" | "packet_before_connect_bytes_max" => 128,
+        // Here 0 has a meaning: nothing of the kind, or no bound.
+        "keep_alive_seconds_max"
+        | "session_expiry_seconds_max"
+        | "topic_alias_maximum"
+        | "outgoing_topic_alias_maximum"
+        | "user_properties_max"
+        | "retained_messages_max"
+        | "retained_bytes_max"
+        | "delayed_messages_max"
+        | "delay_seconds_max"
+        | "shared_backlog_messages_max"
+        | "shared_backlog_bytes_max"
+        | "memory_bytes_max" => 0,
+        _ => 1,
+    }
+}
+
+fn shared_subscriptions() -> Section {
+    let strategy = "Which member of a shared subscription gets a message: one after the other; \
+                    any; the same\none as long as it is connected; the one with the fewest \
+                    unacknowledged messages; by the\npublishing Client; by the Topic Name.";
+    let backlog = "Whether a shared subscription keeps messages while none of its members is \
+                   connected,\nup to shared_backlog_messages_max and shared_backlog_bytes_max of \
+                   [limits].";
+    let keys = vec![
+        Key::new(
+            "strategy",
+            Kind::Choice(STRATEGIES),
+            Default::Value(text("round-robin")),
+            strategy,
+        ),
+        Key::new("backlog", Kind::Boolean, Default::Value(Value::Boolean(true)), backlog),
+    ];
+    let doc = "Subscriptions to $share/GROUP/FILTER and $queue/FILTER.";
+    Section { name: "shared_subscriptions", repeated: false, doc, keys }
+}
+
+fn rewrite() -> Section {
+    let yes = Default::Value(Value::Boolean(true));
+    let keys = vec![
+        Key::new(
+            "from",
+            Kind::Filter,
+            Default::Required("\"old/+/data\""),
+            "Which topics are rewritten: a Topic Filter.",
+        ),
+        Key::new(
+            "to",
+            Kind::Target,
+            Default::Required("\"new/$1/data\""),
+            "The new topic. $1, $2... stand for what the wildcards of `from` match, in their \
+             order.",
+        ),
+        Key::new("publish", Kind::Boolean, yes.clone(), "Whether Topic Names are rewritten."),
+        Key::new("subscribe", Kind::Boolean, yes, "Whether Topic Filters are rewritten."),
+    ];
+    let doc = "Gives topics another name before anything else is done with them.\nOf several \
+               rules, the first one that matches is applied.";
+    Section { name: "rewrite", repeated: true, doc, keys }
+}
+
+fn auto_subscribe() -> Section {
+    let no = Default::Value(Value::Boolean(false));
+    let small = Kind::Integer { min: 0, max: 2 };
+    let zero = Default::Value(Value::Integer(0));
+    let keys = vec![
+        Key::new(
+            "filter",
+            Kind::SubscriptionFilter,
+            Default::Required("\"clients/${client_id}/commands\""),
+            "The Topic Filter. ${client_id} and ${user_name} stand for those of the Client.",
+        ),
+        Key::new("qos", small, zero.clone(), "The maximum QoS of the subscription."),
+        Key::new(
+            "no_local",
+            Kind::Boolean,
+            no.clone(),
+            "Whether a Client does not get what it published itself.",
+        ),
+        Key::new(
+            "retain_as_published",
+            Kind::Boolean,
+            no,
+            "Whether the RETAIN flag stays as the publisher set it.",
+        ),
+        Key::new(
+            "retain_handling",
+            small,
+            zero,
+            "Retained messages are sent: 0 at each connect, 1 only if the subscription is new, 2 \
+             never.",
+        ),
+    ];
+    let doc = "A subscription that is made for every Client when it connects.";
+    Section { name: "auto_subscribe", repeated: true, doc, keys }
+}
+
+fn requests() -> Section {
+    let default = Default::Value(text("response"));
+    let doc = "The broker tells an MQTT 5 Client that asks for Response Information to take \
+               answers at\nPREFIX/CLIENT-IDENTIFIER. Empty: it gives no such information.";
+    let keys = vec![Key::new("response_prefix", Kind::TopicPrefix, default, doc)];
+    let doc = "Request and response between MQTT 5 Clients.";
+    Section { name: "requests", repeated: false, doc, keys }
+}
+
+fn log() -> Section {
+    let keys = vec![
+        Key::new(
+            "level",
+            Kind::Choice(LOG_LEVELS),
+            Default::Value(text("info")),
+            "The least important lines that are written.",
+        )
+        .live(),
+        Key::new(
+            "format",
+            Kind::Choice(LOG_FORMATS),
+            Default::Value(text("text")),
+            "Lines for people, or one JSON object on each line.",
+        ),
+    ];
+    let doc = "What the broker writes to standard error.";
+    Section { name: "log", repeated: false, doc, keys }
+}
+
+fn shutdown() -> Section {
+    let keys = vec![Key::new(
+        "deadline_seconds",
+        Kind::Integer { min: 0, max: 3_600 },
+        Default::Value(Value::Integer(10)),
+        "How long the broker may take to say goodbye to its Clients after SIGTERM or SIGINT.",
+    )];
+    Section { name: "shutdown", repeated: false, doc: "How the broker ends.", keys }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Default, Schema};
+    use crate::config::value::Given;
+
+    #[test]
+    fn every_default_and_example_is_allowed() {
+        for section in Schema::new().sections {
+            for key in &section.keys {
+                let name = format!("{} {}", section.header(), key.name);
+                let text = match &key.default {
+                    Default::Value(value) | Default::Absent { example: value, .. } => {
+                        value.to_string()
+                    }
+                    Default::Required(example) => (*example).to_string(),
+                };
+                let given = match text.parse::<toml::Value>().unwrap() {
+                    toml::Value::Integer(number) => Given::Integer(Some(number.into())),
+                    toml::Value::Boolean(value) => Given::Boolean(value),
+                    toml::Value::String(_) => Given::Text(text.trim_matches('"')),
+                    other => panic!("{name}: {other}"),
+                };
+                assert!(key.kind.check(&given).is_ok(), "{name} = {text}");
+                assert!(!key.doc.trim().is_empty(), "{name}");
+            }
+        }
+    }
+}

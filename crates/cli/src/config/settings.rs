@@ -1,0 +1,153 @@
+//! All values that were given, with their origins: what the sources write into, one after the
+//! other, before a [`Configuration`](super::Configuration) is made of it.
+
+use std::collections::BTreeMap;
+
+use super::problem::Origin;
+use super::schema::{Key, Schema, Section};
+use super::value::Value;
+
+/// A value and where it comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Setting {
+    pub(crate) value: Value,
+    pub(crate) origin: Origin,
+}
+
+/// One `[section]` or `[[section]]`.
+#[derive(Clone, Debug)]
+pub(crate) struct Table {
+    /// Where the section begins.
+    pub(crate) origin: Origin,
+    /// `None`: a value was given, but is wrong.
+    settings: BTreeMap<&'static str, Option<Setting>>,
+}
+
+/// What was given for all sections.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Settings {
+    tables: BTreeMap<&'static str, Vec<Table>>,
+}
+
+/// A line of the effective configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Effective {
+    pub(crate) section: &'static str,
+    /// Which one of a section that stands more than once.
+    pub(crate) index: Option<usize>,
+    pub(crate) key: &'static str,
+    /// `None`: not given, and there is no default.
+    pub(crate) value: Option<Value>,
+    pub(crate) origin: Origin,
+    /// Whether a new value takes effect without a restart.
+    pub(crate) live: bool,
+}
+
+impl Table {
+    pub(crate) fn new(origin: Origin) -> Self {
+        Self { origin, settings: BTreeMap::new() }
+    }
+
+    /// Gives a key a value, instead of what it had.
+    pub(crate) fn set(&mut self, key: &Key, setting: Option<Setting>) {
+        self.settings.insert(key.name, setting);
+    }
+
+    /// The value of a key, if a right one was given.
+    pub(crate) fn get(&self, key: &str) -> Option<&Setting> {
+        self.settings.get(key)?.as_ref()
+    }
+
+    /// Whether a value was given, right or wrong.
+    pub(crate) fn has(&self, key: &str) -> bool {
+        self.settings.contains_key(key)
+    }
+
+    pub(crate) fn text(&self, key: &str) -> Option<&str> {
+        match &self.get(key)?.value {
+            Value::Text(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn integer(&self, key: &str) -> Option<u64> {
+        match self.get(key)?.value {
+            Value::Integer(number) => Some(number),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn boolean(&self, key: &str) -> Option<bool> {
+        match self.get(key)?.value {
+            Value::Boolean(value) => Some(value),
+            _ => None,
+        }
+    }
+}
+
+impl Settings {
+    /// All tables of a section, in their order.
+    pub(crate) fn tables(&self, section: &str) -> &[Table] {
+        self.tables.get(section).map_or(&[], Vec::as_slice)
+    }
+
+    /// All tables of a section, to be added to.
+    pub(crate) fn tables_mut(&mut self, section: &Section) -> &mut Vec<Table> {
+        self.tables.entry(section.name).or_default()
+    }
+
+    /// The only table of a section that stands once; made if there is none.
+    pub(crate) fn table_mut(&mut self, section: &Section, origin: Origin) -> &mut Table {
+        let tables = self.tables_mut(section);
+        if tables.is_empty() {
+            tables.push(Table::new(origin));
+        }
+        &mut tables[0]
+    }
+
+    /// The value of a key of a section that stands once, if it was given.
+    pub(crate) fn get(&self, section: &str, key: &str) -> Option<&Setting> {
+        self.tables(section).first()?.get(key)
+    }
+
+    /// Every key with the value that holds, in the order of the documentation.
+    pub(crate) fn effective(&self, schema: &Schema) -> Vec<Effective> {
+        let mut lines = Vec::new();
+        for section in &schema.sections {
+            let tables = self.tables(section.name);
+            let count = if section.repeated { tables.len() } else { 1 };
+            for index in 0..count {
+                let index_shown = section.repeated.then_some(index);
+                let table = tables.get(index);
+                lines.extend(
+                    section.keys.iter().map(|key| effective(section, index_shown, key, table)),
+                );
+            }
+        }
+        lines
+    }
+}
+
+fn effective(
+    section: &Section,
+    index: Option<usize>,
+    key: &Key,
+    table: Option<&Table>,
+) -> Effective {
+    let setting = table.and_then(|table| table.get(key.name)).cloned();
+    let (value, origin) = match setting {
+        Some(setting) => (Some(setting.value), setting.origin),
+        None => (key.default_value().cloned(), Origin::Default),
+    };
+    Effective { section: section.name, index, key: key.name, value, origin, live: key.live }
+}
+
+impl Effective {
+    /// The key's full name: `limits.queue_messages_max`, `listener.0.bind`.
+    pub(crate) fn name(&self) -> String {
+        match self.index {
+            Some(index) => format!("{}.{index}.{}", self.section, self.key),
+            None => format!("{}.{}", self.section, self.key),
+        }
+    }
+}

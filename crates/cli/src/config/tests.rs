@@ -1,0 +1,28 @@
+//! The configuration as a whole: sources in, values or the text of an error out.
+
+mod any_text;
+mod messages;
+mod sources;
+
+use super::environment::Variables;
+use super::flags::Flags;
+use super::problem::File;
+use super::{Loaded, Report, load};
+
+fn file(text: &str) -> Option<File> {
+    Some(File { path: "midge.toml".into(), text: text.into() })
+}
+
+fn load_text(text: &str) -> Result<Loaded, Report> {
+    load(file(text), &Variables::new(), &Flags::default())
+}
+
+fn variables(pairs: &[(&str, &str)]) -> Variables {
+    let pairs = pairs.iter();
+    pairs.map(|(name, value)| ((*name).to_string(), Some((*value).to_string()))).collect()
+}
+
+/// The error as the user sees it.
+fn error(result: Result<Loaded, Report>) -> String {
+    result.expect_err("the configuration is wrong").to_string()
+}

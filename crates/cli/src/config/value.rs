@@ -1,0 +1,251 @@
+//! The kinds of values that keys take, and how a value is checked.
+//!
+//! A kind knows nothing of where a value came from: a file gives typed values, the environment and
+//! the command line give text, and all of them meet the same check here.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use midge_codec::{TopicFilter, TopicName};
+
+use super::address;
+use super::nearest::nearest;
+
+/// What a key accepts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// A whole number, both bounds included.
+    Integer { min: u64, max: u64 },
+    /// `true` or `false`.
+    Boolean,
+    /// One of these words.
+    Choice(&'static [&'static str]),
+    /// The protocol of a listener: one of the words of this build, or one that is to come.
+    Protocol,
+    /// `ADDRESS:PORT`.
+    Address,
+    /// A Topic Filter without `$share` and its like.
+    Filter,
+    /// A Topic Filter of a subscription: shared or exclusive too, with `${client_id}`.
+    SubscriptionFilter,
+    /// A Topic Name or Topic Filter that may hold `$1`, `$2`...
+    Target,
+    /// The start of a Topic Name, or nothing.
+    TopicPrefix,
+}
+
+/// Protocols that a listener can speak in this build.
+const PROTOCOLS: &[&str] = &["mqtt"];
+
+/// Protocols that are promised, but not in this build.
+const PROTOCOLS_TO_COME: &[&str] = &["websocket", "quic", "unix"];
+
+/// A value that was checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Value {
+    Integer(u64),
+    Boolean(bool),
+    Text(Cow<'static, str>),
+}
+
+/// A value as a source gives it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Given<'v> {
+    /// Typed text, of a file.
+    Text(&'v str),
+    Boolean(bool),
+    /// `None`: beyond what a number of 128 bits can hold.
+    Integer(Option<i128>),
+    /// Another type, with the name that the user knows it by.
+    Other(&'static str),
+    /// Text of the environment or the command line, which may stand for a value of any type.
+    Untyped(&'v str),
+}
+
+/// Why a value is not accepted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Complaint {
+    /// Continues a sentence that begins with the key.
+    pub(crate) message: String,
+    /// What to write instead, where that can be told.
+    pub(crate) help: Option<String>,
+}
+
+impl Complaint {
+    fn new(message: impl Into<String>) -> Self {
+        Self { message: message.into(), help: None }
+    }
+
+    fn help(mut self, help: impl Into<String>) -> Self {
+        self.help = Some(help.into());
+        self
+    }
+}
+
+impl Kind {
+    /// Checks a value.
+    pub(crate) fn check(self, given: &Given<'_>) -> Result<Value, Complaint> {
+        match self {
+            Self::Integer { min, max } => self.check_integer(given, min, max),
+            Self::Boolean => self.check_boolean(given),
+            _ => {
+                let (Given::Text(text) | Given::Untyped(text)) = given else {
+                    return Err(self.wrong_type(given));
+                };
+                self.check_text(text).map(|()| Value::Text(Cow::Owned((*text).to_string())))
+            }
+        }
+    }
+
+    fn check_integer(self, given: &Given<'_>, min: u64, max: u64) -> Result<Value, Complaint> {
+        let number = match given {
+            Given::Integer(number) => *number,
+            Given::Untyped(text) => match text.replace('_', "").parse::<i128>() {
+                Ok(number) => Some(number),
+                Err(_) => return Err(self.wrong_type(given)),
+            },
+            _ => return Err(self.wrong_type(given)),
+        };
+        let in_range = number.and_then(|number| u64::try_from(number).ok());
+        match in_range.filter(|number| (min..=max).contains(number)) {
+            Some(number) => Ok(Value::Integer(number)),
+            None => {
+                let number = number.map_or("out of range".to_string(), |number| number.to_string());
+                Err(Complaint::new(format!("must be {self}, but is {number}")))
+            }
+        }
+    }
+
+    fn check_boolean(self, given: &Given<'_>) -> Result<Value, Complaint> {
+        match given {
+            Given::Boolean(value) => Ok(Value::Boolean(*value)),
+            Given::Untyped("true") => Ok(Value::Boolean(true)),
+            Given::Untyped("false") => Ok(Value::Boolean(false)),
+            _ => Err(self.wrong_type(given)),
+        }
+    }
+
+    fn check_text(self, text: &str) -> Result<(), Complaint> {
+        let complain =
+            |what: &str, rule: &str| Complaint::new(format!("is not a valid {what}: {rule}"));
+        match self {
+            Self::Choice(words) => self.check_word(text, words),
+            Self::Protocol if PROTOCOLS_TO_COME.contains(&text) => {
+                let message = format!("is {text:?}, which this build does not speak yet");
+                Err(Complaint::new(message).help(format!("allowed: {self}")))
+            }
+            Self::Protocol => self.check_word(text, PROTOCOLS),
+            Self::Address => address::parse(text)
+                .map(|_| ())
+                .map_err(|message| Complaint::new(message).help(format!("allowed: {self}"))),
+            Self::Filter => match TopicFilter::parse(text) {
+                Ok(_) => Ok(()),
+                Err(rule) => Err(complain("Topic Filter", rule.description())),
+            },
+            Self::SubscriptionFilter => check_subscription_filter(text)
+                .map_err(|rule| complain("Topic Filter", rule.description())),
+            Self::Target => match TopicFilter::parse(text) {
+                Ok(_) => Ok(()),
+                Err(rule) => Err(complain("topic", rule.description())),
+            },
+            Self::TopicPrefix if text.is_empty() => Ok(()),
+            Self::TopicPrefix => match TopicName::new(text) {
+                Ok(_) => Ok(()),
+                Err(rule) => Err(complain("start of a Topic Name", rule.description())),
+            },
+            Self::Integer { .. } | Self::Boolean => unreachable!("checked as what they are"),
+        }
+    }
+
+    fn check_word(self, text: &str, words: &'static [&'static str]) -> Result<(), Complaint> {
+        if words.contains(&text) {
+            return Ok(());
+        }
+        let complaint = Complaint::new(format!("must be {self}, but is {text:?}"));
+        Err(match nearest(text, words.iter().copied()) {
+            Some(word) => complaint.help(format!("the nearest is \"{word}\"")),
+            None => complaint,
+        })
+    }
+
+    fn wrong_type(self, given: &Given<'_>) -> Complaint {
+        let complaint = Complaint::new(format!("must be {self}, but is {given}"));
+        match (self, given) {
+            (Self::Integer { .. }, Given::Text(text)) if text.parse::<u64>().is_ok() => {
+                complaint.help(format!("write it without quotes: {text}"))
+            }
+            (Self::Boolean, Given::Text(text @ ("true" | "false"))) => {
+                complaint.help(format!("write it without quotes: {text}"))
+            }
+            _ => complaint,
+        }
+    }
+}
+
+/// `$share/NAME/FILTER`, `$queue/FILTER`, `$exclusive/FILTER` or a plain filter, with variables.
+fn check_subscription_filter(text: &str) -> Result<(), midge_codec::Rule> {
+    let text = text.replace("${client_id}", "c").replace("${user_name}", "u");
+    if let Some(shared) = TopicFilter::parse_shared(&text) {
+        return shared.map(|_| ());
+    }
+    let filter = text.strip_prefix("$queue/").or_else(|| text.strip_prefix("$exclusive/"));
+    TopicFilter::parse(filter.unwrap_or(&text)).map(|_| ())
+}
+
+impl fmt::Display for Kind {
+    /// What is allowed, fit for "must be ...".
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Integer { min, max: u64::MAX } => write!(f, "an integer of at least {min}"),
+            Self::Integer { min, max } => write!(f, "an integer from {min} to {max}"),
+            Self::Boolean => f.write_str("true or false"),
+            Self::Choice(words) => one_of(f, words),
+            Self::Protocol => one_of(f, PROTOCOLS),
+            Self::Address => {
+                f.write_str("\"ADDRESS:PORT\", such as \"0.0.0.0:1883\" or \"[::]:1883\"")
+            }
+            Self::Filter | Self::SubscriptionFilter => {
+                f.write_str("a Topic Filter, such as \"sensors/+/data\"")
+            }
+            Self::Target => f.write_str("a topic, such as \"devices/$1\""),
+            Self::TopicPrefix => f.write_str("the start of a Topic Name, such as \"responses\""),
+        }
+    }
+}
+
+fn one_of(f: &mut fmt::Formatter<'_>, words: &[&str]) -> fmt::Result {
+    for (index, word) in words.iter().enumerate() {
+        let separator = match index {
+            0 => "",
+            _ if index + 1 == words.len() => " or ",
+            _ => ", ",
+        };
+        write!(f, "{separator}\"{word}\"")?;
+    }
+    Ok(())
+}
+
+impl fmt::Display for Given<'_> {
+    /// What was given, fit for "but is ...".
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Text(_) => f.write_str("a string"),
+            Self::Boolean(value) => write!(f, "{value}"),
+            Self::Integer(_) => f.write_str("an integer"),
+            Self::Other(name) => f.write_str(name),
+            Self::Untyped("") => f.write_str("empty"),
+            Self::Untyped(text) => write!(f, "{text:?}"),
+        }
+    }
+}
+
+impl fmt::Display for Value {
+    /// As it is written in TOML.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Integer(number) => write!(f, "{number}"),
+            Self::Boolean(value) => write!(f, "{value}"),
+            Self::Text(text) => write!(f, "{}", toml::Value::String(text.to_string())),
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! The command `midge serve`, which is also plain `midge`: a broker as a process.
+//!
+//! It joins the configuration, the log, the signals and the broker. There is a broker only when
+//! all of the configuration is right; whatever a broker does is in the crate `midge-broker`.
+
+mod reload;
+mod signals;
+mod start_message;
+
+use std::net::{Ipv6Addr, TcpListener};
+use std::process::ExitCode;
+
+use clap::Args;
+use midge_broker::{Broker, StartError};
+
+use crate::config::command::{EXIT_WRONG_CONFIGURATION, print_report};
+use crate::config::{Configuration, Flags, Loaded, Sources};
+use crate::logger;
+use reload::Reloader;
+use signals::{Request, Signals};
+use start_message::StartMessage;
+
+/// What is listened on if nothing is configured: nobody but this machine's own users may connect
+/// without a word about who they are.
+const DEFAULT_LISTENERS: [&str; 2] = ["127.0.0.1:1883", "[::1]:1883"];
+
+/// Start a broker; plain `midge` does the same.
+///
+/// Exit code 0: it was stopped by SIGTERM or SIGINT; 1: it could not start; 2: the configuration is
+/// wrong.
+#[derive(Args, Clone, Debug, Default)]
+pub(crate) struct ServeArgs {
+    #[command(flatten)]
+    flags: Flags,
+}
+
+/// Runs a broker until a signal ends it.
+pub(crate) fn run(args: &ServeArgs) -> ExitCode {
+    let sources = Sources::of_process(&args.flags);
+    let loaded = match sources.load() {
+        Ok(loaded) => loaded,
+        Err(report) => {
+            print_report(&report, "; nothing was started");
+            return ExitCode::from(EXIT_WRONG_CONFIGURATION);
+        }
+    };
+    let configuration = &loaded.configuration;
+    logger::install(configuration.log_level, configuration.log_format);
+    // Before the broker is there, so that no signal is lost.
+    let signals = match Signals::register() {
+        Ok(signals) => signals,
+        Err(error) => {
+            log::error!("cannot wait for signals: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    match start(configuration) {
+        Ok(broker) => {
+            announce(&broker, &loaded, &sources);
+            serve(broker, loaded, &args.flags, signals);
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            log::error!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn start(configuration: &Configuration) -> Result<Broker, StartError> {
+    let mut builder = Broker::builder()
+        .limits(configuration.limits.clone())
+        .topics(configuration.topics.clone())
+        .shared_strategy(configuration.shared_strategy)
+        .shared_backlog(configuration.shared_backlog)
+        .response_prefix(configuration.response_prefix.clone());
+    if let Some(workers) = configuration.workers {
+        builder = builder.workers(workers);
+    }
+    for address in listeners(configuration) {
+        builder = builder.listen(address);
+    }
+    builder.start()
+}
+
+fn listeners(configuration: &Configuration) -> Vec<String> {
+    if !configuration.listeners.is_empty() {
+        return configuration.listeners.clone();
+    }
+    let mut listeners = DEFAULT_LISTENERS.to_vec();
+    if let Err(error) = TcpListener::bind((Ipv6Addr::LOCALHOST, 0)) {
+        log::info!("not listening on {}: no IPv6 here ({error})", DEFAULT_LISTENERS[1]);
+        listeners.truncate(1);
+    }
+    listeners.into_iter().map(str::to_string).collect()
+}
+
+fn announce(broker: &Broker, loaded: &Loaded, sources: &Sources) {
+    let message = StartMessage {
+        addresses: broker.local_addresses(),
+        file: sources.path(),
+        is_found: sources.is_found(),
+        workers: loaded.configuration.workers,
+    };
+    logger::announce(loaded.configuration.log_format, &message.to_string());
+}
+
+fn serve(broker: Broker, loaded: Loaded, flags: &Flags, mut signals: Signals) {
+    let deadline = loaded.configuration.shutdown_deadline;
+    let mut reloader = Reloader::new(flags.clone(), loaded.effective);
+    loop {
+        match signals.wait() {
+            Request::Reload => reloader.reload(),
+            Request::End(signal) => {
+                let seconds = deadline.as_secs();
+                log::info!("{signal}: ending within {seconds} s; a second signal ends at once");
+                break;
+            }
+        }
+    }
+    broker.stop(deadline);
+    log::info!("ended");
+}
