@@ -111,7 +111,8 @@ impl Worker {
             }
         }
         for (connection, reason_codes) in std::mem::take(&mut self.fx.local_subscribed) {
-            let refused = self.locals.answer(connection, &reason_codes);
+            let inbox = &self.inboxes[self.id.index()];
+            let refused = self.locals.answer(connection, &reason_codes, inbox);
             if refused {
                 self.core.handle_closed(connection, self.now, &mut self.fx);
             }

@@ -4,7 +4,7 @@
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use midge_codec::{ReasonCode, SubscriptionOptions};
 use midge_core::{
@@ -15,7 +15,7 @@ use midge_net::{Notifier, Stream};
 
 use crate::message::OwnedMessage;
 use crate::reply::Answer;
-use crate::subscription::Sender;
+use crate::subscription::Subscription;
 
 /// Something for a worker to do at its next turn.
 pub(crate) enum Letter {
@@ -65,13 +65,13 @@ pub(crate) enum Letter {
 pub(crate) struct LocalSubscribe {
     pub(crate) filter: Box<str>,
     pub(crate) options: SubscriptionOptions,
-    pub(crate) sender: Sender,
-    pub(crate) answer: Answer<Result<ConnectionId, ReasonCode>>,
+    pub(crate) answer: Answer<Result<Subscription, ReasonCode>>,
 }
 
 /// A worker's letters.
 pub(crate) struct Inbox {
-    letters: Mutex<Vec<Letter>>,
+    /// `None` once nobody will read them any more.
+    letters: Mutex<Option<Vec<Letter>>>,
     /// Bytes of messages in batches that were not taken yet.
     pending_bytes: AtomicUsize,
     /// Connections that the worker has, or will have: what the acceptor balances by.
@@ -85,15 +85,21 @@ impl Inbox {
 
     pub(crate) fn new(notifier: Arc<Notifier>) -> Self {
         Self {
-            letters: Mutex::new(Vec::new()),
+            letters: Mutex::new(Some(Vec::new())),
             pending_bytes: AtomicUsize::new(0),
             connections: AtomicUsize::new(0),
             notifier,
         }
     }
 
+    /// To a worker that has ended, a letter is lost: a request in it is answered by `Stopped`, a
+    /// connection in it is closed.
     pub(crate) fn send(&self, letter: Letter) {
-        self.letters.lock().unwrap_or_else(PoisonError::into_inner).push(letter);
+        if let Some(letters) = &mut *self.lock() {
+            letters.push(letter);
+        } else {
+            return;
+        }
         self.notifier.notify();
     }
 
@@ -105,9 +111,22 @@ impl Inbox {
 
     /// Takes everything; `into` is empty and lends its memory.
     pub(crate) fn take(&self, into: &mut Vec<Letter>) {
-        let mut letters = self.letters.lock().unwrap_or_else(PoisonError::into_inner);
-        std::mem::swap(&mut *letters, into);
+        if let Some(letters) = &mut *self.lock() {
+            std::mem::swap(letters, into);
+        }
         self.pending_bytes.store(0, Ordering::Relaxed);
+    }
+
+    /// The worker has ended: what is here and what comes from now on is lost.
+    pub(crate) fn close(&self) {
+        let letters = self.lock().take();
+        // Not under the lock: whoever learns of it may send a letter.
+        drop(letters);
+        self.pending_bytes.store(0, Ordering::Relaxed);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Vec<Letter>>> {
+        self.letters.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn is_full(&self) -> bool {

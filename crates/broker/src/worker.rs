@@ -66,6 +66,14 @@ pub(crate) enum Stage {
     Ended,
 }
 
+impl Drop for Worker {
+    /// Nobody shall wait for a worker that has ended, however it has.
+    fn drop(&mut self) {
+        self.locals.close_all();
+        self.inboxes[self.id.index()].close();
+    }
+}
+
 impl Worker {
     /// Bytes read from one socket at a time.
     const SCRATCH_BYTES: usize = 256 * 1024;
@@ -105,7 +113,6 @@ impl Worker {
             }
             self.turn();
         }
-        self.locals.close_all();
     }
 
     fn turn(&mut self) {

@@ -1,0 +1,7 @@
+//! The broker as programs meet it: through real sockets, and through its embedding API.
+
+mod alone;
+mod client;
+mod support;
+
+mod embedding;
