@@ -136,9 +136,12 @@ impl Worker {
         };
         match event {
             Event::Connected { connection, client, .. } => {
-                directory.owner_or_claim(&client.client_id, self.id);
-                if let Some(socket) = self.sockets.of(*connection) {
-                    socket.claim = None;
+                let has_session = self.core.has_session(&client.client_id);
+                let socket = self.sockets.of(*connection);
+                if let Some(claim) = socket.and_then(|socket| socket.claim.take()) {
+                    directory.end_claim(&claim, self.id, has_session);
+                } else if has_session {
+                    directory.own(&client.client_id, self.id);
                 }
             }
             Event::SessionEnded { client } if !self.core.has_session(&client.client_id) => {

@@ -9,9 +9,18 @@ use hashbrown::HashMap;
 use hashbrown::hash_map::EntryRef;
 use midge_core::WorkerId;
 
-type Shard = HashMap<Box<str>, WorkerId, foldhash::fast::FixedState>;
+type Shard = HashMap<Box<str>, Owner, foldhash::fast::FixedState>;
 
-/// The directory of one node.
+#[derive(Debug)]
+struct Owner {
+    worker: WorkerId,
+    /// CONNECT packets at the owner that are not decided yet. While there is one, the owner stays
+    /// the owner, so that none of them can make a second Session elsewhere.
+    claims: u32,
+}
+
+/// The directory of one node. An entry stays while its worker has a Session of this Client
+/// Identifier, or a CONNECT that may make one.
 #[derive(Debug)]
 pub(crate) struct Directory {
     shards: [Mutex<Shard>; Self::SHARDS],
@@ -28,18 +37,42 @@ impl Directory {
         Self { shards, seed }
     }
 
-    /// The owner of this Client Identifier: who has it already, else `worker` from now on.
+    /// The owner of this Client Identifier: who has it already, else `worker` from now on. If it
+    /// is `worker`, that is a claim, to be given back by [`Directory::end_claim`].
     pub(crate) fn owner_or_claim(&self, client_id: &str, worker: WorkerId) -> WorkerId {
         match self.shard(client_id).entry_ref(client_id) {
-            EntryRef::Occupied(entry) => *entry.get(),
-            EntryRef::Vacant(entry) => *entry.insert(worker),
+            EntryRef::Occupied(mut entry) => {
+                let owner = entry.get_mut();
+                owner.claims += u32::from(owner.worker == worker);
+                owner.worker
+            }
+            EntryRef::Vacant(entry) => entry.insert(Owner { worker, claims: 1 }).worker,
+        }
+    }
+
+    /// The worker has a Session of this Client Identifier, which it had chosen itself.
+    pub(crate) fn own(&self, client_id: &str, worker: WorkerId) {
+        self.shard(client_id).entry_ref(client_id).or_insert(Owner { worker, claims: 0 });
+    }
+
+    /// A CONNECT at the owner is decided, or its connection gone.
+    pub(crate) fn end_claim(&self, client_id: &str, worker: WorkerId, has_session: bool) {
+        let mut shard = self.shard(client_id);
+        if let Some(owner) = shard.get_mut(client_id)
+            && owner.worker == worker
+        {
+            owner.claims = owner.claims.saturating_sub(1);
+            if owner.claims == 0 && !has_session {
+                shard.remove(client_id);
+            }
         }
     }
 
     /// The worker has no Session of this Client Identifier any more.
     pub(crate) fn release(&self, client_id: &str, worker: WorkerId) {
         let mut shard = self.shard(client_id);
-        if shard.get(client_id) == Some(&worker) {
+        let owner = shard.get(client_id);
+        if owner.is_some_and(|owner| owner.worker == worker && owner.claims == 0) {
             shard.remove(client_id);
         }
     }
@@ -59,14 +92,38 @@ mod tests {
     use super::Directory;
 
     #[test]
-    fn the_first_to_claim_owns_until_it_releases() {
+    fn the_first_to_claim_owns_until_its_session_ends() {
         let (one, two) = (WorkerId::new(1), WorkerId::new(2));
         let directory = Directory::new(7);
         assert_eq!(directory.owner_or_claim("client", one), one);
+        directory.end_claim("client", one, true);
         assert_eq!(directory.owner_or_claim("client", two), one);
         directory.release("client", two);
         assert_eq!(directory.owner_or_claim("client", two), one);
         directory.release("client", one);
         assert_eq!(directory.owner_or_claim("client", two), two);
+    }
+
+    #[test]
+    fn every_claim_keeps_the_owner() {
+        let (one, two) = (WorkerId::new(1), WorkerId::new(2));
+        let directory = Directory::new(7);
+        assert_eq!(directory.owner_or_claim("client", one), one);
+        assert_eq!(directory.owner_or_claim("client", one), one);
+        directory.end_claim("client", one, false);
+        directory.release("client", one);
+        assert_eq!(directory.owner_or_claim("client", two), one);
+        directory.end_claim("client", one, false);
+        assert_eq!(directory.owner_or_claim("client", two), two);
+    }
+
+    #[test]
+    fn an_identifier_of_its_own_choice_is_a_workers() {
+        let (one, two) = (WorkerId::new(1), WorkerId::new(2));
+        let directory = Directory::new(7);
+        directory.own("client", one);
+        assert_eq!(directory.owner_or_claim("client", two), one);
+        directory.release("client", one);
+        assert!(directory.shards.iter().all(|shard| shard.lock().unwrap().is_empty()));
     }
 }

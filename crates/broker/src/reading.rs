@@ -50,6 +50,7 @@ impl Worker {
             is_queued: true,
             is_reading: true,
             claim: None,
+            has_asked: false,
         };
         self.sockets.insert(socket);
         self.readable.push(id);
@@ -203,14 +204,15 @@ impl Worker {
         let (Some(directory), Packet::Connect(connect)) = (&self.directory, packet) else {
             return false;
         };
-        if connect.client_id.is_empty() {
+        let Some(socket) = self.sockets.of(id) else {
+            return false;
+        };
+        if std::mem::replace(&mut socket.has_asked, true) || connect.client_id.is_empty() {
             return false;
         }
         let owner = directory.owner_or_claim(connect.client_id, self.id);
         if owner == self.id {
-            if let Some(socket) = self.sockets.of(id) {
-                socket.claim = Some(connect.client_id.into());
-            }
+            socket.claim = Some(connect.client_id.into());
             return false;
         }
         let Some(mut socket) = self.sockets.remove(id) else {
@@ -277,10 +279,8 @@ impl Worker {
         let mut socket = self.sockets.remove(id)?;
         let _ = self.poller.deregister(&mut socket.stream);
         self.count_connection(-1);
-        if let (Some(client_id), Some(directory)) = (socket.claim, &self.directory)
-            && !self.core.has_session(&client_id)
-        {
-            directory.release(&client_id, self.id);
+        if let (Some(client_id), Some(directory)) = (socket.claim, &self.directory) {
+            directory.end_claim(&client_id, self.id, self.core.has_session(&client_id));
         }
         Some(socket.stream)
     }

@@ -25,6 +25,8 @@ pub(crate) struct Socket {
     pub(crate) is_reading: bool,
     /// The Client Identifier that was claimed for a CONNECT which is not accepted yet.
     pub(crate) claim: Option<Box<str>>,
+    /// A CONNECT has come: from now on the connection is this worker's.
+    pub(crate) has_asked: bool,
 }
 
 /// All sockets of a worker, by the slot of their connection.

@@ -5,3 +5,4 @@ mod client;
 mod support;
 
 mod embedding;
+mod hooks;
