@@ -45,18 +45,19 @@ impl Worker {
         self.core.begin_flush(&flush);
         for id in flush.drain(..) {
             self.flush(id);
+            self.end_if_written(id);
         }
         if self.fx.flush.is_empty() {
             self.fx.flush = flush;
         }
     }
 
-    fn flush(&mut self, id: ConnectionId) {
+    pub(crate) fn flush(&mut self, id: ConnectionId) {
         loop {
             let (Some(output), Some(socket)) = (self.core.output(id), self.sockets.of(id)) else {
                 return;
             };
-            if output.is_empty() {
+            if output.is_empty() || socket.is_broken {
                 return;
             }
             let mut slices = [IoSlice::new(&[]); Self::SLICES];
@@ -71,21 +72,7 @@ impl Worker {
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => (),
-                Err(_) => return self.lost(id),
-            }
-        }
-    }
-
-    /// Closes connections whose last bytes were offered to their sockets.
-    fn close_connections(&mut self) {
-        for id in std::mem::take(&mut self.fx.close) {
-            self.flush(id);
-            self.core.handle_closed(id, self.now, &mut self.fx);
-            if let Some(mut stream) = self.drop_socket(id) {
-                stream.shutdown_write();
-                self.sockets.linger(stream);
-            } else {
-                self.locals.remove(id);
+                Err(_) => return self.note_broken(id),
             }
         }
     }

@@ -51,6 +51,8 @@ impl Worker {
             is_reading: true,
             claim: None,
             has_asked: false,
+            is_broken: false,
+            is_closing: false,
         };
         self.sockets.insert(socket);
         self.readable.push(id);
@@ -104,7 +106,12 @@ impl Worker {
                 }
                 return;
             }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => socket.is_readable = false,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                if socket.is_broken {
+                    return self.lost(id);
+                }
+                socket.is_readable = false;
+            }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {
                 socket.is_queued = true;
                 self.readable.push(id);
@@ -266,6 +273,21 @@ impl Worker {
             if let Some(socket) = self.sockets.of(id) {
                 socket.is_reading = false;
             }
+        }
+    }
+
+    /// Nothing can be written any more, most likely because the peer has gone. What it sent before
+    /// that is still read; then the connection is lost.
+    pub(crate) fn note_broken(&mut self, id: ConnectionId) {
+        let Some(socket) = self.sockets.of(id) else {
+            return;
+        };
+        socket.is_broken = true;
+        socket.is_readable = true;
+        socket.ends = true;
+        if !socket.is_queued && socket.is_reading {
+            socket.is_queued = true;
+            self.readable.push(id);
         }
     }
 

@@ -1,8 +1,6 @@
 //! The driver's half of a connection: its stream, and the part of a packet that has come so far.
 
-use std::collections::VecDeque;
 use std::net::SocketAddr;
-use std::time::{Duration, Instant};
 
 use midge_core::ConnectionId;
 use midge_net::Stream;
@@ -25,6 +23,10 @@ pub(crate) struct Socket {
     pub(crate) is_reading: bool,
     /// The Client Identifier that was claimed for a CONNECT which is not accepted yet.
     pub(crate) claim: Option<Box<str>>,
+    /// Writing has failed: what came before that is still read, and nothing more is written.
+    pub(crate) is_broken: bool,
+    /// To be closed as soon as its last bytes are written.
+    pub(crate) is_closing: bool,
     /// A CONNECT has come: from now on the connection is this worker's.
     pub(crate) has_asked: bool,
 }
@@ -33,14 +35,9 @@ pub(crate) struct Socket {
 #[derive(Default)]
 pub(crate) struct Sockets {
     slots: Vec<Option<Socket>>,
-    /// Closed by this side; kept a little, so that the peer can read the last bytes.
-    lingering: VecDeque<(Instant, Stream)>,
 }
 
 impl Sockets {
-    const LINGER: Duration = Duration::from_secs(1);
-    const LINGERING_MAX: usize = 1024;
-
     pub(crate) fn insert(&mut self, socket: Socket) {
         let slot = socket.id.slot();
         if self.slots.len() <= slot {
@@ -65,26 +62,5 @@ impl Sockets {
 
     pub(crate) fn len(&self) -> usize {
         self.slots.iter().flatten().count()
-    }
-
-    /// Keeps a stream whose writing side was shut down. Closing it at once could make the kernel
-    /// throw away what the peer has not read yet, if something unread had come from it.
-    pub(crate) fn linger(&mut self, stream: Stream) {
-        if self.lingering.len() >= Self::LINGERING_MAX {
-            self.lingering.pop_front();
-        }
-        self.lingering.push_back((Instant::now() + Self::LINGER, stream));
-    }
-
-    /// Closes what has lingered long enough; says when to ask again.
-    pub(crate) fn end_lingering(&mut self) -> Option<Duration> {
-        if self.lingering.is_empty() {
-            return None;
-        }
-        let now = Instant::now();
-        while self.lingering.front().is_some_and(|(until, _)| *until <= now) {
-            self.lingering.pop_front();
-        }
-        self.lingering.front().map(|(until, _)| *until - now)
     }
 }

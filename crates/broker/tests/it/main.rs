@@ -6,3 +6,4 @@ mod support;
 
 mod embedding;
 mod hooks;
+mod stopping;
