@@ -7,3 +7,4 @@ mod support;
 mod embedding;
 mod hooks;
 mod stopping;
+mod workers;
