@@ -6,5 +6,6 @@ mod support;
 
 mod embedding;
 mod hooks;
+mod hostile;
 mod stopping;
 mod workers;
