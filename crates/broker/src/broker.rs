@@ -234,6 +234,7 @@ impl BrokerBuilder {
                 clock,
                 packet_bytes_max: limits.packet_bytes_max,
                 packet_before_connect_bytes_max: limits.packet_before_connect_bytes_max,
+                output_bytes_max: limits.output_bytes_max,
             };
             let name = format!("midge-worker-{index}");
             let thread = thread::Builder::new().name(name);

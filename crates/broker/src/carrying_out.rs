@@ -45,7 +45,7 @@ impl Worker {
         self.core.begin_flush(&flush);
         for id in flush.drain(..) {
             self.flush(id);
-            self.end_if_written(id);
+            self.note_flushed(id);
         }
         if self.fx.flush.is_empty() {
             self.fx.flush = flush;

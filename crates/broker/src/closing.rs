@@ -89,10 +89,9 @@ impl Worker {
         }
     }
 
-    /// Ends a connection that was to be closed once everything is written, if it is.
+    /// Ends a connection that is to be closed once everything is written, if it is.
     pub(crate) fn end_if_written(&mut self, id: ConnectionId) {
-        let is_closing = self.sockets.of(id).is_some_and(|socket| socket.is_closing);
-        if is_closing && !self.is_unwritten(id) {
+        if !self.is_unwritten(id) {
             self.end_connection(id);
         }
     }

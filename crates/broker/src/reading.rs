@@ -4,7 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 
 use midge_codec::{Decoded, Packet, decode};
-use midge_core::ConnectionId;
+use midge_core::{ConnectionId, Output};
 use midge_net::Stream;
 
 use crate::hook::{AuthReply, allow_anonymous};
@@ -51,6 +51,7 @@ impl Worker {
             is_reading: true,
             claim: None,
             has_asked: false,
+            is_choked: false,
             is_broken: false,
             is_closing: false,
         };
@@ -83,6 +84,12 @@ impl Worker {
         if !socket.is_reading || !socket.is_readable {
             return;
         }
+        if !socket.is_broken && self.is_choked(id) {
+            return self.choke(id);
+        }
+        let Some(socket) = self.sockets.of(id) else {
+            return;
+        };
         let mut partial = std::mem::take(&mut socket.partial);
         let is_moved = partial.len() <= Self::MOVED_PARTIAL_BYTES_MAX;
         let start = if is_moved { partial.len() } else { 0 };
@@ -120,6 +127,42 @@ impl Worker {
         }
         if let Some(socket) = self.sockets.of(id) {
             socket.partial = partial;
+        }
+    }
+
+    /// Whether the peer leaves more unread than the core sends without being asked. So it is
+    /// answers that it does not read, and to read more of its questions would make them more.
+    fn is_choked(&mut self, id: ConnectionId) -> bool {
+        let unread = self.core.output(id).map_or(0, Output::pending);
+        unread / 2 > self.output_bytes_max as usize
+    }
+
+    fn choke(&mut self, id: ConnectionId) {
+        if let Some(socket) = self.sockets.of(id) {
+            socket.is_choked = true;
+        }
+    }
+
+    fn unchoke(&mut self, id: ConnectionId) {
+        if let Some(socket) = self.sockets.of(id) {
+            socket.is_choked = false;
+            if !socket.is_queued {
+                socket.is_queued = true;
+                self.readable.push(id);
+            }
+        }
+    }
+
+    /// Something was written: goes on with what waited for that.
+    pub(crate) fn note_flushed(&mut self, id: ConnectionId) {
+        let Some(socket) = self.sockets.of(id) else {
+            return;
+        };
+        if socket.is_closing {
+            return self.end_if_written(id);
+        }
+        if socket.is_choked && !self.is_choked(id) {
+            self.unchoke(id);
         }
     }
 

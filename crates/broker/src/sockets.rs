@@ -23,6 +23,8 @@ pub(crate) struct Socket {
     pub(crate) is_reading: bool,
     /// The Client Identifier that was claimed for a CONNECT which is not accepted yet.
     pub(crate) claim: Option<Box<str>>,
+    /// Too much waits to be written for it: nothing is read, because it would be answered.
+    pub(crate) is_choked: bool,
     /// Writing has failed: what came before that is still read, and nothing more is written.
     pub(crate) is_broken: bool,
     /// To be closed as soon as its last bytes are written.

@@ -31,6 +31,7 @@ pub(crate) struct WorkerParts {
     pub(crate) clock: Clock,
     pub(crate) packet_bytes_max: u32,
     pub(crate) packet_before_connect_bytes_max: u32,
+    pub(crate) output_bytes_max: u32,
 }
 
 /// The state of a running worker.
@@ -53,6 +54,7 @@ pub(crate) struct Worker {
     pub(crate) readable: Vec<ConnectionId>,
     pub(crate) packet_bytes_max: u32,
     pub(crate) packet_before_connect_bytes_max: u32,
+    pub(crate) output_bytes_max: u32,
     pub(crate) stage: Stage,
     /// Connections that are to be read again.
     pub(crate) resumed: Vec<ConnectionId>,
@@ -100,6 +102,7 @@ impl Worker {
             readable: Vec::new(),
             packet_bytes_max: parts.packet_bytes_max,
             packet_before_connect_bytes_max: parts.packet_before_connect_bytes_max,
+            output_bytes_max: parts.output_bytes_max,
             stage: Stage::Running,
             resumed: Vec::new(),
             letters: Vec::new(),
@@ -138,7 +141,8 @@ impl Worker {
         if self.is_congested() {
             return Some(Self::CONGESTION_PAUSE);
         }
-        if !self.readable.is_empty() || self.core.has_backlog() {
+        let is_left_over = !self.readable.is_empty() || !self.fx.is_empty();
+        if is_left_over || self.core.has_backlog() {
             return Some(Duration::ZERO);
         }
         let deadline = self.core.next_deadline().map(|deadline| {

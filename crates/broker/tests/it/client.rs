@@ -165,10 +165,6 @@ impl Client {
         self.receive()
     }
 
-    pub(crate) fn set_version(&mut self, version: ProtocolVersion) {
-        self.version = version;
-    }
-
     pub(crate) fn send(&mut self, packet: &Packet<'_>) {
         let bytes = bytes_of(packet, self.version);
         self.send_bytes(&bytes);
@@ -264,6 +260,13 @@ impl Client {
     pub(crate) fn disconnect(mut self) {
         self.send(&Packet::Disconnect(Disconnect::with_reason(ReasonCode::Success)));
         while self.receive() != Received::Closed {}
+    }
+
+    /// Gives back the memory of the buffer, so that nothing but the broker's is measured.
+    pub(crate) fn forget_buffer(&mut self) {
+        assert!(self.early.is_empty() && self.start == self.buffer.len());
+        (self.buffer, self.start) = (Vec::new(), 0);
+        self.early = VecDeque::new();
     }
 
     /// Sends nothing more, but reads on.

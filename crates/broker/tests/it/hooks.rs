@@ -6,11 +6,12 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 
 use midge_broker::{
-    AuthAnswer, AuthReply, AuthRequest, Broker, DropReason, Event, Hook, Identity, OwnedMessage,
-    ProtocolVersion, QoS, ReasonCode,
+    AuthAnswer, AuthReply, AuthRequest, Broker, DropReason, Event, Hook, Identity, Limits,
+    OwnedMessage, ProtocolVersion, QoS, ReasonCode,
 };
+use midge_codec::Packet;
 
-use crate::client::{Client, Received, connect_packet};
+use crate::client::{Client, Received, bytes_of, connect_packet, publish_packet};
 use crate::support::{DEADLINE, address, builder, counters, dropped, limited, until, usage};
 
 /// Gives every request for authentication to the test.
@@ -33,7 +34,7 @@ fn asking(workers: usize) -> (Broker, Asked) {
 fn send_connect(broker: &Broker, client_id: &str) -> Client {
     let mut client = Client::open(address(broker));
     let connect = connect_packet(ProtocolVersion::V5, client_id);
-    client.send(&midge_codec::Packet::Connect(Box::new(connect)));
+    client.send(&Packet::Connect(Box::new(connect)));
     client
 }
 
@@ -65,10 +66,14 @@ fn an_answer_may_come_later_from_another_thread() {
 fn nothing_is_handled_before_the_answer() {
     let (broker, asked) = asking(1);
     let heard = broker.handle().subscribe("#", QoS::AtMostOnce).unwrap();
-    let mut client = send_connect(&broker, "eager");
-    client.publish("t", b"early", QoS::AtLeastOnce);
+    let connect = connect_packet(ProtocolVersion::V5, "eager");
+    let connect = Packet::Connect(Box::new(connect));
+    let publish = publish_packet("t", b"early", QoS::AtLeastOnce, Some(1));
+    let mut client = Client::open(address(&broker));
+    let both = [connect, publish].map(|packet| bytes_of(&packet, ProtocolVersion::V5)).concat();
+    client.send_bytes(&both);
     let (_, reply) = asked.recv_timeout(DEADLINE).unwrap();
-    until("the bytes are there", || counters(&broker).bytes_received > 20);
+    assert_eq!(counters(&broker).bytes_received, both.len() as u64);
     assert_eq!(counters(&broker).messages_received, 0);
     reply.allow(None);
     assert_eq!(heard.recv_timeout(DEADLINE).unwrap().payload(), b"early");
@@ -93,8 +98,7 @@ fn a_refusal_is_told_and_a_dropped_reply_is_one() {
 #[test]
 fn an_answer_that_comes_too_late_changes_nothing() {
     let (sender, asked) = channel();
-    let mut limits = midge_broker::Limits::default();
-    limits.connect_deadline_ms = 50;
+    let limits = Limits { connect_deadline_ms: 50, ..Limits::default() };
     let hook = Arc::new(Asking(Mutex::new(sender)));
     let broker = builder(1).hook(hook).limits(limits).start().unwrap();
     let mut client = send_connect(&broker, "late");

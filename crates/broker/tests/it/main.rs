@@ -7,5 +7,8 @@ mod support;
 mod embedding;
 mod hooks;
 mod hostile;
+mod limits;
+mod memory;
+mod slow;
 mod stopping;
 mod workers;

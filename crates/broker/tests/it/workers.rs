@@ -22,9 +22,9 @@ fn subscribers_of_every_worker_get_every_message() {
         for client in &mut clients {
             client.subscribe("all/+", QoS::ExactlyOnce);
         }
-        for publisher in 0..8 {
+        for (number, publisher) in clients.iter_mut().enumerate() {
             for qos in [QoS::AtMostOnce, QoS::AtLeastOnce] {
-                clients[publisher].publish("all/x", &[publisher as u8], qos);
+                publisher.publish("all/x", &[number as u8], qos);
             }
         }
         for client in &mut clients {
@@ -218,7 +218,7 @@ fn s13_a_storm_of_takeovers_leaves_one_client_and_a_sane_broker() {
 /// Connects, subscribes and publishes without waiting for much; being thrown out is no error.
 fn fight(address: SocketAddr, number: u8) {
     let mut connect = connect_packet(ProtocolVersion::V5, "same");
-    connect.clean_start = number % 3 == 0;
+    connect.clean_start = number.is_multiple_of(3);
     connect.properties.session_expiry_interval = Some(u32::from(number % 2) * 3600);
     let mut bytes = bytes_of(&Packet::Connect(Box::new(connect)), ProtocolVersion::V5);
     let payload = [number; 100];
@@ -230,7 +230,7 @@ fn fight(address: SocketAddr, number: u8) {
     if client.try_send_bytes(&bytes).is_err() {
         return;
     }
-    if number % 4 == 0 {
+    if number.is_multiple_of(4) {
         return; // gone at once
     }
     let options = [0x82, 11, 0, 20, 0, 0, 5, b's', b't', b'o', b'r', b'm', 1];
