@@ -22,9 +22,11 @@ impl Worker {
             self.resume_connections();
             self.tell_events();
             self.deliver_locally();
+            // Before anything is written: who reads an acknowledgement and asks another worker finds
+            // that worker told already.
+            self.send_batches();
             self.flush_connections();
             self.close_connections();
-            self.send_batches();
             if self.fx.is_empty() {
                 return;
             }

@@ -319,7 +319,7 @@ impl Core {
 
     /// Whether there is put-off work: the driver shall not wait before its next turn.
     pub fn has_backlog(&self) -> bool {
-        !self.backlog.is_empty() || self.retained.has_work()
+        !self.backlog.is_empty() || self.retained.has_work() || self.pending.owes_answers()
     }
 
     /// Does a bounded part of the work that was put off. Called once a turn, after the events.
@@ -428,12 +428,7 @@ impl Core {
         let told = connection.is_v5() && connection.session().is_some();
         let explain = connection.problem_information && connection.packet_bytes_max > 512;
         if let (Some(reason_code), true) = (reason_code, told) {
-            let text = match reason {
-                DisconnectReason::ProtocolViolation { detail, .. } if explain => {
-                    Some(detail.chars().take(200).collect::<String>())
-                }
-                _ => None,
-            };
+            let text = explain.then(|| reason.to_string().chars().take(200).collect::<String>());
             let packet = Disconnect {
                 reason_code,
                 session_expiry_interval: None,

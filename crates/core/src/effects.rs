@@ -155,14 +155,14 @@ pub enum Event {
         /// Whose it was.
         client: Arc<Identity>,
     },
-    /// A subscription was made.
+    /// A subscription was made, or refused.
     Subscribed {
         /// By whom.
         client: Arc<Identity>,
         /// The filter as it was asked for.
         filter: Box<str>,
-        /// The QoS granted.
-        qos: QoS,
+        /// As the SUBACK tells it.
+        reason_code: ReasonCode,
     },
     /// A subscription was given up.
     Unsubscribed {

@@ -30,6 +30,15 @@ pub(crate) enum Peer {
         group: GroupId,
         exists: bool,
     },
+    /// A member of such a shared subscription has come or changed, or has gone.
+    GroupMember {
+        group: GroupId,
+        member: Member,
+    },
+    GroupMemberGone {
+        group: GroupId,
+        session: SessionId,
+    },
     /// Answer with `FencePassed` once everything sent before has taken effect.
     Fence(Ticket),
     FencePassed(Ticket),

@@ -34,8 +34,13 @@ impl Core {
             Peer::Group { filter, group, exists: true } => self.tree.add_group(&filter, group),
             Peer::Group { filter, group, exists: false } => {
                 self.tree.remove_group(&filter, group);
+                self.groups.forget(group);
             }
-            Peer::Fence(ticket) => fx.send(from, Peer::FencePassed(ticket).into()),
+            Peer::GroupMember { group, member } => self.groups.note_member(group, member),
+            Peer::GroupMemberGone { group, session } => {
+                self.groups.note_member_gone(group, session);
+            }
+            Peer::Fence(ticket) => self.pending.note_passed(from, ticket),
             Peer::FencePassed(ticket) => self.handle_fence_passed(ticket, fx),
             Peer::ExclusiveClaim { ticket, filter, session } => {
                 let granted = self.exclusive.claim(&filter, session);

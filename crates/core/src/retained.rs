@@ -39,6 +39,8 @@ struct Request {
     session: SessionId,
     wish: RetainedWish,
     parts: VecDeque<Part>,
+    /// The SUBSCRIBE whose SUBACK waits for the first matches of other workers.
+    holds_back: Option<Ticket>,
     /// Topics of which a live message came while the request was on its way: what another worker
     /// has retained may be older, and must not come after it.
     seen_live: HashSet<Box<str>, foldhash::fast::FixedState>,
@@ -183,20 +185,49 @@ impl Core {
         kept
     }
 
-    /// Begins to send the retained messages that a new subscription asks for.
+    /// Begins to send the retained messages that a new subscription asks for; there is no other
+    /// worker.
     pub(crate) fn begin_retained(&mut self, session: SessionId, wish: RetainedWish) {
-        let ticket = self.pending.ticket();
         let own = Part::Own(self.retained.tree.begin_walk(&wish.filter));
-        let others = self.other_workers().map(|worker| Part::Of {
-            worker,
-            walk: None,
-            asked: false,
-            fetched: VecDeque::new(),
+        let ticket = self.pending.ticket();
+        self.retained.requests.push_back(Request {
+            ticket,
+            session,
+            wish,
+            parts: VecDeque::from([own]),
+            holds_back: None,
+            seen_live: HashSet::default(),
         });
-        let parts = std::iter::once(own).chain(others).collect();
-        let seen_live = HashSet::default();
-        self.retained.requests.push_back(Request { ticket, session, wish, parts, seen_live });
         self.retained.wake();
+    }
+
+    /// Asks all workers for their first matches of a wish. Each answer is one arrival for the
+    /// pending SUBSCRIBE.
+    pub(crate) fn fetch_retained(
+        &mut self,
+        session: SessionId,
+        wish: RetainedWish,
+        subscribe: Ticket,
+        fx: &mut Effects,
+    ) {
+        let ticket = self.pending.ticket();
+        let filter: Arc<str> = (&*wish.filter).into();
+        let own = Part::Own(self.retained.tree.begin_walk(&wish.filter));
+        let mut parts = VecDeque::from([own]);
+        for worker in self.other_workers() {
+            let filter = Arc::clone(&filter);
+            fx.send(worker, Peer::RetainedPull { ticket, filter, walk: None }.into());
+            let fetched = VecDeque::new();
+            parts.push_back(Part::Of { worker, walk: None, asked: true, fetched });
+        }
+        self.retained.requests.push_back(Request {
+            ticket,
+            session,
+            wish,
+            parts,
+            holds_back: Some(subscribe),
+            seen_live: HashSet::default(),
+        });
     }
 
     /// Goes on with all requests, within this turn's share of visits and deliveries.
@@ -210,7 +241,8 @@ impl Core {
             let Some(mut request) = self.retained.requests.pop_front() else {
                 break;
             };
-            if self.run_request(&mut request, &mut budget, now, fx) {
+            let is_held = request.holds_back.is_some();
+            if !is_held && self.run_request(&mut request, &mut budget, now, fx) {
                 self.end_request(request, fx);
             } else {
                 self.retained.requests.push_back(request);
@@ -282,9 +314,7 @@ impl Core {
         let Some(Part::Of { worker, walk, asked, fetched }) = request.parts.front_mut() else {
             return;
         };
-        let is_first = !*asked && walk.is_none() && fetched.capacity() == 0;
-        let goes_on = !*asked && walk.is_some() && fetched.is_empty();
-        if is_first || goes_on {
+        if !*asked && walk.is_some() && fetched.is_empty() {
             *asked = true;
             let pull = Peer::RetainedPull {
                 ticket: request.ticket,
@@ -338,20 +368,38 @@ impl Core {
         fx: &mut Effects,
     ) {
         let requests = &mut self.retained.requests;
-        let request = requests.iter_mut().find(|request| request.ticket == ticket);
-        match request.and_then(|request| request.parts.front_mut()) {
-            Some(Part::Of { walk, asked, fetched, .. }) => {
-                *asked = false;
-                *walk = next_walk;
-                *fetched = messages.into();
-                fetched.reserve(1); // marks the part as begun
-                self.retained.wake();
+        let Some(request) = requests.iter_mut().find(|request| request.ticket == ticket) else {
+            if let Some(walk) = next_walk {
+                fx.send(from, Peer::RetainedStop { walk }.into());
             }
-            _ => {
-                if let Some(walk) = next_walk {
-                    fx.send(from, Peer::RetainedStop { walk }.into());
+            return;
+        };
+        let holds_back = request.holds_back;
+        for part in &mut request.parts {
+            if let Part::Of { worker, walk, asked, fetched } = part
+                && *worker == from
+            {
+                (*asked, *walk) = (false, next_walk);
+                *fetched = messages.into();
+                break;
+            }
+        }
+        match holds_back {
+            None => self.retained.wake(),
+            Some(subscribe) => self.arrive_fetched(subscribe, fx),
+        }
+    }
+
+    /// A first answer has come; after the last one the SUBACK leaves and the requests go on.
+    fn arrive_fetched(&mut self, subscribe: Ticket, fx: &mut Effects) {
+        self.arrive(subscribe, fx);
+        if self.pending.subscribe(subscribe).is_none() {
+            for request in &mut self.retained.requests {
+                if request.holds_back == Some(subscribe) {
+                    request.holds_back = None;
                 }
             }
+            self.retained.wake();
         }
     }
 

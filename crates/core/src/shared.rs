@@ -1,5 +1,7 @@
-//! Shared subscriptions (row A8). Each group has a home worker, which knows all members and chooses
-//! one for every message; a group without connected members keeps its messages itself.
+//! Shared subscriptions (row A8). Each group has a home worker, which keeps the list of members and
+//! tells it to all others. The publishing worker chooses a member from its copy of the list, so that
+//! a message takes the same way as any other and keeps its place among them; what the copy cannot
+//! decide (nobody is connected, a strategy that needs one memory) is for the home to decide.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -50,14 +52,22 @@ pub(crate) struct SharedGroups {
     worker: WorkerId,
     groups: Slab<Group>,
     by_name: HashMap<(Box<str>, Box<str>), u32, foldhash::fast::FixedState>,
+    /// Copies of the lists of members that other workers keep.
+    copies: HashMap<GroupId, Members, foldhash::fast::FixedState>,
+}
+
+/// The members of a group, and the place that round robin has reached.
+#[derive(Debug, Default)]
+struct Members {
+    list: Vec<Member>,
+    next: usize,
 }
 
 #[derive(Debug)]
 struct Group {
     name: Box<str>,
     filter: Box<str>,
-    members: Vec<Member>,
-    next: usize,
+    members: Members,
     /// Messages that wait for a member to connect.
     backlog: VecDeque<Arc<Message>>,
     backlog_bytes: usize,
@@ -65,7 +75,8 @@ struct Group {
 
 impl SharedGroups {
     pub(crate) fn new(worker: WorkerId) -> Self {
-        Self { worker, groups: Slab::new(), by_name: HashMap::default() }
+        let (by_name, copies) = (HashMap::default(), HashMap::default());
+        Self { worker, groups: Slab::new(), by_name, copies }
     }
 
     fn id(&self, number: u32) -> GroupId {
@@ -75,11 +86,49 @@ impl SharedGroups {
     fn get(&mut self, group: GroupId) -> Option<&mut Group> {
         self.groups.get_mut(group.number as usize)
     }
+
+    fn members(&mut self, group: GroupId) -> Option<&mut Members> {
+        if group.home == self.worker {
+            self.get(group).map(|group| &mut group.members)
+        } else {
+            self.copies.get_mut(&group)
+        }
+    }
+
+    /// The home of a group tells of a member.
+    pub(crate) fn note_member(&mut self, group: GroupId, member: Member) {
+        self.copies.entry(group).or_default().put(member);
+    }
+
+    pub(crate) fn note_member_gone(&mut self, group: GroupId, session: SessionId) {
+        if let Some(members) = self.copies.get_mut(&group) {
+            members.list.retain(|member| member.session != session);
+        }
+    }
+
+    /// The group does not exist any more.
+    pub(crate) fn forget(&mut self, group: GroupId) {
+        self.copies.remove(&group);
+    }
 }
 
-impl Group {
-    fn member(&mut self, session: SessionId) -> Option<&mut Member> {
-        self.members.iter_mut().find(|member| member.session == session)
+impl SharedStrategy {
+    /// Whether a choice depends on earlier ones of the whole node, so that the home has to make it.
+    fn needs_home(self) -> bool {
+        matches!(self, Self::Sticky | Self::LeastInFlight)
+    }
+}
+
+impl Members {
+    fn get(&mut self, session: SessionId) -> Option<&mut Member> {
+        self.list.iter_mut().find(|member| member.session == session)
+    }
+
+    fn put(&mut self, member: Member) {
+        match self.get(member.session) {
+            Some(known) => *known = Member { in_flight: known.in_flight, ..member },
+            None => self.list.push(member),
+        }
     }
 
     /// The member that gets `message`; `barred` ones have refused it already.
@@ -94,7 +143,7 @@ impl Group {
         let is_eligible =
             |member: &Member| (any_state || member.online) && !barred.contains(&member.session);
         let eligible: smallvec::SmallVec<[usize; 16]> =
-            (0..self.members.len()).filter(|&index| is_eligible(&self.members[index])).collect();
+            (0..self.list.len()).filter(|&index| is_eligible(&self.list[index])).collect();
         if eligible.is_empty() {
             return None;
         }
@@ -113,14 +162,16 @@ impl Group {
                 self.next
             }
             SharedStrategy::LeastInFlight => {
-                let fewest = eligible.iter().min_by_key(|&&index| self.members[index].in_flight);
+                let fewest = eligible.iter().min_by_key(|&&index| self.list[index].in_flight);
                 fewest.copied().unwrap_or(eligible[0])
             }
             SharedStrategy::HashByClient => eligible[by_hash(&message.publisher.client_id)],
             SharedStrategy::HashByTopic => eligible[by_hash(message.topic)],
         })
     }
+}
 
+impl Group {
     fn keep(&mut self, message: Arc<Message>, limits: &Limits) -> Result<(), DropReason> {
         let bytes = self.backlog_bytes + message.size();
         if self.backlog.len() >= limits.shared_backlog_messages_max as usize
@@ -150,12 +201,10 @@ impl Core {
             None => self.make_group(key, fx),
         };
         let id = self.groups.id(number);
-        if let Some(group) = self.groups.get(id) {
-            match group.member(member.session) {
-                Some(known) => *known = Member { in_flight: known.in_flight, ..member },
-                None => group.members.push(member),
-            }
+        if let Some(members) = self.groups.members(id) {
+            members.put(member);
         }
+        self.announce_member(id, member, fx);
         if member.online {
             self.flush_group(id, now, fx);
         }
@@ -167,8 +216,7 @@ impl Core {
         let group = Group {
             name,
             filter,
-            members: Vec::new(),
-            next: 0,
+            members: Members::default(),
             backlog: VecDeque::new(),
             backlog_bytes: 0,
         };
@@ -186,6 +234,12 @@ impl Core {
         }
     }
 
+    fn announce_member(&self, group: GroupId, member: Member, fx: &mut Effects) {
+        for worker in self.other_workers() {
+            fx.send(worker, Peer::GroupMember { group, member }.into());
+        }
+    }
+
     /// A Session gives its membership up.
     pub(crate) fn leave_group(&mut self, group: GroupId, session: SessionId, fx: &mut Effects) {
         if group.home != self.config.worker {
@@ -194,9 +248,12 @@ impl Core {
         let Some(entry) = self.groups.get(group) else {
             return;
         };
-        entry.members.retain(|member| member.session != session);
-        if entry.members.is_empty() {
-            self.end_group(group, fx);
+        entry.members.list.retain(|member| member.session != session);
+        if entry.members.list.is_empty() {
+            return self.end_group(group, fx);
+        }
+        for worker in self.other_workers() {
+            fx.send(worker, Peer::GroupMemberGone { group, session }.into());
         }
     }
 
@@ -219,11 +276,16 @@ impl Core {
         fx: &mut Effects,
     ) {
         if group.home == self.config.worker {
-            self.distribute(group, publication, None, now, fx);
-        } else {
-            let message = publication.share();
-            fx.send(group.home, Peer::SharedPublish { group, message }.into());
+            return self.distribute(group, publication, None, now, fx);
         }
+        if !self.config.shared_strategy.needs_home()
+            && let Some(member) = self.choose_member(group, publication, &[])
+            && self.deliver_to_member(group, member, publication, now, fx).is_ok()
+        {
+            return;
+        }
+        let message = publication.share();
+        fx.send(group.home, Peer::SharedPublish { group, message }.into());
     }
 
     /// Gives a message to one member of a group that this worker is home to.
@@ -266,18 +328,20 @@ impl Core {
         let strategy = self.config.shared_strategy;
         let seed = self.config.seed;
         let keeps_backlog = self.config.shared_backlog;
-        let group = self.groups.groups.get_mut(id.number as usize)?;
+        let is_home = id.home == self.config.worker;
+        let members = self.groups.members(id)?;
         let source = (&mut self.random, seed);
-        let chosen = group.choose(publication, strategy, false, barred, source).or_else(|| {
-            let source = (&mut self.random, seed);
-            let nobody_online = !keeps_backlog && publication.attributes.qos > QoS::AtMostOnce;
-            if nobody_online {
-                group.choose(publication, strategy, true, barred, source)
-            } else {
-                None
-            }
-        })?;
-        let member = &mut group.members[chosen];
+        let chosen =
+            members.choose(publication, strategy, false, barred, source).or_else(|| {
+                let source = (&mut self.random, seed);
+                let waits = is_home && publication.attributes.qos > QoS::AtMostOnce;
+                if waits && !keeps_backlog {
+                    members.choose(publication, strategy, true, barred, source)
+                } else {
+                    None
+                }
+            })?;
+        let member = &mut members.list[chosen];
         member.in_flight += u32::from(publication.attributes.qos > QoS::AtMostOnce);
         Some(*member)
     }
@@ -421,11 +485,15 @@ impl Core {
         now: Timestamp,
         fx: &mut Effects,
     ) {
-        if let Some(member) = self.groups.get(group).and_then(|group| group.member(session)) {
-            member.online = online;
-            if online {
-                self.flush_group(group, now, fx);
-            }
+        let members = self.groups.members(group);
+        let Some(member) = members.and_then(|members| members.get(session)) else {
+            return;
+        };
+        member.online = online;
+        let member = *member;
+        self.announce_member(group, member, fx);
+        if online {
+            self.flush_group(group, now, fx);
         }
     }
 
@@ -454,7 +522,8 @@ impl Core {
     }
 
     pub(crate) fn handle_shared_settled(&mut self, group: GroupId, session: SessionId) {
-        if let Some(member) = self.groups.get(group).and_then(|group| group.member(session)) {
+        let members = self.groups.members(group);
+        if let Some(member) = members.and_then(|members| members.get(session)) {
             member.in_flight = member.in_flight.saturating_sub(1);
         }
     }

@@ -71,6 +71,7 @@ impl Core {
             connection: id,
             session: self.clients.session_id(slot),
             packet_id,
+            filters: Vec::new(),
             reason_codes: Vec::new(),
             waiting: 0,
             wishes: Vec::new(),
@@ -89,6 +90,7 @@ impl Core {
                 Step::Done(code) => (code, 0),
                 Step::Waits => (ReasonCode::UnspecifiedError, 1),
             };
+            subscribe.filters.push(filter.into());
             subscribe.reason_codes.push(code);
             subscribe.waiting += waiting;
         }
@@ -241,8 +243,23 @@ impl Core {
         replaced.map(|old| old.kind)
     }
 
+    /// All workers know of the subscriptions. With others, the first retained messages are fetched
+    /// before the SUBACK leaves, so that they follow it at once and nothing published later comes
+    /// before them.
+    pub(crate) fn complete_subscribe(&mut self, mut subscribe: PendingSubscribe, fx: &mut Effects) {
+        if self.config.workers == 1 || subscribe.wishes.is_empty() {
+            return self.answer_subscribe(subscribe, fx);
+        }
+        let ticket = self.pending.ticket();
+        for wish in std::mem::take(&mut subscribe.wishes) {
+            self.fetch_retained(subscribe.session, wish, ticket, fx);
+            subscribe.waiting += self.config.workers - 1;
+        }
+        self.pending.insert(ticket, subscribe);
+    }
+
     /// The SUBACK leaves, and retained messages follow it.
-    pub(crate) fn complete_subscribe(&mut self, subscribe: PendingSubscribe, fx: &mut Effects) {
+    fn answer_subscribe(&mut self, subscribe: PendingSubscribe, fx: &mut Effects) {
         let id = subscribe.connection;
         if let Some(packet_id) = subscribe.packet_id {
             if self.clients.connection(id).is_none() {
@@ -257,15 +274,17 @@ impl Core {
             self.clients.send(id, &Packet::SubAck(packet), fx); // [MQTT-3.8.4-1]
         }
         if self.clients.connection(id).is_some_and(|connection| connection.is_local) {
-            fx.local_subscribed.push((id, subscribe.reason_codes));
+            fx.local_subscribed.push((id, subscribe.reason_codes.clone()));
         }
         let Some(slot) = self.clients.slot_of(subscribe.session) else {
             return;
         };
+        let client = Arc::clone(&self.clients.session(slot).identity);
+        for (filter, reason_code) in subscribe.filters.into_iter().zip(subscribe.reason_codes) {
+            let client = Arc::clone(&client);
+            fx.events.push(Event::Subscribed { client, filter, reason_code });
+        }
         for wish in subscribe.wishes {
-            let client = Arc::clone(&self.clients.session(slot).identity);
-            let (filter, qos) = (wish.key.clone(), wish.qos);
-            fx.events.push(Event::Subscribed { client, filter, qos });
             self.begin_retained(subscribe.session, wish);
         }
     }

@@ -85,9 +85,9 @@ class Subscriber:
             pass
         return line
 
-    def wait_until_it_says(self, words):
-        """Waits for a line with these words, whatever else is said before."""
-        while words not in self._next_line():
+    def wait_until_it_says(self, *words):
+        """Waits for a line with any of these words, whatever else is said before."""
+        while not any(word in line for line in [self._next_line()] for word in words):
             pass
 
     def receive_until(self, end):

@@ -85,7 +85,9 @@ class Client {
       ...options,
     });
     this.closed = new Promise((resolve) => this.mqtt.once('close', resolve));
-    this.mqtt.on('message', (topic, payload, packet) => this.messages.put(packet));
+    this.mqtt.on('message', (topic, payload, packet) => {
+      this.messages.put({ ...packet, topic }); // with the name that a Topic Alias stands for
+    });
     this.mqtt.on('disconnect', (packet) => this.disconnects.put(packet));
     const connected = new Promise((resolve, reject) => {
       this.mqtt.once('connect', resolve);
