@@ -10,8 +10,8 @@ use super::wire::{MARK_BYTES, STAMP_BYTES};
 
 /// Put a load on an MQTT broker and measure what it does with it.
 ///
-/// Saturated scenarios keep a window of messages under way for each publisher, so that no broker has
-/// to drop any. Exit code 0: all is well; 1: the connection or the protocol failed, or messages
+/// Saturated scenarios keep a window of messages under way for each publisher, so that no broker
+/// has to drop any. Exit code 0: all is well; 1: the connection or the protocol failed, or messages
 /// above QoS 0 were lost; 2: the command line makes no sense.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct BenchArgs {

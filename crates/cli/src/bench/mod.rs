@@ -1,8 +1,8 @@
 //! `midge bench`: a load generator for any MQTT broker, and what it measures.
 //!
 //! It stands outside of the broker and sees it as a client does; what it knows beyond that comes
-//! from `/proc`. It has to be lighter than any broker it measures, so its path per message is short:
-//! see `wire`. It must never count a message that did not arrive.
+//! from `/proc`. It has to be lighter than any broker it measures, so its path per message is
+//! short: see `wire`. It must never count a message that did not arrive.
 //!
 //! `plan` lays a scenario out over threads; a `shard` is the event loop of one thread and owns its
 //! `client`s, each with a `link` and a part as `publisher` or `subscriber`; `flow` and `progress`

@@ -2,8 +2,8 @@
 //!
 //! A generator has to be lighter than the broker it measures, and it knows what it sent. So of a
 //! PUBLISH that comes back only the fixed header and, above QoS 0, the Packet Identifier are looked
-//! at, and an outgoing one is a copy of a template with two fields patched. Everything else (CONNECT
-//! to SUBACK) is the business of `handshake`.
+//! at, and an outgoing one is a copy of a template with two fields patched. Everything else
+//! (CONNECT to SUBACK) is the business of `handshake`.
 
 use super::error::BenchError;
 

@@ -114,14 +114,16 @@ fn serve(broker: Broker, loaded: Loaded, flags: &Flags, mut signals: Signals) {
         match signals.wait() {
             Request::Reload => reloader.reload(),
             Request::End(signal) => {
+                // First of all: everything else may hang, even a line of the log.
+                let armed = signals.arm();
                 let seconds = deadline.as_secs();
                 log::info!("{signal}: ending within {seconds} s; a second signal ends at once");
+                if let Err(error) = armed {
+                    log::warn!("a second signal will not end the broker at once: {error}");
+                }
                 break;
             }
         }
-    }
-    if let Err(error) = signals.arm() {
-        log::warn!("a second signal will not end the broker at once: {error}");
     }
     broker.stop(deadline);
     log::info!("ended");
