@@ -2,8 +2,11 @@
 
 mod broker;
 mod command;
+mod directory;
 
+mod config;
 mod options;
 mod publish;
 mod request;
+mod serve;
 mod subscribe;
