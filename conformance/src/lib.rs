@@ -4,7 +4,8 @@
 //! sockets. The suite knows the protocol on its own ([`wire`], [`packet`], [`request`]): it shares
 //! no code with the broker that it judges, since both sides of one codec agree with its mistakes,
 //! and it can say what a correct codec refuses to encode. Everything received is checked strictly
-//! while it is read: lengths, reserved bits, which property and which Reason Code a packet may have.
+//! while it is read: lengths, reserved bits, which property and which Reason Code a packet may
+//! have.
 //!
 //! The tables in `statements/` say for each statement whom it binds and which tests prove it;
 //! [`statement`] reads them and [`report`] prints them. Nothing here sleeps to show that something

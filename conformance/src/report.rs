@@ -30,7 +30,8 @@ fn section(specification: Specification) -> String {
     let statements = specification.statements();
     let rows: String = statements.iter().map(row).collect();
     format!(
-        "## {}\n\n{}\n\n| statement | binds | in short | shown by |\n| --- | --- | --- | --- |\n{rows}",
+        "## {}\n\n{}\n\n| statement | binds | in short | shown by |\n\
+         | --- | --- | --- | --- |\n{rows}",
         specification.name(),
         summary(&statements),
     )

@@ -22,8 +22,8 @@ impl Worker {
             self.resume_connections();
             self.tell_events();
             self.deliver_locally();
-            // Before anything is written: who reads an acknowledgement and asks another worker finds
-            // that worker told already.
+            // Before anything is written: who reads an acknowledgement and asks another worker
+            // finds that worker told already.
             self.send_batches();
             self.flush_connections();
             self.close_connections();

@@ -21,8 +21,8 @@ pub struct DecodeError {
 /// Why a packet cannot be encoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EncodeError {
-    /// A string or binary field of more than 65,535 bytes, or a Subscription Identifier of more than
-    /// 268,435,455.
+    /// A string or binary field of more than 65,535 bytes, or a Subscription Identifier of more
+    /// than 268,435,455.
     FieldTooLong,
     /// A Remaining Length of more than 268,435,455.
     PacketTooLong,

@@ -1,7 +1,7 @@
-//! Shared subscriptions (row A8). Each group has a home worker, which keeps the list of members and
-//! tells it to all others. The publishing worker chooses a member from its copy of the list, so that
-//! a message takes the same way as any other and keeps its place among them; what the copy cannot
-//! decide (nobody is connected, a strategy that needs one memory) is for the home to decide.
+//! Shared subscriptions (row A8). Each group has a home worker, which keeps the list of members
+//! and tells it to all others. The publishing worker chooses a member from its copy of the list, so
+//! that a message takes the same way as any other and keeps its place among them; what the copy
+//! cannot decide (nobody is connected, a strategy that needs one memory) is left to the home.
 
 use std::collections::VecDeque;
 use std::sync::Arc;

@@ -85,7 +85,7 @@ def test_takeover_ends_the_first(subscriber, version, topic):
     same = ["-i", unique_client_id()]
     first = subscriber("-t", topic, *same, version=version)
     subscriber("-t", topic, *same, version=version)
-    # mosquitto_sub says so when it is told (5.0), else that it connects again shows that it was ended.
+    # mosquitto_sub says when it is told (5.0), else that it connects again shows it was ended.
     first.wait_until_it_says("Received DISCONNECT", "sending CONNECT")
 
 
