@@ -3,7 +3,7 @@
 use std::io::{self, IoSlice};
 use std::sync::Arc;
 
-use midge_core::{ConnectionId, DisconnectReason, Event};
+use midge_core::{ConnectionId, DisconnectReason, Event, Output};
 
 use crate::message::ReceivedMessage;
 use crate::worker::Worker;
@@ -76,10 +76,15 @@ impl Worker {
         }
     }
 
-    /// Closes connections whose last bytes were offered to their sockets.
+    /// Closes connections, once their last bytes are written.
     fn close_connections(&mut self) {
         for id in std::mem::take(&mut self.fx.close) {
             self.flush(id);
+            self.sockets.close_later(id);
+        }
+        let core = &mut self.core;
+        let is_done = |id| core.output(id).is_none_or(Output::is_empty);
+        for id in self.sockets.take_closed(is_done) {
             self.core.handle_closed(id, self.now, &mut self.fx);
             if let Some(mut stream) = self.drop_socket(id) {
                 stream.shutdown_write();

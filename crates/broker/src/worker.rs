@@ -116,7 +116,7 @@ impl Worker {
         self.core.handle_timers(self.now, &mut self.fx);
         self.core.run_backlog(self.now, &mut self.fx);
         self.carry_out();
-        if self.stage == Stage::Draining && self.sockets.len() == 0 {
+        if self.stage == Stage::Draining && self.sockets.is_empty() {
             self.stage = Stage::Ended;
         }
     }
