@@ -4,6 +4,7 @@ mod broker;
 mod command;
 mod directory;
 
+mod bench;
 mod config;
 mod options;
 mod publish;
