@@ -82,8 +82,15 @@ impl Core {
                     self.refuse_connect(id, &pending.client_id, reason_code, detail, now, fx);
                 }
                 AuthAnswer::Continue(data) => {
-                    connection.phase = Phase::Authenticating(pending);
-                    self.send_auth(id, ReasonCode::ContinueAuthentication, data.as_deref(), fx);
+                    let code = ReasonCode::ContinueAuthentication;
+                    if let Err(reason_code) = self.send_auth(id, code, data.as_deref(), fx) {
+                        let detail = "the Client cannot take the AUTH that is next";
+                        let client_id = &pending.client_id;
+                        return self.refuse_connect(id, client_id, reason_code, detail, now, fx);
+                    }
+                    if let Some(connection) = self.clients.connection(id) {
+                        connection.phase = Phase::Authenticating(pending);
+                    }
                     self.clients.set_reading(id, true, fx);
                 }
             },
@@ -178,9 +185,9 @@ impl Core {
         now: Timestamp,
         fx: &mut Effects,
     ) {
-        match answer {
+        let sent = match answer {
             AuthAnswer::Continue(data) => {
-                self.send_auth(id, ReasonCode::ContinueAuthentication, data.as_deref(), fx);
+                self.send_auth(id, ReasonCode::ContinueAuthentication, data.as_deref(), fx)
             }
             AuthAnswer::Allow { data, .. } => {
                 if let Some(connection) = self.clients.connection(id)
@@ -188,38 +195,50 @@ impl Core {
                 {
                     *reauthenticating = false;
                 }
-                self.send_auth(id, ReasonCode::Success, data.as_deref(), fx);
+                self.send_auth(id, ReasonCode::Success, data.as_deref(), fx)
             }
-            AuthAnswer::Refuse(code) => {
-                // [MQTT-4.12.1-2]
-                let code = match code {
-                    ReasonCode::BadUserNameOrPassword => ReasonCode::NotAuthorized,
-                    code => code,
-                };
-                self.close(id, Some(code), &DisconnectReason::ByServer(code), now, fx);
-            }
+            AuthAnswer::Refuse(code) => Err(match code {
+                // These are for CONNACK only.
+                ReasonCode::ClientIdentifierNotValid
+                | ReasonCode::BadUserNameOrPassword
+                | ReasonCode::ServerUnavailable
+                | ReasonCode::Banned
+                | ReasonCode::BadAuthenticationMethod => ReasonCode::NotAuthorized,
+                code => code,
+            }),
+        };
+        if let Err(code) = sent {
+            // [MQTT-4.12.1-2]
+            self.close(id, Some(code), &DisconnectReason::ByServer(code), now, fx);
         }
     }
 
+    /// Sends AUTH, or says why the Client cannot be sent it: it named no method [MQTT-4.12.0-6],
+    /// or its Maximum Packet Size is too small [MQTT-3.1.2-24].
     fn send_auth(
         &mut self,
         id: ConnectionId,
         reason_code: ReasonCode,
         data: Option<&[u8]>,
         fx: &mut Effects,
-    ) {
-        let method = self
-            .clients
-            .connection(id)
-            .and_then(|connection| connection.authentication_method.clone());
-        let packet = Auth {
+    ) -> Result<(), ReasonCode> {
+        let Some(connection) = self.clients.connection(id) else {
+            return Ok(());
+        };
+        let room = connection.packet_bytes_max as usize;
+        let method = connection.authentication_method.clone().ok_or(ReasonCode::NotAuthorized)?;
+        let packet = Packet::Auth(Auth {
             reason_code,
-            authentication_method: method.as_deref(),
+            authentication_method: Some(&method),
             authentication_data: data,
             reason_string: None,
             user_properties: UserProperties::default(),
-        };
-        self.clients.send(id, &Packet::Auth(packet), fx);
+        });
+        if packet.encoded_len(ProtocolVersion::V5) > room {
+            return Err(ReasonCode::PacketTooLarge);
+        }
+        self.clients.send(id, &packet, fx);
+        Ok(())
     }
 
     /// A first packet that is no valid CONNECT. One whose protocol could be read is answered in
@@ -517,7 +536,7 @@ impl Core {
             server_keep_alive: (keep_alive != pending.keep_alive_seconds).then_some(keep_alive),
             response_information: response.as_deref(),
             authentication_method: method.as_deref(),
-            authentication_data: data,
+            authentication_data: data.filter(|_| method.is_some()), // [MQTT-4.12.0-6]
             ..ConnAckProperties::default()
         };
         let reason_code = ReasonCode::Success;
