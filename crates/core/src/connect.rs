@@ -61,7 +61,7 @@ impl Core {
     }
 
     /// The driver has decided about an [`AuthRequest`]. Late answers, for connections that are
-    /// gone, are ignored.
+    /// gone, are ignored, and so are answers to nothing.
     pub fn handle_auth_answer(
         &mut self,
         id: ConnectionId,
@@ -87,7 +87,7 @@ impl Core {
                     self.clients.set_reading(id, true, fx);
                 }
             },
-            phase @ Phase::Connected { .. } => {
+            phase @ Phase::Connected { reauthenticating: true, .. } => {
                 connection.phase = phase;
                 self.answer_reauthentication(id, answer, now, fx);
             }
@@ -112,10 +112,11 @@ impl Core {
             return;
         };
         let (client_id, user_name) = (pending.client_id.clone(), pending.user_name.clone());
-        if auth.reason_code != ReasonCode::ContinueAuthentication
-            || auth.authentication_method != method.as_deref()
-        {
-            let detail = "AUTH with another method or without 0x18 [MQTT-4.12.0-3]";
+        let same_method = method.is_some() && auth.authentication_method == method.as_deref();
+        // While a decision is outstanding the connection is not read: nothing was asked of it.
+        let was_asked = same_method && !connection.paused;
+        if !was_asked || auth.reason_code != ReasonCode::ContinueAuthentication {
+            let detail = "AUTH that continues no authentication [MQTT-4.12.0-3]";
             return self.violation(id, detail, now, fx);
         }
         let enhanced = method.map(|method| EnhancedStep {
