@@ -1,6 +1,7 @@
 //! From CONNECT to CONNACK: what a Client asks for, the question of who it is, and the Session it
 //! gets.
 
+use std::borrow::Cow;
 use std::num::{NonZeroU16, NonZeroU32};
 use std::sync::Arc;
 
@@ -308,11 +309,17 @@ impl Core {
             Some(will) if !self.is_topic_within_limits(will.topic.as_str()) => {
                 Err((ReasonCode::TopicNameInvalid, "the Will Topic has too many levels"))
             }
-            Some(will) if is_reserved_topic(will.topic.as_str()) => {
+            Some(will) if is_reserved_topic(&self.will_topic(will)) => {
                 Err((ReasonCode::NotAuthorized, "the Will Topic is the broker's own"))
             }
             _ => Ok(()),
         }
+    }
+
+    /// The topic that a Will is published to: rewritten like any other (Z13).
+    fn will_topic<'w>(&self, will: &WillFields<'w>) -> Cow<'w, str> {
+        let topic = will.topic.as_str();
+        self.config.topics.rewrite_topic(topic).map_or(Cow::Borrowed(topic), Cow::Owned)
     }
 
     fn pending_connect(&mut self, connect: &Connect<'_>) -> PendingConnect {
@@ -336,7 +343,7 @@ impl Core {
                 (false, false) => NEVER_EXPIRES,
             },
             wants_response_information: properties.request_response_information == Some(true),
-            will: connect.will.as_ref().map(pending_will),
+            will: connect.will.as_ref().map(|will| pending_will(will, &self.will_topic(will))),
         }
     }
 
@@ -371,7 +378,7 @@ impl Core {
         session.expiry_seconds = pending.session_expiry_interval.min(expiry_max);
         session.will = None;
         if let Some(outgoing) = &mut session.outgoing {
-            outgoing.set_window(window);
+            outgoing.resume(window);
         }
         let publisher_session = self.clients.session_id(slot);
         let session = &mut self.clients.sessions[slot as usize];
@@ -414,7 +421,6 @@ impl Core {
             self.timers.cancel(at, Timer::Connection(id));
         }
         self.clients.set_reading(id, true, fx);
-        self.clients.retransmit(slot, now, fx);
         self.clients.pump(slot, now, fx);
         self.retained.wake();
         self.tell_groups_online(slot, true, now, fx);
@@ -532,11 +538,11 @@ pub(crate) fn is_reserved_topic(topic: &str) -> bool {
     topic.starts_with("$SYS/") || topic.starts_with("$events/") || topic == "$SYS"
 }
 
-fn pending_will(will: &WillFields<'_>) -> PendingWill {
+fn pending_will(will: &WillFields<'_>, topic: &str) -> PendingWill {
     let mut properties = Vec::new();
     will.properties.encode_forwarded(&mut properties);
     PendingWill {
-        topic: will.topic.as_str().into(),
+        topic: topic.into(),
         properties: properties.into(),
         payload: will.payload.into(),
         qos: will.qos,

@@ -104,6 +104,17 @@ impl DeliveryGate<'_> {
         if publication.attributes.has_expired(now) {
             return Err(DropReason::Expired);
         }
+        self.pass_again(receiver, publication, now)
+    }
+
+    /// The same for a message that was sent before and must be brought to its end, expired or not.
+    #[inline]
+    pub(crate) fn pass_again<'p, 'a>(
+        &self,
+        receiver: &Arc<Identity>,
+        publication: &'p Publication<'a>,
+        now: Timestamp,
+    ) -> Result<Passed<'p, 'a>, DropReason> {
         if !self.0.may_receive(receiver, publication.topic) {
             return Err(DropReason::DeliveryNotAuthorized);
         }

@@ -441,15 +441,21 @@ impl Core {
     }
 
     /// A member has completed a message of its group.
-    pub(crate) fn settle_shared(&mut self, slot: SessionSlot, group: GroupId, fx: &mut Effects) {
+    pub(crate) fn settle_shared(&mut self, session: SessionId, group: GroupId, fx: &mut Effects) {
         if self.config.shared_strategy != SharedStrategy::LeastInFlight {
             return;
         }
-        let session = self.clients.session_id(slot);
         if group.home == self.config.worker {
             self.handle_shared_settled(group, session);
         } else {
             fx.send(group.home, Peer::SharedSettled { group, session }.into());
+        }
+    }
+
+    /// Settles the messages that did not reach their members and never will.
+    pub(crate) fn settle_failed(&mut self, fx: &mut Effects) {
+        for (session, group) in std::mem::take(&mut self.clients.failed_of_groups) {
+            self.settle_shared(session, group, fx);
         }
     }
 

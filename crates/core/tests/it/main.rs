@@ -2,6 +2,8 @@
 
 mod client;
 mod connect;
+mod flow;
+mod lifetime;
 mod node;
 mod packets;
 mod received;
