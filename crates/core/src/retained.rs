@@ -235,7 +235,7 @@ impl Core {
             if !session.subscriptions.contains_key(&*request.wish.key) {
                 return true;
             }
-            if !has_room(&self.clients, slot) {
+            if !has_room(&mut self.clients, slot) {
                 return false;
             }
             self.ask_peer(request, fx);
@@ -378,13 +378,19 @@ impl Core {
     }
 }
 
-/// Whether the Session takes more without its queue or its output running full.
-fn has_room(clients: &Clients, slot: u32) -> bool {
+/// Whether the Session takes more without its queue or its output running full. If it does not,
+/// its acknowledgements or its socket will wake the requests.
+fn has_room(clients: &mut Clients, slot: u32) -> bool {
     let session = &clients.sessions[slot as usize];
     let limits = &clients.limits;
+    if let Some(id) = session.connection {
+        let connection = &mut clients.connections[id.slot()];
+        if connection.output.pending() > limits.output_bytes_max as usize / 2 {
+            connection.waits_for_output = true;
+            return false;
+        }
+    }
     let queued = session.outgoing.as_ref().map_or((0, 0), |outgoing| outgoing.queued());
-    let output = session.connection.map_or(0, |id| clients.connections[id.slot()].output.pending());
     queued.0 <= limits.queue_messages_max as usize / 2
         && queued.1 <= limits.queue_bytes_max as usize / 2
-        && output <= limits.output_bytes_max as usize / 2
 }

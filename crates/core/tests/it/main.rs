@@ -7,4 +7,6 @@ mod lifetime;
 mod node;
 mod packets;
 mod received;
+mod retained;
 mod rules;
+mod subscriptions;

@@ -302,36 +302,33 @@ impl Node {
 
     /// Decodes and hands in what a Client has sent, as long as it is to be read.
     fn read(&mut self, index: usize) -> bool {
-        let mut happened = false;
-        loop {
-            let socket = &mut self.sockets[index];
-            if !socket.is_read || socket.is_closed || socket.to_broker.is_empty() {
-                return happened;
-            }
-            let (worker, id) = (socket.worker, socket.id);
-            let bytes = std::mem::take(&mut socket.to_broker);
+        let socket = &mut self.sockets[index];
+        if !socket.is_read || socket.is_closed || socket.to_broker.is_empty() {
+            return false;
+        }
+        let (worker, id, version) = (socket.worker, socket.id, socket.version);
+        let bytes = std::mem::take(&mut socket.to_broker);
+        let mut at = 0;
+        while self.sockets[index].is_read && at < bytes.len() {
             let fx = &mut self.effects[worker];
-            let taken = match decode(&bytes, socket.version, 1 << 20) {
+            at += match decode(&bytes[at..], version, 1 << 20) {
                 Ok(Decoded::Packet { packet, length }) => {
                     self.cores[worker].handle_packet(id, &packet, self.now, fx);
                     length
                 }
-                Ok(Decoded::Incomplete { .. }) => {
-                    socket.to_broker = bytes;
-                    return happened;
-                }
+                Ok(Decoded::Incomplete { .. }) => break,
                 Err(error) => {
                     self.cores[worker].handle_malformed(id, &error, self.now, fx);
-                    bytes.len()
+                    bytes.len() - at
                 }
             };
-            happened = true;
-            self.sockets[index].to_broker.splice(0..0, bytes[taken..].iter().copied());
             self.heed_reading(worker);
             if self.effects[worker].close.contains(&id) {
-                self.sockets[index].to_broker.clear();
+                at = bytes.len();
             }
         }
+        self.sockets[index].to_broker = bytes[at..].to_vec();
+        at > 0
     }
 
     /// A driver heeds this at once: the next packet may be in its buffer already.
