@@ -7,7 +7,6 @@ use std::sync::Arc;
 use hashbrown::HashMap;
 use midge_codec::QoS;
 use serde::{Deserialize, Serialize};
-use slab::Slab;
 
 use crate::clients::Grant;
 use crate::core::Core;
@@ -48,7 +47,9 @@ pub enum SharedStrategy {
 #[derive(Debug)]
 pub(crate) struct SharedGroups {
     worker: WorkerId,
-    groups: Slab<Group>,
+    groups: HashMap<u32, Group, foldhash::fast::FixedState>,
+    /// Never used again: another worker may still send something to a group that has ended.
+    last_number: u32,
     by_name: HashMap<(Box<str>, Box<str>), u32, foldhash::fast::FixedState>,
 }
 
@@ -65,7 +66,7 @@ struct Group {
 
 impl SharedGroups {
     pub(crate) fn new(worker: WorkerId) -> Self {
-        Self { worker, groups: Slab::new(), by_name: HashMap::default() }
+        Self { worker, groups: HashMap::default(), last_number: 0, by_name: HashMap::default() }
     }
 
     fn id(&self, number: u32) -> GroupId {
@@ -73,13 +74,21 @@ impl SharedGroups {
     }
 
     fn get(&mut self, group: GroupId) -> Option<&mut Group> {
-        self.groups.get_mut(group.number as usize)
+        self.groups.get_mut(&group.number)
     }
 }
 
 impl Group {
     fn member(&mut self, session: SessionId) -> Option<&mut Member> {
         self.members.iter_mut().find(|member| member.session == session)
+    }
+
+    /// Forgets a member; whose turn it is stays the same.
+    fn remove(&mut self, session: SessionId) {
+        if let Some(index) = self.members.iter().position(|member| member.session == session) {
+            self.members.remove(index);
+            self.next -= usize::from(index < self.next);
+        }
     }
 
     /// The member that gets `message`; `barred` ones have refused it already.
@@ -172,7 +181,9 @@ impl Core {
             backlog: VecDeque::new(),
             backlog_bytes: 0,
         };
-        let number = self.groups.groups.insert(group) as u32;
+        self.groups.last_number += 1;
+        let number = self.groups.last_number;
+        self.groups.groups.insert(number, group);
         let id = self.groups.id(number);
         self.tree.add_group(&key.1, id);
         self.announce_group(&key.1, id, true, fx);
@@ -194,14 +205,16 @@ impl Core {
         let Some(entry) = self.groups.get(group) else {
             return;
         };
-        entry.members.retain(|member| member.session != session);
+        entry.remove(session);
         if entry.members.is_empty() {
             self.end_group(group, fx);
         }
     }
 
     fn end_group(&mut self, id: GroupId, fx: &mut Effects) {
-        let group = self.groups.groups.remove(id.number as usize);
+        let Some(group) = self.groups.groups.remove(&id.number) else {
+            return;
+        };
         for message in &group.backlog {
             self.clients.note_drop(None, message.topic(), DropReason::SessionEnded, fx);
         }
@@ -242,6 +255,7 @@ impl Core {
                 Ok(()) => return,
                 Err(reason) => refusal = Some(reason),
             }
+            self.handle_shared_settled(id, member.session);
             barred.push(member.session);
         }
         let Some(group) = self.groups.get(id) else {
@@ -266,7 +280,7 @@ impl Core {
         let strategy = self.config.shared_strategy;
         let seed = self.config.seed;
         let keeps_backlog = self.config.shared_backlog;
-        let group = self.groups.groups.get_mut(id.number as usize)?;
+        let group = self.groups.groups.get_mut(&id.number)?;
         let source = (&mut self.random, seed);
         let chosen = group.choose(publication, strategy, false, barred, source).or_else(|| {
             let source = (&mut self.random, seed);
@@ -278,7 +292,10 @@ impl Core {
             }
         })?;
         let member = &mut group.members[chosen];
-        member.in_flight += u32::from(publication.attributes.qos > QoS::AtMostOnce);
+        let qos = publication.attributes.qos.min(member.options.qos());
+        // QoS 0 is never acknowledged; only one strategy wants to know.
+        let is_counted = qos > QoS::AtMostOnce && strategy == SharedStrategy::LeastInFlight;
+        member.in_flight += u32::from(is_counted);
         Some(*member)
     }
 
@@ -335,6 +352,9 @@ impl Core {
         let grant = crate::clients::grant_of(&delivery);
         if let Err(reason) = self.clients.deliver_single(slot, &publication, &grant, now, fx) {
             self.clients.note_drop(Some(slot), publication.topic, reason, fx);
+            if let (Some(group), true) = (delivery.group, delivery.qos > QoS::AtMostOnce) {
+                self.settle_shared(session, group, fx);
+            }
         }
     }
 
@@ -348,6 +368,9 @@ impl Core {
     ) {
         for delivery in deliveries {
             if let Some(group) = delivery.group {
+                if delivery.qos > QoS::AtMostOnce {
+                    self.handle_shared_settled(group, session);
+                }
                 let publication = Publication::of(&delivery.message);
                 self.distribute(group, &publication, Some(session), now, fx);
             }

@@ -10,7 +10,7 @@ use midge_codec::{
 
 use crate::core::Core;
 use crate::effects::{Effects, Event};
-use crate::filter_request::{FilterRequest, RequestKind};
+use crate::filter_request::{EXCLUSIVE_PREFIX, FilterRequest, RequestKind};
 use crate::hashing::hash_str;
 use crate::identity::{ConnectionId, WorkerId};
 use crate::peer::{Member, Peer, Ticket};
@@ -285,10 +285,13 @@ impl Core {
         };
         if !is_granted {
             self.clients.session(slot).subscriptions.remove(&*step.key);
+            // An earlier claim may have been granted and given up since.
+            let filter = step.key.strip_prefix(EXCLUSIVE_PREFIX).unwrap_or(&step.key);
+            self.remove_from_tree(slot, filter, fx);
             return self.answer_step(&step, ReasonCode::QuotaExceeded, None, fx);
         }
         let subscribed = self.clients.session(slot).subscriptions.get(&*step.key).cloned();
-        let filter = step.key.strip_prefix("$exclusive/").unwrap_or(&step.key).to_string();
+        let filter = step.key.strip_prefix(EXCLUSIVE_PREFIX).unwrap_or(&step.key).to_string();
         let Some(Subscribed { options, identifier, .. }) = subscribed else {
             // Given up meanwhile; the release is on its way already.
             return self.answer_step(&step, granted(QoS::AtMostOnce), None, fx);
@@ -318,6 +321,11 @@ impl Core {
             && let Some(session) = self.pending.subscribe(step.subscribe).map(|sub| sub.session)
         {
             fx.send(group.home, Peer::SharedLeave { group, session }.into());
+        }
+        if let Some(slot) = slot.filter(|&slot| self.clients.session(slot).connection.is_none()) {
+            // Its Client went before anybody could tell the group.
+            let session = self.clients.session_id(slot);
+            fx.send(group.home, Peer::SharedOnline { group, session, online: false }.into());
         }
         self.answer_step(&step, granted(subscribed.unwrap_or_default()), None, fx);
     }
@@ -387,7 +395,7 @@ impl Core {
         match subscribed.kind {
             SubscriptionKind::Plain => self.remove_from_tree(slot, key, fx),
             SubscriptionKind::Exclusive => {
-                let filter = key.strip_prefix("$exclusive/").unwrap_or(key);
+                let filter = key.strip_prefix(EXCLUSIVE_PREFIX).unwrap_or(key);
                 self.remove_from_tree(slot, filter, fx);
                 self.release_exclusive(filter, session, fx);
             }
@@ -401,8 +409,16 @@ impl Core {
         true
     }
 
+    /// Takes a filter of a Session out of the tree, unless the Session has it in the other form
+    /// too: plain and exclusive ones share their place in the tree.
     fn remove_from_tree(&mut self, slot: SessionSlot, filter: &str, fx: &mut Effects) {
-        if self.tree.remove(filter, slot) {
+        let subscriptions = &self.clients.session(slot).subscriptions;
+        let plain = subscriptions.get(filter);
+        let exclusive = || subscriptions.get(&*format!("{EXCLUSIVE_PREFIX}{filter}"));
+        if let Some(other) = plain.or_else(exclusive) {
+            let (identifier, options) = (other.identifier, other.options.into());
+            self.tree.insert(filter, Subscriber { session: slot, identifier, options });
+        } else if self.tree.remove(filter, slot) {
             self.announce_filter(filter, false, fx);
         }
     }

@@ -95,6 +95,33 @@ fn s11_shared_and_plain_are_not_mixed_up() {
 }
 
 #[test]
+fn s11_exclusive_and_plain_are_not_mixed_up() {
+    scenario(|node| {
+        let conn = node.connect("a");
+        let publisher = node.connect("p");
+        let filters = ["t", "$exclusive/t"];
+        for (kept, given_up) in [(0, 1), (1, 0)] {
+            node.subscribe_with(conn, &filters.map(|filter| (filter, options(1))), None);
+            node.publish(publisher, "t", "x", 1);
+            assert_eq!(node.texts(conn), ["x"]);
+            node.unsubscribe(conn, filters[given_up]);
+            node.publish(publisher, "t", "y", 1);
+            assert_eq!(node.texts(conn), ["y"], "{} is left", filters[kept]);
+            node.unsubscribe(conn, filters[kept]);
+            node.publish(publisher, "t", "z", 1);
+            assert_eq!(node.texts(conn), [""; 0]);
+        }
+        // Somebody else has it: the claim fails, what was there stays.
+        let owner = node.connect("b");
+        node.subscribe(owner, "$exclusive/t", 1);
+        let codes = node.subscribe_with(conn, &filters.map(|filter| (filter, options(1))), None);
+        assert_eq!(codes[1], ReasonCode::QuotaExceeded);
+        node.publish(publisher, "t", "x", 1);
+        assert_eq!(node.texts(conn), ["x"]);
+    });
+}
+
+#[test]
 fn s08_wildcards_do_not_reach_server_topics() {
     scenario(|node| {
         let all = node.connect_with(&connect_v3("a", true)).0;
