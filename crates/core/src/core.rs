@@ -163,7 +163,7 @@ impl Core {
         match (phase, packet) {
             (None, Packet::Connect(connect)) => self.handle_connect(id, connect, now, fx),
             (None, _) => {
-                self.violation(id, "the first packet has to be CONNECT [MQTT-3.1.0-1]", now, fx)
+                self.violation(id, "the first packet has to be CONNECT [MQTT-3.1.0-1]", now, fx);
             }
             (Some(session), Packet::Publish(publish)) => {
                 self.handle_publish(id, session, publish, now, fx);

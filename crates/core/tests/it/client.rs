@@ -178,16 +178,8 @@ impl Node {
         filters: &[(&str, SubscriptionOptions)],
         identifier: Option<std::num::NonZeroU32>,
     ) -> u16 {
-        let entries: Vec<_> =
-            filters.iter().map(|&(filter, options)| Subscription { filter, options }).collect();
         let packet_id = self.sockets[conn.0].packet_id();
-        let packet = Subscribe {
-            packet_id: PacketIdentifier::new(packet_id).expect("not 0"),
-            subscription_identifier: identifier,
-            user_properties: UserProperties::default(),
-            subscriptions: entries[..].into(),
-        };
-        self.queue(conn, &Packet::Subscribe(packet));
+        subscribe_packet(packet_id, filters, identifier, &mut |packet| self.queue(conn, packet));
         packet_id
     }
 
@@ -305,4 +297,21 @@ impl Node {
             _ => None,
         }
     }
+}
+
+/// Hands a SUBSCRIBE to `call`: its entries live no longer than that.
+pub(crate) fn subscribe_packet(
+    packet_id: u16,
+    filters: &[(&str, SubscriptionOptions)],
+    identifier: Option<std::num::NonZeroU32>,
+    call: &mut dyn FnMut(&Packet<'_>),
+) {
+    let entries: Vec<_> =
+        filters.iter().map(|&(filter, options)| Subscription { filter, options }).collect();
+    call(&Packet::Subscribe(Subscribe {
+        packet_id: PacketIdentifier::new(packet_id).expect("not 0"),
+        subscription_identifier: identifier,
+        user_properties: UserProperties::default(),
+        subscriptions: entries[..].into(),
+    }));
 }

@@ -235,7 +235,7 @@ fn enhanced_authentication_goes_through_its_steps() {
         let conn = node.begin_connect(&scram("a"));
         node.settle();
         let asked = Received::Auth(ReasonCode::ContinueAuthentication, Some(b"2".to_vec()));
-        assert_eq!(node.take(conn), [asked.clone()]);
+        assert_eq!(node.take(conn), std::slice::from_ref(&asked));
         node.send(conn, &auth(ReasonCode::ContinueAuthentication, Some("SCRAM"), Some(b"3")));
         let ack = node.take_connack(conn);
         assert_eq!((ack.code, ack.method.as_deref()), (0, Some("SCRAM")));

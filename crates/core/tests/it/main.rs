@@ -9,6 +9,7 @@ mod packets;
 mod policy;
 mod received;
 mod retained;
+mod robustness;
 mod rules;
 mod shared;
 mod subscriptions;

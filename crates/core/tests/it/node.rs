@@ -100,6 +100,7 @@ pub(crate) fn scenario(run: impl Fn(&mut Node)) {
 }
 
 /// The same with a configuration of its own.
+#[allow(clippy::needless_pass_by_value)] // reads better where it is called
 pub(crate) fn scenario_with(setup: Setup, run: impl Fn(&mut Node)) {
     let orders = [(1, None), (3, None), (3, Some(1)), (3, Some(2)), (3, Some(3)), (3, Some(4))];
     for (workers, shuffle) in orders {
@@ -429,7 +430,7 @@ impl Node {
     /// What waits in the broker to be written to a Client.
     pub(crate) fn output_bytes(&mut self, conn: Conn) -> usize {
         let (worker, id) = (self.sockets[conn.0].worker, self.sockets[conn.0].id);
-        self.cores[worker].output(id).map_or(0, |output| output.pending())
+        self.cores[worker].output(id).map_or(0, midge_core::Output::pending)
     }
 
     /// The counters of all workers together.

@@ -70,7 +70,11 @@ impl Got {
             alias: properties.topic_alias.map(std::num::NonZero::get),
             topic_omitted: publish.topic.as_str().is_empty(),
             expiry: properties.message_expiry_interval_seconds,
-            identifiers: properties.subscription_identifiers.iter().map(|id| id.get()).collect(),
+            identifiers: properties
+                .subscription_identifiers
+                .iter()
+                .map(std::num::NonZero::get)
+                .collect(),
             user_properties: users.map(|(name, value)| (name.into(), value.into())).collect(),
             length,
         }
