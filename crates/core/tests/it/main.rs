@@ -4,6 +4,7 @@ mod client;
 mod connect;
 mod flow;
 mod lifetime;
+mod model;
 mod node;
 mod packets;
 mod policy;
