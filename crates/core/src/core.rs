@@ -108,6 +108,7 @@ impl Core {
             tell_drops: config.tell_drops,
             drop_qos0: false,
             generation: 0,
+            failed_of_groups: Vec::new(),
         };
         let broker = Arc::new(Identity { client_id: "$broker".into(), user_name: None });
         Self {
@@ -326,6 +327,7 @@ impl Core {
     pub fn run_backlog(&mut self, now: Timestamp, fx: &mut Effects) {
         self.run_routings(now, fx);
         self.run_retained(now, fx);
+        self.settle_failed(fx);
         self.close_fence(fx);
         self.backlog.begin_turn();
     }
@@ -371,7 +373,11 @@ impl Core {
                 self.close(id, None, &DisconnectReason::ConnectTimeout, now, fx);
             }
             Phase::Connected { .. } => {
-                let deadline = connection.last_packet_at + u64::from(connection.silence_max_ms);
+                let silence_max_ms = u64::from(connection.silence_max_ms);
+                let deadline = match connection.paused {
+                    true => now + silence_max_ms, // nobody has looked whether something came
+                    false => connection.last_packet_at + silence_max_ms,
+                };
                 if deadline > now {
                     return self.set_connection_timer(id, deadline);
                 }

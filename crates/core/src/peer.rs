@@ -3,6 +3,7 @@
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
+use crate::counters::DropReason;
 use crate::identity::SessionId;
 use crate::message::Message;
 use crate::outgoing::Delivery;
@@ -52,11 +53,13 @@ pub(crate) enum Peer {
     SharedDeliver {
         session: SessionId,
         delivery: Delivery,
+        barred: Vec<SessionId>,
     },
-    /// The chosen session cannot take these any more: choose again.
+    /// The sessions that were chosen so far cannot or must not have it: choose another one.
     SharedReturn {
-        session: SessionId,
-        deliveries: Vec<Delivery>,
+        delivery: Delivery,
+        barred: Vec<SessionId>,
+        refusal: Option<DropReason>,
     },
     SharedJoin {
         ticket: Ticket,

@@ -8,6 +8,7 @@ use crate::gate::Admitted;
 use crate::identity::WorkerId;
 use crate::message::Publication;
 use crate::peer::{Peer, PeerMessage};
+use crate::shared::Tried;
 use crate::time::Timestamp;
 
 impl Core {
@@ -74,13 +75,13 @@ impl Core {
     ) {
         match message {
             Peer::SharedPublish { group, message } => {
-                self.distribute(group, &Publication::of(&message), None, now, fx);
+                self.distribute(group, &Publication::of(&message), Tried::default(), now, fx);
             }
-            Peer::SharedDeliver { session, delivery } => {
-                self.handle_shared_deliver(session, delivery, now, fx);
+            Peer::SharedDeliver { session, delivery, barred } => {
+                self.handle_shared_deliver(session, delivery, barred, now, fx);
             }
-            Peer::SharedReturn { session, deliveries } => {
-                self.handle_shared_return(session, deliveries, now, fx);
+            Peer::SharedReturn { delivery, barred, refusal } => {
+                self.handle_shared_return(&delivery, Tried { barred, refusal }, now, fx);
             }
             Peer::SharedJoin { ticket, name, filter, member } => {
                 let group = self.join_group(&name, &filter, member, now, fx);

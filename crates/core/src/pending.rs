@@ -8,7 +8,6 @@ use crate::core::Core;
 use crate::effects::Effects;
 use crate::identity::{ConnectionId, SessionId, WorkerId};
 use crate::peer::{Peer, Ticket};
-use crate::retained::RetainedWish;
 use crate::subscription_tree::GroupId;
 
 /// A SUBSCRIBE whose SUBACK waits.
@@ -22,8 +21,8 @@ pub(crate) struct PendingSubscribe {
     pub(crate) reason_codes: Vec<ReasonCode>,
     /// Answers and fences that are outstanding.
     pub(crate) waiting: usize,
-    /// Retained messages to be sent behind the SUBACK.
-    pub(crate) wishes: Vec<RetainedWish>,
+    /// Whether the first retained messages were asked for already.
+    pub(crate) fetches: bool,
 }
 
 /// One filter of a pending SUBSCRIBE that another worker decides about.
@@ -149,7 +148,7 @@ impl Core {
     /// One answer or fence for a pending SUBSCRIBE has come.
     pub(crate) fn arrive(&mut self, ticket: Ticket, fx: &mut Effects) {
         if let Some(subscribe) = self.pending.arrive(ticket) {
-            self.complete_subscribe(subscribe, fx);
+            self.complete_subscribe(ticket, subscribe, fx);
         }
     }
 

@@ -39,8 +39,8 @@ struct Request {
     session: SessionId,
     wish: RetainedWish,
     parts: VecDeque<Part>,
-    /// The SUBSCRIBE whose SUBACK waits for the first matches of other workers.
-    holds_back: Option<Ticket>,
+    /// The SUBSCRIBE whose SUBACK has not left yet.
+    held_by: Option<Ticket>,
     /// Topics of which a live message came while the request was on its way: what another worker
     /// has retained may be older, and must not come after it.
     seen_live: HashSet<Box<str>, foldhash::fast::FixedState>,
@@ -185,49 +185,50 @@ impl Core {
         kept
     }
 
-    /// Begins to send the retained messages that a new subscription asks for; there is no other
-    /// worker.
-    pub(crate) fn begin_retained(&mut self, session: SessionId, wish: RetainedWish) {
-        let own = Part::Own(self.retained.tree.begin_walk(&wish.filter));
+    /// Notes the retained messages that a new subscription asks for. From now on the live ones are
+    /// watched; the walk begins when all workers know of the subscription.
+    pub(crate) fn note_wish(&mut self, session: SessionId, wish: RetainedWish, subscribe: Ticket) {
         let ticket = self.pending.ticket();
         self.retained.requests.push_back(Request {
             ticket,
             session,
             wish,
-            parts: VecDeque::from([own]),
-            holds_back: None,
+            parts: VecDeque::new(),
+            held_by: Some(subscribe),
             seen_live: HashSet::default(),
         });
-        self.retained.wake();
     }
 
-    /// Asks all workers for their first matches of a wish. Each answer is one arrival for the
-    /// pending SUBSCRIBE.
-    pub(crate) fn fetch_retained(
-        &mut self,
-        session: SessionId,
-        wish: RetainedWish,
-        subscribe: Ticket,
-        fx: &mut Effects,
-    ) {
-        let ticket = self.pending.ticket();
-        let filter: Arc<str> = (&*wish.filter).into();
-        let own = Part::Own(self.retained.tree.begin_walk(&wish.filter));
-        let mut parts = VecDeque::from([own]);
-        for worker in self.other_workers() {
-            let filter = Arc::clone(&filter);
-            fx.send(worker, Peer::RetainedPull { ticket, filter, walk: None }.into());
-            let fetched = VecDeque::new();
-            parts.push_back(Part::Of { worker, walk: None, asked: true, fetched });
+    /// Begins the walks that a SUBSCRIBE asks for, with the first matches of all other workers.
+    /// Says how many answers will come; each is an arrival for the pending SUBSCRIBE.
+    pub(crate) fn fetch_retained(&mut self, subscribe: Ticket, fx: &mut Effects) -> usize {
+        let others: Vec<_> = self.other_workers().collect();
+        let mut asked = 0;
+        for request in &mut self.retained.requests {
+            if request.held_by != Some(subscribe) {
+                continue;
+            }
+            let filter: Arc<str> = (&*request.wish.filter).into();
+            request.parts.push_back(Part::Own(self.retained.tree.begin_walk(&filter)));
+            for &worker in &others {
+                let (ticket, filter) = (request.ticket, Arc::clone(&filter));
+                fx.send(worker, Peer::RetainedPull { ticket, filter, walk: None }.into());
+                let fetched = VecDeque::new();
+                request.parts.push_back(Part::Of { worker, walk: None, asked: true, fetched });
+                asked += 1;
+            }
         }
-        self.retained.requests.push_back(Request {
-            ticket,
-            session,
-            wish,
-            parts,
-            holds_back: Some(subscribe),
-            seen_live: HashSet::default(),
-        });
+        asked
+    }
+
+    /// The SUBACK has left: what it held back may follow.
+    pub(crate) fn release_retained(&mut self, subscribe: Ticket) {
+        for request in &mut self.retained.requests {
+            if request.held_by == Some(subscribe) {
+                request.held_by = None;
+            }
+        }
+        self.retained.wake();
     }
 
     /// Goes on with all requests, within this turn's share of visits and deliveries.
@@ -241,7 +242,7 @@ impl Core {
             let Some(mut request) = self.retained.requests.pop_front() else {
                 break;
             };
-            let is_held = request.holds_back.is_some();
+            let is_held = request.held_by.is_some();
             if !is_held && self.run_request(&mut request, &mut budget, now, fx) {
                 self.end_request(request, fx);
             } else {
@@ -267,7 +268,7 @@ impl Core {
             if !session.subscriptions.contains_key(&*request.wish.key) {
                 return true;
             }
-            if !has_room(&self.clients, slot) {
+            if !has_room(&mut self.clients, slot) {
                 return false;
             }
             self.ask_peer(request, fx);
@@ -374,7 +375,7 @@ impl Core {
             }
             return;
         };
-        let holds_back = request.holds_back;
+        let held_by = request.held_by;
         for part in &mut request.parts {
             if let Part::Of { worker, walk, asked, fetched } = part
                 && *worker == from
@@ -384,22 +385,9 @@ impl Core {
                 break;
             }
         }
-        match holds_back {
+        match held_by {
             None => self.retained.wake(),
-            Some(subscribe) => self.arrive_fetched(subscribe, fx),
-        }
-    }
-
-    /// A first answer has come; after the last one the SUBACK leaves and the requests go on.
-    fn arrive_fetched(&mut self, subscribe: Ticket, fx: &mut Effects) {
-        self.arrive(subscribe, fx);
-        if self.pending.subscribe(subscribe).is_none() {
-            for request in &mut self.retained.requests {
-                if request.holds_back == Some(subscribe) {
-                    request.holds_back = None;
-                }
-            }
-            self.retained.wake();
+            Some(subscribe) => self.arrive(subscribe, fx),
         }
     }
 
@@ -426,13 +414,19 @@ impl Core {
     }
 }
 
-/// Whether the Session takes more without its queue or its output running full.
-fn has_room(clients: &Clients, slot: u32) -> bool {
+/// Whether the Session takes more without its queue or its output running full. If it does not,
+/// its acknowledgements or its socket will wake the requests.
+fn has_room(clients: &mut Clients, slot: u32) -> bool {
     let session = &clients.sessions[slot as usize];
     let limits = &clients.limits;
+    if let Some(id) = session.connection {
+        let connection = &mut clients.connections[id.slot()];
+        if connection.output.pending() > limits.output_bytes_max as usize / 2 {
+            connection.waits_for_output = true;
+            return false;
+        }
+    }
     let queued = session.outgoing.as_ref().map_or((0, 0), |outgoing| outgoing.queued());
-    let output = session.connection.map_or(0, |id| clients.connections[id.slot()].output.pending());
     queued.0 <= limits.queue_messages_max as usize / 2
         && queued.1 <= limits.queue_bytes_max as usize / 2
-        && output <= limits.output_bytes_max as usize / 2
 }
