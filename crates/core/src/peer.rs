@@ -42,7 +42,11 @@ pub(crate) enum Peer {
     },
     /// Answer with `FencePassed` once everything sent before has taken effect.
     Fence(Ticket),
-    FencePassed(Ticket),
+    /// With how many retained messages the sender has sent to each worker so far.
+    FencePassed {
+        ticket: Ticket,
+        retained_sent: Box<[u64]>,
+    },
 
     /// An admitted publication for a shared subscription of the receiver.
     SharedPublish {
@@ -107,6 +111,9 @@ pub(crate) enum Peer {
         ticket: Ticket,
         filter: Arc<str>,
         walk: Option<u32>,
+        /// How many retained messages the receiver must have got from each worker before it
+        /// begins.
+        after: Box<[u64]>,
     },
     /// Some matches; `walk` is absent if these were the last.
     RetainedChunk {

@@ -8,6 +8,7 @@ use crate::gate::Admitted;
 use crate::identity::WorkerId;
 use crate::message::Publication;
 use crate::peer::{Peer, PeerMessage};
+use crate::retained::Pull;
 use crate::shared::Tried;
 use crate::time::Timestamp;
 
@@ -41,8 +42,14 @@ impl Core {
             Peer::GroupMemberGone { group, session } => {
                 self.groups.note_member_gone(group, session);
             }
-            Peer::Fence(ticket) => self.pending.note_passed(from, ticket),
-            Peer::FencePassed(ticket) => self.handle_fence_passed(ticket, fx),
+            Peer::Fence(ticket) => {
+                let retained_sent = self.retained.sent();
+                fx.send(from, Peer::FencePassed { ticket, retained_sent }.into());
+            }
+            Peer::FencePassed { ticket, retained_sent } => {
+                self.retained.note_sent(from, retained_sent);
+                self.handle_fence_passed(ticket, fx);
+            }
             Peer::ExclusiveClaim { ticket, filter, session } => {
                 let granted = self.exclusive.claim(&filter, session);
                 fx.send(from, Peer::ExclusiveAnswer { ticket, granted }.into());
@@ -51,12 +58,9 @@ impl Core {
                 self.handle_exclusive_answer(ticket, granted, fx);
             }
             Peer::ExclusiveRelease { filter, session } => self.exclusive.release(&filter, session),
-            Peer::RetainedSet(message) => {
-                // A refusal is counted here; the publisher has its acknowledgement already.
-                let _ = self.keep_retained(&message, fx);
-            }
-            Peer::RetainedPull { ticket, filter, walk } => {
-                self.handle_retained_pull(from, ticket, &filter, walk, fx);
+            Peer::RetainedSet(message) => self.handle_retained_set(from, &message, fx),
+            Peer::RetainedPull { ticket, filter, walk, after } => {
+                self.handle_retained_pull(Pull { from, ticket, filter, walk, after }, fx);
             }
             Peer::RetainedChunk { ticket, messages, walk } => {
                 self.handle_retained_chunk(from, ticket, messages, walk, fx);

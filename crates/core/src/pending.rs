@@ -49,10 +49,6 @@ pub(crate) struct Pending {
     fences: HashMap<Ticket, BehindFence, foldhash::fast::FixedState>,
     /// Gathers over a turn; becomes a fence at its end.
     open: BehindFence,
-    /// Fences of others that this worker has passed in this turn, and in the last one. The answer
-    /// leaves a turn later: by then everybody has what this worker sent before it.
-    passed_now: Vec<(WorkerId, Ticket)>,
-    passed_before: Vec<(WorkerId, Ticket)>,
     last_ticket: Ticket,
 }
 
@@ -88,16 +84,6 @@ impl Pending {
         if subscribe.waiting > 0 { None } else { self.subscribes.remove(&ticket) }
     }
 
-    /// Another worker's fence has been reached.
-    pub(crate) fn note_passed(&mut self, from: WorkerId, ticket: Ticket) {
-        self.passed_now.push((from, ticket));
-    }
-
-    /// Whether an answer to a fence has to leave at the end of the next turn.
-    pub(crate) fn owes_answers(&self) -> bool {
-        !self.passed_now.is_empty() || !self.passed_before.is_empty()
-    }
-
     pub(crate) fn put_behind_fence(&mut self, subscribe: Ticket) {
         self.open.subscribes.push(subscribe);
     }
@@ -110,10 +96,6 @@ impl Pending {
 impl Core {
     /// The end of a turn: asks all workers to say when they have seen what this turn announced.
     pub(crate) fn close_fence(&mut self, fx: &mut Effects) {
-        let passed_now = std::mem::take(&mut self.pending.passed_now);
-        for (worker, ticket) in std::mem::replace(&mut self.pending.passed_before, passed_now) {
-            fx.send(worker, Peer::FencePassed(ticket).into());
-        }
         if self.pending.open.subscribes.is_empty() && self.pending.open.joined.is_empty() {
             return;
         }

@@ -53,6 +53,31 @@ enum Part {
     Of { worker: WorkerId, walk: Option<u32>, asked: bool, fetched: VecDeque<Arc<Message>> },
 }
 
+/// Another worker's request for the next matches of a walk over this worker's tree.
+#[derive(Debug)]
+pub(crate) struct Pull {
+    pub(crate) from: WorkerId,
+    pub(crate) ticket: Ticket,
+    pub(crate) filter: Arc<str>,
+    pub(crate) walk: Option<u32>,
+    pub(crate) after: Box<[u64]>,
+}
+
+/// How many retained messages go between workers. What was published before a subscription was
+/// known everywhere may still be on its way to its home when the subscriber asks there; it would
+/// come neither live nor retained. So the home waits for what the others say they have sent.
+#[derive(Debug)]
+struct Traffic {
+    /// From this worker to each.
+    sent: Box<[u64]>,
+    /// From each worker to this one.
+    received: Box<[u64]>,
+    /// What each worker has told that it sent to each.
+    told: Vec<Box<[u64]>>,
+    /// Pulls that wait for what they have to come after.
+    early: Vec<Pull>,
+}
+
 /// What a request can do now.
 enum Progress {
     Found(Arc<Message>),
@@ -71,6 +96,7 @@ pub(crate) struct Retained {
     /// Whether a request may be able to go on.
     is_awake: bool,
     has_peers: bool,
+    traffic: Traffic,
 }
 
 impl Retained {
@@ -91,7 +117,18 @@ impl Retained {
             walks: Slab::new(),
             is_awake: false,
             has_peers: workers > 1,
+            traffic: Traffic::new(workers),
         }
+    }
+
+    /// How many retained messages this worker has sent to each.
+    pub(crate) fn sent(&self) -> Box<[u64]> {
+        self.traffic.sent.clone()
+    }
+
+    /// Another worker has told how many it has sent to each.
+    pub(crate) fn note_sent(&mut self, from: WorkerId, sent: Box<[u64]>) {
+        self.traffic.told[from.index()] = sent;
     }
 
     pub(crate) fn usage(&self) -> (u64, u64) {
@@ -166,10 +203,29 @@ impl Core {
         let message = admitted.publication().share();
         let home = self.home_of(message.topic());
         if home != self.config.worker {
+            self.retained.traffic.sent[home.index()] += 1;
             fx.send(home, Peer::RetainedSet(message).into());
             return Ok(());
         }
         self.keep_retained(&message, fx)
+    }
+
+    /// Another worker's publisher has sent a retained message of which this worker is the home.
+    pub(crate) fn handle_retained_set(
+        &mut self,
+        from: WorkerId,
+        message: &Arc<Message>,
+        fx: &mut Effects,
+    ) {
+        // A refusal is counted; the publisher has its acknowledgement already.
+        let _ = self.keep_retained(message, fx);
+        let traffic = &mut self.retained.traffic;
+        traffic.received[from.index()] += 1;
+        if !traffic.early.is_empty() {
+            for pull in std::mem::take(&mut traffic.early) {
+                self.handle_retained_pull(pull, fx);
+            }
+        }
     }
 
     pub(crate) fn keep_retained(
@@ -212,7 +268,9 @@ impl Core {
             request.parts.push_back(Part::Own(self.retained.tree.begin_walk(&filter)));
             for &worker in &others {
                 let (ticket, filter) = (request.ticket, Arc::clone(&filter));
-                fx.send(worker, Peer::RetainedPull { ticket, filter, walk: None }.into());
+                let after = self.retained.traffic.sent_to(worker);
+                let pull = Peer::RetainedPull { ticket, filter, walk: None, after };
+                fx.send(worker, pull.into());
                 let fetched = VecDeque::new();
                 request.parts.push_back(Part::Of { worker, walk: None, asked: true, fetched });
                 asked += 1;
@@ -271,7 +329,7 @@ impl Core {
             if !has_room(&mut self.clients, slot) {
                 return false;
             }
-            self.ask_peer(request, fx);
+            ask_peer(&self.retained.traffic, request, fx);
             match self.retained.next_of(request, budget) {
                 Progress::Found(message) => {
                     self.deliver_retained(slot, request, &message, now, fx);
@@ -310,34 +368,15 @@ impl Core {
         }
     }
 
-    /// Asks the worker whose turn it is for its next matches.
-    fn ask_peer(&mut self, request: &mut Request, fx: &mut Effects) {
-        let Some(Part::Of { worker, walk, asked, fetched }) = request.parts.front_mut() else {
-            return;
-        };
-        if !*asked && walk.is_some() && fetched.is_empty() {
-            *asked = true;
-            let pull = Peer::RetainedPull {
-                ticket: request.ticket,
-                filter: (&*request.wish.filter).into(),
-                walk: *walk,
-            };
-            fx.send(*worker, pull.into());
-        }
-    }
-
     /// Another worker asks for the next matches of a walk over this worker's tree.
-    pub(crate) fn handle_retained_pull(
-        &mut self,
-        from: WorkerId,
-        ticket: Ticket,
-        filter: &str,
-        walk: Option<u32>,
-        fx: &mut Effects,
-    ) {
+    pub(crate) fn handle_retained_pull(&mut self, pull: Pull, fx: &mut Effects) {
+        if pull.after.iter().zip(&self.retained.traffic.received).any(|(after, got)| got < after) {
+            return self.retained.traffic.early.push(pull);
+        }
+        let Pull { from, ticket, filter, walk, .. } = pull;
         let number = match walk {
             Some(number) => number as usize,
-            None => self.retained.walks.insert(self.retained.tree.begin_walk(filter)),
+            None => self.retained.walks.insert(self.retained.tree.begin_walk(&filter)),
         };
         let Some(walk) = self.retained.walks.get_mut(number) else {
             return;
@@ -411,6 +450,36 @@ impl Core {
             }
             Part::Of { .. } => (),
         }
+    }
+}
+
+/// Asks the worker whose turn it is for its next matches.
+fn ask_peer(traffic: &Traffic, request: &mut Request, fx: &mut Effects) {
+    let Some(Part::Of { worker, walk, asked, fetched }) = request.parts.front_mut() else {
+        return;
+    };
+    if !*asked && walk.is_some() && fetched.is_empty() {
+        *asked = true;
+        let pull = Peer::RetainedPull {
+            ticket: request.ticket,
+            filter: (&*request.wish.filter).into(),
+            walk: *walk,
+            after: traffic.sent_to(*worker),
+        };
+        fx.send(*worker, pull.into());
+    }
+}
+
+impl Traffic {
+    fn new(workers: usize) -> Self {
+        let none = || vec![0; workers].into_boxed_slice();
+        let told = (0..workers).map(|_| none()).collect();
+        Self { sent: none(), received: none(), told, early: Vec::new() }
+    }
+
+    /// How many retained messages each worker is known to have sent to `worker`.
+    fn sent_to(&self, worker: WorkerId) -> Box<[u64]> {
+        self.told.iter().map(|sent| sent[worker.index()]).collect()
     }
 }
 

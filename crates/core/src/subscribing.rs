@@ -77,14 +77,8 @@ impl Core {
             fetches: false,
         };
         for (index, (filter, options)) in filters.enumerate() {
-            let step = self.subscribe_one(
-                slot,
-                filter,
-                (options, identifier),
-                (ticket, index),
-                now,
-                fx,
-            );
+            let step =
+                self.subscribe_one(slot, filter, (options, identifier), (ticket, index), now, fx);
             let (code, waiting) = match step {
                 Step::Done(code) => (code, 0),
                 Step::Waits => (ReasonCode::UnspecifiedError, 1),

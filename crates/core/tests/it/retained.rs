@@ -268,3 +268,28 @@ fn a_newer_live_message_is_not_followed_by_an_older_retained_one() {
         }
     }
 }
+
+#[test]
+fn what_is_retained_while_somebody_subscribes_reaches_it_one_way_or_the_other() {
+    for seed in 0..300 {
+        let _told = crate::node::TellOnPanic(format!("order seed {seed}"));
+        let setup = Setup { workers: 3, shuffle: Some(seed), ..Setup::default() };
+        let mut node = Node::new(&setup);
+        let publisher = node.connect("p");
+        let conns = [node.connect("a"), node.connect("b")];
+        for number in 0..12 {
+            let topic = format!("t/{number}");
+            node.queue(publisher, &midge_codec::Packet::Publish(retained(&topic, &topic)));
+        }
+        for conn in conns {
+            node.queue_subscribe(conn, &[("t/+", options(0))], None);
+        }
+        node.settle();
+        for conn in conns {
+            let mut texts = node.texts(conn);
+            texts.sort();
+            texts.dedup();
+            assert_eq!(texts.len(), 12, "{texts:?}");
+        }
+    }
+}
