@@ -11,15 +11,14 @@ use crate::scenario::format::expect_malformed;
 use crate::scenario::subscriber;
 
 /// [MQTT-3.1.2-2] [MQTT-3.2.2-4] [MQTT-3.2.2-5]
+///
+/// A level above 5 may be of a later version and be answered in the form of 5.0, which has a test
+/// of its own.
 #[test]
 fn mqtt311_3_1_2_2_unsupported_protocol_level_is_refused() {
-    for level in [0, 1, 2, 9, 127] {
+    for level in [0, 1, 2] {
         let mut client = Client::dial(V3);
         client.send(&Raw(v3().encode_with_protocol("MQTT", level)));
-        // A level above 5 may be of a later version, which is answered in the form of 5.0.
-        if level > 5 && target::is_strict() {
-            continue;
-        }
         let connack = client.receive_connack();
         assert_eq!(connack.reason, RETURN_UNACCEPTABLE_PROTOCOL_VERSION, "level {level}");
         assert!(!connack.session_present);
@@ -117,20 +116,21 @@ fn mqtt311_4_8_0_2_exhausted_resources_end_the_connection() {
     let received: Vec<_> = answers.iter().map(pubrec_id).collect();
     let expected: Vec<_> = identifiers.take(received.len()).collect();
     assert_eq!(received, expected);
-    let is_full = received.len() == usize::from(AWAITING_RELEASE_MAX);
-    assert!(is_full || !target::is_strict(), "closed after {} messages", received.len());
-
-    // The others go on, and so does this Client by another connection.
-    for id in &received {
-        assert_eq!(observer.receive_publish().text(), id.to_string());
+    if !target::is_strict() {
+        // There may be room for more, or the rest waits for its PUBREC; the others go on.
+        observer.until_ping();
+        return;
     }
-    observer.expect_silence();
+    assert_eq!(received.len(), usize::from(AWAITING_RELEASE_MAX));
     let mut resumed = persistent(V3, &id).open();
-    for id in received {
+    for &id in &received {
         resumed.send(&Ack::pubrel(id));
         assert_eq!(resumed.receive_pubcomp().packet_id, id);
     }
     resumed.publish(&topic, "room again", 2);
+    for id in received {
+        assert_eq!(observer.receive_publish().text(), id.to_string());
+    }
     assert_eq!(observer.receive_publish().text(), "room again");
     v3().client_id(&id).open().disconnect();
 }
