@@ -271,7 +271,8 @@ impl Core {
         fx: &mut Effects,
     ) {
         let (slot, wakes) = {
-            let Some(connection) = self.clients.connections.get_mut(id.slot()) else {
+            let connection = self.clients.connections.get_mut(id.slot());
+            let Some(connection) = connection.filter(|connection| connection.id == id) else {
                 return;
             };
             connection.output.advance(count, &mut self.clients.pool);

@@ -27,7 +27,9 @@ enum Level {
     Heap(Box<str>),
 }
 
+/// Begins at a cache line: nodes of a large tree are met one at a time, anywhere.
 #[derive(Debug)]
+#[repr(align(64))]
 pub(crate) struct Node<T> {
     pub(crate) value: T,
     level: Level,

@@ -17,7 +17,7 @@ use crate::peer::{Member, Peer, Ticket};
 use crate::pending::{PendingSubscribe, RemoteStep};
 use crate::retained::RetainedWish;
 use crate::session::{Subscribed, SubscriptionKind};
-use crate::subscription_tree::{SessionSlot, Subscriber};
+use crate::subscription_tree::{Filler, SessionSlot, Subscriber};
 use crate::time::Timestamp;
 
 /// One filter of a SUBSCRIBE with everything that belongs to it.
@@ -201,6 +201,7 @@ impl Core {
             session: slot,
             identifier: wanted.identifier,
             options: wanted.options.into(),
+            filler: Filler::Empty,
         };
         if self.tree.insert(filter, subscriber) {
             self.announce_filter(filter, true, fx);
@@ -425,7 +426,10 @@ impl Core {
         let exclusive = || subscriptions.get(&*format!("{EXCLUSIVE_PREFIX}{filter}"));
         if let Some(other) = plain.or_else(exclusive) {
             let (identifier, options) = (other.identifier, other.options.into());
-            self.tree.insert(filter, Subscriber { session: slot, identifier, options });
+            self.tree.insert(
+                filter,
+                Subscriber { session: slot, identifier, options, filler: Filler::Empty },
+            );
         } else if self.tree.remove(filter, slot) {
             self.announce_filter(filter, false, fx);
         }

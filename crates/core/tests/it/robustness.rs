@@ -334,3 +334,23 @@ fn pings_and_acknowledgements_are_answered_in_order() {
         assert_eq!(received, expected);
     });
 }
+
+#[test]
+fn a_late_word_about_a_closed_connection_does_not_hit_its_successor() {
+    let mut node = Node::new(&Setup::default());
+    let old = node.connect("a");
+    let id = node.sockets[old.0].id;
+    node.lose(old);
+    let new = node.connect("b");
+    node.set_room(new, 0);
+    node.send(new, &Packet::PingReq);
+    assert_eq!(node.output_bytes(new), 2);
+    node.call(0, |core, now, fx| {
+        core.handle_written(id, 2, now, fx);
+        core.handle_closed(id, now, fx);
+        assert!(core.output(id).is_none());
+    });
+    assert_eq!(node.output_bytes(new), 2);
+    node.set_room(new, usize::MAX);
+    assert_eq!(node.take(new), [Received::PingResp]);
+}
