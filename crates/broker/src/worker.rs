@@ -127,7 +127,7 @@ impl Worker {
         if self.is_congested() {
             return Some(Self::CONGESTION_PAUSE);
         }
-        if !self.readable.is_empty() || self.core.has_backlog() {
+        if !self.readable.is_empty() || self.core.has_backlog() || !self.fx.is_empty() {
             return Some(Duration::ZERO);
         }
         let deadline = self.core.next_deadline().map(|deadline| {

@@ -320,7 +320,7 @@ impl Core {
 
     /// Whether there is put-off work: the driver shall not wait before its next turn.
     pub fn has_backlog(&self) -> bool {
-        !self.backlog.is_empty() || self.retained.has_work() || self.pending.owes_answers()
+        !self.backlog.is_empty() || self.retained.has_work() || self.pending.has_work()
     }
 
     /// Does a bounded part of the work that was put off. Called once a turn, after the events.

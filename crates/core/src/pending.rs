@@ -93,9 +93,15 @@ impl Pending {
         self.passed_now.push((from, ticket));
     }
 
-    /// Whether an answer to a fence has to leave at the end of the next turn.
-    pub(crate) fn owes_answers(&self) -> bool {
-        !self.passed_now.is_empty() || !self.passed_before.is_empty()
+    /// Whether an answer to a fence, or a fence, has to leave at the end of the next turn. What
+    /// was subscribed behind the end of a turn, when connections are read again, waits for it.
+    pub(crate) fn has_work(&self) -> bool {
+        let owes_answers = !self.passed_now.is_empty() || !self.passed_before.is_empty();
+        owes_answers || self.has_open_fence()
+    }
+
+    fn has_open_fence(&self) -> bool {
+        !self.open.subscribes.is_empty() || !self.open.joined.is_empty()
     }
 
     pub(crate) fn put_behind_fence(&mut self, subscribe: Ticket) {
@@ -114,7 +120,7 @@ impl Core {
         for (worker, ticket) in std::mem::replace(&mut self.pending.passed_before, passed_now) {
             fx.send(worker, Peer::FencePassed(ticket).into());
         }
-        if self.pending.open.subscribes.is_empty() && self.pending.open.joined.is_empty() {
+        if !self.pending.has_open_fence() {
             return;
         }
         let ticket = self.pending.ticket();
@@ -155,5 +161,18 @@ impl Core {
     pub(crate) fn other_workers(&self) -> impl Iterator<Item = WorkerId> + use<> {
         let own = self.config.worker;
         (0..self.config.workers).map(WorkerId::new).filter(move |&worker| worker != own)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Pending;
+
+    #[test]
+    fn a_fence_that_was_not_raised_yet_is_work() {
+        let mut pending = Pending::default();
+        assert!(!pending.has_work());
+        pending.put_behind_fence(1);
+        assert!(pending.has_work(), "a worker that sleeps now would never raise it");
     }
 }

@@ -1,0 +1,4 @@
+//! Whole brokers and raw sockets: what only the driver can do wrong.
+
+mod pipelining;
+mod raw;
