@@ -105,7 +105,6 @@ impl Worker {
             }
             self.turn();
         }
-        self.locals.close_all();
     }
 
     fn turn(&mut self) {
@@ -222,5 +221,13 @@ impl Worker {
     pub(crate) fn count_connection(&self, change: isize) {
         let connections = &self.inboxes[self.id.index()].connections;
         connections.fetch_add(change as usize, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Worker {
+    /// However the worker ends: who waits for something of it learns that it will not come.
+    fn drop(&mut self) {
+        self.inboxes[self.id.index()].close();
+        self.locals.close_all();
     }
 }

@@ -2,3 +2,4 @@
 
 mod pipelining;
 mod raw;
+mod stopping;
