@@ -252,6 +252,14 @@ impl Core {
         is_open.then_some((connection.version, connection.session().is_some()))
     }
 
+    /// Whether nothing has come by a connection yet: a CONNECT that comes now is its first one.
+    pub fn awaits_connect(&self, id: ConnectionId) -> bool {
+        let connection = self.clients.connections.get(id.slot());
+        connection.is_some_and(|connection| {
+            connection.id == id && matches!(connection.phase, Phase::AwaitingConnect)
+        })
+    }
+
     /// Whether there is a Session of this Client Identifier.
     pub fn has_session(&self, client_id: &str) -> bool {
         self.clients.session_by_client_id(client_id).is_some()

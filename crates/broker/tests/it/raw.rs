@@ -23,6 +23,12 @@ impl Raw {
         self.0.read_exact(&mut read).expect("something comes within five seconds");
         assert_eq!(read, bytes);
     }
+
+    /// The broker has to close the connection without sending anything more.
+    pub(crate) fn expect_end(&mut self) {
+        let mut read = [0];
+        assert_eq!(self.0.read(&mut read).expect("it ends within five seconds"), 0);
+    }
 }
 
 /// A CONNECT of MQTT 3.1.1 with Clean Session and without Keep Alive.
@@ -31,6 +37,18 @@ pub(crate) fn connect(client_id: &str) -> Vec<u8> {
     let mut packet = vec![0x10, 12 + length, 0, 4];
     packet.extend_from_slice(b"MQTT\x04\x02\0\0\0");
     packet.push(length);
+    packet.extend_from_slice(client_id.as_bytes());
+    packet
+}
+
+/// A CONNECT of MQTT 5.0 with Clean Start, these properties and without Keep Alive.
+pub(crate) fn connect_v5(client_id: &str, properties: &[u8]) -> Vec<u8> {
+    let lengths = (properties.len() as u8, client_id.len() as u8);
+    let mut packet = vec![0x10, 13 + lengths.0 + lengths.1, 0, 4];
+    packet.extend_from_slice(b"MQTT\x05\x02\0\0");
+    packet.push(lengths.0);
+    packet.extend_from_slice(properties);
+    packet.extend_from_slice(&[0, lengths.1]);
     packet.extend_from_slice(client_id.as_bytes());
     packet
 }
