@@ -483,8 +483,14 @@ impl Core {
         }
     }
 
-    /// Whether publishers shall not be read for now.
+    /// Whether nobody shall be read for now. It ends by itself: what is put off is worked off.
     pub fn is_congested(&self) -> bool {
+        self.backlog.is_full()
+    }
+
+    /// Whether those who publish shall not be read on. Short of memory, all others are read all
+    /// the more: their acknowledgements are what frees it, and their PINGREQ must be answered.
+    pub(crate) fn holds_publishers_back(&self) -> bool {
         self.backlog.is_full() || self.pressure >= MemoryPressure::Severe
     }
 
