@@ -115,6 +115,7 @@ impl Worker {
         self.core.handle_timers(self.now, &mut self.fx);
         self.core.run_backlog(self.now, &mut self.fx);
         self.carry_out();
+        self.inboxes[self.id.index()].set_congested(self.core.is_congested());
         if self.stage == Stage::Draining && self.sockets.is_empty() {
             self.stage = Stage::Ended;
         }
@@ -123,11 +124,12 @@ impl Worker {
     /// How long the next wait may last: not at all while there is work left over.
     fn timeout(&mut self) -> Option<Duration> {
         let lingering = self.sockets.end_lingering();
-        if self.is_congested() {
-            return Some(Self::CONGESTION_PAUSE);
-        }
-        if !self.readable.is_empty() || self.core.has_backlog() || !self.fx.is_empty() {
+        if self.core.has_backlog() || !self.fx.is_empty() {
             return Some(Duration::ZERO);
+        }
+        if !self.readable.is_empty() {
+            let pause = if self.is_congested() { Self::CONGESTION_PAUSE } else { Duration::ZERO };
+            return Some(pause);
         }
         let deadline = self.core.next_deadline().map(|deadline| {
             // One more: a clock of milliseconds may still be just before the deadline.
