@@ -140,9 +140,17 @@ impl Worker {
         };
         match event {
             Event::Connected { connection, client, .. } => {
-                directory.owner_or_claim(&client.client_id, self.id);
-                if let Some(socket) = self.sockets.of(*connection) {
-                    socket.claim = None;
+                let socket = self.sockets.of(*connection);
+                match socket.and_then(|socket| socket.claim.take()) {
+                    Some(client_id) => {
+                        let has_session = self.core.has_session(&client_id);
+                        directory.settle(&client_id, self.id, has_session);
+                    }
+                    // An identifier that the broker has chosen is claimed by nobody.
+                    None if self.core.has_session(&client.client_id) => {
+                        directory.note_session(&client.client_id, self.id);
+                    }
+                    None => (),
                 }
             }
             Event::SessionEnded { client } if !self.core.has_session(&client.client_id) => {

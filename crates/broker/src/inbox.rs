@@ -3,8 +3,8 @@
 //! One lock per batch, never per message; many letters between two turns are one wake-up.
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use midge_codec::{ReasonCode, SubscriptionOptions};
 use midge_core::{
@@ -71,12 +71,21 @@ pub(crate) struct LocalSubscribe {
 
 /// A worker's letters.
 pub(crate) struct Inbox {
-    letters: Mutex<Vec<Letter>>,
+    letters: Mutex<Letters>,
     /// Bytes of messages in batches that were not taken yet.
     pending_bytes: AtomicUsize,
+    /// The worker has put off as much as it may: batches that it takes would only add to that.
+    is_congested: AtomicBool,
     /// Connections that the worker has, or will have: what the acceptor balances by.
     pub(crate) connections: AtomicUsize,
     notifier: Arc<Notifier>,
+}
+
+#[derive(Default)]
+struct Letters {
+    waiting: Vec<Letter>,
+    /// The worker has ended: nobody will ever read them.
+    is_closed: bool,
 }
 
 impl Inbox {
@@ -85,32 +94,69 @@ impl Inbox {
 
     pub(crate) fn new(notifier: Arc<Notifier>) -> Self {
         Self {
-            letters: Mutex::new(Vec::new()),
+            letters: Mutex::default(),
             pending_bytes: AtomicUsize::new(0),
+            is_congested: AtomicBool::new(false),
             connections: AtomicUsize::new(0),
             notifier,
         }
     }
 
+    /// Puts a letter in. If the worker has ended it is dropped, and with it whoever waits for an
+    /// answer learns that there will be none.
     pub(crate) fn send(&self, letter: Letter) {
-        self.letters.lock().unwrap_or_else(PoisonError::into_inner).push(letter);
-        self.notifier.notify();
+        self.put(letter, 0);
     }
 
     pub(crate) fn send_batch(&self, from: WorkerId, messages: Vec<PeerMessage>) {
         let bytes = messages.iter().map(PeerMessage::size).sum();
-        self.pending_bytes.fetch_add(bytes, Ordering::Relaxed);
-        self.send(Letter::Batch { from, messages });
+        self.put(Letter::Batch { from, messages }, bytes);
     }
 
     /// Takes everything; `into` is empty and lends its memory.
     pub(crate) fn take(&self, into: &mut Vec<Letter>) {
-        let mut letters = self.letters.lock().unwrap_or_else(PoisonError::into_inner);
-        std::mem::swap(&mut *letters, into);
+        let mut letters = self.lock();
+        std::mem::swap(&mut letters.waiting, into);
         self.pending_bytes.store(0, Ordering::Relaxed);
     }
 
+    /// The worker has ended.
+    pub(crate) fn close(&self) {
+        self.set_congested(false);
+        let mut letters = self.lock();
+        letters.is_closed = true;
+        let unread = std::mem::take(&mut letters.waiting);
+        self.pending_bytes.store(0, Ordering::Relaxed);
+        drop(letters); // dropping letters wakes others
+        drop(unread);
+    }
+
+    /// The worker tells whether it is behind with what it has taken.
+    pub(crate) fn set_congested(&self, is_congested: bool) {
+        // Others look at it every turn: their copy of the line stays good while nothing changes.
+        if self.is_congested.load(Ordering::Relaxed) != is_congested {
+            self.is_congested.store(is_congested, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether those who send batches shall not read publishers for now.
     pub(crate) fn is_full(&self) -> bool {
-        self.pending_bytes.load(Ordering::Relaxed) > Self::FULL_BYTES
+        self.is_congested.load(Ordering::Relaxed)
+            || self.pending_bytes.load(Ordering::Relaxed) > Self::FULL_BYTES
+    }
+
+    fn put(&self, letter: Letter, bytes: usize) {
+        let mut letters = self.lock();
+        if letters.is_closed {
+            return;
+        }
+        self.pending_bytes.fetch_add(bytes, Ordering::Relaxed);
+        letters.waiting.push(letter);
+        drop(letters);
+        self.notifier.notify();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Letters> {
+        self.letters.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -140,10 +140,10 @@ impl Worker {
 
     /// Goes on with a connection that was not read for a while.
     pub(crate) fn resume_reading(&mut self, id: ConnectionId) {
-        let Some(socket) = self.sockets.of(id) else {
+        // It may have been paused or closed again since it was put on the list.
+        let Some(socket) = self.sockets.of(id).filter(|socket| socket.is_reading) else {
             return;
         };
-        socket.is_reading = true;
         let partial = std::mem::take(&mut socket.partial);
         if !socket.is_queued {
             socket.is_queued = true;
@@ -203,10 +203,11 @@ impl Worker {
         let (Some(directory), Packet::Connect(connect)) = (&self.directory, packet) else {
             return false;
         };
-        if connect.client_id.is_empty() {
+        // A second CONNECT is a violation, whoever owns the identifier that it names.
+        if connect.client_id.is_empty() || !self.core.awaits_connect(id) {
             return false;
         }
-        let owner = directory.owner_or_claim(connect.client_id, self.id);
+        let owner = directory.claim(connect.client_id, self.id);
         if owner == self.id {
             if let Some(socket) = self.sockets.of(id) {
                 socket.claim = Some(connect.client_id.into());
@@ -277,10 +278,9 @@ impl Worker {
         let mut socket = self.sockets.remove(id)?;
         let _ = self.poller.deregister(&mut socket.stream);
         self.count_connection(-1);
-        if let (Some(client_id), Some(directory)) = (socket.claim, &self.directory)
-            && !self.core.has_session(&client_id)
-        {
-            directory.release(&client_id, self.id);
+        if let (Some(client_id), Some(directory)) = (socket.claim, &self.directory) {
+            let has_session = self.core.has_session(&client_id);
+            directory.settle(&client_id, self.id, has_session);
         }
         Some(socket.stream)
     }

@@ -105,7 +105,6 @@ impl Worker {
             }
             self.turn();
         }
-        self.locals.close_all();
     }
 
     fn turn(&mut self) {
@@ -116,6 +115,7 @@ impl Worker {
         self.core.handle_timers(self.now, &mut self.fx);
         self.core.run_backlog(self.now, &mut self.fx);
         self.carry_out();
+        self.inboxes[self.id.index()].set_congested(self.core.is_congested());
         if self.stage == Stage::Draining && self.sockets.is_empty() {
             self.stage = Stage::Ended;
         }
@@ -124,11 +124,12 @@ impl Worker {
     /// How long the next wait may last: not at all while there is work left over.
     fn timeout(&mut self) -> Option<Duration> {
         let lingering = self.sockets.end_lingering();
-        if self.is_congested() {
-            return Some(Self::CONGESTION_PAUSE);
-        }
-        if !self.readable.is_empty() || self.core.has_backlog() {
+        if self.core.has_backlog() || !self.fx.is_empty() {
             return Some(Duration::ZERO);
+        }
+        if !self.readable.is_empty() {
+            let pause = if self.is_congested() { Self::CONGESTION_PAUSE } else { Duration::ZERO };
+            return Some(pause);
         }
         let deadline = self.core.next_deadline().map(|deadline| {
             // One more: a clock of milliseconds may still be just before the deadline.
@@ -222,5 +223,13 @@ impl Worker {
     pub(crate) fn count_connection(&self, change: isize) {
         let connections = &self.inboxes[self.id.index()].connections;
         connections.fetch_add(change as usize, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Worker {
+    /// However the worker ends: who waits for something of it learns that it will not come.
+    fn drop(&mut self) {
+        self.inboxes[self.id.index()].close();
+        self.locals.close_all();
     }
 }

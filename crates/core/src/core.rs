@@ -252,6 +252,14 @@ impl Core {
         is_open.then_some((connection.version, connection.session().is_some()))
     }
 
+    /// Whether nothing has come by a connection yet: a CONNECT that comes now is its first one.
+    pub fn awaits_connect(&self, id: ConnectionId) -> bool {
+        let connection = self.clients.connections.get(id.slot());
+        connection.is_some_and(|connection| {
+            connection.id == id && matches!(connection.phase, Phase::AwaitingConnect)
+        })
+    }
+
     /// Whether there is a Session of this Client Identifier.
     pub fn has_session(&self, client_id: &str) -> bool {
         self.clients.session_by_client_id(client_id).is_some()
@@ -321,7 +329,7 @@ impl Core {
 
     /// Whether there is put-off work: the driver shall not wait before its next turn.
     pub fn has_backlog(&self) -> bool {
-        !self.backlog.is_empty() || self.retained.has_work()
+        !self.backlog.is_empty() || self.retained.has_work() || self.pending.has_work()
     }
 
     /// Does a bounded part of the work that was put off. Called once a turn, after the events.
@@ -476,8 +484,14 @@ impl Core {
         }
     }
 
-    /// Whether publishers shall not be read for now.
+    /// Whether nobody shall be read for now. It ends by itself: what is put off is worked off.
     pub fn is_congested(&self) -> bool {
+        self.backlog.is_full()
+    }
+
+    /// Whether those who publish shall not be read on. Short of memory, all others are read all
+    /// the more: their acknowledgements are what frees it, and their PINGREQ must be answered.
+    pub(crate) fn holds_publishers_back(&self) -> bool {
         self.backlog.is_full() || self.pressure >= MemoryPressure::Severe
     }
 

@@ -114,8 +114,11 @@ limits! {
     retained_messages_max: u32 = 10_000_000;
     /// Bytes of all retained messages together.
     retained_bytes_max: u64 = 1_073_741_824;
-    /// Messages that wait for their `$delayed` time. Beyond it: 0x97 Quota exceeded.
+    /// Messages that wait for their `$delayed` time, of all Clients together. Beyond it: 0x97
+    /// Quota exceeded.
     delayed_messages_max: u32 = 100_000;
+    /// Bytes of the messages that wait for their `$delayed` time. Beyond it: 0x97 Quota exceeded.
+    delayed_bytes_max: u64 = 268_435_456;
     /// Longest delay of a `$delayed` message in seconds.
     delay_seconds_max: u32 = 4_294_967;
     /// Messages that a shared subscription keeps while none of its members is connected.

@@ -84,6 +84,12 @@ impl Pending {
         if subscribe.waiting > 0 { None } else { self.subscribes.remove(&ticket) }
     }
 
+    /// Whether a fence has to be raised at the end of the next turn. What was subscribed behind the
+    /// end of a turn, when connections are read again, waits for it.
+    pub(crate) fn has_work(&self) -> bool {
+        !self.open.subscribes.is_empty() || !self.open.joined.is_empty()
+    }
+
     pub(crate) fn put_behind_fence(&mut self, subscribe: Ticket) {
         self.open.subscribes.push(subscribe);
     }
@@ -96,7 +102,7 @@ impl Pending {
 impl Core {
     /// The end of a turn: asks all workers to say when they have seen what this turn announced.
     pub(crate) fn close_fence(&mut self, fx: &mut Effects) {
-        if self.pending.open.subscribes.is_empty() && self.pending.open.joined.is_empty() {
+        if !self.pending.has_work() {
             return;
         }
         let ticket = self.pending.ticket();
@@ -137,5 +143,18 @@ impl Core {
     pub(crate) fn other_workers(&self) -> impl Iterator<Item = WorkerId> + use<> {
         let own = self.config.worker;
         (0..self.config.workers).map(WorkerId::new).filter(move |&worker| worker != own)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Pending;
+
+    #[test]
+    fn a_fence_that_was_not_raised_yet_is_work() {
+        let mut pending = Pending::default();
+        assert!(!pending.has_work());
+        pending.put_behind_fence(1);
+        assert!(pending.has_work(), "a worker that sleeps now would never raise it");
     }
 }

@@ -167,12 +167,25 @@ impl Retained {
         if let (Some(at), true) = (expires_at, change.is_kept) {
             timers.set(at, Timer::RetainedExpiry(change.node));
         }
+        self.prune_if_many();
         Ok(())
+    }
+
+    fn prune_if_many(&mut self) {
+        if self.tree.has_many_emptied() {
+            let own = self.requests.iter().flat_map(|request| &request.parts);
+            let own = own.filter_map(|part| match part {
+                Part::Own(walk) => Some(walk),
+                Part::Of { .. } => None,
+            });
+            self.tree.prune_around(own.chain(self.walks.iter().map(|(_, walk)| walk)));
+        }
     }
 
     /// The expiry of the message at this node is due.
     pub(crate) fn expire(&mut self, node: u32, now: Timestamp) {
         self.tree.remove_expired(node, now);
+        self.prune_if_many();
     }
 
     /// The next message of a request.

@@ -198,8 +198,10 @@ impl Core {
                 self.backlog.put_back(routing);
             }
         }
-        for publisher in self.backlog.take_released() {
-            self.clients.set_reading(publisher, true, fx);
+        if !self.holds_publishers_back() {
+            for publisher in self.backlog.take_released() {
+                self.clients.set_reading(publisher, true, fx);
+            }
         }
     }
 

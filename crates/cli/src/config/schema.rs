@@ -171,6 +171,7 @@ fn limit_min(key: &str) -> u64 {
         | "retained_messages_max"
         | "retained_bytes_max"
         | "delayed_messages_max"
+        | "delayed_bytes_max"
         | "delay_seconds_max"
         | "shared_backlog_messages_max"
         | "shared_backlog_bytes_max"
