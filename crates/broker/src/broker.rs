@@ -82,8 +82,8 @@ impl Broker {
     pub fn stop(mut self, deadline: Duration) {
         self.acceptor = None;
         self.send_to_all(|| Letter::Drain);
-        let until = Instant::now() + deadline;
-        while Instant::now() < until && !self.workers.iter().all(JoinHandle::is_finished) {
+        let begun = Instant::now();
+        while begun.elapsed() < deadline && !self.workers.iter().all(JoinHandle::is_finished) {
             thread::sleep(Duration::from_millis(5));
         }
     }

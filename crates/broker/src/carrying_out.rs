@@ -3,7 +3,7 @@
 use std::io::{self, IoSlice};
 use std::sync::Arc;
 
-use midge_core::{ConnectionId, DisconnectReason, Event, Output};
+use midge_core::{ConnectionId, DisconnectReason, Event};
 
 use crate::message::ReceivedMessage;
 use crate::worker::Worker;
@@ -45,18 +45,19 @@ impl Worker {
         self.core.begin_flush(&flush);
         for id in flush.drain(..) {
             self.flush(id);
+            self.end_if_written(id);
         }
         if self.fx.flush.is_empty() {
             self.fx.flush = flush;
         }
     }
 
-    fn flush(&mut self, id: ConnectionId) {
+    pub(crate) fn flush(&mut self, id: ConnectionId) {
         loop {
             let (Some(output), Some(socket)) = (self.core.output(id), self.sockets.of(id)) else {
                 return;
             };
-            if output.is_empty() {
+            if output.is_empty() || socket.is_broken {
                 return;
             }
             let mut slices = [IoSlice::new(&[]); Self::SLICES];
@@ -71,26 +72,7 @@ impl Worker {
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => (),
-                Err(_) => return self.lost(id),
-            }
-        }
-    }
-
-    /// Closes connections, once their last bytes are written.
-    fn close_connections(&mut self) {
-        for id in std::mem::take(&mut self.fx.close) {
-            self.flush(id);
-            self.sockets.close_later(id);
-        }
-        let core = &mut self.core;
-        let is_done = |id| core.output(id).is_none_or(Output::is_empty);
-        for id in self.sockets.take_closed(is_done) {
-            self.core.handle_closed(id, self.now, &mut self.fx);
-            if let Some(mut stream) = self.drop_socket(id) {
-                stream.shutdown_write();
-                self.sockets.linger(stream);
-            } else {
-                self.locals.remove(id);
+                Err(_) => return self.note_broken(id),
             }
         }
     }
@@ -116,7 +98,8 @@ impl Worker {
             }
         }
         for (connection, reason_codes) in std::mem::take(&mut self.fx.local_subscribed) {
-            let refused = self.locals.answer(connection, &reason_codes);
+            let inbox = &self.inboxes[self.id.index()];
+            let refused = self.locals.answer(connection, &reason_codes, inbox);
             if refused {
                 self.core.handle_closed(connection, self.now, &mut self.fx);
             }
@@ -140,17 +123,12 @@ impl Worker {
         };
         match event {
             Event::Connected { connection, client, .. } => {
+                let has_session = self.core.has_session(&client.client_id);
                 let socket = self.sockets.of(*connection);
-                match socket.and_then(|socket| socket.claim.take()) {
-                    Some(client_id) => {
-                        let has_session = self.core.has_session(&client_id);
-                        directory.settle(&client_id, self.id, has_session);
-                    }
-                    // An identifier that the broker has chosen is claimed by nobody.
-                    None if self.core.has_session(&client.client_id) => {
-                        directory.note_session(&client.client_id, self.id);
-                    }
-                    None => (),
+                if let Some(claim) = socket.and_then(|socket| socket.claim.take()) {
+                    directory.end_claim(&claim, self.id, has_session);
+                } else if has_session {
+                    directory.own(&client.client_id, self.id);
                 }
             }
             Event::SessionEnded { client } if !self.core.has_session(&client.client_id) => {

@@ -6,21 +6,21 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use hashbrown::HashMap;
+use hashbrown::hash_map::EntryRef;
 use midge_core::WorkerId;
 
-type Shard = HashMap<Box<str>, Entry, foldhash::fast::FixedState>;
+type Shard = HashMap<Box<str>, Owner, foldhash::fast::FixedState>;
 
-/// A Client Identifier belongs to its owner as long as there is a Session or a CONNECT that may
-/// become one: another worker must not make a second Session of it meanwhile.
 #[derive(Debug)]
-struct Entry {
-    owner: WorkerId,
-    /// CONNECT packets that are not decided about yet.
+struct Owner {
+    worker: WorkerId,
+    /// CONNECT packets at the owner that are not decided yet. While there is one, the owner stays
+    /// the owner, so that none of them can make a second Session elsewhere.
     claims: u32,
-    has_session: bool,
 }
 
-/// The directory of one node.
+/// The directory of one node. An entry stays while its worker has a Session of this Client
+/// Identifier, or a CONNECT that may make one.
 #[derive(Debug)]
 pub(crate) struct Directory {
     shards: [Mutex<Shard>; Self::SHARDS],
@@ -37,43 +37,42 @@ impl Directory {
         Self { shards, seed }
     }
 
-    /// The owner of this Client Identifier: who has it already, else `worker`. If it is `worker`,
-    /// one more CONNECT of it is on its way there, to be settled by [`Directory::settle`].
-    pub(crate) fn claim(&self, client_id: &str, worker: WorkerId) -> WorkerId {
-        let mut shard = self.shard(client_id);
-        let entry = shard.entry_ref(client_id).or_insert(Entry::of(worker));
-        entry.claims += u32::from(entry.owner == worker);
-        entry.owner
+    /// The owner of this Client Identifier: who has it already, else `worker` from now on. If it
+    /// is `worker`, that is a claim, to be given back by [`Directory::end_claim`].
+    pub(crate) fn owner_or_claim(&self, client_id: &str, worker: WorkerId) -> WorkerId {
+        match self.shard(client_id).entry_ref(client_id) {
+            EntryRef::Occupied(mut entry) => {
+                let owner = entry.get_mut();
+                owner.claims += u32::from(owner.worker == worker);
+                owner.worker
+            }
+            EntryRef::Vacant(entry) => entry.insert(Owner { worker, claims: 1 }).worker,
+        }
     }
 
-    /// The CONNECT of an earlier claim was decided about; says whether there is a Session now.
-    pub(crate) fn settle(&self, client_id: &str, worker: WorkerId, has_session: bool) {
-        self.change(client_id, worker, |entry| {
-            entry.claims = entry.claims.saturating_sub(1);
-            entry.has_session |= has_session;
-        });
+    /// The worker has a Session of this Client Identifier, which it had chosen itself.
+    pub(crate) fn own(&self, client_id: &str, worker: WorkerId) {
+        self.shard(client_id).entry_ref(client_id).or_insert(Owner { worker, claims: 0 });
     }
 
-    /// The worker has made a Session of this Client Identifier, which nobody has claimed.
-    pub(crate) fn note_session(&self, client_id: &str, worker: WorkerId) {
+    /// A CONNECT at the owner is decided, or its connection gone.
+    pub(crate) fn end_claim(&self, client_id: &str, worker: WorkerId, has_session: bool) {
         let mut shard = self.shard(client_id);
-        let entry = shard.entry_ref(client_id).or_insert(Entry::of(worker));
-        entry.has_session |= entry.owner == worker;
+        if let Some(owner) = shard.get_mut(client_id)
+            && owner.worker == worker
+        {
+            owner.claims = owner.claims.saturating_sub(1);
+            if owner.claims == 0 && !has_session {
+                shard.remove(client_id);
+            }
+        }
     }
 
     /// The worker has no Session of this Client Identifier any more.
     pub(crate) fn release(&self, client_id: &str, worker: WorkerId) {
-        self.change(client_id, worker, |entry| entry.has_session = false);
-    }
-
-    /// Changes an entry of `worker`; one that nothing keeps any more goes.
-    fn change(&self, client_id: &str, worker: WorkerId, change: impl FnOnce(&mut Entry)) {
         let mut shard = self.shard(client_id);
-        let Some(entry) = shard.get_mut(client_id).filter(|entry| entry.owner == worker) else {
-            return;
-        };
-        change(entry);
-        if entry.claims == 0 && !entry.has_session {
+        let owner = shard.get(client_id);
+        if owner.is_some_and(|owner| owner.worker == worker && owner.claims == 0) {
             shard.remove(client_id);
         }
     }
@@ -83,12 +82,6 @@ impl Directory {
         let hash = foldhash::fast::FixedState::with_seed(!self.seed).hash_one(client_id);
         let index = (hash % Self::SHARDS as u64) as usize;
         self.shards[index].lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Entry {
-    fn of(owner: WorkerId) -> Self {
-        Self { owner, claims: 0, has_session: false }
     }
 }
 
@@ -102,34 +95,35 @@ mod tests {
     fn the_first_to_claim_owns_until_its_session_ends() {
         let (one, two) = (WorkerId::new(1), WorkerId::new(2));
         let directory = Directory::new(7);
-        assert_eq!(directory.claim("client", one), one);
-        assert_eq!(directory.claim("client", two), one);
-        directory.settle("client", one, true);
+        assert_eq!(directory.owner_or_claim("client", one), one);
+        directory.end_claim("client", one, true);
+        assert_eq!(directory.owner_or_claim("client", two), one);
         directory.release("client", two);
-        assert_eq!(directory.claim("client", two), one);
+        assert_eq!(directory.owner_or_claim("client", two), one);
         directory.release("client", one);
-        assert_eq!(directory.claim("client", two), two);
+        assert_eq!(directory.owner_or_claim("client", two), two);
     }
 
     #[test]
-    fn a_refused_connect_takes_nothing_from_another_one() {
+    fn every_claim_keeps_the_owner() {
         let (one, two) = (WorkerId::new(1), WorkerId::new(2));
         let directory = Directory::new(7);
-        directory.claim("client", one);
-        directory.claim("client", one);
-        directory.settle("client", one, false);
-        assert_eq!(directory.claim("client", two), one, "the other CONNECT is under way");
-        directory.settle("client", one, false);
-        assert_eq!(directory.claim("client", two), two);
+        assert_eq!(directory.owner_or_claim("client", one), one);
+        assert_eq!(directory.owner_or_claim("client", one), one);
+        directory.end_claim("client", one, false);
+        directory.release("client", one);
+        assert_eq!(directory.owner_or_claim("client", two), one);
+        directory.end_claim("client", one, false);
+        assert_eq!(directory.owner_or_claim("client", two), two);
     }
 
     #[test]
-    fn a_session_that_ends_leaves_a_connect_its_owner() {
+    fn an_identifier_of_its_own_choice_is_a_workers() {
         let (one, two) = (WorkerId::new(1), WorkerId::new(2));
         let directory = Directory::new(7);
-        directory.note_session("client", one);
-        directory.claim("client", one);
+        directory.own("client", one);
+        assert_eq!(directory.owner_or_claim("client", two), one);
         directory.release("client", one);
-        assert_eq!(directory.claim("client", two), one);
+        assert!(directory.shards.iter().all(|shard| shard.lock().unwrap().is_empty()));
     }
 }

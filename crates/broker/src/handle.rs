@@ -9,7 +9,7 @@ use midge_core::{ClientInfo, Counters, DropReason, Usage};
 use crate::inbox::{Inbox, Letter, LocalSubscribe};
 use crate::message::OwnedMessage;
 use crate::reply::{Reply, Stopped, request};
-use crate::subscription::{Sender, Subscription};
+use crate::subscription::Subscription;
 
 /// A handle to a running broker; cheap to clone, usable from any thread or task.
 #[derive(Clone)]
@@ -50,12 +50,11 @@ impl BrokerHandle {
     ///
     /// The filter is invalid or not authorized, or the broker has stopped.
     pub fn subscribe(&self, filter: &str, qos: QoS) -> Result<Subscription, RequestError> {
-        let (pending, sender, inbox) = self.begin_subscribe(filter, qos);
-        let connection = pending.wait()?.map_err(RequestError::Refused)?;
-        Ok(Subscription::new(sender, inbox, connection))
+        self.begin_subscribe(filter, qos).wait()?.map_err(RequestError::Refused)
     }
 
-    /// [`BrokerHandle::subscribe`] for asynchronous programs.
+    /// [`BrokerHandle::subscribe`] for asynchronous programs. A future that is dropped leaves no
+    /// subscription behind.
     ///
     /// # Errors
     ///
@@ -65,9 +64,7 @@ impl BrokerHandle {
         filter: &str,
         qos: QoS,
     ) -> Result<Subscription, RequestError> {
-        let (pending, sender, inbox) = self.begin_subscribe(filter, qos);
-        let connection = pending.await?.map_err(RequestError::Refused)?;
-        Ok(Subscription::new(sender, inbox, connection))
+        self.begin_subscribe(filter, qos).await?.map_err(RequestError::Refused)
     }
 
     /// All Sessions, connected or not.
@@ -121,23 +118,16 @@ impl BrokerHandle {
         asked.into_iter().map(Reply::wait).collect()
     }
 
-    #[allow(clippy::type_complexity)]
-    fn begin_subscribe(
-        &self,
-        filter: &str,
-        qos: QoS,
-    ) -> (Reply<Result<midge_core::ConnectionId, ReasonCode>>, Sender, Arc<Inbox>) {
+    fn begin_subscribe(&self, filter: &str, qos: QoS) -> Reply<Result<Subscription, ReasonCode>> {
         let index = self.next.fetch_add(1, Ordering::Relaxed) % self.inboxes.len();
         let (answer, reply) = request();
-        let sender = Sender::new();
         let options = SubscriptionOptions { qos, ..SubscriptionOptions::default() };
         self.inboxes[index].send(Letter::Subscribe(Box::new(LocalSubscribe {
             filter: filter.into(),
             options,
-            sender: sender.clone(),
             answer,
         })));
-        (reply, sender, Arc::clone(&self.inboxes[index]))
+        reply
     }
 }
 

@@ -15,7 +15,7 @@ use midge_net::{Notifier, Stream};
 
 use crate::message::OwnedMessage;
 use crate::reply::Answer;
-use crate::subscription::Sender;
+use crate::subscription::Subscription;
 
 /// Something for a worker to do at its next turn.
 pub(crate) enum Letter {
@@ -65,13 +65,13 @@ pub(crate) enum Letter {
 pub(crate) struct LocalSubscribe {
     pub(crate) filter: Box<str>,
     pub(crate) options: SubscriptionOptions,
-    pub(crate) sender: Sender,
-    pub(crate) answer: Answer<Result<ConnectionId, ReasonCode>>,
+    pub(crate) answer: Answer<Result<Subscription, ReasonCode>>,
 }
 
 /// A worker's letters.
 pub(crate) struct Inbox {
-    letters: Mutex<Letters>,
+    /// `None` once nobody will read them any more.
+    letters: Mutex<Option<Vec<Letter>>>,
     /// Bytes of messages in batches that were not taken yet.
     pending_bytes: AtomicUsize,
     /// The worker has put off as much as it may: batches that it takes would only add to that.
@@ -81,20 +81,13 @@ pub(crate) struct Inbox {
     notifier: Arc<Notifier>,
 }
 
-#[derive(Default)]
-struct Letters {
-    waiting: Vec<Letter>,
-    /// The worker has ended: nobody will ever read them.
-    is_closed: bool,
-}
-
 impl Inbox {
     /// Beyond this, those who send batches shall not read publishers until it is worked off.
     const FULL_BYTES: usize = 64 * 1024 * 1024;
 
     pub(crate) fn new(notifier: Arc<Notifier>) -> Self {
         Self {
-            letters: Mutex::default(),
+            letters: Mutex::new(Some(Vec::new())),
             pending_bytes: AtomicUsize::new(0),
             is_congested: AtomicBool::new(false),
             connections: AtomicUsize::new(0),
@@ -102,33 +95,38 @@ impl Inbox {
         }
     }
 
-    /// Puts a letter in. If the worker has ended it is dropped, and with it whoever waits for an
-    /// answer learns that there will be none.
+    /// To a worker that has ended, a letter is lost: a request in it is answered by `Stopped`, a
+    /// connection in it is closed.
     pub(crate) fn send(&self, letter: Letter) {
-        self.put(letter, 0);
+        if let Some(letters) = &mut *self.lock() {
+            letters.push(letter);
+        } else {
+            return;
+        }
+        self.notifier.notify();
     }
 
     pub(crate) fn send_batch(&self, from: WorkerId, messages: Vec<PeerMessage>) {
         let bytes = messages.iter().map(PeerMessage::size).sum();
-        self.put(Letter::Batch { from, messages }, bytes);
+        self.pending_bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.send(Letter::Batch { from, messages });
     }
 
     /// Takes everything; `into` is empty and lends its memory.
     pub(crate) fn take(&self, into: &mut Vec<Letter>) {
-        let mut letters = self.lock();
-        std::mem::swap(&mut letters.waiting, into);
+        if let Some(letters) = &mut *self.lock() {
+            std::mem::swap(letters, into);
+        }
         self.pending_bytes.store(0, Ordering::Relaxed);
     }
 
-    /// The worker has ended.
+    /// The worker has ended: what is here and what comes from now on is lost.
     pub(crate) fn close(&self) {
         self.set_congested(false);
-        let mut letters = self.lock();
-        letters.is_closed = true;
-        let unread = std::mem::take(&mut letters.waiting);
+        let letters = self.lock().take();
+        // Not under the lock: whoever learns of it may send a letter.
+        drop(letters);
         self.pending_bytes.store(0, Ordering::Relaxed);
-        drop(letters); // dropping letters wakes others
-        drop(unread);
     }
 
     /// The worker tells whether it is behind with what it has taken.
@@ -139,24 +137,13 @@ impl Inbox {
         }
     }
 
+    fn lock(&self) -> MutexGuard<'_, Option<Vec<Letter>>> {
+        self.letters.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Whether those who send batches shall not read publishers for now.
     pub(crate) fn is_full(&self) -> bool {
         self.is_congested.load(Ordering::Relaxed)
             || self.pending_bytes.load(Ordering::Relaxed) > Self::FULL_BYTES
-    }
-
-    fn put(&self, letter: Letter, bytes: usize) {
-        let mut letters = self.lock();
-        if letters.is_closed {
-            return;
-        }
-        self.pending_bytes.fetch_add(bytes, Ordering::Relaxed);
-        letters.waiting.push(letter);
-        drop(letters);
-        self.notifier.notify();
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Letters> {
-        self.letters.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

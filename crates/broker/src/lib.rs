@@ -18,6 +18,7 @@
 mod broker;
 mod carrying_out;
 mod clock;
+mod closing;
 mod directory;
 mod handle;
 mod hook;

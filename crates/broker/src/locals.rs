@@ -1,13 +1,15 @@
 //! The subscribers inside the process that belong to one worker.
 
+use std::sync::Arc;
+
 use hashbrown::HashMap;
 use midge_codec::ReasonCode;
 use midge_core::ConnectionId;
 
-use crate::inbox::LocalSubscribe;
+use crate::inbox::{Inbox, LocalSubscribe};
 use crate::message::ReceivedMessage;
 use crate::reply::Answer;
-use crate::subscription::Sender;
+use crate::subscription::{Sender, Subscription};
 use crate::worker::Worker;
 
 /// Queues to in-process receivers, by the core's name for them.
@@ -19,7 +21,7 @@ pub(crate) struct Locals {
 struct Local {
     sender: Sender,
     /// Waits for the subscription to be in effect.
-    answer: Option<Answer<Result<ConnectionId, ReasonCode>>>,
+    answer: Option<Answer<Result<Subscription, ReasonCode>>>,
 }
 
 impl Locals {
@@ -28,13 +30,22 @@ impl Locals {
         self.receivers.get(&connection).is_some_and(|local| local.sender.send(message))
     }
 
-    /// The subscription is in effect, or was refused; true if refused.
-    pub(crate) fn answer(&mut self, connection: ConnectionId, codes: &[ReasonCode]) -> bool {
+    /// The subscription is in effect, or was refused; true if refused. If nobody waits for it any
+    /// more, it is dropped where the answer is, and so ends.
+    pub(crate) fn answer(
+        &mut self,
+        connection: ConnectionId,
+        codes: &[ReasonCode],
+        inbox: &Arc<Inbox>,
+    ) -> bool {
         let refusal = codes.iter().copied().find(|code| code.is_error());
         if let Some(local) = self.receivers.get_mut(&connection)
             && let Some(answer) = local.answer.take()
         {
-            answer.send(refusal.map_or(Ok(connection), Err));
+            answer.send(match refusal {
+                Some(code) => Err(code),
+                None => Ok(Subscription::new(&local.sender, Arc::clone(inbox), connection)),
+            });
         }
         if refusal.is_some() {
             self.remove(connection);
@@ -57,7 +68,8 @@ impl Locals {
 
 impl Worker {
     pub(crate) fn subscribe_local(&mut self, subscribe: LocalSubscribe) {
-        let LocalSubscribe { filter, options, sender, answer } = subscribe;
+        let LocalSubscribe { filter, options, answer } = subscribe;
+        let sender = Sender::new();
         let id = self.core.open_local(self.now, &mut self.fx);
         self.locals.receivers.insert(id, Local { sender, answer: Some(answer) });
         self.core.subscribe_local(id, &filter, options, self.now, &mut self.fx);

@@ -50,6 +50,9 @@ impl Worker {
             is_queued: true,
             is_reading: true,
             claim: None,
+            has_asked: false,
+            is_broken: false,
+            is_closing: false,
         };
         self.sockets.insert(socket);
         self.readable.push(id);
@@ -103,7 +106,12 @@ impl Worker {
                 }
                 return;
             }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => socket.is_readable = false,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                if socket.is_broken {
+                    return self.lost(id);
+                }
+                socket.is_readable = false;
+            }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {
                 socket.is_queued = true;
                 self.readable.push(id);
@@ -203,15 +211,15 @@ impl Worker {
         let (Some(directory), Packet::Connect(connect)) = (&self.directory, packet) else {
             return false;
         };
-        // A second CONNECT is a violation, whoever owns the identifier that it names.
-        if connect.client_id.is_empty() || !self.core.awaits_connect(id) {
+        let Some(socket) = self.sockets.of(id) else {
+            return false;
+        };
+        if std::mem::replace(&mut socket.has_asked, true) || connect.client_id.is_empty() {
             return false;
         }
-        let owner = directory.claim(connect.client_id, self.id);
+        let owner = directory.owner_or_claim(connect.client_id, self.id);
         if owner == self.id {
-            if let Some(socket) = self.sockets.of(id) {
-                socket.claim = Some(connect.client_id.into());
-            }
+            socket.claim = Some(connect.client_id.into());
             return false;
         }
         let Some(mut socket) = self.sockets.remove(id) else {
@@ -268,6 +276,21 @@ impl Worker {
         }
     }
 
+    /// Nothing can be written any more, most likely because the peer has gone. What it sent before
+    /// that is still read; then the connection is lost.
+    pub(crate) fn note_broken(&mut self, id: ConnectionId) {
+        let Some(socket) = self.sockets.of(id) else {
+            return;
+        };
+        socket.is_broken = true;
+        socket.is_readable = true;
+        socket.ends = true;
+        if !socket.is_queued && socket.is_reading {
+            socket.is_queued = true;
+            self.readable.push(id);
+        }
+    }
+
     /// The peer has gone.
     pub(crate) fn lost(&mut self, id: ConnectionId) {
         self.core.handle_closed(id, self.now, &mut self.fx);
@@ -279,8 +302,7 @@ impl Worker {
         let _ = self.poller.deregister(&mut socket.stream);
         self.count_connection(-1);
         if let (Some(client_id), Some(directory)) = (socket.claim, &self.directory) {
-            let has_session = self.core.has_session(&client_id);
-            directory.settle(&client_id, self.id, has_session);
+            directory.end_claim(&client_id, self.id, self.core.has_session(&client_id));
         }
         Some(socket.stream)
     }

@@ -19,7 +19,6 @@ pub struct Subscription {
 }
 
 /// The worker's end.
-#[derive(Clone)]
 pub(crate) struct Sender(Arc<Queue>);
 
 struct Queue {
@@ -58,12 +57,13 @@ impl Sender {
         let mut state = self.0.lock();
         state.is_closed = true;
         self.0.wake(state);
+        self.0.arrived.notify_all();
     }
 }
 
 impl Subscription {
-    pub(crate) fn new(sender: Sender, inbox: Arc<Inbox>, connection: ConnectionId) -> Self {
-        Self { queue: sender.0, inbox, connection }
+    pub(crate) fn new(sender: &Sender, inbox: Arc<Inbox>, connection: ConnectionId) -> Self {
+        Self { queue: Arc::clone(&sender.0), inbox, connection }
     }
 
     /// Waits for the next message; `None` when the broker has stopped.
@@ -82,7 +82,10 @@ impl Subscription {
 
     /// Waits for the next message, at most this long.
     pub fn recv_timeout(&self, timeout: Duration) -> Option<ReceivedMessage> {
-        let deadline = Instant::now() + timeout;
+        // A timeout beyond what the clock can say is none.
+        let Some(deadline) = Instant::now().checked_add(timeout) else {
+            return self.recv();
+        };
         let mut state = self.queue.lock();
         loop {
             if let Some(message) = state.messages.pop_front() {

@@ -13,6 +13,7 @@ use midge_core::{ConnectionId, Core, Effects, MemoryPressure, Timestamp, WorkerI
 use midge_net::{Poller, Readiness};
 
 use crate::clock::Clock;
+use crate::closing::Closing;
 use crate::directory::Directory;
 use crate::hook::Hook;
 use crate::inbox::{Inbox, Letter};
@@ -39,6 +40,7 @@ pub(crate) struct Worker {
     pub(crate) fx: Effects,
     pub(crate) poller: Poller,
     pub(crate) sockets: Sockets,
+    pub(crate) closing: Closing,
     pub(crate) locals: Locals,
     pub(crate) inboxes: Arc<[Arc<Inbox>]>,
     pub(crate) directory: Option<Arc<Directory>>,
@@ -66,6 +68,14 @@ pub(crate) enum Stage {
     Ended,
 }
 
+impl Drop for Worker {
+    /// Nobody shall wait for a worker that has ended, however it has.
+    fn drop(&mut self) {
+        self.locals.close_all();
+        self.inboxes[self.id.index()].close();
+    }
+}
+
 impl Worker {
     /// Bytes read from one socket at a time.
     const SCRATCH_BYTES: usize = 256 * 1024;
@@ -79,6 +89,7 @@ impl Worker {
             fx: Effects::new(parts.inboxes.len()),
             poller: parts.poller,
             sockets: Sockets::default(),
+            closing: Closing::default(),
             locals: Locals::default(),
             inboxes: parts.inboxes,
             directory: parts.directory,
@@ -114,16 +125,17 @@ impl Worker {
         self.read_sockets();
         self.core.handle_timers(self.now, &mut self.fx);
         self.core.run_backlog(self.now, &mut self.fx);
+        self.end_overdue();
         self.carry_out();
         self.inboxes[self.id.index()].set_congested(self.core.is_congested());
-        if self.stage == Stage::Draining && self.sockets.is_empty() {
+        let is_done = self.sockets.len() == 0 && self.closing.is_done();
+        if self.stage == Stage::Draining && is_done {
             self.stage = Stage::Ended;
         }
     }
 
     /// How long the next wait may last: not at all while there is work left over.
-    fn timeout(&mut self) -> Option<Duration> {
-        let lingering = self.sockets.end_lingering();
+    fn timeout(&self) -> Option<Duration> {
         if self.core.has_backlog() || !self.fx.is_empty() {
             return Some(Duration::ZERO);
         }
@@ -135,7 +147,7 @@ impl Worker {
             // One more: a clock of milliseconds may still be just before the deadline.
             Duration::from_millis(deadline - self.clock.now() + 1)
         });
-        [lingering, deadline].into_iter().flatten().min()
+        [self.closing.next_look(self.stage), deadline].into_iter().flatten().min()
     }
 
     fn take_readiness(&mut self) {
@@ -223,13 +235,5 @@ impl Worker {
     pub(crate) fn count_connection(&self, change: isize) {
         let connections = &self.inboxes[self.id.index()].connections;
         connections.fetch_add(change as usize, Ordering::Relaxed);
-    }
-}
-
-impl Drop for Worker {
-    /// However the worker ends: who waits for something of it learns that it will not come.
-    fn drop(&mut self) {
-        self.inboxes[self.id.index()].close();
-        self.locals.close_all();
     }
 }

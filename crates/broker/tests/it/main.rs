@@ -1,6 +1,13 @@
-//! Whole brokers and raw sockets: what only the driver can do wrong.
+//! The broker as programs meet it: through real sockets, and through its embedding API.
 
+mod alone;
+mod client;
+mod raw;
+mod support;
+
+mod embedding;
+mod hooks;
 mod ownership;
 mod pipelining;
-mod raw;
+mod stopped;
 mod stopping;

@@ -1,0 +1,144 @@
+//! Connections that this side closes: how their last bytes still reach the peer.
+//!
+//! What is written already leaves first, if the peer reads it soon enough. Then the writing side is
+//! shut down and the stream kept a little: closing it at once could make the kernel throw away what
+//! the peer has not read yet, if something unread had come from it.
+
+use std::collections::VecDeque;
+use std::io;
+use std::time::{Duration, Instant};
+
+use midge_core::ConnectionId;
+use midge_net::Stream;
+
+use crate::worker::{Stage, Worker};
+
+/// The connections of a worker that are on their way out, oldest first.
+#[derive(Default)]
+pub(crate) struct Closing {
+    /// Bytes wait for them still; each with the moment when it is closed in any case. Some may be
+    /// gone already.
+    unwritten: VecDeque<(Instant, ConnectionId)>,
+    /// Shut down; each with the moment when it is closed.
+    lingering: VecDeque<(Instant, Stream)>,
+}
+
+impl Closing {
+    /// How long the peer may take to read what it is sent last.
+    const UNWRITTEN: Duration = Duration::from_secs(5);
+    const UNWRITTEN_MAX: usize = 1024;
+    const LINGER: Duration = Duration::from_secs(1);
+    const LINGERING_MAX: usize = 1024;
+    /// How often a worker that has nothing else to do looks whether its peers have closed too.
+    const LOOK: Duration = Duration::from_millis(5);
+    /// Reads from one lingering stream at a look.
+    const READS_MAX: usize = 16;
+
+    /// Whether no stream lingers.
+    pub(crate) fn is_done(&self) -> bool {
+        self.lingering.is_empty()
+    }
+
+    fn linger(&mut self, stream: Stream) {
+        if self.lingering.len() >= Self::LINGERING_MAX {
+            self.lingering.pop_front();
+        }
+        self.lingering.push_back((Instant::now() + Self::LINGER, stream));
+    }
+
+    /// When to look again at what is on its way out.
+    pub(crate) fn next_look(&self, stage: Stage) -> Option<Duration> {
+        let unwritten = self.unwritten.front().map(|(until, _)| *until);
+        let lingering = self.lingering.front().map(|(until, _)| *until);
+        let next = [unwritten, lingering].into_iter().flatten().min()?;
+        let wait = next.saturating_duration_since(Instant::now());
+        let looks = stage == Stage::Draining && lingering.is_some();
+        Some(if looks { wait.min(Self::LOOK) } else { wait })
+    }
+
+    /// Closes those that have lingered long enough.
+    fn end_lingering(&mut self) {
+        while self.lingering.front().is_some_and(|(until, _)| *until <= Instant::now()) {
+            self.lingering.pop_front();
+        }
+    }
+
+    /// Closes those whose peers have closed, too. What they still send goes nowhere.
+    fn end_closed_by_peer(&mut self, scratch: &mut [u8]) {
+        self.lingering.retain_mut(|(_, stream)| {
+            for _ in 0..Self::READS_MAX {
+                match stream.read(scratch) {
+                    Ok(0) => return false,
+                    Ok(_) => (),
+                    Err(error) => return error.kind() == io::ErrorKind::WouldBlock,
+                }
+            }
+            true
+        });
+    }
+}
+
+impl Worker {
+    /// Closes connections of which the core wants no more.
+    pub(crate) fn close_connections(&mut self) {
+        for id in std::mem::take(&mut self.fx.close) {
+            self.flush(id);
+            if !(self.is_unwritten(id) && self.close_when_written(id)) {
+                self.end_connection(id);
+            }
+        }
+    }
+
+    /// Ends a connection that was to be closed once everything is written, if it is.
+    pub(crate) fn end_if_written(&mut self, id: ConnectionId) {
+        let is_closing = self.sockets.of(id).is_some_and(|socket| socket.is_closing);
+        if is_closing && !self.is_unwritten(id) {
+            self.end_connection(id);
+        }
+    }
+
+    /// Ends what has been on its way out for too long.
+    pub(crate) fn end_overdue(&mut self) {
+        while let Some(&(until, id)) = self.closing.unwritten.front() {
+            if until > Instant::now() && self.sockets.of(id).is_some() {
+                break;
+            }
+            self.closing.unwritten.pop_front();
+            if self.sockets.of(id).is_some() {
+                self.end_connection(id);
+            }
+        }
+        self.closing.end_lingering();
+        if self.stage == Stage::Draining {
+            self.closing.end_closed_by_peer(&mut self.scratch);
+        }
+    }
+
+    fn is_unwritten(&mut self, id: ConnectionId) -> bool {
+        let is_whole = self.sockets.of(id).is_some_and(|socket| !socket.is_broken);
+        is_whole && self.core.output(id).is_some_and(|output| !output.is_empty())
+    }
+
+    /// False if too many wait for that already.
+    fn close_when_written(&mut self, id: ConnectionId) -> bool {
+        let waiting = self.closing.unwritten.len();
+        if waiting >= Closing::UNWRITTEN_MAX && self.stage == Stage::Running {
+            return false;
+        }
+        if let Some(socket) = self.sockets.of(id) {
+            socket.is_closing = true;
+            self.closing.unwritten.push_back((Instant::now() + Closing::UNWRITTEN, id));
+        }
+        true
+    }
+
+    fn end_connection(&mut self, id: ConnectionId) {
+        self.core.handle_closed(id, self.now, &mut self.fx);
+        if let Some(mut stream) = self.drop_socket(id) {
+            stream.shutdown_write();
+            self.closing.linger(stream);
+        } else {
+            self.locals.remove(id);
+        }
+    }
+}

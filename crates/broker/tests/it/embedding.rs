@@ -1,0 +1,288 @@
+//! The embedding API: starting, publishing, subscribing, asking, disconnecting.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use midge_broker::{
+    Broker, DropReason, OwnedMessage, QoS, ReasonCode, RequestError, StartError, Stopped,
+};
+
+use crate::client::{Client, Received};
+use crate::support::{
+    DEADLINE, address, block_on, broker, builder, counters, dropped, in_time, until, usage,
+};
+
+fn message(topic: &str, payload: &str) -> OwnedMessage {
+    OwnedMessage::new(topic, payload).unwrap()
+}
+
+#[test]
+fn a_broker_without_addresses_serves_its_program() {
+    let broker = Broker::builder().workers(1).start().unwrap();
+    assert!(broker.local_addresses().is_empty());
+    let subscription = broker.handle().subscribe("a", QoS::AtMostOnce).unwrap();
+    assert_eq!(broker.handle().publish(message("a", "1")).wait(), Ok(Ok(1)));
+    assert_eq!(subscription.recv().unwrap().payload(), b"1");
+}
+
+#[test]
+fn two_brokers_in_one_process_know_nothing_of_each_other() {
+    let (one, two) = (broker(2), broker(2));
+    assert_ne!(address(&one), address(&two));
+    let heard = two.handle().subscribe("#", QoS::AtMostOnce).unwrap();
+    let mut client = Client::connect(address(&one), "c");
+    client.publish("t", b"one", QoS::AtMostOnce);
+    client.ping();
+    Client::connect(address(&two), "c").publish("t", b"two", QoS::AtMostOnce);
+    assert_eq!(heard.recv_timeout(DEADLINE).unwrap().payload(), b"two");
+    client.ping();
+    assert_eq!(one.handle().clients().unwrap().len(), 1);
+}
+
+#[test]
+fn all_addresses_are_listened_on() {
+    let broker = Broker::builder().listen("127.0.0.1:0").listen("[::1]:0").start();
+    let broker = broker.unwrap_or_else(|_| broker_on_two_ports());
+    for &address in broker.local_addresses() {
+        Client::connect(address, "").ping();
+    }
+    assert_eq!(broker.local_addresses().len(), 2);
+}
+
+/// For machines without IPv6.
+fn broker_on_two_ports() -> Broker {
+    builder(1).listen("127.0.0.1:0").start().unwrap()
+}
+
+#[test]
+fn a_port_in_use_is_an_error_that_names_it_and_leaves_nothing_behind() {
+    let first = broker(1);
+    let taken = address(&first).to_string();
+    let spare = Broker::builder().listen("127.0.0.1:0").start().unwrap();
+    let free = address(&spare).to_string();
+    drop(spare);
+    let error = Broker::builder().listen(&free).listen(&taken).start().err().unwrap();
+    assert!(matches!(error, StartError::Bind(_)));
+    assert!(error.to_string().contains(&taken), "{error}");
+    let again = Broker::builder().listen(&free).start();
+    assert!(again.is_ok(), "the first address was let go again");
+    Client::connect(address(&first), "still there").ping();
+}
+
+#[test]
+fn messages_go_from_program_to_client_and_back() {
+    let broker = broker(2);
+    let handle = broker.handle();
+    let from_clients = handle.subscribe("up/+", QoS::AtLeastOnce).unwrap();
+    let mut client = Client::connect(address(&broker), "c");
+    client.subscribe("down/#", QoS::AtLeastOnce);
+
+    client.publish("up/1", b"hello", QoS::AtLeastOnce);
+    let received = from_clients.recv_timeout(DEADLINE).unwrap();
+    assert_eq!((received.topic(), received.payload()), ("up/1", &b"hello"[..]));
+    assert_eq!((received.publisher(), received.qos()), ("c", QoS::AtLeastOnce));
+
+    let down = message("down/1", "world").qos(QoS::AtLeastOnce);
+    assert_eq!(handle.publish(down).wait().unwrap(), Ok(1));
+    let found = client.receive();
+    assert!(matches!(found, Received::Ack { .. }), "{found:?}");
+    let received = client.message();
+    assert_eq!((&*received.topic, &received.payload[..]), ("down/1", &b"world"[..]));
+}
+
+#[test]
+fn futures_work_on_any_runtime() {
+    let broker = broker(2);
+    let handle = broker.handle();
+    let received = block_on(async {
+        let mut subscription = handle.subscribe_async("f/#", QoS::ExactlyOnce).await.unwrap();
+        for number in 0..100 {
+            let sent = handle.publish(message("f/1", &number.to_string())).await;
+            assert_eq!(sent, Ok(Ok(1)));
+        }
+        let mut received = Vec::new();
+        while received.len() < 100 {
+            received.push(subscription.next().await.unwrap());
+        }
+        received
+    });
+    for (number, message) in received.iter().enumerate() {
+        assert_eq!(message.payload(), number.to_string().as_bytes());
+    }
+}
+
+#[test]
+fn one_handle_keeps_the_order_of_a_topic() {
+    let broker = broker(4);
+    let handle = broker.handle();
+    let subscriptions: Vec<_> =
+        (0..4).map(|_| handle.subscribe("o", QoS::AtMostOnce).unwrap()).collect();
+    for number in 0..2000_u32 {
+        drop(handle.publish(message("o", &number.to_string())));
+    }
+    for subscription in &subscriptions {
+        for number in 0..2000_u32 {
+            let received = subscription.recv_timeout(DEADLINE).unwrap();
+            assert_eq!(received.payload(), number.to_string().as_bytes());
+        }
+    }
+}
+
+#[test]
+fn a_retained_message_says_that_it_is_one() {
+    let broker = broker(2);
+    let handle = broker.handle();
+    let retained = message("r", "kept").retain().content_type("text/plain");
+    handle.publish(retained.user_property("a", "b")).wait().unwrap().unwrap();
+    let subscription = handle.subscribe("r", QoS::AtMostOnce).unwrap();
+    let received = subscription.recv_timeout(DEADLINE).unwrap();
+    assert!(received.is_retained());
+    assert_eq!(received.properties().content_type, Some("text/plain"));
+    assert_eq!(received.user_properties().iter().next(), Some(("a", "b")));
+    assert_eq!(usage(&broker).retained_messages, 1);
+}
+
+#[test]
+fn dropping_a_subscription_ends_it() {
+    let broker = broker(2);
+    let handle = broker.handle();
+    let one = handle.subscribe("d", QoS::AtMostOnce).unwrap();
+    let two = handle.subscribe("d", QoS::AtMostOnce).unwrap();
+    assert_eq!(usage(&broker).subscriptions, 2);
+    drop(one);
+    until("one subscription is left", || usage(&broker).subscriptions == 1);
+    drop(two);
+    until("no subscription is left", || usage(&broker).subscriptions == 0);
+    until("its session is gone", || usage(&broker).sessions == 0);
+    handle.publish(message("d", "nobody")).wait().unwrap().unwrap();
+    until("nobody is counted", || dropped(&broker, DropReason::NoSubscriber) == 1);
+}
+
+#[test]
+fn a_subscription_that_nobody_waits_for_any_more_ends() {
+    let broker = broker(2);
+    let handle = broker.handle();
+    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+    for _ in 0..20 {
+        let mut subscribing = Box::pin(handle.subscribe_async("x", QoS::AtMostOnce));
+        let _ = subscribing.as_mut().poll(&mut context);
+    }
+    until("all of them were made", || counters(&broker).connections_opened == 20);
+    until("none of them is left", || usage(&broker).subscriptions == 0);
+}
+
+#[test]
+fn a_receiver_that_does_not_receive_loses_messages_and_they_are_counted() {
+    const WAITING_MAX: u32 = 10_000;
+    let broker = broker(1);
+    let handle = broker.handle();
+    let slow = handle.subscribe("s", QoS::AtLeastOnce).unwrap();
+    for number in 0..WAITING_MAX + 500 {
+        drop(handle.publish(message("s", &number.to_string()).qos(QoS::AtLeastOnce)));
+    }
+    handle.publish(message("other", "")).wait().unwrap().unwrap();
+    assert_eq!(dropped(&broker, DropReason::LocalReceiverFull), 500);
+    for number in 0..WAITING_MAX {
+        assert_eq!(slow.recv().unwrap().payload(), number.to_string().as_bytes());
+    }
+    drop(handle.publish(message("s", "again")));
+    assert_eq!(slow.recv_timeout(DEADLINE).unwrap().payload(), b"again");
+}
+
+#[test]
+fn what_is_refused_says_why() {
+    let broker = broker(2);
+    let handle = broker.handle();
+    let refused = handle.subscribe("a/#/b", QoS::AtMostOnce).err();
+    assert_eq!(refused, Some(RequestError::Refused(ReasonCode::TopicFilterInvalid)));
+    assert_eq!(
+        handle.subscribe("", QoS::AtMostOnce).err().map(|e| e.to_string().is_empty()),
+        Some(false)
+    );
+    assert!(OwnedMessage::new("a/+", "").is_err());
+    assert!(OwnedMessage::new("", "").is_err());
+    until("nothing of them is left", || usage(&broker).connections == 0);
+}
+
+#[test]
+fn waiting_has_an_end() {
+    let broker = broker(1);
+    let subscription = broker.handle().subscribe("w", QoS::AtMostOnce).unwrap();
+    assert!(subscription.recv_timeout(Duration::ZERO).is_none());
+    assert!(subscription.recv_timeout(Duration::from_millis(20)).is_none());
+    drop(broker.handle().publish(message("w", "")));
+    assert!(subscription.recv_timeout(Duration::MAX).is_some());
+}
+
+#[test]
+fn clients_and_figures_are_those_of_all_workers() {
+    let broker = broker(4);
+    let handle = broker.handle();
+    let mut clients: Vec<_> =
+        (0..8).map(|n| Client::connect(address(&broker), &format!("c{n}"))).collect();
+    for client in &mut clients {
+        client.subscribe("a", QoS::AtLeastOnce);
+        client.subscribe("b", QoS::AtLeastOnce);
+    }
+    Client::connect_for_long(address(&broker), "away").disconnect();
+    let mut infos = handle.clients().unwrap();
+    infos.sort_by(|one, two| one.client_id.cmp(&two.client_id));
+    let names: Vec<_> = infos.iter().map(|info| &*info.client_id).collect();
+    assert_eq!(names, ["away", "c0", "c1", "c2", "c3", "c4", "c5", "c6", "c7"]);
+    assert!(infos[0].version.is_none() && infos[1].version.is_some());
+    assert_eq!(infos[1].subscriptions, 2);
+    until("the closed connection is gone", || usage(&broker).connections == 8);
+    let (counters, usage) = handle.figures().unwrap();
+    assert_eq!((usage.sessions, usage.subscriptions), (9, 16));
+    assert_eq!((counters.connections_opened, counters.connections_closed), (9, 1));
+}
+
+#[test]
+fn disconnect_tells_a_client_of_5_why() {
+    let broker = broker(4);
+    let handle = broker.handle();
+    let mut v5 = Client::connect(address(&broker), "five");
+    let mut v3 = Client::connect_v3(address(&broker), "three");
+    let code = ReasonCode::AdministrativeAction;
+    assert_eq!(handle.disconnect("five", code), Ok(true));
+    assert_eq!(v5.receive(), Received::Disconnect(code));
+    assert_eq!(v5.receive(), Received::Closed);
+    assert_eq!(handle.disconnect("three", code), Ok(true));
+    assert_eq!(v3.receive(), Received::Closed);
+    assert_eq!(handle.disconnect("five", code), Ok(false));
+    assert_eq!(handle.disconnect("nobody", code), Ok(false));
+}
+
+#[test]
+fn a_handle_outlives_its_broker_and_says_so() {
+    let broker = broker(2);
+    let handle = broker.handle();
+    let subscription = handle.subscribe("a", QoS::AtMostOnce).unwrap();
+    drop(broker);
+    in_time("a stopped broker answers", move || {
+        assert!(subscription.recv().is_none());
+        assert_eq!(handle.publish(message("a", "late")).wait(), Err(Stopped));
+        assert_eq!(handle.subscribe("a", QoS::AtMostOnce).err(), Some(RequestError::Stopped));
+        assert_eq!(handle.clients(), Err(Stopped));
+        assert!(handle.figures().is_err());
+        assert_eq!(handle.disconnect("a", ReasonCode::Success), Err(Stopped));
+        assert_eq!(block_on(handle.publish(message("a", "late"))), Err(Stopped));
+    });
+}
+
+#[test]
+fn every_thread_that_waits_for_a_message_learns_of_the_end() {
+    let broker = broker(1);
+    let subscription = Arc::new(broker.handle().subscribe("a", QoS::AtMostOnce).unwrap());
+    let waiting: Vec<_> = (0..3)
+        .map(|_| {
+            let subscription = Arc::clone(&subscription);
+            thread::spawn(move || subscription.recv().is_none())
+        })
+        .collect();
+    drop(broker);
+    until("all threads end", || waiting.iter().all(thread::JoinHandle::is_finished));
+    assert!(waiting.into_iter().all(|thread| thread.join().unwrap()));
+}

@@ -1,0 +1,370 @@
+//! What a hook decides and learns: authentication, now or later, access, events.
+
+use std::collections::HashMap;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+use midge_broker::{
+    AuthAnswer, AuthReply, AuthRequest, Broker, DropReason, Event, Hook, Identity, OwnedMessage,
+    ProtocolVersion, QoS, ReasonCode,
+};
+
+use crate::client::{Client, Received, connect_packet};
+use crate::support::{DEADLINE, address, builder, counters, dropped, limited, until, usage};
+
+/// Gives every request for authentication to the test.
+struct Asking(Mutex<Sender<(AuthRequest, AuthReply)>>);
+
+impl Hook for Asking {
+    fn authenticate(&self, request: AuthRequest, reply: AuthReply) {
+        self.0.lock().unwrap().send((request, reply)).unwrap();
+    }
+}
+
+type Asked = Receiver<(AuthRequest, AuthReply)>;
+
+fn asking(workers: usize) -> (Broker, Asked) {
+    let (sender, asked) = channel();
+    let hook = Arc::new(Asking(Mutex::new(sender)));
+    (builder(workers).hook(hook).start().unwrap(), asked)
+}
+
+fn send_connect(broker: &Broker, client_id: &str) -> Client {
+    let mut client = Client::open(address(broker));
+    let connect = connect_packet(ProtocolVersion::V5, client_id);
+    client.send(&midge_codec::Packet::Connect(Box::new(connect)));
+    client
+}
+
+fn code_of(received: &Received) -> ReasonCode {
+    match received {
+        Received::ConnAck { code, .. } => *code,
+        other => panic!("no CONNACK but {other:?}"),
+    }
+}
+
+#[test]
+fn an_answer_may_come_later_from_another_thread() {
+    let (broker, asked) = asking(2);
+    let answering = thread::spawn(move || {
+        let (request, reply) = asked.recv_timeout(DEADLINE).unwrap();
+        reply.allow(request.user_name.as_deref());
+        (request.user_name, request.password)
+    });
+    let mut connect = connect_packet(ProtocolVersion::V5, "c");
+    (connect.user_name, connect.password) = (Some("ada"), Some(&b"secret"[..]));
+    let mut client = Client::open(address(&broker)).connected(&connect);
+    client.ping();
+    let (user_name, password) = answering.join().unwrap();
+    assert_eq!((user_name.as_deref(), password.as_deref()), (Some("ada"), Some(&b"secret"[..])));
+    assert_eq!(broker.handle().clients().unwrap()[0].user_name.as_deref(), Some("ada"));
+}
+
+#[test]
+fn nothing_is_handled_before_the_answer() {
+    let (broker, asked) = asking(1);
+    let heard = broker.handle().subscribe("#", QoS::AtMostOnce).unwrap();
+    let mut client = send_connect(&broker, "eager");
+    client.publish("t", b"early", QoS::AtLeastOnce);
+    let (_, reply) = asked.recv_timeout(DEADLINE).unwrap();
+    until("the bytes are there", || counters(&broker).bytes_received > 20);
+    assert_eq!(counters(&broker).messages_received, 0);
+    reply.allow(None);
+    assert_eq!(heard.recv_timeout(DEADLINE).unwrap().payload(), b"early");
+    assert_eq!(code_of(&client.receive()), ReasonCode::Success);
+    assert!(matches!(client.receive(), Received::Ack { .. }));
+}
+
+#[test]
+fn a_refusal_is_told_and_a_dropped_reply_is_one() {
+    let (broker, asked) = asking(2);
+    let mut client = send_connect(&broker, "one");
+    asked.recv_timeout(DEADLINE).unwrap().1.refuse(ReasonCode::Banned);
+    assert_eq!(code_of(&client.receive()), ReasonCode::Banned);
+    assert_eq!(client.receive(), Received::Closed);
+    let mut client = send_connect(&broker, "two");
+    drop(asked.recv_timeout(DEADLINE).unwrap());
+    assert_eq!(code_of(&client.receive()), ReasonCode::NotAuthorized);
+    assert_eq!(client.receive(), Received::Closed);
+    until("nothing is left", || usage(&broker).connections + usage(&broker).sessions == 0);
+}
+
+#[test]
+fn an_answer_that_comes_too_late_changes_nothing() {
+    let (sender, asked) = channel();
+    let mut limits = midge_broker::Limits::default();
+    limits.connect_deadline_ms = 50;
+    let hook = Arc::new(Asking(Mutex::new(sender)));
+    let broker = builder(1).hook(hook).limits(limits).start().unwrap();
+    let mut client = send_connect(&broker, "late");
+    let (_, reply) = asked.recv_timeout(DEADLINE).unwrap();
+    assert_eq!(client.receive(), Received::Closed);
+    let mut other = send_connect(&broker, "other");
+    reply.allow(None);
+    let (request, reply) = asked.recv_timeout(DEADLINE).unwrap();
+    assert_eq!(&*request.client_id, "other");
+    reply.allow(None);
+    assert_eq!(code_of(&other.receive()), ReasonCode::Success);
+    assert_eq!(broker.handle().clients().unwrap().len(), 1);
+}
+
+#[test]
+fn answers_to_a_broker_that_is_gone_go_nowhere() {
+    let (broker, asked) = asking(1);
+    let mut client = send_connect(&broker, "c");
+    let (_, reply) = asked.recv_timeout(DEADLINE).unwrap();
+    drop(broker);
+    reply.allow(None);
+    assert_eq!(client.receive(), Received::Closed);
+}
+
+/// Whoever claims a Client Identifier and is refused must not take it from another who asks for
+/// it, too: else two workers would have a Session of it.
+#[test]
+fn s17_a_refused_connect_leaves_the_claim_of_another() {
+    let (broker, asked) = asking(2);
+    let ask = |client_id: &str| {
+        let client = send_connect(&broker, client_id);
+        (client, asked.recv_timeout(DEADLINE).unwrap().1)
+    };
+    let (mut refused, refusing) = ask("same");
+    let (mut first, allowing_first) = ask("same");
+    refusing.refuse(ReasonCode::NotAuthorized);
+    assert_eq!(code_of(&refused.receive()), ReasonCode::NotAuthorized);
+    assert_eq!(refused.receive(), Received::Closed);
+    // These come to the other worker, which has no connection yet.
+    let mut later: Vec<_> = (0..4).map(|_| ask("same")).collect();
+    let mut connected = Vec::new();
+    allowing_first.allow(None);
+    assert_eq!(code_of(&first.receive()), ReasonCode::Success);
+    for (mut client, allowing) in later.drain(..) {
+        allowing.allow(None);
+        assert_eq!(code_of(&client.receive()), ReasonCode::Success);
+        connected.push(client);
+    }
+    let clients = broker.handle().clients().unwrap();
+    let same = clients.iter().filter(|client| &*client.client_id == "same").count();
+    assert_eq!(same, 1, "{clients:?}");
+}
+
+/// A toy method: the Client has to send back its challenge in reverse.
+struct Reversing {
+    refuses_again: bool,
+}
+
+impl Hook for Reversing {
+    fn authenticate(&self, request: AuthRequest, reply: AuthReply) {
+        let Some(step) = request.enhanced else {
+            return reply.refuse(ReasonCode::BadUserNameOrPassword);
+        };
+        if &*step.method != "reverse" {
+            return reply.refuse(ReasonCode::BadAuthenticationMethod);
+        }
+        match step.data.as_deref() {
+            None | Some(b"") => reply.answer(AuthAnswer::Continue(Some(b"abc"[..].into()))),
+            Some(b"cba") if self.refuses_again && step.reauthentication => {
+                reply.refuse(ReasonCode::NotAuthorized);
+            }
+            Some(b"cba") => {
+                let data = Some(b"welcome"[..].into());
+                reply.answer(AuthAnswer::Allow { user_name: Some("rev".into()), data });
+            }
+            Some(_) => reply.refuse(ReasonCode::NotAuthorized),
+        }
+    }
+}
+
+fn reversing(refuses_again: bool, workers: usize) -> Broker {
+    builder(workers).hook(Arc::new(Reversing { refuses_again })).start().unwrap()
+}
+
+fn begin_reverse(broker: &Broker, client_id: &str) -> Client {
+    let mut connect = connect_packet(ProtocolVersion::V5, client_id);
+    connect.properties.authentication_method = Some("reverse");
+    let mut client = Client::open(address(broker));
+    let challenge = client.request(&connect);
+    let code = ReasonCode::ContinueAuthentication;
+    assert_eq!(challenge, Received::Auth { code, data: Some(b"abc".to_vec()) });
+    client
+}
+
+#[test]
+fn enhanced_authentication_with_challenge_success_and_again() {
+    let broker = reversing(false, 2);
+    let mut client = begin_reverse(&broker, "e");
+    client.send_auth(ReasonCode::ContinueAuthentication, "reverse", b"cba");
+    let (code, data) = (ReasonCode::Success, Some(b"welcome".to_vec()));
+    let accepted = Received::ConnAck { session_present: false, code, data: data.clone() };
+    assert_eq!(client.receive(), accepted);
+    assert_eq!(broker.handle().clients().unwrap()[0].user_name.as_deref(), Some("rev"));
+
+    client.send_auth(ReasonCode::ReAuthenticate, "reverse", b"");
+    let again = ReasonCode::ContinueAuthentication;
+    assert_eq!(client.receive(), Received::Auth { code: again, data: Some(b"abc".to_vec()) });
+    client.ping();
+    client.send_auth(ReasonCode::ContinueAuthentication, "reverse", b"cba");
+    assert_eq!(client.receive(), Received::Auth { code, data });
+    client.ping();
+}
+
+#[test]
+fn enhanced_authentication_that_fails_ends_the_connection() {
+    let broker = reversing(true, 1);
+    let mut wrong = begin_reverse(&broker, "wrong");
+    wrong.send_auth(ReasonCode::ContinueAuthentication, "reverse", b"abc");
+    assert_eq!(code_of(&wrong.receive()), ReasonCode::NotAuthorized);
+    assert_eq!(wrong.receive(), Received::Closed);
+
+    let mut again = begin_reverse(&broker, "again");
+    again.send_auth(ReasonCode::ContinueAuthentication, "reverse", b"cba");
+    assert_eq!(code_of(&again.receive()), ReasonCode::Success);
+    again.send_auth(ReasonCode::ReAuthenticate, "reverse", b"cba");
+    assert_eq!(again.receive(), Received::Disconnect(ReasonCode::NotAuthorized));
+    assert_eq!(again.receive(), Received::Closed);
+
+    let mut unknown = connect_packet(ProtocolVersion::V5, "unknown");
+    unknown.properties.authentication_method = Some("other");
+    let answer = Client::open(address(&broker)).request(&unknown);
+    assert_eq!(code_of(&answer), ReasonCode::BadAuthenticationMethod);
+}
+
+/// While a CONNECT is being authenticated nothing may make the connection another worker's.
+#[test]
+fn s09_a_second_connect_amid_authentication_is_a_violation() {
+    let broker = reversing(false, 2);
+    let _owners: Vec<_> = (0..4)
+        .map(|number| {
+            let mut client = begin_reverse(&broker, &format!("owner{number}"));
+            client.send_auth(ReasonCode::ContinueAuthentication, "reverse", b"cba");
+            assert_eq!(code_of(&client.receive()), ReasonCode::Success);
+            client
+        })
+        .collect();
+    for number in 0..4 {
+        let mut client = begin_reverse(&broker, "first");
+        let second = format!("owner{number}");
+        let mut connect = connect_packet(ProtocolVersion::V5, &second);
+        connect.properties.authentication_method = Some("reverse");
+        assert_eq!(client.request(&connect), Received::Closed);
+    }
+    assert_eq!(counters(&broker).protocol_violations, 4);
+}
+
+/// May do what the table says; may do everything else.
+#[derive(Default)]
+struct Rules(Mutex<HashMap<(&'static str, String), bool>>);
+
+impl Rules {
+    fn deny(&self, what: &'static str, name: &str) {
+        self.0.lock().unwrap().insert((what, name.to_string()), false);
+    }
+
+    fn may(&self, what: &'static str, name: &str) -> bool {
+        *self.0.lock().unwrap().get(&(what, name.to_string())).unwrap_or(&true)
+    }
+}
+
+impl Hook for Rules {
+    fn may_publish(&self, publisher: &Identity, topic: &str, _: QoS, _: bool) -> bool {
+        assert!(!publisher.client_id.is_empty());
+        self.may("publish", topic)
+    }
+
+    fn may_subscribe(&self, _: &Identity, filter: &str, _: QoS) -> bool {
+        self.may("subscribe", filter)
+    }
+
+    fn may_receive(&self, receiver: &Identity, _: &str) -> bool {
+        self.may("receive", &receiver.client_id)
+    }
+}
+
+#[test]
+fn access_is_asked_for_every_publish_subscription_and_delivery() {
+    let rules = Arc::new(Rules::default());
+    let broker = builder(2).hook(Arc::clone(&rules) as Arc<dyn Hook>).start().unwrap();
+    rules.deny("publish", "locked");
+    rules.deny("subscribe", "secret/#");
+    rules.deny("receive", "outsider");
+    let mut one = Client::connect(address(&broker), "one");
+    let mut outsider = Client::connect(address(&broker), "outsider");
+    assert_eq!(one.try_subscribe("secret/#", QoS::AtMostOnce), ReasonCode::NotAuthorized);
+    one.subscribe("#", QoS::AtMostOnce);
+    outsider.subscribe("#", QoS::AtMostOnce);
+    assert_eq!(one.publish_acknowledged("locked", b""), ReasonCode::NotAuthorized);
+    assert_eq!(one.publish_acknowledged("open", b"yes"), ReasonCode::Success);
+    assert_eq!(one.message().payload, b"yes");
+    outsider.ping();
+    assert_eq!(outsider.receive_within(std::time::Duration::ZERO), None);
+    assert_eq!(dropped(&broker, DropReason::DeliveryNotAuthorized), 1);
+
+    let handle = broker.handle();
+    let refused = handle.publish(OwnedMessage::new("locked", "").unwrap()).wait().unwrap();
+    assert_eq!(refused, Err(DropReason::PublishNotAuthorized));
+    let refused = handle.subscribe("secret/#", QoS::AtMostOnce).err();
+    let expected = midge_broker::RequestError::Refused(ReasonCode::NotAuthorized);
+    assert_eq!(refused, Some(expected));
+
+    rules.deny("publish", "open");
+    assert_eq!(one.publish_acknowledged("open", b"no"), ReasonCode::NotAuthorized);
+}
+
+/// Tells the test everything.
+struct Listening(Mutex<Sender<Event>>);
+
+impl Hook for Listening {
+    fn on_event(&self, event: &Event) {
+        let _ = self.0.lock().unwrap().send(event.clone());
+    }
+
+    fn wants_drops(&self) -> bool {
+        true
+    }
+}
+
+#[test]
+fn events_tell_the_life_of_a_client_in_order() {
+    let (sender, events) = channel();
+    let hook = Arc::new(Listening(Mutex::new(sender)));
+    let broker = builder(1).hook(hook).start().unwrap();
+    let mut client = Client::connect(address(&broker), "c");
+    client.subscribe("a", QoS::AtLeastOnce);
+    client.publish_acknowledged("nobody", b"");
+    client.disconnect();
+    let mut told = Vec::new();
+    while told.last() != Some(&"ended c".to_string()) {
+        let event = events.recv_timeout(DEADLINE).unwrap();
+        told.push(match event {
+            Event::Connected { client, session_present, .. } => {
+                format!("connected {} {session_present}", client.client_id)
+            }
+            Event::Subscribed { client, filter, reason_code } => {
+                format!("subscribed {} {filter} {reason_code:?}", client.client_id)
+            }
+            Event::Dropped { topic, reason, .. } => format!("dropped {topic} {}", reason.name()),
+            Event::Disconnected { client, reason, .. } => {
+                format!("disconnected {} {reason}", client.unwrap().client_id)
+            }
+            Event::SessionEnded { client } => format!("ended {}", client.client_id),
+            other => format!("{other:?}"),
+        });
+    }
+    let expected = [
+        "connected c false",
+        "subscribed c a GrantedQoS1",
+        "dropped nobody no_subscriber",
+        "disconnected c the client disconnected",
+        "ended c",
+    ];
+    assert_eq!(told, expected);
+}
+
+#[test]
+fn without_a_hook_enhanced_authentication_is_refused() {
+    let broker = limited(|_| ());
+    let mut connect = connect_packet(ProtocolVersion::V5, "c");
+    connect.properties.authentication_method = Some("any");
+    let answer = Client::open(address(&broker)).request(&connect);
+    assert_eq!(code_of(&answer), ReasonCode::BadAuthenticationMethod);
+}
