@@ -302,20 +302,22 @@ fn under_memory_pressure_the_worst_offender_goes() {
         node.lose(conn);
     }
     let publisher = node.connect("p");
+    let other = node.connect("q");
     node.subscribe(publisher, "live", 1);
     node.publish(publisher, "small", "x", 1);
     node.publish(publisher, "large", &"x".repeat(1000), 1);
     node.call(0, |core, now, fx| core.set_memory_pressure(MemoryPressure::Critical, now, fx));
     let clients: Vec<_> =
         node.cores[0].clients().into_iter().map(|info| info.client_id.to_string()).collect();
-    assert_eq!(clients, ["small", "p"]);
+    assert_eq!(clients, ["small", "p", "q"]);
+    node.publish(other, "live", "QoS 1", 1);
+    node.publish(other, "live", "who has published is not read on", 1);
     node.publish(publisher, "live", "QoS 0", 0);
-    node.publish(publisher, "live", "QoS 1", 1);
     assert_eq!(node.texts(publisher), ["QoS 1"]);
     assert_eq!(node.dropped(DropReason::MemoryPressure), 1);
     node.call(0, |core, now, fx| core.set_memory_pressure(MemoryPressure::None, now, fx));
     node.publish(publisher, "live", "QoS 0", 0);
-    assert_eq!(node.texts(publisher), ["QoS 0"]);
+    assert_eq!(node.texts(publisher), ["who has published is not read on", "QoS 0"]);
 }
 
 #[test]
