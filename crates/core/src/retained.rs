@@ -5,8 +5,9 @@ use std::collections::VecDeque;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
+use foldhash::fast::FixedState;
 use hashbrown::HashSet;
-use midge_codec::QoS;
+use midge_codec::{QoS, TopicFilter, TopicName};
 use slab::Slab;
 
 use crate::clients::{Clients, Grant};
@@ -43,7 +44,7 @@ struct Request {
     held_by: Option<Ticket>,
     /// Topics of which a live message came while the request was on its way: what another worker
     /// has retained may be older, and must not come after it.
-    seen_live: HashSet<Box<str>, foldhash::fast::FixedState>,
+    seen_live: HashSet<Box<str>, FixedState>,
 }
 
 /// What is left to be fetched from one worker.
@@ -102,6 +103,8 @@ pub(crate) struct Retained {
 impl Retained {
     /// Nodes of the tree that are visited in one turn.
     const VISITS_PER_TURN: usize = 20_000;
+    /// Nodes that are visited for one question of another worker. There may be many in a turn.
+    const VISITS_PER_PULL: usize = 1_000;
     /// Messages asked of another worker at a time.
     const CHUNK: usize = 64;
     /// Topics remembered per request; beyond it an older message may follow a newer one.
@@ -150,8 +153,13 @@ impl Retained {
         if !self.has_peers {
             return;
         }
+        let Ok(name) = TopicName::new(topic) else {
+            return;
+        };
         for request in &mut self.requests {
-            if request.seen_live.len() < Self::SEEN_LIVE_MAX {
+            let filter = TopicFilter::parse(&request.wish.filter);
+            let is_match = filter.is_ok_and(|filter| filter.matches(name));
+            if is_match && request.seen_live.len() < Self::SEEN_LIVE_MAX {
                 request.seen_live.insert(topic.into());
             }
         }
@@ -264,7 +272,7 @@ impl Core {
             wish,
             parts: VecDeque::new(),
             held_by: Some(subscribe),
-            seen_live: HashSet::default(),
+            seen_live: HashSet::with_hasher(FixedState::with_seed(self.config.seed)),
         });
     }
 
@@ -395,7 +403,7 @@ impl Core {
             return;
         };
         let mut messages = Vec::with_capacity(Retained::CHUNK);
-        let mut budget = Retained::VISITS_PER_TURN;
+        let mut budget = Retained::VISITS_PER_PULL;
         while messages.len() < Retained::CHUNK {
             match self.retained.tree.walk(walk, &mut budget) {
                 Some(message) => messages.push(message),

@@ -82,12 +82,12 @@ pub(crate) struct Tried {
 }
 
 impl SharedGroups {
-    pub(crate) fn new(worker: WorkerId) -> Self {
+    pub(crate) fn new(worker: WorkerId, seed: u64) -> Self {
         Self {
             worker,
             groups: HashMap::default(),
             last_number: 0,
-            by_name: HashMap::default(),
+            by_name: HashMap::with_hasher(foldhash::fast::FixedState::with_seed(seed)),
             copies: HashMap::default(),
         }
     }
