@@ -1,6 +1,6 @@
 //! The Client's end of a Network Connection, and the things that scripted Clients do.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use midge_codec::{
     Connect, Decoded, Disconnect, Packet, PacketIdentifier, ProtocolVersion, Publish, ReasonCode,
@@ -28,7 +28,7 @@ pub(crate) struct Socket {
     pub(crate) room: usize,
     /// Whether the Client answers PUBLISH, PUBREC and PUBREL by itself.
     pub(crate) acknowledges: bool,
-    aliases: HashMap<u16, String>,
+    aliases: BTreeMap<u16, String>,
     next_packet_id: u16,
 }
 
@@ -45,7 +45,7 @@ impl Socket {
             is_closed: false,
             room: usize::MAX,
             acknowledges: true,
-            aliases: HashMap::new(),
+            aliases: BTreeMap::new(),
             next_packet_id: 0,
         }
     }

@@ -5,7 +5,7 @@
 //! publisher: QoS 2 exactly once, QoS 1 at least once, and every copy that it does not get is told
 //! as dropped, with it as the receiver. The same seed gives the same effects, bit for bit.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use midge_codec::{Packet, TopicFilter, TopicName};
 use midge_core::{DropReason, Event, Limits};
@@ -28,7 +28,7 @@ struct Client {
     is_eager: bool,
     unacknowledged: VecDeque<Packet<'static>>,
     /// QoS 2 Packet Identifiers that are taken over and not released.
-    held: HashSet<u16>,
+    held: BTreeSet<u16>,
     next_packet_id: u16,
 }
 
@@ -327,12 +327,14 @@ fn check(history: &History, whose: &str) {
 }
 
 fn run(seed: u64) -> u64 {
-    let _told = TellOnPanic(format!("seed {seed}"));
+    let told = TellOnPanic(format!("seed {seed}"));
     let mut model = Model::new(seed);
     for _ in 0..120 {
         model.step();
     }
-    model.finish()
+    let trace = model.finish();
+    told.well();
+    trace
 }
 
 #[test]

@@ -6,7 +6,7 @@
 //! worker to worker in order. With a seed, workers take turns at random and batches between
 //! different pairs of workers overtake each other.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt::Write;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::IoSlice;
@@ -47,9 +47,9 @@ pub(crate) struct Node {
     links: Vec<Vec<VecDeque<Vec<PeerMessage>>>>,
     pub(crate) now: Timestamp,
     pub(crate) sockets: Vec<Socket>,
-    by_id: HashMap<(usize, ConnectionId), usize>,
+    by_id: BTreeMap<(usize, ConnectionId), usize>,
     /// The worker of a Client Identifier: the first one goes to the first worker, and so on.
-    homes: HashMap<String, usize>,
+    homes: BTreeMap<String, usize>,
     pub(crate) rules: Arc<Rules>,
     /// `None` answers later, by [`Node::answer`].
     pub(crate) authenticate: Authenticate,
@@ -104,18 +104,26 @@ pub(crate) fn scenario(run: impl Fn(&mut Node)) {
 pub(crate) fn scenario_with(setup: Setup, run: impl Fn(&mut Node)) {
     let orders = [(1, None), (3, None), (3, Some(1)), (3, Some(2)), (3, Some(3)), (3, Some(4))];
     for (workers, shuffle) in orders {
-        let _told = TellOnPanic(format!("workers {workers}, order seed {shuffle:?}"));
+        let told = TellOnPanic(format!("workers {workers}, order seed {shuffle:?}"));
         run(&mut Node::new(&Setup { workers, shuffle, ..setup.clone() }));
+        told.well();
     }
 }
 
-/// Says which run it was that panicked.
+/// Says which run it was that did not come to its end.
 pub(crate) struct TellOnPanic(pub(crate) String);
+
+impl TellOnPanic {
+    /// The run was all right: there is nothing to tell.
+    pub(crate) fn well(mut self) {
+        self.0.clear();
+    }
+}
 
 impl Drop for TellOnPanic {
     #[allow(clippy::print_stderr)] // the message belongs to the test's output
     fn drop(&mut self) {
-        if std::thread::panicking() {
+        if !self.0.is_empty() {
             eprintln!("failed with {}", self.0);
         }
     }
@@ -143,8 +151,8 @@ impl Node {
             links: (0..setup.workers).map(|_| link()).collect(),
             now: Timestamp::from_millis(1_000_000),
             sockets: Vec::new(),
-            by_id: HashMap::new(),
-            homes: HashMap::new(),
+            by_id: BTreeMap::new(),
+            homes: BTreeMap::new(),
             rules: Arc::clone(&rules),
             authenticate: Box::new(|request| {
                 let user_name = request.user_name.clone();

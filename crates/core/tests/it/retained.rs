@@ -247,7 +247,7 @@ fn a_walk_ends_with_its_subscription_or_session() {
 #[test]
 fn a_newer_live_message_is_not_followed_by_an_older_retained_one() {
     for seed in 0..100 {
-        let _told = crate::node::TellOnPanic(format!("order seed {seed}"));
+        let told = crate::node::TellOnPanic(format!("order seed {seed}"));
         let setup = Setup { workers: 3, shuffle: Some(seed), ..Setup::default() };
         let mut node = Node::new(&setup);
         let publisher = node.connect("p");
@@ -266,13 +266,14 @@ fn a_newer_live_message_is_not_followed_by_an_older_retained_one() {
             assert!(texts.is_sorted(), "{texts:?}");
             assert_eq!(texts.last().map(String::as_str), Some("5"), "{texts:?}");
         }
+        told.well();
     }
 }
 
 #[test]
 fn what_is_retained_while_somebody_subscribes_reaches_it_one_way_or_the_other() {
     for seed in 0..300 {
-        let _told = crate::node::TellOnPanic(format!("order seed {seed}"));
+        let told = crate::node::TellOnPanic(format!("order seed {seed}"));
         let setup = Setup { workers: 3, shuffle: Some(seed), ..Setup::default() };
         let mut node = Node::new(&setup);
         let publisher = node.connect("p");
@@ -291,5 +292,6 @@ fn what_is_retained_while_somebody_subscribes_reaches_it_one_way_or_the_other() 
             texts.dedup();
             assert_eq!(texts.len(), 12, "{texts:?}");
         }
+        told.well();
     }
 }

@@ -288,7 +288,7 @@ fn groups_of_different_names_and_the_queue_each_get_a_copy() {
 #[test]
 fn a_message_for_one_group_never_reaches_another_made_in_its_place() {
     for seed in 0..300 {
-        let _told = crate::node::TellOnPanic(format!("order seed {seed}"));
+        let told = crate::node::TellOnPanic(format!("order seed {seed}"));
         let setup = Setup { workers: 3, shuffle: Some(seed), ..Setup::default() };
         let mut node = Node::new(&setup);
         let publisher = node.connect("p");
@@ -311,13 +311,14 @@ fn a_message_for_one_group_never_reaches_another_made_in_its_place() {
         for conn in late {
             assert_eq!(node.texts(conn), [""; 0]);
         }
+        told.well();
     }
 }
 
 #[test]
 fn a_member_that_left_while_joining_is_known_as_gone() {
     for seed in 0..100 {
-        let _told = crate::node::TellOnPanic(format!("order seed {seed}"));
+        let told = crate::node::TellOnPanic(format!("order seed {seed}"));
         let setup =
             Setup { workers: 3, shuffle: Some(seed), shared_backlog: false, ..Setup::default() };
         let mut node = Node::new(&setup);
@@ -335,5 +336,6 @@ fn a_member_that_left_while_joining_is_known_as_gone() {
             node.publish(publisher, "t", "x", 1);
         }
         assert_eq!(node.texts(live).len(), 6);
+        told.well();
     }
 }

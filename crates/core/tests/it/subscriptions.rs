@@ -215,7 +215,7 @@ fn a_refused_exclusive_claim_leaves_nothing_behind() {
     // The claim is given up and made anew before the first answer is there, while somebody else
     // gets hold of it in between.
     for seed in 0..200 {
-        let _told = crate::node::TellOnPanic(format!("order seed {seed}"));
+        let told = crate::node::TellOnPanic(format!("order seed {seed}"));
         let setup = Setup { workers: 3, shuffle: Some(seed), ..Setup::default() };
         let mut node = crate::node::Node::new(&setup);
         let conns = ["a", "b", "c"].map(|name| node.connect(name));
@@ -239,6 +239,7 @@ fn a_refused_exclusive_claim_leaves_nothing_behind() {
         node.publish(publisher, "one", "x", 0);
         let receivers = conns.iter().filter(|&&conn| !node.texts(conn).is_empty()).count();
         assert_eq!(receivers, 1);
+        told.well();
     }
 }
 
