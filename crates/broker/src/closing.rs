@@ -127,6 +127,7 @@ impl Worker {
         }
         if let Some(socket) = self.sockets.of(id) {
             socket.is_closing = true;
+            socket.is_reading = false;
             self.closing.unwritten.push_back((Instant::now() + Closing::UNWRITTEN, id));
         }
         true

@@ -190,7 +190,7 @@ impl Worker {
             if !self.fx.authenticate.is_empty() {
                 self.authenticate();
             }
-            if !self.fx.reading.is_empty() || !self.fx.close.is_empty() {
+            if !self.fx.reading.is_empty() {
                 self.note_reading();
                 let reads = self.sockets.of(id).is_some_and(|socket| socket.is_reading);
                 if !reads {
@@ -264,15 +264,13 @@ impl Worker {
             let Some(socket) = self.sockets.of(id) else {
                 continue;
             };
+            if socket.is_closing {
+                continue;
+            }
             if reads && !socket.is_reading {
                 self.resumed.push(id);
             }
             socket.is_reading = reads;
-        }
-        for &id in &self.fx.close {
-            if let Some(socket) = self.sockets.of(id) {
-                socket.is_reading = false;
-            }
         }
     }
 

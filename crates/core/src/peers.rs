@@ -1,7 +1,5 @@
 //! What other workers of the node have sent.
 
-use midge_codec::PacketType;
-
 use crate::core::Core;
 use crate::effects::Effects;
 use crate::gate::Admitted;
@@ -99,10 +97,5 @@ impl Core {
             Peer::SharedSettled { group, session } => self.handle_shared_settled(group, session),
             _ => (),
         }
-    }
-
-    /// How many PUBLISH packets were sent to Clients.
-    pub fn publishes_sent(&self) -> u64 {
-        self.clients.counters.packets_sent[PacketType::Publish as usize]
     }
 }

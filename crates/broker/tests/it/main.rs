@@ -7,7 +7,9 @@ mod support;
 
 mod embedding;
 mod hooks;
+mod hostile;
 mod ownership;
 mod pipelining;
 mod stopped;
 mod stopping;
+mod workers;
