@@ -126,15 +126,16 @@ impl Core {
             None => Cow::Borrowed(publish.topic.as_str()),
             Some(alias) => self.resolve_alias(id, alias, publish.topic.as_str())?,
         };
+        let topic = match self.config.topics.rewrite_topic(&topic) {
+            Some(rewritten) => Cow::Owned(rewritten),
+            None => topic,
+        };
         if !self.is_topic_within_limits(&topic) {
             self.clients.counters.limits_exceeded += 1;
             let detail = "the Topic Name has too many levels".to_string();
             return Err((ReasonCode::TopicNameInvalid, detail));
         }
-        Ok(match self.config.topics.rewrite_topic(&topic) {
-            Some(rewritten) => Cow::Owned(rewritten),
-            None => topic,
-        })
+        Ok(topic)
     }
 
     fn resolve_alias<'p>(
