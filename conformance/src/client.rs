@@ -150,6 +150,11 @@ impl Client {
         receive!(self, Disconnect)
     }
 
+    /// The next packet, an AUTH.
+    pub fn receive_auth(&mut self) -> Disconnected {
+        receive!(self, Auth)
+    }
+
     /// The next packet, a PUBLISH, which is acknowledged as its QoS demands.
     pub fn receive_message(&mut self) -> Publish {
         let publish = self.receive_publish();
@@ -307,6 +312,18 @@ impl Client {
     /// Everything that still comes until the broker closes the connection.
     pub fn read_until_closed(&mut self) -> Vec<Packet> {
         self.read_until_closed_within(DEADLINE)
+    }
+
+    /// Whether the broker closes the connection within `wait`; what comes before is dropped.
+    pub fn is_closed_within(&mut self, wait: Duration) -> bool {
+        let end = Instant::now() + wait;
+        loop {
+            match self.next_within(end.saturating_duration_since(Instant::now())) {
+                Arrival::Packet(_) => {}
+                Arrival::Closed => return true,
+                Arrival::Nothing => return false,
+            }
+        }
     }
 
     /// As [`Client::read_until_closed`] with a deadline.

@@ -22,6 +22,7 @@ pub mod request;
 pub mod sources;
 pub mod statement;
 pub mod target;
+pub mod toy_method;
 mod unique;
 pub mod wire;
 

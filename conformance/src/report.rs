@@ -23,7 +23,8 @@ const INTRODUCTION: &str = "\
 
 Every normative statement of MQTT 3.1.1 and MQTT 5.0 in our words, and the tests of the
 `midge-conformance` crate that prove it for the broker. A statement that binds Clients only has a
-reason instead; what cannot be tested yet says what it waits for.
+reason instead, and so has one that does not apply to Midge; what cannot be tested yet says what it
+waits for.
 ";
 
 fn section(specification: Specification) -> String {
@@ -40,9 +41,13 @@ fn section(specification: Specification) -> String {
 fn summary(statements: &[Statement]) -> String {
     let tested = statements.iter().filter(|statement| !statement.tests.is_empty()).count();
     let waiting = statements.iter().filter(|statement| statement.not_yet.is_some()).count();
-    let others = statements.len() - tested - waiting;
+    let excused = statements.iter().filter(|statement| statement.not_applicable.is_some()).count();
+    let others = statements.len() - tested - waiting - excused;
     let all = statements.len();
-    format!("{all} statements: {tested} tested, {waiting} not yet, {others} for Clients only.")
+    format!(
+        "{all} statements: {tested} tested, {waiting} not yet, {excused} not applicable, {others} \
+         for Clients only."
+    )
 }
 
 fn row(statement: &Statement) -> String {
@@ -52,10 +57,11 @@ fn row(statement: &Statement) -> String {
         Binds::Both => "both",
     };
     let tests: Vec<_> = statement.tests.iter().map(|test| format!("`{test}`")).collect();
-    let shown = match (&statement.why, &statement.not_yet) {
-        (Some(why), _) => why.clone(),
-        (None, Some(not_yet)) => format!("not yet: {not_yet}"),
-        (None, None) => tests.join("<br>"),
+    let shown = match (&statement.why, &statement.not_yet, &statement.not_applicable) {
+        (Some(why), _, _) => why.clone(),
+        (None, Some(not_yet), _) => format!("not yet: {not_yet}"),
+        (None, None, Some(reason)) => format!("not applicable: {reason}"),
+        (None, None, None) => tests.join("<br>"),
     };
     let text = statement.text.replace('|', "\\|");
     format!("| {} | {binds} | {text} | {shown} |\n", statement.id)

@@ -42,6 +42,8 @@ pub struct Statement {
     pub why: Option<String>,
     /// What is missing before it can be tested.
     pub not_yet: Option<String>,
+    /// Why it says nothing about Midge, although it binds Servers.
+    pub not_applicable: Option<String>,
     /// The test functions that prove it.
     #[serde(default)]
     pub tests: Vec<String>,
@@ -116,15 +118,19 @@ fn read(path: &Path) -> String {
 
 /// What is wrong with `statement` by itself.
 pub fn fault(statement: &Statement) -> Option<&'static str> {
-    let is_open = statement.tests.is_empty();
-    match (statement.binds, &statement.why, &statement.not_yet) {
-        (Binds::Client, None, _) => Some("binds Clients only and does not say why"),
-        (Binds::Client, Some(_), Some(_)) => Some("binds Clients only and waits for something"),
-        (Binds::Client, Some(_), None) => None,
-        (_, Some(_), _) => Some("binds Servers and says why not"),
-        (_, None, Some(_)) if !is_open => Some("has tests and still waits for something"),
-        (_, None, None) if is_open => Some("binds Servers and has neither test nor not_yet"),
-        _ => None,
+    let is_tested = !statement.tests.is_empty();
+    let is_waiting = statement.not_yet.is_some();
+    let is_excused = statement.not_applicable.is_some();
+    let answers = [is_tested, is_waiting, is_excused].into_iter().filter(|it| *it).count();
+    match (statement.binds, &statement.why) {
+        (Binds::Client, None) => Some("binds Clients only and does not say why"),
+        (Binds::Client, Some(_)) if is_waiting => Some("binds Clients only and waits"),
+        (Binds::Client, Some(_)) if is_excused => Some("binds Clients only and is not applicable"),
+        (Binds::Client, Some(_)) => None,
+        (_, Some(_)) => Some("binds Servers and says why not"),
+        (_, None) if answers == 0 => Some("has neither tests nor not_yet nor not_applicable"),
+        (_, None) if answers > 1 => Some("has more than one of tests, not_yet, not_applicable"),
+        (_, None) => None,
     }
 }
 
@@ -151,6 +157,9 @@ fn entry_text(statement: &Statement, tests: &[String]) -> String {
     if let Some(not_yet) = &statement.not_yet {
         append(&mut text, format_args!("not_yet = {not_yet:?}\n"));
     }
+    if let Some(not_applicable) = &statement.not_applicable {
+        append(&mut text, format_args!("not_applicable = {not_applicable:?}\n"));
+    }
     match tests {
         [] => {}
         [test] => append(&mut text, format_args!("tests = [{test:?}]\n")),
@@ -164,4 +173,40 @@ fn entry_text(statement: &Statement, tests: &[String]) -> String {
 
 fn append(text: &mut String, arguments: std::fmt::Arguments<'_>) {
     text.write_fmt(arguments).expect("writing to a String");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn statement(binds: Binds) -> Statement {
+        let (id, text) = ("MQTT-1.0.0-1".to_owned(), "A rule.".to_owned());
+        let tests = Vec::new();
+        Statement { id, binds, text, why: None, not_yet: None, not_applicable: None, tests }
+    }
+
+    #[test]
+    fn statement_that_binds_servers_has_exactly_one_answer() {
+        let open = statement(Binds::Server);
+        assert!(fault(&open).is_some());
+        let reason = || Some("a reason".to_owned());
+        let excused = Statement { not_applicable: reason(), ..open.clone() };
+        let waiting = Statement { not_yet: reason(), ..open.clone() };
+        let tested = Statement { tests: vec!["a_test".to_owned()], ..open };
+        for one in [&excused, &waiting, &tested] {
+            assert_eq!(fault(one), None);
+        }
+        assert!(fault(&Statement { not_yet: reason(), ..excused.clone() }).is_some());
+        assert!(fault(&Statement { not_applicable: reason(), ..tested }).is_some());
+    }
+
+    #[test]
+    fn statement_that_binds_clients_says_why() {
+        let open = statement(Binds::Client);
+        assert!(fault(&open).is_some());
+        let explained = Statement { why: Some("a reason".to_owned()), ..open };
+        assert_eq!(fault(&explained), None);
+        let excused = Statement { not_applicable: Some("a reason".to_owned()), ..explained };
+        assert!(fault(&excused).is_some());
+    }
 }

@@ -7,9 +7,11 @@
 
 use std::env;
 use std::net::{SocketAddr, ToSocketAddrs};
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use midge_broker::Broker;
+
+use crate::toy_method::ToyHook;
 
 /// The environment variable with the address of a running broker.
 pub const ADDRESS_VARIABLE: &str = "MIDGE_CONFORMANCE_ADDRESS";
@@ -40,14 +42,15 @@ fn resolve(address: &str) -> SocketAddr {
     found.next().unwrap_or_else(|| panic!("{ADDRESS_VARIABLE}={address} names no address"))
 }
 
-/// Starts a broker for the life of this process: anonymous clients, a free port of the loopback
-/// interface, nothing stored on disk.
+/// Starts a broker for the life of this process: anonymous clients and those of the toy method, a
+/// free port of the loopback interface, nothing stored on disk.
 ///
-/// The seam towards `midge-broker`: the only place of the suite that names the broker's crate.
+/// With [`crate::toy_method`] the seam towards `midge-broker`: nothing else names its crate.
 fn start_in_process() -> SocketAddr {
     static BROKER: OnceLock<Broker> = OnceLock::new();
     let broker = BROKER.get_or_init(|| {
-        let builder = Broker::builder().listen("127.0.0.1:0").workers(2);
+        let hook = Arc::new(ToyHook);
+        let builder = Broker::builder().listen("127.0.0.1:0").workers(2).hook(hook);
         builder.start().unwrap_or_else(|error| panic!("no broker to test: {error}"))
     });
     broker.local_addresses()[0]

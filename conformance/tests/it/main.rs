@@ -16,6 +16,7 @@ mod v5_authentication;
 mod v5_connect;
 mod v5_connect_properties;
 mod v5_disconnect;
+mod v5_enhanced_authentication;
 mod v5_expiry;
 mod v5_flow;
 mod v5_format;

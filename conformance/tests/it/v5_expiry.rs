@@ -2,7 +2,6 @@
 //!
 //! Times are a second long, so a test waits for little more.
 
-use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use midge_conformance::Version::V5;
@@ -13,13 +12,7 @@ use midge_conformance::{
     Ack, Connect, Disconnect, Fence, Packet, Publish, Will, client_id, target, topic,
 };
 
-use crate::scenario::subscriber;
-
-/// Waits until an interval of one second is over, also for a broker that counts whole seconds where
-/// such brokers are accepted.
-fn let_a_second_expire() {
-    sleep(Duration::from_millis(if target::is_strict() { 1400 } else { 2400 }));
-}
+use crate::scenario::{let_a_second_pass, subscriber};
 
 fn expiring(topic: &str, payload: &str, seconds: u32) -> Publish {
     Publish::new(topic, payload).with(number(MESSAGE_EXPIRY_INTERVAL, seconds))
@@ -39,7 +32,7 @@ fn mqtt5_3_3_2_5_expired_message_is_deleted() {
     let mut publisher = v5().open();
     publisher.publish_packet(expiring(&topic, "short", 1), 1);
     publisher.publish_packet(expiring(&topic, "long", 60), 1);
-    let_a_second_expire();
+    let_a_second_pass();
     let mut resumed = persistent(V5, &id).open();
     assert_eq!(resumed.receive_message().text(), "long");
     resumed.expect_silence();
@@ -50,7 +43,7 @@ fn mqtt5_3_3_2_5_expired_message_is_deleted() {
 fn mqtt5_3_3_2_5_expired_retained_message_is_deleted() {
     let topic = topic();
     v5().open().publish_packet(expiring(&topic, "short", 1).retained(), 1);
-    let_a_second_expire();
+    let_a_second_pass();
     subscriber(V5, &topic, 1).expect_silence();
 }
 
@@ -62,7 +55,7 @@ fn mqtt5_3_3_2_6_message_expiry_counts_down() {
     client.subscribe(&topic, 1);
     client.disconnect();
     v5().open().publish_packet(expiring(&topic, "waiting", 60), 1);
-    let_a_second_expire();
+    let_a_second_pass();
     let message = persistent(V5, &id).open().receive_message();
     let left = message.properties.number(MESSAGE_EXPIRY_INTERVAL).expect("an interval is left");
     assert!((57..=59).contains(&left), "{left} of 60 seconds left after a second and a bit");
@@ -87,7 +80,7 @@ fn mqtt5_4_3_3_7_expiry_does_not_touch_what_was_sent() {
     v5().open().publish_packet(expiring(&topic, "sent", 1), 2);
     let sent = client.receive_publish();
     client.abandon();
-    let_a_second_expire();
+    let_a_second_pass();
     let mut resumed = persistent(V5, &id).open();
     let again = resumed.receive_publish();
     assert_eq!((again.packet_id, again.dup, again.text()), (sent.packet_id, true, "sent"));
@@ -100,7 +93,7 @@ fn mqtt5_4_3_3_13_acknowledgements_go_on_after_expiry() {
     let mut publisher = v5().open();
     publisher.send(&expiring(&topic(), "expiring", 1).qos_2(7));
     assert_eq!(publisher.receive_pubrec().packet_id, 7);
-    let_a_second_expire();
+    let_a_second_pass();
     publisher.send(&Ack::pubrel(7));
     let pubcomp = publisher.receive_pubcomp();
     assert_eq!((pubcomp.packet_id, pubcomp.reason), (7, 0));
@@ -118,9 +111,12 @@ fn mqtt5_3_1_2_23_session_is_kept_until_it_expires() {
 /// [MQTT-4.1.0-2]
 #[test]
 fn mqtt5_4_1_0_2_session_is_discarded_when_it_expires() {
-    let id = client_id();
-    session_of(1).client_id(&id).open().disconnect();
-    let_a_second_expire();
+    let (id, topic) = (client_id(), topic());
+    let mut observer = subscriber(V5, &topic, 0);
+    // The end of the Session comes before the Will Delay Interval has passed, and shows.
+    let will = Will::new(&topic, "ended").delay_seconds(60);
+    session_of(1).client_id(&id).will(will).open().abandon();
+    assert_eq!(observer.receive_publish().text(), "ended");
     let (_, connack) = session_of(0).client_id(&id).clean(false).open_with_connack();
     assert!(!connack.session_present, "the Session outlived its expiry");
 }
@@ -133,7 +129,7 @@ fn mqtt5_4_1_0_1_session_does_not_expire_while_connected() {
     let (id, topic) = (client_id(), topic());
     let mut client = session_of(1).client_id(&id).open();
     client.subscribe(&topic, 1);
-    let_a_second_expire();
+    let_a_second_pass();
     v5().open().publish(&topic, "still here", 1);
     assert_eq!(client.receive_message().text(), "still here");
     client.disconnect();
@@ -198,7 +194,9 @@ fn mqtt5_3_1_3_9_reconnecting_in_time_drops_the_will() {
     let will = Will::new(&topic, "gone").delay_seconds(1);
     persistent(V5, &id).will(will).open().abandon();
     let _resumed = persistent(V5, &id).open();
-    let_a_second_expire();
+    // A Will Message with the same delay that began later: the other one would have come first.
+    session_of(60).will(Will::new(&topic, "later").delay_seconds(1)).open().abandon();
+    assert_eq!(observer.receive_publish().text(), "later");
     fence.expect_nothing(&mut v5().open(), &mut observer);
 }
 

@@ -3,7 +3,7 @@
 //! One lock per batch, never per message; many letters between two turns are one wake-up.
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use midge_codec::{ReasonCode, SubscriptionOptions};
@@ -74,6 +74,8 @@ pub(crate) struct Inbox {
     letters: Mutex<Option<Vec<Letter>>>,
     /// Bytes of messages in batches that were not taken yet.
     pending_bytes: AtomicUsize,
+    /// The worker has put off as much as it may: batches that it takes would only add to that.
+    is_congested: AtomicBool,
     /// Connections that the worker has, or will have: what the acceptor balances by.
     pub(crate) connections: AtomicUsize,
     notifier: Arc<Notifier>,
@@ -87,6 +89,7 @@ impl Inbox {
         Self {
             letters: Mutex::new(Some(Vec::new())),
             pending_bytes: AtomicUsize::new(0),
+            is_congested: AtomicBool::new(false),
             connections: AtomicUsize::new(0),
             notifier,
         }
@@ -119,17 +122,28 @@ impl Inbox {
 
     /// The worker has ended: what is here and what comes from now on is lost.
     pub(crate) fn close(&self) {
+        self.set_congested(false);
         let letters = self.lock().take();
         // Not under the lock: whoever learns of it may send a letter.
         drop(letters);
         self.pending_bytes.store(0, Ordering::Relaxed);
     }
 
+    /// The worker tells whether it is behind with what it has taken.
+    pub(crate) fn set_congested(&self, is_congested: bool) {
+        // Others look at it every turn: their copy of the line stays good while nothing changes.
+        if self.is_congested.load(Ordering::Relaxed) != is_congested {
+            self.is_congested.store(is_congested, Ordering::Relaxed);
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, Option<Vec<Letter>>> {
         self.letters.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Whether those who send batches shall not read publishers for now.
     pub(crate) fn is_full(&self) -> bool {
-        self.pending_bytes.load(Ordering::Relaxed) > Self::FULL_BYTES
+        self.is_congested.load(Ordering::Relaxed)
+            || self.pending_bytes.load(Ordering::Relaxed) > Self::FULL_BYTES
     }
 }

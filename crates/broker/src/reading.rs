@@ -191,10 +191,10 @@ impl Worker {
 
     /// Goes on with a connection that was not read for a while.
     pub(crate) fn resume_reading(&mut self, id: ConnectionId) {
-        let Some(socket) = self.sockets.of(id) else {
+        // It may have been paused or closed again since it was put on the list.
+        let Some(socket) = self.sockets.of(id).filter(|socket| socket.is_reading) else {
             return;
         };
-        socket.is_reading = true;
         let partial = std::mem::take(&mut socket.partial);
         if !socket.is_queued {
             socket.is_queued = true;

@@ -130,6 +130,7 @@ impl Worker {
         self.core.run_backlog(self.now, &mut self.fx);
         self.end_overdue();
         self.carry_out();
+        self.inboxes[self.id.index()].set_congested(self.core.is_congested());
         let is_done = self.sockets.len() == 0 && self.closing.is_done();
         if self.stage == Stage::Draining && is_done {
             self.stage = Stage::Ended;
@@ -138,12 +139,12 @@ impl Worker {
 
     /// How long the next wait may last: not at all while there is work left over.
     fn timeout(&self) -> Option<Duration> {
-        if self.is_congested() {
-            return Some(Self::CONGESTION_PAUSE);
-        }
-        let is_left_over = !self.readable.is_empty() || !self.fx.is_empty();
-        if is_left_over || self.core.has_backlog() {
+        if self.core.has_backlog() || !self.fx.is_empty() {
             return Some(Duration::ZERO);
+        }
+        if !self.readable.is_empty() {
+            let pause = if self.is_congested() { Self::CONGESTION_PAUSE } else { Duration::ZERO };
+            return Some(pause);
         }
         let deadline = self.core.next_deadline().map(|deadline| {
             // One more: a clock of milliseconds may still be just before the deadline.

@@ -43,7 +43,10 @@ pub(crate) fn announce(format: LogFormat, text: &str) {
         match format {
             LogFormat::Text if log::max_level() >= LevelFilter::Info => write_line(line),
             LogFormat::Text => {}
-            LogFormat::Json => log::info!(target: "midge", "{}", line.trim()),
+            LogFormat::Json => {
+                let words: Vec<&str> = line.split_whitespace().collect();
+                log::info!(target: "midge", "{}", words.join(" "));
+            }
         }
     }
 }
@@ -117,12 +120,11 @@ mod tests {
     const TIME: &str = "2026-01-02T03:04:05.678Z";
 
     fn line(format: LogFormat, colour: bool, level: Level) -> String {
-        let record = Record::builder()
-            .level(level)
-            .target("midge_broker")
-            .args(format_args!("client {}\" is here", "a\n\x1b[31m"))
-            .build();
-        Logger { format, colour }.line(TIME, &record)
+        let mut record = Record::builder();
+        let record = record.level(level).target("midge_broker");
+        let logger = Logger { format, colour };
+        let id = "a\n\x1b[31m";
+        logger.line(TIME, &record.args(format_args!("client {id}\" is here")).build())
     }
 
     #[test]

@@ -100,7 +100,7 @@ impl Core {
 
     fn settle(&mut self, slot: SessionSlot, delivery: Option<&Delivery>, fx: &mut Effects) {
         if let Some(group) = delivery.and_then(|delivery| delivery.group) {
-            self.settle_shared(slot, group, fx);
+            self.settle_shared(self.clients.session_id(slot), group, fx);
         }
     }
 }

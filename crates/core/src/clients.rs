@@ -38,6 +38,8 @@ pub(crate) struct Clients {
     pub(crate) tell_drops: bool,
     pub(crate) drop_qos0: bool,
     pub(crate) generation: u32,
+    /// Messages of shared subscriptions that were not sent after all: their homes are to be told.
+    pub(crate) failed_of_groups: Vec<(SessionId, GroupId)>,
 }
 
 /// How a subscription lets a Session have a publication.
@@ -198,8 +200,12 @@ impl Clients {
         session.outgoing_mut(window).enqueue(delivery, &self.limits)
     }
 
-    /// Sends from the Session's queue what its window and its connection's output have room for.
+    /// Sends what its window and its connection's output have room for: first what has to be sent
+    /// again, then from the Session's queue.
     pub(crate) fn pump(&mut self, slot: SessionSlot, now: Timestamp, fx: &mut Effects) {
+        if let Some(id) = self.sessions[slot as usize].connection {
+            self.retransmit(slot, id, now, fx);
+        }
         while let Some(delivery) = self.next_from_queue(slot) {
             let Some(id) = self.sessions[slot as usize].connection else {
                 return;
@@ -217,47 +223,74 @@ impl Clients {
             let sent = self.transmit(slot, id, &publication, &grant, Some(delivery), now, fx);
             if let Err(reason) = sent {
                 self.note_drop(Some(slot), publication.topic, reason, fx);
+                self.note_failure(slot, grant.group);
             }
         }
     }
 
     /// Sends again what was under way when the last Network Connection ended, in its order
-    /// [MQTT-4.4.0-1] [MQTT-4.6.0-1].
-    pub(crate) fn retransmit(&mut self, slot: SessionSlot, now: Timestamp, fx: &mut Effects) {
-        let Some(id) = self.sessions[slot as usize].connection else {
-            return;
-        };
-        let Some(mut outgoing) = self.sessions[slot as usize].outgoing.take() else {
-            return;
-        };
-        let mut refused = Vec::new();
-        for entry in outgoing.in_flight() {
-            match &entry.delivery {
-                Some(delivery) => {
-                    let publication = Publication::of(&delivery.message);
-                    let grant = grant_of(delivery);
-                    let form = (entry.packet_id, true);
-                    self.layouts.reset();
-                    let sent = self.write(slot, id, &publication, &grant, Some(form), now, fx);
-                    if let Err(reason) = sent {
-                        self.note_drop(Some(slot), publication.topic, reason, fx);
-                        refused.push((entry.packet_id, entry.stage));
-                    }
-                }
-                None => self.acknowledge(
-                    id,
-                    PacketType::PubRel,
-                    entry.packet_id,
-                    ReasonCode::Success,
-                    None,
-                    fx,
-                ),
+    /// [MQTT-4.4.0-1] [MQTT-4.6.0-1], as far as the window of the new one has room.
+    fn retransmit(
+        &mut self,
+        slot: SessionSlot,
+        id: ConnectionId,
+        now: Timestamp,
+        fx: &mut Effects,
+    ) {
+        loop {
+            let outgoing = self.sessions[slot as usize].outgoing.as_mut();
+            let Some(entry) = outgoing.and_then(|outgoing| outgoing.next_unsent()) else {
+                return;
+            };
+            let (packet_id, stage, delivery) =
+                (entry.packet_id, entry.stage, entry.delivery.clone());
+            let Some(delivery) = delivery else {
+                self.release(id, packet_id, fx);
+                continue;
+            };
+            let publication = Publication::of(&delivery.message);
+            let form = Some((packet_id, true));
+            self.layouts.reset();
+            let sent = self.write(slot, id, &publication, &grant_of(&delivery), form, now, fx);
+            if let Err(reason) = sent {
+                self.note_drop(Some(slot), publication.topic, reason, fx);
+                self.note_failure(slot, delivery.group);
+                self.give_up(slot, id, packet_id, stage, fx);
             }
         }
-        for (packet_id, stage) in refused {
+    }
+
+    /// Ends a message that may not be sent again. The Client may know a QoS 2 message already: its
+    /// Packet Identifier is released, or the next message to bear it would be lost.
+    fn give_up(
+        &mut self,
+        slot: SessionSlot,
+        id: ConnectionId,
+        packet_id: PacketIdentifier,
+        stage: Stage,
+        fx: &mut Effects,
+    ) {
+        let Some(outgoing) = &mut self.sessions[slot as usize].outgoing else {
+            return;
+        };
+        if stage == Stage::PubAck {
             outgoing.finish(packet_id, stage);
+        } else if let Some(entry) = outgoing.find(packet_id) {
+            entry.stage = Stage::PubComp;
+            entry.delivery = None;
+            self.release(id, packet_id, fx);
         }
-        self.sessions[slot as usize].outgoing = Some(outgoing);
+    }
+
+    fn release(&mut self, id: ConnectionId, packet_id: PacketIdentifier, fx: &mut Effects) {
+        self.acknowledge(id, PacketType::PubRel, packet_id, ReasonCode::Success, None, fx);
+    }
+
+    /// A message of a shared subscription came to its end without the Client.
+    fn note_failure(&mut self, slot: SessionSlot, group: Option<GroupId>) {
+        if let Some(group) = group {
+            self.failed_of_groups.push((self.session_id(slot), group));
+        }
     }
 
     /// Counts a message that did not reach its receiver, and tells it if somebody listens.
@@ -348,14 +381,14 @@ impl Clients {
     ) -> Result<(), DropReason> {
         let session = &self.sessions[slot as usize];
         let connection = &mut self.connections[id.slot()];
+        let qos = publication.attributes.qos.min(grant.qos);
+        let dup = under_way.is_some_and(|(_, dup)| dup);
         let gate = DeliveryGate(&*self.policy);
-        let is_repeated = under_way.is_some_and(|(_, dup)| dup);
-        let passed = match is_repeated {
-            true => gate.pass_again(&session.identity, publication, now)?,
+        let passed = match dup && qos == QoS::ExactlyOnce {
             false => gate.pass(&session.identity, publication, now)?,
+            true => gate.pass_again(&session.identity, publication, now)?, // [MQTT-4.3.3-7]
         };
         self.counters.messages_delivered += 1;
-        let qos = publication.attributes.qos.min(grant.qos);
         if connection.is_local {
             let (message, retain) = (publication.share(), grant.retain);
             fx.local.push(LocalDelivery { connection: id, message, qos, retain });
@@ -363,7 +396,7 @@ impl Clients {
         }
         let mut form = Form {
             version: connection.version,
-            dup: is_repeated,
+            dup,
             qos,
             retain: grant.retain,
             packet_id: under_way.map(|(packet_id, _)| packet_id),

@@ -1,6 +1,7 @@
 //! From CONNECT to CONNACK: what a Client asks for, the question of who it is, and the Session it
 //! gets.
 
+use std::borrow::Cow;
 use std::num::{NonZeroU16, NonZeroU32};
 use std::sync::Arc;
 
@@ -61,7 +62,7 @@ impl Core {
     }
 
     /// The driver has decided about an [`AuthRequest`]. Late answers, for connections that are
-    /// gone, are ignored.
+    /// gone, are ignored, and so are answers to nothing.
     pub fn handle_auth_answer(
         &mut self,
         id: ConnectionId,
@@ -82,12 +83,19 @@ impl Core {
                     self.refuse_connect(id, &pending.client_id, reason_code, detail, now, fx);
                 }
                 AuthAnswer::Continue(data) => {
-                    connection.phase = Phase::Authenticating(pending);
-                    self.send_auth(id, ReasonCode::ContinueAuthentication, data.as_deref(), fx);
+                    let code = ReasonCode::ContinueAuthentication;
+                    if let Err(reason_code) = self.send_auth(id, code, data.as_deref(), fx) {
+                        let detail = "the Client cannot take the AUTH that is next";
+                        let client_id = &pending.client_id;
+                        return self.refuse_connect(id, client_id, reason_code, detail, now, fx);
+                    }
+                    if let Some(connection) = self.clients.connection(id) {
+                        connection.phase = Phase::Authenticating(pending);
+                    }
                     self.clients.set_reading(id, true, fx);
                 }
             },
-            phase @ Phase::Connected { .. } => {
+            phase @ Phase::Connected { reauthenticating: true, .. } => {
                 connection.phase = phase;
                 self.answer_reauthentication(id, answer, now, fx);
             }
@@ -112,10 +120,11 @@ impl Core {
             return;
         };
         let (client_id, user_name) = (pending.client_id.clone(), pending.user_name.clone());
-        if auth.reason_code != ReasonCode::ContinueAuthentication
-            || auth.authentication_method != method.as_deref()
-        {
-            let detail = "AUTH with another method or without 0x18 [MQTT-4.12.0-3]";
+        let same_method = method.is_some() && auth.authentication_method == method.as_deref();
+        // While a decision is outstanding the connection is not read: nothing was asked of it.
+        let was_asked = same_method && !connection.paused;
+        if !was_asked || auth.reason_code != ReasonCode::ContinueAuthentication {
+            let detail = "AUTH that continues no authentication [MQTT-4.12.0-3]";
             return self.violation(id, detail, now, fx);
         }
         let enhanced = method.map(|method| EnhancedStep {
@@ -178,9 +187,9 @@ impl Core {
         now: Timestamp,
         fx: &mut Effects,
     ) {
-        match answer {
+        let sent = match answer {
             AuthAnswer::Continue(data) => {
-                self.send_auth(id, ReasonCode::ContinueAuthentication, data.as_deref(), fx);
+                self.send_auth(id, ReasonCode::ContinueAuthentication, data.as_deref(), fx)
             }
             AuthAnswer::Allow { data, .. } => {
                 if let Some(connection) = self.clients.connection(id)
@@ -188,38 +197,50 @@ impl Core {
                 {
                     *reauthenticating = false;
                 }
-                self.send_auth(id, ReasonCode::Success, data.as_deref(), fx);
+                self.send_auth(id, ReasonCode::Success, data.as_deref(), fx)
             }
-            AuthAnswer::Refuse(code) => {
-                // [MQTT-4.12.1-2]
-                let code = match code {
-                    ReasonCode::BadUserNameOrPassword => ReasonCode::NotAuthorized,
-                    code => code,
-                };
-                self.close(id, Some(code), &DisconnectReason::ByServer(code), now, fx);
-            }
+            AuthAnswer::Refuse(code) => Err(match code {
+                // These are for CONNACK only.
+                ReasonCode::ClientIdentifierNotValid
+                | ReasonCode::BadUserNameOrPassword
+                | ReasonCode::ServerUnavailable
+                | ReasonCode::Banned
+                | ReasonCode::BadAuthenticationMethod => ReasonCode::NotAuthorized,
+                code => code,
+            }),
+        };
+        if let Err(code) = sent {
+            // [MQTT-4.12.1-2]
+            self.close(id, Some(code), &DisconnectReason::ByServer(code), now, fx);
         }
     }
 
+    /// Sends AUTH, or says why the Client cannot be sent it: it named no method [MQTT-4.12.0-6],
+    /// or its Maximum Packet Size is too small [MQTT-3.1.2-24].
     fn send_auth(
         &mut self,
         id: ConnectionId,
         reason_code: ReasonCode,
         data: Option<&[u8]>,
         fx: &mut Effects,
-    ) {
-        let method = self
-            .clients
-            .connection(id)
-            .and_then(|connection| connection.authentication_method.clone());
-        let packet = Auth {
+    ) -> Result<(), ReasonCode> {
+        let Some(connection) = self.clients.connection(id) else {
+            return Ok(());
+        };
+        let room = connection.packet_bytes_max as usize;
+        let method = connection.authentication_method.clone().ok_or(ReasonCode::NotAuthorized)?;
+        let packet = Packet::Auth(Auth {
             reason_code,
-            authentication_method: method.as_deref(),
+            authentication_method: Some(&method),
             authentication_data: data,
             reason_string: None,
             user_properties: UserProperties::default(),
-        };
-        self.clients.send(id, &Packet::Auth(packet), fx);
+        });
+        if packet.encoded_len(ProtocolVersion::V5) > room {
+            return Err(ReasonCode::PacketTooLarge);
+        }
+        self.clients.send(id, &packet, fx);
+        Ok(())
     }
 
     /// A first packet that is no valid CONNECT. One whose protocol could be read is answered in
@@ -309,11 +330,17 @@ impl Core {
             Some(will) if !self.is_topic_within_limits(will.topic.as_str()) => {
                 Err((ReasonCode::TopicNameInvalid, "the Will Topic has too many levels"))
             }
-            Some(will) if is_reserved_topic(will.topic.as_str()) => {
+            Some(will) if is_reserved_topic(&self.will_topic(will)) => {
                 Err((ReasonCode::NotAuthorized, "the Will Topic is the broker's own"))
             }
             _ => Ok(()),
         }
+    }
+
+    /// The topic that a Will is published to: rewritten like any other (Z13).
+    fn will_topic<'w>(&self, will: &WillFields<'w>) -> Cow<'w, str> {
+        let topic = will.topic.as_str();
+        self.config.topics.rewrite_topic(topic).map_or(Cow::Borrowed(topic), Cow::Owned)
     }
 
     fn pending_connect(&mut self, connect: &Connect<'_>) -> PendingConnect {
@@ -337,7 +364,7 @@ impl Core {
                 (false, false) => NEVER_EXPIRES,
             },
             wants_response_information: properties.request_response_information == Some(true),
-            will: connect.will.as_ref().map(pending_will),
+            will: connect.will.as_ref().map(|will| pending_will(will, &self.will_topic(will))),
         }
     }
 
@@ -372,7 +399,7 @@ impl Core {
         session.expiry_seconds = pending.session_expiry_interval.min(expiry_max);
         session.will = None;
         if let Some(outgoing) = &mut session.outgoing {
-            outgoing.set_window(window);
+            outgoing.resume(window);
         }
         let publisher_session = self.clients.session_id(slot);
         let session = &mut self.clients.sessions[slot as usize];
@@ -417,7 +444,6 @@ impl Core {
             self.timers.cancel(at, Timer::Connection(id));
         }
         self.clients.set_reading(id, true, fx);
-        self.clients.retransmit(slot, now, fx);
         self.clients.pump(slot, now, fx);
         self.retained.wake();
         self.tell_groups_online(slot, true, now, fx);
@@ -517,7 +543,7 @@ impl Core {
             server_keep_alive: (keep_alive != pending.keep_alive_seconds).then_some(keep_alive),
             response_information: response.as_deref(),
             authentication_method: method.as_deref(),
-            authentication_data: data,
+            authentication_data: data.filter(|_| method.is_some()), // [MQTT-4.12.0-6]
             ..ConnAckProperties::default()
         };
         let reason_code = ReasonCode::Success;
@@ -545,11 +571,11 @@ pub(crate) fn is_reserved_topic(topic: &str) -> bool {
     topic.starts_with("$SYS/") || topic.starts_with("$events/") || topic == "$SYS"
 }
 
-fn pending_will(will: &WillFields<'_>) -> PendingWill {
+fn pending_will(will: &WillFields<'_>, topic: &str) -> PendingWill {
     let mut properties = Vec::new();
     will.properties.encode_forwarded(&mut properties);
     PendingWill {
-        topic: will.topic.as_str().into(),
+        topic: topic.into(),
         properties: properties.into(),
         payload: will.payload.into(),
         qos: will.qos,

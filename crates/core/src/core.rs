@@ -108,6 +108,7 @@ impl Core {
             tell_drops: config.tell_drops,
             drop_qos0: false,
             generation: 0,
+            failed_of_groups: Vec::new(),
         };
         let broker = Arc::new(Identity { client_id: "$broker".into(), user_name: None });
         Self {
@@ -116,8 +117,8 @@ impl Core {
             scratch: MatchScratch::default(),
             match_stamp: 0,
             retained: Retained::new(config.seed, config.workers, &limits),
-            groups: SharedGroups::new(config.worker),
-            exclusive: Exclusive::default(),
+            groups: SharedGroups::new(config.worker, config.seed),
+            exclusive: Exclusive::new(config.seed),
             pending: Pending::default(),
             timers: Timers::default(),
             delayed: Delayed::default(),
@@ -251,6 +252,14 @@ impl Core {
         is_open.then_some((connection.version, connection.session().is_some()))
     }
 
+    /// Whether nothing has come by a connection yet: a CONNECT that comes now is its first one.
+    pub fn awaits_connect(&self, id: ConnectionId) -> bool {
+        let connection = self.clients.connections.get(id.slot());
+        connection.is_some_and(|connection| {
+            connection.id == id && matches!(connection.phase, Phase::AwaitingConnect)
+        })
+    }
+
     /// Whether there is a Session of this Client Identifier.
     pub fn has_session(&self, client_id: &str) -> bool {
         self.clients.session_by_client_id(client_id).is_some()
@@ -270,7 +279,8 @@ impl Core {
         fx: &mut Effects,
     ) {
         let (slot, wakes) = {
-            let Some(connection) = self.clients.connections.get_mut(id.slot()) else {
+            let connection = self.clients.connections.get_mut(id.slot());
+            let Some(connection) = connection.filter(|connection| connection.id == id) else {
                 return;
             };
             connection.output.advance(count, &mut self.clients.pool);
@@ -319,13 +329,14 @@ impl Core {
 
     /// Whether there is put-off work: the driver shall not wait before its next turn.
     pub fn has_backlog(&self) -> bool {
-        !self.backlog.is_empty() || self.retained.has_work() || self.pending.owes_answers()
+        !self.backlog.is_empty() || self.retained.has_work() || self.pending.has_work()
     }
 
     /// Does a bounded part of the work that was put off. Called once a turn, after the events.
     pub fn run_backlog(&mut self, now: Timestamp, fx: &mut Effects) {
         self.run_routings(now, fx);
         self.run_retained(now, fx);
+        self.settle_failed(fx);
         self.close_fence(fx);
         self.backlog.begin_turn();
     }
@@ -371,7 +382,11 @@ impl Core {
                 self.close(id, None, &DisconnectReason::ConnectTimeout, now, fx);
             }
             Phase::Connected { .. } => {
-                let deadline = connection.last_packet_at + u64::from(connection.silence_max_ms);
+                let silence_max_ms = u64::from(connection.silence_max_ms);
+                let deadline = match connection.paused {
+                    true => now + silence_max_ms, // nobody has looked whether something came
+                    false => connection.last_packet_at + silence_max_ms,
+                };
                 if deadline > now {
                     return self.set_connection_timer(id, deadline);
                 }
@@ -469,8 +484,14 @@ impl Core {
         }
     }
 
-    /// Whether publishers shall not be read for now.
+    /// Whether nobody shall be read for now. It ends by itself: what is put off is worked off.
     pub fn is_congested(&self) -> bool {
+        self.backlog.is_full()
+    }
+
+    /// Whether those who publish shall not be read on. Short of memory, all others are read all
+    /// the more: their acknowledgements are what frees it, and their PINGREQ must be answered.
+    pub(crate) fn holds_publishers_back(&self) -> bool {
         self.backlog.is_full() || self.pressure >= MemoryPressure::Severe
     }
 

@@ -169,9 +169,9 @@ impl Core {
             attributes,
             message.publisher(),
         );
-        self.clients.counters.wills_published += 1;
-        // What becomes of it is counted; there is nobody left to be told.
-        let _ = self.publish(publication, now, fx);
+        // Why one is not published is counted; there is nobody left to be told.
+        let published = self.publish(publication, now, fx).is_ok();
+        self.clients.counters.wills_published += u64::from(published);
     }
 
     /// What waited for the Session goes to other members of its shared subscriptions

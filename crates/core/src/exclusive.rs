@@ -10,12 +10,16 @@ use crate::identity::SessionId;
 use crate::peer::Peer;
 
 /// The exclusive subscriptions whose home this worker is, and who has them.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Exclusive {
     owners: HashMap<Box<str>, SessionId, foldhash::fast::FixedState>,
 }
 
 impl Exclusive {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self { owners: HashMap::with_hasher(foldhash::fast::FixedState::with_seed(seed)) }
+    }
+
     /// True if the filter belongs to `session` now.
     pub(crate) fn claim(&mut self, filter: &str, session: SessionId) -> bool {
         *self.owners.entry_ref(filter).or_insert(session) == session
@@ -48,7 +52,7 @@ mod tests {
     #[test]
     fn the_first_one_has_it_until_it_lets_go() {
         let session = |slot| SessionId { worker: WorkerId::new(0), slot, generation: 1 };
-        let mut exclusive = Exclusive::default();
+        let mut exclusive = Exclusive::new(1);
         assert!(exclusive.claim("a", session(1)));
         assert!(exclusive.claim("a", session(1)));
         assert!(!exclusive.claim("a", session(2)));

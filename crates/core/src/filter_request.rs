@@ -7,6 +7,9 @@ use crate::rewrite::TopicRules;
 /// The ShareName under which `$queue/filter` is a shared subscription; no Client can choose it.
 const QUEUE_SHARE_NAME: &str = "$queue";
 
+/// What stands before the filter of an exclusive subscription.
+pub(crate) const EXCLUSIVE_PREFIX: &str = "$exclusive/";
+
 /// A filter taken apart.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct FilterRequest {
@@ -40,9 +43,9 @@ impl FilterRequest {
             let filter = TopicFilter::parse(rest).map_err(invalid)?;
             let name = QUEUE_SHARE_NAME.to_string();
             (RequestKind::Shared { name }, "$queue/".to_string(), filter)
-        } else if let Some(rest) = text.strip_prefix("$exclusive/") {
+        } else if let Some(rest) = text.strip_prefix(EXCLUSIVE_PREFIX) {
             let filter = TopicFilter::parse(rest).map_err(invalid)?;
-            (RequestKind::Exclusive, "$exclusive/".to_string(), filter)
+            (RequestKind::Exclusive, EXCLUSIVE_PREFIX.to_string(), filter)
         } else {
             (RequestKind::Plain, String::new(), TopicFilter::parse(text).map_err(invalid)?)
         };

@@ -104,15 +104,12 @@ impl DeliveryGate<'_> {
         if publication.attributes.has_expired(now) {
             return Err(DropReason::Expired);
         }
-        if !self.0.may_receive(receiver, publication.topic) {
-            return Err(DropReason::DeliveryNotAuthorized);
-        }
-        let expiry_seconds = publication.attributes.remaining_seconds(now);
-        Ok(Passed { publication, expiry_seconds })
+        self.pass_again(receiver, publication, now)
     }
 
-    /// Lets out again what was sent before: it does not expire any more [MQTT-4.3.3-7], but the
-    /// receiver must still be allowed to have it (Z06).
+    /// The same for a message that was sent before and must be brought to its end, expired
+    /// or not [MQTT-4.3.3-7]; but the receiver must still be allowed to have it (Z06).
+    #[inline]
     pub(crate) fn pass_again<'p, 'a>(
         &self,
         receiver: &Arc<Identity>,
@@ -123,6 +120,6 @@ impl DeliveryGate<'_> {
             return Err(DropReason::DeliveryNotAuthorized);
         }
         let expiry_seconds = publication.attributes.remaining_seconds(now);
-        Ok(Passed { publication, expiry_seconds: expiry_seconds.map(|left| left.max(1)) })
+        Ok(Passed { publication, expiry_seconds })
     }
 }

@@ -1,13 +1,15 @@
 //! A tree of topic levels in one arena: what the subscription tree and the retained tree grow on.
 //!
-//! All children of all nodes are found through one hash table keyed by (parent, level), so a node
-//! without children costs nothing for them and a look-up costs one probe per level. Nothing here
-//! recurses: a topic of 65,535 levels costs time, not stack (S07).
+//! An only child is found through its parent; the children of all nodes that have several are found
+//! through one hash table keyed by (parent, level). So a node costs nothing for children that it
+//! does not have, and a look-up costs at most one probe, for most levels of a large tree none.
+//! Nothing here recurses: a topic of 65,535 levels costs time, not stack (S07).
 
 use std::hash::BuildHasher;
 
 use foldhash::fast::FixedState;
-use hashbrown::HashTable;
+
+use crate::child_table::ChildTable;
 
 /// The index of a node in its arena.
 pub(crate) type NodeIndex = u32;
@@ -25,7 +27,9 @@ enum Level {
     Heap(Box<str>),
 }
 
+/// Begins at a cache line: nodes of a large tree are met one at a time, anywhere.
 #[derive(Debug)]
+#[repr(align(64))]
 pub(crate) struct Node<T> {
     pub(crate) value: T,
     level: Level,
@@ -40,7 +44,8 @@ pub(crate) struct Node<T> {
 pub(crate) struct LevelTree<T> {
     nodes: Vec<Node<T>>,
     free: Vec<NodeIndex>,
-    children: HashTable<NodeIndex>,
+    /// The children of nodes that have several.
+    children: ChildTable,
     hasher: FixedState,
 }
 
@@ -53,7 +58,7 @@ impl<T: Vacant> LevelTree<T> {
     pub(crate) fn new(seed: u64) -> Self {
         let root = Node::new("", NONE);
         let hasher = FixedState::with_seed(seed);
-        Self { nodes: vec![root], free: Vec::new(), children: HashTable::new(), hasher }
+        Self { nodes: vec![root], free: Vec::new(), children: ChildTable::default(), hasher }
     }
 
     #[inline]
@@ -91,11 +96,21 @@ impl<T: Vacant> LevelTree<T> {
     /// The child of `parent` called `level`, whose hash is `level_hash`.
     #[inline]
     pub(crate) fn child(&self, parent: NodeIndex, level: &str, level_hash: u64) -> NodeIndex {
-        let found = self.children.find(child_hash(parent, level_hash), |&candidate| {
+        let first = self.first_child(parent);
+        if first == NONE {
+            return NONE;
+        }
+        let node = &self.nodes[first as usize];
+        if node.level.as_bytes() == level.as_bytes() {
+            return first;
+        }
+        if node.next_sibling == NONE {
+            return NONE;
+        }
+        self.children.find(child_hash(parent, level_hash), |candidate| {
             let node = &self.nodes[candidate as usize];
             node.parent == parent && node.level.as_bytes() == level.as_bytes()
-        });
-        found.copied().unwrap_or(NONE)
+        })
     }
 
     /// The node at the end of `path`, or `NONE`.
@@ -114,7 +129,7 @@ impl<T: Vacant> LevelTree<T> {
     pub(crate) fn child_or_insert(&mut self, parent: NodeIndex, level: &str) -> NodeIndex {
         let level_hash = self.hash_level(level);
         match self.child(parent, level, level_hash) {
-            NONE => self.insert_child(parent, level, level_hash),
+            NONE => self.insert_child(parent, level),
             child => child,
         }
     }
@@ -160,21 +175,24 @@ impl<T: Vacant> LevelTree<T> {
         node.first_child == NONE && node.value.is_vacant()
     }
 
-    fn insert_child(&mut self, parent: NodeIndex, level: &str, level_hash: u64) -> NodeIndex {
+    fn insert_child(&mut self, parent: NodeIndex, level: &str) -> NodeIndex {
         let next = self.first_child(parent);
         let mut node = Node::new(level, parent);
         node.next_sibling = next;
         let index = self.place(node);
-        if next != NONE {
-            self.nodes[next as usize].previous_sibling = index;
-        }
         self.nodes[parent as usize].first_child = index;
-        let (nodes, hasher) = (&self.nodes, &self.hasher);
-        self.children.insert_unique(child_hash(parent, level_hash), index, |&child| {
-            let node = &nodes[child as usize];
-            child_hash(node.parent, hasher.hash_one(node.level.as_str()))
-        });
+        if next != NONE {
+            if self.next_sibling(next) == NONE {
+                self.children.insert(self.hash_of(next), next); // an only child no longer
+            }
+            self.nodes[next as usize].previous_sibling = index;
+            self.children.insert(self.hash_of(index), index);
+        }
         index
+    }
+
+    fn hash_of(&self, node: NodeIndex) -> u32 {
+        child_hash(self.parent(node), self.hash_level(self.level(node)))
     }
 
     fn place(&mut self, node: Node<T>) -> NodeIndex {
@@ -191,13 +209,10 @@ impl<T: Vacant> LevelTree<T> {
     }
 
     fn remove_leaf(&mut self, index: NodeIndex) {
-        let level_hash = self.hash_level(self.level(index));
         let node = &self.nodes[index as usize];
         let (parent, next, previous) = (node.parent, node.next_sibling, node.previous_sibling);
-        if let Ok(entry) =
-            self.children.find_entry(child_hash(parent, level_hash), |&child| child == index)
-        {
-            entry.remove();
+        if (next, previous) != (NONE, NONE) {
+            self.children.remove(self.hash_of(index), index);
         }
         if next != NONE {
             self.nodes[next as usize].previous_sibling = previous;
@@ -205,6 +220,10 @@ impl<T: Vacant> LevelTree<T> {
         match previous {
             NONE => self.nodes[parent as usize].first_child = next,
             sibling => self.nodes[sibling as usize].next_sibling = next,
+        }
+        let first = self.first_child(parent);
+        if first != NONE && self.next_sibling(first) == NONE {
+            self.children.remove(self.hash_of(first), first); // an only child now
         }
         self.nodes[index as usize] = Node::new("", NONE);
         self.free.push(index);
@@ -254,8 +273,8 @@ impl Level {
 }
 
 #[inline]
-fn child_hash(parent: NodeIndex, level_hash: u64) -> u64 {
-    (level_hash ^ u64::from(parent)).wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(29)
+fn child_hash(parent: NodeIndex, level_hash: u64) -> u32 {
+    ((level_hash ^ u64::from(parent)).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32) as u32
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@
 
 mod acknowledging;
 mod backlog;
+mod child_table;
 mod clients;
 mod connect;
 mod connection;

@@ -74,7 +74,7 @@ limits! {
     packet_before_connect_bytes_max: u32 = 16_384;
     /// Milliseconds that a Client has from opening the Network Connection to a complete CONNECT.
     connect_deadline_ms: u32 = 5_000;
-    /// Network Connections at the same time; beyond it: 0x89 Server busy.
+    /// Network Connections at the same time. What comes beyond it is closed at once.
     connections_max: u32 = 1_000_000;
     /// Sessions, connected or not, at the same time; beyond it: 0x97 Quota exceeded.
     sessions_max: u32 = 1_000_000;
@@ -114,8 +114,11 @@ limits! {
     retained_messages_max: u32 = 10_000_000;
     /// Bytes of all retained messages together.
     retained_bytes_max: u64 = 1_073_741_824;
-    /// Messages that wait for their `$delayed` time. Beyond it: 0x97 Quota exceeded.
+    /// Messages that wait for their `$delayed` time, of all Clients together. Beyond it: 0x97
+    /// Quota exceeded.
     delayed_messages_max: u32 = 100_000;
+    /// Bytes of the messages that wait for their `$delayed` time. Beyond it: 0x97 Quota exceeded.
+    delayed_bytes_max: u64 = 268_435_456;
     /// Longest delay of a `$delayed` message in seconds.
     delay_seconds_max: u32 = 4_294_967;
     /// Messages that a shared subscription keeps while none of its members is connected.

@@ -58,6 +58,9 @@ pub(crate) struct Outgoing {
     queue_bytes: usize,
     last_packet_id: u16,
     window: u16,
+    /// How many of the messages under way, the last ones, were not yet sent again on this Network
+    /// Connection.
+    unsent: usize,
 }
 
 impl Outgoing {
@@ -68,13 +71,25 @@ impl Outgoing {
             queue_bytes: 0,
             last_packet_id: 0,
             window,
+            unsent: 0,
         }
     }
 
-    /// Sets how many messages may be under way: the Client's Receive Maximum [MQTT-4.9.0-1], or
-    /// less.
-    pub(crate) fn set_window(&mut self, window: u16) {
+    /// A new Network Connection: everything under way has to be sent again, within its window,
+    /// which is the Client's Receive Maximum [MQTT-4.9.0-1] or less.
+    pub(crate) fn resume(&mut self, window: u16) {
         self.window = window;
+        self.unsent = self.in_flight.len();
+    }
+
+    /// The next message to be sent again, if the window has room for it; it counts as sent.
+    pub(crate) fn next_unsent(&mut self) -> Option<&mut InFlight> {
+        let sent = self.in_flight.len() - self.unsent;
+        if self.unsent == 0 || sent >= usize::from(self.window) {
+            return None;
+        }
+        self.unsent -= 1;
+        self.in_flight.get_mut(sent)
     }
 
     /// Whether a message may be sent now and none that waits longer would be overtaken.
@@ -82,8 +97,9 @@ impl Outgoing {
         self.queue.is_empty() && self.has_window()
     }
 
-    pub(crate) fn has_window(&self) -> bool {
-        self.in_flight.len() < usize::from(self.window)
+    /// Whether a message that was never sent may be sent: what was sent before goes first.
+    fn has_window(&self) -> bool {
+        self.unsent == 0 && self.in_flight.len() < usize::from(self.window)
     }
 
     /// Puts a message at the end of the queue, unless it is full.
@@ -135,6 +151,8 @@ impl Outgoing {
     pub(crate) fn finish(&mut self, packet_id: PacketIdentifier, stage: Stage) -> Option<InFlight> {
         let is_it = |entry: &InFlight| entry.packet_id == packet_id && entry.stage == stage;
         let index = self.in_flight.iter().position(is_it)?;
+        let was_unsent = index >= self.in_flight.len() - self.unsent;
+        self.unsent -= usize::from(was_unsent);
         let entry = self.in_flight.remove(index);
         if self.in_flight.is_empty() && self.in_flight.capacity() > 64 {
             self.in_flight = VecDeque::new();
@@ -142,15 +160,11 @@ impl Outgoing {
         entry
     }
 
-    /// All messages under way, oldest first.
-    pub(crate) fn in_flight(&self) -> impl Iterator<Item = &InFlight> {
-        self.in_flight.iter()
-    }
-
     /// Takes out everything that was not taken over by the Client, in the order of delivery. A QoS
     /// 2 message that was sent to one member of a group goes to no other [MQTT-4.8.2-5].
     pub(crate) fn take_undelivered(&mut self) -> Vec<Delivery> {
         self.queue_bytes = 0;
+        self.unsent = 0;
         let under_way = self.in_flight.drain(..).filter_map(|entry| entry.delivery);
         let under_way = under_way.map(|delivery| match delivery.qos {
             QoS::ExactlyOnce => Delivery { group: None, ..delivery },
@@ -255,6 +269,23 @@ mod tests {
         assert_eq!(outgoing.queued(), (3, 9));
         outgoing.dequeue().unwrap();
         assert_eq!(outgoing.queued(), (2, 4));
+    }
+
+    #[test]
+    fn what_was_under_way_goes_first_and_within_the_new_window() {
+        let mut outgoing = Outgoing::new(3);
+        let ids: Vec<_> = (0..3).map(|_| outgoing.begin(delivery(b"x"))).collect();
+        outgoing.resume(1);
+        assert!(!outgoing.may_send_at_once());
+        assert_eq!(outgoing.next_unsent().unwrap().packet_id, ids[0]);
+        assert!(outgoing.next_unsent().is_none(), "the window is full");
+        outgoing.finish(ids[1], Stage::PubAck).unwrap(); // a late one, for what is not sent yet
+        assert!(outgoing.next_unsent().is_none());
+        outgoing.finish(ids[0], Stage::PubAck).unwrap();
+        assert_eq!(outgoing.next_unsent().unwrap().packet_id, ids[2]);
+        assert!(!outgoing.may_send_at_once());
+        outgoing.finish(ids[2], Stage::PubAck).unwrap();
+        assert!(outgoing.may_send_at_once());
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
+use crate::counters::DropReason;
 use crate::identity::SessionId;
 use crate::message::Message;
 use crate::outgoing::Delivery;
@@ -41,7 +42,11 @@ pub(crate) enum Peer {
     },
     /// Answer with `FencePassed` once everything sent before has taken effect.
     Fence(Ticket),
-    FencePassed(Ticket),
+    /// With how many retained messages the sender has sent to each worker so far.
+    FencePassed {
+        ticket: Ticket,
+        retained_sent: Box<[u64]>,
+    },
 
     /// An admitted publication for a shared subscription of the receiver.
     SharedPublish {
@@ -52,11 +57,13 @@ pub(crate) enum Peer {
     SharedDeliver {
         session: SessionId,
         delivery: Delivery,
+        barred: Vec<SessionId>,
     },
-    /// The chosen session cannot take these any more: choose again.
+    /// The sessions that were chosen so far cannot or must not have it: choose another one.
     SharedReturn {
-        session: SessionId,
-        deliveries: Vec<Delivery>,
+        delivery: Delivery,
+        barred: Vec<SessionId>,
+        refusal: Option<DropReason>,
     },
     SharedJoin {
         ticket: Ticket,
@@ -104,6 +111,9 @@ pub(crate) enum Peer {
         ticket: Ticket,
         filter: Arc<str>,
         walk: Option<u32>,
+        /// How many retained messages the receiver must have got from each worker before it
+        /// begins.
+        after: Box<[u64]>,
     },
     /// Some matches; `walk` is absent if these were the last.
     RetainedChunk {

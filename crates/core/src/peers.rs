@@ -1,13 +1,13 @@
 //! What other workers of the node have sent.
 
-use midge_codec::PacketType;
-
 use crate::core::Core;
 use crate::effects::Effects;
 use crate::gate::Admitted;
 use crate::identity::WorkerId;
 use crate::message::Publication;
 use crate::peer::{Peer, PeerMessage};
+use crate::retained::Pull;
+use crate::shared::Tried;
 use crate::time::Timestamp;
 
 impl Core {
@@ -40,8 +40,14 @@ impl Core {
             Peer::GroupMemberGone { group, session } => {
                 self.groups.note_member_gone(group, session);
             }
-            Peer::Fence(ticket) => self.pending.note_passed(from, ticket),
-            Peer::FencePassed(ticket) => self.handle_fence_passed(ticket, fx),
+            Peer::Fence(ticket) => {
+                let retained_sent = self.retained.sent();
+                fx.send(from, Peer::FencePassed { ticket, retained_sent }.into());
+            }
+            Peer::FencePassed { ticket, retained_sent } => {
+                self.retained.note_sent(from, retained_sent);
+                self.handle_fence_passed(ticket, fx);
+            }
             Peer::ExclusiveClaim { ticket, filter, session } => {
                 let granted = self.exclusive.claim(&filter, session);
                 fx.send(from, Peer::ExclusiveAnswer { ticket, granted }.into());
@@ -50,12 +56,9 @@ impl Core {
                 self.handle_exclusive_answer(ticket, granted, fx);
             }
             Peer::ExclusiveRelease { filter, session } => self.exclusive.release(&filter, session),
-            Peer::RetainedSet(message) => {
-                // A refusal is counted here; the publisher has its acknowledgement already.
-                let _ = self.keep_retained(&message, fx);
-            }
-            Peer::RetainedPull { ticket, filter, walk } => {
-                self.handle_retained_pull(from, ticket, &filter, walk, fx);
+            Peer::RetainedSet(message) => self.handle_retained_set(from, &message, fx),
+            Peer::RetainedPull { ticket, filter, walk, after } => {
+                self.handle_retained_pull(Pull { from, ticket, filter, walk, after }, fx);
             }
             Peer::RetainedChunk { ticket, messages, walk } => {
                 self.handle_retained_chunk(from, ticket, messages, walk, fx);
@@ -74,13 +77,13 @@ impl Core {
     ) {
         match message {
             Peer::SharedPublish { group, message } => {
-                self.distribute(group, &Publication::of(&message), None, now, fx);
+                self.distribute(group, &Publication::of(&message), Tried::default(), now, fx);
             }
-            Peer::SharedDeliver { session, delivery } => {
-                self.handle_shared_deliver(session, delivery, now, fx);
+            Peer::SharedDeliver { session, delivery, barred } => {
+                self.handle_shared_deliver(session, delivery, barred, now, fx);
             }
-            Peer::SharedReturn { session, deliveries } => {
-                self.handle_shared_return(session, deliveries, now, fx);
+            Peer::SharedReturn { delivery, barred, refusal } => {
+                self.handle_shared_return(&delivery, Tried { barred, refusal }, now, fx);
             }
             Peer::SharedJoin { ticket, name, filter, member } => {
                 let group = self.join_group(&name, &filter, member, now, fx);
@@ -94,10 +97,5 @@ impl Core {
             Peer::SharedSettled { group, session } => self.handle_shared_settled(group, session),
             _ => (),
         }
-    }
-
-    /// How many PUBLISH packets were sent to Clients.
-    pub fn publishes_sent(&self) -> u64 {
-        self.clients.counters.packets_sent[PacketType::Publish as usize]
     }
 }

@@ -8,7 +8,6 @@ use crate::core::Core;
 use crate::effects::Effects;
 use crate::identity::{ConnectionId, SessionId, WorkerId};
 use crate::peer::{Peer, Ticket};
-use crate::retained::RetainedWish;
 use crate::subscription_tree::GroupId;
 
 /// A SUBSCRIBE whose SUBACK waits.
@@ -22,8 +21,8 @@ pub(crate) struct PendingSubscribe {
     pub(crate) reason_codes: Vec<ReasonCode>,
     /// Answers and fences that are outstanding.
     pub(crate) waiting: usize,
-    /// Retained messages to be sent behind the SUBACK.
-    pub(crate) wishes: Vec<RetainedWish>,
+    /// Whether the first retained messages were asked for already.
+    pub(crate) fetches: bool,
 }
 
 /// One filter of a pending SUBSCRIBE that another worker decides about.
@@ -50,10 +49,6 @@ pub(crate) struct Pending {
     fences: HashMap<Ticket, BehindFence, foldhash::fast::FixedState>,
     /// Gathers over a turn; becomes a fence at its end.
     open: BehindFence,
-    /// Fences of others that this worker has passed in this turn, and in the last one. The answer
-    /// leaves a turn later: by then everybody has what this worker sent before it.
-    passed_now: Vec<(WorkerId, Ticket)>,
-    passed_before: Vec<(WorkerId, Ticket)>,
     last_ticket: Ticket,
 }
 
@@ -89,14 +84,10 @@ impl Pending {
         if subscribe.waiting > 0 { None } else { self.subscribes.remove(&ticket) }
     }
 
-    /// Another worker's fence has been reached.
-    pub(crate) fn note_passed(&mut self, from: WorkerId, ticket: Ticket) {
-        self.passed_now.push((from, ticket));
-    }
-
-    /// Whether an answer to a fence has to leave at the end of the next turn.
-    pub(crate) fn owes_answers(&self) -> bool {
-        !self.passed_now.is_empty() || !self.passed_before.is_empty()
+    /// Whether a fence has to be raised at the end of the next turn. What was subscribed behind the
+    /// end of a turn, when connections are read again, waits for it.
+    pub(crate) fn has_work(&self) -> bool {
+        !self.open.subscribes.is_empty() || !self.open.joined.is_empty()
     }
 
     pub(crate) fn put_behind_fence(&mut self, subscribe: Ticket) {
@@ -111,11 +102,7 @@ impl Pending {
 impl Core {
     /// The end of a turn: asks all workers to say when they have seen what this turn announced.
     pub(crate) fn close_fence(&mut self, fx: &mut Effects) {
-        let passed_now = std::mem::take(&mut self.pending.passed_now);
-        for (worker, ticket) in std::mem::replace(&mut self.pending.passed_before, passed_now) {
-            fx.send(worker, Peer::FencePassed(ticket).into());
-        }
-        if self.pending.open.subscribes.is_empty() && self.pending.open.joined.is_empty() {
+        if !self.pending.has_work() {
             return;
         }
         let ticket = self.pending.ticket();
@@ -149,12 +136,25 @@ impl Core {
     /// One answer or fence for a pending SUBSCRIBE has come.
     pub(crate) fn arrive(&mut self, ticket: Ticket, fx: &mut Effects) {
         if let Some(subscribe) = self.pending.arrive(ticket) {
-            self.complete_subscribe(subscribe, fx);
+            self.complete_subscribe(ticket, subscribe, fx);
         }
     }
 
     pub(crate) fn other_workers(&self) -> impl Iterator<Item = WorkerId> + use<> {
         let own = self.config.worker;
         (0..self.config.workers).map(WorkerId::new).filter(move |&worker| worker != own)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Pending;
+
+    #[test]
+    fn a_fence_that_was_not_raised_yet_is_work() {
+        let mut pending = Pending::default();
+        assert!(!pending.has_work());
+        pending.put_behind_fence(1);
+        assert!(pending.has_work(), "a worker that sleeps now would never raise it");
     }
 }

@@ -5,8 +5,9 @@ use std::collections::VecDeque;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
+use foldhash::fast::FixedState;
 use hashbrown::HashSet;
-use midge_codec::QoS;
+use midge_codec::{QoS, TopicFilter, TopicName};
 use slab::Slab;
 
 use crate::clients::{Clients, Grant};
@@ -39,11 +40,11 @@ struct Request {
     session: SessionId,
     wish: RetainedWish,
     parts: VecDeque<Part>,
-    /// The SUBSCRIBE whose SUBACK waits for the first matches of other workers.
-    holds_back: Option<Ticket>,
+    /// The SUBSCRIBE whose SUBACK has not left yet.
+    held_by: Option<Ticket>,
     /// Topics of which a live message came while the request was on its way: what another worker
     /// has retained may be older, and must not come after it.
-    seen_live: HashSet<Box<str>, foldhash::fast::FixedState>,
+    seen_live: HashSet<Box<str>, FixedState>,
 }
 
 /// What is left to be fetched from one worker.
@@ -51,6 +52,31 @@ struct Request {
 enum Part {
     Own(RetainedWalk),
     Of { worker: WorkerId, walk: Option<u32>, asked: bool, fetched: VecDeque<Arc<Message>> },
+}
+
+/// Another worker's request for the next matches of a walk over this worker's tree.
+#[derive(Debug)]
+pub(crate) struct Pull {
+    pub(crate) from: WorkerId,
+    pub(crate) ticket: Ticket,
+    pub(crate) filter: Arc<str>,
+    pub(crate) walk: Option<u32>,
+    pub(crate) after: Box<[u64]>,
+}
+
+/// How many retained messages go between workers. What was published before a subscription was
+/// known everywhere may still be on its way to its home when the subscriber asks there; it would
+/// come neither live nor retained. So the home waits for what the others say they have sent.
+#[derive(Debug)]
+struct Traffic {
+    /// From this worker to each.
+    sent: Box<[u64]>,
+    /// From each worker to this one.
+    received: Box<[u64]>,
+    /// What each worker has told that it sent to each.
+    told: Vec<Box<[u64]>>,
+    /// Pulls that wait for what they have to come after.
+    early: Vec<Pull>,
 }
 
 /// What a request can do now.
@@ -71,11 +97,14 @@ pub(crate) struct Retained {
     /// Whether a request may be able to go on.
     is_awake: bool,
     has_peers: bool,
+    traffic: Traffic,
 }
 
 impl Retained {
     /// Nodes of the tree that are visited in one turn.
     const VISITS_PER_TURN: usize = 20_000;
+    /// Nodes that are visited for one question of another worker. There may be many in a turn.
+    const VISITS_PER_PULL: usize = 1_000;
     /// Messages asked of another worker at a time.
     const CHUNK: usize = 64;
     /// Topics remembered per request; beyond it an older message may follow a newer one.
@@ -91,7 +120,18 @@ impl Retained {
             walks: Slab::new(),
             is_awake: false,
             has_peers: workers > 1,
+            traffic: Traffic::new(workers),
         }
+    }
+
+    /// How many retained messages this worker has sent to each.
+    pub(crate) fn sent(&self) -> Box<[u64]> {
+        self.traffic.sent.clone()
+    }
+
+    /// Another worker has told how many it has sent to each.
+    pub(crate) fn note_sent(&mut self, from: WorkerId, sent: Box<[u64]>) {
+        self.traffic.told[from.index()] = sent;
     }
 
     pub(crate) fn usage(&self) -> (u64, u64) {
@@ -113,8 +153,13 @@ impl Retained {
         if !self.has_peers {
             return;
         }
+        let Ok(name) = TopicName::new(topic) else {
+            return;
+        };
         for request in &mut self.requests {
-            if request.seen_live.len() < Self::SEEN_LIVE_MAX {
+            let filter = TopicFilter::parse(&request.wish.filter);
+            let is_match = filter.is_ok_and(|filter| filter.matches(name));
+            if is_match && request.seen_live.len() < Self::SEEN_LIVE_MAX {
                 request.seen_live.insert(topic.into());
             }
         }
@@ -130,12 +175,25 @@ impl Retained {
         if let (Some(at), true) = (expires_at, change.is_kept) {
             timers.set(at, Timer::RetainedExpiry(change.node));
         }
+        self.prune_if_many();
         Ok(())
+    }
+
+    fn prune_if_many(&mut self) {
+        if self.tree.has_many_emptied() {
+            let own = self.requests.iter().flat_map(|request| &request.parts);
+            let own = own.filter_map(|part| match part {
+                Part::Own(walk) => Some(walk),
+                Part::Of { .. } => None,
+            });
+            self.tree.prune_around(own.chain(self.walks.iter().map(|(_, walk)| walk)));
+        }
     }
 
     /// The expiry of the message at this node is due.
     pub(crate) fn expire(&mut self, node: u32, now: Timestamp) {
         self.tree.remove_expired(node, now);
+        self.prune_if_many();
     }
 
     /// The next message of a request.
@@ -166,10 +224,29 @@ impl Core {
         let message = admitted.publication().share();
         let home = self.home_of(message.topic());
         if home != self.config.worker {
+            self.retained.traffic.sent[home.index()] += 1;
             fx.send(home, Peer::RetainedSet(message).into());
             return Ok(());
         }
         self.keep_retained(&message, fx)
+    }
+
+    /// Another worker's publisher has sent a retained message of which this worker is the home.
+    pub(crate) fn handle_retained_set(
+        &mut self,
+        from: WorkerId,
+        message: &Arc<Message>,
+        fx: &mut Effects,
+    ) {
+        // A refusal is counted; the publisher has its acknowledgement already.
+        let _ = self.keep_retained(message, fx);
+        let traffic = &mut self.retained.traffic;
+        traffic.received[from.index()] += 1;
+        if !traffic.early.is_empty() {
+            for pull in std::mem::take(&mut traffic.early) {
+                self.handle_retained_pull(pull, fx);
+            }
+        }
     }
 
     pub(crate) fn keep_retained(
@@ -185,49 +262,52 @@ impl Core {
         kept
     }
 
-    /// Begins to send the retained messages that a new subscription asks for; there is no other
-    /// worker.
-    pub(crate) fn begin_retained(&mut self, session: SessionId, wish: RetainedWish) {
-        let own = Part::Own(self.retained.tree.begin_walk(&wish.filter));
+    /// Notes the retained messages that a new subscription asks for. From now on the live ones are
+    /// watched; the walk begins when all workers know of the subscription.
+    pub(crate) fn note_wish(&mut self, session: SessionId, wish: RetainedWish, subscribe: Ticket) {
         let ticket = self.pending.ticket();
         self.retained.requests.push_back(Request {
             ticket,
             session,
             wish,
-            parts: VecDeque::from([own]),
-            holds_back: None,
-            seen_live: HashSet::default(),
+            parts: VecDeque::new(),
+            held_by: Some(subscribe),
+            seen_live: HashSet::with_hasher(FixedState::with_seed(self.config.seed)),
         });
-        self.retained.wake();
     }
 
-    /// Asks all workers for their first matches of a wish. Each answer is one arrival for the
-    /// pending SUBSCRIBE.
-    pub(crate) fn fetch_retained(
-        &mut self,
-        session: SessionId,
-        wish: RetainedWish,
-        subscribe: Ticket,
-        fx: &mut Effects,
-    ) {
-        let ticket = self.pending.ticket();
-        let filter: Arc<str> = (&*wish.filter).into();
-        let own = Part::Own(self.retained.tree.begin_walk(&wish.filter));
-        let mut parts = VecDeque::from([own]);
-        for worker in self.other_workers() {
-            let filter = Arc::clone(&filter);
-            fx.send(worker, Peer::RetainedPull { ticket, filter, walk: None }.into());
-            let fetched = VecDeque::new();
-            parts.push_back(Part::Of { worker, walk: None, asked: true, fetched });
+    /// Begins the walks that a SUBSCRIBE asks for, with the first matches of all other workers.
+    /// Says how many answers will come; each is an arrival for the pending SUBSCRIBE.
+    pub(crate) fn fetch_retained(&mut self, subscribe: Ticket, fx: &mut Effects) -> usize {
+        let others: Vec<_> = self.other_workers().collect();
+        let mut asked = 0;
+        for request in &mut self.retained.requests {
+            if request.held_by != Some(subscribe) {
+                continue;
+            }
+            let filter: Arc<str> = (&*request.wish.filter).into();
+            request.parts.push_back(Part::Own(self.retained.tree.begin_walk(&filter)));
+            for &worker in &others {
+                let (ticket, filter) = (request.ticket, Arc::clone(&filter));
+                let after = self.retained.traffic.sent_to(worker);
+                let pull = Peer::RetainedPull { ticket, filter, walk: None, after };
+                fx.send(worker, pull.into());
+                let fetched = VecDeque::new();
+                request.parts.push_back(Part::Of { worker, walk: None, asked: true, fetched });
+                asked += 1;
+            }
         }
-        self.retained.requests.push_back(Request {
-            ticket,
-            session,
-            wish,
-            parts,
-            holds_back: Some(subscribe),
-            seen_live: HashSet::default(),
-        });
+        asked
+    }
+
+    /// The SUBACK has left: what it held back may follow.
+    pub(crate) fn release_retained(&mut self, subscribe: Ticket) {
+        for request in &mut self.retained.requests {
+            if request.held_by == Some(subscribe) {
+                request.held_by = None;
+            }
+        }
+        self.retained.wake();
     }
 
     /// Goes on with all requests, within this turn's share of visits and deliveries.
@@ -241,7 +321,7 @@ impl Core {
             let Some(mut request) = self.retained.requests.pop_front() else {
                 break;
             };
-            let is_held = request.holds_back.is_some();
+            let is_held = request.held_by.is_some();
             if !is_held && self.run_request(&mut request, &mut budget, now, fx) {
                 self.end_request(request, fx);
             } else {
@@ -267,10 +347,10 @@ impl Core {
             if !session.subscriptions.contains_key(&*request.wish.key) {
                 return true;
             }
-            if !has_room(&self.clients, slot) {
+            if !has_room(&mut self.clients, slot) {
                 return false;
             }
-            self.ask_peer(request, fx);
+            ask_peer(&self.retained.traffic, request, fx);
             match self.retained.next_of(request, budget) {
                 Progress::Found(message) => {
                     self.deliver_retained(slot, request, &message, now, fx);
@@ -309,40 +389,21 @@ impl Core {
         }
     }
 
-    /// Asks the worker whose turn it is for its next matches.
-    fn ask_peer(&mut self, request: &mut Request, fx: &mut Effects) {
-        let Some(Part::Of { worker, walk, asked, fetched }) = request.parts.front_mut() else {
-            return;
-        };
-        if !*asked && walk.is_some() && fetched.is_empty() {
-            *asked = true;
-            let pull = Peer::RetainedPull {
-                ticket: request.ticket,
-                filter: (&*request.wish.filter).into(),
-                walk: *walk,
-            };
-            fx.send(*worker, pull.into());
-        }
-    }
-
     /// Another worker asks for the next matches of a walk over this worker's tree.
-    pub(crate) fn handle_retained_pull(
-        &mut self,
-        from: WorkerId,
-        ticket: Ticket,
-        filter: &str,
-        walk: Option<u32>,
-        fx: &mut Effects,
-    ) {
+    pub(crate) fn handle_retained_pull(&mut self, pull: Pull, fx: &mut Effects) {
+        if pull.after.iter().zip(&self.retained.traffic.received).any(|(after, got)| got < after) {
+            return self.retained.traffic.early.push(pull);
+        }
+        let Pull { from, ticket, filter, walk, .. } = pull;
         let number = match walk {
             Some(number) => number as usize,
-            None => self.retained.walks.insert(self.retained.tree.begin_walk(filter)),
+            None => self.retained.walks.insert(self.retained.tree.begin_walk(&filter)),
         };
         let Some(walk) = self.retained.walks.get_mut(number) else {
             return;
         };
         let mut messages = Vec::with_capacity(Retained::CHUNK);
-        let mut budget = Retained::VISITS_PER_TURN;
+        let mut budget = Retained::VISITS_PER_PULL;
         while messages.len() < Retained::CHUNK {
             match self.retained.tree.walk(walk, &mut budget) {
                 Some(message) => messages.push(message),
@@ -374,7 +435,7 @@ impl Core {
             }
             return;
         };
-        let holds_back = request.holds_back;
+        let held_by = request.held_by;
         for part in &mut request.parts {
             if let Part::Of { worker, walk, asked, fetched } = part
                 && *worker == from
@@ -384,22 +445,9 @@ impl Core {
                 break;
             }
         }
-        match holds_back {
+        match held_by {
             None => self.retained.wake(),
-            Some(subscribe) => self.arrive_fetched(subscribe, fx),
-        }
-    }
-
-    /// A first answer has come; after the last one the SUBACK leaves and the requests go on.
-    fn arrive_fetched(&mut self, subscribe: Ticket, fx: &mut Effects) {
-        self.arrive(subscribe, fx);
-        if self.pending.subscribe(subscribe).is_none() {
-            for request in &mut self.retained.requests {
-                if request.holds_back == Some(subscribe) {
-                    request.holds_back = None;
-                }
-            }
-            self.retained.wake();
+            Some(subscribe) => self.arrive(subscribe, fx),
         }
     }
 
@@ -426,13 +474,49 @@ impl Core {
     }
 }
 
-/// Whether the Session takes more without its queue or its output running full.
-fn has_room(clients: &Clients, slot: u32) -> bool {
+/// Asks the worker whose turn it is for its next matches.
+fn ask_peer(traffic: &Traffic, request: &mut Request, fx: &mut Effects) {
+    let Some(Part::Of { worker, walk, asked, fetched }) = request.parts.front_mut() else {
+        return;
+    };
+    if !*asked && walk.is_some() && fetched.is_empty() {
+        *asked = true;
+        let pull = Peer::RetainedPull {
+            ticket: request.ticket,
+            filter: (&*request.wish.filter).into(),
+            walk: *walk,
+            after: traffic.sent_to(*worker),
+        };
+        fx.send(*worker, pull.into());
+    }
+}
+
+impl Traffic {
+    fn new(workers: usize) -> Self {
+        let none = || vec![0; workers].into_boxed_slice();
+        let told = (0..workers).map(|_| none()).collect();
+        Self { sent: none(), received: none(), told, early: Vec::new() }
+    }
+
+    /// How many retained messages each worker is known to have sent to `worker`.
+    fn sent_to(&self, worker: WorkerId) -> Box<[u64]> {
+        self.told.iter().map(|sent| sent[worker.index()]).collect()
+    }
+}
+
+/// Whether the Session takes more without its queue or its output running full. If it does not,
+/// its acknowledgements or its socket will wake the requests.
+fn has_room(clients: &mut Clients, slot: u32) -> bool {
     let session = &clients.sessions[slot as usize];
     let limits = &clients.limits;
+    if let Some(id) = session.connection {
+        let connection = &mut clients.connections[id.slot()];
+        if connection.output.pending() > limits.output_bytes_max as usize / 2 {
+            connection.waits_for_output = true;
+            return false;
+        }
+    }
     let queued = session.outgoing.as_ref().map_or((0, 0), |outgoing| outgoing.queued());
-    let output = session.connection.map_or(0, |id| clients.connections[id.slot()].output.pending());
     queued.0 <= limits.queue_messages_max as usize / 2
         && queued.1 <= limits.queue_bytes_max as usize / 2
-        && output <= limits.output_bytes_max as usize / 2
 }

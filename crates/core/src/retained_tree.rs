@@ -2,7 +2,8 @@
 //!
 //! A walk visits only nodes under the filter's prefix and can be paused after any message: what it
 //! costs in one turn is bounded by its caller. Nodes that empty while a walk is on its way stay
-//! until it is over, so a walk never loses its place.
+//! until it is over, so a walk never loses its place; if they become many, all go but those that
+//! some walk stands on.
 
 use std::sync::Arc;
 
@@ -26,6 +27,8 @@ pub(crate) struct Change {
 #[derive(Debug, Default)]
 struct RetainedNode {
     message: Option<Arc<Message>>,
+    /// A walk stands here while empty nodes are taken out.
+    is_pinned: bool,
 }
 
 #[derive(Debug)]
@@ -37,6 +40,8 @@ pub(crate) struct RetainedTree {
     bytes_max: u64,
     walks: usize,
     emptied: Vec<NodeIndex>,
+    /// How many emptied nodes are too many.
+    emptied_max: usize,
 }
 
 /// A walk over all retained messages that match one filter.
@@ -64,9 +69,20 @@ enum StepKind {
 }
 
 impl RetainedTree {
+    /// So many emptied nodes are left to the end of the walks.
+    const EMPTIED_MIN: usize = 4096;
+
     pub(crate) fn new(seed: u64, messages_max: u64, bytes_max: u64) -> Self {
-        let tree = LevelTree::new(seed);
-        Self { tree, messages: 0, bytes: 0, messages_max, bytes_max, walks: 0, emptied: Vec::new() }
+        Self {
+            tree: LevelTree::new(seed),
+            messages: 0,
+            bytes: 0,
+            messages_max,
+            bytes_max,
+            walks: 0,
+            emptied: Vec::new(),
+            emptied_max: Self::EMPTIED_MIN,
+        }
     }
 
     /// Keeps the message as the one of its topic [MQTT-3.3.1-5]; an empty payload removes what
@@ -142,6 +158,31 @@ impl RetainedTree {
             for node in std::mem::take(&mut self.emptied) {
                 self.tree.prune(node, |_, _| ());
             }
+        }
+    }
+
+    /// Whether more nodes have emptied than may wait for the walks to end: a Client that does not
+    /// take its messages keeps a walk for as long as it likes.
+    pub(crate) fn has_many_emptied(&self) -> bool {
+        self.emptied.len() > self.emptied_max
+    }
+
+    /// Takes out the emptied nodes but those that one of `walks`, which are all there are, needs.
+    pub(crate) fn prune_around<'w>(&mut self, walks: impl Iterator<Item = &'w RetainedWalk>) {
+        let steps = walks.flat_map(|walk| &walk.stack);
+        let pinned: Vec<_> = steps.map(|step| step.node).collect();
+        self.pin(&pinned, true);
+        for node in std::mem::take(&mut self.emptied) {
+            self.tree.prune(node, |_, _| ());
+        }
+        self.pin(&pinned, false);
+        self.emptied.extend(pinned.iter().filter(|&&node| self.tree.value(node).is_vacant()));
+        self.emptied_max = (self.emptied.len() * 2).max(Self::EMPTIED_MIN);
+    }
+
+    fn pin(&mut self, nodes: &[NodeIndex], is_pinned: bool) {
+        for &node in nodes {
+            self.tree.value_mut(node).is_pinned = is_pinned;
         }
     }
 
@@ -222,7 +263,7 @@ impl RetainedWalk {
 
 impl Vacant for RetainedNode {
     fn is_vacant(&self) -> bool {
-        self.message.is_none()
+        self.message.is_none() && !self.is_pinned
     }
 }
 
@@ -302,6 +343,35 @@ mod tests {
         tree.end_walk(walk);
         assert_eq!(rest, ["a/1"]);
         assert_eq!(tree.tree.len(), 3, "a, a/1 and the first one found");
+    }
+
+    #[test]
+    fn a_walk_that_stands_still_does_not_make_the_tree_grow() {
+        let mut tree = RetainedTree::new(1, 100_000, 100_000_000);
+        for name in ["a/1", "a/2/x", "a/3"] {
+            tree.set(message(name, "x")).unwrap();
+        }
+        let mut walk = tree.begin_walk("a/#");
+        let first = tree.walk(&mut walk, &mut 10).unwrap();
+        for number in 0..20_000 {
+            let topic = format!("b/{number}/c");
+            tree.set(message(&topic, "x")).unwrap();
+            tree.set(message(&topic, "")).unwrap();
+            if tree.has_many_emptied() {
+                tree.prune_around([&walk].into_iter());
+            }
+        }
+        assert!(tree.tree.len() < 20_000, "{} nodes", tree.tree.len());
+        tree.set(message("a/2/x", "")).unwrap();
+        tree.prune_around([&walk].into_iter());
+        let mut found = vec![first.topic().to_string()];
+        while let Some(next) = tree.walk(&mut walk, &mut 100) {
+            found.push(next.topic().to_string());
+        }
+        found.sort();
+        assert_eq!(found, ["a/1", "a/3"]);
+        tree.end_walk(walk);
+        assert_eq!(tree.tree.len(), 3, "a, a/1 and a/3");
     }
 
     proptest! {

@@ -37,6 +37,9 @@ pub struct AutoSubscription {
     pub options: SubscriptionOptions,
 }
 
+/// Beginnings of filters that ask for more than matching.
+const RESERVED_PREFIXES: [&str; 3] = ["$share/", "$queue/", "$exclusive/"];
+
 impl TopicRules {
     /// The new name of a topic that is published to, if a rule gives one.
     pub fn rewrite_topic(&self, topic: &str) -> Option<String> {
@@ -52,7 +55,9 @@ impl TopicRules {
     pub fn rewrite_filter(&self, filter: &str) -> Option<String> {
         let rules = self.rewrites.iter().filter(|rule| rule.subscribe);
         let new = rules.filter_map(|rule| rule.apply(filter)).next()?;
-        TopicFilter::parse(&new).is_ok().then_some(new)
+        // A rule changes what is matched, not whether it is shared or exclusive.
+        let is_plain = !RESERVED_PREFIXES.iter().any(|prefix| new.starts_with(prefix));
+        (is_plain && TopicFilter::parse(&new).is_ok()).then_some(new)
     }
 }
 
@@ -115,6 +120,12 @@ mod tests {
         assert_eq!(rules.rewrite_topic("old/a/x/b/c").as_deref(), Some("new/b/c/a"));
         assert_eq!(rules.rewrite_topic("old/a/y/b"), None);
         assert_eq!(rules.rewrite_filter("old/+/x/t").as_deref(), Some("new/t/+"));
+    }
+
+    #[test]
+    fn a_filter_keeps_its_kind() {
+        assert_eq!(rules("a/+", "$exclusive/$1").rewrite_filter("a/b"), None);
+        assert_eq!(rules("a/+", "$share/g/$1").rewrite_filter("a/b"), None);
     }
 
     #[test]

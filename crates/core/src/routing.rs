@@ -117,8 +117,7 @@ impl Core {
         }
         let at_once = self.backlog.admits(subscribers);
         if at_once && nodes_with_subscribers == 1 {
-            self.deliver_to_one_filter(publication, now, fx);
-            return subscribers;
+            return self.deliver_to_one_filter(publication, now, fx);
         }
         let targets = self.collect_targets(publication, subscribers);
         let count = targets.len();
@@ -133,19 +132,22 @@ impl Core {
         count
     }
 
-    /// The common case: one filter matches, so no Session can be met twice.
+    /// The common case: one filter matches, so no Session can be met twice. Says how many it
+    /// delivers to.
     fn deliver_to_one_filter(
         &mut self,
         publication: &Publication<'_>,
         now: Timestamp,
         fx: &mut Effects,
-    ) {
+    ) -> usize {
+        let mut count = 0;
         self.clients.layouts.reset();
         for &node in &self.scratch.matched {
             for subscriber in self.tree.subscribers(node) {
                 if !wants(&self.clients, subscriber, publication) {
                     continue;
                 }
+                count += 1;
                 let options = subscriber.options;
                 let identifiers = subscriber.identifier.as_slice();
                 let grant = Grant {
@@ -160,6 +162,7 @@ impl Core {
                 }
             }
         }
+        count
     }
 
     /// One entry for each Session, however many of its subscriptions match: the highest QoS and
@@ -195,8 +198,10 @@ impl Core {
                 self.backlog.put_back(routing);
             }
         }
-        for publisher in self.backlog.take_released() {
-            self.clients.set_reading(publisher, true, fx);
+        if !self.holds_publishers_back() {
+            for publisher in self.backlog.take_released() {
+                self.clients.set_reading(publisher, true, fx);
+            }
         }
     }
 
@@ -210,6 +215,8 @@ impl Core {
         for target in &routing.targets[routing.next..routing.next + count] {
             if self.clients.slot_of(target.session_id(self.config.worker)).is_some() {
                 deliver_to(&mut self.clients, target, &publication, now, fx);
+            } else {
+                self.clients.note_drop(None, publication.topic, DropReason::SessionEnded, fx);
             }
         }
         routing.next += count;

@@ -9,7 +9,6 @@ use std::sync::Arc;
 use hashbrown::HashMap;
 use midge_codec::QoS;
 use serde::{Deserialize, Serialize};
-use slab::Slab;
 
 use crate::clients::Grant;
 use crate::core::Core;
@@ -50,7 +49,9 @@ pub enum SharedStrategy {
 #[derive(Debug)]
 pub(crate) struct SharedGroups {
     worker: WorkerId,
-    groups: Slab<Group>,
+    groups: HashMap<u32, Group, foldhash::fast::FixedState>,
+    /// Never used again: another worker may still send something to a group that has ended.
+    last_number: u32,
     by_name: HashMap<(Box<str>, Box<str>), u32, foldhash::fast::FixedState>,
     /// Copies of the lists of members that other workers keep.
     copies: HashMap<GroupId, Members, foldhash::fast::FixedState>,
@@ -73,10 +74,22 @@ struct Group {
     backlog_bytes: usize,
 }
 
+/// The members that did not take a message, and why the last one must not have it.
+#[derive(Debug, Default)]
+pub(crate) struct Tried {
+    pub(crate) barred: Vec<SessionId>,
+    pub(crate) refusal: Option<DropReason>,
+}
+
 impl SharedGroups {
-    pub(crate) fn new(worker: WorkerId) -> Self {
-        let (by_name, copies) = (HashMap::default(), HashMap::default());
-        Self { worker, groups: Slab::new(), by_name, copies }
+    pub(crate) fn new(worker: WorkerId, seed: u64) -> Self {
+        Self {
+            worker,
+            groups: HashMap::default(),
+            last_number: 0,
+            by_name: HashMap::with_hasher(foldhash::fast::FixedState::with_seed(seed)),
+            copies: HashMap::default(),
+        }
     }
 
     fn id(&self, number: u32) -> GroupId {
@@ -84,7 +97,7 @@ impl SharedGroups {
     }
 
     fn get(&mut self, group: GroupId) -> Option<&mut Group> {
-        self.groups.get_mut(group.number as usize)
+        self.groups.get_mut(&group.number)
     }
 
     fn members(&mut self, group: GroupId) -> Option<&mut Members> {
@@ -102,7 +115,7 @@ impl SharedGroups {
 
     pub(crate) fn note_member_gone(&mut self, group: GroupId, session: SessionId) {
         if let Some(members) = self.copies.get_mut(&group) {
-            members.list.retain(|member| member.session != session);
+            members.remove(session);
         }
     }
 
@@ -128,6 +141,14 @@ impl Members {
         match self.get(member.session) {
             Some(known) => *known = Member { in_flight: known.in_flight, ..member },
             None => self.list.push(member),
+        }
+    }
+
+    /// Forgets a member; whose turn it is stays the same.
+    fn remove(&mut self, session: SessionId) {
+        if let Some(index) = self.list.iter().position(|member| member.session == session) {
+            self.list.remove(index);
+            self.next -= usize::from(index < self.next);
         }
     }
 
@@ -220,7 +241,9 @@ impl Core {
             backlog: VecDeque::new(),
             backlog_bytes: 0,
         };
-        let number = self.groups.groups.insert(group) as u32;
+        self.groups.last_number += 1;
+        let number = self.groups.last_number;
+        self.groups.groups.insert(number, group);
         let id = self.groups.id(number);
         self.tree.add_group(&key.1, id);
         self.announce_group(&key.1, id, true, fx);
@@ -248,7 +271,7 @@ impl Core {
         let Some(entry) = self.groups.get(group) else {
             return;
         };
-        entry.members.list.retain(|member| member.session != session);
+        entry.members.remove(session);
         if entry.members.list.is_empty() {
             return self.end_group(group, fx);
         }
@@ -258,7 +281,9 @@ impl Core {
     }
 
     fn end_group(&mut self, id: GroupId, fx: &mut Effects) {
-        let group = self.groups.groups.remove(id.number as usize);
+        let Some(group) = self.groups.groups.remove(&id.number) else {
+            return;
+        };
         for message in &group.backlog {
             self.clients.note_drop(None, message.topic(), DropReason::SessionEnded, fx);
         }
@@ -276,11 +301,11 @@ impl Core {
         fx: &mut Effects,
     ) {
         if group.home == self.config.worker {
-            return self.distribute(group, publication, None, now, fx);
+            return self.distribute(group, publication, Tried::default(), now, fx);
         }
         if !self.config.shared_strategy.needs_home()
             && let Some(member) = self.choose_member(group, publication, &[])
-            && self.deliver_to_member(group, member, publication, now, fx).is_ok()
+            && self.deliver_to_member(group, member, publication, &[], now, fx).is_ok()
         {
             return;
         }
@@ -293,23 +318,22 @@ impl Core {
         &mut self,
         id: GroupId,
         publication: &Publication<'_>,
-        barred: Option<SessionId>,
+        mut tried: Tried,
         now: Timestamp,
         fx: &mut Effects,
     ) {
-        let mut barred: smallvec::SmallVec<[SessionId; 4]> = barred.into_iter().collect();
-        let mut refusal = None;
-        while let Some(member) = self.choose_member(id, publication, &barred) {
-            match self.deliver_to_member(id, member, publication, now, fx) {
+        while let Some(member) = self.choose_member(id, publication, &tried.barred) {
+            match self.deliver_to_member(id, member, publication, &tried.barred, now, fx) {
                 Ok(()) => return,
-                Err(reason) => refusal = Some(reason),
+                Err(reason) => tried.refusal = Some(reason),
             }
-            barred.push(member.session);
+            self.handle_shared_settled(id, member.session);
+            tried.barred.push(member.session);
         }
         let Some(group) = self.groups.get(id) else {
             return self.clients.note_drop(None, publication.topic, DropReason::SessionEnded, fx);
         };
-        let kept = match refusal {
+        let kept = match tried.refusal {
             Some(reason) => Err(reason),
             None if publication.attributes.qos == QoS::AtMostOnce => Err(DropReason::Offline),
             None => group.keep(publication.share(), &self.config.limits),
@@ -342,7 +366,10 @@ impl Core {
                 }
             })?;
         let member = &mut members.list[chosen];
-        member.in_flight += u32::from(publication.attributes.qos > QoS::AtMostOnce);
+        let qos = publication.attributes.qos.min(member.options.qos());
+        // QoS 0 is never acknowledged; only one strategy wants to know.
+        let is_counted = qos > QoS::AtMostOnce && strategy == SharedStrategy::LeastInFlight;
+        member.in_flight += u32::from(is_counted);
         Some(*member)
     }
 
@@ -351,6 +378,7 @@ impl Core {
         group: GroupId,
         member: Member,
         publication: &Publication<'_>,
+        barred: &[SessionId],
         now: Timestamp,
         fx: &mut Effects,
     ) -> Result<(), DropReason> {
@@ -364,7 +392,8 @@ impl Core {
                 identifiers: member.identifier.map_or(Identifiers::None, Identifiers::One),
                 group: Some(group),
             };
-            fx.send(session.worker, Peer::SharedDeliver { session, delivery }.into());
+            let barred = barred.to_vec();
+            fx.send(session.worker, Peer::SharedDeliver { session, delivery, barred }.into());
             return Ok(());
         }
         let slot = self.clients.slot_of(session).ok_or(DropReason::SessionEnded)?;
@@ -377,45 +406,56 @@ impl Core {
         self.clients.deliver_single(slot, publication, &grant, now, fx)
     }
 
-    /// A home has chosen a Session of this worker.
+    /// A Session of this worker was chosen.
     pub(crate) fn handle_shared_deliver(
         &mut self,
         session: SessionId,
         delivery: Delivery,
+        mut barred: Vec<SessionId>,
         now: Timestamp,
         fx: &mut Effects,
     ) {
         let slot = self.clients.slot_of(session).filter(|&slot| {
             self.clients.session(slot).connection.is_some() || !self.config.shared_backlog
         });
-        let Some(slot) = slot else {
-            let Some(group) = delivery.group else {
-                return;
-            };
-            let deliveries = vec![delivery];
-            return fx.send(group.home, Peer::SharedReturn { session, deliveries }.into());
-        };
-        let publication = Publication::of(&delivery.message);
-        let grant = crate::clients::grant_of(&delivery);
-        if let Err(reason) = self.clients.deliver_single(slot, &publication, &grant, now, fx) {
-            self.clients.note_drop(Some(slot), publication.topic, reason, fx);
+        let refusal = slot.and_then(|slot| {
+            let publication = Publication::of(&delivery.message);
+            let grant = crate::clients::grant_of(&delivery);
+            self.clients.deliver_single(slot, &publication, &grant, now, fx).err()
+        });
+        if slot.is_none() || refusal.is_some() {
+            barred.push(session);
+            self.give_back(delivery, Tried { barred, refusal }, now, fx);
         }
     }
 
-    /// Messages that a member cannot take any more go to other members [MQTT-4.8.2-5].
+    /// Sends a message back to the home of its group, which chooses again.
+    fn give_back(&mut self, delivery: Delivery, tried: Tried, now: Timestamp, fx: &mut Effects) {
+        let Some(group) = delivery.group else {
+            return;
+        };
+        if group.home == self.config.worker {
+            return self.handle_shared_return(&delivery, tried, now, fx);
+        }
+        let Tried { barred, refusal } = tried;
+        fx.send(group.home, Peer::SharedReturn { delivery, barred, refusal }.into());
+    }
+
+    /// A message that a member cannot take (any more) goes to another one [MQTT-4.8.2-5].
     pub(crate) fn handle_shared_return(
         &mut self,
-        session: SessionId,
-        deliveries: Vec<Delivery>,
+        delivery: &Delivery,
+        tried: Tried,
         now: Timestamp,
         fx: &mut Effects,
     ) {
-        for delivery in deliveries {
-            if let Some(group) = delivery.group {
-                let publication = Publication::of(&delivery.message);
-                self.distribute(group, &publication, Some(session), now, fx);
-            }
+        let Some(group) = delivery.group else {
+            return;
+        };
+        if let (true, Some(&last)) = (delivery.qos > QoS::AtMostOnce, tried.barred.last()) {
+            self.handle_shared_settled(group, last);
         }
+        self.distribute(group, &Publication::of(&delivery.message), tried, now, fx);
     }
 
     /// What waits for a Session on behalf of its groups goes back to them when its Client is gone.
@@ -443,16 +483,9 @@ impl Core {
         fx: &mut Effects,
     ) {
         let session = self.clients.session_id(slot);
-        let own = self.config.worker;
-        let (local, remote): (Vec<_>, Vec<_>) = deliveries
-            .into_iter()
-            .partition(|delivery| delivery.group.is_some_and(|group| group.home == own));
-        self.handle_shared_return(session, local, now, fx);
-        for delivery in remote {
-            if let Some(group) = delivery.group {
-                let deliveries = vec![delivery];
-                fx.send(group.home, Peer::SharedReturn { session, deliveries }.into());
-            }
+        for delivery in deliveries {
+            let tried = Tried { barred: vec![session], refusal: None };
+            self.give_back(delivery, tried, now, fx);
         }
     }
 
@@ -504,20 +537,26 @@ impl Core {
         };
         group.backlog_bytes = 0;
         for message in std::mem::take(&mut group.backlog) {
-            self.distribute(id, &Publication::of(&message), None, now, fx);
+            self.distribute(id, &Publication::of(&message), Tried::default(), now, fx);
         }
     }
 
     /// A member has completed a message of its group.
-    pub(crate) fn settle_shared(&mut self, slot: SessionSlot, group: GroupId, fx: &mut Effects) {
+    pub(crate) fn settle_shared(&mut self, session: SessionId, group: GroupId, fx: &mut Effects) {
         if self.config.shared_strategy != SharedStrategy::LeastInFlight {
             return;
         }
-        let session = self.clients.session_id(slot);
         if group.home == self.config.worker {
             self.handle_shared_settled(group, session);
         } else {
             fx.send(group.home, Peer::SharedSettled { group, session }.into());
+        }
+    }
+
+    /// Settles the messages that did not reach their members and never will.
+    pub(crate) fn settle_failed(&mut self, fx: &mut Effects) {
+        for (session, group) in std::mem::take(&mut self.clients.failed_of_groups) {
+            self.settle_shared(session, group, fx);
         }
     }
 

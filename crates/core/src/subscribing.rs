@@ -10,14 +10,14 @@ use midge_codec::{
 
 use crate::core::Core;
 use crate::effects::{Effects, Event};
-use crate::filter_request::{FilterRequest, RequestKind};
+use crate::filter_request::{EXCLUSIVE_PREFIX, FilterRequest, RequestKind};
 use crate::hashing::hash_str;
 use crate::identity::{ConnectionId, WorkerId};
 use crate::peer::{Member, Peer, Ticket};
 use crate::pending::{PendingSubscribe, RemoteStep};
 use crate::retained::RetainedWish;
 use crate::session::{Subscribed, SubscriptionKind};
-use crate::subscription_tree::{SessionSlot, Subscriber};
+use crate::subscription_tree::{Filler, SessionSlot, Subscriber};
 use crate::time::Timestamp;
 
 /// One filter of a SUBSCRIBE with everything that belongs to it.
@@ -74,18 +74,11 @@ impl Core {
             filters: Vec::new(),
             reason_codes: Vec::new(),
             waiting: 0,
-            wishes: Vec::new(),
+            fetches: false,
         };
         for (index, (filter, options)) in filters.enumerate() {
-            let step = self.subscribe_one(
-                slot,
-                filter,
-                (options, identifier),
-                (ticket, index),
-                &mut subscribe,
-                now,
-                fx,
-            );
+            let step =
+                self.subscribe_one(slot, filter, (options, identifier), (ticket, index), now, fx);
             let (code, waiting) = match step {
                 Step::Done(code) => (code, 0),
                 Step::Waits => (ReasonCode::UnspecifiedError, 1),
@@ -99,7 +92,7 @@ impl Core {
             self.pending.put_behind_fence(ticket);
         }
         if subscribe.waiting == 0 {
-            self.complete_subscribe(subscribe, fx);
+            self.complete_subscribe(ticket, subscribe, fx);
         } else {
             self.pending.insert(ticket, subscribe);
         }
@@ -112,7 +105,6 @@ impl Core {
         filter: &str,
         (options, identifier): (SubscriptionOptions, Option<NonZeroU32>),
         (ticket, index): (Ticket, usize),
-        subscribe: &mut PendingSubscribe,
         now: Timestamp,
         fx: &mut Effects,
     ) -> Step {
@@ -132,8 +124,7 @@ impl Core {
         };
         match &wanted.request.kind {
             RequestKind::Plain => {
-                let wish = self.add_plain(slot, &wanted, SubscriptionKind::Plain, fx);
-                subscribe.wishes.extend(wish);
+                self.add_plain(slot, &wanted, SubscriptionKind::Plain, ticket, fx);
                 Step::Done(granted(options.qos))
             }
             RequestKind::Exclusive => {
@@ -143,8 +134,7 @@ impl Core {
                     if !self.exclusive.claim(&wanted.request.filter, session) {
                         return Step::Done(ReasonCode::QuotaExceeded);
                     }
-                    let wish = self.add_plain(slot, &wanted, SubscriptionKind::Exclusive, fx);
-                    subscribe.wishes.extend(wish);
+                    self.add_plain(slot, &wanted, SubscriptionKind::Exclusive, ticket, fx);
                     return Step::Done(granted(options.qos));
                 }
                 self.note_subscription(slot, &wanted, SubscriptionKind::Exclusive);
@@ -195,20 +185,23 @@ impl Core {
         }
     }
 
-    /// Puts a subscription into the tree; says which retained messages it asks for.
+    /// Puts a subscription into the tree, and notes the retained messages that it asks for: they
+    /// follow the SUBACK.
     fn add_plain(
         &mut self,
         slot: SessionSlot,
         wanted: &Wanted,
         kind: SubscriptionKind,
+        subscribe: Ticket,
         fx: &mut Effects,
-    ) -> Option<RetainedWish> {
+    ) {
         let is_new = self.note_subscription(slot, wanted, kind).is_none();
         let filter = wanted.request.filter.as_str();
         let subscriber = Subscriber {
             session: slot,
             identifier: wanted.identifier,
             options: wanted.options.into(),
+            filler: Filler::Empty,
         };
         if self.tree.insert(filter, subscriber) {
             self.announce_filter(filter, true, fx);
@@ -218,12 +211,15 @@ impl Core {
             RetainHandling::SendIfNew => is_new,     // [MQTT-3.3.1-10]
             RetainHandling::DoNotSend => false,      // [MQTT-3.3.1-11]
         };
-        wants_retained.then(|| RetainedWish {
-            filter: filter.into(),
-            key: wanted.request.key.as_str().into(),
-            qos: wanted.options.qos,
-            identifier: wanted.identifier,
-        })
+        if wants_retained {
+            let wish = RetainedWish {
+                filter: filter.into(),
+                key: wanted.request.key.as_str().into(),
+                qos: wanted.options.qos,
+                identifier: wanted.identifier,
+            };
+            self.note_wish(self.clients.session_id(slot), wish, subscribe);
+        }
     }
 
     /// Writes a subscription into its Session; gives the kind of the one it replaces.
@@ -243,18 +239,22 @@ impl Core {
         replaced.map(|old| old.kind)
     }
 
-    /// All workers know of the subscriptions. With others, the first retained messages are fetched
+    /// All workers know of the subscriptions. The first retained messages of the others are fetched
     /// before the SUBACK leaves, so that they follow it at once and nothing published later comes
     /// before them.
-    pub(crate) fn complete_subscribe(&mut self, mut subscribe: PendingSubscribe, fx: &mut Effects) {
-        if self.config.workers == 1 || subscribe.wishes.is_empty() {
-            return self.answer_subscribe(subscribe, fx);
+    pub(crate) fn complete_subscribe(
+        &mut self,
+        ticket: Ticket,
+        mut subscribe: PendingSubscribe,
+        fx: &mut Effects,
+    ) {
+        let asked = if subscribe.fetches { 0 } else { self.fetch_retained(ticket, fx) };
+        if asked == 0 {
+            self.answer_subscribe(subscribe, fx);
+            return self.release_retained(ticket);
         }
-        let ticket = self.pending.ticket();
-        for wish in std::mem::take(&mut subscribe.wishes) {
-            self.fetch_retained(subscribe.session, wish, ticket, fx);
-            subscribe.waiting += self.config.workers - 1;
-        }
+        subscribe.fetches = true;
+        subscribe.waiting = asked;
         self.pending.insert(ticket, subscribe);
     }
 
@@ -284,9 +284,6 @@ impl Core {
             let client = Arc::clone(&client);
             fx.events.push(Event::Subscribed { client, filter, reason_code });
         }
-        for wish in subscribe.wishes {
-            self.begin_retained(subscribe.session, wish);
-        }
     }
 
     /// The home of an exclusive subscription has answered.
@@ -304,19 +301,22 @@ impl Core {
         };
         if !is_granted {
             self.clients.session(slot).subscriptions.remove(&*step.key);
-            return self.answer_step(&step, ReasonCode::QuotaExceeded, None, fx);
+            // An earlier claim may have been granted and given up since.
+            let filter = step.key.strip_prefix(EXCLUSIVE_PREFIX).unwrap_or(&step.key);
+            self.remove_from_tree(slot, filter, fx);
+            return self.answer_step(&step, ReasonCode::QuotaExceeded, fx);
         }
         let subscribed = self.clients.session(slot).subscriptions.get(&*step.key).cloned();
-        let filter = step.key.strip_prefix("$exclusive/").unwrap_or(&step.key).to_string();
+        let filter = step.key.strip_prefix(EXCLUSIVE_PREFIX).unwrap_or(&step.key).to_string();
         let Some(Subscribed { options, identifier, .. }) = subscribed else {
             // Given up meanwhile; the release is on its way already.
-            return self.answer_step(&step, granted(QoS::AtMostOnce), None, fx);
+            return self.answer_step(&step, granted(QoS::AtMostOnce), fx);
         };
         let request =
             FilterRequest { kind: RequestKind::Exclusive, filter, key: step.key.to_string() };
         let wanted = Wanted { request, options, identifier };
-        let wish = self.add_plain(slot, &wanted, SubscriptionKind::Exclusive, fx);
-        self.answer_step(&step, granted(options.qos), wish, fx);
+        self.add_plain(slot, &wanted, SubscriptionKind::Exclusive, step.subscribe, fx);
+        self.answer_step(&step, granted(options.qos), fx);
     }
 
     /// The home of a shared subscription has taken a member in, and all workers know of it.
@@ -338,7 +338,12 @@ impl Core {
         {
             fx.send(group.home, Peer::SharedLeave { group, session }.into());
         }
-        self.answer_step(&step, granted(subscribed.unwrap_or_default()), None, fx);
+        if let Some(slot) = slot.filter(|&slot| self.clients.session(slot).connection.is_none()) {
+            // Its Client went before anybody could tell the group.
+            let session = self.clients.session_id(slot);
+            fx.send(group.home, Peer::SharedOnline { group, session, online: false }.into());
+        }
+        self.answer_step(&step, granted(subscribed.unwrap_or_default()), fx);
     }
 
     fn resume_step(&mut self, ticket: Ticket) -> Option<(RemoteStep, Option<SessionSlot>)> {
@@ -347,16 +352,9 @@ impl Core {
         Some((step, self.clients.slot_of(session)))
     }
 
-    fn answer_step(
-        &mut self,
-        step: &RemoteStep,
-        code: ReasonCode,
-        wish: Option<RetainedWish>,
-        fx: &mut Effects,
-    ) {
+    fn answer_step(&mut self, step: &RemoteStep, code: ReasonCode, fx: &mut Effects) {
         if let Some(subscribe) = self.pending.subscribe(step.subscribe) {
             subscribe.reason_codes[step.index] = code;
-            subscribe.wishes.extend(wish);
         }
         self.arrive(step.subscribe, fx);
     }
@@ -406,7 +404,7 @@ impl Core {
         match subscribed.kind {
             SubscriptionKind::Plain => self.remove_from_tree(slot, key, fx),
             SubscriptionKind::Exclusive => {
-                let filter = key.strip_prefix("$exclusive/").unwrap_or(key);
+                let filter = key.strip_prefix(EXCLUSIVE_PREFIX).unwrap_or(key);
                 self.remove_from_tree(slot, filter, fx);
                 self.release_exclusive(filter, session, fx);
             }
@@ -420,8 +418,19 @@ impl Core {
         true
     }
 
+    /// Takes a filter of a Session out of the tree, unless the Session has it in the other form
+    /// too: plain and exclusive ones share their place in the tree.
     fn remove_from_tree(&mut self, slot: SessionSlot, filter: &str, fx: &mut Effects) {
-        if self.tree.remove(filter, slot) {
+        let subscriptions = &self.clients.session(slot).subscriptions;
+        let plain = subscriptions.get(filter);
+        let exclusive = || subscriptions.get(&*format!("{EXCLUSIVE_PREFIX}{filter}"));
+        if let Some(other) = plain.or_else(exclusive) {
+            let (identifier, options) = (other.identifier, other.options.into());
+            self.tree.insert(
+                filter,
+                Subscriber { session: slot, identifier, options, filler: Filler::Empty },
+            );
+        } else if self.tree.remove(filter, slot) {
             self.announce_filter(filter, false, fx);
         }
     }

@@ -8,6 +8,7 @@ use std::num::NonZeroU32;
 
 use hashbrown::HashMap;
 use midge_codec::{QoS, SubscriptionOptions};
+use slab::Slab;
 
 use crate::identity::WorkerId;
 use crate::level_tree::{LevelTree, NONE, NodeIndex, ROOT, Vacant};
@@ -21,6 +22,16 @@ pub(crate) struct Subscriber {
     pub(crate) session: SessionSlot,
     pub(crate) identifier: Option<NonZeroU32>,
     pub(crate) options: PackedOptions,
+    pub(crate) filler: Filler,
+}
+
+/// Tells the compiler that a byte of [`Subscriber`] is free, so that "nobody, one or many" is no
+/// larger than one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Filler {
+    #[default]
+    Empty,
 }
 
 /// Subscription Options in the bits that they have on the wire.
@@ -34,25 +45,32 @@ pub(crate) struct GroupId {
     pub(crate) number: u32,
 }
 
-/// What a filter's last level holds.
+/// What a filter's last level holds. A node of the tree with it is one cache line: what few nodes
+/// have is kept elsewhere, under a number.
 #[derive(Debug)]
 pub(crate) struct FilterNode {
     plus: NodeIndex,
     hash: NodeIndex,
-    /// Other workers with subscribers to this filter.
-    remote: u64,
+    /// The number of the node's [`Others`], or `NONE`.
+    others: u32,
     local: SubscriberList,
-    #[allow(clippy::box_collection)] // most nodes have none: one word, not three
-    shared: Option<Box<Vec<GroupId>>>,
 }
 
-/// Nobody, one, or many subscribers of one filter.
-#[derive(Debug, Default)]
+/// Nobody, one, or many subscribers of one filter: a [`SubscriberSet`] by its number.
+#[derive(Clone, Copy, Debug, Default)]
 enum SubscriberList {
     #[default]
     None,
     One(Subscriber),
-    Many(Box<SubscriberSet>),
+    Many(u32),
+}
+
+/// Who else wants what a filter matches.
+#[derive(Debug, Default)]
+struct Others {
+    /// Other workers with subscribers to this filter.
+    remote: u64,
+    shared: Vec<GroupId>,
 }
 
 /// Many subscribers: a dense list to walk, and from a certain size on a table of positions, so
@@ -67,6 +85,8 @@ struct SubscriberSet {
 #[derive(Debug)]
 pub(crate) struct SubscriptionTree {
     tree: LevelTree<FilterNode>,
+    sets: Slab<SubscriberSet>,
+    others: Slab<Others>,
     subscriptions: usize,
 }
 
@@ -80,25 +100,23 @@ pub(crate) struct MatchScratch {
 
 impl SubscriptionTree {
     pub(crate) fn new(seed: u64) -> Self {
-        Self { tree: LevelTree::new(seed), subscriptions: 0 }
+        let (sets, others) = (Slab::new(), Slab::new());
+        Self { tree: LevelTree::new(seed), sets, others, subscriptions: 0 }
     }
 
     /// Adds a local subscriber or replaces what the Session had for this filter. True if it is the
     /// first local one: other workers have to be told.
     pub(crate) fn insert(&mut self, filter: &str, subscriber: Subscriber) -> bool {
         let node = self.node_or_insert(filter);
-        let local = &mut self.tree.value_mut(node).local;
-        let was_empty = matches!(local, SubscriberList::None);
-        if local.insert(subscriber) {
-            self.subscriptions += 1;
-        }
+        let was_empty = matches!(self.tree.value(node).local, SubscriberList::None);
+        self.subscriptions += usize::from(self.insert_local(node, subscriber));
         was_empty
     }
 
     /// Removes a local subscriber. True if it was the last local one of this filter.
     pub(crate) fn remove(&mut self, filter: &str, session: SessionSlot) -> bool {
         let node = self.tree.find(filter);
-        if node == NONE || !self.tree.value_mut(node).local.remove(session) {
+        if node == NONE || !self.remove_local(node, session) {
             return false;
         }
         self.subscriptions -= 1;
@@ -111,12 +129,13 @@ impl SubscriptionTree {
     pub(crate) fn set_remote(&mut self, filter: &str, worker: WorkerId, wanted: bool) {
         if wanted {
             let node = self.node_or_insert(filter);
-            self.tree.value_mut(node).remote |= worker.bit();
+            self.others_mut(node).remote |= worker.bit();
             return;
         }
         let node = self.tree.find(filter);
         if node != NONE {
-            self.tree.value_mut(node).remote &= !worker.bit();
+            self.others_mut(node).remote &= !worker.bit();
+            self.drop_empty_others(node);
             self.prune(node);
         }
     }
@@ -124,7 +143,7 @@ impl SubscriptionTree {
     /// Notes that a shared subscription exists for this filter.
     pub(crate) fn add_group(&mut self, filter: &str, group: GroupId) {
         let node = self.node_or_insert(filter);
-        let groups = self.tree.value_mut(node).shared.get_or_insert_default();
+        let groups = &mut self.others_mut(node).shared;
         if !groups.contains(&group) {
             groups.push(group);
         }
@@ -136,13 +155,8 @@ impl SubscriptionTree {
         if node == NONE {
             return;
         }
-        let value = self.tree.value_mut(node);
-        if let Some(groups) = &mut value.shared {
-            groups.retain(|&member| member != group);
-            if groups.is_empty() {
-                value.shared = None;
-            }
-        }
+        self.others_mut(node).shared.retain(|&member| member != group);
+        self.drop_empty_others(node);
         self.prune(node);
     }
 
@@ -182,24 +196,88 @@ impl SubscriptionTree {
     /// The local subscribers of a matched node.
     #[inline]
     pub(crate) fn subscribers(&self, node: NodeIndex) -> &[Subscriber] {
-        self.tree.value(node).local.as_slice()
+        match &self.tree.value(node).local {
+            SubscriberList::None => &[],
+            SubscriberList::One(one) => std::slice::from_ref(one),
+            SubscriberList::Many(number) => &self.sets[*number as usize].list,
+        }
     }
 
     /// The other workers that have subscribers at a matched node, as a set of bits.
     #[inline]
     pub(crate) fn remote_workers(&self, node: NodeIndex) -> u64 {
-        self.tree.value(node).remote
+        match self.tree.value(node).others {
+            NONE => 0,
+            number => self.others[number as usize].remote,
+        }
     }
 
     /// The shared subscriptions of a matched node.
     #[inline]
     pub(crate) fn groups(&self, node: NodeIndex) -> &[GroupId] {
-        self.tree.value(node).shared.as_ref().map_or(&[], |groups| groups)
+        match self.tree.value(node).others {
+            NONE => &[],
+            number => &self.others[number as usize].shared,
+        }
     }
 
     /// How many local subscriptions there are.
     pub(crate) fn len(&self) -> usize {
         self.subscriptions
+    }
+
+    /// True if the Session was not among the node's subscribers before.
+    fn insert_local(&mut self, node: NodeIndex, subscriber: Subscriber) -> bool {
+        let list = &mut self.tree.value_mut(node).local;
+        match list {
+            SubscriberList::None => *list = SubscriberList::One(subscriber),
+            SubscriberList::One(one) if one.session == subscriber.session => {
+                *one = subscriber;
+                return false;
+            }
+            SubscriberList::One(one) => {
+                let set = SubscriberSet { list: vec![*one, subscriber], ..Default::default() };
+                *list = SubscriberList::Many(self.sets.insert(set) as u32);
+            }
+            SubscriberList::Many(number) => return self.sets[*number as usize].insert(subscriber),
+        }
+        true
+    }
+
+    /// True if the Session was among the node's subscribers.
+    fn remove_local(&mut self, node: NodeIndex, session: SessionSlot) -> bool {
+        let list = &mut self.tree.value_mut(node).local;
+        match *list {
+            SubscriberList::One(one) if one.session == session => *list = SubscriberList::None,
+            SubscriberList::Many(number) => {
+                let set = &mut self.sets[number as usize];
+                let removed = set.remove(session);
+                if let [one] = set.list[..] {
+                    *list = SubscriberList::One(one);
+                    self.sets.remove(number as usize);
+                }
+                return removed;
+            }
+            _ => return false,
+        }
+        true
+    }
+
+    fn others_mut(&mut self, node: NodeIndex) -> &mut Others {
+        let value = self.tree.value_mut(node);
+        if value.others == NONE {
+            value.others = self.others.insert(Others::default()) as u32;
+        }
+        &mut self.others[value.others as usize]
+    }
+
+    fn drop_empty_others(&mut self, node: NodeIndex) {
+        let number = &mut self.tree.value_mut(node).others;
+        let is_empty = |others: &Others| others.remote == 0 && others.shared.is_empty();
+        if *number != NONE && is_empty(&self.others[*number as usize]) {
+            self.others.remove(*number as usize);
+            *number = NONE;
+        }
     }
 
     fn node_or_insert(&mut self, filter: &str) -> NodeIndex {
@@ -230,63 +308,19 @@ impl SubscriptionTree {
 
 impl FilterNode {
     fn is_end_of_no_filter(&self) -> bool {
-        self.remote == 0 && matches!(self.local, SubscriberList::None) && self.shared.is_none()
+        self.others == NONE && matches!(self.local, SubscriberList::None)
     }
 }
 
 impl Default for FilterNode {
     fn default() -> Self {
-        Self { plus: NONE, hash: NONE, remote: 0, local: SubscriberList::None, shared: None }
+        Self { plus: NONE, hash: NONE, others: NONE, local: SubscriberList::None }
     }
 }
 
 impl Vacant for FilterNode {
     fn is_vacant(&self) -> bool {
         self.is_end_of_no_filter()
-    }
-}
-
-impl SubscriberList {
-    /// True if the Session was not in the list before.
-    fn insert(&mut self, subscriber: Subscriber) -> bool {
-        match self {
-            Self::None => *self = Self::One(subscriber),
-            Self::One(one) if one.session == subscriber.session => {
-                *one = subscriber;
-                return false;
-            }
-            Self::One(one) => {
-                let set = SubscriberSet { list: vec![*one, subscriber], ..Default::default() };
-                *self = Self::Many(Box::new(set));
-            }
-            Self::Many(set) => return set.insert(subscriber),
-        }
-        true
-    }
-
-    /// True if the Session was in the list.
-    fn remove(&mut self, session: SessionSlot) -> bool {
-        match self {
-            Self::One(one) if one.session == session => *self = Self::None,
-            Self::Many(set) => {
-                let removed = set.remove(session);
-                if let [one] = set.list[..] {
-                    *self = Self::One(one);
-                }
-                return removed;
-            }
-            _ => return false,
-        }
-        true
-    }
-
-    #[inline]
-    fn as_slice(&self) -> &[Subscriber] {
-        match self {
-            Self::None => &[],
-            Self::One(one) => std::slice::from_ref(one),
-            Self::Many(set) => &set.list,
-        }
     }
 }
 
@@ -363,12 +397,17 @@ mod tests {
     use midge_codec::{SubscriptionOptions, TopicFilter, TopicName};
     use proptest::prelude::*;
 
-    use super::{GroupId, MatchScratch, Subscriber, SubscriptionTree};
+    use super::{Filler, GroupId, MatchScratch, Subscriber, SubscriptionTree};
     use crate::identity::WorkerId;
 
     fn subscriber(session: u32) -> Subscriber {
         let options = SubscriptionOptions::default().into();
-        Subscriber { session, identifier: None, options }
+        Subscriber { session, identifier: None, options, filler: Filler::Empty }
+    }
+
+    #[test]
+    fn a_node_is_one_cache_line() {
+        assert_eq!(size_of::<crate::level_tree::Node<super::FilterNode>>(), 64);
     }
 
     fn matching_sessions(tree: &SubscriptionTree, topic: &str) -> Vec<u32> {

@@ -1,8 +1,11 @@
 //! Conversations that both versions of the protocol demand alike.
 
+use std::thread;
+use std::time::Duration;
+
 use midge_conformance::connect::connect;
 use midge_conformance::wire::Writer;
-use midge_conformance::{Client, Version};
+use midge_conformance::{Client, Version, target};
 
 pub(crate) mod connect_packet;
 pub(crate) mod ending;
@@ -24,6 +27,15 @@ pub(crate) fn subscriber(version: Version, filter: &str, options: u8) -> Client 
 /// Removes what is retained on `topic`, so that a broker of long life is left as it was.
 pub(crate) fn forget(version: Version, topic: &str) {
     connect(version).open().publish_retained(topic, "", 1);
+}
+
+/// Lets an interval of one second pass, also for a broker that counts whole seconds where such
+/// brokers are accepted.
+///
+/// The only place where a test waits for time and not for an event: where a statement is about what
+/// the passing of time does to something that nobody is told of.
+pub(crate) fn let_a_second_pass() {
+    thread::sleep(Duration::from_millis(if target::is_strict() { 1400 } else { 2400 }));
 }
 
 /// Appends an empty Property Length where the version has properties.

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use midge_conformance::connect::{connect, persistent};
 use midge_conformance::{Ack, Client, Fence, Publish, Version, client_id, topic};
 
-use super::subscriber;
+use super::{let_a_second_pass, subscriber};
 
 pub(crate) fn qos_0_is_not_acknowledged(version: Version) {
     let mut client = connect(version).open();
@@ -124,7 +124,7 @@ pub(crate) fn nothing_is_sent_again_on_an_open_connection(version: Version) {
     let mut subscriber = subscriber(version, &topic, 1);
     connect(version).open().publish(&topic, "payload", 1);
     let publish = subscriber.receive_publish();
-    std::thread::sleep(std::time::Duration::from_millis(1500));
+    let_a_second_pass();
     subscriber.expect_silence();
     subscriber.acknowledge(&publish);
 }

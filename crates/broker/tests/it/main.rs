@@ -2,6 +2,7 @@
 
 mod alone;
 mod client;
+mod raw;
 mod support;
 
 mod embedding;
@@ -9,6 +10,9 @@ mod hooks;
 mod hostile;
 mod limits;
 mod memory;
+mod ownership;
+mod pipelining;
 mod slow;
+mod stopped;
 mod stopping;
 mod workers;

@@ -29,7 +29,8 @@ pub(crate) struct ConnectArgs {
           value_parser = clap::value_parser!(u16).range(1..))]
     port: Option<u16>,
 
-    /// Host, port, user, password and topic at once: mqtt://[user[:pw]@]host[:port]/topic
+    /// Host, port, user, password and topic at once: mqtt://USER:PASSWORD@HOST:PORT/TOPIC, of
+    /// which all but HOST may be left out
     #[arg(short = 'L', long, value_name = "URL", value_parser = BrokerUrl::parse)]
     url: Option<BrokerUrl>,
 

@@ -49,7 +49,7 @@ pub(crate) fn parse(text: &str) -> Result<Address, String> {
 
 impl Address {
     /// Whether both cannot be bound at the same time: they are equal, or one includes the other:
-    /// 0.0.0.0 is every IPv4 address, [::] every address. Port 0 is a free port each time.
+    /// 0.0.0.0 is every IPv4 address, `[::]` every address. Port 0 is a free port each time.
     pub(crate) fn collides_with(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Socket(this), Self::Socket(other)) => {

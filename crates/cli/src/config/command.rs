@@ -12,7 +12,7 @@ use serde_json::json;
 use super::flags::Flags;
 use super::problem::{Origin, Report, printable};
 use super::reference;
-use super::schema::Schema;
+use super::schema::{Schema, Section};
 use super::{Loaded, Sources};
 
 /// What a wrong configuration ends with.
@@ -131,7 +131,7 @@ fn effective(loaded: &Loaded) -> String {
     let mut text = String::new();
     let mut last = None;
     for line in &loaded.effective {
-        let header = schema.section(line.section).map(|section| section.header());
+        let header = schema.section(line.section).map(Section::header);
         if last.replace((line.section, line.index)) != Some((line.section, line.index)) {
             let separator = if text.is_empty() { "" } else { "\n" };
             let _ = writeln!(text, "{separator}{}", header.unwrap_or_default());

@@ -16,47 +16,7 @@ const TOML_INTRODUCTION: &str = "\
 # `midge config reference`.
 ";
 
-const MARKDOWN_INTRODUCTION: &str = "\
-# Configuration
-
-Midge needs none. What you want otherwise, you write into a file, `midge.toml`:
-
-```toml
-[[listener]]
-bind = \"0.0.0.0:1883\"
-
-[limits]
-queue_messages_max = 5000
-```
-
-| command | what it does |
-| --- | --- |
-| `midge --config midge.toml` | starts a broker with this file |
-| `midge config check midge.toml` | tells every error in it, with line, column and what is allowed; exit code 2 if there is any, `--json` for programs |
-| `midge config show` | prints the configuration that a broker started here would have, and where each value comes from |
-| `midge config reference` | prints a file with every key, as in [midge.toml](midge.toml); `--markdown` prints this page |
-
-## Where values come from
-
-Each source goes above the one before:
-
-1. the defaults below;
-2. the file: that of `--config FILE`, else that of the variable `MIDGE_CONFIG`, else `midge.toml` in the current directory, else
-   `/etc/midge/midge.toml`; the broker says at its start which one it read;
-3. environment variables: `MIDGE_`, the section and the key, such as `MIDGE_LIMITS_QUEUE_MESSAGES_MAX=5000`. A section that can stand
-   more than once has its number, from 0, in between: `MIDGE_LISTENER_0_BIND=0.0.0.0:1883`; the next number adds one;
-4. flags: `--listen ADDRESS:PORT` (as often as you like, instead of all configured listeners), `--workers N`, `--log-level LEVEL`.
-
-A key, a section or a variable `MIDGE_...` that does not exist is an error, as is a value that is not allowed: the broker does not
-start, prints all errors and ends with exit code 2. Variables that Kubernetes sets for a Service called `midge` are left alone.
-
-## While the broker runs
-
-On SIGHUP the broker reads its file again. It puts into effect what can be changed while it runs (marked *live* below), names what
-takes effect only at its next start, and keeps everything as it is when there is an error. SIGTERM and SIGINT end it: no new
-connections, MQTT 5 Clients are told (0x8B Server shutting down), at most for `deadline_seconds` of `[shutdown]`; exit code 0. A
-second signal ends it at once.
-";
+const MARKDOWN_INTRODUCTION: &str = include_str!("introduction.md");
 
 /// The reference as a configuration file.
 pub(crate) fn toml(schema: &Schema) -> String {

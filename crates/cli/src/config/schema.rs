@@ -171,6 +171,7 @@ fn limit_min(key: &str) -> u64 {
         | "retained_messages_max"
         | "retained_bytes_max"
         | "delayed_messages_max"
+        | "delayed_bytes_max"
         | "delay_seconds_max"
         | "shared_backlog_messages_max"
         | "shared_backlog_bytes_max"
@@ -185,7 +186,7 @@ fn shared_subscriptions() -> Section {
                     unacknowledged messages; by the\npublishing Client; by the Topic Name.";
     let backlog = "Whether a shared subscription keeps messages while none of its members is \
                    connected,\nup to shared_backlog_messages_max and shared_backlog_bytes_max of \
-                   [limits].";
+                   [limits].\nIf not, they go to the queue of one member.";
     let keys = vec![
         Key::new(
             "strategy",

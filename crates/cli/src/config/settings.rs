@@ -70,13 +70,6 @@ impl Table {
         }
     }
 
-    pub(crate) fn integer(&self, key: &str) -> Option<u64> {
-        match self.get(key)?.value {
-            Value::Integer(number) => Some(number),
-            _ => None,
-        }
-    }
-
     pub(crate) fn boolean(&self, key: &str) -> Option<bool> {
         match self.get(key)?.value {
             Value::Boolean(value) => Some(value),
@@ -103,11 +96,6 @@ impl Settings {
             tables.push(Table::new(origin));
         }
         &mut tables[0]
-    }
-
-    /// The value of a key of a section that stands once, if it was given.
-    pub(crate) fn get(&self, section: &str, key: &str) -> Option<&Setting> {
-        self.tables(section).first()?.get(key)
     }
 
     /// Every key with the value that holds, in the order of the documentation.

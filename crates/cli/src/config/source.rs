@@ -30,10 +30,11 @@ impl Sources {
     pub(crate) fn of_process(flags: &Flags) -> Self {
         let variables = environment::of_process();
         let variable = variables.iter().find(|(name, _)| name == FILE_VARIABLE);
-        let of_variable = variable.and_then(|(_, value)| value.as_deref()).map(PathBuf::from);
+        let of_variable = variable.and_then(|(_, value)| value.as_deref());
+        let of_variable = of_variable.filter(|path| !path.is_empty()).map(PathBuf::from);
         let named = flags.config.clone().or(of_variable);
         let is_named = named.is_some();
-        let found = || PLACES.iter().map(PathBuf::from).find(|path| path.exists());
+        let found = || PLACES.iter().map(PathBuf::from).find(|path| path.is_file());
         let path = named.or_else(found);
         Self { flags: flags.clone(), variables, path, is_named }
     }

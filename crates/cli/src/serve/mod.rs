@@ -9,6 +9,7 @@ mod start_message;
 
 use std::net::{Ipv6Addr, TcpListener};
 use std::process::ExitCode;
+use std::thread;
 
 use clap::Args;
 use midge_broker::{Broker, StartError};
@@ -101,6 +102,7 @@ fn announce(broker: &Broker, loaded: &Loaded, sources: &Sources) {
         file: sources.path(),
         is_found: sources.is_found(),
         workers: loaded.configuration.workers,
+        processors: thread::available_parallelism().map_or(1, usize::from),
     };
     logger::announce(loaded.configuration.log_format, &message.to_string());
 }
@@ -112,8 +114,13 @@ fn serve(broker: Broker, loaded: Loaded, flags: &Flags, mut signals: Signals) {
         match signals.wait() {
             Request::Reload => reloader.reload(),
             Request::End(signal) => {
+                // First of all: everything else may hang, even a line of the log.
+                let armed = signals.arm();
                 let seconds = deadline.as_secs();
                 log::info!("{signal}: ending within {seconds} s; a second signal ends at once");
+                if let Err(error) = armed {
+                    log::warn!("a second signal will not end the broker at once: {error}");
+                }
                 break;
             }
         }

@@ -1,14 +1,21 @@
 //! The signals that a broker listens to: SIGTERM and SIGINT end it, SIGHUP reloads.
 //!
-//! The second signal of those that end it does so at once, whatever the broker is busy with.
+//! The second signal of those that end it does so at once, whatever the broker is busy with. One
+//! that comes right after the first is its echo: `timeout`, Ctrl-C below `cargo run` and some
+//! supervisors signal both the process and its group.
 
 use std::io::{self, Read};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
+use std::time::Duration;
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::{flag, low_level::pipe};
+
+/// For how long after the first signal another one counts as the same.
+const ECHO: Duration = Duration::from_millis(500);
 
 /// What a signal asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,25 +34,35 @@ pub(crate) struct Signals {
     reload: Arc<AtomicBool>,
     /// The number of the signal, or 0.
     end: Arc<AtomicUsize>,
+    /// Whether a signal ends the process at once.
+    deadly: Arc<AtomicBool>,
 }
 
 impl Signals {
     /// Takes the signals over.
     pub(crate) fn register() -> io::Result<Self> {
         let (wake, writer) = UnixStream::pair()?;
-        let ending = Arc::new(AtomicBool::new(false));
+        let deadly = Arc::new(AtomicBool::new(false));
         let end = Arc::new(AtomicUsize::new(0));
         for signal in [SIGTERM, SIGINT] {
-            // In this order: the first signal arms what the second one meets.
-            flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(&ending))?;
-            flag::register(signal, Arc::clone(&ending))?;
+            flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(&deadly))?;
             flag::register_usize(signal, Arc::clone(&end), signal.unsigned_abs() as usize)?;
             pipe::register(signal, writer.try_clone()?)?;
         }
         let reload = Arc::new(AtomicBool::new(false));
         flag::register(SIGHUP, Arc::clone(&reload))?;
         pipe::register(SIGHUP, writer)?;
-        Ok(Self { wake, reload, end })
+        Ok(Self { wake, reload, end, deadly })
+    }
+
+    /// From a moment on, makes a further signal end the process at once.
+    pub(crate) fn arm(&self) -> io::Result<()> {
+        let deadly = Arc::clone(&self.deadly);
+        let arm = move || {
+            thread::sleep(ECHO);
+            deadly.store(true, Ordering::SeqCst);
+        };
+        thread::Builder::new().name("midge-signals".into()).spawn(arm).map(|_| ())
     }
 
     /// Waits for the next signal.

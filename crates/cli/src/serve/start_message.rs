@@ -16,6 +16,7 @@ pub(crate) struct StartMessage<'m> {
     pub(crate) is_found: bool,
     /// `None`: one for each processor.
     pub(crate) workers: Option<usize>,
+    pub(crate) processors: usize,
 }
 
 impl fmt::Display for StartMessage<'_> {
@@ -35,7 +36,7 @@ impl fmt::Display for StartMessage<'_> {
         writeln!(f, "  data           in memory: it is gone when the broker ends")?;
         match self.workers {
             Some(workers) => writeln!(f, "  workers        {workers}")?,
-            None => writeln!(f, "  workers        one for each processor")?,
+            None => writeln!(f, "  workers        {}, one for each processor", self.processors)?,
         }
         writeln!(f, "  documentation  midge --help, midge config reference, docs/")
     }
@@ -62,8 +63,13 @@ mod tests {
     #[test]
     fn a_newcomer_learns_where_everything_is() {
         let addresses = ["127.0.0.1:1883".parse().unwrap(), "[::1]:1883".parse().unwrap()];
-        let message =
-            StartMessage { addresses: &addresses, file: None, is_found: false, workers: None };
+        let message = StartMessage {
+            addresses: &addresses,
+            file: None,
+            is_found: false,
+            workers: None,
+            processors: 4,
+        };
         assert_eq!(
             message.to_string(),
             format!(
@@ -73,7 +79,7 @@ mod tests {
                  --listen 0.0.0.0:1883\n\
                  \x20 configuration  the defaults, without a file\n\
                  \x20 data           in memory: it is gone when the broker ends\n\
-                 \x20 workers        one for each processor\n\
+                 \x20 workers        4, one for each processor\n\
                  \x20 documentation  midge --help, midge config reference, docs/\n",
                 env!("CARGO_PKG_VERSION")
             )
@@ -84,8 +90,13 @@ mod tests {
     fn an_operator_learns_what_is_open_and_which_file_was_read() {
         let addresses = ["0.0.0.0:1883".parse().unwrap(), "[::1]:1883".parse().unwrap()];
         let file = Some(Path::new("midge.toml"));
-        let message =
-            StartMessage { addresses: &addresses, file, is_found: true, workers: Some(2) };
+        let message = StartMessage {
+            addresses: &addresses,
+            file,
+            is_found: true,
+            workers: Some(2),
+            processors: 4,
+        };
         let text = message.to_string();
         assert!(text.contains("it asks for no name or password yet"), "{text}");
         assert!(text.contains("midge.toml (found there; nobody named it)"), "{text}");

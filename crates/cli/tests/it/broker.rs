@@ -1,10 +1,7 @@
 //! A broker for the tests: the one place that knows which one, and how it is started.
 
-use std::fs;
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
-use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -12,7 +9,6 @@ use std::time::{Duration, Instant};
 pub(crate) struct Broker {
     process: Child,
     port: u16,
-    directory: PathBuf,
 }
 
 /// Starts a broker on a port of its own and waits until it accepts connections.
@@ -22,23 +18,16 @@ pub(crate) fn start_broker() -> Broker {
 
 /// Starts a broker on this port of 127.0.0.1.
 pub(crate) fn start_broker_on(port: u16) -> Broker {
-    static NEXT: AtomicU32 = AtomicU32::new(0);
-    let number = NEXT.fetch_add(1, Ordering::Relaxed);
-    let name = format!("midge-it-{}-{number}", std::process::id());
-    let directory = std::env::temp_dir().join(name);
-    fs::create_dir_all(&directory).unwrap();
-    let configuration = directory.join("mosquitto.conf");
-    let text = format!("listener {port} 127.0.0.1\nallow_anonymous true\nlog_type none\n");
-    fs::write(&configuration, text).unwrap();
-    let process = Command::new("mosquitto")
-        .arg("-c")
-        .arg(&configuration)
+    let process = Command::new(env!("CARGO_BIN_EXE_midge"))
+        .args(["--log-level", "off", "--listen", &format!("127.0.0.1:{port}")])
+        // Nothing that a Client may send is too large here.
+        .env("MIDGE_LIMITS_PACKET_BYTES_MAX", "268435456")
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()
-        .expect("mosquitto is installed");
-    let broker = Broker { process, port, directory };
+        .expect("midge starts");
+    let broker = Broker { process, port };
     let deadline = Instant::now() + Duration::from_secs(10);
     while TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err() {
         assert!(Instant::now() < deadline, "the broker does not listen on port {port}");
@@ -72,6 +61,5 @@ impl Broker {
 impl Drop for Broker {
     fn drop(&mut self) {
         self.end();
-        let _ = fs::remove_dir_all(&self.directory);
     }
 }

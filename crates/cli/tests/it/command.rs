@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io::{BufRead, BufReader, Read, Write};
+use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread::{self, JoinHandle};
@@ -34,15 +35,25 @@ pub(crate) fn midge_with(arguments: &[&str]) -> Running {
     Running::start(env!("CARGO_BIN_EXE_midge"), arguments)
 }
 
+/// Starts `midge` in a directory with environment variables.
+pub(crate) fn midge_in(directory: &Path, variables: &[(&str, &str)], arguments: &str) -> Running {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_midge"));
+    command.current_dir(directory).envs(variables.iter().copied());
+    Running::spawn(command.args(arguments.split_whitespace()))
+}
+
 impl Running {
     pub(crate) fn start(program: &str, arguments: &[&str]) -> Self {
-        let mut process = Command::new(program)
-            .args(arguments)
+        Self::spawn(Command::new(program).args(arguments))
+    }
+
+    fn spawn(command: &mut Command) -> Self {
+        let mut process = command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
-            .unwrap_or_else(|error| panic!("cannot start {program}: {error}"));
+            .unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"));
         let mut stdout = process.stdout.take().unwrap();
         let stderr = BufReader::new(process.stderr.take().unwrap());
         let stdout = thread::spawn(move || {
@@ -89,6 +100,11 @@ impl Running {
         let status = Command::new("kill").args(["-s", name, &id]).status().unwrap();
         assert!(status.success());
         self
+    }
+
+    /// What came on standard error until the line that was last waited for.
+    pub(crate) fn stderr(&self) -> &str {
+        &self.stderr
     }
 
     /// Waits for the end.

@@ -2,8 +2,12 @@
 
 mod broker;
 mod command;
+mod directory;
 
+mod bench;
+mod config;
 mod options;
 mod publish;
 mod request;
+mod serve;
 mod subscribe;

@@ -31,7 +31,7 @@ level = """info"""
 fn show(result: &Result<Loaded, Report>) {
     match result {
         Ok(loaded) => {
-            let _ = loaded.effective.iter().map(|line| line.name()).count();
+            assert!(loaded.effective.iter().all(|line| !line.name().is_empty()));
         }
         Err(report) => {
             let text = report.to_string();

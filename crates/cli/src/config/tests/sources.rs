@@ -35,7 +35,7 @@ fn nothing_gives_the_defaults() {
 fn a_file_sets_everything() {
     let loaded = load_text(
         r#"
-        listener = [{ bind = "0.0.0.0:1883" }, { bind = "[::]:1883", protocol = "mqtt" }]
+        listener = [{ bind = "0.0.0.0:1883" }, { bind = "[::1]:1883", protocol = "mqtt" }]
         auto_subscribe = [{ filter = "$share/g/c/${client_id}", qos = 2, retain_handling = 1 }]
         rewrite = [{ from = "a/+", to = "b/$1", subscribe = false }]
         broker.workers = 3
@@ -47,7 +47,7 @@ fn a_file_sets_everything() {
         "#,
     );
     let configuration = loaded.unwrap().configuration;
-    assert_eq!(configuration.listeners, ["0.0.0.0:1883", "[::]:1883"]);
+    assert_eq!(configuration.listeners, ["0.0.0.0:1883", "[::1]:1883"]);
     assert_eq!(configuration.workers, Some(3));
     assert_eq!(configuration.limits.queue_messages_max, 16);
     assert_eq!(configuration.limits.retained_bytes_max, 9_000_000_000);

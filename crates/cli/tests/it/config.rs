@@ -1,0 +1,78 @@
+//! `midge config` as a process: what it prints where, and its exit codes.
+
+use crate::command::{midge, midge_in};
+use crate::directory::Directory;
+
+const BROKEN: &str = "[limits]\nqueue_mesages_max = 5\n";
+
+#[test]
+fn check_is_content_with_a_right_file() {
+    let directory = Directory::with_configuration("[broker]\nworkers = 1\n");
+    let text = midge_in(directory.path(), &[], "config check").end().text();
+    assert_eq!(text, "midge.toml: no errors\n");
+    let text = midge_in(directory.path(), &[], "config check --json midge.toml").end().text();
+    assert_eq!(text, "{\"errors\":[],\"file\":\"midge.toml\",\"ok\":true}\n");
+}
+
+#[test]
+fn check_tells_the_errors_of_file_and_environment() {
+    let directory = Directory::with_configuration(BROKEN);
+    let variables = [("MIDGE_LOG_LEVL", "debug")];
+    let stderr = midge_in(directory.path(), &variables, "config check midge.toml").end().failure(2);
+    for part in [
+        "midge.toml:2:1",
+        "2 | queue_mesages_max = 5",
+        "  | ^^^^^^^^^^^^^^^^^",
+        "the nearest key is `queue_messages_max`",
+        "the nearest is MIDGE_LOG_LEVEL",
+        "2 errors in the configuration",
+    ] {
+        assert!(stderr.contains(part), "{part} is not in {stderr}");
+    }
+}
+
+#[test]
+fn check_tells_errors_to_programs() {
+    let directory = Directory::with_configuration(BROKEN);
+    let ended = midge_in(directory.path(), &[], "config check --json").end();
+    assert_eq!(ended.code, Some(2));
+    let answer: serde_json::Value = serde_json::from_slice(&ended.stdout).unwrap();
+    assert_eq!(answer["ok"], false);
+    let error = &answer["errors"][0];
+    assert_eq!((&error["line"], &error["column"]), (&2.into(), &1.into()));
+    assert_eq!(error["file"], "midge.toml");
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_an_error() {
+    let directory = Directory::empty();
+    let stderr = midge_in(directory.path(), &[], "config check none.toml").end().failure(2);
+    assert!(stderr.contains("none.toml: the configuration cannot be read"), "{stderr}");
+    let stderr = midge_in(directory.path(), &[("MIDGE_CONFIG", "none.toml")], "").end().failure(2);
+    assert!(stderr.contains("none.toml: the configuration cannot be read"), "{stderr}");
+}
+
+#[test]
+fn show_names_the_origin_of_each_value() {
+    let directory = Directory::with_configuration("[log]\nlevel = 'warn'\n");
+    let variables = [("MIDGE_BROKER_WORKERS", "3")];
+    let arguments = "config show --listen 127.0.0.1:1884";
+    let text = midge_in(directory.path(), &variables, arguments).end().text();
+    let line = |start: &str| {
+        let line = text.lines().find(|line| line.starts_with(start));
+        line.unwrap_or_else(|| panic!("{start} is not in {text}")).split_whitespace().last()
+    };
+    assert_eq!(line("bind = \"127.0.0.1:1884\""), Some("--listen"));
+    assert_eq!(line("workers = 3"), Some("MIDGE_BROKER_WORKERS"));
+    assert_eq!(line("level = \"warn\""), Some("midge.toml:2"));
+    assert_eq!(line("format = \"text\""), Some("default"));
+}
+
+#[test]
+fn the_reference_is_a_right_configuration() {
+    let directory = Directory::with_configuration(&midge("config reference").end().text());
+    let text = midge_in(directory.path(), &[], "config check midge.toml").end().text();
+    assert_eq!(text, "midge.toml: no errors\n");
+    let page = midge("config reference --markdown").end().text();
+    assert!(page.starts_with("# Configuration\n"), "{page}");
+}

@@ -1,0 +1,16 @@
+//! Scenarios for the core: scripted Clients, virtual time, one and several workers.
+
+mod client;
+mod connect;
+mod flow;
+mod lifetime;
+mod model;
+mod node;
+mod packets;
+mod policy;
+mod received;
+mod retained;
+mod robustness;
+mod rules;
+mod shared;
+mod subscriptions;

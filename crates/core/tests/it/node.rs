@@ -1,0 +1,472 @@
+//! A node without I/O: one to many [`Core`]s joined in memory, virtual time, and scripted Clients
+//! that speak bytes.
+//!
+//! The node carries out effects as a driver does: what is to be written goes to the Client unless
+//! its socket is stalled, a connection that is not to be read keeps its bytes, batches go from
+//! worker to worker in order. With a seed, workers take turns at random and batches between
+//! different pairs of workers overtake each other.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt::Write;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io::IoSlice;
+use std::sync::Arc;
+
+use midge_codec::{Connect, Decoded, Packet, ProtocolVersion, decode};
+use midge_core::{
+    AuthAnswer, AuthRequest, ConnectionId, Core, CoreConfig, Counters, DropReason, Effects, Event,
+    Limits, LocalDelivery, PeerMessage, SharedStrategy, Timestamp, TopicRules, WorkerId,
+};
+
+use crate::client::Socket;
+use crate::rules::Rules;
+
+/// A Network Connection of a scripted Client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Conn(pub(crate) usize);
+
+/// What a node is made with.
+#[derive(Clone)]
+pub(crate) struct Setup {
+    pub(crate) workers: usize,
+    /// `None`: workers take turns, batches arrive at once.
+    pub(crate) shuffle: Option<u64>,
+    pub(crate) limits: Limits,
+    pub(crate) topics: TopicRules,
+    pub(crate) strategy: SharedStrategy,
+    pub(crate) shared_backlog: bool,
+    pub(crate) response_prefix: Option<&'static str>,
+}
+
+pub(crate) type Authenticate = Box<dyn FnMut(&AuthRequest) -> Option<AuthAnswer>>;
+
+pub(crate) struct Node {
+    pub(crate) cores: Vec<Core>,
+    effects: Vec<Effects>,
+    /// Batches on their way, by sender and receiver.
+    links: Vec<Vec<VecDeque<Vec<PeerMessage>>>>,
+    pub(crate) now: Timestamp,
+    pub(crate) sockets: Vec<Socket>,
+    by_id: BTreeMap<(usize, ConnectionId), usize>,
+    /// The worker of a Client Identifier: the first one goes to the first worker, and so on.
+    homes: BTreeMap<String, usize>,
+    pub(crate) rules: Arc<Rules>,
+    /// `None` answers later, by [`Node::answer`].
+    pub(crate) authenticate: Authenticate,
+    pub(crate) unanswered: Vec<(usize, AuthRequest)>,
+    pub(crate) events: Vec<Event>,
+    pub(crate) local: Vec<LocalDelivery>,
+    pub(crate) local_subscribed: Vec<(ConnectionId, Vec<midge_codec::ReasonCode>)>,
+    random: Option<Random>,
+    /// A hash of all effects so far.
+    pub(crate) trace: u64,
+    pub(crate) turns: usize,
+}
+
+/// SplitMix64: the tests' own source of choices.
+#[derive(Clone, Debug)]
+pub(crate) struct Random(pub(crate) u64);
+
+impl Random {
+    pub(crate) fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        let z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        z ^ (z >> 31)
+    }
+
+    pub(crate) fn below(&mut self, bound: usize) -> usize {
+        (self.next() % bound as u64) as usize
+    }
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Self {
+            workers: 1,
+            shuffle: None,
+            limits: Limits::default(),
+            topics: TopicRules::default(),
+            strategy: SharedStrategy::default(),
+            shared_backlog: true,
+            response_prefix: None,
+        }
+    }
+}
+
+/// Runs a scenario with one worker, with three, and with three in several random orders.
+pub(crate) fn scenario(run: impl Fn(&mut Node)) {
+    scenario_with(Setup::default(), run);
+}
+
+/// The same with a configuration of its own.
+#[allow(clippy::needless_pass_by_value)] // reads better where it is called
+pub(crate) fn scenario_with(setup: Setup, run: impl Fn(&mut Node)) {
+    let orders = [(1, None), (3, None), (3, Some(1)), (3, Some(2)), (3, Some(3)), (3, Some(4))];
+    for (workers, shuffle) in orders {
+        let told = TellOnPanic(format!("workers {workers}, order seed {shuffle:?}"));
+        run(&mut Node::new(&Setup { workers, shuffle, ..setup.clone() }));
+        told.well();
+    }
+}
+
+/// Says which run it was that did not come to its end.
+pub(crate) struct TellOnPanic(pub(crate) String);
+
+impl TellOnPanic {
+    /// The run was all right: there is nothing to tell.
+    pub(crate) fn well(mut self) {
+        self.0.clear();
+    }
+}
+
+impl Drop for TellOnPanic {
+    #[allow(clippy::print_stderr)] // the message belongs to the test's output
+    fn drop(&mut self) {
+        if !self.0.is_empty() {
+            eprintln!("failed with {}", self.0);
+        }
+    }
+}
+
+impl Node {
+    pub(crate) fn new(setup: &Setup) -> Self {
+        let rules = Arc::new(Rules::default());
+        let config = |worker| CoreConfig {
+            worker: WorkerId::new(worker),
+            workers: setup.workers,
+            seed: 7,
+            limits: Arc::new(setup.limits.clone()),
+            policy: Arc::clone(&rules) as _,
+            topics: Arc::new(setup.topics.clone()),
+            shared_strategy: setup.strategy,
+            shared_backlog: setup.shared_backlog,
+            response_prefix: setup.response_prefix.map(Into::into),
+            tell_drops: true,
+        };
+        let link = || (0..setup.workers).map(|_| VecDeque::new()).collect();
+        Self {
+            cores: (0..setup.workers).map(|worker| Core::new(config(worker))).collect(),
+            effects: (0..setup.workers).map(|_| Effects::new(setup.workers)).collect(),
+            links: (0..setup.workers).map(|_| link()).collect(),
+            now: Timestamp::from_millis(1_000_000),
+            sockets: Vec::new(),
+            by_id: BTreeMap::new(),
+            homes: BTreeMap::new(),
+            rules: Arc::clone(&rules),
+            authenticate: Box::new(|request| {
+                let user_name = request.user_name.clone();
+                Some(AuthAnswer::Allow { user_name, data: None })
+            }),
+            unanswered: Vec::new(),
+            events: Vec::new(),
+            local: Vec::new(),
+            local_subscribed: Vec::new(),
+            random: setup.shuffle.map(Random),
+            trace: 0,
+            turns: 0,
+        }
+    }
+
+    /// The worker that all connections of this Client Identifier go to.
+    pub(crate) fn home(&mut self, client_id: &str) -> usize {
+        let next = self.homes.len() % self.cores.len();
+        *self.homes.entry(client_id.to_string()).or_insert(next)
+    }
+
+    /// Opens a Network Connection to a worker and sends nothing.
+    pub(crate) fn open(&mut self, worker: usize) -> Conn {
+        let id = self.cores[worker].open_connection(0, self.now);
+        let index = self.sockets.len();
+        self.by_id.insert((worker, id), index);
+        self.sockets.push(Socket::new(worker, id));
+        Conn(index)
+    }
+
+    /// Opens a Network Connection and sends a CONNECT; the node has not seen it yet.
+    pub(crate) fn begin_connect(&mut self, packet: &Connect<'_>) -> Conn {
+        let worker = self.home(packet.client_id);
+        let conn = self.open(worker);
+        self.queue(conn, &Packet::Connect(Box::new(packet.clone())));
+        conn
+    }
+
+    /// Puts a packet on its way; [`Node::settle`] lets the node read it.
+    pub(crate) fn queue(&mut self, conn: Conn, packet: &Packet<'_>) {
+        let socket = &mut self.sockets[conn.0];
+        if let Packet::Connect(connect) = packet {
+            socket.version = connect.version;
+        }
+        packet.encode(socket.version, &mut socket.to_broker).expect("tests send valid packets");
+    }
+
+    /// Puts bytes on their way.
+    pub(crate) fn queue_bytes(&mut self, conn: Conn, bytes: &[u8]) {
+        self.sockets[conn.0].to_broker.extend_from_slice(bytes);
+    }
+
+    /// Drops the Network Connection without a DISCONNECT. What the node had not read is lost.
+    pub(crate) fn break_connection(&mut self, conn: Conn) {
+        let socket = &mut self.sockets[conn.0];
+        if std::mem::replace(&mut socket.is_closed, true) {
+            return;
+        }
+        let (worker, id) = (socket.worker, socket.id);
+        let fx = &mut self.effects[worker];
+        self.cores[worker].handle_closed(id, self.now, fx);
+        self.by_id.remove(&(worker, id));
+    }
+
+    /// Answers an authentication that was left open.
+    pub(crate) fn answer(&mut self, (worker, request): &(usize, AuthRequest), answer: AuthAnswer) {
+        let fx = &mut self.effects[*worker];
+        self.cores[*worker].handle_auth_answer(request.connection, answer, self.now, fx);
+        self.settle();
+    }
+
+    /// Calls a core directly, as an embedding program or the API does.
+    pub(crate) fn call<T>(
+        &mut self,
+        worker: usize,
+        call: impl FnOnce(&mut Core, Timestamp, &mut Effects) -> T,
+    ) -> T {
+        let result = call(&mut self.cores[worker], self.now, &mut self.effects[worker]);
+        self.settle();
+        result
+    }
+
+    /// Lets time pass, with everything that becomes due on the way.
+    pub(crate) fn advance(&mut self, millis: u64) {
+        let end = self.now + millis;
+        self.settle();
+        loop {
+            let due = self.cores.iter().filter_map(Core::next_deadline).min();
+            self.now = due.map_or(end, |at| at.min(end).max(self.now));
+            self.settle();
+            if self.now == end && !self.is_timer_due() {
+                return;
+            }
+        }
+    }
+
+    /// Runs turns until there is nothing left to do.
+    pub(crate) fn settle(&mut self) {
+        for _ in 0..200_000 {
+            let worker_count = self.cores.len();
+            let mut did_something = false;
+            for index in 0..worker_count {
+                let worker = match &mut self.random {
+                    Some(random) => random.below(worker_count),
+                    None => index,
+                };
+                did_something |= self.turn(worker);
+            }
+            let quiet = !did_something && !self.has_work();
+            if quiet {
+                return;
+            }
+        }
+        panic!("the node does not come to rest");
+    }
+
+    /// One turn of one worker; false if nothing happened.
+    pub(crate) fn turn(&mut self, worker: usize) -> bool {
+        self.turns += 1;
+        let now = self.now;
+        let mut happened = self.is_timer_due();
+        self.cores[worker].handle_timers(now, &mut self.effects[worker]);
+        for from in 0..self.cores.len() {
+            while !self.links[from][worker].is_empty() && self.is_delivered_now() {
+                let batch = self.links[from][worker].pop_front().expect("not empty");
+                let fx = &mut self.effects[worker];
+                self.cores[worker].handle_batch(WorkerId::new(from), batch, now, fx);
+                happened = true;
+            }
+        }
+        for index in 0..self.sockets.len() {
+            if self.sockets[index].worker == worker {
+                happened |= self.read(index);
+            }
+        }
+        self.cores[worker].run_backlog(now, &mut self.effects[worker]);
+        happened | self.carry_out(worker)
+    }
+
+    fn is_delivered_now(&mut self) -> bool {
+        self.random.as_mut().is_none_or(|random| random.below(3) > 0)
+    }
+
+    fn is_timer_due(&self) -> bool {
+        let deadlines = self.cores.iter().filter_map(Core::next_deadline);
+        deadlines.min().is_some_and(|at| at <= self.now)
+    }
+
+    fn has_work(&self) -> bool {
+        self.links.iter().flatten().any(|link| !link.is_empty())
+            || self.cores.iter().any(Core::has_backlog)
+            || self.effects.iter().any(|fx| !fx.is_empty())
+            || self.sockets.iter().any(Socket::has_complete_input)
+            || self.is_timer_due()
+    }
+
+    /// Decodes and hands in what a Client has sent, as long as it is to be read.
+    fn read(&mut self, index: usize) -> bool {
+        let socket = &mut self.sockets[index];
+        if !socket.is_read || socket.is_closed || socket.to_broker.is_empty() {
+            return false;
+        }
+        let (worker, id, version) = (socket.worker, socket.id, socket.version);
+        let bytes = std::mem::take(&mut socket.to_broker);
+        let mut at = 0;
+        while self.sockets[index].is_read && at < bytes.len() {
+            let fx = &mut self.effects[worker];
+            at += match decode(&bytes[at..], version, 1 << 20) {
+                Ok(Decoded::Packet { packet, length }) => {
+                    self.cores[worker].handle_packet(id, &packet, self.now, fx);
+                    length
+                }
+                Ok(Decoded::Incomplete { .. }) => break,
+                Err(error) => {
+                    self.cores[worker].handle_malformed(id, &error, self.now, fx);
+                    bytes.len() - at
+                }
+            };
+            self.heed_reading(worker);
+            if self.effects[worker].close.contains(&id) {
+                at = bytes.len();
+            }
+        }
+        self.sockets[index].to_broker = bytes[at..].to_vec();
+        at > 0
+    }
+
+    /// A driver heeds this at once: the next packet may be in its buffer already.
+    fn heed_reading(&mut self, worker: usize) {
+        for (id, reading) in self.effects[worker].reading.drain(..) {
+            if let Some(&index) = self.by_id.get(&(worker, id)) {
+                self.sockets[index].is_read = reading;
+            }
+        }
+    }
+
+    /// Carries out the effects of a turn; false if there were none.
+    fn carry_out(&mut self, worker: usize) -> bool {
+        let workers = self.cores.len();
+        self.heed_reading(worker);
+        let mut fx = std::mem::replace(&mut self.effects[worker], Effects::new(workers));
+        if fx.is_empty() {
+            return false;
+        }
+        self.note_trace(worker, &fx);
+        self.cores[worker].begin_flush(&fx.flush);
+        for id in fx.flush {
+            self.write(worker, id);
+        }
+        for id in fx.close {
+            if let Some(index) = self.by_id.remove(&(worker, id)) {
+                self.sockets[index].is_closed = true;
+                let fx = &mut self.effects[worker];
+                self.cores[worker].handle_closed(id, self.now, fx);
+            }
+        }
+        for (to, batch) in fx.to_workers.iter_mut().enumerate() {
+            assert!(batch.is_empty() || to != worker, "a worker sends nothing to itself");
+            if !batch.is_empty() {
+                self.links[worker][to].push_back(std::mem::take(batch));
+            }
+        }
+        for request in fx.authenticate {
+            match (self.authenticate)(&request) {
+                Some(answer) => {
+                    let fx = &mut self.effects[worker];
+                    let id = request.connection;
+                    self.cores[worker].handle_auth_answer(id, answer, self.now, fx);
+                }
+                None => self.unanswered.push((worker, request)),
+            }
+        }
+        self.local.append(&mut fx.local);
+        self.local_subscribed.append(&mut fx.local_subscribed);
+        self.events.append(&mut fx.events);
+        true
+    }
+
+    fn note_trace(&mut self, worker: usize, fx: &Effects) {
+        let mut text = String::new();
+        write!(text, "{worker} {fx:?}").expect("strings take everything");
+        let mut hasher = DefaultHasher::new();
+        (self.trace, text).hash(&mut hasher);
+        self.trace = hasher.finish();
+    }
+
+    /// Writes to the Client as much as its socket takes.
+    fn write(&mut self, worker: usize, id: ConnectionId) {
+        let Some(&index) = self.by_id.get(&(worker, id)) else {
+            return;
+        };
+        let core = &mut self.cores[worker];
+        while let Some(output) = core.output(id).filter(|output| !output.is_empty()) {
+            let socket = &mut self.sockets[index];
+            let step = self.random.as_mut().map_or(usize::MAX, |random| 1 + random.below(5000));
+            let room = socket.room.min(step);
+            if socket.room == 0 {
+                return;
+            }
+            let mut slices = [IoSlice::new(&[]); 4];
+            let filled = output.next_slices(&mut slices);
+            let mut count = 0;
+            for slice in &slices[..filled] {
+                let taken = slice.len().min(room - count);
+                socket.from_broker.extend_from_slice(&slice[..taken]);
+                count += taken;
+            }
+            socket.room -= if socket.room == usize::MAX { 0 } else { count };
+            core.handle_written(id, count, self.now, &mut self.effects[worker]);
+        }
+        self.sockets[index].receive();
+    }
+
+    /// Lets a Client's socket take as many bytes more; `usize::MAX`: whatever comes.
+    pub(crate) fn set_room(&mut self, conn: Conn, bytes: usize) {
+        let socket = &mut self.sockets[conn.0];
+        socket.room = bytes;
+        let (worker, id) = (socket.worker, socket.id);
+        self.write(worker, id);
+        self.settle();
+    }
+
+    /// What waits in the broker to be written to a Client.
+    pub(crate) fn output_bytes(&mut self, conn: Conn) -> usize {
+        let (worker, id) = (self.sockets[conn.0].worker, self.sockets[conn.0].id);
+        self.cores[worker].output(id).map_or(0, midge_core::Output::pending)
+    }
+
+    /// The counters of all workers together.
+    pub(crate) fn counters(&self) -> Counters {
+        let mut sum = Counters::default();
+        self.cores.iter().for_each(|core| sum.add(core.counters()));
+        sum
+    }
+
+    /// How many messages were dropped for this reason, on all workers.
+    pub(crate) fn dropped(&self, reason: DropReason) -> u64 {
+        self.counters().dropped_for(reason)
+    }
+
+    /// All drops with a count, for messages.
+    pub(crate) fn all_dropped(&self) -> Vec<(&'static str, u64)> {
+        let counters = self.counters();
+        let counts = DropReason::ALL.map(|reason| (reason.name(), counters.dropped_for(reason)));
+        counts.into_iter().filter(|(_, count)| *count > 0).collect()
+    }
+
+    /// Sessions, connected or not, of all workers.
+    pub(crate) fn sessions(&self) -> usize {
+        self.cores.iter().map(|core| core.usage().sessions).sum()
+    }
+
+    /// The protocol of a Client's connection.
+    pub(crate) fn version(&self, conn: Conn) -> ProtocolVersion {
+        self.sockets[conn.0].version
+    }
+}

@@ -1,0 +1,59 @@
+//! A policy that tests change while the broker runs.
+
+use std::sync::Mutex;
+
+use midge_codec::{QoS, TopicFilter, TopicName};
+use midge_core::{Identity, Policy};
+
+/// What a rule forbids.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Right {
+    Publish,
+    Subscribe,
+    Receive,
+}
+
+/// Everything is allowed but what was denied.
+#[derive(Debug, Default)]
+pub(crate) struct Rules {
+    denied: Mutex<Vec<(Right, String, String)>>,
+}
+
+impl Rules {
+    /// From now on `client_id` must not do this to topics that match `filter` (for subscribing:
+    /// must not subscribe to exactly this filter).
+    pub(crate) fn deny(&self, right: Right, client_id: &str, filter: &str) {
+        let rule = (right, client_id.to_string(), filter.to_string());
+        self.denied.lock().expect("no test panics inside").push(rule);
+    }
+
+    pub(crate) fn clear(&self) {
+        self.denied.lock().expect("no test panics inside").clear();
+    }
+
+    fn allows(&self, right: Right, who: &Identity, matches: impl Fn(&str) -> bool) -> bool {
+        let denied = self.denied.lock().expect("no test panics inside");
+        !denied.iter().any(|(denied, client_id, filter)| {
+            *denied == right && **client_id == *who.client_id && matches(filter)
+        })
+    }
+}
+
+fn matches(filter: &str, topic: &str) -> bool {
+    let filter = TopicFilter::parse(filter).expect("tests deny valid filters");
+    TopicName::new(topic).is_ok_and(|topic| filter.matches(topic))
+}
+
+impl Policy for Rules {
+    fn may_publish(&self, publisher: &Identity, topic: &str, _: QoS, _: bool) -> bool {
+        self.allows(Right::Publish, publisher, |filter| matches(filter, topic))
+    }
+
+    fn may_subscribe(&self, subscriber: &Identity, filter: &str, _: QoS) -> bool {
+        self.allows(Right::Subscribe, subscriber, |denied| denied == filter)
+    }
+
+    fn may_receive(&self, receiver: &Identity, topic: &str) -> bool {
+        self.allows(Right::Receive, receiver, |filter| matches(filter, topic))
+    }
+}
