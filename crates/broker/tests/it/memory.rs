@@ -1,10 +1,10 @@
 //! What connections cost that do nothing.
 
-use midge_broker::QoS;
+use midge_broker::{Broker, DropReason, Limits, OwnedMessage, ProtocolVersion, QoS, ReasonCode};
 
 use crate::alone::{alone, connections_possible, figure, resident_bytes};
-use crate::client::Client;
-use crate::support::{address, broker, usage};
+use crate::client::{Client, Received, connect_packet};
+use crate::support::{address, broker, builder, counters, until, usage};
 
 /// Bytes of resident memory that an idle connection with one subscription may cost. The measured
 /// figure is printed; both ends are in this process, so the test's own half is in it.
@@ -32,7 +32,7 @@ fn an_idle_connection_with_a_subscription_costs_little() {
     clients.iter_mut().step_by(100).for_each(Client::ping);
 }
 
-fn idle(broker: &midge_broker::Broker, number: usize) -> Client {
+fn idle(broker: &Broker, number: usize) -> Client {
     let mut client = Client::connect(address(broker), &format!("client-{number}"));
     client.subscribe(&format!("devices/{number}/commands"), QoS::AtLeastOnce);
     client.forget_buffer();
@@ -62,4 +62,32 @@ fn connections_that_are_gone_cost_nothing() {
     figure(&format!("{} KB more after 1,500 connections that are gone", grown / 1024));
     assert_eq!((usage(&broker).sessions, usage(&broker).subscriptions), (0, 0));
     assert!(grown < 2 << 20, "{grown} bytes");
+}
+
+/// Short of memory, a broker reads no publishers; but a Client that only says that it is alive is
+/// answered, and one that only receives can acknowledge.
+#[test]
+fn a_broker_short_of_memory_still_hears_who_does_not_publish() {
+    if !alone("memory::a_broker_short_of_memory_still_hears_who_does_not_publish") {
+        return;
+    }
+    // So much that nothing else in this process moves the share of it.
+    let ballast = vec![1_u8; 200 << 20];
+    // From 75 % on QoS 0 is dropped and publishers are held back; at 85 % Clients have to go.
+    let limits = Limits { memory_bytes_max: resident_bytes() / 80 * 100, ..Limits::default() };
+    let broker = builder(1).limits(limits).start().unwrap();
+    let mut quiet = Client::connect(address(&broker), "quiet");
+    quiet.subscribe("t", QoS::AtMostOnce);
+    let handle = broker.handle();
+    until("memory is short", || {
+        let message = OwnedMessage::new("t", "").unwrap();
+        handle.publish(message).wait().unwrap().unwrap();
+        counters(&broker).dropped_for(DropReason::MemoryPressure) > 0
+    });
+    quiet.ping();
+    let refused =
+        Client::open(address(&broker)).request(&connect_packet(ProtocolVersion::V5, "another"));
+    let busy = matches!(refused, Received::ConnAck { code: ReasonCode::ServerBusy, .. });
+    assert!(busy, "{refused:?}");
+    assert_eq!(ballast.len(), 200 << 20);
 }
