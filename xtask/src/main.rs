@@ -18,6 +18,8 @@ cargo xtask clients [SUITE]   the real-client suites (mosquitto, python, node, r
                               broker, which is built first
     --address HOST:PORT       ... against a broker that is already running
     --mosquitto               ... against Debian's mosquitto: a test of the suites themselves
+cargo xtask conformance       a test for each normative statement, against a broker in the process
+    --address HOST:PORT       ... against a broker that is already running
 cargo xtask fuzz [SECONDS]    every fuzz target, 60 seconds each unless told otherwise
 cargo xtask ci                test, and the licences and sources of all dependencies (cargo-deny)";
 
@@ -42,6 +44,8 @@ fn run(words: &[&str]) -> Result<bool> {
         ["tidy"] => run.tidy(),
         ["check"] => run.quick_checks(),
         ["clients", rest @ ..] => run_clients(&mut run, rest)?,
+        ["conformance"] => run.conformance(None),
+        ["conformance", "--address", address] => run.conformance(Some(address)),
         ["fuzz"] => run.fuzz(60)?,
         ["fuzz", seconds] => run.fuzz(parse_seconds(seconds)?)?,
         ["ci"] => {

@@ -124,6 +124,16 @@ impl Run {
         self.step("documentation examples", Reporter::RustTest, doctests);
     }
 
+    /// Runs the conformance suite against the broker at `address`, or against one of its own.
+    pub fn conformance(&mut self, address: Option<&str>) {
+        let mut nextest = cargo(&self.root);
+        nextest.args(["nextest", "run", "--package", "midge-conformance", "--profile", "ci"]);
+        if let Some(address) = address {
+            nextest.env("MIDGE_CONFORMANCE_ADDRESS", address);
+        }
+        self.step("conformance", Reporter::Nextest, nextest);
+    }
+
     fn documentation(&mut self) {
         let mut documentation = cargo(&self.root);
         documentation.args(["doc", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings");

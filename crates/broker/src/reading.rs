@@ -21,6 +21,8 @@ enum Outcome {
 }
 
 impl Worker {
+    /// Bytes after which a turn reads no further socket: what they hold has to be delivered first.
+    const TURN_BYTES_MAX: usize = 8 * 1024 * 1024;
     /// Partial packets up to this size are moved into the scratch buffer and read on there; larger
     /// ones grow where they are.
     const MOVED_PARTIAL_BYTES_MAX: usize = 16 * 1024;
@@ -62,16 +64,21 @@ impl Worker {
         }
     }
 
-    /// Reads every socket that has something, once each: who has more is read again next turn.
+    /// Reads every socket that has something, once each and within the turn's share of bytes: who
+    /// has more is read again next turn.
     pub(crate) fn read_sockets(&mut self) {
         if self.is_congested() {
             return;
         }
         let mut readable = std::mem::take(&mut self.readable);
-        for id in readable.drain(..) {
-            self.read_socket(id);
+        self.turn_bytes = 0;
+        let mut count = 0;
+        while count < readable.len() && self.turn_bytes < Self::TURN_BYTES_MAX {
+            self.read_socket(readable[count]);
+            count += 1;
         }
-        // What was put on the list meanwhile comes next turn; the memory is used again.
+        // Who was not reached comes first next turn, then who was put on the list meanwhile.
+        readable.drain(..count);
         readable.append(&mut self.readable);
         self.readable = readable;
     }
@@ -103,6 +110,7 @@ impl Worker {
                     socket.is_queued = true;
                     self.readable.push(id);
                 }
+                self.turn_bytes += count;
                 self.core.count_bytes_received(count as u64);
                 if is_moved {
                     drop(partial);

@@ -50,6 +50,8 @@ pub(crate) struct Worker {
     pub(crate) now: Timestamp,
     /// What every socket is read into.
     pub(crate) scratch: Box<[u8]>,
+    /// Bytes read in this turn.
+    pub(crate) turn_bytes: usize,
     /// Connections that may have something to read.
     pub(crate) readable: Vec<ConnectionId>,
     pub(crate) packet_bytes_max: u32,
@@ -99,6 +101,7 @@ impl Worker {
             clock: parts.clock,
             now: parts.clock.now(),
             scratch: vec![0; Self::SCRATCH_BYTES].into_boxed_slice(),
+            turn_bytes: 0,
             readable: Vec::new(),
             packet_bytes_max: parts.packet_bytes_max,
             packet_before_connect_bytes_max: parts.packet_before_connect_bytes_max,
