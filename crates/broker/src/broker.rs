@@ -9,7 +9,8 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use midge_core::{
-    AllowAll, Core, CoreConfig, Limits, Policy, SharedStrategy, TopicRules, WorkerId,
+    AllowAll, Core, CoreConfig, DurabilityRules, Limits, Policy, SharedStrategy, TopicRules,
+    WorkerId,
 };
 use midge_net::{Accepted, Acceptor, BindError, Listener, Poller};
 
@@ -222,6 +223,7 @@ impl BrokerBuilder {
                 shared_strategy: self.shared_strategy,
                 shared_backlog: self.shared_backlog,
                 response_prefix: self.response_prefix.clone(),
+                durability: DurabilityRules::default(),
                 tell_drops: self.hook.as_ref().is_some_and(|hook| hook.wants_drops()),
             });
             let parts = WorkerParts {

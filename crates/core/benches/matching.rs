@@ -20,8 +20,8 @@ use midge_codec::{
     UserProperties,
 };
 use midge_core::{
-    AllowAll, AuthAnswer, ConnectionId, Core, CoreConfig, Effects, Limits, SharedStrategy,
-    Timestamp, TopicRules, WorkerId,
+    AllowAll, AuthAnswer, ConnectionId, Core, CoreConfig, DurabilityRules, Effects, Limits,
+    SharedStrategy, Timestamp, TopicRules, WorkerId,
 };
 
 const NOW: Timestamp = Timestamp::from_millis(1_000_000);
@@ -44,6 +44,7 @@ impl Bench {
             shared_backlog: true,
             response_prefix: None,
             tell_drops: false,
+            durability: DurabilityRules::default(),
         };
         Self { core: Core::new(config), fx: Effects::new(1) }
     }

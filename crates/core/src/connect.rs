@@ -393,6 +393,7 @@ impl Core {
         connection.phase = Phase::Connected { session: slot, reauthenticating: false };
         connection.silence_max_ms = u32::from(keep_alive) * 1500;
         connection.last_packet_at = now;
+        let listener = connection.listener;
         let (version, window) = (connection.version, connection.receive_maximum.min(inflight_max));
         let session = &mut self.clients.sessions[slot as usize];
         session.connection = Some(id);
@@ -409,6 +410,7 @@ impl Core {
                 retain: will.retain,
                 expires_at: None,
                 publisher_session: Some(publisher_session),
+                durability: self.config.durability.of_message(listener, &will.topic),
             };
             let (topic, identity) = (&*will.topic, &session.identity);
             let publication =

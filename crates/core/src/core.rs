@@ -14,6 +14,7 @@ use crate::clients::Clients;
 use crate::connection::{Connection, Phase};
 use crate::counters::Counters;
 use crate::delayed::Delayed;
+use crate::durability::DurabilityRules;
 use crate::effects::{DisconnectReason, Effects};
 use crate::exclusive::Exclusive;
 use crate::gate::Policy;
@@ -53,6 +54,8 @@ pub struct CoreConfig {
     pub response_prefix: Option<Box<str>>,
     /// Whether [`crate::Event::Dropped`] is told.
     pub tell_drops: bool,
+    /// What acknowledgements promise.
+    pub durability: DurabilityRules,
 }
 
 /// How short of memory the process is; see the limit `memory_bytes_max`.

@@ -20,6 +20,7 @@ mod connection;
 mod core;
 mod counters;
 mod delayed;
+mod durability;
 mod effects;
 mod ending;
 mod exclusive;
@@ -46,6 +47,7 @@ mod rewrite;
 mod routing;
 mod session;
 mod shared;
+mod stored;
 mod subscribing;
 mod subscription_tree;
 mod time;
@@ -53,6 +55,7 @@ mod timers;
 
 pub use crate::core::{Core, CoreConfig, MemoryPressure, Usage};
 pub use counters::{Counters, DropReason};
+pub use durability::DurabilityRules;
 pub use effects::{
     AuthAnswer, AuthRequest, DisconnectReason, Effects, EnhancedStep, Event, LocalDelivery,
 };
@@ -61,9 +64,15 @@ pub use identity::{ConnectionId, Identity, SessionId, WorkerId};
 pub use limits::{LimitRow, Limits};
 pub use listing::ClientInfo;
 pub use local::LocalPublish;
-pub use message::{Attributes, Message};
+pub use message::{Attributes, Message, MessageParts, StoredAt};
+pub use outgoing::Identifiers;
 pub use output::Output;
 pub use peer::PeerMessage;
 pub use rewrite::{AutoSubscription, Rewrite, TopicRules};
 pub use shared::SharedStrategy;
+pub use stored::{
+    Commit, Durability, Enqueue, Fetch, Fetched, FetchedEntry, GroupRecord, Kept, Owner, Receipt,
+    Recovered, RecoveredQueue, RecoveredSession, Round, SessionRecord, StoreOp, StoredDelivery,
+    SubscriptionRecord, WillRecord,
+};
 pub use time::Timestamp;

@@ -82,6 +82,7 @@ impl Core {
             retain: message.retain,
             expires_at: expiry.map(|seconds| now.plus_seconds(u64::from(seconds))),
             publisher_session: None,
+            durability: self.config.durability.of_message(u16::MAX, message.topic),
         };
         let broker = Arc::clone(&self.broker);
         let publication =

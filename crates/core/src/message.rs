@@ -4,10 +4,12 @@
 use std::cell::OnceCell;
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use midge_codec::{PublishProperties, QoS};
 
 use crate::identity::{Identity, SessionId};
+use crate::stored::Durability;
 use crate::time::Timestamp;
 
 /// An Application Message that somebody keeps: a queue, an in-flight window, the retained tree,
@@ -19,7 +21,13 @@ pub struct Message {
     properties_len: u32,
     attributes: Attributes,
     publisher: Arc<Identity>,
+    stored_at: StoredAt,
 }
+
+/// Where the store has put a message, so that it puts it there once however many wait for it. A
+/// note of the store's, and of nobody else: what it says has no influence on the core.
+#[derive(Debug, Default)]
+pub struct StoredAt(AtomicU64);
 
 /// What is true of a message besides its bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,6 +40,23 @@ pub struct Attributes {
     pub expires_at: Option<Timestamp>,
     /// The publishing Session, for No Local; absent for messages of the broker itself.
     pub publisher_session: Option<SessionId>,
+    /// What its acknowledgement promises.
+    pub durability: Durability,
+}
+
+/// The parts of a [`Message`], to make one of.
+#[derive(Clone, Debug)]
+pub struct MessageParts<'a> {
+    /// The Topic Name.
+    pub topic: &'a str,
+    /// The properties that travel with it, in their wire form.
+    pub properties: &'a [u8],
+    /// The payload.
+    pub payload: &'a [u8],
+    /// QoS, RETAIN, expiry, publishing Session and durability.
+    pub attributes: Attributes,
+    /// Who published it.
+    pub publisher: Arc<Identity>,
 }
 
 /// An Application Message on its way through the router. Passing through costs no allocation; the
@@ -46,6 +71,23 @@ pub(crate) struct Publication<'a> {
 }
 
 impl Message {
+    /// A message of these parts.
+    pub fn new(parts: MessageParts<'_>) -> Self {
+        let MessageParts { topic, properties, payload, attributes, publisher } = parts;
+        let mut data = Vec::with_capacity(topic.len() + properties.len() + payload.len());
+        data.extend_from_slice(topic.as_bytes());
+        data.extend_from_slice(properties);
+        data.extend_from_slice(payload);
+        Self {
+            data: data.into_boxed_slice(),
+            topic_len: topic.len() as u32,
+            properties_len: properties.len() as u32,
+            attributes,
+            publisher,
+            stored_at: StoredAt::default(),
+        }
+    }
+
     /// The Topic Name.
     pub fn topic(&self) -> &str {
         std::str::from_utf8(&self.data[..self.topic_len as usize]).unwrap_or_default()
@@ -80,6 +122,11 @@ impl Message {
     /// What it counts against limits in bytes: topic, properties and payload.
     pub fn size(&self) -> usize {
         self.data.len()
+    }
+
+    /// The store's note about it.
+    pub fn stored_at(&self) -> &StoredAt {
+        &self.stored_at
     }
 
     fn payload_offset(&self) -> usize {
@@ -128,18 +175,25 @@ impl<'a> Publication<'a> {
     }
 
     fn to_message(&self) -> Message {
-        let size = self.topic.len() + self.properties.len() + self.payload.len();
-        let mut data = Vec::with_capacity(size);
-        data.extend_from_slice(self.topic.as_bytes());
-        data.extend_from_slice(self.properties);
-        data.extend_from_slice(self.payload);
-        Message {
-            data: data.into_boxed_slice(),
-            topic_len: self.topic.len() as u32,
-            properties_len: self.properties.len() as u32,
+        Message::new(MessageParts {
+            topic: self.topic,
+            properties: self.properties,
+            payload: self.payload,
             attributes: self.attributes,
             publisher: Arc::clone(self.publisher),
-        }
+        })
+    }
+}
+
+impl StoredAt {
+    /// What was noted last; 0 if nothing was.
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// Notes a place.
+    pub fn set(&self, place: u64) {
+        self.0.store(place, Ordering::Relaxed);
     }
 }
 

@@ -25,11 +25,14 @@ pub(crate) struct Delivery {
 }
 
 /// The Subscription Identifiers of all subscriptions that made a delivery [MQTT-3.3.4-3].
-#[derive(Clone, Debug, Default)]
-pub(crate) enum Identifiers {
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Identifiers {
+    /// None.
     #[default]
     None,
+    /// One: the usual case.
     One(NonZeroU32),
+    /// Several.
     Many(Box<[NonZeroU32]>),
 }
 
@@ -205,7 +208,8 @@ impl Outgoing {
 }
 
 impl Identifiers {
-    pub(crate) fn as_slice(&self) -> &[NonZeroU32] {
+    /// All of them.
+    pub fn as_slice(&self) -> &[NonZeroU32] {
         match self {
             Self::None => &[],
             Self::One(one) => std::slice::from_ref(one),
@@ -235,11 +239,17 @@ mod tests {
     use crate::identity::Identity;
     use crate::limits::Limits;
     use crate::message::{Attributes, Publication};
+    use crate::stored::Durability;
 
     fn delivery(payload: &[u8]) -> Delivery {
         let qos = QoS::AtLeastOnce;
-        let attributes =
-            Attributes { qos, retain: false, expires_at: None, publisher_session: None };
+        let attributes = Attributes {
+            qos,
+            retain: false,
+            expires_at: None,
+            publisher_session: None,
+            durability: Durability::Memory,
+        };
         let publisher = Arc::new(Identity { client_id: "p".into(), user_name: None });
         let message = Publication::new("t", &[], payload, attributes, &publisher).share();
         Delivery { message, qos, retain: false, identifiers: Identifiers::None, group: None }

@@ -163,6 +163,7 @@ mod tests {
     use super::{BufferPool, Output};
     use crate::identity::Identity;
     use crate::message::{Attributes, Publication};
+    use crate::stored::Durability;
 
     fn drain(output: &mut Output, pool: &mut BufferPool, step: usize) -> Vec<u8> {
         let mut written = Vec::new();
@@ -184,6 +185,7 @@ mod tests {
             retain: false,
             expires_at: None,
             publisher_session: None,
+            durability: Durability::Memory,
         };
         let publisher = Arc::new(Identity { client_id: "p".into(), user_name: None });
         let publication = Publication::new("t", &[], b"PAYLOAD", attributes, &publisher);

@@ -189,6 +189,10 @@ impl Core {
             Ok(split) => split,
             Err(verdict) => return verdict,
         };
+        let connection = self.clients.session(slot).connection;
+        let listener =
+            connection.map_or(u16::MAX, |id| self.clients.connections[id.slot()].listener);
+        let durability = self.config.durability.of_message(listener, topic);
         let properties = &publish.properties;
         let expiry = properties.message_expiry_interval_seconds;
         let attributes = Attributes {
@@ -196,6 +200,7 @@ impl Core {
             retain: publish.retain,
             expires_at: expiry.map(|seconds| now.plus_seconds(u64::from(seconds))),
             publisher_session: Some(self.clients.session_id(slot)),
+            durability,
         };
         let mut forwarded = std::mem::take(&mut self.properties);
         forwarded.clear();
@@ -276,6 +281,7 @@ mod tests {
     use midge_codec::{Decoded, ProtocolVersion, decode};
 
     use crate::core::{Core, CoreConfig, MemoryPressure};
+    use crate::durability::DurabilityRules;
     use crate::effects::{AuthAnswer, Effects};
     use crate::gate::AllowAll;
     use crate::identity::{ConnectionId, WorkerId};
@@ -298,6 +304,7 @@ mod tests {
             shared_backlog: true,
             response_prefix: None,
             tell_drops: false,
+            durability: DurabilityRules::default(),
         })
     }
 

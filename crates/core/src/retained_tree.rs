@@ -277,6 +277,7 @@ mod tests {
     use super::{RetainedFull, RetainedTree};
     use crate::identity::Identity;
     use crate::message::{Attributes, Message, Publication};
+    use crate::stored::Durability;
 
     fn message(topic: &str, payload: &str) -> Arc<Message> {
         let attributes = Attributes {
@@ -284,6 +285,7 @@ mod tests {
             retain: true,
             expires_at: None,
             publisher_session: None,
+            durability: Durability::Memory,
         };
         let publisher = Arc::new(Identity { client_id: "p".into(), user_name: None });
         Publication::new(topic, &[], payload.as_bytes(), attributes, &publisher).share()

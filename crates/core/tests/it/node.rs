@@ -14,8 +14,9 @@ use std::sync::Arc;
 
 use midge_codec::{Connect, Decoded, Packet, ProtocolVersion, decode};
 use midge_core::{
-    AuthAnswer, AuthRequest, ConnectionId, Core, CoreConfig, Counters, DropReason, Effects, Event,
-    Limits, LocalDelivery, PeerMessage, SharedStrategy, Timestamp, TopicRules, WorkerId,
+    AuthAnswer, AuthRequest, ConnectionId, Core, CoreConfig, Counters, DropReason, DurabilityRules,
+    Effects, Event, Limits, LocalDelivery, PeerMessage, SharedStrategy, Timestamp, TopicRules,
+    WorkerId,
 };
 
 use crate::client::Socket;
@@ -143,6 +144,7 @@ impl Node {
             shared_backlog: setup.shared_backlog,
             response_prefix: setup.response_prefix.map(Into::into),
             tell_drops: true,
+            durability: DurabilityRules::default(),
         };
         let link = || (0..setup.workers).map(|_| VecDeque::new()).collect();
         Self {

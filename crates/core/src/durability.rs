@@ -1,0 +1,66 @@
+//! Which promise an acknowledgement makes: by topic, by listener, for the whole broker.
+
+use midge_codec::{TopicFilter, TopicName};
+
+use crate::stored::Durability;
+
+/// What is promised where. What matches a Topic Filter counts first, then what the listener says,
+/// then what holds for the broker.
+#[derive(Clone, Debug, Default)]
+pub struct DurabilityRules {
+    /// Whether there is a store at all; if not, everything is [`Durability::Memory`].
+    pub has_store: bool,
+    /// For the whole broker.
+    pub default: Durability,
+    /// By listener, in the order of their numbers; absent: as the broker.
+    pub listeners: Vec<Option<Durability>>,
+    /// By Topic Filter; the first one that matches counts.
+    pub topics: Vec<(Box<str>, Durability)>,
+}
+
+impl DurabilityRules {
+    /// What a Session is promised whose Client came by this listener.
+    pub(crate) fn of_listener(&self, listener: u16) -> Durability {
+        if !self.has_store {
+            return Durability::Memory;
+        }
+        let own = self.listeners.get(usize::from(listener)).copied().flatten();
+        own.unwrap_or(self.default)
+    }
+
+    /// What a publisher is promised that came by this listener.
+    pub(crate) fn of_message(&self, listener: u16, topic: &str) -> Durability {
+        if !self.has_store || self.topics.is_empty() {
+            return self.of_listener(listener);
+        }
+        let rule = TopicName::new(topic).ok().and_then(|name| {
+            let matches = |filter: &str| TopicFilter::parse(filter).is_ok_and(|f| f.matches(name));
+            self.topics.iter().find(|(filter, _)| matches(filter))
+        });
+        rule.map_or_else(|| self.of_listener(listener), |(_, durability)| *durability)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::DurabilityRules;
+    use crate::stored::Durability;
+
+    #[test]
+    fn the_topic_counts_before_the_listener_before_the_broker() {
+        let rules = DurabilityRules {
+            has_store: true,
+            default: Durability::Fsync,
+            listeners: vec![None, Some(Durability::Interval)],
+            topics: vec![("noise/#".into(), Durability::Memory), ("#".into(), Durability::Fsync)],
+        };
+        assert_eq!(rules.of_message(1, "noise/a"), Durability::Memory);
+        assert_eq!(rules.of_message(1, "a"), Durability::Fsync);
+        let rules = DurabilityRules { topics: Vec::new(), ..rules };
+        assert_eq!(rules.of_message(1, "a"), Durability::Interval);
+        assert_eq!(rules.of_message(0, "a"), Durability::Fsync);
+        assert_eq!(rules.of_message(7, "a"), Durability::Fsync);
+        let rules = DurabilityRules { has_store: false, ..rules };
+        assert_eq!(rules.of_message(1, "a"), Durability::Memory);
+    }
+}

@@ -1,0 +1,9 @@
+//! The embedded store: what the broker has acknowledged is on the disk.
+//!
+//! It keeps Sessions, subscriptions, queued and retained messages in a journal of segment files,
+//! commits in groups, and finds everything again after a `kill -9` or a power cut. It decides
+//! nothing about MQTT, and it never says that something is durable before the device has said so.
+
+pub mod disk;
+
+pub use disk::{Disk, DiskFile};
