@@ -5,5 +5,13 @@
 //! nothing about MQTT, and it never says that something is durable before the device has said so.
 
 pub mod disk;
+mod error;
+mod journal;
+mod location;
+mod quarantine;
+mod report;
 
 pub use disk::{Disk, DiskFile};
+pub use error::{OpenError, StoreError};
+pub use location::Location;
+pub use report::{Damage, DamageKind, Report};
