@@ -9,6 +9,10 @@ mod error;
 mod journal;
 mod location;
 mod quarantine;
+#[allow(dead_code)]
+mod queue;
+#[allow(dead_code)]
+mod record;
 mod report;
 
 pub use disk::{Disk, DiskFile};
