@@ -6,6 +6,8 @@
 
 pub mod disk;
 mod error;
+#[allow(dead_code)]
+mod index;
 mod journal;
 mod location;
 mod quarantine;

@@ -116,7 +116,10 @@ impl Pair {
             Step::InsertAgain(n) => {
                 let len = self.finished.len().max(1);
                 if let Some(entry) = self.finished.get(usize::from(n) % len) {
-                    assert_eq!(self.queue.insert(*entry), self.naive.insert(entry.sequence, *entry));
+                    assert_eq!(
+                        self.queue.insert(*entry),
+                        self.naive.insert(entry.sequence, *entry)
+                    );
                 }
             }
             Step::Move(n) => {

@@ -82,10 +82,7 @@ pub(crate) fn encode_place(message: Location, size: u32, out: &mut Vec<u8>) {
     put_varint(out, u64::from(size));
 }
 
-pub(crate) fn decode(
-    tag: u8,
-    body: &[u8],
-) -> Result<(EnqueueHead<'static>, Body<'_>), BadRecord> {
+pub(crate) fn decode(tag: u8, body: &[u8]) -> Result<(EnqueueHead<'static>, Body<'_>), BadRecord> {
     let mut reader = Reader::new(body);
     let head = decode_head(&mut reader)?;
     let body = decode_body(tag == TAG_SHARED, &mut reader)?;

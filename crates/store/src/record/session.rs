@@ -55,8 +55,7 @@ pub(crate) fn decode(body: &[u8]) -> Result<SessionRecord, BadRecord> {
     }
     let expiry_seconds = reader.varint_u32()?;
     let client_id = reader.str()?.into();
-    let user_name =
-        if flags & USER_NAME == 0 { None } else { Some(Box::from(reader.str()?)) };
+    let user_name = if flags & USER_NAME == 0 { None } else { Some(Box::from(reader.str()?)) };
     let will = if flags & WILL == 0 { None } else { Some(decode_will(&mut reader, flags)?) };
     reader.finish()?;
     Ok(SessionRecord { number, client_id, user_name, expiry_seconds, will })
@@ -64,8 +63,7 @@ pub(crate) fn decode(body: &[u8]) -> Result<SessionRecord, BadRecord> {
 
 fn decode_will(reader: &mut Reader<'_>, flags: u8) -> Result<WillRecord, BadRecord> {
     let delay_seconds = reader.varint_u32()?;
-    let expiry_seconds =
-        if flags & WILL_EXPIRY == 0 { None } else { Some(reader.varint_u32()?) };
+    let expiry_seconds = if flags & WILL_EXPIRY == 0 { None } else { Some(reader.varint_u32()?) };
     let stored = message::decode(reader)?;
     let message = Restorer::default().restore(&stored, 0);
     Ok(WillRecord { message, delay_seconds, expiry_seconds })

@@ -33,8 +33,24 @@ fn example_message() -> Arc<Message> {
 /// The message of [`example_message`] as it stands in every record that has it.
 const MESSAGE: &[u8] = &[
     0b0110_1101, // QoS 1, RETAIN, expiry, Fsync, user name
-    0xac, 0x02, // 300
-    3, b'p', b'u', b'b', 1, b'u', 3, b'a', b'/', b'b', 2, 1, 0, 2, b'h', b'i',
+    0xac,
+    0x02, // 300
+    3,
+    b'p',
+    b'u',
+    b'b',
+    1,
+    b'u',
+    3,
+    b'a',
+    b'/',
+    b'b',
+    2,
+    1,
+    0,
+    2,
+    b'h',
+    b'i',
 ];
 
 fn example_round() -> BootRound {
@@ -119,11 +135,7 @@ fn examples() -> Vec<(u8, Vec<u8>, Vec<u8>)> {
             [&[3], SUBSCRIPTION].concat(),
         ),
         (20, encoded(|out| unsubscribed::encode(3, "a/+", out)), vec![3, 3, b'a', b'/', b'+']),
-        (
-            21,
-            encoded(|out| group::encode(&group, out)),
-            vec![6, 1, b'g', 3, b'x', b'/', b'#'],
-        ),
+        (21, encoded(|out| group::encode(&group, out)), vec![6, 1, b'g', 3, b'x', b'/', b'#']),
         (
             22,
             encoded(|out| {
