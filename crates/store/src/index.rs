@@ -16,7 +16,7 @@ use midge_core::{Kept, Owner, Round, Timestamp};
 use crate::queue::{Entry, Flags, Places, Queue};
 use crate::record::BootRound;
 pub(crate) use holdings::{Held, Holdings, SegmentUse};
-pub(crate) use rounds::{Confirmed, Rounds};
+pub(crate) use rounds::Rounds;
 pub(crate) use subscriptions::SubscriptionLog;
 
 pub(crate) type Map<K, V> = HashMap<K, V, foldhash::fast::FixedState>;
@@ -43,6 +43,8 @@ pub(crate) struct OwnerEntry {
     pub(crate) head: Option<Held>,
     pub(crate) detached: Option<Detachment>,
     pub(crate) will_gone: bool,
+    /// Records about its subscriptions are damaged: it must not come back without some of them.
+    pub(crate) is_broken: bool,
     pub(crate) subscriptions: SubscriptionLog,
     /// QoS 2 Packet Identifiers that wait for their PUBREL, oldest first.
     pub(crate) awaiting_release: Vec<PacketIdentifier>,

@@ -4,20 +4,26 @@
 //! commits in groups, and finds everything again after a `kill -9` or a power cut. It decides
 //! nothing about MQTT, and it never says that something is durable before the device has said so.
 
+mod apply;
+mod checkpoint;
+mod compaction;
 pub mod disk;
+mod engine;
 mod error;
-#[allow(dead_code)]
+mod fetching;
 mod index;
 mod journal;
 mod location;
 mod quarantine;
-#[allow(dead_code)]
 mod queue;
-#[allow(dead_code)]
 mod record;
+mod recovery;
 mod report;
+mod writer;
 
 pub use disk::{Disk, DiskFile};
+pub use engine::{Engine, Options, StoreUsage};
 pub use error::{OpenError, StoreError};
 pub use location::Location;
+pub use recovery::Opened;
 pub use report::{Damage, DamageKind, Report};

@@ -240,7 +240,7 @@ impl Queue {
     /// Packs everything: what a checkpoint has of it.
     pub(crate) fn to_blocks(&self) -> Vec<Block> {
         let mut blocks = Vec::with_capacity(self.blocks.len() + 4);
-        let mut pack_all = |list: &VecDeque<Entry>, blocks: &mut Vec<Block>| {
+        let pack_all = |list: &VecDeque<Entry>, blocks: &mut Vec<Block>| {
             let mut list: Vec<Entry> = list.iter().copied().collect();
             while !list.is_empty() {
                 let rest = list.split_off(list.len().min(BLOCK_LEN));

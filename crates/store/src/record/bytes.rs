@@ -60,6 +60,10 @@ impl<'a> Reader<'a> {
         self.0.len()
     }
 
+    pub(crate) fn rest(&self) -> &'a [u8] {
+        self.0
+    }
+
     pub(crate) fn byte(&mut self) -> Result<u8, BadRecord> {
         let (first, rest) = self.0.split_first().ok_or(BadRecord("it ends too early"))?;
         self.0 = rest;

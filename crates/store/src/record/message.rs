@@ -24,6 +24,8 @@ pub(crate) struct StoredMessage<'a> {
     pub(crate) attributes: Attributes,
     pub(crate) client_id: &'a str,
     pub(crate) user_name: Option<&'a str>,
+    /// All of it as it stands in the record.
+    pub(crate) encoded: &'a [u8],
 }
 
 /// Makes messages of records; messages of one publisher that follow each other share its identity.
@@ -59,6 +61,7 @@ pub(crate) fn encode(message: &Message, out: &mut Vec<u8>) {
 }
 
 pub(crate) fn decode<'a>(reader: &mut Reader<'a>) -> Result<StoredMessage<'a>, BadRecord> {
+    let start = reader.rest();
     let flags = reader.byte()?;
     if flags & UNUSED != 0 {
         return Err(BadRecord("a flag of the message is unknown"));
@@ -79,11 +82,12 @@ pub(crate) fn decode<'a>(reader: &mut Reader<'a>) -> Result<StoredMessage<'a>, B
     let topic = reader.str()?;
     let properties = reader.bytes()?;
     let payload = reader.bytes()?;
-    Ok(StoredMessage { topic, properties, payload, attributes, client_id, user_name })
+    let encoded = &start[..start.len() - reader.remaining()];
+    Ok(StoredMessage { topic, properties, payload, attributes, client_id, user_name, encoded })
 }
 
-/// [`Message::size`] of the message that these bytes begin with.
 impl StoredMessage<'_> {
+    /// [`Message::size`].
     pub(crate) fn size(&self) -> usize {
         self.topic.len() + self.properties.len() + self.payload.len()
     }
