@@ -5,6 +5,7 @@
 //! nothing about MQTT, and it never says that something is durable before the device has said so.
 
 mod apply;
+mod block_cache;
 mod checkpoint;
 mod compaction;
 pub mod disk;
@@ -14,16 +15,25 @@ mod fetching;
 mod index;
 mod journal;
 mod location;
+mod pending;
 mod quarantine;
 mod queue;
+mod real_disk;
 mod record;
 mod recovery;
+mod replay;
 mod report;
+mod segment;
+mod segment_files;
+mod survey;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 mod writer;
 
 pub use disk::{Disk, DiskFile};
 pub use engine::{Engine, Options, StoreUsage};
 pub use error::{OpenError, StoreError};
 pub use location::Location;
+pub use real_disk::RealDisk;
 pub use recovery::Opened;
 pub use report::{Damage, DamageKind, Report};

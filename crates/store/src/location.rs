@@ -32,6 +32,17 @@ impl Location {
         self.0.get()
     }
 
+    /// The place so many bytes behind, in the same segment.
+    pub(crate) const fn plus(self, bytes: u32) -> Self {
+        Self(self.0.saturating_add(bytes as u64))
+    }
+
+    /// The place at `offset` in the segment with the next number.
+    pub(crate) const fn next_segment(self, offset: u32) -> Self {
+        let next = (self.0.get() >> 32).saturating_add(1);
+        Self(NonZeroU64::MIN.saturating_add((next << 32 | offset as u64) - 1))
+    }
+
     /// What [`Self::to_u64`] has given; `None` if it cannot have given this.
     pub const fn from_u64(packed: u64) -> Option<Self> {
         if packed >> 32 == 0 {

@@ -81,17 +81,32 @@ pub struct Report {
     pub records: u64,
     /// Their bytes in the journal.
     pub bytes: u64,
+    /// How much damage was found beyond what is listed.
+    pub damage_unlisted: u64,
 }
+
+/// How much damage a report lists; a device that is gone for good would fill the memory.
+const DAMAGE_MAX: usize = 1000;
 
 impl Report {
     /// Whether everything is as it was written but for the traces of an interruption.
     pub fn is_sound(&self) -> bool {
-        self.damage.iter().all(|damage| damage.kind.is_harmless())
+        self.damage_unlisted == 0 && self.damage.iter().all(|damage| damage.kind.is_harmless())
+    }
+
+    /// Takes one more damage into the list, or counts it if the list is long enough.
+    pub fn note(&mut self, damage: Damage) {
+        if self.damage.len() < DAMAGE_MAX {
+            self.damage.push(damage);
+        } else {
+            self.damage_unlisted += 1;
+        }
     }
 
     /// Takes what another report says into this one.
     pub fn merge(&mut self, other: Self) {
-        self.damage.extend(other.damage);
+        other.damage.into_iter().for_each(|damage| self.note(damage));
+        self.damage_unlisted += other.damage_unlisted;
         self.quarantined.extend(other.quarantined);
         self.segments += other.segments;
         self.commits += other.commits;
