@@ -91,13 +91,13 @@ impl Engine {
                     self.append(will_gone::TAG, |out| will_gone::encode(*session, out));
                 }
             }
-            StoreOp::Subscribed { session, subscription } => {
-                if self.index.knows(Owner::Session(*session)) {
-                    let record = self.append(subscribed::TAG, |out| {
-                        subscribed::encode(*session, subscription, out);
-                    });
-                    self.index.log_subscription(*session, record);
-                }
+            StoreOp::Subscribed { session, subscription }
+                if self.index.knows(Owner::Session(*session)) =>
+            {
+                let record = self.append(subscribed::TAG, |out| {
+                    subscribed::encode(*session, subscription, out);
+                });
+                self.index.log_subscription(*session, record);
             }
             StoreOp::Unsubscribed { session, filter } => {
                 let known = self.index.owners.get(&Owner::Session(*session));
