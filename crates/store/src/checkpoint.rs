@@ -16,6 +16,7 @@ use crate::engine::{Engine, Options};
 use crate::error::StoreError;
 use crate::location::Location;
 use crate::report::{Damage, DamageKind};
+use crate::reserve::is_full;
 
 pub(crate) use files::{Found, find, name};
 
@@ -203,13 +204,16 @@ impl Engine {
         writing: Writing,
         error: &io::Error,
     ) -> Result<(), StoreError> {
-        if error.kind() != io::ErrorKind::StorageFull {
+        if !is_full(error) {
             return Err(fatal(writing.number, error));
         }
         let mut writing = Writing { written: 0, file: None, ..writing };
         let _ = self.disk.remove(&files::new_name(writing.number));
-        self.writer.journal.drop_spare();
-        if self.checkpoints.kept.len() > 1 && self.is_full() {
+        let given_up = self.reserve.give_up(&*self.disk);
+        if !given_up.map_err(|error| fatal(writing.number, &error))? {
+            self.writer.journal.drop_spare();
+        }
+        if self.checkpoints.kept.len() > 1 {
             // One is enough to go on from, and without room there will not be another.
             let oldest = self.checkpoints.kept.remove(0);
             self.disk.remove(&name(oldest.number)).map_err(|error| fatal(oldest.number, &error))?;
@@ -218,7 +222,7 @@ impl Engine {
             match self.write_slice(&mut writing) {
                 Ok(false) => {}
                 Ok(true) => return self.finish_checkpoint(writing),
-                Err(error) if error.kind() == io::ErrorKind::StorageFull => break,
+                Err(error) if is_full(&error) => break,
                 Err(error) => return Err(fatal(writing.number, &error)),
             }
         }
