@@ -12,10 +12,9 @@ use std::io;
 use content::encode;
 
 use crate::disk::DiskFile;
-use crate::engine::{Engine, Options};
+use crate::engine::Engine;
 use crate::error::StoreError;
 use crate::location::Location;
-use crate::report::{Damage, DamageKind};
 use crate::reserve::is_full;
 
 pub(crate) use files::{Found, find, name};
@@ -30,7 +29,9 @@ pub(crate) struct Checkpoints {
     /// No checkpoint had this number or a larger one.
     pub(crate) next_number: u64,
     writing: Option<Writing>,
-    /// So many bytes must have been appended before it is tried again after a failure.
+    /// How much was appended when the last one was begun.
+    begun_at: u64,
+    /// So many bytes must have been appended since then before it is tried again after a failure.
     retry_at: u64,
 }
 
@@ -57,7 +58,7 @@ struct Writing {
 
 impl Checkpoints {
     pub(crate) fn new(kept: Vec<Kept>, next_number: u64) -> Self {
-        Self { kept, next_number, writing: None, retry_at: 0 }
+        Self { kept, next_number, writing: None, begun_at: 0, retry_at: 0 }
     }
 
     pub(crate) fn bytes_on_disk(&self) -> u64 {
@@ -84,7 +85,7 @@ impl Engine {
     }
 
     pub(crate) fn start_checkpoint_if_due(&mut self) -> Result<bool, StoreError> {
-        let appended = self.writer.appended();
+        let appended = self.writer.appended() - self.checkpoints.begun_at;
         let interval = self.options.checkpoint_bytes.max(4 * self.checkpoints.last_bytes());
         let due = appended >= interval || self.has_garbage() && self.has_dead_segments();
         if !due || appended < self.checkpoints.retry_at {
@@ -99,7 +100,7 @@ impl Engine {
 
     /// Whether much more is on the disk than is needed.
     pub(crate) fn has_garbage(&self) -> bool {
-        let allowed = 2 * self.index.holdings.live_bytes() + 8 * self.options.segment_bytes;
+        let allowed = 2 * self.index.holdings.bytes_alive() + 8 * self.options.segment_bytes;
         self.writer.journal.bytes_on_disk() > allowed || self.is_full()
     }
 
@@ -123,7 +124,7 @@ impl Engine {
         }
         self.checkpoints.next_number += 1;
         self.checkpoints.retry_at = 0;
-        self.writer.reset_appended();
+        self.checkpoints.begun_at = self.writer.appended();
         self.checkpoints.writing =
             Some(Writing { number, position, bytes, written: 0, file: None, dead, leaving });
         Ok(())
@@ -230,21 +231,10 @@ impl Engine {
         for segment in writing.leaving {
             self.index.holdings.get_mut(segment).leaving = false;
         }
-        self.checkpoints.retry_at = self.writer.appended() + retry_bytes(&self.options);
-        self.note_damage(Damage {
-            file: name(writing.number),
-            offset: 0,
-            kind: DamageKind::WrongLength,
-            detail: "the device is too full for a checkpoint: make room; the store goes on \
-                     without it"
-                .into(),
-        });
+        let since = self.writer.appended() - self.checkpoints.begun_at;
+        self.checkpoints.retry_at = since + self.options.segment_bytes / 16;
         Ok(())
     }
-}
-
-fn retry_bytes(options: &Options) -> u64 {
-    options.segment_bytes / 16
 }
 
 fn fatal(number: u64, error: &io::Error) -> StoreError {

@@ -71,6 +71,8 @@ pub struct Engine {
     damage: Vec<Damage>,
     damage_count: u64,
     is_over_limit: bool,
+    /// How much was appended when there was last nothing to be maintained.
+    maintained_at: Option<u64>,
 }
 
 /// What an engine has on its disk.
@@ -120,6 +122,7 @@ impl Engine {
             damage: Vec::new(),
             damage_count: 0,
             is_over_limit: false,
+            maintained_at: None,
         }
     }
 
@@ -137,9 +140,7 @@ impl Engine {
     ///
     /// [`StoreError::Full`]: nothing of it may count yet; it can be tried again.
     pub fn write(&mut self) -> Result<(), StoreError> {
-        self.writer.journal.write()?;
-        self.update_limit();
-        Ok(())
+        self.writer.journal.write()
     }
 
     /// Waits until what was written is on the device: it survives a power cut.
@@ -169,16 +170,27 @@ impl Engine {
     ///
     /// As with [`Engine::sync`].
     pub fn maintain(&mut self) -> Result<bool, StoreError> {
+        if !self.is_maintenance_due() {
+            soften(self.writer.journal.keep_spare())?;
+            return Ok(false);
+        }
         self.keep_room()?;
         let more = self.continue_checkpoint()?
             || self.continue_compaction()?
             || self.fold_subscriptions()
             || self.start_checkpoint_if_due()?
             || self.start_compaction_if_due();
+        self.maintained_at = (!more).then(|| self.writer.appended());
         if !more && !self.is_over_limit && !self.writer.journal.is_short() {
             self.reserve.refill(&*self.disk).map_err(|error| reserve_error(&error))?;
         }
         Ok(more)
+    }
+
+    /// Looking at all segments costs something: not before a part of a segment was written.
+    fn is_maintenance_due(&self) -> bool {
+        let written = |at| self.writer.appended() - at >= self.options.segment_bytes / 64;
+        self.maintained_at.is_none_or(written) || self.is_full() || !self.index.to_fold.is_empty()
     }
 
     /// Keeps a spare segment, at the expense of the reserve if it has to be.
@@ -208,7 +220,7 @@ impl Engine {
     pub fn usage(&self) -> StoreUsage {
         StoreUsage {
             bytes_on_disk: self.bytes_used() + self.reserve.bytes_on_disk(),
-            bytes_alive: self.index.holdings.live_bytes(),
+            bytes_alive: self.index.holdings.bytes_alive(),
             segments: self.writer.journal.segments().len() as u64,
             owners: self.index.owners.len() as u64,
             queued_messages: self.index.queued,

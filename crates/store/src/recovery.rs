@@ -104,7 +104,6 @@ fn replay(
     let mut bad_records = Vec::new();
     let mut visit = |at: Location, tag: u8, body: &[u8]| {
         let bytes = FRAME_BYTES + body.len() as u64;
-        index.holdings.wrote(at, bytes);
         match decode(tag, body) {
             Ok(record) => index.replay(at, u32::try_from(bytes).unwrap_or(u32::MAX), record),
             Err(bad) => bad_records.push(incomprehensible(at, bad)),
