@@ -47,6 +47,9 @@ impl QoS {
 }
 
 impl PacketIdentifier {
+    /// The smallest one: 1.
+    pub const MIN: Self = Self(NonZeroU16::MIN);
+
     /// The identifier of `value`, or `None` for 0.
     pub fn new(value: u16) -> Option<Self> {
         NonZeroU16::new(value).map(Self)

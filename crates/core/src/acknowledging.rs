@@ -7,6 +7,8 @@ use crate::counters::DropReason;
 use crate::effects::Effects;
 use crate::identity::ConnectionId;
 use crate::outgoing::{Delivery, Stage};
+use crate::rounds::HeldAcknowledgement;
+use crate::stored::{Durability, Owner, StoreOp};
 use crate::subscription_tree::SessionSlot;
 use crate::time::Timestamp;
 
@@ -36,16 +38,30 @@ impl Core {
         }
         let outgoing = self.clients.session(slot).outgoing.as_mut();
         let entry = outgoing.and_then(|outgoing| outgoing.find(ack.packet_id));
-        let (reason_code, taken_over) = match entry {
+        let (reason_code, taken_over, sequence) = match entry {
             Some(entry) if entry.stage == Stage::PubRec => {
                 entry.stage = Stage::PubComp;
-                (ReasonCode::Success, entry.delivery.take())
+                (ReasonCode::Success, entry.delivery.take(), entry.sequence)
             }
             // A repetition: the PUBREL is repeated.
-            Some(entry) if entry.stage == Stage::PubComp => (ReasonCode::Success, None),
-            _ => (ReasonCode::PacketIdentifierNotFound, None),
+            Some(entry) if entry.stage == Stage::PubComp => (ReasonCode::Success, None, 0),
+            _ => (ReasonCode::PacketIdentifierNotFound, None, 0),
         };
-        self.clients.acknowledge(id, PacketType::PubRel, ack.packet_id, reason_code, None, fx);
+        // Until the store knows it, the message might be sent again, to a Client that forgets the
+        // Packet Identifier with the PUBREL.
+        let depends = (sequence > 0).then(|| {
+            let owner = Owner::Session(self.clients.session(slot).number);
+            self.clients.rounds.keep(StoreOp::Taken { owner, sequence });
+            taken_over.as_ref().map_or(Durability::Fsync, |it| it.message.attributes().durability)
+        });
+        let held = HeldAcknowledgement {
+            to: id,
+            kind: PacketType::PubRel,
+            packet_id: ack.packet_id,
+            reason_code,
+            explanation: None,
+        };
+        self.clients.acknowledge(held, depends, fx);
         self.settle(slot, taken_over.as_ref(), fx);
     }
 
@@ -57,10 +73,22 @@ impl Core {
         ack: &Acknowledgement<'_>,
         fx: &mut Effects,
     ) {
-        let known = self.clients.session(slot).release(ack.packet_id);
-        let reason_code =
-            if known { ReasonCode::Success } else { ReasonCode::PacketIdentifierNotFound };
-        self.clients.acknowledge(id, PacketType::PubComp, ack.packet_id, reason_code, None, fx);
+        let session = self.clients.session(slot);
+        let (number, packet_id) = (session.number, ack.packet_id);
+        let promised = session.release(packet_id);
+        let reason_code = match promised {
+            Some(_) => ReasonCode::Success,
+            None => ReasonCode::PacketIdentifierNotFound,
+        };
+        let depends = promised.filter(|&it| number > 0 && it > Durability::Memory);
+        if depends.is_some() {
+            // Behind the record that it takes back, which may still wait for other workers.
+            let op = StoreOp::Released { session: number, packet_id };
+            self.clients.rounds.keep_behind_round(op);
+        }
+        let kind = PacketType::PubComp;
+        let held = HeldAcknowledgement { to: id, kind, packet_id, reason_code, explanation: None };
+        self.clients.acknowledge(held, depends, fx);
     }
 
     /// A QoS 2 message has come to its end.
@@ -93,6 +121,7 @@ impl Core {
             let reason = DropReason::RefusedByReceiver;
             self.clients.note_drop(Some(slot), delivery.message.topic(), reason, fx);
         }
+        self.clients.forget_stored(slot, entry.sequence);
         self.settle(slot, entry.delivery.as_ref(), fx);
         self.clients.pump(slot, now, fx);
         self.retained.wake();

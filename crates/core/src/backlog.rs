@@ -7,12 +7,15 @@ use crate::identity::ConnectionId;
 use crate::limits::Limits;
 use crate::message::Message;
 use crate::routing::Target;
+use crate::stored::Round;
 
 /// A publication and the receivers that it still has to reach.
 pub(crate) struct Routing {
     pub(crate) message: Arc<Message>,
     pub(crate) targets: Vec<Target>,
     pub(crate) next: usize,
+    /// What is kept on the way counts with this round.
+    pub(crate) round: Option<Round>,
 }
 
 /// Routings in the order in which they were published, and the publishers that have to wait.
@@ -23,6 +26,7 @@ pub(crate) struct Backlog {
     deliveries_left: usize,
     deliveries_max: usize,
     held_back: Vec<ConnectionId>,
+    pushed: u64,
 }
 
 impl Backlog {
@@ -35,6 +39,7 @@ impl Backlog {
             deliveries_left: deliveries_max,
             deliveries_max,
             held_back: Vec::new(),
+            pushed: 0,
         }
     }
 
@@ -66,9 +71,25 @@ impl Backlog {
         self.deliveries_left = self.deliveries_max;
     }
 
-    pub(crate) fn push(&mut self, message: Arc<Message>, targets: Vec<Target>) {
+    pub(crate) fn push(
+        &mut self,
+        message: Arc<Message>,
+        targets: Vec<Target>,
+        round: Option<Round>,
+    ) {
         self.bytes += size(&message, &targets);
-        self.routings.push_back(Routing { message, targets, next: 0 });
+        self.pushed += 1;
+        self.routings.push_back(Routing { message, targets, next: 0, round });
+    }
+
+    /// How many were put off so far.
+    pub(crate) fn pushed(&self) -> u64 {
+        self.pushed
+    }
+
+    /// How many of those are done.
+    pub(crate) fn done(&self) -> u64 {
+        self.pushed - self.routings.len() as u64
     }
 
     /// Takes out the oldest; it is put back by [`Backlog::put_back`] or is done.

@@ -17,10 +17,12 @@ use crate::hashing::hash_str;
 use crate::identity::{ConnectionId, Identity, SessionId, WorkerId};
 use crate::layouts::{Form, Layouts};
 use crate::limits::Limits;
-use crate::message::Publication;
-use crate::outgoing::{Delivery, Identifiers, Stage};
+use crate::message::{Attributes, Publication};
+use crate::outgoing::{Delivery, Identifiers, Outgoing, Stage, Waiting};
 use crate::output::BufferPool;
+use crate::rounds::{Held, HeldAcknowledgement, Rounds};
 use crate::session::Session;
+use crate::stored::{Durability, Fetch, Owner, StoreOp};
 use crate::subscription_tree::{GroupId, SessionSlot};
 use crate::time::Timestamp;
 
@@ -40,6 +42,7 @@ pub(crate) struct Clients {
     pub(crate) generation: u32,
     /// Messages of shared subscriptions that were not sent after all: their homes are to be told.
     pub(crate) failed_of_groups: Vec<(SessionId, GroupId)>,
+    pub(crate) rounds: Rounds,
 }
 
 /// How a subscription lets a Session have a publication.
@@ -117,17 +120,41 @@ impl Clients {
         want_flush(connection, fx);
     }
 
-    /// Sends one of the four acknowledgements. `explanation` becomes the Reason String if the
-    /// Client wants to be told [MQTT-3.1.2-29] and its packet size allows it [MQTT-3.4.2-2].
+    /// Sends one of the four acknowledgements, now or when what it says is durable: `depends` is
+    /// the promise that it makes, absent if nothing was kept for its sake. It never overtakes an
+    /// earlier one [MQTT-4.6.0-2].
     pub(crate) fn acknowledge(
         &mut self,
-        to: ConnectionId,
-        kind: PacketType,
-        packet_id: PacketIdentifier,
-        reason_code: ReasonCode,
-        explanation: Option<&str>,
+        acknowledgement: HeldAcknowledgement,
+        depends: Option<Durability>,
         fx: &mut Effects,
     ) {
+        let Some(connection) = self.connection(acknowledgement.to) else {
+            return;
+        };
+        if depends.is_none() && connection.held == 0 {
+            return self.send_acknowledgement(&acknowledgement, fx);
+        }
+        connection.held += 1;
+        self.rounds.hold(Held::Acknowledge(acknowledgement), depends.unwrap_or(Durability::Memory));
+    }
+
+    /// What it says is durable.
+    pub(crate) fn release_acknowledgement(
+        &mut self,
+        acknowledgement: &HeldAcknowledgement,
+        fx: &mut Effects,
+    ) {
+        if let Some(connection) = self.connection(acknowledgement.to) {
+            connection.held -= 1;
+            self.send_acknowledgement(acknowledgement, fx);
+        }
+    }
+
+    /// The explanation becomes the Reason String if the Client wants to be told [MQTT-3.1.2-29]
+    /// and its packet size allows it [MQTT-3.4.2-2].
+    fn send_acknowledgement(&mut self, held: &HeldAcknowledgement, fx: &mut Effects) {
+        let &HeldAcknowledgement { to, kind, packet_id, reason_code, explanation } = held;
         let Some(connection) = self.connections.get(to.slot()) else {
             return;
         };
@@ -185,19 +212,73 @@ impl Clients {
             }
             return self.transmit(slot, id, publication, grant, None, now, fx);
         }
+        let mut may_send = None;
+        let inflight_max = self.limits.inflight_messages_max;
         if let Some(id) = session.connection {
             let connection = &mut self.connections[id.slot()];
-            let window = connection.receive_maximum.min(self.limits.inflight_messages_max);
+            let window = connection.receive_maximum.min(inflight_max);
             let has_room = connection.output.pending() <= self.limits.output_bytes_max as usize;
             connection.waits_for_output |= !has_room;
-            if has_room && session.outgoing_mut(window).may_send_at_once() {
-                let delivery = delivery_of(publication, grant, qos);
-                return self.transmit(slot, id, publication, grant, Some(delivery), now, fx);
+            session.outgoing_mut(window);
+            may_send = has_room.then_some(id);
+        }
+        let is_stored =
+            session.number > 0 && publication.attributes.durability > Durability::Memory;
+        if is_stored {
+            return self.deliver_stored(slot, publication, grant, may_send, now, fx);
+        }
+        let is_connected = session.connection.is_some();
+        let outgoing = session.outgoing_mut(inflight_max);
+        if let Some(id) = may_send.filter(|_| outgoing.may_send_at_once(0)) {
+            let delivery = Some((delivery_of(publication, grant, qos), 0));
+            return self.transmit(slot, id, publication, grant, delivery, now, fx);
+        }
+        outgoing.has_room(publication.size(), &self.limits)?;
+        let delivery = delivery_of(publication, grant, qos);
+        let waiting = Waiting { delivery, sequence: 0, is_repeated: false, hold: None };
+        outgoing.enqueue(waiting, is_connected);
+        Ok(())
+    }
+
+    /// Delivers a QoS 1 or 2 publication to a Session that is in the store: it is kept, and sent at
+    /// once if that can be.
+    fn deliver_stored(
+        &mut self,
+        slot: SessionSlot,
+        publication: &Publication<'_>,
+        grant: &Grant<'_>,
+        may_send: Option<ConnectionId>,
+        now: Timestamp,
+        fx: &mut Effects,
+    ) -> Result<(), DropReason> {
+        let id = self.session_id(slot);
+        let session = &mut self.sessions[slot as usize];
+        let owner = Owner::Session(session.number);
+        let is_connected = session.connection.is_some();
+        let outgoing = session.outgoing_mut(self.limits.inflight_messages_max);
+        outgoing.has_room(publication.size(), &self.limits)?;
+        let Attributes { qos, durability, .. } = publication.attributes;
+        let qos = qos.min(grant.qos);
+        let sequence = outgoing.next_sequence();
+        let delivery = delivery_of(publication, grant, qos);
+        self.rounds.keep_message(owner, sequence, &delivery);
+        let exactly_once = qos == QoS::ExactlyOnce;
+        let hold = exactly_once.then(|| self.rounds.hold_back(id, durability));
+        match may_send.filter(|_| !exactly_once && outgoing.may_send_at_once(sequence)) {
+            Some(connection) => {
+                let delivery = Some((delivery, sequence));
+                let sent = self.transmit(slot, connection, publication, grant, delivery, now, fx);
+                if sent.is_err() {
+                    self.rounds.keep(StoreOp::Finished { owner, sequence });
+                }
+                sent
+            }
+            None => {
+                let waiting = Waiting { delivery, sequence, is_repeated: false, hold };
+                outgoing.enqueue(waiting, is_connected);
+                Ok(())
             }
         }
-        let window = self.limits.inflight_messages_max;
-        let delivery = delivery_of(publication, grant, qos);
-        session.outgoing_mut(window).enqueue(delivery, &self.limits)
     }
 
     /// Sends what its window and its connection's output have room for: first what has to be sent
@@ -206,25 +287,67 @@ impl Clients {
         if let Some(id) = self.sessions[slot as usize].connection {
             self.retransmit(slot, id, now, fx);
         }
-        while let Some(delivery) = self.next_from_queue(slot) {
+        while let Some(waiting) = self.next_from_queue(slot) {
             let Some(id) = self.sessions[slot as usize].connection else {
                 return;
             };
-            let message = Arc::clone(&delivery.message);
-            let publication = Publication::of(&message);
-            let identifiers = delivery.identifiers.clone();
-            let grant = Grant {
-                qos: delivery.qos,
-                retain: delivery.retain,
-                identifiers: identifiers.as_slice(),
-                group: delivery.group,
-            };
-            self.layouts.reset();
-            let sent = self.transmit(slot, id, &publication, &grant, Some(delivery), now, fx);
-            if let Err(reason) = sent {
-                self.note_drop(Some(slot), publication.topic, reason, fx);
-                self.note_failure(slot, grant.group);
+            self.send_waiting(slot, id, waiting, now, fx);
+        }
+        self.fetch_more(slot, fx);
+    }
+
+    fn send_waiting(
+        &mut self,
+        slot: SessionSlot,
+        id: ConnectionId,
+        waiting: Waiting,
+        now: Timestamp,
+        fx: &mut Effects,
+    ) {
+        let Waiting { delivery, sequence, is_repeated, .. } = waiting;
+        let copy = delivery.clone();
+        let (publication, grant) = (Publication::of(&copy.message), grant_of(&copy));
+        self.layouts.reset();
+        let sent = if is_repeated && !self.connections[id.slot()].is_local {
+            let outgoing = self.sessions[slot as usize].outgoing.as_mut();
+            let packet_id = outgoing.map(|outgoing| outgoing.begin(delivery, sequence));
+            let form = packet_id.map(|packet_id| (packet_id, true));
+            let sent = self.write(slot, id, &publication, &grant, form, now, fx);
+            if let (Err(_), Some(packet_id)) = (&sent, packet_id) {
+                self.abandon(slot, packet_id);
             }
+            sent
+        } else {
+            let delivery = Some((delivery, sequence));
+            self.transmit(slot, id, &publication, &grant, delivery, now, fx)
+        };
+        if let Err(reason) = sent {
+            self.note_drop(Some(slot), publication.topic, reason, fx);
+            self.note_failure(slot, grant.group);
+            self.forget_stored(slot, sequence);
+        }
+    }
+
+    /// A message has come to its end: the store does not have to keep it.
+    pub(crate) fn forget_stored(&mut self, slot: SessionSlot, sequence: u64) {
+        if sequence > 0 {
+            let owner = Owner::Session(self.sessions[slot as usize].number);
+            self.rounds.keep(StoreOp::Finished { owner, sequence });
+        }
+    }
+
+    /// Asks the store for what waits there, if there is room for it in memory.
+    fn fetch_more(&mut self, slot: SessionSlot, fx: &mut Effects) {
+        let session_id = self.session_id(slot);
+        let session = &mut self.sessions[slot as usize];
+        if session.number == 0 || session.connection.is_none() {
+            return;
+        }
+        let from = session.outgoing.as_mut().and_then(|outgoing| outgoing.begin_fetch());
+        if let Some(from) = from {
+            let (messages_max, bytes_max) = Outgoing::fetch_size();
+            let owner = Owner::Session(session.number);
+            fx.fetches.push(Fetch { owner, session: session_id, from, messages_max, bytes_max });
         }
     }
 
@@ -274,7 +397,8 @@ impl Clients {
             return;
         };
         if stage == Stage::PubAck {
-            outgoing.finish(packet_id, stage);
+            let sequence = outgoing.finish(packet_id, stage).map_or(0, |entry| entry.sequence);
+            self.forget_stored(slot, sequence);
         } else if let Some(entry) = outgoing.find(packet_id) {
             entry.stage = Stage::PubComp;
             entry.delivery = None;
@@ -283,7 +407,14 @@ impl Clients {
     }
 
     fn release(&mut self, id: ConnectionId, packet_id: PacketIdentifier, fx: &mut Effects) {
-        self.acknowledge(id, PacketType::PubRel, packet_id, ReasonCode::Success, None, fx);
+        let held = HeldAcknowledgement {
+            to: id,
+            kind: PacketType::PubRel,
+            packet_id,
+            reason_code: ReasonCode::Success,
+            explanation: None,
+        };
+        self.acknowledge(held, None, fx);
     }
 
     /// A message of a shared subscription came to its end without the Client.
@@ -318,7 +449,7 @@ impl Clients {
         }
     }
 
-    fn next_from_queue(&mut self, slot: SessionSlot) -> Option<Delivery> {
+    fn next_from_queue(&mut self, slot: SessionSlot) -> Option<Waiting> {
         let session = &mut self.sessions[slot as usize];
         let connection = &mut self.connections[session.connection?.slot()];
         let outgoing = session.outgoing.as_mut()?;
@@ -326,10 +457,12 @@ impl Clients {
             connection.waits_for_output |= outgoing.queued().0 > 0;
             return None;
         }
-        outgoing.dequeue()
+        let rounds = &self.rounds;
+        outgoing.dequeue(|round| rounds.is_confirmed(round))
     }
 
-    /// Sends a PUBLISH for the first time; with a delivery it is put under way until acknowledged.
+    /// Sends a PUBLISH for the first time; with a delivery (and its name in the store) it is put
+    /// under way until acknowledged.
     #[inline]
     #[allow(clippy::too_many_arguments)] // the innermost step of a fan-out
     fn transmit(
@@ -338,15 +471,15 @@ impl Clients {
         id: ConnectionId,
         publication: &Publication<'_>,
         grant: &Grant<'_>,
-        delivery: Option<Delivery>,
+        delivery: Option<(Delivery, u64)>,
         now: Timestamp,
         fx: &mut Effects,
     ) -> Result<(), DropReason> {
         let is_local = self.connections[id.slot()].is_local;
         let form = match delivery {
-            Some(delivery) if !is_local => {
+            Some((delivery, sequence)) if !is_local => {
                 let outgoing = self.sessions[slot as usize].outgoing.as_mut();
-                outgoing.map(|outgoing| (outgoing.begin(delivery), false))
+                outgoing.map(|outgoing| (outgoing.begin(delivery, sequence), false))
             }
             _ => None,
         };

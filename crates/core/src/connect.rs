@@ -422,6 +422,7 @@ impl Core {
             })
         });
         let client = Arc::clone(&session.identity);
+        self.store_session(slot, self.config.durability.of_listener(listener), now, fx);
         self.send_connack(id, pending, session_present, keep_alive, data, now, fx);
         if self.clients.connection(id).is_some_and(|connection| connection.session().is_some()) {
             fx.events.push(Event::Connected { connection: id, client, version, session_present });
@@ -466,6 +467,8 @@ impl Core {
             }
         } else if self.clients.sessions.len() >= self.sessions_share() {
             return Err((ReasonCode::QuotaExceeded, "there are too many sessions"));
+        } else if self.clients.rounds.is_full && pending.session_expiry_interval > 0 {
+            return Err((ReasonCode::QuotaExceeded, "there is no room to keep the session"));
         }
         match &pending.will {
             Some(will) => {

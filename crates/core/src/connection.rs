@@ -37,6 +37,8 @@ pub(crate) struct Connection {
     /// QoS 1 and 2 messages that the peer lets be under way.
     pub(crate) receive_maximum: u16,
     pub(crate) listener: u16,
+    /// Acknowledgements that wait for the store.
+    pub(crate) held: u32,
     pub(crate) output: Output,
     pub(crate) incoming_aliases: Option<Box<IncomingAliases>>,
     pub(crate) outgoing_aliases: Option<Box<OutgoingAliases>>,
@@ -104,6 +106,7 @@ impl Connection {
             packet_bytes_max: u32::MAX,
             receive_maximum: u16::MAX,
             listener,
+            held: 0,
             output: Output::default(),
             incoming_aliases: None,
             outgoing_aliases: None,

@@ -21,12 +21,15 @@ use crate::gate::Policy;
 use crate::identity::{ConnectionId, Identity, WorkerId};
 use crate::layouts::Layouts;
 use crate::limits::Limits;
+use crate::numbers::Numbers;
 use crate::output::{BufferPool, Output};
 use crate::pending::Pending;
 use crate::random::Random;
 use crate::retained::Retained;
 use crate::rewrite::TopicRules;
+use crate::rounds::Rounds;
 use crate::shared::{SharedGroups, SharedStrategy};
+use crate::storing::EndingQueue;
 use crate::subscription_tree::{MatchScratch, SubscriptionTree};
 use crate::time::Timestamp;
 use crate::timers::{Timer, Timers};
@@ -87,10 +90,17 @@ pub struct Core {
     pub(crate) delayed: Delayed,
     pub(crate) backlog: Backlog,
     pub(crate) random: Random,
+    pub(crate) numbers: Numbers,
     pub(crate) properties: Vec<u8>,
     pub(crate) broker: Arc<Identity>,
     pub(crate) pressure: MemoryPressure,
     pub(crate) draining: bool,
+    /// Whether what a store has kept is being taken over.
+    pub(crate) is_restoring: bool,
+    /// Connections whose PUBLISH was not acknowledged, because the store is full.
+    pub(crate) unanswered: Vec<ConnectionId>,
+    /// Sessions that have ended but for messages that others get.
+    pub(crate) endings: Vec<EndingQueue>,
 }
 
 impl Core {
@@ -112,6 +122,7 @@ impl Core {
             drop_qos0: false,
             generation: 0,
             failed_of_groups: Vec::new(),
+            rounds: Rounds::new(config.worker, config.workers, config.durability.has_store),
         };
         let broker = Arc::new(Identity { client_id: "$broker".into(), user_name: None });
         Self {
@@ -126,11 +137,15 @@ impl Core {
             timers: Timers::default(),
             delayed: Delayed::default(),
             backlog: Backlog::new(&limits),
+            numbers: Numbers::new(config.worker),
             random: Random::new(config.seed ^ (config.worker.index() as u64) << 32),
             properties: Vec::new(),
             broker,
             pressure: MemoryPressure::None,
             draining: false,
+            is_restoring: false,
+            unanswered: Vec::new(),
+            endings: Vec::new(),
             config,
         }
     }
@@ -325,14 +340,17 @@ impl Core {
                     self.handle_will_delay(slot, generation, now, fx);
                 }
                 Timer::Delayed(number) => self.publish_delayed(number, now, fx),
-                Timer::RetainedExpiry(number) => self.retained.expire(number, now),
+                Timer::RetainedExpiry(node) => self.expire_retained(node, now),
             }
         }
     }
 
     /// Whether there is put-off work: the driver shall not wait before its next turn.
     pub fn has_backlog(&self) -> bool {
-        !self.backlog.is_empty() || self.retained.has_work() || self.pending.has_work()
+        !self.backlog.is_empty()
+            || self.retained.has_work()
+            || self.pending.has_work()
+            || self.clients.rounds.has_work()
     }
 
     /// Does a bounded part of the work that was put off. Called once a turn, after the events.
@@ -341,6 +359,8 @@ impl Core {
         self.run_retained(now, fx);
         self.settle_failed(fx);
         self.close_fence(fx);
+        let (pushed, done) = (self.backlog.pushed(), self.backlog.done());
+        self.clients.rounds.close_turn(pushed, done, fx);
         self.backlog.begin_turn();
     }
 

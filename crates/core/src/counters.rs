@@ -37,11 +37,15 @@ pub enum DropReason {
     MemoryPressure,
     /// A subscriber inside the process did not take its messages in time.
     LocalReceiverFull,
+    /// The store had no room for it; its publisher was not told that it is kept.
+    StoreFull,
+    /// It could not be read from the store any more.
+    Damaged,
 }
 
 impl DropReason {
     /// All reasons, in the order of the counters.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 18] = [
         Self::NoSubscriber,
         Self::Offline,
         Self::QueueFull,
@@ -58,6 +62,8 @@ impl DropReason {
         Self::RefusedByReceiver,
         Self::MemoryPressure,
         Self::LocalReceiverFull,
+        Self::StoreFull,
+        Self::Damaged,
     ];
 
     /// The name in metrics and logs.
@@ -79,6 +85,8 @@ impl DropReason {
             Self::RefusedByReceiver => "refused_by_receiver",
             Self::MemoryPressure => "memory_pressure",
             Self::LocalReceiverFull => "local_receiver_full",
+            Self::StoreFull => "store_full",
+            Self::Damaged => "damaged",
         }
     }
 }

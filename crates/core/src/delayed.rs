@@ -3,20 +3,22 @@
 use std::sync::Arc;
 
 use hashbrown::HashMap;
+use midge_codec::QoS;
 
 use crate::core::Core;
 use crate::counters::DropReason;
 use crate::effects::Effects;
 use crate::limits::Limits;
 use crate::message::{Message, Publication};
+use crate::stored::{Durability, Kept, StoreOp};
 use crate::time::Timestamp;
 use crate::timers::Timer;
 
 /// The waiting messages of one worker.
 #[derive(Debug, Default)]
 pub(crate) struct Delayed {
-    messages: HashMap<u64, Arc<Message>, foldhash::fast::FixedState>,
-    next_number: u64,
+    /// By their numbers, which the store knows, too; whether it keeps them.
+    messages: HashMap<u64, (Arc<Message>, bool), foldhash::fast::FixedState>,
     bytes: usize,
 }
 
@@ -47,10 +49,15 @@ impl Core {
         let policy = &self.clients.policy;
         let (publisher, topic) = (publication.publisher, publication.topic);
         let size = topic.len() + publication.properties.len() + publication.payload.len();
+        let is_stored = self.clients.rounds.is_enabled
+            && attributes.qos > QoS::AtMostOnce
+            && attributes.durability > Durability::Memory;
         let refusal = if !policy.may_publish(publisher, topic, attributes.qos, attributes.retain) {
             Some(DropReason::PublishNotAuthorized)
         } else if !self.delayed.has_room(size, &self.config.limits, self.config.workers) {
             Some(DropReason::DelayedLimit)
+        } else if is_stored && self.clients.rounds.is_full {
+            Some(DropReason::StoreFull)
         } else {
             None
         };
@@ -58,20 +65,34 @@ impl Core {
             self.clients.note_drop(None, topic, reason, fx);
             return Err(reason);
         }
-        let number = self.delayed.next_number;
-        self.delayed.next_number += 1;
+        let number = self.numbers.next(now);
+        let (at, message) = (now.plus_seconds(u64::from(seconds)), publication.share());
+        if is_stored {
+            let (what, message) = (Kept::Delayed(at), Arc::clone(&message));
+            self.clients.rounds.keep(StoreOp::Keep { number, what, message });
+        }
         self.delayed.bytes += size;
-        self.delayed.messages.insert(number, publication.share());
-        self.timers.set(now.plus_seconds(u64::from(seconds)), Timer::Delayed(number));
+        self.delayed.messages.insert(number, (message, is_stored));
+        self.timers.set(at, Timer::Delayed(number));
         Ok(())
     }
 
     pub(crate) fn publish_delayed(&mut self, number: u64, now: Timestamp, fx: &mut Effects) {
-        if let Some(message) = self.delayed.messages.remove(&number) {
+        if let Some((message, is_stored)) = self.delayed.messages.remove(&number) {
             self.delayed.bytes -= message.size();
             // What becomes of it is counted; its publisher has its acknowledgement.
             let _ = self.publish(Publication::of(&message), now, fx);
+            if is_stored {
+                self.clients.rounds.keep_behind_round(StoreOp::Unkeep { number });
+            }
         }
+    }
+
+    /// A message that the store has kept until its time has come.
+    pub(crate) fn restore_delayed(&mut self, number: u64, at: Timestamp, message: Arc<Message>) {
+        self.delayed.bytes += message.size();
+        self.delayed.messages.insert(number, (message, true));
+        self.timers.set(at, Timer::Delayed(number));
     }
 }
 

@@ -9,6 +9,7 @@ use crate::counters::DropReason;
 use crate::identity::{ConnectionId, Identity, WorkerId};
 use crate::message::Message;
 use crate::peer::PeerMessage;
+use crate::stored::{Commit, Fetch};
 
 /// Effects gather over a turn; the driver carries them out at its end and clears them.
 #[derive(Debug, Default)]
@@ -29,6 +30,12 @@ pub struct Effects {
     /// Subscriptions of subscribers inside the process that are in effect now, with their Reason
     /// Codes.
     pub local_subscribed: Vec<(ConnectionId, Vec<ReasonCode>)>,
+    /// What became of messages of the process itself, by their tickets.
+    pub local_published: Vec<(u64, Result<usize, DropReason>)>,
+    /// For the store, in order. They have to be with the store before `to_workers` leaves.
+    pub commits: Vec<Commit>,
+    /// Questions to the store, behind the commits. The driver answers with `Core::handle_fetched`.
+    pub fetches: Vec<Fetch>,
     /// What happened, for logs and hooks.
     pub events: Vec<Event>,
 }
@@ -196,6 +203,9 @@ impl Effects {
             && self.authenticate.is_empty()
             && self.local.is_empty()
             && self.local_subscribed.is_empty()
+            && self.local_published.is_empty()
+            && self.commits.is_empty()
+            && self.fetches.is_empty()
             && self.events.is_empty()
             && self.to_workers.iter().all(Vec::is_empty)
     }

@@ -65,11 +65,14 @@ impl Core {
         fx.events.push(Event::Disconnected { connection: id, client, reason: reason.clone() });
         if keeps_will(reason) {
             self.schedule_will(slot, now, fx);
-        } else {
-            self.clients.session(slot).will = None; // [MQTT-3.14.4-3] [MQTT-3.1.2-10]
+        } else if self.clients.session(slot).will.take().is_some() {
+            self.forget_will(slot); // [MQTT-3.14.4-3] [MQTT-3.1.2-10]
         }
         self.tell_groups_online(slot, false, now, fx);
         self.return_queued_of_groups(slot, now, fx);
+        if self.clients.session(slot).expiry_seconds > 0 {
+            self.store_detached(slot, now);
+        }
         match self.clients.session(slot).expiry_seconds {
             0 => self.end_session(slot, now, fx), // [MQTT-3.1.2-23]
             NEVER_EXPIRES => (),
@@ -146,10 +149,12 @@ impl Core {
         self.cancel_session_timers(slot);
         let filters: Vec<_> = self.clients.session(slot).subscriptions.keys().cloned().collect();
         for filter in filters {
-            self.remove_subscription(slot, &filter, fx);
+            self.end_subscription(slot, &filter, fx);
         }
         self.pass_on_undelivered(slot, now, fx);
+        let id = self.clients.session_id(slot);
         let session = self.clients.remove_session(slot);
+        self.forget_session(&session, id, fx);
         fx.events.push(Event::SessionEnded { client: session.identity });
     }
 
@@ -159,6 +164,7 @@ impl Core {
         let Some(will) = self.clients.session(slot).will.take() else {
             return;
         };
+        self.forget_will(slot);
         let Will { message, expiry_seconds, .. } = *will;
         let expires_at = expiry_seconds.map(|seconds| now.plus_seconds(u64::from(seconds)));
         let attributes = Attributes { expires_at, ..message.attributes() };
@@ -182,8 +188,8 @@ impl Core {
         };
         let undelivered = outgoing.take_undelivered();
         let (shared, own): (Vec<_>, Vec<_>) =
-            undelivered.into_iter().partition(|delivery| delivery.group.is_some());
-        for delivery in own {
+            undelivered.into_iter().partition(|(_, delivery)| delivery.group.is_some());
+        for (_, delivery) in own {
             let topic = delivery.message.topic();
             self.clients.note_drop(Some(slot), topic, DropReason::SessionEnded, fx);
         }

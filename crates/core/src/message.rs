@@ -169,6 +169,11 @@ impl<'a> Publication<'a> {
         }
     }
 
+    /// What it counts against limits in bytes, as [`Message::size`].
+    pub(crate) fn size(&self) -> usize {
+        self.topic.len() + self.properties.len() + self.payload.len()
+    }
+
     /// The message in a form that can be kept.
     pub(crate) fn share(&self) -> Arc<Message> {
         Arc::clone(self.shared.get_or_init(|| Arc::new(self.to_message())))

@@ -9,6 +9,7 @@ use midge_codec::{PacketIdentifier, QoS};
 use crate::counters::DropReason;
 use crate::limits::Limits;
 use crate::message::Message;
+use crate::stored::{RecoveredQueue, Round};
 use crate::subscription_tree::GroupId;
 
 /// A message for one Session, with how that Session gets it. At most 48 bytes besides the message,
@@ -49,25 +50,80 @@ pub(crate) enum Stage {
 pub(crate) struct InFlight {
     pub(crate) packet_id: PacketIdentifier,
     pub(crate) stage: Stage,
+    /// Its name in the store; 0 if it is not kept there.
+    pub(crate) sequence: u64,
     /// Gone once the Client has taken the message over (PUBREC).
     pub(crate) delivery: Option<Delivery>,
+}
+
+/// A message that was not sent on this Network Connection yet.
+#[derive(Debug)]
+pub(crate) struct Waiting {
+    pub(crate) delivery: Delivery,
+    /// Its name in the store; 0 if it is not kept there.
+    pub(crate) sequence: u64,
+    /// Whether it may have been sent on an earlier Network Connection.
+    pub(crate) is_repeated: bool,
+    /// It may be sent once this round is confirmed.
+    pub(crate) hold: Option<Round>,
 }
 
 /// The queue and the in-flight window of one Session.
 #[derive(Debug)]
 pub(crate) struct Outgoing {
     in_flight: VecDeque<InFlight>,
-    queue: VecDeque<Delivery>,
+    queue: VecDeque<Waiting>,
     queue_bytes: usize,
     last_packet_id: u16,
     window: u16,
     /// How many of the messages under way, the last ones, were not yet sent again on this Network
     /// Connection.
     unsent: usize,
+    pub(crate) stored: StoredQueue,
+}
+
+/// The part of a queue that is in the store only: what it holds comes behind what is in memory.
+#[derive(Debug, Default)]
+pub(crate) struct StoredQueue {
+    /// Whether the Session is in the store.
+    pub(crate) is_used: bool,
+    /// The last sequence that was given out; 0: none.
+    last: u64,
+    /// Everything from here on is in the store only, unless it is at its end already.
+    from: u64,
+    messages: usize,
+    bytes: usize,
+    /// How many of them come from shared subscriptions.
+    pub(crate) of_groups: usize,
+    /// What may have been sent has a lower sequence.
+    sent_before: u64,
+    /// Of so many of the first ones nobody knows whether they were sent.
+    perhaps_sent: usize,
+    fetch: FetchState,
+}
+
+/// Whether a question to the store is under way.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum FetchState {
+    #[default]
+    Idle,
+    Asked,
+    /// The Network Connection that it was asked for is gone: the answer is void.
+    Outdated,
 }
 
 impl Outgoing {
-    pub(crate) fn new(window: u16) -> Self {
+    /// Messages of a stored Session that are kept in memory, too, while its Client is connected.
+    const HEAD_MESSAGES: usize = 256;
+    /// Their bytes.
+    const HEAD_BYTES: usize = 256 * 1024;
+    /// Packet Identifiers up to this one belong to messages in the store: a message has the same
+    /// one each time that it is sent, also by a broker that was started anew. What is not in the
+    /// store has the others, so that no Client takes the one for the other.
+    const STORED_PACKET_IDS: u16 = 32_767;
+
+    /// `is_stored` says whether the Session is in the store.
+    pub(crate) fn new(window: u16, is_stored: bool) -> Self {
         Self {
             in_flight: VecDeque::new(),
             queue: VecDeque::new(),
@@ -75,6 +131,7 @@ impl Outgoing {
             last_packet_id: 0,
             window,
             unsent: 0,
+            stored: StoredQueue { is_used: is_stored, ..StoredQueue::default() },
         }
     }
 
@@ -82,6 +139,34 @@ impl Outgoing {
     /// which is the Client's Receive Maximum [MQTT-4.9.0-1] or less.
     pub(crate) fn resume(&mut self, window: u16) {
         self.window = window;
+        self.unsent = self.in_flight.len();
+    }
+
+    /// The Network Connection is gone: what is in the store does not have to be in memory.
+    pub(crate) fn leave_to_store(&mut self) {
+        let Self { in_flight, queue, stored, .. } = self;
+        in_flight.retain(|entry| match &entry.delivery {
+            Some(delivery) if entry.sequence > 0 => {
+                stored.sent_before = stored.sent_before.max(entry.sequence + 1);
+                stored.count(entry.sequence, delivery);
+                false
+            }
+            _ => true,
+        });
+        queue.retain(|waiting| {
+            if waiting.sequence > 0 {
+                if waiting.is_repeated {
+                    stored.sent_before = stored.sent_before.max(waiting.sequence + 1);
+                }
+                stored.count(waiting.sequence, &waiting.delivery);
+            }
+            waiting.sequence == 0
+        });
+        stored.fetch = match stored.fetch {
+            FetchState::Idle => FetchState::Idle,
+            _ => FetchState::Outdated,
+        };
+        self.queue_bytes = self.queue.iter().map(|waiting| waiting.delivery.message.size()).sum();
         self.unsent = self.in_flight.len();
     }
 
@@ -95,9 +180,14 @@ impl Outgoing {
         self.in_flight.get_mut(sent)
     }
 
-    /// Whether a message may be sent now and none that waits longer would be overtaken.
-    pub(crate) fn may_send_at_once(&self) -> bool {
-        self.queue.is_empty() && self.has_window()
+    /// Whether a message may be sent now and none that waits longer would be overtaken. `sequence`
+    /// is its name in the store, or 0.
+    #[inline]
+    pub(crate) fn may_send_at_once(&self, sequence: u64) -> bool {
+        self.queue.is_empty()
+            && self.stored.messages == 0
+            && self.has_window()
+            && self.has_packet_identifier(sequence)
     }
 
     /// Whether a message that was never sent may be sent: what was sent before goes first.
@@ -105,43 +195,67 @@ impl Outgoing {
         self.unsent == 0 && self.in_flight.len() < usize::from(self.window)
     }
 
-    /// Puts a message at the end of the queue, unless it is full.
-    pub(crate) fn enqueue(
-        &mut self,
-        delivery: Delivery,
-        limits: &Limits,
-    ) -> Result<(), DropReason> {
-        let bytes = self.queue_bytes + delivery.message.size();
-        if self.queue.len() >= limits.queue_messages_max as usize {
+    fn has_packet_identifier(&self, sequence: u64) -> bool {
+        sequence == 0 || self.is_free(stored_packet_identifier(sequence))
+    }
+
+    /// Whether one more message of so many bytes may wait.
+    pub(crate) fn has_room(&self, bytes: usize, limits: &Limits) -> Result<(), DropReason> {
+        let (waiting, waiting_bytes) = self.queued();
+        if waiting >= limits.queue_messages_max as usize {
             return Err(DropReason::QueueFull);
         }
-        if bytes > limits.queue_bytes_max as usize && !self.queue.is_empty() {
+        if waiting_bytes + bytes > limits.queue_bytes_max as usize && waiting > 0 {
             return Err(DropReason::QueueBytes);
         }
-        self.queue_bytes = bytes;
-        self.queue.push_back(delivery);
         Ok(())
     }
 
-    /// The next message from the queue, if the window has room for it.
-    pub(crate) fn dequeue(&mut self) -> Option<Delivery> {
-        if !self.has_window() {
+    /// The sequence of the next message that is kept in the store.
+    pub(crate) fn next_sequence(&mut self) -> u64 {
+        self.stored.last += 1;
+        self.stored.last
+    }
+
+    /// Puts a message at the end of the queue. What is in the store stays there alone if nobody is
+    /// connected who could be sent it soon, or if enough of the queue is in memory already.
+    pub(crate) fn enqueue(&mut self, waiting: Waiting, is_connected: bool) {
+        let is_head = is_connected
+            && self.stored.messages == 0
+            && self.queue.len() < Self::HEAD_MESSAGES
+            && self.queue_bytes < Self::HEAD_BYTES;
+        if waiting.sequence > 0 && !is_head {
+            return self.stored.count(waiting.sequence, &waiting.delivery);
+        }
+        self.queue_bytes += waiting.delivery.message.size();
+        self.queue.push_back(waiting);
+    }
+
+    /// The next message from the queue, if the window has room for it and it may be sent.
+    pub(crate) fn dequeue(&mut self, may_send: impl Fn(Round) -> bool) -> Option<Waiting> {
+        let front = self.queue.front()?;
+        let may_send = front.hold.is_none_or(may_send);
+        if !may_send || !self.has_window() || !self.has_packet_identifier(front.sequence) {
             return None;
         }
-        let delivery = self.queue.pop_front()?;
-        self.queue_bytes -= delivery.message.size();
+        let waiting = self.queue.pop_front()?;
+        self.queue_bytes -= waiting.delivery.message.size();
         if self.queue.is_empty() {
             self.queue = VecDeque::new();
         }
-        Some(delivery)
+        Some(waiting)
     }
 
     /// Puts a message under way and names it [MQTT-2.2.1-4].
-    pub(crate) fn begin(&mut self, delivery: Delivery) -> PacketIdentifier {
-        let packet_id = self.free_packet_identifier();
+    pub(crate) fn begin(&mut self, delivery: Delivery, sequence: u64) -> PacketIdentifier {
+        let packet_id = match sequence {
+            0 => self.free_packet_identifier(),
+            sequence => stored_packet_identifier(sequence),
+        };
         let exactly_once = delivery.qos == QoS::ExactlyOnce;
         let stage = if exactly_once { Stage::PubRec } else { Stage::PubAck };
-        self.in_flight.push_back(InFlight { packet_id, stage, delivery: Some(delivery) });
+        let delivery = Some(delivery);
+        self.in_flight.push_back(InFlight { packet_id, stage, sequence, delivery });
         packet_id
     }
 
@@ -163,48 +277,174 @@ impl Outgoing {
         entry
     }
 
-    /// Takes out everything that was not taken over by the Client, in the order of delivery. A QoS
-    /// 2 message that was sent to one member of a group goes to no other [MQTT-4.8.2-5].
-    pub(crate) fn take_undelivered(&mut self) -> Vec<Delivery> {
+    /// Takes out everything in memory that was not taken over by the Client, in the order of
+    /// delivery, with its name in the store. A QoS 2 message that was sent to one member of a group
+    /// goes to no other [MQTT-4.8.2-5].
+    pub(crate) fn take_undelivered(&mut self) -> Vec<(u64, Delivery)> {
         self.queue_bytes = 0;
         self.unsent = 0;
-        let under_way = self.in_flight.drain(..).filter_map(|entry| entry.delivery);
-        let under_way = under_way.map(|delivery| match delivery.qos {
-            QoS::ExactlyOnce => Delivery { group: None, ..delivery },
-            _ => delivery,
+        let under_way = self.in_flight.drain(..);
+        let under_way = under_way.filter_map(|entry| Some((entry.sequence, entry.delivery?)));
+        let under_way = under_way.map(|(sequence, delivery)| match delivery.qos {
+            QoS::ExactlyOnce => (sequence, Delivery { group: None, ..delivery }),
+            _ => (sequence, delivery),
         });
-        under_way.chain(self.queue.drain(..)).collect()
+        let queue = self.queue.drain(..).map(|waiting| (waiting.sequence, waiting.delivery));
+        under_way.chain(queue).collect()
     }
 
-    /// Takes out what waits (not: is under way) for shared subscriptions, in order.
-    pub(crate) fn take_queued_of_groups(&mut self) -> Vec<Delivery> {
-        let (shared, own) =
-            self.queue.drain(..).partition::<Vec<_>, _>(|waiting| waiting.group.is_some());
+    /// Takes out what waits (not: is under way) in memory for shared subscriptions, in order, with
+    /// its name in the store.
+    pub(crate) fn take_queued_of_groups(&mut self) -> Vec<(u64, Delivery)> {
+        // What may have been sent already goes to nobody else.
+        let is_movable =
+            |waiting: &Waiting| waiting.delivery.group.is_some() && !waiting.is_repeated;
+        let (shared, own) = self.queue.drain(..).partition::<Vec<_>, _>(is_movable);
         self.queue = own.into();
-        self.queue_bytes = self.queue.iter().map(|waiting| waiting.message.size()).sum();
-        shared
+        self.queue_bytes = self.queue.iter().map(|waiting| waiting.delivery.message.size()).sum();
+        shared.into_iter().map(|waiting| (waiting.sequence, waiting.delivery)).collect()
     }
 
     /// Messages and bytes that wait.
     pub(crate) fn queued(&self) -> (usize, usize) {
-        (self.queue.len(), self.queue_bytes)
+        (self.queue.len() + self.stored.messages, self.queue_bytes + self.stored.bytes)
+    }
+
+    /// Messages that wait in the store only.
+    pub(crate) fn stored_messages(&self) -> usize {
+        self.stored.messages
     }
 
     pub(crate) fn in_flight_len(&self) -> usize {
         self.in_flight.len()
     }
 
+    /// The first sequence that has to be fetched, if it is time to fetch more: the question counts
+    /// as asked.
+    pub(crate) fn begin_fetch(&mut self) -> Option<u64> {
+        let is_time = self.stored.fetch == FetchState::Idle
+            && self.stored.messages > 0
+            && self.queue.len() < Self::HEAD_MESSAGES / 2
+            && self.queue_bytes < Self::HEAD_BYTES / 2;
+        if !is_time {
+            return None;
+        }
+        self.stored.fetch = FetchState::Asked;
+        Some(self.stored.from)
+    }
+
+    /// How much is fetched at a time: messages and bytes.
+    pub(crate) const fn fetch_size() -> (usize, usize) {
+        (Self::HEAD_MESSAGES / 2, Self::HEAD_BYTES / 2)
+    }
+
+    /// The answer of the store has come: whether it still counts.
+    pub(crate) fn end_fetch(&mut self) -> bool {
+        std::mem::take(&mut self.stored.fetch) == FetchState::Asked
+    }
+
+    /// Everything of the store below `next` is in memory now, or at its end.
+    /// Those of QoS 2 that were never sent wait for the confirmation of `hold`.
+    pub(crate) fn note_fetched(
+        &mut self,
+        next: u64,
+        deliveries: Vec<(u64, Delivery)>,
+        hold: Option<Round>,
+    ) {
+        let stored = &mut self.stored;
+        stored.from = next;
+        for (sequence, delivery) in deliveries {
+            let size = delivery.message.size();
+            stored.messages = stored.messages.saturating_sub(1);
+            stored.bytes = stored.bytes.saturating_sub(size);
+            stored.of_groups =
+                stored.of_groups.saturating_sub(usize::from(delivery.group.is_some()));
+            let is_repeated = sequence < stored.sent_before || stored.perhaps_sent > 0;
+            stored.perhaps_sent = stored.perhaps_sent.saturating_sub(1);
+            self.queue_bytes += size;
+            let is_new = delivery.qos == QoS::ExactlyOnce && !is_repeated;
+            let hold = hold.filter(|_| is_new);
+            self.queue.push_back(Waiting { delivery, sequence, is_repeated, hold });
+        }
+        if next > stored.last {
+            // What is missing is damaged, and was counted.
+            (stored.messages, stored.bytes, stored.of_groups) = (0, 0, 0);
+        }
+    }
+
+    /// What may have been sent has a lower sequence than this.
+    pub(crate) fn sent_before(&self) -> u64 {
+        self.stored.sent_before
+    }
+
+    /// The last sequence that was given out; 0: none.
+    pub(crate) fn last_sequence(&self) -> u64 {
+        self.stored.last
+    }
+
+    /// The first sequence of what is in the store only.
+    pub(crate) fn stored_from(&self) -> u64 {
+        self.stored.from
+    }
+
+    /// The queue of a Session as a store has kept it.
+    /// If nobody knows what was sent, that may be what a window of `inflight_max` messages holds.
+    pub(crate) fn restore(&mut self, queue: &RecoveredQueue, inflight_max: u16) {
+        let is_known = queue.sent_before < u64::MAX;
+        let perhaps_sent = usize::from(inflight_max).saturating_sub(queue.taken.len());
+        self.stored = StoredQueue {
+            is_used: true,
+            last: queue.next.saturating_sub(1),
+            from: queue.first,
+            messages: queue.messages as usize,
+            bytes: queue.bytes as usize,
+            of_groups: queue.of_groups as usize,
+            sent_before: if is_known { queue.sent_before } else { 0 },
+            perhaps_sent: if is_known { 0 } else { perhaps_sent },
+            fetch: FetchState::Idle,
+        };
+        for &sequence in &queue.taken {
+            let (packet_id, stage) = (stored_packet_identifier(sequence), Stage::PubComp);
+            let delivery = None;
+            self.in_flight.push_back(InFlight { packet_id, stage, sequence, delivery });
+        }
+        self.unsent = self.in_flight.len();
+    }
+
     /// There is one: the window is smaller than the number of identifiers.
     fn free_packet_identifier(&mut self) -> PacketIdentifier {
         loop {
             self.last_packet_id = self.last_packet_id.wrapping_add(1);
+            if self.stored.is_used {
+                self.last_packet_id = self.last_packet_id.max(Self::STORED_PACKET_IDS + 1);
+            }
             if let Some(packet_id) = PacketIdentifier::new(self.last_packet_id)
-                && !self.in_flight.iter().any(|entry| entry.packet_id == packet_id)
+                && self.is_free(packet_id)
             {
                 return packet_id;
             }
         }
     }
+
+    fn is_free(&self, packet_id: PacketIdentifier) -> bool {
+        !self.in_flight.iter().any(|entry| entry.packet_id == packet_id)
+    }
+}
+
+impl StoredQueue {
+    /// One more message that is in the store only.
+    fn count(&mut self, sequence: u64, delivery: &Delivery) {
+        self.from = if self.messages == 0 { sequence } else { self.from.min(sequence) };
+        self.messages += 1;
+        self.bytes += delivery.message.size();
+        self.of_groups += usize::from(delivery.group.is_some());
+    }
+}
+
+/// The Packet Identifier of a message in the store, the same one each time.
+fn stored_packet_identifier(sequence: u64) -> PacketIdentifier {
+    let number = (sequence - 1) % u64::from(Outgoing::STORED_PACKET_IDS) + 1;
+    PacketIdentifier::new(number as u16).unwrap_or(PacketIdentifier::MIN)
 }
 
 impl Identifiers {
@@ -234,7 +474,7 @@ mod tests {
 
     use midge_codec::QoS;
 
-    use super::{Delivery, Identifiers, Outgoing, Stage};
+    use super::{Delivery, Identifiers, Outgoing, Stage, Waiting};
     use crate::counters::DropReason;
     use crate::identity::Identity;
     use crate::limits::Limits;
@@ -255,12 +495,16 @@ mod tests {
         Delivery { message, qos, retain: false, identifiers: Identifiers::None, group: None }
     }
 
+    fn waiting(delivery: Delivery, sequence: u64) -> Waiting {
+        Waiting { delivery, sequence, is_repeated: false, hold: None }
+    }
+
     #[test]
     fn packet_identifiers_in_flight_are_never_reused() {
-        let mut outgoing = Outgoing::new(3);
-        let first = outgoing.begin(delivery(b"stuck"));
+        let mut outgoing = Outgoing::new(3, false);
+        let first = outgoing.begin(delivery(b"stuck"), 0);
         for _ in 0..70_000 {
-            let next = outgoing.begin(delivery(b"x"));
+            let next = outgoing.begin(delivery(b"x"), 0);
             assert_ne!(next, first);
             assert!(outgoing.finish(next, Stage::PubAck).is_some());
         }
@@ -269,39 +513,82 @@ mod tests {
     #[test]
     fn the_queue_is_bounded_by_messages_and_bytes() {
         let limits = Limits { queue_messages_max: 3, queue_bytes_max: 10, ..Limits::default() };
-        let mut outgoing = Outgoing::new(1);
-        outgoing.enqueue(delivery(b"1234"), &limits).unwrap();
-        outgoing.enqueue(delivery(b"1"), &limits).unwrap();
-        let refused = outgoing.enqueue(delivery(b"12345"), &limits);
-        assert_eq!(refused, Err(DropReason::QueueBytes));
-        outgoing.enqueue(delivery(b"1"), &limits).unwrap();
-        assert_eq!(outgoing.enqueue(delivery(b""), &limits), Err(DropReason::QueueFull));
+        let mut outgoing = Outgoing::new(1, false);
+        let put = |outgoing: &mut Outgoing, payload: &[u8]| {
+            let delivery = delivery(payload);
+            outgoing.has_room(delivery.message.size(), &limits)?;
+            outgoing.enqueue(waiting(delivery, 0), true);
+            Ok(())
+        };
+        put(&mut outgoing, b"1234").unwrap();
+        put(&mut outgoing, b"1").unwrap();
+        assert_eq!(put(&mut outgoing, b"12345"), Err(DropReason::QueueBytes));
+        put(&mut outgoing, b"1").unwrap();
+        assert_eq!(put(&mut outgoing, b""), Err(DropReason::QueueFull));
         assert_eq!(outgoing.queued(), (3, 9));
-        outgoing.dequeue().unwrap();
+        outgoing.dequeue(|_| true).unwrap();
         assert_eq!(outgoing.queued(), (2, 4));
     }
 
     #[test]
+    fn what_is_in_the_store_leaves_memory_with_the_connection_and_keeps_its_identifier() {
+        let mut outgoing = Outgoing::new(2, true);
+        for payload in [b"1", b"2", b"3"] {
+            let sequence = outgoing.next_sequence();
+            outgoing.enqueue(waiting(delivery(payload), sequence), true);
+        }
+        let Waiting { delivery: first, sequence, .. } = outgoing.dequeue(|_| true).unwrap();
+        let packet_id = outgoing.begin(first, sequence);
+        outgoing.leave_to_store();
+        assert_eq!((outgoing.queued(), outgoing.in_flight_len()), ((3, 6), 0));
+        assert_eq!(outgoing.sent_before(), 2);
+        outgoing.resume(2);
+        assert_eq!(outgoing.begin_fetch(), Some(1));
+        assert_eq!(outgoing.begin_fetch(), None, "one question at a time");
+        assert!(outgoing.end_fetch());
+        let fetched = (1..=3).map(|sequence| (sequence, delivery(b"x"))).collect();
+        outgoing.note_fetched(4, fetched, None);
+        assert_eq!(outgoing.queued().0, 3);
+        let again = outgoing.dequeue(|_| true).unwrap();
+        assert!(again.is_repeated);
+        assert_eq!(outgoing.begin(again.delivery, again.sequence), packet_id);
+        assert!(!outgoing.dequeue(|_| true).unwrap().is_repeated);
+    }
+
+    #[test]
+    fn an_answer_for_a_connection_that_is_gone_does_not_count() {
+        let mut outgoing = Outgoing::new(2, true);
+        let sequence = outgoing.next_sequence();
+        outgoing.enqueue(waiting(delivery(b"1"), sequence), false);
+        assert_eq!(outgoing.begin_fetch(), Some(1));
+        outgoing.leave_to_store();
+        outgoing.resume(2);
+        assert_eq!(outgoing.begin_fetch(), None);
+        assert!(!outgoing.end_fetch());
+        assert_eq!(outgoing.begin_fetch(), Some(1));
+    }
+
+    #[test]
     fn what_was_under_way_goes_first_and_within_the_new_window() {
-        let mut outgoing = Outgoing::new(3);
-        let ids: Vec<_> = (0..3).map(|_| outgoing.begin(delivery(b"x"))).collect();
+        let mut outgoing = Outgoing::new(3, false);
+        let ids: Vec<_> = (0..3).map(|_| outgoing.begin(delivery(b"x"), 0)).collect();
         outgoing.resume(1);
-        assert!(!outgoing.may_send_at_once());
+        assert!(!outgoing.may_send_at_once(0));
         assert_eq!(outgoing.next_unsent().unwrap().packet_id, ids[0]);
         assert!(outgoing.next_unsent().is_none(), "the window is full");
         outgoing.finish(ids[1], Stage::PubAck).unwrap(); // a late one, for what is not sent yet
         assert!(outgoing.next_unsent().is_none());
         outgoing.finish(ids[0], Stage::PubAck).unwrap();
         assert_eq!(outgoing.next_unsent().unwrap().packet_id, ids[2]);
-        assert!(!outgoing.may_send_at_once());
+        assert!(!outgoing.may_send_at_once(0));
         outgoing.finish(ids[2], Stage::PubAck).unwrap();
-        assert!(outgoing.may_send_at_once());
+        assert!(outgoing.may_send_at_once(0));
     }
 
     #[test]
     fn an_acknowledgement_of_the_wrong_kind_ends_nothing() {
-        let mut outgoing = Outgoing::new(1);
-        let packet_id = outgoing.begin(delivery(b"x"));
+        let mut outgoing = Outgoing::new(1, false);
+        let packet_id = outgoing.begin(delivery(b"x"), 0);
         assert!(outgoing.finish(packet_id, Stage::PubComp).is_none());
         assert!(outgoing.finish(packet_id, Stage::PubAck).is_some());
         assert!(outgoing.finish(packet_id, Stage::PubAck).is_none());

@@ -7,6 +7,7 @@ use crate::counters::DropReason;
 use crate::identity::SessionId;
 use crate::message::Message;
 use crate::outgoing::Delivery;
+use crate::stored::Round;
 use crate::subscription_tree::{GroupId, PackedOptions};
 
 /// Names a request of one worker, so that it knows the answer when it comes.
@@ -47,6 +48,16 @@ pub(crate) enum Peer {
         ticket: Ticket,
         retained_sent: Box<[u64]>,
     },
+
+    /// What the sender sends from now on to be kept belongs to this round.
+    Round(Round),
+    /// Everything of this round was sent: answer when it is on its way to the store.
+    Ask(Round),
+    Answer(Round),
+    /// This round is durable: QoS 2 messages that were kept in it may be sent.
+    Confirmed(Round),
+    /// The sender has Sessions in the store.
+    Storing,
 
     /// An admitted publication for a shared subscription of the receiver.
     SharedPublish {
@@ -134,6 +145,8 @@ pub(crate) struct Member {
     pub(crate) options: PackedOptions,
     pub(crate) identifier: Option<NonZeroU32>,
     pub(crate) online: bool,
+    /// Whether its Session is in the store.
+    pub(crate) is_stored: bool,
     /// Messages of the group that it has not completed.
     pub(crate) in_flight: u32,
 }

@@ -27,8 +27,10 @@ impl Core {
     fn handle_peer(&mut self, from: WorkerId, message: Peer, now: Timestamp, fx: &mut Effects) {
         match message {
             Peer::Publish(message) => {
+                self.clients.rounds.begin_origin(from);
                 let admitted = Admitted::by_peer(Publication::of(&message));
                 self.route_from_peer(&admitted, now, fx);
+                self.clients.rounds.end_origin();
             }
             Peer::Filter { filter, wanted } => self.tree.set_remote(&filter, from, wanted),
             Peer::Group { filter, group, exists: true } => self.tree.add_group(&filter, group),
@@ -56,7 +58,11 @@ impl Core {
                 self.handle_exclusive_answer(ticket, granted, fx);
             }
             Peer::ExclusiveRelease { filter, session } => self.exclusive.release(&filter, session),
-            Peer::RetainedSet(message) => self.handle_retained_set(from, &message, fx),
+            Peer::RetainedSet(message) => {
+                self.clients.rounds.begin_origin(from);
+                self.handle_retained_set(from, &message, now, fx);
+                self.clients.rounds.end_origin();
+            }
             Peer::RetainedPull { ticket, filter, walk, after } => {
                 self.handle_retained_pull(Pull { from, ticket, filter, walk, after }, fx);
             }
@@ -64,6 +70,14 @@ impl Core {
                 self.handle_retained_chunk(from, ticket, messages, walk, fx);
             }
             Peer::RetainedStop { walk } => self.handle_retained_stop(walk),
+            Peer::Round(round) => self.clients.rounds.hear(from, round),
+            Peer::Ask(round) => {
+                let routings = self.backlog.pushed();
+                self.clients.rounds.handle_ask(from, round, routings, fx);
+            }
+            Peer::Answer(round) => self.clients.rounds.handle_answer(round),
+            Peer::Confirmed(round) => self.handle_confirmed(round, now, fx),
+            Peer::Storing => self.clients.rounds.note_storing(from),
             shared => self.handle_shared_peer(from, shared, now, fx),
         }
     }
@@ -77,12 +91,15 @@ impl Core {
     ) {
         match message {
             Peer::SharedPublish { group, message } => {
+                self.clients.rounds.begin_origin(from);
                 self.distribute(group, &Publication::of(&message), Tried::default(), now, fx);
             }
             Peer::SharedDeliver { session, delivery, barred } => {
+                self.clients.rounds.begin_origin(from);
                 self.handle_shared_deliver(session, delivery, barred, now, fx);
             }
             Peer::SharedReturn { delivery, barred, refusal } => {
+                self.clients.rounds.begin_origin(from);
                 self.handle_shared_return(&delivery, Tried { barred, refusal }, now, fx);
             }
             Peer::SharedJoin { ticket, name, filter, member } => {
@@ -97,5 +114,6 @@ impl Core {
             Peer::SharedSettled { group, session } => self.handle_shared_settled(group, session),
             _ => (),
         }
+        self.clients.rounds.end_origin();
     }
 }

@@ -10,6 +10,8 @@ use crate::counters::DropReason;
 use crate::effects::Effects;
 use crate::identity::ConnectionId;
 use crate::message::{Attributes, Publication};
+use crate::rounds::HeldAcknowledgement;
+use crate::stored::{Durability, StoreOp};
 use crate::subscription_tree::SessionSlot;
 use crate::time::Timestamp;
 
@@ -21,6 +23,10 @@ type Violation = (ReasonCode, String);
 struct Verdict {
     reason_code: ReasonCode,
     explanation: Option<&'static str>,
+    /// What the acknowledgement promises, if something was kept for its sake.
+    depends: Option<Durability>,
+    /// There is no room for it now: a Client that cannot be told so gets no answer.
+    is_withheld: bool,
 }
 
 impl Core {
@@ -78,10 +84,18 @@ impl Core {
             let code = ReasonCode::ReceiveMaximumExceeded;
             return self.violate(id, code, detail.to_string(), now, fx); // [MQTT-3.3.4-8]
         }
-        let verdict = self.accept(slot, publish, topic, now, fx);
+        let mut verdict = self.accept(slot, publish, topic, now, fx);
         let is_v5 = self.clients.connection(id).is_some_and(|connection| connection.is_v5());
-        if !(is_v5 && verdict.reason_code.is_error()) {
-            self.clients.session(slot).await_release(packet_id);
+        if !(verdict.is_withheld || is_v5 && verdict.reason_code.is_error()) {
+            let durability = self.message_durability(slot, topic);
+            let session = self.clients.session(slot);
+            session.await_release(packet_id, durability);
+            if session.number > 0 && durability > Durability::Memory {
+                let op = StoreOp::AwaitRelease { session: session.number, packet_id };
+                // Behind what others keep of the message: no repetition could bring it back.
+                self.clients.rounds.keep_behind_round(op);
+                verdict.depends = Some(durability);
+            }
         }
         self.acknowledge_publish(id, PacketType::PubRec, packet_id, verdict, fx);
     }
@@ -95,8 +109,13 @@ impl Core {
         verdict: Verdict,
         fx: &mut Effects,
     ) {
-        let Verdict { reason_code, explanation } = verdict;
-        self.clients.acknowledge(id, kind, packet_id, reason_code, explanation, fx);
+        let Verdict { reason_code, explanation, depends, is_withheld } = verdict;
+        let is_v5 = self.clients.connection(id).is_some_and(|connection| connection.is_v5());
+        if is_withheld && !is_v5 {
+            return self.unanswered.push(id);
+        }
+        let held = HeldAcknowledgement { to: id, kind, packet_id, reason_code, explanation };
+        self.clients.acknowledge(held, depends, fx);
     }
 
     fn awaiting_release_max(&mut self, id: ConnectionId) -> usize {
@@ -202,6 +221,7 @@ impl Core {
             publisher_session: Some(self.clients.session_id(slot)),
             durability,
         };
+        let mark = self.clients.rounds.mark();
         let mut forwarded = std::mem::take(&mut self.properties);
         forwarded.clear();
         properties.encode_forwarded(&mut forwarded);
@@ -209,15 +229,29 @@ impl Core {
         let publication =
             Publication::new(topic, &forwarded, publish.payload, attributes, &publisher);
         let outcome = match delay_seconds {
+            None if self.lacks_room(&publication) => {
+                self.clients.note_drop(None, topic, DropReason::StoreFull, fx);
+                Err(DropReason::StoreFull)
+            }
             None => self.publish(publication, now, fx),
             Some(seconds) => self.delay(&publication, seconds, now, fx).map(|()| 1),
         };
         self.properties = forwarded;
-        match outcome {
-            Ok(0) => Verdict { reason_code: ReasonCode::NoMatchingSubscribers, explanation: None },
+        let verdict = match outcome {
+            Ok(0) => Verdict { reason_code: ReasonCode::NoMatchingSubscribers, ..Verdict::SUCCESS },
             Ok(_) => Verdict::SUCCESS,
             Err(reason) => reason.into(),
-        }
+        };
+        let has_kept = self.clients.rounds.mark() != mark;
+        Verdict { depends: has_kept.then_some(durability), ..verdict }
+    }
+
+    /// What the acknowledgement of a message to this topic promises its publisher.
+    fn message_durability(&self, slot: SessionSlot, topic: &str) -> Durability {
+        let connection = self.clients.sessions[slot as usize].connection;
+        let listener =
+            connection.map_or(u16::MAX, |id| self.clients.connections[id.slot()].listener);
+        self.config.durability.of_message(listener, topic)
     }
 
     /// The parts of `$delayed/SECONDS/topic`.
@@ -228,6 +262,7 @@ impl Core {
         let invalid = Verdict {
             reason_code: ReasonCode::TopicNameInvalid,
             explanation: Some("a delayed message goes to $delayed/SECONDS/TOPIC"),
+            ..Verdict::SUCCESS
         };
         let (seconds, topic) = rest.split_once('/').ok_or(invalid)?;
         let seconds: u32 = seconds.parse().map_err(|_| invalid)?;
@@ -252,7 +287,12 @@ impl Core {
 }
 
 impl Verdict {
-    const SUCCESS: Self = Self { reason_code: ReasonCode::Success, explanation: None };
+    const SUCCESS: Self = Self {
+        reason_code: ReasonCode::Success,
+        explanation: None,
+        depends: None,
+        is_withheld: false,
+    };
 }
 
 impl From<DropReason> for Verdict {
@@ -267,10 +307,14 @@ impl From<DropReason> for Verdict {
             DropReason::DelayedLimit => {
                 (ReasonCode::QuotaExceeded, "there are too many delayed messages")
             }
+            DropReason::StoreFull => {
+                (ReasonCode::QuotaExceeded, "there is no room to keep the message")
+            }
             DropReason::Expired => return Self::SUCCESS,
             _ => (ReasonCode::UnspecifiedError, "the message could not be accepted"),
         };
-        Self { reason_code, explanation: Some(explanation) }
+        let is_withheld = reason == DropReason::StoreFull;
+        Self { reason_code, explanation: Some(explanation), is_withheld, ..Self::SUCCESS }
     }
 }
 

@@ -17,9 +17,10 @@ use crate::effects::Effects;
 use crate::gate::Admitted;
 use crate::identity::{SessionId, WorkerId};
 use crate::limits::Limits;
-use crate::message::{Message, Publication};
+use crate::message::{Attributes, Message, Publication};
 use crate::peer::{Peer, Ticket};
-use crate::retained_tree::{RetainedTree, RetainedWalk};
+use crate::retained_tree::{Change, RetainedTree, RetainedWalk};
+use crate::stored::{Durability, Kept, StoreOp};
 use crate::time::Timestamp;
 use crate::timers::{Timer, Timers};
 
@@ -166,17 +167,17 @@ impl Retained {
     }
 
     /// Keeps or removes the message of its topic, with the timer of its expiry.
-    fn set(&mut self, message: &Arc<Message>, timers: &mut Timers) -> Result<(), DropReason> {
+    fn set(&mut self, message: &Arc<Message>, timers: &mut Timers) -> Result<Change, DropReason> {
         let expires_at = message.attributes().expires_at;
         let change = self.tree.set(Arc::clone(message)).map_err(|_| DropReason::RetainedLimit)?;
-        if let Some(at) = change.replaced.and_then(|old| old.attributes().expires_at) {
+        if let Some(at) = change.replaced.as_ref().and_then(|old| old.attributes().expires_at) {
             timers.cancel(at, Timer::RetainedExpiry(change.node));
         }
         if let (Some(at), true) = (expires_at, change.is_kept) {
             timers.set(at, Timer::RetainedExpiry(change.node));
         }
         self.prune_if_many();
-        Ok(())
+        Ok(change)
     }
 
     fn prune_if_many(&mut self) {
@@ -190,10 +191,11 @@ impl Retained {
         }
     }
 
-    /// The expiry of the message at this node is due.
-    pub(crate) fn expire(&mut self, node: u32, now: Timestamp) {
-        self.tree.remove_expired(node, now);
+    /// The expiry of the message at this node is due; gives the number that the store knows it by.
+    pub(crate) fn expire(&mut self, node: u32, now: Timestamp) -> u64 {
+        let number = self.tree.remove_expired(node, now);
         self.prune_if_many();
+        number
     }
 
     /// The next message of a request.
@@ -219,16 +221,19 @@ impl Core {
     pub(crate) fn retain(
         &mut self,
         admitted: &Admitted<'_>,
+        now: Timestamp,
         fx: &mut Effects,
     ) -> Result<(), DropReason> {
         let message = admitted.publication().share();
         let home = self.home_of(message.topic());
         if home != self.config.worker {
             self.retained.traffic.sent[home.index()] += 1;
+            let Attributes { qos, durability, .. } = message.attributes();
+            self.clients.rounds.note_sent(home, qos, durability, fx);
             fx.send(home, Peer::RetainedSet(message).into());
             return Ok(());
         }
-        self.keep_retained(&message, fx)
+        self.keep_retained(&message, now, fx)
     }
 
     /// Another worker's publisher has sent a retained message of which this worker is the home.
@@ -236,10 +241,11 @@ impl Core {
         &mut self,
         from: WorkerId,
         message: &Arc<Message>,
+        now: Timestamp,
         fx: &mut Effects,
     ) {
         // A refusal is counted; the publisher has its acknowledgement already.
-        let _ = self.keep_retained(message, fx);
+        let _ = self.keep_retained(message, now, fx);
         let traffic = &mut self.retained.traffic;
         traffic.received[from.index()] += 1;
         if !traffic.early.is_empty() {
@@ -252,14 +258,54 @@ impl Core {
     pub(crate) fn keep_retained(
         &mut self,
         message: &Arc<Message>,
+        now: Timestamp,
         fx: &mut Effects,
     ) -> Result<(), DropReason> {
-        let kept = self.retained.set(message, &mut self.timers);
-        if let Err(reason) = kept {
-            self.clients.counters.limits_exceeded += 1;
-            self.clients.note_drop(None, message.topic(), reason, fx);
+        match self.retained.set(message, &mut self.timers) {
+            Ok(change) => {
+                self.store_retained(message, &change, now);
+                Ok(())
+            }
+            Err(reason) => {
+                self.clients.counters.limits_exceeded += 1;
+                self.clients.note_drop(None, message.topic(), reason, fx);
+                Err(reason)
+            }
         }
-        kept
+    }
+
+    /// What has become of a topic's retained message becomes so in the store.
+    fn store_retained(&mut self, message: &Arc<Message>, change: &Change, now: Timestamp) {
+        let rounds = &mut self.clients.rounds;
+        let durability = message.attributes().durability;
+        let is_stored = rounds.is_enabled && change.is_kept && durability > Durability::Memory;
+        if is_stored {
+            let number = if change.number > 0 { change.number } else { self.numbers.next(now) };
+            let message = Arc::clone(message);
+            rounds.keep(StoreOp::Keep { number, what: Kept::Retained, message });
+            self.retained.tree.set_number(change.node, number);
+        } else if change.number > 0 {
+            rounds.keep(StoreOp::Unkeep { number: change.number });
+            if change.is_kept {
+                self.retained.tree.set_number(change.node, 0);
+            }
+        }
+    }
+
+    /// The expiry of a retained message is due.
+    pub(crate) fn expire_retained(&mut self, node: u32, now: Timestamp) {
+        let number = self.retained.expire(node, now);
+        if number > 0 {
+            self.clients.rounds.keep(StoreOp::Unkeep { number });
+        }
+    }
+
+    /// A retained message that the store has kept, at its home.
+    pub(crate) fn restore_retained(&mut self, number: u64, message: &Arc<Message>) {
+        match self.retained.set(message, &mut self.timers) {
+            Ok(change) if change.is_kept => self.retained.tree.set_number(change.node, number),
+            _ => self.clients.rounds.keep(StoreOp::Unkeep { number }),
+        }
     }
 
     /// Notes the retained messages that a new subscription asks for. From now on the live ones are

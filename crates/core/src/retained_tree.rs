@@ -22,11 +22,15 @@ pub(crate) struct Change {
     pub(crate) node: NodeIndex,
     pub(crate) replaced: Option<Arc<Message>>,
     pub(crate) is_kept: bool,
+    /// The number that the store knows the replaced one by; 0: it does not.
+    pub(crate) number: u64,
 }
 
 #[derive(Debug, Default)]
 struct RetainedNode {
     message: Option<Arc<Message>>,
+    /// The number that the store knows it by; 0: it does not.
+    number: u64,
     /// A walk stands here while empty nodes are taken out.
     is_pinned: bool,
 }
@@ -101,8 +105,9 @@ impl RetainedTree {
         let levels = message.topic().split('/');
         let node = levels.fold(ROOT, |node, level| self.tree.child_or_insert(node, level));
         (self.messages, self.bytes) = (messages, bytes);
-        let replaced = self.tree.value_mut(node).message.replace(message);
-        Ok(Change { node, replaced, is_kept: true })
+        let value = self.tree.value_mut(node);
+        let (replaced, number) = (value.message.replace(message), value.number);
+        Ok(Change { node, replaced, is_kept: true, number })
     }
 
     pub(crate) fn get(&self, topic: &str) -> Option<&Arc<Message>> {
@@ -114,12 +119,14 @@ impl RetainedTree {
 
     fn remove(&mut self, topic: &str) -> Change {
         let node = self.tree.find(topic);
-        let replaced = if node == NONE { None } else { self.take(node) };
-        Change { node, replaced, is_kept: false }
+        let taken = if node == NONE { None } else { self.take(node) };
+        let (replaced, number) = taken.map_or((None, 0), |(old, number)| (Some(old), number));
+        Change { node, replaced, is_kept: false, number }
     }
 
-    fn take(&mut self, node: NodeIndex) -> Option<Arc<Message>> {
-        let message = self.tree.value_mut(node).message.take()?;
+    fn take(&mut self, node: NodeIndex) -> Option<(Arc<Message>, u64)> {
+        let value = self.tree.value_mut(node);
+        let (message, number) = (value.message.take()?, std::mem::take(&mut value.number));
         self.messages -= 1;
         self.bytes -= message.size() as u64;
         if self.walks == 0 {
@@ -127,14 +134,21 @@ impl RetainedTree {
         } else {
             self.emptied.push(node);
         }
-        Some(message)
+        Some((message, number))
     }
 
-    /// Removes the message at `node` if its expiry interval has passed.
-    pub(crate) fn remove_expired(&mut self, node: NodeIndex, now: Timestamp) {
+    /// Notes the number that the store knows the message at `node` by; 0: it does not.
+    pub(crate) fn set_number(&mut self, node: NodeIndex, number: u64) {
+        self.tree.value_mut(node).number = number;
+    }
+
+    /// Removes the message at `node` if its expiry interval has passed; gives the number that the
+    /// store knows it by.
+    pub(crate) fn remove_expired(&mut self, node: NodeIndex, now: Timestamp) -> u64 {
         let message = &self.tree.value(node).message;
-        if message.as_ref().is_some_and(|message| message.attributes().has_expired(now)) {
-            self.take(node);
+        match message.as_ref().is_some_and(|message| message.attributes().has_expired(now)) {
+            true => self.take(node).map_or(0, |(_, number)| number),
+            false => 0,
         }
     }
 

@@ -12,9 +12,10 @@ use crate::counters::DropReason;
 use crate::effects::Effects;
 use crate::gate::{Admitted, PublishGate};
 use crate::identity::{SessionId, WorkerId};
-use crate::message::Publication;
+use crate::message::{Attributes, Publication};
 use crate::outgoing::Identifiers;
 use crate::peer::Peer;
+use crate::stored::Durability;
 use crate::subscription_tree::{GroupId, SessionSlot, Subscriber};
 use crate::time::Timestamp;
 
@@ -47,7 +48,7 @@ impl Core {
         };
         self.clients.counters.messages_received += 1;
         let retained = match admitted.publication().attributes.retain {
-            true => self.retain(&admitted, fx),
+            true => self.retain(&admitted, now, fx),
             false => Ok(()),
         };
         let matched = self.route(&admitted, now, fx);
@@ -55,6 +56,33 @@ impl Core {
             self.clients.note_drop(None, topic, DropReason::NoSubscriber, fx);
         }
         retained.map(|()| matched)
+    }
+
+    /// Whether the store would have to keep a publication and has no room: nobody gets it then, so
+    /// that its publisher can bring it again.
+    pub(crate) fn lacks_room(&mut self, publication: &Publication<'_>) -> bool {
+        let Attributes { qos, durability, retain, .. } = publication.attributes;
+        let rounds = &self.clients.rounds;
+        if !rounds.is_full || durability == Durability::Memory {
+            return false;
+        }
+        if retain && !publication.payload.is_empty() {
+            return true;
+        }
+        if qos == QoS::AtMostOnce {
+            return false;
+        }
+        self.tree.match_topic_name(publication.topic, &mut self.scratch);
+        let clients = &self.clients;
+        let is_stored = |subscriber: &Subscriber| {
+            let session = &clients.sessions[subscriber.session as usize];
+            subscriber.options.qos() > QoS::AtMostOnce && session.number > 0
+        };
+        self.scratch.matched.iter().any(|&node| {
+            clients.rounds.any_stores(self.tree.remote_workers(node))
+                || !self.tree.groups(node).is_empty()
+                || self.tree.subscribers(node).iter().any(is_stored)
+        })
     }
 
     /// Sends a publication to all subscribers of this node; says how many receivers matched.
@@ -73,6 +101,7 @@ impl Core {
         let mut matched = self.route_locally(publication, now, fx);
         while remote != 0 {
             let worker = WorkerId::new(remote.trailing_zeros() as usize);
+            self.note_sent(worker, publication.attributes, fx);
             fx.send(worker, Peer::Publish(publication.share()).into());
             remote &= remote - 1;
             matched += 1;
@@ -82,6 +111,14 @@ impl Core {
             matched += 1;
         }
         matched
+    }
+
+    /// A publication leaves for another worker, which may have to keep it.
+    pub(crate) fn note_sent(&mut self, to: WorkerId, attributes: Attributes, fx: &mut Effects) {
+        let Attributes { qos, durability, .. } = attributes;
+        if self.clients.rounds.is_storing(to) {
+            self.clients.rounds.note_sent(to, qos, durability, fx);
+        }
     }
 
     /// A publication that another worker's gate has admitted, for the subscribers of this one.
@@ -127,7 +164,9 @@ impl Core {
                 deliver_to(&mut self.clients, target, publication, now, fx);
             }
         } else {
-            self.backlog.push(publication.share(), targets);
+            let Attributes { qos, durability, .. } = publication.attributes;
+            let round = self.clients.rounds.put_off(qos, durability);
+            self.backlog.push(publication.share(), targets, round);
         }
         count
     }
@@ -211,6 +250,7 @@ impl Core {
         let rest = routing.targets.len() - routing.next;
         let count = rest.min(*self.backlog.deliveries_left());
         *self.backlog.deliveries_left() -= count;
+        self.clients.rounds.resume_origin(routing.round);
         self.clients.layouts.reset();
         for target in &routing.targets[routing.next..routing.next + count] {
             if self.clients.slot_of(target.session_id(self.config.worker)).is_some() {
@@ -219,6 +259,7 @@ impl Core {
                 self.clients.note_drop(None, publication.topic, DropReason::SessionEnded, fx);
             }
         }
+        self.clients.rounds.end_origin();
         routing.next += count;
     }
 }

@@ -9,6 +9,7 @@ use midge_codec::{PacketIdentifier, SubscriptionOptions};
 use crate::identity::{ConnectionId, Identity};
 use crate::message::Message;
 use crate::outgoing::Outgoing;
+use crate::stored::Durability;
 use crate::subscription_tree::GroupId;
 use crate::time::Timestamp;
 
@@ -19,14 +20,17 @@ pub(crate) const NEVER_EXPIRES: u32 = u32::MAX;
 pub(crate) struct Session {
     pub(crate) identity: Arc<Identity>,
     pub(crate) generation: u32,
+    /// Its number in the store; 0 if it is not kept there.
+    pub(crate) number: u64,
     pub(crate) connection: Option<ConnectionId>,
     /// How long the Session lives on without a Network Connection.
     pub(crate) expiry_seconds: u32,
     pub(crate) subscriptions: HashMap<Box<str>, Subscribed, foldhash::fast::FixedState>,
     pub(crate) outgoing: Option<Box<Outgoing>>,
-    /// QoS 2 Packet Identifiers received and not yet released, oldest first.
+    /// QoS 2 Packet Identifiers received and not yet released, oldest first, with what was promised
+    /// about their messages.
     #[allow(clippy::box_collection)] // most sessions have none: one word, not three
-    pub(crate) awaiting_release: Option<Box<Vec<PacketIdentifier>>>,
+    pub(crate) awaiting_release: Option<Box<Vec<(PacketIdentifier, Durability)>>>,
     pub(crate) will: Option<Box<Will>>,
     /// When the Session ends or its Will Message is due, whichever timer is set.
     pub(crate) expires_at: Option<Timestamp>,
@@ -70,6 +74,7 @@ impl Session {
         Self {
             identity,
             generation,
+            number: 0,
             connection: None,
             expiry_seconds: 0,
             subscriptions: HashMap::with_hasher(foldhash::fast::FixedState::with_seed(seed)),
@@ -85,26 +90,24 @@ impl Session {
 
     /// Whether this QoS 2 message was received already and not released [MQTT-4.3.3-10].
     pub(crate) fn awaits_release(&self, packet_id: PacketIdentifier) -> bool {
-        self.awaiting_release.as_ref().is_some_and(|waiting| waiting.contains(&packet_id))
+        self.awaiting_release
+            .as_ref()
+            .is_some_and(|waiting| waiting.iter().any(|entry| entry.0 == packet_id))
     }
 
-    pub(crate) fn await_release(&mut self, packet_id: PacketIdentifier) {
-        self.awaiting_release.get_or_insert_default().push(packet_id);
+    pub(crate) fn await_release(&mut self, packet_id: PacketIdentifier, durability: Durability) {
+        self.awaiting_release.get_or_insert_default().push((packet_id, durability));
     }
 
-    /// True if the identifier was waiting for its PUBREL.
-    pub(crate) fn release(&mut self, packet_id: PacketIdentifier) -> bool {
-        let Some(waiting) = &mut self.awaiting_release else {
-            return false;
-        };
-        let Some(index) = waiting.iter().position(|&other| other == packet_id) else {
-            return false;
-        };
-        waiting.remove(index);
+    /// The promise about the message if its identifier was waiting for its PUBREL.
+    pub(crate) fn release(&mut self, packet_id: PacketIdentifier) -> Option<Durability> {
+        let waiting = self.awaiting_release.as_mut()?;
+        let index = waiting.iter().position(|entry| entry.0 == packet_id)?;
+        let (_, durability) = waiting.remove(index);
         if waiting.is_empty() {
             self.awaiting_release = None;
         }
-        true
+        Some(durability)
     }
 
     pub(crate) fn awaiting_release_len(&self) -> usize {
@@ -113,6 +116,7 @@ impl Session {
 
     /// The queue and in-flight window; made when first needed.
     pub(crate) fn outgoing_mut(&mut self, window: u16) -> &mut Outgoing {
-        self.outgoing.get_or_insert_with(|| Box::new(Outgoing::new(window)))
+        let is_stored = self.number > 0;
+        self.outgoing.get_or_insert_with(|| Box::new(Outgoing::new(window, is_stored)))
     }
 }

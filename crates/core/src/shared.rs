@@ -17,11 +17,12 @@ use crate::effects::Effects;
 use crate::hashing::hash_str;
 use crate::identity::{SessionId, WorkerId};
 use crate::limits::Limits;
-use crate::message::{Message, Publication};
+use crate::message::{Attributes, Message, Publication};
 use crate::outgoing::{Delivery, Identifiers};
 use crate::peer::{Member, Peer};
 use crate::random::Random;
 use crate::session::{Session, SubscriptionKind};
+use crate::stored::{Durability, GroupRecord, Owner, StoreOp};
 use crate::subscription_tree::{GroupId, SessionSlot};
 use crate::time::Timestamp;
 
@@ -49,10 +50,8 @@ pub enum SharedStrategy {
 #[derive(Debug)]
 pub(crate) struct SharedGroups {
     worker: WorkerId,
-    groups: HashMap<u32, Group, foldhash::fast::FixedState>,
-    /// Never used again: another worker may still send something to a group that has ended.
-    last_number: u32,
-    by_name: HashMap<(Box<str>, Box<str>), u32, foldhash::fast::FixedState>,
+    groups: HashMap<u64, Group, foldhash::fast::FixedState>,
+    by_name: HashMap<(Box<str>, Box<str>), u64, foldhash::fast::FixedState>,
     /// Copies of the lists of members that other workers keep.
     copies: HashMap<GroupId, Members, foldhash::fast::FixedState>,
 }
@@ -69,9 +68,12 @@ struct Group {
     name: Box<str>,
     filter: Box<str>,
     members: Members,
-    /// Messages that wait for a member to connect.
-    backlog: VecDeque<Arc<Message>>,
+    /// Messages that wait for a member to connect, with their names in the store (0: none).
+    backlog: VecDeque<(Arc<Message>, u64)>,
     backlog_bytes: usize,
+    /// Whether the store knows the group: it has had a member that is in the store.
+    is_stored: bool,
+    last_sequence: u64,
 }
 
 /// The members that did not take a message, and why the last one must not have it.
@@ -86,13 +88,12 @@ impl SharedGroups {
         Self {
             worker,
             groups: HashMap::default(),
-            last_number: 0,
             by_name: HashMap::with_hasher(foldhash::fast::FixedState::with_seed(seed)),
             copies: HashMap::default(),
         }
     }
 
-    fn id(&self, number: u32) -> GroupId {
+    fn id(&self, number: u64) -> GroupId {
         GroupId { home: self.worker, number }
     }
 
@@ -106,6 +107,27 @@ impl SharedGroups {
         } else {
             self.copies.get_mut(&group)
         }
+    }
+
+    /// The group of this number, if it exists still.
+    pub(crate) fn by_number(&self, number: u64) -> Option<GroupId> {
+        if self.groups.contains_key(&number) {
+            return Some(self.id(number));
+        }
+        self.copies.keys().copied().find(|group| group.number == number)
+    }
+
+    /// A message that the store has kept for a group.
+    pub(crate) fn restore_message(&mut self, id: GroupId, message: Arc<Message>, sequence: u64) {
+        if let Some(group) = self.get(id) {
+            group.backlog_bytes += message.size();
+            group.backlog.push_back((message, sequence));
+        }
+    }
+
+    /// The last sequence that a group of this worker has given out.
+    pub(crate) fn last_sequence(&mut self, id: GroupId) -> Option<u64> {
+        self.get(id).map(|group| group.last_sequence)
     }
 
     /// The home of a group tells of a member.
@@ -193,7 +215,8 @@ impl Members {
 }
 
 impl Group {
-    fn keep(&mut self, message: Arc<Message>, limits: &Limits) -> Result<(), DropReason> {
+    /// Keeps a message; gives its name in the store, 0 if it is not kept there.
+    fn keep(&mut self, message: Arc<Message>, limits: &Limits) -> Result<u64, DropReason> {
         let bytes = self.backlog_bytes + message.size();
         if self.backlog.len() >= limits.shared_backlog_messages_max as usize
             || bytes > limits.shared_backlog_bytes_max as usize
@@ -201,8 +224,11 @@ impl Group {
             return Err(DropReason::SharedBacklogFull);
         }
         self.backlog_bytes = bytes;
-        self.backlog.push_back(message);
-        Ok(())
+        let is_stored = self.is_stored && message.attributes().durability > Durability::Memory;
+        self.last_sequence += u64::from(is_stored);
+        let sequence = if is_stored { self.last_sequence } else { 0 };
+        self.backlog.push_back((message, sequence));
+        Ok(sequence)
     }
 }
 
@@ -219,11 +245,18 @@ impl Core {
         let key = (name.into(), filter.into());
         let number = match self.groups.by_name.get(&key) {
             Some(&number) => number,
-            None => self.make_group(key, fx),
+            None => {
+                let number = self.numbers.next(now);
+                self.make_group(key, number, fx);
+                number
+            }
         };
         let id = self.groups.id(number);
         if let Some(members) = self.groups.members(id) {
             members.put(member);
+        }
+        if member.is_stored {
+            self.store_group(id);
         }
         self.announce_member(id, member, fx);
         if member.online {
@@ -232,7 +265,7 @@ impl Core {
         id
     }
 
-    fn make_group(&mut self, key: (Box<str>, Box<str>), fx: &mut Effects) -> u32 {
+    fn make_group(&mut self, key: (Box<str>, Box<str>), number: u64, fx: &mut Effects) {
         let (name, filter) = key.clone();
         let group = Group {
             name,
@@ -240,15 +273,24 @@ impl Core {
             members: Members::default(),
             backlog: VecDeque::new(),
             backlog_bytes: 0,
+            is_stored: false,
+            last_sequence: 0,
         };
-        self.groups.last_number += 1;
-        let number = self.groups.last_number;
         self.groups.groups.insert(number, group);
         let id = self.groups.id(number);
         self.tree.add_group(&key.1, id);
         self.announce_group(&key.1, id, true, fx);
         self.groups.by_name.insert(key, number);
-        number
+    }
+
+    /// The store has to know a group before it can keep messages for it.
+    fn store_group(&mut self, id: GroupId) {
+        let Some(group) = self.groups.get(id).filter(|group| !group.is_stored) else {
+            return;
+        };
+        group.is_stored = true;
+        let (number, name, filter) = (id.number, group.name.clone(), group.filter.clone());
+        self.clients.rounds.keep(StoreOp::Group(GroupRecord { number, name, filter }));
     }
 
     fn announce_group(&self, filter: &str, group: GroupId, exists: bool, fx: &mut Effects) {
@@ -284,8 +326,11 @@ impl Core {
         let Some(group) = self.groups.groups.remove(&id.number) else {
             return;
         };
-        for message in &group.backlog {
+        for (message, _) in &group.backlog {
             self.clients.note_drop(None, message.topic(), DropReason::SessionEnded, fx);
+        }
+        if group.is_stored {
+            self.clients.rounds.keep_behind_round(StoreOp::Ended(Owner::Group(id.number)));
         }
         self.tree.remove_group(&group.filter, id);
         self.announce_group(&group.filter, id, false, fx);
@@ -310,6 +355,7 @@ impl Core {
             return;
         }
         let message = publication.share();
+        self.note_passed_on(group.home, publication.attributes, fx);
         fx.send(group.home, Peer::SharedPublish { group, message }.into());
     }
 
@@ -338,8 +384,28 @@ impl Core {
             None if publication.attributes.qos == QoS::AtMostOnce => Err(DropReason::Offline),
             None => group.keep(publication.share(), &self.config.limits),
         };
-        if let Err(reason) = kept {
-            self.clients.note_drop(None, publication.topic, reason, fx);
+        match kept {
+            Ok(0) => (),
+            Ok(sequence) => {
+                let delivery = Delivery {
+                    message: publication.share(),
+                    qos: publication.attributes.qos,
+                    retain: publication.attributes.retain,
+                    identifiers: Identifiers::None,
+                    group: Some(id),
+                };
+                let owner = Owner::Group(id.number);
+                self.clients.rounds.keep_message(owner, sequence, &delivery);
+            }
+            Err(reason) => self.clients.note_drop(None, publication.topic, reason, fx),
+        }
+    }
+
+    /// A message of a shared subscription leaves for another worker, which may have to keep it.
+    fn note_passed_on(&mut self, to: WorkerId, attributes: Attributes, fx: &mut Effects) {
+        let Attributes { qos, durability, .. } = attributes;
+        if self.clients.rounds.any_stores(u64::MAX) {
+            self.clients.rounds.note_sent(to, qos, durability, fx);
         }
     }
 
@@ -393,6 +459,7 @@ impl Core {
                 group: Some(group),
             };
             let barred = barred.to_vec();
+            self.note_passed_on(session.worker, publication.attributes, fx);
             fx.send(session.worker, Peer::SharedDeliver { session, delivery, barred }.into());
             return Ok(());
         }
@@ -438,6 +505,7 @@ impl Core {
             return self.handle_shared_return(&delivery, tried, now, fx);
         }
         let Tried { barred, refusal } = tried;
+        self.note_passed_on(group.home, delivery.message.attributes(), fx);
         fx.send(group.home, Peer::SharedReturn { delivery, barred, refusal }.into());
     }
 
@@ -478,15 +546,31 @@ impl Core {
     pub(crate) fn return_to_groups(
         &mut self,
         slot: SessionSlot,
-        deliveries: Vec<Delivery>,
+        deliveries: Vec<(u64, Delivery)>,
         now: Timestamp,
         fx: &mut Effects,
     ) {
         let session = self.clients.session_id(slot);
-        for delivery in deliveries {
-            let tried = Tried { barred: vec![session], refusal: None };
-            self.give_back(delivery, tried, now, fx);
+        let owner = Owner::Session(self.clients.session(slot).number);
+        for (sequence, delivery) in deliveries {
+            self.return_to_group(session, delivery, now, fx);
+            if sequence > 0 {
+                // Behind the record of whoever has it now.
+                self.clients.rounds.keep_behind_round(StoreOp::Finished { owner, sequence });
+            }
         }
+    }
+
+    /// A message of a shared subscription that did not reach this Session goes to another one.
+    pub(crate) fn return_to_group(
+        &mut self,
+        session: SessionId,
+        delivery: Delivery,
+        now: Timestamp,
+        fx: &mut Effects,
+    ) {
+        let tried = Tried { barred: vec![session], refusal: None };
+        self.give_back(delivery, tried, now, fx);
     }
 
     /// Tells the homes of a Session's groups that its Client has come or gone.
@@ -536,8 +620,34 @@ impl Core {
             return;
         };
         group.backlog_bytes = 0;
-        for message in std::mem::take(&mut group.backlog) {
+        for (message, sequence) in std::mem::take(&mut group.backlog) {
             self.distribute(id, &Publication::of(&message), Tried::default(), now, fx);
+            if sequence > 0 {
+                let op = StoreOp::Finished { owner: Owner::Group(id.number), sequence };
+                self.clients.rounds.keep_behind_round(op);
+            }
+        }
+    }
+
+    /// A shared subscription that the store has kept, without its members and messages.
+    pub(crate) fn restore_empty_group(
+        &mut self,
+        key: (Box<str>, Box<str>),
+        number: u64,
+        last_sequence: u64,
+        fx: &mut Effects,
+    ) {
+        self.make_group(key, number, fx);
+        let id = self.groups.id(number);
+        if let Some(group) = self.groups.get(id) {
+            (group.is_stored, group.last_sequence) = (true, last_sequence);
+        }
+    }
+
+    pub(crate) fn flush_if_online(&mut self, id: GroupId, now: Timestamp, fx: &mut Effects) {
+        let members = self.groups.members(id);
+        if members.is_some_and(|members| members.list.iter().any(|member| member.online)) {
+            self.flush_group(id, now, fx);
         }
     }
 

@@ -36,7 +36,7 @@ pub enum Owner {
     /// A Session.
     Session(u64),
     /// A shared subscription, which keeps messages while none of its members is connected.
-    Group(u32),
+    Group(u64),
 }
 
 /// One round of one worker: the messages that other workers keep on its behalf in a round count
@@ -187,7 +187,7 @@ pub struct SubscriptionRecord {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GroupRecord {
     /// Its number in the store.
-    pub number: u32,
+    pub number: u64,
     /// The ShareName.
     pub name: Box<str>,
     /// The Topic Filter.
@@ -219,7 +219,7 @@ pub struct StoredDelivery {
     /// The Subscription Identifiers of all subscriptions that made the delivery.
     pub identifiers: Identifiers,
     /// The number of the shared subscription it comes from.
-    pub group: Option<u32>,
+    pub group: Option<u64>,
 }
 
 /// What one worker wants to be kept, as a whole or not at all.
@@ -227,7 +227,7 @@ pub struct StoredDelivery {
 pub struct Commit {
     /// The worker's count of commits, from 1.
     pub number: u64,
-    /// The strongest promise that depends on it.
+    /// The strongest promise that depends on it; `Memory`: nobody waits for its receipt.
     pub durability: Durability,
     /// In order. None: a receipt is wanted for what came before.
     pub ops: Vec<StoreOp>,

@@ -16,7 +16,9 @@ use crate::identity::{ConnectionId, WorkerId};
 use crate::peer::{Member, Peer, Ticket};
 use crate::pending::{PendingSubscribe, RemoteStep};
 use crate::retained::RetainedWish;
+use crate::rounds::Held;
 use crate::session::{Subscribed, SubscriptionKind};
+use crate::stored::{StoreOp, SubscriptionRecord};
 use crate::subscription_tree::{Filler, SessionSlot, Subscriber};
 use crate::time::Timestamp;
 
@@ -90,6 +92,11 @@ impl Core {
         if self.config.workers > 1 {
             subscribe.waiting += 1;
             self.pending.put_behind_fence(ticket);
+        }
+        if self.clients.session(slot).number > 0 && !self.is_restoring {
+            subscribe.waiting += 1;
+            let durability = self.session_durability(slot);
+            self.clients.rounds.hold(Held::Subscribed(ticket), durability);
         }
         if subscribe.waiting == 0 {
             self.complete_subscribe(ticket, subscribe, fx);
@@ -177,6 +184,9 @@ impl Core {
             self.clients.counters.limits_exceeded += 1;
             return Err(ReasonCode::QuotaExceeded);
         }
+        if session.number > 0 && self.clients.rounds.is_full {
+            return Err(ReasonCode::QuotaExceeded);
+        }
         // Z11: what is authorized is the filter that takes effect, without its prefix.
         let policy = &self.clients.policy;
         match policy.may_subscribe(&session.identity, &request.filter, options.qos) {
@@ -211,7 +221,7 @@ impl Core {
             RetainHandling::SendIfNew => is_new,     // [MQTT-3.3.1-10]
             RetainHandling::DoNotSend => false,      // [MQTT-3.3.1-11]
         };
-        if wants_retained {
+        if wants_retained && !self.is_restoring {
             let wish = RetainedWish {
                 filter: filter.into(),
                 key: wanted.request.key.as_str().into(),
@@ -231,8 +241,16 @@ impl Core {
     ) -> Option<SubscriptionKind> {
         let is_shared = matches!(kind, SubscriptionKind::Shared(_));
         let (options, identifier) = (wanted.options, wanted.identifier);
+        let is_restoring = self.is_restoring;
         let session = self.clients.session(slot);
         let subscribed = Subscribed { options, identifier, kind };
+        if session.number > 0 && !is_restoring {
+            let filter = wanted.request.key.as_str().into();
+            let subscription = SubscriptionRecord { filter, options, identifier };
+            let op = StoreOp::Subscribed { session: session.number, subscription };
+            self.clients.rounds.keep(op);
+        }
+        let session = self.clients.session(slot);
         let key = wanted.request.key.as_str().into();
         let replaced = session.subscriptions.insert(key, subscribed);
         session.shared_subscriptions += u32::from(is_shared && replaced.is_none());
@@ -301,6 +319,7 @@ impl Core {
         };
         if !is_granted {
             self.clients.session(slot).subscriptions.remove(&*step.key);
+            self.forget_subscription(slot, &step.key);
             // An earlier claim may have been granted and given up since.
             let filter = step.key.strip_prefix(EXCLUSIVE_PREFIX).unwrap_or(&step.key);
             self.remove_from_tree(slot, filter, fx);
@@ -390,8 +409,30 @@ impl Core {
         self.clients.send(id, &Packet::UnsubAck(packet), fx);
     }
 
-    /// Ends a subscription. True if there was one.
+    /// Ends a subscription of a Session that goes on. True if there was one.
     pub(crate) fn remove_subscription(
+        &mut self,
+        slot: SessionSlot,
+        key: &str,
+        fx: &mut Effects,
+    ) -> bool {
+        let existed = self.end_subscription(slot, key, fx);
+        if existed {
+            self.forget_subscription(slot, key);
+        }
+        existed
+    }
+
+    /// Writes to the store that a subscription has ended.
+    fn forget_subscription(&mut self, slot: SessionSlot, key: &str) {
+        let session = self.clients.session(slot).number;
+        if session > 0 {
+            self.clients.rounds.keep(StoreOp::Unsubscribed { session, filter: key.into() });
+        }
+    }
+
+    /// Ends a subscription. True if there was one.
+    pub(crate) fn end_subscription(
         &mut self,
         slot: SessionSlot,
         key: &str,
@@ -435,7 +476,7 @@ impl Core {
         }
     }
 
-    fn announce_filter(&mut self, filter: &str, wanted: bool, fx: &mut Effects) {
+    pub(crate) fn announce_filter(&mut self, filter: &str, wanted: bool, fx: &mut Effects) {
         if self.config.workers == 1 {
             return;
         }
@@ -481,6 +522,7 @@ impl Core {
             options: wanted.options.into(),
             identifier: wanted.identifier,
             online: self.clients.session(slot).connection.is_some(),
+            is_stored: self.clients.session(slot).number > 0,
             in_flight: 0,
         }
     }

@@ -42,7 +42,9 @@ pub(crate) struct PackedOptions(u8);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct GroupId {
     pub(crate) home: WorkerId,
-    pub(crate) number: u32,
+    /// Never used again: another worker, or the store, may still know something of a group that
+    /// has ended.
+    pub(crate) number: u64,
 }
 
 /// What a filter's last level holds. A node of the tree with it is one cache line: what few nodes

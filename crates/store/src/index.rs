@@ -87,7 +87,7 @@ impl Index {
     pub(crate) fn set_head(&mut self, owner: Owner, head: Held) {
         self.use_number(match owner {
             Owner::Session(number) => number,
-            Owner::Group(number) => u64::from(number),
+            Owner::Group(number) => number,
         });
         let entry = self.owners.entry(owner).or_default();
         if let Some(old) = entry.head.replace(head) {

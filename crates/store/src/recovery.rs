@@ -239,7 +239,7 @@ impl Engine {
         }
         lost.owners.sort_unstable_by_key(|owner| match owner {
             Owner::Session(number) => (0, *number),
-            Owner::Group(number) => (1, u64::from(*number)),
+            Owner::Group(number) => (1, *number),
         });
         heads.sort_unstable_by_key(|(_, place)| *place);
         heads
@@ -279,7 +279,7 @@ impl Engine {
         Ok(record)
     }
 
-    fn read_group(&mut self, number: u32, at: Location) -> Result<GroupRecord, Damage> {
+    fn read_group(&mut self, number: u64, at: Location) -> Result<GroupRecord, Damage> {
         let body = &mut self.buffers.record;
         let tag = self.writer.journal.read(at, body)?;
         let record = group::decode(body).map_err(|bad| incomprehensible(at, bad))?;

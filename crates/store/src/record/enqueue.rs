@@ -32,7 +32,7 @@ pub(crate) struct EnqueueHead<'a> {
     pub(crate) qos: QoS,
     pub(crate) retain: bool,
     pub(crate) identifiers: Cow<'a, Identifiers>,
-    pub(crate) group: Option<u32>,
+    pub(crate) group: Option<u64>,
     pub(crate) round: Option<BootRound>,
 }
 
@@ -46,7 +46,7 @@ pub(crate) enum Body<'a> {
 pub(crate) fn encode_head(head: &EnqueueHead<'_>, out: &mut Vec<u8>) {
     let (of_group, number) = match head.owner {
         Owner::Session(number) => (0, number),
-        Owner::Group(number) => (OF_GROUP, u64::from(number)),
+        Owner::Group(number) => (OF_GROUP, number),
     };
     let mut flags = of_group | (head.qos as u8) << QOS_SHIFT;
     if head.retain {
@@ -66,7 +66,7 @@ pub(crate) fn encode_head(head: &EnqueueHead<'_>, out: &mut Vec<u8>) {
     put_varint(out, number);
     put_varint(out, head.sequence);
     if let Some(group) = head.group {
-        put_varint(out, u64::from(group));
+        put_varint(out, group);
     }
     if let Some(round) = &head.round {
         round.encode(out);
@@ -109,10 +109,10 @@ fn decode_head(reader: &mut Reader<'_>) -> Result<EnqueueHead<'static>, BadRecor
     }
     let owner = match flags & OF_GROUP {
         0 => Owner::Session(reader.varint()?),
-        _ => Owner::Group(reader.varint_u32()?),
+        _ => Owner::Group(reader.varint()?),
     };
     let sequence = reader.varint()?;
-    let group = if flags & FROM_GROUP == 0 { None } else { Some(reader.varint_u32()?) };
+    let group = if flags & FROM_GROUP == 0 { None } else { Some(reader.varint()?) };
     let round = if flags & ROUND == 0 { None } else { Some(BootRound::decode(reader)?) };
     let identifiers = match flags & IDENTIFIERS {
         0 => Identifiers::None,

@@ -8,18 +8,18 @@ use super::bytes::{BadRecord, Reader, put_bytes, put_varint};
 pub(crate) const TAG: u8 = 21;
 
 pub(crate) fn encode(group: &GroupRecord, out: &mut Vec<u8>) {
-    put_varint(out, u64::from(group.number));
+    put_varint(out, group.number);
     put_bytes(out, group.name.as_bytes());
     put_bytes(out, group.filter.as_bytes());
 }
 
-pub(crate) fn decode_number(body: &[u8]) -> Result<u32, BadRecord> {
-    Reader::new(body).varint_u32()
+pub(crate) fn decode_number(body: &[u8]) -> Result<u64, BadRecord> {
+    Reader::new(body).varint()
 }
 
 pub(crate) fn decode(body: &[u8]) -> Result<GroupRecord, BadRecord> {
     let mut reader = Reader::new(body);
-    let number = reader.varint_u32()?;
+    let number = reader.varint()?;
     let name = reader.str()?.into();
     let filter = reader.str()?.into();
     reader.finish()?;

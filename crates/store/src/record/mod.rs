@@ -44,7 +44,7 @@ pub(crate) enum Record<'a> {
     WillGone(u64),
     Subscribed(u64),
     Unsubscribed(u64),
-    Group(u32),
+    Group(u64),
     Enqueue(EnqueueHead<'a>, Body<'a>),
     Taken(Owner, u64),
     Finished(Owner, u64),

@@ -12,7 +12,7 @@ pub(crate) fn encode(owner: Owner, out: &mut Vec<u8>) {
         }
         Owner::Group(number) => {
             out.push(1);
-            put_varint(out, u64::from(number));
+            put_varint(out, number);
         }
     }
 }
@@ -20,7 +20,7 @@ pub(crate) fn encode(owner: Owner, out: &mut Vec<u8>) {
 pub(crate) fn decode(reader: &mut Reader<'_>) -> Result<Owner, BadRecord> {
     match reader.byte()? {
         0 => Ok(Owner::Session(reader.varint()?)),
-        1 => Ok(Owner::Group(reader.varint_u32()?)),
+        1 => Ok(Owner::Group(reader.varint()?)),
         _ => Err(BadRecord("the kind of owner is unknown")),
     }
 }

@@ -1,0 +1,221 @@
+//! A broker that starts takes over what its store has kept: Sessions without Network Connection,
+//! shared subscriptions, retained and delayed messages. Nothing is sent while this goes on; what is
+//! due since then is due at the first timer.
+
+use std::sync::Arc;
+
+use midge_codec::SubscriptionOptions;
+
+use crate::core::Core;
+use crate::counters::DropReason;
+use crate::effects::Effects;
+use crate::filter_request::{FilterRequest, RequestKind};
+use crate::hashing::hash_str;
+use crate::identity::{ConnectionId, Identity, SessionId};
+use crate::session::{NEVER_EXPIRES, Subscribed, SubscriptionKind, Will};
+use crate::stored::{
+    Fetch, Fetched, GroupRecord, Kept, Owner, Recovered, RecoveredQueue, RecoveredSession, StoreOp,
+    SubscriptionRecord, WillRecord,
+};
+use crate::subscription_tree::{Filler, GroupId, SessionSlot, Subscriber};
+use crate::time::Timestamp;
+use crate::timers::Timer;
+
+impl Recovered {
+    /// Divides it among `workers` workers whose cores have this seed.
+    pub fn divide(self, workers: usize, seed: u64) -> Vec<Self> {
+        let mut parts: Vec<_> = (0..workers)
+            .map(|_| Self { next_number: self.next_number, ..Self::default() })
+            .collect();
+        let home = |name: &str| (hash_str(seed, name) % workers as u64) as usize;
+        for session in newest_of_each_client(self.sessions) {
+            parts[home(&session.record.client_id)].sessions.push(session);
+        }
+        for (group, queue) in self.groups {
+            let name = format!("{}/{}", group.name, group.filter);
+            let part = if workers == 1 { 0 } else { home(&name) };
+            parts[part].groups.push((group, queue));
+        }
+        for (number, what, message) in self.kept {
+            parts[home(message.topic())].kept.push((number, what, message));
+        }
+        parts
+    }
+}
+
+/// A broker that ended between the end of one Session and the beginning of the next may have left
+/// both. Numbers grow with time.
+fn newest_of_each_client(mut sessions: Vec<RecoveredSession>) -> Vec<RecoveredSession> {
+    sessions.sort_by(|a, b| {
+        let (a, b) = (&a.record, &b.record);
+        a.client_id.cmp(&b.client_id).then(b.number.cmp(&a.number))
+    });
+    sessions.dedup_by(|later, first| later.record.client_id == first.record.client_id);
+    sessions
+}
+
+impl Core {
+    /// Takes over this worker's part of what the store has kept. The caller carries the effects
+    /// out among all cores before it lets Clients in: first all `to_workers`, and `fetches`.
+    pub fn restore(&mut self, recovered: Recovered, now: Timestamp, fx: &mut Effects) {
+        self.is_restoring = true;
+        self.numbers.begin_at(recovered.next_number);
+        for (group, queue) in recovered.groups {
+            self.restore_group(group, &queue, fx);
+        }
+        for (number, what, message) in recovered.kept {
+            match what {
+                Kept::Retained => self.restore_retained(number, &message),
+                Kept::Delayed(at) => self.restore_delayed(number, at, message),
+            }
+        }
+        for session in recovered.sessions {
+            self.restore_session(session, now, fx);
+        }
+    }
+
+    /// Everything is taken over, by all cores.
+    pub fn end_restore(&mut self, fx: &mut Effects) {
+        self.is_restoring = false;
+        fx.events.clear();
+    }
+
+    fn restore_session(&mut self, session: RecoveredSession, now: Timestamp, fx: &mut Effects) {
+        let RecoveredSession { record, detached_at, subscriptions, awaiting_release, queue } =
+            session;
+        let identity =
+            Arc::new(Identity { client_id: record.client_id, user_name: record.user_name });
+        let slot = self.clients.insert_session(identity);
+        let inflight_max = self.config.limits.inflight_messages_max;
+        let durability = self.config.durability.default;
+        let session = self.clients.session(slot);
+        session.number = record.number;
+        session.expiry_seconds = record.expiry_seconds;
+        for packet_id in awaiting_release {
+            session.await_release(packet_id, durability);
+        }
+        if queue != RecoveredQueue::default() {
+            session.outgoing_mut(inflight_max).restore(&queue, inflight_max);
+        }
+        self.tell_storing(fx);
+        for subscription in subscriptions {
+            self.restore_subscription(slot, subscription, now, fx);
+        }
+        let gone_since = detached_at.unwrap_or(now);
+        if let Some(will) = record.will {
+            self.restore_will(slot, will, gone_since);
+        }
+        if record.expiry_seconds != NEVER_EXPIRES {
+            let at = gone_since.plus_seconds(u64::from(record.expiry_seconds));
+            let session = self.clients.session(slot);
+            session.expires_at = Some(at);
+            self.timers.set(at, Timer::SessionExpiry(slot, session.generation));
+        }
+    }
+
+    fn restore_will(&mut self, slot: SessionSlot, will: WillRecord, gone_since: Timestamp) {
+        let WillRecord { message, delay_seconds, expiry_seconds } = will;
+        let at = gone_since.plus_seconds(u64::from(delay_seconds));
+        let session = self.clients.session(slot);
+        session.will = Some(Box::new(Will { message, delay_seconds, expiry_seconds }));
+        session.will_due_at = Some(at);
+        self.timers.set(at, Timer::WillDelay(slot, session.generation));
+    }
+
+    /// Makes a subscription again, if its owner may still have it (Z05).
+    fn restore_subscription(
+        &mut self,
+        slot: SessionSlot,
+        record: SubscriptionRecord,
+        now: Timestamp,
+        fx: &mut Effects,
+    ) {
+        let SubscriptionRecord { filter, options, identifier } = record;
+        let levels_max = self.config.limits.topic_levels_max;
+        let request = FilterRequest::parse(&filter, &self.config.topics, levels_max);
+        let may_have = |request: &FilterRequest| {
+            let identity = &self.clients.sessions[slot as usize].identity;
+            self.clients.policy.may_subscribe(identity, &request.filter, options.qos)
+        };
+        let Some(request) = request.ok().filter(|request| may_have(request)) else {
+            let session = self.clients.session(slot).number;
+            return self.clients.rounds.keep(StoreOp::Unsubscribed { session, filter });
+        };
+        if request.kind != RequestKind::Plain {
+            return self.restore_by_home(slot, &filter, (options, identifier), now, fx);
+        }
+        let kind = SubscriptionKind::Plain;
+        let subscribed = Subscribed { options, identifier, kind };
+        self.clients.session(slot).subscriptions.insert(filter, subscribed);
+        let (session, options) = (slot, options.into());
+        let subscriber = Subscriber { session, identifier, options, filler: Filler::Empty };
+        if self.tree.insert(&request.filter, subscriber) {
+            self.announce_filter(&request.filter, true, fx);
+        }
+    }
+
+    /// Shared and exclusive subscriptions are made where they have their home.
+    fn restore_by_home(
+        &mut self,
+        slot: SessionSlot,
+        filter: &str,
+        (options, identifier): (SubscriptionOptions, Option<std::num::NonZeroU32>),
+        now: Timestamp,
+        fx: &mut Effects,
+    ) {
+        let nobody = ConnectionId { slot: u32::MAX, generation: 0 };
+        let filters = std::iter::once((filter, options));
+        self.subscribe(nobody, slot, None, identifier, filters, now, fx);
+    }
+
+    /// A shared subscription that the store has kept, at its home. What waits for it is asked for.
+    fn restore_group(&mut self, record: GroupRecord, queue: &RecoveredQueue, fx: &mut Effects) {
+        let GroupRecord { number, name, filter } = record;
+        let last_sequence = queue.next.saturating_sub(1);
+        self.restore_empty_group((name, filter), number, last_sequence, fx);
+        if queue.messages > 0 {
+            fx.fetches.push(self.group_fetch(number, queue.first));
+        }
+    }
+
+    fn group_fetch(&self, number: u64, from: u64) -> Fetch {
+        let session = SessionId { worker: self.config.worker, slot: u32::MAX, generation: 0 };
+        let limits = &self.config.limits;
+        Fetch {
+            owner: Owner::Group(number),
+            session,
+            from,
+            messages_max: limits.shared_backlog_messages_max as usize,
+            bytes_max: limits.shared_backlog_bytes_max as usize,
+        }
+    }
+
+    /// What the store has kept for a shared subscription.
+    pub(crate) fn restore_group_backlog(
+        &mut self,
+        number: u64,
+        fetched: Fetched,
+        now: Timestamp,
+        fx: &mut Effects,
+    ) {
+        let group = GroupId { home: self.config.worker, number };
+        for entry in fetched.entries {
+            let sequence = entry.sequence;
+            match entry.delivery {
+                Some(delivery) => self.groups.restore_message(group, delivery.message, sequence),
+                None => {
+                    self.clients.note_drop(None, "", DropReason::Damaged, fx);
+                    let owner = Owner::Group(number);
+                    self.clients.rounds.keep(StoreOp::Finished { owner, sequence });
+                }
+            }
+        }
+        match self.groups.last_sequence(group) {
+            Some(last) if fetched.next <= last => {
+                fx.fetches.push(self.group_fetch(number, fetched.next));
+            }
+            Some(_) => self.flush_if_online(group, now, fx),
+            None => (),
+        }
+    }
+}

@@ -1,0 +1,290 @@
+//! The core's side of the store: what a Session has kept there, the doors by which receipts and
+//! fetched messages come in, and the end of a queue that is in the store only.
+
+use std::sync::Arc;
+
+use midge_codec::{QoS, ReasonCode};
+
+use crate::core::Core;
+use crate::counters::DropReason;
+use crate::effects::{DisconnectReason, Effects};
+use crate::identity::SessionId;
+use crate::outgoing::{Delivery, Outgoing};
+use crate::peer::Peer;
+use crate::rounds::Held;
+use crate::session::{Session, Will};
+use crate::stored::{
+    Durability, Fetch, Fetched, FetchedEntry, Owner, Receipt, Round, SessionRecord, StoreOp,
+    StoredDelivery, SubscriptionRecord, WillRecord,
+};
+use crate::subscription_tree::SessionSlot;
+use crate::time::Timestamp;
+
+/// A Session that has ended while messages of shared subscriptions wait for it in the store: they
+/// are read once more, for the other members.
+#[derive(Debug)]
+pub(crate) struct EndingQueue {
+    number: u64,
+    /// How it was called; it is not among the Sessions any more.
+    session: SessionId,
+    /// The last sequence that it has given out.
+    last: u64,
+    sent_before: u64,
+}
+
+impl Core {
+    /// The store tells how far this worker's commits have come.
+    pub fn handle_receipt(&mut self, receipt: Receipt, now: Timestamp, fx: &mut Effects) {
+        self.clients.rounds.note_receipt(receipt);
+        let others = self.other_workers().fold(0, |set, worker| set | worker.bit());
+        while let Some(released) = self.clients.rounds.next_released(others, fx) {
+            for held in released {
+                self.release(held, now, fx);
+            }
+        }
+    }
+
+    fn release(&mut self, held: Held, now: Timestamp, fx: &mut Effects) {
+        match held {
+            Held::Acknowledge(acknowledgement) => {
+                self.clients.release_acknowledgement(&acknowledgement, fx);
+            }
+            Held::Subscribed(ticket) => self.arrive(ticket, fx),
+            Held::Published(ticket, outcome) => fx.local_published.push((ticket, outcome)),
+            Held::Send(session) => self.send_on(session, now, fx),
+        }
+    }
+
+    /// Another worker's round is durable.
+    pub(crate) fn handle_confirmed(&mut self, round: Round, now: Timestamp, fx: &mut Effects) {
+        for session in self.clients.rounds.handle_confirmed(round) {
+            self.send_on(session, now, fx);
+        }
+    }
+
+    fn send_on(&mut self, session: SessionId, now: Timestamp, fx: &mut Effects) {
+        if let Some(slot) = self.clients.slot_of(session) {
+            self.clients.pump(slot, now, fx);
+        }
+    }
+
+    /// The store takes no new messages any more, or does again. Who was not answered meanwhile is
+    /// disconnected then: an MQTT 3 Client sends again when it has connected again.
+    pub fn set_store_full(&mut self, is_full: bool, now: Timestamp, fx: &mut Effects) {
+        self.clients.rounds.is_full = is_full;
+        if !is_full {
+            let code = ReasonCode::QuotaExceeded;
+            for id in std::mem::take(&mut self.unanswered) {
+                self.close(id, Some(code), &DisconnectReason::ByServer(code), now, fx);
+            }
+        }
+    }
+
+    /// The answer of the store to a question in `Effects::fetches`.
+    pub fn handle_fetched(&mut self, fetched: Fetched, now: Timestamp, fx: &mut Effects) {
+        match fetched.owner {
+            Owner::Group(number) => self.restore_group_backlog(number, fetched, now, fx),
+            Owner::Session(number) => match self.clients.slot_of(fetched.session) {
+                Some(slot) if self.clients.session(slot).number == number => {
+                    self.take_fetched(slot, fetched, now, fx);
+                }
+                _ => self.pass_on_fetched(number, fetched, now, fx),
+            },
+        }
+    }
+
+    fn take_fetched(
+        &mut self,
+        slot: SessionSlot,
+        fetched: Fetched,
+        now: Timestamp,
+        fx: &mut Effects,
+    ) {
+        let Fetched { session, entries, next, .. } = fetched;
+        let outgoing = self.clients.session(slot).outgoing.as_mut();
+        if outgoing.is_some_and(|outgoing| outgoing.end_fetch()) {
+            let mut deliveries = Vec::with_capacity(entries.len());
+            for FetchedEntry { sequence, delivery } in entries {
+                match delivery {
+                    Some(stored) => deliveries.push((sequence, self.delivery_of(stored))),
+                    None => {
+                        self.clients.note_drop(Some(slot), "", DropReason::Damaged, fx);
+                        self.clients.forget_stored(slot, sequence);
+                    }
+                }
+            }
+            let is_exactly_once =
+                |(_, delivery): &(u64, Delivery)| delivery.qos == QoS::ExactlyOnce;
+            let hold = deliveries.iter().any(is_exactly_once);
+            let hold = hold.then(|| self.clients.rounds.hold_fetched(session));
+            if let Some(outgoing) = &mut self.clients.session(slot).outgoing {
+                outgoing.note_fetched(next, deliveries, hold);
+            }
+        }
+        self.clients.pump(slot, now, fx);
+    }
+
+    fn delivery_of(&self, stored: StoredDelivery) -> Delivery {
+        let StoredDelivery { message, qos, retain, identifiers, group } = stored;
+        let group = group.and_then(|number| self.groups.by_number(number));
+        Delivery { message, qos, retain, identifiers, group }
+    }
+
+    /// What this Session promises: what its listener does.
+    pub(crate) fn session_durability(&self, slot: SessionSlot) -> Durability {
+        let connection = self.clients.sessions[slot as usize].connection;
+        let listener =
+            connection.map_or(u16::MAX, |id| self.clients.connections[id.slot()].listener);
+        self.config.durability.of_listener(listener)
+    }
+
+    /// A Client has connected: its Session is written to the store if it outlives the Network
+    /// Connection.
+    pub(crate) fn store_session(
+        &mut self,
+        slot: SessionSlot,
+        durability: Durability,
+        now: Timestamp,
+        fx: &mut Effects,
+    ) {
+        let session = &mut self.clients.sessions[slot as usize];
+        let begins = session.number == 0 && session.expiry_seconds > 0;
+        let begins = begins && durability > Durability::Memory;
+        if begins {
+            session.number = self.numbers.next(now);
+            if let Some(outgoing) = &mut session.outgoing {
+                outgoing.stored.is_used = true;
+            }
+        }
+        if session.number > 0 {
+            self.clients.rounds.keep(StoreOp::Session(Box::new(record_of(session))));
+        }
+        if begins {
+            self.store_subscriptions(slot);
+            self.tell_storing(fx);
+        }
+    }
+
+    fn store_subscriptions(&mut self, slot: SessionSlot) {
+        let Session { number, subscriptions, .. } = &self.clients.sessions[slot as usize];
+        for (filter, subscribed) in subscriptions {
+            let subscription = SubscriptionRecord {
+                filter: filter.clone(),
+                options: subscribed.options,
+                identifier: subscribed.identifier,
+            };
+            let op = StoreOp::Subscribed { session: *number, subscription };
+            self.clients.rounds.keep(op);
+        }
+    }
+
+    pub(crate) fn tell_storing(&mut self, fx: &mut Effects) {
+        let own = self.config.worker;
+        if !self.clients.rounds.is_storing(own) {
+            self.clients.rounds.note_storing(own);
+            for worker in self.other_workers() {
+                fx.send(worker, Peer::Storing.into());
+            }
+        }
+    }
+
+    /// The Network Connection of a Session that lives on has ended.
+    pub(crate) fn store_detached(&mut self, slot: SessionSlot, now: Timestamp) {
+        let session = &mut self.clients.sessions[slot as usize];
+        if session.number == 0 {
+            return;
+        }
+        let outgoing = session.outgoing.as_mut();
+        let sent_before = outgoing.map_or(0, |outgoing| {
+            outgoing.leave_to_store();
+            outgoing.sent_before()
+        });
+        let op = StoreOp::Detached { session: session.number, at: now, sent_before };
+        self.clients.rounds.keep(op);
+    }
+
+    /// The Will Message of a Session is published, or not to be.
+    pub(crate) fn forget_will(&mut self, slot: SessionSlot) {
+        let session = self.clients.sessions[slot as usize].number;
+        if session > 0 {
+            // Behind what others have kept of it: it must not be lost between the two.
+            self.clients.rounds.keep_behind_round(StoreOp::WillGone { session });
+        }
+    }
+
+    /// A Session has ended, and so has what the store has of it; but first the messages of shared
+    /// subscriptions that wait there go to other members.
+    pub(crate) fn forget_session(&mut self, session: &Session, id: SessionId, fx: &mut Effects) {
+        if session.number == 0 {
+            return;
+        }
+        let outgoing = session.outgoing.as_ref();
+        if let Some(outgoing) = outgoing.filter(|outgoing| outgoing.stored.of_groups > 0) {
+            let queue = EndingQueue {
+                number: session.number,
+                session: id,
+                last: outgoing.last_sequence(),
+                sent_before: outgoing.sent_before(),
+            };
+            fx.fetches.push(queue.fetch(outgoing.stored_from()));
+            return self.endings.push(queue);
+        }
+        let dropped = outgoing.map_or(0, |outgoing| outgoing.stored_messages() as u64);
+        self.clients.counters.drop_messages(DropReason::SessionEnded, dropped);
+        self.clients.rounds.keep_behind_round(StoreOp::Ended(Owner::Session(session.number)));
+    }
+
+    /// Messages of a Session that has ended.
+    fn pass_on_fetched(&mut self, number: u64, fetched: Fetched, now: Timestamp, fx: &mut Effects) {
+        let is_it = |queue: &EndingQueue| queue.number == number;
+        let Some(index) = self.endings.iter().position(is_it) else {
+            return;
+        };
+        let EndingQueue { session, last, sent_before, .. } = self.endings[index];
+        for FetchedEntry { sequence, delivery } in fetched.entries {
+            let delivery = delivery.map(|stored| self.delivery_of(stored));
+            match delivery {
+                // A QoS 2 message that was sent to one member goes to no other [MQTT-4.8.2-5].
+                Some(delivery)
+                    if delivery.group.is_some()
+                        && (delivery.qos < QoS::ExactlyOnce || sequence >= sent_before) =>
+                {
+                    self.return_to_group(session, delivery, now, fx);
+                }
+                Some(delivery) => {
+                    let topic = delivery.message.topic();
+                    self.clients.note_drop(None, topic, DropReason::SessionEnded, fx);
+                }
+                None => self.clients.note_drop(None, "", DropReason::Damaged, fx),
+            }
+        }
+        if fetched.next <= last {
+            let fetch = self.endings[index].fetch(fetched.next);
+            return fx.fetches.push(fetch);
+        }
+        self.endings.swap_remove(index);
+        self.clients.rounds.keep_behind_round(StoreOp::Ended(Owner::Session(number)));
+    }
+}
+
+impl EndingQueue {
+    fn fetch(&self, from: u64) -> Fetch {
+        let (messages_max, bytes_max) = Outgoing::fetch_size();
+        let owner = Owner::Session(self.number);
+        Fetch { owner, session: self.session, from, messages_max, bytes_max }
+    }
+}
+
+fn record_of(session: &Session) -> SessionRecord {
+    SessionRecord {
+        number: session.number,
+        client_id: session.identity.client_id.clone(),
+        user_name: session.identity.user_name.clone(),
+        expiry_seconds: session.expiry_seconds,
+        will: session.will.as_deref().map(|will: &Will| WillRecord {
+            message: Arc::clone(&will.message),
+            delay_seconds: will.delay_seconds,
+            expiry_seconds: will.expiry_seconds,
+        }),
+    }
+}
