@@ -23,6 +23,7 @@ mod record;
 mod recovery;
 mod replay;
 mod report;
+mod reserve;
 mod segment;
 mod segment_files;
 mod survey;

@@ -78,7 +78,8 @@ pub(crate) fn encode(number: u64, position: Location, index: &Index) -> Vec<u8> 
     sections.write(ROUNDS, |out| encode_rounds(index, out));
     sections.write_all(SEGMENTS, index.holdings.iter(), |(segment, held), out| {
         put_varint(out, u64::from(segment));
-        put_varint(out, held.written);
+        put_varint(out, held.held_bytes);
+        put_varint(out, held.held_weight);
         out.push(u8::from(held.damaged));
     });
     sections.end()
@@ -341,7 +342,7 @@ fn decode_kept(body: &mut Reader<'_>, index: &mut Index) -> Result<(), BadRecord
         _ => return Err(BadRecord("the reason to keep it is unknown")),
     };
     let places = Places { record: place(body)?, message: place(body)? };
-    index.keep(number, KeptEntry { what, places, size: body.varint_u32()? });
+    index.load_kept(number, KeptEntry { what, places, size: body.varint_u32()? });
     Ok(())
 }
 
@@ -391,7 +392,8 @@ fn decode_round(body: &mut Reader<'_>) -> Result<Round, BadRecord> {
 
 fn decode_segment(body: &mut Reader<'_>, index: &mut Index) -> Result<(), BadRecord> {
     let held = index.holdings.get_mut(body.varint_u32()?);
-    held.written = body.varint()?;
+    held.held_bytes = body.varint()?;
+    held.held_weight = body.varint()?;
     held.damaged = body.byte()? != 0;
     Ok(())
 }
@@ -412,4 +414,29 @@ fn place(body: &mut Reader<'_>) -> Result<Location, BadRecord> {
 fn packet_id(body: &mut Reader<'_>) -> Result<PacketIdentifier, BadRecord> {
     let value = u16::try_from(body.varint_u32()?).ok().and_then(PacketIdentifier::new);
     value.ok_or(BadRecord("there is no such Packet Identifier"))
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::{HEADER_BYTES, Reader, Sections, read_section};
+
+    /// The sections of a checkpoint but for the last one.
+    pub(in crate::checkpoint) fn split(bytes: &[u8]) -> Vec<(u8, Vec<u8>)> {
+        let mut reader = Reader::new(&bytes[HEADER_BYTES..]);
+        let mut sections = Vec::new();
+        while let Ok((kind, body, _)) = read_section(4, &mut reader) {
+            sections.push((kind, body.to_vec()));
+        }
+        sections.pop();
+        sections
+    }
+
+    /// A checkpoint of these sections, with sound checksums.
+    pub(in crate::checkpoint) fn join(number: u64, parts: &[(u8, Vec<u8>)]) -> Vec<u8> {
+        let mut sections = Sections::new(number);
+        for (kind, body) in parts {
+            sections.write(*kind, |out| out.extend_from_slice(body));
+        }
+        sections.end()
+    }
 }

@@ -170,7 +170,7 @@ impl Generator {
     }
 
     fn group(&mut self, model: &Model) -> GroupRecord {
-        let number = model.next_number as u32;
+        let number = model.next_number;
         GroupRecord { number, name: "share".into(), filter: self.filter() }
     }
 
