@@ -471,7 +471,9 @@ impl Client {
             return;
         };
         let connection = std::mem::take(&mut self.connection);
-        self.offline_since = now;
+        if connection.is_connected {
+            self.offline_since = now;
+        }
         if let Some(SentWill { message, delay_seconds, is_durable }) = connection.will {
             ledger.messages[message].may_come = true;
             if is_durable && !is_orderly {

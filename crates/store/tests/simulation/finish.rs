@@ -11,7 +11,6 @@ impl World {
     pub(crate) fn finish(&mut self) {
         self.note(|| "--- the end begins ---".into());
         self.plan.cuts_while_opening = false;
-        self.plan.syncs_fail = false;
         self.storage.disk.set_capacity(u64::MAX);
         let was_troubled = self.storage.ends_after != u64::MAX;
         if was_troubled || self.random.one_in(2) {

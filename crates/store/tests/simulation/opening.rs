@@ -56,6 +56,10 @@ pub(crate) fn open(
                 disk.set_capacity(u64::MAX);
                 disk.cut_after(1 << 60);
             }
+            Err(error) if plan.syncs_fail => {
+                log.note(Concerned::default(), || format!("cannot open: {error}"));
+                disk = after(Cut::Power, &disk);
+            }
             Err(error) => log.fail(Concerned::default(), &format!("cannot open: {error}")),
         }
     }
