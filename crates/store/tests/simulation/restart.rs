@@ -78,35 +78,39 @@ impl World {
             }
             cores[worker].restore(part, now, &mut effects[worker]);
         }
-        let engine = &mut self.storage.engine;
-        loop {
-            let mut is_busy = false;
-            for index in 0..workers {
-                let worker = WorkerId::new(index);
-                cores[index].run_backlog(now, &mut effects[index]);
-                for commit in mem::take(&mut effects[index].commits) {
-                    engine.apply(worker, commit);
-                }
-                for fetch in mem::take(&mut effects[index].fetches) {
-                    is_busy = true;
-                    let fetched = engine.fetch(&fetch);
-                    cores[index].handle_fetched(fetched, now, &mut effects[index]);
-                }
-                for other in 0..workers {
-                    let messages = mem::take(&mut effects[index].to_workers[other]);
-                    if !messages.is_empty() {
-                        is_busy = true;
-                        cores[other].handle_batch(worker, messages, now, &mut effects[other]);
-                    }
-                }
-            }
-            if !is_busy && !cores.iter().any(Core::has_backlog) {
-                break;
-            }
-        }
+        while self.exchange() {}
+        let (cores, effects) = self.node.parts();
         for (core, fx) in cores.iter_mut().zip(effects) {
             core.end_restore(fx);
         }
+        while self.exchange() {}
+    }
+
+    /// Cores and store answer each other at once; true if there may be more to say.
+    fn exchange(&mut self) -> bool {
+        let (workers, now) = (self.plan.workers, self.now);
+        let (engine, mut is_busy) = (&mut self.storage.engine, false);
+        let (cores, effects) = self.node.parts();
+        for index in 0..workers {
+            let worker = WorkerId::new(index);
+            cores[index].run_backlog(now, &mut effects[index]);
+            for commit in mem::take(&mut effects[index].commits) {
+                engine.apply(worker, commit);
+            }
+            for fetch in mem::take(&mut effects[index].fetches) {
+                is_busy = true;
+                let fetched = engine.fetch(&fetch);
+                cores[index].handle_fetched(fetched, now, &mut effects[index]);
+            }
+            for other in 0..workers {
+                let messages = mem::take(&mut effects[index].to_workers[other]);
+                if !messages.is_empty() {
+                    is_busy = true;
+                    cores[other].handle_batch(worker, messages, now, &mut effects[other]);
+                }
+            }
+        }
+        is_busy || cores.iter().any(Core::has_backlog)
     }
 
     /// Nothing is dropped but for the reasons that a run has, and no Client was found to be wrong.
