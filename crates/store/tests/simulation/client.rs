@@ -19,10 +19,14 @@ pub(crate) struct Client {
     pub(crate) link: Option<usize>,
     pub(crate) connection: Connection,
     pub(crate) session: Option<Session>,
+    /// Since when at the earliest, for all that the broker may remember.
     pub(crate) offline_since: Timestamp,
     /// It has asked for Clean Start and has no answer yet.
     pub(crate) wants_clean: bool,
     pub(crate) lost_will: Option<LostWill>,
+    /// A CONNACK does not wait for the store: a Session that was given up by Clean Start may come
+    /// back with a power cut, until something later is durable.
+    pub(crate) old_session_may_return: bool,
 }
 
 /// What belongs to one Network Connection.
@@ -31,6 +35,8 @@ pub(crate) struct Connection {
     /// Whether the CONNACK has come.
     pub(crate) is_connected: bool,
     pub(crate) is_clean: bool,
+    /// Something was acknowledged that is durable behind the CONNECT.
+    pub(crate) is_durable: bool,
     pub(crate) will: Option<SentWill>,
     /// Acknowledgements that it owes, in order.
     pub(crate) owed: VecDeque<(PacketType, u16)>,
@@ -46,8 +52,6 @@ pub(crate) struct Connection {
 pub(crate) struct SentWill {
     pub(crate) message: MessageId,
     pub(crate) delay_seconds: u32,
-    /// Something was acknowledged that is durable behind the CONNECT.
-    pub(crate) is_durable: bool,
 }
 
 /// A durable Will Message of a connection that has ended without DISCONNECT.
@@ -113,6 +117,7 @@ impl Client {
             offline_since: Timestamp::default(),
             wants_clean: false,
             lost_will: None,
+            old_session_may_return: false,
         }
     }
 
@@ -401,9 +406,8 @@ impl Client {
     fn note_durable(&mut self) {
         if let Some(session) = self.session.as_mut().filter(|session| session.is_persistent) {
             session.is_durable = true;
-            if let Some(will) = &mut self.connection.will {
-                will.is_durable = true;
-            }
+            self.connection.is_durable = true;
+            self.old_session_may_return = false;
         }
     }
 
@@ -471,12 +475,12 @@ impl Client {
             return;
         };
         let connection = std::mem::take(&mut self.connection);
-        if connection.is_connected {
+        if connection.is_durable {
             self.offline_since = now;
         }
-        if let Some(SentWill { message, delay_seconds, is_durable }) = connection.will {
+        if let Some(SentWill { message, delay_seconds }) = connection.will {
             ledger.messages[message].may_come = true;
-            if is_durable && !is_orderly {
+            if connection.is_durable && !is_orderly {
                 self.lost_will = Some(LostWill { message, delay_seconds, link });
             }
         }
@@ -487,6 +491,8 @@ impl Client {
 
     /// The broker's power is cut: it may not know any more what was not durable.
     pub(crate) fn note_cut(&mut self) {
+        // A careful Client says again that it wants none of the old Session.
+        self.wants_clean |= self.old_session_may_return;
         for state in self.session.iter_mut().flat_map(|it| it.subscriptions.values_mut()) {
             if matches!(state, Subscription::Gone { is_durable: false, .. }) {
                 *state = Subscription::Uncertain;

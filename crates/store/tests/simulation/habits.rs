@@ -24,6 +24,7 @@ impl Client {
         self.wants_clean |= restarts;
         let is_clean = self.wants_clean || !self.plan.is_persistent();
         if is_clean {
+            self.old_session_may_return |= self.plan.is_persistent();
             self.end_session(ledger);
         }
         self.wants_clean = is_clean && self.plan.is_persistent();
@@ -40,7 +41,7 @@ impl Client {
             let message = ledger.send(&draft);
             let about = Concerned::both(self.index, message);
             ledger.log.note(about, || format!("Will Message, delay {delay_seconds} s"));
-            SentWill { message, delay_seconds, is_durable: false }
+            SentWill { message, delay_seconds }
         });
         let packet = sent.as_ref().map(|will| {
             let message = &ledger.messages[will.message];

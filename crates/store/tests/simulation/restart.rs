@@ -48,8 +48,8 @@ impl World {
 
     fn part_from_clients(&mut self) {
         for client in &mut self.clients {
-            client.note_cut();
             let Some(number) = client.link else {
+                client.note_cut();
                 continue;
             };
             let packets = match self.random.below(4) {
@@ -59,6 +59,7 @@ impl World {
             };
             client.read(&mut self.links[number], &mut self.ledger, packets, self.now);
             client.lose(false, &mut self.ledger, self.now);
+            client.note_cut();
         }
         for link in &mut self.links {
             link.is_closed = true;
