@@ -30,6 +30,8 @@ pub(crate) struct EndingQueue {
     /// The last sequence that it has given out.
     last: u64,
     sent_before: u64,
+    /// Went to other members before.
+    given_back: Vec<u64>,
 }
 
 impl Core {
@@ -241,6 +243,7 @@ impl Core {
                 session: id,
                 last: outgoing.last_sequence(),
                 sent_before: outgoing.sent_before(),
+                given_back: outgoing.given_back().to_vec(),
             };
             fx.fetches.push(queue.fetch(outgoing.stored_from()));
             return self.endings.push(queue);
@@ -258,6 +261,9 @@ impl Core {
         };
         let EndingQueue { session, last, sent_before, .. } = self.endings[index];
         for FetchedEntry { sequence, delivery } in fetched.entries {
+            if self.endings[index].given_back.contains(&sequence) {
+                continue;
+            }
             let delivery = delivery.map(|stored| self.delivery_of(stored));
             match delivery {
                 // A QoS 2 message that was sent to one member goes to no other [MQTT-4.8.2-5].
