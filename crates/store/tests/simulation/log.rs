@@ -81,13 +81,13 @@ impl Log {
         panic!("step {step}: {text}");
     }
 
-    /// The last `count` events that have to do with the failure; of a replay of one seed, all.
-    pub(crate) fn story(&self, count: usize) -> String {
+    /// The last `count` events that have to do with the failure, or all events.
+    pub(crate) fn story(&self, count: Option<usize>) -> String {
         let inner = self.0.borrow();
-        let failed = inner.failed.unwrap_or_default();
+        let failed = count.and(inner.failed).unwrap_or_default();
         let events: Vec<_> =
             inner.events.iter().filter(|event| failed.is_touched_by(event.concerned)).collect();
-        let skipped = events.len().saturating_sub(count);
+        let skipped = count.map_or(0, |count| events.len().saturating_sub(count));
         let lines = events[skipped..].iter().map(|event| {
             let Concerned { client, message } = event.concerned;
             let client = client.map_or_else(String::new, |client| format!(" c{client}"));
