@@ -394,9 +394,15 @@ impl Outgoing {
         &self.stored.given_back
     }
 
-    /// What may have been sent has a lower sequence than this.
+    /// What may have been sent has a lower sequence than this; `u64::MAX`: nobody knows.
     pub(crate) fn sent_before(&self) -> u64 {
-        self.stored.sent_before
+        if self.stored.perhaps_sent > 0 { u64::MAX } else { self.stored.sent_before }
+    }
+
+    /// What is known to have been sent has a lower sequence than this, and of so many of the first
+    /// ones in the store nobody knows.
+    pub(crate) fn perhaps_sent(&self) -> (u64, usize) {
+        (self.stored.sent_before, self.stored.perhaps_sent)
     }
 
     /// The last sequence that was given out; 0: none.
@@ -414,6 +420,7 @@ impl Outgoing {
     pub(crate) fn restore(&mut self, queue: &RecoveredQueue, inflight_max: u16) {
         let is_known = queue.sent_before < u64::MAX;
         let perhaps_sent = usize::from(inflight_max).saturating_sub(queue.taken.len());
+        let perhaps_sent = perhaps_sent.min(queue.messages as usize);
         self.stored = StoredQueue {
             is_used: true,
             last: queue.next.saturating_sub(1),
