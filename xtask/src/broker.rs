@@ -32,6 +32,7 @@ impl Broker {
         let address = free_address()?;
         let mut command = Command::new(binary);
         command.arg("--listen").arg(address.to_string());
+        command.arg("--data").arg(directory.join("data"));
         Self::start(command, address, directory)
     }
 

@@ -3,16 +3,18 @@
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use midge_core::{
-    AllowAll, Core, CoreConfig, DurabilityRules, Limits, Policy, SharedStrategy, TopicRules,
-    WorkerId,
+    AllowAll, Core, CoreConfig, Durability, DurabilityRules, Limits, Policy, SharedStrategy,
+    Timestamp, TopicRules, WorkerId,
 };
 use midge_net::{Accepted, Acceptor, BindError, Listener, Poller};
+use midge_store::{OpenError, Opened};
 
 use crate::clock::Clock;
 use crate::directory::Directory;
@@ -20,6 +22,8 @@ use crate::handle::BrokerHandle;
 use crate::hook::{Hook, HookPolicy};
 use crate::inbox::{Inbox, Letter};
 use crate::memory::MemoryWatch;
+use crate::recovery;
+use crate::storage::{self, OnFailure, Order, Orders, Storage, StoreThread};
 use crate::worker::{Worker, WorkerParts};
 
 /// Makes a [`Broker`]. Everything has a default but the addresses to listen on.
@@ -33,12 +37,16 @@ pub struct BrokerBuilder {
     response_prefix: Option<Box<str>>,
     hook: Option<Arc<dyn Hook>>,
     seed: Option<u64>,
+    storage: Option<Storage>,
+    durability: DurabilityRules,
+    on_failure: OnFailure,
 }
 
 /// A running broker. Dropping it stops it at once; [`Broker::stop`] lets Clients go first.
 pub struct Broker {
     acceptor: Option<Acceptor>,
     workers: Vec<JoinHandle<()>>,
+    store: Option<(Arc<Orders>, JoinHandle<()>)>,
     handle: BrokerHandle,
     addresses: Vec<SocketAddr>,
 }
@@ -50,6 +58,8 @@ pub enum StartError {
     Bind(BindError),
     /// The operating system refused a thread or a descriptor.
     System(io::Error),
+    /// The store could not be opened.
+    Store(OpenError),
 }
 
 impl Broker {
@@ -65,6 +75,9 @@ impl Broker {
             response_prefix: Some("response".into()),
             hook: None,
             seed: None,
+            storage: None,
+            durability: DurabilityRules::default(),
+            on_failure: Arc::new(|_| ()),
         }
     }
 
@@ -103,6 +116,13 @@ impl Drop for Broker {
         for worker in self.workers.drain(..) {
             if worker.join().is_err() {
                 log::error!("a worker has panicked");
+            }
+        }
+        // Behind the workers: what they wanted to be kept last is with it now.
+        if let Some((orders, thread)) = self.store.take() {
+            orders.send([Order::Close]);
+            if thread.join().is_err() {
+                log::error!("the thread of the store has panicked");
             }
         }
     }
@@ -174,6 +194,53 @@ impl BrokerBuilder {
         self
     }
 
+    /// Keeps Sessions and messages in a data directory, so that what is acknowledged survives the
+    /// end of the process and a power cut. The default is to keep them in memory only.
+    #[must_use]
+    pub fn storage(mut self, storage: Storage) -> Self {
+        self.storage = Some(storage);
+        self
+    }
+
+    /// Keeps Sessions and messages in this directory: [`BrokerBuilder::storage`] with its defaults.
+    #[must_use]
+    pub fn data(self, directory: impl Into<PathBuf>) -> Self {
+        self.storage(Storage::new(directory))
+    }
+
+    /// What an acknowledgement promises; the default is [`Durability::Fsync`]. Without storage it
+    /// promises nothing that outlives the process.
+    #[must_use]
+    pub fn durability(mut self, durability: Durability) -> Self {
+        self.durability.default = durability;
+        self
+    }
+
+    /// What an acknowledgement promises to those who come by one listener, the `index`-th one.
+    #[must_use]
+    pub fn listener_durability(mut self, index: usize, durability: Durability) -> Self {
+        let listeners = &mut self.durability.listeners;
+        listeners.resize(listeners.len().max(index + 1), None);
+        listeners[index] = Some(durability);
+        self
+    }
+
+    /// What an acknowledgement of a message to a matching topic promises, whatever the listener.
+    /// Of several, the first one that matches counts.
+    #[must_use]
+    pub fn topic_durability(mut self, filter: impl Into<String>, durability: Durability) -> Self {
+        self.durability.topics.push((filter.into().into_boxed_str(), durability));
+        self
+    }
+
+    /// What is called, on a thread of the broker's, when the store has failed. All connections are
+    /// closed then; the program drops the broker, and ends if it has nothing else to do.
+    #[must_use]
+    pub fn on_failure(mut self, tell: impl Fn(&str) + Send + Sync + 'static) -> Self {
+        self.on_failure = Arc::new(tell);
+        self
+    }
+
     /// Starts the broker: when this returns, it accepts connections.
     ///
     /// # Errors
@@ -189,7 +256,8 @@ impl BrokerBuilder {
         let inboxes: Arc<[Arc<Inbox>]> =
             pollers.iter().map(|poller| Arc::new(Inbox::new(poller.notifier()))).collect();
         let handle = BrokerHandle::new(Arc::clone(&inboxes));
-        let mut broker = Broker { acceptor: None, workers: Vec::new(), handle, addresses };
+        let workers = Vec::new();
+        let mut broker = Broker { acceptor: None, workers, store: None, handle, addresses };
         self.start_workers(pollers, &inboxes, &mut broker)?;
         broker.acceptor = Some(self.start_acceptor(listeners, inboxes)?);
         Ok(broker)
@@ -211,28 +279,42 @@ impl BrokerBuilder {
         let limits = Arc::new(self.limits.clone());
         let topics = Arc::new(self.topics.clone());
         let clock = Clock::start();
-        for (index, poller) in pollers.into_iter().enumerate() {
-            let id = WorkerId::new(index);
-            let core = Core::new(CoreConfig {
-                worker: id,
-                workers: count,
-                seed,
-                limits: Arc::clone(&limits),
-                policy: Arc::clone(&policy),
-                topics: Arc::clone(&topics),
-                shared_strategy: self.shared_strategy,
-                shared_backlog: self.shared_backlog,
-                response_prefix: self.response_prefix.clone(),
-                durability: DurabilityRules::default(),
-                tell_drops: self.hook.as_ref().is_some_and(|hook| hook.wants_drops()),
-            });
+        let durability =
+            DurabilityRules { has_store: self.storage.is_some(), ..self.durability.clone() };
+        let config = |worker| CoreConfig {
+            worker,
+            workers: count,
+            seed,
+            limits: Arc::clone(&limits),
+            policy: Arc::clone(&policy),
+            topics: Arc::clone(&topics),
+            shared_strategy: self.shared_strategy,
+            shared_backlog: self.shared_backlog,
+            response_prefix: self.response_prefix.clone(),
+            tell_drops: self.hook.as_ref().is_some_and(|hook| hook.wants_drops()),
+            durability: durability.clone(),
+        };
+        let cores = (0..count).map(|index| Core::new(config(WorkerId::new(index))));
+        let mut cores: Vec<_> = cores.collect();
+        let orders = match &self.storage {
+            Some(storage) => {
+                let place = (seed, directory.as_deref());
+                let store = self.start_store(storage, &mut cores, inboxes, place, clock.now())?;
+                let orders = Arc::clone(&store.0);
+                broker.store = Some(store);
+                Some(orders)
+            }
+            None => None,
+        };
+        for ((index, poller), core) in pollers.into_iter().enumerate().zip(cores) {
             let parts = WorkerParts {
-                id,
+                id: WorkerId::new(index),
                 core,
                 poller,
                 inboxes: Arc::clone(inboxes),
                 directory: directory.clone(),
                 hook: self.hook.clone(),
+                orders: orders.clone(),
                 clock,
                 packet_bytes_max: limits.packet_bytes_max,
                 packet_before_connect_bytes_max: limits.packet_before_connect_bytes_max,
@@ -243,6 +325,25 @@ impl BrokerBuilder {
             broker.workers.push(thread.spawn(move || Worker::new(parts).run())?);
         }
         Ok(())
+    }
+
+    /// Opens the store, gives the cores what it has kept, and lets its thread run.
+    fn start_store(
+        &self,
+        storage: &Storage,
+        cores: &mut [Core],
+        inboxes: &Arc<[Arc<Inbox>]>,
+        place: (u64, Option<&Directory>),
+        now: Timestamp,
+    ) -> Result<(Arc<Orders>, JoinHandle<()>), StartError> {
+        let Opened { mut engine, recovered, report } = storage.open(&self.limits, now)?;
+        storage::log_report(&storage.directory, &recovered, &report);
+        recovery::restore(cores, &mut engine, recovered, place, now);
+        let orders = Arc::new(Orders::default());
+        let (inboxes, on_failure) = (Arc::clone(inboxes), Arc::clone(&self.on_failure));
+        let thread =
+            StoreThread::new(engine, Arc::clone(&orders), inboxes, storage.interval, on_failure);
+        Ok((orders, thread.start()?))
     }
 
     fn start_acceptor(
@@ -302,6 +403,12 @@ impl From<BindError> for StartError {
     }
 }
 
+impl From<OpenError> for StartError {
+    fn from(error: OpenError) -> Self {
+        Self::Store(error)
+    }
+}
+
 impl From<io::Error> for StartError {
     fn from(error: io::Error) -> Self {
         Self::System(error)
@@ -313,6 +420,7 @@ impl fmt::Display for StartError {
         match self {
             Self::Bind(error) => error.fmt(f),
             Self::System(error) => write!(f, "cannot start: {error}"),
+            Self::Store(error) => error.fmt(f),
         }
     }
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use midge_core::{ConnectionId, DisconnectReason, Event};
 
 use crate::message::ReceivedMessage;
+use crate::storage::Order;
 use crate::worker::Worker;
 
 impl Worker {
@@ -22,6 +23,8 @@ impl Worker {
             self.resume_connections();
             self.tell_events();
             self.deliver_locally();
+            // Before other workers hear of it: the store takes commits in order.
+            self.send_to_store();
             // Before anything is written: who reads an acknowledgement and asks another worker
             // finds that worker told already.
             self.send_batches();
@@ -77,6 +80,19 @@ impl Worker {
         }
     }
 
+    /// Commits and questions, in this order.
+    pub(crate) fn send_to_store(&mut self) {
+        if self.fx.commits.is_empty() && self.fx.fetches.is_empty() {
+            return;
+        }
+        let worker = self.id;
+        let commits = self.fx.commits.drain(..).map(|commit| Order::Commit { worker, commit });
+        let fetches = self.fx.fetches.drain(..).map(|fetch| Order::Fetch { worker, fetch });
+        if let Some(orders) = &self.orders {
+            orders.send(commits.chain(fetches));
+        }
+    }
+
     fn send_batches(&mut self) {
         for (index, messages) in self.fx.to_workers.iter_mut().enumerate() {
             if !messages.is_empty() {
@@ -96,6 +112,9 @@ impl Worker {
             if !self.locals.send(delivery.connection, received) {
                 self.core.note_local_drop(topic.topic(), &mut self.fx);
             }
+        }
+        for (ticket, outcome) in std::mem::take(&mut self.fx.local_published) {
+            self.locals.end_publish(ticket, outcome);
         }
         for (connection, reason_codes) in std::mem::take(&mut self.fx.local_subscribed) {
             let inbox = &self.inboxes[self.id.index()];

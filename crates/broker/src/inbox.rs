@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use midge_codec::{ReasonCode, SubscriptionOptions};
 use midge_core::{
-    AuthAnswer, ClientInfo, ConnectionId, Counters, DropReason, MemoryPressure, PeerMessage, Usage,
-    WorkerId,
+    AuthAnswer, ClientInfo, ConnectionId, Counters, DropReason, Fetched, MemoryPressure,
+    PeerMessage, Receipt, Usage, WorkerId,
 };
 use midge_net::{Notifier, Stream};
 
@@ -55,6 +55,11 @@ pub(crate) enum Letter {
     Clients(Answer<Vec<ClientInfo>>),
     Figures(Answer<(Counters, Usage)>),
     Pressure(MemoryPressure),
+    /// How far this worker's commits have come.
+    Receipt(Receipt),
+    Fetched(Box<Fetched>),
+    /// Whether the store takes no new messages.
+    StoreFull(bool),
     /// Shut down: tell Clients to go, then end.
     Drain,
     /// End now.

@@ -27,8 +27,10 @@ mod locals;
 mod memory;
 mod message;
 mod reading;
+mod recovery;
 mod reply;
 mod sockets;
+mod storage;
 mod subscription;
 mod worker;
 
@@ -39,9 +41,11 @@ pub use message::{OwnedMessage, ReceivedMessage};
 pub use midge_codec::{ProtocolVersion, PublishProperties, QoS, ReasonCode, Rule, UserProperties};
 pub use midge_core::{
     AuthAnswer, AuthRequest, AutoSubscription, ClientInfo, ConnectionId, Counters,
-    DisconnectReason, DropReason, EnhancedStep, Event, Identity, LimitRow, Limits, Rewrite,
-    SharedStrategy, TopicRules, Usage,
+    DisconnectReason, DropReason, Durability, EnhancedStep, Event, Identity, LimitRow, Limits,
+    Rewrite, SharedStrategy, TopicRules, Usage,
 };
 pub use midge_net::BindError;
+pub use midge_store::OpenError;
 pub use reply::{Reply, Stopped};
+pub use storage::Storage;
 pub use subscription::Subscription;

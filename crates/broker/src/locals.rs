@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use hashbrown::HashMap;
 use midge_codec::ReasonCode;
-use midge_core::ConnectionId;
+use midge_core::{ConnectionId, DropReason};
 
 use crate::inbox::{Inbox, LocalSubscribe};
 use crate::message::ReceivedMessage;
@@ -16,7 +16,12 @@ use crate::worker::Worker;
 #[derive(Default)]
 pub(crate) struct Locals {
     receivers: HashMap<ConnectionId, Local, foldhash::fast::FixedState>,
+    /// Messages of the process that are not durable yet, by their tickets.
+    publishes: HashMap<u64, PublishAnswer, foldhash::fast::FixedState>,
+    last_ticket: u64,
 }
+
+type PublishAnswer = Answer<Result<usize, DropReason>>;
 
 struct Local {
     sender: Sender,
@@ -51,6 +56,19 @@ impl Locals {
             self.remove(connection);
         }
         refusal.is_some()
+    }
+
+    /// A ticket for a message of the process, under which it learns what became of it.
+    pub(crate) fn begin_publish(&mut self, answer: PublishAnswer) -> u64 {
+        self.last_ticket += 1;
+        self.publishes.insert(self.last_ticket, answer);
+        self.last_ticket
+    }
+
+    pub(crate) fn end_publish(&mut self, ticket: u64, outcome: Result<usize, DropReason>) {
+        if let Some(answer) = self.publishes.remove(&ticket) {
+            answer.send(outcome);
+        }
     }
 
     pub(crate) fn remove(&mut self, connection: ConnectionId) {

@@ -19,6 +19,7 @@ use crate::hook::Hook;
 use crate::inbox::{Inbox, Letter};
 use crate::locals::Locals;
 use crate::sockets::Sockets;
+use crate::storage::Orders;
 
 /// What a worker is started with.
 pub(crate) struct WorkerParts {
@@ -28,6 +29,7 @@ pub(crate) struct WorkerParts {
     pub(crate) inboxes: Arc<[Arc<Inbox>]>,
     pub(crate) directory: Option<Arc<Directory>>,
     pub(crate) hook: Option<Arc<dyn Hook>>,
+    pub(crate) orders: Option<Arc<Orders>>,
     pub(crate) clock: Clock,
     pub(crate) packet_bytes_max: u32,
     pub(crate) packet_before_connect_bytes_max: u32,
@@ -46,6 +48,8 @@ pub(crate) struct Worker {
     pub(crate) inboxes: Arc<[Arc<Inbox>]>,
     pub(crate) directory: Option<Arc<Directory>>,
     pub(crate) hook: Option<Arc<dyn Hook>>,
+    /// To the store, if there is one.
+    pub(crate) orders: Option<Arc<Orders>>,
     pub(crate) clock: Clock,
     pub(crate) now: Timestamp,
     /// What every socket is read into.
@@ -98,6 +102,7 @@ impl Worker {
             inboxes: parts.inboxes,
             directory: parts.directory,
             hook: parts.hook,
+            orders: parts.orders,
             clock: parts.clock,
             now: parts.clock.now(),
             scratch: vec![0; Self::SCRATCH_BYTES].into_boxed_slice(),
@@ -122,6 +127,9 @@ impl Worker {
             }
             self.turn();
         }
+        // What the last turn wants to be kept.
+        self.core.run_backlog(self.now, &mut self.fx);
+        self.send_to_store();
     }
 
     fn turn(&mut self) {
@@ -199,8 +207,9 @@ impl Worker {
                 self.core.handle_auth_answer(connection, answer, self.now, &mut self.fx);
             }
             Letter::Publish { message, answer } => {
+                let ticket = self.locals.begin_publish(answer);
                 let local = message.as_local();
-                answer.send(self.core.publish_local(&local, self.now, &mut self.fx));
+                self.core.publish_local(&local, ticket, self.now, &mut self.fx);
             }
             Letter::Subscribe(subscribe) => self.subscribe_local(*subscribe),
             Letter::Unsubscribe { connection } => {
@@ -216,6 +225,13 @@ impl Worker {
                 answer.send((self.core.counters().clone(), self.core.usage()));
             }
             Letter::Pressure(pressure) => self.set_pressure(pressure),
+            Letter::Receipt(receipt) => self.core.handle_receipt(receipt, self.now, &mut self.fx),
+            Letter::Fetched(fetched) => {
+                self.core.handle_fetched(*fetched, self.now, &mut self.fx);
+            }
+            Letter::StoreFull(is_full) => {
+                self.core.set_store_full(is_full, self.now, &mut self.fx);
+            }
             Letter::Drain => {
                 self.core.begin_drain(self.now, &mut self.fx);
                 self.stage = Stage::Draining;
@@ -235,7 +251,8 @@ impl Worker {
     pub(crate) fn is_congested(&self) -> bool {
         let others = self.inboxes.iter().enumerate();
         let mut others = others.filter(|(index, _)| *index != self.id.index());
-        self.core.is_congested() || others.any(|(_, inbox)| inbox.is_full())
+        let store_is_behind = self.orders.as_ref().is_some_and(|orders| orders.is_full());
+        store_is_behind || self.core.is_congested() || others.any(|(_, inbox)| inbox.is_full())
     }
 
     pub(crate) fn count_connection(&self, change: isize) {

@@ -30,6 +30,8 @@ pub struct Effects {
     /// Subscriptions of subscribers inside the process that are in effect now, with their Reason
     /// Codes.
     pub local_subscribed: Vec<(ConnectionId, Vec<ReasonCode>)>,
+    /// What became of messages of the process itself, by their tickets.
+    pub local_published: Vec<(u64, Result<usize, DropReason>)>,
     /// For the store, in order. They have to be with the store before `to_workers` leaves.
     pub commits: Vec<Commit>,
     /// Questions to the store, behind the commits. The driver answers with `Core::handle_fetched`.
@@ -201,6 +203,7 @@ impl Effects {
             && self.authenticate.is_empty()
             && self.local.is_empty()
             && self.local_subscribed.is_empty()
+            && self.local_published.is_empty()
             && self.commits.is_empty()
             && self.fetches.is_empty()
             && self.events.is_empty()

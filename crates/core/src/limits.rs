@@ -131,6 +131,9 @@ limits! {
     /// Bytes of messages whose delivery was put off to a later turn. Beyond it the publishers are
     /// not read until it is worked off.
     backlog_bytes_max: u32 = 16_777_216;
+    /// Bytes of disk that the store may take. Beyond it messages that it would have to keep are
+    /// refused (0x97 Quota exceeded; MQTT 3: not acknowledged) until there is room again.
+    store_bytes_max: u64 = 17_179_869_184;
     /// Bytes of memory that the process may take. 0: three quarters of what the machine (or its
     /// control group) has. At 60 % new connections are refused, at 75 % QoS 0 is dropped and
     /// publishers are not read, at 85 % the Clients with the largest queues are disconnected.

@@ -11,6 +11,7 @@ use crate::counters::DropReason;
 use crate::effects::Effects;
 use crate::identity::{ConnectionId, Identity};
 use crate::message::{Attributes, Publication};
+use crate::rounds::Held;
 use crate::time::Timestamp;
 
 /// A message that the process itself publishes.
@@ -63,17 +64,16 @@ impl Core {
         }
     }
 
-    /// Publishes for the process; says how many receivers (sessions, workers, groups) matched.
-    ///
-    /// # Errors
-    ///
-    /// Why the publish gate or a limit refused it.
+    /// Publishes for the process. `Effects::local_published` tells under this ticket, when what is
+    /// kept of it is durable, how many receivers (sessions, workers, groups) matched, or why the
+    /// publish gate or a limit refused it.
     pub fn publish_local(
         &mut self,
         message: &LocalPublish<'_>,
+        ticket: u64,
         now: Timestamp,
         fx: &mut Effects,
-    ) -> Result<usize, DropReason> {
+    ) {
         let mut properties = Vec::new();
         message.properties.encode_forwarded(&mut properties);
         let expiry = message.properties.message_expiry_interval_seconds;
@@ -84,10 +84,22 @@ impl Core {
             publisher_session: None,
             durability: self.config.durability.of_message(u16::MAX, message.topic),
         };
+        let mark = self.clients.rounds.mark();
         let broker = Arc::clone(&self.broker);
         let publication =
             Publication::new(message.topic, &properties, message.payload, attributes, &broker);
-        self.publish(publication, now, fx)
+        let outcome = if self.lacks_room(&publication) {
+            self.clients.note_drop(None, message.topic, DropReason::StoreFull, fx);
+            Err(DropReason::StoreFull)
+        } else {
+            self.publish(publication, now, fx)
+        };
+        if self.clients.rounds.mark() == mark || message.qos == QoS::AtMostOnce {
+            fx.local_published.push((ticket, outcome));
+        } else {
+            let durability = attributes.durability;
+            self.clients.rounds.hold(Held::Published(ticket, outcome), durability);
+        }
     }
 
     /// A message was not taken by a subscriber inside the process.

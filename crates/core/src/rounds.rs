@@ -16,6 +16,7 @@ use std::sync::Arc;
 use hashbrown::HashMap;
 use midge_codec::{PacketIdentifier, PacketType, QoS, ReasonCode};
 
+use crate::counters::DropReason;
 use crate::effects::Effects;
 use crate::identity::{ConnectionId, SessionId, WorkerId};
 use crate::outgoing::Delivery;
@@ -27,6 +28,8 @@ use crate::stored::{Commit, Durability, Enqueue, Owner, Receipt, Round, StoreOp,
 pub(crate) enum Held {
     /// An acknowledgement leaves.
     Acknowledge(HeldAcknowledgement),
+    /// The process learns what became of a message of its own, under its ticket.
+    Published(u64, Result<usize, DropReason>),
     /// One thing less that a SUBACK waits for.
     Subscribed(Ticket),
     /// A Session's queue may go on: a QoS 2 message in it was not durable yet.
@@ -418,7 +421,7 @@ impl Rounds {
         }
         let number = self.commit;
         self.commit += 1;
-        let durability = promise.unwrap_or(Durability::Interval);
+        let durability = promise.unwrap_or(Durability::Memory);
         fx.commits.push(Commit { number, durability, ops: std::mem::take(&mut self.ops) });
         let ends = std::mem::take(&mut self.ready);
         if !ends.is_empty() {

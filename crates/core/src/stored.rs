@@ -227,7 +227,7 @@ pub struct StoredDelivery {
 pub struct Commit {
     /// The worker's count of commits, from 1.
     pub number: u64,
-    /// The strongest promise that depends on it.
+    /// The strongest promise that depends on it; `Memory`: nobody waits for its receipt.
     pub durability: Durability,
     /// In order. None: a receipt is wanted for what came before.
     pub ops: Vec<StoreOp>,

@@ -50,6 +50,7 @@ impl Core {
                 self.clients.release_acknowledgement(&acknowledgement, fx);
             }
             Held::Subscribed(ticket) => self.arrive(ticket, fx),
+            Held::Published(ticket, outcome) => fx.local_published.push((ticket, outcome)),
             Held::Send(session) => self.send_on(session, now, fx),
         }
     }

@@ -4,6 +4,36 @@
 //! commits in groups, and finds everything again after a `kill -9` or a power cut. It decides
 //! nothing about MQTT, and it never says that something is durable before the device has said so.
 
+mod apply;
+mod block_cache;
+mod checkpoint;
+mod compaction;
 pub mod disk;
+mod engine;
+mod error;
+mod fetching;
+mod index;
+mod journal;
+mod location;
+mod pending;
+mod quarantine;
+mod queue;
+mod real_disk;
+mod record;
+mod recovery;
+mod replay;
+mod report;
+mod segment;
+mod segment_files;
+mod survey;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
+mod writer;
 
 pub use disk::{Disk, DiskFile};
+pub use engine::{Engine, Options, StoreUsage};
+pub use error::{OpenError, StoreError};
+pub use location::Location;
+pub use real_disk::RealDisk;
+pub use recovery::Opened;
+pub use report::{Damage, DamageKind, Report};

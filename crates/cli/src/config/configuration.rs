@@ -1,13 +1,16 @@
 //! The configuration as the broker takes it, made of settings that were checked.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use log::LevelFilter;
+use midge_broker::{Durability, Storage};
 use midge_codec::{QoS, RetainHandling, SubscriptionOptions};
 use midge_core::{AutoSubscription, Limits, Rewrite, SharedStrategy, TopicRules};
 use serde::Deserialize;
 use serde::de::value::{Error as ValueError, StrDeserializer};
 
+use super::data_directory;
 use super::schema::Schema;
 use super::settings::{Settings, Table};
 use super::value::Value;
@@ -16,7 +19,12 @@ use super::value::Value;
 #[derive(Clone, Debug)]
 pub(crate) struct Configuration {
     /// Addresses to listen on; empty: none was named.
-    pub(crate) listeners: Vec<String>,
+    pub(crate) listeners: Vec<ListenerConfiguration>,
+    /// `None`: everything is kept in memory only.
+    pub(crate) storage: Option<Storage>,
+    pub(crate) durability: Durability,
+    /// By Topic Filter.
+    pub(crate) topic_durabilities: Vec<(String, Durability)>,
     /// `None`: one for each processor.
     pub(crate) workers: Option<usize>,
     pub(crate) limits: Limits,
@@ -27,6 +35,13 @@ pub(crate) struct Configuration {
     pub(crate) log_level: LevelFilter,
     pub(crate) log_format: LogFormat,
     pub(crate) shutdown_deadline: Duration,
+}
+
+/// One listener.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct ListenerConfiguration {
+    pub(crate) address: String,
+    pub(crate) durability: Option<Durability>,
 }
 
 /// How a log line is written.
@@ -87,7 +102,12 @@ impl Configuration {
         let deadline = one("shutdown").integer("deadline_seconds").unwrap_or_default();
         let shared = one("shared_subscriptions");
         Self {
-            listeners: all("listener").filter_map(|listener| listener.text("bind")).collect(),
+            listeners: all("listener").filter_map(|values| listener(&values)).collect(),
+            storage: storage(&one("storage")),
+            durability: durability(&one("storage"), "durability").unwrap_or_default(),
+            topic_durabilities: all("durability")
+                .filter_map(|rule| Some((rule.text("filter")?, durability(&rule, "level")?)))
+                .collect(),
             workers: workers.and_then(|workers| usize::try_from(workers).ok()),
             limits: limits(&one("limits")),
             topics: TopicRules {
@@ -103,6 +123,29 @@ impl Configuration {
             log_format: if is_json { LogFormat::Json } else { LogFormat::Text },
             shutdown_deadline: Duration::from_secs(deadline),
         }
+    }
+}
+
+fn listener(values: &Values<'_>) -> Option<ListenerConfiguration> {
+    let durability = durability(values, "durability");
+    Some(ListenerConfiguration { address: values.text("bind")?, durability })
+}
+
+fn storage(values: &Values<'_>) -> Option<Storage> {
+    if values.boolean("in_memory") {
+        return None;
+    }
+    let directory = values.text("path").map_or_else(data_directory::default, PathBuf::from);
+    let interval = values.integer("interval_ms").map(Duration::from_millis);
+    let defaults = Storage::new(directory);
+    Some(Storage { interval: interval.unwrap_or(defaults.interval), ..defaults })
+}
+
+fn durability(values: &Values<'_>, key: &str) -> Option<Durability> {
+    match values.text(key)?.as_str() {
+        "fsync" => Some(Durability::Fsync),
+        "interval" => Some(Durability::Interval),
+        _ => Some(Durability::Memory),
     }
 }
 

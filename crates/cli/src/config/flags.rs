@@ -21,6 +21,12 @@ pub(crate) struct Flags {
     /// Threads that serve connections [default: one for each processor].
     #[arg(long, value_name = "N")]
     pub(crate) workers: Option<String>,
+    /// The data directory [default: the platform's].
+    #[arg(long, value_name = "DIRECTORY", conflicts_with = "in_memory")]
+    pub(crate) data: Option<String>,
+    /// Keep nothing on disk: what was acknowledged ends with the broker.
+    #[arg(long)]
+    pub(crate) in_memory: bool,
     /// The least important log lines to write: off, error, warn, info, debug or trace.
     #[arg(long, value_name = "LEVEL")]
     pub(crate) log_level: Option<String>,
@@ -54,7 +60,15 @@ pub(crate) fn apply(
             addresses.map(|address| check("listener", "bind", "--listen", address)).collect();
         replace_listeners(addresses, schema, settings);
     }
+    let in_memory = match (flags.in_memory, &flags.data) {
+        (true, _) => Some("true".to_string()),
+        (false, Some(_)) => Some("false".to_string()), // whatever the file says
+        (false, None) => None,
+    };
+    let in_memory_flag = if flags.in_memory { "--in-memory" } else { "--data" };
     let singles = [
+        ("storage", "path", "--data", &flags.data),
+        ("storage", "in_memory", in_memory_flag, &in_memory),
         ("broker", "workers", "--workers", &flags.workers),
         ("log", "level", "--log-level", &flags.log_level),
     ];

@@ -8,6 +8,7 @@
 mod address;
 pub(crate) mod command;
 mod configuration;
+mod data_directory;
 mod document;
 mod environment;
 mod flags;
@@ -22,7 +23,7 @@ mod source;
 mod tests;
 mod value;
 
-pub(crate) use configuration::{Configuration, LogFormat};
+pub(crate) use configuration::{Configuration, ListenerConfiguration, LogFormat};
 pub(crate) use environment::Variables;
 pub(crate) use flags::Flags;
 pub(crate) use problem::{File, Report, printable};

@@ -57,6 +57,9 @@ pub(crate) const LOG_LEVELS: &[&str] = &["off", "error", "warn", "info", "debug"
 /// Words of `[log] format`.
 const LOG_FORMATS: &[&str] = &["text", "json"];
 
+/// Words of `durability`.
+const DURABILITIES: &[&str] = &["fsync", "interval", "memory"];
+
 /// Words of `[shared_subscriptions] strategy`.
 const STRATEGIES: &[&str] =
     &["round-robin", "random", "sticky", "least-in-flight", "hash-by-client", "hash-by-topic"];
@@ -102,6 +105,8 @@ impl Schema {
         let sections = vec![
             listener(),
             broker(),
+            storage(),
+            durability(),
             limits(),
             shared_subscriptions(),
             rewrite(),
@@ -131,6 +136,12 @@ fn listener() -> Section {
             Default::Value(text("mqtt")),
             "What is spoken there: \"mqtt\" is MQTT 3.1, 3.1.1 and 5.0 over TCP.",
         ),
+        Key::new(
+            "durability",
+            Kind::Choice(DURABILITIES),
+            Default::Absent { meaning: "as in [storage]", example: text("interval") },
+            "What an acknowledgement promises to Clients that come by this listener.",
+        ),
     ];
     let doc = "Where the broker listens; one [[listener]] for each address.\nWithout any: \
                127.0.0.1:1883 and [::1]:1883, so that only this machine can connect.";
@@ -143,6 +154,63 @@ fn broker() -> Section {
     let doc = "Threads that serve connections. A Client belongs to one of them.";
     let keys = vec![Key::new("workers", Kind::Integer { min: 1, max }, default, doc)];
     Section { name: "broker", repeated: false, doc: "The broker as a whole.", keys }
+}
+
+fn storage() -> Section {
+    let path = "The data directory: Sessions, queued and retained messages are kept there. Only \
+                one broker\ncan use it at a time.";
+    let absent = "$STATE_DIRECTORY, else midge in $XDG_DATA_HOME, else ~/.local/share/midge \
+                  (macOS: ~/Library/Application Support/midge), else /var/lib/midge";
+    let in_memory = "Whether nothing is kept on disk at all: what a broker has acknowledged ends \
+                     with it.";
+    let durability = "What an acknowledgement promises. \"fsync\": what it acknowledges is on the \
+                      device and\nsurvives a power cut. \"interval\": it is in the file and \
+                      survives the end of the process;\na power cut can take what came within \
+                      interval_ms. \"memory\": nothing.";
+    let interval = "How long what is promised as \"interval\" may take to reach the device.";
+    let keys = vec![
+        Key::new(
+            "path",
+            Kind::Directory,
+            Default::Absent { meaning: absent, example: text("/var/lib/midge") },
+            path,
+        ),
+        Key::new("in_memory", Kind::Boolean, Default::Value(Value::Boolean(false)), in_memory),
+        Key::new(
+            "durability",
+            Kind::Choice(DURABILITIES),
+            Default::Value(text("fsync")),
+            durability,
+        ),
+        Key::new(
+            "interval_ms",
+            Kind::Integer { min: 1, max: 3_600_000 },
+            Default::Value(Value::Integer(1_000)),
+            interval,
+        ),
+    ];
+    let doc = "What outlives the broker, and where; see durability.md.";
+    Section { name: "storage", repeated: false, doc, keys }
+}
+
+fn durability() -> Section {
+    let keys = vec![
+        Key::new(
+            "filter",
+            Kind::Filter,
+            Default::Required("\"telemetry/#\""),
+            "Which messages: a Topic Filter.",
+        ),
+        Key::new(
+            "level",
+            Kind::Choice(DURABILITIES),
+            Default::Required("\"memory\""),
+            "What their acknowledgement promises, as the durability of [storage].",
+        ),
+    ];
+    let doc = "Another durability for messages to some topics, whatever listener they come by.\nOf \
+               several, the first one that matches counts.";
+    Section { name: "durability", repeated: true, doc, keys }
 }
 
 fn limits() -> Section {

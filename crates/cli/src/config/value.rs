@@ -32,6 +32,8 @@ pub(crate) enum Kind {
     Target,
     /// The start of a Topic Name, or nothing.
     TopicPrefix,
+    /// A directory; it need not exist.
+    Directory,
 }
 
 /// Protocols that a listener can speak in this build.
@@ -148,6 +150,8 @@ impl Kind {
                 Ok(_) => Ok(()),
                 Err(rule) => Err(complain("topic", rule.description())),
             },
+            Self::Directory if text.is_empty() => Err(Complaint::new("must name a directory")),
+            Self::Directory => Ok(()),
             Self::TopicPrefix if text.is_empty() => Ok(()),
             Self::TopicPrefix => match TopicName::new(text) {
                 Ok(_) => Ok(()),
@@ -208,6 +212,7 @@ impl fmt::Display for Kind {
                 f.write_str("a Topic Filter, such as \"sensors/+/data\"")
             }
             Self::Target => f.write_str("a topic, such as \"devices/$1\""),
+            Self::Directory => f.write_str("a directory, such as \"/var/lib/midge\""),
             Self::TopicPrefix => f.write_str("the start of a Topic Name, such as \"responses\""),
         }
     }

@@ -15,7 +15,7 @@ use clap::Args;
 use midge_broker::{Broker, StartError};
 
 use crate::config::command::{EXIT_WRONG_CONFIGURATION, print_report};
-use crate::config::{Configuration, Flags, Loaded, Sources};
+use crate::config::{Configuration, Flags, ListenerConfiguration, Loaded, Sources};
 use crate::logger;
 use reload::Reloader;
 use signals::{Request, Signals};
@@ -27,8 +27,8 @@ const DEFAULT_LISTENERS: [&str; 2] = ["127.0.0.1:1883", "[::1]:1883"];
 
 /// Start a broker; plain `midge` does the same.
 ///
-/// Exit code 0: it was stopped by SIGTERM or SIGINT; 1: it could not start; 2: the configuration is
-/// wrong.
+/// Exit code 0: it was stopped by SIGTERM or SIGINT; 1: it could not start, or its disk has failed;
+/// 2: the configuration is wrong.
 #[derive(Args, Clone, Debug, Default)]
 pub(crate) struct ServeArgs {
     #[command(flatten)]
@@ -55,11 +55,10 @@ pub(crate) fn run(args: &ServeArgs) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    match start(configuration) {
+    match start(configuration, signals.failure()) {
         Ok(broker) => {
             announce(&broker, &loaded, &sources);
-            serve(broker, loaded, &args.flags, signals);
-            ExitCode::SUCCESS
+            serve(broker, loaded, &args.flags, signals)
         }
         Err(error) => {
             log::error!("{error}");
@@ -68,7 +67,10 @@ pub(crate) fn run(args: &ServeArgs) -> ExitCode {
     }
 }
 
-fn start(configuration: &Configuration) -> Result<Broker, StartError> {
+fn start(
+    configuration: &Configuration,
+    on_failure: impl Fn(&str) + Send + Sync + 'static,
+) -> Result<Broker, StartError> {
     let mut builder = Broker::builder()
         .limits(configuration.limits.clone())
         .topics(configuration.topics.clone())
@@ -78,13 +80,23 @@ fn start(configuration: &Configuration) -> Result<Broker, StartError> {
     if let Some(workers) = configuration.workers {
         builder = builder.workers(workers);
     }
-    for address in listeners(configuration) {
-        builder = builder.listen(address);
+    for (index, listener) in listeners(configuration).into_iter().enumerate() {
+        builder = builder.listen(listener.address);
+        if let Some(durability) = listener.durability {
+            builder = builder.listener_durability(index, durability);
+        }
     }
-    builder.start()
+    builder = builder.durability(configuration.durability);
+    for (filter, durability) in &configuration.topic_durabilities {
+        builder = builder.topic_durability(filter, *durability);
+    }
+    if let Some(storage) = &configuration.storage {
+        builder = builder.storage(storage.clone());
+    }
+    builder.on_failure(on_failure).start()
 }
 
-fn listeners(configuration: &Configuration) -> Vec<String> {
+fn listeners(configuration: &Configuration) -> Vec<ListenerConfiguration> {
     if !configuration.listeners.is_empty() {
         return configuration.listeners.clone();
     }
@@ -93,26 +105,34 @@ fn listeners(configuration: &Configuration) -> Vec<String> {
         log::info!("not listening on {}: no IPv6 here ({error})", DEFAULT_LISTENERS[1]);
         listeners.truncate(1);
     }
-    listeners.into_iter().map(str::to_string).collect()
+    let of = |address: &str| ListenerConfiguration {
+        address: address.to_string(),
+        ..Default::default()
+    };
+    listeners.into_iter().map(of).collect()
 }
 
 fn announce(broker: &Broker, loaded: &Loaded, sources: &Sources) {
+    let configuration = &loaded.configuration;
     let message = StartMessage {
         addresses: broker.local_addresses(),
         file: sources.path(),
         is_found: sources.is_found(),
+        data: configuration.storage.as_ref().map(|storage| storage.directory.as_path()),
         workers: loaded.configuration.workers,
         processors: thread::available_parallelism().map_or(1, usize::from),
     };
     logger::announce(loaded.configuration.log_format, &message.to_string());
 }
 
-fn serve(broker: Broker, loaded: Loaded, flags: &Flags, mut signals: Signals) {
+fn serve(broker: Broker, loaded: Loaded, flags: &Flags, mut signals: Signals) -> ExitCode {
     let deadline = loaded.configuration.shutdown_deadline;
     let mut reloader = Reloader::new(flags.clone(), loaded.effective);
     loop {
         match signals.wait() {
             Request::Reload => reloader.reload(),
+            // The log has said why.
+            Request::Fail => return ExitCode::FAILURE,
             Request::End(signal) => {
                 // First of all: everything else may hang, even a line of the log.
                 let armed = signals.arm();
@@ -127,4 +147,5 @@ fn serve(broker: Broker, loaded: Loaded, flags: &Flags, mut signals: Signals) {
     }
     broker.stop(deadline);
     log::info!("ended");
+    ExitCode::SUCCESS
 }

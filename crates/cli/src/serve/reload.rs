@@ -110,6 +110,7 @@ mod tests {
         let expected = [
             "broker.workers: 2 -> not set",
             "listener.0.bind: not there -> \"127.0.0.1:1\"",
+            "listener.0.durability: not there -> not set",
             "listener.0.protocol: not there -> \"mqtt\"",
             "log.level: \"warn\" -> \"debug\"",
         ];

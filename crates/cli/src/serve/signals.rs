@@ -4,7 +4,7 @@
 //! that comes right after the first is its echo: `timeout`, Ctrl-C below `cargo run` and some
 //! supervisors signal both the process and its group.
 
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -22,6 +22,8 @@ const ECHO: Duration = Duration::from_millis(500);
 pub(crate) enum Request {
     /// Read the configuration again.
     Reload,
+    /// The broker has failed: end.
+    Fail,
     /// End; this is the signal's name.
     End(&'static str),
 }
@@ -34,6 +36,9 @@ pub(crate) struct Signals {
     reload: Arc<AtomicBool>,
     /// The number of the signal, or 0.
     end: Arc<AtomicUsize>,
+    /// Whether the broker has failed.
+    failed: Arc<AtomicBool>,
+    writer: UnixStream,
     /// Whether a signal ends the process at once.
     deadly: Arc<AtomicBool>,
 }
@@ -51,8 +56,21 @@ impl Signals {
         }
         let reload = Arc::new(AtomicBool::new(false));
         flag::register(SIGHUP, Arc::clone(&reload))?;
-        pipe::register(SIGHUP, writer)?;
-        Ok(Self { wake, reload, end, deadly })
+        pipe::register(SIGHUP, writer.try_clone()?)?;
+        let failed = Arc::new(AtomicBool::new(false));
+        Ok(Self { wake, reload, end, failed, writer, deadly })
+    }
+
+    /// To be called when the broker has failed.
+    pub(crate) fn failure(&self) -> impl Fn(&str) + Send + Sync + 'static {
+        let (failed, writer) = (Arc::clone(&self.failed), self.writer.try_clone());
+        move |_| {
+            failed.store(true, Ordering::SeqCst);
+            if let Ok(mut writer) = writer.as_ref() {
+                // A full pipe wakes as well.
+                let _ = writer.write(&[0]);
+            }
+        }
     }
 
     /// From a moment on, makes a further signal end the process at once.
@@ -74,6 +92,9 @@ impl Signals {
                     return Request::End("SIGINT");
                 }
                 _ => return Request::End("SIGTERM"),
+            }
+            if self.failed.load(Ordering::SeqCst) {
+                return Request::Fail;
             }
             if self.reload.swap(false, Ordering::SeqCst) {
                 return Request::Reload;

@@ -14,6 +14,8 @@ pub(crate) struct StartMessage<'m> {
     pub(crate) file: Option<&'m Path>,
     /// Nobody named the file; it was at one of the usual places.
     pub(crate) is_found: bool,
+    /// The data directory; `None`: nothing is kept on disk.
+    pub(crate) data: Option<&'m Path>,
     /// `None`: one for each processor.
     pub(crate) workers: Option<usize>,
     pub(crate) processors: usize,
@@ -33,7 +35,12 @@ impl fmt::Display for StartMessage<'_> {
             writeln!(f, "                 {open}")?;
         }
         writeln!(f, "  configuration  {}", self.configuration())?;
-        writeln!(f, "  data           in memory: it is gone when the broker ends")?;
+        match self.data {
+            Some(data) => {
+                writeln!(f, "  data           {}", printable(&data.display().to_string()))?;
+            }
+            None => writeln!(f, "  data           in memory: it is gone when the broker ends")?,
+        }
         match self.workers {
             Some(workers) => writeln!(f, "  workers        {workers}")?,
             None => writeln!(f, "  workers        {}, one for each processor", self.processors)?,
@@ -67,6 +74,7 @@ mod tests {
             addresses: &addresses,
             file: None,
             is_found: false,
+            data: None,
             workers: None,
             processors: 4,
         };
@@ -94,12 +102,14 @@ mod tests {
             addresses: &addresses,
             file,
             is_found: true,
+            data: Some(Path::new("/var/lib/midge")),
             workers: Some(2),
             processors: 4,
         };
         let text = message.to_string();
         assert!(text.contains("it asks for no name or password yet"), "{text}");
         assert!(text.contains("midge.toml (found there; nobody named it)"), "{text}");
+        assert!(text.contains("  data           /var/lib/midge\n"), "{text}");
         assert!(text.contains("  workers        2\n"), "{text}");
     }
 }

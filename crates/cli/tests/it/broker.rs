@@ -19,7 +19,7 @@ pub(crate) fn start_broker() -> Broker {
 /// Starts a broker on this port of 127.0.0.1.
 pub(crate) fn start_broker_on(port: u16) -> Broker {
     let process = Command::new(env!("CARGO_BIN_EXE_midge"))
-        .args(["--log-level", "off", "--listen", &format!("127.0.0.1:{port}")])
+        .args(["--in-memory", "--log-level", "off", "--listen", &format!("127.0.0.1:{port}")])
         // Nothing that a Client may send is too large here.
         .env("MIDGE_LIMITS_PACKET_BYTES_MAX", "268435456")
         .stdin(Stdio::null())

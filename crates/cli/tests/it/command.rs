@@ -49,6 +49,8 @@ impl Running {
 
     fn spawn(command: &mut Command) -> Self {
         let mut process = command
+            // Else all would have the same data directory, and a user's.
+            .env("MIDGE_STORAGE_IN_MEMORY", "true")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

@@ -144,7 +144,7 @@ fn an_echo_of_a_signal_is_no_second_one() {
 fn stuck_broker() -> Child {
     let port = free_port();
     let mut broker = Command::new(env!("CARGO_BIN_EXE_midge"))
-        .args(["--listen", &format!("127.0.0.1:{port}"), "--workers", "1"])
+        .args(["--in-memory", "--listen", &format!("127.0.0.1:{port}"), "--workers", "1"])
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();

@@ -197,11 +197,15 @@ fn messages_of_the_process_pass_the_same_gates() {
             retain: false,
             properties: Default::default(),
         };
-        let mut outcome =
-            |topic| node.call(0, |core, now, fx| core.publish_local(&publish(topic), now, fx));
-        assert_eq!(outcome("closed"), Err(DropReason::PublishNotAuthorized));
-        assert_eq!(outcome("secret/1"), Ok(1));
-        assert_eq!(outcome("public"), Ok(1));
+        let mut outcome = |topic| {
+            node.call(0, |core, now, fx| {
+                core.publish_local(&publish(topic), 7, now, fx);
+                std::mem::take(&mut fx.local_published)
+            })
+        };
+        assert_eq!(outcome("closed"), [(7, Err(DropReason::PublishNotAuthorized))]);
+        assert_eq!(outcome("secret/1"), [(7, Ok(1))]);
+        assert_eq!(outcome("public"), [(7, Ok(1))]);
         assert_eq!(node.message(receiver).topic, "public");
     });
 }

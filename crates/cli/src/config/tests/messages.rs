@@ -72,7 +72,8 @@ error: there is no section [cluster]
   |
 1 | [cluster]
   |  ^^^^^^^
-  = the sections are [[listener]], [broker], [limits], [shared_subscriptions], [[rewrite]], \
+  = the sections are [[listener]], [broker], [storage], [[durability]], \
+         [limits], [shared_subscriptions], [[rewrite]], \
          [[auto_subscribe]], [requests], [log], [shutdown]",
     );
     assert_error(

@@ -1,0 +1,381 @@
+//! The thread that owns the store. Workers give it their commits and questions; it writes what came
+//! meanwhile, syncs once for all of it, and tells each worker how far its commits have come.
+//!
+//! It must never tell that something is durable before the engine has said so. An engine that has
+//! failed ends the broker: it is not tried again.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+use std::{io, mem};
+
+use midge_core::{
+    Commit, Durability, Fetch, Limits, Receipt, Recovered, StoreOp, Timestamp, WorkerId,
+};
+use midge_store::{Engine, OpenError, Opened, Options, RealDisk, Report, StoreError, StoreUsage};
+
+use crate::inbox::{Inbox, Letter};
+use crate::reply::Answer;
+
+/// Where and how a broker keeps what has to outlive it.
+#[derive(Clone, Debug)]
+pub struct Storage {
+    /// The data directory; made if it does not exist.
+    pub directory: PathBuf,
+    /// How long what is promised as [`Durability::Interval`] may take to reach the device.
+    pub interval: Duration,
+    /// Bytes of a segment file.
+    pub segment_bytes: u64,
+    /// Bytes of journal after which a checkpoint is written.
+    pub checkpoint_bytes: u64,
+}
+
+impl Storage {
+    /// The defaults, in this directory.
+    pub fn new(directory: impl Into<PathBuf>) -> Self {
+        let options = Options::default();
+        Self {
+            directory: directory.into(),
+            interval: Duration::from_secs(1),
+            segment_bytes: options.segment_bytes,
+            checkpoint_bytes: options.checkpoint_bytes,
+        }
+    }
+}
+
+impl Storage {
+    /// Opens the store, alone.
+    pub(crate) fn open(&self, limits: &Limits, now: Timestamp) -> Result<Opened, OpenError> {
+        let disk = RealDisk::open(&self.directory)?;
+        let options = Options {
+            segment_bytes: self.segment_bytes,
+            checkpoint_bytes: self.checkpoint_bytes,
+            bytes_max: limits.store_bytes_max,
+        };
+        Engine::open(Arc::new(disk), options, now)
+    }
+}
+
+/// Tells what was found in a data directory.
+pub(crate) fn log_report(directory: &Path, recovered: &Recovered, report: &Report) {
+    for damage in &report.damage {
+        match damage.kind.is_harmless() {
+            true => log::info!("{damage}"),
+            false => log::error!("the store is damaged: {damage}"),
+        }
+    }
+    let unlisted = report.damage_unlisted;
+    if unlisted > 0 {
+        log::error!("the store is damaged in {unlisted} more places");
+    }
+    for name in &report.quarantined {
+        log::error!("set aside in {}: {name}", directory.display());
+    }
+    let queued: u64 = recovered.sessions.iter().map(|session| session.queue.messages).sum();
+    log::info!(
+        "{}: {} sessions, {queued} queued messages, {} retained or delayed ones",
+        directory.display(),
+        recovered.sessions.len(),
+        recovered.kept.len(),
+    );
+}
+
+/// Something for the store to do.
+pub(crate) enum Order {
+    Commit {
+        worker: WorkerId,
+        commit: Commit,
+    },
+    Fetch {
+        worker: WorkerId,
+        fetch: Fetch,
+    },
+    Usage(Answer<StoreUsage>),
+    /// Write and sync everything, and end.
+    Close,
+}
+
+/// The orders that the store has not taken yet.
+#[derive(Default)]
+pub(crate) struct Orders {
+    waiting: Mutex<Vec<Order>>,
+    come: Condvar,
+    /// Bytes of the messages in them.
+    bytes: AtomicUsize,
+}
+
+/// What is called when the store has failed.
+pub(crate) type OnFailure = Arc<dyn Fn(&str) + Send + Sync>;
+
+impl Orders {
+    /// Beyond this, workers shall not read publishers until the store has caught up.
+    const FULL_BYTES: usize = 16 * 1024 * 1024;
+
+    /// Gives the store all of `orders`, in order.
+    pub(crate) fn send(&self, orders: impl IntoIterator<Item = Order>) {
+        let mut waiting = self.lock();
+        for order in orders {
+            self.bytes.fetch_add(order.size(), Ordering::Relaxed);
+            waiting.push(order);
+        }
+        drop(waiting);
+        self.come.notify_one();
+    }
+
+    pub(crate) fn is_full(&self) -> bool {
+        self.bytes.load(Ordering::Relaxed) > Self::FULL_BYTES
+    }
+
+    /// Waits for orders, for `timeout` at most, and takes them all.
+    fn take(&self, into: &mut Vec<Order>, timeout: Option<Duration>) {
+        let mut waiting = self.lock();
+        if waiting.is_empty() {
+            waiting = match timeout {
+                Some(Duration::ZERO) => waiting,
+                Some(timeout) => {
+                    let waited = self.come.wait_timeout_while(waiting, timeout, |w| w.is_empty());
+                    waited.unwrap_or_else(PoisonError::into_inner).0
+                }
+                None => {
+                    let waited = self.come.wait_while(waiting, |w| w.is_empty());
+                    waited.unwrap_or_else(PoisonError::into_inner)
+                }
+            };
+        }
+        mem::swap(&mut *waiting, into);
+        self.bytes.store(0, Ordering::Relaxed);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Order>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Order {
+    /// About how much memory it keeps.
+    fn size(&self) -> usize {
+        let Self::Commit { commit, .. } = self else {
+            return 64;
+        };
+        let message = |op: &StoreOp| match op {
+            StoreOp::Enqueue(enqueue) => enqueue.delivery.message.size() + 128,
+            StoreOp::Keep { message, .. } => message.size() + 128,
+            _ => 64,
+        };
+        commit.ops.iter().map(message).sum()
+    }
+}
+
+/// How far the commits of one worker have come.
+#[derive(Clone, Copy, Debug, Default)]
+struct Progress {
+    applied: u64,
+    written: u64,
+    synced: u64,
+    /// The last commit that somebody waits for to be written, and to be synced.
+    awaits_write: u64,
+    awaits_sync: u64,
+}
+
+/// The state of the running thread.
+pub(crate) struct StoreThread {
+    engine: Engine,
+    orders: Arc<Orders>,
+    inboxes: Arc<[Arc<Inbox>]>,
+    progress: Vec<Progress>,
+    interval: Duration,
+    unsynced_since: Option<Instant>,
+    is_full: bool,
+    /// The device took nothing when it was tried last.
+    is_stuck: bool,
+    has_maintenance: bool,
+    on_failure: OnFailure,
+}
+
+impl StoreThread {
+    /// How long to wait before a full device is tried again.
+    const FULL_PAUSE: Duration = Duration::from_millis(50);
+
+    pub(crate) fn new(
+        engine: Engine,
+        orders: Arc<Orders>,
+        inboxes: Arc<[Arc<Inbox>]>,
+        interval: Duration,
+        on_failure: OnFailure,
+    ) -> Self {
+        let progress = vec![Progress::default(); inboxes.len()];
+        Self {
+            engine,
+            orders,
+            inboxes,
+            progress,
+            interval,
+            unsynced_since: None,
+            is_full: false,
+            is_stuck: false,
+            has_maintenance: true,
+            on_failure,
+        }
+    }
+
+    pub(crate) fn start(self) -> io::Result<JoinHandle<()>> {
+        thread::Builder::new().name("midge-store".into()).spawn(move || self.run())
+    }
+
+    fn run(mut self) {
+        match self.serve() {
+            Ok(()) => match self.engine.close() {
+                Ok(()) => log::debug!("the store is closed"),
+                Err(error) => log::error!("the store could not be closed: {error}"),
+            },
+            Err(error) => {
+                log::error!("the broker ends, because its store has failed: {error}");
+                for inbox in self.inboxes.iter() {
+                    inbox.send(Letter::Stop);
+                }
+                (self.on_failure)(&error.to_string());
+            }
+        }
+    }
+
+    /// Until it is told to close, or until the engine has failed.
+    fn serve(&mut self) -> Result<(), StoreError> {
+        let mut orders = Vec::new();
+        loop {
+            self.orders.take(&mut orders, self.timeout());
+            let mut closes = false;
+            for order in orders.drain(..) {
+                closes |= self.carry_out(order);
+            }
+            self.write()?;
+            if closes {
+                return Ok(());
+            }
+            self.sync()?;
+            self.tell_receipts();
+            self.maintain()?;
+            self.tell_full();
+        }
+    }
+
+    fn timeout(&self) -> Option<Duration> {
+        if self.is_stuck {
+            return Some(Self::FULL_PAUSE);
+        }
+        if self.has_maintenance {
+            return Some(Duration::ZERO);
+        }
+        if self.is_full {
+            return Some(Self::FULL_PAUSE);
+        }
+        self.unsynced_since.map(|since| self.interval.saturating_sub(since.elapsed()))
+    }
+
+    /// True if the thread shall end.
+    fn carry_out(&mut self, order: Order) -> bool {
+        match order {
+            Order::Commit { worker, commit } => {
+                let progress = &mut self.progress[worker.index()];
+                progress.applied = commit.number;
+                match commit.durability {
+                    Durability::Memory => (),
+                    Durability::Interval => progress.awaits_write = commit.number,
+                    Durability::Fsync => progress.awaits_sync = commit.number,
+                }
+                self.engine.apply(worker, commit);
+            }
+            Order::Fetch { worker, fetch } => {
+                let fetched = Box::new(self.engine.fetch(&fetch));
+                self.inboxes[worker.index()].send(Letter::Fetched(fetched));
+            }
+            Order::Usage(answer) => answer.send(self.engine.usage()),
+            Order::Close => return true,
+        }
+        false
+    }
+
+    fn write(&mut self) -> Result<(), StoreError> {
+        self.is_stuck = false;
+        match self.engine.write() {
+            Ok(()) => {
+                let mut is_new = false;
+                for progress in &mut self.progress {
+                    is_new |= progress.written < progress.applied;
+                    progress.written = progress.applied;
+                }
+                if is_new && self.unsynced_since.is_none() {
+                    self.unsynced_since = Some(Instant::now());
+                }
+                Ok(())
+            }
+            Err(StoreError::Full) => {
+                self.is_stuck = true;
+                Ok(())
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Syncs if somebody waits for it, or if the interval is over.
+    fn sync(&mut self) -> Result<(), StoreError> {
+        let is_awaited = |progress: &Progress| {
+            progress.awaits_sync > progress.synced && progress.written > progress.synced
+        };
+        let is_due = self.unsynced_since.is_some_and(|since| since.elapsed() >= self.interval);
+        if is_due || self.progress.iter().any(is_awaited) {
+            self.engine.sync()?;
+            self.unsynced_since = None;
+            for progress in &mut self.progress {
+                progress.synced = progress.written;
+            }
+        }
+        Ok(())
+    }
+
+    /// Tells those who wait for it.
+    fn tell_receipts(&mut self) {
+        for (progress, inbox) in self.progress.iter_mut().zip(self.inboxes.iter()) {
+            let &mut Progress { written, synced, awaits_write, awaits_sync, .. } = progress;
+            let has_written = awaits_write > 0 && written >= awaits_write;
+            let has_synced = awaits_sync > 0 && synced >= awaits_sync;
+            if has_written || has_synced {
+                progress.awaits_write = if has_written { 0 } else { awaits_write };
+                progress.awaits_sync = if has_synced { 0 } else { awaits_sync };
+                inbox.send(Letter::Receipt(Receipt { written, synced }));
+            }
+        }
+    }
+
+    fn maintain(&mut self) -> Result<(), StoreError> {
+        self.has_maintenance = match self.engine.maintain() {
+            Ok(has_more) => has_more,
+            Err(StoreError::Full) => false,
+            Err(error) => return Err(error),
+        };
+        for damage in self.engine.take_damage() {
+            log::error!("the store is damaged: {damage}");
+        }
+        Ok(())
+    }
+
+    fn tell_full(&mut self) {
+        let is_full = self.is_stuck || self.engine.is_full();
+        if is_full == self.is_full {
+            return;
+        }
+        self.is_full = is_full;
+        if is_full {
+            log::warn!(
+                "the store is full: messages that it would have to keep are refused; make room on \
+                 the device, or see limits.store_bytes_max"
+            );
+        } else {
+            log::info!("the store has room again");
+        }
+        for inbox in self.inboxes.iter() {
+            inbox.send(Letter::StoreFull(is_full));
+        }
+    }
+}

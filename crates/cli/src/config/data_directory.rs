@@ -1,0 +1,50 @@
+//! Where data is kept if nothing else is said: as the platform has it.
+
+use std::env;
+use std::path::PathBuf;
+
+/// The data directory of this user, or of this service.
+pub(crate) fn default() -> PathBuf {
+    choose(|name| env::var(name).ok().filter(|value| !value.is_empty()), cfg!(target_os = "macos"))
+}
+
+fn choose(variable: impl Fn(&str) -> Option<String>, is_macos: bool) -> PathBuf {
+    // systemd names the one that it has made for the service; several are separated by colons.
+    if let Some(state) = variable("STATE_DIRECTORY") {
+        return PathBuf::from(state.split(':').next().unwrap_or_default());
+    }
+    let home = variable("HOME").map(PathBuf::from);
+    match (is_macos, variable("XDG_DATA_HOME"), home) {
+        (true, _, Some(home)) => home.join("Library/Application Support/midge"),
+        (false, Some(data), _) => PathBuf::from(data).join("midge"),
+        (false, None, Some(home)) => home.join(".local/share/midge"),
+        (_, _, None) => PathBuf::from("/var/lib/midge"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::choose;
+
+    #[test]
+    fn the_platforms_convention_is_followed() {
+        let of = |pairs: &'static [(&str, &str)], is_macos| {
+            let find = |name: &str| {
+                let pair = pairs.iter().find(|(key, _)| *key == name);
+                pair.map(|(_, value)| (*value).to_string())
+            };
+            choose(find, is_macos)
+        };
+        let home = &[("HOME", "/users/me")];
+        assert_eq!(of(home, false), PathBuf::from("/users/me/.local/share/midge"));
+        let mac = PathBuf::from("/users/me/Library/Application Support/midge");
+        assert_eq!(of(home, true), mac);
+        let xdg = &[("HOME", "/users/me"), ("XDG_DATA_HOME", "/data")];
+        assert_eq!(of(xdg, false), PathBuf::from("/data/midge"));
+        let service = &[("HOME", "/"), ("STATE_DIRECTORY", "/var/lib/broker:/x")];
+        assert_eq!(of(service, false), PathBuf::from("/var/lib/broker"));
+        assert_eq!(of(&[], false), PathBuf::from("/var/lib/midge"));
+    }
+}

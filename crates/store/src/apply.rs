@@ -1,0 +1,191 @@
+//! What each [`StoreOp`] means: a record in the journal and a change of the index, or nothing if
+//! it is void. What is void is not written, so that replay never meets it.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use midge_core::{Enqueue, Kept, Message, Owner, StoreOp};
+
+use crate::engine::Engine;
+use crate::index::{Detachment, Held, Holdings, KeptEntry};
+use crate::location::Location;
+use crate::queue::{Entry, Flags, Places};
+use crate::record::{
+    BootRound, Detached, EnqueueHead, await_release, confirm, detached, ended, enqueue, finished,
+    group, keep, message, released, session, subscribed, taken, unkeep, unsubscribed, will_gone,
+};
+
+impl Engine {
+    pub(crate) fn apply_op(&mut self, op: &StoreOp) {
+        match op {
+            StoreOp::Enqueue(enqueue) => self.apply_enqueue(enqueue),
+            StoreOp::Finished { owner, sequence } => {
+                if self.index.finish(*owner, *sequence) {
+                    self.append(finished::TAG, |out| finished::encode(*owner, *sequence, out));
+                }
+            }
+            StoreOp::Taken { owner, sequence } => {
+                if self.index.take(*owner, *sequence) {
+                    self.append(taken::TAG, |out| taken::encode(*owner, *sequence, out));
+                }
+            }
+            StoreOp::AwaitRelease { session, packet_id } => {
+                if self.index.await_release(*session, *packet_id) {
+                    self.append(await_release::TAG, |out| {
+                        await_release::encode(*session, *packet_id, out);
+                    });
+                }
+            }
+            StoreOp::Released { session, packet_id } => {
+                if self.index.release(*session, *packet_id) {
+                    self.append(released::TAG, |out| released::encode(*session, *packet_id, out));
+                }
+            }
+            StoreOp::Confirm(round) => {
+                let round = self.index.boot_round(*round);
+                self.append(confirm::TAG, |out| confirm::encode(&round, out));
+                self.index.confirm(round.round);
+            }
+            StoreOp::Keep { number, what, message } => self.apply_keep(*number, *what, message),
+            StoreOp::Unkeep { number } => {
+                if self.index.unkeep(*number) {
+                    self.append(unkeep::TAG, |out| unkeep::encode(*number, out));
+                }
+            }
+            StoreOp::Ended(owner) => {
+                if self.index.end(*owner) {
+                    self.append(ended::TAG, |out| ended::encode(*owner, out));
+                }
+            }
+            StoreOp::Session(_)
+            | StoreOp::Detached { .. }
+            | StoreOp::WillGone { .. }
+            | StoreOp::Subscribed { .. }
+            | StoreOp::Unsubscribed { .. }
+            | StoreOp::Group(_) => self.apply_to_owner(op),
+        }
+    }
+
+    /// The operations that come with connections and subscriptions.
+    fn apply_to_owner(&mut self, op: &StoreOp) {
+        match op {
+            StoreOp::Session(record) => {
+                let head = self.append(session::TAG, |out| session::encode(record, out));
+                self.index.set_head(Owner::Session(record.number), head);
+            }
+            StoreOp::Group(record) => {
+                let head = self.append(group::TAG, |out| group::encode(record, out));
+                self.index.set_head(Owner::Group(record.number), head);
+            }
+            StoreOp::Detached { session, at, sent_before } => {
+                let (session, at, sent_before) = (*session, *at, *sent_before);
+                if let Some(entry) = self.index.owners.get_mut(&Owner::Session(session)) {
+                    entry.detached = Some(Detachment { at, sent_before });
+                    let record = Detached { session, at, sent_before };
+                    self.append(detached::TAG, |out| record.encode(out));
+                }
+            }
+            StoreOp::WillGone { session } => {
+                if let Some(entry) = self.index.owners.get_mut(&Owner::Session(*session)) {
+                    entry.will_gone = true;
+                    self.append(will_gone::TAG, |out| will_gone::encode(*session, out));
+                }
+            }
+            StoreOp::Subscribed { session, subscription }
+                if self.index.knows(Owner::Session(*session)) =>
+            {
+                let record = self.append(subscribed::TAG, |out| {
+                    subscribed::encode(*session, subscription, out);
+                });
+                self.index.log_subscription(*session, record);
+            }
+            StoreOp::Unsubscribed { session, filter } => {
+                let known = self.index.owners.get(&Owner::Session(*session));
+                if known.is_some_and(|entry| !entry.subscriptions.is_empty()) {
+                    let record = self.append(unsubscribed::TAG, |out| {
+                        unsubscribed::encode(*session, filter, out);
+                    });
+                    self.index.log_subscription(*session, record);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn apply_enqueue(&mut self, op: &Enqueue) {
+        let Self { index, writer, .. } = self;
+        let Some(owner) = index.owners.get_mut(&op.owner) else {
+            return;
+        };
+        let queue = owner.queue.get_or_insert_default();
+        if op.sequence < queue.next() || op.sequence == u64::MAX {
+            return;
+        }
+        let delivery = &op.delivery;
+        let round = op.round.filter(|round| !index.rounds.is_confirmed(*round));
+        let head = EnqueueHead {
+            owner: op.owner,
+            sequence: op.sequence,
+            qos: delivery.qos,
+            retain: delivery.retain,
+            identifiers: Cow::Borrowed(&delivery.identifiers),
+            group: delivery.group,
+            round: round.map(|round| BootRound { boot: index.rounds.boot(), round }),
+        };
+        let size = delivery.message.size() as u32;
+        let shared = stored_place(&delivery.message, &index.holdings);
+        let tag = if shared.is_some() { enqueue::TAG_SHARED } else { enqueue::TAG };
+        let record = writer.append(&mut index.holdings, tag, |out| {
+            enqueue::encode_head(&head, out);
+            encode_message(&delivery.message, shared, out);
+        });
+        let places = places_of(record, shared, &delivery.message);
+        let flags = Flags::default()
+            .with(Flags::FROM_GROUP, delivery.group.is_some())
+            .with(Flags::PROVISIONAL, round.is_some());
+        let entry = Entry { sequence: op.sequence, places: Some(places), size, flags };
+        queue.push(entry);
+        index.queued += 1;
+        index.holdings.hold_entry(&entry);
+        if let Some(round) = round {
+            index.rounds.add(round, op.owner, op.sequence);
+        }
+    }
+
+    fn apply_keep(&mut self, number: u64, what: Kept, message: &Arc<Message>) {
+        let shared = stored_place(message, &self.index.holdings);
+        let tag = if shared.is_some() { keep::TAG_SHARED } else { keep::TAG };
+        let record = self.append(tag, |out| {
+            keep::encode_head(number, what, out);
+            encode_message(message, shared, out);
+        });
+        let places = places_of(record, shared, message);
+        self.index.keep(number, KeptEntry { what, places, size: message.size() as u32 });
+    }
+
+    pub(crate) fn append(&mut self, tag: u8, encode: impl FnOnce(&mut Vec<u8>)) -> Held {
+        self.writer.append(&mut self.index.holdings, tag, encode)
+    }
+}
+
+/// Where the message stands already, if a new record may refer to that.
+fn stored_place(message: &Message, holdings: &Holdings) -> Option<Location> {
+    let place = Location::from_u64(message.stored_at().get())?;
+    holdings.may_refer_to(place).then_some(place)
+}
+
+fn encode_message(message: &Message, shared: Option<Location>, out: &mut Vec<u8>) {
+    match shared {
+        Some(place) => enqueue::encode_place(place, message.size() as u32, out),
+        None => message::encode(message, out),
+    }
+}
+
+/// Where record and message are; notes it if the message is here for the first time.
+fn places_of(record: Held, shared: Option<Location>, message: &Message) -> Places {
+    let record = record.place;
+    if shared.is_none() {
+        message.stored_at().set(record.to_u64());
+    }
+    Places { record, message: shared.unwrap_or(record) }
+}

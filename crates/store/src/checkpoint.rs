@@ -1,0 +1,248 @@
+//! The index in a file, so that a start need not read the whole journal. Two of them are kept: if
+//! the newer one is damaged, the older one and a longer stretch of the journal say the same. A
+//! segment goes only when neither of the two needs it.
+
+mod content;
+mod files;
+#[cfg(test)]
+mod tests;
+
+use std::io;
+
+use content::encode;
+
+use crate::disk::DiskFile;
+use crate::engine::{Engine, Options};
+use crate::error::StoreError;
+use crate::location::Location;
+use crate::report::{Damage, DamageKind};
+
+pub(crate) use files::{Found, find, name};
+
+/// How much of a checkpoint is written at once.
+const SLICE_BYTES: usize = 1 << 20;
+
+/// The checkpoints on the disk, and the one that is being written.
+pub(crate) struct Checkpoints {
+    /// Those on the disk that count, oldest first: at most two.
+    pub(crate) kept: Vec<Kept>,
+    /// No checkpoint had this number or a larger one.
+    pub(crate) next_number: u64,
+    writing: Option<Writing>,
+    /// So many bytes must have been appended before it is tried again after a failure.
+    retry_at: u64,
+}
+
+/// A checkpoint on the disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Kept {
+    pub(crate) number: u64,
+    pub(crate) bytes: u64,
+    /// Where replay goes on from it; absent if the file was not read.
+    pub(crate) position: Option<Location>,
+}
+
+struct Writing {
+    number: u64,
+    position: Location,
+    bytes: Vec<u8>,
+    written: usize,
+    file: Option<Box<dyn DiskFile>>,
+    /// Segments in which nothing is held, as of this checkpoint.
+    dead: Vec<u32>,
+    /// Those of them that go once it is on the disk.
+    leaving: Vec<u32>,
+}
+
+impl Checkpoints {
+    pub(crate) fn new(kept: Vec<Kept>, next_number: u64) -> Self {
+        Self { kept, next_number, writing: None, retry_at: 0 }
+    }
+
+    pub(crate) fn bytes_on_disk(&self) -> u64 {
+        self.kept.iter().map(|kept| kept.bytes).sum()
+    }
+
+    fn last_bytes(&self) -> u64 {
+        self.kept.last().map_or(0, |kept| kept.bytes)
+    }
+}
+
+impl Engine {
+    /// Goes on with the checkpoint that is being written, if there is one.
+    pub(crate) fn continue_checkpoint(&mut self) -> Result<bool, StoreError> {
+        let Some(mut writing) = self.checkpoints.writing.take() else {
+            return Ok(false);
+        };
+        match self.write_slice(&mut writing) {
+            Ok(false) => self.checkpoints.writing = Some(writing),
+            Ok(true) => self.finish_checkpoint(writing)?,
+            Err(error) => self.abandon_checkpoint(writing, &error)?,
+        }
+        Ok(true)
+    }
+
+    pub(crate) fn start_checkpoint_if_due(&mut self) -> Result<bool, StoreError> {
+        let appended = self.writer.appended();
+        let interval = self.options.checkpoint_bytes.max(4 * self.checkpoints.last_bytes());
+        let due = appended >= interval || self.has_garbage() && self.has_dead_segments();
+        if !due || appended < self.checkpoints.retry_at {
+            return Ok(false);
+        }
+        match self.start_checkpoint() {
+            Ok(()) => Ok(true),
+            Err(StoreError::Full) => Ok(false),
+            Err(fatal) => Err(fatal),
+        }
+    }
+
+    /// Whether much more is on the disk than is needed.
+    pub(crate) fn has_garbage(&self) -> bool {
+        let allowed = 2 * self.index.holdings.live_bytes() + 8 * self.options.segment_bytes;
+        self.writer.journal.bytes_on_disk() > allowed || self.is_full()
+    }
+
+    pub(crate) fn write_checkpoint_at_once(&mut self) -> Result<(), StoreError> {
+        while self.continue_checkpoint()? {}
+        self.start_checkpoint()?;
+        while self.continue_checkpoint()? {}
+        Ok(())
+    }
+
+    /// Takes the state as of now; everything that it comes from has to be on the device first.
+    fn start_checkpoint(&mut self) -> Result<(), StoreError> {
+        self.writer.flush()?;
+        let position = self.writer.journal.end();
+        let number = self.checkpoints.next_number;
+        let dead: Vec<u32> = self.sealed_dead_segments(position.segment()).collect();
+        let bytes = encode(number, position, &self.index);
+        let leaving = self.choose_leaving(&dead);
+        for segment in &leaving {
+            self.index.holdings.get_mut(*segment).leaving = true;
+        }
+        self.checkpoints.next_number += 1;
+        self.checkpoints.retry_at = 0;
+        self.writer.reset_appended();
+        self.checkpoints.writing =
+            Some(Writing { number, position, bytes, written: 0, file: None, dead, leaving });
+        Ok(())
+    }
+
+    /// Segments in which nothing is held and nothing will be appended.
+    fn sealed_dead_segments(&self, current: u32) -> impl Iterator<Item = u32> {
+        let segments = self.writer.journal.segments().into_iter();
+        segments.filter(move |segment| {
+            *segment < current && self.index.holdings.get(*segment).live == 0
+        })
+    }
+
+    fn has_dead_segments(&self) -> bool {
+        self.sealed_dead_segments(self.writer.journal.current_segment()).next().is_some()
+    }
+
+    /// Of the dead segments, those that the last checkpoint does not need either.
+    fn choose_leaving(&self, dead: &[u32]) -> Vec<u32> {
+        let Some(position) = self.checkpoints.kept.last().and_then(|kept| kept.position) else {
+            return Vec::new();
+        };
+        let before = &self.index.holdings.dead_before;
+        let leaves = |segment: &&u32| before.contains(*segment) && **segment < position.segment();
+        dead.iter().filter(leaves).copied().collect()
+    }
+
+    fn write_slice(&mut self, writing: &mut Writing) -> io::Result<bool> {
+        let new_name = files::new_name(writing.number);
+        let file = match &mut writing.file {
+            Some(file) => file,
+            none => none.insert(files::create(&*self.disk, &new_name)?),
+        };
+        let end = writing.bytes.len().min(writing.written + SLICE_BYTES);
+        file.write_at(&writing.bytes[writing.written..end], writing.written as u64)?;
+        writing.written = end;
+        if end < writing.bytes.len() {
+            return Ok(false);
+        }
+        file.sync_data()?;
+        self.disk.rename(&new_name, &name(writing.number))?;
+        self.disk.sync_directory()?;
+        Ok(true)
+    }
+
+    /// The new checkpoint is on the device: what only older ones needed goes.
+    fn finish_checkpoint(&mut self, writing: Writing) -> Result<(), StoreError> {
+        let Writing { number, position, bytes, dead, leaving, .. } = writing;
+        let kept = &mut self.checkpoints.kept;
+        kept.push(Kept { number, bytes: bytes.len() as u64, position: Some(position) });
+        while kept.len() > 2 {
+            let oldest = kept.remove(0);
+            self.disk.remove(&name(oldest.number)).map_err(|error| fatal(oldest.number, &error))?;
+        }
+        self.index.holdings.dead_before = dead.into_iter().collect();
+        for segment in leaving {
+            self.remove_segment(segment)?;
+        }
+        Ok(())
+    }
+
+    fn remove_segment(&mut self, segment: u32) -> Result<(), StoreError> {
+        let held = self.index.holdings.get(segment);
+        debug_assert_eq!(held.live, 0);
+        if held.damaged {
+            let now = self.opened_at;
+            self.writer.journal.quarantine_segment(segment, "unreadable-records", now)?;
+        } else {
+            self.writer.journal.remove_segment(segment)?;
+        }
+        self.index.holdings.forget(segment);
+        Ok(())
+    }
+
+    /// A full device: what can be spared goes, then it is tried once more, then later.
+    fn abandon_checkpoint(
+        &mut self,
+        writing: Writing,
+        error: &io::Error,
+    ) -> Result<(), StoreError> {
+        if error.kind() != io::ErrorKind::StorageFull {
+            return Err(fatal(writing.number, error));
+        }
+        let mut writing = Writing { written: 0, file: None, ..writing };
+        let _ = self.disk.remove(&files::new_name(writing.number));
+        self.writer.journal.drop_spare();
+        if self.checkpoints.kept.len() > 1 && self.is_full() {
+            // One is enough to go on from, and without room there will not be another.
+            let oldest = self.checkpoints.kept.remove(0);
+            self.disk.remove(&name(oldest.number)).map_err(|error| fatal(oldest.number, &error))?;
+        }
+        loop {
+            match self.write_slice(&mut writing) {
+                Ok(false) => {}
+                Ok(true) => return self.finish_checkpoint(writing),
+                Err(error) if error.kind() == io::ErrorKind::StorageFull => break,
+                Err(error) => return Err(fatal(writing.number, &error)),
+            }
+        }
+        let _ = self.disk.remove(&files::new_name(writing.number));
+        for segment in writing.leaving {
+            self.index.holdings.get_mut(segment).leaving = false;
+        }
+        self.checkpoints.retry_at = self.writer.appended() + retry_bytes(&self.options);
+        self.note_damage(Damage {
+            file: name(writing.number),
+            offset: 0,
+            kind: DamageKind::WrongLength,
+            detail: "the device is too full for a checkpoint: make room; the store goes on \
+                     without it"
+                .into(),
+        });
+        Ok(())
+    }
+}
+
+fn retry_bytes(options: &Options) -> u64 {
+    options.segment_bytes / 16
+}
+
+fn fatal(number: u64, error: &io::Error) -> StoreError {
+    StoreError::Fatal(format!("{}: {error}", name(number)))
+}

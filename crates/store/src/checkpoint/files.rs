@@ -1,0 +1,95 @@
+//! The files of checkpoints: their names, and which of them can be used.
+
+use std::io;
+
+use super::content::{Loaded, NotUsable, decode};
+use crate::disk::{Disk, DiskFile};
+use crate::error::OpenError;
+
+const PREFIX: &str = "checkpoint-";
+const NEW: &str = ".new";
+
+/// What was found of checkpoints. Nothing was changed to find it.
+#[derive(Default)]
+pub(crate) struct Found {
+    /// The newest one that is sound, with its number and bytes.
+    pub(crate) newest: Option<(u64, u64, Box<Loaded>)>,
+    /// The numbers and bytes of older ones; nobody has looked into them.
+    pub(crate) older: Vec<(u64, u64)>,
+    /// The numbers of those that are damaged, and what is wrong.
+    pub(crate) damaged: Vec<(u64, &'static str)>,
+    /// Files that were never finished.
+    pub(crate) unfinished: Vec<String>,
+    pub(crate) next_number: u64,
+}
+
+/// The name of a checkpoint's file.
+pub(crate) fn name(number: u64) -> String {
+    format!("{PREFIX}{number:016x}")
+}
+
+/// Its name while it is being written.
+pub(super) fn new_name(number: u64) -> String {
+    name(number) + NEW
+}
+
+pub(super) fn create(disk: &dyn Disk, new_name: &str) -> io::Result<Box<dyn DiskFile>> {
+    match disk.create(new_name) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            disk.remove(new_name)?;
+            disk.create(new_name)
+        }
+        other => other,
+    }
+}
+
+/// Looks for the newest checkpoint that can be used.
+pub(crate) fn find(disk: &dyn Disk) -> Result<Found, OpenError> {
+    let mut found = Found { next_number: 1, ..Found::default() };
+    let mut numbers = Vec::new();
+    for file in disk.list().map_err(|error| OpenError::io(".", error))? {
+        let Some(rest) = file.strip_prefix(PREFIX) else {
+            continue;
+        };
+        if let Some(number) = rest.get(..16).and_then(|hex| u64::from_str_radix(hex, 16).ok()) {
+            found.next_number = found.next_number.max(number.saturating_add(1));
+            if file == name(number) {
+                numbers.push(number);
+            }
+        }
+        if rest.ends_with(NEW) {
+            found.unfinished.push(file);
+        }
+    }
+    numbers.sort_unstable();
+    while let Some(number) = numbers.pop() {
+        let bytes = read_all(disk, &name(number))?;
+        match decode(number, &bytes) {
+            Ok(loaded) => {
+                found.newest = Some((number, bytes.len() as u64, Box::new(loaded)));
+                break;
+            }
+            Err(NotUsable::Newer(version)) => {
+                return Err(OpenError::NewerFormat { file: name(number), version });
+            }
+            Err(NotUsable::Damaged(what)) => found.damaged.push((number, what)),
+        }
+    }
+    for number in numbers {
+        let file = disk.open(&name(number)).and_then(|file| file.len());
+        found.older.push((number, file.map_err(|error| OpenError::io(&name(number), error))?));
+    }
+    Ok(found)
+}
+
+fn read_all(disk: &dyn Disk, name: &str) -> Result<Vec<u8>, OpenError> {
+    let read = || {
+        let file = disk.open(name)?;
+        let len = usize::try_from(file.len()?).map_err(|_| io::ErrorKind::FileTooLarge)?;
+        let mut bytes = vec![0; len];
+        let read = file.read_at(&mut bytes, 0)?;
+        bytes.truncate(read);
+        Ok(bytes)
+    };
+    read().map_err(|error| OpenError::io(name, error))
+}

@@ -1,0 +1,87 @@
+//! What can go wrong with the store as a whole: why it cannot be opened, and why it does not take
+//! what it is given. Damage that it can work around is not an error, see [`crate::report`].
+
+use std::error::Error;
+use std::{fmt, io};
+
+/// Why a store cannot be opened. Nothing in its directory has been lost by trying.
+#[derive(Debug)]
+pub enum OpenError {
+    /// Another process has the directory open.
+    Locked {
+        /// The data directory.
+        directory: String,
+    },
+    /// A file was written by a newer version; nothing was changed.
+    NewerFormat {
+        /// The file's name.
+        file: String,
+        /// The version of its format.
+        version: u32,
+    },
+    /// The file system refuses.
+    Io {
+        /// The file, or the directory.
+        file: String,
+        /// What it says.
+        error: io::Error,
+    },
+}
+
+impl OpenError {
+    /// The file system's refusal, with the name of the file.
+    pub fn io(file: &str, error: io::Error) -> Self {
+        Self::Io { file: file.to_owned(), error }
+    }
+}
+
+impl fmt::Display for OpenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Locked { directory } => write!(
+                f,
+                "the data directory {directory} is used by another broker: stop that one, or give \
+                 this one a directory of its own"
+            ),
+            Self::NewerFormat { file, version } => write!(
+                f,
+                "{file} was written by a newer version of the broker (format {version}): start \
+                 that version, or restore a backup; nothing was changed"
+            ),
+            Self::Io { file, error } => write!(f, "cannot open the store: {file}: {error}"),
+        }
+    }
+}
+
+impl Error for OpenError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Io { error, .. } => Some(error),
+            Self::Locked { .. } | Self::NewerFormat { .. } => None,
+        }
+    }
+}
+
+/// Why the store does not take what it is given.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StoreError {
+    /// The device is full. Nothing is lost, and it can be tried again when there is room.
+    Full,
+    /// Nobody knows what is on the device: the store refuses everything from now on.
+    Fatal(String),
+}
+
+impl fmt::Display for StoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Full => f.write_str("the device of the data directory is full: make room there"),
+            Self::Fatal(what) => write!(
+                f,
+                "the data directory cannot be written any more ({what}): check the device, then \
+                 restart the broker"
+            ),
+        }
+    }
+}
+
+impl Error for StoreError {}

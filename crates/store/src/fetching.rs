@@ -1,0 +1,151 @@
+//! Messages on their way back from the journal. What cannot be read is reported and never asked
+//! for again; it must never take its neighbours with it.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use midge_core::{FetchedEntry, Kept, Message, Owner, StoredDelivery};
+
+use crate::engine::{Buffers, Engine};
+use crate::index::KeptEntry;
+use crate::location::Location;
+use crate::queue::{Entry, Flags, Places, Queue};
+use crate::record::{BadRecord, Body, Record, Restorer, decode, decode_message};
+use crate::report::{Damage, DamageKind};
+use crate::writer::Writer;
+
+impl Engine {
+    /// What is neither finished nor taken, from a sequence on, and up to where that is everything.
+    pub(crate) fn fetch_entries(
+        &mut self,
+        owner: Owner,
+        from: u64,
+        messages_max: usize,
+        bytes_max: usize,
+    ) -> (Vec<FetchedEntry>, u64) {
+        let queue = self.index.owners.get(&owner).and_then(|entry| entry.queue.as_deref());
+        let Some(queue) = queue else {
+            return (Vec::new(), from);
+        };
+        let (chosen, next) = choose(queue, from, messages_max.max(1), bytes_max as u64);
+        let entries = chosen.iter().map(|entry| FetchedEntry {
+            sequence: entry.sequence,
+            delivery: self.read_entry(owner, entry),
+        });
+        (entries.collect(), next)
+    }
+
+    /// The message of a queue entry; `None` if it is damaged, which is noted.
+    fn read_entry(&mut self, owner: Owner, entry: &Entry) -> Option<StoredDelivery> {
+        let places = entry.places?;
+        match self.read_delivery(owner, entry.sequence, places) {
+            Ok(delivery) => Some(delivery),
+            Err((place, damage)) => {
+                self.index.lose_message(owner, entry.sequence);
+                self.note_damaged_record(place, damage);
+                None
+            }
+        }
+    }
+
+    fn read_delivery(
+        &mut self,
+        owner: Owner,
+        sequence: u64,
+        places: Places,
+    ) -> Result<StoredDelivery, (Location, Damage)> {
+        let at = places.record;
+        let Self { writer, buffers: Buffers { record, message }, restorer, .. } = self;
+        let tag = writer.journal.read(at, record).map_err(|damage| (at, damage))?;
+        let bad = |bad| (at, incomprehensible(at, bad));
+        let Record::Enqueue(head, body) = decode(tag, record).map_err(bad)? else {
+            return Err(bad(BadRecord("it is no message of a queue")));
+        };
+        if (head.owner, head.sequence) != (owner, sequence) {
+            return Err(bad(BadRecord("it is a message of another queue")));
+        }
+        let message = restore(at, &body, writer, message, restorer)?;
+        Ok(StoredDelivery {
+            message,
+            qos: head.qos,
+            retain: head.retain,
+            identifiers: head.identifiers.into_owned(),
+            group: head.group,
+        })
+    }
+
+    /// A kept message with why it is kept.
+    pub(crate) fn read_kept(
+        &mut self,
+        number: u64,
+        kept: &KeptEntry,
+    ) -> Result<(Kept, Arc<Message>), (Location, Damage)> {
+        let at = kept.places.record;
+        let Self { writer, buffers: Buffers { record, message }, restorer, .. } = self;
+        let tag = writer.journal.read(at, record).map_err(|damage| (at, damage))?;
+        let bad = |bad| (at, incomprehensible(at, bad));
+        let (what, body) = match decode(tag, record).map_err(bad)? {
+            Record::Keep(found, what, body) if found == number => (what, body),
+            _ => return Err(bad(BadRecord("it is not the kept message that was expected"))),
+        };
+        let message = restore(at, &body, writer, message, restorer)?;
+        Ok((what, message))
+    }
+
+    /// A record that is needed cannot be read: its segment is kept for a human when it goes.
+    pub(crate) fn note_damaged_record(&mut self, place: Location, damage: Damage) {
+        self.index.holdings.get_mut(place.segment()).damaged = true;
+        self.note_damage(damage);
+    }
+}
+
+/// The message of a record that has it, or refers to it.
+fn restore(
+    at: Location,
+    body: &Body<'_>,
+    writer: &mut Writer,
+    buffer: &mut Vec<u8>,
+    restorer: &mut Restorer,
+) -> Result<Arc<Message>, (Location, Damage)> {
+    match body {
+        Body::Inline(stored) => Ok(restorer.restore(stored, at.to_u64())),
+        Body::At { message: at, .. } => {
+            let tag = writer.journal.read(*at, buffer).map_err(|damage| (*at, damage))?;
+            let stored = decode_message(tag, buffer);
+            let stored = stored.map_err(|bad| (*at, incomprehensible(*at, bad)))?;
+            Ok(restorer.restore(&stored, at.to_u64()))
+        }
+    }
+}
+
+/// The entries that are asked for, and the sequence below which nothing else is.
+fn choose(queue: &Queue, from: u64, messages_max: usize, bytes_max: u64) -> (Vec<Entry>, u64) {
+    let mut chosen: Vec<Entry> = Vec::new();
+    let mut bytes = 0u64;
+    let end = queue.visit_from(from, |entry| {
+        if entry.flags.has(Flags::TAKEN) {
+            return ControlFlow::Continue(());
+        }
+        bytes += u64::from(entry.size);
+        if chosen.len() >= messages_max || !chosen.is_empty() && bytes > bytes_max {
+            return ControlFlow::Break(());
+        }
+        chosen.push(entry);
+        ControlFlow::Continue(())
+    });
+    let next = match chosen.last() {
+        Some(last) if end.is_break() => last.sequence + 1,
+        _ => queue.next(),
+    };
+    (chosen, next)
+}
+
+/// A record as it was written that means nothing, or not what is needed.
+pub(crate) fn incomprehensible(at: Location, bad: BadRecord) -> Damage {
+    Damage {
+        file: format!("journal-{:016x}", at.segment()),
+        offset: u64::from(at.offset()),
+        kind: DamageKind::UnreadableMessage,
+        detail: format!("the record cannot be used: {}; what it says is lost", bad.0),
+    }
+}

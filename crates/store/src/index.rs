@@ -1,0 +1,296 @@
+//! What is alive and where it is, in memory: owners, their queues, kept messages, and how much of
+//! each segment is needed. It never reads or writes a file; the engine and the replay tell it what
+//! they have appended or found.
+
+mod holdings;
+mod replay;
+mod rounds;
+mod subscriptions;
+#[cfg(test)]
+mod tests;
+
+use hashbrown::HashMap;
+use midge_codec::PacketIdentifier;
+use midge_core::{Kept, Owner, Round, Timestamp};
+
+use crate::queue::{Entry, Flags, Places, Queue};
+use crate::record::BootRound;
+pub(crate) use holdings::{Held, Holdings, SegmentUse};
+pub(crate) use rounds::Rounds;
+pub(crate) use subscriptions::SubscriptionLog;
+
+pub(crate) type Map<K, V> = HashMap<K, V, foldhash::fast::FixedState>;
+
+/// Everything that is alive.
+#[derive(Debug)]
+pub(crate) struct Index {
+    pub(crate) owners: Map<Owner, OwnerEntry>,
+    pub(crate) kept: Map<u64, KeptEntry>,
+    pub(crate) holdings: Holdings,
+    pub(crate) rounds: Rounds,
+    /// One more than the largest number of a Session, shared subscription or kept message so far.
+    pub(crate) next_number: u64,
+    /// Messages that wait, of all owners.
+    pub(crate) queued: u64,
+    /// Sessions whose subscriptions are to be written as one record; some may have ended.
+    pub(crate) to_fold: Vec<u64>,
+}
+
+/// A Session or a shared subscription.
+#[derive(Debug, Default)]
+pub(crate) struct OwnerEntry {
+    /// The record that says what it is. Absent: it was not found, or it is damaged.
+    pub(crate) head: Option<Held>,
+    pub(crate) detached: Option<Detachment>,
+    pub(crate) will_gone: bool,
+    /// Records about its subscriptions are damaged: it must not come back without some of them.
+    pub(crate) is_broken: bool,
+    pub(crate) subscriptions: SubscriptionLog,
+    /// QoS 2 Packet Identifiers that wait for their PUBREL, oldest first.
+    pub(crate) awaiting_release: Vec<PacketIdentifier>,
+    pub(crate) queue: Option<Box<Queue>>,
+}
+
+/// How the Network Connection of a Session ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Detachment {
+    pub(crate) at: Timestamp,
+    pub(crate) sent_before: u64,
+}
+
+/// A message that waits for no owner.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct KeptEntry {
+    pub(crate) what: Kept,
+    pub(crate) places: Places,
+    pub(crate) size: u32,
+}
+
+impl Index {
+    pub(crate) fn new() -> Self {
+        Self {
+            owners: Map::default(),
+            kept: Map::default(),
+            holdings: Holdings::default(),
+            rounds: Rounds::default(),
+            next_number: 0,
+            queued: 0,
+            to_fold: Vec::new(),
+        }
+    }
+
+    pub(crate) fn knows(&self, owner: Owner) -> bool {
+        self.owners.contains_key(&owner)
+    }
+
+    /// A Session or shared subscription is as this record says.
+    pub(crate) fn set_head(&mut self, owner: Owner, head: Held) {
+        self.use_number(match owner {
+            Owner::Session(number) => number,
+            Owner::Group(number) => number,
+        });
+        let entry = self.owners.entry(owner).or_default();
+        if let Some(old) = entry.head.replace(head) {
+            self.holdings.release(old);
+        }
+        self.holdings.hold(head);
+        entry.detached = None;
+        entry.will_gone = false;
+    }
+
+    /// A Session's record stands elsewhere now and says the same.
+    pub(crate) fn move_head(&mut self, owner: Owner, head: Held) {
+        let Some(entry) = self.owners.get_mut(&owner) else {
+            return;
+        };
+        if let Some(old) = entry.head.replace(head) {
+            self.holdings.release(old);
+        }
+        self.holdings.hold(head);
+    }
+
+    pub(crate) fn use_number(&mut self, number: u64) {
+        self.next_number = self.next_number.max(number.saturating_add(1));
+    }
+
+    /// A record about a subscription of a Session was appended or found.
+    pub(crate) fn log_subscription(&mut self, session: u64, record: Held) {
+        let Some(entry) = self.owners.get_mut(&Owner::Session(session)) else {
+            return;
+        };
+        self.holdings.hold(record);
+        if entry.subscriptions.push(record) {
+            self.to_fold.push(session);
+        }
+    }
+
+    /// A record with all `count` subscriptions of a Session was appended or found.
+    pub(crate) fn replace_subscriptions(&mut self, session: u64, image: Held, count: u64) {
+        let Some(entry) = self.owners.get_mut(&Owner::Session(session)) else {
+            return;
+        };
+        for old in entry.subscriptions.replace(image, count) {
+            self.holdings.release(old);
+        }
+        self.holdings.hold(image);
+    }
+
+    /// Returns whether it was not awaited before.
+    pub(crate) fn await_release(&mut self, session: u64, packet_id: PacketIdentifier) -> bool {
+        let Some(entry) = self.owners.get_mut(&Owner::Session(session)) else {
+            return false;
+        };
+        let new = !entry.awaiting_release.contains(&packet_id);
+        if new {
+            entry.awaiting_release.push(packet_id);
+        }
+        new
+    }
+
+    /// Returns whether it was awaited.
+    pub(crate) fn release(&mut self, session: u64, packet_id: PacketIdentifier) -> bool {
+        let Some(entry) = self.owners.get_mut(&Owner::Session(session)) else {
+            return false;
+        };
+        let awaiting = &mut entry.awaiting_release;
+        let Some(index) = awaiting.iter().position(|awaited| *awaited == packet_id) else {
+            return false;
+        };
+        awaiting.remove(index);
+        if awaiting.is_empty() {
+            *awaiting = Vec::new();
+        }
+        true
+    }
+
+    pub(crate) fn keep(&mut self, number: u64, kept: KeptEntry) {
+        self.use_number(number);
+        self.holdings.hold_message(kept.places, kept.size);
+        if let Some(old) = self.kept.insert(number, kept) {
+            self.holdings.release_message(old.places, old.size);
+        }
+    }
+
+    /// Returns whether it was kept.
+    pub(crate) fn unkeep(&mut self, number: u64) -> bool {
+        let Some(old) = self.kept.remove(&number) else {
+            return false;
+        };
+        self.holdings.release_message(old.places, old.size);
+        true
+    }
+
+    /// Returns whether there was such a message, not finished.
+    pub(crate) fn finish(&mut self, owner: Owner, sequence: u64) -> bool {
+        let queue = self.owners.get_mut(&owner).and_then(|entry| entry.queue.as_deref_mut());
+        let Some(finished) = queue.and_then(|queue| queue.finish(sequence)) else {
+            return false;
+        };
+        self.forget_entry(&finished);
+        true
+    }
+
+    /// Returns whether there was such a message, neither taken nor finished.
+    pub(crate) fn take(&mut self, owner: Owner, sequence: u64) -> bool {
+        let queue = self.owners.get_mut(&owner).and_then(|entry| entry.queue.as_deref_mut());
+        let taken = queue.and_then(|queue| {
+            queue.get(sequence).filter(|entry| !entry.flags.has(Flags::TAKEN))?;
+            queue.update(sequence, |entry| {
+                entry.flags.set(Flags::TAKEN, true);
+                entry.places = None;
+            })
+        });
+        let Some(taken) = taken else {
+            return false;
+        };
+        self.forget_entry(&taken);
+        true
+    }
+
+    /// The message of a queue entry was found to be damaged: it stays in its place without it.
+    pub(crate) fn lose_message(&mut self, owner: Owner, sequence: u64) {
+        let queue = self.owners.get_mut(&owner).and_then(|entry| entry.queue.as_deref_mut());
+        let lost = queue.and_then(|queue| queue.update(sequence, |entry| entry.places = None));
+        if let Some(Entry { places: Some(places), size, .. }) = lost {
+            self.holdings.release_message(places, size);
+        }
+    }
+
+    /// The record of a queue entry, and perhaps its message, stand elsewhere now.
+    pub(crate) fn move_entry(&mut self, owner: Owner, sequence: u64, to: Places) {
+        let queue = self.owners.get_mut(&owner).and_then(|entry| entry.queue.as_deref_mut());
+        let moved = queue.and_then(|queue| queue.update(sequence, |entry| entry.places = Some(to)));
+        if let Some(moved) = moved {
+            self.holdings.hold_message(to, moved.size);
+            if let Some(from) = moved.places {
+                self.holdings.release_message(from, moved.size);
+            }
+        }
+    }
+
+    /// Returns whether the owner was known.
+    pub(crate) fn end(&mut self, owner: Owner) -> bool {
+        let Some(entry) = self.owners.remove(&owner) else {
+            return false;
+        };
+        for held in entry.head.into_iter().chain(entry.subscriptions.records()) {
+            self.holdings.release(held);
+        }
+        if let Some(queue) = entry.queue {
+            self.queued -= queue.waiting().messages;
+            queue.for_each(|entry| self.holdings.release_entry(&entry));
+        }
+        true
+    }
+
+    /// What was kept on behalf of this round counts from now on.
+    pub(crate) fn confirm(&mut self, round: Round) {
+        for (owner, sequence) in self.rounds.confirm(round) {
+            let owner = self.owners.get_mut(&owner);
+            if let Some(queue) = owner.and_then(|entry| entry.queue.as_deref_mut()) {
+                queue.update(sequence, |entry| entry.flags.set(Flags::PROVISIONAL, false));
+            }
+        }
+    }
+
+    /// The process begins a new life: what was not confirmed does not count any more. Returns how
+    /// many messages that were.
+    pub(crate) fn begin_boot(&mut self, boot: u64) -> u64 {
+        let mut dropped = 0;
+        for (owner, sequence) in self.rounds.begin(boot) {
+            let queue = self.owners.get(&owner).and_then(|entry| entry.queue.as_deref());
+            let entry = queue.and_then(|queue| queue.get(sequence));
+            if entry.is_some_and(|entry| entry.flags.has(Flags::PROVISIONAL)) {
+                dropped += u64::from(self.finish(owner, sequence));
+            }
+        }
+        dropped
+    }
+
+    /// The round as records name it.
+    pub(crate) fn boot_round(&self, round: Round) -> BootRound {
+        BootRound { boot: self.rounds.boot(), round }
+    }
+
+    /// An entry is not waiting any more.
+    fn forget_entry(&mut self, entry: &Entry) {
+        self.holdings.release_entry(entry);
+        if !entry.flags.has(Flags::TAKEN) {
+            self.queued -= 1;
+        }
+    }
+}
+
+impl OwnerEntry {
+    /// The queue, which is made when the first message comes.
+    pub(crate) fn queue_mut(&mut self) -> &mut Queue {
+        self.queue.get_or_insert_default()
+    }
+
+    /// Whether something of it may be in this segment.
+    pub(crate) fn may_be_in(&self, segment: u32) -> bool {
+        self.head.is_some_and(|head| head.place.segment() == segment)
+            || self.subscriptions.is_in(segment)
+            || self.queue.as_ref().is_some_and(|queue| queue.may_be_in(segment))
+    }
+}

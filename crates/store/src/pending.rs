@@ -1,0 +1,177 @@
+//! The end of the journal that is not written yet: frames in one buffer, cut into parts by the
+//! segments that they belong to. Decides where each record will stand; knows no files.
+
+use std::collections::VecDeque;
+use std::ops::Range;
+
+use crate::location::Location;
+use crate::segment::{
+    CrcSeed, END_BYTES, FRAME_BYTES, HEADER_BYTES, SEGMENT_BYTES_MAX, TAG_BEGIN, TAG_END, add_crc,
+    encode_begin, encode_end, push_frame,
+};
+
+/// A buffer that has grown beyond this by one large commit is given back.
+const BUFFER_BYTES_KEPT: usize = 8 << 20;
+
+/// What is to be written to one segment.
+#[derive(Clone, Debug)]
+pub(crate) struct Part {
+    /// The segment's number.
+    pub(crate) number: u32,
+    /// The length that its file needs.
+    pub(crate) length: u64,
+    /// Where the bytes begin in the file.
+    pub(crate) offset: u32,
+    /// Present if the segment is still to be taken into use: where the journal ends before it.
+    pub(crate) previous: Option<Location>,
+    /// Where the bytes begin in the buffer.
+    start: usize,
+}
+
+/// Records that are not written yet.
+#[derive(Debug)]
+pub(crate) struct Pending {
+    buffer: Vec<u8>,
+    /// Never empty; the last one is that of the tail.
+    parts: VecDeque<Part>,
+    tail: Tail,
+    segment_bytes: u64,
+    commit: Option<OpenCommit>,
+}
+
+/// Where the next frame will stand.
+#[derive(Debug)]
+struct Tail {
+    end: Location,
+    length: u64,
+    seed: CrcSeed,
+}
+
+#[derive(Debug)]
+struct OpenCommit {
+    records: u32,
+    crc: u32,
+}
+
+impl Pending {
+    /// Nothing, in a segment in use whose file has `length` bytes, in which the next record will
+    /// stand at `end`.
+    pub(crate) fn new(end: Location, length: u64, segment_bytes: u64) -> Self {
+        let number = end.segment();
+        let part = Part { number, length, offset: end.offset(), previous: None, start: 0 };
+        Self {
+            buffer: Vec::new(),
+            parts: VecDeque::from([part]),
+            tail: Tail { end, length, seed: CrcSeed::of_segment(number) },
+            segment_bytes,
+            commit: None,
+        }
+    }
+
+    /// Appends a record; begins the commit if it is its first one.
+    ///
+    /// # Panics
+    ///
+    /// If the body does not fit into a segment of 4 GiB.
+    pub(crate) fn append(&mut self, tag: u8, body: &[u8], synced_to: Location) -> Location {
+        if self.commit.is_none() {
+            let (_, crc) = self.push(TAG_BEGIN, &encode_begin(synced_to));
+            self.commit = Some(OpenCommit { records: 0, crc: add_crc(0, crc) });
+        }
+        let (at, crc) = self.push(tag, body);
+        if let Some(commit) = &mut self.commit {
+            commit.records += 1;
+            commit.crc = add_crc(commit.crc, crc);
+        }
+        at
+    }
+
+    /// Ends the commit; one without records leaves no trace.
+    pub(crate) fn end_commit(&mut self) {
+        if let Some(commit) = self.commit.take() {
+            self.push(TAG_END, &encode_end(commit.records, commit.crc));
+        }
+    }
+
+    fn push(&mut self, tag: u8, body: &[u8]) -> (Location, u32) {
+        let bytes = (FRAME_BYTES + body.len()) as u64;
+        if u64::from(self.tail.end.offset()) + bytes > self.tail.length {
+            self.roll(bytes);
+        }
+        let at = self.tail.end;
+        let crc = push_frame(&mut self.buffer, self.tail.seed, at.offset(), tag, body);
+        self.tail.end = at.plus(bytes as u32);
+        (at, crc)
+    }
+
+    /// Goes on in the next segment, in which there is room for a frame of this length.
+    #[cold]
+    fn roll(&mut self, bytes: u64) {
+        let previous = self.tail.end;
+        // An End behind it should not need one more segment.
+        let needed = HEADER_BYTES as u64 + bytes + (FRAME_BYTES + END_BYTES) as u64;
+        assert!(needed <= SEGMENT_BYTES_MAX, "a record of {bytes} bytes fits into no segment");
+        let length = needed.max(self.segment_bytes);
+        let end = previous.next_segment(HEADER_BYTES as u32);
+        let (number, offset) = (end.segment(), end.offset());
+        self.tail = Tail { end, length, seed: CrcSeed::of_segment(number) };
+        let start = self.buffer.len();
+        self.parts.push_back(Part { number, length, offset, previous: Some(previous), start });
+    }
+
+    /// Where the next record will stand, unless it does not fit there.
+    pub(crate) fn end(&self) -> Location {
+        self.tail.end
+    }
+
+    /// Whether there is nothing to be written.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.parts.len() == 1 && self.parts[0].start == self.buffer.len()
+    }
+
+    /// What is to be written first, and whether that is all.
+    pub(crate) fn first(&self) -> (&Part, &[u8], bool) {
+        (&self.parts[0], &self.buffer[self.range(0)], self.parts.len() == 1)
+    }
+
+    /// The first segment that is still to be taken into use.
+    pub(crate) fn first_to_come(&self) -> Option<&Part> {
+        self.parts.iter().find(|part| part.previous.is_some())
+    }
+
+    /// The segment of the first part is in use now.
+    pub(crate) fn first_is_in_use(&mut self) {
+        self.parts[0].previous = None;
+    }
+
+    /// The first part is written.
+    pub(crate) fn first_is_written(&mut self) {
+        if self.parts.len() > 1 {
+            self.parts.pop_front();
+            return;
+        }
+        self.buffer.clear();
+        self.buffer.shrink_to(BUFFER_BYTES_KEPT);
+        self.parts[0].start = 0;
+        self.parts[0].offset = self.tail.end.offset();
+    }
+
+    /// Forgets everything: it will never be written.
+    pub(crate) fn discard(&mut self) {
+        self.parts.drain(..self.parts.len() - 1);
+        self.first_is_written();
+    }
+
+    /// The bytes from a record on that is not written yet.
+    pub(crate) fn find(&self, at: Location) -> Option<&[u8]> {
+        let index = self.parts.iter().position(|part| part.number == at.segment())?;
+        let distance = at.offset().checked_sub(self.parts[index].offset)? as usize;
+        let range = self.range(index);
+        (distance < range.len()).then(|| &self.buffer[range.start + distance..range.end])
+    }
+
+    fn range(&self, index: usize) -> Range<usize> {
+        let end = self.parts.get(index + 1).map_or(self.buffer.len(), |next| next.start);
+        self.parts[index].start..end
+    }
+}

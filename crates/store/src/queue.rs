@@ -1,0 +1,405 @@
+//! What waits for one owner, in order: where each message is, and how much there is. The youngest
+//! and the oldest references are plain, all between them are packed, so that a long queue costs a
+//! few bytes a message. It never reads a file and never holds a message.
+
+mod packing;
+#[cfg(test)]
+mod tests;
+
+use std::collections::VecDeque;
+use std::ops::ControlFlow;
+
+use crate::location::Location;
+use crate::record::BadRecord;
+pub(crate) use packing::Block;
+
+/// Young references that stay plain; more are packed.
+const YOUNG_MAX: usize = 256;
+/// How many references are packed at once.
+const BLOCK_LEN: usize = 128;
+/// A block that grew beyond this by late insertions is cut in two.
+const BLOCK_LEN_MAX: usize = 4 * BLOCK_LEN;
+
+/// One message that waits, or that is taken and not finished.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Entry {
+    pub(crate) sequence: u64,
+    pub(crate) places: Option<Places>,
+    /// [`midge_core::Message::size`].
+    pub(crate) size: u32,
+    pub(crate) flags: Flags,
+}
+
+/// Where the record of an entry is, and the one that has its message: often the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Places {
+    pub(crate) record: Location,
+    pub(crate) message: Location,
+}
+
+/// What is true of an entry.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Flags(u8);
+
+impl Flags {
+    /// It comes from a shared subscription.
+    pub(crate) const FROM_GROUP: Self = Self(1);
+    /// PUBREC has come: the message is not needed any more.
+    pub(crate) const TAKEN: Self = Self(1 << 1);
+    /// It counts only once its round is confirmed.
+    pub(crate) const PROVISIONAL: Self = Self(1 << 2);
+    const ALL: u8 = 0b111;
+
+    pub(crate) fn has(self, flag: Self) -> bool {
+        self.0 & flag.0 != 0
+    }
+
+    pub(crate) fn set(&mut self, flag: Self, on: bool) {
+        if on {
+            self.0 |= flag.0;
+        } else {
+            self.0 &= !flag.0;
+        }
+    }
+
+    pub(crate) fn with(mut self, flag: Self, on: bool) -> Self {
+        self.set(flag, on);
+        self
+    }
+}
+
+/// How much waits, without what is taken.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Waiting {
+    pub(crate) messages: u64,
+    pub(crate) bytes: u64,
+    pub(crate) of_groups: u64,
+}
+
+/// The queue of one owner.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Queue {
+    /// The oldest, once they were packed and are needed again.
+    old: VecDeque<Entry>,
+    blocks: VecDeque<Block>,
+    young: VecDeque<Entry>,
+    next: u64,
+    waiting: Waiting,
+    /// No place is in a segment outside of these; they are not drawn in when entries finish.
+    segments: Option<(u32, u32)>,
+}
+
+/// In which part of the queue a sequence belongs.
+enum Part {
+    Old,
+    Block(usize),
+    Young,
+}
+
+impl Queue {
+    /// The sequence that the next message gets.
+    pub(crate) fn next(&self) -> u64 {
+        self.next
+    }
+
+    /// A sequence that is not in the queue is known to have been used.
+    pub(crate) fn raise_next(&mut self, next: u64) {
+        self.next = self.next.max(next);
+    }
+
+    /// The first sequence that is not finished.
+    pub(crate) fn first(&self) -> u64 {
+        let old = self.old.front().map(|entry| entry.sequence);
+        let packed = || self.blocks.front().map(Block::first);
+        let young = || self.young.front().map(|entry| entry.sequence);
+        old.or_else(packed).or_else(young).unwrap_or(self.next)
+    }
+
+    pub(crate) fn waiting(&self) -> Waiting {
+        self.waiting
+    }
+
+    /// How many are not finished.
+    pub(crate) fn len(&self) -> usize {
+        let packed: usize = self.blocks.iter().map(Block::len).sum();
+        self.old.len() + packed + self.young.len()
+    }
+
+    /// Bytes of memory, as far as they depend on its length.
+    pub(crate) fn memory_bytes(&self) -> usize {
+        let packed: usize = self.blocks.iter().map(Block::memory_bytes).sum();
+        (self.old.capacity() + self.young.capacity()) * size_of::<Entry>()
+            + self.blocks.capacity() * size_of::<Block>()
+            + packed
+    }
+
+    /// Whether something may be in this segment.
+    pub(crate) fn may_be_in(&self, segment: u32) -> bool {
+        self.segments.is_some_and(|(first, last)| (first..=last).contains(&segment))
+    }
+
+    /// Puts a message at its end. The sequence must be [`Queue::next`] or larger.
+    pub(crate) fn push(&mut self, entry: Entry) {
+        debug_assert!(entry.sequence >= self.next);
+        self.next = entry.sequence.saturating_add(1);
+        self.count(&entry);
+        self.young.push_back(entry);
+        if self.young.len() > YOUNG_MAX {
+            self.pack();
+        }
+    }
+
+    /// Puts a message where it belongs; replaces what has its sequence and gives it back.
+    pub(crate) fn insert(&mut self, entry: Entry) -> Option<Entry> {
+        if entry.sequence >= self.next {
+            self.push(entry);
+            return None;
+        }
+        let replaced = self.change(entry.sequence, |list, found| match found {
+            Ok(index) => Some(std::mem::replace(&mut list[index], entry)),
+            Err(index) => {
+                list.insert(index, entry);
+                None
+            }
+        });
+        if let Some(replaced) = &replaced {
+            self.uncount(replaced);
+        }
+        self.count(&entry);
+        replaced
+    }
+
+    /// A message has come to its end: what was known of it.
+    pub(crate) fn finish(&mut self, sequence: u64) -> Option<Entry> {
+        let finished = match self.finish_first(sequence) {
+            Some(finished) => finished,
+            None => self.change(sequence, |list, found| list.remove(found.ok()?))?,
+        };
+        self.uncount(&finished);
+        Some(finished)
+    }
+
+    /// What is known of a message.
+    pub(crate) fn get(&self, sequence: u64) -> Option<Entry> {
+        match self.part(sequence) {
+            Part::Old => find(&self.old, sequence).ok().map(|index| self.old[index]),
+            Part::Young => find(&self.young, sequence).ok().map(|index| self.young[index]),
+            Part::Block(index) => {
+                self.blocks[index].iter().find(|entry| entry.sequence == sequence)
+            }
+        }
+    }
+
+    /// Changes what is known of a message; returns what was known of it.
+    pub(crate) fn update(
+        &mut self,
+        sequence: u64,
+        update: impl FnOnce(&mut Entry),
+    ) -> Option<Entry> {
+        let (before, after) = self.change(sequence, |list, found| {
+            let entry = &mut list[found.ok()?];
+            let before = *entry;
+            update(entry);
+            entry.sequence = sequence;
+            Some((before, *entry))
+        })?;
+        self.uncount(&before);
+        self.count(&after);
+        Some(before)
+    }
+
+    /// Visits what is not finished, in order, from this sequence on, until told to stop.
+    pub(crate) fn visit_from(
+        &self,
+        from: u64,
+        mut visit: impl FnMut(Entry) -> ControlFlow<()>,
+    ) -> ControlFlow<()> {
+        for entry in self.old.range(start_of(&self.old, from)..) {
+            visit(*entry)?;
+        }
+        let first_block = self.blocks.partition_point(|block| block.last() < from);
+        for block in self.blocks.range(first_block..) {
+            for entry in block.iter().filter(|entry| entry.sequence >= from) {
+                visit(entry)?;
+            }
+        }
+        for entry in self.young.range(start_of(&self.young, from)..) {
+            visit(*entry)?;
+        }
+        ControlFlow::Continue(())
+    }
+
+    /// Visits everything that is not finished, in order.
+    pub(crate) fn for_each(&self, mut visit: impl FnMut(Entry)) {
+        let _ = self.visit_from(0, |entry| {
+            visit(entry);
+            ControlFlow::Continue(())
+        });
+    }
+
+    /// Packs everything: what a checkpoint has of it.
+    pub(crate) fn to_blocks(&self) -> Vec<Block> {
+        let mut blocks = Vec::with_capacity(self.blocks.len() + 4);
+        let pack_all = |list: &VecDeque<Entry>, blocks: &mut Vec<Block>| {
+            let mut list: Vec<Entry> = list.iter().copied().collect();
+            while !list.is_empty() {
+                let rest = list.split_off(list.len().min(BLOCK_LEN));
+                blocks.extend(Block::pack(&list));
+                list = rest;
+            }
+        };
+        pack_all(&self.old, &mut blocks);
+        blocks.extend(self.blocks.iter().cloned());
+        pack_all(&self.young, &mut blocks);
+        blocks
+    }
+
+    /// The queue of these blocks, which must follow each other.
+    pub(crate) fn from_blocks(blocks: Vec<Block>, next: u64) -> Result<Self, BadRecord> {
+        let mut queue = Self { next, ..Self::default() };
+        let mut least = 0;
+        for block in &blocks {
+            if block.first() < least || block.last() >= next {
+                return Err(BadRecord("the sequences of a queue are out of order"));
+            }
+            least = block.last() + 1;
+            for entry in block.iter() {
+                queue.count(&entry);
+            }
+        }
+        queue.blocks = blocks.into();
+        Ok(queue)
+    }
+
+    /// Draws in the bounds of [`Queue::may_be_in`] to what is really there.
+    pub(crate) fn tighten_segments(&mut self) {
+        let mut bounds = None;
+        self.for_each(|entry| widen(&mut bounds, &entry));
+        self.segments = bounds;
+    }
+
+    /// The usual end: the oldest message comes to its end first.
+    fn finish_first(&mut self, sequence: u64) -> Option<Entry> {
+        if self.old.is_empty()
+            && let Some(block) = self.blocks.pop_front()
+        {
+            self.old = block.iter().collect();
+        }
+        let oldest = if self.old.is_empty() { &mut self.young } else { &mut self.old };
+        if oldest.front()?.sequence != sequence {
+            return None;
+        }
+        let finished = oldest.pop_front();
+        if oldest.is_empty() {
+            *oldest = VecDeque::new();
+        }
+        finished
+    }
+
+    fn part(&self, sequence: u64) -> Part {
+        if self.old.back().is_some_and(|last| sequence <= last.sequence) {
+            return Part::Old;
+        }
+        match self.blocks.partition_point(|block| block.last() < sequence) {
+            index if index < self.blocks.len() => Part::Block(index),
+            _ => Part::Young,
+        }
+    }
+
+    /// Lets `change` work on the part of the queue where this sequence is or would be; it is given
+    /// the place as by [`slice::binary_search`].
+    fn change<R>(
+        &mut self,
+        sequence: u64,
+        change: impl FnOnce(&mut VecDeque<Entry>, Result<usize, usize>) -> R,
+    ) -> R {
+        match self.part(sequence) {
+            Part::Old => {
+                let found = find(&self.old, sequence);
+                change(&mut self.old, found)
+            }
+            Part::Young => {
+                let found = find(&self.young, sequence);
+                change(&mut self.young, found)
+            }
+            Part::Block(index) => {
+                let mut list: VecDeque<Entry> = self.blocks[index].iter().collect();
+                let found = find(&list, sequence);
+                let result = change(&mut list, found);
+                self.replace_block(index, list.make_contiguous());
+                result
+            }
+        }
+    }
+
+    fn replace_block(&mut self, index: usize, entries: &[Entry]) {
+        let whole = entries.len() <= BLOCK_LEN_MAX;
+        let (first, second) = entries.split_at(if whole { entries.len() } else { BLOCK_LEN });
+        match Block::pack(first) {
+            Some(block) => self.blocks[index] = block,
+            None => drop(self.blocks.remove(index)),
+        }
+        if let Some(block) = Block::pack(second) {
+            self.blocks.insert(index + 1, block);
+        }
+    }
+
+    /// Packs the oldest of the young ones.
+    fn pack(&mut self) {
+        let mut list = [const { None }; BLOCK_LEN];
+        for slot in &mut list {
+            *slot = self.young.pop_front();
+        }
+        let list: Vec<Entry> = list.into_iter().flatten().collect();
+        self.blocks.extend(Block::pack(&list));
+    }
+
+    fn count(&mut self, entry: &Entry) {
+        widen(&mut self.segments, entry);
+        if !entry.flags.has(Flags::TAKEN) {
+            self.waiting.messages += 1;
+            self.waiting.bytes += u64::from(entry.size);
+            self.waiting.of_groups += u64::from(entry.flags.has(Flags::FROM_GROUP));
+        }
+    }
+
+    fn uncount(&mut self, entry: &Entry) {
+        if !entry.flags.has(Flags::TAKEN) {
+            self.waiting.messages -= 1;
+            self.waiting.bytes -= u64::from(entry.size);
+            self.waiting.of_groups -= u64::from(entry.flags.has(Flags::FROM_GROUP));
+        }
+    }
+}
+
+fn widen(bounds: &mut Option<(u32, u32)>, entry: &Entry) {
+    let Some(Places { record, message }) = entry.places else {
+        return;
+    };
+    let (low, high) = bounds.unwrap_or((u32::MAX, 0));
+    let (record, message) = (record.segment(), message.segment());
+    *bounds = Some((low.min(record).min(message), high.max(record).max(message)));
+}
+
+fn find(list: &VecDeque<Entry>, sequence: u64) -> Result<usize, usize> {
+    // Mostly no sequence is missing.
+    if let Some(first) = list.front()
+        && let Some(index) = sequence.checked_sub(first.sequence)
+        && let Ok(index) = usize::try_from(index)
+        && list.get(index).is_some_and(|entry| entry.sequence == sequence)
+    {
+        return Ok(index);
+    }
+    list.binary_search_by_key(&sequence, |entry| entry.sequence)
+}
+
+fn start_of(list: &VecDeque<Entry>, from: u64) -> usize {
+    find(list, from).unwrap_or_else(|index| index)
+}
+
+impl Places {
+    /// Of a record that has its message itself.
+    pub(crate) fn inline(at: Location) -> Self {
+        Self { record: at, message: at }
+    }
+}

@@ -1,0 +1,290 @@
+//! The files of a directory of this machine. Holds the directory's lock, and never calls a file
+//! synced after a sync of it has failed.
+
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use rustix::fs::{FallocateFlags, fallocate};
+use rustix::io::Errno;
+
+use crate::disk::{Disk, DiskFile};
+use crate::error::OpenError;
+
+const LOCK_NAME: &str = "lock";
+const FILE_MODE: u32 = 0o600;
+const DIRECTORY_MODE: u32 = 0o700;
+
+/// A directory that this process alone has open as a store.
+#[derive(Debug)]
+pub struct RealDisk {
+    path: PathBuf,
+    directory: File,
+    /// Closing it gives the lock back.
+    _lock: File,
+}
+
+impl RealDisk {
+    /// Opens a data directory, which is created if there is none. Others can neither read nor
+    /// write in it from then on.
+    ///
+    /// # Errors
+    ///
+    /// Another process has it open, or the file system refuses.
+    pub fn open(path: &Path) -> Result<Self, OpenError> {
+        let shown = path.display().to_string();
+        let failed = |error| OpenError::io(&shown, error);
+        let directory = open_directory(path).map_err(failed)?;
+        let lock = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .read(true)
+            .write(true)
+            .mode(FILE_MODE)
+            .open(path.join(LOCK_NAME))
+            .map_err(failed)?;
+        match lock.try_lock() {
+            Ok(()) => Ok(Self { path: path.to_owned(), directory, _lock: lock }),
+            Err(TryLockError::WouldBlock) => Err(OpenError::Locked { directory: shown }),
+            Err(TryLockError::Error(error)) => Err(failed(error)),
+        }
+    }
+}
+
+/// Opens the directory, created if missing (with those above it), for nobody but the owner.
+fn open_directory(path: &Path) -> io::Result<File> {
+    if !path.is_dir() {
+        fs::DirBuilder::new().recursive(true).mode(DIRECTORY_MODE).create(path)?;
+        // Its own name has to be on the device, too.
+        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+        File::open(parent.unwrap_or(Path::new(".")))?.sync_all()?;
+    }
+    let directory = File::open(path)?;
+    let mode = directory.metadata()?.permissions().mode();
+    if mode & 0o077 != 0 {
+        directory.set_permissions(fs::Permissions::from_mode(mode & DIRECTORY_MODE))?;
+    }
+    Ok(directory)
+}
+
+impl Disk for RealDisk {
+    fn list(&self) -> io::Result<Vec<String>> {
+        let mut names = Vec::new();
+        for entry in fs::read_dir(&self.path)? {
+            let entry = entry?;
+            // The store gives no file a name that is not UTF-8.
+            if let (true, Ok(name)) =
+                (entry.file_type()?.is_file(), entry.file_name().into_string())
+            {
+                names.push(name);
+            }
+        }
+        names.sort_unstable();
+        Ok(names)
+    }
+
+    fn create(&self, name: &str) -> io::Result<Box<dyn DiskFile>> {
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create_new(true).mode(FILE_MODE);
+        Ok(Box::new(RealFile::new(options.open(self.path.join(name))?)))
+    }
+
+    fn open(&self, name: &str) -> io::Result<Box<dyn DiskFile>> {
+        let file = OpenOptions::new().read(true).write(true).open(self.path.join(name))?;
+        Ok(Box::new(RealFile::new(file)))
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        fs::rename(self.path.join(from), self.path.join(to))
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        fs::remove_file(self.path.join(name))
+    }
+
+    fn sync_directory(&self) -> io::Result<()> {
+        self.directory.sync_all()
+    }
+}
+
+#[derive(Debug)]
+struct RealFile {
+    file: File,
+    /// The kernel reports a failed sync once; the next one would succeed without the data.
+    sync_has_failed: AtomicBool,
+}
+
+impl RealFile {
+    fn new(file: File) -> Self {
+        Self { file, sync_has_failed: AtomicBool::new(false) }
+    }
+
+    fn check(&self) -> io::Result<()> {
+        if self.sync_has_failed.load(Ordering::Relaxed) {
+            return Err(io::Error::other("an earlier sync of the file has failed"));
+        }
+        Ok(())
+    }
+}
+
+impl DiskFile for RealFile {
+    fn len(&self) -> io::Result<u64> {
+        self.check()?;
+        Ok(self.file.metadata()?.len())
+    }
+
+    fn read_at(&self, mut buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.check()?;
+        let mut at = offset;
+        while !buffer.is_empty() {
+            match self.file.read_at(buffer, at) {
+                Ok(0) => break,
+                Ok(count) => {
+                    buffer = &mut buffer[count..];
+                    at += count as u64;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok((at - offset) as usize)
+    }
+
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        self.check()?;
+        self.file.write_all_at(bytes, offset)
+    }
+
+    fn allocate(&self, len: u64) -> io::Result<()> {
+        self.check()?;
+        let old = self.file.metadata()?.len();
+        if len <= old {
+            return self.file.set_len(len);
+        }
+        loop {
+            match fallocate(&self.file, FallocateFlags::empty(), old, len - old) {
+                Ok(()) => return Ok(()),
+                Err(Errno::INTR) => {}
+                Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => {
+                    return write_zeros(&self.file, old, len);
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.check()?;
+        self.file.sync_data().inspect_err(|_| self.sync_has_failed.store(true, Ordering::Relaxed))
+    }
+}
+
+/// For file systems that cannot promise room in another way.
+fn write_zeros(file: &File, from: u64, to: u64) -> io::Result<()> {
+    static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
+    let mut at = from;
+    while at < to {
+        let count = (to - at).min(ZEROS.len() as u64);
+        file.write_all_at(&ZEROS[..count as usize], at)?;
+        at += count;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicU32;
+
+    use super::*;
+
+    /// A directory that is gone at the end of the test.
+    struct Scratch(PathBuf);
+
+    impl Scratch {
+        fn new() -> Self {
+            static COUNT: AtomicU32 = AtomicU32::new(0);
+            let count = COUNT.fetch_add(1, Ordering::Relaxed);
+            let name = format!("midge-real-disk-{}-{count}", std::process::id());
+            Self(std::env::temp_dir().join(name))
+        }
+    }
+
+    impl Drop for Scratch {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+
+    fn mode(path: &Path) -> u32 {
+        fs::metadata(path).unwrap().permissions().mode() & 0o777
+    }
+
+    #[test]
+    fn nobody_else_can_read_what_is_stored() {
+        let scratch = Scratch::new();
+        let disk = RealDisk::open(&scratch.0.join("data")).unwrap();
+        disk.create("a").unwrap();
+        let path = scratch.0.join("data");
+        assert_eq!(mode(&path), 0o700);
+        assert_eq!(mode(&path.join("a")), 0o600);
+        assert_eq!(mode(&path.join(LOCK_NAME)), 0o600);
+    }
+
+    #[test]
+    fn a_directory_that_was_open_to_others_is_closed() {
+        let scratch = Scratch::new();
+        fs::create_dir(&scratch.0).unwrap();
+        for (before, after) in [(0o755, 0o700), (0o500, 0o500)] {
+            fs::set_permissions(&scratch.0, fs::Permissions::from_mode(before)).unwrap();
+            drop(open_directory(&scratch.0).unwrap());
+            assert_eq!(mode(&scratch.0), after);
+        }
+    }
+
+    #[test]
+    fn a_directory_has_one_user_and_the_next_one_is_told() {
+        let scratch = Scratch::new();
+        let disk = RealDisk::open(&scratch.0).unwrap();
+        let error = RealDisk::open(&scratch.0).unwrap_err();
+        assert!(matches!(&error, OpenError::Locked { .. }), "{error}");
+        assert!(error.to_string().contains(scratch.0.to_str().unwrap()), "{error}");
+        drop(disk);
+        RealDisk::open(&scratch.0).unwrap();
+    }
+
+    #[test]
+    fn files_hold_what_is_written_and_zeros() {
+        let scratch = Scratch::new();
+        let disk = RealDisk::open(&scratch.0).unwrap();
+        let file = disk.create("a").unwrap();
+        assert!(disk.create("a").is_err());
+        file.allocate(100_000).unwrap();
+        file.write_at(b"abc", 7).unwrap();
+        file.sync_data().unwrap();
+        disk.rename("a", "b").unwrap();
+        disk.sync_directory().unwrap();
+        assert_eq!(disk.list().unwrap(), ["b", LOCK_NAME]);
+        let file = disk.open("b").unwrap();
+        let mut bytes = [1; 20];
+        assert_eq!(file.len().unwrap(), 100_000);
+        assert_eq!(file.read_at(&mut bytes, 99_990).unwrap(), 10);
+        assert_eq!(file.read_at(&mut bytes, 0).unwrap(), 20);
+        assert_eq!(&bytes[..12], b"\0\0\0\0\0\0\0abc\0\0");
+        disk.remove("b").unwrap();
+        assert_eq!(disk.open("b").err().map(|error| error.kind()), Some(io::ErrorKind::NotFound));
+    }
+
+    #[test]
+    fn zeros_are_written_where_room_cannot_be_promised() {
+        let scratch = Scratch::new();
+        fs::create_dir(&scratch.0).unwrap();
+        let file = File::create_new(scratch.0.join("a")).unwrap();
+        file.write_all_at(b"abc", 0).unwrap();
+        write_zeros(&file, 3, 200_001).unwrap();
+        let bytes = fs::read(scratch.0.join("a")).unwrap();
+        assert_eq!(bytes.len(), 200_001);
+        assert!(bytes.starts_with(b"abc") && bytes[3..].iter().all(|byte| *byte == 0));
+    }
+}

@@ -1,0 +1,115 @@
+//! The records of the journal: what is kept, in bytes. Tags and bodies are stable for ever: a
+//! change of either needs a new tag, and the tests hold the bytes of every kind.
+
+pub(crate) mod await_release;
+pub(crate) mod boot;
+pub(crate) mod bytes;
+pub(crate) mod confirm;
+pub(crate) mod detached;
+pub(crate) mod ended;
+pub(crate) mod enqueue;
+pub(crate) mod finished;
+pub(crate) mod group;
+pub(crate) mod keep;
+pub(crate) mod message;
+pub(crate) mod owner;
+pub(crate) mod released;
+pub(crate) mod round;
+pub(crate) mod session;
+pub(crate) mod subscribed;
+pub(crate) mod subscription_image;
+pub(crate) mod taken;
+pub(crate) mod unkeep;
+pub(crate) mod unsubscribed;
+pub(crate) mod will_gone;
+
+#[cfg(test)]
+mod tests;
+
+use midge_codec::PacketIdentifier;
+use midge_core::{Kept, Owner};
+
+pub(crate) use bytes::BadRecord;
+pub(crate) use detached::Detached;
+pub(crate) use enqueue::{Body, EnqueueHead};
+pub(crate) use message::{Restorer, StoredMessage};
+pub(crate) use round::BootRound;
+
+/// A record as far as the index needs to know it; what only a reader of the whole needs is decoded
+/// by the module of its kind.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Record<'a> {
+    Session(u64),
+    Detached(Detached),
+    WillGone(u64),
+    Subscribed(u64),
+    Unsubscribed(u64),
+    Group(u64),
+    Enqueue(EnqueueHead<'a>, Body<'a>),
+    Taken(Owner, u64),
+    Finished(Owner, u64),
+    AwaitRelease(u64, PacketIdentifier),
+    Released(u64, PacketIdentifier),
+    Confirm(BootRound),
+    Keep(u64, Kept, Body<'a>),
+    Unkeep(u64),
+    Ended(Owner),
+    Boot(u64),
+    /// The Session and how many subscriptions it has.
+    SubscriptionImage(u64, u64),
+}
+
+/// The record of this tag and body.
+pub(crate) fn decode(tag: u8, body: &[u8]) -> Result<Record<'_>, BadRecord> {
+    Ok(match tag {
+        session::TAG => Record::Session(session::decode_number(body)?),
+        detached::TAG => Record::Detached(Detached::decode(body)?),
+        will_gone::TAG => Record::WillGone(will_gone::decode(body)?),
+        subscribed::TAG => Record::Subscribed(subscribed::decode_session(body)?),
+        unsubscribed::TAG => Record::Unsubscribed(unsubscribed::decode(body)?.0),
+        group::TAG => Record::Group(group::decode_number(body)?),
+        enqueue::TAG | enqueue::TAG_SHARED => {
+            let (head, message) = enqueue::decode(tag, body)?;
+            Record::Enqueue(head, message)
+        }
+        taken::TAG => {
+            let (owner, sequence) = taken::decode(body)?;
+            Record::Taken(owner, sequence)
+        }
+        finished::TAG => {
+            let (owner, sequence) = finished::decode(body)?;
+            Record::Finished(owner, sequence)
+        }
+        await_release::TAG => {
+            let (session, packet_id) = await_release::decode(body)?;
+            Record::AwaitRelease(session, packet_id)
+        }
+        released::TAG => {
+            let (session, packet_id) = released::decode(body)?;
+            Record::Released(session, packet_id)
+        }
+        confirm::TAG => Record::Confirm(confirm::decode(body)?),
+        keep::TAG | keep::TAG_SHARED => {
+            let (number, what, message) = keep::decode(tag, body)?;
+            Record::Keep(number, what, message)
+        }
+        unkeep::TAG => Record::Unkeep(unkeep::decode(body)?),
+        ended::TAG => Record::Ended(ended::decode(body)?),
+        boot::TAG => Record::Boot(boot::decode(body)?),
+        subscription_image::TAG => {
+            let (session, count) = subscription_image::decode_head(body)?;
+            Record::SubscriptionImage(session, count)
+        }
+        _ => return Err(BadRecord("its kind is unknown")),
+    })
+}
+
+/// The message in a record that has one inline and may be referred to.
+pub(crate) fn decode_message(tag: u8, body: &[u8]) -> Result<StoredMessage<'_>, BadRecord> {
+    match decode(tag, body)? {
+        Record::Enqueue(_, Body::Inline(message)) | Record::Keep(_, _, Body::Inline(message)) => {
+            Ok(message)
+        }
+        _ => Err(BadRecord("it has no message")),
+    }
+}

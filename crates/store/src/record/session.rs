@@ -1,0 +1,70 @@
+//! 16: a Session but for its subscriptions and messages. Replaces the one of the same number, and
+//! what is known of its end.
+
+use midge_core::{SessionRecord, WillRecord};
+
+use super::bytes::{BadRecord, Reader, put_bytes, put_varint};
+use super::message::{self, Restorer};
+
+/// Never to be changed: files have it.
+pub(crate) const TAG: u8 = 16;
+
+const USER_NAME: u8 = 1;
+const WILL: u8 = 1 << 1;
+const WILL_EXPIRY: u8 = 1 << 2;
+const KNOWN: u8 = USER_NAME | WILL | WILL_EXPIRY;
+
+pub(crate) fn encode(session: &SessionRecord, out: &mut Vec<u8>) {
+    let mut flags = 0;
+    if session.user_name.is_some() {
+        flags |= USER_NAME;
+    }
+    if let Some(will) = &session.will {
+        flags |= WILL;
+        if will.expiry_seconds.is_some() {
+            flags |= WILL_EXPIRY;
+        }
+    }
+    put_varint(out, session.number);
+    out.push(flags);
+    put_varint(out, u64::from(session.expiry_seconds));
+    put_bytes(out, session.client_id.as_bytes());
+    if let Some(name) = &session.user_name {
+        put_bytes(out, name.as_bytes());
+    }
+    if let Some(will) = &session.will {
+        put_varint(out, u64::from(will.delay_seconds));
+        if let Some(expiry) = will.expiry_seconds {
+            put_varint(out, u64::from(expiry));
+        }
+        message::encode(&will.message, out);
+    }
+}
+
+/// The number of the Session alone; the rest is checked when it is needed.
+pub(crate) fn decode_number(body: &[u8]) -> Result<u64, BadRecord> {
+    Reader::new(body).varint()
+}
+
+pub(crate) fn decode(body: &[u8]) -> Result<SessionRecord, BadRecord> {
+    let mut reader = Reader::new(body);
+    let number = reader.varint()?;
+    let flags = reader.byte()?;
+    if flags & !KNOWN != 0 {
+        return Err(BadRecord("a flag of the Session is unknown"));
+    }
+    let expiry_seconds = reader.varint_u32()?;
+    let client_id = reader.str()?.into();
+    let user_name = if flags & USER_NAME == 0 { None } else { Some(Box::from(reader.str()?)) };
+    let will = if flags & WILL == 0 { None } else { Some(decode_will(&mut reader, flags)?) };
+    reader.finish()?;
+    Ok(SessionRecord { number, client_id, user_name, expiry_seconds, will })
+}
+
+fn decode_will(reader: &mut Reader<'_>, flags: u8) -> Result<WillRecord, BadRecord> {
+    let delay_seconds = reader.varint_u32()?;
+    let expiry_seconds = if flags & WILL_EXPIRY == 0 { None } else { Some(reader.varint_u32()?) };
+    let stored = message::decode(reader)?;
+    let message = Restorer::default().restore(&stored, 0);
+    Ok(WillRecord { message, delay_seconds, expiry_seconds })
+}

@@ -1,0 +1,410 @@
+//! From files to an open store: the newest sound checkpoint, the journal behind it, and what both
+//! say for the broker. Damage costs what it hits and is reported; it never stops a start.
+
+use std::sync::Arc;
+
+use hashbrown::HashMap;
+use midge_core::{
+    GroupRecord, Owner, Recovered, RecoveredQueue, RecoveredSession, SessionRecord,
+    SubscriptionRecord, Timestamp,
+};
+
+use crate::checkpoint::{self, Checkpoints, Found, Kept};
+use crate::disk::Disk;
+use crate::engine::{Engine, Options};
+use crate::error::{OpenError, StoreError};
+use crate::fetching::incomprehensible;
+use crate::index::{Held, Index, OwnerEntry};
+use crate::journal::{Journal, JournalOptions};
+use crate::location::Location;
+use crate::quarantine::quarantine_name;
+use crate::queue::{Flags, Queue};
+use crate::record::{
+    BadRecord, boot, decode, ended, group, session, subscribed, subscription_image, unkeep,
+    unsubscribed,
+};
+use crate::report::{Damage, DamageKind, Report};
+use crate::writer::{FRAME_BYTES, Writer};
+
+/// A store that was opened, with what it has kept.
+#[derive(Debug)]
+pub struct Opened {
+    /// The store.
+    pub engine: Engine,
+    /// What it has kept, but for the messages of queues, which are to be fetched.
+    pub recovered: Recovered,
+    /// What was found that is not as it was written.
+    pub report: Report,
+}
+
+pub(crate) fn open(
+    disk: Arc<dyn Disk>,
+    options: Options,
+    now: Timestamp,
+) -> Result<Opened, OpenError> {
+    let mut found = checkpoint::find(&*disk)?;
+    let newest = found.newest.take();
+    let (mut index, position, kept) = match newest {
+        Some((number, bytes, loaded)) => {
+            let kept = Kept { number, bytes, position: Some(loaded.position) };
+            (loaded.index, Some(loaded.position), Some(kept))
+        }
+        None => (Index::new(), None, None),
+    };
+    if let Some(position) = position {
+        note_dead_segments(&mut index, position.segment());
+    }
+    let (journal, mut report) = replay(&disk, options, position, now, &mut index)?;
+    let has_history = kept.is_some() || journal.segments().first() == Some(&1);
+    let needs_checkpoint = !found.damaged.is_empty() || !has_history;
+    let checkpoints = settle_checkpoints(&*disk, found, kept, now, &mut report)?;
+    let writer = Writer::new(journal);
+    let mut engine = Engine::new(disk, options, now, writer, index, checkpoints);
+    engine.note_missing_segments(&mut report);
+    engine.begin_run();
+    let recovered = engine.recover(&mut report);
+    engine.writer.flush().map_err(not_writable)?;
+    if needs_checkpoint {
+        engine.write_checkpoint_at_once().or_else(only_if_fatal).map_err(not_writable)?;
+    }
+    report.damage.extend(engine.take_damage());
+    Ok(Opened { engine, recovered, report })
+}
+
+fn only_if_fatal(error: StoreError) -> Result<(), StoreError> {
+    if error == StoreError::Full { Ok(()) } else { Err(error) }
+}
+
+fn not_writable(error: StoreError) -> OpenError {
+    let kind = match error {
+        StoreError::Full => std::io::ErrorKind::StorageFull,
+        StoreError::Fatal(_) => std::io::ErrorKind::Other,
+    };
+    OpenError::io("journal", std::io::Error::new(kind, error))
+}
+
+/// Which segments nothing was held in, as of the checkpoint.
+fn note_dead_segments(index: &mut Index, end: u32) {
+    let dead = index.holdings.iter().filter(|(segment, held)| *segment < end && held.live == 0);
+    index.holdings.dead_before = dead.map(|(segment, _)| segment).collect();
+}
+
+fn replay(
+    disk: &Arc<dyn Disk>,
+    options: Options,
+    position: Option<Location>,
+    now: Timestamp,
+    index: &mut Index,
+) -> Result<(Journal, Report), OpenError> {
+    let Options { segment_bytes, bytes_max, .. } = options;
+    let options = JournalOptions { segment_bytes, bytes_max };
+    let mut bad_records = Vec::new();
+    let mut visit = |at: Location, tag: u8, body: &[u8]| {
+        let bytes = FRAME_BYTES + body.len() as u64;
+        index.holdings.wrote(at, bytes);
+        match decode(tag, body) {
+            Ok(record) => index.replay(at, u32::try_from(bytes).unwrap_or(u32::MAX), record),
+            Err(bad) => bad_records.push(incomprehensible(at, bad)),
+        }
+    };
+    let opened = Journal::open(Arc::clone(disk), options, position, now, &mut visit);
+    let (journal, mut report) = opened?;
+    report.damage.extend(bad_records);
+    Ok((journal, report))
+}
+
+/// Sets damaged checkpoints aside and removes what was never finished.
+fn settle_checkpoints(
+    disk: &dyn Disk,
+    found: Found,
+    newest: Option<Kept>,
+    now: Timestamp,
+    report: &mut Report,
+) -> Result<Checkpoints, OpenError> {
+    let io = |name: &str, result: std::io::Result<()>| {
+        result.map_err(|error| OpenError::io(name, error))
+    };
+    for (number, what) in &found.damaged {
+        let file = checkpoint::name(*number);
+        let new_name = quarantine_name(&file, "bad-checkpoint", now);
+        io(&file, disk.rename(&file, &new_name))?;
+        report.quarantined.push(new_name);
+        let instead = if newest.is_some() {
+            "the one before and the journal since then say the same"
+        } else {
+            "the whole journal was read instead: messages that had come to their end may come again"
+        };
+        report.damage.push(Damage {
+            file,
+            offset: 0,
+            kind: DamageKind::BadCheckpoint,
+            detail: format!("{what}; {instead}"),
+        });
+    }
+    for file in &found.unfinished {
+        io(file, disk.remove(file))?;
+    }
+    let mut kept = Vec::new();
+    for (place, (number, bytes)) in found.older.into_iter().rev().enumerate() {
+        if place == 0 {
+            kept.push(Kept { number, bytes, position: None });
+        } else {
+            let file = checkpoint::name(number);
+            io(&file, disk.remove(&file))?;
+        }
+    }
+    io(".", disk.sync_directory())?;
+    kept.extend(newest);
+    Ok(Checkpoints::new(kept, found.next_number))
+}
+
+/// Sessions and shared subscriptions whose records cannot be read, and kept messages.
+#[derive(Default)]
+struct Lost {
+    owners: Vec<Owner>,
+    kept: Vec<u64>,
+}
+
+impl Engine {
+    /// What the index refers to and the journal does not have.
+    fn note_missing_segments(&mut self, report: &mut Report) {
+        let present = self.writer.journal.segments();
+        let known: Vec<u32> = self.index.holdings.iter().map(|(segment, _)| segment).collect();
+        for segment in known {
+            if present.binary_search(&segment).is_ok() {
+                continue;
+            }
+            let live = self.index.holdings.get(segment).live;
+            if live == 0 {
+                self.index.holdings.forget(segment);
+                continue;
+            }
+            self.index.holdings.get_mut(segment).leaving = true;
+            report.damage.push(Damage {
+                file: format!("journal-{segment:016x}"),
+                offset: 0,
+                kind: DamageKind::MissingSegment,
+                detail: format!("{live} records that are needed were in it; they are lost"),
+            });
+        }
+    }
+
+    /// Everything that the broker needs to know. What cannot be read is dropped for ever.
+    fn recover(&mut self, report: &mut Report) -> Recovered {
+        let mut lost = Lost::default();
+        let mut recovered = Recovered { next_number: self.index.next_number, ..Default::default() };
+        for (owner, head) in self.heads(&mut lost, report) {
+            match self.recover_owner(owner, head, &mut recovered) {
+                Ok(()) => {}
+                Err(damage) => {
+                    report.damage.push(damage);
+                    lost.owners.push(owner);
+                }
+            }
+        }
+        self.recover_kept(&mut recovered, &mut lost, report);
+        recovered.sessions.sort_unstable_by_key(|session| session.record.number);
+        recovered.groups.sort_unstable_by_key(|(group, _)| group.number);
+        recovered.kept.sort_unstable_by_key(|(number, _, _)| *number);
+        for owner in lost.owners {
+            self.index.end(owner);
+            self.append(ended::TAG, |out| ended::encode(owner, out));
+        }
+        for number in lost.kept {
+            self.index.unkeep(number);
+            self.append(unkeep::TAG, |out| unkeep::encode(number, out));
+        }
+        self.writer.end_commit();
+        recovered
+    }
+
+    /// The records of all owners, in the order of the files.
+    fn heads(&self, lost: &mut Lost, report: &mut Report) -> Vec<(Owner, Location)> {
+        let mut heads = Vec::with_capacity(self.index.owners.len());
+        for (owner, entry) in &self.index.owners {
+            match entry.head {
+                Some(Held { place, .. }) if !entry.is_broken => heads.push((*owner, place)),
+                _ => {
+                    lost.owners.push(*owner);
+                    report.damage.push(Damage {
+                        file: "journal".into(),
+                        offset: 0,
+                        kind: DamageKind::BadRecord,
+                        detail: format!("{owner:?} has lost records; it is dropped"),
+                    });
+                }
+            }
+        }
+        lost.owners.sort_unstable_by_key(|owner| match owner {
+            Owner::Session(number) => (0, *number),
+            Owner::Group(number) => (1, *number),
+        });
+        heads.sort_unstable_by_key(|(_, place)| *place);
+        heads
+    }
+
+    fn recover_owner(
+        &mut self,
+        owner: Owner,
+        head: Location,
+        recovered: &mut Recovered,
+    ) -> Result<(), Damage> {
+        match owner {
+            Owner::Session(number) => {
+                let record = self.read_session(number, head)?;
+                let subscriptions = self.read_subscriptions(number)?;
+                if let Some(entry) = self.index.owners.get(&owner) {
+                    recovered.sessions.push(recovered_session(entry, record, subscriptions));
+                }
+            }
+            Owner::Group(number) => {
+                let record = self.read_group(number, head)?;
+                if let Some(entry) = self.index.owners.get(&owner) {
+                    recovered.groups.push((record, recovered_queue(entry)));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn read_session(&mut self, number: u64, at: Location) -> Result<SessionRecord, Damage> {
+        let body = &mut self.buffers.record;
+        let tag = self.writer.journal.read(at, body)?;
+        let record = session::decode(body).map_err(|bad| incomprehensible(at, bad))?;
+        if (tag, record.number) != (session::TAG, number) {
+            return Err(incomprehensible(at, BadRecord("it is another record")));
+        }
+        Ok(record)
+    }
+
+    fn read_group(&mut self, number: u64, at: Location) -> Result<GroupRecord, Damage> {
+        let body = &mut self.buffers.record;
+        let tag = self.writer.journal.read(at, body)?;
+        let record = group::decode(body).map_err(|bad| incomprehensible(at, bad))?;
+        if (tag, record.number) != (group::TAG, number) {
+            return Err(incomprehensible(at, BadRecord("it is another record")));
+        }
+        Ok(record)
+    }
+
+    /// The subscriptions of a Session, in the order in which they were made.
+    pub(crate) fn read_subscriptions(
+        &mut self,
+        number: u64,
+    ) -> Result<Vec<SubscriptionRecord>, Damage> {
+        let Some(entry) = self.index.owners.get(&Owner::Session(number)) else {
+            return Ok(Vec::new());
+        };
+        let mut folded = Folded::default();
+        for record in entry.subscriptions.records() {
+            let (at, body) = (record.place, &mut self.buffers.record);
+            let tag = self.writer.journal.read(at, body)?;
+            folded.read(number, tag, body).map_err(|bad| incomprehensible(at, bad))?;
+        }
+        Ok(folded.list.into_iter().flatten().collect())
+    }
+
+    fn recover_kept(&mut self, recovered: &mut Recovered, lost: &mut Lost, report: &mut Report) {
+        let mut all: Vec<_> =
+            self.index.kept.iter().map(|(number, kept)| (*number, *kept)).collect();
+        all.sort_unstable_by_key(|(_, kept)| kept.places.record);
+        for (number, kept) in all {
+            match self.read_kept(number, &kept) {
+                Ok((what, message)) => recovered.kept.push((number, what, message)),
+                Err((_, damage)) => {
+                    report.damage.push(damage);
+                    lost.kept.push(number);
+                }
+            }
+        }
+    }
+
+    /// The first record of a run: what earlier runs kept without a confirmation is dropped by it
+    /// for ever.
+    fn begin_run(&mut self) {
+        let number = self.index.rounds.boot().saturating_add(1);
+        self.index.begin_boot(number);
+        self.append(boot::TAG, |out| boot::encode(number, out));
+    }
+}
+
+/// Subscriptions as the records about them say, one after the other.
+#[derive(Default)]
+struct Folded {
+    list: Vec<Option<SubscriptionRecord>>,
+    places: HashMap<Box<str>, usize, foldhash::fast::FixedState>,
+}
+
+impl Folded {
+    fn read(&mut self, number: u64, tag: u8, body: &[u8]) -> Result<(), BadRecord> {
+        let session = match tag {
+            subscribed::TAG => {
+                let (session, subscription) = subscribed::decode(body)?;
+                self.add(subscription);
+                session
+            }
+            unsubscribed::TAG => {
+                let (session, filter) = unsubscribed::decode(body)?;
+                if let Some(place) = self.places.remove(filter) {
+                    self.list[place] = None;
+                }
+                session
+            }
+            subscription_image::TAG => {
+                let (session, subscriptions) = subscription_image::decode(body)?;
+                *self = Self::default();
+                subscriptions.into_iter().for_each(|subscription| self.add(subscription));
+                session
+            }
+            _ => return Err(BadRecord("it is no record about subscriptions")),
+        };
+        if session == number { Ok(()) } else { Err(BadRecord("it is about another Session")) }
+    }
+
+    fn add(&mut self, subscription: SubscriptionRecord) {
+        if let Some(place) = self.places.get(&subscription.filter) {
+            self.list[*place] = Some(subscription);
+        } else {
+            self.places.insert(subscription.filter.clone(), self.list.len());
+            self.list.push(Some(subscription));
+        }
+    }
+}
+
+fn recovered_session(
+    entry: &OwnerEntry,
+    mut record: SessionRecord,
+    subscriptions: Vec<SubscriptionRecord>,
+) -> RecoveredSession {
+    if entry.will_gone {
+        record.will = None;
+    }
+    RecoveredSession {
+        record,
+        detached_at: entry.detached.map(|detachment| detachment.at),
+        subscriptions,
+        awaiting_release: entry.awaiting_release.clone(),
+        queue: recovered_queue(entry),
+    }
+}
+
+fn recovered_queue(entry: &OwnerEntry) -> RecoveredQueue {
+    let empty = Queue::default();
+    let queue = entry.queue.as_deref().unwrap_or(&empty);
+    let waiting = queue.waiting();
+    let mut taken = Vec::new();
+    queue.for_each(|entry| {
+        if entry.flags.has(Flags::TAKEN) {
+            taken.push(entry.sequence);
+        }
+    });
+    RecoveredQueue {
+        first: queue.first(),
+        next: queue.next(),
+        messages: waiting.messages,
+        bytes: waiting.bytes,
+        taken,
+        sent_before: entry.detached.map_or(u64::MAX, |detachment| detachment.sent_before),
+        of_groups: waiting.of_groups,
+    }
+}

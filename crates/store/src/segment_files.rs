@@ -1,0 +1,59 @@
+//! Makes segment files: allocated, with the header of a spare, and under their own name only when
+//! all of that is on the device.
+
+use std::io;
+
+use crate::disk::{Disk, DiskFile};
+use crate::error::StoreError;
+use crate::segment::{Header, NEW_SUFFIX, Previous, segment_name};
+
+/// A segment that is ready to be taken into use.
+pub(crate) struct Spare {
+    pub(crate) number: u32,
+    pub(crate) length: u64,
+    pub(crate) file: Box<dyn DiskFile>,
+}
+
+impl Spare {
+    /// Makes one; replaces a file of the same name. Leaves nothing behind if the device is full.
+    pub(crate) fn create(disk: &dyn Disk, number: u32, length: u64) -> io::Result<Self> {
+        let name = segment_name(number);
+        let unfinished = format!("{name}{NEW_SUFFIX}");
+        let file = match disk.create(&unfinished) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                disk.remove(&unfinished)?;
+                disk.create(&unfinished)?
+            }
+            created => created?,
+        };
+        let header = Header { number, length, previous: Previous::Spare };
+        let made = file
+            .allocate(length)
+            .and_then(|()| file.write_at(&header.encode(), 0))
+            .and_then(|()| file.sync_data())
+            .and_then(|()| disk.rename(&unfinished, &name));
+        if let Err(error) = made {
+            // If this fails, too, the next opening does it.
+            let _ = disk.remove(&unfinished);
+            return Err(error);
+        }
+        disk.sync_directory()?;
+        Ok(Self { number, length, file })
+    }
+
+    /// Says in its header that it is in use from here on; the next sync of the file makes it so.
+    pub(crate) fn activate(&self, previous: Previous) -> io::Result<()> {
+        let header = Header { number: self.number, length: self.length, previous };
+        self.file.write_at(&header.encode(), 0)
+    }
+}
+
+/// Whether an error says that there is no room.
+pub(crate) fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
+/// What an error on a file means for the journal.
+pub(crate) fn store_error(file: &str, error: &io::Error) -> StoreError {
+    if is_full(error) { StoreError::Full } else { StoreError::Fatal(format!("{file}: {error}")) }
+}
