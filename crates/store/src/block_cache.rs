@@ -170,7 +170,12 @@ impl BlockCache {
             self.files[place].used = self.clock;
             return Ok(&*self.files[place].file);
         }
-        let file = disk.open(&segment_name(segment))?;
+        let name = segment_name(segment);
+        let file = disk.open(&name).or_else(|_| {
+            // The process may have too many open files: these are not needed.
+            self.files.clear();
+            disk.open(&name)
+        })?;
         if self.files.len() == FILES_MAX {
             least_used(&mut self.files, |file| file.used);
         }

@@ -65,7 +65,8 @@ impl Error for OpenError {
 /// Why the store does not take what it is given.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StoreError {
-    /// The device is full. Nothing is lost, and it can be tried again when there is room.
+    /// The device is full (or no more files can be open). Nothing is lost, and it can be tried
+    /// again when there is room.
     Full,
     /// Nobody knows what is on the device: the store refuses everything from now on.
     Fatal(String),

@@ -161,7 +161,7 @@ impl Journal {
                 self.take_next_into_use(previous)?;
                 self.pending.first_is_in_use();
             }
-            let (part, bytes, _) = self.pending.first();
+            let (part, bytes) = self.pending.first();
             if !bytes.is_empty() {
                 let at = u64::from(part.offset);
                 self.current.is_dirty = true;

@@ -129,9 +129,9 @@ impl Pending {
         self.parts.len() == 1 && self.parts[0].start == self.buffer.len()
     }
 
-    /// What is to be written first, and whether that is all.
-    pub(crate) fn first(&self) -> (&Part, &[u8], bool) {
-        (&self.parts[0], &self.buffer[self.range(0)], self.parts.len() == 1)
+    /// What is to be written first.
+    pub(crate) fn first(&self) -> (&Part, &[u8]) {
+        (&self.parts[0], &self.buffer[self.range(0)])
     }
 
     /// The first segment that is still to be taken into use.

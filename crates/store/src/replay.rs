@@ -132,16 +132,15 @@ impl<'a> Segment<'a> {
     }
 
     /// Where to go on behind damage: at the next frame if the length can be believed, or at the
-    /// next Begin.
+    /// next Begin. A length that leads beyond a Begin is wrong.
     fn behind(&self, at: usize) -> Gap {
-        if let Some(body) = body_range(self.bytes, at)
-            && (self.end == Some(body.end) || self.frame(body.end).is_some())
-        {
-            return Gap::Jump(body.end);
-        }
-        match find_begin(self.bytes, at + 1, self.seed) {
+        let next = body_range(self.bytes, at)
+            .map(|body| body.end)
+            .filter(|next| self.end == Some(*next) || self.frame(*next).is_some());
+        let searched = &self.bytes[..next.unwrap_or(self.bytes.len())];
+        match find_begin(searched, at + 1, self.seed) {
             Some((begin, _)) => Gap::Jump(begin),
-            None => Gap::Over,
+            None => next.map_or(Gap::Over, Gap::Jump),
         }
     }
 }

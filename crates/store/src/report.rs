@@ -21,7 +21,7 @@ pub enum DamageKind {
     BadCheckpoint,
     /// A record is as it was written, but it says nothing that this version understands.
     UnreadableMessage,
-    /// The device does not give the bytes.
+    /// The file system does not give the bytes, now: whether they are damaged is not known.
     Unreadable,
 }
 

@@ -3,6 +3,8 @@
 
 use std::io;
 
+use rustix::io::Errno;
+
 use crate::disk::{Disk, DiskFile};
 use crate::error::StoreError;
 use crate::segment::{Header, NEW_SUFFIX, Previous, segment_name};
@@ -48,9 +50,11 @@ impl Spare {
     }
 }
 
-/// Whether an error says that there is no room.
+/// Whether an error says that there is no room, or no more files can be open: both may pass.
 pub(crate) fn is_full(error: &io::Error) -> bool {
+    let too_many_files = [Errno::MFILE, Errno::NFILE].map(|errno| Some(errno.raw_os_error()));
     matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+        || too_many_files.contains(&error.raw_os_error())
 }
 
 /// What an error on a file means for the journal.

@@ -63,7 +63,8 @@ impl Story {
     fn append(&mut self) {
         self.journal.begin_commit();
         let mut records = Vec::new();
-        for _ in 0..self.random.within(1..5) {
+        let most = if self.random.one_in(8) { 30 } else { 5 };
+        for _ in 0..self.random.within(1..most) {
             let size = if self.random.one_in(20) { 3000 } else { 120 };
             let tag = self.random.within(16..40) as u8;
             let body = any_body(&mut self.random, size);
