@@ -97,9 +97,17 @@ impl Broker {
         self.acceptor = None;
         self.send_to_all(|| Letter::Drain);
         let begun = Instant::now();
-        while begun.elapsed() < deadline && !self.workers.iter().all(JoinHandle::is_finished) {
+        // Twice in a row: a letter may have been on its way from one worker to another.
+        let mut quiet = 0;
+        while begun.elapsed() < deadline && quiet < 2 {
             thread::sleep(Duration::from_millis(5));
+            quiet = if self.is_drained() { quiet + 1 } else { 0 };
         }
+    }
+
+    fn is_drained(&self) -> bool {
+        let mut workers = self.workers.iter().zip(self.handle.inboxes.iter());
+        workers.all(|(thread, inbox)| thread.is_finished() || inbox.is_drained())
     }
 
     fn send_to_all(&self, letter: impl Fn() -> Letter) {

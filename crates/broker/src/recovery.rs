@@ -27,6 +27,7 @@ pub(crate) fn restore(
     for (core, fx) in cores.iter_mut().zip(&mut effects) {
         core.end_restore(fx);
     }
+    while carry_out(cores, engine, &mut effects, now) {}
 }
 
 /// True if there may be more to do.

@@ -310,6 +310,11 @@ impl Outgoing {
         (self.queue.len() + self.stored.messages, self.queue_bytes + self.stored.bytes)
     }
 
+    /// Bytes that wait in memory.
+    pub(crate) fn bytes_in_memory(&self) -> usize {
+        self.queue_bytes
+    }
+
     /// Messages that wait in the store only.
     pub(crate) fn stored_messages(&self) -> usize {
         self.stored.messages

@@ -74,10 +74,14 @@ impl Core {
         }
     }
 
-    /// Everything is taken over, by all cores.
+    /// Everything is taken over, by all cores, and what they had to tell each other was carried
+    /// out: shared subscriptions without members end. Its effects are to be carried out, too.
     pub fn end_restore(&mut self, fx: &mut Effects) {
         self.is_restoring = false;
         fx.events.clear();
+        for group in self.groups.without_members() {
+            self.end_group(group, fx);
+        }
     }
 
     fn restore_session(&mut self, session: RecoveredSession, now: Timestamp, fx: &mut Effects) {

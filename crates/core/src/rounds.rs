@@ -194,9 +194,8 @@ impl Rounds {
 
     /// Holds something back until everything of this round is as durable as it has to be.
     pub(crate) fn hold(&mut self, held: Held, durability: Durability) {
-        let end = &mut self.open.end;
-        end.durability = end.durability.max(Some(durability));
-        end.held.push(held);
+        self.open.end.promise(durability.max(Durability::Interval));
+        self.open.end.held.push(held);
     }
 
     pub(crate) fn mark(&self) -> Mark {
@@ -267,9 +266,8 @@ impl Rounds {
         }
         self.sent += 1;
         if self.origin.is_none() {
-            let end = &mut self.open.end;
-            end.durability = end.durability.max(Some(durability));
-            end.confirms |= qos == QoS::ExactlyOnce;
+            self.open.end.promise(durability);
+            self.open.end.confirms |= qos == QoS::ExactlyOnce;
         }
         self.origin.or(Some(Round { worker: self.worker, number: self.open.number }))
     }
@@ -295,9 +293,8 @@ impl Rounds {
             Some(round) => (round, self.passed_on.entry(round).or_insert(0)),
             None => {
                 let number = self.open.number;
-                let end = &mut self.open.end;
-                end.durability = end.durability.max(Some(durability));
-                end.confirms |= qos == QoS::ExactlyOnce;
+                self.open.end.promise(durability);
+                self.open.end.confirms |= qos == QoS::ExactlyOnce;
                 (Round { worker: self.worker, number }, &mut self.open.asked)
             }
         };
@@ -360,6 +357,11 @@ impl Rounds {
             || !self.open.is_idle()
             || self.to_answer.iter().any(|asked| asked.answers == 0)
             || self.gathering.front().is_some_and(|front| front.answers == 0)
+    }
+
+    /// Whether rounds wait for other workers, or other workers for this one.
+    pub(crate) fn is_gathering(&self) -> bool {
+        !self.gathering.is_empty() || !self.to_answer.is_empty()
     }
 
     /// The end of a turn: the open round goes on its way, and so does what is complete now.
@@ -473,6 +475,12 @@ impl OpenRound {
     fn is_idle(&self) -> bool {
         let RoundEnd { held, deferred, durability, .. } = &self.end;
         self.asked == 0 && held.is_empty() && deferred.is_empty() && durability.is_none()
+    }
+}
+
+impl RoundEnd {
+    fn promise(&mut self, durability: Durability) {
+        self.durability = self.durability.max(Some(durability));
     }
 }
 

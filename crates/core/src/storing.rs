@@ -8,7 +8,7 @@ use midge_codec::{QoS, ReasonCode};
 use crate::core::Core;
 use crate::counters::DropReason;
 use crate::effects::{DisconnectReason, Effects};
-use crate::identity::SessionId;
+use crate::identity::{ConnectionId, SessionId};
 use crate::outgoing::{Delivery, Outgoing};
 use crate::peer::Peer;
 use crate::rounds::Held;
@@ -77,6 +77,16 @@ impl Core {
             for id in std::mem::take(&mut self.unanswered) {
                 self.close(id, Some(code), &DisconnectReason::ByServer(code), now, fx);
             }
+        }
+    }
+
+    /// A PUBLISH gets no acknowledgement, because the store is full.
+    pub(crate) fn leave_unanswered(&mut self, id: ConnectionId) {
+        if let Some(connection) = self.clients.connection(id)
+            && !connection.is_unanswered
+        {
+            connection.is_unanswered = true;
+            self.unanswered.push(id);
         }
     }
 
@@ -156,12 +166,18 @@ impl Core {
                 outgoing.stored.is_used = true;
             }
         }
-        if session.number > 0 {
-            self.clients.rounds.keep(StoreOp::Session(Box::new(record_of(session))));
-        }
+        self.store_record(slot);
         if begins {
             self.store_subscriptions(slot);
             self.tell_storing(fx);
+        }
+    }
+
+    /// Writes what a Session in the store is now, but for subscriptions and messages.
+    pub(crate) fn store_record(&mut self, slot: SessionSlot) {
+        let session = &self.clients.sessions[slot as usize];
+        if session.number > 0 {
+            self.clients.rounds.keep(StoreOp::Session(Box::new(record_of(session))));
         }
     }
 
