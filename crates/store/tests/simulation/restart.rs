@@ -82,7 +82,7 @@ impl World {
         while self.exchange() {}
         let (cores, effects) = self.node.parts();
         for (core, fx) in cores.iter_mut().zip(effects) {
-            core.end_restore(fx);
+            core.end_restore(now, fx);
         }
         while self.exchange() {}
     }
