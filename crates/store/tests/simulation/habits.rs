@@ -127,10 +127,11 @@ impl Client {
         let message = ledger.send(&draft);
         let packet_id = self.free_packet_identifier(session);
         let about = Concerned::both(self.index, message);
-        ledger.log.note(about, || {
-            format!("PUBLISH {packet_id} to {wire_topic}, QoS {}, clears {clears}", plan.qos)
-        });
         let payload = &ledger.messages[message].payload;
+        ledger.log.note(about, || {
+            let bytes = payload.len();
+            format!("PUBLISH {packet_id} to {wire_topic}, QoS {}, {bytes} bytes", plan.qos)
+        });
         let flags = (kind == Kind::Retained, false);
         self.send(&packets::publish(&wire_topic, payload, plan.qos, packet_id, flags), link);
         if let Some(session) = &mut self.session {
