@@ -72,6 +72,10 @@ impl World {
             return client.lose(false, ledger, *now);
         }
         client.acknowledge(usize::MAX, link, ledger);
+        if client.only_cleans() {
+            client.disconnect(link, ledger);
+            client.lose(true, ledger, *now);
+        }
     }
 
     fn is_at_rest(&self) -> bool {

@@ -19,9 +19,11 @@ impl Client {
         link: &mut Link,
         ledger: &mut Ledger,
         random: &mut Random,
+        now: Timestamp,
     ) {
         let restarts = self.plan.clean_one_in > 0 && random.one_in(self.plan.clean_one_in);
-        self.wants_clean |= restarts;
+        self.wants_clean |= restarts || self.may_be_mistaken(now);
+        self.connect_is_open = true;
         let is_clean = self.wants_clean || !self.plan.is_persistent();
         if is_clean {
             self.old_session_may_return |= self.plan.is_persistent();

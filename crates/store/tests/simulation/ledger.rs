@@ -209,7 +209,11 @@ impl Ledger {
         for (topic, &floor) in floors {
             if !filter.starts_with('$') && floor > 0 && matches(filter, topic) {
                 let (topic, floor) = (topic.clone(), floor - 1);
-                self.wishes.push(Wish { life, topic, floor, is_fulfilled: false });
+                // Live ones may come before the SUBACK.
+                let seen = &self.incarnations[incarnation].seen;
+                let newer = &self.retained[&topic].messages[floor..];
+                let is_fulfilled = newer.iter().any(|id| seen.contains_key(id));
+                self.wishes.push(Wish { life, topic, floor, is_fulfilled });
             }
         }
         life
