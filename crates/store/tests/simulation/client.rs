@@ -24,8 +24,8 @@ pub(crate) struct Client {
     /// It has asked for Clean Start and has no answer yet.
     pub(crate) wants_clean: bool,
     pub(crate) lost_will: Option<LostWill>,
-    /// A CONNACK does not wait for the store: a Session that was given up by Clean Start may come
-    /// back with a power cut, until something later is durable.
+    /// A CONNACK does not wait for the store: a Session that it says has ended may come back with a
+    /// power cut, until something later is durable.
     pub(crate) old_session_may_return: bool,
     /// A CONNECT was sent and not answered, as far as is known: it may have made a Session.
     pub(crate) connect_is_open: bool,
@@ -249,6 +249,7 @@ impl Client {
                 self.fail(ledger, "the Session is not there any more");
             }
         }
+        self.old_session_may_return |= self.session.is_some() && self.plan.is_persistent();
         self.end_session(ledger);
         self.was_cut = false;
         let incarnation = ledger.begin_incarnation(self.index);
@@ -362,8 +363,11 @@ impl Client {
         let is_allowed = |(filter, state): (&String, &Subscription)| {
             matches(filter, topic)
                 && match (state, sent) {
+                    // Another worker may choose a member of whose end it has not heard.
                     (Subscription::Gone { at, .. }, Some(sent)) => {
-                        sent.first_sent <= *at || matches!(sent.kind, Kind::Delayed | Kind::Will)
+                        filter.starts_with("$share/")
+                            || sent.first_sent <= *at
+                            || matches!(sent.kind, Kind::Delayed | Kind::Will)
                     }
                     _ => true,
                 }
