@@ -11,6 +11,7 @@ use crate::limits::Limits;
 use crate::message::Message;
 use crate::stored::{RecoveredQueue, Round};
 use crate::subscription_tree::GroupId;
+use crate::time::Timestamp;
 
 /// A message for one Session, with how that Session gets it. At most 48 bytes besides the message,
 /// which is shared by all that wait for it.
@@ -394,12 +395,17 @@ impl Outgoing {
 
     /// The queue of a Session as a store has kept it.
     /// If nobody knows what was sent, that may be what a window of `inflight_max` messages holds.
-    pub(crate) fn restore(&mut self, queue: &RecoveredQueue, inflight_max: u16) {
+    /// There may also have been messages that a power cut has taken: their Packet Identifiers,
+    /// which the Client may still hold for a PUBREL, are not used again soon.
+    pub(crate) fn restore(&mut self, queue: &RecoveredQueue, inflight_max: u16, now: Timestamp) {
         let is_known = queue.sent_before < u64::MAX;
+        let skipped = skipped_packet_ids(now);
+        self.last_packet_id = Self::STORED_PACKET_IDS + skipped;
+        let skipped = if is_known { 0 } else { u64::from(skipped) };
         let perhaps_sent = usize::from(inflight_max).saturating_sub(queue.taken.len());
         self.stored = StoredQueue {
             is_used: true,
-            last: queue.next.saturating_sub(1),
+            last: queue.next.saturating_sub(1) + skipped,
             from: queue.first,
             messages: queue.messages as usize,
             bytes: queue.bytes as usize,
@@ -444,6 +450,14 @@ impl StoredQueue {
         self.bytes += delivery.message.size();
         self.of_groups += usize::from(delivery.group.is_some());
     }
+}
+
+/// How many Packet Identifiers a broker leaves out that does not know which ones are in use: a
+/// quarter of those for stored messages at least, and not the same number at each start.
+fn skipped_packet_ids(now: Timestamp) -> u16 {
+    let quarter = Outgoing::STORED_PACKET_IDS / 4;
+    let spread = (now.as_millis().wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32) % u64::from(quarter);
+    quarter + spread as u16
 }
 
 /// The Packet Identifier of a message in the store, the same one each time.
