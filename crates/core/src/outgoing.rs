@@ -498,7 +498,7 @@ mod tests {
     use crate::identity::Identity;
     use crate::limits::Limits;
     use crate::message::{Attributes, Publication};
-    use crate::stored::Durability;
+    use crate::stored::{Durability, RecoveredQueue};
 
     fn delivery(payload: &[u8]) -> Delivery {
         let qos = QoS::AtLeastOnce;
@@ -572,6 +572,25 @@ mod tests {
         assert!(again.is_repeated);
         assert_eq!(outgoing.begin(again.delivery, again.sequence), packet_id);
         assert!(!outgoing.dequeue(|_| true).unwrap().is_repeated);
+    }
+
+    #[test]
+    fn packet_identifiers_of_messages_that_a_power_cut_took_are_not_used_again_soon() {
+        let next_ids = |sent_before, now| {
+            let mut outgoing = Outgoing::new(2, true);
+            let queue = RecoveredQueue { first: 5, next: 5, sent_before, ..<_>::default() };
+            outgoing.restore(&queue, 2, crate::time::Timestamp::from_millis(now));
+            let (sequence, delivery) = (outgoing.next_sequence(), delivery(b"x"));
+            let stored = outgoing.begin(delivery.clone(), sequence).get();
+            (stored, outgoing.begin(delivery, 0).get())
+        };
+        let far = Outgoing::STORED_PACKET_IDS / 4;
+        let (stored, other) = next_ids(u64::MAX, 1_000_000);
+        assert!((5 + far..=5 + 2 * far).contains(&stored), "{stored}");
+        assert!(other > Outgoing::STORED_PACKET_IDS + far, "{other}");
+        let again = next_ids(u64::MAX, 1_000_001);
+        assert!(stored != again.0 && other != again.1, "nor at the next start");
+        assert_eq!(next_ids(5, 1_000_000).0, 5, "everything that was sent is known");
     }
 
     #[test]
