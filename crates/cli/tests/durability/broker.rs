@@ -123,6 +123,13 @@ impl Home {
         &self.directory
     }
 
+    /// What they have said that a broker whose end is its only trouble does not say.
+    pub(crate) fn complaints(&self) -> Vec<String> {
+        let text = fs::read_to_string(self.log_path()).unwrap_or_default();
+        let is_one = |line: &&str| line.contains(" ERROR ") || line.contains("panicked at");
+        text.lines().filter(is_one).map(str::to_owned).collect()
+    }
+
     /// The end of what the brokers have said.
     pub(crate) fn log(&self) -> String {
         let text = fs::read_to_string(self.log_path()).unwrap_or_default();
