@@ -91,17 +91,20 @@ impl Home {
     }
 
     /// Each third broker syncs only from time to time, which must make no difference here: what is
-    /// in the file outlives the process.
+    /// in the file outlives the process. Each second one has such small files that it begins new
+    /// ones and moves what is alive all the time.
     fn spawn(&self) -> Child {
         let start = self.starts.fetch_add(1, Ordering::Relaxed);
+        let segment_bytes = if start % 2 == 1 { "65536" } else { "8388608" };
         let durability = if start % 3 == 2 { "interval" } else { "fsync" };
         let mut log = File::options().create(true).append(true).open(self.log_path()).unwrap();
-        writeln!(log, "start {start}, durability {durability}").unwrap();
+        writeln!(log, "start {start}, durability {durability}, segments {segment_bytes}").unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_midge"));
         command
             .current_dir(&self.directory)
             .envs(ENVIRONMENT)
             .env("MIDGE_STORAGE_DURABILITY", durability)
+            .env("MIDGE_STORAGE_SEGMENT_BYTES", segment_bytes)
             .args(["--log-level", "info", "--workers", &self.workers.to_string()])
             .args(["--listen", &format!("127.0.0.1:{}", self.port)])
             .stdin(Stdio::null())
