@@ -133,7 +133,7 @@ impl Driver {
         self.session.connect(Instant::now());
         loop {
             match self.wait(deadline) {
-                // A signal that came with the CONNACK is told at the next wait: whoever is connected
+                // A signal that came with the CONNACK is told at the next wait: who is connected
                 // says goodbye.
                 Err(ClientError::Interrupted(_)) if self.session.is_connected() => {
                     self.phase = LostIn::Connected;
