@@ -29,6 +29,7 @@ use crate::retained::Retained;
 use crate::rewrite::TopicRules;
 use crate::rounds::Rounds;
 use crate::shared::{SharedGroups, SharedStrategy};
+use crate::stored::RecoveredSession;
 use crate::storing::EndingQueue;
 use crate::subscription_tree::{MatchScratch, SubscriptionTree};
 use crate::time::Timestamp;
@@ -101,6 +102,8 @@ pub struct Core {
     pub(crate) unanswered: Vec<ConnectionId>,
     /// Sessions that have ended but for messages that others get.
     pub(crate) endings: Vec<EndingQueue>,
+    /// Recovered Sessions whose Clients have newer ones.
+    pub(crate) superseded: Vec<RecoveredSession>,
 }
 
 impl Core {
@@ -146,6 +149,7 @@ impl Core {
             is_restoring: false,
             unanswered: Vec::new(),
             endings: Vec::new(),
+            superseded: Vec::new(),
             config,
         }
     }
