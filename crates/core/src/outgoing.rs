@@ -90,6 +90,8 @@ pub(crate) struct StoredQueue {
     pub(crate) is_used: bool,
     /// The last sequence that was given out; 0: none.
     last: u64,
+    /// How many sequences are left out before the next one.
+    skipped: u16,
     /// Everything from here on is in the store only, unless it is at its end already.
     from: u64,
     messages: usize,
@@ -217,7 +219,7 @@ impl Outgoing {
 
     /// The sequence of the next message that is kept in the store.
     pub(crate) fn next_sequence(&mut self) -> u64 {
-        self.stored.last += 1;
+        self.stored.last += 1 + u64::from(std::mem::take(&mut self.stored.skipped));
         self.stored.last
     }
 
@@ -424,12 +426,12 @@ impl Outgoing {
         let is_known = queue.sent_before < u64::MAX;
         let skipped = skipped_packet_ids(now);
         self.last_packet_id = Self::STORED_PACKET_IDS + skipped;
-        let skipped = if is_known { 0 } else { u64::from(skipped) };
         let perhaps_sent = usize::from(inflight_max).saturating_sub(queue.taken.len());
         let perhaps_sent = perhaps_sent.min(queue.messages as usize);
         self.stored = StoredQueue {
             is_used: true,
-            last: queue.next.saturating_sub(1) + skipped,
+            last: queue.next.saturating_sub(1),
+            skipped: if is_known { 0 } else { skipped },
             from: queue.first,
             messages: queue.messages as usize,
             bytes: queue.bytes as usize,
@@ -605,6 +607,7 @@ mod tests {
             let mut outgoing = Outgoing::new(2, true);
             let queue = RecoveredQueue { first: 5, next: 5, sent_before, ..<_>::default() };
             outgoing.restore(&queue, 2, crate::time::Timestamp::from_millis(now));
+            assert_eq!(outgoing.last_sequence(), 4, "what the store has ends there");
             let (sequence, delivery) = (outgoing.next_sequence(), delivery(b"x"));
             let stored = outgoing.begin(delivery.clone(), sequence).get();
             (stored, outgoing.begin(delivery, 0).get())

@@ -116,7 +116,7 @@ impl Publisher {
                 None if self.under_way.is_empty() => self.heard_at = Instant::now(),
                 None => assert!(self.heard_at.elapsed() < DEADLINE, "{}", self.who.client_id),
                 Some(Received::Closed | Received::Disconnect(_)) => return End::Cut,
-                Some(received) => self.handle(link, received, &scene.ledger),
+                Some(received) => self.handle(link, &received, &scene.ledger),
             }
         }
     }
@@ -136,8 +136,8 @@ impl Publisher {
         self.under_way.push(UnderWay { id, payload, is_released: false });
     }
 
-    fn handle(&mut self, link: &mut Link, received: Received, ledger: &Ledger) {
-        let Received::Ack { kind, id, code } = received else {
+    fn handle(&mut self, link: &mut Link, received: &Received, ledger: &Ledger) {
+        let &Received::Ack { kind, id, code } = received else {
             panic!("{}: {received:?}", self.who.client_id);
         };
         self.heard_at = Instant::now();

@@ -1,6 +1,7 @@
 //! A subscriber that keeps its Session State over accidents, as the specification wants it, and
 //! notes what was delivered to it.
 
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
@@ -125,8 +126,8 @@ impl Subscriber {
         match (message.qos, message.id) {
             (QoS::ExactlyOnce, Some(id)) => {
                 self.expected.insert(id);
-                if !self.awaiting_release.contains_key(&id) {
-                    self.awaiting_release.insert(id, payload.clone());
+                if let Entry::Vacant(vacant) = self.awaiting_release.entry(id) {
+                    vacant.insert(payload.clone());
                     self.note(payload);
                 }
                 self.unsent.push((PacketType::PubRec, id));
