@@ -121,8 +121,8 @@ fn mqtt311_4_8_0_2_exhausted_resources_end_the_connection() {
         observer.until_ping();
         return;
     }
-    // Acknowledgements that still waited for the disk are lost with the connection: the messages are
-    // sent again, and recognized.
+    // Acknowledgements that still waited for the disk are lost with the connection: the messages
+    // are sent again, and recognized.
     let mut resumed = persistent(V3, &id).open();
     let accepted = 1..=AWAITING_RELEASE_MAX;
     for id in accepted.clone().skip(received.len()) {

@@ -91,17 +91,20 @@ impl Home {
     }
 
     /// Each third broker syncs only from time to time, which must make no difference here: what is
-    /// in the file outlives the process.
+    /// in the file outlives the process. Each second one has such small files that it begins new
+    /// ones and moves what is alive all the time.
     fn spawn(&self) -> Child {
         let start = self.starts.fetch_add(1, Ordering::Relaxed);
+        let segment_bytes = if start % 2 == 1 { "65536" } else { "8388608" };
         let durability = if start % 3 == 2 { "interval" } else { "fsync" };
         let mut log = File::options().create(true).append(true).open(self.log_path()).unwrap();
-        writeln!(log, "start {start}, durability {durability}").unwrap();
+        writeln!(log, "start {start}, durability {durability}, segments {segment_bytes}").unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_midge"));
         command
             .current_dir(&self.directory)
             .envs(ENVIRONMENT)
             .env("MIDGE_STORAGE_DURABILITY", durability)
+            .env("MIDGE_STORAGE_SEGMENT_BYTES", segment_bytes)
             .args(["--log-level", "info", "--workers", &self.workers.to_string()])
             .args(["--listen", &format!("127.0.0.1:{}", self.port)])
             .stdin(Stdio::null())
@@ -121,6 +124,13 @@ impl Home {
     /// Where the evidence is.
     pub(crate) fn directory(&self) -> &Path {
         &self.directory
+    }
+
+    /// What they have said that a broker whose end is its only trouble does not say.
+    pub(crate) fn complaints(&self) -> Vec<String> {
+        let text = fs::read_to_string(self.log_path()).unwrap_or_default();
+        let is_one = |line: &&str| line.contains(" ERROR ") || line.contains("panicked at");
+        text.lines().filter(is_one).map(str::to_owned).collect()
     }
 
     /// The end of what the brokers have said.

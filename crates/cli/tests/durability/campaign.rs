@@ -152,7 +152,7 @@ impl Campaign {
             self.look_at_retained(&round);
         }
         let mut mortal = Mortal::new(self.round);
-        let moment = EndsAfter::random(&mut self.random);
+        let moment = EndsAfter::random(self.end, &mut self.random);
         let (random, rules) = (&mut self.random, &self.rules);
         let mut clients = 1;
         thread::scope(|scope| {
@@ -226,6 +226,9 @@ impl Campaign {
         self.compare_shared(&round);
         self.look_at_retained(&round);
         self.look_at_retained_wills(&round);
+        for complaint in self.home.complaints() {
+            round.find(Fault::Complaint, &complaint);
+        }
         end_round(self.end, &round, &mut self.broker);
         self.conclude(&round);
         self.publishers.iter_mut().for_each(Publisher::note_verified);
@@ -388,8 +391,11 @@ impl Campaign {
 }
 
 impl EndsAfter {
-    fn random(random: &mut Random) -> Self {
+    /// A broker that lives on may come to a CONNECT whose Network Connection was cut after the
+    /// Client has come back, which would then be taken over; so there everybody has to be answered.
+    fn random(end: End, random: &mut Random) -> Self {
         match random.below(8) {
+            _ if end == End::Cut => Self::Readiness(random.micros(0, 100_000)),
             0 => Self::Start(random.micros(0, 60_000)),
             1 | 2 => Self::FirstAnswer(random.micros(0, 20_000)),
             _ => Self::Readiness(random.micros(5_000, 150_000)),

@@ -53,6 +53,7 @@ pub(crate) enum Fault {
     WillMissing,
     SessionLost,
     WrongAnswer,
+    Complaint,
 }
 
 impl Round {
