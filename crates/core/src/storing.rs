@@ -170,18 +170,24 @@ impl Core {
                 outgoing.stored.is_used = true;
             }
         }
-        self.store_record(slot);
         if begins {
+            // First of all: what is said about a Session that the store does not know is void.
+            let record = Box::new(record_of(&self.clients.sessions[slot as usize]));
+            self.clients.rounds.keep(StoreOp::Session(record));
             self.store_subscriptions(slot);
             self.tell_storing(fx);
+        } else {
+            self.store_record(slot);
         }
     }
 
-    /// Writes what a Session in the store is now, but for subscriptions and messages.
+    /// Writes what a Session in the store is now, but for subscriptions and messages. It comes
+    /// behind the end of an earlier Will Message, which others may not have kept yet.
     pub(crate) fn store_record(&mut self, slot: SessionSlot) {
         let session = &self.clients.sessions[slot as usize];
         if session.number > 0 {
-            self.clients.rounds.keep(StoreOp::Session(Box::new(record_of(session))));
+            let record = Box::new(record_of(session));
+            self.clients.rounds.keep_behind_round(StoreOp::Session(record));
         }
     }
 
@@ -220,7 +226,7 @@ impl Core {
             outgoing.sent_before()
         });
         let op = StoreOp::Detached { session: session.number, at: now, sent_before };
-        self.clients.rounds.keep(op);
+        self.clients.rounds.keep_behind_round(op); // behind the record of its connection
     }
 
     /// The Will Message of a Session is published, or not to be.
