@@ -49,6 +49,7 @@ mod retained_tree;
 mod rewrite;
 mod rounds;
 mod routing;
+mod sent;
 mod session;
 mod shared;
 mod stored;

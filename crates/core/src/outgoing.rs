@@ -9,6 +9,7 @@ use midge_codec::{PacketIdentifier, QoS};
 use crate::counters::DropReason;
 use crate::limits::Limits;
 use crate::message::Message;
+use crate::sent::Sent;
 use crate::stored::{RecoveredQueue, Round};
 use crate::subscription_tree::GroupId;
 use crate::time::Timestamp;
@@ -98,10 +99,8 @@ pub(crate) struct StoredQueue {
     bytes: usize,
     /// How many of them come from shared subscriptions.
     pub(crate) of_groups: usize,
-    /// What may have been sent has a lower sequence.
-    sent_before: u64,
-    /// Of so many of the first ones nobody knows whether they were sent.
-    perhaps_sent: usize,
+    /// What of it may have been sent.
+    sent: Sent,
     /// Went back to shared subscriptions. The store has them until that is durable, but they are
     /// not this queue's any more.
     given_back: Vec<u64>,
@@ -144,7 +143,7 @@ impl Outgoing {
         let Self { in_flight, queue, stored, .. } = self;
         in_flight.retain(|entry| match &entry.delivery {
             Some(delivery) if entry.sequence > 0 => {
-                stored.sent_before = stored.sent_before.max(entry.sequence + 1);
+                stored.sent.note(entry.sequence);
                 stored.count(entry.sequence, delivery);
                 false
             }
@@ -153,7 +152,7 @@ impl Outgoing {
         queue.retain(|waiting| {
             if waiting.sequence > 0 {
                 if waiting.is_repeated {
-                    stored.sent_before = stored.sent_before.max(waiting.sequence + 1);
+                    stored.sent.note(waiting.sequence);
                 }
                 stored.count(waiting.sequence, &waiting.delivery);
             }
@@ -374,14 +373,14 @@ impl Outgoing {
             stored.bytes = stored.bytes.saturating_sub(size);
             stored.of_groups =
                 stored.of_groups.saturating_sub(usize::from(delivery.group.is_some()));
-            let is_repeated = sequence < stored.sent_before || stored.perhaps_sent > 0;
-            stored.perhaps_sent = stored.perhaps_sent.saturating_sub(1);
+            let is_repeated = stored.sent.visit(sequence, delivery.qos);
             self.queue_bytes += size;
             let is_new = delivery.qos == QoS::ExactlyOnce && !is_repeated;
             let hold = hold.filter(|_| is_new);
             self.queue.push_back(Waiting { delivery, sequence, is_repeated, hold });
         }
         stored.given_back.retain(|&sequence| sequence >= next);
+        stored.sent.end_visits(next);
         if next > stored.last {
             // What is missing is damaged, and was counted.
             (stored.messages, stored.bytes, stored.of_groups) = (0, 0, 0);
@@ -393,15 +392,9 @@ impl Outgoing {
         &self.stored.given_back
     }
 
-    /// What may have been sent has a lower sequence than this; `u64::MAX`: nobody knows.
-    pub(crate) fn sent_before(&self) -> u64 {
-        if self.stored.perhaps_sent > 0 { u64::MAX } else { self.stored.sent_before }
-    }
-
-    /// What is known to have been sent has a lower sequence than this, and of so many of the first
-    /// ones in the store nobody knows.
-    pub(crate) fn perhaps_sent(&self) -> (u64, usize) {
-        (self.stored.sent_before, self.stored.perhaps_sent)
+    /// What of the stored part may have been sent.
+    pub(crate) fn sent(&self) -> Sent {
+        self.stored.sent
     }
 
     /// The last sequence that was given out; 0: none.
@@ -422,8 +415,10 @@ impl Outgoing {
         let is_known = queue.sent_before < u64::MAX;
         let skipped = skipped_packet_ids(now);
         self.last_packet_id = Self::STORED_PACKET_IDS + skipped;
-        let perhaps_sent = usize::from(inflight_max).saturating_sub(queue.taken.len());
-        let perhaps_sent = perhaps_sent.min(queue.messages as usize);
+        let sent = match is_known || queue.messages == 0 {
+            true => Sent::known(queue.sent_before.min(queue.next)),
+            false => Sent::unknown(queue.next, usize::from(inflight_max)),
+        };
         self.stored = StoredQueue {
             is_used: true,
             last: queue.next.saturating_sub(1),
@@ -432,8 +427,7 @@ impl Outgoing {
             messages: queue.messages as usize,
             bytes: queue.bytes as usize,
             of_groups: queue.of_groups as usize,
-            sent_before: if is_known { queue.sent_before } else { 0 },
-            perhaps_sent: if is_known { 0 } else { perhaps_sent },
+            sent,
             given_back: Vec::new(),
             fetch: None,
         };
@@ -583,7 +577,7 @@ mod tests {
         let packet_id = outgoing.begin(first, sequence);
         outgoing.leave_to_store();
         assert_eq!((outgoing.queued(), outgoing.in_flight_len()), ((3, 6), 0));
-        assert_eq!(outgoing.sent_before(), 2);
+        assert_eq!(outgoing.sent().to_store(), 2);
         outgoing.resume(2);
         assert_eq!(outgoing.begin_fetch(7), Some(1));
         assert_eq!(outgoing.begin_fetch(8), None, "one question at a time");

@@ -1,0 +1,88 @@
+//! Which messages of a queue in the store may have been sent already. A broker that was started
+//! anew may not know: it learns no more than the store has been told before the power was cut.
+
+use midge_codec::QoS;
+
+/// What is known of one queue; the messages are to be visited in their order.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Sent {
+    /// All with a lower sequence may have been sent.
+    pub(crate) before: u64,
+    /// Nobody knows of those with a lower sequence than this.
+    unknown_before: u64,
+    /// So many of them, the first ones of each QoS, may have been sent. Of QoS 2 that is certain:
+    /// what takes a place in the window until the store knows that the Client has it.
+    at_least_once: usize,
+    exactly_once: usize,
+}
+
+impl Sent {
+    /// All with a sequence below `before` may have been sent.
+    pub(crate) fn known(before: u64) -> Self {
+        Self { before, ..Self::default() }
+    }
+
+    /// Of those with a sequence below `next` nobody knows; a Client is sent `window` at a time.
+    pub(crate) fn unknown(next: u64, window: usize) -> Self {
+        let unknown_before = next;
+        Self { before: 0, unknown_before, at_least_once: window, exactly_once: window }
+    }
+
+    /// As the store is told; `u64::MAX`: nobody knows.
+    pub(crate) fn to_store(self) -> u64 {
+        if self.unknown_before > 0 { u64::MAX } else { self.before }
+    }
+
+    /// Messages were sent up to this one.
+    pub(crate) fn note(&mut self, sequence: u64) {
+        self.before = self.before.max(sequence + 1);
+    }
+
+    /// Whether the next message may have been sent.
+    pub(crate) fn visit(&mut self, sequence: u64, qos: QoS) -> bool {
+        if sequence < self.before || sequence >= self.unknown_before {
+            return sequence < self.before;
+        }
+        let left = match qos {
+            QoS::ExactlyOnce => &mut self.exactly_once,
+            _ => &mut self.at_least_once,
+        };
+        let may_be = *left > 0;
+        *left = left.saturating_sub(1);
+        may_be
+    }
+
+    /// All with a lower sequence than `next` were visited.
+    pub(crate) fn end_visits(&mut self, next: u64) {
+        if next >= self.unknown_before {
+            self.unknown_before = 0;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use midge_codec::QoS::{AtLeastOnce, ExactlyOnce};
+
+    use super::Sent;
+
+    #[test]
+    fn so_many_of_each_qos_may_have_been_sent_as_a_window_holds() {
+        let mut sent = Sent::unknown(9, 1);
+        assert_eq!(sent.to_store(), u64::MAX);
+        let messages = [(3, AtLeastOnce), (4, AtLeastOnce), (5, ExactlyOnce), (6, ExactlyOnce)];
+        let visits = messages.map(|(sequence, qos)| sent.visit(sequence, qos));
+        assert_eq!(visits, [true, false, true, false]);
+        sent.note(5);
+        sent.end_visits(9);
+        assert_eq!(sent.to_store(), 6);
+        assert!(sent.visit(5, ExactlyOnce) && !sent.visit(6, ExactlyOnce));
+    }
+
+    #[test]
+    fn what_came_later_was_not_sent() {
+        let mut sent = Sent::unknown(9, 5);
+        assert!(!sent.visit(9, ExactlyOnce));
+        assert!(!Sent::known(3).visit(3, AtLeastOnce));
+    }
+}
