@@ -12,6 +12,7 @@ use crate::identity::{ConnectionId, SessionId};
 use crate::outgoing::{Delivery, Outgoing};
 use crate::peer::Peer;
 use crate::rounds::Held;
+use crate::sent::Sent;
 use crate::session::{Session, Will};
 use crate::stored::{
     Durability, Fetch, Fetched, FetchedEntry, Owner, Receipt, Round, SessionRecord, StoreOp,
@@ -29,9 +30,7 @@ pub(crate) struct EndingQueue {
     session: SessionId,
     /// The last sequence that it has given out.
     last: u64,
-    sent_before: u64,
-    /// Of so many of the first ones nobody knows whether they were sent.
-    perhaps_sent: usize,
+    sent: Sent,
     /// Went to other members before.
     given_back: Vec<u64>,
     /// Names the question that was asked for it last.
@@ -234,7 +233,7 @@ impl Core {
         let outgoing = session.outgoing.as_mut();
         let sent_before = outgoing.map_or(0, |outgoing| {
             outgoing.leave_to_store();
-            outgoing.sent_before()
+            outgoing.sent().to_store()
         });
         let op = StoreOp::Detached { session: session.number, at: now, sent_before };
         self.clients.rounds.keep_behind_round(op);
@@ -257,13 +256,11 @@ impl Core {
         }
         let outgoing = session.outgoing.as_ref();
         if let Some(outgoing) = outgoing.filter(|outgoing| outgoing.stored.of_groups > 0) {
-            let (sent_before, perhaps_sent) = outgoing.perhaps_sent();
             let queue = EndingQueue {
                 number: session.number,
                 session: id,
                 last: outgoing.last_sequence(),
-                sent_before,
-                perhaps_sent,
+                sent: outgoing.sent(),
                 given_back: outgoing.given_back().to_vec(),
                 ticket: 0,
             };
@@ -284,10 +281,12 @@ impl Core {
         };
         let EndingQueue { session, last, .. } = self.endings[index];
         for FetchedEntry { sequence, delivery } in fetched.entries {
-            let Some(may_be_sent) = self.endings[index].visit(sequence) else {
+            if self.endings[index].given_back.contains(&sequence) {
                 continue;
-            };
+            }
             let delivery = delivery.map(|stored| self.delivery_of(stored));
+            let sent = &mut self.endings[index].sent;
+            let may_be_sent = delivery.as_ref().is_some_and(|it| sent.visit(sequence, it.qos));
             match delivery {
                 // A QoS 2 message that was sent to one member goes to no other [MQTT-4.8.2-5].
                 Some(delivery)
@@ -319,18 +318,6 @@ impl Core {
         let (messages_max, bytes_max) = Outgoing::fetch_size();
         let (owner, session) = (Owner::Session(queue.number), queue.session);
         fx.fetches.push(Fetch { owner, session, ticket, from, messages_max, bytes_max });
-    }
-}
-
-impl EndingQueue {
-    /// The next message: whether it may have been sent; `None` if it is not in this queue any more.
-    fn visit(&mut self, sequence: u64) -> Option<bool> {
-        if self.given_back.contains(&sequence) {
-            return None;
-        }
-        let may_be_sent = sequence < self.sent_before || self.perhaps_sent > 0;
-        self.perhaps_sent = self.perhaps_sent.saturating_sub(1);
-        Some(may_be_sent)
     }
 }
 
