@@ -135,7 +135,7 @@ impl Engine {
         let size = delivery.message.size() as u32;
         let shared = stored_place(&delivery.message, &index.holdings);
         let tag = if shared.is_some() { enqueue::TAG_SHARED } else { enqueue::TAG };
-        let record = writer.append(&mut index.holdings, tag, |out| {
+        let record = writer.append(tag, |out| {
             enqueue::encode_head(&head, out);
             encode_message(&delivery.message, shared, out);
         });
@@ -146,7 +146,7 @@ impl Engine {
         let entry = Entry { sequence: op.sequence, places: Some(places), size, flags };
         queue.push(entry);
         index.queued += 1;
-        index.holdings.hold_entry(&entry);
+        index.holdings.hold_new_message(places, size, record.bytes);
         if let Some(round) = round {
             index.rounds.add(round, op.owner, op.sequence);
         }
@@ -160,11 +160,12 @@ impl Engine {
             encode_message(message, shared, out);
         });
         let places = places_of(record, shared, message);
-        self.index.keep(number, KeptEntry { what, places, size: message.size() as u32 });
+        let kept = KeptEntry { what, places, size: message.size() as u32 };
+        self.index.keep(number, kept, record.bytes);
     }
 
     pub(crate) fn append(&mut self, tag: u8, encode: impl FnOnce(&mut Vec<u8>)) -> Held {
-        self.writer.append(&mut self.index.holdings, tag, encode)
+        self.writer.append(tag, encode)
     }
 }
 

@@ -12,10 +12,10 @@ use std::io;
 use content::encode;
 
 use crate::disk::DiskFile;
-use crate::engine::{Engine, Options};
+use crate::engine::Engine;
 use crate::error::StoreError;
 use crate::location::Location;
-use crate::report::{Damage, DamageKind};
+use crate::reserve::is_full;
 
 pub(crate) use files::{Found, find, name};
 
@@ -29,7 +29,9 @@ pub(crate) struct Checkpoints {
     /// No checkpoint had this number or a larger one.
     pub(crate) next_number: u64,
     writing: Option<Writing>,
-    /// So many bytes must have been appended before it is tried again after a failure.
+    /// How much was appended when the last one was begun.
+    begun_at: u64,
+    /// So many bytes must have been appended since then before it is tried again after a failure.
     retry_at: u64,
 }
 
@@ -56,7 +58,7 @@ struct Writing {
 
 impl Checkpoints {
     pub(crate) fn new(kept: Vec<Kept>, next_number: u64) -> Self {
-        Self { kept, next_number, writing: None, retry_at: 0 }
+        Self { kept, next_number, writing: None, begun_at: 0, retry_at: 0 }
     }
 
     pub(crate) fn bytes_on_disk(&self) -> u64 {
@@ -83,7 +85,7 @@ impl Engine {
     }
 
     pub(crate) fn start_checkpoint_if_due(&mut self) -> Result<bool, StoreError> {
-        let appended = self.writer.appended();
+        let appended = self.writer.appended() - self.checkpoints.begun_at;
         let interval = self.options.checkpoint_bytes.max(4 * self.checkpoints.last_bytes());
         let due = appended >= interval || self.has_garbage() && self.has_dead_segments();
         if !due || appended < self.checkpoints.retry_at {
@@ -98,7 +100,7 @@ impl Engine {
 
     /// Whether much more is on the disk than is needed.
     pub(crate) fn has_garbage(&self) -> bool {
-        let allowed = 2 * self.index.holdings.live_bytes() + 8 * self.options.segment_bytes;
+        let allowed = 2 * self.index.holdings.bytes_alive() + 8 * self.options.segment_bytes;
         self.writer.journal.bytes_on_disk() > allowed || self.is_full()
     }
 
@@ -122,7 +124,7 @@ impl Engine {
         }
         self.checkpoints.next_number += 1;
         self.checkpoints.retry_at = 0;
-        self.writer.reset_appended();
+        self.checkpoints.begun_at = self.writer.appended();
         self.checkpoints.writing =
             Some(Writing { number, position, bytes, written: 0, file: None, dead, leaving });
         Ok(())
@@ -203,13 +205,16 @@ impl Engine {
         writing: Writing,
         error: &io::Error,
     ) -> Result<(), StoreError> {
-        if error.kind() != io::ErrorKind::StorageFull {
+        if !is_full(error) {
             return Err(fatal(writing.number, error));
         }
         let mut writing = Writing { written: 0, file: None, ..writing };
         let _ = self.disk.remove(&files::new_name(writing.number));
-        self.writer.journal.drop_spare();
-        if self.checkpoints.kept.len() > 1 && self.is_full() {
+        let given_up = self.reserve.give_up(&*self.disk);
+        if !given_up.map_err(|error| fatal(writing.number, &error))? {
+            self.writer.journal.drop_spare();
+        }
+        if self.checkpoints.kept.len() > 1 {
             // One is enough to go on from, and without room there will not be another.
             let oldest = self.checkpoints.kept.remove(0);
             self.disk.remove(&name(oldest.number)).map_err(|error| fatal(oldest.number, &error))?;
@@ -218,7 +223,7 @@ impl Engine {
             match self.write_slice(&mut writing) {
                 Ok(false) => {}
                 Ok(true) => return self.finish_checkpoint(writing),
-                Err(error) if error.kind() == io::ErrorKind::StorageFull => break,
+                Err(error) if is_full(&error) => break,
                 Err(error) => return Err(fatal(writing.number, &error)),
             }
         }
@@ -226,21 +231,10 @@ impl Engine {
         for segment in writing.leaving {
             self.index.holdings.get_mut(segment).leaving = false;
         }
-        self.checkpoints.retry_at = self.writer.appended() + retry_bytes(&self.options);
-        self.note_damage(Damage {
-            file: name(writing.number),
-            offset: 0,
-            kind: DamageKind::WrongLength,
-            detail: "the device is too full for a checkpoint: make room; the store goes on \
-                     without it"
-                .into(),
-        });
+        let since = self.writer.appended() - self.checkpoints.begun_at;
+        self.checkpoints.retry_at = since + self.options.segment_bytes / 16;
         Ok(())
     }
-}
-
-fn retry_bytes(options: &Options) -> u64 {
-    options.segment_bytes / 16
 }
 
 fn fatal(number: u64, error: &io::Error) -> StoreError {

@@ -108,15 +108,15 @@ impl Engine {
             u64::MAX
         };
         let share = |held: &SegmentUse| {
-            let size = held.written.max(segment_bytes);
-            (u128::from(held.live_bytes) << 20) / u128::from(size.max(1))
+            let size = held.held_bytes.max(segment_bytes);
+            (u128::from(held.bytes_alive()) << 20) / u128::from(size.max(1))
         };
         let current = journal.current_segment();
         let segments = journal.segments().into_iter().filter(|segment| *segment < current);
         segments
             .map(|segment| (segment, self.index.holdings.get(segment)))
             .filter(|(_, held)| held.live > 0 && !held.leaving)
-            .filter(|(_, held)| held.live_bytes + held.live_bytes / 4 < room)
+            .filter(|(_, held)| held.bytes_alive() + held.bytes_alive() / 4 < room)
             .min_by_key(|(_, held)| share(held))
             .filter(|(_, held)| share(held) < (3 << 20) / 4)
             .map(|(segment, _)| segment)
@@ -161,21 +161,21 @@ impl Engine {
             Err(damage) => return self.lose_head(owner, head, damage),
         };
         let Self { writer, index, buffers: Buffers { record, .. }, .. } = self;
-        let moved = writer.append(&mut index.holdings, tag, |out| out.extend_from_slice(record));
+        let moved = writer.append(tag, |out| out.extend_from_slice(record));
         index.move_head(owner, moved);
         if let (Owner::Session(session), Some(entry)) = (owner, index.owners.get(&owner)) {
             if let Some(detachment) = entry.detached {
                 let (at, sent_before) = (detachment.at, detachment.sent_before);
                 let record = Detached { session, at, sent_before };
-                writer.append(&mut index.holdings, detached::TAG, |out| record.encode(out));
+                writer.append(detached::TAG, |out| record.encode(out));
             }
             if entry.will_gone {
                 let encode = |out: &mut Vec<u8>| will_gone::encode(session, out);
-                writer.append(&mut index.holdings, will_gone::TAG, encode);
+                writer.append(will_gone::TAG, encode);
             }
             for packet_id in &entry.awaiting_release {
                 let encode = |out: &mut Vec<u8>| await_release::encode(session, *packet_id, out);
-                writer.append(&mut index.holdings, await_release::TAG, encode);
+                writer.append(await_release::TAG, encode);
             }
         }
     }
@@ -293,12 +293,12 @@ impl Engine {
         }
         let target = compaction.target(places.message, &body, writer, message)?;
         let tag = target.tag(enqueue::TAG, enqueue::TAG_SHARED);
-        let copy = writer.append(&mut index.holdings, tag, |out| {
+        let copy = writer.append(tag, |out| {
             enqueue::encode_head(&head, out);
             target.encode(entry.size, out);
         });
         let moved = compaction.note(places.message, &target, copy.place);
-        index.move_entry(owner, entry.sequence, moved);
+        index.move_entry(owner, entry.sequence, moved, copy.bytes);
         Ok(())
     }
 
@@ -335,12 +335,12 @@ impl Engine {
         };
         let target = compaction.target(places.message, &body, writer, message)?;
         let tag = target.tag(keep::TAG, keep::TAG_SHARED);
-        let copy = writer.append(&mut index.holdings, tag, |out| {
+        let copy = writer.append(tag, |out| {
             keep::encode_head(number, what, out);
             target.encode(size, out);
         });
         let places = compaction.note(places.message, &target, copy.place);
-        index.keep(number, KeptEntry { what, places, size });
+        index.keep(number, KeptEntry { what, places, size }, copy.bytes);
         Ok(())
     }
 }

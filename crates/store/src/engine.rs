@@ -1,8 +1,8 @@
 //! The store as its one thread sees it: takes commits, writes and syncs them, finds messages
 //! again, and keeps its files in order. It has no thread, no clock and no randomness of its own.
 
-use std::fmt;
 use std::sync::Arc;
+use std::{fmt, io};
 
 use midge_core::{Commit, Fetch, Fetched, Timestamp, WorkerId};
 
@@ -14,6 +14,7 @@ use crate::index::Index;
 use crate::record::Restorer;
 use crate::recovery::{self, Opened};
 use crate::report::Damage;
+use crate::reserve::Reserve;
 use crate::writer::Writer;
 
 /// Damage that nobody has asked for yet is remembered up to this many places.
@@ -63,12 +64,23 @@ pub struct Engine {
     pub(crate) writer: Writer,
     pub(crate) index: Index,
     pub(crate) checkpoints: Checkpoints,
+    pub(crate) reserve: Reserve,
     pub(crate) compaction: Option<Compaction>,
     pub(crate) restorer: Restorer,
     pub(crate) buffers: Buffers,
     damage: Vec<Damage>,
     damage_count: u64,
     is_over_limit: bool,
+    /// How much was appended when there was last nothing to be maintained.
+    maintained_at: Option<u64>,
+}
+
+/// What an engine has on its disk.
+pub(crate) struct Files {
+    pub(crate) disk: Arc<dyn Disk>,
+    pub(crate) writer: Writer,
+    pub(crate) checkpoints: Checkpoints,
+    pub(crate) reserve: Reserve,
 }
 
 /// Bodies of records that were read, to be used again.
@@ -94,14 +106,8 @@ impl Engine {
         recovery::open(disk, options, now)
     }
 
-    pub(crate) fn new(
-        disk: Arc<dyn Disk>,
-        options: Options,
-        opened_at: Timestamp,
-        writer: Writer,
-        index: Index,
-        checkpoints: Checkpoints,
-    ) -> Self {
+    pub(crate) fn new(files: Files, options: Options, opened_at: Timestamp, index: Index) -> Self {
+        let Files { disk, writer, checkpoints, reserve } = files;
         Self {
             disk,
             options,
@@ -109,12 +115,14 @@ impl Engine {
             writer,
             index,
             checkpoints,
+            reserve,
             compaction: None,
             restorer: Restorer::default(),
             buffers: Buffers::default(),
             damage: Vec::new(),
             damage_count: 0,
             is_over_limit: false,
+            maintained_at: None,
         }
     }
 
@@ -132,9 +140,7 @@ impl Engine {
     ///
     /// [`StoreError::Full`]: nothing of it may count yet; it can be tried again.
     pub fn write(&mut self) -> Result<(), StoreError> {
-        self.writer.journal.write()?;
-        self.update_limit();
-        Ok(())
+        self.writer.journal.write()
     }
 
     /// Waits until what was written is on the device: it survives a power cut.
@@ -155,7 +161,7 @@ impl Engine {
 
     /// Whether new messages have to be refused: there is little room, which acknowledgements need.
     pub fn is_full(&self) -> bool {
-        self.is_over_limit || self.writer.journal.is_short()
+        self.is_over_limit || self.writer.journal.is_short() || !self.reserve.is_there()
     }
 
     /// Does a slice of what keeps the files in order; true: there is more to be done at once.
@@ -164,18 +170,40 @@ impl Engine {
     ///
     /// As with [`Engine::sync`].
     pub fn maintain(&mut self) -> Result<bool, StoreError> {
-        soften(self.writer.journal.keep_spare())?;
-        self.update_limit();
+        if !self.is_maintenance_due() {
+            soften(self.writer.journal.keep_spare())?;
+            return Ok(false);
+        }
+        self.keep_room()?;
         let more = self.continue_checkpoint()?
             || self.continue_compaction()?
             || self.fold_subscriptions()
             || self.start_checkpoint_if_due()?
             || self.start_compaction_if_due();
-        if !more {
-            soften(self.writer.journal.keep_spare())?;
+        self.maintained_at = (!more).then(|| self.writer.appended());
+        if !more && !self.is_over_limit && !self.writer.journal.is_short() {
+            self.reserve.refill(&*self.disk).map_err(|error| reserve_error(&error))?;
         }
-        self.update_limit();
         Ok(more)
+    }
+
+    /// Looking at all segments costs something: not before a part of a segment was written.
+    fn is_maintenance_due(&self) -> bool {
+        let written = |at| self.writer.appended() - at >= self.options.segment_bytes / 64;
+        self.maintained_at.is_none_or(written) || self.is_full() || !self.index.to_fold.is_empty()
+    }
+
+    /// Keeps a spare segment, at the expense of the reserve if it has to be.
+    fn keep_room(&mut self) -> Result<(), StoreError> {
+        soften(self.writer.journal.keep_spare())?;
+        self.update_limit();
+        if self.is_over_limit || self.writer.journal.is_short() {
+            let given_up = self.reserve.give_up(&*self.disk);
+            if given_up.map_err(|error| reserve_error(&error))? {
+                soften(self.writer.journal.keep_spare())?;
+            }
+        }
+        Ok(())
     }
 
     /// Ends with everything on the device and a checkpoint, so that the next start is quick.
@@ -191,8 +219,8 @@ impl Engine {
     /// What the store needs and holds.
     pub fn usage(&self) -> StoreUsage {
         StoreUsage {
-            bytes_on_disk: self.bytes_used(),
-            bytes_alive: self.index.holdings.live_bytes(),
+            bytes_on_disk: self.bytes_used() + self.reserve.bytes_on_disk(),
+            bytes_alive: self.index.holdings.bytes_alive(),
             segments: self.writer.journal.segments().len() as u64,
             owners: self.index.owners.len() as u64,
             queued_messages: self.index.queued,
@@ -213,6 +241,7 @@ impl Engine {
         }
     }
 
+    /// Bytes of all files but the reserve.
     pub(crate) fn bytes_used(&self) -> u64 {
         self.writer.journal.bytes_on_disk() + self.checkpoints.bytes_on_disk()
     }
@@ -220,11 +249,19 @@ impl Engine {
     /// New messages are refused at the limit less what acknowledgements and compaction need, and
     /// taken again below 90 % of that.
     fn update_limit(&mut self) {
-        let Options { segment_bytes, bytes_max, .. } = self.options;
-        let limit = bytes_max - (4 * segment_bytes).min(bytes_max / 4);
+        let limit = self.options.bytes_max - reserve_bytes(&self.options);
         let used = self.bytes_used();
         self.is_over_limit = used > limit || self.is_over_limit && used > limit / 10 * 9;
     }
+}
+
+/// How much room new messages must leave.
+pub(crate) fn reserve_bytes(options: &Options) -> u64 {
+    options.segment_bytes.saturating_mul(4).min(options.bytes_max / 4)
+}
+
+fn reserve_error(error: &io::Error) -> StoreError {
+    StoreError::Fatal(format!("reserve: {error}"))
 }
 
 /// A full device is no error here: it shows in [`Engine::is_full`].

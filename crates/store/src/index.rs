@@ -93,7 +93,7 @@ impl Index {
         if let Some(old) = entry.head.replace(head) {
             self.holdings.release(old);
         }
-        self.holdings.hold(head);
+        self.holdings.hold_new(head);
         entry.detached = None;
         entry.will_gone = false;
     }
@@ -106,7 +106,7 @@ impl Index {
         if let Some(old) = entry.head.replace(head) {
             self.holdings.release(old);
         }
-        self.holdings.hold(head);
+        self.holdings.hold_new(head);
     }
 
     pub(crate) fn use_number(&mut self, number: u64) {
@@ -118,7 +118,7 @@ impl Index {
         let Some(entry) = self.owners.get_mut(&Owner::Session(session)) else {
             return;
         };
-        self.holdings.hold(record);
+        self.holdings.hold_new(record);
         if entry.subscriptions.push(record) {
             self.to_fold.push(session);
         }
@@ -132,7 +132,7 @@ impl Index {
         for old in entry.subscriptions.replace(image, count) {
             self.holdings.release(old);
         }
-        self.holdings.hold(image);
+        self.holdings.hold_new(image);
     }
 
     /// Returns whether it was not awaited before.
@@ -163,12 +163,23 @@ impl Index {
         true
     }
 
-    pub(crate) fn keep(&mut self, number: u64, kept: KeptEntry) {
+    /// A message is kept; `bytes` is what its record takes in the journal.
+    pub(crate) fn keep(&mut self, number: u64, kept: KeptEntry, bytes: u32) {
+        self.holdings.hold_new_message(kept.places, kept.size, bytes);
+        self.insert_kept(number, kept);
+    }
+
+    fn insert_kept(&mut self, number: u64, kept: KeptEntry) {
         self.use_number(number);
-        self.holdings.hold_message(kept.places, kept.size);
         if let Some(old) = self.kept.insert(number, kept) {
             self.holdings.release_message(old.places, old.size);
         }
+    }
+
+    /// The checkpoint says that this message is kept.
+    pub(crate) fn load_kept(&mut self, number: u64, kept: KeptEntry) {
+        self.holdings.hold_message(kept.places, kept.size);
+        self.insert_kept(number, kept);
     }
 
     /// Returns whether it was kept.
@@ -217,11 +228,11 @@ impl Index {
     }
 
     /// The record of a queue entry, and perhaps its message, stand elsewhere now.
-    pub(crate) fn move_entry(&mut self, owner: Owner, sequence: u64, to: Places) {
+    pub(crate) fn move_entry(&mut self, owner: Owner, sequence: u64, to: Places, bytes: u32) {
         let queue = self.owners.get_mut(&owner).and_then(|entry| entry.queue.as_deref_mut());
         let moved = queue.and_then(|queue| queue.update(sequence, |entry| entry.places = Some(to)));
         if let Some(moved) = moved {
-            self.holdings.hold_message(to, moved.size);
+            self.holdings.hold_new_message(to, moved.size, bytes);
             if let Some(from) = moved.places {
                 self.holdings.release_message(from, moved.size);
             }

@@ -23,11 +23,14 @@ mod record;
 mod recovery;
 mod replay;
 mod report;
+mod reserve;
 mod segment;
 mod segment_files;
 mod survey;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
+#[cfg(test)]
+mod tests;
 mod writer;
 
 pub use disk::{Disk, DiskFile};

@@ -120,12 +120,14 @@ impl Queue {
     }
 
     /// How many are not finished.
+    #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         let packed: usize = self.blocks.iter().map(Block::len).sum();
         self.old.len() + packed + self.young.len()
     }
 
     /// Bytes of memory, as far as they depend on its length.
+    #[cfg(test)]
     pub(crate) fn memory_bytes(&self) -> usize {
         let packed: usize = self.blocks.iter().map(Block::memory_bytes).sum();
         (self.old.capacity() + self.young.capacity()) * size_of::<Entry>()

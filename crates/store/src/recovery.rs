@@ -11,7 +11,7 @@ use midge_core::{
 
 use crate::checkpoint::{self, Checkpoints, Found, Kept};
 use crate::disk::Disk;
-use crate::engine::{Engine, Options};
+use crate::engine::{Engine, Files, Options, reserve_bytes};
 use crate::error::{OpenError, StoreError};
 use crate::fetching::incomprehensible;
 use crate::index::{Held, Index, OwnerEntry};
@@ -24,6 +24,7 @@ use crate::record::{
     unsubscribed,
 };
 use crate::report::{Damage, DamageKind, Report};
+use crate::reserve::Reserve;
 use crate::writer::{FRAME_BYTES, Writer};
 
 /// A store that was opened, with what it has kept.
@@ -58,8 +59,10 @@ pub(crate) fn open(
     let has_history = kept.is_some() || journal.segments().first() == Some(&1);
     let needs_checkpoint = !found.damaged.is_empty() || !has_history;
     let checkpoints = settle_checkpoints(&*disk, found, kept, now, &mut report)?;
-    let writer = Writer::new(journal);
-    let mut engine = Engine::new(disk, options, now, writer, index, checkpoints);
+    let reserve = Reserve::open(&*disk, reserve_bytes(&options));
+    let reserve = reserve.map_err(|error| OpenError::io("reserve", error))?;
+    let files = Files { disk, writer: Writer::new(journal), checkpoints, reserve };
+    let mut engine = Engine::new(files, options, now, index);
     engine.note_missing_segments(&mut report);
     engine.begin_run();
     let recovered = engine.recover(&mut report);
@@ -101,7 +104,6 @@ fn replay(
     let mut bad_records = Vec::new();
     let mut visit = |at: Location, tag: u8, body: &[u8]| {
         let bytes = FRAME_BYTES + body.len() as u64;
-        index.holdings.wrote(at, bytes);
         match decode(tag, body) {
             Ok(record) => index.replay(at, u32::try_from(bytes).unwrap_or(u32::MAX), record),
             Err(bad) => bad_records.push(incomprehensible(at, bad)),

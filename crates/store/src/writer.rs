@@ -2,7 +2,7 @@
 //! commits that begin with their first record, so that nothing is written for nothing.
 
 use crate::error::StoreError;
-use crate::index::{Held, Holdings};
+use crate::index::Held;
 use crate::journal::Journal;
 
 /// What a record takes in the journal besides its body.
@@ -13,7 +13,6 @@ pub(crate) struct Writer {
     pub(crate) journal: Journal,
     body: Vec<u8>,
     in_commit: bool,
-    /// Bytes that were appended since somebody last asked.
     appended: u64,
 }
 
@@ -24,12 +23,7 @@ impl Writer {
 
     /// Appends a record to the current commit.
     #[inline]
-    pub(crate) fn append(
-        &mut self,
-        holdings: &mut Holdings,
-        tag: u8,
-        encode: impl FnOnce(&mut Vec<u8>),
-    ) -> Held {
+    pub(crate) fn append(&mut self, tag: u8, encode: impl FnOnce(&mut Vec<u8>)) -> Held {
         if !self.in_commit {
             self.journal.begin_commit();
             self.in_commit = true;
@@ -39,7 +33,6 @@ impl Writer {
         let place = self.journal.append(tag, &self.body);
         let bytes = FRAME_BYTES + self.body.len() as u64;
         self.appended += bytes;
-        holdings.wrote(place, bytes);
         Held { place, bytes: u32::try_from(bytes).unwrap_or(u32::MAX) }
     }
 
@@ -54,13 +47,9 @@ impl Writer {
         }
     }
 
-    /// Bytes that were appended since the last checkpoint.
+    /// Bytes that were appended since the store was opened.
     pub(crate) fn appended(&self) -> u64 {
         self.appended
-    }
-
-    pub(crate) fn reset_appended(&mut self) {
-        self.appended = 0;
     }
 
     /// Writes and syncs everything.

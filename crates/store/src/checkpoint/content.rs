@@ -78,7 +78,8 @@ pub(crate) fn encode(number: u64, position: Location, index: &Index) -> Vec<u8> 
     sections.write(ROUNDS, |out| encode_rounds(index, out));
     sections.write_all(SEGMENTS, index.holdings.iter(), |(segment, held), out| {
         put_varint(out, u64::from(segment));
-        put_varint(out, held.written);
+        put_varint(out, held.held_bytes);
+        put_varint(out, held.held_weight);
         out.push(u8::from(held.damaged));
     });
     sections.end()
@@ -341,7 +342,7 @@ fn decode_kept(body: &mut Reader<'_>, index: &mut Index) -> Result<(), BadRecord
         _ => return Err(BadRecord("the reason to keep it is unknown")),
     };
     let places = Places { record: place(body)?, message: place(body)? };
-    index.keep(number, KeptEntry { what, places, size: body.varint_u32()? });
+    index.load_kept(number, KeptEntry { what, places, size: body.varint_u32()? });
     Ok(())
 }
 
@@ -391,7 +392,8 @@ fn decode_round(body: &mut Reader<'_>) -> Result<Round, BadRecord> {
 
 fn decode_segment(body: &mut Reader<'_>, index: &mut Index) -> Result<(), BadRecord> {
     let held = index.holdings.get_mut(body.varint_u32()?);
-    held.written = body.varint()?;
+    held.held_bytes = body.varint()?;
+    held.held_weight = body.varint()?;
     held.damaged = body.byte()? != 0;
     Ok(())
 }

@@ -22,21 +22,33 @@ pub(crate) struct Held {
 pub(crate) struct SegmentUse {
     /// References to records in it.
     pub(crate) live: u64,
-    /// About how many bytes they need. A message that several owners wait for counts for each.
-    pub(crate) live_bytes: u64,
-    /// Bytes of all records in it.
-    pub(crate) written: u64,
+    /// What these references weigh: see [`SegmentUse::bytes_alive`].
+    pub(crate) live_weight: u64,
+    /// Bytes of all records in it that were needed when they were written,
+    pub(crate) held_bytes: u64,
+    /// and what they weighed then.
+    pub(crate) held_weight: u64,
     /// A record in it turned out to be damaged: the file is kept for a human.
     pub(crate) damaged: bool,
     /// It is being emptied, or about to go: nothing may refer to it that does not yet.
     pub(crate) leaving: bool,
 }
 
+impl SegmentUse {
+    /// About how many bytes of the segment are needed. A reference knows the size of a message and
+    /// not that of its record: that differs by the same factor for all of them. A message that
+    /// several owners wait for counts for each of them.
+    pub(crate) fn bytes_alive(&self) -> u64 {
+        let weight = u128::from(self.held_weight.max(1));
+        let bytes = u128::from(self.live_weight) * u128::from(self.held_bytes) / weight;
+        u64::try_from(bytes).unwrap_or(u64::MAX).min(self.held_bytes)
+    }
+}
+
 /// All segments.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Holdings {
     segments: Map<u32, SegmentUse>,
-    live_bytes: u64,
     /// What was not held any more when the last checkpoint was taken.
     pub(crate) dead_before: HashSet<u32, foldhash::fast::FixedState>,
 }
@@ -60,18 +72,21 @@ impl Holdings {
     }
 
     /// About how many bytes are needed in all segments.
-    pub(crate) fn live_bytes(&self) -> u64 {
-        self.live_bytes
-    }
-
-    /// A record was appended or found.
-    pub(crate) fn wrote(&mut self, place: Location, bytes: u64) {
-        self.get_mut(place.segment()).written += bytes;
+    pub(crate) fn bytes_alive(&self) -> u64 {
+        self.segments.values().map(SegmentUse::bytes_alive).sum()
     }
 
     /// Whether a new record may refer to the message at this place.
     pub(crate) fn may_refer_to(&self, place: Location) -> bool {
         self.segments.get(&place.segment()).is_some_and(|held| !held.leaving && !held.damaged)
+    }
+
+    /// A record that was just appended or found is needed.
+    pub(crate) fn hold_new(&mut self, held: Held) {
+        self.hold(held);
+        let segment = self.get_mut(held.place.segment());
+        segment.held_bytes += u64::from(held.bytes);
+        segment.held_weight += u64::from(held.bytes);
     }
 
     pub(crate) fn hold(&mut self, held: Held) {
@@ -82,22 +97,28 @@ impl Holdings {
         self.remove(held.place, u64::from(held.bytes));
     }
 
+    /// A record with a message, or with the place of one, was just appended or found, and is
+    /// needed; `bytes` is what it takes in the journal.
+    pub(crate) fn hold_new_message(&mut self, places: Places, size: u32, bytes: u32) {
+        self.hold_message(places, size);
+        let is_inline = places.record == places.message;
+        let segment = self.get_mut(places.record.segment());
+        segment.held_bytes += u64::from(bytes);
+        segment.held_weight += if is_inline { weight(size) } else { ENTRY_BYTES };
+    }
+
     pub(crate) fn hold_message(&mut self, places: Places, size: u32) {
-        if places.record == places.message {
-            self.add(places.record, ENTRY_BYTES + u64::from(size));
-        } else {
+        if places.record != places.message {
             self.add(places.record, ENTRY_BYTES);
-            self.add(places.message, ENTRY_BYTES + u64::from(size));
         }
+        self.add(places.message, weight(size));
     }
 
     pub(crate) fn release_message(&mut self, places: Places, size: u32) {
-        if places.record == places.message {
-            self.remove(places.record, ENTRY_BYTES + u64::from(size));
-        } else {
+        if places.record != places.message {
             self.remove(places.record, ENTRY_BYTES);
-            self.remove(places.message, ENTRY_BYTES + u64::from(size));
         }
+        self.remove(places.message, weight(size));
     }
 
     pub(crate) fn hold_entry(&mut self, entry: &Entry) {
@@ -112,21 +133,23 @@ impl Holdings {
         }
     }
 
-    fn add(&mut self, place: Location, bytes: u64) {
+    fn add(&mut self, place: Location, weight: u64) {
         let held = self.get_mut(place.segment());
         held.live += 1;
-        held.live_bytes += bytes;
-        self.live_bytes += bytes;
+        held.live_weight += weight;
     }
 
-    fn remove(&mut self, place: Location, bytes: u64) {
+    fn remove(&mut self, place: Location, weight: u64) {
         let Some(held) = self.segments.get_mut(&place.segment()) else {
             debug_assert!(false, "nothing was held in segment {}", place.segment());
             return;
         };
-        debug_assert!(held.live > 0 && held.live_bytes >= bytes);
+        debug_assert!(held.live > 0 && held.live_weight >= weight);
         held.live = held.live.saturating_sub(1);
-        held.live_bytes = held.live_bytes.saturating_sub(bytes);
-        self.live_bytes = self.live_bytes.saturating_sub(bytes);
+        held.live_weight = held.live_weight.saturating_sub(weight);
     }
+}
+
+fn weight(size: u32) -> u64 {
+    ENTRY_BYTES + u64::from(size)
 }

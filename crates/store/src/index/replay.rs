@@ -29,7 +29,7 @@ impl Index {
                 self.session(session);
                 self.replace_subscriptions(session, held, count);
             }
-            Record::Enqueue(head, body) => self.replay_enqueue(at, &head, &body),
+            Record::Enqueue(head, body) => self.replay_enqueue(held, &head, &body),
             Record::Taken(owner, sequence) => {
                 self.raise_next(owner, sequence);
                 self.take(owner, sequence);
@@ -52,7 +52,7 @@ impl Index {
             }
             Record::Keep(number, what, body) => {
                 let (places, size) = place_of(at, &body);
-                self.keep(number, KeptEntry { what, places, size });
+                self.keep(number, KeptEntry { what, places, size }, bytes);
             }
             Record::Unkeep(number) => {
                 self.unkeep(number);
@@ -66,8 +66,8 @@ impl Index {
         }
     }
 
-    fn replay_enqueue(&mut self, at: Location, head: &EnqueueHead<'_>, body: &Body<'_>) {
-        let (places, size) = place_of(at, body);
+    fn replay_enqueue(&mut self, held: Held, head: &EnqueueHead<'_>, body: &Body<'_>) {
+        let (places, size) = place_of(held.place, body);
         let mut flags = Flags::default().with(Flags::FROM_GROUP, head.group.is_some());
         if head.sequence == u64::MAX {
             return;
@@ -88,7 +88,7 @@ impl Index {
         }
         let replaced = queue.insert(entry);
         self.queued += 1;
-        self.holdings.hold_entry(&entry);
+        self.holdings.hold_new_message(places, size, held.bytes);
         if let Some(replaced) = replaced {
             self.forget_entry(&replaced);
         }

@@ -20,7 +20,7 @@ fn push(index: &mut Index, owner: Owner, places: Places, flags: Flags) -> u64 {
     let sequence = queue.next();
     let entry = Entry { sequence, places: Some(places), size: 10, flags };
     queue.push(entry);
-    index.holdings.hold_entry(&entry);
+    index.holdings.hold_new_message(places, 10, 40);
     index.queued += 1;
     sequence
 }
@@ -42,7 +42,7 @@ fn a_segment_is_held_by_everything_that_refers_to_it() {
     let first = push(&mut index, session, Places::inline(at(2, 200)), Flags::default());
     let places = Places { record: at(3, 64), message: at(2, 200) };
     let second = push(&mut index, session, places, Flags::default());
-    index.keep(9, KeptEntry { what: Kept::Retained, places, size: 10 });
+    index.keep(9, KeptEntry { what: Kept::Retained, places, size: 10 }, 40);
     assert_eq!(live(&index), [(1, 2), (2, 4), (3, 2)]);
     assert_eq!((index.queued, index.next_number), (2, 10));
 
@@ -59,7 +59,7 @@ fn a_segment_is_held_by_everything_that_refers_to_it() {
     assert!(index.unkeep(9));
     assert_eq!(live(&index), [(1, 0), (2, 0), (3, 0)]);
     assert_eq!((index.queued, index.next_number), (0, 10));
-    assert_eq!(index.holdings.live_bytes(), 0);
+    assert_eq!(index.holdings.bytes_alive(), 0);
 }
 
 #[test]

@@ -56,10 +56,12 @@ impl Block {
         self.last
     }
 
+    #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         self.len as usize
     }
 
+    #[cfg(test)]
     pub(crate) fn memory_bytes(&self) -> usize {
         self.bytes.len()
     }

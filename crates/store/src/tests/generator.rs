@@ -1,0 +1,238 @@
+//! Operations as workers might send them, and some that they should not.
+
+use std::num::NonZeroU32;
+use std::sync::Arc;
+
+use midge_codec::{PacketIdentifier, QoS, RetainHandling, SubscriptionOptions};
+use midge_core::{
+    Attributes, Commit, Durability, Enqueue, GroupRecord, Identifiers, Identity, Kept, Message,
+    MessageParts, Owner, Round, SessionRecord, StoreOp, StoredDelivery, SubscriptionRecord,
+    Timestamp, WillRecord, WorkerId,
+};
+
+use super::model::Model;
+use crate::testing::Random;
+
+/// Makes operations that fit to a model.
+pub(super) struct Generator {
+    pub(super) random: Random,
+    /// Messages of this life of the process, to be sent to several.
+    shared: Vec<Arc<Message>>,
+    commits: u64,
+    messages: u64,
+}
+
+impl Generator {
+    pub(super) fn new(seed: u64) -> Self {
+        Self { random: Random::new(seed), shared: Vec::new(), commits: 0, messages: 0 }
+    }
+
+    /// The process ends: nobody has its messages any more.
+    pub(super) fn forget(&mut self) {
+        self.shared.clear();
+    }
+
+    /// A commit, which is applied to the model, too.
+    pub(super) fn commit(&mut self, model: &mut Model, ops_max: usize) -> Commit {
+        let mut ops = Vec::new();
+        for _ in 0..self.random.below(ops_max + 1) {
+            let op = self.op(model);
+            model.apply(&op);
+            ops.push(op);
+        }
+        self.commits += 1;
+        Commit { number: self.commits, durability: Durability::Fsync, ops }
+    }
+
+    pub(super) fn op(&mut self, model: &Model) -> StoreOp {
+        let session = self.session_number(model);
+        let packet_id = self.packet_id();
+        match self.random.below(40) {
+            0 => StoreOp::Session(Box::new(self.session(model.next_number))),
+            1 => StoreOp::Session(Box::new(self.session(session))),
+            2 => StoreOp::Group(self.group(model)),
+            3..=4 => StoreOp::Detached {
+                session,
+                at: Timestamp::from_millis(self.random.next() >> 20),
+                sent_before: self.random.below(20) as u64,
+            },
+            5 => StoreOp::WillGone { session },
+            6..=8 => StoreOp::Subscribed { session, subscription: self.subscription() },
+            9 => StoreOp::Unsubscribed { session, filter: self.filter() },
+            10..=22 => StoreOp::Enqueue(Box::new(self.enqueue(model))),
+            23..=25 => {
+                let (owner, sequence) = self.waiting(model, false);
+                StoreOp::Taken { owner, sequence }
+            }
+            26..=31 => {
+                let in_order = !self.random.one_in(4);
+                let (owner, sequence) = self.waiting(model, in_order);
+                StoreOp::Finished { owner, sequence }
+            }
+            32 => StoreOp::AwaitRelease { session, packet_id },
+            33 => StoreOp::Released { session, packet_id },
+            34 => StoreOp::Confirm(self.round()),
+            35..=36 => {
+                let number = match model.kept.keys().next() {
+                    Some(number) if self.random.one_in(2) => *number,
+                    _ => model.next_number,
+                };
+                StoreOp::Keep { number, what: self.kept(), message: self.message() }
+            }
+            37 => StoreOp::Unkeep { number: self.any_key(model.kept.keys().copied()) },
+            38 => StoreOp::Ended(self.owner(model)),
+            _ => StoreOp::Ended(Owner::Session(session)),
+        }
+    }
+
+    fn any_key(&mut self, keys: impl ExactSizeIterator<Item = u64>) -> u64 {
+        let keys: Vec<u64> = keys.collect();
+        match keys.len() {
+            0 => 12_345,
+            _ if self.random.one_in(20) => 54_321,
+            len => keys[self.random.below(len)],
+        }
+    }
+
+    fn session_number(&mut self, model: &Model) -> u64 {
+        // The sessions that live longest have most.
+        let keys: Vec<u64> = model.sessions.keys().take(8).copied().collect();
+        self.any_key(keys.into_iter())
+    }
+
+    fn owner(&mut self, model: &Model) -> Owner {
+        let owners = model.owners();
+        match owners.len() {
+            0 => Owner::Group(99_999),
+            len => owners[self.random.below(len)],
+        }
+    }
+
+    fn waiting(&mut self, model: &Model, in_order: bool) -> (Owner, u64) {
+        let owner = self.owner(model);
+        let mut model = model.clone();
+        let Some(queue) = model.queue_mut(owner) else {
+            return (owner, 0);
+        };
+        let sequences: Vec<u64> = queue.entries.keys().copied().collect();
+        match sequences.len() {
+            0 => (owner, queue.next),
+            _ if in_order => (owner, sequences[0]),
+            len => (owner, sequences[self.random.below(len)]),
+        }
+    }
+
+    fn packet_id(&mut self) -> PacketIdentifier {
+        PacketIdentifier::new(self.random.within(1..5) as u16).unwrap()
+    }
+
+    fn round(&mut self) -> Round {
+        let worker = WorkerId::new(self.random.below(2));
+        Round { worker, number: self.random.within(1..6) as u64 }
+    }
+
+    fn kept(&mut self) -> Kept {
+        match self.random.below(2) {
+            0 => Kept::Retained,
+            _ => Kept::Delayed(Timestamp::from_millis(self.random.next() >> 1)),
+        }
+    }
+
+    fn filter(&mut self) -> Box<str> {
+        format!("filter/{}/#", self.random.below(6)).into()
+    }
+
+    fn subscription(&mut self) -> SubscriptionRecord {
+        let filter = self.filter();
+        let retain_handling = RetainHandling::SendIfNew;
+        let options = SubscriptionOptions { qos: self.qos(), retain_handling, ..<_>::default() };
+        let identifier = NonZeroU32::new(self.random.below(3) as u32);
+        SubscriptionRecord { filter, options, identifier }
+    }
+
+    fn qos(&mut self) -> QoS {
+        QoS::from_bits(self.random.within(1..3) as u8).unwrap()
+    }
+
+    fn session(&mut self, number: u64) -> SessionRecord {
+        let will = self.random.one_in(2).then(|| WillRecord {
+            message: self.message(),
+            delay_seconds: self.random.below(100) as u32,
+            expiry_seconds: self.random.one_in(2).then_some(7),
+        });
+        SessionRecord {
+            number,
+            client_id: format!("client-{number}").into(),
+            user_name: self.random.one_in(2).then(|| "somebody".into()),
+            expiry_seconds: self.random.next() as u32,
+            will,
+        }
+    }
+
+    fn group(&mut self, model: &Model) -> GroupRecord {
+        let number = model.next_number as u32;
+        GroupRecord { number, name: "share".into(), filter: self.filter() }
+    }
+
+    fn enqueue(&mut self, model: &Model) -> Enqueue {
+        let owner = self.owner(model);
+        let mut model = model.clone();
+        let next = model.queue_mut(owner).map_or(0, |queue| queue.next);
+        let sequence = match self.random.below(20) {
+            0 => next.saturating_sub(1),
+            1 => next + 3,
+            _ => next,
+        };
+        let delivery = StoredDelivery {
+            message: self.message(),
+            qos: self.qos(),
+            retain: self.random.one_in(2),
+            identifiers: match self.random.below(3) {
+                0 => Identifiers::None,
+                1 => Identifiers::One(NonZeroU32::MAX),
+                _ => Identifiers::Many([NonZeroU32::MIN, NonZeroU32::MAX].into()),
+            },
+            group: self.random.one_in(4).then_some(3),
+        };
+        let round = self.random.one_in(5).then(|| self.round());
+        Enqueue { owner, sequence, delivery, round }
+    }
+
+    /// A message, new or known.
+    pub(super) fn message(&mut self) -> Arc<Message> {
+        if !self.shared.is_empty() && self.random.one_in(3) {
+            return Arc::clone(&self.shared[self.random.below(self.shared.len())]);
+        }
+        let len = match self.random.below(30) {
+            0 => 6000,
+            1..=5 => self.random.below(1500),
+            _ => self.random.below(200),
+        };
+        let message = self.message_of(len);
+        if self.shared.len() == 10 {
+            self.shared.remove(self.random.below(10));
+        }
+        self.shared.push(Arc::clone(&message));
+        message
+    }
+
+    /// A new message with a payload of this length.
+    pub(super) fn message_of(&mut self, len: usize) -> Arc<Message> {
+        self.messages += 1;
+        let payload: Vec<u8> = (0..len).map(|_| self.random.next() as u8).collect();
+        let user_name = self.random.one_in(2).then(|| "user".into());
+        Arc::new(Message::new(MessageParts {
+            topic: &format!("topic/{}", self.messages),
+            properties: if self.random.one_in(2) { &[1, 1] } else { &[] },
+            payload: &payload,
+            attributes: Attributes {
+                qos: self.qos(),
+                retain: self.random.one_in(2),
+                expires_at: self.random.one_in(3).then_some(Timestamp::from_millis(1 << 40)),
+                publisher_session: None,
+                durability: Durability::Interval,
+            },
+            publisher: Arc::new(Identity { client_id: "publisher".into(), user_name }),
+        }))
+    }
+}

@@ -1,0 +1,9 @@
+//! The whole store against a naive model of what it has to keep: random histories, power cuts,
+//! damage, full disks.
+
+mod damage;
+mod full_disk;
+mod generator;
+mod histories;
+mod model;
+mod plain;
