@@ -65,6 +65,10 @@ impl Checkpoints {
         self.kept.iter().map(|kept| kept.bytes).sum()
     }
 
+    pub(crate) fn is_writing(&self) -> bool {
+        self.writing.is_some()
+    }
+
     fn last_bytes(&self) -> u64 {
         self.kept.last().map_or(0, |kept| kept.bytes)
     }

@@ -73,6 +73,8 @@ pub struct Engine {
     is_over_limit: bool,
     /// How much was appended when there was last nothing to be maintained.
     maintained_at: Option<u64>,
+    /// Why nothing is accepted any more.
+    fatal: Option<String>,
 }
 
 /// What an engine has on its disk.
@@ -123,6 +125,7 @@ impl Engine {
             damage_count: 0,
             is_over_limit: false,
             maintained_at: None,
+            fatal: None,
         }
     }
 
@@ -140,6 +143,7 @@ impl Engine {
     ///
     /// [`StoreError::Full`]: nothing of it may count yet; it can be tried again.
     pub fn write(&mut self) -> Result<(), StoreError> {
+        self.check()?;
         self.writer.journal.write()
     }
 
@@ -149,6 +153,7 @@ impl Engine {
     ///
     /// Nothing of it may count, and the store takes nothing any more.
     pub fn sync(&mut self) -> Result<(), StoreError> {
+        self.check()?;
         self.writer.journal.sync()
     }
 
@@ -170,6 +175,15 @@ impl Engine {
     ///
     /// As with [`Engine::sync`].
     pub fn maintain(&mut self) -> Result<bool, StoreError> {
+        self.check()?;
+        let result = self.maintain_slice();
+        if let Err(StoreError::Fatal(what)) = &result {
+            self.fatal = Some(what.clone());
+        }
+        result
+    }
+
+    fn maintain_slice(&mut self) -> Result<bool, StoreError> {
         if !self.is_maintenance_due() {
             soften(self.writer.journal.keep_spare())?;
             return Ok(false);
@@ -190,7 +204,9 @@ impl Engine {
     /// Looking at all segments costs something: not before a part of a segment was written.
     fn is_maintenance_due(&self) -> bool {
         let written = |at| self.writer.appended() - at >= self.options.segment_bytes / 64;
-        self.maintained_at.is_none_or(written) || self.is_full() || !self.index.to_fold.is_empty()
+        let is_busy = self.compaction.is_some() || self.checkpoints.is_writing();
+        let has_work = is_busy || self.is_full() || !self.index.to_fold.is_empty();
+        has_work || self.maintained_at.is_none_or(written)
     }
 
     /// Keeps a spare segment, at the expense of the reserve if it has to be.
@@ -212,6 +228,7 @@ impl Engine {
     ///
     /// If that does not succeed; what was synced before is safe all the same.
     pub fn close(mut self) -> Result<(), StoreError> {
+        self.check()?;
         self.writer.flush()?;
         self.write_checkpoint_at_once()
     }
@@ -232,6 +249,13 @@ impl Engine {
     /// What was found to be damaged since the last call, for the log.
     pub fn take_damage(&mut self) -> Vec<Damage> {
         std::mem::take(&mut self.damage)
+    }
+
+    fn check(&self) -> Result<(), StoreError> {
+        match &self.fatal {
+            Some(what) => Err(StoreError::Fatal(what.clone())),
+            None => Ok(()),
+        }
     }
 
     pub(crate) fn note_damage(&mut self, damage: Damage) {

@@ -415,3 +415,28 @@ fn packet_id(body: &mut Reader<'_>) -> Result<PacketIdentifier, BadRecord> {
     let value = u16::try_from(body.varint_u32()?).ok().and_then(PacketIdentifier::new);
     value.ok_or(BadRecord("there is no such Packet Identifier"))
 }
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::{HEADER_BYTES, Reader, Sections, read_section};
+
+    /// The sections of a checkpoint but for the last one.
+    pub(in crate::checkpoint) fn split(bytes: &[u8]) -> Vec<(u8, Vec<u8>)> {
+        let mut reader = Reader::new(&bytes[HEADER_BYTES..]);
+        let mut sections = Vec::new();
+        while let Ok((kind, body, _)) = read_section(4, &mut reader) {
+            sections.push((kind, body.to_vec()));
+        }
+        sections.pop();
+        sections
+    }
+
+    /// A checkpoint of these sections, with sound checksums.
+    pub(in crate::checkpoint) fn join(number: u64, parts: &[(u8, Vec<u8>)]) -> Vec<u8> {
+        let mut sections = Sections::new(number);
+        for (kind, body) in parts {
+            sections.write(*kind, |out| out.extend_from_slice(body));
+        }
+        sections.end()
+    }
+}

@@ -1,1 +1,119 @@
-//! Checkpoints under damage.
+//! The bytes of checkpoints, and what becomes of them under damage.
+
+use std::sync::Arc;
+
+use midge_codec::PacketIdentifier;
+use midge_core::{Kept, Owner, Round, Timestamp, WorkerId};
+use proptest::prelude::*;
+
+use super::content::{Loaded, NotUsable, decode, encode};
+use crate::engine::{Engine, Options};
+use crate::error::StoreError;
+use crate::index::{Detachment, Held, Index, KeptEntry};
+use crate::location::Location;
+use crate::queue::{Entry, Flags, Places};
+use crate::testing::FaultyDisk;
+
+fn at(offset: u32) -> Location {
+    Location::new(2, offset).unwrap()
+}
+
+fn held(offset: u32) -> Held {
+    Held { place: at(offset), bytes: 30 }
+}
+
+fn example() -> Index {
+    let mut index = Index::new();
+    index.begin_boot(5);
+    index.set_head(Owner::Session(7), held(64));
+    index.log_subscription(7, held(100));
+    index.await_release(7, PacketIdentifier::new(300).unwrap());
+    let places = Places::inline(at(200));
+    index.keep(
+        9,
+        KeptEntry { what: Kept::Delayed(Timestamp::from_millis(1)), places, size: 5 },
+        40,
+    );
+    let round = |number| Round { worker: WorkerId::new(1), number };
+    let entry = index.owners.get_mut(&Owner::Session(7)).unwrap();
+    entry.detached = Some(Detachment { at: Timestamp::from_millis(2), sent_before: u64::MAX });
+    entry.will_gone = true;
+    let flags = Flags::default().with(Flags::PROVISIONAL, true);
+    entry.queue_mut().push(Entry { sequence: 3, places: Some(places), size: 5, flags });
+    index.holdings.hold_message(places, 5);
+    index.queued += 1;
+    index.rounds.add(round(8), Owner::Session(7), 3);
+    index.confirm(round(6));
+    index
+}
+
+#[test]
+fn the_bytes_of_a_checkpoint_are_as_they_always_were() {
+    let bytes = encode(4, at(500), &example());
+    let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    assert_eq!(hex, GOLDEN);
+}
+
+const GOLDEN: &str = "\
+    4d49444745434b5001000000fbcf29fa010a000000571ff51ff401000002000000050a0231000000\
+    a8ba2dad00071740000000020000001e02ffffffffffffffffff01010164000000020000001e01ac\
+    020401030107040590838080400314000000470c8605090101c800000002000000c8000000020000\
+    00050409000000522ea77b0101080100070301060504000000d4821d0002647100060800000016f1\
+    f6b305000000432c54bd";
+
+#[test]
+fn a_checkpoint_comes_back_as_it_was_written() {
+    let bytes = encode(4, at(500), &example());
+    let Ok(Loaded { index, position }) = decode(4, &bytes) else {
+        panic!("it cannot be read");
+    };
+    assert_eq!(position, at(500));
+    assert_eq!(encode(4, position, &index), bytes);
+    assert_eq!((index.queued, index.next_number), (1, 10));
+    assert_eq!(index.holdings.get(2), example().holdings.get(2));
+    assert!(index.rounds.is_confirmed(Round { worker: WorkerId::new(1), number: 6 }));
+}
+
+#[test]
+fn every_bit_flip_and_truncation_of_a_checkpoint_is_noticed() {
+    let bytes = encode(4, at(500), &example());
+    for bit in 0..bytes.len() * 8 {
+        let mut flipped = bytes.clone();
+        flipped[bit / 8] ^= 1 << (bit % 8);
+        assert!(matches!(decode(4, &flipped), Err(NotUsable::Damaged(_))), "bit {bit}");
+    }
+    for len in 0..bytes.len() {
+        assert!(matches!(decode(4, &bytes[..len]), Err(NotUsable::Damaged(_))), "cut to {len}");
+    }
+    assert!(decode(5, &bytes).is_err(), "it is the checkpoint of another number");
+}
+
+proptest! {
+    #[test]
+    fn any_content_with_sound_checksums_is_survived(
+        bytes in prop::collection::vec(any::<u8>(), 0..200),
+        at in any::<prop::sample::Index>(),
+    ) {
+        // The sections as they are, with rubbish in one of them.
+        let whole = encode(4, self::at(500), &example());
+        let mut sections = super::content::tests::split(&whole);
+        let section = at.index(sections.len());
+        sections[section].1 = bytes;
+        let _ = decode(4, &super::content::tests::join(4, &sections));
+    }
+}
+
+#[test]
+fn after_a_failed_sync_of_a_checkpoint_nothing_is_accepted() {
+    let disk = Arc::new(FaultyDisk::new(1));
+    let options = Options { segment_bytes: 4096, ..Options::default() };
+    let mut engine = Engine::open(disk.clone(), options, Timestamp::from_millis(0)).unwrap().engine;
+    while engine.maintain().unwrap() {}
+    engine.start_checkpoint().unwrap();
+    disk.fail_next_sync();
+    assert!(matches!(engine.maintain(), Err(StoreError::Fatal(_))));
+    assert!(matches!(engine.maintain(), Err(StoreError::Fatal(_))));
+    assert!(matches!(engine.write(), Err(StoreError::Fatal(_))));
+    assert!(matches!(engine.sync(), Err(StoreError::Fatal(_))));
+    assert!(matches!(engine.close(), Err(StoreError::Fatal(_))));
+}

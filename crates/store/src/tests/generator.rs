@@ -49,7 +49,10 @@ impl Generator {
         let packet_id = self.packet_id();
         match self.random.below(40) {
             0 => StoreOp::Session(Box::new(self.session(model.next_number))),
-            1 => StoreOp::Session(Box::new(self.session(session))),
+            1 if model.sessions.contains_key(&session) => {
+                StoreOp::Session(Box::new(self.session(session)))
+            }
+            1 => StoreOp::Confirm(self.round()),
             2 => StoreOp::Group(self.group(model)),
             3..=4 => StoreOp::Detached {
                 session,
@@ -170,7 +173,7 @@ impl Generator {
     }
 
     fn group(&mut self, model: &Model) -> GroupRecord {
-        let number = model.next_number as u32;
+        let number = model.next_number;
         GroupRecord { number, name: "share".into(), filter: self.filter() }
     }
 

@@ -5,5 +5,6 @@ mod damage;
 mod full_disk;
 mod generator;
 mod histories;
+mod long_queues;
 mod model;
 mod plain;

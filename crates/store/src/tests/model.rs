@@ -15,7 +15,7 @@ use crate::testing::Random;
 #[derive(Clone, Debug, Default)]
 pub(super) struct Model {
     pub(super) sessions: BTreeMap<u64, Session>,
-    pub(super) groups: BTreeMap<u32, (GroupRecord, Queue)>,
+    pub(super) groups: BTreeMap<u64, (GroupRecord, Queue)>,
     pub(super) kept: BTreeMap<u64, (Kept, String)>,
     pub(super) next_number: u64,
     confirmed: BTreeSet<(usize, u64)>,
@@ -90,7 +90,7 @@ impl Model {
                 }
             }
             StoreOp::Group(record) => {
-                self.next_number = self.next_number.max(u64::from(record.number) + 1);
+                self.next_number = self.next_number.max(record.number + 1);
                 let group = self.groups.entry(record.number);
                 group.or_insert_with(|| (record.clone(), Queue::default())).0 = record.clone();
             }
