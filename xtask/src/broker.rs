@@ -24,7 +24,8 @@ pub struct Broker {
 }
 
 impl Broker {
-    /// Starts the `midge` binary; what it writes goes to a file below `directory`.
+    /// Starts the `midge` binary, which keeps its data below `directory`; what it writes goes to a
+    /// file there.
     ///
     /// # Errors
     /// When it cannot be started or does not accept connections in time.
@@ -32,7 +33,10 @@ impl Broker {
         let address = free_address()?;
         let mut command = Command::new(binary);
         command.arg("--listen").arg(address.to_string());
-        command.arg("--data").arg(directory.join("data"));
+        let data = directory.join("data");
+        // What an earlier run has left would be new to nobody.
+        let _ = fs::remove_dir_all(&data);
+        command.arg("--data").arg(data);
         Self::start(command, address, directory)
     }
 

@@ -48,7 +48,7 @@ impl Run {
         self.quick_checks();
         if self.build() {
             self.rust_tests();
-            self.clients_against_midge(&clients, clients::NAMES)?;
+            self.against_midge(&clients, clients::NAMES, true)?;
         }
         self.documentation();
         self.fuzz(10)
@@ -149,9 +149,24 @@ impl Run {
         clients: &install::Clients,
         names: &[&str],
     ) -> Result<()> {
+        self.against_midge(clients, names, false)
+    }
+
+    /// With the conformance suite as well, which the tests run with a broker without a store.
+    fn against_midge(
+        &mut self,
+        clients: &install::Clients,
+        names: &[&str],
+        conformance: bool,
+    ) -> Result<()> {
         let directory = self.target.join("clients");
         match Broker::midge(&self.target.join("debug/midge"), &directory) {
-            Ok(broker) => self.clients_against(broker, "midge", clients, names),
+            Ok(broker) => {
+                if conformance {
+                    self.conformance(Some(&broker.address().to_string()));
+                }
+                self.clients_against(broker, "midge", clients, names)
+            }
             Err(failure) => {
                 println!("{failure}");
                 self.record("broker starts", Tally { passed: 0, failed: 1 }, Instant::now());

@@ -121,14 +121,20 @@ fn mqtt311_4_8_0_2_exhausted_resources_end_the_connection() {
         observer.until_ping();
         return;
     }
-    assert_eq!(received.len(), usize::from(AWAITING_RELEASE_MAX));
+    // Acknowledgements that still waited for the disk are lost with the connection: the messages
+    // are sent again, and recognized.
     let mut resumed = persistent(V3, &id).open();
-    for &id in &received {
+    let accepted = 1..=AWAITING_RELEASE_MAX;
+    for id in accepted.clone().skip(received.len()) {
+        resumed.send(&Publish::new(&topic, id.to_string()).qos_2(id).duplicate());
+        assert_eq!(resumed.receive_pubrec().packet_id, id);
+    }
+    for id in accepted.clone() {
         resumed.send(&Ack::pubrel(id));
         assert_eq!(resumed.receive_pubcomp().packet_id, id);
     }
     resumed.publish(&topic, "room again", 2);
-    for id in received {
+    for id in accepted {
         assert_eq!(observer.receive_publish().text(), id.to_string());
     }
     assert_eq!(observer.receive_publish().text(), "room again");

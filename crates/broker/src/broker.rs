@@ -14,7 +14,7 @@ use midge_core::{
     Timestamp, TopicRules, WorkerId,
 };
 use midge_net::{Accepted, Acceptor, BindError, Listener, Poller};
-use midge_store::{OpenError, Opened};
+use midge_store::{Engine, OpenError, Opened};
 
 use crate::clock::Clock;
 use crate::directory::Directory;
@@ -97,9 +97,17 @@ impl Broker {
         self.acceptor = None;
         self.send_to_all(|| Letter::Drain);
         let begun = Instant::now();
-        while begun.elapsed() < deadline && !self.workers.iter().all(JoinHandle::is_finished) {
+        // Twice in a row: a letter may have been on its way from one worker to another.
+        let mut quiet = 0;
+        while begun.elapsed() < deadline && quiet < 2 {
             thread::sleep(Duration::from_millis(5));
+            quiet = if self.is_drained() { quiet + 1 } else { 0 };
         }
+    }
+
+    fn is_drained(&self) -> bool {
+        let mut workers = self.workers.iter().zip(self.handle.inboxes.iter());
+        workers.all(|(thread, inbox)| thread.is_finished() || inbox.is_drained())
     }
 
     fn send_to_all(&self, letter: impl Fn() -> Letter) {
@@ -255,10 +263,11 @@ impl BrokerBuilder {
         let pollers: Vec<_> = (0..count).map(|_| Poller::new()).collect::<Result<_, _>>()?;
         let inboxes: Arc<[Arc<Inbox>]> =
             pollers.iter().map(|poller| Arc::new(Inbox::new(poller.notifier()))).collect();
-        let handle = BrokerHandle::new(Arc::clone(&inboxes));
+        let orders = self.storage.is_some().then(|| Arc::new(Orders::default()));
+        let handle = BrokerHandle::new(Arc::clone(&inboxes), orders.clone());
         let workers = Vec::new();
         let mut broker = Broker { acceptor: None, workers, store: None, handle, addresses };
-        self.start_workers(pollers, &inboxes, &mut broker)?;
+        self.start_workers(pollers, &inboxes, orders.as_ref(), &mut broker)?;
         broker.acceptor = Some(self.start_acceptor(listeners, inboxes)?);
         Ok(broker)
     }
@@ -267,6 +276,7 @@ impl BrokerBuilder {
         &self,
         pollers: Vec<Poller>,
         inboxes: &Arc<[Arc<Inbox>]>,
+        orders: Option<&Arc<Orders>>,
         broker: &mut Broker,
     ) -> Result<(), StartError> {
         let seed = self.seed.unwrap_or_else(entropy);
@@ -296,16 +306,13 @@ impl BrokerBuilder {
         };
         let cores = (0..count).map(|index| Core::new(config(WorkerId::new(index))));
         let mut cores: Vec<_> = cores.collect();
-        let orders = match &self.storage {
-            Some(storage) => {
-                let place = (seed, directory.as_deref());
-                let store = self.start_store(storage, &mut cores, inboxes, place, clock.now())?;
-                let orders = Arc::clone(&store.0);
-                broker.store = Some(store);
-                Some(orders)
-            }
-            None => None,
-        };
+        if let (Some(storage), Some(orders)) = (&self.storage, orders) {
+            let place = (seed, directory.as_deref());
+            let opened = storage.open(&self.limits, clock.now())?;
+            let engine = restore(storage, opened, &mut cores, place, clock.now());
+            let thread = self.start_store(storage, engine, inboxes, orders)?;
+            broker.store = Some((Arc::clone(orders), thread));
+        }
         for ((index, poller), core) in pollers.into_iter().enumerate().zip(cores) {
             let parts = WorkerParts {
                 id: WorkerId::new(index),
@@ -314,7 +321,7 @@ impl BrokerBuilder {
                 inboxes: Arc::clone(inboxes),
                 directory: directory.clone(),
                 hook: self.hook.clone(),
-                orders: orders.clone(),
+                orders: orders.cloned(),
                 clock,
                 packet_bytes_max: limits.packet_bytes_max,
                 packet_before_connect_bytes_max: limits.packet_before_connect_bytes_max,
@@ -327,23 +334,17 @@ impl BrokerBuilder {
         Ok(())
     }
 
-    /// Opens the store, gives the cores what it has kept, and lets its thread run.
     fn start_store(
         &self,
         storage: &Storage,
-        cores: &mut [Core],
+        engine: Engine,
         inboxes: &Arc<[Arc<Inbox>]>,
-        place: (u64, Option<&Directory>),
-        now: Timestamp,
-    ) -> Result<(Arc<Orders>, JoinHandle<()>), StartError> {
-        let Opened { mut engine, recovered, report } = storage.open(&self.limits, now)?;
-        storage::log_report(&storage.directory, &recovered, &report);
-        recovery::restore(cores, &mut engine, recovered, place, now);
-        let orders = Arc::new(Orders::default());
-        let (inboxes, on_failure) = (Arc::clone(inboxes), Arc::clone(&self.on_failure));
-        let thread =
-            StoreThread::new(engine, Arc::clone(&orders), inboxes, storage.interval, on_failure);
-        Ok((orders, thread.start()?))
+        orders: &Arc<Orders>,
+    ) -> Result<JoinHandle<()>, StartError> {
+        let (orders, inboxes) = (Arc::clone(orders), Arc::clone(inboxes));
+        let on_failure = Arc::clone(&self.on_failure);
+        let thread = StoreThread::new(engine, orders, inboxes, storage.interval, on_failure);
+        Ok(thread.start()?)
     }
 
     fn start_acceptor(
@@ -371,6 +372,20 @@ impl BrokerBuilder {
         )?;
         Ok(acceptor)
     }
+}
+
+/// Gives the cores what the store has kept.
+fn restore(
+    storage: &Storage,
+    opened: Opened,
+    cores: &mut [Core],
+    place: (u64, Option<&Directory>),
+    now: Timestamp,
+) -> Engine {
+    let Opened { mut engine, recovered, report } = opened;
+    storage::log_report(&storage.directory, &recovered, &report);
+    recovery::restore(cores, &mut engine, recovered, place, now);
+    engine
 }
 
 /// Gives a connection to the worker that has the fewest.

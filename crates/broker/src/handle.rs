@@ -5,16 +5,19 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use midge_codec::{QoS, ReasonCode, SubscriptionOptions};
 use midge_core::{ClientInfo, Counters, DropReason, Usage};
+use midge_store::StoreUsage;
 
 use crate::inbox::{Inbox, Letter, LocalSubscribe};
 use crate::message::OwnedMessage;
 use crate::reply::{Reply, Stopped, request};
+use crate::storage::{Order, Orders};
 use crate::subscription::Subscription;
 
 /// A handle to a running broker; cheap to clone, usable from any thread or task.
 #[derive(Clone)]
 pub struct BrokerHandle {
     pub(crate) inboxes: Arc<[Arc<Inbox>]>,
+    orders: Option<Arc<Orders>>,
     next: Arc<AtomicUsize>,
 }
 
@@ -30,11 +33,12 @@ pub enum RequestError {
 }
 
 impl BrokerHandle {
-    pub(crate) fn new(inboxes: Arc<[Arc<Inbox>]>) -> Self {
-        Self { inboxes, next: Arc::new(AtomicUsize::new(0)) }
+    pub(crate) fn new(inboxes: Arc<[Arc<Inbox>]>, orders: Option<Arc<Orders>>) -> Self {
+        Self { inboxes, orders, next: Arc::new(AtomicUsize::new(0)) }
     }
 
-    /// Publishes a message. The reply says how many receivers matched; messages published by one
+    /// Publishes a message. The reply says how many receivers matched, and comes, for QoS 1 and 2,
+    /// when what has to be kept of it is as durable as was configured. Messages published by one
     /// handle to one topic keep their order.
     pub fn publish(&self, message: OwnedMessage) -> Reply<Result<usize, DropReason>> {
         let (answer, reply) = request();
@@ -75,6 +79,20 @@ impl BrokerHandle {
     pub fn clients(&self) -> Result<Vec<ClientInfo>, Stopped> {
         let lists = self.ask_all(Letter::Clients)?;
         Ok(lists.into_iter().flatten().collect())
+    }
+
+    /// What the store needs and holds; `None` if everything is in memory only.
+    ///
+    /// # Errors
+    ///
+    /// The broker has stopped, or its store has failed.
+    pub fn store_usage(&self) -> Result<Option<StoreUsage>, Stopped> {
+        let Some(orders) = &self.orders else {
+            return Ok(None);
+        };
+        let (answer, reply) = request();
+        orders.send([Order::Usage(answer)]);
+        reply.wait().map(Some)
     }
 
     /// Counters and usage of all workers together.

@@ -81,6 +81,8 @@ pub(crate) struct Inbox {
     pending_bytes: AtomicUsize,
     /// The worker has put off as much as it may: batches that it takes would only add to that.
     is_congested: AtomicBool,
+    /// The worker shuts down, and has nothing left to do.
+    is_drained: AtomicBool,
     /// Connections that the worker has, or will have: what the acceptor balances by.
     pub(crate) connections: AtomicUsize,
     notifier: Arc<Notifier>,
@@ -95,6 +97,7 @@ impl Inbox {
             letters: Mutex::new(Some(Vec::new())),
             pending_bytes: AtomicUsize::new(0),
             is_congested: AtomicBool::new(false),
+            is_drained: AtomicBool::new(false),
             connections: AtomicUsize::new(0),
             notifier,
         }
@@ -140,6 +143,19 @@ impl Inbox {
         if self.is_congested.load(Ordering::Relaxed) != is_congested {
             self.is_congested.store(is_congested, Ordering::Relaxed);
         }
+    }
+
+    /// The worker tells whether it shuts down and has nothing left to do.
+    pub(crate) fn set_drained(&self, is_drained: bool) {
+        if self.is_drained.load(Ordering::Relaxed) != is_drained {
+            self.is_drained.store(is_drained, Ordering::Release);
+        }
+    }
+
+    /// Whether the worker has nothing left to do, and nothing waits for it.
+    pub(crate) fn is_drained(&self) -> bool {
+        let waits = self.lock().as_ref().is_some_and(|letters| !letters.is_empty());
+        !waits && self.is_drained.load(Ordering::Acquire)
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<Vec<Letter>>> {

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::atomic::Ordering;
 
 use midge_codec::{Decoded, Packet, decode};
 use midge_core::{ConnectionId, Output};
@@ -277,14 +278,15 @@ impl Worker {
             return true;
         };
         if self.poller.deregister(&mut socket.stream).is_ok() {
-            self.inboxes[owner.index()].send(Letter::HandedOver {
+            let inbox = &self.inboxes[owner.index()];
+            // Before it is sent: the owner may have closed it already when this goes on.
+            inbox.connections.fetch_add(1, Ordering::Relaxed);
+            inbox.send(Letter::HandedOver {
                 stream: socket.stream,
                 peer: socket.peer,
                 listener: socket.listener,
                 bytes: rest.to_vec(),
             });
-            let connections = &self.inboxes[owner.index()].connections;
-            connections.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         }
         self.core.forget_connection(id);
         self.count_connection(-1);

@@ -25,8 +25,9 @@ pub(crate) fn restore(
     }
     while carry_out(cores, engine, &mut effects, now) {}
     for (core, fx) in cores.iter_mut().zip(&mut effects) {
-        core.end_restore(fx);
+        core.end_restore(now, fx);
     }
+    while carry_out(cores, engine, &mut effects, now) {}
 }
 
 /// True if there may be more to do.

@@ -98,9 +98,9 @@ pub(crate) enum Order {
 }
 
 /// The orders that the store has not taken yet.
-#[derive(Default)]
 pub(crate) struct Orders {
-    waiting: Mutex<Vec<Order>>,
+    /// `None` once nobody will take them any more.
+    waiting: Mutex<Option<Vec<Order>>>,
     come: Condvar,
     /// Bytes of the messages in them.
     bytes: AtomicUsize,
@@ -115,13 +115,21 @@ impl Orders {
 
     /// Gives the store all of `orders`, in order.
     pub(crate) fn send(&self, orders: impl IntoIterator<Item = Order>) {
-        let mut waiting = self.lock();
-        for order in orders {
-            self.bytes.fetch_add(order.size(), Ordering::Relaxed);
-            waiting.push(order);
+        if let Some(waiting) = &mut *self.lock() {
+            for order in orders {
+                self.bytes.fetch_add(order.size(), Ordering::Relaxed);
+                waiting.push(order);
+            }
         }
-        drop(waiting);
         self.come.notify_one();
+    }
+
+    /// Nobody takes orders any more: requests in them are answered by `Stopped`.
+    fn close(&self) {
+        let waiting = self.lock().take();
+        // Not under the lock: whoever learns of it may send an order.
+        drop(waiting);
+        self.bytes.store(0, Ordering::Relaxed);
     }
 
     pub(crate) fn is_full(&self) -> bool {
@@ -130,26 +138,34 @@ impl Orders {
 
     /// Waits for orders, for `timeout` at most, and takes them all.
     fn take(&self, into: &mut Vec<Order>, timeout: Option<Duration>) {
-        let mut waiting = self.lock();
-        if waiting.is_empty() {
-            waiting = match timeout {
-                Some(Duration::ZERO) => waiting,
-                Some(timeout) => {
-                    let waited = self.come.wait_timeout_while(waiting, timeout, |w| w.is_empty());
-                    waited.unwrap_or_else(PoisonError::into_inner).0
-                }
-                None => {
-                    let waited = self.come.wait_while(waiting, |w| w.is_empty());
-                    waited.unwrap_or_else(PoisonError::into_inner)
-                }
-            };
+        let is_empty =
+            |waiting: &mut Option<Vec<Order>>| waiting.as_ref().is_none_or(Vec::is_empty);
+        let waiting = self.lock();
+        let mut waiting = match timeout {
+            Some(timeout) => {
+                let waited = self.come.wait_timeout_while(waiting, timeout, is_empty);
+                waited.unwrap_or_else(PoisonError::into_inner).0
+            }
+            None => {
+                let waited = self.come.wait_while(waiting, is_empty);
+                waited.unwrap_or_else(PoisonError::into_inner)
+            }
+        };
+        if let Some(waiting) = &mut *waiting {
+            mem::swap(waiting, into);
         }
-        mem::swap(&mut *waiting, into);
         self.bytes.store(0, Ordering::Relaxed);
     }
 
-    fn lock(&self) -> MutexGuard<'_, Vec<Order>> {
+    fn lock(&self) -> MutexGuard<'_, Option<Vec<Order>>> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Default for Orders {
+    fn default() -> Self {
+        let waiting = Mutex::new(Some(Vec::new()));
+        Self { waiting, come: Condvar::new(), bytes: AtomicUsize::new(0) }
     }
 }
 
@@ -165,6 +181,33 @@ impl Order {
             _ => 64,
         };
         commit.ops.iter().map(message).sum()
+    }
+}
+
+/// Sees to it that nobody waits for a store that is gone, however it has ended.
+struct FailureGuard {
+    orders: Arc<Orders>,
+    inboxes: Arc<[Arc<Inbox>]>,
+    on_failure: OnFailure,
+}
+
+impl FailureGuard {
+    /// All connections are closed: nobody gets an acknowledgement any more.
+    fn fail(&self, reason: &str) {
+        log::error!("the broker ends, because its store has failed: {reason}");
+        for inbox in self.inboxes.iter() {
+            inbox.send(Letter::Stop);
+        }
+        (self.on_failure)(reason);
+    }
+}
+
+impl Drop for FailureGuard {
+    fn drop(&mut self) {
+        self.orders.close();
+        if thread::panicking() {
+            self.fail("its thread has panicked");
+        }
     }
 }
 
@@ -225,18 +268,17 @@ impl StoreThread {
     }
 
     fn run(mut self) {
+        let guard = FailureGuard {
+            orders: Arc::clone(&self.orders),
+            inboxes: Arc::clone(&self.inboxes),
+            on_failure: Arc::clone(&self.on_failure),
+        };
         match self.serve() {
             Ok(()) => match self.engine.close() {
                 Ok(()) => log::debug!("the store is closed"),
                 Err(error) => log::error!("the store could not be closed: {error}"),
             },
-            Err(error) => {
-                log::error!("the broker ends, because its store has failed: {error}");
-                for inbox in self.inboxes.iter() {
-                    inbox.send(Letter::Stop);
-                }
-                (self.on_failure)(&error.to_string());
-            }
+            Err(error) => guard.fail(&error.to_string()),
         }
     }
 

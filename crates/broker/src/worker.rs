@@ -71,7 +71,8 @@ pub(crate) struct Worker {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stage {
     Running,
-    /// Ends when nobody is connected any more.
+    /// Tells when nobody is connected any more and nothing is left to be done; it goes on to answer
+    /// the other workers until it is stopped.
     Draining,
     Ended,
 }
@@ -142,10 +143,9 @@ impl Worker {
         self.end_overdue();
         self.carry_out();
         self.inboxes[self.id.index()].set_congested(self.core.is_congested());
-        let is_done = self.sockets.len() == 0 && self.closing.is_done();
-        if self.stage == Stage::Draining && is_done {
-            self.stage = Stage::Ended;
-        }
+        let is_gone = self.sockets.len() == 0 && self.closing.is_done();
+        let is_drained = self.stage == Stage::Draining && is_gone && !self.core.has_unfinished();
+        self.inboxes[self.id.index()].set_drained(is_drained);
     }
 
     /// How long the next wait may last: not at all while there is work left over.

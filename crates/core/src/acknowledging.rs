@@ -44,14 +44,18 @@ impl Core {
                 (ReasonCode::Success, entry.delivery.take(), entry.sequence)
             }
             // A repetition: the PUBREL is repeated.
-            Some(entry) if entry.stage == Stage::PubComp => (ReasonCode::Success, None, 0),
+            Some(entry) if entry.stage == Stage::PubComp => {
+                (ReasonCode::Success, None, entry.sequence)
+            }
             _ => (ReasonCode::PacketIdentifierNotFound, None, 0),
         };
         // Until the store knows it, the message might be sent again, to a Client that forgets the
         // Packet Identifier with the PUBREL.
         let depends = (sequence > 0).then(|| {
-            let owner = Owner::Session(self.clients.session(slot).number);
-            self.clients.rounds.keep(StoreOp::Taken { owner, sequence });
+            if taken_over.is_some() {
+                let owner = Owner::Session(self.clients.session(slot).number);
+                self.clients.rounds.keep(StoreOp::Taken { owner, sequence });
+            }
             taken_over.as_ref().map_or(Durability::Fsync, |it| it.message.attributes().durability)
         });
         let held = HeldAcknowledgement {
@@ -80,12 +84,15 @@ impl Core {
             Some(_) => ReasonCode::Success,
             None => ReasonCode::PacketIdentifierNotFound,
         };
-        let depends = promised.filter(|&it| number > 0 && it > Durability::Memory);
-        if depends.is_some() {
+        let promised = promised.filter(|&it| number > 0 && it > Durability::Memory);
+        if promised.is_some() {
             // Behind the record that it takes back, which may still wait for other workers.
             let op = StoreOp::Released { session: number, packet_id };
             self.clients.rounds.keep_behind_round(op);
         }
+        // An unknown one may have been released on a Network Connection that is gone, and the store
+        // may not know it yet.
+        let depends = promised.or_else(|| (number > 0).then(|| self.session_durability(slot)));
         let kind = PacketType::PubComp;
         let held = HeldAcknowledgement { to: id, kind, packet_id, reason_code, explanation: None };
         self.clients.acknowledge(held, depends, fx);

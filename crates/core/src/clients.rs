@@ -336,6 +336,15 @@ impl Clients {
         }
     }
 
+    /// A message in the store was taken over by its Client, or is given up: its PUBREL follows.
+    fn note_taken(&mut self, slot: SessionSlot, sequence: u64) -> Option<Durability> {
+        let owner = Owner::Session(self.sessions[slot as usize].number);
+        (sequence > 0).then(|| {
+            self.rounds.keep(StoreOp::Taken { owner, sequence });
+            Durability::Fsync
+        })
+    }
+
     /// Asks the store for what waits there, if there is room for it in memory.
     fn fetch_more(&mut self, slot: SessionSlot, fx: &mut Effects) {
         let session_id = self.session_id(slot);
@@ -367,8 +376,11 @@ impl Clients {
             };
             let (packet_id, stage, delivery) =
                 (entry.packet_id, entry.stage, entry.delivery.clone());
+            let entry_sequence = entry.sequence;
             let Some(delivery) = delivery else {
-                self.release(id, packet_id, fx);
+                // That the Client has taken it over may not be durable yet.
+                let depends = (entry_sequence > 0).then_some(Durability::Fsync);
+                self.release(id, packet_id, depends, fx);
                 continue;
             };
             let publication = Publication::of(&delivery.message);
@@ -402,11 +414,19 @@ impl Clients {
         } else if let Some(entry) = outgoing.find(packet_id) {
             entry.stage = Stage::PubComp;
             entry.delivery = None;
-            self.release(id, packet_id, fx);
+            let sequence = entry.sequence;
+            let depends = self.note_taken(slot, sequence);
+            self.release(id, packet_id, depends, fx);
         }
     }
 
-    fn release(&mut self, id: ConnectionId, packet_id: PacketIdentifier, fx: &mut Effects) {
+    fn release(
+        &mut self,
+        id: ConnectionId,
+        packet_id: PacketIdentifier,
+        depends: Option<Durability>,
+        fx: &mut Effects,
+    ) {
         let held = HeldAcknowledgement {
             to: id,
             kind: PacketType::PubRel,
@@ -414,7 +434,7 @@ impl Clients {
             reason_code: ReasonCode::Success,
             explanation: None,
         };
-        self.acknowledge(held, None, fx);
+        self.acknowledge(held, depends, fx);
     }
 
     /// A message of a shared subscription came to its end without the Client.

@@ -39,6 +39,8 @@ pub(crate) struct Connection {
     pub(crate) listener: u16,
     /// Acknowledgements that wait for the store.
     pub(crate) held: u32,
+    /// Whether a PUBLISH got no acknowledgement, because the store is full.
+    pub(crate) is_unanswered: bool,
     pub(crate) output: Output,
     pub(crate) incoming_aliases: Option<Box<IncomingAliases>>,
     pub(crate) outgoing_aliases: Option<Box<OutgoingAliases>>,
@@ -107,6 +109,7 @@ impl Connection {
             receive_maximum: u16::MAX,
             listener,
             held: 0,
+            is_unanswered: false,
             output: Output::default(),
             incoming_aliases: None,
             outgoing_aliases: None,

@@ -29,6 +29,7 @@ use crate::retained::Retained;
 use crate::rewrite::TopicRules;
 use crate::rounds::Rounds;
 use crate::shared::{SharedGroups, SharedStrategy};
+use crate::stored::RecoveredSession;
 use crate::storing::EndingQueue;
 use crate::subscription_tree::{MatchScratch, SubscriptionTree};
 use crate::time::Timestamp;
@@ -101,6 +102,8 @@ pub struct Core {
     pub(crate) unanswered: Vec<ConnectionId>,
     /// Sessions that have ended but for messages that others get.
     pub(crate) endings: Vec<EndingQueue>,
+    /// Recovered Sessions whose Clients have newer ones.
+    pub(crate) superseded: Vec<RecoveredSession>,
 }
 
 impl Core {
@@ -146,6 +149,7 @@ impl Core {
             is_restoring: false,
             unanswered: Vec::new(),
             endings: Vec::new(),
+            superseded: Vec::new(),
             config,
         }
     }
@@ -353,6 +357,12 @@ impl Core {
             || self.clients.rounds.has_work()
     }
 
+    /// Whether something of this worker's is unfinished: put-off work, or what waits for other
+    /// workers before the store can have it.
+    pub fn has_unfinished(&self) -> bool {
+        self.has_backlog() || self.clients.rounds.is_gathering() || !self.endings.is_empty()
+    }
+
     /// Does a bounded part of the work that was put off. Called once a turn, after the events.
     pub fn run_backlog(&mut self, now: Timestamp, fx: &mut Effects) {
         self.run_routings(now, fx);
@@ -518,7 +528,8 @@ impl Core {
         self.backlog.is_full() || self.pressure >= MemoryPressure::Severe
     }
 
-    /// Ends the Session of the Client for which most bytes are kept.
+    /// Disconnects the Client for which most bytes are kept in memory, and ends its Session unless
+    /// that is in the store.
     fn shed_worst_offender(&mut self, now: Timestamp, fx: &mut Effects) {
         let sessions = self.clients.sessions.iter();
         let worst = sessions.max_by_key(|(_, session)| self.kept_bytes(session));
@@ -531,13 +542,15 @@ impl Core {
             let code = ReasonCode::QuotaExceeded;
             self.close(id, Some(code), &DisconnectReason::ByServer(code), now, fx);
         }
-        if self.clients.sessions.contains(slot) {
+        // What is in the store takes no memory once nobody is connected.
+        let session = self.clients.sessions.get(slot);
+        if session.is_some_and(|session| session.number == 0) {
             self.end_session(slot as u32, now, fx);
         }
     }
 
     fn kept_bytes(&self, session: &crate::session::Session) -> usize {
-        let queued = session.outgoing.as_ref().map_or(0, |outgoing| outgoing.queued().1);
+        let queued = session.outgoing.as_ref().map_or(0, |outgoing| outgoing.bytes_in_memory());
         let connection = session.connection.map(|id| &self.clients.connections[id.slot()]);
         queued + connection.map_or(0, |connection| connection.output.pending())
     }

@@ -32,7 +32,11 @@ impl Core {
                 let detail = "Session Expiry Interval was 0 and cannot be raised [MQTT-3.14.2-2]";
                 return self.violation(id, detail, now, fx);
             }
-            session.expiry_seconds = asked.min(expiry_max);
+            let expiry_seconds = asked.min(expiry_max);
+            if session.expiry_seconds != expiry_seconds {
+                session.expiry_seconds = expiry_seconds;
+                self.store_record(slot);
+            }
         }
         let reason = DisconnectReason::ByClient(disconnect.reason_code);
         self.close(id, None, &reason, now, fx);

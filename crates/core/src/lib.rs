@@ -33,6 +33,7 @@ mod level_tree;
 mod limits;
 mod listing;
 mod local;
+mod members;
 mod message;
 mod numbers;
 mod outgoing;

@@ -99,6 +99,9 @@ pub(crate) struct StoredQueue {
     sent_before: u64,
     /// Of so many of the first ones nobody knows whether they were sent.
     perhaps_sent: usize,
+    /// Went back to shared subscriptions. The store has them until that is durable, but they are
+    /// not this queue's any more.
+    given_back: Vec<u64>,
     fetch: FetchState,
 }
 
@@ -302,12 +305,22 @@ impl Outgoing {
         let (shared, own) = self.queue.drain(..).partition::<Vec<_>, _>(is_movable);
         self.queue = own.into();
         self.queue_bytes = self.queue.iter().map(|waiting| waiting.delivery.message.size()).sum();
+        if self.stored.messages == 0 {
+            self.stored.given_back.clear(); // nothing that old is fetched any more
+        }
+        let sequences = shared.iter().map(|waiting| waiting.sequence);
+        self.stored.given_back.extend(sequences.filter(|&sequence| sequence > 0));
         shared.into_iter().map(|waiting| (waiting.sequence, waiting.delivery)).collect()
     }
 
     /// Messages and bytes that wait.
     pub(crate) fn queued(&self) -> (usize, usize) {
         (self.queue.len() + self.stored.messages, self.queue_bytes + self.stored.bytes)
+    }
+
+    /// Bytes that wait in memory.
+    pub(crate) fn bytes_in_memory(&self) -> usize {
+        self.queue_bytes
     }
 
     /// Messages that wait in the store only.
@@ -354,6 +367,9 @@ impl Outgoing {
         let stored = &mut self.stored;
         stored.from = next;
         for (sequence, delivery) in deliveries {
+            if stored.given_back.contains(&sequence) {
+                continue;
+            }
             let size = delivery.message.size();
             stored.messages = stored.messages.saturating_sub(1);
             stored.bytes = stored.bytes.saturating_sub(size);
@@ -366,15 +382,27 @@ impl Outgoing {
             let hold = hold.filter(|_| is_new);
             self.queue.push_back(Waiting { delivery, sequence, is_repeated, hold });
         }
+        stored.given_back.retain(|&sequence| sequence >= next);
         if next > stored.last {
             // What is missing is damaged, and was counted.
             (stored.messages, stored.bytes, stored.of_groups) = (0, 0, 0);
         }
     }
 
-    /// What may have been sent has a lower sequence than this.
+    /// What went back to shared subscriptions and may still be fetched.
+    pub(crate) fn given_back(&self) -> &[u64] {
+        &self.stored.given_back
+    }
+
+    /// What may have been sent has a lower sequence than this; `u64::MAX`: nobody knows.
     pub(crate) fn sent_before(&self) -> u64 {
-        self.stored.sent_before
+        if self.stored.perhaps_sent > 0 { u64::MAX } else { self.stored.sent_before }
+    }
+
+    /// What is known to have been sent has a lower sequence than this, and of so many of the first
+    /// ones in the store nobody knows.
+    pub(crate) fn perhaps_sent(&self) -> (u64, usize) {
+        (self.stored.sent_before, self.stored.perhaps_sent)
     }
 
     /// The last sequence that was given out; 0: none.
@@ -392,6 +420,7 @@ impl Outgoing {
     pub(crate) fn restore(&mut self, queue: &RecoveredQueue, inflight_max: u16) {
         let is_known = queue.sent_before < u64::MAX;
         let perhaps_sent = usize::from(inflight_max).saturating_sub(queue.taken.len());
+        let perhaps_sent = perhaps_sent.min(queue.messages as usize);
         self.stored = StoredQueue {
             is_used: true,
             last: queue.next.saturating_sub(1),
@@ -401,6 +430,7 @@ impl Outgoing {
             of_groups: queue.of_groups as usize,
             sent_before: if is_known { queue.sent_before } else { 0 },
             perhaps_sent: if is_known { 0 } else { perhaps_sent },
+            given_back: Vec::new(),
             fetch: FetchState::Idle,
         };
         for &sequence in &queue.taken {

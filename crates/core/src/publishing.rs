@@ -74,8 +74,11 @@ impl Core {
         fx: &mut Effects,
     ) {
         let session = self.clients.session(slot);
-        if session.awaits_release(packet_id) {
-            let verdict = Verdict::SUCCESS;
+        if let Some(promised) = session.awaits_release(packet_id) {
+            // The first PUBREC may still wait, for a Network Connection that is gone.
+            let is_stored = session.number > 0 && promised > Durability::Memory;
+            let depends = is_stored.then_some(promised);
+            let verdict = Verdict { depends, ..Verdict::SUCCESS };
             return self.acknowledge_publish(id, PacketType::PubRec, packet_id, verdict, fx);
         }
         let waiting = session.awaiting_release_len();
@@ -112,7 +115,7 @@ impl Core {
         let Verdict { reason_code, explanation, depends, is_withheld } = verdict;
         let is_v5 = self.clients.connection(id).is_some_and(|connection| connection.is_v5());
         if is_withheld && !is_v5 {
-            return self.unanswered.push(id);
+            return self.leave_unanswered(id);
         }
         let held = HeldAcknowledgement { to: id, kind, packet_id, reason_code, explanation };
         self.clients.acknowledge(held, depends, fx);

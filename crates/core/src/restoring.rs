@@ -28,7 +28,7 @@ impl Recovered {
             .map(|_| Self { next_number: self.next_number, ..Self::default() })
             .collect();
         let home = |name: &str| (hash_str(seed, name) % workers as u64) as usize;
-        for session in newest_of_each_client(self.sessions) {
+        for session in newest_first(self.sessions) {
             parts[home(&session.record.client_id)].sessions.push(session);
         }
         for (group, queue) in self.groups {
@@ -45,12 +45,8 @@ impl Recovered {
 
 /// A broker that ended between the end of one Session and the beginning of the next may have left
 /// both. Numbers grow with time.
-fn newest_of_each_client(mut sessions: Vec<RecoveredSession>) -> Vec<RecoveredSession> {
-    sessions.sort_by(|a, b| {
-        let (a, b) = (&a.record, &b.record);
-        a.client_id.cmp(&b.client_id).then(b.number.cmp(&a.number))
-    });
-    sessions.dedup_by(|later, first| later.record.client_id == first.record.client_id);
+fn newest_first(mut sessions: Vec<RecoveredSession>) -> Vec<RecoveredSession> {
+    sessions.sort_by_key(|session| std::cmp::Reverse(session.record.number));
     sessions
 }
 
@@ -70,17 +66,41 @@ impl Core {
             }
         }
         for session in recovered.sessions {
-            self.restore_session(session, now, fx);
+            if self.has_session(&session.record.client_id) {
+                self.superseded.push(session);
+            } else {
+                self.restore_session(session, now, fx);
+            }
         }
     }
 
-    /// Everything is taken over, by all cores.
-    pub fn end_restore(&mut self, fx: &mut Effects) {
+    /// Everything is taken over, by all cores, and what they had to tell each other was carried
+    /// out: shared subscriptions without members end. Its effects are to be carried out, too.
+    pub fn end_restore(&mut self, now: Timestamp, fx: &mut Effects) {
+        for session in std::mem::take(&mut self.superseded) {
+            self.end_superseded(session, now, fx);
+        }
         self.is_restoring = false;
         fx.events.clear();
+        for group in self.groups.without_members() {
+            self.end_group(group, fx);
+        }
     }
 
-    fn restore_session(&mut self, session: RecoveredSession, now: Timestamp, fx: &mut Effects) {
+    /// A Session has ended because its Client wanted a new one, and the store did not learn it: its
+    /// Will Message is published, and others get what waits for it from shared subscriptions.
+    fn end_superseded(&mut self, session: RecoveredSession, now: Timestamp, fx: &mut Effects) {
+        let session = RecoveredSession { subscriptions: Vec::new(), ..session };
+        let slot = self.restore_session(session, now, fx);
+        self.end_session(slot, now, fx);
+    }
+
+    fn restore_session(
+        &mut self,
+        session: RecoveredSession,
+        now: Timestamp,
+        fx: &mut Effects,
+    ) -> SessionSlot {
         let RecoveredSession { record, detached_at, subscriptions, awaiting_release, queue } =
             session;
         let identity =
@@ -111,6 +131,7 @@ impl Core {
             session.expires_at = Some(at);
             self.timers.set(at, Timer::SessionExpiry(slot, session.generation));
         }
+        slot
     }
 
     fn restore_will(&mut self, slot: SessionSlot, will: WillRecord, gone_since: Timestamp) {

@@ -105,6 +105,8 @@ struct RoundEnd {
     durability: Option<Durability>,
     /// Whether other workers have kept QoS 2 messages, which count once the round is confirmed.
     confirms: bool,
+    /// Whether this worker has.
+    is_provisional: bool,
 }
 
 /// A round that waits for other workers, or for fan-outs that were put off.
@@ -171,8 +173,8 @@ impl Rounds {
         self.ops.push(op);
     }
 
-    /// Adds a message that waits for `owner`. One of QoS 2 that another worker has published counts
-    /// as a whole with what else was kept of it.
+    /// Adds a message that waits for `owner`. One of QoS 2 counts as a whole with what else is kept
+    /// of it, which may be in a later commit: the Packet Identifier that it came with, too.
     pub(crate) fn keep_message(&mut self, owner: Owner, sequence: u64, delivery: &Delivery) {
         let exactly_once = delivery.message.attributes().qos == QoS::ExactlyOnce;
         let delivery = StoredDelivery {
@@ -182,8 +184,14 @@ impl Rounds {
             identifiers: delivery.identifiers.clone(),
             group: delivery.group.map(|group| group.number),
         };
-        let round = self.origin.filter(|_| exactly_once);
+        let round =
+            exactly_once.then(|| self.origin.unwrap_or_else(|| self.own_provisional_round()));
         self.keep(StoreOp::Enqueue(Box::new(Enqueue { owner, sequence, delivery, round })));
+    }
+
+    fn own_provisional_round(&mut self) -> Round {
+        self.open.end.is_provisional = true;
+        Round { worker: self.worker, number: self.open.number }
     }
 
     /// Adds to the commit that comes when all that this round keeps is on its way to the store, at
@@ -194,9 +202,8 @@ impl Rounds {
 
     /// Holds something back until everything of this round is as durable as it has to be.
     pub(crate) fn hold(&mut self, held: Held, durability: Durability) {
-        let end = &mut self.open.end;
-        end.durability = end.durability.max(Some(durability));
-        end.held.push(held);
+        self.open.end.promise(durability.max(Durability::Interval));
+        self.open.end.held.push(held);
     }
 
     pub(crate) fn mark(&self) -> Mark {
@@ -267,9 +274,8 @@ impl Rounds {
         }
         self.sent += 1;
         if self.origin.is_none() {
-            let end = &mut self.open.end;
-            end.durability = end.durability.max(Some(durability));
-            end.confirms |= qos == QoS::ExactlyOnce;
+            self.open.end.promise(durability);
+            self.open.end.confirms |= qos == QoS::ExactlyOnce;
         }
         self.origin.or(Some(Round { worker: self.worker, number: self.open.number }))
     }
@@ -295,9 +301,8 @@ impl Rounds {
             Some(round) => (round, self.passed_on.entry(round).or_insert(0)),
             None => {
                 let number = self.open.number;
-                let end = &mut self.open.end;
-                end.durability = end.durability.max(Some(durability));
-                end.confirms |= qos == QoS::ExactlyOnce;
+                self.open.end.promise(durability);
+                self.open.end.confirms |= qos == QoS::ExactlyOnce;
                 (Round { worker: self.worker, number }, &mut self.open.asked)
             }
         };
@@ -362,6 +367,11 @@ impl Rounds {
             || self.gathering.front().is_some_and(|front| front.answers == 0)
     }
 
+    /// Whether rounds wait for other workers, or other workers for this one.
+    pub(crate) fn is_gathering(&self) -> bool {
+        !self.gathering.is_empty() || !self.to_answer.is_empty()
+    }
+
     /// The end of a turn: the open round goes on its way, and so does what is complete now.
     /// `pushed` fan-outs were put off so far, `done` of them are done.
     pub(crate) fn close_turn(&mut self, pushed: u64, done: u64, fx: &mut Effects) {
@@ -408,7 +418,7 @@ impl Rounds {
 
     fn make_ready(&mut self, mut end: RoundEnd) {
         self.ops.append(&mut end.deferred);
-        if end.confirms {
+        if end.confirms || end.is_provisional {
             self.ops.push(StoreOp::Confirm(Round { worker: self.worker, number: end.number }));
         }
         self.ready.push(end);
@@ -471,8 +481,15 @@ impl OpenRound {
     }
 
     fn is_idle(&self) -> bool {
-        let RoundEnd { held, deferred, durability, .. } = &self.end;
-        self.asked == 0 && held.is_empty() && deferred.is_empty() && durability.is_none()
+        let RoundEnd { held, deferred, durability, is_provisional, .. } = &self.end;
+        let has_end = !held.is_empty() || !deferred.is_empty() || durability.is_some();
+        self.asked == 0 && !has_end && !is_provisional
+    }
+}
+
+impl RoundEnd {
+    fn promise(&mut self, durability: Durability) {
+        self.durability = self.durability.max(Some(durability));
     }
 }
 

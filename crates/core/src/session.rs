@@ -88,11 +88,11 @@ impl Session {
         }
     }
 
-    /// Whether this QoS 2 message was received already and not released [MQTT-4.3.3-10].
-    pub(crate) fn awaits_release(&self, packet_id: PacketIdentifier) -> bool {
-        self.awaiting_release
-            .as_ref()
-            .is_some_and(|waiting| waiting.iter().any(|entry| entry.0 == packet_id))
+    /// What was promised about this QoS 2 message if it was received already and not released
+    /// [MQTT-4.3.3-10].
+    pub(crate) fn awaits_release(&self, packet_id: PacketIdentifier) -> Option<Durability> {
+        let waiting = self.awaiting_release.as_ref()?;
+        waiting.iter().find(|entry| entry.0 == packet_id).map(|entry| entry.1)
     }
 
     pub(crate) fn await_release(&mut self, packet_id: PacketIdentifier, durability: Durability) {

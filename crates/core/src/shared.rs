@@ -14,13 +14,12 @@ use crate::clients::Grant;
 use crate::core::Core;
 use crate::counters::DropReason;
 use crate::effects::Effects;
-use crate::hashing::hash_str;
 use crate::identity::{SessionId, WorkerId};
 use crate::limits::Limits;
+use crate::members::Members;
 use crate::message::{Attributes, Message, Publication};
 use crate::outgoing::{Delivery, Identifiers};
 use crate::peer::{Member, Peer};
-use crate::random::Random;
 use crate::session::{Session, SubscriptionKind};
 use crate::stored::{Durability, GroupRecord, Owner, StoreOp};
 use crate::subscription_tree::{GroupId, SessionSlot};
@@ -52,15 +51,8 @@ pub(crate) struct SharedGroups {
     worker: WorkerId,
     groups: HashMap<u64, Group, foldhash::fast::FixedState>,
     by_name: HashMap<(Box<str>, Box<str>), u64, foldhash::fast::FixedState>,
-    /// Copies of the lists of members that other workers keep.
-    copies: HashMap<GroupId, Members, foldhash::fast::FixedState>,
-}
-
-/// The members of a group, and the place that round robin has reached.
-#[derive(Debug, Default)]
-struct Members {
-    list: Vec<Member>,
-    next: usize,
+    /// Copies of the lists of members that other workers keep, by the numbers of the groups.
+    copies: HashMap<u64, (WorkerId, Members), foldhash::fast::FixedState>,
 }
 
 #[derive(Debug)]
@@ -105,7 +97,7 @@ impl SharedGroups {
         if group.home == self.worker {
             self.get(group).map(|group| &mut group.members)
         } else {
-            self.copies.get_mut(&group)
+            self.copies.get_mut(&group.number).map(|(_, members)| members)
         }
     }
 
@@ -114,7 +106,8 @@ impl SharedGroups {
         if self.groups.contains_key(&number) {
             return Some(self.id(number));
         }
-        self.copies.keys().copied().find(|group| group.number == number)
+        let (home, _) = self.copies.get(&number)?;
+        Some(GroupId { home: *home, number })
     }
 
     /// A message that the store has kept for a group.
@@ -125,6 +118,14 @@ impl SharedGroups {
         }
     }
 
+    /// The groups of this worker that nobody belongs to.
+    pub(crate) fn without_members(&self) -> Vec<GroupId> {
+        let groups = self.groups.iter().filter(|(_, group)| group.members.list.is_empty());
+        let mut numbers: Vec<_> = groups.map(|(&number, _)| number).collect();
+        numbers.sort_unstable();
+        numbers.into_iter().map(|number| self.id(number)).collect()
+    }
+
     /// The last sequence that a group of this worker has given out.
     pub(crate) fn last_sequence(&mut self, id: GroupId) -> Option<u64> {
         self.get(id).map(|group| group.last_sequence)
@@ -132,18 +133,19 @@ impl SharedGroups {
 
     /// The home of a group tells of a member.
     pub(crate) fn note_member(&mut self, group: GroupId, member: Member) {
-        self.copies.entry(group).or_default().put(member);
+        let copy = self.copies.entry(group.number);
+        copy.or_insert_with(|| (group.home, Members::default())).1.put(member);
     }
 
     pub(crate) fn note_member_gone(&mut self, group: GroupId, session: SessionId) {
-        if let Some(members) = self.copies.get_mut(&group) {
+        if let Some((_, members)) = self.copies.get_mut(&group.number) {
             members.remove(session);
         }
     }
 
     /// The group does not exist any more.
     pub(crate) fn forget(&mut self, group: GroupId) {
-        self.copies.remove(&group);
+        self.copies.remove(&group.number);
     }
 }
 
@@ -151,66 +153,6 @@ impl SharedStrategy {
     /// Whether a choice depends on earlier ones of the whole node, so that the home has to make it.
     fn needs_home(self) -> bool {
         matches!(self, Self::Sticky | Self::LeastInFlight)
-    }
-}
-
-impl Members {
-    fn get(&mut self, session: SessionId) -> Option<&mut Member> {
-        self.list.iter_mut().find(|member| member.session == session)
-    }
-
-    fn put(&mut self, member: Member) {
-        match self.get(member.session) {
-            Some(known) => *known = Member { in_flight: known.in_flight, ..member },
-            None => self.list.push(member),
-        }
-    }
-
-    /// Forgets a member; whose turn it is stays the same.
-    fn remove(&mut self, session: SessionId) {
-        if let Some(index) = self.list.iter().position(|member| member.session == session) {
-            self.list.remove(index);
-            self.next -= usize::from(index < self.next);
-        }
-    }
-
-    /// The member that gets `message`; `barred` ones have refused it already.
-    fn choose(
-        &mut self,
-        message: &Publication<'_>,
-        strategy: SharedStrategy,
-        any_state: bool,
-        barred: &[SessionId],
-        (random, seed): (&mut Random, u64),
-    ) -> Option<usize> {
-        let is_eligible =
-            |member: &Member| (any_state || member.online) && !barred.contains(&member.session);
-        let eligible: smallvec::SmallVec<[usize; 16]> =
-            (0..self.list.len()).filter(|&index| is_eligible(&self.list[index])).collect();
-        if eligible.is_empty() {
-            return None;
-        }
-        let by_hash = |text: &str| (hash_str(seed, text) % eligible.len() as u64) as usize;
-        Some(match strategy {
-            SharedStrategy::RoundRobin => {
-                let next = eligible.iter().copied().find(|&index| index >= self.next);
-                let chosen = next.unwrap_or(eligible[0]);
-                self.next = chosen + 1;
-                chosen
-            }
-            SharedStrategy::Random => eligible[random.below(eligible.len())],
-            SharedStrategy::Sticky => {
-                let current = eligible.iter().copied().find(|&index| index == self.next);
-                self.next = current.unwrap_or_else(|| eligible[random.below(eligible.len())]);
-                self.next
-            }
-            SharedStrategy::LeastInFlight => {
-                let fewest = eligible.iter().min_by_key(|&&index| self.list[index].in_flight);
-                fewest.copied().unwrap_or(eligible[0])
-            }
-            SharedStrategy::HashByClient => eligible[by_hash(&message.publisher.client_id)],
-            SharedStrategy::HashByTopic => eligible[by_hash(message.topic)],
-        })
     }
 }
 
@@ -322,7 +264,7 @@ impl Core {
         }
     }
 
-    fn end_group(&mut self, id: GroupId, fx: &mut Effects) {
+    pub(crate) fn end_group(&mut self, id: GroupId, fx: &mut Effects) {
         let Some(group) = self.groups.groups.remove(&id.number) else {
             return;
         };

@@ -8,7 +8,7 @@ use midge_codec::{QoS, ReasonCode};
 use crate::core::Core;
 use crate::counters::DropReason;
 use crate::effects::{DisconnectReason, Effects};
-use crate::identity::SessionId;
+use crate::identity::{ConnectionId, SessionId};
 use crate::outgoing::{Delivery, Outgoing};
 use crate::peer::Peer;
 use crate::rounds::Held;
@@ -30,6 +30,10 @@ pub(crate) struct EndingQueue {
     /// The last sequence that it has given out.
     last: u64,
     sent_before: u64,
+    /// Of so many of the first ones nobody knows whether they were sent.
+    perhaps_sent: usize,
+    /// Went to other members before.
+    given_back: Vec<u64>,
 }
 
 impl Core {
@@ -77,6 +81,16 @@ impl Core {
             for id in std::mem::take(&mut self.unanswered) {
                 self.close(id, Some(code), &DisconnectReason::ByServer(code), now, fx);
             }
+        }
+    }
+
+    /// A PUBLISH gets no acknowledgement, because the store is full.
+    pub(crate) fn leave_unanswered(&mut self, id: ConnectionId) {
+        if let Some(connection) = self.clients.connection(id)
+            && !connection.is_unanswered
+        {
+            connection.is_unanswered = true;
+            self.unanswered.push(id);
         }
     }
 
@@ -156,12 +170,18 @@ impl Core {
                 outgoing.stored.is_used = true;
             }
         }
-        if session.number > 0 {
-            self.clients.rounds.keep(StoreOp::Session(Box::new(record_of(session))));
-        }
+        self.store_record(slot);
         if begins {
             self.store_subscriptions(slot);
             self.tell_storing(fx);
+        }
+    }
+
+    /// Writes what a Session in the store is now, but for subscriptions and messages.
+    pub(crate) fn store_record(&mut self, slot: SessionSlot) {
+        let session = &self.clients.sessions[slot as usize];
+        if session.number > 0 {
+            self.clients.rounds.keep(StoreOp::Session(Box::new(record_of(session))));
         }
     }
 
@@ -220,11 +240,14 @@ impl Core {
         }
         let outgoing = session.outgoing.as_ref();
         if let Some(outgoing) = outgoing.filter(|outgoing| outgoing.stored.of_groups > 0) {
+            let (sent_before, perhaps_sent) = outgoing.perhaps_sent();
             let queue = EndingQueue {
                 number: session.number,
                 session: id,
                 last: outgoing.last_sequence(),
-                sent_before: outgoing.sent_before(),
+                sent_before,
+                perhaps_sent,
+                given_back: outgoing.given_back().to_vec(),
             };
             fx.fetches.push(queue.fetch(outgoing.stored_from()));
             return self.endings.push(queue);
@@ -240,14 +263,17 @@ impl Core {
         let Some(index) = self.endings.iter().position(is_it) else {
             return;
         };
-        let EndingQueue { session, last, sent_before, .. } = self.endings[index];
+        let EndingQueue { session, last, .. } = self.endings[index];
         for FetchedEntry { sequence, delivery } in fetched.entries {
+            let Some(may_be_sent) = self.endings[index].visit(sequence) else {
+                continue;
+            };
             let delivery = delivery.map(|stored| self.delivery_of(stored));
             match delivery {
                 // A QoS 2 message that was sent to one member goes to no other [MQTT-4.8.2-5].
                 Some(delivery)
                     if delivery.group.is_some()
-                        && (delivery.qos < QoS::ExactlyOnce || sequence >= sent_before) =>
+                        && (delivery.qos < QoS::ExactlyOnce || !may_be_sent) =>
                 {
                     self.return_to_group(session, delivery, now, fx);
                 }
@@ -268,6 +294,16 @@ impl Core {
 }
 
 impl EndingQueue {
+    /// The next message: whether it may have been sent; `None` if it is not in this queue any more.
+    fn visit(&mut self, sequence: u64) -> Option<bool> {
+        if self.given_back.contains(&sequence) {
+            return None;
+        }
+        let may_be_sent = sequence < self.sent_before || self.perhaps_sent > 0;
+        self.perhaps_sent = self.perhaps_sent.saturating_sub(1);
+        Some(may_be_sent)
+    }
+
     fn fetch(&self, from: u64) -> Fetch {
         let (messages_max, bytes_max) = Outgoing::fetch_size();
         let owner = Owner::Session(self.number);

@@ -33,7 +33,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { segment_bytes: 16 << 20, checkpoint_bytes: 64 << 20, bytes_max: u64::MAX }
+        Self { segment_bytes: 8 << 20, checkpoint_bytes: 64 << 20, bytes_max: u64::MAX }
     }
 }
 

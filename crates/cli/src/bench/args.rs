@@ -42,7 +42,7 @@ pub(crate) struct BenchArgs {
     #[arg(long, default_value_t = 5.0, value_name = "SECONDS", value_parser = parse_seconds)]
     pub(crate) seconds: f64,
     /// Measure so many messages (connections in `connect`) in all instead of a time, and without a
-    /// warm-up; in `drain` so many are queued [default there: 500 per session].
+    /// warm-up; in `drain` so many are published to the queues [default there: 500 per publisher].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) messages: Option<u64>,
     /// Seconds under load before the measurement begins.
@@ -54,6 +54,16 @@ pub(crate) struct BenchArgs {
     /// Messages per second in all, for `latency`.
     #[arg(long, default_value_t = 1000.0, value_name = "PER_SECOND", value_parser = parse_rate)]
     pub(crate) rate: f64,
+    /// Subscribers have persistent sessions, which are made for the run and removed after it.
+    #[arg(long)]
+    pub(crate) persistent: bool,
+    /// Do only this part of `drain`, with the same options in both; `fill` leaves the sessions with
+    /// their queues behind [default: both parts].
+    #[arg(long, value_enum)]
+    pub(crate) phase: Option<DrainPhase>,
+    /// In `drain`: one publisher fills the queues of all sessions with the same messages.
+    #[arg(long)]
+    pub(crate) to_all: bool,
     /// MQTT version to speak.
     #[arg(long, value_enum, default_value = "3.1.1", value_name = "VERSION")]
     pub(crate) protocol: Protocol,
@@ -106,6 +116,22 @@ pub(crate) enum Scenario {
     Drain,
 }
 
+/// The parts of `drain`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum DrainPhase {
+    /// Make the sessions and queue messages for them; this is what is measured.
+    Fill,
+    /// Come back for what an earlier `fill` has queued, and remove the sessions.
+    Drain,
+}
+
+impl DrainPhase {
+    /// The name on the command line.
+    pub(crate) fn name(self) -> String {
+        self.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
+    }
+}
+
 impl Scenario {
     /// The name on the command line.
     pub(crate) fn name(self) -> String {
@@ -129,6 +155,16 @@ impl BenchArgs {
         if self.messages.is_some() { 0.0 } else { self.warmup }
     }
 
+    /// Whether one publisher's messages go to all subscribers.
+    pub(crate) fn is_broadcast(&self) -> bool {
+        self.scenario == Scenario::FanOut || self.to_all
+    }
+
+    /// Whether the run ends with messages in the queues.
+    pub(crate) fn only_fills(&self) -> bool {
+        self.phase == Some(DrainPhase::Fill)
+    }
+
     /// Messages under way per publisher.
     pub(crate) fn window(&self) -> u16 {
         self.window.unwrap_or(if self.scenario == Scenario::FanIn { 16 } else { 64 })
@@ -150,6 +186,13 @@ impl BenchArgs {
         }
         if self.scenario == Scenario::Drain && self.qos == 0 {
             return Err(BenchError::usage("drain needs --qos 1 or 2: QoS 0 is not queued"));
+        }
+        if self.scenario != Scenario::Drain && (self.phase.is_some() || self.to_all) {
+            return Err(BenchError::usage("--phase and --to-all are for drain"));
+        }
+        if self.persistent && matches!(self.scenario, Scenario::Connect | Scenario::Idle) {
+            let name = self.scenario.name();
+            return Err(BenchError::usage(format!("{name} has no sessions for --persistent")));
         }
         if self.password.is_some() && self.user.is_none() && self.protocol == Protocol::V3_1_1 {
             return Err(BenchError::usage("MQTT 3.1.1 has no --password without --user"));
@@ -238,11 +281,21 @@ pub(super) mod tests {
         {
             assert!(parse(line).is_err(), "{line}");
         }
-        for line in ["drain", "fan-in --size 3", "latency --size 11", "p2p --topic a/#"] {
+        for line in [
+            "drain",
+            "fan-in --size 3",
+            "latency --size 11",
+            "p2p --topic a/#",
+            "p2p --phase fill",
+            "fan-out --to-all",
+            "idle --persistent",
+        ] {
             let error = parse(line).unwrap().check().unwrap_err();
             assert_eq!(error.exit_code(), 2, "{line}");
         }
-        parse("drain --qos 1").unwrap().check().unwrap();
+        for line in ["drain --qos 1", "drain --qos 1 --phase fill --to-all", "p2p --persistent"] {
+            parse(line).unwrap().check().unwrap();
+        }
     }
 
     #[test]

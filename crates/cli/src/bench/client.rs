@@ -195,7 +195,12 @@ impl Part {
             _ => {}
         }
         match self {
-            Self::Publisher(publisher) => publisher.handle(frame, out),
+            Self::Publisher(publisher) => {
+                if let Some(written_at) = publisher.handle(frame, flow.now, out)? {
+                    flow.acknowledge(written_at);
+                }
+                Ok(())
+            }
             Self::Subscriber(subscriber) => receive(subscriber, frame, out, flow),
         }
     }
@@ -234,8 +239,8 @@ fn receive(
         Source::Broadcast => flow.reach(subscriber.received),
         Source::Marked => flow.credit_marked(wire::mark_of(payload)?)?,
     }
-    match flow.stamped_now {
-        Some(now) => record_latency(payload, now, &mut flow.latency),
-        None => Ok(()),
+    if flow.timed.deliveries {
+        record_latency(payload, flow.now, &mut flow.latency)?;
     }
+    Ok(())
 }

@@ -7,6 +7,15 @@ use super::error::BenchError;
 use super::histogram::Histogram;
 use super::progress::{Completion, Progress};
 
+/// What is timed in a run.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Timed {
+    /// Messages carry the time at which they were to be sent.
+    pub(crate) deliveries: bool,
+    /// The broker acknowledges messages.
+    pub(crate) acknowledgements: bool,
+}
+
 /// The counters and to-do lists of one thread.
 #[derive(Debug)]
 pub(crate) struct Flow {
@@ -20,8 +29,11 @@ pub(crate) struct Flow {
     pub(crate) duplicates: u64,
     /// From the intended time of sending to the arrival.
     pub(crate) latency: Histogram,
-    /// The time of the current read, where messages carry a stamp; nanoseconds since `base`.
-    pub(crate) stamped_now: Option<u64>,
+    /// From writing a message above QoS 0 to its PUBACK or PUBREC.
+    pub(crate) acknowledgement: Histogram,
+    /// The time of the current read, where anything is timed; nanoseconds since `base`.
+    pub(crate) now: u64,
+    pub(crate) timed: Timed,
     base: Instant,
     /// Publishers of this thread whose window may have opened.
     due: Vec<usize>,
@@ -31,13 +43,13 @@ pub(crate) struct Flow {
 }
 
 impl Flow {
-    /// `base` is the zero of all time stamps of the run; `stamped` says whether there are any.
+    /// `base` is the zero of all time stamps of the run.
     pub(crate) fn new(
         thread: usize,
         threads: usize,
         progress: Arc<Progress>,
         base: Instant,
-        stamped: bool,
+        timed: Timed,
     ) -> Self {
         let publishers = progress.publishers();
         Self {
@@ -48,7 +60,9 @@ impl Flow {
             delivered: 0,
             duplicates: 0,
             latency: Histogram::new(),
-            stamped_now: stamped.then_some(0),
+            acknowledgement: Histogram::new(),
+            now: 0,
+            timed,
             base,
             due: Vec::with_capacity(publishers),
             is_due: vec![false; publishers],
@@ -56,12 +70,24 @@ impl Flow {
         }
     }
 
-    /// Looks at the clock if messages carry a stamp.
+    /// Looks at the clock if anything is timed.
     #[inline]
     pub(crate) fn note_time(&mut self) {
-        if let Some(now) = &mut self.stamped_now {
-            *now = self.base.elapsed().as_nanos() as u64;
+        if self.timed.deliveries || self.timed.acknowledgements {
+            self.now = self.elapsed_nanos();
         }
+    }
+
+    /// A message that was written at this time is acknowledged by what is read now.
+    #[inline]
+    pub(crate) fn acknowledge(&mut self, written_at: u64) {
+        self.acknowledgement.record(self.now.saturating_sub(written_at));
+    }
+
+    /// Forgets the times that were measured so far.
+    pub(crate) fn reset_times(&mut self) {
+        self.latency = Histogram::new();
+        self.acknowledgement = Histogram::new();
     }
 
     /// The time on the clock of the stamps.
@@ -137,7 +163,7 @@ mod tests {
 
     fn flow(thread: usize) -> Flow {
         let progress = Arc::new(Progress::new(2, 4, vec![]));
-        Flow::new(thread, 2, progress, Instant::now(), false)
+        Flow::new(thread, 2, progress, Instant::now(), Timed::default())
     }
 
     #[test]
@@ -165,6 +191,17 @@ mod tests {
         flow.mark_all_due();
         assert_eq!([flow.next_due(), flow.next_due(), flow.next_due()], [Some(3), Some(1), None]);
         assert_eq!(flow.next_waiting_thread(), None);
+    }
+
+    #[test]
+    fn acknowledgements_are_timed_by_the_read_that_brought_them() {
+        let mut flow = flow(0);
+        flow.now = 100;
+        flow.acknowledge(40);
+        flow.acknowledge(90);
+        assert_eq!((flow.acknowledgement.len(), flow.acknowledgement.max()), (2, 60));
+        flow.reset_times();
+        assert_eq!(flow.acknowledgement.len(), 0);
     }
 
     #[test]

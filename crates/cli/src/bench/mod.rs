@@ -64,7 +64,8 @@ fn measure(args: &BenchArgs) -> Result<Report, BenchError> {
         Scenario::Idle => measure_idle(args)?,
         _ => measure_traffic(args)?,
     };
-    found.broker_at_rest = broker_at_rest;
+    // Where queues are filled, their sessions are there before.
+    found.broker_at_rest = if args.only_fills() { found.broker.0 } else { broker_at_rest };
     Ok(Report::new(args, &found))
 }
 
@@ -87,8 +88,9 @@ fn measure_traffic(args: &BenchArgs) -> Result<Measurement, BenchError> {
     totals.unacknowledged = sum(|outcome| outcome.unacknowledged);
     let is_paced = args.scenario == Scenario::Latency;
     Ok(Measurement {
-        totals: Some(totals),
+        totals: (!args.only_fills()).then_some(totals),
         latency: Some(merged(outcomes.iter().map(|outcome| &outcome.latency))),
+        acknowledgement: Some(merged(outcomes.iter().map(|outcome| &outcome.acknowledgement))),
         lag: Some(merged(outcomes.iter().map(|outcome| &outcome.lag))),
         uses_window: !is_paced,
         is_paced,

@@ -8,7 +8,7 @@ use mio::{Poll, Waker};
 use super::args::{BenchArgs, Scenario};
 use super::client::{Client, Common, Part};
 use super::error::BenchError;
-use super::flow::Flow;
+use super::flow::{Flow, Timed};
 use super::handshake;
 use super::progress::Progress;
 use super::publisher::{Pace, Publisher};
@@ -39,9 +39,9 @@ impl<'a> Plan<'a> {
             password: args.password.clone(),
         };
         let threads = usize::from(args.threads);
-        let broadcast_to = match args.scenario {
-            Scenario::FanOut => (0..threads.min(args.clients())).collect(),
-            _ => Vec::new(),
+        let broadcast_to = match args.is_broadcast() {
+            true => (0..threads.min(args.clients())).collect(),
+            false => Vec::new(),
         };
         let progress = Progress::new(threads, publishers(args), broadcast_to);
         let (common, progress) = (Arc::new(common), Arc::new(progress));
@@ -66,9 +66,12 @@ impl<'a> Plan<'a> {
     ) -> Result<Shard, BenchError> {
         let threads = usize::from(self.args.threads);
         let clients = clients_of(self.args, thread)?;
-        let stamped = self.args.scenario == Scenario::Latency;
-        let mut flow = Flow::new(thread, threads, self.progress.clone(), self.base, stamped);
-        if self.args.scenario == Scenario::FanOut {
+        let timed = Timed {
+            deliveries: self.args.scenario == Scenario::Latency,
+            acknowledgements: self.args.qos > 0,
+        };
+        let mut flow = Flow::new(thread, threads, self.progress.clone(), self.base, timed);
+        if self.args.is_broadcast() {
             let is_subscriber = |client: &&Client| matches!(client.part, Part::Subscriber(_));
             clients.iter().filter(is_subscriber).for_each(|_| flow.completion.add_member());
         }
@@ -81,7 +84,7 @@ impl<'a> Plan<'a> {
 /// How many publishers the scenario has in all.
 fn publishers(args: &BenchArgs) -> usize {
     match args.scenario {
-        Scenario::FanOut => 1,
+        _ if args.is_broadcast() => 1,
         Scenario::Connect | Scenario::Idle => 0,
         _ => args.clients(),
     }
@@ -89,7 +92,7 @@ fn publishers(args: &BenchArgs) -> usize {
 
 /// How many subscribers each message has to reach.
 pub(crate) fn receivers_per_message(args: &BenchArgs) -> u64 {
-    if args.scenario == Scenario::FanOut { args.clients() as u64 } else { 1 }
+    if args.is_broadcast() { args.clients() as u64 } else { 1 }
 }
 
 /// The clients of one thread; publisher and subscriber `n` belong to thread `n` modulo all threads.
@@ -99,19 +102,19 @@ fn clients_of(args: &BenchArgs, thread: usize) -> Result<Vec<Client>, BenchError
     let clients = args.clients();
     let mut all = Vec::new();
     match args.scenario {
-        Scenario::P2p | Scenario::Latency | Scenario::Drain => {
-            for n in mine(clients) {
-                all.push(subscriber(args, n, format!("{topic}/{n}"), Source::Only(n)));
-                all.push(publisher(args, n, &format!("{topic}/{n}"))?);
-            }
-        }
-        Scenario::FanOut => {
+        _ if args.is_broadcast() => {
             let filter = format!("{topic}/all");
             all.extend(
                 mine(clients).map(|n| subscriber(args, n, filter.clone(), Source::Broadcast)),
             );
             for n in mine(1) {
                 all.push(publisher(args, n, &filter)?);
+            }
+        }
+        Scenario::P2p | Scenario::Latency | Scenario::Drain => {
+            for n in mine(clients) {
+                all.push(subscriber(args, n, format!("{topic}/{n}"), Source::Only(n)));
+                all.push(publisher(args, n, &format!("{topic}/{n}"))?);
             }
         }
         Scenario::FanIn | Scenario::Shared => {
@@ -128,7 +131,7 @@ fn clients_of(args: &BenchArgs, thread: usize) -> Result<Vec<Client>, BenchError
             let idle = |n| subscriber(args, n, format!("{topic}/{n}"), Source::Only(n));
             all.extend(mine(clients).map(idle));
         }
-        Scenario::Connect => {}
+        Scenario::Connect | Scenario::FanOut => {}
     }
     Ok(all)
 }
@@ -177,6 +180,8 @@ mod tests {
         assert_eq!(count("fan-in --clients 7", 0), (7, 1));
         assert_eq!(count("shared --clients 7 --members 3", 0), (7, 3));
         assert_eq!(count("idle --clients 7", 0), (0, 7));
+        assert_eq!(count("drain --clients 7", 0), (7, 7));
+        assert_eq!(count("drain --clients 7 --to-all", 0), (1, 7));
     }
 
     #[test]

@@ -102,39 +102,53 @@ impl Publisher {
     }
 
     /// Appends the messages that may be sent now, `done` of them having reached their receivers.
-    pub(crate) fn publish(&mut self, done: u64, out: &mut Vec<u8>) {
+    /// They are to be written at once: `clock` is read for all of them together, in nanoseconds.
+    pub(crate) fn publish(&mut self, done: u64, clock: impl FnOnce() -> u64, out: &mut Vec<u8>) {
         let Some(quota) = self.quota else { return };
         let room = self.room(done);
         let left = quota.saturating_sub(self.sent);
         if room < self.window.div_ceil(2).min(left) {
             return;
         }
+        let now = if self.identifiers.is_some() { clock() } else { 0 };
         for _ in 0..room.min(left) {
-            self.append(0, out);
+            self.append(0, now, out);
         }
     }
 
-    /// Appends the message that was to be sent at `due`, or keeps it until an identifier is free.
-    pub(crate) fn publish_scheduled(&mut self, due: u64, out: &mut Vec<u8>) {
-        if !self.overdue.is_empty() || !self.append(due, out) {
+    /// Appends the message that was to be sent at `due` and is written `now`, or keeps it until an
+    /// identifier is free. When everything that was to be sent is sent, nothing is due any more.
+    pub(crate) fn publish_scheduled(&mut self, due: u64, now: u64, out: &mut Vec<u8>) {
+        let taken = self.sent + self.overdue.len() as u64;
+        if self.quota.is_none_or(|quota| taken >= quota) {
+            return;
+        }
+        if !self.overdue.is_empty() || !self.append(due, now, out) {
             self.overdue.push_back(due);
         }
     }
 
-    /// Takes an acknowledgement from the broker; a PUBREC is answered.
-    pub(crate) fn handle(&mut self, frame: Frame<'_>, out: &mut Vec<u8>) -> Result<(), BenchError> {
+    /// Takes an acknowledgement that came at `now`; a PUBREC is answered. Gives the time at which
+    /// the message was written if this is the broker's promise to have it: PUBACK or PUBREC.
+    pub(crate) fn handle(
+        &mut self,
+        frame: Frame<'_>,
+        now: u64,
+        out: &mut Vec<u8>,
+    ) -> Result<Option<u64>, BenchError> {
         let Some(identifiers) = &mut self.identifiers else { return Err(unexpected(frame.kind())) };
         let packet_id = frame.acknowledged_packet_id()?;
-        if identifiers.acknowledge(frame.kind(), packet_id)? {
+        let written_at = identifiers.acknowledge(frame.kind(), packet_id)?;
+        if frame.kind() == wire::PUBREC {
             wire::acknowledge(wire::PUBREL, packet_id, out);
         }
         while let Some(&due) = self.overdue.front() {
-            if !self.append(due, out) {
+            if !self.append(due, now, out) {
                 break;
             }
             self.overdue.pop_front();
         }
-        Ok(())
+        Ok(written_at)
     }
 
     /// To be called now and then: gives up on messages that are missing if nothing has moved since
@@ -161,10 +175,10 @@ impl Publisher {
 
     /// Appends one message; `false` if there is no Packet Identifier for it.
     #[inline]
-    fn append(&mut self, stamp: u64, out: &mut Vec<u8>) -> bool {
+    fn append(&mut self, stamp: u64, now: u64, out: &mut Vec<u8>) -> bool {
         let packet_id = match &mut self.identifiers {
             None => 0,
-            Some(identifiers) => match identifiers.take() {
+            Some(identifiers) => match identifiers.take(now) {
                 Some(packet_id) => packet_id,
                 None => return false,
             },
@@ -190,12 +204,15 @@ struct Identifiers {
     qos: u8,
     free: Vec<u16>,
     exchanges: Vec<Exchange>,
+    /// By identifier: when its message was written, in nanoseconds.
+    written_at: Vec<u64>,
 }
 
 impl Identifiers {
     fn new(qos: u8, count: u16) -> Self {
         let exchanges = vec![Exchange::Free; usize::from(count) + 1];
-        Self { qos, free: (1..=count).rev().collect(), exchanges }
+        let written_at = vec![0; exchanges.len()];
+        Self { qos, free: (1..=count).rev().collect(), exchanges, written_at }
     }
 
     /// Keeps only the first `count`; before anything was sent.
@@ -208,26 +225,29 @@ impl Identifiers {
         (self.exchanges.len() - 1 - self.free.len()) as u64
     }
 
-    fn take(&mut self) -> Option<u16> {
+    /// A free identifier, for a message that is written `now`.
+    fn take(&mut self, now: u64) -> Option<u16> {
         let packet_id = self.free.pop()?;
         self.exchanges[usize::from(packet_id)] = Exchange::AwaitsAnswer;
+        self.written_at[usize::from(packet_id)] = now;
         Some(packet_id)
     }
 
-    /// `true` if a PUBREL is to follow.
-    fn acknowledge(&mut self, kind: u8, packet_id: u16) -> Result<bool, BenchError> {
+    /// When the message was written, if this is the broker's first answer to it.
+    fn acknowledge(&mut self, kind: u8, packet_id: u16) -> Result<Option<u64>, BenchError> {
         let exchange = self.exchanges.get_mut(usize::from(packet_id));
         let exchange = exchange.ok_or_else(|| unexpected(kind))?;
+        let written_at = Some(self.written_at[usize::from(packet_id)]);
         match (kind, self.qos, *exchange) {
             (wire::PUBREC, 2, Exchange::AwaitsAnswer) => {
                 *exchange = Exchange::AwaitsPubComp;
-                Ok(true)
+                Ok(written_at)
             }
             (wire::PUBACK, 1, Exchange::AwaitsAnswer)
             | (wire::PUBCOMP, 2, Exchange::AwaitsPubComp) => {
                 *exchange = Exchange::Free;
                 self.free.push(packet_id);
-                Ok(false)
+                Ok(written_at.filter(|_| kind == wire::PUBACK))
             }
             _ => Err(unexpected(kind)),
         }
@@ -248,7 +268,7 @@ mod tests {
         frame.extend_from_slice(&[0; 12]);
         let template = Template::new(frame, 12, pace == Pace::Scheduled).unwrap();
         let mut publisher = Publisher::new(0, template, qos, window, pace);
-        publisher.publish(0, &mut Vec::new());
+        publisher.publish(0, || 0, &mut Vec::new());
         assert_eq!((publisher.sent(), publisher.is_finished()), (0, false), "not started");
         publisher.start();
         publisher
@@ -272,7 +292,7 @@ mod tests {
     fn handle(publisher: &mut Publisher, kind: u8, packet_id: u16) -> Result<Vec<u8>, BenchError> {
         let mut out = Vec::new();
         let bytes = acknowledgement(kind, packet_id);
-        publisher.handle(frames(&bytes)[0], &mut out)?;
+        publisher.handle(frames(&bytes)[0], 0, &mut out)?;
         Ok(out)
     }
 
@@ -280,13 +300,13 @@ mod tests {
     fn fills_the_window_and_then_waits_for_half_of_it() {
         let mut publisher = publisher(0, 10, Pace::Received);
         let mut out = Vec::new();
-        publisher.publish(0, &mut out);
+        publisher.publish(0, || 0, &mut out);
         assert_eq!(frames(&out).len(), 10);
         for done in 0..5 {
-            publisher.publish(done, &mut out);
+            publisher.publish(done, || 0, &mut out);
             assert_eq!(publisher.sent(), 10);
         }
-        publisher.publish(5, &mut out);
+        publisher.publish(5, || 0, &mut out);
         assert_eq!(publisher.sent(), 15);
     }
 
@@ -294,18 +314,18 @@ mod tests {
     fn an_unacknowledged_message_holds_the_window_too() {
         let mut publisher = publisher(1, 2, Pace::Received);
         let mut out = Vec::new();
-        publisher.publish(0, &mut out);
-        publisher.publish(2, &mut out);
+        publisher.publish(0, || 0, &mut out);
+        publisher.publish(2, || 0, &mut out);
         assert_eq!(publisher.sent(), 2);
         handle(&mut publisher, wire::PUBACK, 1).unwrap();
-        publisher.publish(2, &mut out);
+        publisher.publish(2, || 0, &mut out);
         assert_eq!((publisher.sent(), publisher.unacknowledged()), (3, 2));
     }
 
     #[test]
     fn qos_2_takes_the_whole_exchange() {
         let mut publisher = publisher(2, 1, Pace::Acknowledged);
-        publisher.publish(0, &mut Vec::new());
+        publisher.publish(0, || 0, &mut Vec::new());
         assert_eq!(handle(&mut publisher, wire::PUBREC, 1).unwrap(), [0x62, 2, 0, 1]);
         assert_eq!(publisher.unacknowledged(), 1);
         assert!(handle(&mut publisher, wire::PUBCOMP, 1).unwrap().is_empty());
@@ -313,11 +333,53 @@ mod tests {
     }
 
     #[test]
+    fn the_first_answer_tells_when_the_message_was_written() {
+        let written_at = |publisher: &mut Publisher, kind| {
+            let bytes = acknowledgement(kind, 1);
+            publisher.handle(frames(&bytes)[0], 99, &mut Vec::new()).unwrap()
+        };
+        let mut at_qos_1 = publisher(1, 1, Pace::Acknowledged);
+        at_qos_1.publish(0, || 7, &mut Vec::new());
+        assert_eq!(written_at(&mut at_qos_1, wire::PUBACK), Some(7));
+        at_qos_1.publish(0, || 8, &mut Vec::new());
+        assert_eq!(
+            written_at(&mut at_qos_1, wire::PUBACK),
+            Some(8),
+            "the identifier is used again"
+        );
+        let mut at_qos_2 = publisher(2, 1, Pace::Acknowledged);
+        at_qos_2.publish(0, || 7, &mut Vec::new());
+        assert_eq!(written_at(&mut at_qos_2, wire::PUBREC), Some(7));
+        assert_eq!(written_at(&mut at_qos_2, wire::PUBCOMP), None);
+    }
+
+    #[test]
+    fn a_late_message_counts_from_when_it_was_written_and_not_from_when_it_was_due() {
+        let mut publisher = publisher(1, 1, Pace::Scheduled);
+        let mut out = Vec::new();
+        publisher.publish_scheduled(11, 12, &mut out);
+        publisher.publish_scheduled(22, 23, &mut out);
+        let bytes = acknowledgement(wire::PUBACK, 1);
+        assert_eq!(publisher.handle(frames(&bytes)[0], 40, &mut out).unwrap(), Some(12));
+        assert_eq!(publisher.handle(frames(&bytes)[0], 50, &mut out).unwrap(), Some(40));
+    }
+
+    #[test]
+    fn a_schedule_ends_with_the_last_message_that_was_to_be_sent() {
+        let mut publisher = publisher(1, 1, Pace::Scheduled);
+        publisher.send_only(2);
+        (0..3).for_each(|due| publisher.publish_scheduled(due, due, &mut Vec::new()));
+        handle(&mut publisher, wire::PUBACK, 1).unwrap();
+        handle(&mut publisher, wire::PUBACK, 1).unwrap();
+        assert_eq!((publisher.sent(), publisher.unacknowledged()), (2, 0));
+    }
+
+    #[test]
     fn acknowledgements_out_of_place_are_protocol_errors() {
         let mut idle = publisher(1, 4, Pace::Received);
         assert!(handle(&mut idle, wire::PUBACK, 1).is_err(), "never sent");
         assert!(handle(&mut idle, wire::PUBACK, 500).is_err(), "out of range");
-        idle.publish(0, &mut Vec::new());
+        idle.publish(0, || 0, &mut Vec::new());
         assert!(handle(&mut idle, wire::PUBREC, 1).is_err(), "QoS 1");
         handle(&mut idle, wire::PUBACK, 1).unwrap();
         assert!(handle(&mut idle, wire::PUBACK, 1).is_err(), "twice");
@@ -329,10 +391,10 @@ mod tests {
     fn the_last_batch_may_be_small() {
         let mut publisher = publisher(0, 10, Pace::Received);
         publisher.send_only(12);
-        publisher.publish(0, &mut Vec::new());
-        publisher.publish(1, &mut Vec::new());
+        publisher.publish(0, || 0, &mut Vec::new());
+        publisher.publish(1, || 0, &mut Vec::new());
         assert_eq!(publisher.sent(), 10);
-        publisher.publish(2, &mut Vec::new());
+        publisher.publish(2, || 0, &mut Vec::new());
         assert_eq!((publisher.sent(), publisher.take_finished()), (12, true));
     }
 
@@ -340,17 +402,17 @@ mod tests {
     fn a_receive_maximum_narrows_the_window() {
         let mut publisher = publisher(1, 100, Pace::Received);
         publisher.limit_in_flight(20);
-        publisher.publish(0, &mut Vec::new());
+        publisher.publish(0, || 0, &mut Vec::new());
         assert_eq!((publisher.sent(), publisher.unacknowledged()), (20, 20));
     }
 
     #[test]
     fn losses_are_written_off_only_after_standing_still() {
         let mut publisher = publisher(0, 4, Pace::Received);
-        publisher.publish(0, &mut Vec::new());
+        publisher.publish(0, || 0, &mut Vec::new());
         assert!(!publisher.write_off_if_stalled(1));
         assert!(publisher.write_off_if_stalled(1));
-        publisher.publish(1, &mut Vec::new());
+        publisher.publish(1, || 0, &mut Vec::new());
         assert_eq!(publisher.sent(), 8);
         assert!(!publisher.write_off_if_stalled(2), "something moved");
     }
@@ -359,8 +421,8 @@ mod tests {
     fn scheduled_messages_keep_their_intended_time_while_no_identifier_is_free() {
         let mut publisher = publisher(1, 1, Pace::Scheduled);
         let mut out = Vec::new();
-        publisher.publish_scheduled(11, &mut out);
-        publisher.publish_scheduled(22, &mut out);
+        publisher.publish_scheduled(11, 12, &mut out);
+        publisher.publish_scheduled(22, 23, &mut out);
         publisher.send_only(0);
         assert_eq!((publisher.sent(), publisher.take_finished()), (1, false));
         let late = handle(&mut publisher, wire::PUBACK, 1).unwrap();

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::args::BenchArgs;
+use super::args::{BenchArgs, DrainPhase, Scenario};
 use super::histogram::Histogram;
 use super::process::Usage;
 
@@ -17,11 +17,16 @@ const LAG_NANOS_MAX: u64 = 1_000_000;
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Report {
     pub(crate) scenario: String,
+    /// The part of the scenario, where only one was run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) phase: Option<String>,
     pub(crate) url: String,
     pub(crate) protocol: String,
     pub(crate) qos: u8,
     pub(crate) size_bytes: usize,
     pub(crate) clients: usize,
+    /// Subscribers have sessions that outlive their connections.
+    pub(crate) persistent: bool,
     pub(crate) threads: u16,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) window: Option<u16>,
@@ -35,6 +40,9 @@ pub(crate) struct Report {
     pub(crate) totals: Option<Totals>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) latency: Option<Latency>,
+    /// From writing a message above QoS 0 to its PUBACK or PUBREC; in `drain` while it fills.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) acknowledgement_latency: Option<Latency>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) broker: Option<BrokerUsage>,
     pub(crate) generator: GeneratorUsage,
@@ -70,7 +78,7 @@ pub(crate) struct BrokerUsage {
     pub(crate) cores: f64,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) cpu_us_per_message: Option<f64>,
-    /// Before the first connection.
+    /// Before the first connection; in a run that only fills queues, before the first message.
     pub(crate) rss_before_bytes: u64,
     /// At the end of the measured part.
     pub(crate) rss_after_bytes: u64,
@@ -97,6 +105,7 @@ pub(crate) struct Measurement {
     pub(crate) count: u64,
     pub(crate) totals: Option<Totals>,
     pub(crate) latency: Option<Histogram>,
+    pub(crate) acknowledgement: Option<Histogram>,
     pub(crate) lag: Option<Histogram>,
     /// Of the broker: before the first connection, and around the measured part.
     pub(crate) broker_at_rest: Usage,
@@ -124,15 +133,25 @@ impl Totals {
 }
 
 impl Latency {
-    fn of(histogram: &Histogram) -> Self {
+    /// `None` if nothing was timed.
+    fn of(histogram: Option<&Histogram>) -> Option<Self> {
+        let histogram = histogram.filter(|histogram| histogram.len() > 0)?;
         let us = |nanos: u64| nanos as f64 / 1000.0;
-        Self {
+        Some(Self {
             p50_us: us(histogram.quantile(0.5)),
             p90_us: us(histogram.quantile(0.9)),
             p99_us: us(histogram.quantile(0.99)),
             p999_us: us(histogram.quantile(0.999)),
             max_us: us(histogram.max()),
-        }
+        })
+    }
+
+    fn row(&self) -> String {
+        let Self { p50_us, p90_us, p99_us, p999_us, max_us } = self;
+        format!(
+            "p50 {p50_us:.0}  p90 {p90_us:.0}  p99 {p99_us:.0}  p99.9 {p999_us:.0}  \
+             max {max_us:.0} us"
+        )
     }
 }
 
@@ -141,21 +160,23 @@ impl Report {
     pub(crate) fn new(args: &BenchArgs, found: &Measurement) -> Self {
         let broker = (!args.pids.is_empty()).then(|| broker_usage(found));
         let generator = generator_usage(args, found, broker.as_ref());
-        let histogram = found.latency.as_ref().filter(|histogram| histogram.len() > 0);
         let mut report = Self {
             scenario: args.scenario.name(),
+            phase: args.phase.map(DrainPhase::name),
             url: args.url.clone(),
             protocol: args.protocol.name().to_owned(),
             qos: args.qos,
             size_bytes: args.size,
             clients: args.clients(),
+            persistent: args.persistent || args.scenario == Scenario::Drain,
             threads: args.threads,
             window: found.uses_window.then(|| args.window()),
             measured_seconds: found.seconds,
             measured: found.count,
             per_second: if found.seconds > 0.0 { found.count as f64 / found.seconds } else { 0.0 },
             totals: found.totals,
-            latency: histogram.map(Latency::of),
+            latency: Latency::of(found.latency.as_ref()),
+            acknowledgement_latency: Latency::of(found.acknowledgement.as_ref()),
             broker,
             generator,
             warnings: Vec::new(),
@@ -213,9 +234,11 @@ impl Report {
     fn rows(&self) -> Vec<(&'static str, String)> {
         let Self { scenario, url, protocol, qos, size_bytes, clients, .. } = self;
         let window = self.window.map_or(String::new(), |window| format!(", window {window}"));
+        let phase = self.phase.as_ref().map_or(String::new(), |phase| format!(" ({phase})"));
+        let sessions = if self.persistent { ", persistent sessions" } else { "" };
         let setup = format!(
-            "{scenario} to {url}, MQTT {protocol}, QoS {qos}, {size_bytes} bytes, \
-             {clients} clients{window}"
+            "{scenario}{phase} to {url}, MQTT {protocol}, QoS {qos}, {size_bytes} bytes, \
+             {clients} clients{window}{sessions}"
         );
         let mut rows = vec![("scenario", setup)];
         if self.measured > 0 || self.totals.is_some() {
@@ -228,13 +251,9 @@ impl Report {
             let text = format!("{received} of {expected}, {lost} lost, {duplicates} duplicates");
             rows.push(("received in all", text));
         }
-        if let Some(Latency { p50_us, p90_us, p99_us, p999_us, max_us }) = self.latency {
-            let text = format!(
-                "p50 {p50_us:.0}  p90 {p90_us:.0}  p99 {p99_us:.0}  p99.9 {p999_us:.0}  \
-                 max {max_us:.0} us"
-            );
-            rows.push(("latency", text));
-        }
+        rows.extend(self.latency.iter().map(|latency| ("latency", latency.row())));
+        let acknowledged = self.acknowledgement_latency.iter();
+        rows.extend(acknowledged.map(|latency| ("acknowledged", latency.row())));
         rows.extend(self.broker.iter().flat_map(BrokerUsage::rows));
         let (cores, seconds) = (self.generator.cores, self.generator.cpu_seconds);
         rows.push(("generator CPU", format!("{cores:.2} cores, {seconds:.2} s")));
@@ -367,6 +386,22 @@ mod tests {
         assert_eq!(json["totals"]["lost"], 0);
         assert!(json.get("broker").is_none());
         assert!(!report.to_json().contains('\n'));
+    }
+
+    #[test]
+    fn acknowledgements_have_percentiles_of_their_own() {
+        let mut acknowledgement = Histogram::new();
+        acknowledgement.record(250_000);
+        let empty = Some(Histogram::new());
+        let (acknowledgement, latency) = (Some(acknowledgement), empty);
+        let found = Measurement { acknowledgement, latency, ..measurement(1.0, 1.0) };
+        let report = Report::new(&parse("p2p --qos 1 --persistent").unwrap(), &found);
+        let json: serde_json::Value = serde_json::from_str(&report.to_json()).unwrap();
+        assert_eq!(json["acknowledgement_latency"]["p99_us"], 250.0, "{json}");
+        assert_eq!((&json["persistent"], json.get("latency")), (&true.into(), None));
+        let table = report.to_table();
+        assert!(table.contains("acknowledged     p50 250  p90 250"), "{table}");
+        assert!(table.contains(", persistent sessions"), "{table}");
     }
 
     #[test]

@@ -137,7 +137,7 @@ impl Shard {
         }
         self.take_events()?;
         self.receive()?;
-        self.publish();
+        self.publish()?;
         self.flush()?;
         while let Some(thread) = self.flow.next_waiting_thread() {
             let woken = self.wakers[thread].wake();
@@ -201,11 +201,12 @@ impl Shard {
     /// Lets all publishers send what they may, without waiting for an event.
     pub(crate) fn push(&mut self) -> Result<(), BenchError> {
         self.flow.mark_all_due();
-        self.publish();
+        self.publish()?;
         self.flush()
     }
 
-    fn publish(&mut self) {
+    /// Writes a batch as soon as it is there, so that its time stamp is that of the write.
+    fn publish(&mut self) -> Result<(), BenchError> {
         while let Some(index) = self.flow.next_due() {
             let Some(place) = self.publisher_at[index] else { continue };
             let client = &mut self.clients[place];
@@ -213,22 +214,23 @@ impl Shard {
             if client.phase != Phase::Ready {
                 continue;
             }
-            if let Some(link) = &mut client.link {
-                publisher.publish(self.flow.progress.done(index), &mut link.out);
-            }
+            let Some(link) = &mut client.link else { continue };
+            let (done, clock) = (self.flow.progress.done(index), || self.flow.elapsed_nanos());
+            publisher.publish(done, clock, &mut link.out);
             if publisher.take_finished() {
                 self.flow.progress.finish(index, publisher.sent());
             }
-            mark_dirty(client, place, &mut self.dirty);
+            link.flush().map_err(|error| client.broken(&error))?;
         }
+        Ok(())
     }
 
-    /// Lets the publisher `index` send the message that was due at `due`.
-    pub(crate) fn publish_scheduled(&mut self, index: usize, due: u64) {
+    /// Lets the publisher `index` send `now` the message that was due at `due`.
+    pub(crate) fn publish_scheduled(&mut self, index: usize, due: u64, now: u64) {
         let Some(place) = self.publisher_at[index] else { return };
         let client = &mut self.clients[place];
         if let (Part::Publisher(publisher), Some(link)) = (&mut client.part, &mut client.link) {
-            publisher.publish_scheduled(due, &mut link.out);
+            publisher.publish_scheduled(due, now, &mut link.out);
             mark_dirty(client, place, &mut self.dirty);
         }
     }

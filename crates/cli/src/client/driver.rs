@@ -132,16 +132,23 @@ impl Driver {
         })?;
         self.session.connect(Instant::now());
         loop {
-            match self.wait(deadline)? {
-                Wake::Event(Event::Connected { .. }) => {
+            match self.wait(deadline) {
+                // A signal that came with the CONNACK is told at the next wait: who is connected
+                // says goodbye.
+                Err(ClientError::Interrupted(_)) if self.session.is_connected() => {
                     self.phase = LostIn::Connected;
                     return Ok(());
                 }
-                Wake::Deadline => {
+                Ok(Wake::Event(Event::Connected { .. })) => {
+                    self.phase = LostIn::Connected;
+                    return Ok(());
+                }
+                Ok(Wake::Deadline) => {
                     let text = format!("{} did not accept the connection in time", self.endpoint);
                     return Err(ClientError::TimedOut(text));
                 }
-                _ => {}
+                Ok(_) => {}
+                Err(error) => return Err(error),
             }
         }
     }

@@ -138,7 +138,11 @@ fn storage(values: &Values<'_>) -> Option<Storage> {
     let directory = values.text("path").map_or_else(data_directory::default, PathBuf::from);
     let interval = values.integer("interval_ms").map(Duration::from_millis);
     let defaults = Storage::new(directory);
-    Some(Storage { interval: interval.unwrap_or(defaults.interval), ..defaults })
+    Some(Storage {
+        interval: interval.unwrap_or(defaults.interval),
+        segment_bytes: values.integer("segment_bytes").unwrap_or(defaults.segment_bytes),
+        ..defaults
+    })
 }
 
 fn durability(values: &Values<'_>, key: &str) -> Option<Durability> {

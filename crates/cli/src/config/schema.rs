@@ -188,6 +188,12 @@ fn storage() -> Section {
             Default::Value(Value::Integer(1_000)),
             interval,
         ),
+        Key::new(
+            "segment_bytes",
+            Kind::Integer { min: 16_384, max: 1_073_741_824 },
+            Default::Value(Value::Integer(8_388_608)),
+            "Bytes of one file of the journal. At least six of them are on the disk at any time.",
+        ),
     ];
     let doc = "What outlives the broker, and where; see durability.md.";
     Section { name: "storage", repeated: false, doc, keys }

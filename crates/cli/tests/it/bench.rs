@@ -59,6 +59,44 @@ fn latency_has_percentiles_in_order() {
 }
 
 #[test]
+fn persistent_sessions_are_removed_when_the_run_is_over() {
+    let broker = start_broker();
+    let url = format!("mqtt://127.0.0.1:{}", broker.port());
+    for protocol in ["3.1.1", "5"] {
+        for scenario in ["p2p --qos 1", "fan-out --qos 2", "fan-in --qos 1", "shared --qos 1"] {
+            let options = "--messages 60 --clients 3 --members 3 --threads 2 --persistent --json";
+            let line = format!("bench {scenario} --protocol {protocol} {options} --url {url}");
+            let text = midge(&line).end().text();
+            let figures: Value = serde_json::from_str(&text).unwrap();
+            assert_eq!(
+                (&figures["persistent"], &figures["totals"]["lost"]),
+                (&true.into(), &0.into())
+            );
+        }
+    }
+    // Nobody has a session to come back to: a message for one of them is lost at once.
+    let drained =
+        format!("bench drain --qos 1 --phase drain --clients 3 --patience 0.2 --url {url}");
+    assert!(midge(&drained).end().code == Some(1));
+}
+
+#[test]
+fn acknowledgements_are_timed_above_qos_0() {
+    for (options, is_timed) in [
+        ("p2p --qos 0", false),
+        ("p2p --qos 1", true),
+        ("p2p --qos 2 --threads 2", true),
+        ("latency --qos 1 --rate 2000 --persistent", true),
+        ("latency --qos 2 --rate 2000", true),
+    ] {
+        let figures = figures(&format!("{options} --messages 300 --clients 5"));
+        assert_complete(&figures, 300);
+        let latency = &figures["acknowledgement_latency"];
+        assert_eq!(latency["p99_us"].as_f64().is_some_and(|us| us > 1.0), is_timed, "{figures}");
+    }
+}
+
+#[test]
 fn connections_are_counted() {
     assert_eq!(figures("connect --messages 200 --clients 10")["measured"], 200);
 }
@@ -73,6 +111,25 @@ fn idle_connections_are_held() {
 fn what_was_queued_is_drained() {
     let figures = figures("drain --qos 1 --clients 4 --messages 200");
     assert_complete(&figures, 200);
+}
+
+#[test]
+fn queues_are_filled_in_one_run_and_drained_in_another() {
+    let broker = start_broker();
+    let url = format!("mqtt://127.0.0.1:{}", broker.port());
+    for (qos, options, received) in [(1, "", 200), (2, "", 200), (1, "--to-all", 800)] {
+        let line = format!("--qos {qos} --clients 4 --messages 200 {options} --url {url} --json");
+        let run = |phase: &str| -> Value {
+            let text = midge(&format!("bench drain --phase {phase} {line}")).end().text();
+            serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"))
+        };
+        let filled = run("fill");
+        assert_eq!((&filled["measured"], filled.get("totals")), (&200.into(), None), "{filled}");
+        assert!(filled.get("acknowledgement_latency").is_some(), "{filled}");
+        let drained = run("drain");
+        assert_complete(&drained, received);
+        assert_eq!(drained["measured"], received, "{drained}");
+    }
 }
 
 #[test]

@@ -104,8 +104,17 @@ fn packet_id() -> PacketIdentifier {
     PacketIdentifier::new(0x1234).unwrap()
 }
 
-/// One record of each kind: its tag, its body as the code writes it, and as it has to be.
-fn examples() -> Vec<(u8, Vec<u8>, Vec<u8>)> {
+/// A record: its tag, its body as the code writes it, and as it has to be.
+type Example = (u8, Vec<u8>, Vec<u8>);
+
+/// One record of each kind.
+fn examples() -> Vec<Example> {
+    let mut examples = examples_of_sessions();
+    examples.extend(examples_of_messages());
+    examples
+}
+
+fn examples_of_sessions() -> Vec<Example> {
     let detached = Detached { session: 300, at: Timestamp::from_millis(5), sent_before: u64::MAX };
     let group = GroupRecord { number: 6, name: "g".into(), filter: "x/#".into() };
     let session = SessionRecord {
@@ -119,8 +128,6 @@ fn examples() -> Vec<(u8, Vec<u8>, Vec<u8>)> {
             expiry_seconds: Some(20),
         }),
     };
-    let owner = Owner::Session(300);
-    let at = Timestamp::from_millis(300);
     let max = [0xff; 9];
     vec![
         (16, encoded(|out| session::encode(&session, out)), {
@@ -136,6 +143,13 @@ fn examples() -> Vec<(u8, Vec<u8>, Vec<u8>)> {
         ),
         (20, encoded(|out| unsubscribed::encode(3, "a/+", out)), vec![3, 3, b'a', b'/', b'+']),
         (21, encoded(|out| group::encode(&group, out)), vec![6, 1, b'g', 3, b'x', b'/', b'#']),
+    ]
+}
+
+fn examples_of_messages() -> Vec<Example> {
+    let owner = Owner::Session(300);
+    let at = Timestamp::from_millis(300);
+    vec![
         (
             22,
             encoded(|out| {

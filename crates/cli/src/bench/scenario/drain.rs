@@ -1,43 +1,47 @@
 //! `drain`: persistent sessions get messages while they are offline, and come back for them.
+//!
+//! Filling and draining may be two runs, with whatever happens to the broker between them: the
+//! first leaves the sessions, the second takes them up and removes them.
 
 use std::time::{Duration, Instant};
 
-use super::super::args::BenchArgs;
+use super::super::args::{BenchArgs, DrainPhase};
+use super::super::client::Part;
 use super::super::error::BenchError;
 use super::super::histogram::Histogram;
 use super::super::output;
 use super::super::shard::Shard;
+use super::super::subscriber::Source;
 use super::traffic::Outcome;
-use super::{Gate, Snapshot};
+use super::{Gate, Snapshot, sessions};
 
 /// Messages that are queued for each session unless `--messages` says otherwise.
 const MESSAGES_PER_SESSION: u64 = 500;
 /// Time for the broker to see that the subscribers have gone.
 const SETTLE: Duration = Duration::from_millis(300);
 
-/// Runs the scenario in this thread: only the return of the subscribers is measured.
+/// Runs the scenario in this thread. What is measured is the return of the subscribers or, in a
+/// run that only fills, the filling.
 pub(crate) fn run(
     args: &BenchArgs,
     thread: usize,
     mut shard: Shard,
     gate: &Gate,
 ) -> Result<Outcome, BenchError> {
-    let (subscribers, publishers): (Vec<usize>, Vec<usize>) =
-        (0..shard.clients.len()).partition(|&place| shard.clients[place].filter.is_some());
-    leave(&mut shard, &subscribers)?;
-    std::thread::sleep(SETTLE);
-    shard.open(&publishers)?;
-    fill(args, &mut shard)?;
-    shard.close(&publishers)?;
-    gate.pass(&shard.flow.progress)?;
-
-    let before = snapshot(args, thread, &mut shard)?;
-    let end = collect(args, &mut shard, &subscribers)?;
-    let mut after = snapshot(args, thread, &mut shard)?;
-    after.at = Some(end);
-    shard.close(&subscribers)?;
-    gate.pass(&shard.flow.progress)?;
-    forget(&mut shard, &subscribers)?;
+    let (subscribers, publishers) = sessions::subscribers_and_publishers(&shard);
+    let mut measured = (Snapshot::default(), Snapshot::default());
+    if args.phase != Some(DrainPhase::Drain) {
+        leave(&mut shard, &subscribers)?;
+        gate.pass(&shard.flow.progress)?;
+        measured = fill(args, thread, &mut shard, &publishers)?;
+    }
+    if args.phase != Some(DrainPhase::Fill) {
+        gate.pass(&shard.flow.progress)?;
+        measured = collect(args, thread, &mut shard, &subscribers)?;
+        gate.pass(&shard.flow.progress)?;
+        sessions::forget(&mut shard, &subscribers)?;
+    }
+    let (before, after) = measured;
     Ok(Outcome {
         sent: after.sent,
         delivered: shard.flow.delivered,
@@ -46,38 +50,33 @@ pub(crate) fn run(
         before,
         after,
         latency: shard.flow.latency,
+        acknowledgement: shard.flow.acknowledgement,
         lag: Histogram::new(),
     })
 }
 
 /// Makes the sessions anew, subscribes, and goes offline.
 fn leave(shard: &mut Shard, subscribers: &[usize]) -> Result<(), BenchError> {
-    forget(shard, subscribers)?;
-    for &place in subscribers {
-        shard.clients[place].clean_start = false;
-        shard.clients[place].persistent = true;
-    }
+    sessions::forget(shard, subscribers)?;
+    sessions::keep(shard, subscribers);
     shard.open(subscribers)?;
-    shard.close(subscribers)
-}
-
-/// Ends the sessions, whether there are any or not.
-fn forget(shard: &mut Shard, subscribers: &[usize]) -> Result<(), BenchError> {
-    for &place in subscribers {
-        shard.clients[place].clean_start = true;
-        shard.clients[place].persistent = false;
-    }
-    shard.open(subscribers)?;
-    shard.close(subscribers)
+    shard.close(subscribers)?;
+    std::thread::sleep(SETTLE);
+    Ok(())
 }
 
 /// Publishes what is to be queued and waits until all of it is acknowledged.
-fn fill(args: &BenchArgs, shard: &mut Shard) -> Result<(), BenchError> {
-    let sessions = args.clients() as u64;
-    let messages = args.messages.unwrap_or(sessions * MESSAGES_PER_SESSION);
+fn fill(
+    args: &BenchArgs,
+    thread: usize,
+    shard: &mut Shard,
+    publishers: &[usize],
+) -> Result<(Snapshot, Snapshot), BenchError> {
+    let before = Snapshot::take(args, thread, 0, 0)?;
+    shard.open(publishers)?;
+    let all = shard.flow.progress.publishers();
     for publisher in shard.publishers() {
-        let odd_one = (publisher.index as u64) < messages % sessions;
-        publisher.send_only(messages / sessions + u64::from(odd_one));
+        publisher.send_only(share(args, all, publisher.index));
     }
     shard.push()?;
     let mut waits = Waits::new(args);
@@ -86,7 +85,9 @@ fn fill(args: &BenchArgs, shard: &mut Shard) -> Result<(), BenchError> {
         let open: u64 = shard.publishers().map(|publisher| publisher.unacknowledged()).sum();
         let finished = shard.publishers().all(|publisher| publisher.is_finished());
         if finished && open == 0 {
-            return Ok(());
+            let after = Snapshot::take(args, thread, sent, sent)?;
+            shard.close(publishers)?;
+            return Ok((before, after));
         }
         if waits.are_over((sent << 16) + open) {
             return Err(BenchError::run("the broker does not acknowledge messages for the queue"));
@@ -96,17 +97,23 @@ fn fill(args: &BenchArgs, shard: &mut Shard) -> Result<(), BenchError> {
     }
 }
 
-/// Comes back and takes everything; returns when the last exchange was over.
+/// How many messages the publisher `index` of `all` queues.
+fn share(args: &BenchArgs, all: usize, index: usize) -> u64 {
+    let (all, index) = (all as u64, index as u64);
+    let messages = args.messages.unwrap_or(all * MESSAGES_PER_SESSION);
+    messages / all + u64::from(index < messages % all)
+}
+
+/// Comes back and takes everything: from before the first CONNECT until the last exchange is over.
 fn collect(
     args: &BenchArgs,
+    thread: usize,
     shard: &mut Shard,
     subscribers: &[usize],
-) -> Result<Instant, BenchError> {
-    for &place in subscribers {
-        shard.clients[place].clean_start = false;
-        shard.clients[place].persistent = true;
-    }
-    let expected: u64 = shard.publishers().map(|publisher| publisher.sent()).sum();
+) -> Result<(Snapshot, Snapshot), BenchError> {
+    let (sent, expected) = queued(args, shard);
+    let before = Snapshot::take(args, thread, sent, shard.flow.delivered)?;
+    sessions::keep(shard, subscribers);
     shard.open(subscribers)?;
     let mut waits = Waits::new(args);
     while shard.flow.delivered < expected && !waits.are_over(shard.flow.delivered) {
@@ -121,7 +128,27 @@ fn collect(
     let last_change = waits.last_change(shard.flow.delivered);
     let end = if is_complete { Instant::now() } else { last_change };
     std::thread::sleep(Duration::from_millis(20));
-    Ok(end)
+    let mut after = Snapshot::take(args, thread, sent, shard.flow.delivered)?;
+    after.at = Some(end);
+    shard.close(subscribers)?;
+    Ok((before, after))
+}
+
+/// What the publishers of this thread have queued, and what its subscribers have to get of all.
+fn queued(args: &BenchArgs, shard: &Shard) -> (u64, u64) {
+    let all = shard.flow.progress.publishers();
+    let (mut sent, mut expected) = (0, 0);
+    for client in &shard.clients {
+        match &client.part {
+            Part::Publisher(publisher) => sent += share(args, all, publisher.index),
+            Part::Subscriber(subscriber) => {
+                let from =
+                    if let Source::Only(publisher) = subscriber.source { publisher } else { 0 };
+                expected += share(args, all, from);
+            }
+        }
+    }
+    (sent, expected)
 }
 
 /// Waits while a number changes.
@@ -151,7 +178,28 @@ impl Waits {
     }
 }
 
-fn snapshot(args: &BenchArgs, thread: usize, shard: &mut Shard) -> Result<Snapshot, BenchError> {
-    let sent = shard.publishers().map(|publisher| publisher.sent()).sum();
-    Snapshot::take(args, thread, sent, shard.flow.delivered)
+#[cfg(test)]
+mod tests {
+    use super::super::super::args::tests::parse;
+    use super::super::super::plan::Plan;
+    use super::*;
+
+    #[test]
+    fn publishers_share_the_messages_to_the_last() {
+        let args = parse("drain --clients 3 --messages 11").unwrap();
+        assert_eq!([0, 1, 2].map(|index| share(&args, 3, index)), [4, 4, 3]);
+        assert_eq!(share(&parse("drain").unwrap(), 3, 2), MESSAGES_PER_SESSION);
+    }
+
+    #[test]
+    fn a_run_that_only_drains_knows_what_an_earlier_one_has_queued() {
+        let queued = |line: &str| {
+            let args = parse(line).unwrap();
+            let shards = Plan::new(&args).unwrap().shards().unwrap();
+            shards.iter().map(|shard| queued(&args, shard)).collect::<Vec<_>>()
+        };
+        let own = "drain --clients 3 --messages 11 --threads 2";
+        assert_eq!(queued(own), [(7, 7), (4, 4)]);
+        assert_eq!(queued(&format!("{own} --to-all")), [(11, 22), (0, 11)]);
+    }
 }

@@ -4,6 +4,7 @@ pub(crate) mod connect;
 pub(crate) mod drain;
 pub(crate) mod idle;
 mod schedule;
+mod sessions;
 pub(crate) mod traffic;
 
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};

@@ -12,7 +12,7 @@ use super::super::output;
 use super::super::publisher::Publisher;
 use super::super::shard::Shard;
 use super::schedule::Schedule;
-use super::{Gate, Snapshot};
+use super::{Gate, Snapshot, sessions};
 
 /// How often stalls are looked for and progress is shown.
 const TICK: Duration = Duration::from_millis(500);
@@ -28,6 +28,8 @@ pub(crate) struct Outcome {
     pub(crate) duplicates: u64,
     pub(crate) unacknowledged: u64,
     pub(crate) latency: Histogram,
+    /// From writing a message above QoS 0 to its PUBACK or PUBREC.
+    pub(crate) acknowledgement: Histogram,
     /// How much later than intended messages were sent.
     pub(crate) lag: Histogram,
 }
@@ -61,6 +63,11 @@ pub(crate) fn run(
     mut shard: Shard,
     gate: &Gate,
 ) -> Result<Outcome, BenchError> {
+    let (subscribers, _) = sessions::subscribers_and_publishers(&shard);
+    if args.persistent {
+        sessions::forget(&mut shard, &subscribers)?;
+        sessions::keep(&mut shard, &subscribers);
+    }
     let places: Vec<usize> = (0..shard.clients.len()).collect();
     shard.open(&places)?;
     gate.pass(&shard.flow.progress)?;
@@ -88,7 +95,7 @@ pub(crate) fn run(
     while run.stage != Stage::Over {
         run.turn()?;
     }
-    run.finish(&places)
+    run.finish(&places, &subscribers, gate)
 }
 
 impl Run<'_> {
@@ -115,7 +122,7 @@ impl Run<'_> {
         }
         let now = self.shard.flow.elapsed_nanos();
         while let Some((publisher, due)) = schedule.next(now) {
-            self.shard.publish_scheduled(publisher, due);
+            self.shard.publish_scheduled(publisher, due, now);
         }
         self.shard.flush()?;
         Ok(schedule.wait(self.shard.flow.elapsed_nanos()))
@@ -152,7 +159,7 @@ impl Run<'_> {
 
     fn begin_measuring(&mut self, now: Instant) -> Result<(), BenchError> {
         self.stage = Stage::Measure;
-        self.shard.flow.latency = Histogram::new();
+        self.shard.flow.reset_times();
         if let Some(schedule) = &mut self.schedule {
             schedule.lag = Histogram::new();
         }
@@ -210,7 +217,13 @@ impl Run<'_> {
         Ok(snapshot)
     }
 
-    fn finish(mut self, places: &[usize]) -> Result<Outcome, BenchError> {
+    /// Ends the connections, and the sessions if they outlive those.
+    fn finish(
+        mut self,
+        places: &[usize],
+        subscribers: &[usize],
+        gate: &Gate,
+    ) -> Result<Outcome, BenchError> {
         let after = match self.after.take() {
             Some(after) => after,
             None => self.snapshot(self.last_arrival.0)?,
@@ -218,14 +231,21 @@ impl Run<'_> {
         let sent = self.shard.publishers().map(|publisher| publisher.sent()).sum();
         let unacknowledged = self.shard.publishers().map(|one| one.unacknowledged()).sum();
         self.shard.close(places)?;
+        let (delivered, duplicates) = (self.shard.flow.delivered, self.shard.flow.duplicates);
+        if self.args.persistent {
+            // While another thread publishes, what is left here would only be queued.
+            gate.pass(&self.shard.flow.progress)?;
+            sessions::forget(&mut self.shard, subscribers)?;
+        }
         Ok(Outcome {
             before: self.before,
             after,
             sent,
-            delivered: self.shard.flow.delivered,
-            duplicates: self.shard.flow.duplicates,
+            delivered,
+            duplicates,
             unacknowledged,
             latency: self.shard.flow.latency,
+            acknowledgement: self.shard.flow.acknowledgement,
             lag: self.schedule.map_or_else(Histogram::new, |schedule| schedule.lag),
         })
     }

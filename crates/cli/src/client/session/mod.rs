@@ -142,6 +142,11 @@ impl Session {
         self.send(&Packet::Connect(Box::new(encode::connect(&options, clean_start))), now);
     }
 
+    /// Whether the Server has accepted the Network Connection.
+    pub(crate) fn is_connected(&self) -> bool {
+        self.phase == Phase::Connected
+    }
+
     /// Whether a second connection may find the session that the first one left: asked for with a
     /// Session Expiry Interval even when the first one began clean.
     fn resumes(&self) -> bool {

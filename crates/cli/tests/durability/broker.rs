@@ -1,0 +1,176 @@
+//! The broker as a process: started on the same port and the same data again and again, ended by
+//! SIGKILL. It knows of no client.
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::random::Random;
+
+/// How long a broker may take until it accepts connections.
+const START_PATIENCE: Duration = Duration::from_secs(30);
+
+/// Queues that take whatever comes: what a limit drops is no loss, but would look like one.
+const ENVIRONMENT: [(&str, &str); 5] = [
+    ("MIDGE_LIMITS_QUEUE_MESSAGES_MAX", "100000000"),
+    ("MIDGE_LIMITS_QUEUE_BYTES_MAX", "4000000000"),
+    ("MIDGE_LIMITS_SHARED_BACKLOG_MESSAGES_MAX", "100000000"),
+    ("MIDGE_LIMITS_SHARED_BACKLOG_BYTES_MAX", "4000000000"),
+    ("MIDGE_LIMITS_BACKLOG_BYTES_MAX", "1000000000"),
+];
+
+/// Where a broker lives: its port, its files, how it is started. Gone at the end, unless the test
+/// failed: then its files are evidence.
+pub(crate) struct Home {
+    directory: PathBuf,
+    port: u16,
+    workers: usize,
+    keeps: Keeping,
+    starts: AtomicU32,
+}
+
+/// Where the broker keeps what it has acknowledged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Keeping {
+    /// In a data directory.
+    Data,
+    /// In memory only.
+    Memory,
+}
+
+/// A broker that runs.
+pub(crate) struct Broker {
+    process: Child,
+    /// From its start until it accepted a connection.
+    pub(crate) start_time: Duration,
+}
+
+impl Home {
+    pub(crate) fn new(keeps: Keeping, workers: usize, random: &mut Random) -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("midge-durability-{}-{number}", std::process::id());
+        let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+        fs::create_dir_all(&directory).unwrap();
+        let port = free_port(random);
+        Self { directory, port, workers, keeps, starts: AtomicU32::new(0) }
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Starts a broker and waits until it accepts connections.
+    pub(crate) fn start(&self) -> Broker {
+        let started = Instant::now();
+        let mut process = self.spawn();
+        while TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).is_err() {
+            if let Some(status) = process.try_wait().unwrap() {
+                panic!("the broker has ended with {status}: {}", self.log());
+            }
+            if started.elapsed() > START_PATIENCE {
+                let _ = process.kill();
+                panic!("the broker does not listen on port {}: {}", self.port, self.log());
+            }
+            thread::sleep(Duration::from_millis(1));
+        }
+        Broker { process, start_time: started.elapsed() }
+    }
+
+    /// Starts a broker only to kill it, most likely before it is ready.
+    pub(crate) fn start_and_kill(&self, after: Duration) {
+        let mut process = self.spawn();
+        thread::sleep(after);
+        process.kill().unwrap();
+        process.wait().unwrap();
+    }
+
+    /// Each third broker syncs only from time to time, which must make no difference here: what is
+    /// in the file outlives the process. Each second one has such small files that it begins new
+    /// ones and moves what is alive all the time.
+    fn spawn(&self) -> Child {
+        let start = self.starts.fetch_add(1, Ordering::Relaxed);
+        let segment_bytes = if start % 2 == 1 { "65536" } else { "8388608" };
+        let durability = if start % 3 == 2 { "interval" } else { "fsync" };
+        let mut log = File::options().create(true).append(true).open(self.log_path()).unwrap();
+        writeln!(log, "start {start}, durability {durability}, segments {segment_bytes}").unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_midge"));
+        command
+            .current_dir(&self.directory)
+            .envs(ENVIRONMENT)
+            .env("MIDGE_STORAGE_DURABILITY", durability)
+            .env("MIDGE_STORAGE_SEGMENT_BYTES", segment_bytes)
+            .args(["--log-level", "info", "--workers", &self.workers.to_string()])
+            .args(["--listen", &format!("127.0.0.1:{}", self.port)])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log);
+        match self.keeps {
+            Keeping::Data => command.arg("--data").arg(self.directory.join("data")),
+            Keeping::Memory => command.arg("--in-memory"),
+        };
+        command.spawn().expect("midge starts")
+    }
+
+    fn log_path(&self) -> PathBuf {
+        self.directory.join("log")
+    }
+
+    /// Where the evidence is.
+    pub(crate) fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// What they have said that a broker whose end is its only trouble does not say.
+    pub(crate) fn complaints(&self) -> Vec<String> {
+        let text = fs::read_to_string(self.log_path()).unwrap_or_default();
+        let is_one = |line: &&str| line.contains(" ERROR ") || line.contains("panicked at");
+        text.lines().filter(is_one).map(str::to_owned).collect()
+    }
+
+    /// The end of what the brokers have said.
+    pub(crate) fn log(&self) -> String {
+        let text = fs::read_to_string(self.log_path()).unwrap_or_default();
+        let lines: Vec<_> = text.lines().collect();
+        lines[lines.len().saturating_sub(20)..].join("\n")
+    }
+}
+
+impl Drop for Home {
+    fn drop(&mut self) {
+        if !thread::panicking() {
+            let _ = fs::remove_dir_all(&self.directory);
+        }
+    }
+}
+
+impl Broker {
+    /// Ends it as the kernel would when memory is short, and waits until it is gone.
+    pub(crate) fn kill(mut self) {
+        self.end();
+    }
+
+    fn end(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+/// A free port below those that the kernel gives to outgoing connections: nobody takes it while the
+/// broker is away, and who tries to connect then does not reach itself.
+fn free_port(random: &mut Random) -> u16 {
+    let ports = (0..1000).map(|_| 10_000 + random.below(20_000) as u16);
+    let is_free = |port: &u16| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok();
+    ports.into_iter().find(is_free).expect("a port is free")
+}

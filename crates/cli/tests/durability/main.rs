@@ -1,0 +1,62 @@
+//! R1: nothing that was acknowledged is lost, and nothing of QoS 2 comes twice, however often the
+//! broker is killed.
+//!
+//! A broker is started on one data directory again and again and killed with SIGKILL at random
+//! moments, while clients publish, subscribe, set retained messages and leave wills. The clients
+//! keep the Session State that the specification asks for; so whatever is missing or comes twice at
+//! the end is the broker's fault.
+//!
+//! `MIDGE_TEST_ROUNDS` says how many rounds each test plays (25), `MIDGE_TEST_SEED` repeats a run
+//! as far as threads and disks let it be repeated:
+//!
+//! ```sh
+//! MIDGE_TEST_ROUNDS=1000 cargo test -p midge --test durability
+//! ```
+
+mod broker;
+mod campaign;
+mod cast;
+mod client;
+mod inspector;
+mod message;
+mod publisher;
+mod random;
+mod resubscriber;
+mod round;
+mod subscriber;
+mod trace;
+mod will;
+mod wire;
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use campaign::{Campaign, End};
+
+const ROUNDS: u32 = 25;
+
+fn variable(name: &str) -> Option<u64> {
+    let text = std::env::var(name).ok()?;
+    Some(text.parse().unwrap_or_else(|_| panic!("{name} is no number: {text}")))
+}
+
+fn play(end: End, workers: usize) {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    let seed = variable("MIDGE_TEST_SEED").unwrap_or(now.as_micros() as u64 % 1_000_000_000);
+    let rounds = variable("MIDGE_TEST_ROUNDS").map_or(ROUNDS, |rounds| rounds as u32);
+    Campaign::new(end, workers, seed).run(rounds);
+}
+
+#[test]
+fn r1_a_killed_broker_with_one_worker_keeps_what_it_has_acknowledged() {
+    play(End::Kill, 1);
+}
+
+#[test]
+fn r1_a_killed_broker_with_two_workers_keeps_what_it_has_acknowledged() {
+    play(End::Kill, 2);
+}
+
+#[test]
+fn r1_a_broker_keeps_what_it_has_acknowledged_when_connections_break() {
+    play(End::Cut, 2);
+}

@@ -1,0 +1,251 @@
+//! Subscribers: those who are always there, those who come seldom, and those who share a
+//! subscription. Each keeps a book of what it has got and notices at once what comes twice.
+
+use std::collections::HashSet;
+use std::num::NonZeroU16;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use midge_codec::{ProtocolVersion, QoS};
+
+use crate::client::{Client, Happened};
+use crate::message::{Key, Kind};
+use crate::publisher::PublisherQoS;
+use crate::random::Random;
+use crate::round::{Fault, PATIENCE, Round};
+use crate::wire::{Gone, Received};
+
+/// How long nothing may come while something is missing.
+const QUIET_MAX: Duration = Duration::from_secs(8);
+
+/// What has to come still; shared by the members of a shared subscription.
+pub(crate) type Missing = Arc<Mutex<HashSet<Key>>>;
+
+/// What a subscriber is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Part {
+    pub(crate) name: &'static str,
+    pub(crate) version: ProtocolVersion,
+    pub(crate) qos: QoS,
+    pub(crate) wants: Wants,
+    pub(crate) presence: Presence,
+    /// Its Receive Maximum (5.0); 0: as large as can be.
+    pub(crate) receive_maximum: u16,
+    pub(crate) is_slow: bool,
+    /// The ShareName, if it shares.
+    pub(crate) share: Option<&'static str>,
+}
+
+/// Which messages it subscribes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wants {
+    /// Of all publishers.
+    All(&'static str),
+    /// Of this one.
+    Publisher(u32),
+    Wills,
+}
+
+/// When it is connected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Presence {
+    Always,
+    /// In every n-th round.
+    EveryNth(u32),
+    /// In half of them.
+    Sometimes,
+}
+
+/// A subscriber with its book.
+pub(crate) struct Subscriber {
+    pub(crate) part: Part,
+    pub(crate) client: Client,
+    /// By publisher, or for wills just one.
+    books: Vec<Book>,
+    pub(crate) missing: Missing,
+    slowness: Option<Random>,
+    /// All messages that it got, with those that came twice as they may.
+    pub(crate) deliveries: u64,
+}
+
+/// What came of one publisher.
+#[derive(Clone, Debug, Default)]
+struct Book {
+    /// By number, from 0.
+    times: Vec<u8>,
+    /// The last one of QoS 2.
+    last: u32,
+}
+
+impl Part {
+    pub(crate) fn filter(&self) -> String {
+        let filter = match self.wants {
+            Wants::All(filter) => filter.to_owned(),
+            Wants::Publisher(index) => format!("t/{index}"),
+            Wants::Wills => "w/#".to_owned(),
+        };
+        match self.share {
+            Some(share) => format!("$share/{share}/{filter}"),
+            None => filter,
+        }
+    }
+
+    pub(crate) fn wants(&self, key: Key) -> bool {
+        match self.wants {
+            Wants::All(_) => key.kind == Kind::Traffic,
+            Wants::Publisher(index) => key.kind == Kind::Traffic && key.index == index,
+            Wants::Wills => key.kind == Kind::Will,
+        }
+    }
+
+    pub(crate) fn is_present(&self, round: u32, random: &mut Random) -> bool {
+        match self.presence {
+            Presence::Always => true,
+            Presence::EveryNth(n) => round.is_multiple_of(n),
+            Presence::Sometimes => random.once_in(2),
+        }
+    }
+}
+
+impl Subscriber {
+    pub(crate) fn new(part: Part, publishers: usize, missing: Missing, random: &Random) -> Self {
+        let mut client = Client::new(part.name, part.version);
+        client.receive_maximum = NonZeroU16::new(part.receive_maximum);
+        Self {
+            client,
+            books: vec![Book::default(); publishers.max(1)],
+            missing,
+            slowness: part.is_slow.then(|| random.fork(part.name)),
+            deliveries: 0,
+            part,
+        }
+    }
+
+    pub(crate) fn set_up(&mut self, round: &Round) -> Result<(), Gone> {
+        self.client.connect(round)?;
+        self.client.subscribe_and_wait(&self.part.filter(), self.part.qos, round)?;
+        round.note_ready();
+        // Nothing comes; the end does.
+        self.client.next(Instant::now() + PATIENCE, round).map(|_| ())
+    }
+
+    /// Takes what comes until the Network Connection ends.
+    pub(crate) fn run(&mut self, round: &Round, publishers: &Rules) -> Result<(), Gone> {
+        self.client.slowness = self.slowness.clone();
+        self.client.connect(round)?;
+        round.note_ready();
+        loop {
+            let happened = self.client.next(Instant::now() + PATIENCE, round)?;
+            self.note(&happened, round, publishers);
+        }
+    }
+
+    /// Takes what comes until nothing is missing, and leaves.
+    pub(crate) fn drain(&mut self, round: &Round, publishers: &Rules) -> Result<(), Gone> {
+        self.client.slowness = None;
+        self.client.connect(round)?;
+        let mut quiet_since = Instant::now();
+        while !self.missing.lock().unwrap().is_empty() && quiet_since.elapsed() < QUIET_MAX {
+            let soon = Instant::now() + Duration::from_millis(20);
+            let happened = self.client.next(soon, round)?;
+            if let Happened::Message(..) = happened {
+                quiet_since = Instant::now();
+            }
+            self.note(&happened, round, publishers);
+        }
+        // What the broker has read of this client it has read before this.
+        self.client.ping();
+        loop {
+            match self.client.next(Instant::now() + PATIENCE, round)? {
+                Happened::Answered => break,
+                Happened::Nothing => return Err(Gone::Broken("does not answer PINGREQ".into())),
+                happened => self.note(&happened, round, publishers),
+            }
+        }
+        self.client.disconnect();
+        Ok(())
+    }
+
+    fn note(&mut self, happened: &Happened, round: &Round, publishers: &Rules) {
+        let Happened::Message(key, received) = happened else {
+            return;
+        };
+        self.deliveries += 1;
+        let id = &self.client.id;
+        if !self.part.wants(*key) {
+            let text = format!("{id} gets {key} without a subscription to it");
+            return round.find(Fault::WrongAnswer, &text);
+        }
+        let expected = publishers.qos(*key).min(self.part.qos);
+        if received.qos != expected {
+            let text = format!("{id} gets {key} at {:?}, not at {expected:?}", received.qos);
+            round.find(Fault::WrongAnswer, &text);
+        }
+        self.take(*key, received, round);
+        self.missing.lock().unwrap().remove(key);
+    }
+
+    fn take(&mut self, key: Key, received: &Received, round: &Round) {
+        let is_shared = self.part.share.is_some();
+        let (book, place) = place_of(key);
+        let book = &mut self.books[book];
+        if book.times.len() <= place {
+            book.times.resize(place + 1, 0);
+        }
+        book.times[place] = book.times[place].saturating_add(1);
+        if received.qos != QoS::ExactlyOnce {
+            return;
+        }
+        let trace = &self.client.trace;
+        let id = &self.client.id;
+        if book.times[place] > 1 {
+            let text = format!("{id} gets {key} twice:\n{}", trace.describe(key));
+            round.find_about(Some(key), Fault::Duplicated, &text);
+        } else if key.kind == Kind::Traffic && !is_shared && key.number < book.last {
+            let last = Key { number: book.last, ..key };
+            let text = format!(
+                "{id} gets {key} behind {last}:\n{}{}",
+                trace.describe(last),
+                trace.describe(key)
+            );
+            round.find_about(Some(key), Fault::OutOfOrder, &text);
+        }
+        book.last = book.last.max(key.number);
+    }
+
+    /// How often this message came.
+    pub(crate) fn times(&self, key: Key) -> u32 {
+        let (book, place) = place_of(key);
+        self.books[book].times.get(place).copied().unwrap_or(0).into()
+    }
+
+    /// What the client has seen of a message.
+    pub(crate) fn describe(&self, key: Key) -> String {
+        format!("  {}:\n{}", self.client.id, self.client.trace.describe(key))
+    }
+}
+
+/// In which book a message stands, and where. Wills come one of each topic, and topics in no
+/// order.
+fn place_of(key: Key) -> (usize, usize) {
+    match key.kind {
+        Kind::Will => (0, key.index as usize),
+        _ => (key.index as usize, key.number as usize),
+    }
+}
+
+/// At which QoS messages are published.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Rules {
+    /// By publisher.
+    pub(crate) publishers: Vec<PublisherQoS>,
+}
+
+impl Rules {
+    fn qos(&self, key: Key) -> QoS {
+        match key.kind {
+            Kind::Will => crate::will::qos_of(key.index),
+            _ => self.publishers[key.index as usize].of(key.number),
+        }
+    }
+}

@@ -1,0 +1,502 @@
+//! A correct Client: its Session State, which outlives connections and the broker's power cuts, and
+//! what it makes of the packets that come. What it does of its own accord is in `habits`.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use midge_codec::{Decoded, Packet, PacketType, Publish, ReasonCode, SubAck, decode};
+use midge_core::Timestamp;
+
+use crate::ledger::{Arrival, Fate, IncarnationId, Kind, Ledger, LifeId, MessageId, matches};
+use crate::link::Link;
+use crate::log::Concerned;
+use crate::packets;
+use crate::plan::ClientPlan;
+
+pub(crate) struct Client {
+    pub(crate) index: usize,
+    pub(crate) plan: ClientPlan,
+    /// The number of its Network Connection.
+    pub(crate) link: Option<usize>,
+    pub(crate) connection: Connection,
+    pub(crate) session: Option<Session>,
+    /// Since when at the earliest, for all that the broker may remember.
+    pub(crate) offline_since: Timestamp,
+    /// It has asked for Clean Start and has no answer yet.
+    pub(crate) wants_clean: bool,
+    pub(crate) lost_will: Option<LostWill>,
+    /// A CONNACK does not wait for the store: a Session that was given up by Clean Start may come
+    /// back with a power cut, until something later is durable.
+    pub(crate) old_session_may_return: bool,
+}
+
+/// What belongs to one Network Connection.
+#[derive(Default)]
+pub(crate) struct Connection {
+    /// Whether the CONNACK has come.
+    pub(crate) is_connected: bool,
+    pub(crate) is_clean: bool,
+    /// Something was acknowledged that is durable behind the CONNECT.
+    pub(crate) is_durable: bool,
+    pub(crate) will: Option<SentWill>,
+    /// Acknowledgements that it owes, in order.
+    pub(crate) owed: VecDeque<(PacketType, u16)>,
+    /// PUBLISH packets of QoS 1 and 2 that it has not brought to their end.
+    pub(crate) receiving: BTreeSet<u16>,
+    pub(crate) request: Option<Request>,
+    /// Whether the broker has sent a DISCONNECT.
+    pub(crate) is_ended: bool,
+}
+
+/// The Will Message of this connection.
+#[derive(Clone, Copy)]
+pub(crate) struct SentWill {
+    pub(crate) message: MessageId,
+    pub(crate) delay_seconds: u32,
+}
+
+/// A durable Will Message of a connection that has ended without DISCONNECT.
+pub(crate) struct LostWill {
+    pub(crate) message: MessageId,
+    pub(crate) delay_seconds: u32,
+    /// By which connection it was left.
+    pub(crate) link: usize,
+}
+
+/// The SUBSCRIBE or UNSUBSCRIBE under way; there is one at a time.
+pub(crate) struct Request {
+    pub(crate) packet_id: u16,
+    pub(crate) filter: String,
+    /// How much of what is retained was acknowledged then.
+    pub(crate) floors: BTreeMap<String, usize>,
+}
+
+pub(crate) struct Session {
+    pub(crate) incarnation: IncarnationId,
+    /// Whether it outlives the Network Connection.
+    pub(crate) is_persistent: bool,
+    /// Whether something was acknowledged that makes it certain to be there again.
+    pub(crate) is_durable: bool,
+    pub(crate) outgoing: Vec<Outgoing>,
+    /// QoS 2 Packet Identifiers that wait for their PUBREL, with what came under them.
+    pub(crate) received: BTreeMap<u16, Vec<u8>>,
+    pub(crate) subscriptions: BTreeMap<String, Subscription>,
+}
+
+/// A message on its way to the broker.
+#[derive(Debug)]
+pub(crate) struct Outgoing {
+    pub(crate) packet_id: u16,
+    pub(crate) message: MessageId,
+    pub(crate) topic: String,
+    pub(crate) is_released: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Subscription {
+    Asked,
+    Granted(LifeId),
+    /// An UNSUBSCRIBE is sent.
+    Leaving,
+    /// The UNSUBACK has come at this step.
+    Gone {
+        at: u64,
+        is_durable: bool,
+    },
+    /// The broker may have forgotten the UNSUBSCRIBE.
+    Uncertain,
+}
+
+impl Client {
+    pub(crate) fn new(index: usize, plan: ClientPlan) -> Self {
+        Self {
+            index,
+            plan,
+            link: None,
+            connection: Connection::default(),
+            session: None,
+            offline_since: Timestamp::default(),
+            wants_clean: false,
+            lost_will: None,
+            old_session_may_return: false,
+        }
+    }
+
+    pub(crate) fn is_connected(&self) -> bool {
+        self.link.is_some() && self.connection.is_connected
+    }
+
+    /// Whether nothing is under way in either direction.
+    pub(crate) fn is_at_rest(&self) -> bool {
+        let session = self.session.as_ref();
+        self.is_connected()
+            && self.connection.owed.is_empty()
+            && self.connection.request.is_none()
+            && session.is_some_and(|it| it.outgoing.is_empty() && it.received.is_empty())
+    }
+
+    pub(crate) fn send(&self, packet: &Packet<'_>, link: &mut Link) {
+        packet.encode(self.plan.version, &mut link.to_broker).expect("a valid packet");
+    }
+
+    /// Takes what has come, `packets_max` packets at most.
+    pub(crate) fn read(
+        &mut self,
+        link: &mut Link,
+        ledger: &mut Ledger,
+        packets_max: usize,
+        now: Timestamp,
+    ) {
+        let bytes = std::mem::take(&mut link.from_broker);
+        let mut at = 0;
+        for _ in 0..packets_max {
+            match decode(&bytes[at..], self.plan.version, u32::MAX) {
+                Ok(Decoded::Packet { packet, length }) => {
+                    at += length;
+                    self.handle(&packet, link, ledger, now);
+                }
+                Ok(Decoded::Incomplete { .. }) => break,
+                Err(error) => self.fail(ledger, &format!("the broker sent no packet: {error}")),
+            }
+        }
+        link.from_broker = bytes[at..].to_vec();
+    }
+
+    pub(crate) fn fail(&self, ledger: &Ledger, text: &str) -> ! {
+        ledger.fail(Concerned::client(self.index), text)
+    }
+
+    pub(crate) fn note(&self, ledger: &Ledger, text: impl FnOnce() -> String) {
+        ledger.log.note(Concerned::client(self.index), text);
+    }
+
+    fn handle(
+        &mut self,
+        packet: &Packet<'_>,
+        link: &mut Link,
+        ledger: &mut Ledger,
+        now: Timestamp,
+    ) {
+        if self.connection.is_ended {
+            self.fail(ledger, "a packet came behind the DISCONNECT");
+        }
+        match packet {
+            Packet::ConnAck(ack) => {
+                self.handle_connack(ack.reason_code, ack.session_present, link, ledger, now);
+            }
+            _ if !self.connection.is_connected => {
+                self.fail(ledger, &format!("{packet:?} came before the CONNACK"));
+            }
+            Packet::Publish(publish) => self.handle_publish(publish, ledger),
+            Packet::PubAck(ack) => {
+                self.handle_taken(ack.packet_id.get(), 1, ack.reason_code, ledger)
+            }
+            Packet::PubRec(ack) => {
+                self.handle_taken(ack.packet_id.get(), 2, ack.reason_code, ledger)
+            }
+            Packet::PubRel(ack) => self.handle_pubrel(ack.packet_id.get(), ledger),
+            Packet::PubComp(ack) => self.handle_pubcomp(ack.packet_id.get(), ledger),
+            Packet::SubAck(ack) => self.handle_suback(ack, ledger),
+            Packet::UnsubAck(ack) => self.handle_unsuback(ack.packet_id.get(), ledger),
+            Packet::Disconnect(disconnect) => {
+                let code = disconnect.reason_code;
+                self.note(ledger, || format!("DISCONNECT {code:?}"));
+                let expected = [ReasonCode::QuotaExceeded, ReasonCode::SessionTakenOver];
+                if !expected.contains(&code) {
+                    self.fail(ledger, &format!("the broker disconnects with {code:?}"));
+                }
+                self.connection.is_ended = true;
+            }
+            other => self.fail(ledger, &format!("an unexpected packet: {other:?}")),
+        }
+    }
+
+    fn handle_connack(
+        &mut self,
+        code: ReasonCode,
+        session_present: bool,
+        link: &mut Link,
+        ledger: &mut Ledger,
+        now: Timestamp,
+    ) {
+        self.note(ledger, || format!("CONNACK {code:?}, Session Present {session_present}"));
+        if code.is_error() {
+            return;
+        }
+        self.connection.is_connected = true;
+        let is_clean = self.connection.is_clean;
+        if is_clean && session_present {
+            self.fail(ledger, "Session Present behind a Clean Start");
+        }
+        if session_present && self.session.is_some() {
+            return self.resume(link, ledger);
+        }
+        if let Some(session) = &self.session {
+            let lives_until = self.offline_since.plus_seconds(u64::from(self.plan.expiry_seconds));
+            if !is_clean && session.is_durable && now < lives_until {
+                self.fail(ledger, "the Session is not there any more");
+            }
+        }
+        self.end_session(ledger);
+        let incarnation = ledger.begin_incarnation(self.index);
+        self.session = Some(Session {
+            incarnation,
+            is_persistent: self.plan.is_persistent() && (self.plan.is_v5() || !is_clean),
+            is_durable: false,
+            outgoing: Vec::new(),
+            received: BTreeMap::new(),
+            subscriptions: BTreeMap::new(),
+        });
+        self.wants_clean = false;
+    }
+
+    /// Sends everything that is under way once more, in order [MQTT-4.4.0-1].
+    fn resume(&mut self, link: &mut Link, ledger: &mut Ledger) {
+        let Some(session) = &self.session else {
+            return;
+        };
+        for outgoing in &session.outgoing {
+            let Outgoing { packet_id, message, .. } = *outgoing;
+            let about = Concerned::both(self.index, message);
+            if outgoing.is_released {
+                ledger.log.note(about, || format!("PUBREL {packet_id} again"));
+                self.send(&packets::acknowledgement(PacketType::PubRel, packet_id), link);
+                continue;
+            }
+            ledger.log.note(about, || format!("PUBLISH {packet_id} again"));
+            ledger.messages[message].attempts += 1;
+            let sent = &ledger.messages[message];
+            let flags = (sent.kind == Kind::Retained, true);
+            let packet =
+                packets::publish(&outgoing.topic, &sent.payload, sent.qos, packet_id, flags);
+            self.send(&packet, link);
+        }
+    }
+
+    /// The Session is over, as far as its Client knows.
+    pub(crate) fn end_session(&mut self, ledger: &mut Ledger) {
+        let Some(session) = self.session.take() else {
+            return;
+        };
+        for outgoing in session.outgoing {
+            let message = &mut ledger.messages[outgoing.message];
+            if message.fate == Fate::Open {
+                message.fate = Fate::Abandoned;
+            }
+        }
+        ledger.end_incarnation(session.incarnation);
+    }
+
+    fn handle_publish(&mut self, publish: &Publish<'_>, ledger: &mut Ledger) {
+        let (topic, qos) = (publish.topic.as_str(), publish.qos as u8);
+        let packet_id = publish.packet_id.map_or(0, midge_codec::PacketIdentifier::get);
+        self.note(ledger, || format!("PUBLISH {packet_id} dup {} QoS {qos}", publish.dup));
+        if packet_id == 0 {
+            self.fail(ledger, &format!("QoS 0 at {topic}, which nobody has published"));
+        }
+        let is_new = self.connection.receiving.insert(packet_id);
+        if !is_new {
+            self.fail(ledger, &format!("Packet Identifier {packet_id} is still in use"));
+        }
+        let most = self.plan.receive_maximum.filter(|_| self.plan.is_v5()).unwrap_or(u16::MAX);
+        if self.connection.receiving.len() > usize::from(most) {
+            self.fail(ledger, "more than the Receive Maximum [MQTT-3.3.4-9]");
+        }
+        let kind = if qos == 2 { PacketType::PubRec } else { PacketType::PubAck };
+        self.connection.owed.push_back((kind, packet_id));
+        let Some(session) = &mut self.session else {
+            return;
+        };
+        if qos == 2
+            && let Some(known) = session.received.insert(packet_id, publish.payload.to_vec())
+        {
+            if known != publish.payload {
+                let text = format!("Packet Identifier {packet_id} names another message already");
+                self.fail(ledger, &text);
+            }
+            return;
+        }
+        let arrival = Arrival {
+            client: self.index,
+            incarnation: session.incarnation,
+            topic,
+            payload: publish.payload,
+            qos,
+            retain: publish.retain,
+        };
+        let message = ledger.receive(&arrival);
+        self.check_subscribed(topic, message, ledger);
+    }
+
+    /// Nothing comes without a subscription.
+    fn check_subscribed(&self, topic: &str, message: Option<MessageId>, ledger: &Ledger) {
+        let sent = message.map(|message| &ledger.messages[message]);
+        let subscriptions = self.session.iter().flat_map(|session| &session.subscriptions);
+        let is_allowed = |(filter, state): (&String, &Subscription)| {
+            matches(filter, topic)
+                && match (state, sent) {
+                    (Subscription::Gone { at, .. }, Some(sent)) => {
+                        sent.first_sent <= *at || matches!(sent.kind, Kind::Delayed | Kind::Will)
+                    }
+                    _ => true,
+                }
+        };
+        if !subscriptions.into_iter().any(is_allowed) {
+            let about = Concerned { client: Some(self.index), message };
+            ledger.fail(about, &format!("a message to {topic} came without a subscription"));
+        }
+    }
+
+    /// PUBACK or PUBREC.
+    fn handle_taken(&mut self, packet_id: u16, qos: u8, code: ReasonCode, ledger: &mut Ledger) {
+        let Some(session) = &mut self.session else {
+            return;
+        };
+        let found = session.outgoing.iter().position(|outgoing| {
+            outgoing.packet_id == packet_id
+                && !outgoing.is_released
+                && ledger.messages[outgoing.message].qos == qos
+        });
+        let Some(place) = found else {
+            self.fail(ledger, &format!("Packet Identifier {packet_id} is not under way"));
+        };
+        let message = session.outgoing[place].message;
+        let about = Concerned::both(self.index, message);
+        ledger.log.note(about, || format!("PUBACK or PUBREC {packet_id} {code:?}"));
+        if code.is_error() {
+            if code != ReasonCode::QuotaExceeded {
+                ledger.fail(about, &format!("refused with {code:?}"));
+            }
+            ledger.messages[message].fate = Fate::Refused;
+            session.outgoing.remove(place);
+        } else {
+            ledger.acknowledge(message);
+            if qos == 2 {
+                session.outgoing[place].is_released = true;
+                self.connection.owed.push_back((PacketType::PubRel, packet_id));
+            } else {
+                session.outgoing.remove(place);
+            }
+        }
+        if qos == 2 && !code.is_error() {
+            self.note_durable();
+        }
+    }
+
+    fn handle_pubrel(&mut self, packet_id: u16, ledger: &Ledger) {
+        self.note(ledger, || format!("PUBREL {packet_id} came"));
+        if let Some(session) = &mut self.session {
+            session.received.remove(&packet_id);
+            self.connection.owed.push_back((PacketType::PubComp, packet_id));
+        }
+    }
+
+    fn handle_pubcomp(&mut self, packet_id: u16, ledger: &Ledger) {
+        self.note(ledger, || format!("PUBCOMP {packet_id} came"));
+        let Some(session) = &mut self.session else {
+            return;
+        };
+        let is_it = |outgoing: &Outgoing| outgoing.packet_id == packet_id && outgoing.is_released;
+        let Some(place) = session.outgoing.iter().position(is_it) else {
+            self.fail(ledger, &format!("PUBCOMP {packet_id} ends nothing"));
+        };
+        session.outgoing.remove(place);
+    }
+
+    /// The broker has acknowledged something that stands behind the CONNECT in its store.
+    fn note_durable(&mut self) {
+        if let Some(session) = self.session.as_mut().filter(|session| session.is_persistent) {
+            session.is_durable = true;
+            self.connection.is_durable = true;
+            self.old_session_may_return = false;
+        }
+    }
+
+    fn handle_suback(&mut self, ack: &SubAck<'_>, ledger: &mut Ledger) {
+        let packet_id = ack.packet_id.get();
+        let request = self.take_request(packet_id, ledger);
+        let code = ack.reason_codes.iter().next().expect("one Reason Code for one filter");
+        self.note(ledger, || format!("SUBACK {packet_id} {code:?} for {}", request.filter));
+        self.note_durable();
+        let Some(session) = &mut self.session else {
+            return;
+        };
+        for state in session.subscriptions.values_mut() {
+            if let Subscription::Gone { is_durable, .. } = state {
+                *is_durable = true;
+            }
+        }
+        let state = session.subscriptions.entry(request.filter.clone());
+        let state = state.or_insert(Subscription::Asked);
+        if code.is_error() {
+            return;
+        }
+        if *code as u8 != self.plan.qos {
+            self.fail(ledger, &format!("granted {code:?}"));
+        }
+        if *state == Subscription::Asked {
+            let life = ledger.grant(session.incarnation, &request.filter, &request.floors);
+            *state = Subscription::Granted(life);
+        }
+    }
+
+    fn handle_unsuback(&mut self, packet_id: u16, ledger: &Ledger) {
+        let request = self.take_request(packet_id, ledger);
+        self.note(ledger, || format!("UNSUBACK {packet_id} for {}", request.filter));
+        if let Some(session) = &mut self.session {
+            let state = Subscription::Gone { at: ledger.step, is_durable: false };
+            session.subscriptions.insert(request.filter, state);
+        }
+    }
+
+    fn take_request(&mut self, packet_id: u16, ledger: &Ledger) -> Request {
+        match self.connection.request.take() {
+            Some(request) if request.packet_id == packet_id => request,
+            _ => self.fail(ledger, &format!("Packet Identifier {packet_id} asks for nothing")),
+        }
+    }
+
+    /// Sends the acknowledgements that it owes, in order [MQTT-4.6.0-2], `most` at most.
+    pub(crate) fn acknowledge(&mut self, most: usize, link: &mut Link, ledger: &Ledger) {
+        for _ in 0..most {
+            let Some((kind, packet_id)) = self.connection.owed.pop_front() else {
+                return;
+            };
+            self.note(ledger, || format!("{} {packet_id}", kind.name()));
+            self.send(&packets::acknowledgement(kind, packet_id), link);
+            if matches!(kind, PacketType::PubAck | PacketType::PubComp) {
+                self.connection.receiving.remove(&packet_id);
+            }
+        }
+    }
+
+    /// The Network Connection is gone; `is_orderly` if the Client had sent a DISCONNECT.
+    pub(crate) fn lose(&mut self, is_orderly: bool, ledger: &mut Ledger, now: Timestamp) {
+        let Some(link) = self.link.take() else {
+            return;
+        };
+        let connection = std::mem::take(&mut self.connection);
+        if connection.is_durable {
+            self.offline_since = now;
+        }
+        if let Some(SentWill { message, delay_seconds }) = connection.will {
+            ledger.messages[message].may_come = true;
+            if connection.is_durable && !is_orderly {
+                self.lost_will = Some(LostWill { message, delay_seconds, link });
+            }
+        }
+        if self.session.as_ref().is_some_and(|session| !session.is_persistent) {
+            self.end_session(ledger);
+        }
+    }
+
+    /// The broker's power is cut: it may not know any more what was not durable.
+    pub(crate) fn note_cut(&mut self) {
+        // A careful Client says again that it wants none of the old Session.
+        self.wants_clean |= self.old_session_may_return;
+        for state in self.session.iter_mut().flat_map(|it| it.subscriptions.values_mut()) {
+            if matches!(state, Subscription::Gone { is_durable: false, .. }) {
+                *state = Subscription::Uncertain;
+            }
+        }
+    }
+}

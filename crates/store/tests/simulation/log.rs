@@ -1,0 +1,99 @@
+//! What happened in a run, for the one who has to understand a failure. Nothing is written down
+//! unless a run is replayed: the same seed does the same again.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use crate::ledger::MessageId;
+
+/// Shared by everything in a run, and kept by whoever started it.
+#[derive(Clone, Default)]
+pub(crate) struct Log(Rc<RefCell<Inner>>);
+
+#[derive(Default)]
+struct Inner {
+    is_enabled: bool,
+    step: u64,
+    events: Vec<Event>,
+    failed: Option<Concerned>,
+}
+
+/// Whom or what an event is about; events about nobody in particular concern everybody.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Concerned {
+    pub(crate) client: Option<usize>,
+    pub(crate) message: Option<MessageId>,
+}
+
+struct Event {
+    step: u64,
+    concerned: Concerned,
+    text: String,
+}
+
+impl Concerned {
+    pub(crate) fn client(client: usize) -> Self {
+        Self { client: Some(client), message: None }
+    }
+
+    pub(crate) fn message(message: MessageId) -> Self {
+        Self { client: None, message: Some(message) }
+    }
+
+    pub(crate) fn both(client: usize, message: MessageId) -> Self {
+        Self { client: Some(client), message: Some(message) }
+    }
+
+    /// Whether an event about `other` helps to understand this one.
+    fn is_touched_by(self, other: Self) -> bool {
+        let is_general = other == Self::default();
+        let by_message = self.message.is_some() && self.message == other.message;
+        let by_client =
+            self.client.is_some() && self.client == other.client && other.message.is_none();
+        is_general || by_message || by_client || self == Self::default()
+    }
+}
+
+impl Log {
+    pub(crate) fn enable(&self) {
+        self.0.borrow_mut().is_enabled = true;
+    }
+
+    pub(crate) fn set_step(&self, step: u64) {
+        self.0.borrow_mut().step = step;
+    }
+
+    pub(crate) fn note(&self, concerned: Concerned, text: impl FnOnce() -> String) {
+        let mut inner = self.0.borrow_mut();
+        if inner.is_enabled {
+            let (step, text) = (inner.step, text());
+            inner.events.push(Event { step, concerned, text });
+        }
+    }
+
+    /// Ends the run.
+    pub(crate) fn fail(&self, concerned: Concerned, text: &str) -> ! {
+        let step = {
+            let mut inner = self.0.borrow_mut();
+            inner.failed = Some(concerned);
+            inner.step
+        };
+        panic!("step {step}: {text}");
+    }
+
+    /// The last `count` events that have to do with the failure, or all events.
+    pub(crate) fn story(&self, count: Option<usize>) -> String {
+        let inner = self.0.borrow();
+        let failed = count.and(inner.failed).unwrap_or_default();
+        let events: Vec<_> =
+            inner.events.iter().filter(|event| failed.is_touched_by(event.concerned)).collect();
+        let skipped = count.map_or(0, |count| events.len().saturating_sub(count));
+        let lines = events[skipped..].iter().map(|event| {
+            let Concerned { client, message } = event.concerned;
+            let client = client.map_or_else(String::new, |client| format!(" c{client}"));
+            let message = message.map_or_else(String::new, |message| format!(" m{message}"));
+            format!("{:>6}{client}{message}: {}\n", event.step, event.text)
+        });
+        lines.collect()
+    }
+}

@@ -1,0 +1,99 @@
+//! A broker with its store, simulated in one thread: Clients, workers, mailboxes, a disk that loses
+//! what was not synced, and power cuts at any moment. Everything follows from a seed.
+//!
+//! `MIDGE_TEST_SEEDS=10000` runs that many seeds instead of the usual few;
+//! `MIDGE_TEST_SEED=42` runs this one and tells everything that happens in it.
+
+mod client;
+mod finish;
+mod habits;
+mod ledger;
+mod link;
+mod log;
+mod node;
+mod opening;
+mod packets;
+mod plan;
+mod restart;
+mod storage;
+mod world;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use crate::log::Log;
+use crate::world::World;
+
+/// Seeds of an ordinary run, of all tests here together.
+const SEEDS: u64 = 300;
+/// The seeds are divided among so many tests, which run side by side.
+const PARTS: u64 = 4;
+/// The last events of whom it concerns that a failure tells.
+const STORY_EVENTS: usize = 60;
+
+/// Runs one seed; gives what went wrong. With `is_told` all that concerns it is told.
+#[allow(clippy::print_stderr)] // the story belongs to the test's output
+fn run_seed(seed: u64, is_told: bool, events: Option<usize>) -> Result<(), String> {
+    let log = Log::default();
+    if is_told {
+        log.enable();
+    }
+    let result = {
+        let log = log.clone();
+        catch_unwind(AssertUnwindSafe(|| World::new(seed, log).run()))
+    };
+    if is_told {
+        eprintln!("seed {seed}:\n{}", log.story(events));
+    }
+    result.map_err(|panic| match panic.downcast::<String>() {
+        Ok(text) => *text,
+        Err(panic) => (*panic.downcast::<&str>().unwrap_or_default()).to_string(),
+    })
+}
+
+fn variable(name: &str) -> Option<u64> {
+    let text = std::env::var(name).ok()?;
+    Some(text.parse().unwrap_or_else(|_| panic!("{name} is a number, not {text:?}")))
+}
+
+fn run_part(part: u64) {
+    if let Some(seed) = variable("MIDGE_TEST_SEED") {
+        let result = if seed % PARTS == part { run_seed(seed, true, None) } else { Ok(()) };
+        return result.unwrap_or_else(|text| panic!("seed {seed}, {text}"));
+    }
+    let seeds = variable("MIDGE_TEST_SEEDS").unwrap_or(SEEDS);
+    let mut failures = Vec::new();
+    for seed in (part..seeds).step_by(PARTS as usize) {
+        if let Err(text) = run_seed(seed, false, None) {
+            if failures.is_empty() {
+                let _ = run_seed(seed, true, Some(STORY_EVENTS));
+            }
+            failures.push(format!("seed {seed}, {text}"));
+        }
+    }
+    assert!(
+        failures.is_empty(),
+        "{} seeds failed (MIDGE_TEST_SEED=NUMBER tells all about one):\n{}",
+        failures.len(),
+        failures.join("\n")
+    );
+}
+
+#[test]
+fn what_is_acknowledged_survives_power_cuts_1() {
+    run_part(0);
+}
+
+#[test]
+fn what_is_acknowledged_survives_power_cuts_2() {
+    run_part(1);
+}
+
+#[test]
+fn what_is_acknowledged_survives_power_cuts_3() {
+    run_part(2);
+}
+
+#[test]
+fn what_is_acknowledged_survives_power_cuts_4() {
+    run_part(3);
+}

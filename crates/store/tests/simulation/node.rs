@@ -1,0 +1,298 @@
+//! The broker without I/O: cores, what they send each other, and the end of a turn in the order of
+//! the real driver. What comes when is the business of `world`.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::io::IoSlice;
+use std::mem;
+use std::sync::Arc;
+
+use midge_codec::{Decoded, ProtocolVersion, decode};
+use midge_core::{
+    AllowAll, AuthAnswer, Commit, ConnectionId, Core, CoreConfig, Counters, DropReason,
+    DurabilityRules, Effects, Fetch, Fetched, PeerMessage, Receipt, Timestamp, TopicRules,
+    WorkerId,
+};
+use midge_store::testing::Random;
+
+use crate::link::Link;
+use crate::plan::Plan;
+
+/// What the store tells a worker.
+pub(crate) enum Letter {
+    Receipt(Receipt),
+    Fetched(Box<Fetched>),
+    StoreFull(bool),
+}
+
+/// What a worker tells the store.
+pub(crate) enum Order {
+    Commit(WorkerId, Commit),
+    Fetch(WorkerId, Fetch),
+}
+
+/// Something that can be handed to a worker now.
+#[derive(Clone, Copy)]
+enum Input {
+    Batch { from: usize },
+    Letter,
+    Closed,
+    Link(usize),
+}
+
+pub(crate) struct Node {
+    pub(crate) cores: Vec<Core>,
+    effects: Vec<Effects>,
+    /// Batches on their way, by sender and receiver.
+    mail: Vec<Vec<VecDeque<Vec<PeerMessage>>>>,
+    pub(crate) letters: Vec<VecDeque<Letter>>,
+    /// Ends of Network Connections that workers have not noticed yet.
+    pub(crate) closed: Vec<VecDeque<usize>>,
+    pub(crate) orders: VecDeque<Order>,
+    by_id: BTreeMap<(usize, ConnectionId), usize>,
+}
+
+/// Seeds the cores' tables; a client's worker and a group's home depend on it.
+pub(crate) const SEED: u64 = 7;
+
+impl Node {
+    pub(crate) fn new(plan: &Plan) -> Self {
+        let workers = plan.workers;
+        let limits = Arc::new(plan.limits.clone());
+        let config = |worker| CoreConfig {
+            worker: WorkerId::new(worker),
+            workers,
+            seed: SEED,
+            limits: Arc::clone(&limits),
+            policy: Arc::new(AllowAll),
+            topics: Arc::new(TopicRules::default()),
+            shared_strategy: plan.strategy,
+            shared_backlog: true,
+            response_prefix: None,
+            tell_drops: false,
+            durability: DurabilityRules {
+                has_store: true,
+                default: plan.durability,
+                ..DurabilityRules::default()
+            },
+        };
+        let link = || (0..workers).map(|_| VecDeque::new()).collect();
+        Self {
+            cores: (0..workers).map(|worker| Core::new(config(worker))).collect(),
+            effects: (0..workers).map(|_| Effects::new(workers)).collect(),
+            mail: (0..workers).map(|_| link()).collect(),
+            letters: (0..workers).map(|_| VecDeque::new()).collect(),
+            closed: (0..workers).map(|_| VecDeque::new()).collect(),
+            orders: VecDeque::new(),
+            by_id: BTreeMap::new(),
+        }
+    }
+
+    /// For the recovery: the cores with their effects.
+    pub(crate) fn parts(&mut self) -> (&mut [Core], &mut [Effects]) {
+        (&mut self.cores, &mut self.effects)
+    }
+
+    /// A Client opens a Network Connection; gives its number.
+    pub(crate) fn open(
+        &mut self,
+        worker: usize,
+        version: ProtocolVersion,
+        links: &mut Vec<Link>,
+        now: Timestamp,
+    ) -> usize {
+        let id = self.cores[worker].open_connection(0, now);
+        self.by_id.insert((worker, id), links.len());
+        links.push(Link::new(version, worker, id));
+        links.len() - 1
+    }
+
+    /// One turn of a worker: some of what waits for it, then what the driver does at its end.
+    pub(crate) fn turn(
+        &mut self,
+        worker: usize,
+        inputs_max: usize,
+        links: &mut [Link],
+        random: &mut Random,
+        now: Timestamp,
+    ) {
+        for _ in 0..inputs_max {
+            let inputs = self.inputs(worker, links);
+            if inputs.is_empty() {
+                break;
+            }
+            match inputs[random.below(inputs.len())] {
+                Input::Batch { from } => {
+                    let batch = self.mail[from][worker].pop_front().expect("not empty");
+                    let fx = &mut self.effects[worker];
+                    self.cores[worker].handle_batch(WorkerId::new(from), batch, now, fx);
+                }
+                Input::Letter => self.take_letter(worker, now),
+                Input::Closed => {
+                    let link = self.closed[worker].pop_front().expect("not empty");
+                    self.notice_end(&mut links[link], now);
+                }
+                Input::Link(link) => {
+                    let packets = 1 + random.below(4);
+                    self.read(&mut links[link], packets, now);
+                }
+            }
+        }
+        self.cores[worker].handle_timers(now, &mut self.effects[worker]);
+        self.cores[worker].run_backlog(now, &mut self.effects[worker]);
+        self.carry_out(worker, links, now);
+    }
+
+    fn inputs(&self, worker: usize, links: &[Link]) -> Vec<Input> {
+        let mut inputs = Vec::new();
+        for from in 0..self.cores.len() {
+            if !self.mail[from][worker].is_empty() {
+                inputs.push(Input::Batch { from });
+            }
+        }
+        if !self.letters[worker].is_empty() {
+            inputs.push(Input::Letter);
+        }
+        if !self.closed[worker].is_empty() {
+            inputs.push(Input::Closed);
+        }
+        for ((owner, _), &link) in &self.by_id {
+            if *owner == worker && links[link].is_read && !links[link].to_broker.is_empty() {
+                inputs.push(Input::Link(link));
+            }
+        }
+        inputs
+    }
+
+    /// Whether something waits for this worker, or it has put something off.
+    pub(crate) fn has_work(&self, worker: usize, links: &[Link]) -> bool {
+        self.cores[worker].has_backlog()
+            || !self.effects[worker].is_empty()
+            || !self.inputs(worker, links).is_empty()
+    }
+
+    fn take_letter(&mut self, worker: usize, now: Timestamp) {
+        let (core, fx) = (&mut self.cores[worker], &mut self.effects[worker]);
+        match self.letters[worker].pop_front() {
+            Some(Letter::Receipt(receipt)) => core.handle_receipt(receipt, now, fx),
+            Some(Letter::Fetched(fetched)) => core.handle_fetched(*fetched, now, fx),
+            Some(Letter::StoreFull(is_full)) => core.set_store_full(is_full, now, fx),
+            None => (),
+        }
+    }
+
+    /// A worker notices that a Network Connection is gone.
+    pub(crate) fn notice_end(&mut self, link: &mut Link, now: Timestamp) {
+        let (worker, id) = (link.worker, link.id);
+        if mem::replace(&mut link.is_closed, true) {
+            return;
+        }
+        link.heard_at = Some(now);
+        self.by_id.remove(&(worker, id));
+        self.cores[worker].handle_closed(id, now, &mut self.effects[worker]);
+    }
+
+    fn read(&mut self, link: &mut Link, packets: usize, now: Timestamp) {
+        let (worker, version) = (link.worker, link.version);
+        let bytes = mem::take(&mut link.to_broker);
+        let mut at = 0;
+        for _ in 0..packets {
+            if !link.is_read || at == bytes.len() {
+                break;
+            }
+            let fx = &mut self.effects[worker];
+            match decode(&bytes[at..], version, 1 << 20) {
+                Ok(Decoded::Packet { packet, length }) => {
+                    at += length;
+                    self.cores[worker].handle_packet(link.id, &packet, now, fx);
+                }
+                other => panic!("Clients send whole and valid packets: {other:?}"),
+            }
+            // A driver heeds this at once: the next packet may be in its buffer already.
+            for (id, is_read) in &fx.reading {
+                if *id == link.id {
+                    link.is_read = *is_read;
+                }
+            }
+        }
+        link.to_broker = bytes[at..].to_vec();
+    }
+
+    fn carry_out(&mut self, worker: usize, links: &mut [Link], now: Timestamp) {
+        for _ in 0..16 {
+            for request in mem::take(&mut self.effects[worker].authenticate) {
+                let answer = AuthAnswer::Allow { user_name: None, data: None };
+                let fx = &mut self.effects[worker];
+                self.cores[worker].handle_auth_answer(request.connection, answer, now, fx);
+            }
+            for (id, is_read) in mem::take(&mut self.effects[worker].reading) {
+                if let Some(&link) = self.by_id.get(&(worker, id)) {
+                    links[link].is_read = is_read;
+                }
+            }
+            self.effects[worker].events.clear();
+            self.send_to_store(worker);
+            for to in 0..self.cores.len() {
+                let batch = mem::take(&mut self.effects[worker].to_workers[to]);
+                if !batch.is_empty() {
+                    self.mail[worker][to].push_back(batch);
+                }
+            }
+            let flush = mem::take(&mut self.effects[worker].flush);
+            self.cores[worker].begin_flush(&flush);
+            for id in flush {
+                self.write(worker, id, links, now);
+            }
+            for id in mem::take(&mut self.effects[worker].close) {
+                if let Some(link) = self.by_id.get(&(worker, id)).copied() {
+                    self.notice_end(&mut links[link], now);
+                }
+            }
+            if self.effects[worker].is_empty() {
+                return;
+            }
+        }
+    }
+
+    fn send_to_store(&mut self, worker: usize) {
+        let (fx, id) = (&mut self.effects[worker], WorkerId::new(worker));
+        self.orders.extend(fx.commits.drain(..).map(|commit| Order::Commit(id, commit)));
+        self.orders.extend(fx.fetches.drain(..).map(|fetch| Order::Fetch(id, fetch)));
+    }
+
+    fn write(&mut self, worker: usize, id: ConnectionId, links: &mut [Link], now: Timestamp) {
+        let Some(&link) = self.by_id.get(&(worker, id)) else {
+            return;
+        };
+        let core = &mut self.cores[worker];
+        while let Some(output) = core.output(id).filter(|output| !output.is_empty()) {
+            let mut slices = [IoSlice::new(&[]); 4];
+            let filled = output.next_slices(&mut slices);
+            let mut count = 0;
+            for slice in &slices[..filled] {
+                links[link].from_broker.extend_from_slice(slice);
+                count += slice.len();
+            }
+            core.handle_written(id, count, now, &mut self.effects[worker]);
+        }
+    }
+
+    /// Messages that were dropped for a reason that a run must not have.
+    pub(crate) fn unexpected_drops(&self) -> Vec<(&'static str, u64)> {
+        let counters = self.counters();
+        let expected = [
+            DropReason::NoSubscriber,
+            DropReason::SessionEnded,
+            DropReason::StoreFull,
+            DropReason::Offline,
+        ];
+        let reasons = DropReason::ALL.into_iter().filter(|reason| !expected.contains(reason));
+        let counts = reasons.map(|reason| (reason.name(), counters.dropped_for(reason)));
+        counts.filter(|(_, count)| *count > 0).collect()
+    }
+
+    pub(crate) fn counters(&self) -> Counters {
+        let mut sum = Counters::default();
+        self.cores.iter().for_each(|core| sum.add(core.counters()));
+        sum
+    }
+}

@@ -1,0 +1,253 @@
+//! What a seed stands for: how many workers, which Clients with which habits, and what goes wrong.
+
+use midge_codec::ProtocolVersion;
+use midge_core::{Durability, Limits, SharedStrategy};
+use midge_store::Options;
+use midge_store::testing::Random;
+
+/// Everything that is decided before a run begins.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    pub(crate) workers: usize,
+    pub(crate) steps: u64,
+    pub(crate) clients: Vec<ClientPlan>,
+    pub(crate) limits: Limits,
+    pub(crate) strategy: SharedStrategy,
+    pub(crate) options: Options,
+    pub(crate) durability: Durability,
+    pub(crate) is_kill_only: bool,
+    /// A cut comes once in so many steps.
+    pub(crate) cut_one_in: usize,
+    pub(crate) cuts_while_opening: bool,
+    pub(crate) disk_fills: bool,
+    pub(crate) syncs_fail: bool,
+    /// Whether the broker may learn late that a Network Connection is gone.
+    pub(crate) has_half_open: bool,
+    /// How often a step is one of the store, in percent.
+    pub(crate) store_share: usize,
+}
+
+/// A Client and its habits.
+#[derive(Clone, Debug)]
+pub(crate) struct ClientPlan {
+    pub(crate) id: String,
+    pub(crate) version: ProtocolVersion,
+    /// 0: the Session ends with the Network Connection.
+    pub(crate) expiry_seconds: u32,
+    pub(crate) receive_maximum: Option<u16>,
+    /// How likely it connects when it is offline and has a turn, in percent.
+    pub(crate) presence: usize,
+    /// Its connection breaks once in so many turns.
+    pub(crate) break_one_in: usize,
+    pub(crate) filters: Vec<String>,
+    pub(crate) qos: u8,
+    pub(crate) topics: Vec<TopicPlan>,
+    pub(crate) will: Option<WillPlan>,
+    pub(crate) churns: bool,
+    /// It reconnects with Clean Start once in so many times; 0: never.
+    pub(crate) clean_one_in: usize,
+    /// Messages that it has under way at most.
+    pub(crate) window: usize,
+    pub(crate) payload_max: usize,
+}
+
+/// A topic that a Client publishes to.
+#[derive(Clone, Debug)]
+pub(crate) struct TopicPlan {
+    pub(crate) topic: String,
+    pub(crate) qos: u8,
+    pub(crate) kind: TopicKind,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum TopicKind {
+    Plain,
+    Retained,
+    Delayed,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct WillPlan {
+    pub(crate) qos: u8,
+    pub(crate) delay_seconds: u32,
+}
+
+impl ClientPlan {
+    pub(crate) fn is_v5(&self) -> bool {
+        self.version == ProtocolVersion::V5
+    }
+
+    pub(crate) fn is_persistent(&self) -> bool {
+        self.expiry_seconds > 0
+    }
+
+    /// One that looks at what is retained, after everything.
+    pub(crate) fn probe(number: usize) -> Self {
+        Self {
+            id: format!("probe-{number}"),
+            version: ProtocolVersion::V5,
+            expiry_seconds: 0,
+            receive_maximum: None,
+            presence: 100,
+            break_one_in: usize::MAX,
+            filters: vec!["r/#".into()],
+            qos: 1,
+            topics: Vec::new(),
+            will: None,
+            churns: false,
+            clean_one_in: 0,
+            window: 1,
+            payload_max: 1,
+        }
+    }
+}
+
+impl Plan {
+    pub(crate) fn new(random: &mut Random) -> Self {
+        let is_kill_only = random.one_in(5);
+        let mut limits = Limits {
+            queue_messages_max: 1_000_000,
+            queue_bytes_max: 1 << 30,
+            shared_backlog_messages_max: 1_000_000,
+            shared_backlog_bytes_max: 1 << 30,
+            awaiting_release_max: 1000,
+            ..Limits::default()
+        };
+        if random.one_in(3) {
+            limits.turn_deliveries_max = 1 + random.below(3) as u32;
+        }
+        if random.one_in(3) {
+            limits.inflight_messages_max = 2 + random.below(6) as u16;
+        }
+        let segment_bytes = [4096, 8192, 16384][random.below(3)];
+        let strategies = [
+            SharedStrategy::RoundRobin,
+            SharedStrategy::RoundRobin,
+            SharedStrategy::Random,
+            SharedStrategy::Sticky,
+            SharedStrategy::LeastInFlight,
+            SharedStrategy::HashByTopic,
+        ];
+        Self {
+            workers: 1 + random.below(3),
+            steps: 200 + random.below(400) as u64,
+            clients: clients(random),
+            limits,
+            strategy: strategies[random.below(strategies.len())],
+            options: Options {
+                segment_bytes,
+                checkpoint_bytes: segment_bytes * (1 + random.below(4) as u64),
+                bytes_max: u64::MAX,
+            },
+            durability: match is_kill_only && random.one_in(2) {
+                true => Durability::Interval,
+                false => Durability::Fsync,
+            },
+            is_kill_only,
+            cut_one_in: [60, 120, 250][random.below(3)],
+            cuts_while_opening: random.one_in(3),
+            disk_fills: random.one_in(4),
+            syncs_fail: random.one_in(6),
+            has_half_open: random.one_in(3),
+            store_share: [6, 12, 25][random.below(3)],
+        }
+    }
+}
+
+fn clients(random: &mut Random) -> Vec<ClientPlan> {
+    let publishers = 1 + random.below(3);
+    let subscribers = 2 + random.below(4);
+    let mut clients = Vec::new();
+    for number in 0..publishers {
+        clients.push(publisher(number, random));
+    }
+    for number in 0..subscribers {
+        clients.push(subscriber(number, random));
+    }
+    for (group, qos) in [("g1", 1), ("g2", 2)] {
+        if random.one_in(2) {
+            continue;
+        }
+        for number in 0..1 + random.below(3) {
+            let mut member = subscriber(number, random);
+            member.id = format!("{group}-{number}");
+            member.expiry_seconds = member.expiry_seconds.max(3600);
+            if !member.is_v5() {
+                // A message that a Session had which is not in the store may go to another member.
+                member.clean_one_in = 0;
+            }
+            member.qos = qos;
+            member.filters = vec![format!("$share/{group}/s/{qos}/#")];
+            clients.push(member);
+        }
+    }
+    clients
+}
+
+fn habits(id: String, random: &mut Random) -> ClientPlan {
+    let is_v5 = random.one_in(2);
+    let expiries = [u32::MAX, 3600, 3600, 4 + random.below(10) as u32];
+    ClientPlan {
+        id,
+        version: if is_v5 { ProtocolVersion::V5 } else { ProtocolVersion::V3_1_1 },
+        expiry_seconds: if is_v5 { expiries[random.below(4)] } else { u32::MAX },
+        receive_maximum: None,
+        presence: [100, 50, 20, 5][random.below(4)],
+        break_one_in: [8, 20, 60, 1000][random.below(4)],
+        filters: Vec::new(),
+        qos: 1 + random.below(2) as u8,
+        topics: Vec::new(),
+        will: None,
+        churns: random.one_in(3),
+        clean_one_in: if random.one_in(4) { 4 } else { 0 },
+        window: [1, 4, 10, 40][random.below(4)],
+        payload_max: [10, 100, 100, 2000][random.below(4)],
+    }
+}
+
+fn publisher(number: usize, random: &mut Random) -> ClientPlan {
+    let mut plan = habits(format!("publisher-{number}"), random);
+    plan.presence = plan.presence.max(50);
+    for kind in ["t", "s"] {
+        for qos in [1, 2] {
+            for topic in 0..random.below(3) {
+                let topic = format!("{kind}/{qos}/{topic}");
+                plan.topics.push(TopicPlan { topic, qos, kind: TopicKind::Plain });
+            }
+        }
+    }
+    if random.one_in(2) || plan.topics.is_empty() {
+        let qos = 1 + random.below(2) as u8;
+        let topic = format!("r/{number}");
+        plan.topics.push(TopicPlan { topic, qos, kind: TopicKind::Retained });
+    }
+    if random.one_in(2) {
+        let topic = format!("d/{number}");
+        plan.topics.push(TopicPlan { topic, qos: 1, kind: TopicKind::Delayed });
+    }
+    plan
+}
+
+fn subscriber(number: usize, random: &mut Random) -> ClientPlan {
+    let mut plan = habits(format!("subscriber-{number}"), random);
+    let filters = ["t/#", "t/1/0", "t/2/0", "t/2/+", "t/+/1", "t/1/#", "r/#", "r/0", "d/#", "w/#"];
+    for filter in filters {
+        if random.one_in(3) {
+            plan.filters.push(filter.into());
+        }
+    }
+    if plan.filters.is_empty() {
+        plan.filters.push("t/#".into());
+    }
+    if random.one_in(5) {
+        plan.expiry_seconds = 0;
+    }
+    if plan.is_v5() && random.one_in(3) {
+        plan.receive_maximum = Some(1 + random.below(3) as u16);
+    }
+    if random.one_in(3) {
+        let delay_seconds = if plan.is_v5() { random.below(4) as u32 } else { 0 };
+        plan.will = Some(WillPlan { qos: 1 + random.below(2) as u8, delay_seconds });
+    }
+    plan
+}

@@ -1,0 +1,128 @@
+//! The end of a process and the beginning of the next one.
+
+use std::mem;
+use std::sync::Arc;
+
+use midge_core::{Core, Recovered, WorkerId};
+
+use crate::node::{Node, SEED};
+use crate::opening;
+use crate::storage::Storage;
+use crate::world::{Cut, World};
+
+impl World {
+    /// Everything in memory is gone. What the broker had written to Clients may still reach them.
+    pub(crate) fn restart(&mut self, cut: Cut) {
+        self.check_counters();
+        self.note(|| format!("--- {cut:?} ---"));
+        self.part_from_clients();
+        self.ledger.note_cut();
+        self.now = self.now + self.random.below(3000) as u64;
+        let mut disk = opening::after(cut, &self.storage.disk);
+        loop {
+            let Self { plan, random, ledger, now, .. } = self;
+            let (opened_disk, opened, ends_after) =
+                opening::open(disk, plan, random, &ledger.log, *now);
+            self.node = Node::new(&self.plan);
+            let workers = self.plan.workers;
+            self.storage =
+                Storage::new(Arc::clone(&opened_disk), opened.engine, workers, ends_after);
+            self.restore(opened.recovered);
+            if !self.storage.is_cut() {
+                break;
+            }
+            self.note(|| "the power fails while Sessions are taken over".into());
+            let again = if self.plan.is_kill_only { Cut::Kill } else { Cut::Power };
+            disk = opening::after(again, &opened_disk);
+        }
+        for client in &self.clients {
+            if let Some(will) = &client.lost_will {
+                self.links[will.link].heard_at = Some(self.now);
+            }
+        }
+        // Before any Client is let in.
+        for worker in 0..self.plan.workers {
+            self.node.turn(worker, 0, &mut self.links, &mut self.random, self.now);
+        }
+    }
+
+    fn part_from_clients(&mut self) {
+        for client in &mut self.clients {
+            let Some(number) = client.link else {
+                client.note_cut();
+                continue;
+            };
+            let packets = match self.random.below(4) {
+                0 | 1 => usize::MAX,
+                2 => self.random.below(5),
+                _ => 0,
+            };
+            client.read(&mut self.links[number], &mut self.ledger, packets, self.now);
+            client.lose(false, &mut self.ledger, self.now);
+            client.note_cut();
+        }
+        for link in &mut self.links {
+            link.is_closed = true;
+        }
+    }
+
+    /// Gives each core its part, and carries out what they have to tell each other about it.
+    fn restore(&mut self, recovered: Recovered) {
+        let (workers, now) = (self.plan.workers, self.now);
+        let sessions = recovered.sessions.iter().map(|it| it.record.client_id.clone());
+        let sessions: Vec<_> = sessions.collect();
+        self.ledger.log.note(crate::log::Concerned::default(), || format!("found {sessions:?}"));
+        let (cores, effects) = self.node.parts();
+        for (worker, part) in recovered.divide(workers, SEED).into_iter().enumerate() {
+            for session in &part.sessions {
+                self.directory.insert(session.record.client_id.to_string(), worker);
+            }
+            cores[worker].restore(part, now, &mut effects[worker]);
+        }
+        while self.exchange() {}
+        let (cores, effects) = self.node.parts();
+        for (core, fx) in cores.iter_mut().zip(effects) {
+            core.end_restore(now, fx);
+        }
+        while self.exchange() {}
+    }
+
+    /// Cores and store answer each other at once; true if there may be more to say.
+    fn exchange(&mut self) -> bool {
+        let (workers, now) = (self.plan.workers, self.now);
+        let (engine, mut is_busy) = (&mut self.storage.engine, false);
+        let (cores, effects) = self.node.parts();
+        for index in 0..workers {
+            let worker = WorkerId::new(index);
+            cores[index].run_backlog(now, &mut effects[index]);
+            for commit in mem::take(&mut effects[index].commits) {
+                engine.apply(worker, commit);
+            }
+            for fetch in mem::take(&mut effects[index].fetches) {
+                is_busy = true;
+                let fetched = engine.fetch(&fetch);
+                cores[index].handle_fetched(fetched, now, &mut effects[index]);
+            }
+            for other in 0..workers {
+                let messages = mem::take(&mut effects[index].to_workers[other]);
+                if !messages.is_empty() {
+                    is_busy = true;
+                    cores[other].handle_batch(worker, messages, now, &mut effects[other]);
+                }
+            }
+        }
+        is_busy || cores.iter().any(Core::has_backlog)
+    }
+
+    /// Nothing is dropped but for the reasons that a run has, and no Client was found to be wrong.
+    pub(crate) fn check_counters(&self) {
+        let drops = self.node.unexpected_drops();
+        if !drops.is_empty() && !self.storage.is_cut() {
+            self.fail(&format!("messages were dropped: {drops:?}"));
+        }
+        let violations = self.node.counters().protocol_violations;
+        if violations > 0 {
+            self.fail(&format!("{violations} protocol violations by correct Clients"));
+        }
+    }
+}

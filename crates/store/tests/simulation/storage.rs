@@ -1,0 +1,175 @@
+//! The thread that owns the store, without the thread: it takes orders in the order of their
+//! submission, writes, syncs when somebody waits for it, and tells how far commits have come.
+
+use std::sync::Arc;
+
+use midge_core::{Durability, Receipt};
+use midge_store::testing::{FaultyDisk, Random};
+use midge_store::{Engine, StoreError};
+
+use crate::node::{Letter, Node, Order};
+
+/// How far the commits of one worker have come.
+#[derive(Clone, Copy, Debug, Default)]
+struct Progress {
+    applied: u64,
+    written: u64,
+    synced: u64,
+    /// The last commit that somebody waits for to be written, and to be synced.
+    awaits_write: u64,
+    awaits_sync: u64,
+}
+
+pub(crate) struct Storage {
+    pub(crate) disk: Arc<FaultyDisk>,
+    pub(crate) engine: Engine,
+    progress: Vec<Progress>,
+    is_full: bool,
+    /// The device took nothing when it was tried last.
+    is_stuck: bool,
+    /// After so many operations of the disk the power is gone.
+    pub(crate) ends_after: u64,
+    pub(crate) has_maintenance: bool,
+}
+
+/// Why the process ends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    PowerCut,
+    Fatal(String),
+}
+
+impl Storage {
+    pub(crate) fn new(
+        disk: Arc<FaultyDisk>,
+        engine: Engine,
+        workers: usize,
+        ends_after: u64,
+    ) -> Self {
+        let progress = vec![Progress::default(); workers];
+        let (is_full, is_stuck, has_maintenance) = (false, false, true);
+        Self { disk, engine, progress, is_full, is_stuck, ends_after, has_maintenance }
+    }
+
+    pub(crate) fn is_cut(&self) -> bool {
+        self.disk.operations() >= self.ends_after
+    }
+
+    /// One round of the thread. Nothing that it would tell gets out if the power is cut on the way.
+    pub(crate) fn step(
+        &mut self,
+        node: &mut Node,
+        is_thorough: bool,
+        random: &mut Random,
+    ) -> Result<(), End> {
+        let mut letters = Vec::new();
+        let count = node.orders.len();
+        let some = if is_thorough || random.one_in(2) { count } else { random.below(count + 1) };
+        for order in node.orders.drain(..some) {
+            self.carry_out(order, &mut letters);
+        }
+        let mut result = self.write();
+        if result.is_ok() && (is_thorough || !random.one_in(4)) {
+            result = self.sync();
+        }
+        if result.is_ok() {
+            self.tell_receipts(&mut letters);
+            for _ in 0..if is_thorough { 1 } else { random.below(3) } {
+                result = result.and_then(|()| self.maintain());
+            }
+            self.tell_full(&mut letters);
+        }
+        if self.is_cut() {
+            return Err(End::PowerCut);
+        }
+        if let Err(error) = result {
+            return Err(End::Fatal(error.to_string()));
+        }
+        for damage in self.engine.take_damage() {
+            panic!("damage on a sound disk: {damage}");
+        }
+        for (worker, letter) in letters {
+            node.letters[worker].push_back(letter);
+        }
+        Ok(())
+    }
+
+    fn carry_out(&mut self, order: Order, letters: &mut Vec<(usize, Letter)>) {
+        match order {
+            Order::Commit(worker, commit) => {
+                let progress = &mut self.progress[worker.index()];
+                assert!(commit.number > progress.applied, "commits are in order");
+                progress.applied = commit.number;
+                match commit.durability {
+                    Durability::Memory => (),
+                    Durability::Interval => progress.awaits_write = commit.number,
+                    Durability::Fsync => progress.awaits_sync = commit.number,
+                }
+                self.engine.apply(worker, commit);
+            }
+            Order::Fetch(worker, fetch) => {
+                let fetched = Box::new(self.engine.fetch(&fetch));
+                letters.push((worker.index(), Letter::Fetched(fetched)));
+            }
+        }
+    }
+
+    fn write(&mut self) -> Result<(), StoreError> {
+        self.is_stuck = false;
+        match self.engine.write() {
+            Ok(()) => {
+                self.progress.iter_mut().for_each(|it| it.written = it.applied);
+                Ok(())
+            }
+            Err(StoreError::Full) => {
+                self.is_stuck = true;
+                Ok(())
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn sync(&mut self) -> Result<(), StoreError> {
+        self.engine.sync()?;
+        self.progress.iter_mut().for_each(|it| it.synced = it.written);
+        Ok(())
+    }
+
+    /// Tells those who wait for it.
+    fn tell_receipts(&mut self, letters: &mut Vec<(usize, Letter)>) {
+        for (worker, progress) in self.progress.iter_mut().enumerate() {
+            let Progress { written, synced, awaits_write, awaits_sync, .. } = *progress;
+            let has_written = awaits_write > 0 && written >= awaits_write;
+            let has_synced = awaits_sync > 0 && synced >= awaits_sync;
+            if has_written || has_synced {
+                progress.awaits_write = if has_written { 0 } else { awaits_write };
+                progress.awaits_sync = if has_synced { 0 } else { awaits_sync };
+                letters.push((worker, Letter::Receipt(Receipt { written, synced })));
+            }
+        }
+    }
+
+    fn maintain(&mut self) -> Result<(), StoreError> {
+        self.has_maintenance = match self.engine.maintain() {
+            Ok(has_more) => has_more,
+            Err(StoreError::Full) => false,
+            Err(error) => return Err(error),
+        };
+        Ok(())
+    }
+
+    fn tell_full(&mut self, letters: &mut Vec<(usize, Letter)>) {
+        let is_full = self.is_stuck || self.engine.is_full();
+        if is_full != self.is_full {
+            self.is_full = is_full;
+            for worker in 0..self.progress.len() {
+                letters.push((worker, Letter::StoreFull(is_full)));
+            }
+        }
+    }
+
+    /// Whether everything is written and nothing is left to be put in order.
+    pub(crate) fn is_at_rest(&self) -> bool {
+        !self.is_stuck && !self.has_maintenance && !self.is_full
+    }
+}

@@ -1,0 +1,233 @@
+//! One run: Clients, broker and store, and what happens next. All choices come from the seed.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use midge_core::Timestamp;
+use midge_store::testing::{FaultyDisk, Random};
+
+use crate::client::Client;
+use crate::ledger::Ledger;
+use crate::link::Link;
+use crate::log::{Concerned, Log};
+use crate::node::Node;
+use crate::opening;
+use crate::plan::{ClientPlan, Plan};
+use crate::storage::{End, Storage};
+
+pub(crate) struct World {
+    pub(crate) plan: Plan,
+    pub(crate) random: Random,
+    pub(crate) ledger: Ledger,
+    pub(crate) clients: Vec<Client>,
+    pub(crate) links: Vec<Link>,
+    pub(crate) node: Node,
+    pub(crate) storage: Storage,
+    /// The worker of each Client Identifier.
+    pub(crate) directory: BTreeMap<String, usize>,
+    pub(crate) now: Timestamp,
+}
+
+/// How the process comes to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cut {
+    /// What was not synced is lost, in part, in any order.
+    Power,
+    /// What was written stays.
+    Kill,
+}
+
+impl World {
+    pub(crate) fn new(seed: u64, log: Log) -> Self {
+        let mut random = Random::new(seed.wrapping_mul(0x9E37_79B9).wrapping_add(1));
+        let plan = Plan::new(&mut random);
+        log.note(Concerned::default(), || format!("{plan:#?}"));
+        let now = Timestamp::from_millis(1_000_000);
+        let disk = Arc::new(FaultyDisk::new(random.next()));
+        let (disk, opened, ends_after) = opening::open(disk, &plan, &mut random, &log, now);
+        let workers = plan.workers;
+        let storage = Storage::new(disk, opened.engine, workers, ends_after);
+        let clients = plan.clients.iter().cloned().enumerate();
+        Self {
+            clients: clients.map(|(index, plan)| Client::new(index, plan)).collect(),
+            ledger: Ledger::new(log),
+            links: Vec::new(),
+            node: Node::new(&plan),
+            storage,
+            directory: BTreeMap::new(),
+            now,
+            random,
+            plan,
+        }
+    }
+
+    /// From the beginning to the checks at the end.
+    pub(crate) fn run(&mut self) {
+        for step in 1..=self.plan.steps {
+            self.ledger.step = step;
+            self.ledger.log.set_step(step);
+            self.now = self.now + self.random.below(3) as u64;
+            self.step();
+        }
+        self.finish();
+    }
+
+    pub(crate) fn note(&self, text: impl FnOnce() -> String) {
+        self.ledger.log.note(Concerned::default(), text);
+    }
+
+    pub(crate) fn fail(&self, text: &str) -> ! {
+        self.ledger.fail(Concerned::default(), text)
+    }
+
+    fn step(&mut self) {
+        if self.random.one_in(self.plan.cut_one_in) {
+            return self.cut();
+        }
+        let choice = self.random.below(100);
+        let store = self.plan.store_share;
+        if choice < store {
+            self.store_step(false);
+        } else if choice < store + 35 {
+            let worker = self.random.below(self.plan.workers);
+            self.turn(worker);
+        } else if choice < store + 39 {
+            self.pass_time(1 + self.random.clone().below(2500) as u64);
+        } else if choice < store + 41 {
+            self.trouble_disk();
+        } else {
+            let client = self.random.below(self.clients.len());
+            self.client_turn(client);
+        }
+    }
+
+    /// Now, or in the middle of what the store does next.
+    fn cut(&mut self) {
+        if self.storage.ends_after == u64::MAX && self.random.one_in(2) {
+            let operations = 1 + self.random.below(12) as u64;
+            self.note(|| format!("a cut comes after {operations} operations of the disk"));
+            self.storage.disk.cut_after(operations);
+            self.storage.ends_after = self.storage.disk.operations() + operations;
+            return;
+        }
+        let kill = self.plan.is_kill_only || self.random.one_in(4);
+        self.restart(if kill { Cut::Kill } else { Cut::Power });
+    }
+
+    /// Time passes, and what becomes due is done.
+    pub(crate) fn pass_time(&mut self, millis: u64) {
+        self.now = self.now + millis;
+        self.note(|| format!("{millis} ms pass"));
+        for worker in 0..self.plan.workers {
+            self.node.turn(worker, 0, &mut self.links, &mut self.random, self.now);
+        }
+    }
+
+    fn turn(&mut self, worker: usize) {
+        let inputs = 1 + self.random.below(4);
+        self.node.turn(worker, inputs, &mut self.links, &mut self.random, self.now);
+    }
+
+    pub(crate) fn store_step(&mut self, is_thorough: bool) {
+        let end = self.storage.step(&mut self.node, is_thorough, &mut self.random);
+        match end {
+            Ok(()) => (),
+            Err(End::PowerCut) if self.plan.is_kill_only => self.restart(Cut::Kill),
+            Err(End::PowerCut) => self.restart(Cut::Power),
+            Err(End::Fatal(error)) => {
+                self.note(|| format!("the store has failed: {error}"));
+                if !self.plan.syncs_fail {
+                    self.fail(&format!("the store has failed: {error}"));
+                }
+                self.restart(Cut::Power);
+            }
+        }
+    }
+
+    /// The device runs full, gets room again, or fails to sync.
+    fn trouble_disk(&mut self) {
+        if self.plan.disk_fills {
+            let used = self.storage.disk.used();
+            let room = self.random.below(4) as u64 * self.plan.options.segment_bytes;
+            let capacity = if self.random.one_in(2) { u64::MAX } else { used + room };
+            self.note(|| format!("the disk holds {capacity} bytes, {used} are used"));
+            self.storage.disk.set_capacity(capacity);
+        }
+        if self.plan.syncs_fail && !self.plan.is_kill_only && self.random.one_in(3) {
+            self.note(|| "the next sync fails".into());
+            self.storage.disk.fail_next_sync();
+        }
+    }
+
+    fn client_turn(&mut self, client: usize) {
+        let ClientPlan { presence, break_one_in, .. } = self.clients[client].plan;
+        let Some(link) = self.clients[client].link else {
+            if self.random.below(100) < presence {
+                self.connect(client);
+            }
+            return;
+        };
+        if self.random.one_in(break_one_in) {
+            return self.break_link(client);
+        }
+        let Self { clients, links, ledger, random, now, .. } = self;
+        let (client, link) = (&mut clients[client], &mut links[link]);
+        let packets = if random.one_in(2) { usize::MAX } else { random.below(5) };
+        client.read(link, ledger, packets, *now);
+        if link.is_closed {
+            client.read(link, ledger, usize::MAX, *now);
+            return client.lose(false, ledger, *now);
+        }
+        if !client.is_connected() {
+            return;
+        }
+        let most = if random.one_in(3) { usize::MAX } else { random.below(4) };
+        client.acknowledge(most, link, ledger);
+        client.act(link, ledger, random);
+        if random.one_in(40) {
+            client.disconnect(link, ledger);
+            client.lose(true, ledger, *now);
+        }
+    }
+
+    pub(crate) fn connect(&mut self, client: usize) {
+        let Self { clients, links, ledger, random, node, now, .. } = self;
+        let client = &mut clients[client];
+        client.settle_will(links, ledger, *now);
+        let workers = self.plan.workers;
+        let by_length = client.plan.id.bytes().map(usize::from).sum::<usize>() % workers;
+        let id = client.plan.id.clone();
+        let worker = *self.directory.entry(id).or_insert(by_length);
+        let number = node.open(worker, client.plan.version, links, *now);
+        client.connect(number, &mut links[number], ledger, random);
+    }
+
+    /// A Network Connection breaks. What was on its way to the broker may still arrive.
+    pub(crate) fn break_link(&mut self, client: usize) {
+        let Self { clients, links, ledger, random, node, now, .. } = self;
+        let client = &mut clients[client];
+        let Some(number) = client.link else {
+            return;
+        };
+        client.note(ledger, || "the Network Connection breaks".into());
+        let link = &mut links[number];
+        if random.one_in(2) {
+            let packets = random.below(5);
+            client.read(link, ledger, packets, *now);
+        }
+        client.lose(false, ledger, *now);
+        link.from_broker.clear();
+        if link.is_closed {
+            return;
+        }
+        if self.plan.has_half_open {
+            if random.one_in(2) {
+                link.to_broker.clear();
+            }
+            return node.closed[link.worker].push_back(number);
+        }
+        let worker = link.worker;
+        node.notice_end(link, *now);
+        node.turn(worker, 0, links, random, *now);
+    }
+}
