@@ -40,7 +40,7 @@ pub(super) fn run(args: &BackupArgs) -> Result<ExitCode, Failure> {
     let options = BackupOptions::default();
     let checked = backup(&directory, &args.target, options, &mut |progress| line.tell(progress));
     drop(line);
-    let checked = checked.map_err(Failure::new)?;
+    let checked = checked.map_err(|error| Failure::new(&error))?;
     let text = match args.json {
         true => content::json(&args.target, &checked),
         false => content::text(&args.target, &checked),

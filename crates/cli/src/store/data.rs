@@ -30,7 +30,7 @@ impl DataArgs {
             Ok(loaded) => match loaded.configuration.storage {
                 Some(storage) => Ok(storage.directory),
                 None => Err(Failure::new(
-                    "a broker with this configuration keeps nothing on disk: name a data \
+                    &"a broker with this configuration keeps nothing on disk: name a data \
                      directory with --data",
                 )),
             },

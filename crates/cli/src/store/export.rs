@@ -60,7 +60,7 @@ fn to_file(disk: ReadOnlyDisk, path: &Path) -> Result<Exported, Failure> {
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(".new");
     let unfinished = path.with_file_name(name);
-    let failed = |error: io::Error| Failure::new(format!("{}: {error}", path.display()));
+    let failed = |error: io::Error| Failure::new(&format!("{}: {error}", path.display()));
     let mut options = OpenOptions::new();
     options.write(true).create(true).truncate(true).mode(0o600);
     let file = options.open(&unfinished).map_err(failed)?;
@@ -77,11 +77,12 @@ fn to_file(disk: ReadOnlyDisk, path: &Path) -> Result<Exported, Failure> {
 fn write(disk: ReadOnlyDisk, file: File) -> Result<Exported, Failure> {
     let mut out = BufWriter::with_capacity(1 << 16, file);
     let exported = to(disk, &mut out)?;
-    out.get_ref().sync_all().map_err(|error| Failure::new(ExportError::Write(error)))?;
+    out.get_ref().sync_all().map_err(|error| Failure::new(&ExportError::Write(error)))?;
     Ok(exported)
 }
 
 fn to(disk: ReadOnlyDisk, out: &mut dyn Write) -> Result<Exported, Failure> {
     let mut line = ProgressLine::new();
-    export(Arc::new(disk), out, &mut |progress| line.tell(progress)).map_err(Failure::new)
+    export(Arc::new(disk), out, &mut |progress| line.tell(progress))
+        .map_err(|error| Failure::new(&error))
 }

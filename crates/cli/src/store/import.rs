@@ -44,7 +44,7 @@ pub(super) fn run(args: &ImportArgs) -> Result<ExitCode, Failure> {
     let imported =
         import(&directory, &mut input, options, now, &mut |progress| line.tell(progress));
     drop(line);
-    let imported = imported.map_err(Failure::new)?;
+    let imported = imported.map_err(|error| Failure::new(&error))?;
     println!(
         "{}: {} Sessions, {} shared subscriptions, {} queued messages, {} retained or delayed ones",
         directory.display(),
@@ -62,6 +62,6 @@ fn open(path: &Path) -> Result<Box<dyn BufRead>, Failure> {
     }
     match File::open(path) {
         Ok(file) => Ok(Box::new(BufReader::with_capacity(1 << 16, file))),
-        Err(error) => Err(Failure::new(format!("{}: {error}", path.display()))),
+        Err(error) => Err(Failure::new(&format!("{}: {error}", path.display()))),
     }
 }

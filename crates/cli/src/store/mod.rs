@@ -60,7 +60,7 @@ enum Failure {
 }
 
 impl Failure {
-    fn new(message: impl ToString) -> Self {
+    fn new(message: &impl ToString) -> Self {
         Self::Message(message.to_string())
     }
 

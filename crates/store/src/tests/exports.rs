@@ -198,8 +198,7 @@ fn every_line_that_is_missing_doubled_or_cut_is_noticed() {
         let mut doubled = lines.clone();
         doubled.insert(place, lines[place]);
         assert!(imported(&(doubled.join("\n") + "\n")).is_err(), "line {} twice", place + 1);
-        let cut = &lines[place][..lines[place].len() / 2];
-        let cut = cut.is_char_boundary(cut.len()).then_some(cut).unwrap_or_default();
+        let cut = lines[place].get(..lines[place].len() / 2).unwrap_or_default();
         let mut changed = lines.clone();
         changed[place] = cut;
         let error = imported(&changed.join("\n")).unwrap_err();

@@ -23,7 +23,7 @@ pub(crate) fn encode(bytes: &[u8]) -> String {
 /// The bytes of this text; `None` if no bytes have it.
 pub(crate) fn decode(text: &str) -> Option<Vec<u8>> {
     let text = text.as_bytes();
-    if text.len() % 4 != 0 {
+    if !text.len().is_multiple_of(4) {
         return None;
     }
     let padding = text.iter().rev().take_while(|digit| **digit == b'=').count();

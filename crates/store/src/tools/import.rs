@@ -24,6 +24,7 @@ use crate::disk::Disk;
 use crate::engine::{Engine, Options};
 use crate::error::{OpenError, StoreError};
 use crate::location::Location;
+use crate::queue::Queue;
 use crate::record::{decode_message, finished};
 
 /// The longest line: the largest message of MQTT in base64, with room for the rest.
@@ -136,7 +137,7 @@ pub(crate) fn import_into(
         let line = parse(&bytes).map_err(at_line)?;
         importer.line(line).map_err(at_line)?;
         counter.add(1);
-        if number % COMMIT_LINES == 0 {
+        if number.is_multiple_of(COMMIT_LINES) {
             importer.commit()?;
         }
     }
@@ -469,11 +470,11 @@ impl Importer {
             let Some(entry) = engine.index.owners.get_mut(&owner) else {
                 continue;
             };
-            if next > entry.queue.as_deref().map_or(0, |queue| queue.next()) {
+            if next > entry.queue.as_deref().map_or(0, Queue::next) {
                 entry.queue_mut().raise_next(next);
                 engine.append(finished::TAG, |out| finished::encode(owner, next - 1, out));
             }
-            if index as u64 % COMMIT_LINES == 0 {
+            if (index as u64).is_multiple_of(COMMIT_LINES) {
                 engine.writer.end_commit();
                 engine.write()?;
             }
