@@ -383,7 +383,7 @@ fn restore(
     now: Timestamp,
 ) -> Engine {
     let Opened { mut engine, recovered, report } = opened;
-    storage::log_report(&storage.directory, &recovered, &report);
+    storage::log_report(&storage.place, &recovered, &report);
     recovery::restore(cores, &mut engine, recovered, place, now);
     engine
 }

@@ -45,7 +45,7 @@ pub use midge_core::{
     Rewrite, SharedStrategy, TopicRules, Usage,
 };
 pub use midge_net::BindError;
-pub use midge_store::{OpenError, StoreUsage};
+pub use midge_store::{Disk, DiskFile, OpenError, StoreUsage};
 pub use reply::{Reply, Stopped};
-pub use storage::Storage;
+pub use storage::{Place, Storage};
 pub use subscription::Subscription;

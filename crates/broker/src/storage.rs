@@ -9,12 +9,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
-use std::{io, mem};
+use std::{fmt, io, mem};
 
 use midge_core::{
     Commit, Durability, Fetch, Limits, Receipt, Recovered, StoreOp, Timestamp, WorkerId,
 };
-use midge_store::{Engine, OpenError, Opened, Options, RealDisk, Report, StoreError, StoreUsage};
+use midge_store::{
+    Disk, Engine, OpenError, Opened, Options, RealDisk, Report, StoreError, StoreUsage,
+};
 
 use crate::inbox::{Inbox, Letter};
 use crate::reply::Answer;
@@ -22,8 +24,8 @@ use crate::reply::Answer;
 /// Where and how a broker keeps what has to outlive it.
 #[derive(Clone, Debug)]
 pub struct Storage {
-    /// The data directory; made if it does not exist.
-    pub directory: PathBuf,
+    /// Where.
+    pub place: Place,
     /// How long what is promised as [`Durability::Interval`] may take to reach the device.
     pub interval: Duration,
     /// Bytes of a segment file.
@@ -32,12 +34,39 @@ pub struct Storage {
     pub checkpoint_bytes: u64,
 }
 
+/// Where a broker keeps what has to outlive it.
+#[derive(Clone)]
+pub enum Place {
+    /// In a data directory; made if it does not exist.
+    Directory(PathBuf),
+    /// In the files of this disk: a program can test what its broker does when a disk fails, or
+    /// keep them where it likes. Whoever gives it sees to it that only one broker uses it.
+    Disk(Arc<dyn Disk>),
+}
+
 impl Storage {
     /// The defaults, in this directory.
     pub fn new(directory: impl Into<PathBuf>) -> Self {
+        Self::at(Place::Directory(directory.into()))
+    }
+
+    /// The defaults, on this disk.
+    pub fn on_disk(disk: Arc<dyn Disk>) -> Self {
+        Self::at(Place::Disk(disk))
+    }
+
+    /// The data directory, if it is kept in one.
+    pub fn directory(&self) -> Option<&Path> {
+        match &self.place {
+            Place::Directory(directory) => Some(directory),
+            Place::Disk(_) => None,
+        }
+    }
+
+    fn at(place: Place) -> Self {
         let options = Options::default();
         Self {
-            directory: directory.into(),
+            place,
             interval: Duration::from_secs(1),
             segment_bytes: options.segment_bytes,
             checkpoint_bytes: options.checkpoint_bytes,
@@ -48,18 +77,36 @@ impl Storage {
 impl Storage {
     /// Opens the store, alone.
     pub(crate) fn open(&self, limits: &Limits, now: Timestamp) -> Result<Opened, OpenError> {
-        let disk = RealDisk::open(&self.directory)?;
+        let disk: Arc<dyn Disk> = match &self.place {
+            Place::Directory(directory) => Arc::new(RealDisk::open(directory)?),
+            Place::Disk(disk) => Arc::clone(disk),
+        };
         let options = Options {
             segment_bytes: self.segment_bytes,
             checkpoint_bytes: self.checkpoint_bytes,
             bytes_max: limits.store_bytes_max,
         };
-        Engine::open(Arc::new(disk), options, now)
+        Engine::open(disk, options, now)
     }
 }
 
-/// Tells what was found in a data directory.
-pub(crate) fn log_report(directory: &Path, recovered: &Recovered, report: &Report) {
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Directory(directory) => directory.display().fmt(f),
+            Self::Disk(_) => f.write_str("the given disk"),
+        }
+    }
+}
+
+impl fmt::Debug for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// Tells what was found in the files of the store.
+pub(crate) fn log_report(place: &Place, recovered: &Recovered, report: &Report) {
     for damage in &report.damage {
         match damage.kind.is_harmless() {
             true => log::info!("{damage}"),
@@ -71,12 +118,11 @@ pub(crate) fn log_report(directory: &Path, recovered: &Recovered, report: &Repor
         log::error!("the store is damaged in {unlisted} more places");
     }
     for name in &report.quarantined {
-        log::error!("set aside in {}: {name}", directory.display());
+        log::error!("set aside in {place}: {name}");
     }
     let queued: u64 = recovered.sessions.iter().map(|session| session.queue.messages).sum();
     log::info!(
-        "{}: {} sessions, {queued} queued messages, {} retained or delayed ones",
-        directory.display(),
+        "{place}: {} sessions, {queued} queued messages, {} retained or delayed ones",
         recovered.sessions.len(),
         recovered.kept.len(),
     );

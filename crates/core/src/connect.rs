@@ -422,7 +422,7 @@ impl Core {
             })
         });
         let client = Arc::clone(&session.identity);
-        self.store_session(slot, self.config.durability.of_listener(listener), now, fx);
+        self.store_session(slot, self.config.durability.of_session(listener), now, fx);
         self.send_connack(id, pending, session_present, keep_alive, data, now, fx);
         if self.clients.connection(id).is_some_and(|connection| connection.session().is_some()) {
             fx.events.push(Event::Connected { connection: id, client, version, session_present });

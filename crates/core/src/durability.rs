@@ -19,8 +19,19 @@ pub struct DurabilityRules {
 }
 
 impl DurabilityRules {
-    /// What a Session is promised whose Client came by this listener.
-    pub(crate) fn of_listener(&self, listener: u16) -> Durability {
+    /// What a Session is promised whose Client came by this listener: as much as any message that
+    /// may wait for it, for a message is lost with the Session.
+    pub(crate) fn of_session(&self, listener: u16) -> Durability {
+        let own = self.of_listener(listener);
+        let strongest = self.topics.iter().map(|(_, durability)| *durability).max();
+        match self.has_store {
+            true => own.max(strongest.unwrap_or(own)),
+            false => own,
+        }
+    }
+
+    /// What those are promised who came by this listener, if their topics say nothing else.
+    fn of_listener(&self, listener: u16) -> Durability {
         if !self.has_store {
             return Durability::Memory;
         }
@@ -56,7 +67,9 @@ mod tests {
         };
         assert_eq!(rules.of_message(1, "noise/a"), Durability::Memory);
         assert_eq!(rules.of_message(1, "a"), Durability::Fsync);
+        assert_eq!(rules.of_session(1), Durability::Fsync);
         let rules = DurabilityRules { topics: Vec::new(), ..rules };
+        assert_eq!(rules.of_session(1), Durability::Interval);
         assert_eq!(rules.of_message(1, "a"), Durability::Interval);
         assert_eq!(rules.of_message(0, "a"), Durability::Fsync);
         assert_eq!(rules.of_message(7, "a"), Durability::Fsync);

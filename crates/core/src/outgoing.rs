@@ -11,6 +11,7 @@ use crate::limits::Limits;
 use crate::message::Message;
 use crate::stored::{RecoveredQueue, Round};
 use crate::subscription_tree::GroupId;
+use crate::time::Timestamp;
 
 /// A message for one Session, with how that Session gets it. At most 48 bytes besides the message,
 /// which is shared by all that wait for it.
@@ -89,6 +90,8 @@ pub(crate) struct StoredQueue {
     pub(crate) is_used: bool,
     /// The last sequence that was given out; 0: none.
     last: u64,
+    /// How many sequences are left out before the next one.
+    skipped: u16,
     /// Everything from here on is in the store only, unless it is at its end already.
     from: u64,
     messages: usize,
@@ -216,7 +219,7 @@ impl Outgoing {
 
     /// The sequence of the next message that is kept in the store.
     pub(crate) fn next_sequence(&mut self) -> u64 {
-        self.stored.last += 1;
+        self.stored.last += 1 + u64::from(std::mem::take(&mut self.stored.skipped));
         self.stored.last
     }
 
@@ -417,13 +420,18 @@ impl Outgoing {
 
     /// The queue of a Session as a store has kept it.
     /// If nobody knows what was sent, that may be what a window of `inflight_max` messages holds.
-    pub(crate) fn restore(&mut self, queue: &RecoveredQueue, inflight_max: u16) {
+    /// There may also have been messages that a power cut has taken: their Packet Identifiers,
+    /// which the Client may still hold for a PUBREL, are not used again soon.
+    pub(crate) fn restore(&mut self, queue: &RecoveredQueue, inflight_max: u16, now: Timestamp) {
         let is_known = queue.sent_before < u64::MAX;
+        let skipped = skipped_packet_ids(now);
+        self.last_packet_id = Self::STORED_PACKET_IDS + skipped;
         let perhaps_sent = usize::from(inflight_max).saturating_sub(queue.taken.len());
         let perhaps_sent = perhaps_sent.min(queue.messages as usize);
         self.stored = StoredQueue {
             is_used: true,
             last: queue.next.saturating_sub(1),
+            skipped: if is_known { 0 } else { skipped },
             from: queue.first,
             messages: queue.messages as usize,
             bytes: queue.bytes as usize,
@@ -471,6 +479,14 @@ impl StoredQueue {
     }
 }
 
+/// How many Packet Identifiers a broker leaves out that does not know which ones are in use: a
+/// quarter of those for stored messages at least, and not the same number at each start.
+fn skipped_packet_ids(now: Timestamp) -> u16 {
+    let quarter = Outgoing::STORED_PACKET_IDS / 4;
+    let spread = (now.as_millis().wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32) % u64::from(quarter);
+    quarter + spread as u16
+}
+
 /// The Packet Identifier of a message in the store, the same one each time.
 fn stored_packet_identifier(sequence: u64) -> PacketIdentifier {
     let number = (sequence - 1) % u64::from(Outgoing::STORED_PACKET_IDS) + 1;
@@ -509,7 +525,7 @@ mod tests {
     use crate::identity::Identity;
     use crate::limits::Limits;
     use crate::message::{Attributes, Publication};
-    use crate::stored::Durability;
+    use crate::stored::{Durability, RecoveredQueue};
 
     fn delivery(payload: &[u8]) -> Delivery {
         let qos = QoS::AtLeastOnce;
@@ -583,6 +599,26 @@ mod tests {
         assert!(again.is_repeated);
         assert_eq!(outgoing.begin(again.delivery, again.sequence), packet_id);
         assert!(!outgoing.dequeue(|_| true).unwrap().is_repeated);
+    }
+
+    #[test]
+    fn packet_identifiers_of_messages_that_a_power_cut_took_are_not_used_again_soon() {
+        let next_ids = |sent_before, now| {
+            let mut outgoing = Outgoing::new(2, true);
+            let queue = RecoveredQueue { first: 5, next: 5, sent_before, ..<_>::default() };
+            outgoing.restore(&queue, 2, crate::time::Timestamp::from_millis(now));
+            assert_eq!(outgoing.last_sequence(), 4, "what the store has ends there");
+            let (sequence, delivery) = (outgoing.next_sequence(), delivery(b"x"));
+            let stored = outgoing.begin(delivery.clone(), sequence).get();
+            (stored, outgoing.begin(delivery, 0).get())
+        };
+        let far = Outgoing::STORED_PACKET_IDS / 4;
+        let (stored, other) = next_ids(u64::MAX, 1_000_000);
+        assert!((5 + far..=5 + 2 * far).contains(&stored), "{stored}");
+        assert!(other > Outgoing::STORED_PACKET_IDS + far, "{other}");
+        let again = next_ids(u64::MAX, 1_000_001);
+        assert!(stored != again.0 && other != again.1, "nor at the next start");
+        assert_eq!(next_ids(5, 1_000_000).0, 5, "everything that was sent is known");
     }
 
     #[test]

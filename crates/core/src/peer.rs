@@ -52,8 +52,16 @@ pub(crate) enum Peer {
     /// What the sender sends from now on to be kept belongs to this round.
     Round(Round),
     /// Everything of this round was sent: answer when it is on its way to the store.
-    Ask(Round),
-    Answer(Round),
+    /// A message may come back to the worker whose round it is, which then asks others about its
+    /// own round on behalf of who asked: the ticket tells the answers apart.
+    Ask {
+        round: Round,
+        ticket: Ticket,
+    },
+    Answer {
+        round: Round,
+        ticket: Ticket,
+    },
     /// This round is durable: QoS 2 messages that were kept in it may be sent.
     Confirmed(Round),
     /// The sender has Sessions in the store.

@@ -71,11 +71,11 @@ impl Core {
             }
             Peer::RetainedStop { walk } => self.handle_retained_stop(walk),
             Peer::Round(round) => self.clients.rounds.hear(from, round),
-            Peer::Ask(round) => {
+            Peer::Ask { round, ticket } => {
                 let routings = self.backlog.pushed();
-                self.clients.rounds.handle_ask(from, round, routings, fx);
+                self.clients.rounds.handle_ask(from, round, ticket, routings, fx);
             }
-            Peer::Answer(round) => self.clients.rounds.handle_answer(round),
+            Peer::Answer { round, ticket } => self.clients.rounds.handle_answer(round, ticket),
             Peer::Confirmed(round) => self.handle_confirmed(round, now, fx),
             Peer::Storing => self.clients.rounds.note_storing(from),
             shared => self.handle_shared_peer(from, shared, now, fx),

@@ -115,7 +115,7 @@ impl Core {
             session.await_release(packet_id, durability);
         }
         if queue != RecoveredQueue::default() {
-            session.outgoing_mut(inflight_max).restore(&queue, inflight_max);
+            session.outgoing_mut(inflight_max).restore(&queue, inflight_max, now);
         }
         self.tell_storing(fx);
         for subscription in subscriptions {

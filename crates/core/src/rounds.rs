@@ -77,6 +77,9 @@ pub(crate) struct Rounds {
     /// To whom what came from another worker was passed on.
     passed_on: HashMap<Round, u64, foldhash::fast::FixedState>,
     to_answer: Vec<Asked>,
+    /// The last ticket that was given to a question of another worker that others have to answer
+    /// first; questions about rounds of this worker's own have ticket 0.
+    last_ticket: Ticket,
     /// The last confirmed round of each worker.
     confirmed: Box<[u64]>,
     /// Sessions that wait for another worker's round to be confirmed.
@@ -131,6 +134,10 @@ struct Committing {
 struct Asked {
     by: WorkerId,
     round: Round,
+    /// As the answer has to name it.
+    ticket: Ticket,
+    /// As those name it who have to answer first.
+    own_ticket: Ticket,
     answers: u32,
     routings: u64,
 }
@@ -161,6 +168,7 @@ impl Rounds {
             heard: vec![None; workers].into_boxed_slice(),
             passed_on: HashMap::default(),
             to_answer: Vec::new(),
+            last_ticket: 0,
             confirmed: vec![0; workers].into_boxed_slice(),
             unconfirmed: VecDeque::new(),
             sent: 0,
@@ -318,30 +326,35 @@ impl Rounds {
         &mut self,
         by: WorkerId,
         round: Round,
+        ticket: Ticket,
         routings: u64,
         fx: &mut Effects,
     ) {
+        self.last_ticket += 1;
+        let own_ticket = self.last_ticket;
         let mut passed_on = self.passed_on.remove(&round).unwrap_or(0);
         let answers = passed_on.count_ones();
         while passed_on != 0 {
             let to = WorkerId::new(passed_on.trailing_zeros() as usize);
-            fx.send(to, Peer::Ask(round).into());
+            fx.send(to, Peer::Ask { round, ticket: own_ticket }.into());
             passed_on &= passed_on - 1;
         }
-        self.to_answer.push(Asked { by, round, answers, routings });
+        self.to_answer.push(Asked { by, round, ticket, own_ticket, answers, routings });
     }
 
     /// Another worker's part of a round is on its way to the store.
-    pub(crate) fn handle_answer(&mut self, round: Round) {
-        if round.worker == self.worker {
+    pub(crate) fn handle_answer(&mut self, round: Round, ticket: Ticket) {
+        let answers = if ticket == 0 {
             let mut gathering = self.gathering.iter_mut();
-            if let Some(waiting) = gathering.find(|waiting| waiting.end.number == round.number) {
-                waiting.answers -= 1;
-            }
-        } else if let Some(asked) =
-            self.to_answer.iter_mut().find(|asked| asked.round == round && asked.answers > 0)
-        {
-            asked.answers -= 1;
+            let waiting = gathering.find(|waiting| waiting.end.number == round.number);
+            waiting.map(|waiting| &mut waiting.answers)
+        } else {
+            let mut to_answer = self.to_answer.iter_mut();
+            let asked = to_answer.find(|asked| asked.own_ticket == ticket);
+            asked.map(|asked| &mut asked.answers)
+        };
+        if let Some(answers) = answers {
+            *answers -= 1;
         }
     }
 
@@ -389,7 +402,8 @@ impl Rounds {
         self.to_answer.retain(|asked| {
             let is_done = asked.answers == 0 && asked.routings <= done;
             if is_done {
-                fx.send(asked.by, Peer::Answer(asked.round).into());
+                let (round, ticket) = (asked.round, asked.ticket);
+                fx.send(asked.by, Peer::Answer { round, ticket }.into());
             }
             !is_done
         });
@@ -405,7 +419,8 @@ impl Rounds {
         let answers = asked.count_ones();
         while asked != 0 {
             let to = WorkerId::new(asked.trailing_zeros() as usize);
-            fx.send(to, Peer::Ask(Round { worker: self.worker, number }).into());
+            let round = Round { worker: self.worker, number };
+            fx.send(to, Peer::Ask { round, ticket: 0 }.into());
             asked &= asked - 1;
         }
         let gathering = Gathering { answers, routings: pushed, end };

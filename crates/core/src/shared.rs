@@ -455,7 +455,7 @@ impl Core {
     pub(crate) fn handle_shared_return(
         &mut self,
         delivery: &Delivery,
-        tried: Tried,
+        mut tried: Tried,
         now: Timestamp,
         fx: &mut Effects,
     ) {
@@ -464,6 +464,10 @@ impl Core {
         };
         if let (true, Some(&last)) = (delivery.qos > QoS::AtMostOnce, tried.barred.last()) {
             self.handle_shared_settled(group, last);
+        }
+        if tried.refusal.is_none() {
+            // The others were not connected when they were tried; what is known now is newer.
+            tried.barred.drain(..tried.barred.len().saturating_sub(1));
         }
         self.distribute(group, &Publication::of(&delivery.message), tried, now, fx);
     }

@@ -144,12 +144,12 @@ impl Core {
         Delivery { message, qos, retain, identifiers, group }
     }
 
-    /// What this Session promises: what its listener does.
+    /// What this Session promises.
     pub(crate) fn session_durability(&self, slot: SessionSlot) -> Durability {
         let connection = self.clients.sessions[slot as usize].connection;
         let listener =
             connection.map_or(u16::MAX, |id| self.clients.connections[id.slot()].listener);
-        self.config.durability.of_listener(listener)
+        self.config.durability.of_session(listener)
     }
 
     /// A Client has connected: its Session is written to the store if it outlives the Network

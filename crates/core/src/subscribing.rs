@@ -357,10 +357,11 @@ impl Core {
         {
             fx.send(group.home, Peer::SharedLeave { group, session }.into());
         }
-        if let Some(slot) = slot.filter(|&slot| self.clients.session(slot).connection.is_none()) {
-            // Its Client went before anybody could tell the group.
+        if let Some(slot) = slot {
+            // Its Client may have gone, and come again, before anybody could tell the group.
             let session = self.clients.session_id(slot);
-            fx.send(group.home, Peer::SharedOnline { group, session, online: false }.into());
+            let online = self.clients.session(slot).connection.is_some();
+            fx.send(group.home, Peer::SharedOnline { group, session, online }.into());
         }
         self.answer_step(&step, granted(subscribed.unwrap_or_default()), fx);
     }

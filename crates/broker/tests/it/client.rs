@@ -68,6 +68,17 @@ pub(crate) struct Client {
     early: VecDeque<Received>,
 }
 
+/// One of the four acknowledgements, of a success.
+pub(crate) fn acknowledgement(kind: PacketType, id: u16) -> Packet<'static> {
+    let packet = Acknowledgement::success(PacketIdentifier::new(id).unwrap());
+    match kind {
+        PacketType::PubAck => Packet::PubAck(packet),
+        PacketType::PubRec => Packet::PubRec(packet),
+        PacketType::PubRel => Packet::PubRel(packet),
+        _ => Packet::PubComp(packet),
+    }
+}
+
 /// A CONNECT with nothing special.
 pub(crate) fn connect_packet(version: ProtocolVersion, client_id: &str) -> Connect<'_> {
     Connect {
@@ -150,6 +161,11 @@ impl Client {
         Self::open(address).connected(&connect)
     }
 
+    /// What is read from now on is of this version.
+    pub(crate) fn set_version(&mut self, version: ProtocolVersion) {
+        self.version = version;
+    }
+
     /// Sends this CONNECT and expects to be let in.
     pub(crate) fn connected(mut self, connect: &Connect<'_>) -> Self {
         let answer = self.request(connect);
@@ -230,13 +246,7 @@ impl Client {
     }
 
     pub(crate) fn acknowledge(&mut self, kind: PacketType, id: u16) {
-        let packet = Acknowledgement::success(PacketIdentifier::new(id).unwrap());
-        self.send(&match kind {
-            PacketType::PubAck => Packet::PubAck(packet),
-            PacketType::PubRec => Packet::PubRec(packet),
-            PacketType::PubRel => Packet::PubRel(packet),
-            _ => Packet::PubComp(packet),
-        });
+        self.send(&acknowledgement(kind, id));
     }
 
     /// A PINGREQ and its answer: whatever was sent before has been handled by then.

@@ -2,6 +2,7 @@
 
 mod alone;
 mod client;
+mod durability;
 mod raw;
 mod support;
 

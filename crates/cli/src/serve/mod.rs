@@ -12,7 +12,7 @@ use std::process::ExitCode;
 use std::thread;
 
 use clap::Args;
-use midge_broker::{Broker, StartError};
+use midge_broker::{Broker, StartError, Storage};
 
 use crate::config::command::{EXIT_WRONG_CONFIGURATION, print_report};
 use crate::config::{Configuration, Flags, ListenerConfiguration, Loaded, Sources};
@@ -118,7 +118,7 @@ fn announce(broker: &Broker, loaded: &Loaded, sources: &Sources) {
         addresses: broker.local_addresses(),
         file: sources.path(),
         is_found: sources.is_found(),
-        data: configuration.storage.as_ref().map(|storage| storage.directory.as_path()),
+        data: configuration.storage.as_ref().and_then(Storage::directory),
         workers: loaded.configuration.workers,
         processors: thread::available_parallelism().map_or(1, usize::from),
     };

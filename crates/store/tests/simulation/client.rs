@@ -24,9 +24,13 @@ pub(crate) struct Client {
     /// It has asked for Clean Start and has no answer yet.
     pub(crate) wants_clean: bool,
     pub(crate) lost_will: Option<LostWill>,
-    /// A CONNACK does not wait for the store: a Session that was given up by Clean Start may come
-    /// back with a power cut, until something later is durable.
+    /// A CONNACK does not wait for the store: a Session that it says has ended may come back with a
+    /// power cut, until something later is durable.
     pub(crate) old_session_may_return: bool,
+    /// A CONNECT was sent and not answered, as far as is known: it may have made a Session.
+    pub(crate) connect_is_open: bool,
+    /// Whether power was cut since the Session was begun.
+    pub(crate) was_cut: bool,
 }
 
 /// What belongs to one Network Connection.
@@ -118,11 +122,20 @@ impl Client {
             wants_clean: false,
             lost_will: None,
             old_session_may_return: false,
+            connect_is_open: false,
+            was_cut: false,
         }
     }
 
     pub(crate) fn is_connected(&self) -> bool {
         self.link.is_some() && self.connection.is_connected
+    }
+
+    /// Whether it has connected only to be rid of its Session: before MQTT 5 a Clean Session ends
+    /// with its connection.
+    pub(crate) fn only_cleans(&self) -> bool {
+        let is_clean = self.is_connected() && self.connection.is_clean;
+        is_clean && self.plan.is_persistent() && !self.plan.is_v5()
     }
 
     /// Whether nothing is under way in either direction.
@@ -223,6 +236,7 @@ impl Client {
             return;
         }
         self.connection.is_connected = true;
+        self.connect_is_open = false;
         let is_clean = self.connection.is_clean;
         if is_clean && session_present {
             self.fail(ledger, "Session Present behind a Clean Start");
@@ -231,12 +245,13 @@ impl Client {
             return self.resume(link, ledger);
         }
         if let Some(session) = &self.session {
-            let lives_until = self.offline_since.plus_seconds(u64::from(self.plan.expiry_seconds));
-            if !is_clean && session.is_durable && now < lives_until {
+            if !is_clean && session.is_durable && !self.may_have_expired(now) {
                 self.fail(ledger, "the Session is not there any more");
             }
         }
+        self.old_session_may_return |= self.session.is_some() && self.plan.is_persistent();
         self.end_session(ledger);
+        self.was_cut = false;
         let incarnation = ledger.begin_incarnation(self.index);
         self.session = Some(Session {
             incarnation,
@@ -247,6 +262,20 @@ impl Client {
             subscriptions: BTreeMap::new(),
         });
         self.wants_clean = false;
+    }
+
+    fn may_have_expired(&self, now: Timestamp) -> bool {
+        now >= self.offline_since.plus_seconds(u64::from(self.plan.expiry_seconds))
+    }
+
+    /// Whether a Session that is found may be another one, made by a CONNECT that was not answered
+    /// after the one that the Client knows had ended.
+    pub(crate) fn may_be_mistaken(&self, now: Timestamp) -> bool {
+        let may_be_gone = |session: &Session| match session.is_durable {
+            true => self.may_have_expired(now),
+            false => self.was_cut,
+        };
+        self.connect_is_open && self.session.as_ref().is_some_and(may_be_gone)
     }
 
     /// Sends everything that is under way once more, in order [MQTT-4.4.0-1].
@@ -334,8 +363,11 @@ impl Client {
         let is_allowed = |(filter, state): (&String, &Subscription)| {
             matches(filter, topic)
                 && match (state, sent) {
+                    // Another worker may choose a member of whose end it has not heard.
                     (Subscription::Gone { at, .. }, Some(sent)) => {
-                        sent.first_sent <= *at || matches!(sent.kind, Kind::Delayed | Kind::Will)
+                        filter.starts_with("$share/")
+                            || sent.first_sent <= *at
+                            || matches!(sent.kind, Kind::Delayed | Kind::Will)
                     }
                     _ => true,
                 }
@@ -491,6 +523,7 @@ impl Client {
 
     /// The broker's power is cut: it may not know any more what was not durable.
     pub(crate) fn note_cut(&mut self) {
+        self.was_cut = true;
         // A careful Client says again that it wants none of the old Session.
         self.wants_clean |= self.old_session_may_return;
         for state in self.session.iter_mut().flat_map(|it| it.subscriptions.values_mut()) {

@@ -72,6 +72,10 @@ impl World {
             return client.lose(false, ledger, *now);
         }
         client.acknowledge(usize::MAX, link, ledger);
+        if client.only_cleans() {
+            client.disconnect(link, ledger);
+            client.lose(true, ledger, *now);
+        }
     }
 
     fn is_at_rest(&self) -> bool {
@@ -149,8 +153,11 @@ impl World {
             }
             let seen = self.ledger.incarnations.iter().any(|it| it.seen.contains_key(&id));
             // A QoS 2 message goes down with the Session of the member that it was sent to.
+            let mut askers = self.ledger.askers.iter();
             let may_be_lost = message.qos == 2
-                && self.ledger.lives.iter().any(|it| it.is_over && it.filter == life.filter);
+                && askers.any(|(filter, incarnation)| {
+                    *filter == life.filter && self.ledger.incarnations[*incarnation].is_over
+                });
             if !seen && !may_be_lost {
                 let about = Concerned::both(receiver.client, id);
                 let text = format!("an acknowledged message is lost for {}", life.filter);

@@ -19,9 +19,11 @@ impl Client {
         link: &mut Link,
         ledger: &mut Ledger,
         random: &mut Random,
+        now: Timestamp,
     ) {
         let restarts = self.plan.clean_one_in > 0 && random.one_in(self.plan.clean_one_in);
-        self.wants_clean |= restarts;
+        self.wants_clean |= restarts || self.may_be_mistaken(now);
+        self.connect_is_open = true;
         let is_clean = self.wants_clean || !self.plan.is_persistent();
         if is_clean {
             self.old_session_may_return |= self.plan.is_persistent();
@@ -127,10 +129,11 @@ impl Client {
         let message = ledger.send(&draft);
         let packet_id = self.free_packet_identifier(session);
         let about = Concerned::both(self.index, message);
-        ledger.log.note(about, || {
-            format!("PUBLISH {packet_id} to {wire_topic}, QoS {}, clears {clears}", plan.qos)
-        });
         let payload = &ledger.messages[message].payload;
+        ledger.log.note(about, || {
+            let bytes = payload.len();
+            format!("PUBLISH {packet_id} to {wire_topic}, QoS {}, {bytes} bytes", plan.qos)
+        });
         let flags = (kind == Kind::Retained, false);
         self.send(&packets::publish(&wire_topic, payload, plan.qos, packet_id, flags), link);
         if let Some(session) = &mut self.session {

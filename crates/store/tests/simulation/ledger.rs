@@ -119,6 +119,8 @@ pub(crate) struct Ledger {
     pub(crate) incarnations: Vec<Incarnation>,
     pub(crate) retained: BTreeMap<String, History>,
     pub(crate) wishes: Vec<Wish>,
+    /// Who has asked to be a member of which shared subscription.
+    pub(crate) askers: Vec<(String, IncarnationId)>,
 }
 
 /// Whether a Topic Filter, with or without `$share/NAME/`, matches.
@@ -187,8 +189,11 @@ impl Ledger {
 
     /// A SUBSCRIBE is sent: what is retained may come, and nothing older than what is known now.
     pub(crate) fn ask(&mut self, incarnation: IncarnationId, filter: &str) {
+        if filter.starts_with("$share/") {
+            return self.askers.push((filter.into(), incarnation));
+        }
         for (topic, history) in &self.retained {
-            if !filter.starts_with('$') && matches(filter, topic) {
+            if matches(filter, topic) {
                 let floors = &mut self.incarnations[incarnation].floors;
                 let floor = history.acknowledged.saturating_sub(1);
                 floors.entry(topic.clone()).and_modify(|it| *it = floor.min(*it)).or_insert(floor);
@@ -209,7 +214,11 @@ impl Ledger {
         for (topic, &floor) in floors {
             if !filter.starts_with('$') && floor > 0 && matches(filter, topic) {
                 let (topic, floor) = (topic.clone(), floor - 1);
-                self.wishes.push(Wish { life, topic, floor, is_fulfilled: false });
+                // Live ones may come before the SUBACK.
+                let seen = &self.incarnations[incarnation].seen;
+                let newer = &self.retained[&topic].messages[floor..];
+                let is_fulfilled = newer.iter().any(|id| seen.contains_key(id));
+                self.wishes.push(Wish { life, topic, floor, is_fulfilled });
             }
         }
         life

@@ -2,6 +2,7 @@
 //! unless a run is replayed: the same seed does the same again.
 
 use std::cell::RefCell;
+use std::fmt;
 use std::rc::Rc;
 
 use crate::ledger::MessageId;
@@ -54,6 +55,18 @@ impl Concerned {
     }
 }
 
+impl fmt::Display for Concerned {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(client) = self.client {
+            write!(f, " c{client}")?;
+        }
+        match self.message {
+            Some(message) => write!(f, " m{message}"),
+            None => Ok(()),
+        }
+    }
+}
+
 impl Log {
     pub(crate) fn enable(&self) {
         self.0.borrow_mut().is_enabled = true;
@@ -78,7 +91,7 @@ impl Log {
             inner.failed = Some(concerned);
             inner.step
         };
-        panic!("step {step}: {text}");
+        panic!("step {step}:{concerned} {text}");
     }
 
     /// The last `count` events that have to do with the failure, or all events.
@@ -88,12 +101,9 @@ impl Log {
         let events: Vec<_> =
             inner.events.iter().filter(|event| failed.is_touched_by(event.concerned)).collect();
         let skipped = count.map_or(0, |count| events.len().saturating_sub(count));
-        let lines = events[skipped..].iter().map(|event| {
-            let Concerned { client, message } = event.concerned;
-            let client = client.map_or_else(String::new, |client| format!(" c{client}"));
-            let message = message.map_or_else(String::new, |message| format!(" m{message}"));
-            format!("{:>6}{client}{message}: {}\n", event.step, event.text)
-        });
+        let lines = events[skipped..]
+            .iter()
+            .map(|event| format!("{:>6}{}: {}\n", event.step, event.concerned, event.text));
         lines.collect()
     }
 }

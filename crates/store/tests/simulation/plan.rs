@@ -172,10 +172,6 @@ fn clients(random: &mut Random) -> Vec<ClientPlan> {
             let mut member = subscriber(number, random);
             member.id = format!("{group}-{number}");
             member.expiry_seconds = member.expiry_seconds.max(3600);
-            if !member.is_v5() {
-                // A message that a Session had which is not in the store may go to another member.
-                member.clean_one_in = 0;
-            }
             member.qos = qos;
             member.filters = vec![format!("$share/{group}/s/{qos}/#")];
             clients.push(member);

@@ -183,8 +183,10 @@ impl World {
         }
         let most = if random.one_in(3) { usize::MAX } else { random.below(4) };
         client.acknowledge(most, link, ledger);
-        client.act(link, ledger, random);
-        if random.one_in(40) {
+        if !client.only_cleans() {
+            client.act(link, ledger, random);
+        }
+        if client.only_cleans() || random.one_in(40) {
             client.disconnect(link, ledger);
             client.lose(true, ledger, *now);
         }
@@ -199,7 +201,7 @@ impl World {
         let id = client.plan.id.clone();
         let worker = *self.directory.entry(id).or_insert(by_length);
         let number = node.open(worker, client.plan.version, links, *now);
-        client.connect(number, &mut links[number], ledger, random);
+        client.connect(number, &mut links[number], ledger, random, *now);
     }
 
     /// A Network Connection breaks. What was on its way to the broker may still arrive.

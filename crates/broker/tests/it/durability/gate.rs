@@ -1,0 +1,163 @@
+//! A disk that stands still at a moment that the test chooses, as it does for a process that is
+//! killed: what the broker has done by then is done, and nothing comes after it.
+
+use std::collections::HashMap;
+use std::io;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::time::Instant;
+
+use midge_broker::{Disk, DiskFile};
+use midge_store::testing::FaultyDisk;
+
+/// Between a broker and its [`FaultyDisk`].
+#[derive(Clone)]
+pub(crate) struct GatedDisk(Arc<Gate>);
+
+struct Gate {
+    disk: FaultyDisk,
+    state: Mutex<State>,
+    opened: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    stage: Stage,
+    files: u64,
+    /// By open file: when the first of those writes was made that are not synced.
+    unsynced: HashMap<u64, Instant>,
+    /// What was to be said about that when a sync failed: it will never come true any more.
+    failed_since: Option<Instant>,
+}
+
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum Stage {
+    #[default]
+    Open,
+    /// Whoever uses the disk waits.
+    Shut,
+    /// Whoever uses the disk gets an error.
+    Gone,
+}
+
+impl GatedDisk {
+    pub(crate) fn new(disk: FaultyDisk) -> Self {
+        let (state, opened) = (Mutex::default(), Condvar::new());
+        Self(Arc::new(Gate { disk, state, opened }))
+    }
+
+    pub(crate) fn faults(&self) -> &FaultyDisk {
+        &self.0.disk
+    }
+
+    /// From now on nothing reaches the disk any more.
+    pub(crate) fn shut(&self) {
+        self.0.state().stage = Stage::Shut;
+    }
+
+    /// Lets those go who wait, with an error.
+    pub(crate) fn break_off(&self) {
+        self.0.state().stage = Stage::Gone;
+        self.0.opened.notify_all();
+    }
+
+    /// Since when something is written that is not on the device for sure.
+    pub(crate) fn unsynced_since(&self) -> Option<Instant> {
+        let state = self.0.state();
+        state.failed_since.or_else(|| state.unsynced.values().min().copied())
+    }
+
+    fn file(&self, file: Box<dyn DiskFile>) -> Box<dyn DiskFile> {
+        let mut state = self.0.state();
+        state.files += 1;
+        Box::new(GatedFile { gate: Arc::clone(&self.0), file, number: state.files })
+    }
+}
+
+impl Gate {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap()
+    }
+
+    /// One operation at a time: whoever shuts the gate comes between two of them.
+    fn pass<T>(&self, run: impl FnOnce(&mut State) -> io::Result<T>) -> io::Result<T> {
+        let state = self.state();
+        let waited = self.opened.wait_while(state, |state| state.stage == Stage::Shut);
+        let mut state = waited.unwrap();
+        match state.stage {
+            Stage::Gone => Err(io::Error::other("the process has ended")),
+            _ => run(&mut state),
+        }
+    }
+}
+
+impl Disk for GatedDisk {
+    fn list(&self) -> io::Result<Vec<String>> {
+        self.0.pass(|_| self.0.disk.list())
+    }
+
+    fn create(&self, name: &str) -> io::Result<Box<dyn DiskFile>> {
+        let created = self.0.pass(|_| self.0.disk.create(name));
+        created.map(|file| self.file(file))
+    }
+
+    fn open(&self, name: &str) -> io::Result<Box<dyn DiskFile>> {
+        let opened = self.0.pass(|_| self.0.disk.open(name));
+        opened.map(|file| self.file(file))
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        self.0.pass(|_| self.0.disk.rename(from, to))
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        self.0.pass(|_| self.0.disk.remove(name))
+    }
+
+    fn sync_directory(&self) -> io::Result<()> {
+        self.0.pass(|_| self.0.disk.sync_directory())
+    }
+}
+
+struct GatedFile {
+    gate: Arc<Gate>,
+    file: Box<dyn DiskFile>,
+    number: u64,
+}
+
+impl DiskFile for GatedFile {
+    fn len(&self) -> io::Result<u64> {
+        self.gate.pass(|_| self.file.len())
+    }
+
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.gate.pass(|_| self.file.read_at(buffer, offset))
+    }
+
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        self.gate.pass(|state| {
+            state.unsynced.entry(self.number).or_insert_with(Instant::now);
+            self.file.write_at(bytes, offset)
+        })
+    }
+
+    fn allocate(&self, len: u64) -> io::Result<()> {
+        self.gate.pass(|_| self.file.allocate(len))
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.gate.pass(|state| {
+            let synced = self.file.sync_data();
+            match synced {
+                Ok(()) => drop(state.unsynced.remove(&self.number)),
+                Err(_) => state.failed_since = state.unsynced.values().min().copied(),
+            }
+            synced
+        })
+    }
+}
+
+impl Drop for GatedFile {
+    fn drop(&mut self) {
+        self.gate.state().unsynced.remove(&self.number);
+    }
+}

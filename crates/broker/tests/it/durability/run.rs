@@ -1,0 +1,369 @@
+//! One run: a broker with publishers and subscribers, an accident at some moment, the broker again,
+//! and what has become of everything that was acknowledged.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{self, Receiver};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use midge_broker::{Broker, Durability, Limits, ProtocolVersion, QoS, Storage};
+use midge_store::testing::{FaultyDisk, Random};
+
+use super::gate::GatedDisk;
+use super::outcome::{Evidence, Outcome};
+use super::publisher::{Publisher, Settler, publish};
+use super::scene::{Ledger, Scene, Who};
+use super::subscriber::{MARK, Subscriber};
+use crate::client::Received;
+use crate::support::{DEADLINE, builder, until, usage};
+
+/// What a broker promises and who comes to it.
+#[derive(Clone, Debug)]
+pub(crate) struct Setup {
+    /// For the whole broker.
+    pub(crate) durability: Durability,
+    /// For each listener.
+    pub(crate) listeners: Vec<Option<Durability>>,
+    pub(crate) topics: Vec<(&'static str, Durability)>,
+    /// Publishers: their listener, their topic, what they are promised.
+    pub(crate) groups: Vec<(usize, &'static str, Durability)>,
+    /// Publishers of MQTT 5, and as many of 3.1.1, in each group.
+    pub(crate) publishers: usize,
+}
+
+/// What happens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Accident {
+    /// The process ends between two instructions.
+    Kill,
+    /// What was not synced is lost, torn, or there.
+    PowerCut,
+    /// The device takes no byte more, for a while.
+    DiskFull,
+    /// The process is killed while the device is full.
+    KillWhenFull,
+    /// The device says that it could not write what it had taken.
+    FailedSync,
+}
+
+/// How long what is promised as `interval` may take to reach the device.
+pub(crate) const INTERVAL: Duration = Duration::from_millis(150);
+/// How long publishers publish at least where that counts.
+const LONG: Duration = Duration::from_millis(900);
+
+struct Running {
+    broker: Broker,
+    disk: GatedDisk,
+    failed: Receiver<String>,
+}
+
+struct Run<'r> {
+    setup: &'r Setup,
+    accident: Accident,
+    random: Random,
+    workers: usize,
+    segment_bytes: u64,
+    ledger: Arc<Ledger>,
+    publishers: Vec<Publisher>,
+    subscribers: Vec<Subscriber>,
+    settler: Settler,
+}
+
+/// Lets it happen, and says what it did.
+pub(crate) fn run(setup: &Setup, accident: Accident, seed: u64) -> Outcome {
+    let mut random = Random::new(seed);
+    let mut run = Run {
+        setup,
+        accident,
+        workers: 1 + random.below(2),
+        segment_bytes: [32, 64, 256][random.below(3)] << 10,
+        random,
+        ledger: Arc::new(Ledger::default()),
+        publishers: publishers(setup),
+        subscribers: subscribers(setup),
+        settler: Settler::new(),
+    };
+    let first = run.start(FaultyDisk::new(seed));
+    run.subscribe(&first);
+    let mut evidence = run.publish_until_accident(&first);
+    evidence.promised = run.ledger.len();
+    let second = run.start_again(first, &mut evidence);
+    run.find(&second, &mut evidence);
+    Outcome::of(setup, &run.ledger.promises(), &run.subscribers, &evidence)
+}
+
+fn publishers(setup: &Setup) -> Vec<Publisher> {
+    let mut publishers = Vec::new();
+    for (group, &(listener, topic, durability)) in setup.groups.iter().enumerate() {
+        for number in 0..setup.publishers * 2 {
+            let is_v5 = number % 2 == 0;
+            let version = if is_v5 { ProtocolVersion::V5 } else { ProtocolVersion::V3_1_1 };
+            let mut who = Who::new(format!("publisher-{group}-{number}"), version);
+            who.listener = listener;
+            let is_synced = durability == Durability::Fsync;
+            publishers.push(Publisher::new(who, group, topic, is_synced));
+        }
+    }
+    publishers
+}
+
+fn subscribers(setup: &Setup) -> Vec<Subscriber> {
+    let mut filters: Vec<_> = setup.groups.iter().map(|(_, topic, _)| *topic).collect();
+    filters.push("marks");
+    let with_wills = [&filters[..], &["wills/+"]].concat();
+    let (v5, v3) = (ProtocolVersion::V5, ProtocolVersion::V3_1_1);
+    vec![
+        Subscriber::new("offline-v5", v5, &with_wills, false),
+        Subscriber::new("offline-v3", v3, &filters, false),
+        Subscriber::new("online-v5", v5, &filters, true),
+        Subscriber::new("online-v3", v3, &filters, true),
+    ]
+}
+
+impl Run<'_> {
+    fn start(&self, disk: FaultyDisk) -> Running {
+        let disk = GatedDisk::new(disk);
+        let mut storage = Storage::on_disk(Arc::new(disk.clone()));
+        storage.interval = INTERVAL;
+        storage.segment_bytes = self.segment_bytes;
+        storage.checkpoint_bytes = 4 * self.segment_bytes;
+        let limits =
+            Limits { queue_messages_max: 1_000_000, queue_bytes_max: 1 << 30, ..Limits::default() };
+        let (tell, failed) = mpsc::channel();
+        let mut builder = builder(self.workers)
+            .limits(limits)
+            .storage(storage)
+            .durability(self.setup.durability)
+            .on_failure(move |error| drop(tell.send(error.to_string())));
+        for (index, durability) in self.setup.listeners.iter().enumerate() {
+            if index > 0 {
+                builder = builder.listen("127.0.0.1:0");
+            }
+            if let Some(durability) = durability {
+                builder = builder.listener_durability(index, *durability);
+            }
+        }
+        for (filter, durability) in &self.setup.topics {
+            builder = builder.topic_durability(*filter, *durability);
+        }
+        Running { broker: builder.start().unwrap(), disk, failed }
+    }
+
+    fn scene(&self, running: &Running) -> Scene {
+        // Where time counts, so few messages that they are enough for it.
+        let is_slow = self.is_slow();
+        let pace = Duration::from_millis(if is_slow { 3 } else { 1 });
+        Scene::new(running.broker.local_addresses(), &self.ledger, pace)
+    }
+
+    /// Whether it has to last long, because of what is lost after a while only.
+    fn is_slow(&self) -> bool {
+        let is_interval = |group: &(_, _, Durability)| group.2 == Durability::Interval;
+        let loses = [Accident::PowerCut, Accident::FailedSync].contains(&self.accident);
+        loses && self.setup.groups.iter().any(is_interval)
+    }
+
+    /// All subscribe; half of them go again.
+    fn subscribe(&mut self, running: &Running) {
+        let scene = self.scene(running);
+        for subscriber in &mut self.subscribers {
+            subscriber.connect(&scene).unwrap();
+        }
+        scene.pull_cables();
+        until("the subscribers are gone", || usage(&running.broker).connections == 0);
+        if self.accident == Accident::FailedSync {
+            // What a broker does when it starts must not be what fails.
+            let is_idle = |names: &[String]| names.iter().filter(|n| n.len() == 24).count() > 1;
+            until("there is a spare", || is_idle(&running.disk.faults().names()));
+        }
+    }
+
+    fn publish_until_accident(&mut self, running: &Running) -> Evidence {
+        let scene = self.scene(running);
+        let ledger = Arc::clone(&self.ledger);
+        let begun = Instant::now();
+        let some = 200 + self.random.below(400);
+        let (pulse, accident, is_slow) = (Pulse::default(), self.accident, self.is_slow());
+        let Self { publishers, subscribers, settler, setup, .. } = self;
+        let is_mixed = setup.groups.len() > 1;
+        thread::scope(|scope| {
+            for subscriber in subscribers.iter_mut().filter(|subscriber| subscriber.is_online) {
+                let mut link = subscriber.connect(&scene).unwrap();
+                scope.spawn(move || subscriber.run(&mut link));
+            }
+            for publisher in publishers {
+                scope.spawn(|| publisher.run(&scene));
+            }
+            scope.spawn(|| settler.run(&scene));
+            scope.spawn(|| pulse.beat(&scene));
+            let long = if is_slow { LONG } else { Duration::ZERO };
+            ledger.wait_for_more(some, begun + long);
+            if is_mixed {
+                // So that no sync for the sake of others hides what is not synced.
+                scene.is_quiet.store(true, Ordering::SeqCst);
+                ledger.wait_for_more(60, Instant::now() + INTERVAL);
+            }
+            let mut evidence = happen(accident, setup, running, &scene);
+            evidence.lateness = pulse.worst();
+            scene.pull_cables();
+            evidence
+        })
+    }
+
+    /// The broker that comes after the accident, or the same one if it lives on.
+    fn start_again(&mut self, first: Running, evidence: &mut Evidence) -> Running {
+        let Running { broker, disk, failed } = first;
+        let faults = disk.faults();
+        faults.set_capacity(u64::MAX);
+        let found = match self.accident {
+            Accident::Kill | Accident::KillWhenFull => faults.snapshot(),
+            Accident::PowerCut => faults.power_cut(),
+            // As it is, or after the machine has been started anew.
+            Accident::FailedSync if evidence.has_ended => match self.random.one_in(2) {
+                true => faults.snapshot(),
+                false => faults.power_cut(),
+            },
+            _ => return Running { broker, disk, failed },
+        };
+        evidence.has_ended = true;
+        disk.break_off();
+        drop(broker);
+        self.start(found)
+    }
+
+    /// Lets all come again, and notes what they find.
+    fn find(&mut self, running: &Running, evidence: &mut Evidence) {
+        // Twice: the Wills of those who are gone are due in a worker's first turn.
+        until("all are gone", || usage(&running.broker).connections == 0);
+        let retained = usage(&running.broker).retained_messages;
+        let scene = self.scene(running);
+        evidence.retained = find_retained(&scene, retained);
+        let ledger = Arc::clone(&self.ledger);
+        let Self { publishers, subscribers, settler, .. } = self;
+        thread::scope(|scope| {
+            for subscriber in subscribers {
+                subscriber.is_after = true;
+                let mut link = subscriber.connect(&scene).unwrap();
+                scope.spawn(move || subscriber.run(&mut link));
+            }
+            let publishing: Vec<_> =
+                publishers.iter_mut().map(|it| scope.spawn(|| it.run(&scene))).collect();
+            ledger.wait_for_more(50, Instant::now());
+            scene.is_enough.store(true, Ordering::SeqCst);
+            publishing.into_iter().for_each(|publisher| publisher.join().unwrap());
+            let mut marker = Who::new("marker", ProtocolVersion::V5).connect(&scene).unwrap();
+            evidence.subscriptions = find_subscriptions(settler, &mut marker, &scene);
+            assert!(!publish(&mut marker, "marks", MARK, false).unwrap().is_error());
+        });
+    }
+}
+
+/// The accident itself. When this returns, nothing that the broker does counts any more, unless it
+/// lives on.
+fn happen(accident: Accident, setup: &Setup, running: &Running, scene: &Scene) -> Evidence {
+    let Running { disk, failed, .. } = running;
+    let mut evidence = Evidence::default();
+    let keeps = setup.durability > Durability::Memory;
+    match accident {
+        Accident::Kill | Accident::PowerCut => disk.shut(),
+        Accident::DiskFull | Accident::KillWhenFull => {
+            disk.faults().set_capacity(disk.faults().used());
+            if keeps {
+                until("it is full", || scene.ledger.refused() > 0);
+            }
+            if !keeps {
+                scene.ledger.wait_for_more(300, Instant::now());
+            }
+            if accident == Accident::KillWhenFull {
+                disk.shut();
+            } else {
+                disk.faults().set_capacity(u64::MAX);
+                scene.ledger.wait_for_more(100, Instant::now());
+            }
+        }
+        Accident::FailedSync => {
+            disk.faults().fail_next_sync();
+            if keeps {
+                failed.recv_timeout(DEADLINE).expect("the broker tells that its store has failed");
+                evidence.has_ended = true;
+            } else {
+                scene.ledger.wait_for_more(300, Instant::now());
+            }
+        }
+    }
+    evidence.at = Some(Instant::now());
+    evidence.unsynced_since = disk.unsynced_since();
+    evidence
+}
+
+/// The version of each retained message.
+fn find_retained(scene: &Scene, count: u64) -> HashMap<String, u32> {
+    let mut link = Who::new("finder", ProtocolVersion::V5).connect(scene).unwrap();
+    assert!(!link.subscribe(&["retained/+"], 1).unwrap().is_error());
+    let mut found = HashMap::new();
+    while found.len() < count as usize {
+        match link.receive(DEADLINE) {
+            Some(Received::Publish(message)) => {
+                let version = String::from_utf8(message.payload).unwrap().parse().unwrap();
+                found.insert(message.topic, version);
+                link.acknowledge(midge_codec::PacketType::PubAck, message.id.unwrap());
+            }
+            other => panic!("no retained message but {other:?}"),
+        }
+    }
+    found
+}
+
+/// The filters by which the settler still gets messages.
+fn find_subscriptions(
+    settler: &Settler,
+    marker: &mut super::scene::Link,
+    scene: &Scene,
+) -> Vec<String> {
+    let mut link = settler.who.connect(scene).unwrap();
+    if !link.session_present {
+        assert!(!link.subscribe(&[Settler::LAST], 1).unwrap().is_error());
+    }
+    for round in 1..=settler.rounds {
+        let topic = format!("{}/{round}", Settler::SUBSCRIPTIONS);
+        assert!(!publish(marker, &topic, "", false).unwrap().is_error());
+    }
+    assert!(!publish(marker, Settler::LAST, "", false).unwrap().is_error());
+    let mut found = Vec::new();
+    loop {
+        match link.receive(DEADLINE) {
+            Some(Received::Publish(message)) => {
+                assert_eq!(message.qos, QoS::AtLeastOnce);
+                link.acknowledge(midge_codec::PacketType::PubAck, message.id.unwrap());
+                if message.topic == Settler::LAST {
+                    return found;
+                }
+                found.push(message.topic);
+            }
+            other => panic!("the settler: {other:?}"),
+        }
+    }
+}
+
+/// How late this machine is with what is due: a thread that does nothing but ask for the time.
+#[derive(Default)]
+struct Pulse(std::sync::atomic::AtomicU64);
+
+impl Pulse {
+    const BEAT: Duration = Duration::from_millis(5);
+
+    fn beat(&self, scene: &Scene) {
+        while !scene.is_over() {
+            let begun = Instant::now();
+            thread::park_timeout(Self::BEAT);
+            let late = begun.elapsed().saturating_sub(Self::BEAT).as_millis() as u64;
+            self.0.fetch_max(late, Ordering::Relaxed);
+        }
+    }
+
+    fn worst(&self) -> Duration {
+        Duration::from_millis(self.0.load(Ordering::Relaxed))
+    }
+}

@@ -1,0 +1,225 @@
+//! From counts to words, and from words to the table in the documentation.
+
+use std::collections::VecDeque;
+use std::fmt::Write;
+use std::sync::Mutex;
+use std::{env, fs, thread};
+
+use midge_broker::Durability;
+
+use super::outcome::{Count, Outcome, Tally};
+use super::run::{Accident, Setup, run};
+use super::scene::Kind;
+
+const DOCUMENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/durability.md");
+const BEGIN: &str = "<!-- measured: begin -->\n";
+const END: &str = "<!-- measured: end -->\n";
+const WRITE: &str = "MIDGE_TEST_WRITE_DURABILITY";
+
+/// How many cells are measured at the same time: a run mostly waits.
+const PARALLEL: usize = 3;
+/// Where a loss is possible, runs go on until it is seen, but no longer than this.
+const RUNS_MAX: u64 = 40;
+
+/// One column of one setup: what is done, and what may be lost by it up to the last interval.
+struct Cell {
+    setup: Setup,
+    accidents: Vec<Accident>,
+    /// How often each accident is let happen at least.
+    runs: u64,
+    /// What has to be seen lost, so that it is known that a loss would be seen.
+    losable: Vec<Count>,
+}
+
+const COLUMNS: [&[Accident]; 4] = [
+    &[Accident::Kill],
+    &[Accident::PowerCut],
+    &[Accident::DiskFull, Accident::KillWhenFull],
+    &[Accident::FailedSync],
+];
+
+const ROWS: [(Count, &str); 5] = [
+    (Count::Promised(Kind::Message, 0), "messages of QoS 1 and QoS 2"),
+    (Count::Promised(Kind::Retained, 0), "retained messages"),
+    (Count::Promised(Kind::Subscription, 0), "subscriptions, with their Sessions"),
+    (Count::Promised(Kind::Will, 0), "Will Messages of connected Clients"),
+    (Count::Repeated(0), "(QoS 2 messages delivered twice)"),
+];
+
+#[test]
+fn the_document_says_what_each_level_loses() {
+    let (levels, overrides) = (levels(), overrides());
+    let cells: VecDeque<_> = levels.iter().chain(&overrides).collect();
+    let count = cells.len();
+    let (todo, done) = (Mutex::new(cells.into_iter().enumerate()), Mutex::new(Vec::new()));
+    thread::scope(|scope| {
+        for _ in 0..PARALLEL {
+            scope.spawn(|| {
+                loop {
+                    let Some((index, cell)) = todo.lock().unwrap().next() else {
+                        return;
+                    };
+                    let outcome = cell.measure(index as u64);
+                    done.lock().unwrap().push((index, outcome));
+                }
+            });
+        }
+    });
+    let mut done = done.into_inner().unwrap();
+    assert_eq!(done.len(), count);
+    done.sort_by_key(|(index, _)| *index);
+    let outcomes: Vec<_> = done.into_iter().map(|(_, outcome)| outcome).collect();
+    let (of_levels, of_overrides) = outcomes.split_at(levels.len());
+    let text = format!("{}\n{}", levels_table(of_levels), overrides_table(of_overrides));
+    compare(&text);
+}
+
+fn levels() -> Vec<Cell> {
+    let mut cells = Vec::new();
+    for durability in [Durability::Fsync, Durability::Interval, Durability::Memory] {
+        let setup = Setup {
+            durability,
+            listeners: vec![None],
+            topics: Vec::new(),
+            groups: vec![(0, "plain", durability)],
+            publishers: 2,
+        };
+        for accidents in COLUMNS {
+            let loses = matches!(accidents[0], Accident::PowerCut | Accident::FailedSync);
+            let is_interval = durability == Durability::Interval;
+            let losable =
+                if is_interval && loses { ROWS.map(|row| row.0).to_vec() } else { vec![] };
+            // Without a store a full device is nothing but a full device.
+            let accidents = match durability {
+                Durability::Memory => accidents[..1].to_vec(),
+                _ => accidents.to_vec(),
+            };
+            let runs = if durability == Durability::Fsync { 3 } else { 2 };
+            cells.push(Cell { setup: setup.clone(), accidents, runs, losable });
+        }
+    }
+    cells
+}
+
+const OVERRIDES: [(usize, usize, &str); 6] = [
+    (0, 0, "`fsync`, and nothing else said | any"),
+    (0, 1, "`fsync`, but `memory` for the topics `noise/#` | to `noise/hum`"),
+    (0, 2, "`fsync`, but `interval` for a listener | by that listener"),
+    (0, 3, "`fsync`, but `memory` for a listener | by that listener"),
+    (1, 0, "`memory`, but `fsync` for the topics `vital/#` | to `vital/signs`"),
+    (1, 1, "`memory`, but `fsync` for the topics `vital/#` | to any other topic"),
+];
+
+fn overrides() -> Vec<Cell> {
+    let (fsync, interval) = (Durability::Fsync, Durability::Interval);
+    let memory = Durability::Memory;
+    let strong = Setup {
+        durability: fsync,
+        listeners: vec![None, Some(interval), Some(memory)],
+        topics: vec![("noise/#", memory)],
+        groups: vec![
+            (0, "plain", fsync),
+            (0, "noise/hum", memory),
+            (1, "slow", interval),
+            (2, "light", memory),
+        ],
+        publishers: 1,
+    };
+    let weak = Setup {
+        durability: memory,
+        listeners: vec![None],
+        topics: vec![("vital/#", fsync)],
+        groups: vec![(0, "vital/signs", fsync), (0, "plain", memory)],
+        publishers: 1,
+    };
+    let by_interval = vec![Count::Promised(Kind::Message, 2)];
+    let cell = |setup: &Setup, accident, losable| Cell {
+        setup: setup.clone(),
+        accidents: vec![accident],
+        runs: 2,
+        losable,
+    };
+    vec![
+        cell(&strong, Accident::Kill, vec![]),
+        cell(&strong, Accident::PowerCut, by_interval),
+        cell(&weak, Accident::Kill, vec![]),
+        cell(&weak, Accident::PowerCut, vec![]),
+    ]
+}
+
+impl Cell {
+    fn measure(&self, seed: u64) -> Outcome {
+        let mut outcome = Outcome::default();
+        for number in 0..RUNS_MAX {
+            if number >= self.runs && outcome.has_lost(&self.losable) {
+                break;
+            }
+            for accident in &self.accidents {
+                outcome.merge(&run(&self.setup, *accident, 1000 * seed + number));
+            }
+        }
+        outcome
+    }
+}
+
+fn levels_table(outcomes: &[Outcome]) -> String {
+    let mut text = String::from(
+        "| level | what was acknowledged | `kill -9` | power cut | full disk | \
+         failed fsync |\n| --- | --- | --- | --- | --- | --- |\n",
+    );
+    let levels = ["`fsync`", "`interval`", "`memory`"];
+    for (level, outcomes) in levels.into_iter().zip(outcomes.chunks(COLUMNS.len())) {
+        for (count, what) in ROWS {
+            let words = outcomes.iter().map(|outcome| in_words(count, outcome.tally(count)));
+            let words: Vec<_> = words.collect();
+            writeln!(text, "| {level} | {what} | {} |", words.join(" | ")).unwrap();
+        }
+    }
+    text
+}
+
+fn overrides_table(outcomes: &[Outcome]) -> String {
+    let mut text = String::from(
+        "| broker | message of QoS 1 or QoS 2 | lost by `kill -9` | lost by a power cut |\n\
+         | --- | --- | --- | --- |\n",
+    );
+    for (setup, group, what) in OVERRIDES {
+        let count = Count::Promised(Kind::Message, group);
+        let of = |column: usize| in_words(count, outcomes[2 * setup + column].tally(count));
+        writeln!(text, "| {what} | {} | {} |", of(0), of(1)).unwrap();
+    }
+    text
+}
+
+/// What the counts amount to.
+fn in_words(count: Count, tally: Tally) -> &'static str {
+    let Tally { at_stake, lost, lost_older } = tally;
+    assert!(at_stake > 0, "{count:?}: nothing was at stake");
+    let is_message = matches!(count, Count::Promised(Kind::Message, _));
+    match (lost, lost_older) {
+        (0, _) if matches!(count, Count::Repeated(_)) => "none",
+        (0, _) => "nothing",
+        _ if lost == at_stake && is_message => "everything not yet delivered",
+        _ if lost == at_stake => "everything",
+        (_, 0) => "up to the last interval",
+        _ => panic!("{count:?}: lost {lost} of {at_stake}, of them {lost_older} that were older"),
+    }
+}
+
+fn compare(measured: &str) {
+    let document = fs::read_to_string(DOCUMENT).unwrap();
+    let parts = document.split_once(BEGIN).and_then(|(before, rest)| {
+        rest.split_once(END).map(|(written, after)| (before, written, after))
+    });
+    let (before, written, after) = parts.expect("docs/durability.md marks where the tables are");
+    if env::var_os(WRITE).is_some() {
+        fs::write(DOCUMENT, format!("{before}{BEGIN}{measured}{END}{after}")).unwrap();
+        return;
+    }
+    assert!(
+        written == measured,
+        "docs/durability.md says something else than what was measured; if the measured is right, \
+         write it there: {WRITE}=1 cargo test -p midge-broker --test it durability::table\n\
+         \n--- written\n{written}\n--- measured\n{measured}"
+    );
+}
