@@ -1,7 +1,7 @@
 //! Which data directory a subcommand works on: the one that is named, or the one that a broker
 //! started here would use.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 
@@ -27,13 +27,16 @@ impl DataArgs {
         }
         let flags = Flags { config: self.config.clone(), ..Flags::default() };
         match Sources::of_process(&flags).load() {
-            Ok(loaded) => match loaded.configuration.storage {
-                Some(storage) => Ok(storage.directory),
-                None => Err(Failure::new(
-                    &"a broker with this configuration keeps nothing on disk: name a data \
-                     directory with --data",
-                )),
-            },
+            Ok(loaded) => {
+                let storage = loaded.configuration.storage;
+                let directory = storage.as_ref().and_then(|storage| storage.directory());
+                directory.map(Path::to_owned).ok_or_else(|| {
+                    Failure::new(
+                        &"a broker with this configuration keeps nothing on disk: name a data \
+                          directory with --data",
+                    )
+                })
+            }
             Err(report) => {
                 print_report(&report, "; nothing was done");
                 Err(Failure::Configuration)
