@@ -8,6 +8,7 @@ mod client;
 mod config;
 mod logger;
 mod serve;
+mod store;
 
 use std::process::ExitCode;
 
@@ -37,6 +38,7 @@ enum Command {
     Sub(client::subscribe::SubscribeArgs),
     Rr(client::request::RequestArgs),
     Bench(bench::BenchArgs),
+    Store(store::StoreArgs),
 }
 
 fn main() -> ExitCode {
@@ -49,5 +51,6 @@ fn main() -> ExitCode {
         Some(Command::Sub(args)) => client::subscribe::run(&args),
         Some(Command::Rr(args)) => client::request::run(&args),
         Some(Command::Bench(args)) => bench::run(&args),
+        Some(Command::Store(args)) => store::run(&args),
     }
 }

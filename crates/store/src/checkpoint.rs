@@ -18,6 +18,8 @@ use crate::location::Location;
 use crate::reserve::is_full;
 
 pub(crate) use files::{Found, find, name};
+#[cfg(any(test, feature = "tools"))]
+pub(crate) use files::{damage_of, number_of};
 
 /// How much of a checkpoint is written at once.
 const SLICE_BYTES: usize = 1 << 20;

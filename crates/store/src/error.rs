@@ -12,6 +12,12 @@ pub enum OpenError {
         /// The data directory.
         directory: String,
     },
+    /// An import or a backup into the directory is under way or was interrupted; nothing was
+    /// changed.
+    Unfinished {
+        /// The data directory.
+        directory: String,
+    },
     /// A file was written by a newer version; nothing was changed.
     NewerFormat {
         /// The file's name.
@@ -43,6 +49,11 @@ impl fmt::Display for OpenError {
                 "the data directory {directory} is used by another broker: stop that one, or give \
                  this one a directory of its own"
             ),
+            Self::Unfinished { directory } => write!(
+                f,
+                "{directory} has only a part of a store: the import or backup into it was not \
+                 finished: repeat it, which begins anew"
+            ),
             Self::NewerFormat { file, version } => write!(
                 f,
                 "{file} was written by a newer version of the broker (format {version}): start \
@@ -57,7 +68,7 @@ impl Error for OpenError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
             Self::Io { error, .. } => Some(error),
-            Self::Locked { .. } | Self::NewerFormat { .. } => None,
+            Self::Locked { .. } | Self::Unfinished { .. } | Self::NewerFormat { .. } => None,
         }
     }
 }

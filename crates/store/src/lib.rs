@@ -31,6 +31,8 @@ mod survey;
 pub mod testing;
 #[cfg(test)]
 mod tests;
+#[cfg(any(test, feature = "tools"))]
+pub mod tools;
 mod writer;
 
 pub use disk::{Disk, DiskFile};

@@ -13,7 +13,10 @@ use rustix::io::Errno;
 use crate::disk::{Disk, DiskFile};
 use crate::error::OpenError;
 
-const LOCK_NAME: &str = "lock";
+pub(crate) const LOCK_NAME: &str = "lock";
+/// A file of this name says that what is in the directory is not complete: an import or a backup
+/// into it is under way, or was interrupted.
+pub(crate) const UNFINISHED_NAME: &str = "unfinished";
 const FILE_MODE: u32 = 0o600;
 const DIRECTORY_MODE: u32 = 0o700;
 
@@ -32,8 +35,16 @@ impl RealDisk {
     ///
     /// # Errors
     ///
-    /// Another process has it open, or the file system refuses.
+    /// Another process has it open, an import or a backup into it was not finished, or the file
+    /// system refuses.
     pub fn open(path: &Path) -> Result<Self, OpenError> {
+        let disk = Self::open_unfinished(path)?;
+        refuse_unfinished(path)?;
+        Ok(disk)
+    }
+
+    /// As [`Self::open`], whether or not what is in it is complete.
+    pub(crate) fn open_unfinished(path: &Path) -> Result<Self, OpenError> {
         let shown = path.display().to_string();
         let failed = |error| OpenError::io(&shown, error);
         let directory = open_directory(path).map_err(failed)?;
@@ -51,6 +62,29 @@ impl RealDisk {
             Err(TryLockError::Error(error)) => Err(failed(error)),
         }
     }
+}
+
+/// Refuses a directory in which only a part of a store may be.
+pub(crate) fn refuse_unfinished(path: &Path) -> Result<(), OpenError> {
+    match path.join(UNFINISHED_NAME).try_exists() {
+        Ok(false) => Ok(()),
+        Ok(true) => Err(OpenError::Unfinished { directory: path.display().to_string() }),
+        Err(error) => Err(OpenError::io(&path.display().to_string(), error)),
+    }
+}
+
+/// The names of the files of a directory.
+pub(crate) fn list_files(path: &Path) -> io::Result<Vec<String>> {
+    let mut names = Vec::new();
+    for entry in fs::read_dir(path)? {
+        let entry = entry?;
+        // The store gives no file a name that is not UTF-8.
+        if let (true, Ok(name)) = (entry.file_type()?.is_file(), entry.file_name().into_string()) {
+            names.push(name);
+        }
+    }
+    names.sort_unstable();
+    Ok(names)
 }
 
 /// Opens the directory, created if missing (with those above it), for nobody but the owner.
@@ -71,18 +105,7 @@ fn open_directory(path: &Path) -> io::Result<File> {
 
 impl Disk for RealDisk {
     fn list(&self) -> io::Result<Vec<String>> {
-        let mut names = Vec::new();
-        for entry in fs::read_dir(&self.path)? {
-            let entry = entry?;
-            // The store gives no file a name that is not UTF-8.
-            if let (true, Ok(name)) =
-                (entry.file_type()?.is_file(), entry.file_name().into_string())
-            {
-                names.push(name);
-            }
-        }
-        names.sort_unstable();
-        Ok(names)
+        list_files(&self.path)
     }
 
     fn create(&self, name: &str) -> io::Result<Box<dyn DiskFile>> {
@@ -110,14 +133,14 @@ impl Disk for RealDisk {
 }
 
 #[derive(Debug)]
-struct RealFile {
+pub(crate) struct RealFile {
     file: File,
     /// The kernel reports a failed sync once; the next one would succeed without the data.
     sync_has_failed: AtomicBool,
 }
 
 impl RealFile {
-    fn new(file: File) -> Self {
+    pub(crate) fn new(file: File) -> Self {
         Self { file, sync_has_failed: AtomicBool::new(false) }
     }
 
@@ -252,6 +275,16 @@ mod tests {
         assert!(error.to_string().contains(scratch.0.to_str().unwrap()), "{error}");
         drop(disk);
         RealDisk::open(&scratch.0).unwrap();
+    }
+
+    #[test]
+    fn a_directory_that_is_not_complete_is_not_opened() {
+        let scratch = Scratch::new();
+        let disk = RealDisk::open(&scratch.0).unwrap();
+        disk.create(UNFINISHED_NAME).unwrap();
+        drop(disk);
+        let error = RealDisk::open(&scratch.0).unwrap_err();
+        assert!(matches!(&error, OpenError::Unfinished { .. }), "{error}");
     }
 
     #[test]

@@ -303,7 +303,7 @@ impl Engine {
             let tag = self.writer.journal.read(at, body)?;
             folded.read(number, tag, body).map_err(|bad| incomprehensible(at, bad))?;
         }
-        Ok(folded.list.into_iter().flatten().collect())
+        Ok(folded.into_subscriptions())
     }
 
     fn recover_kept(&mut self, recovered: &mut Recovered, lost: &mut Lost, report: &mut Report) {
@@ -332,13 +332,13 @@ impl Engine {
 
 /// Subscriptions as the records about them say, one after the other.
 #[derive(Default)]
-struct Folded {
+pub(crate) struct Folded {
     list: Vec<Option<SubscriptionRecord>>,
     places: HashMap<Box<str>, usize, foldhash::fast::FixedState>,
 }
 
 impl Folded {
-    fn read(&mut self, number: u64, tag: u8, body: &[u8]) -> Result<(), BadRecord> {
+    pub(crate) fn read(&mut self, number: u64, tag: u8, body: &[u8]) -> Result<(), BadRecord> {
         let session = match tag {
             subscribed::TAG => {
                 let (session, subscription) = subscribed::decode(body)?;
@@ -361,6 +361,11 @@ impl Folded {
             _ => return Err(BadRecord("it is no record about subscriptions")),
         };
         if session == number { Ok(()) } else { Err(BadRecord("it is about another Session")) }
+    }
+
+    /// Those that are left, in the order in which they were made.
+    pub(crate) fn into_subscriptions(self) -> Vec<SubscriptionRecord> {
+        self.list.into_iter().flatten().collect()
     }
 
     fn add(&mut self, subscription: SubscriptionRecord) {

@@ -84,7 +84,7 @@ fn follows(before: &Link, link: &Link) -> bool {
 }
 
 /// The segment that is being replayed.
-struct Segment<'a> {
+pub(crate) struct Segment<'a> {
     number: u32,
     seed: CrcSeed,
     /// The file from its start, up to where the records end if that is known.
@@ -94,7 +94,7 @@ struct Segment<'a> {
 }
 
 /// What to do about bytes that do not check.
-enum Gap {
+pub(crate) enum Gap {
     /// Go on there.
     Jump(usize),
     /// There is nothing more in this segment.
@@ -102,23 +102,23 @@ enum Gap {
 }
 
 impl<'a> Segment<'a> {
-    fn new(link: &Link, bytes: &'a [u8], is_last: bool) -> Self {
+    pub(crate) fn new(link: &Link, bytes: &'a [u8], is_last: bool) -> Self {
         let seed = CrcSeed::of_segment(link.number);
         let end = link.end.map(|end| end as usize);
         Self { number: link.number, seed, bytes, end, is_last }
     }
 
-    fn frame(&self, at: usize) -> Option<Frame> {
+    pub(crate) fn frame(&self, at: usize) -> Option<Frame> {
         Frame::check(self.bytes, at, at as u32, self.seed)
     }
 
     /// Whether there is nothing but zeros from here on.
-    fn is_blank(&self, at: usize) -> bool {
+    pub(crate) fn is_blank(&self, at: usize) -> bool {
         self.bytes.get(at..).unwrap_or_default().iter().all(|byte| *byte == 0)
     }
 
     /// Whether a later Begin says that the bytes at `at` had been synced.
-    fn was_synced(&self, at: usize) -> bool {
+    pub(crate) fn was_synced(&self, at: usize) -> bool {
         let mut from = at + 1;
         while let Some((begin, synced_to)) = find_begin(self.bytes, from, self.seed) {
             if synced_to.segment() > self.number
@@ -133,7 +133,7 @@ impl<'a> Segment<'a> {
 
     /// Where to go on behind damage: at the next frame if the length can be believed, or at the
     /// next Begin. A length that leads beyond a Begin is wrong.
-    fn behind(&self, at: usize) -> Gap {
+    pub(crate) fn behind(&self, at: usize) -> Gap {
         let next = body_range(self.bytes, at)
             .map(|body| body.end)
             .filter(|next| self.end == Some(*next) || self.frame(*next).is_some());

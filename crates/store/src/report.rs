@@ -32,7 +32,7 @@ impl DamageKind {
     }
 
     /// A word or two for a message or a file name.
-    const fn phrase(self) -> &'static str {
+    pub const fn phrase(self) -> &'static str {
         match self {
             Self::TornTail => "torn tail",
             Self::BadRecord => "damaged record",

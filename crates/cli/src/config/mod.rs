@@ -23,6 +23,7 @@ mod source;
 mod tests;
 mod value;
 
+pub(crate) use command::{EXIT_WRONG_CONFIGURATION, print_report};
 pub(crate) use configuration::{Configuration, ListenerConfiguration, LogFormat};
 pub(crate) use environment::Variables;
 pub(crate) use flags::Flags;

@@ -48,9 +48,12 @@ impl Running {
     }
 
     fn spawn(command: &mut Command) -> Self {
-        let mut process = command
+        const IN_MEMORY: &str = "MIDGE_STORAGE_IN_MEMORY";
+        if command.get_envs().all(|(name, _)| name != IN_MEMORY) {
             // Else all would have the same data directory, and a user's.
-            .env("MIDGE_STORAGE_IN_MEMORY", "true")
+            command.env(IN_MEMORY, "true");
+        }
+        let mut process = command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

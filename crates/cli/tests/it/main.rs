@@ -10,4 +10,5 @@ mod options;
 mod publish;
 mod request;
 mod serve;
+mod store;
 mod subscribe;

@@ -82,6 +82,26 @@ pub(crate) fn find(disk: &dyn Disk) -> Result<Found, OpenError> {
     Ok(found)
 }
 
+/// The number of the checkpoint whose file has this name.
+#[cfg(any(test, feature = "tools"))]
+pub(crate) fn number_of(file: &str) -> Option<u64> {
+    let number = u64::from_str_radix(file.strip_prefix(PREFIX)?, 16).ok()?;
+    (file == name(number)).then_some(number)
+}
+
+/// What is wrong with a checkpoint, if it cannot be used.
+#[cfg(any(test, feature = "tools"))]
+pub(crate) fn damage_of(disk: &dyn Disk, number: u64) -> Result<Option<&'static str>, OpenError> {
+    let bytes = read_all(disk, &name(number))?;
+    match decode(number, &bytes) {
+        Ok(_) => Ok(None),
+        Err(NotUsable::Damaged(what)) => Ok(Some(what)),
+        Err(NotUsable::Newer(version)) => {
+            Err(OpenError::NewerFormat { file: name(number), version })
+        }
+    }
+}
+
 fn read_all(disk: &dyn Disk, name: &str) -> Result<Vec<u8>, OpenError> {
     let read = || {
         let file = disk.open(name)?;

@@ -1,0 +1,352 @@
+//! Writes everything that a store keeps as lines of JSON, in an order that depends on nothing but
+//! what is kept. What cannot be read is left out and reported.
+//!
+//! Messages are read one after the other: besides the index there are a few bytes in memory for
+//! each message that several wait for.
+
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::{error, fmt};
+
+use midge_core::{Kept, Owner, Timestamp};
+
+use super::check::name_of;
+use super::inspection::{Inspection, Records};
+use super::line::{
+    AwaitingRelease, Content, Delayed, Detached, End, Group, Header, Line, NumberedMessage, Queued,
+    Retained, Session, Subscription, Taken, VERSION, Will, list, owner_fields,
+};
+use super::progress::{Counter, Progress};
+use crate::disk::Disk;
+use crate::error::OpenError;
+use crate::index::{Index, KeptEntry, OwnerEntry};
+use crate::location::Location;
+use crate::queue::{Entry, Flags, Places, Queue};
+use crate::record::Body;
+use crate::report::{Damage, DamageKind, Report};
+
+/// What was exported.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Exported {
+    /// Lines that were written.
+    pub lines: u64,
+    /// Bytes that are not as they were written, as far as they were looked at.
+    pub damage: Report,
+    /// What is not in the export because it cannot be read.
+    pub lost: Report,
+}
+
+/// Why there is no export.
+#[derive(Debug)]
+pub enum ExportError {
+    /// The store cannot be read.
+    Open(OpenError),
+    /// What was to be written could not be written.
+    Write(io::Error),
+}
+
+impl fmt::Display for ExportError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Open(error) => error.fmt(f),
+            Self::Write(error) => write!(f, "cannot write the export: {error}"),
+        }
+    }
+}
+
+impl error::Error for ExportError {}
+
+impl From<OpenError> for ExportError {
+    fn from(error: OpenError) -> Self {
+        Self::Open(error)
+    }
+}
+
+impl From<io::Error> for ExportError {
+    fn from(error: io::Error) -> Self {
+        Self::Write(error)
+    }
+}
+
+impl Exported {
+    /// Whether everything that was kept is in the export.
+    pub fn is_whole(&self) -> bool {
+        let lost = &self.lost;
+        self.damage.is_sound() && lost.damage.is_empty() && lost.damage_unlisted == 0
+    }
+}
+
+/// Exports the store on this disk, which is not written to.
+///
+/// # Errors
+///
+/// There is no store, it is of a newer version, the file system refuses, or `out` does.
+pub fn export(
+    disk: Arc<dyn Disk>,
+    out: &mut dyn Write,
+    tell: &mut dyn FnMut(Progress),
+) -> Result<Exported, ExportError> {
+    let mut store = Inspection::open(disk)?;
+    let damage = std::mem::take(&mut store.report);
+    let owners = store.owners();
+    let Inspection { index, mut records, .. } = store;
+    let total = index.queued + index.kept.len() as u64;
+    let mut exporter = Exporter {
+        out,
+        lines: 0,
+        shared: shared_messages(&index),
+        messages: 0,
+        records: &mut records,
+        record: Vec::new(),
+        lost: Report::default(),
+        counter: Counter::new(tell, "exporting messages", total, 1 << 10),
+    };
+    let next_number = index.next_number;
+    exporter.write(&Line::Header(Header { version: VERSION, next_number }))?;
+    for owner in owners {
+        if let Some(entry) = index.owners.get(&owner) {
+            exporter.owner(owner, entry)?;
+        }
+    }
+    exporter.all_kept(&index)?;
+    let lines = exporter.lines + 1;
+    exporter.write(&Line::End(End { lines }))?;
+    let Exporter { out, lost, .. } = exporter;
+    out.flush()?;
+    Ok(Exported { lines, damage, lost })
+}
+
+/// The places of messages that another record than their own refers to.
+fn shared_messages(index: &Index) -> BTreeMap<Location, Option<u64>> {
+    let mut shared = BTreeMap::new();
+    let mut note = |places: Option<Places>| {
+        if let Some(Places { record, message }) = places
+            && record != message
+        {
+            shared.insert(message, None);
+        }
+    };
+    for queue in index.owners.values().filter_map(|entry| entry.queue.as_deref()) {
+        queue.for_each(|entry| note(entry.places));
+    }
+    index.kept.values().for_each(|kept| note(Some(kept.places)));
+    shared
+}
+
+struct Exporter<'a> {
+    out: &'a mut dyn Write,
+    lines: u64,
+    /// The numbers of messages that several refer to.
+    shared: BTreeMap<Location, Option<u64>>,
+    /// How many messages were written.
+    messages: u64,
+    records: &'a mut Records,
+    record: Vec<u8>,
+    lost: Report,
+    counter: Counter<'a>,
+}
+
+impl Exporter<'_> {
+    fn write(&mut self, line: &Line) -> io::Result<()> {
+        serde_json::to_writer(&mut *self.out, line)?;
+        self.out.write_all(b"\n")?;
+        self.lines += 1;
+        Ok(())
+    }
+
+    fn lose(&mut self, what: &str, damage: Damage) {
+        let detail = format!("{what} is not in the export: {}", damage.detail);
+        self.lost.note(Damage { detail, ..damage });
+    }
+
+    fn owner(&mut self, owner: Owner, entry: &OwnerEntry) -> io::Result<()> {
+        let empty = Queue::default();
+        let queue = entry.queue.as_deref().unwrap_or(&empty);
+        let lines = match owner {
+            Owner::Group(number) => self.group(number, entry, queue.next()),
+            Owner::Session(number) => self.session(number, entry, queue.next()),
+        };
+        match lines {
+            Ok(lines) => {
+                lines.iter().try_for_each(|line| self.write(line))?;
+                self.queue(owner, queue)
+            }
+            Err(damage) => {
+                self.lose(&format!("{} with its messages", name_of(owner)), damage);
+                Ok(())
+            }
+        }
+    }
+
+    fn group(
+        &mut self,
+        number: u64,
+        entry: &OwnerEntry,
+        next_sequence: u64,
+    ) -> Result<Vec<Line>, Damage> {
+        let record = self.records.group(number, head(entry)?, &mut self.record)?;
+        let (name, filter) = (record.name, record.filter);
+        Ok(vec![Line::Group(Group { number, name, filter, next_sequence })])
+    }
+
+    fn session(
+        &mut self,
+        number: u64,
+        entry: &OwnerEntry,
+        next_sequence: u64,
+    ) -> Result<Vec<Line>, Damage> {
+        let Self { records, record: buffer, .. } = self;
+        let record = records.session(number, head(entry)?, buffer)?;
+        let subscriptions = records.subscriptions(number, &entry.subscriptions, buffer)?;
+        let will = record.will.filter(|_| !entry.will_gone).map(|will| Will {
+            delay_seconds: will.delay_seconds,
+            expiry_seconds: will.expiry_seconds,
+            content: Content::of_message(&will.message),
+        });
+        let detached = entry.detached.map(|detachment| Detached {
+            at_ms: detachment.at.as_millis(),
+            sent_before: Some(detachment.sent_before).filter(|before| *before != u64::MAX),
+        });
+        let mut lines = vec![Line::Session(Box::new(Session {
+            number,
+            client_id: record.client_id,
+            user_name: record.user_name,
+            expiry_seconds: record.expiry_seconds,
+            next_sequence,
+            detached,
+            will,
+        }))];
+        let of = |record| Line::Subscription(Subscription::of(number, record));
+        lines.extend(subscriptions.iter().map(of));
+        lines.extend(entry.awaiting_release.iter().map(|packet_id| {
+            let packet_id = packet_id.get();
+            Line::AwaitingRelease(AwaitingRelease { session: number, packet_id })
+        }));
+        Ok(lines)
+    }
+
+    fn queue(&mut self, owner: Owner, queue: &Queue) -> io::Result<()> {
+        let mut result = Ok(());
+        let _ = queue.visit_from(0, |entry| {
+            result = self.entry(owner, &entry);
+            if result.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        });
+        result
+    }
+
+    fn entry(&mut self, owner: Owner, entry: &Entry) -> io::Result<()> {
+        let sequence = entry.sequence;
+        if entry.flags.has(Flags::TAKEN) {
+            let (session, group) = owner_fields(owner);
+            return self.write(&Line::Taken(Taken { session, group, sequence }));
+        }
+        self.counter.add(1);
+        match self.read_entry(owner, entry) {
+            Ok((message, queued)) => {
+                message.map_or(Ok(()), |message| self.write(&message))?;
+                self.write(&Line::Queued(queued))
+            }
+            Err(damage) => {
+                self.lose(&format!("message {sequence} for {}", name_of(owner)), damage);
+                Ok(())
+            }
+        }
+    }
+
+    /// The line of a queue entry, and that of its message if there was none yet.
+    fn read_entry(
+        &mut self,
+        owner: Owner,
+        entry: &Entry,
+    ) -> Result<(Option<Line>, Queued), Damage> {
+        let places = entry.places.ok_or_else(|| lost("it was found to be damaged before"))?;
+        let Self { records, record, shared, messages, .. } = self;
+        let (head, body) = records.entry(owner, entry.sequence, places.record, record)?;
+        let (session, group) = owner_fields(owner);
+        let mut queued = Queued {
+            session,
+            group,
+            sequence: entry.sequence,
+            message: 0,
+            qos: head.qos as u8,
+            retain: head.retain,
+            identifiers: list(&head.identifiers),
+            from_group: head.group,
+        };
+        let (number, line) = message_line(records, shared, messages, places, body)?;
+        queued.message = number;
+        Ok((line, queued))
+    }
+
+    fn all_kept(&mut self, index: &Index) -> io::Result<()> {
+        let mut all: Vec<_> = index.kept.iter().collect();
+        all.sort_unstable_by_key(|(number, _)| **number);
+        for (number, kept) in all {
+            self.counter.add(1);
+            match self.read_kept(*number, kept) {
+                Ok((message, line)) => {
+                    message.map_or(Ok(()), |message| self.write(&message))?;
+                    self.write(&line)?;
+                }
+                Err(damage) => {
+                    let what = match kept.what {
+                        Kept::Retained => "a retained message",
+                        Kept::Delayed(_) => "a delayed message",
+                    };
+                    self.lose(&format!("{what} ({number})"), damage);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn read_kept(&mut self, number: u64, kept: &KeptEntry) -> Result<(Option<Line>, Line), Damage> {
+        let Self { records, record, shared, messages, .. } = self;
+        let (what, body) = records.kept(number, kept, record)?;
+        let (message, line) = message_line(records, shared, messages, kept.places, body)?;
+        let kept = match what {
+            Kept::Retained => Line::Retained(Retained { number, message }),
+            Kept::Delayed(at) => {
+                Line::Delayed(Delayed { number, at_ms: Timestamp::as_millis(at), message })
+            }
+        };
+        Ok((line, kept))
+    }
+}
+
+/// The number of a message, and its line if there was none yet.
+fn message_line(
+    records: &mut Records,
+    shared: &mut BTreeMap<Location, Option<u64>>,
+    messages: &mut u64,
+    places: Places,
+    body: Body<'_>,
+) -> Result<(u64, Option<Line>), Damage> {
+    if let Some(Some(number)) = shared.get(&places.message) {
+        return Ok((*number, None));
+    }
+    let mut buffer = Vec::new();
+    let content = Content::of(&records.message(places, body, &mut buffer)?);
+    *messages += 1;
+    let number = *messages;
+    if let Some(place) = shared.get_mut(&places.message) {
+        *place = Some(number);
+    }
+    Ok((number, Some(Line::Message(Box::new(NumberedMessage { number, content })))))
+}
+
+fn head(entry: &OwnerEntry) -> Result<Location, Damage> {
+    let head = entry.head.filter(|_| !entry.is_broken);
+    head.map(|head| head.place).ok_or_else(|| lost("a record about it was damaged"))
+}
+
+fn lost(detail: &str) -> Damage {
+    Damage {
+        file: "journal".to_owned(),
+        offset: 0,
+        kind: DamageKind::BadRecord,
+        detail: detail.to_owned(),
+    }
+}

@@ -1,0 +1,493 @@
+//! Makes a store of the lines of an export. Every line is checked before it counts; numbers and
+//! sequences stay as they are. Either all of it is in the directory at the end, or nothing.
+
+use std::io::{self, BufRead, Read};
+use std::path::Path;
+use std::sync::Arc;
+use std::{error, fmt};
+
+use hashbrown::HashMap;
+use midge_codec::{PacketIdentifier, TopicFilter};
+use midge_core::{
+    Attributes, Durability, Enqueue, GroupRecord, Identifiers, Identity, Kept, Message,
+    MessageParts, Owner, SessionRecord, StoreOp, StoredDelivery, Timestamp, WillRecord,
+};
+
+use super::check::name_of;
+use super::line::{
+    self, AwaitingRelease, Group, Header, Line, NumberedMessage, Queued, Session, Subscription,
+    Taken, VERSION,
+};
+use super::progress::{Counter, Progress};
+use super::target::{Target, TargetError};
+use crate::disk::Disk;
+use crate::engine::{Engine, Options};
+use crate::error::{OpenError, StoreError};
+use crate::location::Location;
+use crate::queue::Queue;
+use crate::record::{decode_message, finished};
+
+/// The longest line: the largest message of MQTT in base64, with room for the rest.
+const LINE_BYTES_MAX: u64 = 1 << 29;
+/// So many lines are one commit.
+const COMMIT_LINES: u64 = 512;
+
+/// What was imported.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Imported {
+    /// Lines that were read.
+    pub lines: u64,
+    /// Sessions.
+    pub sessions: u64,
+    /// Shared subscriptions.
+    pub groups: u64,
+    /// Messages that wait for an owner.
+    pub queued_messages: u64,
+    /// Retained and delayed messages.
+    pub kept_messages: u64,
+}
+
+/// Why nothing was imported.
+#[derive(Debug)]
+pub enum ImportError {
+    /// The directory cannot be filled.
+    Target(TargetError),
+    /// A line is not what it should be.
+    Line {
+        /// Its number, from 1.
+        number: u64,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The export cannot be read.
+    Read(io::Error),
+    /// The store cannot be opened.
+    Open(OpenError),
+    /// The store cannot be written.
+    Store(StoreError),
+}
+
+impl fmt::Display for ImportError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Target(error) => error.fmt(f),
+            Self::Line { number, reason } => {
+                write!(f, "line {number}: {reason}; nothing was imported")
+            }
+            Self::Read(error) => {
+                write!(f, "cannot read the export: {error}; nothing was imported")
+            }
+            Self::Open(error) => error.fmt(f),
+            Self::Store(error) => write!(f, "{error}; nothing was imported"),
+        }
+    }
+}
+
+impl error::Error for ImportError {}
+
+impl From<StoreError> for ImportError {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+/// Imports an export into a directory that is empty or does not exist.
+///
+/// # Errors
+///
+/// Nothing was imported then, and the directory is as it was.
+pub fn import(
+    directory: &Path,
+    input: &mut dyn BufRead,
+    options: Options,
+    now: Timestamp,
+    tell: &mut dyn FnMut(Progress),
+) -> Result<Imported, ImportError> {
+    let target = Target::begin(directory).map_err(ImportError::Target)?;
+    let failed = |error| ImportError::Open(OpenError::io(&directory.display().to_string(), error));
+    let disk = target.disk().ok_or_else(|| failed(io::ErrorKind::NotFound.into()))?;
+    let imported = import_into(disk, input, options, now, tell)?;
+    target.complete().map_err(failed)?;
+    Ok(imported)
+}
+
+/// Imports an export into an empty disk.
+pub(crate) fn import_into(
+    disk: Arc<dyn Disk>,
+    input: &mut dyn BufRead,
+    options: Options,
+    now: Timestamp,
+    tell: &mut dyn FnMut(Progress),
+) -> Result<Imported, ImportError> {
+    let opened = Engine::open(disk, options, now).map_err(ImportError::Open)?;
+    let mut importer = Importer::new(opened.engine);
+    let mut counter = Counter::new(tell, "importing lines", 0, 1 << 10);
+    let mut bytes = Vec::new();
+    loop {
+        bytes.clear();
+        let number = importer.imported.lines + 1;
+        let at_line = |reason| ImportError::Line { number, reason };
+        let read = input.take(LINE_BYTES_MAX).read_until(b'\n', &mut bytes);
+        if read.map_err(ImportError::Read)? == 0 {
+            break;
+        }
+        if bytes.pop_if(|last| *last == b'\n').is_none() && bytes.len() as u64 == LINE_BYTES_MAX {
+            return Err(at_line(format!("it is longer than {LINE_BYTES_MAX} bytes")));
+        }
+        let line = parse(&bytes).map_err(at_line)?;
+        importer.line(line).map_err(at_line)?;
+        counter.add(1);
+        if number.is_multiple_of(COMMIT_LINES) {
+            importer.commit()?;
+        }
+    }
+    let number = importer.imported.lines;
+    if !importer.is_ended {
+        let reason = match number {
+            0 => "the export is empty",
+            _ => "the export ends behind this line, without its last one: it is not complete",
+        };
+        return Err(ImportError::Line { number: number.max(1), reason: reason.to_owned() });
+    }
+    importer.finish()
+}
+
+fn parse(bytes: &[u8]) -> Result<Line, String> {
+    if bytes.iter().all(u8::is_ascii_whitespace) {
+        return Err("it is empty".to_owned());
+    }
+    serde_json::from_slice(bytes).map_err(|error| match error.classify() {
+        serde_json::error::Category::Data => format!("it is no line of an export: {error}"),
+        _ => format!("it is no JSON: {error}"),
+    })
+}
+
+/// A message that lines refer to by its number.
+struct Named {
+    number: u64,
+    message: Arc<Message>,
+    is_used: bool,
+}
+
+struct Importer {
+    engine: Engine,
+    imported: Imported,
+    next_number: Option<u64>,
+    is_ended: bool,
+    /// Where the messages are, by their numbers from 1.
+    places: Vec<u64>,
+    /// The message that was used last, or waits to be used.
+    last: Option<Named>,
+    /// The sequences that the next messages of owners get.
+    next_sequences: HashMap<Owner, u64, foldhash::fast::FixedState>,
+    /// Stands in for messages that nobody needs.
+    blank: Arc<Message>,
+}
+
+impl Importer {
+    fn new(engine: Engine) -> Self {
+        let attributes = Attributes {
+            qos: midge_codec::QoS::AtMostOnce,
+            retain: false,
+            expires_at: None,
+            publisher_session: None,
+            durability: Durability::Fsync,
+        };
+        let publisher = Arc::new(Identity { client_id: "".into(), user_name: None });
+        let parts =
+            MessageParts { topic: "", properties: &[], payload: &[], attributes, publisher };
+        Self {
+            engine,
+            imported: Imported::default(),
+            next_number: None,
+            is_ended: false,
+            places: Vec::new(),
+            last: None,
+            next_sequences: HashMap::default(),
+            blank: Arc::new(Message::new(parts)),
+        }
+    }
+
+    fn commit(&mut self) -> Result<(), StoreError> {
+        self.engine.writer.end_commit();
+        self.engine.write()
+    }
+
+    fn line(&mut self, line: Line) -> Result<(), String> {
+        if self.is_ended {
+            return Err("something follows on the last line".to_owned());
+        }
+        let waits = self.last.as_ref().is_some_and(|named| !named.is_used);
+        if waits && !matches!(line, Line::Queued(_) | Line::Retained(_) | Line::Delayed(_)) {
+            return Err("the line must refer to the message before it".to_owned());
+        }
+        self.imported.lines += 1;
+        if let Line::Header(header) = line {
+            return self.header(&header);
+        }
+        if self.next_number.is_none() {
+            return Err("an export begins with a line of the kind \"midge-export\"".to_owned());
+        }
+        match line {
+            Line::Header(_) => Ok(()),
+            Line::Group(group) => self.group(group),
+            Line::Session(session) => self.session(*session),
+            Line::Subscription(subscription) => self.subscription(subscription),
+            Line::AwaitingRelease(awaiting) => self.awaiting_release(&awaiting),
+            Line::Message(message) => self.message(&message),
+            Line::Queued(queued) => self.queued(queued),
+            Line::Taken(taken) => self.taken(&taken),
+            Line::Retained(retained) => {
+                self.keep(retained.number, Kept::Retained, retained.message)
+            }
+            Line::Delayed(delayed) => {
+                let at = Timestamp::from_millis(delayed.at_ms);
+                self.keep(delayed.number, Kept::Delayed(at), delayed.message)
+            }
+            Line::End(end) => {
+                self.is_ended = true;
+                let lines = self.imported.lines;
+                if end.lines == lines {
+                    return Ok(());
+                }
+                Err(format!("the export had {} lines and has {lines}", end.lines))
+            }
+        }
+    }
+
+    fn header(&mut self, header: &Header) -> Result<(), String> {
+        if header.version != VERSION {
+            return Err(format!(
+                "the export is of version {}, and this is version {VERSION} of the format: use a \
+                 newer midge",
+                header.version
+            ));
+        }
+        match self.next_number.replace(header.next_number) {
+            None => Ok(()),
+            Some(_) => Err("a second export begins here".to_owned()),
+        }
+    }
+
+    /// Whether a Session, a shared subscription or a kept message may have this number.
+    fn check_number(&self, number: u64) -> Result<(), String> {
+        if self.next_number.is_some_and(|next| number < next) {
+            return Ok(());
+        }
+        Err(format!("the number {number} is not below \"next_number\" of the first line"))
+    }
+
+    fn check_new(&mut self, owner: Owner, number: u64, next_sequence: u64) -> Result<(), String> {
+        self.check_number(number)?;
+        if next_sequence == u64::MAX {
+            return Err("\"next_sequence\" is too large".to_owned());
+        }
+        if self.next_sequences.insert(owner, next_sequence).is_some() {
+            return Err(format!("{} comes twice", name_of(owner)));
+        }
+        Ok(())
+    }
+
+    fn check_known(&self, owner: Owner) -> Result<u64, String> {
+        let known = self.next_sequences.get(&owner).copied();
+        known.ok_or_else(|| format!("there is no line about {} before", name_of(owner)))
+    }
+
+    fn group(&mut self, group: Group) -> Result<(), String> {
+        let Group { number, name, filter, next_sequence } = group;
+        self.check_new(Owner::Group(number), number, next_sequence)?;
+        line::check_text("name", &name)?;
+        line::check_text("filter", &filter)?;
+        TopicFilter::parse(&filter)
+            .map_err(|rule| format!("\"filter\" is no Topic Filter: {rule}"))?;
+        self.imported.groups += 1;
+        self.engine.apply_op(&StoreOp::Group(GroupRecord { number, name, filter }));
+        Ok(())
+    }
+
+    fn session(&mut self, session: Session) -> Result<(), String> {
+        let Session { number, client_id, user_name, expiry_seconds, .. } = session;
+        self.check_new(Owner::Session(number), number, session.next_sequence)?;
+        line::check_text("client_id", &client_id)?;
+        line::check_text("user_name", user_name.as_deref().unwrap_or_default())?;
+        let will = session.will.map(|will| {
+            Ok::<_, String>(WillRecord {
+                message: will.content.to_message()?,
+                delay_seconds: will.delay_seconds,
+                expiry_seconds: will.expiry_seconds,
+            })
+        });
+        let will = will.transpose().map_err(|reason| format!("\"will\": {reason}"))?;
+        let record = SessionRecord { number, client_id, user_name, expiry_seconds, will };
+        self.engine.apply_op(&StoreOp::Session(Box::new(record)));
+        if let Some(detached) = session.detached {
+            self.engine.apply_op(&StoreOp::Detached {
+                session: number,
+                at: Timestamp::from_millis(detached.at_ms),
+                sent_before: detached.sent_before.unwrap_or(u64::MAX),
+            });
+        }
+        self.imported.sessions += 1;
+        Ok(())
+    }
+
+    fn subscription(&mut self, subscription: Subscription) -> Result<(), String> {
+        let session = subscription.session;
+        self.check_known(Owner::Session(session))?;
+        let subscription = subscription.into_record()?;
+        self.engine.apply_op(&StoreOp::Subscribed { session, subscription });
+        Ok(())
+    }
+
+    fn awaiting_release(&mut self, awaiting: &AwaitingRelease) -> Result<(), String> {
+        let AwaitingRelease { session, packet_id } = *awaiting;
+        self.check_known(Owner::Session(session))?;
+        let packet_id =
+            PacketIdentifier::new(packet_id).ok_or("\"packet_id\" must be 1 to 65535")?;
+        let entry = self.engine.index.owners.get(&Owner::Session(session));
+        if entry.is_some_and(|entry| entry.awaiting_release.contains(&packet_id)) {
+            return Err(format!("Packet Identifier {packet_id} comes twice"));
+        }
+        self.engine.apply_op(&StoreOp::AwaitRelease { session, packet_id });
+        Ok(())
+    }
+
+    fn message(&mut self, message: &NumberedMessage) -> Result<(), String> {
+        let expected = self.places.len() as u64 + 1;
+        if message.number != expected {
+            let number = message.number;
+            return Err(format!("the message has the number {number} instead of {expected}"));
+        }
+        let message = message.content.to_message()?;
+        self.places.push(0);
+        self.last = Some(Named { number: expected, message, is_used: false });
+        Ok(())
+    }
+
+    /// The message of this number, which is used now.
+    fn named(&mut self, number: u64) -> Result<Arc<Message>, String> {
+        let known = self.last.as_mut().filter(|named| named.number == number);
+        if let Some(named) = known {
+            named.is_used = true;
+            return Ok(Arc::clone(&named.message));
+        }
+        if self.last.as_ref().is_some_and(|named| !named.is_used) {
+            return Err("the line must refer to the message before it".to_owned());
+        }
+        let index = number.checked_sub(1).and_then(|index| usize::try_from(index).ok());
+        let place = index.and_then(|index| self.places.get(index)).copied();
+        let place = place.and_then(Location::from_u64);
+        let place =
+            place.ok_or_else(|| format!("there is no message {number} before this line"))?;
+        let Engine { writer, buffers, restorer, .. } = &mut self.engine;
+        let tag = writer.journal.read(place, &mut buffers.message);
+        let tag = tag.map_err(|damage| damage.to_string())?;
+        let stored = decode_message(tag, &buffers.message).map_err(|bad| bad.0.to_owned())?;
+        let message = restorer.restore(&stored, place.to_u64());
+        self.last = Some(Named { number, message: Arc::clone(&message), is_used: true });
+        Ok(message)
+    }
+
+    /// Notes where a message is after it was used.
+    fn note_place(&mut self, number: u64, message: &Message) {
+        if let Some(place) = self.places.get_mut(number as usize - 1) {
+            *place = message.stored_at().get();
+        }
+    }
+
+    fn check_sequence(&self, owner: Owner, sequence: u64) -> Result<(), String> {
+        if sequence >= self.check_known(owner)? {
+            return Err(format!(
+                "the sequence {sequence} is not below \"next_sequence\" of {}",
+                name_of(owner)
+            ));
+        }
+        let queue = self.engine.index.owners.get(&owner).and_then(|entry| entry.queue.as_deref());
+        if queue.is_some_and(|queue| sequence < queue.next()) {
+            return Err(format!("the sequences of {} do not grow", name_of(owner)));
+        }
+        Ok(())
+    }
+
+    fn queued(&mut self, queued: Queued) -> Result<(), String> {
+        let owner = line::owner_of(queued.session, queued.group)?;
+        let sequence = queued.sequence;
+        self.check_sequence(owner, sequence)?;
+        let message = self.named(queued.message)?;
+        let delivery = StoredDelivery {
+            message: Arc::clone(&message),
+            qos: line::qos(queued.qos)?,
+            retain: queued.retain,
+            identifiers: line::identifiers(queued.identifiers),
+            group: queued.from_group,
+        };
+        let enqueue = Enqueue { owner, sequence, delivery, round: None };
+        self.engine.apply_op(&StoreOp::Enqueue(Box::new(enqueue)));
+        self.note_place(queued.message, &message);
+        self.imported.queued_messages += 1;
+        Ok(())
+    }
+
+    /// Of such a message nothing but its sequence is left.
+    fn taken(&mut self, taken: &Taken) -> Result<(), String> {
+        let owner = line::owner_of(taken.session, taken.group)?;
+        let sequence = taken.sequence;
+        self.check_sequence(owner, sequence)?;
+        let delivery = StoredDelivery {
+            message: Arc::clone(&self.blank),
+            qos: midge_codec::QoS::ExactlyOnce,
+            retain: false,
+            identifiers: Identifiers::None,
+            group: None,
+        };
+        let enqueue = Enqueue { owner, sequence, delivery, round: None };
+        self.engine.apply_op(&StoreOp::Enqueue(Box::new(enqueue)));
+        self.engine.apply_op(&StoreOp::Taken { owner, sequence });
+        Ok(())
+    }
+
+    fn keep(&mut self, number: u64, what: Kept, named: u64) -> Result<(), String> {
+        self.check_number(number)?;
+        if self.engine.index.kept.contains_key(&number) {
+            return Err(format!("the number {number} comes twice"));
+        }
+        let message = self.named(named)?;
+        self.engine.apply_op(&StoreOp::Keep { number, what, message: Arc::clone(&message) });
+        self.note_place(named, &message);
+        self.imported.kept_messages += 1;
+        Ok(())
+    }
+
+    /// Everything was read: what is known of sequences and numbers beyond those in use, too.
+    fn finish(mut self) -> Result<Imported, ImportError> {
+        let engine = &mut self.engine;
+        let mut owners: Vec<(Owner, u64)> = self.next_sequences.into_iter().collect();
+        owners.sort_unstable_by_key(|(owner, _)| match owner {
+            Owner::Group(number) => (0, *number),
+            Owner::Session(number) => (1, *number),
+        });
+        for (index, (owner, next)) in owners.into_iter().enumerate() {
+            let Some(entry) = engine.index.owners.get_mut(&owner) else {
+                continue;
+            };
+            if next > entry.queue.as_deref().map_or(0, Queue::next) {
+                entry.queue_mut().raise_next(next);
+                engine.append(finished::TAG, |out| finished::encode(owner, next - 1, out));
+            }
+            if (index as u64).is_multiple_of(COMMIT_LINES) {
+                engine.writer.end_commit();
+                engine.write()?;
+            }
+        }
+        let next_number = self.next_number.unwrap_or_default();
+        if next_number > engine.index.next_number {
+            let number = next_number - 1;
+            let message = self.blank;
+            engine.apply_op(&StoreOp::Keep { number, what: Kept::Retained, message });
+            engine.apply_op(&StoreOp::Unkeep { number });
+        }
+        engine.writer.end_commit();
+        self.engine.close()?;
+        Ok(self.imported)
+    }
+}

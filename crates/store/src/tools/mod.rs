@@ -1,0 +1,28 @@
+//! What people do with data directories besides running a broker on them: check, export, import
+//! and back up. Behind the feature `tools`, so that a program that embeds a broker is without it.
+//!
+//! Only an import and the target of a backup are ever written to; what is checked, exported or
+//! backed up stays as it is, byte by byte, however damaged it is.
+
+mod backup;
+mod base64;
+mod check;
+mod export;
+mod import;
+mod inspection;
+mod line;
+mod part;
+mod progress;
+mod read_only;
+mod source;
+mod target;
+
+pub use backup::{BackupError, BackupOptions, backup};
+pub use check::{Checked, Content, check};
+pub use export::{ExportError, Exported, export};
+#[cfg(test)]
+pub(crate) use import::import_into;
+pub use import::{ImportError, Imported, import};
+pub use progress::Progress;
+pub use read_only::ReadOnlyDisk;
+pub use target::TargetError;

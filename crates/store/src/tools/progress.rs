@@ -1,0 +1,41 @@
+//! How far a long work has come, for somebody who waits.
+
+/// How far it has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// What is being done.
+    pub what: &'static str,
+    /// How much of it is done.
+    pub done: u64,
+    /// How much there is; 0 if nobody knows.
+    pub total: u64,
+}
+
+/// Counts one kind of work and tells somebody about it now and then.
+pub(crate) struct Counter<'a> {
+    tell: &'a mut dyn FnMut(Progress),
+    progress: Progress,
+    told: u64,
+    interval: u64,
+}
+
+impl<'a> Counter<'a> {
+    pub(crate) fn new(
+        tell: &'a mut dyn FnMut(Progress),
+        what: &'static str,
+        total: u64,
+        interval: u64,
+    ) -> Self {
+        let progress = Progress { what, done: 0, total };
+        tell(progress);
+        Self { tell, progress, told: 0, interval }
+    }
+
+    pub(crate) fn add(&mut self, count: u64) {
+        self.progress.done += count;
+        if self.progress.done - self.told >= self.interval {
+            self.told = self.progress.done;
+            (self.tell)(self.progress);
+        }
+    }
+}
