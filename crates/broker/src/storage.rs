@@ -139,6 +139,8 @@ pub(crate) enum Order {
         fetch: Fetch,
     },
     Usage(Answer<StoreUsage>),
+    /// A worker has ended that should not have: nobody may wait for it.
+    Fail(&'static str),
     /// Write and sync everything, and end.
     Close,
 }
@@ -335,6 +337,9 @@ impl StoreThread {
             self.orders.take(&mut orders, self.timeout());
             let mut closes = false;
             for order in orders.drain(..) {
+                if let Order::Fail(reason) = order {
+                    return Err(StoreError::Fatal(reason.to_string()));
+                }
                 closes |= self.carry_out(order);
             }
             self.write()?;
@@ -379,7 +384,7 @@ impl StoreThread {
                 self.inboxes[worker.index()].send(Letter::Fetched(fetched));
             }
             Order::Usage(answer) => answer.send(self.engine.usage()),
-            Order::Close => return true,
+            Order::Close | Order::Fail(_) => return true,
         }
         false
     }

@@ -19,7 +19,7 @@ use crate::hook::Hook;
 use crate::inbox::{Inbox, Letter};
 use crate::locals::Locals;
 use crate::sockets::Sockets;
-use crate::storage::Orders;
+use crate::storage::{Order, Orders};
 
 /// What a worker is started with.
 pub(crate) struct WorkerParts {
@@ -82,6 +82,12 @@ impl Drop for Worker {
     fn drop(&mut self) {
         self.locals.close_all();
         self.inboxes[self.id.index()].close();
+        if self.stage != Stage::Ended
+            && let Some(orders) = &self.orders
+        {
+            // Acknowledgements of the others may wait for its answers.
+            orders.send([Order::Fail("a worker has ended")]);
+        }
     }
 }
 

@@ -43,6 +43,8 @@ pub(crate) struct Clients {
     /// Messages of shared subscriptions that were not sent after all: their homes are to be told.
     pub(crate) failed_of_groups: Vec<(SessionId, GroupId)>,
     pub(crate) rounds: Rounds,
+    /// The last ticket that was given to a question to the store.
+    pub(crate) last_fetch: u64,
 }
 
 /// How a subscription lets a Session have a publication.
@@ -313,7 +315,13 @@ impl Clients {
             let packet_id = outgoing.map(|outgoing| outgoing.begin(delivery, sequence));
             let form = packet_id.map(|packet_id| (packet_id, true));
             let sent = self.write(slot, id, &publication, &grant, form, now, fx);
-            if let (Err(_), Some(packet_id)) = (&sent, packet_id) {
+            if let (Err(reason), Some(packet_id), QoS::ExactlyOnce) = (sent, packet_id, copy.qos) {
+                // The Client may know it already: its Packet Identifier is released.
+                self.note_drop(Some(slot), publication.topic, reason, fx);
+                self.note_failure(slot, grant.group);
+                return self.give_up(slot, id, packet_id, Stage::PubRec, fx);
+            }
+            if let (Err(_), Some(packet_id)) = (sent, packet_id) {
                 self.abandon(slot, packet_id);
             }
             sent
@@ -345,6 +353,11 @@ impl Clients {
         })
     }
 
+    pub(crate) fn fetch_ticket(&mut self) -> u64 {
+        self.last_fetch += 1;
+        self.last_fetch
+    }
+
     /// Asks the store for what waits there, if there is room for it in memory.
     fn fetch_more(&mut self, slot: SessionSlot, fx: &mut Effects) {
         let session_id = self.session_id(slot);
@@ -352,11 +365,14 @@ impl Clients {
         if session.number == 0 || session.connection.is_none() {
             return;
         }
-        let from = session.outgoing.as_mut().and_then(|outgoing| outgoing.begin_fetch());
-        if let Some(from) = from {
+        let ticket = self.last_fetch + 1;
+        let outgoing = session.outgoing.as_mut();
+        if let Some(from) = outgoing.and_then(|outgoing| outgoing.begin_fetch(ticket)) {
+            self.last_fetch = ticket;
             let (messages_max, bytes_max) = Outgoing::fetch_size();
             let owner = Owner::Session(session.number);
-            fx.fetches.push(Fetch { owner, session: session_id, from, messages_max, bytes_max });
+            let session = session_id;
+            fx.fetches.push(Fetch { owner, session, ticket, from, messages_max, bytes_max });
         }
     }
 

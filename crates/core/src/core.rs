@@ -31,7 +31,7 @@ use crate::rounds::Rounds;
 use crate::shared::{SharedGroups, SharedStrategy};
 use crate::stored::RecoveredSession;
 use crate::storing::EndingQueue;
-use crate::subscription_tree::{MatchScratch, SubscriptionTree};
+use crate::subscription_tree::{GroupId, MatchScratch, SubscriptionTree};
 use crate::time::Timestamp;
 use crate::timers::{Timer, Timers};
 
@@ -100,6 +100,8 @@ pub struct Core {
     pub(crate) is_restoring: bool,
     /// Connections whose PUBLISH was not acknowledged, because the store is full.
     pub(crate) unanswered: Vec<ConnectionId>,
+    /// Shared subscriptions of which some messages are not confirmed yet.
+    pub(crate) held_groups: Vec<GroupId>,
     /// Sessions that have ended but for messages that others get.
     pub(crate) endings: Vec<EndingQueue>,
     /// Recovered Sessions whose Clients have newer ones.
@@ -125,6 +127,7 @@ impl Core {
             drop_qos0: false,
             generation: 0,
             failed_of_groups: Vec::new(),
+            last_fetch: 0,
             rounds: Rounds::new(config.worker, config.workers, config.durability.has_store),
         };
         let broker = Arc::new(Identity { client_id: "$broker".into(), user_name: None });
@@ -148,6 +151,7 @@ impl Core {
             draining: false,
             is_restoring: false,
             unanswered: Vec::new(),
+            held_groups: Vec::new(),
             endings: Vec::new(),
             superseded: Vec::new(),
             config,
@@ -249,6 +253,9 @@ impl Core {
         self.detach(id, &DisconnectReason::ConnectionLost, now, fx);
         let mut connection = self.clients.connections.remove(id.slot());
         connection.output.clear(&mut self.clients.pool);
+        if connection.is_unanswered {
+            self.unanswered.retain(|&other| other != id);
+        }
         if let Some(at) = connection.timer_at {
             self.timers.cancel(at, Timer::Connection(id));
         }
@@ -532,6 +539,9 @@ impl Core {
     /// that is in the store.
     fn shed_worst_offender(&mut self, now: Timestamp, fx: &mut Effects) {
         let sessions = self.clients.sessions.iter();
+        // Of one in the store, only what its connection has can be given up.
+        let sessions =
+            sessions.filter(|(_, session)| session.number == 0 || session.connection.is_some());
         let worst = sessions.max_by_key(|(_, session)| self.kept_bytes(session));
         let Some((slot, session)) = worst.filter(|(_, session)| self.kept_bytes(session) > 0)
         else {

@@ -69,7 +69,12 @@ impl Core {
         let (at, message) = (now.plus_seconds(u64::from(seconds)), publication.share());
         if is_stored {
             let (what, message) = (Kept::Delayed(at), Arc::clone(&message));
-            self.clients.rounds.keep(StoreOp::Keep { number, what, message });
+            let op = StoreOp::Keep { number, what, message };
+            match attributes.qos {
+                // In one commit with the Packet Identifier that it came with.
+                QoS::ExactlyOnce => self.clients.rounds.keep_behind_round(op),
+                _ => self.clients.rounds.keep(op),
+            }
         }
         self.delayed.bytes += size;
         self.delayed.messages.insert(number, (message, is_stored));

@@ -105,17 +105,8 @@ pub(crate) struct StoredQueue {
     /// Went back to shared subscriptions. The store has them until that is durable, but they are
     /// not this queue's any more.
     given_back: Vec<u64>,
-    fetch: FetchState,
-}
-
-/// Whether a question to the store is under way.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum FetchState {
-    #[default]
-    Idle,
-    Asked,
-    /// The Network Connection that it was asked for is gone: the answer is void.
-    Outdated,
+    /// Names the question to the store that is under way; answers to others are void.
+    fetch: Option<u64>,
 }
 
 impl Outgoing {
@@ -168,10 +159,7 @@ impl Outgoing {
             }
             waiting.sequence == 0
         });
-        stored.fetch = match stored.fetch {
-            FetchState::Idle => FetchState::Idle,
-            _ => FetchState::Outdated,
-        };
+        stored.fetch = None;
         self.queue_bytes = self.queue.iter().map(|waiting| waiting.delivery.message.size()).sum();
         self.unsent = self.in_flight.len();
     }
@@ -301,10 +289,16 @@ impl Outgoing {
 
     /// Takes out what waits (not: is under way) in memory for shared subscriptions, in order, with
     /// its name in the store.
-    pub(crate) fn take_queued_of_groups(&mut self) -> Vec<(u64, Delivery)> {
-        // What may have been sent already goes to nobody else.
-        let is_movable =
-            |waiting: &Waiting| waiting.delivery.group.is_some() && !waiting.is_repeated;
+    pub(crate) fn take_queued_of_groups(
+        &mut self,
+        is_confirmed: impl Fn(Round) -> bool,
+    ) -> Vec<(u64, Delivery)> {
+        // What may have been sent already goes to nobody else, and what may not count after a crash
+        // stays where it counts with its round.
+        let is_movable = |waiting: &Waiting| {
+            let may_move = !waiting.is_repeated && waiting.hold.is_none_or(&is_confirmed);
+            waiting.delivery.group.is_some() && may_move
+        };
         let (shared, own) = self.queue.drain(..).partition::<Vec<_>, _>(is_movable);
         self.queue = own.into();
         self.queue_bytes = self.queue.iter().map(|waiting| waiting.delivery.message.size()).sum();
@@ -336,16 +330,16 @@ impl Outgoing {
     }
 
     /// The first sequence that has to be fetched, if it is time to fetch more: the question counts
-    /// as asked.
-    pub(crate) fn begin_fetch(&mut self) -> Option<u64> {
-        let is_time = self.stored.fetch == FetchState::Idle
+    /// as asked, under this ticket.
+    pub(crate) fn begin_fetch(&mut self, ticket: u64) -> Option<u64> {
+        let is_time = self.stored.fetch.is_none()
             && self.stored.messages > 0
             && self.queue.len() < Self::HEAD_MESSAGES / 2
             && self.queue_bytes < Self::HEAD_BYTES / 2;
         if !is_time {
             return None;
         }
-        self.stored.fetch = FetchState::Asked;
+        self.stored.fetch = Some(ticket);
         Some(self.stored.from)
     }
 
@@ -354,9 +348,11 @@ impl Outgoing {
         (Self::HEAD_MESSAGES / 2, Self::HEAD_BYTES / 2)
     }
 
-    /// The answer of the store has come: whether it still counts.
-    pub(crate) fn end_fetch(&mut self) -> bool {
-        std::mem::take(&mut self.stored.fetch) == FetchState::Asked
+    /// An answer of the store has come: whether it is the one that is waited for.
+    pub(crate) fn end_fetch(&mut self, ticket: u64) -> bool {
+        let is_it = self.stored.fetch == Some(ticket);
+        self.stored.fetch = self.stored.fetch.filter(|_| !is_it);
+        is_it
     }
 
     /// Everything of the store below `next` is in memory now, or at its end.
@@ -439,7 +435,7 @@ impl Outgoing {
             sent_before: if is_known { queue.sent_before } else { 0 },
             perhaps_sent: if is_known { 0 } else { perhaps_sent },
             given_back: Vec::new(),
-            fetch: FetchState::Idle,
+            fetch: None,
         };
         for &sequence in &queue.taken {
             let (packet_id, stage) = (stored_packet_identifier(sequence), Stage::PubComp);
@@ -589,9 +585,9 @@ mod tests {
         assert_eq!((outgoing.queued(), outgoing.in_flight_len()), ((3, 6), 0));
         assert_eq!(outgoing.sent_before(), 2);
         outgoing.resume(2);
-        assert_eq!(outgoing.begin_fetch(), Some(1));
-        assert_eq!(outgoing.begin_fetch(), None, "one question at a time");
-        assert!(outgoing.end_fetch());
+        assert_eq!(outgoing.begin_fetch(7), Some(1));
+        assert_eq!(outgoing.begin_fetch(8), None, "one question at a time");
+        assert!(outgoing.end_fetch(7));
         let fetched = (1..=3).map(|sequence| (sequence, delivery(b"x"))).collect();
         outgoing.note_fetched(4, fetched, None);
         assert_eq!(outgoing.queued().0, 3);
@@ -626,12 +622,12 @@ mod tests {
         let mut outgoing = Outgoing::new(2, true);
         let sequence = outgoing.next_sequence();
         outgoing.enqueue(waiting(delivery(b"1"), sequence), false);
-        assert_eq!(outgoing.begin_fetch(), Some(1));
+        assert_eq!(outgoing.begin_fetch(7), Some(1));
         outgoing.leave_to_store();
         outgoing.resume(2);
-        assert_eq!(outgoing.begin_fetch(), None);
-        assert!(!outgoing.end_fetch());
-        assert_eq!(outgoing.begin_fetch(), Some(1));
+        assert_eq!(outgoing.begin_fetch(8), Some(1));
+        assert!(!outgoing.end_fetch(7));
+        assert!(outgoing.end_fetch(8));
     }
 
     #[test]

@@ -25,6 +25,8 @@ struct Verdict {
     explanation: Option<&'static str>,
     /// What the acknowledgement promises, if something was kept for its sake.
     depends: Option<Durability>,
+    /// What acknowledgements of messages like this one promise.
+    durability: Durability,
     /// There is no room for it now: a Client that cannot be told so gets no answer.
     is_withheld: bool,
 }
@@ -76,8 +78,7 @@ impl Core {
         let session = self.clients.session(slot);
         if let Some(promised) = session.awaits_release(packet_id) {
             // The first PUBREC may still wait, for a Network Connection that is gone.
-            let is_stored = session.number > 0 && promised > Durability::Memory;
-            let depends = is_stored.then_some(promised);
+            let depends = (promised > Durability::Memory).then_some(promised);
             let verdict = Verdict { depends, ..Verdict::SUCCESS };
             return self.acknowledge_publish(id, PacketType::PubRec, packet_id, verdict, fx);
         }
@@ -90,7 +91,7 @@ impl Core {
         let mut verdict = self.accept(slot, publish, topic, now, fx);
         let is_v5 = self.clients.connection(id).is_some_and(|connection| connection.is_v5());
         if !(verdict.is_withheld || is_v5 && verdict.reason_code.is_error()) {
-            let durability = self.message_durability(slot, topic);
+            let durability = verdict.durability;
             let session = self.clients.session(slot);
             session.await_release(packet_id, durability);
             if session.number > 0 && durability > Durability::Memory {
@@ -112,7 +113,7 @@ impl Core {
         verdict: Verdict,
         fx: &mut Effects,
     ) {
-        let Verdict { reason_code, explanation, depends, is_withheld } = verdict;
+        let Verdict { reason_code, explanation, depends, is_withheld, .. } = verdict;
         let is_v5 = self.clients.connection(id).is_some_and(|connection| connection.is_v5());
         if is_withheld && !is_v5 {
             return self.leave_unanswered(id);
@@ -211,10 +212,7 @@ impl Core {
             Ok(split) => split,
             Err(verdict) => return verdict,
         };
-        let connection = self.clients.session(slot).connection;
-        let listener =
-            connection.map_or(u16::MAX, |id| self.clients.connections[id.slot()].listener);
-        let durability = self.config.durability.of_message(listener, topic);
+        let durability = self.message_durability(slot, topic);
         let properties = &publish.properties;
         let expiry = properties.message_expiry_interval_seconds;
         let attributes = Attributes {
@@ -246,7 +244,7 @@ impl Core {
             Err(reason) => reason.into(),
         };
         let has_kept = self.clients.rounds.mark() != mark;
-        Verdict { depends: has_kept.then_some(durability), ..verdict }
+        Verdict { depends: has_kept.then_some(durability), durability, ..verdict }
     }
 
     /// What the acknowledgement of a message to this topic promises its publisher.
@@ -294,6 +292,7 @@ impl Verdict {
         reason_code: ReasonCode::Success,
         explanation: None,
         depends: None,
+        durability: Durability::Memory,
         is_withheld: false,
     };
 }

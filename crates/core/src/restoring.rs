@@ -12,10 +12,11 @@ use crate::effects::Effects;
 use crate::filter_request::{FilterRequest, RequestKind};
 use crate::hashing::hash_str;
 use crate::identity::{ConnectionId, Identity, SessionId};
+use crate::rewrite::TopicRules;
 use crate::session::{NEVER_EXPIRES, Subscribed, SubscriptionKind, Will};
 use crate::stored::{
-    Fetch, Fetched, GroupRecord, Kept, Owner, Recovered, RecoveredQueue, RecoveredSession, StoreOp,
-    SubscriptionRecord, WillRecord,
+    Durability, Fetch, Fetched, GroupRecord, Kept, Owner, Recovered, RecoveredQueue,
+    RecoveredSession, StoreOp, SubscriptionRecord, WillRecord,
 };
 use crate::subscription_tree::{Filler, GroupId, SessionSlot, Subscriber};
 use crate::time::Timestamp;
@@ -56,7 +57,9 @@ impl Core {
     pub fn restore(&mut self, recovered: Recovered, now: Timestamp, fx: &mut Effects) {
         self.is_restoring = true;
         self.numbers.begin_at(recovered.next_number);
-        for (group, queue) in recovered.groups {
+        let mut groups = recovered.groups;
+        groups.sort_by_key(|(group, _)| std::cmp::Reverse(group.number));
+        for (group, queue) in groups {
             self.restore_group(group, &queue, fx);
         }
         for (number, what, message) in recovered.kept {
@@ -107,12 +110,11 @@ impl Core {
             Arc::new(Identity { client_id: record.client_id, user_name: record.user_name });
         let slot = self.clients.insert_session(identity);
         let inflight_max = self.config.limits.inflight_messages_max;
-        let durability = self.config.durability.default;
         let session = self.clients.session(slot);
         session.number = record.number;
         session.expiry_seconds = record.expiry_seconds;
         for packet_id in awaiting_release {
-            session.await_release(packet_id, durability);
+            session.await_release(packet_id, Durability::Fsync);
         }
         if queue != RecoveredQueue::default() {
             session.outgoing_mut(inflight_max).restore(&queue, inflight_max, now);
@@ -153,7 +155,8 @@ impl Core {
     ) {
         let SubscriptionRecord { filter, options, identifier } = record;
         let levels_max = self.config.limits.topic_levels_max;
-        let request = FilterRequest::parse(&filter, &self.config.topics, levels_max);
+        // It was rewritten when it was made.
+        let request = FilterRequest::parse(&filter, &TopicRules::default(), levels_max);
         let may_have = |request: &FilterRequest| {
             let identity = &self.clients.sessions[slot as usize].identity;
             self.clients.policy.may_subscribe(identity, &request.filter, options.qos)
@@ -192,10 +195,15 @@ impl Core {
     /// A shared subscription that the store has kept, at its home. What waits for it is asked for.
     fn restore_group(&mut self, record: GroupRecord, queue: &RecoveredQueue, fx: &mut Effects) {
         let GroupRecord { number, name, filter } = record;
+        if self.groups.exists(&name, &filter) {
+            // It had ended before the newer one of this name began.
+            return self.clients.rounds.keep(StoreOp::Ended(Owner::Group(number)));
+        }
         let last_sequence = queue.next.saturating_sub(1);
         self.restore_empty_group((name, filter), number, last_sequence, fx);
         if queue.messages > 0 {
-            fx.fetches.push(self.group_fetch(number, queue.first));
+            let fetch = self.group_fetch(number, queue.first);
+            fx.fetches.push(fetch);
         }
     }
 
@@ -205,6 +213,7 @@ impl Core {
         Fetch {
             owner: Owner::Group(number),
             session,
+            ticket: 0,
             from,
             messages_max: limits.shared_backlog_messages_max as usize,
             bytes_max: limits.shared_backlog_bytes_max as usize,
@@ -233,7 +242,8 @@ impl Core {
         }
         match self.groups.last_sequence(group) {
             Some(last) if fetched.next <= last => {
-                fx.fetches.push(self.group_fetch(number, fetched.next));
+                let fetch = self.group_fetch(number, fetched.next);
+                fx.fetches.push(fetch);
             }
             Some(_) => self.flush_if_online(group, now, fx),
             None => (),

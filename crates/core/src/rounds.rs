@@ -146,6 +146,7 @@ struct Asked {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Mark {
     ops: usize,
+    deferred: usize,
     sent: u64,
 }
 
@@ -202,6 +203,13 @@ impl Rounds {
         Round { worker: self.worker, number: self.open.number }
     }
 
+    /// The round with which a message that is kept now counts, and before whose confirmation it must
+    /// not go on; absent if it counts by itself.
+    pub(crate) fn round_of(&self, delivery_qos: QoS) -> Option<Round> {
+        let own = Round { worker: self.worker, number: self.open.number };
+        (delivery_qos == QoS::ExactlyOnce).then(|| self.origin.unwrap_or(own))
+    }
+
     /// Adds to the commit that comes when all that this round keeps is on its way to the store, at
     /// other workers, too.
     pub(crate) fn keep_behind_round(&mut self, op: StoreOp) {
@@ -215,7 +223,7 @@ impl Rounds {
     }
 
     pub(crate) fn mark(&self) -> Mark {
-        Mark { ops: self.ops.len(), sent: self.sent }
+        Mark { ops: self.ops.len(), deferred: self.open.end.deferred.len(), sent: self.sent }
     }
 
     /// What `from` sends from now on to be kept belongs to this round.
@@ -244,12 +252,14 @@ impl Rounds {
         Round { worker: self.worker, number: self.open.number }
     }
 
+    /// Whether messages of QoS 2 that other workers have published wait for this Session that are
+    /// not confirmed yet.
+    pub(crate) fn has_unconfirmed(&self, session: SessionId) -> bool {
+        self.unconfirmed.iter().any(|(_, waiting)| *waiting == session)
+    }
+
     /// QoS 2 messages that `session` fetches now may not be durable yet: what they wait for.
     pub(crate) fn hold_fetched(&mut self, session: SessionId) -> Round {
-        let mut unconfirmed = self.unconfirmed.iter().rev();
-        if let Some((round, _)) = unconfirmed.find(|(_, waiting)| *waiting == session) {
-            return *round;
-        }
         self.hold(Held::Send(session), Durability::Fsync);
         Round { worker: self.worker, number: self.open.number }
     }

@@ -10,7 +10,7 @@ use hashbrown::HashMap;
 use midge_codec::QoS;
 use serde::{Deserialize, Serialize};
 
-use crate::clients::Grant;
+use crate::clients::{Clients, Grant};
 use crate::core::Core;
 use crate::counters::DropReason;
 use crate::effects::Effects;
@@ -21,7 +21,7 @@ use crate::message::{Attributes, Message, Publication};
 use crate::outgoing::{Delivery, Identifiers};
 use crate::peer::{Member, Peer};
 use crate::session::{Session, SubscriptionKind};
-use crate::stored::{Durability, GroupRecord, Owner, StoreOp};
+use crate::stored::{Durability, GroupRecord, Owner, Round, StoreOp};
 use crate::subscription_tree::{GroupId, SessionSlot};
 use crate::time::Timestamp;
 
@@ -55,13 +55,23 @@ pub(crate) struct SharedGroups {
     copies: HashMap<u64, (WorkerId, Members), foldhash::fast::FixedState>,
 }
 
+/// A message that waits for a member to connect.
+#[derive(Debug)]
+struct Kept {
+    message: Arc<Message>,
+    /// Its name in the store; 0: none.
+    sequence: u64,
+    /// It may go on once this round is confirmed.
+    hold: Option<Round>,
+}
+
 #[derive(Debug)]
 struct Group {
     name: Box<str>,
     filter: Box<str>,
     members: Members,
-    /// Messages that wait for a member to connect, with their names in the store (0: none).
-    backlog: VecDeque<(Arc<Message>, u64)>,
+    /// Messages that wait for a member to connect.
+    backlog: VecDeque<Kept>,
     backlog_bytes: usize,
     /// Whether the store knows the group: it has had a member that is in the store.
     is_stored: bool,
@@ -114,8 +124,13 @@ impl SharedGroups {
     pub(crate) fn restore_message(&mut self, id: GroupId, message: Arc<Message>, sequence: u64) {
         if let Some(group) = self.get(id) {
             group.backlog_bytes += message.size();
-            group.backlog.push_back((message, sequence));
+            group.backlog.push_back(Kept { message, sequence, hold: None });
         }
+    }
+
+    /// Whether this worker is home to a group of this name.
+    pub(crate) fn exists(&self, name: &str, filter: &str) -> bool {
+        self.by_name.contains_key(&(name.into(), filter.into()))
     }
 
     /// The groups of this worker that nobody belongs to.
@@ -158,7 +173,12 @@ impl SharedStrategy {
 
 impl Group {
     /// Keeps a message; gives its name in the store, 0 if it is not kept there.
-    fn keep(&mut self, message: Arc<Message>, limits: &Limits) -> Result<u64, DropReason> {
+    fn keep(
+        &mut self,
+        message: Arc<Message>,
+        hold: Option<Round>,
+        limits: &Limits,
+    ) -> Result<u64, DropReason> {
         let bytes = self.backlog_bytes + message.size();
         if self.backlog.len() >= limits.shared_backlog_messages_max as usize
             || bytes > limits.shared_backlog_bytes_max as usize
@@ -169,7 +189,8 @@ impl Group {
         let is_stored = self.is_stored && message.attributes().durability > Durability::Memory;
         self.last_sequence += u64::from(is_stored);
         let sequence = if is_stored { self.last_sequence } else { 0 };
-        self.backlog.push_back((message, sequence));
+        let hold = hold.filter(|_| is_stored);
+        self.backlog.push_back(Kept { message, sequence, hold });
         Ok(sequence)
     }
 }
@@ -268,7 +289,7 @@ impl Core {
         let Some(group) = self.groups.groups.remove(&id.number) else {
             return;
         };
-        for (message, _) in &group.backlog {
+        for Kept { message, .. } in &group.backlog {
             self.clients.note_drop(None, message.topic(), DropReason::SessionEnded, fx);
         }
         if group.is_stored {
@@ -276,7 +297,10 @@ impl Core {
         }
         self.tree.remove_group(&group.filter, id);
         self.announce_group(&group.filter, id, false, fx);
-        self.groups.by_name.remove(&(group.name, group.filter));
+        let key = (group.name, group.filter);
+        if self.groups.by_name.get(&key) == Some(&id.number) {
+            self.groups.by_name.remove(&key);
+        }
     }
 
     /// A publication that matches the filter of a shared subscription.
@@ -324,7 +348,10 @@ impl Core {
         let kept = match tried.refusal {
             Some(reason) => Err(reason),
             None if publication.attributes.qos == QoS::AtMostOnce => Err(DropReason::Offline),
-            None => group.keep(publication.share(), &self.config.limits),
+            None => {
+                let hold = self.clients.rounds.round_of(publication.attributes.qos);
+                group.keep(publication.share(), hold, &self.config.limits)
+            }
         };
         match kept {
             Ok(0) => (),
@@ -479,12 +506,13 @@ impl Core {
         now: Timestamp,
         fx: &mut Effects,
     ) {
-        let session = self.clients.session(slot);
+        let Clients { sessions, rounds, .. } = &mut self.clients;
+        let session = &mut sessions[slot as usize];
         if session.shared_subscriptions == 0 || !self.config.shared_backlog {
             return;
         }
         if let Some(outgoing) = &mut session.outgoing {
-            let deliveries = outgoing.take_queued_of_groups();
+            let deliveries = outgoing.take_queued_of_groups(|round| rounds.is_confirmed(round));
             self.return_to_groups(slot, deliveries, now, fx);
         }
     }
@@ -562,11 +590,18 @@ impl Core {
 
     /// Gives what a group has kept to the members that are connected now.
     fn flush_group(&mut self, id: GroupId, now: Timestamp, fx: &mut Effects) {
+        let rounds = &self.clients.rounds;
         let Some(group) = self.groups.get(id) else {
             return;
         };
-        group.backlog_bytes = 0;
-        for (message, sequence) in std::mem::take(&mut group.backlog) {
+        let may_go = |kept: &Kept| kept.hold.is_none_or(|round| rounds.is_confirmed(round));
+        let count = group.backlog.iter().take_while(|kept| may_go(kept)).count();
+        let released: Vec<_> = group.backlog.drain(..count).collect();
+        group.backlog_bytes = group.backlog.iter().map(|kept| kept.message.size()).sum();
+        if !group.backlog.is_empty() {
+            self.held_groups.push(id);
+        }
+        for Kept { message, sequence, .. } in released {
             self.distribute(id, &Publication::of(&message), Tried::default(), now, fx);
             if sequence > 0 {
                 let op = StoreOp::Finished { owner: Owner::Group(id.number), sequence };
@@ -587,6 +622,13 @@ impl Core {
         let id = self.groups.id(number);
         if let Some(group) = self.groups.get(id) {
             (group.is_stored, group.last_sequence) = (true, last_sequence);
+        }
+    }
+
+    /// Goes on with the groups whose messages were not confirmed yet.
+    pub(crate) fn flush_held_groups(&mut self, now: Timestamp, fx: &mut Effects) {
+        for group in std::mem::take(&mut self.held_groups) {
+            self.flush_if_online(group, now, fx);
         }
     }
 

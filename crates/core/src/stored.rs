@@ -250,6 +250,8 @@ pub struct Fetch {
     pub owner: Owner,
     /// The Session that asks, for the worker to know the answer.
     pub session: SessionId,
+    /// Names the question, for the same reason.
+    pub ticket: u64,
     /// The first sequence that is wanted.
     pub from: u64,
     /// How many messages are wanted at most.
@@ -265,6 +267,8 @@ pub struct Fetched {
     pub owner: Owner,
     /// Who had asked.
     pub session: SessionId,
+    /// As the question had it.
+    pub ticket: u64,
     /// In order.
     pub entries: Vec<FetchedEntry>,
     /// Everything below is in here or at its end.

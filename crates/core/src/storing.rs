@@ -34,6 +34,8 @@ pub(crate) struct EndingQueue {
     perhaps_sent: usize,
     /// Went to other members before.
     given_back: Vec<u64>,
+    /// Names the question that was asked for it last.
+    ticket: u64,
 }
 
 impl Core {
@@ -46,6 +48,7 @@ impl Core {
                 self.release(held, now, fx);
             }
         }
+        self.flush_held_groups(now, fx);
     }
 
     fn release(&mut self, held: Held, now: Timestamp, fx: &mut Effects) {
@@ -64,6 +67,7 @@ impl Core {
         for session in self.clients.rounds.handle_confirmed(round) {
             self.send_on(session, now, fx);
         }
+        self.flush_held_groups(now, fx);
     }
 
     fn send_on(&mut self, session: SessionId, now: Timestamp, fx: &mut Effects) {
@@ -114,9 +118,16 @@ impl Core {
         now: Timestamp,
         fx: &mut Effects,
     ) {
-        let Fetched { session, entries, next, .. } = fetched;
+        let Fetched { session, ticket, entries, next, .. } = fetched;
+        if self.clients.rounds.has_unconfirmed(session) {
+            // Some of it may have to wait: it is fetched again when that is known.
+            if let Some(outgoing) = &mut self.clients.session(slot).outgoing {
+                outgoing.end_fetch(ticket);
+            }
+            return;
+        }
         let outgoing = self.clients.session(slot).outgoing.as_mut();
-        if outgoing.is_some_and(|outgoing| outgoing.end_fetch()) {
+        if outgoing.is_some_and(|outgoing| outgoing.end_fetch(ticket)) {
             let mut deliveries = Vec::with_capacity(entries.len());
             for FetchedEntry { sequence, delivery } in entries {
                 match delivery {
@@ -170,10 +181,14 @@ impl Core {
                 outgoing.stored.is_used = true;
             }
         }
-        self.store_record(slot);
         if begins {
+            // At once: what follows is about a Session that the store has to know.
+            let record = record_of(&self.clients.sessions[slot as usize]);
+            self.clients.rounds.keep(StoreOp::Session(Box::new(record)));
             self.store_subscriptions(slot);
             self.tell_storing(fx);
+        } else {
+            self.store_record(slot);
         }
     }
 
@@ -181,7 +196,9 @@ impl Core {
     pub(crate) fn store_record(&mut self, slot: SessionSlot) {
         let session = &self.clients.sessions[slot as usize];
         if session.number > 0 {
-            self.clients.rounds.keep(StoreOp::Session(Box::new(record_of(session))));
+            // Behind the end of an earlier Will Message, which may wait for other workers.
+            let op = StoreOp::Session(Box::new(record_of(session)));
+            self.clients.rounds.keep_behind_round(op);
         }
     }
 
@@ -220,7 +237,7 @@ impl Core {
             outgoing.sent_before()
         });
         let op = StoreOp::Detached { session: session.number, at: now, sent_before };
-        self.clients.rounds.keep(op);
+        self.clients.rounds.keep_behind_round(op);
     }
 
     /// The Will Message of a Session is published, or not to be.
@@ -248,9 +265,11 @@ impl Core {
                 sent_before,
                 perhaps_sent,
                 given_back: outgoing.given_back().to_vec(),
+                ticket: 0,
             };
-            fx.fetches.push(queue.fetch(outgoing.stored_from()));
-            return self.endings.push(queue);
+            let from = outgoing.stored_from();
+            self.endings.push(queue);
+            return self.fetch_ending(self.endings.len() - 1, from, fx);
         }
         let dropped = outgoing.map_or(0, |outgoing| outgoing.stored_messages() as u64);
         self.clients.counters.drop_messages(DropReason::SessionEnded, dropped);
@@ -259,7 +278,7 @@ impl Core {
 
     /// Messages of a Session that has ended.
     fn pass_on_fetched(&mut self, number: u64, fetched: Fetched, now: Timestamp, fx: &mut Effects) {
-        let is_it = |queue: &EndingQueue| queue.number == number;
+        let is_it = |queue: &EndingQueue| queue.number == number && queue.ticket == fetched.ticket;
         let Some(index) = self.endings.iter().position(is_it) else {
             return;
         };
@@ -285,11 +304,21 @@ impl Core {
             }
         }
         if fetched.next <= last {
-            let fetch = self.endings[index].fetch(fetched.next);
-            return fx.fetches.push(fetch);
+            return self.fetch_ending(index, fetched.next, fx);
         }
         self.endings.swap_remove(index);
         self.clients.rounds.keep_behind_round(StoreOp::Ended(Owner::Session(number)));
+    }
+}
+
+impl Core {
+    fn fetch_ending(&mut self, index: usize, from: u64, fx: &mut Effects) {
+        let ticket = self.clients.fetch_ticket();
+        let queue = &mut self.endings[index];
+        queue.ticket = ticket;
+        let (messages_max, bytes_max) = Outgoing::fetch_size();
+        let (owner, session) = (Owner::Session(queue.number), queue.session);
+        fx.fetches.push(Fetch { owner, session, ticket, from, messages_max, bytes_max });
     }
 }
 
@@ -302,12 +331,6 @@ impl EndingQueue {
         let may_be_sent = sequence < self.sent_before || self.perhaps_sent > 0;
         self.perhaps_sent = self.perhaps_sent.saturating_sub(1);
         Some(may_be_sent)
-    }
-
-    fn fetch(&self, from: u64) -> Fetch {
-        let (messages_max, bytes_max) = Outgoing::fetch_size();
-        let owner = Owner::Session(self.number);
-        Fetch { owner, session: self.session, from, messages_max, bytes_max }
     }
 }
 

@@ -16,6 +16,7 @@ use crate::identity::{ConnectionId, WorkerId};
 use crate::peer::{Member, Peer, Ticket};
 use crate::pending::{PendingSubscribe, RemoteStep};
 use crate::retained::RetainedWish;
+use crate::rewrite::TopicRules;
 use crate::rounds::Held;
 use crate::session::{Subscribed, SubscriptionKind};
 use crate::stored::{StoreOp, SubscriptionRecord};
@@ -116,7 +117,10 @@ impl Core {
         fx: &mut Effects,
     ) -> Step {
         let levels_max = self.config.limits.topic_levels_max;
-        let request = match FilterRequest::parse(filter, &self.config.topics, levels_max) {
+        let none = TopicRules::default();
+        // What is restored was rewritten when it was made.
+        let topics = if self.is_restoring { &none } else { &*self.config.topics };
+        let request = match FilterRequest::parse(filter, topics, levels_max) {
             Ok(request) => request,
             Err(code) => return Step::Done(code),
         };

@@ -161,7 +161,8 @@ impl Engine {
     pub fn fetch(&mut self, fetch: &Fetch) -> Fetched {
         let (entries, next) =
             self.fetch_entries(fetch.owner, fetch.from, fetch.messages_max, fetch.bytes_max);
-        Fetched { owner: fetch.owner, session: fetch.session, entries, next }
+        let &Fetch { owner, session, ticket, .. } = fetch;
+        Fetched { owner, session, ticket, entries, next }
     }
 
     /// Whether new messages have to be refused: there is little room, which acknowledgements need.
