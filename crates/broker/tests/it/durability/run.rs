@@ -3,18 +3,19 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{self, Receiver};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use midge_broker::{Broker, Durability, Limits, ProtocolVersion, QoS, Storage};
+use midge_codec::PacketType;
 use midge_store::testing::{FaultyDisk, Random};
 
 use super::gate::GatedDisk;
 use super::outcome::{Evidence, Outcome};
 use super::publisher::{Publisher, Settler, publish};
-use super::scene::{Ledger, Scene, Who};
+use super::scene::{Ledger, Link, Scene, Who};
 use super::subscriber::{MARK, Subscriber};
 use crate::client::Received;
 use crate::support::{DEADLINE, builder, until, usage};
@@ -71,8 +72,22 @@ struct Run<'r> {
     settler: Settler,
 }
 
+/// Tells which run it was, if it fails.
+struct Told<'r>(&'r Setup, Accident, u64);
+
+impl Drop for Told<'_> {
+    #[allow(clippy::print_stderr)]
+    fn drop(&mut self) {
+        let Self(setup, accident, seed) = self;
+        if thread::panicking() {
+            eprintln!("in the run with {accident:?}, seed {seed}, {setup:?}");
+        }
+    }
+}
+
 /// Lets it happen, and says what it did.
 pub(crate) fn run(setup: &Setup, accident: Accident, seed: u64) -> Outcome {
+    let _told = Told(setup, accident, seed);
     let mut random = Random::new(seed);
     let mut run = Run {
         setup,
@@ -308,7 +323,7 @@ fn find_retained(scene: &Scene, count: u64) -> HashMap<String, u32> {
             Some(Received::Publish(message)) => {
                 let version = String::from_utf8(message.payload).unwrap().parse().unwrap();
                 found.insert(message.topic, version);
-                link.acknowledge(midge_codec::PacketType::PubAck, message.id.unwrap());
+                link.acknowledge(PacketType::PubAck, message.id.unwrap());
             }
             other => panic!("no retained message but {other:?}"),
         }
@@ -317,11 +332,7 @@ fn find_retained(scene: &Scene, count: u64) -> HashMap<String, u32> {
 }
 
 /// The filters by which the settler still gets messages.
-fn find_subscriptions(
-    settler: &Settler,
-    marker: &mut super::scene::Link,
-    scene: &Scene,
-) -> Vec<String> {
+fn find_subscriptions(settler: &Settler, marker: &mut Link, scene: &Scene) -> Vec<String> {
     let mut link = settler.who.connect(scene).unwrap();
     if !link.session_present {
         assert!(!link.subscribe(&[Settler::LAST], 1).unwrap().is_error());
@@ -336,7 +347,7 @@ fn find_subscriptions(
         match link.receive(DEADLINE) {
             Some(Received::Publish(message)) => {
                 assert_eq!(message.qos, QoS::AtLeastOnce);
-                link.acknowledge(midge_codec::PacketType::PubAck, message.id.unwrap());
+                link.acknowledge(PacketType::PubAck, message.id.unwrap());
                 if message.topic == Settler::LAST {
                     return found;
                 }
@@ -349,7 +360,7 @@ fn find_subscriptions(
 
 /// How late this machine is with what is due: a thread that does nothing but ask for the time.
 #[derive(Default)]
-struct Pulse(std::sync::atomic::AtomicU64);
+struct Pulse(AtomicU64);
 
 impl Pulse {
     const BEAT: Duration = Duration::from_millis(5);
