@@ -27,6 +27,9 @@ impl World {
         self.drain();
         self.probe();
         self.check_counters();
+        for client in &mut self.clients {
+            client.expect_due_will(&mut self.ledger);
+        }
         self.check_messages();
         self.check_wishes();
         self.check_store();
