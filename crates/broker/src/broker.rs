@@ -14,7 +14,7 @@ use midge_core::{
     Timestamp, TopicRules, WorkerId,
 };
 use midge_net::{Accepted, Acceptor, BindError, Listener, Poller};
-use midge_store::{Engine, OpenError, Opened};
+use midge_store::{OpenError, Opened};
 
 use crate::clock::Clock;
 use crate::directory::Directory;
@@ -22,7 +22,7 @@ use crate::handle::BrokerHandle;
 use crate::hook::{Hook, HookPolicy};
 use crate::inbox::{Inbox, Letter};
 use crate::memory::MemoryWatch;
-use crate::recovery;
+use crate::recovery::{self, Restored};
 use crate::storage::{self, OnFailure, Order, Orders, Storage, StoreThread};
 use crate::worker::{Worker, WorkerParts};
 
@@ -309,8 +309,8 @@ impl BrokerBuilder {
         if let (Some(storage), Some(orders)) = (&self.storage, orders) {
             let place = (seed, directory.as_deref());
             let opened = storage.open(&self.limits, clock.now())?;
-            let engine = restore(storage, opened, &mut cores, place, clock.now());
-            let thread = self.start_store(storage, engine, inboxes, orders)?;
+            let restored = restore(storage, opened, &mut cores, place, clock.now());
+            let thread = self.start_store(storage, restored, inboxes, orders)?;
             broker.store = Some((Arc::clone(orders), thread));
         }
         for ((index, poller), core) in pollers.into_iter().enumerate().zip(cores) {
@@ -337,13 +337,13 @@ impl BrokerBuilder {
     fn start_store(
         &self,
         storage: &Storage,
-        engine: Engine,
+        restored: Restored,
         inboxes: &Arc<[Arc<Inbox>]>,
         orders: &Arc<Orders>,
     ) -> Result<JoinHandle<()>, StartError> {
         let (orders, inboxes) = (Arc::clone(orders), Arc::clone(inboxes));
         let on_failure = Arc::clone(&self.on_failure);
-        let thread = StoreThread::new(engine, orders, inboxes, storage.interval, on_failure);
+        let thread = StoreThread::new(restored, orders, inboxes, storage.interval, on_failure);
         Ok(thread.start()?)
     }
 
@@ -381,11 +381,10 @@ fn restore(
     cores: &mut [Core],
     place: (u64, Option<&Directory>),
     now: Timestamp,
-) -> Engine {
-    let Opened { mut engine, recovered, report } = opened;
+) -> Restored {
+    let Opened { engine, recovered, report } = opened;
     storage::log_report(&storage.place, &recovered, &report);
-    recovery::restore(cores, &mut engine, recovered, place, now);
-    engine
+    recovery::restore(cores, engine, recovered, place, now)
 }
 
 /// Gives a connection to the worker that has the fewest.

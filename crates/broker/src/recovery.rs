@@ -5,15 +5,23 @@ use midge_store::Engine;
 
 use crate::directory::Directory;
 
+/// A store of which the cores have what it has kept.
+pub(crate) struct Restored {
+    pub(crate) engine: Engine,
+    /// The last commit of each core that the store was given meanwhile; its receipt is awaited.
+    pub(crate) applied: Vec<u64>,
+}
+
 /// Gives each core its part, and carries out what they have to tell each other about it.
 pub(crate) fn restore(
     cores: &mut [Core],
-    engine: &mut Engine,
+    engine: Engine,
     recovered: Recovered,
     (seed, directory): (u64, Option<&Directory>),
     now: Timestamp,
-) {
+) -> Restored {
     let count = cores.len();
+    let mut restored = Restored { engine, applied: vec![0; count] };
     let mut effects: Vec<_> = cores.iter().map(|_| Effects::new(count)).collect();
     for (index, part) in recovered.divide(count, seed).into_iter().enumerate() {
         if let Some(directory) = directory {
@@ -23,25 +31,28 @@ pub(crate) fn restore(
         }
         cores[index].restore(part, now, &mut effects[index]);
     }
-    while carry_out(cores, engine, &mut effects, now) {}
+    while carry_out(cores, &mut restored, &mut effects, now) {}
     for (core, fx) in cores.iter_mut().zip(&mut effects) {
         core.end_restore(now, fx);
     }
-    while carry_out(cores, engine, &mut effects, now) {}
+    while carry_out(cores, &mut restored, &mut effects, now) {}
+    restored
 }
 
 /// True if there may be more to do.
 fn carry_out(
     cores: &mut [Core],
-    engine: &mut Engine,
+    restored: &mut Restored,
     effects: &mut [Effects],
     now: Timestamp,
 ) -> bool {
+    let Restored { engine, applied } = restored;
     let mut is_busy = false;
     for index in 0..cores.len() {
         let worker = WorkerId::new(index);
         cores[index].run_backlog(now, &mut effects[index]);
         for commit in std::mem::take(&mut effects[index].commits) {
+            applied[index] = commit.number;
             engine.apply(worker, commit);
         }
         for fetch in std::mem::take(&mut effects[index].fetches) {

@@ -19,6 +19,7 @@ use midge_store::{
 };
 
 use crate::inbox::{Inbox, Letter};
+use crate::recovery::Restored;
 use crate::reply::Answer;
 
 /// Where and how a broker keeps what has to outlive it.
@@ -290,13 +291,15 @@ impl StoreThread {
     const FULL_PAUSE: Duration = Duration::from_millis(50);
 
     pub(crate) fn new(
-        engine: Engine,
+        restored: Restored,
         orders: Arc<Orders>,
         inboxes: Arc<[Arc<Inbox>]>,
         interval: Duration,
         on_failure: OnFailure,
     ) -> Self {
-        let progress = vec![Progress::default(); inboxes.len()];
+        let Restored { engine, applied } = restored;
+        let awaited = |applied| Progress { applied, awaits_sync: applied, ..Progress::default() };
+        let progress = applied.into_iter().map(awaited).collect();
         Self {
             engine,
             orders,

@@ -130,7 +130,7 @@ impl Plan {
         ];
         Self {
             workers: 1 + random.below(3),
-            steps: 200 + random.below(400) as u64,
+            steps: [300, 600, 1200, 2400][random.below(4)],
             clients: clients(random),
             limits,
             strategy: strategies[random.below(strategies.len())],
@@ -144,7 +144,7 @@ impl Plan {
                 false => Durability::Fsync,
             },
             is_kill_only,
-            cut_one_in: [60, 120, 250][random.below(3)],
+            cut_one_in: [60, 120, 250, 600][random.below(4)],
             cuts_while_opening: random.one_in(3),
             disk_fills: random.one_in(4),
             syncs_fail: random.one_in(6),

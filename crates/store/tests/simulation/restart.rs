@@ -90,17 +90,17 @@ impl World {
     /// Cores and store answer each other at once; true if there may be more to say.
     fn exchange(&mut self) -> bool {
         let (workers, now) = (self.plan.workers, self.now);
-        let (engine, mut is_busy) = (&mut self.storage.engine, false);
+        let (storage, mut is_busy) = (&mut self.storage, false);
         let (cores, effects) = self.node.parts();
         for index in 0..workers {
             let worker = WorkerId::new(index);
             cores[index].run_backlog(now, &mut effects[index]);
             for commit in mem::take(&mut effects[index].commits) {
-                engine.apply(worker, commit);
+                storage.apply(worker, commit);
             }
             for fetch in mem::take(&mut effects[index].fetches) {
                 is_busy = true;
-                let fetched = engine.fetch(&fetch);
+                let fetched = storage.engine.fetch(&fetch);
                 cores[index].handle_fetched(fetched, now, &mut effects[index]);
             }
             for other in 0..workers {

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use midge_core::{Durability, Receipt};
+use midge_core::{Commit, Durability, Receipt, WorkerId};
 use midge_store::testing::{FaultyDisk, Random};
 use midge_store::{Engine, StoreError};
 
@@ -49,6 +49,13 @@ impl Storage {
         let progress = vec![Progress::default(); workers];
         let (is_full, is_stuck, has_maintenance) = (false, false, true);
         Self { disk, engine, progress, is_full, is_stuck, ends_after, has_maintenance }
+    }
+
+    /// A commit of the recovery, which is applied at once; its receipt is awaited.
+    pub(crate) fn apply(&mut self, worker: WorkerId, commit: Commit) {
+        let progress = &mut self.progress[worker.index()];
+        (progress.applied, progress.awaits_sync) = (commit.number, commit.number);
+        self.engine.apply(worker, commit);
     }
 
     pub(crate) fn is_cut(&self) -> bool {
