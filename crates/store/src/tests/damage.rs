@@ -247,3 +247,15 @@ fn a_checkpoint_of_a_newer_version_is_refused_and_nothing_is_changed() {
     assert!(error.to_string().contains("newer version"), "{error}");
     assert_eq!(disk.operations(), operations);
 }
+
+#[test]
+fn files_with_the_last_numbers_are_refused_and_nothing_is_changed() {
+    for last in ["journal-00000000ffffffff", "checkpoint-ffffffffffffffff"] {
+        let disk = Arc::new(small_store(1).disk);
+        disk.overwrite(last, b"anything");
+        let operations = disk.operations();
+        let error = Engine::open(disk.clone(), OPTIONS, NOW).unwrap_err();
+        assert!(error.to_string().contains("used up"), "{error}");
+        assert_eq!(disk.operations(), operations);
+    }
+}
