@@ -130,6 +130,10 @@ pub(crate) fn decode(number: u64, bytes: &[u8]) -> Result<Loaded, NotUsable> {
         count += 1;
     }
     let position = position.ok_or(NotUsable::Damaged("a section is missing"))?;
+    let is_behind = |segment| segment > position.segment();
+    if index.holdings.iter().any(|(segment, held)| held.live > 0 && is_behind(segment)) {
+        return Err(NotUsable::Damaged("it needs what comes behind it"));
+    }
     Ok(Loaded { index, position })
 }
 

@@ -10,6 +10,7 @@ use midge_core::{Commit, Durability, Kept, Owner, StoreOp, Timestamp, WorkerId};
 use super::generator::Generator;
 use super::model::{Model, describe};
 use crate::engine::{Engine, Options};
+use crate::record::{enqueue, keep};
 use crate::recovery::Opened;
 use crate::report::DamageKind;
 use crate::segment::{HEADER_BYTES, TAG_BEGIN};
@@ -298,4 +299,21 @@ fn what_one_start_makes_of_damage_the_next_one_makes_of_it() {
         let first = start(&disk);
         assert_eq!(start(&disk), first, "byte {byte}");
     }
+}
+
+#[test]
+fn a_record_whose_message_would_stand_behind_it_does_not_count() {
+    let disk = Arc::new(FaultyDisk::new(1));
+    let mut engine = open(&disk).engine;
+    let at = engine.writer.journal.end().plus(1000);
+    engine.append(keep::TAG_SHARED, |out| {
+        keep::encode_head(1, Kept::Retained, out);
+        enqueue::encode_place(at, 5, out);
+    });
+    engine.writer.end_commit();
+    engine.write().unwrap();
+    let Opened { recovered, report, .. } = open(&disk);
+    assert!(recovered.kept.is_empty());
+    let kinds: Vec<DamageKind> = report.damage.iter().map(|one| one.kind).collect();
+    assert_eq!(kinds, [DamageKind::UnreadableMessage]);
 }
