@@ -88,6 +88,15 @@ fn every_bit_flip_and_truncation_of_a_checkpoint_is_noticed() {
     assert!(decode(5, &bytes).is_err(), "it is the checkpoint of another number");
 }
 
+#[test]
+fn a_checkpoint_that_needs_what_comes_behind_it_is_damaged() {
+    let mut index = example();
+    let place = Location::new(3, 64).unwrap();
+    index.set_head(Owner::Session(8), Held { place, bytes: 30 });
+    assert!(decode(4, &encode(4, place, &index)).is_ok());
+    assert!(matches!(decode(4, &encode(4, at(500), &index)), Err(NotUsable::Damaged(_))));
+}
+
 proptest! {
     #[test]
     fn any_content_with_sound_checksums_is_survived(
