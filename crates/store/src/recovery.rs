@@ -403,7 +403,8 @@ fn recovered_session(
     }
 }
 
-fn recovered_queue(entry: &OwnerEntry) -> RecoveredQueue {
+/// What is to be said about the queue of an owner.
+pub(crate) fn recovered_queue(entry: &OwnerEntry) -> RecoveredQueue {
     let empty = Queue::default();
     let queue = entry.queue.as_deref().unwrap_or(&empty);
     let waiting = queue.waiting();

@@ -11,9 +11,11 @@ use crate::record::BadRecord;
 use crate::record::bytes::{Reader, put_varint};
 use crate::record::owner;
 
-const MAGIC: &[u8; 8] = b"MIDGECKP";
+/// What a checkpoint begins with.
+pub(crate) const MAGIC: &[u8; 8] = b"MIDGECKP";
 const VERSION: u32 = 1;
-const HEADER_BYTES: usize = 16;
+/// Magic, version and checksum.
+pub(crate) const HEADER_BYTES: usize = 16;
 /// Sections grow until they are about this large.
 const SECTION_BYTES: usize = 256 << 10;
 
@@ -22,7 +24,8 @@ const OWNERS: u8 = 2;
 const KEPT: u8 = 3;
 const ROUNDS: u8 = 4;
 const SEGMENTS: u8 = 5;
-const END: u8 = 6;
+/// The section that vouches for all others.
+pub(crate) const END: u8 = 6;
 
 const HEAD: u8 = 1;
 const DETACHED: u8 = 1 << 1;
@@ -200,7 +203,8 @@ impl Sections {
     }
 }
 
-fn section_checksum(number: u64, kind: u8, len: u32, body: &[u8]) -> u32 {
+/// The checksum of a section of checkpoint `number`.
+pub(crate) fn section_checksum(number: u64, kind: u8, len: u32, body: &[u8]) -> u32 {
     let seed = crc32c::crc32c(&number.to_le_bytes());
     let seed = crc32c::crc32c_append(seed, &[kind]);
     let seed = crc32c::crc32c_append(seed, &len.to_le_bytes());

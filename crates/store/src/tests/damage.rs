@@ -8,12 +8,13 @@ use std::sync::Arc;
 use midge_core::{Commit, Durability, Kept, Owner, StoreOp, Timestamp, WorkerId};
 
 use super::generator::Generator;
-use super::model::{Model, describe};
+use super::model::Model;
 use crate::engine::{Engine, Options};
 use crate::record::{enqueue, keep};
 use crate::recovery::Opened;
 use crate::report::DamageKind;
 use crate::segment::{HEADER_BYTES, TAG_BEGIN};
+use crate::testing::plain::describe;
 use crate::testing::{FaultyDisk, Random};
 
 const NOW: Timestamp = Timestamp::from_millis(1_800_000_000_000);

@@ -3,8 +3,8 @@
 
 mod damage;
 mod full_disk;
+mod fuzzing;
 mod generator;
 mod histories;
 mod long_queues;
 mod model;
-mod plain;
