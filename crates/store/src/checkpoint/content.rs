@@ -19,6 +19,9 @@ pub(crate) const HEADER_BYTES: usize = 16;
 /// Sections grow until they are about this large.
 const SECTION_BYTES: usize = 256 << 10;
 
+/// No segment has so many bytes, whatever they weigh; what is counted with them does not overflow.
+const HELD_MAX: u64 = 1 << 36;
+
 const GENERAL: u8 = 1;
 const OWNERS: u8 = 2;
 const KEPT: u8 = 3;
@@ -239,7 +242,7 @@ fn decode_all(
 fn decode_general(body: &mut Reader<'_>, index: &mut Index) -> Result<Location, BadRecord> {
     let position = place(body)?;
     index.begin_boot(body.varint()?);
-    index.next_number = body.varint()?;
+    index.next_number = index.next_number.max(body.varint()?);
     Ok(position)
 }
 
@@ -281,6 +284,8 @@ fn encode_owner(owner: Owner, entry: &OwnerEntry, out: &mut Vec<u8>) {
 
 fn decode_owner(body: &mut Reader<'_>, index: &mut Index) -> Result<(), BadRecord> {
     let owner = owner::decode(body)?;
+    let (Owner::Session(number) | Owner::Group(number)) = owner;
+    index.use_number(number);
     let flags = body.byte()?;
     let mut entry = OwnerEntry {
         will_gone: flags & WILL_GONE != 0,
@@ -403,6 +408,9 @@ fn decode_segment(body: &mut Reader<'_>, index: &mut Index) -> Result<(), BadRec
     held.held_bytes = body.varint()?;
     held.held_weight = body.varint()?;
     held.damaged = body.byte()? != 0;
+    if held.held_bytes.max(held.held_weight) > HELD_MAX {
+        return Err(BadRecord("a segment has more than fits into one"));
+    }
     Ok(())
 }
 
