@@ -48,16 +48,6 @@ impl Store {
         store
     }
 
-<<<<<<< HEAD
-    /// One with two checkpoints, an image of subscriptions and what came behind it.
-    fn with_checkpoints() -> Self {
-        let mut store = Self::with_rounds(1);
-        store.engine.write_checkpoint_at_once().unwrap();
-        store.round(1);
-        let segment = store.engine.writer.journal.segments()[0];
-        store.engine.start_compaction(segment);
-        while store.engine.continue_compaction().unwrap() {}
-=======
     /// One with a checkpoint and what came behind it.
     fn with_checkpoint() -> Self {
         let mut store = Self::with_rounds(1);
@@ -73,7 +63,6 @@ impl Store {
         store.engine.start_compaction(segment);
         while store.engine.continue_compaction().unwrap() {}
         store.engine.write_checkpoint_at_once().unwrap();
->>>>>>> fuzz-store
         store.round(2);
         store
     }
@@ -208,15 +197,9 @@ fn set_aside() -> FaultyDisk {
 fn stores() -> [(&'static str, FaultyDisk, Mode); 9] {
     [
         ("new", Store::new().disk.snapshot(), CLOSE),
-<<<<<<< HEAD
-        ("one-checkpoint", Store::with_rounds(1).disk.snapshot(), KILL),
-        ("two-checkpoints", Store::with_checkpoints().disk.snapshot(), POWER_CUT),
-        ("no-checkpoint", Store::with_rounds(2).without_checkpoints(), CLOSE),
-=======
         ("one-checkpoint", Store::with_checkpoint().disk.snapshot(), KILL),
         ("two-checkpoints", Store::with_checkpoints().disk.snapshot(), POWER_CUT),
         ("no-checkpoint", Store::with_checkpoints().without_checkpoints(), CLOSE),
->>>>>>> fuzz-store
         ("closed", Store::with_rounds(2).close(), LIMITED),
         ("torn-tail", Store::with_rounds(1).tear(), KILL),
         ("spare", Store::with_rounds(1).keep_spare(), POWER_CUT),
@@ -247,8 +230,6 @@ fn parts_that_were_not_changed_are_sealed_as_they_were() {
         // What is torn is no part, and of what was set aside the name is another one.
         let is_whole = name != "torn-tail" && name != "set-aside";
         assert!(found == directory || !is_whole, "{name}");
-<<<<<<< HEAD
-=======
         let names = directory.files.keys();
         let checkpoints = names.filter(|name| name.starts_with("checkpoint-")).count();
         let expected = match name {
@@ -258,7 +239,6 @@ fn parts_that_were_not_changed_are_sealed_as_they_were() {
             _ => 0,
         };
         assert_eq!(checkpoints, expected, "{name}");
->>>>>>> fuzz-store
     }
 }
 
