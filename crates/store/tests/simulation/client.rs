@@ -24,6 +24,9 @@ pub(crate) struct Client {
     /// It has asked for Clean Start and has no answer yet.
     pub(crate) wants_clean: bool,
     pub(crate) lost_will: Option<LostWill>,
+    /// A delayed Will Message that was due when this Client came back. A cut may begin the delay
+    /// anew, until something later is durable.
+    pub(crate) due_will: Option<MessageId>,
     /// A CONNACK does not wait for the store: a Session that it says has ended may come back with a
     /// power cut, until something later is durable.
     pub(crate) old_session_may_return: bool,
@@ -121,6 +124,7 @@ impl Client {
             offline_since: Timestamp::default(),
             wants_clean: false,
             lost_will: None,
+            due_will: None,
             old_session_may_return: false,
             connect_is_open: false,
             was_cut: false,
@@ -410,7 +414,7 @@ impl Client {
             }
         }
         if qos == 2 && !code.is_error() {
-            self.note_durable();
+            self.note_durable(ledger);
         }
     }
 
@@ -435,11 +439,19 @@ impl Client {
     }
 
     /// The broker has acknowledged something that stands behind the CONNECT in its store.
-    fn note_durable(&mut self) {
+    fn note_durable(&mut self, ledger: &mut Ledger) {
         if let Some(session) = self.session.as_mut().filter(|session| session.is_persistent) {
             session.is_durable = true;
             self.connection.is_durable = true;
             self.old_session_may_return = false;
+            self.expect_due_will(ledger);
+        }
+    }
+
+    /// Nothing takes it back any more.
+    pub(crate) fn expect_due_will(&mut self, ledger: &mut Ledger) {
+        if let Some(message) = self.due_will.take() {
+            ledger.messages[message].fate = Fate::Acknowledged;
         }
     }
 
@@ -448,7 +460,7 @@ impl Client {
         let request = self.take_request(packet_id, ledger);
         let code = ack.reason_codes.iter().next().expect("one Reason Code for one filter");
         self.note(ledger, || format!("SUBACK {packet_id} {code:?} for {}", request.filter));
-        self.note_durable();
+        self.note_durable(ledger);
         let Some(session) = &mut self.session else {
             return;
         };
@@ -524,6 +536,7 @@ impl Client {
     /// The broker's power is cut: it may not know any more what was not durable.
     pub(crate) fn note_cut(&mut self) {
         self.was_cut = true;
+        self.due_will = None;
         // A careful Client says again that it wants none of the old Session.
         self.wants_clean |= self.old_session_may_return;
         for state in self.session.iter_mut().flat_map(|it| it.subscriptions.values_mut()) {

@@ -27,6 +27,9 @@ impl World {
         self.drain();
         self.probe();
         self.check_counters();
+        for client in &mut self.clients {
+            client.expect_due_will(&mut self.ledger);
+        }
         self.check_messages();
         self.check_wishes();
         self.check_store();
@@ -110,6 +113,9 @@ impl World {
         let session = self.clients[probe].session.as_ref().expect("it is connected");
         let seen = &self.ledger.incarnations[session.incarnation].seen;
         for (topic, history) in &self.ledger.retained {
+            if !self.ledger.is_ordered(history) {
+                continue;
+            }
             let possible = &history.messages[history.acknowledged.saturating_sub(1)..];
             let is_clear = |id: &usize| self.ledger.messages[*id].payload.is_empty();
             let has_come = possible.iter().any(|id| seen.contains_key(id));

@@ -5,7 +5,7 @@ use midge_core::Timestamp;
 use midge_store::testing::Random;
 
 use crate::client::{Client, Connection, Outgoing, Request, SentWill, Session, Subscription};
-use crate::ledger::{Draft, Fate, Kind, Ledger};
+use crate::ledger::{Draft, Kind, Ledger};
 use crate::link::Link;
 use crate::log::Concerned;
 use crate::packets::{self, WillPacket};
@@ -74,7 +74,10 @@ impl Client {
         let about = Concerned::both(self.index, will.message);
         ledger.log.note(about, || format!("the Will Message is due: {is_due}"));
         if is_due {
-            ledger.messages[will.message].fate = Fate::Acknowledged;
+            self.due_will = Some(will.message);
+        }
+        if will.delay_seconds == 0 {
+            self.expect_due_will(ledger);
         }
     }
 

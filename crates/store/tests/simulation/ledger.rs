@@ -119,6 +119,8 @@ pub(crate) struct Ledger {
     pub(crate) incarnations: Vec<Incarnation>,
     pub(crate) retained: BTreeMap<String, History>,
     pub(crate) wishes: Vec<Wish>,
+    /// Publishers who may be refused a message, not learn it, and send it again behind later ones.
+    pub(crate) may_reorder: BTreeSet<usize>,
     /// Who has asked to be a member of which shared subscription.
     pub(crate) askers: Vec<(String, IncarnationId)>,
 }
@@ -193,7 +195,7 @@ impl Ledger {
             return self.askers.push((filter.into(), incarnation));
         }
         for (topic, history) in &self.retained {
-            if matches(filter, topic) {
+            if matches(filter, topic) && self.is_ordered(history) {
                 let floors = &mut self.incarnations[incarnation].floors;
                 let floor = history.acknowledged.saturating_sub(1);
                 floors.entry(topic.clone()).and_modify(|it| *it = floor.min(*it)).or_insert(floor);
@@ -212,7 +214,8 @@ impl Ledger {
         self.lives.push(Life { incarnation, filter: filter.into(), is_over: false });
         self.open_lives.insert(life);
         for (topic, &floor) in floors {
-            if !filter.starts_with('$') && floor > 0 && matches(filter, topic) {
+            let is_ordered = self.is_ordered(&self.retained[topic]);
+            if is_ordered && !filter.starts_with('$') && floor > 0 && matches(filter, topic) {
                 let (topic, floor) = (topic.clone(), floor - 1);
                 // Live ones may come before the SUBACK.
                 let seen = &self.incarnations[incarnation].seen;
@@ -222,6 +225,12 @@ impl Ledger {
             }
         }
         life
+    }
+
+    /// Whether what is retained is never older than what is acknowledged.
+    pub(crate) fn is_ordered(&self, history: &History) -> bool {
+        let publisher = history.messages.first().map(|&id| self.messages[id].publisher);
+        publisher.is_none_or(|publisher| !self.may_reorder.contains(&publisher))
     }
 
     /// How much of each topic's history is acknowledged.
@@ -293,7 +302,7 @@ impl Ledger {
     /// [MQTT-4.6.0-6], if the subscription was there when the earlier one was sent.
     fn check_order(&mut self, about: Concerned, incarnation: IncarnationId, id: MessageId) {
         let message = &self.messages[id];
-        if !message.topic.starts_with("t/") {
+        if !message.topic.starts_with("t/") || self.may_reorder.contains(&message.publisher) {
             return;
         }
         let key = (message.publisher, message.topic.clone());

@@ -48,9 +48,14 @@ impl World {
         let workers = plan.workers;
         let storage = Storage::new(disk, opened.engine, workers, ends_after);
         let clients = plan.clients.iter().cloned().enumerate();
+        let clients: Vec<_> = clients.map(|(index, plan)| Client::new(index, plan)).collect();
+        let mut ledger = Ledger::new(log);
+        // Before MQTT 5 a message that is refused is not answered, and nothing behind it either.
+        let is_refused = |client: &&Client| plan.disk_fills && client.plan.is_v5();
+        ledger.may_reorder = clients.iter().filter(is_refused).map(|it| it.index).collect();
         Self {
-            clients: clients.map(|(index, plan)| Client::new(index, plan)).collect(),
-            ledger: Ledger::new(log),
+            clients,
+            ledger,
             links: Vec::new(),
             node: Node::new(&plan),
             storage,
