@@ -203,8 +203,8 @@ impl Rounds {
         Round { worker: self.worker, number: self.open.number }
     }
 
-    /// The round with which a message that is kept now counts, and before whose confirmation it must
-    /// not go on; absent if it counts by itself.
+    /// The round with which a message that is kept now counts, and before whose confirmation it
+    /// must not go on; absent if it counts by itself.
     pub(crate) fn round_of(&self, delivery_qos: QoS) -> Option<Round> {
         let own = Round { worker: self.worker, number: self.open.number };
         (delivery_qos == QoS::ExactlyOnce).then(|| self.origin.unwrap_or(own))

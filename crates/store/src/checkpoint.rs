@@ -2,7 +2,7 @@
 //! the newer one is damaged, the older one and a longer stretch of the journal say the same. A
 //! segment goes only when neither of the two needs it.
 
-mod content;
+pub(crate) mod content;
 mod files;
 #[cfg(test)]
 mod tests;

@@ -20,8 +20,8 @@ use crate::location::Location;
 use crate::quarantine::quarantine_name;
 use crate::queue::{Flags, Queue};
 use crate::record::{
-    BadRecord, boot, decode, ended, group, session, subscribed, subscription_image, unkeep,
-    unsubscribed,
+    BadRecord, Body, Record, boot, decode, ended, group, session, subscribed, subscription_image,
+    unkeep, unsubscribed,
 };
 use crate::report::{Damage, DamageKind, Report};
 use crate::reserve::Reserve;
@@ -104,7 +104,7 @@ fn replay(
     let mut bad_records = Vec::new();
     let mut visit = |at: Location, tag: u8, body: &[u8]| {
         let bytes = FRAME_BYTES + body.len() as u64;
-        match decode(tag, body) {
+        match decode(tag, body).and_then(|record| looking_back(at, record)) {
             Ok(record) => index.replay(at, u32::try_from(bytes).unwrap_or(u32::MAX), record),
             Err(bad) => bad_records.push(incomprehensible(at, bad)),
         }
@@ -113,6 +113,19 @@ fn replay(
     let (journal, mut report) = opened?;
     report.damage.extend(bad_records);
     Ok((journal, report))
+}
+
+/// A record refers to nothing that stands behind it: what comes there is something else.
+fn looking_back(at: Location, record: Record<'_>) -> Result<Record<'_>, BadRecord> {
+    match &record {
+        Record::Enqueue(_, Body::At { message, .. })
+        | Record::Keep(_, _, Body::At { message, .. })
+            if *message >= at =>
+        {
+            Err(BadRecord("its message would stand behind it"))
+        }
+        _ => Ok(record),
+    }
 }
 
 /// Sets damaged checkpoints aside and removes what was never finished.
@@ -395,7 +408,8 @@ fn recovered_session(
     }
 }
 
-fn recovered_queue(entry: &OwnerEntry) -> RecoveredQueue {
+/// What is to be said about the queue of an owner.
+pub(crate) fn recovered_queue(entry: &OwnerEntry) -> RecoveredQueue {
     let empty = Queue::default();
     let queue = entry.queue.as_deref().unwrap_or(&empty);
     let waiting = queue.waiting();

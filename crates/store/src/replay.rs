@@ -58,14 +58,14 @@ pub(crate) fn replay(
     let mut bytes = Vec::new();
     for (index, link) in chain.iter().enumerate() {
         read_segment(disk, link.number, link.end, &mut bytes)?;
-        previous.push(link.header.map(|header| header.previous).or(reached));
+        previous.push(link.header.map(|header| header.previous).or(reached.map(Previous::End)));
         if index > 0 && !follows(&chain[index - 1], link) {
             walk.damaged_commit();
         }
         let start = if index == 0 { begin.offset() as usize } else { HEADER_BYTES };
         let segment = Segment::new(link, &bytes, index + 1 == chain.len());
-        let stopped = walk.segment(&segment, start);
-        reached = Location::new(link.number, stopped as u32).map(Previous::End);
+        let reached_end = walk.segment(&segment, start);
+        reached = reached_end.and_then(|end| Location::new(link.number, end as u32));
         walk.report.segments += 1;
     }
     let (end, synced) = (walk.end, walk.synced);
@@ -94,11 +94,13 @@ pub(crate) struct Segment<'a> {
 }
 
 /// What to do about bytes that do not check.
-pub(crate) enum Gap {
+enum Gap {
     /// Go on there.
     Jump(usize),
-    /// There is nothing more in this segment.
-    Over,
+    /// The records end here.
+    End,
+    /// Nothing more can be found in this segment.
+    Lost,
 }
 
 impl<'a> Segment<'a> {
@@ -131,16 +133,16 @@ impl<'a> Segment<'a> {
         false
     }
 
-    /// Where to go on behind damage: at the next frame if the length can be believed, or at the
-    /// next Begin. A length that leads beyond a Begin is wrong.
-    pub(crate) fn behind(&self, at: usize) -> Gap {
+    /// Where to go on behind damage, if anywhere: at the next frame if the length can be believed,
+    /// or at the next Begin. A length that leads beyond a Begin is wrong.
+    pub(crate) fn behind(&self, at: usize) -> Option<usize> {
         let next = body_range(self.bytes, at)
             .map(|body| body.end)
             .filter(|next| self.end == Some(*next) || self.frame(*next).is_some());
         let searched = &self.bytes[..next.unwrap_or(self.bytes.len())];
         match find_begin(searched, at + 1, self.seed) {
-            Some((begin, _)) => Gap::Jump(begin),
-            None => next.map_or(Gap::Over, Gap::Jump),
+            Some((begin, _)) => Some(begin),
+            None => next,
         }
     }
 }
@@ -171,9 +173,11 @@ struct Walk<'a> {
 }
 
 impl Walk<'_> {
-    /// Goes through a segment; returns where it stopped.
-    fn segment(&mut self, segment: &Segment<'_>, start: usize) -> usize {
+    /// Goes through a segment; returns where its records end, unless the last ones are lost: a
+    /// header that says so would make the next replay take the damage for the end.
+    fn segment(&mut self, segment: &Segment<'_>, start: usize) -> Option<usize> {
         let mut at = start;
+        let mut is_lost = false;
         while segment.end.is_none_or(|end| at < end) {
             if let Some(frame) = segment.frame(at) {
                 at = self.frame(segment, at, &frame);
@@ -181,13 +185,17 @@ impl Walk<'_> {
             }
             match self.gap(segment, at) {
                 Gap::Jump(next) => at = next,
-                Gap::Over => break,
+                Gap::End => break,
+                Gap::Lost => {
+                    is_lost = true;
+                    break;
+                }
             }
         }
         if segment.is_last {
             self.report_tail(segment);
         }
-        at
+        (!is_lost).then_some(at)
     }
 
     /// Takes a frame that checks; returns where the next one begins.
@@ -272,15 +280,15 @@ impl Walk<'_> {
         if segment.end.is_none() {
             let is_end = segment.is_blank(at) || (segment.is_last && !segment.was_synced(at));
             if is_end {
-                return Gap::Over;
+                return Gap::End;
             }
         }
         let behind = segment.behind(at);
         let detail = match behind {
-            Gap::Jump(next) => {
+            Some(next) => {
                 format!("{} bytes are lost; reading goes on at byte {next}", next - at)
             }
-            Gap::Over => format!(
+            None => format!(
                 "everything from here to the end of the segment is lost{}",
                 segment.end.map_or_else(String::new, |end| format!(" at byte {end}"))
             ),
@@ -289,7 +297,7 @@ impl Walk<'_> {
             self.note(at, DamageKind::BadRecord, &detail);
         }
         self.damaged_commit();
-        behind
+        behind.map_or(Gap::Lost, Gap::Jump)
     }
 
     /// Says what the journal has behind its end.

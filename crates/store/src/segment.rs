@@ -28,7 +28,8 @@ pub(crate) const END_BYTES: usize = 8;
 /// By this a Begin is found behind damage.
 pub(crate) const BEGIN_MAGIC: [u8; 8] = *b"\xB1midgeBC";
 
-const MAGIC: [u8; 8] = *b"MIDGEJNL";
+/// What a segment begins with.
+pub(crate) const MAGIC: [u8; 8] = *b"MIDGEJNL";
 const VERSION: u32 = 1;
 const SPARE: u64 = u64::MAX;
 const FIRST: u64 = 0;
@@ -142,7 +143,7 @@ impl CrcSeed {
     }
 
     /// The crc of the frame at `offset` with this body length and these bytes from the tag on.
-    fn crc(self, offset: u32, body_bytes: u32, tag_and_body: &[u8]) -> u32 {
+    pub(crate) fn crc(self, offset: u32, body_bytes: u32, tag_and_body: &[u8]) -> u32 {
         let place = u64::from(offset) << 32 | u64::from(body_bytes);
         crc32c::crc32c_append(crc32c::crc32c_append(self.0, &place.to_le_bytes()), tag_and_body)
     }

@@ -8,6 +8,7 @@
 //! whose header is torn between spare and in use.
 
 use std::collections::BTreeMap;
+use std::io;
 
 use crate::disk::Disk;
 use crate::error::OpenError;
@@ -18,6 +19,9 @@ use crate::segment::{
     CrcSeed, Frame, HEADER_BYTES, Header, HeaderFault, NEW_SUFFIX, Previous, SEGMENT_BYTES_MAX,
     find_begin, segment_name, segment_number,
 };
+
+/// Behind this number there are enough others for any life of a store.
+const NUMBER_MAX: u32 = u32::MAX / 2;
 
 /// A segment that is to be replayed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,6 +92,10 @@ impl Survey {
             } else if unfinished.is_some() {
                 survey.stale.push(name);
             }
+        }
+        if survey.highest > NUMBER_MAX {
+            let error = io::Error::other("the numbers of segments are used up");
+            return Err(OpenError::io("data directory", error));
         }
         survey.drop_void(&mut headers);
         let files = survey.judge(disk, headers)?;

@@ -11,18 +11,24 @@ use crate::record::BadRecord;
 use crate::record::bytes::{Reader, put_varint};
 use crate::record::owner;
 
-const MAGIC: &[u8; 8] = b"MIDGECKP";
+/// What a checkpoint begins with.
+pub(crate) const MAGIC: &[u8; 8] = b"MIDGECKP";
 const VERSION: u32 = 1;
-const HEADER_BYTES: usize = 16;
+/// Magic, version and checksum.
+pub(crate) const HEADER_BYTES: usize = 16;
 /// Sections grow until they are about this large.
 const SECTION_BYTES: usize = 256 << 10;
+
+/// No segment has so many bytes, whatever they weigh; what is counted with them does not overflow.
+const HELD_MAX: u64 = 1 << 36;
 
 const GENERAL: u8 = 1;
 const OWNERS: u8 = 2;
 const KEPT: u8 = 3;
 const ROUNDS: u8 = 4;
 const SEGMENTS: u8 = 5;
-const END: u8 = 6;
+/// The section that vouches for all others.
+pub(crate) const END: u8 = 6;
 
 const HEAD: u8 = 1;
 const DETACHED: u8 = 1 << 1;
@@ -130,6 +136,10 @@ pub(crate) fn decode(number: u64, bytes: &[u8]) -> Result<Loaded, NotUsable> {
         count += 1;
     }
     let position = position.ok_or(NotUsable::Damaged("a section is missing"))?;
+    let is_behind = |segment| segment > position.segment();
+    if index.holdings.iter().any(|(segment, held)| held.live > 0 && is_behind(segment)) {
+        return Err(NotUsable::Damaged("it needs what comes behind it"));
+    }
     Ok(Loaded { index, position })
 }
 
@@ -196,7 +206,8 @@ impl Sections {
     }
 }
 
-fn section_checksum(number: u64, kind: u8, len: u32, body: &[u8]) -> u32 {
+/// The checksum of a section of checkpoint `number`.
+pub(crate) fn section_checksum(number: u64, kind: u8, len: u32, body: &[u8]) -> u32 {
     let seed = crc32c::crc32c(&number.to_le_bytes());
     let seed = crc32c::crc32c_append(seed, &[kind]);
     let seed = crc32c::crc32c_append(seed, &len.to_le_bytes());
@@ -231,7 +242,7 @@ fn decode_all(
 fn decode_general(body: &mut Reader<'_>, index: &mut Index) -> Result<Location, BadRecord> {
     let position = place(body)?;
     index.begin_boot(body.varint()?);
-    index.next_number = body.varint()?;
+    index.next_number = index.next_number.max(body.varint()?);
     Ok(position)
 }
 
@@ -273,6 +284,8 @@ fn encode_owner(owner: Owner, entry: &OwnerEntry, out: &mut Vec<u8>) {
 
 fn decode_owner(body: &mut Reader<'_>, index: &mut Index) -> Result<(), BadRecord> {
     let owner = owner::decode(body)?;
+    let (Owner::Session(number) | Owner::Group(number)) = owner;
+    index.use_number(number);
     let flags = body.byte()?;
     let mut entry = OwnerEntry {
         will_gone: flags & WILL_GONE != 0,
@@ -395,6 +408,9 @@ fn decode_segment(body: &mut Reader<'_>, index: &mut Index) -> Result<(), BadRec
     held.held_bytes = body.varint()?;
     held.held_weight = body.varint()?;
     held.damaged = body.byte()? != 0;
+    if held.held_bytes.max(held.held_weight) > HELD_MAX {
+        return Err(BadRecord("a segment has more than fits into one"));
+    }
     Ok(())
 }
 

@@ -8,6 +8,8 @@ use crate::error::OpenError;
 
 const PREFIX: &str = "checkpoint-";
 const NEW: &str = ".new";
+/// Behind this number there are enough others for any life of a store.
+const NUMBER_MAX: u64 = u64::MAX / 2;
 
 /// What was found of checkpoints. Nothing was changed to find it.
 #[derive(Default)]
@@ -60,6 +62,10 @@ pub(crate) fn find(disk: &dyn Disk) -> Result<Found, OpenError> {
         if rest.ends_with(NEW) {
             found.unfinished.push(file);
         }
+    }
+    if found.next_number > NUMBER_MAX {
+        let error = io::Error::other("the numbers of checkpoints are used up");
+        return Err(OpenError::io("data directory", error));
     }
     numbers.sort_unstable();
     while let Some(number) = numbers.pop() {

@@ -88,6 +88,37 @@ fn every_bit_flip_and_truncation_of_a_checkpoint_is_noticed() {
     assert!(decode(5, &bytes).is_err(), "it is the checkpoint of another number");
 }
 
+#[test]
+fn a_checkpoint_that_needs_what_comes_behind_it_is_damaged() {
+    let mut index = example();
+    let place = Location::new(3, 64).unwrap();
+    index.set_head(Owner::Session(8), Held { place, bytes: 30 });
+    assert!(decode(4, &encode(4, place, &index)).is_ok());
+    assert!(matches!(decode(4, &encode(4, at(500), &index)), Err(NotUsable::Damaged(_))));
+}
+
+#[test]
+fn a_checkpoint_with_numbers_beyond_all_bounds_is_damaged() {
+    let change: [fn(&mut Index); 2] = [
+        |index| index.holdings.get_mut(2).held_bytes = u64::MAX,
+        |index| index.holdings.get_mut(2).held_weight = u64::MAX - 100,
+    ];
+    for change in change {
+        let mut index = example();
+        change(&mut index);
+        assert!(matches!(decode(4, &encode(4, at(500), &index)), Err(NotUsable::Damaged(_))));
+    }
+}
+
+#[test]
+fn a_number_that_is_in_use_is_not_given_again_whatever_a_checkpoint_says() {
+    let mut index = example();
+    index.unkeep(9);
+    index.next_number = 3;
+    let loaded = decode(4, &encode(4, at(500), &index)).ok().unwrap();
+    assert_eq!(loaded.index.next_number, 8);
+}
+
 proptest! {
     #[test]
     fn any_content_with_sound_checksums_is_survived(

@@ -5,13 +5,16 @@ use std::collections::{BTreeSet, HashSet};
 use std::mem::{Discriminant, discriminant};
 use std::sync::Arc;
 
-use midge_core::{Commit, Durability, Owner, StoreOp, Timestamp, WorkerId};
+use midge_core::{Commit, Durability, Kept, Owner, StoreOp, Timestamp, WorkerId};
 
 use super::generator::Generator;
-use super::model::{Model, describe};
+use super::model::Model;
 use crate::engine::{Engine, Options};
+use crate::record::{enqueue, keep};
 use crate::recovery::Opened;
 use crate::report::DamageKind;
+use crate::segment::{HEADER_BYTES, TAG_BEGIN};
+use crate::testing::plain::describe;
 use crate::testing::{FaultyDisk, Random};
 
 const NOW: Timestamp = Timestamp::from_millis(1_800_000_000_000);
@@ -246,4 +249,72 @@ fn a_checkpoint_of_a_newer_version_is_refused_and_nothing_is_changed() {
     let error = Engine::open(disk.clone(), OPTIONS, NOW).unwrap_err();
     assert!(error.to_string().contains("newer version"), "{error}");
     assert_eq!(disk.operations(), operations);
+}
+
+#[test]
+fn files_with_the_last_numbers_are_refused_and_nothing_is_changed() {
+    for last in ["journal-00000000ffffffff", "checkpoint-ffffffffffffffff"] {
+        let disk = Arc::new(small_store(1).disk);
+        disk.overwrite(last, b"anything");
+        let operations = disk.operations();
+        let error = Engine::open(disk.clone(), OPTIONS, NOW).unwrap_err();
+        assert!(error.to_string().contains("used up"), "{error}");
+        assert_eq!(disk.operations(), operations);
+    }
+}
+
+/// A disk with a store whose last two segments, which are told, have no commit in common.
+fn commit_at_the_start_of_a_segment() -> (FaultyDisk, [String; 2]) {
+    let disk = Arc::new(FaultyDisk::new(1));
+    let mut engine = open(&disk).engine;
+    let mut generator = Generator::new(1);
+    for number in 0..500 {
+        let message = generator.message_of(number as usize % 50);
+        let keep = StoreOp::Keep { number, what: Kept::Retained, message };
+        let commit = Commit { number: 1, durability: Durability::Fsync, ops: vec![keep] };
+        engine.apply(WorkerId::new(0), commit);
+        engine.write().unwrap();
+        let names = disk.names().into_iter();
+        let segments: Vec<String> = names.filter(|name| name.starts_with("journal-")).collect();
+        if let [_, .., before, last] = segments.as_slice()
+            && disk.read(last).unwrap()[HEADER_BYTES + 8] == TAG_BEGIN
+        {
+            return (disk.snapshot(), [before.clone(), last.clone()]);
+        }
+    }
+    unreachable!("now and then a commit ends where its segment ends")
+}
+
+#[test]
+fn what_one_start_makes_of_damage_the_next_one_makes_of_it() {
+    let (disk, [before, last]) = commit_at_the_start_of_a_segment();
+    let start = |disk: &Arc<FaultyDisk>| {
+        let Opened { mut engine, recovered, .. } = open(disk);
+        describe(&recovered, &mut engine, &mut Random::new(1))
+    };
+    for byte in HEADER_BYTES..used_len(&disk.read(&before).unwrap()) {
+        let disk = Arc::new(disk.snapshot());
+        // Nobody says any more where the segment before ends.
+        disk.flip_bit(&last, 25 * 8).unwrap();
+        disk.flip_bit(&before, byte * 8).unwrap();
+        let first = start(&disk);
+        assert_eq!(start(&disk), first, "byte {byte}");
+    }
+}
+
+#[test]
+fn a_record_whose_message_would_stand_behind_it_does_not_count() {
+    let disk = Arc::new(FaultyDisk::new(1));
+    let mut engine = open(&disk).engine;
+    let at = engine.writer.journal.end().plus(1000);
+    engine.append(keep::TAG_SHARED, |out| {
+        keep::encode_head(1, Kept::Retained, out);
+        enqueue::encode_place(at, 5, out);
+    });
+    engine.writer.end_commit();
+    engine.write().unwrap();
+    let Opened { recovered, report, .. } = open(&disk);
+    assert!(recovered.kept.is_empty());
+    let kinds: Vec<DamageKind> = report.damage.iter().map(|one| one.kind).collect();
+    assert_eq!(kinds, [DamageKind::UnreadableMessage]);
 }

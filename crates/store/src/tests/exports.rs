@@ -12,10 +12,10 @@ use midge_core::{
 
 use super::checks::{NOW, options, store};
 use super::generator::Generator;
-use super::model::describe;
 use crate::engine::Engine;
 use crate::recovery::Opened;
 use crate::segment::segment_number;
+use crate::testing::plain::describe;
 use crate::testing::{FaultyDisk, Random};
 use crate::tools::{ImportError, Imported, ReadOnlyDisk, check, export};
 

@@ -11,9 +11,9 @@ use midge_core::{
 };
 
 use super::generator::Generator;
-use super::model::fetch_all;
 use crate::engine::{Engine, Options};
 use crate::recovery::Opened;
+use crate::testing::plain::fetch_all;
 use crate::testing::{FaultyDisk, Random};
 
 const NOW: Timestamp = Timestamp::from_millis(1_800_000_000_000);

@@ -6,12 +6,13 @@ use std::sync::Arc;
 use midge_core::{Owner, Timestamp, WorkerId};
 
 use super::generator::Generator;
-use super::model::{Model, describe, fetch_all};
+use super::model::Model;
 use crate::engine::{Engine, Options};
 use crate::error::StoreError;
 use crate::recovery::Opened;
 use crate::report::{Damage, DamageKind};
 use crate::testing::FaultyDisk;
+use crate::testing::plain::{describe, fetch_all};
 
 const NOW: Timestamp = Timestamp::from_millis(1_800_000_000_000);
 
@@ -135,6 +136,11 @@ impl History {
     fn compare_queue(&mut self, owner: Owner) {
         let found = fetch_all(&mut self.engine, owner, &mut self.generator.random);
         assert_eq!(found, self.model().messages(owner), "seed {}", self.seed);
+        let bytes_max = self.below(3000);
+        let (entries, _) = self.engine.fetch_entries(owner, 0, 20, bytes_max);
+        let sizes = entries.iter().flat_map(|entry| &entry.delivery);
+        let bytes: usize = sizes.map(|delivery| delivery.message.size()).sum();
+        assert!(bytes <= bytes_max || entries.len() == 1, "{bytes} bytes of {bytes_max}");
     }
 
     fn damaged_snapshot(&mut self) -> FaultyDisk {

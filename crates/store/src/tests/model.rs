@@ -4,13 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use midge_codec::PacketIdentifier;
 use midge_core::{
-    GroupRecord, Kept, Owner, Recovered, RecoveredQueue, Round, SessionRecord, StoreOp,
-    StoredDelivery, SubscriptionRecord, Timestamp,
+    GroupRecord, Kept, Owner, RecoveredQueue, Round, SessionRecord, StoreOp, SubscriptionRecord,
+    Timestamp,
 };
 
-use super::plain;
-use crate::engine::Engine;
-use crate::testing::Random;
+use crate::testing::plain;
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct Model {
@@ -197,7 +195,7 @@ impl Model {
         for (number, session) in &self.sessions {
             let queue = session.queue.recovered(session.detached.map(|(_, sent)| sent));
             let detached = session.detached.map(|(at, _)| at);
-            lines.push(describe_session(&session.record, detached));
+            lines.push(plain::session(&session.record, detached));
             lines.extend(plain::subscriptions(&session.subscriptions));
             lines.push(format!("{:?}", session.awaiting_release));
             lines.push(plain::queue(&queue));
@@ -236,70 +234,4 @@ impl Queue {
             of_groups: waiting().filter(|entry| entry.from_group).count() as u64,
         }
     }
-}
-
-fn describe_session(record: &SessionRecord, detached: Option<Timestamp>) -> String {
-    let will = record.will.as_ref().map(|will| {
-        format!(
-            "{} {} {:?}",
-            plain::message(&will.message),
-            will.delay_seconds,
-            will.expiry_seconds
-        )
-    });
-    format!(
-        "session {} {} {:?} {} {will:?} {detached:?}",
-        record.number, record.client_id, record.user_name, record.expiry_seconds
-    )
-}
-
-/// What a start has found, in the same lines as [`Model::describe`].
-pub(super) fn describe(
-    recovered: &Recovered,
-    engine: &mut Engine,
-    random: &mut Random,
-) -> Vec<String> {
-    let mut lines = vec![format!("next number {}", recovered.next_number)];
-    for session in &recovered.sessions {
-        lines.push(describe_session(&session.record, session.detached_at));
-        lines.extend(plain::subscriptions(&session.subscriptions));
-        lines.push(format!("{:?}", session.awaiting_release));
-        lines.push(plain::queue(&session.queue));
-        lines.extend(fetch_all(engine, Owner::Session(session.record.number), random));
-    }
-    for (record, queue) in &recovered.groups {
-        lines.push(format!("{record:?}"));
-        lines.push(plain::queue(queue));
-        lines.extend(fetch_all(engine, Owner::Group(record.number), random));
-    }
-    for (number, what, message) in &recovered.kept {
-        lines.push(format!("kept {number} {what:?} {}", plain::message(message)));
-    }
-    lines
-}
-
-/// All messages that wait for an owner, in portions of any size.
-pub(super) fn fetch_all(engine: &mut Engine, owner: Owner, random: &mut Random) -> Vec<String> {
-    let mut lines = Vec::new();
-    let mut from = 0;
-    loop {
-        let (messages_max, bytes_max) = (random.within(1..20), random.within(1..3000));
-        let (entries, next) = engine.fetch_entries(owner, from, messages_max, bytes_max);
-        assert!(entries.len() <= messages_max);
-        let sizes = || entries.iter().flat_map(|entry| &entry.delivery);
-        let bytes: usize = sizes().map(|delivery| delivery.message.size()).sum();
-        assert!(bytes <= bytes_max || entries.len() == 1, "{bytes} bytes of {bytes_max}");
-        for entry in &entries {
-            assert!((from..next).contains(&entry.sequence), "{} in {from}..{next}", entry.sequence);
-            lines.push(format!("{owner:?} {} {}", entry.sequence, text(entry.delivery.as_ref())));
-        }
-        if entries.is_empty() {
-            return lines;
-        }
-        from = next;
-    }
-}
-
-fn text(delivery: Option<&StoredDelivery>) -> String {
-    delivery.map_or_else(|| "damaged".to_owned(), plain::delivery)
 }

@@ -22,7 +22,7 @@ use crate::quarantine::original_name;
 use crate::queue::{Entry, Flags};
 use crate::real_disk::LOCK_NAME;
 use crate::record::decode;
-use crate::replay::{Gap, Segment};
+use crate::replay::Segment;
 use crate::report::{Damage, DamageKind, Report};
 use crate::segment::{HEADER_BYTES, TAG_BEGIN, TAG_END, segment_name};
 use crate::survey::{Link, Survey, read_segment};
@@ -202,10 +202,7 @@ fn check_frames(link: &Link, bytes: &[u8], report: &mut Report) {
             }
             break;
         }
-        let next = match segment.behind(at) {
-            Gap::Jump(next) => next,
-            Gap::Over => end.unwrap_or(bytes.len()),
-        };
+        let next = segment.behind(at).unwrap_or(end.unwrap_or(bytes.len()));
         report.note(Damage {
             file: segment_name(link.number),
             offset: at as u64,

@@ -7,7 +7,7 @@ use std::io::{self, Read, Seek, SeekFrom};
 use std::thread;
 use std::time::Duration;
 
-use crate::replay::{Gap, Segment};
+use crate::replay::Segment;
 use crate::segment::{HEADER_BYTES, Header, HeaderFault, Previous, TAG_END};
 use crate::survey::Link;
 
@@ -84,7 +84,7 @@ fn damaged_end(segment: &Segment<'_>, damage: usize) -> usize {
     loop {
         if let Some(frame) = segment.frame(at) {
             at = frame.body.end;
-        } else if let (true, Gap::Jump(next)) = (segment.was_synced(at), segment.behind(at)) {
+        } else if let (true, Some(next)) = (segment.was_synced(at), segment.behind(at)) {
             at = next;
         } else {
             return at;
