@@ -247,7 +247,10 @@ impl Core {
             Ok(_) => Verdict::SUCCESS,
             Err(reason) => reason.into(),
         };
-        let has_kept = self.clients.rounds.mark() != mark;
+        // What was retained may be gone already, but not yet in the store.
+        let removes = publish.retain && publish.payload.is_empty();
+        let has_kept = self.clients.rounds.mark() != mark
+            || removes && self.clients.rounds.is_enabled && durability > Durability::Memory;
         Verdict { depends: has_kept.then_some(durability), durability, ..verdict }
     }
 

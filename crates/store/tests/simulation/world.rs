@@ -222,13 +222,15 @@ impl World {
             let packets = random.below(5);
             client.read(link, ledger, packets, *now);
         }
+        let is_connecting = !client.is_connected();
         client.lose(false, ledger, *now);
         link.from_broker.clear();
         if link.is_closed {
             return;
         }
         if self.plan.has_half_open {
-            if random.one_in(2) {
+            // A CONNECT that comes late would take the next connection's Session over.
+            if is_connecting || random.one_in(2) {
                 link.to_broker.clear();
             }
             return node.closed[link.worker].push_back(number);
