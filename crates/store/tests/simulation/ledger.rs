@@ -77,8 +77,8 @@ pub(crate) struct Incarnation {
     pub(crate) seen: BTreeMap<MessageId, u32>,
     /// The last one of each publisher and topic.
     last: BTreeMap<(usize, String), MessageId>,
-    /// What a retained message may be at the oldest, by topic: a place in its history.
-    floors: BTreeMap<String, usize>,
+    /// What it has asked for, and how much of each topic's history was acknowledged then.
+    asked: Vec<(String, BTreeMap<String, usize>)>,
 }
 
 /// What a topic's only publisher has done to its retained message, in order.
@@ -194,13 +194,16 @@ impl Ledger {
         if filter.starts_with("$share/") {
             return self.askers.push((filter.into(), incarnation));
         }
-        for (topic, history) in &self.retained {
-            if matches(filter, topic) && self.is_ordered(history) {
-                let floors = &mut self.incarnations[incarnation].floors;
-                let floor = history.acknowledged.saturating_sub(1);
-                floors.entry(topic.clone()).and_modify(|it| *it = floor.min(*it)).or_insert(floor);
-            }
-        }
+        let floors = self.floors();
+        self.incarnations[incarnation].asked.push((filter.into(), floors));
+    }
+
+    /// The place of what a retained message may be at the oldest in the history of its topic.
+    fn floor(&self, incarnation: IncarnationId, topic: &str) -> usize {
+        let asked = self.incarnations[incarnation].asked.iter();
+        let asked = asked.filter(|(filter, _)| matches(filter, topic));
+        let acknowledged = asked.map(|(_, floors)| floors.get(topic).copied().unwrap_or(0));
+        acknowledged.min().unwrap_or(0).saturating_sub(1)
     }
 
     /// The SUBACK has come for what was asked for at a time when `floors` were acknowledged.
@@ -350,9 +353,8 @@ impl Ledger {
                 wish.is_fulfilled = true;
             }
         }
-        let floors = &self.incarnations[arrival.incarnation].floors;
-        let floor = floors.get(arrival.topic).copied().unwrap_or(0);
-        if arrival.retain && place < floor {
+        let floor = self.floor(arrival.incarnation, arrival.topic);
+        if arrival.retain && place < floor && self.is_ordered(history) {
             let text = format!(
                 "retained message number {place} of {} came although number {floor} was \
                  acknowledged before the SUBSCRIBE",
