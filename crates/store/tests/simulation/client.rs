@@ -205,10 +205,10 @@ impl Client {
             }
             Packet::Publish(publish) => self.handle_publish(publish, ledger),
             Packet::PubAck(ack) => {
-                self.handle_taken(ack.packet_id.get(), 1, ack.reason_code, ledger)
+                self.handle_taken(ack.packet_id.get(), 1, ack.reason_code, ledger);
             }
             Packet::PubRec(ack) => {
-                self.handle_taken(ack.packet_id.get(), 2, ack.reason_code, ledger)
+                self.handle_taken(ack.packet_id.get(), 2, ack.reason_code, ledger);
             }
             Packet::PubRel(ack) => self.handle_pubrel(ack.packet_id.get(), ledger),
             Packet::PubComp(ack) => self.handle_pubcomp(ack.packet_id.get(), ledger),
@@ -248,10 +248,12 @@ impl Client {
         if session_present && self.session.is_some() {
             return self.resume(link, ledger);
         }
-        if let Some(session) = &self.session {
-            if !is_clean && session.is_durable && !self.may_have_expired(now) {
-                self.fail(ledger, "the Session is not there any more");
-            }
+        if let Some(session) = &self.session
+            && !is_clean
+            && session.is_durable
+            && !self.may_have_expired(now)
+        {
+            self.fail(ledger, "the Session is not there any more");
         }
         self.old_session_may_return |= self.session.is_some() && self.plan.is_persistent();
         self.end_session(ledger);

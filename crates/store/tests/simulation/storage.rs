@@ -92,9 +92,8 @@ impl Storage {
         if let Err(error) = result {
             return Err(End::Fatal(error.to_string()));
         }
-        for damage in self.engine.take_damage() {
-            panic!("damage on a sound disk: {damage}");
-        }
+        let damage = self.engine.take_damage();
+        assert!(damage.is_empty(), "damage on a sound disk: {damage:?}");
         for (worker, letter) in letters {
             node.letters[worker].push_back(letter);
         }
