@@ -24,7 +24,7 @@ use crate::log::Log;
 use crate::world::World;
 
 /// Seeds of an ordinary run, of all tests here together.
-const SEEDS: u64 = 300;
+const SEEDS: u64 = 1000;
 /// The seeds are divided among so many tests, which run side by side.
 const PARTS: u64 = 4;
 /// The last events of whom it concerns that a failure tells.
@@ -76,6 +76,19 @@ fn run_part(part: u64) {
         failures.len(),
         failures.join("\n")
     );
+}
+
+#[test]
+fn the_same_seed_does_the_same_again() {
+    for seed in 0..5 {
+        let run = || {
+            let log = Log::default();
+            log.enable();
+            World::new(seed, log.clone()).run();
+            log.story(None)
+        };
+        assert_eq!(run(), run(), "seed {seed}");
+    }
 }
 
 #[test]

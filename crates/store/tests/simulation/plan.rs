@@ -130,7 +130,7 @@ impl Plan {
         ];
         Self {
             workers: 1 + random.below(3),
-            steps: [300, 600, 1200, 2400][random.below(4)],
+            steps: [300, 600, 1200, 2400, 5000][random.below(5)],
             clients: clients(random),
             limits,
             strategy: strategies[random.below(strategies.len())],

@@ -97,7 +97,8 @@ impl World {
             let worker = self.random.below(self.plan.workers);
             self.turn(worker);
         } else if choice < store + 39 {
-            self.pass_time(1 + self.random.clone().below(2500) as u64);
+            let millis = 1 + self.random.below(2500) as u64;
+            self.pass_time(millis);
         } else if choice < store + 41 {
             self.trouble_disk();
         } else {
