@@ -288,6 +288,7 @@ impl Engine {
         if (head.owner, head.sequence) != (owner, entry.sequence) {
             return Err(bad(BadRecord("it is a message of another queue")));
         }
+        places.check(&body).map_err(bad)?;
         if !entry.flags.has(Flags::PROVISIONAL) {
             head.round = None;
         }
@@ -333,6 +334,7 @@ impl Engine {
             Record::Keep(found, what, body) if found == number => (what, body),
             _ => return Err(bad(BadRecord("it is not the kept message that was expected"))),
         };
+        places.check(&body).map_err(bad)?;
         let target = compaction.target(places.message, &body, writer, message)?;
         let tag = target.tag(keep::TAG, keep::TAG_SHARED);
         let copy = writer.append(tag, |out| {

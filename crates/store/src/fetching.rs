@@ -64,6 +64,7 @@ impl Engine {
         if (head.owner, head.sequence) != (owner, sequence) {
             return Err(bad(BadRecord("it is a message of another queue")));
         }
+        places.check(&body).map_err(bad)?;
         let message = restore(at, &body, writer, message, restorer)?;
         Ok(StoredDelivery {
             message,
@@ -88,6 +89,7 @@ impl Engine {
             Record::Keep(found, what, body) if found == number => (what, body),
             _ => return Err(bad(BadRecord("it is not the kept message that was expected"))),
         };
+        kept.places.check(&body).map_err(bad)?;
         let message = restore(at, &body, writer, message, restorer)?;
         Ok((what, message))
     }

@@ -10,7 +10,7 @@ use std::collections::VecDeque;
 use std::ops::ControlFlow;
 
 use crate::location::Location;
-use crate::record::BadRecord;
+use crate::record::{BadRecord, Body};
 pub(crate) use packing::Block;
 
 /// Young references that stay plain; more are packed.
@@ -403,5 +403,15 @@ impl Places {
     /// Of a record that has its message itself.
     pub(crate) fn inline(at: Location) -> Self {
         Self { record: at, message: at }
+    }
+
+    /// Makes sure that the record has its message where these say.
+    pub(crate) fn check(self, body: &Body<'_>) -> Result<(), BadRecord> {
+        let message = match body {
+            Body::Inline(_) => self.record,
+            Body::At { message, .. } => *message,
+        };
+        let is_here = message == self.message;
+        if is_here { Ok(()) } else { Err(BadRecord("its message is not where it was known to be")) }
     }
 }

@@ -318,3 +318,19 @@ fn a_record_whose_message_would_stand_behind_it_does_not_count() {
     let kinds: Vec<DamageKind> = report.damage.iter().map(|one| one.kind).collect();
     assert_eq!(kinds, [DamageKind::UnreadableMessage]);
 }
+
+#[test]
+fn a_message_is_not_taken_from_another_place_than_the_index_knows() {
+    let disk = Arc::new(FaultyDisk::new(1));
+    let mut engine = open(&disk).engine;
+    let message = Generator::new(1).message_of(20);
+    let what = Kept::Retained;
+    let keep = |number| StoreOp::Keep { number, what, message: Arc::clone(&message) };
+    let ops = vec![keep(1), keep(2)];
+    engine.apply(WorkerId::new(0), Commit { number: 1, durability: Durability::Fsync, ops });
+    let mut kept = engine.index.kept[&2];
+    assert!(engine.read_kept(2, &kept).is_ok());
+    kept.places.message = kept.places.record;
+    let (place, damage) = engine.read_kept(2, &kept).unwrap_err();
+    assert_eq!((place, damage.kind), (kept.places.record, DamageKind::UnreadableMessage));
+}
