@@ -277,9 +277,8 @@ impl Client {
     /// Whether a Session that is found may be another one, made by a CONNECT that was not answered
     /// after the one that the Client knows had ended.
     pub(crate) fn may_be_mistaken(&self, now: Timestamp) -> bool {
-        let may_be_gone = |session: &Session| {
-            self.may_have_expired(now) || self.was_cut && !session.is_durable
-        };
+        let may_be_gone =
+            |session: &Session| self.may_have_expired(now) || self.was_cut && !session.is_durable;
         self.connect_is_open && self.session.as_ref().is_some_and(may_be_gone)
     }
 
