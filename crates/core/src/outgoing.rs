@@ -103,7 +103,7 @@ pub(crate) struct StoredQueue {
     sent: Sent,
     /// Went back to shared subscriptions. The store has them until that is durable, but they are
     /// not this queue's any more.
-    given_back: Vec<u64>,
+    given_back: Vec<(u64, Round)>,
     /// Names the question to the store that is under way; answers to others are void.
     fetch: Option<u64>,
 }
@@ -288,8 +288,10 @@ impl Outgoing {
 
     /// Takes out what waits (not: is under way) in memory for shared subscriptions, in order, with
     /// its name in the store.
+    /// That they have left stands at the end of `round`.
     pub(crate) fn take_queued_of_groups(
         &mut self,
+        round: Round,
         is_confirmed: impl Fn(Round) -> bool,
     ) -> Vec<(u64, Delivery)> {
         // What may have been sent already goes to nobody else, and what may not count after a crash
@@ -301,11 +303,10 @@ impl Outgoing {
         let (shared, own) = self.queue.drain(..).partition::<Vec<_>, _>(is_movable);
         self.queue = own.into();
         self.queue_bytes = self.queue.iter().map(|waiting| waiting.delivery.message.size()).sum();
-        if self.stored.messages == 0 {
-            self.stored.given_back.clear(); // nothing that old is fetched any more
-        }
+        let given_back = &mut self.stored.given_back;
+        given_back.retain(|&(_, round)| !is_confirmed(round));
         let sequences = shared.iter().map(|waiting| waiting.sequence);
-        self.stored.given_back.extend(sequences.filter(|&sequence| sequence > 0));
+        given_back.extend(sequences.filter(|&it| it > 0).map(|sequence| (sequence, round)));
         shared.into_iter().map(|waiting| (waiting.sequence, waiting.delivery)).collect()
     }
 
@@ -365,7 +366,7 @@ impl Outgoing {
         let stored = &mut self.stored;
         stored.from = next;
         for (sequence, delivery) in deliveries {
-            if stored.given_back.contains(&sequence) {
+            if stored.given_back.iter().any(|&(given_back, _)| given_back == sequence) {
                 continue;
             }
             let size = delivery.message.size();
@@ -379,7 +380,6 @@ impl Outgoing {
             let hold = hold.filter(|_| is_new);
             self.queue.push_back(Waiting { delivery, sequence, is_repeated, hold });
         }
-        stored.given_back.retain(|&sequence| sequence >= next);
         stored.sent.end_visits(next);
         if next > stored.last {
             // What is missing is damaged, and was counted.
@@ -388,8 +388,8 @@ impl Outgoing {
     }
 
     /// What went back to shared subscriptions and may still be fetched.
-    pub(crate) fn given_back(&self) -> &[u64] {
-        &self.stored.given_back
+    pub(crate) fn given_back(&self) -> Vec<u64> {
+        self.stored.given_back.iter().map(|&(sequence, _)| sequence).collect()
     }
 
     /// What of the stored part may have been sent.

@@ -264,6 +264,11 @@ impl Rounds {
         Round { worker: self.worker, number: self.open.number }
     }
 
+    /// The round of this turn.
+    pub(crate) fn open_round(&self) -> Round {
+        Round { worker: self.worker, number: self.open.number }
+    }
+
     /// Whether what this round has kept may be sent.
     #[inline]
     pub(crate) fn is_confirmed(&self, round: Round) -> bool {

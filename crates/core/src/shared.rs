@@ -512,7 +512,9 @@ impl Core {
             return;
         }
         if let Some(outgoing) = &mut session.outgoing {
-            let deliveries = outgoing.take_queued_of_groups(|round| rounds.is_confirmed(round));
+            let round = rounds.open_round();
+            let is_confirmed = |round| rounds.is_confirmed(round);
+            let deliveries = outgoing.take_queued_of_groups(round, is_confirmed);
             self.return_to_groups(slot, deliveries, now, fx);
         }
     }

@@ -261,7 +261,7 @@ impl Core {
                 session: id,
                 last: outgoing.last_sequence(),
                 sent: outgoing.sent(),
-                given_back: outgoing.given_back().to_vec(),
+                given_back: outgoing.given_back(),
                 ticket: 0,
             };
             let from = outgoing.stored_from();
