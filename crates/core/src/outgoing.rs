@@ -410,10 +410,13 @@ impl Outgoing {
     /// The queue of a Session as a store has kept it.
     /// If nobody knows what was sent, that may be what a window of `inflight_max` messages holds.
     /// There may also have been messages that a power cut has taken: their Packet Identifiers,
-    /// which the Client may still hold for a PUBREL, are not used again soon.
+    /// which the Client may still hold for a PUBREL, are not used again soon. But none is left out if
+    /// that would lead to the Packet Identifier of an old message that is not at its end.
     pub(crate) fn restore(&mut self, queue: &RecoveredQueue, inflight_max: u16, now: Timestamp) {
         let is_known = queue.sent_before < u64::MAX;
         let skipped = skipped_packet_ids(now);
+        let ahead = queue.next.saturating_sub(queue.first) + u64::from(skipped);
+        let leaves_out = !is_known && ahead < u64::from(Self::STORED_PACKET_IDS) * 3 / 4;
         self.last_packet_id = Self::STORED_PACKET_IDS + skipped;
         let sent = match is_known || queue.messages == 0 {
             true => Sent::known(queue.sent_before.min(queue.next)),
@@ -422,7 +425,7 @@ impl Outgoing {
         self.stored = StoredQueue {
             is_used: true,
             last: queue.next.saturating_sub(1),
-            skipped: if is_known { 0 } else { skipped },
+            skipped: if leaves_out { skipped } else { 0 },
             from: queue.first,
             messages: queue.messages as usize,
             bytes: queue.bytes as usize,
