@@ -410,8 +410,8 @@ impl Outgoing {
     /// The queue of a Session as a store has kept it.
     /// If nobody knows what was sent, that may be what a window of `inflight_max` messages holds.
     /// There may also have been messages that a power cut has taken: their Packet Identifiers,
-    /// which the Client may still hold for a PUBREL, are not used again soon. But none is left out if
-    /// that would lead to the Packet Identifier of an old message that is not at its end.
+    /// which the Client may still hold for a PUBREL, are not used again soon. But none is left out
+    /// if that would lead to the Packet Identifier of an old message that is not at its end.
     pub(crate) fn restore(&mut self, queue: &RecoveredQueue, inflight_max: u16, now: Timestamp) {
         let is_known = queue.sent_before < u64::MAX;
         let skipped = skipped_packet_ids(now);
