@@ -196,7 +196,8 @@ impl Engine {
             || self.start_checkpoint_if_due()?
             || self.start_compaction_if_due();
         self.maintained_at = (!more).then(|| self.writer.appended());
-        if !more && !self.is_over_limit && !self.writer.journal.is_short() {
+        // Also while there is more to be done: as long as there is no reserve, there always is.
+        if !self.is_over_limit && !self.writer.journal.is_short() {
             self.reserve.refill(&*self.disk).map_err(|error| reserve_error(&error))?;
         }
         Ok(more)
