@@ -148,7 +148,8 @@ fn a_takeover_tells_the_old_connection_wherever_it_is() {
     for workers in WORKERS {
         let broker = broker(workers);
         let mut old = Client::connect_for_long(address(&broker), "same");
-        old.subscribe("t", QoS::AtLeastOnce);
+        // At QoS 1 the takeover might come before the PUBACK, and the message once more.
+        old.subscribe("t", QoS::AtMostOnce);
         let mut fillers = Vec::new();
         for round in 0..8 {
             fillers.push(Client::connect(address(&broker), &format!("filler{round}")));
