@@ -275,7 +275,7 @@ impl Rounds {
         self.confirmed[round.worker.index()] >= round.number
     }
 
-    /// A worker has, or has no longer, Sessions in the store.
+    /// A worker has Sessions in the store, and counts as one that has from now on.
     pub(crate) fn note_storing(&mut self, worker: WorkerId) {
         self.storing |= worker.bit();
     }
