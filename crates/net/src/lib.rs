@@ -5,11 +5,23 @@
 //! [`Stream`].
 
 mod acceptor;
+mod listen;
 mod listener;
+mod peer;
+#[cfg(feature = "tls")]
+mod plain;
 mod poller;
 mod stream;
 
 pub use acceptor::{Accepted, Acceptor};
+pub use listen::{
+    CertificateFiles, ClientCertificates, Listen, ListenAddress, ListenerLimits, Protocol,
+    ProxyMode, ProxyOptions, QuicOptions, TcpOptions, TlsOptions, TlsVersion, UnixOptions,
+    WebSocketOptions,
+};
 pub use listener::{BindError, Listener};
+pub use peer::{
+    AlternativeName, Peer, PeerAddress, PeerCertificate, ProxiedTls, ProxyInfo, TlsInfo, Transport,
+};
 pub use poller::{Notifier, Poller, Readiness};
 pub use stream::Stream;

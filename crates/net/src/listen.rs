@@ -1,0 +1,289 @@
+//! What a listener is asked to be: where it listens, by which transport, and for whom.
+//!
+//! Plain values without sockets; [`crate::Listener::bind`] makes a listener of them. All of them
+//! exist in every build: one that lacks a transport says so when it is to listen.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+/// A listener to be.
+#[derive(Clone, Debug)]
+pub struct Listen {
+    /// Where.
+    pub address: ListenAddress,
+    /// What carries MQTT's bytes.
+    pub protocol: Protocol,
+    /// With TLS below the protocol. QUIC always needs it.
+    pub tls: Option<TlsOptions>,
+    /// Whether proxies tell where connections come from.
+    pub proxy: ProxyOptions,
+    /// Options of TCP sockets.
+    pub tcp: TcpOptions,
+    /// Owner and mode of a Unix socket.
+    pub unix: UnixOptions,
+    /// How much it takes.
+    pub limits: ListenerLimits,
+}
+
+/// Where a listener listens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ListenAddress {
+    /// `IP:PORT` or `NAME:PORT`. `[::]:PORT` takes IPv4 too; port 0 is any free port.
+    Network(String),
+    /// The path of a Unix socket.
+    Unix(PathBuf),
+}
+
+/// What carries MQTT's bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    /// Nothing: they are the stream.
+    Mqtt,
+    /// Binary messages of WebSocket.
+    WebSocket(WebSocketOptions),
+    /// Streams of QUIC.
+    Quic(QuicOptions),
+}
+
+/// Which requests are taken as the start of a WebSocket.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WebSocketOptions {
+    /// The path of the URL; others are answered with 404.
+    pub path: String,
+    /// Web origins (such as `https://example.org`) whose pages may connect; empty: any. Requests
+    /// without an origin do not come from a browser and are always taken.
+    pub origins: Vec<String>,
+}
+
+/// Options of QUIC listeners.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QuicOptions {
+    /// After so much silence the connection is lost; zero: never.
+    pub idle_timeout: Duration,
+    /// How often a silent peer is asked whether it is still there; zero: never.
+    pub keep_alive: Duration,
+    /// Whether data of a resumed connection is taken before its handshake is complete (0-RTT). It
+    /// can be replayed by whoever has seen it.
+    pub early_data: bool,
+    /// Data streams of one connection beside its control stream.
+    pub data_streams_max: u16,
+}
+
+/// The files of a TLS listener.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct TlsOptions {
+    /// Certificates with their keys. A Client gets the one whose names have the name that it asks
+    /// for (SNI), else the first one.
+    pub certificates: Vec<CertificateFiles>,
+    /// Whether Clients show a certificate.
+    pub client_certificates: ClientCertificates,
+    /// Certificates of the authorities that Clients' certificates have to come from.
+    pub client_ca: Vec<PathBuf>,
+    /// Lists of Clients' certificates that were revoked.
+    pub client_crl: Vec<PathBuf>,
+    /// The oldest version that is spoken.
+    pub version_min: TlsVersion,
+}
+
+/// A certificate chain and its private key, both PEM.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CertificateFiles {
+    /// The server's certificate first, then those between it and the authority.
+    pub certificate: PathBuf,
+    /// PKCS #8, PKCS #1 or SEC 1.
+    pub key: PathBuf,
+}
+
+/// Whether Clients of a TLS listener show a certificate.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ClientCertificates {
+    /// They are not asked for one.
+    #[default]
+    Off,
+    /// They may; a wrong one is refused.
+    Optional,
+    /// They must.
+    Required,
+}
+
+/// A version of TLS.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum TlsVersion {
+    /// TLS 1.2.
+    #[default]
+    Tls12,
+    /// TLS 1.3.
+    Tls13,
+}
+
+/// Whether connections begin with a header of the PROXY protocol.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ProxyOptions {
+    /// Whether they have to.
+    pub mode: ProxyMode,
+    /// Networks that proxies are in; a header from elsewhere is refused. Empty: any.
+    pub from: Vec<IpNet>,
+}
+
+/// Whether connections begin with a header of the PROXY protocol, version 1 or 2.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ProxyMode {
+    /// What comes is the protocol's.
+    #[default]
+    Off,
+    /// They may.
+    Optional,
+    /// They must.
+    Required,
+}
+
+/// Options of TCP sockets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TcpOptions {
+    /// Whether small writes leave at once.
+    pub no_delay: bool,
+    /// After how much silence the operating system asks the peer whether it is still there; zero:
+    /// never.
+    pub keep_alive: Duration,
+    /// Connections that may wait to be accepted.
+    pub backlog: u32,
+}
+
+/// Who may use a Unix socket. What is absent stays as the operating system makes it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct UnixOptions {
+    /// A user's name or number.
+    pub owner: Option<String>,
+    /// A group's name or number.
+    pub group: Option<String>,
+    /// Permissions, such as `0o660`.
+    pub mode: Option<u32>,
+}
+
+/// How much a listener takes. 0 is no bound, except where something else is said.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListenerLimits {
+    /// Connections at the same time.
+    pub connections_max: u32,
+    /// New connections in a second; as many may come at once.
+    pub connection_rate_max: u32,
+    /// New connections in a second from one address.
+    pub connection_rate_per_address_max: u32,
+    /// Connections that are in the middle of the handshake of TLS, WebSocket or QUIC.
+    pub handshakes_max: u32,
+    /// How long a Client has from its connection to a complete CONNECT, handshakes included;
+    /// absent: as the broker's limits say.
+    pub connect_deadline: Option<Duration>,
+    /// Bytes of the first packet; absent: as the broker's limits say.
+    pub packet_before_connect_bytes_max: Option<u32>,
+}
+
+impl Listen {
+    /// MQTT over plain TCP on `IP:PORT` or `NAME:PORT`, or over a Unix socket on `unix:PATH`.
+    pub fn new(address: impl AsRef<str>) -> Self {
+        let address = address.as_ref();
+        let address = match address.strip_prefix("unix:") {
+            Some(path) => ListenAddress::Unix(path.into()),
+            None => ListenAddress::Network(address.to_string()),
+        };
+        Self {
+            address,
+            protocol: Protocol::Mqtt,
+            tls: None,
+            proxy: ProxyOptions::default(),
+            tcp: TcpOptions::default(),
+            unix: UnixOptions::default(),
+            limits: ListenerLimits::default(),
+        }
+    }
+
+    /// With MQTT in WebSocket messages.
+    #[must_use]
+    pub fn websocket(mut self, options: WebSocketOptions) -> Self {
+        self.protocol = Protocol::WebSocket(options);
+        self
+    }
+
+    /// With MQTT in streams of QUIC, over UDP; needs [`Listen::tls`].
+    #[must_use]
+    pub fn quic(mut self, options: QuicOptions) -> Self {
+        self.protocol = Protocol::Quic(options);
+        self
+    }
+
+    /// With TLS.
+    #[must_use]
+    pub fn tls(mut self, options: TlsOptions) -> Self {
+        self.tls = Some(options);
+        self
+    }
+}
+
+impl<T: AsRef<str>> From<T> for Listen {
+    fn from(address: T) -> Self {
+        Self::new(address)
+    }
+}
+
+impl TlsOptions {
+    /// One certificate with its key, and no certificates of Clients.
+    pub fn new(certificate: impl Into<PathBuf>, key: impl Into<PathBuf>) -> Self {
+        let files = CertificateFiles { certificate: certificate.into(), key: key.into() };
+        Self { certificates: vec![files], ..Self::default() }
+    }
+
+    /// Clients must show a certificate of this authority.
+    #[must_use]
+    pub fn client_ca(mut self, ca: impl Into<PathBuf>) -> Self {
+        self.client_ca.push(ca.into());
+        self.client_certificates = ClientCertificates::Required;
+        self
+    }
+}
+
+impl ProxyOptions {
+    /// Whether a proxy may be at this address.
+    pub fn trusts(&self, address: IpAddr) -> bool {
+        let address = address.to_canonical();
+        self.from.is_empty() || self.from.iter().any(|network| network.contains(&address))
+    }
+}
+
+impl Default for WebSocketOptions {
+    fn default() -> Self {
+        Self { path: "/mqtt".to_string(), origins: Vec::new() }
+    }
+}
+
+impl Default for QuicOptions {
+    fn default() -> Self {
+        Self {
+            idle_timeout: Duration::from_secs(60),
+            keep_alive: Duration::from_secs(20),
+            early_data: false,
+            data_streams_max: 16,
+        }
+    }
+}
+
+impl Default for TcpOptions {
+    fn default() -> Self {
+        Self { no_delay: true, keep_alive: Duration::from_secs(300), backlog: 4096 }
+    }
+}
+
+impl Default for ListenerLimits {
+    fn default() -> Self {
+        Self {
+            connections_max: 0,
+            connection_rate_max: 0,
+            connection_rate_per_address_max: 0,
+            handshakes_max: 4096,
+            connect_deadline: None,
+            packet_before_connect_bytes_max: None,
+        }
+    }
+}
