@@ -169,7 +169,7 @@ pub(crate) enum TlsError {
     Rule(rustls::Error),
     /// A handshake message does not end.
     TooLong,
-    /// The certificate behind a resumed session is not good any more.
+    /// The certificate was good when it was shown, but is not any more.
     NoLongerGood(rustls::Error),
     /// A session was resumed without the certificate that is required.
     NoCertificate,
@@ -186,15 +186,9 @@ pub(crate) enum TlsError {
 impl Display for TlsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Rule(error) => fmt_rule(error, f),
+            Self::Rule(error) | Self::NoLongerGood(error) => fmt_rule(error, f),
             Self::TooLong => f.write_str("the peer's handshake message is too long"),
-            Self::NoLongerGood(error) => {
-                f.write_str("the session cannot be resumed: ")?;
-                fmt_rule(error, f)
-            }
-            Self::NoCertificate => {
-                f.write_str("the session cannot be resumed: it has no certificate")
-            }
+            Self::NoCertificate => f.write_str("the peer showed no certificate"),
             Self::UnreadableCertificate => f.write_str("the peer's certificate cannot be read"),
             Self::OutOfTurn => f.write_str("the TLS session is not open"),
             Self::Exhausted => f.write_str("the session's keys are used up"),

@@ -29,7 +29,7 @@ pub use client::{TlsClient, TlsClientOptions};
 pub(crate) use error::TlsError;
 pub use error::TlsFileError;
 pub use server::TlsServer;
-pub(crate) use session::{TlsProgress, TlsSession};
+pub(crate) use session::TlsSession;
 
 /// The one crypto provider. It is handed over wherever it is needed, so that nothing depends on
 /// what else in the process has installed one.
