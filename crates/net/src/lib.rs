@@ -50,4 +50,6 @@ pub use peer::{
 pub use poller::{Notifier, Poller, Readiness};
 pub use scratch::Scratch;
 pub use stream::{Received, Stream};
+#[cfg(feature = "tls")]
+pub use tls::{CertificateInfo, TlsClient, TlsClientOptions};
 pub use tls::{TlsFileError, TlsServer};
