@@ -5,13 +5,21 @@
 //! [`Stream`].
 
 mod acceptor;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod listen;
 mod listener;
 mod peer;
 #[cfg(feature = "tls")]
 mod plain;
 mod poller;
+#[allow(dead_code)] // until streams have layers
+mod proxy;
 mod stream;
+#[cfg(feature = "websocket")]
+#[allow(dead_code)] // until streams have layers
+mod websocket;
 
 pub use acceptor::{Accepted, Acceptor};
 pub use listen::{
