@@ -50,7 +50,7 @@ pub(crate) enum ProxyProgress {
         /// check of health; then the proxy's address stays.
         source: Option<SocketAddr>,
         /// What else it says; `None` if it speaks for no Client or there is no header.
-        info: Option<ProxyInfo>,
+        info: Option<Arc<ProxyInfo>>,
         /// Bytes that follow the header.
         rest: Vec<u8>,
     },
@@ -119,6 +119,7 @@ impl ProxyHeader {
         } else {
             parse_binary(header, self.proxy)?
         };
+        let info = info.map(Arc::new);
         let rest = self.kept.split_off(length);
         self.kept = Vec::new();
         Ok(ProxyProgress::Done { source, info, rest })

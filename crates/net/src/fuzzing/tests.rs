@@ -74,7 +74,10 @@ fn proxy_header_seeds() -> Seeds {
     ])
 }
 
-fn all_seeds() -> [(&'static str, Seeds, fn(&[u8])); 2] {
+/// A target's name, its seeds and its body.
+type Target = (&'static str, Seeds, fn(&[u8]));
+
+fn all_seeds() -> [Target; 2] {
     [
         ("websocket", websocket_seeds(), check_websocket),
         ("proxy_header", proxy_header_seeds(), check_proxy_header),
@@ -111,7 +114,8 @@ proptest! {
         changes in prop::collection::vec((any::<Index>(), any::<u8>(), 0..4u8), 0..6),
     ) {
         let (_, seeds, check) = &all_seeds()[target];
-        let mut bytes = seed.get(&seeds.values().collect::<Vec<_>>()).to_vec();
+        let seeds: Vec<_> = seeds.values().cloned().collect();
+        let mut bytes = seed.get(&seeds).clone();
         for (index, byte, change) in changes {
             let index = index.index(bytes.len());
             match change {

@@ -55,7 +55,7 @@ fn info(destination: &str) -> ProxyInfo {
 
 fn done(source: Option<&str>, info: Option<ProxyInfo>, rest: &[u8]) -> ProxyProgress {
     let source = source.map(|source| source.parse::<SocketAddr>().unwrap());
-    ProxyProgress::Done { source, info, rest: rest.to_vec() }
+    ProxyProgress::Done { source, info: info.map(Arc::new), rest: rest.to_vec() }
 }
 
 fn tls(client: u8, failure: u32) -> Vec<u8> {
@@ -159,7 +159,11 @@ fn a_certificate_counts_as_verified_only_if_it_was_shown_and_found_good() {
         let Ok(ProxyProgress::Done { info: Some(info), .. }) = progress else {
             panic!("{progress:?}");
         };
-        assert_eq!(info.tls.map(|tls| tls.is_verified), Some(is_verified), "{client} {failure}");
+        assert_eq!(
+            info.tls.as_ref().map(|tls| tls.is_verified),
+            Some(is_verified),
+            "{client} {failure}"
+        );
     }
     let payload = [addresses4(), tls(0, 0)].concat();
     let progress = header(ProxyMode::Required).receive(&binary(PROXY, TCP4, &payload));
