@@ -201,7 +201,6 @@ impl Layered {
         match header.receive(bytes).map_err(invalid)? {
             ProxyProgress::Wait => Ok(None),
             ProxyProgress::Done { source, info, rest } => {
-                let info = info.map(Arc::new);
                 self.proxy = match source {
                     Some(source) => Proxy::Named(source, info),
                     None => Proxy::Done(info),

@@ -10,6 +10,9 @@ mod admission;
 mod buckets;
 #[cfg(feature = "client")]
 mod connector;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod layered;
 mod listen;
 mod listener;
