@@ -3,27 +3,26 @@
 //! It joins the configuration, the log, the signals and the broker. There is a broker only when
 //! all of the configuration is right; whatever a broker does is in the crate `midge-broker`.
 
+mod listeners;
 mod reload;
 mod signals;
 mod start_message;
 
-use std::net::{Ipv6Addr, TcpListener};
+use std::error::Error;
 use std::process::ExitCode;
 use std::thread;
 
 use clap::Args;
-use midge_broker::{Broker, StartError, Storage};
+use midge_broker::{Broker, BrokerBuilder, Storage};
+use midge_net::{Listen, ListenAddress, ListenerLimits, Protocol, ProxyMode, TcpOptions};
 
 use crate::config::command::{EXIT_WRONG_CONFIGURATION, print_report};
 use crate::config::{Configuration, Flags, ListenerConfiguration, Loaded, Sources};
 use crate::logger;
+use listeners::ShownListener;
 use reload::Reloader;
 use signals::{Request, Signals};
 use start_message::StartMessage;
-
-/// What is listened on if nothing is configured: nobody but this machine's own users may connect
-/// without a word about who they are.
-const DEFAULT_LISTENERS: [&str; 2] = ["127.0.0.1:1883", "[::1]:1883"];
 
 /// Start a broker; plain `midge` does the same.
 ///
@@ -55,10 +54,12 @@ pub(crate) fn run(args: &ServeArgs) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    match start(configuration, signals.failure()) {
+    let listeners = listeners::all(configuration);
+    match start(configuration, &listeners, signals.failure()) {
         Ok(broker) => {
-            announce(&broker, &loaded, &sources);
-            serve(broker, loaded, &args.flags, signals)
+            let listeners = shown(&broker, &listeners);
+            announce(&listeners, &loaded, &sources);
+            serve(broker, listeners, loaded, &args.flags, signals)
         }
         Err(error) => {
             log::error!("{error}");
@@ -69,8 +70,9 @@ pub(crate) fn run(args: &ServeArgs) -> ExitCode {
 
 fn start(
     configuration: &Configuration,
+    listeners: &[ListenerConfiguration],
     on_failure: impl Fn(&str) + Send + Sync + 'static,
-) -> Result<Broker, StartError> {
+) -> Result<Broker, Box<dyn Error>> {
     let mut builder = Broker::builder()
         .limits(configuration.limits.clone())
         .topics(configuration.topics.clone())
@@ -80,8 +82,8 @@ fn start(
     if let Some(workers) = configuration.workers {
         builder = builder.workers(workers);
     }
-    for (index, listener) in listeners(configuration).into_iter().enumerate() {
-        builder = builder.listen(listener.address);
+    for (index, listener) in listeners.iter().enumerate() {
+        builder = listen(builder, &listener.listen)?;
         if let Some(durability) = listener.durability {
             builder = builder.listener_durability(index, durability);
         }
@@ -93,29 +95,36 @@ fn start(
     if let Some(storage) = &configuration.storage {
         builder = builder.storage(storage.clone());
     }
-    builder.on_failure(on_failure).start()
+    Ok(builder.on_failure(on_failure).start()?)
 }
 
-fn listeners(configuration: &Configuration) -> Vec<ListenerConfiguration> {
-    if !configuration.listeners.is_empty() {
-        return configuration.listeners.clone();
+/// Adds a listener. The one place that knows what the builder takes.
+fn listen(builder: BrokerBuilder, listen: &Listen) -> Result<BrokerBuilder, Box<dyn Error>> {
+    let is_plain = listen.protocol == Protocol::Mqtt
+        && listen.tls.is_none()
+        && listen.proxy.mode == ProxyMode::Off
+        && listen.tcp == TcpOptions::default()
+        && listen.limits == ListenerLimits::default();
+    match &listen.address {
+        ListenAddress::Network(address) if is_plain => Ok(builder.listen(address)),
+        _ => {
+            let listener = ShownListener::new(listen, None);
+            Err(format!("cannot listen on {listener}: this build has only plain TCP yet").into())
+        }
     }
-    let mut listeners = DEFAULT_LISTENERS.to_vec();
-    if let Err(error) = TcpListener::bind((Ipv6Addr::LOCALHOST, 0)) {
-        log::info!("not listening on {}: no IPv6 here ({error})", DEFAULT_LISTENERS[1]);
-        listeners.truncate(1);
-    }
-    let of = |address: &str| ListenerConfiguration {
-        address: address.to_string(),
-        ..Default::default()
-    };
-    listeners.into_iter().map(of).collect()
 }
 
-fn announce(broker: &Broker, loaded: &Loaded, sources: &Sources) {
+/// The listeners with the addresses that they are bound to, in their order.
+fn shown(broker: &Broker, listeners: &[ListenerConfiguration]) -> Vec<ShownListener> {
+    let addresses = broker.local_addresses().iter().map(|address| Some(*address));
+    let listeners = listeners.iter().zip(addresses);
+    listeners.map(|(listener, address)| ShownListener::new(&listener.listen, address)).collect()
+}
+
+fn announce(listeners: &[ShownListener], loaded: &Loaded, sources: &Sources) {
     let configuration = &loaded.configuration;
     let message = StartMessage {
-        addresses: broker.local_addresses(),
+        listeners,
         file: sources.path(),
         is_found: sources.is_found(),
         data: configuration.storage.as_ref().and_then(Storage::directory),
@@ -125,12 +134,30 @@ fn announce(broker: &Broker, loaded: &Loaded, sources: &Sources) {
     logger::announce(loaded.configuration.log_format, &message.to_string());
 }
 
-fn serve(broker: Broker, loaded: Loaded, flags: &Flags, mut signals: Signals) -> ExitCode {
+/// A listener's number, and whether its certificates are new ones.
+type Renewal = (usize, Result<bool, Box<dyn Error>>);
+
+/// Lets the broker read the certificates of its listeners again: for each listener that has some,
+/// whether there are new ones, now in effect, or why they cannot be used.
+fn reload_certificates(_broker: &Broker) -> Vec<Renewal> {
+    Vec::new()
+}
+
+fn serve(
+    broker: Broker,
+    listeners: Vec<ShownListener>,
+    loaded: Loaded,
+    flags: &Flags,
+    mut signals: Signals,
+) -> ExitCode {
     let deadline = loaded.configuration.shutdown_deadline;
-    let mut reloader = Reloader::new(flags.clone(), loaded.effective);
+    let mut reloader = Reloader::new(flags.clone(), listeners, loaded.effective);
     loop {
         match signals.wait() {
-            Request::Reload => reloader.reload(),
+            Request::Reload => {
+                reloader.reload();
+                reloader.tell_certificates(&reload_certificates(&broker));
+            }
             // The log has said why.
             Request::Fail => return ExitCode::FAILURE,
             Request::End(signal) => {
