@@ -211,17 +211,15 @@ impl Reader<'_> {
         }
         let prefix = if group.is_empty() { String::new() } else { format!("{group}.") };
         let full = format!("{prefix}{name}");
-        let names = section.keys.iter().map(|key| key.name);
-        // The names of its tables are names that can be mistyped, too.
-        let groups = names.clone().filter_map(|name| Some(name.split_once('.')?.0));
-        let inside = names.clone().find(|key| key.rsplit('.').next() == Some(&**name));
+        let mut names = section.keys.iter().map(|key| key.name);
+        let inside = names.find(|key| key.rsplit('.').next() == Some(&**name));
         let help = if name.contains('.') && section.key(&full).is_some() {
             format!("write it without quotes: {full}")
         } else if let Some(inside) = inside {
             format!("the nearest key is `{inside}`")
         } else if let Some(owners) = self.owners(name) {
             format!("`{name}` belongs to {owners}")
-        } else if let Some(nearest) = nearest(&full, names.chain(groups)) {
+        } else if let Some(nearest) = nearest_in(section, group, name) {
             format!("the nearest key is `{nearest}`")
         } else if !group.is_empty() {
             format!("the keys of `{group}` are {}", names_in(section, group))
@@ -244,6 +242,19 @@ impl Reader<'_> {
     fn header(&self, section: &str) -> String {
         self.schema.section(section).map(Section::header).unwrap_or_default()
     }
+}
+
+/// The key, or the table of keys, that was meant by `name`, which stands in the table `group`.
+fn nearest_in(section: &Section, group: &str, name: &str) -> Option<String> {
+    let names = section.keys.iter().map(|key| key.name);
+    if group.is_empty() {
+        // The names of tables can be mistyped, too.
+        let tables = names.clone().filter_map(|name| Some(name.split_once('.')?.0));
+        return nearest(name, names.chain(tables)).map(str::to_string);
+    }
+    // Without the table's name, which is right already.
+    let inside = names.filter_map(|name| name.strip_prefix(group)?.strip_prefix('.'));
+    nearest(name, inside).map(|name| format!("{group}.{name}"))
 }
 
 /// The keys in the table of keys `group`, for a sentence.

@@ -176,7 +176,7 @@ fn is_meant(key: &Key, table: &Table) -> bool {
 fn check_certificate(listener: &Listener<'_>) -> Option<Problem> {
     let pair = ("tls.certificate", "tls.key");
     for (one, other) in [pair, (pair.1, pair.0)] {
-        if listener.has(one) && !listener.has(other) {
+        if listener.table.get(one).is_some() && !listener.has(other) {
             let example = if other == "tls.key" { "server.key" } else { "server.pem" };
             let problem = listener.problem(one, format!("`{one}` needs `{other}` beside it"));
             return Some(problem.help(format!("for example: {other} = \"{example}\"")));

@@ -1,12 +1,6 @@
 //! The text of each error, as the user sees it.
 
-use super::{error, load_text};
-
-/// Compares the error of `text` with `expected`, whose lines are written with their indent.
-#[track_caller]
-fn assert_error(text: &str, expected: &str) {
-    assert_eq!(error(load_text(text)), format!("{}\n", expected.trim()));
-}
+use super::{assert_error, load_text};
 
 #[test]
 fn unknown_key() {
