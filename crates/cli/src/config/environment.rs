@@ -1,6 +1,6 @@
 //! Environment variables over the file: `MIDGE_SECTION_KEY`, and `MIDGE_SECTION_NUMBER_KEY` for a
-//! section that stands more than once (`MIDGE_LISTENER_0_BIND`). A dot in the name of a key is a `_`
-//! (`MIDGE_LISTENER_0_TLS_CERTIFICATE`).
+//! section that stands more than once (`MIDGE_LISTENER_0_BIND`). A dot in the name of a key is a
+//! `_` (`MIDGE_LISTENER_0_TLS_CERTIFICATE`).
 //!
 //! A variable that begins with `MIDGE_` and names no key is an error, because it was meant to have
 //! an effect. Three kinds are not: those of other commands and of the tests, and those that

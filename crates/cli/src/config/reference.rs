@@ -136,6 +136,20 @@ mod tests {
     }
 
     #[test]
+    fn the_examples_of_the_documentation_are_right() {
+        for page in ["configuration.md", "listeners.md"] {
+            let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs").join(page);
+            let text = std::fs::read_to_string(path).unwrap();
+            let examples = text.split("```toml\n").skip(1);
+            for example in examples.filter_map(|rest| rest.split("```").next()) {
+                let is_part = !example.contains("[[listener]]");
+                let listener = if is_part { "[[listener]]\nbind = '[::]:0'\n" } else { "" };
+                load_text(format!("{listener}{example}"));
+            }
+        }
+    }
+
+    #[test]
     fn the_reference_changes_nothing_as_it_is() {
         let loaded = load_text(toml(&Schema::new()));
         let nothing = load_text(String::new());

@@ -67,8 +67,8 @@ pub(crate) enum Given<'v> {
     List(Vec<Given<'v>>),
     /// Another type, with the name that the user knows it by.
     Other(&'static str),
-    /// Text of the environment or the command line, which may stand for a value of any type. The items
-    /// of a list are separated by commas.
+    /// Text of the environment or the command line, which may stand for a value of any type. The
+    /// items of a list are separated by commas.
     Untyped(&'v str),
 }
 

@@ -112,27 +112,29 @@ error: `proxy_protocol_from` in [[listener]] has "10.0.0.0/80", which is no netw
     );
     assert_error(
         "[[listener]]\nbind = '0.0.0.0:1'\ntls = { certificate = ['a', 5], key = [] }\n",
-        r#"
-error: `tls.certificate` in [[listener]] must be a file, such as "server.pem", or a list of files, but is an integer
+        &r#"
+error: `tls.certificate` in [[listener]] must be {FILES}, but is an integer
   --> midge.toml:3:29
   |
 3 | tls = { certificate = ['a', 5], key = [] }
   |                             ^
 
-error: `tls.key` in [[listener]] must be a file, such as "server.pem", or a list of files, but is an empty list
+error: `tls.key` in [[listener]] must be {FILES}, but is an empty list
   --> midge.toml:3:39
   |
 3 | tls = { certificate = ['a', 5], key = [] }
-  |                                       ^^"#,
+  |                                       ^^"#
+            .replace("{FILES}", "a file, such as \"server.pem\", or a list of files"),
     );
     assert_error(
         "[[listener]]\nbind = ['0.0.0.0:1']\n",
-        r#"
-error: `bind` in [[listener]] must be "ADDRESS:PORT", such as "0.0.0.0:1883" or "[::]:1883", or "unix:PATH", but is a list
+        &r#"
+error: `bind` in [[listener]] must be "ADDRESS:PORT", such as {EXAMPLES}, but is a list
   --> midge.toml:2:8
   |
 2 | bind = ['0.0.0.0:1']
-  |        ^^^^^^^^^^^^^"#,
+  |        ^^^^^^^^^^^^^"#
+            .replace("{EXAMPLES}", r#""0.0.0.0:1883" or "[::]:1883", or "unix:PATH""#),
     );
 }
 
@@ -164,7 +166,8 @@ fn certificates_and_keys_belong_together() {
     );
     assert_eq!(
         message("tls.key = 'a'"),
-        "`tls.key` needs `tls.certificate` beside it (for example: tls.certificate = \"server.pem\")"
+        "`tls.key` needs `tls.certificate` beside it \
+         (for example: tls.certificate = \"server.pem\")"
     );
     assert_error(
         "[[listener]]\nbind = '0.0.0.0:1'\ntls = { certificate = ['a', 'b'], key = 'c' }\n",
