@@ -116,6 +116,7 @@ impl TlsSession {
         plain: &mut Plain<'_>,
         out: &mut Vec<u8>,
     ) -> Result<TlsProgress, TlsError> {
+        debug_assert!(plain.room() >= input.len());
         if matches!(self.phase, Phase::Failed) {
             return Err(TlsError::OutOfTurn);
         }
