@@ -12,7 +12,7 @@ use std::process::ExitCode;
 use std::thread;
 
 use clap::Args;
-use midge_broker::{Broker, StartError, Storage};
+use midge_broker::{Broker, ListenerAddress, StartError, Storage};
 
 use crate::config::command::{EXIT_WRONG_CONFIGURATION, print_report};
 use crate::config::{Configuration, Flags, ListenerConfiguration, Loaded, Sources};
@@ -114,8 +114,10 @@ fn listeners(configuration: &Configuration) -> Vec<ListenerConfiguration> {
 
 fn announce(broker: &Broker, loaded: &Loaded, sources: &Sources) {
     let configuration = &loaded.configuration;
+    let addresses: Vec<_> =
+        broker.local_addresses().iter().filter_map(ListenerAddress::network).collect();
     let message = StartMessage {
-        addresses: broker.local_addresses(),
+        addresses: &addresses,
         file: sources.path(),
         is_found: sources.is_found(),
         data: configuration.storage.as_ref().and_then(Storage::directory),
