@@ -130,7 +130,7 @@ impl Worker {
         }
     }
 
-    fn tell_events(&mut self) {
+    pub(crate) fn tell_events(&mut self) {
         for event in std::mem::take(&mut self.fx.events) {
             self.note_owner(&event);
             self.log_event(&event);

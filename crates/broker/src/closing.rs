@@ -137,6 +137,8 @@ impl Worker {
 
     pub(crate) fn end_connection(&mut self, id: ConnectionId) {
         self.core.handle_closed(id, self.now, &mut self.fx);
+        // While it is known still where the peer was.
+        self.tell_events();
         if let Some(mut stream) = self.drop_socket(id) {
             stream.shutdown_write(&mut self.stream_scratch);
             self.closing.linger(stream);

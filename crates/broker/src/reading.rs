@@ -385,6 +385,8 @@ impl Worker {
     /// The peer has gone.
     pub(crate) fn lost(&mut self, id: ConnectionId) {
         self.core.handle_closed(id, self.now, &mut self.fx);
+        // While it is known still where the peer was.
+        self.tell_events();
         self.drop_socket(id);
     }
 

@@ -4,8 +4,8 @@ use std::fmt;
 use std::io;
 use std::sync::Arc;
 
-use crate::acceptor::{Accepted, Acceptor};
 use crate::accepting::Reception;
+use crate::acceptor::{Accepted, Acceptor};
 use crate::admission::{Admission, ListenerFigures};
 use crate::listen::{Listen, ListenAddress, Protocol};
 use crate::listener::{BindError, Listener, ListenerAddress};
@@ -51,7 +51,9 @@ struct Entry {
 /// What came of looking at a listener's certificates.
 #[derive(Debug)]
 pub struct Renewal {
-    /// The listener.
+    /// The listener's number.
+    pub listener: usize,
+    /// Where it listens.
     pub address: ListenerAddress,
     /// Whether new ones are in effect, or why the old ones stay.
     pub result: Result<bool, TlsFileError>,
@@ -217,11 +219,11 @@ impl ListenerControl {
         &self,
         look: impl Fn(&TlsServer) -> Option<Result<bool, TlsFileError>>,
     ) -> Vec<Renewal> {
-        let renewal = |entry: &Entry| {
+        let renewal = |(listener, entry): (usize, &Entry)| {
             let result = look(entry.tls.as_ref()?)?;
-            Some(Renewal { address: entry.address.clone(), result })
+            Some(Renewal { listener, address: entry.address.clone(), result })
         };
-        self.entries.iter().filter_map(renewal).collect()
+        self.entries.iter().enumerate().filter_map(renewal).collect()
     }
 }
 

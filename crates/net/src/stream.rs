@@ -206,9 +206,7 @@ impl Stream {
                 tls: layered.tls_info(),
             },
             #[cfg(feature = "quic")]
-            Kind::Quic(stream) => {
-                stream.peer()
-            }
+            Kind::Quic(stream) => stream.peer(),
         }
     }
 
