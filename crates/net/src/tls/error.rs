@@ -226,7 +226,9 @@ fn fmt_rule(error: &rustls::Error, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     use rustls::Error;
 
     match error {
-        Error::InvalidCertificate(error) => fmt_certificate(error, f),
+        Error::InvalidCertificate(error) => {
+            write!(f, "the peer's certificate {}", certificate_words(error))
+        }
         Error::NoCertificatesPresented => f.write_str("the peer showed no certificate"),
         Error::AlertReceived(alert) => fmt_alert(*alert, f),
         Error::InvalidMessage(
@@ -247,7 +249,15 @@ fn fmt_rule(error: &rustls::Error, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     }
 }
 
-fn fmt_certificate(error: &CertificateError, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+/// What is wrong with a certificate of ours, as a sentence.
+pub(super) fn certificate_fault(error: &rustls::Error) -> String {
+    match error {
+        rustls::Error::InvalidCertificate(error) => format!("it {}", certificate_words(error)),
+        other => other.to_string(),
+    }
+}
+
+fn certificate_words(error: &CertificateError) -> String {
     let words = match error {
         CertificateError::Expired | CertificateError::ExpiredContext { .. } => "has expired",
         CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
@@ -267,9 +277,20 @@ fn fmt_certificate(error: &CertificateError, f: &mut fmt::Formatter<'_>) -> fmt:
             "is for another purpose"
         }
         CertificateError::BadEncoding => "is malformed",
-        other => return write!(f, "the peer's certificate is not good: {other}"),
+        other => return rare_words(&other.to_string()),
     };
-    write!(f, "the peer's certificate {words}")
+    words.to_string()
+}
+
+/// rustls has no kinds of its own for these, though certificates made by hand often are so.
+fn rare_words(error: &str) -> String {
+    if error.contains("CaUsedAsEndEntity") {
+        "is that of an authority; make one that is not (CA:FALSE)".to_string()
+    } else if error.contains("UnsupportedCertVersion") {
+        "is of X.509 version 1; make it of version 3, which any extension does".to_string()
+    } else {
+        format!("is not good: {error}")
+    }
 }
 
 fn fmt_alert(alert: AlertDescription, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -11,7 +11,7 @@ use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKey
 use rustls::sign::CertifiedKey;
 use rustls::{InconsistentKeys, RootCertStore};
 
-use super::error::{ContentProblem, FileProblem, TlsFileError};
+use super::error::{ContentProblem, FileProblem, TlsFileError, certificate_fault};
 use super::sha256;
 use crate::{CertificateFiles, TlsOptions};
 
@@ -146,7 +146,7 @@ impl Content {
     pub(super) fn add_to(&self, roots: &mut RootCertStore) -> Result<(), TlsFileError> {
         for certificate in self.certificates()? {
             let bad = |error: rustls::Error| {
-                self.error(ContentProblem::BadCertificate(error.to_string()))
+                self.error(ContentProblem::BadCertificate(certificate_fault(&error)))
             };
             roots.add(certificate).map_err(bad)?;
         }
@@ -200,7 +200,9 @@ pub(super) fn certified_key(
         Err(rustls::Error::InconsistentKeys(_)) => {
             Err(key.error(mismatch(certificate, &certified)))
         }
-        Err(error) => Err(certificate.error(ContentProblem::BadCertificate(error.to_string()))),
+        Err(error) => {
+            Err(certificate.error(ContentProblem::BadCertificate(certificate_fault(&error))))
+        }
     }
 }
 

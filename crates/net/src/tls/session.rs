@@ -245,11 +245,8 @@ impl TlsSession {
     fn grant(&mut self, wish: &Wish<'_>, out: &mut Vec<u8>) -> Result<(), TlsError> {
         let mut kept = mem::take(&mut self.kept);
         let (processed, granted) = self.connection.grant(&mut kept, wish, out);
-        if processed == 0 {
-            self.kept = kept;
-        } else {
-            self.keep(&kept[processed..]);
-        }
+        kept.drain(..processed);
+        self.kept = kept;
         granted
     }
 }
