@@ -7,6 +7,7 @@ mod directory;
 mod bench;
 mod certs;
 mod config;
+mod listeners;
 mod options;
 mod publish;
 mod request;
