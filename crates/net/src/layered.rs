@@ -239,7 +239,9 @@ impl Layered {
                 Tls::Open(session) => {
                     let mut answers = Vec::new();
                     let result = websocket.receive(&mut into[..count], &mut answers);
-                    session.seal(&answers, &mut self.unsent).map_err(invalid)?;
+                    if !answers.is_empty() {
+                        session.seal(&answers, &mut self.unsent).map_err(invalid)?;
+                    }
                     result
                 }
                 _ => websocket.receive(&mut into[..count], &mut self.unsent),
