@@ -42,7 +42,7 @@ pub fn endpoint() -> &'static Endpoint {
     static ENDPOINT: OnceLock<Endpoint> = OnceLock::new();
     ENDPOINT.get_or_init(|| match env::var(ADDRESS_VARIABLE) {
         Ok(address) => resolve(ADDRESS_VARIABLE, &address),
-        Err(_) => in_process::endpoint(carrier()),
+        Err(_) => in_process::endpoint(carrier(), carrier()),
     })
 }
 
@@ -54,7 +54,7 @@ pub fn endpoint() -> &'static Endpoint {
 #[allow(clippy::print_stderr, reason = "who runs the tests has to know which were left out")]
 pub fn websocket() -> Option<Endpoint> {
     if env::var_os(ADDRESS_VARIABLE).is_none() {
-        return Some(in_process::endpoint(Carrier::WebSocket));
+        return Some(in_process::endpoint(carrier(), Carrier::WebSocket));
     }
     if let Ok(address) = env::var(WEBSOCKET_VARIABLE) {
         return Some(resolve(WEBSOCKET_VARIABLE, &address));

@@ -41,10 +41,23 @@ pub(crate) struct Connection {
     pub(crate) held: u32,
     /// Whether a PUBLISH got no acknowledgement, because the store is full.
     pub(crate) is_unanswered: bool,
+    /// Its CONNECT is to be refused, because there is no room for it.
+    pub(crate) is_turned_away: bool,
     pub(crate) output: Output,
     pub(crate) incoming_aliases: Option<Box<IncomingAliases>>,
     pub(crate) outgoing_aliases: Option<Box<OutgoingAliases>>,
     pub(crate) authentication_method: Option<Box<str>>,
+}
+
+/// What the driver says of a new Network Connection.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Opening {
+    /// The number of the listener that it came by.
+    pub listener: u16,
+    /// Milliseconds until a CONNECT has to be complete, if not as the limits say.
+    pub connect_deadline_ms: Option<u32>,
+    /// There is no room for it: its CONNECT is answered with 0x89 Server busy.
+    pub is_turned_away: bool,
 }
 
 /// How far the conversation has come.
@@ -110,6 +123,7 @@ impl Connection {
             listener,
             held: 0,
             is_unanswered: false,
+            is_turned_away: false,
             output: Output::default(),
             incoming_aliases: None,
             outgoing_aliases: None,

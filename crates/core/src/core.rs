@@ -11,7 +11,7 @@ use slab::Slab;
 
 use crate::backlog::Backlog;
 use crate::clients::Clients;
-use crate::connection::{Connection, Phase};
+use crate::connection::{Connection, Opening, Phase};
 use crate::counters::Counters;
 use crate::delayed::Delayed;
 use crate::durability::DurabilityRules;
@@ -159,10 +159,14 @@ impl Core {
     }
 
     /// A peer has opened a Network Connection by way of a listener.
-    pub fn open_connection(&mut self, listener: u16, now: Timestamp) -> ConnectionId {
-        let id = self.insert_connection(listener, now);
-        let deadline = now + u64::from(self.config.limits.connect_deadline_ms);
-        self.set_connection_timer(id, deadline);
+    pub fn open_connection(&mut self, opening: Opening, now: Timestamp) -> ConnectionId {
+        let id = self.insert_connection(opening.listener, now);
+        if let Some(connection) = self.clients.connection(id) {
+            connection.is_turned_away = opening.is_turned_away;
+        }
+        let deadline_ms =
+            opening.connect_deadline_ms.unwrap_or(self.config.limits.connect_deadline_ms);
+        self.set_connection_timer(id, now + u64::from(deadline_ms));
         id
     }
 

@@ -60,6 +60,7 @@ mod time;
 mod timers;
 
 pub use crate::core::{Core, CoreConfig, MemoryPressure, Usage};
+pub use connection::Opening;
 pub use counters::{Counters, DropReason};
 pub use durability::DurabilityRules;
 pub use effects::{

@@ -4,29 +4,55 @@
 //! registered with a [`Poller`], read and written. Further transports become further kinds of
 //! [`Stream`].
 
+mod accepting;
 mod acceptor;
 mod admission;
 mod buckets;
+#[cfg(feature = "client")]
+mod connector;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
+mod layered;
 mod listen;
 mod listener;
+mod listeners;
 mod peer;
-#[cfg(feature = "tls")]
 mod plain;
 mod poller;
+mod proxy;
+mod scratch;
 mod socket;
 mod stream;
+#[cfg(feature = "tls")]
+mod tls;
+#[cfg(not(feature = "tls"))]
+#[path = "tls_absent.rs"]
+mod tls;
 mod unix;
+#[cfg(feature = "websocket")]
+mod websocket;
+#[cfg(not(feature = "websocket"))]
+#[path = "websocket_absent.rs"]
+mod websocket;
 
-pub use acceptor::{Accepted, Acceptor};
-pub use admission::{Admission, ListenerFigures, Refusal};
+pub use acceptor::Accepted;
+pub use admission::{ListenerFigures, Refusal};
+#[cfg(feature = "client")]
+pub use connector::{Connector, Target};
 pub use listen::{
     CertificateFiles, ClientCertificates, Listen, ListenAddress, ListenerLimits, Protocol,
     ProxyMode, ProxyOptions, QuicOptions, TcpOptions, TlsOptions, TlsVersion, UnixOptions,
     WebSocketOptions,
 };
-pub use listener::{BindError, Listener, ListenerAddress};
+pub use listener::{BindError, ListenerAddress};
+pub use listeners::{ListenError, ListenerControl, Listeners, Renewal, RunningListeners};
 pub use peer::{
     AlternativeName, Peer, PeerAddress, PeerCertificate, ProxiedTls, ProxyInfo, TlsInfo, Transport,
 };
 pub use poller::{Notifier, Poller, Readiness};
-pub use stream::Stream;
+pub use scratch::Scratch;
+pub use stream::{Received, Stream};
+#[cfg(feature = "tls")]
+pub use tls::{CertificateInfo, TlsClient, TlsClientOptions};
+pub use tls::{TlsFileError, TlsServer};

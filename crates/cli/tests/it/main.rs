@@ -5,6 +5,7 @@ mod command;
 mod directory;
 
 mod bench;
+mod certs;
 mod config;
 mod options;
 mod publish;
