@@ -16,12 +16,11 @@ mod session;
 #[cfg(test)]
 mod tests;
 
-#[allow(unused_imports)] // until streams have layers
+#[cfg(any(test, feature = "fuzzing"))]
 pub(crate) use error::WebSocketError;
 #[cfg(feature = "fuzzing")]
 pub(crate) use frames::Role;
-#[allow(unused_imports)] // until streams have layers
-pub(crate) use session::{WebSocketProgress, WebSocketSession};
+pub(crate) use session::WebSocketSession;
 
 /// Subprotocols that a server takes, the best first. A client offers the first.
 const SUBPROTOCOLS: [&str; 3] = ["mqtt", "mqttv3.1", "mqttv3.1.1"];
