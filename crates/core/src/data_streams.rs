@@ -121,7 +121,8 @@ impl Core {
         let seed = self.clients.seed;
         let connection = self.clients.connection(control)?;
         let stream = Connection::data_stream(id, connection, session, now);
-        let streams = connection.data_streams.get_or_insert_with(|| Box::new(DataStreams::new(seed)));
+        let streams =
+            connection.data_streams.get_or_insert_with(|| Box::new(DataStreams::new(seed)));
         streams.open.push(id);
         self.clients.connections.insert(stream);
         Some(id)
