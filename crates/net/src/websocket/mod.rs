@@ -1,4 +1,4 @@
-//! WebSocket (RFC 6455) as a layer below the protocol: the payload of binary messages is the stream.
+//! WebSocket (RFC 6455) as a layer below the protocol: payload of binary messages is the stream.
 //!
 //! Bytes in, bytes out: a session has no socket and no clock. Payload is unmasked where it lies and
 //! passed on as it arrives; no message is put together, so a peer that claims a long one costs
