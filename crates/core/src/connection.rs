@@ -6,6 +6,7 @@ use std::num::{NonZero, NonZeroU16};
 use hashbrown::HashMap;
 use midge_codec::{Connect, ProtocolVersion, QoS, TopicAliasUse};
 
+use crate::data_streams::DataStreams;
 use crate::identity::ConnectionId;
 use crate::layouts::OutgoingAliases;
 use crate::output::Output;
@@ -43,6 +44,10 @@ pub(crate) struct Connection {
     pub(crate) is_unanswered: bool,
     /// Its CONNECT is to be refused, because there is no room for it.
     pub(crate) is_turned_away: bool,
+    /// It is one itself.
+    pub(crate) is_data_stream: bool,
+    /// The data streams that belong to it.
+    pub(crate) data_streams: Option<Box<DataStreams>>,
     pub(crate) output: Output,
     pub(crate) incoming_aliases: Option<Box<IncomingAliases>>,
     pub(crate) outgoing_aliases: Option<Box<OutgoingAliases>>,
@@ -69,6 +74,8 @@ pub(crate) enum Phase {
     Authenticating(Box<PendingConnect>),
     /// A Session is attached; `reauthenticating` while a re-authentication is under way.
     Connected { session: SessionSlot, reauthenticating: bool },
+    /// A data stream of another connection, with that one's Session.
+    Stream { control: ConnectionId, session: SessionSlot },
     /// Only what is already in the output is still written.
     Closing,
 }
@@ -124,6 +131,8 @@ impl Connection {
             held: 0,
             is_unanswered: false,
             is_turned_away: false,
+            is_data_stream: false,
+            data_streams: None,
             output: Output::default(),
             incoming_aliases: None,
             outgoing_aliases: None,
@@ -131,9 +140,29 @@ impl Connection {
         }
     }
 
+    /// A data stream of `control`: what the Client has told about itself counts for it, too.
+    pub(crate) fn data_stream(
+        id: ConnectionId,
+        control: &Self,
+        session: SessionSlot,
+        now: Timestamp,
+    ) -> Self {
+        let aliases = control.outgoing_aliases.as_ref();
+        Self {
+            phase: Phase::Stream { control: control.id, session },
+            is_data_stream: true,
+            version: control.version,
+            problem_information: control.problem_information,
+            packet_bytes_max: control.packet_bytes_max,
+            receive_maximum: control.receive_maximum,
+            outgoing_aliases: aliases.map(|aliases| Box::new(aliases.anew())),
+            ..Self::new(id, control.listener, now)
+        }
+    }
+
     pub(crate) fn session(&self) -> Option<SessionSlot> {
         match self.phase {
-            Phase::Connected { session, .. } => Some(session),
+            Phase::Connected { session, .. } | Phase::Stream { session, .. } => Some(session),
             _ => None,
         }
     }
