@@ -102,7 +102,6 @@ const MIDGE: &[Listener] = &[
 const MOSQUITTO: &[Listener] = &[
     Listener { name: "plain", scheme: "mqtt", lines: "" },
     Listener { name: "tls", scheme: "mqtts", lines: "SERVER" },
-    Listener { name: "tls13", scheme: "mqtts", lines: "SERVER tls_version tlsv1.3\n" },
     Listener {
         name: "tls_required",
         scheme: "mqtts",

@@ -10,7 +10,7 @@ import pytest
 
 from broker import DEADLINE
 from raw import Connection, connect
-from test_paho import Client, paho
+from test_paho import REFUSALS, Client, paho
 
 WS_HEADERS = {
     "Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Version": "13",
@@ -73,11 +73,6 @@ def test_endless_head_is_cut(broker):
         connection.expect_closed()
 
 
-def holders(broker, name, count):
-    """Open connections that count at a listener."""
-    return [Connection.tcp(broker.place(name)) for _ in range(count)]
-
-
 def test_too_many_connections_are_told_in_mqtt_5(broker):
     broker.url("limited")
     with contextlib.ExitStack() as stack:
@@ -86,9 +81,7 @@ def test_too_many_connections_are_told_in_mqtt_5(broker):
         beyond = stack.enter_context(Connection.tcp(broker.place("limited")))
         beyond.send(connect(version=5))
         answer = beyond.expect_closed()
-        # Told with 0x89, Server busy, where the CONNECT was waited for; else only closed.
-        assert answer == b"" or (answer[0] == 0x20 and answer[3] == 0x89), answer
-        assert answer, "closed without a CONNACK"
+        assert answer[:1] == b"\x20" and answer[3] == 0x89, answer  # Server busy
         old = stack.enter_context(Connection.tcp(broker.place("limited")))
         with contextlib.suppress(ConnectionError):
             old.send(connect())
@@ -121,7 +114,7 @@ def test_limits_hold_on_every_transport(broker, name):
     with contextlib.ExitStack() as stack:
         for _ in range(3):
             stack.enter_context(Client(broker, name, paho.MQTTv5))
-        with pytest.raises((OSError, AssertionError, Exception)):
+        with pytest.raises(REFUSALS):
             stack.enter_context(Client(broker, name, paho.MQTTv5))
 
 
@@ -140,7 +133,7 @@ def test_slow_drip_hits_the_deadline(broker):
             for byte in connect("x" * 20) * 2:
                 connection.send(bytes([byte]))
                 time.sleep(0.2)
-        assert time.monotonic() - start < 4
+        assert 0.9 < time.monotonic() - start < 4
 
 
 @pytest.mark.parametrize("name", ["wss_required", "tls_required"])

@@ -100,6 +100,6 @@ def test_header_of_a_stranger_is_refused(broker, topic):
 
 
 def test_header_where_none_is_expected_is_no_mqtt(broker):
-    with Connection.tcp(broker.place("plain")) as connection:
+    with Connection.tcp(broker.place("hurried")) as connection:
         connection.send(V1 + connect())
         assert b"\x20" not in connection.expect_closed()[:1]
