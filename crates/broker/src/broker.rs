@@ -257,8 +257,9 @@ impl BrokerBuilder {
     /// Nothing is left running then.
     pub fn start(self) -> Result<Broker, StartError> {
         let listeners: Vec<_> =
-            self.listen.iter().map(|address| Listener::bind(address)).collect::<Result<_, _>>()?;
-        let addresses = listeners.iter().map(Listener::local_address).collect();
+            self.listen.iter().map(|at| Listener::bind(&at.into())).collect::<Result<_, _>>()?;
+        let addresses =
+            listeners.iter().filter_map(|listener| listener.local_address().network()).collect();
         let count = self.workers.clamp(1, WorkerId::MAX_WORKERS);
         let pollers: Vec<_> = (0..count).map(|_| Poller::new()).collect::<Result<_, _>>()?;
         let inboxes: Arc<[Arc<Inbox>]> =

@@ -10,6 +10,8 @@ use std::time::Duration;
 use mio::{Events, Interest, Poll, Token, Waker};
 
 use crate::listener::Listener;
+use crate::peer::PeerAddress;
+use crate::socket::PlainSocket;
 use crate::stream::Stream;
 
 /// A connection that was accepted.
@@ -87,10 +89,11 @@ impl Drop for Acceptor {
 
 fn accept_all(listener: &Listener, number: usize, pass_on: &mut impl FnMut(Accepted)) {
     loop {
-        match listener.socket.accept() {
-            Ok((stream, peer)) => {
+        match listener.accept() {
+            Ok((PlainSocket::Tcp(stream), PeerAddress::Network(peer))) => {
                 pass_on(Accepted { stream: Stream::tcp(stream), peer, listener: number });
             }
+            Ok(_) => log::error!("{} cannot be served yet", listener.local_address()),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
             // The peer gave up before it was accepted, or a signal came: the next one may do.
             Err(error)

@@ -5,21 +5,26 @@
 //! [`Stream`].
 
 mod acceptor;
+mod admission;
+mod buckets;
 mod listen;
 mod listener;
 mod peer;
 #[cfg(feature = "tls")]
 mod plain;
 mod poller;
+mod socket;
 mod stream;
+mod unix;
 
 pub use acceptor::{Accepted, Acceptor};
+pub use admission::{Admission, ListenerFigures, Refusal};
 pub use listen::{
     CertificateFiles, ClientCertificates, Listen, ListenAddress, ListenerLimits, Protocol,
     ProxyMode, ProxyOptions, QuicOptions, TcpOptions, TlsOptions, TlsVersion, UnixOptions,
     WebSocketOptions,
 };
-pub use listener::{BindError, Listener};
+pub use listener::{BindError, Listener, ListenerAddress};
 pub use peer::{
     AlternativeName, Peer, PeerAddress, PeerCertificate, ProxiedTls, ProxyInfo, TlsInfo, Transport,
 };

@@ -3,6 +3,7 @@
 //! Plain values without sockets; [`crate::Listener::bind`] makes a listener of them. All of them
 //! exist in every build: one that lacks a transport says so when it is to listen.
 
+use std::fmt;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -152,14 +153,14 @@ pub struct TcpOptions {
     pub backlog: u32,
 }
 
-/// Who may use a Unix socket. What is absent stays as the operating system makes it.
+/// Who may use a Unix socket. An owner or a group that is absent is that of the process.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct UnixOptions {
     /// A user's name or number.
     pub owner: Option<String>,
     /// A group's name or number.
     pub group: Option<String>,
-    /// Permissions, such as `0o660`.
+    /// Permissions; absent: `0o660`, the owner and the group.
     pub mode: Option<u32>,
 }
 
@@ -219,6 +220,15 @@ impl Listen {
     pub fn tls(mut self, options: TlsOptions) -> Self {
         self.tls = Some(options);
         self
+    }
+}
+
+impl fmt::Display for ListenAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Network(address) => f.write_str(address),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
     }
 }
 

@@ -1,17 +1,38 @@
-//! Sockets that wait for connections.
+//! Sockets that wait for connections, of TCP here and of Unix in `unix`.
+//!
+//! Their options are set here and nowhere else. This module must never read from a connection.
 
 use std::fmt;
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
+use std::path::PathBuf;
+use std::time::Duration;
 
+use mio::event::Source;
 use mio::net::TcpListener;
-use socket2::{Domain, Protocol, Socket, Type};
+use mio::{Interest, Registry, Token};
+use socket2::{Domain, Protocol as IpProtocol, SockRef, Socket, TcpKeepalive, Type};
 
-/// A bound TCP socket.
+use crate::listen::{Listen, ListenAddress, Protocol, TcpOptions};
+use crate::peer::PeerAddress;
+use crate::socket::PlainSocket;
+use crate::unix::UnixListener;
+
+/// A bound socket. That of a Unix socket is removed from its directory in the end.
 #[derive(Debug)]
 pub struct Listener {
-    pub(crate) socket: TcpListener,
-    address: SocketAddr,
+    pub(crate) socket: ListenerSocket,
+    address: ListenerAddress,
+    tcp: TcpOptions,
+}
+
+/// Where a listener listens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ListenerAddress {
+    /// An address of IPv4 or IPv6 with the port that the operating system chose.
+    Network(SocketAddr),
+    /// The path of a Unix socket.
+    Unix(PathBuf),
 }
 
 /// Why an address could not be listened on.
@@ -23,54 +44,175 @@ pub struct BindError {
     pub error: io::Error,
 }
 
-impl Listener {
-    /// Connections that may wait to be accepted.
-    const BACKLOG: i32 = 4096;
+/// What a poller registers and connections come out of.
+#[derive(Debug)]
+pub(crate) enum ListenerSocket {
+    Tcp(TcpListener),
+    Unix(UnixListener),
+}
 
-    /// Binds `address`: `IP:PORT` or `NAME:PORT`. `[::]:PORT` takes IPv4 too. Port 0 lets the
-    /// operating system choose.
+impl Listener {
+    /// Binds a socket of TCP or of Unix. A name is tried with each of its addresses. QUIC's sockets
+    /// are others.
     ///
     /// # Errors
     ///
-    /// The name is unknown, the port is in use, or the address is not this machine's.
-    pub fn bind(address: &str) -> Result<Self, BindError> {
-        let bind_error = |error| BindError { address: address.to_string(), error };
-        let mut last_error = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
-        for candidate in address.to_socket_addrs().map_err(bind_error)? {
-            match Self::bind_socket(candidate) {
-                Ok(listener) => return Ok(listener),
-                Err(error) => last_error = error,
-            }
-        }
-        Err(bind_error(last_error))
+    /// The name is unknown, the port or the socket is in use, the address is not this machine's, or
+    /// something else of what is asked for cannot be.
+    pub fn bind(listen: &Listen) -> Result<Self, BindError> {
+        Self::bind_any(listen)
+            .map_err(|error| BindError { address: listen.address.to_string(), error })
     }
 
     /// The address that was bound, with the port that the operating system chose.
-    pub fn local_address(&self) -> SocketAddr {
-        self.address
+    pub fn local_address(&self) -> &ListenerAddress {
+        &self.address
     }
 
-    fn bind_socket(address: SocketAddr) -> io::Result<Self> {
-        let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-        if address.is_ipv6() {
-            let takes_ipv4 = address.ip().is_unspecified();
-            socket.set_only_v6(!takes_ipv4)?;
+    /// The next connection that waits, and where it comes from. `WouldBlock`: there is none.
+    pub(crate) fn accept(&self) -> io::Result<(PlainSocket, PeerAddress)> {
+        match &self.socket {
+            ListenerSocket::Tcp(listener) => {
+                let (stream, peer) = listener.accept()?;
+                // Linux hands the listener's options down: two calls less for each connection.
+                if cfg!(not(target_os = "linux")) {
+                    set_options(&SockRef::from(&stream), &self.tcp)?;
+                }
+                Ok((PlainSocket::Tcp(stream), PeerAddress::Network(peer)))
+            }
+            ListenerSocket::Unix(listener) => {
+                let (stream, peer) = listener.accept()?;
+                Ok((PlainSocket::Unix(stream), peer))
+            }
         }
-        // A restart must not wait for the connections of the last run to time out.
-        #[cfg(unix)]
-        socket.set_reuse_address(true)?;
-        socket.set_nonblocking(true)?;
-        socket.bind(&address.into())?;
-        socket.listen(Self::BACKLOG)?;
-        let socket = TcpListener::from_std(socket.into());
-        let address = socket.local_addr()?;
-        Ok(Self { socket, address })
+    }
+
+    fn bind_any(listen: &Listen) -> io::Result<Self> {
+        if matches!(listen.protocol, Protocol::Quic(_)) {
+            let text = "QUIC is spoken over UDP, not over TCP or a Unix socket";
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+        }
+        let tcp = listen.tcp.clone();
+        match &listen.address {
+            ListenAddress::Network(address) => {
+                let (socket, address) = first_address(address, |address| bind_tcp(address, &tcp))?;
+                let address = ListenerAddress::Network(address);
+                Ok(Self { socket: ListenerSocket::Tcp(socket), address, tcp })
+            }
+            ListenAddress::Unix(path) => {
+                let socket = UnixListener::bind(path, &listen.unix, backlog(&tcp))?;
+                let address = ListenerAddress::Unix(path.clone());
+                Ok(Self { socket: ListenerSocket::Unix(socket), address, tcp })
+            }
+        }
+    }
+}
+
+impl ListenerAddress {
+    /// The address, if it is one of the network.
+    pub fn network(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Network(address) => Some(*address),
+            Self::Unix(_) => None,
+        }
+    }
+}
+
+impl Source for ListenerSocket {
+    fn register(
+        &mut self,
+        registry: &Registry,
+        token: Token,
+        interest: Interest,
+    ) -> io::Result<()> {
+        self.source().register(registry, token, interest)
+    }
+
+    fn reregister(
+        &mut self,
+        registry: &Registry,
+        token: Token,
+        interest: Interest,
+    ) -> io::Result<()> {
+        self.source().reregister(registry, token, interest)
+    }
+
+    fn deregister(&mut self, registry: &Registry) -> io::Result<()> {
+        self.source().deregister(registry)
+    }
+}
+
+impl ListenerSocket {
+    fn source(&mut self) -> &mut dyn Source {
+        match self {
+            Self::Tcp(listener) => listener,
+            Self::Unix(listener) => listener.source(),
+        }
+    }
+}
+
+/// Tries the addresses of `IP:PORT` or `NAME:PORT` in turn; the error is that of the last one.
+pub(crate) fn first_address<T>(
+    address: &str,
+    bind: impl Fn(SocketAddr) -> io::Result<T>,
+) -> io::Result<T> {
+    let mut last_error = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+    for candidate in address.to_socket_addrs()? {
+        match bind(candidate) {
+            Ok(bound) => return Ok(bound),
+            Err(error) => last_error = error,
+        }
+    }
+    Err(last_error)
+}
+
+fn bind_tcp(address: SocketAddr, options: &TcpOptions) -> io::Result<(TcpListener, SocketAddr)> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(IpProtocol::TCP))?;
+    if address.is_ipv6() {
+        let takes_ipv4 = address.ip().is_unspecified();
+        socket.set_only_v6(!takes_ipv4)?;
+    }
+    // A restart must not wait for the connections of the last run to time out.
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    set_options(&SockRef::from(&socket), options)?;
+    socket.bind(&address.into())?;
+    socket.listen(backlog(options))?;
+    let socket = TcpListener::from_std(socket.into());
+    let address = socket.local_addr()?;
+    Ok((socket, address))
+}
+
+fn set_options(socket: &SockRef<'_>, options: &TcpOptions) -> io::Result<()> {
+    socket.set_tcp_nodelay(options.no_delay)?;
+    if options.keep_alive.is_zero() {
+        return socket.set_keepalive(false);
+    }
+    // Operating systems count in seconds, and take neither none nor very many.
+    let seconds = options.keep_alive.as_secs().clamp(1, 32_767);
+    socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(Duration::from_secs(seconds)))
+}
+
+fn backlog(options: &TcpOptions) -> i32 {
+    i32::try_from(options.backlog).unwrap_or(i32::MAX)
+}
+
+impl fmt::Display for ListenerAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Network(address) => address.fmt(f),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
     }
 }
 
 impl fmt::Display for BindError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "cannot listen on {}: ", self.address)?;
+        if self.error.raw_os_error().is_none() {
+            // Said by whoever knew more than the operating system.
+            return self.error.fmt(f);
+        }
         match self.error.kind() {
             io::ErrorKind::AddrInUse => {
                 f.write_str("the port is in use; is another broker running there?")
@@ -94,18 +236,77 @@ impl std::error::Error for BindError {
 
 #[cfg(test)]
 mod tests {
-    use super::Listener;
+    use std::net::TcpStream;
+
+    use super::*;
+    use crate::listen::QuicOptions;
+
+    /// Waits for a connection, as a poller would.
+    fn accept(listener: &Listener) -> (PlainSocket, PeerAddress) {
+        loop {
+            match listener.accept() {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => std::thread::yield_now(),
+                accepted => return accepted.unwrap(),
+            }
+        }
+    }
 
     #[test]
     fn a_port_in_use_is_named() {
-        let first = Listener::bind("127.0.0.1:0").unwrap();
+        let first = Listener::bind(&Listen::new("127.0.0.1:0")).unwrap();
         let address = first.local_address().to_string();
-        let error = Listener::bind(&address).unwrap_err().to_string();
+        let error = Listener::bind(&Listen::new(&address)).unwrap_err().to_string();
         assert!(error.contains(&address) && error.contains("in use"), "{error}");
     }
 
     #[test]
-    fn an_address_without_port_is_refused() {
-        assert!(Listener::bind("127.0.0.1").is_err());
+    fn what_cannot_be_listened_on_is_explained() {
+        let quic = Listen::new("127.0.0.1:0").quic(QuicOptions::default());
+        for (listen, part) in [
+            (Listen::new("127.0.0.1"), "127.0.0.1"),
+            (Listen::new("192.0.2.1:1883"), "not one of this machine"),
+            (quic, "UDP"),
+        ] {
+            let error = Listener::bind(&listen).unwrap_err().to_string();
+            assert!(error.contains(part), "{error}");
+        }
+    }
+
+    #[test]
+    fn all_addresses_of_ipv6_take_ipv4_too() {
+        let Ok(listener) = Listener::bind(&Listen::new("[::]:0")) else {
+            return; // A machine without IPv6.
+        };
+        let port = listener.local_address().network().unwrap().port();
+        for address in ["127.0.0.1", "::1"] {
+            let address: std::net::IpAddr = address.parse().unwrap();
+            let client = TcpStream::connect((address, port)).unwrap();
+            let (_, peer) = accept(&listener);
+            assert_eq!(peer.ip(), Some(address), "IPv4 is told as IPv4");
+            drop(client);
+        }
+        let listener = Listener::bind(&Listen::new("[::1]:0")).unwrap();
+        let port = listener.local_address().network().unwrap().port();
+        TcpStream::connect(("127.0.0.1", port)).unwrap_err();
+    }
+
+    #[test]
+    fn connections_have_the_options_of_the_listener() {
+        for (no_delay, seconds) in [(true, 7), (false, 0)] {
+            let mut listen = Listen::new("127.0.0.1:0");
+            listen.tcp.no_delay = no_delay;
+            listen.tcp.keep_alive = Duration::from_secs(seconds);
+            let listener = Listener::bind(&listen).unwrap();
+            let address = listener.local_address().network().unwrap();
+            let client = TcpStream::connect(address).unwrap();
+            let (PlainSocket::Tcp(stream), peer) = accept(&listener) else { panic!("not TCP") };
+            assert_eq!(peer, PeerAddress::Network(client.local_addr().unwrap()));
+            let socket = SockRef::from(&stream);
+            assert_eq!(socket.tcp_nodelay().unwrap(), no_delay);
+            assert_eq!(socket.keepalive().unwrap(), seconds > 0);
+            if seconds > 0 {
+                assert_eq!(socket.tcp_keepalive_time().unwrap(), Duration::from_secs(seconds));
+            }
+        }
     }
 }

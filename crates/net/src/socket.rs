@@ -1,0 +1,65 @@
+//! A connection as the operating system gives it: a non-blocking socket of TCP or of Unix.
+//!
+//! Everything else that a stream can be lies on one of these. This module must never look at the
+//! bytes.
+
+use std::io::{self, IoSlice, Read, Write};
+use std::net::Shutdown;
+
+use mio::event::Source;
+use mio::net::{TcpStream, UnixStream};
+
+/// A connected socket.
+#[derive(Debug)]
+pub(crate) enum PlainSocket {
+    /// Of TCP.
+    Tcp(TcpStream),
+    /// Of Unix.
+    Unix(UnixStream),
+}
+
+impl PlainSocket {
+    /// Reads what has arrived; 0 is the end. `WouldBlock`: nothing has.
+    #[inline]
+    pub(crate) fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Tcp(stream) => stream.read(into),
+            Self::Unix(stream) => stream.read(into),
+        }
+    }
+
+    /// Writes as much as there is room for. `WouldBlock`: there is none.
+    #[inline]
+    pub(crate) fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Tcp(stream) => stream.write(bytes),
+            Self::Unix(stream) => stream.write(bytes),
+        }
+    }
+
+    /// Writes as much as there is room for. `WouldBlock`: there is none.
+    #[inline]
+    pub(crate) fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        match self {
+            Self::Tcp(stream) => stream.write_vectored(slices),
+            Self::Unix(stream) => stream.write_vectored(slices),
+        }
+    }
+
+    /// Tells the peer that nothing more will come.
+    pub(crate) fn shutdown_write(&mut self) {
+        // It may be gone already: then there is nobody to be told.
+        let _ = match self {
+            Self::Tcp(stream) => stream.shutdown(Shutdown::Write),
+            Self::Unix(stream) => stream.shutdown(Shutdown::Write),
+        };
+    }
+
+    /// What a poller registers.
+    pub(crate) fn source(&mut self) -> &mut dyn Source {
+        match self {
+            Self::Tcp(stream) => stream,
+            Self::Unix(stream) => stream,
+        }
+    }
+}

@@ -1,0 +1,236 @@
+//! Unix sockets that wait for connections: files with an owner and a mode.
+//!
+//! A socket is bound under a name of its own, gets its rights, begins to listen, and only then gets
+//! the name that was asked for: there is no moment at which somebody connects who must not, or at
+//! which the file is there and nobody answers. What is in the way is replaced only if it is a
+//! socket that a broker has left behind. This module must never remove a file that it did not make.
+
+use std::ffi::OsString;
+use std::fs::{self, Metadata};
+use std::io::{self, ErrorKind};
+use std::os::fd::AsFd;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, lchown};
+use std::path::{Path, PathBuf};
+
+use mio::event::Source;
+use mio::net::UnixStream;
+use nix::unistd::{Group, User};
+use socket2::{Domain, SockAddr, Socket, Type};
+
+use crate::listen::UnixOptions;
+use crate::peer::PeerAddress;
+
+/// Who may connect unless something else is said: the owner and the group.
+const MODE_DEFAULT: u32 = 0o660;
+
+/// A bound Unix socket with its file.
+#[derive(Debug)]
+pub(crate) struct UnixListener {
+    // The first field goes first: while the socket is open, no other file gets the number of its.
+    _file: SocketFile,
+    socket: mio::net::UnixListener,
+}
+
+/// The file of a socket, removed in the end if it is still the same one.
+#[derive(Debug)]
+struct SocketFile {
+    path: PathBuf,
+    identity: (u64, u64),
+}
+
+impl UnixListener {
+    /// Binds a socket at `path`. The errors are texts for whoever wrote the configuration.
+    pub(crate) fn bind(path: &Path, options: &UnixOptions, backlog: i32) -> io::Result<Self> {
+        let owner = options.owner.as_deref().map(user_number).transpose()?;
+        let group = options.group.as_deref().map(group_number).transpose()?;
+        check_way(path)?;
+        let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+        socket.set_nonblocking(true)?;
+        let mut file = bind_aside(&socket, path)?;
+        if owner.is_some() || group.is_some() {
+            lchown(&file.path, owner, group).map_err(|error| cannot_give(options, &error))?;
+        }
+        // After the owner: changing that takes bits away. Until now only the owner could connect,
+        // and nobody answered.
+        file.set_mode(options.mode.unwrap_or(MODE_DEFAULT))?;
+        socket.listen(backlog)?;
+        file.rename_to(path)?;
+        let socket = mio::net::UnixListener::from_std(socket.into());
+        Ok(Self { _file: file, socket })
+    }
+
+    /// The next connection that waits, and whose it is. `WouldBlock`: there is none.
+    pub(crate) fn accept(&self) -> io::Result<(UnixStream, PeerAddress)> {
+        let (stream, _) = self.socket.accept()?;
+        let peer = peer_of(&stream)?;
+        Ok((stream, peer))
+    }
+
+    /// What a poller registers.
+    pub(crate) fn source(&mut self) -> &mut dyn Source {
+        &mut self.socket
+    }
+}
+
+impl SocketFile {
+    fn new(path: PathBuf) -> io::Result<Self> {
+        let identity = identity(&fs::symlink_metadata(&path)?);
+        Ok(Self { path, identity })
+    }
+
+    fn set_mode(&self, mode: u32) -> io::Result<()> {
+        fs::set_permissions(&self.path, fs::Permissions::from_mode(mode))
+    }
+
+    fn rename_to(&mut self, path: &Path) -> io::Result<()> {
+        fs::rename(&self.path, path)?;
+        self.path = path.to_path_buf();
+        Ok(())
+    }
+}
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        let is_ours = fs::symlink_metadata(&self.path)
+            .is_ok_and(|metadata| identity(&metadata) == self.identity);
+        if is_ours {
+            // It stays if the directory has been taken away from us; the next start replaces it.
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+fn identity(metadata: &Metadata) -> (u64, u64) {
+    (metadata.dev(), metadata.ino())
+}
+
+/// Whether a socket may come to be at `path`: nothing is there, or what a broker has left.
+fn check_way(path: &Path) -> io::Result<()> {
+    let metadata = match fs::symlink_metadata(path) {
+        Ok(metadata) => metadata,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(cannot_reach(path, &error)),
+    };
+    if !metadata.file_type().is_socket() {
+        let text = "there is a file that is not a socket; remove it or take another path";
+        return Err(io::Error::new(ErrorKind::AlreadyExists, text));
+    }
+    let probe = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    // One whose backlog is full must not make us wait.
+    probe.set_nonblocking(true)?;
+    match probe.connect(&SockAddr::unix(path).map_err(|_| too_long(path))?) {
+        Err(error)
+            if matches!(error.kind(), ErrorKind::ConnectionRefused | ErrorKind::NotFound) =>
+        {
+            Ok(())
+        }
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+            let text = "there is a socket of another user; remove it or take another path";
+            Err(io::Error::new(ErrorKind::PermissionDenied, text))
+        }
+        _ => {
+            let text = "the socket is in use; is another broker running there?";
+            Err(io::Error::new(ErrorKind::AddrInUse, text))
+        }
+    }
+}
+
+/// Binds `socket` under a name of its own in the directory of `path`, for the owner only.
+fn bind_aside(socket: &Socket, path: &Path) -> io::Result<SocketFile> {
+    // A crash at the wrong moment leaves such a name behind, and processes of other containers may
+    // have our number.
+    const NAMES_MAX: u32 = 64;
+    let directory = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    for number in 0..NAMES_MAX {
+        let name = OsString::from(format!(".m{:x}-{number:x}", std::process::id()));
+        let aside = directory.join(name);
+        let longest = if aside.as_os_str().len() > path.as_os_str().len() { &aside } else { path };
+        let address = SockAddr::unix(longest).and_then(|_| SockAddr::unix(&aside));
+        match socket.bind(&address.map_err(|_| too_long(path))?) {
+            Ok(()) => {
+                let file = SocketFile::new(aside)?;
+                file.set_mode(0o600)?;
+                return Ok(file);
+            }
+            Err(error) if error.kind() == ErrorKind::AddrInUse => {}
+            Err(error) => return Err(cannot_reach(path, &error)),
+        }
+    }
+    let text = "no name is free for the new socket; remove the files .m* beside it";
+    Err(io::Error::new(ErrorKind::AlreadyExists, text))
+}
+
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn peer_of(stream: &UnixStream) -> io::Result<PeerAddress> {
+    use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
+
+    let peer = getsockopt(&stream.as_fd(), PeerCredentials)?;
+    // A process that this one cannot see (it is outside of the container) has no number.
+    let process = Some(peer.pid()).filter(|process| *process > 0);
+    Ok(PeerAddress::Process { user: peer.uid(), group: peer.gid(), process })
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+fn peer_of(stream: &UnixStream) -> io::Result<PeerAddress> {
+    let (user, group) = nix::unistd::getpeereid(stream.as_fd())?;
+    Ok(PeerAddress::Process { user: user.as_raw(), group: group.as_raw(), process: None })
+}
+
+/// As `chown` has it: a name first, and a number if nobody has that name.
+fn user_number(user: &str) -> io::Result<u32> {
+    let found = User::from_name(user)?.map(|found| found.uid.as_raw());
+    found.or_else(|| user.parse().ok()).ok_or_else(|| {
+        io::Error::new(ErrorKind::NotFound, format!("there is no user '{user}' on this machine"))
+    })
+}
+
+fn group_number(group: &str) -> io::Result<u32> {
+    let found = Group::from_name(group)?.map(|found| found.gid.as_raw());
+    found.or_else(|| group.parse().ok()).ok_or_else(|| {
+        io::Error::new(ErrorKind::NotFound, format!("there is no group '{group}' on this machine"))
+    })
+}
+
+fn cannot_give(options: &UnixOptions, error: &io::Error) -> io::Error {
+    let whom = [("owner", &options.owner), ("group", &options.group)];
+    let whom = whom.map(|(what, name)| name.as_ref().map(|name| format!("{what} '{name}'")));
+    let whom: Vec<_> = whom.into_iter().flatten().collect();
+    let whom = whom.join(" and ");
+    let text = match error.kind() {
+        ErrorKind::PermissionDenied => format!(
+            "not permitted to give the socket to {whom}; only root gives files away, and others \
+             only to groups that they are in"
+        ),
+        _ => format!("cannot give the socket to {whom}: {error}"),
+    };
+    io::Error::new(error.kind(), text)
+}
+
+fn cannot_reach(path: &Path, error: &io::Error) -> io::Error {
+    let directory = path.parent().unwrap_or(path).display();
+    let text = match error.kind() {
+        ErrorKind::NotFound => format!("there is no directory '{directory}'; make it first"),
+        ErrorKind::NotADirectory => format!("'{directory}' is not a directory"),
+        ErrorKind::PermissionDenied => {
+            format!("not permitted to make files in the directory '{directory}'")
+        }
+        ErrorKind::ReadOnlyFilesystem => format!("the directory '{directory}' is read-only"),
+        _ => error.to_string(),
+    };
+    io::Error::new(error.kind(), text)
+}
+
+fn too_long(path: &Path) -> io::Error {
+    let length = path.as_os_str().len();
+    let text = format!(
+        "the path is too long for a Unix socket: {length} bytes, and the operating system takes \
+         about 100 (the directory and 12 more must fit); take a shorter one, as in /run"
+    );
+    io::Error::new(ErrorKind::InvalidInput, text)
+}
+
+#[cfg(test)]
+mod tests;
