@@ -13,6 +13,8 @@ mod peer;
 #[cfg(feature = "tls")]
 mod plain;
 mod poller;
+#[cfg(feature = "quic")]
+mod quic;
 mod socket;
 mod stream;
 mod unix;
@@ -29,4 +31,9 @@ pub use peer::{
     AlternativeName, Peer, PeerAddress, PeerCertificate, ProxiedTls, ProxyInfo, TlsInfo, Transport,
 };
 pub use poller::{Notifier, Poller, Readiness};
+#[cfg(feature = "quic")]
+pub use quic::{
+    QuicAccepted, QuicClient, QuicDataStream, QuicListeners, QuicRuntime, QuicSocket, QuicStream,
+    Received,
+};
 pub use stream::Stream;
