@@ -1,0 +1,160 @@
+//! What certificates say, as values without ASN.1.
+//!
+//! A peer's certificate comes here only after it was verified; nothing here decides whether it is
+//! good.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use rustls::pki_types::CertificateDer;
+use x509_cert::Certificate;
+use x509_cert::der::asn1::{Any, ObjectIdentifier};
+use x509_cert::der::{Decode, Encode, Tag, Tagged};
+use x509_cert::ext::pkix::name::GeneralName;
+use x509_cert::name::Name;
+
+use super::sha256;
+use crate::{AlternativeName, PeerCertificate};
+
+const COMMON_NAME: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.4.3");
+const SUBJECT_ALTERNATIVE_NAME: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.17");
+
+/// A certificate that a listener shows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CertificateInfo {
+    /// The file that it comes from.
+    pub file: PathBuf,
+    /// Its subject as RFC 4514 writes it.
+    pub subject: String,
+    /// The names and addresses that it is for; wildcards as they are (`*.example.org`).
+    pub names: Vec<String>,
+    /// When it begins, in seconds since 1970.
+    pub not_before: i64,
+    /// When it ends, in seconds since 1970.
+    pub not_after: i64,
+}
+
+impl CertificateInfo {
+    /// What is to be told about it at `now`, in seconds since 1970: a listener works with a
+    /// certificate that has expired, but Clients will not take it.
+    pub fn warning(&self, now: i64) -> Option<String> {
+        let file = self.file.display();
+        let subject = &self.subject;
+        if now > self.not_after {
+            let days = (now - self.not_after) / 86_400;
+            Some(format!("{file}: the certificate of {subject} has expired {days} days ago"))
+        } else if now < self.not_before {
+            Some(format!("{file}: the certificate of {subject} is not valid yet"))
+        } else {
+            None
+        }
+    }
+}
+
+/// What a verified chain says of its owner; its first certificate is the owner's. Absent if there
+/// is none, or if it is not what RFC 5280 describes.
+pub(crate) fn peer_certificate(chain: &[CertificateDer<'_>]) -> Option<PeerCertificate> {
+    let first = chain.first()?;
+    let certificate = Certificate::from_der(first).ok()?;
+    let content = certificate.tbs_certificate();
+    Some(PeerCertificate {
+        subject: content.subject().to_string(),
+        common_name: common_name(content.subject()),
+        issuer: content.issuer().to_string(),
+        serial: serial(content.serial_number().as_bytes()),
+        alternative_names: alternative_names(&certificate),
+        not_after: seconds(content.validity().not_after),
+        thumbprint: sha256([first.as_ref()]),
+        chain: chain.iter().map(|certificate| certificate.to_vec()).collect(),
+    })
+}
+
+/// What a listener's own certificate says, or why it cannot be read.
+pub(super) fn certificate_info(file: PathBuf, der: &[u8]) -> Result<CertificateInfo, String> {
+    let certificate = Certificate::from_der(der).map_err(|error| error.to_string())?;
+    let content = certificate.tbs_certificate();
+    Ok(CertificateInfo {
+        file,
+        subject: content.subject().to_string(),
+        names: alternative_names(&certificate).iter().filter_map(host).collect(),
+        not_before: seconds(content.validity().not_before),
+        not_after: seconds(content.validity().not_after),
+    })
+}
+
+/// The name or address of a host; others are no names of servers.
+fn host(name: &AlternativeName) -> Option<String> {
+    match name {
+        AlternativeName::Dns(name) => Some(name.clone()),
+        AlternativeName::Address(address) => Some(address.to_string()),
+        AlternativeName::Email(_) | AlternativeName::Uri(_) => None,
+    }
+}
+
+/// The last Common Name: names go from the most general to the most specific.
+fn common_name(name: &Name) -> Option<String> {
+    let value = name.iter().filter(|part| part.oid == COMMON_NAME).last()?;
+    text(&value.value)
+}
+
+/// A string of whichever of ASN.1's kinds.
+fn text(value: &Any) -> Option<String> {
+    match value.tag() {
+        Tag::Utf8String | Tag::PrintableString | Tag::Ia5String => {
+            String::from_utf8(value.value().to_vec()).ok()
+        }
+        // Meant to be T.61, but written and read as Latin-1 by everybody.
+        Tag::TeletexString => Some(value.value().iter().map(|byte| char::from(*byte)).collect()),
+        Tag::BmpString => {
+            let (units, _) = value.value().as_chunks::<2>();
+            String::from_utf16(
+                &units.iter().map(|unit| u16::from_be_bytes(*unit)).collect::<Vec<_>>(),
+            )
+            .ok()
+        }
+        _ => None,
+    }
+}
+
+/// Each name is read alone, so that one of a kind that nobody knows does not hide the others.
+fn alternative_names(certificate: &Certificate) -> Vec<AlternativeName> {
+    let extensions = certificate.tbs_certificate().extensions().into_iter().flatten();
+    extensions
+        .filter(|extension| extension.extn_id == SUBJECT_ALTERNATIVE_NAME)
+        .filter_map(|extension| Vec::<Any>::from_der(extension.extn_value.as_bytes()).ok())
+        .flatten()
+        .filter_map(|name| alternative_name(&name))
+        .collect()
+}
+
+fn alternative_name(name: &Any) -> Option<AlternativeName> {
+    match GeneralName::from_der(&name.to_der().ok()?).ok()? {
+        GeneralName::DnsName(name) => Some(AlternativeName::Dns(name.to_string())),
+        GeneralName::Rfc822Name(name) => Some(AlternativeName::Email(name.to_string())),
+        GeneralName::UniformResourceIdentifier(name) => {
+            Some(AlternativeName::Uri(name.to_string()))
+        }
+        GeneralName::IpAddress(octets) => address(octets.as_bytes()).map(AlternativeName::Address),
+        _ => None,
+    }
+}
+
+fn address(octets: &[u8]) -> Option<IpAddr> {
+    if let Ok(octets) = <[u8; 4]>::try_from(octets) {
+        return Some(octets.into());
+    }
+    <[u8; 16]>::try_from(octets).ok().map(IpAddr::from)
+}
+
+/// Without the zero that ASN.1 puts before a large number, so that it is the number's own digits.
+fn serial(bytes: &[u8]) -> String {
+    let bytes = match bytes {
+        [0, rest @ ..] if !rest.is_empty() => rest,
+        bytes => bytes,
+    };
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn seconds(time: x509_cert::time::Time) -> i64 {
+    i64::try_from(time.to_unix_duration().as_secs()).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,165 @@
+//! The Client's side of TLS, for the commands that connect to brokers and for bridges.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use rustls::client::WebPkiServerVerifier;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::version::{TLS12, TLS13};
+use rustls::{
+    ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme, sign::CertifiedKey,
+    sign::SingleCertAndKey,
+};
+
+use super::error::{FileProblem, TlsError, TlsFileError};
+use super::files::{Content, certified_key};
+use super::provider;
+use super::session::TlsSession;
+use crate::CertificateFiles;
+
+/// How a Client verifies servers and shows who it is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TlsClientOptions {
+    /// Certificates of the authorities that servers' certificates have to come from; absent: those
+    /// of the system.
+    pub ca: Option<PathBuf>,
+    /// The certificate that is shown to servers that ask for one.
+    pub certificate: Option<CertificateFiles>,
+    /// Nothing is verified: whoever answers is believed. For tests only.
+    pub insecure: bool,
+    /// The protocols that are offered, the best first.
+    pub alpn: Vec<Vec<u8>>,
+}
+
+/// Makes sessions to servers.
+#[derive(Debug)]
+pub struct TlsClient {
+    config: Arc<ClientConfig>,
+}
+
+impl TlsClient {
+    /// Reads the files of `options`.
+    ///
+    /// # Errors
+    ///
+    /// If a file cannot be used, or the system has no certificates of authorities.
+    pub fn new(options: &TlsClientOptions) -> Result<Self, TlsFileError> {
+        let provider = provider();
+        let refused = |error| TlsFileError::general(FileProblem::Refused(error));
+        let builder = ClientConfig::builder_with_provider(provider.clone());
+        let builder = builder.with_protocol_versions(&[&TLS13, &TLS12]).map_err(refused)?;
+        let verifier = verifier(options, &provider)?;
+        let builder = builder.dangerous().with_custom_certificate_verifier(verifier);
+        let mut config = match certificate(options, &provider)? {
+            Some(key) => builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(key))),
+            None => builder.with_no_client_auth(),
+        };
+        config.alpn_protocols.clone_from(&options.alpn);
+        Ok(Self { config: Arc::new(config) })
+    }
+
+    /// A session to the server of this name, which is a host name or an IP address.
+    pub(crate) fn open(&self, server_name: &str) -> Result<TlsSession, TlsError> {
+        let name = ServerName::try_from(server_name.to_string())
+            .map_err(|_| TlsError::BadName(server_name.to_string()))?;
+        TlsSession::client(self.config.clone(), name)
+    }
+
+    /// The configuration, for QUIC.
+    pub(crate) fn client_config(&self) -> Arc<ClientConfig> {
+        self.config.clone()
+    }
+}
+
+fn verifier(
+    options: &TlsClientOptions,
+    provider: &Arc<CryptoProvider>,
+) -> Result<Arc<dyn ServerCertVerifier>, TlsFileError> {
+    if options.insecure {
+        return Ok(Arc::new(Anybody { provider: provider.clone() }));
+    }
+    let roots = match &options.ca {
+        Some(path) => {
+            let mut roots = RootCertStore::empty();
+            Content::read(path)?.add_to(&mut roots)?;
+            roots
+        }
+        None => system_roots()?,
+    };
+    let builder = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider.clone());
+    match builder.build() {
+        Ok(verifier) => Ok(verifier),
+        Err(error) => {
+            let error = Error::General(error.to_string());
+            Err(TlsFileError::general(FileProblem::Refused(error)))
+        }
+    }
+}
+
+/// Those that can be read: one odd file among hundreds is no reason to trust nobody.
+fn system_roots() -> Result<RootCertStore, TlsFileError> {
+    let found = rustls_native_certs::load_native_certs();
+    let mut roots = RootCertStore::empty();
+    let (added, _) = roots.add_parsable_certificates(found.certs);
+    if added == 0 {
+        let why = found.errors.first().map_or("none was found".to_string(), ToString::to_string);
+        return Err(TlsFileError::general(FileProblem::NoSystemRoots(why)));
+    }
+    Ok(roots)
+}
+
+fn certificate(
+    options: &TlsClientOptions,
+    provider: &CryptoProvider,
+) -> Result<Option<Arc<CertifiedKey>>, TlsFileError> {
+    let Some(files) = &options.certificate else { return Ok(None) };
+    let certificate = Content::read(&files.certificate)?;
+    let key = Content::read(&files.key)?;
+    certified_key(&certificate, &key, provider).map(Some)
+}
+
+/// Takes every certificate. The handshake's signatures are verified nevertheless: the server has
+/// the key of what it shows.
+#[derive(Debug)]
+struct Anybody {
+    provider: Arc<CryptoProvider>,
+}
+
+impl ServerCertVerifier for Anybody {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        let algorithms = &self.provider.signature_verification_algorithms;
+        verify_tls12_signature(message, certificate, signed, algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        let algorithms = &self.provider.signature_verification_algorithms;
+        verify_tls13_signature(message, certificate, signed, algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.provider.signature_verification_algorithms.supported_schemes()
+    }
+}

@@ -1,0 +1,277 @@
+//! What can be wrong with files of certificates and with a TLS connection, in words that help.
+
+use std::fmt::{self, Display};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use rustls::{AlertDescription, CertificateError, InvalidMessage, PeerIncompatible};
+
+/// A file of certificates, keys or revoked certificates that cannot be used. Its message names the
+/// file, what is wrong with it and what to do.
+#[derive(Debug)]
+pub struct TlsFileError {
+    file: Option<PathBuf>,
+    problem: FileProblem,
+}
+
+/// What is wrong with a file.
+#[derive(Debug)]
+pub(super) enum FileProblem {
+    Unreadable(io::Error),
+    NoFile,
+    TooLong { max: u64 },
+    Empty,
+    NotPem,
+    Der,
+    HalfWritten,
+    Malformed(String),
+    NoCertificate,
+    OnlyKey,
+    BadCertificate(String),
+    NoKey,
+    SeveralKeys,
+    EncryptedKey,
+    BadKey(String),
+    KeyOfAnother { certificate: PathBuf },
+    KeyOfLater { certificate: PathBuf, number: usize },
+    NoList,
+    BadList(String),
+    ListWithoutAuthority,
+    AuthorityWithoutAsking,
+    NoCertificates,
+    NoAuthorities,
+    NoSystemRoots(String),
+    Refused(rustls::Error),
+}
+
+impl TlsFileError {
+    pub(super) fn new(file: &Path, problem: FileProblem) -> Self {
+        Self { file: Some(file.to_path_buf()), problem }
+    }
+
+    /// It is about no file in particular.
+    pub(super) fn general(problem: FileProblem) -> Self {
+        Self { file: None, problem }
+    }
+
+    /// The file, if it is about one.
+    pub fn file(&self) -> Option<&Path> {
+        self.file.as_deref()
+    }
+}
+
+impl Display for TlsFileError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(file) = &self.file {
+            write!(f, "{}: ", file.display())?;
+        }
+        self.problem.fmt(f)
+    }
+}
+
+impl std::error::Error for TlsFileError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match &self.problem {
+            FileProblem::Unreadable(error) => Some(error),
+            FileProblem::Refused(error) => Some(error),
+            _ => None,
+        }
+    }
+}
+
+impl Display for FileProblem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unreadable(error) => match error.kind() {
+                io::ErrorKind::NotFound => f.write_str("there is no such file; check the path"),
+                io::ErrorKind::PermissionDenied => {
+                    f.write_str("it may not be read; let the broker's user read it")
+                }
+                _ => write!(f, "it cannot be read: {error}"),
+            },
+            Self::NoFile => f.write_str("it is not a file; give the path of one"),
+            Self::TooLong { max } => {
+                write!(f, "it is longer than {max} bytes; is it the right one?")
+            }
+            Self::Empty => f.write_str("it is empty; write it again, or restore it"),
+            Self::NotPem => f.write_str("it is not PEM: no line begins with -----BEGIN"),
+            Self::Der => f.write_str("it is DER; convert it to PEM, such as with `openssl x509`"),
+            Self::HalfWritten => {
+                f.write_str("it ends in the middle of a PEM block; write it completely")
+            }
+            Self::Malformed(what) => write!(f, "it is no well-formed PEM: {what}"),
+            Self::NoList => f.write_str("it has no revocation list (-----BEGIN X509 CRL-----)"),
+            Self::BadList(what) => write!(f, "its revocation list cannot be used: {what}"),
+            other => other.fmt_pair(f),
+        }
+    }
+}
+
+impl FileProblem {
+    /// Those about certificates and keys, and how they go together.
+    fn fmt_pair(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoCertificate => {
+                f.write_str("it has no certificate (-----BEGIN CERTIFICATE-----)")
+            }
+            Self::OnlyKey => {
+                f.write_str("it has a private key, but no certificate; are the two files swapped?")
+            }
+            Self::BadCertificate(what) => write!(f, "a certificate in it cannot be used: {what}"),
+            Self::NoKey => f.write_str("it has no private key (-----BEGIN PRIVATE KEY-----)"),
+            Self::SeveralKeys => f.write_str("it has several private keys; leave the right one"),
+            Self::EncryptedKey => f.write_str(
+                "the private key is encrypted; write it without a passphrase, such as with \
+                 `openssl pkey`, and let only the broker's user read it",
+            ),
+            Self::BadKey(what) => write!(f, "the private key cannot be used: {what}"),
+            Self::KeyOfAnother { certificate } => write!(
+                f,
+                "the private key does not belong to the certificate in {}; give the key that the \
+                 certificate was made for",
+                certificate.display()
+            ),
+            Self::KeyOfLater { certificate, number } => write!(
+                f,
+                "the private key belongs to certificate {number} of {}; that one has to come first",
+                certificate.display()
+            ),
+            Self::ListWithoutAuthority => f.write_str(
+                "a revocation list says nothing without its authority; give the authority's \
+                 certificate as client CA, too",
+            ),
+            Self::AuthorityWithoutAsking => f.write_str(
+                "it is for Clients' certificates, but Clients are not asked for one; make client \
+                 certificates `optional` or `required`, or leave the file out",
+            ),
+            Self::NoCertificates => {
+                f.write_str("a TLS listener needs a certificate; give a certificate and its key")
+            }
+            Self::NoAuthorities => f.write_str(
+                "Clients are asked for certificates, but of no authority; give the authority's \
+                 certificate as client CA",
+            ),
+            Self::NoSystemRoots(what) => write!(
+                f,
+                "the system has no certificates of authorities; install them (often the package \
+                 ca-certificates), or give a file: {what}"
+            ),
+            Self::Refused(error) => write!(f, "TLS cannot be set up: {error}"),
+            _ => unreachable!("told above"),
+        }
+    }
+}
+
+/// Why a TLS connection is over.
+#[derive(Debug)]
+pub(crate) enum TlsError {
+    /// A rule of TLS is broken, or a certificate is not good.
+    Rule(rustls::Error),
+    /// A handshake message does not end.
+    TooLong,
+    /// The certificate was good when it was shown, but is not any more.
+    NoLongerGood(rustls::Error),
+    /// A session was resumed without the certificate that is required.
+    NoCertificate,
+    /// The peer's certificate is verified, but what it says cannot be read.
+    UnreadableCertificate,
+    /// What was asked for does not go with the session's state.
+    OutOfTurn,
+    /// The keys have encrypted as much as they may.
+    Exhausted,
+    /// The name to connect to is neither a host name nor an address.
+    BadName(String),
+}
+
+impl Display for TlsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Rule(error) | Self::NoLongerGood(error) => fmt_rule(error, f),
+            Self::TooLong => f.write_str("the peer's handshake message is too long"),
+            Self::NoCertificate => f.write_str("the peer showed no certificate"),
+            Self::UnreadableCertificate => f.write_str("the peer's certificate cannot be read"),
+            Self::OutOfTurn => f.write_str("the TLS session is not open"),
+            Self::Exhausted => f.write_str("the session's keys are used up"),
+            Self::BadName(name) => write!(f, "{name:?} is neither a host name nor an IP address"),
+        }
+    }
+}
+
+impl std::error::Error for TlsError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Rule(error) | Self::NoLongerGood(error) => Some(error),
+            _ => None,
+        }
+    }
+}
+
+impl From<rustls::Error> for TlsError {
+    fn from(error: rustls::Error) -> Self {
+        Self::Rule(error)
+    }
+}
+
+fn fmt_rule(error: &rustls::Error, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    use rustls::Error;
+
+    match error {
+        Error::InvalidCertificate(error) => fmt_certificate(error, f),
+        Error::NoCertificatesPresented => f.write_str("the peer showed no certificate"),
+        Error::AlertReceived(alert) => fmt_alert(*alert, f),
+        Error::InvalidMessage(
+            InvalidMessage::InvalidContentType | InvalidMessage::UnknownProtocolVersion,
+        ) => f.write_str("the peer does not speak TLS"),
+        Error::PeerIncompatible(
+            PeerIncompatible::Tls12NotOffered
+            | PeerIncompatible::Tls12NotOfferedOrEnabled
+            | PeerIncompatible::Tls13RequiredForQuic
+            | PeerIncompatible::SupportedVersionsExtensionRequired,
+        ) => f.write_str("the peer offers no version of TLS that is allowed here"),
+        Error::NoApplicationProtocol => {
+            f.write_str("the peer offers only other application protocols (ALPN)")
+        }
+        Error::DecryptError => f.write_str("a record cannot be decrypted"),
+        Error::PeerSentOversizedRecord => f.write_str("a record is too long"),
+        other => other.fmt(f),
+    }
+}
+
+fn fmt_certificate(error: &CertificateError, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let words = match error {
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => "has expired",
+        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+            "is not valid yet"
+        }
+        CertificateError::Revoked => "was revoked",
+        CertificateError::UnknownIssuer => "is not of an authority that is trusted here",
+        CertificateError::UnknownRevocationStatus => {
+            "is of an authority without a revocation list here, so that nobody knows whether it \
+             was revoked"
+        }
+        CertificateError::BadSignature => "is not signed by whom it names",
+        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+            "is for another name"
+        }
+        CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
+            "is for another purpose"
+        }
+        CertificateError::BadEncoding => "is malformed",
+        other => return write!(f, "the peer's certificate is not good: {other}"),
+    };
+    write!(f, "the peer's certificate {words}")
+}
+
+fn fmt_alert(alert: AlertDescription, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let words = match alert {
+        AlertDescription::UnknownCA => "does not trust the authority of the certificate",
+        AlertDescription::BadCertificate => "finds the certificate not good",
+        AlertDescription::CertificateExpired => "finds the certificate expired",
+        AlertDescription::CertificateRevoked => "finds the certificate revoked",
+        AlertDescription::CertificateRequired => "requires a certificate",
+        AlertDescription::ProtocolVersion => "speaks no version of TLS that is allowed here",
+        AlertDescription::HandshakeFailure => "finds no common ground",
+        other => return write!(f, "the peer ended TLS with the alert {other:?}"),
+    };
+    write!(f, "the peer {words} (TLS alert {})", u8::from(alert))
+}

@@ -1,0 +1,49 @@
+//! TLS between a stream's bytes and the layer above: certificates from files, sessions that turn
+//! records into bytes and back.
+//!
+//! A [`TlsSession`] does no I/O: bytes in, bytes out, and an idle one owns no buffer. It is made by
+//! a [`TlsServer`], which knows the newest good certificates, or by a [`TlsClient`]. What it found
+//! out about its peer becomes a [`crate::TlsInfo`]. Nothing here knows a socket, and no failure of
+//! a file takes away what has been read from it before.
+
+mod certificate;
+mod client;
+mod error;
+mod files;
+mod resolver;
+mod server;
+mod session;
+#[cfg(test)]
+mod tests;
+mod trust;
+mod unbuffered;
+mod watch;
+
+use std::sync::Arc;
+
+use rustls::crypto::{CryptoProvider, aws_lc_rs};
+
+pub use certificate::CertificateInfo;
+pub(crate) use certificate::peer_certificate;
+pub use client::{TlsClient, TlsClientOptions};
+pub(crate) use error::TlsError;
+pub use error::TlsFileError;
+pub use server::TlsServer;
+pub(crate) use session::TlsSession;
+
+/// The one crypto provider. It is handed over wherever it is needed, so that nothing depends on
+/// what else in the process has installed one.
+fn provider() -> Arc<CryptoProvider> {
+    Arc::new(aws_lc_rs::default_provider())
+}
+
+/// SHA-256 of all `parts`, one after the other.
+fn sha256<'p>(parts: impl IntoIterator<Item = &'p [u8]>) -> [u8; 32] {
+    let suite = aws_lc_rs::cipher_suite::TLS13_AES_128_GCM_SHA256;
+    let suite = suite.tls13().expect("a suite of TLS 1.3");
+    let mut hash = suite.common.hash_provider.start();
+    for part in parts {
+        hash.update(part);
+    }
+    hash.finish().as_ref().try_into().expect("SHA-256 has 32 bytes")
+}

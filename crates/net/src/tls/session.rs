@@ -1,0 +1,350 @@
+//! One connection's TLS, either side: bytes in, bytes out.
+//!
+//! It never touches a socket, and what it keeps is bounded: the bytes of a record or handshake
+//! message that is not complete yet, and nothing at all while the connection is idle. No decrypted
+//! byte leaves before the handshake is complete and the peer's certificate, also that of a resumed
+//! session, is found good by what is trusted at that moment.
+
+use std::mem;
+use std::sync::{Arc, OnceLock};
+
+use rustls::client::UnbufferedClientConnection;
+use rustls::pki_types::ServerName;
+use rustls::server::UnbufferedServerConnection;
+use rustls::{ClientConfig, CommonState, HandshakeKind, ProtocolVersion, ServerConfig};
+
+use super::certificate::peer_certificate;
+use super::error::TlsError;
+use super::trust::{Trust, Verifier};
+use super::unbuffered::{self, Next, Wish};
+use crate::TlsInfo;
+use crate::plain::Plain;
+
+/// Bytes of an incomplete record or handshake message that are kept.
+const KEPT_BYTES_MAX: usize = 64 * 1024;
+
+/// One connection's TLS.
+#[derive(Debug)]
+pub(crate) struct TlsSession {
+    connection: Connection,
+    phase: Phase,
+    kept: Vec<u8>,
+    has_ended: bool,
+    has_closed: bool,
+}
+
+enum Connection {
+    Server(Box<UnbufferedServerConnection>),
+    Client(Box<UnbufferedClientConnection>),
+}
+
+#[derive(Debug)]
+enum Phase {
+    Handshaking(Box<Opening>),
+    Open(Arc<TlsInfo>),
+    Failed,
+}
+
+/// What is needed until the handshake is complete.
+#[derive(Debug)]
+pub(super) enum Opening {
+    Server {
+        /// The name that the Client asks for, once it has.
+        asked: Arc<OnceLock<String>>,
+        trust: Arc<Trust>,
+        /// What verifies in the handshake.
+        verifier: Verifier,
+    },
+    Client {
+        name: String,
+    },
+}
+
+/// What `receive` has come to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct TlsProgress {
+    /// The peer has said that nothing more will come (close_notify).
+    pub(crate) has_ended: bool,
+}
+
+impl TlsSession {
+    pub(super) fn server(config: Arc<ServerConfig>, opening: Opening) -> Result<Self, TlsError> {
+        let connection = UnbufferedServerConnection::new(config)?;
+        Ok(Self::new(Connection::Server(Box::new(connection)), opening))
+    }
+
+    pub(super) fn client(
+        config: Arc<ClientConfig>,
+        name: ServerName<'static>,
+    ) -> Result<Self, TlsError> {
+        let opening = Opening::Client { name: name.to_str().into_owned() };
+        let connection = UnbufferedClientConnection::new(config, name)?;
+        Ok(Self::new(Connection::Client(Box::new(connection)), opening))
+    }
+
+    fn new(connection: Connection, opening: Opening) -> Self {
+        Self {
+            connection,
+            phase: Phase::Handshaking(Box::new(opening)),
+            kept: Vec::new(),
+            has_ended: false,
+            has_closed: false,
+        }
+    }
+
+    /// Appends what a Client says first; a server says nothing before it was spoken to.
+    pub(crate) fn begin(&mut self, out: &mut Vec<u8>) -> Result<(), TlsError> {
+        self.receive(&mut [], &mut Plain::new(&mut []), out).map(drop)
+    }
+
+    /// Bytes of an incomplete record, which the next `receive` needs in front of what arrives. They
+    /// are not as they arrived: they have to come back as they are.
+    pub(crate) fn kept(&self) -> &[u8] {
+        &self.kept
+    }
+
+    /// Takes what arrived: `input` begins with the kept bytes. Appends decrypted bytes to `plain`,
+    /// which has room for as many bytes as `input` has, and what is to be sent to `out`.
+    ///
+    /// # Errors
+    ///
+    /// If the connection is over. `out` may hold last words for the peer, and what is in `plain` is
+    /// not to be used.
+    pub(crate) fn receive(
+        &mut self,
+        input: &mut [u8],
+        plain: &mut Plain<'_>,
+        out: &mut Vec<u8>,
+    ) -> Result<TlsProgress, TlsError> {
+        if matches!(self.phase, Phase::Failed) {
+            return Err(TlsError::OutOfTurn);
+        }
+        match self.process(input, plain, out) {
+            Ok(processed) => {
+                self.keep(&input[processed..]);
+                Ok(TlsProgress { has_ended: self.has_ended })
+            }
+            Err(error) => {
+                self.phase = Phase::Failed;
+                self.kept = Vec::new();
+                self.connection.send_pending(out);
+                Err(error)
+            }
+        }
+    }
+
+    /// Encrypts `plain` and appends the records to `out`.
+    ///
+    /// # Errors
+    ///
+    /// If the handshake is not complete, or the connection is closed.
+    pub(crate) fn seal(&mut self, plain: &[u8], out: &mut Vec<u8>) -> Result<(), TlsError> {
+        if !matches!(self.phase, Phase::Open(_)) || self.has_closed {
+            return Err(TlsError::OutOfTurn);
+        }
+        self.grant(&Wish::Seal(plain), out)
+    }
+
+    /// Appends close_notify, once, if the handshake has come so far that there is one.
+    pub(crate) fn close(&mut self, out: &mut Vec<u8>) {
+        if matches!(self.phase, Phase::Open(_)) && !mem::replace(&mut self.has_closed, true) {
+            // It fails only if the connection is over already.
+            let _ = self.grant(&Wish::Close, out);
+        }
+    }
+
+    /// Whether the handshake is not complete yet.
+    pub(crate) fn is_handshaking(&self) -> bool {
+        matches!(self.phase, Phase::Handshaking(_))
+    }
+
+    /// What the handshake has found, once it is complete.
+    pub(crate) fn info(&self) -> Option<Arc<TlsInfo>> {
+        match &self.phase {
+            Phase::Open(info) => Some(info.clone()),
+            Phase::Handshaking(_) | Phase::Failed => None,
+        }
+    }
+
+    /// Processes `input` as far as it goes, and says how far.
+    fn process(
+        &mut self,
+        input: &mut [u8],
+        plain: &mut Plain<'_>,
+        out: &mut Vec<u8>,
+    ) -> Result<usize, TlsError> {
+        let mut start = 0;
+        // What is decrypted in the same step in which the handshake becomes complete.
+        let mut held = Vec::new();
+        loop {
+            let is_handshaking = self.is_handshaking();
+            let (discard, next) =
+                self.connection.step(&mut input[start..], out, &mut |bytes| match is_handshaking {
+                    true => held.extend_from_slice(bytes),
+                    false => plain.push(bytes),
+                });
+            start += discard;
+            let next = next?;
+            if is_handshaking && !self.connection.state().is_handshaking() {
+                if let Err(error) = self.complete() {
+                    self.connection.close(&mut input[start..], out);
+                    return Err(error);
+                }
+                plain.push(&mem::take(&mut held));
+            }
+            match next {
+                Next::Again => {}
+                Next::Ended => self.has_ended = true,
+                Next::Blocked => break,
+            }
+        }
+        match input.len() - start > KEPT_BYTES_MAX {
+            true => Err(TlsError::TooLong),
+            false => Ok(start),
+        }
+    }
+
+    /// Keeps what is not complete; after the end, nothing is.
+    fn keep(&mut self, rest: &[u8]) {
+        if rest.is_empty() || self.has_ended {
+            self.kept = Vec::new();
+        } else {
+            self.kept.clear();
+            self.kept.reserve_exact(rest.len());
+            self.kept.extend_from_slice(rest);
+        }
+    }
+
+    fn complete(&mut self) -> Result<(), TlsError> {
+        let Phase::Handshaking(opening) = &self.phase else { return Ok(()) };
+        let state = self.connection.state();
+        let (server_name, certificate) = match opening.as_ref() {
+            Opening::Client { name } => (Some(name.clone()), None),
+            Opening::Server { asked, trust, verifier } => {
+                let chain = state.peer_certificates();
+                let is_resumed = state.handshake_kind() == Some(HandshakeKind::Resumed);
+                if is_resumed || !trust.is_current(verifier) {
+                    trust.verify(chain)?;
+                }
+                let read = |chain| peer_certificate(chain).ok_or(TlsError::UnreadableCertificate);
+                (asked.get().cloned(), chain.map(read).transpose()?.map(Arc::new))
+            }
+        };
+        self.phase = Phase::Open(Arc::new(TlsInfo {
+            version: version(state),
+            cipher_suite: cipher_suite(state),
+            alpn: state.alpn_protocol().map(<[u8]>::to_vec),
+            server_name,
+            certificate,
+        }));
+        Ok(())
+    }
+
+    /// Has the connection do something while it may send.
+    fn grant(&mut self, wish: &Wish<'_>, out: &mut Vec<u8>) -> Result<(), TlsError> {
+        let mut kept = mem::take(&mut self.kept);
+        let (processed, granted) = self.connection.grant(&mut kept, wish, out);
+        if processed == 0 {
+            self.kept = kept;
+        } else {
+            self.keep(&kept[processed..]);
+        }
+        granted
+    }
+}
+
+impl Connection {
+    fn state(&self) -> &CommonState {
+        match self {
+            Self::Server(connection) => connection,
+            Self::Client(connection) => connection,
+        }
+    }
+
+    fn step(
+        &mut self,
+        input: &mut [u8],
+        out: &mut Vec<u8>,
+        plain: &mut dyn FnMut(&[u8]),
+    ) -> (usize, Result<Next, TlsError>) {
+        match self {
+            Self::Server(connection) => {
+                unbuffered::step(connection.process_tls_records(input), None, out, plain)
+            }
+            Self::Client(connection) => {
+                unbuffered::step(connection.process_tls_records(input), None, out, plain)
+            }
+        }
+    }
+
+    /// Steps until `wish` is granted. Says how much of `input` is done with.
+    fn grant(
+        &mut self,
+        input: &mut [u8],
+        wish: &Wish<'_>,
+        out: &mut Vec<u8>,
+    ) -> (usize, Result<(), TlsError>) {
+        let mut start = 0;
+        loop {
+            let input = &mut input[start..];
+            let ignore = &mut |_: &[u8]| {};
+            let (discard, next) = match self {
+                Self::Server(connection) => {
+                    let status = connection.process_tls_records(input);
+                    unbuffered::step(status, Some(wish), out, ignore)
+                }
+                Self::Client(connection) => {
+                    let status = connection.process_tls_records(input);
+                    unbuffered::step(status, Some(wish), out, ignore)
+                }
+            };
+            start += discard;
+            match next {
+                Ok(Next::Again | Next::Ended) => {}
+                Ok(Next::Blocked) => return (start, Ok(())),
+                Err(error) => return (start, Err(error)),
+            }
+        }
+    }
+
+    /// Appends close_notify, whatever is left in `input`.
+    fn close(&mut self, input: &mut [u8], out: &mut Vec<u8>) {
+        let _ = self.grant(input, &Wish::Close, out);
+    }
+
+    /// Appends what waits to be sent, such as the alert that goes with an error.
+    fn send_pending(&mut self, out: &mut Vec<u8>) {
+        // While there is something to be sent, nothing looks at the input.
+        while self.state().wants_write() {
+            if let (_, Err(_) | Ok(Next::Blocked)) = self.step(&mut [], out, &mut |_| {}) {
+                return;
+            }
+        }
+    }
+}
+
+impl std::fmt::Debug for Connection {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Server(_) => "Server",
+            Self::Client(_) => "Client",
+        })
+    }
+}
+
+fn version(state: &CommonState) -> &'static str {
+    match state.protocol_version() {
+        Some(ProtocolVersion::TLSv1_2) => "TLSv1.2",
+        _ => "TLSv1.3",
+    }
+}
+
+/// The registered name. In rustls' own, those of TLS 1.3 have its number in them.
+fn cipher_suite(state: &CommonState) -> String {
+    let suite = state.negotiated_cipher_suite().map(|suite| suite.suite());
+    let name = suite.and_then(|suite| suite.as_str()).unwrap_or("unknown");
+    match name.strip_prefix("TLS13_") {
+        Some(rest) => format!("TLS_{rest}"),
+        None => name.to_string(),
+    }
+}

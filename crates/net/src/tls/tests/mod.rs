@@ -1,0 +1,11 @@
+//! Sessions against rustls' own buffered connections, in memory, with certificates made on the spot.
+
+mod bytes;
+mod clients;
+mod files;
+mod handshake;
+mod memory;
+mod pair;
+mod pki;
+mod reload;
+mod resumption;

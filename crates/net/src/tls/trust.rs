@@ -1,0 +1,103 @@
+//! Whose certificates are good now.
+//!
+//! A session that is resumed shows no certificate: what was good when it began may be revoked by
+//! now. So a resumed one is looked at again, against what is trusted at that moment.
+
+use std::sync::{Arc, PoisonError, RwLock};
+
+use rustls::RootCertStore;
+use rustls::crypto::CryptoProvider;
+use rustls::pki_types::{CertificateDer, UnixTime};
+use rustls::server::WebPkiClientVerifier;
+use rustls::server::danger::ClientCertVerifier;
+
+use super::error::{FileProblem, TlsError, TlsFileError};
+use super::files::Files;
+use crate::{ClientCertificates, TlsOptions};
+
+/// What verifies Clients' certificates; absent where they are not asked for.
+pub(super) type Verifier = Option<Arc<dyn ClientCertVerifier>>;
+
+/// The newest verifier of a listener, shared with its sessions that are in their handshakes.
+#[derive(Debug)]
+pub(super) struct Trust(RwLock<Verifier>);
+
+impl Trust {
+    pub(super) fn new(verifier: Verifier) -> Self {
+        Self(RwLock::new(verifier))
+    }
+
+    pub(super) fn current(&self) -> Verifier {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(super) fn replace(&self, verifier: Verifier) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = verifier;
+    }
+
+    /// Whether `verifier` is the newest one.
+    pub(super) fn is_current(&self, verifier: &Verifier) -> bool {
+        match (&self.current(), verifier) {
+            (Some(current), Some(verifier)) => Arc::ptr_eq(current, verifier),
+            (current, verifier) => current.is_none() && verifier.is_none(),
+        }
+    }
+
+    /// Verifies the chain of a session as if it were shown now; `None` is a Client without one.
+    pub(super) fn verify(&self, chain: Option<&[CertificateDer<'_>]>) -> Result<(), TlsError> {
+        let Some(verifier) = self.current() else { return Ok(()) };
+        match chain.and_then(<[_]>::split_first) {
+            Some((first, others)) => {
+                let verified = verifier.verify_client_cert(first, others, UnixTime::now());
+                verified.map(drop).map_err(TlsError::NoLongerGood)
+            }
+            None if verifier.client_auth_mandatory() => Err(TlsError::NoCertificate),
+            None => Ok(()),
+        }
+    }
+}
+
+/// The verifier that `options` ask for. With lists of revoked certificates, each certificate of a
+/// chain has to be covered by one: a list that is missing is found out at once, not after a theft.
+pub(super) fn verifier(
+    options: &TlsOptions,
+    files: &Files,
+    provider: &Arc<CryptoProvider>,
+) -> Result<Verifier, TlsFileError> {
+    let is_off = options.client_certificates == ClientCertificates::Off;
+    if let (true, Some(file)) = (is_off, files.authorities.iter().chain(&files.revoked).next()) {
+        return Err(file.error(FileProblem::AuthorityWithoutAsking));
+    }
+    if is_off {
+        return Ok(None);
+    }
+    if let ([], [list, ..]) = (files.authorities.as_slice(), files.revoked.as_slice()) {
+        return Err(list.error(FileProblem::ListWithoutAuthority));
+    }
+    let mut roots = RootCertStore::empty();
+    for file in &files.authorities {
+        file.add_to(&mut roots)?;
+    }
+    if roots.is_empty() {
+        return Err(TlsFileError::general(FileProblem::NoAuthorities));
+    }
+    let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone());
+    let mut all = Vec::new();
+    for file in &files.revoked {
+        let lists = file.lists()?;
+        // Each on its own, so that the message names the one that is wrong.
+        let alone = builder.clone().with_crls(lists.iter().cloned()).build();
+        alone.map_err(|error| file.error(FileProblem::BadList(error.to_string())))?;
+        all.extend(lists);
+    }
+    let builder = match options.client_certificates {
+        ClientCertificates::Optional => builder.allow_unauthenticated(),
+        ClientCertificates::Required | ClientCertificates::Off => builder,
+    };
+    let verifier = builder.with_crls(all).build();
+    let refused = |error: rustls::server::VerifierBuilderError| {
+        let error = rustls::Error::General(error.to_string());
+        TlsFileError::general(FileProblem::Refused(error))
+    };
+    verifier.map(Some).map_err(refused)
+}
