@@ -20,6 +20,7 @@ use super::socket::bind_udp;
 use super::stream::QuicStream;
 use super::tls::{client_crypto, info};
 use crate::listen::QuicOptions;
+use crate::tls::TlsClient;
 
 /// Connections of one client program, all on one UDP socket.
 #[derive(Debug)]
@@ -35,12 +36,12 @@ impl QuicClient {
     /// # Errors
     ///
     /// The operating system refuses a socket, or `tls` cannot do TLS 1.3.
-    pub(crate) fn with_config(
+    pub fn new(
         runtime: &Arc<QuicRuntime>,
-        tls: &rustls::ClientConfig,
+        tls: &TlsClient,
         options: &QuicOptions,
     ) -> io::Result<Self> {
-        let crypto = client_crypto(tls).map_err(io::Error::other)?;
+        let crypto = client_crypto(&tls.client_config()).map_err(io::Error::other)?;
         let mut config = ClientConfig::new(Arc::new(crypto));
         config.transport_config(client_transport(options));
         let endpoint = runtime.shared().add_endpoint(any_socket()?, None)?;

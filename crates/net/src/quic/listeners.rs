@@ -171,8 +171,10 @@ impl<F: Fn(QuicAccepted) + Send + Sync + 'static> QuicListener<F> {
             Err(connecting) => established(connecting, deadline).await?,
         };
         let control = control_stream(&connection, deadline).await?;
-        let tls = self.crypto.info(&connection).inspect_err(|error| {
+        let tls = self.crypto.info(&connection).map_err(|error| {
+            let error = error.to_string();
             connection.close(code::NOT_AUTHORIZED, error.as_bytes());
+            error
         })?;
         let runtime = Arc::clone(&self.runtime);
         let connection = Connection::new(connection, control, runtime, tls);

@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use socket2::{Domain, Protocol as IpProtocol, Socket, Type};
 
-use super::tls::ServerTls;
 use crate::admission::Admission;
 use crate::listen::{Listen, ListenAddress, Protocol, QuicOptions};
 use crate::listener::{BindError, first_address};
+use crate::tls::TlsServer;
 
 /// Datagrams of many clients arrive together; what the operating system does not keep is lost and
 /// sent again. It may allow less.
@@ -25,7 +25,7 @@ pub struct QuicSocket {
     pub(super) socket: UdpSocket,
     pub(super) address: SocketAddr,
     pub(super) options: QuicOptions,
-    pub(super) tls: Arc<dyn ServerTls>,
+    pub(super) tls: Arc<TlsServer>,
     pub(super) admission: Arc<Admission>,
     /// From the first datagram to the control stream.
     pub(super) deadline: Duration,
@@ -41,9 +41,9 @@ impl QuicSocket {
     ///
     /// `listen` does not ask for QUIC over UDP, the name is unknown, the port is in use, or the
     /// address is not this machine's.
-    pub(crate) fn bind(
+    pub fn bind(
         listen: &Listen,
-        tls: Arc<dyn ServerTls>,
+        tls: Arc<TlsServer>,
         admission: Arc<Admission>,
         deadline: Duration,
     ) -> Result<Self, BindError> {

@@ -1,5 +1,6 @@
 //! What QUIC needs of TLS, and how quinn gets it.
 
+use std::any::Any;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use quinn::crypto::rustls::{
@@ -8,64 +9,48 @@ use quinn::crypto::rustls::{
 use rustls::pki_types::CertificateDer;
 
 use super::ALPN;
-use crate::peer::{PeerCertificate, TlsInfo};
+use crate::peer::TlsInfo;
+use crate::tls::{TlsError, TlsServer, peer_certificate};
 
-/// Certificates of a listener, always the newest good ones.
-pub(crate) trait ServerTls: Send + Sync {
-    /// The configuration of now: the same `Arc` as long as nothing has changed.
-    fn server_config(&self) -> Arc<rustls::ServerConfig>;
-
-    /// The Client's certificate as a value, after it has been verified once more, because the
-    /// handshake of a resumed session does not. `chain` begins with it; empty: there is none.
-    ///
-    /// # Errors
-    ///
-    /// It is not, or no longer, good, or it is missing: why.
-    fn certificate(
-        &self,
-        chain: &[CertificateDer<'_>],
-    ) -> Result<Option<Arc<PeerCertificate>>, String>;
-}
-
-/// Turns the newest configuration of TLS into quinn's, once for each change.
+/// Turns the newest certificates of a listener into quinn's configuration, once for each change.
 pub(super) struct ServerCrypto {
-    tls: Arc<dyn ServerTls>,
+    tls: Arc<TlsServer>,
     early_data: bool,
     newest: Mutex<Option<Newest>>,
 }
 
 struct Newest {
-    from: Arc<rustls::ServerConfig>,
+    edition: Arc<dyn Any + Send + Sync>,
     crypto: Arc<QuicServerConfig>,
 }
 
 impl ServerCrypto {
-    pub(super) fn new(tls: Arc<dyn ServerTls>, early_data: bool) -> Self {
+    pub(super) fn new(tls: Arc<TlsServer>, early_data: bool) -> Self {
         Self { tls, early_data, newest: Mutex::new(None) }
     }
 
     pub(super) fn newest(&self) -> Result<Arc<QuicServerConfig>, NoInitialCipherSuite> {
-        let from = self.tls.server_config();
+        let edition = self.tls.edition();
         let mut newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(newest) = &*newest
-            && Arc::ptr_eq(&newest.from, &from)
+            && Arc::ptr_eq(&newest.edition, &edition)
         {
             return Ok(Arc::clone(&newest.crypto));
         }
-        let mut config = rustls::ServerConfig::clone(&from);
+        let mut config = self.tls.quic_server_config(self.early_data);
         config.alpn_protocols = vec![ALPN.to_vec()];
-        // QUIC knows only these two values (RFC 9001, 4.6.1).
-        config.max_early_data_size = if self.early_data { u32::MAX } else { 0 };
         let crypto = Arc::new(QuicServerConfig::try_from(config)?);
-        *newest = Some(Newest { from, crypto: Arc::clone(&crypto) });
+        *newest = Some(Newest { edition, crypto: Arc::clone(&crypto) });
         Ok(crypto)
     }
 
-    /// What the handshake of `connection` has found.
-    pub(super) fn info(&self, connection: &quinn::Connection) -> Result<TlsInfo, String> {
-        let mut info = info(connection);
-        info.certificate = self.tls.certificate(&chain(connection))?;
-        Ok(info)
+    /// What the handshake of `connection` has found. A Client's certificate is verified once more,
+    /// because the handshake of a resumed session has not.
+    pub(super) fn info(&self, connection: &quinn::Connection) -> Result<TlsInfo, TlsError> {
+        let chain = chain(connection);
+        self.tls.verify_again(chain.as_deref())?;
+        let certificate = chain.as_deref().and_then(peer_certificate).map(Arc::new);
+        Ok(TlsInfo { certificate, ..info(connection) })
     }
 }
 
@@ -93,7 +78,6 @@ pub(super) fn info(connection: &quinn::Connection) -> TlsInfo {
     }
 }
 
-fn chain(connection: &quinn::Connection) -> Vec<CertificateDer<'static>> {
-    let chain = connection.peer_identity().and_then(|identity| identity.downcast().ok());
-    chain.map(|chain| *chain).unwrap_or_default()
+fn chain(connection: &quinn::Connection) -> Option<Vec<CertificateDer<'static>>> {
+    connection.peer_identity()?.downcast().ok().map(|chain| *chain)
 }
