@@ -27,7 +27,8 @@ use crate::tls::TlsClient;
 pub struct QuicClient {
     runtime: Arc<QuicRuntime>,
     endpoint: Endpoint,
-    pub(super) config: ClientConfig,
+    config: ClientConfig,
+    options: QuicOptions,
 }
 
 impl QuicClient {
@@ -45,7 +46,8 @@ impl QuicClient {
         let mut config = ClientConfig::new(Arc::new(crypto));
         config.transport_config(client_transport(options));
         let endpoint = runtime.shared().add_endpoint(any_socket()?, None)?;
-        Ok(Self { runtime: Arc::clone(runtime), endpoint, config })
+        let (runtime, options) = (Arc::clone(runtime), options.clone());
+        Ok(Self { runtime, endpoint, config, options })
     }
 
     /// Begins to connect to `address`, whose certificate has to be that of `server_name`. The stream
@@ -69,9 +71,9 @@ impl QuicClient {
                 .map_err(connect_failed)?
         };
         let (mut tell, told) = oneshot::channel();
-        let runtime = Arc::clone(shared);
+        let (runtime, options) = (Arc::clone(shared), self.options.clone());
         shared.handle().spawn(async move {
-            let mut handshake = pin!(timeout(deadline, shake_hands(connecting, runtime)));
+            let mut handshake = pin!(timeout(deadline, shake_hands(connecting, runtime, options)));
             let result = poll_fn(|context| match tell.poll_closed(context) {
                 // Nobody waits for it any more.
                 Poll::Ready(()) => Poll::Ready(None),
@@ -98,12 +100,16 @@ impl QuicClient {
     }
 }
 
-async fn shake_hands(connecting: Connecting, runtime: Arc<Shared>) -> io::Result<Connection> {
+async fn shake_hands(
+    connecting: Connecting,
+    runtime: Arc<Shared>,
+    options: QuicOptions,
+) -> io::Result<Connection> {
     let lost = |error| failure::connection_lost(&error);
     let connection = connecting.await.map_err(lost)?;
     let control = connection.open_bi().await.map_err(lost)?;
     let tls = info(&connection);
-    Ok(Connection::new(connection, control, runtime, tls))
+    Ok(Connection::new(connection, control, runtime, tls, &options))
 }
 
 /// A socket of both families, or of IPv4 on a machine that has no other.

@@ -10,11 +10,8 @@ use crate::listen::QuicOptions;
 /// Bytes of one stream that the peer may send before they are read.
 const STREAM_WINDOW: u32 = 128 * 1024;
 
-/// Bytes of all streams that the peer may send before they are read.
+/// Bytes of a connection without data streams that the peer may send before they are read.
 const CONNECTION_WINDOW: u32 = 256 * 1024;
-
-/// The same for a connection that has data streams: eight that are not read do not stop the others.
-pub(super) const CONNECTION_WINDOW_WITH_DATA_STREAMS: VarInt = VarInt::from_u32(1024 * 1024);
 
 /// Bytes that were written and that the peer has not acknowledged.
 const SEND_WINDOW: u64 = 1024 * 1024;
@@ -43,6 +40,12 @@ fn transport(options: &QuicOptions, streams_of_peer: u32) -> Arc<TransportConfig
         .keep_alive_interval(Some(options.keep_alive).filter(|interval| !interval.is_zero()))
         .max_idle_timeout(idle_timeout(options.idle_timeout));
     Arc::new(config)
+}
+
+/// Bytes that the peer may send before they are read, on a connection with data streams: all but
+/// one may be full, and that one goes on.
+pub(super) fn window_with_data_streams(options: &QuicOptions) -> VarInt {
+    VarInt::from(STREAM_WINDOW * (1 + u32::from(options.data_streams_max)))
 }
 
 /// More than QUIC can say is never.

@@ -10,13 +10,14 @@ use std::task::{Context, Poll, Waker};
 
 use quinn::{ConnectionError, RecvStream, SendStream, VarInt};
 
-use super::config::CONNECTION_WINDOW_WITH_DATA_STREAMS;
+use super::config::window_with_data_streams;
 use super::failure;
 use super::halves::Halves;
 use super::received::Received;
 use super::runtime::Shared;
 use super::{code, stream::QuicDataStream};
 use crate::admission::Slot;
+use crate::listen::QuicOptions;
 use crate::peer::TlsInfo;
 
 /// The next data stream of the peer. quinn's own future borrows from the connection.
@@ -29,7 +30,8 @@ pub(super) struct Connection {
     /// The control stream; taken only when this is dropped.
     control: Option<Halves>,
     arriving: Option<Arriving>,
-    has_data_streams: bool,
+    /// The window for data streams, until there are some.
+    data_window: Option<VarInt>,
     tls: Arc<TlsInfo>,
     /// Its place among the listener's connections.
     slot: Option<Slot>,
@@ -42,6 +44,7 @@ impl Connection {
         (send, receive): (SendStream, RecvStream),
         runtime: Arc<Shared>,
         tls: TlsInfo,
+        options: &QuicOptions,
     ) -> Self {
         // It carries what keeps the Session going, however much waits on data streams. It fails
         // only for a stream that is over.
@@ -51,14 +54,14 @@ impl Connection {
             connection,
             control,
             arriving: None,
-            has_data_streams: false,
+            data_window: Some(window_with_data_streams(options)),
             tls: Arc::new(tls),
             slot: None,
             runtime,
         }
     }
 
-    /// With data streams of the peer.
+    /// Takes data streams of the peer.
     pub(super) fn with_data_streams(mut self) -> Self {
         self.arriving = Some(arriving(&self.connection));
         self
@@ -103,12 +106,8 @@ impl Connection {
         match self.arriving.as_mut()?.as_mut().poll(&mut context) {
             Poll::Pending => None,
             Poll::Ready(Ok((send, receive))) => {
-                if !self.has_data_streams {
-                    self.has_data_streams = true;
-                    self.connection.set_receive_window(CONNECTION_WINDOW_WITH_DATA_STREAMS);
-                }
                 self.arriving = Some(arriving(&self.connection));
-                Some(QuicDataStream::new(Halves::new(send, receive, Waker::noop().clone())))
+                Some(self.data_stream(send, receive))
             }
             Poll::Ready(Err(_)) => {
                 self.arriving = None;
@@ -119,13 +118,19 @@ impl Connection {
 
     pub(super) fn open_data_stream(&mut self) -> io::Result<QuicDataStream> {
         let mut context = Context::from_waker(Waker::noop());
-        match pin!(self.connection.open_bi()).poll(&mut context) {
+        let opened = pin!(self.connection.open_bi()).poll(&mut context);
+        match opened {
             Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
-            Poll::Ready(Ok((send, receive))) => {
-                Ok(QuicDataStream::new(Halves::new(send, receive, Waker::noop().clone())))
-            }
+            Poll::Ready(Ok((send, receive))) => Ok(self.data_stream(send, receive)),
             Poll::Ready(Err(error)) => Err(failure::connection_lost(&error)),
         }
+    }
+
+    fn data_stream(&mut self, send: SendStream, receive: RecvStream) -> QuicDataStream {
+        if let Some(window) = self.data_window.take() {
+            self.connection.set_receive_window(window);
+        }
+        QuicDataStream::new(Halves::new(send, receive, Waker::noop().clone()))
     }
 
     fn control(&mut self) -> &mut Halves {

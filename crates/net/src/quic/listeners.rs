@@ -16,6 +16,7 @@ use super::socket::QuicSocket;
 use super::stream::QuicStream;
 use super::tls::ServerCrypto;
 use crate::admission::Admission;
+use crate::listen::QuicOptions;
 
 /// A connection that was accepted; its handshake is complete and its control stream is there.
 #[derive(Debug)]
@@ -45,8 +46,7 @@ struct QuicListener<F> {
     admission: Arc<Admission>,
     deadline: Duration,
     retry_above: usize,
-    has_data_streams: bool,
-    early_data: bool,
+    options: QuicOptions,
     /// One more reference for each handshake under way.
     handshakes: Arc<()>,
     pass_on: F,
@@ -99,8 +99,7 @@ fn listen(
         admission: socket.admission,
         deadline: socket.deadline,
         retry_above: socket.retry_above,
-        has_data_streams: options.data_streams_max > 0,
-        early_data: options.early_data,
+        options,
         handshakes: Arc::default(),
         pass_on,
     });
@@ -165,7 +164,7 @@ impl<F: Fn(QuicAccepted) + Send + Sync + 'static> QuicListener<F> {
         let connecting =
             incoming.accept_with(Arc::new(config)).map_err(|error| error.to_string())?;
         // A server may always go on at once, also if the Client sent nothing early.
-        let early = if self.early_data { connecting.into_0rtt() } else { Err(connecting) };
+        let early = if self.options.early_data { connecting.into_0rtt() } else { Err(connecting) };
         let connection = match early {
             Ok((connection, _)) => connection,
             Err(connecting) => established(connecting, deadline).await?,
@@ -177,8 +176,12 @@ impl<F: Fn(QuicAccepted) + Send + Sync + 'static> QuicListener<F> {
             error
         })?;
         let runtime = Arc::clone(&self.runtime);
-        let connection = Connection::new(connection, control, runtime, tls);
-        Ok(if self.has_data_streams { connection.with_data_streams() } else { connection })
+        let connection = Connection::new(connection, control, runtime, tls, &self.options);
+        Ok(if self.options.data_streams_max > 0 {
+            connection.with_data_streams()
+        } else {
+            connection
+        })
     }
 
     fn pass_on(&self, connection: Connection, address: SocketAddr) {
