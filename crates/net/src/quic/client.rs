@@ -50,8 +50,8 @@ impl QuicClient {
         Ok(Self { runtime, endpoint, config, options })
     }
 
-    /// Begins to connect to `address`, whose certificate has to be that of `server_name`. The stream
-    /// is handshaking; a failure, also that of a handshake longer than `deadline`, is told by its
+    /// Begins to connect to `address`, whose certificate has to be that of `server_name`. The
+    /// stream is handshaking; a failure, also that of a handshake longer than `deadline`, is told by its
     /// reads and writes.
     ///
     /// # Errors
@@ -68,7 +68,7 @@ impl QuicClient {
             let _context = shared.handle().enter();
             self.endpoint
                 .connect_with(self.config.clone(), address, server_name)
-                .map_err(connect_failed)?
+                .map_err(|error| connect_failed(&error))?
         };
         let (mut tell, told) = oneshot::channel();
         let (runtime, options) = (Arc::clone(shared), self.options.clone());
@@ -118,6 +118,6 @@ fn any_socket() -> io::Result<UdpSocket> {
         .or_else(|_| bind_udp((Ipv4Addr::UNSPECIFIED, 0).into()))
 }
 
-fn connect_failed(error: ConnectError) -> io::Error {
+fn connect_failed(error: &ConnectError) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, error.to_string())
 }

@@ -44,8 +44,8 @@ impl Halves {
         self.waker = waker;
     }
 
-    /// Reads until nothing is left or `into` is full. Nothing at all is `WouldBlock`; then, and also
-    /// if not `more`, the waker is called once there is something.
+    /// Reads until nothing is left or `into` is full. Nothing at all is `WouldBlock`; then, and
+    /// also if not `more`, the waker is called once there is something.
     pub(super) fn read(&mut self, into: &mut [u8]) -> io::Result<Received> {
         let mut count = 0;
         while self.end.is_none() && count < into.len() {
@@ -72,8 +72,8 @@ impl Halves {
         }
     }
 
-    /// Writes until there is no room or nothing left. No room at all is `WouldBlock`; then, and also
-    /// if less than everything was written, the waker is called once there is room.
+    /// Writes until there is no room or nothing left. No room at all is `WouldBlock`; then, and
+    /// also if less than everything was written, the waker is called once there is room.
     pub(super) fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         let mut written = 0;
         let mut rest = slices;
