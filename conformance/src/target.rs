@@ -53,5 +53,5 @@ fn start_in_process() -> SocketAddr {
         let builder = Broker::builder().listen("127.0.0.1:0").workers(2).hook(hook);
         builder.start().unwrap_or_else(|error| panic!("no broker to test: {error}"))
     });
-    broker.local_addresses()[0]
+    broker.local_addresses()[0].network().expect("an address of the network")
 }

@@ -6,7 +6,7 @@
 
 use std::env;
 
-use midge_broker::{AuthAnswer, AuthReply, AuthRequest, EnhancedStep, Hook, ReasonCode};
+use midge_broker::{AuthAnswer, AuthReply, AuthRequest, EnhancedStep, Hook, Peer, ReasonCode};
 
 use crate::connect::{Connect, v5};
 use crate::packet::Disconnected;
@@ -104,7 +104,7 @@ impl ToyMethod {
 pub(crate) struct ToyHook;
 
 impl Hook for ToyHook {
-    fn authenticate(&self, request: AuthRequest, reply: AuthReply) {
+    fn authenticate(&self, request: AuthRequest, _: &Peer, reply: AuthReply) {
         match &request.enhanced {
             None => reply.allow(None),
             Some(step) => reply.answer(answer(step)),

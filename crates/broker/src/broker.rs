@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -13,7 +12,10 @@ use midge_core::{
     AllowAll, Core, CoreConfig, Durability, DurabilityRules, Limits, Policy, SharedStrategy,
     Timestamp, TopicRules, WorkerId,
 };
-use midge_net::{Accepted, Acceptor, BindError, Listener, Poller};
+use midge_net::{
+    Accepted, Listen, ListenError, ListenerAddress, ListenerControl, Listeners, Poller,
+    RunningListeners, Transport,
+};
 use midge_store::{OpenError, Opened};
 
 use crate::clock::Clock;
@@ -21,14 +23,14 @@ use crate::directory::Directory;
 use crate::handle::BrokerHandle;
 use crate::hook::{Hook, HookPolicy};
 use crate::inbox::{Inbox, Letter};
-use crate::memory::MemoryWatch;
 use crate::recovery::{self, Restored};
 use crate::storage::{self, OnFailure, Order, Orders, Storage, StoreThread};
-use crate::worker::{Worker, WorkerParts};
+use crate::watch::Watch;
+use crate::worker::{ListenerTerms, Worker, WorkerParts};
 
 /// Makes a [`Broker`]. Everything has a default but the addresses to listen on.
 pub struct BrokerBuilder {
-    listen: Vec<String>,
+    listen: Vec<Listen>,
     workers: usize,
     limits: Limits,
     topics: TopicRules,
@@ -44,18 +46,18 @@ pub struct BrokerBuilder {
 
 /// A running broker. Dropping it stops it at once; [`Broker::stop`] lets Clients go first.
 pub struct Broker {
-    acceptor: Option<Acceptor>,
+    listeners: Option<RunningListeners>,
     workers: Vec<JoinHandle<()>>,
     store: Option<(Arc<Orders>, JoinHandle<()>)>,
     handle: BrokerHandle,
-    addresses: Vec<SocketAddr>,
+    addresses: Vec<ListenerAddress>,
 }
 
 /// Why a broker did not start. Nothing of it is left running.
 #[derive(Debug)]
 pub enum StartError {
-    /// An address could not be listened on.
-    Bind(BindError),
+    /// A listener could not be made: its address, its certificates, its options.
+    Listen(ListenError),
     /// The operating system refused a thread or a descriptor.
     System(io::Error),
     /// The store could not be opened.
@@ -82,7 +84,7 @@ impl Broker {
     }
 
     /// The addresses that it listens on, in the order in which they were asked for.
-    pub fn local_addresses(&self) -> &[SocketAddr] {
+    pub fn local_addresses(&self) -> &[ListenerAddress] {
         &self.addresses
     }
 
@@ -94,7 +96,7 @@ impl Broker {
     /// Stops in an orderly way: no new connections, MQTT 5 Clients are told (0x8B Server shutting
     /// down), what is written already leaves. After `deadline` it ends whatever is left.
     pub fn stop(mut self, deadline: Duration) {
-        self.acceptor = None;
+        self.stop_accepting();
         self.send_to_all(|| Letter::Drain);
         let begun = Instant::now();
         // Twice in a row: a letter may have been on its way from one worker to another.
@@ -102,6 +104,12 @@ impl Broker {
         while begun.elapsed() < deadline && quiet < 2 {
             thread::sleep(Duration::from_millis(5));
             quiet = if self.is_drained() { quiet + 1 } else { 0 };
+        }
+    }
+
+    fn stop_accepting(&mut self) {
+        if let Some(listeners) = &mut self.listeners {
+            listeners.stop_accepting();
         }
     }
 
@@ -119,13 +127,15 @@ impl Broker {
 
 impl Drop for Broker {
     fn drop(&mut self) {
-        self.acceptor = None;
+        self.stop_accepting();
         self.send_to_all(|| Letter::Stop);
         for worker in self.workers.drain(..) {
             if worker.join().is_err() {
                 log::error!("a worker has panicked");
             }
         }
+        // Behind the workers: the last bytes of what they have written by QUIC leave with it.
+        self.listeners = None;
         // Behind the workers: what they wanted to be kept last is with it now.
         if let Some((orders, thread)) = self.store.take() {
             orders.send([Order::Close]);
@@ -137,10 +147,23 @@ impl Drop for Broker {
 }
 
 impl BrokerBuilder {
-    /// Listens for MQTT over TCP on `IP:PORT` or `NAME:PORT`. May be called many times.
+    /// Listens for MQTT over TCP on `IP:PORT` or `NAME:PORT`, on a Unix socket with `unix:PATH`, or
+    /// by any other transport as a [`Listen`] says. May be called many times.
+    ///
+    /// ```no_run
+    /// use midge_broker::{Broker, Listen, TlsOptions, WebSocketOptions};
+    ///
+    /// let tls = TlsOptions::new("server.pem", "server.key").client_ca("devices-ca.pem");
+    /// let broker = Broker::builder()
+    ///     .listen("0.0.0.0:1883")
+    ///     .listen(Listen::new("0.0.0.0:8883").tls(tls))
+    ///     .listen(Listen::new("0.0.0.0:8083").websocket(WebSocketOptions::default()))
+    ///     .start()?;
+    /// # Ok::<(), midge_broker::StartError>(())
+    /// ```
     #[must_use]
-    pub fn listen(mut self, address: impl Into<String>) -> Self {
-        self.listen.push(address.into());
+    pub fn listen(mut self, listen: impl Into<Listen>) -> Self {
+        self.listen.push(listen.into());
         self
     }
 
@@ -256,20 +279,20 @@ impl BrokerBuilder {
     /// An address cannot be listened on, or the operating system refuses threads or descriptors.
     /// Nothing is left running then.
     pub fn start(self) -> Result<Broker, StartError> {
-        let listeners: Vec<_> =
-            self.listen.iter().map(|at| Listener::bind(&at.into())).collect::<Result<_, _>>()?;
-        let addresses =
-            listeners.iter().filter_map(|listener| listener.local_address().network()).collect();
+        let listeners = Listeners::bind(&self.listen)?;
+        let addresses = listeners.addresses();
+        let control = listeners.control();
         let count = self.workers.clamp(1, WorkerId::MAX_WORKERS);
         let pollers: Vec<_> = (0..count).map(|_| Poller::new()).collect::<Result<_, _>>()?;
         let inboxes: Arc<[Arc<Inbox>]> =
             pollers.iter().map(|poller| Arc::new(Inbox::new(poller.notifier()))).collect();
         let orders = self.storage.is_some().then(|| Arc::new(Orders::default()));
-        let handle = BrokerHandle::new(Arc::clone(&inboxes), orders.clone());
+        let handle = BrokerHandle::new(Arc::clone(&inboxes), orders.clone(), control);
         let workers = Vec::new();
-        let mut broker = Broker { acceptor: None, workers, store: None, handle, addresses };
+        let mut broker = Broker { listeners: None, workers, store: None, handle, addresses };
         self.start_workers(pollers, &inboxes, orders.as_ref(), &mut broker)?;
-        broker.acceptor = Some(self.start_acceptor(listeners, inboxes)?);
+        let control = broker.handle.listeners_control();
+        broker.listeners = Some(self.start_listeners(listeners, inboxes, control)?);
         Ok(broker)
     }
 
@@ -290,6 +313,7 @@ impl BrokerBuilder {
         let limits = Arc::new(self.limits.clone());
         let topics = Arc::new(self.topics.clone());
         let clock = Clock::start();
+        let terms: Arc<[_]> = self.listen.iter().map(|listen| terms(listen, &limits)).collect();
         let durability =
             DurabilityRules { has_store: self.storage.is_some(), ..self.durability.clone() };
         let config = |worker| CoreConfig {
@@ -325,8 +349,8 @@ impl BrokerBuilder {
                 orders: orders.cloned(),
                 clock,
                 packet_bytes_max: limits.packet_bytes_max,
-                packet_before_connect_bytes_max: limits.packet_before_connect_bytes_max,
                 output_bytes_max: limits.output_bytes_max,
+                terms: Arc::clone(&terms),
             };
             let name = format!("midge-worker-{index}");
             let thread = thread::Builder::new().name(name);
@@ -348,30 +372,33 @@ impl BrokerBuilder {
         Ok(thread.start()?)
     }
 
-    fn start_acceptor(
+    fn start_listeners(
         &self,
-        listeners: Vec<Listener>,
+        listeners: Listeners,
         inboxes: Arc<[Arc<Inbox>]>,
-    ) -> Result<Acceptor, StartError> {
+        control: Arc<ListenerControl>,
+    ) -> Result<RunningListeners, StartError> {
         let connections_max = self.limits.connections_max as usize;
-        let mut watch = MemoryWatch::new(self.limits.memory_bytes_max);
-        let watched = Arc::clone(&inboxes);
-        let mut last_look = Instant::now();
-        let every_second = move || {
-            if last_look.elapsed() < Duration::from_secs(1) {
-                return;
-            }
-            last_look = Instant::now();
-            if let Some(pressure) = watch.change() {
-                watched.iter().for_each(|inbox| inbox.send(Letter::Pressure(pressure)));
-            }
-        };
-        let acceptor = Acceptor::start(
-            listeners,
+        let mut watch = Watch::new(self.limits.memory_bytes_max, Arc::clone(&inboxes), control);
+        let running = listeners.start(
             move |accepted| pass_on(accepted, &inboxes, connections_max),
-            every_second,
+            move || watch.look(),
         )?;
-        Ok(acceptor)
+        Ok(running)
+    }
+}
+
+/// What a listener's own limits come to.
+fn terms(listen: &Listen, limits: &Limits) -> ListenerTerms {
+    let deadline = listen.limits.connect_deadline;
+    ListenerTerms {
+        packet_before_connect_bytes_max: listen
+            .limits
+            .packet_before_connect_bytes_max
+            .unwrap_or(limits.packet_before_connect_bytes_max),
+        connect_deadline_ms: deadline.map_or(limits.connect_deadline_ms, |deadline| {
+            u32::try_from(deadline.as_millis()).unwrap_or(u32::MAX)
+        }),
     }
 }
 
@@ -388,6 +415,9 @@ fn restore(
     recovery::restore(cores, engine, recovered, place, now)
 }
 
+/// Connections at the same time that are only told to come later; beyond them nothing is said.
+const TURNED_AWAY_MAX: usize = 1024;
+
 /// Gives a connection to the worker that has the fewest.
 fn pass_on(accepted: Accepted, inboxes: &[Arc<Inbox>], connections_max: usize) {
     let counts = inboxes.iter().map(|inbox| inbox.connections.load(Ordering::Relaxed));
@@ -396,14 +426,24 @@ fn pass_on(accepted: Accepted, inboxes: &[Arc<Inbox>], connections_max: usize) {
         total += count;
         least = least.min((count, index));
     }
-    if total >= connections_max {
-        log::warn!("{}: closed: {total} connections are open already", accepted.peer);
-        return;
-    }
+    let turned_away: usize =
+        inboxes.iter().map(|inbox| inbox.turned_away.load(Ordering::Relaxed)).sum();
+    let Accepted { stream, listener, refusal } = accepted;
+    let is_turned_away = refusal.is_some() || total - turned_away.min(total) >= connections_max;
     let inbox = &inboxes[least.1];
+    if is_turned_away {
+        // Saying no must not cost a handshake.
+        let is_cheap = matches!(
+            stream.peer().transport,
+            Transport::Tcp | Transport::Unix | Transport::WebSocket
+        );
+        if turned_away >= TURNED_AWAY_MAX || !is_cheap {
+            return log::debug!("{}: closed: too many connections", stream.address());
+        }
+        inbox.turned_away.fetch_add(1, Ordering::Relaxed);
+    }
     inbox.connections.fetch_add(1, Ordering::Relaxed);
-    let Accepted { stream, peer, listener } = accepted;
-    inbox.send(Letter::Accepted { stream, peer, listener: listener as u16 });
+    inbox.send(Letter::Accepted { stream, listener: listener as u16, is_turned_away });
 }
 
 /// A number that is another one at each start, from the keys of the standard library's hasher.
@@ -412,9 +452,9 @@ fn entropy() -> u64 {
     RandomState::new().hash_one(0_u8)
 }
 
-impl From<BindError> for StartError {
-    fn from(error: BindError) -> Self {
-        Self::Bind(error)
+impl From<ListenError> for StartError {
+    fn from(error: ListenError) -> Self {
+        Self::Listen(error)
     }
 }
 
@@ -433,7 +473,7 @@ impl From<io::Error> for StartError {
 impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Bind(error) => error.fmt(f),
+            Self::Listen(error) => error.fmt(f),
             Self::System(error) => write!(f, "cannot start: {error}"),
             Self::Store(error) => error.fmt(f),
         }

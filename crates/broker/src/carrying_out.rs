@@ -60,17 +60,22 @@ impl Worker {
             let (Some(output), Some(socket)) = (self.core.output(id), self.sockets.of(id)) else {
                 return;
             };
+            if socket.stream.wants_write() && !socket.is_broken && socket.stream.flush().is_err() {
+                return self.note_broken(id);
+            }
             if output.is_empty() || socket.is_broken {
                 return;
             }
             let mut slices = [IoSlice::new(&[]); Self::SLICES];
             let filled = output.next_slices(&mut slices);
             let offered: usize = slices[..filled].iter().map(|slice| slice.len()).sum();
-            match socket.stream.write_vectored(&slices[..filled]) {
+            match socket.stream.write_vectored(&slices[..filled], &mut self.stream_scratch) {
                 Ok(written) => {
+                    // Else the poller tells when there is room again.
+                    let goes_on = written == offered || socket.stream.takes_more();
                     self.core.handle_written(id, written, self.now, &mut self.fx);
-                    if written < offered {
-                        return; // the socket is full; the poller tells when it is not
+                    if !goes_on {
+                        return;
                     }
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
@@ -125,7 +130,7 @@ impl Worker {
         }
     }
 
-    fn tell_events(&mut self) {
+    pub(crate) fn tell_events(&mut self) {
         for event in std::mem::take(&mut self.fx.events) {
             self.note_owner(&event);
             self.log_event(&event);
@@ -160,14 +165,20 @@ impl Worker {
     /// One line for everything that somebody who looks after the broker wants to see.
     fn log_event(&mut self, event: &Event) {
         let mut peer = |id: &ConnectionId| match self.sockets.of(*id) {
-            Some(socket) => socket.peer.to_string(),
+            Some(socket) => socket.stream.address().to_string(),
             None => "inside the process".to_string(),
         };
         match event {
             Event::Connected { connection, client, version, session_present } => {
                 let session = if *session_present { "resumed" } else { "new" };
                 let peer = peer(connection);
-                log::info!("{client} connected from {peer}, MQTT {version}, session {session}");
+                let transport = self
+                    .sockets
+                    .of(*connection)
+                    .map_or("local", |socket| socket.stream.peer().transport.name());
+                log::info!(
+                    "{client} connected from {peer} ({transport}), MQTT {version}, session {session}"
+                );
             }
             Event::Refused { connection, client_id, reason_code, detail } => {
                 let (peer, code) = (peer(connection), *reason_code as u8);

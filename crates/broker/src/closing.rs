@@ -9,7 +9,7 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use midge_core::ConnectionId;
-use midge_net::Stream;
+use midge_net::{Received, Scratch, Stream};
 
 use crate::worker::{Stage, Worker};
 
@@ -64,12 +64,12 @@ impl Closing {
     }
 
     /// Closes those whose peers have closed, too. What they still send goes nowhere.
-    fn end_closed_by_peer(&mut self, scratch: &mut [u8]) {
+    fn end_closed_by_peer(&mut self, into: &mut [u8], scratch: &mut Scratch) {
         self.lingering.retain_mut(|(_, stream)| {
             for _ in 0..Self::READS_MAX {
-                match stream.read(scratch) {
-                    Ok(0) => return false,
-                    Ok(_) => (),
+                match stream.read(into, scratch) {
+                    Ok(Received::End) => return false,
+                    Ok(Received::Bytes { .. }) => (),
                     Err(error) => return error.kind() == io::ErrorKind::WouldBlock,
                 }
             }
@@ -109,13 +109,16 @@ impl Worker {
         }
         self.closing.end_lingering();
         if self.stage == Stage::Draining {
-            self.closing.end_closed_by_peer(&mut self.scratch);
+            self.closing.end_closed_by_peer(&mut self.scratch, &mut self.stream_scratch);
         }
     }
 
     fn is_unwritten(&mut self, id: ConnectionId) -> bool {
-        let is_whole = self.sockets.of(id).is_some_and(|socket| !socket.is_broken);
-        is_whole && self.core.output(id).is_some_and(|output| !output.is_empty())
+        let Some(socket) = self.sockets.of(id).filter(|socket| !socket.is_broken) else {
+            return false;
+        };
+        let waits = socket.stream.wants_write();
+        waits || self.core.output(id).is_some_and(|output| !output.is_empty())
     }
 
     /// False if too many wait for that already.
@@ -132,10 +135,12 @@ impl Worker {
         true
     }
 
-    fn end_connection(&mut self, id: ConnectionId) {
+    pub(crate) fn end_connection(&mut self, id: ConnectionId) {
         self.core.handle_closed(id, self.now, &mut self.fx);
+        // While it is known still where the peer was.
+        self.tell_events();
         if let Some(mut stream) = self.drop_socket(id) {
-            stream.shutdown_write();
+            stream.shutdown_write(&mut self.stream_scratch);
             self.closing.linger(stream);
         } else {
             self.locals.remove(id);

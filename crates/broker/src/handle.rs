@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use midge_codec::{QoS, ReasonCode, SubscriptionOptions};
 use midge_core::{ClientInfo, Counters, DropReason, Usage};
+use midge_net::{ListenerAddress, ListenerControl, ListenerFigures, Renewal};
 use midge_store::StoreUsage;
 
 use crate::inbox::{Inbox, Letter, LocalSubscribe};
@@ -18,6 +19,7 @@ use crate::subscription::Subscription;
 pub struct BrokerHandle {
     pub(crate) inboxes: Arc<[Arc<Inbox>]>,
     orders: Option<Arc<Orders>>,
+    listeners: Arc<ListenerControl>,
     next: Arc<AtomicUsize>,
 }
 
@@ -33,8 +35,29 @@ pub enum RequestError {
 }
 
 impl BrokerHandle {
-    pub(crate) fn new(inboxes: Arc<[Arc<Inbox>]>, orders: Option<Arc<Orders>>) -> Self {
-        Self { inboxes, orders, next: Arc::new(AtomicUsize::new(0)) }
+    pub(crate) fn new(
+        inboxes: Arc<[Arc<Inbox>]>,
+        orders: Option<Arc<Orders>>,
+        listeners: Arc<ListenerControl>,
+    ) -> Self {
+        Self { inboxes, orders, listeners, next: Arc::new(AtomicUsize::new(0)) }
+    }
+
+    pub(crate) fn listeners_control(&self) -> Arc<ListenerControl> {
+        Arc::clone(&self.listeners)
+    }
+
+    /// What each listener has let in and refused.
+    pub fn listeners(&self) -> Vec<(ListenerAddress, ListenerFigures)> {
+        self.listeners.figures()
+    }
+
+    /// Reads the certificates, keys, authorities and revocation lists of all listeners again;
+    /// says for each listener with TLS whether there are new ones in effect, or why the old ones
+    /// stay. No connection is dropped. Files that change are read again without being asked for,
+    /// within seconds.
+    pub fn reload_certificates(&self) -> Vec<Renewal> {
+        self.listeners.reload_certificates()
     }
 
     /// Publishes a message. The reply says how many receivers matched, and comes, for QoS 1 and 2,

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use midge_codec::{QoS, ReasonCode};
 use midge_core::{AuthAnswer, AuthRequest, ConnectionId, Event, Identity, Policy};
+use midge_net::Peer;
 
 use crate::inbox::{Inbox, Letter};
 
@@ -15,8 +16,12 @@ use crate::inbox::{Inbox, Letter};
 pub trait Hook: Send + Sync + 'static {
     /// A Client wants to connect. Without an answer within the CONNECT deadline it is disconnected.
     ///
+    /// `peer` is who asks as far as the transport knows: address, what a proxy said, and what TLS
+    /// has proven, such as a verified certificate.
+    ///
     /// The default lets everybody in, anonymously, and knows no enhanced authentication.
-    fn authenticate(&self, request: AuthRequest, reply: AuthReply) {
+    fn authenticate(&self, request: AuthRequest, peer: &Peer, reply: AuthReply) {
+        let _ = peer;
         reply.answer(allow_anonymous(&request));
     }
 

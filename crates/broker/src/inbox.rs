@@ -2,7 +2,6 @@
 //!
 //! One lock per batch, never per message; many letters between two turns are one wake-up.
 
-use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -25,13 +24,13 @@ pub(crate) enum Letter {
     },
     Accepted {
         stream: Stream,
-        peer: SocketAddr,
         listener: u16,
+        /// There is no room for it: its CONNECT is to be refused.
+        is_turned_away: bool,
     },
     /// A connection whose Session is this worker's, with what was read of it.
     HandedOver {
         stream: Stream,
-        peer: SocketAddr,
         listener: u16,
         bytes: Vec<u8>,
     },
@@ -85,6 +84,8 @@ pub(crate) struct Inbox {
     is_drained: AtomicBool,
     /// Connections that the worker has, or will have: what the acceptor balances by.
     pub(crate) connections: AtomicUsize,
+    /// How many of them are only to be told to come later.
+    pub(crate) turned_away: AtomicUsize,
     notifier: Arc<Notifier>,
 }
 
@@ -99,6 +100,7 @@ impl Inbox {
             is_congested: AtomicBool::new(false),
             is_drained: AtomicBool::new(false),
             connections: AtomicUsize::new(0),
+            turned_away: AtomicUsize::new(0),
             notifier,
         }
     }

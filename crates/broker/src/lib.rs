@@ -32,6 +32,7 @@ mod reply;
 mod sockets;
 mod storage;
 mod subscription;
+mod watch;
 mod worker;
 
 pub use broker::{Broker, BrokerBuilder, StartError};
@@ -44,7 +45,13 @@ pub use midge_core::{
     DisconnectReason, DropReason, Durability, EnhancedStep, Event, Identity, LimitRow, Limits,
     Rewrite, SharedStrategy, TopicRules, Usage,
 };
-pub use midge_net::BindError;
+pub use midge_net::{
+    AlternativeName, BindError, CertificateFiles, ClientCertificates, Listen, ListenAddress,
+    ListenError, ListenerAddress, ListenerFigures, ListenerLimits, Peer, PeerAddress,
+    PeerCertificate, Protocol, ProxiedTls, ProxyInfo, ProxyMode, ProxyOptions, QuicOptions,
+    Refusal, Renewal, TcpOptions, TlsFileError, TlsInfo, TlsOptions, TlsVersion, Transport,
+    UnixOptions, WebSocketOptions,
+};
 pub use midge_store::{Disk, DiskFile, OpenError, StoreUsage};
 pub use reply::{Reply, Stopped};
 pub use storage::{Place, Storage};

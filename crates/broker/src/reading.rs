@@ -1,12 +1,11 @@
 //! From readable sockets to Control Packets in the core.
 
 use std::io;
-use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
 
 use midge_codec::{Decoded, Packet, decode};
-use midge_core::{ConnectionId, Output};
-use midge_net::Stream;
+use midge_core::{ConnectionId, Opening, Output};
+use midge_net::{Received, Stream};
 
 use crate::hook::{AuthReply, allow_anonymous};
 use crate::inbox::Letter;
@@ -27,25 +26,30 @@ impl Worker {
     /// Partial packets up to this size are moved into the scratch buffer and read on there; larger
     /// ones grow where they are.
     const MOVED_PARTIAL_BYTES_MAX: usize = 16 * 1024;
+    /// Steps of handshakes in a turn. One can cost as much as a thousand messages, and those who
+    /// are connected wait for it.
+    const TURN_HANDSHAKES_MAX: usize = 8;
 
     /// Takes a new connection, with what was read of it already.
     pub(crate) fn open(
         &mut self,
         mut stream: Stream,
-        peer: SocketAddr,
         listener: u16,
+        is_turned_away: bool,
         bytes: Vec<u8>,
     ) {
-        let id = self.core.open_connection(listener, self.now);
+        let terms = self.terms.get(usize::from(listener));
+        let connect_deadline_ms = terms.map(|terms| terms.connect_deadline_ms);
+        let opening = Opening { listener, connect_deadline_ms, is_turned_away };
+        let id = self.core.open_connection(opening, self.now);
         if let Err(error) = self.poller.register(&mut stream, id.slot()) {
-            log::error!("{peer}: cannot watch the connection: {error}");
+            log::error!("{}: cannot watch the connection: {error}", stream.address());
             self.core.handle_closed(id, self.now, &mut self.fx);
-            return self.count_connection(-1);
+            return self.count_closed(is_turned_away);
         }
         let socket = Socket {
             id,
             stream,
-            peer,
             listener,
             partial: Vec::new(),
             is_readable: true,
@@ -57,6 +61,7 @@ impl Worker {
             is_choked: false,
             is_broken: false,
             is_closing: false,
+            is_turned_away,
         };
         self.sockets.insert(socket);
         self.readable.push(id);
@@ -73,6 +78,7 @@ impl Worker {
         }
         let mut readable = std::mem::take(&mut self.readable);
         self.turn_bytes = 0;
+        self.turn_handshakes = 0;
         let mut count = 0;
         while count < readable.len() && self.turn_bytes < Self::TURN_BYTES_MAX {
             self.read_socket(readable[count]);
@@ -92,9 +98,20 @@ impl Worker {
         if !socket.is_reading || !socket.is_readable {
             return;
         }
+        if socket.stream.is_handshaking() {
+            if self.turn_handshakes == Self::TURN_HANDSHAKES_MAX {
+                socket.is_queued = true;
+                return self.readable.push(id);
+            }
+            self.turn_handshakes += 1;
+        }
         if !socket.is_broken && self.is_choked(id) {
             return self.choke(id);
         }
+        self.read_stream(id);
+    }
+
+    fn read_stream(&mut self, id: ConnectionId) {
         let Some(socket) = self.sockets.of(id) else {
             return;
         };
@@ -102,11 +119,10 @@ impl Worker {
         let is_moved = partial.len() <= Self::MOVED_PARTIAL_BYTES_MAX;
         let start = if is_moved { partial.len() } else { 0 };
         self.scratch[..start].copy_from_slice(&partial[..start]);
-        let room = self.scratch.len() - start;
-        match socket.stream.read(&mut self.scratch[start..]) {
-            Ok(0) => return self.lost(id),
-            Ok(count) => {
-                socket.is_readable = count == room || socket.ends;
+        match socket.stream.read(&mut self.scratch[start..], &mut self.stream_scratch) {
+            Ok(Received::End) => return self.lost(id),
+            Ok(Received::Bytes { count, more }) => {
+                socket.is_readable = more || socket.ends;
                 if socket.is_readable {
                     socket.is_queued = true;
                     self.readable.push(id);
@@ -132,11 +148,24 @@ impl Worker {
                 socket.is_queued = true;
                 self.readable.push(id);
             }
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                return self.end_invalid(id, &error);
+            }
             Err(_) => return self.lost(id),
         }
         if let Some(socket) = self.sockets.of(id) {
             socket.partial = partial;
         }
+    }
+
+    /// The peer has broken a rule of what is below MQTT. What its layer has to say of that was
+    /// written already; it gets a moment to read it.
+    fn end_invalid(&mut self, id: ConnectionId, error: &io::Error) {
+        if let Some(socket) = self.sockets.of(id) {
+            let (address, transport) = (socket.stream.address(), socket.stream.peer().transport);
+            log::warn!("{address}: disconnected, {} broken: {error}", transport.name());
+        }
+        self.end_connection(id);
     }
 
     /// Whether the peer leaves more unread than the core sends without being asked. So it is
@@ -219,10 +248,11 @@ impl Worker {
         let Some((mut version, mut is_connected)) = self.core.protocol(id) else {
             return Outcome::Gone;
         };
+        let before_connect_max = self.packet_before_connect_bytes_max(id);
         while consumed < bytes.len() {
             let packet_bytes_max = match is_connected {
                 true => self.packet_bytes_max,
-                false => self.packet_before_connect_bytes_max,
+                false => before_connect_max,
             };
             let rest = &bytes[consumed..];
             match decode(rest, version, packet_bytes_max) {
@@ -257,6 +287,12 @@ impl Worker {
         Outcome::GoOn { consumed }
     }
 
+    fn packet_before_connect_bytes_max(&mut self, id: ConnectionId) -> u32 {
+        let listener = self.sockets.of(id).map(|socket| usize::from(socket.listener));
+        let terms = listener.and_then(|listener| self.terms.get(listener));
+        terms.map_or(self.packet_bytes_max, |terms| terms.packet_before_connect_bytes_max)
+    }
+
     /// A CONNECT for a Session of another worker goes there, with everything read so far. True if
     /// it did.
     fn hand_over(&mut self, id: ConnectionId, packet: &Packet<'_>, rest: &[u8]) -> bool {
@@ -266,7 +302,8 @@ impl Worker {
         let Some(socket) = self.sockets.of(id) else {
             return false;
         };
-        if std::mem::replace(&mut socket.has_asked, true) || connect.client_id.is_empty() {
+        let has_asked = std::mem::replace(&mut socket.has_asked, true);
+        if has_asked || socket.is_turned_away || connect.client_id.is_empty() {
             return false;
         }
         let owner = directory.owner_or_claim(connect.client_id, self.id);
@@ -283,13 +320,12 @@ impl Worker {
             inbox.connections.fetch_add(1, Ordering::Relaxed);
             inbox.send(Letter::HandedOver {
                 stream: socket.stream,
-                peer: socket.peer,
                 listener: socket.listener,
                 bytes: rest.to_vec(),
             });
         }
         self.core.forget_connection(id);
-        self.count_connection(-1);
+        self.count_closed(false);
         true
     }
 
@@ -300,8 +336,12 @@ impl Worker {
             let connection = request.connection;
             match &self.hook {
                 Some(hook) => {
+                    let Some(socket) = self.sockets.of(connection) else {
+                        continue;
+                    };
                     let inbox = std::sync::Arc::clone(&self.inboxes[self.id.index()]);
-                    hook.authenticate(request, AuthReply::new(connection, inbox));
+                    let reply = AuthReply::new(connection, inbox);
+                    hook.authenticate(request, &socket.stream.peer(), reply);
                 }
                 None => {
                     let answer = allow_anonymous(&request);
@@ -345,13 +385,15 @@ impl Worker {
     /// The peer has gone.
     pub(crate) fn lost(&mut self, id: ConnectionId) {
         self.core.handle_closed(id, self.now, &mut self.fx);
+        // While it is known still where the peer was.
+        self.tell_events();
         self.drop_socket(id);
     }
 
     pub(crate) fn drop_socket(&mut self, id: ConnectionId) -> Option<Stream> {
         let mut socket = self.sockets.remove(id)?;
         let _ = self.poller.deregister(&mut socket.stream);
-        self.count_connection(-1);
+        self.count_closed(socket.is_turned_away);
         if let (Some(client_id), Some(directory)) = (socket.claim, &self.directory) {
             directory.end_claim(&client_id, self.id, self.core.has_session(&client_id));
         }

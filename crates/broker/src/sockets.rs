@@ -1,7 +1,5 @@
 //! The driver's half of a connection: its stream, and the part of a packet that has come so far.
 
-use std::net::SocketAddr;
-
 use midge_core::ConnectionId;
 use midge_net::Stream;
 
@@ -9,7 +7,6 @@ use midge_net::Stream;
 pub(crate) struct Socket {
     pub(crate) id: ConnectionId,
     pub(crate) stream: Stream,
-    pub(crate) peer: SocketAddr,
     pub(crate) listener: u16,
     /// Bytes that were read and do not make up a whole packet yet.
     pub(crate) partial: Vec<u8>,
@@ -29,6 +26,8 @@ pub(crate) struct Socket {
     pub(crate) is_broken: bool,
     /// To be closed as soon as its last bytes are written.
     pub(crate) is_closing: bool,
+    /// There is no room for it: only its CONNECT is answered.
+    pub(crate) is_turned_away: bool,
     /// A CONNECT has come: from now on the connection is this worker's.
     pub(crate) has_asked: bool,
 }

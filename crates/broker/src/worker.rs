@@ -10,7 +10,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use midge_core::{ConnectionId, Core, Effects, MemoryPressure, Timestamp, WorkerId};
-use midge_net::{Poller, Readiness};
+use midge_net::{Poller, Readiness, Scratch};
 
 use crate::clock::Clock;
 use crate::closing::Closing;
@@ -32,8 +32,14 @@ pub(crate) struct WorkerParts {
     pub(crate) orders: Option<Arc<Orders>>,
     pub(crate) clock: Clock,
     pub(crate) packet_bytes_max: u32,
-    pub(crate) packet_before_connect_bytes_max: u32,
     pub(crate) output_bytes_max: u32,
+    pub(crate) terms: Arc<[ListenerTerms]>,
+}
+
+/// What a listener does not have in common with the others.
+pub(crate) struct ListenerTerms {
+    pub(crate) packet_before_connect_bytes_max: u32,
+    pub(crate) connect_deadline_ms: u32,
 }
 
 /// The state of a running worker.
@@ -54,12 +60,17 @@ pub(crate) struct Worker {
     pub(crate) now: Timestamp,
     /// What every socket is read into.
     pub(crate) scratch: Box<[u8]>,
+    /// What streams work with.
+    pub(crate) stream_scratch: Scratch,
+    /// What the listeners have of their own, by their numbers.
+    pub(crate) terms: Arc<[ListenerTerms]>,
     /// Bytes read in this turn.
     pub(crate) turn_bytes: usize,
+    /// Reads in this turn that may have been a step of a handshake.
+    pub(crate) turn_handshakes: usize,
     /// Connections that may have something to read.
     pub(crate) readable: Vec<ConnectionId>,
     pub(crate) packet_bytes_max: u32,
-    pub(crate) packet_before_connect_bytes_max: u32,
     pub(crate) output_bytes_max: u32,
     pub(crate) stage: Stage,
     /// Connections that are to be read again.
@@ -113,10 +124,12 @@ impl Worker {
             clock: parts.clock,
             now: parts.clock.now(),
             scratch: vec![0; Self::SCRATCH_BYTES].into_boxed_slice(),
+            stream_scratch: Scratch::new(),
+            terms: parts.terms,
             turn_bytes: 0,
+            turn_handshakes: 0,
             readable: Vec::new(),
             packet_bytes_max: parts.packet_bytes_max,
-            packet_before_connect_bytes_max: parts.packet_before_connect_bytes_max,
             output_bytes_max: parts.output_bytes_max,
             stage: Stage::Running,
             resumed: Vec::new(),
@@ -183,7 +196,8 @@ impl Worker {
                     self.readable.push(socket.id);
                 }
             }
-            if writable && self.core.output(socket.id).is_some_and(|output| !output.is_empty()) {
+            let has_output = self.core.output(socket.id).is_some_and(|output| !output.is_empty());
+            if writable && (has_output || socket.stream.wants_write()) {
                 self.fx.flush.push(socket.id);
             }
         }
@@ -203,11 +217,11 @@ impl Worker {
             Letter::Batch { from, messages } => {
                 self.core.handle_batch(from, messages, self.now, &mut self.fx);
             }
-            Letter::Accepted { stream, peer, listener } => {
-                self.open(stream, peer, listener, Vec::new());
+            Letter::Accepted { stream, listener, is_turned_away } => {
+                self.open(stream, listener, is_turned_away, Vec::new());
             }
-            Letter::HandedOver { stream, peer, listener, bytes } => {
-                self.open(stream, peer, listener, bytes);
+            Letter::HandedOver { stream, listener, bytes } => {
+                self.open(stream, listener, false, bytes);
             }
             Letter::Authenticated { connection, answer } => {
                 self.core.handle_auth_answer(connection, answer, self.now, &mut self.fx);
@@ -261,8 +275,12 @@ impl Worker {
         store_is_behind || self.core.is_congested() || others.any(|(_, inbox)| inbox.is_full())
     }
 
-    pub(crate) fn count_connection(&self, change: isize) {
-        let connections = &self.inboxes[self.id.index()].connections;
-        connections.fetch_add(change as usize, Ordering::Relaxed);
+    /// A connection is not this worker's any more.
+    pub(crate) fn count_closed(&self, is_turned_away: bool) {
+        let inbox = &self.inboxes[self.id.index()];
+        inbox.connections.fetch_sub(1, Ordering::Relaxed);
+        if is_turned_away {
+            inbox.turned_away.fetch_sub(1, Ordering::Relaxed);
+        }
     }
 }

@@ -4,6 +4,7 @@
 //! file must never hold more of a command than its name.
 
 mod bench;
+mod certs;
 mod client;
 mod config;
 mod logger;
@@ -39,6 +40,7 @@ enum Command {
     Rr(client::request::RequestArgs),
     Bench(bench::BenchArgs),
     Store(store::StoreArgs),
+    Certs(certs::CertsArgs),
 }
 
 fn main() -> ExitCode {
@@ -52,5 +54,6 @@ fn main() -> ExitCode {
         Some(Command::Rr(args)) => client::request::run(&args),
         Some(Command::Bench(args)) => bench::run(&args),
         Some(Command::Store(args)) => store::run(&args),
+        Some(Command::Certs(args)) => certs::run(&args),
     }
 }

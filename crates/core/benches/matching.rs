@@ -21,7 +21,7 @@ use midge_codec::{
 };
 use midge_core::{
     AllowAll, AuthAnswer, ConnectionId, Core, CoreConfig, DurabilityRules, Effects, Limits,
-    SharedStrategy, Timestamp, TopicRules, WorkerId,
+    Opening, SharedStrategy, Timestamp, TopicRules, WorkerId,
 };
 
 const NOW: Timestamp = Timestamp::from_millis(1_000_000);
@@ -50,7 +50,7 @@ impl Bench {
     }
 
     fn connect(&mut self, client_id: &str) -> ConnectionId {
-        let id = self.core.open_connection(0, NOW);
+        let id = self.core.open_connection(Opening::default(), NOW);
         let packet = Connect {
             version: ProtocolVersion::V3_1_1,
             bridge: false,

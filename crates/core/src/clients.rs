@@ -205,7 +205,8 @@ impl Clients {
         let qos = publication.attributes.qos.min(grant.qos);
         if qos == QoS::AtMostOnce {
             let id = session.connection.ok_or(DropReason::Offline)?;
-            let output = self.connections[id.slot()].output.pending();
+            let stream = self.stream_for(id, publication.topic);
+            let output = self.connections[stream.slot()].output.pending();
             if output > self.limits.output_bytes_max as usize {
                 return Err(DropReason::SlowConsumer);
             }
@@ -217,13 +218,15 @@ impl Clients {
         let mut may_send = None;
         let inflight_max = self.limits.inflight_messages_max;
         if let Some(id) = session.connection {
-            let connection = &mut self.connections[id.slot()];
+            let stream = self.stream_for(id, publication.topic);
+            let connection = &mut self.connections[stream.slot()];
             let window = connection.receive_maximum.min(inflight_max);
             let has_room = connection.output.pending() <= self.limits.output_bytes_max as usize;
             connection.waits_for_output |= !has_room;
-            session.outgoing_mut(window);
+            self.sessions[slot as usize].outgoing_mut(window);
             may_send = has_room.then_some(id);
         }
+        let session = &mut self.sessions[slot as usize];
         let is_stored =
             session.number > 0 && publication.attributes.durability > Durability::Memory;
         if is_stored {
@@ -548,8 +551,9 @@ impl Clients {
         now: Timestamp,
         fx: &mut Effects,
     ) -> Result<(), DropReason> {
+        let stream = self.stream_for(id, publication.topic);
         let session = &self.sessions[slot as usize];
-        let connection = &mut self.connections[id.slot()];
+        let connection = &mut self.connections[stream.slot()];
         let qos = publication.attributes.qos.min(grant.qos);
         let dup = under_way.is_some_and(|(_, dup)| dup);
         let gate = DeliveryGate(&*self.policy);

@@ -37,7 +37,13 @@ impl Core {
         if let Some(connection) = self.clients.connection(id) {
             connection.learn(connect, alias_limit);
         }
-        if let Err((reason_code, detail)) = self.check_connect(connect) {
+        let is_turned_away =
+            self.clients.connection(id).is_some_and(|connection| connection.is_turned_away);
+        let checked = match is_turned_away {
+            true => Err((ReasonCode::ServerBusy, "too many connections: come again later")),
+            false => self.check_connect(connect),
+        };
+        if let Err((reason_code, detail)) = checked {
             return self.refuse_connect(id, connect.client_id, reason_code, detail, now, fx);
         }
         let pending = self.pending_connect(connect);

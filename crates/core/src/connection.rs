@@ -6,6 +6,7 @@ use std::num::{NonZero, NonZeroU16};
 use hashbrown::HashMap;
 use midge_codec::{Connect, ProtocolVersion, QoS, TopicAliasUse};
 
+use crate::data_streams::DataStreams;
 use crate::identity::ConnectionId;
 use crate::layouts::OutgoingAliases;
 use crate::output::Output;
@@ -41,10 +42,27 @@ pub(crate) struct Connection {
     pub(crate) held: u32,
     /// Whether a PUBLISH got no acknowledgement, because the store is full.
     pub(crate) is_unanswered: bool,
+    /// Its CONNECT is to be refused, because there is no room for it.
+    pub(crate) is_turned_away: bool,
+    /// It is one itself.
+    pub(crate) is_data_stream: bool,
+    /// The data streams that belong to it.
+    pub(crate) data_streams: Option<Box<DataStreams>>,
     pub(crate) output: Output,
     pub(crate) incoming_aliases: Option<Box<IncomingAliases>>,
     pub(crate) outgoing_aliases: Option<Box<OutgoingAliases>>,
     pub(crate) authentication_method: Option<Box<str>>,
+}
+
+/// What the driver says of a new Network Connection.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Opening {
+    /// The number of the listener that it came by.
+    pub listener: u16,
+    /// Milliseconds until a CONNECT has to be complete, if not as the limits say.
+    pub connect_deadline_ms: Option<u32>,
+    /// There is no room for it: its CONNECT is answered with 0x89 Server busy.
+    pub is_turned_away: bool,
 }
 
 /// How far the conversation has come.
@@ -56,6 +74,8 @@ pub(crate) enum Phase {
     Authenticating(Box<PendingConnect>),
     /// A Session is attached; `reauthenticating` while a re-authentication is under way.
     Connected { session: SessionSlot, reauthenticating: bool },
+    /// A data stream of another connection, with that one's Session.
+    Stream { control: ConnectionId, session: SessionSlot },
     /// Only what is already in the output is still written.
     Closing,
 }
@@ -110,6 +130,9 @@ impl Connection {
             listener,
             held: 0,
             is_unanswered: false,
+            is_turned_away: false,
+            is_data_stream: false,
+            data_streams: None,
             output: Output::default(),
             incoming_aliases: None,
             outgoing_aliases: None,
@@ -117,9 +140,29 @@ impl Connection {
         }
     }
 
+    /// A data stream of `control`: what the Client has told about itself counts for it, too.
+    pub(crate) fn data_stream(
+        id: ConnectionId,
+        control: &Self,
+        session: SessionSlot,
+        now: Timestamp,
+    ) -> Self {
+        let aliases = control.outgoing_aliases.as_ref();
+        Self {
+            phase: Phase::Stream { control: control.id, session },
+            is_data_stream: true,
+            version: control.version,
+            problem_information: control.problem_information,
+            packet_bytes_max: control.packet_bytes_max,
+            receive_maximum: control.receive_maximum,
+            outgoing_aliases: aliases.map(|aliases| Box::new(aliases.anew())),
+            ..Self::new(id, control.listener, now)
+        }
+    }
+
     pub(crate) fn session(&self) -> Option<SessionSlot> {
         match self.phase {
-            Phase::Connected { session, .. } => Some(session),
+            Phase::Connected { session, .. } | Phase::Stream { session, .. } => Some(session),
             _ => None,
         }
     }

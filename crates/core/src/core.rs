@@ -11,8 +11,9 @@ use slab::Slab;
 
 use crate::backlog::Backlog;
 use crate::clients::Clients;
-use crate::connection::{Connection, Phase};
+use crate::connection::{Connection, Opening, Phase};
 use crate::counters::Counters;
+use crate::data_streams::StreamError;
 use crate::delayed::Delayed;
 use crate::durability::DurabilityRules;
 use crate::effects::{DisconnectReason, Effects};
@@ -159,10 +160,14 @@ impl Core {
     }
 
     /// A peer has opened a Network Connection by way of a listener.
-    pub fn open_connection(&mut self, listener: u16, now: Timestamp) -> ConnectionId {
-        let id = self.insert_connection(listener, now);
-        let deadline = now + u64::from(self.config.limits.connect_deadline_ms);
-        self.set_connection_timer(id, deadline);
+    pub fn open_connection(&mut self, opening: Opening, now: Timestamp) -> ConnectionId {
+        let id = self.insert_connection(opening.listener, now);
+        if let Some(connection) = self.clients.connection(id) {
+            connection.is_turned_away = opening.is_turned_away;
+        }
+        let deadline_ms =
+            opening.connect_deadline_ms.unwrap_or(self.config.limits.connect_deadline_ms);
+        self.set_connection_timer(id, now + u64::from(deadline_ms));
         id
     }
 
@@ -183,6 +188,9 @@ impl Core {
             Phase::AwaitingConnect => None,
             Phase::Connected { session, .. } => Some(session),
             Phase::Authenticating(_) => return self.handle_early_packet(id, packet, now, fx),
+            Phase::Stream { control, session } => {
+                return self.handle_stream_packet((id, control), session, packet, now, fx);
+            }
             Phase::Closing => return,
         };
         self.clients.counters.received(packet.packet_type());
@@ -198,7 +206,7 @@ impl Core {
         }
     }
 
-    fn handle_session_packet(
+    pub(crate) fn handle_session_packet(
         &mut self,
         id: ConnectionId,
         session: u32,
@@ -252,6 +260,7 @@ impl Core {
         }
         self.detach(id, &DisconnectReason::ConnectionLost, now, fx);
         let mut connection = self.clients.connections.remove(id.slot());
+        let is_stream = connection.is_data_stream;
         connection.output.clear(&mut self.clients.pool);
         if connection.is_unanswered {
             self.unanswered.retain(|&other| other != id);
@@ -259,7 +268,7 @@ impl Core {
         if let Some(at) = connection.timer_at {
             self.timers.cancel(at, Timer::Connection(id));
         }
-        self.clients.counters.connections_closed += 1;
+        self.clients.counters.connections_closed += u64::from(!is_stream);
     }
 
     /// Takes a connection out as if it had never been: another worker goes on with it.
@@ -392,13 +401,17 @@ impl Core {
     }
 
     pub(crate) fn insert_connection(&mut self, listener: u16, now: Timestamp) -> ConnectionId {
-        self.clients.generation = self.clients.generation.wrapping_add(1);
-        let generation = self.clients.generation;
-        let entry = self.clients.connections.vacant_entry();
-        let id = ConnectionId { slot: entry.key() as u32, generation };
-        entry.insert(Connection::new(id, listener, now));
+        let id = self.next_connection_id();
+        self.clients.connections.insert(Connection::new(id, listener, now));
         self.clients.counters.connections_opened += 1;
         id
+    }
+
+    /// The name of the connection that is inserted next.
+    pub(crate) fn next_connection_id(&mut self) -> ConnectionId {
+        self.clients.generation = self.clients.generation.wrapping_add(1);
+        let slot = self.clients.connections.vacant_key() as u32;
+        ConnectionId { slot, generation: self.clients.generation }
     }
 
     pub(crate) fn set_connection_timer(&mut self, id: ConnectionId, at: Timestamp) {
@@ -435,7 +448,7 @@ impl Core {
                 let code = Some(ReasonCode::KeepAliveTimeout);
                 self.close(id, code, &DisconnectReason::KeepAliveTimeout, now, fx);
             }
-            Phase::Closing => (),
+            Phase::Stream { .. } | Phase::Closing => (),
         }
     }
 
@@ -480,7 +493,14 @@ impl Core {
         if connection.is_closing() {
             return;
         }
-        let told = connection.is_v5() && connection.session().is_some();
+        let is_stream = matches!(connection.phase, Phase::Stream { .. });
+        if let (true, DisconnectReason::ProtocolViolation { reason_code, detail }) =
+            (is_stream, reason)
+        {
+            let (reason_code, detail) = (*reason_code, detail.clone());
+            fx.stream_errors.push(StreamError { stream: id, reason_code, detail });
+        }
+        let told = connection.is_v5() && connection.session().is_some() && !is_stream;
         let explain = connection.problem_information && connection.packet_bytes_max > 512;
         if let (Some(reason_code), true) = (reason_code, told) {
             let text = explain.then(|| reason.to_string().chars().take(200).collect::<String>());
@@ -497,11 +517,16 @@ impl Core {
         fx.close.push(id);
     }
 
+    fn connections_len(&self) -> usize {
+        let connections = self.clients.connections.iter();
+        connections.filter(|(_, connection)| !connection.is_data_stream).count()
+    }
+
     /// How many sessions (connected or not), connections and subscriptions there are.
     pub fn usage(&self) -> Usage {
         let (retained_messages, retained_bytes) = self.retained.usage();
         Usage {
-            connections: self.clients.connections.len(),
+            connections: self.connections_len(),
             sessions: self.clients.sessions.len(),
             subscriptions: self.tree.len(),
             retained_messages,

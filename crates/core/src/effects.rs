@@ -6,6 +6,7 @@ use std::sync::Arc;
 use midge_codec::{ProtocolVersion, QoS, ReasonCode};
 
 use crate::counters::DropReason;
+use crate::data_streams::StreamError;
 use crate::identity::{ConnectionId, Identity, WorkerId};
 use crate::message::Message;
 use crate::peer::PeerMessage;
@@ -19,6 +20,8 @@ pub struct Effects {
     /// Connections to be closed once what they have to be sent was offered to the socket. The
     /// driver answers with `Core::handle_closed`.
     pub close: Vec<ConnectionId>,
+    /// Data streams that are closed because of an error; they are in `close`, too.
+    pub stream_errors: Vec<StreamError>,
     /// Connections that the driver shall stop (`false`) or go on (`true`) to read and decode.
     pub reading: Vec<(ConnectionId, bool)>,
     /// CONNECT packets that wait for a decision.

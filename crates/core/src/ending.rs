@@ -57,12 +57,18 @@ impl Core {
         let slot = match phase {
             Phase::Closing => return,
             Phase::Connected { session, .. } => session,
+            Phase::Stream { control, session } => {
+                return self.end_data_stream((id, control), session, now, fx);
+            }
             Phase::AwaitingConnect | Phase::Authenticating(_) => {
                 let (client, reason) = (None, reason.clone());
                 fx.events.push(Event::Disconnected { connection: id, client, reason });
                 return;
             }
         };
+        if let Some(streams) = connection.data_streams.take() {
+            self.close_data_streams(&streams, fx);
+        }
         let session = self.clients.session(slot);
         session.connection = None;
         let client = Some(Arc::clone(&session.identity));

@@ -148,6 +148,11 @@ impl OutgoingAliases {
         Self { topics: Vec::new(), maximum }
     }
 
+    /// None given out yet, for another stream of the same receiver.
+    pub(crate) fn anew(&self) -> Self {
+        Self::new(self.maximum)
+    }
+
     /// The alias of `topic`: known to the receiver already, or given to it now if there is one
     /// left [MQTT-3.1.2-26] [MQTT-3.1.2-27].
     pub(crate) fn alias(&mut self, topic: &str) -> Option<TopicAliasUse> {

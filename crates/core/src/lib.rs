@@ -19,6 +19,7 @@ mod connect;
 mod connection;
 mod core;
 mod counters;
+mod data_streams;
 mod delayed;
 mod durability;
 mod effects;
@@ -60,7 +61,9 @@ mod time;
 mod timers;
 
 pub use crate::core::{Core, CoreConfig, MemoryPressure, Usage};
+pub use connection::Opening;
 pub use counters::{Counters, DropReason};
+pub use data_streams::StreamError;
 pub use durability::DurabilityRules;
 pub use effects::{
     AuthAnswer, AuthRequest, DisconnectReason, Effects, EnhancedStep, Event, LocalDelivery,

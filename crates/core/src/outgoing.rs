@@ -163,6 +163,22 @@ impl Outgoing {
         self.unsent = self.in_flight.len();
     }
 
+    /// What is lost of what was sent on this Network Connection has to be sent again, and the
+    /// PUBREL of what the Client has taken over.
+    pub(crate) fn send_again(&mut self, mut is_lost: impl FnMut(&Delivery) -> bool) {
+        let sent = self.in_flight.len() - self.unsent;
+        let (mut kept, mut again) = (VecDeque::new(), VecDeque::new());
+        for (place, entry) in self.in_flight.drain(..).enumerate() {
+            match place >= sent || entry.delivery.as_ref().is_none_or(&mut is_lost) {
+                true => again.push_back(entry),
+                false => kept.push_back(entry),
+            }
+        }
+        self.unsent = again.len();
+        kept.append(&mut again);
+        self.in_flight = kept;
+    }
+
     /// The next message to be sent again, if the window has room for it; it counts as sent.
     pub(crate) fn next_unsent(&mut self) -> Option<&mut InFlight> {
         let sent = self.in_flight.len() - self.unsent;

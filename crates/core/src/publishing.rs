@@ -333,6 +333,7 @@ mod tests {
 
     use midge_codec::{Decoded, ProtocolVersion, decode};
 
+    use crate::connection::Opening;
     use crate::core::{Core, CoreConfig, MemoryPressure};
     use crate::durability::DurabilityRules;
     use crate::effects::{AuthAnswer, Effects};
@@ -371,7 +372,7 @@ mod tests {
     #[test]
     fn short_of_memory_only_publishers_are_not_read_and_only_until_there_is_enough() {
         let (mut core, mut fx) = (core(), Effects::new(1));
-        let id = core.open_connection(0, NOW);
+        let id = core.open_connection(Opening::default(), NOW);
         handle(&mut core, id, b"\x10\x0D\0\x04MQTT\x04\x02\0\0\0\x01p", &mut fx);
         let allowed = AuthAnswer::Allow { user_name: None, data: None };
         core.handle_auth_answer(id, allowed, NOW, &mut fx);

@@ -55,6 +55,7 @@ impl Core {
         let wanted = entries.map(|entry| (entry.filter, entry.options));
         let identifier = packet.subscription_identifier;
         self.subscribe(id, slot, Some(packet.packet_id), identifier, wanted, now, fx);
+        self.note_streams(id, slot, packet);
     }
 
     /// Makes subscriptions and answers when they are in effect everywhere.
@@ -390,6 +391,7 @@ impl Core {
         packet: &Unsubscribe<'_>,
         fx: &mut Effects,
     ) {
+        self.forget_streams(slot, packet);
         let levels_max = self.config.limits.topic_levels_max;
         let mut reason_codes = Vec::new();
         for filter in packet.filters.iter() {

@@ -1,17 +1,16 @@
 //! The thread that accepts connections of all listeners and passes them on.
 
 use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use mio::{Events, Interest, Poll, Token, Waker};
 
+use crate::accepting::Reception;
+use crate::admission::Refusal;
 use crate::listener::Listener;
-use crate::peer::PeerAddress;
-use crate::socket::PlainSocket;
 use crate::stream::Stream;
 
 /// A connection that was accepted.
@@ -19,15 +18,15 @@ use crate::stream::Stream;
 pub struct Accepted {
     /// Its bytes.
     pub stream: Stream,
-    /// Where it comes from.
-    pub peer: SocketAddr,
     /// The listener's place in the list that the acceptor was started with.
     pub listener: usize,
+    /// Why it shall be told to come later, if its listener has no room for it.
+    pub refusal: Option<Refusal>,
 }
 
 /// The running thread; stops and closes its listeners when dropped.
 #[derive(Debug)]
-pub struct Acceptor {
+pub(crate) struct Acceptor {
     waker: Arc<Waker>,
     stops: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
@@ -39,20 +38,20 @@ const STOP: Token = Token(usize::MAX);
 const PAUSE_WITHOUT_DESCRIPTORS: Duration = Duration::from_millis(100);
 
 impl Acceptor {
-    /// Starts to accept. `pass_on` gets every connection; `every_second` is called about once a
-    /// second, for whoever needs a clock beside the workers.
+    /// Starts to accept. `pass_on` gets every connection with its listener's number;
+    /// `every_second` is called about once a second, for whoever needs a clock beside the workers.
     ///
     /// # Errors
     ///
     /// The operating system refuses a thread or descriptors.
-    pub fn start(
-        mut listeners: Vec<Listener>,
+    pub(crate) fn start(
+        mut listeners: Vec<(usize, Listener, Reception)>,
         mut pass_on: impl FnMut(Accepted) + Send + 'static,
         mut every_second: impl FnMut() + Send + 'static,
     ) -> io::Result<Self> {
         let mut poll = Poll::new()?;
-        for (number, listener) in listeners.iter_mut().enumerate() {
-            poll.registry().register(&mut listener.socket, Token(number), Interest::READABLE)?;
+        for (place, (_, listener, _)) in listeners.iter_mut().enumerate() {
+            poll.registry().register(&mut listener.socket, Token(place), Interest::READABLE)?;
         }
         let waker = Arc::new(Waker::new(poll.registry(), STOP)?);
         let stops = Arc::new(AtomicBool::new(false));
@@ -67,8 +66,8 @@ impl Acceptor {
                     return;
                 }
                 // All of them each time: one that ran out of descriptors is tried again.
-                for (number, listener) in listeners.iter().enumerate() {
-                    accept_all(listener, number, &mut pass_on);
+                for (number, listener, reception) in &listeners {
+                    accept_all(listener, reception, *number, &mut pass_on);
                 }
                 every_second();
             }
@@ -87,13 +86,17 @@ impl Drop for Acceptor {
     }
 }
 
-fn accept_all(listener: &Listener, number: usize, pass_on: &mut impl FnMut(Accepted)) {
+fn accept_all(
+    listener: &Listener,
+    reception: &Reception,
+    number: usize,
+    pass_on: &mut impl FnMut(Accepted),
+) {
     loop {
-        match listener.accept() {
-            Ok((PlainSocket::Tcp(stream), PeerAddress::Network(peer))) => {
-                pass_on(Accepted { stream: Stream::tcp(stream), peer, listener: number });
-            }
-            Ok(_) => log::error!("{} cannot be served yet", listener.local_address()),
+        match reception.accept(listener, Instant::now()) {
+            Ok(Some((stream, refusal))) => pass_on(Accepted { stream, listener: number, refusal }),
+            // Refused without a word.
+            Ok(None) => (),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
             // The peer gave up before it was accepted, or a signal came: the next one may do.
             Err(error)

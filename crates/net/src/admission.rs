@@ -16,7 +16,7 @@ use crate::listen::ListenerLimits;
 
 /// What a listener lets in.
 #[derive(Debug)]
-pub struct Admission {
+pub(crate) struct Admission {
     limits: ListenerLimits,
     rates: Mutex<Rates>,
     open: AtomicU32,
@@ -70,7 +70,7 @@ struct Rates {
 
 impl Admission {
     /// Nobody is there yet, and all buckets are full.
-    pub fn new(limits: ListenerLimits) -> Self {
+    pub(crate) fn new(limits: ListenerLimits) -> Self {
         let rates = Rates {
             all: SharedRate::new(limits.connection_rate_max),
             per_address: AddressRates::new(limits.connection_rate_per_address_max),
@@ -84,11 +84,6 @@ impl Admission {
             failed_handshakes: AtomicU64::new(0),
             refused: Default::default(),
         }
-    }
-
-    /// The limits that it keeps.
-    pub fn limits(&self) -> &ListenerLimits {
-        &self.limits
     }
 
     /// A connection from `address` at `now`; without an address, none is counted for it. It is
@@ -116,7 +111,7 @@ impl Admission {
     }
 
     /// What came, and what is there. Figures that change meanwhile may be of different moments.
-    pub fn figures(&self) -> ListenerFigures {
+    pub(crate) fn figures(&self) -> ListenerFigures {
         let refused = Refusal::ALL.into_iter().zip(&self.refused);
         ListenerFigures {
             accepted: self.accepted.load(Ordering::Relaxed),
@@ -220,6 +215,8 @@ impl fmt::Display for Refusal {
         })
     }
 }
+
+impl std::error::Error for Refusal {}
 
 #[cfg(test)]
 mod tests;

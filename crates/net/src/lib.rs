@@ -4,42 +4,57 @@
 //! registered with a [`Poller`], read and written. Further transports become further kinds of
 //! [`Stream`].
 
+mod accepting;
 mod acceptor;
 mod admission;
 mod buckets;
+#[cfg(feature = "client")]
+mod connector;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
+mod layered;
 mod listen;
 mod listener;
+mod listeners;
 mod peer;
-#[cfg(feature = "tls")]
-#[cfg_attr(not(test), expect(dead_code, reason = "no stream has a layer yet"))]
 mod plain;
 mod poller;
+mod proxy;
 #[cfg(feature = "quic")]
 mod quic;
+mod scratch;
 mod socket;
 mod stream;
 #[cfg(feature = "tls")]
-#[cfg_attr(not(test), expect(dead_code, unused_imports, reason = "no stream has it yet"))]
+mod tls;
+#[cfg(not(feature = "tls"))]
+#[path = "tls_absent.rs"]
 mod tls;
 mod unix;
+#[cfg(feature = "websocket")]
+mod websocket;
+#[cfg(not(feature = "websocket"))]
+#[path = "websocket_absent.rs"]
+mod websocket;
 
-pub use acceptor::{Accepted, Acceptor};
-pub use admission::{Admission, ListenerFigures, Refusal};
+pub use acceptor::Accepted;
+pub use admission::{ListenerFigures, Refusal};
+#[cfg(feature = "client")]
+pub use connector::{Connector, Target};
 pub use listen::{
     CertificateFiles, ClientCertificates, Listen, ListenAddress, ListenerLimits, Protocol,
     ProxyMode, ProxyOptions, QuicOptions, TcpOptions, TlsOptions, TlsVersion, UnixOptions,
     WebSocketOptions,
 };
-pub use listener::{BindError, Listener, ListenerAddress};
+pub use listener::{BindError, ListenerAddress};
+pub use listeners::{ListenError, ListenerControl, Listeners, Renewal, RunningListeners};
 pub use peer::{
     AlternativeName, Peer, PeerAddress, PeerCertificate, ProxiedTls, ProxyInfo, TlsInfo, Transport,
 };
 pub use poller::{Notifier, Poller, Readiness};
-#[cfg(feature = "quic")]
-pub use quic::{
-    QuicAccepted, QuicClient, QuicDataStream, QuicListeners, QuicRuntime, QuicSocket, QuicStream,
-    Received,
-};
-pub use stream::Stream;
+pub use scratch::Scratch;
+pub use stream::{Received, Stream};
 #[cfg(feature = "tls")]
-pub use tls::{CertificateInfo, TlsClient, TlsClientOptions, TlsFileError, TlsServer};
+pub use tls::{CertificateInfo, TlsClient, TlsClientOptions};
+pub use tls::{TlsFileError, TlsServer};

@@ -20,7 +20,7 @@ use crate::unix::UnixListener;
 
 /// A bound socket. That of a Unix socket is removed from its directory in the end.
 #[derive(Debug)]
-pub struct Listener {
+pub(crate) struct Listener {
     pub(crate) socket: ListenerSocket,
     address: ListenerAddress,
     tcp: TcpOptions,
@@ -59,13 +59,13 @@ impl Listener {
     ///
     /// The name is unknown, the port or the socket is in use, the address is not this machine's, or
     /// something else of what is asked for cannot be.
-    pub fn bind(listen: &Listen) -> Result<Self, BindError> {
+    pub(crate) fn bind(listen: &Listen) -> Result<Self, BindError> {
         Self::bind_any(listen)
             .map_err(|error| BindError { address: listen.address.to_string(), error })
     }
 
     /// The address that was bound, with the port that the operating system chose.
-    pub fn local_address(&self) -> &ListenerAddress {
+    pub(crate) fn local_address(&self) -> &ListenerAddress {
         &self.address
     }
 

@@ -1,13 +1,14 @@
 //! Which of many streams can be read or written: one poller per worker.
 
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Wake;
 use std::time::Duration;
 
 use mio::{Events, Interest, Poll, Token, Waker};
 
-use crate::stream::Stream;
+use crate::stream::{Source, Stream};
 
 /// The token of the poller's own waker.
 const NOTIFIED: Token = Token(usize::MAX);
@@ -18,6 +19,22 @@ const NOTIFIED: Token = Token(usize::MAX);
 pub struct Poller {
     poll: Poll,
     events: Events,
+    notifier: Arc<Notifier>,
+    signals: Arc<Signals>,
+}
+
+/// How a stream that is not the operating system's tells that it is ready, from any thread.
+#[derive(Debug)]
+pub(crate) struct Signal {
+    number: usize,
+    is_given: AtomicBool,
+    signals: Arc<Signals>,
+}
+
+/// The signals that were given since the last look.
+#[derive(Debug)]
+struct Signals {
+    given: Mutex<Vec<Arc<Signal>>>,
     notifier: Arc<Notifier>,
 }
 
@@ -54,7 +71,9 @@ impl Poller {
         let poll = Poll::new()?;
         let waker = Waker::new(poll.registry(), NOTIFIED)?;
         let notifier = Arc::new(Notifier { waker, is_notified: AtomicBool::new(false) });
-        Ok(Self { poll, events: Events::with_capacity(Self::EVENTS), notifier })
+        let given = Mutex::new(Vec::new());
+        let signals = Arc::new(Signals { given, notifier: Arc::clone(&notifier) });
+        Ok(Self { poll, events: Events::with_capacity(Self::EVENTS), notifier, signals })
     }
 
     /// How other threads wake this poller.
@@ -69,7 +88,28 @@ impl Poller {
     /// The operating system refuses.
     pub fn register(&self, stream: &mut Stream, number: usize) -> io::Result<()> {
         let interest = Interest::READABLE | Interest::WRITABLE;
-        self.poll.registry().register(stream.source(), Token(number), interest)
+        match stream.readiness() {
+            Source::System(source) => {
+                self.poll.registry().register(source, Token(number), interest)
+            }
+            #[cfg(feature = "quic")]
+            Source::Signals(quic) => {
+                quic.set_signal(Some(self.signal(number)));
+                Ok(())
+            }
+            #[cfg(feature = "quic")]
+            Source::DataSignals(quic) => {
+                quic.set_signal(Some(self.signal(number)));
+                Ok(())
+            }
+        }
+    }
+
+    /// A signal for the stream `number`.
+    #[cfg(feature = "quic")]
+    pub(crate) fn signal(&self, number: usize) -> Arc<Signal> {
+        let signals = Arc::clone(&self.signals);
+        Arc::new(Signal { number, is_given: AtomicBool::new(false), signals })
     }
 
     /// Takes a stream out.
@@ -78,7 +118,19 @@ impl Poller {
     ///
     /// It was not registered.
     pub fn deregister(&self, stream: &mut Stream) -> io::Result<()> {
-        self.poll.registry().deregister(stream.source())
+        match stream.readiness() {
+            Source::System(source) => self.poll.registry().deregister(source),
+            #[cfg(feature = "quic")]
+            Source::Signals(quic) => {
+                quic.set_signal(None);
+                Ok(())
+            }
+            #[cfg(feature = "quic")]
+            Source::DataSignals(quic) => {
+                quic.set_signal(None);
+                Ok(())
+            }
+        }
     }
 
     /// Waits until something is ready, somebody notifies, or `timeout` has passed.
@@ -100,12 +152,42 @@ impl Poller {
     /// wakes the next wait.
     pub fn ready(&self) -> impl Iterator<Item = Readiness> {
         self.notifier.is_notified.store(false, Ordering::Release);
-        self.events.iter().filter(|event| event.token() != NOTIFIED).map(|event| Readiness {
+        let events = self.events.iter().filter(|event| event.token() != NOTIFIED);
+        let of_system = events.map(|event| Readiness {
             number: event.token().0,
             readable: event.is_readable() || event.is_read_closed() || event.is_error(),
             ends: event.is_read_closed() || event.is_error(),
             writable: event.is_writable() || event.is_write_closed(),
-        })
+        });
+        of_system.chain(self.signals.take().into_iter().map(|signal| signal.readiness()))
+    }
+}
+
+impl Signals {
+    fn take(&self) -> Vec<Arc<Signal>> {
+        std::mem::take(&mut *self.lock())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Arc<Signal>>> {
+        self.given.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Signal {
+    /// What it stands for. Given from now on, it counts again.
+    fn readiness(&self) -> Readiness {
+        self.is_given.store(false, Ordering::Release);
+        Readiness { number: self.number, readable: true, ends: false, writable: true }
+    }
+}
+
+impl Wake for Signal {
+    fn wake(self: Arc<Self>) {
+        if !self.is_given.swap(true, Ordering::AcqRel) {
+            let signals = Arc::clone(&self.signals);
+            signals.lock().push(self);
+            signals.notifier.notify();
+        }
     }
 }
 

@@ -9,6 +9,8 @@ use std::net::Shutdown;
 use mio::event::Source;
 use mio::net::{TcpStream, UnixStream};
 
+use crate::peer::Transport;
+
 /// A connected socket.
 #[derive(Debug)]
 pub(crate) enum PlainSocket {
@@ -53,6 +55,33 @@ impl PlainSocket {
             Self::Tcp(stream) => stream.shutdown(Shutdown::Write),
             Self::Unix(stream) => stream.shutdown(Shutdown::Write),
         };
+    }
+
+    /// Whether a socket that this side opens is connected.
+    ///
+    /// # Errors
+    ///
+    /// Why it cannot be.
+    pub(crate) fn is_established(&self) -> io::Result<bool> {
+        let Self::Tcp(stream) = self else {
+            return Ok(true);
+        };
+        if let Some(error) = stream.take_error()? {
+            return Err(error);
+        }
+        match stream.peer_addr() {
+            Ok(_) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// How its bytes come.
+    pub(crate) fn transport(&self) -> Transport {
+        match self {
+            Self::Tcp(_) => Transport::Tcp,
+            Self::Unix(_) => Transport::Unix,
+        }
     }
 
     /// What a poller registers.

@@ -1,56 +1,316 @@
 //! One Network Connection's bytes, in both directions, without blocking.
+//!
+//! Whatever is below, a stream is read and written alike: plain sockets at once, sockets with
+//! layers (PROXY protocol, TLS, WebSocket) through them, QUIC by its own streams. It never knows
+//! what the bytes mean.
 
-use std::io::{self, IoSlice, Read, Write};
-use std::net::{Shutdown, SocketAddr};
+use std::io::{self, IoSlice};
+use std::time::Instant;
 
-use mio::net::TcpStream;
+use crate::admission::{Refusal, Slot};
+use crate::layered::Layered;
+#[cfg(feature = "quic")]
+use crate::peer::Transport;
+use crate::peer::{Peer, PeerAddress};
+#[cfg(feature = "quic")]
+use crate::quic::{QuicDataStream, QuicStream};
+use crate::scratch::Scratch;
+use crate::socket::PlainSocket;
 
-/// A non-blocking stream of bytes. One kind per transport.
+/// A non-blocking stream of bytes.
 #[derive(Debug)]
-pub enum Stream {
-    /// Plain TCP.
-    Tcp(TcpStream),
+pub struct Stream {
+    kind: Kind,
+    address: PeerAddress,
+    /// What it takes of its listener's limits; absent for streams that this side has opened.
+    slot: Option<Slot>,
+}
+
+#[derive(Debug)]
+enum Kind {
+    Plain(PlainSocket),
+    Layered(Box<Layered>),
+    #[cfg(feature = "quic")]
+    Quic(Box<QuicStream>),
+    #[cfg(feature = "quic")]
+    QuicData(QuicDataStream),
+}
+
+/// What a read has brought.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Received {
+    /// So many bytes. With `more` there may be further ones at once; without, readiness is told
+    /// when there are.
+    Bytes {
+        /// How many; with `more` it may be none.
+        count: usize,
+        /// Whether to read again without being told.
+        more: bool,
+    },
+    /// The peer sends nothing more.
+    End,
+}
+
+/// How readiness of a stream is learned.
+pub(crate) enum Source<'s> {
+    /// The operating system tells.
+    System(&'s mut dyn mio::event::Source),
+    /// It signals by itself.
+    #[cfg(feature = "quic")]
+    Signals(&'s mut QuicStream),
+    /// So does a data stream.
+    #[cfg(feature = "quic")]
+    DataSignals(&'s mut QuicDataStream),
 }
 
 impl Stream {
-    pub(crate) fn tcp(stream: TcpStream) -> Self {
-        // A broker writes whole packets, many at a time: waiting for more would only add latency.
-        let _ = stream.set_nodelay(true);
-        Self::Tcp(stream)
+    /// A socket whose bytes are what is read and written.
+    pub(crate) fn plain(socket: PlainSocket, address: PeerAddress, slot: Option<Slot>) -> Self {
+        Self { kind: Kind::Plain(socket), address, slot }
     }
 
-    /// Reads what has arrived; 0 is the end. `WouldBlock`: nothing has.
-    pub fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        match self {
-            Self::Tcp(stream) => stream.read(into),
+    /// A socket with layers above it.
+    pub(crate) fn layered(layered: Layered, address: PeerAddress, slot: Option<Slot>) -> Self {
+        Self { kind: Kind::Layered(Box::new(layered)), address, slot }
+    }
+
+    /// A QUIC connection with its control stream. What it takes of limits it keeps itself, until
+    /// its last bytes have arrived.
+    #[cfg(feature = "quic")]
+    pub(crate) fn quic(stream: QuicStream) -> Self {
+        let address = stream.address();
+        Self { kind: Kind::Quic(Box::new(stream)), address, slot: None }
+    }
+
+    /// The next stream that the peer has opened beside this one, as the Clients of QUIC may; to be
+    /// asked for whenever this one is readable. It is registered, read and written as any other;
+    /// what is known of the peer is told here only.
+    pub fn accept_data_stream(&mut self) -> Option<Self> {
+        match &mut self.kind {
+            #[cfg(feature = "quic")]
+            Kind::Quic(stream) => {
+                let kind = Kind::QuicData(stream.accept_data_stream()?);
+                Some(Self { kind, address: stream.address(), slot: None })
+            }
+            _ => None,
         }
     }
 
-    /// Writes as much as there is room for. `WouldBlock`: there is none.
-    pub fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-        match self {
-            Self::Tcp(stream) => stream.write_vectored(slices),
+    /// Opens a stream beside this one. The peer knows of it when something has been written.
+    ///
+    /// # Errors
+    ///
+    /// `WouldBlock`: the peer takes no more of them for now. `Unsupported`: it is not QUIC.
+    #[cfg(feature = "client")]
+    pub fn open_data_stream(&mut self) -> io::Result<Self> {
+        match &mut self.kind {
+            #[cfg(feature = "quic")]
+            Kind::Quic(stream) => {
+                let kind = Kind::QuicData(stream.open_data_stream()?);
+                Ok(Self { kind, address: stream.address(), slot: None })
+            }
+            _ => Err(io::ErrorKind::Unsupported.into()),
         }
     }
 
-    /// Tells the peer that nothing more will come.
-    pub fn shutdown_write(&mut self) {
-        match self {
-            // It may be gone already: then there is nobody to be told.
-            Self::Tcp(stream) => drop(stream.shutdown(Shutdown::Write)),
+    /// Ends it at once, where there is a way to tell the peer why: a data stream is reset, a QUIC
+    /// connection is closed, both with `code`. Others are just dropped. What the peer has not got
+    /// is lost.
+    pub fn abort(self, code: u32) {
+        match self.kind {
+            #[cfg(feature = "quic")]
+            Kind::Quic(stream) => stream.close(code),
+            #[cfg(feature = "quic")]
+            Kind::QuicData(stream) => stream.abort(code),
+            Kind::Plain(_) | Kind::Layered(_) => {
+                let _ = code;
+            }
         }
     }
 
-    /// The peer's address.
-    pub fn peer_address(&self) -> io::Result<SocketAddr> {
-        match self {
-            Self::Tcp(stream) => stream.peer_addr(),
+    #[cfg(all(test, feature = "quic"))]
+    pub(crate) fn into_quic(self) -> Option<QuicStream> {
+        match self.kind {
+            Kind::Quic(stream) => Some(*stream),
+            _ => None,
         }
     }
 
-    pub(crate) fn source(&mut self) -> &mut dyn mio::event::Source {
-        match self {
-            Self::Tcp(stream) => stream,
+    /// Reads what has arrived.
+    ///
+    /// # Errors
+    ///
+    /// `WouldBlock`: nothing has. `InvalidData`: the peer has broken a rule of a layer, and the
+    /// error says which. Others are the operating system's.
+    #[inline]
+    pub fn read(&mut self, into: &mut [u8], scratch: &mut Scratch) -> io::Result<Received> {
+        match &mut self.kind {
+            Kind::Plain(socket) => match socket.read(into)? {
+                0 => Ok(Received::End),
+                count => Ok(Received::Bytes { count, more: count == into.len() }),
+            },
+            Kind::Layered(_) => self.read_layered(into, scratch),
+            #[cfg(feature = "quic")]
+            Kind::Quic(stream) => stream.read(into),
+            #[cfg(feature = "quic")]
+            Kind::QuicData(stream) => stream.read(into),
         }
     }
+
+    fn read_layered(&mut self, into: &mut [u8], scratch: &mut Scratch) -> io::Result<Received> {
+        let Kind::Layered(layered) = &mut self.kind else {
+            return Err(io::ErrorKind::Unsupported.into());
+        };
+        let result = layered.read(into, scratch);
+        if let Some(source) = layered.take_source() {
+            self.address = PeerAddress::Network(source);
+            if let Some(slot) = &self.slot {
+                slot.admit_address(source.ip(), Instant::now()).map_err(refused)?;
+            }
+        }
+        if !layered.is_handshaking()
+            && let Some(slot) = &mut self.slot
+        {
+            slot.handshake_done();
+        }
+        result
+    }
+
+    /// Writes as much as there is room for.
+    ///
+    /// # Errors
+    ///
+    /// `WouldBlock`: there is none, or the handshake is not complete. Others are the operating
+    /// system's.
+    #[inline]
+    pub fn write_vectored(
+        &mut self,
+        slices: &[IoSlice<'_>],
+        scratch: &mut Scratch,
+    ) -> io::Result<usize> {
+        match &mut self.kind {
+            Kind::Plain(socket) => socket.write_vectored(slices),
+            Kind::Layered(layered) => layered.write_vectored(slices, scratch),
+            #[cfg(feature = "quic")]
+            Kind::Quic(stream) => stream.write_vectored(slices),
+            #[cfg(feature = "quic")]
+            Kind::QuicData(stream) => stream.write_vectored(slices),
+        }
+    }
+
+    /// After a write that did not take everything: whether the next one may take some. If not,
+    /// readiness is told.
+    pub fn takes_more(&self) -> bool {
+        match &self.kind {
+            Kind::Plain(_) => false,
+            // It takes a chunk at a time.
+            Kind::Layered(layered) => !layered.wants_write(),
+            // It has tried until there was no room.
+            #[cfg(feature = "quic")]
+            Kind::Quic(_) | Kind::QuicData(_) => false,
+        }
+    }
+
+    /// Whether bytes that were taken already, or a layer's own, wait for the socket.
+    #[inline]
+    pub fn wants_write(&self) -> bool {
+        match &self.kind {
+            Kind::Layered(layered) => layered.wants_write(),
+            _ => false,
+        }
+    }
+
+    /// Writes what waits for the socket, as far as there is room.
+    ///
+    /// # Errors
+    ///
+    /// The operating system's; no room is none.
+    pub fn flush(&mut self) -> io::Result<()> {
+        match &mut self.kind {
+            Kind::Layered(layered) => layered.flush(),
+            _ => Ok(()),
+        }
+    }
+
+    /// Tells the peer that nothing more will come, in the way of each layer.
+    pub fn shutdown_write(&mut self, scratch: &mut Scratch) {
+        match &mut self.kind {
+            Kind::Plain(socket) => socket.shutdown_write(),
+            Kind::Layered(layered) => layered.shutdown_write(scratch),
+            #[cfg(feature = "quic")]
+            Kind::Quic(stream) => stream.shutdown_write(),
+            #[cfg(feature = "quic")]
+            Kind::QuicData(stream) => stream.shutdown_write(),
+        }
+    }
+
+    /// Whether a layer's handshake is under way: reading it may cost much more than its bytes.
+    pub fn is_handshaking(&self) -> bool {
+        match &self.kind {
+            Kind::Layered(layered) => layered.is_handshaking(),
+            _ => false,
+        }
+    }
+
+    /// Where the peer is: as the operating system says, or a trusted proxy.
+    pub fn address(&self) -> PeerAddress {
+        match &self.kind {
+            #[cfg(feature = "quic")]
+            Kind::Quic(stream) => stream.address(),
+            _ => self.address,
+        }
+    }
+
+    /// All that is known of the peer. Complete once no handshake is under way.
+    pub fn peer(&self) -> Peer {
+        let address = self.address();
+        match &self.kind {
+            Kind::Plain(socket) => {
+                Peer { address, transport: socket.transport(), proxy: None, tls: None }
+            }
+            Kind::Layered(layered) => Peer {
+                address,
+                transport: layered.transport(),
+                proxy: layered.proxy_info(),
+                tls: layered.tls_info(),
+            },
+            #[cfg(feature = "quic")]
+            Kind::Quic(stream) => stream.peer(),
+            #[cfg(feature = "quic")]
+            Kind::QuicData(_) => {
+                Peer { address, transport: Transport::Quic, proxy: None, tls: None }
+            }
+        }
+    }
+
+    /// Whether a stream that this side opens has come about.
+    ///
+    /// # Errors
+    ///
+    /// Why it cannot.
+    pub fn is_established(&self) -> io::Result<bool> {
+        match &self.kind {
+            Kind::Plain(socket) => socket.is_established(),
+            Kind::Layered(layered) => layered.is_established(),
+            #[cfg(feature = "quic")]
+            Kind::Quic(stream) => stream.is_established(),
+            #[cfg(feature = "quic")]
+            Kind::QuicData(_) => Ok(true),
+        }
+    }
+
+    pub(crate) fn readiness(&mut self) -> Source<'_> {
+        match &mut self.kind {
+            Kind::Plain(socket) => Source::System(socket.source()),
+            Kind::Layered(layered) => Source::System(layered.source()),
+            #[cfg(feature = "quic")]
+            Kind::Quic(stream) => Source::Signals(stream),
+            #[cfg(feature = "quic")]
+            Kind::QuicData(stream) => Source::DataSignals(stream),
+        }
+    }
+}
+
+fn refused(refusal: Refusal) -> io::Error {
+    io::Error::new(io::ErrorKind::ConnectionRefused, refusal)
 }

@@ -7,7 +7,7 @@ use std::thread;
 
 use midge_broker::{
     AuthAnswer, AuthReply, AuthRequest, Broker, DropReason, Event, Hook, Identity, Limits,
-    OwnedMessage, ProtocolVersion, QoS, ReasonCode,
+    OwnedMessage, Peer, ProtocolVersion, QoS, ReasonCode,
 };
 use midge_codec::Packet;
 
@@ -18,7 +18,7 @@ use crate::support::{DEADLINE, address, builder, counters, dropped, limited, unt
 struct Asking(Mutex<Sender<(AuthRequest, AuthReply)>>);
 
 impl Hook for Asking {
-    fn authenticate(&self, request: AuthRequest, reply: AuthReply) {
+    fn authenticate(&self, request: AuthRequest, _: &Peer, reply: AuthReply) {
         self.0.lock().unwrap().send((request, reply)).unwrap();
     }
 }
@@ -158,7 +158,7 @@ struct Reversing {
 }
 
 impl Hook for Reversing {
-    fn authenticate(&self, request: AuthRequest, reply: AuthReply) {
+    fn authenticate(&self, request: AuthRequest, _: &Peer, reply: AuthReply) {
         let Some(step) = request.enhanced else {
             return reply.refuse(ReasonCode::BadUserNameOrPassword);
         };

@@ -4,15 +4,16 @@ use std::sync::Mutex;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::time::Duration;
 
-use midge_broker::{AuthAnswer, AuthReply, AuthRequest, Broker, Hook, ReasonCode};
+use midge_broker::{AuthAnswer, AuthReply, AuthRequest, Broker, Hook, Peer, ReasonCode};
 
 use crate::raw::{CONNACK, Raw, connect, connect_v5};
+use crate::support::address;
 
 /// Gives all decisions to the test.
 struct Asks(Mutex<Sender<(AuthRequest, AuthReply)>>);
 
 impl Hook for Asks {
-    fn authenticate(&self, request: AuthRequest, reply: AuthReply) {
+    fn authenticate(&self, request: AuthRequest, _: &Peer, reply: AuthReply) {
         self.0.lock().expect("no panic").send((request, reply)).expect("the test listens");
     }
 }
@@ -31,7 +32,7 @@ fn next(asked: &Receiver<(AuthRequest, AuthReply)>) -> (AuthRequest, AuthReply) 
 #[test]
 fn a_refused_connect_does_not_let_another_worker_make_a_second_session() {
     let (broker, asked) = start();
-    let open = || Raw::open(broker.local_addresses()[0]);
+    let open = || Raw::open(address(&broker));
     let mut clients: Vec<_> = (0..4).map(|_| open()).collect();
     clients[0].write(&[&connect("same")]);
     let (_, first) = next(&asked);
@@ -56,7 +57,7 @@ fn a_refused_connect_does_not_let_another_worker_make_a_second_session() {
 #[test]
 fn a_second_connect_is_a_violation_even_if_another_worker_owns_its_identifier() {
     let (broker, asked) = start();
-    let open = || Raw::open(broker.local_addresses()[0]);
+    let open = || Raw::open(address(&broker));
     let mut others: Vec<_> = (0..2).map(|_| open()).collect();
     for (number, other) in others.iter_mut().enumerate() {
         other.write(&[&connect(&format!("other-{number}"))]);

@@ -6,6 +6,7 @@ use std::time::Duration;
 use midge_broker::{Broker, Hook};
 
 use crate::raw::{CONNACK, Raw, connect};
+use crate::support::address;
 
 struct AllowsAll;
 
@@ -20,7 +21,7 @@ fn a_subscribe_behind_its_connect_is_answered_by_a_worker_with_nothing_else_to_d
         .start()
         .expect("a free port");
     for number in 0..4 {
-        let mut client = Raw::open(broker.local_addresses()[0]);
+        let mut client = Raw::open(address(&broker));
         client.write(&[&connect(&format!("client-{number}")), b"\x82\x06\0\x07\0\x01a\0"]);
         client.expect(CONNACK);
         client.expect(&[0x90, 3, 0, 7, 0]);

@@ -31,7 +31,7 @@ pub(crate) fn limited(change: impl FnOnce(&mut Limits)) -> Broker {
 }
 
 pub(crate) fn address(broker: &Broker) -> SocketAddr {
-    broker.local_addresses()[0]
+    broker.local_addresses()[0].network().unwrap()
 }
 
 pub(crate) fn counters(broker: &Broker) -> Counters {

@@ -1,6 +1,8 @@
-//! The addresses of listeners: `ADDRESS:PORT`, and whether two of them get into each other's way.
+//! The addresses of listeners: `ADDRESS:PORT` or `unix:PATH`, and whether two of them get into
+//! each other's way.
 
 use std::net::{IpAddr, SocketAddr};
+use std::path::{Component, Path, PathBuf};
 
 /// Where a listener is bound to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -8,7 +10,15 @@ pub(crate) enum Address {
     Socket(SocketAddr),
     /// A host's name, in lower case, and the port.
     Name(String, u16),
+    /// The path of a Unix socket.
+    Unix(PathBuf),
 }
+
+/// What stands before the path of a Unix socket.
+const UNIX: &str = "unix:";
+
+/// Longest path of a Unix socket in bytes: what every operating system has room for.
+const PATH_BYTES_MAX: usize = 103;
 
 /// Longest host name in bytes (RFC 1035).
 const HOST_BYTES_MAX: usize = 253;
@@ -17,6 +27,12 @@ const HOST_BYTES_MAX: usize = 253;
 pub(crate) fn parse(text: &str) -> Result<Address, String> {
     if let Ok(address) = text.parse() {
         return Ok(Address::Socket(address));
+    }
+    if let Some(path) = text.strip_prefix(UNIX) {
+        return parse_path(path);
+    }
+    if text.starts_with('/') {
+        return Err(format!("is a path: for a Unix socket write \"{UNIX}{text}\""));
     }
     let Some((host, port)) = text.rsplit_once(':') else {
         return Err(match text.parse::<u16>() {
@@ -47,7 +63,26 @@ pub(crate) fn parse(text: &str) -> Result<Address, String> {
     Ok(Address::Name(host.to_ascii_lowercase(), port))
 }
 
+fn parse_path(path: &str) -> Result<Address, String> {
+    if path.is_empty() || path.ends_with('/') || path.contains('\0') {
+        return Err(format!("names no file: write \"{UNIX}/run/midge.sock\""));
+    }
+    if path.starts_with("//") {
+        return Err(format!("is no URL: write \"{UNIX}/{}\"", path.trim_start_matches('/')));
+    }
+    if path.len() > PATH_BYTES_MAX {
+        let length = path.len();
+        return Err(format!("has a path of {length} bytes, but at most {PATH_BYTES_MAX} fit"));
+    }
+    let parts = Path::new(path).components().filter(|part| *part != Component::CurDir);
+    Ok(Address::Unix(parts.collect()))
+}
+
 impl Address {
+    pub(crate) fn is_unix(&self) -> bool {
+        matches!(self, Self::Unix(_))
+    }
+
     /// Whether both cannot be bound at the same time: they are equal, or one includes the other:
     /// 0.0.0.0 is every IPv4 address, `[::]` every address. Port 0 is a free port each time.
     pub(crate) fn collides_with(&self, other: &Self) -> bool {
@@ -57,6 +92,7 @@ impl Address {
                 is_same_port && (includes(this, other) || includes(other, this))
             }
             (Self::Name(_, port), Self::Name(..)) => *port != 0 && self == other,
+            (Self::Unix(_), Self::Unix(_)) => self == other,
             _ => false,
         }
     }
@@ -96,6 +132,20 @@ mod tests {
     }
 
     #[test]
+    fn unix_sockets_have_a_path() {
+        for good in ["unix:/run/midge.sock", "unix:midge.sock", "unix:./a b.sock"] {
+            assert!(parse(good).unwrap().is_unix(), "{good}");
+        }
+        let message = |text: &str| parse(text).unwrap_err();
+        assert_eq!(message("unix:"), r#"names no file: write "unix:/run/midge.sock""#);
+        assert_eq!(message("unix:/run/"), r#"names no file: write "unix:/run/midge.sock""#);
+        assert_eq!(message("unix:///run/m"), r#"is no URL: write "unix:/run/m""#);
+        assert_eq!(message("/run/m"), r#"is a path: for a Unix socket write "unix:/run/m""#);
+        let long = format!("unix:/{}", "x".repeat(103));
+        assert_eq!(message(&long), "has a path of 104 bytes, but at most 103 fit");
+    }
+
+    #[test]
     fn collisions_are_seen() {
         let collide =
             |one: &str, other: &str| parse(one).unwrap().collides_with(&parse(other).unwrap());
@@ -105,6 +155,10 @@ mod tests {
         assert!(collide("Host:1883", "host:1883"));
         assert!(collide("0.0.0.0:1883", "[::]:1883"));
         assert!(collide("127.0.0.1:1883", "[::]:1883"));
+        assert!(collide("unix:midge.sock", "unix:./midge.sock"));
+        assert!(collide("unix:/run/midge.sock", "unix:/run//./midge.sock"));
+        assert!(!collide("unix:/run/midge.sock", "unix:/run/other.sock"));
+        assert!(!collide("unix:localhost:1883", "localhost:1883"));
         assert!(!collide("0.0.0.0:1883", "[::1]:1883"));
         assert!(!collide("127.0.0.1:1883", "127.0.0.1:1884"));
         assert!(!collide("127.0.0.1:0", "127.0.0.1:0"));

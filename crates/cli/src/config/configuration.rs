@@ -11,6 +11,7 @@ use serde::Deserialize;
 use serde::de::value::{Error as ValueError, StrDeserializer};
 
 use super::data_directory;
+use super::listener::ListenerConfiguration;
 use super::schema::Schema;
 use super::settings::{Settings, Table};
 use super::value::Value;
@@ -37,13 +38,6 @@ pub(crate) struct Configuration {
     pub(crate) shutdown_deadline: Duration,
 }
 
-/// One listener.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct ListenerConfiguration {
-    pub(crate) address: String,
-    pub(crate) durability: Option<Durability>,
-}
-
 /// How a log line is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum LogFormat {
@@ -52,7 +46,7 @@ pub(crate) enum LogFormat {
 }
 
 /// The values of a table, with the defaults of its section.
-struct Values<'v> {
+pub(super) struct Values<'v> {
     schema: &'v Schema,
     section: &'static str,
     table: Option<&'v Table>,
@@ -65,21 +59,28 @@ impl Values<'_> {
         given.or_else(default).cloned()
     }
 
-    fn text(&self, key: &str) -> Option<String> {
+    pub(super) fn text(&self, key: &str) -> Option<String> {
         match self.value(key)? {
             Value::Text(text) => Some(text.into_owned()),
             _ => None,
         }
     }
 
-    fn integer(&self, key: &str) -> Option<u64> {
+    pub(super) fn integer(&self, key: &str) -> Option<u64> {
         match self.value(key)? {
             Value::Integer(number) => Some(number),
             _ => None,
         }
     }
 
-    fn boolean(&self, key: &str) -> bool {
+    pub(super) fn list(&self, key: &str) -> Vec<String> {
+        match self.value(key) {
+            Some(Value::List(items)) => items,
+            _ => Vec::new(),
+        }
+    }
+
+    pub(super) fn boolean(&self, key: &str) -> bool {
         matches!(self.value(key), Some(Value::Boolean(true)))
     }
 }
@@ -102,7 +103,9 @@ impl Configuration {
         let deadline = one("shutdown").integer("deadline_seconds").unwrap_or_default();
         let shared = one("shared_subscriptions");
         Self {
-            listeners: all("listener").filter_map(|values| listener(&values)).collect(),
+            listeners: all("listener")
+                .filter_map(|values| ListenerConfiguration::new(&values))
+                .collect(),
             storage: storage(&one("storage")),
             durability: durability(&one("storage"), "durability").unwrap_or_default(),
             topic_durabilities: all("durability")
@@ -126,11 +129,6 @@ impl Configuration {
     }
 }
 
-fn listener(values: &Values<'_>) -> Option<ListenerConfiguration> {
-    let durability = durability(values, "durability");
-    Some(ListenerConfiguration { address: values.text("bind")?, durability })
-}
-
 fn storage(values: &Values<'_>) -> Option<Storage> {
     if values.boolean("in_memory") {
         return None;
@@ -145,7 +143,7 @@ fn storage(values: &Values<'_>) -> Option<Storage> {
     })
 }
 
-fn durability(values: &Values<'_>, key: &str) -> Option<Durability> {
+pub(super) fn durability(values: &Values<'_>, key: &str) -> Option<Durability> {
     match values.text(key)?.as_str() {
         "fsync" => Some(Durability::Fsync),
         "interval" => Some(Durability::Interval),

@@ -3,6 +3,7 @@
 //! It reads on after an error, so that all of them are told at once; only what breaks TOML itself
 //! is told alone, because what follows it may not be what was meant.
 
+use std::borrow::Cow;
 use std::ops::Range;
 
 use toml::Spanned;
@@ -10,12 +11,12 @@ use toml::de::{DeInteger, DeTable, DeValue};
 
 use super::nearest::nearest;
 use super::problem::{Origin, Problem};
-use super::schema::{Schema, Section};
+use super::schema::{Key, Schema, Section};
 use super::settings::{Setting, Settings, Table};
 use super::value::Given;
 
 /// Sections and keys that are promised, but not in this build.
-const TO_COME: &[&str] = &["authentication", "authorization", "storage", "tls"];
+const TO_COME: &[&str] = &["authentication", "authorization"];
 
 /// Sections that stand more than once, at most as often as this.
 pub(crate) const TABLES_MAX: usize = 1_000;
@@ -101,25 +102,85 @@ impl Reader<'_> {
 
     fn table(&mut self, section: &Section, span: Range<usize>, entries: &DeTable<'_>) -> Table {
         let mut table = Table::new(Origin::File(span));
-        for (name, value) in entries {
-            let Some(key) = section.key(name.get_ref()) else {
-                self.unknown_key(section, name.get_ref(), name.span());
-                continue;
-            };
-            let setting = match key.kind.check(&given(value.get_ref())) {
-                Ok(value_checked) => {
-                    Some(Setting { value: value_checked, origin: Origin::File(value.span()) })
-                }
-                Err(complaint) => {
-                    let message =
-                        format!("`{}` in {} {}", key.name, section.header(), complaint.message);
-                    self.problem(value.span(), message, complaint.help);
-                    None
-                }
-            };
-            table.set(key, setting);
-        }
+        self.entries(section, "", entries, &mut table);
         table
+    }
+
+    /// The keys of a section, or of the table of keys `group` inside of it.
+    fn entries(
+        &mut self,
+        section: &Section,
+        group: &str,
+        entries: &DeTable<'_>,
+        table: &mut Table,
+    ) {
+        for (name, value) in entries {
+            // A dot inside of quotes is no dot between names.
+            let is_name = !name.get_ref().contains('.');
+            let full = match group {
+                "" => name.get_ref().to_string(),
+                _ => format!("{group}.{}", name.get_ref()),
+            };
+            if let Some(key) = section.key(&full).filter(|_| is_name) {
+                self.key(section, key, value, table);
+            } else if is_name && section.has(&full) {
+                self.group(section, &full, name.span(), value, table);
+            } else {
+                self.unknown_key(section, group, name);
+            }
+        }
+    }
+
+    fn key(
+        &mut self,
+        section: &Section,
+        key: &Key,
+        value: &Spanned<DeValue<'_>>,
+        table: &mut Table,
+    ) {
+        let setting = match key.kind.check(&given(value.get_ref())) {
+            Ok(checked) => Some(Setting { value: checked, origin: Origin::File(value.span()) }),
+            Err(complaint) => {
+                let message =
+                    format!("`{}` in {} {}", key.name, section.header(), complaint.message);
+                let item = match (value.get_ref(), complaint.item) {
+                    (DeValue::Array(items), Some(index)) => items.get(index).map(Spanned::span),
+                    _ => None,
+                };
+                self.problem(item.unwrap_or(value.span()), message, complaint.help);
+                None
+            }
+        };
+        table.set(key, setting);
+    }
+
+    fn group(
+        &mut self,
+        section: &Section,
+        group: &str,
+        name_span: Range<usize>,
+        value: &Spanned<DeValue<'_>>,
+        table: &mut Table,
+    ) {
+        let header = section.header();
+        match value.get_ref() {
+            DeValue::Table(entries) if !entries.is_empty() => {
+                self.entries(section, group, entries, table);
+            }
+            // Whoever wrote it meant something by it.
+            DeValue::Table(_) => {
+                let message = format!("`{group}` in {header} has no keys");
+                let help = format!("its keys are {}", names_in(section, group));
+                self.problem(name_span, message, Some(help));
+            }
+            other => {
+                let message =
+                    format!("`{group}` in {header} must be a table, but is {}", given(other));
+                let first = section.group(group).next().map_or("", |key| key.name);
+                let help = format!("write its keys, such as `{first}`");
+                self.problem(value.span(), message, Some(help));
+            }
+        }
     }
 
     fn unknown_section(&mut self, name: &str, span: Range<usize>) {
@@ -127,10 +188,9 @@ impl Reader<'_> {
             let message = format!("[{name}] is not part of this build yet");
             return self.problem(span, message, None);
         }
-        let mut owners = self.schema.sections.iter().filter(|section| section.key(name).is_some());
-        if let Some(owner) = owners.next() {
+        if let Some(owners) = self.owners(name) {
             let message = format!("`{name}` stands outside of its section");
-            return self.problem(span, message, Some(format!("write it below {}", owner.header())));
+            return self.problem(span, message, Some(format!("write it below {owners}")));
         }
         let sections = &self.schema.sections;
         let help = match nearest(name, sections.iter().map(|section| section.name)) {
@@ -143,30 +203,64 @@ impl Reader<'_> {
         self.problem(span, format!("there is no section [{name}]"), Some(help));
     }
 
-    fn unknown_key(&mut self, section: &Section, name: &str, span: Range<usize>) {
-        let header = section.header();
-        if TO_COME.contains(&name) {
+    fn unknown_key(&mut self, section: &Section, group: &str, name: &Spanned<Cow<'_, str>>) {
+        let (header, span, name) = (section.header(), name.span(), name.get_ref());
+        if TO_COME.contains(&&**name) {
             let message = format!("`{name}` in {header} is not part of this build yet");
             return self.problem(span, message, None);
         }
-        let names = section.keys.iter().map(|key| key.name);
-        let elsewhere = self.schema.sections.iter().find(|other| other.key(name).is_some());
-        let help = if let Some(other) = elsewhere {
-            format!("`{name}` belongs to {}", other.header())
-        } else if let Some(nearest) = nearest(name, names.clone()) {
+        let prefix = if group.is_empty() { String::new() } else { format!("{group}.") };
+        let full = format!("{prefix}{name}");
+        let mut names = section.keys.iter().map(|key| key.name);
+        let inside = names.find(|key| key.rsplit('.').next() == Some(&**name));
+        let help = if name.contains('.') && section.key(&full).is_some() {
+            format!("write it without quotes: {full}")
+        } else if let Some(inside) = inside {
+            format!("the nearest key is `{inside}`")
+        } else if let Some(owners) = self.owners(name) {
+            format!("`{name}` belongs to {owners}")
+        } else if let Some(nearest) = nearest_in(section, group, name) {
             format!("the nearest key is `{nearest}`")
+        } else if !group.is_empty() {
+            format!("the keys of `{group}` are {}", names_in(section, group))
         } else if section.keys.len() <= 8 {
-            let names: Vec<_> = names.map(|name| format!("`{name}`")).collect();
+            let names: Vec<_> = section.keys.iter().map(|key| format!("`{}`", key.name)).collect();
             format!("the keys of {header} are {}", names.join(", "))
         } else {
             format!("`midge config reference` lists the keys of {header}")
         };
-        self.problem(span, format!("there is no key `{name}` in {header}"), Some(help));
+        self.problem(span, format!("there is no key `{full}` in {header}"), Some(help));
+    }
+
+    /// The sections that have a key of this name.
+    fn owners(&self, name: &str) -> Option<String> {
+        let owners = self.schema.sections.iter().filter(|section| section.has(name));
+        let headers: Vec<_> = owners.map(Section::header).collect();
+        (!headers.is_empty()).then(|| headers.join(" or "))
     }
 
     fn header(&self, section: &str) -> String {
         self.schema.section(section).map(Section::header).unwrap_or_default()
     }
+}
+
+/// The key, or the table of keys, that was meant by `name`, which stands in the table `group`.
+fn nearest_in(section: &Section, group: &str, name: &str) -> Option<String> {
+    let names = section.keys.iter().map(|key| key.name);
+    if group.is_empty() {
+        // The names of tables can be mistyped, too.
+        let tables = names.clone().filter_map(|name| Some(name.split_once('.')?.0));
+        return nearest(name, names.chain(tables)).map(str::to_string);
+    }
+    // Without the table's name, which is right already.
+    let inside = names.filter_map(|name| name.strip_prefix(group)?.strip_prefix('.'));
+    nearest(name, inside).map(|name| format!("{group}.{name}"))
+}
+
+/// The keys in the table of keys `group`, for a sentence.
+fn names_in(section: &Section, group: &str) -> String {
+    let names: Vec<_> = section.group(group).map(|key| format!("`{}`", key.name)).collect();
+    names.join(", ")
 }
 
 fn given<'v>(value: &'v DeValue<'_>) -> Given<'v> {
@@ -176,8 +270,18 @@ fn given<'v>(value: &'v DeValue<'_>) -> Given<'v> {
         DeValue::Integer(number) => Given::Integer(integer(number)),
         DeValue::Float(_) => Given::Other("a number with a fraction"),
         DeValue::Datetime(_) => Given::Other("a date or time"),
-        DeValue::Array(_) => Given::Other("a list"),
+        DeValue::Array(items) => {
+            Given::List(items.iter().map(|item| shallow(item.get_ref())).collect())
+        }
         DeValue::Table(_) => Given::Other("a table"),
+    }
+}
+
+/// An item of a list; lists of lists are of no kind.
+fn shallow<'v>(value: &'v DeValue<'_>) -> Given<'v> {
+    match value {
+        DeValue::Array(_) => Given::Other("a list"),
+        other => given(other),
     }
 }
 

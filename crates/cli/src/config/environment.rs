@@ -1,5 +1,6 @@
 //! Environment variables over the file: `MIDGE_SECTION_KEY`, and `MIDGE_SECTION_NUMBER_KEY` for a
-//! section that stands more than once (`MIDGE_LISTENER_0_BIND`).
+//! section that stands more than once (`MIDGE_LISTENER_0_BIND`). A dot in the name of a key is a
+//! `_` (`MIDGE_LISTENER_0_TLS_CERTIFICATE`).
 //!
 //! A variable that begins with `MIDGE_` and names no key is an error, because it was meant to have
 //! an effect. Three kinds are not: those of other commands and of the tests, and those that
@@ -98,7 +99,7 @@ fn find_target<'s>(name: &str, schema: &'s Schema) -> Option<Target<'s>> {
             (true, Some((number, rest))) => (number.parse().ok()?, rest),
             (true, None) => return None,
         };
-        let key = section.keys.iter().find(|key| key.name.to_ascii_uppercase() == rest)?;
+        let key = section.keys.iter().find(|key| in_variable(key) == rest)?;
         Some(Target { section, index, key })
     })
 }
@@ -131,7 +132,12 @@ fn names(schema: &Schema) -> Vec<String> {
 /// The variable that stands for a key, with `N` for the number of a section.
 pub(crate) fn variable(section: &Section, key: &Key) -> String {
     let number = if section.repeated { "N_" } else { "" };
-    format!("{PREFIX}{}_{number}{}", section.name, key.name).to_ascii_uppercase()
+    format!("{PREFIX}{}_{number}{}", section.name.to_ascii_uppercase(), in_variable(key))
+}
+
+/// The name of a key as it stands in a variable.
+fn in_variable(key: &Key) -> String {
+    key.name.replace('.', "_").to_ascii_uppercase()
 }
 
 fn write(

@@ -15,8 +15,8 @@ pub(crate) struct Flags {
     /// The configuration file. Without it: ./midge.toml, then /etc/midge/midge.toml, then none.
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
-    /// Listen here, and nowhere else than at each --listen.
-    #[arg(long, value_name = "ADDRESS:PORT")]
+    /// Listen here, ADDRESS:PORT or unix:PATH, and nowhere else than at each --listen.
+    #[arg(long, value_name = "ADDRESS")]
     pub(crate) listen: Vec<String>,
     /// Threads that serve connections [default: one for each processor].
     #[arg(long, value_name = "N")]

@@ -97,13 +97,14 @@ fn push_section(text: &mut String, section: &Section) {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
     use std::path::Path;
 
     use super::{Schema, markdown, toml};
     use crate::config::environment::Variables;
     use crate::config::flags::Flags;
     use crate::config::problem::File;
-    use crate::config::{Loaded, load};
+    use crate::config::{Effective, Loaded, load};
 
     /// Set to write the files instead of comparing them.
     const WRITE_VARIABLE: &str = "MIDGE_TEST_WRITE_REFERENCE";
@@ -135,24 +136,65 @@ mod tests {
     }
 
     #[test]
+    fn the_examples_of_the_documentation_are_right() {
+        for page in ["configuration.md", "listeners.md"] {
+            let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs").join(page);
+            let text = std::fs::read_to_string(path).unwrap();
+            let examples = text.split("```toml\n").skip(1);
+            for example in examples.filter_map(|rest| rest.split("```").next()) {
+                let is_part = !example.contains("[[listener]]");
+                let listener = if is_part { "[[listener]]\nbind = '[::]:0'\n" } else { "" };
+                load_text(format!("{listener}{example}"));
+            }
+        }
+    }
+
+    #[test]
     fn the_reference_changes_nothing_as_it_is() {
         let loaded = load_text(toml(&Schema::new()));
         let nothing = load_text(String::new());
         assert_eq!(loaded.effective, nothing.effective);
     }
 
-    #[test]
-    fn the_reference_is_right_without_its_comment_marks() {
+    /// The reference without comment marks, for a listener of some kind.
+    fn uncommented(changes: &[(&str, &str)], left_out: &[&str]) -> Loaded {
         let is_setting = |line: &&str| line.starts_with('#') && !line.starts_with("# ");
         let text = toml(&Schema::new());
         let lines = text.lines().filter(|line| *line != "#");
         let lines = lines.map(|line| if is_setting(&line) { &line[1..] } else { line });
-        let loaded = load_text(lines.collect::<Vec<_>>().join("\n"));
+        let lines = lines.filter(|line| left_out.iter().all(|key| !line.starts_with(key)));
+        let text = lines.collect::<Vec<_>>().join("\n");
+        let change = |text: String, (from, to): &(&str, &str)| {
+            assert!(text.contains(from), "{from}");
+            text.replacen(from, to, 1)
+        };
+        load_text(changes.iter().fold(text, change))
+    }
+
+    #[test]
+    fn the_reference_is_right_without_its_comment_marks() {
+        const PLAIN: &str = "protocol = \"mqtt\"";
+        const NO_PROXY: &str = "proxy_protocol = \"off\"";
+        let unix = ("bind = \"0.0.0.0:1883\"", "bind = \"unix:/run/midge.sock\"");
+        let proxy = (NO_PROXY, "proxy_protocol = \"required\"");
+        // No listener has all keys, but each key is one of some listener.
+        let kinds = [
+            uncommented(&[proxy], &["websocket.", "quic.", "unix."]),
+            uncommented(&[(PLAIN, "protocol = \"websocket\"")], &["quic.", "unix."]),
+            uncommented(&[(PLAIN, "protocol = \"quic\"")], &["websocket.", "unix.", "tcp."]),
+            uncommented(&[unix, proxy], &["websocket.", "quic.", "tcp."]),
+        ];
+        let named: BTreeSet<String> = kinds
+            .iter()
+            .flat_map(|loaded| &loaded.effective)
+            .filter(|line| line.is_given())
+            .map(Effective::name)
+            .collect();
         let keys: usize = Schema::new().sections.iter().map(|section| section.keys.len()).sum();
-        assert_eq!(loaded.effective.len(), keys);
+        assert_eq!(named.len(), keys);
         let nothing = load_text(String::new());
         for line in &nothing.effective {
-            let mut lines = loaded.effective.iter();
+            let mut lines = kinds[0].effective.iter();
             let given = lines.find(|given| given.name() == line.name()).unwrap();
             assert!(line.value.is_none() || given.value == line.value, "{}", line.name());
         }

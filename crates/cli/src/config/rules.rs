@@ -1,7 +1,7 @@
-//! What has to hold between values: required keys, listeners that get into each other's way,
-//! rules that could never apply.
+//! What has to hold between values: required keys, rules that could never apply. What has to hold
+//! for listeners is in [`listener_rules`].
 
-use super::address;
+use super::listener_rules;
 use super::problem::{Origin, Problem};
 use super::schema::{Default, Schema, Section};
 use super::settings::{Settings, Table};
@@ -13,7 +13,9 @@ pub(crate) fn check(schema: &Schema, settings: &Settings, problems: &mut Vec<Pro
             check_required(section, table, problems);
         }
     }
-    check_listeners(settings.tables("listener"), problems);
+    if let Some(section) = schema.section("listener") {
+        listener_rules::check(section, settings.tables("listener"), problems);
+    }
     for table in settings.tables("rewrite") {
         check_captures(table, problems);
     }
@@ -31,25 +33,6 @@ fn check_required(section: &Section, table: &Table, problems: &mut Vec<Problem>)
             let problem = Problem::new(table.origin.clone(), message);
             problems.push(problem.help(format!("for example: {} = {example}", key.name)));
         }
-    }
-}
-
-fn check_listeners(tables: &[Table], problems: &mut Vec<Problem>) {
-    let mut addresses: Vec<(address::Address, &str)> = Vec::new();
-    for table in tables {
-        let Some(setting) = table.get("bind") else { continue };
-        let Some(text) = table.text("bind") else { continue };
-        let Ok(address) = address::parse(text) else { continue };
-        let mut earlier = addresses.iter();
-        if let Some((_, other)) = earlier.find(|(other, _)| address.collides_with(other)) {
-            let message = if *other == text {
-                format!("{text} is listened on twice")
-            } else {
-                format!("{text} cannot be listened on beside {other}, as one includes the other")
-            };
-            problems.push(Problem::new(setting.origin.clone(), message));
-        }
-        addresses.push((address, text));
     }
 }
 

@@ -3,11 +3,19 @@
 //! The reader of files, the environment variables, `midge config show` and the reference are all
 //! made from this table; a key that is not in it does not exist. The keys of `[limits]` come from
 //! the core's own table.
+//!
+//! A key whose name has a dot, such as `tls.certificate`, stands in a table inside of the section.
+//! TOML has three ways to write it: `tls.certificate = "..."`, `tls = { certificate = "..." }` and
+//! a table `[listener.tls]`.
+
+mod listener;
 
 use std::borrow::Cow;
 
 use midge_core::{LimitRow, Limits};
 
+use super::listener_rules::Condition;
+use super::settings::Table;
 use super::value::{Kind, Value};
 
 /// A section: `[name]`, or `[[name]]` if it can stand more than once.
@@ -30,6 +38,8 @@ pub(crate) struct Key {
     pub(crate) doc: &'static str,
     /// Whether SIGHUP puts a new value into effect; other keys need a restart.
     pub(crate) live: bool,
+    /// What the section has to be for the key to mean something.
+    pub(crate) only: Option<Condition>,
 }
 
 /// What holds where a key is not given.
@@ -70,12 +80,23 @@ const fn text(text: &'static str) -> Value {
 
 impl Key {
     fn new(name: &'static str, kind: Kind, default: Default, doc: &'static str) -> Self {
-        Self { name, kind, default, doc, live: false }
+        Self { name, kind, default, doc, live: false, only: None }
     }
 
     fn live(mut self) -> Self {
         self.live = true;
         self
+    }
+
+    fn only(mut self, condition: Condition) -> Self {
+        self.only = Some(condition);
+        self
+    }
+
+    /// Whether it is given, or would have an effect if it were.
+    pub(crate) fn means_something_in(&self, table: Option<&Table>) -> bool {
+        let Some(table) = table else { return true };
+        table.has(self.name) || self.only.is_none_or(|only| only.holds(table))
     }
 
     /// The default, if the key has one.
@@ -93,6 +114,20 @@ impl Section {
         self.keys.iter().find(|key| key.name == name)
     }
 
+    /// The keys inside of the table `group`, with their whole names.
+    pub(crate) fn group<'s>(&'s self, group: &str) -> impl Iterator<Item = &'s Key> + Clone {
+        let is_inside = move |key: &&Key| {
+            let rest = key.name.strip_prefix(group).and_then(|rest| rest.strip_prefix('.'));
+            rest.is_some()
+        };
+        self.keys.iter().filter(is_inside)
+    }
+
+    /// Whether it has a key or a table of keys of this name.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.key(name).is_some() || self.group(name).next().is_some()
+    }
+
     /// The section as it stands in a file.
     pub(crate) fn header(&self) -> String {
         if self.repeated { format!("[[{}]]", self.name) } else { format!("[{}]", self.name) }
@@ -103,7 +138,7 @@ impl Schema {
     /// The table of this build.
     pub(crate) fn new() -> Self {
         let sections = vec![
-            listener(),
+            listener::section(),
             broker(),
             storage(),
             durability(),
@@ -122,30 +157,6 @@ impl Schema {
     pub(crate) fn section(&self, name: &str) -> Option<&Section> {
         self.sections.iter().find(|section| section.name == name)
     }
-}
-
-fn listener() -> Section {
-    let bind = "The address and the port to listen on. 0.0.0.0 is every IPv4 address of the \
-                machine,\n[::] is every address, IPv4 and IPv6; 127.0.0.1 and [::1] are the \
-                machine itself.\nPort 0 is any free port.";
-    let keys = vec![
-        Key::new("bind", Kind::Address, Default::Required("\"0.0.0.0:1883\""), bind),
-        Key::new(
-            "protocol",
-            Kind::Protocol,
-            Default::Value(text("mqtt")),
-            "What is spoken there: \"mqtt\" is MQTT 3.1, 3.1.1 and 5.0 over TCP.",
-        ),
-        Key::new(
-            "durability",
-            Kind::Choice(DURABILITIES),
-            Default::Absent { meaning: "as in [storage]", example: text("interval") },
-            "What an acknowledgement promises to Clients that come by this listener.",
-        ),
-    ];
-    let doc = "Where the broker listens; one [[listener]] for each address.\nWithout any: \
-               127.0.0.1:1883 and [::1]:1883, so that only this machine can connect.";
-    Section { name: "listener", repeated: true, doc, keys }
 }
 
 fn broker() -> Section {
@@ -375,8 +386,23 @@ fn shutdown() -> Section {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::{Default, Schema};
+    use crate::config::environment::variable;
     use crate::config::value::Given;
+
+    #[test]
+    fn no_two_keys_have_the_same_variable() {
+        let mut names = BTreeSet::new();
+        for section in Schema::new().sections {
+            for key in &section.keys {
+                assert!(names.insert(variable(&section, key)), "{} {}", section.name, key.name);
+                // A key is not a table of keys too.
+                assert!(section.group(key.name).next().is_none(), "{}", key.name);
+            }
+        }
+    }
 
     #[test]
     fn every_default_and_example_is_allowed() {
@@ -393,6 +419,7 @@ mod tests {
                     toml::Value::Integer(number) => Given::Integer(Some(number.into())),
                     toml::Value::Boolean(value) => Given::Boolean(value),
                     toml::Value::String(_) => Given::Text(text.trim_matches('"')),
+                    toml::Value::Array(items) if items.is_empty() => Given::List(Vec::new()),
                     other => panic!("{name}: {other}"),
                 };
                 assert!(key.kind.check(&given).is_ok(), "{name} = {text}");

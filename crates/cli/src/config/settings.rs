@@ -70,6 +70,13 @@ impl Table {
         }
     }
 
+    pub(crate) fn list(&self, key: &str) -> Option<&[String]> {
+        match &self.get(key)?.value {
+            Value::List(items) => Some(items),
+            _ => None,
+        }
+    }
+
     pub(crate) fn boolean(&self, key: &str) -> Option<bool> {
         match self.get(key)?.value {
             Value::Boolean(value) => Some(value),
@@ -98,7 +105,8 @@ impl Settings {
         &mut tables[0]
     }
 
-    /// Every key with the value that holds, in the order of the documentation.
+    /// Every key with the value that holds, in the order of the documentation; without those that
+    /// mean nothing there, such as `websocket.path` of a listener that speaks no WebSocket.
     pub(crate) fn effective(&self, schema: &Schema) -> Vec<Effective> {
         let mut lines = Vec::new();
         for section in &schema.sections {
@@ -107,9 +115,8 @@ impl Settings {
             for index in 0..count {
                 let index_shown = section.repeated.then_some(index);
                 let table = tables.get(index);
-                lines.extend(
-                    section.keys.iter().map(|key| effective(section, index_shown, key, table)),
-                );
+                let keys = section.keys.iter().filter(|key| key.means_something_in(table));
+                lines.extend(keys.map(|key| effective(section, index_shown, key, table)));
             }
         }
         lines
@@ -131,6 +138,16 @@ fn effective(
 }
 
 impl Effective {
+    /// The section's full name, if it can stand more than once: `listener.0`.
+    pub(crate) fn table(&self) -> Option<String> {
+        Some(format!("{}.{}", self.section, self.index?))
+    }
+
+    /// Whether it is more than a default.
+    pub(crate) fn is_given(&self) -> bool {
+        self.origin != Origin::Default
+    }
+
     /// The key's full name: `limits.queue_messages_max`, `listener.0.bind`.
     pub(crate) fn name(&self) -> String {
         match self.index {

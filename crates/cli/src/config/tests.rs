@@ -1,6 +1,8 @@
 //! The configuration as a whole: sources in, values or the text of an error out.
 
 mod any_text;
+mod listener_messages;
+mod listeners;
 mod messages;
 mod sources;
 
@@ -25,4 +27,10 @@ fn variables(pairs: &[(&str, &str)]) -> Variables {
 /// The error as the user sees it.
 fn error(result: Result<Loaded, Report>) -> String {
     result.expect_err("the configuration is wrong").to_string()
+}
+
+/// Compares the error of `text` with `expected`, whose lines are written with their indent.
+#[track_caller]
+fn assert_error(text: &str, expected: &str) {
+    assert_eq!(error(load_text(text)), format!("{}\n", expected.trim()));
 }

@@ -8,8 +8,8 @@ use std::fmt;
 
 use midge_codec::{TopicFilter, TopicName};
 
-use super::address;
 use super::nearest::nearest;
+use super::{address, listener_texts};
 
 /// What a key accepts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,9 +20,7 @@ pub(crate) enum Kind {
     Boolean,
     /// One of these words.
     Choice(&'static [&'static str]),
-    /// The protocol of a listener: one of the words of this build, or one that is to come.
-    Protocol,
-    /// `ADDRESS:PORT`.
+    /// `ADDRESS:PORT` or `unix:PATH`.
     Address,
     /// A Topic Filter without `$share` and its like.
     Filter,
@@ -34,13 +32,19 @@ pub(crate) enum Kind {
     TopicPrefix,
     /// A directory; it need not exist.
     Directory,
+    /// One or more files; they need not exist.
+    Files,
+    /// Web origins, or none.
+    Origins,
+    /// Networks, or none.
+    Networks,
+    /// The path of a URL.
+    UrlPath,
+    /// A user or a group.
+    Account,
+    /// Permissions of a file, in octal digits.
+    Mode,
 }
-
-/// Protocols that a listener can speak in this build.
-const PROTOCOLS: &[&str] = &["mqtt"];
-
-/// Protocols that are promised, but not in this build.
-const PROTOCOLS_TO_COME: &[&str] = &["websocket", "quic", "unix"];
 
 /// A value that was checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,6 +52,8 @@ pub(crate) enum Value {
     Integer(u64),
     Boolean(bool),
     Text(Cow<'static, str>),
+    /// Of the kinds that can be given as one text or as a list of them.
+    List(Vec<String>),
 }
 
 /// A value as a source gives it.
@@ -58,9 +64,11 @@ pub(crate) enum Given<'v> {
     Boolean(bool),
     /// `None`: beyond what a number of 128 bits can hold.
     Integer(Option<i128>),
+    List(Vec<Given<'v>>),
     /// Another type, with the name that the user knows it by.
     Other(&'static str),
-    /// Text of the environment or the command line, which may stand for a value of any type.
+    /// Text of the environment or the command line, which may stand for a value of any type. The
+    /// items of a list are separated by commas.
     Untyped(&'v str),
 }
 
@@ -71,14 +79,16 @@ pub(crate) struct Complaint {
     pub(crate) message: String,
     /// What to write instead, where that can be told.
     pub(crate) help: Option<String>,
+    /// Which item of a list is meant, if it is one of them.
+    pub(crate) item: Option<usize>,
 }
 
 impl Complaint {
-    fn new(message: impl Into<String>) -> Self {
-        Self { message: message.into(), help: None }
+    pub(crate) fn new(message: impl Into<String>) -> Self {
+        Self { message: message.into(), help: None, item: None }
     }
 
-    fn help(mut self, help: impl Into<String>) -> Self {
+    pub(crate) fn help(mut self, help: impl Into<String>) -> Self {
         self.help = Some(help.into());
         self
     }
@@ -90,6 +100,7 @@ impl Kind {
         match self {
             Self::Integer { min, max } => self.check_integer(given, min, max),
             Self::Boolean => self.check_boolean(given),
+            Self::Files | Self::Origins | Self::Networks => self.check_list(given),
             _ => {
                 let (Given::Text(text) | Given::Untyped(text)) = given else {
                     return Err(self.wrong_type(given));
@@ -127,16 +138,47 @@ impl Kind {
         }
     }
 
+    fn check_list(self, given: &Given<'_>) -> Result<Value, Complaint> {
+        let one = |given: &Given<'_>| match given {
+            Given::Text(text) | Given::Untyped(text) => self.check_item(text),
+            _ => Err(self.wrong_type(given)),
+        };
+        let items = match given {
+            Given::List(items) if items.is_empty() && self == Self::Files => {
+                return Err(self.wrong_type(given));
+            }
+            Given::List(items) => {
+                let items = items.iter().enumerate();
+                let items = items.map(|(index, item)| {
+                    one(item).map_err(|complaint| Complaint { item: Some(index), ..complaint })
+                });
+                items.collect::<Result<_, _>>()?
+            }
+            Given::Untyped("") => return Err(self.wrong_type(given)),
+            Given::Untyped(text) => text
+                .split(',')
+                .map(|item| self.check_item(item.trim()))
+                .collect::<Result<_, _>>()?,
+            _ => vec![one(given)?],
+        };
+        Ok(Value::List(items))
+    }
+
+    /// One item of a list, as it is kept.
+    fn check_item(self, text: &str) -> Result<String, Complaint> {
+        match self {
+            Self::Origins => listener_texts::origin(text),
+            Self::Networks => listener_texts::network(text).map(|_| text.to_string()),
+            _ if text.is_empty() => Err(Complaint::new("must name a file")),
+            _ => Ok(text.to_string()),
+        }
+    }
+
     fn check_text(self, text: &str) -> Result<(), Complaint> {
         let complain =
             |what: &str, rule: &str| Complaint::new(format!("is not a valid {what}: {rule}"));
         match self {
             Self::Choice(words) => self.check_word(text, words),
-            Self::Protocol if PROTOCOLS_TO_COME.contains(&text) => {
-                let message = format!("is {text:?}, which this build does not speak yet");
-                Err(Complaint::new(message).help(format!("allowed: {self}")))
-            }
-            Self::Protocol => self.check_word(text, PROTOCOLS),
             Self::Address => address::parse(text)
                 .map(|_| ())
                 .map_err(|message| Complaint::new(message).help(format!("allowed: {self}"))),
@@ -157,7 +199,12 @@ impl Kind {
                 Ok(_) => Ok(()),
                 Err(rule) => Err(complain("start of a Topic Name", rule.description())),
             },
-            Self::Integer { .. } | Self::Boolean => unreachable!("checked as what they are"),
+            Self::UrlPath => listener_texts::url_path(text),
+            Self::Account => listener_texts::account(text),
+            Self::Mode => listener_texts::mode(text).map(|_| ()),
+            Self::Integer { .. } | Self::Boolean | Self::Files | Self::Origins | Self::Networks => {
+                unreachable!("checked as what they are")
+            }
         }
     }
 
@@ -180,6 +227,12 @@ impl Kind {
             }
             (Self::Boolean, Given::Text(text @ ("true" | "false"))) => {
                 complaint.help(format!("write it without quotes: {text}"))
+            }
+            (Self::Mode, Given::Integer(_)) => {
+                complaint.help("write it in quotes, such as \"0660\"")
+            }
+            (Self::Account, Given::Integer(Some(number))) => {
+                complaint.help(format!("write it in quotes: \"{number}\""))
             }
             _ => complaint,
         }
@@ -204,16 +257,23 @@ impl fmt::Display for Kind {
             Self::Integer { min, max } => write!(f, "an integer from {min} to {max}"),
             Self::Boolean => f.write_str("true or false"),
             Self::Choice(words) => one_of(f, words),
-            Self::Protocol => one_of(f, PROTOCOLS),
-            Self::Address => {
-                f.write_str("\"ADDRESS:PORT\", such as \"0.0.0.0:1883\" or \"[::]:1883\"")
-            }
+            Self::Address => f.write_str(
+                "\"ADDRESS:PORT\", such as \"0.0.0.0:1883\" or \"[::]:1883\", or \"unix:PATH\"",
+            ),
             Self::Filter | Self::SubscriptionFilter => {
                 f.write_str("a Topic Filter, such as \"sensors/+/data\"")
             }
             Self::Target => f.write_str("a topic, such as \"devices/$1\""),
             Self::Directory => f.write_str("a directory, such as \"/var/lib/midge\""),
             Self::TopicPrefix => f.write_str("the start of a Topic Name, such as \"responses\""),
+            Self::Files => f.write_str("a file, such as \"server.pem\", or a list of files"),
+            Self::Origins => {
+                f.write_str("a list of Web origins, such as [\"https://example.org\"]")
+            }
+            Self::Networks => f.write_str("a list of networks, such as [\"10.0.0.0/8\"]"),
+            Self::UrlPath => f.write_str("the path of a URL, such as \"/mqtt\""),
+            Self::Account => f.write_str("a name or a number, such as \"midge\" or \"1000\""),
+            Self::Mode => f.write_str("octal digits in quotes, such as \"0660\""),
         }
     }
 }
@@ -237,6 +297,8 @@ impl fmt::Display for Given<'_> {
             Self::Text(_) => f.write_str("a string"),
             Self::Boolean(value) => write!(f, "{value}"),
             Self::Integer(_) => f.write_str("an integer"),
+            Self::List(items) if items.is_empty() => f.write_str("an empty list"),
+            Self::List(_) => f.write_str("a list"),
             Self::Other(name) => f.write_str(name),
             Self::Untyped("") => f.write_str("empty"),
             Self::Untyped(text) => write!(f, "{text:?}"),
@@ -250,7 +312,17 @@ impl fmt::Display for Value {
         match self {
             Self::Integer(number) => write!(f, "{number}"),
             Self::Boolean(value) => write!(f, "{value}"),
-            Self::Text(text) => write!(f, "{}", toml::Value::String(text.to_string())),
+            Self::Text(text) => write!(f, "{}", quoted(text)),
+            // As one would write it.
+            Self::List(items) if items.len() == 1 => write!(f, "{}", quoted(&items[0])),
+            Self::List(items) => {
+                let items: Vec<_> = items.iter().map(|item| quoted(item).to_string()).collect();
+                write!(f, "[{}]", items.join(", "))
+            }
         }
     }
+}
+
+fn quoted(text: &str) -> toml::Value {
+    toml::Value::String(text.to_string())
 }

@@ -3,27 +3,24 @@
 //! It joins the configuration, the log, the signals and the broker. There is a broker only when
 //! all of the configuration is right; whatever a broker does is in the crate `midge-broker`.
 
+mod listeners;
 mod reload;
 mod signals;
 mod start_message;
 
-use std::net::{Ipv6Addr, TcpListener};
 use std::process::ExitCode;
 use std::thread;
 
 use clap::Args;
-use midge_broker::{Broker, StartError, Storage};
+use midge_broker::{Broker, ListenerAddress, StartError, Storage};
 
 use crate::config::command::{EXIT_WRONG_CONFIGURATION, print_report};
 use crate::config::{Configuration, Flags, ListenerConfiguration, Loaded, Sources};
 use crate::logger;
+use listeners::ShownListener;
 use reload::Reloader;
 use signals::{Request, Signals};
 use start_message::StartMessage;
-
-/// What is listened on if nothing is configured: nobody but this machine's own users may connect
-/// without a word about who they are.
-const DEFAULT_LISTENERS: [&str; 2] = ["127.0.0.1:1883", "[::1]:1883"];
 
 /// Start a broker; plain `midge` does the same.
 ///
@@ -55,10 +52,12 @@ pub(crate) fn run(args: &ServeArgs) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    match start(configuration, signals.failure()) {
+    let listeners = listeners::all(configuration);
+    match start(configuration, &listeners, signals.failure()) {
         Ok(broker) => {
-            announce(&broker, &loaded, &sources);
-            serve(broker, loaded, &args.flags, signals)
+            let listeners = shown(&broker, &listeners);
+            announce(&listeners, &loaded, &sources);
+            serve(broker, listeners, loaded, &args.flags, signals)
         }
         Err(error) => {
             log::error!("{error}");
@@ -69,6 +68,7 @@ pub(crate) fn run(args: &ServeArgs) -> ExitCode {
 
 fn start(
     configuration: &Configuration,
+    listeners: &[ListenerConfiguration],
     on_failure: impl Fn(&str) + Send + Sync + 'static,
 ) -> Result<Broker, StartError> {
     let mut builder = Broker::builder()
@@ -80,8 +80,8 @@ fn start(
     if let Some(workers) = configuration.workers {
         builder = builder.workers(workers);
     }
-    for (index, listener) in listeners(configuration).into_iter().enumerate() {
-        builder = builder.listen(listener.address);
+    for (index, listener) in listeners.iter().enumerate() {
+        builder = builder.listen(listener.listen.clone());
         if let Some(durability) = listener.durability {
             builder = builder.listener_durability(index, durability);
         }
@@ -96,26 +96,19 @@ fn start(
     builder.on_failure(on_failure).start()
 }
 
-fn listeners(configuration: &Configuration) -> Vec<ListenerConfiguration> {
-    if !configuration.listeners.is_empty() {
-        return configuration.listeners.clone();
-    }
-    let mut listeners = DEFAULT_LISTENERS.to_vec();
-    if let Err(error) = TcpListener::bind((Ipv6Addr::LOCALHOST, 0)) {
-        log::info!("not listening on {}: no IPv6 here ({error})", DEFAULT_LISTENERS[1]);
-        listeners.truncate(1);
-    }
-    let of = |address: &str| ListenerConfiguration {
-        address: address.to_string(),
-        ..Default::default()
+/// The listeners with the addresses that they are bound to, in their order.
+fn shown(broker: &Broker, listeners: &[ListenerConfiguration]) -> Vec<ShownListener> {
+    let listeners = listeners.iter().zip(broker.local_addresses());
+    let shown = |(listener, address): (&ListenerConfiguration, &ListenerAddress)| {
+        ShownListener::new(&listener.listen, address.network())
     };
-    listeners.into_iter().map(of).collect()
+    listeners.map(shown).collect()
 }
 
-fn announce(broker: &Broker, loaded: &Loaded, sources: &Sources) {
+fn announce(listeners: &[ShownListener], loaded: &Loaded, sources: &Sources) {
     let configuration = &loaded.configuration;
     let message = StartMessage {
-        addresses: broker.local_addresses(),
+        listeners,
         file: sources.path(),
         is_found: sources.is_found(),
         data: configuration.storage.as_ref().and_then(Storage::directory),
@@ -125,12 +118,21 @@ fn announce(broker: &Broker, loaded: &Loaded, sources: &Sources) {
     logger::announce(loaded.configuration.log_format, &message.to_string());
 }
 
-fn serve(broker: Broker, loaded: Loaded, flags: &Flags, mut signals: Signals) -> ExitCode {
+fn serve(
+    broker: Broker,
+    listeners: Vec<ShownListener>,
+    loaded: Loaded,
+    flags: &Flags,
+    mut signals: Signals,
+) -> ExitCode {
     let deadline = loaded.configuration.shutdown_deadline;
-    let mut reloader = Reloader::new(flags.clone(), loaded.effective);
+    let mut reloader = Reloader::new(flags.clone(), listeners, loaded.effective);
     loop {
         match signals.wait() {
-            Request::Reload => reloader.reload(),
+            Request::Reload => {
+                reloader.reload();
+                reloader.tell_certificates(&broker.handle().reload_certificates());
+            }
             // The log has said why.
             Request::Fail => return ExitCode::FAILURE,
             Request::End(signal) => {

@@ -1,15 +1,20 @@
-//! SIGHUP: reads the configuration again, puts into effect what can be, and names the rest.
+//! SIGHUP: reads the configuration again, puts into effect what can be, and names the rest. Tells
+//! what came of the certificates, which the broker reads again itself.
 
 use std::collections::BTreeMap;
 
 use log::LevelFilter;
+use midge_broker::Renewal;
 
+use super::listeners::ShownListener;
 use crate::config::{Effective, Flags, Loaded, Sources};
 
 /// Knows the configuration that is in effect.
 #[derive(Debug)]
 pub(crate) struct Reloader {
     flags: Flags,
+    /// In the order of their numbers.
+    listeners: Vec<ShownListener>,
     in_effect: Vec<Effective>,
 }
 
@@ -23,8 +28,26 @@ struct Change {
 }
 
 impl Reloader {
-    pub(crate) fn new(flags: Flags, in_effect: Vec<Effective>) -> Self {
-        Self { flags, in_effect }
+    pub(crate) fn new(
+        flags: Flags,
+        listeners: Vec<ShownListener>,
+        in_effect: Vec<Effective>,
+    ) -> Self {
+        Self { flags, listeners, in_effect }
+    }
+
+    /// Tells what came of reading the certificates of listeners again: whether there are new ones.
+    pub(crate) fn tell_certificates(&self, renewals: &[Renewal]) {
+        for renewal in renewals {
+            let Some(listener) = self.listeners.get(renewal.listener) else { continue };
+            match &renewal.result {
+                Ok(true) => log::info!("{listener}: the certificates were renewed"),
+                Ok(false) => log::info!("{listener}: the certificates have not changed"),
+                Err(error) => {
+                    log::error!("{listener}: the certificates in effect stay: {error}");
+                }
+            }
+        }
     }
 
     /// Reads the configuration again. A broken one changes nothing.
@@ -65,27 +88,65 @@ impl Reloader {
 }
 
 fn changes(before: &[Effective], now: &[Effective]) -> Vec<Change> {
-    let by_name = |lines: &[Effective]| -> BTreeMap<String, (String, bool)> {
-        let value = |line: &Effective| match &line.value {
-            Some(value) => value.to_string(),
-            None => "not set".to_string(),
-        };
-        lines.iter().map(|line| (line.name(), (value(line), line.live))).collect()
+    let (tables_before, tables_now) = (tables(before), tables(now));
+    // Of what is in both, key by key; else the section as a whole.
+    let is_in = |tables: &BTreeMap<String, String>, line: &Effective| {
+        line.table().is_none_or(|name| tables.contains_key(&name))
     };
-    let (before, now) = (by_name(before), by_name(now));
+    let in_both = |line: &&Effective| is_in(&tables_before, line) && is_in(&tables_now, line);
+    let by_name = |lines: &[Effective]| -> BTreeMap<String, (String, bool)> {
+        let lines = lines.iter().filter(in_both);
+        lines.map(|line| (line.name(), (value(line), line.live))).collect()
+    };
+    let mut changes = differences(&by_name(before), &by_name(now), "not set");
+    let whole = |tables: &BTreeMap<String, String>, others: &BTreeMap<String, String>| {
+        let tables = tables.iter().filter(|(name, _)| !others.contains_key(*name));
+        tables.map(|(name, value)| (name.clone(), (value.clone(), false))).collect()
+    };
+    let before: BTreeMap<_, _> = whole(&tables_before, &tables_now);
+    changes.extend(differences(&before, &whole(&tables_now, &tables_before), "not there"));
+    changes.sort_by(|one, other| one.name.cmp(&other.name));
+    changes
+}
+
+/// The names whose values are not the same. A key that means nothing on one side has no value
+/// there.
+fn differences(
+    before: &BTreeMap<String, (String, bool)>,
+    now: &BTreeMap<String, (String, bool)>,
+    absent: &str,
+) -> Vec<Change> {
     let value = |lines: &BTreeMap<String, (String, bool)>, name: &str| {
-        lines.get(name).map_or("not there".to_string(), |(value, _)| value.clone())
+        lines.get(name).map_or(absent.to_string(), |(value, _)| value.clone())
     };
     let mut names: Vec<&String> = before.keys().chain(now.keys()).collect();
     names.sort();
     names.dedup();
     let changes = names.into_iter().map(|name| Change {
         name: name.clone(),
-        before: value(&before, name),
-        now: value(&now, name),
+        before: value(before, name),
+        now: value(now, name),
         live: now.get(name).is_some_and(|(_, live)| *live),
     });
     changes.filter(|change| change.before != change.now).collect()
+}
+
+fn value(line: &Effective) -> String {
+    line.value.as_ref().map_or("not set".to_string(), ToString::to_string)
+}
+
+/// The sections that can stand more than once, each with what was given in it.
+fn tables(lines: &[Effective]) -> BTreeMap<String, String> {
+    let mut tables: BTreeMap<String, String> = BTreeMap::new();
+    for line in lines {
+        let Some(name) = line.table() else { continue };
+        let given = tables.entry(name).or_default();
+        if line.is_given() {
+            let separator = if given.is_empty() { "" } else { ", " };
+            given.push_str(&format!("{separator}{} = {}", line.key, value(line)));
+        }
+    }
+    tables.into_iter().map(|(name, given)| (name, format!("{{ {given} }}"))).collect()
 }
 
 #[cfg(test)]
@@ -109,13 +170,28 @@ mod tests {
             .collect();
         let expected = [
             "broker.workers: 2 -> not set",
-            "listener.0.bind: not there -> \"127.0.0.1:1\"",
-            "listener.0.durability: not there -> not set",
-            "listener.0.protocol: not there -> \"mqtt\"",
+            "listener.0: not there -> { bind = \"127.0.0.1:1\" }",
             "log.level: \"warn\" -> \"debug\"",
         ];
         assert_eq!(lines, expected);
         assert_eq!(changes.iter().filter(|change| change.live).count(), 1);
+    }
+
+    #[test]
+    fn a_key_that_comes_to_mean_something_is_a_change() {
+        let listener = "[[listener]]\nbind = '127.0.0.1:1'\n";
+        let before = effective(listener);
+        let now = effective(&format!("{listener}protocol = 'websocket'\n"));
+        let lines: Vec<String> = changes(&before, &now)
+            .iter()
+            .map(|change| format!("{}: {} -> {}", change.name, change.before, change.now))
+            .collect();
+        let expected = [
+            "listener.0.protocol: \"mqtt\" -> \"websocket\"",
+            "listener.0.websocket.origins: not set -> []",
+            "listener.0.websocket.path: not set -> \"/mqtt\"",
+        ];
+        assert_eq!(lines, expected);
     }
 
     #[test]

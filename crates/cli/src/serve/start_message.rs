@@ -1,15 +1,15 @@
 //! What a broker says when it has started: where it is, what it works with, what to do next.
 
 use std::fmt;
-use std::net::SocketAddr;
 use std::path::Path;
 
+use super::listeners::ShownListener;
 use crate::config::printable;
 
 /// The lines that a broker starts with.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct StartMessage<'m> {
-    pub(crate) addresses: &'m [SocketAddr],
+    pub(crate) listeners: &'m [ShownListener],
     /// The configuration file.
     pub(crate) file: Option<&'m Path>,
     /// Nobody named the file; it was at one of the usual places.
@@ -25,14 +25,12 @@ impl fmt::Display for StartMessage<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let version = env!("CARGO_PKG_VERSION");
         writeln!(f, "Midge {version}, a broker for MQTT 3.1, 3.1.1 and 5.0")?;
-        let addresses: Vec<_> = self.addresses.iter().map(SocketAddr::to_string).collect();
-        writeln!(f, "  listens on     {}", addresses.join(", "))?;
-        if self.addresses.iter().all(|address| address.ip().is_loopback()) {
-            let open = "--listen 0.0.0.0:1883";
-            writeln!(f, "                 only this machine can connect; for others too: {open}")?;
-        } else {
-            let open = "whoever reaches it can connect: it asks for no name or password yet";
-            writeln!(f, "                 {open}")?;
+        for (index, listener) in self.listeners.iter().enumerate() {
+            let label = if index == 0 { "listens on" } else { "" };
+            writeln!(f, "  {label:<13}  {listener}")?;
+        }
+        for advice in self.advice() {
+            writeln!(f, "                 {advice}")?;
         }
         writeln!(f, "  configuration  {}", self.configuration())?;
         match self.data {
@@ -50,6 +48,39 @@ impl fmt::Display for StartMessage<'_> {
 }
 
 impl StartMessage<'_> {
+    /// Who can connect, and what to do about it.
+    fn advice(&self) -> Vec<String> {
+        let named = |listeners: &[&ShownListener]| {
+            let urls: Vec<_> = listeners.iter().map(ToString::to_string).collect();
+            urls.join(", ")
+        };
+        let reachable: Vec<_> =
+            self.listeners.iter().filter(|listener| !listener.is_local).collect();
+        let is_open = |listener: &&&ShownListener| !listener.needs_certificate;
+        let open: Vec<_> = reachable.iter().filter(is_open).copied().collect();
+        let asks = "it asks for no name or password yet";
+        let mut lines = Vec::new();
+        if reachable.is_empty() {
+            let open = "--listen 0.0.0.0:1883";
+            lines.push(format!("only this machine can connect; for others too: {open}"));
+        } else if open.is_empty() {
+            lines.push("only this machine and those with a certificate can connect".to_string());
+        } else if open.len() == reachable.len() {
+            lines.push(format!("whoever reaches it can connect: {asks}"));
+        } else {
+            lines.push(format!("whoever reaches {} can connect: {asks}", named(&open)));
+        }
+        let believing = self.listeners.iter().filter(|listener| listener.believes_all_proxies);
+        let believing: Vec<_> = believing.collect();
+        if !believing.is_empty() {
+            let believing = named(&believing);
+            lines.push(format!(
+                "whoever reaches {believing} can pretend to be a proxy: set proxy_protocol_from"
+            ));
+        }
+        lines
+    }
+
     fn configuration(&self) -> String {
         match self.file {
             Some(file) => {
@@ -65,13 +96,55 @@ impl StartMessage<'_> {
 mod tests {
     use std::path::Path;
 
-    use super::StartMessage;
+    use midge_net::{Listen, ProxyMode, TlsOptions};
+
+    use super::{ShownListener, StartMessage};
+
+    fn listener(address: &str) -> ShownListener {
+        ShownListener::new(&Listen::new(address), Some(address.parse().unwrap()))
+    }
+
+    fn with_client_certificates(address: &str) -> ShownListener {
+        let tls = TlsOptions::new("server.pem", "server.key").client_ca("ca.pem");
+        ShownListener::new(&Listen::new(address).tls(tls), Some(address.parse().unwrap()))
+    }
+
+    fn advice(listeners: &[ShownListener]) -> Vec<String> {
+        let (file, data) = (None, None);
+        StartMessage { listeners, file, is_found: false, data, workers: None, processors: 1 }
+            .advice()
+    }
+
+    #[test]
+    fn who_can_connect_is_said() {
+        let unix = ShownListener::new(&Listen::new("unix:midge.sock"), None);
+        let local = listener("127.0.0.1:1883");
+        assert!(advice(&[unix, local])[0].starts_with("only this machine can connect"));
+
+        let safe = with_client_certificates("0.0.0.0:8883");
+        let expected = "only this machine and those with a certificate can connect";
+        assert_eq!(advice(&[safe.clone(), listener("[::1]:1883")]), [expected]);
+
+        let expected = "whoever reaches mqtt://0.0.0.0:1883 can connect: it asks for no name or \
+                        password yet";
+        assert_eq!(advice(&[safe, listener("0.0.0.0:1883")]), [expected]);
+    }
+
+    #[test]
+    fn a_listener_that_believes_every_proxy_is_named() {
+        let mut listen = Listen::new("0.0.0.0:1883");
+        listen.proxy.mode = ProxyMode::Optional;
+        let listener = ShownListener::new(&listen, "0.0.0.0:1883".parse().ok());
+        let expected = "whoever reaches mqtt://0.0.0.0:1883 can pretend to be a proxy: set \
+                        proxy_protocol_from";
+        assert_eq!(advice(&[listener])[1], expected);
+    }
 
     #[test]
     fn a_newcomer_learns_where_everything_is() {
-        let addresses = ["127.0.0.1:1883".parse().unwrap(), "[::1]:1883".parse().unwrap()];
+        let listeners = [listener("127.0.0.1:1883"), listener("[::1]:1883")];
         let message = StartMessage {
-            addresses: &addresses,
+            listeners: &listeners,
             file: None,
             is_found: false,
             data: None,
@@ -82,7 +155,8 @@ mod tests {
             message.to_string(),
             format!(
                 "Midge {}, a broker for MQTT 3.1, 3.1.1 and 5.0\n\
-                 \x20 listens on     127.0.0.1:1883, [::1]:1883\n\
+                 \x20 listens on     mqtt://127.0.0.1:1883\n\
+                 \x20                mqtt://[::1]:1883\n\
                  \x20                only this machine can connect; for others too: \
                  --listen 0.0.0.0:1883\n\
                  \x20 configuration  the defaults, without a file\n\
@@ -96,10 +170,10 @@ mod tests {
 
     #[test]
     fn an_operator_learns_what_is_open_and_which_file_was_read() {
-        let addresses = ["0.0.0.0:1883".parse().unwrap(), "[::1]:1883".parse().unwrap()];
+        let listeners = [listener("0.0.0.0:1883"), listener("[::1]:1883")];
         let file = Some(Path::new("midge.toml"));
         let message = StartMessage {
-            addresses: &addresses,
+            listeners: &listeners,
             file,
             is_found: true,
             data: Some(Path::new("/var/lib/midge")),

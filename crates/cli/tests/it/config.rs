@@ -69,6 +69,50 @@ fn show_names_the_origin_of_each_value() {
 }
 
 #[test]
+fn check_points_into_tables_of_keys() {
+    let text = "[[listener]]\nbind = '[::]:8883'\ntls = { certificate = 'a.pem', ky = 'a.key' }\n";
+    let directory = Directory::with_configuration(text);
+    let stderr = midge_in(directory.path(), &[], "config check").end().failure(2);
+    for part in [
+        "midge.toml:3:32",
+        "3 | tls = { certificate = 'a.pem', ky = 'a.key' }",
+        "there is no key `tls.ky` in [[listener]]",
+        "the nearest key is `tls.key`",
+        "`tls.certificate` needs `tls.key` beside it",
+    ] {
+        assert!(stderr.contains(part), "{part} is not in {stderr}");
+    }
+}
+
+#[test]
+fn show_has_what_means_something_for_a_listener() {
+    let directory = Directory::with_configuration(
+        "[[listener]]\nbind = 'unix:midge.sock'\nprotocol = 'websocket'\n",
+    );
+    let variables = [
+        ("MIDGE_LISTENER_0_UNIX_MODE", "0600"),
+        ("MIDGE_LISTENER_0_WEBSOCKET_ORIGINS", "https://a.example,https://b.example"),
+    ];
+    let text = midge_in(directory.path(), &variables, "config show").end().text();
+    for part in [
+        "bind = \"unix:midge.sock\"",
+        "unix.mode = \"0600\"",
+        "websocket.path = \"/mqtt\"",
+        "websocket.origins = [\"https://a.example\", \"https://b.example\"]",
+        "# tls.certificate is not set",
+    ] {
+        assert!(text.contains(part), "{part} is not in {text}");
+    }
+    for part in ["tcp.", "quic.", "tls.client"] {
+        assert!(!text.contains(part), "{part} is in {text}");
+    }
+    // What it prints is a configuration, too.
+    directory.write(&text);
+    let text = midge_in(directory.path(), &[], "config check").end().text();
+    assert_eq!(text, "midge.toml: no errors\n");
+}
+
+#[test]
 fn the_reference_is_a_right_configuration() {
     let directory = Directory::with_configuration(&midge("config reference").end().text());
     let text = midge_in(directory.path(), &[], "config check midge.toml").end().text();

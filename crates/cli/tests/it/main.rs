@@ -5,7 +5,9 @@ mod command;
 mod directory;
 
 mod bench;
+mod certs;
 mod config;
+mod listeners;
 mod options;
 mod publish;
 mod request;

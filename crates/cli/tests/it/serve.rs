@@ -24,7 +24,7 @@ fn it_says_where_it_is_and_ends_when_asked() {
         let broker = start(port);
         let said = broker.stderr().to_string();
         assert!(said.starts_with("Midge "), "{said}");
-        assert!(said.contains(&format!("listens on     127.0.0.1:{port}\n")), "{said}");
+        assert!(said.contains(&format!("listens on     mqtt://127.0.0.1:{port}\n")), "{said}");
         assert!(said.contains("only this machine can connect"), "{said}");
         assert!(said.contains("without a file"), "{said}");
         assert!(TcpStream::connect(("127.0.0.1", port)).is_ok());
@@ -90,6 +90,12 @@ fn a_reload_tells_what_it_changes() {
     let broker = broker
         .signal("HUP")
         .wait_for("limits.receive_maximum is 64 until the next start, and 7 from then on");
+
+    directory.write(&format!("{bind}[[listener]]\nbind = 'unix:midge.sock'\n"));
+    let broker = broker.signal("HUP").wait_for(
+        "listener.1 is not there until the next start, \
+         and { bind = \"unix:midge.sock\" } from then on",
+    );
 
     directory.write("[limits]\nreceive_maximm = 7\n");
     let broker = broker

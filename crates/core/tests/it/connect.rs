@@ -1,7 +1,7 @@
 //! From CONNECT to CONNACK, and what may go wrong on the way.
 
 use midge_codec::{Auth, Packet, ReasonCode, UserProperties};
-use midge_core::{AuthAnswer, DisconnectReason, Event, Limits, MemoryPressure};
+use midge_core::{AuthAnswer, DisconnectReason, Event, Limits, MemoryPressure, Opening};
 
 use crate::node::{Node, Setup, scenario, scenario_with};
 use crate::packets::{connect, connect_v3, persistent, publish, will};
@@ -303,6 +303,29 @@ fn too_many_sessions_are_refused() {
     node.connect("b");
     assert_eq!(node.refused(&connect("c")), 0x97);
     node.connect("a");
+}
+
+#[test]
+fn s23_who_has_no_room_is_told_to_come_later_and_disturbs_nobody() {
+    let mut node = Node::new(&Setup::default());
+    let old = node.connect("a");
+    for (packet, code) in [(connect("a"), 0x89), (connect_v3("a", true), 0x88)] {
+        let conn = node.open_with(0, Opening { is_turned_away: true, ..Opening::default() });
+        node.send(conn, &Packet::Connect(Box::new(packet)));
+        assert_eq!(node.take_connack(conn).code, code);
+        assert!(node.is_closed(conn));
+    }
+    assert!(!node.is_closed(old), "the Session of the same name goes on");
+}
+
+#[test]
+fn a_listener_can_have_a_deadline_of_its_own() {
+    let mut node = Node::new(&Setup::default());
+    let conn = node.open_with(0, Opening { connect_deadline_ms: Some(700), ..Opening::default() });
+    node.advance(699);
+    assert!(!node.is_closed(conn));
+    node.advance(1);
+    assert!(node.is_closed(conn));
 }
 
 #[test]

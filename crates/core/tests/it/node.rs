@@ -15,8 +15,8 @@ use std::sync::Arc;
 use midge_codec::{Connect, Decoded, Packet, ProtocolVersion, decode};
 use midge_core::{
     AuthAnswer, AuthRequest, ConnectionId, Core, CoreConfig, Counters, DropReason, DurabilityRules,
-    Effects, Event, Limits, LocalDelivery, PeerMessage, SharedStrategy, Timestamp, TopicRules,
-    WorkerId,
+    Effects, Event, Limits, LocalDelivery, Opening, PeerMessage, SharedStrategy, Timestamp,
+    TopicRules, WorkerId,
 };
 
 use crate::client::Socket;
@@ -178,7 +178,12 @@ impl Node {
 
     /// Opens a Network Connection to a worker and sends nothing.
     pub(crate) fn open(&mut self, worker: usize) -> Conn {
-        let id = self.cores[worker].open_connection(0, self.now);
+        self.open_with(worker, Opening::default())
+    }
+
+    /// Opens a Network Connection of which the driver has something to say.
+    pub(crate) fn open_with(&mut self, worker: usize, opening: Opening) -> Conn {
+        let id = self.cores[worker].open_connection(opening, self.now);
         let index = self.sockets.len();
         self.by_id.insert((worker, id), index);
         self.sockets.push(Socket::new(worker, id));

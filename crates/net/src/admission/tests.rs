@@ -189,7 +189,7 @@ proptest! {
                 Step::Wait(passed) => nanos += passed,
                 Step::Connect(from) => {
                     let result = admission.admit(from.map(address), now);
-                    let expected = model.refusal(admission.limits(), from, nanos);
+                    let expected = model.refusal(&admission.limits, from, nanos);
                     prop_assert_eq!(result.as_ref().err().copied(), expected);
                     if let Ok(slot) = result {
                         slots.push(slot);

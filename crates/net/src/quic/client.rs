@@ -1,102 +1,111 @@
-//! Connecting to a server of QUIC.
+//! Connecting to servers of QUIC.
 
-use std::future::{Future, poll_fn};
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
-use std::pin::pin;
-use std::sync::Arc;
-use std::task::Poll;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use quinn::{ClientConfig, ConnectError, Connecting, Endpoint};
-use tokio::sync::oneshot;
+use quinn::{ClientConfig, Connecting, Endpoint};
 use tokio::time::timeout;
 
 use super::config::client_transport;
 use super::connection::Connection;
 use super::failure;
-use super::runtime::{QuicRuntime, Shared};
+use super::meeting::{Meeting, Place};
 use super::socket::bind_udp;
 use super::stream::QuicStream;
+use super::thread::{QuicThread, Shared};
 use super::tls::{client_crypto, info};
 use crate::listen::QuicOptions;
 use crate::tls::TlsClient;
 
-/// Connections of one client program, all on one UDP socket.
+/// How long a handshake may take.
+const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
+
+/// The connections of one client program, all on one UDP socket, and their thread. Dropped, it
+/// still delivers the last bytes of streams that were dropped before.
 #[derive(Debug)]
-pub struct QuicClient {
-    runtime: Arc<QuicRuntime>,
+pub(crate) struct QuicRuntime {
+    thread: QuicThread,
     endpoint: Endpoint,
-    config: ClientConfig,
     options: QuicOptions,
+    deadline: Duration,
+    /// The last one that was used, with what it was made of.
+    config: Mutex<Option<(Arc<TlsClient>, ClientConfig)>>,
 }
 
-impl QuicClient {
-    /// Binds any free port for connections with these certificates.
+impl QuicRuntime {
+    /// Starts the thread and binds any free port.
     ///
     /// # Errors
     ///
-    /// The operating system refuses a socket, or `tls` cannot do TLS 1.3.
-    pub fn new(
-        runtime: &Arc<QuicRuntime>,
-        tls: &TlsClient,
-        options: &QuicOptions,
-    ) -> io::Result<Self> {
-        let crypto = client_crypto(&tls.client_config()).map_err(io::Error::other)?;
-        let mut config = ClientConfig::new(Arc::new(crypto));
-        config.transport_config(client_transport(options));
-        let endpoint = runtime.shared().add_endpoint(any_socket()?, None)?;
-        let (runtime, options) = (Arc::clone(runtime), options.clone());
-        Ok(Self { runtime, endpoint, config, options })
+    /// The operating system refuses a thread or a socket.
+    pub(crate) fn new() -> io::Result<Self> {
+        Self::with_options(QuicOptions::default(), HANDSHAKE_MAX)
+    }
+
+    pub(super) fn with_options(options: QuicOptions, deadline: Duration) -> io::Result<Self> {
+        let thread = QuicThread::start("midge-quic-client")?;
+        let endpoint = thread.shared().add_endpoint(any_socket()?, None)?;
+        Ok(Self { thread, endpoint, options, deadline, config: Mutex::new(None) })
     }
 
     /// Begins to connect to `address`, whose certificate has to be that of `server_name`. The
-    /// stream is handshaking; a failure, also that of a handshake longer than `deadline`, is told by its
-    /// reads and writes.
+    /// stream says `WouldBlock` until the handshake is complete, and fails if it does.
     ///
     /// # Errors
     ///
     /// `server_name` is none, or `address` is of a family that this machine does not have.
-    pub fn connect(
+    pub(crate) fn connect(
         &self,
         address: SocketAddr,
         server_name: &str,
-        deadline: Duration,
+        tls: &Arc<TlsClient>,
     ) -> io::Result<QuicStream> {
-        let shared = self.runtime.shared();
-        let connecting = {
-            let _context = shared.handle().enter();
-            self.endpoint
-                .connect_with(self.config.clone(), address, server_name)
-                .map_err(|error| connect_failed(&error))?
-        };
-        let (mut tell, told) = oneshot::channel();
-        let (runtime, options) = (Arc::clone(shared), self.options.clone());
-        shared.handle().spawn(async move {
-            let mut handshake = pin!(timeout(deadline, shake_hands(connecting, runtime, options)));
-            let result = poll_fn(|context| match tell.poll_closed(context) {
-                // Nobody waits for it any more.
-                Poll::Ready(()) => Poll::Ready(None),
-                Poll::Pending => handshake.as_mut().poll(context).map(Some),
-            });
-            let Some(result) = result.await else { return };
-            let result = result.unwrap_or_else(|_| {
+        let config = self.config(tls)?;
+        let shared = self.thread.shared();
+        let _context = shared.handle().enter();
+        let connecting = self
+            .endpoint
+            .connect_with(config, address, server_name)
+            .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error.to_string()))?;
+        let place = Place::new();
+        let handshake = shake_hands(connecting, Arc::clone(shared), self.options.clone());
+        let (deadline, end) = (self.deadline, place.clone());
+        let task = shared.handle().spawn(async move {
+            let result = timeout(deadline, handshake).await.unwrap_or_else(|_| {
                 Err(io::Error::new(io::ErrorKind::TimedOut, "the handshake took too long"))
             });
-            // If nobody waits any more, the connection is closed with it.
-            let _ = tell.send(result);
+            end.bring(result);
         });
-        Ok(QuicStream::connecting(told, address))
+        Ok(QuicStream::connecting(Meeting::new(place, task.abort_handle()), address))
     }
 
     /// Goes on with another port, as after a change of the network. Connections survive.
-    ///
-    /// # Errors
-    ///
-    /// The operating system refuses a socket.
-    pub fn rebind(&self) -> io::Result<()> {
-        let _context = self.runtime.shared().handle().enter();
+    #[cfg(test)]
+    pub(super) fn rebind(&self) -> io::Result<()> {
+        let _context = self.thread.shared().handle().enter();
         self.endpoint.rebind(any_socket()?)
+    }
+
+    #[cfg(test)]
+    pub(super) fn shared(&self) -> &Arc<Shared> {
+        self.thread.shared()
+    }
+
+    /// Made once for each `tls`, so that sessions can be resumed.
+    fn config(&self, tls: &Arc<TlsClient>) -> io::Result<ClientConfig> {
+        let mut last = self.config.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((from, config)) = &*last
+            && Arc::ptr_eq(from, tls)
+        {
+            return Ok(config.clone());
+        }
+        let crypto = client_crypto(&tls.client_config()).map_err(io::Error::other)?;
+        let mut config = ClientConfig::new(Arc::new(crypto));
+        config.transport_config(client_transport(&self.options));
+        *last = Some((Arc::clone(tls), config.clone()));
+        Ok(config)
     }
 }
 
@@ -116,8 +125,4 @@ async fn shake_hands(
 fn any_socket() -> io::Result<UdpSocket> {
     bind_udp((Ipv6Addr::UNSPECIFIED, 0).into())
         .or_else(|_| bind_udp((Ipv4Addr::UNSPECIFIED, 0).into()))
-}
-
-fn connect_failed(error: &ConnectError) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidInput, error.to_string())
 }

@@ -13,12 +13,12 @@ use quinn::{ConnectionError, RecvStream, SendStream, VarInt};
 use super::config::window_with_data_streams;
 use super::failure;
 use super::halves::Halves;
-use super::received::Received;
-use super::runtime::Shared;
+use super::thread::Shared;
 use super::{code, stream::QuicDataStream};
 use crate::admission::Slot;
 use crate::listen::QuicOptions;
 use crate::peer::TlsInfo;
+use crate::stream::Received;
 
 /// The next data stream of the peer. quinn's own future borrows from the connection.
 type Arriving =

@@ -9,7 +9,7 @@ use std::task::{Context, Poll, Waker};
 use quinn::{RecvStream, SendStream, VarInt};
 
 use super::failure;
-use super::received::Received;
+use crate::stream::Received;
 
 /// Bytes that are gathered from small slices at a time.
 const GATHERED_MAX: usize = 64 * 1024;

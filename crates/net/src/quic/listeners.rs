@@ -1,43 +1,35 @@
 //! Accepting connections of QUIC: who may come in, handshakes, and the first stream.
 
 use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use quinn::{Connecting, Endpoint, Incoming, RecvStream, SendStream, ServerConfig};
+use quinn::{Connecting, Incoming, RecvStream, SendStream, ServerConfig};
 use tokio::time::{Instant as RuntimeInstant, timeout_at};
 
 use super::code;
 use super::config::server_transport;
 use super::connection::{Connection, canonical};
-use super::runtime::{QuicRuntime, Shared};
 use super::socket::QuicSocket;
 use super::stream::QuicStream;
+use super::thread::{QuicThread, Shared};
 use super::tls::ServerCrypto;
+use crate::acceptor::Accepted;
 use crate::admission::Admission;
 use crate::listen::QuicOptions;
-
-/// A connection that was accepted; its handshake is complete and its control stream is there.
-#[derive(Debug)]
-pub struct QuicAccepted {
-    /// Its bytes.
-    pub stream: QuicStream,
-    /// The listener's number.
-    pub listener: usize,
-}
+use crate::stream::Stream;
 
 /// The running listeners and their thread.
 ///
 /// Dropped, it sees off the last bytes of streams that were dropped before, closes those that are
 /// still open, and waits for both at most two seconds. So a broker drops it after its workers.
 #[derive(Debug)]
-pub struct QuicListeners {
-    runtime: QuicRuntime,
+pub(crate) struct QuicListeners {
+    thread: QuicThread,
 }
 
 /// One of them, shared by its tasks.
-struct QuicListener<F> {
+struct QuicListener {
     number: usize,
     runtime: Arc<Shared>,
     crypto: ServerCrypto,
@@ -49,7 +41,6 @@ struct QuicListener<F> {
     options: QuicOptions,
     /// One more reference for each handshake under way.
     handshakes: Arc<()>,
-    pass_on: F,
 }
 
 impl QuicListeners {
@@ -60,20 +51,20 @@ impl QuicListeners {
     ///
     /// The operating system refuses a thread or descriptors, or the certificates are of no use for
     /// QUIC.
-    pub fn start(
+    pub(crate) fn start(
         sockets: Vec<(usize, QuicSocket)>,
-        pass_on: impl Fn(QuicAccepted) + Clone + Send + Sync + 'static,
+        pass_on: impl Fn(Accepted) + Clone + Send + 'static,
     ) -> io::Result<Self> {
-        let runtime = QuicRuntime::start("midge-quic")?;
+        let thread = QuicThread::start("midge-quic")?;
         for (number, socket) in sockets {
-            listen(runtime.shared(), number, socket, pass_on.clone())?;
+            listen(thread.shared(), number, socket, pass_on.clone())?;
         }
-        Ok(Self { runtime })
+        Ok(Self { thread })
     }
 
     /// Takes no further connections. Those that are there go on.
-    pub fn stop_accepting(&self) {
-        self.runtime.shared().stop_accepting();
+    pub(crate) fn stop_accepting(&self) {
+        self.thread.shared().stop_accepting();
     }
 }
 
@@ -81,7 +72,7 @@ fn listen(
     runtime: &Arc<Shared>,
     number: usize,
     socket: QuicSocket,
-    pass_on: impl Fn(QuicAccepted) + Send + Sync + 'static,
+    pass_on: impl Fn(Accepted) + Clone + Send + 'static,
 ) -> io::Result<()> {
     let options = socket.options;
     let crypto = ServerCrypto::new(socket.tls, options.early_data);
@@ -101,24 +92,21 @@ fn listen(
         retry_above: socket.retry_above,
         options,
         handshakes: Arc::default(),
-        pass_on,
     });
-    runtime.handle().spawn(accept_all(endpoint, listener));
+    runtime.handle().spawn(async move {
+        while let Some(incoming) = endpoint.accept().await {
+            listener.accept(incoming, &pass_on);
+        }
+    });
     Ok(())
 }
 
-async fn accept_all<F>(endpoint: Endpoint, listener: Arc<QuicListener<F>>)
-where
-    F: Fn(QuicAccepted) + Send + Sync + 'static,
-{
-    while let Some(incoming) = endpoint.accept().await {
-        listener.accept(incoming);
-    }
-}
-
-impl<F: Fn(QuicAccepted) + Send + Sync + 'static> QuicListener<F> {
+impl QuicListener {
     /// Decides on a first datagram. Nothing has been computed for it yet.
-    fn accept(self: &Arc<Self>, incoming: Incoming) {
+    fn accept<F>(self: &Arc<Self>, incoming: Incoming, pass_on: &F)
+    where
+        F: Fn(Accepted) + Clone + Send + 'static,
+    {
         if self.runtime.is_stopping() {
             return incoming.refuse();
         }
@@ -138,14 +126,16 @@ impl<F: Fn(QuicAccepted) + Send + Sync + 'static> QuicListener<F> {
                 return incoming.refuse();
             }
         };
-        let listener = Arc::clone(self);
+        let (listener, pass_on) = (Arc::clone(self), pass_on.clone());
         let handshake = Arc::clone(&self.handshakes);
         self.runtime.handle().spawn(async move {
             let deadline = RuntimeInstant::from_std(now + listener.deadline);
             match listener.shake_hands(incoming, deadline).await {
                 Ok(connection) => {
                     slot.handshake_done();
-                    listener.pass_on(connection.with_slot(slot), address);
+                    let stream = QuicStream::open(connection.with_slot(slot), address);
+                    let stream = Stream::quic(stream);
+                    pass_on(Accepted { stream, listener: listener.number, refusal: None });
                 }
                 Err(error) => log::debug!("the handshake with {address} failed: {error}"),
             }
@@ -182,11 +172,6 @@ impl<F: Fn(QuicAccepted) + Send + Sync + 'static> QuicListener<F> {
         } else {
             connection
         })
-    }
-
-    fn pass_on(&self, connection: Connection, address: SocketAddr) {
-        let stream = QuicStream::open(connection, address);
-        (self.pass_on)(QuicAccepted { stream, listener: self.number });
     }
 }
 

@@ -1,31 +1,31 @@
 //! MQTT's bytes in the streams of QUIC, by quinn.
 //!
-//! One thread with a small runtime ([`QuicRuntime`]) drives UDP sockets, timers and handshakes.
+//! One thread with a small runtime ([`thread::QuicThread`]) drives UDP sockets, timers and handshakes.
 //! The streams are polled by their owners, on the owners' threads: a worker's waker is called when
 //! there is something to do, so no byte is copied from thread to thread and no task stands
 //! between. Nothing here may block that thread, or read or write on behalf of a stream's owner;
 //! only the last bytes of a stream that was dropped are seen off here.
 
+#[cfg(feature = "client")]
 mod client;
 mod config;
 mod connection;
 mod failure;
 mod halves;
 mod listeners;
-mod received;
-mod runtime;
+mod meeting;
 mod socket;
 mod stream;
 #[cfg(test)]
 mod tests;
+mod thread;
 mod tls;
 
-pub use client::QuicClient;
-pub use listeners::{QuicAccepted, QuicListeners};
-pub use received::Received;
-pub use runtime::QuicRuntime;
-pub use socket::QuicSocket;
-pub use stream::{QuicDataStream, QuicStream};
+#[cfg(feature = "client")]
+pub(crate) use client::QuicRuntime;
+pub(crate) use listeners::QuicListeners;
+pub(crate) use socket::QuicSocket;
+pub(crate) use stream::{QuicDataStream, QuicStream};
 
 /// The name of MQTT in the handshake (ALPN).
 const ALPN: &[u8] = b"mqtt";

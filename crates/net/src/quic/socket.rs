@@ -20,8 +20,11 @@ const BUFFER_BYTES: usize = 2 * 1024 * 1024;
 /// Handshakes under way above which clients have to show first that their address is theirs.
 const RETRY_ABOVE: usize = 64;
 
+/// From the first datagram to the control stream, if the listener says nothing.
+const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
+
 /// A bound UDP socket with what its listener asks for.
-pub struct QuicSocket {
+pub(crate) struct QuicSocket {
     pub(super) socket: UdpSocket,
     pub(super) address: SocketAddr,
     pub(super) options: QuicOptions,
@@ -34,18 +37,16 @@ pub struct QuicSocket {
 
 impl QuicSocket {
     /// Binds what `listen` asks for: `IP:PORT` or `NAME:PORT`. `[::]:PORT` takes IPv4 too; port 0
-    /// lets the operating system choose. A connection has `deadline` from its first datagram until
-    /// its control stream is there.
+    /// lets the operating system choose.
     ///
     /// # Errors
     ///
     /// `listen` does not ask for QUIC over UDP, the name is unknown, the port is in use, or the
     /// address is not this machine's.
-    pub fn bind(
+    pub(crate) fn bind(
         listen: &Listen,
         tls: Arc<TlsServer>,
         admission: Arc<Admission>,
-        deadline: Duration,
     ) -> Result<Self, BindError> {
         let bind_error = |error| BindError { address: listen.address.to_string(), error };
         let (ListenAddress::Network(address), Protocol::Quic(options)) =
@@ -57,12 +58,13 @@ impl QuicSocket {
         let socket = first_address(address, bind_udp).map_err(bind_error)?;
         let address = socket.local_addr().map_err(bind_error)?;
         let options = options.clone();
+        let deadline = listen.limits.connect_deadline.unwrap_or(HANDSHAKE_MAX);
         let retry_above = RETRY_ABOVE;
         Ok(Self { socket, address, options, tls, admission, deadline, retry_above })
     }
 
     /// The address that was bound, with the port that the operating system chose.
-    pub fn local_address(&self) -> SocketAddr {
+    pub(crate) fn local_address(&self) -> SocketAddr {
         self.address
     }
 }

@@ -1,18 +1,18 @@
 //! The streams of QUIC as the rest of the crate sees them.
 
-use std::future::Future;
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
-use std::pin::Pin;
-use std::task::{Context, Poll, Waker};
+use std::sync::Arc;
+use std::task::Waker;
 
 use quinn::VarInt;
-use tokio::sync::oneshot;
 
 use super::connection::Connection;
 use super::halves::Halves;
-use super::received::Received;
+use super::meeting::Meeting;
 use crate::peer::{Peer, PeerAddress, Transport};
+use crate::poller::Signal;
+use crate::stream::Received;
 
 /// A connection, with the bytes of its control stream. Dropped, it still delivers what was written
 /// (for at most a second) and closes then.
@@ -21,7 +21,7 @@ use crate::peer::{Peer, PeerAddress, Transport};
 /// called when a read, a write or [`QuicStream::accept_data_stream`] may do more than before. The
 /// waker is called under locks of QUIC, so it must not touch the stream.
 #[derive(Debug)]
-pub struct QuicStream {
+pub(crate) struct QuicStream {
     state: State,
     address: SocketAddr,
     waker: Waker,
@@ -30,7 +30,7 @@ pub struct QuicStream {
 #[derive(Debug)]
 enum State {
     /// A client's, whose handshake is under way.
-    Connecting(oneshot::Receiver<io::Result<Connection>>),
+    Connecting(Meeting),
     Open(Box<Connection>),
     Failed(io::ErrorKind, String),
 }
@@ -38,7 +38,7 @@ enum State {
 /// A further stream of a connection. Dropped, it still delivers what was written, as long as the
 /// connection is there.
 #[derive(Debug)]
-pub struct QuicDataStream {
+pub(crate) struct QuicDataStream {
     halves: Halves,
 }
 
@@ -48,18 +48,23 @@ impl QuicStream {
         Self { state, address, waker: Waker::noop().clone() }
     }
 
-    pub(super) fn connecting(
-        connection: oneshot::Receiver<io::Result<Connection>>,
-        address: SocketAddr,
-    ) -> Self {
-        Self { state: State::Connecting(connection), address, waker: Waker::noop().clone() }
+    #[cfg(feature = "client")]
+    pub(super) fn connecting(meeting: Meeting, address: SocketAddr) -> Self {
+        Self { state: State::Connecting(meeting), address, waker: Waker::noop().clone() }
+    }
+
+    /// Has a worker's signal given from now on, or none any more.
+    pub(crate) fn set_signal(&mut self, signal: Option<Arc<Signal>>) {
+        self.set_waker(waker(signal));
     }
 
     /// Has `waker` called from now on, instead of the one before. It is called at once: what has
     /// become ready before is not told again.
-    pub fn set_waker(&mut self, waker: Waker) {
-        if let State::Open(connection) = &mut self.state {
-            connection.set_waker(waker.clone());
+    pub(crate) fn set_waker(&mut self, waker: Waker) {
+        match &mut self.state {
+            State::Open(connection) => connection.set_waker(waker.clone()),
+            State::Connecting(meeting) => meeting.set_waker(waker.clone()),
+            State::Failed(..) => {}
         }
         waker.wake_by_ref();
         self.waker = waker;
@@ -72,7 +77,7 @@ impl QuicStream {
     ///
     /// `WouldBlock`: nothing has arrived. `ConnectionReset`: the peer reset the stream or the
     /// connection. `TimedOut`: it has been silent for too long. An end that the peer wants is none.
-    pub fn read(&mut self, into: &mut [u8]) -> io::Result<Received> {
+    pub(crate) fn read(&mut self, into: &mut [u8]) -> io::Result<Received> {
         self.connected()?.read(into)
     }
 
@@ -82,19 +87,19 @@ impl QuicStream {
     ///
     /// `WouldBlock`: there is no room. Else as [`QuicStream::read`]; `BrokenPipe`: the peer has
     /// ended the connection, or nothing may be written after [`QuicStream::shutdown_write`].
-    pub fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+    pub(crate) fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         self.connected()?.write_vectored(slices)
     }
 
     /// Tells the peer that nothing more will come.
-    pub fn shutdown_write(&mut self) {
+    pub(crate) fn shutdown_write(&mut self) {
         if let Ok(connection) = self.connected() {
             connection.finish();
         }
     }
 
     /// Ends the connection at once, with all its streams. What the peer has not got is lost.
-    pub fn close(mut self, code: u32) {
+    pub(crate) fn close(mut self, code: u32) {
         if let State::Open(connection) = &mut self.state {
             connection.close(VarInt::from_u32(code));
         }
@@ -102,7 +107,7 @@ impl QuicStream {
 
     /// The next data stream that the peer has opened, if there is one. Its first bytes are there
     /// already.
-    pub fn accept_data_stream(&mut self) -> Option<QuicDataStream> {
+    pub(crate) fn accept_data_stream(&mut self) -> Option<QuicDataStream> {
         match &mut self.state {
             State::Open(connection) => connection.accept_data_stream(&self.waker),
             State::Connecting(_) | State::Failed(..) => None,
@@ -115,17 +120,25 @@ impl QuicStream {
     ///
     /// `WouldBlock`: the peer takes no more of them, or the handshake is under way. Else as
     /// [`QuicStream::read`].
-    pub fn open_data_stream(&mut self) -> io::Result<QuicDataStream> {
+    pub(crate) fn open_data_stream(&mut self) -> io::Result<QuicDataStream> {
         self.connected()?.open_data_stream()
     }
 
-    /// Whether the handshake is under way, which it is only for a client.
-    pub fn is_handshaking(&self) -> bool {
-        matches!(self.state, State::Connecting(_))
+    /// Whether the handshake of a client is complete.
+    ///
+    /// # Errors
+    ///
+    /// It has failed: why.
+    pub(crate) fn is_established(&self) -> io::Result<bool> {
+        match &self.state {
+            State::Open(_) => Ok(true),
+            State::Connecting(meeting) => meeting.is_over(),
+            State::Failed(kind, words) => Err(io::Error::new(*kind, words.clone())),
+        }
     }
 
     /// Where the peer is now: it may move.
-    pub fn address(&self) -> PeerAddress {
+    pub(crate) fn address(&self) -> PeerAddress {
         PeerAddress::Network(match &self.state {
             State::Open(connection) => connection.address(),
             State::Connecting(_) | State::Failed(..) => self.address,
@@ -133,7 +146,7 @@ impl QuicStream {
     }
 
     /// What is known of the peer.
-    pub fn peer(&self) -> Peer {
+    pub(crate) fn peer(&self) -> Peer {
         let tls = match &self.state {
             State::Open(connection) => Some(connection.tls()),
             State::Connecting(_) | State::Failed(..) => None,
@@ -142,18 +155,14 @@ impl QuicStream {
     }
 
     fn connected(&mut self) -> io::Result<&mut Connection> {
-        if let State::Connecting(connection) = &mut self.state {
-            let mut context = Context::from_waker(&self.waker);
-            self.state = match Pin::new(connection).poll(&mut context) {
-                Poll::Pending => return Err(io::ErrorKind::WouldBlock.into()),
-                Poll::Ready(Ok(Ok(mut connection))) => {
+        if let State::Connecting(meeting) = &self.state {
+            self.state = match meeting.take() {
+                None => return Err(io::ErrorKind::WouldBlock.into()),
+                Some(Ok(mut connection)) => {
                     connection.set_waker(self.waker.clone());
                     State::Open(Box::new(connection))
                 }
-                Poll::Ready(Ok(Err(error))) => State::Failed(error.kind(), error.to_string()),
-                Poll::Ready(Err(_)) => {
-                    State::Failed(io::ErrorKind::ConnectionAborted, "QUIC was stopped".into())
-                }
+                Some(Err(error)) => State::Failed(error.kind(), error.to_string()),
             };
         }
         match &mut self.state {
@@ -171,12 +180,18 @@ impl QuicDataStream {
 
     /// Its number within its connection: 4 for the first one of a client, 8, 12 and so on for those
     /// that follow.
-    pub fn number(&self) -> u64 {
+    #[cfg(test)]
+    pub(super) fn number(&self) -> u64 {
         self.halves.number()
     }
 
+    /// As [`QuicStream::set_signal`].
+    pub(crate) fn set_signal(&mut self, signal: Option<Arc<Signal>>) {
+        self.set_waker(waker(signal));
+    }
+
     /// As [`QuicStream::set_waker`].
-    pub fn set_waker(&mut self, waker: Waker) {
+    pub(crate) fn set_waker(&mut self, waker: Waker) {
         waker.wake_by_ref();
         self.halves.set_waker(waker);
     }
@@ -186,7 +201,7 @@ impl QuicDataStream {
     /// # Errors
     ///
     /// As [`QuicStream::read`].
-    pub fn read(&mut self, into: &mut [u8]) -> io::Result<Received> {
+    pub(crate) fn read(&mut self, into: &mut [u8]) -> io::Result<Received> {
         self.halves.read(into)
     }
 
@@ -195,18 +210,22 @@ impl QuicDataStream {
     /// # Errors
     ///
     /// As [`QuicStream::write_vectored`].
-    pub fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+    pub(crate) fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         self.halves.write_vectored(slices)
     }
 
     /// Tells the peer that nothing more will come on this stream.
-    pub fn shutdown_write(&mut self) {
+    pub(crate) fn shutdown_write(&mut self) {
         self.halves.finish();
     }
 
     /// Ends this stream at once, both ways, and tells the peer `code`. What the peer has not got is
     /// lost.
-    pub fn abort(mut self, code: u32) {
+    pub(crate) fn abort(mut self, code: u32) {
         self.halves.abort(VarInt::from_u32(code));
     }
+}
+
+fn waker(signal: Option<Arc<Signal>>) -> Waker {
+    signal.map_or_else(|| Waker::noop().clone(), Waker::from)
 }

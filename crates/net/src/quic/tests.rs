@@ -13,13 +13,11 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::task::{Wake, Waker};
 use std::time::{Duration, Instant};
 
-use quinn::ServerConfig;
-
-use super::{
-    QuicAccepted, QuicClient, QuicListeners, QuicRuntime, QuicSocket, QuicStream, Received,
-};
+use super::{QuicDataStream, QuicListeners, QuicRuntime, QuicSocket, QuicStream};
+use crate::acceptor::Accepted;
 use crate::admission::Admission;
 use crate::listen::{Listen, ListenerLimits, QuicOptions, TlsOptions};
+use crate::stream::{Received, Stream};
 use crate::tls::tests::pki::{Authority, Directory};
 use crate::tls::{TlsClient, TlsClientOptions, TlsServer};
 
@@ -83,15 +81,15 @@ fn eventually(what: &str, mut attempt: impl FnMut() -> bool) {
 /// A listener, what it has accepted, and a client that trusts it.
 struct World {
     signals: Arc<Signals>,
-    accepted: Arc<Mutex<Vec<QuicAccepted>>>,
+    accepted: Arc<Mutex<Vec<Accepted>>>,
     listeners: Option<QuicListeners>,
     address: SocketAddr,
     admission: Arc<Admission>,
     tls: Arc<TlsServer>,
     directory: Directory,
     authority: Authority,
-    runtime: Arc<QuicRuntime>,
-    client: QuicClient,
+    trust: Arc<TlsClient>,
+    client: QuicRuntime,
 }
 
 /// What a test wants to be different.
@@ -130,10 +128,10 @@ impl World {
         let tls = (wanted.tls)(directory.listener(&authority), &directory, &authority);
         let tls = Arc::new(TlsServer::load(&tls, &[]).unwrap());
         let admission = Arc::new(Admission::new(wanted.limits.clone()));
-        let listen = Listen::new("[::]:0").quic(wanted.options.clone());
-        let mut socket =
-            QuicSocket::bind(&listen, Arc::clone(&tls), Arc::clone(&admission), wanted.deadline)
-                .unwrap();
+        let mut listen = Listen::new("[::]:0").quic(wanted.options.clone());
+        listen.limits.connect_deadline = Some(wanted.deadline);
+        let socket = QuicSocket::bind(&listen, Arc::clone(&tls), Arc::clone(&admission));
+        let mut socket = socket.unwrap();
         socket.retry_above = wanted.retry_above.unwrap_or(socket.retry_above);
         let address = SocketAddr::from(([127, 0, 0, 1], socket.local_address().port()));
         let signals = Arc::new(Signals::default());
@@ -149,9 +147,8 @@ impl World {
             }
         };
         let listeners = Some(QuicListeners::start(vec![(7, socket)], pass_on).unwrap());
-        let runtime = Arc::new(QuicRuntime::start("client").unwrap());
         let trust = tls_client(&directory, &authority);
-        let client = QuicClient::new(&runtime, &trust, &wanted.client_options).unwrap();
+        let client = QuicRuntime::with_options(wanted.client_options.clone(), PATIENCE).unwrap();
         Self {
             signals,
             accepted,
@@ -161,7 +158,7 @@ impl World {
             tls,
             directory,
             authority,
-            runtime,
+            trust,
             client,
         }
     }
@@ -172,15 +169,15 @@ impl World {
     }
 
     fn connect_to(&self, address: SocketAddr, number: usize) -> QuicStream {
-        let mut stream = self.client.connect(address, "localhost", PATIENCE).unwrap();
+        let mut stream = self.client.connect(address, "localhost", &self.trust).unwrap();
         stream.set_waker(self.signals.waker(number));
         stream
     }
 
     fn accept(&self, number: usize) -> QuicStream {
         let accepted = self.signals.drive(|| self.accepted.lock().unwrap().pop());
-        assert_eq!(accepted.listener, 7);
-        let mut stream = accepted.stream;
+        assert_eq!((accepted.listener, accepted.refusal), (7, None));
+        let mut stream = quic(accepted.stream);
         stream.set_waker(self.signals.waker(number));
         stream
     }
@@ -245,9 +242,14 @@ impl World {
     }
 }
 
-fn tls_client(directory: &Directory, authority: &Authority) -> TlsClient {
+fn tls_client(directory: &Directory, authority: &Authority) -> Arc<TlsClient> {
     let ca = Some(directory.write("ca.crt", authority.pem()));
-    TlsClient::new(&TlsClientOptions { ca, ..TlsClientOptions::default() }).unwrap()
+    Arc::new(TlsClient::new(&TlsClientOptions { ca, ..TlsClientOptions::default() }).unwrap())
+}
+
+/// What a stream is inside.
+fn quic(stream: Stream) -> QuicStream {
+    stream.into_quic().expect("it is of another kind")
 }
 
 /// `WouldBlock` as none.
@@ -275,9 +277,9 @@ impl Polled for QuicStream {
     }
 }
 
-impl Polled for super::QuicDataStream {
+impl Polled for QuicDataStream {
     fn read(&mut self, into: &mut [u8]) -> io::Result<Received> {
-        super::QuicDataStream::read(self, into)
+        QuicDataStream::read(self, into)
     }
 
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
@@ -294,8 +296,8 @@ fn pattern(from: usize, count: usize) -> Vec<u8> {
 fn what_crosses_threads_may() {
     fn is_send<T: Send>() {}
     is_send::<QuicStream>();
-    is_send::<super::QuicDataStream>();
+    is_send::<QuicDataStream>();
     is_send::<QuicListeners>();
-    is_send::<QuicClient>();
-    is_send::<ServerConfig>();
+    is_send::<QuicRuntime>();
+    is_send::<Stream>();
 }

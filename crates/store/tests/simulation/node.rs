@@ -9,7 +9,7 @@ use std::sync::Arc;
 use midge_codec::{Decoded, ProtocolVersion, decode};
 use midge_core::{
     AllowAll, AuthAnswer, Commit, ConnectionId, Core, CoreConfig, Counters, DropReason,
-    DurabilityRules, Effects, Fetch, Fetched, PeerMessage, Receipt, Timestamp, TopicRules,
+    DurabilityRules, Effects, Fetch, Fetched, Opening, PeerMessage, Receipt, Timestamp, TopicRules,
     WorkerId,
 };
 use midge_store::testing::Random;
@@ -100,7 +100,7 @@ impl Node {
         links: &mut Vec<Link>,
         now: Timestamp,
     ) -> usize {
-        let id = self.cores[worker].open_connection(0, now);
+        let id = self.cores[worker].open_connection(Opening::default(), now);
         self.by_id.insert((worker, id), links.len());
         links.push(Link::new(version, worker, id));
         links.len() - 1

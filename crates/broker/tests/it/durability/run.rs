@@ -8,7 +8,7 @@ use std::sync::mpsc::{self, Receiver};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use midge_broker::{Broker, Durability, Limits, ProtocolVersion, QoS, Storage};
+use midge_broker::{Broker, Durability, Limits, ListenerAddress, ProtocolVersion, QoS, Storage};
 use midge_codec::PacketType;
 use midge_store::testing::{FaultyDisk, Random};
 
@@ -170,7 +170,9 @@ impl Run<'_> {
         // Where time counts, so few messages that they are enough for it.
         let is_slow = self.is_slow();
         let pace = Duration::from_millis(if is_slow { 3 } else { 1 });
-        Scene::new(running.broker.local_addresses(), &self.ledger, pace)
+        let addresses = running.broker.local_addresses().iter();
+        let addresses: Vec<_> = addresses.filter_map(ListenerAddress::network).collect();
+        Scene::new(&addresses, &self.ledger, pace)
     }
 
     /// Whether it has to last long, because of what is lost after a while only.

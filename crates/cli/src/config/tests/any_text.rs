@@ -11,6 +11,17 @@ const SEED: &str = r#"
 [[listener]]
 bind = "0.0.0.0:1883"
 protocol = 'mqtt'
+[[listener]]
+bind = "[::]:8883"
+protocol = "websocket"
+tls = { certificate = ["a.pem", "b.pem"], key = ["a.key", "b.key"], client_ca = "c.pem" }
+websocket.origins = ["https://a.b"]
+proxy_protocol = "required"
+proxy_protocol_from = ["10.0.0.0/8"]
+[[listener]]
+bind = "unix:a.sock"
+[listener.unix]
+mode = "0600"
 [limits]
 queue_messages_max = 5_000
 retained_bytes_max = 0xFFFF

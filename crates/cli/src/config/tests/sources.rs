@@ -2,6 +2,7 @@
 
 use log::LevelFilter;
 use midge_core::{Limits, SharedStrategy};
+use midge_net::ListenAddress;
 
 use super::{error, file, load_text, variables};
 use crate::config::environment::Variables;
@@ -19,7 +20,11 @@ fn origin(loaded: &Loaded, name: &str) -> Origin {
 }
 
 fn addresses(configuration: &Configuration) -> Vec<&str> {
-    configuration.listeners.iter().map(|listener| listener.address.as_str()).collect()
+    let addresses = configuration.listeners.iter().map(|listener| match &listener.listen.address {
+        ListenAddress::Network(address) => address.as_str(),
+        ListenAddress::Unix(path) => path.to_str().unwrap(),
+    });
+    addresses.collect()
 }
 
 #[test]
@@ -134,7 +139,8 @@ fn wrong_variables_and_flags_are_errors() {
          or \"trace\", but is \"loud\"",
         "environment: MIDGE_SHARED_SUBSCRIPTIONS_BACKLOG must be true or false, but is \"yes\"",
         "command line: --listen is only a port: write \"0.0.0.0:1883\" or \"127.0.0.1:1883\" \
-         (allowed: \"ADDRESS:PORT\", such as \"0.0.0.0:1883\" or \"[::]:1883\")",
+         (allowed: \"ADDRESS:PORT\", such as \"0.0.0.0:1883\" or \"[::]:1883\", \
+         or \"unix:PATH\")",
     ];
     assert_eq!(lines, expected);
 }

@@ -1,7 +1,6 @@
 //! Further streams of one connection.
 
 use super::*;
-use crate::quic::QuicDataStream;
 
 /// A data stream of the client, which has greeted, and its end at the server.
 fn data_stream(

@@ -36,19 +36,19 @@ fn the_last_bytes_arrive_when_the_listeners_stop() {
 
 #[test]
 fn the_last_bytes_of_a_client_arrive_when_it_stops() {
-    let World { client, runtime, signals, accepted, listeners, address, .. } = World::new();
-    let mut stream = client.connect(address, "localhost", PATIENCE).unwrap();
+    let World { client, trust, signals, accepted, listeners, address, directory, .. } =
+        World::new();
+    let mut stream = client.connect(address, "localhost", &trust).unwrap();
     stream.set_waker(signals.waker(1));
     signals.drive(|| pending(stream.write(b"goodbye")).unwrap());
     drop((stream, client));
-    drop(Arc::into_inner(runtime).expect("nobody else has it"));
-    let mut server = signals.drive(|| accepted.lock().unwrap().pop()).stream;
+    let mut server = quic(signals.drive(|| accepted.lock().unwrap().pop()).stream);
     let mut buffer = [0; 100];
     let received = server.read(&mut buffer).unwrap();
     assert_eq!(received, Received::Bytes { count: 7, more: true });
     assert_eq!(server.read(&mut buffer).unwrap(), Received::End);
     assert_eq!(server.read(&mut buffer).unwrap(), Received::End, "it is told again");
-    drop(listeners);
+    drop((listeners, directory));
 }
 
 #[test]

@@ -25,12 +25,12 @@ impl Raw {
         change(&mut config);
         let config = ClientConfig::new(Arc::new(QuicClientConfig::try_from(config).unwrap()));
         let socket = bind_udp(([127, 0, 0, 1], 0).into()).unwrap();
-        let endpoint = world.runtime.shared().add_endpoint(socket, None).unwrap();
+        let endpoint = world.client.shared().add_endpoint(socket, None).unwrap();
         Self { endpoint, config }
     }
 
     fn connect(&self, world: &World) -> quinn::Connecting {
-        let _context = world.runtime.shared().handle().enter();
+        let _context = world.client.shared().handle().enter();
         self.endpoint.connect_with(self.config.clone(), world.address, "localhost").unwrap()
     }
 }
@@ -38,7 +38,7 @@ impl Raw {
 /// Runs on the client's thread, and waits for it here.
 fn run<T: Send + 'static>(world: &World, what: impl Future<Output = T> + Send + 'static) -> T {
     let (tell, told) = std::sync::mpsc::channel();
-    world.runtime.shared().handle().spawn(async move {
+    world.client.shared().handle().spawn(async move {
         let _ = tell.send(what.await);
     });
     told.recv_timeout(PATIENCE).expect("it takes too long")
@@ -59,14 +59,12 @@ fn another_protocol_is_refused() {
 fn an_unknown_authority_is_refused_by_the_client() {
     let world = World::new();
     let trust = tls_client(&world.directory, &Authority::new("another"));
-    let client = QuicClient::new(&world.runtime, &trust, &QuicOptions::default()).unwrap();
-    let mut stream = client.connect(world.address, "localhost", PATIENCE).unwrap();
+    let mut stream = world.client.connect(world.address, "localhost", &trust).unwrap();
     stream.set_waker(world.signals.waker(1));
-    assert!(stream.is_handshaking());
     let error = world.failure(&mut stream);
     assert_eq!(error.kind(), io::ErrorKind::InvalidData, "{error}");
     assert!(error.to_string().contains("certificate"), "{error}");
-    assert!(!stream.is_handshaking());
+    assert_eq!(stream.is_established().unwrap_err().to_string(), error.to_string());
     assert_eq!(world.failure(&mut stream).to_string(), error.to_string(), "it is told again");
 }
 
@@ -74,9 +72,6 @@ fn an_unknown_authority_is_refused_by_the_client() {
 fn new_connections_get_a_new_certificate() {
     let world = World::new();
     let (mut client, mut server) = world.pair();
-    let trust = tls_client(&world.directory, &world.authority);
-    // It has been here never: nothing to resume, so it looks at the certificate.
-    let stranger = QuicClient::new(&world.runtime, &trust, &QuicOptions::default()).unwrap();
     let next = Authority::new("the next");
     world.directory.listener(&next);
     assert!(world.tls.reload().unwrap());
@@ -84,12 +79,12 @@ fn new_connections_get_a_new_certificate() {
     world.write_all(&mut client, b"still here");
     assert_eq!(world.read_exactly(&mut server, 10), b"still here");
     // Who trusted the old one does not trust the next.
-    let mut stream = stranger.connect(world.address, "localhost", PATIENCE).unwrap();
+    let trust = tls_client(&world.directory, &world.authority);
+    let mut stream = world.client.connect(world.address, "localhost", &trust).unwrap();
     stream.set_waker(world.signals.waker(3));
     assert_eq!(world.failure(&mut stream).kind(), io::ErrorKind::InvalidData);
     let trust = tls_client(&world.directory, &next);
-    let newcomer = QuicClient::new(&world.runtime, &trust, &QuicOptions::default()).unwrap();
-    let mut stream = newcomer.connect(world.address, "localhost", PATIENCE).unwrap();
+    let mut stream = world.client.connect(world.address, "localhost", &trust).unwrap();
     stream.set_waker(world.signals.waker(4));
     world.write_all(&mut stream, b"new");
     assert_eq!(world.read_exactly(&mut world.accept(5), 3), b"new");
@@ -112,11 +107,10 @@ fn a_client_shows_its_certificate() {
         certificate: Some(world.directory.write_pair("client", &issued)),
         ..TlsClientOptions::default()
     };
-    let trust = TlsClient::new(&options).unwrap();
-    let client = QuicClient::new(&world.runtime, &trust, &QuicOptions::default()).unwrap();
+    let trust = Arc::new(TlsClient::new(&options).unwrap());
     // The second handshake resumes the session of the first.
     for _ in 0..2 {
-        let mut stream = client.connect(world.address, "localhost", PATIENCE).unwrap();
+        let mut stream = world.client.connect(world.address, "localhost", &trust).unwrap();
         stream.set_waker(world.signals.waker(1));
         world.write_all(&mut stream, b"hello");
         let mut server = world.accept(2);
@@ -159,7 +153,9 @@ fn a_handshake_of_a_client_has_a_deadline() {
     let relay = Relay::new(world.address);
     relay.lose(true, true);
     let deadline = Duration::from_millis(100);
-    let mut stream = world.client.connect(relay.address(), "localhost", deadline).unwrap();
+    let hasty = QuicRuntime::with_options(QuicOptions::default(), deadline).unwrap();
+    let mut stream = hasty.connect(relay.address(), "localhost", &world.trust).unwrap();
+    assert!(!stream.is_established().unwrap());
     stream.set_waker(world.signals.waker(1));
     assert_eq!(world.failure(&mut stream).kind(), io::ErrorKind::TimedOut);
 }
@@ -227,7 +223,7 @@ fn answer_first(world: &World) -> std::thread::JoinHandle<QuicStream> {
             server = accepted.lock().unwrap().pop();
             server.is_some()
         });
-        let mut stream = server.unwrap().stream;
+        let mut stream = quic(server.unwrap().stream);
         eventually("it writes", || pending(stream.read(&mut [0; 8])).unwrap().is_some());
         stream.write(b"two").unwrap();
         stream
@@ -270,8 +266,7 @@ fn a_panic_in_a_task_is_not_the_end() {
 fn a_port_in_use_is_named() {
     let world = World::new();
     let listen = Listen::new(format!("[::]:{}", world.address.port())).quic(QuicOptions::default());
-    let bound =
-        QuicSocket::bind(&listen, Arc::clone(&world.tls), Arc::clone(&world.admission), PATIENCE);
+    let bound = QuicSocket::bind(&listen, Arc::clone(&world.tls), Arc::clone(&world.admission));
     let error = bound.unwrap_err().to_string();
     assert!(error.contains("in use"), "{error}");
 }

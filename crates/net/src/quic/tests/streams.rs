@@ -84,7 +84,7 @@ fn many_clients_are_served() {
             }
         }
         for accepted in world.accepted.lock().unwrap().drain(..) {
-            let mut stream = accepted.stream;
+            let mut stream = quic(accepted.stream);
             stream.set_waker(world.signals.waker(CLIENTS + servers.len()));
             servers.push(stream);
         }

@@ -18,11 +18,11 @@ use super::halves::Halves;
 /// How long the peer has to acknowledge the last bytes of a stream.
 pub(super) const LINGER: Duration = Duration::from_secs(1);
 
-/// A thread for QUIC; many listeners and clients can share it. When it is dropped, it sees off the
+/// A thread for QUIC; many listeners share it, or the connections of a client. When it is dropped, it sees off the
 /// last bytes of streams that were dropped before, closes what is still open, and waits for both at
 /// most two seconds.
 #[derive(Debug)]
-pub struct QuicRuntime {
+pub(super) struct QuicThread {
     shared: Arc<Shared>,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
@@ -38,13 +38,13 @@ pub(super) struct Shared {
     lingering: watch::Sender<usize>,
 }
 
-impl QuicRuntime {
+impl QuicThread {
     /// Starts the thread, named `name`.
     ///
     /// # Errors
     ///
     /// The operating system refuses a thread or descriptors.
-    pub fn start(name: &str) -> io::Result<Self> {
+    pub(super) fn start(name: &str) -> io::Result<Self> {
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let shared = Arc::new(Shared {
             handle: runtime.handle().clone(),
@@ -69,7 +69,7 @@ impl QuicRuntime {
     }
 }
 
-impl Drop for QuicRuntime {
+impl Drop for QuicThread {
     fn drop(&mut self) {
         self.shared.stop_accepting();
         if let Some(stop) = self.stop.take() {

@@ -1,0 +1,73 @@
+//! What is looked at once a second, beside the workers: memory, certificates, refusals.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use midge_net::{ListenerControl, Refusal};
+
+use crate::inbox::{Inbox, Letter};
+use crate::memory::MemoryWatch;
+
+/// The one who looks.
+pub(crate) struct Watch {
+    memory: MemoryWatch,
+    inboxes: Arc<[Arc<Inbox>]>,
+    listeners: Arc<ListenerControl>,
+    last_look: Instant,
+    /// Refusals that were told already, by listener, in the order of [`Refusal::ALL`].
+    told: Vec<[u64; Refusal::ALL.len()]>,
+}
+
+impl Watch {
+    const INTERVAL: Duration = Duration::from_secs(1);
+
+    /// `memory_bytes_max` as in the limits.
+    pub(crate) fn new(
+        memory_bytes_max: u64,
+        inboxes: Arc<[Arc<Inbox>]>,
+        listeners: Arc<ListenerControl>,
+    ) -> Self {
+        let memory = MemoryWatch::new(memory_bytes_max);
+        Self { memory, inboxes, listeners, last_look: Instant::now(), told: Vec::new() }
+    }
+
+    /// Looks, if a second has passed.
+    pub(crate) fn look(&mut self) {
+        if self.last_look.elapsed() < Self::INTERVAL {
+            return;
+        }
+        self.last_look = Instant::now();
+        if let Some(pressure) = self.memory.change() {
+            self.inboxes.iter().for_each(|inbox| inbox.send(Letter::Pressure(pressure)));
+        }
+        self.renew_certificates();
+        self.tell_refusals();
+    }
+
+    fn renew_certificates(&self) {
+        for renewal in self.listeners.reload_changed_certificates() {
+            let address = renewal.address;
+            match renewal.result {
+                Ok(_) => log::info!("{address}: the changed certificate files are in effect"),
+                Err(error) => log::error!(
+                    "{address}: the changed certificate files cannot be used, the old ones stay \
+                     in effect: {error}"
+                ),
+            }
+        }
+    }
+
+    /// One line a second and reason, however many there were.
+    fn tell_refusals(&mut self) {
+        let figures = self.listeners.figures();
+        self.told.resize(figures.len(), [0; Refusal::ALL.len()]);
+        for ((address, figures), told) in figures.iter().zip(&mut self.told) {
+            for ((refusal, count), told) in figures.refused.iter().zip(told) {
+                if *count > *told {
+                    log::warn!("{address}: {} connections refused: {refusal}", *count - *told);
+                }
+                *told = *count;
+            }
+        }
+    }
+}

@@ -1,0 +1,271 @@
+//! What has to hold between the keys of a `[[listener]]`, and between listeners.
+//!
+//! A key that would have no effect is an error: whoever wrote it relies on it.
+
+use super::address::{self, Address};
+use super::problem::{Origin, Problem};
+use super::schema::{Key, Section};
+use super::settings::Table;
+use super::value::Value;
+
+/// What a listener has to be for a key to mean something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Condition {
+    /// One with TLS.
+    Tls,
+    /// One that speaks WebSocket.
+    WebSocket,
+    /// One that speaks QUIC.
+    Quic,
+    /// One that has a Unix socket.
+    Unix,
+    /// One that has a TCP socket.
+    Tcp,
+    /// One that may hear of a proxy: any but QUIC.
+    NoQuic,
+    /// One with the PROXY protocol.
+    Proxy,
+}
+
+/// What a listener's table says, as far as rules ask for it.
+struct Listener<'t> {
+    table: &'t Table,
+}
+
+impl Condition {
+    /// Whether the listener of this table is so. A value that is wrong on its own was told; it
+    /// makes no further problems.
+    pub(crate) fn holds(self, table: &Table) -> bool {
+        let listener = Listener { table };
+        match self {
+            Self::Tls => listener.has("tls.certificate") || listener.has("tls.key"),
+            Self::WebSocket => listener.may_speak("websocket"),
+            Self::Quic => listener.may_speak("quic"),
+            Self::Unix => listener.address().is_none_or(|address| address.is_unix()),
+            Self::Tcp => {
+                listener.address().is_none_or(|address| !address.is_unix()) && !listener.is_quic()
+            }
+            Self::NoQuic => !listener.is_quic(),
+            Self::Proxy => listener.has_proxy(),
+        }
+    }
+
+    /// Why a key has no effect, as the rest of a sentence, and what to do.
+    fn explain(self, table: &Table) -> (String, &'static str) {
+        let listener = Listener { table };
+        match self {
+            Self::Tls => {
+                ("needs `tls.certificate` and `tls.key`".to_string(), "write both, or leave it out")
+            }
+            Self::WebSocket => (
+                format!("is for WebSocket, but {}", listener.protocol_in_words()),
+                "write protocol = \"websocket\", or leave it out",
+            ),
+            Self::Quic => (
+                format!("is for QUIC, but {}", listener.protocol_in_words()),
+                "write protocol = \"quic\", or leave it out",
+            ),
+            Self::Unix => (
+                format!("is for Unix sockets, but {}", listener.bind_in_words()),
+                "write bind = \"unix:PATH\", or leave it out",
+            ),
+            Self::Tcp if listener.is_quic() => (
+                "is for TCP, but QUIC goes over UDP".to_string(),
+                "leave it out; QUIC has keys of its own, quic.*",
+            ),
+            Self::Tcp => (format!("is for TCP, but {}", listener.bind_in_words()), "leave it out"),
+            Self::NoQuic => (
+                "is not possible with QUIC: there is no place for the header".to_string(),
+                "leave it out; what balances QUIC has to keep the address itself",
+            ),
+            Self::Proxy => (
+                "has no effect without `proxy_protocol`".to_string(),
+                "write proxy_protocol = \"required\", or leave it out",
+            ),
+        }
+    }
+}
+
+impl Listener<'_> {
+    fn has(&self, key: &str) -> bool {
+        self.table.has(key)
+    }
+
+    /// Where a key's value stands.
+    fn origin(&self, key: &str) -> Origin {
+        let setting = self.table.get(key);
+        setting.map_or(self.table.origin.clone(), |setting| setting.origin.clone())
+    }
+
+    fn address(&self) -> Option<Address> {
+        address::parse(self.table.text("bind")?).ok()
+    }
+
+    fn is_unix(&self) -> bool {
+        self.address().is_some_and(|address| address.is_unix())
+    }
+
+    fn is_quic(&self) -> bool {
+        self.table.text("protocol") == Some("quic")
+    }
+
+    /// Whether the protocol is this one, or is wrong.
+    fn may_speak(&self, protocol: &str) -> bool {
+        match self.table.text("protocol") {
+            Some(given) => given == protocol,
+            None => self.has("protocol"),
+        }
+    }
+
+    fn has_proxy(&self) -> bool {
+        match self.table.text("proxy_protocol") {
+            Some(mode) => mode != "off",
+            None => self.has("proxy_protocol"),
+        }
+    }
+
+    fn protocol_in_words(&self) -> String {
+        format!("`protocol` is \"{}\"", self.table.text("protocol").unwrap_or("mqtt"))
+    }
+
+    fn bind_in_words(&self) -> String {
+        format!("`bind` is {:?}", self.table.text("bind").unwrap_or_default())
+    }
+
+    fn problem(&self, key: &str, message: impl Into<String>) -> Problem {
+        Problem::new(self.origin(key), message)
+    }
+}
+
+/// Checks all listeners.
+pub(crate) fn check(section: &Section, tables: &[Table], problems: &mut Vec<Problem>) {
+    for table in tables {
+        let listener = Listener { table };
+        check_conditions(section, &listener, problems);
+        if Condition::Tls.holds(table) {
+            problems.extend(check_certificate(&listener));
+            problems.extend(check_clients(&listener));
+        }
+        problems.extend(check_quic(&listener));
+        problems.extend(check_proxy(&listener));
+    }
+    check_addresses(tables, problems);
+}
+
+fn check_conditions(section: &Section, listener: &Listener<'_>, problems: &mut Vec<Problem>) {
+    let given = section.keys.iter().filter(|key| is_meant(key, listener.table));
+    for key in given {
+        let Some(condition) = key.only.filter(|only| !only.holds(listener.table)) else { continue };
+        let (message, help) = condition.explain(listener.table);
+        let problem = listener.problem(key.name, format!("`{}` {message}", key.name));
+        problems.push(problem.help(help));
+    }
+}
+
+/// Whether a key has a right value, and not one that asks for nothing.
+fn is_meant(key: &Key, table: &Table) -> bool {
+    match table.get(key.name).map(|setting| &setting.value) {
+        Some(Value::Text(word)) => *word != "off",
+        Some(Value::List(items)) => !items.is_empty(),
+        Some(_) => true,
+        None => false,
+    }
+}
+
+/// Each certificate has its key.
+fn check_certificate(listener: &Listener<'_>) -> Option<Problem> {
+    let pair = ("tls.certificate", "tls.key");
+    for (one, other) in [pair, (pair.1, pair.0)] {
+        if listener.table.get(one).is_some() && !listener.has(other) {
+            let example = if other == "tls.key" { "server.key" } else { "server.pem" };
+            let problem = listener.problem(one, format!("`{one}` needs `{other}` beside it"));
+            return Some(problem.help(format!("for example: {other} = \"{example}\"")));
+        }
+    }
+    let (certificates, keys) = (listener.table.list(pair.0)?, listener.table.list(pair.1)?);
+    if certificates.len() == keys.len() {
+        return None;
+    }
+    let files =
+        |count: usize| if count == 1 { "one file".into() } else { format!("{count} files") };
+    let message = format!(
+        "`tls.certificate` names {}, but `tls.key` {}",
+        files(certificates.len()),
+        files(keys.len())
+    );
+    let help = "each certificate has a key, in the same order; a chain is one file";
+    Some(listener.problem("tls.key", message).help(help))
+}
+
+/// What says something about Clients' certificates needs an authority.
+fn check_clients(listener: &Listener<'_>) -> Option<Problem> {
+    let help = "for example: tls.client_ca = \"devices-ca.pem\"";
+    if listener.has("tls.client_ca") {
+        let crl = listener.table.get("tls.client_crl")?;
+        let is_off = listener.table.text("tls.client_certificates") == Some("off");
+        let message = "`tls.client_crl` has no effect, as `tls.client_certificates` is \"off\"";
+        return is_off.then(|| Problem::new(crl.origin.clone(), message));
+    }
+    let mode = listener.table.text("tls.client_certificates").filter(|mode| *mode != "off");
+    if let Some(mode) = mode {
+        let message = format!(
+            "`tls.client_certificates` is \"{mode}\", but no `tls.client_ca` says whose \
+             certificates are good"
+        );
+        return Some(listener.problem("tls.client_certificates", message).help(help));
+    }
+    listener.table.get("tls.client_crl")?;
+    let message = "`tls.client_crl` needs `tls.client_ca` beside it";
+    Some(listener.problem("tls.client_crl", message).help(help))
+}
+
+fn check_quic(listener: &Listener<'_>) -> Option<Problem> {
+    if !listener.is_quic() {
+        return None;
+    }
+    if listener.is_unix() {
+        let message = "`protocol` is \"quic\", which goes over UDP, but `bind` names a Unix socket";
+        return Some(listener.problem("protocol", message).help("write bind = \"ADDRESS:PORT\""));
+    }
+    if listener.has("tls.certificate") || listener.has("tls.key") {
+        return None;
+    }
+    let message = "`protocol` is \"quic\", which is never without TLS, but there is no \
+                   `tls.certificate`";
+    let help = "for example: tls = { certificate = \"server.pem\", key = \"server.key\" }";
+    Some(listener.problem("protocol", message).help(help))
+}
+
+/// Who connects to a Unix socket has no address that could be in a network.
+fn check_proxy(listener: &Listener<'_>) -> Option<Problem> {
+    let networks = listener.table.list("proxy_protocol_from")?;
+    if networks.is_empty() || !listener.is_unix() {
+        return None;
+    }
+    let message =
+        "`proxy_protocol_from` names networks, but nobody comes to a Unix socket from one";
+    let help = "leave it out; unix.owner, unix.group and unix.mode say who may connect";
+    Some(listener.problem("proxy_protocol_from", message).help(help))
+}
+
+/// No two listeners are at the same place. A port of TCP is not that of UDP.
+fn check_addresses(tables: &[Table], problems: &mut Vec<Problem>) {
+    let mut others: Vec<(Address, bool, &str)> = Vec::new();
+    for table in tables {
+        let listener = Listener { table };
+        let (Some(address), Some(text)) = (listener.address(), table.text("bind")) else {
+            continue;
+        };
+        let is_quic = listener.is_quic();
+        let mut earlier = others.iter().filter(|(_, other_is_quic, _)| *other_is_quic == is_quic);
+        if let Some((_, _, other)) = earlier.find(|(other, ..)| address.collides_with(other)) {
+            let message = if *other == text || address.is_unix() {
+                format!("{text} is listened on twice")
+            } else {
+                format!("{text} cannot be listened on beside {other}, as one includes the other")
+            };
+            problems.push(listener.problem("bind", message));
+        }
+        others.push((address, is_quic, text));
+    }
+}

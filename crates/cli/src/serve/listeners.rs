@@ -1,0 +1,140 @@
+//! The listeners of a broker as it starts with them: which ones, and how people are told of them.
+
+use std::fmt;
+use std::net::{Ipv6Addr, SocketAddr, TcpListener};
+
+use midge_net::{ClientCertificates, Listen, ListenAddress, Protocol, ProxyMode};
+
+use crate::config::{Configuration, ListenerConfiguration, printable};
+
+/// What is listened on if nothing is configured: nobody but this machine's own users may connect
+/// without a word about who they are.
+const DEFAULT_LISTENERS: [&str; 2] = ["127.0.0.1:1883", "[::1]:1883"];
+
+/// A listener as people are told of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ShownListener {
+    /// `mqtts://0.0.0.0:8883`, `unix:/run/midge.sock`.
+    url: String,
+    /// Only processes of this machine reach it.
+    pub(crate) is_local: bool,
+    /// Only those with a certificate of the listener's authorities are let in.
+    pub(crate) needs_certificate: bool,
+    /// Whoever reaches it can say which address they come from.
+    pub(crate) believes_all_proxies: bool,
+}
+
+/// The listeners that the configuration names, or else the default ones.
+pub(crate) fn all(configuration: &Configuration) -> Vec<ListenerConfiguration> {
+    if !configuration.listeners.is_empty() {
+        return configuration.listeners.clone();
+    }
+    let mut listeners = DEFAULT_LISTENERS.to_vec();
+    if let Err(error) = TcpListener::bind((Ipv6Addr::LOCALHOST, 0)) {
+        log::info!("not listening on {}: no IPv6 here ({error})", DEFAULT_LISTENERS[1]);
+        listeners.truncate(1);
+    }
+    listeners.into_iter().map(ListenerConfiguration::plain).collect()
+}
+
+impl ShownListener {
+    /// The listener that was asked for as `listen` and is bound to `address`, if that is one of
+    /// the network.
+    pub(crate) fn new(listen: &Listen, address: Option<SocketAddr>) -> Self {
+        let place = match (&listen.address, address) {
+            (_, Some(address)) => address.to_string(),
+            (ListenAddress::Network(asked), None) => asked.clone(),
+            (ListenAddress::Unix(path), None) => path.display().to_string(),
+        };
+        let needs_certificate = listen
+            .tls
+            .as_ref()
+            .is_some_and(|tls| tls.client_certificates == ClientCertificates::Required);
+        let is_unix = matches!(listen.address, ListenAddress::Unix(_));
+        let is_local = is_unix || address.is_some_and(|address| address.ip().is_loopback());
+        let has_proxy = listen.proxy.mode != ProxyMode::Off && listen.proxy.from.is_empty();
+        let url = if is_unix { of_process(listen, &place) } else { of_network(listen, &place) };
+        Self { url, is_local, needs_certificate, believes_all_proxies: has_proxy && !is_local }
+    }
+}
+
+fn of_network(listen: &Listen, address: &str) -> String {
+    let is_secure = listen.tls.is_some();
+    match &listen.protocol {
+        Protocol::Mqtt if is_secure => format!("mqtts://{address}"),
+        Protocol::Mqtt => format!("mqtt://{address}"),
+        Protocol::WebSocket(options) => {
+            let scheme = if is_secure { "wss" } else { "ws" };
+            format!("{scheme}://{address}{}", options.path)
+        }
+        Protocol::Quic(_) => format!("quic://{address}"),
+    }
+}
+
+/// There is no usual way to write what is spoken at a Unix socket.
+fn of_process(listen: &Listen, path: &str) -> String {
+    let spoken = match (&listen.protocol, listen.tls.is_some()) {
+        (Protocol::WebSocket(_), false) => " (WebSocket)",
+        (Protocol::WebSocket(_), true) => " (WebSocket, TLS)",
+        (_, true) => " (TLS)",
+        (_, false) => "",
+    };
+    format!("unix:{path}{spoken}")
+}
+
+impl fmt::Display for ShownListener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&printable(&self.url))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use midge_net::{Listen, ProxyMode, QuicOptions, TlsOptions, WebSocketOptions};
+
+    use super::ShownListener;
+
+    fn shown(listen: &Listen, address: &str) -> ShownListener {
+        ShownListener::new(listen, address.parse().ok())
+    }
+
+    #[test]
+    fn each_transport_has_its_url() {
+        let tls = || TlsOptions::new("server.pem", "server.key");
+        let network = "0.0.0.0:8883";
+        let plain = Listen::new("0.0.0.0:0");
+        let unix = Listen::new("unix:/run/midge.sock");
+        let websocket = WebSocketOptions::default();
+        let expected = [
+            (plain.clone(), network, "mqtt://0.0.0.0:8883"),
+            (plain.clone().tls(tls()), network, "mqtts://0.0.0.0:8883"),
+            (plain.clone().websocket(websocket.clone()), network, "ws://0.0.0.0:8883/mqtt"),
+            (plain.clone().websocket(websocket).tls(tls()), network, "wss://0.0.0.0:8883/mqtt"),
+            (plain.quic(QuicOptions::default()).tls(tls()), network, "quic://0.0.0.0:8883"),
+            (unix.clone(), "", "unix:/run/midge.sock"),
+            (unix.tls(tls()), "", "unix:/run/midge.sock (TLS)"),
+        ];
+        for (listen, address, url) in expected {
+            assert_eq!(shown(&listen, address).to_string(), url);
+        }
+    }
+
+    #[test]
+    fn who_can_reach_it_is_known() {
+        let plain = Listen::new("0.0.0.0:1883");
+        assert!(!shown(&plain, "0.0.0.0:1883").is_local);
+        assert!(shown(&plain, "127.0.0.1:1883").is_local);
+        assert!(shown(&Listen::new("unix:midge.sock"), "").is_local);
+        let tls = TlsOptions::new("a", "b");
+        assert!(!shown(&plain.clone().tls(tls.clone()), "0.0.0.0:1").needs_certificate);
+        assert!(shown(&plain.clone().tls(tls.client_ca("c")), "0.0.0.0:1").needs_certificate);
+
+        let mut proxied = plain;
+        assert!(!shown(&proxied, "0.0.0.0:1").believes_all_proxies);
+        proxied.proxy.mode = ProxyMode::Optional;
+        assert!(shown(&proxied, "0.0.0.0:1").believes_all_proxies);
+        assert!(!shown(&proxied, "127.0.0.1:1").believes_all_proxies);
+        proxied.proxy.from.push("10.0.0.0/8".parse().unwrap());
+        assert!(!shown(&proxied, "0.0.0.0:1").believes_all_proxies);
+    }
+}

@@ -1,0 +1,79 @@
+//! From an accepted socket to a stream: whether it is let in, and which layers it gets.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::admission::{Admission, Refusal};
+use crate::layered::Layered;
+use crate::listen::{Listen, Protocol, ProxyMode, ProxyOptions, WebSocketOptions};
+use crate::listener::Listener;
+use crate::peer::PeerAddress;
+use crate::proxy::ProxyHeader;
+use crate::socket::PlainSocket;
+use crate::stream::Stream;
+use crate::tls::TlsServer;
+use crate::websocket::WebSocketSession;
+
+/// What the connections of a listener become.
+#[derive(Debug)]
+pub(crate) struct Reception {
+    admission: Arc<Admission>,
+    /// Absent: no header is expected.
+    proxy: Option<Arc<ProxyOptions>>,
+    tls: Option<Arc<TlsServer>>,
+    websocket: Option<Arc<WebSocketOptions>>,
+}
+
+impl Reception {
+    pub(crate) fn new(
+        listen: &Listen,
+        admission: Arc<Admission>,
+        tls: Option<Arc<TlsServer>>,
+    ) -> Self {
+        let proxy = (listen.proxy.mode != ProxyMode::Off).then(|| Arc::new(listen.proxy.clone()));
+        let websocket = match &listen.protocol {
+            Protocol::WebSocket(options) => Some(Arc::new(options.clone())),
+            Protocol::Mqtt | Protocol::Quic(_) => None,
+        };
+        Self { admission, proxy, tls, websocket }
+    }
+
+    /// Accepts one connection. `None`: it was refused and is closed already. A refusal beside a
+    /// stream is to be told by whoever speaks its protocol; it takes nothing of the limits.
+    pub(crate) fn accept(
+        &self,
+        listener: &Listener,
+        now: Instant,
+    ) -> io::Result<Option<(Stream, Option<Refusal>)>> {
+        let (socket, address) = listener.accept()?;
+        // Behind a proxy the address that counts is not known yet.
+        let counted = if self.proxy.is_some() { None } else { address.ip() };
+        match self.admission.admit(counted, now) {
+            Ok(mut slot) => {
+                if self.is_plain() {
+                    slot.handshake_done();
+                    return Ok(Some((Stream::plain(socket, address, Some(slot)), None)));
+                }
+                let layered = self.layers(socket, address);
+                Ok(Some((Stream::layered(layered, address, Some(slot)), None)))
+            }
+            // Saying no must not cost more than a yes: no handshake is begun for it.
+            Err(refusal) if self.is_plain() => {
+                Ok(Some((Stream::plain(socket, address, None), Some(refusal))))
+            }
+            Err(_) => Ok(None),
+        }
+    }
+
+    fn is_plain(&self) -> bool {
+        self.proxy.is_none() && self.tls.is_none() && self.websocket.is_none()
+    }
+
+    fn layers(&self, socket: PlainSocket, address: PeerAddress) -> Layered {
+        let proxy =
+            self.proxy.as_ref().map(|options| ProxyHeader::new(Arc::clone(options), address));
+        let websocket = self.websocket.as_ref().map(Arc::clone).map(WebSocketSession::server);
+        Layered::accepted(socket, proxy, self.tls.clone(), websocket)
+    }
+}
