@@ -24,6 +24,7 @@ pub(super) fn server_transport(options: &QuicOptions) -> Arc<TransportConfig> {
 }
 
 /// For connections of a client. A server opens no streams.
+#[cfg(feature = "client")]
 pub(super) fn client_transport(options: &QuicOptions) -> Arc<TransportConfig> {
     transport(options, 0)
 }

@@ -4,14 +4,13 @@ use std::fmt;
 use std::future::Future;
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use quinn::{ConnectionError, RecvStream, SendStream, VarInt};
 
 use super::config::window_with_data_streams;
-use super::failure;
 use super::halves::Halves;
 use super::thread::Shared;
 use super::{code, stream::QuicDataStream};
@@ -116,13 +115,14 @@ impl Connection {
         }
     }
 
+    #[cfg(feature = "client")]
     pub(super) fn open_data_stream(&mut self) -> io::Result<QuicDataStream> {
         let mut context = Context::from_waker(Waker::noop());
-        let opened = pin!(self.connection.open_bi()).poll(&mut context);
+        let opened = std::pin::pin!(self.connection.open_bi()).poll(&mut context);
         match opened {
             Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
             Poll::Ready(Ok((send, receive))) => Ok(self.data_stream(send, receive)),
-            Poll::Ready(Err(error)) => Err(failure::connection_lost(&error)),
+            Poll::Ready(Err(error)) => Err(super::failure::connection_lost(&error)),
         }
     }
 

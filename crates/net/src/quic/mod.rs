@@ -1,7 +1,7 @@
 //! MQTT's bytes in the streams of QUIC, by quinn.
 //!
-//! One thread with a small runtime ([`thread::QuicThread`]) drives UDP sockets, timers and handshakes.
-//! The streams are polled by their owners, on the owners' threads: a worker's waker is called when
+//! One thread with a small runtime (`thread`) drives UDP sockets, timers and handshakes. The
+//! streams are polled by their owners, on the owners' threads: a worker's waker is called when
 //! there is something to do, so no byte is copied from thread to thread and no task stands
 //! between. Nothing here may block that thread, or read or write on behalf of a stream's owner;
 //! only the last bytes of a stream that was dropped are seen off here.

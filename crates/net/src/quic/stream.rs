@@ -30,6 +30,7 @@ pub(crate) struct QuicStream {
 #[derive(Debug)]
 enum State {
     /// A client's, whose handshake is under way.
+    #[cfg_attr(not(feature = "client"), expect(dead_code, reason = "only clients connect"))]
     Connecting(Meeting),
     Open(Box<Connection>),
     Failed(io::ErrorKind, String),
@@ -120,6 +121,7 @@ impl QuicStream {
     ///
     /// `WouldBlock`: the peer takes no more of them, or the handshake is under way. Else as
     /// [`QuicStream::read`].
+    #[cfg(feature = "client")]
     pub(crate) fn open_data_stream(&mut self) -> io::Result<QuicDataStream> {
         self.connected()?.open_data_stream()
     }

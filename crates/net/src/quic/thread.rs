@@ -18,9 +18,9 @@ use super::halves::Halves;
 /// How long the peer has to acknowledge the last bytes of a stream.
 pub(super) const LINGER: Duration = Duration::from_secs(1);
 
-/// A thread for QUIC; many listeners share it, or the connections of a client. When it is dropped, it sees off the
-/// last bytes of streams that were dropped before, closes what is still open, and waits for both at
-/// most two seconds.
+/// A thread for QUIC, of all listeners or of a client's connections. Dropped, it sees off the last
+/// bytes of streams that were dropped before, closes what is still open, and waits for both at most
+/// two seconds.
 #[derive(Debug)]
 pub(super) struct QuicThread {
     shared: Arc<Shared>,

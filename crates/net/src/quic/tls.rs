@@ -3,9 +3,7 @@
 use std::any::Any;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use quinn::crypto::rustls::{
-    HandshakeData, NoInitialCipherSuite, QuicClientConfig, QuicServerConfig,
-};
+use quinn::crypto::rustls::{HandshakeData, NoInitialCipherSuite, QuicServerConfig};
 use rustls::pki_types::CertificateDer;
 
 use super::ALPN;
@@ -55,12 +53,13 @@ impl ServerCrypto {
 }
 
 /// A Client's configuration.
+#[cfg(feature = "client")]
 pub(super) fn client_crypto(
     config: &rustls::ClientConfig,
-) -> Result<QuicClientConfig, NoInitialCipherSuite> {
+) -> Result<quinn::crypto::rustls::QuicClientConfig, NoInitialCipherSuite> {
     let mut config = config.clone();
     config.alpn_protocols = vec![ALPN.to_vec()];
-    QuicClientConfig::try_from(config)
+    config.try_into()
 }
 
 /// What the handshake of `connection` has found, without the peer's certificate. quinn does not
