@@ -1,14 +1,15 @@
-//! A blocking client over a plain socket: it sends what it is told and acknowledges nothing by
-//! itself.
+//! A blocking client: it sends what it is told and acknowledges nothing by itself.
 
 use std::collections::VecDeque;
-use std::io::{ErrorKind, Read, Write};
-use std::net::{Shutdown, TcpStream};
+use std::io::ErrorKind;
 use std::time::{Duration, Instant};
 
+use crate::endpoint::Endpoint;
 use crate::packet::{Acknowledged, ConnAck, Disconnected, Granted, Packet, Publish, take_packet};
 use crate::request::{Ack, Disconnect, Encode, PingReq, Subscribe, Unsubscribe};
 use crate::target;
+use crate::transport::frames::Framing;
+use crate::transport::{self, Transport};
 use crate::wire::Version;
 
 /// How long anything that has to arrive may take.
@@ -18,7 +19,7 @@ const DEADLINE: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub struct Client {
     version: Version,
-    stream: TcpStream,
+    transport: Box<dyn Transport>,
     inbox: Vec<u8>,
     /// Packets that came while another one was waited for.
     deferred: VecDeque<Packet>,
@@ -47,13 +48,16 @@ macro_rules! receive {
 impl Client {
     /// Opens a Network Connection and sends nothing.
     pub fn dial(version: Version) -> Self {
-        let address = target::address();
-        let stream = TcpStream::connect_timeout(&address, DEADLINE)
-            .unwrap_or_else(|error| panic!("cannot connect to {address}: {error}"));
-        stream.set_nodelay(true).expect("no delay on a fresh socket");
+        Self::dial_to(version, target::endpoint(), target::framing())
+    }
+
+    /// Opens a Network Connection to this listener; WebSocket frames are as `framing` says.
+    pub fn dial_to(version: Version, endpoint: &Endpoint, framing: Framing) -> Self {
+        let transport = transport::open(endpoint, framing)
+            .unwrap_or_else(|error| panic!("cannot connect to {endpoint:?}: {error}"));
         Self {
             version,
-            stream,
+            transport,
             inbox: Vec::new(),
             deferred: VecDeque::new(),
             last_packet_id: 0,
@@ -74,7 +78,7 @@ impl Client {
 
     /// Sends bytes as they are.
     pub fn send_bytes(&mut self, bytes: &[u8]) {
-        if let Err(error) = self.stream.write_all(bytes) {
+        if let Err(error) = self.transport.send(bytes) {
             let is_closed =
                 matches!(error.kind(), ErrorKind::BrokenPipe | ErrorKind::ConnectionReset);
             assert!(is_closed, "cannot send: {error}");
@@ -361,8 +365,14 @@ impl Client {
     /// came before the end.
     pub fn abandon(mut self) -> Vec<Packet> {
         // An error means that the broker was first.
-        let _ = self.stream.shutdown(Shutdown::Write);
+        let _ = self.transport.finish();
         self.read_until_closed()
+    }
+
+    /// Ends the connection without DISCONNECT as a process does that dies: without a word of the
+    /// carrier either, except QUIC's, which would else be missed only after its idle timeout.
+    pub fn cut(mut self) {
+        self.transport.cut();
     }
 
     fn next_within(&mut self, wait: Duration) -> Arrival {
@@ -399,13 +409,8 @@ impl Client {
 
     /// Reads once: how many bytes came (0 at the end), `None` when none came in time.
     fn fill_inbox(&mut self, wait: Duration) -> Option<usize> {
-        self.stream.set_read_timeout(Some(wait)).expect("a timeout above zero");
-        let mut chunk = [0; 64 * 1024];
-        match self.stream.read(&mut chunk) {
-            Ok(count) => {
-                self.inbox.extend_from_slice(&chunk[..count]);
-                Some(count)
-            }
+        match self.transport.receive(&mut self.inbox, wait) {
+            Ok(count) => Some(count),
             Err(error) => match error.kind() {
                 ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted => None,
                 ErrorKind::ConnectionReset | ErrorKind::BrokenPipe => Some(0),

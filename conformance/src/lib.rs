@@ -1,7 +1,7 @@
 //! Conformance: what every test of a normative statement is made of.
 //!
-//! A test is a short conversation of [`Client`]s with the broker at [`target::address`], over plain
-//! sockets. The suite knows the protocol on its own ([`wire`], [`packet`], [`request`]): it shares
+//! A test is a short conversation of [`Client`]s with the broker at [`target::endpoint`], over TCP,
+//! TLS, WebSocket, both, or QUIC. The suite knows the protocol on its own ([`wire`], [`packet`], [`request`]): it shares
 //! no code with the broker that it judges, since both sides of one codec agree with its mistakes,
 //! and it can say what a correct codec refuses to encode. Everything received is checked strictly
 //! while it is read: lengths, reserved bits, which property and which Reason Code a packet may
@@ -13,7 +13,9 @@
 
 mod client;
 pub mod connect;
+pub mod endpoint;
 mod fence;
+mod in_process;
 pub mod packet;
 pub mod property;
 pub mod reason;
@@ -23,6 +25,7 @@ pub mod sources;
 pub mod statement;
 pub mod target;
 pub mod toy_method;
+pub mod transport;
 mod unique;
 pub mod wire;
 

@@ -1,32 +1,78 @@
-//! Which broker is tested, and how strictly.
+//! Which broker is tested, by which carrier, and how strictly.
 //!
-//! `MIDGE_CONFORMANCE_ADDRESS=host:port` names a running broker that admits anonymous clients.
-//! Without it, a Midge broker runs inside the test process. `MIDGE_CONFORMANCE_LENIENT=1` accepts
-//! all that the specification allows where Midge promises one of several choices; that is how to
-//! run the suite against other brokers.
+//! `MIDGE_CONFORMANCE_ADDRESS` names a running broker that admits anonymous clients: `host:port`,
+//! or a URL (`mqtts://host:8883`, `wss://host:443/mqtt`, `quic://host:14567`). Its certificate has
+//! to come from the authority in the file `MIDGE_CONFORMANCE_CA`; without that it is not judged.
+//! The statements about WebSocket itself need a plain WebSocket whatever carries the other tests:
+//! `MIDGE_CONFORMANCE_WEBSOCKET=ws://host:port/mqtt`.
+//!
+//! Without an address, a Midge broker runs inside the test process, and
+//! `MIDGE_CONFORMANCE_TRANSPORT` says how it is reached: `tcp`, `tls`, `ws`, `wss` or `quic`.
+//!
+//! `MIDGE_CONFORMANCE_FRAMES=bytes` or `uneven` cuts packets over WebSocket frames.
+//! `MIDGE_CONFORMANCE_LENIENT=1` accepts all that the specification allows where Midge promises one
+//! of several choices; that is how to run the suite against other brokers.
 
 use std::env;
-use std::net::{SocketAddr, ToSocketAddrs};
-use std::sync::{Arc, OnceLock};
+use std::path::Path;
+use std::sync::OnceLock;
 
-use midge_broker::Broker;
-
-use crate::toy_method::ToyHook;
+use crate::endpoint::{Carrier, Endpoint, Trust};
+use crate::in_process;
+use crate::transport::frames::Framing;
 
 /// The environment variable with the address of a running broker.
 pub const ADDRESS_VARIABLE: &str = "MIDGE_CONFORMANCE_ADDRESS";
+/// The environment variable with the file of the authority of its certificate.
+pub const CA_VARIABLE: &str = "MIDGE_CONFORMANCE_CA";
+/// The environment variable with the URL of its plain WebSocket.
+pub const WEBSOCKET_VARIABLE: &str = "MIDGE_CONFORMANCE_WEBSOCKET";
+/// The environment variable with the carrier that the broker in the process is reached by.
+pub const TRANSPORT_VARIABLE: &str = "MIDGE_CONFORMANCE_TRANSPORT";
+/// The environment variable that says how packets lie in WebSocket frames.
+pub const FRAMES_VARIABLE: &str = "MIDGE_CONFORMANCE_FRAMES";
 /// The environment variable that accepts what Midge itself would not do.
 pub const LENIENT_VARIABLE: &str = "MIDGE_CONFORMANCE_LENIENT";
 
-/// The address of the broker under test.
+/// The listener under test.
 ///
 /// # Panics
-/// When the address cannot be resolved or the broker cannot be started.
-pub fn address() -> SocketAddr {
-    static ADDRESS: OnceLock<SocketAddr> = OnceLock::new();
-    *ADDRESS.get_or_init(|| match env::var(ADDRESS_VARIABLE) {
-        Ok(address) => resolve(&address),
-        Err(_) => start_in_process(),
+/// When the address is none or the broker cannot be started.
+pub fn endpoint() -> &'static Endpoint {
+    static ENDPOINT: OnceLock<Endpoint> = OnceLock::new();
+    ENDPOINT.get_or_init(|| match env::var(ADDRESS_VARIABLE) {
+        Ok(address) => resolve(ADDRESS_VARIABLE, &address),
+        Err(_) => in_process::endpoint(carrier(), carrier()),
+    })
+}
+
+/// The plain WebSocket of the broker under test; `None` where a running broker's is not known, and
+/// standard error says so.
+///
+/// # Panics
+/// As [`endpoint`].
+#[allow(clippy::print_stderr, reason = "who runs the tests has to know which were left out")]
+pub fn websocket() -> Option<Endpoint> {
+    if env::var_os(ADDRESS_VARIABLE).is_none() {
+        return Some(in_process::endpoint(carrier(), Carrier::WebSocket));
+    }
+    if let Ok(address) = env::var(WEBSOCKET_VARIABLE) {
+        return Some(resolve(WEBSOCKET_VARIABLE, &address));
+    }
+    if endpoint().carrier == Carrier::WebSocket {
+        return Some(endpoint().clone());
+    }
+    eprintln!("not tested: {WEBSOCKET_VARIABLE} does not name the broker's WebSocket");
+    None
+}
+
+/// How packets lie in WebSocket frames.
+///
+/// # Panics
+/// When the variable has a name that nothing has.
+pub fn framing() -> Framing {
+    env::var(FRAMES_VARIABLE).map_or(Framing::Whole, |name| {
+        Framing::named(&name).unwrap_or_else(|| panic!("{FRAMES_VARIABLE}={name}: no such frames"))
     })
 }
 
@@ -35,23 +81,17 @@ pub fn is_strict() -> bool {
     env::var_os(LENIENT_VARIABLE).is_none()
 }
 
-fn resolve(address: &str) -> SocketAddr {
-    let mut found = address
-        .to_socket_addrs()
-        .unwrap_or_else(|error| panic!("{ADDRESS_VARIABLE}={address}: {error}"));
-    found.next().unwrap_or_else(|| panic!("{ADDRESS_VARIABLE}={address} names no address"))
+fn carrier() -> Carrier {
+    env::var(TRANSPORT_VARIABLE).map_or(Carrier::Tcp, |name| {
+        Carrier::named(&name)
+            .unwrap_or_else(|| panic!("{TRANSPORT_VARIABLE}={name}: no such transport"))
+    })
 }
 
-/// Starts a broker for the life of this process: anonymous clients and those of the toy method, a
-/// free port of the loopback interface, nothing stored on disk.
-///
-/// With [`crate::toy_method`] the seam towards `midge-broker`: nothing else names its crate.
-fn start_in_process() -> SocketAddr {
-    static BROKER: OnceLock<Broker> = OnceLock::new();
-    let broker = BROKER.get_or_init(|| {
-        let hook = Arc::new(ToyHook);
-        let builder = Broker::builder().listen("127.0.0.1:0").workers(2).hook(hook);
-        builder.start().unwrap_or_else(|error| panic!("no broker to test: {error}"))
+fn resolve(variable: &str, address: &str) -> Endpoint {
+    let trust = env::var(CA_VARIABLE).map_or(Trust::Anybody, |path| {
+        Trust::in_file(Path::new(&path))
+            .unwrap_or_else(|error| panic!("{CA_VARIABLE}={path}: {error}"))
     });
-    broker.local_addresses()[0].network().expect("an address of the network")
+    Endpoint::parse(address, trust).unwrap_or_else(|error| panic!("{variable}={address}: {error}"))
 }

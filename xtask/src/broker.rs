@@ -1,6 +1,9 @@
 //! The broker under test: started on a free port, waited for, ended by its process id.
 
-use crate::failure::{Failure, Result};
+use crate::{
+    failure::{Failure, Result},
+    transports::Transports,
+};
 use std::{
     fs::{self, File},
     net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
@@ -52,6 +55,34 @@ impl Broker {
         let mut command = Command::new(program);
         command.arg("-v").arg("-c").arg(configuration);
         Self::start(command, address, directory)
+    }
+
+    /// Starts the `midge` binary with listeners of every kind, and tells the suites about them.
+    ///
+    /// # Errors
+    /// As for [`Broker::midge`].
+    pub fn midge_with_all_transports(binary: &Path, transports: &Transports) -> Result<Self> {
+        let mut command = Command::new(binary);
+        command.arg("--config").arg(&transports.configuration);
+        command.args(["--in-memory", "--log-level", "debug"]);
+        Self::start_described(command, transports)
+    }
+
+    /// Starts Debian's mosquitto with those listeners that it has.
+    ///
+    /// # Errors
+    /// As for [`Broker::midge`].
+    pub fn mosquitto_with_all_transports(program: &Path, transports: &Transports) -> Result<Self> {
+        let mut command = Command::new(program);
+        command.arg("-v").arg("-c").arg(&transports.configuration);
+        Self::start_described(command, transports)
+    }
+
+    fn start_described(command: Command, transports: &Transports) -> Result<Self> {
+        let directory = transports.configuration.parent().unwrap_or(Path::new("."));
+        let broker = Self::start(command, transports.plain, directory)?;
+        transports.describe(broker.child.id(), &broker.log)?;
+        Ok(broker)
     }
 
     fn start(mut command: Command, address: SocketAddr, directory: &Path) -> Result<Self> {

@@ -1,13 +1,15 @@
 //! The real-client suites: Python, Node, mosquitto's own clients, and a Rust client.
 //!
 //! Each gets the broker's address as `MIDGE_TEST_ADDRESS` and knows nothing else about it, so that
-//! the same suites run against any broker: `cargo xtask clients --address HOST:PORT`.
+//! the same suites run against any broker: `cargo xtask clients --address HOST:PORT`. The suites
+//! about transports get a file that says where each listener is (see [`crate::transports`]).
 
 use crate::{
     failure::{Failure, Result},
     install::Clients,
     process::{cargo, command},
     tally::Reporter,
+    transports::FILE_VARIABLE,
 };
 use std::{
     path::{Path, PathBuf},
@@ -20,7 +22,9 @@ pub const ADDRESS_VARIABLE: &str = "MIDGE_TEST_ADDRESS";
 pub const PEER_VARIABLE: &str = "MIDGE_TEST_PEER";
 
 /// The suites by name, in the order in which they run.
-pub const NAMES: &[&str] = &["mosquitto", "python", "node", "rumqttc"];
+pub const NAMES: &[&str] = &["mosquitto", "python", "node", "rumqttc", "transports", "browser"];
+/// Those that need a broker with listeners of every kind; the others need one address.
+pub const OF_TRANSPORTS: &[&str] = &["transports", "browser"];
 
 /// Whom the suites talk to.
 #[derive(Debug, Clone)]
@@ -29,6 +33,15 @@ pub struct Peer {
     pub address: String,
     /// `midge`, or the broker whose known differences are expected.
     pub name: &'static str,
+    /// The file that describes its listeners, for the suites about transports.
+    pub transports: Option<PathBuf>,
+}
+
+impl Peer {
+    /// The broker at `address`, of which no more is known than that.
+    pub fn new(address: impl Into<String>, name: &'static str) -> Self {
+        Self { address: address.into(), name, transports: None }
+    }
 }
 
 /// The command that runs the suite `name`, and how to read what it says.
@@ -44,8 +57,10 @@ pub fn suite(
 ) -> Result<(Command, Reporter)> {
     let directory = root.join("tests/clients").join(name);
     let (mut command, reporter) = match name {
-        "python" | "mosquitto" => (pytest(&clients.python, &directory), Reporter::Pytest),
-        "node" => (node_test(clients, &directory)?, Reporter::Node),
+        "python" | "mosquitto" | "transports" => {
+            (pytest(&clients.python, &directory), Reporter::Pytest)
+        }
+        "node" | "browser" => (node_test(clients, &directory)?, Reporter::Node),
         "rumqttc" => (rumqttc(root, target), Reporter::Nextest),
         _ => {
             let known = NAMES.join(", ");
@@ -53,6 +68,15 @@ pub fn suite(
         }
     };
     command.env(ADDRESS_VARIABLE, &peer.address).env(PEER_VARIABLE, peer.name);
+    match &peer.transports {
+        Some(transports) => {
+            command.env(FILE_VARIABLE, transports);
+        }
+        None if OF_TRANSPORTS.contains(&name) => {
+            return Err(Failure(format!("the suite {name:?} starts a broker of its own")));
+        }
+        None => {}
+    }
     Ok((command, reporter))
 }
 

@@ -28,7 +28,14 @@ const NEEDED: &[Needed] = &[
     },
     Needed { program: "python3", package: "python3", purpose: "real-client tests with paho-mqtt" },
     Needed { program: "node", package: "nodejs", purpose: "real-client tests with MQTT.js" },
-    Needed { program: "npm", package: "npm", purpose: "installing MQTT.js" },
+    Needed { program: "npm", package: "npm", purpose: "installing MQTT.js and Playwright" },
+    Needed { program: "openssl", package: "openssl", purpose: "certificates, and a look at TLS" },
+    Needed {
+        program: "nginx",
+        package: "nginx-light",
+        purpose: "WebSocket and PROXY protocol behind a real proxy",
+    },
+    Needed { program: "chromium", package: "chromium", purpose: "MQTT.js in a real browser" },
     Needed { program: "c++", package: "g++", purpose: "libFuzzer, which the fuzz targets link" },
 ];
 
@@ -39,12 +46,15 @@ const MOSQUITTO: Needed = Needed {
     purpose: "checking the client suites against another broker",
 };
 
+/// Where Debian puts nginx's module for streams that are not HTTP.
+const NGINX_STREAM: &str = "/usr/lib/nginx/modules/ngx_stream_module.so";
+
 /// Where the clients that are not Debian packages live.
 #[derive(Debug, Clone)]
 pub struct Clients {
     /// The Python of the virtual environment that has paho-mqtt and pytest.
     pub python: PathBuf,
-    /// The `node_modules` that has MQTT.js.
+    /// The `node_modules` that has MQTT.js and Playwright.
     pub node_modules: PathBuf,
 }
 
@@ -95,6 +105,10 @@ fn debian_packages(root: &Path) -> Result<()> {
                 missing.push(needed.package);
             }
         }
+    }
+    if !Path::new(NGINX_STREAM).is_file() {
+        announce("libnginx-mod-stream", "the PROXY protocol of nginx");
+        missing.push("libnginx-mod-stream");
     }
     if !python_can_make_environments() {
         announce("python3-venv", "the virtual environment for paho-mqtt");
@@ -181,15 +195,15 @@ fn node_clients(root: &Path, directory: &Path) -> Result<PathBuf> {
     let stamp = prefix.join("installed.json");
     let modules = prefix.join("node_modules");
     if is_installed(&wanted, &stamp) && modules.is_dir() {
-        println!("   MQTT.js is there: {}", modules.display());
+        println!("   MQTT.js and Playwright are there: {}", modules.display());
         return Ok(modules);
     }
-    println!("   MQTT.js will be installed into {}", modules.display());
+    println!("   MQTT.js and Playwright will be installed into {}", modules.display());
     fs::create_dir_all(&prefix).map_err(|error| Failure::because(prefix.display(), error))?;
     copy(&wanted, &prefix.join("package.json"))?;
     let mut install = command("npm", &prefix);
     install.args(["install", "--no-audit", "--no-fund", "--no-package-lock", "--loglevel=error"]);
-    must_run(install, "install MQTT.js from npm")?;
+    must_run(install, "install MQTT.js and playwright-core from npm")?;
     copy(&wanted, &stamp)?;
     Ok(modules)
 }

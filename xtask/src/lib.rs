@@ -7,6 +7,7 @@
 #![allow(clippy::print_stdout, reason = "its commands speak to the person at the terminal")]
 
 pub mod broker;
+pub mod certificates;
 pub mod clients;
 pub mod failure;
 pub mod fuzz;
@@ -15,6 +16,7 @@ pub mod process;
 pub mod suites;
 pub mod tally;
 pub mod tidy;
+pub mod transports;
 
 use std::path::{Path, PathBuf};
 

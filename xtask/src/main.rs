@@ -7,19 +7,21 @@ use xtask::{
     clients::{self, Peer},
     failure::{Failure, Result},
     install, process,
-    suites::Run,
+    suites::{Conformance, Run, TRANSPORTS},
 };
 
 const USAGE: &str = "\
 cargo xtask test              install what the tests need, then run all of them
 cargo xtask tidy              only the house rules
 cargo xtask check             house rules, formatting and lints
-cargo xtask clients [SUITE]   the real-client suites (mosquitto, python, node, rumqttc) against the
-                              broker, which is built first
+cargo xtask clients [SUITE]   the real-client suites (mosquitto, python, node, rumqttc, transports,
+                              browser) against the broker, which is built first
     --address HOST:PORT       ... against a broker that is already running
     --mosquitto               ... against Debian's mosquitto: a test of the suites themselves
-cargo xtask conformance       a test for each normative statement, against a broker in the process
-    --address HOST:PORT       ... against a broker that is already running
+cargo xtask conformance       a test for each normative statement, against a broker in the process,
+                              over TCP, TLS, WebSocket, both, and QUIC
+    --transport NAME          ... over one of them: tcp, tls, ws, wss or quic
+    --address URL             ... against a broker that is already running: HOST:PORT, mqtts://...
 cargo xtask fuzz [SECONDS]    every fuzz target, 60 seconds each unless told otherwise
 cargo xtask ci                test, and the licences and sources of all dependencies (cargo-deny)";
 
@@ -44,8 +46,11 @@ fn run(words: &[&str]) -> Result<bool> {
         ["tidy"] => run.tidy(),
         ["check"] => run.quick_checks(),
         ["clients", rest @ ..] => run_clients(&mut run, rest)?,
-        ["conformance"] => run.conformance(None),
-        ["conformance", "--address", address] => run.conformance(Some(address)),
+        ["conformance"] => run.conformance_over_all(),
+        ["conformance", "--transport", name] if TRANSPORTS.contains(name) => {
+            run.conformance(Conformance::InProcess(name));
+        }
+        ["conformance", "--address", address] => run.conformance(Conformance::At(address)),
         ["fuzz"] => run.fuzz(60)?,
         ["fuzz", seconds] => run.fuzz(parse_seconds(seconds)?)?,
         ["ci"] => {
@@ -66,8 +71,12 @@ fn run_clients(run: &mut Run, words: &[&str]) -> Result<()> {
     let installed = install::clients(&root, &process::target_directory(&root)?)?;
     match words {
         ["--address", address, names @ ..] => {
-            let peer = Peer { address: (*address).to_owned(), name: "unknown" };
-            run.clients_at(&peer, &installed, suites(names))
+            let peer = Peer::new(*address, "unknown");
+            let all: Vec<_> = suites(names).to_vec();
+            let asked = all
+                .into_iter()
+                .filter(|name| !names.is_empty() || !clients::OF_TRANSPORTS.contains(name));
+            run.clients_at(&peer, &installed, &asked.collect::<Vec<_>>())
         }
         ["--mosquitto", names @ ..] => run.clients_against_mosquitto(&installed, suites(names)),
         names if run.build_broker() => run.clients_against_midge(&installed, suites(names)),

@@ -11,6 +11,7 @@ use crate::{
     process::{self, cargo},
     tally::{Reporter, Tally},
     tidy,
+    transports::Transports,
 };
 use std::{
     path::{Path, PathBuf},
@@ -20,6 +21,18 @@ use std::{
 
 /// The Rust client's tests, a package outside the workspace.
 const RUMQTTC: &str = "tests/rumqttc";
+
+/// What carries MQTT, by the names that the conformance suite has for it.
+pub const TRANSPORTS: &[&str] = &["tcp", "tls", "ws", "wss", "quic"];
+
+/// Which broker the conformance suite tests.
+#[derive(Debug, Clone, Copy)]
+pub enum Conformance<'a> {
+    /// One in the process of each test, reached by this transport.
+    InProcess(&'a str),
+    /// The one that runs at this address or URL.
+    At(&'a str),
+}
 
 /// A run of the test command: what was done, and how it went.
 #[derive(Debug)]
@@ -48,6 +61,10 @@ impl Run {
         self.quick_checks();
         if self.build() {
             self.rust_tests();
+            // The tests of the workspace had it over TCP.
+            for transport in TRANSPORTS.iter().filter(|transport| **transport != "tcp") {
+                self.conformance(Conformance::InProcess(transport));
+            }
             self.against_midge(&clients, clients::NAMES, true)?;
         }
         self.documentation();
@@ -124,14 +141,28 @@ impl Run {
         self.step("documentation examples", Reporter::RustTest, doctests);
     }
 
-    /// Runs the conformance suite against the broker at `address`, or against one of its own.
-    pub fn conformance(&mut self, address: Option<&str>) {
+    /// Runs the conformance suite.
+    pub fn conformance(&mut self, how: Conformance<'_>) {
         let mut nextest = cargo(&self.root);
         nextest.args(["nextest", "run", "--package", "midge-conformance", "--profile", "ci"]);
-        if let Some(address) = address {
-            nextest.env("MIDGE_CONFORMANCE_ADDRESS", address);
+        let name = match how {
+            Conformance::InProcess(transport) => {
+                nextest.env("MIDGE_CONFORMANCE_TRANSPORT", transport);
+                format!("conformance over {transport}")
+            }
+            Conformance::At(address) => {
+                nextest.env("MIDGE_CONFORMANCE_ADDRESS", address);
+                "conformance".to_owned()
+            }
+        };
+        self.step(&name, Reporter::Nextest, nextest);
+    }
+
+    /// The conformance suite over everything that carries MQTT.
+    pub fn conformance_over_all(&mut self) {
+        for transport in TRANSPORTS {
+            self.conformance(Conformance::InProcess(transport));
         }
-        self.step("conformance", Reporter::Nextest, nextest);
     }
 
     fn documentation(&mut self) {
@@ -159,20 +190,54 @@ impl Run {
         names: &[&str],
         conformance: bool,
     ) -> Result<()> {
-        let directory = self.target.join("clients");
-        match Broker::midge(&self.target.join("debug/midge"), &directory) {
-            Ok(broker) => {
-                if conformance {
-                    self.conformance(Some(&broker.address().to_string()));
+        let (of_transports, others) = split(names);
+        let binary = self.target.join("debug/midge");
+        if conformance || !others.is_empty() {
+            match Broker::midge(&binary, &self.target.join("clients")) {
+                Ok(broker) => {
+                    if conformance {
+                        self.conformance(Conformance::At(&broker.address().to_string()));
+                    }
+                    let peer = Peer::new(broker.address().to_string(), "midge");
+                    self.clients_against(broker, &peer, clients, &others)?;
                 }
-                self.clients_against(broker, "midge", clients, names)
+                Err(failure) => self.no_broker(&failure),
+            }
+        }
+        if of_transports.is_empty() {
+            return Ok(());
+        }
+        let transports = Transports::for_midge(&self.target.join("clients/transports"))?;
+        let broker = Broker::midge_with_all_transports(&binary, &transports);
+        self.transports_against(broker, &transports, "midge", clients, &of_transports)
+    }
+
+    /// The suites about transports, if the broker has started.
+    fn transports_against(
+        &mut self,
+        broker: Result<Broker>,
+        transports: &Transports,
+        name: &'static str,
+        clients: &install::Clients,
+        names: &[&str],
+    ) -> Result<()> {
+        match broker {
+            Ok(broker) => {
+                let file = Some(transports.file.clone());
+                let peer =
+                    Peer { transports: file, ..Peer::new(broker.address().to_string(), name) };
+                self.clients_against(broker, &peer, clients, names)
             }
             Err(failure) => {
-                println!("{failure}");
-                self.record("broker starts", Tally { passed: 0, failed: 1 }, Instant::now());
+                self.no_broker(&failure);
                 Ok(())
             }
         }
+    }
+
+    fn no_broker(&mut self, failure: &Failure) {
+        println!("{failure}");
+        self.record("broker starts", Tally { passed: 0, failed: 1 }, Instant::now());
     }
 
     /// Starts Debian's mosquitto and runs the named suites against it: a test of the suites.
@@ -187,19 +252,28 @@ impl Run {
         install::mosquitto(&self.root)?;
         let program = process::find_program("mosquitto")
             .ok_or_else(|| Failure("mosquitto is installed but not found".into()))?;
-        let broker = Broker::mosquitto(&program, &self.target.join("clients"))?;
-        self.clients_against(broker, "mosquitto", clients, names)
+        let (of_transports, others) = split(names);
+        if !others.is_empty() {
+            let broker = Broker::mosquitto(&program, &self.target.join("clients"))?;
+            let peer = Peer::new(broker.address().to_string(), "mosquitto");
+            self.clients_against(broker, &peer, clients, &others)?;
+        }
+        if of_transports.is_empty() {
+            return Ok(());
+        }
+        let transports = Transports::for_mosquitto(&self.target.join("clients/transports"))?;
+        let broker = Broker::mosquitto_with_all_transports(&program, &transports);
+        self.transports_against(broker, &transports, "mosquitto", clients, &of_transports)
     }
 
     fn clients_against(
         &mut self,
         broker: Broker,
-        name: &'static str,
+        peer: &Peer,
         clients: &install::Clients,
         names: &[&str],
     ) -> Result<()> {
-        let peer = Peer { address: broker.address().to_string(), name };
-        self.clients_at(&peer, clients, names)?;
+        self.clients_at(peer, clients, names)?;
         let began = Instant::now();
         let stopped = broker.stop();
         if let Err(failure) = &stopped {
@@ -294,4 +368,9 @@ impl Run {
         println!("\n{} passed, {} failed", sum.passed, sum.failed);
         sum.failed == 0 && sum.passed > 0
     }
+}
+
+/// The suites that need a broker with every transport, and the others.
+fn split<'a>(names: &[&'a str]) -> (Vec<&'a str>, Vec<&'a str>) {
+    names.iter().partition(|name| clients::OF_TRANSPORTS.contains(name))
 }

@@ -7,6 +7,7 @@ mod bench;
 mod certs;
 mod client;
 mod config;
+mod endpoint;
 mod logger;
 mod serve;
 mod store;

@@ -202,6 +202,7 @@ impl Effects {
     pub fn is_empty(&self) -> bool {
         self.flush.is_empty()
             && self.close.is_empty()
+            && self.stream_errors.is_empty()
             && self.reading.is_empty()
             && self.authenticate.is_empty()
             && self.local.is_empty()

@@ -235,28 +235,22 @@ impl Layered {
         if let Some(websocket) = &mut self.websocket
             && count > 0
         {
-            let mut answers = Vec::new();
-            let result = websocket.receive(&mut into[..count], &mut answers);
-            self.send(&answers)?;
+            let result = match &mut self.tls {
+                Tls::Open(session) => {
+                    let mut answers = Vec::new();
+                    let result = websocket.receive(&mut into[..count], &mut answers);
+                    if !answers.is_empty() {
+                        session.seal(&answers, &mut self.unsent).map_err(invalid)?;
+                    }
+                    result
+                }
+                _ => websocket.receive(&mut into[..count], &mut self.unsent),
+            };
             let progress = result.map_err(invalid)?;
             count = progress.count;
             self.has_ended |= progress.has_ended;
         }
         Ok(if count == 0 { Turn::Nothing } else { Turn::Bytes { count, more } })
-    }
-
-    /// Puts a layer's own bytes behind what waits for the socket.
-    fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
-        if bytes.is_empty() {
-            return Ok(());
-        }
-        match &mut self.tls {
-            Tls::Open(session) => session.seal(bytes, &mut self.unsent).map_err(invalid),
-            _ => {
-                self.unsent.extend_from_slice(bytes);
-                Ok(())
-            }
-        }
     }
 
     /// Seals a chunk of what is offered and writes it; what the socket does not take waits here.

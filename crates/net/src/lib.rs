@@ -27,6 +27,14 @@ mod scratch;
 mod socket;
 mod stream;
 #[cfg(feature = "tls")]
+#[cfg_attr(
+    not(feature = "client"),
+    allow(
+        dead_code,
+        unused_imports,
+        reason = "what only QUIC and Clients use is part of TLS, too"
+    )
+)]
 mod tls;
 #[cfg(not(feature = "tls"))]
 #[path = "tls_absent.rs"]

@@ -105,6 +105,19 @@ impl Poller {
         }
     }
 
+    /// Adds what is no stream, to be told of under `number` (not `usize::MAX`) when it can be read.
+    ///
+    /// # Errors
+    ///
+    /// The operating system refuses.
+    pub fn register_source(
+        &self,
+        source: &mut impl mio::event::Source,
+        number: usize,
+    ) -> io::Result<()> {
+        self.poll.registry().register(source, Token(number), Interest::READABLE)
+    }
+
     /// A signal for the stream `number`.
     #[cfg(feature = "quic")]
     pub(crate) fn signal(&self, number: usize) -> Arc<Signal> {

@@ -244,6 +244,38 @@ impl Stream {
         }
     }
 
+    /// Whether the peer may open further streams beside this one.
+    pub fn may_have_data_streams(&self) -> bool {
+        match &self.kind {
+            #[cfg(feature = "quic")]
+            Kind::Quic(_) => true,
+            _ => false,
+        }
+    }
+
+    /// The next stream that the peer has opened beside this one. Readiness of this one tells of
+    /// them.
+    pub fn accept_data_stream(&mut self) -> Option<Stream> {
+        match &mut self.kind {
+            #[cfg(feature = "quic")]
+            Kind::Quic(stream) => {
+                let kind = Kind::QuicData(Box::new(stream.accept_data_stream()?));
+                Some(Self { kind, address: self.address, slot: None })
+            }
+            _ => None,
+        }
+    }
+
+    /// Ends it at once, with a code for the peer where the transport has such a thing. What was
+    /// written may get lost.
+    pub fn abort(self, code: u32) {
+        match self.kind {
+            #[cfg(feature = "quic")]
+            Kind::QuicData(stream) => stream.abort(code),
+            _ => drop(code),
+        }
+    }
+
     /// Whether a layer's handshake is under way: reading it may cost much more than its bytes.
     pub fn is_handshaking(&self) -> bool {
         match &self.kind {

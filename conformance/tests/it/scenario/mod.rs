@@ -15,6 +15,7 @@ pub(crate) mod retain;
 pub(crate) mod session;
 pub(crate) mod subscribe;
 pub(crate) mod topics;
+pub(crate) mod websocket;
 pub(crate) mod will;
 
 /// A connected client with a subscription of its own.

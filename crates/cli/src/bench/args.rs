@@ -1,12 +1,11 @@
 //! The command line of `midge bench`.
 
-use std::net::{SocketAddr, ToSocketAddrs};
-
 use clap::{Args, ValueEnum};
 
 use super::error::BenchError;
 use super::handshake::Protocol;
 use super::wire::{MARK_BYTES, STAMP_BYTES};
+use crate::endpoint::{BrokerUrl, Endpoint, TlsArgs};
 
 /// Put a load on an MQTT broker and measure what it does with it.
 ///
@@ -18,7 +17,8 @@ pub(crate) struct BenchArgs {
     /// What to do.
     #[arg(value_enum)]
     pub(crate) scenario: Scenario,
-    /// The broker: mqtt://HOST:PORT.
+    /// The broker: mqtt://HOST:PORT, mqtts:// (TLS), quic://, ws:// or wss:// (WebSocket, with a
+    /// path), unix:PATH.
     #[arg(long, default_value = "mqtt://127.0.0.1:1883", value_name = "URL")]
     pub(crate) url: String,
     /// Quality of Service of publishers and subscribers.
@@ -87,6 +87,8 @@ pub(crate) struct BenchArgs {
     #[arg(long, default_value_t = 1, value_name = "N")]
     #[arg(value_parser = clap::value_parser!(u16).range(1..=256))]
     pub(crate) threads: u16,
+    #[command(flatten)]
+    pub(crate) tls: TlsArgs,
     /// Print the result as one JSON object.
     #[arg(long)]
     pub(crate) json: bool,
@@ -194,7 +196,11 @@ impl BenchArgs {
             let name = self.scenario.name();
             return Err(BenchError::usage(format!("{name} has no sessions for --persistent")));
         }
-        if self.password.is_some() && self.user.is_none() && self.protocol == Protocol::V3_1_1 {
+        self.endpoint()?;
+        if self.password().is_some()
+            && self.user_name().is_none()
+            && self.protocol == Protocol::V3_1_1
+        {
             return Err(BenchError::usage("MQTT 3.1.1 has no --password without --user"));
         }
         if self.topic.is_empty() || self.topic.contains(['+', '#', '\0']) {
@@ -203,31 +209,25 @@ impl BenchArgs {
         Ok(())
     }
 
-    /// The broker's address.
-    pub(crate) fn address(&self) -> Result<SocketAddr, BenchError> {
-        let address = host_and_port(&self.url).ok_or_else(|| {
-            BenchError::usage(format!("'{}' does not look like mqtt://HOST:PORT", self.url))
-        })?;
-        let mut found = address
-            .to_socket_addrs()
-            .map_err(|error| BenchError::run(format!("{}: {error}", self.url)))?;
-        found.next().ok_or_else(|| BenchError::run(format!("{}: no address", self.url)))
+    /// Where the broker is.
+    pub(crate) fn endpoint(&self) -> Result<Endpoint, BenchError> {
+        let url = BrokerUrl::parse(&self.url)
+            .map_err(|error| BenchError::usage(format!("--url {}: {error}", self.url)))?;
+        if url.topic.is_some() {
+            return Err(BenchError::usage("--url has a topic: topics begin with --topic here"));
+        }
+        Endpoint::of_url(&url, &self.tls).map_err(BenchError::usage)
     }
-}
 
-/// `host:port` of an `mqtt://` URL, with the default port if it names none.
-fn host_and_port(url: &str) -> Option<String> {
-    let authority = url.strip_prefix("mqtt://")?.trim_end_matches('/');
-    if authority.is_empty() || authority.contains(['/', '@', '?', '#']) {
-        return None;
+    /// The user name, of its argument or of the URL.
+    pub(crate) fn user_name(&self) -> Option<String> {
+        self.user.clone().or_else(|| BrokerUrl::parse(&self.url).ok()?.user_name)
     }
-    let port = authority.rsplit_once(':').map(|(_, port)| port);
-    let has_port = port.is_some_and(|port| !port.contains(']'));
-    if has_port {
-        let valid = port.and_then(|port| port.parse::<u16>().ok()).is_some_and(|port| port > 0);
-        return valid.then(|| authority.to_owned());
+
+    /// The password, of its argument or of the URL.
+    pub(crate) fn password(&self) -> Option<String> {
+        self.password.clone().or_else(|| BrokerUrl::parse(&self.url).ok()?.password)
     }
-    Some(format!("{authority}:1883"))
 }
 
 fn parse_seconds(text: &str) -> Result<f64, String> {
@@ -299,19 +299,30 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn urls_have_a_default_port() {
+    fn urls_are_those_of_the_client_commands() {
         for (url, address) in [
             ("mqtt://localhost", Some("localhost:1883")),
             ("mqtt://localhost:99/", Some("localhost:99")),
-            ("mqtt://[::1]", Some("[::1]:1883")),
             ("mqtt://[::1]:99", Some("[::1]:99")),
+            ("mqtts://h", Some("mqtts://h:8883")),
+            ("ws://h/mqtt", Some("ws://h:8083/mqtt")),
+            ("unix:/run/m.sock", Some("unix:/run/m.sock")),
+            ("mqtt://h/topic", None),
             ("mqtt://h:0", None),
-            ("mqtt://h:x", None),
-            ("mqtts://h", None),
-            ("mqtt://", None),
+            ("mqtt://h --cafile ca.pem", None),
             ("localhost", None),
         ] {
-            assert_eq!(host_and_port(url).as_deref(), address, "{url}");
+            let endpoint = parse(&format!("p2p --url {url}")).unwrap().endpoint();
+            let name = endpoint.as_ref().map(ToString::to_string).ok();
+            assert_eq!(name.as_deref(), address, "{url}");
+            assert!(endpoint.is_ok() || endpoint.is_err_and(|error| error.exit_code() == 2));
         }
+    }
+
+    #[test]
+    fn a_url_may_have_the_user_and_the_password() {
+        let args = parse("p2p --url mqtt://me:secret@h --user other").unwrap();
+        assert_eq!(args.user_name().as_deref(), Some("other"));
+        assert_eq!(args.password().as_deref(), Some("secret"));
     }
 }

@@ -1,21 +1,22 @@
 //! One MQTT client of the generator: a link, where it is in its handshake, and its part in the run.
 
-use std::net::SocketAddr;
+use std::io::{self, ErrorKind};
 
-use mio::{Registry, Token};
+use midge_net::{Poller, Scratch};
 
 use super::error::BenchError;
 use super::flow::Flow;
 use super::handshake::{self, Introduction, Protocol};
-use super::link::Link;
+use super::link::{Dialer, Link};
 use super::publisher::Publisher;
 use super::subscriber::{Arrival, Source, Subscriber, record_latency};
 use super::wire::{self, Frame};
+use crate::endpoint::Endpoint;
 
 /// What all clients of a run have in common.
 #[derive(Clone, Debug)]
 pub(crate) struct Common {
-    pub(crate) address: SocketAddr,
+    pub(crate) endpoint: Endpoint,
     pub(crate) protocol: Protocol,
     pub(crate) qos: u8,
     pub(crate) keep_alive_seconds: u16,
@@ -76,22 +77,25 @@ impl Client {
     pub(crate) fn open(
         &mut self,
         common: &Common,
-        registry: &Registry,
-        token: Token,
+        dialer: &mut Dialer,
+        poller: &Poller,
+        number: usize,
     ) -> Result<(), BenchError> {
-        let link = Link::connect(common.address, registry, token);
-        self.link = Some(link.map_err(|error| {
-            BenchError::run(format!("cannot connect to {}: {error}", common.address))
-        })?);
+        let link = dialer.open(poller, number);
+        self.link = Some(link.map_err(|error| common.cannot_connect(&error))?);
         self.phase = Phase::Connecting;
         Ok(())
     }
 
     /// Ends the connection in an orderly way.
-    pub(crate) fn close(&mut self, common: &Common) -> Result<(), BenchError> {
+    pub(crate) fn close(
+        &mut self,
+        common: &Common,
+        scratch: &mut Scratch,
+    ) -> Result<(), BenchError> {
         if let Some(mut link) = self.link.take() {
             handshake::disconnect(common.protocol, &mut link.out)?;
-            link.flush().map_err(|error| self.broken(&error))?;
+            link.finish(scratch).map_err(|error| self.broken(common, &error))?;
         }
         self.phase = Phase::Offline;
         Ok(())
@@ -100,10 +104,7 @@ impl Client {
     /// Sends CONNECT once the connection has come about.
     pub(crate) fn introduce(&mut self, common: &Common) -> Result<(), BenchError> {
         let Some(link) = &mut self.link else { return Ok(()) };
-        let established = link.is_established().map_err(|error| {
-            BenchError::run(format!("cannot connect to {}: {error}", common.address))
-        })?;
-        if established {
+        if link.is_established().map_err(|error| common.cannot_connect(&error))? {
             let introduction = Introduction {
                 protocol: common.protocol,
                 client_id: &self.client_id,
@@ -140,8 +141,22 @@ impl Client {
     }
 
     /// What it means that reading or writing failed.
-    pub(crate) fn broken(&self, error: &std::io::Error) -> BenchError {
+    pub(crate) fn broken(&self, common: &Common, error: &io::Error) -> BenchError {
+        if matches!(self.phase, Phase::Connecting | Phase::AwaitsConnAck) {
+            return common.cannot_connect(error);
+        }
         BenchError::run(format!("{}: the connection broke: {error}", self.client_id))
+    }
+}
+
+impl Common {
+    /// What an error means before the broker has said anything.
+    pub(crate) fn cannot_connect(&self, error: &io::Error) -> BenchError {
+        let failure = match error.kind() {
+            ErrorKind::UnexpectedEof => self.endpoint.ended_in_handshake(),
+            _ => self.endpoint.cannot_connect(error, None),
+        };
+        BenchError::run(failure.text)
     }
 }
 

@@ -1,19 +1,27 @@
 //! A Network Connection of the generator: a socket, the start of a packet that is not all there
 //! yet, and the bytes that leave at the end of the turn.
 
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, IoSlice};
 use std::net::SocketAddr;
 
-use mio::net::TcpStream;
-use mio::{Interest, Registry, Token};
+use midge_net::{Connector, Poller, Received as Arrived, Scratch, Stream};
 
 use super::error::BenchError;
 use super::wire::Frame;
+use crate::endpoint::Endpoint;
+
+/// What opens the connections of a thread.
+#[derive(Debug)]
+pub(crate) struct Dialer {
+    connector: Connector,
+    /// The host's first one; a Unix socket has none.
+    address: Option<SocketAddr>,
+}
 
 /// One connection, registered edge triggered for both directions.
 #[derive(Debug)]
 pub(crate) struct Link {
-    stream: TcpStream,
+    stream: Stream,
     partial: Vec<u8>,
     /// What is to be sent; callers append.
     pub(crate) out: Vec<u8>,
@@ -32,40 +40,40 @@ pub(crate) enum Received {
     Closed,
 }
 
-impl Link {
-    /// Begins to connect. The token's first writable event says that it has come about.
-    pub(crate) fn connect(
-        address: SocketAddr,
-        registry: &Registry,
-        token: Token,
-    ) -> io::Result<Self> {
-        let mut stream = TcpStream::connect(address)?;
-        registry.register(&mut stream, token, Interest::READABLE | Interest::WRITABLE)?;
-        Ok(Self { stream, partial: Vec::new(), out: Vec::new(), written: 0 })
+impl Dialer {
+    /// Looks the host up, and reads the files of TLS if the endpoint has it.
+    pub(crate) fn new(endpoint: &Endpoint) -> Result<Self, BenchError> {
+        let connector = endpoint.connector().map_err(BenchError::run)?;
+        let addresses = connector
+            .addresses()
+            .map_err(|error| BenchError::run(endpoint.cannot_connect(&error, Some(&error)).text))?;
+        Ok(Self { connector, address: addresses.first().copied() })
     }
 
+    /// Begins to connect. The first writable event under `number` says that it has come about.
+    pub(crate) fn open(&mut self, poller: &Poller, number: usize) -> io::Result<Link> {
+        let mut stream = self.connector.open(self.address)?;
+        poller.register(&mut stream, number)?;
+        Ok(Link { stream, partial: Vec::new(), out: Vec::new(), written: 0 })
+    }
+}
+
+impl Link {
     /// Whether the connection has come about; an error if it cannot.
     pub(crate) fn is_established(&self) -> io::Result<bool> {
-        if let Some(error) = self.stream.take_error()? {
-            return Err(error);
-        }
-        match self.stream.peer_addr() {
-            Ok(_) => self.stream.set_nodelay(true).map(|()| true),
-            Err(error) if error.kind() == ErrorKind::NotConnected => Ok(false),
-            Err(error) => Err(error),
-        }
+        self.stream.is_established()
     }
 
-    /// Reads once into `scratch`, behind the start of a packet that an earlier read left over.
-    pub(crate) fn read(&mut self, scratch: &mut [u8]) -> io::Result<Received> {
+    /// Reads once into `into`, behind the start of a packet that an earlier read left over.
+    pub(crate) fn read(&mut self, into: &mut [u8], scratch: &mut Scratch) -> io::Result<Received> {
         let kept = self.partial.len();
-        match self.stream.read(&mut scratch[kept..]) {
-            Ok(0) => Ok(Received::Closed),
-            Ok(count) => {
-                scratch[..kept].copy_from_slice(&self.partial);
+        match self.stream.read(&mut into[kept..], scratch) {
+            Ok(Arrived::End) => Ok(Received::Closed),
+            Ok(Arrived::Bytes { count: 0, more: false }) => Ok(Received::Nothing),
+            Ok(Arrived::Bytes { count, more }) => {
+                into[..kept].copy_from_slice(&self.partial);
                 self.partial.clear();
-                let length = kept + count;
-                Ok(Received::Bytes { length, more: length == scratch.len() })
+                Ok(Received::Bytes { length: kept + count, more })
             }
             Err(error) => match error.kind() {
                 ErrorKind::WouldBlock | ErrorKind::Interrupted => Ok(Received::Nothing),
@@ -92,9 +100,10 @@ impl Link {
     }
 
     /// Writes what is to be sent, as far as the socket takes it; the rest waits for its event.
-    pub(crate) fn flush(&mut self) -> io::Result<()> {
+    pub(crate) fn flush(&mut self, scratch: &mut Scratch) -> io::Result<()> {
         while self.written < self.out.len() {
-            match self.stream.write(&self.out[self.written..]) {
+            let rest = IoSlice::new(&self.out[self.written..]);
+            match self.stream.write_vectored(&[rest], scratch) {
                 Ok(count) => self.written += count,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
@@ -103,6 +112,19 @@ impl Link {
         }
         self.out.clear();
         self.written = 0;
+        if self.stream.wants_write() { self.stream.flush() } else { Ok(()) }
+    }
+
+    /// Whether there is something to flush, of this or of a layer below.
+    #[inline]
+    pub(crate) fn wants_flush(&self) -> bool {
+        !self.out.is_empty() || self.stream.wants_write()
+    }
+
+    /// Sends what is to be sent, and says that it was all.
+    pub(crate) fn finish(&mut self, scratch: &mut Scratch) -> io::Result<()> {
+        self.flush(scratch)?;
+        self.stream.shutdown_write(scratch);
         Ok(())
     }
 

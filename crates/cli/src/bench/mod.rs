@@ -101,9 +101,9 @@ fn measure_traffic(args: &BenchArgs) -> Result<Measurement, BenchError> {
 fn measure_connect(args: &BenchArgs) -> Result<Measurement, BenchError> {
     let threads = usize::from(args.threads);
     let (gate, progress) = (Gate::new(threads), Progress::new(threads, 0, Vec::new()));
-    let polls = (0..threads).map(|_| shard::new_poll()).collect::<Result<Vec<_>, _>>()?;
-    let outcomes = on_threads(&progress, polls, |thread, (poll, _)| {
-        connect::run(args, thread, poll, &progress, &gate)
+    let pollers = (0..threads).map(|_| shard::new_poller()).collect::<Result<Vec<_>, _>>()?;
+    let outcomes = on_threads(&progress, pollers, |thread, (poller, _)| {
+        connect::run(args, thread, poller, &progress, &gate)
     })?;
     let snapshots = outcomes.iter().map(|outcome| (outcome.before, outcome.after));
     let latency = merged(outcomes.iter().map(|outcome| &outcome.latency));

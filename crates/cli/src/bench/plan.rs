@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use mio::{Poll, Waker};
+use midge_net::Poller;
 
 use super::args::{BenchArgs, Scenario};
 use super::client::{Client, Common, Part};
@@ -12,9 +12,10 @@ use super::flow::{Flow, Timed};
 use super::handshake;
 use super::progress::Progress;
 use super::publisher::{Pace, Publisher};
-use super::shard::{Shard, new_poll};
+use super::shard::{Shard, new_poller};
 use super::subscriber::{Source, Subscriber};
 use super::wire::{MARK_BYTES, STAMP_BYTES, Template};
+use crate::endpoint::Waker;
 
 /// Bytes that a packet may have beside its payload: topic, identifiers, properties.
 const OVERHEAD_BYTES_MAX: usize = 1024;
@@ -31,12 +32,12 @@ pub(crate) struct Plan<'a> {
 impl<'a> Plan<'a> {
     pub(crate) fn new(args: &'a BenchArgs) -> Result<Self, BenchError> {
         let common = Common {
-            address: args.address()?,
+            endpoint: args.endpoint()?,
             protocol: args.protocol,
             qos: args.qos,
             keep_alive_seconds: args.keep_alive,
-            user_name: args.user.clone(),
-            password: args.password.clone(),
+            user_name: args.user_name(),
+            password: args.password(),
         };
         let threads = usize::from(args.threads);
         let broadcast_to = match args.is_broadcast() {
@@ -51,17 +52,16 @@ impl<'a> Plan<'a> {
     /// The shards, one for each thread.
     pub(crate) fn shards(&self) -> Result<Vec<Shard>, BenchError> {
         let threads = usize::from(self.args.threads);
-        let polls = (0..threads).map(|_| new_poll()).collect::<Result<Vec<_>, _>>()?;
-        let (polls, wakers): (Vec<Poll>, Vec<Waker>) = polls.into_iter().unzip();
-        let wakers = Arc::new(wakers);
-        let shard = |(thread, poll)| self.shard(thread, poll, &wakers);
-        polls.into_iter().enumerate().map(shard).collect()
+        let pollers = (0..threads).map(|_| new_poller()).collect::<Result<Vec<_>, _>>()?;
+        let wakers = Arc::new(pollers.iter().map(|(_, waker)| waker.clone()).collect());
+        let shard = |(thread, poller)| self.shard(thread, poller, &wakers);
+        pollers.into_iter().enumerate().map(shard).collect()
     }
 
     fn shard(
         &self,
         thread: usize,
-        poll: Poll,
+        poller: (Poller, Waker),
         wakers: &Arc<Vec<Waker>>,
     ) -> Result<Shard, BenchError> {
         let threads = usize::from(self.args.threads);
@@ -77,7 +77,7 @@ impl<'a> Plan<'a> {
         }
         let packet_bytes_max = self.args.size + self.args.topic.len() + OVERHEAD_BYTES_MAX;
         let (common, wakers) = (self.common.clone(), wakers.clone());
-        Ok(Shard::new(poll, wakers, common, clients, flow, packet_bytes_max))
+        Shard::new(poller, wakers, common, clients, flow, packet_bytes_max)
     }
 }
 

@@ -163,7 +163,8 @@ impl Report {
         let mut report = Self {
             scenario: args.scenario.name(),
             phase: args.phase.map(DrainPhase::name),
-            url: args.url.clone(),
+            // Not as it was given: that may have a password.
+            url: args.endpoint().map_or_else(|_| String::new(), |endpoint| endpoint.to_url()),
             protocol: args.protocol.name().to_owned(),
             qos: args.qos,
             size_bytes: args.size,

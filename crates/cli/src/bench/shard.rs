@@ -3,82 +3,85 @@
 //! It works in turns, as the broker does: take what is ready, read and handle it, let publishers
 //! whose windows have opened append their messages, and write once per connection at the end.
 
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use mio::{Events, Poll, Token, Waker};
+use midge_net::{Poller, Scratch};
 
 use super::client::{Client, Common, Part, Phase};
 use super::error::BenchError;
 use super::flow::Flow;
-use super::link::Received;
+use super::link::{Dialer, Link, Received};
 use super::publisher::Publisher;
+use crate::endpoint::Waker;
 
-const WAKER: Token = Token(usize::MAX);
 /// Handshakes under way at a time while clients are opened.
 const OPENING_MAX: usize = 64;
 /// How long opening may stand still.
 const OPENING_PATIENCE: Duration = Duration::from_secs(20);
-const SCRATCH_BYTES: usize = 256 * 1024;
+const READ_BYTES: usize = 256 * 1024;
 
 /// One thread's clients and its loop.
 #[derive(Debug)]
 pub(crate) struct Shard {
-    poll: Poll,
-    events: Events,
+    poller: Poller,
+    waker: Waker,
+    dialer: Dialer,
     common: Arc<Common>,
     pub(crate) clients: Vec<Client>,
     /// By publisher: its place in `clients`, if it is of this thread.
     publisher_at: Vec<Option<usize>>,
     pub(crate) flow: Flow,
     wakers: Arc<Vec<Waker>>,
-    scratch: Vec<u8>,
+    /// Where packets arrive.
+    arrived: Vec<u8>,
+    scratch: Scratch,
     readable: Vec<usize>,
     dirty: Vec<usize>,
     /// How many clients became ready since `open` was called.
     opened: usize,
 }
 
-/// The loop's poll with the waker by which other threads reach it.
-pub(crate) fn new_poll() -> Result<(Poll, Waker), BenchError> {
-    let make = || {
-        let poll = Poll::new()?;
-        let waker = Waker::new(poll.registry(), WAKER)?;
-        Ok((poll, waker))
-    };
-    make().map_err(|error: std::io::Error| BenchError::run(format!("no event loop: {error}")))
+/// The loop's poller with the waker by which other threads reach it.
+pub(crate) fn new_poller() -> Result<(Poller, Waker), BenchError> {
+    let poller = Poller::new();
+    let poller = poller.map_err(|error| BenchError::run(format!("no event loop: {error}")))?;
+    let waker = Waker::new(&poller);
+    Ok((poller, waker))
 }
 
 impl Shard {
     /// A shard of `clients`, none of them connected. A packet has at most `packet_bytes_max`.
     pub(crate) fn new(
-        poll: Poll,
+        (poller, waker): (Poller, Waker),
         wakers: Arc<Vec<Waker>>,
         common: Arc<Common>,
         clients: Vec<Client>,
         flow: Flow,
         packet_bytes_max: usize,
-    ) -> Self {
+    ) -> Result<Self, BenchError> {
         let mut publisher_at = vec![None; flow.progress.publishers()];
         for (place, client) in clients.iter().enumerate() {
             if let Part::Publisher(publisher) = &client.part {
                 publisher_at[publisher.index] = Some(place);
             }
         }
-        Self {
-            poll,
-            events: Events::with_capacity(1024),
+        Ok(Self {
+            poller,
+            waker,
+            dialer: Dialer::new(&common.endpoint)?,
             common,
             clients,
             publisher_at,
             flow,
             wakers,
-            scratch: vec![0; SCRATCH_BYTES.max(2 * packet_bytes_max)],
+            arrived: vec![0; READ_BYTES.max(2 * packet_bytes_max)],
+            scratch: Scratch::new(),
             readable: Vec::new(),
             dirty: Vec::new(),
             opened: 0,
-        }
+        })
     }
 
     /// The publishers of this thread.
@@ -105,7 +108,8 @@ impl Shard {
         while self.opened < places.len() {
             while begun < places.len() && begun - self.opened < OPENING_MAX {
                 let place = places[begun];
-                self.clients[place].open(&self.common, self.poll.registry(), Token(place))?;
+                let client = &mut self.clients[place];
+                client.open(&self.common, &mut self.dialer, &self.poller, place)?;
                 begun += 1;
             }
             self.turn(Some(Duration::from_millis(100)))?;
@@ -123,46 +127,41 @@ impl Shard {
 
     /// Disconnects the clients at `places`.
     pub(crate) fn close(&mut self, places: &[usize]) -> Result<(), BenchError> {
-        places.iter().try_for_each(|&place| self.clients[place].close(&self.common))
+        let Self { clients, common, scratch, .. } = self;
+        places.iter().try_for_each(|&place| clients[place].close(common, scratch))
     }
 
     /// One turn; waits for at most `timeout` for something to happen.
     pub(crate) fn turn(&mut self, timeout: Option<Duration>) -> Result<(), BenchError> {
         let timeout = if self.readable.is_empty() { timeout } else { Some(Duration::ZERO) };
-        match self.poll.poll(&mut self.events, timeout) {
-            Err(error) if error.kind() != ErrorKind::Interrupted => {
-                return Err(BenchError::run(format!("waiting for events: {error}")));
-            }
-            _ => {}
-        }
+        let waited = self.poller.wait(timeout);
+        waited.map_err(|error| BenchError::run(format!("waiting for events: {error}")))?;
         self.take_events()?;
         self.receive()?;
         self.publish()?;
         self.flush()?;
         while let Some(thread) = self.flow.next_waiting_thread() {
-            let woken = self.wakers[thread].wake();
-            woken.map_err(|error| BenchError::run(format!("waking a thread: {error}")))?;
+            self.wakers[thread].wake();
         }
         Ok(())
     }
 
     fn take_events(&mut self) -> Result<(), BenchError> {
-        for event in &self.events {
-            if event.token() == WAKER {
-                self.flow.mark_all_due();
-                continue;
-            }
-            let place = event.token().0;
+        for event in self.poller.ready() {
+            let place = event.number;
             let client = &mut self.clients[place];
-            if event.is_writable() {
+            if event.writable {
                 if client.phase == Phase::Connecting {
                     client.introduce(&self.common)?;
                 }
                 mark_dirty(client, place, &mut self.dirty);
             }
-            if event.is_readable() {
+            if event.readable {
                 mark_readable(client, place, &mut self.readable);
             }
+        }
+        if self.waker.take() {
+            self.flow.mark_all_due();
         }
         Ok(())
     }
@@ -174,15 +173,17 @@ impl Shard {
             let client = &mut self.clients[place];
             client.is_readable = false;
             let Some(link) = &mut client.link else { continue };
-            match link.read(&mut self.scratch).map_err(|error| client.broken(&error))? {
-                Received::Nothing => {}
+            let read = link.read(&mut self.arrived, &mut self.scratch);
+            match read.map_err(|error| client.broken(&self.common, &error))? {
+                // A handshake may be complete now, and what waits for that can leave.
+                Received::Nothing => mark_dirty(client, place, &mut self.dirty),
                 Received::Closed => {
-                    let error = ErrorKind::UnexpectedEof.into();
-                    return Err(client.broken(&error));
+                    let error = io::Error::from(ErrorKind::UnexpectedEof);
+                    return Err(client.broken(&self.common, &error));
                 }
                 Received::Bytes { length, more } => {
                     self.flow.note_time();
-                    let bytes = &self.scratch[..length];
+                    let bytes = &self.arrived[..length];
                     let became_ready = client.handle_bytes(bytes, &self.common, &mut self.flow)?;
                     self.opened += usize::from(became_ready);
                     mark_dirty(client, place, &mut self.dirty);
@@ -220,7 +221,8 @@ impl Shard {
             if publisher.take_finished() {
                 self.flow.progress.finish(index, publisher.sent());
             }
-            link.flush().map_err(|error| client.broken(&error))?;
+            let flushed = link.flush(&mut self.scratch);
+            flushed.map_err(|error| client.broken(&self.common, &error))?;
         }
         Ok(())
     }
@@ -241,7 +243,8 @@ impl Shard {
             let client = &mut self.clients[place];
             client.is_dirty = false;
             let Some(link) = &mut client.link else { continue };
-            link.flush().map_err(|error| client.broken(&error))?;
+            let flushed = link.flush(&mut self.scratch);
+            flushed.map_err(|error| client.broken(&self.common, &error))?;
         }
         Ok(())
     }
@@ -249,7 +252,7 @@ impl Shard {
 
 #[inline]
 fn mark_dirty(client: &mut Client, place: usize, dirty: &mut Vec<usize>) {
-    let has_output = client.link.as_ref().is_some_and(|link| !link.out.is_empty());
+    let has_output = client.link.as_ref().is_some_and(Link::wants_flush);
     if has_output && !client.is_dirty {
         client.is_dirty = true;
         dirty.push(place);

@@ -118,7 +118,7 @@ impl Directory {
         let list: CertificateList = CertificateList::from_pem(pem).map_err(|error| {
             let path = self.0.join(LIST);
             CertsError::new(format!(
-                "{} is not a list of revoked certificates in PEM ({error}); remove it for a new one",
+                "{} is no list of revoked certificates in PEM ({error}); remove it for a new one",
                 path.display()
             ))
         })?;

@@ -16,7 +16,7 @@ use x509_cert::der::{DecodePem, Encode};
 
 use super::CertsError;
 
-/// The authority's name. All have the same one: their keys tell them apart.
+/// The beginning of an authority's name.
 const AUTHORITY: &str = "Midge throwaway authority";
 const AUTHORITY_DAYS_MIN: u32 = 3650;
 const SECONDS_PER_DAY: u64 = 24 * 60 * 60;
@@ -47,7 +47,7 @@ impl Authority {
     /// A new authority.
     pub(super) fn new(days: u32) -> Result<Self, CertsError> {
         let key = KeyPair::generate()?;
-        let mut params = params(AUTHORITY, days.max(AUTHORITY_DAYS_MIN));
+        let mut params = params(&name_of_authority(&key), days.max(AUTHORITY_DAYS_MIN));
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         let not_after = seconds(params.not_after.unix_timestamp());
@@ -66,14 +66,15 @@ impl Authority {
         if public_key.ok().as_deref() != Some(&key.subject_public_key_info()[..]) {
             return Err("do not belong together");
         }
-        if parsed.subject().to_string() != format!("CN={AUTHORITY}") {
+        let name = name_of_authority(&key);
+        if parsed.subject().to_string() != format!("CN={name}") {
             return Err("were not made by this command, and it leaves other authorities alone");
         }
         let not_after = parsed.validity().not_after.to_unix_duration().as_secs();
         if not_after <= now() {
             return Err("are over: the authority was not made for so long");
         }
-        let mut params = params(AUTHORITY, AUTHORITY_DAYS_MIN);
+        let mut params = params(&name, AUTHORITY_DAYS_MIN);
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         let certificate = certificate.to_owned();
         Ok(Self { issuer: Issuer::new(params, key), certificate, not_after })
@@ -209,6 +210,14 @@ pub(super) fn now() -> u64 {
 
 /// Machines whose clock is late shall take the certificate all the same.
 const CLOCK_SKEW_SECONDS: u64 = 60 * 60;
+
+/// Each has a name of its own, made of its key: who mixes up two authorities shall be told that,
+/// and not that a signature is wrong.
+fn name_of_authority(key: &KeyPair) -> String {
+    let identifier = CertificateParams::default().key_identifier(key);
+    let digits: String = identifier.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
+    format!("{AUTHORITY} {digits}")
+}
 
 fn params(name: &str, days: u32) -> CertificateParams {
     let mut params = CertificateParams::default();

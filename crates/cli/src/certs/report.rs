@@ -77,7 +77,7 @@ impl Report {
         }
         if self.revoked.is_some() {
             let list = self.path("crl.pem");
-            let _ = write!(text, "\nIn the tls of midge.toml:\n  client_crl = [\"{list}\"]\n");
+            let _ = write!(text, "\nIn the tls of midge.toml:\n  client_crl = \"{list}\"\n");
         }
         if self.server.is_some() || !self.clients.is_empty() {
             text += &self.to_try();
@@ -120,8 +120,8 @@ impl Report {
         format!(
             "\nIn midge.toml:\n  [[listener]]\n  bind = \"0.0.0.0:8883\"\n  \
              tls = {{ certificate = \"{certificate}\", key = \"{key}\" }}\n\
-             Clients that must show a certificate, too: add to tls\n  \
-             client_certificates = \"required\", client_ca = [\"{ca}\"]\n"
+             For clients that must show a certificate, add to tls:\n  \
+             client_ca = \"{ca}\"\n"
         )
     }
 

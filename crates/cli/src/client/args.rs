@@ -8,13 +8,12 @@ use std::time::{Duration, Instant};
 use clap::{ArgAction, Args};
 use midge_codec::{ProtocolVersion, QoS, TopicFilter, TopicName};
 
-use super::connection::Endpoint;
 use super::error::ClientError;
 use super::property::Properties;
 use super::random;
 use super::session::{ConnectOptions, WillOptions};
 use super::terminal::Terminal;
-use super::url::BrokerUrl;
+use crate::endpoint::{BrokerUrl, Endpoint, TlsArgs};
 
 /// How to connect to a broker.
 #[derive(Args, Clone, Debug)]
@@ -24,13 +23,14 @@ pub(crate) struct ConnectArgs {
     #[arg(short = 'h', long, value_name = "HOST", conflicts_with = "url")]
     host: Option<String>,
 
-    /// The broker's port [default: 1883]
+    /// The broker's port [default: 1883, with TLS 8883]
     #[arg(short = 'p', long, value_name = "PORT", conflicts_with = "url",
           value_parser = clap::value_parser!(u16).range(1..))]
     port: Option<u16>,
 
     /// Host, port, user, password and topic at once: mqtt://USER:PASSWORD@HOST:PORT/TOPIC, of
-    /// which all but HOST may be left out
+    /// which all but HOST may be left out. Also mqtts:// (TLS), quic://, ws:// and wss://
+    /// (WebSocket; what follows the host is its path, /mqtt if there is none), and unix:PATH
     #[arg(short = 'L', long, value_name = "URL", value_parser = BrokerUrl::parse)]
     url: Option<BrokerUrl>,
 
@@ -112,6 +112,9 @@ pub(crate) struct ConnectArgs {
     /// Accepted for mosquitto's sake: small packets are always sent at once
     #[arg(long, hide = true)]
     nodelay: bool,
+
+    #[command(flatten)]
+    tls: TlsArgs,
 }
 
 /// What the arguments come to.
@@ -188,8 +191,11 @@ impl ConnectArgs {
 
     fn endpoint(&self) -> Result<Endpoint, String> {
         match &self.url {
-            Some(url) => Endpoint::new(&url.scheme, &url.host, url.port),
-            None => Endpoint::new("mqtt", self.host.as_deref().unwrap_or("localhost"), self.port),
+            Some(url) => Endpoint::of_url(url, &self.tls),
+            None => {
+                let host = self.host.as_deref().unwrap_or("localhost");
+                Endpoint::of_host(host, self.port, &self.tls)
+            }
         }
     }
 

@@ -5,23 +5,22 @@
 //! connecting to it.
 
 use std::io::{self, ErrorKind};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use midge_codec::{ProtocolVersion, QoS};
-use mio::{Events, Poll, Token, Waker};
+use midge_net::Poller;
 
-use super::connection::{Connection, Endpoint};
+use super::connection::{Connection, Opener, failed};
 use super::error::ClientError;
 use super::property::PropertySet;
 use super::reason;
 use super::session::{ConnectOptions, Event, Fault, Publication, Session};
 use super::signals::Signals;
 use super::terminal::Terminal;
+use crate::endpoint::{Endpoint, Waker, greeting_of_another_protocol};
 
-const CONNECTION: Token = Token(0);
-const SIGNALS: Token = Token(1);
-const WAKER: Token = Token(2);
+const CONNECTION: usize = 0;
+const SIGNALS: usize = 1;
 
 const READ_BYTES: usize = 64 * 1024;
 /// Above this many unsent bytes [`Driver::can_publish`] says no.
@@ -31,13 +30,13 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// A Client that a command drives.
 pub(crate) struct Driver {
-    endpoint: Endpoint,
+    opener: Opener,
     version: ProtocolVersion,
     session: Session,
     terminal: Terminal,
     sources: EventSources,
     woken: bool,
-    connection: Option<Box<dyn Connection>>,
+    connection: Option<Connection>,
     phase: LostIn,
     /// Whether the connection may have bytes to read: readiness is told once, until it is used up.
     readable: bool,
@@ -54,18 +53,17 @@ enum LostIn {
 
 /// What can end a wait, beside the connection.
 struct EventSources {
-    poll: Poll,
-    events: Events,
+    poller: Poller,
     signals: Signals,
-    waker: Arc<Waker>,
+    waker: Waker,
 }
 
 impl EventSources {
     fn new() -> io::Result<Self> {
-        let poll = Poll::new()?;
-        let signals = Signals::register(poll.registry(), SIGNALS)?;
-        let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
-        Ok(Self { poll, events: Events::with_capacity(8), signals, waker })
+        let poller = Poller::new()?;
+        let signals = Signals::register(&poller, SIGNALS)?;
+        let waker = Waker::new(&poller);
+        Ok(Self { poller, signals, waker })
     }
 }
 
@@ -93,7 +91,7 @@ impl Driver {
             ClientError::permanent(format!("cannot set up waiting for events: {error}"))
         })?;
         Ok(Self {
-            endpoint,
+            opener: Opener::new(endpoint)?,
             version,
             session: Session::new(options),
             terminal,
@@ -116,20 +114,17 @@ impl Driver {
     }
 
     /// Lets another thread end a [`Self::wait`].
-    pub(crate) fn waker(&self) -> Arc<Waker> {
-        Arc::clone(&self.sources.waker)
+    pub(crate) fn waker(&self) -> Waker {
+        self.sources.waker.clone()
     }
 
     /// Connects, and waits until the broker has accepted.
     pub(crate) fn connect(&mut self, deadline: Option<Instant>) -> Result<(), ClientError> {
         self.drop_connection();
         self.sources.signals.set_deadly(true);
-        let connection = self.endpoint.open(deadline);
+        let connection = self.opener.open(deadline, &self.sources.poller, CONNECTION);
         self.sources.signals.set_deadly(false);
-        let connection = self.connection.insert(connection?);
-        connection.register(self.sources.poll.registry(), CONNECTION).map_err(|error| {
-            ClientError::permanent(format!("cannot wait for {}: {error}", self.endpoint))
-        })?;
+        self.connection = Some(connection?);
         self.session.connect(Instant::now());
         loop {
             match self.wait(deadline) {
@@ -144,7 +139,8 @@ impl Driver {
                     return Ok(());
                 }
                 Ok(Wake::Deadline) => {
-                    let text = format!("{} did not accept the connection in time", self.endpoint);
+                    let endpoint = self.opener.endpoint();
+                    let text = format!("{endpoint} did not accept the connection in time");
                     return Err(ClientError::TimedOut(text));
                 }
                 Ok(_) => {}
@@ -180,10 +176,10 @@ impl Driver {
             match self.session.poll_event(Instant::now()) {
                 Ok(Some(Event::Trace(line))) => self.terminal.debug(&line),
                 Ok(Some(Event::Refused(answer))) => {
-                    return Err(reason::refused(&self.endpoint, &answer));
+                    return Err(reason::refused(self.opener.endpoint(), &answer));
                 }
                 Ok(Some(Event::Disconnected(answer))) => {
-                    return Err(reason::disconnected(&self.endpoint, &answer));
+                    return Err(reason::disconnected(self.opener.endpoint(), &answer));
                 }
                 Ok(event) => return Ok(event),
                 Err(fault) => return Err(self.fault(&fault)),
@@ -243,9 +239,13 @@ impl Driver {
         let mut finished = false;
         while self.lost.is_none() && Instant::now() < deadline {
             self.transmit();
-            if self.session.outbound().is_empty() && !finished {
+            if let Some(connection) = &mut self.connection
+                && self.session.outbound().is_empty()
+                && connection.is_flushed()
+                && !finished
+            {
                 finished = true;
-                let _ = self.connection.as_mut().map(|connection| connection.finish_sending());
+                connection.finish_sending();
             }
             if self.readable {
                 self.receive();
@@ -268,23 +268,27 @@ impl Driver {
 
     /// Writes what the connection takes; true when that emptied what was to be sent.
     fn transmit(&mut self) -> bool {
-        let Some(connection) = &mut self.connection else { return false };
         let mut progress = false;
-        while self.lost.is_none() && !self.session.outbound().is_empty() {
+        while self.lost.is_none()
+            && let Some(connection) = &mut self.connection
+            && !self.session.outbound().is_empty()
+        {
             match connection.write(self.session.outbound()) {
-                Ok(0) => self.lost = Some(lost(&self.endpoint, self.phase, None)),
+                Ok(0) => self.lose(None),
                 Ok(length) => {
                     self.session.handle_sent(length);
                     progress = true;
                 }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return false,
-                Err(error) => {
-                    self.lost = Some(lost(&self.endpoint, self.phase, Some(&error)));
-                    // The broker may have said why before it closed.
-                    self.readable = true;
-                }
+                Err(error) => self.lose_at_write(&error),
             }
+        }
+        if self.lost.is_none()
+            && let Some(connection) = &mut self.connection
+            && let Err(error) = connection.flush()
+        {
+            self.lose_at_write(&error);
         }
         progress && self.session.outbound().is_empty()
     }
@@ -294,35 +298,43 @@ impl Driver {
         self.readable = false;
         let Some(connection) = &mut self.connection else { return };
         match connection.read(&mut self.scratch) {
-            Ok(0) => {
-                self.lost = Some(lost(&self.endpoint, self.phase, None));
-            }
-            Ok(length) => {
-                self.session.handle_bytes(&self.scratch[..length]);
-                self.readable = true;
-            }
+            Ok(0) => self.lose(None),
+            Ok(length) => self.take(length),
             Err(error) if error.kind() == ErrorKind::Interrupted => self.readable = true,
             Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-            Err(error) => self.lost = Some(lost(&self.endpoint, self.phase, Some(&error))),
+            Err(error) => self.lose(Some(&error)),
         }
+    }
+
+    /// Gives what was read to the session.
+    fn take(&mut self, length: usize) {
+        let bytes = &self.scratch[..length];
+        if matches!(self.phase, LostIn::BeforeConnAck { .. })
+            && let Some(what) = greeting_of_another_protocol(bytes)
+        {
+            let endpoint = self.opener.endpoint();
+            let text = format!("{endpoint} sent what is not MQTT: {what}");
+            self.lost = Some(ClientError::permanent(text));
+            return;
+        }
+        self.session.handle_bytes(bytes);
+        self.readable = true;
     }
 
     fn poll(&mut self, deadline: Option<Instant>, now: Instant) -> Result<(), ClientError> {
         let due = [deadline, self.session.poll_timeout()].into_iter().flatten().min();
         let timeout = due.map(|due| due.saturating_duration_since(now));
-        match self.sources.poll.poll(&mut self.sources.events, timeout) {
-            Err(error) if error.kind() != ErrorKind::Interrupted => {
-                return Err(ClientError::permanent(format!("cannot wait for events: {error}")));
-            }
-            _ => {}
-        }
-        for event in &self.sources.events {
-            match event.token() {
-                CONNECTION => self.readable |= event.is_readable() || event.is_error(),
-                SIGNALS => self.sources.signals.drain(),
-                _ => self.woken = true,
+        let EventSources { poller, signals, waker } = &mut self.sources;
+        poller
+            .wait(timeout)
+            .map_err(|error| ClientError::permanent(format!("cannot wait for events: {error}")))?;
+        for ready in poller.ready() {
+            match ready.number {
+                SIGNALS => signals.drain(),
+                _ => self.readable |= ready.readable,
             }
         }
+        self.woken |= waker.take();
         Ok(())
     }
 
@@ -330,7 +342,7 @@ impl Driver {
         // The DISCONNECT that says which rule was broken; nobody waits for it.
         self.transmit();
         self.drop_connection();
-        let endpoint = &self.endpoint;
+        let endpoint = self.opener.endpoint();
         match fault {
             Fault::Protocol(text) => ClientError::permanent(format!("{endpoint} {text}")),
             Fault::Silence(text) => ClientError::transient(format!("{endpoint} {text}")),
@@ -344,10 +356,36 @@ impl Driver {
         self.lost = None;
         self.session.connection_lost();
     }
+
+    /// Writing fails; the broker may have said why before it closed.
+    fn lose_at_write(&mut self, error: &io::Error) {
+        self.lose(Some(error));
+        self.readable = true;
+    }
+
+    /// The connection ends, by an error or in good order.
+    fn lose(&mut self, error: Option<&io::Error>) {
+        let is_handshaking = self.connection.as_ref().is_some_and(Connection::is_handshaking);
+        self.lost = Some(lost(self.opener.endpoint(), self.phase, is_handshaking, error));
+    }
 }
 
-/// The end of a connection, by an error or in good order.
-fn lost(endpoint: &Endpoint, phase: LostIn, error: Option<&io::Error>) -> ClientError {
+/// What the end of a connection means to the user.
+fn lost(
+    endpoint: &Endpoint,
+    phase: LostIn,
+    is_handshaking: bool,
+    error: Option<&io::Error>,
+) -> ClientError {
+    if let LostIn::BeforeConnAck { .. } = phase {
+        match error {
+            Some(error) if is_of_connecting(error) => {
+                return failed(endpoint.cannot_connect(error, None));
+            }
+            _ if is_handshaking => return failed(endpoint.ended_in_handshake()),
+            _ => {}
+        }
+    }
     let event = match error {
         Some(error) => format!("the connection to {endpoint} broke ({error})"),
         None => format!("{endpoint} closed the connection"),
@@ -362,4 +400,10 @@ fn lost(endpoint: &Endpoint, phase: LostIn, error: Option<&io::Error>) -> Client
             format!("{event} without an answer to CONNECT. Is it an MQTT broker?")
         }
     })
+}
+
+/// Whether a layer has failed, or a transport that connects while it is read and written.
+fn is_of_connecting(error: &io::Error) -> bool {
+    let kinds = [ErrorKind::InvalidData, ErrorKind::TimedOut, ErrorKind::ConnectionRefused];
+    kinds.contains(&error.kind())
 }

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, TryRecvError, sync_channel};
 use std::thread;
 
-use mio::Waker;
+use crate::endpoint::Waker;
 
 const LINES_AHEAD_MAX: usize = 256;
 /// The longest line: what a packet can hold.
@@ -33,11 +33,11 @@ pub(crate) enum Line {
 
 impl Lines {
     /// Begins to read. `waker` is used after each [`Line::Pending`], and at the end.
-    pub(crate) fn of_stdin(waker: Arc<Waker>) -> Self {
-        Self::read(|| Box::new(io::stdin().lock()), move || waker.wake().is_ok())
+    pub(crate) fn of_stdin(waker: Waker) -> Self {
+        Self::read(|| Box::new(io::stdin().lock()), move || waker.wake())
     }
 
-    fn read(open: fn() -> Box<dyn BufRead>, wake: impl Fn() -> bool + Send + 'static) -> Self {
+    fn read(open: fn() -> Box<dyn BufRead>, wake: impl Fn() + Send + 'static) -> Self {
         let (sender, receiver) = sync_channel(LINES_AHEAD_MAX);
         let waits = Arc::new(AtomicBool::new(false));
         let is_awaited = Arc::clone(&waits);
@@ -49,8 +49,10 @@ impl Lines {
                 if sender.send(line).is_err() {
                     return;
                 }
-                let woken = !is_awaited.swap(false, Ordering::SeqCst) || wake();
-                if failed || !woken {
+                if is_awaited.swap(false, Ordering::SeqCst) {
+                    wake();
+                }
+                if failed {
                     return;
                 }
             }
@@ -94,7 +96,7 @@ mod tests {
 
     #[test]
     fn splits_at_line_feeds_and_keeps_everything_else() {
-        let mut lines = Lines::read(|| Box::new(&b"a\n\nb\r\n\xff\0\nlast"[..]), || true);
+        let mut lines = Lines::read(|| Box::new(&b"a\n\nb\r\n\xff\0\nlast"[..]), || ());
         let mut found = Vec::new();
         loop {
             match lines.next().unwrap() {

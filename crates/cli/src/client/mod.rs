@@ -27,7 +27,6 @@ mod source;
 pub(crate) mod subscribe;
 mod subscriber;
 mod terminal;
-mod url;
 
 use std::process::ExitCode;
 

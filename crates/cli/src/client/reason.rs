@@ -2,9 +2,9 @@
 
 use midge_codec::ReasonCode;
 
-use super::connection::Endpoint;
 use super::error::ClientError;
 use super::session::Answer;
+use crate::endpoint::Endpoint;
 
 /// `Not authorized (0x87): text of the Reason String`.
 pub(crate) fn describe(reason_code: ReasonCode, reason_string: Option<&str>) -> String {

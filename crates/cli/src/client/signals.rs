@@ -8,8 +8,8 @@ use std::os::unix::net::UnixStream as StdUnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
+use midge_net::Poller;
 use mio::net::UnixStream;
-use mio::{Interest, Registry, Token};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::{flag, low_level::pipe};
 
@@ -25,12 +25,12 @@ pub(crate) struct Signals {
 }
 
 impl Signals {
-    /// Takes over the signals and wakes `registry`'s poll with `token`.
-    pub(crate) fn register(registry: &Registry, token: Token) -> io::Result<Self> {
+    /// Takes over the signals and wakes `poller` under `number`.
+    pub(crate) fn register(poller: &Poller, number: usize) -> io::Result<Self> {
         let (reader, writer) = StdUnixStream::pair()?;
         reader.set_nonblocking(true)?;
         let mut wake = UnixStream::from_std(reader);
-        registry.register(&mut wake, token, Interest::READABLE)?;
+        poller.register_source(&mut wake, number)?;
         let last = Arc::new(AtomicUsize::new(0));
         let deadly = Arc::new(AtomicBool::new(true));
         for signal in [SIGINT, SIGTERM, SIGHUP] {

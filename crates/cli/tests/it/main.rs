@@ -14,3 +14,4 @@ mod request;
 mod serve;
 mod store;
 mod subscribe;
+mod transports;

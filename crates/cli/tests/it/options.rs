@@ -17,7 +17,7 @@ fn explains_a_wrong_command_line() {
         ("pub -t a/# -m x", "'a/#' is not a topic to publish to"),
         ("pub -t a -m x -q 3", "QoS is 0, 1 or 2"),
         ("pub -t a -m x -D publish colour red", "no property 'colour' (it has: content-type"),
-        ("pub -t a -m x -L mqtts://h", "not supported by this build"),
+        ("pub -t a -m x -L http://h", "not a scheme of MQTT"),
         ("pub -t a -m x -L h:1883", "no scheme"),
         ("sub", "add -t FILTER"),
         ("sub -t a/#/b", "'a/#/b' is not a topic filter"),

@@ -29,7 +29,7 @@ pub(crate) struct Socket {
     /// Whether the Client answers PUBLISH, PUBREC and PUBREL by itself.
     pub(crate) acknowledges: bool,
     aliases: BTreeMap<u16, String>,
-    next_packet_id: u16,
+    pub(crate) next_packet_id: u16,
 }
 
 impl Socket {

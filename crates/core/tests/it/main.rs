@@ -2,6 +2,7 @@
 
 mod client;
 mod connect;
+mod data_streams;
 mod flow;
 mod lifetime;
 mod model;

@@ -58,6 +58,8 @@ pub(crate) struct Node {
     pub(crate) events: Vec<Event>,
     pub(crate) local: Vec<LocalDelivery>,
     pub(crate) local_subscribed: Vec<(ConnectionId, Vec<midge_codec::ReasonCode>)>,
+    /// Data streams that ended for an error, with its Reason Code.
+    pub(crate) stream_errors: Vec<midge_core::StreamError>,
     random: Option<Random>,
     /// A hash of all effects so far.
     pub(crate) trace: u64,
@@ -164,6 +166,7 @@ impl Node {
             events: Vec::new(),
             local: Vec::new(),
             local_subscribed: Vec::new(),
+            stream_errors: Vec::new(),
             random: setup.shuffle.map(Random),
             trace: 0,
             turns: 0,
@@ -187,6 +190,18 @@ impl Node {
         let index = self.sockets.len();
         self.by_id.insert((worker, id), index);
         self.sockets.push(Socket::new(worker, id));
+        Conn(index)
+    }
+
+    /// Opens a data stream beside a connection.
+    pub(crate) fn open_data_stream(&mut self, control: Conn) -> Conn {
+        let Socket { worker, id, .. } = self.sockets[control.0];
+        let id = self.cores[worker].open_data_stream(id, self.now).expect("it is connected");
+        let index = self.sockets.len();
+        self.by_id.insert((worker, id), index);
+        let mut socket = Socket::new(worker, id);
+        socket.next_packet_id = index as u16 * 1000;
+        self.sockets.push(socket);
         Conn(index)
     }
 
@@ -395,6 +410,7 @@ impl Node {
         self.local.append(&mut fx.local);
         self.local_subscribed.append(&mut fx.local_subscribed);
         self.events.append(&mut fx.events);
+        self.stream_errors.append(&mut fx.stream_errors);
         true
     }
 

@@ -13,7 +13,7 @@ use rustls::{
     sign::SingleCertAndKey,
 };
 
-use super::error::{FileProblem, TlsError, TlsFileError};
+use super::error::{ContentProblem, TlsError, TlsFileError};
 use super::files::{Content, certified_key};
 use super::provider;
 use super::session::TlsSession;
@@ -47,7 +47,7 @@ impl TlsClient {
     /// If a file cannot be used, or the system has no certificates of authorities.
     pub fn new(options: &TlsClientOptions) -> Result<Self, TlsFileError> {
         let provider = provider();
-        let refused = |error| TlsFileError::general(FileProblem::Refused(error));
+        let refused = |error| TlsFileError::general(ContentProblem::Refused(error));
         let builder = ClientConfig::builder_with_provider(provider.clone());
         let builder = builder.with_protocol_versions(&[&TLS13, &TLS12]).map_err(refused)?;
         let verifier = verifier(options, &provider)?;
@@ -93,7 +93,7 @@ fn verifier(
         Ok(verifier) => Ok(verifier),
         Err(error) => {
             let error = Error::General(error.to_string());
-            Err(TlsFileError::general(FileProblem::Refused(error)))
+            Err(TlsFileError::general(ContentProblem::Refused(error)))
         }
     }
 }
@@ -105,7 +105,7 @@ fn system_roots() -> Result<RootCertStore, TlsFileError> {
     let (added, _) = roots.add_parsable_certificates(found.certs);
     if added == 0 {
         let why = found.errors.first().map_or("none was found".to_string(), ToString::to_string);
-        return Err(TlsFileError::general(FileProblem::NoSystemRoots(why)));
+        return Err(TlsFileError::general(ContentProblem::NoSystemRoots(why)));
     }
     Ok(roots)
 }

@@ -14,7 +14,7 @@ pub struct TlsFileError {
     problem: FileProblem,
 }
 
-/// What is wrong with a file.
+/// What is wrong with a file, or with what it says.
 #[derive(Debug)]
 pub(super) enum FileProblem {
     Unreadable(io::Error),
@@ -25,6 +25,12 @@ pub(super) enum FileProblem {
     Der,
     HalfWritten,
     Malformed(String),
+    Content(ContentProblem),
+}
+
+/// What is wrong with what files say, alone or together.
+#[derive(Debug)]
+pub(super) enum ContentProblem {
     NoCertificate,
     OnlyKey,
     BadCertificate(String),
@@ -45,13 +51,13 @@ pub(super) enum FileProblem {
 }
 
 impl TlsFileError {
-    pub(super) fn new(file: &Path, problem: FileProblem) -> Self {
-        Self { file: Some(file.to_path_buf()), problem }
+    pub(super) fn new(file: &Path, problem: impl Into<FileProblem>) -> Self {
+        Self { file: Some(file.to_path_buf()), problem: problem.into() }
     }
 
     /// It is about no file in particular.
-    pub(super) fn general(problem: FileProblem) -> Self {
-        Self { file: None, problem }
+    pub(super) fn general(problem: ContentProblem) -> Self {
+        Self { file: None, problem: problem.into() }
     }
 
     /// The file, if it is about one.
@@ -73,7 +79,7 @@ impl std::error::Error for TlsFileError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match &self.problem {
             FileProblem::Unreadable(error) => Some(error),
-            FileProblem::Refused(error) => Some(error),
+            FileProblem::Content(ContentProblem::Refused(error)) => Some(error),
             _ => None,
         }
     }
@@ -100,16 +106,19 @@ impl Display for FileProblem {
                 f.write_str("it ends in the middle of a PEM block; write it completely")
             }
             Self::Malformed(what) => write!(f, "it is no well-formed PEM: {what}"),
-            Self::NoList => f.write_str("it has no revocation list (-----BEGIN X509 CRL-----)"),
-            Self::BadList(what) => write!(f, "its revocation list cannot be used: {what}"),
-            other => other.fmt_pair(f),
+            Self::Content(problem) => problem.fmt(f),
         }
     }
 }
 
-impl FileProblem {
-    /// Those about certificates and keys, and how they go together.
-    fn fmt_pair(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl From<ContentProblem> for FileProblem {
+    fn from(problem: ContentProblem) -> Self {
+        Self::Content(problem)
+    }
+}
+
+impl Display for ContentProblem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoCertificate => {
                 f.write_str("it has no certificate (-----BEGIN CERTIFICATE-----)")
@@ -136,6 +145,8 @@ impl FileProblem {
                 "the private key belongs to certificate {number} of {}; that one has to come first",
                 certificate.display()
             ),
+            Self::NoList => f.write_str("it has no revocation list (-----BEGIN X509 CRL-----)"),
+            Self::BadList(what) => write!(f, "its revocation list cannot be used: {what}"),
             Self::ListWithoutAuthority => f.write_str(
                 "a revocation list says nothing without its authority; give the authority's \
                  certificate as client CA, too",
@@ -157,7 +168,6 @@ impl FileProblem {
                  ca-certificates), or give a file: {what}"
             ),
             Self::Refused(error) => write!(f, "TLS cannot be set up: {error}"),
-            _ => unreachable!("told above"),
         }
     }
 }
@@ -216,7 +226,9 @@ fn fmt_rule(error: &rustls::Error, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     use rustls::Error;
 
     match error {
-        Error::InvalidCertificate(error) => fmt_certificate(error, f),
+        Error::InvalidCertificate(error) => {
+            write!(f, "the peer's certificate {}", certificate_words(error))
+        }
         Error::NoCertificatesPresented => f.write_str("the peer showed no certificate"),
         Error::AlertReceived(alert) => fmt_alert(*alert, f),
         Error::InvalidMessage(
@@ -237,7 +249,15 @@ fn fmt_rule(error: &rustls::Error, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     }
 }
 
-fn fmt_certificate(error: &CertificateError, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+/// What is wrong with a certificate of ours, as a sentence.
+pub(super) fn certificate_fault(error: &rustls::Error) -> String {
+    match error {
+        rustls::Error::InvalidCertificate(error) => format!("it {}", certificate_words(error)),
+        other => other.to_string(),
+    }
+}
+
+fn certificate_words(error: &CertificateError) -> String {
     let words = match error {
         CertificateError::Expired | CertificateError::ExpiredContext { .. } => "has expired",
         CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
@@ -257,9 +277,20 @@ fn fmt_certificate(error: &CertificateError, f: &mut fmt::Formatter<'_>) -> fmt:
             "is for another purpose"
         }
         CertificateError::BadEncoding => "is malformed",
-        other => return write!(f, "the peer's certificate is not good: {other}"),
+        other => return rare_words(&other.to_string()),
     };
-    write!(f, "the peer's certificate {words}")
+    words.to_string()
+}
+
+/// rustls has no kinds of its own for these, though certificates made by hand often are so.
+fn rare_words(error: &str) -> String {
+    if error.contains("CaUsedAsEndEntity") {
+        "is that of an authority; make one that is not (CA:FALSE)".to_string()
+    } else if error.contains("UnsupportedCertVersion") {
+        "is of X.509 version 1; make it of version 3, which any extension does".to_string()
+    } else {
+        format!("is not good: {error}")
+    }
 }
 
 fn fmt_alert(alert: AlertDescription, f: &mut fmt::Formatter<'_>) -> fmt::Result {

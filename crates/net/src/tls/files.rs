@@ -11,7 +11,7 @@ use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKey
 use rustls::sign::CertifiedKey;
 use rustls::{InconsistentKeys, RootCertStore};
 
-use super::error::{FileProblem, TlsFileError};
+use super::error::{ContentProblem, FileProblem, TlsFileError, certificate_fault};
 use super::sha256;
 use crate::{CertificateFiles, TlsOptions};
 
@@ -92,7 +92,7 @@ impl Content {
         }
     }
 
-    pub(super) fn error(&self, problem: FileProblem) -> TlsFileError {
+    pub(super) fn error(&self, problem: impl Into<FileProblem>) -> TlsFileError {
         TlsFileError::new(&self.path, problem)
     }
 
@@ -104,8 +104,8 @@ impl Content {
         let certificates: Vec<_> = of_kind.map(|(_, der)| CertificateDer::from(der)).collect();
         match (certificates.is_empty(), has_key) {
             (false, _) => Ok(certificates),
-            (true, true) => Err(self.error(FileProblem::OnlyKey)),
-            (true, false) => Err(self.error(FileProblem::NoCertificate)),
+            (true, true) => Err(self.error(ContentProblem::OnlyKey)),
+            (true, false) => Err(self.error(ContentProblem::NoCertificate)),
         }
     }
 
@@ -114,14 +114,14 @@ impl Content {
         // Both ways of encrypting keys have the word in a line of their own, one in the label and
         // the other in a header, which is no base64.
         if self.bytes.windows(9).any(|window| window == b"ENCRYPTED") {
-            return Err(self.error(FileProblem::EncryptedKey));
+            return Err(self.error(ContentProblem::EncryptedKey));
         }
         let sections = self.sections()?;
         let mut keys =
             sections.into_iter().filter_map(|(kind, der)| PrivateKeyDer::from_pem(kind, der));
-        let key = keys.next().ok_or_else(|| self.error(FileProblem::NoKey))?;
+        let key = keys.next().ok_or_else(|| self.error(ContentProblem::NoKey))?;
         match keys.next() {
-            Some(_) => Err(self.error(FileProblem::SeveralKeys)),
+            Some(_) => Err(self.error(ContentProblem::SeveralKeys)),
             None => Ok(key),
         }
     }
@@ -137,7 +137,7 @@ impl Content {
         let lists: Vec<_> =
             of_kind.map(|(_, der)| CertificateRevocationListDer::from(der)).collect();
         match lists.is_empty() {
-            true => Err(self.error(FileProblem::NoList)),
+            true => Err(self.error(ContentProblem::NoList)),
             false => Ok(lists),
         }
     }
@@ -145,8 +145,9 @@ impl Content {
     /// Adds its certificates, as those of authorities.
     pub(super) fn add_to(&self, roots: &mut RootCertStore) -> Result<(), TlsFileError> {
         for certificate in self.certificates()? {
-            let bad =
-                |error: rustls::Error| self.error(FileProblem::BadCertificate(error.to_string()));
+            let bad = |error: rustls::Error| {
+                self.error(ContentProblem::BadCertificate(certificate_fault(&error)))
+            };
             roots.add(certificate).map_err(bad)?;
         }
         Ok(())
@@ -189,7 +190,7 @@ pub(super) fn certified_key(
 ) -> Result<Arc<CertifiedKey>, TlsFileError> {
     let chain = certificate.certificates()?;
     let der = key.key()?;
-    let bad_key = |error: rustls::Error| key.error(FileProblem::BadKey(error.to_string()));
+    let bad_key = |error: rustls::Error| key.error(ContentProblem::BadKey(error.to_string()));
     let signing_key = provider.key_provider.load_private_key(der).map_err(bad_key)?;
     let certified = CertifiedKey::new(chain, signing_key);
     match certified.keys_match() {
@@ -199,19 +200,21 @@ pub(super) fn certified_key(
         Err(rustls::Error::InconsistentKeys(_)) => {
             Err(key.error(mismatch(certificate, &certified)))
         }
-        Err(error) => Err(certificate.error(FileProblem::BadCertificate(error.to_string()))),
+        Err(error) => {
+            Err(certificate.error(ContentProblem::BadCertificate(certificate_fault(&error))))
+        }
     }
 }
 
 /// A chain in the wrong order is the usual reason why a key does not match.
-fn mismatch(certificate: &Content, certified: &CertifiedKey) -> FileProblem {
+fn mismatch(certificate: &Content, certified: &CertifiedKey) -> ContentProblem {
     let belongs = |der: &CertificateDer<'static>| {
         CertifiedKey::new(vec![der.clone()], certified.key.clone()).keys_match().is_ok()
     };
     let path = certificate.path.clone();
     match certified.cert.iter().position(belongs) {
-        Some(index) => FileProblem::KeyOfLater { certificate: path, number: index + 1 },
-        None => FileProblem::KeyOfAnother { certificate: path },
+        Some(index) => ContentProblem::KeyOfLater { certificate: path, number: index + 1 },
+        None => ContentProblem::KeyOfAnother { certificate: path },
     }
 }
 

@@ -16,7 +16,7 @@ use rustls::server::{
 use rustls::version::{TLS12, TLS13};
 
 use super::certificate::{CertificateInfo, certificate_info};
-use super::error::{FileProblem, TlsError, TlsFileError};
+use super::error::{ContentProblem, TlsError, TlsFileError};
 use super::files::{Files, certified_key, paths};
 use super::provider;
 use super::resolver::{Resolver, SessionResolver};
@@ -258,12 +258,12 @@ fn certificates(
     for (certificate, key) in &files.certificates {
         let certified = certified_key(certificate, key, provider)?;
         let info = certificate_info(certificate.path.clone(), &certified.cert[0]);
-        let info = info.map_err(|what| certificate.error(FileProblem::BadCertificate(what)))?;
+        let info = info.map_err(|what| certificate.error(ContentProblem::BadCertificate(what)))?;
         with_names.push((certified, info.names.clone()));
         infos.push(info);
     }
     if with_names.is_empty() {
-        return Err(TlsFileError::general(FileProblem::NoCertificates));
+        return Err(TlsFileError::general(ContentProblem::NoCertificates));
     }
     Ok((Arc::new(Resolver::new(with_names)), infos))
 }
@@ -303,5 +303,5 @@ fn quic_only(
 }
 
 fn refused(error: rustls::Error) -> TlsFileError {
-    TlsFileError::general(FileProblem::Refused(error))
+    TlsFileError::general(ContentProblem::Refused(error))
 }

@@ -116,6 +116,7 @@ impl TlsSession {
         plain: &mut Plain<'_>,
         out: &mut Vec<u8>,
     ) -> Result<TlsProgress, TlsError> {
+        debug_assert!(plain.room() >= input.len());
         if matches!(self.phase, Phase::Failed) {
             return Err(TlsError::OutOfTurn);
         }
@@ -244,11 +245,8 @@ impl TlsSession {
     fn grant(&mut self, wish: &Wish<'_>, out: &mut Vec<u8>) -> Result<(), TlsError> {
         let mut kept = mem::take(&mut self.kept);
         let (processed, granted) = self.connection.grant(&mut kept, wish, out);
-        if processed == 0 {
-            self.kept = kept;
-        } else {
-            self.keep(&kept[processed..]);
-        }
+        kept.drain(..processed);
+        self.kept = kept;
         granted
     }
 }

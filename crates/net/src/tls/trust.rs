@@ -11,7 +11,7 @@ use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::ClientCertVerifier;
 
-use super::error::{FileProblem, TlsError, TlsFileError};
+use super::error::{ContentProblem, TlsError, TlsFileError};
 use super::files::Files;
 use crate::{ClientCertificates, TlsOptions};
 
@@ -66,20 +66,20 @@ pub(super) fn verifier(
 ) -> Result<Verifier, TlsFileError> {
     let is_off = options.client_certificates == ClientCertificates::Off;
     if let (true, Some(file)) = (is_off, files.authorities.iter().chain(&files.revoked).next()) {
-        return Err(file.error(FileProblem::AuthorityWithoutAsking));
+        return Err(file.error(ContentProblem::AuthorityWithoutAsking));
     }
     if is_off {
         return Ok(None);
     }
     if let ([], [list, ..]) = (files.authorities.as_slice(), files.revoked.as_slice()) {
-        return Err(list.error(FileProblem::ListWithoutAuthority));
+        return Err(list.error(ContentProblem::ListWithoutAuthority));
     }
     let mut roots = RootCertStore::empty();
     for file in &files.authorities {
         file.add_to(&mut roots)?;
     }
     if roots.is_empty() {
-        return Err(TlsFileError::general(FileProblem::NoAuthorities));
+        return Err(TlsFileError::general(ContentProblem::NoAuthorities));
     }
     let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone());
     let mut all = Vec::new();
@@ -87,7 +87,7 @@ pub(super) fn verifier(
         let lists = file.lists()?;
         // Each on its own, so that the message names the one that is wrong.
         let alone = builder.clone().with_crls(lists.iter().cloned()).build();
-        alone.map_err(|error| file.error(FileProblem::BadList(error.to_string())))?;
+        alone.map_err(|error| file.error(ContentProblem::BadList(error.to_string())))?;
         all.extend(lists);
     }
     let builder = match options.client_certificates {
@@ -97,7 +97,7 @@ pub(super) fn verifier(
     let verifier = builder.with_crls(all).build();
     let refused = |error: rustls::server::VerifierBuilderError| {
         let error = rustls::Error::General(error.to_string());
-        TlsFileError::general(FileProblem::Refused(error))
+        TlsFileError::general(ContentProblem::Refused(error))
     };
     verifier.map(Some).map_err(refused)
 }

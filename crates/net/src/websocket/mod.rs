@@ -1,4 +1,4 @@
-//! WebSocket (RFC 6455) as a layer below the protocol: the payload of binary messages is the stream.
+//! WebSocket (RFC 6455) as a layer below the protocol: payload of binary messages is the stream.
 //!
 //! Bytes in, bytes out: a session has no socket and no clock. Payload is unmasked where it lies and
 //! passed on as it arrives; no message is put together, so a peer that claims a long one costs
@@ -16,12 +16,13 @@ mod session;
 #[cfg(test)]
 mod tests;
 
-#[allow(unused_imports)] // until streams have layers
+#[cfg(any(test, feature = "fuzzing"))]
 pub(crate) use error::WebSocketError;
 #[cfg(feature = "fuzzing")]
 pub(crate) use frames::Role;
-#[allow(unused_imports)] // until streams have layers
-pub(crate) use session::{WebSocketProgress, WebSocketSession};
+#[cfg(test)]
+pub(crate) use session::WebSocketProgress;
+pub(crate) use session::WebSocketSession;
 
 /// Subprotocols that a server takes, the best first. A client offers the first.
 const SUBPROTOCOLS: [&str; 3] = ["mqtt", "mqttv3.1", "mqttv3.1.1"];

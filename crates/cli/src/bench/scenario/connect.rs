@@ -3,20 +3,23 @@
 //! A client that has left waits for the broker to close the connection, so that the side that
 //! keeps the port in TIME_WAIT is the broker's and the generator does not run out of ports.
 
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::time::{Duration, Instant};
 
-use mio::{Events, Poll, Token};
+use midge_net::{Poller, Scratch};
 
 use super::super::args::BenchArgs;
 use super::super::error::BenchError;
 use super::super::handshake::{self, Introduction};
 use super::super::histogram::Histogram;
-use super::super::link::{Link, Received};
+use super::super::link::{Dialer, Link, Received};
 use super::super::output;
 use super::super::progress::Progress;
 use super::{Gate, Snapshot};
+use crate::endpoint::Endpoint;
 
+/// Room for the packets of a handshake, and for a record of TLS or a frame that they are in.
+const ARRIVED_BYTES: usize = 32 * 1024;
 /// How long a client that has left waits for the broker to close.
 const LEAVING_MAX: Duration = Duration::from_secs(1);
 
@@ -47,10 +50,14 @@ struct Place {
 
 struct Storm<'a> {
     args: &'a BenchArgs,
-    address: std::net::SocketAddr,
-    poll: Poll,
+    endpoint: Endpoint,
+    dialer: Dialer,
+    poller: Poller,
     places: Vec<Place>,
-    scratch: Vec<u8>,
+    arrived: Vec<u8>,
+    scratch: Scratch,
+    user_name: Option<String>,
+    password: Option<String>,
     begun: u64,
     connected: u64,
     latency: Histogram,
@@ -62,11 +69,11 @@ struct Storm<'a> {
 pub(crate) fn run(
     args: &BenchArgs,
     thread: usize,
-    poll: Poll,
+    poller: Poller,
     progress: &Progress,
     gate: &Gate,
 ) -> Result<Outcome, BenchError> {
-    let mut storm = Storm::new(args, thread, poll)?;
+    let mut storm = Storm::new(args, thread, poller)?;
     gate.pass(progress)?;
     let start = Instant::now();
     let mut shown = start;
@@ -92,7 +99,7 @@ pub(crate) fn run(
 }
 
 impl<'a> Storm<'a> {
-    fn new(args: &'a BenchArgs, thread: usize, poll: Poll) -> Result<Self, BenchError> {
+    fn new(args: &'a BenchArgs, thread: usize, poller: Poller) -> Result<Self, BenchError> {
         let threads = usize::from(args.threads);
         let numbers = (thread..args.clients()).step_by(threads);
         let places = numbers.map(|n| Place {
@@ -103,12 +110,17 @@ impl<'a> Storm<'a> {
         });
         let (thread, threads) = (thread as u64, threads as u64);
         let share = |all: u64| all / threads + u64::from(thread < all % threads);
+        let endpoint = args.endpoint()?;
         Ok(Self {
             args,
-            address: args.address()?,
-            poll,
+            dialer: Dialer::new(&endpoint)?,
+            endpoint,
+            poller,
             places: places.collect(),
-            scratch: vec![0; 4096],
+            arrived: vec![0; ARRIVED_BYTES],
+            scratch: Scratch::new(),
+            user_name: args.user_name(),
+            password: args.password(),
             begun: 0,
             connected: 0,
             latency: Histogram::new(),
@@ -130,8 +142,8 @@ impl<'a> Storm<'a> {
         (place.link, place.stage) = (None, Stage::Over);
         if self.begun < self.quota {
             self.begun += 1;
-            let link = Link::connect(self.address, self.poll.registry(), Token(index));
-            place.link = Some(link.map_err(|error| failed(self.address, &error))?);
+            let link = self.dialer.open(&self.poller, index);
+            place.link = Some(link.map_err(|error| failed(&self.endpoint, &error))?);
             place.stage = Stage::Connecting;
             place.since = Instant::now();
         }
@@ -139,22 +151,18 @@ impl<'a> Storm<'a> {
     }
 
     fn turn(&mut self) -> Result<(), BenchError> {
-        let mut events = Events::with_capacity(1024);
-        match self.poll.poll(&mut events, Some(Duration::from_millis(20))) {
-            Err(error) if error.kind() != ErrorKind::Interrupted => return Err(self.failed(&error)),
-            _ => {}
-        }
-        for event in &events {
-            let index = event.token().0;
-            if index >= self.places.len() {
-                continue;
-            }
-            if event.is_writable() && self.places[index].stage == Stage::Connecting {
+        let waited = self.poller.wait(Some(Duration::from_millis(20)));
+        waited.map_err(|error| failed(&self.endpoint, &error))?;
+        let ready: Vec<_> = self.poller.ready().collect();
+        for event in ready {
+            let index = event.number;
+            if event.writable && self.places[index].stage == Stage::Connecting {
                 self.introduce(index)?;
             }
-            if event.is_readable() {
-                self.receive(index)?;
+            if event.readable {
+                while self.receive(index)? {}
             }
+            self.flush(index)?;
         }
         let now = Instant::now();
         for index in 0..self.places.len() {
@@ -169,34 +177,45 @@ impl<'a> Storm<'a> {
     fn introduce(&mut self, index: usize) -> Result<(), BenchError> {
         let place = &mut self.places[index];
         let Some(link) = &mut place.link else { return Ok(()) };
-        if link.is_established().map_err(|error| failed(self.address, &error))? {
+        if link.is_established().map_err(|error| failed(&self.endpoint, &error))? {
             let introduction = Introduction {
                 protocol: self.args.protocol,
                 client_id: &place.client_id,
                 clean_start: true,
                 persistent: false,
                 keep_alive_seconds: self.args.keep_alive,
-                user_name: self.args.user.as_deref(),
-                password: self.args.password.as_deref(),
+                user_name: self.user_name.as_deref(),
+                password: self.password.as_deref(),
             };
             introduction.append(&mut link.out)?;
             place.stage = Stage::AwaitsConnAck;
-            link.flush().map_err(|error| failed(self.address, &error))?;
         }
         Ok(())
     }
 
-    fn receive(&mut self, index: usize) -> Result<(), BenchError> {
-        let (protocol, address) = (self.args.protocol, self.address);
+    /// Sends what waits, of the client or of a layer below.
+    fn flush(&mut self, index: usize) -> Result<(), BenchError> {
         let place = &mut self.places[index];
         let Some(link) = &mut place.link else { return Ok(()) };
-        match link.read(&mut self.scratch).map_err(|error| failed(address, &error))? {
-            Received::Nothing => Ok(()),
-            Received::Closed if place.stage == Stage::Leaving => self.begin(index),
-            Received::Closed => Err(failed(address, &ErrorKind::UnexpectedEof.into())),
-            Received::Bytes { length, .. } => {
+        if !link.wants_flush() || place.stage == Stage::Connecting {
+            return Ok(());
+        }
+        link.flush(&mut self.scratch).map_err(|error| failed(&self.endpoint, &error))
+    }
+
+    /// Reads once; whether there may be more.
+    fn receive(&mut self, index: usize) -> Result<bool, BenchError> {
+        let (protocol, endpoint) = (self.args.protocol, &self.endpoint);
+        let place = &mut self.places[index];
+        let Some(link) = &mut place.link else { return Ok(false) };
+        let read = link.read(&mut self.arrived, &mut self.scratch);
+        match read.map_err(|error| failed(endpoint, &error))? {
+            Received::Nothing => Ok(false),
+            Received::Closed if place.stage == Stage::Leaving => self.begin(index).map(|()| false),
+            Received::Closed => Err(failed(endpoint, &ErrorKind::UnexpectedEof.into())),
+            Received::Bytes { length, more } => {
                 let mut welcomed = false;
-                link.split(&self.scratch[..length], |frame, _| {
+                link.split(&self.arrived[..length], |frame, _| {
                     welcomed = true;
                     handshake::welcome(protocol, frame).map(|_| ())
                 })?;
@@ -204,19 +223,18 @@ impl<'a> Storm<'a> {
                     self.connected += 1;
                     self.latency.record(place.since.elapsed().as_nanos() as u64);
                     handshake::disconnect(protocol, &mut link.out)?;
-                    link.flush().map_err(|error| failed(address, &error))?;
                     (place.stage, place.since) = (Stage::Leaving, Instant::now());
                 }
-                Ok(())
+                Ok(more)
             }
         }
     }
-
-    fn failed(&self, error: &std::io::Error) -> BenchError {
-        failed(self.address, error)
-    }
 }
 
-fn failed(address: std::net::SocketAddr, error: &std::io::Error) -> BenchError {
-    BenchError::run(format!("cannot connect to {address}: {error}"))
+fn failed(endpoint: &Endpoint, error: &io::Error) -> BenchError {
+    let failure = match error.kind() {
+        ErrorKind::UnexpectedEof => endpoint.ended_in_handshake(),
+        _ => endpoint.cannot_connect(error, None),
+    };
+    BenchError::run(failure.text)
 }

@@ -225,7 +225,8 @@ proptest! {
         let bytes = if begins_right { [&header, bytes.as_slice()].concat() } else { bytes };
         let (error, out) = receive(&mut session(), &bytes, piece);
         // An alert is one record of its own: nothing else is said to garbage.
-        prop_assert!(out.is_empty() || (out.len() == 7 && out[0] == 21 && error.is_some()), "{out:?}");
+        let is_alert = out.len() == 7 && out[0] == 21 && error.is_some();
+        prop_assert!(out.is_empty() || is_alert, "{out:?}");
     }
 
     /// A good conversation with one byte changed: an error or an odd agreement, but no panic, and

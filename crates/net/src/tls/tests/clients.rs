@@ -97,6 +97,22 @@ fn a_required_certificate_must_be_shown_and_be_good() {
     );
 }
 
+/// As `openssl req -x509` makes them.
+#[test]
+fn a_certificate_of_an_authority_is_no_clients() {
+    let scene = Scene::new(ClientCertificates::Required);
+    let wrong = scene.authority.issue(&[], |params| {
+        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    });
+    for pair in scene.connect(&scene.server(), Some(&wrong)) {
+        assert_eq!(
+            pair.our_error.unwrap().to_string(),
+            "the peer's certificate is that of an authority; make one that is not (CA:FALSE)"
+        );
+        assert!(matches!(pair.their_error, Some(Error::AlertReceived(_))));
+    }
+}
+
 #[test]
 fn an_optional_certificate_may_be_left_out_but_not_be_wrong() {
     let scene = Scene::new(ClientCertificates::Optional);

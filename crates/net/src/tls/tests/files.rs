@@ -55,6 +55,21 @@ fn certificates_that_cannot_be_used() {
     assert_eq!(refusal(&options, certificate), "it is not a file; give the path of one");
 }
 
+/// As older versions of `openssl x509 -req` make them, if they are given no extension.
+#[test]
+fn a_certificate_of_the_first_version_is_explained() {
+    let directory = Directory::new();
+    let certificate = directory.write("v1.crt", VERSION_1);
+    // Any key: that it does not belong to the certificate is seen only in a good one.
+    let key = Authority::new("CA").host(&[]).key_pem;
+    let options = TlsOptions::new(&certificate, directory.write("v1.key", key));
+    assert_eq!(
+        refusal(&options, &certificate),
+        "a certificate in it cannot be used: it is of X.509 version 1; make it of version 3, which \
+         any extension does"
+    );
+}
+
 #[test]
 fn keys_that_cannot_be_used() {
     let (authority, directory) = (Authority::new("CA"), Directory::new());
@@ -154,3 +169,14 @@ fn clients_files_that_cannot_be_used() {
     let error = TlsClient::new(&options).unwrap_err();
     assert_eq!(error.file(), Some(missing.as_path()));
 }
+
+const VERSION_1: &str = "\
+-----BEGIN CERTIFICATE-----
+MIIBGDCBvwIUF+k5bBhFL4UkT1yRCmT5ghGPGYwwCgYIKoZIzj0EAwIwDjEMMAoG
+A1UEAwwDb2xkMCAXDTI2MTEyMTE2NTgzOVoYDzIxMjYxMDI4MTY1ODM5WjAOMQww
+CgYDVQQDDANvbGQwWTATBgcqhkjOPQIBBggqhkjOPQMBBwNCAATY9gIoYL+QIOG4
+MghtNkqHTcQtPNDRmcYgb4XlD+/1PXKXFCg/aCfOUPbTgPSQiOe6zHsNVUPD4Vbe
+qi8tHIgAMAoGCCqGSM49BAMCA0gAMEUCIQDK1E0H6rdSVB5HBVVR0bAjEl47uz4R
+6Ni7YDfKuWplXAIgUhCHw+F4UAGAhXXsDIhoRSapT1DcvIV/pMeAohlwWWM=
+-----END CERTIFICATE-----
+";

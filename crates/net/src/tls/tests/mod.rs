@@ -1,4 +1,4 @@
-//! Sessions against rustls' own buffered connections, in memory, with certificates made on the spot.
+//! Sessions against rustls' own buffered connections, in memory. Certificates are made on the spot.
 
 mod bytes;
 mod clients;

@@ -112,6 +112,7 @@ impl Pair {
         let mut room = vec![0; input.len()];
         let mut plain = Plain::new(&mut room);
         let mut out = Vec::new();
+        let was_handshaking = self.ours.is_handshaking();
         let result = self.ours.receive(&mut input, &mut plain, &mut out);
         let count = plain.len();
         match result {
@@ -119,7 +120,10 @@ impl Pair {
                 self.has_ended |= progress.has_ended;
                 self.received.extend_from_slice(&room[..count]);
             }
-            Err(error) => self.our_error = Some(error),
+            Err(error) => {
+                assert!(count == 0 || !was_handshaking, "bytes of a peer that was refused");
+                self.our_error = Some(error);
+            }
         }
         self.kept_max = self.kept_max.max(self.ours.kept().len());
         out

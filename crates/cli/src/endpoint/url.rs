@@ -1,41 +1,79 @@
-//! The address of a broker as a URL: `mqtt://user:password@host:port/topic`.
+//! The address of a broker as a URL: `mqtts://user:password@host:port/topic`.
 //!
-//! Parsing only: whether this build can speak what the scheme asks for is for `connection` to say.
+//! Parsing only. What follows the host is a topic, but for `ws` and `wss`, where it is the path
+//! that HTTP asks for, and for `unix`, where it is the path of the socket.
 
-/// A broker's URL in its parts, percent-decoded.
+use super::scheme::Scheme;
+
+/// A broker's URL in its parts, percent-decoded (but for the path of a WebSocket, which is sent as
+/// it is).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct BrokerUrl {
-    pub(crate) scheme: String,
+    pub(crate) scheme: Scheme,
+    /// For `unix` the path of the socket.
     pub(crate) host: String,
     pub(crate) port: Option<u16>,
     pub(crate) user_name: Option<String>,
     pub(crate) password: Option<String>,
+    /// Never with `ws`, `wss` and `unix`.
     pub(crate) topic: Option<String>,
+    /// Only with `ws` and `wss`.
+    pub(crate) path: Option<String>,
 }
 
 impl BrokerUrl {
     /// Reads a URL. The error says which part is wrong and what it should look like.
     pub(crate) fn parse(url: &str) -> Result<Self, String> {
+        if let Some(path) = url.strip_prefix("unix:").filter(|rest| !rest.starts_with("//")) {
+            return Self::of_socket(None, path);
+        }
         let (scheme, rest) = url.split_once("://").ok_or_else(|| {
             "no scheme: a URL looks like mqtt://user:password@host:1883/topic".to_owned()
         })?;
-        let (authority, topic) = match rest.split_once('/') {
-            Some((authority, topic)) => (authority, Some(topic)),
-            None => (rest, None),
+        let scheme = Scheme::parse(scheme)?;
+        let (authority, tail) = match rest.find('/') {
+            Some(slash) => rest.split_at(slash),
+            None => (rest, ""),
         };
         let (credentials, address) = match authority.rsplit_once('@') {
             Some((credentials, address)) => (Some(credentials), address),
             None => (None, authority),
         };
-        let (user_name, password) = match credentials {
-            Some(credentials) => parse_credentials(credentials)?,
-            None => (None, None),
-        };
+        if scheme == Scheme::Unix {
+            if !address.is_empty() {
+                return Err(format!(
+                    "a socket has a path and no host: write unix:///{address}{tail}, or \
+                     unix:{address}{tail} for a path from here"
+                ));
+            }
+            return Self::of_socket(credentials, tail);
+        }
+        let (user_name, password) = parse_optional_credentials(credentials)?;
         let (host, port) = parse_address(address)?;
-        let topic = topic.filter(|topic| !topic.is_empty()).map(percent_decode).transpose()?;
-        let scheme = scheme.to_ascii_lowercase();
-        Ok(Self { scheme, host, port, user_name, password, topic })
+        let (topic, path) = if scheme.is_websocket() {
+            (None, Some(tail).filter(|path| !path.is_empty()).map(str::to_owned))
+        } else {
+            let topic = tail.strip_prefix('/').filter(|topic| !topic.is_empty());
+            (topic.map(percent_decode).transpose()?, None)
+        };
+        Ok(Self { scheme, host, port, user_name, password, topic, path })
     }
+
+    fn of_socket(credentials: Option<&str>, path: &str) -> Result<Self, String> {
+        let (user_name, password) = parse_optional_credentials(credentials)?;
+        if path.is_empty() || path == "/" {
+            return Err("no path: the URL of a socket looks like unix:///run/midge.sock".to_owned());
+        }
+        let host = percent_decode(path)?;
+        let scheme = Scheme::Unix;
+        Ok(Self { scheme, host, port: None, user_name, password, topic: None, path: None })
+    }
+}
+
+fn parse_optional_credentials(
+    credentials: Option<&str>,
+) -> Result<(Option<String>, Option<String>), String> {
+    credentials.map_or(Ok((None, None)), parse_credentials)
 }
 
 fn parse_credentials(credentials: &str) -> Result<(Option<String>, Option<String>), String> {
@@ -105,7 +143,7 @@ mod tests {
     #[test]
     fn takes_a_url_with_all_parts() {
         let url = BrokerUrl::parse("mqtt://us%3Aer:p%40ss@example.org:1884/a/b/#").unwrap();
-        assert_eq!(url.scheme, "mqtt");
+        assert_eq!((url.scheme, url.path), (Scheme::Mqtt, None));
         assert_eq!(url.host, "example.org");
         assert_eq!(url.port, Some(1884));
         assert_eq!(url.user_name.as_deref(), Some("us:er"));
@@ -117,7 +155,7 @@ mod tests {
     fn takes_a_url_with_only_a_host() {
         for url in ["MQTT://localhost", "mqtt://localhost/"] {
             let url = BrokerUrl::parse(url).unwrap();
-            assert_eq!((url.scheme.as_str(), url.host.as_str()), ("mqtt", "localhost"));
+            assert_eq!((url.scheme, url.host.as_str()), (Scheme::Mqtt, "localhost"));
             assert_eq!((url.port, url.topic, url.user_name), (None, None, None));
         }
     }
@@ -136,8 +174,39 @@ mod tests {
     }
 
     #[test]
+    fn what_follows_the_host_of_a_websocket_is_its_path() {
+        for (url, path) in [
+            ("ws://h:80/mqtt", Some("/mqtt")),
+            ("WSS://h/a/b?token=%20", Some("/a/b?token=%20")),
+            ("ws://h/", Some("/")),
+            ("ws://h", None),
+        ] {
+            let url = BrokerUrl::parse(url).unwrap();
+            assert_eq!((url.path.as_deref(), url.topic), (path, None));
+        }
+    }
+
+    #[test]
+    fn takes_the_path_of_a_socket() {
+        for (url, path, user_name) in [
+            ("unix:///run/midge.sock", "/run/midge.sock", None),
+            ("unix:/run/midge.sock", "/run/midge.sock", None),
+            ("unix:midge.sock", "midge.sock", None),
+            ("unix://me:x@/a%20b", "/a b", Some("me")),
+        ] {
+            let url = BrokerUrl::parse(url).unwrap();
+            assert_eq!((url.scheme, url.host.as_str()), (Scheme::Unix, path));
+            assert_eq!((url.user_name.as_deref(), url.port), (user_name, None));
+        }
+    }
+
+    #[test]
     fn says_what_is_wrong() {
         for (url, part) in [
+            ("http://h", "not a scheme of MQTT"),
+            ("unix://run/midge.sock", "unix:///run/midge.sock"),
+            ("unix:", "no path"),
+            ("unix:///", "no path"),
             ("localhost", "no scheme"),
             ("mqtt://", "no host"),
             ("mqtt://:1883/t", "no host"),

@@ -1,0 +1,135 @@
+//! Why no connection came about, and what the user can do about it.
+//!
+//! The layers of a stream say what happened in words; here is what to do, as arguments and URLs of
+//! the commands.
+
+use std::io::{self, ErrorKind};
+
+use super::{Endpoint, Scheme};
+
+/// A connection that did not come about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Failure {
+    /// What happened, and what to do: two sentences or more, the last one without its full stop.
+    pub(crate) text: String,
+    /// Whether trying again may help.
+    pub(crate) is_transient: bool,
+}
+
+impl Endpoint {
+    /// What an error means before anything was received. `host_error` is why the host has no
+    /// address.
+    pub(crate) fn cannot_connect(
+        &self,
+        error: &io::Error,
+        host_error: Option<&io::Error>,
+    ) -> Failure {
+        if let Some(error) = host_error {
+            let host = &self.host;
+            let text = format!("cannot find the host '{host}': {error}. Check the name");
+            return Failure { text, is_transient: true };
+        }
+        let (reason, advice, is_transient) = match error.kind() {
+            ErrorKind::InvalidData | ErrorKind::InvalidInput => self.layer_failed(error),
+            _ if self.scheme == Scheme::Unix => self.socket_failed(error),
+            ErrorKind::ConnectionRefused => (
+                "connection refused".to_owned(),
+                "Is a broker running there? Start one with: midge".to_owned(),
+                true,
+            ),
+            ErrorKind::TimedOut => (
+                "no answer".to_owned(),
+                "Check the address, and that no firewall is in between".to_owned(),
+                true,
+            ),
+            _ => (error.to_string(), "Check the host and the port".to_owned(), true),
+        };
+        let advice = if advice.is_empty() { advice } else { format!(". {advice}") };
+        Failure { text: format!("cannot connect to {self}: {reason}{advice}"), is_transient }
+    }
+
+    /// The other side has closed the connection, or broken it, in the middle of a handshake.
+    pub(crate) fn ended_in_handshake(&self) -> Failure {
+        let question = match self.scheme {
+            Scheme::Mqtts => "Does it speak TLS there? For a port without TLS write mqtt://",
+            Scheme::Ws => "Is it a port for WebSocket? For MQTT over plain TCP write mqtt://",
+            Scheme::Wss => "Is it a port for WebSocket over TLS? Without TLS write ws://",
+            _ => "Is it an MQTT broker?",
+        };
+        let text =
+            format!("{self} closed the connection in the middle of its handshake. {question}");
+        Failure { text, is_transient: true }
+    }
+
+    fn socket_failed(&self, error: &io::Error) -> (String, String, bool) {
+        let (reason, advice) = match error.kind() {
+            ErrorKind::NotFound => (
+                "there is no such socket",
+                format!("Does a broker listen with bind = \"unix:{}\"?", self.host),
+            ),
+            ErrorKind::ConnectionRefused => {
+                ("nobody answers", "Is a broker running there?".to_owned())
+            }
+            ErrorKind::PermissionDenied => (
+                "not permitted",
+                "The socket's owner, group and mode say who may connect".to_owned(),
+            ),
+            _ => return (error.to_string(), "Check the path".to_owned(), true),
+        };
+        (reason.to_owned(), advice, true)
+    }
+
+    /// TLS or WebSocket do not come about: nothing but another call will help.
+    fn layer_failed(&self, error: &io::Error) -> (String, String, bool) {
+        let reason = error.to_string();
+        let has = |part: &str| reason.contains(part);
+        let is_foreign = has("not of an authority that is trusted") || has("not signed by whom");
+        let advice = if is_foreign {
+            self.authority_advice()
+        } else if has("is for another name") {
+            let host = &self.host;
+            format!("It has to name '{host}': connect under a name that it has")
+        } else if has("has expired") || has("not valid yet") {
+            "Check the certificate's dates, and the clock of this machine".to_owned()
+        } else if has("requires a certificate") {
+            "Show one with --cert FILE and --key FILE".to_owned()
+        } else if has("TLS alert") && self.tls.certificate.is_some() {
+            "Check the certificate of --cert".to_owned()
+        } else if has("does not speak TLS") {
+            let plain = if self.scheme == Scheme::Wss { "ws" } else { "mqtt" };
+            format!("For a port without TLS write {plain}://")
+        } else if self.scheme.is_websocket() && has("404") {
+            let path = &self.path;
+            format!("Check the path of the URL, {path}; that of Midge is {}", super::WEBSOCKET_PATH)
+        } else if self.scheme.is_websocket() && has("WebSocket") {
+            "Is it a port for WebSocket, and the path of the URL right?".to_owned()
+        } else {
+            String::new()
+        };
+        (reason, advice, false)
+    }
+
+    fn authority_advice(&self) -> String {
+        match &self.tls.ca {
+            Some(file) => format!(
+                "The authority has to be in {}, the file of --cafile, and is not",
+                file.display()
+            ),
+            None => "Name the file with its authority's certificate: --cafile FILE (or, for a \
+                     test, verify nothing: --insecure)"
+                .to_owned(),
+        }
+    }
+}
+
+/// What another protocol's first bytes say about it, where MQTT was expected.
+pub(crate) fn greeting_of_another_protocol(bytes: &[u8]) -> Option<&'static str> {
+    // A record of TLS with an alert: what a server of TLS answers to what is no handshake.
+    if bytes.starts_with(&[0x15, 0x03]) {
+        return Some("it speaks TLS. Write mqtts:// for the URL, or add --cafile FILE");
+    }
+    if bytes.starts_with(b"HTTP/") {
+        return Some("it speaks HTTP. Is it a port for WebSocket? Then write ws:// for the URL");
+    }
+    None
+}
