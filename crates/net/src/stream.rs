@@ -33,7 +33,7 @@ enum Kind {
     #[cfg(feature = "quic")]
     Quic(Box<QuicStream>),
     #[cfg(feature = "quic")]
-    QuicData(QuicDataStream),
+    QuicData(Box<QuicDataStream>),
 }
 
 /// What a read has brought.
@@ -89,7 +89,7 @@ impl Stream {
         match &mut self.kind {
             #[cfg(feature = "quic")]
             Kind::Quic(stream) => {
-                let kind = Kind::QuicData(stream.accept_data_stream()?);
+                let kind = Kind::QuicData(Box::new(stream.accept_data_stream()?));
                 Some(Self { kind, address: stream.address(), slot: None })
             }
             _ => None,
@@ -106,7 +106,7 @@ impl Stream {
         match &mut self.kind {
             #[cfg(feature = "quic")]
             Kind::Quic(stream) => {
-                let kind = Kind::QuicData(stream.open_data_stream()?);
+                let kind = Kind::QuicData(Box::new(stream.open_data_stream()?));
                 Ok(Self { kind, address: stream.address(), slot: None })
             }
             _ => Err(io::ErrorKind::Unsupported.into()),
@@ -250,29 +250,6 @@ impl Stream {
             #[cfg(feature = "quic")]
             Kind::Quic(_) => true,
             _ => false,
-        }
-    }
-
-    /// The next stream that the peer has opened beside this one. Readiness of this one tells of
-    /// them.
-    pub fn accept_data_stream(&mut self) -> Option<Stream> {
-        match &mut self.kind {
-            #[cfg(feature = "quic")]
-            Kind::Quic(stream) => {
-                let kind = Kind::QuicData(Box::new(stream.accept_data_stream()?));
-                Some(Self { kind, address: self.address, slot: None })
-            }
-            _ => None,
-        }
-    }
-
-    /// Ends it at once, with a code for the peer where the transport has such a thing. What was
-    /// written may get lost.
-    pub fn abort(self, code: u32) {
-        match self.kind {
-            #[cfg(feature = "quic")]
-            Kind::QuicData(stream) => stream.abort(code),
-            _ => drop(code),
         }
     }
 
