@@ -1,6 +1,8 @@
 //! Further streams of one connection.
 
 use super::*;
+use crate::poller::Poller;
+use crate::scratch::Scratch;
 
 /// A data stream of the client, which has greeted, and its end at the server.
 fn data_stream(
@@ -142,4 +144,50 @@ fn data_streams_that_came_first_wait_for_the_control_stream() {
     let mut far = world.signals.drive(|| server.accept_data_stream());
     far.set_waker(world.signals.waker(11));
     assert_eq!(world.read_exactly(&mut far, 10), b"early bird");
+}
+
+/// As a worker does it: with its poller, and streams of any kind.
+#[test]
+fn a_poller_tells_of_all_streams() {
+    let world = World::new();
+    let mut client = world.connect(1);
+    world.write_all(&mut client, b"CONNECT");
+    let control = world.signals.drive(|| world.accepted.lock().unwrap().pop()).stream;
+    let mut near = world.signals.drive(|| pending(client.open_data_stream()).unwrap());
+    near.set_waker(world.signals.waker(10));
+    world.write_all(&mut near, b"PUBLISH");
+
+    let mut poller = Poller::new().unwrap();
+    let mut scratch = Scratch::new();
+    let mut streams = vec![(control, Vec::new())];
+    assert!(streams[0].0.may_have_data_streams());
+    poller.register(&mut streams[0].0, 0).unwrap();
+    let begin = Instant::now();
+    while streams.len() < 2 || streams.iter().any(|(_, bytes)| bytes.len() < 7) {
+        assert!(begin.elapsed() < PATIENCE, "the poller tells nothing");
+        poller.wait(Some(PATIENCE)).unwrap();
+        let ready: Vec<_> = poller.ready().collect();
+        for readiness in ready {
+            let (stream, bytes) = &mut streams[readiness.number];
+            let mut buffer = [0; 100];
+            if let Some(received) = pending(stream.read(&mut buffer, &mut scratch)).unwrap() {
+                let Received::Bytes { count, more } = received else { panic!("the end") };
+                bytes.extend_from_slice(&buffer[..count]);
+                assert!(!more, "it has read until nothing was left");
+            }
+            while let Some(mut stream) = streams[0].0.accept_data_stream() {
+                poller.register(&mut stream, streams.len()).unwrap();
+                streams.push((stream, Vec::new()));
+            }
+        }
+    }
+    assert_eq!((&streams[0].1[..], &streams[1].1[..]), (&b"CONNECT"[..], &b"PUBLISH"[..]));
+    let (mut data, _) = streams.pop().unwrap();
+    assert_eq!(data.address(), streams[0].0.address());
+    poller.deregister(&mut data).unwrap();
+    data.abort(0x82);
+    assert!(world.failure(&mut near).to_string().contains("130"));
+    let (control, _) = streams.pop().unwrap();
+    control.abort(2);
+    assert_eq!(world.failure(&mut client).kind(), io::ErrorKind::ConnectionReset);
 }
