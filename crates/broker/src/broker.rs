@@ -96,7 +96,7 @@ impl Broker {
     /// Stops in an orderly way: no new connections, MQTT 5 Clients are told (0x8B Server shutting
     /// down), what is written already leaves. After `deadline` it ends whatever is left.
     pub fn stop(mut self, deadline: Duration) {
-        self.listeners = None;
+        self.stop_accepting();
         self.send_to_all(|| Letter::Drain);
         let begun = Instant::now();
         // Twice in a row: a letter may have been on its way from one worker to another.
@@ -104,6 +104,12 @@ impl Broker {
         while begun.elapsed() < deadline && quiet < 2 {
             thread::sleep(Duration::from_millis(5));
             quiet = if self.is_drained() { quiet + 1 } else { 0 };
+        }
+    }
+
+    fn stop_accepting(&mut self) {
+        if let Some(listeners) = &mut self.listeners {
+            listeners.stop_accepting();
         }
     }
 
@@ -121,13 +127,15 @@ impl Broker {
 
 impl Drop for Broker {
     fn drop(&mut self) {
-        self.listeners = None;
+        self.stop_accepting();
         self.send_to_all(|| Letter::Stop);
         for worker in self.workers.drain(..) {
             if worker.join().is_err() {
                 log::error!("a worker has panicked");
             }
         }
+        // Behind the workers: the last bytes of what they have written by QUIC leave with it.
+        self.listeners = None;
         // Behind the workers: what they wanted to be kept last is with it now.
         if let Some((orders, thread)) = self.store.take() {
             orders.send([Order::Close]);

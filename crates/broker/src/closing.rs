@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::time::{Duration, Instant};
 
-use midge_core::ConnectionId;
+use midge_core::{ConnectionId, StreamError};
 use midge_net::{Received, Scratch, Stream};
 
 use crate::worker::{Stage, Worker};
@@ -81,6 +81,9 @@ impl Closing {
 impl Worker {
     /// Closes connections of which the core wants no more.
     pub(crate) fn close_connections(&mut self) {
+        for error in std::mem::take(&mut self.fx.stream_errors) {
+            self.note_stream_error(&error);
+        }
         for id in std::mem::take(&mut self.fx.close) {
             self.flush(id);
             if !(self.is_unwritten(id) && self.close_when_written(id)) {
@@ -139,11 +142,25 @@ impl Worker {
         self.core.handle_closed(id, self.now, &mut self.fx);
         // While it is known still where the peer was.
         self.tell_events();
-        if let Some(mut stream) = self.drop_socket(id) {
-            stream.shutdown_write(&mut self.stream_scratch);
-            self.closing.linger(stream);
-        } else {
-            self.locals.remove(id);
+        let abort_code = self.sockets.of(id).and_then(|socket| socket.abort_code);
+        match (self.drop_socket(id), abort_code) {
+            (Some(stream), Some(code)) => stream.abort(code),
+            (Some(mut stream), None) => {
+                stream.shutdown_write(&mut self.stream_scratch);
+                self.closing.linger(stream);
+            }
+            (None, _) => self.locals.remove(id),
+        }
+    }
+
+    /// An error ends one data stream; the connection goes on.
+    fn note_stream_error(&mut self, error: &StreamError) {
+        let StreamError { stream, reason_code, detail } = error;
+        if let Some(socket) = self.sockets.of(*stream) {
+            let (address, code) = (socket.stream.address(), *reason_code as u8);
+            let name = reason_code.name();
+            log::warn!("{address}: a data stream was reset: {detail}: {name} (0x{code:02X})");
+            socket.abort_code = Some(u32::from(code));
         }
     }
 }

@@ -47,23 +47,7 @@ impl Worker {
             self.core.handle_closed(id, self.now, &mut self.fx);
             return self.count_closed(is_turned_away);
         }
-        let socket = Socket {
-            id,
-            stream,
-            listener,
-            partial: Vec::new(),
-            is_readable: true,
-            ends: false,
-            is_queued: true,
-            is_reading: true,
-            claim: None,
-            has_asked: false,
-            is_choked: false,
-            is_broken: false,
-            is_closing: false,
-            is_turned_away,
-        };
-        self.sockets.insert(socket);
+        self.sockets.insert(Socket { is_turned_away, ..Socket::new(id, stream, listener) });
         self.readable.push(id);
         if !bytes.is_empty() {
             self.decode_and_keep(id, bytes);
@@ -109,6 +93,30 @@ impl Worker {
             return self.choke(id);
         }
         self.read_stream(id);
+        self.take_data_streams(id);
+    }
+
+    /// Takes the further streams that the peer has opened, once its CONNECT is accepted.
+    fn take_data_streams(&mut self, id: ConnectionId) {
+        while let Some(socket) = self.sockets.of(id)
+            && socket.stream.may_have_data_streams()
+            && socket.control.is_none()
+            && self.core.protocol(id).is_some_and(|(_, is_connected)| is_connected)
+        {
+            let Some(mut stream) = socket.stream.accept_data_stream() else {
+                return;
+            };
+            let listener = socket.listener;
+            let Some(data_stream) = self.core.open_data_stream(id, self.now) else {
+                return;
+            };
+            if self.poller.register(&mut stream, data_stream.slot()).is_err() {
+                return self.core.handle_closed(data_stream, self.now, &mut self.fx);
+            }
+            let control = Some(id);
+            self.sockets.insert(Socket { control, ..Socket::new(data_stream, stream, listener) });
+            self.readable.push(data_stream);
+        }
     }
 
     fn read_stream(&mut self, id: ConnectionId) {
@@ -393,7 +401,9 @@ impl Worker {
     pub(crate) fn drop_socket(&mut self, id: ConnectionId) -> Option<Stream> {
         let mut socket = self.sockets.remove(id)?;
         let _ = self.poller.deregister(&mut socket.stream);
-        self.count_closed(socket.is_turned_away);
+        if socket.control.is_none() {
+            self.count_closed(socket.is_turned_away);
+        }
         if let (Some(client_id), Some(directory)) = (socket.claim, &self.directory) {
             directory.end_claim(&client_id, self.id, self.core.has_session(&client_id));
         }

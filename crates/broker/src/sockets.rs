@@ -28,8 +28,36 @@ pub(crate) struct Socket {
     pub(crate) is_closing: bool,
     /// There is no room for it: only its CONNECT is answered.
     pub(crate) is_turned_away: bool,
+    /// It is a data stream beside this connection.
+    pub(crate) control: Option<ConnectionId>,
+    /// The error that a data stream ends with.
+    pub(crate) abort_code: Option<u32>,
     /// A CONNECT has come: from now on the connection is this worker's.
     pub(crate) has_asked: bool,
+}
+
+impl Socket {
+    /// One that is to be read as soon as may be.
+    pub(crate) fn new(id: ConnectionId, stream: Stream, listener: u16) -> Self {
+        Self {
+            id,
+            stream,
+            listener,
+            partial: Vec::new(),
+            is_readable: true,
+            ends: false,
+            is_queued: true,
+            is_reading: true,
+            claim: None,
+            is_choked: false,
+            is_broken: false,
+            is_closing: false,
+            is_turned_away: false,
+            control: None,
+            abort_code: None,
+            has_asked: false,
+        }
+    }
 }
 
 /// All sockets of a worker, by the slot of their connection.

@@ -148,7 +148,7 @@ impl Connector {
             Some(runtime) => runtime,
             none => none.insert(QuicRuntime::new()?),
         };
-        Ok(Stream::quic(runtime.connect(address, &self.target.host, &tls)?, None))
+        Ok(Stream::quic(runtime.connect(address, &self.target.host, &tls)?))
     }
 
     /// The target's layers above a socket.

@@ -21,6 +21,8 @@ mod peer;
 mod plain;
 mod poller;
 mod proxy;
+#[cfg(feature = "quic")]
+mod quic;
 mod scratch;
 mod socket;
 mod stream;

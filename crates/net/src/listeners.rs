@@ -27,12 +27,24 @@ enum Bound {
     Quic(QuicSocket),
 }
 
-/// Listeners that accept, until they are dropped.
+/// Listeners that accept. With them go the connections of QUIC: so they are to be dropped after
+/// all streams, and that waits until the last bytes of those have arrived, for at most two seconds.
 #[derive(Debug)]
 pub struct RunningListeners {
-    _acceptor: Acceptor,
+    acceptor: Option<Acceptor>,
     #[cfg(feature = "quic")]
-    _quic: Option<QuicListeners>,
+    quic: Option<QuicListeners>,
+}
+
+impl RunningListeners {
+    /// Takes no further connections. Those that are there go on.
+    pub fn stop_accepting(&mut self) {
+        self.acceptor = None;
+        #[cfg(feature = "quic")]
+        if let Some(quic) = &self.quic {
+            quic.stop_accepting();
+        }
+    }
 }
 
 /// What can be asked of listeners while they run.
@@ -146,11 +158,11 @@ impl Listeners {
         }
         Ok(RunningListeners {
             #[cfg(feature = "quic")]
-            _quic: match quic.is_empty() {
+            quic: match quic.is_empty() {
                 true => None,
                 false => Some(QuicListeners::start(quic, pass_on.clone())?),
             },
-            _acceptor: Acceptor::start(sockets, pass_on, every_second)?,
+            acceptor: Some(Acceptor::start(sockets, pass_on, every_second)?),
         })
     }
 }

@@ -97,6 +97,11 @@ impl Poller {
                 quic.set_signal(Some(self.signal(number)));
                 Ok(())
             }
+            #[cfg(feature = "quic")]
+            Source::DataSignals(quic) => {
+                quic.set_signal(Some(self.signal(number)));
+                Ok(())
+            }
         }
     }
 
@@ -130,6 +135,11 @@ impl Poller {
             Source::System(source) => self.poll.registry().deregister(source),
             #[cfg(feature = "quic")]
             Source::Signals(quic) => {
+                quic.set_signal(None);
+                Ok(())
+            }
+            #[cfg(feature = "quic")]
+            Source::DataSignals(quic) => {
                 quic.set_signal(None);
                 Ok(())
             }

@@ -9,9 +9,11 @@ use std::time::Instant;
 
 use crate::admission::{Refusal, Slot};
 use crate::layered::Layered;
+#[cfg(feature = "quic")]
+use crate::peer::Transport;
 use crate::peer::{Peer, PeerAddress};
 #[cfg(feature = "quic")]
-use crate::quic::QuicStream;
+use crate::quic::{QuicDataStream, QuicStream};
 use crate::scratch::Scratch;
 use crate::socket::PlainSocket;
 
@@ -30,6 +32,8 @@ enum Kind {
     Layered(Box<Layered>),
     #[cfg(feature = "quic")]
     Quic(Box<QuicStream>),
+    #[cfg(feature = "quic")]
+    QuicData(Box<QuicDataStream>),
 }
 
 /// What a read has brought.
@@ -54,6 +58,9 @@ pub(crate) enum Source<'s> {
     /// It signals by itself.
     #[cfg(feature = "quic")]
     Signals(&'s mut QuicStream),
+    /// So does a data stream.
+    #[cfg(feature = "quic")]
+    DataSignals(&'s mut QuicDataStream),
 }
 
 impl Stream {
@@ -67,11 +74,66 @@ impl Stream {
         Self { kind: Kind::Layered(Box::new(layered)), address, slot }
     }
 
-    /// A stream of a QUIC connection.
+    /// A QUIC connection with its control stream. What it takes of limits it keeps itself, until
+    /// its last bytes have arrived.
     #[cfg(feature = "quic")]
-    pub(crate) fn quic(stream: QuicStream, slot: Option<Slot>) -> Self {
+    pub(crate) fn quic(stream: QuicStream) -> Self {
         let address = stream.address();
-        Self { kind: Kind::Quic(Box::new(stream)), address, slot }
+        Self { kind: Kind::Quic(Box::new(stream)), address, slot: None }
+    }
+
+    /// The next stream that the peer has opened beside this one, as the Clients of QUIC may; to be
+    /// asked for whenever this one is readable. It is registered, read and written as any other;
+    /// what is known of the peer is told here only.
+    pub fn accept_data_stream(&mut self) -> Option<Self> {
+        match &mut self.kind {
+            #[cfg(feature = "quic")]
+            Kind::Quic(stream) => {
+                let kind = Kind::QuicData(Box::new(stream.accept_data_stream()?));
+                Some(Self { kind, address: stream.address(), slot: None })
+            }
+            _ => None,
+        }
+    }
+
+    /// Opens a stream beside this one. The peer knows of it when something has been written.
+    ///
+    /// # Errors
+    ///
+    /// `WouldBlock`: the peer takes no more of them for now. `Unsupported`: it is not QUIC.
+    #[cfg(feature = "client")]
+    pub fn open_data_stream(&mut self) -> io::Result<Self> {
+        match &mut self.kind {
+            #[cfg(feature = "quic")]
+            Kind::Quic(stream) => {
+                let kind = Kind::QuicData(Box::new(stream.open_data_stream()?));
+                Ok(Self { kind, address: stream.address(), slot: None })
+            }
+            _ => Err(io::ErrorKind::Unsupported.into()),
+        }
+    }
+
+    /// Ends it at once, where there is a way to tell the peer why: a data stream is reset, a QUIC
+    /// connection is closed, both with `code`. Others are just dropped. What the peer has not got
+    /// is lost.
+    pub fn abort(self, code: u32) {
+        match self.kind {
+            #[cfg(feature = "quic")]
+            Kind::Quic(stream) => stream.close(code),
+            #[cfg(feature = "quic")]
+            Kind::QuicData(stream) => stream.abort(code),
+            Kind::Plain(_) | Kind::Layered(_) => {
+                let _ = code;
+            }
+        }
+    }
+
+    #[cfg(all(test, feature = "quic"))]
+    pub(crate) fn into_quic(self) -> Option<QuicStream> {
+        match self.kind {
+            Kind::Quic(stream) => Some(*stream),
+            _ => None,
+        }
     }
 
     /// Reads what has arrived.
@@ -90,6 +152,8 @@ impl Stream {
             Kind::Layered(_) => self.read_layered(into, scratch),
             #[cfg(feature = "quic")]
             Kind::Quic(stream) => stream.read(into),
+            #[cfg(feature = "quic")]
+            Kind::QuicData(stream) => stream.read(into),
         }
     }
 
@@ -129,6 +193,8 @@ impl Stream {
             Kind::Layered(layered) => layered.write_vectored(slices, scratch),
             #[cfg(feature = "quic")]
             Kind::Quic(stream) => stream.write_vectored(slices),
+            #[cfg(feature = "quic")]
+            Kind::QuicData(stream) => stream.write_vectored(slices),
         }
     }
 
@@ -139,8 +205,9 @@ impl Stream {
             Kind::Plain(_) => false,
             // It takes a chunk at a time.
             Kind::Layered(layered) => !layered.wants_write(),
+            // It has tried until there was no room.
             #[cfg(feature = "quic")]
-            Kind::Quic(_) => true,
+            Kind::Quic(_) | Kind::QuicData(_) => false,
         }
     }
 
@@ -172,6 +239,17 @@ impl Stream {
             Kind::Layered(layered) => layered.shutdown_write(scratch),
             #[cfg(feature = "quic")]
             Kind::Quic(stream) => stream.shutdown_write(),
+            #[cfg(feature = "quic")]
+            Kind::QuicData(stream) => stream.shutdown_write(),
+        }
+    }
+
+    /// Whether the peer may open further streams beside this one.
+    pub fn may_have_data_streams(&self) -> bool {
+        match &self.kind {
+            #[cfg(feature = "quic")]
+            Kind::Quic(_) => true,
+            _ => false,
         }
     }
 
@@ -207,6 +285,10 @@ impl Stream {
             },
             #[cfg(feature = "quic")]
             Kind::Quic(stream) => stream.peer(),
+            #[cfg(feature = "quic")]
+            Kind::QuicData(_) => {
+                Peer { address, transport: Transport::Quic, proxy: None, tls: None }
+            }
         }
     }
 
@@ -221,6 +303,8 @@ impl Stream {
             Kind::Layered(layered) => layered.is_established(),
             #[cfg(feature = "quic")]
             Kind::Quic(stream) => stream.is_established(),
+            #[cfg(feature = "quic")]
+            Kind::QuicData(_) => Ok(true),
         }
     }
 
@@ -230,6 +314,8 @@ impl Stream {
             Kind::Layered(layered) => Source::System(layered.source()),
             #[cfg(feature = "quic")]
             Kind::Quic(stream) => Source::Signals(stream),
+            #[cfg(feature = "quic")]
+            Kind::QuicData(stream) => Source::DataSignals(stream),
         }
     }
 }

@@ -34,6 +34,10 @@ pub(crate) struct ConnectArgs {
     #[arg(short = 'L', long, value_name = "URL", value_parser = BrokerUrl::parse)]
     url: Option<BrokerUrl>,
 
+    /// The path of the broker's Unix socket
+    #[arg(long, value_name = "PATH", conflicts_with_all = ["host", "port", "url"])]
+    unix: Option<String>,
+
     /// User name
     #[arg(short = 'u', long, value_name = "NAME", allow_hyphen_values = true)]
     username: Option<String>,
@@ -190,9 +194,10 @@ impl ConnectArgs {
     }
 
     fn endpoint(&self) -> Result<Endpoint, String> {
-        match &self.url {
-            Some(url) => Endpoint::of_url(url, &self.tls),
-            None => {
+        match (&self.url, &self.unix) {
+            (Some(url), _) => Endpoint::of_url(url, &self.tls),
+            (None, Some(path)) => Endpoint::of_socket(path, &self.tls),
+            (None, None) => {
                 let host = self.host.as_deref().unwrap_or("localhost");
                 Endpoint::of_host(host, self.port, &self.tls)
             }

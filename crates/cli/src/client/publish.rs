@@ -25,6 +25,7 @@ Examples:
   tail -f log | midge pub -t log -l -q 1             each line is a message
   midge pub -t photo -f a.jpg -D publish content-type image/jpeg
   midge pub -L mqtt://user:password@example.org:1883/a/b -m hello
+  midge pub -L mqtts://example.org/a/b -m hello      over TLS; --cafile if it has its own authority
 
 ";
 const EXIT_CODES: &str = "

@@ -21,6 +21,7 @@ Examples:
   midge sub -t '#' -C 1 -W 5                         one message, within five seconds
   midge sub -t '#' -F '%I %t %x'                     time, topic, payload in hexadecimal
   midge sub -t jobs -q 1 -c -i worker-1              with a session that outlives the command
+  midge sub -L ws://localhost:8083/mqtt -t '#' -v    by WebSocket
   midge sub -t '#' --remove-retained --retained-only -W 5
 
 ";

@@ -49,17 +49,12 @@ impl Endpoint {
     /// The endpoint of a host and a port, with TLS if an argument about it is given.
     pub(crate) fn of_host(host: &str, port: Option<u16>, tls: &TlsArgs) -> Result<Self, String> {
         let scheme = if tls.is_given() { Scheme::Mqtts } else { Scheme::Mqtt };
-        let host = host.to_owned();
-        let url = BrokerUrl {
-            scheme,
-            host,
-            port,
-            user_name: None,
-            password: None,
-            topic: None,
-            path: None,
-        };
-        Self::of_url(&url, tls)
+        Self::of_url(&BrokerUrl::new(scheme, host, port), tls)
+    }
+
+    /// The endpoint of a Unix socket.
+    pub(crate) fn of_socket(path: &str, tls: &TlsArgs) -> Result<Self, String> {
+        Self::of_url(&BrokerUrl::new(Scheme::Unix, path, None), tls)
     }
 
     /// What opens connections to it. The error is about a file of TLS.

@@ -22,6 +22,19 @@ pub(crate) struct BrokerUrl {
 }
 
 impl BrokerUrl {
+    /// One that names nothing else.
+    pub(crate) fn new(scheme: Scheme, host: &str, port: Option<u16>) -> Self {
+        Self {
+            scheme,
+            host: host.to_owned(),
+            port,
+            user_name: None,
+            password: None,
+            topic: None,
+            path: None,
+        }
+    }
+
     /// Reads a URL. The error says which part is wrong and what it should look like.
     pub(crate) fn parse(url: &str) -> Result<Self, String> {
         if let Some(path) = url.strip_prefix("unix:").filter(|rest| !rest.starts_with("//")) {
@@ -64,9 +77,8 @@ impl BrokerUrl {
         if path.is_empty() || path == "/" {
             return Err("no path: the URL of a socket looks like unix:///run/midge.sock".to_owned());
         }
-        let host = percent_decode(path)?;
-        let scheme = Scheme::Unix;
-        Ok(Self { scheme, host, port: None, user_name, password, topic: None, path: None })
+        let path = percent_decode(path)?;
+        Ok(Self { user_name, password, ..Self::new(Scheme::Unix, &path, None) })
     }
 }
 

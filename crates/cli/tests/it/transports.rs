@@ -155,8 +155,10 @@ fn the_benchmark_loses_nothing_on_any_transport() {
 }
 
 #[test]
-fn hosts_and_ports_mean_tls_with_an_authority() {
+fn hosts_and_ports_and_sockets_are_arguments_too() {
     let broker = start();
+    let socket = broker.socket();
+    midge(&format!("pub --unix {} -t t -m x -q 1", socket.display())).end().text();
     let (port, ca) = (broker.ports.mqtts, broker.file("ca.pem"));
     midge(&format!("pub -h localhost -p {port} --cafile {ca} -t t -m x -q 1")).end().text();
 }

@@ -14,7 +14,7 @@ mod resolver;
 mod server;
 mod session;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod trust;
 mod unbuffered;
 mod watch;

@@ -3,6 +3,7 @@
 //! Reading files again swaps everything at once, or nothing if one file is bad. Sessions that are
 //! open go on with what they began with.
 
+use std::any::Any;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 
 use rustls::ServerConfig;
@@ -175,6 +176,12 @@ impl TlsServer {
             config.ticketer = current.resumption.ticketer.clone();
         }
         quic_only(config, &self.provider, &current.verifier)
+    }
+
+    /// The same one (by [`Arc::ptr_eq`]) until a reload takes effect: whoever keeps a configuration
+    /// keeps this, too, and sees whether there is a newer one.
+    pub(crate) fn edition(&self) -> Arc<dyn Any + Send + Sync> {
+        self.current()
     }
 
     /// Whether the chain that a connection began with is good now: to be asked when a handshake is

@@ -20,6 +20,8 @@ mod tests;
 pub(crate) use error::WebSocketError;
 #[cfg(feature = "fuzzing")]
 pub(crate) use frames::Role;
+#[cfg(test)]
+pub(crate) use session::WebSocketProgress;
 pub(crate) use session::WebSocketSession;
 
 /// Subprotocols that a server takes, the best first. A client offers the first.

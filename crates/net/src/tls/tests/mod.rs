@@ -6,6 +6,6 @@ mod files;
 mod handshake;
 mod memory;
 mod pair;
-mod pki;
+pub(crate) mod pki;
 mod reload;
 mod resumption;

@@ -12,20 +12,20 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use crate::{CertificateFiles, TlsOptions};
 
 /// An authority.
-pub(super) struct Authority {
+pub(crate) struct Authority {
     issuer: CertifiedIssuer<'static, KeyPair>,
 }
 
 /// A certificate with its key.
-pub(super) struct Issued {
-    pub(super) pem: String,
-    pub(super) key_pem: String,
+pub(crate) struct Issued {
+    pub(crate) pem: String,
+    pub(crate) key_pem: String,
     der: CertificateDer<'static>,
     key: KeyPair,
 }
 
 impl Authority {
-    pub(super) fn new(name: &str) -> Self {
+    pub(crate) fn new(name: &str) -> Self {
         let mut params = CertificateParams::default();
         params.distinguished_name.push(DnType::CommonName, name);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -34,28 +34,28 @@ impl Authority {
         Self { issuer: CertifiedIssuer::self_signed(params, key).unwrap() }
     }
 
-    pub(super) fn pem(&self) -> String {
+    pub(crate) fn pem(&self) -> String {
         self.issuer.pem()
     }
 
-    pub(super) fn der(&self) -> CertificateDer<'static> {
+    pub(crate) fn der(&self) -> CertificateDer<'static> {
         self.issuer.der().clone()
     }
 
     /// A certificate for hosts.
-    pub(super) fn host(&self, names: &[&str]) -> Issued {
+    pub(crate) fn host(&self, names: &[&str]) -> Issued {
         self.issue(names, |_| {})
     }
 
     /// A certificate of a Client, with its serial number.
-    pub(super) fn client(&self, name: &str, serial: u64) -> Issued {
+    pub(crate) fn client(&self, name: &str, serial: u64) -> Issued {
         self.issue(&[], |params| {
             params.distinguished_name.push(DnType::CommonName, name);
             params.serial_number = Some(SerialNumber::from(serial));
         })
     }
 
-    pub(super) fn issue(
+    pub(crate) fn issue(
         &self,
         names: &[&str],
         more: impl FnOnce(&mut CertificateParams),
@@ -71,7 +71,7 @@ impl Authority {
     }
 
     /// A list of certificates that were revoked.
-    pub(super) fn revoke(&self, serials: &[u64]) -> rcgen::CertificateRevocationList {
+    pub(crate) fn revoke(&self, serials: &[u64]) -> rcgen::CertificateRevocationList {
         let revoked = serials.iter().map(|serial| RevokedCertParams {
             serial_number: SerialNumber::from(*serial),
             revocation_time: date_time_ymd(2024, 1, 1),
@@ -91,20 +91,20 @@ impl Authority {
 }
 
 impl Issued {
-    pub(super) fn chain(&self) -> Vec<CertificateDer<'static>> {
+    pub(crate) fn chain(&self) -> Vec<CertificateDer<'static>> {
         vec![self.der.clone()]
     }
 
-    pub(super) fn private_key(&self) -> PrivateKeyDer<'static> {
+    pub(crate) fn private_key(&self) -> PrivateKeyDer<'static> {
         PrivateKeyDer::try_from(self.key.serialize_der()).unwrap()
     }
 }
 
 /// A directory that is gone at the end.
-pub(super) struct Directory(PathBuf);
+pub(crate) struct Directory(PathBuf);
 
 impl Directory {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         static NUMBER: AtomicU64 = AtomicU64::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let name = format!("midge-net-tls-{}-{number}", std::process::id());
@@ -113,19 +113,19 @@ impl Directory {
         Self(path)
     }
 
-    pub(super) fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.0.join(name)
     }
 
     /// Replaces a file as administrators should: completely or not at all.
-    pub(super) fn write(&self, name: &str, bytes: impl AsRef<[u8]>) -> PathBuf {
+    pub(crate) fn write(&self, name: &str, bytes: impl AsRef<[u8]>) -> PathBuf {
         let (path, new) = (self.path(name), self.path("new"));
         std::fs::write(&new, bytes).unwrap();
         std::fs::rename(&new, &path).unwrap();
         path
     }
 
-    pub(super) fn write_pair(&self, name: &str, issued: &Issued) -> CertificateFiles {
+    pub(crate) fn write_pair(&self, name: &str, issued: &Issued) -> CertificateFiles {
         CertificateFiles {
             certificate: self.write(&format!("{name}.crt"), &issued.pem),
             key: self.write(&format!("{name}.key"), &issued.key_pem),
@@ -133,7 +133,7 @@ impl Directory {
     }
 
     /// A listener with one certificate, for `localhost`.
-    pub(super) fn listener(&self, authority: &Authority) -> TlsOptions {
+    pub(crate) fn listener(&self, authority: &Authority) -> TlsOptions {
         let files = self.write_pair("server", &authority.host(&["localhost"]));
         TlsOptions { certificates: vec![files], ..TlsOptions::default() }
     }

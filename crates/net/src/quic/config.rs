@@ -1,0 +1,55 @@
+//! How much QUIC's connections may hold, and how long they may be silent.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use quinn::{IdleTimeout, TransportConfig, VarInt};
+
+use crate::listen::QuicOptions;
+
+/// Bytes of one stream that the peer may send before they are read.
+const STREAM_WINDOW: u32 = 128 * 1024;
+
+/// Bytes of a connection without data streams that the peer may send before they are read.
+const CONNECTION_WINDOW: u32 = 256 * 1024;
+
+/// Bytes that were written and that the peer has not acknowledged.
+const SEND_WINDOW: u64 = 1024 * 1024;
+
+/// For connections that a listener takes.
+pub(super) fn server_transport(options: &QuicOptions) -> Arc<TransportConfig> {
+    // The control stream is one of them.
+    let streams = 1 + u32::from(options.data_streams_max);
+    transport(options, streams)
+}
+
+/// For connections of a client. A server opens no streams.
+#[cfg(feature = "client")]
+pub(super) fn client_transport(options: &QuicOptions) -> Arc<TransportConfig> {
+    transport(options, 0)
+}
+
+fn transport(options: &QuicOptions, streams_of_peer: u32) -> Arc<TransportConfig> {
+    let mut config = TransportConfig::default();
+    config
+        .max_concurrent_bidi_streams(streams_of_peer.into())
+        .max_concurrent_uni_streams(0u8.into())
+        .datagram_receive_buffer_size(None)
+        .stream_receive_window(STREAM_WINDOW.into())
+        .receive_window(CONNECTION_WINDOW.into())
+        .send_window(SEND_WINDOW)
+        .keep_alive_interval(Some(options.keep_alive).filter(|interval| !interval.is_zero()))
+        .max_idle_timeout(idle_timeout(options.idle_timeout));
+    Arc::new(config)
+}
+
+/// Bytes that the peer may send before they are read, on a connection with data streams: all but
+/// one may be full, and that one goes on.
+pub(super) fn window_with_data_streams(options: &QuicOptions) -> VarInt {
+    VarInt::from(STREAM_WINDOW * (1 + u32::from(options.data_streams_max)))
+}
+
+/// More than QUIC can say is never.
+fn idle_timeout(timeout: Duration) -> Option<IdleTimeout> {
+    IdleTimeout::try_from(timeout).ok().filter(|_| !timeout.is_zero())
+}

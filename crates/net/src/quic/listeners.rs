@@ -1,0 +1,202 @@
+//! Accepting connections of QUIC: who may come in, handshakes, and the first stream.
+
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use quinn::{Connecting, Incoming, RecvStream, SendStream, ServerConfig};
+use tokio::time::{Instant as RuntimeInstant, timeout_at};
+
+use super::code;
+use super::config::server_transport;
+use super::connection::{Connection, canonical};
+use super::socket::QuicSocket;
+use super::stream::QuicStream;
+use super::thread::{QuicThread, Shared};
+use super::tls::ServerCrypto;
+use crate::acceptor::Accepted;
+use crate::admission::Admission;
+use crate::listen::QuicOptions;
+use crate::stream::Stream;
+
+/// The running listeners and their thread.
+///
+/// Dropped, it sees off the last bytes of streams that were dropped before, closes those that are
+/// still open, and waits for both at most two seconds. So a broker drops it after its workers.
+#[derive(Debug)]
+pub(crate) struct QuicListeners {
+    thread: QuicThread,
+}
+
+/// One of them, shared by its tasks.
+struct QuicListener {
+    number: usize,
+    runtime: Arc<Shared>,
+    crypto: ServerCrypto,
+    /// All but the certificates, which may change.
+    config: ServerConfig,
+    admission: Arc<Admission>,
+    deadline: Duration,
+    retry_above: usize,
+    options: QuicOptions,
+    /// One more reference for each handshake under way.
+    handshakes: Arc<()>,
+}
+
+impl QuicListeners {
+    /// Starts to accept on sockets, each with its listener's number. `pass_on` gets every
+    /// connection, on the thread of the listeners: it must not block.
+    ///
+    /// # Errors
+    ///
+    /// The operating system refuses a thread or descriptors, or the certificates are of no use for
+    /// QUIC.
+    pub(crate) fn start(
+        sockets: Vec<(usize, QuicSocket)>,
+        pass_on: impl Fn(Accepted) + Clone + Send + 'static,
+    ) -> io::Result<Self> {
+        let thread = QuicThread::start("midge-quic")?;
+        for (number, socket) in sockets {
+            listen(thread.shared(), number, socket, pass_on.clone())?;
+        }
+        Ok(Self { thread })
+    }
+
+    /// Takes no further connections. Those that are there go on.
+    pub(crate) fn stop_accepting(&self) {
+        self.thread.shared().stop_accepting();
+    }
+}
+
+fn listen(
+    runtime: &Arc<Shared>,
+    number: usize,
+    socket: QuicSocket,
+    pass_on: impl Fn(Accepted) + Clone + Send + 'static,
+) -> io::Result<()> {
+    let options = socket.options;
+    let crypto = ServerCrypto::new(socket.tls, options.early_data);
+    let mut config = ServerConfig::with_crypto(crypto.newest().map_err(io::Error::other)?);
+    config.transport_config(server_transport(&options));
+    // Whoever comes back would show by a token where it is. Nothing here remembers which tokens
+    // have been used, so none would count.
+    config.validation_token.sent(0);
+    let endpoint = runtime.add_endpoint(socket.socket, Some(config.clone()))?;
+    let listener = Arc::new(QuicListener {
+        number,
+        runtime: Arc::clone(runtime),
+        crypto,
+        config,
+        admission: socket.admission,
+        deadline: socket.deadline,
+        retry_above: socket.retry_above,
+        options,
+        handshakes: Arc::default(),
+    });
+    runtime.handle().spawn(async move {
+        while let Some(incoming) = endpoint.accept().await {
+            listener.accept(incoming, &pass_on);
+        }
+    });
+    Ok(())
+}
+
+impl QuicListener {
+    /// Decides on a first datagram. Nothing has been computed for it yet.
+    fn accept<F>(self: &Arc<Self>, incoming: Incoming, pass_on: &F)
+    where
+        F: Fn(Accepted) + Clone + Send + 'static,
+    {
+        if self.runtime.is_stopping() {
+            return incoming.refuse();
+        }
+        // References: the listener's own and one for each.
+        let handshakes = Arc::strong_count(&self.handshakes) - 1;
+        if handshakes >= self.retry_above && !incoming.remote_address_validated() {
+            // It may always be asked, as its address is not validated.
+            let _ = incoming.retry();
+            return;
+        }
+        let now = Instant::now();
+        let address = canonical(incoming.remote_address());
+        let mut slot = match self.admission.admit(Some(address.ip()), now) {
+            Ok(slot) => slot,
+            Err(refusal) => {
+                log::debug!("refused a connection from {address}: {refusal}");
+                return incoming.refuse();
+            }
+        };
+        let (listener, pass_on) = (Arc::clone(self), pass_on.clone());
+        let handshake = Arc::clone(&self.handshakes);
+        self.runtime.handle().spawn(async move {
+            let deadline = RuntimeInstant::from_std(now + listener.deadline);
+            match listener.shake_hands(incoming, deadline).await {
+                Ok(connection) => {
+                    slot.handshake_done();
+                    let stream = QuicStream::open(connection.with_slot(slot), address);
+                    let stream = Stream::quic(stream);
+                    pass_on(Accepted { stream, listener: listener.number, refusal: None });
+                }
+                Err(error) => log::debug!("the handshake with {address} failed: {error}"),
+            }
+            drop(handshake);
+        });
+    }
+
+    /// Until the control stream is there.
+    async fn shake_hands(
+        &self,
+        incoming: Incoming,
+        deadline: RuntimeInstant,
+    ) -> Result<Connection, String> {
+        let mut config = self.config.clone();
+        config.crypto = self.crypto.newest().map_err(|error| error.to_string())?;
+        let connecting =
+            incoming.accept_with(Arc::new(config)).map_err(|error| error.to_string())?;
+        // A server may always go on at once, also if the Client sent nothing early.
+        let early = if self.options.early_data { connecting.into_0rtt() } else { Err(connecting) };
+        let connection = match early {
+            Ok((connection, _)) => connection,
+            Err(connecting) => established(connecting, deadline).await?,
+        };
+        let control = control_stream(&connection, deadline).await?;
+        let tls = self.crypto.info(&connection).map_err(|error| {
+            let error = error.to_string();
+            connection.close(code::NOT_AUTHORIZED, error.as_bytes());
+            error
+        })?;
+        let runtime = Arc::clone(&self.runtime);
+        let connection = Connection::new(connection, control, runtime, tls, &self.options);
+        Ok(if self.options.data_streams_max > 0 {
+            connection.with_data_streams()
+        } else {
+            connection
+        })
+    }
+}
+
+/// After the whole handshake.
+async fn established(
+    connecting: Connecting,
+    deadline: RuntimeInstant,
+) -> Result<quinn::Connection, String> {
+    match timeout_at(deadline, connecting).await {
+        Ok(result) => result.map_err(|error| error.to_string()),
+        Err(_) => Err("it took too long".to_string()),
+    }
+}
+
+/// The first stream of the Client.
+async fn control_stream(
+    connection: &quinn::Connection,
+    deadline: RuntimeInstant,
+) -> Result<(SendStream, RecvStream), String> {
+    match timeout_at(deadline, connection.accept_bi()).await {
+        Ok(Ok(stream)) => Ok(stream),
+        Ok(Err(error)) => Err(format!("it ended before its first stream: {error}")),
+        Err(_) => {
+            connection.close(code::NO_CONTROL_STREAM, b"");
+            Err("no stream was opened in time".to_string())
+        }
+    }
+}

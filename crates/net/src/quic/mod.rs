@@ -1,0 +1,43 @@
+//! MQTT's bytes in the streams of QUIC, by quinn.
+//!
+//! One thread with a small runtime (`thread`) drives UDP sockets, timers and handshakes. The
+//! streams are polled by their owners, on the owners' threads: a worker's waker is called when
+//! there is something to do, so no byte is copied from thread to thread and no task stands
+//! between. Nothing here may block that thread, or read or write on behalf of a stream's owner;
+//! only the last bytes of a stream that was dropped are seen off here.
+
+#[cfg(feature = "client")]
+mod client;
+mod config;
+mod connection;
+mod failure;
+mod halves;
+mod listeners;
+mod meeting;
+mod socket;
+mod stream;
+#[cfg(test)]
+mod tests;
+mod thread;
+mod tls;
+
+#[cfg(feature = "client")]
+pub(crate) use client::QuicRuntime;
+pub(crate) use listeners::QuicListeners;
+pub(crate) use socket::QuicSocket;
+pub(crate) use stream::{QuicDataStream, QuicStream};
+
+/// The name of MQTT in the handshake (ALPN).
+const ALPN: &[u8] = b"mqtt";
+
+/// Codes that a connection ends with.
+mod code {
+    use quinn::VarInt;
+
+    /// What was to be said has been said.
+    pub(super) const NORMAL: VarInt = VarInt::from_u32(0);
+    /// The control stream is gone, or never came.
+    pub(super) const NO_CONTROL_STREAM: VarInt = VarInt::from_u32(1);
+    /// The Client's certificate is not good any more.
+    pub(super) const NOT_AUTHORIZED: VarInt = VarInt::from_u32(0x87);
+}

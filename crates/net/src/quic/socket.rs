@@ -1,0 +1,91 @@
+//! A UDP socket that waits for QUIC.
+
+use std::fmt;
+use std::io;
+use std::net::{SocketAddr, UdpSocket};
+use std::sync::Arc;
+use std::time::Duration;
+
+use socket2::{Domain, Protocol as IpProtocol, Socket, Type};
+
+use crate::admission::Admission;
+use crate::listen::{Listen, ListenAddress, Protocol, QuicOptions};
+use crate::listener::{BindError, first_address};
+use crate::tls::TlsServer;
+
+/// Datagrams of many clients arrive together; what the operating system does not keep is lost and
+/// sent again. It may allow less.
+const BUFFER_BYTES: usize = 2 * 1024 * 1024;
+
+/// Handshakes under way above which clients have to show first that their address is theirs.
+const RETRY_ABOVE: usize = 64;
+
+/// From the first datagram to the control stream, if the listener says nothing.
+const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
+
+/// A bound UDP socket with what its listener asks for.
+pub(crate) struct QuicSocket {
+    pub(super) socket: UdpSocket,
+    pub(super) address: SocketAddr,
+    pub(super) options: QuicOptions,
+    pub(super) tls: Arc<TlsServer>,
+    pub(super) admission: Arc<Admission>,
+    /// From the first datagram to the control stream.
+    pub(super) deadline: Duration,
+    pub(super) retry_above: usize,
+}
+
+impl QuicSocket {
+    /// Binds what `listen` asks for: `IP:PORT` or `NAME:PORT`. `[::]:PORT` takes IPv4 too; port 0
+    /// lets the operating system choose.
+    ///
+    /// # Errors
+    ///
+    /// `listen` does not ask for QUIC over UDP, the name is unknown, the port is in use, or the
+    /// address is not this machine's.
+    pub(crate) fn bind(
+        listen: &Listen,
+        tls: Arc<TlsServer>,
+        admission: Arc<Admission>,
+    ) -> Result<Self, BindError> {
+        let bind_error = |error| BindError { address: listen.address.to_string(), error };
+        let (ListenAddress::Network(address), Protocol::Quic(options)) =
+            (&listen.address, &listen.protocol)
+        else {
+            let text = "QUIC needs an address of UDP, and the protocol QUIC";
+            return Err(bind_error(io::Error::new(io::ErrorKind::InvalidInput, text)));
+        };
+        let socket = first_address(address, bind_udp).map_err(bind_error)?;
+        let address = socket.local_addr().map_err(bind_error)?;
+        let options = options.clone();
+        let deadline = listen.limits.connect_deadline.unwrap_or(HANDSHAKE_MAX);
+        let retry_above = RETRY_ABOVE;
+        Ok(Self { socket, address, options, tls, admission, deadline, retry_above })
+    }
+
+    /// The address that was bound, with the port that the operating system chose.
+    pub(crate) fn local_address(&self) -> SocketAddr {
+        self.address
+    }
+}
+
+/// A bound socket, of both families if the address is that of all of IPv6.
+pub(super) fn bind_udp(address: SocketAddr) -> io::Result<UdpSocket> {
+    let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(IpProtocol::UDP))?;
+    if address.is_ipv6() {
+        let takes_ipv4 = address.ip().is_unspecified();
+        socket.set_only_v6(!takes_ipv4)?;
+    }
+    // With less it works, too.
+    let _ = socket.set_recv_buffer_size(BUFFER_BYTES);
+    let _ = socket.set_send_buffer_size(BUFFER_BYTES);
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    Ok(socket.into())
+}
+
+impl fmt::Debug for QuicSocket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("QuicSocket").field("address", &self.address).finish_non_exhaustive()
+    }
+}
