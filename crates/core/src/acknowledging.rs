@@ -40,11 +40,12 @@ impl Core {
         let entry = outgoing.and_then(|outgoing| outgoing.find(ack.packet_id));
         let (reason_code, taken_over, sequence) = match entry {
             Some(entry) if entry.stage == Stage::PubRec => {
-                entry.stage = Stage::PubComp;
+                (entry.stage, entry.stream) = (Stage::PubComp, id.generation);
                 (ReasonCode::Success, entry.delivery.take(), entry.sequence)
             }
             // A repetition: the PUBREL is repeated.
             Some(entry) if entry.stage == Stage::PubComp => {
+                entry.stream = id.generation;
                 (ReasonCode::Success, None, entry.sequence)
             }
             _ => (ReasonCode::PacketIdentifierNotFound, None, 0),

@@ -18,7 +18,7 @@ use crate::identity::{ConnectionId, Identity, SessionId, WorkerId};
 use crate::layouts::{Form, Layouts};
 use crate::limits::Limits;
 use crate::message::{Attributes, Publication};
-use crate::outgoing::{Delivery, Identifiers, Outgoing, Stage, Waiting};
+use crate::outgoing::{Delivery, Identifiers, Outgoing, Stage, Waiting, Way};
 use crate::output::BufferPool;
 use crate::rounds::{Held, HeldAcknowledgement, Rounds};
 use crate::session::Session;
@@ -213,34 +213,37 @@ impl Clients {
             if self.drop_qos0 {
                 return Err(DropReason::MemoryPressure);
             }
-            return self.transmit(slot, id, publication, grant, None, now, fx);
+            return self.transmit(slot, stream, publication, grant, None, now, fx);
         }
-        let mut may_send = None;
+        let (mut way, mut may_send) = (None, None);
         let inflight_max = self.limits.inflight_messages_max;
         if let Some(id) = session.connection {
             let stream = self.stream_for(id, publication.topic);
+            let has_others = self.has_routes(id);
             let connection = &mut self.connections[stream.slot()];
             let window = connection.receive_maximum.min(inflight_max);
             let has_room = connection.output.pending() <= self.limits.output_bytes_max as usize;
             connection.waits_for_output |= !has_room;
             self.sessions[slot as usize].outgoing_mut(window);
-            may_send = has_room.then_some(id);
+            way = Some(Way { stream, has_others });
+            may_send = way.filter(|_| has_room);
         }
         let session = &mut self.sessions[slot as usize];
         let is_stored =
             session.number > 0 && publication.attributes.durability > Durability::Memory;
         if is_stored {
-            return self.deliver_stored(slot, publication, grant, may_send, now, fx);
+            return self.deliver_stored(slot, publication, grant, (way, may_send), now, fx);
         }
         let is_connected = session.connection.is_some();
         let outgoing = session.outgoing_mut(inflight_max);
-        if let Some(id) = may_send.filter(|_| outgoing.may_send_at_once(0)) {
+        if let Some(way) = may_send.filter(|&way| outgoing.may_send_at_once(0, way)) {
             let delivery = Some((delivery_of(publication, grant, qos), 0));
-            return self.transmit(slot, id, publication, grant, delivery, now, fx);
+            return self.transmit(slot, way.stream, publication, grant, delivery, now, fx);
         }
         outgoing.has_room(publication.size(), &self.limits)?;
         let delivery = delivery_of(publication, grant, qos);
-        let waiting = Waiting { delivery, sequence: 0, is_repeated: false, hold: None };
+        let stream = way.map_or(0, |way| way.stream.generation);
+        let waiting = Waiting { delivery, sequence: 0, is_repeated: false, hold: None, stream };
         outgoing.enqueue(waiting, is_connected);
         Ok(())
     }
@@ -252,7 +255,7 @@ impl Clients {
         slot: SessionSlot,
         publication: &Publication<'_>,
         grant: &Grant<'_>,
-        may_send: Option<ConnectionId>,
+        (way, may_send): (Option<Way>, Option<Way>),
         now: Timestamp,
         fx: &mut Effects,
     ) -> Result<(), DropReason> {
@@ -269,17 +272,19 @@ impl Clients {
         self.rounds.keep_message(owner, sequence, &delivery);
         let exactly_once = qos == QoS::ExactlyOnce;
         let hold = exactly_once.then(|| self.rounds.hold_back(id, durability));
-        match may_send.filter(|_| !exactly_once && outgoing.may_send_at_once(sequence)) {
-            Some(connection) => {
+        let may_send = may_send.filter(|_| !exactly_once);
+        match may_send.filter(|&way| outgoing.may_send_at_once(sequence, way)) {
+            Some(Way { stream, .. }) => {
                 let delivery = Some((delivery, sequence));
-                let sent = self.transmit(slot, connection, publication, grant, delivery, now, fx);
+                let sent = self.transmit(slot, stream, publication, grant, delivery, now, fx);
                 if sent.is_err() {
                     self.rounds.keep(StoreOp::Finished { owner, sequence });
                 }
                 sent
             }
             None => {
-                let waiting = Waiting { delivery, sequence, is_repeated: false, hold };
+                let stream = way.map_or(0, |way| way.stream.generation);
+                let waiting = Waiting { delivery, sequence, is_repeated: false, hold, stream };
                 outgoing.enqueue(waiting, is_connected);
                 Ok(())
             }
@@ -292,11 +297,8 @@ impl Clients {
         if let Some(id) = self.sessions[slot as usize].connection {
             self.retransmit(slot, id, now, fx);
         }
-        while let Some(waiting) = self.next_from_queue(slot) {
-            let Some(id) = self.sessions[slot as usize].connection else {
-                return;
-            };
-            self.send_waiting(slot, id, waiting, now, fx);
+        while let Some((waiting, stream)) = self.next_from_queue(slot) {
+            self.send_waiting(slot, stream, waiting, now, fx);
         }
         self.fetch_more(slot, fx);
     }
@@ -315,7 +317,7 @@ impl Clients {
         self.layouts.reset();
         let sent = if is_repeated && !self.connections[id.slot()].is_local {
             let outgoing = self.sessions[slot as usize].outgoing.as_mut();
-            let packet_id = outgoing.map(|outgoing| outgoing.begin(delivery, sequence));
+            let packet_id = outgoing.map(|outgoing| outgoing.begin(delivery, sequence, id));
             let form = packet_id.map(|packet_id| (packet_id, true));
             let sent = self.write(slot, id, &publication, &grant, form, now, fx);
             if let (Err(reason), Some(packet_id), QoS::ExactlyOnce) = (sent, packet_id, copy.qos) {
@@ -399,13 +401,16 @@ impl Clients {
             let Some(delivery) = delivery else {
                 // That the Client has taken it over may not be durable yet.
                 let depends = (entry_sequence > 0).then_some(Durability::Fsync);
+                self.note_stream(slot, packet_id, id);
                 self.release(id, packet_id, depends, fx);
                 continue;
             };
             let publication = Publication::of(&delivery.message);
             let form = Some((packet_id, true));
             self.layouts.reset();
-            let sent = self.write(slot, id, &publication, &grant_of(&delivery), form, now, fx);
+            let stream = self.stream_for(id, publication.topic);
+            self.note_stream(slot, packet_id, stream);
+            let sent = self.write(slot, stream, &publication, &grant_of(&delivery), form, now, fx);
             if let Err(reason) = sent {
                 self.note_drop(Some(slot), publication.topic, reason, fx);
                 self.note_failure(slot, delivery.group);
@@ -488,16 +493,22 @@ impl Clients {
         }
     }
 
-    fn next_from_queue(&mut self, slot: SessionSlot) -> Option<Waiting> {
+    /// The next message of the Session's queue, and the stream that it goes on.
+    fn next_from_queue(&mut self, slot: SessionSlot) -> Option<(Waiting, ConnectionId)> {
+        let id = self.sessions[slot as usize].connection?;
+        if self.has_routes(id) {
+            return self.next_of_any_stream(slot, id);
+        }
         let session = &mut self.sessions[slot as usize];
-        let connection = &mut self.connections[session.connection?.slot()];
+        let connection = &mut self.connections[id.slot()];
         let outgoing = session.outgoing.as_mut()?;
         if connection.output.pending() > self.limits.output_bytes_max as usize {
             connection.waits_for_output |= outgoing.queued().0 > 0;
             return None;
         }
         let rounds = &self.rounds;
-        outgoing.dequeue(|round| rounds.is_confirmed(round))
+        let waiting = outgoing.dequeue(|round| rounds.is_confirmed(round))?;
+        Some((waiting, id))
     }
 
     /// Sends a PUBLISH for the first time; with a delivery (and its name in the store) it is put
@@ -518,7 +529,7 @@ impl Clients {
         let form = match delivery {
             Some((delivery, sequence)) if !is_local => {
                 let outgoing = self.sessions[slot as usize].outgoing.as_mut();
-                outgoing.map(|outgoing| (outgoing.begin(delivery, sequence), false))
+                outgoing.map(|outgoing| (outgoing.begin(delivery, sequence, id), false))
             }
             _ => None,
         };
@@ -551,9 +562,8 @@ impl Clients {
         now: Timestamp,
         fx: &mut Effects,
     ) -> Result<(), DropReason> {
-        let stream = self.stream_for(id, publication.topic);
         let session = &self.sessions[slot as usize];
-        let connection = &mut self.connections[stream.slot()];
+        let connection = &mut self.connections[id.slot()];
         let qos = publication.attributes.qos.min(grant.qos);
         let dup = under_way.is_some_and(|(_, dup)| dup);
         let gate = DeliveryGate(&*self.policy);

@@ -220,7 +220,9 @@ impl Core {
             Packet::PubRel(ack) => self.handle_pubrel(id, session, ack, fx),
             Packet::PubComp(ack) => self.handle_pubcomp(session, ack, now, fx),
             Packet::Subscribe(subscribe) => self.handle_subscribe(id, session, subscribe, now, fx),
-            Packet::Unsubscribe(packet) => self.handle_unsubscribe(id, session, packet, fx),
+            Packet::Unsubscribe(packet) => {
+                self.handle_unsubscribe(id, session, packet, now, fx);
+            }
             Packet::PingReq => self.clients.send(id, &Packet::PingResp, fx), // [MQTT-3.12.4-1]
             Packet::Disconnect(disconnect) => self.handle_disconnect(id, disconnect, now, fx),
             Packet::Auth(auth) => self.handle_auth(id, session, auth, now, fx),
@@ -436,9 +438,10 @@ impl Core {
             }
             Phase::Connected { .. } => {
                 let silence_max_ms = u64::from(connection.silence_max_ms);
-                let deadline = match connection.paused {
+                let last_packet_at = connection.last_packet_at;
+                let deadline = match self.clients.is_any_paused(id) {
                     true => now + silence_max_ms, // nobody has looked whether something came
-                    false => connection.last_packet_at + silence_max_ms,
+                    false => last_packet_at + silence_max_ms,
                 };
                 if deadline > now {
                     return self.set_connection_timer(id, deadline);
@@ -586,8 +589,7 @@ impl Core {
 
     fn kept_bytes(&self, session: &crate::session::Session) -> usize {
         let queued = session.outgoing.as_ref().map_or(0, |outgoing| outgoing.bytes_in_memory());
-        let connection = session.connection.map(|id| &self.clients.connections[id.slot()]);
-        queued + connection.map_or(0, |connection| connection.output.pending())
+        queued + session.connection.map_or(0, |id| self.clients.unwritten_bytes(id))
     }
 
     /// A packet before the answer to its CONNECT: allowed by the specification, so the driver was

@@ -6,14 +6,15 @@
 //! docs/quic.md. This module must never let a message of the Session go to two streams.
 
 use hashbrown::HashMap;
-use midge_codec::{Packet, ReasonCode, Subscribe, SubscriptionOptions, Unsubscribe};
+use midge_codec::{Packet, PacketIdentifier, ReasonCode, SubscriptionOptions};
 
 use crate::clients::Clients;
 use crate::connection::{Connection, Phase};
 use crate::core::Core;
-use crate::effects::Effects;
+use crate::effects::{DisconnectReason, Effects};
 use crate::filter_request::FilterRequest;
 use crate::identity::ConnectionId;
+use crate::outgoing::Waiting;
 use crate::subscription_tree::{Filler, MatchScratch, SessionSlot, Subscriber, SubscriptionTree};
 use crate::time::Timestamp;
 
@@ -27,6 +28,8 @@ pub(crate) struct DataStreams {
     scratch: MatchScratch,
     /// By the name of the subscription in the Session: what is matched, and the stream.
     routes: HashMap<Box<str>, (Box<str>, ConnectionId), foldhash::fast::FixedState>,
+    /// Streams that a look at the queue has found to be waiting.
+    held_back: Vec<u32>,
 }
 
 /// An error of a peer that ends one data stream, and only it.
@@ -47,6 +50,7 @@ impl DataStreams {
             tree: SubscriptionTree::new(seed),
             scratch: MatchScratch::default(),
             routes: HashMap::with_hasher(foldhash::fast::FixedState::with_seed(seed)),
+            held_back: Vec::new(),
         }
     }
 
@@ -104,6 +108,93 @@ impl Clients {
             Some(streams) => streams.stream_of(topic).unwrap_or(control),
         }
     }
+
+    /// Whether some messages of a Network Connection go on data streams.
+    #[inline]
+    pub(crate) fn has_routes(&self, control: ConnectionId) -> bool {
+        let streams = self.connections[control.slot()].data_streams.as_ref();
+        streams.is_some_and(|streams| !streams.routes.is_empty())
+    }
+
+    /// The control stream of a data stream; of others, themselves.
+    pub(crate) fn control_of(&mut self, id: ConnectionId) -> ConnectionId {
+        match self.connection(id).map(|connection| &connection.phase) {
+            Some(&Phase::Stream { control, .. }) => control,
+            _ => id,
+        }
+    }
+
+    /// All streams of a Network Connection.
+    fn streams(&self, control: ConnectionId) -> impl Iterator<Item = &Connection> {
+        let connection = &self.connections[control.slot()];
+        let open = connection.data_streams.iter().flat_map(|streams| &streams.open);
+        let data = open.filter_map(|id| self.connections.get(id.slot()));
+        std::iter::once(connection).chain(data)
+    }
+
+    /// Whether the driver was told not to read some stream of a Network Connection.
+    pub(crate) fn is_any_paused(&self, control: ConnectionId) -> bool {
+        self.streams(control).any(|stream| stream.paused)
+    }
+
+    /// What waits to be written to a Network Connection.
+    pub(crate) fn unwritten_bytes(&self, control: ConnectionId) -> usize {
+        self.streams(control).map(|stream| stream.output.pending()).sum()
+    }
+
+    /// Whether the stream that a message of this topic goes on has room for more than this one. If
+    /// it has not, it wakes who waits as soon as it has.
+    pub(crate) fn has_room_for(&mut self, slot: SessionSlot, topic: &str) -> bool {
+        let control = self.session(slot).connection.filter(|&control| self.has_routes(control));
+        let Some(control) = control else {
+            return true;
+        };
+        let stream = self.stream_for(control, topic);
+        let connection = &mut self.connections[stream.slot()];
+        let has_room = connection.output.pending() <= self.limits.output_bytes_max as usize / 2;
+        connection.waits_for_output |= !has_room;
+        has_room
+    }
+
+    /// The next message of a Session's queue that its stream has room for, and that stream.
+    pub(crate) fn next_of_any_stream(
+        &mut self,
+        slot: SessionSlot,
+        control: ConnectionId,
+    ) -> Option<(Waiting, ConnectionId)> {
+        let outgoing = self.sessions[slot as usize].outgoing.as_mut()?;
+        let mut streams = self.connections[control.slot()].data_streams.take()?;
+        let mut held_back = std::mem::take(&mut streams.held_back);
+        let open = streams.open.clone();
+        let named = |generation| open.iter().find(|id| id.generation == generation);
+        let stream_of = |topic: &str| streams.stream_of(topic).unwrap_or(control);
+        let has_room = |generation| {
+            let stream = named(generation).unwrap_or(&control);
+            let connection = &mut self.connections[stream.slot()];
+            let output = connection.output.pending();
+            connection.waits_for_output |= output > self.limits.output_bytes_max as usize;
+            output <= self.limits.output_bytes_max as usize
+        };
+        let may_send = |round| self.rounds.is_confirmed(round);
+        let waiting = outgoing.dequeue_any(stream_of, has_room, may_send, &mut held_back);
+        let stream = waiting.as_ref().and_then(|waiting| named(waiting.stream)).copied();
+        streams.held_back = held_back;
+        self.connections[control.slot()].data_streams = Some(streams);
+        Some((waiting?, stream.unwrap_or(control)))
+    }
+
+    /// A message under way was sent again, on this stream.
+    pub(crate) fn note_stream(
+        &mut self,
+        slot: SessionSlot,
+        packet_id: PacketIdentifier,
+        stream: ConnectionId,
+    ) {
+        let outgoing = self.sessions[slot as usize].outgoing.as_mut();
+        if let Some(entry) = outgoing.and_then(|outgoing| outgoing.find(packet_id)) {
+            entry.stream = stream.generation;
+        }
+    }
 }
 
 impl Core {
@@ -152,47 +243,55 @@ impl Core {
         }
     }
 
-    /// The subscriptions of a SUBSCRIBE that took effect belong to the stream that it came on.
-    pub(crate) fn note_streams(
-        &mut self,
-        id: ConnectionId,
-        slot: SessionSlot,
-        packet: &Subscribe<'_>,
-    ) {
+    /// A subscription that was asked for belongs to the stream that the SUBSCRIBE came on.
+    pub(crate) fn note_stream(&mut self, id: ConnectionId, slot: SessionSlot, filter: &str) {
         let Some(control) = self.control_with_streams(slot) else {
             return;
         };
         let levels_max = self.config.limits.topic_levels_max;
-        for entry in packet.subscriptions.iter() {
-            let request = FilterRequest::parse(entry.filter, &self.config.topics, levels_max);
-            let Ok(FilterRequest { filter, key, .. }) = request else {
-                continue;
-            };
-            let is_in_effect = self.clients.session(slot).subscriptions.contains_key(&*key);
-            let connection = &mut self.clients.connections[control.slot()];
-            let Some(streams) = connection.data_streams.as_mut().filter(|_| is_in_effect) else {
-                continue;
-            };
-            match id == control {
-                true => streams.forget(&key),
-                false => streams.note(&key, &filter, id),
-            }
+        let request = FilterRequest::parse(filter, &self.config.topics, levels_max);
+        let connection = &mut self.clients.connections[control.slot()];
+        let (Ok(FilterRequest { filter, key, .. }), Some(streams)) =
+            (request, &mut connection.data_streams)
+        else {
+            return;
+        };
+        match streams.open.contains(&id) {
+            true => streams.note(&key, &filter, id),
+            false => streams.forget(&key),
         }
     }
 
-    /// Subscriptions that ended belong to no stream.
-    pub(crate) fn forget_streams(&mut self, slot: SessionSlot, packet: &Unsubscribe<'_>) {
-        let Some(control) = self.control_with_streams(slot) else {
-            return;
-        };
-        let levels_max = self.config.limits.topic_levels_max;
-        for filter in packet.filters.iter() {
-            if let Ok(request) = FilterRequest::parse(filter, &self.config.topics, levels_max)
-                && let Some(streams) = &mut self.clients.connections[control.slot()].data_streams
-            {
-                streams.forget(&request.key);
-            }
+    /// A subscription that has ended belongs to no stream.
+    pub(crate) fn forget_stream(&mut self, slot: SessionSlot, key: &str) {
+        if let Some(control) = self.control_with_streams(slot)
+            && let Some(streams) = &mut self.clients.connections[control.slot()].data_streams
+        {
+            streams.forget(key);
         }
+    }
+
+    /// Subscriptions may have moved to other streams: so does what waits.
+    pub(crate) fn go_on_with_streams(
+        &mut self,
+        slot: SessionSlot,
+        now: Timestamp,
+        fx: &mut Effects,
+    ) {
+        if self.control_with_streams(slot).is_none() {
+            return;
+        }
+        if let Some(outgoing) = &mut self.clients.session(slot).outgoing {
+            outgoing.forget_streams();
+        }
+        self.clients.pump(slot, now, fx);
+        self.retained.wake();
+    }
+
+    /// The peer of a data stream sends nothing more: what it is still to be sent by it leaves, then
+    /// it is closed.
+    pub fn finish_data_stream(&mut self, id: ConnectionId, now: Timestamp, fx: &mut Effects) {
+        self.close(id, None, &DisconnectReason::ConnectionLost, now, fx);
     }
 
     /// The control stream of a Session, if it has data streams beside it.
@@ -210,22 +309,20 @@ impl Core {
         now: Timestamp,
         fx: &mut Effects,
     ) {
-        let clients = &mut self.clients;
-        let Some(connection) = clients.connections.get_mut(control.slot()) else {
+        let held = self.clients.connection(id).map_or(0, |stream| stream.held);
+        let redirected = if held > 0 { self.clients.rounds.redirect(id, control) } else { 0 };
+        self.pending.redirect(id, control);
+        let Some(connection) = self.clients.connection(control) else {
             return;
         };
-        let Some(mut streams) = connection.data_streams.take() else {
-            return;
-        };
-        if let Some(outgoing) = &mut clients.sessions[slot as usize].outgoing {
-            let mut was_sent_by_it = |topic: &str| streams.stream_of(topic) == Some(id);
-            outgoing.send_again(|delivery| was_sent_by_it(delivery.message.topic()));
+        connection.held += redirected;
+        if let Some(streams) = &mut connection.data_streams {
+            streams.close(id);
         }
-        streams.close(id);
-        // It stays, even if it is empty now: the next stream may come at once.
-        clients.connections[control.slot()].data_streams = Some(streams);
-        self.clients.pump(slot, now, fx);
-        self.retained.wake();
+        if let Some(outgoing) = &mut self.clients.session(slot).outgoing {
+            outgoing.send_again(id);
+        }
+        self.go_on_with_streams(slot, now, fx);
     }
 
     /// The control stream has ended: its data streams end with it.

@@ -216,8 +216,10 @@ impl Core {
     pub fn begin_drain(&mut self, now: Timestamp, fx: &mut Effects) {
         self.draining = true;
         let code = ReasonCode::ServerShuttingDown;
-        let ids: Vec<_> =
-            self.clients.connections.iter().map(|(_, connection)| connection.id).collect();
+        let connections = self.clients.connections.iter().map(|(_, connection)| connection);
+        // Data streams end with the others.
+        let connections = connections.filter(|connection| !connection.is_data_stream);
+        let ids: Vec<_> = connections.map(|connection| connection.id).collect();
         for id in ids {
             self.close(id, Some(code), &DisconnectReason::ByServer(code), now, fx);
         }

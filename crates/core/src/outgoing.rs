@@ -1,5 +1,7 @@
 //! The sending half of a Session's state: what waits for the Client and what is under way to it.
 
+mod streams;
+
 use std::collections::VecDeque;
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -7,12 +9,15 @@ use std::sync::Arc;
 use midge_codec::{PacketIdentifier, QoS};
 
 use crate::counters::DropReason;
+use crate::identity::ConnectionId;
 use crate::limits::Limits;
 use crate::message::Message;
 use crate::sent::Sent;
 use crate::stored::{RecoveredQueue, Round};
 use crate::subscription_tree::GroupId;
 use crate::time::Timestamp;
+
+pub(crate) use streams::Way;
 
 /// A message for one Session, with how that Session gets it. At most 48 bytes besides the message,
 /// which is shared by all that wait for it.
@@ -52,6 +57,8 @@ pub(crate) enum Stage {
 pub(crate) struct InFlight {
     pub(crate) packet_id: PacketIdentifier,
     pub(crate) stage: Stage,
+    /// The generation of the stream that it was sent on, or that its PUBREC came on.
+    pub(crate) stream: u32,
     /// Its name in the store; 0 if it is not kept there.
     pub(crate) sequence: u64,
     /// Gone once the Client has taken the message over (PUBREC).
@@ -68,6 +75,8 @@ pub(crate) struct Waiting {
     pub(crate) is_repeated: bool,
     /// It may be sent once this round is confirmed.
     pub(crate) hold: Option<Round>,
+    /// The generation of the stream that it goes on; 0 if that is not known (any more).
+    pub(crate) stream: u32,
 }
 
 /// The queue and the in-flight window of one Session.
@@ -163,22 +172,6 @@ impl Outgoing {
         self.unsent = self.in_flight.len();
     }
 
-    /// What is lost of what was sent on this Network Connection has to be sent again, and the
-    /// PUBREL of what the Client has taken over.
-    pub(crate) fn send_again(&mut self, mut is_lost: impl FnMut(&Delivery) -> bool) {
-        let sent = self.in_flight.len() - self.unsent;
-        let (mut kept, mut again) = (VecDeque::new(), VecDeque::new());
-        for (place, entry) in self.in_flight.drain(..).enumerate() {
-            match place >= sent || entry.delivery.as_ref().is_none_or(&mut is_lost) {
-                true => again.push_back(entry),
-                false => kept.push_back(entry),
-            }
-        }
-        self.unsent = again.len();
-        kept.append(&mut again);
-        self.in_flight = kept;
-    }
-
     /// The next message to be sent again, if the window has room for it; it counts as sent.
     pub(crate) fn next_unsent(&mut self) -> Option<&mut InFlight> {
         let sent = self.in_flight.len() - self.unsent;
@@ -192,11 +185,12 @@ impl Outgoing {
     /// Whether a message may be sent now and none that waits longer would be overtaken. `sequence`
     /// is its name in the store, or 0.
     #[inline]
-    pub(crate) fn may_send_at_once(&self, sequence: u64) -> bool {
-        self.queue.is_empty()
-            && self.stored.messages == 0
+    pub(crate) fn may_send_at_once(&self, sequence: u64, way: Way) -> bool {
+        let nothing_waits = self.queue.is_empty() && self.stored.messages == 0;
+        (nothing_waits || way.has_others && self.only_others_wait(way.stream))
             && self.has_window()
             && self.has_packet_identifier(sequence)
+            && (!way.has_others || self.has_share(way.stream.generation))
     }
 
     /// Whether a message that was never sent may be sent: what was sent before goes first.
@@ -256,15 +250,20 @@ impl Outgoing {
     }
 
     /// Puts a message under way and names it [MQTT-2.2.1-4].
-    pub(crate) fn begin(&mut self, delivery: Delivery, sequence: u64) -> PacketIdentifier {
+    pub(crate) fn begin(
+        &mut self,
+        delivery: Delivery,
+        sequence: u64,
+        stream: ConnectionId,
+    ) -> PacketIdentifier {
         let packet_id = match sequence {
             0 => self.free_packet_identifier(),
             sequence => stored_packet_identifier(sequence),
         };
         let exactly_once = delivery.qos == QoS::ExactlyOnce;
         let stage = if exactly_once { Stage::PubRec } else { Stage::PubAck };
-        let delivery = Some(delivery);
-        self.in_flight.push_back(InFlight { packet_id, stage, sequence, delivery });
+        let (delivery, stream) = (Some(delivery), stream.generation);
+        self.in_flight.push_back(InFlight { packet_id, stage, stream, sequence, delivery });
         packet_id
     }
 
@@ -394,7 +393,7 @@ impl Outgoing {
             self.queue_bytes += size;
             let is_new = delivery.qos == QoS::ExactlyOnce && !is_repeated;
             let hold = hold.filter(|_| is_new);
-            self.queue.push_back(Waiting { delivery, sequence, is_repeated, hold });
+            self.queue.push_back(Waiting { delivery, sequence, is_repeated, hold, stream: 0 });
         }
         stored.sent.end_visits(next);
         if next > stored.last {
@@ -453,7 +452,7 @@ impl Outgoing {
         for &sequence in &queue.taken {
             let (packet_id, stage) = (stored_packet_identifier(sequence), Stage::PubComp);
             let delivery = None;
-            self.in_flight.push_back(InFlight { packet_id, stage, sequence, delivery });
+            self.in_flight.push_back(InFlight { packet_id, stage, stream: 0, sequence, delivery });
         }
         self.unsent = self.in_flight.len();
     }
@@ -529,12 +528,15 @@ mod tests {
 
     use midge_codec::QoS;
 
-    use super::{Delivery, Identifiers, Outgoing, Stage, Waiting};
+    use super::{Delivery, Identifiers, Outgoing, Stage, Waiting, Way};
     use crate::counters::DropReason;
-    use crate::identity::Identity;
+    use crate::identity::{ConnectionId, Identity};
     use crate::limits::Limits;
     use crate::message::{Attributes, Publication};
     use crate::stored::{Durability, RecoveredQueue};
+
+    const STREAM: ConnectionId = ConnectionId { slot: 0, generation: 1 };
+    const WAY: Way = Way { stream: STREAM, has_others: false };
 
     fn delivery(payload: &[u8]) -> Delivery {
         let qos = QoS::AtLeastOnce;
@@ -551,15 +553,15 @@ mod tests {
     }
 
     fn waiting(delivery: Delivery, sequence: u64) -> Waiting {
-        Waiting { delivery, sequence, is_repeated: false, hold: None }
+        Waiting { delivery, sequence, is_repeated: false, hold: None, stream: 0 }
     }
 
     #[test]
     fn packet_identifiers_in_flight_are_never_reused() {
         let mut outgoing = Outgoing::new(3, false);
-        let first = outgoing.begin(delivery(b"stuck"), 0);
+        let first = outgoing.begin(delivery(b"stuck"), 0, STREAM);
         for _ in 0..70_000 {
-            let next = outgoing.begin(delivery(b"x"), 0);
+            let next = outgoing.begin(delivery(b"x"), 0, STREAM);
             assert_ne!(next, first);
             assert!(outgoing.finish(next, Stage::PubAck).is_some());
         }
@@ -593,7 +595,7 @@ mod tests {
             outgoing.enqueue(waiting(delivery(payload), sequence), true);
         }
         let Waiting { delivery: first, sequence, .. } = outgoing.dequeue(|_| true).unwrap();
-        let packet_id = outgoing.begin(first, sequence);
+        let packet_id = outgoing.begin(first, sequence, STREAM);
         outgoing.leave_to_store();
         assert_eq!((outgoing.queued(), outgoing.in_flight_len()), ((3, 6), 0));
         assert_eq!(outgoing.sent().to_store(), 2);
@@ -606,7 +608,7 @@ mod tests {
         assert_eq!(outgoing.queued().0, 3);
         let again = outgoing.dequeue(|_| true).unwrap();
         assert!(again.is_repeated);
-        assert_eq!(outgoing.begin(again.delivery, again.sequence), packet_id);
+        assert_eq!(outgoing.begin(again.delivery, again.sequence, STREAM), packet_id);
         assert!(!outgoing.dequeue(|_| true).unwrap().is_repeated);
     }
 
@@ -618,8 +620,8 @@ mod tests {
             outgoing.restore(&queue, 2, crate::time::Timestamp::from_millis(now));
             assert_eq!(outgoing.last_sequence(), 4, "what the store has ends there");
             let (sequence, delivery) = (outgoing.next_sequence(), delivery(b"x"));
-            let stored = outgoing.begin(delivery.clone(), sequence).get();
-            (stored, outgoing.begin(delivery, 0).get())
+            let stored = outgoing.begin(delivery.clone(), sequence, STREAM).get();
+            (stored, outgoing.begin(delivery, 0, STREAM).get())
         };
         let far = Outgoing::STORED_PACKET_IDS / 4;
         let (stored, other) = next_ids(u64::MAX, 1_000_000);
@@ -646,24 +648,24 @@ mod tests {
     #[test]
     fn what_was_under_way_goes_first_and_within_the_new_window() {
         let mut outgoing = Outgoing::new(3, false);
-        let ids: Vec<_> = (0..3).map(|_| outgoing.begin(delivery(b"x"), 0)).collect();
+        let ids: Vec<_> = (0..3).map(|_| outgoing.begin(delivery(b"x"), 0, STREAM)).collect();
         outgoing.resume(1);
-        assert!(!outgoing.may_send_at_once(0));
+        assert!(!outgoing.may_send_at_once(0, WAY));
         assert_eq!(outgoing.next_unsent().unwrap().packet_id, ids[0]);
         assert!(outgoing.next_unsent().is_none(), "the window is full");
         outgoing.finish(ids[1], Stage::PubAck).unwrap(); // a late one, for what is not sent yet
         assert!(outgoing.next_unsent().is_none());
         outgoing.finish(ids[0], Stage::PubAck).unwrap();
         assert_eq!(outgoing.next_unsent().unwrap().packet_id, ids[2]);
-        assert!(!outgoing.may_send_at_once(0));
+        assert!(!outgoing.may_send_at_once(0, WAY));
         outgoing.finish(ids[2], Stage::PubAck).unwrap();
-        assert!(outgoing.may_send_at_once(0));
+        assert!(outgoing.may_send_at_once(0, WAY));
     }
 
     #[test]
     fn an_acknowledgement_of_the_wrong_kind_ends_nothing() {
         let mut outgoing = Outgoing::new(1, false);
-        let packet_id = outgoing.begin(delivery(b"x"), 0);
+        let packet_id = outgoing.begin(delivery(b"x"), 0, STREAM);
         assert!(outgoing.finish(packet_id, Stage::PubComp).is_none());
         assert!(outgoing.finish(packet_id, Stage::PubAck).is_some());
         assert!(outgoing.finish(packet_id, Stage::PubAck).is_none());

@@ -77,6 +77,14 @@ impl Pending {
         self.subscribes.get_mut(&ticket)
     }
 
+    /// A stream has ended: SUBACKs that wait for it go to another one.
+    pub(crate) fn redirect(&mut self, from: ConnectionId, to: ConnectionId) {
+        let waiting = self.subscribes.values_mut();
+        for subscribe in waiting.filter(|subscribe| subscribe.connection == from) {
+            subscribe.connection = to;
+        }
+    }
+
     /// One thing less to wait for; gives the SUBSCRIBE if it was the last one.
     fn arrive(&mut self, ticket: Ticket) -> Option<PendingSubscribe> {
         let subscribe = self.subscribes.get_mut(&ticket)?;

@@ -41,8 +41,9 @@ impl Core {
         now: Timestamp,
         fx: &mut Effects,
     ) {
-        let connection = self.clients.connection(id);
-        if publish.packet_id.is_some() && connection.is_some_and(|it| it.is_unanswered) {
+        let control = self.clients.control_of(id);
+        let control = self.clients.connection(control);
+        if publish.packet_id.is_some() && control.is_some_and(|it| it.is_unanswered) {
             return; // It comes again behind the one that was not answered, in its order.
         }
         let topic = match self.effective_topic(id, publish) {

@@ -41,6 +41,8 @@ struct Request {
     session: SessionId,
     wish: RetainedWish,
     parts: VecDeque<Part>,
+    /// The next message, while its data stream has no room for it.
+    found: Option<Arc<Message>>,
     /// The SUBSCRIBE whose SUBACK has not left yet.
     held_by: Option<Ticket>,
     /// Topics of which a live message came while the request was on its way: what another worker
@@ -317,6 +319,7 @@ impl Core {
             session,
             wish,
             parts: VecDeque::new(),
+            found: None,
             held_by: Some(subscribe),
             seen_live: HashSet::with_hasher(FixedState::with_seed(self.config.seed)),
         });
@@ -397,8 +400,13 @@ impl Core {
                 return false;
             }
             ask_peer(&self.retained.traffic, request, fx);
-            match self.retained.next_of(request, budget) {
+            let found = request.found.take().map(Progress::Found);
+            match found.unwrap_or_else(|| self.retained.next_of(request, budget)) {
                 Progress::Found(message) => {
+                    if !self.clients.has_room_for(slot, message.topic()) {
+                        request.found = Some(message);
+                        return false;
+                    }
                     self.deliver_retained(slot, request, &message, now, fx);
                 }
                 Progress::Waits | Progress::OutOfBudget => return false,
@@ -555,7 +563,8 @@ impl Traffic {
 fn has_room(clients: &mut Clients, slot: u32) -> bool {
     let session = &clients.sessions[slot as usize];
     let limits = &clients.limits;
-    if let Some(id) = session.connection {
+    // Of several streams, the one counts that the message goes on.
+    if let Some(id) = session.connection.filter(|&id| !clients.has_routes(id)) {
         let connection = &mut clients.connections[id.slot()];
         if connection.output.pending() > limits.output_bytes_max as usize / 2 {
             connection.waits_for_output = true;

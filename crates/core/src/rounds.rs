@@ -222,6 +222,26 @@ impl Rounds {
         self.open.end.held.push(held);
     }
 
+    /// A stream has ended: what is held back for it goes to another one, but PUBREL, which is sent
+    /// again anyhow. Says how many.
+    pub(crate) fn redirect(&mut self, from: ConnectionId, to: ConnectionId) -> u32 {
+        let committing = self.committing.iter_mut().flat_map(|committing| &mut committing.ends);
+        let gathering = self.gathering.iter_mut().map(|gathering| &mut gathering.end);
+        let open = std::iter::once(&mut self.open.end);
+        let ends = committing.chain(&mut self.ready).chain(gathering).chain(open);
+        let mut redirected = 0;
+        for held in ends.flat_map(|end| &mut end.held) {
+            if let Held::Acknowledge(held) = held
+                && held.to == from
+                && held.kind != PacketType::PubRel
+            {
+                held.to = to;
+                redirected += 1;
+            }
+        }
+        redirected
+    }
+
     pub(crate) fn mark(&self) -> Mark {
         Mark { ops: self.ops.len(), deferred: self.open.end.deferred.len(), sent: self.sent }
     }

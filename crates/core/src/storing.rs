@@ -89,6 +89,7 @@ impl Core {
 
     /// A PUBLISH gets no acknowledgement, because the store is full.
     pub(crate) fn leave_unanswered(&mut self, id: ConnectionId) {
+        let id = self.clients.control_of(id);
         if let Some(connection) = self.clients.connection(id)
             && !connection.is_unanswered
         {

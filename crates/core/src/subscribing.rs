@@ -55,7 +55,7 @@ impl Core {
         let wanted = entries.map(|entry| (entry.filter, entry.options));
         let identifier = packet.subscription_identifier;
         self.subscribe(id, slot, Some(packet.packet_id), identifier, wanted, now, fx);
-        self.note_streams(id, slot, packet);
+        self.go_on_with_streams(slot, now, fx);
     }
 
     /// Makes subscriptions and answers when they are in effect everywhere.
@@ -87,6 +87,9 @@ impl Core {
                 Step::Done(code) => (code, 0),
                 Step::Waits => (ReasonCode::UnspecifiedError, 1),
             };
+            if waiting > 0 || !code.is_error() {
+                self.note_stream(id, slot, filter);
+            }
             subscribe.filters.push(filter.into());
             subscribe.reason_codes.push(code);
             subscribe.waiting += waiting;
@@ -324,6 +327,7 @@ impl Core {
         };
         if !is_granted {
             self.clients.session(slot).subscriptions.remove(&*step.key);
+            self.forget_stream(slot, &step.key);
             self.forget_subscription(slot, &step.key);
             // An earlier claim may have been granted and given up since.
             let filter = step.key.strip_prefix(EXCLUSIVE_PREFIX).unwrap_or(&step.key);
@@ -389,9 +393,9 @@ impl Core {
         id: ConnectionId,
         slot: SessionSlot,
         packet: &Unsubscribe<'_>,
+        now: Timestamp,
         fx: &mut Effects,
     ) {
-        self.forget_streams(slot, packet);
         let levels_max = self.config.limits.topic_levels_max;
         let mut reason_codes = Vec::new();
         for filter in packet.filters.iter() {
@@ -414,6 +418,7 @@ impl Core {
             reason_codes: reason_codes.into(),
         };
         self.clients.send(id, &Packet::UnsubAck(packet), fx);
+        self.go_on_with_streams(slot, now, fx);
     }
 
     /// Ends a subscription of a Session that goes on. True if there was one.
@@ -448,6 +453,7 @@ impl Core {
         let Some(subscribed) = self.clients.session(slot).subscriptions.remove(key) else {
             return false;
         };
+        self.forget_stream(slot, key);
         let session = self.clients.session_id(slot);
         match subscribed.kind {
             SubscriptionKind::Plain => self.remove_from_tree(slot, key, fx),

@@ -7,15 +7,15 @@ use crate::packets::{connect, options, persistent, publish, pubrel, retained, wi
 use crate::received::Received;
 
 /// A subscriber with two data streams, and a publisher.
-struct Scene {
-    control: Conn,
-    first: Conn,
-    second: Conn,
-    publisher: Conn,
+pub(crate) struct Scene {
+    pub(crate) control: Conn,
+    pub(crate) first: Conn,
+    pub(crate) second: Conn,
+    pub(crate) publisher: Conn,
 }
 
 impl Scene {
-    fn new(node: &mut Node, packet: &Connect<'_>) -> Self {
+    pub(crate) fn new(node: &mut Node, packet: &Connect<'_>) -> Self {
         let publisher = node.connect("publisher");
         let control = node.connect_with(packet).0;
         let first = node.open_data_stream(control);
@@ -24,12 +24,12 @@ impl Scene {
     }
 
     /// What came on the control stream, the first and the second data stream.
-    fn texts(&self, node: &mut Node) -> [Vec<String>; 3] {
+    pub(crate) fn texts(&self, node: &mut Node) -> [Vec<String>; 3] {
         [self.control, self.first, self.second].map(|stream| node.texts(stream))
     }
 }
 
-fn texts(control: &[&str], first: &[&str], second: &[&str]) -> [Vec<String>; 3] {
+pub(crate) fn texts(control: &[&str], first: &[&str], second: &[&str]) -> [Vec<String>; 3] {
     [control, first, second].map(|texts| texts.iter().map(ToString::to_string).collect())
 }
 

@@ -3,6 +3,8 @@
 mod client;
 mod connect;
 mod data_streams;
+mod data_streams_ending;
+mod data_streams_waiting;
 mod flow;
 mod lifetime;
 mod model;

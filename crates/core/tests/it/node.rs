@@ -14,9 +14,9 @@ use std::sync::Arc;
 
 use midge_codec::{Connect, Decoded, Packet, ProtocolVersion, decode};
 use midge_core::{
-    AuthAnswer, AuthRequest, ConnectionId, Core, CoreConfig, Counters, DropReason, DurabilityRules,
-    Effects, Event, Limits, LocalDelivery, Opening, PeerMessage, SharedStrategy, Timestamp,
-    TopicRules, WorkerId,
+    AuthAnswer, AuthRequest, ConnectionId, Core, CoreConfig, Counters, DropReason, Durability,
+    DurabilityRules, Effects, Event, Limits, LocalDelivery, Opening, PeerMessage, Receipt,
+    SharedStrategy, Timestamp, TopicRules, WorkerId,
 };
 
 use crate::client::Socket;
@@ -37,6 +37,8 @@ pub(crate) struct Setup {
     pub(crate) strategy: SharedStrategy,
     pub(crate) shared_backlog: bool,
     pub(crate) response_prefix: Option<&'static str>,
+    /// Whether there is a store; see [`Node::hold_receipts`].
+    pub(crate) has_store: bool,
 }
 
 pub(crate) type Authenticate = Box<dyn FnMut(&AuthRequest) -> Option<AuthAnswer>>;
@@ -60,6 +62,9 @@ pub(crate) struct Node {
     pub(crate) local_subscribed: Vec<(ConnectionId, Vec<midge_codec::ReasonCode>)>,
     /// Data streams that ended for an error, with its Reason Code.
     pub(crate) stream_errors: Vec<midge_core::StreamError>,
+    /// The last commit of each worker.
+    commits: Vec<u64>,
+    holds_receipts: bool,
     random: Option<Random>,
     /// A hash of all effects so far.
     pub(crate) trace: u64,
@@ -93,6 +98,7 @@ impl Default for Setup {
             strategy: SharedStrategy::default(),
             shared_backlog: true,
             response_prefix: None,
+            has_store: false,
         }
     }
 }
@@ -146,7 +152,11 @@ impl Node {
             shared_backlog: setup.shared_backlog,
             response_prefix: setup.response_prefix.map(Into::into),
             tell_drops: true,
-            durability: DurabilityRules::default(),
+            durability: DurabilityRules {
+                has_store: setup.has_store,
+                default: Durability::Fsync,
+                ..DurabilityRules::default()
+            },
         };
         let link = || (0..setup.workers).map(|_| VecDeque::new()).collect();
         Self {
@@ -167,6 +177,8 @@ impl Node {
             local: Vec::new(),
             local_subscribed: Vec::new(),
             stream_errors: Vec::new(),
+            commits: vec![0; setup.workers],
+            holds_receipts: false,
             random: setup.shuffle.map(Random),
             trace: 0,
             turns: 0,
@@ -380,6 +392,10 @@ impl Node {
             return false;
         }
         self.note_trace(worker, &fx);
+        self.commits[worker] = fx.commits.last().map_or(self.commits[worker], |it| it.number);
+        if !self.holds_receipts && !fx.commits.is_empty() {
+            self.give_receipt(worker);
+        }
         self.cores[worker].begin_flush(&fx.flush);
         for id in fx.flush {
             self.write(worker, id);
@@ -420,6 +436,21 @@ impl Node {
         let mut hasher = DefaultHasher::new();
         (self.trace, text).hash(&mut hasher);
         self.trace = hasher.finish();
+    }
+
+    /// Whether the store has not come to its receipts. Nothing is fetched from it in any case.
+    pub(crate) fn hold_receipts(&mut self, holds: bool) {
+        self.holds_receipts = holds;
+        if !holds {
+            (0..self.cores.len()).for_each(|worker| self.give_receipt(worker));
+            self.settle();
+        }
+    }
+
+    fn give_receipt(&mut self, worker: usize) {
+        let number = self.commits[worker];
+        let receipt = Receipt { written: number, synced: number };
+        self.cores[worker].handle_receipt(receipt, self.now, &mut self.effects[worker]);
     }
 
     /// Writes to the Client as much as its socket takes.

@@ -1,0 +1,99 @@
+//! What changes in a Session's sending half when its messages go on several streams of one Network
+//! Connection: they share the window, and one that is not read must not hold up the others.
+
+use std::collections::VecDeque;
+
+use midge_codec::QoS;
+
+use super::{Delivery, Outgoing, Waiting};
+use crate::identity::ConnectionId;
+use crate::stored::Round;
+
+/// The stream that a message goes on.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Way {
+    pub(crate) stream: ConnectionId,
+    /// Whether the Session's messages go on other streams, too.
+    pub(crate) has_others: bool,
+}
+
+impl Outgoing {
+    /// A stream has ended: what is under way by it has to be sent again, be it the message or the
+    /// PUBREL.
+    pub(crate) fn send_again(&mut self, stream: ConnectionId) {
+        let sent = self.in_flight.len() - self.unsent;
+        let (mut kept, mut again) = (VecDeque::new(), VecDeque::new());
+        for (place, entry) in self.in_flight.drain(..).enumerate() {
+            match place >= sent || entry.stream == stream.generation {
+                true => again.push_back(entry),
+                false => kept.push_back(entry),
+            }
+        }
+        self.unsent = again.len();
+        kept.append(&mut again);
+        self.in_flight = kept;
+    }
+
+    /// The next message from the queue that may be sent while messages go on several streams. One
+    /// whose stream has no room, or more than its share of the window, holds back its own stream
+    /// only, as long as it is among the first of the queue.
+    pub(crate) fn dequeue_any(
+        &mut self,
+        mut stream_of: impl FnMut(&str) -> ConnectionId,
+        mut has_room: impl FnMut(u32) -> bool,
+        may_send: impl Fn(Round) -> bool,
+        held_back: &mut Vec<u32>,
+    ) -> Option<Waiting> {
+        held_back.clear();
+        for index in 0..self.queue.len().min(Self::HEAD_MESSAGES) {
+            if !self.has_window() {
+                return None;
+            }
+            let waiting = &mut self.queue[index];
+            if waiting.stream == 0 {
+                waiting.stream = stream_of(waiting.delivery.message.topic()).generation;
+            }
+            let Waiting { stream, hold, sequence, .. } = *waiting;
+            if held_back.contains(&stream) {
+                continue;
+            }
+            // After a crash, only the first of these count as sent: see `Sent`.
+            let Delivery { qos, group, .. } = &waiting.delivery;
+            let keeps_place = sequence > 0 && *qos == QoS::ExactlyOnce && group.is_some();
+            if !(keeps_place && index > 0)
+                && hold.is_none_or(&may_send)
+                && has_room(stream)
+                && self.has_share(stream)
+                && self.has_packet_identifier(sequence)
+            {
+                let waiting = self.queue.remove(index)?;
+                self.queue_bytes -= waiting.delivery.message.size();
+                return Some(waiting);
+            }
+            held_back.push(stream);
+        }
+        None
+    }
+
+    /// Messages go on other streams than before.
+    pub(crate) fn forget_streams(&mut self) {
+        self.queue.iter_mut().for_each(|waiting| waiting.stream = 0);
+    }
+
+    /// Whether everything that waits is known to go on other streams than this one.
+    pub(super) fn only_others_wait(&self, stream: ConnectionId) -> bool {
+        let is_other = |waiting: &Waiting| ![0, stream.generation].contains(&waiting.stream);
+        self.stored.messages == 0
+            && self.queue.len() <= Self::HEAD_MESSAGES
+            && self.queue.iter().all(is_other)
+    }
+
+    /// Whether one stream of several may have one more message under way: as many as the window
+    /// has left for all others. So those that nobody reads leave room for the rest.
+    pub(super) fn has_share(&self, stream: u32) -> bool {
+        let all = self.in_flight.len();
+        let left = usize::from(self.window).saturating_sub(all);
+        let own = || self.in_flight.iter().filter(|entry| entry.stream == stream).count();
+        all < left || own() < left
+    }
+}
