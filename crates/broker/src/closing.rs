@@ -86,7 +86,8 @@ impl Worker {
         }
         for id in std::mem::take(&mut self.fx.close) {
             self.flush(id);
-            if !(self.is_unwritten(id) && self.close_when_written(id)) {
+            let is_aborted = self.sockets.of(id).is_some_and(|socket| socket.abort_code.is_some());
+            if is_aborted || !(self.is_unwritten(id) && self.close_when_written(id)) {
                 self.end_connection(id);
             }
         }
@@ -142,9 +143,15 @@ impl Worker {
         self.core.handle_closed(id, self.now, &mut self.fx);
         // While it is known still where the peer was.
         self.tell_events();
-        let abort_code = self.sockets.of(id).and_then(|socket| socket.abort_code);
+        let socket = self.sockets.of(id);
+        let abort_code = socket.as_ref().and_then(|socket| socket.abort_code);
+        let is_data_stream = socket.is_some_and(|socket| socket.control.is_some());
         match (self.drop_socket(id), abort_code) {
             (Some(stream), Some(code)) => stream.abort(code),
+            // It delivers what was written by itself.
+            (Some(mut stream), None) if is_data_stream => {
+                stream.shutdown_write(&mut self.stream_scratch);
+            }
             (Some(mut stream), None) => {
                 stream.shutdown_write(&mut self.stream_scratch);
                 self.closing.linger(stream);

@@ -90,7 +90,8 @@ impl Worker {
             self.turn_handshakes += 1;
         }
         if !socket.is_broken && self.is_choked(id) {
-            return self.choke(id);
+            self.choke(id);
+            return self.take_data_streams(id);
         }
         self.read_stream(id);
         self.take_data_streams(id);
@@ -128,7 +129,7 @@ impl Worker {
         let start = if is_moved { partial.len() } else { 0 };
         self.scratch[..start].copy_from_slice(&partial[..start]);
         match socket.stream.read(&mut self.scratch[start..], &mut self.stream_scratch) {
-            Ok(Received::End) => return self.lost(id),
+            Ok(Received::End) => return self.note_end(id),
             Ok(Received::Bytes { count, more }) => {
                 socket.is_readable = more || socket.ends;
                 if socket.is_readable {
@@ -389,6 +390,14 @@ impl Worker {
         if !socket.is_queued && socket.is_reading {
             socket.is_queued = true;
             self.readable.push(id);
+        }
+    }
+
+    /// The peer sends nothing more. On a data stream, it may wait for its last answers.
+    fn note_end(&mut self, id: ConnectionId) {
+        match self.sockets.of(id).is_some_and(|socket| socket.control.is_some()) {
+            true => self.core.finish_data_stream(id, self.now, &mut self.fx),
+            false => self.lost(id),
         }
     }
 

@@ -376,7 +376,7 @@ impl Client {
     }
 }
 
-fn owned(packet: &Packet<'_>) -> Received {
+pub(crate) fn owned(packet: &Packet<'_>) -> Received {
     let ack = |ack: &Acknowledgement<'_>| Received::Ack {
         kind: packet.packet_type(),
         id: ack.packet_id.get(),

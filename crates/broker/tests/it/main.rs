@@ -13,6 +13,8 @@ mod limits;
 mod memory;
 mod ownership;
 mod pipelining;
+#[cfg(feature = "quic")]
+mod quic;
 mod slow;
 mod stopped;
 mod stopping;
