@@ -59,6 +59,13 @@ impl Opener {
 }
 
 impl Connection {
+    /// Opens a stream beside this one. `WouldBlock`: the broker takes no more of them.
+    pub(crate) fn open_data_stream(&mut self, poller: &Poller, number: usize) -> io::Result<Self> {
+        let mut stream = self.stream.open_data_stream()?;
+        poller.register(&mut stream, number)?;
+        Ok(Self { stream, scratch: Scratch::new() })
+    }
+
     /// Reads what has arrived; 0 is the end. `WouldBlock`: nothing has.
     pub(crate) fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         loop {

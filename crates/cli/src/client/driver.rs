@@ -4,6 +4,8 @@
 //! One thread and one poll: nothing here may block but the poll itself, and looking up a host and
 //! connecting to it.
 
+mod data_streams;
+
 use std::io::{self, ErrorKind};
 use std::time::{Duration, Instant};
 
@@ -14,13 +16,13 @@ use super::connection::{Connection, Opener, failed};
 use super::error::ClientError;
 use super::property::PropertySet;
 use super::reason;
-use super::session::{ConnectOptions, Event, Fault, Publication, Session};
+use super::session::{CONTROL, ConnectOptions, Event, Fault, Publication, Session};
 use super::signals::Signals;
 use super::terminal::Terminal;
 use crate::endpoint::{Endpoint, Waker, greeting_of_another_protocol};
 
-const CONNECTION: usize = 0;
-const SIGNALS: usize = 1;
+/// Streams have the numbers that the session gives them.
+const SIGNALS: usize = usize::MAX - 1;
 
 const READ_BYTES: usize = 64 * 1024;
 /// Above this many unsent bytes [`Driver::can_publish`] says no.
@@ -36,12 +38,23 @@ pub(crate) struct Driver {
     terminal: Terminal,
     sources: EventSources,
     woken: bool,
-    connection: Option<Connection>,
+    /// The connection with its control stream, and the data streams beside it; empty: there is no
+    /// connection.
+    streams: Vec<Channel>,
     phase: LostIn,
-    /// Whether the connection may have bytes to read: readiness is told once, until it is used up.
-    readable: bool,
     lost: Option<ClientError>,
+    /// What has ended a data stream: the connection, or an error of its own.
+    stream_error: Option<String>,
     scratch: Box<[u8]>,
+}
+
+/// One stream of a connection.
+struct Channel {
+    connection: Connection,
+    /// Whether there may be bytes to read: readiness is told once, until it is used up.
+    readable: bool,
+    is_finished: bool,
+    has_ended: bool,
 }
 
 /// How far a connection had come; the error for its loss depends on it.
@@ -97,10 +110,10 @@ impl Driver {
             terminal,
             sources,
             woken: false,
-            connection: None,
+            streams: Vec::new(),
             phase: LostIn::BeforeConnAck { version },
-            readable: false,
             lost: None,
+            stream_error: None,
             scratch: vec![0; READ_BYTES].into(),
         })
     }
@@ -122,9 +135,9 @@ impl Driver {
     pub(crate) fn connect(&mut self, deadline: Option<Instant>) -> Result<(), ClientError> {
         self.drop_connection();
         self.sources.signals.set_deadly(true);
-        let connection = self.opener.open(deadline, &self.sources.poller, CONNECTION);
+        let connection = self.opener.open(deadline, &self.sources.poller, CONTROL);
         self.sources.signals.set_deadly(false);
-        self.connection = Some(connection?);
+        self.streams = vec![Channel::new(connection?)];
         self.session.connect(Instant::now());
         loop {
             match self.wait(deadline) {
@@ -151,7 +164,7 @@ impl Driver {
 
     /// Whether another message of this QoS may be sent now.
     pub(crate) fn can_publish(&self, qos: QoS) -> bool {
-        self.session.outbound().len() < UNSENT_BYTES_MAX
+        self.session.unsent_bytes() < UNSENT_BYTES_MAX
             && (qos == QoS::AtMostOnce || self.session.send_quota() > 0)
     }
 
@@ -164,7 +177,7 @@ impl Driver {
 
     /// Whether everything is sent and, where it has to be, acknowledged.
     pub(crate) fn is_settled(&self) -> bool {
-        self.session.is_settled() && self.session.outbound().is_empty()
+        self.session.is_settled() && self.session.unsent_bytes() == 0
     }
 
     /// The next event of what was received already, without waiting.
@@ -205,7 +218,7 @@ impl Driver {
             if deadline.is_some_and(|deadline| deadline <= now) {
                 return Ok(Wake::Deadline);
             }
-            if self.readable {
+            if self.is_readable() {
                 self.receive();
             } else if let Some(error) = self.lost.take() {
                 self.drop_connection();
@@ -231,23 +244,16 @@ impl Driver {
     /// Ends the connection with a DISCONNECT, once all that was to be sent before it is sent.
     pub(crate) fn close(&mut self, properties: &PropertySet) {
         self.sources.signals.set_deadly(true);
+        self.finish_data_streams();
         self.session.disconnect(properties, Instant::now());
-        if self.terminal_trace().is_err() || self.connection.is_none() {
+        if self.terminal_trace().is_err() || self.streams.is_empty() {
             return;
         }
         let deadline = Instant::now() + CLOSE_TIMEOUT;
-        let mut finished = false;
         while self.lost.is_none() && Instant::now() < deadline {
             self.transmit();
-            if let Some(connection) = &mut self.connection
-                && self.session.outbound().is_empty()
-                && connection.is_flushed()
-                && !finished
-            {
-                finished = true;
-                connection.finish_sending();
-            }
-            if self.readable {
+            self.finish_sending(CONTROL);
+            if self.is_readable() {
                 self.receive();
             } else if self.poll(Some(deadline), Instant::now()).is_err() {
                 break;
@@ -266,48 +272,77 @@ impl Driver {
         Ok(())
     }
 
-    /// Writes what the connection takes; true when that emptied what was to be sent.
+    /// Writes what the streams take; true when that emptied what was to be sent.
     fn transmit(&mut self) -> bool {
         let mut progress = false;
-        while self.lost.is_none()
-            && let Some(connection) = &mut self.connection
-            && !self.session.outbound().is_empty()
-        {
-            match connection.write(self.session.outbound()) {
-                Ok(0) => self.lose(None),
-                Ok(length) => {
-                    self.session.handle_sent(length);
-                    progress = true;
-                }
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return false,
-                Err(error) => self.lose_at_write(&error),
-            }
+        for stream in 0..self.streams.len() {
+            progress |= self.transmit_on(stream);
         }
         if self.lost.is_none()
-            && let Some(connection) = &mut self.connection
+            && let Some(Channel { connection, .. }) = self.streams.first_mut()
             && let Err(error) = connection.flush()
         {
             self.lose_at_write(&error);
         }
-        progress && self.session.outbound().is_empty()
+        progress && self.session.unsent_bytes() == 0
     }
 
-    /// Reads once.
+    /// Whether something was written.
+    fn transmit_on(&mut self, stream: usize) -> bool {
+        let mut progress = false;
+        while self.lost.is_none() && !self.session.outbound(stream).is_empty() {
+            match self.streams[stream].connection.write(self.session.outbound(stream)) {
+                Ok(0) => self.lose(None),
+                Ok(length) => {
+                    self.session.handle_sent(stream, length);
+                    progress = true;
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                Err(error) if stream == CONTROL => self.lose_at_write(&error),
+                // Reading it tells why.
+                Err(_) => {
+                    let length = self.session.outbound(stream).len();
+                    self.session.handle_sent(stream, length);
+                    self.streams[stream].readable = true;
+                }
+            }
+        }
+        progress
+    }
+
+    fn is_readable(&self) -> bool {
+        self.streams.iter().any(|channel| channel.readable)
+    }
+
+    /// Reads once, from the control stream if there may be something.
     fn receive(&mut self) {
-        self.readable = false;
-        let Some(connection) = &mut self.connection else { return };
-        match connection.read(&mut self.scratch) {
+        let Some(stream) = self.streams.iter().position(|channel| channel.readable) else { return };
+        let channel = &mut self.streams[stream];
+        channel.readable = false;
+        match channel.connection.read(&mut self.scratch) {
+            Ok(0) if stream != CONTROL => channel.has_ended = true,
             Ok(0) => self.lose(None),
-            Ok(length) => self.take(length),
-            Err(error) if error.kind() == ErrorKind::Interrupted => self.readable = true,
-            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+            Ok(length) => self.take(stream, length),
+            Err(error) if error.kind() == ErrorKind::Interrupted => channel.readable = true,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                // The connection as a whole goes on.
+                if let Some(text) = self.stream_error.take_if(|_| stream == CONTROL) {
+                    self.lost = Some(ClientError::transient(text));
+                }
+            }
+            Err(error) if stream != CONTROL => {
+                channel.has_ended = true;
+                let endpoint = self.opener.endpoint();
+                self.stream_error = Some(format!("{endpoint} ended a data stream ({error})"));
+                self.streams[CONTROL].readable = true;
+            }
             Err(error) => self.lose(Some(&error)),
         }
     }
 
     /// Gives what was read to the session.
-    fn take(&mut self, length: usize) {
+    fn take(&mut self, stream: usize, length: usize) {
         let bytes = &self.scratch[..length];
         if matches!(self.phase, LostIn::BeforeConnAck { .. })
             && let Some(what) = greeting_of_another_protocol(bytes)
@@ -317,8 +352,8 @@ impl Driver {
             self.lost = Some(ClientError::permanent(text));
             return;
         }
-        self.session.handle_bytes(bytes);
-        self.readable = true;
+        self.session.handle_bytes(stream, bytes);
+        self.streams[stream].readable = true;
     }
 
     fn poll(&mut self, deadline: Option<Instant>, now: Instant) -> Result<(), ClientError> {
@@ -331,7 +366,11 @@ impl Driver {
         for ready in poller.ready() {
             match ready.number {
                 SIGNALS => signals.drain(),
-                _ => self.readable |= ready.readable,
+                number => {
+                    if let Some(channel) = self.streams.get_mut(number) {
+                        channel.readable |= ready.readable && !channel.has_ended;
+                    }
+                }
             }
         }
         self.woken |= waker.take();
@@ -350,22 +389,23 @@ impl Driver {
     }
 
     fn drop_connection(&mut self) {
-        self.connection = None;
+        self.streams.clear();
         self.phase = LostIn::BeforeConnAck { version: self.version };
-        self.readable = false;
         self.lost = None;
+        self.stream_error = None;
         self.session.connection_lost();
     }
 
     /// Writing fails; the broker may have said why before it closed.
     fn lose_at_write(&mut self, error: &io::Error) {
         self.lose(Some(error));
-        self.readable = true;
+        self.streams[CONTROL].readable = true;
     }
 
     /// The connection ends, by an error or in good order.
     fn lose(&mut self, error: Option<&io::Error>) {
-        let is_handshaking = self.connection.as_ref().is_some_and(Connection::is_handshaking);
+        let is_handshaking =
+            self.streams.first().is_some_and(|channel| channel.connection.is_handshaking());
         self.lost = Some(lost(self.opener.endpoint(), self.phase, is_handshaking, error));
     }
 }

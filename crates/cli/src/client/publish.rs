@@ -67,6 +67,10 @@ pub(crate) struct PublishArgs {
           help_heading = "Message")]
     repeat_delay: Option<Duration>,
 
+    /// With QUIC: send the messages on a stream beside the control stream
+    #[arg(long, help_heading = "Message")]
+    data_streams: bool,
+
     #[command(flatten)]
     connect: ConnectArgs,
 
@@ -86,8 +90,17 @@ fn execute(args: &PublishArgs) -> Result<(), ClientError> {
     let Some(payload) = args.payload.read()?.or(args.stdin_line.then(Rc::default)) else {
         return usage("there is no message: add -m TEXT, -f FILE, -l, -s or -n");
     };
+    if args.data_streams
+        && let Err(text) = setup.endpoint.check_data_streams()
+    {
+        return usage(text);
+    }
     let mut driver = Driver::new(setup.endpoint, setup.options, setup.terminal)?;
     driver.connect(setup.deadline)?;
+    if args.data_streams {
+        let stream = driver.open_data_stream()?;
+        driver.session().ask_on(stream);
+    }
     let mut source = if args.stdin_line {
         Source::lines(publication, Lines::of_stdin(driver.waker()))
     } else {

@@ -22,6 +22,7 @@ Examples:
   midge sub -t '#' -F '%I %t %x'                     time, topic, payload in hexadecimal
   midge sub -t jobs -q 1 -c -i worker-1              with a session that outlives the command
   midge sub -L ws://localhost:8083/mqtt -t '#' -v    by WebSocket
+  midge sub -L quic://localhost -t 'a/#' -t 'b/#' --data-streams
   midge sub -t '#' --remove-retained --retained-only -W 5
 
 ";
@@ -82,6 +83,11 @@ pub(crate) struct SubscribeArgs {
     #[arg(long)]
     no_local: bool,
 
+    /// With QUIC: subscribe to each filter on a stream of its own, so that a slow one does not hold
+    /// up the others
+    #[arg(long)]
+    data_streams: bool,
+
     /// When to connect again: never, lost (after a connection that was lost), always (also when
     /// the first attempt fails) [default: lost, with -E never]
     #[arg(long, value_name = "WHEN", value_enum, hide_possible_values = true)]
@@ -126,6 +132,11 @@ fn execute(args: &SubscribeArgs) -> Result<(), ClientError> {
     let setup = args.connect.resolve()?;
     let mut plan = args.plan()?;
     plan.filters.extend(setup.url_topic);
+    if plan.data_streams
+        && let Err(text) = setup.endpoint.check_data_streams()
+    {
+        return usage(text);
+    }
     plan.timeout = setup.timeout.unwrap_or_default();
     plan.deadline = setup.deadline;
     if plan.filters.is_empty() && plan.unsubscribe.is_empty() {
@@ -183,6 +194,7 @@ impl SubscribeArgs {
             no_retained: self.no_retained,
             retained_only: self.retained_only,
             remove_retained: self.remove_retained,
+            data_streams: self.data_streams,
             retry: self.retry.unwrap_or(default_retry),
             timeout: Duration::ZERO,
             deadline: None,

@@ -13,7 +13,7 @@ use super::message::Message;
 use super::printer::Printer;
 use super::property::Properties;
 use super::reason;
-use super::session::{Event, Publication};
+use super::session::{CONTROL, Event, Publication};
 use super::subscribe::Retry;
 
 const PAUSE_MIN: Duration = Duration::from_secs(1);
@@ -30,6 +30,7 @@ pub(crate) struct Plan {
     pub(crate) no_retained: bool,
     pub(crate) retained_only: bool,
     pub(crate) remove_retained: bool,
+    pub(crate) data_streams: bool,
     pub(crate) retry: Retry,
     pub(crate) timeout: Duration,
     pub(crate) deadline: Option<Instant>,
@@ -53,7 +54,11 @@ pub(crate) struct Subscriber {
     printed: u64,
     /// SUBSCRIBE and UNSUBSCRIBE packets that are not yet answered.
     unanswered: u32,
+    /// How many of them are SUBSCRIBE packets.
+    unanswered_subscriptions: u32,
     refused: bool,
+    /// Whether a subscription was granted on this connection.
+    granted: bool,
     /// Topics whose retained message is still to be removed.
     removals: VecDeque<String>,
     /// Topics whose removal was sent, and not yet seen as a message.
@@ -75,7 +80,9 @@ impl Subscriber {
             printer,
             printed: 0,
             unanswered: 0,
+            unanswered_subscriptions: 0,
             refused: false,
+            granted: false,
             removals: VecDeque::new(),
             removed: HashSet::new(),
         }
@@ -137,7 +144,7 @@ impl Subscriber {
 
     /// One connection from its SUBSCRIBE on.
     fn receive(&mut self, driver: &mut Driver) -> Result<(), ClientError> {
-        self.subscribe(driver);
+        self.subscribe(driver)?;
         loop {
             let event = match driver.ready_event()? {
                 Some(event) => event,
@@ -162,19 +169,27 @@ impl Subscriber {
         }
     }
 
-    fn subscribe(&mut self, driver: &mut Driver) {
+    fn subscribe(&mut self, driver: &mut Driver) -> Result<(), ClientError> {
         let now = Instant::now();
         let (plan, properties) = (&self.plan, &self.properties);
-        self.unanswered = 0;
-        if !plan.filters.is_empty() {
-            let set = &properties.subscribe;
-            driver.session().subscribe(&plan.filters, plan.options, set, now);
+        // As few packets as there are streams.
+        let size = if plan.data_streams { 1 } else { plan.filters.len().max(1) };
+        (self.unanswered, self.granted) = (0, false);
+        for filters in plan.filters.chunks(size) {
+            if plan.data_streams {
+                let stream = driver.open_data_stream()?;
+                driver.session().ask_on(stream);
+            }
+            driver.session().subscribe(filters, plan.options, &properties.subscribe, now);
             self.unanswered += 1;
         }
+        self.unanswered_subscriptions = self.unanswered;
+        driver.session().ask_on(CONTROL);
         if !plan.unsubscribe.is_empty() {
             driver.session().unsubscribe(&plan.unsubscribe, &properties.unsubscribe, now);
             self.unanswered += 1;
         }
+        Ok(())
     }
 
     fn handle_event(&mut self, event: Event, driver: &mut Driver) -> Result<Progress, ClientError> {
@@ -182,7 +197,9 @@ impl Subscriber {
             Event::Message(message) => self.handle_message(&message, driver),
             Event::Subscribed { results, reason_string } => {
                 self.report(driver, "subscription to", &results, reason_string.as_deref());
-                if results.iter().all(|(_, reason_code)| reason::is_failure(*reason_code)) {
+                self.granted |= results.iter().any(|(_, code)| !reason::is_failure(*code));
+                self.unanswered_subscriptions = self.unanswered_subscriptions.saturating_sub(1);
+                if !self.granted && self.unanswered_subscriptions == 0 {
                     let text = "the broker refused every subscription";
                     return Err(ClientError::Refused(text.to_owned()));
                 }

@@ -57,6 +57,14 @@ impl Endpoint {
         Self::of_url(&BrokerUrl::new(Scheme::Unix, path, None), tls)
     }
 
+    /// Whether a connection to it can have several streams; the error says what to do.
+    pub(crate) fn check_data_streams(&self) -> Result<(), String> {
+        match self.scheme {
+            Scheme::Quic => Ok(()),
+            _ => Err("--data-streams needs QUIC: write quic://HOST for the broker".to_owned()),
+        }
+    }
+
     /// What opens connections to it. The error is about a file of TLS.
     pub(crate) fn connector(&self) -> Result<Connector, String> {
         let target = Target {

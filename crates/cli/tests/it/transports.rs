@@ -26,6 +26,7 @@ struct Ports {
     mutual: u16,
     ws: u16,
     wss: u16,
+    quic: u16,
 }
 
 /// A file of the directory, as an argument.
@@ -37,7 +38,7 @@ fn start() -> Broker {
     let directory = Directory::empty();
     midge_in(directory.path(), &[], "certs --client alice --client bob").end().text();
     midge_in(directory.path(), &[], "certs --revoke bob").end().text();
-    let [mqtt, mqtts, mutual, ws, wss] = [(); 5].map(|()| free_port());
+    let [mqtt, mqtts, mutual, ws, wss, quic] = [(); 6].map(|()| free_port());
     let mut text = format!("[[listener]]\nbind = \"127.0.0.1:{mqtt}\"\n");
     let files = "certificate = \"server.pem\"\nkey = \"server.key\"\n";
     for (port, protocol, tls) in [
@@ -46,6 +47,7 @@ fn start() -> Broker {
         (mutual, "mqtt", format!("{files}client_ca = \"ca.pem\"\nclient_crl = \"crl.pem\"\n")),
         (ws, "websocket", String::new()),
         (wss, "websocket", files.to_owned()),
+        (quic, "quic", files.to_owned()),
     ] {
         let _ =
             write!(text, "[[listener]]\nbind = \"0.0.0.0:{port}\"\nprotocol = \"{protocol}\"\n");
@@ -57,7 +59,7 @@ fn start() -> Broker {
     let _ = write!(text, "[[listener]]\nbind = \"unix:{socket}\"\n");
     directory.write(&text);
     let running = midge_in(directory.path(), &[], "--config midge.toml").wait_for("documentation");
-    Broker { directory, ports: Ports { mqtt, mqtts, mutual, ws, wss }, _running: running }
+    Broker { directory, ports: Ports { mqtt, mqtts, mutual, ws, wss, quic }, _running: running }
 }
 
 impl Broker {
@@ -71,7 +73,7 @@ impl Broker {
 
     /// URLs of all transports with the arguments that they need.
     fn urls(&self) -> Vec<(String, String)> {
-        let Ports { mqtt, mqtts, mutual, ws, wss } = self.ports;
+        let Ports { mqtt, mqtts, mutual, ws, wss, quic } = self.ports;
         let ca = format!("--cafile {}", self.file("ca.pem"));
         let [certificate, key] = ["client-alice.pem", "client-alice.key"].map(|f| self.file(f));
         vec![
@@ -83,6 +85,7 @@ impl Broker {
                 format!("{ca} --cert {certificate} --key {key}"),
             ),
             (format!("ws://127.0.0.1:{ws}/mqtt"), String::new()),
+            (format!("quic://localhost:{quic}"), ca.clone()),
             (format!("wss://127.0.0.1:{wss}"), ca),
             (format!("wss://127.0.0.1:{wss}/mqtt"), "--insecure".to_owned()),
             (format!("unix://{}", self.socket().display()), String::new()),
@@ -132,6 +135,73 @@ fn large_messages_and_answers_come_whole() {
             .text();
         assert!(subscriber.end().text() == large, "{url}");
     }
+}
+
+/// The streams that `-d` names; without QUIC there is one.
+#[test]
+fn each_filter_has_a_data_stream_of_its_own() {
+    let broker = start();
+    let url = format!("quic://localhost:{}", broker.ports.quic);
+    let ca = format!("--cafile {}", broker.file("ca.pem"));
+    let subscriber = midge(&format!(
+        "sub -L {url} -t a/# -t b -t $share/g/c --data-streams -q 1 -d -v -C 6 -W 30 {ca}"
+    ));
+    let subscriber = (0..3).fold(subscriber, |running, _| running.wait_for("received SUBACK"));
+    for (qos, streams) in [(1, "--data-streams"), (0, "--data-streams"), (2, "")] {
+        for topic in ["a/1", "b"] {
+            midge(&format!("pub -L {url} -t {topic} -m by-{qos} -q {qos} {streams} -W 30 {ca}"))
+                .end()
+                .text();
+        }
+    }
+    let text = subscriber.end().text();
+    for topic in ["a/1", "b"] {
+        // Between streams there is no order.
+        let of_topic: Vec<_> = text.lines().filter(|line| line.starts_with(topic)).collect();
+        let expected = ["by-1", "by-0", "by-2"].map(|payload| format!("{topic} {payload}"));
+        assert_eq!(of_topic, expected);
+    }
+}
+
+#[test]
+fn much_goes_over_data_streams_and_nothing_is_lost() {
+    let broker = start();
+    let url = format!("quic://localhost:{}", broker.ports.quic);
+    let ca = format!("--cafile {}", broker.file("ca.pem"));
+    for qos in 0..3 {
+        let subscriber =
+            midge(&format!("sub -L {url} -t lines --data-streams -q 2 -d -C 500 -W 30 {ca}"))
+                .wait_for("received SUBACK");
+        let lines: String = (0..500).fold(String::new(), |mut text, number| {
+            let _ = writeln!(text, "{number} {}", "x".repeat(1_000));
+            text
+        });
+        midge(&format!("pub -L {url} -t lines -l -q {qos} --data-streams -W 30 {ca}"))
+            .feed(lines.as_bytes())
+            .end()
+            .text();
+        assert!(subscriber.end().text() == lines, "QoS {qos}");
+    }
+}
+
+#[test]
+fn explains_what_data_streams_need() {
+    let broker = start();
+    let Ports { mqtt, quic, .. } = broker.ports;
+    for command in ["pub -m x", "sub"] {
+        let command = format!("{command} -t t --data-streams -L mqtt://127.0.0.1:{mqtt}");
+        let error = midge(&command).end().failure(2);
+        assert!(error.contains("--data-streams needs QUIC"), "{error}");
+    }
+    let filters: String = (0..17).fold(String::new(), |mut text, number| {
+        let _ = write!(text, " -t {number}");
+        text
+    });
+    let ca = broker.file("ca.pem");
+    let command =
+        format!("sub --data-streams -L quic://localhost:{quic} --cafile {ca} -W 30{filters}");
+    let error = midge(&command).end().failure(1);
+    assert!(error.contains("takes no more than 16 data streams"), "{error}");
 }
 
 #[test]

@@ -11,6 +11,7 @@ mod in_flight;
 mod options;
 mod receive;
 mod send;
+mod streams;
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::rc::Rc;
@@ -23,6 +24,8 @@ use midge_codec::{
 use super::message::Message;
 use in_flight::InFlight;
 pub(crate) use options::{ConnectOptions, Publication, WillOptions};
+pub(crate) use streams::CONTROL;
+use streams::StreamBytes;
 
 /// How long the Server may take to answer a CONNECT.
 const CONNACK_TIMEOUT: Duration = Duration::from_secs(10);
@@ -37,16 +40,17 @@ pub(crate) struct Session {
     options: Rc<ConnectOptions>,
     phase: Phase,
     limits: ServerLimits,
-    inbound: Vec<u8>,
-    inbound_start: usize,
-    outbound: Vec<u8>,
-    outbound_start: usize,
+    /// The control stream and the data streams beside it.
+    streams: Vec<StreamBytes>,
+    /// The stream whose packets are handled now: answers go there.
+    handled: usize,
+    /// The stream that what the command asks for goes on.
+    asks_on: usize,
     events: VecDeque<Event>,
     in_flight: InFlight,
     /// QoS 2 messages that were delivered and not yet released by a PUBREL.
     unreleased: HashSet<PacketIdentifier>,
     requests: HashMap<PacketIdentifier, Vec<String>>,
-    topic_aliases: HashMap<u16, String>,
     takes_messages: bool,
     last_sent: Option<Instant>,
     ping_sent: Option<Instant>,
@@ -117,15 +121,13 @@ impl Session {
             options: options.into(),
             phase: Phase::NoConnection,
             limits,
-            inbound: Vec::new(),
-            inbound_start: 0,
-            outbound: Vec::new(),
-            outbound_start: 0,
+            streams: vec![StreamBytes::default()],
+            handled: CONTROL,
+            asks_on: CONTROL,
             events: VecDeque::new(),
             in_flight: InFlight::default(),
             unreleased: HashSet::new(),
             requests: HashMap::new(),
-            topic_aliases: HashMap::new(),
             takes_messages: true,
             last_sent: None,
             ping_sent: None,
@@ -158,12 +160,9 @@ impl Session {
     pub(crate) fn connection_lost(&mut self) {
         self.phase = Phase::NoConnection;
         self.limits = ServerLimits::before_connack(&self.options);
-        self.inbound.clear();
-        self.inbound_start = 0;
-        self.outbound.clear();
-        self.outbound_start = 0;
+        self.streams = vec![StreamBytes::default()];
+        (self.handled, self.asks_on) = (CONTROL, CONTROL);
         self.requests.clear();
-        self.topic_aliases.clear();
         self.ping_sent = None;
         self.last_sent = None;
     }
@@ -193,13 +192,20 @@ impl Session {
         self.limits.response_information.as_deref()
     }
 
-    /// Takes bytes that were received.
-    pub(crate) fn handle_bytes(&mut self, bytes: &[u8]) {
-        if self.inbound_start > 0 && self.inbound_start * 2 >= self.inbound.len() {
-            self.inbound.drain(..self.inbound_start);
-            self.inbound_start = 0;
-        }
-        self.inbound.extend_from_slice(bytes);
+    /// A data stream was opened beside the control stream; gives its number.
+    pub(crate) fn open_stream(&mut self) -> usize {
+        self.streams.push(StreamBytes::default());
+        self.streams.len() - 1
+    }
+
+    /// What is published or subscribed to from now on goes on this stream.
+    pub(crate) fn ask_on(&mut self, stream: usize) {
+        self.asks_on = stream;
+    }
+
+    /// Takes bytes that were received on a stream.
+    pub(crate) fn handle_bytes(&mut self, stream: usize, bytes: &[u8]) {
+        self.streams[stream].receive(bytes);
     }
 
     /// The next event, from the packets received so far.
@@ -208,19 +214,34 @@ impl Session {
             if let Some(event) = self.events.pop_front() {
                 return Ok(Some(event));
             }
+            if !self.handle_packets_of_a_stream(now)? {
+                return Ok(self.events.pop_front());
+            }
+        }
+    }
+
+    /// Handles the next packet of some stream; false if there is none.
+    fn handle_packets_of_a_stream(&mut self, now: Instant) -> Result<bool, Fault> {
+        for _ in 0..self.streams.len() {
+            let stream = &mut self.streams[self.handled];
             // Taken out, because the packet borrows from it while it is handled.
-            let inbound = std::mem::take(&mut self.inbound);
-            let outcome = self.handle_next_packet(&inbound[self.inbound_start..], now);
-            self.inbound = inbound;
+            let (inbound, start) = (std::mem::take(&mut stream.inbound), stream.inbound_start);
+            let outcome = self.handle_next_packet(&inbound[start..], now);
+            let stream = &mut self.streams[self.handled];
+            stream.inbound = inbound;
             match outcome {
-                Ok(0) => return Ok(self.events.pop_front()),
-                Ok(length) => self.inbound_start += length,
+                Ok(0) => self.handled = (self.handled + 1) % self.streams.len(),
+                Ok(length) => {
+                    stream.inbound_start += length;
+                    return Ok(true);
+                }
                 Err((fault, reason_code)) => {
                     self.send_disconnect(reason_code, None, now);
                     return Err(fault);
                 }
             }
         }
+        Ok(false)
     }
 
     /// Handles the packet at the start of `bytes` and says how long it is; 0 when it is not whole.
@@ -291,26 +312,25 @@ impl Session {
         self.limits.keep_alive.max(PINGRESP_TIMEOUT_MIN)
     }
 
-    /// The bytes to be sent next.
-    pub(crate) fn outbound(&self) -> &[u8] {
-        &self.outbound[self.outbound_start..]
+    /// The bytes to be sent next on a stream.
+    pub(crate) fn outbound(&self, stream: usize) -> &[u8] {
+        self.streams[stream].unsent()
+    }
+
+    /// How many bytes are to be sent, on all streams together.
+    pub(crate) fn unsent_bytes(&self) -> usize {
+        self.streams.iter().map(|stream| stream.unsent().len()).sum()
     }
 
     /// Takes note that the first `length` bytes of [`Self::outbound`] were sent.
-    pub(crate) fn handle_sent(&mut self, length: usize) {
-        self.outbound_start += length;
-        if self.outbound_start == self.outbound.len() {
-            self.outbound.clear();
-            self.outbound_start = 0;
-        }
+    pub(crate) fn handle_sent(&mut self, stream: usize, length: usize) {
+        self.streams[stream].note_sent(length);
     }
 
     /// Drops the packets that were not sent, so that what they would acknowledge stays with the
     /// Server. Does nothing in the middle of a packet.
     pub(crate) fn discard_outbound(&mut self) {
-        if self.outbound_start == 0 {
-            self.outbound.clear();
-        }
+        self.streams.iter_mut().for_each(StreamBytes::discard_unsent);
     }
 }
 

@@ -142,11 +142,12 @@ impl Session {
             let text = format!("sent the topic alias {alias}, above the maximum of {maximum}");
             return Err((text, ReasonCode::TopicAliasInvalid));
         }
+        let aliases = &mut self.streams[self.handled].topic_aliases;
         if !topic.is_empty() {
-            self.topic_aliases.insert(alias, topic.to_owned());
+            aliases.insert(alias, topic.to_owned());
             return Ok(topic.to_owned());
         }
-        self.topic_aliases.get(&alias).cloned().ok_or_else(|| {
+        aliases.get(&alias).cloned().ok_or_else(|| {
             let text = format!("sent the topic alias {alias} before its Topic Name");
             (text, ReasonCode::TopicAliasInvalid)
         })
@@ -208,7 +209,7 @@ impl Session {
             reason_string: None,
             user_properties: Default::default(),
         };
-        self.send(&packet(content), now);
+        self.send_on(self.handled, &packet(content), now);
     }
 
     fn handle_suback(&mut self, suback: &SubAck<'_>) -> Result<(), Breach> {

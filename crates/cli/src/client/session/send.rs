@@ -7,7 +7,7 @@ use midge_codec::{
     SubscriptionOptions, Subscriptions, TopicFilters, Unsubscribe,
 };
 
-use super::{Event, Phase, Publication, Session, describe, encode};
+use super::{CONTROL, Event, Phase, Publication, Session, describe, encode};
 use crate::client::property::PropertySet;
 
 impl Session {
@@ -30,13 +30,14 @@ impl Session {
             _ => Some(self.next_packet_id()),
         };
         let packet = Packet::Publish(encode::publish(publication, packet_id, false)?);
-        let start = self.outbound.len();
+        let outbound = &mut self.streams[self.asks_on].outbound;
+        let start = outbound.len();
         packet
-            .encode(self.options.version, &mut self.outbound)
+            .encode(self.options.version, outbound)
             .map_err(|error| format!("the message makes no packet: {error}"))?;
-        let size = self.outbound.len() - start;
+        let size = outbound.len() - start;
         if size > self.limits.maximum_packet_size as usize {
-            self.outbound.truncate(start);
+            outbound.truncate(start);
             return Err(format!(
                 "the message makes a packet of {size} bytes, and the broker takes at most {}",
                 self.limits.maximum_packet_size
@@ -85,7 +86,7 @@ impl Session {
             user_properties: properties.user_properties(),
             subscriptions: Subscriptions::from(&subscriptions[..]),
         });
-        self.send(&packet, now);
+        self.send_on(self.asks_on, &packet, now);
         self.requests.insert(packet_id, filters.to_vec());
     }
 
@@ -103,7 +104,7 @@ impl Session {
             user_properties: properties.user_properties(),
             filters: TopicFilters::from(&slices[..]),
         });
-        self.send(&packet, now);
+        self.send_on(self.asks_on, &packet, now);
         self.requests.insert(packet_id, filters.to_vec());
     }
 
@@ -136,8 +137,14 @@ impl Session {
         self.phase = Phase::NoConnection;
     }
 
+    /// Sends what belongs on the control stream.
     pub(super) fn send(&mut self, packet: &Packet<'_>, now: Instant) {
-        if let Err(error) = packet.encode(self.options.version, &mut self.outbound) {
+        self.send_on(CONTROL, packet, now);
+    }
+
+    pub(super) fn send_on(&mut self, stream: usize, packet: &Packet<'_>, now: Instant) {
+        let outbound = &mut self.streams[stream].outbound;
+        if let Err(error) = packet.encode(self.options.version, outbound) {
             // Everything that goes into a packet was checked when the command line was read.
             debug_assert!(false, "a packet that cannot be encoded: {error}");
         }

@@ -47,7 +47,7 @@ impl Pair {
 
     /// What the Server receives, one line for each packet.
     fn sent(&mut self) -> Vec<String> {
-        let mut bytes = self.session.outbound();
+        let mut bytes = self.session.outbound(CONTROL);
         let mut lines = Vec::new();
         while !bytes.is_empty() {
             match decode(bytes, self.version, PACKET_SIZE_MAX).unwrap() {
@@ -58,12 +58,12 @@ impl Pair {
                 Decoded::Incomplete { .. } => panic!("only whole packets are queued"),
             }
         }
-        self.session.handle_sent(self.session.outbound().len());
+        self.session.handle_sent(CONTROL, self.session.outbound(CONTROL).len());
         lines
     }
 
     fn receive(&mut self, packet: &Packet<'_>) {
-        self.session.handle_bytes(&self.encoded(packet));
+        self.session.handle_bytes(CONTROL, &self.encoded(packet));
     }
 
     fn encoded(&self, packet: &Packet<'_>) -> Vec<u8> {

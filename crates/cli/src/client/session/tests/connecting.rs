@@ -136,11 +136,11 @@ fn faults_on_packets_out_of_place() {
 #[test]
 fn faults_on_bytes_that_are_not_mqtt() {
     let mut pair = Pair::new(ConnectOptions::default());
-    pair.session.handle_bytes(b"HTTP/1.1 400 Bad Request\r\n\r\n");
+    pair.session.handle_bytes(CONTROL, b"HTTP/1.1 400 Bad Request\r\n\r\n");
     assert!(pair.fault().contains("not MQTT"));
 
     let mut pair = Pair::connected();
-    pair.session.handle_bytes(&[0x36, 3, 0, 1, b'a']);
+    pair.session.handle_bytes(CONTROL, &[0x36, 3, 0, 1, b'a']);
     assert!(pair.fault().contains("not MQTT"));
     assert_eq!(pair.sent(), ["DISCONNECT (0x81)"]);
 }

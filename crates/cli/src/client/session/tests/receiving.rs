@@ -49,7 +49,7 @@ fn finds_the_same_packets_however_the_bytes_are_split() {
         bytes.extend(pair.encoded(&Packet::Publish(publish(QoS::ExactlyOnce, number, "a/b"))));
     }
     for byte in bytes {
-        pair.session.handle_bytes(&[byte]);
+        pair.session.handle_bytes(CONTROL, &[byte]);
         if byte % 3 == 0 {
             assert!(pair.session.poll_event(pair.now).is_ok());
         }

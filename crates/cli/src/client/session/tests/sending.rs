@@ -71,7 +71,7 @@ fn refuses_to_send_what_the_server_does_not_take() {
     let now = pair.now;
     let mut refused = |publication: Publication| {
         let error = pair.session.publish(&publication, now).unwrap_err();
-        assert!(pair.session.outbound().is_empty());
+        assert!(pair.session.outbound(CONTROL).is_empty());
         error
     };
     assert!(refused(publication(QoS::AtLeastOnce)).contains("-q 0"));
