@@ -67,6 +67,9 @@ pub(crate) struct BenchArgs {
     /// MQTT version to speak.
     #[arg(long, value_enum, default_value = "3.1.1", value_name = "VERSION")]
     pub(crate) protocol: Protocol,
+    /// With QUIC: what clients publish and subscribe to goes on a data stream of each.
+    #[arg(long)]
+    pub(crate) data_streams: bool,
     /// First level of all topics and Client Identifiers.
     #[arg(long, default_value = "bench", value_name = "TOPIC")]
     pub(crate) topic: String,
@@ -192,6 +195,9 @@ impl BenchArgs {
         if self.scenario != Scenario::Drain && (self.phase.is_some() || self.to_all) {
             return Err(BenchError::usage("--phase and --to-all are for drain"));
         }
+        if self.data_streams && self.scenario == Scenario::Connect {
+            return Err(BenchError::usage("connect has nothing to send on --data-streams"));
+        }
         if self.persistent && matches!(self.scenario, Scenario::Connect | Scenario::Idle) {
             let name = self.scenario.name();
             return Err(BenchError::usage(format!("{name} has no sessions for --persistent")));
@@ -216,7 +222,11 @@ impl BenchArgs {
         if url.topic.is_some() {
             return Err(BenchError::usage("--url has a topic: topics begin with --topic here"));
         }
-        Endpoint::of_url(&url, &self.tls).map_err(BenchError::usage)
+        let endpoint = Endpoint::of_url(&url, &self.tls).map_err(BenchError::usage)?;
+        if self.data_streams {
+            endpoint.check_data_streams().map_err(BenchError::usage)?;
+        }
+        Ok(endpoint)
     }
 
     /// The user name, of its argument or of the URL.

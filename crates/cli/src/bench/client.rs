@@ -22,6 +22,8 @@ pub(crate) struct Common {
     pub(crate) keep_alive_seconds: u16,
     pub(crate) user_name: Option<String>,
     pub(crate) password: Option<String>,
+    /// Everything behind the CONNACK goes on data streams.
+    pub(crate) data_streams: bool,
 }
 
 /// A client's part in the run.
@@ -94,6 +96,8 @@ impl Client {
         scratch: &mut Scratch,
     ) -> Result<(), BenchError> {
         if let Some(mut link) = self.link.take() {
+            let ended = link.end_data_stream(scratch);
+            ended.map_err(|error| self.broken(common, &error))?;
             handshake::disconnect(common.protocol, &mut link.out)?;
             link.finish(scratch).map_err(|error| self.broken(common, &error))?;
         }
@@ -118,6 +122,22 @@ impl Client {
             self.phase = Phase::AwaitsConnAck;
         }
         Ok(())
+    }
+
+    /// Goes on by a data stream, if that is asked for.
+    pub(crate) fn begin_data_stream(
+        &mut self,
+        common: &Common,
+        poller: &Poller,
+        number: usize,
+    ) -> Result<(), BenchError> {
+        let Some(link) = self.link.as_mut().filter(|_| common.data_streams) else {
+            return Ok(());
+        };
+        link.use_data_stream(poller, number).map_err(|error| match error.kind() {
+            ErrorKind::WouldBlock => BenchError::run("the broker takes no data streams"),
+            _ => BenchError::run(format!("{}: no data stream: {error}", self.client_id)),
+        })
     }
 
     /// Takes the bytes of one read. `true` if the client became ready by it.

@@ -1,5 +1,6 @@
 //! A Network Connection of the generator: a socket, the start of a packet that is not all there
-//! yet, and the bytes that leave at the end of the turn.
+//! yet, and the bytes that leave at the end of the turn. With QUIC there may be two streams: what
+//! is sent goes on the data stream then, and the control stream is only read.
 
 use std::io::{self, ErrorKind, IoSlice};
 use std::net::SocketAddr;
@@ -23,6 +24,10 @@ pub(crate) struct Dialer {
 pub(crate) struct Link {
     stream: Stream,
     partial: Vec<u8>,
+    /// The control stream and its part of a packet, if `stream` is a data stream.
+    control: Option<(Stream, Vec<u8>)>,
+    /// The control stream has been read, and stands in the place of the data stream.
+    is_swapped: bool,
     /// What is to be sent; callers append.
     pub(crate) out: Vec<u8>,
     /// How much of `out` was written already.
@@ -54,7 +59,8 @@ impl Dialer {
     pub(crate) fn open(&mut self, poller: &Poller, number: usize) -> io::Result<Link> {
         let mut stream = self.connector.open(self.address)?;
         poller.register(&mut stream, number)?;
-        Ok(Link { stream, partial: Vec::new(), out: Vec::new(), written: 0 })
+        let (partial, out, written) = (Vec::new(), Vec::new(), 0);
+        Ok(Link { stream, partial, control: None, is_swapped: false, out, written })
     }
 }
 
@@ -64,8 +70,56 @@ impl Link {
         self.stream.is_established()
     }
 
+    /// Everything goes on a data stream from now on.
+    pub(crate) fn use_data_stream(&mut self, poller: &Poller, number: usize) -> io::Result<()> {
+        let mut data = self.stream.open_data_stream()?;
+        poller.register(&mut data, number)?;
+        let control = std::mem::replace(&mut self.stream, data);
+        self.control = Some((control, std::mem::take(&mut self.partial)));
+        Ok(())
+    }
+
+    /// Sends what is to be sent, and goes back to the control stream if there are two.
+    pub(crate) fn end_data_stream(&mut self, scratch: &mut Scratch) -> io::Result<()> {
+        if self.control.is_some() {
+            self.finish(scratch)?;
+            self.swap();
+            self.control = None;
+        }
+        Ok(())
+    }
+
+    fn swap(&mut self) {
+        if let Some((control, partial)) = &mut self.control {
+            std::mem::swap(&mut self.stream, control);
+            std::mem::swap(&mut self.partial, partial);
+        }
+    }
+
     /// Reads once into `into`, behind the start of a packet that an earlier read left over.
     pub(crate) fn read(&mut self, into: &mut [u8], scratch: &mut Scratch) -> io::Result<Received> {
+        let received = self.read_stream(into, scratch)?;
+        if self.control.is_none() {
+            return Ok(received);
+        }
+        match received {
+            // Both are told of under one number.
+            Received::Bytes { length, .. } => Ok(Received::Bytes { length, more: true }),
+            Received::Closed => Ok(received),
+            Received::Nothing => {
+                self.swap();
+                let received = self.read_stream(into, scratch);
+                match received {
+                    // Until it is split.
+                    Ok(Received::Bytes { .. }) => self.is_swapped = true,
+                    _ => self.swap(),
+                }
+                received
+            }
+        }
+    }
+
+    fn read_stream(&mut self, into: &mut [u8], scratch: &mut Scratch) -> io::Result<Received> {
         let kept = self.partial.len();
         match self.stream.read(&mut into[kept..], scratch) {
             Ok(Arrived::End) => Ok(Received::Closed),
@@ -96,6 +150,9 @@ impl Link {
             rest = &rest[length..];
         }
         self.partial.extend_from_slice(rest);
+        if std::mem::take(&mut self.is_swapped) {
+            self.swap();
+        }
         Ok(())
     }
 

@@ -38,6 +38,7 @@ impl<'a> Plan<'a> {
             keep_alive_seconds: args.keep_alive,
             user_name: args.user_name(),
             password: args.password(),
+            data_streams: args.data_streams,
         };
         let threads = usize::from(args.threads);
         let broadcast_to = match args.is_broadcast() {

@@ -27,6 +27,9 @@ pub(crate) struct Report {
     pub(crate) clients: usize,
     /// Subscribers have sessions that outlive their connections.
     pub(crate) persistent: bool,
+    /// Everything but the handshakes of MQTT went on data streams.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) data_streams: bool,
     pub(crate) threads: u16,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) window: Option<u16>,
@@ -170,6 +173,7 @@ impl Report {
             size_bytes: args.size,
             clients: args.clients(),
             persistent: args.persistent || args.scenario == Scenario::Drain,
+            data_streams: args.data_streams,
             threads: args.threads,
             window: found.uses_window.then(|| args.window()),
             measured_seconds: found.seconds,

@@ -184,7 +184,11 @@ impl Shard {
                 Received::Bytes { length, more } => {
                     self.flow.note_time();
                     let bytes = &self.arrived[..length];
+                    let was_greeting = client.phase == Phase::AwaitsConnAck;
                     let became_ready = client.handle_bytes(bytes, &self.common, &mut self.flow)?;
+                    if was_greeting && client.phase != Phase::AwaitsConnAck {
+                        client.begin_data_stream(&self.common, &self.poller, place)?;
+                    }
                     self.opened += usize::from(became_ready);
                     mark_dirty(client, place, &mut self.dirty);
                     if more {

@@ -225,6 +225,30 @@ fn the_benchmark_loses_nothing_on_any_transport() {
 }
 
 #[test]
+fn the_benchmark_loses_nothing_on_data_streams() {
+    let broker = start();
+    let url = format!("quic://localhost:{}", broker.ports.quic);
+    let arguments = format!("--url {url} --cafile {} --data-streams", broker.file("ca.pem"));
+    for scenario in [
+        "p2p --qos 1 --messages 2000 --clients 5 --threads 2",
+        "p2p --qos 2 --messages 500 --clients 5",
+        "fan-out --messages 50 --clients 20",
+        "drain --qos 1 --messages 500 --clients 5",
+    ] {
+        let text = midge(&format!("bench {scenario} --json {arguments}")).end().text();
+        let figures: Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(figures["data_streams"], true);
+        for lost in ["lost", "duplicates"] {
+            assert_eq!(figures["totals"][lost], 0, "{scenario}: {figures}");
+        }
+    }
+    let error = midge(&format!("bench connect {arguments}")).end().failure(2);
+    assert!(error.contains("--data-streams"), "{error}");
+    let error = midge("bench p2p --data-streams").end().failure(2);
+    assert!(error.contains("--data-streams needs QUIC"), "{error}");
+}
+
+#[test]
 fn hosts_and_ports_and_sockets_are_arguments_too() {
     let broker = start();
     let socket = broker.socket();
