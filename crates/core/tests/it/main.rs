@@ -4,6 +4,7 @@ mod client;
 mod connect;
 mod data_streams;
 mod data_streams_ending;
+mod data_streams_random;
 mod data_streams_waiting;
 mod flow;
 mod lifetime;
