@@ -28,7 +28,7 @@ mod socket;
 mod stream;
 #[cfg(feature = "tls")]
 #[cfg_attr(
-    not(feature = "client"),
+    not(all(feature = "client", feature = "quic")),
     allow(
         dead_code,
         unused_imports,
