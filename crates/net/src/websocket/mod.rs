@@ -16,7 +16,7 @@ mod session;
 #[cfg(test)]
 mod tests;
 
-#[cfg(any(test, feature = "fuzzing"))]
+#[cfg(feature = "fuzzing")]
 pub(crate) use error::WebSocketError;
 #[cfg(feature = "fuzzing")]
 pub(crate) use frames::Role;
