@@ -145,6 +145,8 @@ impl Run {
     pub fn conformance(&mut self, how: Conformance<'_>) {
         let mut nextest = cargo(&self.root);
         nextest.args(["nextest", "run", "--package", "midge-conformance", "--profile", "ci"]);
+        // Most of its tests wait for an answer, and some for a second to pass.
+        nextest.arg("--test-threads=6");
         let name = match how {
             Conformance::InProcess(transport) => {
                 nextest.env("MIDGE_CONFORMANCE_TRANSPORT", transport);

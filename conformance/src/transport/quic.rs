@@ -23,6 +23,12 @@ const PIECE: usize = 64 * 1024;
 /// A connection and its stream.
 #[derive(Debug)]
 pub(crate) struct Quic {
+    /// Present until it is dropped.
+    open: Option<Open>,
+}
+
+#[derive(Debug)]
+struct Open {
     connection: Connection,
     sending: SendStream,
     receiving: RecvStream,
@@ -39,21 +45,40 @@ impl Quic {
             let connecting = from.connect_with(config, address, host).map_err(io::Error::other)?;
             let connection = connecting.await.map_err(io::Error::other)?;
             let (sending, receiving) = connection.open_bi().await.map_err(io::Error::other)?;
-            Ok(Self { connection, sending, receiving })
+            io::Result::Ok(Open { connection, sending, receiving })
         });
-        opened?
+        Ok(Self { open: Some(opened??) })
+    }
+
+    fn open_mut(&mut self) -> &mut Open {
+        self.open.as_mut().expect("it is not dropped yet")
+    }
+}
+
+/// As with a socket that is closed: what was sent before still arrives.
+impl Drop for Quic {
+    fn drop(&mut self) {
+        if let Some(mut open) = self.open.take() {
+            runtime().spawn(async move {
+                // An error means that it had been finished already, or that the broker was first.
+                let _ = open.sending.finish();
+                let _ = timeout(PATIENCE, open.sending.stopped()).await;
+                drop(open.receiving);
+                open.connection.close(VarInt::from_u32(0), b"");
+            });
+        }
     }
 }
 
 impl Transport for Quic {
     fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
-        let sent = wait_for(PATIENCE, self.sending.write_all(bytes))?;
+        let sent = wait_for(PATIENCE, self.open_mut().sending.write_all(bytes))?;
         // Whatever the reason, the broker takes nothing more.
         sent.map_err(|error| io::Error::new(ErrorKind::BrokenPipe, error))
     }
 
     fn receive(&mut self, inbox: &mut Vec<u8>, wait: Duration) -> io::Result<usize> {
-        match wait_for(wait, self.receiving.read_chunk(PIECE, true))? {
+        match wait_for(wait, self.open_mut().receiving.read_chunk(PIECE, true))? {
             Ok(Some(chunk)) => {
                 inbox.extend_from_slice(&chunk.bytes);
                 Ok(chunk.bytes.len())
@@ -64,11 +89,12 @@ impl Transport for Quic {
     }
 
     fn finish(&mut self) -> io::Result<()> {
-        self.sending.finish().map_err(|error| io::Error::new(ErrorKind::BrokenPipe, error))
+        let finished = self.open_mut().sending.finish();
+        finished.map_err(|error| io::Error::new(ErrorKind::BrokenPipe, error))
     }
 
     fn cut(&mut self) {
-        self.connection.close(VarInt::from_u32(1), b"");
+        self.open_mut().connection.close(VarInt::from_u32(1), b"");
     }
 }
 

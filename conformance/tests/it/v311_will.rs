@@ -87,3 +87,9 @@ fn mqtt311_3_1_2_17_will_with_retain_is_retained() {
 fn mqtt311_3_14_4_3_disconnect_drops_the_will() {
     will::will_is_dropped_by_disconnect(V3);
 }
+
+/// [MQTT-3.1.2-8]
+#[test]
+fn mqtt311_3_1_2_8_will_is_published_when_the_client_dies() {
+    will::will_is_published_when_the_client_dies(V3);
+}

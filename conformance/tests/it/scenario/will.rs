@@ -14,6 +14,14 @@ pub(crate) fn will_is_published_when_the_connection_breaks(version: Version) {
     assert_eq!((will.topic.as_str(), will.text()), (topic.as_str(), "gone"));
 }
 
+/// As a process that is killed leaves it: no word of the carrier either.
+pub(crate) fn will_is_published_when_the_client_dies(version: Version) {
+    let topic = topic();
+    let mut observer = subscriber(version, &topic, 0);
+    connect(version).will(Will::new(&topic, "dead")).open().cut();
+    assert_eq!(observer.receive_publish().text(), "dead");
+}
+
 pub(crate) fn will_is_published_when_the_broker_ends_the_connection(version: Version) {
     let topic = topic();
     let mut observer = subscriber(version, &topic, 0);

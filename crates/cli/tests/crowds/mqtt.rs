@@ -1,0 +1,66 @@
+//! The few packets of MQTT 3.1.1 that a crowd needs, by hand.
+
+use std::io::{self, Read};
+
+pub(crate) const PUBACK: u8 = 0x40;
+pub(crate) const PUBLISH: u8 = 0x30;
+
+/// The largest Remaining Length there is: 256 MB less one byte.
+pub(crate) const LARGEST: [u8; 4] = [0xFF, 0xFF, 0xFF, 0x7F];
+
+fn string(text: &str) -> Vec<u8> {
+    let length = u16::try_from(text.len()).unwrap();
+    [&length.to_be_bytes(), text.as_bytes()].concat()
+}
+
+/// A packet of less than 128 bytes.
+fn packet(first_byte: u8, body: &[u8]) -> Vec<u8> {
+    let length = u8::try_from(body.len()).unwrap();
+    assert!(length < 128, "a short packet");
+    [&[first_byte, length], body].concat()
+}
+
+/// A CONNECT with a clean session and without Keep Alive.
+pub(crate) fn connect(client_id: &str) -> Vec<u8> {
+    packet(0x10, &[&string("MQTT")[..], &[4, 2, 0, 0], &string(client_id)].concat())
+}
+
+pub(crate) fn subscribe(topic: &str) -> Vec<u8> {
+    packet(0x82, &[&[0, 1][..], &string(topic), &[0]].concat())
+}
+
+pub(crate) fn publish(topic: &str, payload: &[u8]) -> Vec<u8> {
+    packet(PUBLISH, &[&string(topic), payload].concat())
+}
+
+/// A PUBLISH at QoS 1.
+pub(crate) fn publish_1(topic: &str, packet_id: u16, payload: &[u8]) -> Vec<u8> {
+    packet(0x32, &[&string(topic)[..], &packet_id.to_be_bytes(), payload].concat())
+}
+
+/// The first byte and the body of the next packet.
+pub(crate) fn receive(stream: &mut impl Read) -> io::Result<(u8, Vec<u8>)> {
+    let mut byte = [0];
+    stream.read_exact(&mut byte)?;
+    let first_byte = byte[0];
+    let (mut length, mut shift) = (0, 0);
+    loop {
+        stream.read_exact(&mut byte)?;
+        length |= usize::from(byte[0] & 0x7F) << shift;
+        shift += 7;
+        if byte[0] < 0x80 {
+            break;
+        }
+    }
+    let mut body = vec![0; length];
+    stream.read_exact(&mut body)?;
+    Ok((first_byte, body))
+}
+
+/// Expects a CONNACK that says yes.
+pub(crate) fn receive_connack(stream: &mut impl Read) -> io::Result<()> {
+    match receive(stream)? {
+        (0x20, body) if body == [0, 0] => Ok(()),
+        other => Err(io::Error::other(format!("no CONNACK: {other:02x?}"))),
+    }
+}

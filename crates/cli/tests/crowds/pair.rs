@@ -1,0 +1,80 @@
+//! Two clients that were here before the crowd: how long a message takes between them.
+
+use std::io::Write;
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use crate::broker::PATIENCE;
+use crate::mqtt;
+
+/// Between two messages.
+const PAUSE: Duration = Duration::from_millis(2);
+
+/// A pair that talks until it is asked to stop.
+pub(crate) struct Pair {
+    stop: Arc<AtomicBool>,
+    thread: JoinHandle<Vec<Duration>>,
+}
+
+/// How long messages took.
+#[derive(Debug)]
+pub(crate) struct Latencies {
+    pub(crate) count: usize,
+    pub(crate) p50: Duration,
+    pub(crate) p99: Duration,
+    pub(crate) max: Duration,
+}
+
+pub(crate) fn dial(address: SocketAddr) -> TcpStream {
+    let stream = TcpStream::connect(address).expect("a connection");
+    stream.set_nodelay(true).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream
+}
+
+/// A connected client.
+pub(crate) fn client(address: SocketAddr, client_id: &str) -> TcpStream {
+    let mut stream = dial(address);
+    stream.write_all(&mqtt::connect(client_id)).unwrap();
+    mqtt::receive_connack(&mut stream).expect("a CONNACK");
+    stream
+}
+
+impl Pair {
+    /// Connects both, and begins.
+    pub(crate) fn start(address: SocketAddr) -> Self {
+        let mut subscriber = client(address, "pair-subscriber");
+        subscriber.write_all(&mqtt::subscribe("pair")).unwrap();
+        assert_eq!(mqtt::receive(&mut subscriber).unwrap().0, 0x90, "a SUBACK");
+        let mut publisher = client(address, "pair-publisher");
+        let stop = Arc::new(AtomicBool::new(false));
+        let is_over = Arc::clone(&stop);
+        let thread = thread::spawn(move || {
+            let mut latencies = Vec::new();
+            while !is_over.load(Ordering::Relaxed) {
+                let start = Instant::now();
+                publisher.write_all(&mqtt::publish("pair", b"tick")).unwrap();
+                let (first_byte, _) = mqtt::receive(&mut subscriber).expect("the pair lives");
+                assert_eq!(first_byte, mqtt::PUBLISH);
+                latencies.push(start.elapsed());
+                thread::sleep(PAUSE);
+            }
+            latencies
+        });
+        Self { stop, thread }
+    }
+
+    /// Stops, and says how it was.
+    pub(crate) fn stop(self) -> Latencies {
+        self.stop.store(true, Ordering::Relaxed);
+        let mut all = self.thread.join().expect("the pair was served to the end");
+        all.sort_unstable();
+        let at = |share: usize| all[(all.len() - 1) * share / 100];
+        let latencies = Latencies { count: all.len(), p50: at(50), p99: at(99), max: at(100) };
+        eprintln!("the pair meanwhile: {latencies:?}");
+        latencies
+    }
+}
