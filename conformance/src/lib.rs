@@ -1,11 +1,11 @@
 //! Conformance: what every test of a normative statement is made of.
 //!
 //! A test is a short conversation of [`Client`]s with the broker at [`target::endpoint`], over TCP,
-//! TLS, WebSocket, both, or QUIC. The suite knows the protocol on its own ([`wire`], [`packet`], [`request`]): it shares
-//! no code with the broker that it judges, since both sides of one codec agree with its mistakes,
-//! and it can say what a correct codec refuses to encode. Everything received is checked strictly
-//! while it is read: lengths, reserved bits, which property and which Reason Code a packet may
-//! have.
+//! TLS, WebSocket, both, or QUIC. The suite knows the protocol on its own ([`wire`], [`packet`],
+//! [`request`]): it shares no code with the broker that it judges, since both sides of one codec
+//! agree with its mistakes, and it can say what a correct codec refuses to encode. Everything
+//! received is checked strictly while it is read: lengths, reserved bits, which property and which
+//! Reason Code a packet may have.
 //!
 //! The tables in `statements/` say for each statement whom it binds and which tests prove it;
 //! [`statement`] reads them and [`report`] prints them. Nothing here sleeps to show that something
