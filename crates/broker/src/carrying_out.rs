@@ -172,12 +172,12 @@ impl Worker {
             Event::Connected { connection, client, version, session_present } => {
                 let session = if *session_present { "resumed" } else { "new" };
                 let peer = peer(connection);
-                let transport = self
+                let way = self
                     .sockets
                     .of(*connection)
                     .map_or("local", |socket| socket.stream.peer().transport.name());
                 log::info!(
-                    "{client} connected from {peer} ({transport}), MQTT {version}, session {session}"
+                    "{client} connected from {peer} ({way}), MQTT {version}, session {session}"
                 );
             }
             Event::Refused { connection, client_id, reason_code, detail } => {

@@ -249,6 +249,8 @@ impl Worker {
         if !partial.is_empty() {
             self.decode_and_keep(id, partial);
         }
+        // They may have come while the CONNECT waited.
+        self.take_data_streams(id);
     }
 
     fn decode(&mut self, id: ConnectionId, bytes: &[u8]) -> Outcome {

@@ -72,7 +72,16 @@ impl Workspace {
         let text = offline.or_else(|_| cargo_metadata(root, &target, &[]))?;
         let metadata: Value = serde_json::from_str(&text)
             .map_err(|error| Failure::because("the answer of cargo metadata", error))?;
-        Ok(Self::from_metadata(&metadata, root))
+        let mut workspace = Self::from_metadata(&metadata, root);
+        workspace.keep_built(&cargo_tree(root)?);
+        Ok(workspace)
+    }
+
+    /// Forgets packages that are in the lock file for the sake of other platforms or of features
+    /// that nobody has chosen: cargo's metadata does not tell them apart.
+    fn keep_built(&mut self, names: &HashSet<String>) {
+        let Self { needs, names: names_by_id, .. } = self;
+        needs.retain(|id, _| names_by_id.get(id).is_some_and(|name| names.contains(name)));
     }
 
     fn from_metadata(metadata: &Value, root: &Path) -> Self {
@@ -194,6 +203,21 @@ fn cargo_metadata(root: &Path, target: &str, arguments: &[&str]) -> Result<Strin
     }
 }
 
+/// The names of all packages that are built on this platform, tests included.
+fn cargo_tree(root: &Path) -> Result<HashSet<String>> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let output = Command::new(cargo)
+        .args(["tree", "--workspace", "--prefix", "none", "--format", "{p}"])
+        .current_dir(root)
+        .output()
+        .map_err(|error| Failure::because("cargo tree", error))?;
+    if !output.status.success() {
+        return Err(Failure::because("cargo tree", String::from_utf8_lossy(&output.stderr)));
+    }
+    let text = String::from_utf8_lossy(&output.stdout);
+    Ok(text.lines().filter_map(|line| line.split(' ').next()).map(str::to_owned).collect())
+}
+
 /// The triple that rustc compiles for when it is not told otherwise.
 ///
 /// # Errors
@@ -296,6 +320,13 @@ mod tests {
         let found = rules(&["crates/net: ring tls", "tls: aws-lc-rs"]);
         assert_eq!(found, [("Cargo.lock".into(), "crypto-provider")]);
         assert_eq!(rules(&["crates/net: ring", "tls: ring"]), []);
+    }
+
+    #[test]
+    fn what_is_built_on_no_platform_of_ours_is_not_looked_at() {
+        let mut workspace = workspace(&["crates/net: tls", "tls: aws-lc-rs ring"]);
+        workspace.keep_built(&["net", "tls", "aws-lc-rs"].map(str::to_owned).into());
+        assert_eq!(check(&workspace).len(), 0);
     }
 
     #[test]
