@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -379,9 +379,11 @@ impl BrokerBuilder {
         control: Arc<ListenerControl>,
     ) -> Result<RunningListeners, StartError> {
         let connections_max = self.limits.connections_max as usize;
-        let mut watch = Watch::new(self.limits.memory_bytes_max, Arc::clone(&inboxes), control);
+        let beyond = Arc::new(AtomicU64::new(0));
+        let memory_max = self.limits.memory_bytes_max;
+        let mut watch = Watch::new(memory_max, Arc::clone(&inboxes), control, Arc::clone(&beyond));
         let running = listeners.start(
-            move |accepted| pass_on(accepted, &inboxes, connections_max),
+            move |accepted| pass_on(accepted, &inboxes, connections_max, &beyond),
             move || watch.look(),
         )?;
         Ok(running)
@@ -418,8 +420,9 @@ fn restore(
 /// Connections at the same time that are only told to come later; beyond them nothing is said.
 const TURNED_AWAY_MAX: usize = 1024;
 
-/// Gives a connection to the worker that has the fewest.
-fn pass_on(accepted: Accepted, inboxes: &[Arc<Inbox>], connections_max: usize) {
+/// Gives a connection to the worker that has the fewest. Those beyond `connections_max` are
+/// counted.
+fn pass_on(accepted: Accepted, inboxes: &[Arc<Inbox>], connections_max: usize, beyond: &AtomicU64) {
     let counts = inboxes.iter().map(|inbox| inbox.connections.load(Ordering::Relaxed));
     let (mut total, mut least) = (0, (usize::MAX, 0));
     for (index, count) in counts.enumerate() {
@@ -429,7 +432,9 @@ fn pass_on(accepted: Accepted, inboxes: &[Arc<Inbox>], connections_max: usize) {
     let turned_away: usize =
         inboxes.iter().map(|inbox| inbox.turned_away.load(Ordering::Relaxed)).sum();
     let Accepted { stream, listener, refusal } = accepted;
-    let is_turned_away = refusal.is_some() || total - turned_away.min(total) >= connections_max;
+    let is_beyond = total - turned_away.min(total) >= connections_max;
+    beyond.fetch_add(u64::from(is_beyond), Ordering::Relaxed);
+    let is_turned_away = refusal.is_some() || is_beyond;
     let inbox = &inboxes[least.1];
     if is_turned_away {
         // Saying no must not cost a handshake.
@@ -438,7 +443,7 @@ fn pass_on(accepted: Accepted, inboxes: &[Arc<Inbox>], connections_max: usize) {
             Transport::Tcp | Transport::Unix | Transport::WebSocket
         );
         if turned_away >= TURNED_AWAY_MAX || !is_cheap {
-            return log::debug!("{}: closed: too many connections", stream.address());
+            return;
         }
         inbox.turned_away.fetch_add(1, Ordering::Relaxed);
     }

@@ -1,6 +1,7 @@
 //! What is looked at once a second, beside the workers: memory, certificates, refusals.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use midge_net::{ListenerControl, Refusal};
@@ -13,6 +14,9 @@ pub(crate) struct Watch {
     memory: MemoryWatch,
     inboxes: Arc<[Arc<Inbox>]>,
     listeners: Arc<ListenerControl>,
+    /// Connections beyond the broker's own limit, and how many of them were told already.
+    beyond: Arc<AtomicU64>,
+    beyond_told: u64,
     last_look: Instant,
     /// Refusals that were told already, by listener, in the order of [`Refusal::ALL`].
     told: Vec<[u64; Refusal::ALL.len()]>,
@@ -26,9 +30,11 @@ impl Watch {
         memory_bytes_max: u64,
         inboxes: Arc<[Arc<Inbox>]>,
         listeners: Arc<ListenerControl>,
+        beyond: Arc<AtomicU64>,
     ) -> Self {
         let memory = MemoryWatch::new(memory_bytes_max);
-        Self { memory, inboxes, listeners, last_look: Instant::now(), told: Vec::new() }
+        let (last_look, told) = (Instant::now(), Vec::new());
+        Self { memory, inboxes, listeners, beyond, beyond_told: 0, last_look, told }
     }
 
     /// Looks, if a second has passed.
@@ -59,6 +65,12 @@ impl Watch {
 
     /// One line a second and reason, however many there were.
     fn tell_refusals(&mut self) {
+        let beyond = self.beyond.load(Ordering::Relaxed);
+        if beyond > self.beyond_told {
+            let count = beyond - self.beyond_told;
+            log::warn!("{count} connections refused: limits.connections_max is reached");
+            self.beyond_told = beyond;
+        }
         let figures = self.listeners.figures();
         self.told.resize(figures.len(), [0; Refusal::ALL.len()]);
         for ((address, figures), told) in figures.iter().zip(&mut self.told) {

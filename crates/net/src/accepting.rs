@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::admission::{Admission, Refusal};
+use crate::admission::{Admission, Refusal, Slot};
 use crate::layered::Layered;
 use crate::listen::{Listen, Protocol, ProxyMode, ProxyOptions, WebSocketOptions};
 use crate::listener::Listener;
@@ -50,24 +50,25 @@ impl Reception {
         // Behind a proxy the address that counts is not known yet.
         let counted = if self.proxy.is_some() { None } else { address.ip() };
         match self.admission.admit(counted, now) {
-            Ok(mut slot) => {
-                if self.is_plain() {
-                    slot.handshake_done();
-                    return Ok(Some((Stream::plain(socket, address, Some(slot)), None)));
-                }
-                let layered = self.layers(socket, address);
-                Ok(Some((Stream::layered(layered, address, Some(slot)), None)))
-            }
-            // Saying no must not cost more than a yes: no handshake is begun for it.
-            Err(refusal) if self.is_plain() => {
-                Ok(Some((Stream::plain(socket, address, None), Some(refusal))))
+            Ok(slot) => Ok(Some((self.stream(socket, address, Some(slot)), None))),
+            // Saying no must not cost as much as a handshake of TLS.
+            Err(refusal) if self.tls.is_none() && self.proxy.is_none() => {
+                Ok(Some((self.stream(socket, address, None), Some(refusal))))
             }
             Err(_) => Ok(None),
         }
     }
 
-    fn is_plain(&self) -> bool {
-        self.proxy.is_none() && self.tls.is_none() && self.websocket.is_none()
+    fn stream(&self, socket: PlainSocket, address: PeerAddress, slot: Option<Slot>) -> Stream {
+        let is_plain = self.proxy.is_none() && self.tls.is_none() && self.websocket.is_none();
+        if !is_plain {
+            return Stream::layered(self.layers(socket, address), address, slot);
+        }
+        let mut slot = slot;
+        if let Some(slot) = &mut slot {
+            slot.handshake_done();
+        }
+        Stream::plain(socket, address, slot)
     }
 
     fn layers(&self, socket: PlainSocket, address: PeerAddress) -> Layered {
