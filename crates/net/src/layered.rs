@@ -172,6 +172,10 @@ impl Layered {
         let start = kept.len();
         scratch.raw[..start].copy_from_slice(kept);
         let room = Scratch::READ_BYTES.min(into.len().saturating_sub(start));
+        if room == 0 {
+            let why = "the peer's handshake is longer than what it is read into";
+            return Err(io::Error::new(ErrorKind::InvalidData, why));
+        }
         let mut arrived = self.socket.read(&mut scratch.raw[start..start + room])?;
         if arrived == 0 {
             self.has_ended = true;
