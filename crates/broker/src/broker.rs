@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use midge_codec::ReasonCode;
 use midge_core::{
     AllowAll, Core, CoreConfig, Durability, DurabilityRules, Limits, Policy, SharedStrategy,
     Timestamp, TopicRules, WorkerId,
@@ -279,7 +280,8 @@ impl BrokerBuilder {
     /// An address cannot be listened on, or the operating system refuses threads or descriptors.
     /// Nothing is left running then.
     pub fn start(self) -> Result<Broker, StartError> {
-        let listeners = Listeners::bind(&self.listen)?;
+        let listens: Vec<_> = self.listen.iter().map(|listen| self.with_deadline(listen)).collect();
+        let listeners = Listeners::bind(&listens)?;
         let addresses = listeners.addresses();
         let control = listeners.control();
         let count = self.workers.clamp(1, WorkerId::MAX_WORKERS);
@@ -294,6 +296,14 @@ impl BrokerBuilder {
         let control = broker.handle.listeners_control();
         broker.listeners = Some(self.start_listeners(listeners, inboxes, control)?);
         Ok(broker)
+    }
+
+    /// A listener that says nothing of its deadline has the broker's, for handshakes, too.
+    fn with_deadline(&self, listen: &Listen) -> Listen {
+        let mut listen = listen.clone();
+        let deadline = Duration::from_millis(self.limits.connect_deadline_ms.into());
+        listen.limits.connect_deadline.get_or_insert(deadline);
+        listen
     }
 
     fn start_workers(
@@ -431,7 +441,7 @@ fn pass_on(accepted: Accepted, inboxes: &[Arc<Inbox>], connections_max: usize, b
     }
     let turned_away: usize =
         inboxes.iter().map(|inbox| inbox.turned_away.load(Ordering::Relaxed)).sum();
-    let Accepted { stream, listener, refusal } = accepted;
+    let Accepted { stream, listener, opened, refusal } = accepted;
     let is_beyond = total - turned_away.min(total) >= connections_max;
     beyond.fetch_add(u64::from(is_beyond), Ordering::Relaxed);
     let is_turned_away = refusal.is_some() || is_beyond;
@@ -443,12 +453,14 @@ fn pass_on(accepted: Accepted, inboxes: &[Arc<Inbox>], connections_max: usize, b
             Transport::Tcp | Transport::Unix | Transport::WebSocket
         );
         if turned_away >= TURNED_AWAY_MAX || !is_cheap {
-            return;
+            // What QUIC says instead.
+            return stream.abort(ReasonCode::ServerBusy as u32);
         }
         inbox.turned_away.fetch_add(1, Ordering::Relaxed);
     }
     inbox.connections.fetch_add(1, Ordering::Relaxed);
-    inbox.send(Letter::Accepted { stream, listener: listener as u16, is_turned_away });
+    let listener = listener as u16;
+    inbox.send(Letter::Accepted { stream, listener, opened, is_turned_away });
 }
 
 /// A number that is another one at each start, from the keys of the standard library's hasher.

@@ -132,6 +132,11 @@ impl Worker {
 
     pub(crate) fn tell_events(&mut self) {
         for event in std::mem::take(&mut self.fx.events) {
+            if let Event::Connected { connection, .. } = &event
+                && let Some(socket) = self.sockets.of(*connection)
+            {
+                socket.stream.widen();
+            }
             self.note_owner(&event);
             self.log_event(&event);
             if let Some(hook) = &self.hook {

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::sync::atomic::Ordering;
+use std::time::Instant;
 
 use midge_codec::{Decoded, Packet, decode};
 use midge_core::{ConnectionId, Opening, Output};
@@ -10,7 +11,7 @@ use midge_net::{Received, Stream};
 use crate::hook::{AuthReply, allow_anonymous};
 use crate::inbox::Letter;
 use crate::sockets::Socket;
-use crate::worker::Worker;
+use crate::worker::{Stage, Worker};
 
 /// What is to be done after some bytes were decoded.
 enum Outcome {
@@ -35,11 +36,18 @@ impl Worker {
         &mut self,
         mut stream: Stream,
         listener: u16,
+        opened: Instant,
         is_turned_away: bool,
         bytes: Vec<u8>,
     ) {
+        if self.stage != Stage::Running {
+            return self.count_closed(is_turned_away);
+        }
         let terms = self.terms.get(usize::from(listener));
-        let connect_deadline_ms = terms.map(|terms| terms.connect_deadline_ms);
+        // What its handshake has taken already counts.
+        let taken_ms = u32::try_from(opened.elapsed().as_millis()).unwrap_or(u32::MAX);
+        let connect_deadline_ms =
+            terms.map(|terms| terms.connect_deadline_ms.saturating_sub(taken_ms));
         let opening = Opening { listener, connect_deadline_ms, is_turned_away };
         let id = self.core.open_connection(opening, self.now);
         if let Err(error) = self.poller.register(&mut stream, id.slot()) {
@@ -128,14 +136,17 @@ impl Worker {
         let start = if is_moved { partial.len() } else { 0 };
         self.scratch[..start].copy_from_slice(&partial[..start]);
         match socket.stream.read(&mut self.scratch[start..], &mut self.stream_scratch) {
-            Ok(Received::End) => return self.lost(id),
+            Ok(Received::End) => {
+                socket.stream.answer_end(&mut self.stream_scratch);
+                return self.lost(id);
+            }
             Ok(Received::Bytes { count, more }) => {
                 socket.is_readable = more || socket.ends;
                 if socket.is_readable {
                     socket.is_queued = true;
                     self.readable.push(id);
                 }
-                self.turn_bytes += count;
+                self.turn_bytes += count.max(self.stream_scratch.take_count());
                 self.core.count_bytes_received(count as u64);
                 if is_moved {
                     drop(partial);
@@ -147,6 +158,7 @@ impl Worker {
                 return;
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                self.turn_bytes += self.stream_scratch.take_count();
                 if socket.is_broken {
                     return self.lost(id);
                 }

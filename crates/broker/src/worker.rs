@@ -7,7 +7,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use midge_core::{ConnectionId, Core, Effects, MemoryPressure, Timestamp, WorkerId};
 use midge_net::{Poller, Readiness, Scratch};
@@ -162,8 +162,10 @@ impl Worker {
         self.end_overdue();
         self.carry_out();
         self.inboxes[self.id.index()].set_congested(self.core.is_congested());
-        let is_gone = self.sockets.len() == 0 && self.closing.is_done();
-        let is_drained = self.stage == Stage::Draining && is_gone && !self.core.has_unfinished();
+        let is_drained = self.stage == Stage::Draining
+            && self.sockets.is_empty()
+            && self.closing.is_done()
+            && !self.core.has_unfinished();
         self.inboxes[self.id.index()].set_drained(is_drained);
     }
 
@@ -217,11 +219,11 @@ impl Worker {
             Letter::Batch { from, messages } => {
                 self.core.handle_batch(from, messages, self.now, &mut self.fx);
             }
-            Letter::Accepted { stream, listener, is_turned_away } => {
-                self.open(stream, listener, is_turned_away, Vec::new());
+            Letter::Accepted { stream, listener, opened, is_turned_away } => {
+                self.open(stream, listener, opened, is_turned_away, Vec::new());
             }
             Letter::HandedOver { stream, listener, bytes } => {
-                self.open(stream, listener, false, bytes);
+                self.open(stream, listener, Instant::now(), false, bytes);
             }
             Letter::Authenticated { connection, answer } => {
                 self.core.handle_auth_answer(connection, answer, self.now, &mut self.fx);

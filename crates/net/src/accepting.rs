@@ -1,6 +1,7 @@
 //! From an accepted socket to a stream: whether it is let in, and which layers it gets.
 
 use std::io;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -48,7 +49,8 @@ impl Reception {
     ) -> io::Result<Option<(Stream, Option<Refusal>)>> {
         let (socket, address) = listener.accept()?;
         // Behind a proxy the address that counts is not known yet.
-        let counted = if self.proxy.is_some() { None } else { address.ip() };
+        let is_proxy = |ip: IpAddr| self.proxy.as_ref().is_some_and(|it| it.trusts(ip));
+        let counted = address.ip().filter(|ip| !is_proxy(*ip));
         match self.admission.admit(counted, now) {
             Ok(slot) => Ok(Some((self.stream(socket, address, Some(slot)), None))),
             // Saying no must not cost as much as a handshake of TLS.
@@ -63,10 +65,6 @@ impl Reception {
         let is_plain = self.proxy.is_none() && self.tls.is_none() && self.websocket.is_none();
         if !is_plain {
             return Stream::layered(self.layers(socket, address), address, slot);
-        }
-        let mut slot = slot;
-        if let Some(slot) = &mut slot {
-            slot.handshake_done();
         }
         Stream::plain(socket, address, slot)
     }
