@@ -19,6 +19,7 @@ use midge_net::{
 };
 use midge_store::{OpenError, Opened};
 
+use crate::certificate_watch::CertificateWatch;
 use crate::clock::Clock;
 use crate::directory::Directory;
 use crate::handle::BrokerHandle;
@@ -48,6 +49,7 @@ pub struct BrokerBuilder {
 /// A running broker. Dropping it stops it at once; [`Broker::stop`] lets Clients go first.
 pub struct Broker {
     listeners: Option<RunningListeners>,
+    _certificate_watch: Option<CertificateWatch>,
     workers: Vec<JoinHandle<()>>,
     store: Option<(Arc<Orders>, JoinHandle<()>)>,
     handle: BrokerHandle,
@@ -289,11 +291,12 @@ impl BrokerBuilder {
         let inboxes: Arc<[Arc<Inbox>]> =
             pollers.iter().map(|poller| Arc::new(Inbox::new(poller.notifier()))).collect();
         let orders = self.storage.is_some().then(|| Arc::new(Orders::default()));
-        let handle = BrokerHandle::new(Arc::clone(&inboxes), orders.clone(), control);
         let workers = Vec::new();
-        let mut broker = Broker { listeners: None, workers, store: None, handle, addresses };
+        let _certificate_watch = CertificateWatch::start(Arc::clone(&control))?;
+        let handle = BrokerHandle::new(Arc::clone(&inboxes), orders.clone(), Arc::clone(&control));
+        let mut broker =
+            Broker { listeners: None, _certificate_watch, workers, store: None, handle, addresses };
         self.start_workers(pollers, &inboxes, orders.as_ref(), &mut broker)?;
-        let control = broker.handle.listeners_control();
         broker.listeners = Some(self.start_listeners(listeners, inboxes, control)?);
         Ok(broker)
     }

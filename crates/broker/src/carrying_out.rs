@@ -185,6 +185,8 @@ impl Worker {
                     "{client} connected from {peer} ({way}), MQTT {version}, session {session}"
                 );
             }
+            Event::Refused { .. } | Event::Disconnected { client: None, .. }
+                if !self.log_limit.allows(self.now) => {}
             Event::Refused { connection, client_id, reason_code, detail } => {
                 let (peer, code) = (peer(connection), *reason_code as u8);
                 log::warn!(

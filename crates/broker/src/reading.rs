@@ -181,7 +181,10 @@ impl Worker {
     /// The peer has broken a rule of what is below MQTT. What its layer has to say of that was
     /// written already; it gets a moment to read it.
     fn end_invalid(&mut self, id: ConnectionId, error: &io::Error) {
-        if let Some(socket) = self.sockets.of(id) {
+        let is_stranger = !self.core.protocol(id).is_some_and(|(_, is_connected)| is_connected);
+        if let Some(socket) = self.sockets.of(id)
+            && (!is_stranger || self.log_limit.allows(self.now))
+        {
             let (address, transport) = (socket.stream.address(), socket.stream.peer().transport);
             log::warn!("{address}: disconnected, {} broken: {error}", transport.name());
         }

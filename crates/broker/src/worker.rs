@@ -18,6 +18,7 @@ use crate::directory::Directory;
 use crate::hook::Hook;
 use crate::inbox::{Inbox, Letter};
 use crate::locals::Locals;
+use crate::log_limit::LogLimit;
 use crate::sockets::Sockets;
 use crate::storage::{Order, Orders};
 
@@ -64,6 +65,8 @@ pub(crate) struct Worker {
     pub(crate) stream_scratch: Scratch,
     /// What the listeners have of their own, by their numbers.
     pub(crate) terms: Arc<[ListenerTerms]>,
+    /// How many lines strangers may have written about them.
+    pub(crate) log_limit: LogLimit,
     /// Bytes read in this turn.
     pub(crate) turn_bytes: usize,
     /// Reads in this turn that may have been a step of a handshake.
@@ -126,6 +129,7 @@ impl Worker {
             scratch: vec![0; Self::SCRATCH_BYTES].into_boxed_slice(),
             stream_scratch: Scratch::new(),
             terms: parts.terms,
+            log_limit: LogLimit::default(),
             turn_bytes: 0,
             turn_handshakes: 0,
             readable: Vec::new(),

@@ -216,6 +216,11 @@ impl ListenerControl {
         self.entries.iter().map(figures).collect()
     }
 
+    /// Whether any listener has certificates.
+    pub fn have_certificates(&self) -> bool {
+        self.entries.iter().any(|entry| entry.tls.is_some())
+    }
+
     /// Reads all certificates, keys, authorities and revocations again. Connections go on; where
     /// something is wrong with the new files, the old ones stay in effect.
     pub fn reload_certificates(&self) -> Vec<Renewal> {
