@@ -80,8 +80,9 @@ impl Broker {
 
     fn start_described(command: Command, transports: &Transports) -> Result<Self> {
         let directory = transports.configuration.parent().unwrap_or(Path::new("."));
+        let program = PathBuf::from(command.get_program());
         let broker = Self::start(command, transports.plain, directory)?;
-        transports.describe(broker.child.id(), &broker.log)?;
+        transports.describe(broker.child.id(), &program, &broker.log)?;
         Ok(broker)
     }
 

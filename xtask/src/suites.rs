@@ -34,6 +34,9 @@ pub enum Conformance<'a> {
     At(&'a str),
 }
 
+/// What programs that embed the broker choose of its features; the binary has them all.
+const EMBEDDED_FEATURES: &[&str] = &["", "tls", "websocket", "quic"];
+
 /// A run of the test command: what was done, and how it went.
 #[derive(Debug)]
 pub struct Run {
@@ -80,6 +83,13 @@ impl Run {
         let mut clippy = cargo(&self.root);
         clippy.args(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]);
         self.step("clippy", Reporter::Check, clippy);
+        for features in EMBEDDED_FEATURES {
+            let mut clippy = cargo(&self.root);
+            clippy.args(["clippy", "--package", "midge-broker", "--lib", "--features", features]);
+            clippy.args(["--", "-D", "warnings"]);
+            let name = if features.is_empty() { "none" } else { features };
+            self.step(&format!("clippy midge-broker, features: {name}"), Reporter::Check, clippy);
+        }
         self.packages_outside();
     }
 

@@ -186,13 +186,14 @@ impl Transports {
         })
     }
 
-    /// Writes the file for the suites, now that the broker runs as `process`.
+    /// Writes the file for the suites, now that the broker `program` runs as `process`.
     ///
     /// # Errors
     /// When it cannot be written.
-    pub fn describe(&self, process: u32, log: &Path) -> Result<()> {
+    pub fn describe(&self, process: u32, program: &Path, log: &Path) -> Result<()> {
         let described = json!({
             "process": process,
+            "program": program,
             "log": log,
             "directory": self.directory,
             "listeners": self.listeners,

@@ -4,10 +4,11 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use midge_codec::ReasonCode;
 use midge_core::{
     AllowAll, Core, CoreConfig, Durability, DurabilityRules, Limits, Policy, SharedStrategy,
     Timestamp, TopicRules, WorkerId,
@@ -18,6 +19,7 @@ use midge_net::{
 };
 use midge_store::{OpenError, Opened};
 
+use crate::certificate_watch::CertificateWatch;
 use crate::clock::Clock;
 use crate::directory::Directory;
 use crate::handle::BrokerHandle;
@@ -47,6 +49,7 @@ pub struct BrokerBuilder {
 /// A running broker. Dropping it stops it at once; [`Broker::stop`] lets Clients go first.
 pub struct Broker {
     listeners: Option<RunningListeners>,
+    _certificate_watch: Option<CertificateWatch>,
     workers: Vec<JoinHandle<()>>,
     store: Option<(Arc<Orders>, JoinHandle<()>)>,
     handle: BrokerHandle,
@@ -279,7 +282,8 @@ impl BrokerBuilder {
     /// An address cannot be listened on, or the operating system refuses threads or descriptors.
     /// Nothing is left running then.
     pub fn start(self) -> Result<Broker, StartError> {
-        let listeners = Listeners::bind(&self.listen)?;
+        let listens: Vec<_> = self.listen.iter().map(|listen| self.with_deadline(listen)).collect();
+        let listeners = Listeners::bind(&listens)?;
         let addresses = listeners.addresses();
         let control = listeners.control();
         let count = self.workers.clamp(1, WorkerId::MAX_WORKERS);
@@ -287,13 +291,22 @@ impl BrokerBuilder {
         let inboxes: Arc<[Arc<Inbox>]> =
             pollers.iter().map(|poller| Arc::new(Inbox::new(poller.notifier()))).collect();
         let orders = self.storage.is_some().then(|| Arc::new(Orders::default()));
-        let handle = BrokerHandle::new(Arc::clone(&inboxes), orders.clone(), control);
         let workers = Vec::new();
-        let mut broker = Broker { listeners: None, workers, store: None, handle, addresses };
+        let _certificate_watch = CertificateWatch::start(Arc::clone(&control))?;
+        let handle = BrokerHandle::new(Arc::clone(&inboxes), orders.clone(), Arc::clone(&control));
+        let mut broker =
+            Broker { listeners: None, _certificate_watch, workers, store: None, handle, addresses };
         self.start_workers(pollers, &inboxes, orders.as_ref(), &mut broker)?;
-        let control = broker.handle.listeners_control();
         broker.listeners = Some(self.start_listeners(listeners, inboxes, control)?);
         Ok(broker)
+    }
+
+    /// A listener that says nothing of its deadline has the broker's, for handshakes, too.
+    fn with_deadline(&self, listen: &Listen) -> Listen {
+        let mut listen = listen.clone();
+        let deadline = Duration::from_millis(self.limits.connect_deadline_ms.into());
+        listen.limits.connect_deadline.get_or_insert(deadline);
+        listen
     }
 
     fn start_workers(
@@ -379,9 +392,11 @@ impl BrokerBuilder {
         control: Arc<ListenerControl>,
     ) -> Result<RunningListeners, StartError> {
         let connections_max = self.limits.connections_max as usize;
-        let mut watch = Watch::new(self.limits.memory_bytes_max, Arc::clone(&inboxes), control);
+        let beyond = Arc::new(AtomicU64::new(0));
+        let memory_max = self.limits.memory_bytes_max;
+        let mut watch = Watch::new(memory_max, Arc::clone(&inboxes), control, Arc::clone(&beyond));
         let running = listeners.start(
-            move |accepted| pass_on(accepted, &inboxes, connections_max),
+            move |accepted| pass_on(accepted, &inboxes, connections_max, &beyond),
             move || watch.look(),
         )?;
         Ok(running)
@@ -418,8 +433,9 @@ fn restore(
 /// Connections at the same time that are only told to come later; beyond them nothing is said.
 const TURNED_AWAY_MAX: usize = 1024;
 
-/// Gives a connection to the worker that has the fewest.
-fn pass_on(accepted: Accepted, inboxes: &[Arc<Inbox>], connections_max: usize) {
+/// Gives a connection to the worker that has the fewest. Those beyond `connections_max` are
+/// counted.
+fn pass_on(accepted: Accepted, inboxes: &[Arc<Inbox>], connections_max: usize, beyond: &AtomicU64) {
     let counts = inboxes.iter().map(|inbox| inbox.connections.load(Ordering::Relaxed));
     let (mut total, mut least) = (0, (usize::MAX, 0));
     for (index, count) in counts.enumerate() {
@@ -428,8 +444,10 @@ fn pass_on(accepted: Accepted, inboxes: &[Arc<Inbox>], connections_max: usize) {
     }
     let turned_away: usize =
         inboxes.iter().map(|inbox| inbox.turned_away.load(Ordering::Relaxed)).sum();
-    let Accepted { stream, listener, refusal } = accepted;
-    let is_turned_away = refusal.is_some() || total - turned_away.min(total) >= connections_max;
+    let Accepted { stream, listener, opened, refusal } = accepted;
+    let is_beyond = total - turned_away.min(total) >= connections_max;
+    beyond.fetch_add(u64::from(is_beyond), Ordering::Relaxed);
+    let is_turned_away = refusal.is_some() || is_beyond;
     let inbox = &inboxes[least.1];
     if is_turned_away {
         // Saying no must not cost a handshake.
@@ -438,12 +456,14 @@ fn pass_on(accepted: Accepted, inboxes: &[Arc<Inbox>], connections_max: usize) {
             Transport::Tcp | Transport::Unix | Transport::WebSocket
         );
         if turned_away >= TURNED_AWAY_MAX || !is_cheap {
-            return log::debug!("{}: closed: too many connections", stream.address());
+            // What QUIC says instead.
+            return stream.abort(ReasonCode::ServerBusy as u32);
         }
         inbox.turned_away.fetch_add(1, Ordering::Relaxed);
     }
     inbox.connections.fetch_add(1, Ordering::Relaxed);
-    inbox.send(Letter::Accepted { stream, listener: listener as u16, is_turned_away });
+    let listener = listener as u16;
+    inbox.send(Letter::Accepted { stream, listener, opened, is_turned_away });
 }
 
 /// A number that is another one at each start, from the keys of the standard library's hasher.

@@ -132,6 +132,11 @@ impl Worker {
 
     pub(crate) fn tell_events(&mut self) {
         for event in std::mem::take(&mut self.fx.events) {
+            if let Event::Connected { connection, .. } = &event
+                && let Some(socket) = self.sockets.of(*connection)
+            {
+                socket.stream.widen();
+            }
             self.note_owner(&event);
             self.log_event(&event);
             if let Some(hook) = &self.hook {
@@ -180,6 +185,8 @@ impl Worker {
                     "{client} connected from {peer} ({way}), MQTT {version}, session {session}"
                 );
             }
+            Event::Refused { .. } | Event::Disconnected { client: None, .. }
+                if !self.log_limit.allows(self.now) => {}
             Event::Refused { connection, client_id, reason_code, detail } => {
                 let (peer, code) = (peer(connection), *reason_code as u8);
                 log::warn!(

@@ -43,10 +43,6 @@ impl BrokerHandle {
         Self { inboxes, orders, listeners, next: Arc::new(AtomicUsize::new(0)) }
     }
 
-    pub(crate) fn listeners_control(&self) -> Arc<ListenerControl> {
-        Arc::clone(&self.listeners)
-    }
-
     /// What each listener has let in and refused.
     pub fn listeners(&self) -> Vec<(ListenerAddress, ListenerFigures)> {
         self.listeners.figures()

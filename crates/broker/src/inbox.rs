@@ -4,6 +4,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use midge_codec::{ReasonCode, SubscriptionOptions};
 use midge_core::{
@@ -25,6 +26,8 @@ pub(crate) enum Letter {
     Accepted {
         stream: Stream,
         listener: u16,
+        /// When it came.
+        opened: Instant,
         /// There is no room for it: its CONNECT is to be refused.
         is_turned_away: bool,
     },

@@ -17,6 +17,7 @@
 
 mod broker;
 mod carrying_out;
+mod certificate_watch;
 mod clock;
 mod closing;
 mod directory;
@@ -24,6 +25,7 @@ mod handle;
 mod hook;
 mod inbox;
 mod locals;
+mod log_limit;
 mod memory;
 mod message;
 mod reading;

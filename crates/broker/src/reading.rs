@@ -2,6 +2,7 @@
 
 use std::io;
 use std::sync::atomic::Ordering;
+use std::time::Instant;
 
 use midge_codec::{Decoded, Packet, decode};
 use midge_core::{ConnectionId, Opening, Output};
@@ -10,7 +11,7 @@ use midge_net::{Received, Stream};
 use crate::hook::{AuthReply, allow_anonymous};
 use crate::inbox::Letter;
 use crate::sockets::Socket;
-use crate::worker::Worker;
+use crate::worker::{Stage, Worker};
 
 /// What is to be done after some bytes were decoded.
 enum Outcome {
@@ -35,11 +36,18 @@ impl Worker {
         &mut self,
         mut stream: Stream,
         listener: u16,
+        opened: Instant,
         is_turned_away: bool,
         bytes: Vec<u8>,
     ) {
+        if self.stage != Stage::Running {
+            return self.count_closed(is_turned_away);
+        }
         let terms = self.terms.get(usize::from(listener));
-        let connect_deadline_ms = terms.map(|terms| terms.connect_deadline_ms);
+        // What its handshake has taken already counts.
+        let taken_ms = u32::try_from(opened.elapsed().as_millis()).unwrap_or(u32::MAX);
+        let connect_deadline_ms =
+            terms.map(|terms| terms.connect_deadline_ms.saturating_sub(taken_ms));
         let opening = Opening { listener, connect_deadline_ms, is_turned_away };
         let id = self.core.open_connection(opening, self.now);
         if let Err(error) = self.poller.register(&mut stream, id.slot()) {
@@ -136,7 +144,7 @@ impl Worker {
                     socket.is_queued = true;
                     self.readable.push(id);
                 }
-                self.turn_bytes += count;
+                self.turn_bytes += count.max(self.stream_scratch.take_count());
                 self.core.count_bytes_received(count as u64);
                 if is_moved {
                     drop(partial);
@@ -148,6 +156,7 @@ impl Worker {
                 return;
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                self.turn_bytes += self.stream_scratch.take_count();
                 if socket.is_broken {
                     return self.lost(id);
                 }
@@ -170,7 +179,10 @@ impl Worker {
     /// The peer has broken a rule of what is below MQTT. What its layer has to say of that was
     /// written already; it gets a moment to read it.
     fn end_invalid(&mut self, id: ConnectionId, error: &io::Error) {
-        if let Some(socket) = self.sockets.of(id) {
+        let is_stranger = !self.core.protocol(id).is_some_and(|(_, is_connected)| is_connected);
+        if let Some(socket) = self.sockets.of(id)
+            && (!is_stranger || self.log_limit.allows(self.now))
+        {
             let (address, transport) = (socket.stream.address(), socket.stream.peer().transport);
             log::warn!("{address}: disconnected, {} broken: {error}", transport.name());
         }
@@ -395,10 +407,14 @@ impl Worker {
 
     /// The peer sends nothing more. On a data stream, it may wait for its last answers.
     fn note_end(&mut self, id: ConnectionId) {
-        match self.sockets.of(id).is_some_and(|socket| socket.control.is_some()) {
-            true => self.core.finish_data_stream(id, self.now, &mut self.fx),
-            false => self.lost(id),
+        let Some(socket) = self.sockets.of(id) else {
+            return;
+        };
+        if socket.control.is_some() {
+            return self.core.finish_data_stream(id, self.now, &mut self.fx);
         }
+        socket.stream.answer_end(&mut self.stream_scratch);
+        self.lost(id);
     }
 
     /// The peer has gone.

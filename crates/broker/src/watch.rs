@@ -1,6 +1,7 @@
-//! What is looked at once a second, beside the workers: memory, certificates, refusals.
+//! What is looked at once a second, beside the workers: memory and refusals.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use midge_net::{ListenerControl, Refusal};
@@ -13,9 +14,13 @@ pub(crate) struct Watch {
     memory: MemoryWatch,
     inboxes: Arc<[Arc<Inbox>]>,
     listeners: Arc<ListenerControl>,
+    /// Connections beyond the broker's own limit, and how many of them were told already.
+    beyond: Arc<AtomicU64>,
+    beyond_told: u64,
     last_look: Instant,
-    /// Refusals that were told already, by listener, in the order of [`Refusal::ALL`].
-    told: Vec<[u64; Refusal::ALL.len()]>,
+    /// What was told already, by listener: refusals in the order of [`Refusal::ALL`], and failed
+    /// handshakes.
+    told: Vec<([u64; Refusal::ALL.len()], u64)>,
 }
 
 impl Watch {
@@ -26,9 +31,11 @@ impl Watch {
         memory_bytes_max: u64,
         inboxes: Arc<[Arc<Inbox>]>,
         listeners: Arc<ListenerControl>,
+        beyond: Arc<AtomicU64>,
     ) -> Self {
         let memory = MemoryWatch::new(memory_bytes_max);
-        Self { memory, inboxes, listeners, last_look: Instant::now(), told: Vec::new() }
+        let (last_look, told) = (Instant::now(), Vec::new());
+        Self { memory, inboxes, listeners, beyond, beyond_told: 0, last_look, told }
     }
 
     /// Looks, if a second has passed.
@@ -40,34 +47,31 @@ impl Watch {
         if let Some(pressure) = self.memory.change() {
             self.inboxes.iter().for_each(|inbox| inbox.send(Letter::Pressure(pressure)));
         }
-        self.renew_certificates();
         self.tell_refusals();
-    }
-
-    fn renew_certificates(&self) {
-        for renewal in self.listeners.reload_changed_certificates() {
-            let address = renewal.address;
-            match renewal.result {
-                Ok(_) => log::info!("{address}: the changed certificate files are in effect"),
-                Err(error) => log::error!(
-                    "{address}: the changed certificate files cannot be used, the old ones stay \
-                     in effect: {error}"
-                ),
-            }
-        }
     }
 
     /// One line a second and reason, however many there were.
     fn tell_refusals(&mut self) {
+        let beyond = self.beyond.load(Ordering::Relaxed);
+        if beyond > self.beyond_told {
+            let count = beyond - self.beyond_told;
+            log::warn!("{count} connections refused: limits.connections_max is reached");
+            self.beyond_told = beyond;
+        }
         let figures = self.listeners.figures();
-        self.told.resize(figures.len(), [0; Refusal::ALL.len()]);
-        for ((address, figures), told) in figures.iter().zip(&mut self.told) {
+        self.told.resize(figures.len(), ([0; Refusal::ALL.len()], 0));
+        for ((address, figures), (told, told_failed)) in figures.iter().zip(&mut self.told) {
             for ((refusal, count), told) in figures.refused.iter().zip(told) {
                 if *count > *told {
                     log::warn!("{address}: {} connections refused: {refusal}", *count - *told);
                 }
                 *told = *count;
             }
+            let failed = figures.failed_handshakes - *told_failed;
+            if failed > 0 {
+                log::info!("{address}: {failed} handshakes failed");
+            }
+            *told_failed = figures.failed_handshakes;
         }
     }
 }

@@ -7,7 +7,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use midge_core::{ConnectionId, Core, Effects, MemoryPressure, Timestamp, WorkerId};
 use midge_net::{Poller, Readiness, Scratch};
@@ -18,6 +18,7 @@ use crate::directory::Directory;
 use crate::hook::Hook;
 use crate::inbox::{Inbox, Letter};
 use crate::locals::Locals;
+use crate::log_limit::LogLimit;
 use crate::sockets::Sockets;
 use crate::storage::{Order, Orders};
 
@@ -64,6 +65,8 @@ pub(crate) struct Worker {
     pub(crate) stream_scratch: Scratch,
     /// What the listeners have of their own, by their numbers.
     pub(crate) terms: Arc<[ListenerTerms]>,
+    /// How many lines strangers may have written about them.
+    pub(crate) log_limit: LogLimit,
     /// Bytes read in this turn.
     pub(crate) turn_bytes: usize,
     /// Reads in this turn that may have been a step of a handshake.
@@ -126,6 +129,7 @@ impl Worker {
             scratch: vec![0; Self::SCRATCH_BYTES].into_boxed_slice(),
             stream_scratch: Scratch::new(),
             terms: parts.terms,
+            log_limit: LogLimit::default(),
             turn_bytes: 0,
             turn_handshakes: 0,
             readable: Vec::new(),
@@ -162,8 +166,10 @@ impl Worker {
         self.end_overdue();
         self.carry_out();
         self.inboxes[self.id.index()].set_congested(self.core.is_congested());
-        let is_gone = self.sockets.len() == 0 && self.closing.is_done();
-        let is_drained = self.stage == Stage::Draining && is_gone && !self.core.has_unfinished();
+        let is_drained = self.stage == Stage::Draining
+            && self.sockets.is_empty()
+            && self.closing.is_done()
+            && !self.core.has_unfinished();
         self.inboxes[self.id.index()].set_drained(is_drained);
     }
 
@@ -217,11 +223,11 @@ impl Worker {
             Letter::Batch { from, messages } => {
                 self.core.handle_batch(from, messages, self.now, &mut self.fx);
             }
-            Letter::Accepted { stream, listener, is_turned_away } => {
-                self.open(stream, listener, is_turned_away, Vec::new());
+            Letter::Accepted { stream, listener, opened, is_turned_away } => {
+                self.open(stream, listener, opened, is_turned_away, Vec::new());
             }
             Letter::HandedOver { stream, listener, bytes } => {
-                self.open(stream, listener, false, bytes);
+                self.open(stream, listener, Instant::now(), false, bytes);
             }
             Letter::Authenticated { connection, answer } => {
                 self.core.handle_auth_answer(connection, answer, self.now, &mut self.fx);

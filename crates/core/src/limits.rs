@@ -74,7 +74,8 @@ limits! {
     packet_before_connect_bytes_max: u32 = 16_384;
     /// Milliseconds that a Client has from opening the Network Connection to a complete CONNECT.
     connect_deadline_ms: u32 = 5_000;
-    /// Network Connections at the same time. What comes beyond it is closed at once.
+    /// Network Connections at the same time, as far as the system lets the process have files. What
+    /// comes beyond it is told 0x89 Server busy where that is cheap, and closed.
     connections_max: u32 = 1_000_000;
     /// Sessions, connected or not, at the same time; beyond it: 0x97 Quota exceeded.
     sessions_max: u32 = 1_000_000;

@@ -1,10 +1,11 @@
 //! From an accepted socket to a stream: whether it is let in, and which layers it gets.
 
 use std::io;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::admission::{Admission, Refusal};
+use crate::admission::{Admission, Refusal, Slot};
 use crate::layered::Layered;
 use crate::listen::{Listen, Protocol, ProxyMode, ProxyOptions, WebSocketOptions};
 use crate::listener::Listener;
@@ -48,26 +49,24 @@ impl Reception {
     ) -> io::Result<Option<(Stream, Option<Refusal>)>> {
         let (socket, address) = listener.accept()?;
         // Behind a proxy the address that counts is not known yet.
-        let counted = if self.proxy.is_some() { None } else { address.ip() };
+        let is_proxy = |ip: IpAddr| self.proxy.as_ref().is_some_and(|it| it.trusts(ip));
+        let counted = address.ip().filter(|ip| !is_proxy(*ip));
         match self.admission.admit(counted, now) {
-            Ok(mut slot) => {
-                if self.is_plain() {
-                    slot.handshake_done();
-                    return Ok(Some((Stream::plain(socket, address, Some(slot)), None)));
-                }
-                let layered = self.layers(socket, address);
-                Ok(Some((Stream::layered(layered, address, Some(slot)), None)))
-            }
-            // Saying no must not cost more than a yes: no handshake is begun for it.
-            Err(refusal) if self.is_plain() => {
-                Ok(Some((Stream::plain(socket, address, None), Some(refusal))))
+            Ok(slot) => Ok(Some((self.stream(socket, address, Some(slot)), None))),
+            // Saying no must not cost as much as a handshake of TLS.
+            Err(refusal) if self.tls.is_none() && self.proxy.is_none() => {
+                Ok(Some((self.stream(socket, address, None), Some(refusal))))
             }
             Err(_) => Ok(None),
         }
     }
 
-    fn is_plain(&self) -> bool {
-        self.proxy.is_none() && self.tls.is_none() && self.websocket.is_none()
+    fn stream(&self, socket: PlainSocket, address: PeerAddress, slot: Option<Slot>) -> Stream {
+        let is_plain = self.proxy.is_none() && self.tls.is_none() && self.websocket.is_none();
+        if !is_plain {
+            return Stream::layered(self.layers(socket, address), address, slot);
+        }
+        Stream::plain(socket, address, slot)
     }
 
     fn layers(&self, socket: PlainSocket, address: PeerAddress) -> Layered {

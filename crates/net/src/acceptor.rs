@@ -20,6 +20,8 @@ pub struct Accepted {
     pub stream: Stream,
     /// The listener's place in the list that the acceptor was started with.
     pub listener: usize,
+    /// When it came: its deadlines count from then on.
+    pub opened: Instant,
     /// Why it shall be told to come later, if its listener has no room for it.
     pub refusal: Option<Refusal>,
 }
@@ -33,6 +35,9 @@ pub(crate) struct Acceptor {
 }
 
 const STOP: Token = Token(usize::MAX);
+
+/// Connections of one listener that are accepted before it is the turn of others.
+const ACCEPTED_MAX: usize = 1024;
 
 /// How long to wait after the operating system had no descriptor left for a connection.
 const PAUSE_WITHOUT_DESCRIPTORS: Duration = Duration::from_millis(100);
@@ -58,16 +63,19 @@ impl Acceptor {
         let is_stopping = Arc::clone(&stops);
         let thread = thread::Builder::new().name("midge-accept".into()).spawn(move || {
             let mut events = Events::with_capacity(64);
+            let mut is_busy = false;
             while !is_stopping.load(Ordering::Acquire) {
-                if let Err(error) = poll.poll(&mut events, Some(Duration::from_secs(1)))
+                let wait = if is_busy { Duration::ZERO } else { Duration::from_secs(1) };
+                if let Err(error) = poll.poll(&mut events, Some(wait))
                     && error.kind() != io::ErrorKind::Interrupted
                 {
                     log::error!("waiting for connections failed: {error}");
                     return;
                 }
                 // All of them each time: one that ran out of descriptors is tried again.
+                is_busy = false;
                 for (number, listener, reception) in &listeners {
-                    accept_all(listener, reception, *number, &mut pass_on);
+                    is_busy |= accept_all(listener, reception, *number, &mut pass_on);
                 }
                 every_second();
             }
@@ -86,18 +94,22 @@ impl Drop for Acceptor {
     }
 }
 
+/// Accepts what waits at a listener. True if there may be more, and it is the turn of others.
 fn accept_all(
     listener: &Listener,
     reception: &Reception,
     number: usize,
     pass_on: &mut impl FnMut(Accepted),
-) {
-    loop {
-        match reception.accept(listener, Instant::now()) {
-            Ok(Some((stream, refusal))) => pass_on(Accepted { stream, listener: number, refusal }),
+) -> bool {
+    for _ in 0..ACCEPTED_MAX {
+        let opened = Instant::now();
+        match reception.accept(listener, opened) {
+            Ok(Some((stream, refusal))) => {
+                pass_on(Accepted { stream, listener: number, opened, refusal });
+            }
             // Refused without a word.
             Ok(None) => (),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return false,
             // The peer gave up before it was accepted, or a signal came: the next one may do.
             Err(error)
                 if matches!(
@@ -106,8 +118,10 @@ fn accept_all(
                 ) => {}
             Err(error) => {
                 log::error!("cannot accept a connection on {}: {error}", listener.local_address());
-                return thread::sleep(PAUSE_WITHOUT_DESCRIPTORS);
+                thread::sleep(PAUSE_WITHOUT_DESCRIPTORS);
+                return false;
             }
         }
     }
+    true
 }

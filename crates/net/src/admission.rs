@@ -55,11 +55,14 @@ pub struct ListenerFigures {
     pub handshaking: u32,
 }
 
-/// One open connection, until it is dropped, and one handshake, until [`Slot::handshake_done`].
+/// One open connection, until it is dropped, and one handshake, from [`Slot::begin_handshake`] to
+/// [`Slot::handshake_done`].
 #[derive(Debug)]
 pub(crate) struct Slot {
     admission: Arc<Admission>,
     is_handshaking: bool,
+    /// It is counted for an address.
+    has_address: bool,
 }
 
 #[derive(Debug)]
@@ -87,7 +90,7 @@ impl Admission {
     }
 
     /// A connection from `address` at `now`; without an address, none is counted for it. It is
-    /// counted as open, and as a handshake, until the slot says otherwise.
+    /// counted as open until its slot is dropped.
     ///
     /// # Errors
     ///
@@ -105,9 +108,9 @@ impl Admission {
             rates.per_address.take(address, now);
         }
         self.open.fetch_add(1, Ordering::Relaxed);
-        self.handshaking.fetch_add(1, Ordering::Relaxed);
         self.accepted.fetch_add(1, Ordering::Relaxed);
-        Ok(Slot { admission: Arc::clone(self), is_handshaking: true })
+        let has_address = address.is_some();
+        Ok(Slot { admission: Arc::clone(self), is_handshaking: false, has_address })
     }
 
     /// What came, and what is there. Figures that change meanwhile may be of different moments.
@@ -132,9 +135,6 @@ impl Admission {
         if is_reached(self.limits.connections_max, &self.open) {
             return Err(Refusal::Connections);
         }
-        if is_reached(self.limits.handshakes_max, &self.handshaking) {
-            return Err(Refusal::Handshakes);
-        }
         if address.is_some_and(|address| !rates.per_address.has_token(address, now)) {
             return Err(Refusal::RatePerAddress);
         }
@@ -155,6 +155,23 @@ impl Admission {
 }
 
 impl Slot {
+    /// The connection's first byte has come: what follows may cost much.
+    ///
+    /// # Errors
+    ///
+    /// As many handshakes as may be are under way; the refusal is counted and the connection is to
+    /// be closed.
+    pub(crate) fn begin_handshake(&mut self) -> Result<(), Refusal> {
+        let max = self.admission.limits.handshakes_max;
+        let before = self.admission.handshaking.fetch_add(1, Ordering::Relaxed);
+        if max > 0 && before >= max {
+            self.admission.handshaking.fetch_sub(1, Ordering::Relaxed);
+            return Err(self.admission.count(Refusal::Handshakes));
+        }
+        self.is_handshaking = true;
+        Ok(())
+    }
+
     /// The connection's handshake is complete, or it needs none.
     pub(crate) fn handshake_done(&mut self) {
         if std::mem::take(&mut self.is_handshaking) {
@@ -162,17 +179,23 @@ impl Slot {
         }
     }
 
-    /// A proxy has told where the connection really comes from; it was admitted without an address.
+    /// It is known now where the connection really comes from. Without effect if it was admitted
+    /// with an address.
     ///
     /// # Errors
     ///
     /// Too many come from there; the refusal is counted and the connection is to be closed.
-    pub(crate) fn admit_address(&self, address: IpAddr, now: Instant) -> Result<(), Refusal> {
+    pub(crate) fn name_address(&mut self, address: IpAddr, now: Instant) -> Result<(), Refusal> {
+        if self.has_address {
+            return Ok(());
+        }
         let mut rates = self.admission.rates();
         if !rates.per_address.has_token(address, now) {
             return Err(self.admission.count(Refusal::RatePerAddress));
         }
         rates.per_address.take(address, now);
+        drop(rates);
+        self.has_address = true;
         Ok(())
     }
 }

@@ -24,10 +24,16 @@ pub(crate) struct Layered {
     proxy: Proxy,
     tls: Tls,
     websocket: Option<Box<WebSocketSession>>,
-    /// What waits for the TLS handshake: the first words of a WebSocket that this side opens.
-    greeting: Vec<u8>,
+    /// What came of the socket and is for the layers still.
+    arrived: Vec<u8>,
+    has_begun: bool,
+    milestone: Option<Milestone>,
+    /// What the WebSocket has to say and TLS has not sealed yet: its first words, its answers.
+    words: Vec<u8>,
     /// What waits for the socket.
     unsent: Vec<u8>,
+    /// Nothing can be written any more. What came before that is still read.
+    is_broken: bool,
     has_ended: bool,
     /// The layers' last words are said.
     is_shut: bool,
@@ -38,9 +44,16 @@ enum Proxy {
     None,
     /// Its header has not come yet.
     Expected(Box<ProxyHeader>),
-    /// It named this source, for whoever takes it.
-    Named(SocketAddr, Option<Arc<ProxyInfo>>),
     Done(Option<Arc<ProxyInfo>>),
+}
+
+/// What whoever lets connections in wants to hear of, before it goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Milestone {
+    /// The first byte has come: the handshake begins.
+    Begun,
+    /// The PROXY header is over; it named this source, or none.
+    Located(Option<SocketAddr>),
 }
 
 #[derive(Debug)]
@@ -62,9 +75,9 @@ enum Turn {
 impl Layered {
     /// Reads of the socket that bring nothing for the reader, before others get their turn.
     const READS_MAX: usize = 4;
-    /// Answers of layers (handshake, pong) that may wait for the socket. A peer that lets more
-    /// wait does not read.
-    const UNSENT_BYTES_MAX: usize = 512 * 1024;
+    /// What may wait for the socket. A peer that lets more wait does not read, but has its own
+    /// bytes answered (by records of the handshake, say).
+    const UNSENT_BYTES_MAX: usize = 256 * 1024;
 
     /// A connection that a listener has accepted.
     pub(crate) fn accepted(
@@ -87,10 +100,11 @@ impl Layered {
     ) -> io::Result<Self> {
         let tls = tls.map_or(Tls::None, |session| Tls::Open(Box::new(session)));
         let mut layered = Self::new(socket, Proxy::None, tls, websocket);
+        layered.has_begun = true;
         match &mut layered.tls {
             Tls::Open(session) => {
                 session.begin(&mut layered.unsent).map_err(invalid)?;
-                layered.greeting = greeting;
+                layered.words = greeting;
             }
             _ => layered.unsent = greeting,
         }
@@ -108,15 +122,19 @@ impl Layered {
             proxy,
             tls,
             websocket: websocket.map(Box::new),
-            greeting: Vec::new(),
+            arrived: Vec::new(),
+            has_begun: false,
+            milestone: None,
+            words: Vec::new(),
             unsent: Vec::new(),
+            is_broken: false,
             has_ended: false,
             is_shut: false,
         }
     }
 
-    /// Reads until there is something for the reader, the socket has nothing more, or it is the
-    /// turn of others.
+    /// Reads until there is something for the reader, the socket has nothing more, a milestone is
+    /// reached, or it is the turn of others.
     pub(crate) fn read(&mut self, into: &mut [u8], scratch: &mut Scratch) -> io::Result<Received> {
         for _ in 0..Self::READS_MAX {
             if self.has_ended {
@@ -127,40 +145,60 @@ impl Layered {
                 return Err(io::Error::new(ErrorKind::InvalidData, why));
             }
             let turn = match &self.tls {
-                Tls::None => self.read_directly(into),
+                _ if !self.has_begun => self.begin(scratch),
+                Tls::None => self.read_directly(into, scratch),
                 _ => self.read_sealed(into, scratch),
             };
-            let flushed = self.flush();
-            match turn? {
-                Turn::Bytes { count, more } => {
-                    flushed?;
-                    return Ok(Received::Bytes { count, more: more || self.has_ended });
-                }
-                Turn::Nothing => flushed?,
+            // That nothing can be written is told to whoever writes: what has come is here.
+            self.is_broken |= self.flush().is_err();
+            if let Turn::Bytes { count, more } = turn? {
+                return Ok(Received::Bytes { count, more: more || self.has_ended });
+            }
+            if self.milestone.is_some() {
+                break;
             }
         }
         Ok(Received::Bytes { count: 0, more: true })
     }
 
-    /// Without TLS the reader's buffer is the first one that bytes are in.
-    fn read_directly(&mut self, into: &mut [u8]) -> io::Result<Turn> {
-        let arrived = self.socket.read(into)?;
-        if arrived == 0 {
-            self.has_ended = true;
-            return Ok(Turn::Nothing);
+    /// The first bytes: they wait until somebody has decided whether the handshake may begin.
+    fn begin(&mut self, scratch: &mut Scratch) -> io::Result<Turn> {
+        let count = self.socket.read(&mut scratch.raw[..Self::FIRST_BYTES_MAX])?;
+        scratch.taken += count;
+        self.has_ended = count == 0;
+        self.arrived = scratch.raw[..count].to_vec();
+        self.has_begun = count > 0;
+        self.milestone = self.has_begun.then_some(Milestone::Begun);
+        Ok(Turn::Nothing)
+    }
+
+    /// Bytes taken of the socket before a handshake is let begin.
+    const FIRST_BYTES_MAX: usize = 2048;
+
+    /// What has come: bytes that waited here, else those of the socket.
+    fn receive(&mut self, into: &mut [u8], taken: &mut usize) -> io::Result<(usize, bool)> {
+        if self.arrived.is_empty() {
+            let count = self.socket.read(into)?;
+            *taken += count;
+            self.has_ended = count == 0;
+            return Ok((count, count == into.len()));
         }
-        let more = arrived == into.len();
-        let count = match &mut self.proxy {
-            Proxy::Expected(_) => match self.take_header(&into[..arrived])? {
-                Some(rest) if rest.len() <= into.len() => {
-                    into[..rest.len()].copy_from_slice(&rest);
-                    rest.len()
-                }
-                Some(_) => return Err(io::Error::new(ErrorKind::InvalidData, "too long a header")),
-                None => return Ok(Turn::Nothing),
-            },
-            _ => arrived,
-        };
+        let count = self.arrived.len().min(into.len());
+        into[..count].copy_from_slice(&self.arrived[..count]);
+        if count == self.arrived.len() {
+            self.arrived = Vec::new();
+        } else {
+            self.arrived.drain(..count);
+        }
+        Ok((count, true))
+    }
+
+    /// Without TLS the reader's buffer is the first one that bytes are in.
+    fn read_directly(&mut self, into: &mut [u8], scratch: &mut Scratch) -> io::Result<Turn> {
+        let (count, more) = self.receive(into, &mut scratch.taken)?;
+        if let Proxy::Expected(_) = &self.proxy {
+            return self.take_header(&into[..count]);
+        }
         self.unwrap_messages(into, count, more)
     }
 
@@ -172,42 +210,34 @@ impl Layered {
         let start = kept.len();
         scratch.raw[..start].copy_from_slice(kept);
         let room = Scratch::READ_BYTES.min(into.len().saturating_sub(start));
-        let mut arrived = self.socket.read(&mut scratch.raw[start..start + room])?;
+        if room == 0 {
+            let why = "the peer's handshake is longer than what it is read into";
+            return Err(io::Error::new(ErrorKind::InvalidData, why));
+        }
+        let (arrived, more) =
+            self.receive(&mut scratch.raw[start..start + room], &mut scratch.taken)?;
         if arrived == 0 {
-            self.has_ended = true;
             return Ok(Turn::Nothing);
         }
-        let more = arrived == room;
         if let Proxy::Expected(_) = &self.proxy {
             // No session is there yet, so nothing was kept.
-            match self.take_header(&scratch.raw[..arrived])? {
-                Some(rest) if rest.is_empty() => return Ok(Turn::Nothing),
-                Some(rest) => {
-                    scratch.raw[..rest.len()].copy_from_slice(&rest);
-                    arrived = rest.len();
-                }
-                None => return Ok(Turn::Nothing),
-            }
+            return self.take_header(&scratch.raw[..arrived]);
         }
         let count = self.open_records(&mut scratch.raw[..start + arrived], into)?;
         self.unwrap_messages(into, count, more)
     }
 
-    /// The bytes behind the PROXY header, once all of it is there.
-    fn take_header(&mut self, bytes: &[u8]) -> io::Result<Option<Vec<u8>>> {
-        let Proxy::Expected(header) = &mut self.proxy else {
-            return Ok(Some(bytes.to_vec()));
-        };
-        match header.receive(bytes).map_err(invalid)? {
-            ProxyProgress::Wait => Ok(None),
-            ProxyProgress::Done { source, info, rest } => {
-                self.proxy = match source {
-                    Some(source) => Proxy::Named(source, info),
-                    None => Proxy::Done(info),
-                };
-                Ok(Some(rest))
-            }
+    /// Takes the PROXY header. What follows it waits until its source was let in.
+    fn take_header(&mut self, bytes: &[u8]) -> io::Result<Turn> {
+        if let Proxy::Expected(header) = &mut self.proxy
+            && let ProxyProgress::Done { source, info, rest } =
+                header.receive(bytes).map_err(invalid)?
+        {
+            self.proxy = Proxy::Done(info);
+            self.arrived.splice(..0, rest);
+            self.milestone = Some(Milestone::Located(source));
         }
+        Ok(Turn::Nothing)
     }
 
     /// Decrypts `raw` into `into`.
@@ -223,9 +253,6 @@ impl Layered {
         let result = session.receive(raw, &mut plain, &mut self.unsent);
         let count = plain.len();
         self.has_ended |= result.map_err(invalid)?.has_ended;
-        if !self.greeting.is_empty() && !session.is_handshaking() {
-            session.seal(&std::mem::take(&mut self.greeting), &mut self.unsent).map_err(invalid)?;
-        }
         Ok(count)
     }
 
@@ -235,18 +262,8 @@ impl Layered {
         if let Some(websocket) = &mut self.websocket
             && count > 0
         {
-            let result = match &mut self.tls {
-                Tls::Open(session) => {
-                    let mut answers = Vec::new();
-                    let result = websocket.receive(&mut into[..count], &mut answers);
-                    if !answers.is_empty() {
-                        session.seal(&answers, &mut self.unsent).map_err(invalid)?;
-                    }
-                    result
-                }
-                _ => websocket.receive(&mut into[..count], &mut self.unsent),
-            };
-            let progress = result.map_err(invalid)?;
+            let progress =
+                websocket.receive(&mut into[..count], &mut self.words).map_err(invalid)?;
             count = progress.count;
             self.has_ended |= progress.has_ended;
         }
@@ -292,7 +309,39 @@ impl Layered {
         !self.unsent.is_empty()
     }
 
+    /// Writes what waits, as far as there is room: records first, then what they made room for.
     pub(crate) fn flush(&mut self) -> io::Result<()> {
+        if self.is_broken {
+            self.unsent = Vec::new();
+            return Err(ErrorKind::BrokenPipe.into());
+        }
+        self.flush_unsent()?;
+        if self.unsent.is_empty() {
+            self.seal_words()?;
+            self.flush_unsent()?;
+        }
+        Ok(())
+    }
+
+    /// What the WebSocket has to say goes out when there is room for it: what is behind it here
+    /// is bounded by its session.
+    fn seal_words(&mut self) -> io::Result<()> {
+        if let Some(websocket) = &mut self.websocket {
+            websocket.answer_late(&mut self.words);
+        }
+        if self.words.is_empty() {
+            return Ok(());
+        }
+        match &mut self.tls {
+            Tls::Open(session) if session.is_handshaking() => return Ok(()),
+            Tls::Open(session) => session.seal(&self.words, &mut self.unsent).map_err(invalid)?,
+            _ => self.unsent.append(&mut self.words),
+        }
+        self.words = Vec::new();
+        Ok(())
+    }
+
+    fn flush_unsent(&mut self) -> io::Result<()> {
         if self.unsent.is_empty() {
             return Ok(());
         }
@@ -322,6 +371,7 @@ impl Layered {
     fn say_goodbye(&mut self, scratch: &mut Scratch) {
         let closing = &mut scratch.plain;
         closing.clear();
+        closing.append(&mut self.words);
         if let Some(websocket) = &mut self.websocket {
             websocket.close(closing);
         }
@@ -348,23 +398,15 @@ impl Layered {
         proxy_is || tls_is || self.websocket.as_ref().is_some_and(|it| it.is_handshaking())
     }
 
-    /// The source that the PROXY header has named, once.
-    pub(crate) fn take_source(&mut self) -> Option<SocketAddr> {
-        match std::mem::replace(&mut self.proxy, Proxy::None) {
-            Proxy::Named(source, info) => {
-                self.proxy = Proxy::Done(info);
-                Some(source)
-            }
-            other => {
-                self.proxy = other;
-                None
-            }
-        }
+    /// What has been reached since the last call.
+    #[inline]
+    pub(crate) fn take_milestone(&mut self) -> Option<Milestone> {
+        self.milestone.take()
     }
 
     pub(crate) fn proxy_info(&self) -> Option<Arc<ProxyInfo>> {
         match &self.proxy {
-            Proxy::Named(_, info) | Proxy::Done(info) => info.clone(),
+            Proxy::Done(info) => info.clone(),
             Proxy::None | Proxy::Expected(_) => None,
         }
     }
@@ -421,4 +463,117 @@ fn write_all_there_is_room_for(socket: &mut PlainSocket, bytes: &[u8]) -> io::Re
 
 fn invalid(error: impl std::error::Error + Send + Sync + 'static) -> io::Error {
     io::Error::new(ErrorKind::InvalidData, error)
+}
+
+#[cfg(all(test, feature = "websocket"))]
+mod tests {
+    use std::io::{Read, Write};
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+
+    const REQUEST: &[u8] = b"GET /mqtt HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\n\
+        Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
+        Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: mqtt\r\n\r\n";
+    /// Masked with zeros: a ping without a payload, and a DISCONNECT of MQTT in a binary message.
+    const PING: &[u8] = &[0x89, 0x80, 0, 0, 0, 0];
+    const DISCONNECT: &[u8] = &[0x82, 0x82, 0, 0, 0, 0, 0xE0, 0];
+
+    /// A WebSocket that is open, and its peer's socket.
+    fn open() -> (Layered, UnixStream, Scratch) {
+        let (own, mut peer) = UnixStream::pair().unwrap();
+        own.set_nonblocking(true).unwrap();
+        let socket = PlainSocket::Unix(mio::net::UnixStream::from_std(own));
+        let websocket = WebSocketSession::server(Arc::default());
+        let mut layered = Layered::accepted(socket, None, None, Some(websocket));
+        let mut scratch = Scratch::new();
+        peer.write_all(REQUEST).unwrap();
+        while layered.is_handshaking() {
+            assert!(!matches!(read(&mut layered, &mut scratch), Ok((_, true))));
+        }
+        let mut response = [0; 4096];
+        assert!(peer.read(&mut response).unwrap() > 0);
+        (layered, peer, scratch)
+    }
+
+    /// What a read brings, and whether it is the end.
+    fn read(layered: &mut Layered, scratch: &mut Scratch) -> io::Result<(Vec<u8>, bool)> {
+        let mut into = vec![0; 64 * 1024];
+        match layered.read(&mut into, scratch)? {
+            Received::Bytes { count, .. } => Ok((into[..count].to_vec(), false)),
+            Received::End => Ok((Vec::new(), true)),
+        }
+    }
+
+    /// Everything up to the end, in whatever way the peer has left.
+    fn read_to_end(layered: &mut Layered, scratch: &mut Scratch) -> Vec<u8> {
+        let mut all = Vec::new();
+        while let Ok((bytes, false)) = read(layered, scratch) {
+            all.extend_from_slice(&bytes);
+        }
+        all
+    }
+
+    #[test]
+    fn what_came_before_the_peer_left_is_read_though_it_cannot_be_answered() {
+        let (mut layered, mut peer, mut scratch) = open();
+        peer.write_all(&[PING, DISCONNECT].concat()).unwrap();
+        drop(peer);
+        assert_eq!(read_to_end(&mut layered, &mut scratch), [0xE0, 0]);
+    }
+
+    #[test]
+    fn what_came_is_read_though_older_bytes_could_not_be_written() {
+        let (mut layered, mut peer, mut scratch) = open();
+        let chunk = vec![7; 32 * 1024];
+        let slices = [IoSlice::new(&chunk)];
+        while layered.write_vectored(&slices, &mut scratch).is_ok() {}
+        assert!(layered.wants_write(), "the socket is full");
+        peer.write_all(DISCONNECT).unwrap();
+        drop(peer);
+        assert_eq!(read_to_end(&mut layered, &mut scratch), [0xE0, 0]);
+        assert!(layered.write_vectored(&slices, &mut scratch).is_err());
+        assert!(!layered.wants_write());
+    }
+
+    #[test]
+    fn a_peer_that_pings_and_does_not_read_fills_no_memory() {
+        let (mut layered, mut peer, mut scratch) = open();
+        peer.set_nonblocking(true).unwrap();
+        let pings = PING.repeat(4096);
+        for _ in 0..400 {
+            let _ = peer.write(&pings);
+            match read(&mut layered, &mut scratch) {
+                Ok((bytes, is_end)) => assert!(bytes.is_empty() && !is_end),
+                Err(error) => assert_eq!(error.kind(), ErrorKind::WouldBlock),
+            }
+            assert!(layered.unsent.len() + layered.words.len() < 200 * 1024);
+        }
+    }
+
+    #[test]
+    fn a_pong_that_was_put_off_leaves_when_there_is_room() {
+        let (mut layered, mut peer, mut scratch) = open();
+        peer.set_nonblocking(true).unwrap();
+        let pings = PING.repeat(8192);
+        while !layered.wants_write() || layered.words.len() < 64 * 1024 {
+            let _ = peer.write(&pings);
+            let _ = read(&mut layered, &mut scratch);
+        }
+        // The last one is marked; its pong is the last one, too.
+        let marked = [0x89, 0x81, 0, 0, 0, 0, b'!'];
+        let mut answered = Vec::new();
+        let mut sent = 0;
+        while !answered.ends_with(&[0x8A, 1, b'!']) {
+            if sent < marked.len() {
+                sent += peer.write(&marked[sent..]).unwrap_or(0);
+            }
+            let mut bytes = [0; 4096];
+            let count = peer.read(&mut bytes).unwrap_or(0);
+            answered.extend_from_slice(&bytes[..count]);
+            let _ = read(&mut layered, &mut scratch);
+            let _ = layered.flush();
+        }
+        assert!(!layered.wants_write());
+    }
 }

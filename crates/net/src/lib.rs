@@ -13,11 +13,19 @@ mod connector;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;
+#[cfg_attr(
+    not(feature = "client"),
+    allow(dead_code, reason = "only the other side uses all of it")
+)]
 mod layered;
 mod listen;
 mod listener;
 mod listeners;
 mod peer;
+#[cfg_attr(
+    not(feature = "client"),
+    allow(dead_code, reason = "only the other side uses all of it")
+)]
 mod plain;
 mod poller;
 mod proxy;
@@ -38,9 +46,17 @@ mod stream;
 mod tls;
 #[cfg(not(feature = "tls"))]
 #[path = "tls_absent.rs"]
+#[cfg_attr(
+    not(feature = "client"),
+    allow(dead_code, reason = "only the other side uses all of it")
+)]
 mod tls;
 mod unix;
 #[cfg(feature = "websocket")]
+#[cfg_attr(
+    not(feature = "client"),
+    allow(dead_code, reason = "only the other side uses all of it")
+)]
 mod websocket;
 #[cfg(not(feature = "websocket"))]
 #[path = "websocket_absent.rs"]

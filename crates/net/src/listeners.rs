@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io;
 use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::accepting::Reception;
 use crate::acceptor::{Accepted, Acceptor};
@@ -206,7 +207,17 @@ fn load_tls(listen: &Listen) -> Result<Option<Arc<TlsServer>>, ListenError> {
     };
     let loaded = TlsServer::load(files, alpn);
     let failed = |error| ListenError::Tls { address: listen.address.clone(), error };
-    Ok(Some(Arc::new(loaded.map_err(failed)?)))
+    let loaded = loaded.map_err(failed)?;
+    warn_of_dates(&loaded, &listen.address);
+    Ok(Some(Arc::new(loaded)))
+}
+
+/// A certificate that has expired works, but nobody takes it.
+fn warn_of_dates(tls: &TlsServer, address: impl fmt::Display) {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    for warning in tls.warnings(i64::try_from(now).unwrap_or(i64::MAX)) {
+        log::warn!("{address}: {warning}");
+    }
 }
 
 impl ListenerControl {
@@ -214,6 +225,11 @@ impl ListenerControl {
     pub fn figures(&self) -> Vec<(ListenerAddress, ListenerFigures)> {
         let figures = |entry: &Entry| (entry.address.clone(), entry.admission.figures());
         self.entries.iter().map(figures).collect()
+    }
+
+    /// Whether any listener has certificates.
+    pub fn have_certificates(&self) -> bool {
+        self.entries.iter().any(|entry| entry.tls.is_some())
     }
 
     /// Reads all certificates, keys, authorities and revocations again. Connections go on; where
@@ -232,7 +248,11 @@ impl ListenerControl {
         look: impl Fn(&TlsServer) -> Option<Result<bool, TlsFileError>>,
     ) -> Vec<Renewal> {
         let renewal = |(listener, entry): (usize, &Entry)| {
-            let result = look(entry.tls.as_ref()?)?;
+            let tls = entry.tls.as_ref()?;
+            let result = look(tls)?;
+            if matches!(result, Ok(true)) {
+                warn_of_dates(tls, &entry.address);
+            }
             Some(Renewal { listener, address: entry.address.clone(), result })
         };
         self.entries.iter().enumerate().filter_map(renewal).collect()

@@ -9,6 +9,8 @@ pub struct Scratch {
     pub(crate) plain: Vec<u8>,
     /// What is to be written to a socket.
     pub(crate) sealed: Vec<u8>,
+    /// Bytes that layers have taken of sockets.
+    pub(crate) taken: usize,
 }
 
 impl Scratch {
@@ -22,7 +24,13 @@ impl Scratch {
     /// Empty buffers.
     pub fn new() -> Self {
         let raw = vec![0; Self::READ_BYTES + Self::KEPT_BYTES_MAX].into_boxed_slice();
-        Self { raw, plain: Vec::new(), sealed: Vec::new() }
+        Self { raw, plain: Vec::new(), sealed: Vec::new(), taken: 0 }
+    }
+
+    /// Bytes that were taken of sockets below layers since the last call: what a reader gets of
+    /// them may be much less.
+    pub fn take_count(&mut self) -> usize {
+        std::mem::take(&mut self.taken)
     }
 }
 

@@ -8,7 +8,7 @@ use std::io::{self, IoSlice};
 use std::time::Instant;
 
 use crate::admission::{Refusal, Slot};
-use crate::layered::Layered;
+use crate::layered::{Layered, Milestone};
 #[cfg(feature = "quic")]
 use crate::peer::Transport;
 use crate::peer::{Peer, PeerAddress};
@@ -162,18 +162,33 @@ impl Stream {
             return Err(io::ErrorKind::Unsupported.into());
         };
         let result = layered.read(into, scratch);
-        if let Some(source) = layered.take_source() {
-            self.address = PeerAddress::Network(source);
-            if let Some(slot) = &self.slot {
-                slot.admit_address(source.ip(), Instant::now()).map_err(refused)?;
-            }
+        if let (Some(milestone), Ok(_)) = (layered.take_milestone(), &result) {
+            self.pass(milestone).map_err(refused)?;
         }
+        let Kind::Layered(layered) = &mut self.kind else {
+            return result;
+        };
         if !layered.is_handshaking()
             && let Some(slot) = &mut self.slot
         {
             slot.handshake_done();
         }
         result
+    }
+
+    /// Whether the connection may go on from here.
+    fn pass(&mut self, milestone: Milestone) -> Result<(), Refusal> {
+        if let Milestone::Located(Some(source)) = milestone {
+            self.address = PeerAddress::Network(source);
+        }
+        let (Some(slot), address) = (&mut self.slot, self.address.ip()) else {
+            return Ok(());
+        };
+        match (milestone, address) {
+            (Milestone::Begun, _) => slot.begin_handshake(),
+            (Milestone::Located(_), Some(address)) => slot.name_address(address, Instant::now()),
+            (Milestone::Located(_), None) => Ok(()),
+        }
     }
 
     /// Writes as much as there is room for.
@@ -244,6 +259,23 @@ impl Stream {
         }
     }
 
+    /// Somebody has found out whose connection it is: it may have more under way from now on,
+    /// where the transport has a say in that.
+    pub fn widen(&mut self) {
+        match &mut self.kind {
+            #[cfg(feature = "quic")]
+            Kind::Quic(stream) => stream.widen(),
+            _ => (),
+        }
+    }
+
+    /// Tells the peer, which has said goodbye itself, goodbye in the way of each layer.
+    pub fn answer_end(&mut self, scratch: &mut Scratch) {
+        if let Kind::Layered(layered) = &mut self.kind {
+            layered.shutdown_write(scratch);
+        }
+    }
+
     /// Whether the peer may open further streams beside this one.
     pub fn may_have_data_streams(&self) -> bool {
         match &self.kind {
@@ -257,6 +289,9 @@ impl Stream {
     pub fn is_handshaking(&self) -> bool {
         match &self.kind {
             Kind::Layered(layered) => layered.is_handshaking(),
+            // What a listener gives is complete; a client's may not be yet.
+            #[cfg(feature = "quic")]
+            Kind::Quic(stream) => matches!(stream.is_established(), Ok(false)),
             _ => false,
         }
     }

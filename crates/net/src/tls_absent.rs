@@ -43,6 +43,10 @@ impl TlsServer {
         match self.0 {}
     }
 
+    pub(crate) fn warnings(&self, _now: i64) -> Vec<String> {
+        match self.0 {}
+    }
+
     pub(crate) fn open(&self) -> Result<TlsSession, TlsError> {
         match self.0 {}
     }

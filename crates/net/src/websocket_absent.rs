@@ -37,6 +37,10 @@ impl WebSocketSession {
         match self.0 {}
     }
 
+    pub(crate) fn answer_late(&mut self, _out: &mut Vec<u8>) {
+        match self.0 {}
+    }
+
     pub(crate) fn close(&mut self, _out: &mut Vec<u8>) {
         match self.0 {}
     }

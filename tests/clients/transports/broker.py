@@ -20,7 +20,7 @@ class Broker:
     def __init__(self, path):
         described = json.loads(pathlib.Path(path).read_text(encoding="utf-8"))
         self.directory = pathlib.Path(described["directory"])
-        self.process = described["process"]
+        self.program = described["program"]
         self._listeners = described["listeners"]
         self._log = pathlib.Path(described["log"])
         self.is_midge = os.environ.get("MIDGE_TEST_PEER") == "midge"

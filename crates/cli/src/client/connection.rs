@@ -102,6 +102,11 @@ impl Connection {
         self.stream.is_handshaking()
     }
 
+    /// Whether the transport has come about, with all its layers.
+    pub(crate) fn is_complete(&self) -> bool {
+        matches!(self.stream.is_established(), Ok(true)) && !self.is_handshaking()
+    }
+
     /// Tells the other side that nothing more will be sent.
     pub(crate) fn finish_sending(&mut self) {
         self.stream.shutdown_write(&mut self.scratch);

@@ -378,12 +378,17 @@ impl Driver {
     }
 
     fn fault(&mut self, fault: &Fault) -> ClientError {
+        let control = self.streams.first();
+        let is_complete = control.is_none_or(|channel| channel.connection.is_complete());
         // The DISCONNECT that says which rule was broken; nobody waits for it.
         self.transmit();
         self.drop_connection();
         let endpoint = self.opener.endpoint();
         match fault {
             Fault::Protocol(text) => ClientError::permanent(format!("{endpoint} {text}")),
+            Fault::Silence(_) if !is_complete => {
+                failed(endpoint.cannot_connect(&ErrorKind::TimedOut.into(), None))
+            }
             Fault::Silence(text) => ClientError::transient(format!("{endpoint} {text}")),
         }
     }

@@ -9,6 +9,7 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 use serde_json::json;
 
+use super::certificates;
 use super::flags::Flags;
 use super::problem::{Origin, Report, printable};
 use super::reference;
@@ -32,7 +33,8 @@ enum ConfigCommand {
     Reference(ReferenceArgs),
 }
 
-/// Tell every error of a configuration: of the file and of the environment.
+/// Tell every error of a configuration: of the file, of the environment, and of the certificate
+/// files that they name.
 ///
 /// Exit code 0: there is none; 2: there are some.
 #[derive(Args, Clone, Debug)]
@@ -87,7 +89,10 @@ pub(crate) fn print_report(report: &Report, consequence: &str) {
 
 fn check(args: &CheckArgs) -> ExitCode {
     let sources = Sources::of_process(&Flags { config: args.file.clone(), ..Flags::default() });
-    let result = sources.load();
+    let result = sources.load().and_then(|loaded| {
+        let problems = certificates::problems(&loaded);
+        if problems.is_empty() { Ok(()) } else { Err(Report::new(loaded.file, problems)) }
+    });
     let path = sources.path().map(|path| path.display().to_string());
     if args.json {
         let errors = result.as_ref().err().map(Report::json).unwrap_or_default();

@@ -6,6 +6,7 @@
 //! Nothing here starts anything: a broker is started with a whole configuration or not at all.
 
 mod address;
+mod certificates;
 pub(crate) mod command;
 mod configuration;
 mod data_directory;

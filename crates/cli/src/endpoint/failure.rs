@@ -37,6 +37,13 @@ impl Endpoint {
                 "Is a broker running there? Start one with: midge".to_owned(),
                 true,
             ),
+            ErrorKind::TimedOut if self.scheme == Scheme::Quic => (
+                "no answer".to_owned(),
+                "Check that a broker listens for QUIC there (UDP), and that no firewall is in \
+                 between"
+                    .to_owned(),
+                true,
+            ),
             ErrorKind::TimedOut => (
                 "no answer".to_owned(),
                 "Check the address, and that no firewall is in between".to_owned(),

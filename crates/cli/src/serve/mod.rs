@@ -3,6 +3,7 @@
 //! It joins the configuration, the log, the signals and the broker. There is a broker only when
 //! all of the configuration is right; whatever a broker does is in the crate `midge-broker`.
 
+mod descriptors;
 mod listeners;
 mod reload;
 mod signals;
@@ -71,8 +72,10 @@ fn start(
     listeners: &[ListenerConfiguration],
     on_failure: impl Fn(&str) + Send + Sync + 'static,
 ) -> Result<Broker, StartError> {
+    let mut limits = configuration.limits.clone();
+    descriptors::provide(&mut limits);
     let mut builder = Broker::builder()
-        .limits(configuration.limits.clone())
+        .limits(limits)
         .topics(configuration.topics.clone())
         .shared_strategy(configuration.shared_strategy)
         .shared_backlog(configuration.shared_backlog)

@@ -60,7 +60,7 @@ fn expect_open(crowd: &[TcpStream]) {
 }
 
 fn expect_undisturbed(pair: Pair) {
-    let Latencies { count, p99, .. } = pair.stop();
+    let Latencies { count, p99 } = pair.stop();
     assert!(count > 20, "only {count} messages");
     assert!(p99 < P99, "one of a hundred messages took {p99:?}");
 }
@@ -253,4 +253,48 @@ fn idle_tls_connections_own_no_buffers() {
         })
         .collect();
     expect_growth(&broker, before, crowd.len(), BYTES_PER_IDLE_TLS);
+}
+
+/// Two claims at once: of a WebSocket frame, and of the packet in it.
+#[test]
+fn ten_thousand_websockets_that_claim_256_mb() {
+    let count = affordable(10_000);
+    let (directory, address, plain) = (Directory::new(), free_address(), free_address());
+    let configuration = format!(
+        "[[listener]]\nbind = '{plain}'\n\
+         [[listener]]\nbind = '{address}'\nprotocol = 'websocket'\nconnect_deadline_ms = 600000\n\
+         [limits]\npacket_bytes_max = 268435460\npacket_before_connect_bytes_max = 268435460\n\
+         [log]\nlevel = 'warn'\n"
+    );
+    let broker = Broker::start(&directory, &configuration, &[plain, address]);
+    let pair = Pair::start(plain);
+    settle(plain, "before");
+    let before = broker.memory();
+    // A binary frame of 256 MB whose mask changes nothing.
+    let frame = [&[0x82, 0xFF][..], &(1_u64 << 28).to_be_bytes(), &[0; 4]].concat();
+    let claim = [&frame[..], &[0x10], &mqtt::LARGEST, &mqtt::connect("claims")[2..]].concat();
+    let mut crowd = crowd(count, address, WEBSOCKET_REQUEST.as_bytes());
+    for stream in &mut crowd {
+        expect_websocket(stream);
+        stream.write_all(&claim).expect("an open connection");
+    }
+    settle(plain, "after");
+    expect_open(&crowd);
+    expect_growth(&broker, before, count, BYTES_PER_CLAIM);
+    expect_undisturbed(pair);
+}
+
+const WEBSOCKET_REQUEST: &str = "GET /mqtt HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\n\
+    Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: mqtt\r\n\
+    Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+
+/// Expects the answer to the request, and nothing behind it.
+fn expect_websocket(stream: &mut TcpStream) {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        let mut byte = [0];
+        stream.read_exact(&mut byte).expect("an answer");
+        head.push(byte[0]);
+    }
+    assert!(head.starts_with(b"HTTP/1.1 101 "), "{}", String::from_utf8_lossy(&head));
 }

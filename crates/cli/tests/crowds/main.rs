@@ -3,6 +3,8 @@
 //!
 //! These tests run alone (see `.config/nextest.toml`): what they measure is the broker's.
 
+#![allow(clippy::print_stderr, reason = "what was measured is for who runs the tests")]
+
 mod broker;
 mod mqtt;
 mod pair;

@@ -20,12 +20,9 @@ pub(crate) struct Pair {
 }
 
 /// How long messages took.
-#[derive(Debug)]
 pub(crate) struct Latencies {
     pub(crate) count: usize,
-    pub(crate) p50: Duration,
     pub(crate) p99: Duration,
-    pub(crate) max: Duration,
 }
 
 pub(crate) fn dial(address: SocketAddr) -> TcpStream {
@@ -67,14 +64,14 @@ impl Pair {
         Self { stop, thread }
     }
 
-    /// Stops, and says how it was.
+    /// Stops, and tells how it was.
     pub(crate) fn stop(self) -> Latencies {
         self.stop.store(true, Ordering::Relaxed);
         let mut all = self.thread.join().expect("the pair was served to the end");
         all.sort_unstable();
         let at = |share: usize| all[(all.len() - 1) * share / 100];
-        let latencies = Latencies { count: all.len(), p50: at(50), p99: at(99), max: at(100) };
-        eprintln!("the pair meanwhile: {latencies:?}");
-        latencies
+        let (p50, p99, max, count) = (at(50), at(99), at(100), all.len());
+        eprintln!("{count} messages of the pair: p50 {p50:?}, p99 {p99:?}, at most {max:?}");
+        Latencies { count, p99 }
     }
 }

@@ -85,6 +85,22 @@ fn check_points_into_tables_of_keys() {
 }
 
 #[test]
+fn check_opens_the_certificates_that_are_named() {
+    let text = "[[listener]]\nbind = '[::]:8883'\n\
+                tls = { certificate = 'server.pem', key = 'other.key' }\n";
+    let directory = Directory::with_configuration(text);
+    let check = || midge_in(directory.path(), &[], "config check").end();
+    let stderr = check().failure(2);
+    assert!(stderr.contains("midge.toml:3:23") && stderr.contains("server.pem"), "{stderr}");
+    midge_in(directory.path(), &[], "certs --directory .").end().text();
+    std::fs::copy(directory.path().join("client.key"), directory.path().join("other.key")).unwrap();
+    let stderr = check().failure(2);
+    assert!(stderr.contains("other.key"), "{stderr}");
+    std::fs::copy(directory.path().join("server.key"), directory.path().join("other.key")).unwrap();
+    check().text();
+}
+
+#[test]
 fn show_has_what_means_something_for_a_listener() {
     let directory = Directory::with_configuration(
         "[[listener]]\nbind = 'unix:midge.sock'\nprotocol = 'websocket'\n",

@@ -27,6 +27,8 @@ struct Ports {
     ws: u16,
     wss: u16,
     quic: u16,
+    /// QUIC, with certificates of clients.
+    mutual_quic: u16,
 }
 
 /// A file of the directory, as an argument.
@@ -38,16 +40,18 @@ fn start() -> Broker {
     let directory = Directory::empty();
     midge_in(directory.path(), &[], "certs --client alice --client bob").end().text();
     midge_in(directory.path(), &[], "certs --revoke bob").end().text();
-    let [mqtt, mqtts, mutual, ws, wss, quic] = [(); 6].map(|()| free_port());
+    let [mqtt, mqtts, mutual, ws, wss, quic, mutual_quic] = [(); 7].map(|()| free_port());
     let mut text = format!("[[listener]]\nbind = \"127.0.0.1:{mqtt}\"\n");
     let files = "certificate = \"server.pem\"\nkey = \"server.key\"\n";
+    let of_clients = format!("{files}client_ca = \"ca.pem\"\nclient_crl = \"crl.pem\"\n");
     for (port, protocol, tls) in [
         // On all addresses, to be reached by one that the certificate does not have.
         (mqtts, "mqtt", files.to_owned()),
-        (mutual, "mqtt", format!("{files}client_ca = \"ca.pem\"\nclient_crl = \"crl.pem\"\n")),
+        (mutual, "mqtt", of_clients.clone()),
         (ws, "websocket", String::new()),
         (wss, "websocket", files.to_owned()),
         (quic, "quic", files.to_owned()),
+        (mutual_quic, "quic", of_clients),
     ] {
         let _ =
             write!(text, "[[listener]]\nbind = \"0.0.0.0:{port}\"\nprotocol = \"{protocol}\"\n");
@@ -59,7 +63,8 @@ fn start() -> Broker {
     let _ = write!(text, "[[listener]]\nbind = \"unix:{socket}\"\n");
     directory.write(&text);
     let running = midge_in(directory.path(), &[], "--config midge.toml").wait_for("documentation");
-    Broker { directory, ports: Ports { mqtt, mqtts, mutual, ws, wss, quic }, _running: running }
+    let ports = Ports { mqtt, mqtts, mutual, ws, wss, quic, mutual_quic };
+    Broker { directory, ports, _running: running }
 }
 
 impl Broker {
@@ -73,19 +78,18 @@ impl Broker {
 
     /// URLs of all transports with the arguments that they need.
     fn urls(&self) -> Vec<(String, String)> {
-        let Ports { mqtt, mqtts, mutual, ws, wss, quic } = self.ports;
+        let Ports { mqtt, mqtts, mutual, ws, wss, quic, mutual_quic } = self.ports;
         let ca = format!("--cafile {}", self.file("ca.pem"));
         let [certificate, key] = ["client-alice.pem", "client-alice.key"].map(|f| self.file(f));
+        let own = format!("{ca} --cert {certificate} --key {key}");
         vec![
             (format!("mqtt://127.0.0.1:{mqtt}"), String::new()),
             (format!("mqtts://localhost:{mqtts}"), ca.clone()),
             (format!("mqtts://127.0.0.1:{mqtts}"), ca.clone()),
-            (
-                format!("mqtts://localhost:{mutual}"),
-                format!("{ca} --cert {certificate} --key {key}"),
-            ),
+            (format!("mqtts://localhost:{mutual}"), own.clone()),
+            (format!("quic://127.0.0.1:{quic}"), ca.clone()),
+            (format!("quic://localhost:{mutual_quic}"), own),
             (format!("ws://127.0.0.1:{ws}/mqtt"), String::new()),
-            (format!("quic://localhost:{quic}"), ca.clone()),
             (format!("wss://127.0.0.1:{wss}"), ca),
             (format!("wss://127.0.0.1:{wss}/mqtt"), "--insecure".to_owned()),
             (format!("unix://{}", self.socket().display()), String::new()),
@@ -260,7 +264,8 @@ fn hosts_and_ports_and_sockets_are_arguments_too() {
 #[test]
 fn explains_certificates_that_are_not_good() {
     let broker = start();
-    let (Ports { mqtts, mutual, .. }, ca) = (broker.ports, broker.file("ca.pem"));
+    let (Ports { mqtts, mutual, quic, mutual_quic, .. }, ca) =
+        (broker.ports, broker.file("ca.pem"));
     let other = Directory::empty();
     midge_in(other.path(), &[], "certs").end().text();
     let certificate = |stem: &str| {
@@ -274,6 +279,15 @@ fn explains_certificates_that_are_not_good() {
     );
     for (port, host, arguments, parts) in [
         (mqtts, "localhost", String::new(), ["not of an authority", "--cafile FILE"]),
+        (quic, "127.0.0.1", String::new(), ["not of an authority", "--cafile FILE"]),
+        (quic, "127.0.0.2", format!("--cafile {ca}"), ["for another name", "name '127.0.0.2'"]),
+        (
+            mutual_quic,
+            "127.0.0.1",
+            format!("--cafile {ca}"),
+            ["requires a certificate", "--cert FILE and --key FILE"],
+        ),
+        (mutual_quic, "127.0.0.1", certificate("client-bob"), ["revoked", "Check the certificate"]),
         (
             mqtts,
             "localhost",
@@ -296,7 +310,8 @@ fn explains_certificates_that_are_not_good() {
             ["none.pem", "no such file"],
         ),
     ] {
-        let error = broker.refusal(&format!("mqtts://{host}:{port}"), &arguments);
+        let scheme = if [quic, mutual_quic].contains(&port) { "quic" } else { "mqtts" };
+        let error = broker.refusal(&format!("{scheme}://{host}:{port}"), &arguments);
         for part in parts {
             assert!(error.contains(part), "{host} {arguments}: {part}: {error}");
         }
@@ -320,6 +335,9 @@ fn explains_that_another_protocol_is_spoken() {
         let error = broker.refusal(&url, arguments);
         assert!(error.contains(part), "{url}: {error}");
     }
+    let udp = format!("quic://127.0.0.1:{}", free_port());
+    let error = broker.refusal(&udp, "--insecure");
+    assert!(error.contains("listens for QUIC there (UDP)"), "{error}");
     let error = midge(&format!("bench p2p --url ws://127.0.0.1:{ws}/other")).end().failure(1);
     assert!(error.contains("that of Midge is /mqtt"), "{error}");
     let error = midge(&format!("bench connect --url mqtts://localhost:{mqtts}")).end().failure(1);

@@ -38,14 +38,32 @@ fn connections_are_counted_until_they_end() {
 fn handshakes_are_counted_until_they_are_done_or_fail() {
     let (admission, now) = (admission(|limits| limits.handshakes_max = 1), Instant::now());
     let mut slow = admission.admit(None, now).unwrap();
-    assert_eq!(admission.admit(None, now).unwrap_err(), Refusal::Handshakes);
+    let mut next = admission.admit(None, now).unwrap();
+    assert_eq!(admission.figures().handshaking, 0, "nothing has come yet");
+    slow.begin_handshake().unwrap();
+    assert_eq!(next.begin_handshake().unwrap_err(), Refusal::Handshakes);
     slow.handshake_done();
     slow.handshake_done();
     assert_eq!(admission.figures().handshaking, 0);
-    let gives_up = admission.admit(None, now).unwrap();
-    drop((gives_up, slow));
+    next.begin_handshake().unwrap();
+    drop((next, slow));
     let figures = admission.figures();
     assert_eq!((figures.open, figures.handshaking, figures.failed_handshakes), (0, 0, 1));
+    assert_eq!(refused(&figures, Refusal::Handshakes), 1);
+}
+
+#[test]
+fn an_address_that_is_told_later_counts_once() {
+    let (admission, now) =
+        (admission(|limits| limits.connection_rate_per_address_max = 1), Instant::now());
+    let told = address(1);
+    let mut behind_a_proxy = admission.admit(None, now).unwrap();
+    behind_a_proxy.name_address(told, now).unwrap();
+    behind_a_proxy.name_address(told, now).unwrap();
+    let mut second = admission.admit(None, now).unwrap();
+    assert_eq!(second.name_address(told, now).unwrap_err(), Refusal::RatePerAddress);
+    assert_eq!(admission.admit(Some(told), now).unwrap_err(), Refusal::RatePerAddress);
+    admission.admit(Some(address(2)), now).unwrap().name_address(told, now).unwrap();
 }
 
 #[test]
@@ -74,17 +92,6 @@ fn whoever_knocks_too_often_does_not_shut_the_door_for_others() {
     admission.admit(Some(address(2)), now).unwrap();
     admission.admit(Some(address(3)), now).unwrap();
     assert_eq!(admission.admit(Some(address(4)), now).unwrap_err(), Refusal::Rate);
-}
-
-#[test]
-fn an_address_that_a_proxy_tells_is_counted_when_it_is_known() {
-    let admission = admission(|limits| limits.connection_rate_per_address_max = 1);
-    let now = Instant::now();
-    let slots = [(); 3].map(|()| admission.admit(None, now).unwrap());
-    slots[0].admit_address(address(1), now).unwrap();
-    slots[1].admit_address(address(2), now).unwrap();
-    assert_eq!(slots[2].admit_address(address(1), now), Err(Refusal::RatePerAddress));
-    assert_eq!(refused(&admission.figures(), Refusal::RatePerAddress), 1);
 }
 
 #[test]
@@ -148,13 +155,8 @@ impl Model {
     }
 
     fn refusal(&self, limits: &ListenerLimits, from: Option<u8>, now: u64) -> Option<Refusal> {
-        let handshaking = self.slots.iter().filter(|is_handshaking| **is_handshaking).count();
-        let is_reached = |max: u32, count: usize| max > 0 && count >= max as usize;
         if is_reached(limits.connections_max, self.slots.len()) {
             return Some(Refusal::Connections);
-        }
-        if is_reached(limits.handshakes_max, handshaking) {
-            return Some(Refusal::Handshakes);
         }
         let of_address = limits.connection_rate_per_address_max;
         if from.is_some() && !self.has_token(of_address, now, |address| address == from) {
@@ -163,6 +165,10 @@ impl Model {
         let of_all = limits.connection_rate_max;
         (!self.has_token(of_all, now, |_| true)).then_some(Refusal::Rate)
     }
+}
+
+fn is_reached(max: u32, count: usize) -> bool {
+    max > 0 && count >= max as usize
 }
 
 proptest! {
@@ -191,9 +197,13 @@ proptest! {
                     let result = admission.admit(from.map(address), now);
                     let expected = model.refusal(&admission.limits, from, nanos);
                     prop_assert_eq!(result.as_ref().err().copied(), expected);
-                    if let Ok(slot) = result {
+                    if let Ok(mut slot) = result {
+                        let handshaking = model.slots.iter().filter(|it| **it).count();
+                        let has_begun = slot.begin_handshake().is_ok();
+                        let may_begin = !is_reached(admission.limits.handshakes_max, handshaking);
+                        prop_assert_eq!(has_begun, may_begin);
                         slots.push(slot);
-                        model.slots.push(true);
+                        model.slots.push(has_begun);
                         model.taken.push((nanos, from));
                     }
                 }

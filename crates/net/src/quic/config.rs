@@ -13,6 +13,12 @@ const STREAM_WINDOW: u32 = 128 * 1024;
 /// Bytes of a connection without data streams that the peer may send before they are read.
 const CONNECTION_WINDOW: u32 = 256 * 1024;
 
+/// The same of a connection of which nobody knows yet whose it is.
+const FIRST_WINDOW: u32 = 32 * 1024;
+
+/// The most that a connection's streams may have unread together, however many there are.
+const CONNECTION_WINDOW_MAX: u32 = 16 * 1024 * 1024;
+
 /// Bytes that were written and that the peer has not acknowledged.
 const SEND_WINDOW: u64 = 1024 * 1024;
 
@@ -20,16 +26,18 @@ const SEND_WINDOW: u64 = 1024 * 1024;
 pub(super) fn server_transport(options: &QuicOptions) -> Arc<TransportConfig> {
     // The control stream is one of them.
     let streams = 1 + u32::from(options.data_streams_max);
-    transport(options, streams)
+    let mut config = transport(options, streams);
+    config.receive_window(FIRST_WINDOW.into());
+    Arc::new(config)
 }
 
 /// For connections of a client. A server opens no streams.
 #[cfg(feature = "client")]
 pub(super) fn client_transport(options: &QuicOptions) -> Arc<TransportConfig> {
-    transport(options, 0)
+    Arc::new(transport(options, 0))
 }
 
-fn transport(options: &QuicOptions, streams_of_peer: u32) -> Arc<TransportConfig> {
+fn transport(options: &QuicOptions, streams_of_peer: u32) -> TransportConfig {
     let mut config = TransportConfig::default();
     config
         .max_concurrent_bidi_streams(streams_of_peer.into())
@@ -40,13 +48,19 @@ fn transport(options: &QuicOptions, streams_of_peer: u32) -> Arc<TransportConfig
         .send_window(SEND_WINDOW)
         .keep_alive_interval(Some(options.keep_alive).filter(|interval| !interval.is_zero()))
         .max_idle_timeout(idle_timeout(options.idle_timeout));
-    Arc::new(config)
+    config
+}
+
+/// Bytes that the peer may send before they are read, once it is known whose connection it is.
+pub(super) fn window() -> VarInt {
+    VarInt::from(CONNECTION_WINDOW)
 }
 
 /// Bytes that the peer may send before they are read, on a connection with data streams: all but
 /// one may be full, and that one goes on.
 pub(super) fn window_with_data_streams(options: &QuicOptions) -> VarInt {
-    VarInt::from(STREAM_WINDOW * (1 + u32::from(options.data_streams_max)))
+    let window = STREAM_WINDOW.saturating_mul(1 + u32::from(options.data_streams_max));
+    VarInt::from(window.clamp(CONNECTION_WINDOW, CONNECTION_WINDOW_MAX))
 }
 
 /// More than QUIC can say is never.

@@ -10,7 +10,7 @@ use std::task::{Context, Poll, Waker};
 
 use quinn::{ConnectionError, RecvStream, SendStream, VarInt};
 
-use super::config::window_with_data_streams;
+use super::config::{window, window_with_data_streams};
 use super::halves::Halves;
 use super::thread::Shared;
 use super::{code, stream::QuicDataStream};
@@ -70,6 +70,11 @@ impl Connection {
     pub(super) fn with_slot(mut self, slot: Slot) -> Self {
         self.slot = Some(slot);
         self
+    }
+
+    /// It is known now whose it is: it may have more under way.
+    pub(super) fn widen(&mut self) {
+        self.connection.set_receive_window(window());
     }
 
     pub(super) fn set_waker(&mut self, waker: Waker) {

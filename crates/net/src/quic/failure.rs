@@ -3,8 +3,10 @@
 use std::io;
 
 use quinn::{ConnectionError, ReadError, TransportErrorCode, WriteError};
+use rustls::{AlertDescription, CertificateError, Error};
 
 use super::code;
+use crate::tls::TlsError;
 
 /// Whether the connection has ended as it should: by the peer's application, with the normal code.
 pub(super) fn is_normal_end(error: &ConnectionError) -> bool {
@@ -13,6 +15,9 @@ pub(super) fn is_normal_end(error: &ConnectionError) -> bool {
 
 /// The error of a connection that is lost.
 pub(super) fn connection_lost(error: &ConnectionError) -> io::Error {
+    if let Some(words) = handshake_failed(error) {
+        return io::Error::new(io::ErrorKind::InvalidData, words);
+    }
     let kind = match error {
         ConnectionError::TimedOut => io::ErrorKind::TimedOut,
         ConnectionError::ConnectionClosed(close)
@@ -29,6 +34,43 @@ pub(super) fn connection_lost(error: &ConnectionError) -> io::Error {
         ConnectionError::CidsExhausted => io::ErrorKind::Other,
     };
     io::Error::new(kind, error.to_string())
+}
+
+/// What TLS says of a handshake that it has ended, in the words that it has without QUIC.
+fn handshake_failed(error: &ConnectionError) -> Option<String> {
+    match error {
+        ConnectionError::ConnectionClosed(close) => {
+            let alert = AlertDescription::from(alert_of(close.error_code)?);
+            Some(TlsError::Rule(Error::AlertReceived(alert)).to_string())
+        }
+        ConnectionError::TransportError(error) => {
+            let alert = AlertDescription::from(alert_of(error.code)?);
+            // quinn keeps the alert and the text of the error, and not the error.
+            let has = |part| error.reason.contains(part);
+            let fault = match alert {
+                AlertDescription::UnknownCA if has("UnknownIssuer") => {
+                    CertificateError::UnknownIssuer
+                }
+                AlertDescription::BadCertificate if has("not valid for name") => {
+                    CertificateError::NotValidForName
+                }
+                AlertDescription::CertificateRevoked => CertificateError::Revoked,
+                AlertDescription::CertificateExpired if has("not valid yet") => {
+                    CertificateError::NotValidYet
+                }
+                AlertDescription::CertificateExpired => CertificateError::Expired,
+                _ if error.reason.is_empty() => return None,
+                _ => return Some(error.reason.clone()),
+            };
+            Some(TlsError::Rule(Error::InvalidCertificate(fault)).to_string())
+        }
+        _ => None,
+    }
+}
+
+/// The alert of TLS that a code stands for. RFC 9001, 4.8
+fn alert_of(code: TransportErrorCode) -> Option<u8> {
+    u8::try_from(u64::from(code).checked_sub(0x100)?).ok()
 }
 
 /// The error of a read, or none if the connection has ended as it should.

@@ -119,7 +119,9 @@ impl QuicListener {
         }
         let now = Instant::now();
         let address = canonical(incoming.remote_address());
-        let mut slot = match self.admission.admit(Some(address.ip()), now) {
+        let admitted = self.admission.admit(Some(address.ip()), now);
+        let admitted = admitted.and_then(|mut slot| slot.begin_handshake().map(|()| slot));
+        let mut slot = match admitted {
             Ok(slot) => slot,
             Err(refusal) => {
                 log::debug!("refused a connection from {address}: {refusal}");
@@ -131,12 +133,13 @@ impl QuicListener {
         self.runtime.handle().spawn(async move {
             let deadline = RuntimeInstant::from_std(now + listener.deadline);
             match listener.shake_hands(incoming, deadline).await {
-                Ok(connection) => {
+                Ok(connection) if !listener.runtime.is_stopping() => {
                     slot.handshake_done();
                     let stream = QuicStream::open(connection.with_slot(slot), address);
-                    let stream = Stream::quic(stream);
-                    pass_on(Accepted { stream, listener: listener.number, refusal: None });
+                    let (stream, listener) = (Stream::quic(stream), listener.number);
+                    pass_on(Accepted { stream, listener, opened: now, refusal: None });
                 }
+                Ok(_) => (),
                 Err(error) => log::debug!("the handshake with {address} failed: {error}"),
             }
             drop(handshake);

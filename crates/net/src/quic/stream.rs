@@ -99,6 +99,13 @@ impl QuicStream {
         }
     }
 
+    /// Somebody has found out whose connection it is: it may have more under way from now on.
+    pub(crate) fn widen(&mut self) {
+        if let State::Open(connection) = &mut self.state {
+            connection.widen();
+        }
+    }
+
     /// Ends the connection at once, with all its streams. What the peer has not got is lost.
     pub(crate) fn close(mut self, code: u32) {
         if let State::Open(connection) = &mut self.state {

@@ -47,7 +47,12 @@ impl ServerCrypto {
     pub(super) fn info(&self, connection: &quinn::Connection) -> Result<TlsInfo, TlsError> {
         let chain = chain(connection);
         self.tls.verify_again(chain.as_deref())?;
-        let certificate = chain.as_deref().and_then(peer_certificate).map(Arc::new);
+        let certificate = match chain.as_deref().filter(|chain| !chain.is_empty()) {
+            Some(chain) => {
+                Some(Arc::new(peer_certificate(chain).ok_or(TlsError::UnreadableCertificate)?))
+            }
+            None => None,
+        };
         Ok(TlsInfo { certificate, ..info(connection) })
     }
 }

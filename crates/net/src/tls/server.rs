@@ -91,6 +91,12 @@ impl TlsServer {
         })
     }
 
+    /// What is to be told about the certificates at `now`, in seconds since 1970: those that have
+    /// expired or are not valid yet.
+    pub(crate) fn warnings(&self, now: i64) -> Vec<String> {
+        self.certificate_infos().iter().filter_map(|info| info.warning(now)).collect()
+    }
+
     /// Reads all files again, and takes them if all are good. Says whether something has changed.
     ///
     /// # Errors

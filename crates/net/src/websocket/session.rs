@@ -244,7 +244,7 @@ impl WebSocketSession {
     }
 
     /// Answers the ping that was put off, if there is room by now.
-    fn answer_late(&mut self, out: &mut Vec<u8>) {
+    pub(crate) fn answer_late(&mut self, out: &mut Vec<u8>) {
         if self.unanswered.is_some()
             && out.len() <= ANSWERS_BYTES_MAX
             && let Some(payload) = self.unanswered.take()

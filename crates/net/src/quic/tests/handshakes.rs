@@ -99,7 +99,7 @@ fn a_client_shows_its_certificate() {
     };
     let world = World::with(&Wanted { tls, ..Wanted::default() });
     let error = world.failure(&mut world.connect(1));
-    assert_eq!(error.kind(), io::ErrorKind::ConnectionReset, "{error}");
+    assert_eq!(error.kind(), io::ErrorKind::InvalidData, "{error}");
 
     let issued = world.authority.client("sensor-7", 7);
     let options = TlsClientOptions {

@@ -1,0 +1,53 @@
+//! How many files the operating system lets the process have: a connection is one of them.
+
+use log::Level;
+use midge_core::Limits;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+
+/// Kept for the store, for those who are told to come later, and for connections on their way out.
+const RESERVED_MAX: u64 = 4096;
+
+/// Raises the number of files as far as this user may, and lowers the number of connections below
+/// it: who comes beyond it is told so, and nothing that the broker has to open fails.
+pub(crate) fn provide(limits: &mut Limits) {
+    let Some(files) = raise() else {
+        return;
+    };
+    let connections = connections_within(files);
+    if u64::from(limits.connections_max) > connections {
+        // Who has asked for no number is not let down.
+        let is_asked_for = limits.connections_max != Limits::default().connections_max;
+        let level = if is_asked_for { Level::Warn } else { Level::Debug };
+        limits.connections_max = u32::try_from(connections).unwrap_or(u32::MAX);
+        log::log!(
+            level,
+            "at most {connections} connections at a time: the system lets this process have \
+             {files} files (ulimit -n, LimitNOFILE)"
+        );
+    }
+}
+
+fn connections_within(files: u64) -> u64 {
+    files - (files / 4).min(RESERVED_MAX)
+}
+
+/// The limit that holds; `None` if the system does not tell, or has none.
+fn raise() -> Option<u64> {
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).ok()?;
+    let files = match setrlimit(Resource::RLIMIT_NOFILE, hard, hard) {
+        Ok(()) => hard,
+        Err(_) => soft,
+    };
+    (files != nix::sys::resource::RLIM_INFINITY).then_some(files)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::connections_within;
+
+    #[test]
+    fn some_files_are_kept_for_other_things() {
+        let within = [64, 1024, 20_000, 1_000_000].map(connections_within);
+        assert_eq!(within, [48, 768, 15_904, 995_904]);
+    }
+}
