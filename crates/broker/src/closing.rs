@@ -86,11 +86,21 @@ impl Worker {
         }
         for id in std::mem::take(&mut self.fx.close) {
             self.flush(id);
-            let is_aborted = self.sockets.of(id).is_some_and(|socket| socket.abort_code.is_some());
-            if is_aborted || !(self.is_unwritten(id) && self.close_when_written(id)) {
+            let may_wait = self.may_wait_for_writing(id);
+            if !(may_wait && self.is_unwritten(id) && self.close_when_written(id)) {
                 self.end_connection(id);
             }
         }
+    }
+
+    /// A data stream that is reset, or whose control stream ends, too, is not waited for.
+    fn may_wait_for_writing(&mut self, id: ConnectionId) -> bool {
+        let socket = self.sockets.of(id);
+        socket.is_none_or(|socket| {
+            let control = socket.control;
+            let is_alone = control.is_some_and(|control| self.core.protocol(control).is_none());
+            socket.abort_code.is_none() && !is_alone
+        })
     }
 
     /// Ends a connection that is to be closed once everything is written, if it is.
