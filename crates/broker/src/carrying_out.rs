@@ -4,6 +4,7 @@ use std::io::{self, IoSlice};
 use std::sync::Arc;
 
 use midge_core::{ConnectionId, DisconnectReason, Event};
+use midge_net::Peer;
 
 use crate::message::ReceivedMessage;
 use crate::storage::Order;
@@ -180,10 +181,20 @@ impl Worker {
                 let way = self
                     .sockets
                     .of(*connection)
-                    .map_or("local", |socket| socket.stream.peer().transport.name());
+                    .map_or("local".to_string(), |socket| way_in_words(&socket.stream.peer()));
                 log::info!(
                     "{client} connected from {peer} ({way}), MQTT {version}, session {session}"
                 );
+            }
+            // It came, perhaps to see whether somebody is there, and went. What else went wrong
+            // before has a line of its own.
+            Event::Disconnected {
+                connection,
+                client: None,
+                reason: DisconnectReason::ConnectionLost,
+            } => {
+                let peer = peer(connection);
+                log::debug!("{peer}: gone before its CONNECT");
             }
             Event::Refused { .. } | Event::Disconnected { client: None, .. }
                 if !self.log_limit.allows(self.now) => {}
@@ -212,5 +223,17 @@ impl Worker {
             }
             _ => log::debug!("{event:?}"),
         }
+    }
+}
+
+/// How a Client comes, and as whom its certificate names it.
+fn way_in_words(peer: &Peer) -> String {
+    let way = peer.transport.name();
+    let own = peer.tls.as_ref().and_then(|tls| tls.certificate.as_ref());
+    let proxied = peer.proxy.as_ref().and_then(|proxy| proxy.tls.as_ref());
+    match (own, proxied.filter(|tls| tls.is_verified).and_then(|tls| tls.common_name.as_ref())) {
+        (Some(certificate), _) => format!("{way}, certificate {:?}", certificate.subject),
+        (None, Some(name)) => format!("{way}, certificate of {name:?} at its proxy"),
+        (None, None) => way.to_string(),
     }
 }

@@ -69,7 +69,7 @@ impl Watch {
             }
             let failed = figures.failed_handshakes - *told_failed;
             if failed > 0 {
-                log::info!("{address}: {failed} handshakes failed");
+                log::debug!("{address}: handshakes that failed: {failed}");
             }
             *told_failed = figures.failed_handshakes;
         }

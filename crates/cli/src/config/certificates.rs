@@ -1,26 +1,63 @@
 //! Whether the certificate files that a configuration names can be used: what a broker would find
 //! when it starts, told at the key that names them.
 
-use midge_net::TlsServer;
+use std::path::PathBuf;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use midge_net::{TlsFileError, TlsOptions, TlsServer};
 
 use super::Loaded;
 use super::problem::{Origin, Problem};
 
-/// Everything that is wrong with the files of all listeners.
-pub(super) fn problems(loaded: &Loaded) -> Vec<Problem> {
-    let listeners = loaded.configuration.listeners.iter().enumerate();
-    let problem = |(index, listener): (usize, &super::ListenerConfiguration)| {
-        let error = TlsServer::load(listener.listen.tls.as_ref()?, &[]).err()?;
-        Some(Problem::new(origin(loaded, index), error.to_string()))
-    };
-    listeners.filter_map(problem).collect()
+/// What was found in the files of all listeners.
+#[derive(Debug, Default)]
+pub(super) struct Findings {
+    /// With these no broker starts.
+    pub(super) problems: Vec<Problem>,
+    /// It starts, but its Clients may not like it.
+    pub(super) warnings: Vec<String>,
 }
 
-/// Where the certificate of a listener is named.
-fn origin(loaded: &Loaded, index: usize) -> Origin {
+/// Opens the files of all listeners.
+pub(super) fn look(loaded: &Loaded) -> Findings {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    let now = i64::try_from(now).unwrap_or(i64::MAX);
+    let mut findings = Findings::default();
+    for (index, listener) in loaded.configuration.listeners.iter().enumerate() {
+        let Some(files) = &listener.listen.tls else {
+            continue;
+        };
+        match TlsServer::load(files, &[]) {
+            Ok(server) => {
+                let infos = server.certificate_infos();
+                findings.warnings.extend(infos.iter().filter_map(|info| info.warning(now)));
+            }
+            Err(error) => {
+                let origin = origin(loaded, index, key_of(files, &error));
+                findings.problems.push(Problem::new(origin, error.to_string()));
+            }
+        }
+    }
+    findings
+}
+
+/// The key that names the file which an error is about.
+fn key_of(files: &TlsOptions, error: &TlsFileError) -> &'static str {
+    let names =
+        |files: &[PathBuf]| error.file().is_some_and(|file| files.iter().any(|it| it == file));
+    let keys: Vec<_> = files.certificates.iter().map(|files| files.key.clone()).collect();
+    match () {
+        () if names(&keys) => "tls.key",
+        () if names(&files.client_ca) => "tls.client_ca",
+        () if names(&files.client_crl) => "tls.client_crl",
+        () => "tls.certificate",
+    }
+}
+
+/// Where a key of a listener stands.
+fn origin(loaded: &Loaded, index: usize, key: &str) -> Origin {
     let mut lines = loaded.effective.iter();
-    let line = lines.find(|line| {
-        line.section == "listener" && line.index == Some(index) && line.key == "tls.certificate"
-    });
+    let line = lines
+        .find(|line| line.section == "listener" && line.index == Some(index) && line.key == key);
     line.map_or(Origin::Default, |line| line.origin.clone())
 }

@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 use serde_json::json;
 
-use super::certificates;
+use super::certificates::{self, Findings};
 use super::flags::Flags;
 use super::problem::{Origin, Report, printable};
 use super::reference;
@@ -90,18 +90,21 @@ pub(crate) fn print_report(report: &Report, consequence: &str) {
 fn check(args: &CheckArgs) -> ExitCode {
     let sources = Sources::of_process(&Flags { config: args.file.clone(), ..Flags::default() });
     let result = sources.load().and_then(|loaded| {
-        let problems = certificates::problems(&loaded);
-        if problems.is_empty() { Ok(()) } else { Err(Report::new(loaded.file, problems)) }
+        let Findings { problems, warnings } = certificates::look(&loaded);
+        if problems.is_empty() { Ok(warnings) } else { Err(Report::new(loaded.file, problems)) }
     });
     let path = sources.path().map(|path| path.display().to_string());
     if args.json {
         let errors = result.as_ref().err().map(Report::json).unwrap_or_default();
-        let answer = json!({ "file": path, "ok": result.is_ok(), "errors": errors });
+        let warnings = result.as_ref().ok().cloned().unwrap_or_default();
+        let ok = result.is_ok();
+        let answer = json!({ "file": path, "ok": ok, "errors": errors, "warnings": warnings });
         print(&format!("{answer}\n"));
     }
     match result {
         Ok(_) if args.json => ExitCode::SUCCESS,
-        Ok(_) => {
+        Ok(warnings) => {
+            warnings.iter().for_each(|warning| eprintln!("warning: {}", printable(warning)));
             match path {
                 Some(path) => print(&format!("{}: no errors\n", printable(&path))),
                 None => print("there is no file; the defaults and the environment: no errors\n"),

@@ -2,10 +2,14 @@
 //!
 //! A key that would have no effect is an error: whoever wrote it relies on it.
 
+use std::time::Duration;
+
+use midge_net::QuicOptions;
+
 use super::address::{self, Address};
 use super::problem::{Origin, Problem};
 use super::schema::{Key, Section};
-use super::settings::Table;
+use super::settings::{Setting, Table};
 use super::value::Value;
 
 /// What a listener has to be for a key to mean something.
@@ -147,6 +151,7 @@ pub(crate) fn check(section: &Section, tables: &[Table], problems: &mut Vec<Prob
             problems.extend(check_clients(&listener));
         }
         problems.extend(check_quic(&listener));
+        problems.extend(check_quic_times(&listener));
         problems.extend(check_proxy(&listener));
     }
     check_addresses(tables, problems);
@@ -217,6 +222,27 @@ fn check_clients(listener: &Listener<'_>) -> Option<Problem> {
     listener.table.get("tls.client_crl")?;
     let message = "`tls.client_crl` needs `tls.client_ca` beside it";
     Some(listener.problem("tls.client_crl", message).help(help))
+}
+
+/// A connection that is asked only after it has ended is not kept alive.
+fn check_quic_times(listener: &Listener<'_>) -> Option<Problem> {
+    let seconds = |key: &str, default: Duration| match listener.table.get(key) {
+        Some(Setting { value: Value::Integer(seconds), .. }) => *seconds,
+        _ => default.as_secs(),
+    };
+    let defaults = QuicOptions::default();
+    let idle = seconds("quic.idle_timeout_seconds", defaults.idle_timeout);
+    let keep_alive = seconds("quic.keep_alive_seconds", defaults.keep_alive);
+    if idle == 0 || keep_alive < idle {
+        return None;
+    }
+    let asked = ["quic.keep_alive_seconds", "quic.idle_timeout_seconds"];
+    let key = asked.into_iter().find(|key| listener.has(key))?;
+    let message = format!(
+        "`quic.keep_alive_seconds` ({keep_alive}) has to be below `quic.idle_timeout_seconds` \
+         ({idle}), or quiet connections end"
+    );
+    Some(listener.problem(key, message).help("a third of it is usual; 0 never asks"))
 }
 
 fn check_quic(listener: &Listener<'_>) -> Option<Problem> {

@@ -58,13 +58,15 @@ impl Endpoint {
     /// The other side has closed the connection, or broken it, in the middle of a handshake.
     pub(crate) fn ended_in_handshake(&self) -> Failure {
         let question = match self.scheme {
-            Scheme::Mqtts => "Does it speak TLS there? For a port without TLS write mqtt://",
-            Scheme::Ws => "Is it a port for WebSocket? For MQTT over plain TCP write mqtt://",
-            Scheme::Wss => "Is it a port for WebSocket over TLS? Without TLS write ws://",
+            Scheme::Mqtts => "Does it speak TLS there? A port without TLS is mqtt://",
+            Scheme::Ws => "Is it a port for WebSocket? One for MQTT over plain TCP is mqtt://",
+            Scheme::Wss => "Is it a port for WebSocket over TLS? One without TLS is ws://",
             _ => "Is it an MQTT broker?",
         };
-        let text =
-            format!("{self} closed the connection in the middle of its handshake. {question}");
+        let text = format!(
+            "{self} closed the connection in the middle of its handshake. {question}. \
+                 Or it has no room for more connections now"
+        );
         Failure { text, is_transient: true }
     }
 

@@ -45,6 +45,9 @@ impl TlsArgs {
             if let Some(name) = self.tls_alpn.iter().find(|name| !is_protocol(name)) {
                 return Err(format!("--tls-alpn: '{name}' has to have 1 to 255 bytes"));
             }
+            if let (Scheme::Quic, Some(name)) = (scheme, self.tls_alpn.first()) {
+                return Err(format!("--tls-alpn {name}: over QUIC it is always mqtt"));
+            }
             return Ok(());
         };
         let name = scheme.name();

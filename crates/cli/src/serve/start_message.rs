@@ -61,7 +61,11 @@ impl StartMessage<'_> {
         let asks = "it asks for no name or password yet";
         let mut lines = Vec::new();
         if reachable.is_empty() {
-            let open = "--listen 0.0.0.0:1883";
+            // With a file, --listen would replace what it says.
+            let open = match self.file {
+                None => "--listen 0.0.0.0:1883",
+                Some(_) => "bind = \"0.0.0.0:PORT\" in a [[listener]]",
+            };
             lines.push(format!("only this machine can connect; for others too: {open}"));
         } else if open.is_empty() {
             lines.push("only this machine and those with a certificate can connect".to_string());

@@ -11,7 +11,7 @@ fn check_is_content_with_a_right_file() {
     let text = midge_in(directory.path(), &[], "config check").end().text();
     assert_eq!(text, "midge.toml: no errors\n");
     let text = midge_in(directory.path(), &[], "config check --json midge.toml").end().text();
-    assert_eq!(text, "{\"errors\":[],\"file\":\"midge.toml\",\"ok\":true}\n");
+    assert_eq!(text, "{\"errors\":[],\"file\":\"midge.toml\",\"ok\":true,\"warnings\":[]}\n");
 }
 
 #[test]

@@ -323,10 +323,10 @@ fn explains_that_another_protocol_is_spoken() {
     let broker = start();
     let Ports { mqtt, mqtts, ws, .. } = broker.ports;
     for (url, arguments, part) in [
-        (format!("mqtts://127.0.0.1:{mqtt}"), "--insecure", "For a port without TLS write mqtt://"),
+        (format!("mqtts://127.0.0.1:{mqtt}"), "--insecure", "A port without TLS is mqtt://"),
         (format!("mqtt://127.0.0.1:{mqtts}"), "", "it speaks TLS. Write mqtts://"),
         (format!("mqtt://127.0.0.1:{ws}"), "", "ws://"),
-        (format!("ws://127.0.0.1:{mqtt}"), "", "For MQTT over plain TCP write mqtt://"),
+        (format!("ws://127.0.0.1:{mqtt}"), "", "One for MQTT over plain TCP is mqtt://"),
         (format!("ws://127.0.0.1:{ws}/other"), "", "that of Midge is /mqtt"),
         (format!("mqtts://127.0.0.1:{ws}"), "--insecure", "For a port without TLS write mqtt://"),
         (format!("unix:{}", broker.file("none.sock")), "", "there is no such socket"),

@@ -1,7 +1,7 @@
 //! Accepting connections of QUIC: who may come in, handshakes, and the first stream.
 
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use quinn::{Connecting, Incoming, RecvStream, SendStream, ServerConfig};
@@ -18,6 +18,24 @@ use crate::acceptor::Accepted;
 use crate::admission::Admission;
 use crate::listen::QuicOptions;
 use crate::stream::Stream;
+
+/// Lines about failed handshakes in this second: whoever knocks does not fill a log.
+#[derive(Default)]
+struct Lines(Mutex<(Option<Instant>, u32)>);
+
+impl Lines {
+    const A_SECOND: u32 = 10;
+
+    fn allow(&self, now: Instant) -> bool {
+        let mut lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (since, written) = &mut *lines;
+        if since.is_none_or(|since| now.duration_since(since) >= Duration::from_secs(1)) {
+            (*since, *written) = (Some(now), 0);
+        }
+        *written += 1;
+        *written <= Self::A_SECOND
+    }
+}
 
 /// The running listeners and their thread.
 ///
@@ -41,6 +59,7 @@ struct QuicListener {
     options: QuicOptions,
     /// One more reference for each handshake under way.
     handshakes: Arc<()>,
+    lines: Lines,
 }
 
 impl QuicListeners {
@@ -92,6 +111,7 @@ fn listen(
         retry_above: socket.retry_above,
         options,
         handshakes: Arc::default(),
+        lines: Lines::default(),
     });
     runtime.handle().spawn(async move {
         while let Some(incoming) = endpoint.accept().await {
@@ -140,7 +160,10 @@ impl QuicListener {
                     pass_on(Accepted { stream, listener, opened: now, refusal: None });
                 }
                 Ok(_) => (),
-                Err(error) => log::debug!("the handshake with {address} failed: {error}"),
+                Err(error) if listener.lines.allow(now) => {
+                    log::warn!("{address}: the handshake of QUIC failed: {error}");
+                }
+                Err(error) => log::debug!("{address}: the handshake of QUIC failed: {error}"),
             }
             drop(handshake);
         });

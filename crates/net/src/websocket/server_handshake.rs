@@ -100,7 +100,7 @@ impl ServerHandshake {
         Ok(())
     }
 
-    /// Browsers tell which page asks, and other Clients do not.
+    /// Browsers tell which page asks; other Clients need not, and some pretend to be a page.
     fn check_origin(&self, headers: &HeaderMap) -> Result<(), Refusal> {
         let origins = &self.options.origins;
         if origins.is_empty() || !headers.contains_key("Origin") {
@@ -108,9 +108,12 @@ impl ServerHandshake {
         }
         let origin = single(headers, "Origin").unwrap_or_default();
         if !origins.iter().any(|allowed| allowed.eq_ignore_ascii_case(origin)) {
-            let reason = "Pages of this origin may not connect. Add it to the origins that the \
-                          listener allows.";
-            return Err(refuse(FORBIDDEN, reason));
+            let origin = origin.chars().take(100).collect::<String>().escape_default().to_string();
+            let reason = format!(
+                "Pages of {origin} may not connect. Add this origin to those that the listener \
+                 allows (websocket.origins)."
+            );
+            return Err(refuse(FORBIDDEN, &reason));
         }
         Ok(())
     }

@@ -207,6 +207,22 @@ fn client_certificates_need_an_authority() {
 }
 
 #[test]
+fn a_quic_connection_is_asked_before_it_ends() {
+    assert_error(
+        "[[listener]]\nbind = '0.0.0.0:1'\nprotocol = 'quic'\n\
+         tls = { certificate = 'a', key = 'b' }\nquic.idle_timeout_seconds = 5\n",
+        "
+error: `quic.keep_alive_seconds` (20) has to be below `quic.idle_timeout_seconds` (5), or quiet \
+connections end
+  --> midge.toml:5:29
+  |
+5 | quic.idle_timeout_seconds = 5
+  |                             ^
+  = a third of it is usual; 0 never asks",
+    );
+}
+
+#[test]
 fn keys_of_another_transport() {
     assert_error(
         "[[listener]]\nbind = '0.0.0.0:1'\nwebsocket = { path = '/mqtt' }\n",
