@@ -208,12 +208,12 @@ fn load_tls(listen: &Listen) -> Result<Option<Arc<TlsServer>>, ListenError> {
     let loaded = TlsServer::load(files, alpn);
     let failed = |error| ListenError::Tls { address: listen.address.clone(), error };
     let loaded = loaded.map_err(failed)?;
-    warn_of_dates(&loaded, &listen.address);
+    warn_of_files(&loaded, &listen.address);
     Ok(Some(Arc::new(loaded)))
 }
 
-/// A certificate that has expired works, but nobody takes it.
-fn warn_of_dates(tls: &TlsServer, address: impl fmt::Display) {
+/// Files that can be used, but hardly as somebody wants it: an expired certificate, an old list.
+fn warn_of_files(tls: &TlsServer, address: impl fmt::Display) {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     for warning in tls.warnings(i64::try_from(now).unwrap_or(i64::MAX)) {
         log::warn!("{address}: {warning}");
@@ -251,7 +251,7 @@ impl ListenerControl {
             let tls = entry.tls.as_ref()?;
             let result = look(tls)?;
             if matches!(result, Ok(true)) {
-                warn_of_dates(tls, &entry.address);
+                warn_of_files(tls, &entry.address);
             }
             Some(Renewal { listener, address: entry.address.clone(), result })
         };

@@ -28,10 +28,7 @@ pub(super) fn look(loaded: &Loaded) -> Findings {
             continue;
         };
         match TlsServer::load(files, &[]) {
-            Ok(server) => {
-                let infos = server.certificate_infos();
-                findings.warnings.extend(infos.iter().filter_map(|info| info.warning(now)));
-            }
+            Ok(server) => findings.warnings.extend(server.warnings(now)),
             Err(error) => {
                 let origin = origin(loaded, index, key_of(files, &error));
                 findings.problems.push(Problem::new(origin, error.to_string()));

@@ -11,6 +11,7 @@ mod client;
 mod error;
 mod files;
 mod resolver;
+mod revocations;
 mod server;
 mod session;
 #[cfg(test)]

@@ -20,6 +20,7 @@ use super::error::{ContentProblem, TlsError, TlsFileError};
 use super::files::{Files, certified_key, paths};
 use super::provider;
 use super::resolver::{Resolver, SessionResolver};
+use super::revocations::Revocations;
 use super::session::{Opening, TlsSession};
 use super::trust::{Trust, Verifier, verifier};
 use super::watch::Marks;
@@ -48,6 +49,7 @@ struct Current {
     verifier: Verifier,
     resumption: Arc<Resumption>,
     infos: Vec<CertificateInfo>,
+    revocations: Revocations,
     certificates_digest: [u8; 32],
     trust_digest: [u8; 32],
 }
@@ -91,10 +93,12 @@ impl TlsServer {
         })
     }
 
-    /// What is to be told about the certificates at `now`, in seconds since 1970: those that have
-    /// expired or are not valid yet.
-    pub(crate) fn warnings(&self, now: i64) -> Vec<String> {
-        self.certificate_infos().iter().filter_map(|info| info.warning(now)).collect()
+    /// What is to be told about the files at `now`, in seconds since 1970: certificates that have
+    /// expired or are not valid yet, lists of revoked ones that are missing or old.
+    pub fn warnings(&self, now: i64) -> Vec<String> {
+        let current = self.current();
+        let certificates = current.infos.iter().filter_map(|info| info.warning(now));
+        certificates.chain(current.revocations.warnings(now)).collect()
     }
 
     /// Reads all files again, and takes them if all are good. Says whether something has changed.
@@ -232,6 +236,7 @@ impl Current {
             verifier,
             resumption,
             infos,
+            revocations: Revocations::of(files),
             certificates_digest: files.certificates_digest(),
             trust_digest,
         })

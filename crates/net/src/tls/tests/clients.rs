@@ -182,8 +182,14 @@ fn an_authority_without_a_list_is_refused_beside_one_with() {
          knows whether it was revoked",
         &[AlertDescription::UnknownCA, AlertDescription::CertificateUnknown],
     );
+    let warnings = |scene: &Scene, now| scene.server().warnings(now);
+    let told = warnings(&scene, 1_800_000_000);
+    assert!(told.len() == 1 && told[0].contains("of CN=other"), "{told:?}");
     let list = scene.directory.write("other.crl", other.revoke(&[]).pem().unwrap());
     scene.options.client_crl.push(list);
+    assert_eq!(warnings(&scene, 1_800_000_000), [""; 0]);
+    let overdue = warnings(&scene, i64::MAX).into_iter();
+    assert_eq!(overdue.filter(|told| told.contains("should have been renewed")).count(), 2);
     let pairs = scene.connect(&scene.server(), Some(&other.client("sensor", 1)));
     pairs.iter().for_each(Pair::assert_open);
 }
