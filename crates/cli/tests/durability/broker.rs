@@ -11,6 +11,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::random::Random;
+use crate::slow_sync::{Pace, SlowDisk};
 
 /// How long a broker may take until it accepts connections.
 const START_PATIENCE: Duration = Duration::from_secs(30);
@@ -31,6 +32,9 @@ pub(crate) struct Home {
     port: u16,
     workers: usize,
     keeps: Keeping,
+    disk: SlowDisk,
+    /// How long syncs take, for one broker after the other.
+    paces: &'static [Pace],
     starts: AtomicU32,
 }
 
@@ -51,14 +55,20 @@ pub(crate) struct Broker {
 }
 
 impl Home {
-    pub(crate) fn new(keeps: Keeping, workers: usize, random: &mut Random) -> Self {
+    pub(crate) fn new(
+        keeps: Keeping,
+        workers: usize,
+        paces: &'static [Pace],
+        random: &mut Random,
+    ) -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let name = format!("midge-durability-{}-{number}", std::process::id());
         let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
         fs::create_dir_all(&directory).unwrap();
         let port = free_port(random);
-        Self { directory, port, workers, keeps, starts: AtomicU32::new(0) }
+        let disk = SlowDisk::new(&directory, Pace::NORMAL);
+        Self { directory, port, workers, keeps, disk, paces, starts: AtomicU32::new(0) }
     }
 
     pub(crate) fn port(&self) -> u16 {
@@ -97,8 +107,10 @@ impl Home {
         let start = self.starts.fetch_add(1, Ordering::Relaxed);
         let segment_bytes = if start % 2 == 1 { "65536" } else { "8388608" };
         let durability = if start % 3 == 2 { "interval" } else { "fsync" };
+        let pace = self.paces[start as usize % self.paces.len()];
         let mut log = File::options().create(true).append(true).open(self.log_path()).unwrap();
-        writeln!(log, "start {start}, durability {durability}, segments {segment_bytes}").unwrap();
+        let settings = format!("durability {durability}, segments {segment_bytes}, {pace:?}");
+        writeln!(log, "start {start}, {settings}").unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_midge"));
         command
             .current_dir(&self.directory)
@@ -110,6 +122,10 @@ impl Home {
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log);
+        self.disk.set(pace);
+        if pace != Pace::NORMAL {
+            self.disk.slow_down(&mut command);
+        }
         match self.keeps {
             Keeping::Data => command.arg("--data").arg(self.directory.join("data")),
             Keeping::Memory => command.arg("--in-memory"),

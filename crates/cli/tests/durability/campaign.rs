@@ -17,6 +17,7 @@ use crate::publisher::Publisher;
 use crate::random::Random;
 use crate::resubscriber::Resubscriber;
 use crate::round::{Fault, Findings, Round};
+use crate::slow_sync::Pace;
 use crate::subscriber::{Missing, Rules, Subscriber, Wants};
 use crate::will::{self, Mortal};
 
@@ -68,14 +69,15 @@ pub(crate) struct Campaign {
 }
 
 impl Campaign {
-    pub(crate) fn new(end: End, workers: usize, seed: u64) -> Self {
+    pub(crate) fn new(end: End, workers: usize, paces: &'static [Pace], seed: u64) -> Self {
         let mut random = Random::new(seed).fork(&format!("{end:?} {workers}"));
         let keeping = if end == End::Kill { Keeping::Data } else { Keeping::Memory };
-        let home = Home::new(keeping, workers, &mut random);
+        let home = Home::new(keeping, workers, paces, &mut random);
         let publishers = cast::publishers(&random);
         let rules = Rules { publishers: publishers.iter().map(|it| it.plan.qos).collect() };
+        let slow = if paces == [Pace::NORMAL] { "" } else { ", slow disks" };
         Self {
-            label: format!("seed {seed}, {end:?}, {workers} workers"),
+            label: format!("seed {seed}, {end:?}, {workers} workers{slow}"),
             home,
             end,
             broker: None,

@@ -23,6 +23,8 @@ mod publisher;
 mod random;
 mod resubscriber;
 mod round;
+#[path = "../slow_sync/mod.rs"]
+mod slow_sync;
 mod subscriber;
 mod trace;
 mod will;
@@ -31,32 +33,49 @@ mod wire;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use campaign::{Campaign, End};
+use slow_sync::Pace;
 
 const ROUNDS: u32 = 25;
+
+const AS_IT_IS: &[Pace] = &[Pace::NORMAL];
+
+/// One broker after the other has another one of these.
+const SLOW: &[Pace] =
+    &[Pace::each(8), Pace::each(50), Pace::each(1), Pace::each(8).with_stalls(40, 2_000)];
 
 fn variable(name: &str) -> Option<u64> {
     let text = std::env::var(name).ok()?;
     Some(text.parse().unwrap_or_else(|_| panic!("{name} is no number: {text}")))
 }
 
-fn play(end: End, workers: usize) {
+fn play(end: End, workers: usize, paces: &'static [Pace]) {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
     let seed = variable("MIDGE_TEST_SEED").unwrap_or(now.as_micros() as u64 % 1_000_000_000);
     let rounds = variable("MIDGE_TEST_ROUNDS").map_or(ROUNDS, |rounds| rounds as u32);
-    Campaign::new(end, workers, seed).run(rounds);
+    Campaign::new(end, workers, paces, seed).run(rounds);
 }
 
 #[test]
 fn r1_a_killed_broker_with_one_worker_keeps_what_it_has_acknowledged() {
-    play(End::Kill, 1);
+    play(End::Kill, 1, AS_IT_IS);
 }
 
 #[test]
 fn r1_a_killed_broker_with_two_workers_keeps_what_it_has_acknowledged() {
-    play(End::Kill, 2);
+    play(End::Kill, 2, AS_IT_IS);
+}
+
+#[test]
+fn r9_a_killed_broker_with_one_worker_and_a_slow_disk_keeps_what_it_has_acknowledged() {
+    play(End::Kill, 1, SLOW);
+}
+
+#[test]
+fn r9_a_killed_broker_with_two_workers_and_a_slow_disk_keeps_what_it_has_acknowledged() {
+    play(End::Kill, 2, SLOW);
 }
 
 #[test]
 fn r1_a_broker_keeps_what_it_has_acknowledged_when_connections_break() {
-    play(End::Cut, 2);
+    play(End::Cut, 2, AS_IT_IS);
 }

@@ -1,0 +1,91 @@
+//! A slow disk for a broker that is a process: a library in front of the C library's `fsync` and
+//! `fdatasync`, which is compiled when a test needs it. The broker itself knows nothing of it.
+//!
+//! Another test crate uses it with `#[path = "../slow_sync/mod.rs"] mod slow_sync;`:
+//!
+//! ```ignore
+//! let disk = SlowDisk::new(&directory, Pace::each(8));   // 8 ms for each sync
+//! disk.slow_down(&mut command);                          // before `command.spawn()`
+//! disk.set(Pace::each(60_000));                          // whatever is not synced now is not
+//! disk.set(Pace::NORMAL);                                // now it is
+//! ```
+#![allow(dead_code)] // no test crate needs all of it
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+
+/// How long a sync takes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Pace {
+    /// Each one, in milliseconds, besides what the disk of this machine takes.
+    pub(crate) each_ms: u32,
+    /// Each so-many-th one stalls; 0: none does.
+    pub(crate) stall_every: u32,
+    /// How long that one takes, in milliseconds.
+    pub(crate) stall_ms: u32,
+}
+
+/// The pace of the disk that some processes see. It can be changed while they run; a sync that is
+/// under way minds it.
+#[derive(Debug)]
+pub(crate) struct SlowDisk {
+    file: PathBuf,
+}
+
+impl Pace {
+    /// As the disk of this machine is.
+    pub(crate) const NORMAL: Self = Self::each(0);
+
+    pub(crate) const fn each(each_ms: u32) -> Self {
+        Self { each_ms, stall_every: 0, stall_ms: 0 }
+    }
+
+    /// One in `stall_every` syncs takes `stall_ms`.
+    pub(crate) const fn with_stalls(self, stall_every: u32, stall_ms: u32) -> Self {
+        Self { stall_every, stall_ms, ..self }
+    }
+}
+
+impl SlowDisk {
+    /// Keeps the pace in a file of this directory.
+    pub(crate) fn new(directory: &Path, pace: Pace) -> Self {
+        let disk = Self { file: directory.join("sync-pace") };
+        disk.set(pace);
+        disk
+    }
+
+    /// Changes the pace. The file is replaced as a whole: nobody reads a half of it.
+    pub(crate) fn set(&self, Pace { each_ms, stall_every, stall_ms }: Pace) {
+        let new = self.file.with_extension("new");
+        fs::write(&new, format!("{each_ms} {stall_every} {stall_ms}\n")).unwrap();
+        fs::rename(&new, &self.file).unwrap();
+    }
+
+    /// The process that is started with this command sees the slow disk.
+    pub(crate) fn slow_down(&self, command: &mut Command) {
+        command.env("LD_PRELOAD", library()).env("MIDGE_TEST_SYNC_FILE", &self.file);
+    }
+}
+
+/// The library, compiled once for each test process. A build needs a C compiler anyhow.
+fn library() -> &'static Path {
+    static LIBRARY: OnceLock<PathBuf> = OnceLock::new();
+    LIBRARY.get_or_init(|| {
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/slow_sync/slow_sync.c");
+        let directory = Path::new(env!("CARGO_TARGET_TMPDIR"));
+        fs::create_dir_all(directory).unwrap();
+        let library = directory.join("slow_sync.so");
+        let new = directory.join(format!("slow_sync-{}.so", std::process::id()));
+        let compiler = std::env::var_os("CC").unwrap_or_else(|| "cc".into());
+        let mut command = Command::new(&compiler);
+        command.args(["-shared", "-fPIC", "-O1", "-o"]).arg(&new).arg(&source).arg("-ldl");
+        let output = command.output().unwrap_or_else(|error| {
+            panic!("the C compiler {} does not start: {error}", compiler.display())
+        });
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        fs::rename(&new, &library).unwrap(); // other test processes may have it open
+        library
+    })
+}
