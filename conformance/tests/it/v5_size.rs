@@ -3,7 +3,7 @@
 //! A client that announces a size fails its test at the first larger packet.
 
 use midge_conformance::Version::V5;
-use midge_conformance::connect::{persistent, v5};
+use midge_conformance::connect::{Will, persistent, v5};
 use midge_conformance::property::{
     AUTHENTICATION_METHOD, MAXIMUM_PACKET_SIZE, SUBSCRIPTION_IDENTIFIER, number, text, user,
 };
@@ -98,6 +98,24 @@ fn mqtt5_3_2_2_19_connack_stays_within_the_size() {
     for packet in refused.start().read_until_closed() {
         assert!(matches!(packet, Packet::ConnAck(_)), "received {packet:?}");
     }
+}
+
+/// [MQTT-3.1.2-24]
+///
+/// A CONNECT that cannot be answered with an accepting CONNACK is refused, and a refused CONNECT
+/// disturbs neither the Session nor its connection, and publishes no Will Message.
+#[test]
+fn mqtt5_3_1_2_24_connect_without_room_for_its_connack_has_no_effect() {
+    let (id, topic) = (client_id(), topic());
+    let mut watcher = v5().open();
+    watcher.subscribe(&topic, 0);
+    let mut client = persistent(V5, &id).open();
+    // Too small for a CONNACK without any property.
+    let refused = persistent(V5, &id).with(number(MAXIMUM_PACKET_SIZE, 4));
+    let refused = refused.will(Will::new(&topic, "of a refused connect"));
+    assert_eq!(refused.start().read_until_closed(), []);
+    client.until_ping();
+    watcher.expect_silence();
 }
 
 /// A client whose answers have little room for texts.

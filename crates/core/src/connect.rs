@@ -23,6 +23,14 @@ use crate::timers::Timer;
 /// Why a CONNECT is refused.
 type Refusal = (ReasonCode, &'static str);
 
+/// What an accepted CONNECT gets, as its CONNACK says it.
+struct Terms<'d> {
+    keep_alive: u16,
+    response: Option<String>,
+    method: Option<Box<str>>,
+    data: Option<&'d [u8]>,
+}
+
 impl Core {
     /// A CONNECT on a new Network Connection: checks what needs no authentication, then asks the
     /// driver who the Client is. Nothing of anybody's Session is touched before the answer.
@@ -384,13 +392,18 @@ impl Core {
         fx: &mut Effects,
     ) {
         let identity = Arc::new(Identity { client_id: pending.client_id.clone(), user_name });
-        if let Err((reason_code, detail)) = self.check_identity(&identity, pending) {
-            return self.refuse_connect(id, &pending.client_id, reason_code, detail, now, fx);
-        }
+        // Up to here nothing has been touched, and from here on nothing is refused.
+        let checked = self.check_identity(&identity, pending);
+        let terms = match checked.and_then(|()| self.terms(id, pending, data)) {
+            Ok(terms) => terms,
+            Err((reason_code, detail)) => {
+                return self.refuse_connect(id, &pending.client_id, reason_code, detail, now, fx);
+            }
+        };
         let resumed = self.take_over(&identity, pending.clean_start, now, fx);
         let session_present = resumed.is_some();
         let slot = resumed.unwrap_or_else(|| self.clients.insert_session(identity));
-        let keep_alive = self.effective_keep_alive(pending.keep_alive_seconds);
+        let keep_alive = terms.keep_alive;
         let expiry_max = self.config.limits.session_expiry_seconds_max;
         let inflight_max = self.config.limits.inflight_messages_max;
         let Some(connection) = self.clients.connections.get_mut(id.slot()) else {
@@ -429,11 +442,10 @@ impl Core {
         });
         let client = Arc::clone(&session.identity);
         self.store_session(slot, self.config.durability.of_session(listener), now, fx);
-        self.send_connack(id, pending, session_present, keep_alive, data, now, fx);
-        if self.clients.connection(id).is_some_and(|connection| connection.session().is_some()) {
-            fx.events.push(Event::Connected { connection: id, client, version, session_present });
-            self.begin_conversation(id, slot, keep_alive, now, fx);
-        }
+        let connack = self.connack(pending, &terms, session_present);
+        self.clients.send(id, &connack, fx);
+        fx.events.push(Event::Connected { connection: id, client, version, session_present });
+        self.begin_conversation(id, slot, keep_alive, now, fx);
     }
 
     /// What happens behind the CONNACK [MQTT-3.2.0-1].
@@ -527,46 +539,64 @@ impl Core {
         }
     }
 
-    #[allow(clippy::too_many_arguments)]
-    fn send_connack(
-        &mut self,
+    /// What the CONNACK will say, if the Client can be told it: one that cannot be told that it is
+    /// connected cannot be connected [MQTT-3.1.2-24].
+    fn terms<'d>(
+        &self,
         id: ConnectionId,
         pending: &PendingConnect,
+        data: Option<&'d [u8]>,
+    ) -> Result<Terms<'d>, Refusal> {
+        let connection = self.clients.connections.get(id.slot());
+        let Some(connection) = connection.filter(|connection| connection.id == id) else {
+            return Err((ReasonCode::UnspecifiedError, "the connection is gone"));
+        };
+        let method = connection.authentication_method.clone();
+        let mut terms = Terms {
+            keep_alive: self.effective_keep_alive(pending.keep_alive_seconds),
+            response: self.response_information(pending),
+            data: data.filter(|_| method.is_some()), // [MQTT-4.12.0-6]
+            method,
+        };
+        let room = connection.packet_bytes_max as usize;
+        let fits = |terms: &Terms<'_>| {
+            self.connack(pending, terms, false).encoded_len(connection.version) <= room
+        };
+        if !fits(&terms) {
+            terms.response = None; // The only part that a Client can do without.
+        }
+        match fits(&terms) {
+            true => Ok(terms),
+            false => Err((
+                ReasonCode::PacketTooLarge,
+                "the CONNACK is larger than the Client's Maximum Packet Size",
+            )),
+        }
+    }
+
+    fn connack<'t>(
+        &self,
+        pending: &'t PendingConnect,
+        terms: &'t Terms<'_>,
         session_present: bool,
-        keep_alive: u16,
-        data: Option<&[u8]>,
-        now: Timestamp,
-        fx: &mut Effects,
-    ) {
-        let limits = Arc::clone(&self.config.limits);
-        let method = self
-            .clients
-            .connection(id)
-            .and_then(|connection| connection.authentication_method.clone());
+    ) -> Packet<'t> {
+        let limits = &self.config.limits;
         let capped = pending.session_expiry_interval > limits.session_expiry_seconds_max;
-        let response = self.response_information(pending);
+        let is_changed = terms.keep_alive != pending.keep_alive_seconds;
         let properties = ConnAckProperties {
             session_expiry_interval: capped.then_some(limits.session_expiry_seconds_max),
             receive_maximum: NonZeroU16::new(limits.receive_maximum),
             maximum_packet_size: NonZeroU32::new(limits.packet_bytes_max),
             assigned_client_identifier: pending.assigned.then_some(&*pending.client_id),
             topic_alias_maximum: Some(limits.topic_alias_maximum),
-            server_keep_alive: (keep_alive != pending.keep_alive_seconds).then_some(keep_alive),
-            response_information: response.as_deref(),
-            authentication_method: method.as_deref(),
-            authentication_data: data.filter(|_| method.is_some()), // [MQTT-4.12.0-6]
+            server_keep_alive: is_changed.then_some(terms.keep_alive),
+            response_information: terms.response.as_deref(),
+            authentication_method: terms.method.as_deref(),
+            authentication_data: terms.data,
             ..ConnAckProperties::default()
         };
         let reason_code = ReasonCode::Success;
-        let packet =
-            Packet::ConnAck(Box::new(ConnAck { session_present, reason_code, properties }));
-        let room = self.clients.connection(id).map_or(0, |connection| connection.packet_bytes_max);
-        if packet.encoded_len(ProtocolVersion::V5) > room as usize {
-            // A Client that cannot be told it is connected cannot be connected.
-            let reason = DisconnectReason::ByServer(ReasonCode::PacketTooLarge);
-            return self.close(id, None, &reason, now, fx);
-        }
-        self.clients.send(id, &packet, fx);
+        Packet::ConnAck(Box::new(ConnAck { session_present, reason_code, properties }))
     }
 
     fn response_information(&self, pending: &PendingConnect) -> Option<String> {

@@ -13,6 +13,7 @@ mod node;
 mod packets;
 mod policy;
 mod received;
+mod refusals;
 mod retained;
 mod robustness;
 mod rules;

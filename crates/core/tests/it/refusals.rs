@@ -1,0 +1,126 @@
+//! What is refused leaves nothing behind: nobody's Session, Will Message, subscription or timer is
+//! touched for its sake.
+
+use std::num::NonZeroU32;
+
+use midge_codec::{Connect, ReasonCode};
+use midge_core::{Event, Limits};
+
+use crate::node::{Conn, Node, Setup, scenario, scenario_with};
+use crate::packets::{connect, persistent, will};
+use crate::rules::Right;
+
+/// A connected Client with a Session, a subscription and a Will Message, and somebody who would
+/// see the Will Messages of both connections.
+fn connected(node: &mut Node) -> (Conn, Conn) {
+    let watcher = node.connect("watcher");
+    node.subscribe(watcher, "will/#", 0);
+    let mut packet = persistent("a");
+    packet.will = Some(will("will/old", "old", 0));
+    let old = node.connect_with(&packet).0;
+    node.subscribe(old, "t", 1);
+    (watcher, old)
+}
+
+/// A CONNECT for the same Session, with a Will Message of its own.
+fn intruder(clean_start: bool) -> Connect<'static> {
+    Connect { clean_start, will: Some(will("will/new", "new", 0)), ..persistent("a") }
+}
+
+fn with_size(mut packet: Connect<'static>, bytes_max: u32) -> Connect<'static> {
+    packet.properties.maximum_packet_size = NonZeroU32::new(bytes_max);
+    packet
+}
+
+fn expect_nothing_touched(node: &mut Node, watcher: Conn, old: Conn) {
+    assert!(!node.is_closed(old), "the old connection goes on");
+    assert_eq!(node.texts(watcher), [""; 0], "no Will Message is published");
+    assert_eq!(node.counters().sessions_taken_over, 0);
+    node.publish(watcher, "t", "still subscribed", 1);
+    assert_eq!(node.texts(old), ["still subscribed"]);
+    let connected = |event: &&Event| matches!(event, Event::Connected { .. });
+    assert_eq!(node.events.iter().filter(connected).count(), 2);
+    node.lose(old);
+    assert_eq!(node.texts(watcher), ["old"], "the old Will Message is still there");
+}
+
+#[test]
+fn a_connack_that_does_not_fit_refuses_and_touches_nothing() {
+    for (size, clean_start) in [(15, false), (15, true), (3, false), (1, true)] {
+        scenario(|node| {
+            let (watcher, old) = connected(node);
+            let conn = node.begin_connect(&with_size(intruder(clean_start), size));
+            node.settle();
+            assert!(node.is_closed(conn));
+            if size < 5 {
+                assert_eq!(node.take(conn), [], "not even the refusal fits");
+            } else {
+                assert_eq!(node.take_connack(conn).code, 0x95);
+            }
+            assert_eq!(node.counters().connects_refused, 1);
+            expect_nothing_touched(node, watcher, old);
+        });
+    }
+}
+
+#[test]
+fn no_refusal_of_a_connect_touches_the_session() {
+    let limits = Limits { topic_levels_max: 3, ..Limits::default() };
+    scenario_with(Setup { limits, ..Setup::default() }, |node| {
+        let (watcher, old) = connected(node);
+        node.rules.deny(Right::Publish, "a", "secret/#");
+        let to = |topic| Connect { will: Some(will(topic, "new", 0)), ..intruder(true) };
+        assert_eq!(node.refused(&to("secret/door")), 0x87);
+        assert_eq!(node.refused(&to("$SYS/door")), 0x87);
+        assert_eq!(node.refused(&to("a/b/c/d")), 0x90);
+        assert_eq!(node.refused(&Connect { user_name: Some("mallory"), ..intruder(true) }), 0x85);
+        expect_nothing_touched(node, watcher, old);
+    });
+}
+
+#[test]
+fn a_refusal_does_not_postpone_the_end_of_an_absent_session() {
+    scenario(|node| {
+        let watcher = node.connect("watcher");
+        node.subscribe(watcher, "will/#", 0);
+        let mut packet = persistent("a");
+        let mut delayed = will("will/old", "old", 0);
+        delayed.delay_interval_seconds = Some(10);
+        packet.will = Some(delayed);
+        let old = node.connect_with(&packet).0;
+        node.lose(old);
+        node.advance(9_000);
+        assert_eq!(node.refused(&with_size(intruder(false), 15)), 0x95);
+        node.advance(1_000);
+        assert_eq!(node.texts(watcher), ["old"], "the Will Delay went on");
+        node.advance(3_589_000);
+        assert_eq!(node.refused(&with_size(intruder(false), 15)), 0x95);
+        node.advance(1_000);
+        assert!(!node.resume(&persistent("a")).1, "the Session has expired in time");
+    });
+}
+
+#[test]
+fn response_information_is_left_out_where_it_does_not_fit() {
+    let setup = Setup { response_prefix: Some("answers/of/this/node"), ..Setup::default() };
+    scenario_with(setup, |node| {
+        let mut packet = connect("a");
+        packet.properties.request_response_information = Some(true);
+        let (_, ack) = node.connect_with(&with_size(packet.clone(), 30));
+        assert_eq!(ack.response_information, None);
+        let (_, ack) = node.connect_with(&with_size(packet, 60));
+        assert_eq!(ack.response_information.as_deref(), Some("answers/of/this/node/a"));
+    });
+}
+
+#[test]
+fn a_disconnect_that_raises_the_expiry_of_0_changes_nothing() {
+    scenario(|node| {
+        let conn = node.connect("a");
+        let mut packet = midge_codec::Disconnect::with_reason(ReasonCode::Success);
+        packet.session_expiry_interval = Some(10);
+        node.send(conn, &midge_codec::Packet::Disconnect(packet));
+        assert_eq!(node.end_code(conn), Some(ReasonCode::ProtocolError));
+        assert_eq!(node.sessions(), 0);
+    });
+}
