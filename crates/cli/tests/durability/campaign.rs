@@ -9,15 +9,15 @@ use std::time::{Duration, Instant};
 
 use midge_codec::QoS;
 
-use crate::broker::{Broker, Home, Keeping};
 use crate::cast;
+use crate::common::broker::{Broker, Home, Keeping};
+use crate::common::random::Random;
+use crate::common::slow_sync::Pace;
 use crate::inspector;
 use crate::message::{Key, Kind};
 use crate::publisher::Publisher;
-use crate::random::Random;
 use crate::resubscriber::Resubscriber;
 use crate::round::{Fault, Findings, Round};
-use crate::slow_sync::Pace;
 use crate::subscriber::{Missing, Rules, Subscriber, Wants};
 use crate::will::{self, Mortal};
 

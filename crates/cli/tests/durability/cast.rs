@@ -4,9 +4,9 @@ use midge_codec::ProtocolVersion::{V3_1_1, V5};
 use midge_codec::QoS;
 
 use crate::campaign::SELDOM;
+use crate::common::random::Random;
 use crate::message::Kind;
 use crate::publisher::{Plan, Publisher, PublisherQoS};
-use crate::random::Random;
 use crate::resubscriber::Resubscriber;
 use crate::subscriber::{Missing, Part, Presence, Subscriber, Wants};
 

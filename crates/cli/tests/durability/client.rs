@@ -13,11 +13,11 @@ use midge_codec::{
     SubscriptionOptions, TopicName, Unsubscribe, Will,
 };
 
+use crate::common::random::Random;
+use crate::common::wire::{Connection, Gone, Incoming, Received};
 use crate::message::Key;
-use crate::random::Random;
 use crate::round::{Fault, PATIENCE, Round};
 use crate::trace::{Event, Trace};
-use crate::wire::{Connection, Gone, Incoming, Received};
 
 /// How long a Session of MQTT 5.0 lives on without its Client.
 const SESSION_EXPIRY_SECONDS: u32 = 3600;
@@ -288,7 +288,7 @@ impl Client {
                 self.unfinished.retain(|sent| sent.packet_id != id || !sent.is_received);
             }
             Incoming::SubAck(id, codes) => return Ok(Happened::Subscribed(id, codes)),
-            Incoming::UnsubAck => return Ok(Happened::Unsubscribed),
+            Incoming::UnsubAck(_) => return Ok(Happened::Unsubscribed),
             Incoming::PingResp => return Ok(Happened::Answered),
             Incoming::Disconnect(code) => {
                 return Err(Gone::Broken(format!("disconnects: {code:?}")));

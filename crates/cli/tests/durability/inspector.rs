@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 use midge_codec::{ProtocolVersion, QoS};
 
 use crate::client::{Client, Happened, Outgoing};
+use crate::common::wire::Gone;
 use crate::message::Key;
 use crate::round::{PATIENCE, Round};
-use crate::wire::Gone;
 
 /// How long nothing may come while something is missing.
 const QUIET_MAX: Duration = Duration::from_secs(5);

@@ -13,27 +13,24 @@
 //! MIDGE_TEST_ROUNDS=1000 cargo test -p midge --test durability
 //! ```
 
-mod broker;
 mod campaign;
 mod cast;
 mod client;
+#[path = "../common/mod.rs"]
+mod common;
 mod inspector;
 mod message;
 mod publisher;
-mod random;
 mod resubscriber;
 mod round;
-#[path = "../slow_sync/mod.rs"]
-mod slow_sync;
 mod subscriber;
 mod trace;
 mod will;
-mod wire;
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use campaign::{Campaign, End};
-use slow_sync::Pace;
+use common::slow_sync::Pace;
 
 const ROUNDS: u32 = 25;
 

@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 use midge_codec::{ProtocolVersion, QoS};
 
 use crate::client::{Client, Happened, Outgoing};
+use crate::common::random::Random;
+use crate::common::wire::Gone;
 use crate::message::{Key, Kind};
-use crate::random::Random;
 use crate::round::{PATIENCE, Round};
 use crate::trace::Moment;
-use crate::wire::Gone;
 
 /// Retained messages are on this many topics.
 pub(crate) const RETAINED_TOPICS: u32 = 50;

@@ -8,12 +8,12 @@ use std::time::{Duration, Instant};
 use midge_codec::{ProtocolVersion, QoS};
 
 use crate::client::{Client, Happened};
+use crate::common::random::Random;
+use crate::common::wire::Gone;
 use crate::message::{Key, Kind};
-use crate::random::Random;
 use crate::round::{Fault, PATIENCE, Round};
 use crate::subscriber::Missing;
 use crate::trace::Moment;
-use crate::wire::Gone;
 
 /// Filters that are not given up at the same time.
 const FILTERS_MAX: usize = 150;

@@ -8,9 +8,9 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::common::wire::{Connection, Gone};
 use crate::message::Key;
 use crate::trace::Moment;
-use crate::wire::{Connection, Gone};
 
 /// How long clients wait for an answer before the broker counts as stuck.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);

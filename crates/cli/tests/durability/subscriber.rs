@@ -9,11 +9,11 @@ use std::time::{Duration, Instant};
 use midge_codec::{ProtocolVersion, QoS};
 
 use crate::client::{Client, Happened};
+use crate::common::random::Random;
+use crate::common::wire::{Gone, Received};
 use crate::message::{Key, Kind};
 use crate::publisher::PublisherQoS;
-use crate::random::Random;
 use crate::round::{Fault, PATIENCE, Round};
-use crate::wire::{Gone, Received};
 
 /// How long nothing may come while something is missing.
 const QUIET_MAX: Duration = Duration::from_secs(8);

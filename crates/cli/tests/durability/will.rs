@@ -6,9 +6,9 @@ use std::time::Instant;
 use midge_codec::{ProtocolVersion, QoS};
 
 use crate::client::{Client, WillMessage};
+use crate::common::wire::Gone;
 use crate::message::{Key, Kind};
 use crate::round::{PATIENCE, Round};
-use crate::wire::Gone;
 
 /// The will of a round.
 pub(crate) fn key_of(round: u32) -> Key {

@@ -1,5 +1,5 @@
-//! The broker as a process: started on the same port and the same data again and again, ended by
-//! SIGKILL. It knows of no client.
+//! The broker as a process: started on the same port and the same data again and again, stopped,
+//! and ended by SIGKILL or SIGTERM. It knows of no client.
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -10,8 +10,11 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::random::Random;
-use crate::slow_sync::{Pace, SlowDisk};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::common::random::Random;
+use crate::common::slow_sync::{Pace, SlowDisk};
 
 /// How long a broker may take until it accepts connections.
 const START_PATIENCE: Duration = Duration::from_secs(30);
@@ -32,9 +35,13 @@ pub(crate) struct Home {
     port: u16,
     workers: usize,
     keeps: Keeping,
-    disk: SlowDisk,
-    /// How long syncs take, for one broker after the other.
+    /// What its brokers see.
+    pub(crate) disk: SlowDisk,
+    /// How long syncs take, for one broker after the other. Without any, the test sets the pace of
+    /// `disk` itself.
     paces: &'static [Pace],
+    /// Besides [`ENVIRONMENT`], and above it.
+    pub(crate) settings: Vec<(&'static str, &'static str)>,
     starts: AtomicU32,
 }
 
@@ -63,12 +70,13 @@ impl Home {
     ) -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let name = format!("midge-durability-{}-{number}", std::process::id());
+        let name = format!("midge-{}-{}-{number}", env!("CARGO_CRATE_NAME"), std::process::id());
         let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
         fs::create_dir_all(&directory).unwrap();
         let port = free_port(random);
         let disk = SlowDisk::new(&directory, Pace::NORMAL);
-        Self { directory, port, workers, keeps, disk, paces, starts: AtomicU32::new(0) }
+        let (settings, starts) = (Vec::new(), AtomicU32::new(0));
+        Self { directory, port, workers, keeps, disk, paces, settings, starts }
     }
 
     pub(crate) fn port(&self) -> u16 {
@@ -107,7 +115,7 @@ impl Home {
         let start = self.starts.fetch_add(1, Ordering::Relaxed);
         let segment_bytes = if start % 2 == 1 { "65536" } else { "8388608" };
         let durability = if start % 3 == 2 { "interval" } else { "fsync" };
-        let pace = self.paces[start as usize % self.paces.len()];
+        let pace = self.paces.get(start as usize % self.paces.len().max(1));
         let mut log = File::options().create(true).append(true).open(self.log_path()).unwrap();
         let settings = format!("durability {durability}, segments {segment_bytes}, {pace:?}");
         writeln!(log, "start {start}, {settings}").unwrap();
@@ -115,6 +123,7 @@ impl Home {
         command
             .current_dir(&self.directory)
             .envs(ENVIRONMENT)
+            .envs(self.settings.iter().copied())
             .env("MIDGE_STORAGE_DURABILITY", durability)
             .env("MIDGE_STORAGE_SEGMENT_BYTES", segment_bytes)
             .args(["--log-level", "info", "--workers", &self.workers.to_string()])
@@ -122,8 +131,10 @@ impl Home {
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log);
-        self.disk.set(pace);
-        if pace != Pace::NORMAL {
+        if let Some(pace) = pace {
+            self.disk.set(*pace);
+        }
+        if pace != Some(&Pace::NORMAL) {
             self.disk.slow_down(&mut command);
         }
         match self.keeps {
@@ -169,6 +180,26 @@ impl Broker {
     /// Ends it as the kernel would when memory is short, and waits until it is gone.
     pub(crate) fn kill(mut self) {
         self.end();
+    }
+
+    /// SIGSTOP, SIGCONT and the like.
+    pub(crate) fn signal(&self, signal: Signal) {
+        let id = Pid::from_raw(self.process.id().cast_signed());
+        kill(id, signal).expect("the broker can be signalled");
+    }
+
+    /// Asks it to end, and waits until it has. False if it does not in time, or says that it has
+    /// failed.
+    pub(crate) fn terminate(mut self, patience: Duration) -> bool {
+        self.signal(Signal::SIGTERM);
+        let deadline = Instant::now() + patience;
+        while Instant::now() < deadline {
+            if let Ok(Some(status)) = self.process.try_wait() {
+                return status.success();
+            }
+            thread::sleep(Duration::from_millis(1));
+        }
+        false
     }
 
     fn end(&mut self) {

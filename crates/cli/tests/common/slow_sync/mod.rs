@@ -1,15 +1,12 @@
 //! A slow disk for a broker that is a process: a library in front of the C library's `fsync` and
 //! `fdatasync`, which is compiled when a test needs it. The broker itself knows nothing of it.
 //!
-//! Another test crate uses it with `#[path = "../slow_sync/mod.rs"] mod slow_sync;`:
-//!
 //! ```ignore
 //! let disk = SlowDisk::new(&directory, Pace::each(8));   // 8 ms for each sync
 //! disk.slow_down(&mut command);                          // before `command.spawn()`
 //! disk.set(Pace::each(60_000));                          // whatever is not synced now is not
 //! disk.set(Pace::NORMAL);                                // now it is
 //! ```
-#![allow(dead_code)] // no test crate needs all of it
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -73,7 +70,8 @@ impl SlowDisk {
 fn library() -> &'static Path {
     static LIBRARY: OnceLock<PathBuf> = OnceLock::new();
     LIBRARY.get_or_init(|| {
-        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/slow_sync/slow_sync.c");
+        let source =
+            Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/common/slow_sync/slow_sync.c");
         let directory = Path::new(env!("CARGO_TARGET_TMPDIR"));
         fs::create_dir_all(directory).unwrap();
         let library = directory.join("slow_sync.so");

@@ -3,6 +3,7 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, TcpStream};
+use std::num::NonZeroU16;
 use std::time::{Duration, Instant};
 
 use midge_codec::{Decoded, Packet, ProtocolVersion, QoS, ReasonCode, decode};
@@ -34,7 +35,7 @@ pub(crate) enum Incoming {
     PubRel(u16),
     PubComp(u16),
     SubAck(u16, Vec<ReasonCode>),
-    UnsubAck,
+    UnsubAck(u16),
     PingResp,
     Disconnect(ReasonCode),
 }
@@ -49,6 +50,8 @@ pub(crate) struct Received {
     /// 0 at QoS 0.
     pub(crate) packet_id: u16,
     pub(crate) payload: Vec<u8>,
+    pub(crate) expiry_seconds: Option<u32>,
+    pub(crate) topic_alias: Option<u16>,
 }
 
 /// The Network Connection has ended, or cannot be gone on with.
@@ -78,6 +81,13 @@ impl Connection {
     /// Puts a packet behind those that leave with the next flush.
     pub(crate) fn put(&mut self, packet: &Packet<'_>) {
         packet.encode(self.version, &mut self.output).unwrap();
+    }
+
+    /// Puts only the first bytes of a packet, for a connection that ends in the midst of it.
+    pub(crate) fn put_beginning(&mut self, packet: &Packet<'_>, bytes: usize) {
+        let length = self.output.len();
+        self.put(packet);
+        self.output.truncate((length + bytes).min(self.output.len() - 1));
     }
 
     /// Writes what was put. A broker that is gone is noticed by who reads, after everything that it
@@ -154,13 +164,15 @@ impl Incoming {
                 topic: publish.topic.as_str().to_owned(),
                 packet_id: publish.packet_id.map_or(0, midge_codec::PacketIdentifier::get),
                 payload: publish.payload.to_vec(),
+                expiry_seconds: publish.properties.message_expiry_interval_seconds,
+                topic_alias: publish.properties.topic_alias.map(NonZeroU16::get),
             }),
             Packet::PubAck(ack) => Self::PubAck(ack.packet_id.get(), ack.reason_code),
             Packet::PubRec(ack) => Self::PubRec(ack.packet_id.get(), ack.reason_code),
             Packet::PubRel(ack) => Self::PubRel(ack.packet_id.get()),
             Packet::PubComp(ack) => Self::PubComp(ack.packet_id.get()),
             Packet::SubAck(ack) => Self::SubAck(ack.packet_id.get(), ack.reason_codes.to_vec()),
-            Packet::UnsubAck(_) => Self::UnsubAck,
+            Packet::UnsubAck(ack) => Self::UnsubAck(ack.packet_id.get()),
             Packet::PingResp => Self::PingResp,
             Packet::Disconnect(disconnect) => Self::Disconnect(disconnect.reason_code),
             other => {
