@@ -158,10 +158,12 @@ impl Worker {
 
     fn turn(&mut self) {
         self.now = self.clock.now();
+        // What is overdue comes before what has come meanwhile.
+        self.core.handle_timers(self.now, &mut self.fx);
         self.take_readiness();
         self.take_letters();
         self.read_sockets();
-        self.core.handle_timers(self.now, &mut self.fx);
+        self.core.handle_silence(self.now, &mut self.fx);
         self.core.run_backlog(self.now, &mut self.fx);
         self.end_overdue();
         self.carry_out();

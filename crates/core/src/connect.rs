@@ -392,6 +392,9 @@ impl Core {
         fx: &mut Effects,
     ) {
         let identity = Arc::new(Identity { client_id: pending.client_id.clone(), user_name });
+        // What is over has no say.
+        self.settle_overdue(&identity.client_id, now, fx);
+        self.make_room_for_session(now, fx);
         // Up to here nothing has been touched, and from here on nothing is refused.
         let checked = self.check_identity(&identity, pending);
         let terms = match checked.and_then(|()| self.terms(id, pending, data)) {
@@ -501,7 +504,7 @@ impl Core {
 
     /// Sessions that this worker may have, a little more than its share: clients are not spread
     /// over the workers to the last one.
-    fn sessions_share(&self) -> usize {
+    pub(crate) fn sessions_share(&self) -> usize {
         let all = self.config.limits.sessions_max as usize;
         if self.config.workers == 1 { all } else { all / self.config.workers * 5 / 4 + 1 }
     }

@@ -34,7 +34,7 @@ use crate::stored::RecoveredSession;
 use crate::storing::EndingQueue;
 use crate::subscription_tree::{GroupId, MatchScratch, SubscriptionTree};
 use crate::time::Timestamp;
-use crate::timers::{Timer, Timers};
+use crate::timers::{Kind, Timer, Timers};
 
 /// What a worker is made with.
 #[derive(Clone)]
@@ -345,25 +345,38 @@ impl Core {
         }
     }
 
-    /// When [`Core::handle_timers`] has to be called next.
+    /// When [`Core::handle_timers`] or [`Core::handle_silence`] has to be called next.
     pub fn next_deadline(&self) -> Option<Timestamp> {
         self.timers.next_deadline()
     }
 
-    /// Does what is due.
+    /// Does what is due, but for [`Core::handle_silence`]. Called at the beginning of a turn: what
+    /// is overdue takes effect before what has come meanwhile is handled.
     pub fn handle_timers(&mut self, now: Timestamp, fx: &mut Effects) {
         while let Some(timer) = self.timers.pop_due(now) {
-            match timer {
-                Timer::Connection(id) => self.handle_connection_timer(id, now, fx),
-                Timer::SessionExpiry(slot, generation) => {
-                    self.handle_session_expiry(slot, generation, now, fx);
-                }
-                Timer::WillDelay(slot, generation) => {
-                    self.handle_will_delay(slot, generation, now, fx);
-                }
-                Timer::Delayed(number) => self.publish_delayed(number, now, fx),
-                Timer::RetainedExpiry(node) => self.expire_retained(node, now),
+            self.handle_timer(timer, now, fx);
+        }
+    }
+
+    /// Ends the connections whose peers were silent for too long. Called when everything that has
+    /// come was handled: who could not be heard was not silent.
+    pub fn handle_silence(&mut self, now: Timestamp, fx: &mut Effects) {
+        while let Some(timer) = self.timers.pop_due_of(Kind::Silence, now) {
+            self.handle_timer(timer, now, fx);
+        }
+    }
+
+    pub(crate) fn handle_timer(&mut self, timer: Timer, now: Timestamp, fx: &mut Effects) {
+        match timer {
+            Timer::Connection(id) => self.handle_connection_timer(id, now, fx),
+            Timer::SessionExpiry(slot, generation) => {
+                self.handle_session_expiry(slot, generation, now, fx);
             }
+            Timer::WillDelay(slot, generation) => {
+                self.handle_will_delay(slot, generation, now, fx);
+            }
+            Timer::Delayed(number) => self.publish_delayed(number, now, fx),
+            Timer::RetainedExpiry(node) => self.expire_retained(node, now),
         }
     }
 

@@ -13,7 +13,7 @@ use crate::message::{Attributes, Publication};
 use crate::session::{NEVER_EXPIRES, Will};
 use crate::subscription_tree::SessionSlot;
 use crate::time::Timestamp;
-use crate::timers::Timer;
+use crate::timers::{Kind, Timer};
 
 impl Core {
     /// DISCONNECT: the Client goes in an orderly way [MQTT-3.14.4-3].
@@ -136,6 +136,36 @@ impl Core {
             self.clients.session(slot).expires_at = None;
             self.clients.counters.sessions_expired += 1;
             self.end_session(slot, now, fx);
+        }
+    }
+
+    /// What is overdue for a Session without Network Connection happens now, as if no timer was
+    /// late: its Will Message is published, it ends.
+    pub(crate) fn settle_overdue(&mut self, client_id: &str, now: Timestamp, fx: &mut Effects) {
+        let Some(slot) = self.clients.session_by_client_id(client_id) else {
+            return;
+        };
+        let session = self.clients.session(slot);
+        let generation = session.generation;
+        let is_due = |at: &Timestamp| *at <= now;
+        let (will_due_at, expires_at) =
+            (session.will_due_at.filter(is_due), session.expires_at.filter(is_due));
+        if let Some(at) = will_due_at {
+            self.timers.cancel(at, Timer::WillDelay(slot, generation));
+            self.handle_will_delay(slot, generation, now, fx);
+        }
+        if let Some(at) = expires_at {
+            self.timers.cancel(at, Timer::SessionExpiry(slot, generation));
+            self.handle_session_expiry(slot, generation, now, fx);
+        }
+    }
+
+    /// Sessions that are over make room for another one, if there are too many.
+    pub(crate) fn make_room_for_session(&mut self, now: Timestamp, fx: &mut Effects) {
+        while self.clients.sessions.len() >= self.sessions_share()
+            && let Some(timer) = self.timers.pop_due_of(Kind::Session, now)
+        {
+            self.handle_timer(timer, now, fx);
         }
     }
 

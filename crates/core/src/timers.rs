@@ -1,5 +1,7 @@
-//! Everything that happens because time passes: one ordered set of deadlines per worker.
+//! Everything that happens because time passes: ordered sets of deadlines, one for each kind.
 //!
+//! A timer may be late: a turn has other things to do, and does only so much. So it must never
+//! decide alone: whoever has to know whether a moment has passed compares it with the time.
 //! Who sets a timer remembers its moment, so that it can be taken out again: a Client that
 //! reconnects for ever leaves nothing behind.
 
@@ -24,25 +26,68 @@ pub(crate) enum Timer {
     RetainedExpiry(u32),
 }
 
+/// Timers of one kind are together: what stands in the way of a packet can be found among them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// How long a peer may be silent: that is judged when it is known what has come.
+    Silence,
+    /// The end of Sessions, and their Will Messages.
+    Session,
+    /// Delayed messages.
+    Delayed,
+    /// The expiry of retained messages.
+    Retained,
+}
+
 #[derive(Debug, Default)]
-pub(crate) struct Timers(BTreeSet<(Timestamp, Timer)>);
+pub(crate) struct Timers([BTreeSet<(Timestamp, Timer)>; Kind::COUNT]);
+
+impl Kind {
+    const COUNT: usize = 4;
+    /// What takes effect before packets that come later are handled.
+    const STATE: [Self; 3] = [Self::Session, Self::Delayed, Self::Retained];
+}
+
+impl Timer {
+    fn kind(self) -> Kind {
+        match self {
+            Self::Connection(_) => Kind::Silence,
+            Self::SessionExpiry(..) | Self::WillDelay(..) => Kind::Session,
+            Self::Delayed(_) => Kind::Delayed,
+            Self::RetainedExpiry(_) => Kind::Retained,
+        }
+    }
+}
 
 impl Timers {
     pub(crate) fn set(&mut self, at: Timestamp, timer: Timer) {
-        self.0.insert((at, timer));
+        self.0[timer.kind() as usize].insert((at, timer));
     }
 
     pub(crate) fn cancel(&mut self, at: Timestamp, timer: Timer) {
-        self.0.remove(&(at, timer));
+        self.0[timer.kind() as usize].remove(&(at, timer));
     }
 
     pub(crate) fn next_deadline(&self) -> Option<Timestamp> {
-        self.0.first().map(|(at, _)| *at)
+        self.0.iter().filter_map(first).min()
     }
 
-    /// Takes out the first timer that is due.
+    /// Takes out the first timer that is due, of all kinds but [`Kind::Silence`].
     pub(crate) fn pop_due(&mut self, now: Timestamp) -> Option<Timer> {
-        self.next_deadline().filter(|&at| at <= now)?;
-        self.0.pop_first().map(|(_, timer)| timer)
+        let first_of = |kind: Kind| Some((first(&self.0[kind as usize])?, kind));
+        let firsts = Kind::STATE.into_iter().filter_map(first_of);
+        let (_, kind) = firsts.min_by_key(|(at, _)| *at)?;
+        self.pop_due_of(kind, now)
     }
+
+    /// Takes out the first timer of one kind that is due.
+    pub(crate) fn pop_due_of(&mut self, kind: Kind, now: Timestamp) -> Option<Timer> {
+        let timers = &mut self.0[kind as usize];
+        first(timers).filter(|&at| at <= now)?;
+        timers.pop_first().map(|(_, timer)| timer)
+    }
+}
+
+fn first(timers: &BTreeSet<(Timestamp, Timer)>) -> Option<Timestamp> {
+    timers.first().map(|(at, _)| *at)
 }

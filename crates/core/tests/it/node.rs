@@ -69,6 +69,8 @@ pub(crate) struct Node {
     /// A hash of all effects so far.
     pub(crate) trace: u64,
     pub(crate) turns: usize,
+    /// Timers run when there is nothing else to do, as if a worker had no time for them.
+    pub(crate) has_late_timers: bool,
 }
 
 /// SplitMix64: the tests' own source of choices.
@@ -182,6 +184,7 @@ impl Node {
             random: setup.shuffle.map(Random),
             trace: 0,
             turns: 0,
+            has_late_timers: false,
         }
     }
 
@@ -307,8 +310,11 @@ impl Node {
     pub(crate) fn turn(&mut self, worker: usize) -> bool {
         self.turns += 1;
         let now = self.now;
-        let mut happened = self.is_timer_due();
-        self.cores[worker].handle_timers(now, &mut self.effects[worker]);
+        let mut happened = false;
+        if !self.has_late_timers {
+            happened = self.is_timer_due();
+            self.cores[worker].handle_timers(now, &mut self.effects[worker]);
+        }
         for from in 0..self.cores.len() {
             while !self.links[from][worker].is_empty() && self.is_delivered_now() {
                 let batch = self.links[from][worker].pop_front().expect("not empty");
@@ -322,8 +328,15 @@ impl Node {
                 happened |= self.read(index);
             }
         }
+        self.cores[worker].handle_silence(now, &mut self.effects[worker]);
         self.cores[worker].run_backlog(now, &mut self.effects[worker]);
-        happened | self.carry_out(worker)
+        happened |= self.carry_out(worker);
+        if self.has_late_timers && !happened {
+            happened = self.is_timer_due();
+            self.cores[worker].handle_timers(now, &mut self.effects[worker]);
+            happened |= self.carry_out(worker);
+        }
+        happened
     }
 
     fn is_delivered_now(&mut self) -> bool {

@@ -115,6 +115,7 @@ impl Node {
         random: &mut Random,
         now: Timestamp,
     ) {
+        self.cores[worker].handle_timers(now, &mut self.effects[worker]);
         for _ in 0..inputs_max {
             let inputs = self.inputs(worker, links);
             if inputs.is_empty() {
@@ -137,7 +138,7 @@ impl Node {
                 }
             }
         }
-        self.cores[worker].handle_timers(now, &mut self.effects[worker]);
+        self.cores[worker].handle_silence(now, &mut self.effects[worker]);
         self.cores[worker].run_backlog(now, &mut self.effects[worker]);
         self.carry_out(worker, links, now);
     }

@@ -40,10 +40,6 @@ impl World {
                 self.links[will.link].heard_at = Some(self.now);
             }
         }
-        // Before any Client is let in.
-        for worker in 0..self.plan.workers {
-            self.node.turn(worker, 0, &mut self.links, &mut self.random, self.now);
-        }
     }
 
     fn part_from_clients(&mut self) {
