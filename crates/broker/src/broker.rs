@@ -25,6 +25,7 @@ use crate::directory::Directory;
 use crate::handle::BrokerHandle;
 use crate::hook::{Hook, HookPolicy};
 use crate::inbox::{Inbox, Letter};
+use crate::random;
 use crate::recovery::{self, Restored};
 use crate::storage::{self, OnFailure, Order, Orders, Storage, StoreThread};
 use crate::watch::Watch;
@@ -221,7 +222,7 @@ impl BrokerBuilder {
         self
     }
 
-    /// Seeds hash tables and random choices; the default is a different one at each start.
+    /// Seeds hash tables; the default is a different one at each start, which nobody can guess.
     #[must_use]
     pub fn seed(mut self, seed: u64) -> Self {
         self.seed = Some(seed);
@@ -316,7 +317,8 @@ impl BrokerBuilder {
         orders: Option<&Arc<Orders>>,
         broker: &mut Broker,
     ) -> Result<(), StartError> {
-        let seed = self.seed.unwrap_or_else(entropy);
+        let [random_seed] = random::words()?;
+        let seed = self.seed.unwrap_or(random_seed);
         let count = pollers.len();
         let directory = (count > 1).then(|| Arc::new(Directory::new(seed)));
         let policy: Arc<dyn Policy> = match &self.hook {
@@ -329,10 +331,11 @@ impl BrokerBuilder {
         let terms: Arc<[_]> = self.listen.iter().map(|listen| terms(listen, &limits)).collect();
         let durability =
             DurabilityRules { has_store: self.storage.is_some(), ..self.durability.clone() };
-        let config = |worker| CoreConfig {
+        let config = |worker, secret| CoreConfig {
             worker,
             workers: count,
             seed,
+            secret,
             limits: Arc::clone(&limits),
             policy: Arc::clone(&policy),
             topics: Arc::clone(&topics),
@@ -342,8 +345,10 @@ impl BrokerBuilder {
             tell_drops: self.hook.as_ref().is_some_and(|hook| hook.wants_drops()),
             durability: durability.clone(),
         };
-        let cores = (0..count).map(|index| Core::new(config(WorkerId::new(index))));
-        let mut cores: Vec<_> = cores.collect();
+        let mut cores = Vec::with_capacity(count);
+        for index in 0..count {
+            cores.push(Core::new(config(WorkerId::new(index), random::words()?)));
+        }
         if let (Some(storage), Some(orders)) = (&self.storage, orders) {
             let place = (seed, directory.as_deref());
             let opened = storage.open(&self.limits, clock.now())?;
@@ -464,12 +469,6 @@ fn pass_on(accepted: Accepted, inboxes: &[Arc<Inbox>], connections_max: usize, b
     inbox.connections.fetch_add(1, Ordering::Relaxed);
     let listener = listener as u16;
     inbox.send(Letter::Accepted { stream, listener, opened, is_turned_away });
-}
-
-/// A number that is another one at each start, from the keys of the standard library's hasher.
-fn entropy() -> u64 {
-    use std::hash::{BuildHasher, RandomState};
-    RandomState::new().hash_one(0_u8)
 }
 
 impl From<ListenError> for StartError {

@@ -157,8 +157,6 @@ impl Worker {
                 let socket = self.sockets.of(*connection);
                 if let Some(claim) = socket.and_then(|socket| socket.claim.take()) {
                     directory.end_claim(&claim, self.id, has_session);
-                } else if has_session {
-                    directory.own(&client.client_id, self.id);
                 }
             }
             Event::SessionEnded { client } if !self.core.has_session(&client.client_id) => {

@@ -50,7 +50,7 @@ impl Directory {
         }
     }
 
-    /// The worker has a Session of this Client Identifier, which it had chosen itself.
+    /// The worker has a Session of this Client Identifier, which the store has kept.
     pub(crate) fn own(&self, client_id: &str, worker: WorkerId) {
         self.shard(client_id).entry_ref(client_id).or_insert(Owner { worker, claims: 0 });
     }
@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn an_identifier_of_its_own_choice_is_a_workers() {
+    fn what_the_store_has_kept_is_its_workers() {
         let (one, two) = (WorkerId::new(1), WorkerId::new(2));
         let directory = Directory::new(7);
         directory.own("client", one);

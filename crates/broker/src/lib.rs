@@ -28,6 +28,7 @@ mod locals;
 mod log_limit;
 mod memory;
 mod message;
+mod random;
 mod reading;
 mod recovery;
 mod reply;

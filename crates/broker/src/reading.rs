@@ -4,8 +4,8 @@ use std::io;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-use midge_codec::{Decoded, Packet, decode};
-use midge_core::{ConnectionId, Opening, Output};
+use midge_codec::{Decoded, Packet, ReasonCode, decode};
+use midge_core::{AuthAnswer, ConnectionId, Opening, Output};
 use midge_net::{Received, Stream};
 
 use crate::hook::{AuthReply, allow_anonymous};
@@ -357,6 +357,11 @@ impl Worker {
     pub(crate) fn authenticate(&mut self) {
         for request in std::mem::take(&mut self.fx.authenticate) {
             let connection = request.connection;
+            if request.is_assigned && !self.claim_assigned(connection, &request.client_id) {
+                let answer = AuthAnswer::Refuse(ReasonCode::ServerBusy);
+                self.core.handle_auth_answer(connection, answer, self.now, &mut self.fx);
+                continue;
+            }
             match &self.hook {
                 Some(hook) => {
                     let Some(socket) = self.sockets.of(connection) else {
@@ -372,6 +377,17 @@ impl Worker {
                 }
             }
         }
+    }
+
+    /// Makes this worker the owner of a Client Identifier that its core has just assigned. False if
+    /// it is another worker's.
+    fn claim_assigned(&mut self, id: ConnectionId, client_id: &str) -> bool {
+        let (Some(directory), Some(socket)) = (&self.directory, self.sockets.of(id)) else {
+            return true;
+        };
+        let is_owner = directory.owner_or_claim(client_id, self.id) == self.id;
+        socket.claim = is_owner.then(|| client_id.into());
+        is_owner
     }
 
     /// Carries out which connections are to be read and which not.

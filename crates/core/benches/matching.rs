@@ -37,6 +37,7 @@ impl Bench {
             worker: WorkerId::new(0),
             workers: 1,
             seed: 7,
+            secret: [7, 7],
             limits: Arc::new(Limits { turn_deliveries_max: u32::MAX, ..Limits::default() }),
             policy: Arc::new(AllowAll),
             topics: Arc::new(TopicRules::default()),

@@ -13,7 +13,7 @@ use midge_codec::{
 use crate::connection::{PendingConnect, PendingWill, Phase};
 use crate::core::{Core, MemoryPressure};
 use crate::effects::{AuthAnswer, AuthRequest, DisconnectReason, Effects, EnhancedStep, Event};
-use crate::identity::{ConnectionId, Identity};
+use crate::identity::{ConnectionId, Identity, is_reserved_client_id};
 use crate::message::{Attributes, Publication};
 use crate::session::{NEVER_EXPIRES, Will};
 use crate::subscription_tree::SessionSlot;
@@ -60,6 +60,7 @@ impl Core {
             listener: self.clients.connection(id).map_or(0, |connection| connection.listener),
             version: connect.version,
             client_id: pending.client_id.clone(),
+            is_assigned: pending.assigned,
             user_name: pending.user_name.clone(),
             password: connect.password.map(Into::into),
             enhanced: connect.properties.authentication_method.map(|method| EnhancedStep {
@@ -152,6 +153,7 @@ impl Core {
             listener,
             version,
             client_id,
+            is_assigned: false,
             user_name,
             password: None,
             enhanced,
@@ -187,6 +189,7 @@ impl Core {
             listener: connection.listener,
             version: connection.version,
             client_id: identity.client_id.clone(),
+            is_assigned: false,
             user_name: identity.user_name.clone(),
             password: None,
             enhanced: Some(EnhancedStep { method, data, reauthentication: true }),
@@ -332,6 +335,10 @@ impl Core {
                 "the Client Identifier is too long",
             ));
         }
+        if is_reserved_client_id(client_id) {
+            let detail = "Client Identifiers that begin with '$' are the broker's own";
+            return Err((ReasonCode::ClientIdentifierNotValid, detail));
+        }
         if client_id.is_empty() && !connect.clean_start && connect.version != ProtocolVersion::V5 {
             let detail = "an empty Client Identifier needs Clean Session [MQTT-3.1.3-8]";
             return Err((ReasonCode::ClientIdentifierNotValid, detail));
@@ -357,10 +364,20 @@ impl Core {
         self.config.topics.rewrite_topic(topic).map_or(Cow::Borrowed(topic), Cow::Owned)
     }
 
+    /// A Client Identifier that nobody can know before its Client does.
+    fn assign_client_id(&mut self) -> Box<str> {
+        loop {
+            let client_id = format!("midge-{:016x}", self.unguessable.next());
+            if self.clients.session_by_client_id(&client_id).is_none() {
+                return client_id.into();
+            }
+        }
+    }
+
     fn pending_connect(&mut self, connect: &Connect<'_>) -> PendingConnect {
         let assigned = connect.client_id.is_empty();
         let client_id = match assigned {
-            true => format!("midge-{:016x}", self.random.next()).into(), // [MQTT-3.1.3-6]
+            true => self.assign_client_id(), // [MQTT-3.1.3-6]
             false => connect.client_id.into(),
         };
         let properties = &connect.properties;

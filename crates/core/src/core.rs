@@ -19,13 +19,13 @@ use crate::durability::DurabilityRules;
 use crate::effects::{DisconnectReason, Effects};
 use crate::exclusive::Exclusive;
 use crate::gate::Policy;
-use crate::identity::{ConnectionId, Identity, WorkerId};
+use crate::identity::{BROKER_CLIENT_ID, ConnectionId, Identity, WorkerId};
 use crate::layouts::Layouts;
 use crate::limits::Limits;
 use crate::numbers::Numbers;
 use crate::output::{BufferPool, Output};
 use crate::pending::Pending;
-use crate::random::Random;
+use crate::random::{Random, Unguessable};
 use crate::retained::Retained;
 use crate::rewrite::TopicRules;
 use crate::rounds::Rounds;
@@ -43,8 +43,11 @@ pub struct CoreConfig {
     pub worker: WorkerId,
     /// How many workers the node has.
     pub workers: usize,
-    /// Seeds hash tables and random choices.
+    /// Seeds hash tables; the same for all workers of a node.
     pub seed: u64,
+    /// What the worker makes names from that strangers see and may not guess: unpredictable bytes,
+    /// of this worker alone.
+    pub secret: [u64; 2],
     /// All limits.
     pub limits: Arc<Limits>,
     /// Who may do what.
@@ -92,6 +95,7 @@ pub struct Core {
     pub(crate) delayed: Delayed,
     pub(crate) backlog: Backlog,
     pub(crate) random: Random,
+    pub(crate) unguessable: Unguessable,
     pub(crate) numbers: Numbers,
     pub(crate) properties: Vec<u8>,
     pub(crate) broker: Arc<Identity>,
@@ -131,7 +135,10 @@ impl Core {
             last_fetch: 0,
             rounds: Rounds::new(config.worker, config.workers, config.durability.has_store),
         };
-        let broker = Arc::new(Identity { client_id: "$broker".into(), user_name: None });
+        let broker = Arc::new(Identity { client_id: BROKER_CLIENT_ID.into(), user_name: None });
+        let mut unguessable = Unguessable::new(config.secret);
+        // Choices can be seen: they must not tell anything about the seed of the tables.
+        let random = Random::new(unguessable.next());
         Self {
             clients,
             tree: SubscriptionTree::new(config.seed),
@@ -145,7 +152,8 @@ impl Core {
             delayed: Delayed::default(),
             backlog: Backlog::new(&limits),
             numbers: Numbers::new(config.worker),
-            random: Random::new(config.seed ^ (config.worker.index() as u64) << 32),
+            random,
+            unguessable,
             properties: Vec::new(),
             broker,
             pressure: MemoryPressure::None,

@@ -54,6 +54,9 @@ pub struct AuthRequest {
     pub version: ProtocolVersion,
     /// The Client Identifier, assigned already if it was empty.
     pub client_id: Box<str>,
+    /// Whether the Client Identifier was assigned just now: the driver of several workers has to
+    /// see that it is nobody's on another one.
+    pub is_assigned: bool,
     /// The User Name.
     pub user_name: Option<Box<str>>,
     /// The Password.

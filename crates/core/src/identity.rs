@@ -32,6 +32,16 @@ pub struct ConnectionId {
     pub(crate) generation: u32,
 }
 
+/// Whom the broker's own messages come from.
+pub(crate) const BROKER_CLIENT_ID: &str = "$broker";
+
+/// Whether a Client Identifier is kept for the broker itself: [`BROKER_CLIENT_ID`], and whatever
+/// else comes to begin like it. Subscribers inside the process have identifiers with U+0000, which
+/// no Client can send.
+pub(crate) fn is_reserved_client_id(client_id: &str) -> bool {
+    client_id.starts_with('$')
+}
+
 impl WorkerId {
     /// Workers of one node at most: they are members of a 64-bit set.
     pub const MAX_WORKERS: usize = 64;

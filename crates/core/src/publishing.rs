@@ -352,6 +352,7 @@ mod tests {
             worker: WorkerId::new(0),
             workers: 1,
             seed: 1,
+            secret: [1, 1],
             limits: Arc::new(Limits::default()),
             policy: Arc::new(AllowAll),
             topics: Arc::new(TopicRules::default()),

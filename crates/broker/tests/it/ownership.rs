@@ -54,6 +54,29 @@ fn a_refused_connect_does_not_let_another_worker_make_a_second_session() {
     assert_eq!(sessions.len(), 1, "{sessions:?}");
 }
 
+/// An assigned Client Identifier belongs to its worker before its CONNECT is decided.
+#[test]
+fn who_names_an_assigned_identifier_early_makes_no_second_session() {
+    for _ in 0..4 {
+        let (broker, asked) = start();
+        let mut first = Raw::open(address(&broker));
+        first.write(&[&connect("")]);
+        let (request, reply) = next(&asked);
+        assert!(request.is_assigned);
+        let mut others: Vec<_> = (0..2).map(|_| Raw::open(address(&broker))).collect();
+        for other in &mut others {
+            other.write(&[&connect(&request.client_id)]);
+            next(&asked).1.allow(None);
+            other.expect(CONNACK);
+        }
+        reply.allow(None);
+        others[0].expect_end();
+        others[1].expect_end();
+        let sessions = broker.handle().clients().expect("it runs");
+        assert_eq!(sessions.len(), 1, "{sessions:?}");
+    }
+}
+
 #[test]
 fn a_second_connect_is_a_violation_even_if_another_worker_owns_its_identifier() {
     let (broker, asked) = start();

@@ -77,6 +77,55 @@ fn an_empty_client_identifier_is_assigned_or_refused() {
     });
 }
 
+/// The number that a SplitMix64 generator gives behind `number`.
+fn splitmix64_after(number: u64) -> u64 {
+    let unshift = |mut z: u64, by: u32| {
+        let shifted = z;
+        for _ in 0..64 / by {
+            z = shifted ^ (z >> by);
+        }
+        z
+    };
+    let inverse = |odd: u64| {
+        let steps =
+            (0..6).fold(1_u64, |x, _| x.wrapping_mul(2_u64.wrapping_sub(odd.wrapping_mul(x))));
+        assert_eq!(odd.wrapping_mul(steps), 1);
+        steps
+    };
+    let z = unshift(number, 31).wrapping_mul(inverse(0x94D0_49BB_1331_11EB));
+    let z = unshift(z, 27).wrapping_mul(inverse(0xBF58_476D_1CE4_E5B9));
+    crate::node::Random(unshift(z, 30)).next()
+}
+
+#[test]
+fn an_assigned_client_identifier_tells_nothing_about_the_next_one() {
+    let mut random = crate::node::Random(4711);
+    let first = random.next();
+    assert_eq!(splitmix64_after(first), random.next(), "the attack works on such a generator");
+    let mut node = Node::new(&Setup::default());
+    let mut assigned = || {
+        let (_, ack) = node.connect_with(&connect(""));
+        let name = ack.assigned.expect("one is assigned");
+        u64::from_str_radix(name.strip_prefix("midge-").expect("its form"), 16).expect("hex")
+    };
+    for _ in 0..3 {
+        let (first, second) = (assigned(), assigned());
+        assert_ne!(splitmix64_after(first), second);
+    }
+}
+
+#[test]
+fn identifiers_of_the_broker_itself_are_refused() {
+    scenario(|node| {
+        for client_id in ["$broker", "$", "$share/a"] {
+            assert_eq!(node.refused(&persistent(client_id)), 0x85);
+            assert_eq!(node.refused(&connect_v3(client_id, true)), 0x85);
+        }
+        let (_, present) = node.resume(&persistent("a$broker"));
+        assert!(!present, "a '$' elsewhere is like any other character");
+    });
+}
+
 #[test]
 fn connack_tells_what_the_broker_grants() {
     let limits =

@@ -147,6 +147,7 @@ impl Node {
             worker: WorkerId::new(worker),
             workers: setup.workers,
             seed: 7,
+            secret: [7, worker as u64],
             limits: Arc::new(setup.limits.clone()),
             policy: Arc::clone(&rules) as _,
             topics: Arc::new(setup.topics.clone()),

@@ -62,6 +62,7 @@ impl Node {
             worker: WorkerId::new(worker),
             workers,
             seed: SEED,
+            secret: [SEED, worker as u64],
             limits: Arc::clone(&limits),
             policy: Arc::new(AllowAll),
             topics: Arc::new(TopicRules::default()),
