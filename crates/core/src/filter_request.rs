@@ -28,6 +28,14 @@ pub(crate) enum RequestKind {
 }
 
 impl FilterRequest {
+    /// The ShareName and the filter of a shared subscription, by its name in its Session.
+    pub(crate) fn shared_of(key: &str) -> Option<(&str, &str)> {
+        match key.strip_prefix("$share/") {
+            Some(rest) => rest.split_once('/'),
+            None => key.strip_prefix("$queue/").map(|filter| (QUEUE_SHARE_NAME, filter)),
+        }
+    }
+
     /// Takes a filter apart, rewrites and checks it.
     pub(crate) fn parse(
         text: &str,

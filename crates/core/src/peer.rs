@@ -98,6 +98,18 @@ pub(crate) enum Peer {
         group: GroupId,
         session: SessionId,
     },
+    /// The same, by the group's name, which a member knows before its group has answered; and the
+    /// sender wants to know when all workers have heard of it.
+    SharedUnsubscribe {
+        ticket: Ticket,
+        name: Arc<str>,
+        filter: Arc<str>,
+        session: SessionId,
+    },
+    /// No worker chooses the member any more.
+    SharedLeft {
+        ticket: Ticket,
+    },
     SharedOnline {
         group: GroupId,
         session: SessionId,

@@ -104,10 +104,17 @@ impl Core {
             }
             Peer::SharedJoin { ticket, name, filter, member } => {
                 let group = self.join_group(&name, &filter, member, now, fx);
-                self.pending.answer_behind_fence(from, ticket, group);
+                self.pending.answer_behind_fence(from, Peer::SharedJoined { ticket, group });
             }
             Peer::SharedJoined { ticket, group } => self.handle_shared_joined(ticket, group, fx),
             Peer::SharedLeave { group, session } => self.leave_group(group, session, fx),
+            Peer::SharedUnsubscribe { ticket, name, filter, session } => {
+                if let Some(group) = self.groups.by_name(&name, &filter) {
+                    self.leave_group(group, session, fx);
+                }
+                self.pending.answer_behind_fence(from, Peer::SharedLeft { ticket });
+            }
+            Peer::SharedLeft { ticket } => self.arrive(ticket, fx),
             Peer::SharedOnline { group, session, online } => {
                 self.handle_shared_online(group, session, online, now, fx);
             }

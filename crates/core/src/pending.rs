@@ -1,18 +1,20 @@
-//! SUBSCRIBE packets that wait for other workers: a SUBACK leaves only once every worker of the
-//! node knows of the subscription, and once the homes of shared and exclusive ones have answered.
+//! SUBSCRIBE and UNSUBSCRIBE packets that wait for other workers: a SUBACK leaves only once every
+//! worker of the node knows of the subscription, and once the homes of shared and exclusive ones
+//! have answered; an UNSUBACK only once no worker chooses the Session any more, and what they had
+//! chosen it for before has come.
 
 use hashbrown::HashMap;
-use midge_codec::{PacketIdentifier, ReasonCode};
+use midge_codec::{PacketIdentifier, PacketType, ReasonCode};
 
 use crate::core::Core;
 use crate::effects::Effects;
 use crate::identity::{ConnectionId, SessionId, WorkerId};
 use crate::peer::{Peer, Ticket};
-use crate::subscription_tree::GroupId;
 
-/// A SUBSCRIBE whose SUBACK waits.
+/// A SUBSCRIBE whose SUBACK waits, or an UNSUBSCRIBE whose UNSUBACK does.
 #[derive(Debug)]
 pub(crate) struct PendingSubscribe {
+    pub(crate) answer: PacketType,
     pub(crate) connection: ConnectionId,
     pub(crate) session: SessionId,
     /// Absent for subscriptions that no packet asked for.
@@ -23,6 +25,9 @@ pub(crate) struct PendingSubscribe {
     pub(crate) waiting: usize,
     /// Whether the first retained messages were asked for already.
     pub(crate) fetches: bool,
+    /// Whether a fence has to follow the answers: the home of a shared subscription has told all
+    /// workers, and what these had sent before that may still be on its way.
+    pub(crate) needs_fence: bool,
 }
 
 /// One filter of a pending SUBSCRIBE that another worker decides about.
@@ -39,7 +44,7 @@ pub(crate) struct RemoteStep {
 struct BehindFence {
     remaining: usize,
     subscribes: Vec<Ticket>,
-    joined: Vec<(WorkerId, Ticket, GroupId)>,
+    answers: Vec<(WorkerId, Peer)>,
 }
 
 #[derive(Debug, Default)]
@@ -77,7 +82,7 @@ impl Pending {
         self.subscribes.get_mut(&ticket)
     }
 
-    /// A stream has ended: SUBACKs that wait for it go to another one.
+    /// A stream has ended: answers that wait for it go to another one.
     pub(crate) fn redirect(&mut self, from: ConnectionId, to: ConnectionId) {
         let waiting = self.subscribes.values_mut();
         for subscribe in waiting.filter(|subscribe| subscribe.connection == from) {
@@ -95,15 +100,16 @@ impl Pending {
     /// Whether a fence has to be raised at the end of the next turn. What was subscribed behind the
     /// end of a turn, when connections are read again, waits for it.
     pub(crate) fn has_work(&self) -> bool {
-        !self.open.subscribes.is_empty() || !self.open.joined.is_empty()
+        !self.open.subscribes.is_empty() || !self.open.answers.is_empty()
     }
 
     pub(crate) fn put_behind_fence(&mut self, subscribe: Ticket) {
         self.open.subscribes.push(subscribe);
     }
 
-    pub(crate) fn answer_behind_fence(&mut self, to: WorkerId, ticket: Ticket, group: GroupId) {
-        self.open.joined.push((to, ticket, group));
+    /// Another worker gets this answer when all workers know what was told before.
+    pub(crate) fn answer_behind_fence(&mut self, to: WorkerId, answer: Peer) {
+        self.open.answers.push((to, answer));
     }
 }
 
@@ -133,19 +139,25 @@ impl Core {
         let Some(behind) = self.pending.fences.remove(&ticket) else {
             return;
         };
-        for (worker, ticket, group) in behind.joined {
-            fx.send(worker, Peer::SharedJoined { ticket, group }.into());
+        for (worker, answer) in behind.answers {
+            fx.send(worker, answer.into());
         }
         for ticket in behind.subscribes {
             self.arrive(ticket, fx);
         }
     }
 
-    /// One answer or fence for a pending SUBSCRIBE has come.
+    /// One answer or fence for a pending SUBSCRIBE or UNSUBSCRIBE has come.
     pub(crate) fn arrive(&mut self, ticket: Ticket, fx: &mut Effects) {
-        if let Some(subscribe) = self.pending.arrive(ticket) {
-            self.complete_subscribe(ticket, subscribe, fx);
+        let Some(mut subscribe) = self.pending.arrive(ticket) else {
+            return;
+        };
+        if std::mem::take(&mut subscribe.needs_fence) {
+            subscribe.waiting = 1;
+            self.pending.insert(ticket, subscribe);
+            return self.pending.put_behind_fence(ticket);
         }
+        self.complete_subscribe(ticket, subscribe, fx);
     }
 
     pub(crate) fn other_workers(&self) -> impl Iterator<Item = WorkerId> + use<> {

@@ -195,7 +195,7 @@ impl Core {
     /// A shared subscription that the store has kept, at its home. What waits for it is asked for.
     fn restore_group(&mut self, record: GroupRecord, queue: &RecoveredQueue, fx: &mut Effects) {
         let GroupRecord { number, name, filter } = record;
-        if self.groups.exists(&name, &filter) {
+        if self.groups.by_name(&name, &filter).is_some() {
             // It had ended before the newer one of this name began.
             return self.clients.rounds.keep(StoreOp::Ended(Owner::Group(number)));
         }

@@ -45,6 +45,8 @@ struct Request {
     found: Option<Arc<Message>>,
     /// The SUBSCRIBE whose SUBACK has not left yet.
     held_by: Option<Ticket>,
+    /// Its subscription is gone, even if there is another one of the same name.
+    is_over: bool,
     /// Topics of which a live message came while the request was on its way: what another worker
     /// has retained may be older, and must not come after it.
     seen_live: HashSet<Box<str>, FixedState>,
@@ -148,6 +150,16 @@ impl Retained {
     /// Some request may have room again.
     pub(crate) fn wake(&mut self) {
         self.is_awake = true;
+    }
+
+    /// Subscriptions of a Session are gone, and what they had asked for is not wanted any more.
+    pub(crate) fn end_requests_of(&mut self, session: SessionId, is_gone: impl Fn(&str) -> bool) {
+        for request in &mut self.requests {
+            if request.session == session && is_gone(&request.wish.key) {
+                request.is_over = true;
+            }
+        }
+        self.wake();
     }
 
     /// A retained message has reached this worker's subscribers as a live one.
@@ -321,6 +333,7 @@ impl Core {
             parts: VecDeque::new(),
             found: None,
             held_by: Some(subscribe),
+            is_over: false,
             seen_live: HashSet::with_hasher(FixedState::with_seed(self.config.seed)),
         });
     }
@@ -393,7 +406,7 @@ impl Core {
                 return true;
             };
             let session = self.clients.session(slot);
-            if !session.subscriptions.contains_key(&*request.wish.key) {
+            if request.is_over || !session.subscriptions.contains_key(&*request.wish.key) {
                 return true;
             }
             if !has_room(&mut self.clients, slot) {

@@ -128,9 +128,10 @@ impl SharedGroups {
         }
     }
 
-    /// Whether this worker is home to a group of this name.
-    pub(crate) fn exists(&self, name: &str, filter: &str) -> bool {
-        self.by_name.contains_key(&(name.into(), filter.into()))
+    /// The group of this name, if this worker is home to one.
+    pub(crate) fn by_name(&self, name: &str, filter: &str) -> Option<GroupId> {
+        let number = self.by_name.get(&(name.into(), filter.into()))?;
+        Some(self.id(*number))
     }
 
     /// The groups of this worker that nobody belongs to.

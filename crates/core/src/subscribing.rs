@@ -4,8 +4,8 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use midge_codec::{
-    Packet, QoS, ReasonCode, RetainHandling, SubAck, Subscribe, SubscriptionOptions, UnsubAck,
-    Unsubscribe, UserProperties,
+    Packet, PacketType, QoS, ReasonCode, RetainHandling, SubAck, Subscribe, SubscriptionOptions,
+    UnsubAck, Unsubscribe, UserProperties,
 };
 
 use crate::core::Core;
@@ -35,6 +35,8 @@ enum Step {
     Done(ReasonCode),
     /// Another worker will say.
     Waits,
+    /// The same, and messages that were sent as the old subscription asked may be on their way.
+    Replaces,
 }
 
 impl Core {
@@ -72,6 +74,7 @@ impl Core {
     ) {
         let ticket = self.pending.ticket();
         let mut subscribe = PendingSubscribe {
+            answer: PacketType::SubAck,
             connection: id,
             session: self.clients.session_id(slot),
             packet_id,
@@ -79,6 +82,7 @@ impl Core {
             reason_codes: Vec::new(),
             waiting: 0,
             fetches: false,
+            needs_fence: false,
         };
         for (index, (filter, options)) in filters.enumerate() {
             let step =
@@ -86,6 +90,10 @@ impl Core {
             let (code, waiting) = match step {
                 Step::Done(code) => (code, 0),
                 Step::Waits => (ReasonCode::UnspecifiedError, 1),
+                Step::Replaces => {
+                    subscribe.needs_fence = true;
+                    (ReasonCode::UnspecifiedError, 1)
+                }
             };
             if waiting > 0 || !code.is_error() {
                 self.note_stream(id, slot, filter);
@@ -171,10 +179,11 @@ impl Core {
                 if let Some(SubscriptionKind::Shared(Some(group))) = kept {
                     self.set_group(slot, &wanted.request.key, group);
                 }
+                let is_replaced = kept.is_some();
                 let ticket = self.pending.begin_step(remote_step(&wanted));
                 let (name, filter) = (Arc::from(name.as_str()), Arc::from(filter));
                 fx.send(home, Peer::SharedJoin { ticket, name, filter, member }.into());
-                Step::Waits
+                if is_replaced { Step::Replaces } else { Step::Waits }
             }
         }
     }
@@ -274,6 +283,9 @@ impl Core {
         mut subscribe: PendingSubscribe,
         fx: &mut Effects,
     ) {
+        if subscribe.answer == PacketType::UnsubAck {
+            return self.answer_unsubscribe(&subscribe, fx);
+        }
         let asked = if subscribe.fetches { 0 } else { self.fetch_retained(ticket, fx) };
         if asked == 0 {
             self.answer_subscribe(subscribe, fx);
@@ -397,42 +409,99 @@ impl Core {
         fx: &mut Effects,
     ) {
         let levels_max = self.config.limits.topic_levels_max;
-        let mut reason_codes = Vec::new();
+        let ticket = self.pending.ticket();
+        let mut unsubscribe = PendingSubscribe {
+            answer: PacketType::UnsubAck,
+            connection: id,
+            session: self.clients.session_id(slot),
+            packet_id: Some(packet.packet_id),
+            filters: Vec::new(),
+            reason_codes: Vec::new(),
+            waiting: 0,
+            fetches: false,
+            needs_fence: false,
+        };
         for filter in packet.filters.iter() {
             let request = FilterRequest::parse(filter, &self.config.topics, levels_max);
-            reason_codes.push(match request {
-                Ok(request) if self.remove_subscription(slot, &request.key, fx) => {
-                    let client = Arc::clone(&self.clients.session(slot).identity);
-                    let filter = request.key.into();
-                    fx.events.push(Event::Unsubscribed { client, filter });
+            unsubscribe.reason_codes.push(match request {
+                Ok(request)
+                    if self.unsubscribe(
+                        slot,
+                        &request.key,
+                        (ticket, &mut unsubscribe.waiting),
+                        fx,
+                    ) =>
+                {
                     ReasonCode::Success
                 }
                 Ok(_) => ReasonCode::NoSubscriptionExisted,
                 Err(code) => code,
             });
         }
-        let packet = UnsubAck {
-            packet_id: packet.packet_id, // [MQTT-3.10.4-4]
-            reason_string: None,
-            user_properties: UserProperties::default(),
-            reason_codes: reason_codes.into(),
-        };
-        self.clients.send(id, &Packet::UnsubAck(packet), fx);
+        let subscriptions = &self.clients.sessions[slot as usize].subscriptions;
+        let is_gone = |key: &str| !subscriptions.contains_key(key);
+        self.retained.end_requests_of(unsubscribe.session, is_gone);
+        if self.config.workers > 1 {
+            // What is not there any more may have gone a moment ago, on behalf of an UNSUBSCRIBE
+            // whose answer waits.
+            unsubscribe.needs_fence = unsubscribe.waiting > 0;
+            if !unsubscribe.needs_fence {
+                unsubscribe.waiting += 1;
+                self.pending.put_behind_fence(ticket);
+            }
+        }
+        if unsubscribe.waiting == 0 {
+            self.answer_unsubscribe(&unsubscribe, fx);
+        } else {
+            self.pending.insert(ticket, unsubscribe);
+        }
         self.go_on_with_streams(slot, now, fx);
     }
 
-    /// Ends a subscription of a Session that goes on. True if there was one.
-    pub(crate) fn remove_subscription(
+    /// The UNSUBACK leaves [MQTT-3.10.4-4].
+    fn answer_unsubscribe(&mut self, unsubscribe: &PendingSubscribe, fx: &mut Effects) {
+        let is_there = self.clients.connection(unsubscribe.connection).is_some();
+        if let Some(packet_id) = unsubscribe.packet_id.filter(|_| is_there) {
+            let packet = UnsubAck {
+                packet_id,
+                reason_string: None,
+                user_properties: UserProperties::default(),
+                reason_codes: (&unsubscribe.reason_codes).into(),
+            };
+            self.clients.send(unsubscribe.connection, &Packet::UnsubAck(packet), fx);
+        }
+    }
+
+    /// Ends a subscription of a Session that goes on, for an UNSUBSCRIBE; adds to what its UNSUBACK
+    /// waits for. True if there was one.
+    fn unsubscribe(
         &mut self,
         slot: SessionSlot,
         key: &str,
+        (ticket, waiting): (Ticket, &mut usize),
         fx: &mut Effects,
     ) -> bool {
-        let existed = self.end_subscription(slot, key, fx);
-        if existed {
-            self.forget_subscription(slot, key);
+        let home = match FilterRequest::shared_of(key) {
+            Some((name, filter)) => Some((self.home_of(&format!("{name}/{filter}")), name, filter)),
+            None => None,
+        };
+        let Some(subscribed) = self.take_subscription(slot, key) else {
+            return false;
+        };
+        let session = self.clients.session_id(slot);
+        match home {
+            Some((home, name, filter)) if home != self.config.worker => {
+                *waiting += 1;
+                let (name, filter) = (name.into(), filter.into());
+                let leave = Peer::SharedUnsubscribe { ticket, name, filter, session };
+                fx.send(home, leave.into());
+            }
+            _ => self.release_subscription(slot, key, subscribed.kind, fx),
         }
-        existed
+        self.forget_subscription(slot, key);
+        let client = Arc::clone(&self.clients.session(slot).identity);
+        fx.events.push(Event::Unsubscribed { client, filter: key.into() });
+        true
     }
 
     /// Writes to the store that a subscription has ended.
@@ -443,33 +512,42 @@ impl Core {
         }
     }
 
-    /// Ends a subscription. True if there was one.
-    pub(crate) fn end_subscription(
+    /// Ends a subscription of a Session that ends.
+    pub(crate) fn end_subscription(&mut self, slot: SessionSlot, key: &str, fx: &mut Effects) {
+        if let Some(subscribed) = self.take_subscription(slot, key) {
+            self.release_subscription(slot, key, subscribed.kind, fx);
+        }
+    }
+
+    fn take_subscription(&mut self, slot: SessionSlot, key: &str) -> Option<Subscribed> {
+        let session = self.clients.session(slot);
+        let subscribed = session.subscriptions.remove(key)?;
+        let is_shared = matches!(subscribed.kind, SubscriptionKind::Shared(_));
+        session.shared_subscriptions -= u32::from(is_shared);
+        self.forget_stream(slot, key);
+        Some(subscribed)
+    }
+
+    /// Gives up what a subscription has that has just been taken from its Session.
+    fn release_subscription(
         &mut self,
         slot: SessionSlot,
         key: &str,
+        kind: SubscriptionKind,
         fx: &mut Effects,
-    ) -> bool {
-        let Some(subscribed) = self.clients.session(slot).subscriptions.remove(key) else {
-            return false;
-        };
-        self.forget_stream(slot, key);
+    ) {
         let session = self.clients.session_id(slot);
-        match subscribed.kind {
+        match kind {
             SubscriptionKind::Plain => self.remove_from_tree(slot, key, fx),
             SubscriptionKind::Exclusive => {
                 let filter = key.strip_prefix(EXCLUSIVE_PREFIX).unwrap_or(key);
                 self.remove_from_tree(slot, filter, fx);
                 self.release_exclusive(filter, session, fx);
             }
-            SubscriptionKind::Shared(group) => {
-                self.clients.session(slot).shared_subscriptions -= 1;
-                if let Some(group) = group {
-                    self.leave_group(group, session, fx);
-                }
-            }
+            SubscriptionKind::Shared(Some(group)) => self.leave_group(group, session, fx),
+            // Its home has not answered yet: the answer will find no subscription.
+            SubscriptionKind::Shared(None) => (),
         }
-        true
     }
 
     /// Takes a filter of a Session out of the tree, unless the Session has it in the other form

@@ -20,3 +20,4 @@ mod robustness;
 mod rules;
 mod shared;
 mod subscriptions;
+mod unsubscribing;
