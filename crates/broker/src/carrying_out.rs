@@ -194,7 +194,9 @@ impl Worker {
                 let peer = peer(connection);
                 log::debug!("{peer}: gone before its CONNECT");
             }
-            Event::Refused { .. } | Event::Disconnected { client: None, .. }
+            Event::Refused { .. }
+            | Event::NotSubscribed { .. }
+            | Event::Disconnected { client: None, .. }
                 if !self.log_limit.allows(self.now) => {}
             Event::Refused { connection, client_id, reason_code, detail } => {
                 let (peer, code) = (peer(connection), *reason_code as u8);
@@ -202,6 +204,17 @@ impl Worker {
                     "{peer}: CONNECT of {client_id:?} refused: {detail} ({}, 0x{code:02X})",
                     reason_code.name()
                 );
+            }
+            Event::Subscribed { client, filter, reason_code } if reason_code.is_error() => {
+                if self.log_limit.allows(self.now) {
+                    let (code, name) = (*reason_code as u8, reason_code.name());
+                    log::info!(
+                        "{client}: subscription to {filter:?} refused: {name}, 0x{code:02X}"
+                    );
+                }
+            }
+            Event::NotSubscribed { client, filter, detail } => {
+                log::warn!("{client} gets no automatic subscription to {filter:?}: {detail}");
             }
             Event::Disconnected { connection, client, reason } => {
                 let name =

@@ -79,7 +79,7 @@ impl Storage {
     /// Opens the store, alone.
     pub(crate) fn open(&self, limits: &Limits, now: Timestamp) -> Result<Opened, OpenError> {
         let disk: Arc<dyn Disk> = match &self.place {
-            Place::Directory(directory) => Arc::new(RealDisk::open(directory)?),
+            Place::Directory(directory) => Arc::new(open_directory(directory)?),
             Place::Disk(disk) => Arc::clone(disk),
         };
         let options = Options {
@@ -89,6 +89,18 @@ impl Storage {
         };
         Engine::open(disk, options, now)
     }
+}
+
+fn open_directory(directory: &Path) -> Result<RealDisk, OpenError> {
+    let disk = RealDisk::open(directory)?;
+    if let Some(mode) = disk.open_to_others() {
+        let directory = directory.display();
+        log::warn!(
+            "the data directory {directory} is open to other users (mode {mode:04o}); to close it: \
+             chmod 700 {directory}"
+        );
+    }
+    Ok(disk)
 }
 
 impl fmt::Display for Place {

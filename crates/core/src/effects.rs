@@ -177,6 +177,15 @@ pub enum Event {
         /// As the SUBACK tells it.
         reason_code: ReasonCode,
     },
+    /// A subscription that the configuration makes for every Client was not made for this one.
+    NotSubscribed {
+        /// For whom.
+        client: Arc<Identity>,
+        /// The filter as the configuration has it.
+        filter: Box<str>,
+        /// Why, in words.
+        detail: &'static str,
+    },
     /// A subscription was given up.
     Unsubscribed {
         /// By whom.

@@ -5,6 +5,8 @@
 
 use midge_codec::{SubscriptionOptions, TopicFilter, TopicName};
 
+use crate::identity::Identity;
+
 /// All topic rules, in their order.
 #[derive(Clone, Debug, Default)]
 pub struct TopicRules {
@@ -37,6 +39,9 @@ pub struct AutoSubscription {
     pub options: SubscriptionOptions,
 }
 
+const CLIENT_ID: &str = "${client_id}";
+const USER_NAME: &str = "${user_name}";
+
 /// Beginnings of filters that ask for more than matching.
 const RESERVED_PREFIXES: [&str; 3] = ["$share/", "$queue/", "$exclusive/"];
 
@@ -58,6 +63,41 @@ impl TopicRules {
         // A rule changes what is matched, not whether it is shared or exclusive.
         let is_plain = !RESERVED_PREFIXES.iter().any(|prefix| new.starts_with(prefix));
         (is_plain && TopicFilter::parse(&new).is_ok()).then_some(new)
+    }
+}
+
+impl AutoSubscription {
+    /// The Topic Filter for this Client.
+    ///
+    /// # Errors
+    ///
+    /// Why this Client gets no such subscription: a variable has no value, or one that would widen
+    /// the filter (S01).
+    pub(crate) fn filter_for(&self, client: &Identity) -> Result<String, &'static str> {
+        let mut filter = String::with_capacity(self.filter.len() + client.client_id.len());
+        let mut rest = &*self.filter;
+        while let Some(at) = rest.find("${") {
+            filter.push_str(&rest[..at]);
+            rest = &rest[at..];
+            let (variable, value) = if rest.starts_with(CLIENT_ID) {
+                (CLIENT_ID, &*client.client_id)
+            } else if rest.starts_with(USER_NAME) {
+                let value = client.user_name.as_deref().filter(|name| !name.is_empty());
+                (USER_NAME, value.ok_or("the Client has no user name")?)
+            } else {
+                ("${", "${")
+            };
+            if value.contains(['+', '#', '/']) {
+                return Err(match variable {
+                    CLIENT_ID => "the Client Identifier has a '+', '#' or '/'",
+                    _ => "the user name has a '+', '#' or '/'",
+                });
+            }
+            filter.push_str(value);
+            rest = &rest[variable.len()..];
+        }
+        filter.push_str(rest);
+        Ok(filter)
     }
 }
 
@@ -83,6 +123,10 @@ impl Rewrite {
 /// What the wildcards of `filter` match in `topic`. A wildcard in `topic` is matched literally, so
 /// that filters can be rewritten by the same rule.
 fn captures<'t>(filter: &str, topic: &'t str) -> Option<Vec<&'t str>> {
+    // A leading wildcard matches nothing that begins with `$` [MQTT-4.7.2-1].
+    if filter.starts_with(['+', '#']) && topic.starts_with('$') {
+        return None;
+    }
     let mut captures = Vec::new();
     let mut rest = Some(topic);
     for wanted in filter.split('/') {
@@ -107,7 +151,38 @@ fn captures<'t>(filter: &str, topic: &'t str) -> Option<Vec<&'t str>> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Rewrite, TopicRules};
+    use midge_codec::SubscriptionOptions;
+
+    use super::{AutoSubscription, Rewrite, TopicRules};
+    use crate::identity::Identity;
+
+    fn filter_for(
+        filter: &str,
+        client_id: &str,
+        user_name: Option<&str>,
+    ) -> Result<String, &'static str> {
+        let options = SubscriptionOptions::default();
+        let subscription = AutoSubscription { filter: filter.into(), options };
+        let user_name = user_name.map(Into::into);
+        subscription.filter_for(&Identity { client_id: client_id.into(), user_name })
+    }
+
+    #[test]
+    fn variables_are_replaced_once() {
+        let filter = filter_for("a/${client_id}/${user_name}/$x/#", "${user_name}", Some("u"));
+        assert_eq!(filter.as_deref(), Ok("a/${user_name}/u/$x/#"));
+    }
+
+    #[test]
+    fn names_never_widen_a_filter() {
+        for name in ["+", "#", "a/b"] {
+            assert!(filter_for("a/${client_id}", name, None).is_err());
+            assert!(filter_for("a/${user_name}", "c", Some(name)).is_err());
+            assert_eq!(filter_for("a/b", name, None).as_deref(), Ok("a/b"));
+        }
+        assert!(filter_for("a/${user_name}", "c", None).is_err());
+        assert!(filter_for("a/${user_name}", "c", Some("")).is_err());
+    }
 
     fn rules(from: &str, to: &str) -> TopicRules {
         let rewrite = Rewrite { from: from.into(), to: to.into(), publish: true, subscribe: true };
@@ -120,6 +195,13 @@ mod tests {
         assert_eq!(rules.rewrite_topic("old/a/x/b/c").as_deref(), Some("new/b/c/a"));
         assert_eq!(rules.rewrite_topic("old/a/y/b"), None);
         assert_eq!(rules.rewrite_filter("old/+/x/t").as_deref(), Some("new/t/+"));
+    }
+
+    #[test]
+    fn a_leading_wildcard_leaves_the_brokers_own_topics_alone() {
+        let rules = rules("#", "site/$1");
+        assert_eq!(rules.rewrite_filter("$SYS/#"), None);
+        assert_eq!(rules.rewrite_topic("a/b").as_deref(), Some("site/a/b"));
     }
 
     #[test]

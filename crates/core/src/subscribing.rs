@@ -590,19 +590,17 @@ impl Core {
             return;
         }
         let identity = Arc::clone(&self.clients.session(slot).identity);
-        // Wildcards in a name would widen the filter (S01): such Clients get no such subscription.
-        let safe = |text: &str| !text.contains(['+', '#', '/']);
-        let user_name = identity.user_name.as_deref().unwrap_or_default();
-        let filters: Vec<_> = topics
-            .subscriptions
-            .iter()
-            .filter(|rule| safe(&identity.client_id) || !rule.filter.contains("${client_id}"))
-            .filter(|rule| safe(user_name) || !rule.filter.contains("${user_name}"))
-            .map(|rule| {
-                let filter = rule.filter.replace("${client_id}", &identity.client_id);
-                (filter.replace("${user_name}", user_name), rule.options)
-            })
-            .collect();
+        let mut filters = Vec::with_capacity(topics.subscriptions.len());
+        for subscription in &topics.subscriptions {
+            match subscription.filter_for(&identity) {
+                Ok(filter) => filters.push((filter, subscription.options)),
+                Err(detail) => fx.events.push(Event::NotSubscribed {
+                    client: Arc::clone(&identity),
+                    filter: subscription.filter.as_str().into(),
+                    detail,
+                }),
+            }
+        }
         let filters = filters.iter().map(|(filter, options)| (filter.as_str(), *options));
         self.subscribe(id, slot, None, None, filters, now, fx);
     }

@@ -17,9 +17,10 @@ use crate::error::StoreError;
 use crate::location::Location;
 use crate::reserve::is_full;
 
-pub(crate) use files::{Found, find, name};
 #[cfg(any(test, feature = "tools"))]
-pub(crate) use files::{damage_of, number_of};
+pub(crate) use files::damage_of;
+pub(crate) use files::number_of;
+pub(crate) use files::{Found, find, name};
 
 /// How much of a checkpoint is written at once.
 const SLICE_BYTES: usize = 1 << 20;

@@ -18,6 +18,13 @@ pub enum OpenError {
         /// The data directory.
         directory: String,
     },
+    /// The directory has no store but other files; nothing was changed.
+    Foreign {
+        /// The directory.
+        directory: String,
+        /// The name of one of the files.
+        name: String,
+    },
     /// A file was written by a newer version; nothing was changed.
     NewerFormat {
         /// The file's name.
@@ -54,6 +61,12 @@ impl fmt::Display for OpenError {
                 "{directory} has only a part of a store: the import or backup into it was not \
                  finished: repeat it, which begins anew"
             ),
+            Self::Foreign { directory, name } => write!(
+                f,
+                "{directory} is not a data directory: {name} is in it, but no store. Name a \
+                 directory that is empty or does not exist, such as {directory}/midge; nothing was \
+                 changed"
+            ),
             Self::NewerFormat { file, version } => write!(
                 f,
                 "{file} was written by a newer version of the broker (format {version}): start \
@@ -68,7 +81,7 @@ impl Error for OpenError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
             Self::Io { error, .. } => Some(error),
-            Self::Locked { .. } | Self::Unfinished { .. } | Self::NewerFormat { .. } => None,
+            _ => None,
         }
     }
 }

@@ -10,13 +10,21 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use rustix::fs::{FallocateFlags, fallocate};
 use rustix::io::Errno;
 
+use crate::checkpoint::number_of;
 use crate::disk::{Disk, DiskFile};
 use crate::error::OpenError;
+use crate::quarantine::original_name;
+use crate::reserve::NAME as RESERVE_NAME;
+use crate::segment::{NEW_SUFFIX, segment_number};
 
 pub(crate) const LOCK_NAME: &str = "lock";
 /// A file of this name says that what is in the directory is not complete: an import or a backup
 /// into it is under way, or was interrupted.
 pub(crate) const UNFINISHED_NAME: &str = "unfinished";
+/// A file system that is mounted on the directory has it.
+pub(crate) const LOST_AND_FOUND: &str = "lost+found";
+/// Directories in which a backup holds files have names that begin so.
+pub(crate) const HOLD_PREFIX: &str = "backup-";
 const FILE_MODE: u32 = 0o600;
 const DIRECTORY_MODE: u32 = 0o700;
 
@@ -25,19 +33,21 @@ const DIRECTORY_MODE: u32 = 0o700;
 pub struct RealDisk {
     path: PathBuf,
     directory: File,
+    mode: u32,
     /// Closing it gives the lock back.
     _lock: File,
 }
 
 impl RealDisk {
-    /// Opens a data directory, which is created if there is none. Others can neither read nor
-    /// write in it from then on.
+    /// Opens a data directory. One that does not exist is created for nobody but its owner; one
+    /// that exists keeps its mode, see [`Self::open_to_others`].
     ///
     /// # Errors
     ///
-    /// Another process has it open, an import or a backup into it was not finished, or the file
-    /// system refuses.
+    /// Another process has it open, it has no store but other files, an import or a backup into it
+    /// was not finished, or the file system refuses.
     pub fn open(path: &Path) -> Result<Self, OpenError> {
+        refuse_foreign(path)?;
         let disk = Self::open_unfinished(path)?;
         refuse_unfinished(path)?;
         Ok(disk)
@@ -47,7 +57,7 @@ impl RealDisk {
     pub(crate) fn open_unfinished(path: &Path) -> Result<Self, OpenError> {
         let shown = path.display().to_string();
         let failed = |error| OpenError::io(&shown, error);
-        let directory = open_directory(path).map_err(failed)?;
+        let (directory, mode) = open_directory(path).map_err(failed)?;
         let lock = OpenOptions::new()
             .create(true)
             .truncate(false)
@@ -57,11 +67,55 @@ impl RealDisk {
             .open(path.join(LOCK_NAME))
             .map_err(failed)?;
         match lock.try_lock() {
-            Ok(()) => Ok(Self { path: path.to_owned(), directory, _lock: lock }),
+            Ok(()) => Ok(Self { path: path.to_owned(), directory, mode, _lock: lock }),
             Err(TryLockError::WouldBlock) => Err(OpenError::Locked { directory: shown }),
             Err(TryLockError::Error(error)) => Err(failed(error)),
         }
     }
+}
+
+impl RealDisk {
+    /// The permissions of the directory, if users other than its owner have any. The files in it
+    /// are closed to them in any case, but their names and sizes are not; who may write to the
+    /// directory can remove and replace them.
+    pub fn open_to_others(&self) -> Option<u32> {
+        (self.mode & 0o077 != 0).then_some(self.mode & 0o777)
+    }
+}
+
+/// Refuses a directory that has other files and no store: it was hardly meant.
+fn refuse_foreign(path: &Path) -> Result<(), OpenError> {
+    let directory = path.display().to_string();
+    let failed = |error| OpenError::io(&directory, error);
+    let entries = match fs::read_dir(path) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(failed(error)),
+    };
+    let mut foreign = None;
+    for entry in entries {
+        let name = entry.map_err(failed)?.file_name().to_string_lossy().into_owned();
+        if segment_number(&name).is_some() || number_of(&name).is_some() {
+            return Ok(());
+        }
+        if !is_of_a_store(&name) {
+            foreign = Some(name);
+        }
+    }
+    match foreign {
+        Some(name) => Err(OpenError::Foreign { directory, name }),
+        None => Ok(()),
+    }
+}
+
+/// Whether a store, or the file system, may have given a file this name.
+fn is_of_a_store(name: &str) -> bool {
+    let original = original_name(name).unwrap_or(name);
+    let original = original.strip_suffix(NEW_SUFFIX).unwrap_or(original);
+    [LOCK_NAME, UNFINISHED_NAME, RESERVE_NAME, LOST_AND_FOUND].contains(&original)
+        || segment_number(original).is_some()
+        || number_of(original).is_some()
+        || name.starts_with(HOLD_PREFIX)
 }
 
 /// Refuses a directory in which only a part of a store may be.
@@ -87,8 +141,9 @@ pub(crate) fn list_files(path: &Path) -> io::Result<Vec<String>> {
     Ok(names)
 }
 
-/// Opens the directory, created if missing (with those above it), for nobody but the owner.
-fn open_directory(path: &Path) -> io::Result<File> {
+/// Opens the directory, and gives its mode. It is created if missing (with those above it), for
+/// nobody but the owner.
+fn open_directory(path: &Path) -> io::Result<(File, u32)> {
     if !path.is_dir() {
         fs::DirBuilder::new().recursive(true).mode(DIRECTORY_MODE).create(path)?;
         // Its own name has to be on the device, too.
@@ -97,10 +152,7 @@ fn open_directory(path: &Path) -> io::Result<File> {
     }
     let directory = File::open(path)?;
     let mode = directory.metadata()?.permissions().mode();
-    if mode & 0o077 != 0 {
-        directory.set_permissions(fs::Permissions::from_mode(mode & DIRECTORY_MODE))?;
-    }
-    Ok(directory)
+    Ok((directory, mode))
 }
 
 impl Disk for RealDisk {
@@ -256,14 +308,42 @@ mod tests {
     }
 
     #[test]
-    fn a_directory_that_was_open_to_others_is_closed() {
+    fn a_directory_that_exists_keeps_its_mode_and_that_others_can_look_is_told() {
         let scratch = Scratch::new();
         fs::create_dir(&scratch.0).unwrap();
-        for (before, after) in [(0o755, 0o700), (0o500, 0o500)] {
+        let modes = [(0o755, Some(0o755)), (0o1777, Some(0o777)), (0o700, None)];
+        for (before, told) in modes {
             fs::set_permissions(&scratch.0, fs::Permissions::from_mode(before)).unwrap();
-            drop(open_directory(&scratch.0).unwrap());
-            assert_eq!(mode(&scratch.0), after);
+            let disk = RealDisk::open(&scratch.0).unwrap();
+            assert_eq!(disk.open_to_others(), told);
+            let after = fs::metadata(&scratch.0).unwrap().permissions().mode();
+            assert_eq!(after & 0o7777, before);
         }
+    }
+
+    #[test]
+    fn a_directory_with_other_files_and_no_store_is_refused_and_left_as_it_is() {
+        let scratch = Scratch::new();
+        fs::create_dir_all(scratch.0.join(LOST_AND_FOUND)).unwrap();
+        fs::write(scratch.0.join("letter.txt"), "dear").unwrap();
+        let error = RealDisk::open(&scratch.0).unwrap_err();
+        assert!(matches!(&error, OpenError::Foreign { .. }), "{error}");
+        assert!(error.to_string().contains("letter.txt"), "{error}");
+        assert!(!scratch.0.join(LOCK_NAME).exists());
+        // Beside a store other files are nobody's concern.
+        fs::write(scratch.0.join(crate::segment::segment_name(1)), "").unwrap();
+        RealDisk::open(&scratch.0).unwrap();
+    }
+
+    #[test]
+    fn what_a_start_left_before_it_wrote_anything_is_no_foreign_file() {
+        let scratch = Scratch::new();
+        fs::create_dir_all(scratch.0.join(LOST_AND_FOUND)).unwrap();
+        for name in [LOCK_NAME, RESERVE_NAME] {
+            fs::write(scratch.0.join(name), "").unwrap();
+        }
+        fs::write(scratch.0.join(format!("{}.new", crate::segment::segment_name(1))), "").unwrap();
+        RealDisk::open(&scratch.0).unwrap();
     }
 
     #[test]

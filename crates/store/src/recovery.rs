@@ -111,7 +111,7 @@ fn replay(
     };
     let opened = Journal::open(Arc::clone(disk), options, position, now, &mut visit);
     let (journal, mut report) = opened?;
-    report.damage.extend(bad_records);
+    bad_records.into_iter().for_each(|damage| report.note_passed_by(damage));
     Ok((journal, report))
 }
 

@@ -231,6 +231,7 @@ impl Walk<'_> {
             Some(_) => {
                 let detail = "the commit before has no end; it does not count";
                 self.note(at, DamageKind::BadRecord, detail);
+                self.report.passed_by += 1;
             }
             None => {}
         }
@@ -296,6 +297,7 @@ impl Walk<'_> {
         if let Some(at) = Location::new(segment.number, at as u32) {
             self.note(at, DamageKind::BadRecord, &detail);
         }
+        self.report.passed_by += 1;
         self.damaged_commit();
         behind.map_or(Gap::Lost, Gap::Jump)
     }

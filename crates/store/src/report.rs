@@ -83,6 +83,9 @@ pub struct Report {
     pub bytes: u64,
     /// How much damage was found beyond what is listed.
     pub damage_unlisted: u64,
+    /// Places where records that counted cannot be read any more: something is lost at each of
+    /// them, and nobody can say what.
+    pub passed_by: u64,
 }
 
 /// How much damage a report lists; a device that is gone for good would fill the memory.
@@ -103,10 +106,17 @@ impl Report {
         }
     }
 
+    /// Notes damage to records that nothing else tells of.
+    pub(crate) fn note_passed_by(&mut self, damage: Damage) {
+        self.passed_by += 1;
+        self.note(damage);
+    }
+
     /// Takes what another report says into this one.
     pub fn merge(&mut self, other: Self) {
         other.damage.into_iter().for_each(|damage| self.note(damage));
         self.damage_unlisted += other.damage_unlisted;
+        self.passed_by += other.passed_by;
         self.quarantined.extend(other.quarantined);
         self.segments += other.segments;
         self.commits += other.commits;

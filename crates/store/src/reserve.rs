@@ -6,7 +6,7 @@ use std::io;
 
 use crate::disk::Disk;
 
-const NAME: &str = "reserve";
+pub(crate) const NAME: &str = "reserve";
 
 /// The file, or that it is missing.
 #[derive(Debug)]

@@ -155,6 +155,7 @@ impl Survey {
             }
             (_, Content::Nothing) => {
                 self.untrusted.push(number);
+                self.report.passed_by += 1;
                 "nothing else in the file checks; it is set aside"
             }
             _ => "its records check by themselves and are used",
@@ -227,6 +228,7 @@ impl Survey {
             |damage: &Damage| damage.file == name && damage.kind == DamageKind::MissingSegment;
         if !self.report.damage.iter().any(known) {
             let detail = "the file is not there; what was in it is lost";
+            self.report.passed_by += 1;
             self.note(number, 0, DamageKind::MissingSegment, detail);
         }
     }

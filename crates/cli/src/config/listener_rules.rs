@@ -29,6 +29,12 @@ pub(crate) enum Condition {
     NoQuic,
     /// One with the PROXY protocol.
     Proxy,
+    /// One whose version of TLS can be chosen.
+    TlsVersions,
+    /// One whose connections begin with a handshake.
+    Handshakes,
+    /// One whose Clients have addresses.
+    Addresses,
 }
 
 /// What a listener's table says, as far as rules ask for it.
@@ -51,6 +57,11 @@ impl Condition {
             }
             Self::NoQuic => !listener.is_quic(),
             Self::Proxy => listener.has_proxy(),
+            Self::TlsVersions => Self::Tls.holds(table) && !listener.is_quic(),
+            Self::Handshakes => {
+                Self::Tls.holds(table) || listener.may_speak("websocket") || listener.is_quic()
+            }
+            Self::Addresses => !listener.is_unix() || listener.has_proxy(),
         }
     }
 
@@ -58,7 +69,18 @@ impl Condition {
     fn explain(self, table: &Table) -> (String, &'static str) {
         let listener = Listener { table };
         match self {
-            Self::Tls => {
+            Self::TlsVersions if listener.is_quic() => {
+                ("has no effect, as QUIC always has TLS 1.3".to_string(), "leave it out")
+            }
+            Self::Handshakes => (
+                "has no effect without TLS, WebSocket or QUIC: there are no handshakes".to_string(),
+                "leave it out; connections_max and connection_rate_max bound connections",
+            ),
+            Self::Addresses => (
+                "has no effect on a Unix socket, whose Clients have no addresses".to_string(),
+                "leave it out; connection_rate_max bounds all of them together",
+            ),
+            Self::Tls | Self::TlsVersions => {
                 ("needs `tls.certificate` and `tls.key`".to_string(), "write both, or leave it out")
             }
             Self::WebSocket => (

@@ -175,13 +175,14 @@ mod tests {
     fn the_reference_is_right_without_its_comment_marks() {
         const PLAIN: &str = "protocol = \"mqtt\"";
         const NO_PROXY: &str = "proxy_protocol = \"off\"";
+        const QUIC_HAS_NOT: &[&str] = &["websocket.", "unix.", "tcp.", "tls.version_min"];
         let unix = ("bind = \"0.0.0.0:1883\"", "bind = \"unix:/run/midge.sock\"");
         let proxy = (NO_PROXY, "proxy_protocol = \"required\"");
         // No listener has all keys, but each key is one of some listener.
         let kinds = [
             uncommented(&[proxy], &["websocket.", "quic.", "unix."]),
             uncommented(&[(PLAIN, "protocol = \"websocket\"")], &["quic.", "unix."]),
-            uncommented(&[(PLAIN, "protocol = \"quic\"")], &["websocket.", "unix.", "tcp."]),
+            uncommented(&[(PLAIN, "protocol = \"quic\"")], QUIC_HAS_NOT),
             uncommented(&[unix, proxy], &["websocket.", "quic.", "tcp."]),
         ];
         let named: BTreeSet<String> = kinds

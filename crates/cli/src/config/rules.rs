@@ -1,10 +1,12 @@
-//! What has to hold between values: required keys, rules that could never apply. What has to hold
-//! for listeners is in [`listener_rules`].
+//! What has to hold between values: required keys, captures that exist. What has to hold for
+//! listeners is in [`listener_rules`], keys without effect are found by [`effect_rules`].
 
+use super::effect_rules;
 use super::listener_rules;
-use super::problem::{Origin, Problem};
+use super::problem::Problem;
 use super::schema::{Default, Schema, Section};
 use super::settings::{Settings, Table};
+use super::value::Value;
 
 /// Checks values against each other; each on its own was checked before.
 pub(crate) fn check(schema: &Schema, settings: &Settings, problems: &mut Vec<Problem>) {
@@ -22,6 +24,7 @@ pub(crate) fn check(schema: &Schema, settings: &Settings, problems: &mut Vec<Pro
     for table in settings.tables("auto_subscribe") {
         check_shared(table, problems);
     }
+    effect_rules::check(settings, problems);
 }
 
 fn check_required(section: &Section, table: &Table, problems: &mut Vec<Problem>) {
@@ -60,14 +63,21 @@ fn check_captures(table: &Table, problems: &mut Vec<Problem>) {
     }
 }
 
-/// No Local on a shared subscription is a Protocol Error [MQTT-3.8.3-4].
+/// No Local on a shared subscription is a Protocol Error [MQTT-3.8.3-4], and it gets no retained
+/// messages.
 fn check_shared(table: &Table, problems: &mut Vec<Problem>) {
     let Some(filter) = table.text("filter") else { return };
-    let is_shared = filter.starts_with("$share/") || filter.starts_with("$queue/");
-    if is_shared && table.boolean("no_local") == Some(true) {
-        let origin =
-            table.get("no_local").map_or(Origin::Default, |no_local| no_local.origin.clone());
+    if !filter.starts_with("$share/") && !filter.starts_with("$queue/") {
+        return;
+    }
+    if let Some(no_local) = table.get("no_local").filter(|it| it.value == Value::Boolean(true)) {
         let message = "`no_local` is not possible on a shared subscription";
-        problems.push(Problem::new(origin, message));
+        problems.push(Problem::new(no_local.origin.clone(), message));
+    }
+    if let Some(retain_handling) = table.get("retain_handling") {
+        let message = "`retain_handling` has no effect on a shared subscription, which gets no \
+                       retained messages";
+        let problem = Problem::new(retain_handling.origin.clone(), message);
+        problems.push(problem.help("leave it out"));
     }
 }

@@ -318,7 +318,9 @@ fn auto_subscribe() -> Section {
             "filter",
             Kind::SubscriptionFilter,
             Default::Required("\"clients/${client_id}/commands\""),
-            "The Topic Filter. ${client_id} and ${user_name} stand for those of the Client.",
+            "The Topic Filter. ${client_id} and ${user_name} stand for those of the Client. A \
+             Client\nthat has none, or one with '+', '#' or '/', gets no such subscription; the \
+             log says so.",
         ),
         Key::new("qos", small, zero.clone(), "The maximum QoS of the subscription."),
         Key::new(

@@ -1,6 +1,7 @@
 //! The configuration as a whole: sources in, values or the text of an error out.
 
 mod any_text;
+mod effects;
 mod listener_messages;
 mod listeners;
 mod messages;

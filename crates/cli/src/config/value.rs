@@ -9,7 +9,7 @@ use std::fmt;
 use midge_codec::{TopicFilter, TopicName};
 
 use super::nearest::nearest;
-use super::{address, listener_texts};
+use super::{address, filters, listener_texts};
 
 /// What a key accepts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -186,8 +186,12 @@ impl Kind {
                 Ok(_) => Ok(()),
                 Err(rule) => Err(complain("Topic Filter", rule.description())),
             },
-            Self::SubscriptionFilter => check_subscription_filter(text)
-                .map_err(|rule| complain("Topic Filter", rule.description())),
+            Self::SubscriptionFilter => {
+                filters::check_variables(text)
+                    .map_err(|(message, help)| Complaint::new(message).help(help))?;
+                check_subscription_filter(text)
+                    .map_err(|rule| complain("Topic Filter", rule.description()))
+            }
             Self::Target => match TopicFilter::parse(text) {
                 Ok(_) => Ok(()),
                 Err(rule) => Err(complain("topic", rule.description())),

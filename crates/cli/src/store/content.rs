@@ -13,8 +13,7 @@ pub(super) fn text(directory: &Path, checked: &Checked) -> String {
     push_report(&mut text, "", &checked.damage);
     push_report(&mut text, "lost: ", &checked.lost);
     let verdict = if !checked.is_sound() {
-        let (damaged, lost) = (count(&checked.damage), count(&checked.lost));
-        format!("damaged in {}, {} lost", plural(damaged, "place"), plural(lost, "thing"))
+        format!("damaged in {}, {}", plural(count(&checked.damage), "place"), losses(checked))
     } else if checked.damage.damage.is_empty() {
         "not damaged".to_owned()
     } else {
@@ -40,6 +39,7 @@ pub(super) fn json(directory: &Path, checked: &Checked) -> String {
         "damage_unlisted": checked.damage.damage_unlisted,
         "lost": all(&checked.lost),
         "lost_unlisted": checked.lost.damage_unlisted,
+        "passed_by": checked.damage.passed_by,
         "content": {
             "sessions": content.sessions,
             "wills": content.wills,
@@ -76,6 +76,21 @@ pub(super) fn push_report(text: &mut String, prefix: &str, report: &Report) {
 fn count(report: &Report) -> u64 {
     let listed = report.damage.iter().filter(|damage| !damage.kind.is_harmless()).count();
     listed as u64 + report.damage_unlisted
+}
+
+/// What is lost: as a number only where the number is known.
+fn losses(checked: &Checked) -> String {
+    let known = count(&checked.lost);
+    let passed_by = checked.damage.passed_by;
+    match (known, passed_by) {
+        (0, 0) => "nothing lost that is still needed".to_owned(),
+        (_, 0) => format!("{} lost", plural(known, "thing")),
+        _ => format!(
+            "at least {} lost (records in {} cannot be read, and nothing tells what they were)",
+            plural(known + passed_by, "thing"),
+            plural(passed_by, "place")
+        ),
+    }
 }
 
 fn plural(count: u64, one: &str) -> String {

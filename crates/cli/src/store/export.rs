@@ -17,6 +17,7 @@ use super::{EXIT_CODES, Failure, content};
 const EXAMPLES: &str = "\
 Examples:
   midge store export --output everything.jsonl
+  midge store export --output everything.jsonl --force
   midge store export --data /var/lib/midge | gzip > everything.jsonl.gz
   midge store export | jq -r 'select(.kind == \"session\") | .client_id'
 
@@ -34,6 +35,9 @@ pub(super) struct ExportArgs {
     /// Write to this file, for nobody else to read, instead of to standard output.
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
+    /// Replace the file of --output if there is one.
+    #[arg(long, requires = "output")]
+    force: bool,
 }
 
 pub(super) fn run(args: &ExportArgs) -> Result<ExitCode, Failure> {
@@ -41,7 +45,7 @@ pub(super) fn run(args: &ExportArgs) -> Result<ExitCode, Failure> {
     let disk = ReadOnlyDisk::open(&directory);
     let disk = disk.map_err(|error| Failure::to_open(&error, "export"))?;
     let exported = match &args.output {
-        Some(path) => to_file(disk, path)?,
+        Some(path) => to_file(disk, path, args.force)?,
         None => to(disk, &mut BufWriter::with_capacity(1 << 16, io::stdout().lock()))?,
     };
     if exported.is_whole() {
@@ -55,23 +59,55 @@ pub(super) fn run(args: &ExportArgs) -> Result<ExitCode, Failure> {
     Ok(ExitCode::FAILURE)
 }
 
-/// The file has its name only when everything is in it.
-fn to_file(disk: ReadOnlyDisk, path: &Path) -> Result<Exported, Failure> {
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(".new");
-    let unfinished = path.with_file_name(name);
+/// The file has its name only when everything is in it, and takes the place of another one only if
+/// that is wanted. A device or a pipe is written to as it is.
+fn to_file(disk: ReadOnlyDisk, path: &Path, force: bool) -> Result<Exported, Failure> {
     let failed = |error: io::Error| Failure::new(&format!("{}: {error}", path.display()));
+    match fs::metadata(path) {
+        Ok(found) if found.is_dir() => {
+            return Err(Failure::new(&format!("{}: it is a directory", path.display())));
+        }
+        Ok(found) if !found.is_file() => {
+            let file = OpenOptions::new().write(true).open(path).map_err(failed)?;
+            return to(disk, &mut BufWriter::with_capacity(1 << 16, file));
+        }
+        Ok(_) if !force => return Err(exists(path)),
+        _ => (),
+    }
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(format!(".{}.new", std::process::id()));
+    let unfinished = path.with_file_name(name);
     let mut options = OpenOptions::new();
-    options.write(true).create(true).truncate(true).mode(0o600);
-    let file = options.open(&unfinished).map_err(failed)?;
-    let written = write(disk, file).and_then(|exported| {
-        fs::rename(&unfinished, path).map_err(failed)?;
+    let file = options.write(true).create_new(true).mode(0o600).open(&unfinished);
+    let written = write(disk, file.map_err(failed)?).and_then(|exported| {
+        take_name(&unfinished, path, force)?;
         Ok(exported)
     });
-    if written.is_err() {
-        let _ = fs::remove_file(&unfinished);
-    }
+    let _ = fs::remove_file(&unfinished);
     written
+}
+
+/// Gives a finished file its name. Without `force` a file that has come there meanwhile stays.
+fn take_name(unfinished: &Path, path: &Path, force: bool) -> Result<(), Failure> {
+    let taken = match force {
+        true => fs::rename(unfinished, path),
+        false => fs::hard_link(unfinished, path).or_else(|error| match error.kind() {
+            io::ErrorKind::AlreadyExists => Err(error),
+            // The file system has no hard links.
+            _ => fs::rename(unfinished, path),
+        }),
+    };
+    taken.map_err(|error| match error.kind() {
+        io::ErrorKind::AlreadyExists => exists(path),
+        _ => Failure::new(&format!("{}: {error}", path.display())),
+    })
+}
+
+fn exists(path: &Path) -> Failure {
+    Failure::new(&format!(
+        "{} is there already and stays as it is: name another file, or add --force to replace it",
+        path.display()
+    ))
 }
 
 fn write(disk: ReadOnlyDisk, file: File) -> Result<Exported, Failure> {

@@ -124,6 +124,14 @@ fn an_export_can_be_imported_elsewhere() {
     assert_eq!(mode(&export), 0o600);
     let text = fs::read_to_string(&export).unwrap();
     assert_eq!(store("export", &data, "").text(), text);
+    fs::write(&export, "mine").unwrap();
+    let refused = store("export", &data, &format!("--output {}", export.display())).failure(1);
+    assert!(refused.contains("is there already") && refused.contains("--force"), "{refused}");
+    assert_eq!(fs::read_to_string(&export).unwrap(), "mine");
+    store("export", &data, &format!("--force --output {}", export.display())).text();
+    assert_eq!(fs::read_to_string(&export).unwrap(), text);
+    store("export", &data, "--output /dev/null").text();
+    assert!(!fs::metadata("/dev/null").unwrap().is_file());
     let all: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let count = |kind: &str| all.iter().filter(|line| line["kind"] == kind).count();
     assert_eq!((count("session"), count("subscription")), (1, 1), "{text}");
@@ -162,22 +170,25 @@ fn a_wrong_export_is_not_imported() {
     assert!(!data.exists());
 }
 
+/// The file of the journal that has this text, its bytes, and where the text begins.
+fn place_of(data: &Path, text: &[u8]) -> (PathBuf, Vec<u8>, usize) {
+    let journals = fs::read_dir(data).unwrap().map(|entry| entry.unwrap().path());
+    let mut journals = journals.filter(|path| path.display().to_string().contains("journal-"));
+    let found = journals.find_map(|path| {
+        let bytes = fs::read(&path).unwrap();
+        let place = bytes.windows(text.len()).position(|part| part == text)?;
+        Some((path, bytes, place))
+    });
+    found.unwrap()
+}
+
 #[test]
 fn a_check_finds_a_flipped_bit() {
     let scratch = Directory::empty();
     let data = filled(&scratch);
     let text = store("check", &data, "").text();
     assert!(text.contains("not damaged"), "{text}");
-    let find = |bytes: &[u8]| bytes.windows(7).position(|part| part == b"line 13");
-    let journals = fs::read_dir(&data).unwrap().map(|entry| entry.unwrap().path());
-    let mut journals = journals.filter(|path| path.display().to_string().contains("journal-"));
-    let (path, mut bytes, place) = journals
-        .find_map(|path| {
-            let bytes = fs::read(&path).unwrap();
-            let place = find(&bytes)?;
-            Some((path, bytes, place))
-        })
-        .unwrap();
+    let (path, mut bytes, place) = place_of(&data, b"line 13");
     bytes[place] ^= 0x10;
     fs::write(&path, &bytes).unwrap();
     let ended = store("check", &data, "");
@@ -229,4 +240,46 @@ fn the_configuration_names_the_directory() {
         let text = midge_in(scratch.path(), &variables, arguments).end().text();
         assert!(text.contains("queued messages        20"), "{text}");
     }
+}
+
+/// The newest part of the journal is what no checkpoint knows of yet.
+#[test]
+fn a_check_tells_of_messages_that_nothing_else_refers_to() {
+    let scratch = Directory::empty();
+    let data = scratch.path().join("data");
+    let (broker, port) = broker(&data);
+    subscribe_and_leave(port);
+    publish_lines(port, 20);
+    // What is written later shows that all of that was on the device.
+    midge(&format!("pub -p {port} -t kept -m retained -q 1 -r")).end().text();
+    broker.signal("KILL").end();
+    store("check", &data, "").text();
+    let (path, mut bytes, place) = place_of(&data, b"line 13");
+    bytes[place] ^= 0x10;
+    fs::write(&path, &bytes).unwrap();
+    let ended = store("check", &data, "");
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    let text = String::from_utf8(ended.stdout).unwrap();
+    assert!(text.contains("damaged in 1 place, at least 1 thing lost"), "{text}");
+    let ended = store("check", &data, "--json");
+    let found: Value = serde_json::from_slice(&ended.stdout).unwrap();
+    assert_eq!((&found["passed_by"], &found["sound"]), (&1.into(), &false.into()));
+}
+
+#[test]
+fn a_directory_that_was_hardly_meant_is_refused_and_one_open_to_others_is_warned_of() {
+    let scratch = Directory::empty();
+    fs::write(scratch.path().join("letter.txt"), "dear").unwrap();
+    let start = |data: &Path| {
+        midge(&format!("--listen 127.0.0.1:{} --data {}", free_port(), data.display()))
+    };
+    let stderr = start(scratch.path()).end().failure(1);
+    assert!(stderr.contains("letter.txt") && stderr.contains("nothing was changed"), "{stderr}");
+    assert_eq!(fs::read_dir(scratch.path()).unwrap().count(), 1);
+    let data = scratch.path().join("data");
+    fs::create_dir(&data).unwrap();
+    fs::set_permissions(&data, fs::Permissions::from_mode(0o755)).unwrap();
+    let ended = start(&data).wait_for("documentation").signal("TERM").end();
+    assert!(ended.stderr.contains("is open to other users (mode 0755)"), "{ended:?}");
+    assert_eq!(mode(&data), 0o755);
 }

@@ -289,6 +289,11 @@ fn automatic_subscriptions_are_made_for_every_client() {
         assert_eq!(node.texts(evil), ["news"], "S01: a wildcard in a name widens nothing");
         let subscribed = |event: &&Event| matches!(event, Event::Subscribed { .. });
         assert!(node.events.iter().filter(subscribed).count() >= 3);
+        let told = node.events.iter().filter_map(|event| match event {
+            Event::NotSubscribed { client, filter, .. } => Some((&*client.client_id, &**filter)),
+            _ => None,
+        });
+        assert_eq!(told.collect::<Vec<_>>(), [("+", rules[0]), ("+", rules[1])]);
     });
 }
 

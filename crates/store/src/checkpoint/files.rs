@@ -89,7 +89,6 @@ pub(crate) fn find(disk: &dyn Disk) -> Result<Found, OpenError> {
 }
 
 /// The number of the checkpoint whose file has this name.
-#[cfg(any(test, feature = "tools"))]
 pub(crate) fn number_of(file: &str) -> Option<u64> {
     let number = u64::from_str_radix(file.strip_prefix(PREFIX)?, 16).ok()?;
     (file == name(number)).then_some(number)

@@ -124,6 +124,7 @@ fn a_flipped_bit_is_found_wherever_it_is() {
 fn what_is_lost_by_damage_is_what_a_start_does_not_find() {
     for seed in 200..260 {
         let (disk, _) = store(seed, seed % 2 == 0);
+        let before = check_only(&disk).content;
         let mut random = Generator::new(seed).random;
         let names: Vec<_> =
             disk.names().into_iter().filter(|name| segment_number(name).is_some()).collect();
@@ -132,7 +133,12 @@ fn what_is_lost_by_damage_is_what_a_start_does_not_find() {
             let count = bytes_that_count(name, &disk.read(name).unwrap()).max(1);
             disk.flip_bit(name, random.below(count * 8)).unwrap();
         }
-        let content = check_only(&disk).content;
+        let Checked { damage, lost, content } = check_only(&disk);
+        let is_less = content.sessions < before.sessions
+            || content.queued_messages < before.queued_messages
+            || content.retained_messages < before.retained_messages;
+        let is_told = damage.passed_by > 0 || !lost.damage.is_empty();
+        assert!(is_told || !is_less, "seed {seed}: {damage:?} {before:?} {content:?}");
         let opened = Engine::open(disk.clone(), options(), NOW).unwrap();
         let Opened { mut engine, recovered, .. } = opened;
         let sessions = recovered.sessions.iter().map(|session| session.record.number);

@@ -73,7 +73,7 @@ impl Inspection {
             }
         };
         replay(&*disk, &survey.chain, position, &mut report, &mut visit)?;
-        bad_records.into_iter().for_each(|damage| report.note(damage));
+        bad_records.into_iter().for_each(|damage| report.note_passed_by(damage));
         for (number, what) in found.damaged {
             report.note(damaged_checkpoint(number, what, position.is_some()));
         }

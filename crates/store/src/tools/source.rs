@@ -13,10 +13,9 @@ use std::path::{Path, PathBuf};
 use std::process;
 
 use crate::checkpoint;
-use crate::real_disk::list_files;
+use crate::real_disk::{HOLD_PREFIX, list_files};
 use crate::segment::segment_number;
 
-const HOLD_PREFIX: &str = "backup-";
 const HOLD_SUFFIX: &str = ".new";
 /// The files of a store change a few times a second at most.
 const TRIES_MAX: usize = 100;

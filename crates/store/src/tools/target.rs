@@ -10,10 +10,7 @@ use std::sync::Arc;
 use std::{error, fmt};
 
 use crate::error::OpenError;
-use crate::real_disk::{LOCK_NAME, RealDisk, UNFINISHED_NAME};
-
-/// A file system that is mounted there has it.
-const LOST_AND_FOUND: &str = "lost+found";
+use crate::real_disk::{LOCK_NAME, LOST_AND_FOUND, RealDisk, UNFINISHED_NAME};
 
 /// Why a directory cannot be filled.
 #[derive(Debug)]

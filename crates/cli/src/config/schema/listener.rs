@@ -118,7 +118,7 @@ fn tls() -> Vec<Key> {
             Default::Value(text("1.2")),
             "The oldest version of TLS that is spoken. QUIC always has 1.3.",
         )
-        .only(Condition::Tls),
+        .only(Condition::TlsVersions),
     ]
 }
 
@@ -267,13 +267,15 @@ fn limits() -> Vec<Key> {
             any,
             number(defaults.connection_rate_per_address_max),
             "New connections in a second from one address (IPv6: from one /64). 0: no bound.",
-        ),
+        )
+        .only(Condition::Addresses),
         Key::new(
             "handshakes_max",
             any,
             number(defaults.handshakes_max),
             "Connections in the middle of a handshake of TLS, WebSocket or QUIC. 0: no bound.",
-        ),
+        )
+        .only(Condition::Handshakes),
         broker(
             "connect_deadline_ms",
             "How long a Client has from its connection to a complete CONNECT, with all handshakes.",

@@ -148,6 +148,7 @@ fn a_listener_has_limits_of_its_own() {
     let listen = listen(
         "[[listener]]
         bind = '0.0.0.0:1883'
+        protocol = 'websocket'
         durability = 'memory'
         connections_max = 1
         connection_rate_max = 2

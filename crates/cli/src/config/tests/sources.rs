@@ -45,7 +45,7 @@ fn a_file_sets_everything() {
     let loaded = load_text(
         r#"
         listener = [{ bind = "0.0.0.0:1883" }, { bind = "[::1]:1883", protocol = "mqtt" }]
-        auto_subscribe = [{ filter = "$share/g/c/${client_id}", qos = 2, retain_handling = 1 }]
+        auto_subscribe = [{ filter = "$exclusive/c/${client_id}", qos = 2, retain_handling = 1 }]
         rewrite = [{ from = "a/+", to = "b/$1", subscribe = false }]
         broker.workers = 3
         limits = { queue_messages_max = 0x10, retained_bytes_max = 9_000_000_000 }

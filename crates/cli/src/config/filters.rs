@@ -1,0 +1,77 @@
+//! What rules of the configuration ask about Topic Filters: which one covers which, which
+//! variables stand in one, which topics are the broker's own.
+
+use super::nearest::nearest;
+
+/// Variables of the filters of `[[auto_subscribe]]`.
+const VARIABLES: [&str; 2] = ["client_id", "user_name"];
+
+/// Whether every topic that `narrow` matches is matched by `wide`, too.
+pub(super) fn covers(wide: &str, narrow: &str) -> bool {
+    let starts_with_wildcard = |filter: &str| filter.starts_with(['+', '#']);
+    // A leading wildcard matches no topic that begins with `$` [MQTT-4.7.2-1].
+    if starts_with_wildcard(wide) && narrow.starts_with('$') {
+        return false;
+    }
+    let (mut wide, mut narrow) = (wide.split('/'), narrow.split('/'));
+    loop {
+        match (wide.next(), narrow.next()) {
+            (Some("#"), _) | (None, None) => return true,
+            (Some("+"), Some(level)) if level != "#" => (),
+            (Some(one), Some(other)) if one == other => (),
+            _ => return false,
+        }
+    }
+}
+
+/// Whether only the broker itself may publish there.
+pub(super) fn is_reserved(topic: &str) -> bool {
+    topic == "$SYS" || topic.starts_with("$SYS/") || topic.starts_with("$events/")
+}
+
+/// What is wrong with the variables of a filter, and what helps.
+pub(super) fn check_variables(filter: &str) -> Result<(), (String, String)> {
+    let allowed = "variables are ${client_id} and ${user_name}".to_string();
+    let mut rest = filter;
+    while let Some(at) = rest.find("${") {
+        let Some(end) = rest[at..].find('}') else {
+            let message = "has a \"${\" without its \"}\"".to_string();
+            return Err((message, allowed));
+        };
+        let name = &rest[at + 2..at + end];
+        if !VARIABLES.contains(&name) {
+            let help = match nearest(name, VARIABLES) {
+                Some(variable) => format!("the nearest is ${{{variable}}}"),
+                None => allowed,
+            };
+            return Err((format!("has the variable ${{{name}}}, which does not exist"), help));
+        }
+        rest = &rest[at + end..];
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{check_variables, covers};
+
+    #[test]
+    fn a_filter_covers_what_it_matches_and_more() {
+        let yes = [("#", "a/b"), ("a/#", "a"), ("a/#", "a/+/b"), ("+/b", "a/b"), ("a/+", "a/+")];
+        for (wide, narrow) in yes {
+            assert!(covers(wide, narrow), "{wide} covers {narrow}");
+        }
+        let no = [("a/+", "a/#"), ("+", "#"), ("a/b", "a/+"), ("#", "$SYS/#"), ("a/+", "a")];
+        for (wide, narrow) in no {
+            assert!(!covers(wide, narrow), "{wide} does not cover {narrow}");
+        }
+    }
+
+    #[test]
+    fn variables_are_those_that_exist() {
+        assert_eq!(check_variables("a/${client_id}/${user_name}/$x"), Ok(()));
+        let (message, help) = check_variables("a/${clientid}").unwrap_err();
+        assert!(message.contains("${clientid}") && help.contains("${client_id}"), "{help}");
+        assert!(check_variables("a/${client_id").is_err());
+    }
+}
