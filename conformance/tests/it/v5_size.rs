@@ -183,6 +183,39 @@ fn mqtt5_3_11_2_1_unsuback_stays_within_the_size() {
     assert_eq!(client.receive_unsuback().packet_id, 1);
 }
 
+/// [MQTT-3.8.4-1] [MQTT-3.1.2-24]
+///
+/// A SUBSCRIBE whose SUBACK would be too large cannot be answered: the connection ends, with 0x95,
+/// and nothing is subscribed.
+#[test]
+fn mqtt5_3_8_4_1_subscribe_without_room_for_its_suback_ends_the_connection() {
+    let (id, topic) = (client_id(), topic());
+    let mut client = persistent(V5, &id).with(number(MAXIMUM_PACKET_SIZE, SIZE)).open();
+    let many = (0..SIZE)
+        .fold(Subscribe::new(1), |packet, index| packet.filter(&format!("{topic}/{index}"), 1));
+    client.send(&many);
+    client.expect_error(PACKET_TOO_LARGE);
+    v5().open().publish(&format!("{topic}/1"), "for nobody", 1);
+    persistent(V5, &id).open().expect_silence();
+}
+
+/// [MQTT-3.10.4-4] [MQTT-3.1.2-24]
+///
+/// The same for an UNSUBSCRIBE; the subscriptions stand.
+#[test]
+fn mqtt5_3_10_4_4_unsubscribe_without_room_for_its_unsuback_ends_the_connection() {
+    let (id, topic) = (client_id(), topic());
+    let mut client = persistent(V5, &id).with(number(MAXIMUM_PACKET_SIZE, SIZE)).open();
+    client.subscribe(&topic, 1);
+    let many = (0..SIZE).fold(Unsubscribe::new(1).filter(&topic), |packet, index| {
+        packet.filter(&format!("{topic}/{index}"))
+    });
+    client.send(&many);
+    client.expect_error(PACKET_TOO_LARGE);
+    v5().open().publish(&topic, "still subscribed", 1);
+    assert_eq!(persistent(V5, &id).open().receive_publish().text(), "still subscribed");
+}
+
 /// [MQTT-3.14.2-3] [MQTT-3.14.2-4]
 #[test]
 fn mqtt5_3_14_2_3_disconnect_stays_within_the_size() {

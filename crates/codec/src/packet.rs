@@ -221,6 +221,37 @@ impl Packet<'_> {
         1 + variable_len(remaining) + remaining
     }
 
+    /// Whether the packet can be encoded, and has at most `bytes_max` bytes then.
+    pub fn fits(&self, version: ProtocolVersion, bytes_max: u32) -> bool {
+        let Length { bytes: remaining, has_overlong_field } = self.body_length(version);
+        let length = 1 + variable_len(remaining) + remaining;
+        !has_overlong_field && remaining <= VARIABLE_MAX && length <= bytes_max as usize
+    }
+
+    /// The same packet without its Reason String.
+    #[must_use]
+    pub fn without_reason_string(&self) -> Self {
+        let mut packet = self.clone();
+        match &mut packet {
+            Self::ConnAck(packet) => packet.properties.reason_string = None,
+            Self::PubAck(packet)
+            | Self::PubRec(packet)
+            | Self::PubRel(packet)
+            | Self::PubComp(packet) => packet.reason_string = None,
+            Self::SubAck(packet) => packet.reason_string = None,
+            Self::UnsubAck(packet) => packet.reason_string = None,
+            Self::Disconnect(packet) => packet.reason_string = None,
+            Self::Auth(packet) => packet.reason_string = None,
+            Self::Connect(_)
+            | Self::Publish(_)
+            | Self::Subscribe(_)
+            | Self::Unsubscribe(_)
+            | Self::PingReq
+            | Self::PingResp => (),
+        }
+        packet
+    }
+
     fn body_length(&self, version: ProtocolVersion) -> Length {
         let mut length = Length::default();
         self.write_body(version, &mut length);

@@ -43,6 +43,8 @@ pub(crate) struct Clients {
     /// Messages of shared subscriptions that were not sent after all: their homes are to be told.
     pub(crate) failed_of_groups: Vec<(SessionId, GroupId)>,
     pub(crate) rounds: Rounds,
+    /// Connections whose peers accept no packet as large as the answer that they wait for.
+    pub(crate) unsendable: Vec<ConnectionId>,
     /// The last ticket that was given to a question to the store.
     pub(crate) last_fetch: u64,
 }
@@ -103,7 +105,10 @@ impl Clients {
         self.connections.get_mut(id.slot()).filter(|connection| connection.id == id)
     }
 
-    /// Sends a Control Packet that is not a PUBLISH.
+    /// Sends a Control Packet that is not a PUBLISH. If it is larger than the peer accepts
+    /// [MQTT-3.1.2-24], it goes without its Reason String. If it is too large even so, the
+    /// connection is to be ended: whoever waits for an answer must not wait for ever. That is the
+    /// last resort; what has effects looks before them whether its answer fits.
     pub(crate) fn send(&mut self, to: ConnectionId, packet: &Packet<'_>, fx: &mut Effects) {
         let Some(connection) = self.connections.get_mut(to.slot()) else {
             return;
@@ -111,15 +116,28 @@ impl Clients {
         if connection.is_local || connection.is_closing() {
             return;
         }
-        let version = connection.version;
-        if packet.encoded_len(version) > connection.packet_bytes_max as usize {
-            return; // [MQTT-3.1.2-24]
-        }
+        let (version, bytes_max) = (connection.version, connection.packet_bytes_max);
+        let shorter;
+        let packet = if packet.fits(version, bytes_max) {
+            packet
+        } else {
+            shorter = packet.without_reason_string();
+            if !shorter.fits(version, bytes_max) {
+                return self.unsendable.push(to);
+            }
+            &shorter
+        };
         let encoded =
             connection.output.append(&mut self.pool, |buffer| packet.encode(version, buffer));
-        debug_assert!(encoded.is_ok(), "packets of the broker's own making fit: {packet:?}");
+        debug_assert!(encoded.is_ok(), "it was looked at: {packet:?}");
         self.counters.sent(packet.packet_type());
         want_flush(connection, fx);
+    }
+
+    /// Whether the peer accepts a packet of this size.
+    pub(crate) fn accepts(&mut self, to: ConnectionId, packet: &Packet<'_>) -> bool {
+        let connection = self.connection(to);
+        connection.is_none_or(|peer| packet.fits(peer.version, peer.packet_bytes_max))
     }
 
     /// Sends one of the four acknowledgements, now or when what it says is durable: `depends` is
@@ -160,12 +178,11 @@ impl Clients {
         let Some(connection) = self.connections.get(to.slot()) else {
             return;
         };
-        let wanted = connection.problem_information && explanation.is_some();
-        let fits = explanation.map_or(0, str::len) + 16 < connection.packet_bytes_max as usize;
+        let is_wanted = connection.problem_information;
         let acknowledgement = Acknowledgement {
             packet_id,
             reason_code,
-            reason_string: explanation.filter(|_| wanted && fits),
+            reason_string: explanation.filter(|_| is_wanted),
             user_properties: UserProperties::default(),
         };
         let packet = match kind {

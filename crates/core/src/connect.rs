@@ -244,7 +244,6 @@ impl Core {
         let Some(connection) = self.clients.connection(id) else {
             return Ok(());
         };
-        let room = connection.packet_bytes_max as usize;
         let method = connection.authentication_method.clone().ok_or(ReasonCode::NotAuthorized)?;
         let packet = Packet::Auth(Auth {
             reason_code,
@@ -253,7 +252,7 @@ impl Core {
             reason_string: None,
             user_properties: UserProperties::default(),
         });
-        if packet.encoded_len(ProtocolVersion::V5) > room {
+        if !self.clients.accepts(id, &packet) {
             return Err(ReasonCode::PacketTooLarge);
         }
         self.clients.send(id, &packet, fx);
@@ -300,10 +299,10 @@ impl Core {
         fx: &mut Effects,
     ) {
         self.clients.counters.connects_refused += 1;
-        let explain = self.clients.connection(id).is_some_and(|connection| {
-            let fits = detail.len() + 16 < connection.packet_bytes_max as usize;
-            connection.problem_information && fits && detail.len() < 200
-        });
+        let explain = self
+            .clients
+            .connection(id)
+            .is_some_and(|connection| connection.problem_information && detail.len() < 200);
         let properties = ConnAckProperties {
             reason_string: Some(detail).filter(|_| explain), // [MQTT-3.2.2-19]
             ..ConnAckProperties::default()
@@ -578,9 +577,9 @@ impl Core {
             data: data.filter(|_| method.is_some()), // [MQTT-4.12.0-6]
             method,
         };
-        let room = connection.packet_bytes_max as usize;
+        let bytes_max = connection.packet_bytes_max;
         let fits = |terms: &Terms<'_>| {
-            self.connack(pending, terms, false).encoded_len(connection.version) <= room
+            self.connack(pending, terms, false).fits(connection.version, bytes_max)
         };
         if !fits(&terms) {
             terms.response = None; // The only part that a Client can do without.

@@ -132,6 +132,7 @@ impl Core {
             drop_qos0: false,
             generation: 0,
             failed_of_groups: Vec::new(),
+            unsendable: Vec::new(),
             last_fetch: 0,
             rounds: Rounds::new(config.worker, config.workers, config.durability.has_store),
         };
@@ -394,6 +395,7 @@ impl Core {
             || self.retained.has_work()
             || self.pending.has_work()
             || self.clients.rounds.has_work()
+            || !self.clients.unsendable.is_empty()
     }
 
     /// Whether something of this worker's is unfinished: put-off work, or what waits for other
@@ -407,6 +409,7 @@ impl Core {
         self.run_routings(now, fx);
         self.run_retained(now, fx);
         self.settle_failed(fx);
+        self.close_unsendable(now, fx);
         self.close_fence(fx);
         let (pushed, done) = (self.backlog.pushed(), self.backlog.done());
         self.clients.rounds.close_turn(pushed, done, fx);
@@ -525,7 +528,7 @@ impl Core {
             fx.stream_errors.push(StreamError { stream: id, reason_code, detail });
         }
         let told = connection.is_v5() && connection.session().is_some() && !is_stream;
-        let explain = connection.problem_information && connection.packet_bytes_max > 512;
+        let explain = connection.problem_information;
         if let (Some(reason_code), true) = (reason_code, told) {
             let text = explain.then(|| reason.to_string().chars().take(200).collect::<String>());
             let packet = Disconnect {
@@ -539,6 +542,19 @@ impl Core {
         }
         self.detach(id, reason, now, fx);
         fx.close.push(id);
+    }
+
+    /// Ends the connections whose peers cannot be told what they have to be told.
+    fn close_unsendable(&mut self, now: Timestamp, fx: &mut Effects) {
+        for id in std::mem::take(&mut self.clients.unsendable) {
+            self.close_for_size(id, now, fx);
+        }
+    }
+
+    /// Ends a Network Connection because the next packet is too large for its peer.
+    pub(crate) fn close_for_size(&mut self, id: ConnectionId, now: Timestamp, fx: &mut Effects) {
+        let (id, code) = (self.clients.control_of(id), ReasonCode::PacketTooLarge);
+        self.close(id, Some(code), &DisconnectReason::ByServer(code), now, fx);
     }
 
     fn connections_len(&self) -> usize {

@@ -4,8 +4,8 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use midge_codec::{
-    Packet, PacketType, QoS, ReasonCode, RetainHandling, SubAck, Subscribe, SubscriptionOptions,
-    UnsubAck, Unsubscribe, UserProperties,
+    Packet, PacketIdentifier, PacketType, QoS, ReasonCode, RetainHandling, SubAck, Subscribe,
+    SubscriptionOptions, UnsubAck, Unsubscribe, UserProperties,
 };
 
 use crate::core::Core;
@@ -53,11 +53,32 @@ impl Core {
             let (code, detail) = (ReasonCode::QuotaExceeded, "too many User Properties");
             return self.violate(id, code, detail.to_string(), now, fx);
         }
+        if !self
+            .accepts_answer(id, PacketType::SubAck, packet.packet_id, || packet.subscriptions.len())
+        {
+            return self.close_for_size(id, now, fx);
+        }
         let entries = packet.subscriptions.iter();
         let wanted = entries.map(|entry| (entry.filter, entry.options));
         let identifier = packet.subscription_identifier;
         self.subscribe(id, slot, Some(packet.packet_id), identifier, wanted, now, fx);
         self.go_on_with_streams(slot, now, fx);
+    }
+
+    /// Whether the Client accepts a SUBACK or UNSUBACK for so many filters. One that it does not
+    /// would leave it without an answer, so there is nothing to be answered for then.
+    fn accepts_answer(
+        &mut self,
+        id: ConnectionId,
+        answer: PacketType,
+        packet_id: PacketIdentifier,
+        filters: impl Fn() -> usize,
+    ) -> bool {
+        if self.clients.connection(id).is_none_or(|peer| peer.packet_bytes_max == u32::MAX) {
+            return true;
+        }
+        let reason_codes = vec![ReasonCode::Success; filters()];
+        self.clients.accepts(id, &answer_packet(answer, packet_id, &reason_codes))
     }
 
     /// Makes subscriptions and answers when they are in effect everywhere.
@@ -66,7 +87,7 @@ impl Core {
         &mut self,
         id: ConnectionId,
         slot: SessionSlot,
-        packet_id: Option<midge_codec::PacketIdentifier>,
+        packet_id: Option<PacketIdentifier>,
         identifier: Option<NonZeroU32>,
         filters: impl Iterator<Item = (&'f str, SubscriptionOptions)>,
         now: Timestamp,
@@ -303,13 +324,8 @@ impl Core {
             if self.clients.connection(id).is_none() {
                 return;
             }
-            let packet = SubAck {
-                packet_id,
-                reason_string: None,
-                user_properties: UserProperties::default(),
-                reason_codes: (&subscribe.reason_codes).into(),
-            };
-            self.clients.send(id, &Packet::SubAck(packet), fx); // [MQTT-3.8.4-1]
+            let packet = answer_packet(PacketType::SubAck, packet_id, &subscribe.reason_codes);
+            self.clients.send(id, &packet, fx); // [MQTT-3.8.4-1]
         }
         if self.clients.connection(id).is_some_and(|connection| connection.is_local) {
             fx.local_subscribed.push((id, subscribe.reason_codes.clone()));
@@ -408,6 +424,10 @@ impl Core {
         now: Timestamp,
         fx: &mut Effects,
     ) {
+        if !self.accepts_answer(id, PacketType::UnsubAck, packet.packet_id, || packet.filters.len())
+        {
+            return self.close_for_size(id, now, fx);
+        }
         let levels_max = self.config.limits.topic_levels_max;
         let ticket = self.pending.ticket();
         let mut unsubscribe = PendingSubscribe {
@@ -462,13 +482,8 @@ impl Core {
     fn answer_unsubscribe(&mut self, unsubscribe: &PendingSubscribe, fx: &mut Effects) {
         let is_there = self.clients.connection(unsubscribe.connection).is_some();
         if let Some(packet_id) = unsubscribe.packet_id.filter(|_| is_there) {
-            let packet = UnsubAck {
-                packet_id,
-                reason_string: None,
-                user_properties: UserProperties::default(),
-                reason_codes: (&unsubscribe.reason_codes).into(),
-            };
-            self.clients.send(unsubscribe.connection, &Packet::UnsubAck(packet), fx);
+            let packet = answer_packet(unsubscribe.answer, packet_id, &unsubscribe.reason_codes);
+            self.clients.send(unsubscribe.connection, &packet, fx);
         }
     }
 
@@ -481,10 +496,10 @@ impl Core {
         (ticket, waiting): (Ticket, &mut usize),
         fx: &mut Effects,
     ) -> bool {
-        let home = match FilterRequest::shared_of(key) {
-            Some((name, filter)) => Some((self.home_of(&format!("{name}/{filter}")), name, filter)),
-            None => None,
-        };
+        let home = FilterRequest::shared_of(key).map(|(name, filter)| {
+            let home = self.home_of(&format!("{name}/{filter}"));
+            (home, name, filter)
+        });
         let Some(subscribed) = self.take_subscription(slot, key) else {
             return false;
         };
@@ -496,7 +511,7 @@ impl Core {
                 let leave = Peer::SharedUnsubscribe { ticket, name, filter, session };
                 fx.send(home, leave.into());
             }
-            _ => self.release_subscription(slot, key, subscribed.kind, fx),
+            _ => self.release_subscription(slot, key, &subscribed.kind, fx),
         }
         self.forget_subscription(slot, key);
         let client = Arc::clone(&self.clients.session(slot).identity);
@@ -515,7 +530,7 @@ impl Core {
     /// Ends a subscription of a Session that ends.
     pub(crate) fn end_subscription(&mut self, slot: SessionSlot, key: &str, fx: &mut Effects) {
         if let Some(subscribed) = self.take_subscription(slot, key) {
-            self.release_subscription(slot, key, subscribed.kind, fx);
+            self.release_subscription(slot, key, &subscribed.kind, fx);
         }
     }
 
@@ -533,11 +548,11 @@ impl Core {
         &mut self,
         slot: SessionSlot,
         key: &str,
-        kind: SubscriptionKind,
+        kind: &SubscriptionKind,
         fx: &mut Effects,
     ) {
         let session = self.clients.session_id(slot);
-        match kind {
+        match *kind {
             SubscriptionKind::Plain => self.remove_from_tree(slot, key, fx),
             SubscriptionKind::Exclusive => {
                 let filter = key.strip_prefix(EXCLUSIVE_PREFIX).unwrap_or(key);
@@ -621,6 +636,25 @@ impl Core {
         let workers = self.config.workers;
         let hash = if workers == 1 { 0 } else { hash_str(self.config.seed, name) };
         WorkerId::new((hash % workers as u64) as usize)
+    }
+}
+
+/// A SUBACK or an UNSUBACK.
+fn answer_packet(
+    answer: PacketType,
+    packet_id: PacketIdentifier,
+    reason_codes: &[ReasonCode],
+) -> Packet<'_> {
+    let (user_properties, reason_codes) = (UserProperties::default(), reason_codes.into());
+    match answer {
+        PacketType::UnsubAck => {
+            let reason_string = None;
+            Packet::UnsubAck(UnsubAck { packet_id, reason_string, user_properties, reason_codes })
+        }
+        _ => {
+            let reason_string = None;
+            Packet::SubAck(SubAck { packet_id, reason_string, user_properties, reason_codes })
+        }
     }
 }
 

@@ -3,11 +3,11 @@
 
 use std::num::NonZeroU32;
 
-use midge_codec::{Connect, ReasonCode};
-use midge_core::{Event, Limits};
+use midge_codec::{Connect, Packet, PacketIdentifier, ReasonCode, Unsubscribe, UserProperties};
+use midge_core::{AuthAnswer, Event, Limits};
 
 use crate::node::{Conn, Node, Setup, scenario, scenario_with};
-use crate::packets::{connect, persistent, will};
+use crate::packets::{connect, options, persistent, publish, will};
 use crate::rules::Right;
 
 /// A connected Client with a Session, a subscription and a Will Message, and somebody who would
@@ -113,13 +113,88 @@ fn response_information_is_left_out_where_it_does_not_fit() {
     });
 }
 
+/// Fifty filters, whose answer has 55 bytes.
+fn fifty(node: &mut Node, size: u32) -> (Conn, Vec<String>) {
+    let conn = node.connect_with(&with_size(persistent("a"), size)).0;
+    (conn, (0..50).map(|number| format!("t/{number}")).collect())
+}
+
+#[test]
+fn a_suback_that_does_not_fit_ends_the_connection_and_nothing_is_subscribed() {
+    scenario(|node| {
+        for size in [54, 55] {
+            let (conn, filters) = fifty(node, size);
+            let filters: Vec<_> = filters.iter().map(|it| (it.as_str(), options(1))).collect();
+            node.queue_subscribe(conn, &filters, None);
+            node.settle();
+            let subscriptions: usize =
+                node.cores.iter().map(|core| core.usage().subscriptions).sum();
+            if size == 55 {
+                assert_eq!((node.is_closed(conn), subscriptions), (false, 50));
+            } else {
+                assert_eq!(node.end_code(conn), Some(ReasonCode::PacketTooLarge));
+                assert_eq!(subscriptions, 0);
+                let is_one = |event: &Event| matches!(event, Event::Subscribed { .. });
+                assert!(!node.events.iter().any(is_one));
+            }
+        }
+    });
+}
+
+#[test]
+fn an_unsuback_that_does_not_fit_ends_the_connection_and_the_subscriptions_stand() {
+    scenario(|node| {
+        let (conn, filters) = fifty(node, 54);
+        for filter in &filters {
+            node.subscribe(conn, filter, 1);
+        }
+        let filters: Vec<_> = filters.iter().map(String::as_str).collect();
+        node.send(
+            conn,
+            &Packet::Unsubscribe(Unsubscribe {
+                packet_id: PacketIdentifier::new(1).expect("not 0"),
+                user_properties: UserProperties::default(),
+                filters: filters[..].into(),
+            }),
+        );
+        assert_eq!(node.end_code(conn), Some(ReasonCode::PacketTooLarge));
+        let subscriptions: usize = node.cores.iter().map(|core| core.usage().subscriptions).sum();
+        assert_eq!(subscriptions, 50);
+    });
+}
+
+#[test]
+fn a_reason_string_that_does_not_fit_is_left_out_and_the_reason_code_is_told() {
+    scenario(|node| {
+        let conn = node.connect_with(&with_size(persistent("a"), 24)).0;
+        let denied = publish("$SYS/x", "", 1, 1);
+        assert_eq!(node.publish_acknowledged(conn, denied), ReasonCode::NotAuthorized);
+        node.send(conn, &Packet::Connect(Box::new(connect("a"))));
+        assert_eq!(node.end_code(conn), Some(ReasonCode::ProtocolError));
+    });
+}
+
+#[test]
+fn authentication_data_that_no_packet_can_hold_refuses() {
+    scenario(|node| {
+        let mut packet = connect("a");
+        packet.properties.authentication_method = Some("LONG");
+        node.authenticate = Box::new(|_| {
+            Some(AuthAnswer::Allow { user_name: None, data: Some(vec![0; 70_000].into()) })
+        });
+        assert_eq!(node.refused(&packet), 0x95);
+        node.authenticate = Box::new(|_| Some(AuthAnswer::Continue(Some(vec![0; 70_000].into()))));
+        assert_eq!(node.refused(&packet), 0x95);
+    });
+}
+
 #[test]
 fn a_disconnect_that_raises_the_expiry_of_0_changes_nothing() {
     scenario(|node| {
         let conn = node.connect("a");
         let mut packet = midge_codec::Disconnect::with_reason(ReasonCode::Success);
         packet.session_expiry_interval = Some(10);
-        node.send(conn, &midge_codec::Packet::Disconnect(packet));
+        node.send(conn, &Packet::Disconnect(packet));
         assert_eq!(node.end_code(conn), Some(ReasonCode::ProtocolError));
         assert_eq!(node.sessions(), 0);
     });
