@@ -12,6 +12,7 @@ use midge_codec::{
 
 use crate::connection::{PendingConnect, PendingWill, Phase};
 use crate::core::{Core, MemoryPressure};
+use crate::destination::{Author, Destination, Misdirected};
 use crate::effects::{AuthAnswer, AuthRequest, DisconnectReason, Effects, EnhancedStep, Event};
 use crate::identity::{ConnectionId, Identity, is_reserved_client_id};
 use crate::message::{Attributes, Publication};
@@ -346,21 +347,23 @@ impl Core {
         if user_properties.nth(usize::from(limits.user_properties_max)).is_some() {
             return Err((ReasonCode::QuotaExceeded, "too many User Properties"));
         }
-        match &connect.will {
-            Some(will) if !self.is_topic_within_limits(will.topic.as_str()) => {
-                Err((ReasonCode::TopicNameInvalid, "the Will Topic has too many levels"))
-            }
-            Some(will) if is_reserved_topic(&self.will_topic(will)) => {
-                Err((ReasonCode::NotAuthorized, "the Will Topic is the broker's own"))
+        match connect.will.as_ref().map(|will| self.will_destination(connect, will)) {
+            Some(Err(misdirected)) => {
+                Err((misdirected.reason_code(), misdirected.explanation_for_will()))
             }
             _ => Ok(()),
         }
     }
 
-    /// The topic that a Will is published to: rewritten like any other (Z13).
-    fn will_topic<'w>(&self, will: &WillFields<'w>) -> Cow<'w, str> {
-        let topic = will.topic.as_str();
-        self.config.topics.rewrite_topic(topic).map_or(Cow::Borrowed(topic), Cow::Owned)
+    /// Where a Will Message goes: where any other message to its topic goes.
+    fn will_destination<'w>(
+        &self,
+        connect: &Connect<'_>,
+        will: &WillFields<'w>,
+    ) -> Result<Destination<'w>, Misdirected> {
+        let author = Author::Client { client_id: connect.client_id, is_bridge: connect.bridge };
+        let topic = Cow::Borrowed(will.topic.as_str());
+        Destination::of_client(topic, author, &self.config.topics, &self.config.limits)
     }
 
     /// A Client Identifier that nobody can know before its Client does.
@@ -394,7 +397,10 @@ impl Core {
                 (false, false) => NEVER_EXPIRES,
             },
             wants_response_information: properties.request_response_information == Some(true),
-            will: connect.will.as_ref().map(|will| pending_will(will, &self.will_topic(will))),
+            will: connect.will.as_ref().and_then(|will| {
+                let destination = self.will_destination(connect, will).ok()?;
+                Some(pending_will(will, destination.to_text().into()))
+            }),
         }
     }
 
@@ -436,35 +442,38 @@ impl Core {
         let session = &mut self.clients.sessions[slot as usize];
         session.connection = Some(id);
         session.expiry_seconds = pending.session_expiry_interval.min(expiry_max);
-        session.will = None;
         if let Some(outgoing) = &mut session.outgoing {
             outgoing.resume(window);
         }
-        let publisher_session = self.clients.session_id(slot);
+        let will = pending.will.as_ref().map(|will| self.will_of(slot, will, listener));
         let session = &mut self.clients.sessions[slot as usize];
-        session.will = pending.will.as_ref().map(|will| {
-            let attributes = Attributes {
-                qos: will.qos,
-                retain: will.retain,
-                expires_at: None,
-                publisher_session: Some(publisher_session),
-                durability: self.config.durability.of_message(listener, &will.topic),
-            };
-            let (topic, identity) = (&*will.topic, &session.identity);
-            let publication =
-                Publication::new(topic, &will.properties, &will.payload, attributes, identity);
-            Box::new(Will {
-                message: publication.share(),
-                delay_seconds: will.delay_seconds,
-                expiry_seconds: will.expiry_seconds,
-            })
-        });
+        session.will = will;
         let client = Arc::clone(&session.identity);
         self.store_session(slot, self.config.durability.of_session(listener), now, fx);
         let connack = self.connack(pending, &terms, session_present);
         self.clients.send(id, &connack, fx);
         fx.events.push(Event::Connected { connection: id, client, version, session_present });
         self.begin_conversation(id, slot, keep_alive, now, fx);
+    }
+
+    /// A Will Message as its Session keeps it.
+    fn will_of(&self, slot: SessionSlot, will: &PendingWill, listener: u16) -> Box<Will> {
+        let destination = Destination::of_will(&will.topic);
+        let attributes = Attributes {
+            qos: will.qos,
+            retain: will.retain,
+            expires_at: None,
+            publisher_session: Some(self.clients.session_id(slot)),
+            durability: self.config.durability.of_message(listener, destination.topic()),
+        };
+        let identity = &self.clients.sessions[slot as usize].identity;
+        let (topic, properties) = (&*will.topic, &will.properties);
+        let publication = Publication::new(topic, properties, &will.payload, attributes, identity);
+        Box::new(Will {
+            message: publication.share(),
+            delay_seconds: will.delay_seconds,
+            expiry_seconds: will.expiry_seconds,
+        })
     }
 
     /// What happens behind the CONNACK [MQTT-3.2.0-1].
@@ -510,7 +519,9 @@ impl Core {
         match &pending.will {
             Some(will) => {
                 let policy = &self.clients.policy;
-                let allowed = policy.may_publish(identity, &will.topic, will.qos, will.retain);
+                let destination = Destination::of_will(&will.topic);
+                let topic = destination.topic();
+                let allowed = policy.may_publish(identity, topic, will.qos, will.retain);
                 let refusal = (ReasonCode::NotAuthorized, "the Will Topic is not authorized");
                 if allowed { Ok(()) } else { Err(refusal) }
             }
@@ -626,16 +637,11 @@ impl Core {
     }
 }
 
-/// Topics in which only the broker itself publishes.
-pub(crate) fn is_reserved_topic(topic: &str) -> bool {
-    topic.starts_with("$SYS/") || topic.starts_with("$events/") || topic == "$SYS"
-}
-
-fn pending_will(will: &WillFields<'_>, topic: &str) -> PendingWill {
+fn pending_will(will: &WillFields<'_>, topic: Box<str>) -> PendingWill {
     let mut properties = Vec::new();
     will.properties.encode_forwarded(&mut properties);
     PendingWill {
-        topic: topic.into(),
+        topic,
         properties: properties.into(),
         payload: will.payload.into(),
         qos: will.qos,

@@ -26,6 +26,8 @@ pub(crate) struct Connection {
     pub(crate) waits_for_output: bool,
     /// Request Problem Information, `true` unless the Client said no [MQTT-3.1.2-29].
     pub(crate) problem_information: bool,
+    /// The Client marked itself as a bridge in its CONNECT.
+    pub(crate) is_bridge: bool,
     /// In-process subscriber instead of a socket.
     pub(crate) is_local: bool,
     /// The larger one of 1.5 times the Keep Alive; 0: none.
@@ -96,6 +98,7 @@ pub(crate) struct PendingConnect {
 /// The Will Message of a CONNECT, owned.
 #[derive(Debug)]
 pub(crate) struct PendingWill {
+    /// As [`crate::destination::Destination::of_will`] understands it.
     pub(crate) topic: Box<str>,
     pub(crate) properties: Box<[u8]>,
     pub(crate) payload: Box<[u8]>,
@@ -121,6 +124,7 @@ impl Connection {
             paused: false,
             waits_for_output: false,
             problem_information: true,
+            is_bridge: false,
             is_local: false,
             silence_max_ms: 0,
             last_packet_at: now,
@@ -153,6 +157,7 @@ impl Connection {
             is_data_stream: true,
             version: control.version,
             problem_information: control.problem_information,
+            is_bridge: control.is_bridge,
             packet_bytes_max: control.packet_bytes_max,
             receive_maximum: control.receive_maximum,
             outgoing_aliases: aliases.map(|aliases| Box::new(aliases.anew())),
@@ -185,6 +190,7 @@ impl Connection {
     pub(crate) fn learn(&mut self, connect: &Connect<'_>, outgoing_alias_limit: u16) {
         let properties = &connect.properties;
         self.version = connect.version;
+        self.is_bridge = connect.bridge;
         self.problem_information = properties.request_problem_information.unwrap_or(true);
         self.packet_bytes_max = properties.maximum_packet_size.map_or(u32::MAX, NonZero::get);
         self.receive_maximum = properties.receive_maximum.map_or(u16::MAX, NonZero::get);

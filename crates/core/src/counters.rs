@@ -41,11 +41,13 @@ pub enum DropReason {
     StoreFull,
     /// It could not be read from the store any more.
     Damaged,
+    /// Nothing is published to such a topic: it has too many levels, or the form of something else.
+    TopicNameInvalid,
 }
 
 impl DropReason {
     /// All reasons, in the order of the counters.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::NoSubscriber,
         Self::Offline,
         Self::QueueFull,
@@ -64,6 +66,7 @@ impl DropReason {
         Self::LocalReceiverFull,
         Self::StoreFull,
         Self::Damaged,
+        Self::TopicNameInvalid,
     ];
 
     /// The name in metrics and logs.
@@ -87,6 +90,7 @@ impl DropReason {
             Self::LocalReceiverFull => "local_receiver_full",
             Self::StoreFull => "store_full",
             Self::Damaged => "damaged",
+            Self::TopicNameInvalid => "topic_name_invalid",
         }
     }
 }

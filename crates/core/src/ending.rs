@@ -7,6 +7,7 @@ use midge_codec::{Disconnect, ReasonCode};
 use crate::connection::Phase;
 use crate::core::Core;
 use crate::counters::DropReason;
+use crate::destination::Destination;
 use crate::effects::{DisconnectReason, Effects, Event};
 use crate::identity::ConnectionId;
 use crate::message::{Attributes, Publication};
@@ -208,15 +209,19 @@ impl Core {
         let Will { message, expiry_seconds, .. } = *will;
         let expires_at = expiry_seconds.map(|seconds| now.plus_seconds(u64::from(seconds)));
         let attributes = Attributes { expires_at, ..message.attributes() };
+        let destination = Destination::of_will(message.topic());
         let publication = Publication::new(
-            message.topic(),
+            destination.topic(),
             message.properties(),
             message.payload(),
             attributes,
             message.publisher(),
         );
         // Why one is not published is counted; there is nobody left to be told.
-        let published = self.publish(publication, now, fx).is_ok();
+        let published = match destination.delay_seconds {
+            None => self.publish(publication, now, fx).is_ok(),
+            Some(seconds) => self.delay(&publication, seconds, now, fx).is_ok(),
+        };
         self.clients.counters.wills_published += u64::from(published);
     }
 

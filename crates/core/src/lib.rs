@@ -21,6 +21,7 @@ mod core;
 mod counters;
 mod data_streams;
 mod delayed;
+mod destination;
 mod durability;
 mod effects;
 mod ending;

@@ -8,6 +8,7 @@ use midge_codec::{PublishProperties, QoS, SubscriptionOptions};
 use crate::connection::Phase;
 use crate::core::Core;
 use crate::counters::DropReason;
+use crate::destination::Destination;
 use crate::effects::Effects;
 use crate::identity::{ConnectionId, Identity};
 use crate::message::{Attributes, Publication};
@@ -74,6 +75,15 @@ impl Core {
         now: Timestamp,
         fx: &mut Effects,
     ) {
+        let destination = match Destination::of_process(message.topic, &self.config.limits) {
+            Ok(destination) => destination,
+            Err(misdirected) => {
+                let reason = misdirected.drop_reason();
+                self.clients.note_drop(None, message.topic, reason, fx);
+                return fx.local_published.push((ticket, Err(reason)));
+            }
+        };
+        let topic = destination.topic();
         let mut properties = Vec::new();
         message.properties.encode_forwarded(&mut properties);
         let expiry = message.properties.message_expiry_interval_seconds;
@@ -82,17 +92,19 @@ impl Core {
             retain: message.retain,
             expires_at: expiry.map(|seconds| now.plus_seconds(u64::from(seconds))),
             publisher_session: None,
-            durability: self.config.durability.of_message(u16::MAX, message.topic),
+            durability: self.config.durability.of_message(u16::MAX, topic),
         };
         let mark = self.clients.rounds.mark();
         let broker = Arc::clone(&self.broker);
         let publication =
-            Publication::new(message.topic, &properties, message.payload, attributes, &broker);
-        let outcome = if self.lacks_room(&publication) {
-            self.clients.note_drop(None, message.topic, DropReason::StoreFull, fx);
-            Err(DropReason::StoreFull)
-        } else {
-            self.publish(publication, now, fx)
+            Publication::new(topic, &properties, message.payload, attributes, &broker);
+        let outcome = match destination.delay_seconds {
+            Some(seconds) => self.delay(&publication, seconds, now, fx).map(|()| 1),
+            None if self.lacks_room(&publication) => {
+                self.clients.note_drop(None, topic, DropReason::StoreFull, fx);
+                Err(DropReason::StoreFull)
+            }
+            None => self.publish(publication, now, fx),
         };
         if self.clients.rounds.mark() == mark || message.qos == QoS::AtMostOnce {
             fx.local_published.push((ticket, outcome));

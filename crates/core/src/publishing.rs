@@ -4,9 +4,9 @@ use std::borrow::Cow;
 
 use midge_codec::{PacketIdentifier, PacketType, Publish, QoS, ReasonCode};
 
-use crate::connect::is_reserved_topic;
 use crate::core::Core;
 use crate::counters::DropReason;
+use crate::destination::{Author, Destination, Misdirected};
 use crate::effects::Effects;
 use crate::identity::ConnectionId;
 use crate::message::{Attributes, Publication};
@@ -46,7 +46,7 @@ impl Core {
         if publish.packet_id.is_some() && control.is_some_and(|it| it.is_unanswered) {
             return; // It comes again behind the one that was not answered, in its order.
         }
-        let topic = match self.effective_topic(id, publish) {
+        let topic = match self.named_topic(id, publish) {
             Ok(topic) => topic,
             Err((reason_code, detail)) => {
                 return self.violate(id, reason_code, detail, now, fx);
@@ -134,8 +134,9 @@ impl Core {
         usize::from(maximum)
     }
 
-    /// The Topic Name that counts: an alias resolved, a rewrite applied (Z13), within the limits.
-    fn effective_topic<'p>(
+    /// The Topic Name that the Client means: an alias resolved. That holds for the connection,
+    /// whatever becomes of this message: the next one may be under way already.
+    fn named_topic<'p>(
         &mut self,
         id: ConnectionId,
         publish: &Publish<'p>,
@@ -150,20 +151,10 @@ impl Core {
             self.clients.counters.limits_exceeded += 1;
             return Err((ReasonCode::QuotaExceeded, "too many User Properties".to_string()));
         }
-        let topic = match properties.topic_alias {
-            None => Cow::Borrowed(publish.topic.as_str()),
-            Some(alias) => self.resolve_alias(id, alias, publish.topic.as_str())?,
-        };
-        let topic = match self.config.topics.rewrite_topic(&topic) {
-            Some(rewritten) => Cow::Owned(rewritten),
-            None => topic,
-        };
-        if !self.is_topic_within_limits(&topic) {
-            self.clients.counters.limits_exceeded += 1;
-            let detail = "the Topic Name has too many levels".to_string();
-            return Err((ReasonCode::TopicNameInvalid, detail));
+        match properties.topic_alias {
+            None => Ok(Cow::Borrowed(publish.topic.as_str())),
+            Some(alias) => self.resolve_alias(id, alias, publish.topic.as_str()),
         }
-        Ok(topic)
     }
 
     fn resolve_alias<'p>(
@@ -195,11 +186,6 @@ impl Core {
         }
     }
 
-    pub(crate) fn is_topic_within_limits(&self, topic: &str) -> bool {
-        let slashes = topic.bytes().fold(0_usize, |count, byte| count + usize::from(byte == b'/'));
-        slashes < usize::from(self.config.limits.topic_levels_max)
-    }
-
     /// Publishes what a Client sent, and says what to tell it.
     fn accept(
         &mut self,
@@ -209,14 +195,16 @@ impl Core {
         now: Timestamp,
         fx: &mut Effects,
     ) -> Verdict {
-        if is_reserved_topic(topic) {
-            self.clients.note_drop(None, topic, DropReason::PublishNotAuthorized, fx);
-            return DropReason::PublishNotAuthorized.into();
-        }
-        let (topic, delay_seconds) = match self.split_delay(topic) {
-            Ok(split) => split,
-            Err(verdict) => return verdict,
+        let destination = match self.destination(slot, topic) {
+            Ok(destination) => destination,
+            Err(misdirected) => {
+                let is_beyond = misdirected == Misdirected::TooManyLevels;
+                self.clients.counters.limits_exceeded += u64::from(is_beyond);
+                self.clients.note_drop(None, topic, misdirected.drop_reason(), fx);
+                return misdirected.into();
+            }
         };
+        let (topic, delay_seconds) = (destination.topic(), destination.delay_seconds);
         let durability = self.message_durability(slot, topic);
         let properties = &publish.properties;
         let expiry = properties.message_expiry_interval_seconds;
@@ -263,26 +251,18 @@ impl Core {
         self.config.durability.of_message(listener, topic)
     }
 
-    /// The parts of `$delayed/SECONDS/topic`.
-    fn split_delay<'t>(&self, topic: &'t str) -> Result<(&'t str, Option<u32>), Verdict> {
-        let Some(rest) = topic.strip_prefix("$delayed/") else {
-            return Ok((topic, None));
-        };
-        let invalid = Verdict {
-            reason_code: ReasonCode::TopicNameInvalid,
-            explanation: Some("a delayed message goes to $delayed/SECONDS/TOPIC"),
-            ..Verdict::SUCCESS
-        };
-        let (seconds, topic) = rest.split_once('/').ok_or(invalid)?;
-        let seconds: u32 = seconds.parse().map_err(|_| invalid)?;
-        let too_long = seconds > self.config.limits.delay_seconds_max;
-        if too_long || topic.is_empty() || topic.starts_with("$delayed/") {
-            return Err(invalid);
-        }
-        if is_reserved_topic(topic) {
-            return Err(DropReason::PublishNotAuthorized.into());
-        }
-        Ok((topic, Some(seconds)))
+    /// Where a message goes that a Client publishes to this topic.
+    fn destination<'t>(
+        &self,
+        slot: SessionSlot,
+        topic: &'t str,
+    ) -> Result<Destination<'t>, Misdirected> {
+        let session = &self.clients.sessions[slot as usize];
+        let is_bridge =
+            session.connection.is_some_and(|id| self.clients.connections[id.slot()].is_bridge);
+        let author = Author::Client { client_id: &session.identity.client_id, is_bridge };
+        let (rules, limits) = (&self.config.topics, &self.config.limits);
+        Destination::of_client(Cow::Borrowed(topic), author, rules, limits)
     }
 
     /// A publisher that fills the backlog, or publishes while memory is short, is not read until
@@ -303,6 +283,16 @@ impl Verdict {
         durability: Durability::Memory,
         is_withheld: false,
     };
+}
+
+impl From<Misdirected> for Verdict {
+    fn from(misdirected: Misdirected) -> Self {
+        Self {
+            reason_code: misdirected.reason_code(),
+            explanation: Some(misdirected.explanation()),
+            ..Self::SUCCESS
+        }
+    }
 }
 
 impl From<DropReason> for Verdict {

@@ -5,6 +5,8 @@
 
 use midge_codec::{SubscriptionOptions, TopicFilter, TopicName};
 
+use crate::destination::FILTER_PREFIXES;
+
 use crate::identity::Identity;
 
 /// All topic rules, in their order.
@@ -42,9 +44,6 @@ pub struct AutoSubscription {
 const CLIENT_ID: &str = "${client_id}";
 const USER_NAME: &str = "${user_name}";
 
-/// Beginnings of filters that ask for more than matching.
-const RESERVED_PREFIXES: [&str; 3] = ["$share/", "$queue/", "$exclusive/"];
-
 impl TopicRules {
     /// The new name of a topic that is published to, if a rule gives one.
     pub fn rewrite_topic(&self, topic: &str) -> Option<String> {
@@ -61,7 +60,7 @@ impl TopicRules {
         let rules = self.rewrites.iter().filter(|rule| rule.subscribe);
         let new = rules.filter_map(|rule| rule.apply(filter)).next()?;
         // A rule changes what is matched, not whether it is shared or exclusive.
-        let is_plain = !RESERVED_PREFIXES.iter().any(|prefix| new.starts_with(prefix));
+        let is_plain = !FILTER_PREFIXES.iter().any(|prefix| new.starts_with(prefix));
         (is_plain && TopicFilter::parse(&new).is_ok()).then_some(new)
     }
 }

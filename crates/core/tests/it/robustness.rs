@@ -39,8 +39,11 @@ fn s07_too_many_levels_or_properties_are_refused() {
         assert_eq!(node.subscribe(conn, &deep[1..], 0), ReasonCode::Success);
         node.publish(conn, &deep[1..], "x", 0);
         assert_eq!(node.texts(conn), ["x"]);
+        let code = node.publish_acknowledged(conn, publish(&deep, "x", 1, 9));
+        assert_eq!(code, ReasonCode::TopicNameInvalid);
         node.publish(conn, &deep, "x", 0);
-        assert_eq!(node.end_code(conn), Some(ReasonCode::TopicNameInvalid));
+        assert_eq!(node.texts(conn), [""; 0]);
+        assert_eq!(node.dropped(DropReason::TopicNameInvalid), 2);
         let mut packet = connect("a");
         packet.will = Some(will(&deep, "x", 0));
         assert_eq!(node.refused(&packet), 0x90);
