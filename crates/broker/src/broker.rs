@@ -4,14 +4,14 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use midge_codec::ReasonCode;
 use midge_core::{
-    AllowAll, Core, CoreConfig, Durability, DurabilityRules, Limits, Policy, SharedStrategy,
-    Timestamp, TopicRules, WorkerId,
+    AllowAll, Core, CoreConfig, Durability, DurabilityRules, Limits, NodeBudget, Policy,
+    SharedStrategy, Timestamp, TopicRules, WorkerId,
 };
 use midge_net::{
     Accepted, Listen, ListenError, ListenerAddress, ListenerControl, Listeners, Poller,
@@ -289,8 +289,9 @@ impl BrokerBuilder {
         let control = listeners.control();
         let count = self.workers.clamp(1, WorkerId::MAX_WORKERS);
         let pollers: Vec<_> = (0..count).map(|_| Poller::new()).collect::<Result<_, _>>()?;
+        let let_in = Arc::new(AtomicUsize::new(0));
         let inboxes: Arc<[Arc<Inbox>]> =
-            pollers.iter().map(|poller| Arc::new(Inbox::new(poller.notifier()))).collect();
+            pollers.iter().map(|poller| new_inbox(poller, &let_in)).collect();
         let orders = self.storage.is_some().then(|| Arc::new(Orders::default()));
         let workers = Vec::new();
         let _certificate_watch = CertificateWatch::start(Arc::clone(&control))?;
@@ -326,6 +327,7 @@ impl BrokerBuilder {
             None => Arc::new(AllowAll),
         };
         let limits = Arc::new(self.limits.clone());
+        let budget = Arc::new(NodeBudget::default());
         let topics = Arc::new(self.topics.clone());
         let clock = Clock::start();
         let terms: Arc<[_]> = self.listen.iter().map(|listen| terms(listen, &limits)).collect();
@@ -337,6 +339,7 @@ impl BrokerBuilder {
             seed,
             secret,
             limits: Arc::clone(&limits),
+            budget: Arc::clone(&budget),
             policy: Arc::clone(&policy),
             topics: Arc::clone(&topics),
             shared_strategy: self.shared_strategy,
@@ -435,25 +438,29 @@ fn restore(
     recovery::restore(cores, engine, recovered, place, now)
 }
 
+fn new_inbox(poller: &Poller, let_in: &Arc<AtomicUsize>) -> Arc<Inbox> {
+    Arc::new(Inbox::new(poller.notifier(), Arc::clone(let_in)))
+}
+
 /// Connections at the same time that are only told to come later; beyond them nothing is said.
 const TURNED_AWAY_MAX: usize = 1024;
 
 /// Gives a connection to the worker that has the fewest. Those beyond `connections_max` are
 /// counted.
 fn pass_on(accepted: Accepted, inboxes: &[Arc<Inbox>], connections_max: usize, beyond: &AtomicU64) {
-    let counts = inboxes.iter().map(|inbox| inbox.connections.load(Ordering::Relaxed));
-    let (mut total, mut least) = (0, (usize::MAX, 0));
-    for (index, count) in counts.enumerate() {
-        total += count;
-        least = least.min((count, index));
-    }
+    let load = |inbox: &&Arc<Inbox>| inbox.connections.load(Ordering::Relaxed);
+    let Some(inbox) = inboxes.iter().min_by_key(load) else {
+        return;
+    };
     let turned_away: usize =
         inboxes.iter().map(|inbox| inbox.turned_away.load(Ordering::Relaxed)).sum();
     let Accepted { stream, listener, opened, refusal } = accepted;
-    let is_beyond = total - turned_away.min(total) >= connections_max;
-    beyond.fetch_add(u64::from(is_beyond), Ordering::Relaxed);
-    let is_turned_away = refusal.is_some() || is_beyond;
-    let inbox = &inboxes[least.1];
+    // Several threads accept: nobody comes in between looking and counting.
+    let one_more = |count: usize| (count < connections_max).then_some(count + 1);
+    let is_let_in = refusal.is_none()
+        && inbox.let_in.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).is_ok();
+    let is_turned_away = !is_let_in;
+    beyond.fetch_add(u64::from(is_turned_away && refusal.is_none()), Ordering::Relaxed);
     if is_turned_away {
         // Saying no must not cost a handshake.
         let is_cheap = matches!(

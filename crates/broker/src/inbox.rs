@@ -89,6 +89,8 @@ pub(crate) struct Inbox {
     pub(crate) connections: AtomicUsize,
     /// How many of them are only to be told to come later.
     pub(crate) turned_away: AtomicUsize,
+    /// Connections of all workers that were let in: what `connections_max` bounds.
+    pub(crate) let_in: Arc<AtomicUsize>,
     notifier: Arc<Notifier>,
 }
 
@@ -96,7 +98,7 @@ impl Inbox {
     /// Beyond this, those who send batches shall not read publishers until it is worked off.
     const FULL_BYTES: usize = 64 * 1024 * 1024;
 
-    pub(crate) fn new(notifier: Arc<Notifier>) -> Self {
+    pub(crate) fn new(notifier: Arc<Notifier>, let_in: Arc<AtomicUsize>) -> Self {
         Self {
             letters: Mutex::new(Some(Vec::new())),
             pending_bytes: AtomicUsize::new(0),
@@ -104,6 +106,7 @@ impl Inbox {
             is_drained: AtomicBool::new(false),
             connections: AtomicUsize::new(0),
             turned_away: AtomicUsize::new(0),
+            let_in,
             notifier,
         }
     }

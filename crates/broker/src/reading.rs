@@ -1,7 +1,6 @@
 //! From readable sockets to Control Packets in the core.
 
 use std::io;
-use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use midge_codec::{Decoded, Packet, ReasonCode, decode};
@@ -337,18 +336,17 @@ impl Worker {
         let Some(mut socket) = self.sockets.remove(id) else {
             return true;
         };
-        if self.poller.deregister(&mut socket.stream).is_ok() {
-            let inbox = &self.inboxes[owner.index()];
-            // Before it is sent: the owner may have closed it already when this goes on.
-            inbox.connections.fetch_add(1, Ordering::Relaxed);
-            inbox.send(Letter::HandedOver {
-                stream: socket.stream,
-                listener: socket.listener,
-                bytes: rest.to_vec(),
-            });
-        }
         self.core.forget_connection(id);
-        self.count_closed(false);
+        if self.poller.deregister(&mut socket.stream).is_err() {
+            self.count_closed(false);
+            return true;
+        }
+        self.count_handed_over(owner);
+        self.inboxes[owner.index()].send(Letter::HandedOver {
+            stream: socket.stream,
+            listener: socket.listener,
+            bytes: rest.to_vec(),
+        });
         true
     }
 

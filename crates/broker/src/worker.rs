@@ -283,12 +283,18 @@ impl Worker {
         store_is_behind || self.core.is_congested() || others.any(|(_, inbox)| inbox.is_full())
     }
 
-    /// A connection is not this worker's any more.
+    /// A connection has ended.
     pub(crate) fn count_closed(&self, is_turned_away: bool) {
         let inbox = &self.inboxes[self.id.index()];
         inbox.connections.fetch_sub(1, Ordering::Relaxed);
-        if is_turned_away {
-            inbox.turned_away.fetch_sub(1, Ordering::Relaxed);
-        }
+        let count = if is_turned_away { &inbox.turned_away } else { &*inbox.let_in };
+        count.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// A connection is another worker's now; the node has it still.
+    pub(crate) fn count_handed_over(&self, to: WorkerId) {
+        // Before it is sent: its new worker may have closed it already when this goes on.
+        self.inboxes[to.index()].connections.fetch_add(1, Ordering::Relaxed);
+        self.inboxes[self.id.index()].connections.fetch_sub(1, Ordering::Relaxed);
     }
 }

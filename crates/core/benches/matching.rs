@@ -39,6 +39,7 @@ impl Bench {
             seed: 7,
             secret: [7, 7],
             limits: Arc::new(Limits { turn_deliveries_max: u32::MAX, ..Limits::default() }),
+            budget: Arc::default(),
             policy: Arc::new(AllowAll),
             topics: Arc::new(TopicRules::default()),
             shared_strategy: SharedStrategy::default(),

@@ -9,6 +9,7 @@ use midge_codec::UserProperties;
 use midge_codec::{Acknowledgement, Packet, PacketIdentifier, PacketType, QoS, ReasonCode};
 use slab::Slab;
 
+use crate::budget::NodeBudget;
 use crate::connection::Connection;
 use crate::counters::{Counters, DropReason};
 use crate::effects::{Effects, Event, LocalDelivery};
@@ -20,6 +21,7 @@ use crate::limits::Limits;
 use crate::message::{Attributes, Publication};
 use crate::outgoing::{Delivery, Identifiers, Outgoing, Stage, Waiting, Way};
 use crate::output::BufferPool;
+use crate::peer::Ticket;
 use crate::rounds::{Held, HeldAcknowledgement, Rounds};
 use crate::session::Session;
 use crate::stored::{Durability, Fetch, Owner, StoreOp};
@@ -35,6 +37,7 @@ pub(crate) struct Clients {
     pub(crate) pool: BufferPool,
     pub(crate) counters: Counters,
     pub(crate) limits: Arc<Limits>,
+    pub(crate) budget: Arc<NodeBudget>,
     pub(crate) policy: Arc<dyn Policy>,
     pub(crate) seed: u64,
     pub(crate) tell_drops: bool,
@@ -65,6 +68,7 @@ impl Clients {
         self.by_client_id.find(hash_str(self.seed, client_id), is_it).copied()
     }
 
+    /// Puts a Session into its place; that it is counted for the node is up to the caller.
     pub(crate) fn insert_session(&mut self, identity: Arc<Identity>) -> SessionSlot {
         self.generation = self.generation.wrapping_add(1);
         let hash = hash_str(self.seed, &identity.client_id);
@@ -82,7 +86,9 @@ impl Clients {
         if let Ok(entry) = self.by_client_id.find_entry(hash, |&other| other == slot) {
             entry.remove();
         }
-        self.sessions.remove(slot as usize)
+        let session = self.sessions.remove(slot as usize);
+        self.budget.sessions.give_back(u64::from(session.has_place), 0);
+        session
     }
 
     pub(crate) fn session(&mut self, slot: SessionSlot) -> &mut Session {
@@ -155,8 +161,28 @@ impl Clients {
         if depends.is_none() && connection.held == 0 {
             return self.send_acknowledgement(&acknowledgement, fx);
         }
-        connection.held += 1;
+        connection.hold(acknowledgement.kind);
         self.rounds.hold(Held::Acknowledge(acknowledgement), depends.unwrap_or(Durability::Memory));
+    }
+
+    /// Holds an acknowledgement until another worker's verdict is known, too.
+    pub(crate) fn acknowledge_asked(
+        &mut self,
+        acknowledgement: HeldAcknowledgement,
+        depends: Option<Durability>,
+        ticket: Ticket,
+    ) {
+        if let Some(connection) = self.connection(acknowledgement.to) {
+            connection.hold(acknowledgement.kind);
+        }
+        let held = Held::Acknowledge(acknowledgement);
+        self.rounds.hold_asked(ticket, held, depends.unwrap_or(Durability::Memory));
+    }
+
+    /// Whether the Client that a Session is connected to speaks MQTT 5.
+    pub(crate) fn is_v5(&self, slot: SessionSlot) -> bool {
+        let connection = self.sessions[slot as usize].connection;
+        connection.is_some_and(|id| self.connections[id.slot()].is_v5())
     }
 
     /// What it says is durable.
@@ -166,7 +192,7 @@ impl Clients {
         fx: &mut Effects,
     ) {
         if let Some(connection) = self.connection(acknowledgement.to) {
-            connection.held -= 1;
+            connection.let_go(acknowledgement.kind);
             self.send_acknowledgement(acknowledgement, fx);
         }
     }

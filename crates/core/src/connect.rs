@@ -10,6 +10,7 @@ use midge_codec::{
     UserProperties, Will as WillFields,
 };
 
+use crate::admitting::has_more;
 use crate::connection::{PendingConnect, PendingWill, Phase};
 use crate::core::{Core, MemoryPressure};
 use crate::destination::{Author, Destination, Misdirected};
@@ -22,10 +23,10 @@ use crate::time::Timestamp;
 use crate::timers::Timer;
 
 /// Why a CONNECT is refused.
-type Refusal = (ReasonCode, &'static str);
+pub(crate) type Refusal = (ReasonCode, &'static str);
 
 /// What an accepted CONNECT gets, as its CONNACK says it.
-struct Terms<'d> {
+pub(crate) struct Terms<'d> {
     keep_alive: u16,
     response: Option<String>,
     method: Option<Box<str>>,
@@ -136,6 +137,10 @@ impl Core {
             return;
         };
         let (client_id, user_name) = (pending.client_id.clone(), pending.user_name.clone());
+        if has_more(&auth.user_properties, self.config.limits.user_properties_max) {
+            let (code, detail) = (ReasonCode::QuotaExceeded, "too many User Properties");
+            return self.refuse_connect(id, &client_id, code, detail, now, fx);
+        }
         let same_method = method.is_some() && auth.authentication_method == method.as_deref();
         // While a decision is outstanding the connection is not read: nothing was asked of it.
         let was_asked = same_method && !connection.paused;
@@ -343,7 +348,8 @@ impl Core {
             let detail = "an empty Client Identifier needs Clean Session [MQTT-3.1.3-8]";
             return Err((ReasonCode::ClientIdentifierNotValid, detail));
         }
-        let mut user_properties = connect.properties.user_properties.iter();
+        let of_will = connect.will.iter().flat_map(|will| will.properties.user_properties.iter());
+        let mut user_properties = connect.properties.user_properties.iter().chain(of_will);
         if user_properties.nth(usize::from(limits.user_properties_max)).is_some() {
             return Err((ReasonCode::QuotaExceeded, "too many User Properties"));
         }
@@ -416,10 +422,8 @@ impl Core {
         let identity = Arc::new(Identity { client_id: pending.client_id.clone(), user_name });
         // What is over has no say.
         self.settle_overdue(&identity.client_id, now, fx);
-        self.make_room_for_session(now, fx);
         // Up to here nothing has been touched, and from here on nothing is refused.
-        let checked = self.check_identity(&identity, pending);
-        let terms = match checked.and_then(|()| self.terms(id, pending, data)) {
+        let terms = match self.admit(id, &identity, (pending, data), now, fx) {
             Ok(terms) => terms,
             Err((reason_code, detail)) => {
                 return self.refuse_connect(id, &pending.client_id, reason_code, detail, now, fx);
@@ -440,7 +444,7 @@ impl Core {
         let listener = connection.listener;
         let (version, window) = (connection.version, connection.receive_maximum.min(inflight_max));
         let session = &mut self.clients.sessions[slot as usize];
-        session.connection = Some(id);
+        (session.connection, session.has_place) = (Some(id), true);
         session.expiry_seconds = pending.session_expiry_interval.min(expiry_max);
         if let Some(outgoing) = &mut session.outgoing {
             outgoing.resume(window);
@@ -499,7 +503,7 @@ impl Core {
         self.subscribe_automatically(id, slot, now, fx);
     }
 
-    fn check_identity(
+    pub(crate) fn check_identity(
         &self,
         identity: &Arc<Identity>,
         pending: &PendingConnect,
@@ -511,8 +515,6 @@ impl Core {
                 let detail = "the Client Identifier belongs to a session of another user";
                 return Err((ReasonCode::ClientIdentifierNotValid, detail));
             }
-        } else if self.clients.sessions.len() >= self.sessions_share() {
-            return Err((ReasonCode::QuotaExceeded, "there are too many sessions"));
         } else if self.clients.rounds.is_full && pending.session_expiry_interval > 0 {
             return Err((ReasonCode::QuotaExceeded, "there is no room to keep the session"));
         }
@@ -527,13 +529,6 @@ impl Core {
             }
             None => Ok(()),
         }
-    }
-
-    /// Sessions that this worker may have, a little more than its share: clients are not spread
-    /// over the workers to the last one.
-    pub(crate) fn sessions_share(&self) -> usize {
-        let all = self.config.limits.sessions_max as usize;
-        if self.config.workers == 1 { all } else { all / self.config.workers * 5 / 4 + 1 }
     }
 
     /// Ends the connection that the Session may still have [MQTT-3.1.4-3], and gives the Session
@@ -571,7 +566,7 @@ impl Core {
 
     /// What the CONNACK will say, if the Client can be told it: one that cannot be told that it is
     /// connected cannot be connected [MQTT-3.1.2-24].
-    fn terms<'d>(
+    pub(crate) fn terms<'d>(
         &self,
         id: ConnectionId,
         pending: &PendingConnect,

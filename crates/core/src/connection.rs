@@ -4,7 +4,7 @@
 use std::num::{NonZero, NonZeroU16};
 
 use hashbrown::HashMap;
-use midge_codec::{Connect, ProtocolVersion, QoS, TopicAliasUse};
+use midge_codec::{Connect, PacketType, ProtocolVersion, QoS, TopicAliasUse};
 
 use crate::data_streams::DataStreams;
 use crate::identity::ConnectionId;
@@ -42,6 +42,8 @@ pub(crate) struct Connection {
     pub(crate) listener: u16,
     /// Acknowledgements that wait for the store.
     pub(crate) held: u32,
+    /// How many of them are PUBACKs.
+    pub(crate) held_pubacks: u32,
     /// Whether a PUBLISH got no acknowledgement, because the store is full.
     pub(crate) is_unanswered: bool,
     /// Its CONNECT is to be refused, because there is no room for it.
@@ -133,6 +135,7 @@ impl Connection {
             receive_maximum: u16::MAX,
             listener,
             held: 0,
+            held_pubacks: 0,
             is_unanswered: false,
             is_turned_away: false,
             is_data_stream: false,
@@ -176,6 +179,18 @@ impl Connection {
     #[inline]
     pub(crate) fn alias(&mut self, topic: &str) -> Option<TopicAliasUse> {
         self.outgoing_aliases.as_mut()?.alias(topic)
+    }
+
+    /// An acknowledgement is held back.
+    pub(crate) fn hold(&mut self, kind: PacketType) {
+        self.held += 1;
+        self.held_pubacks += u32::from(kind == PacketType::PubAck);
+    }
+
+    /// It is not any more.
+    pub(crate) fn let_go(&mut self, kind: PacketType) {
+        self.held -= 1;
+        self.held_pubacks -= u32::from(kind == PacketType::PubAck);
     }
 
     pub(crate) fn is_v5(&self) -> bool {

@@ -10,6 +10,7 @@ use midge_codec::{DecodeError, Disconnect, Packet, PacketType, ProtocolVersion, 
 use slab::Slab;
 
 use crate::backlog::Backlog;
+use crate::budget::NodeBudget;
 use crate::clients::Clients;
 use crate::connection::{Connection, Opening, Phase};
 use crate::counters::Counters;
@@ -50,6 +51,8 @@ pub struct CoreConfig {
     pub secret: [u64; 2],
     /// All limits.
     pub limits: Arc<Limits>,
+    /// What all workers of the node hold together: one for all of them.
+    pub budget: Arc<NodeBudget>,
     /// Who may do what.
     pub policy: Arc<dyn Policy>,
     /// Topic rewriting and automatic subscriptions.
@@ -126,6 +129,7 @@ impl Core {
             pool: BufferPool::default(),
             counters: Counters::default(),
             limits: Arc::clone(&limits),
+            budget: Arc::clone(&config.budget),
             policy: Arc::clone(&config.policy),
             seed: config.seed,
             tell_drops: config.tell_drops,
@@ -145,7 +149,7 @@ impl Core {
             tree: SubscriptionTree::new(config.seed),
             scratch: MatchScratch::default(),
             match_stamp: 0,
-            retained: Retained::new(config.seed, config.workers, &limits),
+            retained: Retained::new(config.seed, config.workers, &limits, &config.budget),
             groups: SharedGroups::new(config.worker, config.seed),
             exclusive: Exclusive::new(config.seed),
             pending: Pending::default(),
@@ -223,6 +227,10 @@ impl Core {
         now: Timestamp,
         fx: &mut Effects,
     ) {
+        if self.has_too_many_user_properties(packet) {
+            let (code, detail) = (ReasonCode::QuotaExceeded, "too many User Properties");
+            return self.violate(id, code, detail.to_string(), now, fx);
+        }
         match packet {
             Packet::PubAck(ack) => self.handle_puback(session, ack, now, fx),
             Packet::PubRec(ack) => self.handle_pubrec(id, session, ack, now, fx),
@@ -413,6 +421,7 @@ impl Core {
         self.close_fence(fx);
         let (pushed, done) = (self.backlog.pushed(), self.backlog.done());
         self.clients.rounds.close_turn(pushed, done, fx);
+        self.release_answered(now, fx);
         self.backlog.begin_turn();
     }
 

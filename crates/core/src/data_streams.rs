@@ -310,12 +310,12 @@ impl Core {
         fx: &mut Effects,
     ) {
         let held = self.clients.connection(id).map_or(0, |stream| stream.held);
-        let redirected = if held > 0 { self.clients.rounds.redirect(id, control) } else { 0 };
+        let redirected = if held > 0 { self.clients.rounds.redirect(id, control) } else { vec![] };
         self.pending.redirect(id, control);
         let Some(connection) = self.clients.connection(control) else {
             return;
         };
-        connection.held += redirected;
+        redirected.into_iter().for_each(|kind| connection.hold(kind));
         if let Some(streams) = &mut connection.data_streams {
             streams.close(id);
         }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use hashbrown::HashMap;
 use midge_codec::QoS;
 
+use crate::budget::Allowance;
 use crate::core::Core;
 use crate::counters::DropReason;
 use crate::effects::Effects;
@@ -19,20 +20,18 @@ use crate::timers::Timer;
 pub(crate) struct Delayed {
     /// By their numbers, which the store knows, too; whether it keeps them.
     messages: HashMap<u64, (Arc<Message>, bool), foldhash::fast::FixedState>,
-    bytes: usize,
 }
 
 impl Delayed {
     pub(crate) fn len(&self) -> usize {
         self.messages.len()
     }
+}
 
-    /// Whether one more message of so many bytes fits into this worker's share of the limits.
-    fn has_room(&self, bytes: usize, limits: &Limits, workers: usize) -> bool {
-        let share = |limit: u64| if workers == 1 { limit } else { limit / workers as u64 + 1 };
-        (self.messages.len() as u64) < share(u64::from(limits.delayed_messages_max))
-            && (self.bytes + bytes) as u64 <= share(limits.delayed_bytes_max)
-    }
+/// What the messages of all workers may come to.
+fn allowance(limits: &Limits) -> Allowance {
+    let count_max = u64::from(limits.delayed_messages_max);
+    Allowance { count_max, bytes_max: limits.delayed_bytes_max }
 }
 
 impl Core {
@@ -54,12 +53,13 @@ impl Core {
             && attributes.durability > Durability::Memory;
         let refusal = if !policy.may_publish(publisher, topic, attributes.qos, attributes.retain) {
             Some(DropReason::PublishNotAuthorized)
-        } else if !self.delayed.has_room(size, &self.config.limits, self.config.workers) {
-            Some(DropReason::DelayedLimit)
         } else if is_stored && self.clients.rounds.is_full {
             Some(DropReason::StoreFull)
         } else {
-            None
+            let budget = &self.clients.budget.delayed;
+            let is_allowed = budget.change(1, size as i64, allowance(&self.config.limits));
+            self.clients.counters.limits_exceeded += u64::from(!is_allowed);
+            (!is_allowed).then_some(DropReason::DelayedLimit)
         };
         if let Some(reason) = refusal {
             self.clients.note_drop(None, topic, reason, fx);
@@ -76,7 +76,6 @@ impl Core {
                 _ => self.clients.rounds.keep(op),
             }
         }
-        self.delayed.bytes += size;
         self.delayed.messages.insert(number, (message, is_stored));
         self.timers.set(at, Timer::Delayed(number));
         Ok(())
@@ -84,7 +83,7 @@ impl Core {
 
     pub(crate) fn publish_delayed(&mut self, number: u64, now: Timestamp, fx: &mut Effects) {
         if let Some((message, is_stored)) = self.delayed.messages.remove(&number) {
-            self.delayed.bytes -= message.size();
+            self.clients.budget.delayed.give_back(1, message.size() as u64);
             // What becomes of it is counted; its publisher has its acknowledgement.
             let _ = self.publish(Publication::of(&message), now, fx);
             if is_stored {
@@ -95,26 +94,8 @@ impl Core {
 
     /// A message that the store has kept until its time has come.
     pub(crate) fn restore_delayed(&mut self, number: u64, at: Timestamp, message: Arc<Message>) {
-        self.delayed.bytes += message.size();
+        self.clients.budget.delayed.add(1, message.size() as u64);
         self.delayed.messages.insert(number, (message, true));
         self.timers.set(at, Timer::Delayed(number));
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::Delayed;
-    use crate::limits::Limits;
-
-    #[test]
-    fn bytes_are_bounded_as_well_as_messages_and_workers_share_both() {
-        let limits =
-            Limits { delayed_messages_max: 10, delayed_bytes_max: 100, ..Limits::default() };
-        let delayed = Delayed { bytes: 40, ..Delayed::default() };
-        assert!(delayed.has_room(60, &limits, 1));
-        assert!(!delayed.has_room(61, &limits, 1));
-        assert!(!delayed.has_room(60, &limits, 2));
-        let none = Limits { delayed_messages_max: 0, ..limits };
-        assert!(!delayed.has_room(1, &none, 1));
     }
 }

@@ -14,7 +14,7 @@ use crate::message::{Attributes, Publication};
 use crate::session::{NEVER_EXPIRES, Will};
 use crate::subscription_tree::SessionSlot;
 use crate::time::Timestamp;
-use crate::timers::{Kind, Timer};
+use crate::timers::Timer;
 
 impl Core {
     /// DISCONNECT: the Client goes in an orderly way [MQTT-3.14.4-3].
@@ -158,15 +158,6 @@ impl Core {
         if let Some(at) = expires_at {
             self.timers.cancel(at, Timer::SessionExpiry(slot, generation));
             self.handle_session_expiry(slot, generation, now, fx);
-        }
-    }
-
-    /// Sessions that are over make room for another one, if there are too many.
-    pub(crate) fn make_room_for_session(&mut self, now: Timestamp, fx: &mut Effects) {
-        while self.clients.sessions.len() >= self.sessions_share()
-            && let Some(timer) = self.timers.pop_due_of(Kind::Session, now)
-        {
-            self.handle_timer(timer, now, fx);
         }
     }
 

@@ -12,7 +12,9 @@
 //! It must never name a clock, a random source, a socket, a file or an asynchronous runtime.
 
 mod acknowledging;
+mod admitting;
 mod backlog;
+mod budget;
 mod child_table;
 mod clients;
 mod connect;
@@ -62,6 +64,7 @@ mod time;
 mod timers;
 
 pub use crate::core::{Core, CoreConfig, MemoryPressure, Usage};
+pub use budget::NodeBudget;
 pub use connection::Opening;
 pub use counters::{Counters, DropReason};
 pub use data_streams::StreamError;

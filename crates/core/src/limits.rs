@@ -77,7 +77,8 @@ limits! {
     /// Network Connections at the same time, as far as the system lets the process have files. What
     /// comes beyond it is told 0x89 Server busy where that is cheap, and closed.
     connections_max: u32 = 1_000_000;
-    /// Sessions, connected or not, at the same time; beyond it: 0x97 Quota exceeded.
+    /// Sessions, connected or not, at the same time; beyond it a Client that has none is refused:
+    /// 0x97 Quota exceeded. Subscribers inside the process count, too.
     sessions_max: u32 = 1_000_000;
     /// Longest Client Identifier in bytes; beyond it: 0x85 Client Identifier not valid.
     client_identifier_bytes_max: u16 = 1_024;
@@ -88,15 +89,18 @@ limits! {
     /// Session is kept after its Client has gone.
     session_expiry_seconds_max: u32 = 604_800;
     /// Receive Maximum that is announced to MQTT 5 Clients: QoS 1 and 2 messages under way from
-    /// one Client. Beyond it: 0x93 Receive Maximum exceeded.
+    /// one Client. Beyond it: DISCONNECT with 0x93 Receive Maximum exceeded.
     receive_maximum: u16 = 64;
     /// QoS 1 and 2 messages under way to one Client, whatever larger Receive Maximum it grants.
     inflight_messages_max: u16 = 32;
-    /// QoS 2 Packet Identifiers of one Session that wait for their PUBREL. Beyond it: 0x93.
+    /// QoS 2 Packet Identifiers of an MQTT 3 Client that wait for their PUBREL. Beyond it, the
+    /// Client is disconnected. For MQTT 5, `receive_maximum` counts.
     awaiting_release_max: u16 = 100;
-    /// Messages that wait for one Session. Beyond it new ones are dropped (`queue_full`).
+    /// Messages that wait for one Session, besides those under way. Beyond it new ones are dropped
+    /// (`queue_full`); what was under way when its Client went waits, too, and is not dropped.
     queue_messages_max: u32 = 1_000;
-    /// Bytes of topics, properties and payloads that wait for one Session.
+    /// Bytes of topics, properties and payloads that wait for one Session. Beyond it new messages
+    /// are dropped (`queue_bytes`), but one may always wait, however large it is.
     queue_bytes_max: u32 = 1_048_576;
     /// Bytes written for one Client that its socket has not taken yet. Beyond it QoS 0 is dropped
     /// (`slow_consumer`) and QoS 1 and 2 wait in the queue.
@@ -107,30 +111,35 @@ limits! {
     outgoing_topic_alias_maximum: u16 = 16;
     /// Levels of a Topic Name or Topic Filter. Beyond it: 0x90 or 0x8F.
     topic_levels_max: u16 = 64;
-    /// Subscriptions of one Session. Beyond it: 0x97 Quota exceeded in the SUBACK.
+    /// Subscriptions of one Session, shared and exclusive ones included. Beyond it: 0x97 Quota
+    /// exceeded in the SUBACK.
     subscriptions_per_session_max: u32 = 100_000;
-    /// User Properties of one packet. Beyond it: 0x97 Quota exceeded.
+    /// User Properties of one packet, in a CONNECT with those of its Will. Beyond it: 0x97 Quota
+    /// exceeded, in the CONNACK or in a DISCONNECT.
     user_properties_max: u16 = 256;
-    /// Retained messages. Beyond it a new one is delivered but not retained (0x97 Quota exceeded).
+    /// Retained messages of all topics together. Beyond it a message for one more topic is
+    /// delivered but not retained: 0x97 Quota exceeded in the PUBACK or PUBREC; at QoS 0, and in
+    /// MQTT 3, there is no way to tell. Others can be replaced and removed.
     retained_messages_max: u32 = 10_000_000;
-    /// Bytes of all retained messages together.
+    /// Bytes of all retained messages together. Beyond it as above.
     retained_bytes_max: u64 = 1_073_741_824;
-    /// Messages that wait for their `$delayed` time, of all Clients together. Beyond it: 0x97
-    /// Quota exceeded.
+    /// Messages that wait for their `$delayed` time, of all Clients together. Beyond it a new one
+    /// is dropped: 0x97 Quota exceeded in the PUBACK or PUBREC of MQTT 5.
     delayed_messages_max: u32 = 100_000;
-    /// Bytes of the messages that wait for their `$delayed` time. Beyond it: 0x97 Quota exceeded.
+    /// Bytes of the messages that wait for their `$delayed` time. Beyond it as above.
     delayed_bytes_max: u64 = 268_435_456;
     /// Longest delay of a `$delayed` message in seconds.
     delay_seconds_max: u32 = 4_294_967;
-    /// Messages that a shared subscription keeps while none of its members is connected.
+    /// Messages that a shared subscription keeps while none of its members is connected. Beyond it
+    /// new ones are dropped (`shared_backlog_full`).
     shared_backlog_messages_max: u32 = 1_000;
-    /// Bytes of the messages that a shared subscription keeps.
+    /// Bytes of the messages that a shared subscription keeps. Beyond it as above.
     shared_backlog_bytes_max: u32 = 1_048_576;
     /// Messages that one worker writes to subscribers in one turn before it looks at its sockets
     /// again.
     turn_deliveries_max: u32 = 50_000;
-    /// Bytes of messages whose delivery was put off to a later turn. Beyond it the publishers are
-    /// not read until it is worked off.
+    /// Bytes of messages whose delivery one worker has put off to a later turn. Beyond it the
+    /// publishers are not read until it is worked off.
     backlog_bytes_max: u32 = 16_777_216;
     /// Bytes of disk that the store may take. Beyond it messages that it would have to keep are
     /// refused (0x97 Quota exceeded; MQTT 3: not acknowledged) until there is room again.

@@ -39,7 +39,9 @@ impl Core {
         let name = format!("\0local/{}/{}", self.config.worker.index(), id.generation);
         let identity = Arc::new(Identity { client_id: name.into(), user_name: None });
         let slot = self.clients.insert_session(identity);
-        self.clients.session(slot).connection = Some(id);
+        self.clients.budget.sessions.add(1, 0);
+        let session = self.clients.session(slot);
+        (session.connection, session.has_place) = (Some(id), true);
         if let Some(connection) = self.clients.connection(id) {
             connection.is_local = true;
             connection.phase = Phase::Connected { session: slot, reauthenticating: false };
@@ -99,14 +101,19 @@ impl Core {
         let publication =
             Publication::new(topic, &properties, message.payload, attributes, &broker);
         let outcome = match destination.delay_seconds {
-            Some(seconds) => self.delay(&publication, seconds, now, fx).map(|()| 1),
+            Some(seconds) => self.delay(&publication, seconds, now, fx).map(|()| (1, 0)),
             None if self.lacks_room(&publication) => {
                 self.clients.note_drop(None, topic, DropReason::StoreFull, fx);
                 Err(DropReason::StoreFull)
             }
-            None => self.publish(publication, now, fx),
+            None => self.publish_for(publication, true, now, fx),
         };
-        if self.clients.rounds.mark() == mark || message.qos == QoS::AtMostOnce {
+        let ticket_of_home = outcome.map_or(0, |(_, ticket)| ticket);
+        let outcome = outcome.map(|(matched, _)| matched);
+        if ticket_of_home > 0 {
+            let held = Held::Published(ticket, outcome);
+            self.clients.rounds.hold_asked(ticket_of_home, held, attributes.durability);
+        } else if self.clients.rounds.mark() == mark || message.qos == QoS::AtMostOnce {
             fx.local_published.push((ticket, outcome));
         } else {
             let durability = attributes.durability;

@@ -135,8 +135,16 @@ pub(crate) enum Peer {
         session: SessionId,
     },
 
-    /// A retained message for the receiver, home of its topic.
-    RetainedSet(Arc<Message>),
+    /// A retained message for the receiver, home of its topic. With a ticket, somebody waits for
+    /// its verdict: a refusal is told, and the answer to the round says that there was none.
+    RetainedSet {
+        message: Arc<Message>,
+        ticket: Ticket,
+    },
+    /// There was no room for this one.
+    RetainedRefused {
+        ticket: Ticket,
+    },
     /// The next matches of a walk over the receiver's retained messages; `walk` is absent to begin.
     RetainedPull {
         ticket: Ticket,
@@ -183,7 +191,7 @@ impl PeerMessage {
         match &self.0 {
             Peer::Publish(message)
             | Peer::SharedPublish { message, .. }
-            | Peer::RetainedSet(message) => message.size(),
+            | Peer::RetainedSet { message, .. } => message.size(),
             Peer::SharedDeliver { delivery, .. } => delivery.message.size(),
             _ => 64,
         }

@@ -58,11 +58,12 @@ impl Core {
                 self.handle_exclusive_answer(ticket, granted, fx);
             }
             Peer::ExclusiveRelease { filter, session } => self.exclusive.release(&filter, session),
-            Peer::RetainedSet(message) => {
+            Peer::RetainedSet { message, ticket } => {
                 self.clients.rounds.begin_origin(from);
-                self.handle_retained_set(from, &message, now, fx);
+                self.handle_retained_set(from, (&message, ticket), now, fx);
                 self.clients.rounds.end_origin();
             }
+            Peer::RetainedRefused { ticket } => self.handle_retained_refused(ticket),
             Peer::RetainedPull { ticket, filter, walk, after } => {
                 self.handle_retained_pull(Pull { from, ticket, filter, walk, after }, fx);
             }

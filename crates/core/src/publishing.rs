@@ -10,7 +10,9 @@ use crate::destination::{Author, Destination, Misdirected};
 use crate::effects::Effects;
 use crate::identity::ConnectionId;
 use crate::message::{Attributes, Publication};
+use crate::peer::Ticket;
 use crate::rounds::HeldAcknowledgement;
+use crate::session::Received;
 use crate::stored::{Durability, StoreOp};
 use crate::subscription_tree::SessionSlot;
 use crate::time::Timestamp;
@@ -20,15 +22,17 @@ type Violation = (ReasonCode, String);
 
 /// What a publisher is told about its message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Verdict {
-    reason_code: ReasonCode,
-    explanation: Option<&'static str>,
+pub(crate) struct Verdict {
+    pub(crate) reason_code: ReasonCode,
+    pub(crate) explanation: Option<&'static str>,
     /// What the acknowledgement promises, if something was kept for its sake.
     depends: Option<Durability>,
     /// What acknowledgements of messages like this one promise.
     durability: Durability,
     /// There is no room for it now: a Client that cannot be told so gets no answer.
     is_withheld: bool,
+    /// The question to another worker whether it retains the message; 0: none.
+    ticket: Ticket,
 }
 
 impl Core {
@@ -56,6 +60,9 @@ impl Core {
             Some(packet_id) if publish.qos == QoS::ExactlyOnce => {
                 self.receive_exactly_once(id, slot, publish, packet_id, &topic, now, fx);
             }
+            Some(_) if self.exceeds_receive_maximum(id, slot) => {
+                return self.violate_receive_maximum(id, now, fx);
+            }
             Some(packet_id) => {
                 let verdict = self.accept(slot, publish, &topic, now, fx);
                 self.acknowledge_publish(id, PacketType::PubAck, packet_id, verdict, fx);
@@ -81,30 +88,33 @@ impl Core {
         fx: &mut Effects,
     ) {
         let session = self.clients.session(slot);
-        if let Some(promised) = session.awaits_release(packet_id) {
+        if let Some(Received { promised, ticket }) = session.awaits_release(packet_id) {
             // The first PUBREC may still wait, for a Network Connection that is gone.
             let depends = (promised > Durability::Memory).then_some(promised);
-            let verdict = Verdict { depends, ..Verdict::SUCCESS };
+            let ticket = if self.clients.rounds.is_asking(ticket) { ticket } else { 0 };
+            let verdict = Verdict { depends, ticket, ..Verdict::SUCCESS };
             return self.acknowledge_publish(id, PacketType::PubRec, packet_id, verdict, fx);
         }
         let waiting = session.awaiting_release_len();
-        if waiting >= self.awaiting_release_max(id) {
-            let detail = "more QoS 2 messages under way than the Receive Maximum allows";
-            let code = ReasonCode::ReceiveMaximumExceeded;
-            return self.violate(id, code, detail.to_string(), now, fx); // [MQTT-3.3.4-8]
+        let is_beyond = waiting >= usize::from(self.config.limits.awaiting_release_max);
+        if self.exceeds_receive_maximum(id, slot) || is_beyond && !self.clients.is_v5(slot) {
+            return self.violate_receive_maximum(id, now, fx);
         }
         let mut verdict = self.accept(slot, publish, topic, now, fx);
         let is_v5 = self.clients.connection(id).is_some_and(|connection| connection.is_v5());
         if !(verdict.is_withheld || is_v5 && verdict.reason_code.is_error()) {
-            let durability = verdict.durability;
+            let (durability, ticket) = (verdict.durability, verdict.ticket);
             let session = self.clients.session(slot);
-            session.await_release(packet_id, durability);
-            if session.number > 0 && durability > Durability::Memory {
+            session.await_release(packet_id, Received { promised: durability, ticket });
+            let is_kept = session.number > 0 && durability > Durability::Memory;
+            if is_kept {
                 let op = StoreOp::AwaitRelease { session: session.number, packet_id };
                 // Behind what others keep of the message: no repetition could bring it back.
                 self.clients.rounds.keep_behind_round(op);
                 verdict.depends = Some(durability);
             }
+            let session = self.clients.session_id(slot);
+            self.clients.rounds.note_packet(ticket, session, packet_id, is_kept);
         }
         self.acknowledge_publish(id, PacketType::PubRec, packet_id, verdict, fx);
     }
@@ -118,20 +128,32 @@ impl Core {
         verdict: Verdict,
         fx: &mut Effects,
     ) {
-        let Verdict { reason_code, explanation, depends, is_withheld, .. } = verdict;
+        let Verdict { reason_code, explanation, depends, is_withheld, ticket, .. } = verdict;
         let is_v5 = self.clients.connection(id).is_some_and(|connection| connection.is_v5());
         if is_withheld && !is_v5 {
             return self.leave_unanswered(id);
         }
         let held = HeldAcknowledgement { to: id, kind, packet_id, reason_code, explanation };
-        self.clients.acknowledge(held, depends, fx);
+        match ticket {
+            0 => self.clients.acknowledge(held, depends, fx),
+            ticket => self.clients.acknowledge_asked(held, depends, ticket),
+        }
     }
 
-    fn awaiting_release_max(&mut self, id: ConnectionId) -> usize {
-        let limits = &self.config.limits;
-        let is_v5 = self.clients.connection(id).is_some_and(|connection| connection.is_v5());
-        let maximum = if is_v5 { limits.receive_maximum } else { limits.awaiting_release_max };
-        usize::from(maximum)
+    /// Whether one more QoS 1 or 2 message is more than the Receive Maximum that an MQTT 5 Client
+    /// was told: of QoS 1, those count whose PUBACK has not left.
+    fn exceeds_receive_maximum(&mut self, id: ConnectionId, slot: SessionSlot) -> bool {
+        let maximum = u32::from(self.config.limits.receive_maximum);
+        let released = self.clients.session(slot).awaiting_release_len() as u32;
+        let connection = self.clients.connection(id).filter(|connection| connection.is_v5());
+        connection.is_some_and(|connection| connection.held_pubacks + released >= maximum)
+    }
+
+    fn violate_receive_maximum(&mut self, id: ConnectionId, now: Timestamp, fx: &mut Effects) {
+        self.clients.counters.limits_exceeded += 1;
+        let detail = "more messages under way than the Receive Maximum allows";
+        let code = ReasonCode::ReceiveMaximumExceeded;
+        self.violate(id, code, detail.to_string(), now, fx); // [MQTT-3.3.4-8]
     }
 
     /// The Topic Name that the Client means: an alias resolved. That holds for the connection,
@@ -216,6 +238,7 @@ impl Core {
             durability,
         };
         let mark = self.clients.rounds.mark();
+        let asks = publish.packet_id.is_some() && self.clients.is_v5(slot);
         let mut forwarded = std::mem::take(&mut self.properties);
         forwarded.clear();
         properties.encode_forwarded(&mut forwarded);
@@ -227,13 +250,16 @@ impl Core {
                 self.clients.note_drop(None, topic, DropReason::StoreFull, fx);
                 Err(DropReason::StoreFull)
             }
-            None => self.publish(publication, now, fx),
-            Some(seconds) => self.delay(&publication, seconds, now, fx).map(|()| 1),
+            None => self.publish_for(publication, asks, now, fx),
+            Some(seconds) => self.delay(&publication, seconds, now, fx).map(|()| (1, 0)),
         };
         self.properties = forwarded;
         let verdict = match outcome {
-            Ok(0) => Verdict { reason_code: ReasonCode::NoMatchingSubscribers, ..Verdict::SUCCESS },
-            Ok(_) => Verdict::SUCCESS,
+            Ok((0, ticket)) => {
+                let reason_code = ReasonCode::NoMatchingSubscribers;
+                Verdict { reason_code, ticket, ..Verdict::SUCCESS }
+            }
+            Ok((_, ticket)) => Verdict { ticket, ..Verdict::SUCCESS },
             Err(reason) => reason.into(),
         };
         // What was retained may be gone already, but not yet in the store.
@@ -282,6 +308,7 @@ impl Verdict {
         depends: None,
         durability: Durability::Memory,
         is_withheld: false,
+        ticket: 0,
     };
 }
 
@@ -344,6 +371,7 @@ mod tests {
             seed: 1,
             secret: [1, 1],
             limits: Arc::new(Limits::default()),
+            budget: Arc::default(),
             policy: Arc::new(AllowAll),
             topics: Arc::new(TopicRules::default()),
             shared_strategy: SharedStrategy::default(),

@@ -13,7 +13,7 @@ use crate::filter_request::{FilterRequest, RequestKind};
 use crate::hashing::hash_str;
 use crate::identity::{ConnectionId, Identity, SessionId};
 use crate::rewrite::TopicRules;
-use crate::session::{NEVER_EXPIRES, Subscribed, SubscriptionKind, Will};
+use crate::session::{NEVER_EXPIRES, Received, Subscribed, SubscriptionKind, Will};
 use crate::stored::{
     Durability, Fetch, Fetched, GroupRecord, Kept, Owner, Recovered, RecoveredQueue,
     RecoveredSession, StoreOp, SubscriptionRecord, WillRecord,
@@ -110,11 +110,13 @@ impl Core {
             Arc::new(Identity { client_id: record.client_id, user_name: record.user_name });
         let slot = self.clients.insert_session(identity);
         let inflight_max = self.config.limits.inflight_messages_max;
+        self.clients.budget.sessions.add(1, 0);
         let session = self.clients.session(slot);
-        session.number = record.number;
+        (session.number, session.has_place) = (record.number, true);
         session.expiry_seconds = record.expiry_seconds;
         for packet_id in awaiting_release {
-            session.await_release(packet_id, Durability::Fsync);
+            let received = Received { promised: Durability::Fsync, ticket: 0 };
+            session.await_release(packet_id, received);
         }
         if queue != RecoveredQueue::default() {
             session.outgoing_mut(inflight_max).restore(&queue, inflight_max, now);

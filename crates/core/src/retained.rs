@@ -10,6 +10,7 @@ use hashbrown::HashSet;
 use midge_codec::{QoS, TopicFilter, TopicName};
 use slab::Slab;
 
+use crate::budget::{Allowance, NodeBudget};
 use crate::clients::{Clients, Grant};
 use crate::core::Core;
 use crate::counters::DropReason;
@@ -115,12 +116,16 @@ impl Retained {
     /// Topics remembered per request; beyond it an older message may follow a newer one.
     const SEEN_LIVE_MAX: usize = 10_000;
 
-    pub(crate) fn new(seed: u64, workers: usize, limits: &Limits) -> Self {
-        let share = |limit: u64| if workers == 1 { limit } else { limit / workers as u64 + 1 };
-        let messages_max = share(u64::from(limits.retained_messages_max));
-        let bytes_max = share(limits.retained_bytes_max);
+    pub(crate) fn new(
+        seed: u64,
+        workers: usize,
+        limits: &Limits,
+        budget: &Arc<NodeBudget>,
+    ) -> Self {
+        let count_max = u64::from(limits.retained_messages_max);
+        let allowance = Allowance { count_max, bytes_max: limits.retained_bytes_max };
         Self {
-            tree: RetainedTree::new(seed, messages_max, bytes_max),
+            tree: RetainedTree::new(seed, allowance, Arc::clone(budget)),
             requests: VecDeque::new(),
             walks: Slab::new(),
             is_awake: false,
@@ -182,16 +187,26 @@ impl Retained {
 
     /// Keeps or removes the message of its topic, with the timer of its expiry.
     fn set(&mut self, message: &Arc<Message>, timers: &mut Timers) -> Result<Change, DropReason> {
-        let expires_at = message.attributes().expires_at;
         let change = self.tree.set(Arc::clone(message)).map_err(|_| DropReason::RetainedLimit)?;
+        self.note_change(message, &change, timers);
+        Ok(change)
+    }
+
+    /// The same for a message that counts whatever the limits say.
+    fn put(&mut self, message: &Arc<Message>, timers: &mut Timers) -> Change {
+        let change = self.tree.put(Arc::clone(message));
+        self.note_change(message, &change, timers);
+        change
+    }
+
+    fn note_change(&mut self, message: &Message, change: &Change, timers: &mut Timers) {
         if let Some(at) = change.replaced.as_ref().and_then(|old| old.attributes().expires_at) {
             timers.cancel(at, Timer::RetainedExpiry(change.node));
         }
-        if let (Some(at), true) = (expires_at, change.is_kept) {
+        if let (Some(at), true) = (message.attributes().expires_at, change.is_kept) {
             timers.set(at, Timer::RetainedExpiry(change.node));
         }
         self.prune_if_many();
-        Ok(change)
     }
 
     fn prune_if_many(&mut self) {
@@ -231,41 +246,61 @@ impl Retained {
 }
 
 impl Core {
-    /// Keeps the message of an admitted publication with RETAIN [MQTT-3.3.1-5], at its home.
+    /// Keeps the message of an admitted publication with RETAIN [MQTT-3.3.1-5], at its home. If
+    /// that is another worker, it is asked for its verdict when somebody `asks`: gives the ticket
+    /// that it comes under, or 0.
     pub(crate) fn retain(
         &mut self,
         admitted: &Admitted<'_>,
+        asks: bool,
         now: Timestamp,
         fx: &mut Effects,
-    ) -> Result<(), DropReason> {
+    ) -> Result<Ticket, DropReason> {
         let message = admitted.publication().share();
         let home = self.home_of(message.topic());
-        if home != self.config.worker {
-            self.retained.traffic.sent[home.index()] += 1;
-            let Attributes { qos, durability, .. } = message.attributes();
-            self.clients.rounds.note_sent(home, qos, durability, fx);
-            fx.send(home, Peer::RetainedSet(message).into());
-            return Ok(());
+        if home == self.config.worker {
+            return self.keep_retained(&message, now, fx).map(|()| 0);
         }
-        self.keep_retained(&message, now, fx)
+        self.retained.traffic.sent[home.index()] += 1;
+        let Attributes { qos, durability, .. } = message.attributes();
+        self.clients.rounds.note_sent(home, qos, durability, fx);
+        // To remove one is never refused.
+        let asks = asks && !message.payload().is_empty();
+        let ticket = if asks { self.clients.rounds.ask(home) } else { 0 };
+        fx.send(home, Peer::RetainedSet { message, ticket }.into());
+        Ok(ticket)
     }
 
     /// Another worker's publisher has sent a retained message of which this worker is the home.
     pub(crate) fn handle_retained_set(
         &mut self,
         from: WorkerId,
-        message: &Arc<Message>,
+        (message, ticket): (&Arc<Message>, Ticket),
         now: Timestamp,
         fx: &mut Effects,
     ) {
-        // A refusal is counted; the publisher has its acknowledgement already.
-        let _ = self.keep_retained(message, now, fx);
+        let kept = self.keep_retained(message, now, fx);
+        if kept.is_err() && ticket > 0 {
+            // Before the answer to the round, which lets the acknowledgement go.
+            fx.send(from, Peer::RetainedRefused { ticket }.into());
+        }
         let traffic = &mut self.retained.traffic;
         traffic.received[from.index()] += 1;
         if !traffic.early.is_empty() {
             for pull in std::mem::take(&mut traffic.early) {
                 self.handle_retained_pull(pull, fx);
             }
+        }
+    }
+
+    /// The home of a topic has no room for a retained message of this worker's publisher, whose
+    /// acknowledgement will say so.
+    pub(crate) fn handle_retained_refused(&mut self, ticket: Ticket) {
+        if let Some((session, packet_id)) = self.clients.rounds.refuse(ticket)
+            && let Some(slot) = self.clients.slot_of(session)
+        {
+            // A PUBREC that refuses ends the handshake.
+            self.clients.session(slot).release(packet_id);
         }
     }
 
@@ -316,9 +351,11 @@ impl Core {
 
     /// A retained message that the store has kept, at its home.
     pub(crate) fn restore_retained(&mut self, number: u64, message: &Arc<Message>) {
-        match self.retained.set(message, &mut self.timers) {
-            Ok(change) if change.is_kept => self.retained.tree.set_number(change.node, number),
-            _ => self.clients.rounds.keep(StoreOp::Unkeep { number }),
+        // It was promised when it came, whatever the limits are now.
+        let change = self.retained.put(message, &mut self.timers);
+        match change.is_kept {
+            true => self.retained.tree.set_number(change.node, number),
+            false => self.clients.rounds.keep(StoreOp::Unkeep { number }),
         }
     }
 

@@ -7,6 +7,7 @@
 
 use std::sync::Arc;
 
+use crate::budget::{Allowance, NodeBudget};
 use crate::level_tree::{LevelTree, NONE, NodeIndex, ROOT, Vacant};
 use crate::message::Message;
 use crate::time::Timestamp;
@@ -40,8 +41,9 @@ pub(crate) struct RetainedTree {
     tree: LevelTree<RetainedNode>,
     messages: u64,
     bytes: u64,
-    messages_max: u64,
-    bytes_max: u64,
+    /// What all workers of the node may keep, and do.
+    allowance: Allowance,
+    budget: Arc<NodeBudget>,
     walks: usize,
     emptied: Vec<NodeIndex>,
     /// How many emptied nodes are too many.
@@ -76,13 +78,13 @@ impl RetainedTree {
     /// So many emptied nodes are left to the end of the walks.
     const EMPTIED_MIN: usize = 4096;
 
-    pub(crate) fn new(seed: u64, messages_max: u64, bytes_max: u64) -> Self {
+    pub(crate) fn new(seed: u64, allowance: Allowance, budget: Arc<NodeBudget>) -> Self {
         Self {
             tree: LevelTree::new(seed),
             messages: 0,
             bytes: 0,
-            messages_max,
-            bytes_max,
+            allowance,
+            budget,
             walks: 0,
             emptied: Vec::new(),
             emptied_max: Self::EMPTIED_MIN,
@@ -95,19 +97,37 @@ impl RetainedTree {
         if message.payload().is_empty() {
             return Ok(self.remove(message.topic()));
         }
-        let size = message.size() as u64;
-        let replaced = self.get(message.topic()).map_or((0, 0), |old| (1, old.size() as u64));
-        let messages = self.messages - replaced.0 + 1;
-        let bytes = self.bytes - replaced.1 + size;
-        if messages > self.messages_max || bytes > self.bytes_max {
-            return Err(RetainedFull);
+        let replaced = self.get(message.topic()).map_or((0, 0), |old| (1, old.size() as i64));
+        let grows = (1 - replaced.0, message.size() as i64 - replaced.1);
+        match self.budget.retained.change(grows.0, grows.1, self.allowance) {
+            true => Ok(self.insert(message)),
+            false => Err(RetainedFull),
         }
+    }
+
+    /// Keeps the message as the one of its topic, whatever the limits say.
+    pub(crate) fn put(&mut self, message: Arc<Message>) -> Change {
+        if message.payload().is_empty() {
+            return self.remove(message.topic());
+        }
+        if let Some(old) = self.get(message.topic()) {
+            self.budget.retained.give_back(1, old.size() as u64);
+        }
+        self.budget.retained.add(1, message.size() as u64);
+        self.insert(message)
+    }
+
+    /// Puts a message that is counted already into its place.
+    fn insert(&mut self, message: Arc<Message>) -> Change {
+        let size = message.size() as u64;
         let levels = message.topic().split('/');
         let node = levels.fold(ROOT, |node, level| self.tree.child_or_insert(node, level));
-        (self.messages, self.bytes) = (messages, bytes);
         let value = self.tree.value_mut(node);
         let (replaced, number) = (value.message.replace(message), value.number);
-        Ok(Change { node, replaced, is_kept: true, number })
+        let old_size = replaced.as_ref().map_or(0, |old| old.size() as u64);
+        self.messages += u64::from(replaced.is_none());
+        self.bytes = self.bytes + size - old_size;
+        Change { node, replaced, is_kept: true, number }
     }
 
     pub(crate) fn get(&self, topic: &str) -> Option<&Arc<Message>> {
@@ -129,6 +149,7 @@ impl RetainedTree {
         let (message, number) = (value.message.take()?, std::mem::take(&mut value.number));
         self.messages -= 1;
         self.bytes -= message.size() as u64;
+        self.budget.retained.give_back(1, message.size() as u64);
         if self.walks == 0 {
             self.tree.prune(node, |_, _| ());
         } else {
@@ -289,6 +310,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::{RetainedFull, RetainedTree};
+    use crate::budget::Allowance;
     use crate::identity::Identity;
     use crate::message::{Attributes, Message, Publication};
     use crate::stored::Durability;
@@ -305,6 +327,10 @@ mod tests {
         Publication::new(topic, &[], payload.as_bytes(), attributes, &publisher).share()
     }
 
+    fn new_tree(seed: u64, count_max: u64, bytes_max: u64) -> RetainedTree {
+        RetainedTree::new(seed, Allowance { count_max, bytes_max }, Arc::default())
+    }
+
     fn matching(tree: &mut RetainedTree, filter: &str) -> Vec<String> {
         let mut walk = tree.begin_walk(filter);
         let mut topics = Vec::new();
@@ -319,7 +345,7 @@ mod tests {
 
     #[test]
     fn an_empty_payload_removes() {
-        let mut tree = RetainedTree::new(1, 10, 1000);
+        let mut tree = new_tree(1, 10, 1000);
         tree.set(message("a", "1")).unwrap();
         tree.set(message("a", "2")).unwrap();
         assert_eq!(tree.get("a").unwrap().payload(), b"2");
@@ -330,7 +356,7 @@ mod tests {
 
     #[test]
     fn limits_hold_but_replacing_is_possible() {
-        let mut tree = RetainedTree::new(1, 2, 8);
+        let mut tree = new_tree(1, 2, 8);
         tree.set(message("a", "111")).unwrap();
         tree.set(message("b", "1")).unwrap();
         assert_eq!(tree.set(message("c", "1")).unwrap_err(), RetainedFull);
@@ -341,7 +367,7 @@ mod tests {
 
     #[test]
     fn a_walk_keeps_its_place_while_messages_go() {
-        let mut tree = RetainedTree::new(1, 100, 1000);
+        let mut tree = new_tree(1, 100, 1000);
         for name in ["a/1", "a/2", "a/3", "a/4"] {
             tree.set(message(name, "x")).unwrap();
         }
@@ -363,7 +389,7 @@ mod tests {
 
     #[test]
     fn a_walk_that_stands_still_does_not_make_the_tree_grow() {
-        let mut tree = RetainedTree::new(1, 100_000, 100_000_000);
+        let mut tree = new_tree(1, 100_000, 100_000_000);
         for name in ["a/1", "a/2/x", "a/3"] {
             tree.set(message(name, "x")).unwrap();
         }
@@ -398,7 +424,7 @@ mod tests {
         ) {
             prop_assume!(TopicFilter::parse(&filter).is_ok());
             let parsed = TopicFilter::parse(&filter).unwrap();
-            let mut tree = RetainedTree::new(3, 1000, 100_000);
+            let mut tree = new_tree(3, 1000, 100_000);
             let topics: Vec<_> = topics.into_iter().filter(|topic| !topic.is_empty()).collect();
             for topic in &topics {
                 tree.set(message(topic, "x")).unwrap();

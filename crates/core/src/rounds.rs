@@ -34,6 +34,22 @@ pub(crate) enum Held {
     Subscribed(Ticket),
     /// A Session's queue may go on: a QoS 2 message in it was not durable yet.
     Send(SessionId),
+    /// Another worker was asked whether it takes something, under this ticket.
+    Asked(Ticket, Box<Held>),
+}
+
+/// What another worker was asked for, and nobody knows yet whether it has said no.
+#[derive(Debug)]
+struct Question {
+    /// The round whose end waits for the answer.
+    round: u64,
+    /// How many acknowledgements say what came of it.
+    waiting: u32,
+    is_refused: bool,
+    /// The QoS 2 message that it is about, and which record of the round's end remembers its Packet
+    /// Identifier, if one does.
+    packet: Option<(SessionId, PacketIdentifier)>,
+    deferred: Option<usize>,
 }
 
 /// One of the four acknowledgements, before it leaves.
@@ -86,6 +102,10 @@ pub(crate) struct Rounds {
     unconfirmed: VecDeque<(Round, SessionId)>,
     /// Counts what was sent to other workers to be kept.
     sent: u64,
+    questions: HashMap<Ticket, Question, foldhash::fast::FixedState>,
+    last_question: Ticket,
+    /// Without a store: what has waited for other workers only.
+    answered: Vec<Held>,
 }
 
 /// The round of this turn.
@@ -173,6 +193,9 @@ impl Rounds {
             confirmed: vec![0; workers].into_boxed_slice(),
             unconfirmed: VecDeque::new(),
             sent: 0,
+            questions: HashMap::default(),
+            last_question: 0,
+            answered: Vec::new(),
         }
     }
 
@@ -223,23 +246,105 @@ impl Rounds {
     }
 
     /// A stream has ended: what is held back for it goes to another one, but PUBREL, which is sent
-    /// again anyhow. Says how many.
-    pub(crate) fn redirect(&mut self, from: ConnectionId, to: ConnectionId) -> u32 {
+    /// again anyhow. Says which.
+    pub(crate) fn redirect(&mut self, from: ConnectionId, to: ConnectionId) -> Vec<PacketType> {
         let committing = self.committing.iter_mut().flat_map(|committing| &mut committing.ends);
         let gathering = self.gathering.iter_mut().map(|gathering| &mut gathering.end);
         let open = std::iter::once(&mut self.open.end);
         let ends = committing.chain(&mut self.ready).chain(gathering).chain(open);
-        let mut redirected = 0;
+        let mut redirected = Vec::new();
         for held in ends.flat_map(|end| &mut end.held) {
+            let held = match held {
+                Held::Asked(_, held) => &mut **held,
+                held => held,
+            };
             if let Held::Acknowledge(held) = held
                 && held.to == from
                 && held.kind != PacketType::PubRel
             {
                 held.to = to;
-                redirected += 1;
+                redirected.push(held.kind);
             }
         }
         redirected
+    }
+
+    /// Another worker is to say no to something that is sent to it now, if it does: what is held
+    /// under the ticket of this question waits for it.
+    pub(crate) fn ask(&mut self, to: WorkerId) -> Ticket {
+        debug_assert!(self.origin.is_none(), "only publishers of this worker ask");
+        self.open.asked |= to.bit();
+        self.last_question += 1;
+        let question = Question {
+            round: self.open.number,
+            waiting: 0,
+            is_refused: false,
+            packet: None,
+            deferred: None,
+        };
+        self.questions.insert(self.last_question, question);
+        self.last_question
+    }
+
+    /// The question is about a QoS 2 message with this Packet Identifier; `is_kept` says whether
+    /// what was put behind the round last remembers it.
+    pub(crate) fn note_packet(
+        &mut self,
+        ticket: Ticket,
+        session: SessionId,
+        packet_id: PacketIdentifier,
+        is_kept: bool,
+    ) {
+        let last = self.open.end.deferred.len().checked_sub(1).filter(|_| is_kept);
+        if let Some(question) = self.questions.get_mut(&ticket) {
+            (question.packet, question.deferred) = (Some((session, packet_id)), last);
+        }
+    }
+
+    /// Whether this question is open.
+    pub(crate) fn is_asking(&self, ticket: Ticket) -> bool {
+        self.questions.contains_key(&ticket)
+    }
+
+    /// What is held tells what comes of a question.
+    pub(crate) fn hold_asked(&mut self, ticket: Ticket, held: Held, durability: Durability) {
+        if let Some(question) = self.questions.get_mut(&ticket) {
+            question.waiting += 1;
+        }
+        self.hold(Held::Asked(ticket, Box::new(held)), durability);
+    }
+
+    /// The other worker has said no. Gives the Packet Identifier that is free again.
+    pub(crate) fn refuse(&mut self, ticket: Ticket) -> Option<(SessionId, PacketIdentifier)> {
+        let question = self.questions.get_mut(&ticket)?;
+        question.is_refused = true;
+        let first = self.gathering.front().map_or(0, |waiting| waiting.end.number);
+        let round = question.round.checked_sub(first).map(|index| index as usize);
+        let waiting = round.and_then(|index| self.gathering.get_mut(index));
+        if let (Some(waiting), Some(place)) = (waiting, question.deferred)
+            && let Some(op) = waiting.end.deferred.get_mut(place)
+            && let StoreOp::AwaitRelease { session, packet_id } = *op
+        {
+            *op = StoreOp::Released { session, packet_id };
+        }
+        question.packet
+    }
+
+    /// What is held under this ticket leaves: whether the other worker has said no.
+    pub(crate) fn take_refusal(&mut self, ticket: Ticket) -> bool {
+        let Some(question) = self.questions.get_mut(&ticket) else {
+            return false;
+        };
+        let is_refused = question.is_refused;
+        question.waiting -= 1;
+        if question.waiting == 0 {
+            self.questions.remove(&ticket);
+        }
+        is_refused
+    }
+
+    pub(crate) fn take_answered(&mut self) -> Vec<Held> {
+        std::mem::take(&mut self.answered)
     }
 
     pub(crate) fn mark(&self) -> Mark {
@@ -365,6 +470,7 @@ impl Rounds {
         routings: u64,
         fx: &mut Effects,
     ) {
+        let routings = if self.is_enabled { routings } else { 0 };
         self.last_ticket += 1;
         let own_ticket = self.last_ticket;
         let mut passed_on = self.passed_on.remove(&round).unwrap_or(0);
@@ -423,9 +529,8 @@ impl Rounds {
     /// The end of a turn: the open round goes on its way, and so does what is complete now.
     /// `pushed` fan-outs were put off so far, `done` of them are done.
     pub(crate) fn close_turn(&mut self, pushed: u64, done: u64, fx: &mut Effects) {
-        if !self.is_enabled {
-            return;
-        }
+        // Without a store, nothing is promised that fan-outs which were put off could break.
+        let (pushed, done) = if self.is_enabled { (pushed, done) } else { (0, 0) };
         self.close_round(pushed, done, fx);
         while self.gathering.front().is_some_and(|round| round.is_complete(done)) {
             if let Some(Gathering { end, .. }) = self.gathering.pop_front() {
@@ -475,6 +580,10 @@ impl Rounds {
     }
 
     fn close_commit(&mut self, fx: &mut Effects) {
+        if !self.is_enabled {
+            self.ops.clear();
+            return self.answered.extend(self.ready.drain(..).flat_map(|end| end.held));
+        }
         let promise = self.ready.iter().filter_map(|end| end.durability).max();
         if self.ops.is_empty() && promise.is_none() {
             return self.ready.clear();

@@ -14,7 +14,7 @@ use crate::gate::{Admitted, PublishGate};
 use crate::identity::{SessionId, WorkerId};
 use crate::message::{Attributes, Publication};
 use crate::outgoing::Identifiers;
-use crate::peer::Peer;
+use crate::peer::{Peer, Ticket};
 use crate::stored::Durability;
 use crate::subscription_tree::{GroupId, SessionSlot, Subscriber};
 use crate::time::Timestamp;
@@ -30,13 +30,26 @@ pub(crate) struct Target {
 }
 
 impl Core {
-    /// Publishes through the gate; says how many receivers (sessions, workers, groups) matched.
+    /// Publishes through the gate, for nobody who could be told what becomes of it; says how many
+    /// receivers (sessions, workers, groups) matched.
     pub(crate) fn publish(
         &mut self,
         publication: Publication<'_>,
         now: Timestamp,
         fx: &mut Effects,
     ) -> Result<usize, DropReason> {
+        self.publish_for(publication, false, now, fx).map(|(matched, _)| matched)
+    }
+
+    /// The same for somebody who `asks` what becomes of it: beside the number of receivers, gives
+    /// the ticket of the question to another worker whether it retains the message, or 0.
+    pub(crate) fn publish_for(
+        &mut self,
+        publication: Publication<'_>,
+        asks: bool,
+        now: Timestamp,
+        fx: &mut Effects,
+    ) -> Result<(usize, Ticket), DropReason> {
         let topic = publication.topic;
         let admitted = PublishGate(&*self.clients.policy).admit(publication, now);
         let admitted = match admitted {
@@ -48,14 +61,14 @@ impl Core {
         };
         self.clients.counters.messages_received += 1;
         let retained = match admitted.publication().attributes.retain {
-            true => self.retain(&admitted, now, fx),
-            false => Ok(()),
+            true => self.retain(&admitted, asks, now, fx),
+            false => Ok(0),
         };
         let matched = self.route(&admitted, now, fx);
         if matched == 0 && !admitted.publication().attributes.retain {
             self.clients.note_drop(None, topic, DropReason::NoSubscriber, fx);
         }
-        retained.map(|()| matched)
+        retained.map(|ticket| (matched, ticket))
     }
 
     /// Whether the store would have to keep a publication and has no room: nobody gets it then, so

@@ -1,5 +1,6 @@
 //! Session State: what outlives a Network Connection (MQTT 5.0 section 4.1).
 
+use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
@@ -9,6 +10,7 @@ use midge_codec::{PacketIdentifier, SubscriptionOptions};
 use crate::identity::{ConnectionId, Identity};
 use crate::message::Message;
 use crate::outgoing::Outgoing;
+use crate::peer::Ticket;
 use crate::stored::Durability;
 use crate::subscription_tree::GroupId;
 use crate::time::Timestamp;
@@ -22,15 +24,17 @@ pub(crate) struct Session {
     pub(crate) generation: u32,
     /// Its number in the store; 0 if it is not kept there.
     pub(crate) number: u64,
+    /// Whether it counts as one of the node's Sessions. One that a newer Session of its Client
+    /// takes the place of does not.
+    pub(crate) has_place: bool,
     pub(crate) connection: Option<ConnectionId>,
     /// How long the Session lives on without a Network Connection.
     pub(crate) expiry_seconds: u32,
     pub(crate) subscriptions: HashMap<Box<str>, Subscribed, foldhash::fast::FixedState>,
     pub(crate) outgoing: Option<Box<Outgoing>>,
-    /// QoS 2 Packet Identifiers received and not yet released, oldest first, with what was promised
-    /// about their messages.
+    /// QoS 2 Packet Identifiers received and not yet released.
     #[allow(clippy::box_collection)] // most sessions have none: one word, not three
-    pub(crate) awaiting_release: Option<Box<Vec<(PacketIdentifier, Durability)>>>,
+    pub(crate) awaiting_release: Option<Box<BTreeMap<PacketIdentifier, Received>>>,
     pub(crate) will: Option<Box<Will>>,
     /// When the Session ends or its Will Message is due, whichever timer is set.
     pub(crate) expires_at: Option<Timestamp>,
@@ -39,6 +43,15 @@ pub(crate) struct Session {
     pub(crate) matched: (u64, u32),
     /// How many of the subscriptions are shared ones.
     pub(crate) shared_subscriptions: u32,
+}
+
+/// A QoS 2 message that was received and not released.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Received {
+    /// What was promised about it.
+    pub(crate) promised: Durability,
+    /// The question to another worker that its PUBREC waits for; 0: none.
+    pub(crate) ticket: Ticket,
 }
 
 /// A subscription of a Session, under the filter as its Client wrote it.
@@ -75,6 +88,7 @@ impl Session {
             identity,
             generation,
             number: 0,
+            has_place: false,
             connection: None,
             expiry_seconds: 0,
             subscriptions: HashMap::with_hasher(foldhash::fast::FixedState::with_seed(seed)),
@@ -88,26 +102,23 @@ impl Session {
         }
     }
 
-    /// What was promised about this QoS 2 message if it was received already and not released
-    /// [MQTT-4.3.3-10].
-    pub(crate) fn awaits_release(&self, packet_id: PacketIdentifier) -> Option<Durability> {
-        let waiting = self.awaiting_release.as_ref()?;
-        waiting.iter().find(|entry| entry.0 == packet_id).map(|entry| entry.1)
+    /// This QoS 2 message if it was received already and not released [MQTT-4.3.3-10].
+    pub(crate) fn awaits_release(&self, packet_id: PacketIdentifier) -> Option<Received> {
+        self.awaiting_release.as_ref()?.get(&packet_id).copied()
     }
 
-    pub(crate) fn await_release(&mut self, packet_id: PacketIdentifier, durability: Durability) {
-        self.awaiting_release.get_or_insert_default().push((packet_id, durability));
+    pub(crate) fn await_release(&mut self, packet_id: PacketIdentifier, received: Received) {
+        self.awaiting_release.get_or_insert_default().insert(packet_id, received);
     }
 
     /// The promise about the message if its identifier was waiting for its PUBREL.
     pub(crate) fn release(&mut self, packet_id: PacketIdentifier) -> Option<Durability> {
         let waiting = self.awaiting_release.as_mut()?;
-        let index = waiting.iter().position(|entry| entry.0 == packet_id)?;
-        let (_, durability) = waiting.remove(index);
+        let received = waiting.remove(&packet_id)?;
         if waiting.is_empty() {
             self.awaiting_release = None;
         }
-        Some(durability)
+        Some(received.promised)
     }
 
     pub(crate) fn awaiting_release_len(&self) -> usize {

@@ -11,7 +11,8 @@ use crate::effects::{DisconnectReason, Effects};
 use crate::identity::{ConnectionId, SessionId};
 use crate::outgoing::{Delivery, Outgoing};
 use crate::peer::Peer;
-use crate::rounds::Held;
+use crate::publishing::Verdict;
+use crate::rounds::{Held, HeldAcknowledgement};
 use crate::sent::Sent;
 use crate::session::{Session, Will};
 use crate::stored::{
@@ -58,6 +59,18 @@ impl Core {
             Held::Subscribed(ticket) => self.arrive(ticket, fx),
             Held::Published(ticket, outcome) => fx.local_published.push((ticket, outcome)),
             Held::Send(session) => self.send_on(session, now, fx),
+            Held::Asked(ticket, held) => {
+                let is_refused = self.clients.rounds.take_refusal(ticket);
+                let held = if is_refused { refused(*held) } else { *held };
+                self.release(held, now, fx);
+            }
+        }
+    }
+
+    /// Without a store: what has waited for other workers, and has their answers.
+    pub(crate) fn release_answered(&mut self, now: Timestamp, fx: &mut Effects) {
+        for held in self.clients.rounds.take_answered() {
+            self.release(held, now, fx);
         }
     }
 
@@ -319,6 +332,19 @@ impl Core {
         let (messages_max, bytes_max) = Outgoing::fetch_size();
         let (owner, session) = (Owner::Session(queue.number), queue.session);
         fx.fetches.push(Fetch { owner, session, ticket, from, messages_max, bytes_max });
+    }
+}
+
+/// What is said when the home of a topic has no room for a retained message.
+fn refused(held: Held) -> Held {
+    match held {
+        Held::Acknowledge(held) => {
+            let verdict = Verdict::from(DropReason::RetainedLimit);
+            let Verdict { reason_code, explanation, .. } = verdict;
+            Held::Acknowledge(HeldAcknowledgement { reason_code, explanation, ..held })
+        }
+        Held::Published(ticket, _) => Held::Published(ticket, Err(DropReason::RetainedLimit)),
+        held => held,
     }
 }
 

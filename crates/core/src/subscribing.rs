@@ -48,11 +48,6 @@ impl Core {
         now: Timestamp,
         fx: &mut Effects,
     ) {
-        let limit = usize::from(self.config.limits.user_properties_max);
-        if packet.user_properties.iter().nth(limit).is_some() {
-            let (code, detail) = (ReasonCode::QuotaExceeded, "too many User Properties");
-            return self.violate(id, code, detail.to_string(), now, fx);
-        }
         if !self
             .accepts_answer(id, PacketType::SubAck, packet.packet_id, || packet.subscriptions.len())
         {
@@ -218,7 +213,8 @@ impl Core {
         let subscriptions_max = self.config.limits.subscriptions_per_session_max as usize;
         let session = &self.clients.sessions[slot as usize];
         let is_new = !session.subscriptions.contains_key(request.key.as_str());
-        if is_new && session.subscriptions.len() >= subscriptions_max {
+        // What is restored was within the limits when it was made.
+        if is_new && session.subscriptions.len() >= subscriptions_max && !self.is_restoring {
             self.clients.counters.limits_exceeded += 1;
             return Err(ReasonCode::QuotaExceeded);
         }

@@ -245,6 +245,24 @@ impl Client {
         found.unwrap_or_else(|last| panic!("no PUBACK but {last:?}"))
     }
 
+    /// Publishes a retained message with QoS 1 and gives the Reason Code of the PUBACK.
+    pub(crate) fn retain(&mut self, topic: &str, payload: &[u8]) -> ReasonCode {
+        let id = self.packet_id().get();
+        match publish_packet(topic, payload, QoS::AtLeastOnce, Some(id)) {
+            Packet::Publish(packet) => {
+                self.send(&Packet::Publish(Publish { retain: true, ..packet }));
+            }
+            other => unreachable!("{other:?}"),
+        }
+        match self.receive() {
+            Received::Ack { kind: PacketType::PubAck, id: acknowledged, code } => {
+                assert_eq!(acknowledged, id);
+                code
+            }
+            other => panic!("no PUBACK but {other:?}"),
+        }
+    }
+
     pub(crate) fn acknowledge(&mut self, kind: PacketType, id: u16) {
         self.send(&acknowledgement(kind, id));
     }

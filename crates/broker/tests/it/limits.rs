@@ -1,9 +1,12 @@
 //! Limits on how many there may be, and how long a name.
 
-use midge_broker::{Limits, ReasonCode};
+use std::sync::Arc;
+
+use midge_broker::{Limits, ReasonCode, Storage};
+use midge_store::testing::FaultyDisk;
 
 use crate::client::{Client, Received, connect_packet};
-use crate::support::{address, builder, counters, limited, until, usage};
+use crate::support::{DEADLINE, address, builder, counters, limited, until, usage};
 
 fn answer(broker: &midge_broker::Broker, client_id: &str) -> (Client, Received) {
     let mut client = Client::open(address(broker));
@@ -87,4 +90,82 @@ fn a_client_identifier_may_be_as_long_as_the_limit() {
     assert_eq!(code_of(&refused), ReasonCode::ClientIdentifierNotValid);
     assert_eq!(client.receive(), Received::Closed);
     assert_eq!(code_of(&answer(&broker, "").1), ReasonCode::Success);
+}
+
+#[test]
+fn connections_are_as_many_as_the_limit_however_many_come_at_once() {
+    for workers in [1, 2, 8] {
+        let limits = Limits { connections_max: 30, ..Limits::default() };
+        // Each listener accepts on a thread of its own, or at least may.
+        let broker = builder(workers).listen("127.0.0.1:0").limits(limits).start().unwrap();
+        let addresses: Vec<_> =
+            broker.local_addresses().iter().map(|it| it.network().unwrap()).collect();
+        let clients: Vec<_> = (0..60)
+            .map(|number| {
+                let name = format!("c{number}");
+                let mut client = Client::open(addresses[number % 2]);
+                client.send(&midge_codec::Packet::Connect(Box::new(connect_packet(
+                    midge_broker::ProtocolVersion::V5,
+                    &name,
+                ))));
+                client
+            })
+            .collect();
+        let is_let_in = |mut client: Client| {
+            let code = code_of(&client.receive());
+            assert!([ReasonCode::Success, ReasonCode::ServerBusy].contains(&code), "{code:?}");
+            (code == ReasonCode::Success).then_some(client)
+        };
+        let let_in: Vec<_> = clients.into_iter().filter_map(is_let_in).collect();
+        assert_eq!(let_in.len(), 30, "{workers} workers");
+    }
+}
+
+/// What a broker finds in its store counts, and is kept even if the limits have become lower.
+#[test]
+fn what_is_stored_counts_after_a_restart() {
+    for workers in [1, 2, 8] {
+        let disk = Arc::new(FaultyDisk::new(workers as u64));
+        let start = |limits: &Limits| {
+            let storage = Storage::on_disk(Arc::clone(&disk) as _);
+            builder(workers).storage(storage).limits(limits.clone()).start().unwrap()
+        };
+        let limits = Limits {
+            sessions_max: 20,
+            retained_messages_max: 10,
+            delayed_messages_max: 10,
+            ..Limits::default()
+        };
+        let fill = |broker: &midge_broker::Broker, places: usize| {
+            let codes = (0..30).filter(|number| {
+                let client_id = format!("c{number}");
+                let mut client = Client::open(address(broker));
+                let mut packet = connect_packet(midge_broker::ProtocolVersion::V5, &client_id);
+                packet.properties.session_expiry_interval = Some(3600);
+                packet.clean_start = false;
+                let code = code_of(&client.request(&packet));
+                if code == ReasonCode::Success {
+                    let delayed = format!("$delayed/3600/{number}");
+                    client.publish_acknowledged(&delayed, b"x");
+                    client.retain(&format!("{number}"), b"x");
+                    client.disconnect();
+                }
+                code == ReasonCode::Success
+            });
+            assert_eq!(codes.count(), places);
+            let usage = usage(broker);
+            (usage.sessions, usage.retained_messages, usage.delayed_messages)
+        };
+        let broker = start(&limits);
+        assert_eq!(fill(&broker, 20), (20, 10, 10), "{workers} workers");
+        broker.stop(DEADLINE);
+        let broker = start(&limits);
+        assert_eq!(fill(&broker, 20), (20, 10, 10), "{workers} workers");
+        broker.stop(DEADLINE);
+        let lower =
+            Limits { sessions_max: 5, retained_messages_max: 5, delayed_messages_max: 5, ..limits };
+        let broker = start(&lower);
+        assert_eq!(fill(&broker, 20), (20, 10, 10), "{workers} workers");
+        broker.stop(DEADLINE);
+    }
 }

@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU16;
 
-use midge_core::Core;
+use midge_core::{Core, Limits};
 
 use crate::node::{Conn, Node, Random, Setup, TellOnPanic};
 use crate::packets::{connect, options, persistent};
@@ -32,7 +32,10 @@ impl Life {
         let workers = [1, 3][random.below(2)];
         let has_store = random.below(2) == 0;
         let shuffle = (random.below(2) == 0).then_some(seed);
-        let mut node = Node::new(&Setup { workers, shuffle, has_store, ..Setup::default() });
+        // The publisher waits for no acknowledgement.
+        let limits = Limits { receive_maximum: u16::MAX, ..Limits::default() };
+        let setup = Setup { workers, shuffle, has_store, limits, ..Setup::default() };
+        let mut node = Node::new(&setup);
         let publisher = node.connect("publisher");
         let mut packet = if has_store { persistent("s") } else { connect("s") };
         packet.properties.receive_maximum = NonZeroU16::new(1 + random.below(12) as u16);

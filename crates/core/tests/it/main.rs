@@ -10,6 +10,7 @@ mod destinations;
 mod flow;
 mod late_timers;
 mod lifetime;
+mod limits;
 mod model;
 mod node;
 mod packets;

@@ -15,8 +15,8 @@ use std::sync::Arc;
 use midge_codec::{Connect, Decoded, Packet, ProtocolVersion, decode};
 use midge_core::{
     AuthAnswer, AuthRequest, ConnectionId, Core, CoreConfig, Counters, DropReason, Durability,
-    DurabilityRules, Effects, Event, Limits, LocalDelivery, Opening, PeerMessage, Receipt,
-    SharedStrategy, Timestamp, TopicRules, WorkerId,
+    DurabilityRules, Effects, Event, Limits, LocalDelivery, NodeBudget, Opening, PeerMessage,
+    Receipt, SharedStrategy, Timestamp, TopicRules, WorkerId,
 };
 
 use crate::client::Socket;
@@ -65,6 +65,7 @@ pub(crate) struct Node {
     /// The last commit of each worker.
     commits: Vec<u64>,
     holds_receipts: bool,
+    has_store: bool,
     random: Option<Random>,
     /// A hash of all effects so far.
     pub(crate) trace: u64,
@@ -143,12 +144,14 @@ impl Drop for TellOnPanic {
 impl Node {
     pub(crate) fn new(setup: &Setup) -> Self {
         let rules = Arc::new(Rules::default());
+        let budget = Arc::new(NodeBudget::default());
         let config = |worker| CoreConfig {
             worker: WorkerId::new(worker),
             workers: setup.workers,
             seed: 7,
             secret: [7, worker as u64],
             limits: Arc::new(setup.limits.clone()),
+            budget: Arc::clone(&budget),
             policy: Arc::clone(&rules) as _,
             topics: Arc::new(setup.topics.clone()),
             shared_strategy: setup.strategy,
@@ -182,6 +185,7 @@ impl Node {
             stream_errors: Vec::new(),
             commits: vec![0; setup.workers],
             holds_receipts: false,
+            has_store: setup.has_store,
             random: setup.shuffle.map(Random),
             trace: 0,
             turns: 0,
@@ -507,6 +511,11 @@ impl Node {
     pub(crate) fn output_bytes(&mut self, conn: Conn) -> usize {
         let (worker, id) = (self.sockets[conn.0].worker, self.sockets[conn.0].id);
         self.cores[worker].output(id).map_or(0, midge_core::Output::pending)
+    }
+
+    /// Whether there is a store.
+    pub(crate) fn has_store(&self) -> bool {
+        self.has_store
     }
 
     /// The counters of all workers together.

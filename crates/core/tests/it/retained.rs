@@ -182,7 +182,9 @@ fn a_walk_is_bounded_by_its_slow_client() {
 
 #[test]
 fn a_walk_waits_for_acknowledgements_and_across_connections() {
-    scenario(|node| {
+    // The publisher waits for no acknowledgement.
+    let limits = Limits { receive_maximum: u16::MAX, ..Limits::default() };
+    scenario_with(Setup { limits, ..Setup::default() }, |node| {
         let publisher = node.connect("p");
         for number in 1..=2_000_u16 {
             let (topic, text) = (format!("many/{number}"), number.to_string());

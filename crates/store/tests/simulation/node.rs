@@ -9,8 +9,8 @@ use std::sync::Arc;
 use midge_codec::{Decoded, ProtocolVersion, decode};
 use midge_core::{
     AllowAll, AuthAnswer, Commit, ConnectionId, Core, CoreConfig, Counters, DropReason,
-    DurabilityRules, Effects, Fetch, Fetched, Opening, PeerMessage, Receipt, Timestamp, TopicRules,
-    WorkerId,
+    DurabilityRules, Effects, Fetch, Fetched, NodeBudget, Opening, PeerMessage, Receipt, Timestamp,
+    TopicRules, WorkerId,
 };
 use midge_store::testing::Random;
 
@@ -58,12 +58,14 @@ impl Node {
     pub(crate) fn new(plan: &Plan) -> Self {
         let workers = plan.workers;
         let limits = Arc::new(plan.limits.clone());
+        let budget = Arc::new(NodeBudget::default());
         let config = |worker| CoreConfig {
             worker: WorkerId::new(worker),
             workers,
             seed: SEED,
             secret: [SEED, worker as u64],
             limits: Arc::clone(&limits),
+            budget: Arc::clone(&budget),
             policy: Arc::new(AllowAll),
             topics: Arc::new(TopicRules::default()),
             shared_strategy: plan.strategy,

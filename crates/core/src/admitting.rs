@@ -1,0 +1,81 @@
+//! Who is let in: a Client takes a place among the node's Sessions once nothing else speaks against
+//! it, and packets have no more User Properties than they may. It must never touch anything of a
+//! Client that it refuses.
+
+use std::sync::Arc;
+
+use midge_codec::{Packet, ReasonCode, UserProperties};
+
+use crate::budget::Allowance;
+use crate::connect::{Refusal, Terms};
+use crate::connection::PendingConnect;
+use crate::core::Core;
+use crate::effects::Effects;
+use crate::identity::{ConnectionId, Identity};
+use crate::time::Timestamp;
+use crate::timers::Kind;
+
+impl Core {
+    /// Lets a Client in that is authenticated, or says why not.
+    pub(crate) fn admit<'d>(
+        &mut self,
+        id: ConnectionId,
+        identity: &Arc<Identity>,
+        (pending, data): (&PendingConnect, Option<&'d [u8]>),
+        now: Timestamp,
+        fx: &mut Effects,
+    ) -> Result<Terms<'d>, Refusal> {
+        self.check_identity(identity, pending)?;
+        let terms = self.terms(id, pending, data)?;
+        self.take_place(identity, now, fx)?;
+        Ok(terms)
+    }
+
+    /// Takes a place among the node's Sessions for a Client that is let in now: the one of its old
+    /// Session, which may end, or a new one. Sessions that are over make room.
+    fn take_place(
+        &mut self,
+        identity: &Identity,
+        now: Timestamp,
+        fx: &mut Effects,
+    ) -> Result<(), Refusal> {
+        if let Some(slot) = self.clients.session_by_client_id(&identity.client_id) {
+            self.clients.session(slot).has_place = false;
+            return Ok(());
+        }
+        let count_max = u64::from(self.config.limits.sessions_max);
+        let allowance = Allowance { count_max, bytes_max: u64::MAX };
+        while !self.clients.budget.sessions.change(1, 0, allowance) {
+            let Some(timer) = self.timers.pop_due_of(Kind::Session, now) else {
+                self.clients.counters.limits_exceeded += 1;
+                return Err((ReasonCode::QuotaExceeded, "there are too many sessions"));
+            };
+            self.handle_timer(timer, now, fx);
+        }
+        Ok(())
+    }
+
+    /// Whether a packet of a connected Client has more User Properties than it may; a PUBLISH is
+    /// looked at where it is handled.
+    pub(crate) fn has_too_many_user_properties(&mut self, packet: &Packet<'_>) -> bool {
+        let user_properties = match packet {
+            Packet::PubAck(ack)
+            | Packet::PubRec(ack)
+            | Packet::PubRel(ack)
+            | Packet::PubComp(ack) => &ack.user_properties,
+            Packet::Subscribe(packet) => &packet.user_properties,
+            Packet::Unsubscribe(packet) => &packet.user_properties,
+            Packet::Disconnect(packet) => &packet.user_properties,
+            Packet::Auth(packet) => &packet.user_properties,
+            _ => return false,
+        };
+        let has_more = has_more(user_properties, self.config.limits.user_properties_max);
+        self.clients.counters.limits_exceeded += u64::from(has_more);
+        has_more
+    }
+}
+
+/// Whether there are more than `limit`.
+pub(crate) fn has_more(user_properties: &UserProperties<'_>, limit: u16) -> bool {
+    user_properties.iter().nth(usize::from(limit)).is_some()
+}
