@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use midge_codec::ReasonCode;
 use midge_core::{
-    AllowAll, Core, CoreConfig, Durability, DurabilityRules, Limits, NodeBudget, Policy,
+    AllowAll, Core, CoreConfig, Counters, Durability, DurabilityRules, Limits, NodeBudget, Policy,
     SharedStrategy, Timestamp, TopicRules, WorkerId,
 };
 use midge_net::{
@@ -22,6 +22,7 @@ use midge_store::{OpenError, Opened};
 use crate::certificate_watch::CertificateWatch;
 use crate::clock::Clock;
 use crate::directory::Directory;
+use crate::drop_log;
 use crate::handle::BrokerHandle;
 use crate::hook::{Hook, HookPolicy};
 use crate::inbox::{Inbox, Letter};
@@ -122,6 +123,18 @@ impl Broker {
         workers.all(|(thread, inbox)| thread.is_finished() || inbox.is_drained())
     }
 
+    /// The sum at the end, with what is lost by it.
+    fn tell_drops(&self) {
+        let mut counters = Counters::default();
+        self.handle.inboxes.iter().for_each(|inbox| counters.add(&inbox.left_counters()));
+        match drop_log::sum_in_words(&counters) {
+            Some(words) => {
+                log::info!(count = counters.lost(); "messages dropped since the start: {words}");
+            }
+            None => log::debug!("no message was dropped since the start"),
+        }
+    }
+
     fn send_to_all(&self, letter: impl Fn() -> Letter) {
         for inbox in self.handle.inboxes.iter() {
             inbox.send(letter());
@@ -133,10 +146,14 @@ impl Drop for Broker {
     fn drop(&mut self) {
         self.stop_accepting();
         self.send_to_all(|| Letter::Stop);
+        let has_run = !self.workers.is_empty();
         for worker in self.workers.drain(..) {
             if worker.join().is_err() {
                 log::error!("a worker has panicked");
             }
+        }
+        if has_run {
+            self.tell_drops();
         }
         // Behind the workers: the last bytes of what they have written by QUIC leave with it.
         self.listeners = None;
@@ -330,7 +347,9 @@ impl BrokerBuilder {
         let budget = Arc::new(NodeBudget::default());
         let topics = Arc::new(self.topics.clone());
         let clock = Clock::start();
-        let terms: Arc<[_]> = self.listen.iter().map(|listen| terms(listen, &limits)).collect();
+        let listens = self.listen.iter().zip(&broker.addresses);
+        let terms = listens.map(|(listen, address)| terms(listen, address, &limits));
+        let terms: Arc<[_]> = terms.collect();
         let durability =
             DurabilityRules { has_store: self.storage.is_some(), ..self.durability.clone() };
         let config = |worker, secret| CoreConfig {
@@ -412,9 +431,10 @@ impl BrokerBuilder {
 }
 
 /// What a listener's own limits come to.
-fn terms(listen: &Listen, limits: &Limits) -> ListenerTerms {
+fn terms(listen: &Listen, address: &ListenerAddress, limits: &Limits) -> ListenerTerms {
     let deadline = listen.limits.connect_deadline;
     ListenerTerms {
+        name: address.to_string().into(),
         packet_before_connect_bytes_max: listen
             .limits
             .packet_before_connect_bytes_max

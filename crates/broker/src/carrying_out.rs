@@ -3,8 +3,7 @@
 use std::io::{self, IoSlice};
 use std::sync::Arc;
 
-use midge_core::{ConnectionId, DisconnectReason, Event};
-use midge_net::Peer;
+use midge_core::{ConnectionId, Event};
 
 use crate::message::ReceivedMessage;
 use crate::storage::Order;
@@ -164,87 +163,5 @@ impl Worker {
             }
             _ => (),
         }
-    }
-
-    /// One line for everything that somebody who looks after the broker wants to see.
-    fn log_event(&mut self, event: &Event) {
-        let mut peer = |id: &ConnectionId| match self.sockets.of(*id) {
-            Some(socket) => socket.stream.address().to_string(),
-            None => "inside the process".to_string(),
-        };
-        match event {
-            Event::Connected { connection, client, version, session_present } => {
-                let session = if *session_present { "resumed" } else { "new" };
-                let peer = peer(connection);
-                let way = self
-                    .sockets
-                    .of(*connection)
-                    .map_or("local".to_string(), |socket| way_in_words(&socket.stream.peer()));
-                log::info!(
-                    "{client} connected from {peer} ({way}), MQTT {version}, session {session}"
-                );
-            }
-            // It came, perhaps to see whether somebody is there, and went. What else went wrong
-            // before has a line of its own.
-            Event::Disconnected {
-                connection,
-                client: None,
-                reason: DisconnectReason::ConnectionLost,
-            } => {
-                let peer = peer(connection);
-                log::debug!("{peer}: gone before its CONNECT");
-            }
-            Event::Refused { .. }
-            | Event::NotSubscribed { .. }
-            | Event::Disconnected { client: None, .. }
-                if !self.log_limit.allows(self.now) => {}
-            Event::Refused { connection, client_id, reason_code, detail } => {
-                let (peer, code) = (peer(connection), *reason_code as u8);
-                log::warn!(
-                    "{peer}: CONNECT of {client_id:?} refused: {detail} ({}, 0x{code:02X})",
-                    reason_code.name()
-                );
-            }
-            Event::Subscribed { client, filter, reason_code } if reason_code.is_error() => {
-                if self.log_limit.allows(self.now) {
-                    let (code, name) = (*reason_code as u8, reason_code.name());
-                    log::info!(
-                        "{client}: subscription to {filter:?} refused: {name}, 0x{code:02X}"
-                    );
-                }
-            }
-            Event::NotSubscribed { client, filter, detail } => {
-                log::warn!("{client} gets no automatic subscription to {filter:?}: {detail}");
-            }
-            Event::Disconnected { connection, client, reason } => {
-                let name =
-                    client.as_ref().map_or("a client without session".into(), ToString::to_string);
-                let peer = peer(connection);
-                match reason {
-                    DisconnectReason::ProtocolViolation { .. }
-                    | DisconnectReason::ConnectTimeout => {
-                        log::warn!("{peer}: {name} disconnected: {reason}");
-                    }
-                    _ => log::info!("{peer}: {name} disconnected: {reason}"),
-                }
-            }
-            Event::Dropped { receiver, topic, reason } => {
-                let receiver = receiver.as_ref().map(ToString::to_string).unwrap_or_default();
-                log::debug!("message to {topic:?} dropped: {} {receiver}", reason.name());
-            }
-            _ => log::debug!("{event:?}"),
-        }
-    }
-}
-
-/// How a Client comes, and as whom its certificate names it.
-fn way_in_words(peer: &Peer) -> String {
-    let way = peer.transport.name();
-    let own = peer.tls.as_ref().and_then(|tls| tls.certificate.as_ref());
-    let proxied = peer.proxy.as_ref().and_then(|proxy| proxy.tls.as_ref());
-    match (own, proxied.filter(|tls| tls.is_verified).and_then(|tls| tls.common_name.as_ref())) {
-        (Some(certificate), _) => format!("{way}, certificate {:?}", certificate.subject),
-        (None, Some(name)) => format!("{way}, certificate of {name:?} at its proxy"),
-        (None, None) => way.to_string(),
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! One lock per batch, never per message; many letters between two turns are one wake-up.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -68,6 +68,18 @@ pub(crate) enum Letter {
     Stop,
 }
 
+impl Letter {
+    /// How many messages of other workers it carries.
+    fn messages(&self) -> u64 {
+        match self {
+            Self::Batch { messages, .. } => {
+                messages.iter().filter(|message| message.is_message()).count() as u64
+            }
+            _ => 0,
+        }
+    }
+}
+
 /// A subscription of the process itself.
 pub(crate) struct LocalSubscribe {
     pub(crate) filter: Box<str>,
@@ -91,6 +103,10 @@ pub(crate) struct Inbox {
     pub(crate) turned_away: AtomicUsize,
     /// Connections of all workers that were let in: what `connections_max` bounds.
     pub(crate) let_in: Arc<AtomicUsize>,
+    /// Messages that came when the worker had ended.
+    lost: AtomicU64,
+    /// What the worker had counted when it ended.
+    left: Mutex<Counters>,
     notifier: Arc<Notifier>,
 }
 
@@ -107,6 +123,8 @@ impl Inbox {
             connections: AtomicUsize::new(0),
             turned_away: AtomicUsize::new(0),
             let_in,
+            lost: AtomicU64::new(0),
+            left: Mutex::default(),
             notifier,
         }
     }
@@ -117,6 +135,7 @@ impl Inbox {
         if let Some(letters) = &mut *self.lock() {
             letters.push(letter);
         } else {
+            self.lost.fetch_add(letter.messages(), Ordering::Relaxed);
             return;
         }
         self.notifier.notify();
@@ -136,13 +155,29 @@ impl Inbox {
         self.pending_bytes.store(0, Ordering::Relaxed);
     }
 
-    /// The worker has ended: what is here and what comes from now on is lost.
-    pub(crate) fn close(&self) {
+    /// The worker has ended: what is here and what comes from now on is lost. Says how many
+    /// messages of other workers are here.
+    pub(crate) fn close(&self) -> u64 {
         self.set_congested(false);
-        let letters = self.lock().take();
+        let letters = self.lock().take().unwrap_or_default();
+        let messages = letters.iter().map(Letter::messages).sum();
         // Not under the lock: whoever learns of it may send a letter.
         drop(letters);
         self.pending_bytes.store(0, Ordering::Relaxed);
+        messages
+    }
+
+    /// The worker leaves what it has counted to those who ask when it has ended.
+    pub(crate) fn leave_counters(&self, counters: &Counters) {
+        counters.clone_into(&mut self.left.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// What the worker had counted when it ended, with what was lost since.
+    pub(crate) fn left_counters(&self) -> Counters {
+        let mut counters = self.left.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let lost = self.lost.load(Ordering::Relaxed);
+        counters.dropped[DropReason::BrokerEnded as usize] += lost;
+        counters
     }
 
     /// The worker tells whether it is behind with what it has taken.

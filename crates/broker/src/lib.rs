@@ -21,6 +21,8 @@ mod certificate_watch;
 mod clock;
 mod closing;
 mod directory;
+mod drop_log;
+mod event_log;
 mod handle;
 mod hook;
 mod inbox;

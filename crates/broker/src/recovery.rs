@@ -1,9 +1,11 @@
 //! A broker that starts gives its workers what the store has kept, before any Client is let in.
 
-use midge_core::{Core, Effects, Recovered, Timestamp, WorkerId};
+use midge_core::{Core, Effects, Event, Recovered, Timestamp, WorkerId};
 use midge_store::Engine;
 
 use crate::directory::Directory;
+use crate::drop_log::DropLog;
+use crate::event_log::log_subscribed;
 
 /// A store of which the cores have what it has kept.
 pub(crate) struct Restored {
@@ -36,7 +38,22 @@ pub(crate) fn restore(
         core.end_restore(now, fx);
     }
     while carry_out(cores, &mut restored, &mut effects, now) {}
+    log_effects(&mut effects, now);
     restored
+}
+
+/// Tells what could not be taken over: the limits are lower than they were, or the rules others.
+fn log_effects(effects: &mut [Effects], now: Timestamp) {
+    let mut drops = DropLog::default();
+    for fx in effects {
+        drops.take(&mut fx.drops, now);
+        for event in fx.events.drain(..) {
+            if let Event::Subscribed { client, filter, reason_code } = event {
+                log_subscribed(&client, &filter, reason_code, "stored ");
+            }
+        }
+    }
+    drops.tell();
 }
 
 /// True if there may be more to do.

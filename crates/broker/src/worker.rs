@@ -15,6 +15,7 @@ use midge_net::{Poller, Readiness, Scratch};
 use crate::clock::Clock;
 use crate::closing::Closing;
 use crate::directory::Directory;
+use crate::drop_log::DropLog;
 use crate::hook::Hook;
 use crate::inbox::{Inbox, Letter};
 use crate::locals::Locals;
@@ -39,6 +40,8 @@ pub(crate) struct WorkerParts {
 
 /// What a listener does not have in common with the others.
 pub(crate) struct ListenerTerms {
+    /// The address that it is bound to, which is its name in the log.
+    pub(crate) name: Box<str>,
     pub(crate) packet_before_connect_bytes_max: u32,
     pub(crate) connect_deadline_ms: u32,
 }
@@ -67,6 +70,8 @@ pub(crate) struct Worker {
     pub(crate) terms: Arc<[ListenerTerms]>,
     /// How many lines strangers may have written about them.
     pub(crate) log_limit: LogLimit,
+    /// What was dropped and is not told yet.
+    drop_log: DropLog,
     /// Bytes read in this turn.
     pub(crate) turn_bytes: usize,
     /// Reads in this turn that may have been a step of a handshake.
@@ -95,7 +100,16 @@ impl Drop for Worker {
     /// Nobody shall wait for a worker that has ended, however it has.
     fn drop(&mut self) {
         self.locals.close_all();
-        self.inboxes[self.id.index()].close();
+        let unsent = self.fx.to_workers.iter().flatten();
+        let unsent = unsent.filter(|message| message.is_message()).count() as u64;
+        let inbox = &self.inboxes[self.id.index()];
+        let unread = inbox.close();
+        if !std::thread::panicking() {
+            self.core.drop_volatile(unsent + unread, &mut self.fx);
+        }
+        self.drop_log.take(&mut self.fx.drops, self.now);
+        self.drop_log.tell();
+        inbox.leave_counters(self.core.counters());
         if self.stage != Stage::Ended
             && let Some(orders) = &self.orders
         {
@@ -130,6 +144,7 @@ impl Worker {
             stream_scratch: Scratch::new(),
             terms: parts.terms,
             log_limit: LogLimit::default(),
+            drop_log: DropLog::default(),
             turn_bytes: 0,
             turn_handshakes: 0,
             readable: Vec::new(),
@@ -167,6 +182,8 @@ impl Worker {
         self.core.run_backlog(self.now, &mut self.fx);
         self.end_overdue();
         self.carry_out();
+        self.drop_log.take(&mut self.fx.drops, self.now);
+        self.drop_log.look(self.now);
         self.inboxes[self.id.index()].set_congested(self.core.is_congested());
         let is_drained = self.stage == Stage::Draining
             && self.sockets.is_empty()
@@ -184,7 +201,8 @@ impl Worker {
             let pause = if self.is_congested() { Self::CONGESTION_PAUSE } else { Duration::ZERO };
             return Some(pause);
         }
-        let deadline = self.core.next_deadline().map(|deadline| {
+        let deadline = [self.core.next_deadline(), self.drop_log.next_look()];
+        let deadline = deadline.into_iter().flatten().min().map(|deadline| {
             // One more: a clock of milliseconds may still be just before the deadline.
             Duration::from_millis(deadline - self.clock.now() + 1)
         });

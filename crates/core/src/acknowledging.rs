@@ -3,7 +3,7 @@
 use midge_codec::{Acknowledgement, PacketType, ReasonCode};
 
 use crate::core::Core;
-use crate::counters::DropReason;
+use crate::drops::{DropReason, Party};
 use crate::effects::Effects;
 use crate::identity::ConnectionId;
 use crate::outgoing::{Delivery, Stage};
@@ -127,7 +127,7 @@ impl Core {
         };
         if let (true, Some(delivery)) = (ack.reason_code.is_error(), &entry.delivery) {
             let reason = DropReason::RefusedByReceiver;
-            self.clients.note_drop(Some(slot), delivery.message.topic(), reason, fx);
+            self.clients.note_drop(Party::Receiver(slot), delivery.message.topic(), reason, fx);
         }
         self.clients.forget_stored(slot, entry.sequence);
         self.settle(slot, entry.delivery.as_ref(), fx);

@@ -82,6 +82,11 @@ impl Backlog {
         self.routings.push_back(Routing { message, targets, next: 0, round });
     }
 
+    /// How many receivers the put-off ones still have to reach.
+    pub(crate) fn receivers_left(&self) -> usize {
+        self.routings.iter().map(|routing| routing.targets.len() - routing.next).sum()
+    }
+
     /// How many were put off so far.
     pub(crate) fn pushed(&self) -> u64 {
         self.pushed

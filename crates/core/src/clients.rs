@@ -11,8 +11,9 @@ use slab::Slab;
 
 use crate::budget::NodeBudget;
 use crate::connection::Connection;
-use crate::counters::{Counters, DropReason};
-use crate::effects::{Effects, Event, LocalDelivery};
+use crate::counters::Counters;
+use crate::drops::{DropReason, Party};
+use crate::effects::{Effects, LocalDelivery};
 use crate::gate::{DeliveryGate, Policy};
 use crate::hashing::hash_str;
 use crate::identity::{ConnectionId, Identity, SessionId, WorkerId};
@@ -365,7 +366,7 @@ impl Clients {
             let sent = self.write(slot, id, &publication, &grant, form, now, fx);
             if let (Err(reason), Some(packet_id), QoS::ExactlyOnce) = (sent, packet_id, copy.qos) {
                 // The Client may know it already: its Packet Identifier is released.
-                self.note_drop(Some(slot), publication.topic, reason, fx);
+                self.note_drop(Party::Receiver(slot), publication.topic, reason, fx);
                 self.note_failure(slot, grant.group);
                 return self.give_up(slot, id, packet_id, Stage::PubRec, fx);
             }
@@ -378,7 +379,7 @@ impl Clients {
             self.transmit(slot, id, &publication, &grant, delivery, now, fx)
         };
         if let Err(reason) = sent {
-            self.note_drop(Some(slot), publication.topic, reason, fx);
+            self.note_drop(Party::Receiver(slot), publication.topic, reason, fx);
             self.note_failure(slot, grant.group);
             self.forget_stored(slot, sequence);
         }
@@ -455,7 +456,7 @@ impl Clients {
             self.note_stream(slot, packet_id, stream);
             let sent = self.write(slot, stream, &publication, &grant_of(&delivery), form, now, fx);
             if let Err(reason) = sent {
-                self.note_drop(Some(slot), publication.topic, reason, fx);
+                self.note_drop(Party::Receiver(slot), publication.topic, reason, fx);
                 self.note_failure(slot, delivery.group);
                 self.give_up(slot, id, packet_id, stage, fx);
             }
@@ -508,21 +509,6 @@ impl Clients {
     fn note_failure(&mut self, slot: SessionSlot, group: Option<GroupId>) {
         if let Some(group) = group {
             self.failed_of_groups.push((self.session_id(slot), group));
-        }
-    }
-
-    /// Counts a message that did not reach its receiver, and tells it if somebody listens.
-    pub(crate) fn note_drop(
-        &mut self,
-        receiver: Option<SessionSlot>,
-        topic: &str,
-        reason: DropReason,
-        fx: &mut Effects,
-    ) {
-        self.counters.drop_message(reason);
-        if self.tell_drops {
-            let receiver = receiver.map(|slot| Arc::clone(&self.sessions[slot as usize].identity));
-            fx.events.push(Event::Dropped { receiver, topic: topic.into(), reason });
         }
     }
 

@@ -54,7 +54,8 @@ impl Core {
             false => self.check_connect(connect),
         };
         if let Err((reason_code, detail)) = checked {
-            return self.refuse_connect(id, connect.client_id, reason_code, detail, now, fx);
+            let who = (connect.client_id, connect.user_name);
+            return self.refuse_connect(id, who, reason_code, detail, now, fx);
         }
         let pending = self.pending_connect(connect);
         let request = AuthRequest {
@@ -97,14 +98,14 @@ impl Core {
                 }
                 AuthAnswer::Refuse(reason_code) => {
                     let detail = "authentication failed";
-                    self.refuse_connect(id, &pending.client_id, reason_code, detail, now, fx);
+                    self.refuse_connect(id, pending.who(), reason_code, detail, now, fx);
                 }
                 AuthAnswer::Continue(data) => {
                     let code = ReasonCode::ContinueAuthentication;
                     if let Err(reason_code) = self.send_auth(id, code, data.as_deref(), fx) {
                         let detail = "the Client cannot take the AUTH that is next";
-                        let client_id = &pending.client_id;
-                        return self.refuse_connect(id, client_id, reason_code, detail, now, fx);
+                        let who = pending.who();
+                        return self.refuse_connect(id, who, reason_code, detail, now, fx);
                     }
                     if let Some(connection) = self.clients.connection(id) {
                         connection.phase = Phase::Authenticating(pending);
@@ -139,7 +140,8 @@ impl Core {
         let (client_id, user_name) = (pending.client_id.clone(), pending.user_name.clone());
         if has_more(&auth.user_properties, self.config.limits.user_properties_max) {
             let (code, detail) = (ReasonCode::QuotaExceeded, "too many User Properties");
-            return self.refuse_connect(id, &client_id, code, detail, now, fx);
+            let who = (&*client_id, user_name.as_deref());
+            return self.refuse_connect(id, who, code, detail, now, fx);
         }
         let same_method = method.is_some() && auth.authentication_method == method.as_deref();
         // While a decision is outstanding the connection is not read: nothing was asked of it.
@@ -287,7 +289,7 @@ impl Core {
         let unsupported = reason_code == ReasonCode::UnsupportedProtocolVersion;
         let bad_identifier = reason_code == ReasonCode::ClientIdentifierNotValid;
         if version == ProtocolVersion::V5 || unsupported || bad_identifier {
-            self.refuse_connect(id, "", reason_code, &detail, now, fx);
+            self.refuse_connect(id, ("", None), reason_code, &detail, now, fx);
         } else {
             // 3.x has no return code for a malformed CONNECT: it is closed without CONNACK.
             let reason = DisconnectReason::ProtocolViolation { reason_code, detail };
@@ -298,7 +300,7 @@ impl Core {
     pub(crate) fn refuse_connect(
         &mut self,
         id: ConnectionId,
-        client_id: &str,
+        (client_id, user_name): (&str, Option<&str>),
         reason_code: ReasonCode,
         detail: &str,
         now: Timestamp,
@@ -319,6 +321,7 @@ impl Core {
         fx.events.push(Event::Refused {
             connection: id,
             client_id: client_id.into(),
+            user_name: user_name.map(Into::into),
             reason_code,
             detail: detail.into(),
         });
@@ -426,7 +429,7 @@ impl Core {
         let terms = match self.admit(id, &identity, (pending, data), now, fx) {
             Ok(terms) => terms,
             Err((reason_code, detail)) => {
-                return self.refuse_connect(id, &pending.client_id, reason_code, detail, now, fx);
+                return self.refuse_connect(id, pending.who(), reason_code, detail, now, fx);
             }
         };
         let resumed = self.take_over(&identity, pending.clean_start, now, fx);
@@ -456,7 +459,15 @@ impl Core {
         self.store_session(slot, self.config.durability.of_session(listener), now, fx);
         let connack = self.connack(pending, &terms, session_present);
         self.clients.send(id, &connack, fx);
-        fx.events.push(Event::Connected { connection: id, client, version, session_present });
+        fx.events.push(Event::Connected {
+            connection: id,
+            client,
+            version,
+            session_present,
+            asked_user_name: pending.user_name.clone(),
+            keep_alive_seconds: keep_alive,
+            clean_start: pending.clean_start,
+        });
         self.begin_conversation(id, slot, keep_alive, now, fx);
     }
 

@@ -110,6 +110,13 @@ pub(crate) struct PendingWill {
     pub(crate) expiry_seconds: Option<u32>,
 }
 
+impl PendingConnect {
+    /// Who it says it is: its Client Identifier and its User Name.
+    pub(crate) fn who(&self) -> (&str, Option<&str>) {
+        (&self.client_id, self.user_name.as_deref())
+    }
+}
+
 /// Topic aliases that the Client has set on this connection [MQTT-3.3.2-7].
 #[derive(Debug, Default)]
 pub(crate) struct IncomingAliases {

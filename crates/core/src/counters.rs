@@ -2,98 +2,7 @@
 
 use midge_codec::PacketType;
 
-/// Why a message did not reach somebody. Nothing is dropped without one of these.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum DropReason {
-    /// Nobody had a matching subscription.
-    NoSubscriber,
-    /// QoS 0 for a Session without a Network Connection.
-    Offline,
-    /// The Session's queue held as many messages as it may.
-    QueueFull,
-    /// The Session's queue held as many bytes as it may.
-    QueueBytes,
-    /// QoS 0 for a Client whose socket does not take what was written already.
-    SlowConsumer,
-    /// The Message Expiry Interval had passed.
-    Expired,
-    /// Larger than the Client's Maximum Packet Size [MQTT-3.1.2-24].
-    PacketTooLarge,
-    /// The publisher may not publish to this topic.
-    PublishNotAuthorized,
-    /// The subscriber may not receive from this topic.
-    DeliveryNotAuthorized,
-    /// It waited for a Session that ended.
-    SessionEnded,
-    /// A retained message beyond the limits of the retained store.
-    RetainedLimit,
-    /// A delayed message beyond the limits.
-    DelayedLimit,
-    /// A shared subscription without connected members held as much as it may.
-    SharedBacklogFull,
-    /// The Client refused it with a Reason Code of 0x80 or above.
-    RefusedByReceiver,
-    /// QoS 0 while the broker was short of memory.
-    MemoryPressure,
-    /// A subscriber inside the process did not take its messages in time.
-    LocalReceiverFull,
-    /// The store had no room for it; its publisher was not told that it is kept.
-    StoreFull,
-    /// It could not be read from the store any more.
-    Damaged,
-    /// Nothing is published to such a topic: it has too many levels, or the form of something else.
-    TopicNameInvalid,
-}
-
-impl DropReason {
-    /// All reasons, in the order of the counters.
-    pub const ALL: [Self; 19] = [
-        Self::NoSubscriber,
-        Self::Offline,
-        Self::QueueFull,
-        Self::QueueBytes,
-        Self::SlowConsumer,
-        Self::Expired,
-        Self::PacketTooLarge,
-        Self::PublishNotAuthorized,
-        Self::DeliveryNotAuthorized,
-        Self::SessionEnded,
-        Self::RetainedLimit,
-        Self::DelayedLimit,
-        Self::SharedBacklogFull,
-        Self::RefusedByReceiver,
-        Self::MemoryPressure,
-        Self::LocalReceiverFull,
-        Self::StoreFull,
-        Self::Damaged,
-        Self::TopicNameInvalid,
-    ];
-
-    /// The name in metrics and logs.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::NoSubscriber => "no_subscriber",
-            Self::Offline => "offline",
-            Self::QueueFull => "queue_full",
-            Self::QueueBytes => "queue_bytes",
-            Self::SlowConsumer => "slow_consumer",
-            Self::Expired => "expired",
-            Self::PacketTooLarge => "packet_too_large",
-            Self::PublishNotAuthorized => "publish_not_authorized",
-            Self::DeliveryNotAuthorized => "delivery_not_authorized",
-            Self::SessionEnded => "session_ended",
-            Self::RetainedLimit => "retained_limit",
-            Self::DelayedLimit => "delayed_limit",
-            Self::SharedBacklogFull => "shared_backlog_full",
-            Self::RefusedByReceiver => "refused_by_receiver",
-            Self::MemoryPressure => "memory_pressure",
-            Self::LocalReceiverFull => "local_receiver_full",
-            Self::StoreFull => "store_full",
-            Self::Damaged => "damaged",
-            Self::TopicNameInvalid => "topic_name_invalid",
-        }
-    }
-}
+use crate::drops::DropReason;
 
 /// The counters of one worker.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -141,10 +50,6 @@ impl Counters {
         self.packets_sent[packet as usize] += 1;
     }
 
-    pub(crate) fn drop_message(&mut self, reason: DropReason) {
-        self.drop_messages(reason, 1);
-    }
-
     pub(crate) fn drop_messages(&mut self, reason: DropReason, count: u64) {
         self.dropped[reason as usize] += count;
     }
@@ -152,6 +57,12 @@ impl Counters {
     /// How many messages were dropped for `reason`.
     pub fn dropped_for(&self, reason: DropReason) -> u64 {
         self.dropped[reason as usize]
+    }
+
+    /// How many messages were dropped that somebody should have had.
+    pub fn lost(&self) -> u64 {
+        let losses = DropReason::ALL.into_iter().filter(|reason| reason.is_loss());
+        losses.map(|reason| self.dropped_for(reason)).sum()
     }
 
     /// Adds what another worker counted.
@@ -202,7 +113,7 @@ mod tests {
         let mut one = Counters::default();
         one.drop_messages(DropReason::Expired, 2);
         let mut two = Counters { bytes_received: 5, ..Counters::default() };
-        two.drop_message(DropReason::Expired);
+        two.drop_messages(DropReason::Expired, 1);
         one.add(&two);
         assert_eq!((one.dropped_for(DropReason::Expired), one.bytes_received), (3, 5));
     }

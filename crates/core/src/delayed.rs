@@ -7,7 +7,7 @@ use midge_codec::QoS;
 
 use crate::budget::Allowance;
 use crate::core::Core;
-use crate::counters::DropReason;
+use crate::drops::{DropReason, Party};
 use crate::effects::Effects;
 use crate::limits::Limits;
 use crate::message::{Message, Publication};
@@ -25,6 +25,11 @@ pub(crate) struct Delayed {
 impl Delayed {
     pub(crate) fn len(&self) -> usize {
         self.messages.len()
+    }
+
+    /// How many of them the store does not keep.
+    pub(crate) fn volatile_messages(&self) -> usize {
+        self.messages.values().filter(|(_, is_stored)| !is_stored).count()
     }
 }
 
@@ -62,7 +67,7 @@ impl Core {
             (!is_allowed).then_some(DropReason::DelayedLimit)
         };
         if let Some(reason) = refusal {
-            self.clients.note_drop(None, topic, reason, fx);
+            self.clients.note_drop(Party::Publisher(publisher), topic, reason, fx);
             return Err(reason);
         }
         let number = self.numbers.next(now);

@@ -6,7 +6,7 @@ use std::borrow::Cow;
 
 use midge_codec::ReasonCode;
 
-use crate::counters::DropReason;
+use crate::drops::DropReason;
 use crate::limits::Limits;
 use crate::rewrite::TopicRules;
 

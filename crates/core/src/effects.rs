@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use midge_codec::{ProtocolVersion, QoS, ReasonCode};
 
-use crate::counters::DropReason;
 use crate::data_streams::StreamError;
+use crate::drops::{DropNote, DropReason};
 use crate::identity::{ConnectionId, Identity, WorkerId};
 use crate::message::Message;
 use crate::peer::PeerMessage;
@@ -41,6 +41,9 @@ pub struct Effects {
     pub fetches: Vec<Fetch>,
     /// What happened, for logs and hooks.
     pub events: Vec<Event>,
+    /// What was dropped, for the log. Nothing has to be done about it, and it stays until the
+    /// driver takes it.
+    pub drops: Vec<DropNote>,
 }
 
 /// A CONNECT (or AUTH) whose Client has to be authenticated.
@@ -142,6 +145,12 @@ pub enum Event {
         version: ProtocolVersion,
         /// Whether it resumed a Session.
         session_present: bool,
+        /// The User Name that it has named itself by, whoever it was taken for.
+        asked_user_name: Option<Box<str>>,
+        /// The Keep Alive that holds; 0: none.
+        keep_alive_seconds: u16,
+        /// Whether it asked for a Clean Start (3.x: Clean Session).
+        clean_start: bool,
     },
     /// A CONNECT was refused.
     Refused {
@@ -149,6 +158,8 @@ pub enum Event {
         connection: ConnectionId,
         /// The Client Identifier that was asked for.
         client_id: Box<str>,
+        /// The User Name that it has named itself by.
+        user_name: Option<Box<str>>,
         /// Why.
         reason_code: ReasonCode,
         /// Why, in words.
@@ -197,11 +208,22 @@ pub enum Event {
     Dropped {
         /// Who would have received it; absent if it was nobody in particular.
         receiver: Option<Arc<Identity>>,
-        /// The topic.
+        /// Who published it, if it was refused and reaches nobody.
+        publisher: Option<Arc<Identity>>,
+        /// The topic; empty if it is not known any more.
         topic: Box<str>,
         /// Why.
         reason: DropReason,
+        /// How many; more than one only of those whose topics are not known any more.
+        count: u64,
     },
+}
+
+impl Event {
+    /// Whether it tells of a subscription that somebody wanted to have and does not have.
+    pub(crate) fn is_refused_subscription(&self) -> bool {
+        matches!(self, Self::Subscribed { reason_code, .. } if reason_code.is_error())
+    }
 }
 
 impl Effects {

@@ -6,8 +6,8 @@ use midge_codec::{Disconnect, ReasonCode};
 
 use crate::connection::Phase;
 use crate::core::Core;
-use crate::counters::DropReason;
 use crate::destination::Destination;
+use crate::drops::{DropReason, Party};
 use crate::effects::{DisconnectReason, Effects, Event};
 use crate::identity::ConnectionId;
 use crate::message::{Attributes, Publication};
@@ -227,7 +227,7 @@ impl Core {
             undelivered.into_iter().partition(|(_, delivery)| delivery.group.is_some());
         for (_, delivery) in own {
             let topic = delivery.message.topic();
-            self.clients.note_drop(Some(slot), topic, DropReason::SessionEnded, fx);
+            self.clients.note_drop(Party::Receiver(slot), topic, DropReason::SessionEnded, fx);
         }
         self.return_to_groups(slot, shared, now, fx);
     }
@@ -249,6 +249,24 @@ impl Core {
         for id in ids {
             self.close(id, Some(code), &DisconnectReason::ByServer(code), now, fx);
         }
+    }
+
+    /// The worker ends: what waits in memory only is lost with it, and counted. `on_the_way` more
+    /// were between the workers.
+    pub fn drop_volatile(&mut self, on_the_way: u64, fx: &mut Effects) {
+        let reason = DropReason::BrokerEnded;
+        let sessions = self.clients.sessions.iter();
+        let waiting = sessions.filter_map(|(slot, session)| {
+            let count = session.outgoing.as_ref()?.volatile_messages();
+            (count > 0).then_some((slot as SessionSlot, count as u64))
+        });
+        for (slot, count) in waiting.collect::<Vec<_>>() {
+            self.clients.note_drops(Party::Receiver(slot), "", reason, count, fx);
+        }
+        let others = self.backlog.receivers_left()
+            + self.delayed.volatile_messages()
+            + self.groups.volatile_messages();
+        self.clients.note_drops(Party::Nobody, "", reason, on_the_way + others as u64, fx);
     }
 
     /// Disconnects a Client for an administrative reason. True if it was connected here.

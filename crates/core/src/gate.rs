@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use midge_codec::QoS;
 
-use crate::counters::DropReason;
+use crate::drops::DropReason;
 use crate::identity::Identity;
 use crate::message::Publication;
 use crate::time::Timestamp;

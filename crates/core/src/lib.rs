@@ -24,6 +24,7 @@ mod counters;
 mod data_streams;
 mod delayed;
 mod destination;
+mod drops;
 mod durability;
 mod effects;
 mod ending;
@@ -66,8 +67,9 @@ mod timers;
 pub use crate::core::{Core, CoreConfig, MemoryPressure, Usage};
 pub use budget::NodeBudget;
 pub use connection::Opening;
-pub use counters::{Counters, DropReason};
+pub use counters::Counters;
 pub use data_streams::StreamError;
+pub use drops::{DropNote, DropReason};
 pub use durability::DurabilityRules;
 pub use effects::{
     AuthAnswer, AuthRequest, DisconnectReason, Effects, EnhancedStep, Event, LocalDelivery,

@@ -7,8 +7,8 @@ use midge_codec::{PublishProperties, QoS, SubscriptionOptions};
 
 use crate::connection::Phase;
 use crate::core::Core;
-use crate::counters::DropReason;
 use crate::destination::Destination;
+use crate::drops::{DropReason, Party};
 use crate::effects::Effects;
 use crate::identity::{ConnectionId, Identity};
 use crate::message::{Attributes, Publication};
@@ -81,7 +81,8 @@ impl Core {
             Ok(destination) => destination,
             Err(misdirected) => {
                 let reason = misdirected.drop_reason();
-                self.clients.note_drop(None, message.topic, reason, fx);
+                let broker = Arc::clone(&self.broker);
+                self.clients.note_drop(Party::Publisher(&broker), message.topic, reason, fx);
                 return fx.local_published.push((ticket, Err(reason)));
             }
         };
@@ -103,7 +104,8 @@ impl Core {
         let outcome = match destination.delay_seconds {
             Some(seconds) => self.delay(&publication, seconds, now, fx).map(|()| (1, 0)),
             None if self.lacks_room(&publication) => {
-                self.clients.note_drop(None, topic, DropReason::StoreFull, fx);
+                let party = Party::Publisher(&broker);
+                self.clients.note_drop(party, topic, DropReason::StoreFull, fx);
                 Err(DropReason::StoreFull)
             }
             None => self.publish_for(publication, true, now, fx),
@@ -123,6 +125,8 @@ impl Core {
 
     /// A message was not taken by a subscriber inside the process.
     pub fn note_local_drop(&mut self, topic: &str, fx: &mut Effects) {
-        self.clients.note_drop(None, topic, DropReason::LocalReceiverFull, fx);
+        // It was counted as delivered when it was handed to the driver.
+        self.clients.counters.messages_delivered -= 1;
+        self.clients.note_drop(Party::Nobody, topic, DropReason::LocalReceiverFull, fx);
     }
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use midge_codec::{PacketIdentifier, QoS};
 
-use crate::counters::DropReason;
+use crate::drops::DropReason;
 use crate::identity::ConnectionId;
 use crate::limits::Limits;
 use crate::message::Message;
@@ -335,6 +335,13 @@ impl Outgoing {
         self.queue_bytes
     }
 
+    /// Messages that wait or are under way, and that the store does not keep.
+    pub(crate) fn volatile_messages(&self) -> usize {
+        let is_volatile = |entry: &&InFlight| entry.sequence == 0 && entry.delivery.is_some();
+        let under_way = self.in_flight.iter().filter(is_volatile).count();
+        under_way + self.queue.iter().filter(|waiting| waiting.sequence == 0).count()
+    }
+
     /// Messages that wait in the store only.
     pub(crate) fn stored_messages(&self) -> usize {
         self.stored.messages
@@ -529,7 +536,7 @@ mod tests {
     use midge_codec::QoS;
 
     use super::{Delivery, Identifiers, Outgoing, Stage, Waiting, Way};
-    use crate::counters::DropReason;
+    use crate::drops::DropReason;
     use crate::identity::{ConnectionId, Identity};
     use crate::limits::Limits;
     use crate::message::{Attributes, Publication};

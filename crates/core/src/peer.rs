@@ -3,7 +3,7 @@
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
-use crate::counters::DropReason;
+use crate::drops::DropReason;
 use crate::identity::SessionId;
 use crate::message::Message;
 use crate::outgoing::Delivery;
@@ -186,6 +186,18 @@ impl From<Peer> for PeerMessage {
 }
 
 impl PeerMessage {
+    /// Whether it brings an Application Message that somebody waits for.
+    pub fn is_message(&self) -> bool {
+        matches!(
+            &self.0,
+            Peer::Publish(_)
+                | Peer::SharedPublish { .. }
+                | Peer::SharedDeliver { .. }
+                | Peer::SharedReturn { .. }
+                | Peer::RetainedSet { .. }
+        )
+    }
+
     /// About how many bytes of messages this entry keeps alive: what batches are bounded by.
     pub fn size(&self) -> usize {
         match &self.0 {

@@ -5,8 +5,8 @@ use std::borrow::Cow;
 use midge_codec::{PacketIdentifier, PacketType, Publish, QoS, ReasonCode};
 
 use crate::core::Core;
-use crate::counters::DropReason;
 use crate::destination::{Author, Destination, Misdirected};
+use crate::drops::{DropReason, Party};
 use crate::effects::Effects;
 use crate::identity::ConnectionId;
 use crate::message::{Attributes, Publication};
@@ -48,7 +48,10 @@ impl Core {
         let control = self.clients.control_of(id);
         let control = self.clients.connection(control);
         if publish.packet_id.is_some() && control.is_some_and(|it| it.is_unanswered) {
-            return; // It comes again behind the one that was not answered, in its order.
+            // It comes again behind the one that was not answered, in its order.
+            let publisher = std::sync::Arc::clone(&self.clients.session(slot).identity);
+            let (party, topic) = (Party::Publisher(&publisher), publish.topic.as_str());
+            return self.clients.note_drop(party, topic, DropReason::StoreFull, fx);
         }
         let topic = match self.named_topic(id, publish) {
             Ok(topic) => topic,
@@ -217,12 +220,14 @@ impl Core {
         now: Timestamp,
         fx: &mut Effects,
     ) -> Verdict {
+        let publisher = std::sync::Arc::clone(&self.clients.session(slot).identity);
         let destination = match self.destination(slot, topic) {
             Ok(destination) => destination,
             Err(misdirected) => {
                 let is_beyond = misdirected == Misdirected::TooManyLevels;
                 self.clients.counters.limits_exceeded += u64::from(is_beyond);
-                self.clients.note_drop(None, topic, misdirected.drop_reason(), fx);
+                let party = Party::Publisher(&publisher);
+                self.clients.note_drop(party, topic, misdirected.drop_reason(), fx);
                 return misdirected.into();
             }
         };
@@ -242,12 +247,12 @@ impl Core {
         let mut forwarded = std::mem::take(&mut self.properties);
         forwarded.clear();
         properties.encode_forwarded(&mut forwarded);
-        let publisher = std::sync::Arc::clone(&self.clients.session(slot).identity);
         let publication =
             Publication::new(topic, &forwarded, publish.payload, attributes, &publisher);
         let outcome = match delay_seconds {
             None if self.lacks_room(&publication) => {
-                self.clients.note_drop(None, topic, DropReason::StoreFull, fx);
+                let party = Party::Publisher(&publisher);
+                self.clients.note_drop(party, topic, DropReason::StoreFull, fx);
                 Err(DropReason::StoreFull)
             }
             None => self.publish_for(publication, asks, now, fx),

@@ -4,11 +4,11 @@
 
 use std::sync::Arc;
 
-use midge_codec::SubscriptionOptions;
+use midge_codec::{ReasonCode, SubscriptionOptions};
 
 use crate::core::Core;
-use crate::counters::DropReason;
-use crate::effects::Effects;
+use crate::drops::{DropReason, Party};
+use crate::effects::{Effects, Event};
 use crate::filter_request::{FilterRequest, RequestKind};
 use crate::hashing::hash_str;
 use crate::identity::{ConnectionId, Identity, SessionId};
@@ -84,7 +84,8 @@ impl Core {
             self.end_superseded(session, now, fx);
         }
         self.is_restoring = false;
-        fx.events.clear();
+        // What nobody could have taken part in is not told, but what was given up is.
+        fx.events.retain(Event::is_refused_subscription);
         for group in self.groups.without_members() {
             self.end_group(group, fx);
         }
@@ -159,13 +160,21 @@ impl Core {
         let levels_max = self.config.limits.topic_levels_max;
         // It was rewritten when it was made.
         let request = FilterRequest::parse(&filter, &TopicRules::default(), levels_max);
-        let may_have = |request: &FilterRequest| {
-            let identity = &self.clients.sessions[slot as usize].identity;
-            self.clients.policy.may_subscribe(identity, &request.filter, options.qos)
+        let client = Arc::clone(&self.clients.session(slot).identity);
+        let policy = &self.clients.policy;
+        let request = match request {
+            Ok(it) if !policy.may_subscribe(&client, &it.filter, options.qos) => {
+                Err(ReasonCode::NotAuthorized)
+            }
+            request => request,
         };
-        let Some(request) = request.ok().filter(|request| may_have(request)) else {
-            let session = self.clients.session(slot).number;
-            return self.clients.rounds.keep(StoreOp::Unsubscribed { session, filter });
+        let request = match request {
+            Ok(request) => request,
+            Err(reason_code) => {
+                let session = self.clients.session(slot).number;
+                fx.events.push(Event::Subscribed { client, filter: filter.clone(), reason_code });
+                return self.clients.rounds.keep(StoreOp::Unsubscribed { session, filter });
+            }
         };
         if request.kind != RequestKind::Plain {
             return self.restore_by_home(slot, &filter, (options, identifier), now, fx);
@@ -236,7 +245,7 @@ impl Core {
             match entry.delivery {
                 Some(delivery) => self.groups.restore_message(group, delivery.message, sequence),
                 None => {
-                    self.clients.note_drop(None, "", DropReason::Damaged, fx);
+                    self.clients.note_drop(Party::Nobody, "", DropReason::Damaged, fx);
                     let owner = Owner::Group(number);
                     self.clients.rounds.keep(StoreOp::Finished { owner, sequence });
                 }

@@ -13,7 +13,7 @@ use slab::Slab;
 use crate::budget::{Allowance, NodeBudget};
 use crate::clients::{Clients, Grant};
 use crate::core::Core;
-use crate::counters::DropReason;
+use crate::drops::{DropReason, Party};
 use crate::effects::Effects;
 use crate::gate::Admitted;
 use crate::identity::{SessionId, WorkerId};
@@ -317,7 +317,8 @@ impl Core {
             }
             Err(reason) => {
                 self.clients.counters.limits_exceeded += 1;
-                self.clients.note_drop(None, message.topic(), reason, fx);
+                let party = Party::Publisher(message.publisher());
+                self.clients.note_drop(party, message.topic(), reason, fx);
                 Err(reason)
             }
         }
@@ -489,7 +490,7 @@ impl Core {
             group: None,
         };
         if let Err(reason) = self.clients.deliver_single(slot, &publication, &grant, now, fx) {
-            self.clients.note_drop(Some(slot), publication.topic, reason, fx);
+            self.clients.note_drop(Party::Receiver(slot), publication.topic, reason, fx);
         }
     }
 

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use hashbrown::HashMap;
 use midge_codec::{PacketIdentifier, PacketType, QoS, ReasonCode};
 
-use crate::counters::DropReason;
+use crate::drops::DropReason;
 use crate::effects::Effects;
 use crate::identity::{ConnectionId, SessionId, WorkerId};
 use crate::outgoing::Delivery;

@@ -8,7 +8,7 @@ use midge_codec::QoS;
 use crate::backlog::Routing;
 use crate::clients::{Clients, Grant};
 use crate::core::Core;
-use crate::counters::DropReason;
+use crate::drops::{DropReason, Party};
 use crate::effects::Effects;
 use crate::gate::{Admitted, PublishGate};
 use crate::identity::{SessionId, WorkerId};
@@ -50,12 +50,12 @@ impl Core {
         now: Timestamp,
         fx: &mut Effects,
     ) -> Result<(usize, Ticket), DropReason> {
-        let topic = publication.topic;
+        let (topic, publisher) = (publication.topic, Party::Publisher(publication.publisher));
         let admitted = PublishGate(&*self.clients.policy).admit(publication, now);
         let admitted = match admitted {
             Ok(admitted) => admitted,
             Err(reason) => {
-                self.clients.note_drop(None, topic, reason, fx);
+                self.clients.note_drop(publisher, topic, reason, fx);
                 return Err(reason);
             }
         };
@@ -66,7 +66,7 @@ impl Core {
         };
         let matched = self.route(&admitted, now, fx);
         if matched == 0 && !admitted.publication().attributes.retain {
-            self.clients.note_drop(None, topic, DropReason::NoSubscriber, fx);
+            self.clients.note_drop(publisher, topic, DropReason::NoSubscriber, fx);
         }
         retained.map(|ticket| (matched, ticket))
     }
@@ -210,7 +210,8 @@ impl Core {
                 };
                 let slot = subscriber.session;
                 if let Err(reason) = self.clients.deliver(slot, publication, &grant, now, fx) {
-                    self.clients.note_drop(Some(slot), publication.topic, reason, fx);
+                    let receiver = Party::Receiver(slot);
+                    self.clients.note_drop(receiver, publication.topic, reason, fx);
                 }
             }
         }
@@ -269,7 +270,8 @@ impl Core {
             if self.clients.slot_of(target.session_id(self.config.worker)).is_some() {
                 deliver_to(&mut self.clients, target, &publication, now, fx);
             } else {
-                self.clients.note_drop(None, publication.topic, DropReason::SessionEnded, fx);
+                let (nobody, reason) = (Party::Nobody, DropReason::SessionEnded);
+                self.clients.note_drop(nobody, publication.topic, reason, fx);
             }
         }
         self.clients.rounds.end_origin();
@@ -298,7 +300,7 @@ fn deliver_to(
         group: None,
     };
     if let Err(reason) = clients.deliver(target.session, publication, &grant, now, fx) {
-        clients.note_drop(Some(target.session), publication.topic, reason, fx);
+        clients.note_drop(Party::Receiver(target.session), publication.topic, reason, fx);
     }
 }
 

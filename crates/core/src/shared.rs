@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::clients::{Clients, Grant};
 use crate::core::Core;
-use crate::counters::DropReason;
+use crate::drops::{DropReason, Party};
 use crate::effects::Effects;
 use crate::identity::{SessionId, WorkerId};
 use crate::limits::Limits;
@@ -126,6 +126,12 @@ impl SharedGroups {
             group.backlog_bytes += message.size();
             group.backlog.push_back(Kept { message, sequence, hold: None });
         }
+    }
+
+    /// Messages that wait for a member and that the store does not keep.
+    pub(crate) fn volatile_messages(&self) -> usize {
+        let kept = self.groups.values().flat_map(|group| &group.backlog);
+        kept.filter(|kept| kept.sequence == 0).count()
     }
 
     /// The group of this name, if this worker is home to one.
@@ -291,7 +297,7 @@ impl Core {
             return;
         };
         for Kept { message, .. } in &group.backlog {
-            self.clients.note_drop(None, message.topic(), DropReason::SessionEnded, fx);
+            self.clients.note_drop(Party::Nobody, message.topic(), DropReason::SessionEnded, fx);
         }
         if group.is_stored {
             self.clients.rounds.keep_behind_round(StoreOp::Ended(Owner::Group(id.number)));
@@ -344,7 +350,8 @@ impl Core {
             tried.barred.push(member.session);
         }
         let Some(group) = self.groups.get(id) else {
-            return self.clients.note_drop(None, publication.topic, DropReason::SessionEnded, fx);
+            let (nobody, reason) = (Party::Nobody, DropReason::SessionEnded);
+            return self.clients.note_drop(nobody, publication.topic, reason, fx);
         };
         let kept = match tried.refusal {
             Some(reason) => Err(reason),
@@ -367,7 +374,13 @@ impl Core {
                 let owner = Owner::Group(id.number);
                 self.clients.rounds.keep_message(owner, sequence, &delivery);
             }
-            Err(reason) => self.clients.note_drop(None, publication.topic, reason, fx),
+            Err(reason) => {
+                // The last one that was tried stands for all of them, if it is known here.
+                let last = tried.barred.last().filter(|it| it.worker == self.config.worker);
+                let slot = last.and_then(|&session| self.clients.slot_of(session));
+                let party = slot.map_or(Party::Nobody, Party::Receiver);
+                self.clients.note_drop(party, publication.topic, reason, fx);
+            }
         }
     }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use midge_codec::{QoS, ReasonCode};
 
 use crate::core::Core;
-use crate::counters::DropReason;
+use crate::drops::{DropReason, Party};
 use crate::effects::{DisconnectReason, Effects};
 use crate::identity::{ConnectionId, SessionId};
 use crate::outgoing::{Delivery, Outgoing};
@@ -146,7 +146,7 @@ impl Core {
                 match delivery {
                     Some(stored) => deliveries.push((sequence, self.delivery_of(stored))),
                     None => {
-                        self.clients.note_drop(Some(slot), "", DropReason::Damaged, fx);
+                        self.clients.note_drop(Party::Receiver(slot), "", DropReason::Damaged, fx);
                         self.clients.forget_stored(slot, sequence);
                     }
                 }
@@ -283,7 +283,8 @@ impl Core {
             return self.fetch_ending(self.endings.len() - 1, from, fx);
         }
         let dropped = outgoing.map_or(0, |outgoing| outgoing.stored_messages() as u64);
-        self.clients.counters.drop_messages(DropReason::SessionEnded, dropped);
+        let party = Party::Former(&session.identity);
+        self.clients.note_drops(party, "", DropReason::SessionEnded, dropped, fx);
         self.clients.rounds.keep_behind_round(StoreOp::Ended(Owner::Session(session.number)));
     }
 
@@ -311,9 +312,9 @@ impl Core {
                 }
                 Some(delivery) => {
                     let topic = delivery.message.topic();
-                    self.clients.note_drop(None, topic, DropReason::SessionEnded, fx);
+                    self.clients.note_drop(Party::Nobody, topic, DropReason::SessionEnded, fx);
                 }
-                None => self.clients.note_drop(None, "", DropReason::Damaged, fx),
+                None => self.clients.note_drop(Party::Nobody, "", DropReason::Damaged, fx),
             }
         }
         if fetched.next <= last {

@@ -7,6 +7,7 @@ mod data_streams_ending;
 mod data_streams_random;
 mod data_streams_waiting;
 mod destinations;
+mod drops;
 mod flow;
 mod late_timers;
 mod lifetime;

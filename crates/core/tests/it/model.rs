@@ -170,7 +170,7 @@ impl Model {
         self.node.events.clear();
         self.events_seen = 0;
         for event in events {
-            let Event::Dropped { receiver: Some(receiver), topic, reason } = event else {
+            let Event::Dropped { receiver: Some(receiver), topic, reason, .. } = event else {
                 continue;
             };
             let client = (0..CLIENTS).find(|&client| *name(client) == *receiver.client_id);

@@ -14,9 +14,9 @@ use std::sync::Arc;
 
 use midge_codec::{Connect, Decoded, Packet, ProtocolVersion, decode};
 use midge_core::{
-    AuthAnswer, AuthRequest, ConnectionId, Core, CoreConfig, Counters, DropReason, Durability,
-    DurabilityRules, Effects, Event, Limits, LocalDelivery, NodeBudget, Opening, PeerMessage,
-    Receipt, SharedStrategy, Timestamp, TopicRules, WorkerId,
+    AuthAnswer, AuthRequest, ConnectionId, Core, CoreConfig, Counters, DropNote, DropReason,
+    Durability, DurabilityRules, Effects, Event, Fetch, Limits, LocalDelivery, NodeBudget, Opening,
+    PeerMessage, Receipt, SharedStrategy, Timestamp, TopicRules, WorkerId,
 };
 
 use crate::client::Socket;
@@ -58,6 +58,10 @@ pub(crate) struct Node {
     pub(crate) authenticate: Authenticate,
     pub(crate) unanswered: Vec<(usize, AuthRequest)>,
     pub(crate) events: Vec<Event>,
+    /// What the log would tell of drops.
+    pub(crate) drops: Vec<DropNote>,
+    /// What the store was asked; nobody answers.
+    pub(crate) fetches: Vec<Fetch>,
     pub(crate) local: Vec<LocalDelivery>,
     pub(crate) local_subscribed: Vec<(ConnectionId, Vec<midge_codec::ReasonCode>)>,
     /// Data streams that ended for an error, with its Reason Code.
@@ -180,6 +184,8 @@ impl Node {
             }),
             unanswered: Vec::new(),
             events: Vec::new(),
+            drops: Vec::new(),
+            fetches: Vec::new(),
             local: Vec::new(),
             local_subscribed: Vec::new(),
             stream_errors: Vec::new(),
@@ -406,6 +412,7 @@ impl Node {
         let workers = self.cores.len();
         self.heed_reading(worker);
         let mut fx = std::mem::replace(&mut self.effects[worker], Effects::new(workers));
+        self.drops.append(&mut fx.drops);
         if fx.is_empty() {
             return false;
         }
@@ -441,6 +448,7 @@ impl Node {
                 None => self.unanswered.push((worker, request)),
             }
         }
+        self.fetches.append(&mut fx.fetches);
         self.local.append(&mut fx.local);
         self.local_subscribed.append(&mut fx.local_subscribed);
         self.events.append(&mut fx.events);

@@ -1,0 +1,235 @@
+//! Why a message did not reach somebody, and what is told of it.
+//!
+//! Whatever gives up a message, or a copy of one, does so by [`Clients::note_drop`]: it counts it
+//! under a [`DropReason`], and notes for the log of this turn whom it concerns. Many alike become
+//! one [`DropNote`], so that a Client that takes nothing costs no allocation for each message.
+
+use std::sync::Arc;
+
+use crate::clients::Clients;
+use crate::effects::{Effects, Event};
+use crate::identity::Identity;
+use crate::subscription_tree::SessionSlot;
+
+macro_rules! drop_reasons {
+    ($($(#[doc = $doc:literal])+ $reason:ident = $name:literal, $explanation:literal;)+) => {
+        /// Why a message did not reach somebody. Nothing is dropped without one of these.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum DropReason {
+            $($(#[doc = $doc])+ $reason,)+
+        }
+
+        impl DropReason {
+            const COUNT: usize = [$($name),+].len();
+
+            /// All reasons, in the order of the counters.
+            pub const ALL: [Self; Self::COUNT] = [$(Self::$reason),+];
+
+            /// The name in metrics and logs.
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(Self::$reason => $name,)+
+                }
+            }
+
+            /// The reason in words, with the limit that was reached.
+            pub const fn explanation(self) -> &'static str {
+                match self {
+                    $(Self::$reason => $explanation,)+
+                }
+            }
+        }
+    };
+}
+
+drop_reasons! {
+    /// Nobody had a matching subscription. That is nobody's loss: see [`DropReason::is_loss`].
+    NoSubscriber = "no_subscriber",
+        "nobody has a matching subscription";
+    /// QoS 0 for a Session without a Network Connection.
+    Offline = "offline",
+        "QoS 0 for a client that is not connected";
+    /// The Session's queue held as many messages as it may.
+    QueueFull = "queue_full",
+        "its queue holds as many messages as it may (limits.queue_messages_max)";
+    /// The Session's queue held as many bytes as it may.
+    QueueBytes = "queue_bytes",
+        "its queue holds as many bytes as it may (limits.queue_bytes_max)";
+    /// QoS 0 for a Client whose socket does not take what was written already.
+    SlowConsumer = "slow_consumer",
+        "QoS 0, and it does not read what was written already (limits.output_bytes_max)";
+    /// The Message Expiry Interval had passed.
+    Expired = "expired",
+        "the Message Expiry Interval has passed";
+    /// Larger than the Client's Maximum Packet Size [MQTT-3.1.2-24].
+    PacketTooLarge = "packet_too_large",
+        "larger than the Maximum Packet Size that it accepts";
+    /// The publisher may not publish to this topic.
+    PublishNotAuthorized = "publish_not_authorized",
+        "it may not publish to this topic";
+    /// The subscriber may not receive from this topic.
+    DeliveryNotAuthorized = "delivery_not_authorized",
+        "it may not receive messages of this topic";
+    /// Nothing is published to such a topic: it has too many levels, or the form of something else.
+    TopicNameInvalid = "topic_name_invalid",
+        "nothing can be published to this topic";
+    /// It waited for a Session that ended.
+    SessionEnded = "session_ended",
+        "the session ended before the client had taken it";
+    /// A retained message beyond the limits of the retained store.
+    RetainedLimit = "retained_limit",
+        "delivered but not retained (limits.retained_messages_max, limits.retained_bytes_max)";
+    /// A delayed message beyond the limits.
+    DelayedLimit = "delayed_limit",
+        "too many delayed messages wait (limits.delayed_messages_max, limits.delayed_bytes_max)";
+    /// A shared subscription without connected members held as much as it may.
+    SharedBacklogFull = "shared_backlog_full",
+        "its shared subscription holds as much as it may (limits.shared_backlog_messages_max, \
+         limits.shared_backlog_bytes_max)";
+    /// The Client refused it with a Reason Code of 0x80 or above.
+    RefusedByReceiver = "refused_by_receiver",
+        "it refused the message";
+    /// QoS 0 while the broker was short of memory.
+    MemoryPressure = "memory_pressure",
+        "QoS 0 while memory is short (limits.memory_bytes_max)";
+    /// A subscriber inside the process did not take its messages in time.
+    LocalReceiverFull = "local_receiver_full",
+        "a subscriber inside the process does not take its messages";
+    /// The store had no room for it; its publisher was not told that it is kept.
+    StoreFull = "store_full",
+        "the store has no room (limits.store_bytes_max, or its device is full)";
+    /// It could not be read from the store any more.
+    Damaged = "damaged",
+        "it cannot be read from the store any more";
+    /// It was in memory only when the broker ended.
+    BrokerEnded = "broker_ended",
+        "it was in memory only when the broker ended";
+}
+
+impl DropReason {
+    /// Whether somebody should have had the message and has not.
+    pub const fn is_loss(self) -> bool {
+        !matches!(self, Self::NoSubscriber)
+    }
+
+    /// Whether it belongs to the usual course of things, so that nothing has to be done about it.
+    pub const fn is_ordinary(self) -> bool {
+        matches!(
+            self,
+            Self::NoSubscriber
+                | Self::Offline
+                | Self::Expired
+                | Self::SessionEnded
+                | Self::RefusedByReceiver
+                | Self::BrokerEnded
+        )
+    }
+}
+
+/// Whom a drop concerns.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Party<'p> {
+    /// The one who does not get it.
+    Receiver(SessionSlot),
+    /// The same, whose Session does not exist any more.
+    Former(&'p Arc<Identity>),
+    /// The one who is not rid of it.
+    Publisher(&'p Arc<Identity>),
+    Nobody,
+}
+
+/// Messages that were dropped in one turn, for the same reason, on behalf of the same Client.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DropNote {
+    /// Who should have received them or, if `is_refusal`, who published them; absent if it was
+    /// nobody in particular, or if too many were concerned.
+    pub client: Option<Arc<Identity>>,
+    /// Whether they were not taken from `client`, rather than not given to it.
+    pub is_refusal: bool,
+    /// The topic of the first one; empty if it is not known any more.
+    pub topic: Box<str>,
+    /// Why.
+    pub reason: DropReason,
+    /// How many.
+    pub count: u64,
+}
+
+impl Effects {
+    /// Notes of one turn that name a Client; what is dropped for others is only counted.
+    const DROP_NOTES_MAX: usize = 64;
+
+    fn note_drops(
+        &mut self,
+        client: Option<&Arc<Identity>>,
+        is_refusal: bool,
+        topic: &str,
+        reason: DropReason,
+        count: u64,
+    ) {
+        let has_room = self.drops.len() < Self::DROP_NOTES_MAX;
+        let mut find = |client| {
+            let is_it = |note: &&mut DropNote| note.is_of(client, is_refusal, reason);
+            self.drops.iter_mut().rev().find(is_it).map(|note| note.count += count)
+        };
+        let found = find(client).or_else(|| if has_room { None } else { find(None) });
+        if found.is_none() {
+            let client = client.filter(|_| has_room).map(Arc::clone);
+            let topic = topic.into();
+            self.drops.push(DropNote { client, is_refusal, topic, reason, count });
+        }
+    }
+}
+
+impl DropNote {
+    fn is_of(&self, client: Option<&Arc<Identity>>, is_refusal: bool, reason: DropReason) -> bool {
+        let is_same_client = match (&self.client, client) {
+            (Some(one), Some(other)) => Arc::ptr_eq(one, other),
+            (None, None) => true,
+            _ => false,
+        };
+        self.reason == reason && self.is_refusal == is_refusal && is_same_client
+    }
+}
+
+impl Clients {
+    /// Counts a message that was dropped, and tells of it.
+    pub(crate) fn note_drop(
+        &mut self,
+        party: Party<'_>,
+        topic: &str,
+        reason: DropReason,
+        fx: &mut Effects,
+    ) {
+        self.note_drops(party, topic, reason, 1, fx);
+    }
+
+    /// The same of several.
+    pub(crate) fn note_drops(
+        &mut self,
+        party: Party<'_>,
+        topic: &str,
+        reason: DropReason,
+        count: u64,
+        fx: &mut Effects,
+    ) {
+        self.counters.drop_messages(reason, count);
+        if count == 0 || !reason.is_loss() && !self.tell_drops {
+            return;
+        }
+        let (receiver, publisher) = match party {
+            Party::Receiver(slot) => (Some(&self.sessions[slot as usize].identity), None),
+            Party::Former(identity) => (Some(identity), None),
+            Party::Publisher(identity) => (None, Some(identity)),
+            Party::Nobody => (None, None),
+        };
+        if self.tell_drops {
+            let (receiver, publisher) = (receiver.cloned(), publisher.cloned());
+            let topic = topic.into();
+            fx.events.push(Event::Dropped { receiver, publisher, topic, reason, count });
+        }
+        if reason.is_loss() {
+            let client = receiver.or(publisher);
+            fx.note_drops(client, publisher.is_some(), topic, reason, count);
+        }
+    }
+}
