@@ -1,47 +1,85 @@
-//! The log of `midge serve`: lines on standard error, for people or as JSON.
+//! The log of `midge serve`: lines on standard error, for people or as JSON with fields.
 //!
-//! One line is one write. Text of Clients gets out only with its control characters escaped: a
-//! Client Identifier can neither forge a line nor command a terminal.
+//! Whoever logs a line puts it into a bounded queue and goes on; a thread of its own writes it. A
+//! standard error that takes nothing (a terminal that was stopped, a pipe that nobody reads) so
+//! holds nobody up: lines beyond the queue are left out, and how many they were is told as soon as
+//! it goes on. Text of Clients gets out only with its control characters escaped: a Client
+//! Identifier can neither forge a line nor command a terminal.
 
-use std::io::{self, IsTerminal, Write};
+mod line;
+mod queue;
+
+use std::io;
+use std::panic;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use log::{Level, LevelFilter, Log, Metadata, Record};
-use serde::Serialize;
 
-use crate::config::{LogFormat, printable};
+use crate::config::LogFormat;
+use line::Style;
+use queue::Queue;
 
-/// Writes log lines.
+/// The log of this process, from the moment that it is installed.
+static LOGGER: OnceLock<Logger> = OnceLock::new();
+
+/// Takes log lines.
 #[derive(Debug)]
 struct Logger {
-    format: LogFormat,
-    colour: bool,
+    style: Style,
+    queue: Arc<Queue>,
 }
 
-/// A line of JSON, in this order.
-#[derive(Serialize)]
-struct JsonLine<'l> {
-    time: &'l str,
-    level: &'l str,
-    target: &'l str,
-    message: &'l str,
+/// Waits, when it is dropped, until what was logged is written, as long as it is being taken.
+#[derive(Debug)]
+pub(crate) struct Guard;
+
+impl Guard {
+    /// How long to wait for a standard error that takes nothing.
+    const PATIENCE: Duration = Duration::from_millis(200);
+    /// How long to wait for one that takes a little now and then.
+    const DEADLINE: Duration = Duration::from_secs(1);
 }
 
-/// Makes the log go to standard error. Further calls change only the level.
-pub(crate) fn install(level: LevelFilter, format: LogFormat) {
-    let is_colour_wanted = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-    let colour = is_colour_wanted && io::stderr().is_terminal();
-    // The process has one log from here to its end; there is nothing to give back.
-    let logger: &'static Logger = Box::leak(Box::new(Logger { format, colour }));
+impl Drop for Guard {
+    fn drop(&mut self) {
+        if let Some(logger) = LOGGER.get() {
+            logger.queue.wait_until_written(Self::PATIENCE, Self::DEADLINE);
+        }
+    }
+}
+
+/// Makes the log go to standard error until the guard is dropped. A panic of a thread is told by
+/// it, too.
+///
+/// # Errors
+///
+/// The operating system refuses the thread that writes, or standard error is closed.
+pub(crate) fn install(level: LevelFilter, format: LogFormat) -> io::Result<Guard> {
+    let style = Style::of_process(format);
+    let queue = Queue::to_standard_error(move |left_out| style.left_out(left_out))?;
+    let logger = LOGGER.get_or_init(|| Logger { style, queue });
     let _ = log::set_logger(logger);
     log::set_max_level(level);
+    panic::set_hook(Box::new(|panic| {
+        let thread = std::thread::current();
+        log::error!("thread {}: {panic}", thread.name().unwrap_or("without a name"));
+    }));
+    Ok(Guard)
 }
 
 /// Writes lines that are addressed to whoever started the broker: as they are where the log is
 /// for people, as log lines where it is for programs.
-pub(crate) fn announce(format: LogFormat, text: &str) {
+pub(crate) fn announce(text: &str) {
+    let Some(logger) = LOGGER.get() else {
+        return;
+    };
     for line in text.lines() {
-        match format {
-            LogFormat::Text if log::max_level() >= LevelFilter::Info => write_line(line),
+        match logger.style.format {
+            LogFormat::Text if log::max_level() >= LevelFilter::Info => {
+                let level = Level::Info;
+                logger.queue.push(format!("{}{line}\n", logger.style.prefix(level)), level);
+            }
             LogFormat::Text => {}
             LogFormat::Json => {
                 let words: Vec<&str> = line.split_whitespace().collect();
@@ -59,107 +97,24 @@ impl Log for Logger {
 
     fn log(&self, record: &Record<'_>) {
         if self.enabled(record.metadata()) {
-            write_line(&self.line(&time(), record));
+            self.queue.push(self.style.line(&line::now(), record), record.level());
         }
     }
 
     fn flush(&self) {}
 }
 
-impl Logger {
-    fn line(&self, time: &str, record: &Record<'_>) -> String {
-        let message = record.args().to_string();
-        let level = record.level();
-        if self.format == LogFormat::Json {
-            let level = level.as_str().to_ascii_lowercase();
-            let line = JsonLine { time, level: &level, target: record.target(), message: &message };
-            return serde_json::to_string(&line).unwrap_or_default();
-        }
-        let message = printable(&message);
-        // Whoever looks this closely wants to know which part it was.
-        let target = match level {
-            Level::Debug | Level::Trace => format!(" {}:", record.target()),
-            _ => String::new(),
-        };
-        if self.colour {
-            let colour = colour(level);
-            format!("\x1b[2m{time}\x1b[0m {colour}{level:<5}\x1b[0m{target} {message}")
-        } else {
-            format!("{time} {level:<5}{target} {message}")
-        }
-    }
-}
-
-fn colour(level: Level) -> &'static str {
-    match level {
-        Level::Error => "\x1b[1;31m",
-        Level::Warn => "\x1b[33m",
-        Level::Info => "\x1b[32m",
-        Level::Debug => "\x1b[34m",
-        Level::Trace => "\x1b[2m",
-    }
-}
-
-/// Now, as RFC 3339 in UTC.
-fn time() -> String {
-    format!("{:.3}", jiff::Timestamp::now())
-}
-
-/// There is nobody to tell that standard error cannot be written.
-fn write_line(line: &str) {
-    let _ = io::stderr().lock().write_all(format!("{line}\n").as_bytes());
-}
-
 #[cfg(test)]
 mod tests {
-    use log::{Level, Log, Metadata, Record};
+    use log::{Level, Log, Metadata};
 
-    use super::{Logger, time};
-    use crate::config::LogFormat;
-
-    const TIME: &str = "2026-01-02T03:04:05.678Z";
-
-    fn line(format: LogFormat, colour: bool, level: Level) -> String {
-        let mut record = Record::builder();
-        let record = record.level(level).target("midge_broker");
-        let logger = Logger { format, colour };
-        let id = "a\n\x1b[31m";
-        logger.line(TIME, &record.args(format_args!("client {id}\" is here")).build())
-    }
-
-    #[test]
-    fn text_is_on_one_line_and_commands_nothing() {
-        assert_eq!(
-            line(LogFormat::Text, false, Level::Info),
-            r#"2026-01-02T03:04:05.678Z INFO  client a\n\u{1b}[31m" is here"#
-        );
-        assert_eq!(
-            line(LogFormat::Text, false, Level::Debug),
-            r#"2026-01-02T03:04:05.678Z DEBUG midge_broker: client a\n\u{1b}[31m" is here"#
-        );
-        assert!(line(LogFormat::Text, true, Level::Error).contains("\x1b[1;31mERROR\x1b[0m"));
-    }
-
-    #[test]
-    fn json_is_one_object() {
-        assert_eq!(
-            line(LogFormat::Json, true, Level::Warn),
-            r#"{"time":"2026-01-02T03:04:05.678Z","level":"warn","target":"midge_broker","#
-                .to_string()
-                + r#""message":"client a\n\u001b[31m\" is here"}"#
-        );
-    }
-
-    #[test]
-    fn times_are_of_rfc_3339() {
-        let time = time();
-        assert_eq!(time.len(), TIME.len(), "{time}");
-        assert!(time.ends_with('Z') && time.as_bytes()[10] == b'T', "{time}");
-    }
+    use super::Logger;
+    use super::line::Style;
+    use super::queue::Queue;
 
     #[test]
     fn libraries_only_warn() {
-        let logger = Logger { format: LogFormat::Text, colour: false };
+        let logger = Logger { style: Style::default(), queue: Queue::without_writer() };
         let enabled = |target, level| {
             logger.enabled(&Metadata::builder().target(target).level(level).build())
         };

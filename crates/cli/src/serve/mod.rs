@@ -44,7 +44,11 @@ pub(crate) fn run(args: &ServeArgs) -> ExitCode {
         }
     };
     let configuration = &loaded.configuration;
-    logger::install(configuration.log_level, configuration.log_format);
+    // To the end: what is said last is written, too.
+    let _log = match logger::install(configuration.log_level, configuration.log_format) {
+        Ok(guard) => guard,
+        Err(_) => return ExitCode::FAILURE, // there is nowhere to say it
+    };
     // Before the broker is there, so that no signal is lost.
     let signals = match Signals::register() {
         Ok(signals) => signals,
@@ -118,7 +122,7 @@ fn announce(listeners: &[ShownListener], loaded: &Loaded, sources: &Sources) {
         workers: loaded.configuration.workers,
         processors: thread::available_parallelism().map_or(1, usize::from),
     };
-    logger::announce(loaded.configuration.log_format, &message.to_string());
+    logger::announce(&message.to_string());
 }
 
 fn serve(

@@ -107,6 +107,12 @@ impl Running {
         self
     }
 
+    /// It has not ended yet.
+    pub(crate) fn assert_runs(mut self) -> Self {
+        assert!(self.process.try_wait().unwrap().is_none(), "it has ended: {}", self.stderr);
+        self
+    }
+
     /// What came on standard error until the line that was last waited for.
     pub(crate) fn stderr(&self) -> &str {
         &self.stderr

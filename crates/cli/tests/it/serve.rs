@@ -1,14 +1,13 @@
 //! `midge serve` as a process: how it starts, refuses to start, reloads and ends.
 
-use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
-use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::broker::{free_port, start_broker};
 use crate::command::{Running, midge, midge_in};
 use crate::directory::Directory;
+use crate::raw::Client;
 
 /// The last line of the start message.
 const STARTED: &str = "documentation";
@@ -146,49 +145,17 @@ fn an_echo_of_a_signal_is_no_second_one() {
     assert_eq!(ended.code, Some(0), "{ended:?}");
 }
 
-/// A broker whose log nobody reads, with so much written into it that it stands still.
-fn stuck_broker() -> Child {
-    let port = free_port();
-    let mut broker = Command::new(env!("CARGO_BIN_EXE_midge"))
-        .args(["--in-memory", "--listen", &format!("127.0.0.1:{port}"), "--workers", "1"])
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut stderr = BufReader::new(broker.stderr.take().unwrap());
-    let mut line = String::new();
-    while !line.contains(STARTED) {
-        line.clear();
-        stderr.read_line(&mut line).unwrap();
-    }
-    // A pipe holds 64 KB; each connection is good for more than 100 bytes.
-    for _ in 0..1000 {
-        let mut client = TcpStream::connect(("127.0.0.1", port)).unwrap();
-        client.write_all(b"\x10\x0d\x00\x04MQTT\x04\x02\x00\x00\x00\x01c").unwrap();
-    }
-    broker.stderr = Some(stderr.into_inner());
-    broker
-}
-
+/// A broker that has begun to end and waits for a Client that does not read what it is sent.
 #[test]
 fn a_second_signal_ends_a_broker_that_is_stuck() {
-    let mut broker = stuck_broker();
-    let terminate = |broker: &Child| {
-        let status = Command::new("kill").arg(broker.id().to_string()).status().unwrap();
-        assert!(status.success());
-    };
-    terminate(&broker);
+    let port = free_port();
+    let broker = start(port);
+    let mut client = Client::connect(port, "c");
+    client.subscribe("t", 0);
+    client.stop_reading();
+    let broker = broker.signal("TERM").wait_for("SIGTERM");
     thread::sleep(Duration::from_millis(1_000));
-    assert!(broker.try_wait().unwrap().is_none(), "the broker is not stuck");
-    terminate(&broker);
-    let deadline = Instant::now() + Duration::from_secs(5);
-    let status = loop {
-        if let Some(status) = broker.try_wait().unwrap() {
-            break status;
-        }
-        if Instant::now() > deadline {
-            broker.kill().unwrap();
-        }
-        thread::sleep(Duration::from_millis(10));
-    };
-    assert_eq!(status.code(), Some(128 + 15));
+    let broker = broker.assert_runs();
+    let ended = broker.signal("TERM").end();
+    assert_eq!(ended.code, Some(128 + 15), "{ended:?}");
 }

@@ -1,0 +1,222 @@
+//! The lines that are not written yet, and the thread that writes them.
+//!
+//! Nobody but that thread ever waits for standard error. It writes to a descriptor of its own: the
+//! lock of the standard library's is held by whoever writes, and others would wait for it.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::fd::AsFd;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use log::Level;
+
+/// A bounded queue of lines.
+#[derive(Debug)]
+pub(super) struct Queue {
+    state: Mutex<State>,
+    /// Something is there to be written.
+    come: Condvar,
+    /// Something was written.
+    gone: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    lines: VecDeque<String>,
+    bytes: usize,
+    /// Lines for which there was no room.
+    left_out: u64,
+    /// Whether the writer is about to write something that is not in the queue any more.
+    is_writing: bool,
+    /// Bytes written so far, a sign of life.
+    written: u64,
+}
+
+/// What a sum of lines that were left out looks like.
+type TellLeftOut = Box<dyn Fn(u64) -> String + Send>;
+
+impl Queue {
+    /// Bytes of lines that wait to be written.
+    const BYTES_MAX: usize = 1 << 20;
+    /// More, for errors: they come seldom, and often last.
+    const BYTES_OF_ERRORS: usize = 64 * 1024;
+    /// Bytes that are written at a time.
+    const CHUNK: usize = 32 * 1024;
+    /// How long to wait for a descriptor that does not block and takes nothing.
+    const PAUSE: Duration = Duration::from_millis(10);
+
+    /// A queue whose lines a thread writes to standard error.
+    pub(super) fn to_standard_error(
+        tell_left_out: impl Fn(u64) -> String + Send + 'static,
+    ) -> io::Result<Arc<Self>> {
+        let file = File::from(io::stderr().as_fd().try_clone_to_owned()?);
+        Self::to_file(file, Box::new(tell_left_out))
+    }
+
+    fn to_file(file: File, tell_left_out: TellLeftOut) -> io::Result<Arc<Self>> {
+        let queue = Self::without_writer();
+        let writer = Arc::clone(&queue);
+        let write = move || writer.write_to(&file, &tell_left_out);
+        // It ends with the process.
+        thread::Builder::new().name("midge-log".into()).spawn(write)?;
+        Ok(queue)
+    }
+
+    /// A queue that nobody empties.
+    pub(super) fn without_writer() -> Arc<Self> {
+        let (come, gone) = (Condvar::new(), Condvar::new());
+        Arc::new(Self { state: Mutex::default(), come, gone })
+    }
+
+    /// Puts a line (or several) at the end, unless there is no room for it.
+    pub(super) fn push(&self, line: String, level: Level) {
+        let mut state = self.lock();
+        let more = if level == Level::Error { Self::BYTES_OF_ERRORS } else { 0 };
+        if state.bytes + line.len() > Self::BYTES_MAX + more {
+            state.left_out += 1;
+            return;
+        }
+        state.bytes += line.len();
+        state.lines.push_back(line);
+        let wakes = !state.is_writing;
+        drop(state);
+        if wakes {
+            self.come.notify_one();
+        }
+    }
+
+    /// Waits until everything is written, but neither longer than `patience` while nothing is
+    /// taken nor longer than `deadline`.
+    pub(super) fn wait_until_written(&self, patience: Duration, deadline: Duration) {
+        let begun = Instant::now();
+        let (mut last, mut state) = ((begun, 0), self.lock());
+        loop {
+            let is_written = state.lines.is_empty() && state.left_out == 0 && !state.is_writing;
+            if state.written != last.1 {
+                last = (Instant::now(), state.written);
+            }
+            let left = deadline.checked_sub(begun.elapsed()).unwrap_or_default();
+            let left = left.min(patience.checked_sub(last.0.elapsed()).unwrap_or_default());
+            if is_written || left.is_zero() {
+                return;
+            }
+            state = self.gone.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    fn write_to(&self, file: &File, tell_left_out: &TellLeftOut) {
+        loop {
+            let chunk = self.take(tell_left_out);
+            self.write_all(file, chunk.as_bytes());
+            let mut state = self.lock();
+            state.is_writing = false;
+            drop(state);
+            self.gone.notify_all();
+        }
+    }
+
+    /// Waits for lines and takes some of them. What was left out is told behind those that came
+    /// before.
+    fn take(&self, tell_left_out: &TellLeftOut) -> String {
+        let is_idle = |state: &mut State| state.lines.is_empty() && state.left_out == 0;
+        let state = self.come.wait_while(self.lock(), is_idle);
+        let mut state = state.unwrap_or_else(PoisonError::into_inner);
+        state.is_writing = true;
+        let mut chunk = String::new();
+        while chunk.len() < Self::CHUNK
+            && let Some(line) = state.lines.pop_front()
+        {
+            state.bytes -= line.len();
+            chunk.push_str(&line);
+        }
+        if state.lines.is_empty() && state.left_out > 0 {
+            chunk.push_str(&tell_left_out(std::mem::take(&mut state.left_out)));
+        }
+        chunk
+    }
+
+    /// There is nobody to tell that standard error cannot be written.
+    fn write_all(&self, mut file: &File, mut bytes: &[u8]) {
+        while !bytes.is_empty() {
+            match file.write(bytes) {
+                Ok(0) => return,
+                Ok(count) => {
+                    bytes = &bytes[count..];
+                    self.lock().written += count as u64;
+                    self.gone.notify_all();
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    thread::sleep(Self::PAUSE);
+                }
+                Err(_) => return,
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+    use std::io::{BufRead, BufReader};
+    use std::os::fd::OwnedFd;
+    use std::time::{Duration, Instant};
+
+    use log::Level;
+
+    use super::Queue;
+
+    const LINE: &str = "a line of a log that is as long as lines are\n";
+
+    #[test]
+    fn nobody_waits_for_a_pipe_that_nobody_reads() {
+        let (reader, writer) = std::io::pipe().unwrap();
+        let tell = Box::new(|count| format!("left out: {count}\n"));
+        let queue = Queue::to_file(File::from(OwnedFd::from(writer)), tell).unwrap();
+        let begun = Instant::now();
+        let count = 100_000;
+        for _ in 0..count {
+            queue.push(LINE.to_string(), Level::Info);
+        }
+        queue.push("the last error\n".to_string(), Level::Error);
+        assert!(queue.lock().bytes <= Queue::BYTES_MAX + Queue::BYTES_OF_ERRORS);
+        queue.wait_until_written(Duration::from_millis(50), Duration::from_secs(60));
+        assert!(begun.elapsed() < Duration::from_secs(30), "the pipe is full: it must give up");
+
+        // Somebody reads again: everything that was kept, and how much was not.
+        let (mut read, mut has_error) = (0, false);
+        for line in BufReader::new(reader).lines() {
+            let line = line.unwrap();
+            if let Some(left_out) = line.strip_prefix("left out: ") {
+                let left_out: usize = left_out.parse().unwrap();
+                assert!(left_out > 0 && has_error);
+                assert_eq!(read + left_out, count);
+                return;
+            }
+            has_error |= line == "the last error";
+            read += usize::from(line == LINE.trim());
+        }
+        panic!("what was left out is not told");
+    }
+
+    #[test]
+    fn everything_is_written_before_the_end() {
+        let (reader, writer) = std::io::pipe().unwrap();
+        let tell = Box::new(|_| String::new());
+        let queue = Queue::to_file(File::from(OwnedFd::from(writer)), tell).unwrap();
+        queue.push(LINE.to_string(), Level::Info);
+        queue.wait_until_written(Duration::from_secs(30), Duration::from_secs(60));
+        assert_eq!(queue.lock().written as usize, LINE.len());
+        drop(reader);
+        queue.push(LINE.to_string(), Level::Info);
+        queue.wait_until_written(Duration::from_secs(30), Duration::from_secs(60));
+        assert!(queue.lock().lines.is_empty(), "a closed pipe loses lines and holds nobody");
+    }
+}

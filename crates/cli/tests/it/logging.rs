@@ -1,0 +1,167 @@
+//! What `midge serve` writes into its log, and what it does when nobody reads it.
+
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::broker::free_port;
+use crate::command::{Running, midge_in};
+use crate::directory::Directory;
+use crate::raw::{Client, Connect};
+
+/// The last line of the start message.
+const STARTED: &str = "documentation";
+
+fn start(directory: &Directory, port: u16, format: &str, level: &str) -> Running {
+    let arguments = format!("--listen 127.0.0.1:{port} --workers 2 --log-level {level}");
+    let variables = [("MIDGE_LOG_FORMAT", format), ("MIDGE_LIMITS_QUEUE_MESSAGES_MAX", "2")];
+    midge_in(directory.path(), &variables, &arguments).wait_for(STARTED)
+}
+
+/// Some Clients; the queue of one of them overflows.
+fn run_clients(port: u16) {
+    let absent = Connect { client_id: "absent", clean: false, user: Some(("ann", "c4n4ry-1")) };
+    let mut receiver = Client::connect_with(port, &absent);
+    receiver.subscribe("alarms/#", 1);
+    receiver.disconnect();
+    let mut publisher = Client::connect(port, "publisher");
+    for number in 0..5 {
+        publisher.publish(&format!("alarms/{number}"), b"c4n4ry-2");
+    }
+    publisher.disconnect();
+}
+
+#[test]
+fn a_full_queue_leaves_a_trace() {
+    let (directory, port) = (Directory::empty(), free_port());
+    let broker = start(&directory, port, "text", "info");
+    run_clients(port);
+    let broker = broker.wait_for("1 message for \"absent\" dropped, topic \"alarms/2\"");
+    assert!(broker.stderr().contains("limits.queue_messages_max"), "{}", broker.stderr());
+    let ended = broker.signal("TERM").end();
+    let rest = "2 messages for \"absent\" dropped, the last one of topic \"alarms/4\"";
+    assert!(ended.stderr.contains(rest), "{ended:?}");
+    assert!(
+        ended.stderr.contains("messages dropped since the start: 5 (queue_full 3, broker_ended 2)"),
+        "{ended:?}"
+    );
+}
+
+#[test]
+fn lines_of_json_have_fields() {
+    let (directory, port) = (Directory::empty(), free_port());
+    let broker = start(&directory, port, "json", "debug");
+    run_clients(port);
+    let ended = broker.signal("TERM").end();
+    assert_eq!(ended.code, Some(0));
+    let lines: Vec<Value> =
+        ended.stderr.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let find = |part: &str| {
+        let is_it = |line: &&Value| line["message"].as_str().is_some_and(|it| it.contains(part));
+        lines.iter().find(is_it).unwrap_or_else(|| panic!("no line with {part}: {lines:#?}"))
+    };
+    let connected = find("\"absent\" connected");
+    assert_eq!(connected["client_id"], "absent");
+    assert_eq!(connected["user_name"], "ann");
+    assert_eq!(connected["listener"], format!("127.0.0.1:{port}"));
+    assert!(connected["address"].as_str().unwrap().starts_with("127.0.0.1:"));
+    assert_eq!(connected["protocol"], "3.1.1");
+    assert_eq!(connected["transport"], "tcp");
+    assert_eq!(connected["keep_alive_seconds"], 60);
+    assert_eq!(
+        (&connected["clean_start"], &connected["session_present"]),
+        (&false.into(), &false.into())
+    );
+    let disconnected = find("\"absent\" disconnected");
+    assert_eq!(
+        (&disconnected["client_id"], &disconnected["reason_code"]),
+        (&"absent".into(), &0.into())
+    );
+    let subscribed = find("subscription of \"absent\"");
+    assert_eq!(
+        (&subscribed["filter"], &subscribed["reason_code"]),
+        (&"alarms/#".into(), &1.into())
+    );
+    let dropped = find("1 message for \"absent\"");
+    assert_eq!((&dropped["topic"], &dropped["reason"]), (&"alarms/2".into(), &"queue_full".into()));
+    assert_eq!((&dropped["count"], &dropped["level"]), (&1.into(), &"warn".into()));
+}
+
+#[test]
+fn s19_no_password_and_no_payload_is_written() {
+    for format in ["text", "json"] {
+        let (directory, port) = (Directory::empty(), free_port());
+        let broker = start(&directory, port, format, "trace");
+        run_clients(port);
+        let ended = broker.signal("TERM").end();
+        assert!(ended.stderr.contains("absent"), "{ended:?}");
+        assert!(!ended.stderr.contains("c4n4ry"), "{ended:?}");
+    }
+}
+
+#[test]
+fn a_client_forges_no_line_and_commands_no_terminal() {
+    for format in ["text", "json"] {
+        let (directory, port) = (Directory::empty(), free_port());
+        let broker = start(&directory, port, format, "debug");
+        let client_id = "x\n2026-01-01 INFO forged\x1b[2J\u{9b}2J\u{202e}";
+        let user = Some((client_id, "p"));
+        let mut client = Client::connect_with(port, &Connect { client_id, clean: true, user });
+        client.subscribe("u/\x1b[2J", 1);
+        client.publish("t/\x1b[2J", b"x");
+        drop(client);
+        let broker = broker.wait_for("disconnected");
+        let ended = broker.signal("TERM").end();
+        let forged = ended.stderr.lines().find(|line| line.starts_with("2026-01-01"));
+        assert_eq!(forged, None, "{format}");
+        let commands = ended.stderr.contains(['\x1b', '\u{9b}', '\u{202e}']);
+        assert!(!commands, "{format}: {ended:?}");
+    }
+}
+
+/// A broker whose log nobody reads, with so much written into it that the pipe is full.
+fn unread_broker(port: u16) -> Child {
+    let mut broker = Command::new(env!("CARGO_BIN_EXE_midge"))
+        .args(["--in-memory", "--listen", &format!("127.0.0.1:{port}"), "--workers", "1"])
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stderr = BufReader::new(broker.stderr.take().unwrap());
+    let mut line = String::new();
+    while !line.contains(STARTED) {
+        line.clear();
+        stderr.read_line(&mut line).unwrap();
+    }
+    // A pipe holds 64 KB; each connection is good for more than 200 bytes.
+    for _ in 0..1000 {
+        Client::connect(port, "c").disconnect();
+    }
+    broker.stderr = Some(stderr.into_inner());
+    broker
+}
+
+#[test]
+fn a_log_that_nobody_reads_holds_nobody_up() {
+    let port = free_port();
+    let mut broker = unread_broker(port);
+    let mut client = Client::connect(port, "another");
+    client.subscribe("t", 1);
+    drop(client);
+    let status = Command::new("kill").arg(broker.id().to_string()).status().unwrap();
+    assert!(status.success());
+    let deadline = Instant::now() + Duration::from_secs(9);
+    let status = loop {
+        match broker.try_wait().unwrap() {
+            Some(status) => break status,
+            None if Instant::now() > deadline => {
+                broker.kill().unwrap();
+                panic!("the broker does not end");
+            }
+            None => thread::sleep(Duration::from_millis(10)),
+        }
+    };
+    assert_eq!(status.code(), Some(0));
+}
