@@ -5,7 +5,7 @@ use std::fs::{self, File};
 use std::io::Write;
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -119,7 +119,9 @@ impl Home {
         let mut log = File::options().create(true).append(true).open(self.log_path()).unwrap();
         let settings = format!("durability {durability}, segments {segment_bytes}, {pace:?}");
         writeln!(log, "start {start}, {settings}").unwrap();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_midge"));
+        // Another build than the one that was just made, to compare it.
+        let other = std::env::var_os("MIDGE_TEST_BROKER");
+        let mut command = Command::new(other.unwrap_or(env!("CARGO_BIN_EXE_midge").into()));
         command
             .current_dir(&self.directory)
             .envs(ENVIRONMENT)
@@ -186,6 +188,11 @@ impl Broker {
     pub(crate) fn signal(&self, signal: Signal) {
         let id = Pid::from_raw(self.process.id().cast_signed());
         kill(id, signal).expect("the broker can be signalled");
+    }
+
+    /// How it has ended, if it has.
+    pub(crate) fn status(&mut self) -> Option<ExitStatus> {
+        self.process.try_wait().ok().flatten()
     }
 
     /// Asks it to end, and waits until it has. False if it does not in time, or says that it has

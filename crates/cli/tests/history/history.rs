@@ -1,0 +1,433 @@
+//! The history of a run: what every Client asked for, what it was told, and what was done to the
+//! broker, all with the moment in which it happened. Nothing here judges; see `check`.
+
+use std::fmt::Write as _;
+use std::sync::{Mutex, MutexGuard};
+use std::time::Instant;
+
+use midge_codec::{QoS, ReasonCode, SubscriptionOptions};
+
+/// Microseconds since the run began.
+pub(crate) type Micros = u64;
+/// Places in the tables of [`Tables`].
+pub(crate) type ClientId = usize;
+pub(crate) type MessageId = usize;
+pub(crate) type SessionId = usize;
+pub(crate) type ConnectionId = usize;
+
+pub(crate) const SECOND: Micros = 1_000_000;
+
+/// Later than anything.
+pub(crate) const FAR: Micros = 1 << 50;
+
+/// So many syncs may come before what a Client did just now: small segments need one each.
+const SYNCS_BEFORE: Micros = 60;
+
+/// Everything that has happened, for all threads.
+#[derive(Debug)]
+pub(crate) struct History {
+    began: Instant,
+    tables: Mutex<Tables>,
+}
+
+/// What has happened, in tables. Rows are only added and completed.
+#[derive(Debug, Default)]
+pub(crate) struct Tables {
+    pub(crate) clients: Vec<Actor>,
+    pub(crate) sessions: Vec<Session>,
+    pub(crate) connections: Vec<Connection>,
+    pub(crate) messages: Vec<Message>,
+    pub(crate) subscriptions: Vec<Subscription>,
+    pub(crate) deliveries: Vec<Delivery>,
+    pub(crate) outages: Vec<Outage>,
+    /// Since when a sync takes how many milliseconds.
+    pub(crate) paces: Vec<(Micros, u32)>,
+    pub(crate) events: Vec<Event>,
+    pub(crate) violations: Vec<Violation>,
+}
+
+/// A Client, as far as its habits matter to who judges.
+#[derive(Clone, Debug)]
+pub(crate) struct Actor {
+    pub(crate) id: String,
+    /// It takes and acknowledges at once what comes, so that times mean something.
+    pub(crate) is_prompt: bool,
+    pub(crate) is_v5: bool,
+}
+
+/// A Session, as its Client knows it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Session {
+    pub(crate) client: ClientId,
+    pub(crate) expiry_seconds: u32,
+    /// Since when the broker has promised to keep it.
+    pub(crate) promised: Option<Micros>,
+    /// When it may have ended at the earliest.
+    pub(crate) over: Option<Micros>,
+}
+
+/// A Network Connection on which a CONNECT was sent.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Connection {
+    pub(crate) client: ClientId,
+    pub(crate) session: Option<SessionId>,
+    pub(crate) asked: Micros,
+    pub(crate) answered: Option<Micros>,
+    pub(crate) is_clean: bool,
+    /// With how much delay its Will Message comes, in seconds.
+    pub(crate) will: Option<(MessageId, u32)>,
+    pub(crate) expiry_seconds: u32,
+    /// When something was acknowledged that makes the Session, with this Will, durable.
+    pub(crate) promised: Option<Micros>,
+    pub(crate) end: Option<(End, Micros)>,
+}
+
+/// How a Network Connection ended. The moment beside it is the one in which its Client did it or
+/// saw it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    /// DISCONNECT without Will Message.
+    Goodbye,
+    /// Everything else that the Client does: DISCONNECT with Will Message, a cut, a takeover.
+    Left,
+    /// The broker has ended, or has ended it.
+    ByBroker,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Message {
+    pub(crate) publisher: ClientId,
+    /// What orders it: a Session, or a Network Connection when the Session ends with it.
+    pub(crate) line: (Option<SessionId>, ConnectionId),
+    /// As subscribers see it.
+    pub(crate) topic: String,
+    pub(crate) qos: QoS,
+    pub(crate) retain: bool,
+    pub(crate) is_will: bool,
+    /// 0: it takes the retained message away.
+    pub(crate) payload_bytes: usize,
+    pub(crate) expiry_seconds: Option<u32>,
+    pub(crate) delay_seconds: u32,
+    /// Each time, DUP included.
+    pub(crate) sent: Vec<Micros>,
+    pub(crate) acknowledged: Option<Micros>,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Subscription {
+    pub(crate) client: ClientId,
+    pub(crate) session: SessionId,
+    pub(crate) filter: String,
+    pub(crate) options: SubscriptionOptions,
+    pub(crate) asked: Micros,
+    pub(crate) granted: Option<Micros>,
+    /// UNSUBSCRIBE was sent, UNSUBACK has come.
+    pub(crate) leaving: Option<Micros>,
+    pub(crate) gone: Option<Micros>,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Delivery {
+    pub(crate) client: ClientId,
+    pub(crate) session: SessionId,
+    pub(crate) connection: ConnectionId,
+    pub(crate) at: Micros,
+    pub(crate) message: MessageId,
+    pub(crate) qos: QoS,
+    pub(crate) dup: bool,
+    pub(crate) retain: bool,
+    /// Its Packet Identifier waits for PUBREL already: no new message.
+    pub(crate) is_repetition: bool,
+    pub(crate) expiry_seconds: Option<u32>,
+}
+
+/// Something that was done to the broker; `until` is when it was over.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Outage {
+    pub(crate) kind: OutageKind,
+    pub(crate) from: Micros,
+    pub(crate) until: Option<Micros>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum OutageKind {
+    /// SIGKILL, until the next one accepts connections.
+    Kill,
+    /// SIGTERM, likewise.
+    Term,
+    /// SIGSTOP, until SIGCONT.
+    Stop,
+    /// No sync comes to its end.
+    Stall,
+}
+
+/// A line of the story that a violation tells.
+#[derive(Clone, Debug)]
+pub(crate) struct Event {
+    pub(crate) at: Micros,
+    /// `None`: the broker.
+    pub(crate) client: Option<ClientId>,
+    pub(crate) message: Option<MessageId>,
+    pub(crate) packet_id: u16,
+    pub(crate) what: What,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum What {
+    Connect {
+        clean: bool,
+        takeover: bool,
+    },
+    ConnAck {
+        session_present: bool,
+        code: ReasonCode,
+    },
+    Gone,
+    Cut,
+    CutInsideAPacket,
+    DisconnectSent(ReasonCode),
+    Disconnected(ReasonCode),
+    Publish {
+        dup: bool,
+        qos: QoS,
+    },
+    PubAck(ReasonCode),
+    PubRec(ReasonCode),
+    PubRelSent,
+    PubComp,
+    Subscribe,
+    SubAck,
+    Unsubscribe,
+    UnsubAck,
+    Received {
+        dup: bool,
+        qos: QoS,
+        retain: bool,
+    },
+    PubAckSent,
+    PubRecSent,
+    PubRel,
+    PubCompSent,
+    StopsReading,
+    Begins(OutageKind),
+    Ends(OutageKind),
+    /// Each sync takes so many milliseconds.
+    Pace(u32),
+}
+
+/// What must not have happened.
+#[derive(Clone, Debug)]
+pub(crate) struct Violation {
+    pub(crate) rule: &'static str,
+    pub(crate) at: Micros,
+    pub(crate) text: String,
+    pub(crate) clients: Vec<ClientId>,
+    pub(crate) messages: Vec<MessageId>,
+}
+
+impl History {
+    pub(crate) fn new() -> Self {
+        Self { began: Instant::now(), tables: Mutex::default() }
+    }
+
+    pub(crate) fn now(&self) -> Micros {
+        self.began.elapsed().as_micros() as Micros
+    }
+
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Tables> {
+        self.tables.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// Writes down what has just happened to a Client, or is about to.
+    pub(crate) fn note(&self, client: ClientId, message: Option<MessageId>, id: u16, what: What) {
+        let at = self.now();
+        self.lock().note(at, client, message, id, what);
+    }
+
+    pub(crate) fn begin_outage(&self, kind: OutageKind) {
+        let from = self.now();
+        let mut tables = self.lock();
+        tables.outages.push(Outage { kind, from, until: None });
+        tables.events.push(Event::of_broker(from, What::Begins(kind)));
+    }
+
+    /// Ends the last one of this kind.
+    pub(crate) fn end_outage(&self, kind: OutageKind) {
+        let now = self.now();
+        let mut tables = self.lock();
+        let mut open = tables.outages.iter_mut().rev();
+        if let Some(outage) = open.find(|it| it.kind == kind && it.until.is_none()) {
+            outage.until = Some(now);
+        }
+        tables.events.push(Event::of_broker(now, What::Ends(kind)));
+    }
+}
+
+impl Tables {
+    pub(crate) fn note(
+        &mut self,
+        at: Micros,
+        client: ClientId,
+        message: Option<MessageId>,
+        packet_id: u16,
+        what: What,
+    ) {
+        self.events.push(Event { at, client: Some(client), message, packet_id, what });
+    }
+
+    /// Takes down something that must not have happened.
+    pub(crate) fn find(
+        &mut self,
+        rule: &'static str,
+        at: Micros,
+        text: String,
+        clients: &[ClientId],
+        messages: &[MessageId],
+    ) {
+        let (clients, messages) = (clients.to_vec(), messages.to_vec());
+        self.violations.push(Violation { rule, at, text, clients, messages });
+    }
+
+    /// Whether the broker was down, stopped or waited for its disk at any moment of this time, in
+    /// a way for which `counts`.
+    pub(crate) fn was_out(
+        &self,
+        from: Micros,
+        until: Micros,
+        counts: impl Fn(OutageKind) -> bool,
+    ) -> bool {
+        self.outages.iter().any(|outage| {
+            counts(outage.kind)
+                && outage.from <= until
+                && outage.until.is_none_or(|end| end >= from)
+        })
+    }
+
+    /// For how much of this time the broker could do nothing; intervals that overlap count twice,
+    /// which only excuses more.
+    pub(crate) fn excused(&self, from: Micros, until: Micros) -> Micros {
+        let overlap = |outage: &Outage| {
+            let end = outage.until.unwrap_or(FAR).min(until);
+            end.saturating_sub(outage.from.max(from))
+        };
+        self.outages.iter().map(overlap).sum()
+    }
+
+    /// The story of some Clients and messages, in the order of time.
+    pub(crate) fn story(&self, violation: &Violation, lines_max: usize) -> String {
+        let ids = &violation.messages;
+        let is_own = |event: &&Event| match (event.client, event.message) {
+            (None, _) => true,
+            (_, Some(message)) if ids.contains(&message) => true,
+            (Some(client), message) => {
+                violation.clients.contains(&client) && message.is_none() && event.is_of_client()
+            }
+        };
+        let lines: Vec<_> = self.events.iter().filter(is_own).collect();
+        let close = |event: &&&Event| event.at <= violation.at + 2 * SECOND;
+        let lines: Vec<_> = lines.iter().filter(close).collect();
+        let mut text = String::new();
+        for event in &lines[lines.len().saturating_sub(lines_max)..] {
+            text += &self.line(event);
+        }
+        text
+    }
+
+    pub(crate) fn line(&self, event: &Event) -> String {
+        let mut text = format!("{:12.6} s  ", event.at as f64 / 1e6);
+        let name = event.client.map_or("broker", |client| &self.clients[client].id);
+        let _ = write!(text, "{name:<16} {:?}", event.what);
+        if event.packet_id > 0 {
+            let _ = write!(text, " packet {}", event.packet_id);
+        }
+        if let Some(message) = event.message {
+            let _ = write!(text, " message {message} to {}", self.messages[message].topic);
+        }
+        text.push('\n');
+        text
+    }
+}
+
+impl Event {
+    pub(crate) fn of_broker(at: Micros, what: What) -> Self {
+        Self { at, client: None, message: None, packet_id: 0, what }
+    }
+
+    /// Whether it says how a Client is: connected, subscribed.
+    fn is_of_client(&self) -> bool {
+        use What::*;
+        matches!(
+            self.what,
+            Connect { .. }
+                | ConnAck { .. }
+                | Gone
+                | Cut
+                | CutInsideAPacket
+                | DisconnectSent(_)
+                | Disconnected(_)
+                | Subscribe
+                | SubAck
+                | Unsubscribe
+                | UnsubAck
+                | StopsReading
+        )
+    }
+}
+
+impl Tables {
+    /// A Session is durable now, and so is the Will Message of this Network Connection.
+    pub(crate) fn promise(
+        &mut self,
+        session: SessionId,
+        connection: Option<ConnectionId>,
+        now: Micros,
+    ) {
+        if self.sessions[session].expiry_seconds > 0 {
+            self.sessions[session].promised.get_or_insert(now);
+            if let Some(connection) = connection {
+                self.connections[connection].promised.get_or_insert(now);
+            }
+        }
+    }
+
+    /// Since when the broker knows at the latest that a Client that left then is absent. A broker
+    /// that is killed before it has written that down sees the absence begin at its next start.
+    pub(crate) fn absent_since(&self, left: Micros) -> Micros {
+        let mut since = left;
+        for outage in &self.outages {
+            let ends = matches!(outage.kind, OutageKind::Kill | OutageKind::Term);
+            if outage.kind == OutageKind::Stop && outage.from <= since {
+                since = since.max(outage.until.unwrap_or(FAR));
+            }
+            if ends
+                && outage.until.is_none_or(|until| until >= since)
+                && outage.from < since + self.settling_time(since)
+            {
+                since = since.max(outage.until.unwrap_or(FAR));
+            }
+        }
+        since
+    }
+
+    /// How long it may take until what was not acknowledged is in the broker's file: as long as
+    /// the syncs before it take.
+    pub(crate) fn settling_time(&self, at: Micros) -> Micros {
+        let stall = self.outages.iter().filter(|it| {
+            matches!(it.kind, OutageKind::Stop | OutageKind::Stall)
+                && it.from <= at + SECOND
+                && it.until.is_none_or(|until| until + SECOND >= at)
+        });
+        let stall = stall.map(|it| it.until.unwrap_or(FAR).saturating_sub(at)).max();
+        let paces = self.paces.iter().filter(|(since, _)| *since <= at + SECOND).rev();
+        let slowest = paces.take(2).map(|(_, each_ms)| Micros::from(*each_ms) * 1000).max();
+        SECOND + stall.unwrap_or(0) + SYNCS_BEFORE * slowest.unwrap_or(0)
+    }
+
+    /// Whether the broker was killed before it has surely written down what happened then.
+    pub(crate) fn is_unsettled(&self, at: Micros) -> bool {
+        let until = at.saturating_add(self.settling_time(at));
+        self.outages.iter().any(|it| {
+            it.kind == OutageKind::Kill && it.from <= until && it.until.is_none_or(|end| end >= at)
+        })
+    }
+}
