@@ -189,9 +189,12 @@ impl Driver {
             match self.session.poll_event(Instant::now()) {
                 Ok(Some(Event::Trace(line))) => self.terminal.debug(&line),
                 Ok(Some(Event::Refused(answer))) => {
+                    self.drop_connection();
                     return Err(reason::refused(self.opener.endpoint(), &answer));
                 }
                 Ok(Some(Event::Disconnected(answer))) => {
+                    // Its end, which follows, is none that has to be told [MQTT-3.14.4-1].
+                    self.drop_connection();
                     return Err(reason::disconnected(self.opener.endpoint(), &answer));
                 }
                 Ok(event) => return Ok(event),
@@ -212,9 +215,6 @@ impl Driver {
             if self.transmit() {
                 return Ok(Wake::Sent);
             }
-            if std::mem::take(&mut self.woken) {
-                return Ok(Wake::Woken);
-            }
             if deadline.is_some_and(|deadline| deadline <= now) {
                 return Ok(Wake::Deadline);
             }
@@ -223,6 +223,9 @@ impl Driver {
             } else if let Some(error) = self.lost.take() {
                 self.drop_connection();
                 return Err(error);
+            } else if std::mem::take(&mut self.woken) {
+                // Last, so that nothing more is sent on a connection whose end is there to be read.
+                return Ok(Wake::Woken);
             } else {
                 self.poll(deadline, now)?;
             }

@@ -21,7 +21,7 @@ pub(crate) struct PayloadArgs {
     #[arg(short = 'm', long, value_name = "TEXT", allow_hyphen_values = true)]
     message: Option<String>,
 
-    /// Send an empty payload
+    /// Send an empty payload, which with -r removes the retained message
     #[arg(short = 'n', long)]
     null_message: bool,
 
@@ -29,7 +29,7 @@ pub(crate) struct PayloadArgs {
     #[arg(short = 'f', long, value_name = "FILE")]
     file: Option<PathBuf>,
 
-    /// Send all of standard input as one message
+    /// Send all of standard input as one message; an empty one is refused
     #[arg(short = 's', long)]
     stdin_file: bool,
 }
@@ -44,7 +44,8 @@ impl PayloadArgs {
             let reader = fs::File::open(path).map_err(|error| cannot_read(&file, &error))?;
             read_all(reader, &file, PAYLOAD_BYTES_MAX)?
         } else if self.stdin_file {
-            read_all(io::stdin().lock(), "standard input", PAYLOAD_BYTES_MAX)?
+            read_all(io::stdin().lock(), "standard input", PAYLOAD_BYTES_MAX)
+                .and_then(refuse_empty)?
         } else if self.null_message {
             Vec::new()
         } else {
@@ -62,6 +63,16 @@ fn read_all(reader: impl Read, name: &str, bytes_max: usize) -> Result<Vec<u8>, 
     if payload.len() > bytes_max {
         let text = format!("{name} is too large for one message: MQTT allows {bytes_max}");
         return Err(ClientError::Refused(text));
+    }
+    Ok(payload)
+}
+
+/// Nothing on standard input is nearly always a program that failed in front of a pipe, and would
+/// remove a retained message.
+fn refuse_empty(payload: Vec<u8>) -> Result<Vec<u8>, ClientError> {
+    if payload.is_empty() {
+        let text = "standard input is empty, so nothing was sent: -n sends an empty message";
+        return Err(ClientError::Refused(text.to_owned()));
     }
     Ok(payload)
 }

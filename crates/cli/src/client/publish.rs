@@ -2,20 +2,22 @@
 
 use std::process::ExitCode;
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use clap::{ArgAction, Args};
-use midge_codec::QoS;
+use midge_codec::{ProtocolVersion, QoS};
 
 use super::args::{ConnectArgs, Setup, check_topic_name, parse_qos, parse_seconds, usage};
-use super::driver::{Driver, Wake};
+use super::driver::Driver;
 use super::error::ClientError;
 use super::finish;
 use super::lines::Lines;
 use super::payload::PayloadArgs;
-use super::session::{Answer, Event, Publication};
-use super::source::{Next, Source};
-use super::{property, reason};
+use super::property;
+use super::publisher::Publisher;
+use super::reconnect::{self, Retry};
+use super::session::Publication;
+use super::source::Source;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -71,6 +73,11 @@ pub(crate) struct PublishArgs {
     #[arg(long, help_heading = "Message")]
     data_streams: bool,
 
+    /// When to connect again: never, lost (after a connection that was lost), always (also when
+    /// the first attempt fails) [default: with -l and --repeat lost, else never]
+    #[arg(long, value_name = "WHEN", value_enum, hide_possible_values = true)]
+    retry: Option<Retry>,
+
     #[command(flatten)]
     connect: ConnectArgs,
 
@@ -85,7 +92,7 @@ pub(crate) fn run(args: &PublishArgs) -> ExitCode {
 }
 
 fn execute(args: &PublishArgs) -> Result<(), ClientError> {
-    let setup = args.connect.resolve()?;
+    let mut setup = args.connect.resolve()?;
     let publication = publication(args, &setup)?;
     let Some(payload) = args.payload.read()?.or(args.stdin_line.then(Rc::default)) else {
         return usage("there is no message: add -m TEXT, -f FILE, -l, -s or -n");
@@ -95,21 +102,43 @@ fn execute(args: &PublishArgs) -> Result<(), ClientError> {
     {
         return usage(text);
     }
-    let mut driver = Driver::new(setup.endpoint, setup.options, setup.terminal)?;
-    driver.connect(setup.deadline)?;
-    if args.data_streams {
-        let stream = driver.open_data_stream()?;
-        driver.session().ask_on(stream);
+    let retry = args.retry();
+    if retry != Retry::Never && args.qos == QoS::ExactlyOnce {
+        keep_session_for_a_while(&mut setup);
     }
-    let mut source = if args.stdin_line {
+    let mut driver = Driver::new(setup.endpoint, setup.options, setup.terminal)?;
+    let source = if args.stdin_line {
         Source::lines(publication, Lines::of_stdin(driver.waker()))
     } else {
         let publication = Publication { payload, ..publication };
         Source::repeated(publication, args.repeat, args.repeat_delay.unwrap_or_default())
     };
-    let outcome = publish_all(&mut driver, &mut source, setup.deadline);
+    let mut publisher = Publisher::new(source, setup.deadline, args.data_streams);
+    let outcome = reconnect::run(&mut publisher, &mut driver, retry, setup.deadline);
     driver.close(&setup.properties.disconnect);
-    outcome
+    publisher.finish(outcome, &mut driver)
+}
+
+/// How long the broker keeps the session of a publisher that may come back.
+const SESSION_KEPT_SECONDS: u32 = 300;
+
+/// Only a session says which QoS 2 messages the broker had before the connection was lost. It ends
+/// with the command. Not beside a Will Message, whose delay it would change.
+fn keep_session_for_a_while(setup: &mut Setup) {
+    const NAME: &str = "session-expiry-interval";
+    let options = &mut setup.options;
+    let is_asked_for = options.properties.number(NAME).is_some();
+    if options.version == ProtocolVersion::V5 && !is_asked_for && options.will.is_none() {
+        options.properties.set_number(NAME, SESSION_KEPT_SECONDS);
+        setup.properties.disconnect.set_number(NAME, 0);
+    }
+}
+
+impl PublishArgs {
+    fn retry(&self) -> Retry {
+        let goes_on = self.stdin_line || self.repeat > 1;
+        self.retry.unwrap_or(if goes_on { Retry::Lost } else { Retry::Never })
+    }
 }
 
 /// The message without its payload.
@@ -129,58 +158,4 @@ fn publication(args: &PublishArgs, setup: &Setup) -> Result<Publication, ClientE
         retain: args.retain,
         properties: properties.into(),
     })
-}
-
-/// Publishes everything that `source` has, and waits until it is sent and acknowledged.
-fn publish_all(
-    driver: &mut Driver,
-    source: &mut Source,
-    deadline: Option<Instant>,
-) -> Result<(), ClientError> {
-    let mut refused = 0_u64;
-    loop {
-        let pause = match feed(driver, source)? {
-            Next::End if driver.is_settled() => break,
-            Next::At(time) => Some(time),
-            _ => None,
-        };
-        let until = [deadline, pause].into_iter().flatten().min();
-        match driver.wait(until)? {
-            Wake::Event(Event::Published { topic, answer }) => {
-                refused += u64::from(report(driver, &topic, &answer));
-            }
-            Wake::Deadline if deadline.is_some_and(|deadline| deadline <= Instant::now()) => {
-                let left = driver.session().in_flight();
-                let text = format!("not finished in time: {left} messages not acknowledged");
-                return Err(ClientError::TimedOut(text));
-            }
-            _ => {}
-        }
-    }
-    match refused {
-        0 => Ok(()),
-        1 => Err(ClientError::Refused("the broker refused a message".to_owned())),
-        _ => Err(ClientError::Refused(format!("the broker refused {refused} messages"))),
-    }
-}
-
-/// Publishes as much as the broker takes now, and says what the rest waits for.
-fn feed(driver: &mut Driver, source: &mut Source) -> Result<Next, ClientError> {
-    while driver.can_publish(source.qos()) {
-        match source.next(driver.is_settled(), Instant::now())? {
-            Next::Message(publication) => driver.publish(&publication)?,
-            other => return Ok(other),
-        }
-    }
-    Ok(Next::Pending)
-}
-
-/// Tells of a message that was refused, or that nobody received.
-fn report(driver: &Driver, topic: &str, answer: &Answer) -> bool {
-    let failed = reason::is_failure(answer.reason_code);
-    if failed {
-        let reason = reason::describe(answer.reason_code, answer.reason_string.as_deref());
-        driver.terminal().warning(&format!("message to '{topic}' refused: {reason}"));
-    }
-    failed
 }

@@ -8,6 +8,13 @@ pub(crate) fn token() -> String {
     format!("{:016x}", RandomState::new().hash_one(std::process::id()))
 }
 
+/// A number from 0 up to 1, different in each call.
+pub(crate) fn fraction() -> f64 {
+    const BITS: u32 = 32;
+    let number = RandomState::new().hash_one(std::process::id()) >> (u64::BITS - BITS);
+    number as f64 / 2_f64.powi(BITS as i32)
+}
+
 #[cfg(test)]
 mod tests {
     #[test]
@@ -15,5 +22,8 @@ mod tests {
         let (first, second) = (super::token(), super::token());
         assert_eq!(first.len(), 16);
         assert_ne!(first, second);
+        let fractions = [super::fraction(), super::fraction()];
+        assert!(fractions.iter().all(|fraction| (0.0..1.0).contains(fraction)), "{fractions:?}");
+        assert_ne!(fractions[0], fractions[1]);
     }
 }

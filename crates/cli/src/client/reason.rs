@@ -25,14 +25,18 @@ pub(crate) fn refused(endpoint: &Endpoint, answer: &Answer) -> ClientError {
     let reason = describe(answer.reason_code, answer.reason_string.as_deref());
     let text = format!("{endpoint} refused the connection: {reason}{}", advice(answer));
     match answer.reason_code {
-        ReasonCode::ServerUnavailable
+        ReasonCode::UnspecifiedError
+        | ReasonCode::ImplementationSpecificError
+        | ReasonCode::ServerUnavailable
         | ReasonCode::ServerBusy
+        | ReasonCode::QuotaExceeded
         | ReasonCode::ConnectionRateExceeded => ClientError::transient(text),
         _ => ClientError::permanent(text),
     }
 }
 
-/// A DISCONNECT from the broker.
+/// A DISCONNECT from the broker. Who is told that another one is in their place, that they may not,
+/// that they did wrong, or that they shall go elsewhere, does not come again.
 pub(crate) fn disconnected(endpoint: &Endpoint, answer: &Answer) -> ClientError {
     let reason = describe(answer.reason_code, answer.reason_string.as_deref());
     let text = format!("{endpoint} ended the connection: {reason}{}", advice(answer));
@@ -43,6 +47,8 @@ pub(crate) fn disconnected(endpoint: &Endpoint, answer: &Answer) -> ClientError 
         | ReasonCode::ServerBusy
         | ReasonCode::ServerShuttingDown
         | ReasonCode::KeepAliveTimeout
+        | ReasonCode::MessageRateTooHigh
+        | ReasonCode::QuotaExceeded
         | ReasonCode::MaximumConnectTime
         | ReasonCode::ConnectionRateExceeded => ClientError::transient(text),
         _ => ClientError::permanent(text),
@@ -63,4 +69,38 @@ fn advice(answer: &Answer) -> String {
         _ => "",
     };
     advice.to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use midge_codec::ReasonCode as Code;
+
+    use super::*;
+    use crate::endpoint::{BrokerUrl, TlsArgs};
+
+    #[test]
+    fn says_after_which_reason_codes_to_come_again() {
+        let url = BrokerUrl::parse("mqtt://h").unwrap();
+        let endpoint = Endpoint::of_url(&url, &TlsArgs::default()).unwrap();
+        let is_transient = |make: fn(&Endpoint, &Answer) -> ClientError, reason_code| {
+            let answer = Answer { reason_code, reason_string: None, server_reference: None };
+            matches!(make(&endpoint, &answer), ClientError::Connection { transient: true, .. })
+        };
+        let again =
+            [Code::ServerShuttingDown, Code::KeepAliveTimeout, Code::ServerBusy, Code::Success];
+        for code in again.into_iter().chain([Code::QuotaExceeded, Code::UnspecifiedError]) {
+            assert!(is_transient(disconnected, code), "{code:?}");
+        }
+        let last = [Code::SessionTakenOver, Code::NotAuthorized, Code::AdministrativeAction];
+        for code in last.into_iter().chain([Code::UseAnotherServer, Code::ServerMoved]) {
+            assert!(!is_transient(disconnected, code), "{code:?}");
+        }
+        for code in [Code::ServerUnavailable, Code::ServerBusy, Code::QuotaExceeded] {
+            assert!(is_transient(refused, code), "{code:?}");
+        }
+        let last = [Code::BadUserNameOrPassword, Code::NotAuthorized, Code::Banned];
+        for code in last.into_iter().chain([Code::ClientIdentifierNotValid, Code::ServerMoved]) {
+            assert!(!is_transient(refused, code), "{code:?}");
+        }
+    }
 }

@@ -1,6 +1,5 @@
 //! Where `midge pub` gets its next message from: one payload some times over, or lines.
 
-use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use midge_codec::QoS;
@@ -74,40 +73,30 @@ impl Source {
                 }
             },
         }
-        Ok(Next::Message(self.take()))
-    }
-
-    /// The message; once its Topic Name was sent, the topic alias stands in for it, if there is
-    /// one.
-    fn take(&mut self) -> Publication {
-        let message = self.publication.clone();
-        if self.is_first && message.properties.number("topic-alias").is_some() {
-            self.publication.topic = Rc::from("");
-        }
         self.is_first = false;
-        message
+        Ok(Next::Message(self.publication.clone()))
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::client::property::Properties;
+    use std::rc::Rc;
 
-    fn publication(words: &str) -> Publication {
-        let words: Vec<_> = words.split_whitespace().map(str::to_owned).collect();
+    use super::*;
+
+    fn publication() -> Publication {
         Publication {
             topic: "t".into(),
             payload: Rc::from(&b"x"[..]),
             qos: QoS::AtMostOnce,
             retain: false,
-            properties: Properties::parse(&words).unwrap().publish.into(),
+            properties: Rc::default(),
         }
     }
 
     #[test]
     fn repeats_at_once_without_a_delay() {
-        let mut source = Source::repeated(publication(""), 3, Duration::ZERO);
+        let mut source = Source::repeated(publication(), 3, Duration::ZERO);
         let now = Instant::now();
         for _ in 0..3 {
             assert!(matches!(source.next(false, now), Ok(Next::Message(_))));
@@ -118,7 +107,7 @@ mod tests {
     #[test]
     fn waits_after_each_delivery() {
         let delay = Duration::from_secs(1);
-        let mut source = Source::repeated(publication(""), 2, delay);
+        let mut source = Source::repeated(publication(), 2, delay);
         let start = Instant::now();
         assert!(matches!(source.next(true, start), Ok(Next::Message(_))));
         assert!(matches!(source.next(false, start), Ok(Next::Pending)));
@@ -128,15 +117,5 @@ mod tests {
         );
         assert!(matches!(source.next(true, start + 2 * delay), Ok(Next::Message(_))));
         assert!(matches!(source.next(true, start + 2 * delay), Ok(Next::End)));
-    }
-
-    #[test]
-    fn sends_the_topic_name_once_beside_a_topic_alias() {
-        let mut source = Source::repeated(publication("publish topic-alias 1"), 2, Duration::ZERO);
-        let mut topic = || match source.next(true, Instant::now()) {
-            Ok(Next::Message(publication)) => publication.topic.to_string(),
-            _ => panic!("there is another message"),
-        };
-        assert_eq!((topic(), topic()), ("t".to_owned(), String::new()));
     }
 }

@@ -12,6 +12,7 @@ use super::error::ClientError;
 use super::finish;
 use super::output_args::{FORMAT_HELP, OutputArgs};
 use super::property;
+use super::reconnect::Retry;
 use super::subscriber::{Plan, Subscriber};
 
 const EXAMPLES: &str = "\
@@ -115,14 +116,6 @@ enum WhenRetained {
     Never,
 }
 
-/// When to connect again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Retry {
-    Never,
-    Lost,
-    Always,
-}
-
 /// Runs `midge sub`.
 pub(crate) fn run(args: &SubscribeArgs) -> ExitCode {
     finish(execute(args), args.connect.terminal())
@@ -154,7 +147,7 @@ fn execute(args: &SubscribeArgs) -> Result<(), ClientError> {
     let printer = args.output.printer()?;
     let mut driver = Driver::new(setup.endpoint, setup.options, setup.terminal)?;
     let mut subscriber = Subscriber::new(plan, setup.properties, printer);
-    match subscriber.run(&mut driver) {
+    match subscriber.run_to_end(&mut driver) {
         // The way to end a subscriber that has no end of its own.
         Err(ClientError::Interrupted(_)) => Ok(()),
         outcome => outcome,

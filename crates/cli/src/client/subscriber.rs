@@ -13,11 +13,8 @@ use super::message::Message;
 use super::printer::Printer;
 use super::property::Properties;
 use super::reason;
+use super::reconnect::{self, Course, Retry};
 use super::session::{CONTROL, Event, Publication};
-use super::subscribe::Retry;
-
-const PAUSE_MIN: Duration = Duration::from_secs(1);
-const PAUSE_MAX: Duration = Duration::from_secs(30);
 
 /// What the user asked for.
 pub(crate) struct Plan {
@@ -89,8 +86,9 @@ impl Subscriber {
     }
 
     /// Runs to the end that the plan has, or until something goes wrong.
-    pub(crate) fn run(&mut self, driver: &mut Driver) -> Result<(), ClientError> {
-        let outcome = self.connect_and_receive(driver);
+    pub(crate) fn run_to_end(&mut self, driver: &mut Driver) -> Result<(), ClientError> {
+        let (retry, deadline) = (self.plan.retry, self.plan.deadline);
+        let outcome = reconnect::run(self, driver, retry, deadline);
         let outcome = outcome.and(self.printer.flush());
         if outcome == Err(ClientError::OutputClosed) {
             // What nobody read stays with the broker.
@@ -98,75 +96,6 @@ impl Subscriber {
         }
         driver.close(&self.properties.disconnect);
         outcome
-    }
-
-    fn connect_and_receive(&mut self, driver: &mut Driver) -> Result<(), ClientError> {
-        let mut pause = PAUSE_MIN;
-        let mut was_connected = false;
-        loop {
-            let outcome = driver.connect(self.plan.deadline).and_then(|()| {
-                pause = PAUSE_MIN;
-                was_connected = true;
-                self.receive(driver)
-            });
-            let message = match outcome {
-                Err(ClientError::Connection { message, transient: true }) => message,
-                outcome => return outcome,
-            };
-            let retries = match self.plan.retry {
-                Retry::Never => false,
-                Retry::Lost => was_connected,
-                Retry::Always => true,
-            };
-            if !retries {
-                return Err(ClientError::transient(message));
-            }
-            self.pause(driver, &message, pause)?;
-            pause = (pause * 2).min(PAUSE_MAX);
-        }
-    }
-
-    /// Waits before the next attempt to connect.
-    fn pause(
-        &mut self,
-        driver: &mut Driver,
-        message: &str,
-        pause: Duration,
-    ) -> Result<(), ClientError> {
-        self.printer.flush()?;
-        let seconds = pause.as_secs();
-        driver.terminal().warning(&format!("{message}. Connecting again in {seconds} s"));
-        let end = Instant::now() + pause;
-        let deadline = self.plan.deadline.filter(|deadline| *deadline < end);
-        while !matches!(driver.wait(Some(deadline.unwrap_or(end)))?, Wake::Deadline) {}
-        if deadline.is_some() { Err(self.timed_out()) } else { Ok(()) }
-    }
-
-    /// One connection from its SUBSCRIBE on.
-    fn receive(&mut self, driver: &mut Driver) -> Result<(), ClientError> {
-        self.subscribe(driver)?;
-        loop {
-            let event = match driver.ready_event()? {
-                Some(event) => event,
-                None => {
-                    self.printer.flush()?;
-                    match driver.wait(self.plan.deadline)? {
-                        Wake::Event(event) => event,
-                        Wake::Deadline => return Err(self.timed_out()),
-                        Wake::Sent | Wake::Woken => continue,
-                    }
-                }
-            };
-            // Messages may come so fast that there is never a wait.
-            if self.plan.deadline.is_some_and(|deadline| deadline <= Instant::now()) {
-                return Err(self.timed_out());
-            }
-            let progress = self.handle_event(event, driver)?;
-            self.remove_retained(driver)?;
-            if progress == Progress::Done {
-                return self.end(driver);
-            }
-        }
     }
 
     fn subscribe(&mut self, driver: &mut Driver) -> Result<(), ClientError> {
@@ -313,8 +242,41 @@ impl Subscriber {
         }
         Ok(())
     }
+}
 
-    fn timed_out(&self) -> ClientError {
+impl Course for Subscriber {
+    /// One connection from its SUBSCRIBE on.
+    fn run(&mut self, driver: &mut Driver) -> Result<(), ClientError> {
+        self.subscribe(driver)?;
+        loop {
+            let event = match driver.ready_event()? {
+                Some(event) => event,
+                None => {
+                    self.printer.flush()?;
+                    match driver.wait(self.plan.deadline)? {
+                        Wake::Event(event) => event,
+                        Wake::Deadline => return Err(self.timed_out(driver)),
+                        Wake::Sent | Wake::Woken => continue,
+                    }
+                }
+            };
+            // Messages may come so fast that there is never a wait.
+            if self.plan.deadline.is_some_and(|deadline| deadline <= Instant::now()) {
+                return Err(self.timed_out(driver));
+            }
+            let progress = self.handle_event(event, driver)?;
+            self.remove_retained(driver)?;
+            if progress == Progress::Done {
+                return self.end(driver);
+            }
+        }
+    }
+
+    fn pause(&mut self) -> Result<(), ClientError> {
+        self.printer.flush()
+    }
+
+    fn timed_out(&self, _driver: &mut Driver) -> ClientError {
         let messages = if self.printed == 1 { "message" } else { "messages" };
         ClientError::TimedOut(format!(
             "the time is over: {} {messages} within {} s",

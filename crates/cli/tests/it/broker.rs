@@ -1,6 +1,7 @@
 //! A broker for the tests: the one place that knows which one, and how it is started.
 
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -18,8 +19,18 @@ pub(crate) fn start_broker() -> Broker {
 
 /// Starts a broker on this port of 127.0.0.1.
 pub(crate) fn start_broker_on(port: u16) -> Broker {
+    start_broker_with(port, &["--in-memory"])
+}
+
+/// Starts a broker on this port that keeps its data in a directory.
+pub(crate) fn start_durable_broker_on(port: u16, directory: &Path) -> Broker {
+    start_broker_with(port, &["--data", directory.to_str().unwrap()])
+}
+
+fn start_broker_with(port: u16, arguments: &[&str]) -> Broker {
     let process = Command::new(env!("CARGO_BIN_EXE_midge"))
-        .args(["--in-memory", "--log-level", "off", "--listen", &format!("127.0.0.1:{port}")])
+        .args(arguments)
+        .args(["--log-level", "off", "--listen", &format!("127.0.0.1:{port}")])
         // Nothing that a Client may send is too large here.
         .env("MIDGE_LIMITS_PACKET_BYTES_MAX", "268435456")
         .stdin(Stdio::null())
@@ -50,6 +61,22 @@ impl Broker {
     /// Ends the broker as a crash would.
     pub(crate) fn kill(mut self) {
         self.end();
+    }
+
+    /// Sends a signal by its name, and waits for the end.
+    pub(crate) fn signal(mut self, name: &str) {
+        self.send_signal(name);
+        self.process.wait().unwrap();
+    }
+
+    /// Stops the broker without an end: it accepts and reads nothing.
+    pub(crate) fn freeze(&self) {
+        self.send_signal("STOP");
+    }
+
+    fn send_signal(&self, name: &str) {
+        let id = self.process.id().to_string();
+        assert!(Command::new("kill").args(["-s", name, &id]).status().unwrap().success());
     }
 
     fn end(&mut self) {

@@ -99,6 +99,12 @@ impl Running {
         self
     }
 
+    /// Writes standard input and leaves it open.
+    pub(crate) fn type_in(mut self, bytes: &[u8]) -> Self {
+        self.process.stdin.as_mut().unwrap().write_all(bytes).unwrap();
+        self
+    }
+
     /// Sends a signal by its name.
     pub(crate) fn signal(self, name: &str) -> Self {
         let id = self.process.id().to_string();

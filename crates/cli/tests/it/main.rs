@@ -12,6 +12,7 @@ mod logging;
 mod options;
 mod publish;
 mod raw;
+mod reconnect;
 mod request;
 mod serve;
 mod store;

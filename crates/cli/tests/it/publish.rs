@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use crate::broker::start_broker;
 use crate::command::{Running, midge, midge_with};
+use crate::directory::Directory;
 
 /// The retained messages that mosquitto_sub finds, in this format.
 fn retained(port: u16, filter: &str, format: &str) -> String {
@@ -57,6 +58,49 @@ fn publishes_files_and_standard_input() {
     let arguments = format!("sub -p {port} -t # -v -C 2 -W 10");
     let text = midge(&arguments).end().text();
     assert!(text.contains("last -5\n") && !text.contains("one"), "{text}");
+}
+
+#[test]
+fn an_empty_standard_input_is_no_message() {
+    let broker = start_broker();
+    let port = broker.port();
+    midge(&format!("pub -p {port} -t kept -m old -r -q 1")).end().text();
+    for command in ["pub -s -r -q 1 -t kept", "rr -s -r -q 1 -t kept -e answer -W 10"] {
+        let stderr = midge(&format!("{command} -p {port}")).feed(b"").end().failure(1);
+        assert!(stderr.contains("standard input is empty") && stderr.contains("-n"), "{stderr}");
+    }
+    // Nor is there a line in it.
+    midge(&format!("pub -p {port} -t kept -l -r -q 1")).feed(b"").end().text();
+    assert_eq!(retained(port, "kept", "%p"), "old\n");
+}
+
+#[test]
+fn empty_messages_are_those_that_mosquitto_pub_sends() {
+    let broker = start_broker();
+    let port = broker.port().to_string();
+    let directory = Directory::empty();
+    let file = directory.path().join("empty");
+    std::fs::write(&file, "").unwrap();
+    let file = file.to_str().unwrap();
+    let cases: [(&[&str], &[u8]); 5] = [
+        (&["-m", ""], b""),
+        (&["-n"], b""),
+        (&["-f", file], b""),
+        (&["-l"], b"a\n\nb\n"),
+        (&["-l"], b"a\n\n\nb"),
+    ];
+    for (arguments, input) in cases {
+        let sent_by = |program: &str, first: &[&str]| {
+            let receiver = midge(&format!("sub -p {port} -t t/# -F [%p] -d -W 20"));
+            let receiver = receiver.wait_for("received SUBACK");
+            let all = [first, &["-p", &port, "-t", "t/x", "-q", "1"], arguments].concat();
+            Running::start(program, &all).feed(input).end().text();
+            midge(&format!("pub -p {port} -t t/end -m end -q 1")).end().text();
+            receiver.wait_for("'t/end'").signal("TERM").end().text()
+        };
+        let theirs = sent_by("mosquitto_pub", &[]);
+        assert_eq!(sent_by(env!("CARGO_BIN_EXE_midge"), &["pub"]), theirs, "{arguments:?}");
+    }
 }
 
 #[test]

@@ -51,19 +51,36 @@ fn will(options: &ConnectOptions) -> Option<Will<'_>> {
     })
 }
 
+/// How a PUBLISH says its topic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum TopicForm {
+    /// By the Topic Name alone, even if an alias was asked for.
+    Name,
+    /// By the Topic Name, with the alias that it shall have, if one was asked for.
+    NameWithAlias,
+    /// By the alias alone.
+    Alias,
+}
+
 /// The PUBLISH of `publication`; the error is a Topic Name that is none.
 pub(super) fn publish(
     publication: &Publication,
     packet_id: Option<PacketIdentifier>,
     dup: bool,
+    form: TopicForm,
 ) -> Result<Publish<'_>, String> {
+    let mut properties = publish_properties(&publication.properties)?;
+    if form == TopicForm::Name {
+        properties.topic_alias = None;
+    }
+    let topic = if form == TopicForm::Alias { "" } else { &publication.topic };
     Ok(Publish {
         dup,
         qos: publication.qos,
         retain: publication.retain,
-        topic: topic_name(&publication.topic)?,
+        topic: topic_name(topic)?,
         packet_id,
-        properties: publish_properties(&publication.properties)?,
+        properties,
         payload: &publication.payload,
     })
 }

@@ -9,6 +9,8 @@ use super::Publication;
 /// What a message in flight waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stage {
+    /// A place in the window of a new Network Connection.
+    Queued { dup: bool },
     /// PUBACK for QoS 1, PUBREC for QoS 2.
     Publish,
     /// PUBCOMP.
@@ -64,9 +66,18 @@ impl InFlight {
         self.entries.remove(index).map(|entry| entry.publication)
     }
 
-    /// All messages in their order.
-    pub(super) fn entries(&self) -> impl Iterator<Item = &Entry> {
-        self.entries.iter()
+    /// The identifiers and stages of all messages in their order.
+    pub(super) fn stages(&self) -> impl Iterator<Item = (PacketIdentifier, Stage)> {
+        self.entries.iter().map(|entry| (entry.packet_id, entry.stage))
+    }
+
+    /// Has every PUBLISH wait to be sent again.
+    pub(super) fn queue_again(&mut self, dup: bool) {
+        for entry in &mut self.entries {
+            if entry.stage != Stage::PubRel {
+                entry.stage = Stage::Queued { dup };
+            }
+        }
     }
 
     /// Removes the messages that only waited for a PUBCOMP, and returns them.

@@ -10,6 +10,7 @@ mod encode;
 mod in_flight;
 mod options;
 mod receive;
+mod redeliver;
 mod send;
 mod streams;
 
@@ -50,6 +51,8 @@ pub(crate) struct Session {
     in_flight: InFlight,
     /// QoS 2 messages that were delivered and not yet released by a PUBREL.
     unreleased: HashSet<PacketIdentifier>,
+    /// QoS 0 messages that a lost Network Connection has not taken.
+    unsent_messages: Vec<Publication>,
     requests: HashMap<PacketIdentifier, Vec<String>>,
     takes_messages: bool,
     last_sent: Option<Instant>,
@@ -127,6 +130,7 @@ impl Session {
             events: VecDeque::new(),
             in_flight: InFlight::default(),
             unreleased: HashSet::new(),
+            unsent_messages: Vec::new(),
             requests: HashMap::new(),
             takes_messages: true,
             last_sent: None,
@@ -156,9 +160,12 @@ impl Session {
         self.connected_before && self.options.version == ProtocolVersion::V5 && expiry > 0
     }
 
-    /// Forgets what belonged to the Network Connection; messages in flight stay.
+    /// Forgets what belonged to the Network Connection; messages in flight stay, and so do those
+    /// that never left.
     pub(crate) fn connection_lost(&mut self) {
         self.phase = Phase::NoConnection;
+        let streams = self.streams.iter_mut();
+        self.unsent_messages.extend(streams.flat_map(StreamBytes::take_unsent_messages));
         self.limits = ServerLimits::before_connack(&self.options);
         self.streams = vec![StreamBytes::default()];
         (self.handled, self.asks_on) = (CONTROL, CONTROL);
@@ -174,7 +181,10 @@ impl Session {
 
     /// Whether every handshake in either direction is complete.
     pub(crate) fn is_settled(&self) -> bool {
-        self.in_flight.len() == 0 && self.unreleased.is_empty() && self.requests.is_empty()
+        self.in_flight.len() == 0
+            && self.unsent_messages.is_empty()
+            && self.unreleased.is_empty()
+            && self.requests.is_empty()
     }
 
     /// How many QoS 1 and 2 messages are not yet acknowledged.

@@ -37,7 +37,6 @@ pub(crate) struct WillOptions {
 /// A message to be published; cheap to clone.
 #[derive(Clone, Debug)]
 pub(crate) struct Publication {
-    /// Empty where a topic alias stands in for it.
     pub(crate) topic: Rc<str>,
     pub(crate) payload: Rc<[u8]>,
     pub(crate) qos: QoS,

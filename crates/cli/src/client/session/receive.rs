@@ -9,7 +9,7 @@ use midge_codec::{
 };
 
 use super::in_flight::Stage;
-use super::{Answer, Event, Phase, Session, encode};
+use super::{Answer, Event, Phase, Session};
 use crate::client::message::Message;
 
 /// A breach of the protocol: what the Server did, and the Reason Code for the DISCONNECT.
@@ -39,10 +39,10 @@ impl Session {
                 return Err(breach("sent another packet before the CONNACK"));
             }
             Packet::Publish(publish) => self.handle_publish(publish, now)?,
-            Packet::PubAck(content) => self.handle_final(content, Stage::Publish),
+            Packet::PubAck(content) => self.handle_final(content, Stage::Publish, now),
             Packet::PubRec(content) => self.handle_pubrec(content, now),
             Packet::PubRel(content) => self.handle_pubrel(content, now),
-            Packet::PubComp(content) => self.handle_final(content, Stage::PubRel),
+            Packet::PubComp(content) => self.handle_final(content, Stage::PubRel, now),
             Packet::SubAck(suback) => self.handle_suback(suback)?,
             Packet::UnsubAck(unsuback) => self.handle_unsuback(unsuback)?,
             Packet::PingResp => self.ping_sent = None,
@@ -79,31 +79,6 @@ impl Session {
         self.connected_before = true;
         self.events.push_back(Event::Connected { session_present: connack.session_present });
         self.redeliver(connack.session_present, now);
-    }
-
-    /// Sends again what the last Network Connection left unacknowledged [MQTT-4.4.0-1]. When the
-    /// Server has forgotten the session, the messages are new to it.
-    fn redeliver(&mut self, session_present: bool, now: Instant) {
-        if !session_present {
-            self.unreleased.clear();
-            for publication in self.in_flight.remove_released() {
-                let topic = publication.topic.to_string();
-                let answer = answer(ReasonCode::Success, None, None);
-                self.events.push_back(Event::Published { topic, answer });
-            }
-        }
-        let entries: Vec<_> = self.in_flight.entries().cloned().collect();
-        for entry in entries {
-            if entry.stage == Stage::PubRel {
-                self.acknowledge(Packet::PubRel, entry.packet_id, ReasonCode::Success, now);
-                continue;
-            }
-            let packet_id = Some(entry.packet_id);
-            // It could be encoded the first time.
-            if let Ok(publish) = encode::publish(&entry.publication, packet_id, session_present) {
-                self.send(&Packet::Publish(publish), now);
-            }
-        }
     }
 
     fn handle_publish(&mut self, publish: &Publish<'_>, now: Instant) -> Result<(), Breach> {
@@ -154,13 +129,13 @@ impl Session {
     }
 
     /// PUBACK and PUBCOMP: the end of a message's way. One that belongs to nothing is passed over.
-    fn handle_final(&mut self, content: &Acknowledgement<'_>, stage: Stage) {
+    fn handle_final(&mut self, content: &Acknowledgement<'_>, stage: Stage, now: Instant) {
         let awaited = |entry: &super::in_flight::Entry| {
             entry.stage == stage
                 && (stage == Stage::PubRel || entry.publication.qos == QoS::AtLeastOnce)
         };
         if self.in_flight.get_mut(content.packet_id).is_some_and(|entry| awaited(entry)) {
-            self.finish(content);
+            self.finish(content, now);
         }
     }
 
@@ -172,18 +147,24 @@ impl Session {
             return;
         };
         if content.reason_code >= ReasonCode::UnspecifiedError {
-            self.finish(content);
+            self.finish(content, now);
             return;
         }
         entry.stage = Stage::PubRel;
         self.acknowledge(Packet::PubRel, packet_id, ReasonCode::Success, now);
     }
 
-    fn finish(&mut self, content: &Acknowledgement<'_>) {
+    fn finish(&mut self, content: &Acknowledgement<'_>, now: Instant) {
         if let Some(publication) = self.in_flight.remove(content.packet_id) {
             let topic = publication.topic.to_string();
-            let answer = answer(content.reason_code, content.reason_string, None);
+            let reason_code = match content.reason_code {
+                // To a PUBREL that was sent again: the Server has completed the exchange before.
+                ReasonCode::PacketIdentifierNotFound => ReasonCode::Success,
+                reason_code => reason_code,
+            };
+            let answer = answer(reason_code, content.reason_string, None);
             self.events.push_back(Event::Published { topic, answer });
+            self.send_queued(now);
         }
     }
 
@@ -196,7 +177,7 @@ impl Session {
         self.acknowledge(Packet::PubComp, content.packet_id, reason_code, now);
     }
 
-    fn acknowledge(
+    pub(super) fn acknowledge(
         &mut self,
         packet: fn(Acknowledgement<'static>) -> Packet<'static>,
         packet_id: PacketIdentifier,
@@ -254,7 +235,7 @@ impl Session {
     }
 }
 
-fn answer(
+pub(super) fn answer(
     reason_code: ReasonCode,
     reason_string: Option<&str>,
     server_reference: Option<&str>,

@@ -7,14 +7,18 @@ use midge_codec::{
     SubscriptionOptions, Subscriptions, TopicFilters, Unsubscribe,
 };
 
+use super::encode::TopicForm;
 use super::{CONTROL, Event, Phase, Publication, Session, describe, encode};
 use crate::client::property::PropertySet;
 
 impl Session {
     /// How many more QoS 1 and 2 messages may be sent before one is acknowledged.
     pub(crate) fn send_quota(&self) -> usize {
-        let window = self.options.in_flight_max.min(self.limits.receive_maximum);
-        usize::from(window).saturating_sub(self.in_flight.len())
+        self.window().saturating_sub(self.in_flight.len())
+    }
+
+    pub(super) fn window(&self) -> usize {
+        self.options.in_flight_max.min(self.limits.receive_maximum).into()
     }
 
     /// Sends a message. Only with [`Self::send_quota`] left; the error says which limit of the
@@ -29,8 +33,25 @@ impl Session {
             QoS::AtMostOnce => None,
             _ => Some(self.next_packet_id()),
         };
-        let packet = Packet::Publish(encode::publish(publication, packet_id, false)?);
-        let outbound = &mut self.streams[self.asks_on].outbound;
+        self.send_publish(self.asks_on, publication, packet_id, false, now)?;
+        if let Some(packet_id) = packet_id {
+            self.in_flight.push(packet_id, publication.clone());
+        }
+        Ok(())
+    }
+
+    /// Sends a PUBLISH on a stream, unless it is larger than the Server takes.
+    pub(super) fn send_publish(
+        &mut self,
+        stream: usize,
+        publication: &Publication,
+        packet_id: Option<PacketIdentifier>,
+        dup: bool,
+        now: Instant,
+    ) -> Result<(), String> {
+        let form = self.topic_form(stream, publication);
+        let packet = Packet::Publish(encode::publish(publication, packet_id, dup, form)?);
+        let outbound = &mut self.streams[stream].outbound;
         let start = outbound.len();
         packet
             .encode(self.options.version, outbound)
@@ -44,10 +65,26 @@ impl Session {
             ));
         }
         self.note_sending(&packet, now);
-        if let Some(packet_id) = packet_id {
-            self.in_flight.push(packet_id, publication.clone());
+        let stream = &mut self.streams[stream];
+        if let (TopicForm::NameWithAlias, Some(alias)) = (form, topic_alias(publication)) {
+            stream.own_topic_aliases.insert(alias, publication.topic.clone());
+        }
+        if packet_id.is_none() {
+            stream.note_message(publication);
         }
         Ok(())
+    }
+
+    /// An alias stands in for the Topic Name once it was sent beside it on the same connection.
+    fn topic_form(&self, stream: usize, publication: &Publication) -> TopicForm {
+        match topic_alias(publication) {
+            Some(alias) if alias > self.limits.topic_alias_maximum => TopicForm::Name,
+            Some(alias) => match self.streams[stream].own_topic_aliases.get(&alias) {
+                Some(topic) if *topic == publication.topic => TopicForm::Alias,
+                _ => TopicForm::NameWithAlias,
+            },
+            None => TopicForm::NameWithAlias,
+        }
     }
 
     fn check_limits(&self, publication: &Publication) -> Result<(), String> {
@@ -59,7 +96,7 @@ impl Session {
         if publication.retain && !limits.retain_available {
             return Err("the broker does not keep retained messages: leave out -r".to_owned());
         }
-        match publication.properties.short("topic-alias") {
+        match topic_alias(publication) {
             Some(alias) if alias > limits.topic_alias_maximum => Err(format!(
                 "the topic alias {alias} is above the broker's maximum, {}",
                 limits.topic_alias_maximum
@@ -161,4 +198,8 @@ impl Session {
     fn next_packet_id(&mut self) -> PacketIdentifier {
         self.in_flight.next_packet_id(|packet_id| self.requests.contains_key(&packet_id))
     }
+}
+
+fn topic_alias(publication: &Publication) -> Option<u16> {
+    publication.properties.short("topic-alias")
 }

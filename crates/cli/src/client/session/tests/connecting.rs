@@ -85,6 +85,14 @@ fn sends_again_what_a_lost_connection_left_unacknowledged() {
     pair.receive(&connack(true, ConnAckProperties::default()));
     pair.events();
     assert_eq!(pair.sent(), ["PUBLISH (d1, q1, r0, m1, 't', ... (1 bytes))", "PUBREL (m2, 0x00)"]);
+    // No error during recovery: the first PUBREL had arrived.
+    pair.receive(&Packet::PubComp(content(2, ReasonCode::PacketIdentifierNotFound)));
+    let events = pair.events();
+    assert!(
+        matches!(&events[..], [Event::Published { answer, .. }]
+            if answer.reason_code == ReasonCode::Success),
+        "{events:?}"
+    );
 }
 
 #[test]
@@ -102,6 +110,85 @@ fn starts_afresh_when_the_server_forgot_the_session() {
     assert_eq!(pair.sent(), ["PUBLISH (d0, q1, r0, m1, 't', ... (1 bytes))"]);
     pair.receive(&Packet::Publish(publish(QoS::ExactlyOnce, 9, "a")));
     assert_eq!(topics(&pair.events()), ["a"]);
+}
+
+#[test]
+fn sends_again_no_more_at_once_than_the_new_connection_takes() {
+    let mut pair = Pair::connected();
+    (0..3).for_each(|_| pair.publish(QoS::AtLeastOnce));
+    pair.session.connect(pair.now);
+    pair.sent();
+    let receive_maximum = NonZeroU16::new(1);
+    pair.receive(&connack(true, ConnAckProperties { receive_maximum, ..Default::default() }));
+    pair.events();
+    for packet_id in 1..=3 {
+        let again = format!("PUBLISH (d1, q1, r0, m{packet_id}, 't', ... (1 bytes))");
+        assert_eq!(pair.sent(), [again]);
+        pair.receive(&Packet::PubAck(content(packet_id, ReasonCode::Success)));
+        assert!(matches!(&pair.events()[..], [Event::Published { .. }]));
+    }
+    assert!(pair.session.is_settled() && pair.sent().is_empty());
+}
+
+#[test]
+fn tells_of_messages_that_the_new_connection_does_not_take() {
+    let mut pair = Pair::connected();
+    pair.publish(QoS::ExactlyOnce);
+    pair.publish(QoS::AtLeastOnce);
+    pair.session.connect(pair.now);
+    pair.sent();
+    let maximum_qos = Some(QoS::AtLeastOnce);
+    pair.receive(&connack(false, ConnAckProperties { maximum_qos, ..Default::default() }));
+    let events = pair.events();
+    assert!(
+        matches!(&events[..], [Event::Connected { .. }, Event::Published { answer, .. }]
+            if answer.reason_code == ReasonCode::QoSNotSupported),
+        "{events:?}"
+    );
+    assert_eq!(pair.sent(), ["PUBLISH (d0, q1, r0, m2, 't', ... (1 bytes))"]);
+}
+
+#[test]
+fn keeps_qos_0_messages_that_a_lost_connection_has_not_taken() {
+    let mut pair = Pair::connected();
+    pair.publish(QoS::AtMostOnce);
+    let length = pair.session.outbound(CONTROL).len();
+    pair.publish(QoS::AtMostOnce);
+    // The first has left, and the second in part.
+    pair.session.handle_sent(CONTROL, length + 1);
+    pair.session.connect(pair.now);
+    assert_eq!(pair.sent().len(), 1);
+    pair.receive(&connack(false, ConnAckProperties::default()));
+    assert!(!pair.session.is_settled());
+    pair.events();
+    assert_eq!(pair.sent(), ["PUBLISH (d0, q0, r0, m0, 't', ... (1 bytes))"]);
+    assert!(pair.session.is_settled());
+}
+
+#[test]
+fn topic_aliases_end_with_their_connection() {
+    let words: Vec<_> = "publish topic-alias 7".split(' ').map(str::to_owned).collect();
+    let properties = Rc::new(Properties::parse(&words).unwrap().publish);
+    let publication = Publication { properties, ..publication(QoS::AtLeastOnce) };
+    let limits = |topic_alias_maximum| {
+        let topic_alias_maximum = Some(topic_alias_maximum);
+        ConnAckProperties { topic_alias_maximum, ..Default::default() }
+    };
+    let mut pair = Pair::accepted(ConnectOptions::default(), limits(7));
+    let (named, by_alias) = ("m1, 't', ... (1 bytes))", "m2, '', ... (1 bytes))");
+    (0..2).for_each(|_| pair.session.publish(&publication, pair.now).unwrap());
+    assert_eq!(
+        pair.sent(),
+        [format!("PUBLISH (d0, q1, r0, {named}"), format!("PUBLISH (d0, q1, r0, {by_alias}")]
+    );
+    for (maximum, second) in [(7, by_alias), (0, "m2, 't', ... (1 bytes))")] {
+        pair.session.connect(pair.now);
+        pair.sent();
+        pair.receive(&connack(true, limits(maximum)));
+        pair.events();
+        let again = [named, second].map(|rest| format!("PUBLISH (d1, q1, r0, {rest}"));
+        assert_eq!(pair.sent(), again);
+    }
 }
 
 #[test]
