@@ -143,25 +143,28 @@ impl Worker {
                 hook.on_event(&event);
             }
         }
+        self.disown();
     }
 
-    /// Keeps the directory true.
+    /// Keeps the directory true: a CONNECT that was claimed is decided.
     fn note_owner(&mut self, event: &Event) {
-        let Some(directory) = &self.directory else {
-            return;
-        };
-        match event {
-            Event::Connected { connection, client, .. } => {
-                let has_session = self.core.has_session(&client.client_id);
-                let socket = self.sockets.of(*connection);
-                if let Some(claim) = socket.and_then(|socket| socket.claim.take()) {
-                    directory.end_claim(&claim, self.id, has_session);
-                }
-            }
-            Event::SessionEnded { client } if !self.core.has_session(&client.client_id) => {
+        if let (Some(directory), Event::Connected { connection, client, .. }) =
+            (&self.directory, event)
+            && let Some(socket) = self.sockets.of(*connection)
+            && let Some(claim) = socket.claim.take()
+        {
+            directory.end_claim(&claim, self.id, self.core.owns(&client.client_id));
+        }
+    }
+
+    /// The next Sessions of these Clients may be another worker's.
+    fn disown(&mut self) {
+        for client in std::mem::take(&mut self.fx.disowned) {
+            if let Some(directory) = &self.directory
+                && !self.core.owns(&client.client_id)
+            {
                 directory.release(&client.client_id, self.id);
             }
-            _ => (),
         }
     }
 }

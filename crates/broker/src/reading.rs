@@ -446,7 +446,7 @@ impl Worker {
             self.count_closed(socket.is_turned_away);
         }
         if let (Some(client_id), Some(directory)) = (socket.claim, &self.directory) {
-            directory.end_claim(&client_id, self.id, self.core.has_session(&client_id));
+            directory.end_claim(&client_id, self.id, self.core.owns(&client_id));
         }
         Some(socket.stream)
     }

@@ -79,7 +79,8 @@ impl Core {
         fx: &mut Effects,
     ) {
         let session = self.clients.session(slot);
-        let (number, packet_id) = (session.number, ack.packet_id);
+        let (number, durability) = (session.number, session.durability);
+        let packet_id = ack.packet_id;
         let promised = session.release(packet_id);
         let reason_code = match promised {
             Some(_) => ReasonCode::Success,
@@ -93,7 +94,7 @@ impl Core {
         }
         // An unknown one may have been released on a Network Connection that is gone, and the store
         // may not know it yet.
-        let depends = promised.or_else(|| (number > 0).then(|| self.session_durability(slot)));
+        let depends = promised.or((number > 0).then_some(durability));
         let kind = PacketType::PubComp;
         let held = HeldAcknowledgement { to: id, kind, packet_id, reason_code, explanation: None };
         self.clients.acknowledge(held, depends, fx);

@@ -147,6 +147,16 @@ impl Clients {
         connection.is_none_or(|peer| packet.fits(peer.version, peer.packet_bytes_max))
     }
 
+    /// Sends a CONNACK that was encoded when its CONNECT was accepted.
+    pub(crate) fn send_connack(&mut self, to: ConnectionId, connack: &[u8], fx: &mut Effects) {
+        let Some(connection) = self.connections.get_mut(to.slot()) else {
+            return;
+        };
+        connection.output.append(&mut self.pool, |buffer| buffer.extend_from_slice(connack));
+        self.counters.sent(PacketType::ConnAck);
+        want_flush(connection, fx);
+    }
+
     /// Sends one of the four acknowledgements, now or when what it says is durable: `depends` is
     /// the promise that it makes, absent if nothing was kept for its sake. It never overtakes an
     /// earlier one [MQTT-4.6.0-2].

@@ -11,6 +11,7 @@ use midge_codec::{
 };
 
 use crate::admitting::has_more;
+use crate::answering::Admission;
 use crate::connection::{PendingConnect, PendingWill, Phase};
 use crate::core::{Core, MemoryPressure};
 use crate::destination::{Author, Destination, Misdirected};
@@ -435,31 +436,23 @@ impl Core {
         let resumed = self.take_over(&identity, pending.clean_start, now, fx);
         let session_present = resumed.is_some();
         let slot = resumed.unwrap_or_else(|| self.clients.insert_session(identity));
-        let keep_alive = terms.keep_alive;
         let expiry_max = self.config.limits.session_expiry_seconds_max;
-        let inflight_max = self.config.limits.inflight_messages_max;
-        let Some(connection) = self.clients.connections.get_mut(id.slot()) else {
+        let Some(connection) = self.clients.connections.get(id.slot()) else {
             return;
         };
-        connection.phase = Phase::Connected { session: slot, reauthenticating: false };
-        connection.silence_max_ms = u32::from(keep_alive) * 1500;
-        connection.last_packet_at = now;
-        let listener = connection.listener;
-        let (version, window) = (connection.version, connection.receive_maximum.min(inflight_max));
+        let (listener, version) = (connection.listener, connection.version);
+        let mut connack = Vec::new();
+        let encoded = self.connack(pending, &terms, session_present).encode(version, &mut connack);
+        debug_assert!(encoded.is_ok(), "its size was looked at");
         let session = &mut self.clients.sessions[slot as usize];
-        (session.connection, session.has_place) = (Some(id), true);
+        (session.arriving, session.has_place) = (Some(id), true);
         session.expiry_seconds = pending.session_expiry_interval.min(expiry_max);
-        if let Some(outgoing) = &mut session.outgoing {
-            outgoing.resume(window);
-        }
         let will = pending.will.as_ref().map(|will| self.will_of(slot, will, listener));
-        let session = &mut self.clients.sessions[slot as usize];
-        session.will = will;
-        let client = Arc::clone(&session.identity);
+        self.clients.session(slot).will = will;
         self.store_session(slot, self.config.durability.of_session(listener), now, fx);
-        let connack = self.connack(pending, &terms, session_present);
-        self.clients.send(id, &connack, fx);
-        fx.events.push(Event::Connected {
+        let client = Arc::clone(&self.clients.session(slot).identity);
+        let keep_alive = terms.keep_alive;
+        let connected = Event::Connected {
             connection: id,
             client,
             version,
@@ -467,8 +460,10 @@ impl Core {
             asked_user_name: pending.user_name.clone(),
             keep_alive_seconds: keep_alive,
             clean_start: pending.clean_start,
-        });
-        self.begin_conversation(id, slot, keep_alive, now, fx);
+        };
+        let admission =
+            Admission { session: slot, session_present, keep_alive, connack, connected };
+        self.answer_connect(id, admission, now, fx);
     }
 
     /// A Will Message as its Session keeps it.
@@ -492,7 +487,7 @@ impl Core {
     }
 
     /// What happens behind the CONNACK [MQTT-3.2.0-1].
-    fn begin_conversation(
+    pub(crate) fn begin_conversation(
         &mut self,
         id: ConnectionId,
         slot: SessionSlot,
@@ -552,7 +547,7 @@ impl Core {
         fx: &mut Effects,
     ) -> Option<SessionSlot> {
         let slot = self.clients.session_by_client_id(&identity.client_id)?;
-        if let Some(old) = self.clients.session(slot).connection {
+        if let Some(old) = self.clients.session(slot).network_connection() {
             self.clients.counters.sessions_taken_over += 1;
             let code = Some(ReasonCode::SessionTakenOver);
             self.close(old, code, &DisconnectReason::TakenOver, now, fx);

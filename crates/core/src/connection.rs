@@ -6,6 +6,7 @@ use std::num::{NonZero, NonZeroU16};
 use hashbrown::HashMap;
 use midge_codec::{Connect, PacketType, ProtocolVersion, QoS, TopicAliasUse};
 
+use crate::answering::Admission;
 use crate::data_streams::DataStreams;
 use crate::identity::ConnectionId;
 use crate::layouts::OutgoingAliases;
@@ -76,6 +77,8 @@ pub(crate) enum Phase {
     AwaitingConnect,
     /// The CONNECT waits for the answer to its authentication.
     Authenticating(Box<PendingConnect>),
+    /// The CONNECT is accepted; its CONNACK waits for the store.
+    Accepted(Box<Admission>),
     /// A Session is attached; `reauthenticating` while a re-authentication is under way.
     Connected { session: SessionSlot, reauthenticating: bool },
     /// A data stream of another connection, with that one's Session.

@@ -9,6 +9,7 @@ use hashbrown::HashTable;
 use midge_codec::{DecodeError, Disconnect, Packet, PacketType, ProtocolVersion, ReasonCode};
 use slab::Slab;
 
+use crate::answering::UnsettledEnds;
 use crate::backlog::Backlog;
 use crate::budget::NodeBudget;
 use crate::clients::Clients;
@@ -112,6 +113,7 @@ pub struct Core {
     pub(crate) held_groups: Vec<GroupId>,
     /// Sessions that have ended but for messages that others get.
     pub(crate) endings: Vec<EndingQueue>,
+    pub(crate) unsettled_ends: UnsettledEnds,
     /// Recovered Sessions whose Clients have newer ones.
     pub(crate) superseded: Vec<RecoveredSession>,
 }
@@ -167,6 +169,7 @@ impl Core {
             unanswered: Vec::new(),
             held_groups: Vec::new(),
             endings: Vec::new(),
+            unsettled_ends: UnsettledEnds::default(),
             superseded: Vec::new(),
             config,
         }
@@ -200,7 +203,9 @@ impl Core {
         let phase = match connection.phase {
             Phase::AwaitingConnect => None,
             Phase::Connected { session, .. } => Some(session),
-            Phase::Authenticating(_) => return self.handle_early_packet(id, packet, now, fx),
+            Phase::Authenticating(_) | Phase::Accepted(_) => {
+                return self.handle_early_packet(id, packet, now, fx);
+            }
             Phase::Stream { control, session } => {
                 return self.handle_stream_packet((id, control), session, packet, now, fx);
             }
@@ -484,7 +489,8 @@ impl Core {
                 let code = Some(ReasonCode::KeepAliveTimeout);
                 self.close(id, code, &DisconnectReason::KeepAliveTimeout, now, fx);
             }
-            Phase::Stream { .. } | Phase::Closing => (),
+            // One that waits for the store cannot help it.
+            Phase::Accepted(_) | Phase::Stream { .. } | Phase::Closing => (),
         }
     }
 
@@ -615,14 +621,14 @@ impl Core {
         let sessions = self.clients.sessions.iter();
         // Of one in the store, only what its connection has can be given up.
         let sessions =
-            sessions.filter(|(_, session)| session.number == 0 || session.connection.is_some());
+            sessions.filter(|(_, it)| it.number == 0 || it.network_connection().is_some());
         let worst = sessions.max_by_key(|(_, session)| self.kept_bytes(session));
         let Some((slot, session)) = worst.filter(|(_, session)| self.kept_bytes(session) > 0)
         else {
             return;
         };
         self.clients.counters.limits_exceeded += 1;
-        if let Some(id) = session.connection {
+        if let Some(id) = session.network_connection() {
             let code = ReasonCode::QuotaExceeded;
             self.close(id, Some(code), &DisconnectReason::ByServer(code), now, fx);
         }

@@ -44,6 +44,10 @@ pub struct Effects {
     /// What was dropped, for the log. Nothing has to be done about it, and it stays until the
     /// driver takes it.
     pub drops: Vec<DropNote>,
+    /// Clients of whom this worker, and what it had the store keep, has nothing any more: unless
+    /// [`Core::owns`](crate::Core::owns) says otherwise by then, any worker may have their next
+    /// Session.
+    pub disowned: Vec<Arc<Identity>>,
 }
 
 /// A CONNECT (or AUTH) whose Client has to be authenticated.
@@ -245,6 +249,7 @@ impl Effects {
             && self.commits.is_empty()
             && self.fetches.is_empty()
             && self.events.is_empty()
+            && self.disowned.is_empty()
             && self.to_workers.iter().all(Vec::is_empty)
     }
 

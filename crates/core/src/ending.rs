@@ -58,6 +58,7 @@ impl Core {
         let slot = match phase {
             Phase::Closing => return,
             Phase::Connected { session, .. } => session,
+            Phase::Accepted(admission) => admission.session,
             Phase::Stream { control, session } => {
                 return self.end_data_stream((id, control), session, now, fx);
             }
@@ -71,8 +72,9 @@ impl Core {
             self.close_data_streams(&streams, fx);
         }
         let session = self.clients.session(slot);
-        session.connection = None;
-        let client = Some(Arc::clone(&session.identity));
+        session.arriving = None;
+        // Nobody was told of one that has not got its CONNACK.
+        let client = session.connection.take().map(|_| Arc::clone(&session.identity));
         fx.events.push(Event::Disconnected { connection: id, client, reason: reason.clone() });
         if keeps_will(reason) {
             self.schedule_will(slot, now, fx);
@@ -186,8 +188,9 @@ impl Core {
         self.pass_on_undelivered(slot, now, fx);
         let id = self.clients.session_id(slot);
         let session = self.clients.remove_session(slot);
-        self.forget_session(&session, id, fx);
-        fx.events.push(Event::SessionEnded { client: session.identity });
+        let client = Arc::clone(&session.identity);
+        self.forget_session(session, id, now, fx);
+        fx.events.push(Event::SessionEnded { client });
     }
 
     /// Publishes the Will Message, once [MQTT-3.1.2-8] [MQTT-3.1.2-10]. It passes the publish gate
@@ -280,7 +283,7 @@ impl Core {
         let Some(slot) = self.clients.session_by_client_id(client_id) else {
             return false;
         };
-        let Some(id) = self.clients.session(slot).connection else {
+        let Some(id) = self.clients.session(slot).network_connection() else {
             return false;
         };
         let reason = DisconnectReason::ByServer(reason_code);

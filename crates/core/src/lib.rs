@@ -13,6 +13,7 @@
 
 mod acknowledging;
 mod admitting;
+mod answering;
 mod backlog;
 mod budget;
 mod child_table;

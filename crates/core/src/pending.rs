@@ -1,7 +1,7 @@
-//! SUBSCRIBE and UNSUBSCRIBE packets that wait for other workers: a SUBACK leaves only once every
-//! worker of the node knows of the subscription, and once the homes of shared and exclusive ones
-//! have answered; an UNSUBACK only once no worker chooses the Session any more, and what they had
-//! chosen it for before has come.
+//! SUBSCRIBE and UNSUBSCRIBE packets that wait: a SUBACK leaves only once every worker of the node
+//! knows of the subscription, and once the homes of shared and exclusive ones have answered; an
+//! UNSUBACK only once no worker chooses the Session any more, and what they had chosen it for before
+//! has come; both only once the store knows what they say.
 
 use hashbrown::HashMap;
 use midge_codec::{PacketIdentifier, PacketType, ReasonCode};
@@ -21,7 +21,7 @@ pub(crate) struct PendingSubscribe {
     pub(crate) packet_id: Option<PacketIdentifier>,
     pub(crate) filters: Vec<Box<str>>,
     pub(crate) reason_codes: Vec<ReasonCode>,
-    /// Answers and fences that are outstanding.
+    /// Answers, fences and receipts that are outstanding.
     pub(crate) waiting: usize,
     /// Whether the first retained messages were asked for already.
     pub(crate) fetches: bool,

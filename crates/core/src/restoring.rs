@@ -69,7 +69,8 @@ impl Core {
             }
         }
         for session in recovered.sessions {
-            if self.has_session(&session.record.client_id) {
+            // One that lasts no longer than its Network Connection has none any more.
+            if session.record.expiry_seconds == 0 || self.has_session(&session.record.client_id) {
                 self.superseded.push(session);
             } else {
                 self.restore_session(session, now, fx);
@@ -91,8 +92,8 @@ impl Core {
         }
     }
 
-    /// A Session has ended because its Client wanted a new one, and the store did not learn it: its
-    /// Will Message is published, and others get what waits for it from shared subscriptions.
+    /// A Session has ended, because its Client wanted a new one or with its Network Connection, and
+    /// the store did not learn it, or only that others are to get what waits for it: its Will Message is published, and others get what waits for it from shared subscriptions.
     fn end_superseded(&mut self, session: RecoveredSession, now: Timestamp, fx: &mut Effects) {
         let session = RecoveredSession { subscriptions: Vec::new(), ..session };
         let slot = self.restore_session(session, now, fx);
@@ -114,6 +115,7 @@ impl Core {
         self.clients.budget.sessions.add(1, 0);
         let session = self.clients.session(slot);
         (session.number, session.has_place) = (record.number, true);
+        session.durability = Durability::Fsync;
         session.expiry_seconds = record.expiry_seconds;
         for packet_id in awaiting_release {
             let received = Received { promised: Durability::Fsync, ticket: 0 };

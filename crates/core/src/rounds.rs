@@ -18,7 +18,7 @@ use midge_codec::{PacketIdentifier, PacketType, QoS, ReasonCode};
 
 use crate::drops::DropReason;
 use crate::effects::Effects;
-use crate::identity::{ConnectionId, SessionId, WorkerId};
+use crate::identity::{ConnectionId, Identity, SessionId, WorkerId};
 use crate::outgoing::Delivery;
 use crate::peer::{Peer, Ticket};
 use crate::stored::{Commit, Durability, Enqueue, Owner, Receipt, Round, StoreOp, StoredDelivery};
@@ -30,7 +30,11 @@ pub(crate) enum Held {
     Acknowledge(HeldAcknowledgement),
     /// The process learns what became of a message of its own, under its ticket.
     Published(u64, Result<usize, DropReason>),
-    /// One thing less that a SUBACK waits for.
+    /// A CONNACK leaves.
+    Connected(ConnectionId),
+    /// The store knows that a Session of this Client has ended.
+    Ended(Arc<Identity>),
+    /// One thing less that a SUBACK or UNSUBACK waits for.
     Subscribed(Ticket),
     /// A Session's queue may go on: a QoS 2 message in it was not durable yet.
     Send(SessionId),

@@ -28,6 +28,10 @@ pub(crate) struct Session {
     /// takes the place of does not.
     pub(crate) has_place: bool,
     pub(crate) connection: Option<ConnectionId>,
+    /// The Network Connection that waits for its CONNACK; it has no other one then.
+    pub(crate) arriving: Option<ConnectionId>,
+    /// What was promised about it when its Client connected last.
+    pub(crate) durability: Durability,
     /// How long the Session lives on without a Network Connection.
     pub(crate) expiry_seconds: u32,
     pub(crate) subscriptions: HashMap<Box<str>, Subscribed, foldhash::fast::FixedState>,
@@ -90,6 +94,8 @@ impl Session {
             number: 0,
             has_place: false,
             connection: None,
+            arriving: None,
+            durability: Durability::Memory,
             expiry_seconds: 0,
             subscriptions: HashMap::with_hasher(foldhash::fast::FixedState::with_seed(seed)),
             outgoing: None,
@@ -100,6 +106,11 @@ impl Session {
             matched: (0, 0),
             shared_subscriptions: 0,
         }
+    }
+
+    /// Its Network Connection, be it that its CONNACK has not left yet.
+    pub(crate) fn network_connection(&self) -> Option<ConnectionId> {
+        self.connection.or(self.arriving)
     }
 
     /// This QoS 2 message if it was received already and not released [MQTT-4.3.3-10].

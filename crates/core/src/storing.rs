@@ -56,6 +56,8 @@ impl Core {
             Held::Acknowledge(acknowledgement) => {
                 self.clients.release_acknowledgement(&acknowledgement, fx);
             }
+            Held::Connected(id) => self.complete_connect(id, now, fx),
+            Held::Ended(client) => self.settle_end(client, fx),
             Held::Subscribed(ticket) => self.arrive(ticket, fx),
             Held::Published(ticket, outcome) => fx.local_published.push((ticket, outcome)),
             Held::Send(session) => self.send_on(session, now, fx),
@@ -168,14 +170,6 @@ impl Core {
         Delivery { message, qos, retain, identifiers, group }
     }
 
-    /// What this Session promises.
-    pub(crate) fn session_durability(&self, slot: SessionSlot) -> Durability {
-        let connection = self.clients.sessions[slot as usize].connection;
-        let listener =
-            connection.map_or(u16::MAX, |id| self.clients.connections[id.slot()].listener);
-        self.config.durability.of_session(listener)
-    }
-
     /// A Client has connected: its Session is written to the store if it outlives the Network
     /// Connection.
     pub(crate) fn store_session(
@@ -186,6 +180,7 @@ impl Core {
         fx: &mut Effects,
     ) {
         let session = &mut self.clients.sessions[slot as usize];
+        session.durability = durability;
         let begins = session.number == 0 && session.expiry_seconds > 0;
         let begins = begins && durability > Durability::Memory;
         if begins {
@@ -264,10 +259,17 @@ impl Core {
 
     /// A Session has ended, and so has what the store has of it; but first the messages of shared
     /// subscriptions that wait there go to other members.
-    pub(crate) fn forget_session(&mut self, session: &Session, id: SessionId, fx: &mut Effects) {
+    pub(crate) fn forget_session(
+        &mut self,
+        mut session: Session,
+        id: SessionId,
+        now: Timestamp,
+        fx: &mut Effects,
+    ) {
         if session.number == 0 {
-            return;
+            return fx.disowned.push(session.identity);
         }
+        self.note_unsettled_end(&session.identity, session.durability);
         let outgoing = session.outgoing.as_ref();
         if let Some(outgoing) = outgoing.filter(|outgoing| outgoing.stored.of_groups > 0) {
             let queue = EndingQueue {
@@ -278,10 +280,18 @@ impl Core {
                 given_back: outgoing.given_back(),
                 ticket: 0,
             };
-            let from = outgoing.stored_from();
+            let (from, sent_before) = (outgoing.stored_from(), queue.sent.to_store());
             self.endings.push(queue);
+            // Until then it stays in the store, as one that lasts no longer.
+            (session.expiry_seconds, session.will) = (0, None);
+            let Session { number, .. } = session;
+            let op = StoreOp::Session(Box::new(record_of(&session)));
+            self.clients.rounds.keep_behind_round(op);
+            let op = StoreOp::Detached { session: number, at: now, sent_before };
+            self.clients.rounds.keep_behind_round(op);
             return self.fetch_ending(self.endings.len() - 1, from, fx);
         }
+        let outgoing = session.outgoing.as_ref();
         let dropped = outgoing.map_or(0, |outgoing| outgoing.stored_messages() as u64);
         let party = Party::Former(&session.identity);
         self.clients.note_drops(party, "", DropReason::SessionEnded, dropped, fx);

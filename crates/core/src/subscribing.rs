@@ -18,7 +18,7 @@ use crate::pending::{PendingSubscribe, RemoteStep};
 use crate::retained::RetainedWish;
 use crate::rewrite::TopicRules;
 use crate::rounds::Held;
-use crate::session::{Subscribed, SubscriptionKind};
+use crate::session::{Session, Subscribed, SubscriptionKind};
 use crate::stored::{StoreOp, SubscriptionRecord};
 use crate::subscription_tree::{Filler, SessionSlot, Subscriber};
 use crate::time::Timestamp;
@@ -122,9 +122,9 @@ impl Core {
             subscribe.waiting += 1;
             self.pending.put_behind_fence(ticket);
         }
-        if self.clients.session(slot).number > 0 && !self.is_restoring {
+        let &mut Session { number, durability, .. } = self.clients.session(slot);
+        if number > 0 && !self.is_restoring {
             subscribe.waiting += 1;
-            let durability = self.session_durability(slot);
             self.clients.rounds.hold(Held::Subscribed(ticket), durability);
         }
         if subscribe.waiting == 0 {
@@ -465,6 +465,12 @@ impl Core {
                 unsubscribe.waiting += 1;
                 self.pending.put_behind_fence(ticket);
             }
+        }
+        let &mut Session { number, durability, .. } = self.clients.session(slot);
+        if number > 0 {
+            // What was not there any more may still be in the store.
+            unsubscribe.waiting += 1;
+            self.clients.rounds.hold(Held::Subscribed(ticket), durability);
         }
         if unsubscribe.waiting == 0 {
             self.answer_unsubscribe(&unsubscribe, fx);

@@ -18,6 +18,7 @@ mod cast;
 mod client;
 #[path = "../common/mod.rs"]
 mod common;
+mod gone;
 mod inspector;
 mod message;
 mod publisher;

@@ -24,3 +24,4 @@ mod rules;
 mod shared;
 mod subscriptions;
 mod unsubscribing;
+mod waiting_answers;

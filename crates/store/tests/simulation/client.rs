@@ -27,9 +27,12 @@ pub(crate) struct Client {
     /// A delayed Will Message that was due when this Client came back. A cut may begin the delay
     /// anew, until something later is durable.
     pub(crate) due_will: Option<MessageId>,
-    /// A CONNACK does not wait for the store: a Session that it says has ended may come back with a
-    /// power cut, until something later is durable.
+    /// It has ended its Session and was not told so yet: until a CONNACK says that it is gone, it
+    /// may be found again.
     pub(crate) old_session_may_return: bool,
+    /// The connection on which it has sent a DISCONNECT that ends its Session, if the broker may
+    /// have read it, and lives still.
+    pub(crate) left_by: Option<usize>,
     /// A CONNECT was sent and not answered, as far as is known: it may have made a Session.
     pub(crate) connect_is_open: bool,
     /// Whether power was cut since the Session was begun.
@@ -42,6 +45,8 @@ pub(crate) struct Connection {
     /// Whether the CONNACK has come.
     pub(crate) is_connected: bool,
     pub(crate) is_clean: bool,
+    /// Whether the broker may have a Session, for all that its Client knows.
+    pub(crate) may_find_session: bool,
     /// Something was acknowledged that is durable behind the CONNECT.
     pub(crate) is_durable: bool,
     pub(crate) will: Option<SentWill>,
@@ -107,10 +112,7 @@ pub(crate) enum Subscription {
     /// The UNSUBACK has come at this step.
     Gone {
         at: u64,
-        is_durable: bool,
     },
-    /// The broker may have forgotten the UNSUBSCRIBE.
-    Uncertain,
 }
 
 impl Client {
@@ -126,6 +128,7 @@ impl Client {
             lost_will: None,
             due_will: None,
             old_session_may_return: false,
+            left_by: None,
             connect_is_open: false,
             was_cut: false,
         }
@@ -245,7 +248,11 @@ impl Client {
         if is_clean && session_present {
             self.fail(ledger, "Session Present behind a Clean Start");
         }
+        if session_present && !self.connection.may_find_session {
+            self.fail(ledger, "a Session is there of which it was said that it is gone");
+        }
         if session_present && self.session.is_some() {
+            self.note_durable(ledger);
             return self.resume(link, ledger);
         }
         if let Some(session) = &self.session
@@ -255,7 +262,7 @@ impl Client {
         {
             self.fail(ledger, "the Session is not there any more");
         }
-        self.old_session_may_return |= self.session.is_some() && self.plan.is_persistent();
+        self.old_session_may_return = false;
         self.end_session(ledger);
         self.was_cut = false;
         let incarnation = ledger.begin_incarnation(self.index);
@@ -368,7 +375,7 @@ impl Client {
             matches(filter, topic)
                 && match (state, sent) {
                     // Another worker may choose a member of whose end it has not heard.
-                    (Subscription::Gone { at, .. }, Some(sent)) => {
+                    (Subscription::Gone { at }, Some(sent)) => {
                         filter.starts_with("$share/")
                             || sent.first_sent <= *at
                             || matches!(sent.kind, Kind::Delayed | Kind::Will)
@@ -464,11 +471,6 @@ impl Client {
         let Some(session) = &mut self.session else {
             return;
         };
-        for state in session.subscriptions.values_mut() {
-            if let Subscription::Gone { is_durable, .. } = state {
-                *is_durable = true;
-            }
-        }
         let state = session.subscriptions.entry(request.filter.clone());
         let state = state.or_insert(Subscription::Asked);
         if code.is_error() {
@@ -487,7 +489,7 @@ impl Client {
         let request = self.take_request(packet_id, ledger);
         self.note(ledger, || format!("UNSUBACK {packet_id} for {}", request.filter));
         if let Some(session) = &mut self.session {
-            let state = Subscription::Gone { at: ledger.step, is_durable: false };
+            let state = Subscription::Gone { at: ledger.step };
             session.subscriptions.insert(request.filter, state);
         }
     }
@@ -539,10 +541,6 @@ impl Client {
         self.due_will = None;
         // A careful Client says again that it wants none of the old Session.
         self.wants_clean |= self.old_session_may_return;
-        for state in self.session.iter_mut().flat_map(|it| it.subscriptions.values_mut()) {
-            if matches!(state, Subscription::Gone { is_durable: false, .. }) {
-                *state = Subscription::Uncertain;
-            }
-        }
+        self.left_by = None;
     }
 }

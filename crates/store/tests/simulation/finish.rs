@@ -68,7 +68,7 @@ impl World {
         let Some(link) = self.clients[client].link else {
             return self.connect(client);
         };
-        let Self { clients, links, ledger, now, .. } = self;
+        let Self { clients, links, ledger, random, now, .. } = self;
         let (client, link) = (&mut clients[client], &mut links[link]);
         client.read(link, ledger, usize::MAX, *now);
         if link.is_closed {
@@ -76,7 +76,7 @@ impl World {
         }
         client.acknowledge(usize::MAX, link, ledger);
         if client.only_cleans() {
-            client.disconnect(link, ledger);
+            client.disconnect(link, ledger, random);
             client.lose(true, ledger, *now);
         }
     }

@@ -16,13 +16,17 @@ impl Client {
     pub(crate) fn connect(
         &mut self,
         number: usize,
-        link: &mut Link,
+        links: &mut [Link],
         ledger: &mut Ledger,
         random: &mut Random,
         now: Timestamp,
     ) {
         let restarts = self.plan.clean_one_in > 0 && random.one_in(self.plan.clean_one_in);
-        self.wants_clean |= restarts || self.may_be_mistaken(now);
+        // Whoever has ended its Session need not say so again once the broker has closed.
+        let has_left = self.left_by.take().is_some_and(|left| links[left].has_read_all());
+        let may_return = self.old_session_may_return && !has_left;
+        self.wants_clean |= restarts || may_return || self.may_be_mistaken(now);
+        let may_find_session = self.session.is_some() || self.connect_is_open || may_return;
         self.connect_is_open = true;
         let is_clean = self.wants_clean || !self.plan.is_persistent();
         if is_clean {
@@ -30,6 +34,7 @@ impl Client {
             self.end_session(ledger);
         }
         self.wants_clean = is_clean && self.plan.is_persistent();
+        let link = &mut links[number];
         self.note(ledger, || format!("CONNECT, Clean Start {is_clean}, worker {}", link.worker));
         let sent = self.plan.will.map(|WillPlan { qos, delay_seconds }| {
             let topic = format!("w/{}", self.index);
@@ -56,7 +61,8 @@ impl Client {
         });
         self.send(&packets::connect(&self.plan, is_clean, packet.as_ref()), link);
         self.link = Some(number);
-        self.connection = Connection { is_clean, will: sent, ..Connection::default() };
+        self.connection =
+            Connection { is_clean, may_find_session, will: sent, ..Connection::default() };
     }
 
     /// Whether the Will Message of the last connection has to have been published by now.
@@ -186,9 +192,17 @@ impl Client {
         (1..).find(|id| !is_used(id)).expect("few are in use")
     }
 
-    /// Says goodbye.
-    pub(crate) fn disconnect(&mut self, link: &mut Link, ledger: &Ledger) {
-        self.note(ledger, || "DISCONNECT".into());
-        self.send(&Packet::Disconnect(Disconnect::with_reason(ReasonCode::Success)), link);
+    /// Says goodbye, perhaps for ever.
+    pub(crate) fn disconnect(&mut self, link: &mut Link, ledger: &mut Ledger, random: &mut Random) {
+        let leaves = self.plan.is_v5() && self.plan.is_persistent() && random.one_in(3);
+        self.note(ledger, || format!("DISCONNECT, ends the Session: {leaves}"));
+        let mut packet = Disconnect::with_reason(ReasonCode::Success);
+        packet.session_expiry_interval = leaves.then_some(0);
+        self.send(&Packet::Disconnect(packet), link);
+        if leaves {
+            self.old_session_may_return = true;
+            self.left_by = self.link;
+            self.end_session(ledger);
+        }
     }
 }

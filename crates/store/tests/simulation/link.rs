@@ -3,8 +3,12 @@
 use midge_codec::ProtocolVersion;
 use midge_core::{ConnectionId, Timestamp};
 
+use crate::client::Client;
+
 pub(crate) struct Link {
     pub(crate) version: ProtocolVersion,
+    /// Whose it is.
+    pub(crate) client: usize,
     pub(crate) worker: usize,
     pub(crate) id: ConnectionId,
     pub(crate) to_broker: Vec<u8>,
@@ -18,9 +22,10 @@ pub(crate) struct Link {
 }
 
 impl Link {
-    pub(crate) fn new(version: ProtocolVersion, worker: usize, id: ConnectionId) -> Self {
+    pub(crate) fn new(client: &Client, worker: usize, id: ConnectionId) -> Self {
         Self {
-            version,
+            version: client.plan.version,
+            client: client.index,
             worker,
             id,
             to_broker: Vec::new(),
@@ -29,5 +34,10 @@ impl Link {
             is_closed: false,
             heard_at: None,
         }
+    }
+
+    /// Whether the broker has closed it and left nothing unread.
+    pub(crate) fn has_read_all(&self) -> bool {
+        self.is_closed && self.to_broker.is_empty()
     }
 }

@@ -6,7 +6,7 @@ use std::io::IoSlice;
 use std::mem;
 use std::sync::Arc;
 
-use midge_codec::{Decoded, ProtocolVersion, decode};
+use midge_codec::{Decoded, decode};
 use midge_core::{
     AllowAll, AuthAnswer, Commit, ConnectionId, Core, CoreConfig, Counters, DropReason,
     DurabilityRules, Effects, Fetch, Fetched, NodeBudget, Opening, PeerMessage, Receipt, Timestamp,
@@ -14,6 +14,7 @@ use midge_core::{
 };
 use midge_store::testing::Random;
 
+use crate::client::Client;
 use crate::link::Link;
 use crate::plan::Plan;
 
@@ -99,13 +100,13 @@ impl Node {
     pub(crate) fn open(
         &mut self,
         worker: usize,
-        version: ProtocolVersion,
+        client: &Client,
         links: &mut Vec<Link>,
         now: Timestamp,
     ) -> usize {
         let id = self.cores[worker].open_connection(Opening::default(), now);
         self.by_id.insert((worker, id), links.len());
-        links.push(Link::new(version, worker, id));
+        links.push(Link::new(client, worker, id));
         links.len() - 1
     }
 
@@ -234,6 +235,7 @@ impl Node {
                 }
             }
             self.effects[worker].events.clear();
+            self.effects[worker].disowned.clear();
             self.send_to_store(worker);
             for to in 0..self.cores.len() {
                 let batch = mem::take(&mut self.effects[worker].to_workers[to]);

@@ -193,7 +193,7 @@ impl World {
             client.act(link, ledger, random);
         }
         if client.only_cleans() || random.one_in(40) {
-            client.disconnect(link, ledger);
+            client.disconnect(link, ledger, random);
             client.lose(true, ledger, *now);
         }
     }
@@ -203,11 +203,18 @@ impl World {
         let client = &mut clients[client];
         client.settle_will(links, ledger, *now);
         let workers = self.plan.workers;
-        let by_length = client.plan.id.bytes().map(usize::from).sum::<usize>() % workers;
-        let id = client.plan.id.clone();
-        let worker = *self.directory.entry(id).or_insert(by_length);
-        let number = node.open(worker, client.plan.version, links, *now);
-        client.connect(number, &mut links[number], ledger, random, *now);
+        let id = &client.plan.id;
+        let of_client = |link: &Link| link.client == client.index && !link.is_closed;
+        // Who is owned by nobody, and has no CONNECT anywhere, comes to any worker.
+        let owner = self
+            .directory
+            .get(id)
+            .copied()
+            .filter(|&owner| node.cores[owner].owns(id) || links.iter().any(of_client));
+        let worker = owner.unwrap_or_else(|| random.below(workers));
+        self.directory.insert(id.clone(), worker);
+        let number = node.open(worker, client, links, *now);
+        client.connect(number, links, ledger, random, *now);
     }
 
     /// A Network Connection breaks. What was on its way to the broker may still arrive.

@@ -12,6 +12,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
+use std::thread;
+use std::time::{Duration, Instant};
 
 /// How long a sync takes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -58,6 +60,16 @@ impl SlowDisk {
         let new = self.file.with_extension("new");
         fs::write(&new, format!("{each_ms} {stall_every} {stall_ms}\n")).unwrap();
         fs::rename(&new, &self.file).unwrap();
+    }
+
+    /// Waits until a sync is under way: what comes now is not even written before it ends.
+    pub(crate) fn wait_until_busy(&self) {
+        let busy = self.file.with_extension("busy");
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while !busy.exists() {
+            assert!(Instant::now() < deadline, "nothing is synced");
+            thread::sleep(Duration::from_millis(1));
+        }
     }
 
     /// The process that is started with this command sees the slow disk.

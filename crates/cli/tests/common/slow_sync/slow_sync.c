@@ -2,15 +2,19 @@
  * MIDGE_TEST_SYNC_FILE names says at that moment, then does what it always does. The file holds
  * three numbers: milliseconds that a sync takes, how often one stalls (each so-many-th; 0: none),
  * and milliseconds that a stall takes. It is read again while a sync waits, so that a test can
- * begin and end a stall when it wants to. Loaded with LD_PRELOAD; see mod.rs. */
+ * begin and end a stall when it wants to. While one waits there is a file of the same name with
+ * ".busy" behind it. Loaded with LD_PRELOAD; see mod.rs. */
 
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
+#include <unistd.h>
 
 static atomic_ulong syncs;
 
@@ -39,10 +43,14 @@ static void wait_for_disk(void)
     const struct timespec a_while = {0, 500000};
     int error = errno;
     if (path != NULL) {
+        char busy[PATH_MAX];
         unsigned long number = atomic_fetch_add(&syncs, 1) + 1;
         long long began = now_ms();
+        snprintf(busy, sizeof busy, "%s.busy", path);
+        close(open(busy, O_CREAT | O_WRONLY | O_CLOEXEC, 0600));
         while (now_ms() - began < wanted_ms(path, number))
             nanosleep(&a_while, NULL);
+        unlink(busy);
     }
     errno = error;
 }

@@ -1,0 +1,169 @@
+//! From an accepted CONNECT to what comes behind its CONNACK. A CONNACK is an acknowledgement where
+//! it says something about a Session in the store: that an earlier one is gone, or that it goes on
+//! with another Will Message and another end. Then it waits until that is durable.
+//!
+//! A Client that waits for its CONNACK counts as absent: nothing is sent to it, and nothing that it
+//! sends is read. Nothing may get by here that overtakes the CONNACK [MQTT-3.2.0-1].
+
+use std::sync::Arc;
+
+use hashbrown::HashMap;
+
+use crate::connection::Phase;
+use crate::core::Core;
+use crate::effects::{Effects, Event};
+use crate::identity::{ConnectionId, Identity};
+use crate::rounds::Held;
+use crate::stored::Durability;
+use crate::subscription_tree::SessionSlot;
+use crate::time::Timestamp;
+
+/// A CONNECT that was accepted, until its CONNACK leaves.
+#[derive(Debug)]
+pub(crate) struct Admission {
+    pub(crate) session: SessionSlot,
+    pub(crate) session_present: bool,
+    pub(crate) keep_alive: u16,
+    /// The encoded CONNACK.
+    pub(crate) connack: Vec<u8>,
+    /// What is told then.
+    pub(crate) connected: Event,
+}
+
+/// Sessions that have ended while the store may not know it yet. Their Clients are not told so, and
+/// come to no other worker, before it does.
+#[derive(Debug, Default)]
+pub(crate) struct UnsettledEnds {
+    by_client_id: HashMap<Box<str>, UnsettledEnd, foldhash::fast::FixedState>,
+}
+
+#[derive(Debug)]
+struct UnsettledEnd {
+    /// How many Sessions of this Client have ended.
+    count: u32,
+    /// The strongest promise that any of them had.
+    durability: Durability,
+}
+
+impl UnsettledEnds {
+    fn note(&mut self, client_id: &str, durability: Durability) {
+        let new = UnsettledEnd { count: 0, durability };
+        let end = self.by_client_id.entry_ref(client_id).or_insert(new);
+        end.count += 1;
+        end.durability = end.durability.max(durability);
+    }
+
+    /// The store knows one of them; true if it was the last one.
+    fn settle(&mut self, client_id: &str) -> bool {
+        let Some(end) = self.by_client_id.get_mut(client_id) else {
+            return false;
+        };
+        end.count -= 1;
+        let is_last = end.count == 0;
+        if is_last {
+            self.by_client_id.remove(client_id);
+        }
+        is_last
+    }
+
+    /// What has to be durable before this Client may be told that its Session is gone.
+    fn durability(&self, client_id: &str) -> Option<Durability> {
+        self.by_client_id.get(client_id).map(|end| end.durability)
+    }
+}
+
+impl Core {
+    /// The Session of an accepted CONNECT is as it has to be: the CONNACK leaves, or waits.
+    pub(crate) fn answer_connect(
+        &mut self,
+        id: ConnectionId,
+        admission: Admission,
+        now: Timestamp,
+        fx: &mut Effects,
+    ) {
+        let depends = self.connack_depends(&admission);
+        if let Some(connection) = self.clients.connection(id) {
+            connection.phase = Phase::Accepted(Box::new(admission));
+        }
+        match depends {
+            Some(durability) => self.clients.rounds.hold(Held::Connected(id), durability),
+            None => self.complete_connect(id, now, fx),
+        }
+    }
+
+    /// What the CONNACK promises; absent if the store has nothing that it says something about.
+    fn connack_depends(&self, admission: &Admission) -> Option<Durability> {
+        let session = &self.clients.sessions[admission.session as usize];
+        let is_known = admission.session_present && session.number > 0;
+        let resumed = is_known.then_some(session.durability);
+        resumed.max(self.unsettled_ends.durability(&session.identity.client_id))
+    }
+
+    /// The CONNACK leaves, and the conversation begins; unless the connection is gone, or closing.
+    pub(crate) fn complete_connect(&mut self, id: ConnectionId, now: Timestamp, fx: &mut Effects) {
+        let inflight_max = self.config.limits.inflight_messages_max;
+        let Some(connection) = self.clients.connection(id) else {
+            return;
+        };
+        let Phase::Accepted(admission) = &connection.phase else {
+            return;
+        };
+        let slot = admission.session;
+        let phase = Phase::Connected { session: slot, reauthenticating: false };
+        let Phase::Accepted(admission) = std::mem::replace(&mut connection.phase, phase) else {
+            return;
+        };
+        let Admission { keep_alive, connack, connected, .. } = *admission;
+        connection.silence_max_ms = u32::from(keep_alive) * 1500;
+        // It was not read since: what it has sent meanwhile is yet to come.
+        connection.last_packet_at = now;
+        let window = connection.receive_maximum.min(inflight_max);
+        let session = self.clients.session(slot);
+        (session.arriving, session.connection) = (None, Some(id));
+        if let Some(outgoing) = &mut session.outgoing {
+            outgoing.resume(window);
+        }
+        self.clients.send_connack(id, &connack, fx);
+        fx.events.push(connected);
+        self.begin_conversation(id, slot, keep_alive, now, fx);
+    }
+
+    /// A Session has ended, and the store is told so in this round.
+    pub(crate) fn note_unsettled_end(&mut self, client: &Arc<Identity>, durability: Durability) {
+        self.unsettled_ends.note(&client.client_id, durability);
+        self.clients.rounds.hold(Held::Ended(Arc::clone(client)), durability);
+    }
+
+    /// The store knows that a Session has ended.
+    pub(crate) fn settle_end(&mut self, client: Arc<Identity>, fx: &mut Effects) {
+        if self.unsettled_ends.settle(&client.client_id) {
+            fx.disowned.push(client);
+        }
+    }
+
+    /// Whether this worker alone may answer a CONNECT with this Client Identifier: it has its
+    /// Session, or had one of which the store does not know yet that it has ended.
+    pub fn owns(&self, client_id: &str) -> bool {
+        self.has_session(client_id) || self.unsettled_ends.durability(client_id).is_some()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::UnsettledEnds;
+    use crate::stored::Durability::{Fsync, Interval};
+
+    #[test]
+    fn the_strongest_promise_counts_until_the_last_end_is_settled() {
+        let mut ends = UnsettledEnds::default();
+        assert_eq!(ends.durability("a"), None);
+        ends.note("a", Fsync);
+        ends.note("a", Interval);
+        assert_eq!(ends.durability("a"), Some(Fsync));
+        assert!(!ends.settle("a"));
+        assert_eq!(ends.durability("a"), Some(Fsync));
+        assert!(ends.settle("a"));
+        assert_eq!(ends.durability("a"), None);
+        assert!(!ends.settle("a"), "of what was never noted nothing is left");
+    }
+}

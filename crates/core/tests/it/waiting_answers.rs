@@ -1,0 +1,223 @@
+//! CONNACK and UNSUBACK of Sessions that are in a store which is slow: they wait where they say
+//! that something is gone, or that something goes on, and nothing overtakes them.
+
+use midge_codec::{Connect, Disconnect, Packet, ReasonCode, SubscriptionOptions, Unsubscribe};
+use midge_core::{AutoSubscription, Event, TopicRules};
+
+use crate::node::{Conn, Node, Setup, scenario_with};
+use crate::packets::{connect, id, options, persistent, publish, pubrel, will};
+use crate::received::Received;
+
+fn stored() -> Setup {
+    Setup { has_store: true, ..Setup::default() }
+}
+
+fn lasting(client_id: &str, seconds: u32) -> Connect<'_> {
+    let mut packet = persistent(client_id);
+    packet.properties.session_expiry_interval = Some(seconds);
+    packet
+}
+
+/// A CONNECT whose answer the store holds up, as the test has to know.
+fn waits(node: &mut Node, packet: &Connect<'_>) -> Conn {
+    let conn = node.begin_connect(packet);
+    node.settle();
+    assert_eq!(node.take(conn), [], "the CONNACK waits");
+    conn
+}
+
+fn clean(packet: Connect<'static>) -> Connect<'static> {
+    Connect { clean_start: true, ..packet }
+}
+
+fn disconnect_and_end(node: &mut Node, conn: Conn) {
+    let mut packet = Disconnect::with_reason(ReasonCode::Success);
+    packet.session_expiry_interval = Some(0);
+    node.send(conn, &Packet::Disconnect(packet));
+}
+
+fn unsubscribe<'a>(packet_id: u16, filters: &'a [&'a str]) -> Packet<'a> {
+    Packet::Unsubscribe(Unsubscribe {
+        packet_id: id(packet_id),
+        user_properties: Default::default(),
+        filters: filters.into(),
+    })
+}
+
+#[test]
+fn a_plain_connect_does_not_wait() {
+    scenario_with(stored(), |node| {
+        node.connect_with(&persistent("old"));
+        node.hold_receipts(true);
+        node.connect("clean");
+        let (_, answer) = node.connect_with(&persistent("new"));
+        assert!(!answer.session_present);
+        assert!(!node.resume(&connect("clean")).1, "the end of what was never stored");
+    });
+}
+
+#[test]
+fn a_session_is_said_to_be_gone_when_the_store_knows_it() {
+    for by_disconnect in [false, true] {
+        scenario_with(stored(), |node| {
+            let old = node.connect_with(&persistent("a")).0;
+            node.subscribe(old, "t", 1);
+            node.hold_receipts(true);
+            let new = if by_disconnect {
+                disconnect_and_end(node, old);
+                waits(node, &persistent("a"))
+            } else {
+                waits(node, &clean(connect("a")))
+            };
+            // Whoever has nothing to do with it does not wait.
+            node.connect_with(&persistent("b"));
+            node.hold_receipts(false);
+            assert!(!node.take_connack(new).session_present);
+            node.hold_receipts(true);
+            node.lose(new);
+            node.resume(&persistent("c"));
+        });
+    }
+}
+
+#[test]
+fn a_session_is_said_to_be_over_when_the_store_knows_it() {
+    scenario_with(stored(), |node| {
+        let old = node.connect_with(&lasting("a", 10)).0;
+        node.lose(old);
+        node.hold_receipts(true);
+        node.advance(10_000);
+        assert_eq!(node.sessions(), 0);
+        let new = waits(node, &persistent("a"));
+        node.hold_receipts(false);
+        assert!(!node.take_connack(new).session_present);
+    });
+}
+
+#[test]
+fn a_session_goes_on_when_the_store_knows_with_what_will() {
+    scenario_with(stored(), |node| {
+        let old = node.connect_with(&persistent("a")).0;
+        node.lose(old);
+        node.hold_receipts(true);
+        let new = waits(node, &Connect { will: Some(will("will/a", "new", 0)), ..persistent("a") });
+        node.hold_receipts(false);
+        assert!(node.take_connack(new).session_present);
+    });
+}
+
+#[test]
+fn nothing_overtakes_a_connack_that_waits() {
+    let rule = AutoSubscription { filter: "auto".into(), options: SubscriptionOptions::default() };
+    let topics = TopicRules { subscriptions: vec![rule], ..TopicRules::default() };
+    scenario_with(Setup { topics, ..stored() }, |node| {
+        let other = node.connect("other");
+        let old = node.connect_with(&persistent("a")).0;
+        node.subscribe(old, "t", 0);
+        node.lose(old);
+        let connected = |node: &Node| {
+            node.events.iter().filter(|it| matches!(it, Event::Connected { .. })).count()
+        };
+        let before = connected(node);
+        node.hold_receipts(true);
+        let new = waits(node, &persistent("a"));
+        node.publish(other, "t", "while it waits", 0);
+        node.publish(other, "auto", "while it waits", 0);
+        let request = node.queue_subscribe(new, &[("u", options(0))], None);
+        node.queue(new, &Packet::PingReq);
+        node.settle();
+        assert_eq!(node.take(new), []);
+        assert_eq!(connected(node), before, "it is not connected yet");
+        // The time of a CONNECT is not over because the disk is slow.
+        node.advance(3_600_000);
+        assert!(!node.is_closed(new));
+        node.hold_receipts(false);
+        assert!(node.take_connack(new).session_present);
+        assert_eq!(connected(node), before + 1);
+        let kinds: Vec<_> = node.take(new);
+        let [Received::PingResp, Received::SubAck(packet_id, _)] = &kinds[..] else {
+            panic!("{kinds:?}");
+        };
+        assert_eq!(*packet_id, request);
+        node.publish(other, "auto", "now", 0);
+        assert_eq!(node.texts(new), ["now"]);
+    });
+}
+
+#[test]
+fn who_waits_can_be_taken_over() {
+    scenario_with(stored(), |node| {
+        let old = node.connect_with(&persistent("a")).0;
+        node.subscribe(old, "t", 1);
+        node.hold_receipts(true);
+        let first = waits(node, &clean(persistent("a")));
+        let second = waits(node, &clean(persistent("a")));
+        assert!(node.is_closed(old) && node.is_closed(first));
+        node.hold_receipts(false);
+        assert_eq!(node.take(first), []);
+        assert!(!node.take_connack(second).session_present);
+        assert_eq!(node.sessions(), 1);
+        let other = node.connect("other");
+        node.publish(other, "t", "of an old subscription", 0);
+        node.subscribe(second, "u", 0);
+        node.publish(other, "u", "new", 0);
+        assert_eq!(node.texts(second), ["new"]);
+    });
+}
+
+#[test]
+fn who_is_lost_while_it_waits_was_connected() {
+    scenario_with(stored(), |node| {
+        let watcher = node.connect("watcher");
+        node.subscribe(watcher, "will/#", 0);
+        let old = node.connect_with(&lasting("a", 60)).0;
+        node.lose(old);
+        node.hold_receipts(true);
+        let packet = Connect { will: Some(will("will/a", "gone", 0)), ..lasting("a", 10) };
+        let new = waits(node, &packet);
+        node.lose(new);
+        node.hold_receipts(false);
+        assert_eq!(node.take(new), []);
+        assert_eq!(node.texts(watcher), ["gone"]);
+        assert_eq!(node.sessions(), 2);
+        node.advance(10_000);
+        assert_eq!(node.sessions(), 1, "its Session is over in time");
+    });
+}
+
+#[test]
+fn an_unsuback_waits_for_the_store() {
+    scenario_with(stored(), |node| {
+        let conn = node.connect_with(&persistent("a")).0;
+        node.subscribe(conn, "t", 0);
+        node.hold_receipts(true);
+        for (packet_id, filter) in [(7, "t"), (8, "t")] {
+            node.send(conn, &unsubscribe(packet_id, &[filter]));
+            assert_eq!(node.take(conn), []);
+        }
+        node.hold_receipts(false);
+        let success = vec![ReasonCode::Success];
+        let none = vec![ReasonCode::NoSubscriptionExisted];
+        let answers = [Received::UnsubAck(7, success), Received::UnsubAck(8, none)];
+        assert_eq!(node.take(conn), answers);
+        // A Session that nobody keeps has nothing to wait for.
+        node.hold_receipts(true);
+        let clean = node.connect("clean");
+        assert_eq!(node.unsubscribe(clean, "t"), ReasonCode::NoSubscriptionExisted);
+    });
+}
+
+#[test]
+fn an_unreleased_packet_identifier_goes_with_its_session() {
+    scenario_with(stored(), |node| {
+        let conn = node.connect_with(&persistent("a")).0;
+        node.send_publish(conn, publish("t", "old", 2, 7));
+        node.take(conn);
+        let new = node.connect_with(&clean(persistent("a"))).0;
+        let watcher = node.connect("watcher");
+        node.subscribe(watcher, "t", 0);
+        node.send_publish(new, publish("t", "new", 2, 7));
+        node.send(new, &pubrel(7));
+        assert_eq!(node.texts(watcher), ["new"]);
+    });
+}
