@@ -20,12 +20,13 @@ use midge_net::{
 use midge_store::{OpenError, Opened};
 
 use crate::certificate_watch::CertificateWatch;
-use crate::clock::Clock;
+use crate::clock::{Clock, Clocks, MachineClocks};
 use crate::directory::Directory;
 use crate::drop_log;
 use crate::handle::BrokerHandle;
 use crate::hook::{Hook, HookPolicy};
 use crate::inbox::{Inbox, Letter};
+use crate::pulse::Pulse;
 use crate::random;
 use crate::recovery::{self, Restored};
 use crate::storage::{self, OnFailure, Order, Orders, Storage, StoreThread};
@@ -46,6 +47,7 @@ pub struct BrokerBuilder {
     storage: Option<Storage>,
     durability: DurabilityRules,
     on_failure: OnFailure,
+    clocks: Arc<dyn Clocks>,
 }
 
 /// A running broker. Dropping it stops it at once; [`Broker::stop`] lets Clients go first.
@@ -85,6 +87,7 @@ impl Broker {
             storage: None,
             durability: DurabilityRules::default(),
             on_failure: Arc::new(|_| ()),
+            clocks: Arc::new(MachineClocks::new()),
         }
     }
 
@@ -293,6 +296,13 @@ impl BrokerBuilder {
         self
     }
 
+    /// Other clocks than those of this machine, to test what happens when they are set.
+    #[must_use]
+    pub fn clocks(mut self, clocks: Arc<dyn Clocks>) -> Self {
+        self.clocks = clocks;
+        self
+    }
+
     /// Starts the broker: when this returns, it accepts connections.
     ///
     /// # Errors
@@ -315,8 +325,9 @@ impl BrokerBuilder {
         let handle = BrokerHandle::new(Arc::clone(&inboxes), orders.clone(), Arc::clone(&control));
         let mut broker =
             Broker { listeners: None, _certificate_watch, workers, store: None, handle, addresses };
-        self.start_workers(pollers, &inboxes, orders.as_ref(), &mut broker)?;
-        broker.listeners = Some(self.start_listeners(listeners, inboxes, control)?);
+        let clock = self.start_workers(pollers, &inboxes, orders.as_ref(), &mut broker)?;
+        let pulse = Pulse::new(clock, Arc::clone(&inboxes), orders);
+        broker.listeners = Some(self.start_listeners(listeners, inboxes, control, pulse)?);
         Ok(broker)
     }
 
@@ -334,19 +345,16 @@ impl BrokerBuilder {
         inboxes: &Arc<[Arc<Inbox>]>,
         orders: Option<&Arc<Orders>>,
         broker: &mut Broker,
-    ) -> Result<(), StartError> {
+    ) -> Result<Clock, StartError> {
         let [random_seed] = random::words()?;
         let seed = self.seed.unwrap_or(random_seed);
         let count = pollers.len();
         let directory = (count > 1).then(|| Arc::new(Directory::new(seed)));
-        let policy: Arc<dyn Policy> = match &self.hook {
-            Some(hook) => Arc::new(HookPolicy(Arc::clone(hook))),
-            None => Arc::new(AllowAll),
-        };
+        let policy = self.policy();
         let limits = Arc::new(self.limits.clone());
         let budget = Arc::new(NodeBudget::default());
         let topics = Arc::new(self.topics.clone());
-        let clock = Clock::start();
+        let mut clock = Clock::start(Arc::clone(&self.clocks));
         let listens = self.listen.iter().zip(&broker.addresses);
         let terms = listens.map(|(listen, address)| terms(listen, address, &limits));
         let terms: Arc<[_]> = terms.collect();
@@ -373,9 +381,10 @@ impl BrokerBuilder {
         }
         if let (Some(storage), Some(orders)) = (&self.storage, orders) {
             let place = (seed, directory.as_deref());
-            let opened = storage.open(&self.limits, clock.now())?;
+            let opened = storage.open(&self.limits, clock.first_reading())?;
+            clock = clock.going_on_from(opened.now);
             let restored = restore(storage, opened, &mut cores, place, clock.now());
-            let thread = self.start_store(storage, restored, inboxes, orders)?;
+            let thread = self.start_store(storage, restored, &clock, inboxes, orders)?;
             broker.store = Some((Arc::clone(orders), thread));
         }
         for ((index, poller), core) in pollers.into_iter().enumerate().zip(cores) {
@@ -387,7 +396,7 @@ impl BrokerBuilder {
                 directory: directory.clone(),
                 hook: self.hook.clone(),
                 orders: orders.cloned(),
-                clock,
+                clock: clock.clone(),
                 packet_bytes_max: limits.packet_bytes_max,
                 output_bytes_max: limits.output_bytes_max,
                 terms: Arc::clone(&terms),
@@ -396,19 +405,28 @@ impl BrokerBuilder {
             let thread = thread::Builder::new().name(name);
             broker.workers.push(thread.spawn(move || Worker::new(parts).run())?);
         }
-        Ok(())
+        Ok(clock)
+    }
+
+    fn policy(&self) -> Arc<dyn Policy> {
+        match &self.hook {
+            Some(hook) => Arc::new(HookPolicy(Arc::clone(hook))),
+            None => Arc::new(AllowAll),
+        }
     }
 
     fn start_store(
         &self,
         storage: &Storage,
         restored: Restored,
+        clock: &Clock,
         inboxes: &Arc<[Arc<Inbox>]>,
         orders: &Arc<Orders>,
     ) -> Result<JoinHandle<()>, StartError> {
-        let (orders, inboxes) = (Arc::clone(orders), Arc::clone(inboxes));
+        let (orders, inboxes, clock) = (Arc::clone(orders), Arc::clone(inboxes), clock.clone());
         let on_failure = Arc::clone(&self.on_failure);
-        let thread = StoreThread::new(restored, orders, inboxes, storage.interval, on_failure);
+        let thread =
+            StoreThread::new(restored, clock, orders, inboxes, storage.interval, on_failure);
         Ok(thread.start()?)
     }
 
@@ -417,11 +435,13 @@ impl BrokerBuilder {
         listeners: Listeners,
         inboxes: Arc<[Arc<Inbox>]>,
         control: Arc<ListenerControl>,
+        pulse: Pulse,
     ) -> Result<RunningListeners, StartError> {
         let connections_max = self.limits.connections_max as usize;
         let beyond = Arc::new(AtomicU64::new(0));
         let memory_max = self.limits.memory_bytes_max;
-        let mut watch = Watch::new(memory_max, Arc::clone(&inboxes), control, Arc::clone(&beyond));
+        let mut watch =
+            Watch::new(memory_max, Arc::clone(&inboxes), control, Arc::clone(&beyond), pulse);
         let running = listeners.start(
             move |accepted| pass_on(accepted, &inboxes, connections_max, &beyond),
             move || watch.look(),
@@ -453,7 +473,7 @@ fn restore(
     place: (u64, Option<&Directory>),
     now: Timestamp,
 ) -> Restored {
-    let Opened { engine, recovered, report } = opened;
+    let Opened { engine, recovered, report, .. } = opened;
     storage::log_report(&storage.place, &recovered, &report);
     recovery::restore(cores, engine, recovered, place, now)
 }

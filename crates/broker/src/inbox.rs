@@ -62,6 +62,8 @@ pub(crate) enum Letter {
     Fetched(Box<Fetched>),
     /// Whether the store takes no new messages.
     StoreFull(bool),
+    /// Deadlines may have passed while the machine was suspended.
+    Wake,
     /// Shut down: tell Clients to go, then end.
     Drain,
     /// End now.

@@ -30,6 +30,7 @@ mod locals;
 mod log_limit;
 mod memory;
 mod message;
+mod pulse;
 mod random;
 mod reading;
 mod recovery;
@@ -41,6 +42,7 @@ mod watch;
 mod worker;
 
 pub use broker::{Broker, BrokerBuilder, StartError};
+pub use clock::Clocks;
 pub use handle::{BrokerHandle, RequestError};
 pub use hook::{AuthReply, Hook};
 pub use message::{OwnedMessage, ReceivedMessage};

@@ -11,13 +11,12 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 use std::{fmt, io, mem};
 
-use midge_core::{
-    Commit, Durability, Fetch, Limits, Receipt, Recovered, StoreOp, Timestamp, WorkerId,
-};
+use midge_core::{Commit, Durability, Fetch, Limits, Receipt, Recovered, StoreOp, WorkerId};
 use midge_store::{
-    Disk, Engine, OpenError, Opened, Options, RealDisk, Report, StoreError, StoreUsage,
+    Disk, Engine, OpenError, Opened, Options, Reading, RealDisk, Report, StoreError, StoreUsage,
 };
 
+use crate::clock::Clock;
 use crate::inbox::{Inbox, Letter};
 use crate::recovery::Restored;
 use crate::reply::Answer;
@@ -77,7 +76,7 @@ impl Storage {
 
 impl Storage {
     /// Opens the store, alone.
-    pub(crate) fn open(&self, limits: &Limits, now: Timestamp) -> Result<Opened, OpenError> {
+    pub(crate) fn open(&self, limits: &Limits, reading: Reading) -> Result<Opened, OpenError> {
         let disk: Arc<dyn Disk> = match &self.place {
             Place::Directory(directory) => Arc::new(open_directory(directory)?),
             Place::Disk(disk) => Arc::clone(disk),
@@ -87,7 +86,7 @@ impl Storage {
             checkpoint_bytes: self.checkpoint_bytes,
             bytes_max: limits.store_bytes_max,
         };
-        Engine::open(disk, options, now)
+        Engine::open(disk, options, reading)
     }
 }
 
@@ -152,6 +151,8 @@ pub(crate) enum Order {
         fetch: Fetch,
     },
     Usage(Answer<StoreUsage>),
+    /// The broker lives, or the machine's clock was set: that is to be noted.
+    Beat,
     /// A worker has ended that should not have: nobody may wait for it.
     Fail(&'static str),
     /// Write and sync everything, and end.
@@ -286,6 +287,10 @@ struct Progress {
 /// The state of the running thread.
 pub(crate) struct StoreThread {
     engine: Engine,
+    clock: Clock,
+    has_beat: bool,
+    /// What the clocks show is to be written.
+    has_mark: bool,
     orders: Arc<Orders>,
     inboxes: Arc<[Arc<Inbox>]>,
     progress: Vec<Progress>,
@@ -304,6 +309,7 @@ impl StoreThread {
 
     pub(crate) fn new(
         restored: Restored,
+        clock: Clock,
         orders: Arc<Orders>,
         inboxes: Arc<[Arc<Inbox>]>,
         interval: Duration,
@@ -314,6 +320,9 @@ impl StoreThread {
         let progress = applied.into_iter().map(awaited).collect();
         Self {
             engine,
+            clock,
+            has_beat: false,
+            has_mark: false,
             orders,
             inboxes,
             progress,
@@ -357,6 +366,7 @@ impl StoreThread {
                 }
                 closes |= self.carry_out(order);
             }
+            self.mark();
             self.write()?;
             if closes {
                 return Ok(());
@@ -399,16 +409,26 @@ impl StoreThread {
                 self.inboxes[worker.index()].send(Letter::Fetched(fetched));
             }
             Order::Usage(answer) => answer.send(self.engine.usage()),
+            Order::Beat => self.has_beat = true,
             Order::Close | Order::Fail(_) => return true,
         }
         false
+    }
+
+    /// The store is told what the clocks show, if it wants to know.
+    fn mark(&mut self) {
+        if !self.is_stuck {
+            let (now, reading) = self.clock.read();
+            let is_beat = mem::take(&mut self.has_beat) && self.engine.needs_beats();
+            self.has_mark |= self.engine.mark(now, reading, is_beat);
+        }
     }
 
     fn write(&mut self) -> Result<(), StoreError> {
         self.is_stuck = false;
         match self.engine.write() {
             Ok(()) => {
-                let mut is_new = false;
+                let mut is_new = mem::take(&mut self.has_mark);
                 for progress in &mut self.progress {
                     is_new |= progress.written < progress.applied;
                     progress.written = progress.applied;

@@ -1,4 +1,4 @@
-//! What is looked at once a second, beside the workers: memory and refusals.
+//! What is looked at once a second, beside the workers: memory, refusals, clocks.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -8,10 +8,12 @@ use midge_net::{ListenerControl, Refusal};
 
 use crate::inbox::{Inbox, Letter};
 use crate::memory::MemoryWatch;
+use crate::pulse::Pulse;
 
 /// The one who looks.
 pub(crate) struct Watch {
     memory: MemoryWatch,
+    pulse: Pulse,
     inboxes: Arc<[Arc<Inbox>]>,
     listeners: Arc<ListenerControl>,
     /// Connections beyond the broker's own limit, and how many of them were told already.
@@ -32,10 +34,11 @@ impl Watch {
         inboxes: Arc<[Arc<Inbox>]>,
         listeners: Arc<ListenerControl>,
         beyond: Arc<AtomicU64>,
+        pulse: Pulse,
     ) -> Self {
         let memory = MemoryWatch::new(memory_bytes_max);
         let (last_look, told) = (Instant::now(), Vec::new());
-        Self { memory, inboxes, listeners, beyond, beyond_told: 0, last_look, told }
+        Self { memory, pulse, inboxes, listeners, beyond, beyond_told: 0, last_look, told }
     }
 
     /// Looks, if a second has passed.
@@ -44,6 +47,7 @@ impl Watch {
             return;
         }
         self.last_look = Instant::now();
+        self.pulse.look();
         if let Some(pressure) = self.memory.change() {
             self.inboxes.iter().for_each(|inbox| inbox.send(Letter::Pressure(pressure)));
         }

@@ -138,8 +138,8 @@ impl Worker {
             directory: parts.directory,
             hook: parts.hook,
             orders: parts.orders,
-            clock: parts.clock,
             now: parts.clock.now(),
+            clock: parts.clock,
             scratch: vec![0; Self::SCRATCH_BYTES].into_boxed_slice(),
             stream_scratch: Scratch::new(),
             terms: parts.terms,
@@ -204,7 +204,7 @@ impl Worker {
         let deadline = [self.core.next_deadline(), self.drop_log.next_look()];
         let deadline = deadline.into_iter().flatten().min().map(|deadline| {
             // One more: a clock of milliseconds may still be just before the deadline.
-            Duration::from_millis(deadline - self.clock.now() + 1)
+            Duration::from_millis((deadline - self.clock.now()).saturating_add(1))
         });
         [self.closing.next_look(self.stage), deadline].into_iter().flatten().min()
     }
@@ -278,6 +278,7 @@ impl Worker {
             Letter::StoreFull(is_full) => {
                 self.core.set_store_full(is_full, self.now, &mut self.fx);
             }
+            Letter::Wake => (),
             Letter::Drain => {
                 self.core.begin_drain(self.now, &mut self.fx);
                 self.stage = Stage::Draining;

@@ -17,6 +17,9 @@ impl Numbers {
     /// Numbers that a worker has for each millisecond before it borrows from the next.
     const PER_MILLISECOND: u64 = 64;
 
+    /// A time beyond this counts as this one: it must not use up all numbers.
+    const MILLIS_MAX: u64 = u64::MAX / 2 / (Self::PER_MILLISECOND * Self::STEP);
+
     pub(crate) fn new(worker: WorkerId) -> Self {
         Self { worker, last: 0 }
     }
@@ -27,7 +30,7 @@ impl Numbers {
     }
 
     pub(crate) fn next(&mut self, now: Timestamp) -> u64 {
-        let of_now = now.as_millis() * Self::PER_MILLISECOND * Self::STEP;
+        let of_now = now.as_millis().min(Self::MILLIS_MAX) * Self::PER_MILLISECOND * Self::STEP;
         let of_now = of_now + self.worker.index() as u64;
         self.last = of_now.max(self.last + Self::STEP);
         self.last
@@ -55,6 +58,13 @@ mod tests {
         seen.sort_unstable();
         seen.dedup();
         assert_eq!(seen.len(), count);
+    }
+
+    #[test]
+    fn there_are_numbers_at_the_end_of_time() {
+        let mut numbers = Numbers::new(WorkerId::new(3));
+        let first = numbers.next(Timestamp::from_millis(u64::MAX));
+        assert!(numbers.next(Timestamp::from_millis(u64::MAX)) > first);
     }
 
     #[test]

@@ -295,6 +295,9 @@ pub struct Recovered {
     pub kept: Vec<(u64, Kept, Arc<Message>)>,
     /// No number of a Session, a shared subscription or a kept message is this large.
     pub next_number: u64,
+    /// Until when the broker lived that had the store before, or a little later; `None`: nobody
+    /// knows.
+    pub lived_until: Option<Timestamp>,
 }
 
 /// A Session that a store has kept.

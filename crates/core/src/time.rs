@@ -2,8 +2,9 @@
 
 use std::ops::{Add, Sub};
 
-/// Milliseconds since an epoch of the driver's choice (the broker takes the Unix epoch, advanced
-/// by the monotonic clock). It never goes back.
+/// Milliseconds since an epoch of the driver's choice. It never goes back, and nobody sets it: it
+/// goes on as time does, also while the machine is suspended. (A broker with a store goes on from
+/// the time of the store, which began as Unix time; see the decision about clocks.)
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(u64);
 
@@ -49,6 +50,14 @@ impl Sub for Timestamp {
 #[cfg(test)]
 mod tests {
     use super::Timestamp;
+
+    #[test]
+    fn the_end_of_time_is_not_passed() {
+        let end = Timestamp::from_millis(u64::MAX);
+        assert_eq!((end + 1, end.plus_seconds(u64::MAX)), (end, end));
+        assert_eq!(Timestamp::from_millis(3) - end, 0);
+        assert_eq!(Timestamp::from_millis(0).seconds_until(end), u64::MAX / 1000 + 1);
+    }
 
     #[test]
     fn remaining_seconds_are_rounded_up() {

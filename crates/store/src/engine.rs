@@ -7,11 +7,12 @@ use std::{fmt, io};
 use midge_core::{Commit, Fetch, Fetched, Timestamp, WorkerId};
 
 use crate::checkpoint::Checkpoints;
+use crate::clock::{Mark, Reading};
 use crate::compaction::Compaction;
 use crate::disk::Disk;
 use crate::error::{OpenError, StoreError};
 use crate::index::Index;
-use crate::record::Restorer;
+use crate::record::{Restorer, mark};
 use crate::recovery::{self, Opened};
 use crate::report::Damage;
 use crate::reserve::Reserve;
@@ -71,6 +72,8 @@ pub struct Engine {
     damage: Vec<Damage>,
     damage_count: u64,
     is_over_limit: bool,
+    /// How much was appended when the last mark was.
+    marked_at: u64,
     /// How much was appended when there was last nothing to be maintained.
     maintained_at: Option<u64>,
     /// Why nothing is accepted any more.
@@ -93,8 +96,10 @@ pub(crate) struct Buffers {
 }
 
 impl Engine {
-    /// Opens the store in a directory, or begins one; `now` is for the names of files that have to
-    /// be set aside.
+    /// How often whoever has the store calls [`Engine::mark`], though nothing happens.
+    pub const BEAT_MS: u64 = 30_000;
+
+    /// Opens the store in a directory, or begins one; `reading` is what the clocks show now.
     ///
     /// # Errors
     ///
@@ -103,9 +108,9 @@ impl Engine {
     pub fn open(
         disk: Arc<dyn Disk>,
         options: Options,
-        now: Timestamp,
+        reading: impl Into<Reading>,
     ) -> Result<Opened, OpenError> {
-        recovery::open(disk, options, now)
+        recovery::open(disk, options, reading.into())
     }
 
     pub(crate) fn new(files: Files, options: Options, opened_at: Timestamp, index: Index) -> Self {
@@ -124,6 +129,7 @@ impl Engine {
             damage: Vec::new(),
             damage_count: 0,
             is_over_limit: false,
+            marked_at: 0,
             maintained_at: None,
             fatal: None,
         }
@@ -135,6 +141,33 @@ impl Engine {
             self.apply_op(&op);
         }
         self.writer.end_commit();
+    }
+
+    /// Notes what the clocks show at a moment of the store's time, if that is needed: the clock was
+    /// set, or something else is to be written, or `is_beat`: the broker says that it is alive.
+    /// True if there is something to be written now.
+    pub fn mark(&mut self, now: Timestamp, reading: Reading, is_beat: bool) -> bool {
+        let has_others = self.writer.appended() > self.marked_at;
+        let is_outdated =
+            |mark: &Mark| mark.is_outdated(now, &reading, has_others) || is_beat && now > mark.at;
+        let is_due = self.index.mark.as_ref().is_none_or(is_outdated);
+        if is_due {
+            self.write_mark(now, reading);
+            self.writer.end_commit();
+        }
+        is_due
+    }
+
+    /// Whether somebody may need to know how long the broker has lived.
+    pub fn needs_beats(&self) -> bool {
+        !self.index.owners.is_empty()
+    }
+
+    pub(crate) fn write_mark(&mut self, at: Timestamp, reading: Reading) {
+        let mark = Mark { at, reading };
+        self.append(mark::TAG, |out| mark::encode(&mark, out));
+        self.index.mark = Some(mark);
+        self.marked_at = self.writer.appended();
     }
 
     /// Writes what was applied to the file: it survives the end of the process.

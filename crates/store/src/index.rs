@@ -13,6 +13,7 @@ use hashbrown::HashMap;
 use midge_codec::PacketIdentifier;
 use midge_core::{Kept, Owner, Round, Timestamp};
 
+use crate::clock::Mark;
 use crate::queue::{Entry, Flags, Places, Queue};
 use crate::record::BootRound;
 pub(crate) use holdings::{Held, Holdings, SegmentUse};
@@ -30,6 +31,8 @@ pub(crate) struct Index {
     pub(crate) rounds: Rounds,
     /// One more than the largest number of a Session, shared subscription or kept message so far.
     pub(crate) next_number: u64,
+    /// What the clocks showed when that was written last.
+    pub(crate) mark: Option<Mark>,
     /// Messages that wait, of all owners.
     pub(crate) queued: u64,
     /// Sessions whose subscriptions are to be written as one record; some may have ended.
@@ -74,6 +77,7 @@ impl Index {
             holdings: Holdings::default(),
             rounds: Rounds::default(),
             next_number: 0,
+            mark: None,
             queued: 0,
             to_fold: Vec::new(),
         }

@@ -7,6 +7,7 @@
 mod apply;
 mod block_cache;
 mod checkpoint;
+mod clock;
 mod compaction;
 pub mod disk;
 mod engine;
@@ -35,6 +36,7 @@ mod tests;
 pub mod tools;
 mod writer;
 
+pub use clock::{Reading, Uptime};
 pub use disk::{Disk, DiskFile};
 pub use engine::{Engine, Options, StoreUsage};
 pub use error::{OpenError, StoreError};

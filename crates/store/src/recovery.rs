@@ -10,6 +10,7 @@ use midge_core::{
 };
 
 use crate::checkpoint::{self, Checkpoints, Found, Kept};
+use crate::clock::{Reading, moment_of};
 use crate::disk::Disk;
 use crate::engine::{Engine, Files, Options, reserve_bytes};
 use crate::error::{OpenError, StoreError};
@@ -36,13 +37,27 @@ pub struct Opened {
     pub recovered: Recovered,
     /// What was found that is not as it was written.
     pub report: Report,
+    /// Which moment it was for the store when it was opened. Its time goes on from there as that of
+    /// a clock does that nobody sets and that counts times of suspension, too.
+    pub now: Timestamp,
 }
+
+/// What is known of the time when a store is opened.
+struct OpeningTime {
+    now: Timestamp,
+    lived_until: Timestamp,
+}
+
+/// How much longer than its last mark a broker may have lived: twice as long as the one that keeps
+/// the store lets pass between two marks.
+const ALIVE_MS_MAX: u64 = 2 * Engine::BEAT_MS;
 
 pub(crate) fn open(
     disk: Arc<dyn Disk>,
     options: Options,
-    now: Timestamp,
+    reading: Reading,
 ) -> Result<Opened, OpenError> {
+    let now = Timestamp::from_millis(reading.wall_ms);
     let mut found = checkpoint::find(&*disk)?;
     let newest = found.newest.take();
     let (mut index, position, kept) = match newest {
@@ -57,21 +72,24 @@ pub(crate) fn open(
     }
     let (journal, mut report) = replay(&disk, options, position, now, &mut index)?;
     let has_history = kept.is_some() || journal.segments().first() == Some(&1);
-    let needs_checkpoint = !found.damaged.is_empty() || !has_history;
+    // So that an older Midge refuses what it would not understand.
+    let is_older = index.mark.is_none() && index.rounds.boot() > 0;
+    let needs_checkpoint = !found.damaged.is_empty() || !has_history || is_older;
     let checkpoints = settle_checkpoints(&*disk, found, kept, now, &mut report)?;
     let reserve = Reserve::open(&*disk, reserve_bytes(&options));
     let reserve = reserve.map_err(|error| OpenError::io("reserve", error))?;
     let files = Files { disk, writer: Writer::new(journal), checkpoints, reserve };
     let mut engine = Engine::new(files, options, now, index);
     engine.note_missing_segments(&mut report);
-    engine.begin_run();
-    let recovered = engine.recover(&mut report);
+    let time = engine.begin_run(reading);
+    let mut recovered = engine.recover(&mut report);
+    recovered.lived_until = Some(time.lived_until);
     engine.writer.flush().map_err(not_writable)?;
     if needs_checkpoint {
         engine.write_checkpoint_at_once().or_else(only_if_fatal).map_err(not_writable)?;
     }
     report.damage.extend(engine.take_damage());
-    Ok(Opened { engine, recovered, report })
+    Ok(Opened { engine, recovered, report, now: time.now })
 }
 
 fn only_if_fatal(error: StoreError) -> Result<(), StoreError> {
@@ -334,12 +352,22 @@ impl Engine {
         }
     }
 
-    /// The first record of a run: what earlier runs kept without a confirmation is dropped by it
-    /// for ever.
-    fn begin_run(&mut self) {
+    /// The first records of a run: what earlier runs kept without a confirmation is dropped for
+    /// ever.
+    fn begin_run(&mut self, reading: Reading) -> OpeningTime {
         let number = self.index.rounds.boot().saturating_add(1);
         self.index.begin_boot(number);
         self.append(boot::TAG, |out| boot::encode(number, out));
+        let last = self.index.mark.map(|mark| mark.at);
+        let now = moment_of(self.index.mark.as_ref(), &reading, self.latest_detachment());
+        self.write_mark(now, reading);
+        let lived_until = last.map_or(now, |at| now.min(at + ALIVE_MS_MAX));
+        OpeningTime { now, lived_until }
+    }
+
+    fn latest_detachment(&self) -> Option<Timestamp> {
+        let owners = self.index.owners.values();
+        owners.filter_map(|entry| entry.detached).map(|detachment| detachment.at).max()
     }
 }
 

@@ -30,10 +30,12 @@ pub(crate) const BEGIN_MAGIC: [u8; 8] = *b"\xB1midgeBC";
 
 /// What a segment begins with.
 pub(crate) const MAGIC: [u8; 8] = *b"MIDGEJNL";
-const VERSION: u32 = 1;
+/// 2: records of kind 37.
+const VERSION: u32 = 2;
 const SPARE: u64 = u64::MAX;
 const FIRST: u64 = 0;
-/// The bytes of a header that activation changes: where the previous segment ended, and the crc.
+/// The bytes of a header that activation changes: where the previous segment ended, and the crc (and
+/// the version, if an older one made the file).
 const ACTIVATED: [Range<usize>; 2] = [24..32, 60..64];
 
 /// What a file is called until its header is on the device.
@@ -87,6 +89,10 @@ pub(crate) enum HeaderFault {
 
 impl Header {
     pub(crate) fn encode(&self) -> [u8; HEADER_BYTES] {
+        self.encode_as(VERSION)
+    }
+
+    fn encode_as(&self, version: u32) -> [u8; HEADER_BYTES] {
         let previous = match self.previous {
             Previous::Spare => SPARE,
             Previous::First => FIRST,
@@ -94,7 +100,7 @@ impl Header {
         };
         let mut bytes = [0; HEADER_BYTES];
         bytes[..8].copy_from_slice(&MAGIC);
-        bytes[8..12].copy_from_slice(&VERSION.to_le_bytes());
+        bytes[8..12].copy_from_slice(&version.to_le_bytes());
         bytes[16..24].copy_from_slice(&u64::from(self.number).to_le_bytes());
         bytes[24..32].copy_from_slice(&previous.to_le_bytes());
         bytes[32..40].copy_from_slice(&self.length.to_le_bytes());
@@ -123,14 +129,20 @@ impl Header {
         };
         if let (true, Some(previous)) = (crc_is_right, previous) {
             let header = Self { number, length: u64_at(bytes, 32), previous };
-            return if header.encode() == *bytes { Ok(header) } else { Err(HeaderFault::Bad) };
+            let is_sound = is_known(version) && header.encode_as(version) == *bytes;
+            return if is_sound { Ok(header) } else { Err(HeaderFault::Bad) };
         }
-        let spare = Self { number, length, previous: Previous::Spare }.encode();
+        let spare = Self { number, length, previous: Previous::Spare };
+        let spare = spare.encode_as(if is_known(version) { version } else { VERSION });
         let same = |at: usize| bytes[at] == spare[at];
         let rest_is_right =
             (0..HEADER_BYTES).all(|at| same(at) || ACTIVATED.iter().any(|part| part.contains(&at)));
         Err(if rest_is_right { HeaderFault::MaybeTorn } else { HeaderFault::Bad })
     }
+}
+
+fn is_known(version: u32) -> bool {
+    (1..=VERSION).contains(&version)
 }
 
 /// What the crcs of a segment's frames begin with.
@@ -310,7 +322,7 @@ mod tests {
 
     #[test]
     fn the_bytes_of_a_header_stay_the_same() {
-        let mut expected = b"MIDGEJNL\x01\0\0\0\0\0\0\0\x07\0\0\0\0\0\0\0".to_vec();
+        let mut expected = b"MIDGEJNL\x02\0\0\0\0\0\0\0\x07\0\0\0\0\0\0\0".to_vec();
         expected.extend(b"\x84\x03\0\0\x06\0\0\0\0\x10\0\0\0\0\0\0");
         expected.extend([0; 20]);
         let crc = crc32c::crc32c(&expected);
@@ -333,11 +345,25 @@ mod tests {
     #[test]
     fn a_later_version_is_known_as_such() {
         let mut bytes = active().encode();
-        bytes[8] = 2;
+        bytes[8] = 3;
         assert_eq!(Header::decode(&bytes, 7, 4096), Err(HeaderFault::Bad));
         let crc = crc32c::crc32c(&bytes[..60]);
         bytes[60..].copy_from_slice(&crc.to_le_bytes());
-        assert_eq!(Header::decode(&bytes, 7, 4096), Err(HeaderFault::Newer(2)));
+        assert_eq!(Header::decode(&bytes, 7, 4096), Err(HeaderFault::Newer(3)));
+    }
+
+    #[test]
+    fn an_earlier_version_is_read_also_when_it_is_torn_at_activation() {
+        let old = active().encode_as(1);
+        assert_eq!(Header::decode(&old, 7, 4096), Ok(active()));
+        let spare = Header { previous: Previous::Spare, ..active() }.encode_as(1);
+        let active = active().encode();
+        for torn in 1..63 {
+            let mut bytes = spare;
+            bytes[..torn].copy_from_slice(&active[..torn]);
+            let decoded = Header::decode(&bytes, 7, 4096);
+            assert!(matches!(decoded, Err(HeaderFault::MaybeTorn) | Ok(_)), "{torn}: {decoded:?}");
+        }
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 mod alone;
 mod client;
+mod clocks;
 mod durability;
 mod raw;
 mod support;

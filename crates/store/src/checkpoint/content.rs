@@ -9,11 +9,12 @@ use crate::location::Location;
 use crate::queue::{Block, Places, Queue};
 use crate::record::BadRecord;
 use crate::record::bytes::{Reader, put_varint};
-use crate::record::owner;
+use crate::record::{mark, owner};
 
 /// What a checkpoint begins with.
 pub(crate) const MAGIC: &[u8; 8] = b"MIDGECKP";
-const VERSION: u32 = 1;
+/// 2: what the clocks showed stands in the general section.
+const VERSION: u32 = 2;
 /// Magic, version and checksum.
 pub(crate) const HEADER_BYTES: usize = 16;
 /// Sections grow until they are about this large.
@@ -74,6 +75,9 @@ pub(crate) fn encode(number: u64, position: Location, index: &Index) -> Vec<u8> 
         out.extend_from_slice(&position.to_u64().to_le_bytes());
         put_varint(out, index.rounds.boot());
         put_varint(out, index.next_number);
+        if let Some(mark) = &index.mark {
+            mark::encode(mark, out);
+        }
     });
     sections.write_all(OWNERS, index.owners.iter(), |(owner, entry), out| {
         encode_owner(*owner, entry, out);
@@ -243,6 +247,9 @@ fn decode_general(body: &mut Reader<'_>, index: &mut Index) -> Result<Location, 
     let position = place(body)?;
     index.begin_boot(body.varint()?);
     index.next_number = index.next_number.max(body.varint()?);
+    if body.remaining() > 0 {
+        index.mark = Some(mark::decode_from(body)?);
+    }
     Ok(position)
 }
 

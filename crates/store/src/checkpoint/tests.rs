@@ -7,6 +7,7 @@ use midge_core::{Kept, Owner, Round, Timestamp, WorkerId};
 use proptest::prelude::*;
 
 use super::content::{Loaded, NotUsable, decode, encode};
+use crate::clock::{Mark, Reading, Uptime};
 use crate::engine::{Engine, Options};
 use crate::error::StoreError;
 use crate::index::{Detachment, Held, Index, KeptEntry};
@@ -54,8 +55,18 @@ fn the_bytes_of_a_checkpoint_are_as_they_always_were() {
     assert_eq!(hex, GOLDEN);
 }
 
+#[test]
+fn a_checkpoint_of_version_1_is_read() {
+    let mut bytes = encode(4, at(500), &example());
+    bytes[8] = 1;
+    let checksum = crc32c::crc32c(&bytes[..12]);
+    bytes[12..16].copy_from_slice(&checksum.to_le_bytes());
+    let loaded = decode(4, &bytes);
+    assert!(loaded.is_ok_and(|loaded| loaded.index.mark.is_none() && loaded.index.queued == 1));
+}
+
 const GOLDEN: &str = "\
-    4d49444745434b5001000000fbcf29fa010a000000571ff51ff401000002000000050a0231000000\
+    4d49444745434b5002000000c2460b98010a000000571ff51ff401000002000000050a0231000000\
     a8ba2dad00071740000000020000001e02ffffffffffffffffff01010164000000020000001e01ac\
     020401030107040590838080400314000000470c8605090101c800000002000000c8000000020000\
     00050409000000522ea77b0101080100070301060504000000d4821d0002647100060800000016f1\
@@ -72,6 +83,10 @@ fn a_checkpoint_comes_back_as_it_was_written() {
     assert_eq!((index.queued, index.next_number), (1, 10));
     assert_eq!(index.holdings.get(2), example().holdings.get(2));
     assert!(index.rounds.is_confirmed(Round { worker: WorkerId::new(1), number: 6 }));
+    let uptime = Some(Uptime { boot: 3, millis: 4 });
+    let mark = Mark { at: Timestamp::from_millis(5), reading: Reading { wall_ms: 6, uptime } };
+    let marked = encode(4, position, &Index { mark: Some(mark), ..index });
+    assert!(decode(4, &marked).is_ok_and(|loaded| loaded.index.mark == Some(mark)));
 }
 
 #[test]

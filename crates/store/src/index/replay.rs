@@ -63,6 +63,7 @@ impl Index {
             Record::Boot(boot) => {
                 self.begin_boot(boot);
             }
+            Record::Mark(mark) => self.mark = Some(mark),
         }
     }
 

@@ -11,6 +11,7 @@ pub(crate) mod enqueue;
 pub(crate) mod finished;
 pub(crate) mod group;
 pub(crate) mod keep;
+pub(crate) mod mark;
 pub(crate) mod message;
 pub(crate) mod owner;
 pub(crate) mod released;
@@ -29,6 +30,7 @@ mod tests;
 use midge_codec::PacketIdentifier;
 use midge_core::{Kept, Owner};
 
+use crate::clock::Mark;
 pub(crate) use bytes::BadRecord;
 pub(crate) use detached::Detached;
 pub(crate) use enqueue::{Body, EnqueueHead};
@@ -55,6 +57,7 @@ pub(crate) enum Record<'a> {
     Unkeep(u64),
     Ended(Owner),
     Boot(u64),
+    Mark(Mark),
     /// The Session and how many subscriptions it has.
     SubscriptionImage(u64, u64),
 }
@@ -96,6 +99,7 @@ pub(crate) fn decode(tag: u8, body: &[u8]) -> Result<Record<'_>, BadRecord> {
         unkeep::TAG => Record::Unkeep(unkeep::decode(body)?),
         ended::TAG => Record::Ended(ended::decode(body)?),
         boot::TAG => Record::Boot(boot::decode(body)?),
+        mark::TAG => Record::Mark(mark::decode(body)?),
         subscription_image::TAG => {
             let (session, count) = subscription_image::decode_head(body)?;
             Record::SubscriptionImage(session, count)

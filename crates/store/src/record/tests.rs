@@ -12,6 +12,7 @@ use midge_core::{
 use proptest::prelude::*;
 
 use super::*;
+use crate::clock::{Reading, Uptime};
 use crate::location::Location;
 
 fn example_message() -> Arc<Message> {
@@ -52,6 +53,13 @@ const MESSAGE: &[u8] = &[
     b'h',
     b'i',
 ];
+
+fn example_mark() -> Mark {
+    let uptime = Some(Uptime { boot: 1 << 120 | 2, millis: 9 });
+    Mark { at: Timestamp::from_millis(300), reading: Reading { wall_ms: 5, uptime } }
+}
+
+const BOOT: &[u8] = &[2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1];
 
 fn example_round() -> BootRound {
     BootRound { boot: 7, round: Round { worker: WorkerId::new(3), number: 130 } }
@@ -188,6 +196,11 @@ fn examples_of_messages() -> Vec<Example> {
             [&[3, 1], SUBSCRIPTION].concat(),
         ),
         (
+            37,
+            encoded(|out| mark::encode(&example_mark(), out)),
+            [&[0xac, 2, 5, 1], BOOT, &[9]].concat(),
+        ),
+        (
             36,
             encoded(|out| {
                 keep::encode_head(5, Kept::Delayed(at), out);
@@ -280,7 +293,7 @@ proptest! {
     #[test]
     fn any_bytes_are_survived(tag: u8, body in prop::collection::vec(any::<u8>(), 0..200)) {
         decode_in_every_way(tag, &body);
-        for tag in 16..=36 {
+        for tag in 16..=37 {
             decode_in_every_way(tag, &body);
         }
     }

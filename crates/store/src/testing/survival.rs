@@ -29,7 +29,7 @@ pub fn check_survival(data: &[u8]) {
     let directory = Directory::from_bytes(data);
     let options = options(directory.mode);
     let disk = Arc::new(directory.to_disk());
-    let Opened { engine, recovered, report: before } =
+    let Opened { engine, recovered, report: before, .. } =
         match Engine::open(disk.clone(), options, NOW) {
             Ok(opened) => opened,
             Err(error) => return check_refusal(&error, &disk),
@@ -40,7 +40,7 @@ pub fn check_survival(data: &[u8]) {
     let left = life.left();
     let disk = life.end(directory.mode.end, &disk);
     let opened = Engine::open(Arc::new(disk), options, NOW);
-    let Opened { mut engine, recovered, report } =
+    let Opened { mut engine, recovered, report, .. } =
         opened.unwrap_or_else(|error| panic!("the second opening fails: {error}"));
     let found = describe(&recovered, &mut engine, &mut Random::new(3));
     let differs = |one: &[String], other: &[String]| -> Vec<String> {

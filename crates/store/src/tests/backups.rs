@@ -131,7 +131,7 @@ fn mode(path: &Path) -> u32 {
 
 /// Starts a broker on the backup, with what was durable before it began.
 fn verify(path: &Path, busy: u64, away: u64) {
-    let Opened { mut engine, recovered, report } = open(path);
+    let Opened { mut engine, recovered, report, .. } = open(path);
     assert_eq!(report.damage, []);
     let [first, second] = &recovered.sessions[..] else { panic!("{:?}", recovered.sessions) };
     assert!(first.queue.next >= busy, "{} of {busy}", first.queue.next);

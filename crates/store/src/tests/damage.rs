@@ -128,7 +128,7 @@ fn survive(disk: FaultyDisk, stored: &Stored, what: &str) {
             return;
         }
     };
-    let Opened { mut engine, recovered, report } = opened;
+    let Opened { mut engine, recovered, report, .. } = opened;
     let mut random = Random::new(1);
     let found = describe(&recovered, &mut engine, &mut random);
     check_lines(&found, stored, what);
@@ -196,7 +196,7 @@ fn one_damaged_checkpoint_costs_nothing() {
             let disk = Arc::new(stored.disk.snapshot());
             disk.flip_bit(name, 300).unwrap();
             for _ in 0..2 {
-                let Opened { mut engine, recovered, report } = open(&disk);
+                let Opened { mut engine, recovered, report, .. } = open(&disk);
                 let found = describe(&recovered, &mut engine, &mut Random::new(1));
                 assert_eq!(found, stored.model.describe(), "seed {seed}: {name}");
                 let kinds: Vec<DamageKind> = report.damage.iter().map(|one| one.kind).collect();
@@ -216,7 +216,7 @@ fn without_checkpoints_nothing_that_waits_is_lost() {
         for name in disk.names().iter().filter(|name| name.starts_with("check")) {
             disk.flip_bit(name, 300).unwrap();
         }
-        let Opened { mut engine, recovered, report } = open(&disk);
+        let Opened { mut engine, recovered, report, .. } = open(&disk);
         assert_eq!(report.quarantined.len(), 2);
         let found = describe(&recovered, &mut engine, &mut Random::new(1));
         for line in stored.model.describe() {
@@ -226,7 +226,7 @@ fn without_checkpoints_nothing_that_waits_is_lost() {
             }
         }
         engine.close().unwrap();
-        let Opened { mut engine, recovered, report } = open(&disk);
+        let Opened { mut engine, recovered, report, .. } = open(&disk);
         assert_eq!(report.damage, []);
         assert_eq!(describe(&recovered, &mut engine, &mut Random::new(1)), found);
     }
@@ -239,7 +239,7 @@ fn a_checkpoint_of_a_newer_version_is_refused_and_nothing_is_changed() {
     let name = names.iter().find(|name| name.starts_with("check")).unwrap();
     for name in names.iter().filter(|other| other.starts_with("check") && *other > name) {
         let mut bytes = stored.disk.read(name).unwrap();
-        bytes[8..12].copy_from_slice(&2u32.to_le_bytes());
+        bytes[8..12].copy_from_slice(&3u32.to_le_bytes());
         let checksum = crc32c::crc32c(&bytes[..12]).to_le_bytes();
         bytes[12..16].copy_from_slice(&checksum);
         stored.disk.overwrite(name, &bytes);

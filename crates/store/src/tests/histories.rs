@@ -175,7 +175,7 @@ impl History {
         self.cut_is_set = false;
         self.disk = Arc::new(disk);
         let opened = Engine::open(self.disk.clone(), self.options, NOW);
-        let Opened { engine, recovered, report } =
+        let Opened { engine, recovered, report, .. } =
             opened.unwrap_or_else(|error| panic!("seed {}: {error}", self.seed));
         let is_expected = |damage: &Damage| {
             let is_checkpoint = damage.kind == DamageKind::BadCheckpoint;

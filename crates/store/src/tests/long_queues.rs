@@ -105,7 +105,7 @@ fn a_queue_of_100_000_messages_costs_little_and_survives_compaction_and_restarts
     assert!(usage.bytes_on_disk < 6 << 20, "{usage:?}");
     engine.close().unwrap();
 
-    let Opened { mut engine, recovered, report } = Engine::open(disk, options, NOW).unwrap();
+    let Opened { mut engine, recovered, report, .. } = Engine::open(disk, options, NOW).unwrap();
     assert_eq!(report.damage, []);
     let queue = &recovered.sessions[0].queue;
     assert_eq!((queue.messages, queue.next), (10_000, COUNT));

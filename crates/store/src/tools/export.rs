@@ -19,6 +19,7 @@ use super::line::{
     Retained, Session, Subscription, Taken, VERSION, Will, list, owner_fields,
 };
 use super::progress::{Counter, Progress};
+use crate::clock::{Mark, wall_of};
 use crate::disk::Disk;
 use crate::error::OpenError;
 use crate::index::{Index, KeptEntry, OwnerEntry};
@@ -92,12 +93,14 @@ pub fn export(
     let damage = std::mem::take(&mut store.report);
     let owners = store.owners();
     let Inspection { index, mut records, .. } = store;
+    let mark = index.mark;
     let total = index.queued + index.kept.len() as u64;
     let mut exporter = Exporter {
         out,
         lines: 0,
         shared: shared_messages(&index),
         messages: 0,
+        mark,
         records: &mut records,
         record: Vec::new(),
         lost: Report::default(),
@@ -142,6 +145,8 @@ struct Exporter<'a> {
     shared: BTreeMap<Location, Option<u64>>,
     /// How many messages were written.
     messages: u64,
+    /// Tells the times of day of the store's moments: an export is read by others.
+    mark: Option<Mark>,
     records: &'a mut Records,
     record: Vec<u8>,
     lost: Report,
@@ -206,7 +211,7 @@ impl Exporter<'_> {
             content: Content::of_message(&will.message),
         });
         let detached = entry.detached.map(|detachment| Detached {
-            at_ms: detachment.at.as_millis(),
+            at_ms: wall_of(self.mark.as_ref(), detachment.at).as_millis(),
             sent_before: Some(detachment.sent_before).filter(|before| *before != u64::MAX),
         });
         let mut lines = vec![Line::Session(Box::new(Session {
@@ -262,7 +267,7 @@ impl Exporter<'_> {
         entry: &Entry,
     ) -> Result<(Option<Line>, Queued), Damage> {
         let places = entry.places.ok_or_else(|| lost("it was found to be damaged before"))?;
-        let Self { records, record, shared, messages, .. } = self;
+        let Self { records, record, shared, messages, mark, .. } = self;
         let (head, body) = records.entry(owner, entry.sequence, places.record, record)?;
         let (session, group) = owner_fields(owner);
         let mut queued = Queued {
@@ -275,7 +280,7 @@ impl Exporter<'_> {
             identifiers: list(&head.identifiers),
             from_group: head.group,
         };
-        let (number, line) = message_line(records, shared, messages, places, body)?;
+        let (number, line) = message_line(records, shared, messages, mark.as_ref(), places, body)?;
         queued.message = number;
         Ok((line, queued))
     }
@@ -303,13 +308,15 @@ impl Exporter<'_> {
     }
 
     fn read_kept(&mut self, number: u64, kept: &KeptEntry) -> Result<(Option<Line>, Line), Damage> {
-        let Self { records, record, shared, messages, .. } = self;
+        let Self { records, record, shared, messages, mark, .. } = self;
+        let mark = mark.as_ref();
         let (what, body) = records.kept(number, kept, record)?;
-        let (message, line) = message_line(records, shared, messages, kept.places, body)?;
+        let (message, line) = message_line(records, shared, messages, mark, kept.places, body)?;
         let kept = match what {
             Kept::Retained => Line::Retained(Retained { number, message }),
             Kept::Delayed(at) => {
-                Line::Delayed(Delayed { number, at_ms: Timestamp::as_millis(at), message })
+                let at_ms = wall_of(mark, at).as_millis();
+                Line::Delayed(Delayed { number, at_ms, message })
             }
         };
         Ok((line, kept))
@@ -321,6 +328,7 @@ fn message_line(
     records: &mut Records,
     shared: &mut BTreeMap<Location, Option<u64>>,
     messages: &mut u64,
+    mark: Option<&Mark>,
     places: Places,
     body: Body<'_>,
 ) -> Result<(u64, Option<Line>), Damage> {
@@ -328,7 +336,9 @@ fn message_line(
         return Ok((*number, None));
     }
     let mut buffer = Vec::new();
-    let content = Content::of(&records.message(places, body, &mut buffer)?);
+    let mut content = Content::of(&records.message(places, body, &mut buffer)?);
+    content.expires_at_ms =
+        content.expires_at_ms.map(|at| wall_of(mark, Timestamp::from_millis(at)).as_millis());
     *messages += 1;
     let number = *messages;
     if let Some(place) = shared.get_mut(&places.message) {

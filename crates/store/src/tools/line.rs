@@ -125,7 +125,7 @@ pub(crate) struct Content {
     retain: bool,
     durability: Durability,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    expires_at_ms: Option<u64>,
+    pub(crate) expires_at_ms: Option<u64>,
     publisher: Box<str>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     publisher_user_name: Option<Box<str>>,

@@ -5,6 +5,7 @@
 //! `MIDGE_TEST_SEED=42` runs this one and tells everything that happens in it.
 
 mod client;
+mod clocks;
 mod finish;
 mod habits;
 mod ledger;

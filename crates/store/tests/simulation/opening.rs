@@ -2,9 +2,8 @@
 
 use std::sync::Arc;
 
-use midge_core::Timestamp;
 use midge_store::testing::{FaultyDisk, Random};
-use midge_store::{Disk, Engine, OpenError, Opened};
+use midge_store::{Disk, Engine, OpenError, Opened, Reading};
 
 use crate::log::{Concerned, Log};
 use crate::plan::Plan;
@@ -27,7 +26,7 @@ pub(crate) fn open(
     plan: &Plan,
     random: &mut Random,
     log: &Log,
-    now: Timestamp,
+    reading: Reading,
 ) -> (Arc<FaultyDisk>, Opened, u64) {
     loop {
         let mut ends_after = u64::MAX;
@@ -36,7 +35,7 @@ pub(crate) fn open(
             disk.cut_after(operations);
             ends_after = disk.operations() + operations;
         }
-        let opened = Engine::open(Arc::clone(&disk) as Arc<dyn Disk>, plan.options, now);
+        let opened = Engine::open(Arc::clone(&disk) as Arc<dyn Disk>, plan.options, reading);
         match opened {
             Ok(opened) => {
                 log.note(Concerned::default(), || format!("{:?}", opened.report));

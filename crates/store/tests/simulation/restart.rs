@@ -18,11 +18,15 @@ impl World {
         self.part_from_clients();
         self.ledger.note_cut();
         self.now = self.now + self.random.below(3000) as u64;
+        if cut == Cut::Power {
+            self.clocks.boot(self.now);
+        }
         let mut disk = opening::after(cut, &self.storage.disk);
         loop {
-            let Self { plan, random, ledger, now, .. } = self;
+            let Self { plan, random, ledger, now, clocks, .. } = self;
             let (opened_disk, opened, ends_after) =
-                opening::open(disk, plan, random, &ledger.log, *now);
+                opening::open(disk, plan, random, &ledger.log, clocks.reading(*now));
+            assert_eq!(opened.now, *now, "the store does not know what time it is");
             self.node = Node::new(&self.plan);
             let workers = self.plan.workers;
             self.storage =

@@ -7,6 +7,7 @@ use midge_core::Timestamp;
 use midge_store::testing::{FaultyDisk, Random};
 
 use crate::client::Client;
+use crate::clocks::Clocks;
 use crate::ledger::Ledger;
 use crate::link::Link;
 use crate::log::{Concerned, Log};
@@ -26,6 +27,7 @@ pub(crate) struct World {
     /// The worker of each Client Identifier.
     pub(crate) directory: BTreeMap<String, usize>,
     pub(crate) now: Timestamp,
+    pub(crate) clocks: Clocks,
 }
 
 /// How the process comes to its end.
@@ -43,8 +45,10 @@ impl World {
         let plan = Plan::new(&mut random);
         log.note(Concerned::default(), || format!("{plan:#?}"));
         let now = Timestamp::from_millis(1_000_000);
+        let clocks = Clocks::new(now);
         let disk = Arc::new(FaultyDisk::new(random.next()));
-        let (disk, opened, ends_after) = opening::open(disk, &plan, &mut random, &log, now);
+        let (disk, opened, ends_after) =
+            opening::open(disk, &plan, &mut random, &log, clocks.reading(now));
         let workers = plan.workers;
         let storage = Storage::new(disk, opened.engine, workers, ends_after);
         let clients = plan.clients.iter().cloned().enumerate();
@@ -61,6 +65,7 @@ impl World {
             storage,
             directory: BTreeMap::new(),
             now,
+            clocks,
             random,
             plan,
         }
@@ -101,6 +106,7 @@ impl World {
             self.pass_time(millis);
         } else if choice < store + 41 {
             self.trouble_disk();
+            self.set_clock();
         } else {
             let client = self.random.below(self.clients.len());
             self.client_turn(client);
@@ -135,6 +141,7 @@ impl World {
     }
 
     pub(crate) fn store_step(&mut self, is_thorough: bool) {
+        self.clocks.mark(&mut self.storage.engine, self.now);
         let end = self.storage.step(&mut self.node, is_thorough, &mut self.random);
         match end {
             Ok(()) => (),
@@ -163,6 +170,18 @@ impl World {
             self.note(|| "the next sync fails".into());
             self.storage.disk.fail_next_sync();
         }
+    }
+
+    /// Somebody sets the machine's clock, and the store learns of it. (If the power is cut before it
+    /// does, nobody can tell that from a long time without power.)
+    fn set_clock(&mut self) {
+        let may_fail = self.plan.disk_fills || self.plan.syncs_fail;
+        if may_fail || self.storage.ends_after < u64::MAX {
+            return;
+        }
+        self.clocks.set(&mut self.random);
+        self.note(|| "the clock is set".into());
+        self.store_step(true);
     }
 
     fn client_turn(&mut self, client: usize) {

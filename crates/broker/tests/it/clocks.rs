@@ -1,0 +1,233 @@
+//! Clocks that are set, that are not set yet, and time that passes while the machine is suspended
+//! or off: nothing ends early, and what is over is over.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use midge_broker::{Broker, Clocks, ProtocolVersion, QoS, ReasonCode, Storage};
+use midge_codec::{Connect, Packet};
+use midge_store::testing::FaultyDisk;
+
+use crate::client::{Client, Received, connect_packet, publish_packet};
+use crate::support::{address, builder, until};
+
+const HOUR: u64 = 3_600_000;
+const DAY: u64 = 24 * HOUR;
+const TODAY: u64 = 20_000 * DAY;
+
+/// A machine with its clocks; they go as real ones do, but for what a test does to them.
+struct Machine {
+    began: Instant,
+    wall: AtomicU64,
+    uptime: AtomicU64,
+    boot: AtomicU64,
+}
+
+impl Machine {
+    /// One whose clock shows this time of day.
+    fn new(wall_ms: u64) -> Arc<Self> {
+        let (wall, uptime, boot) = (wall_ms.into(), 5_000.into(), 1.into());
+        Arc::new(Self { began: Instant::now(), wall, uptime, boot })
+    }
+
+    fn set_wall(&self, wall_ms: u64) {
+        self.wall.store(wall_ms, Ordering::SeqCst);
+    }
+
+    /// Time passes in which nobody does anything.
+    fn pass(&self, millis: u64) {
+        self.wall.fetch_add(millis, Ordering::SeqCst);
+        self.uptime.fetch_add(millis, Ordering::SeqCst);
+    }
+
+    /// The machine is off for a while, and then its clock shows what it may.
+    fn reboot(&self, wall_ms: u64) {
+        self.set_wall(wall_ms);
+        self.uptime.store(1_000, Ordering::SeqCst);
+        self.boot.fetch_add(1, Ordering::SeqCst);
+    }
+
+    fn since_began(&self) -> u64 {
+        self.began.elapsed().as_millis() as u64
+    }
+}
+
+impl Clocks for Machine {
+    fn wall_ms(&self) -> u64 {
+        self.wall.load(Ordering::SeqCst).saturating_add(self.since_began())
+    }
+
+    fn uptime_ms(&self) -> u64 {
+        self.uptime.load(Ordering::SeqCst) + self.since_began()
+    }
+
+    fn boot(&self) -> Option<u128> {
+        Some(self.boot.load(Ordering::SeqCst).into())
+    }
+}
+
+fn start(machine: &Arc<Machine>, disk: &Arc<FaultyDisk>) -> Broker {
+    let (clocks, disk) = (Arc::clone(machine), Arc::clone(disk));
+    builder(2).clocks(clocks).storage(Storage::on_disk(disk)).start().unwrap()
+}
+
+/// A broker on what a killed one has left.
+struct Life {
+    machine: Arc<Machine>,
+    disk: Arc<FaultyDisk>,
+    broker: Broker,
+}
+
+impl Life {
+    fn begin(machine: Arc<Machine>) -> Self {
+        let disk = Arc::new(FaultyDisk::new(1));
+        let broker = start(&machine, &disk);
+        Self { machine, disk, broker }
+    }
+
+    /// The process is killed, `meanwhile` happens, and the next one is started.
+    fn next(self, meanwhile: impl FnOnce(&Machine)) -> Self {
+        let Self { machine, disk, broker } = self;
+        let disk = Arc::new(disk.snapshot());
+        drop(broker);
+        meanwhile(&machine);
+        let broker = start(&machine, &disk);
+        Self { machine, disk, broker }
+    }
+
+    fn connect(&self, client_id: &str, expiry_seconds: u32) -> (Client, bool) {
+        self.connect_with(&lasting(client_id, expiry_seconds))
+    }
+
+    fn connect_with(&self, connect: &Connect<'_>) -> (Client, bool) {
+        let mut client = Client::open(address(&self.broker));
+        match client.request(connect) {
+            Received::ConnAck { session_present, code: ReasonCode::Success, .. } => {
+                (client, session_present)
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn is_resumed(&self, client_id: &str, expiry_seconds: u32) -> bool {
+        self.connect(client_id, expiry_seconds).1
+    }
+
+    /// A Client makes a Session that lives on for a while, and goes. The store knows both.
+    fn visit(&self, client_id: &str, expiry_seconds: u32) {
+        let (mut client, _) = self.connect(client_id, expiry_seconds);
+        client.subscribe("t", QoS::AtLeastOnce);
+        client.disconnect();
+        self.settle();
+    }
+
+    /// All Clients are gone, and everything that they left is with the store.
+    fn settle(&self) {
+        until("all are gone", || self.broker.handle().figures().unwrap().1.connections == 0);
+        // What is acknowledged is behind all that.
+        let mut client = Client::connect(address(&self.broker), "settler");
+        retain(&mut client, "settled", u32::MAX);
+        client.disconnect();
+    }
+}
+
+fn lasting(client_id: &str, expiry_seconds: u32) -> Connect<'_> {
+    let mut connect = connect_packet(ProtocolVersion::V5, client_id);
+    connect.clean_start = false;
+    connect.properties.session_expiry_interval = Some(expiry_seconds);
+    connect
+}
+
+/// A retained message with an expiry; it is acknowledged.
+fn retain(client: &mut Client, topic: &str, expiry_seconds: u32) {
+    let mut packet = publish_packet(topic, b"kept", QoS::AtLeastOnce, Some(77));
+    if let Packet::Publish(publish) = &mut packet {
+        publish.retain = true;
+        publish.properties.message_expiry_interval_seconds = Some(expiry_seconds);
+    }
+    client.send(&packet);
+    assert!(matches!(client.receive(), Received::Ack { id: 77, .. }));
+}
+
+fn has_retained(life: &Life, topic: &str) -> bool {
+    let mut client = Client::connect(address(&life.broker), "reader");
+    client.subscribe(topic, QoS::AtMostOnce);
+    client.ping();
+    matches!(client.receive_within(Duration::ZERO), Some(Received::Publish(_)))
+}
+
+#[test]
+fn a_clock_that_is_set_right_after_the_start_ends_nothing_at_the_next_one() {
+    for set_to in [0, TODAY - 900 * DAY, TODAY, TODAY + 900 * DAY] {
+        let life = Life::begin(Machine::new(TODAY - 30 * DAY));
+        let (mut client, _) = life.connect("a", 3600);
+        client.subscribe("t", QoS::AtLeastOnce);
+        retain(&mut client, "r", 3600);
+        life.machine.set_wall(set_to);
+        // Whatever is written next tells the store.
+        retain(&mut client, "other", 3600);
+        client.disconnect();
+        life.settle();
+        let life = life.next(|machine| machine.reboot(machine.wall_ms() + 60_000));
+        assert!(life.is_resumed("a", 3600), "{set_to}");
+        assert!(has_retained(&life, "r") && has_retained(&life, "other"), "{set_to}");
+        // And then they end at their time.
+        let life = life.next(|machine| machine.reboot(machine.wall_ms() + HOUR));
+        assert!(!has_retained(&life, "r") && !has_retained(&life, "other"), "{set_to}");
+    }
+}
+
+#[test]
+fn an_idle_broker_notes_that_the_clock_was_set() {
+    let life = Life::begin(Machine::new(0));
+    life.visit("a", 3600);
+    let before = life.disk.operations();
+    life.machine.set_wall(TODAY);
+    until("it is noted", || life.disk.operations() > before);
+    let life = life.next(|machine| machine.reboot(TODAY + 60_000));
+    assert!(life.is_resumed("a", 3600));
+}
+
+#[test]
+fn a_clock_that_is_set_while_the_broker_is_down_ends_nothing() {
+    for set_to in [0, TODAY + 900 * DAY, u64::MAX] {
+        let life = Life::begin(Machine::new(TODAY));
+        life.visit("a", 60);
+        let life = life.next(|machine| machine.set_wall(set_to));
+        assert!(life.is_resumed("a", 60), "{set_to}");
+        let life = life.next(|machine| machine.pass(120_000));
+        assert!(!life.is_resumed("a", 60), "what passes counts all the same");
+    }
+}
+
+#[test]
+fn a_machine_that_does_not_know_the_time_yet_ends_nothing() {
+    let life = Life::begin(Machine::new(TODAY));
+    life.visit("a", 60);
+    let life = life.next(|machine| machine.reboot(0));
+    life.machine.set_wall(TODAY + 900 * DAY);
+    assert!(life.is_resumed("a", 60));
+}
+
+#[test]
+fn time_without_power_counts() {
+    let life = Life::begin(Machine::new(TODAY));
+    life.visit("short", 60);
+    life.visit("long", 3600);
+    let life = life.next(|machine| machine.reboot(TODAY + 90_000));
+    assert!(!life.is_resumed("short", 60));
+    assert!(life.is_resumed("long", 3600));
+}
+
+#[test]
+fn time_in_which_the_machine_is_suspended_counts() {
+    let life = Life::begin(Machine::new(TODAY));
+    life.visit("short", 60);
+    life.visit("long", 3600);
+    life.machine.pass(90_000);
+    // Nothing comes from outside: the workers are woken.
+    until("it ends", || life.broker.handle().figures().unwrap().0.sessions_expired == 1);
+    assert!(!life.is_resumed("short", 60));
+    assert!(life.is_resumed("long", 3600));
+}
