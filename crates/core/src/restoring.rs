@@ -26,7 +26,11 @@ impl Recovered {
     /// Divides it among `workers` workers whose cores have this seed.
     pub fn divide(self, workers: usize, seed: u64) -> Vec<Self> {
         let mut parts: Vec<_> = (0..workers)
-            .map(|_| Self { next_number: self.next_number, ..Self::default() })
+            .map(|_| Self {
+                next_number: self.next_number,
+                lived_until: self.lived_until,
+                ..Self::default()
+            })
             .collect();
         let home = |name: &str| (hash_str(seed, name) % workers as u64) as usize;
         for session in newest_first(self.sessions) {
@@ -57,6 +61,7 @@ impl Core {
     pub fn restore(&mut self, recovered: Recovered, now: Timestamp, fx: &mut Effects) {
         self.is_restoring = true;
         self.numbers.begin_at(recovered.next_number);
+        let lived_until = recovered.lived_until.unwrap_or(now);
         let mut groups = recovered.groups;
         groups.sort_by_key(|(group, _)| std::cmp::Reverse(group.number));
         for (group, queue) in groups {
@@ -73,7 +78,7 @@ impl Core {
             if session.record.expiry_seconds == 0 || self.has_session(&session.record.client_id) {
                 self.superseded.push(session);
             } else {
-                self.restore_session(session, now, fx);
+                self.restore_session(session, lived_until, now, fx);
             }
         }
     }
@@ -96,13 +101,14 @@ impl Core {
     /// the store did not learn it, or only that others are to get what waits for it: its Will Message is published, and others get what waits for it from shared subscriptions.
     fn end_superseded(&mut self, session: RecoveredSession, now: Timestamp, fx: &mut Effects) {
         let session = RecoveredSession { subscriptions: Vec::new(), ..session };
-        let slot = self.restore_session(session, now, fx);
+        let slot = self.restore_session(session, now, now, fx);
         self.end_session(slot, now, fx);
     }
 
     fn restore_session(
         &mut self,
         session: RecoveredSession,
+        lived_until: Timestamp,
         now: Timestamp,
         fx: &mut Effects,
     ) -> SessionSlot {
@@ -128,7 +134,10 @@ impl Core {
         for subscription in subscriptions {
             self.restore_subscription(slot, subscription, now, fx);
         }
-        let gone_since = detached_at.unwrap_or(now);
+        let gone_since = detached_at.unwrap_or(lived_until);
+        if detached_at.is_none() {
+            self.store_absence(slot, gone_since);
+        }
         if let Some(will) = record.will {
             self.restore_will(slot, will, gone_since);
         }
@@ -139,6 +148,16 @@ impl Core {
             self.timers.set(at, Timer::SessionExpiry(slot, session.generation));
         }
         slot
+    }
+
+    /// The broker ended while a Client was connected: the store learns when it lost its Network
+    /// Connection, or its intervals would begin anew with every start.
+    fn store_absence(&mut self, slot: SessionSlot, at: Timestamp) {
+        let session = self.clients.session(slot);
+        let sent_before = session.outgoing.as_ref().map(|outgoing| outgoing.sent().to_store());
+        // Without a queue nobody knows either: one may be in a part that is damaged.
+        let (session, sent_before) = (session.number, sent_before.unwrap_or(u64::MAX));
+        self.clients.rounds.keep(StoreOp::Detached { session, at, sent_before });
     }
 
     fn restore_will(&mut self, slot: SessionSlot, will: WillRecord, gone_since: Timestamp) {

@@ -34,8 +34,8 @@ pub(crate) const MAGIC: [u8; 8] = *b"MIDGEJNL";
 const VERSION: u32 = 2;
 const SPARE: u64 = u64::MAX;
 const FIRST: u64 = 0;
-/// The bytes of a header that activation changes: where the previous segment ended, and the crc (and
-/// the version, if an older one made the file).
+/// The bytes of a header that activation changes: where the previous segment ended, and the crc;
+/// and the version, if an older one made the file.
 const ACTIVATED: [Range<usize>; 2] = [24..32, 60..64];
 
 /// What a file is called until its header is on the device.

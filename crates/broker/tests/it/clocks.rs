@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use midge_broker::{Broker, Clocks, ProtocolVersion, QoS, ReasonCode, Storage};
-use midge_codec::{Connect, Packet};
+use midge_codec::{Connect, Packet, TopicName, Will};
 use midge_store::testing::FaultyDisk;
 
 use crate::client::{Client, Received, connect_packet, publish_packet};
@@ -230,4 +230,32 @@ fn time_in_which_the_machine_is_suspended_counts() {
     until("it ends", || life.broker.handle().figures().unwrap().0.sessions_expired == 1);
     assert!(!life.is_resumed("short", 60));
     assert!(life.is_resumed("long", 3600));
+}
+
+#[test]
+fn starting_again_and_again_postpones_neither_the_end_of_a_session_nor_a_will() {
+    let mut life = Life::begin(Machine::new(TODAY));
+    let (mut watcher, _) = life.connect("watcher", u32::MAX);
+    watcher.subscribe("will/#", QoS::AtLeastOnce);
+    let mut connect = lasting("a", 100);
+    connect.will = Some(Will {
+        topic: TopicName::new("will/a").unwrap(),
+        payload: b"gone",
+        qos: QoS::AtLeastOnce,
+        retain: false,
+        delay_interval_seconds: Some(50),
+        properties: Default::default(),
+    });
+    let (mut client, _) = life.connect_with(&connect);
+    client.subscribe("t", QoS::AtLeastOnce);
+    for _ in 0..4 {
+        life = life.next(|machine| machine.pass(20_000));
+    }
+    // It is gone for 60 seconds, by what anybody knows.
+    let (mut watcher, _) = life.connect("watcher", u32::MAX);
+    assert_eq!(watcher.message().payload, b"gone");
+    for _ in 0..3 {
+        life = life.next(|machine| machine.pass(20_000));
+    }
+    assert!(!life.is_resumed("a", 100));
 }

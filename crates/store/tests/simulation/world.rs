@@ -172,8 +172,8 @@ impl World {
         }
     }
 
-    /// Somebody sets the machine's clock, and the store learns of it. (If the power is cut before it
-    /// does, nobody can tell that from a long time without power.)
+    /// Somebody sets the machine's clock, and the store learns of it. If the power is cut before it
+    /// does, nobody can tell that from a long time without power.
     fn set_clock(&mut self) {
         let may_fail = self.plan.disk_fills || self.plan.syncs_fail;
         if may_fail || self.storage.ends_after < u64::MAX {
