@@ -177,3 +177,9 @@ fn mqtt311_4_8_0_1_nothing_behind_disconnect_is_processed() {
 fn mqtt311_7_0_0_2_plain_conversation_over_tcp_needs_no_extension() {
     ending::plain_conversation_needs_no_extension(V3);
 }
+
+/// [MQTT-4.8.0-1]
+#[test]
+fn mqtt311_4_8_0_1_acknowledgement_of_the_wrong_kind_ends_the_connection() {
+    qos::acknowledgement_of_the_wrong_kind_ends_the_connection(V3);
+}

@@ -177,3 +177,9 @@ fn mqtt5_4_13_1_1_packet_of_a_server_ends_the_connection() {
 fn mqtt5_3_14_4_1_nothing_behind_disconnect_is_processed() {
     ending::nothing_behind_disconnect_is_processed(V5);
 }
+
+/// [MQTT-4.13.1-1]
+#[test]
+fn mqtt5_4_13_1_1_acknowledgement_of_the_wrong_kind_ends_the_connection() {
+    qos::acknowledgement_of_the_wrong_kind_ends_the_connection(V5);
+}

@@ -1,7 +1,7 @@
 //! MQTT 5.0 section 3.3.2.3: properties of a message, forwarded as they were published.
 
 use midge_conformance::Version::V5;
-use midge_conformance::connect::v5;
+use midge_conformance::connect::{expect_refused, v5};
 use midge_conformance::property::{
     CONTENT_TYPE, CORRELATION_DATA, PAYLOAD_FORMAT_INDICATOR, RESPONSE_TOPIC, binary, number, text,
     user,
@@ -145,6 +145,21 @@ fn mqtt5_3_3_2_14_wildcards_in_the_response_topic_are_an_error() {
         let publish = Publish::new(&topic(), "payload");
         client.send(&publish.with(text(RESPONSE_TOPIC, response_topic)));
         client.expect_error_of(&[PROTOCOL_ERROR, MALFORMED_PACKET, TOPIC_NAME_INVALID]);
+    }
+}
+
+/// [MQTT-4.7.3-1]
+///
+/// A Response Topic is used as a Topic Name: it has at least one character, that of a Will, too.
+#[test]
+fn mqtt5_4_7_3_1_empty_response_topic_is_an_error() {
+    let reasons = [PROTOCOL_ERROR, MALFORMED_PACKET, TOPIC_NAME_INVALID];
+    let mut client = v5().open();
+    client.send(&Publish::new(&topic(), "payload").with(text(RESPONSE_TOPIC, "")));
+    client.expect_error_of(&reasons);
+    for response_topic in ["", "reply/+"] {
+        let will = Will::new(&topic(), "payload").with(text(RESPONSE_TOPIC, response_topic));
+        expect_refused(V5, &v5().will(will).encode(V5), &reasons);
     }
 }
 

@@ -18,7 +18,7 @@ use crate::wire::{Reader, Sink};
 pub struct Connect<'a> {
     /// The protocol of this and all later packets of the Network Connection.
     pub version: ProtocolVersion,
-    /// Set by bridges that mark themselves with bit 0x80 of the protocol level (3.x only).
+    /// Set by bridges that mark themselves with bit 0x80 of the protocol level.
     pub bridge: bool,
     /// Clean Start (5.0), Clean Session (3.x).
     pub clean_start: bool,
@@ -134,12 +134,16 @@ impl<'a> Connect<'a> {
             0 => None,
             _ => Some(Will::read(reader, flags, version)?),
         };
+        // In MQTT 3.1 the length of the packet takes precedence over these two flags.
+        let may_end = version == ProtocolVersion::V3_1;
         let user_name = match flags & flag::USER_NAME {
             0 => None,
+            _ if may_end && reader.is_empty() => None,
             _ => Some(reader.text()?),
         };
         let password = match flags & flag::PASSWORD {
             0 => None,
+            _ if may_end && reader.is_empty() => None,
             _ => Some(reader.binary()?),
         };
         reader.end()?;
@@ -205,7 +209,7 @@ fn read_protocol(
     match (name, level & !BRIDGE_BIT, level & BRIDGE_BIT != 0) {
         (b"MQIsdp", 3, bridge) => Ok((ProtocolVersion::V3_1, bridge)),
         (b"MQTT", 4, bridge) => Ok((ProtocolVersion::V3_1_1, bridge)),
-        (b"MQTT", 5, false) => Ok((ProtocolVersion::V5, false)),
+        (b"MQTT", 5, bridge) => Ok((ProtocolVersion::V5, bridge)),
         (b"MQTT", 6.., _) => Err((Rule::UnsupportedProtocolVersion, Some(ProtocolVersion::V5))),
         (b"MQTT" | b"MQIsdp", ..) => {
             Err((Rule::UnsupportedProtocolVersion, Some(ProtocolVersion::V3_1_1)))
@@ -219,10 +223,11 @@ fn check_flags(flags: u8, version: ProtocolVersion) -> Result<(), Rule> {
     if flags & flag::RESERVED != 0 && version != ProtocolVersion::V3_1 {
         return Err(Rule::ReservedConnectFlag); // [MQTT-3.1.2-3]
     }
-    if flags & flag::WILL == 0 && without_will {
+    if flags & flag::WILL == 0 && version == ProtocolVersion::V3_1 {
+        // MQTT 3.1 disregards what else is said of a Will that is none.
+    } else if flags & flag::WILL == 0 && without_will {
         return Err(Rule::WillFlagsWithoutWill); // [MQTT-3.1.2-11] [MQTT-3.1.2-13]
-    }
-    if flags & flag::WILL_QOS == flag::WILL_QOS {
+    } else if flags & flag::WILL_QOS == flag::WILL_QOS {
         return Err(Rule::WillQoS); // [MQTT-3.1.2-12]
     }
     let password_alone = flags & (flag::USER_NAME | flag::PASSWORD) == flag::PASSWORD;

@@ -101,7 +101,8 @@ rules! {
     TopicWildcard: TopicNameInvalid, "MQTT-3.3.2-2", "MQTT-3.3.2-2",
         "the Topic Name holds a wildcard";
     EmptyTopic: ProtocolError, "MQTT-4.7.3-1", "MQTT-4.7.3-1", "the Topic Name is empty";
-    ResponseTopic: ProtocolError, "MQTT-3.3.2-14", "", "the Response Topic holds a wildcard";
+    ResponseTopic: ProtocolError, "MQTT-3.3.2-14", "",
+        "the Response Topic is empty or holds a wildcard";
     DupWithQoS0: MalformedPacket, "MQTT-3.3.1-2", "MQTT-3.3.1-2", "DUP is set at QoS 0";
     QoS3: MalformedPacket, "MQTT-3.3.1-4", "MQTT-3.3.1-4", "the QoS is 3";
     SubscriptionOptions: MalformedPacket, "MQTT-3.8.3-5", "MQTT-3.8.3-4",
@@ -114,12 +115,12 @@ rules! {
     AuthenticationDataAlone: ProtocolError, "", "",
         "there is Authentication Data without Authentication Method";
     ConnAckFlags: MalformedPacket, "MQTT-3.2.2-1", "", "reserved CONNACK flags are set";
-    EmptyFilter: TopicFilterInvalid, "MQTT-4.7.3-1", "MQTT-4.7.3-1", "the Topic Filter is empty";
-    MultiLevelWildcard: TopicFilterInvalid, "MQTT-4.7.1-1", "MQTT-4.7.1-2",
+    EmptyFilter: MalformedPacket, "MQTT-4.7.3-1", "MQTT-4.7.3-1", "the Topic Filter is empty";
+    MultiLevelWildcard: MalformedPacket, "MQTT-4.7.1-1", "MQTT-4.7.1-2",
         "'#' has to be the last level of a Topic Filter, and all of it";
-    SingleLevelWildcard: TopicFilterInvalid, "MQTT-4.7.1-2", "MQTT-4.7.1-3",
+    SingleLevelWildcard: MalformedPacket, "MQTT-4.7.1-2", "MQTT-4.7.1-3",
         "'+' has to be all of its level";
-    ShareName: TopicFilterInvalid, "MQTT-4.8.2-1", "",
+    ShareName: MalformedPacket, "MQTT-4.8.2-1", "",
         "a shared subscription is $share/NAME/FILTER, with a name without wildcards";
 }
 

@@ -126,7 +126,10 @@ pub fn decode(
         PacketType::Publish => {
             Publish::decode(flags, body, version).map(Packet::Publish).map_err(error)?
         }
-        PacketType::Connect => Packet::Connect(Box::new(Connect::decode(body)?)),
+        PacketType::Connect => {
+            check_connect_flags(flags, body).map_err(error)?;
+            Packet::Connect(Box::new(Connect::decode(body)?))
+        }
         _ => decode_other(packet_type, body, version).map_err(error)?,
     };
     Ok(Decoded::Packet { packet, length })
@@ -161,16 +164,27 @@ fn decode_other(
 #[inline]
 fn check_flags(packet_type: PacketType, flags: u8, version: ProtocolVersion) -> Result<(), Rule> {
     let expected = match packet_type {
-        PacketType::Publish => return Ok(()),
+        // That of a CONNECT is not known before its body.
+        PacketType::Publish | PacketType::Connect => return Ok(()),
         PacketType::PubRel | PacketType::Subscribe | PacketType::Unsubscribe => 0b0010,
         PacketType::Auth if version != ProtocolVersion::V5 => {
             return Err(Rule::ReservedPacketType);
         }
         _ => 0,
     };
-    // MQTT 3.1 let DUP be set on these three.
-    let dup = if version == ProtocolVersion::V3_1 && expected != 0 { 0b1000 } else { 0 };
-    if flags & !dup == expected { Ok(()) } else { Err(Rule::ReservedFlags) }
+    // In MQTT 3.1 these three have a QoS, and other flags are not used.
+    let used = match version {
+        ProtocolVersion::V3_1 if expected != 0 => 0b0110,
+        ProtocolVersion::V3_1 => 0,
+        _ => 0b1111,
+    };
+    if flags & used == expected { Ok(()) } else { Err(Rule::ReservedFlags) }
+}
+
+/// MQTT 3.1, and only it, does not use the flags of a CONNECT.
+fn check_connect_flags(flags: u8, body: &[u8]) -> Result<(), Rule> {
+    let is_of_3_1 = body.starts_with(b"\0\x06MQIsdp");
+    if flags == 0 || is_of_3_1 { Ok(()) } else { Err(Rule::ReservedFlags) }
 }
 
 impl Packet<'_> {

@@ -487,8 +487,11 @@ fn flag(from: &mut Reader<'_>) -> Result<bool, Rule> {
 }
 
 fn response_topic<'a>(from: &mut Reader<'a>) -> Result<TopicName<'a>, Rule> {
-    let name = TopicName::from_wire(from.binary()?); // [MQTT-3.3.2-14]
-    name.map_err(|rule| if rule == Rule::TopicWildcard { Rule::ResponseTopic } else { rule })
+    match TopicName::from_wire(from.binary()?) {
+        Ok(name) if name.as_str().is_empty() => Err(Rule::ResponseTopic), // [MQTT-4.7.3-1]
+        Err(Rule::TopicWildcard) => Err(Rule::ResponseTopic),             // [MQTT-3.3.2-14]
+        other => other,
+    }
 }
 
 fn subscription_identifier(from: &mut Reader<'_>) -> Result<NonZeroU32, Rule> {

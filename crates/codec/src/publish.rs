@@ -74,10 +74,13 @@ impl<'a> Publish<'a> {
         version: ProtocolVersion,
     ) -> Result<Self, Rule> {
         let mut reader = Reader::new(body);
-        let (dup, retain) = (flags & 0b1000 != 0, flags & 1 != 0);
+        let (mut dup, retain) = (flags & 0b1000 != 0, flags & 1 != 0);
         let qos = QoS::from_bits(flags >> 1 & 0b11).ok_or(Rule::QoS3)?; // [MQTT-3.3.1-4]
         if dup && qos == QoS::AtMostOnce {
-            return Err(Rule::DupWithQoS0); // [MQTT-3.3.1-2]
+            if version != ProtocolVersion::V3_1 {
+                return Err(Rule::DupWithQoS0); // [MQTT-3.3.1-2]
+            }
+            dup = false; // MQTT 3.1 does not use it there.
         }
         let topic = TopicName::from_wire(reader.binary()?)?; // [MQTT-3.3.2-1] [MQTT-3.3.2-2]
         let packet_id = match qos {

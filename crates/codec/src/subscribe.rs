@@ -8,6 +8,7 @@ use crate::properties::{
     Allowed, HasProperties, PropertySet, UserProperties, id, write_block, write_identifier,
     write_user_properties,
 };
+use crate::topic::TopicFilter;
 use crate::types::{PacketIdentifier, ProtocolVersion, QoS};
 use crate::wire::{Reader, Sink};
 
@@ -27,9 +28,8 @@ pub struct Subscribe<'a> {
 /// One entry of a SUBSCRIBE.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Subscription<'a> {
-    /// The filter as sent: UTF-8 checked, but its wildcards and `$share` form only by
-    /// [`crate::TopicFilter::parse`], because a bad filter fails alone, with a Reason Code in the
-    /// SUBACK.
+    /// The filter as sent; that it is well-formed was checked. One that is well-formed but not
+    /// allowed fails alone, with a Reason Code in the SUBACK.
     pub filter: &'a str,
     /// What is asked for besides the filter.
     pub options: SubscriptionOptions,
@@ -115,6 +115,7 @@ fn check_entries(encoded: &[u8], version: ProtocolVersion) -> Result<(), Rule> {
     while !reader.is_empty() {
         let filter = reader.text()?;
         let byte = reader.byte()?;
+        TopicFilter::check(filter)?; // [MQTT-4.7.1-1] [MQTT-4.7.3-1] [MQTT-4.8.2-2]
         let reserved = if version == ProtocolVersion::V5 { 0b1100_0000 } else { 0b1111_1100 };
         if byte & reserved != 0 || byte >> 4 == 3 {
             return Err(Rule::SubscriptionOptions);

@@ -110,6 +110,18 @@ impl<'a> TopicFilter<'a> {
         Some(Self::parse(filter).map(|filter| (name, filter)))
     }
 
+    /// Checks a filter of a SUBSCRIBE or UNSUBSCRIBE, shared or not.
+    ///
+    /// # Errors
+    ///
+    /// As [`TopicFilter::parse_shared`] and [`TopicFilter::parse`].
+    pub(crate) fn check(filter: &'a str) -> Result<(), Rule> {
+        match Self::parse_shared(filter) {
+            Some(shared) => shared.map(drop),
+            None => Self::parse(filter).map(drop),
+        }
+    }
+
     /// The filter as text.
     pub fn as_str(self) -> &'a str {
         self.0

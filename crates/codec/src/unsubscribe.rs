@@ -6,6 +6,7 @@ use crate::error::Rule;
 use crate::properties::{
     Allowed, HasProperties, PropertySet, UserProperties, write_block, write_user_properties,
 };
+use crate::topic::TopicFilter;
 use crate::types::{PacketIdentifier, ProtocolVersion};
 use crate::wire::{Reader, Sink};
 
@@ -47,7 +48,7 @@ impl<'a> Unsubscribe<'a> {
         let encoded = reader.rest();
         let mut filters = Reader::new(encoded);
         while !filters.is_empty() {
-            filters.text()?; // [MQTT-3.10.3-1]
+            TopicFilter::check(filters.text()?)?; // [MQTT-3.10.3-1] [MQTT-4.7.3-1]
         }
         let filters = TopicFilters(Source::Encoded(encoded));
         Ok(Self { packet_id, user_properties: set.user_properties(), filters })

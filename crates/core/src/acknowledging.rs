@@ -16,12 +16,13 @@ impl Core {
     /// The Client has a QoS 1 message [MQTT-4.3.2-5].
     pub(crate) fn handle_puback(
         &mut self,
+        id: ConnectionId,
         slot: SessionSlot,
         ack: &Acknowledgement<'_>,
         now: Timestamp,
         fx: &mut Effects,
     ) {
-        self.finish(slot, ack, Stage::PubAck, now, fx);
+        self.finish(id, slot, ack, Stage::PubAck, now, fx);
     }
 
     /// The Client has a QoS 2 message, or refuses it [MQTT-4.3.3-4].
@@ -34,7 +35,7 @@ impl Core {
         fx: &mut Effects,
     ) {
         if ack.reason_code.is_error() {
-            return self.finish(slot, ack, Stage::PubRec, now, fx);
+            return self.finish(id, slot, ack, Stage::PubRec, now, fx);
         }
         let outgoing = self.clients.session(slot).outgoing.as_mut();
         let entry = outgoing.and_then(|outgoing| outgoing.find(ack.packet_id));
@@ -50,6 +51,9 @@ impl Core {
             }
             _ => (ReasonCode::PacketIdentifierNotFound, None, 0),
         };
+        if sequence == 0 && self.expects(slot, ack) == Some(Stage::PubAck) {
+            return self.refuse_acknowledgement(id, slot, ack, Stage::PubRec, now, fx);
+        }
         // Until the store knows it, the message might be sent again, to a Client that forgets the
         // Packet Identifier with the PUBREL.
         let depends = (sequence > 0).then(|| {
@@ -103,18 +107,27 @@ impl Core {
     /// A QoS 2 message has come to its end.
     pub(crate) fn handle_pubcomp(
         &mut self,
+        id: ConnectionId,
         slot: SessionSlot,
         ack: &Acknowledgement<'_>,
         now: Timestamp,
         fx: &mut Effects,
     ) {
-        self.finish(slot, ack, Stage::PubComp, now, fx);
+        self.finish(id, slot, ack, Stage::PubComp, now, fx);
+    }
+
+    /// What has to come next for the message that this acknowledgement names, if that was sent on
+    /// this Network Connection.
+    fn expects(&mut self, slot: SessionSlot, ack: &Acknowledgement<'_>) -> Option<Stage> {
+        self.clients.session(slot).outgoing.as_ref()?.expected(ack.packet_id)
     }
 
     /// Ends a message under way and sends what there is room for now. An acknowledgement of
-    /// nothing is ignored: the message may have ended on an earlier connection.
+    /// nothing is ignored: the message may have ended on an earlier connection. One that does not
+    /// belong to the QoS or the progress of its message is a protocol error.
     fn finish(
         &mut self,
+        id: ConnectionId,
         slot: SessionSlot,
         ack: &Acknowledgement<'_>,
         stage: Stage,
@@ -124,7 +137,7 @@ impl Core {
         let outgoing = self.clients.session(slot).outgoing.as_mut();
         let Some(entry) = outgoing.and_then(|outgoing| outgoing.finish(ack.packet_id, stage))
         else {
-            return;
+            return self.refuse_acknowledgement(id, slot, ack, stage, now, fx);
         };
         if let (true, Some(delivery)) = (ack.reason_code.is_error(), &entry.delivery) {
             let reason = DropReason::RefusedByReceiver;
@@ -134,6 +147,26 @@ impl Core {
         self.settle(slot, entry.delivery.as_ref(), fx);
         self.clients.pump(slot, now, fx);
         self.retained.wake();
+    }
+
+    fn refuse_acknowledgement(
+        &mut self,
+        id: ConnectionId,
+        slot: SessionSlot,
+        ack: &Acknowledgement<'_>,
+        came: Stage,
+        now: Timestamp,
+        fx: &mut Effects,
+    ) {
+        match (came, self.expects(slot, ack)) {
+            // A PUBREC may come twice.
+            (_, None) | (Stage::PubRec, Some(Stage::PubComp)) => (),
+            (came, Some(expected)) => {
+                let (came, expected) = (came.packet().name(), expected.packet().name());
+                let detail = format!("{came} where {expected} has to come");
+                self.violation(id, &detail, now, fx);
+            }
+        }
     }
 
     fn settle(&mut self, slot: SessionSlot, delivery: Option<&Delivery>, fx: &mut Effects) {

@@ -237,10 +237,10 @@ impl Core {
             return self.violate(id, code, detail.to_string(), now, fx);
         }
         match packet {
-            Packet::PubAck(ack) => self.handle_puback(session, ack, now, fx),
+            Packet::PubAck(ack) => self.handle_puback(id, session, ack, now, fx),
             Packet::PubRec(ack) => self.handle_pubrec(id, session, ack, now, fx),
             Packet::PubRel(ack) => self.handle_pubrel(id, session, ack, fx),
-            Packet::PubComp(ack) => self.handle_pubcomp(session, ack, now, fx),
+            Packet::PubComp(ack) => self.handle_pubcomp(id, session, ack, now, fx),
             Packet::Subscribe(subscribe) => self.handle_subscribe(id, session, subscribe, now, fx),
             Packet::Unsubscribe(packet) => {
                 self.handle_unsubscribe(id, session, packet, now, fx);

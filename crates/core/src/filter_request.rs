@@ -2,6 +2,7 @@
 
 use midge_codec::{ReasonCode, TopicFilter};
 
+use crate::destination::FILTER_PREFIXES;
 use crate::rewrite::TopicRules;
 
 /// The ShareName under which `$queue/filter` is a shared subscription; no Client can choose it.
@@ -57,6 +58,11 @@ impl FilterRequest {
         } else {
             (RequestKind::Plain, String::new(), TopicFilter::parse(text).map_err(invalid)?)
         };
+        if kind != RequestKind::Plain
+            && FILTER_PREFIXES.iter().any(|prefix| filter.as_str().starts_with(prefix))
+        {
+            return Err(ReasonCode::TopicFilterInvalid); // It would match nothing.
+        }
         let rewritten = rules.rewrite_filter(filter.as_str());
         let filter = rewritten.unwrap_or_else(|| filter.as_str().to_string());
         if filter.split('/').count() > usize::from(levels_max) {
@@ -88,7 +94,15 @@ mod tests {
         assert_eq!(parse("$queue/a"), Ok((shared("$queue"), "a".into())));
         assert_eq!(parse("$exclusive/a/b"), Ok((RequestKind::Exclusive, "a/b".into())));
         assert_eq!(parse("$SYS/#"), Ok((RequestKind::Plain, "$SYS/#".into())));
-        for bad in ["$share/g", "$exclusive/", "$queue/", "a/b/c/d/e", "a#"] {
+        for bad in [
+            "$share/g",
+            "$exclusive/",
+            "$queue/",
+            "a/b/c/d/e",
+            "a#",
+            "$share/g/$share/h/a",
+            "$exclusive/$queue/a",
+        ] {
             assert_eq!(parse(bad), Err(ReasonCode::TopicFilterInvalid), "{bad}");
         }
     }

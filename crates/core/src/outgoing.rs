@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
-use midge_codec::{PacketIdentifier, QoS};
+use midge_codec::{PacketIdentifier, PacketType, QoS};
 
 use crate::drops::DropReason;
 use crate::identity::ConnectionId;
@@ -51,6 +51,17 @@ pub(crate) enum Stage {
     PubAck,
     PubRec,
     PubComp,
+}
+
+impl Stage {
+    /// The packet that the Client has to send.
+    pub(crate) fn packet(self) -> PacketType {
+        match self {
+            Self::PubAck => PacketType::PubAck,
+            Self::PubRec => PacketType::PubRec,
+            Self::PubComp => PacketType::PubComp,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -270,6 +281,14 @@ impl Outgoing {
     /// The message under way with this Packet Identifier.
     pub(crate) fn find(&mut self, packet_id: PacketIdentifier) -> Option<&mut InFlight> {
         self.in_flight.iter_mut().find(|entry| entry.packet_id == packet_id)
+    }
+
+    /// What has to come next for the message with this Packet Identifier, if it was sent on this
+    /// Network Connection.
+    pub(crate) fn expected(&self, packet_id: PacketIdentifier) -> Option<Stage> {
+        let sent = self.in_flight.len() - self.unsent;
+        let entry = self.in_flight.iter().take(sent).find(|entry| entry.packet_id == packet_id);
+        entry.map(|entry| entry.stage)
     }
 
     /// Ends the message under way with this Packet Identifier, if it is at this stage.

@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use midge_conformance::connect::{connect, persistent};
-use midge_conformance::{Ack, Client, Fence, Publish, Version, client_id, topic};
+use midge_conformance::reason::PROTOCOL_ERROR;
+use midge_conformance::{Ack, Client, Fence, Publish, Version, client_id, target, topic};
 
 use super::{let_a_second_pass, subscriber};
 
@@ -64,6 +65,26 @@ pub(crate) fn packet_identifiers_in_flight_differ(version: Version, qos: u8) {
     }
     let identifiers: BTreeSet<_> = (0..10).map(|_| subscriber.receive_publish().id()).collect();
     assert_eq!(identifiers.len(), 10, "a Packet Identifier in use was used again");
+}
+
+type Make = fn(u16) -> Ack;
+
+/// An acknowledgement that does not belong to the QoS, or to the progress, of its message.
+pub(crate) fn acknowledgement_of_the_wrong_kind_ends_the_connection(version: Version) {
+    let wrong: [(u8, Make); 4] =
+        [(1, Ack::pubcomp), (1, Ack::pubrec), (2, Ack::puback), (2, Ack::pubcomp)];
+    for (qos, acknowledgement) in wrong {
+        let topic = topic();
+        let mut subscriber = subscriber(version, &topic, qos);
+        connect(version).open().publish(&topic, "payload", qos);
+        let publish = subscriber.receive_publish();
+        subscriber.send(&acknowledgement(publish.id()));
+        if target::is_strict() {
+            subscriber.expect_error(PROTOCOL_ERROR);
+        } else {
+            subscriber.until_ping_or_closed();
+        }
+    }
 }
 
 /// A DUP flag from the publisher says nothing about the first sending to the subscriber.

@@ -14,17 +14,18 @@ pub(crate) fn subscribe_is_acknowledged(version: Version) {
     assert_eq!((suback.packet_id, suback.reasons), (65_535, vec![1]));
 }
 
-/// The order of the codes is the order of the filters, one for each.
+/// The order of the codes is the order of the filters, one for each. The one that fails is
+/// well-formed, but has more levels than any broker should allow.
 pub(crate) fn suback_has_a_reason_for_each_filter(version: Version) {
     let mut client = connect(version).open();
     let subscribe = Subscribe::new(3)
         .filter(&topic(), 2)
         .filter(&topic(), 0)
-        .filter("#/invalid", 1)
+        .filter(&"/".repeat(30_000), 1)
         .filter(&topic(), 1);
     client.send(&subscribe);
     if !target::is_strict() {
-        return; // A broker may also close for an invalid filter.
+        return; // A broker may also allow it.
     }
     let failure = if version == Version::V3 { 0x80 } else { 0x8F };
     assert_eq!(client.receive_suback().reasons, [2, 0, failure, 1]);

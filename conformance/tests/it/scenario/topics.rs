@@ -4,19 +4,34 @@ use midge_conformance::connect::connect;
 use midge_conformance::reason::{
     MALFORMED_PACKET, PROTOCOL_ERROR, TOPIC_FILTER_INVALID, TOPIC_NAME_INVALID,
 };
-use midge_conformance::{Encode, Fence, Packet, Publish, Subscribe, Version, target, topic};
+use midge_conformance::{
+    Client, Encode, Fence, Packet, Publish, Subscribe, Unsubscribe, Version, target, topic,
+};
 
 use super::{publish_of, subscribe_of, subscriber};
 
-/// Expects a SUBSCRIBE for `filter` to fail: in its SUBACK or by the end of the connection.
+/// Expects a SUBSCRIBE and an UNSUBSCRIBE for `filter`, which is not well-formed, to end the
+/// connection: a Reason Code in their answers is for filters that are.
 pub(crate) fn expect_filter_refused(version: Version, filter: &str) {
     let mut client = connect(version).open();
     client.send(&Subscribe::new(1).filter(filter, 0));
+    expect_ended_for_filter(version, filter, &mut client);
+    let mut client = connect(version).open();
+    client.send(&Unsubscribe::new(1).filter(filter));
+    expect_ended_for_filter(version, filter, &mut client);
+}
+
+fn expect_ended_for_filter(version: Version, filter: &str, client: &mut Client) {
     let answer = client.receive_or_closed();
     let reasons = [MALFORMED_PACKET, PROTOCOL_ERROR, TOPIC_FILTER_INVALID];
     let is_refused = match &answer {
         None => version == Version::V3 || !target::is_strict(),
-        Some(Packet::SubAck(suback)) => suback.reasons.iter().all(|&reason| reason >= 0x80),
+        Some(Packet::SubAck(answer) | Packet::UnsubAck(answer)) => {
+            !target::is_strict() && {
+                let refuses = |&reason: &u8| reason >= 0x80 || reason == 0x11;
+                answer.reasons.iter().all(refuses)
+            }
+        }
         Some(Packet::Disconnect(disconnect)) => reasons.contains(&disconnect.reason),
         Some(_) => false,
     };

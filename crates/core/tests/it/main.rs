@@ -1,5 +1,6 @@
 //! Scenarios for the core: scripted Clients, virtual time, one and several workers.
 
+mod acknowledgements;
 mod client;
 mod connect;
 mod data_streams;

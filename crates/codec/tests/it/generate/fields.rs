@@ -34,6 +34,18 @@ pub(super) fn topic() -> impl Strategy<Value = TopicName<'static>> {
         .prop_map(|name| TopicName::new(leak(name)).expect("the pattern has no wildcards"))
 }
 
+/// A Topic Filter, shared or not.
+pub(super) fn filter() -> impl Strategy<Value = &'static str> {
+    let level = prop_oneof![4 => "[^\\x00+#/$]{1,8}", 1 => "[ab$]{0,2}", 1 => "\\+"];
+    let share = prop_oneof![4 => "", 1 => "\\$share/[^\\x00+#/]{1,4}/"];
+    let end = prop_oneof![4 => "", 1 => "/#", 1 => "/"];
+    (share, level.clone(), vec(level, 0..3), end).prop_map(|(share, first, more, end)| {
+        let first = if first.is_empty() { "/" } else { &first };
+        let levels: String = more.iter().map(|level| format!("/{level}")).collect();
+        leak(format!("{share}{first}{levels}{end}")).as_str()
+    })
+}
+
 pub(super) fn packet_id() -> impl Strategy<Value = PacketIdentifier> {
     (1..=u16::MAX).prop_map(|value| PacketIdentifier::new(value).expect("it is not 0"))
 }

@@ -12,7 +12,7 @@ use proptest::prelude::{BoxedStrategy, Just, Strategy, any};
 use proptest::sample::select;
 
 use super::fields::{
-    binary, leak, non_zero_u16, non_zero_u32, packet_id, publish_properties, qos, reason,
+    binary, filter, leak, non_zero_u16, non_zero_u32, packet_id, publish_properties, qos, reason,
     subscription_identifier, text, topic, user_properties,
 };
 use crate::specification;
@@ -209,7 +209,7 @@ fn subscription(version: ProtocolVersion) -> impl Strategy<Value = Subscription<
         RetainHandling::DoNotSend,
     ]);
     let of_v5 = in_v5(version, (any::<bool>(), any::<bool>(), handling));
-    (text(), qos(), of_v5).prop_map(|(filter, qos, of_v5)| {
+    (filter(), qos(), of_v5).prop_map(|(filter, qos, of_v5)| {
         let (no_local, retain_as_published, retain_handling) = of_v5;
         let no_local = no_local && !filter.starts_with("$share/");
         let options = SubscriptionOptions { qos, no_local, retain_as_published, retain_handling };
@@ -239,7 +239,7 @@ pub(super) fn suback(version: ProtocolVersion) -> impl Strategy<Value = SubAck<'
 
 pub(super) fn unsubscribe(version: ProtocolVersion) -> impl Strategy<Value = Unsubscribe<'static>> {
     let user = in_v5(version, user_properties());
-    (packet_id(), user, vec(text(), 1..5)).prop_map(|(packet_id, user_properties, filters)| {
+    (packet_id(), user, vec(filter(), 1..5)).prop_map(|(packet_id, user_properties, filters)| {
         Unsubscribe { packet_id, user_properties, filters: leak(filters).as_slice().into() }
     })
 }

@@ -2,7 +2,9 @@
 
 use midge_codec::{Acknowledgement, Packet, ReasonCode, Rule};
 
-use super::{ALL, Row, V3, V3_1, V3_1_1, V5, broken, lenient, packet_id, user_properties, valid};
+use super::{
+    ALL, Row, SINCE_3_1_1, V3, V3_1, V5, broken, lenient, packet_id, user_properties, valid,
+};
 
 pub(super) fn rows() -> Vec<Row> {
     let mut rows = bare();
@@ -21,13 +23,17 @@ fn reason(reason_code: ReasonCode) -> Acknowledgement<'static> {
 }
 
 fn bare() -> Vec<Row> {
+    let unused = "3.1 does not use these flags";
     let dup = "3.1 lets DUP be set on PUBREL";
     vec![
         valid("PUBACK", ALL, b"\x40\x02\x01\x02", Packet::PubAck(success())),
         valid("PUBREC", ALL, b"\x50\x02\x01\x02", Packet::PubRec(success())),
         valid("PUBREL", ALL, b"\x62\x02\x01\x02", Packet::PubRel(success())),
         valid("PUBCOMP", ALL, b"\x70\x02\x01\x02", Packet::PubComp(success())),
-        lenient(dup, V3_1, b"\x6A\x02\x01\x02", Packet::PubRel(success())),
+        lenient(dup, V3_1, b"\x6B\x02\x01\x02", Packet::PubRel(success())),
+        lenient(unused, V3_1, b"\x42\x02\x01\x02", Packet::PubAck(success())),
+        lenient(unused, V3_1, b"\x58\x02\x01\x02", Packet::PubRec(success())),
+        lenient(unused, V3_1, b"\x7F\x02\x01\x02", Packet::PubComp(success())),
     ]
 }
 
@@ -91,12 +97,12 @@ fn broken_rows() -> Vec<Row> {
     let (flags, code) = (Rule::ReservedFlags, Rule::ReasonCodeNotAllowed);
     let (zero, trailing) = (Rule::PacketIdentifierZero, Rule::TrailingBytes);
     vec![
-        broken("flags of PUBACK", ALL, b"\x42\x02\x01\x02", flags),
-        broken("flags of PUBREC", ALL, b"\x58\x02\x01\x02", flags),
+        broken("flags of PUBACK", SINCE_3_1_1, b"\x42\x02\x01\x02", flags),
+        broken("flags of PUBREC", SINCE_3_1_1, b"\x58\x02\x01\x02", flags),
         broken("flags of PUBREL", ALL, b"\x60\x02\x01\x02", flags),
-        broken("DUP of PUBREL", V3_1_1, b"\x6A\x02\x01\x02", flags),
-        broken("DUP of PUBREL", V5, b"\x6A\x02\x01\x02", flags),
-        broken("flags of PUBCOMP", ALL, b"\x71\x02\x01\x02", flags),
+        broken("DUP of PUBREL", SINCE_3_1_1, b"\x6A\x02\x01\x02", flags),
+        broken("QoS 2 of PUBREL", V3_1, b"\x64\x02\x01\x02", flags),
+        broken("flags of PUBCOMP", SINCE_3_1_1, b"\x71\x02\x01\x02", flags),
         broken("empty PUBACK", ALL, b"\x40\0", Rule::Truncated),
         broken("half a Packet Identifier", ALL, b"\x50\x01\x01", Rule::Truncated),
         broken("Packet Identifier 0", ALL, b"\x40\x02\0\0", zero),

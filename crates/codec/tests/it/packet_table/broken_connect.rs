@@ -16,6 +16,13 @@ fn broken_protocol() -> Vec<Row> {
     let (name, level) = (Rule::WrongProtocolName, Rule::UnsupportedProtocolVersion);
     vec![
         broken("flags", ALL, b"\x11\x0D\0\x04MQTT\x04\x02\0\x3C\0\x01a", Rule::ReservedFlags),
+        broken(
+            "flags of 5.0",
+            ALL,
+            b"\x18\x0E\0\x04MQTT\x05\x02\0\x3C\0\0\x01a",
+            Rule::ReservedFlags,
+        ),
+        broken("flags of who knows", ALL, b"\x16\x03\x01\0\0", Rule::ReservedFlags),
         broken("another protocol", ALL, b"\x10\x0D\0\x04AMQP\x04\x02\0\x3C\0\x01a", name),
         broken("lower-case name", ALL, b"\x10\x0D\0\x04mqtt\x04\x02\0\x3C\0\x01a", name),
         broken("name that is no UTF-8", ALL, b"\x10\x0D\0\x04MQT\xFF\x04\x02\0\x3C\0\x01a", name),
@@ -23,7 +30,7 @@ fn broken_protocol() -> Vec<Row> {
         broken("level 3 of MQTT", ALL, b"\x10\x0D\0\x04MQTT\x03\x02\0\x3C\0\x01a", level),
         broken("level 4 of MQIsdp", ALL, b"\x10\x0F\0\x06MQIsdp\x04\x02\0\x3C\0\x01a", level),
         broken("level 6", ALL, b"\x10\x0E\0\x04MQTT\x06\x02\0\x3C\0\0\x01a", level),
-        broken("5.0 has no bridges", ALL, b"\x10\x0E\0\x04MQTT\x85\x02\0\x3C\0\0\x01a", level),
+        broken("bridge of level 6", ALL, b"\x10\x0E\0\x04MQTT\x86\x02\0\x3C\0\0\x01a", level),
         broken("empty CONNECT", ALL, b"\x10\0", Rule::Truncated),
         broken("end behind the name", ALL, b"\x10\x06\0\x04MQTT", Rule::Truncated),
         broken("end behind the level", ALL, b"\x10\x07\0\x04MQTT\x05", Rule::Truncated),
@@ -86,6 +93,12 @@ fn broken_payload() -> Vec<Row> {
             ALL,
             b"\x10\x12\0\x04MQTT\x04\x06\0\x3C\0\x01a\0\0\0\x01x",
             Rule::EmptyTopic,
+        ),
+        broken(
+            "empty Response Topic of the Will",
+            ALL,
+            b"\x10\x18\0\x04MQTT\x05\x06\0\x3C\0\0\x01a\x03\x08\0\0\0\x01w\0\x01x",
+            Rule::ResponseTopic,
         ),
         broken(
             "wildcard in the Will Topic",

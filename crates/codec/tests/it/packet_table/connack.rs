@@ -4,7 +4,7 @@ use std::num::{NonZeroU16, NonZeroU32};
 
 use midge_codec::{ConnAck, ConnAckProperties, Packet, QoS, ReasonCode, Rule};
 
-use super::{ALL, Row, V3, V3_1, V3_1_1, V5, broken, lenient, user_properties, valid};
+use super::{ALL, Row, SINCE_3_1_1, V3, V3_1, V3_1_1, V5, broken, lenient, user_properties, valid};
 
 pub(super) fn rows() -> Vec<Row> {
     let mut rows = valid_rows();
@@ -103,7 +103,7 @@ fn with_all_properties() -> Row {
 fn broken_rows() -> Vec<Row> {
     let (code, value) = (Rule::ReasonCodeNotAllowed, Rule::PropertyValue);
     vec![
-        broken("flags", ALL, b"\x21\x02\0\0", Rule::ReservedFlags),
+        broken("flags", SINCE_3_1_1, b"\x21\x02\0\0", Rule::ReservedFlags),
         broken("reserved flags of its own", V3_1_1, b"\x20\x02\x02\0", Rule::ConnAckFlags),
         broken("reserved flags of its own", V5, b"\x20\x03\x81\0\0", Rule::ConnAckFlags),
         broken("empty CONNACK", ALL, b"\x20\0", Rule::Truncated),

@@ -10,6 +10,7 @@ use super::{ALL, Row, lenient, topic, user_properties, valid};
 
 pub(super) fn rows() -> Vec<Row> {
     let mut rows = valid_3();
+    rows.extend(lenient_3_1());
     rows.extend(valid_5());
     rows
 }
@@ -59,12 +60,6 @@ fn valid_3() -> Vec<Row> {
     };
     vec![
         valid("3.1", ALL, b"\x10\x0F\0\x06MQIsdp\x03\x02\0\x3C\0\x01a", packet(v3_1.clone())),
-        lenient(
-            "3.1 knows no reserved Connect Flag",
-            ALL,
-            b"\x10\x0F\0\x06MQIsdp\x03\x03\0\x3C\0\x01a",
-            packet(v3_1.clone()),
-        ),
         valid(
             "3.1 from a bridge",
             ALL,
@@ -99,6 +94,37 @@ fn valid_3() -> Vec<Row> {
     ]
 }
 
+/// What MQTT 3.1 does not look at.
+fn lenient_3_1() -> Vec<Row> {
+    let v3_1 = connect(ProtocolVersion::V3_1);
+    vec![
+        lenient(
+            "3.1 knows no reserved Connect Flag",
+            ALL,
+            b"\x10\x0F\0\x06MQIsdp\x03\x03\0\x3C\0\x01a",
+            packet(v3_1.clone()),
+        ),
+        lenient(
+            "3.1 does not use the flags of CONNECT",
+            ALL,
+            b"\x1B\x0F\0\x06MQIsdp\x03\x02\0\x3C\0\x01a",
+            packet(v3_1.clone()),
+        ),
+        lenient(
+            "3.1 disregards a Will that is none",
+            ALL,
+            b"\x10\x0F\0\x06MQIsdp\x03\x3A\0\x3C\0\x01a",
+            packet(v3_1.clone()),
+        ),
+        lenient(
+            "3.1 may leave out what is behind the Client Identifier",
+            ALL,
+            b"\x10\x0F\0\x06MQIsdp\x03\xC2\0\x3C\0\x01a",
+            packet(v3_1.clone()),
+        ),
+    ]
+}
+
 fn valid_5() -> Vec<Row> {
     let v5 = connect(ProtocolVersion::V5);
     let password = Connect { password: Some(b"p"), ..v5.clone() };
@@ -119,6 +145,12 @@ fn valid_5() -> Vec<Row> {
     };
     vec![
         valid("5.0", ALL, b"\x10\x0E\0\x04MQTT\x05\x02\0\x3C\0\0\x01a", packet(v5.clone())),
+        valid(
+            "5.0 from a bridge",
+            ALL,
+            b"\x10\x0E\0\x04MQTT\x85\x02\0\x3C\0\0\x01a",
+            packet(Connect { bridge: true, ..v5.clone() }),
+        ),
         valid(
             "5.0 with Password alone",
             ALL,

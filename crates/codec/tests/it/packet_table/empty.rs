@@ -2,7 +2,7 @@
 
 use midge_codec::{Auth, Disconnect, Packet, ReasonCode, Rule, UserProperties};
 
-use super::{ALL, Row, V3, V5, broken, lenient, user_properties, valid};
+use super::{ALL, Row, SINCE_3_1_1, V3, V3_1, V5, broken, lenient, user_properties, valid};
 
 pub(super) fn rows() -> Vec<Row> {
     let mut rows = pings();
@@ -17,8 +17,9 @@ fn pings() -> Vec<Row> {
     vec![
         valid("PINGREQ", ALL, b"\xC0\0", Packet::PingReq),
         valid("PINGRESP", ALL, b"\xD0\0", Packet::PingResp),
-        broken("flags of PINGREQ", ALL, b"\xC1\0", Rule::ReservedFlags),
-        broken("flags of PINGRESP", ALL, b"\xD8\0", Rule::ReservedFlags),
+        broken("flags of PINGREQ", SINCE_3_1_1, b"\xC1\0", Rule::ReservedFlags),
+        lenient("3.1 does not use the flags of PINGREQ", V3_1, b"\xCF\0", Packet::PingReq),
+        broken("flags of PINGRESP", SINCE_3_1_1, b"\xD8\0", Rule::ReservedFlags),
         broken("PINGREQ with a body", ALL, b"\xC0\x01\0", Rule::TrailingBytes),
         broken("PINGRESP with a body", ALL, b"\xD0\x01\0", Rule::TrailingBytes),
     ]
@@ -38,6 +39,12 @@ fn valid_disconnect() -> Vec<Row> {
     };
     vec![
         valid("DISCONNECT", ALL, b"\xE0\0", Packet::Disconnect(normal.clone())),
+        lenient(
+            "3.1 does not use the flags of DISCONNECT",
+            V3_1,
+            b"\xEF\0",
+            Packet::Disconnect(normal.clone()),
+        ),
         lenient("normal in words", V5, b"\xE0\x01\0", Packet::Disconnect(normal.clone())),
         lenient("empty properties", V5, b"\xE0\x02\0\0", Packet::Disconnect(normal)),
         valid("with Will Message", V5, b"\xE0\x01\x04", Packet::Disconnect(will)),
@@ -59,7 +66,7 @@ fn valid_disconnect() -> Vec<Row> {
 fn broken_disconnect() -> Vec<Row> {
     let code = Rule::ReasonCodeNotAllowed;
     vec![
-        broken("flags of DISCONNECT", ALL, b"\xE2\0", Rule::ReservedFlags),
+        broken("flags of DISCONNECT", SINCE_3_1_1, b"\xE2\0", Rule::ReservedFlags),
         broken("3.x has no Reason Code", V3, b"\xE0\x01\0", Rule::TrailingBytes),
         broken("Reason Code of CONNACK", V5, b"\xE0\x01\x8A", code),
         broken("Reason Code that is none", V5, b"\xE0\x01\x03", code),

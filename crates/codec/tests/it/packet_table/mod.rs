@@ -19,6 +19,7 @@ pub(crate) const PACKET_BYTES_MAX: u32 = 400;
 pub(crate) const V3_1: &[ProtocolVersion] = &[ProtocolVersion::V3_1];
 pub(crate) const V3_1_1: &[ProtocolVersion] = &[ProtocolVersion::V3_1_1];
 pub(crate) const V3: &[ProtocolVersion] = &[ProtocolVersion::V3_1, ProtocolVersion::V3_1_1];
+pub(crate) const SINCE_3_1_1: &[ProtocolVersion] = &[ProtocolVersion::V3_1_1, ProtocolVersion::V5];
 pub(crate) const V5: &[ProtocolVersion] = &[ProtocolVersion::V5];
 pub(crate) const ALL: &[ProtocolVersion] =
     &[ProtocolVersion::V3_1, ProtocolVersion::V3_1_1, ProtocolVersion::V5];

@@ -5,7 +5,7 @@ use std::num::{NonZeroU16, NonZeroU32};
 use midge_codec::{Packet, Publish, PublishProperties, QoS, Rule};
 use midge_codec::{SubscriptionIdentifiers, SubscriptionIdentifiersBuf, TopicName};
 
-use super::{ALL, Row, V3, V5, broken, packet_id, topic, user_properties, valid};
+use super::{ALL, Row, SINCE_3_1_1, V3, V5, broken, packet_id, topic, user_properties, valid};
 
 pub(super) fn rows() -> Vec<Row> {
     let mut rows = valid_rows();
@@ -122,7 +122,7 @@ fn broken_rows() -> Vec<Row> {
     let (truncated, wildcard) = (Rule::Truncated, Rule::TopicWildcard);
     vec![
         broken("QoS 3", ALL, b"\x36\x09\0\x03a/b\0\x01hi", Rule::QoS3),
-        broken("DUP at QoS 0", ALL, b"\x38\x07\0\x03a/bhi", Rule::DupWithQoS0),
+        broken("DUP at QoS 0", SINCE_3_1_1, b"\x38\x07\0\x03a/bhi", Rule::DupWithQoS0),
         broken("empty PUBLISH", ALL, b"\x30\0", truncated),
         broken("end in the length of the topic", ALL, b"\x30\x01\0", truncated),
         broken("end in the topic", ALL, b"\x30\x04\0\x03a/", truncated),
@@ -150,6 +150,7 @@ fn broken_properties() -> Vec<Row> {
             b"\x30\x0A\0\x03a/b\x04\x08\0\x01#",
             Rule::ResponseTopic,
         ),
+        broken("empty Response Topic", V5, b"\x30\x09\0\x03a/b\x03\x08\0\0", Rule::ResponseTopic),
         broken("Response Topic that is no UTF-8", V5, b"\x30\x0A\0\x03a/b\x04\x08\0\x01\xFF", utf8),
         broken("U+0000 in the Response Topic", V5, b"\x30\x0A\0\x03a/b\x04\x08\0\x01\0", null),
         broken("U+0000 in a User Property", V5, b"\x30\x0D\0\x03a/b\x07\x26\0\x01k\0\x01\0", null),

@@ -7,11 +7,14 @@ use midge_codec::{
     SubscriptionOptions, UserProperties,
 };
 
-use super::{ALL, Row, V3, V3_1, V3_1_1, V5, broken, lenient, packet_id, user_properties, valid};
+use super::{
+    ALL, Row, SINCE_3_1_1, V3, V3_1, V3_1_1, V5, broken, lenient, packet_id, user_properties, valid,
+};
 
 pub(super) fn rows() -> Vec<Row> {
     let mut rows = valid_subscribe();
     rows.extend(broken_subscribe());
+    rows.extend(broken_filters());
     rows.extend(broken_options());
     rows.extend(valid_suback());
     rows.extend(broken_suback());
@@ -42,10 +45,10 @@ fn valid_subscribe() -> Vec<Row> {
             options: SubscriptionOptions { qos: QoS::AtLeastOnce, ..PLAIN },
         },
         Subscription {
-            filter: "",
+            filter: "/",
             options: SubscriptionOptions { qos: QoS::ExactlyOnce, ..PLAIN },
         },
-        Subscription { filter: "a#/b", options: PLAIN },
+        Subscription { filter: "$a", options: PLAIN },
     ]);
     let options = subscribe(&[
         Subscription {
@@ -67,15 +70,15 @@ fn valid_subscribe() -> Vec<Row> {
         user_properties: user_properties(&[("k", "v"), ("k", "v")]),
         ..one.clone()
     };
-    let dup = "3.1 lets DUP be set on SUBSCRIBE";
+    let dup = "3.1 lets DUP and RETAIN be set on SUBSCRIBE";
     vec![
         valid("one filter", V3, b"\x82\x08\x01\x02\0\x03a/+\0", Packet::Subscribe(one.clone())),
         valid("one filter", V5, b"\x82\x09\x01\x02\0\0\x03a/+\0", Packet::Subscribe(one.clone())),
-        lenient(dup, V3_1, b"\x8A\x08\x01\x02\0\x03a/+\0", Packet::Subscribe(one)),
+        lenient(dup, V3_1, b"\x8B\x08\x01\x02\0\x03a/+\0", Packet::Subscribe(one)),
         valid(
-            "bad filters are refused one by one, later",
+            "three filters",
             V3,
-            b"\x82\x10\x01\x02\0\x01#\x01\0\0\x02\0\x04a#/b\0",
+            b"\x82\x0F\x01\x02\0\x01#\x01\0\x01/\x02\0\x02$a\0",
             Packet::Subscribe(three),
         ),
         valid(
@@ -108,6 +111,32 @@ fn broken_subscribe() -> Vec<Row> {
         broken("no options of the second", V3, b"\x82\x0B\x01\x02\0\x03a/+\0\0\x01b", truncated),
         broken("U+0000", V3, b"\x82\x06\x01\x02\0\x01\0\0", Rule::NullCharacter),
         broken("no UTF-8", V5, b"\x82\x07\x01\x02\0\0\x01\x80\0", Rule::IllFormedUtf8),
+    ]
+}
+
+fn broken_filters() -> Vec<Row> {
+    let share = Rule::ShareName;
+    vec![
+        broken("empty filter", V3, b"\x82\x05\x01\x02\0\0\0", Rule::EmptyFilter),
+        broken("empty filter", V5, b"\x82\x06\x01\x02\0\0\0\0", Rule::EmptyFilter),
+        broken("empty second filter", V5, b"\x82\x0A\x01\x02\0\0\x01a\0\0\0\0", Rule::EmptyFilter),
+        broken(
+            "'#' that is not last",
+            V3,
+            b"\x82\x09\x01\x02\0\x04a#/b\0",
+            Rule::MultiLevelWildcard,
+        ),
+        broken(
+            "'+' beside something",
+            V3,
+            b"\x82\x07\x01\x02\0\x02a+\0",
+            Rule::SingleLevelWildcard,
+        ),
+        broken("no filter behind $share", V5, b"\x82\x0E\x01\x02\0\0\x08$share/a\0", share),
+        broken("empty ShareName", V5, b"\x82\x0F\x01\x02\0\0\x09$share//x\0", share),
+        broken("'#' as ShareName", V5, b"\x82\x10\x01\x02\0\0\x0A$share/#/x\0", share),
+        broken("'+' in the ShareName", V5, b"\x82\x12\x01\x02\0\0\x0C$share/a+b/x\0", share),
+        broken("'+' in the ShareName", V3, b"\x82\x11\x01\x02\0\x0C$share/a+b/x\0", share),
     ]
 }
 
@@ -179,7 +208,7 @@ fn valid_suback() -> Vec<Row> {
 fn broken_suback() -> Vec<Row> {
     let (code, flags) = (Rule::ReasonCodeNotAllowed, Rule::ReservedFlags);
     vec![
-        broken("flags of SUBACK", ALL, b"\x92\x03\x01\x02\0", flags),
+        broken("flags of SUBACK", SINCE_3_1_1, b"\x92\x03\x01\x02\0", flags),
         broken("Packet Identifier 0", ALL, b"\x90\x03\0\0\0", Rule::PacketIdentifierZero),
         broken("return code 3", V3, b"\x90\x03\x01\x02\x03", code),
         broken("Reason Code of 5.0 in 3.x", V3, b"\x90\x03\x01\x02\x87", code),
