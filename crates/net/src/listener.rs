@@ -18,11 +18,13 @@ use crate::peer::PeerAddress;
 use crate::socket::PlainSocket;
 use crate::unix::UnixListener;
 
-/// A bound socket. That of a Unix socket is removed from its directory in the end.
+/// A bound socket, which takes no connections before it listens. That of a Unix socket is removed from its directory in the end.
 #[derive(Debug)]
 pub(crate) struct Listener {
     pub(crate) socket: ListenerSocket,
     address: ListenerAddress,
+    /// As it was asked for.
+    name: String,
     tcp: TcpOptions,
 }
 
@@ -64,6 +66,28 @@ impl Listener {
             .map_err(|error| BindError { address: listen.address.to_string(), error })
     }
 
+    /// From now on the operating system takes connections.
+    ///
+    /// # Errors
+    ///
+    /// Somebody else listens there since it was bound.
+    pub(crate) fn listen(&mut self) -> Result<(), BindError> {
+        let backlog = backlog(&self.tcp);
+        let listens = match &mut self.socket {
+            ListenerSocket::Tcp(socket) => SockRef::from(&*socket).listen(backlog),
+            ListenerSocket::Unix(socket) => socket.listen(backlog),
+        };
+        listens.map_err(|error| BindError { address: self.name.clone(), error })
+    }
+
+    /// One that listens already.
+    #[cfg(test)]
+    pub(crate) fn open(listen: &Listen) -> Result<Self, BindError> {
+        let mut listener = Self::bind(listen)?;
+        listener.listen()?;
+        Ok(listener)
+    }
+
     /// The address that was bound, with the port that the operating system chose.
     pub(crate) fn local_address(&self) -> &ListenerAddress {
         &self.address
@@ -92,17 +116,17 @@ impl Listener {
             let text = "QUIC is spoken over UDP, not over TCP or a Unix socket";
             return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
         }
-        let tcp = listen.tcp.clone();
+        let (name, tcp) = (listen.address.to_string(), listen.tcp.clone());
         match &listen.address {
             ListenAddress::Network(address) => {
                 let (socket, address) = first_address(address, |address| bind_tcp(address, &tcp))?;
                 let address = ListenerAddress::Network(address);
-                Ok(Self { socket: ListenerSocket::Tcp(socket), address, tcp })
+                Ok(Self { socket: ListenerSocket::Tcp(socket), address, name, tcp })
             }
             ListenAddress::Unix(path) => {
-                let socket = UnixListener::bind(path, &listen.unix, backlog(&tcp))?;
+                let socket = UnixListener::bind(path, &listen.unix)?;
                 let address = ListenerAddress::Unix(path.clone());
-                Ok(Self { socket: ListenerSocket::Unix(socket), address, tcp })
+                Ok(Self { socket: ListenerSocket::Unix(socket), address, name, tcp })
             }
         }
     }
@@ -177,7 +201,6 @@ fn bind_tcp(address: SocketAddr, options: &TcpOptions) -> io::Result<(TcpListene
     socket.set_nonblocking(true)?;
     set_options(&SockRef::from(&socket), options)?;
     socket.bind(&address.into())?;
-    socket.listen(backlog(options))?;
     let socket = TcpListener::from_std(socket.into());
     let address = socket.local_addr()?;
     Ok((socket, address))
@@ -253,10 +276,24 @@ mod tests {
 
     #[test]
     fn a_port_in_use_is_named() {
-        let first = Listener::bind(&Listen::new("127.0.0.1:0")).unwrap();
+        let first = Listener::open(&Listen::new("127.0.0.1:0")).unwrap();
         let address = first.local_address().to_string();
-        let error = Listener::bind(&Listen::new(&address)).unwrap_err().to_string();
+        let error = Listener::open(&Listen::new(&address)).unwrap_err().to_string();
         assert!(error.contains(&address) && error.contains("in use"), "{error}");
+    }
+
+    #[test]
+    fn who_is_only_bound_is_not_there_yet() {
+        let mut listener = Listener::bind(&Listen::new("127.0.0.1:0")).unwrap();
+        let address = listener.local_address().network().unwrap();
+        let refused = TcpStream::connect(address).unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
+        // Of two that are bound, one can listen.
+        let mut other = Listener::bind(&Listen::new(address.to_string())).unwrap();
+        listener.listen().unwrap();
+        TcpStream::connect(address).unwrap();
+        let error = other.listen().unwrap_err().to_string();
+        assert!(error.contains(&address.to_string()) && error.contains("in use"), "{error}");
     }
 
     #[test]
@@ -267,14 +304,14 @@ mod tests {
             (Listen::new("192.0.2.1:1883"), "not one of this machine"),
             (quic, "UDP"),
         ] {
-            let error = Listener::bind(&listen).unwrap_err().to_string();
+            let error = Listener::open(&listen).unwrap_err().to_string();
             assert!(error.contains(part), "{error}");
         }
     }
 
     #[test]
     fn all_addresses_of_ipv6_take_ipv4_too() {
-        let Ok(listener) = Listener::bind(&Listen::new("[::]:0")) else {
+        let Ok(listener) = Listener::open(&Listen::new("[::]:0")) else {
             return; // A machine without IPv6.
         };
         let port = listener.local_address().network().unwrap().port();
@@ -285,7 +322,7 @@ mod tests {
             assert_eq!(peer.ip(), Some(address), "IPv4 is told as IPv4");
             drop(client);
         }
-        let listener = Listener::bind(&Listen::new("[::1]:0")).unwrap();
+        let listener = Listener::open(&Listen::new("[::1]:0")).unwrap();
         let port = listener.local_address().network().unwrap().port();
         TcpStream::connect(("127.0.0.1", port)).unwrap_err();
     }
@@ -296,7 +333,7 @@ mod tests {
             let mut listen = Listen::new("127.0.0.1:0");
             listen.tcp.no_delay = no_delay;
             listen.tcp.keep_alive = Duration::from_secs(seconds);
-            let listener = Listener::bind(&listen).unwrap();
+            let listener = Listener::open(&listen).unwrap();
             let address = listener.local_address().network().unwrap();
             let client = TcpStream::connect(address).unwrap();
             let (PlainSocket::Tcp(stream), peer) = accept(&listener) else { panic!("not TCP") };

@@ -1,4 +1,4 @@
-//! All listeners of a broker: bound together, started together, looked after by one control.
+//! All listeners of a broker: bound together, open together, started together, looked after by one control.
 
 use std::fmt;
 use std::io;
@@ -91,10 +91,12 @@ pub enum ListenError {
         /// What is wrong and what to do.
         message: String,
     },
+    /// The operating system refuses a thread or descriptors.
+    System(io::Error),
 }
 
 impl Listeners {
-    /// Binds all of them, or none.
+    /// Binds all of them, or none. No peer finds them before they are started.
     ///
     /// # Errors
     ///
@@ -136,17 +138,19 @@ impl Listeners {
         Arc::clone(&self.control)
     }
 
-    /// Starts to accept. `pass_on` gets every connection with its listener's number;
-    /// `every_second` is called about once a second.
+    /// Starts to accept, by all of them: whoever is let in by one finds the others open, too.
+    /// `pass_on` gets every connection with its listener's number; `every_second` is called about
+    /// once a second.
     ///
     /// # Errors
     ///
-    /// The operating system refuses a thread or descriptors.
+    /// Somebody else has begun to listen at one of the addresses, or the operating system refuses a
+    /// thread or descriptors.
     pub fn start(
         self,
         pass_on: impl Fn(Accepted) + Clone + Send + 'static,
         every_second: impl FnMut() + Send + 'static,
-    ) -> io::Result<RunningListeners> {
+    ) -> Result<RunningListeners, ListenError> {
         let mut sockets = Vec::new();
         #[cfg(feature = "quic")]
         let mut quic = Vec::new();
@@ -157,12 +161,20 @@ impl Listeners {
                 Bound::Quic(socket) => quic.push((number, socket)),
             }
         }
+        // What can fail comes first, then all open at once.
+        #[cfg(feature = "quic")]
+        let quic = match quic.is_empty() {
+            true => None,
+            false => Some(QuicListeners::prepare(quic)?),
+        };
+        for (_, listener, _) in &mut sockets {
+            listener.listen()?;
+        }
+        #[cfg(feature = "quic")]
+        let quic = quic.map(|quic| quic.start(&pass_on));
         Ok(RunningListeners {
             #[cfg(feature = "quic")]
-            quic: match quic.is_empty() {
-                true => None,
-                false => Some(QuicListeners::start(quic, pass_on.clone())?),
-            },
+            quic,
             acceptor: Some(Acceptor::start(sockets, pass_on, every_second)?),
         })
     }
@@ -265,9 +277,16 @@ impl From<BindError> for ListenError {
     }
 }
 
+impl From<io::Error> for ListenError {
+    fn from(error: io::Error) -> Self {
+        Self::System(error)
+    }
+}
+
 impl fmt::Display for ListenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::System(error) => write!(f, "cannot start to listen: {error}"),
             Self::Bind(error) => error.fmt(f),
             Self::Tls { address, error } => write!(f, "cannot listen on {address}: {error}"),
             Self::Options { address, message } => {

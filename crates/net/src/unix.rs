@@ -1,7 +1,7 @@
 //! Unix sockets that wait for connections: files with an owner and a mode.
 //!
-//! A socket is bound under a name of its own, gets its rights, begins to listen, and only then gets
-//! the name that was asked for: there is no moment at which somebody connects who must not, or at
+//! A socket is bound under a name of its own and gets its rights; when all listeners begin to listen
+//! it does, too, and only then gets the name that was asked for: there is no moment at which somebody connects who must not, or at
 //! which the file is there and nobody answers. What is in the way is replaced only if it is a
 //! socket that a broker has left behind. This module must never remove a file that it did not make.
 
@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use mio::event::Source;
 use mio::net::UnixStream;
 use nix::unistd::{Group, User};
-use socket2::{Domain, SockAddr, Socket, Type};
+use socket2::{Domain, SockAddr, SockRef, Socket, Type};
 
 use crate::listen::UnixOptions;
 use crate::peer::PeerAddress;
@@ -27,8 +27,9 @@ const MODE_DEFAULT: u32 = 0o660;
 #[derive(Debug)]
 pub(crate) struct UnixListener {
     // The first field goes first: while the socket is open, no other file gets the number of its.
-    _file: SocketFile,
+    file: SocketFile,
     socket: mio::net::UnixListener,
+    path: PathBuf,
 }
 
 /// The file of a socket, removed in the end if it is still the same one.
@@ -39,24 +40,30 @@ struct SocketFile {
 }
 
 impl UnixListener {
-    /// Binds a socket at `path`. The errors are texts for whoever wrote the configuration.
-    pub(crate) fn bind(path: &Path, options: &UnixOptions, backlog: i32) -> io::Result<Self> {
+    /// Makes a socket that is to be at `path`. Nobody finds it before it listens. The errors are texts for whoever wrote the configuration.
+    pub(crate) fn bind(path: &Path, options: &UnixOptions) -> io::Result<Self> {
         let owner = options.owner.as_deref().map(user_number).transpose()?;
         let group = options.group.as_deref().map(group_number).transpose()?;
         check_way(path)?;
         let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
         socket.set_nonblocking(true)?;
-        let mut file = bind_aside(&socket, path)?;
+        let file = bind_aside(&socket, path)?;
         if owner.is_some() || group.is_some() {
             lchown(&file.path, owner, group).map_err(|error| cannot_give(options, &error))?;
         }
         // After the owner: changing that takes bits away. Until now only the owner could connect,
         // and nobody answered.
         file.set_mode(options.mode.unwrap_or(MODE_DEFAULT))?;
-        socket.listen(backlog)?;
-        file.rename_to(path)?;
         let socket = mio::net::UnixListener::from_std(socket.into());
-        Ok(Self { _file: file, socket })
+        Ok(Self { file, socket, path: path.to_path_buf() })
+    }
+
+    /// From now on whoever may can connect.
+    pub(crate) fn listen(&mut self, backlog: i32) -> io::Result<()> {
+        // Somebody else may have been quicker.
+        check_way(&self.path)?;
+        SockRef::from(&self.socket).listen(backlog)?;
+        self.file.rename_to(&self.path)
     }
 
     /// The next connection that waits, and whose it is. `WouldBlock`: there is none.

@@ -4,7 +4,7 @@ use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use quinn::{Connecting, Incoming, RecvStream, SendStream, ServerConfig};
+use quinn::{Connecting, Endpoint, Incoming, RecvStream, SendStream, ServerConfig};
 use tokio::time::{Instant as RuntimeInstant, timeout_at};
 
 use super::code;
@@ -46,6 +46,13 @@ pub(crate) struct QuicListeners {
     thread: QuicThread,
 }
 
+/// Listeners that are ready, and that do not answer yet.
+pub(crate) struct PreparedListeners {
+    // The first field goes first: the endpoints are closed before their thread ends.
+    listeners: Vec<(Endpoint, Arc<QuicListener>)>,
+    thread: QuicThread,
+}
+
 /// One of them, shared by its tasks.
 struct QuicListener {
     number: usize,
@@ -62,23 +69,37 @@ struct QuicListener {
     lines: Lines,
 }
 
+impl PreparedListeners {
+    /// Starts to accept. `pass_on` gets every connection, on the thread of the listeners: it must
+    /// not block.
+    pub(crate) fn start(
+        self,
+        pass_on: &(impl Fn(Accepted) + Clone + Send + 'static),
+    ) -> QuicListeners {
+        for (endpoint, listener) in self.listeners {
+            let pass_on = pass_on.clone();
+            self.thread.shared().handle().spawn(async move {
+                while let Some(incoming) = endpoint.accept().await {
+                    listener.accept(incoming, &pass_on);
+                }
+            });
+        }
+        QuicListeners { thread: self.thread }
+    }
+}
+
 impl QuicListeners {
-    /// Starts to accept on sockets, each with its listener's number. `pass_on` gets every
-    /// connection, on the thread of the listeners: it must not block.
+    /// Makes everything ready on sockets, each with its listener's number. Nobody is answered yet.
     ///
     /// # Errors
     ///
     /// The operating system refuses a thread or descriptors, or the certificates are of no use for
     /// QUIC.
-    pub(crate) fn start(
-        sockets: Vec<(usize, QuicSocket)>,
-        pass_on: impl Fn(Accepted) + Clone + Send + 'static,
-    ) -> io::Result<Self> {
+    pub(crate) fn prepare(sockets: Vec<(usize, QuicSocket)>) -> io::Result<PreparedListeners> {
         let thread = QuicThread::start("midge-quic")?;
-        for (number, socket) in sockets {
-            listen(thread.shared(), number, socket, pass_on.clone())?;
-        }
-        Ok(Self { thread })
+        let listener = |(number, socket)| listen(thread.shared(), number, socket);
+        let listeners = sockets.into_iter().map(listener).collect::<io::Result<_>>()?;
+        Ok(PreparedListeners { listeners, thread })
     }
 
     /// Takes no further connections. Those that are there go on.
@@ -91,8 +112,7 @@ fn listen(
     runtime: &Arc<Shared>,
     number: usize,
     socket: QuicSocket,
-    pass_on: impl Fn(Accepted) + Clone + Send + 'static,
-) -> io::Result<()> {
+) -> io::Result<(Endpoint, Arc<QuicListener>)> {
     let options = socket.options;
     let crypto = ServerCrypto::new(socket.tls, options.early_data);
     let mut config = ServerConfig::with_crypto(crypto.newest().map_err(io::Error::other)?);
@@ -113,12 +133,7 @@ fn listen(
         handshakes: Arc::default(),
         lines: Lines::default(),
     });
-    runtime.handle().spawn(async move {
-        while let Some(incoming) = endpoint.accept().await {
-            listener.accept(incoming, &pass_on);
-        }
-    });
-    Ok(())
+    Ok((endpoint, listener))
 }
 
 impl QuicListener {

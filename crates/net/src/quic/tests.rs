@@ -146,7 +146,7 @@ impl World {
                 waker.wake_by_ref();
             }
         };
-        let listeners = Some(QuicListeners::start(vec![(7, socket)], pass_on).unwrap());
+        let listeners = Some(QuicListeners::prepare(vec![(7, socket)]).unwrap().start(&pass_on));
         let trust = tls_client(&directory, &authority);
         let client = QuicRuntime::with_options(wanted.client_options.clone(), PATIENCE).unwrap();
         Self {

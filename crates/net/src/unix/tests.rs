@@ -40,7 +40,7 @@ fn listen(path: &Path) -> Listen {
 }
 
 fn refusal(path: &Path) -> String {
-    Listener::bind(&listen(path)).unwrap_err().to_string()
+    Listener::open(&listen(path)).unwrap_err().to_string()
 }
 
 fn mode(path: &Path) -> u32 {
@@ -50,7 +50,7 @@ fn mode(path: &Path) -> u32 {
 #[test]
 fn connections_come_with_the_process_behind_them() {
     let directory = Directory::new();
-    let listener = Listener::bind(&listen(&directory.socket())).unwrap();
+    let listener = Listener::open(&listen(&directory.socket())).unwrap();
     let path = directory.socket();
     assert_eq!(listener.local_address().to_string(), format!("unix:{}", path.display()));
     assert_eq!(listener.accept().unwrap_err().kind(), ErrorKind::WouldBlock);
@@ -72,7 +72,7 @@ fn connections_come_with_the_process_behind_them() {
 #[test]
 fn the_owner_and_the_group_may_connect_unless_something_else_is_said() {
     let directory = Directory::new();
-    let _listener = Listener::bind(&listen(&directory.socket())).unwrap();
+    let _listener = Listener::open(&listen(&directory.socket())).unwrap();
     assert_eq!(mode(&directory.socket()), 0o660);
     assert_eq!(directory.names(), ["s"]);
 }
@@ -87,7 +87,7 @@ fn mode_and_owner_are_as_asked_for() {
         group: Some(group.to_string()),
         mode: Some(0o606),
     };
-    let _listener = Listener::bind(&listen).unwrap();
+    let _listener = Listener::open(&listen).unwrap();
     let metadata = fs::metadata(directory.socket()).unwrap();
     assert_eq!(mode(&directory.socket()), 0o606);
     assert_eq!((metadata.uid(), metadata.gid()), (user.as_raw(), group.as_raw()));
@@ -100,11 +100,11 @@ fn a_socket_is_given_to_another_user() {
     let mut listen = listen(&directory.socket());
     listen.unix.owner = Some("12345".to_string());
     if nix::unistd::geteuid().is_root() {
-        let _listener = Listener::bind(&listen).unwrap();
+        let _listener = Listener::open(&listen).unwrap();
         assert_eq!(fs::metadata(directory.socket()).unwrap().uid(), 12345);
         assert_eq!(mode(&directory.socket()), 0o660);
     } else {
-        let error = Listener::bind(&listen).unwrap_err().to_string();
+        let error = Listener::open(&listen).unwrap_err().to_string();
         assert!(error.contains("owner '12345'"), "{error}");
         assert!(directory.names().is_empty());
     }
@@ -138,7 +138,7 @@ fn the_name_appears_with_everything_in_place() {
             listen.unix.mode = Some(0o640);
             let aside = directory.0.join("aside");
             let _ = fs::rename(&path, &aside);
-            listeners.push(Listener::bind(&listen).unwrap());
+            listeners.push(Listener::open(&listen).unwrap());
             if watcher.is_finished() {
                 break;
             }
@@ -155,7 +155,7 @@ fn what_a_crash_has_left_is_replaced() {
     // The standard library leaves the file where it is.
     drop(StdListener::bind(&path).unwrap());
     StdStream::connect(&path).unwrap_err();
-    let _listener = Listener::bind(&listen(&path)).unwrap();
+    let _listener = Listener::open(&listen(&path)).unwrap();
     StdStream::connect(&path).unwrap();
     assert_eq!(directory.names(), ["s"]);
 }
@@ -164,7 +164,7 @@ fn what_a_crash_has_left_is_replaced() {
 fn a_socket_that_somebody_answers_at_is_left_alone() {
     let directory = Directory::new();
     let path = directory.socket();
-    let first = Listener::bind(&listen(&path)).unwrap();
+    let first = Listener::open(&listen(&path)).unwrap();
     assert!(refusal(&path).contains("the socket is in use"), "{}", refusal(&path));
     StdStream::connect(&path).unwrap();
     drop(first);
@@ -179,7 +179,7 @@ fn a_socket_with_a_full_backlog_is_in_use_too() {
     let path = directory.socket();
     let mut one = listen(&path);
     one.tcp.backlog = 0;
-    let _first = Listener::bind(&one).unwrap();
+    let _first = Listener::open(&one).unwrap();
     let _waits = StdStream::connect(&path).unwrap();
     assert!(refusal(&path).contains("the socket is in use"), "{}", refusal(&path));
 }
@@ -203,12 +203,12 @@ fn a_foreign_file_is_left_alone() {
 fn the_file_is_removed_in_the_end_if_it_is_still_ours() {
     let directory = Directory::new();
     let path = directory.socket();
-    drop(Listener::bind(&listen(&path)).unwrap());
+    drop(Listener::open(&listen(&path)).unwrap());
     assert!(directory.names().is_empty());
 
-    let first = Listener::bind(&listen(&path)).unwrap();
+    let first = Listener::open(&listen(&path)).unwrap();
     fs::remove_file(&path).unwrap();
-    let second = Listener::bind(&listen(&path)).unwrap();
+    let second = Listener::open(&listen(&path)).unwrap();
     drop(first);
     StdStream::connect(&path).unwrap();
     drop(second);
@@ -222,7 +222,7 @@ fn names_that_a_crash_has_left_are_not_in_the_way() {
         let name = format!(".m{:x}-{number:x}", std::process::id());
         drop(StdListener::bind(directory.0.join(name)).unwrap());
     }
-    let _listener = Listener::bind(&listen(&directory.socket())).unwrap();
+    let _listener = Listener::open(&listen(&directory.socket())).unwrap();
     assert_eq!(directory.names().len(), 4);
 }
 
@@ -244,7 +244,7 @@ fn what_cannot_be_is_explained() {
         let mut listen = listen(&directory.socket());
         listen.unix.owner = owner.map(str::to_string);
         listen.unix.group = group.map(str::to_string);
-        let error = Listener::bind(&listen).unwrap_err().to_string();
+        let error = Listener::open(&listen).unwrap_err().to_string();
         assert!(error.contains(part), "{error}");
     }
     assert_eq!(directory.names(), ["f"]);
@@ -256,4 +256,19 @@ fn a_path_without_a_directory_is_one_of_the_working_directory() {
     // name that is taken is tried there.
     let error = refusal(Path::new("Cargo.toml"));
     assert!(error.contains("unix:Cargo.toml") && error.contains("not a socket"), "{error}");
+}
+
+#[test]
+fn a_socket_has_its_name_when_it_listens() {
+    let directory = Directory::new();
+    let path = directory.socket();
+    let mut first = Listener::bind(&listen(&path)).unwrap();
+    let mut second = Listener::bind(&listen(&path)).unwrap();
+    assert!(StdStream::connect(&path).is_err());
+    first.listen().unwrap();
+    StdStream::connect(&path).unwrap();
+    let error = second.listen().unwrap_err().to_string();
+    assert!(error.contains("in use"), "{error}");
+    drop((first, second));
+    assert_eq!(directory.names(), [""; 0]);
 }
