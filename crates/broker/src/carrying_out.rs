@@ -73,6 +73,9 @@ impl Worker {
                 Ok(written) => {
                     // Else the poller tells when there is room again.
                     let goes_on = written == offered || socket.stream.takes_more();
+                    if socket.is_choked {
+                        self.core.note_sign_of_life(id, self.now);
+                    }
                     self.core.handle_written(id, written, self.now, &mut self.fx);
                     if !goes_on {
                         return;

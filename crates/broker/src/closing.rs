@@ -118,6 +118,8 @@ impl Worker {
             }
             self.closing.unwritten.pop_front();
             if self.sockets.of(id).is_some() {
+                // There may be room by now, if this thread did not run for a while.
+                self.flush(id);
                 self.end_connection(id);
             }
         }

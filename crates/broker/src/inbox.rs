@@ -212,4 +212,8 @@ impl Inbox {
         self.is_congested.load(Ordering::Relaxed)
             || self.pending_bytes.load(Ordering::Relaxed) > Self::FULL_BYTES
     }
+    /// Whether they shall read nobody for now.
+    pub(crate) fn is_overfull(&self) -> bool {
+        self.pending_bytes.load(Ordering::Relaxed) > 2 * Self::FULL_BYTES
+    }
 }

@@ -3,7 +3,7 @@
 use std::io;
 use std::time::Instant;
 
-use midge_codec::{Decoded, Packet, ReasonCode, decode};
+use midge_codec::{Decoded, Packet, PacketType, ReasonCode, decode};
 use midge_core::{AuthAnswer, ConnectionId, Opening, Output};
 use midge_net::{Received, Stream};
 
@@ -26,6 +26,8 @@ impl Worker {
     /// Partial packets up to this size are moved into the scratch buffer and read on there; larger
     /// ones grow where they are.
     const MOVED_PARTIAL_BYTES_MAX: usize = 16 * 1024;
+    /// Bytes read of a socket at a time while publishers are held back. Layers need as much.
+    const HELD_READ_BYTES: usize = 128 * 1024;
     /// Steps of handshakes in a turn. One can cost as much as a thousand messages, and those who
     /// are connected wait for it.
     const TURN_HANDSHAKES_MAX: usize = 8;
@@ -61,15 +63,20 @@ impl Worker {
         }
     }
 
+    /// A turn begins, and with it its share of bytes.
+    pub(crate) fn begin_reading(&mut self) {
+        self.turn_bytes = 0;
+        self.turn_handshakes = 0;
+        self.core.set_congested(self.is_congested());
+    }
+
     /// Reads every socket that has something, once each and within the turn's share of bytes: who
     /// has more is read again next turn.
     pub(crate) fn read_sockets(&mut self) {
-        if self.is_congested() {
+        if self.is_overfull() {
             return;
         }
         let mut readable = std::mem::take(&mut self.readable);
-        self.turn_bytes = 0;
-        self.turn_handshakes = 0;
         let mut count = 0;
         while count < readable.len() && self.turn_bytes < Self::TURN_BYTES_MAX {
             self.read_socket(readable[count]);
@@ -135,7 +142,13 @@ impl Worker {
         let is_moved = partial.len() <= Self::MOVED_PARTIAL_BYTES_MAX;
         let start = if is_moved { partial.len() } else { 0 };
         self.scratch[..start].copy_from_slice(&partial[..start]);
-        match socket.stream.read(&mut self.scratch[start..], &mut self.stream_scratch) {
+        // What is behind a PUBLISH that is not taken has to be kept.
+        let room = match self.core.holds_publishers_back() {
+            true => start + Self::HELD_READ_BYTES,
+            false => self.scratch.len(),
+        };
+        let room = &mut self.scratch[start..room];
+        match socket.stream.read(room, &mut self.stream_scratch) {
             Ok(Received::End) => return self.note_end(id),
             Ok(Received::Bytes { count, more }) => {
                 socket.is_readable = more || socket.ends;
@@ -143,7 +156,8 @@ impl Worker {
                     socket.is_queued = true;
                     self.readable.push(id);
                 }
-                self.turn_bytes += count.max(self.stream_scratch.take_count());
+                let taken = count.max(self.stream_scratch.take_count());
+                self.turn_bytes += taken;
                 self.core.count_bytes_received(count as u64);
                 if is_moved {
                     drop(partial);
@@ -152,7 +166,7 @@ impl Worker {
                     partial.extend_from_slice(&self.scratch[..count]);
                     self.decode_and_keep(id, partial);
                 }
-                return;
+                return self.note_arriving(id, taken);
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 self.turn_bytes += self.stream_scratch.take_count();
@@ -172,6 +186,16 @@ impl Worker {
         }
         if let Some(socket) = self.sockets.of(id) {
             socket.partial = partial;
+        }
+    }
+
+    /// So many bytes have come. If they belong to a packet that is incomplete, they are a sign of
+    /// life.
+    fn note_arriving(&mut self, id: ConnectionId, bytes: usize) {
+        if let Some(socket) = self.sockets.of(id)
+            && (!socket.partial.is_empty() || socket.stream.has_partial_record())
+        {
+            self.core.note_arriving(id, bytes, self.now);
         }
     }
 
@@ -282,10 +306,19 @@ impl Worker {
                     if !is_connected && self.hand_over(id, &packet, rest) {
                         return Outcome::Gone;
                     }
+                    if let Packet::Publish(publish) = &packet
+                        && !self.core.takes_publish(id, Some(publish), &mut self.fx)
+                    {
+                        self.note_reading();
+                        break;
+                    }
                     consumed += length;
                     self.core.handle_packet(id, &packet, self.now, &mut self.fx);
                 }
-                Ok(Decoded::Incomplete { .. }) => break,
+                Ok(Decoded::Incomplete { needed }) => {
+                    self.note_incomplete(id, rest, needed);
+                    break;
+                }
                 Err(error) => {
                     self.core.handle_malformed(id, &error, self.now, &mut self.fx);
                     return Outcome::Gone;
@@ -307,6 +340,18 @@ impl Worker {
             }
         }
         Outcome::GoOn { consumed }
+    }
+
+    /// A packet of which `bytes` have come needs more. A large PUBLISH is not read on for as long
+    /// as it would not be taken.
+    fn note_incomplete(&mut self, id: ConnectionId, bytes: &[u8], needed: usize) {
+        let is_publish = bytes.first().is_some_and(|first| first >> 4 == PacketType::Publish as u8);
+        if is_publish
+            && needed > Self::MOVED_PARTIAL_BYTES_MAX
+            && !self.core.takes_publish(id, None, &mut self.fx)
+        {
+            self.note_reading();
+        }
     }
 
     fn packet_before_connect_bytes_max(&mut self, id: ConnectionId) -> u32 {

@@ -89,6 +89,19 @@ impl Sockets {
         self.slots[id.slot()].take()
     }
 
+    /// Whether something may wait in the stream of a connection that is to be read.
+    pub(crate) fn has_unread(&self, id: ConnectionId) -> bool {
+        let socket = self.slots.get(id.slot()).and_then(Option::as_ref);
+        socket.is_some_and(|socket| {
+            socket.id == id && socket.is_reading && socket.is_readable && socket.is_queued
+        })
+    }
+
+    /// At least as many as there are.
+    pub(crate) fn len(&self) -> usize {
+        self.slots.len()
+    }
+
     /// Looks at all of them: not for every turn.
     pub(crate) fn is_empty(&self) -> bool {
         self.slots.iter().all(Option::is_none)

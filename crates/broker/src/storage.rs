@@ -198,6 +198,11 @@ impl Orders {
         self.bytes.load(Ordering::Relaxed) > Self::FULL_BYTES
     }
 
+    /// Whether workers shall read nobody for now: also a SUBSCRIBE is something to be kept.
+    pub(crate) fn is_overfull(&self) -> bool {
+        self.bytes.load(Ordering::Relaxed) > 2 * Self::FULL_BYTES
+    }
+
     /// Waits for orders, for `timeout` at most, and takes them all.
     fn take(&self, into: &mut Vec<Order>, timeout: Option<Duration>) {
         let is_empty =
@@ -240,6 +245,9 @@ impl Order {
         let message = |op: &StoreOp| match op {
             StoreOp::Enqueue(enqueue) => enqueue.delivery.message.size() + 128,
             StoreOp::Keep { message, .. } => message.size() + 128,
+            StoreOp::Subscribed { subscription, .. } => subscription.filter.len() + 128,
+            StoreOp::Unsubscribed { filter, .. } => filter.len() + 128,
+            StoreOp::Group(group) => group.filter.len() + group.name.len() + 128,
             _ => 64,
         };
         commit.ops.iter().map(message).sum()

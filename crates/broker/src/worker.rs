@@ -84,6 +84,8 @@ pub(crate) struct Worker {
     /// Connections that are to be read again.
     pub(crate) resumed: Vec<ConnectionId>,
     letters: Vec<Letter>,
+    /// When the worker was last seen to run.
+    watched: Timestamp,
 }
 
 /// How far the worker is from its end.
@@ -124,8 +126,11 @@ impl Worker {
     const SCRATCH_BYTES: usize = 256 * 1024;
     /// How long to wait for another worker that is far behind.
     const CONGESTION_PAUSE: Duration = Duration::from_millis(1);
+    /// A thread that is this late was stopped, as far as its peers are concerned.
+    const ABSENCE_MS_MIN: u64 = 500;
 
     pub(crate) fn new(parts: WorkerParts) -> Self {
+        let now = parts.clock.now();
         Self {
             id: parts.id,
             core: parts.core,
@@ -138,7 +143,7 @@ impl Worker {
             directory: parts.directory,
             hook: parts.hook,
             orders: parts.orders,
-            now: parts.clock.now(),
+            now,
             clock: parts.clock,
             scratch: vec![0; Self::SCRATCH_BYTES].into_boxed_slice(),
             stream_scratch: Scratch::new(),
@@ -153,6 +158,7 @@ impl Worker {
             stage: Stage::Running,
             resumed: Vec::new(),
             letters: Vec::new(),
+            watched: now,
         }
     }
 
@@ -160,10 +166,13 @@ impl Worker {
     pub(crate) fn run(mut self) {
         while self.stage != Stage::Ended {
             let timeout = self.timeout();
+            self.note_absence(self.clock.now(), Duration::ZERO);
             if let Err(error) = self.poller.wait(timeout) {
                 log::error!("worker {}: waiting for sockets failed: {error}", self.id.index());
                 return;
             }
+            self.now = self.clock.now();
+            self.note_absence(self.now, timeout.unwrap_or(Duration::MAX));
             self.turn();
         }
         // What the last turn wants to be kept.
@@ -172,13 +181,13 @@ impl Worker {
     }
 
     fn turn(&mut self) {
-        self.now = self.clock.now();
         // What is overdue comes before what has come meanwhile.
         self.core.handle_timers(self.now, &mut self.fx);
+        self.begin_reading();
         self.take_readiness();
         self.take_letters();
         self.read_sockets();
-        self.core.handle_silence(self.now, &mut self.fx);
+        self.judge_silence();
         self.core.run_backlog(self.now, &mut self.fx);
         self.end_overdue();
         self.carry_out();
@@ -192,21 +201,60 @@ impl Worker {
         self.inboxes[self.id.index()].set_drained(is_drained);
     }
 
+    /// Before somebody is found to be silent, everything is read that has come by now: the last
+    /// look may be long ago if the process stood still.
+    fn judge_silence(&mut self) {
+        if self.core.may_be_silent(self.now) {
+            self.look_again();
+            let sockets = &self.sockets;
+            let waits = |id| sockets.has_unread(id);
+            self.core.handle_silence_heeding(&waits, self.now, &mut self.fx);
+        }
+    }
+
+    fn look_again(&mut self) {
+        // One look finds a bounded number of sockets.
+        for _ in 0..=self.sockets.len() / Poller::EVENTS {
+            if let Err(error) = self.poller.wait(Some(Duration::ZERO)) {
+                log::error!("worker {}: looking at sockets failed: {error}", self.id.index());
+                break;
+            }
+            self.take_readiness();
+            if !self.poller.may_have_more() {
+                break;
+            }
+        }
+        self.read_sockets();
+    }
+
+    /// Tells the core if this thread did not run for a while, though it was to go on after it had
+    /// `waited` at the latest. When it was stopped is not known: all the time counts as absence.
+    fn note_absence(&mut self, now: Timestamp, waited: Duration) {
+        let waited_ms = u64::try_from(waited.as_millis()).unwrap_or(u64::MAX);
+        if now - (self.watched + waited_ms) >= Self::ABSENCE_MS_MIN {
+            self.core.note_absence(self.watched, now);
+        }
+        self.watched = now;
+    }
+
     /// How long the next wait may last: not at all while there is work left over.
     fn timeout(&self) -> Option<Duration> {
         if self.core.has_backlog() || !self.fx.is_empty() {
             return Some(Duration::ZERO);
         }
         if !self.readable.is_empty() {
-            let pause = if self.is_congested() { Self::CONGESTION_PAUSE } else { Duration::ZERO };
+            let pause = if self.is_overfull() { Self::CONGESTION_PAUSE } else { Duration::ZERO };
             return Some(pause);
         }
+        // Nobody tells when there is room elsewhere.
+        let pause =
+            (self.core.has_held_back() && self.is_congested()).then_some(Self::CONGESTION_PAUSE);
         let deadline = [self.core.next_deadline(), self.drop_log.next_look()];
         let deadline = deadline.into_iter().flatten().min().map(|deadline| {
             // One more: a clock of milliseconds may still be just before the deadline.
             Duration::from_millis((deadline - self.clock.now()).saturating_add(1))
         });
-        [self.closing.next_look(self.stage), deadline].into_iter().flatten().min()
+        [self.closing.next_look(self.stage), deadline, pause].into_iter().flatten().min()
     }
 
     fn take_readiness(&mut self) {
@@ -217,6 +265,9 @@ impl Worker {
             if readable {
                 socket.is_readable = true;
                 socket.ends |= ends;
+                if socket.is_choked {
+                    self.core.note_sign_of_life(socket.id, self.now);
+                }
                 if !socket.is_queued && socket.is_reading {
                     socket.is_queued = true;
                     self.readable.push(socket.id);
@@ -294,12 +345,22 @@ impl Worker {
         self.core.set_memory_pressure(pressure, self.now, &mut self.fx);
     }
 
-    /// Whether sockets shall not be read, because what they bring could not be passed on.
+    /// Whether publishers shall not be read, because what they bring could not be passed on.
     pub(crate) fn is_congested(&self) -> bool {
-        let others = self.inboxes.iter().enumerate();
-        let mut others = others.filter(|(index, _)| *index != self.id.index());
         let store_is_behind = self.orders.as_ref().is_some_and(|orders| orders.is_full());
-        store_is_behind || self.core.is_congested() || others.any(|(_, inbox)| inbox.is_full())
+        store_is_behind || self.others().any(Inbox::is_full)
+    }
+
+    /// Whether nobody shall be read: what those bring who publish nothing has become too much, too.
+    pub(crate) fn is_overfull(&self) -> bool {
+        let store_is_behind = self.orders.as_ref().is_some_and(|orders| orders.is_overfull());
+        store_is_behind || self.others().any(Inbox::is_overfull)
+    }
+
+    fn others(&self) -> impl Iterator<Item = &Inbox> {
+        let others = self.inboxes.iter().enumerate();
+        let own = self.id.index();
+        others.filter(move |(index, _)| *index != own).map(|(_, inbox)| &**inbox)
     }
 
     /// A connection has ended.

@@ -114,6 +114,11 @@ impl Backlog {
         self.held_back.push(publisher);
     }
 
+    /// Whether a publisher is not read.
+    pub(crate) fn has_held_back(&self) -> bool {
+        !self.held_back.is_empty()
+    }
+
     /// The publishers that can be read again.
     pub(crate) fn take_released(&mut self) -> Vec<ConnectionId> {
         if self.bytes * 2 > self.bytes_max {

@@ -13,12 +13,13 @@ use midge_codec::{
 use crate::admitting::has_more;
 use crate::answering::Admission;
 use crate::connection::{PendingConnect, PendingWill, Phase};
-use crate::core::{Core, MemoryPressure};
+use crate::core::Core;
 use crate::destination::{Author, Destination, Misdirected};
 use crate::effects::{AuthAnswer, AuthRequest, DisconnectReason, Effects, EnhancedStep, Event};
 use crate::identity::{ConnectionId, Identity, is_reserved_client_id};
 use crate::message::{Attributes, Publication};
 use crate::session::{NEVER_EXPIRES, Will};
+use crate::strain::MemoryPressure;
 use crate::subscription_tree::SessionSlot;
 use crate::time::Timestamp;
 use crate::timers::Timer;
@@ -334,7 +335,7 @@ impl Core {
         if self.draining {
             return Err((ReasonCode::ServerUnavailable, "the broker is shutting down"));
         }
-        if self.pressure >= MemoryPressure::High {
+        if self.strain.pressure >= MemoryPressure::High {
             return Err((ReasonCode::ServerBusy, "the broker is short of memory"));
         }
         let client_id = connect.client_id;

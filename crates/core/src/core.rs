@@ -32,11 +32,13 @@ use crate::retained::Retained;
 use crate::rewrite::TopicRules;
 use crate::rounds::Rounds;
 use crate::shared::{SharedGroups, SharedStrategy};
+use crate::silence::Absence;
 use crate::stored::RecoveredSession;
 use crate::storing::EndingQueue;
+use crate::strain::Strain;
 use crate::subscription_tree::{GroupId, MatchScratch, SubscriptionTree};
 use crate::time::Timestamp;
-use crate::timers::{Kind, Timer, Timers};
+use crate::timers::{Timer, Timers};
 
 /// What a worker is made with.
 #[derive(Clone)]
@@ -70,20 +72,6 @@ pub struct CoreConfig {
     pub durability: DurabilityRules,
 }
 
-/// How short of memory the process is; see the limit `memory_bytes_max`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub enum MemoryPressure {
-    /// There is enough.
-    #[default]
-    None,
-    /// New connections are refused.
-    High,
-    /// QoS 0 is dropped as well, and publishers are not read.
-    Severe,
-    /// The Clients with the largest queues are disconnected as well.
-    Critical,
-}
-
 /// The brain of one worker.
 pub struct Core {
     pub(crate) config: CoreConfig,
@@ -103,7 +91,9 @@ pub struct Core {
     pub(crate) numbers: Numbers,
     pub(crate) properties: Vec<u8>,
     pub(crate) broker: Arc<Identity>,
-    pub(crate) pressure: MemoryPressure,
+    pub(crate) strain: Strain,
+    /// The last time in which the process did not run.
+    pub(crate) absence: Option<Absence>,
     pub(crate) draining: bool,
     /// Whether what a store has kept is being taken over.
     pub(crate) is_restoring: bool,
@@ -163,7 +153,8 @@ impl Core {
             unguessable,
             properties: Vec::new(),
             broker,
-            pressure: MemoryPressure::None,
+            strain: Strain::default(),
+            absence: None,
             draining: false,
             is_restoring: false,
             unanswered: Vec::new(),
@@ -380,17 +371,9 @@ impl Core {
         }
     }
 
-    /// Ends the connections whose peers were silent for too long. Called when everything that has
-    /// come was handled: who could not be heard was not silent.
-    pub fn handle_silence(&mut self, now: Timestamp, fx: &mut Effects) {
-        while let Some(timer) = self.timers.pop_due_of(Kind::Silence, now) {
-            self.handle_timer(timer, now, fx);
-        }
-    }
-
     pub(crate) fn handle_timer(&mut self, timer: Timer, now: Timestamp, fx: &mut Effects) {
         match timer {
-            Timer::Connection(id) => self.handle_connection_timer(id, now, fx),
+            Timer::Connection(id) => self.judge(id, &|_| false, now, fx),
             Timer::SessionExpiry(slot, generation) => {
                 self.handle_session_expiry(slot, generation, now, fx);
             }
@@ -460,37 +443,6 @@ impl Core {
                 self.timers.cancel(previous, Timer::Connection(id));
             }
             self.timers.set(at, Timer::Connection(id));
-        }
-    }
-
-    /// The CONNECT deadline or the Keep Alive may have passed.
-    fn handle_connection_timer(&mut self, id: ConnectionId, now: Timestamp, fx: &mut Effects) {
-        let Some(connection) = self.clients.connection(id) else {
-            return;
-        };
-        connection.timer_at = None;
-        match connection.phase {
-            Phase::AwaitingConnect | Phase::Authenticating(_) => {
-                self.clients.counters.connect_timeouts += 1;
-                self.close(id, None, &DisconnectReason::ConnectTimeout, now, fx);
-            }
-            Phase::Connected { .. } => {
-                let silence_max_ms = u64::from(connection.silence_max_ms);
-                let last_packet_at = connection.last_packet_at;
-                let deadline = match self.clients.is_any_paused(id) {
-                    true => now + silence_max_ms, // nobody has looked whether something came
-                    false => last_packet_at + silence_max_ms,
-                };
-                if deadline > now {
-                    return self.set_connection_timer(id, deadline);
-                }
-                // [MQTT-3.1.2-22]
-                self.clients.counters.keep_alive_timeouts += 1;
-                let code = Some(ReasonCode::KeepAliveTimeout);
-                self.close(id, code, &DisconnectReason::KeepAliveTimeout, now, fx);
-            }
-            // One that waits for the store cannot help it.
-            Phase::Accepted(_) | Phase::Stream { .. } | Phase::Closing => (),
         }
     }
 
@@ -588,60 +540,6 @@ impl Core {
             retained_bytes,
             delayed_messages: self.delayed.len(),
         }
-    }
-
-    /// Sets how short of memory the process is.
-    pub fn set_memory_pressure(
-        &mut self,
-        pressure: MemoryPressure,
-        now: Timestamp,
-        fx: &mut Effects,
-    ) {
-        self.pressure = pressure;
-        self.clients.drop_qos0 = pressure >= MemoryPressure::Severe;
-        if pressure == MemoryPressure::Critical {
-            self.shed_worst_offender(now, fx);
-        }
-    }
-
-    /// Whether nobody shall be read for now. It ends by itself: what is put off is worked off.
-    pub fn is_congested(&self) -> bool {
-        self.backlog.is_full()
-    }
-
-    /// Whether those who publish shall not be read on. Short of memory, all others are read all
-    /// the more: their acknowledgements are what frees it, and their PINGREQ must be answered.
-    pub(crate) fn holds_publishers_back(&self) -> bool {
-        self.backlog.is_full() || self.pressure >= MemoryPressure::Severe
-    }
-
-    /// Disconnects the Client for which most bytes are kept in memory, and ends its Session unless
-    /// that is in the store.
-    fn shed_worst_offender(&mut self, now: Timestamp, fx: &mut Effects) {
-        let sessions = self.clients.sessions.iter();
-        // Of one in the store, only what its connection has can be given up.
-        let sessions =
-            sessions.filter(|(_, it)| it.number == 0 || it.network_connection().is_some());
-        let worst = sessions.max_by_key(|(_, session)| self.kept_bytes(session));
-        let Some((slot, session)) = worst.filter(|(_, session)| self.kept_bytes(session) > 0)
-        else {
-            return;
-        };
-        self.clients.counters.limits_exceeded += 1;
-        if let Some(id) = session.network_connection() {
-            let code = ReasonCode::QuotaExceeded;
-            self.close(id, Some(code), &DisconnectReason::ByServer(code), now, fx);
-        }
-        // What is in the store takes no memory once nobody is connected.
-        let session = self.clients.sessions.get(slot);
-        if session.is_some_and(|session| session.number == 0) {
-            self.end_session(slot as u32, now, fx);
-        }
-    }
-
-    fn kept_bytes(&self, session: &crate::session::Session) -> usize {
-        let queued = session.outgoing.as_ref().map_or(0, |outgoing| outgoing.bytes_in_memory());
-        queued + session.connection.map_or(0, |id| self.clients.unwritten_bytes(id))
     }
 
     /// A packet before the answer to its CONNECT: allowed by the specification, so the driver was

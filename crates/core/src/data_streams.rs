@@ -137,6 +137,15 @@ impl Clients {
         self.streams(control).any(|stream| stream.paused)
     }
 
+    /// Whether it is so of some stream of a Network Connection.
+    pub(crate) fn is_any_stream(
+        &self,
+        control: ConnectionId,
+        is_so: &dyn Fn(ConnectionId) -> bool,
+    ) -> bool {
+        self.streams(control).any(|stream| is_so(stream.id))
+    }
+
     /// What waits to be written to a Network Connection.
     pub(crate) fn unwritten_bytes(&self, control: ConnectionId) -> usize {
         self.streams(control).map(|stream| stream.output.pending()).sum()

@@ -58,14 +58,16 @@ mod routing;
 mod sent;
 mod session;
 mod shared;
+mod silence;
 mod stored;
 mod storing;
+mod strain;
 mod subscribing;
 mod subscription_tree;
 mod time;
 mod timers;
 
-pub use crate::core::{Core, CoreConfig, MemoryPressure, Usage};
+pub use crate::core::{Core, CoreConfig, Usage};
 pub use budget::NodeBudget;
 pub use connection::Opening;
 pub use counters::Counters;
@@ -91,4 +93,5 @@ pub use stored::{
     Recovered, RecoveredQueue, RecoveredSession, Round, SessionRecord, StoreOp, StoredDelivery,
     SubscriptionRecord, WillRecord,
 };
+pub use strain::MemoryPressure;
 pub use time::Timestamp;

@@ -85,6 +85,10 @@ limits! {
     /// Longest Keep Alive in seconds. A Client that asks for more, or for none, is given this one
     /// (MQTT 5: Server Keep Alive). 0: whatever the Client asks for.
     keep_alive_seconds_max: u16 = 0;
+    /// Bytes per second at which an incomplete packet has to go on arriving to be a sign of life. A
+    /// Client that sends it more slowly, and nothing else, is as silent as its Keep Alive allows.
+    /// 0: any byte is a sign of life.
+    packet_bytes_per_second_min: u32 = 128;
     /// Longest Session Expiry Interval in seconds, also how long a 3.x session without Clean
     /// Session is kept after its Client has gone.
     session_expiry_seconds_max: u32 = 604_800;

@@ -74,7 +74,6 @@ impl Core {
                 self.accept(slot, publish, &topic, now, fx);
             }
         }
-        self.hold_back_if_full(id, fx);
     }
 
     /// QoS 2: the message goes on when it is first received; its Packet Identifier is kept until
@@ -295,15 +294,6 @@ impl Core {
         let (rules, limits) = (&self.config.topics, &self.config.limits);
         Destination::of_client(Cow::Borrowed(topic), author, rules, limits)
     }
-
-    /// A publisher that fills the backlog, or publishes while memory is short, is not read until
-    /// there is room again.
-    fn hold_back_if_full(&mut self, id: ConnectionId, fx: &mut Effects) {
-        if self.holds_publishers_back() {
-            self.backlog.hold_back(id);
-            self.clients.set_reading(id, false, fx);
-        }
-    }
 }
 
 impl Verdict {
@@ -347,69 +337,5 @@ impl From<DropReason> for Verdict {
         };
         let is_withheld = reason == DropReason::StoreFull;
         Self { reason_code, explanation: Some(explanation), is_withheld, ..Self::SUCCESS }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-
-    use midge_codec::{Decoded, ProtocolVersion, decode};
-
-    use crate::connection::Opening;
-    use crate::core::{Core, CoreConfig, MemoryPressure};
-    use crate::durability::DurabilityRules;
-    use crate::effects::{AuthAnswer, Effects};
-    use crate::gate::AllowAll;
-    use crate::identity::{ConnectionId, WorkerId};
-    use crate::limits::Limits;
-    use crate::rewrite::TopicRules;
-    use crate::shared::SharedStrategy;
-    use crate::time::Timestamp;
-
-    const NOW: Timestamp = Timestamp::from_millis(1);
-
-    fn core() -> Core {
-        Core::new(CoreConfig {
-            worker: WorkerId::new(0),
-            workers: 1,
-            seed: 1,
-            secret: [1, 1],
-            limits: Arc::new(Limits::default()),
-            budget: Arc::default(),
-            policy: Arc::new(AllowAll),
-            topics: Arc::new(TopicRules::default()),
-            shared_strategy: SharedStrategy::default(),
-            shared_backlog: true,
-            response_prefix: None,
-            tell_drops: false,
-            durability: DurabilityRules::default(),
-        })
-    }
-
-    fn handle(core: &mut Core, id: ConnectionId, bytes: &[u8], fx: &mut Effects) {
-        match decode(bytes, ProtocolVersion::V3_1_1, 1000).unwrap() {
-            Decoded::Packet { packet, .. } => core.handle_packet(id, &packet, NOW, fx),
-            Decoded::Incomplete { .. } => panic!("half a packet"),
-        }
-    }
-
-    #[test]
-    fn short_of_memory_only_publishers_are_not_read_and_only_until_there_is_enough() {
-        let (mut core, mut fx) = (core(), Effects::new(1));
-        let id = core.open_connection(Opening::default(), NOW);
-        handle(&mut core, id, b"\x10\x0D\0\x04MQTT\x04\x02\0\0\0\x01p", &mut fx);
-        let allowed = AuthAnswer::Allow { user_name: None, data: None };
-        core.handle_auth_answer(id, allowed, NOW, &mut fx);
-        core.set_memory_pressure(MemoryPressure::Severe, NOW, &mut fx);
-        fx = Effects::new(1);
-        handle(&mut core, id, b"\xC0\0", &mut fx);
-        assert!(fx.reading.is_empty() && !core.is_congested());
-        handle(&mut core, id, b"\x30\x04\0\x01tx", &mut fx);
-        core.run_backlog(NOW, &mut fx);
-        assert_eq!(std::mem::take(&mut fx.reading), [(id, false)]);
-        core.set_memory_pressure(MemoryPressure::High, NOW, &mut fx);
-        core.run_backlog(NOW, &mut fx);
-        assert_eq!(fx.reading, [(id, true)]);
     }
 }

@@ -251,11 +251,7 @@ impl Core {
                 self.backlog.put_back(routing);
             }
         }
-        if !self.holds_publishers_back() {
-            for publisher in self.backlog.take_released() {
-                self.clients.set_reading(publisher, true, fx);
-            }
-        }
+        self.release_publishers(fx);
     }
 
     fn run_routing(&mut self, routing: &mut Routing, now: Timestamp, fx: &mut Effects) {

@@ -72,6 +72,11 @@ impl Timers {
         self.0.iter().filter_map(first).min()
     }
 
+    /// The moment of the first timer of one kind.
+    pub(crate) fn first_of(&self, kind: Kind) -> Option<Timestamp> {
+        first(&self.0[kind as usize])
+    }
+
     /// Takes out the first timer that is due, of all kinds but [`Kind::Silence`].
     pub(crate) fn pop_due(&mut self, now: Timestamp) -> Option<Timer> {
         let first_of = |kind: Kind| Some((first(&self.0[kind as usize])?, kind));

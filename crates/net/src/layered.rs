@@ -227,6 +227,11 @@ impl Layered {
         self.unwrap_messages(into, count, more)
     }
 
+    /// Whether the beginning of a TLS record is here.
+    pub(crate) fn has_partial_record(&self) -> bool {
+        matches!(&self.tls, Tls::Open(session) if !session.kept().is_empty())
+    }
+
     /// Takes the PROXY header. What follows it waits until its source was let in.
     fn take_header(&mut self, bytes: &[u8]) -> io::Result<Turn> {
         if let Proxy::Expected(header) = &mut self.proxy

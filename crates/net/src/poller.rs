@@ -60,7 +60,7 @@ pub struct Readiness {
 
 impl Poller {
     /// Events taken from the operating system at a time.
-    const EVENTS: usize = 1024;
+    pub const EVENTS: usize = 1024;
 
     /// A poller without streams.
     ///
@@ -159,6 +159,11 @@ impl Poller {
             }
             result => result,
         }
+    }
+
+    /// Whether the last wait has found as much as one can, so that there may be more.
+    pub fn may_have_more(&self) -> bool {
+        self.events.iter().nth(Self::EVENTS - 1).is_some()
     }
 
     /// What the last wait has found. Clears the notification first: whoever notifies from now on

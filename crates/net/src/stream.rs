@@ -191,6 +191,14 @@ impl Stream {
         }
     }
 
+    /// Whether a layer has the beginning of something of which the rest has not come yet.
+    pub fn has_partial_record(&self) -> bool {
+        match &self.kind {
+            Kind::Layered(layered) => layered.has_partial_record(),
+            _ => false,
+        }
+    }
+
     /// Writes as much as there is room for.
     ///
     /// # Errors

@@ -318,7 +318,7 @@ fn an_oversized_packet_is_refused_before_it_has_come() {
     assert_eq!(v3.receive(), Received::Closed);
 }
 
-/// Bytes alone do not keep a Client alive; a whole Control Packet does.
+/// A few bytes a second do not keep a Client alive; a packet that arrives does, and a whole one.
 #[test]
 fn keep_alive_ends_a_client_that_only_half_sends() {
     let broker = builder(1).limits(Limits::default()).start().unwrap();

@@ -19,4 +19,5 @@ mod quic;
 mod slow;
 mod stopped;
 mod stopping;
+mod strain;
 mod workers;

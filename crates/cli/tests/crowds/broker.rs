@@ -100,8 +100,22 @@ impl Broker {
     }
 
     pub(crate) fn hang_up(&self) {
+        self.signal("-HUP");
+    }
+
+    /// Lets it stand still, as a debugger or a suspended machine does.
+    pub(crate) fn stop(&self) {
+        self.signal("-STOP");
+    }
+
+    /// Lets it go on.
+    pub(crate) fn go_on(&self) {
+        self.signal("-CONT");
+    }
+
+    fn signal(&self, signal: &str) {
         let pid = self.process.id().to_string();
-        assert!(Command::new("kill").args(["-HUP", &pid]).status().unwrap().success());
+        assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());
     }
 }
 

@@ -12,3 +12,4 @@ mod secure;
 
 mod certificates;
 mod hostile;
+mod stopped;

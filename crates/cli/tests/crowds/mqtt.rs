@@ -22,8 +22,17 @@ fn packet(first_byte: u8, body: &[u8]) -> Vec<u8> {
 
 /// A CONNECT with a clean session and without Keep Alive.
 pub(crate) fn connect(client_id: &str) -> Vec<u8> {
-    packet(0x10, &[&string("MQTT")[..], &[4, 2, 0, 0], &string(client_id)].concat())
+    connect_for(client_id, 2, 0)
 }
+
+/// A CONNECT with these flags and this Keep Alive.
+pub(crate) fn connect_for(client_id: &str, flags: u8, keep_alive_seconds: u8) -> Vec<u8> {
+    let fixed = [4, flags, 0, keep_alive_seconds];
+    packet(0x10, &[&string("MQTT")[..], &fixed, &string(client_id)].concat())
+}
+
+pub(crate) const PINGREQ: [u8; 2] = [0xC0, 0];
+pub(crate) const PINGRESP: u8 = 0xD0;
 
 pub(crate) fn subscribe(topic: &str) -> Vec<u8> {
     packet(0x82, &[&[0, 1][..], &string(topic), &[0]].concat())

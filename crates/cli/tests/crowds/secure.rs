@@ -59,12 +59,17 @@ impl Authority {
 
     /// Connects and shakes hands.
     pub(crate) fn open(&self, address: SocketAddr) -> io::Result<Stream> {
+        let mut stream = self.begin(address)?;
+        finish(&mut stream)?;
+        Ok(stream)
+    }
+
+    /// Connects and sends the first message of the handshake.
+    pub(crate) fn begin(&self, address: SocketAddr) -> io::Result<Stream> {
         let name = ServerName::try_from(HOST).unwrap();
         let connection = ClientConnection::new(Arc::clone(&self.config), name).unwrap();
         let mut stream = StreamOwned::new(connection, dial(address));
-        while stream.conn.is_handshaking() {
-            stream.conn.complete_io(&mut stream.sock)?;
-        }
+        stream.conn.write_tls(&mut stream.sock)?;
         Ok(stream)
     }
 
@@ -82,4 +87,12 @@ impl Authority {
         connection.write_tls(&mut hello).unwrap();
         hello
     }
+}
+
+/// Shakes hands to the end.
+pub(crate) fn finish(stream: &mut Stream) -> io::Result<()> {
+    while stream.conn.is_handshaking() {
+        stream.conn.complete_io(&mut stream.sock)?;
+    }
+    Ok(())
 }

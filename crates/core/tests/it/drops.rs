@@ -287,10 +287,12 @@ fn refused_by_receiver() -> Scene {
 
 fn memory_pressure() -> Scene {
     let mut node = Node::new(&Setup::default());
-    let (_, publisher) = pair(&mut node, 0);
-    let severe = MemoryPressure::Severe;
-    node.queue(publisher, &midge_codec::Packet::Publish(publish("t", "x", 0, 0)));
-    node.call(0, |core, now, fx| core.set_memory_pressure(severe, now, fx));
+    pair(&mut node, 0);
+    node.call(0, |core, now, fx| core.set_memory_pressure(MemoryPressure::Severe, now, fx));
+    // Clients that publish have to wait; the process itself does not.
+    let (payload, qos, retain) = (&b"x"[..], midge_codec::QoS::AtMostOnce, false);
+    let publish = LocalPublish { topic: "t", payload, qos, retain, properties: Default::default() };
+    node.call(0, |core, now, fx| core.publish_local(&publish, 1, now, fx));
     (node, Some("r"), false, "t")
 }
 

@@ -33,7 +33,9 @@ fn who_is_not_read_is_not_silent() {
         node.subscribe(conn, "t", 0);
     }
     let conn = node.connect_with(&Connect { keep_alive_seconds: 1, ..connect("a") }).0;
-    node.queue(conn, &Packet::Publish(crate::packets::publish("t", "x", 0, 0)));
+    for payload in ["x", "y"] {
+        node.queue(conn, &Packet::Publish(crate::packets::publish("t", payload, 0, 0)));
+    }
     node.turn(0);
     assert!(!node.sockets[conn.0].is_read, "held back");
     node.queue(conn, &Packet::PingReq);

@@ -23,6 +23,7 @@ mod retained;
 mod robustness;
 mod rules;
 mod shared;
+mod silence;
 mod subscriptions;
 mod unsubscribing;
 mod waiting_answers;

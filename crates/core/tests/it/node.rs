@@ -379,6 +379,11 @@ impl Node {
         while self.sockets[index].is_read && at < bytes.len() {
             let fx = &mut self.effects[worker];
             at += match decode(&bytes[at..], version, 1 << 20) {
+                Ok(Decoded::Packet { packet: Packet::Publish(publish), .. })
+                    if !self.cores[worker].takes_publish(id, Some(&publish), fx) =>
+                {
+                    0
+                }
                 Ok(Decoded::Packet { packet, length }) => {
                     self.cores[worker].handle_packet(id, &packet, self.now, fx);
                     length

@@ -54,6 +54,12 @@ impl GatedDisk {
         self.0.state().stage = Stage::Shut;
     }
 
+    /// Everything goes on as if nothing had been.
+    pub(crate) fn reopen(&self) {
+        self.0.state().stage = Stage::Open;
+        self.0.opened.notify_all();
+    }
+
     /// Lets those go who wait, with an error.
     pub(crate) fn break_off(&self) {
         self.0.state().stage = Stage::Gone;

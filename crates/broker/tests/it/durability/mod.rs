@@ -3,7 +3,7 @@
 //! tables in `docs/durability.md` are what comes out.
 
 mod full;
-mod gate;
+pub(crate) mod gate;
 mod outcome;
 mod publisher;
 mod run;

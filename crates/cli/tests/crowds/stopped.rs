@@ -1,0 +1,78 @@
+//! A broker that stands still for a while, as a process that is stopped or a machine that is
+//! suspended: nobody is found to have been silent meanwhile.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::thread;
+use std::time::Duration;
+
+use crate::broker::{Broker, Directory, free_address, wait_until};
+use crate::mqtt;
+use crate::pair::dial;
+use crate::secure::{Authority, finish};
+
+/// Longer than any deadline of these tests.
+const STANDSTILL: Duration = Duration::from_secs(4);
+const CLIENTS: usize = 2_000;
+
+fn expect_pong(stream: &mut impl Read, name: &str) {
+    let packet = mqtt::receive(stream).unwrap_or_else(|error| panic!("{name}: {error}"));
+    assert_eq!(packet.0, mqtt::PINGRESP, "{name}");
+}
+
+/// A connected client with a Keep Alive of a second.
+fn hasty(mut stream: TcpStream, client_id: &str) -> TcpStream {
+    stream.write_all(&mqtt::connect_for(client_id, 2, 1)).unwrap();
+    mqtt::receive_connack(&mut stream).expect("a CONNACK");
+    stream
+}
+
+#[test]
+fn who_spoke_while_the_broker_stood_still_was_not_silent() {
+    let (directory, authority) = (Directory::new(), Authority::new());
+    let (plain, secure) = (free_address(), free_address());
+    let certificate = authority.certificate();
+    directory.write("server.pem", &certificate.pem);
+    directory.write("server.key", &certificate.key);
+    let configuration = format!(
+        "[limits]\nconnect_deadline_ms = 2000\n[[listener]]\nbind = '{plain}'\n\
+         [[listener]]\nbind = '{secure}'\n\
+         tls.certificate = 'server.pem'\ntls.key = 'server.key'\n"
+    );
+    let broker = Broker::start(&directory, &configuration, &[plain, secure]);
+    let mut before_connect = dial(plain);
+    let mut in_handshake = authority.begin(secure).unwrap();
+    // More than one look at its sockets finds.
+    let count = crate::broker::affordable(CLIENTS);
+    let patient: Vec<_> = (0..count)
+        .map(|number| {
+            let mut stream = dial(plain);
+            stream.write_all(&mqtt::connect_for(&format!("c-{number}"), 2, 3)).unwrap();
+            mqtt::receive_connack(&mut stream).expect("a CONNACK");
+            stream
+        })
+        .collect();
+    let mut patient = patient;
+    let mut ping = hasty(dial(plain), "hasty");
+    ping.write_all(&mqtt::PINGREQ).unwrap();
+    expect_pong(&mut ping, "hasty");
+
+    broker.stop();
+    for stream in patient.iter_mut().chain([&mut ping]) {
+        stream.write_all(&mqtt::PINGREQ).unwrap();
+    }
+    before_connect.write_all(&mqtt::connect("late")).unwrap();
+    thread::sleep(STANDSTILL);
+    broker.go_on();
+
+    expect_pong(&mut ping, "hasty");
+    for (number, stream) in patient.iter_mut().enumerate() {
+        expect_pong(stream, &format!("c-{number}"));
+    }
+    mqtt::receive_connack(&mut before_connect).expect("its CONNECT had come");
+    finish(&mut in_handshake).expect("time in which the broker stood still does not count");
+    in_handshake.write_all(&mqtt::connect("secure")).unwrap();
+    mqtt::receive_connack(&mut in_handshake).expect("a CONNACK");
+    // Whoever is silent now is found to be.
+    wait_until("the Keep Alive of one of them ends", || broker.log().contains("Keep Alive"));
+}
