@@ -24,7 +24,7 @@ use crate::clock::{Clock, Clocks, MachineClocks};
 use crate::directory::Directory;
 use crate::drop_log;
 use crate::handle::BrokerHandle;
-use crate::hook::{Hook, HookPolicy};
+use crate::hook::{GuardedHook, Hook};
 use crate::inbox::{Inbox, Letter};
 use crate::pulse::Pulse;
 use crate::random;
@@ -350,7 +350,8 @@ impl BrokerBuilder {
         let seed = self.seed.unwrap_or(random_seed);
         let count = pollers.len();
         let directory = (count > 1).then(|| Arc::new(Directory::new(seed)));
-        let policy = self.policy();
+        let hook = self.hook.as_ref().map(|hook| Arc::new(GuardedHook::new(Arc::clone(hook))));
+        let policy = policy(hook.as_ref());
         let limits = Arc::new(self.limits.clone());
         let budget = Arc::new(NodeBudget::default());
         let topics = Arc::new(self.topics.clone());
@@ -372,7 +373,7 @@ impl BrokerBuilder {
             shared_strategy: self.shared_strategy,
             shared_backlog: self.shared_backlog,
             response_prefix: self.response_prefix.clone(),
-            tell_drops: self.hook.as_ref().is_some_and(|hook| hook.wants_drops()),
+            tell_drops: hook.as_ref().is_some_and(|hook| hook.wants_drops()),
             durability: durability.clone(),
         };
         let mut cores = Vec::with_capacity(count);
@@ -394,7 +395,7 @@ impl BrokerBuilder {
                 poller,
                 inboxes: Arc::clone(inboxes),
                 directory: directory.clone(),
-                hook: self.hook.clone(),
+                hook: hook.clone(),
                 orders: orders.cloned(),
                 clock: clock.clone(),
                 packet_bytes_max: limits.packet_bytes_max,
@@ -406,13 +407,6 @@ impl BrokerBuilder {
             broker.workers.push(thread.spawn(move || Worker::new(parts).run())?);
         }
         Ok(clock)
-    }
-
-    fn policy(&self) -> Arc<dyn Policy> {
-        match &self.hook {
-            Some(hook) => Arc::new(HookPolicy(Arc::clone(hook))),
-            None => Arc::new(AllowAll),
-        }
     }
 
     fn start_store(
@@ -447,6 +441,14 @@ impl BrokerBuilder {
             move || watch.look(),
         )?;
         Ok(running)
+    }
+}
+
+/// The core asks the hook, if there is one.
+fn policy(hook: Option<&Arc<GuardedHook>>) -> Arc<dyn Policy> {
+    match hook {
+        Some(hook) => Arc::clone(hook) as _,
+        None => Arc::new(AllowAll),
     }
 }
 

@@ -6,6 +6,7 @@ use midge_codec::{QoS, ReasonCode};
 use midge_core::{AuthAnswer, AuthRequest, ConnectionId, Event, Identity, Policy};
 use midge_net::Peer;
 
+use crate::guard::Guard;
 use crate::inbox::{Inbox, Letter};
 
 /// Decisions and events of a broker. All methods have a default, which allows everything that a
@@ -13,6 +14,9 @@ use crate::inbox::{Inbox, Letter};
 ///
 /// They are called on the workers' threads: they must not block. An authentication that has to ask
 /// somebody else keeps its [`AuthReply`] and answers later, from wherever it likes.
+///
+/// A method that panics refuses: nobody is let in, and nothing is published, subscribed or
+/// delivered by it. The log names it, and the worker goes on with everybody else.
 pub trait Hook: Send + Sync + 'static {
     /// A Client wants to connect. Without an answer within the CONNECT deadline it is disconnected.
     ///
@@ -104,19 +108,60 @@ pub(crate) fn allow_anonymous(request: &AuthRequest) -> AuthAnswer {
     }
 }
 
-/// A hook as the core's policy.
-pub(crate) struct HookPolicy(pub(crate) Arc<dyn Hook>);
+/// A hook as the broker calls it: a panic in it is a refusal.
+pub(crate) struct GuardedHook {
+    /// Taken only when it goes, which may panic, too.
+    hook: Option<Arc<dyn Hook>>,
+    guard: Guard,
+}
 
-impl Policy for HookPolicy {
+impl GuardedHook {
+    pub(crate) fn new(hook: Arc<dyn Hook>) -> Self {
+        Self { hook: Some(hook), guard: Guard::default() }
+    }
+
+    /// False if there is no answer and will be none.
+    pub(crate) fn authenticate(&self, request: AuthRequest, peer: &Peer, reply: AuthReply) -> bool {
+        let called =
+            self.call("the hook authenticate", |hook| hook.authenticate(request, peer, reply));
+        called.is_some()
+    }
+
+    pub(crate) fn on_event(&self, event: &Event) {
+        self.call("the hook on_event", |hook| hook.on_event(event));
+    }
+
+    pub(crate) fn wants_drops(&self) -> bool {
+        self.call("the hook wants_drops", Hook::wants_drops).unwrap_or(false)
+    }
+
+    fn call<T>(&self, method: &str, call: impl FnOnce(&dyn Hook) -> T) -> Option<T> {
+        let hook = self.hook.as_deref()?;
+        self.guard.call(method, || call(hook))
+    }
+}
+
+impl Policy for GuardedHook {
     fn may_publish(&self, publisher: &Identity, topic: &str, qos: QoS, retain: bool) -> bool {
-        self.0.may_publish(publisher, topic, qos, retain)
+        let asked = self
+            .call("the hook may_publish", |hook| hook.may_publish(publisher, topic, qos, retain));
+        asked.unwrap_or(false)
     }
 
     fn may_subscribe(&self, subscriber: &Identity, filter: &str, qos: QoS) -> bool {
-        self.0.may_subscribe(subscriber, filter, qos)
+        let asked =
+            self.call("the hook may_subscribe", |hook| hook.may_subscribe(subscriber, filter, qos));
+        asked.unwrap_or(false)
     }
 
     fn may_receive(&self, receiver: &Identity, topic: &str) -> bool {
-        self.0.may_receive(receiver, topic)
+        self.call("the hook may_receive", |hook| hook.may_receive(receiver, topic)).unwrap_or(false)
+    }
+}
+
+impl Drop for GuardedHook {
+    fn drop(&mut self) {
+        let hook = self.hook.take();
+        self.guard.call("the end of the hook", || drop(hook));
     }
 }

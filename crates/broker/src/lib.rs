@@ -23,6 +23,7 @@ mod closing;
 mod directory;
 mod drop_log;
 mod event_log;
+mod guard;
 mod handle;
 mod hook;
 mod inbox;

@@ -412,7 +412,11 @@ impl Worker {
                     };
                     let inbox = std::sync::Arc::clone(&self.inboxes[self.id.index()]);
                     let reply = AuthReply::new(connection, inbox);
-                    hook.authenticate(request, &socket.stream.peer(), reply);
+                    if !hook.authenticate(request, &socket.stream.peer(), reply) {
+                        // Whoever has the reply now answers too late.
+                        let refusal = AuthAnswer::Refuse(ReasonCode::NotAuthorized);
+                        self.core.handle_auth_answer(connection, refusal, self.now, &mut self.fx);
+                    }
                 }
                 None => {
                     let answer = allow_anonymous(&request);

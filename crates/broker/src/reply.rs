@@ -5,6 +5,8 @@ use std::pin::Pin;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
 
+use crate::guard::guarded;
+
 /// The broker is shutting down, or the worker that should have answered is gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stopped;
@@ -92,7 +94,7 @@ impl<T> Shared<T> {
             drop(state);
             self.answered.notify_all();
             if let Some(waker) = waker {
-                waker.wake();
+                guarded("the waker of a reply", || waker.wake());
             }
         }
     }

@@ -17,6 +17,7 @@ use midge_store::{
 };
 
 use crate::clock::Clock;
+use crate::guard::guarded;
 use crate::inbox::{Inbox, Letter};
 use crate::recovery::Restored;
 use crate::reply::Answer;
@@ -268,7 +269,7 @@ impl FailureGuard {
         for inbox in self.inboxes.iter() {
             inbox.send(Letter::Stop);
         }
-        (self.on_failure)(reason);
+        guarded("what is told of a failed store", || (self.on_failure)(reason));
     }
 }
 

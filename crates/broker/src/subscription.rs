@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use midge_core::ConnectionId;
 
+use crate::guard::guarded;
 use crate::inbox::{Inbox, Letter};
 use crate::message::ReceivedMessage;
 
@@ -134,7 +135,7 @@ impl Queue {
         drop(state);
         self.arrived.notify_one();
         if let Some(waker) = waker {
-            waker.wake();
+            guarded("the waker of a subscription", || waker.wake());
         }
     }
 }

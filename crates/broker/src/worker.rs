@@ -16,7 +16,7 @@ use crate::clock::Clock;
 use crate::closing::Closing;
 use crate::directory::Directory;
 use crate::drop_log::DropLog;
-use crate::hook::Hook;
+use crate::hook::GuardedHook;
 use crate::inbox::{Inbox, Letter};
 use crate::locals::Locals;
 use crate::log_limit::LogLimit;
@@ -30,7 +30,7 @@ pub(crate) struct WorkerParts {
     pub(crate) poller: Poller,
     pub(crate) inboxes: Arc<[Arc<Inbox>]>,
     pub(crate) directory: Option<Arc<Directory>>,
-    pub(crate) hook: Option<Arc<dyn Hook>>,
+    pub(crate) hook: Option<Arc<GuardedHook>>,
     pub(crate) orders: Option<Arc<Orders>>,
     pub(crate) clock: Clock,
     pub(crate) packet_bytes_max: u32,
@@ -57,7 +57,7 @@ pub(crate) struct Worker {
     pub(crate) locals: Locals,
     pub(crate) inboxes: Arc<[Arc<Inbox>]>,
     pub(crate) directory: Option<Arc<Directory>>,
-    pub(crate) hook: Option<Arc<dyn Hook>>,
+    pub(crate) hook: Option<Arc<GuardedHook>>,
     /// To the store, if there is one.
     pub(crate) orders: Option<Arc<Orders>>,
     pub(crate) clock: Clock,

@@ -18,7 +18,8 @@ use crate::peer::PeerAddress;
 use crate::socket::PlainSocket;
 use crate::unix::UnixListener;
 
-/// A bound socket, which takes no connections before it listens. That of a Unix socket is removed from its directory in the end.
+/// A bound socket, which takes no connections before it listens. The file of a Unix socket is
+/// removed from its directory in the end.
 #[derive(Debug)]
 pub(crate) struct Listener {
     pub(crate) socket: ListenerSocket,

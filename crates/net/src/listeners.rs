@@ -1,4 +1,4 @@
-//! All listeners of a broker: bound together, open together, started together, looked after by one control.
+//! All listeners of a broker: bound together, opened together, looked after by one control.
 
 use std::fmt;
 use std::io;

@@ -1,9 +1,10 @@
 //! Unix sockets that wait for connections: files with an owner and a mode.
 //!
-//! A socket is bound under a name of its own and gets its rights; when all listeners begin to listen
-//! it does, too, and only then gets the name that was asked for: there is no moment at which somebody connects who must not, or at
-//! which the file is there and nobody answers. What is in the way is replaced only if it is a
-//! socket that a broker has left behind. This module must never remove a file that it did not make.
+//! A socket is bound under a name of its own and gets its rights. When all listeners begin to
+//! listen, it does, too, and only then gets the name that was asked for: there is no moment at
+//! which somebody connects who must not, or at which the file is there and nobody answers. What is
+//! in the way is replaced only if it is a socket that a broker has left behind. This module must
+//! never remove a file that it did not make.
 
 use std::ffi::OsString;
 use std::fs::{self, Metadata};
@@ -40,7 +41,8 @@ struct SocketFile {
 }
 
 impl UnixListener {
-    /// Makes a socket that is to be at `path`. Nobody finds it before it listens. The errors are texts for whoever wrote the configuration.
+    /// Makes a socket that is to be at `path`. Nobody finds it before it listens. The errors are
+    /// texts for whoever wrote the configuration.
     pub(crate) fn bind(path: &Path, options: &UnixOptions) -> io::Result<Self> {
         let owner = options.owner.as_deref().map(user_number).transpose()?;
         let group = options.group.as_deref().map(group_number).transpose()?;

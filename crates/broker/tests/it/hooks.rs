@@ -372,3 +372,116 @@ fn without_a_hook_enhanced_authentication_is_refused() {
     let answer = Client::open(address(&broker)).request(&connect);
     assert_eq!(code_of(&answer), ReasonCode::BadAuthenticationMethod);
 }
+
+/// Panics wherever it is asked about something of this name.
+struct Fragile(&'static str);
+
+impl Fragile {
+    fn touch(&self, what: &str) {
+        assert!(!what.contains(self.0), "the hook of a test breaks at {what}");
+    }
+}
+
+impl Hook for Fragile {
+    fn authenticate(&self, request: AuthRequest, _: &Peer, reply: AuthReply) {
+        self.touch(request.client_id.strip_prefix("login-").unwrap_or_default());
+        reply.allow(None);
+    }
+
+    fn may_publish(&self, _: &Identity, topic: &str, _: QoS, _: bool) -> bool {
+        self.touch(topic.strip_prefix("publish/").unwrap_or_default());
+        true
+    }
+
+    fn may_subscribe(&self, _: &Identity, filter: &str, _: QoS) -> bool {
+        self.touch(filter.strip_prefix("subscribe/").unwrap_or_default());
+        true
+    }
+
+    fn may_receive(&self, _: &Identity, topic: &str) -> bool {
+        self.touch(topic.strip_prefix("receive/").unwrap_or_default());
+        true
+    }
+
+    fn on_event(&self, event: &Event) {
+        if let Event::Connected { client, .. } = event {
+            self.touch(client.client_id.strip_prefix("event-").unwrap_or_default());
+        }
+    }
+
+    fn wants_drops(&self) -> bool {
+        self.touch("broken by drops");
+        true
+    }
+}
+
+impl Drop for Fragile {
+    fn drop(&mut self) {
+        self.touch("broken to the end");
+    }
+}
+
+#[test]
+fn a_hook_that_panics_refuses_and_disturbs_nobody() {
+    let broker = builder(1).hook(Arc::new(Fragile("broken"))).start().unwrap();
+    let mut other = Client::connect(address(&broker), "other");
+    let refused = send_connect(&broker, "login-broken").receive();
+    assert_eq!(code_of(&refused), ReasonCode::NotAuthorized);
+
+    assert_eq!(other.publish_acknowledged("publish/broken", b"x"), ReasonCode::NotAuthorized);
+    let code = other.try_subscribe("subscribe/broken", QoS::AtMostOnce);
+    assert_eq!(code, ReasonCode::NotAuthorized);
+    other.subscribe("receive/#", QoS::AtLeastOnce);
+    let handle = broker.handle();
+    for topic in ["receive/broken", "receive/whole"] {
+        handle.publish(OwnedMessage::new(topic, "x").unwrap()).wait().unwrap().unwrap();
+    }
+    assert_eq!(other.message().topic, "receive/whole");
+
+    // What it is told of happens all the same.
+    let mut told = Client::connect(address(&broker), "event-broken");
+    told.ping();
+    other.ping();
+}
+
+/// Keeps the reply and panics: an answer that comes later does not count.
+#[test]
+fn a_panic_beside_a_kept_reply_is_a_refusal() {
+    struct Keeping(Mutex<Sender<AuthReply>>);
+    impl Hook for Keeping {
+        fn authenticate(&self, _: AuthRequest, _: &Peer, reply: AuthReply) {
+            self.0.lock().unwrap().send(reply).unwrap();
+            panic!("the hook of a test breaks");
+        }
+    }
+    let (sender, kept) = channel();
+    let broker = builder(1).hook(Arc::new(Keeping(Mutex::new(sender)))).start().unwrap();
+    let mut client = send_connect(&broker, "c");
+    assert_eq!(code_of(&client.receive()), ReasonCode::NotAuthorized);
+    kept.recv_timeout(DEADLINE).unwrap().allow(None);
+    assert_eq!(client.receive(), Received::Closed);
+    assert_eq!(usage(&broker).sessions, 0);
+}
+
+/// Wakers of the program's are called by workers, too.
+#[test]
+fn a_waker_that_panics_disturbs_nobody() {
+    struct Sore;
+    impl std::task::Wake for Sore {
+        fn wake(self: Arc<Self>) {
+            panic!("the waker of a test breaks");
+        }
+    }
+    let broker = builder(1).start().unwrap();
+    let mut subscription = broker.handle().subscribe("t", QoS::AtMostOnce).unwrap();
+    let waker = std::task::Waker::from(Arc::new(Sore));
+    let mut context = std::task::Context::from_waker(&waker);
+    {
+        let next = std::pin::pin!(subscription.next());
+        assert!(Future::poll(next, &mut context).is_pending());
+    }
+    let mut client = Client::connect(address(&broker), "c");
+    assert_eq!(client.publish_acknowledged("t", b"x"), ReasonCode::Success);
+    assert_eq!(subscription.recv_timeout(DEADLINE).unwrap().payload(), b"x");
+    client.ping();
+}

@@ -249,6 +249,7 @@ fn limit_min(key: &str) -> u64 {
         "packet_bytes_max" | "packet_before_connect_bytes_max" => 128,
         // Here 0 has a meaning: nothing of the kind, or no bound.
         "keep_alive_seconds_max"
+        | "packet_bytes_per_second_min"
         | "session_expiry_seconds_max"
         | "topic_alias_maximum"
         | "outgoing_topic_alias_maximum"
