@@ -90,6 +90,7 @@ impl Actor {
             }
             Leaving::WithWill | Leaving::Cut => self.device.cut(false),
             Leaving::CutInside => self.device.cut(true),
+            Leaving::ForGood => self.device.leave_for_good(),
             Leaving::Takeover => {
                 let taken = self.device.connect();
                 return self.conclude(taken);

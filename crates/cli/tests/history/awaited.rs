@@ -2,9 +2,7 @@
 //! test; each line goes with the change that mends it.
 
 /// Rules of `check`.
-pub(crate) const RULES: &[&str] =
-    &["a message comes again without DUP", "DUP is missing", "a Session outlives its expiry"];
+pub(crate) const RULES: &[&str] = &["a message comes again without DUP", "DUP is missing"];
 
-/// Whether Clients discard Sessions, and whether the broker is stopped.
-pub(crate) const ARE_SESSIONS_DISCARDED: bool = false;
+/// Whether the broker is stopped.
 pub(crate) const IS_STOPPED: bool = false;

@@ -9,7 +9,6 @@ use midge_codec::{
     TopicName, Will,
 };
 
-use crate::awaited;
 use crate::common::wire::{self, Gone, Incoming};
 use crate::device::{Device, Link, State};
 use crate::history::{
@@ -27,9 +26,10 @@ impl Device {
         let mut wire = wire::Connection::open(self.scene.port, self.habits.version)?;
         let resets = self.scene.phase() == Phase::Chaos
             && self.habits.clean_one_in > 0
-            && awaited::ARE_SESSIONS_DISCARDED
             && self.random.once_in(self.habits.clean_one_in);
-        let is_clean = self.habits.is_clean || self.wants_clean || resets;
+        // A DISCONNECT is not acknowledged: who has ended its Session with one says so again.
+        let may_return = self.left_for_good.is_some_and(|left| self.is_explained(left));
+        let is_clean = self.habits.is_clean || self.wants_clean || resets || may_return;
         let will = self.draw_up_will();
         let asked = self.now();
         let takeover = self.link.is_some();
@@ -214,10 +214,17 @@ impl Device {
             });
             self.session = Some(State::new(tables.sessions.len() - 1));
         }
-        let session = self.session.as_ref().map(|session| session.number);
-        self.scene.history.lock().connections[number].session = session;
+        if let Some(session) = &self.session {
+            let mut tables = self.scene.history.lock();
+            tables.connections[number].session = Some(session.number);
+            // Before MQTT 3.1.1 a CONNACK does not say whether it is there.
+            if session_present && self.habits.version != ProtocolVersion::V3_1 {
+                tables.promise(session.number, Some(number), now);
+            }
+        }
         self.wants_clean = false;
         self.was_unanswered = false;
+        self.left_for_good = None;
         self.offline = None;
         self.link = Some(Link::new(wire, number));
         if session_present && !is_clean {

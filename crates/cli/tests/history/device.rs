@@ -34,6 +34,8 @@ pub(crate) struct Device {
     pub(crate) wants_clean: bool,
     /// A CONNECT was not answered since the last one that was.
     pub(crate) was_unanswered: bool,
+    /// When it has sent a DISCONNECT that ends its Session, and has seen the broker close.
+    pub(crate) left_for_good: Option<Micros>,
     /// When the last Network Connection ended, at the earliest as far as the broker can know.
     pub(crate) offline: Option<Micros>,
 }
@@ -107,6 +109,7 @@ impl Device {
             session: None,
             wants_clean: false,
             was_unanswered: false,
+            left_for_good: None,
             offline: None,
         }
     }
@@ -291,6 +294,27 @@ impl Device {
         if is_goodbye {
             self.scene.offer();
         }
+    }
+
+    /// Says goodbye, and ends the Session with it.
+    pub(crate) fn leave_for_good(&mut self) {
+        let Some(mut link) = self.link.take() else {
+            return;
+        };
+        let left = self.now();
+        self.note(None, 0, What::LeavesForGood);
+        self.lose(link.number, End::Goodbye);
+        self.end_session(left);
+        let mut packet = Disconnect::with_reason(ReasonCode::Success);
+        packet.session_expiry_interval = Some(0);
+        link.put(&Packet::Disconnect(packet));
+        let deadline = Instant::now() + Duration::from_secs(2);
+        while let Ok(Some(_)) = link.wire.receive(deadline) {}
+        match link.wire.receive(deadline) {
+            Err(_) => self.left_for_good = Some(left),
+            Ok(_) => self.wants_clean = true,
+        }
+        self.scene.offer();
     }
 
     /// Closes the socket, in the midst of a packet or between two.

@@ -60,6 +60,8 @@ pub(crate) enum Leaving {
     Cut,
     CutInside,
     Takeover,
+    /// With a DISCONNECT that ends the Session.
+    ForGood,
 }
 
 /// What a Client publishes. Topics: `KIND/CLIENT/NUMBER`.
@@ -82,6 +84,9 @@ pub(crate) struct PublishPlan {
 
 const ALL_ENDS: &[Leaving] =
     &[Leaving::Goodbye, Leaving::Cut, Leaving::CutInside, Leaving::Takeover, Leaving::WithWill];
+
+const ENDS_OF_SESSIONS: &[Leaving] =
+    &[Leaving::ForGood, Leaving::ForGood, Leaving::Cut, Leaving::Takeover, Leaving::WithWill];
 
 const PLAN: PublishPlan = PublishPlan {
     kind: "t",
@@ -249,6 +254,10 @@ fn odd_ones() -> Vec<Habits> {
             .filters(both)
             .publishes(PublishPlan { qos: &[QOS_2], ..PLAN })
             .stays((200, 1500), (0, 400)),
+        Habits { leaves: ENDS_OF_SESSIONS, ..habits("leaver", V5) }
+            .filters(both)
+            .publishes(PublishPlan { qos: &[QOS_2], ..PLAN })
+            .stays((200, 2000), (0, 400)),
         Habits { churns_one_in: 12, ..habits("churner", V5) }.filters(&[
             ("t/1/#", QOS_2),
             ("t/2/#", QOS_1),
@@ -309,6 +318,7 @@ fn testators() -> Vec<Habits> {
         mortal("mortal-3", V5, QOS_1, 3).stays((100, 2000), (0, 6000)),
         mortal("mortal-4", V5, QOS_2, 2).stays((100, 2000), (0, 5000)),
         Habits { clean_one_in: 3, ..mortal("mortal-5", V5, QOS_1, 3) },
+        Habits { leaves: ENDS_OF_SESSIONS, ..mortal("mortal-9", V5, QOS_1, 2) },
         Habits { expiry_seconds: 2, ..mortal("mortal-6", V5, QOS_1, 5) }
             .stays((100, 2000), (0, 5000)),
         Habits { expiry_seconds: 0, ..mortal("mortal-7", V5, QOS_1, 0) },

@@ -186,6 +186,7 @@ pub(crate) enum What {
     Cut,
     CutInsideAPacket,
     DisconnectSent(ReasonCode),
+    LeavesForGood,
     Disconnected(ReasonCode),
     Publish {
         dup: bool,
@@ -364,6 +365,7 @@ impl Event {
                 | Cut
                 | CutInsideAPacket
                 | DisconnectSent(_)
+                | LeavesForGood
                 | Disconnected(_)
                 | Subscribe
                 | SubAck
@@ -421,13 +423,5 @@ impl Tables {
         let paces = self.paces.iter().filter(|(since, _)| *since <= at + SECOND).rev();
         let slowest = paces.take(2).map(|(_, each_ms)| Micros::from(*each_ms) * 1000).max();
         SECOND + stall.unwrap_or(0) + SYNCS_BEFORE * slowest.unwrap_or(0)
-    }
-
-    /// Whether the broker was killed before it has surely written down what happened then.
-    pub(crate) fn is_unsettled(&self, at: Micros) -> bool {
-        let until = at.saturating_add(self.settling_time(at));
-        self.outages.iter().any(|it| {
-            it.kind == OutageKind::Kill && it.from <= until && it.until.is_none_or(|end| end >= at)
-        })
     }
 }

@@ -52,6 +52,5 @@ fn allows(case: &Case<'_>, subscription: &Subscription, delivery: &Delivery) -> 
         (true, _) => delivery.at.saturating_sub(2 * SECOND),
         (_, delay) => sent + Micros::from(delay) * SECOND,
     };
-    // UNSUBACK does not wait for the disk: see docs/durability.md.
-    routed <= gone || case.tables.is_unsettled(gone)
+    routed <= gone
 }

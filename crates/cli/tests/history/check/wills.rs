@@ -144,7 +144,9 @@ fn fate(
     };
     let excused = case.tables.excused(latest, latest + delay + SLACK);
     let is_gone_for_long = next.asked > latest + delay + SLACK + excused;
-    let comes_back_unsettled = next.answered.is_none_or(|at| ends_near(case, at));
+    // The CONNACK about a Session that is kept says that what it says is kept, too.
+    let is_told = |at| connection.promised.is_some() || !ends_near(case, at);
+    let comes_back_unsettled = !next.answered.is_some_and(is_told);
     if is_gone_for_long {
         (must(latest + delay), earliest + delay)
     } else if next.is_clean {
