@@ -101,7 +101,6 @@ impl Core {
 
     /// The CONNACK leaves, and the conversation begins; unless the connection is gone, or closing.
     pub(crate) fn complete_connect(&mut self, id: ConnectionId, now: Timestamp, fx: &mut Effects) {
-        let inflight_max = self.config.limits.inflight_messages_max;
         let Some(connection) = self.clients.connection(id) else {
             return;
         };
@@ -117,11 +116,12 @@ impl Core {
         connection.silence_max_ms = u32::from(keep_alive) * 1500;
         // It was not read since: what it has sent meanwhile is yet to come.
         connection.last_packet_at = now;
-        let window = connection.receive_maximum.min(inflight_max);
+        let receive_maximum = connection.receive_maximum;
+        let extent = self.clients.extent(receive_maximum);
         let session = self.clients.session(slot);
         (session.arriving, session.connection) = (None, Some(id));
         if let Some(outgoing) = &mut session.outgoing {
-            outgoing.resume(window);
+            outgoing.resume(extent);
         }
         self.clients.send_connack(id, &connack, fx);
         fx.events.push(connected);

@@ -20,7 +20,7 @@ use crate::identity::{ConnectionId, Identity, SessionId, WorkerId};
 use crate::layouts::{Form, Layouts};
 use crate::limits::Limits;
 use crate::message::{Attributes, Publication};
-use crate::outgoing::{Delivery, Identifiers, Outgoing, Stage, Waiting, Way};
+use crate::outgoing::{Delivery, Extent, Identifiers, Outgoing, Stage, Waiting, Way};
 use crate::output::BufferPool;
 use crate::peer::Ticket;
 use crate::rounds::{Held, HeldAcknowledgement, Rounds};
@@ -190,6 +190,13 @@ impl Clients {
         self.rounds.hold_asked(ticket, held, depends.unwrap_or(Durability::Memory));
     }
 
+    /// How much may be under way to a Client that lets so many messages be.
+    #[inline]
+    pub(crate) fn extent(&self, receive_maximum: u16) -> Extent {
+        let messages = self.limits.inflight_messages_max.min(receive_maximum);
+        Extent { messages, bytes: self.limits.inflight_bytes_max }
+    }
+
     /// Whether the Client that a Session is connected to speaks MQTT 5.
     pub(crate) fn is_v5(&self, slot: SessionSlot) -> bool {
         let connection = self.sessions[slot as usize].connection;
@@ -255,10 +262,10 @@ impl Clients {
         now: Timestamp,
         fx: &mut Effects,
     ) -> Result<(), DropReason> {
-        let session = &mut self.sessions[slot as usize];
+        let connected = self.sessions[slot as usize].connection;
         let qos = publication.attributes.qos.min(grant.qos);
         if qos == QoS::AtMostOnce {
-            let id = session.connection.ok_or(DropReason::Offline)?;
+            let id = connected.ok_or(DropReason::Offline)?;
             let stream = self.stream_for(id, publication.topic);
             let output = self.connections[stream.slot()].output.pending();
             if output > self.limits.output_bytes_max as usize {
@@ -270,15 +277,15 @@ impl Clients {
             return self.transmit(slot, stream, publication, grant, None, now, fx);
         }
         let (mut way, mut may_send) = (None, None);
-        let inflight_max = self.limits.inflight_messages_max;
-        if let Some(id) = session.connection {
+        let mut extent = self.extent(u16::MAX);
+        if let Some(id) = connected {
             let stream = self.stream_for(id, publication.topic);
             let has_others = self.has_routes(id);
             let connection = &mut self.connections[stream.slot()];
-            let window = connection.receive_maximum.min(inflight_max);
+            extent.messages = extent.messages.min(connection.receive_maximum);
             let has_room = connection.output.pending() <= self.limits.output_bytes_max as usize;
             connection.waits_for_output |= !has_room;
-            self.sessions[slot as usize].outgoing_mut(window);
+            self.sessions[slot as usize].outgoing_mut(extent);
             way = Some(Way { stream, has_others });
             may_send = way.filter(|_| has_room);
         }
@@ -289,7 +296,7 @@ impl Clients {
             return self.deliver_stored(slot, publication, grant, (way, may_send), now, fx);
         }
         let is_connected = session.connection.is_some();
-        let outgoing = session.outgoing_mut(inflight_max);
+        let outgoing = session.outgoing_mut(extent);
         if let Some(way) = may_send.filter(|&way| outgoing.may_send_at_once(0, way)) {
             let delivery = Some((delivery_of(publication, grant, qos), 0));
             return self.transmit(slot, way.stream, publication, grant, delivery, now, fx);
@@ -314,10 +321,11 @@ impl Clients {
         fx: &mut Effects,
     ) -> Result<(), DropReason> {
         let id = self.session_id(slot);
+        let extent = self.extent(u16::MAX);
         let session = &mut self.sessions[slot as usize];
         let owner = Owner::Session(session.number);
         let is_connected = session.connection.is_some();
-        let outgoing = session.outgoing_mut(self.limits.inflight_messages_max);
+        let outgoing = session.outgoing_mut(extent);
         outgoing.has_room(publication.size(), &self.limits)?;
         let Attributes { qos, durability, .. } = publication.attributes;
         let qos = qos.min(grant.qos);

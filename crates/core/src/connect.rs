@@ -45,9 +45,8 @@ impl Core {
         now: Timestamp,
         fx: &mut Effects,
     ) {
-        let alias_limit = self.config.limits.outgoing_topic_alias_maximum;
         if let Some(connection) = self.clients.connection(id) {
-            connection.learn(connect, alias_limit);
+            connection.learn(connect, &self.config.limits);
         }
         let is_turned_away =
             self.clients.connection(id).is_some_and(|connection| connection.is_turned_away);

@@ -10,6 +10,7 @@ use crate::answering::Admission;
 use crate::data_streams::DataStreams;
 use crate::identity::ConnectionId;
 use crate::layouts::OutgoingAliases;
+use crate::limits::Limits;
 use crate::output::Output;
 use crate::subscription_tree::SessionSlot;
 use crate::time::Timestamp;
@@ -212,14 +213,18 @@ impl Connection {
     }
 
     /// Takes over what the Client told about itself.
-    pub(crate) fn learn(&mut self, connect: &Connect<'_>, outgoing_alias_limit: u16) {
+    pub(crate) fn learn(&mut self, connect: &Connect<'_>, limits: &Limits) {
         let properties = &connect.properties;
         self.version = connect.version;
         self.is_bridge = connect.bridge;
         self.problem_information = properties.request_problem_information.unwrap_or(true);
         self.packet_bytes_max = properties.maximum_packet_size.map_or(u32::MAX, NonZero::get);
-        self.receive_maximum = properties.receive_maximum.map_or(u16::MAX, NonZero::get);
-        let aliases = properties.topic_alias_maximum.unwrap_or(0).min(outgoing_alias_limit);
+        self.receive_maximum = match connect.version {
+            ProtocolVersion::V5 => properties.receive_maximum.map_or(u16::MAX, NonZero::get),
+            _ => limits.inflight_messages_mqtt3_max,
+        };
+        let aliases = properties.topic_alias_maximum.unwrap_or(0);
+        let aliases = aliases.min(limits.outgoing_topic_alias_maximum);
         self.outgoing_aliases = (aliases > 0).then(|| Box::new(OutgoingAliases::new(aliases)));
         self.authentication_method = properties.authentication_method.map(Into::into);
     }

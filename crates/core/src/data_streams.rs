@@ -44,6 +44,10 @@ pub struct StreamError {
 }
 
 impl DataStreams {
+    /// Messages under way at the same time by all streams: which of them has how many is counted
+    /// for each.
+    const WINDOW: u16 = 512;
+
     fn new(seed: u64) -> Self {
         Self {
             open: Vec::new(),
@@ -224,6 +228,11 @@ impl Core {
         let streams =
             connection.data_streams.get_or_insert_with(|| Box::new(DataStreams::new(seed)));
         streams.open.push(id);
+        connection.receive_maximum = connection.receive_maximum.min(DataStreams::WINDOW);
+        let extent = self.clients.extent(DataStreams::WINDOW);
+        if let Some(outgoing) = &mut self.clients.session(session).outgoing {
+            outgoing.narrow(extent);
+        }
         self.clients.connections.insert(stream);
         Some(id)
     }

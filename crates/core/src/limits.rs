@@ -95,8 +95,14 @@ limits! {
     /// Receive Maximum that is announced to MQTT 5 Clients: QoS 1 and 2 messages under way from
     /// one Client. Beyond it: DISCONNECT with 0x93 Receive Maximum exceeded.
     receive_maximum: u16 = 64;
-    /// QoS 1 and 2 messages under way to one Client, whatever larger Receive Maximum it grants.
-    inflight_messages_max: u16 = 32;
+    /// QoS 1 and 2 messages under way to one Client, whatever larger Receive Maximum it grants. To
+    /// one whose Session is in the store, never more than 16,383. Others wait in the queue.
+    inflight_messages_max: u16 = 65_535;
+    /// The same for MQTT 3 Clients, which cannot say how many they can take.
+    inflight_messages_mqtt3_max: u16 = 2_000;
+    /// Bytes of topics, properties and payloads under way to one Client, with 128 more for each
+    /// message. Beyond it others wait in the queue, but one may always be under way.
+    inflight_bytes_max: u32 = 4_194_304;
     /// QoS 2 Packet Identifiers of an MQTT 3 Client that wait for their PUBREL. Beyond it, the
     /// Client is disconnected. For MQTT 5, `receive_maximum` counts.
     awaiting_release_max: u16 = 100;

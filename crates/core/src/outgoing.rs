@@ -1,12 +1,13 @@
 //! The sending half of a Session's state: what waits for the Client and what is under way to it.
 
 mod streams;
+mod window;
 
 use std::collections::VecDeque;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
-use midge_codec::{PacketIdentifier, PacketType, QoS};
+use midge_codec::{PacketIdentifier, QoS};
 
 use crate::drops::DropReason;
 use crate::identity::ConnectionId;
@@ -18,6 +19,8 @@ use crate::subscription_tree::GroupId;
 use crate::time::Timestamp;
 
 pub(crate) use streams::Way;
+use window::Window;
+pub(crate) use window::{Extent, InFlight, Stage};
 
 /// A message for one Session, with how that Session gets it. At most 48 bytes besides the message,
 /// which is shared by all that wait for it.
@@ -44,38 +47,6 @@ pub enum Identifiers {
     Many(Box<[NonZeroU32]>),
 }
 
-/// What the Client has to send next for a message under way.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(clippy::enum_variant_names)] // the names are the specification's
-pub(crate) enum Stage {
-    PubAck,
-    PubRec,
-    PubComp,
-}
-
-impl Stage {
-    /// The packet that the Client has to send.
-    pub(crate) fn packet(self) -> PacketType {
-        match self {
-            Self::PubAck => PacketType::PubAck,
-            Self::PubRec => PacketType::PubRec,
-            Self::PubComp => PacketType::PubComp,
-        }
-    }
-}
-
-#[derive(Debug)]
-pub(crate) struct InFlight {
-    pub(crate) packet_id: PacketIdentifier,
-    pub(crate) stage: Stage,
-    /// The generation of the stream that it was sent on, or that its PUBREC came on.
-    pub(crate) stream: u32,
-    /// Its name in the store; 0 if it is not kept there.
-    pub(crate) sequence: u64,
-    /// Gone once the Client has taken the message over (PUBREC).
-    pub(crate) delivery: Option<Delivery>,
-}
-
 /// A message that was not sent on this Network Connection yet.
 #[derive(Debug)]
 pub(crate) struct Waiting {
@@ -93,14 +64,11 @@ pub(crate) struct Waiting {
 /// The queue and the in-flight window of one Session.
 #[derive(Debug)]
 pub(crate) struct Outgoing {
-    in_flight: VecDeque<InFlight>,
+    in_flight: Window,
     queue: VecDeque<Waiting>,
     queue_bytes: usize,
     last_packet_id: u16,
-    window: u16,
-    /// How many of the messages under way, the last ones, were not yet sent again on this Network
-    /// Connection.
-    unsent: usize,
+    extent: Extent,
     pub(crate) stored: StoredQueue,
 }
 
@@ -129,46 +97,59 @@ pub(crate) struct StoredQueue {
 }
 
 impl Outgoing {
+    /// What a message under way takes besides its topic, properties and payload.
+    pub(crate) const IN_FLIGHT_BYTES: usize = 128;
     /// Messages of a stored Session that are kept in memory, too, while its Client is connected.
-    const HEAD_MESSAGES: usize = 256;
+    const HEAD_MESSAGES: usize = 1024;
+    /// So many of the queue are looked at for one that some stream has room for.
+    const LOOK_AHEAD: usize = 256;
     /// Their bytes.
     const HEAD_BYTES: usize = 256 * 1024;
     /// Packet Identifiers up to this one belong to messages in the store: a message has the same
     /// one each time that it is sent, also by a broker that was started anew. What is not in the
     /// store has the others, so that no Client takes the one for the other.
     const STORED_PACKET_IDS: u16 = 32_767;
+    /// Messages under way to a Session in the store, at most: half of the Packet Identifiers that
+    /// either kind has, so that a free one is soon found.
+    pub(crate) const STORED_WINDOW: u16 = 16_383;
 
     /// `is_stored` says whether the Session is in the store.
-    pub(crate) fn new(window: u16, is_stored: bool) -> Self {
+    pub(crate) fn new(extent: Extent, is_stored: bool) -> Self {
         Self {
-            in_flight: VecDeque::new(),
+            in_flight: Window::default(),
             queue: VecDeque::new(),
             queue_bytes: 0,
             last_packet_id: 0,
-            window,
-            unsent: 0,
+            extent,
             stored: StoredQueue { is_used: is_stored, ..StoredQueue::default() },
         }
     }
 
     /// A new Network Connection: everything under way has to be sent again, within its window,
     /// which is the Client's Receive Maximum [MQTT-4.9.0-1] or less.
-    pub(crate) fn resume(&mut self, window: u16) {
-        self.window = window;
-        self.unsent = self.in_flight.len();
+    pub(crate) fn resume(&mut self, extent: Extent) {
+        self.extent = extent;
+        self.in_flight.begin_again();
+    }
+
+    /// The window is this one from now on, unless it is smaller.
+    pub(crate) fn narrow(&mut self, extent: Extent) {
+        self.extent.messages = self.extent.messages.min(extent.messages);
     }
 
     /// The Network Connection is gone: what is in the store does not have to be in memory.
     pub(crate) fn leave_to_store(&mut self) {
         let Self { in_flight, queue, stored, .. } = self;
-        in_flight.retain(|entry| match &entry.delivery {
-            Some(delivery) if entry.sequence > 0 => {
-                stored.sent.note(entry.sequence);
-                stored.count(entry.sequence, delivery);
-                false
+        for (entry, _) in in_flight.take_all() {
+            match &entry.delivery {
+                Some(delivery) if entry.sequence > 0 => {
+                    stored.sent.note(entry.sequence);
+                    stored.count(entry.sequence, delivery);
+                }
+                _ => in_flight.push(entry),
             }
-            _ => true,
-        });
+        }
+        in_flight.begin_again();
         queue.retain(|waiting| {
             if waiting.sequence > 0 {
                 if waiting.is_repeated {
@@ -180,17 +161,15 @@ impl Outgoing {
         });
         stored.fetch = None;
         self.queue_bytes = self.queue.iter().map(|waiting| waiting.delivery.message.size()).sum();
-        self.unsent = self.in_flight.len();
     }
 
     /// The next message to be sent again, if the window has room for it; it counts as sent.
     pub(crate) fn next_unsent(&mut self) -> Option<&mut InFlight> {
-        let sent = self.in_flight.len() - self.unsent;
-        if self.unsent == 0 || sent >= usize::from(self.window) {
+        let sent = self.in_flight.len() - self.in_flight.unsent();
+        if sent >= self.window() {
             return None;
         }
-        self.unsent -= 1;
-        self.in_flight.get_mut(sent)
+        self.in_flight.next_unsent()
     }
 
     /// Whether a message may be sent now and none that waits longer would be overtaken. `sequence`
@@ -206,7 +185,15 @@ impl Outgoing {
 
     /// Whether a message that was never sent may be sent: what was sent before goes first.
     fn has_window(&self) -> bool {
-        self.unsent == 0 && self.in_flight.len() < usize::from(self.window)
+        self.in_flight.unsent() == 0
+            && self.in_flight.len() < self.window()
+            && self.in_flight.bytes() < self.extent.bytes as usize
+    }
+
+    fn window(&self) -> usize {
+        let messages = self.extent.messages;
+        let most = if self.stored.is_used { Self::STORED_WINDOW } else { u16::MAX };
+        usize::from(messages.min(most))
     }
 
     fn has_packet_identifier(&self, sequence: u64) -> bool {
@@ -273,35 +260,26 @@ impl Outgoing {
         };
         let exactly_once = delivery.qos == QoS::ExactlyOnce;
         let stage = if exactly_once { Stage::PubRec } else { Stage::PubAck };
+        let bytes = (delivery.message.size() + Self::IN_FLIGHT_BYTES) as u32;
         let (delivery, stream) = (Some(delivery), stream.generation);
-        self.in_flight.push_back(InFlight { packet_id, stage, stream, sequence, delivery });
+        self.in_flight.push(InFlight { packet_id, stage, stream, sequence, bytes, delivery });
         packet_id
     }
 
     /// The message under way with this Packet Identifier.
     pub(crate) fn find(&mut self, packet_id: PacketIdentifier) -> Option<&mut InFlight> {
-        self.in_flight.iter_mut().find(|entry| entry.packet_id == packet_id)
+        self.in_flight.find(packet_id)
     }
 
     /// What has to come next for the message with this Packet Identifier, if it was sent on this
     /// Network Connection.
     pub(crate) fn expected(&self, packet_id: PacketIdentifier) -> Option<Stage> {
-        let sent = self.in_flight.len() - self.unsent;
-        let entry = self.in_flight.iter().take(sent).find(|entry| entry.packet_id == packet_id);
-        entry.map(|entry| entry.stage)
+        self.in_flight.find_sent(packet_id).map(|entry| entry.stage)
     }
 
     /// Ends the message under way with this Packet Identifier, if it is at this stage.
     pub(crate) fn finish(&mut self, packet_id: PacketIdentifier, stage: Stage) -> Option<InFlight> {
-        let is_it = |entry: &InFlight| entry.packet_id == packet_id && entry.stage == stage;
-        let index = self.in_flight.iter().position(is_it)?;
-        let was_unsent = index >= self.in_flight.len() - self.unsent;
-        self.unsent -= usize::from(was_unsent);
-        let entry = self.in_flight.remove(index);
-        if self.in_flight.is_empty() && self.in_flight.capacity() > 64 {
-            self.in_flight = VecDeque::new();
-        }
-        entry
+        self.in_flight.take_if(packet_id, |entry| entry.stage == stage)
     }
 
     /// Takes out everything in memory that was not taken over by the Client, in the order of
@@ -309,9 +287,8 @@ impl Outgoing {
     /// goes to no other [MQTT-4.8.2-5].
     pub(crate) fn take_undelivered(&mut self) -> Vec<(u64, Delivery)> {
         self.queue_bytes = 0;
-        self.unsent = 0;
-        let under_way = self.in_flight.drain(..);
-        let under_way = under_way.filter_map(|entry| Some((entry.sequence, entry.delivery?)));
+        let under_way = self.in_flight.take_all();
+        let under_way = under_way.filter_map(|(entry, _)| Some((entry.sequence, entry.delivery?)));
         let under_way = under_way.map(|(sequence, delivery)| match delivery.qos {
             QoS::ExactlyOnce => (sequence, Delivery { group: None, ..delivery }),
             _ => (sequence, delivery),
@@ -461,7 +438,7 @@ impl Outgoing {
         self.last_packet_id = Self::STORED_PACKET_IDS + skipped;
         let sent = match is_known || queue.messages == 0 {
             true => Sent::known(queue.sent_before.min(queue.next)),
-            false => Sent::unknown(queue.next, usize::from(inflight_max)),
+            false => Sent::unknown(queue.next, usize::from(inflight_max.min(Self::STORED_WINDOW))),
         };
         self.stored = StoredQueue {
             is_used: true,
@@ -477,13 +454,14 @@ impl Outgoing {
         };
         for &sequence in &queue.taken {
             let (packet_id, stage) = (stored_packet_identifier(sequence), Stage::PubComp);
-            let delivery = None;
-            self.in_flight.push_back(InFlight { packet_id, stage, stream: 0, sequence, delivery });
+            let (stream, bytes, delivery) = (0, Self::IN_FLIGHT_BYTES as u32, None);
+            self.in_flight.push(InFlight { packet_id, stage, stream, sequence, bytes, delivery });
         }
-        self.unsent = self.in_flight.len();
+        self.in_flight.begin_again();
     }
 
-    /// There is one: the window is smaller than the number of identifiers.
+    /// There is one: the window is smaller than the number of identifiers. It is soon found: those
+    /// in use are passed over once in a round of all identifiers.
     fn free_packet_identifier(&mut self) -> PacketIdentifier {
         loop {
             self.last_packet_id = self.last_packet_id.wrapping_add(1);
@@ -499,7 +477,7 @@ impl Outgoing {
     }
 
     fn is_free(&self, packet_id: PacketIdentifier) -> bool {
-        !self.in_flight.iter().any(|entry| entry.packet_id == packet_id)
+        !self.in_flight.contains(packet_id)
     }
 }
 
@@ -554,7 +532,7 @@ mod tests {
 
     use midge_codec::QoS;
 
-    use super::{Delivery, Identifiers, Outgoing, Stage, Waiting, Way};
+    use super::{Delivery, Extent, Identifiers, Outgoing, Stage, Waiting, Way};
     use crate::drops::DropReason;
     use crate::identity::{ConnectionId, Identity};
     use crate::limits::Limits;
@@ -563,6 +541,10 @@ mod tests {
 
     const STREAM: ConnectionId = ConnectionId { slot: 0, generation: 1 };
     const WAY: Way = Way { stream: STREAM, has_others: false };
+
+    fn extent(messages: u16) -> Extent {
+        Extent { messages, bytes: u32::MAX }
+    }
 
     fn delivery(payload: &[u8]) -> Delivery {
         let qos = QoS::AtLeastOnce;
@@ -584,7 +566,7 @@ mod tests {
 
     #[test]
     fn packet_identifiers_in_flight_are_never_reused() {
-        let mut outgoing = Outgoing::new(3, false);
+        let mut outgoing = Outgoing::new(extent(3), false);
         let first = outgoing.begin(delivery(b"stuck"), 0, STREAM);
         for _ in 0..70_000 {
             let next = outgoing.begin(delivery(b"x"), 0, STREAM);
@@ -596,7 +578,7 @@ mod tests {
     #[test]
     fn the_queue_is_bounded_by_messages_and_bytes() {
         let limits = Limits { queue_messages_max: 3, queue_bytes_max: 10, ..Limits::default() };
-        let mut outgoing = Outgoing::new(1, false);
+        let mut outgoing = Outgoing::new(extent(1), false);
         let put = |outgoing: &mut Outgoing, payload: &[u8]| {
             let delivery = delivery(payload);
             outgoing.has_room(delivery.message.size(), &limits)?;
@@ -615,7 +597,7 @@ mod tests {
 
     #[test]
     fn what_is_in_the_store_leaves_memory_with_the_connection_and_keeps_its_identifier() {
-        let mut outgoing = Outgoing::new(2, true);
+        let mut outgoing = Outgoing::new(extent(2), true);
         for payload in [b"1", b"2", b"3"] {
             let sequence = outgoing.next_sequence();
             outgoing.enqueue(waiting(delivery(payload), sequence), true);
@@ -625,7 +607,7 @@ mod tests {
         outgoing.leave_to_store();
         assert_eq!((outgoing.queued(), outgoing.in_flight_len()), ((3, 6), 0));
         assert_eq!(outgoing.sent().to_store(), 2);
-        outgoing.resume(2);
+        outgoing.resume(extent(2));
         assert_eq!(outgoing.begin_fetch(7), Some(1));
         assert_eq!(outgoing.begin_fetch(8), None, "one question at a time");
         assert!(outgoing.end_fetch(7));
@@ -641,7 +623,7 @@ mod tests {
     #[test]
     fn packet_identifiers_of_messages_that_a_power_cut_took_are_not_used_again_soon() {
         let next_ids = |sent_before, now| {
-            let mut outgoing = Outgoing::new(2, true);
+            let mut outgoing = Outgoing::new(extent(2), true);
             let queue = RecoveredQueue { first: 5, next: 5, sent_before, ..<_>::default() };
             outgoing.restore(&queue, 2, crate::time::Timestamp::from_millis(now));
             assert_eq!(outgoing.last_sequence(), 4, "what the store has ends there");
@@ -660,12 +642,12 @@ mod tests {
 
     #[test]
     fn an_answer_for_a_connection_that_is_gone_does_not_count() {
-        let mut outgoing = Outgoing::new(2, true);
+        let mut outgoing = Outgoing::new(extent(2), true);
         let sequence = outgoing.next_sequence();
         outgoing.enqueue(waiting(delivery(b"1"), sequence), false);
         assert_eq!(outgoing.begin_fetch(7), Some(1));
         outgoing.leave_to_store();
-        outgoing.resume(2);
+        outgoing.resume(extent(2));
         assert_eq!(outgoing.begin_fetch(8), Some(1));
         assert!(!outgoing.end_fetch(7));
         assert!(outgoing.end_fetch(8));
@@ -673,9 +655,9 @@ mod tests {
 
     #[test]
     fn what_was_under_way_goes_first_and_within_the_new_window() {
-        let mut outgoing = Outgoing::new(3, false);
+        let mut outgoing = Outgoing::new(extent(3), false);
         let ids: Vec<_> = (0..3).map(|_| outgoing.begin(delivery(b"x"), 0, STREAM)).collect();
-        outgoing.resume(1);
+        outgoing.resume(extent(1));
         assert!(!outgoing.may_send_at_once(0, WAY));
         assert_eq!(outgoing.next_unsent().unwrap().packet_id, ids[0]);
         assert!(outgoing.next_unsent().is_none(), "the window is full");
@@ -690,7 +672,7 @@ mod tests {
 
     #[test]
     fn an_acknowledgement_of_the_wrong_kind_ends_nothing() {
-        let mut outgoing = Outgoing::new(1, false);
+        let mut outgoing = Outgoing::new(extent(1), false);
         let packet_id = outgoing.begin(delivery(b"x"), 0, STREAM);
         assert!(outgoing.finish(packet_id, Stage::PubComp).is_none());
         assert!(outgoing.finish(packet_id, Stage::PubAck).is_some());

@@ -118,6 +118,7 @@ impl Core {
             Arc::new(Identity { client_id: record.client_id, user_name: record.user_name });
         let slot = self.clients.insert_session(identity);
         let inflight_max = self.config.limits.inflight_messages_max;
+        let extent = self.clients.extent(u16::MAX);
         self.clients.budget.sessions.add(1, 0);
         let session = self.clients.session(slot);
         (session.number, session.has_place) = (record.number, true);
@@ -128,7 +129,7 @@ impl Core {
             session.await_release(packet_id, received);
         }
         if queue != RecoveredQueue::default() {
-            session.outgoing_mut(inflight_max).restore(&queue, inflight_max, now);
+            session.outgoing_mut(extent).restore(&queue, inflight_max, now);
         }
         self.tell_storing(fx);
         for subscription in subscriptions {

@@ -9,7 +9,7 @@ use midge_codec::{PacketIdentifier, SubscriptionOptions};
 
 use crate::identity::{ConnectionId, Identity};
 use crate::message::Message;
-use crate::outgoing::Outgoing;
+use crate::outgoing::{Extent, Outgoing};
 use crate::peer::Ticket;
 use crate::stored::Durability;
 use crate::subscription_tree::GroupId;
@@ -137,8 +137,8 @@ impl Session {
     }
 
     /// The queue and in-flight window; made when first needed.
-    pub(crate) fn outgoing_mut(&mut self, window: u16) -> &mut Outgoing {
+    pub(crate) fn outgoing_mut(&mut self, extent: Extent) -> &mut Outgoing {
         let is_stored = self.number > 0;
-        self.outgoing.get_or_insert_with(|| Box::new(Outgoing::new(window, is_stored)))
+        self.outgoing.get_or_insert_with(|| Box::new(Outgoing::new(extent, is_stored)))
     }
 }

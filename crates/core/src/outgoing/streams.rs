@@ -1,8 +1,6 @@
 //! What changes in a Session's sending half when its messages go on several streams of one Network
 //! Connection: they share the window, and one that is not read must not hold up the others.
 
-use std::collections::VecDeque;
-
 use midge_codec::QoS;
 
 use super::{Delivery, Outgoing, Waiting};
@@ -21,17 +19,14 @@ impl Outgoing {
     /// A stream has ended: what is under way by it has to be sent again, be it the message or the
     /// PUBREL.
     pub(crate) fn send_again(&mut self, stream: ConnectionId) {
-        let sent = self.in_flight.len() - self.unsent;
-        let (mut kept, mut again) = (VecDeque::new(), VecDeque::new());
-        for (place, entry) in self.in_flight.drain(..).enumerate() {
-            match place >= sent || entry.stream == stream.generation {
-                true => again.push_back(entry),
-                false => kept.push_back(entry),
+        let mut again = Vec::new();
+        for (entry, is_sent) in self.in_flight.take_all() {
+            match is_sent && entry.stream != stream.generation {
+                true => self.in_flight.push(entry),
+                false => again.push(entry),
             }
         }
-        self.unsent = again.len();
-        kept.append(&mut again);
-        self.in_flight = kept;
+        self.in_flight.push_unsent(again);
     }
 
     /// The next message from the queue that may be sent while messages go on several streams. One
@@ -45,7 +40,7 @@ impl Outgoing {
         held_back: &mut Vec<u32>,
     ) -> Option<Waiting> {
         held_back.clear();
-        for index in 0..self.queue.len().min(Self::HEAD_MESSAGES) {
+        for index in 0..self.queue.len().min(Self::LOOK_AHEAD) {
             if !self.has_window() {
                 return None;
             }
@@ -84,7 +79,7 @@ impl Outgoing {
     pub(super) fn only_others_wait(&self, stream: ConnectionId) -> bool {
         let is_other = |waiting: &Waiting| ![0, stream.generation].contains(&waiting.stream);
         self.stored.messages == 0
-            && self.queue.len() <= Self::HEAD_MESSAGES
+            && self.queue.len() <= Self::LOOK_AHEAD
             && self.queue.iter().all(is_other)
     }
 
@@ -92,7 +87,7 @@ impl Outgoing {
     /// has left for all others. So those that nobody reads leave room for the rest.
     pub(super) fn has_share(&self, stream: u32) -> bool {
         let all = self.in_flight.len();
-        let left = usize::from(self.window).saturating_sub(all);
+        let left = self.window().saturating_sub(all);
         let own = || self.in_flight.iter().filter(|entry| entry.stream == stream).count();
         all < left || own() < left
     }

@@ -80,7 +80,8 @@ fn a_window_of_one_message_is_no_dead_end() {
 
 #[test]
 fn what_waits_for_a_stream_goes_where_its_subscription_goes() {
-    scenario(|node| {
+    let limits = Limits { inflight_messages_max: 32, ..Limits::default() };
+    scenario_with(Setup { limits, ..Setup::default() }, |node| {
         let scene = Scene::new(node, &connect("s"));
         node.subscribe(scene.first, "f", 1);
         node.acknowledge(scene.first, false);

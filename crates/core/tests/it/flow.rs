@@ -281,7 +281,8 @@ fn a_slow_socket_loses_qos_0_and_keeps_qos_1() {
 
 #[test]
 fn a_publisher_is_never_slowed_by_a_subscriber() {
-    scenario(|node| {
+    let limits = Limits { inflight_messages_max: 32, ..Limits::default() };
+    scenario_with(Setup { limits, ..Setup::default() }, |node| {
         let receiver = node.connect("r");
         node.subscribe(receiver, "t", 1);
         node.set_room(receiver, 0);

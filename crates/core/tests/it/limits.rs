@@ -2,6 +2,7 @@
 //! and what is refused is told to whoever asked.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU16;
 
 use midge_codec::{
     Acknowledgement, Connect, Disconnect, Packet, Publish, ReasonCode, Subscribe, Subscription,
@@ -10,14 +11,13 @@ use midge_codec::{
 use midge_core::{DropReason, Limits, Usage};
 
 use crate::node::{Conn, Node, Setup, TellOnPanic};
-use crate::packets::{connect, connect_v3, id, options, persistent, publish, will};
+use crate::packets::{connect, connect_v3, id, options, persistent, puback, publish, will};
 use crate::received::Received;
 
-/// Runs a scenario with 1, 2, 8 and 16 workers, in order and shuffled, without and with a store.
+/// Runs a scenario with 1, 2, 8 and 16 workers, in order without a store and shuffled with one.
 fn with_workers(limits: &Limits, run: impl Fn(&mut Node)) {
     for workers in [1, 2, 8, 16] {
-        for (shuffle, has_store) in [(None, false), (Some(1), false), (None, true), (Some(2), true)]
-        {
+        for (shuffle, has_store) in [(None, false), (Some(1), true)] {
             let text = format!("{workers} workers, order seed {shuffle:?}, store: {has_store}");
             let told = TellOnPanic(text);
             let limits = limits.clone();
@@ -284,7 +284,7 @@ fn a_queue_holds_as_many_messages_as_the_limit_whether_its_client_is_there_or_no
         let has_store = node.has_store();
         let crowd = crowd(node, "p");
         let mut packet = persistent("receiver");
-        packet.properties.receive_maximum = std::num::NonZeroU16::new(2);
+        packet.properties.receive_maximum = NonZeroU16::new(2);
         let receiver = node.connect_with(&packet).0;
         node.subscribe(receiver, "t", 1);
         node.acknowledge(receiver, false);
@@ -385,4 +385,72 @@ fn an_mqtt_5_client_has_no_more_messages_under_way_than_its_receive_maximum() {
             node.hold_receipts(false);
         });
     }
+}
+
+#[test]
+fn as_many_messages_are_under_way_as_the_client_and_the_limits_let_be() {
+    let limits = Limits {
+        inflight_messages_max: 300,
+        inflight_messages_mqtt3_max: 40,
+        inflight_bytes_max: 100 * (128 + 101),
+        queue_messages_max: 10_000,
+        ..Limits::default()
+    };
+    let with_receive_maximum = |mut packet: Connect<'static>, maximum| {
+        packet.properties.receive_maximum = NonZeroU16::new(maximum);
+        packet
+    };
+    let (long, short) = ("x".repeat(100), String::new());
+    for (packet, payload, under_way) in [
+        // 23,000 bytes are left over by the smallest messages only.
+        (connect("r"), &short, 100 * (128 + 101) / 129 + 1),
+        (connect("r"), &long, 100),
+        (with_receive_maximum(connect("r"), 77), &long, 77),
+        (connect_v3("r", true), &short, 40),
+        (persistent("r"), &long, 100),
+    ] {
+        with_workers(&limits, |node| {
+            let crowd = crowd(node, "p");
+            let receiver = node.connect_with(&packet).0;
+            node.subscribe(receiver, "t", 2);
+            node.acknowledge(receiver, false);
+            for number in 0..320_usize {
+                node.publish(crowd[number % 16], "t", payload, 1 + number as u8 % 2);
+            }
+            assert_eq!(node.messages(receiver).len(), under_way.min(300));
+        });
+    }
+}
+
+#[test]
+fn a_client_may_acknowledge_thousands_of_messages_in_any_order() {
+    let limits = Limits { queue_messages_max: 100_000, ..Limits::default() };
+    with_workers(&limits, |node| {
+        let receiver = node.connect("r");
+        node.subscribe(receiver, "t", 1);
+        node.acknowledge(receiver, false);
+        let publisher = node.connect("p");
+        for number in 0..1_500_usize {
+            node.queue(publisher, &Packet::Publish(publish("t", &number.to_string(), 0, 0)));
+            let packet_id = (number % 60) as u16 + 1;
+            let text = number.to_string();
+            node.queue(publisher, &Packet::Publish(publish("t", &text, 1, packet_id)));
+            if number % 60 == 59 {
+                node.settle();
+            }
+        }
+        node.settle();
+        let mut messages = node.messages(receiver);
+        messages.retain(|message| message.qos == 1);
+        assert_eq!(messages.len(), 1_500);
+        // From the middle outwards.
+        for distance in 0..750 {
+            for place in [749 - distance, 750 + distance] {
+                node.queue(receiver, &puback(messages[place].packet_id));
+            }
+        }
+        node.settle();
+        let clients: Vec<_> = node.cores.iter().flat_map(midge_core::Core::clients).collect();
+        assert!(clients.iter().all(|client| client.in_flight == 0));
+    });
 }

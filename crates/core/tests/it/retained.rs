@@ -183,7 +183,8 @@ fn a_walk_is_bounded_by_its_slow_client() {
 #[test]
 fn a_walk_waits_for_acknowledgements_and_across_connections() {
     // The publisher waits for no acknowledgement.
-    let limits = Limits { receive_maximum: u16::MAX, ..Limits::default() };
+    let limits =
+        Limits { receive_maximum: u16::MAX, inflight_messages_max: 32, ..Limits::default() };
     scenario_with(Setup { limits, ..Setup::default() }, |node| {
         let publisher = node.connect("p");
         for number in 1..=2_000_u16 {
