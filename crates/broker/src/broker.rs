@@ -26,6 +26,7 @@ use crate::drop_log;
 use crate::handle::BrokerHandle;
 use crate::hook::{GuardedHook, Hook};
 use crate::inbox::{Inbox, Letter};
+use crate::own_topics::OwnTopics;
 use crate::pulse::Pulse;
 use crate::random;
 use crate::recovery::{self, Restored};
@@ -48,12 +49,14 @@ pub struct BrokerBuilder {
     durability: DurabilityRules,
     on_failure: OnFailure,
     clocks: Arc<dyn Clocks>,
+    own_topics_interval: Option<Duration>,
 }
 
 /// A running broker. Dropping it stops it at once; [`Broker::stop`] lets Clients go first.
 pub struct Broker {
     listeners: Option<RunningListeners>,
     _certificate_watch: Option<CertificateWatch>,
+    _own_topics: Option<OwnTopics>,
     workers: Vec<JoinHandle<()>>,
     store: Option<(Arc<Orders>, JoinHandle<()>)>,
     handle: BrokerHandle,
@@ -88,6 +91,7 @@ impl Broker {
             durability: DurabilityRules::default(),
             on_failure: Arc::new(|_| ()),
             clocks: Arc::new(MachineClocks::new()),
+            own_topics_interval: None,
         }
     }
 
@@ -303,6 +307,14 @@ impl BrokerBuilder {
         self
     }
 
+    /// How often the broker tells below `$SYS` how it is: at once at its start, and what has
+    /// changed at each interval. The default is that it does not.
+    #[must_use]
+    pub fn own_topics_interval(mut self, interval: Option<Duration>) -> Self {
+        self.own_topics_interval = interval;
+        self
+    }
+
     /// Starts the broker: when this returns, it accepts connections.
     ///
     /// # Errors
@@ -323,10 +335,20 @@ impl BrokerBuilder {
         let workers = Vec::new();
         let _certificate_watch = CertificateWatch::start(Arc::clone(&control))?;
         let handle = BrokerHandle::new(Arc::clone(&inboxes), orders.clone(), Arc::clone(&control));
-        let mut broker =
-            Broker { listeners: None, _certificate_watch, workers, store: None, handle, addresses };
+        let mut broker = Broker {
+            listeners: None,
+            _certificate_watch,
+            _own_topics: None,
+            workers,
+            store: None,
+            handle,
+            addresses,
+        };
         let clock = self.start_workers(pollers, &inboxes, orders.as_ref(), &mut broker)?;
         let pulse = Pulse::new(clock, Arc::clone(&inboxes), orders);
+        let own_topics = self.own_topics_interval;
+        let own_topics = own_topics.map(|it| OwnTopics::start(broker.handle(), it));
+        broker._own_topics = own_topics.transpose()?;
         broker.listeners = Some(self.start_listeners(listeners, inboxes, control, pulse)?);
         Ok(broker)
     }

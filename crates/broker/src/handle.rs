@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
 
 use midge_codec::{QoS, ReasonCode, SubscriptionOptions};
 use midge_core::{ClientInfo, Counters, DropReason, Usage};
 use midge_net::{ListenerAddress, ListenerControl, ListenerFigures, Renewal};
 use midge_store::StoreUsage;
 
+use crate::figures::Snapshot;
 use crate::inbox::{Inbox, Letter, LocalSubscribe};
 use crate::message::OwnedMessage;
 use crate::reply::{Reply, Stopped, request};
@@ -21,6 +23,7 @@ pub struct BrokerHandle {
     orders: Option<Arc<Orders>>,
     listeners: Arc<ListenerControl>,
     next: Arc<AtomicUsize>,
+    started: Instant,
 }
 
 /// Why the broker did not do what it was asked.
@@ -40,7 +43,8 @@ impl BrokerHandle {
         orders: Option<Arc<Orders>>,
         listeners: Arc<ListenerControl>,
     ) -> Self {
-        Self { inboxes, orders, listeners, next: Arc::new(AtomicUsize::new(0)) }
+        let (next, started) = (Arc::new(AtomicUsize::new(0)), Instant::now());
+        Self { inboxes, orders, listeners, next, started }
     }
 
     /// What each listener has let in and refused.
@@ -126,6 +130,17 @@ impl BrokerHandle {
             all.1.add(&usage);
         }
         Ok(all)
+    }
+
+    /// Everything that is counted, by the names of [`crate::Figure::ALL`].
+    ///
+    /// # Errors
+    ///
+    /// The broker has stopped, or its store has failed.
+    pub fn snapshot(&self) -> Result<Snapshot, Stopped> {
+        let (counters, usage) = self.figures()?;
+        let store = self.store_usage()?;
+        Ok(Snapshot { uptime: self.started.elapsed(), counters, usage, store })
     }
 
     /// Disconnects a Client; true if it was connected.

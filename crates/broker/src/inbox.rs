@@ -14,6 +14,7 @@ use midge_core::{
 use midge_net::{Notifier, Stream};
 
 use crate::message::OwnedMessage;
+use crate::own_topics::Topics;
 use crate::reply::Answer;
 use crate::subscription::Subscription;
 
@@ -57,6 +58,8 @@ pub(crate) enum Letter {
     Clients(Answer<Vec<ClientInfo>>),
     Figures(Answer<(Counters, Usage)>),
     Pressure(MemoryPressure),
+    /// What the topics below `$SYS` say.
+    OwnTopics(Topics),
     /// How far this worker's commits have come.
     Receipt(Receipt),
     Fetched(Box<Fetched>),

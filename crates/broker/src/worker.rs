@@ -321,6 +321,10 @@ impl Worker {
             Letter::Figures(answer) => {
                 answer.send((self.core.counters().clone(), self.core.usage()));
             }
+            Letter::OwnTopics(topics) => {
+                let topics = topics.iter().map(|(topic, text)| (topic.as_str(), text.as_str()));
+                self.core.set_own_topics(topics, self.now, &mut self.fx);
+            }
             Letter::Pressure(pressure) => self.set_pressure(pressure),
             Letter::Receipt(receipt) => self.core.handle_receipt(receipt, self.now, &mut self.fx),
             Letter::Fetched(fetched) => {

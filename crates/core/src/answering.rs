@@ -120,6 +120,8 @@ impl Core {
         let extent = self.clients.extent(receive_maximum);
         let session = self.clients.session(slot);
         (session.arriving, session.connection) = (None, Some(id));
+        self.clients.attached += 1;
+        let session = self.clients.session(slot);
         if let Some(outgoing) = &mut session.outgoing {
             outgoing.resume(extent);
         }

@@ -37,6 +37,10 @@ pub(crate) struct Clients {
     pub(crate) layouts: Layouts,
     pub(crate) pool: BufferPool,
     pub(crate) counters: Counters,
+    /// Sessions with a Network Connection, and subscribers inside the process.
+    pub(crate) attached: usize,
+    /// Subscribers inside the process.
+    pub(crate) locals: usize,
     pub(crate) limits: Arc<Limits>,
     pub(crate) budget: Arc<NodeBudget>,
     pub(crate) policy: Arc<dyn Policy>,
@@ -619,6 +623,7 @@ impl Clients {
             true => gate.pass_again(&session.identity, publication, now)?, // [MQTT-4.3.3-7]
         };
         self.counters.messages_delivered += 1;
+        self.counters.payload_bytes_delivered += publication.payload.len() as u64;
         if connection.is_local {
             let (message, retain) = (publication.share(), grant.retain);
             fx.local.push(LocalDelivery { connection: id, message, qos, retain });
@@ -638,6 +643,7 @@ impl Clients {
             let longest = form.encoded_len(&passed) + 4;
             if longest - 4 > connection.packet_bytes_max as usize {
                 self.counters.messages_delivered -= 1;
+                self.counters.payload_bytes_delivered -= publication.payload.len() as u64;
                 return Err(DropReason::PacketTooLarge);
             }
             if longest <= connection.packet_bytes_max as usize {

@@ -26,6 +26,7 @@ use crate::layouts::Layouts;
 use crate::limits::Limits;
 use crate::numbers::Numbers;
 use crate::output::{BufferPool, Output};
+use crate::own_topics::OwnTopics;
 use crate::pending::Pending;
 use crate::random::{Random, Unguessable};
 use crate::retained::Retained;
@@ -91,6 +92,7 @@ pub struct Core {
     pub(crate) numbers: Numbers,
     pub(crate) properties: Vec<u8>,
     pub(crate) broker: Arc<Identity>,
+    pub(crate) own_topics: OwnTopics,
     pub(crate) strain: Strain,
     /// The last time in which the process did not run.
     pub(crate) absence: Option<Absence>,
@@ -120,6 +122,8 @@ impl Core {
             layouts: Layouts::default(),
             pool: BufferPool::default(),
             counters: Counters::default(),
+            attached: 0,
+            locals: 0,
             limits: Arc::clone(&limits),
             budget: Arc::clone(&config.budget),
             policy: Arc::clone(&config.policy),
@@ -153,6 +157,7 @@ impl Core {
             unguessable,
             properties: Vec::new(),
             broker,
+            own_topics: OwnTopics::default(),
             strain: Strain::default(),
             absence: None,
             draining: false,
@@ -337,6 +342,7 @@ impl Core {
                 return;
             };
             connection.output.advance(count, &mut self.clients.pool);
+            self.clients.counters.bytes_sent += count as u64;
             let half = self.config.limits.output_bytes_max as usize / 2;
             let wakes = connection.waits_for_output && connection.output.pending() <= half;
             connection.waits_for_output &= !wakes;
@@ -524,24 +530,6 @@ impl Core {
         self.close(id, Some(code), &DisconnectReason::ByServer(code), now, fx);
     }
 
-    fn connections_len(&self) -> usize {
-        let connections = self.clients.connections.iter();
-        connections.filter(|(_, connection)| !connection.is_data_stream).count()
-    }
-
-    /// How many sessions (connected or not), connections and subscriptions there are.
-    pub fn usage(&self) -> Usage {
-        let (retained_messages, retained_bytes) = self.retained.usage();
-        Usage {
-            connections: self.connections_len(),
-            sessions: self.clients.sessions.len(),
-            subscriptions: self.tree.len(),
-            retained_messages,
-            retained_bytes,
-            delayed_messages: self.delayed.len(),
-        }
-    }
-
     /// A packet before the answer to its CONNECT: allowed by the specification, so the driver was
     /// told not to read on; only what was decoded before that can come here.
     fn handle_early_packet(
@@ -563,33 +551,4 @@ impl Core {
             _ => self.violation(id, "a packet between CONNECT and CONNACK", now, fx),
         }
     }
-}
-
-impl Usage {
-    /// Adds what another worker holds.
-    pub fn add(&mut self, other: &Self) {
-        self.connections += other.connections;
-        self.sessions += other.sessions;
-        self.subscriptions += other.subscriptions;
-        self.retained_messages += other.retained_messages;
-        self.retained_bytes += other.retained_bytes;
-        self.delayed_messages += other.delayed_messages;
-    }
-}
-
-/// How much of everything a worker holds.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Usage {
-    /// Network Connections, with those that have not sent a CONNECT yet.
-    pub connections: usize,
-    /// Sessions, connected or not.
-    pub sessions: usize,
-    /// Subscriptions of these Sessions.
-    pub subscriptions: usize,
-    /// Retained messages of the topics this worker is home to.
-    pub retained_messages: u64,
-    /// Their bytes.
-    pub retained_bytes: u64,
-    /// Messages that wait for their time.
-    pub delayed_messages: usize,
 }

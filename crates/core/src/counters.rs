@@ -13,6 +13,12 @@ pub struct Counters {
     pub packets_sent: [u64; 16],
     /// Bytes of received Control Packets.
     pub bytes_received: u64,
+    /// Bytes of Control Packets that were written.
+    pub bytes_sent: u64,
+    /// Bytes of the payloads of `messages_received`.
+    pub payload_bytes_received: u64,
+    /// Bytes of the payloads of `messages_delivered`.
+    pub payload_bytes_delivered: u64,
     /// Application Messages accepted by the publish gate.
     pub messages_received: u64,
     /// Copies of Application Messages handed to subscribers.
@@ -71,6 +77,9 @@ impl Counters {
         add_all(&mut self.packets_sent, &other.packets_sent);
         add_all(&mut self.dropped, &other.dropped);
         self.bytes_received += other.bytes_received;
+        self.bytes_sent += other.bytes_sent;
+        self.payload_bytes_received += other.payload_bytes_received;
+        self.payload_bytes_delivered += other.payload_bytes_delivered;
         self.messages_received += other.messages_received;
         self.messages_delivered += other.messages_delivered;
         self.connections_opened += other.connections_opened;

@@ -68,13 +68,16 @@ impl Core {
                 return;
             }
         };
+        let is_local = connection.is_local;
         if let Some(streams) = connection.data_streams.take() {
             self.close_data_streams(&streams, fx);
         }
+        self.clients.locals -= usize::from(is_local);
         let session = self.clients.session(slot);
         session.arriving = None;
         // Nobody was told of one that has not got its CONNACK.
         let client = session.connection.take().map(|_| Arc::clone(&session.identity));
+        self.clients.attached -= usize::from(client.is_some());
         fx.events.push(Event::Disconnected { connection: id, client, reason: reason.clone() });
         if keeps_will(reason) {
             self.schedule_will(slot, now, fx);

@@ -44,6 +44,7 @@ mod message;
 mod numbers;
 mod outgoing;
 mod output;
+mod own_topics;
 mod peer;
 mod peers;
 mod pending;
@@ -66,8 +67,9 @@ mod subscribing;
 mod subscription_tree;
 mod time;
 mod timers;
+mod usage;
 
-pub use crate::core::{Core, CoreConfig, Usage};
+pub use crate::core::{Core, CoreConfig};
 pub use budget::NodeBudget;
 pub use connection::Opening;
 pub use counters::Counters;
@@ -95,3 +97,4 @@ pub use stored::{
 };
 pub use strain::MemoryPressure;
 pub use time::Timestamp;
+pub use usage::Usage;

@@ -46,6 +46,8 @@ impl Core {
             connection.is_local = true;
             connection.phase = Phase::Connected { session: slot, reauthenticating: false };
         }
+        self.clients.attached += 1;
+        self.clients.locals += 1;
         self.tell_groups_online(slot, true, now, fx);
         id
     }

@@ -170,9 +170,13 @@ impl Retained {
     /// A retained message has reached this worker's subscribers as a live one.
     #[inline]
     pub(crate) fn note_live(&mut self, topic: &str) {
-        if !self.has_peers {
-            return;
+        if self.has_peers {
+            self.note_seen(topic);
         }
+    }
+
+    /// Whoever asks for it gets no older message of this topic any more.
+    pub(crate) fn note_seen(&mut self, topic: &str) {
         let Ok(name) = TopicName::new(topic) else {
             return;
         };
@@ -395,6 +399,11 @@ impl Core {
                 let fetched = VecDeque::new();
                 request.parts.push_back(Part::Of { worker, walk: None, asked: true, fetched });
                 asked += 1;
+            }
+            let fetched = self.own_topics.matching(&filter);
+            if !fetched.is_empty() {
+                let worker = self.config.worker;
+                request.parts.push_back(Part::Of { worker, walk: None, asked: false, fetched });
             }
         }
         asked

@@ -12,7 +12,7 @@ use crate::drops::{DropReason, Party};
 use crate::effects::Effects;
 use crate::gate::{Admitted, PublishGate};
 use crate::identity::{SessionId, WorkerId};
-use crate::message::{Attributes, Publication};
+use crate::message::{Attributes, Message, Publication};
 use crate::outgoing::Identifiers;
 use crate::peer::{Peer, Ticket};
 use crate::stored::Durability;
@@ -60,6 +60,8 @@ impl Core {
             }
         };
         self.clients.counters.messages_received += 1;
+        let bytes = admitted.publication().payload.len() as u64;
+        self.clients.counters.payload_bytes_received += bytes;
         let retained = match admitted.publication().attributes.retain {
             true => self.retain(&admitted, asks, now, fx),
             false => Ok(0),
@@ -143,6 +145,23 @@ impl Core {
     ) {
         self.tree.match_topic_name(admitted.publication().topic, &mut self.scratch);
         self.route_locally(admitted.publication(), now, fx);
+    }
+
+    /// A message of the broker itself that all workers have: to the subscribers of this one. One of
+    /// the workers gives it to the shared subscriptions.
+    pub(crate) fn route_own(&mut self, message: &Arc<Message>, now: Timestamp, fx: &mut Effects) {
+        let publication = Publication::of(message);
+        self.tree.match_topic_name(publication.topic, &mut self.scratch);
+        let mut groups = Vec::new();
+        if self.config.worker.index() == 0 {
+            let matched = self.scratch.matched.iter();
+            groups.extend(matched.flat_map(|&node| self.tree.groups(node)).copied());
+        }
+        self.retained.note_seen(publication.topic);
+        self.route_locally(&publication, now, fx);
+        for group in groups {
+            self.publish_to_group(group, &publication, now, fx);
+        }
     }
 
     /// Delivers to the local subscribers of the matched nodes; says to how many.

@@ -3,6 +3,8 @@
 //! that a message takes the same way as any other and keeps its place among them; what the copy
 //! cannot decide (nobody is connected, a strategy that needs one memory) is left to the home.
 
+mod held;
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -126,12 +128,6 @@ impl SharedGroups {
             group.backlog_bytes += message.size();
             group.backlog.push_back(Kept { message, sequence, hold: None });
         }
-    }
-
-    /// Messages that wait for a member and that the store does not keep.
-    pub(crate) fn volatile_messages(&self) -> usize {
-        let kept = self.groups.values().flat_map(|group| &group.backlog);
-        kept.filter(|kept| kept.sequence == 0).count()
     }
 
     /// The group of this name, if this worker is home to one.

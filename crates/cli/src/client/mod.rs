@@ -1,5 +1,5 @@
 //! The client commands `midge pub`, `midge sub` and `midge rr`, in the manner of mosquitto_pub,
-//! mosquitto_sub and mosquitto_rr.
+//! mosquitto_sub and mosquitto_rr, and `midge stats`.
 //!
 //! Each command is a module: arguments in, exit code out, straight-line code over a [`driver`],
 //! which joins the sans-IO [`session`] to a [`connection`]. Nothing here knows Midge's broker: the
@@ -26,6 +26,7 @@ pub(crate) mod request;
 mod session;
 mod signals;
 mod source;
+pub(crate) mod statistics;
 pub(crate) mod subscribe;
 mod subscriber;
 mod terminal;

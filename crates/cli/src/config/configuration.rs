@@ -33,6 +33,8 @@ pub(crate) struct Configuration {
     pub(crate) shared_strategy: SharedStrategy,
     pub(crate) shared_backlog: bool,
     pub(crate) response_prefix: Option<String>,
+    /// `None`: nothing is told below `$SYS`.
+    pub(crate) own_topics_interval: Option<Duration>,
     pub(crate) log_level: LevelFilter,
     pub(crate) log_format: LogFormat,
     pub(crate) shutdown_deadline: Duration,
@@ -122,6 +124,10 @@ impl Configuration {
             response_prefix: one("requests")
                 .text("response_prefix")
                 .filter(|prefix| !prefix.is_empty()),
+            own_topics_interval: one("sys_topics")
+                .integer("interval_seconds")
+                .filter(|seconds| *seconds > 0)
+                .map(Duration::from_secs),
             log_level: level.unwrap_or(LevelFilter::Info),
             log_format: if is_json { LogFormat::Json } else { LogFormat::Text },
             shutdown_deadline: Duration::from_secs(deadline),

@@ -147,6 +147,7 @@ impl Schema {
             rewrite(),
             auto_subscribe(),
             requests(),
+            own_topics(),
             log(),
             shutdown(),
         ];
@@ -355,6 +356,17 @@ fn requests() -> Section {
     let keys = vec![Key::new("response_prefix", Kind::TopicPrefix, default, doc)];
     let doc = "Request and response between MQTT 5 Clients.";
     Section { name: "requests", repeated: false, doc, keys }
+}
+
+fn own_topics() -> Section {
+    let keys = vec![Key::new(
+        "interval_seconds",
+        Kind::Integer { min: 0, max: 86_400 },
+        Default::Value(Value::Integer(10)),
+        "How often it tells what has changed. 0: it tells nothing.",
+    )];
+    let doc = "What the broker tells of itself in topics below $SYS; see statistics.md.";
+    Section { name: "sys_topics", repeated: false, doc, keys }
 }
 
 fn log() -> Section {

@@ -83,7 +83,8 @@ fn start(
         .topics(configuration.topics.clone())
         .shared_strategy(configuration.shared_strategy)
         .shared_backlog(configuration.shared_backlog)
-        .response_prefix(configuration.response_prefix.clone());
+        .response_prefix(configuration.response_prefix.clone())
+        .own_topics_interval(configuration.own_topics_interval);
     if let Some(workers) = configuration.workers {
         builder = builder.workers(workers);
     }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use crate::broker::free_port;
-use crate::command::{Running, midge_in};
+use crate::command::{Running, midge, midge_in};
 use crate::directory::Directory;
 use crate::raw::{Client, Connect};
 
@@ -164,4 +164,43 @@ fn a_log_that_nobody_reads_holds_nobody_up() {
         }
     };
     assert_eq!(status.code(), Some(0));
+}
+
+#[test]
+fn figures_can_be_read_while_it_runs() {
+    let (directory, port) = (Directory::empty(), free_port());
+    let variables =
+        [("MIDGE_SYS_TOPICS_INTERVAL_SECONDS", "1"), ("MIDGE_LIMITS_QUEUE_MESSAGES_MAX", "2")];
+    let arguments = format!("--listen 127.0.0.1:{port} --workers 2");
+    let broker = midge_in(directory.path(), &variables, &arguments).wait_for(STARTED);
+    run_clients(port);
+    let deadline = Instant::now() + Duration::from_secs(20);
+    let figures: Value = loop {
+        let text = midge(&format!("stats --json -p {port}")).end().text();
+        let figures: Value = serde_json::from_str(&text).unwrap();
+        if figures["publish/messages/dropped"] == 3 {
+            break figures;
+        }
+        assert!(Instant::now() < deadline, "{figures:#}");
+    };
+    assert_eq!(figures["publish/messages/dropped/queue_full"], 3);
+    assert_eq!(figures["publish/messages/received"], 5);
+    // Whether the reader itself was counted depends on the moment.
+    assert_eq!(figures["clients/disconnected"], 1);
+    assert_eq!(figures["retained messages/count"], 0);
+    let text = midge(&format!("stats -p {port}")).end().text();
+    let line = text.lines().find(|line| line.starts_with("publish/messages/dropped/queue_full "));
+    assert!(line.is_some_and(|line| line.ends_with("  3")), "{text}");
+    broker.signal("TERM").end().text();
+}
+
+#[test]
+fn a_broker_that_tells_nothing_is_named() {
+    let (directory, port) = (Directory::empty(), free_port());
+    let variables = [("MIDGE_SYS_TOPICS_INTERVAL_SECONDS", "0")];
+    let arguments = format!("--listen 127.0.0.1:{port} --workers 1");
+    let broker = midge_in(directory.path(), &variables, &arguments).wait_for(STARTED);
+    let stderr = midge(&format!("stats -p {port}")).end().failure(1);
+    assert!(stderr.contains("[sys_topics]"), "{stderr}");
+    broker.signal("TERM").end().text();
 }

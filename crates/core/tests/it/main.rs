@@ -15,6 +15,7 @@ mod lifetime;
 mod limits;
 mod model;
 mod node;
+mod own_topics;
 mod packets;
 mod policy;
 mod received;

@@ -68,7 +68,7 @@ error: there is no section [cluster]
   |  ^^^^^^^
   = the sections are [[listener]], [broker], [storage], [[durability]], \
          [limits], [shared_subscriptions], [[rewrite]], \
-         [[auto_subscribe]], [requests], [log], [shutdown]",
+         [[auto_subscribe]], [requests], [sys_topics], [log], [shutdown]",
     );
     assert_error(
         "workers = 2\n",

@@ -1,0 +1,76 @@
+//! The topics below `$SYS`, by which the broker tells how it is.
+//!
+//! Each worker has all of them, as it is given them from time to time, and gives them to its own
+//! Clients: as retained messages to a new subscription, and live when they have changed. Nobody has
+//! published them: they pass the delivery gate, but count against no limit, and no store keeps
+//! them.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use midge_codec::{QoS, TopicFilter, TopicName};
+
+use crate::core::Core;
+use crate::effects::Effects;
+use crate::identity::Identity;
+use crate::message::{Attributes, Message, MessageParts};
+use crate::stored::Durability;
+use crate::time::Timestamp;
+
+/// What the topics say at present.
+#[derive(Debug, Default)]
+pub(crate) struct OwnTopics {
+    messages: BTreeMap<Box<str>, Arc<Message>>,
+}
+
+impl OwnTopics {
+    /// The messages of all topics that match.
+    pub(crate) fn matching(&self, filter: &str) -> VecDeque<Arc<Message>> {
+        let Ok(filter) = TopicFilter::parse(filter) else {
+            return VecDeque::new();
+        };
+        let is_match = |topic: &str| TopicName::new(topic).is_ok_and(|name| filter.matches(name));
+        let matching = self.messages.iter().filter(|(topic, _)| is_match(topic));
+        matching.map(|(_, message)| Arc::clone(message)).collect()
+    }
+
+    /// The new message of a topic, if it says something else than before.
+    fn set(&mut self, topic: &str, text: &str, publisher: &Arc<Identity>) -> Option<Arc<Message>> {
+        let is_known = |before: &Arc<Message>| before.payload() == text.as_bytes();
+        if self.messages.get(topic).is_some_and(is_known) {
+            return None;
+        }
+        let attributes = Attributes {
+            qos: QoS::ExactlyOnce,
+            retain: true,
+            expires_at: None,
+            publisher_session: None,
+            durability: Durability::Memory,
+        };
+        let message = Arc::new(Message::new(MessageParts {
+            topic,
+            properties: &[],
+            payload: text.as_bytes(),
+            attributes,
+            publisher: Arc::clone(publisher),
+        }));
+        self.messages.insert(topic.into(), Arc::clone(&message));
+        Some(message)
+    }
+}
+
+impl Core {
+    /// What topics below `$SYS` say from now on. All workers of a node are given the same.
+    pub fn set_own_topics<'t>(
+        &mut self,
+        topics: impl IntoIterator<Item = (&'t str, &'t str)>,
+        now: Timestamp,
+        fx: &mut Effects,
+    ) {
+        for (topic, text) in topics {
+            if let Some(message) = self.own_topics.set(topic, text, &self.broker) {
+                self.route_own(&message, now, fx);
+            }
+        }
+    }
+}

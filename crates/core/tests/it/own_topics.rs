@@ -1,0 +1,96 @@
+//! What the broker tells of itself below `$SYS`.
+
+use midge_core::{DropReason, Usage};
+
+use crate::node::{Node, Setup, scenario, scenario_with};
+use crate::packets::{options, persistent};
+
+/// All workers are told the same.
+fn tell(node: &mut Node, topics: &[(&str, &str)]) {
+    for worker in 0..node.cores.len() {
+        node.call(worker, |core, now, fx| core.set_own_topics(topics.iter().copied(), now, fx));
+    }
+}
+
+fn summary(node: &mut Node, conn: crate::node::Conn) -> Vec<(String, String, bool)> {
+    let messages = node.messages(conn);
+    let messages = messages.iter();
+    messages.map(|it| (it.topic.clone(), it.text().to_string(), it.retain)).collect()
+}
+
+fn entry(topic: &str, text: &str, retain: bool) -> (String, String, bool) {
+    (topic.to_string(), text.to_string(), retain)
+}
+
+#[test]
+fn a_new_subscription_gets_them_once_and_then_what_changes() {
+    scenario(|node| {
+        tell(node, &[("$SYS/broker/a", "1"), ("$SYS/broker/b", "2")]);
+        let conn = node.connect("c");
+        node.subscribe(conn, "#", 2);
+        assert_eq!(summary(node, conn), [], "[MQTT-4.7.2-1]");
+        node.subscribe(conn, "$SYS/#", 2);
+        let both = [entry("$SYS/broker/a", "1", true), entry("$SYS/broker/b", "2", true)];
+        assert_eq!(summary(node, conn), both);
+        tell(node, &[("$SYS/broker/a", "1"), ("$SYS/broker/b", "3")]);
+        assert_eq!(summary(node, conn), [entry("$SYS/broker/b", "3", false)]);
+        node.subscribe(conn, "$SYS/broker/b", 0);
+        assert_eq!(summary(node, conn), [entry("$SYS/broker/b", "3", true)]);
+    });
+}
+
+#[test]
+fn one_member_of_a_shared_subscription_gets_them() {
+    scenario(|node| {
+        let members = ["a", "b", "c"].map(|client_id| node.connect(client_id));
+        for member in members {
+            node.subscribe(member, "$share/g/$SYS/#", 1);
+        }
+        tell(node, &[("$SYS/broker/a", "1")]);
+        let got: Vec<_> = members.into_iter().flat_map(|it| summary(node, it)).collect();
+        assert_eq!(got, [entry("$SYS/broker/a", "1", false)]);
+    });
+}
+
+#[test]
+fn they_count_against_no_limit_and_are_in_no_store() {
+    let mut setup = Setup { has_store: true, ..Setup::default() };
+    (setup.limits.retained_messages_max, setup.limits.retained_bytes_max) = (0, 0);
+    scenario_with(setup, |node| {
+        let conn = node.connect_with(&persistent("c")).0;
+        node.subscribe_with(conn, &[("$SYS/#", options(2))], None);
+        tell(node, &[("$SYS/broker/a", "1")]);
+        assert_eq!(summary(node, conn), [entry("$SYS/broker/a", "1", false)]);
+        assert_eq!(node.dropped(DropReason::RetainedLimit), 0);
+        let mut usage = Usage::default();
+        node.cores.iter().for_each(|core| usage.add(&core.usage()));
+        assert_eq!((usage.retained_messages, node.counters().messages_received), (0, 0));
+        assert_eq!((usage.connected, usage.sessions, usage.subscriptions), (1, 1, 1));
+        node.lose(conn);
+        tell(node, &[("$SYS/broker/a", "2")]);
+        let usage = node.cores.iter().map(|core| core.usage().connected).sum::<usize>();
+        assert_eq!(usage, 0);
+        let conn = node.connect_with(&persistent("c")).0;
+        assert_eq!(summary(node, conn), [entry("$SYS/broker/a", "2", false)]);
+    });
+}
+
+#[test]
+fn sessions_and_connections_are_counted_as_they_come_and_go() {
+    let mut node = Node::new(&Setup::default());
+    let count = |node: &Node| {
+        let usage = node.cores[0].usage();
+        (usage.connections, usage.connected, usage.local_subscribers, usage.sessions)
+    };
+    let (local, silent) = (node.call(0, midge_core::Core::open_local), node.open(0));
+    let conn = node.connect_with(&persistent("c")).0;
+    assert_eq!(count(&node), (3, 1, 1, 2));
+    let taken_over_by = node.connect_with(&persistent("c")).0;
+    assert_eq!(count(&node), (3, 1, 1, 2));
+    assert!(node.is_closed(conn));
+    node.call(0, |core, now, fx| core.handle_closed(local, now, fx));
+    node.lose(silent);
+    assert_eq!(count(&node), (1, 1, 0, 1));
+    node.lose(taken_over_by);
+    assert_eq!(count(&node), (0, 0, 0, 1));
+}
