@@ -22,7 +22,8 @@ pub const ADDRESS_VARIABLE: &str = "MIDGE_TEST_ADDRESS";
 pub const PEER_VARIABLE: &str = "MIDGE_TEST_PEER";
 
 /// The suites by name, in the order in which they run.
-pub const NAMES: &[&str] = &["mosquitto", "python", "node", "rumqttc", "transports", "browser"];
+pub const NAMES: &[&str] =
+    &["mosquitto", "bridge", "python", "node", "rumqttc", "transports", "browser"];
 /// Those that need a broker with listeners of every kind; the others need one address.
 pub const OF_TRANSPORTS: &[&str] = &["transports", "browser"];
 
@@ -57,7 +58,7 @@ pub fn suite(
 ) -> Result<(Command, Reporter)> {
     let directory = root.join("tests/clients").join(name);
     let (mut command, reporter) = match name {
-        "python" | "mosquitto" | "transports" => {
+        "python" | "mosquitto" | "bridge" | "transports" => {
             (pytest(&clients.python, &directory), Reporter::Pytest)
         }
         "node" | "browser" => (node_test(clients, &directory)?, Reporter::Node),

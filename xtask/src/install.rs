@@ -26,6 +26,11 @@ const NEEDED: &[Needed] = &[
         package: "mosquitto-clients",
         purpose: "real-client tests with mosquitto_pub and mosquitto_sub",
     },
+    Needed {
+        program: "mosquitto",
+        package: "mosquitto",
+        purpose: "a real bridge, and checking the client suites against another broker",
+    },
     Needed { program: "python3", package: "python3", purpose: "real-client tests with paho-mqtt" },
     Needed { program: "node", package: "nodejs", purpose: "real-client tests with MQTT.js" },
     Needed { program: "npm", package: "npm", purpose: "installing MQTT.js and Playwright" },
@@ -38,13 +43,6 @@ const NEEDED: &[Needed] = &[
     Needed { program: "chromium", package: "chromium", purpose: "MQTT.js in a real browser" },
     Needed { program: "c++", package: "g++", purpose: "libFuzzer, which the fuzz targets link" },
 ];
-
-/// Debian's own broker: only the comparison of the suites against another broker wants it.
-const MOSQUITTO: Needed = Needed {
-    program: "mosquitto",
-    package: "mosquitto",
-    purpose: "checking the client suites against another broker",
-};
 
 /// Where Debian puts nginx's module for streams that are not HTTP.
 const NGINX_STREAM: &str = "/usr/lib/nginx/modules/ngx_stream_module.so";
@@ -81,18 +79,6 @@ pub fn clients(root: &Path, target: &Path) -> Result<Clients> {
         python: python_clients(root, &directory)?,
         node_modules: node_clients(root, &directory)?,
     })
-}
-
-/// Installs Debian's mosquitto when it is missing.
-///
-/// # Errors
-/// As for [`everything`].
-pub fn mosquitto(root: &Path) -> Result<()> {
-    if find_program(MOSQUITTO.program).is_some() {
-        return Ok(());
-    }
-    announce(MOSQUITTO.package, MOSQUITTO.purpose);
-    apt_install(root, &[MOSQUITTO.package])
 }
 
 fn debian_packages(root: &Path) -> Result<()> {

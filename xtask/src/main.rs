@@ -14,8 +14,8 @@ const USAGE: &str = "\
 cargo xtask test              install what the tests need, then run all of them
 cargo xtask tidy              only the house rules
 cargo xtask check             house rules, formatting and lints
-cargo xtask clients [SUITE]   the real-client suites (mosquitto, python, node, rumqttc, transports,
-                              browser) against the broker, which is built first
+cargo xtask clients [SUITE]   the real-client suites (mosquitto, bridge, python, node, rumqttc,
+                              transports, browser) against the broker, which is built first
     --address HOST:PORT       ... against a broker that is already running
     --mosquitto               ... against Debian's mosquitto: a test of the suites themselves
 cargo xtask conformance       a test for each normative statement, against a broker in the process,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use midge_codec::{
     Packet, PacketIdentifier, PacketType, QoS, ReasonCode, RetainHandling, SubAck, Subscribe,
-    SubscriptionOptions, UnsubAck, Unsubscribe, UserProperties,
+    Subscription, SubscriptionOptions, UnsubAck, Unsubscribe, UserProperties,
 };
 
 use crate::core::Core;
@@ -54,7 +54,11 @@ impl Core {
             return self.close_for_size(id, now, fx);
         }
         let entries = packet.subscriptions.iter();
-        let wanted = entries.map(|entry| (entry.filter, entry.options));
+        let is_bridge = self.clients.connection(id).is_some_and(|peer| peer.is_bridge);
+        let wanted = entries.map(|entry| match is_bridge {
+            true => (entry.filter, as_bridge(entry)),
+            false => (entry.filter, entry.options),
+        });
         let identifier = packet.subscription_identifier;
         self.subscribe(id, slot, Some(packet.packet_id), identifier, wanted, now, fx);
         self.go_on_with_streams(slot, now, fx);
@@ -639,6 +643,13 @@ impl Core {
         let hash = if workers == 1 { 0 } else { hash_str(self.config.seed, name) };
         WorkerId::new((hash % workers as u64) as usize)
     }
+}
+
+/// What a bridge means by a subscription, though it can say so in MQTT 5.0 only: messages that it
+/// brings do not go back to it, and what it takes away keeps its RETAIN flag.
+fn as_bridge(entry: Subscription<'_>) -> SubscriptionOptions {
+    let no_local = FilterRequest::shared_of(entry.filter).is_none();
+    SubscriptionOptions { no_local, retain_as_published: true, ..entry.options }
 }
 
 /// A SUBACK or an UNSUBACK.

@@ -1,6 +1,7 @@
 //! Scenarios for the core: scripted Clients, virtual time, one and several workers.
 
 mod acknowledgements;
+mod bridges;
 mod client;
 mod connect;
 mod data_streams;
