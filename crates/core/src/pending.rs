@@ -1,7 +1,7 @@
 //! SUBSCRIBE and UNSUBSCRIBE packets that wait: a SUBACK leaves only once every worker of the node
 //! knows of the subscription, and once the homes of shared and exclusive ones have answered; an
-//! UNSUBACK only once no worker chooses the Session any more, and what they had chosen it for before
-//! has come; both only once the store knows what they say.
+//! UNSUBACK only once no worker chooses the Session any more, and what they had chosen it for has
+//! come; both only once the store knows what they say.
 
 use hashbrown::HashMap;
 use midge_codec::{PacketIdentifier, PacketType, ReasonCode};

@@ -98,7 +98,8 @@ impl Core {
     }
 
     /// A Session has ended, because its Client wanted a new one or with its Network Connection, and
-    /// the store did not learn it, or only that others are to get what waits for it: its Will Message is published, and others get what waits for it from shared subscriptions.
+    /// the store did not learn it, or only that others are to get what waits for it: its Will
+    /// Message is published, and others get what waits for it from shared subscriptions.
     fn end_superseded(&mut self, session: RecoveredSession, now: Timestamp, fx: &mut Effects) {
         let session = RecoveredSession { subscriptions: Vec::new(), ..session };
         let slot = self.restore_session(session, now, now, fx);
