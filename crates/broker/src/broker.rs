@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 
 use midge_codec::ReasonCode;
 use midge_core::{
-    AllowAll, Core, CoreConfig, Counters, Durability, DurabilityRules, Limits, NodeBudget, Policy,
-    SharedStrategy, Timestamp, TopicRules, WorkerId,
+    AllowAll, Capabilities, Core, CoreConfig, Counters, Durability, DurabilityRules, Limits,
+    NodeBudget, Policy, SharedStrategy, Timestamp, TopicRules, WorkerId,
 };
 use midge_net::{
     Accepted, Listen, ListenError, ListenerAddress, ListenerControl, Listeners, Poller,
@@ -47,6 +47,8 @@ pub struct BrokerBuilder {
     seed: Option<u64>,
     storage: Option<Storage>,
     durability: DurabilityRules,
+    capabilities: Capabilities,
+    listener_capabilities: Vec<Option<Capabilities>>,
     on_failure: OnFailure,
     clocks: Arc<dyn Clocks>,
     own_topics_interval: Option<Duration>,
@@ -89,6 +91,8 @@ impl Broker {
             seed: None,
             storage: None,
             durability: DurabilityRules::default(),
+            capabilities: Capabilities::default(),
+            listener_capabilities: Vec::new(),
             on_failure: Arc::new(|_| ()),
             clocks: Arc::new(MachineClocks::new()),
             own_topics_interval: None,
@@ -292,6 +296,22 @@ impl BrokerBuilder {
         self
     }
 
+    /// What Clients may ask for: protocol versions, QoS, retained messages, kinds of subscriptions.
+    #[must_use]
+    pub fn capabilities(mut self, capabilities: Capabilities) -> Self {
+        self.capabilities = capabilities;
+        self
+    }
+
+    /// The same for those who come by one listener, the `index`-th one.
+    #[must_use]
+    pub fn listener_capabilities(mut self, index: usize, capabilities: Capabilities) -> Self {
+        let listeners = &mut self.listener_capabilities;
+        listeners.resize(listeners.len().max(index + 1), None);
+        listeners[index] = Some(capabilities);
+        self
+    }
+
     /// What is called, on a thread of the broker's, when the store has failed. All connections are
     /// closed then; the program drops the broker, and ends if it has nothing else to do.
     #[must_use]
@@ -378,9 +398,7 @@ impl BrokerBuilder {
         let budget = Arc::new(NodeBudget::default());
         let topics = Arc::new(self.topics.clone());
         let mut clock = Clock::start(Arc::clone(&self.clocks));
-        let listens = self.listen.iter().zip(&broker.addresses);
-        let terms = listens.map(|(listen, address)| terms(listen, address, &limits));
-        let terms: Arc<[_]> = terms.collect();
+        let terms: Arc<[_]> = self.listener_terms(&broker.addresses, &limits);
         let durability =
             DurabilityRules { has_store: self.storage.is_some(), ..self.durability.clone() };
         let config = |worker, secret| CoreConfig {
@@ -431,6 +449,20 @@ impl BrokerBuilder {
         Ok(clock)
     }
 
+    /// What holds for each listener.
+    fn listener_terms(
+        &self,
+        addresses: &[ListenerAddress],
+        limits: &Limits,
+    ) -> Arc<[ListenerTerms]> {
+        let own = self.listener_capabilities.iter().copied().chain(std::iter::repeat(None));
+        let listeners = self.listen.iter().zip(addresses).zip(own);
+        let terms = listeners.map(|((listen, address), own)| {
+            terms(listen, address, own.unwrap_or(self.capabilities), limits)
+        });
+        terms.collect()
+    }
+
     fn start_store(
         &self,
         storage: &Storage,
@@ -475,7 +507,12 @@ fn policy(hook: Option<&Arc<GuardedHook>>) -> Arc<dyn Policy> {
 }
 
 /// What a listener's own limits come to.
-fn terms(listen: &Listen, address: &ListenerAddress, limits: &Limits) -> ListenerTerms {
+fn terms(
+    listen: &Listen,
+    address: &ListenerAddress,
+    capabilities: Capabilities,
+    limits: &Limits,
+) -> ListenerTerms {
     let deadline = listen.limits.connect_deadline;
     ListenerTerms {
         name: address.to_string().into(),
@@ -486,6 +523,7 @@ fn terms(listen: &Listen, address: &ListenerAddress, limits: &Limits) -> Listene
         connect_deadline_ms: deadline.map_or(limits.connect_deadline_ms, |deadline| {
             u32::try_from(deadline.as_millis()).unwrap_or(u32::MAX)
         }),
+        capabilities,
     }
 }
 

@@ -52,7 +52,7 @@ pub use hook::{AuthReply, Hook};
 pub use message::{OwnedMessage, ReceivedMessage};
 pub use midge_codec::{ProtocolVersion, PublishProperties, QoS, ReasonCode, Rule, UserProperties};
 pub use midge_core::{
-    AuthAnswer, AuthRequest, AutoSubscription, ClientInfo, ConnectionId, Counters,
+    AuthAnswer, AuthRequest, AutoSubscription, Capabilities, ClientInfo, ConnectionId, Counters,
     DisconnectReason, DropReason, Durability, EnhancedStep, Event, Identity, LimitRow, Limits,
     Rewrite, SharedStrategy, TopicRules, Usage,
 };

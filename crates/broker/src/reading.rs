@@ -49,7 +49,8 @@ impl Worker {
         let taken_ms = u32::try_from(opened.elapsed().as_millis()).unwrap_or(u32::MAX);
         let connect_deadline_ms =
             terms.map(|terms| terms.connect_deadline_ms.saturating_sub(taken_ms));
-        let opening = Opening { listener, connect_deadline_ms, is_turned_away };
+        let capabilities = terms.map(|terms| terms.capabilities).unwrap_or_default();
+        let opening = Opening { listener, connect_deadline_ms, is_turned_away, capabilities };
         let id = self.core.open_connection(opening, self.now);
         if let Err(error) = self.poller.register(&mut stream, id.slot()) {
             log::error!("{}: cannot watch the connection: {error}", stream.address());
@@ -294,10 +295,10 @@ impl Worker {
         let Some((mut version, mut is_connected)) = self.core.protocol(id) else {
             return Outcome::Gone;
         };
-        let before_connect_max = self.packet_before_connect_bytes_max(id);
+        let (before_connect_max, connected_max) = self.packet_bytes_max(id);
         while consumed < bytes.len() {
             let packet_bytes_max = match is_connected {
-                true => self.packet_bytes_max,
+                true => connected_max,
                 false => before_connect_max,
             };
             let rest = &bytes[consumed..];
@@ -354,10 +355,15 @@ impl Worker {
         }
     }
 
-    fn packet_before_connect_bytes_max(&mut self, id: ConnectionId) -> u32 {
+    /// Bytes that a packet may have: before the CONNECT is accepted, and then.
+    fn packet_bytes_max(&mut self, id: ConnectionId) -> (u32, u32) {
         let listener = self.sockets.of(id).map(|socket| usize::from(socket.listener));
         let terms = listener.and_then(|listener| self.terms.get(listener));
-        terms.map_or(self.packet_bytes_max, |terms| terms.packet_before_connect_bytes_max)
+        terms.map_or((self.packet_bytes_max, self.packet_bytes_max), |terms| {
+            let connected_max = terms.capabilities.packet_bytes_max;
+            let connected_max = connected_max.unwrap_or(self.packet_bytes_max);
+            (terms.packet_before_connect_bytes_max, connected_max)
+        })
     }
 
     /// A CONNECT for a Session of another worker goes there, with everything read so far. True if

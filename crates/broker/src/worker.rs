@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use midge_core::{ConnectionId, Core, Effects, MemoryPressure, Timestamp, WorkerId};
+use midge_core::{Capabilities, ConnectionId, Core, Effects, MemoryPressure, Timestamp, WorkerId};
 use midge_net::{Poller, Readiness, Scratch};
 
 use crate::clock::Clock;
@@ -44,6 +44,7 @@ pub(crate) struct ListenerTerms {
     pub(crate) name: Box<str>,
     pub(crate) packet_before_connect_bytes_max: u32,
     pub(crate) connect_deadline_ms: u32,
+    pub(crate) capabilities: Capabilities,
 }
 
 /// The state of a running worker.

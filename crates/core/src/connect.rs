@@ -12,6 +12,7 @@ use midge_codec::{
 
 use crate::admitting::has_more;
 use crate::answering::Admission;
+use crate::capabilities::Capabilities;
 use crate::connection::{PendingConnect, PendingWill, Phase};
 use crate::core::Core;
 use crate::destination::{Author, Destination, Misdirected};
@@ -29,6 +30,7 @@ pub(crate) type Refusal = (ReasonCode, &'static str);
 
 /// What an accepted CONNECT gets, as its CONNACK says it.
 pub(crate) struct Terms<'d> {
+    offered: Capabilities,
     keep_alive: u16,
     response: Option<String>,
     method: Option<Box<str>>,
@@ -52,7 +54,7 @@ impl Core {
             self.clients.connection(id).is_some_and(|connection| connection.is_turned_away);
         let checked = match is_turned_away {
             true => Err((ReasonCode::ServerBusy, "too many connections: come again later")),
-            false => self.check_connect(connect),
+            false => self.check_offered(id, connect).and_then(|()| self.check_connect(connect)),
         };
         if let Err((reason_code, detail)) = checked {
             let who = (connect.client_id, connect.user_name);
@@ -329,6 +331,21 @@ impl Core {
         self.close(id, None, &DisconnectReason::ByServer(reason_code), now, fx);
     }
 
+    /// Whether the listener offers what the CONNECT asks for.
+    fn check_offered(&self, id: ConnectionId, connect: &Connect<'_>) -> Result<(), Refusal> {
+        let connection = self.clients.connections.get(id.slot());
+        let offered = connection.map(|connection| connection.capabilities).unwrap_or_default();
+        if !offered.speaks(connect.version) {
+            let detail = "this listener does not speak this version of MQTT";
+            return Err((ReasonCode::UnsupportedProtocolVersion, detail));
+        }
+        if connect.client_id.is_empty() && !offered.assigned_client_identifiers {
+            let detail = "this listener assigns no Client Identifiers: send one";
+            return Err((ReasonCode::ClientIdentifierNotValid, detail)); // [MQTT-3.1.3-8]
+        }
+        connect.will.as_ref().map_or(Ok(()), |will| offered.check_message(will.qos, will.retain))
+    }
+
     fn check_connect(&self, connect: &Connect<'_>) -> Result<(), Refusal> {
         let limits = &self.config.limits;
         if self.draining {
@@ -584,6 +601,7 @@ impl Core {
         };
         let method = connection.authentication_method.clone();
         let mut terms = Terms {
+            offered: connection.capabilities,
             keep_alive: self.effective_keep_alive(pending.keep_alive_seconds),
             response: self.response_information(pending),
             data: data.filter(|_| method.is_some()), // [MQTT-4.12.0-6]
@@ -614,10 +632,11 @@ impl Core {
         let limits = &self.config.limits;
         let capped = pending.session_expiry_interval > limits.session_expiry_seconds_max;
         let is_changed = terms.keep_alive != pending.keep_alive_seconds;
-        let properties = ConnAckProperties {
+        let packet_bytes_max = terms.offered.packet_bytes_max.unwrap_or(limits.packet_bytes_max);
+        let mut properties = ConnAckProperties {
             session_expiry_interval: capped.then_some(limits.session_expiry_seconds_max),
             receive_maximum: NonZeroU16::new(limits.receive_maximum),
-            maximum_packet_size: NonZeroU32::new(limits.packet_bytes_max),
+            maximum_packet_size: NonZeroU32::new(packet_bytes_max),
             assigned_client_identifier: pending.assigned.then_some(&*pending.client_id),
             topic_alias_maximum: Some(limits.topic_alias_maximum),
             server_keep_alive: is_changed.then_some(terms.keep_alive),
@@ -626,6 +645,7 @@ impl Core {
             authentication_data: terms.data,
             ..ConnAckProperties::default()
         };
+        terms.offered.tell(&mut properties);
         let reason_code = ReasonCode::Success;
         Packet::ConnAck(Box::new(ConnAck { session_present, reason_code, properties }))
     }

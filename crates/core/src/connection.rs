@@ -7,6 +7,7 @@ use hashbrown::HashMap;
 use midge_codec::{Connect, PacketType, ProtocolVersion, QoS, TopicAliasUse};
 
 use crate::answering::Admission;
+use crate::capabilities::Capabilities;
 use crate::data_streams::DataStreams;
 use crate::identity::ConnectionId;
 use crate::layouts::OutgoingAliases;
@@ -42,6 +43,8 @@ pub(crate) struct Connection {
     /// QoS 1 and 2 messages that the peer lets be under way.
     pub(crate) receive_maximum: u16,
     pub(crate) listener: u16,
+    /// What its listener offers.
+    pub(crate) capabilities: Capabilities,
     /// Acknowledgements that wait for the store.
     pub(crate) held: u32,
     /// How many of them are PUBACKs.
@@ -69,6 +72,8 @@ pub struct Opening {
     pub connect_deadline_ms: Option<u32>,
     /// There is no room for it: its CONNECT is answered with 0x89 Server busy.
     pub is_turned_away: bool,
+    /// What the listener offers.
+    pub capabilities: Capabilities,
 }
 
 /// How far the conversation has come.
@@ -145,6 +150,7 @@ impl Connection {
             packet_bytes_max: u32::MAX,
             receive_maximum: u16::MAX,
             listener,
+            capabilities: Capabilities::default(),
             held: 0,
             held_pubacks: 0,
             is_unanswered: false,
@@ -174,6 +180,7 @@ impl Connection {
             is_bridge: control.is_bridge,
             packet_bytes_max: control.packet_bytes_max,
             receive_maximum: control.receive_maximum,
+            capabilities: control.capabilities,
             outgoing_aliases: aliases.map(|aliases| Box::new(aliases.anew())),
             ..Self::new(id, control.listener, now)
         }

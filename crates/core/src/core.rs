@@ -176,6 +176,7 @@ impl Core {
         let id = self.insert_connection(opening.listener, now);
         if let Some(connection) = self.clients.connection(id) {
             connection.is_turned_away = opening.is_turned_away;
+            connection.capabilities = opening.capabilities;
         }
         let deadline_ms =
             opening.connect_deadline_ms.unwrap_or(self.config.limits.connect_deadline_ms);

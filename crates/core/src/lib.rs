@@ -16,6 +16,7 @@ mod admitting;
 mod answering;
 mod backlog;
 mod budget;
+mod capabilities;
 mod child_table;
 mod clients;
 mod connect;
@@ -71,6 +72,7 @@ mod usage;
 
 pub use crate::core::{Core, CoreConfig};
 pub use budget::NodeBudget;
+pub use capabilities::Capabilities;
 pub use connection::Opening;
 pub use counters::Counters;
 pub use data_streams::StreamError;

@@ -46,12 +46,18 @@ impl Core {
         fx: &mut Effects,
     ) {
         let control = self.clients.control_of(id);
-        let control = self.clients.connection(control);
-        if publish.packet_id.is_some() && control.is_some_and(|it| it.is_unanswered) {
+        let Some(control) = self.clients.connection(control) else {
+            return;
+        };
+        if publish.packet_id.is_some() && control.is_unanswered {
             // It comes again behind the one that was not answered, in its order.
             let publisher = std::sync::Arc::clone(&self.clients.session(slot).identity);
             let (party, topic) = (Party::Publisher(&publisher), publish.topic.as_str());
             return self.clients.note_drop(party, topic, DropReason::StoreFull, fx);
+        }
+        let offered = control.capabilities;
+        if let Err((reason_code, detail)) = offered.check_message(publish.qos, publish.retain) {
+            return self.violate(id, reason_code, detail.to_string(), now, fx);
         }
         let topic = match self.named_topic(id, publish) {
             Ok(topic) => topic,

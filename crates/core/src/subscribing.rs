@@ -48,6 +48,14 @@ impl Core {
         now: Timestamp,
         fx: &mut Effects,
     ) {
+        let limit = usize::from(self.config.limits.user_properties_max);
+        if packet.user_properties.iter().nth(limit).is_some() {
+            let (code, detail) = (ReasonCode::QuotaExceeded, "too many User Properties");
+            return self.violate(id, code, detail.to_string(), now, fx);
+        }
+        if let Err((code, detail)) = self.check_offered_filters(id, packet) {
+            return self.violate(id, code, detail.to_string(), now, fx);
+        }
         if !self
             .accepts_answer(id, PacketType::SubAck, packet.packet_id, || packet.subscriptions.len())
         {
@@ -156,6 +164,8 @@ impl Core {
             Ok(request) => request,
             Err(code) => return Step::Done(code),
         };
+        let offered = self.offered_to(slot);
+        let options = SubscriptionOptions { qos: options.qos.min(offered.qos_max), ..options };
         if let Err(code) = self.check_subscription(slot, &request, options) {
             return Step::Done(code); // refused alone: the others are not touched (Z12)
         }
@@ -214,6 +224,7 @@ impl Core {
         request: &FilterRequest,
         options: SubscriptionOptions,
     ) -> Result<(), ReasonCode> {
+        self.offered_to(slot).check_filter(&request.key).map_err(|(code, _)| code)?;
         let subscriptions_max = self.config.limits.subscriptions_per_session_max as usize;
         let session = &self.clients.sessions[slot as usize];
         let is_new = !session.subscriptions.contains_key(request.key.as_str());

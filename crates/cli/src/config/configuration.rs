@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use log::LevelFilter;
-use midge_broker::{Durability, Storage};
+use midge_broker::{Capabilities, Durability, Storage};
 use midge_codec::{QoS, RetainHandling, SubscriptionOptions};
 use midge_core::{AutoSubscription, Limits, Rewrite, SharedStrategy, TopicRules};
 use serde::Deserialize;
@@ -28,6 +28,7 @@ pub(crate) struct Configuration {
     pub(crate) topic_durabilities: Vec<(String, Durability)>,
     /// `None`: one for each processor.
     pub(crate) workers: Option<usize>,
+    pub(crate) capabilities: Capabilities,
     pub(crate) limits: Limits,
     pub(crate) topics: TopicRules,
     pub(crate) shared_strategy: SharedStrategy,
@@ -83,7 +84,14 @@ impl Values<'_> {
     }
 
     pub(super) fn boolean(&self, key: &str) -> bool {
-        matches!(self.value(key), Some(Value::Boolean(true)))
+        self.given_boolean(key) == Some(true)
+    }
+
+    pub(super) fn given_boolean(&self, key: &str) -> Option<bool> {
+        match self.value(key)? {
+            Value::Boolean(value) => Some(value),
+            _ => None,
+        }
     }
 }
 
@@ -104,9 +112,10 @@ impl Configuration {
         let is_json = one("log").text("format").as_deref() == Some("json");
         let deadline = one("shutdown").integer("deadline_seconds").unwrap_or_default();
         let shared = one("shared_subscriptions");
+        let capabilities = capabilities(&one("capabilities"), "", Capabilities::default());
         Self {
             listeners: all("listener")
-                .filter_map(|values| ListenerConfiguration::new(&values))
+                .filter_map(|values| ListenerConfiguration::new(&values, capabilities))
                 .collect(),
             storage: storage(&one("storage")),
             durability: durability(&one("storage"), "durability").unwrap_or_default(),
@@ -114,6 +123,7 @@ impl Configuration {
                 .filter_map(|rule| Some((rule.text("filter")?, durability(&rule, "level")?)))
                 .collect(),
             workers: workers.and_then(|workers| usize::try_from(workers).ok()),
+            capabilities,
             limits: limits(&one("limits")),
             topics: TopicRules {
                 rewrites: all("rewrite").map(|values| rewrite(&values)).collect(),
@@ -168,6 +178,48 @@ fn limits(values: &Values<'_>) -> Limits {
     limits
 }
 
+/// What the keys with this prefix say; where they say nothing, `default` holds.
+pub(super) fn capabilities(
+    values: &Values<'_>,
+    prefix: &str,
+    default: Capabilities,
+) -> Capabilities {
+    let key = |name: &str| format!("{prefix}{name}");
+    let versions = values.list(&key("versions"));
+    let speaks = |version: &str, default: bool| match versions.is_empty() {
+        true => default,
+        false => versions.iter().any(|it| it == version),
+    };
+    let flag = |name: &str, default| values.given_boolean(&key(name)).unwrap_or(default);
+    let qos_max = values.integer(&key("qos_max"));
+    Capabilities {
+        mqtt_3_1: speaks("3.1", default.mqtt_3_1),
+        mqtt_3_1_1: speaks("3.1.1", default.mqtt_3_1_1),
+        mqtt_5_0: speaks("5.0", default.mqtt_5_0),
+        qos_max: qos_max.map_or(default.qos_max, qos),
+        retain: flag("retain", default.retain),
+        wildcard_subscriptions: flag("wildcard_subscriptions", default.wildcard_subscriptions),
+        shared_subscriptions: flag("shared_subscriptions", default.shared_subscriptions),
+        subscription_identifiers: flag(
+            "subscription_identifiers",
+            default.subscription_identifiers,
+        ),
+        assigned_client_identifiers: flag(
+            "assigned_client_identifiers",
+            default.assigned_client_identifiers,
+        ),
+        packet_bytes_max: None,
+    }
+}
+
+fn qos(number: u64) -> QoS {
+    match number {
+        2 => QoS::ExactlyOnce,
+        1 => QoS::AtLeastOnce,
+        _ => QoS::AtMostOnce,
+    }
+}
+
 fn rewrite(values: &Values<'_>) -> Rewrite {
     Rewrite {
         from: values.text("from").unwrap_or_default(),
@@ -178,11 +230,7 @@ fn rewrite(values: &Values<'_>) -> Rewrite {
 }
 
 fn subscription(values: &Values<'_>) -> AutoSubscription {
-    let qos = match values.integer("qos") {
-        Some(2) => QoS::ExactlyOnce,
-        Some(1) => QoS::AtLeastOnce,
-        _ => QoS::AtMostOnce,
-    };
+    let qos = qos(values.integer("qos").unwrap_or_default());
     let retain_handling = match values.integer("retain_handling") {
         Some(2) => RetainHandling::DoNotSend,
         Some(1) => RetainHandling::SendIfNew,

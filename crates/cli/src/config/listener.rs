@@ -3,13 +3,13 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use midge_broker::Durability;
+use midge_broker::{Capabilities, Durability};
 use midge_net::{
     CertificateFiles, ClientCertificates, Listen, ListenerLimits, Protocol, ProxyMode,
     ProxyOptions, QuicOptions, TcpOptions, TlsOptions, TlsVersion, UnixOptions, WebSocketOptions,
 };
 
-use super::configuration::{Values, durability};
+use super::configuration::{Values, capabilities, durability};
 use super::listener_texts;
 
 /// One listener.
@@ -17,16 +17,17 @@ use super::listener_texts;
 pub(crate) struct ListenerConfiguration {
     pub(crate) listen: Listen,
     pub(crate) durability: Option<Durability>,
+    pub(crate) capabilities: Capabilities,
 }
 
 impl ListenerConfiguration {
-    /// MQTT over plain TCP, everything else as it is by default.
-    pub(crate) fn plain(address: &str) -> Self {
-        Self { listen: Listen::new(address), durability: None }
+    /// MQTT over plain TCP.
+    pub(crate) fn plain(address: &str, capabilities: Capabilities) -> Self {
+        Self { listen: Listen::new(address), durability: None, capabilities }
     }
 
     /// The listener that a table asks for.
-    pub(super) fn new(values: &Values<'_>) -> Option<Self> {
+    pub(super) fn new(values: &Values<'_>, default: Capabilities) -> Option<Self> {
         let listen = Listen {
             protocol: protocol(values),
             tls: tls(values),
@@ -40,7 +41,11 @@ impl ListenerConfiguration {
             limits: limits(values),
             ..Listen::new(values.text("bind")?)
         };
-        Some(Self { listen, durability: durability(values, "durability") })
+        let capabilities = Capabilities {
+            packet_bytes_max: integer(values, "packet_bytes_max"),
+            ..capabilities(values, "capabilities.", default)
+        };
+        Some(Self { listen, durability: durability(values, "durability"), capabilities })
     }
 }
 

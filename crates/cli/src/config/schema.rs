@@ -8,6 +8,7 @@
 //! TOML has three ways to write it: `tls.certificate = "..."`, `tls = { certificate = "..." }` and
 //! a table `[listener.tls]`.
 
+mod capabilities;
 mod listener;
 
 use std::borrow::Cow;
@@ -142,6 +143,7 @@ impl Schema {
             broker(),
             storage(),
             durability(),
+            capabilities::section(),
             limits(),
             shared_subscriptions(),
             rewrite(),
@@ -246,8 +248,10 @@ fn limit_min(key: &str) -> u64 {
     match key {
         // Identifiers of up to 23 bytes have to be accepted [MQTT-3.1.3-5].
         "client_identifier_bytes_max" => 23,
-        // Room for the CONNECT of such a Client, and for a CONNACK.
-        "packet_bytes_max" | "packet_before_connect_bytes_max" => 128,
+        // Room for the CONNECT of such a Client.
+        "packet_before_connect_bytes_max" => 128,
+        // Room for a short topic.
+        "packet_bytes_max" => 16,
         // Here 0 has a meaning: nothing of the kind, or no bound.
         "keep_alive_seconds_max"
         | "packet_bytes_per_second_min"
@@ -430,11 +434,15 @@ mod tests {
                     }
                     Default::Required(example) => (*example).to_string(),
                 };
-                let given = match text.parse::<toml::Value>().unwrap() {
-                    toml::Value::Integer(number) => Given::Integer(Some(number.into())),
-                    toml::Value::Boolean(value) => Given::Boolean(value),
+                let value = text.parse::<toml::Value>().unwrap();
+                let given = match &value {
+                    toml::Value::Integer(number) => Given::Integer(Some((*number).into())),
+                    toml::Value::Boolean(value) => Given::Boolean(*value),
                     toml::Value::String(_) => Given::Text(text.trim_matches('"')),
-                    toml::Value::Array(items) if items.is_empty() => Given::List(Vec::new()),
+                    toml::Value::Array(items) => {
+                        let texts = items.iter().filter_map(toml::Value::as_str);
+                        Given::List(texts.map(Given::Text).collect())
+                    }
                     other => panic!("{name}: {other}"),
                 };
                 assert!(key.kind.check(&given).is_ok(), "{name} = {text}");

@@ -38,6 +38,8 @@ pub(crate) enum Kind {
     Origins,
     /// Networks, or none.
     Networks,
+    /// Versions of MQTT, at least one.
+    Versions,
     /// The path of a URL.
     UrlPath,
     /// A user or a group.
@@ -45,6 +47,9 @@ pub(crate) enum Kind {
     /// Permissions of a file, in octal digits.
     Mode,
 }
+
+/// Versions of MQTT, as they are written.
+pub(crate) const VERSIONS: [&str; 3] = ["3.1", "3.1.1", "5.0"];
 
 /// A value that was checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -100,7 +105,7 @@ impl Kind {
         match self {
             Self::Integer { min, max } => self.check_integer(given, min, max),
             Self::Boolean => self.check_boolean(given),
-            Self::Files | Self::Origins | Self::Networks => self.check_list(given),
+            Self::Files | Self::Origins | Self::Networks | Self::Versions => self.check_list(given),
             _ => {
                 let (Given::Text(text) | Given::Untyped(text)) = given else {
                     return Err(self.wrong_type(given));
@@ -144,7 +149,9 @@ impl Kind {
             _ => Err(self.wrong_type(given)),
         };
         let items = match given {
-            Given::List(items) if items.is_empty() && self == Self::Files => {
+            Given::List(items)
+                if items.is_empty() && matches!(self, Self::Files | Self::Versions) =>
+            {
                 return Err(self.wrong_type(given));
             }
             Given::List(items) => {
@@ -169,6 +176,7 @@ impl Kind {
         match self {
             Self::Origins => listener_texts::origin(text),
             Self::Networks => listener_texts::network(text).map(|_| text.to_string()),
+            Self::Versions => self.check_word(text, &VERSIONS).map(|()| text.to_string()),
             _ if text.is_empty() => Err(Complaint::new("must name a file")),
             _ => Ok(text.to_string()),
         }
@@ -206,9 +214,12 @@ impl Kind {
             Self::UrlPath => listener_texts::url_path(text),
             Self::Account => listener_texts::account(text),
             Self::Mode => listener_texts::mode(text).map(|_| ()),
-            Self::Integer { .. } | Self::Boolean | Self::Files | Self::Origins | Self::Networks => {
-                unreachable!("checked as what they are")
-            }
+            Self::Integer { .. }
+            | Self::Boolean
+            | Self::Files
+            | Self::Origins
+            | Self::Networks
+            | Self::Versions => unreachable!("checked as what they are"),
         }
     }
 
@@ -275,6 +286,7 @@ impl fmt::Display for Kind {
                 f.write_str("a list of Web origins, such as [\"https://example.org\"]")
             }
             Self::Networks => f.write_str("a list of networks, such as [\"10.0.0.0/8\"]"),
+            Self::Versions => f.write_str("a list with some of \"3.1\", \"3.1.1\" and \"5.0\""),
             Self::UrlPath => f.write_str("the path of a URL, such as \"/mqtt\""),
             Self::Account => f.write_str("a name or a number, such as \"midge\" or \"1000\""),
             Self::Mode => f.write_str("octal digits in quotes, such as \"0660\""),

@@ -34,7 +34,8 @@ pub(crate) fn all(configuration: &Configuration) -> Vec<ListenerConfiguration> {
         log::info!("not listening on {}: no IPv6 here ({error})", DEFAULT_LISTENERS[1]);
         listeners.truncate(1);
     }
-    listeners.into_iter().map(ListenerConfiguration::plain).collect()
+    let plain = |address| ListenerConfiguration::plain(address, configuration.capabilities);
+    listeners.into_iter().map(plain).collect()
 }
 
 impl ShownListener {

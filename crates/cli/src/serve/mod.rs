@@ -90,6 +90,7 @@ fn start(
     }
     for (index, listener) in listeners.iter().enumerate() {
         builder = builder.listen(listener.listen.clone());
+        builder = builder.listener_capabilities(index, listener.capabilities);
         if let Some(durability) = listener.durability {
             builder = builder.listener_durability(index, durability);
         }

@@ -7,7 +7,7 @@ use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
-use crate::command::{Running, midge_in};
+use crate::command::{Running, midge, midge_in};
 use crate::directory::Directory;
 
 /// The last line of the start message.
@@ -133,4 +133,26 @@ fn a_broker_without_its_certificate_does_not_start() {
     );
     let stderr = midge_in(directory.path(), &[], "").end().failure(1);
     assert!(stderr.contains("none.pem"), "{stderr}");
+}
+
+#[test]
+fn a_listener_offers_what_its_configuration_says() {
+    let directory = directory(
+        "[[listener]]
+        bind = '127.0.0.1:0'
+        packet_bytes_max = 40
+        capabilities = { versions = '3.1.1', retain = false }
+        [storage]
+        in_memory = true",
+    );
+    let broker = start(&directory);
+    let port = address(&broker, "mqtt://").split(':').nth(1).unwrap().to_string();
+    let publish = |options: &str| midge(&format!("pub -p {port} -t t {options}")).end();
+    publish("-V 311 -m hello").text();
+    let refused = publish("-V 5 -m hello").failure(1);
+    assert!(refused.contains("version"), "{refused}");
+    publish("-V 311 -q 1 -r -m hello").failure(1);
+    publish("-V 311 -q 1 -m 01234567890123456789012345678901234567890123456789").failure(1);
+    let said = broker.signal("TERM").end().stderr;
+    assert!(said.contains("does not speak this version of MQTT"), "{said}");
 }

@@ -2,6 +2,7 @@
 
 mod acknowledgements;
 mod bridges;
+mod capabilities;
 mod client;
 mod connect;
 mod data_streams;

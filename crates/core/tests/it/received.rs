@@ -32,6 +32,10 @@ pub(crate) struct GotConnAck {
     pub(crate) receive_maximum: Option<u16>,
     pub(crate) topic_alias_maximum: Option<u16>,
     pub(crate) response_information: Option<String>,
+    pub(crate) maximum_qos: Option<u8>,
+    pub(crate) packet_bytes_max: Option<u32>,
+    /// Retained messages, wildcards, shared subscriptions, subscription identifiers.
+    pub(crate) unavailable: [Option<bool>; 4],
     pub(crate) method: Option<String>,
     pub(crate) data: Option<Vec<u8>>,
 }
@@ -113,6 +117,14 @@ fn connack(ack: &midge_codec::ConnAck<'_>) -> GotConnAck {
         receive_maximum: properties.receive_maximum.map(std::num::NonZero::get),
         topic_alias_maximum: properties.topic_alias_maximum,
         response_information: properties.response_information.map(Into::into),
+        maximum_qos: properties.maximum_qos.map(|qos| qos as u8),
+        packet_bytes_max: properties.maximum_packet_size.map(std::num::NonZero::get),
+        unavailable: [
+            properties.retain_available,
+            properties.wildcard_subscription_available,
+            properties.shared_subscription_available,
+            properties.subscription_identifiers_available,
+        ],
         method: properties.authentication_method.map(Into::into),
         data: properties.authentication_data.map(Into::into),
     }

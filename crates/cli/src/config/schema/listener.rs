@@ -8,7 +8,7 @@ use midge_net::{ListenerLimits, QuicOptions, TcpOptions, WebSocketOptions};
 
 use super::super::listener_rules::Condition;
 use super::super::value::{Kind, Value};
-use super::{DURABILITIES, Default, Key, Section, limit_min, text};
+use super::{DURABILITIES, Default, Key, Section, capabilities, limit_min, text};
 
 /// Words of `protocol`.
 const PROTOCOLS: &[&str] = &["mqtt", "websocket", "quic"];
@@ -33,6 +33,7 @@ pub(super) fn section() -> Section {
         proxy(),
         only(unix(), Condition::Unix),
         only(tcp(), Condition::Tcp),
+        capabilities::of_listener(),
         limits(),
     ];
     let keys = groups.into_iter().flatten().collect();
@@ -281,5 +282,9 @@ fn limits() -> Vec<Key> {
             "How long a Client has from its connection to a complete CONNECT, with all handshakes.",
         ),
         broker("packet_before_connect_bytes_max", "Largest first packet (CONNECT) in bytes."),
+        broker(
+            "packet_bytes_max",
+            "Largest Control Packet in bytes that is accepted once a Client is connected.",
+        ),
     ]
 }

@@ -3,13 +3,13 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use midge_broker::Durability;
+use midge_broker::{Capabilities, Durability};
 use midge_net::{
     CertificateFiles, ClientCertificates, Listen, ListenAddress, ListenerLimits, Protocol,
     ProxyMode, QuicOptions, TcpOptions, TlsOptions, TlsVersion, UnixOptions, WebSocketOptions,
 };
 
-use super::{file, load_text, variables};
+use super::{error, file, load_text, variables};
 use crate::config::environment::Variables;
 use crate::config::flags::Flags;
 use crate::config::{Loaded, load};
@@ -240,4 +240,40 @@ fn only_what_means_something_is_in_effect() {
     }
     let unix = names("[[listener]]\nbind = 'unix:a'\nprotocol = 'websocket'\n");
     assert!(has(&unix, "unix.") && has(&unix, "websocket.") && !has(&unix, "tcp."));
+}
+
+#[test]
+fn capabilities_of_a_listener_are_above_those_of_the_broker() {
+    let text = "
+        [capabilities]
+        versions = ['3.1.1', '5.0']
+        qos_max = 1
+        retain = false
+        [[listener]]
+        bind = '127.0.0.1:1'
+        [[listener]]
+        bind = '127.0.0.1:2'
+        packet_bytes_max = 100
+        capabilities = { versions = '5.0', retain = true, wildcard_subscriptions = false }
+        ";
+    let configuration = load_text(text).unwrap().configuration;
+    let broker = Capabilities {
+        mqtt_3_1: false,
+        qos_max: midge_codec::QoS::AtLeastOnce,
+        retain: false,
+        ..Capabilities::default()
+    };
+    assert_eq!(configuration.capabilities, broker);
+    assert_eq!(configuration.listeners[0].capabilities, broker);
+    let own = Capabilities {
+        mqtt_3_1_1: false,
+        retain: true,
+        wildcard_subscriptions: false,
+        packet_bytes_max: Some(100),
+        ..broker
+    };
+    assert_eq!(configuration.listeners[1].capabilities, own);
+    let said = error(load_text("[capabilities]\nversions = ['4']"));
+    assert!(said.contains("must be a list with some of \"3.1\""), "{said}");
+    assert!(load_text("[capabilities]\nversions = []").is_err());
 }

@@ -67,7 +67,7 @@ error: there is no section [cluster]
 1 | [cluster]
   |  ^^^^^^^
   = the sections are [[listener]], [broker], [storage], [[durability]], \
-         [limits], [shared_subscriptions], [[rewrite]], \
+         [capabilities], [limits], [shared_subscriptions], [[rewrite]], \
          [[auto_subscribe]], [requests], [sys_topics], [log], [shutdown]",
     );
     assert_error(
