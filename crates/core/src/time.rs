@@ -24,9 +24,12 @@ impl Timestamp {
         Self(self.0.saturating_add(seconds.saturating_mul(1000)))
     }
 
-    /// Whole seconds from `self` until `later`, rounded up; 0 if `later` has passed.
+    /// Seconds from `self` until `later`, to the nearest one but at least 1; 0 if `later` has
+    /// passed. Another worker's turn may have begun a moment before the one that said `later`;
+    /// rounded up, its answer would be a second more than was said.
     pub const fn seconds_until(self, later: Self) -> u64 {
-        later.0.saturating_sub(self.0).div_ceil(1000)
+        let millis = later.0.saturating_sub(self.0);
+        if millis > 0 && millis < 1000 { 1 } else { millis.saturating_add(500) / 1000 }
     }
 }
 
@@ -56,14 +59,16 @@ mod tests {
         let end = Timestamp::from_millis(u64::MAX);
         assert_eq!((end + 1, end.plus_seconds(u64::MAX)), (end, end));
         assert_eq!(Timestamp::from_millis(3) - end, 0);
-        assert_eq!(Timestamp::from_millis(0).seconds_until(end), u64::MAX / 1000 + 1);
+        assert_eq!(Timestamp::from_millis(0).seconds_until(end), u64::MAX / 1000);
     }
 
     #[test]
-    fn remaining_seconds_are_rounded_up() {
-        let now = Timestamp::from_millis(1_000);
-        assert_eq!(now.seconds_until(Timestamp::from_millis(1_001)), 1);
-        assert_eq!(now.seconds_until(Timestamp::from_millis(3_000)), 2);
-        assert_eq!(now.seconds_until(Timestamp::from_millis(500)), 0);
+    fn remaining_seconds_are_rounded_to_what_was_said() {
+        let now = Timestamp::from_millis(10_000);
+        let until = |millis| now.seconds_until(Timestamp::from_millis(millis));
+        assert_eq!([until(9_000), until(10_000)], [0, 0]);
+        assert_eq!([until(10_001), until(10_400), until(11_400)], [1, 1, 1]);
+        // Two seconds, said on a worker whose turn began 3 ms before and 3 ms after this one.
+        assert_eq!([until(11_997), until(12_003)], [2, 2]);
     }
 }
