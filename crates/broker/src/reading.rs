@@ -57,10 +57,23 @@ impl Worker {
             self.core.handle_closed(id, self.now, &mut self.fx);
             return self.count_closed(is_turned_away);
         }
-        self.sockets.insert(Socket { is_turned_away, ..Socket::new(id, stream, listener) });
-        self.readable.push(id);
-        if !bytes.is_empty() {
-            self.decode_and_keep(id, bytes);
+        // Both are read behind what their Clients have said on connections that these take over.
+        let socket = Socket { is_turned_away, ..Socket::new(id, stream, listener) };
+        if bytes.is_empty() {
+            self.opened.push(id);
+            self.sockets.insert(socket);
+        } else {
+            self.resumed.push(id);
+            self.sockets.insert(Socket { partial: bytes, is_queued: false, ..socket });
+        }
+    }
+
+    /// Looks for what connections that were there before the new ones have to say: a DISCONNECT
+    /// that came before a CONNECT of the same Client has its effect before it.
+    pub(crate) fn put_new_behind_old(&mut self) {
+        if !self.opened.is_empty() || !self.resumed.is_empty() {
+            self.look();
+            self.readable.append(&mut self.opened);
         }
     }
 
@@ -150,7 +163,13 @@ impl Worker {
         };
         let room = &mut self.scratch[start..room];
         match socket.stream.read(room, &mut self.stream_scratch) {
-            Ok(Received::End) => return self.note_end(id),
+            Ok(Received::End) => {
+                // What came with the stream from another worker was not decoded yet.
+                if self.core.protocol(id).is_some_and(|(_, is_connected)| !is_connected) {
+                    self.decode_and_keep(id, partial);
+                }
+                return self.note_end(id);
+            }
             Ok(Received::Bytes { count, more }) => {
                 socket.is_readable = more || socket.ends;
                 if socket.is_readable {

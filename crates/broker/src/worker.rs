@@ -82,7 +82,9 @@ pub(crate) struct Worker {
     pub(crate) packet_bytes_max: u32,
     pub(crate) output_bytes_max: u32,
     pub(crate) stage: Stage,
-    /// Connections that are to be read again.
+    /// New connections, of which nothing was read.
+    pub(crate) opened: Vec<ConnectionId>,
+    /// Connections that are to be read again, and new ones that came from another worker.
     pub(crate) resumed: Vec<ConnectionId>,
     letters: Vec<Letter>,
     /// When the worker was last seen to run.
@@ -157,6 +159,7 @@ impl Worker {
             packet_bytes_max: parts.packet_bytes_max,
             output_bytes_max: parts.output_bytes_max,
             stage: Stage::Running,
+            opened: Vec::new(),
             resumed: Vec::new(),
             letters: Vec::new(),
             watched: now,
@@ -187,6 +190,7 @@ impl Worker {
         self.begin_reading();
         self.take_readiness();
         self.take_letters();
+        self.put_new_behind_old();
         self.read_sockets();
         self.judge_silence();
         self.core.run_backlog(self.now, &mut self.fx);
@@ -214,6 +218,11 @@ impl Worker {
     }
 
     fn look_again(&mut self) {
+        self.look();
+        self.read_sockets();
+    }
+
+    pub(crate) fn look(&mut self) {
         // One look finds a bounded number of sockets.
         for _ in 0..=self.sockets.len() / Poller::EVENTS {
             if let Err(error) = self.poller.wait(Some(Duration::ZERO)) {
@@ -225,7 +234,6 @@ impl Worker {
                 break;
             }
         }
-        self.read_sockets();
     }
 
     /// Tells the core if this thread did not run for a while, though it was to go on after it had

@@ -23,6 +23,7 @@ mod epoch;
 mod habits;
 mod history;
 mod nemesis;
+mod overtaking;
 mod payload;
 mod receiving;
 mod scene;

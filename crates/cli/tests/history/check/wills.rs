@@ -100,7 +100,7 @@ fn fates(case: &Case<'_>) -> Vec<Fate> {
     for connections in by_client.values() {
         for (place, connection) in connections.iter().enumerate() {
             if let Some((message, delay)) = connection.will {
-                let fate = fate(case, connection, delay, connections.get(place + 1).copied());
+                let fate = fate(case, connection, delay, &connections[place + 1..]);
                 let (verdict, earliest) = fate;
                 fates.push(Fate { message, client: connection.client, verdict, earliest });
             }
@@ -113,17 +113,15 @@ fn fate(
     case: &Case<'_>,
     connection: &Connection,
     delay_seconds: u32,
-    next: Option<&Connection>,
+    later: &[&Connection],
 ) -> (Verdict, Micros) {
+    let next = later.first().copied();
     let (Some(answered), Some((end, at))) = (connection.answered, connection.end) else {
         let is_alive = connection.answered.is_some();
         return (if is_alive { Verdict::Never } else { Verdict::May }, connection.asked);
     };
     let delay = Micros::from(delay_seconds.min(connection.expiry_seconds)) * SECOND;
-    // A DISCONNECT that was not read yet is overtaken by the next CONNECT.
-    let back = next.map_or(at, |next| next.answered.unwrap_or(next.asked));
-    let is_near_end =
-        ends_near(case, at) || case.tables.was_out(at, back.min(at + SECOND), |_| true);
+    let is_near_end = ends_near(case, at);
     let (earliest, latest, is_certain) = match end {
         End::Goodbye if is_near_end => return (Verdict::May, at),
         End::Goodbye => return (Verdict::Never, at),
@@ -156,10 +154,13 @@ fn fate(
         };
         (verdict, next.asked.min(earliest + delay))
     } else {
+        // One that is not answered may have come to the broker, or not; the next one counts then.
+        let ends = later.iter().filter(|it| it.is_clean).map(|it| it.asked);
+        let ends = ends.chain([earliest + delay]).min().unwrap_or(earliest);
         let is_resumed = next.session.is_some() && next.session == connection.session;
         let is_in_time = next.answered.is_some_and(|at| at + SECOND / 5 < earliest + delay);
         let never = is_resumed && is_in_time && !comes_back_unsettled;
-        (if never { Verdict::Never } else { Verdict::May }, earliest + delay)
+        (if never { Verdict::Never } else { Verdict::May }, ends)
     }
 }
 
