@@ -3,6 +3,3 @@
 
 /// Rules of `check`.
 pub(crate) const RULES: &[&str] = &["a message comes again without DUP", "DUP is missing"];
-
-/// Whether the broker is stopped.
-pub(crate) const IS_STOPPED: bool = false;

@@ -84,6 +84,7 @@ impl Epoch {
         let random = self.random.fork("nemesis");
         let mut nemesis = Nemesis::new(home, &scene, random, self.pace_ms, self.mood);
         thread::scope(|scope| {
+            let _end = EndOfScene(&scene);
             for (client, habits) in self.cast.iter().enumerate() {
                 let device = Device::new(client, habits.clone(), &scene, &self.random);
                 scope.spawn(move || Actor::new(device).live());
@@ -101,7 +102,6 @@ impl Epoch {
                 check::judge(&mut tables, now);
                 check::judge_retained(&mut tables, &found, asked, now);
             }
-            scene.enter(Phase::Over);
         });
         nemesis.report();
         let tables = scene.history.lock();
@@ -198,6 +198,15 @@ impl Epoch {
         }
         text += &format!("{} violations: {counts:?}", violations.len());
         panic!("{text}");
+    }
+}
+
+/// Lets everybody go home, also if the play stops before its end.
+struct EndOfScene<'a>(&'a Scene);
+
+impl Drop for EndOfScene<'_> {
+    fn drop(&mut self) {
+        self.0.enter(Phase::Over);
     }
 }
 

@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
-use crate::awaited;
 use crate::common::broker::{Broker, Home};
 use crate::common::random::Random;
 use crate::common::slow_sync::Pace;
@@ -132,8 +131,7 @@ impl Nemesis {
                 }
             }
             Fault::Term => self.terminate(),
-            Fault::Stop if awaited::IS_STOPPED => self.stop(),
-            Fault::Stop => (),
+            Fault::Stop => self.stop(),
             Fault::Stall => self.stall(),
             Fault::Pace => {
                 let pace_ms = [self.pace_ms, 0, 8, 50][self.random.below(4) as usize];
@@ -187,9 +185,14 @@ impl Nemesis {
         self.home.disk.set(Pace::each(60_000));
         thread::sleep(self.random.micros(500_000, 4_000_000));
         if self.random.once_in(3) {
-            self.kill();
+            self.scene.history.begin_outage(OutageKind::Kill);
+            self.broker.take().into_iter().for_each(Broker::kill);
         }
         self.home.disk.set(Pace::each(self.pace_ms));
+        if self.broker.is_none() {
+            self.come_back();
+            self.scene.history.end_outage(OutageKind::Kill);
+        }
         self.scene.history.end_outage(OutageKind::Stall);
     }
 
