@@ -46,7 +46,16 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let command_line = CommandLine::parse();
+    let command_line = match CommandLine::try_parse() {
+        Ok(command_line) => command_line,
+        Err(error) => {
+            let command = std::env::args_os().nth(1);
+            if client::mosquitto::explain(command.as_ref().and_then(|name| name.to_str()), &error) {
+                return ExitCode::from(2);
+            }
+            error.exit()
+        }
+    };
     match command_line.command {
         None => serve::run(&command_line.serve),
         Some(Command::Serve(args)) => serve::run(&args),

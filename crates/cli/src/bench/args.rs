@@ -1,11 +1,22 @@
 //! The command line of `midge bench`.
 
-use clap::{Args, ValueEnum};
+use clap::{ArgAction, Args, ValueEnum};
 
 use super::error::BenchError;
 use super::handshake::Protocol;
 use super::wire::{MARK_BYTES, STAMP_BYTES};
-use crate::endpoint::{BrokerUrl, Endpoint, TlsArgs};
+use crate::endpoint::{BrokerUrl, Endpoint, PasswordArgs, Secret, TlsArgs};
+
+const EXAMPLES: &str = "\
+Examples:
+  midge bench p2p                                    100 pairs, as fast as the broker goes
+  midge bench fan-out -h broker.example.org --clients 500 --qos 1
+  midge bench latency --rate 5000 --seconds 30       with the percentiles of the delay
+  midge bench p2p -L mqtts://localhost --cafile tls/ca.pem
+  midge bench idle --clients 20000 --pid 1234        memory of the broker with process id 1234";
+
+/// The variable with the password of the benchmark alone.
+const PASSWORD_VARIABLE: &str = "MIDGE_BENCH_PASSWORD";
 
 /// Put a load on an MQTT broker and measure what it does with it.
 ///
@@ -13,14 +24,11 @@ use crate::endpoint::{BrokerUrl, Endpoint, TlsArgs};
 /// has to drop any. Exit code 0: all is well; 1: the connection or the protocol failed, or messages
 /// above QoS 0 were lost; 2: the command line makes no sense.
 #[derive(Args, Clone, Debug)]
+#[command(disable_help_flag = true, next_help_heading = "Load", after_help = EXAMPLES)]
 pub(crate) struct BenchArgs {
     /// What to do.
     #[arg(value_enum)]
     pub(crate) scenario: Scenario,
-    /// The broker: mqtt://HOST:PORT, mqtts:// (TLS), quic://, ws:// or wss:// (WebSocket, with a
-    /// path), unix:PATH.
-    #[arg(long, default_value = "mqtt://127.0.0.1:1883", value_name = "URL")]
-    pub(crate) url: String,
     /// Quality of Service of publishers and subscribers.
     #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u8).range(0..=2))]
     pub(crate) qos: u8,
@@ -64,40 +72,73 @@ pub(crate) struct BenchArgs {
     /// In `drain`: one publisher fills the queues of all sessions with the same messages.
     #[arg(long)]
     pub(crate) to_all: bool,
-    /// MQTT version to speak.
-    #[arg(long, value_enum, default_value = "3.1.1", value_name = "VERSION")]
-    pub(crate) protocol: Protocol,
     /// With QUIC: what clients publish and subscribe to goes on a data stream of each.
     #[arg(long)]
     pub(crate) data_streams: bool,
     /// First level of all topics and Client Identifiers.
     #[arg(long, default_value = "bench", value_name = "TOPIC")]
     pub(crate) topic: String,
-    /// User name to connect with.
-    #[arg(long, value_name = "NAME")]
-    pub(crate) user: Option<String>,
-    /// Password to connect with.
-    #[arg(long, value_name = "PASSWORD", env = "MIDGE_BENCH_PASSWORD", hide_env_values = true)]
-    pub(crate) password: Option<String>,
-    /// Keep Alive of the connections. No PINGREQ is sent: a run has to be shorter.
-    #[arg(long, default_value_t = 3600, value_name = "SECONDS")]
-    pub(crate) keep_alive: u16,
-    /// Process id of the broker on this machine (repeatable, or a list with commas): adds its CPU
-    /// time per message and its memory.
-    #[arg(long = "pid", value_name = "PID", value_delimiter = ',')]
-    pub(crate) pids: Vec<u32>,
     /// Threads of the generator.
     #[arg(long, default_value_t = 1, value_name = "N")]
     #[arg(value_parser = clap::value_parser!(u16).range(1..=256))]
     pub(crate) threads: u16,
+    /// The broker's host name or address [default: 127.0.0.1].
+    #[arg(
+        short = 'h',
+        long,
+        value_name = "HOST",
+        conflicts_with = "url",
+        help_heading = "Connection"
+    )]
+    pub(crate) host: Option<String>,
+    /// The broker's port [default: 1883, with TLS 8883].
+    #[arg(short = 'p', long, value_name = "PORT", conflicts_with = "url",
+          value_parser = clap::value_parser!(u16).range(1..), help_heading = "Connection")]
+    pub(crate) port: Option<u16>,
+    /// The broker, instead: mqtt://HOST:PORT, mqtts:// (TLS), quic://, ws:// or wss:// (WebSocket,
+    /// with a path), unix:PATH.
+    #[arg(short = 'L', long, value_name = "URL", help_heading = "Connection")]
+    pub(crate) url: Option<Secret>,
+    /// User name to connect with.
+    #[arg(
+        short = 'u',
+        long,
+        visible_alias = "username",
+        value_name = "NAME",
+        help_heading = "Connection"
+    )]
+    pub(crate) user: Option<String>,
+    #[command(flatten, next_help_heading = "Connection")]
+    pub(crate) password: PasswordArgs,
+    /// MQTT version to speak.
+    #[arg(
+        short = 'V',
+        long,
+        visible_alias = "protocol-version",
+        value_enum,
+        default_value = "3.1.1",
+        value_name = "VERSION",
+        help_heading = "Connection"
+    )]
+    pub(crate) protocol: Protocol,
+    /// Keep Alive of the connections. No PINGREQ is sent: a run has to be shorter.
+    #[arg(long, default_value_t = 3600, value_name = "SECONDS", help_heading = "Connection")]
+    pub(crate) keep_alive: u16,
     #[command(flatten)]
     pub(crate) tls: TlsArgs,
+    /// Process id of the broker on this machine (repeatable, or a list with commas): adds its CPU
+    /// time per message and its memory.
+    #[arg(long = "pid", value_name = "PID", value_delimiter = ',', help_heading = "Report")]
+    pub(crate) pids: Vec<u32>,
     /// Print the result as one JSON object.
-    #[arg(long)]
+    #[arg(long, help_heading = "Report")]
     pub(crate) json: bool,
     /// Show progress on standard error even if it is no terminal.
-    #[arg(long)]
+    #[arg(long, help_heading = "Report")]
     pub(crate) progress: bool,
+    /// Print help.
+    #[arg(long, action = ArgAction::Help, help_heading = "Report")]
+    pub(crate) help: Option<bool>,
 }
 
 /// The scenarios.
@@ -203,11 +244,9 @@ impl BenchArgs {
             return Err(BenchError::usage(format!("{name} has no sessions for --persistent")));
         }
         self.endpoint()?;
-        if self.password().is_some()
-            && self.user_name().is_none()
-            && self.protocol == Protocol::V3_1_1
-        {
-            return Err(BenchError::usage("MQTT 3.1.1 has no --password without --user"));
+        let password = self.password()?;
+        if password.is_some() && self.user_name()?.is_none() && self.protocol == Protocol::V3_1_1 {
+            return Err(BenchError::usage("MQTT 3.1.1 has no password without --user"));
         }
         if self.topic.is_empty() || self.topic.contains(['+', '#', '\0']) {
             return Err(BenchError::usage("--topic must be a Topic Name without wildcards"));
@@ -217,12 +256,17 @@ impl BenchArgs {
 
     /// Where the broker is.
     pub(crate) fn endpoint(&self) -> Result<Endpoint, BenchError> {
-        let url = BrokerUrl::parse(&self.url)
-            .map_err(|error| BenchError::usage(format!("--url {}: {error}", self.url)))?;
-        if url.topic.is_some() {
-            return Err(BenchError::usage("--url has a topic: topics begin with --topic here"));
-        }
-        let endpoint = Endpoint::of_url(&url, &self.tls).map_err(BenchError::usage)?;
+        let endpoint = match self.broker_url()? {
+            Some(url) if url.topic.is_some() => {
+                return Err(BenchError::usage("--url has a topic: topics begin with --topic here"));
+            }
+            Some(url) => Endpoint::of_url(&url, &self.tls),
+            None => {
+                let host = self.host.as_deref().unwrap_or("127.0.0.1");
+                Endpoint::of_host(host, self.port, &self.tls)
+            }
+        };
+        let endpoint = endpoint.map_err(BenchError::usage)?;
         if self.data_streams {
             endpoint.check_data_streams().map_err(BenchError::usage)?;
         }
@@ -230,13 +274,22 @@ impl BenchArgs {
     }
 
     /// The user name, of its argument or of the URL.
-    pub(crate) fn user_name(&self) -> Option<String> {
-        self.user.clone().or_else(|| BrokerUrl::parse(&self.url).ok()?.user_name)
+    pub(crate) fn user_name(&self) -> Result<Option<String>, BenchError> {
+        let of_url = self.broker_url()?.and_then(|url| url.user_name);
+        Ok(self.user.clone().or(of_url))
     }
 
-    /// The password, of its argument or of the URL.
-    pub(crate) fn password(&self) -> Option<String> {
-        self.password.clone().or_else(|| BrokerUrl::parse(&self.url).ok()?.password)
+    /// The password, of an argument, a variable or the URL.
+    pub(crate) fn password(&self) -> Result<Option<Secret>, BenchError> {
+        let variable = std::env::var(PASSWORD_VARIABLE).ok().map(Secret::new);
+        let other = variable.or(self.broker_url()?.and_then(|url| url.password));
+        let has_user_name = self.user_name()?.is_some();
+        self.password.resolve(other.as_ref(), has_user_name).map_err(BenchError::usage)
+    }
+
+    fn broker_url(&self) -> Result<Option<BrokerUrl>, BenchError> {
+        let url = self.url.as_ref().map(|url| BrokerUrl::parse(url.expose())).transpose();
+        url.map_err(|error| BenchError::usage(format!("--url: {error}")))
     }
 }
 
@@ -332,7 +385,25 @@ pub(super) mod tests {
     #[test]
     fn a_url_may_have_the_user_and_the_password() {
         let args = parse("p2p --url mqtt://me:secret@h --user other").unwrap();
-        assert_eq!(args.user_name().as_deref(), Some("other"));
-        assert_eq!(args.password().as_deref(), Some("secret"));
+        assert_eq!(args.user_name().unwrap().as_deref(), Some("other"));
+        assert_eq!(args.password().unwrap(), Some(Secret::new("secret")));
+        assert!(!format!("{args:?}").contains("secret@"), "{args:?}");
+        let args = parse("p2p -h other -u me -P -x").unwrap();
+        assert_eq!(args.password().unwrap(), Some(Secret::new("-x")));
+    }
+
+    #[test]
+    fn a_host_may_be_named_as_with_the_client_commands() {
+        for (line, address) in [
+            ("p2p", "127.0.0.1:1883"),
+            ("p2p -h example.org", "example.org:1883"),
+            ("p2p -h ::1 -p 1884", "[::1]:1884"),
+            ("p2p -h h -p 8883", "mqtts://h:8883"),
+            ("p2p -h h --cafile ca.pem", "mqtts://h:8883"),
+            ("p2p -L ws://h", "ws://h:8083/mqtt"),
+        ] {
+            assert_eq!(parse(line).unwrap().endpoint().unwrap().to_string(), address, "{line}");
+        }
+        assert!(parse("p2p -h h --url mqtt://h").is_err());
     }
 }

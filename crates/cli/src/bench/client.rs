@@ -11,7 +11,7 @@ use super::link::{Dialer, Link};
 use super::publisher::Publisher;
 use super::subscriber::{Arrival, Source, Subscriber, record_latency};
 use super::wire::{self, Frame};
-use crate::endpoint::Endpoint;
+use crate::endpoint::{Endpoint, Secret};
 
 /// What all clients of a run have in common.
 #[derive(Clone, Debug)]
@@ -21,7 +21,7 @@ pub(crate) struct Common {
     pub(crate) qos: u8,
     pub(crate) keep_alive_seconds: u16,
     pub(crate) user_name: Option<String>,
-    pub(crate) password: Option<String>,
+    pub(crate) password: Option<Secret>,
     /// Everything behind the CONNACK goes on data streams.
     pub(crate) data_streams: bool,
 }
@@ -116,7 +116,7 @@ impl Client {
                 persistent: self.persistent,
                 keep_alive_seconds: common.keep_alive_seconds,
                 user_name: common.user_name.as_deref(),
-                password: common.password.as_deref(),
+                password: common.password.as_ref().map(Secret::expose),
             };
             introduction.append(&mut link.out)?;
             self.phase = Phase::AwaitsConnAck;

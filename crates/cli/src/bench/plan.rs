@@ -36,8 +36,8 @@ impl<'a> Plan<'a> {
             protocol: args.protocol,
             qos: args.qos,
             keep_alive_seconds: args.keep_alive,
-            user_name: args.user_name(),
-            password: args.password(),
+            user_name: args.user_name()?,
+            password: args.password()?,
             data_streams: args.data_streams,
         };
         let threads = usize::from(args.threads);

@@ -3,6 +3,8 @@
 //! Flags and their meaning are mosquitto's wherever it has them. Contradictions must be found here,
 //! before anything is connected.
 
+use std::convert::Infallible;
+use std::str::FromStr;
 use std::time::{Duration, Instant};
 
 use clap::{ArgAction, Args};
@@ -13,7 +15,11 @@ use super::property::Properties;
 use super::random;
 use super::session::{ConnectOptions, WillOptions};
 use super::terminal::Terminal;
-use crate::endpoint::{BrokerUrl, Endpoint, TlsArgs};
+use crate::endpoint::{BrokerUrl, Endpoint, PasswordArgs, Secret, TlsArgs};
+
+/// The sections of the help after that about the connection and that about TLS.
+const WILL: &str = "Will Message";
+const GENERAL: &str = "General";
 
 /// How to connect to a broker.
 #[derive(Args, Clone, Debug)]
@@ -31,8 +37,8 @@ pub(crate) struct ConnectArgs {
     /// Host, port, user, password and topic at once: mqtt://USER:PASSWORD@HOST:PORT/TOPIC, of
     /// which all but HOST may be left out. Also mqtts:// (TLS), quic://, ws:// and wss://
     /// (WebSocket; what follows the host is its path, /mqtt if there is none), and unix:PATH
-    #[arg(short = 'L', long, value_name = "URL", value_parser = BrokerUrl::parse)]
-    url: Option<BrokerUrl>,
+    #[arg(short = 'L', long, value_name = "URL")]
+    url: Option<UrlArgument>,
 
     /// The path of the broker's Unix socket
     #[arg(long, value_name = "PATH", conflicts_with_all = ["host", "port", "url"])]
@@ -42,9 +48,8 @@ pub(crate) struct ConnectArgs {
     #[arg(short = 'u', long, value_name = "NAME", allow_hyphen_values = true)]
     username: Option<String>,
 
-    /// Password
-    #[arg(short = 'P', long = "pw", value_name = "PASSWORD", allow_hyphen_values = true)]
-    password: Option<String>,
+    #[command(flatten)]
+    password: PasswordArgs,
 
     /// Client identifier [default: assigned by the broker]
     #[arg(short = 'i', long, value_name = "ID", conflicts_with = "id_prefix")]
@@ -84,41 +89,60 @@ pub(crate) struct ConnectArgs {
           action = ArgAction::Append, allow_negative_numbers = true)]
     property: Vec<String>,
 
+    #[command(flatten)]
+    tls: TlsArgs,
+
     /// Topic of the Will Message, which the broker publishes when this command dies
-    #[arg(long, value_name = "TOPIC")]
+    #[arg(long, value_name = "TOPIC", help_heading = WILL)]
     will_topic: Option<String>,
 
     /// Payload of the Will Message [default: empty]
-    #[arg(long, value_name = "TEXT", requires = "will_topic", allow_hyphen_values = true)]
+    #[arg(long, value_name = "TEXT", requires = "will_topic", allow_hyphen_values = true,
+          help_heading = WILL)]
     will_payload: Option<String>,
 
     /// QoS of the Will Message
     #[arg(long, value_name = "QOS", requires = "will_topic", value_parser = parse_qos,
-          default_value = "0")]
+          default_value = "0", help_heading = WILL)]
     will_qos: QoS,
 
     /// Make the Will Message a retained one
-    #[arg(long, requires = "will_topic")]
+    #[arg(long, requires = "will_topic", help_heading = WILL)]
     will_retain: bool,
 
     /// Give up this many seconds after the start (exit code 27)
-    #[arg(short = 'W', long, value_name = "SECONDS", value_parser = parse_seconds)]
+    #[arg(short = 'W', long, value_name = "SECONDS", value_parser = parse_seconds,
+          help_heading = GENERAL)]
     timeout: Option<Duration>,
 
     /// Print each packet sent and received, on standard error
-    #[arg(short = 'd', long)]
+    #[arg(short = 'd', long, help_heading = GENERAL)]
     debug: bool,
 
     /// Print no errors but those of usage
-    #[arg(long)]
+    #[arg(long, help_heading = GENERAL)]
     quiet: bool,
 
     /// Accepted for mosquitto's sake: small packets are always sent at once
     #[arg(long, hide = true)]
     nodelay: bool,
 
-    #[command(flatten)]
-    tls: TlsArgs,
+    /// Print help
+    #[arg(long, action = ArgAction::Help, help_heading = GENERAL)]
+    help: Option<bool>,
+}
+
+/// The value of `-L`, or what is wrong with it: a message of clap's would repeat the whole of it,
+/// with the password.
+#[derive(Clone, Debug)]
+struct UrlArgument(Result<BrokerUrl, String>);
+
+impl FromStr for UrlArgument {
+    type Err = Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Ok(Self(BrokerUrl::parse(text)))
+    }
 }
 
 /// What the arguments come to.
@@ -146,6 +170,7 @@ impl ConnectArgs {
 
     /// Checks the arguments against each other and reads what has a syntax of its own.
     pub(crate) fn resolve(&self) -> Result<Setup, ClientError> {
+        let url = self.url()?;
         let mut properties = Properties::parse(&self.property).map_err(ClientError::Usage)?;
         if self.protocol_version == ProtocolVersion::V5 {
             self.add_expiry_interval(&mut properties)?;
@@ -153,14 +178,19 @@ impl ConnectArgs {
             self.refuse_v5_arguments()?;
         }
         Ok(Setup {
-            endpoint: self.endpoint().map_err(ClientError::Usage)?,
-            options: self.connect_options(&mut properties)?,
+            endpoint: self.endpoint(url).map_err(ClientError::Usage)?,
+            options: self.connect_options(url, &mut properties)?,
             properties,
             terminal: self.terminal(),
             timeout: self.timeout,
             deadline: self.timeout.map(|timeout| Instant::now() + timeout),
-            url_topic: self.url.as_ref().and_then(|url| url.topic.clone()),
+            url_topic: url.and_then(|url| url.topic.clone()),
         })
+    }
+
+    fn url(&self) -> Result<Option<&BrokerUrl>, ClientError> {
+        let url = self.url.as_ref().map(|UrlArgument(url)| url.as_ref()).transpose();
+        url.map_err(|error| ClientError::Usage(format!("-L: {error}")))
     }
 
     /// The Session Expiry Interval of `-x`, of `-D`, or, with `-c` alone, for ever.
@@ -187,14 +217,11 @@ impl ConnectArgs {
         if self.session_expiry_interval.is_some() {
             return usage("-x needs MQTT 5.0: leave -V out, or use -V 5");
         }
-        if self.username.is_none() && self.password.is_some() {
-            return usage("-P without -u needs MQTT 5.0: add -u, or leave -V out");
-        }
         Ok(())
     }
 
-    fn endpoint(&self) -> Result<Endpoint, String> {
-        match (&self.url, &self.unix) {
+    fn endpoint(&self, url: Option<&BrokerUrl>) -> Result<Endpoint, String> {
+        match (url, &self.unix) {
             (Some(url), _) => Endpoint::of_url(url, &self.tls),
             (None, Some(path)) => Endpoint::of_socket(path, &self.tls),
             (None, None) => {
@@ -204,22 +231,31 @@ impl ConnectArgs {
         }
     }
 
-    fn connect_options(&self, properties: &mut Properties) -> Result<ConnectOptions, ClientError> {
-        let from_url =
-            |part: fn(&BrokerUrl) -> Option<&String>| self.url.as_ref().and_then(part).cloned();
+    fn connect_options(
+        &self,
+        url: Option<&BrokerUrl>,
+        properties: &mut Properties,
+    ) -> Result<ConnectOptions, ClientError> {
+        let user_name = self.username.clone().or_else(|| url?.user_name.clone());
+        let of_url = url.and_then(|url| url.password.as_ref());
+        let password = self.password.resolve(of_url, user_name.is_some());
+        let password = password.map_err(ClientError::Usage)?;
+        if password.is_some() && user_name.is_none() && self.version() != ProtocolVersion::V5 {
+            return usage("a password without -u needs MQTT 5.0: add -u, or leave -V out");
+        }
         let outlives = self.disable_clean_session || self.session_expiry_interval == Some(u32::MAX);
         if outlives && self.id.is_none() && self.id_prefix.is_none() {
             return usage("a session that outlives the connection needs a name: add -i ID");
         }
-        self.check_lengths()?;
+        self.check_lengths(password.as_ref())?;
         let will = self.will(properties)?;
         Ok(ConnectOptions {
             version: self.protocol_version,
             client_id: self.client_id(),
             clean_start: !self.disable_clean_session,
             keep_alive_seconds: self.keepalive,
-            user_name: self.username.clone().or_else(|| from_url(|url| url.user_name.as_ref())),
-            password: self.password.clone().or_else(|| from_url(|url| url.password.as_ref())),
+            user_name,
+            password,
             will,
             properties: std::mem::take(&mut properties.connect),
             in_flight_max: self.max_inflight,
@@ -228,17 +264,17 @@ impl ConnectArgs {
     }
 
     /// What goes into a packet's two-byte lengths, so that encoding cannot fail.
-    fn check_lengths(&self) -> Result<(), ClientError> {
+    fn check_lengths(&self, password: Option<&Secret>) -> Result<(), ClientError> {
         let texts = [
-            (&self.id, "-i"),
-            (&self.id_prefix, "-I"),
-            (&self.username, "-u"),
-            (&self.password, "-P"),
-            (&self.will_payload, "--will-payload"),
+            (self.id.as_deref(), "-i"),
+            (self.id_prefix.as_deref(), "-I"),
+            (self.username.as_deref(), "-u"),
+            (password.map(Secret::expose), "the password"),
+            (self.will_payload.as_deref(), "--will-payload"),
         ];
         for (text, argument) in texts {
             // A process id after the prefix takes some bytes as well.
-            if text.as_ref().is_some_and(|text| text.len() > usize::from(u16::MAX) - 20) {
+            if text.is_some_and(|text| text.len() > usize::from(u16::MAX) - 20) {
                 return usage(format!("{argument} is too long: MQTT allows 65535 bytes"));
             }
         }

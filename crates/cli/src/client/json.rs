@@ -1,8 +1,11 @@
 //! `%j` and `%J`: a message as one JSON object, with the keys and their order as mosquitto_sub has
-//! them.
+//! them. Bytes that are no text have a key of their own beside the text that can be made of them.
+
+use std::borrow::Cow;
 
 use jiff::Zoned;
 use jiff::fmt::strtime;
+use midge_store::tools::base64;
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::ser::PrettyFormatter;
 use serde_json::value::RawValue;
@@ -13,7 +16,8 @@ use super::message::Message;
 const TIMESTAMP: &str = "%Y-%m-%dT%H:%M:%S.%6f%z";
 
 /// Appends `message` to `out`. With `raw` the payload is put in as the JSON that it has to be, else
-/// as a string, in which bytes that are not UTF-8 become U+FFFD.
+/// as a string, in which bytes that are not UTF-8 become U+FFFD; `payload_base64` has them as they
+/// are then.
 pub(crate) fn render(
     message: &Message,
     time: &Zoned,
@@ -24,7 +28,11 @@ pub(crate) fn render(
     let payload = if message.payload.is_empty() {
         Payload::Null
     } else if raw {
-        Payload::Json(serde_json::from_slice(&message.payload).map_err(|_| NotJson)?)
+        let json: &RawValue = serde_json::from_slice(&message.payload).map_err(|_| NotJson)?;
+        match pretty {
+            true => Payload::Indented(RawValue::from_string(indented(json)).map_err(|_| NotJson)?),
+            false => Payload::Json(json),
+        }
     } else {
         Payload::Text(String::from_utf8_lossy(&message.payload))
     };
@@ -38,6 +46,54 @@ pub(crate) fn render(
     written.map_err(|_| NotJson)
 }
 
+/// The same JSON with each part on a line of its own, as the object around it has them: one deeper
+/// than by itself. Numbers and strings stay as they were written.
+fn indented(json: &RawValue) -> String {
+    let (mut out, mut depth, mut in_string, mut escaped) = (String::new(), 1, false, false);
+    let mut rest = json.get().chars().peekable();
+    while let Some(character) = rest.next() {
+        if in_string {
+            out.push(character);
+            in_string = escaped || character != '"';
+            escaped = !escaped && character == '\\';
+            continue;
+        }
+        match character {
+            ' ' | '\t' | '\n' | '\r' => {}
+            '{' | '[' => {
+                out.push(character);
+                while rest.next_if(char::is_ascii_whitespace).is_some() {}
+                if let Some(end) = rest.next_if(|next| matches!(next, '}' | ']')) {
+                    out.push(end);
+                } else {
+                    depth += 1;
+                    break_line(&mut out, depth);
+                }
+            }
+            '}' | ']' => {
+                depth -= 1;
+                break_line(&mut out, depth);
+                out.push(character);
+            }
+            ',' => {
+                out.push(character);
+                break_line(&mut out, depth);
+            }
+            ':' => out.push_str(": "),
+            other => {
+                in_string = other == '"';
+                out.push(other);
+            }
+        }
+    }
+    out
+}
+
+fn break_line(out: &mut String, depth: usize) {
+    out.push('\n');
+    (0..depth).for_each(|_| out.push('\t'));
+}
+
 struct Object<'a> {
     message: &'a Message,
     time: &'a Zoned,
@@ -46,8 +102,9 @@ struct Object<'a> {
 
 enum Payload<'a> {
     Null,
-    Text(std::borrow::Cow<'a, str>),
+    Text(Cow<'a, str>),
     Json(&'a RawValue),
+    Indented(Box<RawValue>),
 }
 
 struct Properties<'a>(&'a Message);
@@ -74,6 +131,10 @@ impl Serialize for Object<'_> {
             Payload::Null => map.serialize_entry("payload", &())?,
             Payload::Text(text) => map.serialize_entry("payload", text)?,
             Payload::Json(json) => map.serialize_entry("payload", json)?,
+            Payload::Indented(json) => map.serialize_entry("payload", json)?,
+        }
+        if let Payload::Text(Cow::Owned(_)) = &self.payload {
+            map.serialize_entry("payload_base64", &base64::encode(&message.payload))?;
         }
         map.end()
     }
@@ -104,7 +165,11 @@ impl Serialize for Properties<'_> {
             map.serialize_entry("user-properties", &Pairs(&message.user_properties))?;
         }
         if let Some(data) = &message.correlation_data {
-            map.serialize_entry("correlation-data", &String::from_utf8_lossy(data))?;
+            let text = String::from_utf8_lossy(data);
+            map.serialize_entry("correlation-data", &text)?;
+            if let Cow::Owned(_) = text {
+                map.serialize_entry("correlation-data_base64", &base64::encode(data))?;
+            }
         }
         if let Some(topic) = &message.response_topic {
             map.serialize_entry("response-topic", topic)?;
@@ -169,6 +234,40 @@ mod tests {
         let message = message(br#"{"a":1.50, "b":[1,null]}"#);
         let expected = r#""qos":0,"retain":0,"payloadlen":24,"payload":{"a":1.50, "b":[1,null]}}"#;
         assert_eq!(rendered(&message, true, false).unwrap(), format!("{START}{expected}"));
+    }
+
+    #[test]
+    fn renders_bytes_that_are_no_text_in_base64_too() {
+        let data = Some(vec![0xff, 0xfe]);
+        let message = Message { correlation_data: data, ..message(b"\xff\0a") };
+        let text = rendered(&message, false, false).unwrap();
+        let expected = concat!(
+            r#""properties":{"correlation-data":"??","correlation-data_base64":"//4="},"#,
+            r#""payload":"?\u0000a","payload_base64":"/wBh"}"#
+        );
+        assert!(text.ends_with(&expected.replace('?', "\u{fffd}")), "{text}");
+        let text = rendered(&self::message("ä\0".as_bytes()), false, false).unwrap();
+        assert!(!text.contains("base64"), "{text}");
+    }
+
+    #[test]
+    fn spreads_json_within_json() {
+        let message = message(br#" {"a" : 1.50,"b":[ ],"c":[1,{"\"d, \\": "e:{" }], "f":{} }"#);
+        let text = rendered(&message, true, true).unwrap();
+        let expected = r#"
+_"payload": {
+__"a": 1.50,
+__"b": [],
+__"c": [
+___1,
+___{
+____"\"d, \\": "e:{"
+___}
+__],
+__"f": {}
+_}
+}"#;
+        assert!(text.ends_with(&expected.replace('_', "\t")), "{text}");
     }
 
     #[test]

@@ -13,6 +13,7 @@ mod format;
 mod json;
 mod lines;
 mod message;
+pub(crate) mod mosquitto;
 mod output_args;
 mod payload;
 mod printer;

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 use std::rc::Rc;
 use std::time::Duration;
 
-use clap::{ArgAction, Args};
+use clap::Args;
 use midge_codec::{ProtocolVersion, QoS};
 
 use super::args::{ConnectArgs, Setup, check_topic_name, parse_qos, parse_seconds, usage};
@@ -40,7 +40,7 @@ refused, or the connection broke; 2 wrong usage; 27 the time of -W was over.";
           after_help = format!("{EXAMPLES}{}{EXIT_CODES}", property::help()))]
 pub(crate) struct PublishArgs {
     /// The topic to publish to
-    #[arg(short = 't', long)]
+    #[arg(short = 't', long, help_heading = "Message")]
     topic: Option<String>,
 
     #[command(flatten)]
@@ -73,17 +73,19 @@ pub(crate) struct PublishArgs {
     #[arg(long, help_heading = "Message")]
     data_streams: bool,
 
-    /// When to connect again: never, lost (after a connection that was lost), always (also when
-    /// the first attempt fails) [default: with -l and --repeat lost, else never]
-    #[arg(long, value_name = "WHEN", value_enum, hide_possible_values = true)]
-    retry: Option<Retry>,
-
     #[command(flatten)]
     connect: ConnectArgs,
 
-    /// Print help
-    #[arg(long, action = ArgAction::Help)]
-    help: Option<bool>,
+    /// When to connect again: never, lost (after a connection that was lost), always (also when
+    /// the first attempt fails) [default: with -l and --repeat lost, else never]
+    #[arg(
+        long,
+        value_name = "WHEN",
+        value_enum,
+        hide_possible_values = true,
+        help_heading = "Connection"
+    )]
+    retry: Option<Retry>,
 }
 
 /// Runs `midge pub`.

@@ -63,7 +63,7 @@ fn advice(answer: &Answer) -> String {
         ReasonCode::UnsupportedProtocolVersion => ". Try another version, such as -V 311",
         ReasonCode::ClientIdentifierNotValid => ". Try another client identifier, with -i",
         ReasonCode::BadUserNameOrPassword | ReasonCode::NotAuthorized => {
-            ". Check the user name and password, -u and -P"
+            ". Check the user name, -u, and the password, -P or --password-file"
         }
         ReasonCode::SessionTakenOver => ". Another client uses this client identifier",
         _ => "",

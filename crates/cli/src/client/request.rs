@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use clap::{ArgAction, Args};
+use clap::Args;
 use midge_codec::{ProtocolVersion, QoS, ReasonCode, RetainHandling, SubscriptionOptions};
 
 use super::args::{ConnectArgs, Setup, check_topic_name, parse_qos, usage};
@@ -35,6 +35,7 @@ connection broke; 2 wrong usage; 27 the time of -W was over.";
 /// Publish a request and print the response
 #[derive(Args, Debug)]
 #[command(disable_help_flag = true, disable_version_flag = true,
+          next_help_heading = "Message",
           after_help = format!("{EXAMPLES}{FORMAT_HELP}\n{}{EXIT_CODES}", property::help()))]
 pub(crate) struct RequestArgs {
     /// The topic to publish the request to
@@ -44,6 +45,10 @@ pub(crate) struct RequestArgs {
     /// The topic of the response [default in MQTT 5.0: one of its own]
     #[arg(short = 'e', long, value_name = "TOPIC")]
     response_topic: Option<String>,
+
+    /// Do not take a stale message, one with the retain flag, for the response
+    #[arg(short = 'R', long)]
+    no_retained: bool,
 
     #[command(flatten)]
     payload: PayloadArgs,
@@ -57,19 +62,11 @@ pub(crate) struct RequestArgs {
     #[arg(short = 'r', long, help_heading = "Message")]
     retain: bool,
 
-    /// Do not take a stale message, one with the retain flag, for the response
-    #[arg(short = 'R', long)]
-    no_retained: bool,
-
     #[command(flatten)]
     output: OutputArgs,
 
     #[command(flatten)]
     connect: ConnectArgs,
-
-    /// Print help
-    #[arg(long, action = ArgAction::Help)]
-    help: Option<bool>,
 }
 
 /// A request under way.

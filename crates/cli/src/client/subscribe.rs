@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::{ArgAction, Args, ValueEnum};
+use clap::{Args, ValueEnum};
 use midge_codec::{ProtocolVersion, QoS, RetainHandling, SubscriptionOptions};
 
 use super::args::{ConnectArgs, check_topic_filter, parse_qos, usage};
@@ -34,6 +34,7 @@ Exit codes: 0 ended as asked, or by a signal; 1 a connection or every subscripti
 /// Subscribe and print messages
 #[derive(Args, Debug)]
 #[command(disable_help_flag = true, disable_version_flag = true,
+          next_help_heading = "Subscriptions and messages",
           after_help = format!("{EXAMPLES}{FORMAT_HELP}\n{}{EXIT_CODES}", property::help()))]
 pub(crate) struct SubscribeArgs {
     /// A topic filter to subscribe to; may be repeated
@@ -89,20 +90,22 @@ pub(crate) struct SubscribeArgs {
     #[arg(long)]
     data_streams: bool,
 
-    /// When to connect again: never, lost (after a connection that was lost), always (also when
-    /// the first attempt fails) [default: lost, with -E never]
-    #[arg(long, value_name = "WHEN", value_enum, hide_possible_values = true)]
-    retry: Option<Retry>,
-
     #[command(flatten)]
     output: OutputArgs,
 
     #[command(flatten)]
     connect: ConnectArgs,
 
-    /// Print help
-    #[arg(long, action = ArgAction::Help)]
-    help: Option<bool>,
+    /// When to connect again: never, lost (after a connection that was lost), always (also when
+    /// the first attempt fails) [default: lost, with -E never]
+    #[arg(
+        long,
+        value_name = "WHEN",
+        value_enum,
+        hide_possible_values = true,
+        help_heading = "Connection"
+    )]
+    retry: Option<Retry>,
 }
 
 /// When a subscription gets the retained messages.

@@ -22,7 +22,8 @@ pub(crate) const FILE_VARIABLE: &str = "MIDGE_CONFIG";
 const PREFIX: &str = "MIDGE_";
 
 /// Variables of other commands and of the tests.
-const PREFIXES_OF_OTHERS: &[&str] = &["MIDGE_CONFORMANCE_", "MIDGE_TEST_", "MIDGE_BENCH_"];
+const PREFIXES_OF_OTHERS: &[&str] =
+    &["MIDGE_CONFORMANCE_", "MIDGE_TEST_", "MIDGE_BENCH_", "MIDGE_PASSWORD"];
 
 /// A key that a variable names.
 struct Target<'s> {

@@ -5,12 +5,14 @@
 
 mod failure;
 mod scheme;
+mod secret;
 mod tls_args;
 mod url;
 mod waker;
 
 pub(crate) use failure::{Failure, greeting_of_another_protocol};
 pub(crate) use scheme::Scheme;
+pub(crate) use secret::{PasswordArgs, Secret};
 pub(crate) use tls_args::TlsArgs;
 pub(crate) use url::BrokerUrl;
 pub(crate) use waker::Waker;
@@ -46,9 +48,12 @@ impl Endpoint {
         })
     }
 
-    /// The endpoint of a host and a port, with TLS if an argument about it is given.
+    /// The endpoint of a host and a port, with TLS if an argument about it is given or the port is
+    /// that of MQTT over TLS.
     pub(crate) fn of_host(host: &str, port: Option<u16>, tls: &TlsArgs) -> Result<Self, String> {
-        let scheme = if tls.is_given() { Scheme::Mqtts } else { Scheme::Mqtt };
+        let is_port_of_tls = port == Some(Scheme::Mqtts.default_port()) && !tls.is_refused();
+        let has_tls = tls.is_given() || is_port_of_tls;
+        let scheme = if has_tls { Scheme::Mqtts } else { Scheme::Mqtt };
         Self::of_url(&BrokerUrl::new(scheme, host, port), tls)
     }
 
@@ -144,6 +149,19 @@ mod tests {
         assert_eq!(named("--cafile ca.pem"), "mqtts://h:8883");
         assert_eq!(named("--insecure"), "mqtts://h:8883");
         assert_eq!(named("--cert c.pem --key c.key"), "mqtts://h:8883");
+        assert_eq!(named("--tls-use-os-certs"), "mqtts://h:8883");
+    }
+
+    #[test]
+    fn the_port_of_tls_means_tls() {
+        let named = |port, line| Endpoint::of_host("h", Some(port), &tls(line)).unwrap();
+        assert_eq!(named(8883, "").to_string(), "mqtts://h:8883");
+        assert_eq!(named(8883, "").tls.ca, None, "the system's authorities");
+        assert_eq!(named(8883, "--no-tls").to_string(), "h:8883");
+        assert_eq!(named(1883, "").to_string(), "h:1883");
+        assert_eq!(named(8884, "--tls-use-os-certs").to_string(), "mqtts://h:8884");
+        assert!(named(1, "--tls-use-os-certs --cafile ca.pem").tls.system_ca);
+        assert!(!named(1, "--cafile ca.pem").tls.system_ca);
     }
 
     #[test]

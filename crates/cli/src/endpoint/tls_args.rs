@@ -16,6 +16,15 @@ pub(crate) struct TlsArgs {
     #[arg(long, value_name = "FILE")]
     cafile: Option<PathBuf>,
 
+    /// Use TLS, and believe the system's authorities, beside those of --cafile if that is given
+    #[arg(long)]
+    tls_use_os_certs: bool,
+
+    /// No TLS, although the port is 8883
+    #[arg(long, conflicts_with_all = ["cafile", "tls_use_os_certs", "cert", "insecure",
+          "tls_alpn"])]
+    no_tls: bool,
+
     /// A certificate to show to the broker, PEM
     #[arg(long, value_name = "FILE", requires = "key")]
     cert: Option<PathBuf>,
@@ -25,7 +34,7 @@ pub(crate) struct TlsArgs {
     key: Option<PathBuf>,
 
     /// Believe whoever answers: no name and no authority is verified. For tests only
-    #[arg(long, conflicts_with = "cafile")]
+    #[arg(long, conflicts_with_all = ["cafile", "tls_use_os_certs"])]
     insecure: bool,
 
     /// A protocol to offer in the handshake (ALPN); may be repeated, the best first
@@ -39,8 +48,16 @@ impl TlsArgs {
         self.given().is_some()
     }
 
+    /// Whether there is to be none.
+    pub(crate) fn is_refused(&self) -> bool {
+        self.no_tls
+    }
+
     /// Refuses arguments that mean nothing with this scheme.
     pub(crate) fn check(&self, scheme: Scheme) -> Result<(), String> {
+        if self.no_tls && scheme.has_tls() {
+            return Err(format!("--no-tls does not go with {}://", scheme.name()));
+        }
         let Some(argument) = self.given().filter(|_| !scheme.has_tls()) else {
             if let Some(name) = self.tls_alpn.iter().find(|name| !is_protocol(name)) {
                 return Err(format!("--tls-alpn: '{name}' has to have 1 to 255 bytes"));
@@ -64,6 +81,7 @@ impl TlsArgs {
         let files = self.cert.clone().zip(self.key.clone());
         TlsClientOptions {
             ca: self.cafile.clone(),
+            system_ca: self.tls_use_os_certs,
             certificate: files.map(|(certificate, key)| CertificateFiles { certificate, key }),
             insecure: self.insecure,
             alpn: self.tls_alpn.iter().map(|name| name.as_bytes().to_vec()).collect(),
@@ -74,6 +92,7 @@ impl TlsArgs {
     fn given(&self) -> Option<&'static str> {
         let all = [
             (self.cafile.is_some(), "--cafile"),
+            (self.tls_use_os_certs, "--tls-use-os-certs"),
             (self.cert.is_some(), "--cert"),
             (self.insecure, "--insecure"),
             (!self.tls_alpn.is_empty(), "--tls-alpn"),

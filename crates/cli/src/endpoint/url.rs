@@ -4,6 +4,7 @@
 //! that HTTP asks for, and for `unix`, where it is the path of the socket.
 
 use super::scheme::Scheme;
+use super::secret::Secret;
 
 /// A broker's URL in its parts, percent-decoded (but for the path of a WebSocket, which is sent as
 /// it is).
@@ -14,7 +15,7 @@ pub(crate) struct BrokerUrl {
     pub(crate) host: String,
     pub(crate) port: Option<u16>,
     pub(crate) user_name: Option<String>,
-    pub(crate) password: Option<String>,
+    pub(crate) password: Option<Secret>,
     /// Never with `ws`, `wss` and `unix`.
     pub(crate) topic: Option<String>,
     /// Only with `ws` and `wss`.
@@ -82,15 +83,23 @@ impl BrokerUrl {
     }
 }
 
-fn parse_optional_credentials(
-    credentials: Option<&str>,
-) -> Result<(Option<String>, Option<String>), String> {
+const BAD_PASSWORD: &str = "a % in the password without two hexadecimal digits, or none that \
+                            decode to UTF-8: write % itself as %25";
+
+/// A user name and a password.
+type Credentials = (Option<String>, Option<Secret>);
+
+fn parse_optional_credentials(credentials: Option<&str>) -> Result<Credentials, String> {
     credentials.map_or(Ok((None, None)), parse_credentials)
 }
 
-fn parse_credentials(credentials: &str) -> Result<(Option<String>, Option<String>), String> {
+fn parse_credentials(credentials: &str) -> Result<Credentials, String> {
     let (user_name, password) = match credentials.split_once(':') {
-        Some((user_name, password)) => (user_name, Some(percent_decode(password)?)),
+        Some((user_name, password)) => {
+            // Not even a part of it in a message.
+            let password = percent_decode(password).map_err(|_| BAD_PASSWORD.to_owned())?;
+            (user_name, Some(Secret::new(password)))
+        }
         None => (credentials, None),
     };
     let user_name = Some(percent_decode(user_name)?).filter(|name| !name.is_empty());
@@ -159,7 +168,7 @@ mod tests {
         assert_eq!(url.host, "example.org");
         assert_eq!(url.port, Some(1884));
         assert_eq!(url.user_name.as_deref(), Some("us:er"));
-        assert_eq!(url.password.as_deref(), Some("p@ss"));
+        assert_eq!(url.password.as_ref().map(Secret::expose), Some("p@ss"));
         assert_eq!(url.topic.as_deref(), Some("a/b/#"));
     }
 
@@ -182,7 +191,7 @@ mod tests {
     #[test]
     fn keeps_a_password_without_a_user_name_and_with_colons() {
         let url = BrokerUrl::parse("mqtt://:to:ken@h").unwrap();
-        assert_eq!((url.user_name, url.password.as_deref()), (None, Some("to:ken")));
+        assert_eq!((url.user_name, url.password), (None, Some(Secret::new("to:ken"))));
     }
 
     #[test]
@@ -231,9 +240,12 @@ mod tests {
             ("mqtt://u%zz@h", "%25"),
             ("mqtt://u%+4@h", "%25"),
             ("mqtt://h/%ff", "UTF-8"),
+            ("mqtt://u:hunter2%@h", "password"),
+            ("mqtt://u:hunter2@h:x", "'x'"),
+            ("amqp://u:hunter2@h", "amqp"),
         ] {
             let error = BrokerUrl::parse(url).unwrap_err();
-            assert!(error.contains(part), "{url}: {error}");
+            assert!(error.contains(part) && !error.contains("hunter2"), "{url}: {error}");
         }
     }
 }

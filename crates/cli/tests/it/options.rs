@@ -5,7 +5,8 @@ use std::net::{Shutdown, TcpListener};
 use std::thread::{self, JoinHandle};
 
 use crate::broker::free_port;
-use crate::command::midge;
+use crate::command::{Running, midge, midge_in, midge_with};
+use crate::directory::Directory;
 
 #[test]
 fn explains_a_wrong_command_line() {
@@ -33,6 +34,119 @@ fn explains_a_wrong_command_line() {
         let stderr = midge(arguments).end().failure(2);
         assert!(stderr.contains(part), "{arguments}: {stderr}");
     }
+}
+
+/// The options that a program's help explains, each at the start of a line.
+fn options_of(program: &str) -> Vec<String> {
+    let help = String::from_utf8(Running::start(program, &["--help"]).end().stdout).unwrap();
+    let explained = help.lines().filter_map(|line| line.strip_prefix(' ')?.split_once(" : "));
+    let options = explained.map(|(option, _)| option.trim().to_owned());
+    options.filter(|option| option.starts_with('-')).collect()
+}
+
+#[test]
+fn takes_or_names_every_option_of_mosquitto() {
+    for command in ["pub", "sub", "rr"] {
+        let options = options_of(&format!("mosquitto_{command}"));
+        assert!(options.len() > 30, "{options:?}");
+        for option in options.iter().filter(|option| *option != "--help") {
+            let stderr = midge_with(&[command, option]).end().failure(2);
+            let is_named = stderr.contains(&format!("mosquitto_{command} has {option}, and midge"));
+            assert!(is_named || !stderr.contains("unexpected argument"), "{option}: {stderr}");
+        }
+        // Those of later versions.
+        for option in ["--ws", "--latency", "--message-rate", "--watch", "--tls-keylog", "-o"] {
+            let stderr = midge_with(&[command, option, "x"]).end().failure(2);
+            assert!(stderr.contains("and midge"), "{stderr}");
+        }
+    }
+    let stderr = midge("sub -t a --proxy socks5h://h").end().failure(2);
+    assert!(stderr.contains("mosquitto_sub has --proxy, and midge sub has not: "), "{stderr}");
+    let stderr = midge("sub -t a --colour").end().failure(2);
+    assert!(stderr.contains("unexpected argument '--colour'"), "{stderr}");
+}
+
+#[test]
+fn help_is_in_sections() {
+    let sections = |command: &str| {
+        let text = midge(&format!("{command} --help")).end().text();
+        let titles = text.lines().filter_map(|line| line.strip_suffix(':'));
+        let titles = titles.filter(|line| !line.starts_with(' ')).map(str::to_owned);
+        (titles.collect::<Vec<_>>(), text)
+    };
+    for (command, first) in [
+        ("pub", &["Message"][..]),
+        ("sub", &["Subscriptions and messages", "Output"]),
+        ("rr", &["Message", "Output"]),
+    ] {
+        let (titles, text) = sections(command);
+        let all = [first, &["Connection", "TLS", "Will Message", "General", "Examples"]].concat();
+        assert_eq!(titles[..all.len()], all, "{text}");
+        assert!(!titles.contains(&"Options".to_owned()), "{text}");
+    }
+    let (titles, text) = sections("bench");
+    assert!(
+        ["Load", "Connection", "TLS", "Report"]
+            .iter()
+            .all(|title| titles.iter().any(|t| t == title)),
+        "{text}"
+    );
+    assert!(!titles.contains(&"Options".to_owned()), "{text}");
+}
+
+/// The first packet that a command sends to a server that closes then, and how the command ends.
+fn connect_packet(variables: &[(&str, &str)], arguments: &str) -> (Vec<u8>, String) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let server = thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut packet = vec![0; 1024];
+        let length = stream.read(&mut packet).unwrap();
+        packet.truncate(length);
+        packet
+    });
+    let arguments = arguments.replace("{port}", &port.to_string());
+    let directory = Directory::empty();
+    std::fs::write(directory.path().join("password"), "hunter2\n").unwrap();
+    let ended = midge_in(directory.path(), variables, &arguments).end();
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    (server.join().unwrap(), format!("{ended:?}"))
+}
+
+#[test]
+fn a_password_comes_from_many_places_and_is_shown_nowhere() {
+    let variable = [("MIDGE_PASSWORD", "hunter2")];
+    for (variables, arguments) in [
+        (&[][..], "pub -h 127.0.0.1 -p {port} -t t -m x -d -u me -P hunter2"),
+        (&[], "pub -h 127.0.0.1 -p {port} -t t -m x -d -u me --password-file password"),
+        (&[], "sub -L mqtt://me:hunter2@127.0.0.1:{port}/t -d"),
+        (&variable, "rr -h 127.0.0.1 -p {port} -t t -m x -d -u me"),
+        (&[], "bench p2p -h 127.0.0.1 -p {port} --user me --password-file password"),
+        (&variable, "bench p2p -h 127.0.0.1 -p {port} --user me"),
+    ] {
+        let (packet, told) = connect_packet(variables, arguments);
+        let has = |part: &[u8]| packet.windows(part.len()).any(|window| window == part);
+        assert!(has(b"hunter2"), "{arguments}: {packet:?}");
+        assert!(!told.contains("hunter2"), "{arguments}: {told}");
+    }
+    // Without a user name the variable is meant for something else.
+    let (packet, _) = connect_packet(&variable, "pub -h 127.0.0.1 -p {port} -t t -m x");
+    assert!(!packet.windows(7).any(|window| window == b"hunter2"), "{packet:?}");
+    for arguments in [
+        "pub -L mqtt://me:hunter2@h:port/t -m x",
+        "pub -L foo://me:hunter2@h/t -m x",
+        "pub -L mqtt://me:hunter2%@h/t -m x",
+        "bench p2p --url mqtt://me:hunter2@h:port",
+        "pub -t t -m x -P hunter2 --password-file f",
+        "pub -t t -m x -V 311 -P hunter2",
+        "sub --help -P hunter2",
+    ] {
+        let ended = midge_in(std::path::Path::new("."), &variable, arguments).end();
+        let told = format!("{ended:?}");
+        assert!(!told.contains("hunter2"), "{told}");
+    }
+    let stderr = midge("pub -t t -m x -u me --password-file no/such/file").end().failure(2);
+    assert!(stderr.contains("--password-file: no/such/file: "), "{stderr}");
 }
 
 #[test]

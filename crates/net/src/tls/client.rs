@@ -25,6 +25,8 @@ pub struct TlsClientOptions {
     /// Certificates of the authorities that servers' certificates have to come from; absent: those
     /// of the system.
     pub ca: Option<PathBuf>,
+    /// With `ca`: the system's authorities are as good.
+    pub system_ca: bool,
     /// The certificate that is shown to servers that ask for one.
     pub certificate: Option<CertificateFiles>,
     /// Nothing is verified: whoever answers is believed. For tests only.
@@ -84,6 +86,9 @@ fn verifier(
         Some(path) => {
             let mut roots = RootCertStore::empty();
             Content::read(path)?.add_to(&mut roots)?;
+            if options.system_ca {
+                roots.extend(system_roots()?.roots);
+            }
             roots
         }
         None => system_roots()?,

@@ -5,7 +5,7 @@
 //! backed up stays as it is, byte by byte, however damaged it is.
 
 mod backup;
-mod base64;
+pub mod base64;
 mod check;
 mod export;
 mod import;

@@ -16,7 +16,7 @@ use super::super::link::{Dialer, Link, Received};
 use super::super::output;
 use super::super::progress::Progress;
 use super::{Gate, Snapshot};
-use crate::endpoint::Endpoint;
+use crate::endpoint::{Endpoint, Secret};
 
 /// Room for the packets of a handshake, and for a record of TLS or a frame that they are in.
 const ARRIVED_BYTES: usize = 32 * 1024;
@@ -57,7 +57,7 @@ struct Storm<'a> {
     arrived: Vec<u8>,
     scratch: Scratch,
     user_name: Option<String>,
-    password: Option<String>,
+    password: Option<Secret>,
     begun: u64,
     connected: u64,
     latency: Histogram,
@@ -119,8 +119,8 @@ impl<'a> Storm<'a> {
             places: places.collect(),
             arrived: vec![0; ARRIVED_BYTES],
             scratch: Scratch::new(),
-            user_name: args.user_name(),
-            password: args.password(),
+            user_name: args.user_name()?,
+            password: args.password()?,
             begun: 0,
             connected: 0,
             latency: Histogram::new(),
@@ -185,7 +185,7 @@ impl<'a> Storm<'a> {
                 persistent: false,
                 keep_alive_seconds: self.args.keep_alive,
                 user_name: self.user_name.as_deref(),
-                password: self.password.as_deref(),
+                password: self.password.as_ref().map(Secret::expose),
             };
             introduction.append(&mut link.out)?;
             place.stage = Stage::AwaitsConnAck;

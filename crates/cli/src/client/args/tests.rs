@@ -36,7 +36,7 @@ fn takes_everything_from_a_url_but_what_is_given_beside_it() {
     let setup = resolve("-L mqtt://u:p@h:1884/a/# -u other").unwrap();
     assert_eq!(setup.endpoint.to_string(), "h:1884");
     assert_eq!(setup.options.user_name.as_deref(), Some("other"));
-    assert_eq!(setup.options.password.as_deref(), Some("p"));
+    assert_eq!(setup.options.password, Some(Secret::new("p")));
     assert_eq!(setup.url_topic.as_deref(), Some("a/#"));
 }
 
@@ -101,7 +101,7 @@ fn says_what_contradicts_what() {
         ("-x 1 -D connect session-expiry-interval 2", "twice"),
         ("-V 311 -D publish content-type a", "-D needs MQTT 5.0"),
         ("-V 311 -x 3", "-x needs MQTT 5.0"),
-        ("-V 311 -P secret", "-P without -u"),
+        ("-V 311 -P secret", "a password without -u"),
         ("-V 4", "versions"),
         ("-L http://h", "not a scheme of MQTT"),
         ("-L mqtt://h --insecure", "write mqtts:// instead"),

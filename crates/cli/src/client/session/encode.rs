@@ -19,7 +19,7 @@ pub(super) fn connect(options: &ConnectOptions, clean_start: bool) -> Connect<'_
         client_id: &options.client_id,
         will: will(options),
         user_name: options.user_name.as_deref(),
-        password: options.password.as_deref().map(str::as_bytes),
+        password: options.password.as_ref().map(|password| password.expose().as_bytes()),
         properties: connect_properties(&options.properties),
     }
 }

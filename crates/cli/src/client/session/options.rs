@@ -5,6 +5,7 @@ use std::rc::Rc;
 use midge_codec::{ProtocolVersion, QoS};
 
 use crate::client::property::PropertySet;
+use crate::endpoint::Secret;
 
 /// How to connect: the content of the CONNECT, and limits of the Client's own.
 #[derive(Clone, Debug)]
@@ -15,7 +16,7 @@ pub(crate) struct ConnectOptions {
     pub(crate) clean_start: bool,
     pub(crate) keep_alive_seconds: u16,
     pub(crate) user_name: Option<String>,
-    pub(crate) password: Option<String>,
+    pub(crate) password: Option<Secret>,
     pub(crate) will: Option<WillOptions>,
     pub(crate) properties: PropertySet,
     /// The most QoS 1 and 2 messages in flight at once, below the Server's Receive Maximum.

@@ -166,7 +166,8 @@ fn our_client_shows_its_certificate() {
     let server = TlsServer::load(&options, &[b"mqtt"]).unwrap();
     let certificate = Some(directory.write_pair("client", &authority.client("sensor", 7)));
     let alpn = vec![b"mqtt".to_vec()];
-    let options = TlsClientOptions { ca: Some(ca), certificate, insecure: false, alpn };
+    let options =
+        TlsClientOptions { ca: Some(ca), certificate, alpn, ..TlsClientOptions::default() };
     let client = TlsClient::new(&options).unwrap();
     let config = client.client_config();
     let pair = Pair::connect(&server, &config, "localhost");
