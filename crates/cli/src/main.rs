@@ -69,3 +69,13 @@ fn main() -> ExitCode {
         Some(Command::Certs(args)) => certs::run(&args),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn no_command_has_two_arguments_of_one_name() {
+        super::CommandLine::command().debug_assert();
+    }
+}

@@ -29,7 +29,8 @@ pub(crate) struct ConnectArgs {
     #[arg(short = 'h', long, value_name = "HOST", conflicts_with = "url")]
     host: Option<String>,
 
-    /// The broker's port [default: 1883, with TLS 8883]
+    /// The broker's port; 8883 means TLS with the system's authorities [default: 1883, with TLS
+    /// 8883]
     #[arg(short = 'p', long, value_name = "PORT", conflicts_with = "url",
           value_parser = clap::value_parser!(u16).range(1..))]
     port: Option<u16>,

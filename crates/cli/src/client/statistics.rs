@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use clap::{ArgAction, Args};
+use clap::Args;
 use midge_codec::{QoS, SubscriptionOptions};
 use serde_json::{Map, Value};
 
@@ -34,15 +34,11 @@ nothing; 2 wrong usage; 27 the time of -W was over.";
 #[command(disable_help_flag = true, disable_version_flag = true, after_help = HELP)]
 pub(crate) struct StatisticsArgs {
     /// Print one JSON object
-    #[arg(long)]
+    #[arg(long, help_heading = "Output")]
     json: bool,
 
     #[command(flatten)]
     connect: ConnectArgs,
-
-    /// Print help
-    #[arg(long, action = ArgAction::Help)]
-    help: Option<bool>,
 }
 
 /// What all topics begin with.

@@ -98,12 +98,15 @@ impl Endpoint {
         } else if has("is for another name") {
             let host = &self.host;
             format!("It has to name '{host}': connect under a name that it has")
+        } else if has("is that of an authority") {
+            "To trust this very certificate, name its file: --cafile FILE".to_owned()
         } else if has("has expired") || has("not valid yet") {
             "Check the certificate's dates, and the clock of this machine".to_owned()
         } else if has("requires a certificate") {
             "Show one with --cert FILE and --key FILE".to_owned()
         } else if has("TLS alert") && self.tls.certificate.is_some() {
-            "Check the certificate of --cert".to_owned()
+            "Check the certificate of --cert; the broker's log says what is wrong with it"
+                .to_owned()
         } else if has("does not speak TLS") {
             let plain = if self.scheme == Scheme::Wss { "ws" } else { "mqtt" };
             format!("For a port without TLS write {plain}://")

@@ -12,6 +12,7 @@ mod logging;
 mod options;
 mod publish;
 mod raw;
+mod recipes;
 mod reconnect;
 mod request;
 mod serve;

@@ -78,6 +78,7 @@ fn help_is_in_sections() {
         ("pub", &["Message"][..]),
         ("sub", &["Subscriptions and messages", "Output"]),
         ("rr", &["Message", "Output"]),
+        ("stats", &["Output"]),
     ] {
         let (titles, text) = sections(command);
         let all = [first, &["Connection", "TLS", "Will Message", "General", "Examples"]].concat();

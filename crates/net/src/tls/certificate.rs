@@ -8,8 +8,10 @@ use std::path::PathBuf;
 
 use rustls::pki_types::CertificateDer;
 use x509_cert::Certificate;
+use x509_cert::certificate::Version;
 use x509_cert::der::asn1::{Any, ObjectIdentifier};
 use x509_cert::der::{Decode, Encode, Tag, Tagged};
+use x509_cert::ext::pkix::BasicConstraints;
 use x509_cert::ext::pkix::name::GeneralName;
 use x509_cert::name::Name;
 
@@ -17,6 +19,7 @@ use super::sha256;
 use crate::{AlternativeName, PeerCertificate};
 
 const COMMON_NAME: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.4.3");
+const BASIC_CONSTRAINTS: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.19");
 const SUBJECT_ALTERNATIVE_NAME: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.17");
 
 /// A certificate that a listener shows.
@@ -32,22 +35,24 @@ pub struct CertificateInfo {
     pub not_before: i64,
     /// When it ends, in seconds since 1970.
     pub not_after: i64,
+    /// What Clients with strict rules do not take, though a listener works with it.
+    pub oddity: Option<&'static str>,
 }
 
 impl CertificateInfo {
     /// What is to be told about it at `now`, in seconds since 1970: a listener works with a
     /// certificate that has expired, but Clients will not take it.
     pub fn warning(&self, now: i64) -> Option<String> {
-        let file = self.file.display();
-        let subject = &self.subject;
-        if now > self.not_after {
+        let fault = if now > self.not_after {
             let days = (now - self.not_after) / 86_400;
-            Some(format!("{file}: the certificate of {subject} has expired {days} days ago"))
+            Some(format!("has expired {days} days ago"))
         } else if now < self.not_before {
-            Some(format!("{file}: the certificate of {subject} is not valid yet"))
+            Some("is not valid yet".to_owned())
         } else {
-            None
-        }
+            self.oddity.map(|oddity| format!("{oddity}; some clients will refuse it"))
+        };
+        let (file, subject) = (self.file.display(), &self.subject);
+        fault.map(|fault| format!("{file}: the certificate of {subject} {fault}"))
     }
 }
 
@@ -79,7 +84,37 @@ pub(super) fn certificate_info(file: PathBuf, der: &[u8]) -> Result<CertificateI
         names: alternative_names(&certificate).iter().filter_map(host).collect(),
         not_before: seconds(content.validity().not_before),
         not_after: seconds(content.validity().not_after),
+        oddity: oddity(&certificate),
     })
+}
+
+/// What the usual recipes leave out.
+fn oddity(certificate: &Certificate) -> Option<&'static str> {
+    if certificate.tbs_certificate().version() == Version::V1 {
+        Some("is of X.509 version 1 (`openssl x509 -req` needs -extfile)")
+    } else if is_of_authority(certificate) {
+        Some("is marked as that of an authority (CA:TRUE)")
+    } else if alternative_names(certificate).is_empty() {
+        Some("names no host: it has no subjectAltName")
+    } else {
+        None
+    }
+}
+
+fn is_of_authority(certificate: &Certificate) -> bool {
+    let mut extensions = certificate.tbs_certificate().extensions().into_iter().flatten();
+    let constraints = extensions.find(|extension| extension.extn_id == BASIC_CONSTRAINTS);
+    constraints
+        .and_then(|extension| BasicConstraints::from_der(extension.extn_value.as_bytes()).ok())
+        .is_some_and(|constraints| constraints.ca)
+}
+
+/// The key in a certificate of X.509 version 1, as DER.
+pub(super) fn public_key_of_version_1(der: &[u8]) -> Option<Vec<u8>> {
+    let certificate = Certificate::from_der(der).ok()?;
+    let content = certificate.tbs_certificate();
+    let is_old = content.version() == Version::V1;
+    is_old.then(|| content.subject_public_key_info().to_der().ok()).flatten()
 }
 
 /// The name or address of a host; others are no names of servers.

@@ -15,6 +15,7 @@ use rustls::{
 
 use super::error::{ContentProblem, TlsError, TlsFileError};
 use super::files::{Content, certified_key};
+use super::pinned::Pinned;
 use super::provider;
 use super::session::TlsSession;
 use crate::CertificateFiles;
@@ -75,17 +76,20 @@ impl TlsClient {
     }
 }
 
-fn verifier(
+pub(super) fn verifier(
     options: &TlsClientOptions,
     provider: &Arc<CryptoProvider>,
 ) -> Result<Arc<dyn ServerCertVerifier>, TlsFileError> {
     if options.insecure {
         return Ok(Arc::new(Anybody { provider: provider.clone() }));
     }
+    let mut pinned = Vec::new();
     let roots = match &options.ca {
         Some(path) => {
             let mut roots = RootCertStore::empty();
-            Content::read(path)?.add_to(&mut roots)?;
+            let content = Content::read(path)?;
+            content.add_to(&mut roots)?;
+            pinned = content.certificates()?;
             if options.system_ca {
                 roots.extend(system_roots()?.roots);
             }
@@ -95,7 +99,7 @@ fn verifier(
     };
     let builder = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider.clone());
     match builder.build() {
-        Ok(verifier) => Ok(verifier),
+        Ok(verifier) => Ok(Arc::new(Pinned::<dyn ServerCertVerifier>::new(pinned, verifier))),
         Err(error) => {
             let error = Error::General(error.to_string());
             Err(TlsFileError::general(ContentProblem::Refused(error)))

@@ -4,7 +4,11 @@ use std::fmt::{self, Display};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use rustls::{AlertDescription, CertificateError, InvalidMessage, PeerIncompatible};
+use rustls::{
+    AlertDescription, CertificateError, ExtendedKeyPurpose, InvalidMessage, PeerIncompatible,
+};
+
+use super::pinned::{is_of_authority, is_of_version_1};
 
 /// A file of certificates, keys or revoked certificates that cannot be used. Its message names the
 /// file, what is wrong with it and what to do.
@@ -133,7 +137,11 @@ impl Display for ContentProblem {
                 "the private key is encrypted; write it without a passphrase, such as with \
                  `openssl pkey`, and let only the broker's user read it",
             ),
-            Self::BadKey(what) => write!(f, "the private key cannot be used: {what}"),
+            Self::BadKey(what) => write!(
+                f,
+                "the private key cannot be used ({what}); it has to be one of RSA with at least \
+                 2048 bits, of ECDSA (P-256, P-384, P-521) or of Ed25519"
+            ),
             Self::KeyOfAnother { certificate } => write!(
                 f,
                 "the private key does not belong to the certificate in {}; give the key that the \
@@ -270,26 +278,61 @@ fn certificate_words(error: &CertificateError) -> String {
              was revoked"
         }
         CertificateError::BadSignature => "is not signed by whom it names",
-        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
-            "is for another name"
-        }
-        CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
-            "is for another purpose"
-        }
+        CertificateError::NotValidForNameContext { presented, .. } => return names(presented),
+        CertificateError::NotValidForName => "is for another name",
+        CertificateError::InvalidPurposeContext { required, .. } => return purpose(required),
+        CertificateError::InvalidPurpose => "is for another purpose",
         CertificateError::BadEncoding => "is malformed",
-        other => return rare_words(&other.to_string()),
+        CertificateError::UnsupportedSignatureAlgorithmContext { .. }
+        | CertificateError::UnsupportedSignatureAlgorithmForPublicKeyContext { .. } => {
+            "is signed in a way that is not taken, such as with SHA-1 or a key that is too short; \
+             have it signed again with SHA-256 and a key of at least 2048 bits"
+        }
+        other => return rare_words(other),
     };
     words.to_string()
 }
 
+fn names(presented: &[String]) -> String {
+    if presented.is_empty() {
+        return "is for another name: it names no host, because a Common Name does not count; make \
+                it with -addext subjectAltName=DNS:HOST"
+            .to_string();
+    }
+    // `DnsName("example.org")`.
+    let bare = |name: &String| match name.split_once('(') {
+        Some((_, name)) => name.trim_end_matches(')').trim_matches('"').to_string(),
+        None => name.clone(),
+    };
+    let presented: Vec<_> = presented.iter().map(bare).collect();
+    format!("is for another name: it is for {}", presented.join(", "))
+}
+
+fn purpose(required: &ExtendedKeyPurpose) -> String {
+    let (kind, usage) = match required {
+        ExtendedKeyPurpose::ClientAuth => ("clients", "clientAuth"),
+        ExtendedKeyPurpose::ServerAuth => ("servers", "serverAuth"),
+        ExtendedKeyPurpose::Other(_) => return "is for another purpose".to_string(),
+    };
+    format!(
+        "is for another purpose: its extendedKeyUsage leaves {kind} out; make it with {usage}, or \
+         without that extension"
+    )
+}
+
 /// rustls has no kinds of its own for these, though certificates made by hand often are so.
-fn rare_words(error: &str) -> String {
-    if error.contains("CaUsedAsEndEntity") {
-        "is that of an authority; make one that is not (CA:FALSE)".to_string()
-    } else if error.contains("UnsupportedCertVersion") {
-        "is of X.509 version 1; make it of version 3, which any extension does".to_string()
+fn rare_words(error: &CertificateError) -> String {
+    let text = error.to_string();
+    if is_of_authority(error) {
+        "is that of an authority; make one that is not (-addext basicConstraints=CA:FALSE), or \
+         trust this one by itself, as its own authority"
+            .to_string()
+    } else if is_of_version_1(error) {
+        "is of X.509 version 1; make it of version 3, which any extension does (`openssl x509 \
+         -req` needs -extfile)"
+            .to_string()
     } else {
-        format!("is not good: {error}")
+        format!("is not good: {text}")
     }
 }
 
@@ -297,6 +340,11 @@ fn fmt_alert(alert: AlertDescription, f: &mut fmt::Formatter<'_>) -> fmt::Result
     let words = match alert {
         AlertDescription::UnknownCA => "does not trust the authority of the certificate",
         AlertDescription::BadCertificate => "finds the certificate not good",
+        AlertDescription::CertificateUnknown => "does not take the certificate",
+        AlertDescription::UnsupportedCertificate => {
+            "does not take a certificate of this kind or purpose"
+        }
+        AlertDescription::DecryptError => "finds a signature of the certificate not good",
         AlertDescription::CertificateExpired => "finds the certificate expired",
         AlertDescription::CertificateRevoked => "finds the certificate revoked",
         AlertDescription::CertificateRequired => "requires a certificate",

@@ -11,6 +11,7 @@ use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKey
 use rustls::sign::CertifiedKey;
 use rustls::{InconsistentKeys, RootCertStore};
 
+use super::certificate::public_key_of_version_1;
 use super::error::{ContentProblem, FileProblem, TlsFileError, certificate_fault};
 use super::sha256;
 use crate::{CertificateFiles, TlsOptions};
@@ -200,10 +201,25 @@ pub(super) fn certified_key(
         Err(rustls::Error::InconsistentKeys(_)) => {
             Err(key.error(mismatch(certificate, &certified)))
         }
-        Err(error) => {
-            Err(certificate.error(ContentProblem::BadCertificate(certificate_fault(&error))))
-        }
+        Err(error) => match key_of_version_1(&certified) {
+            Some(true) => Ok(Arc::new(certified)),
+            Some(false) => {
+                let path = certificate.path.clone();
+                Err(key.error(ContentProblem::KeyOfAnother { certificate: path }))
+            }
+            None => {
+                Err(certificate.error(ContentProblem::BadCertificate(certificate_fault(&error))))
+            }
+        },
     }
+}
+
+/// rustls reads no certificates of X.509 version 1, but shows them to peers that do; whether the
+/// key is that of such a certificate has to be found out here. `None`: it is none.
+fn key_of_version_1(certified: &CertifiedKey) -> Option<bool> {
+    let in_certificate = public_key_of_version_1(certified.end_entity_cert().ok()?)?;
+    let of_key = certified.key.public_key()?;
+    Some(of_key.as_ref() == in_certificate)
 }
 
 /// A chain in the wrong order is the usual reason why a key does not match.

@@ -10,6 +10,7 @@ mod certificate;
 mod client;
 mod error;
 mod files;
+mod pinned;
 mod resolver;
 mod revocations;
 mod server;

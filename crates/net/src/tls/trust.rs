@@ -13,6 +13,7 @@ use rustls::server::danger::ClientCertVerifier;
 
 use super::error::{ContentProblem, TlsError, TlsFileError};
 use super::files::Files;
+use super::pinned::Pinned;
 use crate::{ClientCertificates, TlsOptions};
 
 /// What verifies Clients' certificates; absent where they are not asked for.
@@ -75,8 +76,10 @@ pub(super) fn verifier(
         return Err(list.error(ContentProblem::ListWithoutAuthority));
     }
     let mut roots = RootCertStore::empty();
+    let mut pinned = Vec::new();
     for file in &files.authorities {
         file.add_to(&mut roots)?;
+        pinned.extend(file.certificates()?);
     }
     if roots.is_empty() {
         return Err(TlsFileError::general(ContentProblem::NoAuthorities));
@@ -99,5 +102,11 @@ pub(super) fn verifier(
         let error = rustls::Error::General(error.to_string());
         TlsFileError::general(ContentProblem::Refused(error))
     };
-    verifier.map(Some).map_err(refused)
+    let verifier = verifier.map_err(refused)?;
+    if !files.revoked.is_empty() {
+        // Each certificate has to be covered by a list, and no list covers one that is its own
+        // authority.
+        return Ok(Some(verifier));
+    }
+    Ok(Some(Arc::new(Pinned::<dyn ClientCertVerifier>::new(pinned, verifier))))
 }

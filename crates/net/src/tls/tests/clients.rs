@@ -1,14 +1,17 @@
 //! Certificates of Clients: who is let in, and what is told of them.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use rcgen::{DnType, DnValue, SanType, SerialNumber};
-use rustls::pki_types::CertificateDer;
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{AlertDescription, Error};
 
 use super::pair::{BOTH, Pair, client_config};
 use super::pki::{Authority, Directory, Issued};
-use crate::tls::{TlsServer, peer_certificate};
+use crate::tls::files::{Content, Files};
+use crate::tls::trust::verifier;
+use crate::tls::{TlsClientOptions, TlsServer, peer_certificate, provider};
 use crate::{AlternativeName, ClientCertificates, TlsOptions};
 
 struct Scene {
@@ -105,11 +108,54 @@ fn a_certificate_of_an_authority_is_no_clients() {
         params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
     });
     for pair in scene.connect(&scene.server(), Some(&wrong)) {
-        assert_eq!(
-            pair.our_error.unwrap().to_string(),
-            "the peer's certificate is that of an authority; make one that is not (CA:FALSE)"
-        );
+        let error = pair.our_error.unwrap().to_string();
+        assert!(error.starts_with("the peer's certificate is that of an authority; "), "{error}");
         assert!(matches!(pair.their_error, Some(Error::AlertReceived(_))));
+    }
+}
+
+/// The same given as its own authority: whoever shows it has the key that is trusted.
+#[test]
+fn a_certificate_that_is_its_own_authority_is_good_until_it_is_out_of_date() {
+    let directory = Directory::new();
+    let own = |name: &str, expired: bool| {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let mut params = rcgen::CertificateParams::new(Vec::new()).unwrap();
+        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        params.distinguished_name.push(DnType::CommonName, "localhost");
+        if expired {
+            params.not_after = rcgen::date_time_ymd(2020, 1, 1);
+        }
+        let certificate = params.self_signed(&key).unwrap();
+        (certificate.der().clone(), directory.write(name, certificate.pem()))
+    };
+    let (good, file) = own("good.pem", false);
+    let (expired, expired_file) = own("expired.pem", true);
+    let files = [file.clone(), expired_file.clone()];
+    let authorities = files.iter().map(|file| Content::read(file).unwrap()).collect();
+    let scene = Scene::new(ClientCertificates::Required);
+    let files = Files { certificates: Vec::new(), authorities, revoked: Vec::new() };
+    let verifier = verifier(&scene.options, &files, &provider()).unwrap().unwrap();
+    let now = UnixTime::now();
+    verifier.verify_client_cert(&good, &[], now).unwrap();
+    let error = verifier.verify_client_cert(&expired, &[], now).unwrap_err();
+    assert!(error.to_string().contains("expired"), "{error}");
+    let (stranger, _) = own("stranger.pem", false);
+    assert!(verifier.verify_client_cert(&stranger, &[], now).is_err());
+
+    let named = |name: &str, file: &Path, shown: &CertificateDer<'_>| {
+        let options = TlsClientOptions { ca: Some(file.into()), ..TlsClientOptions::default() };
+        let verifier = crate::tls::client::verifier(&options, &provider()).unwrap();
+        let name = ServerName::try_from(name.to_owned()).unwrap();
+        verifier.verify_server_cert(shown, &[], &name, &[], now).map(drop)
+    };
+    named("localhost", &file, &good).unwrap();
+    for (name, file, shown) in [
+        ("example.org", &file, &good),
+        ("localhost", &file, &stranger),
+        ("localhost", &expired_file, &expired),
+    ] {
+        assert!(named(name, file, shown).is_err(), "{name}");
     }
 }
 

@@ -141,7 +141,8 @@ fn our_client_verifies_servers() {
         }
         let pair = connect_ours(&client, their_server(&issued, version), "other.example");
         let error = pair.our_error.unwrap().to_string();
-        assert_eq!(error, "the peer's certificate is for another name");
+        let expected = "is for another name: it is for localhost, 127.0.0.1";
+        assert_eq!(error, format!("the peer's certificate {expected}"));
         assert!(matches!(pair.their_error, Some(rustls::Error::AlertReceived(_))));
 
         let stranger = Authority::new("another").host(&["localhost"]);
