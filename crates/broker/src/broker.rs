@@ -23,6 +23,7 @@ use crate::certificate_watch::CertificateWatch;
 use crate::clock::{Clock, Clocks, MachineClocks};
 use crate::directory::Directory;
 use crate::drop_log;
+use crate::greeting::Expected;
 use crate::handle::BrokerHandle;
 use crate::hook::{GuardedHook, Hook};
 use crate::inbox::{Inbox, Letter};
@@ -516,6 +517,7 @@ fn terms(
     let deadline = listen.limits.connect_deadline;
     ListenerTerms {
         name: address.to_string().into(),
+        expected: Expected::of(listen),
         packet_before_connect_bytes_max: listen
             .limits
             .packet_before_connect_bytes_max

@@ -3,10 +3,13 @@
 //! Each line is a sentence for people, and has the same as fields for programs. It must never name
 //! a password or a payload. What is written about strangers is limited.
 
+use std::io;
+
 use midge_codec::ReasonCode;
 use midge_core::{ConnectionId, DisconnectReason, Event, Identity};
 use midge_net::Peer;
 
+use crate::greeting::Greeting;
 use crate::worker::Worker;
 
 /// Where a connection comes from, and by which listener.
@@ -144,6 +147,25 @@ impl Worker {
             address = address.as_deref(), listener = listener.as_deref(), transport = transport,
             reason_code = reason_code_of(reason).map(|code| code as u8), reason:% = reason;
             "{from}: {name} disconnected: {reason}"
+        );
+    }
+
+    /// The peer has broken a rule of what is below MQTT, or speaks something else.
+    pub(crate) fn log_broken(&mut self, id: ConnectionId, error: &io::Error, is_stranger: bool) {
+        let Some(socket) = self.sockets.of(id) else {
+            return;
+        };
+        let terms = self.terms.get(usize::from(socket.listener));
+        let expected = terms.map(|terms| terms.expected).unwrap_or_default();
+        let greeting = Greeting::of(socket.stream.first_bytes()).filter(|_| is_stranger);
+        let complaint = greeting.and_then(|greeting| expected.complaint(greeting));
+        let why = complaint.map_or_else(|| error.to_string(), ToString::to_string);
+        let Place { address, listener, transport, .. } = self.place(id);
+        let (from, layer) = (address.as_deref().unwrap_or_default(), transport.unwrap_or("QUIC"));
+        log::warn!(
+            address = address.as_deref(), listener = listener.as_deref(), transport = transport,
+            reason = &*why;
+            "{from}: disconnected, {layer} broken: {why}"
         );
     }
 

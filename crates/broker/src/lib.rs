@@ -24,6 +24,7 @@ mod directory;
 mod drop_log;
 mod event_log;
 mod figures;
+mod greeting;
 mod guard;
 mod handle;
 mod hook;

@@ -7,6 +7,7 @@ use midge_codec::{Decoded, Packet, PacketType, ReasonCode, decode};
 use midge_core::{AuthAnswer, ConnectionId, Opening, Output};
 use midge_net::{Received, Stream};
 
+use crate::greeting::{Expected, Greeting};
 use crate::hook::{AuthReply, allow_anonymous};
 use crate::inbox::Letter;
 use crate::sockets::Socket;
@@ -223,11 +224,8 @@ impl Worker {
     /// written already; it gets a moment to read it.
     fn end_invalid(&mut self, id: ConnectionId, error: &io::Error) {
         let is_stranger = !self.core.protocol(id).is_some_and(|(_, is_connected)| is_connected);
-        if let Some(socket) = self.sockets.of(id)
-            && (!is_stranger || self.log_limit.allows(self.now))
-        {
-            let (address, transport) = (socket.stream.address(), socket.stream.peer().transport);
-            log::warn!("{address}: disconnected, {} broken: {error}", transport.name());
+        if !is_stranger || self.log_limit.allows(self.now) {
+            self.log_broken(id, error, is_stranger);
         }
         self.end_connection(id);
     }
@@ -315,6 +313,9 @@ impl Worker {
             return Outcome::Gone;
         };
         let (before_connect_max, connected_max) = self.packet_bytes_max(id);
+        if !is_connected && self.refuse_foreign(id, bytes) {
+            return Outcome::Gone;
+        }
         while consumed < bytes.len() {
             let packet_bytes_max = match is_connected {
                 true => connected_max,
@@ -372,6 +373,21 @@ impl Worker {
         {
             self.note_reading();
         }
+    }
+
+    /// Ends a connection whose first bytes are of another protocol. True if they are.
+    fn refuse_foreign(&mut self, id: ConnectionId, bytes: &[u8]) -> bool {
+        let Some(greeting) = Greeting::of(bytes) else {
+            return false;
+        };
+        // Whatever the layers are: here MQTT is due, but for a header that comes without them.
+        let expected = Expected::default();
+        let Some(complaint) = expected.complaint(greeting) else {
+            return false;
+        };
+        let answer = if greeting == Greeting::Http { Greeting::HTTP_ANSWER } else { "" };
+        self.core.handle_foreign(id, complaint, answer.as_bytes(), self.now, &mut self.fx);
+        true
     }
 
     /// Bytes that a packet may have: before the CONNECT is accepted, and then.

@@ -16,6 +16,7 @@ use crate::clock::Clock;
 use crate::closing::Closing;
 use crate::directory::Directory;
 use crate::drop_log::DropLog;
+use crate::greeting::Expected;
 use crate::hook::GuardedHook;
 use crate::inbox::{Inbox, Letter};
 use crate::locals::Locals;
@@ -42,6 +43,8 @@ pub(crate) struct WorkerParts {
 pub(crate) struct ListenerTerms {
     /// The address that it is bound to, which is its name in the log.
     pub(crate) name: Box<str>,
+    /// What those who come by it have to speak.
+    pub(crate) expected: Expected,
     pub(crate) packet_before_connect_bytes_max: u32,
     pub(crate) connect_deadline_ms: u32,
     pub(crate) capabilities: Capabilities,

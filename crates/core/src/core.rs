@@ -12,7 +12,7 @@ use slab::Slab;
 use crate::answering::UnsettledEnds;
 use crate::backlog::Backlog;
 use crate::budget::NodeBudget;
-use crate::clients::Clients;
+use crate::clients::{Clients, want_flush};
 use crate::connection::{Connection, Opening, Phase};
 use crate::counters::Counters;
 use crate::data_streams::StreamError;
@@ -271,6 +271,27 @@ impl Core {
             Phase::AwaitingConnect => self.refuse_malformed_connect(id, error, now, fx),
             _ => self.violate(id, error.rule.reason_code(), error.to_string(), now, fx),
         }
+    }
+
+    /// What came by a connection first is of another protocol, as `detail` says. The answer is one
+    /// of that protocol, or empty.
+    pub fn handle_foreign(
+        &mut self,
+        id: ConnectionId,
+        detail: &str,
+        answer: &[u8],
+        now: Timestamp,
+        fx: &mut Effects,
+    ) {
+        let Clients { connections, pool, .. } = &mut self.clients;
+        let connection = connections.get_mut(id.slot()).filter(|connection| connection.id == id);
+        let Some(connection) = connection.filter(|it| matches!(it.phase, Phase::AwaitingConnect))
+        else {
+            return;
+        };
+        connection.output.append(pool, |buffer| buffer.extend_from_slice(answer));
+        want_flush(connection, fx);
+        self.violate(id, ReasonCode::MalformedPacket, detail.to_string(), now, fx);
     }
 
     /// The Network Connection is gone: the peer closed it, it broke, or the driver closed it as

@@ -27,6 +27,8 @@ pub(crate) struct Layered {
     /// What came of the socket and is for the layers still.
     arrived: Vec<u8>,
     has_begun: bool,
+    /// The first of all bytes that came.
+    first: FirstBytes,
     milestone: Option<Milestone>,
     /// What the WebSocket has to say and TLS has not sealed yet: its first words, its answers.
     words: Vec<u8>,
@@ -37,6 +39,23 @@ pub(crate) struct Layered {
     has_ended: bool,
     /// The layers' last words are said.
     is_shut: bool,
+}
+
+/// Enough of the first bytes to tell what protocol they begin.
+#[derive(Clone, Copy, Debug, Default)]
+struct FirstBytes {
+    bytes: [u8; 16],
+    count: u8,
+}
+
+impl FirstBytes {
+    fn of(bytes: &[u8]) -> Self {
+        let mut first = Self::default();
+        let count = bytes.len().min(first.bytes.len());
+        first.bytes[..count].copy_from_slice(&bytes[..count]);
+        first.count = count as u8;
+        first
+    }
 }
 
 #[derive(Debug)]
@@ -124,6 +143,7 @@ impl Layered {
             websocket: websocket.map(Box::new),
             arrived: Vec::new(),
             has_begun: false,
+            first: FirstBytes::default(),
             milestone: None,
             words: Vec::new(),
             unsent: Vec::new(),
@@ -167,6 +187,7 @@ impl Layered {
         scratch.taken += count;
         self.has_ended = count == 0;
         self.arrived = scratch.raw[..count].to_vec();
+        self.first = FirstBytes::of(&self.arrived);
         self.has_begun = count > 0;
         self.milestone = self.has_begun.then_some(Milestone::Begun);
         Ok(Turn::Nothing)
@@ -225,6 +246,11 @@ impl Layered {
         }
         let count = self.open_records(&mut scratch.raw[..start + arrived], into)?;
         self.unwrap_messages(into, count, more)
+    }
+
+    /// The first of all bytes that came, before any layer took them.
+    pub(crate) fn first_bytes(&self) -> &[u8] {
+        &self.first.bytes[..usize::from(self.first.count)]
     }
 
     /// Whether the beginning of a TLS record is here.

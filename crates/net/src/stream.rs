@@ -191,6 +191,15 @@ impl Stream {
         }
     }
 
+    /// The first few bytes that came, as the peer sent them, if there are layers that have taken
+    /// them.
+    pub fn first_bytes(&self) -> &[u8] {
+        match &self.kind {
+            Kind::Layered(layered) => layered.first_bytes(),
+            _ => &[],
+        }
+    }
+
     /// Whether a layer has the beginning of something of which the rest has not come yet.
     pub fn has_partial_record(&self) -> bool {
         match &self.kind {

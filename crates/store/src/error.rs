@@ -72,8 +72,33 @@ impl fmt::Display for OpenError {
                 "{file} was written by a newer version of the broker (format {version}): start \
                  that version, or restore a backup; nothing was changed"
             ),
-            Self::Io { file, error } => write!(f, "cannot open the store: {file}: {error}"),
+            Self::Io { file, error } => {
+                write!(f, "cannot open the store: {file}: {} ({error})", io_words(error.kind()))
+            }
         }
+    }
+}
+
+/// What the file system's refusal means here, and what to do about it.
+fn io_words(kind: io::ErrorKind) -> &'static str {
+    use io::ErrorKind;
+
+    match kind {
+        ErrorKind::PermissionDenied => {
+            "the broker's user may not read and write it: give it to that user, or name another \
+             data directory"
+        }
+        ErrorKind::NotADirectory | ErrorKind::AlreadyExists => {
+            "it is not a directory: name one that is empty or does not exist"
+        }
+        ErrorKind::NotFound => "it cannot be made: does its parent directory exist?",
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
+            "the device is full: make room there, or name a data directory on another one"
+        }
+        ErrorKind::ReadOnlyFilesystem => {
+            "the file system is read-only: make it writable, or name another data directory"
+        }
+        _ => "the system refuses: check the device; `midge store check` looks at the directory",
     }
 }
 
@@ -110,3 +135,27 @@ impl fmt::Display for StoreError {
 }
 
 impl Error for StoreError {}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Error, ErrorKind};
+
+    use super::OpenError;
+
+    #[test]
+    fn each_refusal_says_what_to_do() {
+        let cases = [
+            (ErrorKind::PermissionDenied, "give it to that user"),
+            (ErrorKind::NotADirectory, "not a directory: name one"),
+            (ErrorKind::NotFound, "parent directory"),
+            (ErrorKind::StorageFull, "make room"),
+            (ErrorKind::ReadOnlyFilesystem, "make it writable"),
+            (ErrorKind::Other, "check the device"),
+        ];
+        for (kind, advice) in cases {
+            let text = OpenError::io("/data", Error::from(kind)).to_string();
+            assert!(text.starts_with("cannot open the store: /data: "), "{text}");
+            assert!(text.contains(advice), "{text}");
+        }
+    }
+}

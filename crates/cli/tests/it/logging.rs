@@ -204,3 +204,27 @@ fn a_broker_that_tells_nothing_is_named() {
     assert!(stderr.contains("[sys_topics]"), "{stderr}");
     broker.signal("TERM").end().text();
 }
+
+#[test]
+fn a_data_directory_that_cannot_be_used_is_explained() {
+    let directory = Directory::empty();
+    let place = directory.path();
+    std::fs::write(place.join("file"), "x").unwrap();
+    std::fs::create_dir(place.join("foreign")).unwrap();
+    std::fs::write(place.join("foreign/other.txt"), "x").unwrap();
+    let variables = [("MIDGE_STORAGE_IN_MEMORY", "false")];
+    let start = |data: &str| {
+        midge_in(place, &variables, &format!("--listen 127.0.0.1:0 --workers 1 --data {data}"))
+    };
+    let first = start("used").wait_for(STARTED);
+    for (data, words) in [
+        ("used", "is used by another broker: stop that one"),
+        ("file", "it is not a directory: name one"),
+        ("foreign", "is not a data directory: other.txt is in it"),
+        ("/proc/x", "does its parent directory exist?"),
+    ] {
+        let stderr = start(data).end().failure(1);
+        assert!(stderr.contains("ERROR") && stderr.contains(words), "{data}: {stderr}");
+    }
+    first.signal("TERM").end().text();
+}

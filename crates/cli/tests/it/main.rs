@@ -19,3 +19,4 @@ mod serve;
 mod store;
 mod subscribe;
 mod transports;
+mod wrong_port;

@@ -1,0 +1,154 @@
+//! What a stranger's first bytes say when they are not what its listener is for.
+//!
+//! Most of those who cannot connect have taken the wrong port, or the wrong kind of URL. They are
+//! told apart by a few bytes, so that the log can say in words what came and what to do about it.
+
+use midge_net::{Listen, Protocol, ProxyMode};
+
+/// What the first bytes belong to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Greeting {
+    Mqtt,
+    Tls,
+    Http,
+    Proxy,
+}
+
+/// What a listener is for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Expected {
+    pub(crate) is_tls: bool,
+    pub(crate) is_websocket: bool,
+    pub(crate) needs_proxy: bool,
+}
+
+impl Expected {
+    pub(crate) fn of(listen: &Listen) -> Self {
+        Self {
+            is_tls: listen.tls.is_some(),
+            is_websocket: matches!(listen.protocol, Protocol::WebSocket(_)),
+            needs_proxy: listen.proxy.mode == ProxyMode::Required,
+        }
+    }
+
+    /// What came instead, and what to do about it; `None` if the bytes may be what was expected.
+    pub(crate) fn complaint(self, greeting: Greeting) -> Option<&'static str> {
+        let here = (self.is_tls, self.is_websocket);
+        let words = match (greeting, here) {
+            (Greeting::Proxy, _) if self.needs_proxy => return None,
+            (Greeting::Proxy, _) => {
+                "a PROXY header came to a listener that takes none: set its proxy_protocol, or \
+                 have the proxy send none"
+            }
+            (_, _) if self.needs_proxy => {
+                "no PROXY header came, though the listener requires one: connect through the \
+                 proxy, or make its proxy_protocol optional or off"
+            }
+            (Greeting::Tls, (false, false)) => {
+                "a TLS ClientHello came to a listener without TLS: connect with mqtt://, or give \
+                 the listener tls.certificate and tls.key"
+            }
+            (Greeting::Tls, (false, true)) => {
+                "a TLS ClientHello came to a listener without TLS: connect with ws://, or give the \
+                 listener tls.certificate and tls.key"
+            }
+            (Greeting::Http, (false, false)) => {
+                "an HTTP request came to a listener for MQTT: for MQTT over WebSocket the listener \
+                 needs protocol = \"websocket\""
+            }
+            (Greeting::Http, (true, _)) => {
+                "an HTTP request without TLS came to a listener with TLS: connect with wss://"
+            }
+            (Greeting::Mqtt, (true, false)) => {
+                "MQTT without TLS came to a listener with TLS: connect with mqtts://"
+            }
+            (Greeting::Mqtt, (true, true)) => {
+                "MQTT came to a listener for WebSocket with TLS: connect with wss://"
+            }
+            (Greeting::Mqtt, (false, true)) => {
+                "MQTT came to a listener for WebSocket: connect with ws://"
+            }
+            (Greeting::Mqtt, (false, false))
+            | (Greeting::Tls, (true, _))
+            | (Greeting::Http, (false, true)) => return None,
+        };
+        Some(words)
+    }
+}
+
+impl Greeting {
+    /// The answer to a request of HTTP where MQTT is spoken.
+    pub(crate) const HTTP_ANSWER: &str = "HTTP/1.1 400 Bad Request\r\n\
+        Content-Type: text/plain; charset=utf-8\r\nContent-Length: 38\r\nConnection: close\r\n\r\n\
+        This port speaks MQTT, and not HTTP.\r\n";
+
+    /// What these bytes begin, if that can be told from so few.
+    pub(crate) fn of(bytes: &[u8]) -> Option<Self> {
+        const METHODS: [&[u8]; 7] =
+            [b"GET ", b"POST ", b"HEAD ", b"PUT ", b"OPTIONS ", b"CONNECT ", b"DELETE "];
+        const PROXY_2: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
+        let is_tls = matches!(bytes, [0x16, 0x03, 0..=4, ..]);
+        if is_tls {
+            Some(Self::Tls)
+        } else if METHODS.iter().any(|method| bytes.starts_with(method)) {
+            Some(Self::Http)
+        } else if bytes.starts_with(b"PROXY ") || bytes.starts_with(PROXY_2) {
+            Some(Self::Proxy)
+        } else if bytes.first().is_some_and(|first| first >> 4 == 1) && names_mqtt(bytes) {
+            Some(Self::Mqtt)
+        } else {
+            None
+        }
+    }
+}
+
+/// Whether it is a CONNECT: behind a Remaining Length of 1 to 4 bytes comes the Protocol Name.
+fn names_mqtt(bytes: &[u8]) -> bool {
+    let rest = (2..=5).filter_map(|start| bytes.get(start..));
+    rest.into_iter().any(|it| it.starts_with(b"\0\x04MQTT") || it.starts_with(b"\0\x06MQIsdp"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Expected, Greeting};
+
+    const CONNECT: &[u8] = b"\x10\x0d\x00\x04MQTT\x04\x02\x00\x00\x00\x01c";
+
+    #[test]
+    fn protocols_are_told_by_their_first_bytes() {
+        let expected: [(&[u8], Option<Greeting>); 8] = [
+            (CONNECT, Some(Greeting::Mqtt)),
+            (b"\x10\x80\x01\x00\x06MQIsdp", Some(Greeting::Mqtt)),
+            (b"\x16\x03\x01\x02\x00", Some(Greeting::Tls)),
+            (b"GET /mqtt HTTP/1.1\r\n", Some(Greeting::Http)),
+            (b"PROXY TCP4 1.2.3.4", Some(Greeting::Proxy)),
+            (b"\r\n\r\n\0\r\nQUIT\n\x21", Some(Greeting::Proxy)),
+            (b"\x10", None),
+            (b"SSH-2.0-x", None),
+        ];
+        for (bytes, greeting) in expected {
+            assert_eq!(Greeting::of(bytes), greeting, "{bytes:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_expected_is_no_complaint() {
+        let plain = Expected::default();
+        let tls = Expected { is_tls: true, ..plain };
+        let websocket = Expected { is_websocket: true, ..plain };
+        let proxied = Expected { needs_proxy: true, ..plain };
+        assert_eq!(plain.complaint(Greeting::Mqtt), None);
+        assert_eq!(tls.complaint(Greeting::Tls), None);
+        assert_eq!(websocket.complaint(Greeting::Http), None);
+        assert_eq!(proxied.complaint(Greeting::Proxy), None);
+        assert!(proxied.complaint(Greeting::Mqtt).is_some_and(|it| it.contains("PROXY")));
+        assert!(plain.complaint(Greeting::Tls).is_some_and(|it| it.contains("mqtt://")));
+        assert!(tls.complaint(Greeting::Mqtt).is_some_and(|it| it.contains("mqtts://")));
+    }
+
+    #[test]
+    fn the_answer_has_the_length_that_it_says() {
+        let (_, body) = Greeting::HTTP_ANSWER.split_once("\r\n\r\n").unwrap();
+        assert!(Greeting::HTTP_ANSWER.contains(&format!("Content-Length: {}\r\n", body.len())));
+    }
+}
