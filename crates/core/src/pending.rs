@@ -37,6 +37,8 @@ pub(crate) struct RemoteStep {
     pub(crate) index: usize,
     /// The subscription's name in its Session.
     pub(crate) key: Box<str>,
+    /// Whether the Session had no such exclusive subscription before.
+    pub(crate) is_new: bool,
 }
 
 /// What happens when all workers have passed a fence.

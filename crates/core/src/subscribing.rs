@@ -174,6 +174,7 @@ impl Core {
             subscribe: ticket,
             index,
             key: wanted.request.key.as_str().into(),
+            is_new: false,
         };
         match &wanted.request.kind {
             RequestKind::Plain => {
@@ -190,8 +191,10 @@ impl Core {
                     self.add_plain(slot, &wanted, SubscriptionKind::Exclusive, ticket, fx);
                     return Step::Done(granted(options.qos));
                 }
-                self.note_subscription(slot, &wanted, SubscriptionKind::Exclusive);
-                let ticket = self.pending.begin_step(remote_step(&wanted));
+                // The store learns of it when it is granted: a refused one leaves nothing there.
+                let is_new = self.note_claim(slot, &wanted);
+                let step = RemoteStep { is_new, ..remote_step(&wanted) };
+                let ticket = self.pending.begin_step(step);
                 let filter = Arc::from(wanted.request.filter.as_str());
                 fx.send(home, Peer::ExclusiveClaim { ticket, filter, session }.into());
                 Step::Waits
@@ -292,7 +295,6 @@ impl Core {
         let (options, identifier) = (wanted.options, wanted.identifier);
         let is_restoring = self.is_restoring;
         let session = self.clients.session(slot);
-        let subscribed = Subscribed { options, identifier, kind };
         if session.number > 0 && !is_restoring {
             let filter = wanted.request.key.as_str().into();
             let subscription = SubscriptionRecord { filter, options, identifier };
@@ -301,9 +303,18 @@ impl Core {
         }
         let session = self.clients.session(slot);
         let key = wanted.request.key.as_str().into();
-        let replaced = session.subscriptions.insert(key, subscribed);
+        let replaced = session.subscriptions.insert(key, Subscribed { options, identifier, kind });
         session.shared_subscriptions += u32::from(is_shared && replaced.is_none());
         replaced.map(|old| old.kind)
+    }
+
+    /// Writes an exclusive subscription into its Session that its home has not granted yet. True if
+    /// the Session did not have it.
+    fn note_claim(&mut self, slot: SessionSlot, wanted: &Wanted) -> bool {
+        let (options, identifier) = (wanted.options, wanted.identifier);
+        let claimed = Subscribed { options, identifier, kind: SubscriptionKind::Exclusive };
+        let key = wanted.request.key.as_str().into();
+        self.clients.session(slot).subscriptions.insert(key, claimed).is_none()
     }
 
     /// All workers know of the subscriptions. The first retained messages of the others are fetched
@@ -382,7 +393,19 @@ impl Core {
         let request =
             FilterRequest { kind: RequestKind::Exclusive, filter, key: step.key.to_string() };
         let wanted = Wanted { request, options, identifier };
+        if step.is_new {
+            // As far as retained messages are concerned, it begins now.
+            self.clients.session(slot).subscriptions.remove(&*step.key);
+        }
         self.add_plain(slot, &wanted, SubscriptionKind::Exclusive, step.subscribe, fx);
+        let &mut Session { number, durability, .. } = self.clients.session(slot);
+        if number > 0
+            && !self.is_restoring
+            && let Some(subscribe) = self.pending.subscribe(step.subscribe)
+        {
+            subscribe.waiting += 1;
+            self.clients.rounds.hold(Held::Subscribed(step.subscribe), durability);
+        }
         self.answer_step(&step, granted(options.qos), fx);
     }
 
@@ -669,16 +692,13 @@ fn answer_packet(
     packet_id: PacketIdentifier,
     reason_codes: &[ReasonCode],
 ) -> Packet<'_> {
-    let (user_properties, reason_codes) = (UserProperties::default(), reason_codes.into());
+    let (reason_string, user_properties) = (None, UserProperties::default());
+    let reason_codes = reason_codes.into();
     match answer {
         PacketType::UnsubAck => {
-            let reason_string = None;
             Packet::UnsubAck(UnsubAck { packet_id, reason_string, user_properties, reason_codes })
         }
-        _ => {
-            let reason_string = None;
-            Packet::SubAck(SubAck { packet_id, reason_string, user_properties, reason_codes })
-        }
+        _ => Packet::SubAck(SubAck { packet_id, reason_string, user_properties, reason_codes }),
     }
 }
 

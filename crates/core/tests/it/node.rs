@@ -16,7 +16,7 @@ use midge_codec::{Connect, Decoded, Packet, ProtocolVersion, decode};
 use midge_core::{
     AuthAnswer, AuthRequest, ConnectionId, Core, CoreConfig, Counters, DropNote, DropReason,
     Durability, DurabilityRules, Effects, Event, Fetch, Limits, LocalDelivery, NodeBudget, Opening,
-    PeerMessage, Receipt, SharedStrategy, Timestamp, TopicRules, WorkerId,
+    PeerMessage, Receipt, SharedStrategy, StoreOp, Timestamp, TopicRules, WorkerId,
 };
 
 use crate::client::Socket;
@@ -66,6 +66,8 @@ pub(crate) struct Node {
     pub(crate) local_subscribed: Vec<(ConnectionId, Vec<midge_codec::ReasonCode>)>,
     /// Data streams that ended for an error, with its Reason Code.
     pub(crate) stream_errors: Vec<midge_core::StreamError>,
+    /// The filters of all subscriptions that the store was told of.
+    pub(crate) subscribed_in_store: Vec<String>,
     /// The last commit of each worker.
     commits: Vec<u64>,
     holds_receipts: bool,
@@ -189,6 +191,7 @@ impl Node {
             local: Vec::new(),
             local_subscribed: Vec::new(),
             stream_errors: Vec::new(),
+            subscribed_in_store: Vec::new(),
             commits: vec![0; setup.workers],
             holds_receipts: false,
             has_store: setup.has_store,
@@ -422,6 +425,11 @@ impl Node {
             return false;
         }
         self.note_trace(worker, &fx);
+        for op in fx.commits.iter().flat_map(|commit| &commit.ops) {
+            if let StoreOp::Subscribed { subscription, .. } = op {
+                self.subscribed_in_store.push(subscription.filter.to_string());
+            }
+        }
         self.commits[worker] = fx.commits.last().map_or(self.commits[worker], |it| it.number);
         if !self.holds_receipts && !fx.commits.is_empty() {
             self.give_receipt(worker);

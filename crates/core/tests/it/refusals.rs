@@ -7,7 +7,7 @@ use midge_codec::{Connect, Packet, PacketIdentifier, ReasonCode, Unsubscribe, Us
 use midge_core::{AuthAnswer, Event, Limits};
 
 use crate::node::{Conn, Node, Setup, scenario, scenario_with};
-use crate::packets::{connect, options, persistent, publish, will};
+use crate::packets::{connect, options, persistent, publish, retained, will};
 use crate::rules::Right;
 
 /// A connected Client with a Session, a subscription and a Will Message, and somebody who would
@@ -110,6 +110,39 @@ fn response_information_is_left_out_where_it_does_not_fit() {
         assert_eq!(ack.response_information, None);
         let (_, ack) = node.connect_with(&with_size(packet, 60));
         assert_eq!(ack.response_information.as_deref(), Some("answers/of/this/node/a"));
+    });
+}
+
+#[test]
+fn the_store_never_hears_of_an_exclusive_subscription_that_is_refused() {
+    scenario_with(Setup { has_store: true, ..Setup::default() }, |node| {
+        let owner = node.connect_with(&persistent("a")).0;
+        let other = node.connect_with(&persistent("b")).0;
+        for index in 0..6 {
+            let filter = format!("$exclusive/{index}");
+            assert_eq!(node.subscribe(owner, &filter, 1), ReasonCode::GrantedQoS1);
+            assert_eq!(node.subscribe(other, &filter, 1), ReasonCode::QuotaExceeded);
+            let kept = node.subscribed_in_store.iter().filter(|&it| *it == filter).count();
+            assert_eq!(kept, 1, "{filter}");
+        }
+    });
+}
+
+#[test]
+fn an_exclusive_subscription_is_new_wherever_it_has_its_home() {
+    scenario(|node| {
+        let publisher = node.connect("p");
+        let conn = node.connect("a");
+        let mut if_new = options(1);
+        if_new.retain_handling = midge_codec::RetainHandling::SendIfNew;
+        for index in 0..6 {
+            node.send_publish(publisher, retained(&format!("x/{index}"), "kept"));
+            let filter = format!("$exclusive/x/{index}");
+            node.subscribe_with(conn, &[(&filter, if_new)], None);
+            assert_eq!(node.texts(conn), ["kept"], "{filter}");
+            node.subscribe_with(conn, &[(&filter, if_new)], None);
+            assert_eq!(node.texts(conn), [""; 0], "it is not new any more");
+        }
     });
 }
 
