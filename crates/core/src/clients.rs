@@ -339,22 +339,23 @@ impl Clients {
         let exactly_once = qos == QoS::ExactlyOnce;
         let hold = exactly_once.then(|| self.rounds.hold_back(id, durability));
         let may_send = may_send.filter(|_| !exactly_once);
+        let mut sent = Ok(());
         match may_send.filter(|&way| outgoing.may_send_at_once(sequence, way)) {
             Some(Way { stream, .. }) => {
                 let delivery = Some((delivery, sequence));
-                let sent = self.transmit(slot, stream, publication, grant, delivery, now, fx);
+                sent = self.transmit(slot, stream, publication, grant, delivery, now, fx);
                 if sent.is_err() {
                     self.rounds.keep(StoreOp::Finished { owner, sequence });
                 }
-                sent
             }
             None => {
                 let stream = way.map_or(0, |way| way.stream.generation);
                 let waiting = Waiting { delivery, sequence, is_repeated: false, hold, stream };
                 outgoing.enqueue(waiting, is_connected);
-                Ok(())
             }
         }
+        self.look_ahead(slot);
+        sent
     }
 
     /// Sends what its window and its connection's output have room for: first what has to be sent
@@ -366,6 +367,7 @@ impl Clients {
         while let Some((waiting, stream)) = self.next_from_queue(slot) {
             self.send_waiting(slot, stream, waiting, now, fx);
         }
+        self.look_ahead(slot);
         self.fetch_more(slot, fx);
     }
 

@@ -32,11 +32,12 @@ use crate::random::{Random, Unguessable};
 use crate::retained::Retained;
 use crate::rewrite::TopicRules;
 use crate::rounds::Rounds;
-use crate::shared::{SharedGroups, SharedStrategy};
+use crate::shared::SharedGroups;
 use crate::silence::Absence;
 use crate::stored::RecoveredSession;
-use crate::storing::EndingQueue;
+use crate::storing::EndingQueues;
 use crate::strain::Strain;
+use crate::strategy::SharedStrategy;
 use crate::subscription_tree::{GroupId, MatchScratch, SubscriptionTree};
 use crate::time::Timestamp;
 use crate::timers::{Timer, Timers};
@@ -104,7 +105,7 @@ pub struct Core {
     /// Shared subscriptions of which some messages are not confirmed yet.
     pub(crate) held_groups: Vec<GroupId>,
     /// Sessions that have ended but for messages that others get.
-    pub(crate) endings: Vec<EndingQueue>,
+    pub(crate) endings: EndingQueues,
     pub(crate) unsettled_ends: UnsettledEnds,
     /// Recovered Sessions whose Clients have newer ones.
     pub(crate) superseded: Vec<RecoveredSession>,
@@ -164,7 +165,7 @@ impl Core {
             is_restoring: false,
             unanswered: Vec::new(),
             held_groups: Vec::new(),
-            endings: Vec::new(),
+            endings: EndingQueues::default(),
             unsettled_ends: UnsettledEnds::default(),
             superseded: Vec::new(),
             config,
@@ -425,7 +426,7 @@ impl Core {
     /// Whether something of this worker's is unfinished: put-off work, or what waits for other
     /// workers before the store can have it.
     pub fn has_unfinished(&self) -> bool {
-        self.has_backlog() || self.clients.rounds.is_gathering() || !self.endings.is_empty()
+        self.has_backlog() || self.clients.rounds.is_gathering() || !self.endings.queues.is_empty()
     }
 
     /// Does a bounded part of the work that was put off. Called once a turn, after the events.

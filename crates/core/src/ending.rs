@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use midge_codec::{Disconnect, ReasonCode};
 
+use crate::clients::Clients;
 use crate::connection::Phase;
 use crate::core::Core;
 use crate::destination::Destination;
@@ -225,10 +226,12 @@ impl Core {
     /// What waited for the Session goes to other members of its shared subscriptions
     /// [MQTT-4.8.2-5]; the rest is lost with the Session, and counted.
     fn pass_on_undelivered(&mut self, slot: SessionSlot, now: Timestamp, fx: &mut Effects) {
-        let Some(outgoing) = &mut self.clients.session(slot).outgoing else {
+        let Clients { sessions, rounds, .. } = &mut self.clients;
+        let Some(outgoing) = &mut sessions[slot as usize].outgoing else {
             return;
         };
-        let undelivered = outgoing.take_undelivered();
+        let is_confirmed = |round| rounds.is_confirmed(round);
+        let undelivered = outgoing.take_undelivered(rounds.open_round(), is_confirmed);
         let (shared, own): (Vec<_>, Vec<_>) =
             undelivered.into_iter().partition(|(_, delivery)| delivery.group.is_some());
         for (_, delivery) in own {

@@ -64,6 +64,7 @@ mod silence;
 mod stored;
 mod storing;
 mod strain;
+mod strategy;
 mod subscribing;
 mod subscription_tree;
 mod time;
@@ -91,12 +92,12 @@ pub use outgoing::Identifiers;
 pub use output::Output;
 pub use peer::PeerMessage;
 pub use rewrite::{AutoSubscription, Rewrite, TopicRules};
-pub use shared::SharedStrategy;
 pub use stored::{
-    Commit, Durability, Enqueue, Fetch, Fetched, FetchedEntry, GroupRecord, Kept, Owner, Receipt,
-    Recovered, RecoveredQueue, RecoveredSession, Round, SessionRecord, StoreOp, StoredDelivery,
-    SubscriptionRecord, WillRecord,
+    Commit, Durability, Enqueue, FREE_AHEAD, Fetch, Fetched, FetchedEntry, GroupRecord, Kept,
+    Owner, Receipt, Recovered, RecoveredQueue, RecoveredSession, Round, SessionRecord, StoreOp,
+    StoredDelivery, SubscriptionRecord, WillRecord,
 };
 pub use strain::MemoryPressure;
+pub use strategy::SharedStrategy;
 pub use time::Timestamp;
 pub use usage::Usage;

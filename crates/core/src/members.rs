@@ -5,7 +5,7 @@ use crate::identity::SessionId;
 use crate::message::Publication;
 use crate::peer::Member;
 use crate::random::Random;
-use crate::shared::SharedStrategy;
+use crate::strategy::SharedStrategy;
 
 /// The members of a group, and the place that round robin has reached.
 #[derive(Debug, Default)]

@@ -1,5 +1,6 @@
 //! The sending half of a Session's state: what waits for the Client and what is under way to it.
 
+mod stored;
 mod streams;
 mod window;
 
@@ -13,11 +14,10 @@ use crate::drops::DropReason;
 use crate::identity::ConnectionId;
 use crate::limits::Limits;
 use crate::message::Message;
-use crate::sent::Sent;
-use crate::stored::{RecoveredQueue, Round};
+use crate::stored::Round;
 use crate::subscription_tree::GroupId;
-use crate::time::Timestamp;
 
+use stored::{StoredQueue, stored_packet_identifier};
 pub(crate) use streams::Way;
 use window::Window;
 pub(crate) use window::{Extent, InFlight, Stage};
@@ -72,30 +72,6 @@ pub(crate) struct Outgoing {
     pub(crate) stored: StoredQueue,
 }
 
-/// The part of a queue that is in the store only: what it holds comes behind what is in memory.
-#[derive(Debug, Default)]
-pub(crate) struct StoredQueue {
-    /// Whether the Session is in the store.
-    pub(crate) is_used: bool,
-    /// The last sequence that was given out; 0: none.
-    last: u64,
-    /// How many sequences are left out before the next one.
-    skipped: u16,
-    /// Everything from here on is in the store only, unless it is at its end already.
-    from: u64,
-    messages: usize,
-    bytes: usize,
-    /// How many of them come from shared subscriptions.
-    pub(crate) of_groups: usize,
-    /// What of it may have been sent.
-    sent: Sent,
-    /// Went back to shared subscriptions. The store has them until that is durable, but they are
-    /// not this queue's any more.
-    given_back: Vec<(u64, Round)>,
-    /// Names the question to the store that is under way; answers to others are void.
-    fetch: Option<u64>,
-}
-
 impl Outgoing {
     /// What a message under way takes besides its topic, properties and payload.
     pub(crate) const IN_FLIGHT_BYTES: usize = 128;
@@ -121,7 +97,7 @@ impl Outgoing {
             queue_bytes: 0,
             last_packet_id: 0,
             extent,
-            stored: StoredQueue { is_used: is_stored, ..StoredQueue::default() },
+            stored: StoredQueue::new(is_stored),
         }
     }
 
@@ -135,32 +111,6 @@ impl Outgoing {
     /// The window is this one from now on, unless it is smaller.
     pub(crate) fn narrow(&mut self, extent: Extent) {
         self.extent.messages = self.extent.messages.min(extent.messages);
-    }
-
-    /// The Network Connection is gone: what is in the store does not have to be in memory.
-    pub(crate) fn leave_to_store(&mut self) {
-        let Self { in_flight, queue, stored, .. } = self;
-        for (entry, _) in in_flight.take_all() {
-            match &entry.delivery {
-                Some(delivery) if entry.sequence > 0 => {
-                    stored.sent.note(entry.sequence);
-                    stored.count(entry.sequence, delivery);
-                }
-                _ => in_flight.push(entry),
-            }
-        }
-        in_flight.begin_again();
-        queue.retain(|waiting| {
-            if waiting.sequence > 0 {
-                if waiting.is_repeated {
-                    stored.sent.note(waiting.sequence);
-                }
-                stored.count(waiting.sequence, &waiting.delivery);
-            }
-            waiting.sequence == 0
-        });
-        stored.fetch = None;
-        self.queue_bytes = self.queue.iter().map(|waiting| waiting.delivery.message.size()).sum();
     }
 
     /// The next message to be sent again, if the window has room for it; it counts as sent.
@@ -197,7 +147,8 @@ impl Outgoing {
     }
 
     fn has_packet_identifier(&self, sequence: u64) -> bool {
-        sequence == 0 || self.is_free(stored_packet_identifier(sequence))
+        sequence == 0
+            || self.may_be_sent(sequence) && self.is_free(stored_packet_identifier(sequence))
     }
 
     /// Whether one more message of so many bytes may wait.
@@ -258,6 +209,7 @@ impl Outgoing {
             0 => self.free_packet_identifier(),
             sequence => stored_packet_identifier(sequence),
         };
+        self.stored.last_sent = self.stored.last_sent.max(sequence);
         let exactly_once = delivery.qos == QoS::ExactlyOnce;
         let stage = if exactly_once { Stage::PubRec } else { Stage::PubAck };
         let bytes = (delivery.message.size() + Self::IN_FLIGHT_BYTES) as u32;
@@ -284,17 +236,46 @@ impl Outgoing {
 
     /// Takes out everything in memory that was not taken over by the Client, in the order of
     /// delivery, with its name in the store. A QoS 2 message that was sent to one member of a group
-    /// goes to no other [MQTT-4.8.2-5].
-    pub(crate) fn take_undelivered(&mut self) -> Vec<(u64, Delivery)> {
+    /// goes to no other [MQTT-4.8.2-5]. What does not count yet, and would go to others, is left to
+    /// the store, from where it is fetched when it does; what leaves now, in `round`, is not taken
+    /// for a part of that.
+    pub(crate) fn take_undelivered(
+        &mut self,
+        round: Round,
+        is_confirmed: impl Fn(Round) -> bool,
+    ) -> Vec<(u64, Delivery)> {
+        self.leave_unconfirmed_of_groups(round, is_confirmed);
         self.queue_bytes = 0;
         let under_way = self.in_flight.take_all();
-        let under_way = under_way.filter_map(|(entry, _)| Some((entry.sequence, entry.delivery?)));
-        let under_way = under_way.map(|(sequence, delivery)| match delivery.qos {
-            QoS::ExactlyOnce => (sequence, Delivery { group: None, ..delivery }),
-            _ => (sequence, delivery),
+        let under_way =
+            under_way.filter_map(|(entry, _)| Some((entry.sequence, entry.delivery?, true)));
+        let queue = self.queue.drain(..);
+        let queue = queue.map(|it| (it.sequence, it.delivery, it.is_repeated));
+        let all = under_way.chain(queue).map(|(sequence, delivery, was_sent)| {
+            let is_bound = was_sent && delivery.qos == QoS::ExactlyOnce;
+            let group = delivery.group.filter(|_| !is_bound);
+            (sequence, Delivery { group, ..delivery })
         });
-        let queue = self.queue.drain(..).map(|waiting| (waiting.sequence, waiting.delivery));
-        under_way.chain(queue).collect()
+        all.collect()
+    }
+
+    fn leave_unconfirmed_of_groups(&mut self, round: Round, is_confirmed: impl Fn(Round) -> bool) {
+        let must_stay = |waiting: &Waiting| {
+            let is_of_group = waiting.sequence > 0 && waiting.delivery.group.is_some();
+            is_of_group && waiting.hold.is_some_and(|hold| !is_confirmed(hold))
+        };
+        if !self.queue.iter().any(must_stay) {
+            return;
+        }
+        let (staying, leaving) = self.queue.drain(..).partition::<Vec<_>, _>(must_stay);
+        self.queue = leaving.into();
+        for waiting in staying {
+            self.stored.count(waiting.sequence, &waiting.delivery);
+        }
+        let under_way = self.in_flight.iter().map(|entry| entry.sequence);
+        let sequences = under_way.chain(self.queue.iter().map(|waiting| waiting.sequence));
+        let sequences = sequences.filter(|&sequence| sequence > 0);
+        self.stored.given_back.extend(sequences.map(|sequence| (sequence, round)));
     }
 
     /// Takes out what waits (not: is under way) in memory for shared subscriptions, in order, with
@@ -315,7 +296,7 @@ impl Outgoing {
         self.queue = own.into();
         self.queue_bytes = self.queue.iter().map(|waiting| waiting.delivery.message.size()).sum();
         let given_back = &mut self.stored.given_back;
-        given_back.retain(|&(_, round)| !is_confirmed(round));
+        given_back.retain(|_, round| !is_confirmed(*round));
         let sequences = shared.iter().map(|waiting| waiting.sequence);
         given_back.extend(sequences.filter(|&it| it > 0).map(|sequence| (sequence, round)));
         shared.into_iter().map(|waiting| (waiting.sequence, waiting.delivery)).collect()
@@ -338,126 +319,8 @@ impl Outgoing {
         under_way + self.queue.iter().filter(|waiting| waiting.sequence == 0).count()
     }
 
-    /// Messages that wait in the store only.
-    pub(crate) fn stored_messages(&self) -> usize {
-        self.stored.messages
-    }
-
     pub(crate) fn in_flight_len(&self) -> usize {
         self.in_flight.len()
-    }
-
-    /// The first sequence that has to be fetched, if it is time to fetch more: the question counts
-    /// as asked, under this ticket.
-    pub(crate) fn begin_fetch(&mut self, ticket: u64) -> Option<u64> {
-        let is_time = self.stored.fetch.is_none()
-            && self.stored.messages > 0
-            && self.queue.len() < Self::HEAD_MESSAGES / 2
-            && self.queue_bytes < Self::HEAD_BYTES / 2;
-        if !is_time {
-            return None;
-        }
-        self.stored.fetch = Some(ticket);
-        Some(self.stored.from)
-    }
-
-    /// How much is fetched at a time: messages and bytes.
-    pub(crate) const fn fetch_size() -> (usize, usize) {
-        (Self::HEAD_MESSAGES / 2, Self::HEAD_BYTES / 2)
-    }
-
-    /// An answer of the store has come: whether it is the one that is waited for.
-    pub(crate) fn end_fetch(&mut self, ticket: u64) -> bool {
-        let is_it = self.stored.fetch == Some(ticket);
-        self.stored.fetch = self.stored.fetch.filter(|_| !is_it);
-        is_it
-    }
-
-    /// Everything of the store below `next` is in memory now, or at its end.
-    /// Those of QoS 2 that were never sent wait for the confirmation of `hold`.
-    pub(crate) fn note_fetched(
-        &mut self,
-        next: u64,
-        deliveries: Vec<(u64, Delivery)>,
-        hold: Option<Round>,
-    ) {
-        let stored = &mut self.stored;
-        stored.from = next;
-        for (sequence, delivery) in deliveries {
-            if stored.given_back.iter().any(|&(given_back, _)| given_back == sequence) {
-                continue;
-            }
-            let size = delivery.message.size();
-            stored.messages = stored.messages.saturating_sub(1);
-            stored.bytes = stored.bytes.saturating_sub(size);
-            stored.of_groups =
-                stored.of_groups.saturating_sub(usize::from(delivery.group.is_some()));
-            let is_repeated = stored.sent.visit(sequence, delivery.qos);
-            self.queue_bytes += size;
-            let is_new = delivery.qos == QoS::ExactlyOnce && !is_repeated;
-            let hold = hold.filter(|_| is_new);
-            self.queue.push_back(Waiting { delivery, sequence, is_repeated, hold, stream: 0 });
-        }
-        stored.sent.end_visits(next);
-        if next > stored.last {
-            // What is missing is damaged, and was counted.
-            (stored.messages, stored.bytes, stored.of_groups) = (0, 0, 0);
-        }
-    }
-
-    /// What went back to shared subscriptions and may still be fetched.
-    pub(crate) fn given_back(&self) -> Vec<u64> {
-        self.stored.given_back.iter().map(|&(sequence, _)| sequence).collect()
-    }
-
-    /// What of the stored part may have been sent.
-    pub(crate) fn sent(&self) -> Sent {
-        self.stored.sent
-    }
-
-    /// The last sequence that was given out; 0: none.
-    pub(crate) fn last_sequence(&self) -> u64 {
-        self.stored.last
-    }
-
-    /// The first sequence of what is in the store only.
-    pub(crate) fn stored_from(&self) -> u64 {
-        self.stored.from
-    }
-
-    /// The queue of a Session as a store has kept it.
-    /// If nobody knows what was sent, that may be what a window of `inflight_max` messages holds.
-    /// There may also have been messages that a power cut has taken: their Packet Identifiers,
-    /// which the Client may still hold for a PUBREL, are not used again soon. But none is left out
-    /// if that would lead to the Packet Identifier of an old message that is not at its end.
-    pub(crate) fn restore(&mut self, queue: &RecoveredQueue, inflight_max: u16, now: Timestamp) {
-        let is_known = queue.sent_before < u64::MAX;
-        let skipped = skipped_packet_ids(now);
-        let ahead = queue.next.saturating_sub(queue.first) + u64::from(skipped);
-        let leaves_out = !is_known && ahead < u64::from(Self::STORED_PACKET_IDS) * 3 / 4;
-        self.last_packet_id = Self::STORED_PACKET_IDS + skipped;
-        let sent = match is_known || queue.messages == 0 {
-            true => Sent::known(queue.sent_before.min(queue.next)),
-            false => Sent::unknown(queue.next, usize::from(inflight_max.min(Self::STORED_WINDOW))),
-        };
-        self.stored = StoredQueue {
-            is_used: true,
-            last: queue.next.saturating_sub(1),
-            skipped: if leaves_out { skipped } else { 0 },
-            from: queue.first,
-            messages: queue.messages as usize,
-            bytes: queue.bytes as usize,
-            of_groups: queue.of_groups as usize,
-            sent,
-            given_back: Vec::new(),
-            fetch: None,
-        };
-        for &sequence in &queue.taken {
-            let (packet_id, stage) = (stored_packet_identifier(sequence), Stage::PubComp);
-            let (stream, bytes, delivery) = (0, Self::IN_FLIGHT_BYTES as u32, None);
-            self.in_flight.push(InFlight { packet_id, stage, stream, sequence, bytes, delivery });
-        }
-        self.in_flight.begin_again();
     }
 
     /// There is one: the window is smaller than the number of identifiers. It is soon found: those
@@ -479,30 +342,6 @@ impl Outgoing {
     fn is_free(&self, packet_id: PacketIdentifier) -> bool {
         !self.in_flight.contains(packet_id)
     }
-}
-
-impl StoredQueue {
-    /// One more message that is in the store only.
-    fn count(&mut self, sequence: u64, delivery: &Delivery) {
-        self.from = if self.messages == 0 { sequence } else { self.from.min(sequence) };
-        self.messages += 1;
-        self.bytes += delivery.message.size();
-        self.of_groups += usize::from(delivery.group.is_some());
-    }
-}
-
-/// How many Packet Identifiers a broker leaves out that does not know which ones are in use: a
-/// quarter of those for stored messages at least, and not the same number at each start.
-fn skipped_packet_ids(now: Timestamp) -> u16 {
-    let quarter = Outgoing::STORED_PACKET_IDS / 4;
-    let spread = (now.as_millis().wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32) % u64::from(quarter);
-    quarter + spread as u16
-}
-
-/// The Packet Identifier of a message in the store, the same one each time.
-fn stored_packet_identifier(sequence: u64) -> PacketIdentifier {
-    let number = (sequence - 1) % u64::from(Outgoing::STORED_PACKET_IDS) + 1;
-    PacketIdentifier::new(number as u16).unwrap_or(PacketIdentifier::MIN)
 }
 
 impl Identifiers {
@@ -611,7 +450,7 @@ mod tests {
         assert_eq!(outgoing.begin_fetch(7), Some(1));
         assert_eq!(outgoing.begin_fetch(8), None, "one question at a time");
         assert!(outgoing.end_fetch(7));
-        let fetched = (1..=3).map(|sequence| (sequence, delivery(b"x"))).collect();
+        let fetched = (1..=3).map(|sequence| (sequence, delivery(b"x"), None)).collect();
         outgoing.note_fetched(4, fetched, None);
         assert_eq!(outgoing.queued().0, 3);
         let again = outgoing.dequeue(|_| true).unwrap();
@@ -625,7 +464,9 @@ mod tests {
         let next_ids = |sent_before, now| {
             let mut outgoing = Outgoing::new(extent(2), true);
             let queue = RecoveredQueue { first: 5, next: 5, sent_before, ..<_>::default() };
-            outgoing.restore(&queue, 2, crate::time::Timestamp::from_millis(now));
+            let was_connected = sent_before == u64::MAX;
+            let now = crate::time::Timestamp::from_millis(now);
+            outgoing.restore(&queue, was_connected, 2, now);
             assert_eq!(outgoing.last_sequence(), 4, "what the store has ends there");
             let (sequence, delivery) = (outgoing.next_sequence(), delivery(b"x"));
             let stored = outgoing.begin(delivery.clone(), sequence, STREAM).get();

@@ -130,7 +130,8 @@ impl Core {
             session.await_release(packet_id, received);
         }
         if queue != RecoveredQueue::default() {
-            session.outgoing_mut(extent).restore(&queue, inflight_max, now);
+            let outgoing = session.outgoing_mut(extent);
+            outgoing.restore(&queue, detached_at.is_none(), inflight_max, now);
         }
         self.tell_storing(fx);
         for subscription in subscriptions {

@@ -10,7 +10,7 @@
 //!
 //! It must never let an acknowledgement overtake an earlier one, and never forget one.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use hashbrown::HashMap;
@@ -38,6 +38,8 @@ pub(crate) enum Held {
     Subscribed(Ticket),
     /// A Session's queue may go on: a QoS 2 message in it was not durable yet.
     Send(SessionId),
+    /// The same: the store knows now that messages below this sequence may be sent.
+    Ahead(SessionId, u64),
     /// Another worker was asked whether it takes something, under this ticket.
     Asked(Ticket, Box<Held>),
 }
@@ -102,8 +104,8 @@ pub(crate) struct Rounds {
     last_ticket: Ticket,
     /// The last confirmed round of each worker.
     confirmed: Box<[u64]>,
-    /// Sessions that wait for another worker's round to be confirmed.
-    unconfirmed: VecDeque<(Round, SessionId)>,
+    /// Sessions that wait for rounds of each other worker to be confirmed, by their numbers.
+    unconfirmed: Box<[BTreeMap<u64, Vec<SessionId>>]>,
     /// Counts what was sent to other workers to be kept.
     sent: u64,
     questions: HashMap<Ticket, Question, foldhash::fast::FixedState>,
@@ -195,7 +197,7 @@ impl Rounds {
             to_answer: Vec::new(),
             last_ticket: 0,
             confirmed: vec![0; workers].into_boxed_slice(),
-            unconfirmed: VecDeque::new(),
+            unconfirmed: vec![BTreeMap::new(); workers].into_boxed_slice(),
             sent: 0,
             questions: HashMap::default(),
             last_question: 0,
@@ -374,20 +376,19 @@ impl Rounds {
     /// confirmed: its Client would know it under a Packet Identifier that nobody remembers.
     pub(crate) fn hold_back(&mut self, session: SessionId, durability: Durability) -> Round {
         if let Some(round) = self.origin {
-            self.unconfirmed.push_back((round, session));
+            let waiting = &mut self.unconfirmed[round.worker.index()];
+            let waiting = waiting.entry(round.number).or_default();
+            if waiting.last() != Some(&session) {
+                waiting.push(session);
+            }
             return round;
         }
         self.hold(Held::Send(session), durability);
         Round { worker: self.worker, number: self.open.number }
     }
 
-    /// Whether messages of QoS 2 that other workers have published wait for this Session that are
-    /// not confirmed yet.
-    pub(crate) fn has_unconfirmed(&self, session: SessionId) -> bool {
-        self.unconfirmed.iter().any(|(_, waiting)| *waiting == session)
-    }
-
-    /// QoS 2 messages that `session` fetches now may not be durable yet: what they wait for.
+    /// That QoS 2 messages which `session` fetches now are confirmed may not be durable yet: what
+    /// those wait for that the store knows to be confirmed.
     pub(crate) fn hold_fetched(&mut self, session: SessionId) -> Round {
         self.hold(Held::Send(session), Durability::Fsync);
         Round { worker: self.worker, number: self.open.number }
@@ -507,13 +508,9 @@ impl Rounds {
     pub(crate) fn handle_confirmed(&mut self, round: Round) -> Vec<SessionId> {
         let confirmed = &mut self.confirmed[round.worker.index()];
         *confirmed = round.number.max(*confirmed);
-        let is_in =
-            |waiting: &Round| waiting.worker == round.worker && waiting.number <= round.number;
-        let (released, waiting) = std::mem::take(&mut self.unconfirmed)
-            .into_iter()
-            .partition::<Vec<_>, _>(|(waiting, _)| is_in(waiting));
-        self.unconfirmed = waiting.into();
-        released.into_iter().map(|(_, session)| session).collect()
+        let waiting = &mut self.unconfirmed[round.worker.index()];
+        let later = waiting.split_off(&(round.number + 1));
+        std::mem::replace(waiting, later).into_values().flatten().collect()
     }
 
     /// Whether a turn has to be ended soon, though nothing may come from outside.

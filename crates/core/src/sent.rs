@@ -7,12 +7,12 @@ use midge_codec::QoS;
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Sent {
     /// All with a lower sequence may have been sent.
-    pub(crate) before: u64,
-    /// Nobody knows of those with a lower sequence than this.
+    before: u64,
+    /// Nobody knows of those with a lower sequence than this: they may have been sent.
     unknown_before: u64,
-    /// So many of them, the first ones of each QoS, may have been sent. Of QoS 2 that is certain:
-    /// what takes a place in the window until the store knows that the Client has it.
-    at_least_once: usize,
+    /// But so many of QoS 2 only, the first ones: what was sent takes a place in the window until
+    /// the store knows that the Client has it. Of QoS 1 there may be more: a PUBACK makes room
+    /// before the store knows of it.
     exactly_once: usize,
 }
 
@@ -22,15 +22,19 @@ impl Sent {
         Self { before, ..Self::default() }
     }
 
-    /// Of those with a sequence below `next` nobody knows; a Client is sent `window` at a time.
-    pub(crate) fn unknown(next: u64, window: usize) -> Self {
-        let unknown_before = next;
-        Self { before: 0, unknown_before, at_least_once: window, exactly_once: window }
+    /// Those with a sequence below `sent_before` may have been sent, `window` of QoS 2 at a time.
+    pub(crate) fn unknown(sent_before: u64, window: usize) -> Self {
+        Self { before: 0, unknown_before: sent_before, exactly_once: window }
     }
 
     /// As the store is told; `u64::MAX`: nobody knows.
     pub(crate) fn to_store(self) -> u64 {
         if self.unknown_before > 0 { u64::MAX } else { self.before }
+    }
+
+    /// All that may have been sent have a lower sequence.
+    pub(crate) fn before(self) -> u64 {
+        self.before.max(self.unknown_before)
     }
 
     /// Messages were sent up to this one.
@@ -43,12 +47,11 @@ impl Sent {
         if sequence < self.before || sequence >= self.unknown_before {
             return sequence < self.before;
         }
-        let left = match qos {
-            QoS::ExactlyOnce => &mut self.exactly_once,
-            _ => &mut self.at_least_once,
-        };
-        let may_be = *left > 0;
-        *left = left.saturating_sub(1);
+        if qos < QoS::ExactlyOnce {
+            return true;
+        }
+        let may_be = self.exactly_once > 0;
+        self.exactly_once = self.exactly_once.saturating_sub(1);
         may_be
     }
 
@@ -67,15 +70,15 @@ mod tests {
     use super::Sent;
 
     #[test]
-    fn so_many_of_each_qos_may_have_been_sent_as_a_window_holds() {
+    fn so_many_of_qos_2_may_have_been_sent_as_a_window_holds_and_more_of_qos_1() {
         let mut sent = Sent::unknown(9, 1);
-        assert_eq!(sent.to_store(), u64::MAX);
+        assert_eq!((sent.before(), sent.to_store()), (9, u64::MAX));
         let messages = [(3, AtLeastOnce), (4, AtLeastOnce), (5, ExactlyOnce), (6, ExactlyOnce)];
         let visits = messages.map(|(sequence, qos)| sent.visit(sequence, qos));
-        assert_eq!(visits, [true, false, true, false]);
+        assert_eq!(visits, [true, true, true, false]);
         sent.note(5);
         sent.end_visits(9);
-        assert_eq!(sent.to_store(), 6);
+        assert_eq!((sent.before(), sent.to_store()), (6, 6));
         assert!(sent.visit(5, ExactlyOnce) && !sent.visit(6, ExactlyOnce));
     }
 

@@ -10,7 +10,6 @@ use std::sync::Arc;
 
 use hashbrown::HashMap;
 use midge_codec::QoS;
-use serde::{Deserialize, Serialize};
 
 use crate::clients::{Clients, Grant};
 use crate::core::Core;
@@ -24,28 +23,9 @@ use crate::outgoing::{Delivery, Identifiers};
 use crate::peer::{Member, Peer};
 use crate::session::{Session, SubscriptionKind};
 use crate::stored::{Durability, GroupRecord, Owner, Round, StoreOp};
+use crate::strategy::SharedStrategy;
 use crate::subscription_tree::{GroupId, SessionSlot};
 use crate::time::Timestamp;
-
-/// How a shared subscription chooses the member that gets a message. A member without Network
-/// Connection is never chosen while there is one with.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum SharedStrategy {
-    /// One after the other.
-    #[default]
-    RoundRobin,
-    /// Any.
-    Random,
-    /// The same one as long as it is connected.
-    Sticky,
-    /// The one with the fewest unacknowledged messages of this group.
-    LeastInFlight,
-    /// By the publishing Client: what one Client publishes goes to one member.
-    HashByClient,
-    /// By the Topic Name: what is published to one topic goes to one member.
-    HashByTopic,
-}
 
 /// The groups that this worker is home to.
 #[derive(Debug)]
@@ -78,6 +58,8 @@ struct Group {
     /// Whether the store knows the group: it has had a member that is in the store.
     is_stored: bool,
     last_sequence: u64,
+    /// Whether it is on the list of those that wait for a confirmation.
+    is_held: bool,
 }
 
 /// The members that did not take a message, and why the last one must not have it.
@@ -167,13 +149,6 @@ impl SharedGroups {
     }
 }
 
-impl SharedStrategy {
-    /// Whether a choice depends on earlier ones of the whole node, so that the home has to make it.
-    fn needs_home(self) -> bool {
-        matches!(self, Self::Sticky | Self::LeastInFlight)
-    }
-}
-
 impl Group {
     /// Keeps a message; gives its name in the store, 0 if it is not kept there.
     fn keep(
@@ -241,6 +216,7 @@ impl Core {
             backlog_bytes: 0,
             is_stored: false,
             last_sequence: 0,
+            is_held: false,
         };
         self.groups.groups.insert(number, group);
         let id = self.groups.id(number);
@@ -609,8 +585,8 @@ impl Core {
         let may_go = |kept: &Kept| kept.hold.is_none_or(|round| rounds.is_confirmed(round));
         let count = group.backlog.iter().take_while(|kept| may_go(kept)).count();
         let released: Vec<_> = group.backlog.drain(..count).collect();
-        group.backlog_bytes = group.backlog.iter().map(|kept| kept.message.size()).sum();
-        if !group.backlog.is_empty() {
+        group.backlog_bytes -= released.iter().map(|kept| kept.message.size()).sum::<usize>();
+        if !group.backlog.is_empty() && !std::mem::replace(&mut group.is_held, true) {
             self.held_groups.push(id);
         }
         for Kept { message, sequence, .. } in released {
@@ -640,6 +616,9 @@ impl Core {
     /// Goes on with the groups whose messages were not confirmed yet.
     pub(crate) fn flush_held_groups(&mut self, now: Timestamp, fx: &mut Effects) {
         for group in std::mem::take(&mut self.held_groups) {
+            if let Some(group) = self.groups.get(group) {
+                group.is_held = false;
+            }
             self.flush_if_online(group, now, fx);
         }
     }

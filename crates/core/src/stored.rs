@@ -30,6 +30,9 @@ pub enum Durability {
     Fsync,
 }
 
+/// So many messages of a new Session are sent before the store is told how many.
+pub const FREE_AHEAD: u64 = 256;
+
 /// Who messages are kept for. Numbers are never used again in the life of a store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Owner {
@@ -64,6 +67,15 @@ pub enum StoreOp {
         /// When.
         at: Timestamp,
         /// The first sequence that was surely not sent.
+        sent_before: u64,
+    },
+    /// A Session has a Network Connection, and messages with a sequence below `sent_before` may be
+    /// sent by it from now on. Of one that the store is told nothing about, that is
+    /// [`FREE_AHEAD`].
+    SentAhead {
+        /// The Session's number.
+        session: u64,
+        /// The first sequence that is surely not sent.
         sent_before: u64,
     },
     /// The Will Message of a Session is published, or not to be published.
@@ -282,6 +294,9 @@ pub struct FetchedEntry {
     pub sequence: u64,
     /// `None` if it is damaged: it will never be read.
     pub delivery: Option<StoredDelivery>,
+    /// Present if it counts only once this round is confirmed, and the store does not know yet that
+    /// it is.
+    pub round: Option<Round>,
 }
 
 /// Everything that a store has kept, as a broker that starts finds it.
@@ -328,7 +343,7 @@ pub struct RecoveredQueue {
     pub bytes: u64,
     /// What the Client has taken over (PUBREC) and not completed, in order.
     pub taken: Vec<u64>,
-    /// What may have been sent has a lower sequence; `u64::MAX` if nobody knows.
+    /// What may have been sent has a lower sequence; `u64::MAX` if nothing was said about it.
     pub sent_before: u64,
     /// How many of those that wait come from shared subscriptions.
     pub of_groups: u64,

@@ -1,10 +1,12 @@
 //! The core's side of the store: what a Session has kept there, the doors by which receipts and
 //! fetched messages come in, and the end of a queue that is in the store only.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use midge_codec::{QoS, ReasonCode};
 
+use crate::clients::Clients;
 use crate::core::Core;
 use crate::drops::{DropReason, Party};
 use crate::effects::{DisconnectReason, Effects};
@@ -22,20 +24,30 @@ use crate::stored::{
 use crate::subscription_tree::SessionSlot;
 use crate::time::Timestamp;
 
+/// Sessions that have ended but for messages that others get, by their numbers in the store.
+#[derive(Debug, Default)]
+pub(crate) struct EndingQueues {
+    pub(crate) queues: BTreeMap<u64, EndingQueue>,
+    /// Those that wait for rounds to be confirmed.
+    held: Vec<u64>,
+}
+
 /// A Session that has ended while messages of shared subscriptions wait for it in the store: they
 /// are read once more, for the other members.
 #[derive(Debug)]
 pub(crate) struct EndingQueue {
-    number: u64,
     /// How it was called; it is not among the Sessions any more.
     session: SessionId,
     /// The last sequence that it has given out.
     last: u64,
     sent: Sent,
     /// Went to other members before.
-    given_back: Vec<u64>,
+    given_back: BTreeSet<u64>,
     /// Names the question that was asked for it last.
     ticket: u64,
+    /// The answer, while some of it is not confirmed: it must not count by way of another queue
+    /// before it counts in this one.
+    held: Option<Box<Fetched>>,
 }
 
 impl Core {
@@ -49,6 +61,7 @@ impl Core {
             }
         }
         self.flush_held_groups(now, fx);
+        self.go_on_with_endings(now, fx);
     }
 
     fn release(&mut self, held: Held, now: Timestamp, fx: &mut Effects) {
@@ -61,6 +74,10 @@ impl Core {
             Held::Subscribed(ticket) => self.arrive(ticket, fx),
             Held::Published(ticket, outcome) => fx.local_published.push((ticket, outcome)),
             Held::Send(session) => self.send_on(session, now, fx),
+            Held::Ahead(session, sent_before) => {
+                self.clients.note_ahead(session, sent_before);
+                self.send_on(session, now, fx);
+            }
             Held::Asked(ticket, held) => {
                 let is_refused = self.clients.rounds.take_refusal(ticket);
                 let held = if is_refused { refused(*held) } else { *held };
@@ -82,6 +99,7 @@ impl Core {
             self.send_on(session, now, fx);
         }
         self.flush_held_groups(now, fx);
+        self.go_on_with_endings(now, fx);
     }
 
     fn send_on(&mut self, session: SessionId, now: Timestamp, fx: &mut Effects) {
@@ -134,19 +152,12 @@ impl Core {
         fx: &mut Effects,
     ) {
         let Fetched { session, ticket, entries, next, .. } = fetched;
-        if self.clients.rounds.has_unconfirmed(session) {
-            // Some of it may have to wait: it is fetched again when that is known.
-            if let Some(outgoing) = &mut self.clients.session(slot).outgoing {
-                outgoing.end_fetch(ticket);
-            }
-            return;
-        }
         let outgoing = self.clients.session(slot).outgoing.as_mut();
         if outgoing.is_some_and(|outgoing| outgoing.end_fetch(ticket)) {
             let mut deliveries = Vec::with_capacity(entries.len());
-            for FetchedEntry { sequence, delivery } in entries {
+            for FetchedEntry { sequence, delivery, round } in entries {
                 match delivery {
-                    Some(stored) => deliveries.push((sequence, self.delivery_of(stored))),
+                    Some(stored) => deliveries.push((sequence, self.delivery_of(stored), round)),
                     None => {
                         self.clients.note_drop(Party::Receiver(slot), "", DropReason::Damaged, fx);
                         self.clients.forget_stored(slot, sequence);
@@ -154,7 +165,7 @@ impl Core {
                 }
             }
             let is_exactly_once =
-                |(_, delivery): &(u64, Delivery)| delivery.qos == QoS::ExactlyOnce;
+                |(_, delivery, _): &(_, Delivery, _)| delivery.qos == QoS::ExactlyOnce;
             let hold = deliveries.iter().any(is_exactly_once);
             let hold = hold.then(|| self.clients.rounds.hold_fetched(session));
             if let Some(outgoing) = &mut self.clients.session(slot).outgoing {
@@ -207,6 +218,15 @@ impl Core {
             // Behind the end of an earlier Will Message, which may wait for other workers.
             let op = StoreOp::Session(Box::new(record_of(session)));
             self.clients.rounds.keep_behind_round(op);
+            let session = &mut self.clients.sessions[slot as usize];
+            let (number, durability) = (session.number, session.durability);
+            let outgoing = session.outgoing.as_mut();
+            if let Some(sent_before) = outgoing.and_then(|outgoing| outgoing.tell_ahead_again()) {
+                let op = StoreOp::SentAhead { session: number, sent_before };
+                self.clients.rounds.keep_behind_round(op);
+                let held = Held::Ahead(self.clients.session_id(slot), sent_before);
+                self.clients.rounds.hold(held, durability);
+            }
         }
     }
 
@@ -273,15 +293,15 @@ impl Core {
         let outgoing = session.outgoing.as_ref();
         if let Some(outgoing) = outgoing.filter(|outgoing| outgoing.stored.of_groups > 0) {
             let queue = EndingQueue {
-                number: session.number,
                 session: id,
                 last: outgoing.last_sequence(),
                 sent: outgoing.sent(),
                 given_back: outgoing.given_back(),
                 ticket: 0,
+                held: None,
             };
             let (from, sent_before) = (outgoing.stored_from(), queue.sent.to_store());
-            self.endings.push(queue);
+            self.endings.queues.insert(session.number, queue);
             // Until then it stays in the store, as one that lasts no longer.
             (session.expiry_seconds, session.will) = (0, None);
             let Session { number, .. } = session;
@@ -289,7 +309,7 @@ impl Core {
             self.clients.rounds.keep_behind_round(op);
             let op = StoreOp::Detached { session: number, at: now, sent_before };
             self.clients.rounds.keep_behind_round(op);
-            return self.fetch_ending(self.endings.len() - 1, from, fx);
+            return self.fetch_ending(number, from, fx);
         }
         let outgoing = session.outgoing.as_ref();
         let dropped = outgoing.map_or(0, |outgoing| outgoing.stored_messages() as u64);
@@ -300,17 +320,26 @@ impl Core {
 
     /// Messages of a Session that has ended.
     fn pass_on_fetched(&mut self, number: u64, fetched: Fetched, now: Timestamp, fx: &mut Effects) {
-        let is_it = |queue: &EndingQueue| queue.number == number && queue.ticket == fetched.ticket;
-        let Some(index) = self.endings.iter().position(is_it) else {
+        let rounds = &self.clients.rounds;
+        let mut waits_for = fetched.entries.iter().filter_map(|entry| entry.round);
+        let must_wait = waits_for.any(|round| !rounds.is_confirmed(round));
+        let Some(queue) = self.endings.queues.get_mut(&number) else {
             return;
         };
-        let EndingQueue { session, last, .. } = self.endings[index];
-        for FetchedEntry { sequence, delivery } in fetched.entries {
-            if self.endings[index].given_back.contains(&sequence) {
+        if queue.ticket != fetched.ticket {
+            return;
+        }
+        if must_wait {
+            queue.held = Some(Box::new(fetched));
+            return self.endings.held.push(number);
+        }
+        let EndingQueue { session, last, mut sent, .. } = *queue;
+        let given_back = std::mem::take(&mut queue.given_back);
+        for FetchedEntry { sequence, delivery, .. } in fetched.entries {
+            if given_back.contains(&sequence) {
                 continue;
             }
             let delivery = delivery.map(|stored| self.delivery_of(stored));
-            let sent = &mut self.endings[index].sent;
             let may_be_sent = delivery.as_ref().is_some_and(|it| sent.visit(sequence, it.qos));
             match delivery {
                 // A QoS 2 message that was sent to one member goes to no other [MQTT-4.8.2-5].
@@ -328,20 +357,35 @@ impl Core {
             }
         }
         if fetched.next <= last {
-            return self.fetch_ending(index, fetched.next, fx);
+            if let Some(queue) = self.endings.queues.get_mut(&number) {
+                (queue.sent, queue.given_back) = (sent, given_back);
+            }
+            return self.fetch_ending(number, fetched.next, fx);
         }
-        self.endings.swap_remove(index);
+        self.endings.queues.remove(&number);
         self.clients.rounds.keep_behind_round(StoreOp::Ended(Owner::Session(number)));
     }
 }
 
 impl Core {
-    fn fetch_ending(&mut self, index: usize, from: u64, fx: &mut Effects) {
+    /// Rounds were confirmed: goes on with the queues that waited for them.
+    fn go_on_with_endings(&mut self, now: Timestamp, fx: &mut Effects) {
+        for number in std::mem::take(&mut self.endings.held) {
+            let held = self.endings.queues.get_mut(&number).and_then(|queue| queue.held.take());
+            if let Some(fetched) = held {
+                self.pass_on_fetched(number, *fetched, now, fx);
+            }
+        }
+    }
+
+    fn fetch_ending(&mut self, number: u64, from: u64, fx: &mut Effects) {
         let ticket = self.clients.fetch_ticket();
-        let queue = &mut self.endings[index];
+        let Some(queue) = self.endings.queues.get_mut(&number) else {
+            return;
+        };
         queue.ticket = ticket;
         let (messages_max, bytes_max) = Outgoing::fetch_size();
-        let (owner, session) = (Owner::Session(queue.number), queue.session);
+        let (owner, session) = (Owner::Session(number), queue.session);
         fx.fetches.push(Fetch { owner, session, ticket, from, messages_max, bytes_max });
     }
 }
@@ -356,6 +400,33 @@ fn refused(held: Held) -> Held {
         }
         Held::Published(ticket, _) => Held::Published(ticket, Err(DropReason::RetainedLimit)),
         held => held,
+    }
+}
+
+impl Clients {
+    /// Tells the store what may be sent soon, if it is time.
+    #[inline]
+    pub(crate) fn look_ahead(&mut self, slot: SessionSlot) {
+        let session = &mut self.sessions[slot as usize];
+        if session.number == 0 || session.connection.is_none() {
+            return;
+        }
+        let outgoing = session.outgoing.as_mut();
+        if let Some(sent_before) = outgoing.and_then(|outgoing| outgoing.tell_ahead()) {
+            let (number, durability) = (session.number, session.durability);
+            self.rounds.keep(StoreOp::SentAhead { session: number, sent_before });
+            let held = Held::Ahead(self.session_id(slot), sent_before);
+            self.rounds.hold(held, durability);
+        }
+    }
+
+    /// The store knows what may be sent.
+    pub(crate) fn note_ahead(&mut self, session: SessionId, sent_before: u64) {
+        if let Some(slot) = self.slot_of(session)
+            && let Some(outgoing) = &mut self.sessions[slot as usize].outgoing
+        {
+            outgoing.note_ahead(sent_before);
+        }
     }
 }
 

@@ -165,8 +165,8 @@ mod tests {
     use crate::identity::{ConnectionId, WorkerId};
     use crate::limits::Limits;
     use crate::rewrite::TopicRules;
-    use crate::shared::SharedStrategy;
     use crate::strain::MemoryPressure;
+    use crate::strategy::SharedStrategy;
     use crate::time::Timestamp;
 
     const NOW: Timestamp = Timestamp::from_millis(1);

@@ -59,6 +59,7 @@ impl Engine {
             }
             StoreOp::Session(_)
             | StoreOp::Detached { .. }
+            | StoreOp::SentAhead { .. }
             | StoreOp::WillGone { .. }
             | StoreOp::Subscribed { .. }
             | StoreOp::Unsubscribed { .. }
@@ -84,6 +85,10 @@ impl Engine {
                     let record = Detached { session, at, sent_before };
                     self.append(detached::TAG, |out| record.encode(out));
                 }
+            }
+            StoreOp::SentAhead { session, sent_before } => {
+                let (session, at, sent_before) = (*session, detached::NOT_ENDED, *sent_before);
+                self.apply_to_owner(&StoreOp::Detached { session, at, sent_before });
             }
             StoreOp::WillGone { session } => {
                 if let Some(entry) = self.index.owners.get_mut(&Owner::Session(*session)) {

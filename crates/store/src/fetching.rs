@@ -4,7 +4,7 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use midge_core::{FetchedEntry, Kept, Message, Owner, StoredDelivery};
+use midge_core::{FetchedEntry, Kept, Message, Owner, Round, StoredDelivery};
 
 use crate::engine::{Buffers, Engine};
 use crate::index::KeptEntry;
@@ -28,18 +28,26 @@ impl Engine {
             return (Vec::new(), from);
         };
         let (chosen, next) = choose(queue, from, messages_max.max(1), bytes_max as u64);
-        let entries = chosen.iter().map(|entry| FetchedEntry {
-            sequence: entry.sequence,
-            delivery: self.read_entry(owner, entry),
+        let entries = chosen.iter().map(|entry| {
+            let (delivery, round) = self.read_entry(owner, entry).unzip();
+            FetchedEntry { sequence: entry.sequence, delivery, round: round.flatten() }
         });
         (entries.collect(), next)
     }
 
-    /// The message of a queue entry; `None` if it is damaged, which is noted.
-    fn read_entry(&mut self, owner: Owner, entry: &Entry) -> Option<StoredDelivery> {
+    /// The message of a queue entry, with the round that it waits for; `None` if it is damaged,
+    /// which is noted.
+    fn read_entry(
+        &mut self,
+        owner: Owner,
+        entry: &Entry,
+    ) -> Option<(StoredDelivery, Option<Round>)> {
         let places = entry.places?;
         match self.read_delivery(owner, entry.sequence, places) {
-            Ok(delivery) => Some(delivery),
+            Ok((delivery, round)) => {
+                let is_provisional = entry.flags.has(Flags::PROVISIONAL);
+                Some((delivery, round.filter(|_| is_provisional)))
+            }
             Err((place, damage)) => {
                 self.index.lose_message(owner, entry.sequence);
                 self.note_damaged_record(place, damage);
@@ -53,7 +61,7 @@ impl Engine {
         owner: Owner,
         sequence: u64,
         places: Places,
-    ) -> Result<StoredDelivery, (Location, Damage)> {
+    ) -> Result<(StoredDelivery, Option<Round>), (Location, Damage)> {
         let at = places.record;
         let Self { writer, buffers: Buffers { record, message }, restorer, .. } = self;
         let tag = writer.journal.read(at, record).map_err(|damage| (at, damage))?;
@@ -66,13 +74,14 @@ impl Engine {
         }
         places.check(&body).map_err(bad)?;
         let message = restore(at, &body, writer, message, restorer)?;
-        Ok(StoredDelivery {
+        let delivery = StoredDelivery {
             message,
             qos: head.qos,
             retain: head.retain,
             identifiers: head.identifiers.into_owned(),
             group: head.group,
-        })
+        };
+        Ok((delivery, head.round.map(|round| round.round)))
     }
 
     /// A kept message with why it is kept.

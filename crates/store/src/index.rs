@@ -16,6 +16,7 @@ use midge_core::{Kept, Owner, Round, Timestamp};
 use crate::clock::Mark;
 use crate::queue::{Entry, Flags, Places, Queue};
 use crate::record::BootRound;
+use crate::record::detached::NOT_ENDED;
 pub(crate) use holdings::{Held, Holdings, SegmentUse};
 pub(crate) use rounds::Rounds;
 pub(crate) use subscriptions::SubscriptionLog;
@@ -54,11 +55,19 @@ pub(crate) struct OwnerEntry {
     pub(crate) queue: Option<Box<Queue>>,
 }
 
-/// How the Network Connection of a Session ended.
+/// How the Network Connection of a Session ended, and what was sent by then; or what may be sent
+/// by one that lasts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Detachment {
     pub(crate) at: Timestamp,
     pub(crate) sent_before: u64,
+}
+
+impl Detachment {
+    /// When it ended, if it has.
+    pub(crate) fn ended_at(self) -> Option<Timestamp> {
+        Some(self.at).filter(|at| *at != NOT_ENDED)
+    }
 }
 
 /// A message that waits for no owner.

@@ -15,7 +15,7 @@ use crate::disk::Disk;
 use crate::engine::{Engine, Files, Options, reserve_bytes};
 use crate::error::{OpenError, StoreError};
 use crate::fetching::incomprehensible;
-use crate::index::{Held, Index, OwnerEntry};
+use crate::index::{Detachment, Held, Index, OwnerEntry};
 use crate::journal::{Journal, JournalOptions};
 use crate::location::Location;
 use crate::quarantine::quarantine_name;
@@ -367,7 +367,7 @@ impl Engine {
 
     fn latest_detachment(&self) -> Option<Timestamp> {
         let owners = self.index.owners.values();
-        owners.filter_map(|entry| entry.detached).map(|detachment| detachment.at).max()
+        owners.filter_map(|entry| entry.detached?.ended_at()).max()
     }
 }
 
@@ -429,7 +429,7 @@ fn recovered_session(
     }
     RecoveredSession {
         record,
-        detached_at: entry.detached.map(|detachment| detachment.at),
+        detached_at: entry.detached.and_then(Detachment::ended_at),
         subscriptions,
         awaiting_release: entry.awaiting_release.clone(),
         queue: recovered_queue(entry),

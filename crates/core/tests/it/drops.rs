@@ -383,7 +383,7 @@ fn damaged() -> Scene {
     node.publish(publisher, "t", "x", 1);
     node.connect_with(&persistent("r"));
     let fetch = node.fetches.pop().expect("it is asked for");
-    let entries = vec![FetchedEntry { sequence: fetch.from, delivery: None }];
+    let entries = vec![FetchedEntry { sequence: fetch.from, delivery: None, round: None }];
     let fetched = Fetched {
         owner: fetch.owner,
         session: fetch.session,

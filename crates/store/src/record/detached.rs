@@ -1,4 +1,5 @@
-//! 17: the Network Connection of a Session has ended.
+//! 17: the Network Connection of a Session has ended, or how far its messages may be sent while it
+//! lasts.
 
 use midge_core::Timestamp;
 
@@ -6,6 +7,9 @@ use super::bytes::{BadRecord, Reader, put_varint};
 
 /// Never to be changed: files have it.
 pub(crate) const TAG: u8 = 17;
+
+/// The moment of an end that has not come: in the journal for ever, too.
+pub(crate) const NOT_ENDED: Timestamp = Timestamp::from_millis(u64::MAX);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Detached {

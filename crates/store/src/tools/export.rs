@@ -22,7 +22,7 @@ use super::progress::{Counter, Progress};
 use crate::clock::{Mark, wall_of};
 use crate::disk::Disk;
 use crate::error::OpenError;
-use crate::index::{Index, KeptEntry, OwnerEntry};
+use crate::index::{Detachment, Index, KeptEntry, OwnerEntry};
 use crate::location::Location;
 use crate::queue::{Entry, Flags, Places, Queue};
 use crate::record::Body;
@@ -210,16 +210,18 @@ impl Exporter<'_> {
             expiry_seconds: will.expiry_seconds,
             content: Content::of_message(&will.message),
         });
-        let detached = entry.detached.map(|detachment| Detached {
-            at_ms: wall_of(self.mark.as_ref(), detachment.at).as_millis(),
-            sent_before: Some(detachment.sent_before).filter(|before| *before != u64::MAX),
-        });
+        let sent_before = entry.detached.map(|detachment| detachment.sent_before);
+        let sent_before = sent_before.filter(|before| *before != u64::MAX);
+        let ended_at = entry.detached.and_then(Detachment::ended_at);
+        let ended_at = ended_at.map(|at| wall_of(self.mark.as_ref(), at).as_millis());
+        let detached = ended_at.map(|at_ms| Detached { at_ms, sent_before });
         let mut lines = vec![Line::Session(Box::new(Session {
             number,
             client_id: record.client_id,
             user_name: record.user_name,
             expiry_seconds: record.expiry_seconds,
             next_sequence,
+            sent_ahead: sent_before.filter(|_| detached.is_none()),
             detached,
             will,
         }))];

@@ -327,6 +327,9 @@ impl Importer {
                 sent_before: detached.sent_before.unwrap_or(u64::MAX),
             });
         }
+        if let Some(sent_before) = session.sent_ahead {
+            self.engine.apply_op(&StoreOp::SentAhead { session: number, sent_before });
+        }
         self.imported.sessions += 1;
         Ok(())
     }

@@ -67,6 +67,9 @@ pub(crate) struct Session {
     pub(crate) next_sequence: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) detached: Option<Detached>,
+    /// Messages below this sequence may have been sent by a connection that had not ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) sent_ahead: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) will: Option<Will>,
 }

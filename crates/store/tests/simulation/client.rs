@@ -364,7 +364,27 @@ impl Client {
             retain: publish.retain,
         };
         let message = ledger.receive(&arrival);
+        if let (Some(message), false) = (message, publish.dup) {
+            self.check_dup(topic, message, ledger);
+        }
         self.check_subscribed(topic, message, ledger);
+    }
+
+    /// A message that the Client has had already comes with DUP [MQTT-3.3.1-1], unless it may have
+    /// been published more than once, or has another reason to come.
+    fn check_dup(&self, topic: &str, message: MessageId, ledger: &Ledger) {
+        let Some(session) = &self.session else {
+            return;
+        };
+        let sent = &ledger.messages[message];
+        let mut filters = session.subscriptions.keys();
+        let is_shared = filters.any(|it| it.starts_with("$share/") && matches(it, topic));
+        let is_once = sent.attempts == 1 && sent.kind == Kind::Plain && !is_shared;
+        let seen = ledger.incarnations[session.incarnation].seen.get(&message);
+        if is_once && seen.is_some_and(|count| *count > 1) {
+            let about = Concerned::both(self.index, message);
+            ledger.fail(about, "a message comes again without DUP");
+        }
     }
 
     /// Nothing comes without a subscription.

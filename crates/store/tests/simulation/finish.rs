@@ -4,13 +4,15 @@
 use crate::client::Client;
 use crate::ledger::{Fate, Kind, Sent};
 use crate::log::Concerned;
-use crate::plan::ClientPlan;
+use crate::plan::{ClientPlan, Pace};
 use crate::world::{Cut, World};
 
 impl World {
     pub(crate) fn finish(&mut self) {
         self.note(|| "--- the end begins ---".into());
         self.plan.cuts_while_opening = false;
+        self.plan.pace = Pace::default();
+        self.storage.hasten();
         self.storage.disk.set_capacity(u64::MAX);
         let was_troubled = self.storage.ends_after != u64::MAX;
         if was_troubled || self.random.one_in(2) {

@@ -16,6 +16,7 @@ mod opening;
 mod packets;
 mod plan;
 mod restart;
+mod slow;
 mod storage;
 mod world;
 

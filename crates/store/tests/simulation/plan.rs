@@ -25,6 +25,33 @@ pub(crate) struct Plan {
     pub(crate) has_half_open: bool,
     /// How often a step is one of the store, in percent.
     pub(crate) store_share: usize,
+    pub(crate) pace: Pace,
+}
+
+/// How long syncs take.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Pace {
+    /// Each one, in milliseconds.
+    pub(crate) sync_ms: u64,
+    /// One in so many takes some seconds; 0: none.
+    pub(crate) stall_one_in: usize,
+}
+
+impl Pace {
+    fn random(random: &mut Random) -> Self {
+        let sync_ms = [0, 0, 1, 8, 50][random.below(5)];
+        let stall_one_in = if random.one_in(4) { 20 } else { 0 };
+        Self { sync_ms, stall_one_in }
+    }
+
+    /// How long the next one takes.
+    pub(crate) fn next(self, random: &mut Random) -> u64 {
+        match self.stall_one_in {
+            0 => self.sync_ms,
+            one_in if random.one_in(one_in) => 1_000 + random.below(4_000) as u64,
+            _ => self.sync_ms,
+        }
+    }
 }
 
 /// A Client and its habits.
@@ -103,16 +130,21 @@ impl ClientPlan {
 }
 
 impl Plan {
-    pub(crate) fn new(random: &mut Random) -> Self {
-        let is_kill_only = random.one_in(5);
-        let mut limits = Limits {
+    /// Queues that take whatever comes.
+    pub(crate) fn roomy_limits() -> Limits {
+        Limits {
             queue_messages_max: 1_000_000,
             queue_bytes_max: 1 << 30,
             shared_backlog_messages_max: 1_000_000,
             shared_backlog_bytes_max: 1 << 30,
             awaiting_release_max: 1000,
             ..Limits::default()
-        };
+        }
+    }
+
+    pub(crate) fn new(random: &mut Random) -> Self {
+        let is_kill_only = random.one_in(5);
+        let mut limits = Self::roomy_limits();
         if random.one_in(3) {
             limits.turn_deliveries_max = 1 + random.below(3) as u32;
         }
@@ -150,6 +182,7 @@ impl Plan {
             syncs_fail: random.one_in(6),
             has_half_open: random.one_in(3),
             store_share: [6, 12, 25][random.below(3)],
+            pace: Pace::random(random),
         }
     }
 }

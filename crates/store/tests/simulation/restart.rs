@@ -28,9 +28,8 @@ impl World {
                 opening::open(disk, plan, random, &ledger.log, clocks.reading(*now));
             assert_eq!(opened.now, *now, "the store does not know what time it is");
             self.node = Node::new(&self.plan);
-            let workers = self.plan.workers;
-            self.storage =
-                Storage::new(Arc::clone(&opened_disk), opened.engine, workers, ends_after);
+            let found = Arc::clone(&opened_disk);
+            self.storage = Storage::new(found, opened.engine, &self.plan, ends_after);
             self.restore(opened.recovered);
             if !self.storage.is_cut() {
                 break;

@@ -3,11 +3,12 @@
 
 use std::sync::Arc;
 
-use midge_core::{Commit, Durability, Receipt, WorkerId};
+use midge_core::{Commit, Durability, Receipt, Timestamp, WorkerId};
 use midge_store::testing::{FaultyDisk, Random};
 use midge_store::{Engine, StoreError};
 
 use crate::node::{Letter, Node, Order};
+use crate::plan::{Pace, Plan};
 
 /// How far the commits of one worker have come.
 #[derive(Clone, Copy, Debug, Default)]
@@ -30,6 +31,9 @@ pub(crate) struct Storage {
     /// After so many operations of the disk the power is gone.
     pub(crate) ends_after: u64,
     pub(crate) has_maintenance: bool,
+    pub(crate) pace: Pace,
+    /// Until when the sync lasts that is under way.
+    syncs_until: Option<Timestamp>,
 }
 
 /// Why the process ends.
@@ -40,15 +44,18 @@ pub(crate) enum End {
 }
 
 impl Storage {
-    pub(crate) fn new(
-        disk: Arc<FaultyDisk>,
-        engine: Engine,
-        workers: usize,
-        ends_after: u64,
-    ) -> Self {
-        let progress = vec![Progress::default(); workers];
-        let (is_full, is_stuck, has_maintenance) = (false, false, true);
-        Self { disk, engine, progress, is_full, is_stuck, ends_after, has_maintenance }
+    pub(crate) fn new(disk: Arc<FaultyDisk>, engine: Engine, plan: &Plan, ends_after: u64) -> Self {
+        Self {
+            disk,
+            engine,
+            progress: vec![Progress::default(); plan.workers],
+            is_full: false,
+            is_stuck: false,
+            ends_after,
+            has_maintenance: true,
+            pace: plan.pace,
+            syncs_until: None,
+        }
     }
 
     /// A commit of the recovery, which is applied at once; its receipt is awaited.
@@ -62,23 +69,60 @@ impl Storage {
         self.disk.operations() >= self.ends_after
     }
 
-    /// One round of the thread. Nothing that it would tell gets out if the power is cut on the way.
+    /// One round of the thread, or a part of it: while it syncs, it does nothing else. Nothing that
+    /// it would tell gets out if the power is cut on the way.
     pub(crate) fn step(
         &mut self,
         node: &mut Node,
         is_thorough: bool,
         random: &mut Random,
+        now: Timestamp,
     ) -> Result<(), End> {
         let mut letters = Vec::new();
-        let count = node.orders.len();
-        let some = if is_thorough || random.one_in(2) { count } else { random.below(count + 1) };
-        for order in node.orders.drain(..some) {
-            self.carry_out(order, &mut letters);
-        }
-        let mut result = self.write();
-        if result.is_ok() && (is_thorough || !random.one_in(4)) {
-            result = self.sync();
-        }
+        let result = match self.syncs_until {
+            Some(until) if now < until => return Ok(()),
+            Some(_) => {
+                self.syncs_until = None;
+                self.sync()
+            }
+            None => {
+                let count = node.orders.len();
+                let takes_all = is_thorough || random.one_in(2);
+                let some = if takes_all { count } else { random.below(count + 1) };
+                for order in node.orders.drain(..some) {
+                    self.carry_out(order, &mut letters);
+                }
+                let written = self.write();
+                let syncs = written.is_ok() && (is_thorough || !random.one_in(4));
+                match if syncs { self.pace.next(random) } else { 0 } {
+                    0 if syncs => self.sync(),
+                    0 => written,
+                    millis => {
+                        self.syncs_until = Some(now + millis);
+                        // What was fetched is told before.
+                        return self.tell(node, letters);
+                    }
+                }
+            }
+        };
+        self.conclude(node, letters, result, is_thorough, random)
+    }
+
+    /// From now on syncs take no time.
+    pub(crate) fn hasten(&mut self) {
+        self.pace = Pace::default();
+        self.syncs_until = self.syncs_until.map(|_| Timestamp::default());
+    }
+
+    /// The end of a round.
+    fn conclude(
+        &mut self,
+        node: &mut Node,
+        mut letters: Vec<(usize, Letter)>,
+        mut result: Result<(), StoreError>,
+        is_thorough: bool,
+        random: &mut Random,
+    ) -> Result<(), End> {
         if result.is_ok() {
             self.tell_receipts(&mut letters);
             for _ in 0..if is_thorough { 1 } else { random.below(3) } {
@@ -86,11 +130,15 @@ impl Storage {
             }
             self.tell_full(&mut letters);
         }
+        if let (false, Err(error)) = (self.is_cut(), result) {
+            return Err(End::Fatal(error.to_string()));
+        }
+        self.tell(node, letters)
+    }
+
+    fn tell(&mut self, node: &mut Node, letters: Vec<(usize, Letter)>) -> Result<(), End> {
         if self.is_cut() {
             return Err(End::PowerCut);
-        }
-        if let Err(error) = result {
-            return Err(End::Fatal(error.to_string()));
         }
         let damage = self.engine.take_damage();
         assert!(damage.is_empty(), "damage on a sound disk: {damage:?}");
@@ -176,6 +224,7 @@ impl Storage {
 
     /// Whether everything is written and nothing is left to be put in order.
     pub(crate) fn is_at_rest(&self) -> bool {
-        !self.is_stuck && !self.has_maintenance && !self.is_full
+        let is_idle = self.syncs_until.is_none();
+        is_idle && !self.is_stuck && !self.has_maintenance && !self.is_full
     }
 }

@@ -43,14 +43,18 @@ impl World {
     pub(crate) fn new(seed: u64, log: Log) -> Self {
         let mut random = Random::new(seed.wrapping_mul(0x9E37_79B9).wrapping_add(1));
         let plan = Plan::new(&mut random);
+        Self::with_plan(plan, random, log)
+    }
+
+    /// One of which somebody else decides what happens.
+    pub(crate) fn with_plan(plan: Plan, mut random: Random, log: Log) -> Self {
         log.note(Concerned::default(), || format!("{plan:#?}"));
         let now = Timestamp::from_millis(1_000_000);
         let clocks = Clocks::new(now);
         let disk = Arc::new(FaultyDisk::new(random.next()));
         let (disk, opened, ends_after) =
             opening::open(disk, &plan, &mut random, &log, clocks.reading(now));
-        let workers = plan.workers;
-        let storage = Storage::new(disk, opened.engine, workers, ends_after);
+        let storage = Storage::new(disk, opened.engine, &plan, ends_after);
         let clients = plan.clients.iter().cloned().enumerate();
         let clients: Vec<_> = clients.map(|(index, plan)| Client::new(index, plan)).collect();
         let mut ledger = Ledger::new(log);
@@ -142,7 +146,8 @@ impl World {
 
     pub(crate) fn store_step(&mut self, is_thorough: bool) {
         self.clocks.mark(&mut self.storage.engine, self.now);
-        let end = self.storage.step(&mut self.node, is_thorough, &mut self.random);
+        let Self { storage, node, random, now, .. } = self;
+        let end = storage.step(node, is_thorough, random, *now);
         match end {
             Ok(()) => (),
             Err(End::PowerCut) if self.plan.is_kill_only => self.restart(Cut::Kill),
@@ -179,9 +184,13 @@ impl World {
         if may_fail || self.storage.ends_after < u64::MAX {
             return;
         }
+        // A sync that is under way ends before, and none takes long.
+        self.storage.hasten();
+        self.store_step(true);
         self.clocks.set(&mut self.random);
         self.note(|| "the clock is set".into());
         self.store_step(true);
+        self.storage.pace = self.plan.pace;
     }
 
     fn client_turn(&mut self, client: usize) {
