@@ -91,7 +91,7 @@ impl Figure {
         gauge("messages/stored", "Messages kept: retained, delayed, queued in the store.", |it| {
             it.kept_messages()
         }),
-        gauge("store/messages/count", "The same, under its newer name.", |it| it.kept_messages()),
+        gauge("store/messages/count", "The same, under its newer name.", Snapshot::kept_messages),
         counter("publish/messages/received", "PUBLISH packets received.", |it| {
             it.counters.packets_received[PacketType::Publish as usize]
         }),

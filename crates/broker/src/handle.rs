@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use midge_codec::{QoS, ReasonCode, SubscriptionOptions};
-use midge_core::{ClientInfo, Counters, DropReason, Usage};
+use midge_core::{ClientInfo, Counters, DropReason, Settings, Usage};
 use midge_net::{ListenerAddress, ListenerControl, ListenerFigures, Renewal};
 use midge_store::StoreUsage;
 
@@ -58,6 +58,15 @@ impl BrokerHandle {
     /// within seconds.
     pub fn reload_certificates(&self) -> Vec<Renewal> {
         self.listeners.reload_certificates()
+    }
+
+    /// Gives what can be changed while the broker runs other values. Each worker takes them at its
+    /// next turn. Connections and Sessions stay as they are.
+    pub fn reconfigure(&self, settings: Settings) {
+        let settings = Arc::new(settings);
+        for inbox in self.inboxes.iter() {
+            inbox.send(Letter::Reconfigure(Arc::clone(&settings)));
+        }
     }
 
     /// Publishes a message. The reply says how many receivers matched, and comes, for QoS 1 and 2,

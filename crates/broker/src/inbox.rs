@@ -9,7 +9,7 @@ use std::time::Instant;
 use midge_codec::{ReasonCode, SubscriptionOptions};
 use midge_core::{
     AuthAnswer, ClientInfo, ConnectionId, Counters, DropReason, Fetched, MemoryPressure,
-    PeerMessage, Receipt, Usage, WorkerId,
+    PeerMessage, Receipt, Settings, Usage, WorkerId,
 };
 use midge_net::{Notifier, Stream};
 
@@ -65,6 +65,8 @@ pub(crate) enum Letter {
     Fetched(Box<Fetched>),
     /// Whether the store takes no new messages.
     StoreFull(bool),
+    /// Other values for what can be changed.
+    Reconfigure(Arc<Settings>),
     /// Deadlines may have passed while the machine was suspended.
     Wake,
     /// Shut down: tell Clients to go, then end.

@@ -55,7 +55,7 @@ pub use midge_codec::{ProtocolVersion, PublishProperties, QoS, ReasonCode, Rule,
 pub use midge_core::{
     AuthAnswer, AuthRequest, AutoSubscription, Capabilities, ClientInfo, ConnectionId, Counters,
     DisconnectReason, DropReason, Durability, EnhancedStep, Event, Identity, LimitRow, Limits,
-    Rewrite, SharedStrategy, TopicRules, Usage,
+    Rewrite, Settings, SharedStrategy, TopicRules, Usage,
 };
 pub use midge_net::{
     AlternativeName, BindError, CertificateFiles, ClientCertificates, Listen, ListenAddress,

@@ -345,6 +345,10 @@ impl Worker {
             Letter::StoreFull(is_full) => {
                 self.core.set_store_full(is_full, self.now, &mut self.fx);
             }
+            Letter::Reconfigure(settings) => {
+                self.core.reconfigure(&settings);
+                self.output_bytes_max = settings.limits.output_bytes_max;
+            }
             Letter::Wake => (),
             Letter::Drain => {
                 self.core.begin_drain(self.now, &mut self.fx);

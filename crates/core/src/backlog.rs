@@ -43,6 +43,11 @@ impl Backlog {
         }
     }
 
+    pub(crate) fn set_limits(&mut self, limits: &Limits) {
+        self.deliveries_max = limits.turn_deliveries_max.max(1) as usize;
+        self.bytes_max = limits.backlog_bytes_max as usize;
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.routings.is_empty()
     }

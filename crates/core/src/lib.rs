@@ -51,6 +51,7 @@ mod peers;
 mod pending;
 mod publishing;
 mod random;
+mod reconfiguring;
 mod restoring;
 mod retained;
 mod retained_tree;
@@ -91,6 +92,7 @@ pub use message::{Attributes, Message, MessageParts, StoredAt};
 pub use outgoing::Identifiers;
 pub use output::Output;
 pub use peer::PeerMessage;
+pub use reconfiguring::Settings;
 pub use rewrite::{AutoSubscription, Rewrite, TopicRules};
 pub use stored::{
     Commit, Durability, Enqueue, FREE_AHEAD, Fetch, Fetched, FetchedEntry, GroupRecord, Kept,

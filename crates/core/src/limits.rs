@@ -66,6 +66,33 @@ macro_rules! limits {
     };
 }
 
+impl Limits {
+    /// Limits that hold from the start of a broker to its end: Clients were told of them in their
+    /// CONNACK, or something was made as large as they say.
+    pub const FIXED: &[&str] = &[
+        "packet_bytes_max",
+        "packet_before_connect_bytes_max",
+        "connect_deadline_ms",
+        "connections_max",
+        "receive_maximum",
+        "awaiting_release_max",
+        "topic_alias_maximum",
+        "store_bytes_max",
+        "memory_bytes_max",
+    ];
+
+    /// These limits, but the fixed ones as they are in `present`.
+    #[must_use]
+    pub fn with_fixed_of(&self, present: &Self) -> Self {
+        let mut limits = self.clone();
+        for key in Self::FIXED {
+            let is_set = present.get(key).is_some_and(|value| limits.set(key, value));
+            debug_assert!(is_set, "{key} is a limit");
+        }
+        limits
+    }
+}
+
 limits! {
     /// Largest Control Packet in bytes that is accepted once a Client is connected. Announced to
     /// MQTT 5 Clients as Maximum Packet Size; beyond it: 0x95 Packet too large.
@@ -172,6 +199,13 @@ mod tests {
             assert!(!row.meaning.trim().is_empty());
         }
         assert_eq!(limits.get("no_such_limit"), None);
+    }
+
+    #[test]
+    fn fixed_limits_stay_as_they_are() {
+        let present = Limits { receive_maximum: 7, queue_messages_max: 7, ..Limits::default() };
+        let limits = Limits::default().with_fixed_of(&present);
+        assert_eq!(limits, Limits { receive_maximum: 7, ..Limits::default() });
     }
 
     #[test]

@@ -70,7 +70,7 @@ impl Core {
                 self.receive_exactly_once(id, slot, publish, packet_id, &topic, now, fx);
             }
             Some(_) if self.exceeds_receive_maximum(id, slot) => {
-                return self.violate_receive_maximum(id, now, fx);
+                self.violate_receive_maximum(id, now, fx);
             }
             Some(packet_id) => {
                 let verdict = self.accept(slot, publish, &topic, now, fx);

@@ -106,6 +106,11 @@ pub(crate) struct Retained {
     traffic: Traffic,
 }
 
+fn allowance(limits: &Limits) -> Allowance {
+    let count_max = u64::from(limits.retained_messages_max);
+    Allowance { count_max, bytes_max: limits.retained_bytes_max }
+}
+
 impl Retained {
     /// Nodes of the tree that are visited in one turn.
     const VISITS_PER_TURN: usize = 20_000;
@@ -122,16 +127,18 @@ impl Retained {
         limits: &Limits,
         budget: &Arc<NodeBudget>,
     ) -> Self {
-        let count_max = u64::from(limits.retained_messages_max);
-        let allowance = Allowance { count_max, bytes_max: limits.retained_bytes_max };
         Self {
-            tree: RetainedTree::new(seed, allowance, Arc::clone(budget)),
+            tree: RetainedTree::new(seed, allowance(limits), Arc::clone(budget)),
             requests: VecDeque::new(),
             walks: Slab::new(),
             is_awake: false,
             has_peers: workers > 1,
             traffic: Traffic::new(workers),
         }
+    }
+
+    pub(crate) fn set_limits(&mut self, limits: &Limits) {
+        self.tree.set_allowance(allowance(limits));
     }
 
     /// How many retained messages this worker has sent to each.

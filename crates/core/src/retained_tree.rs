@@ -91,6 +91,10 @@ impl RetainedTree {
         }
     }
 
+    pub(crate) fn set_allowance(&mut self, allowance: Allowance) {
+        self.allowance = allowance;
+    }
+
     /// Keeps the message as the one of its topic [MQTT-3.3.1-5]; an empty payload removes what
     /// was there and keeps nothing [MQTT-3.3.1-6] [MQTT-3.3.1-7].
     pub(crate) fn set(&mut self, message: Arc<Message>) -> Result<Change, RetainedFull> {

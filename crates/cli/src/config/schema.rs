@@ -195,7 +195,8 @@ fn storage() -> Section {
             Kind::Choice(DURABILITIES),
             Default::Value(text("fsync")),
             durability,
-        ),
+        )
+        .live(),
         Key::new(
             "interval_ms",
             Kind::Integer { min: 1, max: 3_600_000 },
@@ -211,6 +212,11 @@ fn storage() -> Section {
     ];
     let doc = "What outlives the broker, and where; see durability.md.";
     Section { name: "storage", repeated: false, doc, keys }
+}
+
+/// All of them take effect without a restart.
+fn live(keys: Vec<Key>) -> Vec<Key> {
+    keys.into_iter().map(Key::live).collect()
 }
 
 fn durability() -> Section {
@@ -230,13 +236,15 @@ fn durability() -> Section {
     ];
     let doc = "Another durability for messages to some topics, whatever listener they come by.\nOf \
                several, the first one that matches counts.";
-    Section { name: "durability", repeated: true, doc, keys }
+    Section { name: "durability", repeated: true, doc, keys: live(keys) }
 }
 
 fn limits() -> Section {
     let key = |row: &'static LimitRow| {
         let kind = Kind::Integer { min: limit_min(row.key), max: row.max };
-        Key::new(row.key, kind, Default::Value(Value::Integer(row.default)), row.meaning)
+        let default = Default::Value(Value::Integer(row.default));
+        let key = Key::new(row.key, kind, default, row.meaning);
+        if Limits::FIXED.contains(&row.key) { key } else { key.live() }
     };
     let keys = Limits::TABLE.iter().map(key).collect();
     let doc = "What one Client, one Session and the whole broker may take.";
@@ -312,7 +320,7 @@ fn rewrite() -> Section {
     ];
     let doc = "Gives topics another name before anything else is done with them.\nOf several \
                rules, the first one that matches is applied.";
-    Section { name: "rewrite", repeated: true, doc, keys }
+    Section { name: "rewrite", repeated: true, doc, keys: live(keys) }
 }
 
 fn auto_subscribe() -> Section {
@@ -350,14 +358,14 @@ fn auto_subscribe() -> Section {
         ),
     ];
     let doc = "A subscription that is made for every Client when it connects.";
-    Section { name: "auto_subscribe", repeated: true, doc, keys }
+    Section { name: "auto_subscribe", repeated: true, doc, keys: live(keys) }
 }
 
 fn requests() -> Section {
     let default = Default::Value(text("response"));
     let doc = "The broker tells an MQTT 5 Client that asks for Response Information to take \
                answers at\nPREFIX/CLIENT-IDENTIFIER. Empty: it gives no such information.";
-    let keys = vec![Key::new("response_prefix", Kind::TopicPrefix, default, doc)];
+    let keys = vec![Key::new("response_prefix", Kind::TopicPrefix, default, doc).live()];
     let doc = "Request and response between MQTT 5 Clients.";
     Section { name: "requests", repeated: false, doc, keys }
 }

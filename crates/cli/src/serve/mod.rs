@@ -135,7 +135,7 @@ fn serve(
     mut signals: Signals,
 ) -> ExitCode {
     let deadline = loaded.configuration.shutdown_deadline;
-    let mut reloader = Reloader::new(flags.clone(), listeners, loaded.effective);
+    let mut reloader = Reloader::new(flags.clone(), broker.handle(), listeners, loaded.effective);
     loop {
         match signals.wait() {
             Request::Reload => {

@@ -2,17 +2,21 @@
 //! what came of the certificates, which the broker reads again itself.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use log::LevelFilter;
-use midge_broker::Renewal;
+use midge_broker::{BrokerHandle, Renewal, Settings};
 
 use super::listeners::ShownListener;
-use crate::config::{Effective, Flags, Loaded, Sources};
+use crate::config::{Configuration, Effective, Flags, Loaded, Sources};
+
+/// How a section is said to be missing.
+const ABSENT: &str = "not there";
 
 /// Knows the configuration that is in effect.
-#[derive(Debug)]
 pub(crate) struct Reloader {
     flags: Flags,
+    broker: BrokerHandle,
     /// In the order of their numbers.
     listeners: Vec<ShownListener>,
     in_effect: Vec<Effective>,
@@ -30,10 +34,11 @@ struct Change {
 impl Reloader {
     pub(crate) fn new(
         flags: Flags,
+        broker: BrokerHandle,
         listeners: Vec<ShownListener>,
         in_effect: Vec<Effective>,
     ) -> Self {
-        Self { flags, listeners, in_effect }
+        Self { flags, broker, listeners, in_effect }
     }
 
     /// Tells what came of reading the certificates of listeners again: whether there are new ones.
@@ -66,24 +71,40 @@ impl Reloader {
         if changes.is_empty() {
             log::info!("the configuration was read again; nothing in it has changed");
         }
+        if changes.iter().any(|change| change.live) {
+            self.put_into_effect(loaded);
+        }
         for Change { name, before, now, live } in changes {
-            if live {
-                self.put_into_effect(&name, loaded);
-                log::info!("{name} is {now} now, no longer {before}");
-            } else {
-                log::warn!("{name} is {before} until the next start, and {now} from then on");
+            match (live, before == ABSENT, now == ABSENT) {
+                (true, true, _) => log::info!("{name} is new, and in effect: {now}"),
+                (true, _, true) => log::info!("{name} is gone: {before}"),
+                (true, ..) => log::info!("{name} is {now} now, no longer {before}"),
+                (false, ..) => {
+                    log::warn!("{name} is {before} until the next start, and {now} from then on");
+                }
             }
         }
     }
 
-    fn put_into_effect(&mut self, name: &str, loaded: &Loaded) {
+    fn put_into_effect(&mut self, loaded: &Loaded) {
         let level: LevelFilter = loaded.configuration.log_level;
         log::set_max_level(level);
-        let new = loaded.effective.iter().find(|line| line.name() == name);
-        let old = self.in_effect.iter_mut().find(|line| line.name() == name);
-        if let (Some(old), Some(new)) = (old, new) {
-            old.clone_from(new);
-        }
+        self.broker.reconfigure(settings(&loaded.configuration));
+        self.in_effect.retain(|line| !line.live);
+        self.in_effect.extend(loaded.effective.iter().filter(|line| line.live).cloned());
+    }
+}
+
+fn settings(configuration: &Configuration) -> Settings {
+    let topic_durabilities = configuration.topic_durabilities.iter();
+    Settings {
+        limits: Arc::new(configuration.limits.clone()),
+        topics: Arc::new(configuration.topics.clone()),
+        durability: configuration.durability,
+        topic_durabilities: topic_durabilities
+            .map(|(filter, durability)| (filter.as_str().into(), *durability))
+            .collect(),
+        response_prefix: configuration.response_prefix.as_deref().map(Into::into),
     }
 }
 
@@ -99,12 +120,17 @@ fn changes(before: &[Effective], now: &[Effective]) -> Vec<Change> {
         lines.map(|line| (line.name(), (value(line), line.live))).collect()
     };
     let mut changes = differences(&by_name(before), &by_name(now), "not set");
+    // All keys of a section that can stand more than once take effect alike.
+    let is_live = |name: &str| {
+        let mut lines = before.iter().chain(now);
+        lines.any(|line| line.live && line.table().as_deref() == Some(name))
+    };
     let whole = |tables: &BTreeMap<String, String>, others: &BTreeMap<String, String>| {
         let tables = tables.iter().filter(|(name, _)| !others.contains_key(*name));
-        tables.map(|(name, value)| (name.clone(), (value.clone(), false))).collect()
+        tables.map(|(name, value)| (name.clone(), (value.clone(), is_live(name)))).collect()
     };
-    let before: BTreeMap<_, _> = whole(&tables_before, &tables_now);
-    changes.extend(differences(&before, &whole(&tables_now, &tables_before), "not there"));
+    let gone: BTreeMap<_, _> = whole(&tables_before, &tables_now);
+    changes.extend(differences(&gone, &whole(&tables_now, &tables_before), ABSENT));
     changes.sort_by(|one, other| one.name.cmp(&other.name));
     changes
 }
@@ -126,7 +152,7 @@ fn differences(
         name: name.clone(),
         before: value(before, name),
         now: value(now, name),
-        live: now.get(name).is_some_and(|(_, live)| *live),
+        live: now.get(name).or_else(|| before.get(name)).is_some_and(|(_, live)| *live),
     });
     changes.filter(|change| change.before != change.now).collect()
 }
@@ -187,6 +213,7 @@ mod tests {
             .map(|change| format!("{}: {} -> {}", change.name, change.before, change.now))
             .collect();
         let expected = [
+            "listener.0.handshakes_max: not set -> 4096",
             "listener.0.protocol: \"mqtt\" -> \"websocket\"",
             "listener.0.websocket.origins: not set -> []",
             "listener.0.websocket.path: not set -> \"/mqtt\"",

@@ -90,6 +90,18 @@ fn a_reload_tells_what_it_changes() {
         .signal("HUP")
         .wait_for("limits.receive_maximum is 64 until the next start, and 7 from then on");
 
+    let rules = "[limits]\npacket_bytes_max = 1048576\nqueue_messages_max = 5\n\
+                 [[rewrite]]\nfrom = 'old/+'\nto = 'new/$1'\n";
+    directory.write(&format!("{bind}{rules}"));
+    let broker = broker
+        .signal("HUP")
+        .wait_for("limits.queue_messages_max is 5 now, no longer 1000")
+        .wait_for("rewrite.0 is new, and in effect: { from = \"old/+\", to = \"new/$1\" }");
+    let port = bind.rsplit(':').next().unwrap().trim_end_matches("'\n").to_string();
+    midge(&format!("pub -p {port} -t old/t -m kept -r -q 1")).end().text();
+    let kept = midge(&format!("sub -p {port} -t new/t -C 1 -W 10")).end().text();
+    assert_eq!(kept, "kept\n");
+
     directory.write(&format!("{bind}[[listener]]\nbind = 'unix:midge.sock'\n"));
     let broker = broker.signal("HUP").wait_for(
         "listener.1 is not there until the next start, \

@@ -21,6 +21,7 @@ mod own_topics;
 mod packets;
 mod policy;
 mod received;
+mod reconfiguring;
 mod refusals;
 mod retained;
 mod robustness;
