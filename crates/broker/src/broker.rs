@@ -53,6 +53,7 @@ pub struct BrokerBuilder {
     on_failure: OnFailure,
     clocks: Arc<dyn Clocks>,
     own_topics_interval: Option<Duration>,
+    trace_client: Option<Arc<str>>,
 }
 
 /// A running broker. Dropping it stops it at once; [`Broker::stop`] lets Clients go first.
@@ -97,6 +98,7 @@ impl Broker {
             on_failure: Arc::new(|_| ()),
             clocks: Arc::new(MachineClocks::new()),
             own_topics_interval: None,
+            trace_client: None,
         }
     }
 
@@ -336,6 +338,14 @@ impl BrokerBuilder {
         self
     }
 
+    /// Whose packets are written into the log at its level `trace`, by Client Identifier; the
+    /// default is everybody's.
+    #[must_use]
+    pub fn trace_client(mut self, client_id: Option<String>) -> Self {
+        self.trace_client = client_id.map(Arc::from);
+        self
+    }
+
     /// Starts the broker: when this returns, it accepts connections.
     ///
     /// # Errors
@@ -442,6 +452,7 @@ impl BrokerBuilder {
                 packet_bytes_max: limits.packet_bytes_max,
                 output_bytes_max: limits.output_bytes_max,
                 terms: Arc::clone(&terms),
+                trace_client: self.trace_client.clone(),
             };
             let name = format!("midge-worker-{index}");
             let thread = thread::Builder::new().name(name);

@@ -34,6 +34,7 @@ mod log_limit;
 mod memory;
 mod message;
 mod own_topics;
+mod packet_log;
 mod pulse;
 mod random;
 mod reading;

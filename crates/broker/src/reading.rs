@@ -4,7 +4,7 @@ use std::io;
 use std::time::Instant;
 
 use midge_codec::{Decoded, Packet, PacketType, ReasonCode, decode};
-use midge_core::{AuthAnswer, ConnectionId, Opening, Output};
+use midge_core::{AuthAnswer, ConnectionId, Opening, Output, Tracing};
 use midge_net::{Received, Stream};
 
 use crate::greeting::{Expected, Greeting};
@@ -334,6 +334,9 @@ impl Worker {
                         break;
                     }
                     consumed += length;
+                    if self.tracing != Tracing::Off {
+                        self.log_received(id, &packet, length);
+                    }
                     self.core.handle_packet(id, &packet, self.now, &mut self.fx);
                 }
                 Ok(Decoded::Incomplete { needed }) => {

@@ -9,7 +9,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use midge_core::{Capabilities, ConnectionId, Core, Effects, MemoryPressure, Timestamp, WorkerId};
+use midge_core::{
+    Capabilities, ConnectionId, Core, Effects, MemoryPressure, Timestamp, Tracing, WorkerId,
+};
 use midge_net::{Poller, Readiness, Scratch};
 
 use crate::clock::Clock;
@@ -37,6 +39,7 @@ pub(crate) struct WorkerParts {
     pub(crate) packet_bytes_max: u32,
     pub(crate) output_bytes_max: u32,
     pub(crate) terms: Arc<[ListenerTerms]>,
+    pub(crate) trace_client: Option<Arc<str>>,
 }
 
 /// What a listener does not have in common with the others.
@@ -76,6 +79,9 @@ pub(crate) struct Worker {
     pub(crate) log_limit: LogLimit,
     /// What was dropped and is not told yet.
     drop_log: DropLog,
+    /// Whose packets are written into the log at its level `trace`, and whose are now.
+    trace_client: Option<Arc<str>>,
+    pub(crate) tracing: Tracing,
     /// Bytes read in this turn.
     pub(crate) turn_bytes: usize,
     /// Reads in this turn that may have been a step of a handshake.
@@ -156,6 +162,8 @@ impl Worker {
             terms: parts.terms,
             log_limit: LogLimit::default(),
             drop_log: DropLog::default(),
+            trace_client: parts.trace_client,
+            tracing: Tracing::Off,
             turn_bytes: 0,
             turn_handshakes: 0,
             readable: Vec::new(),
@@ -191,6 +199,7 @@ impl Worker {
         // What is overdue comes before what has come meanwhile.
         self.core.handle_timers(self.now, &mut self.fx);
         self.begin_reading();
+        self.note_log_level();
         self.take_readiness();
         self.take_letters();
         self.put_new_behind_old();
@@ -199,6 +208,7 @@ impl Worker {
         self.core.run_backlog(self.now, &mut self.fx);
         self.end_overdue();
         self.carry_out();
+        self.log_sent();
         self.drop_log.take(&mut self.fx.drops, self.now);
         self.drop_log.look(self.now);
         self.inboxes[self.id.index()].set_congested(self.core.is_congested());
@@ -267,6 +277,20 @@ impl Worker {
             Duration::from_millis((deadline - self.clock.now()).saturating_add(1))
         });
         [self.closing.next_look(self.stage), deadline, pause].into_iter().flatten().min()
+    }
+
+    /// Packets are traced while the log is at its last level, which may change at any time.
+    fn note_log_level(&mut self) {
+        let traces = log::max_level() == log::LevelFilter::Trace;
+        if traces == (self.tracing != Tracing::Off) {
+            return;
+        }
+        self.tracing = match &self.trace_client {
+            _ if !traces => Tracing::Off,
+            Some(client_id) => Tracing::Of(Arc::clone(client_id)),
+            None => Tracing::All,
+        };
+        self.core.set_tracing(self.tracing.clone());
     }
 
     fn take_readiness(&mut self) {

@@ -8,7 +8,9 @@
 use std::sync::Arc;
 
 use hashbrown::HashMap;
+use midge_codec::PacketType;
 
+use crate::clients::{Clients, want_flush};
 use crate::connection::Phase;
 use crate::core::Core;
 use crate::effects::{Effects, Event};
@@ -17,6 +19,7 @@ use crate::rounds::Held;
 use crate::stored::Durability;
 use crate::subscription_tree::SessionSlot;
 use crate::time::Timestamp;
+use crate::trace::PacketLine;
 
 /// A CONNECT that was accepted, until its CONNACK leaves.
 #[derive(Debug)]
@@ -147,6 +150,23 @@ impl Core {
     /// Session, or had one of which the store does not know yet that it has ended.
     pub fn owns(&self, client_id: &str) -> bool {
         self.has_session(client_id) || self.unsettled_ends.durability(client_id).is_some()
+    }
+}
+
+impl Clients {
+    /// Sends a CONNACK that was encoded when its CONNECT was accepted.
+    pub(crate) fn send_connack(&mut self, to: ConnectionId, connack: &[u8], fx: &mut Effects) {
+        let Some(connection) = self.connections.get_mut(to.slot()) else {
+            return;
+        };
+        connection.output.append(&mut self.pool, |buffer| buffer.extend_from_slice(connack));
+        self.counters.sent(PacketType::ConnAck);
+        want_flush(connection, fx);
+        if self.traces {
+            let packet_type = Some(PacketType::ConnAck);
+            let line = PacketLine { packet_type, bytes: connack.len(), ..PacketLine::default() };
+            self.trace(to, line, fx);
+        }
     }
 }
 

@@ -28,6 +28,7 @@ use crate::session::Session;
 use crate::stored::{Durability, Fetch, Owner, StoreOp};
 use crate::subscription_tree::{GroupId, SessionSlot};
 use crate::time::Timestamp;
+use crate::trace::{PacketLine, Tracing};
 
 pub(crate) struct Clients {
     pub(crate) worker: WorkerId,
@@ -37,6 +38,9 @@ pub(crate) struct Clients {
     pub(crate) layouts: Layouts,
     pub(crate) pool: BufferPool,
     pub(crate) counters: Counters,
+    /// Whether packets that leave are traced, and whose.
+    pub(crate) traces: bool,
+    pub(crate) tracing: Tracing,
     /// Sessions with a Network Connection, and subscribers inside the process.
     pub(crate) attached: usize,
     /// Subscribers inside the process.
@@ -143,22 +147,15 @@ impl Clients {
         debug_assert!(encoded.is_ok(), "it was looked at: {packet:?}");
         self.counters.sent(packet.packet_type());
         want_flush(connection, fx);
+        if self.traces {
+            self.trace(to, PacketLine::of(packet, packet.encoded_len(version)), fx);
+        }
     }
 
     /// Whether the peer accepts a packet of this size.
     pub(crate) fn accepts(&mut self, to: ConnectionId, packet: &Packet<'_>) -> bool {
         let connection = self.connection(to);
         connection.is_none_or(|peer| packet.fits(peer.version, peer.packet_bytes_max))
-    }
-
-    /// Sends a CONNACK that was encoded when its CONNECT was accepted.
-    pub(crate) fn send_connack(&mut self, to: ConnectionId, connack: &[u8], fx: &mut Effects) {
-        let Some(connection) = self.connections.get_mut(to.slot()) else {
-            return;
-        };
-        connection.output.append(&mut self.pool, |buffer| buffer.extend_from_slice(connack));
-        self.counters.sent(PacketType::ConnAck);
-        want_flush(connection, fx);
     }
 
     /// Sends one of the four acknowledgements, now or when what it says is durable: `depends` is
@@ -657,6 +654,11 @@ impl Clients {
         self.layouts.write(&passed, &form, &mut connection.output, &mut self.pool);
         self.counters.packets_sent[PacketType::Publish as usize] += 1;
         want_flush(connection, fx);
+        if self.traces {
+            let (sent, bytes) = ((qos, grant.retain), form.encoded_len(&passed));
+            let packet_id = form.packet_id.map(PacketIdentifier::get);
+            self.trace_publish(id, publication, sent, packet_id, bytes, fx);
+        }
         Ok(())
     }
 }

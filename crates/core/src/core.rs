@@ -41,6 +41,7 @@ use crate::strategy::SharedStrategy;
 use crate::subscription_tree::{GroupId, MatchScratch, SubscriptionTree};
 use crate::time::Timestamp;
 use crate::timers::{Timer, Timers};
+use crate::trace::Tracing;
 
 /// What a worker is made with.
 #[derive(Clone)]
@@ -123,6 +124,8 @@ impl Core {
             layouts: Layouts::default(),
             pool: BufferPool::default(),
             counters: Counters::default(),
+            traces: false,
+            tracing: Tracing::Off,
             attached: 0,
             locals: 0,
             limits: Arc::clone(&limits),

@@ -11,6 +11,7 @@ use crate::identity::{ConnectionId, Identity, WorkerId};
 use crate::message::Message;
 use crate::peer::PeerMessage;
 use crate::stored::{Commit, Fetch};
+use crate::trace::TracedPacket;
 
 /// Effects gather over a turn; the driver carries them out at its end and clears them.
 #[derive(Debug, Default)]
@@ -44,6 +45,8 @@ pub struct Effects {
     /// What was dropped, for the log. Nothing has to be done about it, and it stays until the
     /// driver takes it.
     pub drops: Vec<DropNote>,
+    /// Packets that leave, if they are traced. They stay until the driver takes them, too.
+    pub traced: Vec<TracedPacket>,
     /// Clients of whom this worker, and what it had the store keep, has nothing any more: unless
     /// [`Core::owns`](crate::Core::owns) says otherwise by then, any worker may have their next
     /// Session.

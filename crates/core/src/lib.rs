@@ -70,6 +70,7 @@ mod subscribing;
 mod subscription_tree;
 mod time;
 mod timers;
+mod trace;
 mod usage;
 
 pub use crate::core::{Core, CoreConfig};
@@ -102,4 +103,5 @@ pub use stored::{
 pub use strain::MemoryPressure;
 pub use strategy::SharedStrategy;
 pub use time::Timestamp;
+pub use trace::{PacketLine, TracedPacket, Tracing};
 pub use usage::Usage;

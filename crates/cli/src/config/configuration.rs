@@ -38,6 +38,8 @@ pub(crate) struct Configuration {
     pub(crate) own_topics_interval: Option<Duration>,
     pub(crate) log_level: LevelFilter,
     pub(crate) log_format: LogFormat,
+    /// Whose packets are traced; `None`: everybody's.
+    pub(crate) trace_client: Option<String>,
     pub(crate) shutdown_deadline: Duration,
 }
 
@@ -139,6 +141,7 @@ impl Configuration {
                 .filter(|seconds| *seconds > 0)
                 .map(Duration::from_secs),
             log_level: level.unwrap_or(LevelFilter::Info),
+            trace_client: one("log").text("trace_client"),
             log_format: if is_json { LogFormat::Json } else { LogFormat::Text },
             shutdown_deadline: Duration::from_secs(deadline),
         }

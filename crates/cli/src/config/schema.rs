@@ -396,6 +396,12 @@ fn log() -> Section {
             Default::Value(text("text")),
             "Lines for people, or one JSON object on each line.",
         ),
+        Key::new(
+            "trace_client",
+            Kind::ClientIdentifier,
+            Default::Absent { meaning: "everybody's", example: text("pump-7") },
+            "Whose packets have lines at level trace: a Client Identifier.",
+        ),
     ];
     let doc = "What the broker writes to standard error.";
     Section { name: "log", repeated: false, doc, keys }

@@ -42,6 +42,8 @@ pub(crate) enum Kind {
     Versions,
     /// The path of a URL.
     UrlPath,
+    /// A Client Identifier.
+    ClientIdentifier,
     /// A user or a group.
     Account,
     /// Permissions of a file, in octal digits.
@@ -212,6 +214,10 @@ impl Kind {
                 Err(rule) => Err(complain("start of a Topic Name", rule.description())),
             },
             Self::UrlPath => listener_texts::url_path(text),
+            Self::ClientIdentifier if text.is_empty() => {
+                Err(Complaint::new("must name a Client; leave it out for all of them"))
+            }
+            Self::ClientIdentifier => Ok(()),
             Self::Account => listener_texts::account(text),
             Self::Mode => listener_texts::mode(text).map(|_| ()),
             Self::Integer { .. }
@@ -288,6 +294,7 @@ impl fmt::Display for Kind {
             Self::Networks => f.write_str("a list of networks, such as [\"10.0.0.0/8\"]"),
             Self::Versions => f.write_str("a list with some of \"3.1\", \"3.1.1\" and \"5.0\""),
             Self::UrlPath => f.write_str("the path of a URL, such as \"/mqtt\""),
+            Self::ClientIdentifier => f.write_str("a Client Identifier"),
             Self::Account => f.write_str("a name or a number, such as \"midge\" or \"1000\""),
             Self::Mode => f.write_str("octal digits in quotes, such as \"0660\""),
         }

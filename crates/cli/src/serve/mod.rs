@@ -84,7 +84,8 @@ fn start(
         .shared_strategy(configuration.shared_strategy)
         .shared_backlog(configuration.shared_backlog)
         .response_prefix(configuration.response_prefix.clone())
-        .own_topics_interval(configuration.own_topics_interval);
+        .own_topics_interval(configuration.own_topics_interval)
+        .trace_client(configuration.trace_client.clone());
     if let Some(workers) = configuration.workers {
         builder = builder.workers(workers);
     }

@@ -228,3 +228,32 @@ fn a_data_directory_that_cannot_be_used_is_explained() {
     }
     first.signal("TERM").end().text();
 }
+
+#[test]
+fn the_packets_of_one_client_can_be_followed() {
+    let (directory, port) = (Directory::empty(), free_port());
+    let arguments = format!("--listen 127.0.0.1:{port} --workers 2 --log-level trace");
+    let variables = [("MIDGE_LOG_FORMAT", "json"), ("MIDGE_LOG_TRACE_CLIENT", "publisher")];
+    let broker = midge_in(directory.path(), &variables, &arguments).wait_for(STARTED);
+    run_clients(port);
+    let ended = broker.signal("TERM").end();
+    let lines = ended.stderr.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let packets: Vec<_> = lines.filter(|line| line.get("packet").is_some()).collect();
+    assert!(packets.iter().all(|line| line["client_id"] == "publisher"), "{packets:#?}");
+    let summary = packets.iter().map(|line| {
+        let text = |key: &str| line[key].as_str().unwrap_or_default().to_string();
+        (text("direction"), text("packet"), text("topic"))
+    });
+    let summary: Vec<_> = summary.take(4).collect();
+    let expected = [
+        ("received", "CONNECT", ""),
+        ("sent", "CONNACK", ""),
+        ("received", "PUBLISH", "alarms/0"),
+        ("sent", "PUBACK", ""),
+    ];
+    let expected = expected.map(|(a, b, c)| (a.to_string(), b.to_string(), c.to_string()));
+    assert_eq!(summary, expected);
+    let publish = packets.iter().find(|line| line["packet"] == "PUBLISH").unwrap();
+    assert_eq!((&publish["packet_id"], &publish["qos"]), (&7.into(), &1.into()));
+    assert_eq!((&publish["retain"], &publish["bytes"]), (&false.into(), &22.into()));
+}

@@ -22,7 +22,7 @@ error: there is no key `file` in [log]
   |
 2 | file = 'x'
   | ^^^^
-  = the keys of [log] are `level`, `format`",
+  = the keys of [log] are `level`, `format`, `trace_client`",
     );
     assert_error(
         "[broker]\nqueue_messages_max = 1",
