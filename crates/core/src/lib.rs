@@ -14,6 +14,7 @@
 mod acknowledging;
 mod admitting;
 mod answering;
+mod automatic;
 mod backlog;
 mod budget;
 mod capabilities;

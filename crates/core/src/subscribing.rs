@@ -181,24 +181,7 @@ impl Core {
                 self.add_plain(slot, &wanted, SubscriptionKind::Plain, ticket, fx);
                 Step::Done(granted(options.qos))
             }
-            RequestKind::Exclusive => {
-                let home = self.home_of(&wanted.request.filter);
-                let session = self.clients.session_id(slot);
-                if home == self.config.worker {
-                    if !self.exclusive.claim(&wanted.request.filter, session) {
-                        return Step::Done(ReasonCode::QuotaExceeded);
-                    }
-                    self.add_plain(slot, &wanted, SubscriptionKind::Exclusive, ticket, fx);
-                    return Step::Done(granted(options.qos));
-                }
-                // The store learns of it when it is granted: a refused one leaves nothing there.
-                let is_new = self.note_claim(slot, &wanted);
-                let step = RemoteStep { is_new, ..remote_step(&wanted) };
-                let ticket = self.pending.begin_step(step);
-                let filter = Arc::from(wanted.request.filter.as_str());
-                fx.send(home, Peer::ExclusiveClaim { ticket, filter, session }.into());
-                Step::Waits
-            }
+            RequestKind::Exclusive => self.claim_exclusive(slot, &wanted, (ticket, index), fx),
             RequestKind::Shared { name } => {
                 let home = self.home_of(&format!("{name}/{}", wanted.request.filter));
                 let member = self.member(slot, &wanted);
@@ -219,6 +202,32 @@ impl Core {
                 if is_replaced { Step::Replaces } else { Step::Waits }
             }
         }
+    }
+
+    /// Asks the home of an exclusive subscription for it, and makes it if that is this worker.
+    fn claim_exclusive(
+        &mut self,
+        slot: SessionSlot,
+        wanted: &Wanted,
+        (subscribe, index): (Ticket, usize),
+        fx: &mut Effects,
+    ) -> Step {
+        let home = self.home_of(&wanted.request.filter);
+        let session = self.clients.session_id(slot);
+        if home == self.config.worker {
+            if !self.exclusive.claim(&wanted.request.filter, session) {
+                return Step::Done(ReasonCode::QuotaExceeded);
+            }
+            self.add_plain(slot, wanted, SubscriptionKind::Exclusive, subscribe, fx);
+            return Step::Done(granted(wanted.options.qos));
+        }
+        // The store learns of it when it is granted: a refused one leaves nothing there.
+        let is_new = self.note_claim(slot, wanted);
+        let key = wanted.request.key.as_str().into();
+        let ticket = self.pending.begin_step(RemoteStep { subscribe, index, key, is_new });
+        let filter = Arc::from(wanted.request.filter.as_str());
+        fx.send(home, Peer::ExclusiveClaim { ticket, filter, session }.into());
+        Step::Waits
     }
 
     fn check_subscription(
@@ -630,34 +639,6 @@ impl Core {
         for worker in self.other_workers() {
             fx.send(worker, Peer::Filter { filter: Arc::clone(&filter), wanted }.into());
         }
-    }
-
-    /// Makes the subscriptions that the configuration has for every Client (A11).
-    pub(crate) fn subscribe_automatically(
-        &mut self,
-        id: ConnectionId,
-        slot: SessionSlot,
-        now: Timestamp,
-        fx: &mut Effects,
-    ) {
-        let topics = Arc::clone(&self.config.topics);
-        if topics.subscriptions.is_empty() {
-            return;
-        }
-        let identity = Arc::clone(&self.clients.session(slot).identity);
-        let mut filters = Vec::with_capacity(topics.subscriptions.len());
-        for subscription in &topics.subscriptions {
-            match subscription.filter_for(&identity) {
-                Ok(filter) => filters.push((filter, subscription.options)),
-                Err(detail) => fx.events.push(Event::NotSubscribed {
-                    client: Arc::clone(&identity),
-                    filter: subscription.filter.as_str().into(),
-                    detail,
-                }),
-            }
-        }
-        let filters = filters.iter().map(|(filter, options)| (filter.as_str(), *options));
-        self.subscribe(id, slot, None, None, filters, now, fx);
     }
 
     fn member(&mut self, slot: SessionSlot, wanted: &Wanted) -> Member {

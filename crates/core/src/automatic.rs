@@ -1,0 +1,40 @@
+//! Subscriptions that the configuration has for every Client: made behind its CONNACK like any
+//! other, but no packet asks for them and none answers.
+
+use std::sync::Arc;
+
+use crate::core::Core;
+use crate::effects::{Effects, Event};
+use crate::identity::ConnectionId;
+use crate::subscription_tree::SessionSlot;
+use crate::time::Timestamp;
+
+impl Core {
+    /// Makes the subscriptions that the configuration has for every Client (A11).
+    pub(crate) fn subscribe_automatically(
+        &mut self,
+        id: ConnectionId,
+        slot: SessionSlot,
+        now: Timestamp,
+        fx: &mut Effects,
+    ) {
+        let topics = Arc::clone(&self.config.topics);
+        if topics.subscriptions.is_empty() {
+            return;
+        }
+        let identity = Arc::clone(&self.clients.session(slot).identity);
+        let mut filters = Vec::with_capacity(topics.subscriptions.len());
+        for subscription in &topics.subscriptions {
+            match subscription.filter_for(&identity) {
+                Ok(filter) => filters.push((filter, subscription.options)),
+                Err(detail) => fx.events.push(Event::NotSubscribed {
+                    client: Arc::clone(&identity),
+                    filter: subscription.filter.as_str().into(),
+                    detail,
+                }),
+            }
+        }
+        let filters = filters.iter().map(|(filter, options)| (filter.as_str(), *options));
+        self.subscribe(id, slot, None, None, filters, now, fx);
+    }
+}
