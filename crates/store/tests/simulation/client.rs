@@ -50,6 +50,8 @@ pub(crate) struct Connection {
     /// Something was acknowledged that is durable behind the CONNECT.
     pub(crate) is_durable: bool,
     pub(crate) will: Option<SentWill>,
+    /// It acknowledges nothing here before the end.
+    pub(crate) withholds: bool,
     /// Acknowledgements that it owes, in order.
     pub(crate) owed: VecDeque<(PacketType, u16)>,
     /// PUBLISH packets of QoS 1 and 2 that it has not brought to their end.

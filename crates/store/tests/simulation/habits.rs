@@ -61,8 +61,15 @@ impl Client {
         });
         self.send(&packets::connect(&self.plan, is_clean, packet.as_ref()), link);
         self.link = Some(number);
-        self.connection =
-            Connection { is_clean, may_find_session, will: sent, ..Connection::default() };
+        let one_in = self.plan.withholds_one_in;
+        let withholds = one_in > 0 && random.one_in(one_in);
+        self.connection = Connection {
+            is_clean,
+            may_find_session,
+            will: sent,
+            withholds,
+            ..Connection::default()
+        };
     }
 
     /// Whether the Will Message of the last connection has to have been published by now.

@@ -73,6 +73,11 @@ pub(crate) struct ClientPlan {
     pub(crate) churns: bool,
     /// It reconnects with Clean Start once in so many times; 0: never.
     pub(crate) clean_one_in: usize,
+    /// It takes its Session over from a connection that it still has once in so many turns; 0:
+    /// never.
+    pub(crate) takes_over_one_in: usize,
+    /// It acknowledges nothing on one in so many connections; 0: on none.
+    pub(crate) withholds_one_in: usize,
     /// Messages that it has under way at most.
     pub(crate) window: usize,
     pub(crate) payload_max: usize,
@@ -123,6 +128,8 @@ impl ClientPlan {
             will: None,
             churns: false,
             clean_one_in: 0,
+            takes_over_one_in: 0,
+            withholds_one_in: 0,
             window: 1,
             payload_max: 1,
         }
@@ -229,6 +236,8 @@ fn habits(id: String, random: &mut Random) -> ClientPlan {
         will: None,
         churns: random.one_in(3),
         clean_one_in: if random.one_in(4) { 4 } else { 0 },
+        takes_over_one_in: if random.one_in(3) { 25 } else { 0 },
+        withholds_one_in: if random.one_in(4) { 3 } else { 0 },
         window: [1, 4, 10, 40][random.below(4)],
         payload_max: [10, 100, 100, 2000][random.below(4)],
     }

@@ -193,19 +193,19 @@ impl World {
         self.storage.pace = self.plan.pace;
     }
 
-    fn client_turn(&mut self, client: usize) {
-        let ClientPlan { presence, break_one_in, .. } = self.clients[client].plan;
-        let Some(link) = self.clients[client].link else {
+    fn client_turn(&mut self, number: usize) {
+        let ClientPlan { presence, break_one_in, .. } = self.clients[number].plan;
+        let Some(link) = self.clients[number].link else {
             if self.random.below(100) < presence {
-                self.connect(client);
+                self.connect(number);
             }
             return;
         };
         if self.random.one_in(break_one_in) {
-            return self.break_link(client);
+            return self.break_link(number);
         }
         let Self { clients, links, ledger, random, now, .. } = self;
-        let (client, link) = (&mut clients[client], &mut links[link]);
+        let (client, link) = (&mut clients[number], &mut links[link]);
         let packets = if random.one_in(2) { usize::MAX } else { random.below(5) };
         client.read(link, ledger, packets, *now);
         if link.is_closed {
@@ -215,7 +215,12 @@ impl World {
         if !client.is_connected() {
             return;
         }
+        let takes_over = client.plan.takes_over_one_in;
+        if takes_over > 0 && random.one_in(takes_over) && !client.only_cleans() {
+            return self.take_over(number);
+        }
         let most = if random.one_in(3) { usize::MAX } else { random.below(4) };
+        let most = if client.connection.withholds { 0 } else { most };
         client.acknowledge(most, link, ledger);
         if !client.only_cleans() {
             client.act(link, ledger, random);
@@ -243,6 +248,19 @@ impl World {
         self.directory.insert(id.clone(), worker);
         let number = node.open(worker, client, links, *now);
         client.connect(number, links, ledger, random, *now);
+    }
+
+    /// The Client connects anew while it is connected. What it had sent may come first, and what was
+    /// sent to it there it does not read any more.
+    fn take_over(&mut self, client: usize) {
+        let Self { clients, links, ledger, now, .. } = self;
+        let own = &mut clients[client];
+        own.note(ledger, || "takes its Session over".into());
+        if let Some(number) = own.link {
+            links[number].from_broker.clear();
+        }
+        own.lose(false, ledger, *now);
+        self.connect(client);
     }
 
     /// A Network Connection breaks. What was on its way to the broker may still arrive.
