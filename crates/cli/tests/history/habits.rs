@@ -209,8 +209,8 @@ fn publishers(random: &mut Random) -> Vec<Habits> {
             expiries: &[Some(1)],
             window: 6,
             bytes: (200_000, 250_000),
-            pause_ms: (500, 900),
-            burst: 4,
+            pause_ms: (250, 350),
+            burst: 3,
             ..PLAN
         }),
         habits("small-filler", V5).publishes(PublishPlan {
@@ -240,7 +240,7 @@ fn subscribers() -> Vec<Habits> {
             ("t/0/#", QOS_2),
         ]),
         Habits { is_lazy: true, ..habits("sub-lazy", V5) }.filters(&[("t/#", QOS_2)]),
-        habits("sub-absent", V5).filters(&[("x/#", QOS_1)]).stays((200, 900), (4000, 8000)),
+        habits("sub-absent", V5).filters(&[("x/#", QOS_1)]).stays((200, 900), (4500, 8000)),
         Habits { filters: vec![("r/#", rap), ("t/#", own)], ..habits("sub-options", V5) }
             .publishes(PLAN),
     ]

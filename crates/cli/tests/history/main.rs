@@ -13,7 +13,6 @@
 //! ```
 
 mod actor;
-mod awaited;
 mod check;
 #[path = "../common/mod.rs"]
 mod common;

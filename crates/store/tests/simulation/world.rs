@@ -250,8 +250,8 @@ impl World {
         client.connect(number, links, ledger, random, *now);
     }
 
-    /// The Client connects anew while it is connected. What it had sent may come first, and what was
-    /// sent to it there it does not read any more.
+    /// The Client connects anew while it is connected. What it had sent may come first, and what
+    /// was sent to it there it does not read any more.
     fn take_over(&mut self, client: usize) {
         let Self { clients, links, ledger, now, .. } = self;
         let own = &mut clients[client];

@@ -6,7 +6,10 @@ use std::collections::{HashMap, HashSet};
 use midge_codec::QoS;
 
 use super::{Case, Finding, matches, split_share, wills};
-use crate::history::{Message, MessageId, Micros, SECOND, SessionId, Subscription, Tables};
+use crate::history::{
+    Delivery, Message, MessageId, Micros, Outage, OutageKind, SECOND, SessionId, Subscription,
+    Tables,
+};
 
 /// Messages that are due and have not come; waits for those that are due soon as well.
 pub(crate) fn missing(tables: &Tables, now: Micros) -> usize {
@@ -129,7 +132,7 @@ fn judge_once(case: &Case<'_>, findings: &mut Vec<Finding>) {
         let new = deliveries.iter().filter(|it| !it.is_repetition && !it.retain);
         let exactly = new.clone().filter(|it| it.qos == QoS::ExactlyOnce).count();
         let without_dup = new.filter(|it| it.qos != QoS::ExactlyOnce && !it.dup).count();
-        let sent = if about.is_will { 1 } else { about.sent.len() };
+        let sent = published(case, about, deliveries);
         let rule = if exactly > 1 {
             "a QoS 2 message comes twice"
         } else if without_dup > sent && !is_shared {
@@ -149,6 +152,20 @@ fn judge_once(case: &Case<'_>, findings: &mut Vec<Finding>) {
         });
     }
     judge_groups(case, findings);
+}
+
+/// How often a message may have been published. What the broker publishes itself, a Will Message or
+/// a delayed one, it may publish again after a kill, as any publisher does at QoS 1.
+fn published(case: &Case<'_>, message: &Message, deliveries: &[Delivery]) -> usize {
+    let (Some(first), Some(last)) = (deliveries.first(), deliveries.last()) else {
+        return 1;
+    };
+    let is_own = message.is_will || message.delay_seconds > 0;
+    let between =
+        |it: &&Outage| it.kind == OutageKind::Kill && (first.at..last.at).contains(&it.from);
+    let kills = case.tables.outages.iter().filter(between).count();
+    let sent = if message.is_will { 1 } else { message.sent.len() };
+    if is_own { sent + kills } else { sent }
 }
 
 /// At QoS 2 one member only gets a message.

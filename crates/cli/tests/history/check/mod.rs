@@ -65,6 +65,7 @@ pub(crate) fn judge(tables: &mut Tables, now: u64) {
         unasked::judge(&case, &mut findings);
         wills::judge(&case, now, &mut findings);
         timing::judge(&case, &mut findings);
+        retained::judge_subscribers(&case, &mut findings);
         findings
     };
     for Finding { rule, at, text, clients, messages } in findings {

@@ -1,8 +1,13 @@
-//! Retained messages: what a new subscriber finds is what was acknowledged last, or sent since.
+//! Retained messages: what a new subscriber finds is what was acknowledged last, or sent since, and
+//! a new subscription brings what was there before it was asked for.
 
 use std::collections::{BTreeMap, HashMap};
 
-use crate::history::{MessageId, Micros, SECOND, Tables};
+use super::{Case, Finding, matches};
+use crate::history::{FAR, MessageId, Micros, SECOND, Subscription, Tables};
+
+/// How long a subscriber may wait for what is retained.
+const PATIENCE: Micros = 5 * SECOND;
 
 /// What a new subscriber has found, by topic.
 pub(crate) type Found = HashMap<String, MessageId>;
@@ -35,6 +40,67 @@ pub(crate) fn judge(tables: &mut Tables, found: &Found, asked: Micros, now: Micr
         let clients: Vec<_> = publisher.into_iter().collect();
         tables.find("a retained message is wrong", now, text, &clients, &messages);
     }
+}
+
+/// What was settled before a subscription was asked for, and is still the last one after its
+/// SUBACK, comes with it, if its Client stays to take it.
+pub(super) fn judge_subscribers(case: &Case<'_>, findings: &mut Vec<Finding>) {
+    let tables = case.tables;
+    let mut by_topic: BTreeMap<&str, Vec<MessageId>> = BTreeMap::new();
+    for (id, message) in tables.messages.iter().enumerate().filter(|(_, it)| it.retain) {
+        by_topic.entry(&message.topic).or_default().push(id);
+    }
+    for subscription in &tables.subscriptions {
+        let Some(granted) = subscription.granted.filter(|at| is_at_rest(tables, subscription, *at))
+        else {
+            continue;
+        };
+        for (topic, messages) in &by_topic {
+            if !matches(&subscription.filter, topic) {
+                continue;
+            }
+            let Some(last) = certain(tables, messages, subscription.asked, granted) else {
+                continue;
+            };
+            let own = case.deliveries.get(&(subscription.session, last)).into_iter().flatten();
+            let mut later = own.filter(|it| it.at >= subscription.asked);
+            if later.next().is_none() {
+                let id = &tables.clients[subscription.client].id;
+                findings.push(Finding {
+                    rule: "a retained message does not come",
+                    at: granted + PATIENCE,
+                    text: format!("{id} subscribes to {} without {last}", subscription.filter),
+                    clients: vec![subscription.client],
+                    messages: vec![last],
+                });
+            }
+        }
+    }
+}
+
+/// Whether its Client stayed long enough to take everything, and nothing happened meanwhile.
+fn is_at_rest(tables: &Tables, subscription: &Subscription, granted: Micros) -> bool {
+    let own = |it: &&crate::history::Connection| it.session == Some(subscription.session);
+    let connection = tables.connections.iter().filter(own).rfind(|it| it.asked < granted);
+    let end = connection.and_then(|it| it.end).map_or(FAR, |(_, at)| at);
+    let until = granted + PATIENCE;
+    let is_prompt = tables.clients[subscription.client].is_prompt;
+    is_prompt && end > until && !tables.was_out(subscription.asked, until, |_| true)
+}
+
+/// The message that is retained at that time, if that is certain and it lasts.
+fn certain(
+    tables: &Tables,
+    messages: &[MessageId],
+    asked: Micros,
+    granted: Micros,
+) -> Option<MessageId> {
+    let first_sent = |id: &MessageId| tables.messages[*id].sent.first().copied();
+    let last = messages.iter().rfind(|id| first_sent(id).is_some_and(|at| at <= granted))?;
+    let message = &tables.messages[*last];
+    let is_settled = message.acknowledged.is_some_and(|at| at < asked);
+    let lasts = message.expiry_seconds.is_none_or(|expiry| expiry >= 600);
+    (is_settled && lasts && message.payload_bytes > 0).then_some(*last)
 }
 
 /// Whether it takes the retained message away, or is one that is not kept any more.

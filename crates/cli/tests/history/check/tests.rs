@@ -209,3 +209,20 @@ fn a_will_comes_when_it_is_due() {
     resumed.connections.push(back);
     assert_eq!(found(fired(resumed, 25)), ["a Will Message comes that must not"]);
 }
+
+#[test]
+fn a_new_subscription_brings_what_is_retained() {
+    let mut tables = history();
+    tables.messages[0].retain = true;
+    tables.messages.truncate(1);
+    tables.subscriptions[0].asked = 20 * SECOND;
+    tables.subscriptions[0].granted = Some(21 * SECOND);
+    assert_eq!(found(tables), ["a retained message does not come"]);
+    let mut tables = history();
+    tables.messages[0].retain = true;
+    tables.messages.truncate(1);
+    tables.subscriptions[0].asked = 20 * SECOND;
+    tables.subscriptions[0].granted = Some(21 * SECOND);
+    tables.deliveries = vec![Delivery { retain: true, ..delivery(0, 21) }];
+    assert_eq!(found(tables), [""; 0]);
+}
