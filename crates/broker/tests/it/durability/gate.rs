@@ -3,8 +3,10 @@
 
 use std::collections::HashMap;
 use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
-use std::time::Instant;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use midge_broker::{Disk, DiskFile};
 use midge_store::testing::FaultyDisk;
@@ -17,6 +19,8 @@ struct Gate {
     disk: FaultyDisk,
     state: Mutex<State>,
     opened: Condvar,
+    /// How long a sync takes, in milliseconds.
+    sync_ms: AtomicU64,
 }
 
 #[derive(Default)]
@@ -41,12 +45,17 @@ enum Stage {
 
 impl GatedDisk {
     pub(crate) fn new(disk: FaultyDisk) -> Self {
-        let (state, opened) = (Mutex::default(), Condvar::new());
-        Self(Arc::new(Gate { disk, state, opened }))
+        let (state, opened, sync_ms) = (Mutex::default(), Condvar::new(), AtomicU64::new(0));
+        Self(Arc::new(Gate { disk, state, opened, sync_ms }))
     }
 
     pub(crate) fn faults(&self) -> &FaultyDisk {
         &self.0.disk
+    }
+
+    /// From now on each sync takes so long. It can be shut meanwhile.
+    pub(crate) fn slow_down(&self, sync_ms: u64) {
+        self.0.sync_ms.store(sync_ms, Ordering::Relaxed);
     }
 
     /// From now on nothing reaches the disk any more.
@@ -82,6 +91,10 @@ impl GatedDisk {
 impl Gate {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap()
+    }
+
+    fn take_time(&self) {
+        thread::sleep(Duration::from_millis(self.sync_ms.load(Ordering::Relaxed)));
     }
 
     /// One operation at a time: whoever shuts the gate comes between two of them.
@@ -120,6 +133,7 @@ impl Disk for GatedDisk {
     }
 
     fn sync_directory(&self) -> io::Result<()> {
+        self.0.take_time();
         self.0.pass(|_| self.0.disk.sync_directory())
     }
 }
@@ -151,6 +165,7 @@ impl DiskFile for GatedFile {
     }
 
     fn sync_data(&self) -> io::Result<()> {
+        self.gate.take_time();
         self.gate.pass(|state| {
             let synced = self.file.sync_data();
             match synced {

@@ -32,6 +32,8 @@ pub(crate) struct Setup {
     pub(crate) groups: Vec<(usize, &'static str, Durability)>,
     /// Publishers of MQTT 5, and as many of 3.1.1, in each group.
     pub(crate) publishers: usize,
+    /// How long a sync takes, in milliseconds, besides what the machine takes.
+    pub(crate) sync_ms: u64,
 }
 
 /// What happens.
@@ -140,6 +142,7 @@ fn subscribers(setup: &Setup) -> Vec<Subscriber> {
 impl Run<'_> {
     fn start(&self, disk: FaultyDisk) -> Running {
         let disk = GatedDisk::new(disk);
+        disk.slow_down(self.setup.sync_ms);
         let mut storage = Storage::on_disk(Arc::new(disk.clone()));
         storage.interval = INTERVAL;
         storage.segment_bytes = self.segment_bytes;
@@ -201,7 +204,7 @@ impl Run<'_> {
         let scene = self.scene(running);
         let ledger = Arc::clone(&self.ledger);
         let begun = Instant::now();
-        let some = 200 + self.random.below(400);
+        let some = (200 + self.random.below(400)) / if self.setup.sync_ms > 0 { 4 } else { 1 };
         let (pulse, accident, is_slow) = (Pulse::default(), self.accident, self.is_slow());
         let Self { publishers, subscribers, settler, setup, .. } = self;
         let is_mixed = setup.groups.len() > 1;

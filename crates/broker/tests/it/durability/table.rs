@@ -74,6 +74,31 @@ fn the_document_says_what_each_level_loses() {
     compare(&text);
 }
 
+/// The table is about what is lost, and a slow disk must lose no more.
+#[test]
+fn r9_a_slow_disk_loses_nothing_of_what_was_promised_with_fsync() {
+    for (sync_ms, accident) in [
+        (1, Accident::PowerCut),
+        (8, Accident::Kill),
+        (8, Accident::PowerCut),
+        (50, Accident::Kill),
+    ] {
+        let setup = Setup {
+            durability: Durability::Fsync,
+            listeners: vec![None],
+            topics: Vec::new(),
+            groups: vec![(0, "plain", Durability::Fsync)],
+            publishers: 2,
+            sync_ms,
+        };
+        let outcome = run(&setup, accident, sync_ms);
+        for (count, what) in ROWS {
+            let words = in_words(count, outcome.tally(count));
+            assert!(["nothing", "none"].contains(&words), "{sync_ms} ms, {what}: {words} lost");
+        }
+    }
+}
+
 fn levels() -> Vec<Cell> {
     let mut cells = Vec::new();
     for durability in [Durability::Fsync, Durability::Interval, Durability::Memory] {
@@ -83,6 +108,7 @@ fn levels() -> Vec<Cell> {
             topics: Vec::new(),
             groups: vec![(0, "plain", durability)],
             publishers: 2,
+            sync_ms: 0,
         };
         for accidents in COLUMNS {
             let loses = matches!(accidents[0], Accident::PowerCut | Accident::FailedSync);
@@ -124,6 +150,7 @@ fn overrides() -> Vec<Cell> {
             (2, "light", memory),
         ],
         publishers: 1,
+        sync_ms: 0,
     };
     let weak = Setup {
         durability: memory,
@@ -131,6 +158,7 @@ fn overrides() -> Vec<Cell> {
         topics: vec![("vital/#", fsync)],
         groups: vec![(0, "vital/signs", fsync), (0, "plain", memory)],
         publishers: 1,
+        sync_ms: 0,
     };
     let by_interval = vec![Count::Promised(Kind::Message, 2)];
     let cell = |setup: &Setup, accident, losable| Cell {
