@@ -14,6 +14,7 @@ use crate::connection::Connection;
 use crate::counters::Counters;
 use crate::drops::{DropReason, Party};
 use crate::effects::{Effects, LocalDelivery};
+use crate::expiring::Sweeps;
 use crate::gate::{DeliveryGate, Policy};
 use crate::hashing::hash_str;
 use crate::identity::{ConnectionId, Identity, SessionId, WorkerId};
@@ -57,6 +58,7 @@ pub(crate) struct Clients {
     pub(crate) rounds: Rounds,
     /// Connections whose peers accept no packet as large as the answer that they wait for.
     pub(crate) unsendable: Vec<ConnectionId>,
+    pub(crate) sweeps: Sweeps,
     /// The last ticket that was given to a question to the store.
     pub(crate) last_fetch: u64,
 }
@@ -302,7 +304,10 @@ impl Clients {
             let delivery = Some((delivery_of(publication, grant, qos), 0));
             return self.transmit(slot, way.stream, publication, grant, delivery, now, fx);
         }
-        outgoing.has_room(publication.size(), &self.limits)?;
+        if outgoing.has_room(publication.size(), &self.limits).is_err() {
+            self.make_room(slot, publication.size(), now, fx)?;
+        }
+        let outgoing = self.sessions[slot as usize].outgoing_mut(extent);
         let delivery = delivery_of(publication, grant, qos);
         let stream = way.map_or(0, |way| way.stream.generation);
         let waiting = Waiting { delivery, sequence: 0, is_repeated: false, hold: None, stream };
@@ -326,8 +331,10 @@ impl Clients {
         let session = &mut self.sessions[slot as usize];
         let owner = Owner::Session(session.number);
         let is_connected = session.connection.is_some();
-        let outgoing = session.outgoing_mut(extent);
-        outgoing.has_room(publication.size(), &self.limits)?;
+        if session.outgoing_mut(extent).has_room(publication.size(), &self.limits).is_err() {
+            self.make_room(slot, publication.size(), now, fx)?;
+        }
+        let outgoing = self.sessions[slot as usize].outgoing_mut(extent);
         let Attributes { qos, durability, .. } = publication.attributes;
         let qos = qos.min(grant.qos);
         let sequence = outgoing.next_sequence();
@@ -429,7 +436,7 @@ impl Clients {
     }
 
     /// Asks the store for what waits there, if there is room for it in memory.
-    fn fetch_more(&mut self, slot: SessionSlot, fx: &mut Effects) {
+    pub(crate) fn fetch_more(&mut self, slot: SessionSlot, fx: &mut Effects) {
         let session_id = self.session_id(slot);
         let session = &mut self.sessions[slot as usize];
         if session.number == 0 || session.connection.is_none() {
@@ -527,7 +534,7 @@ impl Clients {
     }
 
     /// A message of a shared subscription came to its end without the Client.
-    fn note_failure(&mut self, slot: SessionSlot, group: Option<GroupId>) {
+    pub(crate) fn note_failure(&mut self, slot: SessionSlot, group: Option<GroupId>) {
         if let Some(group) = group {
             self.failed_of_groups.push((self.session_id(slot), group));
         }

@@ -20,6 +20,7 @@ use crate::delayed::Delayed;
 use crate::durability::DurabilityRules;
 use crate::effects::{DisconnectReason, Effects};
 use crate::exclusive::Exclusive;
+use crate::expiring::Sweeps;
 use crate::gate::Policy;
 use crate::identity::{BROKER_CLIENT_ID, ConnectionId, Identity, WorkerId};
 use crate::layouts::Layouts;
@@ -137,6 +138,7 @@ impl Core {
             generation: 0,
             failed_of_groups: Vec::new(),
             unsendable: Vec::new(),
+            sweeps: Sweeps::default(),
             last_fetch: 0,
             rounds: Rounds::new(config.worker, config.workers, config.durability.has_store),
         };

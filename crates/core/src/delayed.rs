@@ -13,7 +13,7 @@ use crate::limits::Limits;
 use crate::message::{Message, Publication};
 use crate::stored::{Durability, Kept, StoreOp};
 use crate::time::Timestamp;
-use crate::timers::Timer;
+use crate::timers::{Kind, Timer};
 
 /// The waiting messages of one worker.
 #[derive(Debug, Default)]
@@ -40,6 +40,9 @@ fn allowance(limits: &Limits) -> Allowance {
 }
 
 impl Core {
+    /// How many overdue messages make room for one.
+    const OVERDUE_AT_ONCE: usize = 16;
+
     /// Keeps a message for later. Whether its publisher may publish it is asked then, at the
     /// moment of effect, and now, so that it learns of a refusal.
     pub(crate) fn delay(
@@ -49,6 +52,7 @@ impl Core {
         now: Timestamp,
         fx: &mut Effects,
     ) -> Result<(), DropReason> {
+        let at = now.plus_seconds(u64::from(seconds));
         let attributes = publication.attributes;
         let policy = &self.clients.policy;
         let (publisher, topic) = (publication.publisher, publication.topic);
@@ -60,9 +64,11 @@ impl Core {
             Some(DropReason::PublishNotAuthorized)
         } else if is_stored && self.clients.rounds.is_full {
             Some(DropReason::StoreFull)
+        } else if attributes.has_expired(at) {
+            // Nobody would ever get it.
+            Some(DropReason::Expired)
         } else {
-            let budget = &self.clients.budget.delayed;
-            let is_allowed = budget.change(1, size as i64, allowance(&self.config.limits));
+            let is_allowed = self.make_room_for_delayed(size, now, fx);
             self.clients.counters.limits_exceeded += u64::from(!is_allowed);
             (!is_allowed).then_some(DropReason::DelayedLimit)
         };
@@ -71,7 +77,7 @@ impl Core {
             return Err(reason);
         }
         let number = self.numbers.next(now);
-        let (at, message) = (now.plus_seconds(u64::from(seconds)), publication.share());
+        let message = publication.share();
         if is_stored {
             let (what, message) = (Kept::Delayed(at), Arc::clone(&message));
             let op = StoreOp::Keep { number, what, message };
@@ -84,6 +90,22 @@ impl Core {
         self.delayed.messages.insert(number, (message, is_stored));
         self.timers.set(at, Timer::Delayed(number));
         Ok(())
+    }
+
+    /// Takes what one more message needs off the limits. Messages whose time has come take no place
+    /// though their timers are late: they are published first.
+    fn make_room_for_delayed(&mut self, bytes: usize, now: Timestamp, fx: &mut Effects) -> bool {
+        for _ in 0..Self::OVERDUE_AT_ONCE {
+            let allowance = allowance(&self.config.limits);
+            if self.clients.budget.delayed.change(1, bytes as i64, allowance) {
+                return true;
+            }
+            match self.timers.pop_due_of(Kind::Delayed, now) {
+                Some(timer) => self.handle_timer(timer, now, fx),
+                None => return false,
+            }
+        }
+        false
     }
 
     pub(crate) fn publish_delayed(&mut self, number: u64, now: Timestamp, fx: &mut Effects) {

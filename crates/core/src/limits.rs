@@ -135,6 +135,7 @@ limits! {
     awaiting_release_max: u16 = 100;
     /// Messages that wait for one Session, besides those under way. Beyond it new ones are dropped
     /// (`queue_full`); what was under way when its Client went waits, too, and is not dropped.
+    /// What has expired gives way first; while the store is searched for it, twice as many wait.
     queue_messages_max: u32 = 1_000;
     /// Bytes of topics, properties and payloads that wait for one Session. Beyond it new messages
     /// are dropped (`queue_bytes`), but one may always wait, however large it is.
@@ -169,6 +170,7 @@ limits! {
     delay_seconds_max: u32 = 4_294_967;
     /// Messages that a shared subscription keeps while none of its members is connected. Beyond it
     /// new ones are dropped (`shared_backlog_full`).
+    /// What has expired gives way first.
     shared_backlog_messages_max: u32 = 1_000;
     /// Bytes of the messages that a shared subscription keeps. Beyond it as above.
     shared_backlog_bytes_max: u32 = 1_048_576;

@@ -1,22 +1,25 @@
 //! The sending half of a Session's state: what waits for the Client and what is under way to it.
 
+mod expiry;
+mod identifiers;
 mod stored;
 mod streams;
 mod window;
 
 use std::collections::VecDeque;
-use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use midge_codec::{PacketIdentifier, QoS};
 
 use crate::drops::DropReason;
+use crate::expiring::Expiring;
 use crate::identity::ConnectionId;
 use crate::limits::Limits;
 use crate::message::Message;
 use crate::stored::Round;
 use crate::subscription_tree::GroupId;
 
+pub use identifiers::Identifiers;
 use stored::{StoredQueue, stored_packet_identifier};
 pub(crate) use streams::Way;
 use window::Window;
@@ -33,18 +36,6 @@ pub(crate) struct Delivery {
     pub(crate) identifiers: Identifiers,
     /// The shared subscription it comes from: another member may get it if this one goes.
     pub(crate) group: Option<GroupId>,
-}
-
-/// The Subscription Identifiers of all subscriptions that made a delivery [MQTT-3.3.4-3].
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Identifiers {
-    /// None.
-    #[default]
-    None,
-    /// One: the usual case.
-    One(NonZeroU32),
-    /// Several.
-    Many(Box<[NonZeroU32]>),
 }
 
 /// A message that was not sent on this Network Connection yet.
@@ -67,6 +58,8 @@ pub(crate) struct Outgoing {
     in_flight: Window,
     queue: VecDeque<Waiting>,
     queue_bytes: usize,
+    /// Of the messages in `queue`; not drawn in when some leave.
+    expiring: Expiring,
     last_packet_id: u16,
     extent: Extent,
     pub(crate) stored: StoredQueue,
@@ -95,6 +88,7 @@ impl Outgoing {
             in_flight: Window::default(),
             queue: VecDeque::new(),
             queue_bytes: 0,
+            expiring: Expiring::default(),
             last_packet_id: 0,
             extent,
             stored: StoredQueue::new(is_stored),
@@ -180,6 +174,7 @@ impl Outgoing {
             return self.stored.count(waiting.sequence, &waiting.delivery);
         }
         self.queue_bytes += waiting.delivery.message.size();
+        self.expiring.add(waiting.delivery.message.attributes().expires_at);
         self.queue.push_back(waiting);
     }
 
@@ -341,27 +336,6 @@ impl Outgoing {
 
     fn is_free(&self, packet_id: PacketIdentifier) -> bool {
         !self.in_flight.contains(packet_id)
-    }
-}
-
-impl Identifiers {
-    /// All of them.
-    pub fn as_slice(&self) -> &[NonZeroU32] {
-        match self {
-            Self::None => &[],
-            Self::One(one) => std::slice::from_ref(one),
-            Self::Many(many) => many,
-        }
-    }
-}
-
-impl From<&[NonZeroU32]> for Identifiers {
-    fn from(identifiers: &[NonZeroU32]) -> Self {
-        match identifiers {
-            [] => Self::None,
-            [one] => Self::One(*one),
-            many => Self::Many(many.into()),
-        }
     }
 }
 

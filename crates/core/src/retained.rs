@@ -23,7 +23,7 @@ use crate::peer::{Peer, Ticket};
 use crate::retained_tree::{Change, RetainedTree, RetainedWalk};
 use crate::stored::{Durability, Kept, StoreOp};
 use crate::time::Timestamp;
-use crate::timers::{Timer, Timers};
+use crate::timers::{Kind, Timer, Timers};
 
 /// Retained messages that a new subscription asks for.
 #[derive(Clone, Debug)]
@@ -116,6 +116,8 @@ impl Retained {
     const VISITS_PER_TURN: usize = 20_000;
     /// Nodes that are visited for one question of another worker. There may be many in a turn.
     const VISITS_PER_PULL: usize = 1_000;
+    /// How many expired messages make room for one.
+    const OVERDUE_AT_ONCE: usize = 16;
     /// Messages asked of another worker at a time.
     const CHUNK: usize = 64;
     /// Topics remembered per request; beyond it an older message may follow a newer one.
@@ -321,7 +323,17 @@ impl Core {
         now: Timestamp,
         fx: &mut Effects,
     ) -> Result<(), DropReason> {
-        match self.retained.set(message, &mut self.timers) {
+        let mut set = self.retained.set(message, &mut self.timers);
+        // What has expired takes no place, though its timer is late.
+        let mut tries = 0..Retained::OVERDUE_AT_ONCE;
+        while set.is_err()
+            && tries.next().is_some()
+            && let Some(timer) = self.timers.pop_due_of(Kind::Retained, now)
+        {
+            self.handle_timer(timer, now, fx);
+            set = self.retained.set(message, &mut self.timers);
+        }
+        match set {
             Ok(change) => {
                 self.store_retained(message, &change, now);
                 Ok(())

@@ -5,7 +5,6 @@
 
 mod held;
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 
 use hashbrown::HashMap;
@@ -15,6 +14,7 @@ use crate::clients::{Clients, Grant};
 use crate::core::Core;
 use crate::drops::{DropReason, Party};
 use crate::effects::Effects;
+use crate::group_backlog::{GroupBacklog, Kept};
 use crate::identity::{SessionId, WorkerId};
 use crate::limits::Limits;
 use crate::members::Members;
@@ -37,24 +37,13 @@ pub(crate) struct SharedGroups {
     copies: HashMap<u64, (WorkerId, Members), foldhash::fast::FixedState>,
 }
 
-/// A message that waits for a member to connect.
-#[derive(Debug)]
-struct Kept {
-    message: Arc<Message>,
-    /// Its name in the store; 0: none.
-    sequence: u64,
-    /// It may go on once this round is confirmed.
-    hold: Option<Round>,
-}
-
 #[derive(Debug)]
 struct Group {
     name: Box<str>,
     filter: Box<str>,
     members: Members,
     /// Messages that wait for a member to connect.
-    backlog: VecDeque<Kept>,
-    backlog_bytes: usize,
+    backlog: GroupBacklog,
     /// Whether the store knows the group: it has had a member that is in the store.
     is_stored: bool,
     last_sequence: u64,
@@ -107,9 +96,13 @@ impl SharedGroups {
     /// A message that the store has kept for a group.
     pub(crate) fn restore_message(&mut self, id: GroupId, message: Arc<Message>, sequence: u64) {
         if let Some(group) = self.get(id) {
-            group.backlog_bytes += message.size();
-            group.backlog.push_back(Kept { message, sequence, hold: None });
+            group.backlog.push(Kept { message, sequence, hold: None });
         }
+    }
+
+    /// Takes out what a group has kept for too long.
+    pub(crate) fn take_expired(&mut self, id: GroupId, now: Timestamp) -> Vec<Kept> {
+        self.get(id).map_or_else(Vec::new, |group| group.backlog.take_expired(now))
     }
 
     /// The group of this name, if this worker is home to one.
@@ -157,18 +150,14 @@ impl Group {
         hold: Option<Round>,
         limits: &Limits,
     ) -> Result<u64, DropReason> {
-        let bytes = self.backlog_bytes + message.size();
-        if self.backlog.len() >= limits.shared_backlog_messages_max as usize
-            || bytes > limits.shared_backlog_bytes_max as usize
-        {
+        if !self.backlog.has_room(message.size(), limits) {
             return Err(DropReason::SharedBacklogFull);
         }
-        self.backlog_bytes = bytes;
         let is_stored = self.is_stored && message.attributes().durability > Durability::Memory;
         self.last_sequence += u64::from(is_stored);
         let sequence = if is_stored { self.last_sequence } else { 0 };
         let hold = hold.filter(|_| is_stored);
-        self.backlog.push_back(Kept { message, sequence, hold });
+        self.backlog.push(Kept { message, sequence, hold });
         Ok(sequence)
     }
 }
@@ -212,8 +201,7 @@ impl Core {
             name,
             filter,
             members: Members::default(),
-            backlog: VecDeque::new(),
-            backlog_bytes: 0,
+            backlog: GroupBacklog::default(),
             is_stored: false,
             last_sequence: 0,
             is_held: false,
@@ -268,7 +256,7 @@ impl Core {
         let Some(group) = self.groups.groups.remove(&id.number) else {
             return;
         };
-        for Kept { message, .. } in &group.backlog {
+        for Kept { message, .. } in group.backlog.iter() {
             self.clients.note_drop(Party::Nobody, message.topic(), DropReason::SessionEnded, fx);
         }
         if group.is_stored {
@@ -320,6 +308,11 @@ impl Core {
             }
             self.handle_shared_settled(id, member.session);
             tried.barred.push(member.session);
+        }
+        let limits = &self.config.limits;
+        let is_full = |group: &mut Group| !group.backlog.has_room(publication.size(), limits);
+        if self.groups.get(id).is_some_and(is_full) {
+            self.make_room_in_group(id, now, fx);
         }
         let Some(group) = self.groups.get(id) else {
             let (nobody, reason) = (Party::Nobody, DropReason::SessionEnded);
@@ -583,9 +576,7 @@ impl Core {
             return;
         };
         let may_go = |kept: &Kept| kept.hold.is_none_or(|round| rounds.is_confirmed(round));
-        let count = group.backlog.iter().take_while(|kept| may_go(kept)).count();
-        let released: Vec<_> = group.backlog.drain(..count).collect();
-        group.backlog_bytes -= released.iter().map(|kept| kept.message.size()).sum::<usize>();
+        let released = group.backlog.take_first(may_go);
         if !group.backlog.is_empty() && !std::mem::replace(&mut group.is_held, true) {
             self.held_groups.push(id);
         }

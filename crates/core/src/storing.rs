@@ -133,6 +133,9 @@ impl Core {
 
     /// The answer of the store to a question in `Effects::fetches`.
     pub fn handle_fetched(&mut self, fetched: Fetched, now: Timestamp, fx: &mut Effects) {
+        if self.take_page(&fetched, now, fx) {
+            return;
+        }
         match fetched.owner {
             Owner::Group(number) => self.restore_group_backlog(number, fetched, now, fx),
             Owner::Session(number) => match self.clients.slot_of(fetched.session) {

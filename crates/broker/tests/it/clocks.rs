@@ -14,10 +14,10 @@ use crate::support::{address, builder, until};
 
 const HOUR: u64 = 3_600_000;
 const DAY: u64 = 24 * HOUR;
-const TODAY: u64 = 20_000 * DAY;
+pub(crate) const TODAY: u64 = 20_000 * DAY;
 
 /// A machine with its clocks; they go as real ones do, but for what a test does to them.
-struct Machine {
+pub(crate) struct Machine {
     began: Instant,
     wall: AtomicU64,
     uptime: AtomicU64,
@@ -26,23 +26,23 @@ struct Machine {
 
 impl Machine {
     /// One whose clock shows this time of day.
-    fn new(wall_ms: u64) -> Arc<Self> {
+    pub(crate) fn new(wall_ms: u64) -> Arc<Self> {
         let (wall, uptime, boot) = (wall_ms.into(), 5_000.into(), 1.into());
         Arc::new(Self { began: Instant::now(), wall, uptime, boot })
     }
 
-    fn set_wall(&self, wall_ms: u64) {
+    pub(crate) fn set_wall(&self, wall_ms: u64) {
         self.wall.store(wall_ms, Ordering::SeqCst);
     }
 
     /// Time passes in which nobody does anything.
-    fn pass(&self, millis: u64) {
+    pub(crate) fn pass(&self, millis: u64) {
         self.wall.fetch_add(millis, Ordering::SeqCst);
         self.uptime.fetch_add(millis, Ordering::SeqCst);
     }
 
     /// The machine is off for a while, and then its clock shows what it may.
-    fn reboot(&self, wall_ms: u64) {
+    pub(crate) fn reboot(&self, wall_ms: u64) {
         self.set_wall(wall_ms);
         self.uptime.store(1_000, Ordering::SeqCst);
         self.boot.fetch_add(1, Ordering::SeqCst);
@@ -73,21 +73,21 @@ fn start(machine: &Arc<Machine>, disk: &Arc<FaultyDisk>) -> Broker {
 }
 
 /// A broker on what a killed one has left.
-struct Life {
-    machine: Arc<Machine>,
+pub(crate) struct Life {
+    pub(crate) machine: Arc<Machine>,
     disk: Arc<FaultyDisk>,
-    broker: Broker,
+    pub(crate) broker: Broker,
 }
 
 impl Life {
-    fn begin(machine: Arc<Machine>) -> Self {
+    pub(crate) fn begin(machine: Arc<Machine>) -> Self {
         let disk = Arc::new(FaultyDisk::new(1));
         let broker = start(&machine, &disk);
         Self { machine, disk, broker }
     }
 
     /// The process is killed, `meanwhile` happens, and the next one is started.
-    fn next(self, meanwhile: impl FnOnce(&Machine)) -> Self {
+    pub(crate) fn next(self, meanwhile: impl FnOnce(&Machine)) -> Self {
         let Self { machine, disk, broker } = self;
         let disk = Arc::new(disk.snapshot());
         drop(broker);
@@ -96,11 +96,11 @@ impl Life {
         Self { machine, disk, broker }
     }
 
-    fn connect(&self, client_id: &str, expiry_seconds: u32) -> (Client, bool) {
+    pub(crate) fn connect(&self, client_id: &str, expiry_seconds: u32) -> (Client, bool) {
         self.connect_with(&lasting(client_id, expiry_seconds))
     }
 
-    fn connect_with(&self, connect: &Connect<'_>) -> (Client, bool) {
+    pub(crate) fn connect_with(&self, connect: &Connect<'_>) -> (Client, bool) {
         let mut client = Client::open(address(&self.broker));
         match client.request(connect) {
             Received::ConnAck { session_present, code: ReasonCode::Success, .. } => {
@@ -110,12 +110,12 @@ impl Life {
         }
     }
 
-    fn is_resumed(&self, client_id: &str, expiry_seconds: u32) -> bool {
+    pub(crate) fn is_resumed(&self, client_id: &str, expiry_seconds: u32) -> bool {
         self.connect(client_id, expiry_seconds).1
     }
 
     /// A Client makes a Session that lives on for a while, and goes. The store knows both.
-    fn visit(&self, client_id: &str, expiry_seconds: u32) {
+    pub(crate) fn visit(&self, client_id: &str, expiry_seconds: u32) {
         let (mut client, _) = self.connect(client_id, expiry_seconds);
         client.subscribe("t", QoS::AtLeastOnce);
         client.disconnect();
@@ -123,7 +123,7 @@ impl Life {
     }
 
     /// All Clients are gone, and everything that they left is with the store.
-    fn settle(&self) {
+    pub(crate) fn settle(&self) {
         until("all are gone", || self.broker.handle().figures().unwrap().1.connections == 0);
         // What is acknowledged is behind all that.
         let mut client = Client::connect(address(&self.broker), "settler");

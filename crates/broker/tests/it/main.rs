@@ -8,6 +8,7 @@ mod raw;
 mod support;
 
 mod embedding;
+mod expired;
 mod hooks;
 mod hostile;
 mod limits;

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use midge_codec::{PacketIdentifier, QoS};
 
+use super::expiry::StoredExpiry;
 use super::{Delivery, InFlight, Outgoing, Stage, Waiting};
 use crate::sent::Sent;
 use crate::stored::{FREE_AHEAD, RecoveredQueue, Round};
@@ -20,9 +21,10 @@ pub(crate) struct StoredQueue {
     /// How many sequences are left out before the next one.
     pub(super) skipped: u16,
     /// Everything from here on is in the store only, unless it is at its end already.
-    from: u64,
+    pub(super) from: u64,
     pub(super) messages: usize,
     pub(super) bytes: usize,
+    pub(super) expiry: StoredExpiry,
     /// How many of them come from shared subscriptions.
     pub(crate) of_groups: usize,
     /// What of it may have been sent.
@@ -39,7 +41,7 @@ pub(crate) struct StoredQueue {
     /// not this queue's any more.
     pub(super) given_back: BTreeMap<u64, Round>,
     /// Names the question to the store that is under way; answers to others are void.
-    fetch: Option<u64>,
+    pub(super) fetch: Option<u64>,
 }
 
 impl Outgoing {
@@ -122,6 +124,9 @@ impl Outgoing {
             stored.bytes = stored.bytes.saturating_sub(size);
             stored.of_groups =
                 stored.of_groups.saturating_sub(usize::from(delivery.group.is_some()));
+            let expires_at = delivery.message.attributes().expires_at;
+            stored.expiry.expiring.remove(expires_at);
+            self.expiring.add(expires_at);
             let is_repeated = stored.sent.visit(sequence, delivery.qos);
             self.queue_bytes += size;
             let is_new = delivery.qos == QoS::ExactlyOnce && !is_repeated;
@@ -132,6 +137,7 @@ impl Outgoing {
         if next > stored.last {
             // What is missing is damaged, and was counted.
             (stored.messages, stored.bytes, stored.of_groups) = (0, 0, 0);
+            stored.expiry = StoredExpiry::default();
         }
     }
 
@@ -232,6 +238,7 @@ impl Outgoing {
             from: queue.first,
             messages: queue.messages as usize,
             bytes: queue.bytes as usize,
+            expiry: StoredExpiry::unknown(queue.messages as usize),
             of_groups: queue.of_groups as usize,
             sent,
             ..StoredQueue::new(true)
@@ -258,6 +265,7 @@ impl StoredQueue {
     pub(super) fn count(&mut self, sequence: u64, delivery: &Delivery) {
         self.from = if self.messages == 0 { sequence } else { self.from.min(sequence) };
         self.messages += 1;
+        self.expiry.note(delivery.message.attributes().expires_at);
         self.bytes += delivery.message.size();
         self.of_groups += usize::from(delivery.group.is_some());
     }

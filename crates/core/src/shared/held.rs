@@ -10,7 +10,7 @@ impl SharedGroups {
 
     /// Messages that wait for a member and that the store does not keep.
     pub(crate) fn volatile_messages(&self) -> usize {
-        let kept = self.groups.values().flat_map(|group| &group.backlog);
+        let kept = self.groups.values().flat_map(|group| group.backlog.iter());
         kept.filter(|kept| kept.sequence == 0).count()
     }
 }

@@ -11,6 +11,7 @@ mod data_streams_random;
 mod data_streams_waiting;
 mod destinations;
 mod drops;
+mod expired;
 mod flow;
 mod late_timers;
 mod lifetime;
