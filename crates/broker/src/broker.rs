@@ -27,11 +27,13 @@ use crate::greeting::Expected;
 use crate::handle::BrokerHandle;
 use crate::hook::{GuardedHook, Hook};
 use crate::inbox::{Inbox, Letter};
+use crate::memory::{self, MemoryGauge};
 use crate::own_topics::OwnTopics;
 use crate::pulse::Pulse;
 use crate::random;
 use crate::recovery::{self, Restored};
 use crate::storage::{self, OnFailure, Order, Orders, Storage, StoreThread};
+use crate::unfinished::Unfinished;
 use crate::watch::Watch;
 use crate::worker::{ListenerTerms, Worker, WorkerParts};
 
@@ -352,7 +354,8 @@ impl BrokerBuilder {
     ///
     /// An address cannot be listened on, or the operating system refuses threads or descriptors.
     /// Nothing is left running then.
-    pub fn start(self) -> Result<Broker, StartError> {
+    pub fn start(mut self) -> Result<Broker, StartError> {
+        let own_bytes = memory::resident_bytes();
         let listens: Vec<_> = self.listen.iter().map(|listen| self.with_deadline(listen)).collect();
         let listeners = Listeners::bind(&listens)?;
         let addresses = listeners.addresses();
@@ -360,9 +363,10 @@ impl BrokerBuilder {
         let count = self.workers.clamp(1, WorkerId::MAX_WORKERS);
         let pollers: Vec<_> = (0..count).map(|_| Poller::new()).collect::<Result<_, _>>()?;
         let let_in = Arc::new(AtomicUsize::new(0));
+        let share = Share::of(&mut self.limits, count);
         let inboxes: Arc<[Arc<Inbox>]> =
-            pollers.iter().map(|poller| new_inbox(poller, &let_in)).collect();
-        let orders = self.storage.is_some().then(|| Arc::new(Orders::default()));
+            pollers.iter().map(|poller| new_inbox(poller, &let_in, share.inbox)).collect();
+        let orders = self.storage.is_some().then(|| Arc::new(Orders::new(share.orders)));
         let workers = Vec::new();
         let _certificate_watch = CertificateWatch::start(Arc::clone(&control))?;
         let handle = BrokerHandle::new(Arc::clone(&inboxes), orders.clone(), Arc::clone(&control));
@@ -375,12 +379,16 @@ impl BrokerBuilder {
             handle,
             addresses,
         };
-        let clock = self.start_workers(pollers, &inboxes, orders.as_ref(), &mut broker)?;
+        let gauge = MemoryGauge::new(self.limits.memory_bytes_max, own_bytes, count);
+        let memory = (Arc::new(gauge), Arc::new(Unfinished::new(share.unfinished)));
+        let parts = (orders.as_ref(), &memory, &share);
+        let clock = self.start_workers(pollers, &inboxes, parts, &mut broker)?;
         let pulse = Pulse::new(clock, Arc::clone(&inboxes), orders);
         let own_topics = self.own_topics_interval;
         let own_topics = own_topics.map(|it| OwnTopics::start(broker.handle(), it));
         broker._own_topics = own_topics.transpose()?;
-        broker.listeners = Some(self.start_listeners(listeners, inboxes, control, pulse)?);
+        broker.listeners =
+            Some(self.start_listeners(listeners, inboxes, control, (pulse, memory))?);
         Ok(broker)
     }
 
@@ -396,7 +404,7 @@ impl BrokerBuilder {
         &self,
         pollers: Vec<Poller>,
         inboxes: &Arc<[Arc<Inbox>]>,
-        orders: Option<&Arc<Orders>>,
+        (orders, memory, share): (Option<&Arc<Orders>>, &Memory, &Share),
         broker: &mut Broker,
     ) -> Result<Clock, StartError> {
         let [random_seed] = random::words()?;
@@ -453,6 +461,9 @@ impl BrokerBuilder {
                 output_bytes_max: limits.output_bytes_max,
                 terms: Arc::clone(&terms),
                 trace_client: self.trace_client.clone(),
+                memory: Arc::clone(&memory.0),
+                unfinished: Arc::clone(&memory.1),
+                turn_bytes_max: share.turn,
             };
             let name = format!("midge-worker-{index}");
             let thread = thread::Builder::new().name(name);
@@ -495,13 +506,12 @@ impl BrokerBuilder {
         listeners: Listeners,
         inboxes: Arc<[Arc<Inbox>]>,
         control: Arc<ListenerControl>,
-        pulse: Pulse,
+        (pulse, memory): (Pulse, Memory),
     ) -> Result<RunningListeners, StartError> {
         let connections_max = self.limits.connections_max as usize;
         let beyond = Arc::new(AtomicU64::new(0));
-        let memory_max = self.limits.memory_bytes_max;
         let mut watch =
-            Watch::new(memory_max, Arc::clone(&inboxes), control, Arc::clone(&beyond), pulse);
+            Watch::new(memory, Arc::clone(&inboxes), control, Arc::clone(&beyond), pulse);
         let running = listeners.start(
             move |accepted| pass_on(accepted, &inboxes, connections_max, &beyond),
             move || watch.look(),
@@ -515,6 +525,45 @@ fn policy(hook: Option<&Arc<GuardedHook>>) -> Arc<dyn Policy> {
     match hook {
         Some(hook) => Arc::clone(hook) as _,
         None => Arc::new(AllowAll),
+    }
+}
+
+/// What looks after memory.
+type Memory = (Arc<MemoryGauge>, Arc<Unfinished>);
+
+/// What may wait at various places, as parts of the memory that the process may have: what is
+/// noticed to be too much must not be too much already.
+struct Share {
+    /// Bytes of batches for a worker.
+    inbox: usize,
+    /// Bytes of what waits for the store.
+    orders: usize,
+    /// Bytes that a worker reads in a turn.
+    turn: usize,
+    /// Bytes of large packets of which only a part has come.
+    unfinished: usize,
+}
+
+impl Share {
+    const INBOX_MAX: u64 = 64 << 20;
+    const ORDERS_MAX: u64 = 16 << 20;
+    const TURN_MIN: u64 = 256 << 10;
+    const TURN_MAX: u64 = 8 << 20;
+
+    /// Replaces limits that are too large for the memory.
+    fn of(limits: &mut Limits, workers: usize) -> Self {
+        let memory = memory::resolve(limits.memory_bytes_max);
+        limits.memory_bytes_max = memory;
+        *limits = limits.clone().within_memory();
+        let workers = workers as u64;
+        let packet = u64::from(limits.packet_bytes_max).min(memory / 2);
+        let bytes = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
+        Self {
+            inbox: bytes((memory / 8 / workers).min(Self::INBOX_MAX)),
+            orders: bytes((memory / 8).min(Self::ORDERS_MAX)),
+            turn: bytes((memory / 8 / workers).clamp(Self::TURN_MIN, Self::TURN_MAX)),
+            unfinished: bytes((memory / 8).max(packet)),
+        }
     }
 }
 
@@ -553,8 +602,8 @@ fn restore(
     recovery::restore(cores, engine, recovered, place, now)
 }
 
-fn new_inbox(poller: &Poller, let_in: &Arc<AtomicUsize>) -> Arc<Inbox> {
-    Arc::new(Inbox::new(poller.notifier(), Arc::clone(let_in)))
+fn new_inbox(poller: &Poller, let_in: &Arc<AtomicUsize>, full_bytes: usize) -> Arc<Inbox> {
+    Arc::new(Inbox::new(poller.notifier(), Arc::clone(let_in), full_bytes))
 }
 
 /// Connections at the same time that are only told to come later; beyond them nothing is said.

@@ -146,8 +146,10 @@ impl Worker {
         if let Some(socket) = self.sockets.of(id) {
             socket.is_closing = true;
             socket.is_reading = false;
+            socket.partial = Vec::new();
             self.closing.unwritten.push_back((Instant::now() + Closing::UNWRITTEN, id));
         }
+        self.give_back_reservation(id);
         true
     }
 

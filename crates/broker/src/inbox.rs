@@ -8,11 +8,12 @@ use std::time::Instant;
 
 use midge_codec::{ReasonCode, SubscriptionOptions};
 use midge_core::{
-    AuthAnswer, ClientInfo, ConnectionId, Counters, DropReason, Fetched, MemoryPressure,
-    PeerMessage, Receipt, Settings, Usage, WorkerId,
+    AuthAnswer, ClientInfo, ConnectionId, Counters, DropReason, Fetched, PeerMessage, Receipt,
+    Settings, Usage, WorkerId,
 };
 use midge_net::{Notifier, Stream};
 
+use crate::memory::Shortage;
 use crate::message::OwnedMessage;
 use crate::own_topics::Topics;
 use crate::reply::Answer;
@@ -57,9 +58,12 @@ pub(crate) enum Letter {
     },
     Clients(Answer<Vec<ClientInfo>>),
     Figures(Answer<(Counters, Usage)>),
-    Pressure(MemoryPressure),
     /// What the topics below `$SYS` say.
     OwnTopics(Topics),
+    /// How much memory there is, and what is to be done about it.
+    Shortage(Shortage),
+    /// Nothing but a turn.
+    Look,
     /// How far this worker's commits have come.
     Receipt(Receipt),
     Fetched(Box<Fetched>),
@@ -115,13 +119,16 @@ pub(crate) struct Inbox {
     /// What the worker had counted when it ended.
     left: Mutex<Counters>,
     notifier: Arc<Notifier>,
+    /// Beyond this, those who send batches shall not read publishers until it is worked off.
+    full_bytes: usize,
 }
 
 impl Inbox {
-    /// Beyond this, those who send batches shall not read publishers until it is worked off.
-    const FULL_BYTES: usize = 64 * 1024 * 1024;
-
-    pub(crate) fn new(notifier: Arc<Notifier>, let_in: Arc<AtomicUsize>) -> Self {
+    pub(crate) fn new(
+        notifier: Arc<Notifier>,
+        let_in: Arc<AtomicUsize>,
+        full_bytes: usize,
+    ) -> Self {
         Self {
             letters: Mutex::new(Some(Vec::new())),
             pending_bytes: AtomicUsize::new(0),
@@ -133,6 +140,7 @@ impl Inbox {
             lost: AtomicU64::new(0),
             left: Mutex::default(),
             notifier,
+            full_bytes,
         }
     }
 
@@ -152,6 +160,11 @@ impl Inbox {
         let bytes = messages.iter().map(PeerMessage::size).sum();
         self.pending_bytes.fetch_add(bytes, Ordering::Relaxed);
         self.send(Letter::Batch { from, messages });
+    }
+
+    /// Bytes of the messages that wait.
+    pub(crate) fn pending_bytes(&self) -> usize {
+        self.pending_bytes.load(Ordering::Relaxed)
     }
 
     /// Takes everything; `into` is empty and lends its memory.
@@ -215,10 +228,10 @@ impl Inbox {
     /// Whether those who send batches shall not read publishers for now.
     pub(crate) fn is_full(&self) -> bool {
         self.is_congested.load(Ordering::Relaxed)
-            || self.pending_bytes.load(Ordering::Relaxed) > Self::FULL_BYTES
+            || self.pending_bytes.load(Ordering::Relaxed) > self.full_bytes
     }
     /// Whether they shall read nobody for now.
     pub(crate) fn is_overfull(&self) -> bool {
-        self.pending_bytes.load(Ordering::Relaxed) > 2 * Self::FULL_BYTES
+        self.pending_bytes.load(Ordering::Relaxed) > 2 * self.full_bytes
     }
 }

@@ -43,6 +43,7 @@ mod reply;
 mod sockets;
 mod storage;
 mod subscription;
+mod unfinished;
 mod watch;
 mod worker;
 

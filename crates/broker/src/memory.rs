@@ -1,34 +1,241 @@
-//! How much memory the process takes, and how much it may.
+//! How much memory the process takes, how much of that is in use, and how much it may take.
+//!
+//! What counts in the end is what the operating system says the process takes. But an allocator
+//! keeps what was freed after a peak, and that must not count as if somebody held it: so when it
+//! comes to it, the workers add up what they hold, and what is neither held nor the program's own
+//! is spare. The gauge is read often, by workers that have work, because a peak takes milliseconds.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::{Read, Seek, SeekFrom};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
 
-use midge_core::MemoryPressure;
+use midge_core::{MemoryPressure, WorkerId};
 
-/// Watches the process's resident memory against the limit `memory_bytes_max`.
+/// What workers are told of memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Shortage {
+    pub(crate) pressure: MemoryPressure,
+    /// Bytes that all workers together have to give up.
+    pub(crate) shed_bytes: u64,
+    /// Which request for figures this is, for [`MemoryGauge::note_held`].
+    pub(crate) round: u64,
+}
+
+/// The resident memory of the process against the limit `memory_bytes_max`.
 #[derive(Debug)]
-pub(crate) struct MemoryWatch {
+pub(crate) struct MemoryGauge {
     limit: u64,
-    last: MemoryPressure,
+    /// What the program took before there was a broker, and what a broker takes without clients.
+    own: u64,
+    started: Instant,
+    looked_at_ms: AtomicU64,
+    held: Box<[Held]>,
+    state: Mutex<State>,
 }
 
-impl MemoryWatch {
-    /// `limit` in bytes; 0 takes three quarters of what the machine or its control group has.
-    pub(crate) fn new(limit: u64) -> Self {
-        let limit = if limit > 0 { limit } else { available_bytes() / 4 * 3 };
-        Self { limit, last: MemoryPressure::None }
+/// What a worker has said of itself.
+#[derive(Debug, Default)]
+struct Held {
+    bytes: AtomicU64,
+    round: AtomicU64,
+}
+
+#[derive(Debug)]
+struct State {
+    resident: Resident,
+    pressure: MemoryPressure,
+    told_at_ms: u64,
+    round: u64,
+    /// The last round of which the figures of all workers were used: later, they are old.
+    counted_round: u64,
+    /// Since when QoS 0 is dropped and publishers wait.
+    severe_since_ms: Option<u64>,
+    /// Bytes that the process takes and nobody holds, and what it took when that was found.
+    spare: u64,
+    resident_then: u64,
+    /// Since when the process has taken nearly all that it may.
+    cools_since_ms: Option<u64>,
+    /// More was taken since, so that new figures are wanted.
+    is_doubtful: bool,
+}
+
+impl MemoryGauge {
+    /// Between two looks, however busy the workers are.
+    const LOOK_MS: u64 = 5;
+    /// Between two letters to the workers while memory is short, and while it is very short.
+    const TELL_MS: u64 = 1_000;
+    const TELL_CRITICAL_MS: u64 = 250;
+    /// How long publishers wait for memory that frees itself before some is made free.
+    const PATIENCE_MS: u64 = 2_000;
+    /// How long nothing is added though nobody holds what the process takes.
+    const COOLING_MS: u64 = 1_500;
+    /// What a broker takes without clients, and each of its workers.
+    const BROKER_BYTES: u64 = 6 << 20;
+    const WORKER_BYTES: u64 = 1 << 20;
+    /// Shares of the limit in percent: from here on figures are doubted if more is taken, and from
+    /// here on nobody waits for new ones.
+    const DOUBT: u64 = 85;
+    const BEYOND: u64 = 95;
+    /// Memory is shed down to this share of the limit in percent.
+    const SHED_TO: u64 = 60;
+
+    /// `limit` in bytes, 0: as [`resolve`] says; `own` is what the program takes by itself.
+    pub(crate) fn new(limit: u64, own: u64, workers: usize) -> Self {
+        let state = State {
+            resident: Resident::new(),
+            pressure: MemoryPressure::None,
+            told_at_ms: 0,
+            round: 0,
+            counted_round: 0,
+            severe_since_ms: None,
+            spare: 0,
+            resident_then: 0,
+            cools_since_ms: None,
+            is_doubtful: false,
+        };
+        Self {
+            limit: resolve(limit),
+            own: own + Self::BROKER_BYTES + workers as u64 * Self::WORKER_BYTES,
+            started: Instant::now(),
+            looked_at_ms: AtomicU64::new(0),
+            held: (0..workers).map(|_| Held::default()).collect(),
+            state: Mutex::new(state),
+        }
     }
 
-    /// The pressure, if it changed since the last call or is critical still.
-    pub(crate) fn change(&mut self) -> Option<MemoryPressure> {
-        let pressure = pressure_of(resident_bytes()?, self.limit);
-        let is_news = pressure != self.last || pressure == MemoryPressure::Critical;
-        self.last = pressure;
-        is_news.then_some(pressure)
+    /// Looks, if it is time; gives what the workers have to be told, if there is something.
+    pub(crate) fn look(&self) -> Option<Shortage> {
+        let now_ms = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let looked_at_ms = self.looked_at_ms.load(Ordering::Relaxed);
+        if now_ms < looked_at_ms + Self::LOOK_MS {
+            return None;
+        }
+        self.looked_at_ms.store(now_ms, Ordering::Relaxed);
+        // Somebody else looks already.
+        let mut state = self.state.try_lock().ok()?;
+        let resident = state.resident.bytes()?;
+        self.judge(&mut state, resident, now_ms)
+    }
+
+    /// A worker tells what it holds, as it was asked to.
+    pub(crate) fn note_held(&self, worker: WorkerId, bytes: u64, round: u64) {
+        let held = &self.held[worker.index()];
+        held.bytes.store(bytes, Ordering::Relaxed);
+        held.round.store(round, Ordering::Release);
+    }
+
+    /// Which part of what is to be shed is a worker's that holds so much.
+    pub(crate) fn share_of(&self, shed_bytes: u64, own_bytes: u64) -> u64 {
+        let all = self.held_bytes().max(own_bytes).max(1);
+        let share = u128::from(shed_bytes) * u128::from(own_bytes) / u128::from(all);
+        u64::try_from(share).unwrap_or(u64::MAX)
+    }
+
+    fn held_bytes(&self) -> u64 {
+        self.held.iter().map(|held| held.bytes.load(Ordering::Relaxed)).sum()
+    }
+
+    fn judge(&self, state: &mut State, resident: u64, now_ms: u64) -> Option<Shortage> {
+        let is_high = pressure_of(resident, self.limit) > MemoryPressure::None;
+        self.find_spare(state, resident, is_high);
+        let taken = resident.saturating_sub(state.spare);
+        let mut pressure = pressure_of(taken, self.limit);
+        if self.cools(state, resident, now_ms) {
+            pressure = pressure.max(MemoryPressure::Severe);
+        }
+        let since = state.severe_since_ms.take().unwrap_or(now_ms);
+        if pressure >= MemoryPressure::Severe {
+            state.severe_since_ms = Some(since);
+        }
+        let pause = if pressure == MemoryPressure::Critical {
+            Self::TELL_CRITICAL_MS
+        } else {
+            Self::TELL_MS
+        };
+        let is_time = now_ms >= state.told_at_ms + pause;
+        let is_patient = now_ms < since + Self::PATIENCE_MS;
+        let is_counted = state.round > 0 && state.counted_round == state.round;
+        // Who has to go is decided by figures of now; beyond the last line there is no time.
+        let may_shed = is_counted && !state.is_doubtful || self.is_beyond(state, resident);
+        let sheds = may_shed
+            && match pressure {
+                MemoryPressure::Critical => true,
+                MemoryPressure::Severe => !is_patient,
+                _ => false,
+            };
+        if pressure == state.pressure && !(is_high && is_time) && !(sheds && is_counted) {
+            return None;
+        }
+        if pressure != state.pressure {
+            log_change(state.pressure, pressure, taken, self.limit);
+        }
+        (state.pressure, state.told_at_ms) = (pressure, now_ms);
+        state.round += 1;
+        let excess = taken.saturating_sub(self.limit / 100 * Self::SHED_TO);
+        let shed_bytes = if sheds { excess } else { 0 };
+        Some(Shortage { pressure, shed_bytes, round: state.round })
+    }
+
+    /// Whether nothing shall be added yet, because the allocator has not had the time to give back
+    /// what nobody holds.
+    fn cools(&self, state: &mut State, resident: u64, now_ms: u64) -> bool {
+        if pressure_of(resident, self.limit) < MemoryPressure::Critical {
+            state.cools_since_ms = None;
+            return false;
+        }
+        let since = *state.cools_since_ms.get_or_insert(now_ms);
+        now_ms < since + Self::COOLING_MS
+    }
+
+    /// What nobody holds, once all workers have answered; it is found anew while memory seems to be
+    /// short.
+    fn find_spare(&self, state: &mut State, resident: u64, is_high: bool) {
+        if !is_high {
+            state.spare = 0;
+            return;
+        }
+        let answered = |held: &Held| held.round.load(Ordering::Acquire) == state.round;
+        if state.round > state.counted_round && self.held.iter().all(answered) {
+            state.counted_round = state.round;
+            // What an allocator needs beside what it was asked for.
+            let held = self.held_bytes() / 4 * 5;
+            state.spare = resident.saturating_sub(held + self.own);
+            state.resident_then = resident;
+            state.is_doubtful = false;
+        }
+        // Who takes more though there is something spare may hold something that was not counted.
+        if self.has_grown(state, resident) && resident > self.limit / 100 * Self::DOUBT {
+            state.spare = 0;
+            state.is_doubtful = true;
+        }
+    }
+
+    fn has_grown(&self, state: &State, resident: u64) -> bool {
+        resident > state.resident_then + self.limit / 64
+    }
+
+    /// Whether the process takes so much, and more and more, that it does not matter who holds it.
+    fn is_beyond(&self, state: &State, resident: u64) -> bool {
+        state.is_doubtful && resident > self.limit / 100 * Self::BEYOND
     }
 }
 
-fn pressure_of(resident: u64, limit: u64) -> MemoryPressure {
-    match resident.saturating_mul(100) / limit.max(1) {
+fn log_change(before: MemoryPressure, now: MemoryPressure, taken: u64, limit: u64) {
+    let (taken, limit) = (taken >> 20, limit >> 20);
+    let what = match now {
+        MemoryPressure::None => return log::info!("there is enough memory again"),
+        MemoryPressure::High => "new sessions are refused, and nothing more is retained",
+        MemoryPressure::Severe => "QoS 0 is dropped, and publishers have to wait",
+        MemoryPressure::Critical => "clients for which most is kept are disconnected",
+    };
+    let line = format!("memory is short, {taken} of {limit} MB (limits.memory_bytes_max): {what}");
+    if now > before { log::warn!("{line}") } else { log::info!("{line}") }
+}
+
+fn pressure_of(taken: u64, limit: u64) -> MemoryPressure {
+    match taken.saturating_mul(100) / limit.max(1) {
         0..60 => MemoryPressure::None,
         60..75 => MemoryPressure::High,
         75..85 => MemoryPressure::Severe,
@@ -36,10 +243,47 @@ fn pressure_of(resident: u64, limit: u64) -> MemoryPressure {
     }
 }
 
-/// Resident memory of this process; `None` where the system does not tell.
-fn resident_bytes() -> Option<u64> {
-    let status = fs::read_to_string("/proc/self/status").ok()?;
-    kibibytes_of(&status, "VmRSS:")
+/// A limit in bytes; 0 is three quarters of what the machine or its control group has.
+pub(crate) fn resolve(limit: u64) -> u64 {
+    if limit > 0 { limit } else { available_bytes() / 4 * 3 }
+}
+
+/// Resident memory of this process now; 0 where the system does not tell.
+pub(crate) fn resident_bytes() -> u64 {
+    Resident::new().bytes().unwrap_or(0)
+}
+
+/// Where the operating system tells, in the shortest form that it has.
+#[derive(Debug)]
+struct Resident {
+    file: Option<File>,
+    page_bytes: u64,
+}
+
+impl Resident {
+    fn new() -> Self {
+        let mut resident = Self { file: File::open("/proc/self/statm").ok(), page_bytes: 4096 };
+        let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+        if let (Some(bytes), Some(pages)) = (kibibytes_of(&status, "VmRSS:"), resident.pages()) {
+            let is_nearest = |page: &u64| bytes.abs_diff(pages * page);
+            let page_bytes = [4096, 16_384, 65_536].into_iter().min_by_key(is_nearest);
+            resident.page_bytes = page_bytes.unwrap_or(4096);
+        }
+        resident
+    }
+
+    fn bytes(&mut self) -> Option<u64> {
+        Some(self.pages()? * self.page_bytes)
+    }
+
+    fn pages(&mut self) -> Option<u64> {
+        let file = self.file.as_mut()?;
+        let mut text = [0; 128];
+        file.seek(SeekFrom::Start(0)).ok()?;
+        let count = file.read(&mut text).ok()?;
+        let text = std::str::from_utf8(&text[..count]).ok()?;
+        text.split_whitespace().nth(1)?.parse().ok()
+    }
 }
 
 /// What the machine has, or less if a control group allows less.
@@ -58,11 +302,20 @@ fn kibibytes_of(text: &str, name: &str) -> Option<u64> {
     Some(number.parse::<u64>().ok()? * 1024)
 }
 
+/// Has the allocator look after what was freed: it gives pages back when it is used, and a thread
+/// that has nothing to do uses it never.
+pub(crate) fn nudge_allocator() {
+    const BYTES: usize = 2 << 20;
+    drop(std::hint::black_box(Vec::<u8>::with_capacity(BYTES)));
+}
+
 #[cfg(test)]
 mod tests {
-    use midge_core::MemoryPressure;
+    use midge_core::{MemoryPressure, WorkerId};
 
-    use super::{kibibytes_of, pressure_of};
+    use super::{MemoryGauge, Shortage, kibibytes_of, pressure_of, resident_bytes};
+
+    const MB: u64 = 1 << 20;
 
     #[test]
     fn watermarks_are_those_of_the_documentation() {
@@ -78,9 +331,87 @@ mod tests {
     }
 
     #[test]
-    fn the_kernels_table_is_read() {
+    fn the_kernels_tables_are_read() {
         let text = "Name:\tmidge\nVmRSS:\t    1204 kB\n";
         assert_eq!(kibibytes_of(text, "VmRSS:"), Some(1204 * 1024));
         assert_eq!(kibibytes_of(text, "VmSwap:"), None);
+        if cfg!(target_os = "linux") {
+            assert!((MB..100_000 * MB).contains(&resident_bytes()), "{}", resident_bytes());
+        }
+    }
+
+    /// A gauge of one worker, with a limit of 100 MB.
+    fn gauge() -> MemoryGauge {
+        MemoryGauge::new(100 * MB, 0, 1)
+    }
+
+    fn judge(gauge: &MemoryGauge, megabytes: u64, now_ms: u64) -> Option<Shortage> {
+        gauge.judge(&mut gauge.state.lock().unwrap(), megabytes * MB, now_ms)
+    }
+
+    #[test]
+    fn what_the_allocator_keeps_after_a_peak_is_no_shortage() {
+        let gauge = gauge();
+        let shortage = judge(&gauge, 90, 0).unwrap();
+        assert_eq!((shortage.pressure, shortage.shed_bytes), (MemoryPressure::Critical, 0));
+        assert_eq!(judge(&gauge, 90, 100), None, "nobody has said yet who holds it");
+        // All of it is held.
+        gauge.note_held(WorkerId::new(0), 80 * MB, shortage.round);
+        let shortage = judge(&gauge, 90, 110).unwrap();
+        assert_eq!((shortage.pressure, shortage.shed_bytes), (MemoryPressure::Critical, 30 * MB));
+        // Nothing is, any more.
+        gauge.note_held(WorkerId::new(0), 0, shortage.round);
+        assert_eq!(judge(&gauge, 90, 310).unwrap().pressure, MemoryPressure::Severe);
+        assert_eq!(judge(&gauge, 90, 1_600).unwrap().pressure, MemoryPressure::None);
+        assert_eq!(gauge.state.lock().unwrap().pressure, MemoryPressure::None);
+        // It is asked again and again, since what is spare is used again.
+        let shortage = judge(&gauge, 90, 2_700).unwrap();
+        gauge.note_held(WorkerId::new(0), 60 * MB, shortage.round);
+        assert_eq!(judge(&gauge, 90, 2_710).unwrap().pressure, MemoryPressure::Severe);
+    }
+
+    #[test]
+    fn figures_of_the_past_say_nothing_of_what_is_taken_since() {
+        let gauge = gauge();
+        let shortage = judge(&gauge, 65, 0).unwrap();
+        gauge.note_held(WorkerId::new(0), 0, shortage.round);
+        assert_eq!(judge(&gauge, 65, 10).unwrap().pressure, MemoryPressure::None);
+        let spare = gauge.state.lock().unwrap().spare;
+        judge(&gauge, 84, 20);
+        assert_eq!(gauge.state.lock().unwrap().spare, spare);
+    }
+
+    #[test]
+    fn who_takes_more_near_the_limit_is_short_whatever_was_counted() {
+        let gauge = gauge();
+        let shortage = judge(&gauge, 84, 0).unwrap();
+        gauge.note_held(WorkerId::new(0), 0, shortage.round);
+        assert_eq!(judge(&gauge, 84, 10).unwrap().pressure, MemoryPressure::None);
+        let shortage = judge(&gauge, 86, 20).unwrap();
+        assert_eq!((shortage.pressure, shortage.shed_bytes), (MemoryPressure::Critical, 0));
+        let shortage = judge(&gauge, 98, 300).unwrap();
+        assert_eq!((shortage.pressure, shortage.shed_bytes), (MemoryPressure::Critical, 38 * MB));
+    }
+
+    #[test]
+    fn publishers_do_not_wait_for_ever() {
+        let gauge = gauge();
+        let held = |shortage: Shortage| {
+            gauge.note_held(WorkerId::new(0), 80 * MB, shortage.round);
+            shortage.shed_bytes
+        };
+        assert_eq!(judge(&gauge, 80, 0).map(held), Some(0));
+        assert_eq!(judge(&gauge, 80, 10).map(held), None);
+        assert_eq!(judge(&gauge, 80, 1_100).map(held), Some(0));
+        assert_eq!(judge(&gauge, 80, 2_200).map(held), Some(20 * MB));
+    }
+
+    #[test]
+    fn each_worker_sheds_its_part() {
+        let gauge = MemoryGauge::new(100 * MB, 0, 2);
+        gauge.note_held(WorkerId::new(0), 30 * MB, 0);
+        gauge.note_held(WorkerId::new(1), 10 * MB, 0);
+        assert_eq!(gauge.share_of(20 * MB, 30 * MB), 15 * MB);
+        assert_eq!(gauge.share_of(20 * MB, 10 * MB), 5 * MB);
     }
 }

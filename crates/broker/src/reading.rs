@@ -22,13 +22,11 @@ enum Outcome {
 }
 
 impl Worker {
-    /// Bytes after which a turn reads no further socket: what they hold has to be delivered first.
-    const TURN_BYTES_MAX: usize = 8 * 1024 * 1024;
     /// Partial packets up to this size are moved into the scratch buffer and read on there; larger
     /// ones grow where they are.
-    const MOVED_PARTIAL_BYTES_MAX: usize = 16 * 1024;
-    /// Bytes read of a socket at a time while publishers are held back. Layers need as much.
-    const HELD_READ_BYTES: usize = 128 * 1024;
+    pub(crate) const MOVED_PARTIAL_BYTES_MAX: usize = 16 * 1024;
+    /// What layers need to be read into. Whatever is read of others may be less.
+    const LAYERED_READ_BYTES: usize = 128 * 1024;
     /// Steps of handshakes in a turn. One can cost as much as a thousand messages, and those who
     /// are connected wait for it.
     const TURN_HANDSHAKES_MAX: usize = 8;
@@ -93,7 +91,7 @@ impl Worker {
         }
         let mut readable = std::mem::take(&mut self.readable);
         let mut count = 0;
-        while count < readable.len() && self.turn_bytes < Self::TURN_BYTES_MAX {
+        while count < readable.len() && self.turn_bytes < self.turn_bytes_max {
             self.read_socket(readable[count]);
             count += 1;
         }
@@ -108,7 +106,7 @@ impl Worker {
             return;
         };
         socket.is_queued = false;
-        if !socket.is_reading || !socket.is_readable {
+        if !socket.is_reading || !socket.is_readable || socket.reservation.waits {
             return;
         }
         if socket.stream.is_handshaking() {
@@ -158,9 +156,11 @@ impl Worker {
         let start = if is_moved { partial.len() } else { 0 };
         self.scratch[..start].copy_from_slice(&partial[..start]);
         // What is behind a PUBLISH that is not taken has to be kept.
-        let room = match self.core.holds_publishers_back() {
-            true => start + Self::HELD_READ_BYTES,
-            false => self.scratch.len(),
+        let is_tight = self.core.holds_publishers_back() || self.unfinished.is_tight();
+        let room = match (is_tight, socket.stream.reads_any_length()) {
+            (false, _) => self.scratch.len(),
+            (true, false) => start + Self::LAYERED_READ_BYTES,
+            (true, true) => start + Self::MOVED_PARTIAL_BYTES_MAX,
         };
         let room = &mut self.scratch[start..room];
         match socket.stream.read(room, &mut self.stream_scratch) {
@@ -273,7 +273,10 @@ impl Worker {
             && consumed < length
             && let Some(socket) = self.sockets.of(id)
         {
-            socket.partial = scratch[consumed..length].to_vec();
+            let rest = &scratch[consumed..length];
+            // Room for all of it, if it has that: growing would take twice as much.
+            socket.partial = Vec::with_capacity(rest.len().max(socket.reservation.bytes()));
+            socket.partial.extend_from_slice(rest);
         }
         self.scratch = scratch;
     }
@@ -285,6 +288,9 @@ impl Worker {
             && let Some(socket) = self.sockets.of(id)
         {
             bytes.drain(..consumed);
+            if bytes.capacity() > 2 * bytes.len().max(socket.reservation.bytes()) {
+                bytes.shrink_to_fit();
+            }
             socket.partial = bytes;
         }
     }
@@ -316,6 +322,7 @@ impl Worker {
         if !is_connected && self.refuse_foreign(id, bytes) {
             return Outcome::Gone;
         }
+        let had_large = self.sockets.of(id).is_some_and(|it| it.reservation.bytes() > 0);
         while consumed < bytes.len() {
             let packet_bytes_max = match is_connected {
                 true => connected_max,
@@ -363,6 +370,9 @@ impl Worker {
                 None => return Outcome::Gone,
             }
         }
+        if had_large && consumed > 0 {
+            self.renew_reservation(id, &bytes[consumed..]);
+        }
         Outcome::GoOn { consumed }
     }
 
@@ -375,6 +385,9 @@ impl Worker {
             && !self.core.takes_publish(id, None, &mut self.fx)
         {
             self.note_reading();
+        }
+        if bytes.len() > Self::MOVED_PARTIAL_BYTES_MAX {
+            self.reserve(id, needed);
         }
     }
 
@@ -425,6 +438,7 @@ impl Worker {
         let Some(mut socket) = self.sockets.remove(id) else {
             return true;
         };
+        self.end_reservation(&socket.reservation);
         self.core.forget_connection(id);
         if self.poller.deregister(&mut socket.stream).is_err() {
             self.count_closed(false);
@@ -535,6 +549,7 @@ impl Worker {
     pub(crate) fn drop_socket(&mut self, id: ConnectionId) -> Option<Stream> {
         let mut socket = self.sockets.remove(id)?;
         let _ = self.poller.deregister(&mut socket.stream);
+        self.end_reservation(&socket.reservation);
         if socket.control.is_none() {
             self.count_closed(socket.is_turned_away);
         }

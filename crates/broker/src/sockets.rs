@@ -1,7 +1,9 @@
 //! The driver's half of a connection: its stream, and the part of a packet that has come so far.
 
-use midge_core::ConnectionId;
+use midge_core::{ConnectionId, Timestamp};
 use midge_net::Stream;
+
+use crate::unfinished::Reservation;
 
 /// A connection's stream. An idle one owns no buffer.
 pub(crate) struct Socket {
@@ -34,6 +36,8 @@ pub(crate) struct Socket {
     pub(crate) abort_code: Option<u32>,
     /// A CONNECT has come: from now on the connection is this worker's.
     pub(crate) has_asked: bool,
+    /// Memory for a large packet of which only a part has come.
+    pub(crate) reservation: Reservation,
 }
 
 impl Socket {
@@ -56,6 +60,7 @@ impl Socket {
             control: None,
             abort_code: None,
             has_asked: false,
+            reservation: Reservation::default(),
         }
     }
 }
@@ -89,11 +94,28 @@ impl Sockets {
         self.slots[id.slot()].take()
     }
 
-    /// Whether something may wait in the stream of a connection that is to be read.
+    /// Whether something may wait in the stream of a connection that is to be read, or that has to
+    /// wait for memory.
     pub(crate) fn has_unread(&self, id: ConnectionId) -> bool {
         let socket = self.slots.get(id.slot()).and_then(Option::as_ref);
         socket.is_some_and(|socket| {
-            socket.id == id && socket.is_reading && socket.is_readable && socket.is_queued
+            let is_queued = socket.is_reading && socket.is_readable && socket.is_queued;
+            socket.id == id && (is_queued || socket.reservation.waits)
+        })
+    }
+
+    /// All of them: not for every turn.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Socket> {
+        self.slots.iter().flatten()
+    }
+
+    /// What is kept of an incomplete packet of this connection. While it comes on, it counts less
+    /// than what nobody takes.
+    pub(crate) fn offence(&self, id: ConnectionId, now: Timestamp) -> usize {
+        let socket = self.slots.get(id.slot()).and_then(Option::as_ref);
+        socket.filter(|socket| socket.id == id).map_or(0, |socket| {
+            let bytes = socket.partial.capacity();
+            if socket.reservation.comes_on(now) { bytes / 4 } else { bytes }
         })
     }
 

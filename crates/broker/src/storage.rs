@@ -167,14 +167,24 @@ pub(crate) struct Orders {
     come: Condvar,
     /// Bytes of the messages in them.
     bytes: AtomicUsize,
+    full_bytes: usize,
 }
 
 /// What is called when the store has failed.
 pub(crate) type OnFailure = Arc<dyn Fn(&str) + Send + Sync>;
 
 impl Orders {
-    /// Beyond this, workers shall not read publishers until the store has caught up.
-    const FULL_BYTES: usize = 16 * 1024 * 1024;
+    /// Nothing waits. Beyond `full_bytes`, workers shall not read publishers until the store has
+    /// caught up.
+    pub(crate) fn new(full_bytes: usize) -> Self {
+        let waiting = Mutex::new(Some(Vec::new()));
+        Self { waiting, come: Condvar::new(), bytes: AtomicUsize::new(0), full_bytes }
+    }
+
+    /// Bytes of what waits.
+    pub(crate) fn pending_bytes(&self) -> usize {
+        self.bytes.load(Ordering::Relaxed)
+    }
 
     /// Gives the store all of `orders`, in order.
     pub(crate) fn send(&self, orders: impl IntoIterator<Item = Order>) {
@@ -196,12 +206,12 @@ impl Orders {
     }
 
     pub(crate) fn is_full(&self) -> bool {
-        self.bytes.load(Ordering::Relaxed) > Self::FULL_BYTES
+        self.bytes.load(Ordering::Relaxed) > self.full_bytes
     }
 
     /// Whether workers shall read nobody for now: also a SUBSCRIBE is something to be kept.
     pub(crate) fn is_overfull(&self) -> bool {
-        self.bytes.load(Ordering::Relaxed) > 2 * Self::FULL_BYTES
+        self.bytes.load(Ordering::Relaxed) > 2 * self.full_bytes
     }
 
     /// Waits for orders, for `timeout` at most, and takes them all.
@@ -227,13 +237,6 @@ impl Orders {
 
     fn lock(&self) -> MutexGuard<'_, Option<Vec<Order>>> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Default for Orders {
-    fn default() -> Self {
-        let waiting = Mutex::new(Some(Vec::new()));
-        Self { waiting, come: Condvar::new(), bytes: AtomicUsize::new(0) }
     }
 }
 

@@ -7,12 +7,14 @@ use std::time::{Duration, Instant};
 use midge_net::{ListenerControl, Refusal};
 
 use crate::inbox::{Inbox, Letter};
-use crate::memory::MemoryWatch;
+use crate::memory::MemoryGauge;
 use crate::pulse::Pulse;
+use crate::unfinished::Unfinished;
 
 /// The one who looks.
 pub(crate) struct Watch {
-    memory: MemoryWatch,
+    memory: Arc<MemoryGauge>,
+    unfinished: Arc<Unfinished>,
     pulse: Pulse,
     inboxes: Arc<[Arc<Inbox>]>,
     listeners: Arc<ListenerControl>,
@@ -28,17 +30,24 @@ pub(crate) struct Watch {
 impl Watch {
     const INTERVAL: Duration = Duration::from_secs(1);
 
-    /// `memory_bytes_max` as in the limits.
     pub(crate) fn new(
-        memory_bytes_max: u64,
+        (memory, unfinished): (Arc<MemoryGauge>, Arc<Unfinished>),
         inboxes: Arc<[Arc<Inbox>]>,
         listeners: Arc<ListenerControl>,
         beyond: Arc<AtomicU64>,
         pulse: Pulse,
     ) -> Self {
-        let memory = MemoryWatch::new(memory_bytes_max);
-        let (last_look, told) = (Instant::now(), Vec::new());
-        Self { memory, pulse, inboxes, listeners, beyond, beyond_told: 0, last_look, told }
+        Self {
+            memory,
+            unfinished,
+            pulse,
+            inboxes,
+            listeners,
+            beyond,
+            beyond_told: 0,
+            last_look: Instant::now(),
+            told: Vec::new(),
+        }
     }
 
     /// Looks, if a second has passed.
@@ -48,8 +57,12 @@ impl Watch {
         }
         self.last_look = Instant::now();
         self.pulse.look();
-        if let Some(pressure) = self.memory.change() {
-            self.inboxes.iter().for_each(|inbox| inbox.send(Letter::Pressure(pressure)));
+        if let Some(shortage) = self.memory.look() {
+            self.inboxes.iter().for_each(|inbox| inbox.send(Letter::Shortage(shortage)));
+        }
+        if self.unfinished.is_waited_for() {
+            // Those who keep others waiting may be with a worker that has nothing to do.
+            self.inboxes.iter().for_each(|inbox| inbox.send(Letter::Look));
         }
         self.tell_refusals();
     }

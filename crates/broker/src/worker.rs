@@ -9,9 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use midge_core::{
-    Capabilities, ConnectionId, Core, Effects, MemoryPressure, Timestamp, Tracing, WorkerId,
-};
+use midge_core::{Capabilities, ConnectionId, Core, Effects, Timestamp, Tracing, WorkerId};
 use midge_net::{Poller, Readiness, Scratch};
 
 use crate::clock::Clock;
@@ -23,8 +21,10 @@ use crate::hook::GuardedHook;
 use crate::inbox::{Inbox, Letter};
 use crate::locals::Locals;
 use crate::log_limit::LogLimit;
+use crate::memory::{MemoryGauge, Shortage, nudge_allocator};
 use crate::sockets::Sockets;
 use crate::storage::{Order, Orders};
+use crate::unfinished::Unfinished;
 
 /// What a worker is started with.
 pub(crate) struct WorkerParts {
@@ -40,6 +40,10 @@ pub(crate) struct WorkerParts {
     pub(crate) output_bytes_max: u32,
     pub(crate) terms: Arc<[ListenerTerms]>,
     pub(crate) trace_client: Option<Arc<str>>,
+    pub(crate) memory: Arc<MemoryGauge>,
+    pub(crate) unfinished: Arc<Unfinished>,
+    /// Bytes after which a turn reads no further socket.
+    pub(crate) turn_bytes_max: usize,
 }
 
 /// What a listener does not have in common with the others.
@@ -96,6 +100,14 @@ pub(crate) struct Worker {
     /// Connections that are to be read again, and new ones that came from another worker.
     pub(crate) resumed: Vec<ConnectionId>,
     letters: Vec<Letter>,
+    pub(crate) memory: Arc<MemoryGauge>,
+    pub(crate) unfinished: Arc<Unfinished>,
+    /// Connections that wait for memory for a large packet, in order.
+    pub(crate) waiting_for_room: Vec<ConnectionId>,
+    /// When to look at them again.
+    pub(crate) unfinished_looked_at: Timestamp,
+    /// Bytes after which a turn reads no further socket: what they hold has to be delivered first.
+    pub(crate) turn_bytes_max: usize,
     /// When the worker was last seen to run.
     watched: Timestamp,
 }
@@ -138,6 +150,8 @@ impl Worker {
     const SCRATCH_BYTES: usize = 256 * 1024;
     /// How long to wait for another worker that is far behind.
     const CONGESTION_PAUSE: Duration = Duration::from_millis(1);
+    /// How long to wait for memory for a large packet before it is looked for again.
+    const ROOM_PAUSE: Duration = Duration::from_millis(20);
     /// A thread that is this late was stopped, as far as its peers are concerned.
     const ABSENCE_MS_MIN: u64 = 500;
 
@@ -173,6 +187,11 @@ impl Worker {
             opened: Vec::new(),
             resumed: Vec::new(),
             letters: Vec::new(),
+            memory: parts.memory,
+            unfinished: parts.unfinished,
+            waiting_for_room: Vec::new(),
+            unfinished_looked_at: Timestamp::default(),
+            turn_bytes_max: parts.turn_bytes_max,
             watched: now,
         }
     }
@@ -207,8 +226,10 @@ impl Worker {
         self.judge_silence();
         self.core.run_backlog(self.now, &mut self.fx);
         self.end_overdue();
+        self.look_at_unfinished();
         self.carry_out();
         self.log_sent();
+        self.look_at_memory();
         self.drop_log.take(&mut self.fx.drops, self.now);
         self.drop_log.look(self.now);
         self.inboxes[self.id.index()].set_congested(self.core.is_congested());
@@ -271,12 +292,13 @@ impl Worker {
         // Nobody tells when there is room elsewhere.
         let pause =
             (self.core.has_held_back() && self.is_congested()).then_some(Self::CONGESTION_PAUSE);
+        let room = (!self.waiting_for_room.is_empty()).then_some(Self::ROOM_PAUSE);
         let deadline = [self.core.next_deadline(), self.drop_log.next_look()];
         let deadline = deadline.into_iter().flatten().min().map(|deadline| {
             // One more: a clock of milliseconds may still be just before the deadline.
             Duration::from_millis((deadline - self.clock.now()).saturating_add(1))
         });
-        [self.closing.next_look(self.stage), deadline, pause].into_iter().flatten().min()
+        [self.closing.next_look(self.stage), deadline, pause, room].into_iter().flatten().min()
     }
 
     /// Packets are traced while the log is at its last level, which may change at any time.
@@ -361,7 +383,8 @@ impl Worker {
                 let topics = topics.iter().map(|(topic, text)| (topic.as_str(), text.as_str()));
                 self.core.set_own_topics(topics, self.now, &mut self.fx);
             }
-            Letter::Pressure(pressure) => self.set_pressure(pressure),
+            Letter::Shortage(shortage) => self.handle_shortage(shortage),
+            Letter::Look => (),
             Letter::Receipt(receipt) => self.core.handle_receipt(receipt, self.now, &mut self.fx),
             Letter::Fetched(fetched) => {
                 self.core.handle_fetched(*fetched, self.now, &mut self.fx);
@@ -382,11 +405,36 @@ impl Worker {
         }
     }
 
-    fn set_pressure(&mut self, pressure: MemoryPressure) {
-        if pressure != MemoryPressure::None {
-            log::warn!("memory is short: {pressure:?} (see limits.memory_bytes_max)");
+    /// Looks at the memory of the process, if it is time, and tells everybody of a shortage.
+    fn look_at_memory(&self) {
+        if let Some(shortage) = self.memory.look() {
+            self.inboxes.iter().for_each(|inbox| inbox.send(Letter::Shortage(shortage)));
         }
+    }
+
+    /// Does what a shortage asks for, and says what this worker holds then.
+    fn handle_shortage(&mut self, shortage: Shortage) {
+        let Shortage { pressure, shed_bytes, round } = shortage;
         self.core.set_memory_pressure(pressure, self.now, &mut self.fx);
+        if shed_bytes > 0 {
+            let share = self.memory.share_of(shed_bytes, self.held_bytes());
+            let (sockets, now) = (&self.sockets, self.now);
+            let unfinished = |id| sockets.offence(id, now);
+            let share = usize::try_from(share).unwrap_or(usize::MAX);
+            self.core.shed(share, &unfinished, self.now, &mut self.fx);
+        }
+        self.memory.note_held(self.id, self.held_bytes(), round);
+        nudge_allocator();
+    }
+
+    /// About what this worker holds, with what waits for it; the first one with what waits for the
+    /// store.
+    fn held_bytes(&self) -> u64 {
+        let inbox = self.inboxes[self.id.index()].pending_bytes();
+        let orders = self.orders.as_ref().filter(|_| self.id.index() == 0);
+        let orders = orders.map_or(0, |orders| orders.pending_bytes());
+        let all = self.core.held_bytes().saturating_add(inbox).saturating_add(orders);
+        u64::try_from(all).unwrap_or(u64::MAX).saturating_add(self.unfinished_bytes())
     }
 
     /// Whether publishers shall not be read, because what they bring could not be passed on.

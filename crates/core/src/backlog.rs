@@ -25,12 +25,25 @@ pub(crate) struct Backlog {
     bytes_max: usize,
     deliveries_left: usize,
     deliveries_max: usize,
+    /// Bytes of messages that may still be written in this turn, each for each receiver.
+    bytes_left: usize,
+    turn_bytes_max: usize,
     held_back: Vec<ConnectionId>,
     pushed: u64,
 }
 
 impl Backlog {
-    pub(crate) fn new(limits: &Limits) -> Self {
+    /// A turn writes this share of the memory that the process may have at most, of all workers
+    /// together: so a shortage is seen before it is a peak.
+    const MEMORY_SHARE: u64 = 8;
+    const TURN_BYTES_MIN: u64 = 256 * 1024;
+    const TURN_BYTES_MAX: u64 = 64 * 1024 * 1024;
+
+    pub(crate) fn new(limits: &Limits, workers: usize) -> Self {
+        let share = limits.memory_bytes_max / Self::MEMORY_SHARE / workers as u64;
+        // 0: nobody has said what the process may have.
+        let share = if share == 0 { Self::TURN_BYTES_MAX } else { share };
+        let turn_bytes_max = share.clamp(Self::TURN_BYTES_MIN, Self::TURN_BYTES_MAX) as usize;
         let deliveries_max = limits.turn_deliveries_max.max(1) as usize;
         Self {
             routings: VecDeque::new(),
@@ -38,6 +51,8 @@ impl Backlog {
             bytes_max: limits.backlog_bytes_max as usize,
             deliveries_left: deliveries_max,
             deliveries_max,
+            bytes_left: turn_bytes_max,
+            turn_bytes_max,
             held_back: Vec::new(),
             pushed: 0,
         }
@@ -56,24 +71,43 @@ impl Backlog {
         self.bytes > self.bytes_max
     }
 
-    /// Whether `count` deliveries may be made at once: none waits that they would overtake, and
-    /// this turn has room for them. Takes them off this turn's share.
+    /// Whether `count` deliveries of `bytes` each may be made at once: none waits that they would
+    /// overtake, and this turn has room for them. Takes them off this turn's share.
     #[inline]
-    pub(crate) fn admits(&mut self, count: usize) -> bool {
-        let admitted = self.routings.is_empty() && count <= self.deliveries_left;
+    pub(crate) fn admits(&mut self, count: usize, bytes: usize) -> bool {
+        let all = count * bytes;
+        let admitted =
+            self.routings.is_empty() && count <= self.deliveries_left && all <= self.bytes_left;
         if admitted {
             self.deliveries_left -= count;
+            self.bytes_left -= all;
         }
         admitted
     }
 
-    /// What is left of this turn's share.
-    pub(crate) fn deliveries_left(&mut self) -> &mut usize {
-        &mut self.deliveries_left
+    /// How many deliveries of `bytes` each this turn has room for still: takes up to `wanted` off
+    /// its share.
+    pub(crate) fn take_deliveries(&mut self, wanted: usize, bytes: usize) -> usize {
+        let fitting = self.bytes_left.div_ceil(bytes.max(1));
+        let count = wanted.min(self.deliveries_left).min(fitting);
+        self.deliveries_left -= count;
+        self.bytes_left = self.bytes_left.saturating_sub(count * bytes);
+        count
+    }
+
+    /// Whether this turn has written as much as it may.
+    pub(crate) fn is_turn_over(&self) -> bool {
+        self.deliveries_left == 0 || self.bytes_left == 0
+    }
+
+    /// What the messages that were put off take.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
     }
 
     pub(crate) fn begin_turn(&mut self) {
         self.deliveries_left = self.deliveries_max;
+        self.bytes_left = self.turn_bytes_max;
     }
 
     pub(crate) fn push(

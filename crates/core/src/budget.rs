@@ -29,6 +29,11 @@ pub(crate) struct Allowance {
     pub(crate) bytes_max: u64,
 }
 
+impl Allowance {
+    /// Nothing more, as when memory is short.
+    pub(crate) const NONE: Self = Self { count_max: 0, bytes_max: 0 };
+}
+
 impl Account {
     /// Changes both by so much if the limits allow it; what does not grow is always allowed.
     #[must_use]

@@ -20,7 +20,6 @@ use crate::effects::{AuthAnswer, AuthRequest, DisconnectReason, Effects, Enhance
 use crate::identity::{ConnectionId, Identity, is_reserved_client_id};
 use crate::message::{Attributes, Publication};
 use crate::session::{NEVER_EXPIRES, Will};
-use crate::strain::MemoryPressure;
 use crate::subscription_tree::SessionSlot;
 use crate::time::Timestamp;
 use crate::timers::Timer;
@@ -54,7 +53,10 @@ impl Core {
             self.clients.connection(id).is_some_and(|connection| connection.is_turned_away);
         let checked = match is_turned_away {
             true => Err((ReasonCode::ServerBusy, "too many connections: come again later")),
-            false => self.check_offered(id, connect).and_then(|()| self.check_connect(connect)),
+            false => self
+                .check_offered(id, connect)
+                .and_then(|()| self.check_connect(connect))
+                .and_then(|()| self.check_memory(id, connect)),
         };
         if let Err((reason_code, detail)) = checked {
             let who = (connect.client_id, connect.user_name);
@@ -346,13 +348,17 @@ impl Core {
         connect.will.as_ref().map_or(Ok(()), |will| offered.check_message(will.qos, will.retain))
     }
 
+    fn check_memory(&mut self, id: ConnectionId, connect: &Connect<'_>) -> Result<(), Refusal> {
+        match self.has_memory_for(id, connect.client_id) {
+            true => Ok(()),
+            false => Err((ReasonCode::ServerBusy, "the broker is short of memory")),
+        }
+    }
+
     fn check_connect(&self, connect: &Connect<'_>) -> Result<(), Refusal> {
         let limits = &self.config.limits;
         if self.draining {
             return Err((ReasonCode::ServerUnavailable, "the broker is shutting down"));
-        }
-        if self.strain.pressure >= MemoryPressure::High {
-            return Err((ReasonCode::ServerBusy, "the broker is short of memory"));
         }
         let client_id = connect.client_id;
         if client_id.len() > usize::from(limits.client_identifier_bytes_max) {

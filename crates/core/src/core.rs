@@ -157,7 +157,7 @@ impl Core {
             pending: Pending::default(),
             timers: Timers::default(),
             delayed: Delayed::default(),
-            backlog: Backlog::new(&limits),
+            backlog: Backlog::new(&limits, config.workers),
             numbers: Numbers::new(config.worker),
             random,
             unguessable,

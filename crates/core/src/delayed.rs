@@ -27,6 +27,11 @@ impl Delayed {
         self.messages.len()
     }
 
+    /// What they take. Looks at all of them.
+    pub(crate) fn bytes(&self) -> usize {
+        self.messages.values().map(|(message, _)| message.size()).sum()
+    }
+
     /// How many of them the store does not keep.
     pub(crate) fn volatile_messages(&self) -> usize {
         self.messages.values().filter(|(_, is_stored)| !is_stored).count()
@@ -68,7 +73,8 @@ impl Core {
             // Nobody would ever get it.
             Some(DropReason::Expired)
         } else {
-            let is_allowed = self.make_room_for_delayed(size, now, fx);
+            let is_allowed =
+                !self.is_short_of_memory() && self.make_room_for_delayed(size, now, fx);
             self.clients.counters.limits_exceeded += u64::from(!is_allowed);
             (!is_allowed).then_some(DropReason::DelayedLimit)
         };

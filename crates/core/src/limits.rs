@@ -81,6 +81,20 @@ impl Limits {
         "memory_bytes_max",
     ];
 
+    /// These limits, but what may wait somewhere is a part of the memory that the process may have,
+    /// if that is known.
+    #[must_use]
+    pub fn within_memory(mut self) -> Self {
+        let memory = self.memory_bytes_max;
+        let cut = |limit: u32, share: u64| match u32::try_from(share) {
+            Ok(share) if memory > 0 => limit.min(share.max(1)),
+            _ => limit,
+        };
+        self.backlog_bytes_max = cut(self.backlog_bytes_max, memory / 8);
+        self.output_bytes_max = cut(self.output_bytes_max, memory / 16);
+        self
+    }
+
     /// These limits, but the fixed ones as they are in `present`.
     #[must_use]
     pub fn with_fixed_of(&self, present: &Self) -> Self {
@@ -184,8 +198,9 @@ limits! {
     /// refused (0x97 Quota exceeded; MQTT 3: not acknowledged) until there is room again.
     store_bytes_max: u64 = 17_179_869_184;
     /// Bytes of memory that the process may take. 0: three quarters of what the machine (or its
-    /// control group) has. At 60 % new connections are refused, at 75 % QoS 0 is dropped and
-    /// publishers are not read, at 85 % the Clients with the largest queues are disconnected.
+    /// control group) has. At 60 % few new Sessions are let in and nothing more is retained, at
+    /// 75 % QoS 0 is dropped and publishers wait, at 85 %, or if waiting does not help, the Clients
+    /// for which most is kept are disconnected. What waits anywhere gets less if this is small.
     memory_bytes_max: u64 = 0;
 }
 

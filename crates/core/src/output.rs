@@ -13,6 +13,9 @@ use crate::message::Message;
 /// the copy costs less than the bookkeeping of one more segment.
 pub(crate) const SHARED_PAYLOAD_BYTES_MIN: usize = 2048;
 
+/// From this length on, a buffer is not appended to any more.
+const CHUNK_BYTES: usize = 32 * 1024;
+
 #[derive(Debug)]
 enum Segment {
     Bytes(Vec<u8>),
@@ -36,6 +39,8 @@ pub struct Output {
 #[derive(Debug, Default)]
 pub(crate) struct BufferPool {
     buffers: Vec<Vec<u8>>,
+    /// What they take together.
+    bytes: usize,
 }
 
 impl Output {
@@ -73,11 +78,31 @@ impl Output {
     ) -> T {
         if self.tail.capacity() == 0 {
             self.tail = pool.take();
+        } else if self.tail.len() >= CHUNK_BYTES {
+            self.begin_chunk(pool);
         }
         let before = self.tail.len();
         let result = write(&mut self.tail);
         self.pending += self.tail.len() - before;
         result
+    }
+
+    /// What is full goes behind what is before it. To let it grow would take twice its memory for a
+    /// moment, and at the same moment for all who do not read.
+    #[cold]
+    fn begin_chunk(&mut self, pool: &mut BufferPool) {
+        let full = std::mem::replace(&mut self.tail, pool.take());
+        self.segments.get_or_insert_default().push_back(Segment::Bytes(full));
+    }
+
+    /// The memory that it takes; payloads are counted as if nobody shared them.
+    pub(crate) fn held_bytes(&self) -> usize {
+        let held = |segment: &Segment| match segment {
+            Segment::Bytes(bytes) => bytes.capacity(),
+            Segment::Payload(message) => message.payload().len(),
+        };
+        let segments = self.segments.iter().flat_map(|segments| segments.iter()).map(held);
+        self.tail.capacity() + segments.sum::<usize>()
     }
 
     /// Appends the payload of `message` without copying it.
@@ -139,15 +164,25 @@ impl Segment {
 impl BufferPool {
     const BUFFERS_MAX: usize = 1024;
     const BUFFER_BYTES_MAX: usize = 64 * 1024;
+    const BYTES_MAX: usize = 4 * 1024 * 1024;
 
     fn take(&mut self) -> Vec<u8> {
-        self.buffers.pop().unwrap_or_default()
+        let buffer = self.buffers.pop().unwrap_or_default();
+        self.bytes -= buffer.capacity();
+        buffer
+    }
+
+    /// Gives all of them back to the system.
+    pub(crate) fn clear(&mut self) {
+        *self = Self::default();
     }
 
     fn give_back(&mut self, mut buffer: Vec<u8>) {
-        let fits = (1..=Self::BUFFER_BYTES_MAX).contains(&buffer.capacity());
+        let fits = (1..=Self::BUFFER_BYTES_MAX).contains(&buffer.capacity())
+            && self.bytes + buffer.capacity() <= Self::BYTES_MAX;
         if fits && self.buffers.len() < Self::BUFFERS_MAX {
             buffer.clear();
+            self.bytes += buffer.capacity();
             self.buffers.push(buffer);
         }
     }
@@ -176,6 +211,22 @@ mod tests {
             output.advance(count, pool);
         }
         written
+    }
+
+    #[test]
+    fn no_buffer_grows_beyond_a_chunk() {
+        for step in [1_000, 40_000, 1_000_000] {
+            let (mut output, mut pool) = (Output::default(), BufferPool::default());
+            let mut expected = Vec::new();
+            for number in 0..100_u8 {
+                let bytes = vec![number; 3_000];
+                output.append(&mut pool, |buffer| buffer.extend_from_slice(&bytes));
+                expected.extend(bytes);
+            }
+            assert!(output.held_bytes() < 2 * expected.len());
+            assert!(drain(&mut output, &mut pool, step) == expected);
+            assert_eq!(output.held_bytes(), 0, "an idle output owns no buffer");
+        }
     }
 
     #[test]

@@ -255,6 +255,11 @@ impl Core {
         let publication =
             Publication::new(topic, &forwarded, publish.payload, attributes, &publisher);
         let outcome = match delay_seconds {
+            _ if self.refuses(publish) => {
+                let party = Party::Publisher(&publisher);
+                self.clients.note_drop(party, topic, DropReason::MemoryPressure, fx);
+                Err(DropReason::MemoryPressure)
+            }
             None if self.lacks_room(&publication) => {
                 let party = Party::Publisher(&publisher);
                 self.clients.note_drop(party, topic, DropReason::StoreFull, fx);
@@ -338,10 +343,13 @@ impl From<DropReason> for Verdict {
             DropReason::StoreFull => {
                 (ReasonCode::QuotaExceeded, "there is no room to keep the message")
             }
+            DropReason::MemoryPressure => {
+                (ReasonCode::QuotaExceeded, "the broker is short of memory")
+            }
             DropReason::Expired => return Self::SUCCESS,
             _ => (ReasonCode::UnspecifiedError, "the message could not be accepted"),
         };
-        let is_withheld = reason == DropReason::StoreFull;
+        let is_withheld = matches!(reason, DropReason::StoreFull | DropReason::MemoryPressure);
         Self { reason_code, explanation: Some(explanation), is_withheld, ..Self::SUCCESS }
     }
 }

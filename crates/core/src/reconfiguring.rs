@@ -35,7 +35,7 @@ impl Core {
             settings.topic_durabilities.iter().all(|(it, _)| TopicFilter::parse(it).is_ok()),
             "filters are checked before they come here"
         );
-        let limits = Arc::new(settings.limits.with_fixed_of(&self.config.limits));
+        let limits = Arc::new(settings.limits.with_fixed_of(&self.config.limits).within_memory());
         self.backlog.set_limits(&limits);
         self.retained.set_limits(&limits);
         self.clients.limits = Arc::clone(&limits);

@@ -161,6 +161,12 @@ impl Retained {
         self.is_awake && !self.requests.is_empty()
     }
 
+    /// Whether retained messages may become more: those that are there can always be replaced by
+    /// smaller ones, and removed.
+    pub(crate) fn set_growing(&mut self, is_growing: bool) {
+        self.tree.is_growing = is_growing;
+    }
+
     /// Some request may have room again.
     pub(crate) fn wake(&mut self) {
         self.is_awake = true;

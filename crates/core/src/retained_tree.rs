@@ -44,6 +44,8 @@ pub(crate) struct RetainedTree {
     /// What all workers of the node may keep, and do.
     allowance: Allowance,
     budget: Arc<NodeBudget>,
+    /// Messages may become more, and larger.
+    pub(crate) is_growing: bool,
     walks: usize,
     emptied: Vec<NodeIndex>,
     /// How many emptied nodes are too many.
@@ -85,6 +87,7 @@ impl RetainedTree {
             bytes: 0,
             allowance,
             budget,
+            is_growing: true,
             walks: 0,
             emptied: Vec::new(),
             emptied_max: Self::EMPTIED_MIN,
@@ -103,7 +106,8 @@ impl RetainedTree {
         }
         let replaced = self.get(message.topic()).map_or((0, 0), |old| (1, old.size() as i64));
         let grows = (1 - replaced.0, message.size() as i64 - replaced.1);
-        match self.budget.retained.change(grows.0, grows.1, self.allowance) {
+        let allowance = if self.is_growing { self.allowance } else { Allowance::NONE };
+        match self.budget.retained.change(grows.0, grows.1, allowance) {
             true => Ok(self.insert(message)),
             false => Err(RetainedFull),
         }

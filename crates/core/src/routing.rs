@@ -14,6 +14,7 @@ use crate::gate::{Admitted, PublishGate};
 use crate::identity::{SessionId, WorkerId};
 use crate::message::{Attributes, Message, Publication};
 use crate::outgoing::Identifiers;
+use crate::output::SHARED_PAYLOAD_BYTES_MIN;
 use crate::peer::{Peer, Ticket};
 use crate::stored::Durability;
 use crate::subscription_tree::{GroupId, SessionSlot, Subscriber};
@@ -184,7 +185,7 @@ impl Core {
         if subscribers == 0 {
             return 0;
         }
-        let at_once = self.backlog.admits(subscribers);
+        let at_once = self.backlog.admits(subscribers, copied_bytes(publication));
         if at_once && nodes_with_subscribers == 1 {
             return self.deliver_to_one_filter(publication, now, fx);
         }
@@ -261,7 +262,7 @@ impl Core {
 
     /// Works off put-off fan-outs within this turn's share.
     pub(crate) fn run_routings(&mut self, now: Timestamp, fx: &mut Effects) {
-        while *self.backlog.deliveries_left() > 0 {
+        while !self.backlog.is_turn_over() {
             let Some(mut routing) = self.backlog.take() else {
                 break;
             };
@@ -277,8 +278,7 @@ impl Core {
         let message = Arc::clone(&routing.message);
         let publication = Publication::of(&message);
         let rest = routing.targets.len() - routing.next;
-        let count = rest.min(*self.backlog.deliveries_left());
-        *self.backlog.deliveries_left() -= count;
+        let count = self.backlog.take_deliveries(rest, copied_bytes(&publication));
         self.clients.rounds.resume_origin(routing.round);
         self.clients.layouts.reset();
         for target in &routing.targets[routing.next..routing.next + count] {
@@ -292,6 +292,12 @@ impl Core {
         self.clients.rounds.end_origin();
         routing.next += count;
     }
+}
+
+/// What a receiver's output takes for a publication: a large payload is shared.
+#[inline]
+fn copied_bytes(publication: &Publication<'_>) -> usize {
+    publication.size().min(SHARED_PAYLOAD_BYTES_MIN)
 }
 
 /// No Local: what a Client published does not come back by this subscription [MQTT-3.8.3-3].

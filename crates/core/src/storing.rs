@@ -112,15 +112,21 @@ impl Core {
     /// disconnected then: an MQTT 3 Client sends again when it has connected again.
     pub fn set_store_full(&mut self, is_full: bool, now: Timestamp, fx: &mut Effects) {
         self.clients.rounds.is_full = is_full;
-        if !is_full {
-            let code = ReasonCode::QuotaExceeded;
-            for id in std::mem::take(&mut self.unanswered) {
-                self.close(id, Some(code), &DisconnectReason::ByServer(code), now, fx);
-            }
+        self.end_unanswered(now, fx);
+    }
+
+    /// Those whose PUBLISH was not acknowledged bring it again, when there is room for it.
+    pub(crate) fn end_unanswered(&mut self, now: Timestamp, fx: &mut Effects) {
+        if self.clients.rounds.is_full || self.is_very_short_of_memory() {
+            return;
+        }
+        let code = ReasonCode::QuotaExceeded;
+        for id in std::mem::take(&mut self.unanswered) {
+            self.close(id, Some(code), &DisconnectReason::ByServer(code), now, fx);
         }
     }
 
-    /// A PUBLISH gets no acknowledgement, because the store is full.
+    /// A PUBLISH gets no acknowledgement, because there is no room for it.
     pub(crate) fn leave_unanswered(&mut self, id: ConnectionId) {
         let id = self.clients.control_of(id);
         if let Some(connection) = self.clients.connection(id)

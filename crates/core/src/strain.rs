@@ -3,14 +3,23 @@
 //!
 //! Only a PUBLISH adds to what has to be passed on. So a connection is held back at its first
 //! PUBLISH that cannot be taken; acknowledgements, PINGREQ, SUBSCRIBE and DISCONNECT, which make
-//! room or cost none, are taken from everybody. This module must never stop what frees memory.
+//! room or cost none, are taken from everybody.
+//!
+//! Short of memory, the broker lets in few who have no Session yet, keeps nothing more for good,
+//! and has publishers wait; if that does not help, whoever has most kept for it is disconnected.
+//! This module must never stop what frees memory: to acknowledge, to remove a retained message, to
+//! come back for a queue.
+
+use std::cmp::Reverse;
 
 use midge_codec::{Publish, ReasonCode};
 
+use crate::connection::Connection;
 use crate::core::Core;
 use crate::effects::{DisconnectReason, Effects};
 use crate::identity::ConnectionId;
 use crate::session::Session;
+use crate::subscription_tree::SessionSlot;
 use crate::time::Timestamp;
 
 /// How short of memory the process is; see the limit `memory_bytes_max`.
@@ -19,11 +28,11 @@ pub enum MemoryPressure {
     /// There is enough.
     #[default]
     None,
-    /// New connections are refused.
+    /// New Sessions are refused but for a few, and nothing more is retained or delayed.
     High,
-    /// QoS 0 is dropped as well, and publishers are not read.
+    /// QoS 0 is dropped as well, publishers have to wait, and nobody subscribes to more.
     Severe,
-    /// The Clients with the largest queues are disconnected as well.
+    /// The Clients for which most is kept are disconnected as well.
     Critical,
 }
 
@@ -33,9 +42,36 @@ pub(crate) struct Strain {
     pub(crate) pressure: MemoryPressure,
     /// What publishers bring could not be passed on, says the driver.
     is_congested: bool,
+    /// Since when publishers wait for memory.
+    severe_since: Option<Timestamp>,
+    /// It has not helped that they waited: their messages are refused.
+    refuses_messages: bool,
+    /// Connections that were let in though memory is short.
+    reserve: Vec<ConnectionId>,
+}
+
+/// What a broker has kept for one Client, and can give up.
+struct Offender {
+    bytes: usize,
+    slot: SessionSlot,
 }
 
 impl Core {
+    /// New Sessions that a worker lets in while memory is short: somebody has to remove what fills
+    /// it.
+    const RESERVE_MAX: usize = 8;
+    /// How long publishers wait for memory before their messages are refused.
+    const PATIENCE_MS: u64 = 10_000;
+    /// About what a Session, a connection, a subscription, a retained message and a message in the
+    /// store take beside their bytes.
+    const SESSION_BYTES: usize = 600;
+    const CONNECTION_BYTES: usize = 700;
+    const SUBSCRIPTION_BYTES: usize = 400;
+    const RETAINED_BYTES: usize = 400;
+    const STORED_BYTES: usize = 64;
+    /// More than that is not waited for when a connection ends for its memory.
+    const LAST_WORDS_BYTES_MAX: usize = 16 * 1024;
+
     /// The driver tells whether what publishers bring can be passed on: to the store, to other
     /// workers.
     pub fn set_congested(&mut self, is_congested: bool) {
@@ -71,7 +107,40 @@ impl Core {
     pub fn holds_publishers_back(&self) -> bool {
         self.backlog.is_full()
             || self.strain.is_congested
-            || self.strain.pressure >= MemoryPressure::Severe
+            || self.strain.severe_since.is_some() && !self.strain.refuses_messages
+    }
+
+    /// Whether nothing more shall be kept for good.
+    pub(crate) fn is_short_of_memory(&self) -> bool {
+        self.strain.pressure >= MemoryPressure::High
+    }
+
+    /// Whether nothing more shall be kept that is not worth waiting for.
+    pub(crate) fn is_very_short_of_memory(&self) -> bool {
+        self.strain.pressure >= MemoryPressure::Severe
+    }
+
+    /// Whether a message is refused because it has not helped that publishers waited for memory.
+    pub(crate) fn refuses(&self, publish: &Publish<'_>) -> bool {
+        self.strain.refuses_messages && !removes_retained(publish)
+    }
+
+    /// Whether a CONNECT may come in as far as memory goes. Who has a Session comes for what waits
+    /// in it; of others, few.
+    pub(crate) fn has_memory_for(&mut self, id: ConnectionId, client_id: &str) -> bool {
+        if !self.is_short_of_memory() || self.has_session(client_id) {
+            return true;
+        }
+        let connections = &self.clients.connections;
+        let is_there = |id: &ConnectionId| {
+            connections.get(id.slot()).is_some_and(|connection| connection.id == *id)
+        };
+        self.strain.reserve.retain(is_there);
+        let has_room = self.strain.reserve.len() < Self::RESERVE_MAX;
+        if has_room {
+            self.strain.reserve.push(id);
+        }
+        has_room
     }
 
     fn takes_though_held(
@@ -109,34 +178,102 @@ impl Core {
         now: Timestamp,
         fx: &mut Effects,
     ) {
-        self.strain.pressure = pressure;
+        let strain = &mut self.strain;
+        strain.pressure = pressure;
         self.clients.drop_qos0 = pressure >= MemoryPressure::Severe;
-        if pressure == MemoryPressure::Critical {
-            self.shed_worst_offender(now, fx);
+        self.retained.set_growing(pressure < MemoryPressure::High);
+        if pressure > MemoryPressure::None {
+            self.clients.pool.clear();
         }
+        if pressure >= MemoryPressure::Severe {
+            let since = *strain.severe_since.get_or_insert(now);
+            strain.refuses_messages = now - since >= Self::PATIENCE_MS;
+            return;
+        }
+        (strain.severe_since, strain.refuses_messages) = (None, false);
+        if pressure == MemoryPressure::None {
+            strain.reserve.clear();
+        }
+        self.end_unanswered(now, fx);
     }
 
-    /// Disconnects the Client for which most bytes are kept in memory, and ends its Session unless
-    /// that is in the store.
-    fn shed_worst_offender(&mut self, now: Timestamp, fx: &mut Effects) {
+    /// About how many bytes of memory this worker holds. Looks at all Sessions.
+    pub fn held_bytes(&self) -> usize {
+        let clients = &self.clients;
+        let of_session = |session: &Session| {
+            let outgoing = session.outgoing.as_ref();
+            let stored = outgoing.map_or(0, |outgoing| outgoing.stored_messages());
+            let queued = outgoing.map_or(0, |outgoing| outgoing.bytes_in_memory());
+            queued + Self::SESSION_BYTES + stored * Self::STORED_BYTES
+        };
+        let of_connection =
+            |connection: &Connection| connection.output.held_bytes() + Self::CONNECTION_BYTES;
+        let (retained, retained_bytes) = self.retained.usage();
+        let parts = [
+            clients.sessions.iter().map(|(_, session)| of_session(session)).sum(),
+            clients.connections.iter().map(|(_, connection)| of_connection(connection)).sum(),
+            self.tree.len() * Self::SUBSCRIPTION_BYTES,
+            usize::try_from(retained_bytes).unwrap_or(usize::MAX),
+            usize::try_from(retained).unwrap_or(usize::MAX) * Self::RETAINED_BYTES,
+            self.delayed.bytes(),
+            self.backlog.bytes(),
+        ];
+        parts.into_iter().fold(0, usize::saturating_add)
+    }
+
+    /// Gives up so many bytes: disconnects the Clients for which most is kept, and ends their
+    /// Sessions unless those are in the store. `unfinished` says what the driver keeps of an
+    /// incomplete packet of a connection.
+    pub fn shed(
+        &mut self,
+        bytes: usize,
+        unfinished: &dyn Fn(ConnectionId) -> usize,
+        now: Timestamp,
+        fx: &mut Effects,
+    ) {
         let sessions = self.clients.sessions.iter();
         // Of one in the store, only what its connection has can be given up.
         let sessions =
             sessions.filter(|(_, it)| it.number == 0 || it.network_connection().is_some());
-        let worst = sessions.max_by_key(|(_, session)| self.kept_bytes(session));
-        let Some((slot, session)) = worst.filter(|(_, session)| self.kept_bytes(session) > 0)
-        else {
-            return;
+        let offender = |(slot, session): (usize, &Session)| Offender {
+            bytes: self.kept_bytes(session) + session.connection.map_or(0, unfinished),
+            slot: slot as SessionSlot,
         };
+        let mut offenders: Vec<_> = sessions.map(offender).filter(|it| it.bytes > 0).collect();
+        offenders.sort_unstable_by_key(|offender| Reverse(offender.bytes));
+        let mut left = bytes;
+        for offender in offenders {
+            if left == 0 {
+                return;
+            }
+            left = left.saturating_sub(offender.bytes);
+            self.give_up(offender.slot, now, fx);
+        }
+    }
+
+    fn give_up(&mut self, slot: SessionSlot, now: Timestamp, fx: &mut Effects) {
         self.clients.counters.limits_exceeded += 1;
-        if let Some(id) = session.network_connection() {
-            let code = ReasonCode::QuotaExceeded;
-            self.close(id, Some(code), &DisconnectReason::ByServer(code), now, fx);
+        if let Some(id) = self.clients.session(slot).network_connection() {
+            self.end_for_memory(id, now, fx);
         }
         // What is in the store takes no memory once nobody is connected.
-        let session = self.clients.sessions.get(slot);
+        let session = self.clients.sessions.get(slot as usize);
         if session.is_some_and(|session| session.number == 0) {
-            self.end_session(slot as u32, now, fx);
+            self.end_session(slot, now, fx);
+        }
+    }
+
+    /// Ends a connection for the memory that is kept for it.
+    pub fn end_for_memory(&mut self, id: ConnectionId, now: Timestamp, fx: &mut Effects) {
+        let id = self.clients.control_of(id);
+        let code = ReasonCode::QuotaExceeded;
+        self.close(id, Some(code), &DisconnectReason::ByServer(code), now, fx);
+        // Who reads so slowly does not come to the last word in time.
+        let connection = self.clients.connections.get_mut(id.slot()).filter(|it| it.id == id);
+        if let Some(connection) = connection
+            && connection.output.pending() > Self::LAST_WORDS_BYTES_MAX
+        {
+            connection.output.clear(&mut self.clients.pool);
         }
     }
 

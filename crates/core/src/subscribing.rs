@@ -241,7 +241,9 @@ impl Core {
         let session = &self.clients.sessions[slot as usize];
         let is_new = !session.subscriptions.contains_key(request.key.as_str());
         // What is restored was within the limits when it was made.
-        if is_new && session.subscriptions.len() >= subscriptions_max && !self.is_restoring {
+        let has_room =
+            session.subscriptions.len() < subscriptions_max && !self.is_very_short_of_memory();
+        if is_new && !has_room && !self.is_restoring {
             self.clients.counters.limits_exceeded += 1;
             return Err(ReasonCode::QuotaExceeded);
         }

@@ -200,6 +200,11 @@ impl Stream {
         }
     }
 
+    /// Whether a read may be into a buffer of any length.
+    pub fn reads_any_length(&self) -> bool {
+        !matches!(self.kind, Kind::Layered(_))
+    }
+
     /// Whether a layer has the beginning of something of which the rest has not come yet.
     pub fn has_partial_record(&self) -> bool {
         match &self.kind {

@@ -82,6 +82,11 @@ impl Broker {
         broker
     }
 
+    /// Where its memory can be read.
+    pub(crate) fn process(&self) -> u32 {
+        self.process.id()
+    }
+
     /// What it has said.
     pub(crate) fn log(&self) -> String {
         fs::read_to_string(&self.log).unwrap_or_default()

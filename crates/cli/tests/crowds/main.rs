@@ -12,4 +12,5 @@ mod secure;
 
 mod certificates;
 mod hostile;
+mod memory;
 mod stopped;

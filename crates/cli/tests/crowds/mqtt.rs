@@ -47,6 +47,34 @@ pub(crate) fn publish_1(topic: &str, packet_id: u16, payload: &[u8]) -> Vec<u8> 
     packet(0x32, &[&string(topic)[..], &packet_id.to_be_bytes(), payload].concat())
 }
 
+/// A PUBLISH of any size; `packet_id` if `first_byte` asks for one.
+pub(crate) fn large_publish(
+    first_byte: u8,
+    topic: &str,
+    packet_id: Option<u16>,
+    payload: &[u8],
+) -> Vec<u8> {
+    let id = packet_id.map(u16::to_be_bytes);
+    let id = id.as_ref().map_or(&[][..], |id| &id[..]);
+    let body = [&string(topic)[..], id, payload].concat();
+    let (mut bytes, mut length) = (vec![first_byte], body.len());
+    loop {
+        let digit = (length & 0x7F) as u8;
+        length >>= 7;
+        bytes.push(digit | if length > 0 { 0x80 } else { 0 });
+        if length == 0 {
+            break;
+        }
+    }
+    bytes.extend(body);
+    bytes
+}
+
+/// A SUBSCRIBE to one topic at this QoS.
+pub(crate) fn subscribe_at(topic: &str, qos: u8) -> Vec<u8> {
+    packet(0x82, &[&[0, 1][..], &string(topic), &[qos]].concat())
+}
+
 /// The first byte and the body of the next packet.
 pub(crate) fn receive(stream: &mut impl Read) -> io::Result<(u8, Vec<u8>)> {
     let mut byte = [0];

@@ -382,6 +382,15 @@ fn short_of_memory_or_shutting_down_nobody_is_let_in() {
     let mut node = Node::new(&Setup::default());
     let old = node.connect_with(&persistent("a")).0;
     node.call(0, |core, now, fx| core.set_memory_pressure(MemoryPressure::High, now, fx));
+    // Somebody has to remove what fills the memory; and whoever has a Session comes back to it.
+    let reserve: Vec<_> = (0..8).map(|number| node.connect(&format!("r{number}"))).collect();
+    assert_eq!(node.refused(&connect("b")), 0x89);
+    let old = {
+        node.lose(old);
+        node.connect_with(&persistent("a")).0
+    };
+    node.lose(reserve[3]);
+    node.connect("r8");
     assert_eq!(node.refused(&connect("b")), 0x89);
     node.call(0, |core, now, fx| core.set_memory_pressure(MemoryPressure::None, now, fx));
     node.call(0, midge_core::Core::begin_drain);

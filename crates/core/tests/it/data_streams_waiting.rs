@@ -173,7 +173,10 @@ fn what_waits_for_data_streams_counts_when_memory_is_short() {
         node.publish(scene.publisher, "f", &"x".repeat(10_000), 0);
         for worker in 0..node.cores.len() {
             let pressure = MemoryPressure::Critical;
-            node.call(worker, |core, now, fx| core.set_memory_pressure(pressure, now, fx));
+            node.call(worker, |core, now, fx| {
+                core.set_memory_pressure(pressure, now, fx);
+                core.shed(5_000, &|_| 0, now, fx);
+            });
         }
         assert_eq!(node.end_code(scene.control), Some(ReasonCode::QuotaExceeded));
         assert!(!node.is_closed(scene.publisher));

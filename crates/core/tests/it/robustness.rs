@@ -315,7 +315,10 @@ fn under_memory_pressure_the_worst_offender_goes() {
     node.subscribe(publisher, "live", 1);
     node.publish(publisher, "small", "x", 1);
     node.publish(publisher, "large", &"x".repeat(1000), 1);
-    node.call(0, |core, now, fx| core.set_memory_pressure(MemoryPressure::Critical, now, fx));
+    node.call(0, |core, now, fx| {
+        core.set_memory_pressure(MemoryPressure::Critical, now, fx);
+        core.shed(500, &|_| 0, now, fx);
+    });
     let clients: Vec<_> =
         node.cores[0].clients().into_iter().map(|info| info.client_id.to_string()).collect();
     assert_eq!(clients, ["small", "p"]);
@@ -363,4 +366,45 @@ fn a_late_word_about_a_closed_connection_does_not_hit_its_successor() {
     assert_eq!(node.output_bytes(new), 2);
     node.set_room(new, usize::MAX);
     assert_eq!(node.take(new), [Received::PingResp]);
+}
+
+/// What would be kept for good is refused when memory is short; what frees it never is.
+#[test]
+fn short_of_memory_nothing_more_is_retained_or_delayed_and_all_can_be_removed() {
+    let mut node = Node::new(&Setup::default());
+    let conn = node.connect("a");
+    node.send_publish(conn, retained("kept", "12345"));
+    node.call(0, |core, now, fx| core.set_memory_pressure(MemoryPressure::High, now, fx));
+    node.send_publish(conn, retained("new", "x"));
+    node.send_publish(conn, retained("kept", "larger than it was"));
+    assert_eq!(node.dropped(DropReason::RetainedLimit), 2);
+    node.publish(conn, "$delayed/10/t", "x", 0);
+    assert_eq!(node.dropped(DropReason::DelayedLimit), 1);
+    node.send_publish(conn, retained("kept", "1"));
+    node.call(0, |core, now, fx| core.set_memory_pressure(MemoryPressure::Severe, now, fx));
+    assert_eq!(node.subscribe(conn, "kept", 0), ReasonCode::QuotaExceeded);
+    node.send_publish(conn, retained("kept", ""));
+    assert_eq!(node.cores[0].usage().retained_messages, 0);
+}
+
+/// Publishers wait for memory, but not for ever.
+#[test]
+fn a_shortage_that_does_not_end_refuses_messages() {
+    let mut node = Node::new(&Setup::default());
+    let conn = node.connect("a");
+    let severe = |node: &mut Node| {
+        node.call(0, |core, now, fx| {
+            core.set_memory_pressure(MemoryPressure::Severe, now, fx);
+        });
+    };
+    severe(&mut node);
+    node.queue(conn, &Packet::Publish(publish("t", "x", 1, 1)));
+    node.settle();
+    assert_eq!(node.take(conn), [], "it waits");
+    node.advance(10_000);
+    severe(&mut node);
+    assert_eq!(node.take(conn), [Received::PubAck(1, ReasonCode::QuotaExceeded)]);
+    node.call(0, |core, now, fx| core.set_memory_pressure(MemoryPressure::None, now, fx));
+    node.publish(conn, "t", "x", 1);
+    assert!(!node.is_closed(conn));
 }

@@ -1,0 +1,197 @@
+//! Memory for packets of which only a part has come.
+//!
+//! A large packet may grow only when there is room for all of it: who is let begin can come to its
+//! end, so that nobody waits for somebody who waits, too. While others wait, a packet has to come
+//! on. Without that nobody is disturbed, however slowly it comes.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use midge_core::{ConnectionId, Timestamp};
+
+use crate::worker::Worker;
+
+/// What all workers together may keep of large incomplete packets.
+#[derive(Debug)]
+pub(crate) struct Unfinished {
+    reserved: AtomicUsize,
+    max: usize,
+    /// Connections that wait for room.
+    waiting: AtomicUsize,
+}
+
+/// One connection's part of it.
+#[derive(Debug, Default)]
+pub(crate) struct Reservation {
+    bytes: usize,
+    since: Timestamp,
+    came_at: Timestamp,
+    /// There is no room for its packet: it is not read.
+    pub(crate) waits: bool,
+}
+
+impl Unfinished {
+    pub(crate) fn new(max: usize) -> Self {
+        Self { reserved: AtomicUsize::new(0), max, waiting: AtomicUsize::new(0) }
+    }
+
+    /// Whether so much that reads should be small.
+    pub(crate) fn is_tight(&self) -> bool {
+        self.reserved.load(Ordering::Relaxed) > self.max / 2
+    }
+
+    /// Whether some connection waits for room.
+    pub(crate) fn is_waited_for(&self) -> bool {
+        self.waiting.load(Ordering::Relaxed) > 0
+    }
+
+    fn take(&self, bytes: usize) -> bool {
+        let take = |reserved: usize| Some(reserved + bytes).filter(|&all| all <= self.max);
+        self.reserved.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).is_ok()
+    }
+
+    fn give_back(&self, bytes: usize) {
+        self.reserved.fetch_sub(bytes, Ordering::Relaxed);
+    }
+}
+
+impl Reservation {
+    /// How long a packet may stand still while others wait for its room.
+    const STANDSTILL_MS: u64 = 1_000;
+    /// How fast it has to come then, on average.
+    const BYTES_PER_MS: u64 = 64;
+
+    /// How large a packet there is room for.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Whether something of its packet has come lately, or was not read because there is no room.
+    pub(crate) fn comes_on(&self, now: Timestamp) -> bool {
+        self.waits || now - self.came_at < Self::STANDSTILL_MS / 2
+    }
+
+    /// Whether it may be taken away for the sake of others.
+    fn is_overdue(&self, now: Timestamp) -> bool {
+        let allowed_ms = Self::STANDSTILL_MS + self.bytes as u64 / Self::BYTES_PER_MS;
+        self.bytes > 0
+            && (now - self.came_at >= Self::STANDSTILL_MS || now - self.since >= allowed_ms)
+    }
+}
+
+impl Worker {
+    /// Between two looks at those who wait for room.
+    const UNFINISHED_LOOK_MS: u64 = 100;
+
+    /// A packet of `needed` bytes is incomplete, and more of it has come than anybody may leave
+    /// here. If there is no room for it, it is not read on for now.
+    pub(crate) fn reserve(&mut self, id: ConnectionId, needed: usize) {
+        let Some(socket) = self.sockets.of(id) else {
+            return;
+        };
+        let reservation = &mut socket.reservation;
+        reservation.came_at = self.now;
+        let missing = needed.saturating_sub(reservation.bytes);
+        if missing == 0 {
+            return;
+        }
+        if needed > self.unfinished.max {
+            self.core.end_for_memory(id, self.now, &mut self.fx);
+        } else if self.unfinished.take(missing) {
+            (reservation.bytes, reservation.since) = (needed, self.now);
+        } else if !std::mem::replace(&mut reservation.waits, true) {
+            self.unfinished.waiting.fetch_add(1, Ordering::Relaxed);
+            self.waiting_for_room.push(id);
+        }
+    }
+
+    /// A large packet is complete; `rest` is behind it, and what is incomplete there.
+    pub(crate) fn renew_reservation(&mut self, id: ConnectionId, rest: &[u8]) {
+        if rest.len() <= Self::MOVED_PARTIAL_BYTES_MAX {
+            self.give_back_reservation(id);
+        } else if let Some(socket) = self.sockets.of(id) {
+            socket.reservation.since = self.now;
+        }
+    }
+
+    /// Nothing large of a connection is incomplete any more.
+    pub(crate) fn give_back_reservation(&mut self, id: ConnectionId) {
+        if let Some(socket) = self.sockets.of(id) {
+            let reservation = std::mem::take(&mut socket.reservation);
+            self.end_reservation(&reservation);
+        }
+    }
+
+    /// The same for a socket that is taken out.
+    pub(crate) fn end_reservation(&self, reservation: &Reservation) {
+        if reservation.bytes > 0 {
+            self.unfinished.give_back(reservation.bytes);
+        }
+        if reservation.waits {
+            self.unfinished.waiting.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Lets those go on who waited for room, as far as there is some; while others wait, ends who
+    /// does not come on with a packet.
+    pub(crate) fn look_at_unfinished(&mut self) {
+        if !self.unfinished.is_waited_for() || self.now < self.unfinished_looked_at {
+            return;
+        }
+        self.unfinished_looked_at = self.now + Self::UNFINISHED_LOOK_MS;
+        let overdue: Vec<_> = self
+            .sockets
+            .iter()
+            .filter(|socket| socket.is_reading && socket.reservation.is_overdue(self.now))
+            .map(|socket| socket.id)
+            .collect();
+        for id in overdue {
+            self.core.end_for_memory(id, self.now, &mut self.fx);
+        }
+        for id in std::mem::take(&mut self.waiting_for_room) {
+            let Some(socket) = self.sockets.of(id).filter(|socket| socket.reservation.waits) else {
+                continue;
+            };
+            // It asks again; if there is no room still, it is put back in its place.
+            socket.reservation.waits = false;
+            self.unfinished.waiting.fetch_sub(1, Ordering::Relaxed);
+            self.resume_reading(id);
+        }
+    }
+
+    /// What this worker's sockets keep of incomplete packets.
+    pub(crate) fn unfinished_bytes(&self) -> u64 {
+        self.sockets.iter().map(|socket| socket.partial.capacity() as u64).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use midge_core::Timestamp;
+
+    use super::{Reservation, Unfinished};
+
+    #[test]
+    fn so_much_is_given_out_and_no_more() {
+        let unfinished = Unfinished::new(100);
+        assert!(unfinished.take(60) && !unfinished.take(41) && unfinished.is_tight());
+        assert!(unfinished.take(40));
+        unfinished.give_back(60);
+        assert!(unfinished.take(60));
+    }
+
+    #[test]
+    fn a_packet_is_overdue_when_it_stands_still_or_takes_too_long() {
+        let at = Timestamp::from_millis;
+        let reservation = |since, came_at| Reservation {
+            bytes: 64_000,
+            since: at(since),
+            came_at: at(came_at),
+            waits: false,
+        };
+        assert!(!reservation(0, 500).is_overdue(at(1_499)));
+        assert!(reservation(0, 500).is_overdue(at(1_500)));
+        assert!(!reservation(0, 1_900).is_overdue(at(1_999)));
+        assert!(reservation(0, 1_999).is_overdue(at(2_000)));
+        assert!(!Reservation::default().is_overdue(at(1_000_000)));
+    }
+}

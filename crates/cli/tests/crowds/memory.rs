@@ -1,0 +1,224 @@
+//! What peers can make a broker hold: it stays within `memory_bytes_max` whatever they do, serves
+//! those who mean it, and recovers by itself.
+
+use std::fs;
+use std::io::{ErrorKind, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use crate::broker::{Broker, Directory, free_address, wait_until};
+use crate::mqtt;
+use crate::pair::{client, dial};
+
+const MB: u64 = 1 << 20;
+const LIMIT: u64 = 64 * MB;
+const QOS_1: u8 = 0x32;
+const RETAINED_QOS_1: u8 = 0x33;
+
+/// A broker that may have 64 MB, and the largest resident memory that it had.
+struct Small {
+    broker: Broker,
+    address: SocketAddr,
+    _directory: Directory,
+    peak: Peak,
+}
+
+struct Peak {
+    stops: Arc<AtomicBool>,
+    thread: Option<JoinHandle<u64>>,
+}
+
+impl Peak {
+    fn watch(process: u32) -> Self {
+        let stops = Arc::new(AtomicBool::new(false));
+        let is_over = Arc::clone(&stops);
+        let thread = thread::spawn(move || {
+            let mut peak = 0;
+            while !is_over.load(Ordering::Relaxed) {
+                let statm = fs::read_to_string(format!("/proc/{process}/statm"));
+                let statm = statm.unwrap_or_default();
+                let pages = statm.split_whitespace().nth(1).and_then(|it| it.parse::<u64>().ok());
+                peak = peak.max(pages.unwrap_or(0) * 4096);
+                thread::sleep(Duration::from_millis(2));
+            }
+            peak
+        });
+        Self { stops, thread: Some(thread) }
+    }
+
+    fn end(&mut self) -> u64 {
+        self.stops.store(true, Ordering::Relaxed);
+        self.thread.take().map_or(0, |thread| thread.join().unwrap())
+    }
+}
+
+fn small(more: &str) -> Small {
+    let (directory, address) = (Directory::new(), free_address());
+    let configuration = format!(
+        "[broker]\nworkers = 2\n[[listener]]\nbind = '{address}'\n\
+         [limits]\nmemory_bytes_max = {LIMIT}\n{more}\n"
+    );
+    let broker = Broker::start(&directory, &configuration, &[address]);
+    let peak = Peak::watch(broker.process());
+    Small { broker, address, _directory: directory, peak }
+}
+
+impl Small {
+    /// New Sessions are let in, many of them, and what is published arrives.
+    fn expect_recovery(&mut self, what: &str) {
+        let address = self.address;
+        let enter = |number: usize| {
+            let mut stream = dial(address);
+            stream.write_all(&mqtt::connect(&format!("after-{number}"))).unwrap();
+            mqtt::receive_connack(&mut stream).ok().map(|()| stream)
+        };
+        let mut newcomers = Vec::new();
+        let took = wait_until("new Sessions are let in", || {
+            newcomers = (0..40).filter_map(enter).collect();
+            newcomers.len() == 40
+        });
+        let mut publisher = newcomers.pop().unwrap();
+        publisher.write_all(&mqtt::publish_1("after", 1, b"x")).unwrap();
+        assert_eq!(mqtt::receive(&mut publisher).unwrap().0, mqtt::PUBACK);
+        let peak = self.peak.end();
+        let log = self.broker.log();
+        eprintln!("{what}: at most {} MB, recovered within {took:?}", peak / MB);
+        assert!(peak <= LIMIT, "{} MB for {what}:\n{log}", peak / MB);
+    }
+}
+
+/// Sends what the broker takes for a while; false when it has taken nothing for that long.
+fn send(stream: &mut TcpStream, bytes: &[u8], patience: Duration) -> bool {
+    stream.set_write_timeout(Some(patience)).unwrap();
+    match stream.write_all(bytes) {
+        Ok(()) => true,
+        Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => false,
+        // It was ended for the sake of others.
+        Err(_) => false,
+    }
+}
+
+#[test]
+fn unfinished_packets_of_many() {
+    let mut small = small("");
+    let address = small.address;
+    let whole = mqtt::large_publish(QOS_1, "t", Some(7), &vec![7; 950_000]);
+    let mut crowd: Vec<_> =
+        (0..120).map(|number| client(address, &format!("half-{number}"))).collect();
+    for stream in &mut crowd {
+        stream.set_nonblocking(true).unwrap();
+    }
+    // All of them at once, a piece each in turn, and none to its end.
+    let mut sent = vec![0; crowd.len()];
+    let start = Instant::now();
+    while start.elapsed() < Duration::from_secs(3) {
+        for (stream, sent) in crowd.iter_mut().zip(&mut sent) {
+            let rest = &whole[*sent..900_000];
+            *sent += stream.write(&rest[..rest.len().min(50_000)]).unwrap_or(0);
+        }
+        thread::sleep(Duration::from_millis(5));
+    }
+    // Who means it gets through, behind those who do not.
+    wait_until("a large message of somebody who sends all of it is taken", || {
+        let mut honest = dial(address);
+        let all = [&mqtt::connect("honest")[..], &whole].concat();
+        let is_sent = send(&mut honest, &all, Duration::from_secs(20));
+        is_sent
+            && mqtt::receive_connack(&mut honest).is_ok()
+            && mqtt::receive(&mut honest).is_ok_and(|(first_byte, _)| first_byte == mqtt::PUBACK)
+    });
+    drop(crowd);
+    small.expect_recovery("unfinished packets");
+}
+
+#[test]
+fn readers_that_do_not_read() {
+    let mut small = small("");
+    let address = small.address;
+    let mut crowd: Vec<_> = (0..200)
+        .map(|number| {
+            let mut stream = client(address, &format!("deaf-{number}"));
+            stream.write_all(&mqtt::subscribe("flood")).unwrap();
+            assert_eq!(mqtt::receive(&mut stream).unwrap().0, 0x90);
+            stream
+        })
+        .collect();
+    let mut publisher = client(address, "publisher");
+    let message = mqtt::large_publish(mqtt::PUBLISH, "flood", None, &[7; 1_000]).repeat(50);
+    let start = Instant::now();
+    while start.elapsed() < Duration::from_secs(5) {
+        send(&mut publisher, &message, Duration::from_millis(500));
+    }
+    crowd.truncate(100);
+    // Half of them are still there, and somebody who reads gets what is published.
+    wait_until("a message gets through", || {
+        let mut stream = dial(address);
+        let hello = [mqtt::connect("reader"), mqtt::subscribe("quiet")].concat();
+        stream.write_all(&hello).unwrap();
+        if mqtt::receive_connack(&mut stream).is_err() {
+            return false;
+        }
+        assert_eq!(mqtt::receive(&mut stream).unwrap().0, 0x90);
+        stream.write_all(&mqtt::publish("quiet", b"x")).unwrap();
+        stream.set_read_timeout(Some(Duration::from_millis(500))).unwrap();
+        mqtt::receive(&mut stream).is_ok_and(|(first_byte, _)| first_byte == mqtt::PUBLISH)
+    });
+    drop(crowd);
+    small.expect_recovery("readers that do not read");
+}
+
+#[test]
+fn retained_messages_beyond_the_memory() {
+    let mut small = small("");
+    let address = small.address;
+    let mut publisher = client(address, "publisher");
+    let payload = vec![7; 900_000];
+    for number in 0..100 {
+        let topic = format!("large/{number}");
+        let bytes = mqtt::large_publish(RETAINED_QOS_1, &topic, Some(number + 1), &payload);
+        assert!(send(&mut publisher, &bytes, Duration::from_secs(20)), "{}", small.broker.log());
+        assert_eq!(mqtt::receive(&mut publisher).expect("a PUBACK").0, mqtt::PUBACK);
+    }
+    drop(publisher);
+    // Somebody who was not here before can remove what fills the memory.
+    let mut keeper = client(address, "keeper");
+    for number in 0..100 {
+        let topic = format!("large/{number}");
+        let bytes = mqtt::large_publish(RETAINED_QOS_1, &topic, Some(number + 1), &[]);
+        keeper.write_all(&bytes).unwrap();
+        assert_eq!(mqtt::receive(&mut keeper).expect("a PUBACK").0, mqtt::PUBACK);
+    }
+    small.expect_recovery("retained messages");
+}
+
+#[test]
+fn queues_of_clients_that_are_away() {
+    let mut small = small("queue_bytes_max = 4194304");
+    let address = small.address;
+    for number in 0..200 {
+        let mut stream = dial(address);
+        let topic = format!("q/{number}");
+        stream.write_all(&mqtt::connect_for(&format!("away-{number}"), 0, 0)).unwrap();
+        mqtt::receive_connack(&mut stream).expect("a CONNACK");
+        stream.write_all(&mqtt::subscribe_at(&topic, 1)).unwrap();
+        assert_eq!(mqtt::receive(&mut stream).unwrap().0, 0x90);
+    }
+    let mut publisher = client(address, "publisher");
+    let start = Instant::now();
+    let mut acknowledged = 0;
+    for number in (0..200_u16).cycle() {
+        if start.elapsed() > Duration::from_secs(15) {
+            break;
+        }
+        let bytes = mqtt::large_publish(QOS_1, &format!("q/{number}"), Some(1), &[7; 50_000]);
+        if send(&mut publisher, &bytes, Duration::from_secs(20)) {
+            acknowledged += u32::from(mqtt::receive(&mut publisher).is_ok());
+        }
+    }
+    assert!(acknowledged > 600, "only {acknowledged}: {}", small.broker.log());
+    drop(publisher);
+    small.expect_recovery("queues");
+}
