@@ -157,12 +157,11 @@ fn judge_once(case: &Case<'_>, findings: &mut Vec<Finding>) {
 /// How often a message may have been published. What the broker publishes itself, a Will Message or
 /// a delayed one, it may publish again after a kill, as any publisher does at QoS 1.
 fn published(case: &Case<'_>, message: &Message, deliveries: &[Delivery]) -> usize {
-    let (Some(first), Some(last)) = (deliveries.first(), deliveries.last()) else {
+    let (Some(sent), Some(last)) = (message.sent.first(), deliveries.last()) else {
         return 1;
     };
     let is_own = message.is_will || message.delay_seconds > 0;
-    let between =
-        |it: &&Outage| it.kind == OutageKind::Kill && (first.at..last.at).contains(&it.from);
+    let between = |it: &&Outage| it.kind == OutageKind::Kill && (*sent..last.at).contains(&it.from);
     let kills = case.tables.outages.iter().filter(between).count();
     let sent = if message.is_will { 1 } else { message.sent.len() };
     if is_own { sent + kills } else { sent }
