@@ -465,8 +465,7 @@ impl BrokerBuilder {
                 unfinished: Arc::clone(&memory.1),
                 turn_bytes_max: share.turn,
             };
-            let name = format!("midge-worker-{index}");
-            let thread = thread::Builder::new().name(name);
+            let thread = thread::Builder::new().name(format!("midge-worker-{index}"));
             broker.workers.push(thread.spawn(move || Worker::new(parts).run())?);
         }
         Ok(clock)
