@@ -89,9 +89,13 @@ impl Worker {
         if self.is_overfull() {
             return;
         }
+        self.resume_postponed();
         let mut readable = std::mem::take(&mut self.readable);
         let mut count = 0;
-        while count < readable.len() && self.turn_bytes < self.turn_bytes_max {
+        while count < readable.len()
+            && self.turn_bytes < self.turn_bytes_max
+            && !self.core.is_turn_over()
+        {
             self.read_socket(readable[count]);
             count += 1;
         }
@@ -106,7 +110,8 @@ impl Worker {
             return;
         };
         socket.is_queued = false;
-        if !socket.is_reading || !socket.is_readable || socket.reservation.waits {
+        let waits = socket.reservation.waits || socket.is_postponed;
+        if !socket.is_reading || !socket.is_readable || waits {
             return;
         }
         if socket.stream.is_handshaking() {
@@ -295,10 +300,21 @@ impl Worker {
         }
     }
 
+    /// Goes on with what the last turn had no time for.
+    fn resume_postponed(&mut self) {
+        for id in std::mem::take(&mut self.postponed) {
+            if let Some(socket) = self.sockets.of(id) {
+                socket.is_postponed = false;
+                self.resume_reading(id);
+            }
+        }
+    }
+
     /// Goes on with a connection that was not read for a while.
     pub(crate) fn resume_reading(&mut self, id: ConnectionId) {
         // It may have been paused or closed again since it was put on the list.
-        let Some(socket) = self.sockets.of(id).filter(|socket| socket.is_reading) else {
+        let Some(socket) = self.sockets.of(id).filter(|it| it.is_reading && !it.is_postponed)
+        else {
             return;
         };
         let partial = std::mem::take(&mut socket.partial);
@@ -369,6 +385,10 @@ impl Worker {
                 Some(protocol) => (version, is_connected) = protocol,
                 None => return Outcome::Gone,
             }
+            if self.core.is_turn_over() && consumed < bytes.len() {
+                self.postpone(id);
+                break;
+            }
         }
         if had_large && consumed > 0 {
             self.renew_reservation(id, &bytes[consumed..]);
@@ -404,6 +424,15 @@ impl Worker {
         let answer = if greeting == Greeting::Http { Greeting::HTTP_ANSWER } else { "" };
         self.core.handle_foreign(id, complaint, answer.as_bytes(), self.now, &mut self.fx);
         true
+    }
+
+    fn postpone(&mut self, id: ConnectionId) {
+        if let Some(socket) = self.sockets.of(id)
+            && !socket.is_postponed
+        {
+            socket.is_postponed = true;
+            self.postponed.push(id);
+        }
     }
 
     /// Bytes that a packet may have: before the CONNECT is accepted, and then.

@@ -18,6 +18,8 @@ pub(crate) struct Socket {
     pub(crate) ends: bool,
     /// Whether it waits on the list of those to be read.
     pub(crate) is_queued: bool,
+    /// Packets of it wait for the next turn; nothing more is read before they are handled.
+    pub(crate) is_postponed: bool,
     /// The core wants to hear of it; else what comes is left where it is.
     pub(crate) is_reading: bool,
     /// The Client Identifier that was claimed for a CONNECT which is not accepted yet.
@@ -51,6 +53,7 @@ impl Socket {
             is_readable: true,
             ends: false,
             is_queued: true,
+            is_postponed: false,
             is_reading: true,
             claim: None,
             is_choked: false,
@@ -99,7 +102,8 @@ impl Sockets {
     pub(crate) fn has_unread(&self, id: ConnectionId) -> bool {
         let socket = self.slots.get(id.slot()).and_then(Option::as_ref);
         socket.is_some_and(|socket| {
-            let is_queued = socket.is_reading && socket.is_readable && socket.is_queued;
+            let has_more = socket.is_readable && socket.is_queued || socket.is_postponed;
+            let is_queued = socket.is_reading && has_more;
             socket.id == id && (is_queued || socket.reservation.waits)
         })
     }

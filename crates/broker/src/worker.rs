@@ -99,6 +99,8 @@ pub(crate) struct Worker {
     pub(crate) opened: Vec<ConnectionId>,
     /// Connections that are to be read again, and new ones that came from another worker.
     pub(crate) resumed: Vec<ConnectionId>,
+    /// Connections of which packets were read that this turn had no time for.
+    pub(crate) postponed: Vec<ConnectionId>,
     letters: Vec<Letter>,
     pub(crate) memory: Arc<MemoryGauge>,
     pub(crate) unfinished: Arc<Unfinished>,
@@ -186,6 +188,7 @@ impl Worker {
             stage: Stage::Running,
             opened: Vec::new(),
             resumed: Vec::new(),
+            postponed: Vec::new(),
             letters: Vec::new(),
             memory: parts.memory,
             unfinished: parts.unfinished,
@@ -285,7 +288,7 @@ impl Worker {
         if self.core.has_backlog() || !self.fx.is_empty() {
             return Some(Duration::ZERO);
         }
-        if !self.readable.is_empty() {
+        if !self.readable.is_empty() || !self.postponed.is_empty() {
             let pause = if self.is_overfull() { Self::CONGESTION_PAUSE } else { Duration::ZERO };
             return Some(pause);
         }

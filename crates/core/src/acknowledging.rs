@@ -146,7 +146,8 @@ impl Core {
         self.clients.forget_stored(slot, entry.sequence);
         self.settle(slot, entry.delivery.as_ref(), fx);
         self.clients.pump(slot, now, fx);
-        self.retained.wake();
+        let session = self.clients.session_id(slot);
+        self.retained.wishes.wake(session);
     }
 
     fn refuse_acknowledgement(

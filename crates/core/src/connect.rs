@@ -527,7 +527,8 @@ impl Core {
         }
         self.clients.set_reading(id, true, fx);
         self.clients.pump(slot, now, fx);
-        self.retained.wake();
+        let session = self.clients.session_id(slot);
+        self.retained.wishes.wake(session);
         self.tell_groups_online(slot, true, now, fx);
         self.subscribe_automatically(id, slot, now, fx);
     }

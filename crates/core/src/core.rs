@@ -35,6 +35,7 @@ use crate::rewrite::TopicRules;
 use crate::rounds::Rounds;
 use crate::shared::SharedGroups;
 use crate::silence::Absence;
+use crate::slices::Slices;
 use crate::stored::RecoveredSession;
 use crate::storing::EndingQueues;
 use crate::strain::Strain;
@@ -42,7 +43,11 @@ use crate::strategy::SharedStrategy;
 use crate::subscription_tree::{GroupId, MatchScratch, SubscriptionTree};
 use crate::time::Timestamp;
 use crate::timers::{Timer, Timers};
+<<<<<<< HEAD
 use crate::trace::Tracing;
+=======
+use crate::work::Work;
+>>>>>>> bcc8494 (Do in slices what a peer can make long, and end a turn that has done enough)
 
 /// What a worker is made with.
 #[derive(Clone)]
@@ -88,6 +93,10 @@ pub struct Core {
     pub(crate) exclusive: Exclusive,
     pub(crate) pending: Pending,
     pub(crate) timers: Timers,
+    pub(crate) slices: Slices,
+    pub(crate) work: Work,
+    /// Whether more is due than a turn had time for.
+    pub(crate) is_late: bool,
     pub(crate) delayed: Delayed,
     pub(crate) backlog: Backlog,
     pub(crate) random: Random,
@@ -114,6 +123,9 @@ pub struct Core {
 }
 
 impl Core {
+    /// Timers of each kind that take effect in one turn, if as many are due.
+    pub(crate) const TIMERS_PER_TURN: usize = 1_000;
+
     /// A worker without Clients.
     pub fn new(config: CoreConfig) -> Self {
         let limits = Arc::clone(&config.limits);
@@ -156,6 +168,9 @@ impl Core {
             exclusive: Exclusive::new(config.seed),
             pending: Pending::default(),
             timers: Timers::default(),
+            slices: Slices::default(),
+            work: Work::default(),
+            is_late: false,
             delayed: Delayed::default(),
             backlog: Backlog::new(&limits, config.workers),
             numbers: Numbers::new(config.worker),
@@ -378,7 +393,8 @@ impl Core {
         };
         if let (Some(slot), true) = (slot, wakes) {
             self.clients.pump(slot, now, fx);
-            self.retained.wake();
+            let session = self.clients.session_id(slot);
+            self.retained.wishes.wake(session);
         }
     }
 
@@ -400,12 +416,18 @@ impl Core {
     /// Does what is due, but for [`Core::handle_silence`]. Called at the beginning of a turn: what
     /// is overdue takes effect before what has come meanwhile is handled.
     pub fn handle_timers(&mut self, now: Timestamp, fx: &mut Effects) {
-        while let Some(timer) = self.timers.pop_due(now) {
+        self.is_late = false;
+        for _ in 0..Self::TIMERS_PER_TURN {
+            let Some(timer) = self.timers.pop_due(now) else {
+                return;
+            };
             self.handle_timer(timer, now, fx);
         }
+        self.is_late = true;
     }
 
     pub(crate) fn handle_timer(&mut self, timer: Timer, now: Timestamp, fx: &mut Effects) {
+        self.work.add(1);
         match timer {
             Timer::Connection(id) => self.judge(id, &|_| false, now, fx),
             Timer::SessionExpiry(slot, generation) => {
@@ -423,6 +445,8 @@ impl Core {
     pub fn has_backlog(&self) -> bool {
         !self.backlog.is_empty()
             || self.retained.has_work()
+            || self.slices.has_work()
+            || self.is_late
             || self.pending.has_work()
             || self.clients.rounds.has_work()
             || !self.clients.unsendable.is_empty()
@@ -437,6 +461,7 @@ impl Core {
     /// Does a bounded part of the work that was put off. Called once a turn, after the events.
     pub fn run_backlog(&mut self, now: Timestamp, fx: &mut Effects) {
         self.run_routings(now, fx);
+        self.run_slices(now, fx);
         self.run_retained(now, fx);
         self.settle_failed(fx);
         self.close_unsendable(now, fx);
@@ -445,6 +470,18 @@ impl Core {
         self.clients.rounds.close_turn(pushed, done, fx);
         self.release_answered(now, fx);
         self.backlog.begin_turn();
+        self.work.begin_turn();
+    }
+
+    /// Whether this turn has done enough: no further packet shall be handed in before the next call
+    /// of [`Core::run_backlog`].
+    pub fn is_turn_over(&self) -> bool {
+        self.work.is_enough()
+    }
+
+    /// How many operations there were so far.
+    pub fn operations(&self) -> u64 {
+        self.work.total()
     }
 
     /// The counters of this worker.

@@ -303,7 +303,8 @@ impl Core {
             outgoing.forget_streams();
         }
         self.clients.pump(slot, now, fx);
-        self.retained.wake();
+        let session = self.clients.session_id(slot);
+        self.retained.wishes.wake(session);
     }
 
     /// The peer of a data stream sends nothing more: what it is still to be sent by it leaves, then

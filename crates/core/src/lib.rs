@@ -65,6 +65,7 @@ mod sent;
 mod session;
 mod shared;
 mod silence;
+mod slices;
 mod stored;
 mod storing;
 mod strain;
@@ -74,7 +75,10 @@ mod subscription_tree;
 mod time;
 mod timers;
 mod trace;
+mod unsubscribing;
 mod usage;
+mod wishes;
+mod work;
 
 pub use crate::core::{Core, CoreConfig};
 pub use budget::NodeBudget;

@@ -6,8 +6,8 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use foldhash::fast::FixedState;
-use hashbrown::HashSet;
-use midge_codec::{QoS, TopicFilter, TopicName};
+use hashbrown::HashMap;
+use midge_codec::QoS;
 use slab::Slab;
 
 use crate::budget::{Allowance, NodeBudget};
@@ -24,6 +24,7 @@ use crate::retained_tree::{Change, RetainedTree, RetainedWalk};
 use crate::stored::{Durability, Kept, StoreOp};
 use crate::time::Timestamp;
 use crate::timers::{Kind, Timer, Timers};
+use crate::wishes::Wishes;
 
 /// Retained messages that a new subscription asks for.
 #[derive(Clone, Debug)]
@@ -37,20 +38,12 @@ pub(crate) struct RetainedWish {
 
 /// A wish on its way through the workers.
 #[derive(Debug)]
-struct Request {
-    ticket: Ticket,
+pub(crate) struct Request {
     session: SessionId,
     wish: RetainedWish,
     parts: VecDeque<Part>,
     /// The next message, while its data stream has no room for it.
     found: Option<Arc<Message>>,
-    /// The SUBSCRIBE whose SUBACK has not left yet.
-    held_by: Option<Ticket>,
-    /// Its subscription is gone, even if there is another one of the same name.
-    is_over: bool,
-    /// Topics of which a live message came while the request was on its way: what another worker
-    /// has retained may be older, and must not come after it.
-    seen_live: HashSet<Box<str>, FixedState>,
 }
 
 /// What is left to be fetched from one worker.
@@ -94,15 +87,30 @@ enum Progress {
     Done,
 }
 
+/// Why a request does not go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Pause {
+    Done,
+    /// For another worker, or for its stream.
+    Waits,
+    /// The Session takes no more for now.
+    NoRoom,
+    OutOfBudget,
+}
+
 #[derive(Debug)]
 pub(crate) struct Retained {
     tree: RetainedTree,
-    requests: VecDeque<Request>,
+    pub(crate) wishes: Wishes<Box<Request>>,
+    /// Requests of which other workers' first matches are awaited, with the SUBSCRIBE whose SUBACK
+    /// waits for them, and of how many workers.
+    first: HashMap<Ticket, (Ticket, usize), FixedState>,
+    /// Pulls for which this turn had no time left.
+    late: VecDeque<Pull>,
+    /// Nodes that may still be visited in this turn.
+    visits_left: usize,
     /// Walks on behalf of other workers.
     walks: Slab<RetainedWalk>,
-    /// Whether a request may be able to go on.
-    is_awake: bool,
-    has_peers: bool,
     traffic: Traffic,
 }
 
@@ -120,8 +128,9 @@ impl Retained {
     const OVERDUE_AT_ONCE: usize = 16;
     /// Messages asked of another worker at a time.
     const CHUNK: usize = 64;
-    /// Topics remembered per request; beyond it an older message may follow a newer one.
-    const SEEN_LIVE_MAX: usize = 10_000;
+    /// Requests of one Session that are looked at, one behind the other, while those before them
+    /// wait for other workers or for their streams.
+    const LOOK_AHEAD: usize = 16;
 
     pub(crate) fn new(
         seed: u64,
@@ -131,10 +140,11 @@ impl Retained {
     ) -> Self {
         Self {
             tree: RetainedTree::new(seed, allowance(limits), Arc::clone(budget)),
-            requests: VecDeque::new(),
+            wishes: Wishes::new(seed),
+            first: HashMap::default(),
+            late: VecDeque::new(),
+            visits_left: Self::VISITS_PER_TURN,
             walks: Slab::new(),
-            is_awake: false,
-            has_peers: workers > 1,
             traffic: Traffic::new(workers),
         }
     }
@@ -158,7 +168,7 @@ impl Retained {
     }
 
     pub(crate) fn has_work(&self) -> bool {
-        self.is_awake && !self.requests.is_empty()
+        self.wishes.awake_len() > 0 || !self.late.is_empty()
     }
 
     /// Whether retained messages may become more: those that are there can always be replaced by
@@ -167,41 +177,9 @@ impl Retained {
         self.tree.is_growing = is_growing;
     }
 
-    /// Some request may have room again.
-    pub(crate) fn wake(&mut self) {
-        self.is_awake = true;
-    }
-
-    /// Subscriptions of a Session are gone, and what they had asked for is not wanted any more.
-    pub(crate) fn end_requests_of(&mut self, session: SessionId, is_gone: impl Fn(&str) -> bool) {
-        for request in &mut self.requests {
-            if request.session == session && is_gone(&request.wish.key) {
-                request.is_over = true;
-            }
-        }
-        self.wake();
-    }
-
-    /// A retained message has reached this worker's subscribers as a live one.
-    #[inline]
-    pub(crate) fn note_live(&mut self, topic: &str) {
-        if self.has_peers {
-            self.note_seen(topic);
-        }
-    }
-
     /// Whoever asks for it gets no older message of this topic any more.
     pub(crate) fn note_seen(&mut self, topic: &str) {
-        let Ok(name) = TopicName::new(topic) else {
-            return;
-        };
-        for request in &mut self.requests {
-            let filter = TopicFilter::parse(&request.wish.filter);
-            let is_match = filter.is_ok_and(|filter| filter.matches(name));
-            if is_match && request.seen_live.len() < Self::SEEN_LIVE_MAX {
-                request.seen_live.insert(topic.into());
-            }
-        }
+        self.wishes.note_live_for_all(topic);
     }
 
     /// Keeps or removes the message of its topic, with the timer of its expiry.
@@ -230,7 +208,7 @@ impl Retained {
 
     fn prune_if_many(&mut self) {
         if self.tree.has_many_emptied() {
-            let own = self.requests.iter().flat_map(|request| &request.parts);
+            let own = self.wishes.requests().flat_map(|request| &request.parts);
             let own = own.filter_map(|part| match part {
                 Part::Own(walk) => Some(walk),
                 Part::Of { .. } => None,
@@ -255,8 +233,12 @@ impl Retained {
                 None if walk.is_done() => Progress::Done,
                 None => Progress::OutOfBudget,
             },
+            Some(Part::Of { .. }) if *budget == 0 => Progress::OutOfBudget,
             Some(Part::Of { walk, asked, fetched, .. }) => match fetched.pop_front() {
-                Some(message) => Progress::Found(message),
+                Some(message) => {
+                    *budget -= 1;
+                    Progress::Found(message)
+                }
                 None if *asked || walk.is_some() => Progress::Waits,
                 None => Progress::Done,
             },
@@ -391,18 +373,26 @@ impl Core {
 
     /// Notes the retained messages that a new subscription asks for. From now on the live ones are
     /// watched; the walk begins when all workers know of the subscription.
-    pub(crate) fn note_wish(&mut self, session: SessionId, wish: RetainedWish, subscribe: Ticket) {
+    pub(crate) fn note_wish(
+        &mut self,
+        session: SessionId,
+        wish: RetainedWish,
+        subscribe: Ticket,
+        fx: &mut Effects,
+    ) {
         let ticket = self.pending.ticket();
-        self.retained.requests.push_back(Request {
-            ticket,
-            session,
-            wish,
-            parts: VecDeque::new(),
-            found: None,
-            held_by: Some(subscribe),
-            is_over: false,
-            seen_live: HashSet::with_hasher(FixedState::with_seed(self.config.seed)),
-        });
+        let key = wish.key.clone();
+        let request = Request { session, wish, parts: VecDeque::new(), found: None };
+        let tickets = (ticket, subscribe);
+        let old = self.retained.wishes.insert(tickets, session, &key, Box::new(request));
+        old.into_iter().for_each(|old| self.end_request(*old, fx));
+    }
+
+    /// A subscription is gone, and what it had asked for is not wanted any more.
+    pub(crate) fn end_wish(&mut self, session: SessionId, key: &str, fx: &mut Effects) {
+        if let Some(request) = self.retained.wishes.remove_key(session, key) {
+            self.end_request(*request, fx);
+        }
     }
 
     /// Begins the walks that a SUBSCRIBE asks for, with the first matches of all other workers.
@@ -410,94 +400,137 @@ impl Core {
     pub(crate) fn fetch_retained(&mut self, subscribe: Ticket, fx: &mut Effects) -> usize {
         let others: Vec<_> = self.other_workers().collect();
         let mut asked = 0;
-        for request in &mut self.retained.requests {
-            if request.held_by != Some(subscribe) {
+        let Retained { wishes, tree, traffic, first, .. } = &mut self.retained;
+        let held = wishes.held_by(subscribe);
+        self.work.add(held.len());
+        for ticket in held {
+            let Some((_, request)) = wishes.get_mut(ticket) else {
                 continue;
-            }
+            };
             let filter: Arc<str> = (&*request.wish.filter).into();
-            request.parts.push_back(Part::Own(self.retained.tree.begin_walk(&filter)));
+            request.parts.push_back(Part::Own(tree.begin_walk(&filter)));
             for &worker in &others {
-                let (ticket, filter) = (request.ticket, Arc::clone(&filter));
-                let after = self.retained.traffic.sent_to(worker);
+                let (filter, after) = (Arc::clone(&filter), traffic.sent_to(worker));
                 let pull = Peer::RetainedPull { ticket, filter, walk: None, after };
                 fx.send(worker, pull.into());
                 let fetched = VecDeque::new();
                 request.parts.push_back(Part::Of { worker, walk: None, asked: true, fetched });
-                asked += 1;
             }
             let fetched = self.own_topics.matching(&filter);
             if !fetched.is_empty() {
                 let worker = self.config.worker;
                 request.parts.push_back(Part::Of { worker, walk: None, asked: false, fetched });
             }
+            if !others.is_empty() {
+                first.insert(ticket, (subscribe, others.len()));
+            }
+            asked += others.len();
         }
         asked
     }
 
     /// The SUBACK has left: what it held back may follow.
     pub(crate) fn release_retained(&mut self, subscribe: Ticket) {
-        for request in &mut self.retained.requests {
-            if request.held_by == Some(subscribe) {
-                request.held_by = None;
-            }
-        }
-        self.retained.wake();
+        self.retained.wishes.release(subscribe);
     }
 
     /// Goes on with all requests, within this turn's share of visits and deliveries.
     pub(crate) fn run_retained(&mut self, now: Timestamp, fx: &mut Effects) {
+        self.retained.visits_left = Retained::VISITS_PER_TURN;
         if !self.retained.has_work() {
             return;
         }
-        let mut budget = Retained::VISITS_PER_TURN;
-        self.retained.is_awake = false;
-        for _ in 0..self.retained.requests.len() {
-            let Some(mut request) = self.retained.requests.pop_front() else {
+        for _ in 0..self.retained.late.len() {
+            if self.retained.visits_left == 0 {
                 break;
-            };
-            let is_held = request.held_by.is_some();
-            if !is_held && self.run_request(&mut request, &mut budget, now, fx) {
-                self.end_request(request, fx);
-            } else {
-                self.retained.requests.push_back(request);
+            }
+            if let Some(pull) = self.retained.late.pop_front() {
+                self.handle_retained_pull(pull, fx);
             }
         }
-        self.retained.is_awake |= budget == 0;
+        let mut budget = self.retained.visits_left;
+        for _ in 0..self.retained.wishes.awake_len() {
+            let Some(session) = self.retained.wishes.next_awake() else {
+                break;
+            };
+            self.run_wishes(session, &mut budget, now, fx);
+        }
+        self.work.add(Retained::VISITS_PER_TURN - budget);
+        self.retained.visits_left = budget;
     }
 
-    /// True if the request is at its end.
+    /// Goes on with the requests of one Session, in their order.
+    fn run_wishes(
+        &mut self,
+        session: SessionId,
+        budget: &mut usize,
+        now: Timestamp,
+        fx: &mut Effects,
+    ) {
+        let mut place = 0;
+        while place < Retained::LOOK_AHEAD {
+            let Some(ticket) = self.retained.wishes.at(session, place) else {
+                return;
+            };
+            if *budget == 0 {
+                return self.retained.wishes.wake(session);
+            }
+            *budget -= 1;
+            let Some(mut request) = self.retained.wishes.lend(ticket) else {
+                return;
+            };
+            let progress = self.run_request(ticket, &mut request, budget, now, fx);
+            if matches!(progress, Pause::Done) {
+                self.retained.wishes.remove(ticket);
+                self.end_request(*request, fx);
+                continue;
+            }
+            self.retained.wishes.give_back(ticket, request);
+            match progress {
+                Pause::OutOfBudget => return self.retained.wishes.wake(session),
+                Pause::NoRoom => return,
+                Pause::Waits | Pause::Done => place += 1,
+            }
+        }
+    }
+
+    /// Goes on with one request until it has to pause.
     fn run_request(
         &mut self,
+        ticket: Ticket,
         request: &mut Request,
         budget: &mut usize,
         now: Timestamp,
         fx: &mut Effects,
-    ) -> bool {
+    ) -> Pause {
         loop {
             let Some(slot) = self.clients.slot_of(request.session) else {
-                return true;
+                return Pause::Done;
             };
             let session = self.clients.session(slot);
-            if request.is_over || !session.subscriptions.contains_key(&*request.wish.key) {
-                return true;
+            if !session.subscriptions.contains_key(&*request.wish.key) {
+                return Pause::Done;
             }
             if !has_room(&mut self.clients, slot) {
-                return false;
+                return Pause::NoRoom;
             }
-            ask_peer(&self.retained.traffic, request, fx);
+            ask_peer(&self.retained.traffic, ticket, request, fx);
             let found = request.found.take().map(Progress::Found);
             match found.unwrap_or_else(|| self.retained.next_of(request, budget)) {
                 Progress::Found(message) => {
                     if !self.clients.has_room_for(slot, message.topic()) {
                         request.found = Some(message);
-                        return false;
+                        return Pause::Waits;
                     }
-                    self.deliver_retained(slot, request, &message, now, fx);
+                    if !self.retained.wishes.is_outdated(ticket, message.topic()) {
+                        self.deliver_retained(slot, request, &message, now, fx);
+                    }
                 }
-                Progress::Waits | Progress::OutOfBudget => return false,
+                Progress::Waits => return Pause::Waits,
+                Progress::OutOfBudget => return Pause::OutOfBudget,
                 Progress::Done => {
                     let Some(part) = request.parts.pop_front() else {
-                        return true;
+                        return Pause::Done;
                     };
                     self.end_part(part, fx);
                 }
@@ -513,9 +546,6 @@ impl Core {
         now: Timestamp,
         fx: &mut Effects,
     ) {
-        if request.seen_live.contains(message.topic()) {
-            return;
-        }
         let publication = Publication::of(message);
         let grant = Grant {
             qos: request.wish.qos,
@@ -533,6 +563,9 @@ impl Core {
         if pull.after.iter().zip(&self.retained.traffic.received).any(|(after, got)| got < after) {
             return self.retained.traffic.early.push(pull);
         }
+        if self.retained.visits_left == 0 {
+            return self.retained.late.push_back(pull);
+        }
         let Pull { from, ticket, filter, walk, .. } = pull;
         let number = match walk {
             Some(number) => number as usize,
@@ -542,13 +575,16 @@ impl Core {
             return;
         };
         let mut messages = Vec::with_capacity(Retained::CHUNK);
-        let mut budget = Retained::VISITS_PER_PULL;
+        let most = Retained::VISITS_PER_PULL.min(self.retained.visits_left);
+        let mut budget = most;
         while messages.len() < Retained::CHUNK {
             match self.retained.tree.walk(walk, &mut budget) {
                 Some(message) => messages.push(message),
                 None => break,
             }
         }
+        // What is asked costs something though it finds nothing.
+        self.retained.visits_left -= (most - budget).max(1);
         let is_done = walk.is_done();
         if is_done {
             let walk = self.retained.walks.remove(number);
@@ -567,26 +603,26 @@ impl Core {
         next_walk: Option<u32>,
         fx: &mut Effects,
     ) {
-        let requests = &mut self.retained.requests;
-        let Some(request) = requests.iter_mut().find(|request| request.ticket == ticket) else {
-            if let Some(walk) = next_walk {
-                fx.send(from, Peer::RetainedStop { walk }.into());
+        let first = self.retained.first.get_mut(&ticket).map(|(subscribe, workers)| {
+            *workers -= 1;
+            (*subscribe, *workers)
+        });
+        if first.is_some_and(|(_, workers)| workers == 0) {
+            self.retained.first.remove(&ticket);
+        }
+        match self.retained.wishes.get_mut(ticket) {
+            Some((session, request)) => {
+                request.take_chunk(from, messages, next_walk);
+                self.retained.wishes.wake(session);
             }
-            return;
-        };
-        let held_by = request.held_by;
-        for part in &mut request.parts {
-            if let Part::Of { worker, walk, asked, fetched } = part
-                && *worker == from
-            {
-                (*asked, *walk) = (false, next_walk);
-                *fetched = messages.into();
-                break;
+            None => {
+                if let Some(walk) = next_walk {
+                    fx.send(from, Peer::RetainedStop { walk }.into());
+                }
             }
         }
-        match held_by {
-            None => self.retained.wake(),
-            Some(subscribe) => self.arrive(subscribe, fx),
+        if let Some((subscribe, _)) = first {
+            self.arrive(subscribe, fx);
         }
     }
 
@@ -614,19 +650,33 @@ impl Core {
 }
 
 /// Asks the worker whose turn it is for its next matches.
-fn ask_peer(traffic: &Traffic, request: &mut Request, fx: &mut Effects) {
+fn ask_peer(traffic: &Traffic, ticket: Ticket, request: &mut Request, fx: &mut Effects) {
     let Some(Part::Of { worker, walk, asked, fetched }) = request.parts.front_mut() else {
         return;
     };
     if !*asked && walk.is_some() && fetched.is_empty() {
         *asked = true;
         let pull = Peer::RetainedPull {
-            ticket: request.ticket,
+            ticket,
             filter: (&*request.wish.filter).into(),
             walk: *walk,
             after: traffic.sent_to(*worker),
         };
         fx.send(*worker, pull.into());
+    }
+}
+
+impl Request {
+    /// A worker's matches have come.
+    fn take_chunk(&mut self, from: WorkerId, messages: Vec<Arc<Message>>, next_walk: Option<u32>) {
+        for part in &mut self.parts {
+            if let Part::Of { worker, walk, asked, fetched } = part
+                && *worker == from
+            {
+                (*asked, *walk, *fetched) = (false, next_walk, messages.into());
+                return;
+            }
+        }
     }
 }
 

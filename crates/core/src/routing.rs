@@ -19,6 +19,7 @@ use crate::peer::{Peer, Ticket};
 use crate::stored::Durability;
 use crate::subscription_tree::{GroupId, SessionSlot, Subscriber};
 use crate::time::Timestamp;
+use crate::work::Work;
 
 /// One Session that gets a publication, with what all its matching subscriptions say together.
 #[derive(Debug)]
@@ -105,6 +106,7 @@ impl Core {
     fn route(&mut self, admitted: &Admitted<'_>, now: Timestamp, fx: &mut Effects) -> usize {
         let publication = admitted.publication();
         self.tree.match_topic_name(publication.topic, &mut self.scratch);
+        self.work.add(1 + self.scratch.matched.len());
         if self.scratch.matched.is_empty() {
             return 0;
         }
@@ -122,6 +124,7 @@ impl Core {
             remote &= remote - 1;
             matched += 1;
         }
+        self.work.add(groups.len() * Work::GROUP);
         for group in groups {
             self.publish_to_group(group, publication, now, fx);
             matched += 1;
@@ -173,7 +176,7 @@ impl Core {
         fx: &mut Effects,
     ) -> usize {
         if publication.attributes.retain {
-            self.retained.note_live(publication.topic);
+            self.note_live(publication.topic);
         }
         let mut subscribers = 0;
         let mut nodes_with_subscribers = 0;
@@ -185,6 +188,7 @@ impl Core {
         if subscribers == 0 {
             return 0;
         }
+        self.work.add(subscribers);
         let at_once = self.backlog.admits(subscribers, copied_bytes(publication));
         if at_once && nodes_with_subscribers == 1 {
             return self.deliver_to_one_filter(publication, now, fx);
@@ -202,6 +206,20 @@ impl Core {
             self.backlog.push(publication.share(), targets, round);
         }
         count
+    }
+
+    /// A retained message reaches this worker's subscribers as a live one. What others have kept of
+    /// its topic is older, for those of them that wait for retained messages.
+    fn note_live(&mut self, topic: &str) {
+        if self.config.workers == 1 || self.retained.wishes.is_empty() {
+            return;
+        }
+        for &node in &self.scratch.matched {
+            for subscriber in self.tree.subscribers(node) {
+                let session = self.clients.session_id(subscriber.session);
+                self.retained.wishes.note_live(session, topic);
+            }
+        }
     }
 
     /// The common case: one filter matches, so no Session can be met twice. Says how many it

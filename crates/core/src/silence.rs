@@ -69,11 +69,16 @@ impl Core {
         now: Timestamp,
         fx: &mut Effects,
     ) {
-        while let Some(timer) = self.timers.pop_due_of(Kind::Silence, now) {
+        for _ in 0..Self::TIMERS_PER_TURN {
+            let Some(timer) = self.timers.pop_due_of(Kind::Silence, now) else {
+                return;
+            };
+            self.work.add(1);
             if let Timer::Connection(id) = timer {
                 self.judge(id, waits, now, fx);
             }
         }
+        self.is_late = true;
     }
 
     /// The CONNECT deadline or the Keep Alive may have passed.

@@ -1,11 +1,11 @@
-//! SUBSCRIBE and UNSUBSCRIBE: subscriptions come and go.
+//! SUBSCRIBE: subscriptions come, and what they have is given up when they go.
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use midge_codec::{
     Packet, PacketIdentifier, PacketType, QoS, ReasonCode, RetainHandling, SubAck, Subscribe,
-    Subscription, SubscriptionOptions, UnsubAck, Unsubscribe, UserProperties,
+    Subscription, SubscriptionOptions, UnsubAck, UserProperties,
 };
 
 use crate::core::Core;
@@ -19,6 +19,7 @@ use crate::retained::RetainedWish;
 use crate::rewrite::TopicRules;
 use crate::rounds::Held;
 use crate::session::{Session, Subscribed, SubscriptionKind};
+use crate::slices::{ManyFilters, Task};
 use crate::stored::{StoreOp, SubscriptionRecord};
 use crate::subscription_tree::{Filler, SessionSlot, Subscriber};
 use crate::time::Timestamp;
@@ -61,20 +62,27 @@ impl Core {
         {
             return self.close_for_size(id, now, fx);
         }
-        let entries = packet.subscriptions.iter();
+        let identifier = packet.subscription_identifier;
+        let ticket = self.begin_answer(PacketType::SubAck, id, slot, Some(packet.packet_id));
         let is_bridge = self.clients.connection(id).is_some_and(|peer| peer.is_bridge);
-        let wanted = entries.map(|entry| match is_bridge {
+        let filters = packet.subscriptions.iter().map(|entry| match is_bridge {
             true => (entry.filter, as_bridge(entry)),
             false => (entry.filter, entry.options),
         });
-        let identifier = packet.subscription_identifier;
-        self.subscribe(id, slot, Some(packet.packet_id), identifier, wanted, now, fx);
+        if !self.slices.admits(packet.subscriptions.len()) {
+            let filters = filters.map(|(filter, options)| (filter.into(), options)).collect();
+            let (session, task) = (self.clients.session_id(slot), Task::Subscribe(identifier));
+            let packet = ManyFilters { connection: id, session, ticket, task, filters };
+            return self.slice(packet, fx);
+        }
+        self.subscribe_some((id, slot), ticket, identifier, filters, now, fx);
+        self.end_subscribe(ticket, Some(slot), fx);
         self.go_on_with_streams(slot, now, fx);
     }
 
     /// Whether the Client accepts a SUBACK or UNSUBACK for so many filters. One that it does not
     /// would leave it without an answer, so there is nothing to be answered for then.
-    fn accepts_answer(
+    pub(crate) fn accepts_answer(
         &mut self,
         id: ConnectionId,
         answer: PacketType,
@@ -100,50 +108,95 @@ impl Core {
         now: Timestamp,
         fx: &mut Effects,
     ) {
+        let ticket = self.begin_answer(PacketType::SubAck, id, slot, packet_id);
+        self.subscribe_some((id, slot), ticket, identifier, filters, now, fx);
+        self.end_subscribe(ticket, Some(slot), fx);
+    }
+
+    /// Begins to gather what is answered to a SUBSCRIBE or UNSUBSCRIBE.
+    pub(crate) fn begin_answer(
+        &mut self,
+        answer: PacketType,
+        id: ConnectionId,
+        slot: SessionSlot,
+        packet_id: Option<PacketIdentifier>,
+    ) -> Ticket {
         let ticket = self.pending.ticket();
-        let mut subscribe = PendingSubscribe {
-            answer: PacketType::SubAck,
+        let gathering = PendingSubscribe {
+            answer,
             connection: id,
             session: self.clients.session_id(slot),
             packet_id,
             filters: Vec::new(),
             reason_codes: Vec::new(),
-            waiting: 0,
+            waiting: 1, // until all filters are done
             fetches: false,
             needs_fence: false,
         };
-        for (index, (filter, options)) in filters.enumerate() {
+        self.pending.insert(ticket, gathering);
+        ticket
+    }
+
+    /// Makes some subscriptions of a SUBSCRIBE.
+    pub(crate) fn subscribe_some<'f>(
+        &mut self,
+        (id, slot): (ConnectionId, SessionSlot),
+        ticket: Ticket,
+        identifier: Option<NonZeroU32>,
+        filters: impl Iterator<Item = (&'f str, SubscriptionOptions)>,
+        now: Timestamp,
+        fx: &mut Effects,
+    ) {
+        let first = self.pending.subscribe(ticket).map_or(0, |it| it.filters.len());
+        for (index, (filter, options)) in (first..).zip(filters) {
+            self.work.add(1);
             let step =
                 self.subscribe_one(slot, filter, (options, identifier), (ticket, index), now, fx);
             let (code, waiting) = match step {
                 Step::Done(code) => (code, 0),
-                Step::Waits => (ReasonCode::UnspecifiedError, 1),
-                Step::Replaces => {
-                    subscribe.needs_fence = true;
-                    (ReasonCode::UnspecifiedError, 1)
-                }
+                Step::Waits | Step::Replaces => (ReasonCode::UnspecifiedError, 1),
             };
             if waiting > 0 || !code.is_error() {
                 self.note_stream(id, slot, filter);
             }
-            subscribe.filters.push(filter.into());
-            subscribe.reason_codes.push(code);
-            subscribe.waiting += waiting;
+            if let Some(subscribe) = self.pending.subscribe(ticket) {
+                subscribe.filters.push(filter.into());
+                subscribe.reason_codes.push(code);
+                subscribe.waiting += waiting;
+                subscribe.needs_fence |= matches!(step, Step::Replaces);
+            }
         }
+    }
+
+    /// All filters of a SUBSCRIBE are done: it is answered when they are in effect everywhere.
+    pub(crate) fn end_subscribe(
+        &mut self,
+        ticket: Ticket,
+        slot: Option<SessionSlot>,
+        fx: &mut Effects,
+    ) {
+        let mut waiting = 0;
         if self.config.workers > 1 {
-            subscribe.waiting += 1;
+            waiting += 1;
             self.pending.put_behind_fence(ticket);
         }
-        let &mut Session { number, durability, .. } = self.clients.session(slot);
-        if number > 0 && !self.is_restoring {
-            subscribe.waiting += 1;
-            self.clients.rounds.hold(Held::Subscribed(ticket), durability);
+        waiting += usize::from(!self.is_restoring && self.wait_for_store(ticket, slot));
+        if let Some(subscribe) = self.pending.subscribe(ticket) {
+            subscribe.waiting += waiting;
         }
-        if subscribe.waiting == 0 {
-            self.complete_subscribe(ticket, subscribe, fx);
-        } else {
-            self.pending.insert(ticket, subscribe);
-        }
+        self.arrive(ticket, fx);
+    }
+
+    /// An answer waits until the store has what it says of a Session; false if it has to know
+    /// nothing.
+    pub(crate) fn wait_for_store(&mut self, ticket: Ticket, slot: Option<SessionSlot>) -> bool {
+        let session = slot.map(|slot| self.clients.session(slot));
+        let Some(session) = session.filter(|session| session.number > 0) else {
+            return false;
+        };
+        let durability = session.durability;
+        self.clients.rounds.hold(Held::Subscribed(ticket), durability);
+        true
     }
 
     #[allow(clippy::too_many_arguments)]
@@ -291,7 +344,7 @@ impl Core {
                 qos: wanted.options.qos,
                 identifier: wanted.identifier,
             };
-            self.note_wish(self.clients.session_id(slot), wish, subscribe);
+            self.note_wish(self.clients.session_id(slot), wish, subscribe, fx);
         }
     }
 
@@ -461,117 +514,8 @@ impl Core {
         self.arrive(step.subscribe, fx);
     }
 
-    pub(crate) fn handle_unsubscribe(
-        &mut self,
-        id: ConnectionId,
-        slot: SessionSlot,
-        packet: &Unsubscribe<'_>,
-        now: Timestamp,
-        fx: &mut Effects,
-    ) {
-        if !self.accepts_answer(id, PacketType::UnsubAck, packet.packet_id, || packet.filters.len())
-        {
-            return self.close_for_size(id, now, fx);
-        }
-        let levels_max = self.config.limits.topic_levels_max;
-        let ticket = self.pending.ticket();
-        let mut unsubscribe = PendingSubscribe {
-            answer: PacketType::UnsubAck,
-            connection: id,
-            session: self.clients.session_id(slot),
-            packet_id: Some(packet.packet_id),
-            filters: Vec::new(),
-            reason_codes: Vec::new(),
-            waiting: 0,
-            fetches: false,
-            needs_fence: false,
-        };
-        for filter in packet.filters.iter() {
-            let request = FilterRequest::parse(filter, &self.config.topics, levels_max);
-            unsubscribe.reason_codes.push(match request {
-                Ok(request)
-                    if self.unsubscribe(
-                        slot,
-                        &request.key,
-                        (ticket, &mut unsubscribe.waiting),
-                        fx,
-                    ) =>
-                {
-                    ReasonCode::Success
-                }
-                Ok(_) => ReasonCode::NoSubscriptionExisted,
-                Err(code) => code,
-            });
-        }
-        let subscriptions = &self.clients.sessions[slot as usize].subscriptions;
-        let is_gone = |key: &str| !subscriptions.contains_key(key);
-        self.retained.end_requests_of(unsubscribe.session, is_gone);
-        if self.config.workers > 1 {
-            // What is not there any more may have gone a moment ago, on behalf of an UNSUBSCRIBE
-            // whose answer waits.
-            unsubscribe.needs_fence = unsubscribe.waiting > 0;
-            if !unsubscribe.needs_fence {
-                unsubscribe.waiting += 1;
-                self.pending.put_behind_fence(ticket);
-            }
-        }
-        let &mut Session { number, durability, .. } = self.clients.session(slot);
-        if number > 0 {
-            // What was not there any more may still be in the store.
-            unsubscribe.waiting += 1;
-            self.clients.rounds.hold(Held::Subscribed(ticket), durability);
-        }
-        if unsubscribe.waiting == 0 {
-            self.answer_unsubscribe(&unsubscribe, fx);
-        } else {
-            self.pending.insert(ticket, unsubscribe);
-        }
-        self.go_on_with_streams(slot, now, fx);
-    }
-
-    /// The UNSUBACK leaves [MQTT-3.10.4-4].
-    fn answer_unsubscribe(&mut self, unsubscribe: &PendingSubscribe, fx: &mut Effects) {
-        let is_there = self.clients.connection(unsubscribe.connection).is_some();
-        if let Some(packet_id) = unsubscribe.packet_id.filter(|_| is_there) {
-            let packet = answer_packet(unsubscribe.answer, packet_id, &unsubscribe.reason_codes);
-            self.clients.send(unsubscribe.connection, &packet, fx);
-        }
-    }
-
-    /// Ends a subscription of a Session that goes on, for an UNSUBSCRIBE; adds to what its UNSUBACK
-    /// waits for. True if there was one.
-    fn unsubscribe(
-        &mut self,
-        slot: SessionSlot,
-        key: &str,
-        (ticket, waiting): (Ticket, &mut usize),
-        fx: &mut Effects,
-    ) -> bool {
-        let home = FilterRequest::shared_of(key).map(|(name, filter)| {
-            let home = self.home_of(&format!("{name}/{filter}"));
-            (home, name, filter)
-        });
-        let Some(subscribed) = self.take_subscription(slot, key) else {
-            return false;
-        };
-        let session = self.clients.session_id(slot);
-        match home {
-            Some((home, name, filter)) if home != self.config.worker => {
-                *waiting += 1;
-                let (name, filter) = (name.into(), filter.into());
-                let leave = Peer::SharedUnsubscribe { ticket, name, filter, session };
-                fx.send(home, leave.into());
-            }
-            _ => self.release_subscription(slot, key, &subscribed.kind, fx),
-        }
-        self.forget_subscription(slot, key);
-        let client = Arc::clone(&self.clients.session(slot).identity);
-        fx.events.push(Event::Unsubscribed { client, filter: key.into() });
-        true
-    }
-
     /// Writes to the store that a subscription has ended.
-    fn forget_subscription(&mut self, slot: SessionSlot, key: &str) {
+    pub(crate) fn forget_subscription(&mut self, slot: SessionSlot, key: &str) {
         let session = self.clients.session(slot).number;
         if session > 0 {
             self.clients.rounds.keep(StoreOp::Unsubscribed { session, filter: key.into() });
@@ -581,11 +525,12 @@ impl Core {
     /// Ends a subscription of a Session that ends.
     pub(crate) fn end_subscription(&mut self, slot: SessionSlot, key: &str, fx: &mut Effects) {
         if let Some(subscribed) = self.take_subscription(slot, key) {
+            self.end_wish(self.clients.session_id(slot), key, fx);
             self.release_subscription(slot, key, &subscribed.kind, fx);
         }
     }
 
-    fn take_subscription(&mut self, slot: SessionSlot, key: &str) -> Option<Subscribed> {
+    pub(crate) fn take_subscription(&mut self, slot: SessionSlot, key: &str) -> Option<Subscribed> {
         let session = self.clients.session(slot);
         let subscribed = session.subscriptions.remove(key)?;
         let is_shared = matches!(subscribed.kind, SubscriptionKind::Shared(_));
@@ -595,7 +540,7 @@ impl Core {
     }
 
     /// Gives up what a subscription has that has just been taken from its Session.
-    fn release_subscription(
+    pub(crate) fn release_subscription(
         &mut self,
         slot: SessionSlot,
         key: &str,
@@ -670,7 +615,7 @@ fn as_bridge(entry: Subscription<'_>) -> SubscriptionOptions {
 }
 
 /// A SUBACK or an UNSUBACK.
-fn answer_packet(
+pub(crate) fn answer_packet(
     answer: PacketType,
     packet_id: PacketIdentifier,
     reason_codes: &[ReasonCode],

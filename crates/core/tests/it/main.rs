@@ -30,5 +30,6 @@ mod rules;
 mod shared;
 mod silence;
 mod subscriptions;
+mod turns;
 mod unsubscribing;
 mod waiting_answers;

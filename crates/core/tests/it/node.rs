@@ -379,7 +379,8 @@ impl Node {
         let (worker, id, version) = (socket.worker, socket.id, socket.version);
         let bytes = std::mem::take(&mut socket.to_broker);
         let mut at = 0;
-        while self.sockets[index].is_read && at < bytes.len() {
+        let is_over = |core: &Core| core.is_turn_over();
+        while self.sockets[index].is_read && at < bytes.len() && !is_over(&self.cores[worker]) {
             let fx = &mut self.effects[worker];
             at += match decode(&bytes[at..], version, 1 << 20) {
                 Ok(Decoded::Packet { packet: Packet::Publish(publish), .. })

@@ -1,0 +1,121 @@
+//! SUBSCRIBE and UNSUBSCRIBE packets with more filters than a turn has time for. They are worked
+//! off in slices, and what comes by their connections behind them is not read meanwhile, so that a
+//! Client sees no difference but the time that it takes.
+
+use std::collections::VecDeque;
+use std::num::NonZeroU32;
+
+use midge_codec::SubscriptionOptions;
+
+use crate::core::Core;
+use crate::effects::Effects;
+use crate::identity::{ConnectionId, SessionId};
+use crate::peer::Ticket;
+use crate::time::Timestamp;
+
+/// What is left of packets with many filters.
+#[derive(Debug)]
+pub(crate) struct Slices {
+    waiting: VecDeque<ManyFilters>,
+    /// Filters for which this turn has time.
+    left: usize,
+}
+
+/// One packet of which some filters are to be done.
+#[derive(Debug)]
+pub(crate) struct ManyFilters {
+    pub(crate) connection: ConnectionId,
+    pub(crate) session: SessionId,
+    pub(crate) ticket: Ticket,
+    pub(crate) task: Task,
+    pub(crate) filters: VecDeque<(Box<str>, SubscriptionOptions)>,
+}
+
+/// What is to be done with the filters.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Task {
+    /// With this Subscription Identifier.
+    Subscribe(Option<NonZeroU32>),
+    Unsubscribe,
+}
+
+impl Default for Slices {
+    fn default() -> Self {
+        Self { waiting: VecDeque::new(), left: Self::FILTERS_PER_TURN }
+    }
+}
+
+impl Slices {
+    const FILTERS_PER_TURN: usize = 1_024;
+    /// Filters of one packet that are done before it is another one's turn.
+    const SLICE: usize = 128;
+
+    pub(crate) fn has_work(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
+    /// Whether so many filters may be done at once. Takes them off this turn's share.
+    pub(crate) fn admits(&mut self, filters: usize) -> bool {
+        let is_admitted = filters <= self.left;
+        self.left -= if is_admitted { filters } else { 0 };
+        is_admitted
+    }
+}
+
+impl Core {
+    /// Puts a packet off that has too many filters for this turn.
+    pub(crate) fn slice(&mut self, packet: ManyFilters, fx: &mut Effects) {
+        self.clients.set_reading(packet.connection, false, fx);
+        self.slices.waiting.push_back(packet);
+    }
+
+    /// Goes on with packets that have many filters, within this turn's share.
+    pub(crate) fn run_slices(&mut self, now: Timestamp, fx: &mut Effects) {
+        while self.slices.left > 0 {
+            let Some(mut packet) = self.slices.waiting.pop_front() else {
+                break;
+            };
+            self.run_slice(&mut packet, now, fx);
+            if packet.filters.is_empty() {
+                self.end_slices(&packet, now, fx);
+            } else {
+                self.slices.waiting.push_back(packet);
+            }
+        }
+        self.slices.left = Slices::FILTERS_PER_TURN;
+    }
+
+    fn run_slice(&mut self, packet: &mut ManyFilters, now: Timestamp, fx: &mut Effects) {
+        let connection = self.clients.connection(packet.connection);
+        let is_there = connection.is_some_and(|connection| connection.session().is_some());
+        let slot = self.clients.slot_of(packet.session).filter(|_| is_there);
+        let Some(slot) = slot else {
+            return packet.filters.clear(); // nobody is left who could be answered
+        };
+        let count = packet.filters.len().min(Slices::SLICE).min(self.slices.left);
+        self.slices.left -= count;
+        let filters: Vec<_> = packet.filters.drain(..count).collect();
+        let filters = filters.iter().map(|(filter, options)| (&**filter, *options));
+        let (id, ticket) = (packet.connection, packet.ticket);
+        match packet.task {
+            Task::Subscribe(identifier) => {
+                self.subscribe_some((id, slot), ticket, identifier, filters, now, fx);
+            }
+            Task::Unsubscribe => {
+                self.unsubscribe_some(slot, ticket, filters.map(|(filter, _)| filter), fx);
+            }
+        }
+    }
+
+    fn end_slices(&mut self, packet: &ManyFilters, now: Timestamp, fx: &mut Effects) {
+        let slot = self.clients.slot_of(packet.session);
+        match packet.task {
+            Task::Subscribe(_) => self.end_subscribe(packet.ticket, slot, fx),
+            Task::Unsubscribe => self.end_unsubscribe(packet.ticket, slot, fx),
+        }
+        if let Some(slot) = slot {
+            self.go_on_with_streams(slot, now, fx);
+        }
+        self.clients.set_reading(packet.connection, true, fx);
+    }
+}

@@ -1,0 +1,138 @@
+//! UNSUBSCRIBE: subscriptions of Sessions that go on end. It must never answer before nothing comes
+//! on their behalf any more.
+
+use std::sync::Arc;
+
+use midge_codec::{PacketType, ReasonCode, SubscriptionOptions, Unsubscribe};
+
+use crate::core::Core;
+use crate::effects::{Effects, Event};
+use crate::filter_request::FilterRequest;
+use crate::identity::ConnectionId;
+use crate::peer::{Peer, Ticket};
+use crate::pending::PendingSubscribe;
+use crate::slices::{ManyFilters, Task};
+use crate::subscribing::answer_packet;
+use crate::subscription_tree::SessionSlot;
+use crate::time::Timestamp;
+
+impl Core {
+    pub(crate) fn handle_unsubscribe(
+        &mut self,
+        id: ConnectionId,
+        slot: SessionSlot,
+        packet: &Unsubscribe<'_>,
+        now: Timestamp,
+        fx: &mut Effects,
+    ) {
+        if !self.accepts_answer(id, PacketType::UnsubAck, packet.packet_id, || packet.filters.len())
+        {
+            return self.close_for_size(id, now, fx);
+        }
+        let ticket = self.begin_answer(PacketType::UnsubAck, id, slot, Some(packet.packet_id));
+        if !self.slices.admits(packet.filters.len()) {
+            let options = SubscriptionOptions::default();
+            let filters = packet.filters.iter().map(|filter| (filter.into(), options)).collect();
+            let (session, task) = (self.clients.session_id(slot), Task::Unsubscribe);
+            let packet = ManyFilters { connection: id, session, ticket, task, filters };
+            return self.slice(packet, fx);
+        }
+        self.unsubscribe_some(slot, ticket, packet.filters.iter(), fx);
+        self.end_unsubscribe(ticket, Some(slot), fx);
+        self.go_on_with_streams(slot, now, fx);
+    }
+
+    /// Ends some subscriptions of an UNSUBSCRIBE.
+    pub(crate) fn unsubscribe_some<'f>(
+        &mut self,
+        slot: SessionSlot,
+        ticket: Ticket,
+        filters: impl Iterator<Item = &'f str>,
+        fx: &mut Effects,
+    ) {
+        let levels_max = self.config.limits.topic_levels_max;
+        for filter in filters {
+            self.work.add(1);
+            let mut waiting = 0;
+            let request = FilterRequest::parse(filter, &self.config.topics, levels_max);
+            let code = match request {
+                Ok(request) if self.unsubscribe(slot, &request.key, (ticket, &mut waiting), fx) => {
+                    ReasonCode::Success
+                }
+                Ok(_) => ReasonCode::NoSubscriptionExisted,
+                Err(code) => code,
+            };
+            if let Some(unsubscribe) = self.pending.subscribe(ticket) {
+                unsubscribe.reason_codes.push(code);
+                unsubscribe.waiting += waiting;
+                unsubscribe.needs_fence |= waiting > 0;
+            }
+        }
+    }
+
+    /// All filters of an UNSUBSCRIBE are done.
+    pub(crate) fn end_unsubscribe(
+        &mut self,
+        ticket: Ticket,
+        slot: Option<SessionSlot>,
+        fx: &mut Effects,
+    ) {
+        // What is not there any more may have gone a moment ago, on behalf of an UNSUBSCRIBE whose
+        // answer waits.
+        if self.config.workers > 1
+            && let Some(unsubscribe) = self.pending.subscribe(ticket)
+            && !unsubscribe.needs_fence
+        {
+            unsubscribe.waiting += 1;
+            self.pending.put_behind_fence(ticket);
+        }
+        // What was not there any more may still be in the store.
+        let waits = self.wait_for_store(ticket, slot);
+        if let Some(unsubscribe) = self.pending.subscribe(ticket) {
+            unsubscribe.waiting += usize::from(waits);
+        }
+        self.arrive(ticket, fx);
+    }
+
+    /// The UNSUBACK leaves [MQTT-3.10.4-4].
+    pub(crate) fn answer_unsubscribe(&mut self, unsubscribe: &PendingSubscribe, fx: &mut Effects) {
+        let is_there = self.clients.connection(unsubscribe.connection).is_some();
+        if let Some(packet_id) = unsubscribe.packet_id.filter(|_| is_there) {
+            let packet = answer_packet(unsubscribe.answer, packet_id, &unsubscribe.reason_codes);
+            self.clients.send(unsubscribe.connection, &packet, fx);
+        }
+    }
+
+    /// Ends a subscription of a Session that goes on, for an UNSUBSCRIBE; adds to what its UNSUBACK
+    /// waits for. True if there was one.
+    fn unsubscribe(
+        &mut self,
+        slot: SessionSlot,
+        key: &str,
+        (ticket, waiting): (Ticket, &mut usize),
+        fx: &mut Effects,
+    ) -> bool {
+        let home = FilterRequest::shared_of(key).map(|(name, filter)| {
+            let home = self.home_of(&format!("{name}/{filter}"));
+            (home, name, filter)
+        });
+        let Some(subscribed) = self.take_subscription(slot, key) else {
+            return false;
+        };
+        let session = self.clients.session_id(slot);
+        self.end_wish(session, key, fx);
+        match home {
+            Some((home, name, filter)) if home != self.config.worker => {
+                *waiting += 1;
+                let (name, filter) = (name.into(), filter.into());
+                let leave = Peer::SharedUnsubscribe { ticket, name, filter, session };
+                fx.send(home, leave.into());
+            }
+            _ => self.release_subscription(slot, key, &subscribed.kind, fx),
+        }
+        self.forget_subscription(slot, key);
+        let client = Arc::clone(&self.clients.session(slot).identity);
+        fx.events.push(Event::Unsubscribed { client, filter: key.into() });
+        true
+    }
+}

@@ -1,0 +1,261 @@
+//! The retained messages that new subscriptions have asked for and that are on their way: which
+//! requests there are, whose they are, and which of them may be able to go on.
+//!
+//! A Client can make many subscriptions, again and again. So there is one request for each of them
+//! at the most, and nothing here looks through all requests: what comes for one finds it by its
+//! name. It must never decide what is delivered.
+
+use std::collections::VecDeque;
+
+use foldhash::fast::FixedState;
+use hashbrown::HashMap;
+
+use crate::identity::SessionId;
+use crate::peer::Ticket;
+
+/// All requests of a worker, with what `R` says about each.
+#[derive(Debug)]
+pub(crate) struct Wishes<R> {
+    requests: HashMap<Ticket, Wish<R>, FixedState>,
+    /// Those whose SUBACK has not left, by the SUBSCRIBE.
+    held: HashMap<Ticket, Vec<Ticket>, FixedState>,
+    sessions: HashMap<SessionId, OfSession, FixedState>,
+    /// Sessions whose requests may be able to go on.
+    awake: VecDeque<SessionId>,
+    seed: u64,
+    /// Counts live messages.
+    moment: u64,
+}
+
+#[derive(Debug)]
+struct Wish<R> {
+    session: SessionId,
+    key: Box<str>,
+    /// Live messages that came later than this one came behind the subscription.
+    since: u64,
+    /// Absent while it is lent.
+    request: Option<R>,
+}
+
+/// The requests of one Session.
+#[derive(Debug)]
+struct OfSession {
+    /// By the names of their subscriptions in the Session.
+    by_key: HashMap<Box<str>, Ticket, FixedState>,
+    /// Those whose SUBACK has left, in order; some may be at their end.
+    order: VecDeque<Ticket>,
+    is_awake: bool,
+    /// Topics of which a live message has come meanwhile, and when: what another worker has kept
+    /// may be older, and must not come after it.
+    live: HashMap<Box<str>, u64, FixedState>,
+}
+
+impl<R> Wishes<R> {
+    /// Topics remembered per Session; beyond it an older message may follow a newer one.
+    const LIVE_MAX: usize = 10_000;
+
+    pub(crate) fn new(seed: u64) -> Self {
+        Self {
+            requests: HashMap::default(),
+            held: HashMap::default(),
+            sessions: HashMap::default(),
+            awake: VecDeque::new(),
+            seed,
+            moment: 0,
+        }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.requests.is_empty()
+    }
+
+    pub(crate) fn requests(&self) -> impl Iterator<Item = &R> {
+        self.requests.values().filter_map(|wish| wish.request.as_ref())
+    }
+
+    /// Adds the request of a subscription, held until the SUBACK leaves; gives the one that it
+    /// takes the place of.
+    pub(crate) fn insert(
+        &mut self,
+        (ticket, subscribe): (Ticket, Ticket),
+        session: SessionId,
+        key: &str,
+        request: R,
+    ) -> Option<R> {
+        let seed = self.seed;
+        let of_session = self.sessions.entry(session).or_insert_with(|| OfSession {
+            by_key: HashMap::with_hasher(FixedState::with_seed(seed)),
+            order: VecDeque::new(),
+            is_awake: false,
+            live: HashMap::with_hasher(FixedState::with_seed(seed)),
+        });
+        let old = of_session.by_key.insert(key.into(), ticket);
+        let old = old.and_then(|old| self.requests.remove(&old)?.request);
+        let request = Some(request);
+        let wish = Wish { session, key: key.into(), since: self.moment, request };
+        self.requests.insert(ticket, wish);
+        self.held.entry(subscribe).or_default().push(ticket);
+        old
+    }
+
+    /// The requests of a SUBSCRIBE whose SUBACK has not left; some may be at their end.
+    pub(crate) fn held_by(&self, subscribe: Ticket) -> Vec<Ticket> {
+        self.held.get(&subscribe).cloned().unwrap_or_default()
+    }
+
+    /// The SUBACK has left: what it held back may follow.
+    pub(crate) fn release(&mut self, subscribe: Ticket) {
+        for ticket in self.held.remove(&subscribe).unwrap_or_default() {
+            let Some(session) = self.requests.get(&ticket).map(|wish| wish.session) else {
+                continue;
+            };
+            if let Some(of_session) = self.sessions.get_mut(&session) {
+                if of_session.order.len() > 2 * of_session.by_key.len() + 16 {
+                    let requests = &self.requests;
+                    of_session.order.retain(|ticket| requests.contains_key(ticket));
+                }
+                of_session.order.push_back(ticket);
+            }
+            self.wake(session);
+        }
+    }
+
+    pub(crate) fn get_mut(&mut self, ticket: Ticket) -> Option<(SessionId, &mut R)> {
+        let wish = self.requests.get_mut(&ticket)?;
+        Some((wish.session, wish.request.as_mut()?))
+    }
+
+    /// Gives a request away, until it is given back or removed.
+    pub(crate) fn lend(&mut self, ticket: Ticket) -> Option<R> {
+        self.requests.get_mut(&ticket)?.request.take()
+    }
+
+    pub(crate) fn give_back(&mut self, ticket: Ticket, request: R) {
+        if let Some(wish) = self.requests.get_mut(&ticket) {
+            wish.request = Some(request);
+        }
+    }
+
+    /// Whose requests may be able to go on.
+    pub(crate) fn next_awake(&mut self) -> Option<SessionId> {
+        let session = self.awake.pop_front()?;
+        if let Some(of_session) = self.sessions.get_mut(&session) {
+            of_session.is_awake = false;
+        }
+        Some(session)
+    }
+
+    pub(crate) fn awake_len(&self) -> usize {
+        self.awake.len()
+    }
+
+    /// Some request of a Session may be able to go on.
+    #[inline]
+    pub(crate) fn wake(&mut self, session: SessionId) {
+        if self.requests.is_empty() {
+            return;
+        }
+        if let Some(of_session) = self.sessions.get_mut(&session)
+            && !of_session.is_awake
+        {
+            of_session.is_awake = true;
+            self.awake.push_back(session);
+        }
+    }
+
+    /// The request at a place in the order of a Session.
+    pub(crate) fn at(&mut self, session: SessionId, place: usize) -> Option<Ticket> {
+        loop {
+            let of_session = self.sessions.get_mut(&session)?;
+            let ticket = *of_session.order.get(place)?;
+            if self.requests.contains_key(&ticket) {
+                return Some(ticket);
+            }
+            of_session.order.remove(place);
+        }
+    }
+
+    /// A live message of a topic has reached a Session.
+    pub(crate) fn note_live(&mut self, session: SessionId, topic: &str) {
+        if let Some(of_session) = self.sessions.get_mut(&session) {
+            self.moment += 1;
+            if of_session.live.len() < Self::LIVE_MAX || of_session.live.contains_key(topic) {
+                of_session.live.insert(topic.into(), self.moment);
+            }
+        }
+    }
+
+    /// A live message of a topic reaches all Sessions that may ask for it.
+    pub(crate) fn note_live_for_all(&mut self, topic: &str) {
+        let sessions: Vec<_> = self.sessions.keys().copied().collect();
+        sessions.into_iter().for_each(|session| self.note_live(session, topic));
+    }
+
+    /// Whether a live message of a topic has come since this request was made.
+    pub(crate) fn is_outdated(&self, ticket: Ticket, topic: &str) -> bool {
+        let Some(wish) = self.requests.get(&ticket) else {
+            return false;
+        };
+        let of_session = self.sessions.get(&wish.session);
+        let live = of_session.and_then(|of_session| of_session.live.get(topic));
+        live.is_some_and(|&moment| moment > wish.since)
+    }
+
+    pub(crate) fn remove(&mut self, ticket: Ticket) -> Option<R> {
+        let Wish { session, key, request, .. } = self.requests.remove(&ticket)?;
+        if let Some(of_session) = self.sessions.get_mut(&session) {
+            of_session.by_key.remove(&key);
+            if of_session.by_key.is_empty() {
+                self.sessions.remove(&session);
+            }
+        }
+        request
+    }
+
+    /// A subscription has gone, and what it had asked for is not wanted any more.
+    pub(crate) fn remove_key(&mut self, session: SessionId, key: &str) -> Option<R> {
+        if self.requests.is_empty() {
+            return None;
+        }
+        let ticket = *self.sessions.get(&session)?.by_key.get(key)?;
+        self.remove(ticket)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Wishes;
+    use crate::identity::{SessionId, WorkerId};
+
+    fn session(slot: u32) -> SessionId {
+        SessionId { worker: WorkerId::new(0), slot, generation: 1 }
+    }
+
+    #[test]
+    fn a_subscription_that_is_made_again_and_again_has_one_request() {
+        let mut wishes = Wishes::new(1);
+        for ticket in 1..=1_000 {
+            let old = wishes.insert((ticket, 10_000 + ticket), session(1), "t", ticket);
+            assert_eq!(old, ticket.checked_sub(1).filter(|&old| old > 0));
+            wishes.release(10_000 + ticket);
+        }
+        assert_eq!(wishes.requests().count(), 1);
+        let order = wishes.sessions[&session(1)].order.len();
+        assert!(order <= 20, "{order}");
+        assert_eq!(wishes.at(session(1), 0), Some(1_000));
+        assert_eq!((wishes.next_awake(), wishes.next_awake()), (Some(session(1)), None));
+        assert_eq!(wishes.remove_key(session(1), "t"), Some(1_000));
+        assert!(wishes.is_empty() && wishes.sessions.is_empty() && wishes.held.is_empty());
+    }
+
+    #[test]
+    fn a_live_message_outdates_what_was_asked_for_before_it() {
+        let mut wishes = Wishes::new(1);
+        wishes.insert((1, 11), session(1), "a", ());
+        wishes.note_live(session(1), "topic");
+        wishes.note_live(session(2), "other");
+        wishes.insert((2, 12), session(1), "b", ());
+        assert!(wishes.is_outdated(1, "topic") && !wishes.is_outdated(2, "topic"));
+        assert!(!wishes.is_outdated(1, "other"));
+    }
+}

@@ -1,0 +1,36 @@
+//! How much a worker does in one turn, counted in operations: nodes visited, receivers, filters,
+//! timers. A turn that has done enough ends, so that everybody else is served; what is left is done
+//! in the next ones. It must never count time: the same inputs give the same turns.
+
+/// What was done.
+#[derive(Debug, Default)]
+pub(crate) struct Work {
+    in_turn: usize,
+    total: u64,
+}
+
+impl Work {
+    /// Operations after which no further packet is handled in a turn.
+    pub(crate) const TURN_MAX: usize = 65_536;
+    /// What it takes to choose a member of a shared subscription, beside a delivery.
+    pub(crate) const GROUP: usize = 8;
+
+    #[inline]
+    pub(crate) fn add(&mut self, operations: usize) {
+        self.in_turn += operations;
+    }
+
+    #[inline]
+    pub(crate) fn is_enough(&self) -> bool {
+        self.in_turn >= Self::TURN_MAX
+    }
+
+    pub(crate) fn begin_turn(&mut self) {
+        self.total += std::mem::take(&mut self.in_turn) as u64;
+    }
+
+    /// Everything so far.
+    pub(crate) fn total(&self) -> u64 {
+        self.total + self.in_turn as u64
+    }
+}
