@@ -128,7 +128,7 @@ fn a_subscription_made_again_and_again_asks_once() {
         let client = node.connect_with(&packet).0;
         node.acknowledge(client, false);
         let mut operations = 0;
-        for _ in 0..200 {
+        for _ in 0..60 {
             node.queue_subscribe(client, &[("r/+", options(0))], None);
             node.queue_subscribe(client, &[("#", options(1))], None);
             operations = operations.max(largest_turn(node));
