@@ -43,11 +43,8 @@ use crate::strategy::SharedStrategy;
 use crate::subscription_tree::{GroupId, MatchScratch, SubscriptionTree};
 use crate::time::Timestamp;
 use crate::timers::{Timer, Timers};
-<<<<<<< HEAD
 use crate::trace::Tracing;
-=======
 use crate::work::Work;
->>>>>>> bcc8494 (Do in slices what a peer can make long, and end a turn that has done enough)
 
 /// What a worker is made with.
 #[derive(Clone)]
