@@ -57,6 +57,7 @@ mod random;
 mod reconfiguring;
 mod restoring;
 mod retained;
+mod retained_traffic;
 mod retained_tree;
 mod rewrite;
 mod rounds;

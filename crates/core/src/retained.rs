@@ -20,6 +20,7 @@ use crate::identity::{SessionId, WorkerId};
 use crate::limits::Limits;
 use crate::message::{Attributes, Message, Publication};
 use crate::peer::{Peer, Ticket};
+use crate::retained_traffic::Traffic;
 use crate::retained_tree::{Change, RetainedTree, RetainedWalk};
 use crate::stored::{Durability, Kept, StoreOp};
 use crate::time::Timestamp;
@@ -61,21 +62,6 @@ pub(crate) struct Pull {
     pub(crate) filter: Arc<str>,
     pub(crate) walk: Option<u32>,
     pub(crate) after: Box<[u64]>,
-}
-
-/// How many retained messages go between workers. What was published before a subscription was
-/// known everywhere may still be on its way to its home when the subscriber asks there; it would
-/// come neither live nor retained. So the home waits for what the others say they have sent.
-#[derive(Debug)]
-struct Traffic {
-    /// From this worker to each.
-    sent: Box<[u64]>,
-    /// From each worker to this one.
-    received: Box<[u64]>,
-    /// What each worker has told that it sent to each.
-    told: Vec<Box<[u64]>>,
-    /// Pulls that wait for what they have to come after.
-    early: Vec<Pull>,
 }
 
 /// What a request can do now.
@@ -677,19 +663,6 @@ impl Request {
                 return;
             }
         }
-    }
-}
-
-impl Traffic {
-    fn new(workers: usize) -> Self {
-        let none = || vec![0; workers].into_boxed_slice();
-        let told = (0..workers).map(|_| none()).collect();
-        Self { sent: none(), received: none(), told, early: Vec::new() }
-    }
-
-    /// How many retained messages each worker is known to have sent to `worker`.
-    fn sent_to(&self, worker: WorkerId) -> Box<[u64]> {
-        self.told.iter().map(|sent| sent[worker.index()]).collect()
     }
 }
 

@@ -1,0 +1,33 @@
+//! What the workers know of each other's retained messages that are on their way. It must never let
+//! a home answer before it has what was sent before the question.
+
+use crate::identity::WorkerId;
+use crate::retained::Pull;
+
+/// How many retained messages go between workers. What was published before a subscription was
+/// known everywhere may still be on its way to its home when the subscriber asks there; it would
+/// come neither live nor retained. So the home waits for what the others say they have sent.
+#[derive(Debug)]
+pub(crate) struct Traffic {
+    /// From this worker to each.
+    pub(crate) sent: Box<[u64]>,
+    /// From each worker to this one.
+    pub(crate) received: Box<[u64]>,
+    /// What each worker has told that it sent to each.
+    pub(crate) told: Vec<Box<[u64]>>,
+    /// Pulls that wait for what they have to come after.
+    pub(crate) early: Vec<Pull>,
+}
+
+impl Traffic {
+    pub(crate) fn new(workers: usize) -> Self {
+        let none = || vec![0; workers].into_boxed_slice();
+        let told = (0..workers).map(|_| none()).collect();
+        Self { sent: none(), received: none(), told, early: Vec::new() }
+    }
+
+    /// How many retained messages each worker is known to have sent to `worker`.
+    pub(crate) fn sent_to(&self, worker: WorkerId) -> Box<[u64]> {
+        self.told.iter().map(|sent| sent[worker.index()]).collect()
+    }
+}
