@@ -363,7 +363,8 @@ impl BrokerBuilder {
         let count = self.workers.clamp(1, WorkerId::MAX_WORKERS);
         let pollers: Vec<_> = (0..count).map(|_| Poller::new()).collect::<Result<_, _>>()?;
         let let_in = Arc::new(AtomicUsize::new(0));
-        let share = Share::of(&mut self.limits, count);
+        let packet_bytes_max = self.listener_packet_bytes_max();
+        let share = Share::of(&mut self.limits, count, packet_bytes_max);
         let inboxes: Arc<[Arc<Inbox>]> =
             pollers.iter().map(|poller| new_inbox(poller, &let_in, share.inbox)).collect();
         let orders = self.storage.is_some().then(|| Arc::new(Orders::new(share.orders)));
@@ -471,6 +472,12 @@ impl BrokerBuilder {
         Ok(clock)
     }
 
+    /// The largest packet that some listener takes by its own word; 0: none says one.
+    fn listener_packet_bytes_max(&self) -> u32 {
+        let own = self.listener_capabilities.iter().flatten().chain([&self.capabilities]);
+        own.filter_map(|it| it.packet_bytes_max).max().unwrap_or(0)
+    }
+
     /// What holds for each listener.
     fn listener_terms(
         &self,
@@ -550,12 +557,13 @@ impl Share {
     const TURN_MAX: u64 = 8 << 20;
 
     /// Replaces limits that are too large for the memory.
-    fn of(limits: &mut Limits, workers: usize) -> Self {
+    fn of(limits: &mut Limits, workers: usize, listener_packet_bytes_max: u32) -> Self {
         let memory = memory::resolve(limits.memory_bytes_max);
         limits.memory_bytes_max = memory;
         *limits = limits.clone().within_memory();
         let workers = workers as u64;
-        let packet = u64::from(limits.packet_bytes_max).min(memory / 2);
+        let packet = limits.packet_bytes_max.max(listener_packet_bytes_max);
+        let packet = u64::from(packet).min(memory / 2);
         let bytes = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
         Self {
             inbox: bytes((memory / 8 / workers).min(Self::INBOX_MAX)),

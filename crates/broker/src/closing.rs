@@ -180,7 +180,9 @@ impl Worker {
         if let Some(socket) = self.sockets.of(*stream) {
             let (address, code) = (socket.stream.address(), *reason_code as u8);
             let name = reason_code.name();
-            log::warn!("{address}: a data stream was reset: {detail}: {name} (0x{code:02X})");
+            if self.log_limit.allows(self.now) {
+                log::warn!("{address}: a data stream was reset: {detail}: {name} (0x{code:02X})");
+            }
             socket.abort_code = Some(u32::from(code));
         }
     }

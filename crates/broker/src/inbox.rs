@@ -217,8 +217,12 @@ impl Inbox {
 
     /// Whether the worker has nothing left to do, and nothing waits for it.
     pub(crate) fn is_drained(&self) -> bool {
-        let waits = self.lock().as_ref().is_some_and(|letters| !letters.is_empty());
-        !waits && self.is_drained.load(Ordering::Acquire)
+        !self.has_letters() && self.is_drained.load(Ordering::Acquire)
+    }
+
+    /// Whether something waits for the worker.
+    pub(crate) fn has_letters(&self) -> bool {
+        self.lock().as_ref().is_some_and(|letters| !letters.is_empty())
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<Vec<Letter>>> {

@@ -89,12 +89,12 @@ impl Worker {
         if self.is_overfull() {
             return;
         }
-        self.resume_postponed();
         let mut readable = std::mem::take(&mut self.readable);
         let mut count = 0;
+        // One at least, whatever letters have made of the turn.
         while count < readable.len()
             && self.turn_bytes < self.turn_bytes_max
-            && !self.core.is_turn_over()
+            && (count == 0 || !self.core.is_turn_over())
         {
             self.read_socket(readable[count]);
             count += 1;
@@ -110,8 +110,14 @@ impl Worker {
             return;
         };
         socket.is_queued = false;
-        let waits = socket.reservation.waits || socket.is_postponed;
-        if !socket.is_reading || !socket.is_readable || waits {
+        let is_postponed = std::mem::take(&mut socket.is_postponed);
+        if !socket.is_reading || socket.reservation.waits {
+            return;
+        }
+        if is_postponed {
+            return self.resume_reading(id); // with what the last turn had no time for
+        }
+        if !socket.is_readable {
             return;
         }
         if socket.stream.is_handshaking() {
@@ -293,20 +299,11 @@ impl Worker {
             && let Some(socket) = self.sockets.of(id)
         {
             bytes.drain(..consumed);
+            bytes.reserve_exact(socket.reservation.bytes().saturating_sub(bytes.len()));
             if bytes.capacity() > 2 * bytes.len().max(socket.reservation.bytes()) {
                 bytes.shrink_to_fit();
             }
             socket.partial = bytes;
-        }
-    }
-
-    /// Goes on with what the last turn had no time for.
-    fn resume_postponed(&mut self) {
-        for id in std::mem::take(&mut self.postponed) {
-            if let Some(socket) = self.sockets.of(id) {
-                socket.is_postponed = false;
-                self.resume_reading(id);
-            }
         }
     }
 
@@ -335,7 +332,7 @@ impl Worker {
             return Outcome::Gone;
         };
         let (before_connect_max, connected_max) = self.packet_bytes_max(id);
-        if !is_connected && self.refuse_foreign(id, bytes) {
+        if !is_connected && self.core.awaits_connect(id) && self.refuse_foreign(id, bytes) {
             return Outcome::Gone;
         }
         let had_large = self.sockets.of(id).is_some_and(|it| it.reservation.bytes() > 0);
@@ -363,8 +360,11 @@ impl Worker {
                     self.core.handle_packet(id, &packet, self.now, &mut self.fx);
                 }
                 Ok(Decoded::Incomplete { needed }) => {
+                    if had_large && consumed > 0 {
+                        self.give_back_reservation(id); // that packet is complete
+                    }
                     self.note_incomplete(id, rest, needed);
-                    break;
+                    return Outcome::GoOn { consumed };
                 }
                 Err(error) => {
                     self.core.handle_malformed(id, &error, self.now, &mut self.fx);
@@ -391,7 +391,7 @@ impl Worker {
             }
         }
         if had_large && consumed > 0 {
-            self.renew_reservation(id, &bytes[consumed..]);
+            self.give_back_reservation(id);
         }
         Outcome::GoOn { consumed }
     }
@@ -427,11 +427,11 @@ impl Worker {
     }
 
     fn postpone(&mut self, id: ConnectionId) {
-        if let Some(socket) = self.sockets.of(id)
-            && !socket.is_postponed
-        {
+        if let Some(socket) = self.sockets.of(id) {
             socket.is_postponed = true;
-            self.postponed.push(id);
+            if !std::mem::replace(&mut socket.is_queued, true) {
+                self.readable.push(id);
+            }
         }
     }
 

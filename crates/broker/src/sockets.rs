@@ -43,6 +43,13 @@ pub(crate) struct Socket {
 }
 
 impl Socket {
+    /// Whether it is read as soon as something of it comes: neither the core, nor the turn, nor
+    /// memory holds it back, and it waits for no turn of its own.
+    pub(crate) fn comes_to_be_read(&self) -> bool {
+        let is_held_back = !self.is_reading || self.is_postponed || self.reservation.waits;
+        !is_held_back && !(self.is_readable && self.is_queued)
+    }
+
     /// One that is to be read as soon as may be.
     pub(crate) fn new(id: ConnectionId, stream: Stream, listener: u16) -> Self {
         Self {

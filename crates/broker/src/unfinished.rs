@@ -104,15 +104,6 @@ impl Worker {
         }
     }
 
-    /// A large packet is complete; `rest` is behind it, and what is incomplete there.
-    pub(crate) fn renew_reservation(&mut self, id: ConnectionId, rest: &[u8]) {
-        if rest.len() <= Self::MOVED_PARTIAL_BYTES_MAX {
-            self.give_back_reservation(id);
-        } else if let Some(socket) = self.sockets.of(id) {
-            socket.reservation.since = self.now;
-        }
-    }
-
     /// Nothing large of a connection is incomplete any more.
     pub(crate) fn give_back_reservation(&mut self, id: ConnectionId) {
         if let Some(socket) = self.sockets.of(id) {
@@ -134,16 +125,21 @@ impl Worker {
     /// Lets those go on who waited for room, as far as there is some; while others wait, ends who
     /// does not come on with a packet.
     pub(crate) fn look_at_unfinished(&mut self) {
-        if !self.unfinished.is_waited_for() || self.now < self.unfinished_looked_at {
+        if !self.unfinished.is_waited_for() {
+            return self.waiting_for_room.clear();
+        }
+        if self.now < self.unfinished_looked_at {
             return;
         }
         self.unfinished_looked_at = self.now + Self::UNFINISHED_LOOK_MS;
         let overdue: Vec<_> = self
             .sockets
             .iter()
-            .filter(|socket| socket.is_reading && socket.reservation.is_overdue(self.now))
+            .filter(|socket| socket.comes_to_be_read() && socket.reservation.is_overdue(self.now))
             .map(|socket| socket.id)
             .collect();
+        // Whoever is not read comes on with nothing.
+        let overdue = if self.is_overfull() { Vec::new() } else { overdue };
         for id in overdue {
             self.core.end_for_memory(id, self.now, &mut self.fx);
         }

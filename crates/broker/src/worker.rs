@@ -99,9 +99,10 @@ pub(crate) struct Worker {
     pub(crate) opened: Vec<ConnectionId>,
     /// Connections that are to be read again, and new ones that came from another worker.
     pub(crate) resumed: Vec<ConnectionId>,
-    /// Connections of which packets were read that this turn had no time for.
-    pub(crate) postponed: Vec<ConnectionId>,
     letters: Vec<Letter>,
+    /// Whether this turn has looked at the sockets once more. That takes the notification of
+    /// letters that came since the turn took its own.
+    has_looked: bool,
     pub(crate) memory: Arc<MemoryGauge>,
     pub(crate) unfinished: Arc<Unfinished>,
     /// Connections that wait for memory for a large packet, in order.
@@ -188,8 +189,8 @@ impl Worker {
             stage: Stage::Running,
             opened: Vec::new(),
             resumed: Vec::new(),
-            postponed: Vec::new(),
             letters: Vec::new(),
+            has_looked: false,
             memory: parts.memory,
             unfinished: parts.unfinished,
             waiting_for_room: Vec::new(),
@@ -218,6 +219,7 @@ impl Worker {
     }
 
     fn turn(&mut self) {
+        self.has_looked = false;
         // What is overdue comes before what has come meanwhile.
         self.core.handle_timers(self.now, &mut self.fx);
         self.begin_reading();
@@ -225,6 +227,7 @@ impl Worker {
         self.take_readiness();
         self.take_letters();
         self.put_new_behind_old();
+        self.core.begin_packets();
         self.read_sockets();
         self.judge_silence();
         self.core.run_backlog(self.now, &mut self.fx);
@@ -260,6 +263,7 @@ impl Worker {
     }
 
     pub(crate) fn look(&mut self) {
+        self.has_looked = true;
         // One look finds a bounded number of sockets.
         for _ in 0..=self.sockets.len() / Poller::EVENTS {
             if let Err(error) = self.poller.wait(Some(Duration::ZERO)) {
@@ -285,16 +289,16 @@ impl Worker {
 
     /// How long the next wait may last: not at all while there is work left over.
     fn timeout(&self) -> Option<Duration> {
-        if self.core.has_backlog() || !self.fx.is_empty() {
+        let has_letters = self.has_looked && self.inboxes[self.id.index()].has_letters();
+        if has_letters || self.core.has_backlog() || !self.fx.is_empty() {
             return Some(Duration::ZERO);
         }
-        if !self.readable.is_empty() || !self.postponed.is_empty() {
+        if !self.readable.is_empty() {
             let pause = if self.is_overfull() { Self::CONGESTION_PAUSE } else { Duration::ZERO };
             return Some(pause);
         }
         // Nobody tells when there is room elsewhere.
-        let pause =
-            (self.core.has_held_back() && self.is_congested()).then_some(Self::CONGESTION_PAUSE);
+        let pause = self.core.waits_for_driver().then_some(Self::CONGESTION_PAUSE);
         let room = (!self.waiting_for_room.is_empty()).then_some(Self::ROOM_PAUSE);
         let deadline = [self.core.next_deadline(), self.drop_log.next_look()];
         let deadline = deadline.into_iter().flatten().min().map(|deadline| {
@@ -396,8 +400,7 @@ impl Worker {
                 self.core.set_store_full(is_full, self.now, &mut self.fx);
             }
             Letter::Reconfigure(settings) => {
-                self.core.reconfigure(&settings);
-                self.output_bytes_max = settings.limits.output_bytes_max;
+                self.output_bytes_max = self.core.reconfigure(&settings).output_bytes_max;
             }
             Letter::Wake => (),
             Letter::Drain => {

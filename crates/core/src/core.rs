@@ -410,11 +410,20 @@ impl Core {
         self.timers.next_deadline()
     }
 
+    /// What has come by sockets is handled from now on in this turn.
+    pub fn begin_packets(&mut self) {
+        self.work.begin_packets();
+    }
+
     /// Does what is due, but for [`Core::handle_silence`]. Called at the beginning of a turn: what
     /// is overdue takes effect before what has come meanwhile is handled.
     pub fn handle_timers(&mut self, now: Timestamp, fx: &mut Effects) {
         self.is_late = false;
         for _ in 0..Self::TIMERS_PER_TURN {
+            // What is due may have to be passed on to many, and cannot be refused.
+            if self.backlog.is_full() || self.work.is_enough() {
+                break;
+            }
             let Some(timer) = self.timers.pop_due(now) else {
                 return;
             };

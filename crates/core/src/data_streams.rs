@@ -224,11 +224,11 @@ impl Core {
         let id = self.next_connection_id();
         let seed = self.clients.seed;
         let connection = self.clients.connection(control)?;
+        connection.receive_maximum = connection.receive_maximum.min(DataStreams::WINDOW);
         let stream = Connection::data_stream(id, connection, session, now);
         let streams =
             connection.data_streams.get_or_insert_with(|| Box::new(DataStreams::new(seed)));
         streams.open.push(id);
-        connection.receive_maximum = connection.receive_maximum.min(DataStreams::WINDOW);
         let extent = self.clients.extent(DataStreams::WINDOW);
         if let Some(outgoing) = &mut self.clients.session(session).outgoing {
             outgoing.narrow(extent);

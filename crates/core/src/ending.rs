@@ -186,6 +186,7 @@ impl Core {
         self.publish_will(slot, now, fx); // the Session's end is the latest moment for it
         self.cancel_session_timers(slot);
         let filters: Vec<_> = self.clients.session(slot).subscriptions.keys().cloned().collect();
+        self.work.add(filters.len());
         for filter in filters {
             self.end_subscription(slot, &filter, fx);
         }

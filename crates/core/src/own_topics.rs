@@ -26,6 +26,10 @@ pub(crate) struct OwnTopics {
 impl OwnTopics {
     /// The messages of all topics that match.
     pub(crate) fn matching(&self, filter: &str) -> VecDeque<Arc<Message>> {
+        // A leading wildcard matches nothing that begins with `$` [MQTT-4.7.2-1].
+        if !filter.starts_with('$') {
+            return VecDeque::new();
+        }
         let Ok(filter) = TopicFilter::parse(filter) else {
             return VecDeque::new();
         };

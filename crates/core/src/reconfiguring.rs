@@ -29,8 +29,8 @@ pub struct Settings {
 }
 
 impl Core {
-    /// Takes other settings.
-    pub fn reconfigure(&mut self, settings: &Settings) {
+    /// Takes other settings; gives the limits that are in effect now.
+    pub fn reconfigure(&mut self, settings: &Settings) -> &Limits {
         debug_assert!(
             settings.topic_durabilities.iter().all(|(it, _)| TopicFilter::parse(it).is_ok()),
             "filters are checked before they come here"
@@ -44,5 +44,6 @@ impl Core {
         self.config.durability.default = settings.durability;
         self.config.durability.topics.clone_from(&settings.topic_durabilities);
         self.config.response_prefix.clone_from(&settings.response_prefix);
+        &self.config.limits
     }
 }

@@ -540,7 +540,9 @@ impl Core {
             return;
         }
         let session = self.clients.session_id(slot);
-        for group in groups_of(self.clients.session(slot)) {
+        let groups = groups_of(self.clients.session(slot));
+        self.work.add(groups.len() * self.config.workers);
+        for group in groups {
             if group.home == self.config.worker {
                 self.handle_shared_online(group, session, online, now, fx);
             } else {

@@ -10,6 +10,7 @@ use midge_codec::SubscriptionOptions;
 use crate::core::Core;
 use crate::effects::Effects;
 use crate::identity::{ConnectionId, SessionId};
+use crate::limits::Limits;
 use crate::peer::Ticket;
 use crate::time::Timestamp;
 
@@ -17,6 +18,8 @@ use crate::time::Timestamp;
 #[derive(Debug)]
 pub(crate) struct Slices {
     waiting: VecDeque<ManyFilters>,
+    /// Filters in all of them.
+    filters: usize,
     /// Filters for which this turn has time.
     left: usize,
 }
@@ -41,7 +44,7 @@ pub(crate) enum Task {
 
 impl Default for Slices {
     fn default() -> Self {
-        Self { waiting: VecDeque::new(), left: Self::FILTERS_PER_TURN }
+        Self { waiting: VecDeque::new(), filters: 0, left: Self::FILTERS_PER_TURN }
     }
 }
 
@@ -52,6 +55,22 @@ impl Slices {
 
     pub(crate) fn has_work(&self) -> bool {
         !self.waiting.is_empty()
+    }
+
+    /// About what a filter takes that waits.
+    const FILTER_BYTES: usize = 96;
+
+    /// Bytes of memory, about.
+    pub(crate) fn bytes(&self) -> usize {
+        self.filters * Self::FILTER_BYTES
+    }
+
+    /// Whether so many filters may be put off. One packet always is.
+    pub(crate) fn has_room(&self, filters: usize, limits: &Limits) -> bool {
+        let bytes = (self.filters + filters) * Self::FILTER_BYTES;
+        filters <= self.left
+            || self.waiting.is_empty()
+            || bytes <= limits.backlog_bytes_max as usize
     }
 
     /// Whether so many filters may be done at once. Takes them off this turn's share.
@@ -66,6 +85,7 @@ impl Core {
     /// Puts a packet off that has too many filters for this turn.
     pub(crate) fn slice(&mut self, packet: ManyFilters, fx: &mut Effects) {
         self.clients.set_reading(packet.connection, false, fx);
+        self.slices.filters += packet.filters.len();
         self.slices.waiting.push_back(packet);
     }
 
@@ -75,7 +95,9 @@ impl Core {
             let Some(mut packet) = self.slices.waiting.pop_front() else {
                 break;
             };
+            let filters = packet.filters.len();
             self.run_slice(&mut packet, now, fx);
+            self.slices.filters -= filters - packet.filters.len();
             if packet.filters.is_empty() {
                 self.end_slices(&packet, now, fx);
             } else {

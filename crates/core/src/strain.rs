@@ -84,9 +84,10 @@ impl Core {
         self.backlog.is_full()
     }
 
-    /// Whether connections wait at a PUBLISH that the driver may have taken soon.
-    pub fn has_held_back(&self) -> bool {
-        self.backlog.has_held_back()
+    /// Whether connections wait at a PUBLISH because of what the driver said last: it has to say
+    /// soon whether that holds still.
+    pub fn waits_for_driver(&self) -> bool {
+        self.strain.is_congested && self.backlog.has_held_back()
     }
 
     /// Whether a PUBLISH of this connection is taken now, `None` if it is a large one of which only
@@ -217,6 +218,7 @@ impl Core {
             usize::try_from(retained).unwrap_or(usize::MAX) * Self::RETAINED_BYTES,
             self.delayed.bytes(),
             self.backlog.bytes(),
+            self.slices.bytes(),
         ];
         parts.into_iter().fold(0, usize::saturating_add)
     }
@@ -384,12 +386,12 @@ mod tests {
         let (mut core, id, mut fx) = connected();
         core.set_congested(true);
         assert!(handle(&mut core, id, PINGREQ, &mut fx));
-        assert!(!core.has_held_back());
+        assert!(!core.waits_for_driver());
         assert!(!core.takes_publish(id, None, &mut fx), "not even the rest of a large one");
-        assert!(core.has_held_back());
+        assert!(core.waits_for_driver());
         core.set_congested(false);
         core.run_backlog(NOW, &mut fx);
         assert_eq!(fx.reading, [(id, false), (id, true)]);
-        assert!(!core.has_held_back() && handle(&mut core, id, PUBLISH, &mut fx));
+        assert!(!core.waits_for_driver() && handle(&mut core, id, PUBLISH, &mut fx));
     }
 }

@@ -62,6 +62,9 @@ impl Core {
         {
             return self.close_for_size(id, now, fx);
         }
+        if !self.slices.has_room(packet.subscriptions.len(), &self.config.limits) {
+            return self.end_for_memory(id, now, fx);
+        }
         let identifier = packet.subscription_identifier;
         let ticket = self.begin_answer(PacketType::SubAck, id, slot, Some(packet.packet_id));
         let is_bridge = self.clients.connection(id).is_some_and(|peer| peer.is_bridge);

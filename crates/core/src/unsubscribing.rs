@@ -29,6 +29,9 @@ impl Core {
         {
             return self.close_for_size(id, now, fx);
         }
+        if !self.slices.has_room(packet.filters.len(), &self.config.limits) {
+            return self.end_for_memory(id, now, fx);
+        }
         let ticket = self.begin_answer(PacketType::UnsubAck, id, slot, Some(packet.packet_id));
         if !self.slices.admits(packet.filters.len()) {
             let options = SubscriptionOptions::default();

@@ -6,6 +6,8 @@
 #[derive(Debug, Default)]
 pub(crate) struct Work {
     in_turn: usize,
+    /// What had been done in this turn when its packets began.
+    before_packets: usize,
     total: u64,
 }
 
@@ -22,11 +24,17 @@ impl Work {
 
     #[inline]
     pub(crate) fn is_enough(&self) -> bool {
-        self.in_turn >= Self::TURN_MAX
+        self.in_turn - self.before_packets >= Self::TURN_MAX
+    }
+
+    /// Packets have a share of the turn to themselves, whatever came before them.
+    pub(crate) fn begin_packets(&mut self) {
+        self.before_packets = self.in_turn;
     }
 
     pub(crate) fn begin_turn(&mut self) {
         self.total += std::mem::take(&mut self.in_turn) as u64;
+        self.before_packets = 0;
     }
 
     /// Everything so far.

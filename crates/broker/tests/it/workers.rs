@@ -1,11 +1,12 @@
 //! Several workers behave as one broker: routing, takeover, order, and storms.
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use midge_broker::{Broker, DropReason, ProtocolVersion, QoS, ReasonCode};
+use midge_broker::{Broker, DropReason, Limits, ProtocolVersion, QoS, ReasonCode};
 use midge_codec::{Packet, PacketType};
 
 use crate::alone::figure;
@@ -35,6 +36,35 @@ fn subscribers_of_every_worker_get_every_message() {
             assert_eq!(payloads, expected, "{workers} workers");
         }
     }
+}
+
+/// A worker that looks at its sockets once more, because there is a new one, may take the
+/// notification of a letter with that. The letter is read all the same.
+#[test]
+fn a_request_that_comes_while_a_connection_is_opened_is_answered() {
+    // No timer shall hide that nobody was woken.
+    let limits = Limits { connect_deadline_ms: 600_000, ..Limits::default() };
+    let broker = builder(2).limits(limits).start().expect("a free port");
+    let (address, handle) = (address(&broker), broker.handle());
+    let (ask, asked) = mpsc::channel::<()>();
+    let (tell, answers) = mpsc::channel();
+    let asking = thread::spawn(move || {
+        while asked.recv().is_ok() {
+            tell.send(handle.clients().map(|clients| clients.len())).expect("the test listens");
+        }
+    });
+    let mut connections = Vec::new();
+    for number in 0..2_000 {
+        if number % 200 == 0 {
+            connections.clear();
+        }
+        ask.send(()).expect("it asks");
+        connections.push(TcpStream::connect(address).expect("the broker listens"));
+        let answer = answers.recv_timeout(Duration::from_secs(10));
+        assert_eq!(answer, Ok(Ok(0)), "request {number}");
+    }
+    drop(ask);
+    asking.join().expect("no panic");
 }
 
 /// The payloads of the next messages, whatever else comes between.

@@ -51,6 +51,8 @@ impl Endpoint {
             ),
             _ => (error.to_string(), "Check the host and the port".to_owned(), true),
         };
+        // What the other side says may end in a stop of its own.
+        let reason = reason.trim_end_matches('.');
         let advice = if advice.is_empty() { advice } else { format!(". {advice}") };
         Failure { text: format!("cannot connect to {self}: {reason}{advice}"), is_transient }
     }
@@ -114,7 +116,9 @@ impl Endpoint {
             let path = &self.path;
             format!("Check the path of the URL, {path}; that of Midge is {}", super::WEBSOCKET_PATH)
         } else if self.scheme.is_websocket() && has("WebSocket") {
-            "Is it a port for WebSocket, and the path of the URL right?".to_owned()
+            "Is it a port for WebSocket, and the path of the URL right? One for MQTT over plain \
+             TCP is mqtt://"
+                .to_owned()
         } else {
             String::new()
         };

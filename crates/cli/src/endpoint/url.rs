@@ -49,6 +49,9 @@ impl BrokerUrl {
             Some(slash) => rest.split_at(slash),
             None => (rest, ""),
         };
+        if !authority.contains('@') && scheme != Scheme::Unix && has_credentials(authority, tail) {
+            return Err("a / in the user name or password has to be written as %2F".to_owned());
+        }
         let (credentials, address) = match authority.rsplit_once('@') {
             Some((credentials, address)) => (Some(credentials), address),
             None => (None, authority),
@@ -107,6 +110,13 @@ fn parse_credentials(credentials: &str) -> Result<Credentials, String> {
 }
 
 /// `host`, `host:port`, `[::1]` or `[::1]:port`.
+/// Whether what looks like host and port is the beginning of a user name and password with a `/`:
+/// not even a part of that shall be shown.
+fn has_credentials(authority: &str, tail: &str) -> bool {
+    let port = authority.rsplit_once(':').map(|(_, port)| port);
+    tail.contains('@') && port.is_some_and(|port| port.parse::<u16>().is_err())
+}
+
 fn parse_address(address: &str) -> Result<(String, Option<u16>), String> {
     let (host, port) = match address.strip_prefix('[') {
         Some(rest) => {

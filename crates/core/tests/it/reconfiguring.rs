@@ -19,7 +19,7 @@ fn settings(limits: Limits, topics: TopicRules) -> Settings {
 
 fn reconfigure(node: &mut Node, settings: &Settings) {
     for worker in 0..node.cores.len() {
-        node.call(worker, |core, _, _| core.reconfigure(settings));
+        node.call(worker, |core, _, _| core.reconfigure(settings).clone());
     }
 }
 
