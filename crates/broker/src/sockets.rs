@@ -47,7 +47,7 @@ impl Socket {
     /// memory holds it back, and it waits for no turn of its own.
     pub(crate) fn comes_to_be_read(&self) -> bool {
         let is_held_back = !self.is_reading || self.is_postponed || self.reservation.waits;
-        !is_held_back && !(self.is_readable && self.is_queued)
+        !(is_held_back || self.is_readable && self.is_queued)
     }
 
     /// One that is to be read as soon as may be.

@@ -6,6 +6,7 @@
 //! docs/quic.md. This module must never let a message of the Session go to two streams.
 
 use hashbrown::HashMap;
+use hashbrown::hash_map::Entry;
 use midge_codec::{Packet, PacketIdentifier, ReasonCode, SubscriptionOptions};
 
 use crate::clients::Clients;
@@ -28,6 +29,8 @@ pub(crate) struct DataStreams {
     scratch: MatchScratch,
     /// By the name of the subscription in the Session: what is matched, and the stream.
     routes: HashMap<Box<str>, (Box<str>, ConnectionId), foldhash::fast::FixedState>,
+    /// How many subscriptions have one filter and one stream: `$share/g/a` and `a` are two.
+    uses: HashMap<(Box<str>, SessionSlot), u32, foldhash::fast::FixedState>,
     /// Streams that a look at the queue has found to be waiting.
     held_back: Vec<u32>,
 }
@@ -54,6 +57,7 @@ impl DataStreams {
             tree: SubscriptionTree::new(seed),
             scratch: MatchScratch::default(),
             routes: HashMap::with_hasher(foldhash::fast::FixedState::with_seed(seed)),
+            uses: HashMap::with_hasher(foldhash::fast::FixedState::with_seed(!seed)),
             held_back: Vec::new(),
         }
     }
@@ -78,6 +82,7 @@ impl DataStreams {
             filler: Filler::Empty,
         };
         self.tree.insert(filter, subscriber);
+        *self.uses.entry((filter.into(), stream.slot)).or_insert(0) += 1;
         self.routes.insert(key.into(), (filter.into(), stream));
     }
 
@@ -86,10 +91,13 @@ impl DataStreams {
         let Some((filter, stream)) = self.routes.remove(key) else {
             return;
         };
-        // `$share/g/a` and `a` are two subscriptions with one filter.
-        let is_same = |other: &(Box<str>, ConnectionId)| other.0 == filter && other.1 == stream;
-        if !self.routes.values().any(is_same) {
-            self.tree.remove(&filter, stream.slot);
+        let Entry::Occupied(mut uses) = self.uses.entry((filter, stream.slot)) else {
+            return;
+        };
+        *uses.get_mut() -= 1;
+        if *uses.get() == 0 {
+            let ((filter, slot), _) = uses.remove_entry();
+            self.tree.remove(&filter, slot);
         }
     }
 
