@@ -121,7 +121,9 @@ fn check_entries(encoded: &[u8], version: ProtocolVersion) -> Result<(), Rule> {
             return Err(Rule::SubscriptionOptions);
         }
         let options = SubscriptionOptions::from_byte(byte).ok_or(Rule::QoS3)?;
-        if options.no_local && filter.starts_with("$share/") {
+        // `$queue/` is Midge's other name for a shared subscription.
+        let is_shared = filter.starts_with("$share/") || filter.starts_with("$queue/");
+        if options.no_local && is_shared {
             return Err(Rule::NoLocalShared); // [MQTT-3.8.3-4]
         }
     }

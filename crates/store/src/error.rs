@@ -25,6 +25,13 @@ pub enum OpenError {
         /// The name of one of the files.
         name: String,
     },
+    /// There is a directory, and no store in it.
+    NoStore,
+    /// The data directory does not exist.
+    NotThere {
+        /// Its path.
+        directory: String,
+    },
     /// A file was written by a newer version; nothing was changed.
     NewerFormat {
         /// The file's name.
@@ -66,6 +73,13 @@ impl fmt::Display for OpenError {
                 "{directory} is not a data directory: {name} is in it, but no store. Name a \
                  directory that is empty or does not exist, such as {directory}/midge; nothing was \
                  changed"
+            ),
+            Self::NoStore => f.write_str(
+                "there is no store in it: name the data directory of a broker with --data",
+            ),
+            Self::NotThere { directory } => write!(
+                f,
+                "{directory} does not exist: name the data directory of a broker with --data"
             ),
             Self::NewerFormat { file, version } => write!(
                 f,

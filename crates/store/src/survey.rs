@@ -168,6 +168,8 @@ impl Survey {
         if length != expected {
             let detail =
                 format!("the file has {length} bytes instead of {expected}; what is there is used");
+            // Its room is taken before anything is written into it: records may be cut off.
+            self.report.passed_by += u64::from(length < expected);
             self.note(number, length.min(expected), DamageKind::WrongLength, &detail);
         }
     }
@@ -236,6 +238,18 @@ impl Survey {
     fn note(&mut self, number: u32, offset: u64, kind: DamageKind, detail: &str) {
         let (file, detail) = (segment_name(number), detail.to_owned());
         self.report.note(Damage { file, offset, kind, detail });
+    }
+}
+
+/// The first segment that is there has a number above 1, and no checkpoint says that the ones
+/// before it are not needed.
+pub(crate) fn missing_beginning(first: u32) -> Damage {
+    Damage {
+        file: segment_name(first.saturating_sub(1)),
+        offset: 0,
+        kind: DamageKind::MissingSegment,
+        detail: "the journal begins behind it, and there is no checkpoint: what was in it is lost"
+            .to_owned(),
     }
 }
 

@@ -14,6 +14,9 @@ pub(super) fn check(settings: &Settings, problems: &mut Vec<Problem>) {
     check_interval(settings, problems);
     check_shared_backlog(settings, problems);
     check_receive_maximum(settings, problems);
+    check_response_prefix(settings, problems);
+    check_prefixes(settings.tables("rewrite"), "from", problems);
+    check_prefixes(settings.tables("durability"), "filter", problems);
     for table in settings.tables("rewrite") {
         check_rewrite(table, problems);
     }
@@ -167,9 +170,41 @@ fn check_rewrite(table: &Table, problems: &mut Vec<Problem>) {
         let message = "`to` is a topic of the broker's own: whatever is published there is refused";
         complain(message.to_string(), "choose another topic, or write publish = false");
     }
+    if to.starts_with("$delayed/") {
+        let message = "`to` begins with $delayed/: a rule cannot delay a message";
+        complain(message.to_string(), "write the topic only; a delay stays as the Client asked");
+    }
     if to.contains("${") {
         let message = "`to` has ${...}, but there are no variables here".to_string();
         complain(message, "$1, $2... stand for what the wildcards of `from` match");
+    }
+}
+
+/// What Response Information names has to be a topic that Clients can publish to.
+fn check_response_prefix(settings: &Settings, problems: &mut Vec<Problem>) {
+    let Some(setting) = one(settings, "requests", "response_prefix") else { return };
+    let Value::Text(prefix) = &setting.value else { return };
+    if prefix.starts_with('$') {
+        let message = format!(
+            "`response_prefix` is {prefix:?}, but topics that begin with $ are the broker's: \
+             nobody could answer there"
+        );
+        let problem = Problem::new(setting.origin.clone(), message);
+        problems.push(problem.help("for example: response_prefix = \"response\""));
+    }
+}
+
+/// Filters of rules are compared with topics as they are published or subscribed to, without
+/// prefixes.
+fn check_prefixes(tables: &[Table], key: &str, problems: &mut Vec<Problem>) {
+    for table in tables {
+        let (Some(filter), Some(setting)) = (table.text(key), table.get(key)) else { continue };
+        let prefixes = ["$share/", "$queue/", "$exclusive/", "$delayed/"];
+        if let Some(prefix) = prefixes.into_iter().find(|prefix| filter.starts_with(prefix)) {
+            let message = format!("this rule is never applied: no topic begins with {prefix}");
+            let problem = Problem::new(setting.origin.clone(), message);
+            problems.push(problem.help("write the topic behind it"));
+        }
     }
 }
 

@@ -266,6 +266,41 @@ fn a_check_tells_of_messages_that_nothing_else_refers_to() {
     assert_eq!((&found["passed_by"], &found["sound"]), (&1.into(), &false.into()));
 }
 
+/// Before the first checkpoint, nothing else tells of what a segment had.
+#[test]
+fn a_check_tells_of_a_journal_that_is_cut_off_or_has_no_beginning() {
+    let scratch = Directory::empty();
+    let data = scratch.path().join("data");
+    let (broker, port) = broker(&data);
+    subscribe_and_leave(port);
+    publish_lines(port, 20);
+    broker.signal("KILL").end();
+    store("check", &data, "").text();
+    let (path, bytes, _) = place_of(&data, b"line 13");
+    fs::write(&path, &bytes[..200]).unwrap();
+    let ended = store("check", &data, "");
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    let text = String::from_utf8(ended.stdout).unwrap();
+    assert!(text.contains("damaged in 1 place, at least 1 thing lost"), "{text}");
+    fs::remove_file(&path).unwrap();
+    let ended = store("check", &data, "");
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    let text = String::from_utf8(ended.stdout).unwrap();
+    assert!(text.contains("the journal begins behind it"), "{text}");
+    let arguments = format!("--listen 127.0.0.1:{} --data {}", free_port(), data.display());
+    let broker = midge(&arguments).wait_for("the journal begins behind it");
+    stop(broker.wait_for("documentation"));
+}
+
+#[test]
+fn where_there_is_no_store_that_is_said() {
+    let scratch = Directory::empty();
+    let stderr = store("check", scratch.path(), "").failure(1);
+    assert!(stderr.contains("there is no store in it: name the data directory"), "{stderr}");
+    let stderr = store("export", &scratch.path().join("none"), "").failure(1);
+    assert!(stderr.contains("does not exist: name the data directory"), "{stderr}");
+}
+
 #[test]
 fn a_directory_that_was_hardly_meant_is_refused_and_one_open_to_others_is_warned_of() {
     let scratch = Directory::empty();

@@ -2,7 +2,6 @@
 //! checkpoint, the same replay, and the records that the index refers to.
 
 use std::collections::BTreeMap;
-use std::io;
 use std::sync::Arc;
 
 use midge_core::{GroupRecord, Kept, Owner, SessionRecord, SubscriptionRecord};
@@ -21,8 +20,8 @@ use crate::record::{
 use crate::recovery::Folded;
 use crate::replay::replay;
 use crate::report::{Damage, DamageKind, Report};
-use crate::segment::segment_name;
-use crate::survey::Survey;
+use crate::segment::{segment_name, segment_number};
+use crate::survey::{Survey, missing_beginning};
 use crate::writer::FRAME_BYTES;
 
 /// A store that is only looked at.
@@ -60,10 +59,14 @@ impl Inspection {
         };
         let mut survey = Survey::of(&*disk, position)?;
         if survey.highest == 0 && found.next_number == 1 {
-            let error = io::Error::new(io::ErrorKind::NotFound, "there is no store in it");
-            return Err(OpenError::io("data directory", error));
+            return Err(OpenError::NoStore);
         }
         let mut report = std::mem::take(&mut survey.report);
+        let names = disk.list().map_err(|error| OpenError::io("data directory", error))?;
+        let first = names.iter().filter_map(|name| segment_number(name)).min().unwrap_or(1);
+        if first > 1 && position.is_none() && found.damaged.is_empty() {
+            report.note_passed_by(missing_beginning(first));
+        }
         let mut bad_records = Vec::new();
         let mut visit = |at: Location, tag: u8, body: &[u8]| {
             let bytes = FRAME_BYTES + body.len() as u64;

@@ -27,7 +27,11 @@ impl ReadOnlyDisk {
     pub fn open(path: &Path) -> Result<Self, OpenError> {
         let shown = path.display().to_string();
         let failed = |error| OpenError::io(&shown, error);
-        if !path.metadata().map_err(failed)?.is_dir() {
+        let found = path.metadata().map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => OpenError::NotThere { directory: shown.clone() },
+            _ => failed(error),
+        });
+        if !found?.is_dir() {
             return Err(failed(io::ErrorKind::NotADirectory.into()));
         }
         let lock = match File::open(path.join(LOCK_NAME)) {

@@ -78,6 +78,7 @@ fn rewrites_can_be_applied() {
         ("$share/g/b", "`to` begins with $share/"),
         ("$SYS/b", "`to` is a topic of the broker's own"),
         ("b/${client_id}", "there are no variables here"),
+        ("$delayed/5/b", "a rule cannot delay a message"),
     ] {
         let said = problem(&rule(to));
         assert!(said.contains(expected), "{said}");
@@ -86,6 +87,20 @@ fn rewrites_can_be_applied() {
     assert_right(&rule("b/$1"));
     let neither = rule("b") + "publish = false\nsubscribe = false";
     assert!(problem(&neither).contains("this rule has no effect"));
+}
+
+#[test]
+fn rules_are_about_topics_and_answers_go_to_topics_of_clients() {
+    for filter in ["$share/g/a", "$queue/a", "$exclusive/a", "$delayed/1/a"] {
+        let said = problem(&format!("[[rewrite]]\nfrom = '{filter}'\nto = 'b'"));
+        assert!(said.contains("this rule is never applied"), "{said}");
+        let said = problem(&format!("[[durability]]\nfilter = '{filter}'\nlevel = 'memory'"));
+        assert!(said.contains("this rule is never applied"), "{said}");
+    }
+    for prefix in ["$SYS", "$share/g", "$delayed/1"] {
+        let said = problem(&format!("[requests]\nresponse_prefix = '{prefix}'"));
+        assert!(said.contains("nobody could answer there"), "{said}");
+    }
 }
 
 #[test]
