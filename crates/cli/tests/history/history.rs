@@ -20,9 +20,6 @@ pub(crate) const SECOND: Micros = 1_000_000;
 /// Later than anything.
 pub(crate) const FAR: Micros = 1 << 50;
 
-/// So many syncs may come before what a Client did just now: small segments need one each.
-const SYNCS_BEFORE: Micros = 60;
-
 /// Everything that has happened, for all threads.
 #[derive(Debug)]
 pub(crate) struct History {
@@ -40,8 +37,6 @@ pub(crate) struct Tables {
     pub(crate) subscriptions: Vec<Subscription>,
     pub(crate) deliveries: Vec<Delivery>,
     pub(crate) outages: Vec<Outage>,
-    /// Since when a sync takes how many milliseconds.
-    pub(crate) paces: Vec<(Micros, u32)>,
     pub(crate) events: Vec<Event>,
     pub(crate) violations: Vec<Violation>,
 }
@@ -395,33 +390,38 @@ impl Tables {
     /// Since when the broker knows at the latest that a Client that left then is absent. A broker
     /// that is killed before it has written that down sees the absence begin at its next start.
     pub(crate) fn absent_since(&self, left: Micros) -> Micros {
-        let mut since = left;
-        for outage in &self.outages {
-            let ends = matches!(outage.kind, OutageKind::Kill | OutageKind::Term);
-            if outage.kind == OutageKind::Stop && outage.from <= since {
-                since = since.max(outage.until.unwrap_or(FAR));
-            }
-            if ends
-                && outage.until.is_none_or(|until| until >= since)
-                && outage.from < since + self.settling_time(since)
-            {
-                since = since.max(outage.until.unwrap_or(FAR));
-            }
+        let mut since = self.heard(left);
+        while let Some(outage) = self.unsettled_by(since) {
+            let Some(until) = outage.until else {
+                return FAR;
+            };
+            since = until.max(since) + 1;
         }
         since
     }
 
-    /// How long it may take until what was not acknowledged is in the broker's file: as long as
-    /// the syncs before it take.
-    pub(crate) fn settling_time(&self, at: Micros) -> Micros {
-        let stall = self.outages.iter().filter(|it| {
-            matches!(it.kind, OutageKind::Stop | OutageKind::Stall)
-                && it.from <= at + SECOND
-                && it.until.is_none_or(|until| until + SECOND >= at)
+    /// The end of the broker that came before what happened then was surely written down: nothing
+    /// that was sent later had been acknowledged until then.
+    pub(crate) fn unsettled_by(&self, at: Micros) -> Option<&Outage> {
+        let at = self.heard(at);
+        let ends = self.outages.iter().filter(|it| {
+            let is_end = matches!(it.kind, OutageKind::Kill | OutageKind::Term);
+            is_end && it.until.is_none_or(|until| until >= at)
         });
-        let stall = stall.map(|it| it.until.unwrap_or(FAR).saturating_sub(at)).max();
-        let paces = self.paces.iter().filter(|(since, _)| *since <= at + SECOND).rev();
-        let slowest = paces.take(2).map(|(_, each_ms)| Micros::from(*each_ms) * 1000).max();
-        SECOND + stall.unwrap_or(0) + SYNCS_BEFORE * slowest.unwrap_or(0)
+        let next = ends.min_by_key(|it| it.from)?;
+        let shows = |it: &&Message| {
+            it.qos != QoS::AtMostOnce
+                && it.topic.starts_with("t/")
+                && it.sent.first().is_some_and(|sent| *sent > at + SECOND / 5)
+                && it.acknowledged.is_some_and(|taken| taken < next.from)
+        };
+        let is_written = self.messages.iter().rev().any(|it| shows(&it));
+        (!is_written).then_some(next)
+    }
+
+    /// When a broker that may be stopped heard of what a Client did.
+    fn heard(&self, at: Micros) -> Micros {
+        let stops = self.outages.iter().filter(|it| it.kind == OutageKind::Stop && it.from <= at);
+        stops.map(|it| it.until.unwrap_or(FAR)).fold(at, Micros::max)
     }
 }

@@ -84,8 +84,6 @@ impl Scene {
     pub(crate) fn note_pace(&self, each_ms: u32) {
         let at = self.history.now();
         let event = crate::history::Event::of_broker(at, What::Pace(each_ms));
-        let mut tables = self.history.lock();
-        tables.events.push(event);
-        tables.paces.push((at, each_ms));
+        self.history.lock().events.push(event);
     }
 }

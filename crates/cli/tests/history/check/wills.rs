@@ -127,7 +127,7 @@ fn fate(
         End::Goodbye => return (Verdict::Never, at),
         End::Left => {
             let is_kept = connection.promised.is_some() && connection.expiry_seconds > 0;
-            let until = at + case.tables.settling_time(at);
+            let until = case.tables.unsettled_by(at).map_or(at, |outage| outage.from);
             let was_killed = case.tables.was_out(answered, until, |it| it == OutageKind::Kill);
             (at, case.tables.absent_since(at), is_kept || !was_killed)
         }
@@ -185,7 +185,5 @@ fn by_broker(
 /// Whether the broker ended so soon afterwards that it may not have come to it, or not have
 /// written it down.
 fn ends_near(case: &Case<'_>, at: Micros) -> bool {
-    let until = at + case.tables.settling_time(at);
-    let ends = |kind| matches!(kind, OutageKind::Kill | OutageKind::Term);
-    case.tables.was_out(at, until, ends)
+    case.tables.unsettled_by(at).is_some()
 }
