@@ -26,7 +26,6 @@ use crate::record::{
 };
 use crate::report::{Damage, DamageKind, Report};
 use crate::reserve::Reserve;
-use crate::survey::missing_beginning;
 use crate::writer::{FRAME_BYTES, Writer};
 
 /// A store that was opened, with what it has kept.
@@ -72,11 +71,7 @@ pub(crate) fn open(
         note_dead_segments(&mut index, position.segment());
     }
     let (journal, mut report) = replay(&disk, options, position, now, &mut index)?;
-    let first = journal.segments().first().copied().unwrap_or(1);
-    let has_history = kept.is_some() || first == 1;
-    if !has_history && found.damaged.is_empty() {
-        report.note_passed_by(missing_beginning(first));
-    }
+    let has_history = kept.is_some() || journal.segments().first() == Some(&1);
     // So that an older Midge refuses what it would not understand.
     let is_older = index.mark.is_none() && index.rounds.boot() > 0;
     let needs_checkpoint = !found.damaged.is_empty() || !has_history || is_older;

@@ -241,18 +241,6 @@ impl Survey {
     }
 }
 
-/// The first segment that is there has a number above 1, and no checkpoint says that the ones
-/// before it are not needed.
-pub(crate) fn missing_beginning(first: u32) -> Damage {
-    Damage {
-        file: segment_name(first.saturating_sub(1)),
-        offset: 0,
-        kind: DamageKind::MissingSegment,
-        detail: "the journal begins behind it, and there is no checkpoint: what was in it is lost"
-            .to_owned(),
-    }
-}
-
 /// The length of a segment's file and what its header says.
 fn read_header(
     disk: &dyn Disk,

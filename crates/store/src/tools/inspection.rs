@@ -20,8 +20,8 @@ use crate::record::{
 use crate::recovery::Folded;
 use crate::replay::replay;
 use crate::report::{Damage, DamageKind, Report};
-use crate::segment::{segment_name, segment_number};
-use crate::survey::{Survey, missing_beginning};
+use crate::segment::segment_name;
+use crate::survey::Survey;
 use crate::writer::FRAME_BYTES;
 
 /// A store that is only looked at.
@@ -62,11 +62,6 @@ impl Inspection {
             return Err(OpenError::NoStore);
         }
         let mut report = std::mem::take(&mut survey.report);
-        let names = disk.list().map_err(|error| OpenError::io("data directory", error))?;
-        let first = names.iter().filter_map(|name| segment_number(name)).min().unwrap_or(1);
-        if first > 1 && position.is_none() && found.damaged.is_empty() {
-            report.note_passed_by(missing_beginning(first));
-        }
         let mut bad_records = Vec::new();
         let mut visit = |at: Location, tag: u8, body: &[u8]| {
             let bytes = FRAME_BYTES + body.len() as u64;
