@@ -106,9 +106,11 @@ class Connection:
                 return first_byte, self._take(length)
 
     def open(self, client_id=None):
-        """Sends CONNECT and expects a good CONNACK."""
+        """Sends CONNECT and expects a good CONNACK; another return code raises."""
         self.send(connect(client_id))
-        assert self.receive() == (0x20, b"\0\0")
+        answer = self.receive()
+        if answer != (0x20, b"\0\0"):
+            raise ConnectionRefusedError(answer)
         return self
 
     def talk(self, topic):
