@@ -179,6 +179,11 @@ impl Drop for Home {
 }
 
 impl Broker {
+    /// Its process identifier.
+    pub(crate) fn id(&self) -> u32 {
+        self.process.id()
+    }
+
     /// Ends it as the kernel would when memory is short, and waits until it is gone.
     pub(crate) fn kill(mut self) {
         self.end();
