@@ -145,9 +145,7 @@ impl Core {
         }
         self.clients.forget_stored(slot, entry.sequence);
         self.settle(slot, entry.delivery.as_ref(), fx);
-        self.clients.pump(slot, now, fx);
-        let session = self.clients.session_id(slot);
-        self.retained.wishes.wake(session);
+        self.go_on(slot, now, fx);
     }
 
     fn refuse_acknowledgement(

@@ -526,9 +526,7 @@ impl Core {
             self.timers.cancel(at, Timer::Connection(id));
         }
         self.clients.set_reading(id, true, fx);
-        self.clients.pump(slot, now, fx);
-        let session = self.clients.session_id(slot);
-        self.retained.wishes.wake(session);
+        self.go_on(slot, now, fx);
         self.tell_groups_online(slot, true, now, fx);
         self.subscribe_automatically(id, slot, now, fx);
     }

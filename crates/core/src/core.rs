@@ -40,7 +40,7 @@ use crate::stored::RecoveredSession;
 use crate::storing::EndingQueues;
 use crate::strain::Strain;
 use crate::strategy::SharedStrategy;
-use crate::subscription_tree::{GroupId, MatchScratch, SubscriptionTree};
+use crate::subscription_tree::{GroupId, MatchScratch, SessionSlot, SubscriptionTree};
 use crate::time::Timestamp;
 use crate::timers::{Timer, Timers};
 use crate::trace::Tracing;
@@ -389,10 +389,14 @@ impl Core {
             (connection.session(), wakes)
         };
         if let (Some(slot), true) = (slot, wakes) {
-            self.clients.pump(slot, now, fx);
-            let session = self.clients.session_id(slot);
-            self.retained.wishes.wake(session);
+            self.go_on(slot, now, fx);
         }
+    }
+
+    /// A Session may take more: from its queue, then the retained messages that it has asked for.
+    pub(crate) fn go_on(&mut self, slot: SessionSlot, now: Timestamp, fx: &mut Effects) {
+        self.clients.pump(slot, now, fx);
+        self.retained.wishes.wake(self.clients.session_id(slot));
     }
 
     /// The driver takes the list of connections to be written to; from now on they are put on the
@@ -476,6 +480,7 @@ impl Core {
         self.clients.rounds.close_turn(pushed, done, fx);
         self.release_answered(now, fx);
         self.backlog.begin_turn();
+        self.renew_beginnings();
         self.work.begin_turn();
     }
 

@@ -310,9 +310,7 @@ impl Core {
         if let Some(outgoing) = &mut self.clients.session(slot).outgoing {
             outgoing.forget_streams();
         }
-        self.clients.pump(slot, now, fx);
-        let session = self.clients.session_id(slot);
-        self.retained.wishes.wake(session);
+        self.go_on(slot, now, fx);
     }
 
     /// The peer of a data stream sends nothing more: what it is still to be sent by it leaves, then

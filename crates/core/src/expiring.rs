@@ -170,7 +170,7 @@ impl Core {
             self.clients.sweeps.waiting.push_back(page.session);
         }
         // What is to be sent goes first: it may end the sweep, which begins anew when it is needed.
-        self.clients.pump(slot, now, fx);
+        self.go_on(slot, now, fx);
     }
 
     /// The backlog of a shared subscription is full: what has expired gives way.

@@ -16,6 +16,7 @@ mod admitting;
 mod answering;
 mod automatic;
 mod backlog;
+mod beginnings;
 mod budget;
 mod capabilities;
 mod child_table;

@@ -10,6 +10,7 @@ use hashbrown::HashMap;
 use midge_codec::QoS;
 use slab::Slab;
 
+use crate::beginnings::Beginnings;
 use crate::budget::{Allowance, NodeBudget};
 use crate::clients::{Clients, Grant};
 use crate::core::Core;
@@ -88,6 +89,7 @@ enum Pause {
 pub(crate) struct Retained {
     tree: RetainedTree,
     pub(crate) wishes: Wishes<Box<Request>>,
+    pub(crate) beginnings: Beginnings,
     /// Requests of which other workers' first matches are awaited, with the SUBSCRIBE whose SUBACK
     /// waits for them, and of how many workers.
     first: HashMap<Ticket, (Ticket, usize), FixedState>,
@@ -127,6 +129,7 @@ impl Retained {
         Self {
             tree: RetainedTree::new(seed, allowance(limits), Arc::clone(budget)),
             wishes: Wishes::new(seed),
+            beginnings: Beginnings::default(),
             first: HashMap::default(),
             late: VecDeque::new(),
             visits_left: Self::VISITS_PER_TURN,
@@ -154,7 +157,7 @@ impl Retained {
     }
 
     pub(crate) fn has_work(&self) -> bool {
-        self.wishes.awake_len() > 0 || !self.late.is_empty()
+        self.wishes.awake_len() > 0 || !self.late.is_empty() || self.beginnings.has_work()
     }
 
     /// Whether retained messages may become more: those that are there can always be replaced by
@@ -381,43 +384,38 @@ impl Core {
         }
     }
 
-    /// Begins the walks that a SUBSCRIBE asks for, with the first matches of all other workers.
-    /// Says how many answers will come; each is an arrival for the pending SUBSCRIBE.
-    pub(crate) fn fetch_retained(&mut self, subscribe: Ticket, fx: &mut Effects) -> usize {
-        let others: Vec<_> = self.other_workers().collect();
-        let mut asked = 0;
+    /// Begins the walk of a request, with the first matches of all other workers. Says how many
+    /// answers will come; each is an arrival for the pending SUBSCRIBE.
+    pub(crate) fn begin_walk(
+        &mut self,
+        ticket: Ticket,
+        subscribe: Ticket,
+        fx: &mut Effects,
+    ) -> usize {
+        let others = self.other_workers();
         let Retained { wishes, tree, traffic, first, .. } = &mut self.retained;
-        let held = wishes.held_by(subscribe);
-        self.work.add(held.len());
-        for ticket in held {
-            let Some((_, request)) = wishes.get_mut(ticket) else {
-                continue;
-            };
-            let filter: Arc<str> = (&*request.wish.filter).into();
-            request.parts.push_back(Part::Own(tree.begin_walk(&filter)));
-            for &worker in &others {
-                let (filter, after) = (Arc::clone(&filter), traffic.sent_to(worker));
-                let pull = Peer::RetainedPull { ticket, filter, walk: None, after };
-                fx.send(worker, pull.into());
-                let fetched = VecDeque::new();
-                request.parts.push_back(Part::Of { worker, walk: None, asked: true, fetched });
-            }
-            let fetched = self.own_topics.matching(&filter);
-            if !fetched.is_empty() {
-                let worker = self.config.worker;
-                request.parts.push_back(Part::Of { worker, walk: None, asked: false, fetched });
-            }
-            if !others.is_empty() {
-                first.insert(ticket, (subscribe, others.len()));
-            }
-            asked += others.len();
+        let Some((_, request)) = wishes.get_mut(ticket) else {
+            return 0;
+        };
+        let filter: Arc<str> = (&*request.wish.filter).into();
+        request.parts.push_back(Part::Own(tree.begin_walk(&filter)));
+        let mut asked = 0;
+        for worker in others {
+            let (filter, after) = (Arc::clone(&filter), traffic.sent_to(worker));
+            fx.send(worker, Peer::RetainedPull { ticket, filter, walk: None, after }.into());
+            let fetched = VecDeque::new();
+            request.parts.push_back(Part::Of { worker, walk: None, asked: true, fetched });
+            asked += 1;
+        }
+        let fetched = self.own_topics.matching(&filter);
+        if !fetched.is_empty() {
+            let worker = self.config.worker;
+            request.parts.push_back(Part::Of { worker, walk: None, asked: false, fetched });
+        }
+        if asked > 0 {
+            first.insert(ticket, (subscribe, asked));
         }
         asked
-    }
-
-    /// The SUBACK has left: what it held back may follow.
-    pub(crate) fn release_retained(&mut self, subscribe: Ticket) {
-        self.retained.wishes.release(subscribe);
     }
 
     /// Goes on with all requests, within this turn's share of visits and deliveries.
@@ -426,6 +424,7 @@ impl Core {
         if !self.retained.has_work() {
             return;
         }
+        self.run_beginnings(fx);
         for _ in 0..self.retained.late.len() {
             if self.retained.visits_left == 0 {
                 break;

@@ -104,7 +104,7 @@ impl Core {
 
     fn send_on(&mut self, session: SessionId, now: Timestamp, fx: &mut Effects) {
         if let Some(slot) = self.clients.slot_of(session) {
-            self.clients.pump(slot, now, fx);
+            self.go_on(slot, now, fx);
         }
     }
 
@@ -181,7 +181,7 @@ impl Core {
                 outgoing.note_fetched(next, deliveries, hold);
             }
         }
-        self.clients.pump(slot, now, fx);
+        self.go_on(slot, now, fx);
     }
 
     fn delivery_of(&self, stored: StoredDelivery) -> Delivery {

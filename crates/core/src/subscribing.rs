@@ -396,14 +396,14 @@ impl Core {
         if subscribe.answer == PacketType::UnsubAck {
             return self.answer_unsubscribe(&subscribe, fx);
         }
-        let asked = if subscribe.fetches { 0 } else { self.fetch_retained(ticket, fx) };
-        if asked == 0 {
-            self.answer_subscribe(subscribe, fx);
-            return self.release_retained(ticket);
+        if !subscribe.fetches && self.retained.wishes.holds(ticket) {
+            subscribe.fetches = true;
+            subscribe.waiting = 1; // until all walks have begun
+            self.pending.insert(ticket, subscribe);
+            return self.begin_walks(ticket, fx);
         }
-        subscribe.fetches = true;
-        subscribe.waiting = asked;
-        self.pending.insert(ticket, subscribe);
+        self.answer_subscribe(subscribe, fx);
+        self.release_walks(ticket);
     }
 
     /// The SUBACK leaves, and retained messages follow it.

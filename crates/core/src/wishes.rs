@@ -17,8 +17,8 @@ use crate::peer::Ticket;
 #[derive(Debug)]
 pub(crate) struct Wishes<R> {
     requests: HashMap<Ticket, Wish<R>, FixedState>,
-    /// Those whose SUBACK has not left, by the SUBSCRIBE.
-    held: HashMap<Ticket, Vec<Ticket>, FixedState>,
+    /// Those whose SUBACK has not left, or that have not followed it yet, by the SUBSCRIBE.
+    held: HashMap<Ticket, HeldWishes, FixedState>,
     sessions: HashMap<SessionId, OfSession, FixedState>,
     /// Sessions whose requests may be able to go on.
     awake: VecDeque<SessionId>,
@@ -35,6 +35,14 @@ struct Wish<R> {
     since: u64,
     /// Absent while it is lent.
     request: Option<R>,
+}
+
+/// The requests of one SUBSCRIBE, in order.
+#[derive(Debug, Default)]
+struct HeldWishes {
+    tickets: VecDeque<Ticket>,
+    /// How many of them were taken to begin.
+    begun: usize,
 }
 
 /// The requests of one Session.
@@ -94,30 +102,54 @@ impl<R> Wishes<R> {
         let request = Some(request);
         let wish = Wish { session, key: key.into(), since: self.moment, request };
         self.requests.insert(ticket, wish);
-        self.held.entry(subscribe).or_default().push(ticket);
+        self.held.entry(subscribe).or_default().tickets.push_back(ticket);
         old
     }
 
-    /// The requests of a SUBSCRIBE whose SUBACK has not left; some may be at their end.
-    pub(crate) fn held_by(&self, subscribe: Ticket) -> Vec<Ticket> {
-        self.held.get(&subscribe).cloned().unwrap_or_default()
+    /// Whether a SUBSCRIBE has requests that its SUBACK holds back.
+    pub(crate) fn holds(&self, subscribe: Ticket) -> bool {
+        self.held.contains_key(&subscribe)
     }
 
-    /// The SUBACK has left: what it held back may follow.
-    pub(crate) fn release(&mut self, subscribe: Ticket) {
-        for ticket in self.held.remove(&subscribe).unwrap_or_default() {
-            let Some(session) = self.requests.get(&ticket).map(|wish| wish.session) else {
-                continue;
+    /// The next requests of a SUBSCRIBE that are to begin, `count` at the most; some may be at
+    /// their end. Fewer are the last ones.
+    pub(crate) fn take_to_begin(&mut self, subscribe: Ticket, count: usize) -> Vec<Ticket> {
+        let Some(HeldWishes { tickets, begun }) = self.held.get_mut(&subscribe) else {
+            return Vec::new();
+        };
+        let end = tickets.len().min(*begun + count);
+        let taken = tickets.range(*begun..end).copied().collect();
+        *begun = end;
+        taken
+    }
+
+    /// The SUBACK has left: up to `count` of the requests that it held back may follow. Says how
+    /// many there were; fewer than `count` are the last ones.
+    pub(crate) fn release(&mut self, subscribe: Ticket, count: usize) -> usize {
+        for released in 0..count {
+            let held = self.held.get_mut(&subscribe);
+            let Some(ticket) = held.and_then(|held| held.tickets.pop_front()) else {
+                self.held.remove(&subscribe);
+                return released;
             };
-            if let Some(of_session) = self.sessions.get_mut(&session) {
-                if of_session.order.len() > 2 * of_session.by_key.len() + 16 {
-                    let requests = &self.requests;
-                    of_session.order.retain(|ticket| requests.contains_key(ticket));
-                }
-                of_session.order.push_back(ticket);
-            }
-            self.wake(session);
+            self.follow(ticket);
         }
+        count
+    }
+
+    /// A request may go on behind those of its Session that came before it.
+    fn follow(&mut self, ticket: Ticket) {
+        let Some(session) = self.requests.get(&ticket).map(|wish| wish.session) else {
+            return;
+        };
+        if let Some(of_session) = self.sessions.get_mut(&session) {
+            if of_session.order.len() > 2 * of_session.by_key.len() + 16 {
+                let requests = &self.requests;
+                of_session.order.retain(|ticket| requests.contains_key(ticket));
+            }
+            of_session.order.push_back(ticket);
+        }
+        self.wake(session);
     }
 
     pub(crate) fn get_mut(&mut self, ticket: Ticket) -> Option<(SessionId, &mut R)> {
@@ -237,7 +269,7 @@ mod tests {
         for ticket in 1..=1_000 {
             let old = wishes.insert((ticket, 10_000 + ticket), session(1), "t", ticket);
             assert_eq!(old, ticket.checked_sub(1).filter(|&old| old > 0));
-            wishes.release(10_000 + ticket);
+            assert_eq!(wishes.release(10_000 + ticket, 10), 1);
         }
         assert_eq!(wishes.requests().count(), 1);
         let order = wishes.sessions[&session(1)].order.len();

@@ -1,7 +1,7 @@
 //! Retained messages: set, replaced, cleared, expired; sent to new subscriptions in slices.
 
 use midge_codec::{Publish, ReasonCode, RetainHandling, SubscriptionOptions};
-use midge_core::{DropReason, Limits};
+use midge_core::{DropReason, Fetch, Fetched, FetchedEntry, Limits};
 
 use crate::node::{Conn, Node, Setup, scenario, scenario_with};
 use crate::packets::{connect, handling, options, persistent, publish, retained, with_expiry};
@@ -297,4 +297,29 @@ fn what_is_retained_while_somebody_subscribes_reaches_it_one_way_or_the_other() 
         }
         told.well();
     }
+}
+
+#[test]
+fn what_waits_for_room_goes_on_when_a_queue_in_the_store_is_found_to_be_empty() {
+    let limits = Limits { queue_messages_max: 4, ..Limits::default() };
+    let mut node = Node::new(&Setup { limits, has_store: true, ..Setup::default() });
+    let client = node.connect_with(&persistent("c")).0;
+    node.subscribe(client, "t", 1);
+    node.lose(client);
+    let publisher = node.connect("p");
+    node.send_publish(publisher, retained("kept", "kept"));
+    for number in 1..=4 {
+        node.send_publish(publisher, publish("t", "lost", 1, number));
+    }
+    let client = node.connect_with(&persistent("c")).0;
+    node.subscribe(client, "kept", 0);
+    assert_eq!(node.texts(client), [""; 0], "its queue may be full");
+    // The store cannot read any of them: nothing is sent that the Client could acknowledge.
+    let Fetch { owner, session, ticket, from, .. } = node.fetches.pop().expect("it is asked for");
+    let damaged = |sequence| FetchedEntry { sequence, delivery: None, round: None };
+    let entries = (from..from + 4).map(damaged).collect();
+    let fetched = Fetched { owner, session, ticket, entries, next: from + 4 };
+    node.call(0, |core, now, fx| core.handle_fetched(fetched, now, fx));
+    assert_eq!(node.dropped(DropReason::Damaged), 4);
+    assert_eq!(node.texts(client), ["kept"]);
 }

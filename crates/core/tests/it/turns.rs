@@ -99,6 +99,25 @@ fn many_filters_are_done_in_slices_and_what_comes_behind_them_waits() {
 }
 
 #[test]
+fn retained_walks_of_many_filters_begin_and_follow_in_slices() {
+    scenario_with(setup(), |node| {
+        let publisher = node.connect("p");
+        for topic in ["many/0", "many/9999", "many/19999"] {
+            node.send_publish(publisher, crate::packets::retained(topic, topic));
+        }
+        let client = node.connect("c");
+        node.queue_subscribe(client, &many(&filters(20_000)), None);
+        let largest = largest_turn(node);
+        assert!(largest < 10_000, "{largest}");
+        let received = node.take(client);
+        assert!(matches!(received[0], Received::SubAck(..)), "retained messages follow it");
+        let mut texts: Vec<_> = received[1..].iter().map(|it| format!("{it:?}")).collect();
+        texts.sort_unstable();
+        assert_eq!(texts.len(), 3, "{texts:?}");
+    });
+}
+
+#[test]
 fn a_client_that_goes_in_the_middle_of_its_subscribe_leaves_nothing_behind() {
     scenario_with(setup(), |node| {
         let client = node.connect("c");

@@ -1,0 +1,125 @@
+//! A SUBSCRIBE with many filters asks for as many walks over the retained messages. They begin, and
+//! later follow the SUBACK, a bounded number of them in each turn. This must never change their
+//! order.
+
+use std::collections::VecDeque;
+
+use crate::core::Core;
+use crate::effects::Effects;
+use crate::peer::Ticket;
+
+/// What is left to be done with the walks of SUBSCRIBE packets.
+#[derive(Debug)]
+pub(crate) struct Beginnings {
+    waiting: VecDeque<(Ticket, Step)>,
+    /// Walks for which this turn has time.
+    left: usize,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    /// They are to begin, before the SUBACK leaves.
+    Begin,
+    /// The SUBACK has left, and they are to follow it.
+    Follow,
+}
+
+impl Default for Beginnings {
+    fn default() -> Self {
+        Self { waiting: VecDeque::new(), left: Self::WALKS_PER_TURN }
+    }
+}
+
+impl Beginnings {
+    const WALKS_PER_TURN: usize = 1_024;
+    /// Walks of one SUBSCRIBE before it is another one's turn.
+    const SLICE: usize = 128;
+
+    pub(crate) fn has_work(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+}
+
+impl Core {
+    /// Begins the walks of a SUBSCRIBE, which is pending until they have brought their first
+    /// matches.
+    pub(crate) fn begin_walks(&mut self, subscribe: Ticket, fx: &mut Effects) {
+        let count = self.retained.beginnings.left;
+        if self.begin_some(subscribe, count, fx) {
+            self.arrive(subscribe, fx);
+        } else {
+            self.retained.beginnings.waiting.push_back((subscribe, Step::Begin));
+        }
+    }
+
+    /// The SUBACK has left: the walks that it held back follow it.
+    pub(crate) fn release_walks(&mut self, subscribe: Ticket) {
+        let count = self.retained.beginnings.left;
+        if !self.release_some(subscribe, count) {
+            self.retained.beginnings.waiting.push_back((subscribe, Step::Follow));
+        }
+    }
+
+    /// Goes on with the walks that are to begin or to follow their SUBACKs, within this turn's
+    /// share.
+    pub(crate) fn run_beginnings(&mut self, fx: &mut Effects) {
+        // Whatever has begun at once in this turn, those that wait get on.
+        self.retained.beginnings.left = self.retained.beginnings.left.max(Beginnings::SLICE);
+        while self.retained.beginnings.left > 0 {
+            let Some((subscribe, step)) = self.retained.beginnings.waiting.pop_front() else {
+                break;
+            };
+            let count = self.retained.beginnings.left.min(Beginnings::SLICE);
+            match (step, self.run_beginning(subscribe, step, count, fx)) {
+                (Step::Begin, true) => self.arrive(subscribe, fx),
+                (Step::Follow, true) => (),
+                (_, false) => self.retained.beginnings.waiting.push_back((subscribe, step)),
+            }
+        }
+    }
+
+    fn run_beginning(
+        &mut self,
+        subscribe: Ticket,
+        step: Step,
+        count: usize,
+        fx: &mut Effects,
+    ) -> bool {
+        match step {
+            Step::Begin => self.begin_some(subscribe, count, fx),
+            Step::Follow => self.release_some(subscribe, count),
+        }
+    }
+
+    /// Begins up to `count` walks; true if all have begun.
+    fn begin_some(&mut self, subscribe: Ticket, count: usize, fx: &mut Effects) -> bool {
+        let tickets = self.retained.wishes.take_to_begin(subscribe, count);
+        self.note_beginnings(tickets.len());
+        let is_all = tickets.len() < count;
+        for ticket in tickets {
+            let answers = self.begin_walk(ticket, subscribe, fx);
+            self.work.add(answers);
+            if let Some(pending) = self.pending.subscribe(subscribe) {
+                pending.waiting += answers;
+            }
+        }
+        is_all
+    }
+
+    /// Lets up to `count` walks follow the SUBACK; true if all do.
+    fn release_some(&mut self, subscribe: Ticket, count: usize) -> bool {
+        let released = self.retained.wishes.release(subscribe, count);
+        self.note_beginnings(released);
+        released < count || !self.retained.wishes.holds(subscribe)
+    }
+
+    fn note_beginnings(&mut self, walks: usize) {
+        self.work.add(walks);
+        self.retained.beginnings.left -= walks;
+    }
+
+    /// The end of a turn.
+    pub(crate) fn renew_beginnings(&mut self) {
+        self.retained.beginnings.left = Beginnings::WALKS_PER_TURN;
+    }
+}
