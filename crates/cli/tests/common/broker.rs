@@ -14,6 +14,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::common::random::Random;
+use crate::common::set_clock::SetClock;
 use crate::common::slow_sync::{Pace, SlowDisk};
 
 /// How long a broker may take until it accepts connections.
@@ -40,6 +41,8 @@ pub(crate) struct Home {
     /// How long syncs take, for one broker after the other. Without any, the test sets the pace of
     /// `disk` itself.
     paces: &'static [Pace],
+    /// Absent: the machine's.
+    pub(crate) clock: Option<SetClock>,
     /// Besides [`ENVIRONMENT`], and above it.
     pub(crate) settings: Vec<(&'static str, &'static str)>,
     starts: AtomicU32,
@@ -75,8 +78,8 @@ impl Home {
         fs::create_dir_all(&directory).unwrap();
         let port = free_port(random);
         let disk = SlowDisk::new(&directory, Pace::NORMAL);
-        let (settings, starts) = (Vec::new(), AtomicU32::new(0));
-        Self { directory, port, workers, keeps, disk, paces, settings, starts }
+        let (settings, starts, clock) = (Vec::new(), AtomicU32::new(0), None);
+        Self { directory, port, workers, keeps, disk, paces, clock, settings, starts }
     }
 
     pub(crate) fn port(&self) -> u16 {
@@ -138,6 +141,9 @@ impl Home {
         }
         if pace != Some(&Pace::NORMAL) {
             self.disk.slow_down(&mut command);
+        }
+        if let Some(clock) = &self.clock {
+            clock.apply(&mut command);
         }
         match self.keeps {
             Keeping::Data => command.arg("--data").arg(self.directory.join("data")),

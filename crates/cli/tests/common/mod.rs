@@ -1,10 +1,12 @@
-//! What tests of a real broker process share: the process, its disk, Network Connections, and a
-//! random source. Nothing here knows what a test is about.
+//! What tests of a real broker process share: the process, its disk, its clock, Network
+//! Connections, and a random source. Nothing here knows what a test is about.
 //!
 //! A test crate takes it with `#[path = "../common/mod.rs"] mod common;`.
 #![allow(dead_code, reason = "no test crate needs all of it")]
 
 pub(crate) mod broker;
+pub(crate) mod preload;
 pub(crate) mod random;
+pub(crate) mod set_clock;
 pub(crate) mod slow_sync;
 pub(crate) mod wire;

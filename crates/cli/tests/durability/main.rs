@@ -16,9 +16,11 @@
 mod campaign;
 mod cast;
 mod client;
+mod clocks;
 #[path = "../common/mod.rs"]
 mod common;
 mod gone;
+mod guest;
 mod inspector;
 mod message;
 mod publisher;

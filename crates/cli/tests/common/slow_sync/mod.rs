@@ -1,5 +1,5 @@
 //! A slow disk for a broker that is a process: a library in front of the C library's `fsync` and
-//! `fdatasync`, which is compiled when a test needs it. The broker itself knows nothing of it.
+//! `fdatasync`. The broker itself knows nothing of it.
 //!
 //! ```ignore
 //! let disk = SlowDisk::new(&directory, Pace::each(8));   // 8 ms for each sync
@@ -11,9 +11,10 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::OnceLock;
 use std::thread;
 use std::time::{Duration, Instant};
+
+use crate::common::preload::preload;
 
 /// How long a sync takes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -74,28 +75,7 @@ impl SlowDisk {
 
     /// The process that is started with this command sees the slow disk.
     pub(crate) fn slow_down(&self, command: &mut Command) {
-        command.env("LD_PRELOAD", library()).env("MIDGE_TEST_SYNC_FILE", &self.file);
+        preload(command, "slow_sync");
+        command.env("MIDGE_TEST_SYNC_FILE", &self.file);
     }
-}
-
-/// The library, compiled once for each test process. A build needs a C compiler anyhow.
-fn library() -> &'static Path {
-    static LIBRARY: OnceLock<PathBuf> = OnceLock::new();
-    LIBRARY.get_or_init(|| {
-        let source =
-            Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/common/slow_sync/slow_sync.c");
-        let directory = Path::new(env!("CARGO_TARGET_TMPDIR"));
-        fs::create_dir_all(directory).unwrap();
-        let library = directory.join("slow_sync.so");
-        let new = directory.join(format!("slow_sync-{}.so", std::process::id()));
-        let compiler = std::env::var_os("CC").unwrap_or_else(|| "cc".into());
-        let mut command = Command::new(&compiler);
-        command.args(["-shared", "-fPIC", "-O1", "-o"]).arg(&new).arg(&source).arg("-ldl");
-        let output = command.output().unwrap_or_else(|error| {
-            panic!("the C compiler {} does not start: {error}", compiler.display())
-        });
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        fs::rename(&new, &library).unwrap(); // other test processes may have it open
-        library
-    })
 }
