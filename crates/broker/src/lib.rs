@@ -32,6 +32,7 @@ mod inbox;
 mod locals;
 mod log_limit;
 mod memory;
+mod memory_log;
 mod message;
 mod own_topics;
 mod packet_log;

@@ -13,6 +13,8 @@ use std::time::Instant;
 
 use midge_core::{MemoryPressure, WorkerId};
 
+use crate::memory_log::MemoryLog;
+
 /// What workers are told of memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Shortage {
@@ -46,6 +48,7 @@ struct Held {
 struct State {
     resident: Resident,
     pressure: MemoryPressure,
+    log: MemoryLog,
     told_at_ms: u64,
     round: u64,
     /// The last round of which the figures of all workers were used: later, they are old.
@@ -86,6 +89,7 @@ impl MemoryGauge {
         let state = State {
             resident: Resident::new(),
             pressure: MemoryPressure::None,
+            log: MemoryLog::new(),
             told_at_ms: 0,
             round: 0,
             counted_round: 0,
@@ -165,11 +169,9 @@ impl MemoryGauge {
                 MemoryPressure::Severe => !is_patient,
                 _ => false,
             };
+        state.log.note(pressure, now_ms, taken, self.limit);
         if pressure == state.pressure && !(is_high && is_time) && !(sheds && is_counted) {
             return None;
-        }
-        if pressure != state.pressure {
-            log_change(state.pressure, pressure, taken, self.limit);
         }
         (state.pressure, state.told_at_ms) = (pressure, now_ms);
         state.round += 1;
@@ -220,18 +222,6 @@ impl MemoryGauge {
     fn is_beyond(&self, state: &State, resident: u64) -> bool {
         state.is_doubtful && resident > self.limit / 100 * Self::BEYOND
     }
-}
-
-fn log_change(before: MemoryPressure, now: MemoryPressure, taken: u64, limit: u64) {
-    let (taken, limit) = (taken >> 20, limit >> 20);
-    let what = match now {
-        MemoryPressure::None => return log::info!("there is enough memory again"),
-        MemoryPressure::High => "new sessions are refused, and nothing more is retained",
-        MemoryPressure::Severe => "QoS 0 is dropped, and publishers have to wait",
-        MemoryPressure::Critical => "clients for which most is kept are disconnected",
-    };
-    let line = format!("memory is short, {taken} of {limit} MB (limits.memory_bytes_max): {what}");
-    if now > before { log::warn!("{line}") } else { log::info!("{line}") }
 }
 
 fn pressure_of(taken: u64, limit: u64) -> MemoryPressure {
