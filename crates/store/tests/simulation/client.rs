@@ -57,6 +57,8 @@ pub(crate) struct Connection {
     /// PUBLISH packets of QoS 1 and 2 that it has not brought to their end.
     pub(crate) receiving: BTreeSet<u16>,
     pub(crate) request: Option<Request>,
+    /// When the broker has sent the packet that is read now.
+    pub(crate) sent_at: Timestamp,
     /// Whether the broker has sent a DISCONNECT.
     pub(crate) is_ended: bool,
 }
@@ -174,6 +176,7 @@ impl Client {
             match decode(&bytes[at..], self.plan.version, u32::MAX) {
                 Ok(Decoded::Packet { packet, length }) => {
                     at += length;
+                    self.connection.sent_at = link.note_read(length);
                     self.handle(&packet, link, ledger, now);
                 }
                 Ok(Decoded::Incomplete { .. }) => break,
@@ -308,8 +311,9 @@ impl Client {
             ledger.messages[message].attempts += 1;
             let sent = &ledger.messages[message];
             let flags = (sent.kind == Kind::Retained, true);
+            let (qos, expiry) = (sent.qos, sent.expiry_seconds);
             let packet =
-                packets::publish(&outgoing.topic, &sent.payload, sent.qos, packet_id, flags);
+                packets::publish(&outgoing.topic, &sent.payload, qos, packet_id, flags, expiry);
             self.send(&packet, link);
         }
     }
@@ -368,6 +372,7 @@ impl Client {
         let message = ledger.receive(&arrival);
         if let (Some(message), false) = (message, publish.dup) {
             self.check_dup(topic, message, ledger);
+            self.check_expiry(publish, message, ledger);
         }
         self.check_subscribed(topic, message, ledger);
     }
@@ -386,6 +391,25 @@ impl Client {
         if is_once && seen.is_some_and(|count| *count > 1) {
             let about = Concerned::both(self.index, message);
             ledger.fail(about, "a message comes again without DUP");
+        }
+    }
+
+    /// A message is not sent any more once it has expired [MQTT-3.3.2-5], and its receiver is told
+    /// of no longer time than its publisher said.
+    fn check_expiry(&self, publish: &Publish<'_>, message: MessageId, ledger: &Ledger) {
+        let (sent, about) = (&ledger.messages[message], Concerned::both(self.index, message));
+        let sent_at = self.connection.sent_at;
+        if sent.has_surely_expired(sent_at) {
+            ledger.fail(about, &format!("it was sent at {sent_at:?}, when it had expired"));
+        }
+        let told = publish.properties.message_expiry_interval_seconds;
+        let is_right = match sent.expiry_seconds.filter(|_| self.plan.is_v5()) {
+            Some(seconds) => told.is_some_and(|told| told <= seconds),
+            None => told.is_none(),
+        };
+        if !is_right {
+            let said = sent.expiry_seconds;
+            ledger.fail(about, &format!("it expires in {told:?} s, and {said:?} was said"));
         }
     }
 

@@ -40,7 +40,7 @@ impl World {
     /// Everybody goes on until nothing is under way any more.
     fn drain(&mut self) {
         for _ in 0..5000 {
-            self.now = self.now + 1;
+            self.set_now(self.now + 1);
             for client in 0..self.clients.len() {
                 self.finish_client(client);
             }
@@ -151,6 +151,9 @@ impl World {
                 continue;
             }
             let receiver = &self.ledger.incarnations[life.incarnation];
+            if message.may_have_expired(self.now) {
+                continue;
+            }
             if !life.filter.starts_with("$share/") {
                 if !receiver.seen.contains_key(&id) {
                     let about = Concerned::both(receiver.client, id);

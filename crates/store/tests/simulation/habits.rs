@@ -43,6 +43,7 @@ impl Client {
                 topic: &topic,
                 qos,
                 kind: Kind::Will,
+                expiry_seconds: None,
                 payload_bytes: Some(random.below(self.plan.payload_max)),
             };
             let message = ledger.send(&draft);
@@ -140,6 +141,7 @@ impl Client {
             topic: &plan.topic,
             qos: plan.qos,
             kind,
+            expiry_seconds: plan.expiry_seconds,
             payload_bytes: (!clears).then_some(bytes),
         };
         let message = ledger.send(&draft);
@@ -151,7 +153,9 @@ impl Client {
             format!("PUBLISH {packet_id} to {wire_topic}, QoS {}, {bytes} bytes", plan.qos)
         });
         let flags = (kind == Kind::Retained, false);
-        self.send(&packets::publish(&wire_topic, payload, plan.qos, packet_id, flags), link);
+        let expiry = plan.expiry_seconds;
+        let packet = packets::publish(&wire_topic, payload, plan.qos, packet_id, flags, expiry);
+        self.send(&packet, link);
         if let Some(session) = &mut self.session {
             let outgoing = Outgoing { packet_id, message, topic: wire_topic, is_released: false };
             session.outgoing.push(outgoing);

@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use midge_codec::{TopicFilter, TopicName};
+use midge_core::Timestamp;
 
 use crate::log::{Concerned, Log};
 
@@ -39,7 +40,12 @@ pub(crate) struct Sent {
     pub(crate) qos: u8,
     pub(crate) kind: Kind,
     pub(crate) payload: Vec<u8>,
+    /// The Message Expiry Interval.
+    pub(crate) expiry_seconds: Option<u32>,
+    /// At which step, and when.
     pub(crate) first_sent: u64,
+    first_sent_at: Timestamp,
+    acknowledged_at: Option<Timestamp>,
     pub(crate) attempts: u32,
     pub(crate) fate: Fate,
     /// A Will Message must not come while its Client is connected.
@@ -56,6 +62,7 @@ pub(crate) struct Draft<'a> {
     pub(crate) topic: &'a str,
     pub(crate) qos: u8,
     pub(crate) kind: Kind,
+    pub(crate) expiry_seconds: Option<u32>,
     /// Absent: the retained message of the topic is to be removed.
     pub(crate) payload_bytes: Option<usize>,
 }
@@ -112,6 +119,7 @@ pub(crate) struct Arrival<'a> {
 pub(crate) struct Ledger {
     pub(crate) log: Log,
     pub(crate) step: u64,
+    pub(crate) now: Timestamp,
     pub(crate) cuts: u64,
     pub(crate) messages: Vec<Sent>,
     pub(crate) lives: Vec<Life>,
@@ -135,6 +143,22 @@ pub(crate) fn matches(filter: &str, topic: &str) -> bool {
     TopicFilter::parse(filter).expect("a valid filter").matches(name)
 }
 
+impl Sent {
+    /// Whether its time may be over by then: the broker had it when it was sent, at the earliest.
+    pub(crate) fn may_have_expired(&self, now: Timestamp) -> bool {
+        let expires_at = |seconds| self.first_sent_at.plus_seconds(u64::from(seconds));
+        self.expiry_seconds.is_some_and(|seconds| now >= expires_at(seconds))
+    }
+
+    /// Whether its time is over by then: the broker had it when it was acknowledged.
+    pub(crate) fn has_surely_expired(&self, now: Timestamp) -> bool {
+        let (Some(seconds), Some(at)) = (self.expiry_seconds, self.acknowledged_at) else {
+            return false;
+        };
+        now >= at.plus_seconds(u64::from(seconds))
+    }
+}
+
 impl Ledger {
     pub(crate) fn new(log: Log) -> Self {
         Self { log, ..Self::default() }
@@ -151,7 +175,10 @@ impl Ledger {
             qos: draft.qos,
             kind: draft.kind,
             payload,
+            expiry_seconds: draft.expiry_seconds,
             first_sent: self.step,
+            first_sent_at: self.now,
+            acknowledged_at: None,
             attempts: 1,
             fate: Fate::Open,
             may_come: draft.kind != Kind::Will,
@@ -167,6 +194,7 @@ impl Ledger {
     pub(crate) fn acknowledge(&mut self, id: MessageId) {
         let message = &mut self.messages[id];
         message.fate = Fate::Acknowledged;
+        message.acknowledged_at.get_or_insert(self.now);
         if message.kind == Kind::Retained
             && let Some(history) = self.retained.get_mut(&message.topic)
         {
@@ -306,6 +334,10 @@ impl Ledger {
     fn check_order(&mut self, about: Concerned, incarnation: IncarnationId, id: MessageId) {
         let message = &self.messages[id];
         if !message.topic.starts_with("t/") || self.may_reorder.contains(&message.publisher) {
+            return;
+        }
+        // What came first may have expired, and this be a repetition.
+        if message.attempts > 1 && message.may_have_expired(self.now) {
             return;
         }
         let key = (message.publisher, message.topic.clone());

@@ -1,5 +1,7 @@
 //! A Network Connection: bytes on their way in both directions, and who has noticed its end.
 
+use std::collections::VecDeque;
+
 use midge_codec::ProtocolVersion;
 use midge_core::{ConnectionId, Timestamp};
 
@@ -13,6 +15,8 @@ pub(crate) struct Link {
     pub(crate) id: ConnectionId,
     pub(crate) to_broker: Vec<u8>,
     pub(crate) from_broker: Vec<u8>,
+    /// How many of these bytes were sent when.
+    sent: VecDeque<(usize, Timestamp)>,
     /// Whether the broker reads it.
     pub(crate) is_read: bool,
     /// The broker has closed it, or has noticed its end.
@@ -30,10 +34,37 @@ impl Link {
             id,
             to_broker: Vec::new(),
             from_broker: Vec::new(),
+            sent: VecDeque::new(),
             is_read: true,
             is_closed: false,
             heard_at: None,
         }
+    }
+
+    pub(crate) fn put_from_broker(&mut self, bytes: &[u8], now: Timestamp) {
+        self.from_broker.extend_from_slice(bytes);
+        self.sent.push_back((bytes.len(), now));
+    }
+
+    /// So many of the bytes are read; when the first of them was sent.
+    pub(crate) fn note_read(&mut self, bytes: usize) -> Timestamp {
+        let sent_at = self.sent.front().map_or_else(Timestamp::default, |(_, at)| *at);
+        let mut left = bytes;
+        while let Some((count, _)) = self.sent.front_mut() {
+            if *count > left {
+                *count -= left;
+                break;
+            }
+            left -= *count;
+            self.sent.pop_front();
+        }
+        sent_at
+    }
+
+    /// The Network Connection is gone, with what was on its way to the Client.
+    pub(crate) fn lose_from_broker(&mut self) {
+        self.from_broker.clear();
+        self.sent.clear();
     }
 
     /// Whether the broker has closed it and left nothing unread.

@@ -275,7 +275,7 @@ impl Node {
             let filled = output.next_slices(&mut slices);
             let mut count = 0;
             for slice in &slices[..filled] {
-                links[link].from_broker.extend_from_slice(slice);
+                links[link].put_from_broker(slice, now);
                 count += slice.len();
             }
             core.handle_written(id, count, now, &mut self.effects[worker]);
@@ -290,6 +290,8 @@ impl Node {
             DropReason::SessionEnded,
             DropReason::StoreFull,
             DropReason::Offline,
+            // Whether it was time for that is known at the end.
+            DropReason::Expired,
         ];
         let reasons = DropReason::ALL.into_iter().filter(|reason| !expected.contains(reason));
         let counts = reasons.map(|reason| (reason.name(), counters.dropped_for(reason)));

@@ -63,14 +63,17 @@ pub(crate) fn publish<'a>(
     level: u8,
     packet_id: u16,
     (retain, dup): (bool, bool),
+    message_expiry_interval_seconds: Option<u32>,
 ) -> Packet<'a> {
+    let properties =
+        PublishProperties { message_expiry_interval_seconds, ..PublishProperties::default() };
     Packet::Publish(Publish {
         dup,
         qos: qos(level),
         retain,
         topic: TopicName::new(topic).expect("a valid topic"),
         packet_id: Some(id(packet_id)),
-        properties: PublishProperties::default(),
+        properties,
         payload,
     })
 }

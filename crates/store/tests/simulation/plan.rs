@@ -89,6 +89,8 @@ pub(crate) struct TopicPlan {
     pub(crate) topic: String,
     pub(crate) qos: u8,
     pub(crate) kind: TopicKind,
+    /// The Message Expiry Interval of what is published.
+    pub(crate) expiry_seconds: Option<u32>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -250,18 +252,22 @@ fn publisher(number: usize, random: &mut Random) -> ClientPlan {
         for qos in [1, 2] {
             for topic in 0..random.below(3) {
                 let topic = format!("{kind}/{qos}/{topic}");
-                plan.topics.push(TopicPlan { topic, qos, kind: TopicKind::Plain });
+                let expires = plan.is_v5() && random.one_in(3);
+                let expiry_seconds = expires.then(|| [1, 3, 60, 3600][random.below(4)]);
+                plan.topics.push(TopicPlan { topic, qos, kind: TopicKind::Plain, expiry_seconds });
             }
         }
     }
     if random.one_in(2) || plan.topics.is_empty() {
         let qos = 1 + random.below(2) as u8;
         let topic = format!("r/{number}");
-        plan.topics.push(TopicPlan { topic, qos, kind: TopicKind::Retained });
+        let kind = TopicKind::Retained;
+        plan.topics.push(TopicPlan { topic, qos, kind, expiry_seconds: None });
     }
     if random.one_in(2) {
         let topic = format!("d/{number}");
-        plan.topics.push(TopicPlan { topic, qos: 1, kind: TopicKind::Delayed });
+        let kind = TopicKind::Delayed;
+        plan.topics.push(TopicPlan { topic, qos: 1, kind, expiry_seconds: None });
     }
     plan
 }

@@ -17,7 +17,8 @@ impl World {
         self.note(|| format!("--- {cut:?} ---"));
         self.part_from_clients();
         self.ledger.note_cut();
-        self.now = self.now + self.random.below(3000) as u64;
+        let off_ms = self.random.below(3000) as u64;
+        self.set_now(self.now + off_ms);
         if cut == Cut::Power {
             self.clocks.boot(self.now);
         }

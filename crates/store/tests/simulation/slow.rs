@@ -25,7 +25,12 @@ fn client(id: &str) -> ClientPlan {
 /// Two workers with one Client each, as far as names have to do with it, and no trouble.
 fn world(sync_ms: u64) -> World {
     let mut random = Random::new(sync_ms);
-    let topics = vec![TopicPlan { topic: "t/2/0".into(), qos: 2, kind: TopicKind::Plain }];
+    let topics = vec![TopicPlan {
+        topic: "t/2/0".into(),
+        qos: 2,
+        kind: TopicKind::Plain,
+        expiry_seconds: None,
+    }];
     let publisher = ClientPlan { topics, window: WAITING, payload_max: 20, ..client("publisher") };
     let subscriber = ClientPlan { filters: vec!["t/#".into()], ..client("subscriber") };
     let plan = Plan {
@@ -52,7 +57,7 @@ fn world(sync_ms: u64) -> World {
 impl World {
     /// A millisecond: everybody does what there is to do.
     fn tick(&mut self) {
-        self.now = self.now + 1;
+        self.set_now(self.now + 1);
         for index in [PUBLISHER, SUBSCRIBER] {
             let Self { clients, links, ledger, now, .. } = self;
             if let Some(link) = clients[index].link {

@@ -58,6 +58,7 @@ impl World {
         let clients = plan.clients.iter().cloned().enumerate();
         let clients: Vec<_> = clients.map(|(index, plan)| Client::new(index, plan)).collect();
         let mut ledger = Ledger::new(log);
+        ledger.now = now;
         // Before MQTT 5 a message that is refused is not answered, and nothing behind it either.
         let is_refused = |client: &&Client| plan.disk_fills && client.plan.is_v5();
         ledger.may_reorder = clients.iter().filter(is_refused).map(|it| it.index).collect();
@@ -80,7 +81,8 @@ impl World {
         for step in 1..=self.plan.steps {
             self.ledger.step = step;
             self.ledger.log.set_step(step);
-            self.now = self.now + self.random.below(3) as u64;
+            let millis = self.random.below(3) as u64;
+            self.set_now(self.now + millis);
             self.step();
         }
         self.finish();
@@ -130,9 +132,14 @@ impl World {
         self.restart(if kill { Cut::Kill } else { Cut::Power });
     }
 
+    pub(crate) fn set_now(&mut self, now: Timestamp) {
+        self.now = now;
+        self.ledger.now = now;
+    }
+
     /// Time passes, and what becomes due is done.
     pub(crate) fn pass_time(&mut self, millis: u64) {
-        self.now = self.now + millis;
+        self.set_now(self.now + millis);
         self.note(|| format!("{millis} ms pass"));
         for worker in 0..self.plan.workers {
             self.node.turn(worker, 0, &mut self.links, &mut self.random, self.now);
@@ -257,7 +264,7 @@ impl World {
         let own = &mut clients[client];
         own.note(ledger, || "takes its Session over".into());
         if let Some(number) = own.link {
-            links[number].from_broker.clear();
+            links[number].lose_from_broker();
         }
         own.lose(false, ledger, *now);
         self.connect(client);
@@ -278,7 +285,7 @@ impl World {
         }
         let is_connecting = !client.is_connected();
         client.lose(false, ledger, *now);
-        link.from_broker.clear();
+        link.lose_from_broker();
         if link.is_closed {
             return;
         }
