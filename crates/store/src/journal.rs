@@ -468,13 +468,12 @@ fn continue_in(
     let previous = end.map_or(Previous::First, Previous::End);
     let mut length = segment_bytes;
     let spare = loop {
-        match Spare::create(disk, number, length) {
+        // Never a spare: the one before a spare is always there.
+        match Spare::create_as(disk, Header { number, length, previous }) {
             Err(error) if is_full(&error) && length / 4 >= SEGMENT_BYTES_EMERGENCY => length /= 4,
             created => break created.map_err(|error| OpenError::io(&name, error))?,
         }
     };
-    let activated = spare.activate(previous).and_then(|()| spare.file.sync_data());
-    activated.map_err(|error| OpenError::io(&name, error))?;
     Ok((spare, length < segment_bytes))
 }
 

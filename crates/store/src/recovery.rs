@@ -71,10 +71,11 @@ pub(crate) fn open(
         note_dead_segments(&mut index, position.segment());
     }
     let (journal, mut report) = replay(&disk, options, position, now, &mut index)?;
-    let has_history = kept.is_some() || journal.segments().first() == Some(&1);
     // So that an older Midge refuses what it would not understand.
     let is_older = index.mark.is_none() && index.rounds.boot() > 0;
-    let needs_checkpoint = !found.damaged.is_empty() || !has_history || is_older;
+    // Before anything is acknowledged there is a checkpoint: if a segment that it needs is not
+    // there, that shows.
+    let needs_checkpoint = kept.is_none() || !found.damaged.is_empty() || is_older;
     let checkpoints = settle_checkpoints(&*disk, found, kept, now, &mut report)?;
     let reserve = Reserve::open(&*disk, reserve_bytes(&options));
     let reserve = reserve.map_err(|error| OpenError::io("reserve", error))?;

@@ -1,5 +1,5 @@
-//! Makes segment files: allocated, with the header of a spare, and under their own name only when
-//! all of that is on the device.
+//! Makes segment files: allocated, with a header, and under their own name only when all of that is
+//! on the device.
 
 use std::io;
 
@@ -19,6 +19,12 @@ pub(crate) struct Spare {
 impl Spare {
     /// Makes one; replaces a file of the same name. Leaves nothing behind if the device is full.
     pub(crate) fn create(disk: &dyn Disk, number: u32, length: u64) -> io::Result<Self> {
+        Self::create_as(disk, Header { number, length, previous: Previous::Spare })
+    }
+
+    /// Makes one that is in use from the beginning, if its header says so.
+    pub(crate) fn create_as(disk: &dyn Disk, header: Header) -> io::Result<Self> {
+        let Header { number, length, .. } = header;
         let name = segment_name(number);
         let unfinished = format!("{name}{NEW_SUFFIX}");
         let file = match disk.create(&unfinished) {
@@ -28,7 +34,6 @@ impl Spare {
             }
             created => created?,
         };
-        let header = Header { number, length, previous: Previous::Spare };
         let made = file
             .allocate(length)
             .and_then(|()| file.write_at(&header.encode(), 0))

@@ -7,7 +7,7 @@
 //! none of which is damage: files whose name still ends in `.new`, spares, and newest segments
 //! whose header is torn between spare and in use.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
 use crate::disk::Disk;
@@ -43,7 +43,7 @@ pub(crate) struct Survey {
     pub(crate) chain: Vec<Link>,
     /// Older segments in use with the lengths of their files.
     pub(crate) older: BTreeMap<u32, u64>,
-    /// Files that are of no use any more.
+    /// Files that are of no use any more, newest segments first: in this order they go.
     pub(crate) stale: Vec<String>,
     /// Segments in which nothing can be trusted.
     pub(crate) untrusted: Vec<u32>,
@@ -79,10 +79,12 @@ impl Survey {
         let names = disk.list().map_err(|error| OpenError::io("data directory", error))?;
         let mut survey = Self { highest: from.map_or(0, Location::segment), ..Self::default() };
         let mut headers = Headers::new();
+        let mut known = BTreeSet::new();
         for name in names {
             let original = original_name(&name).unwrap_or(&name);
             let unfinished = name.strip_suffix(NEW_SUFFIX).and_then(segment_number);
             survey.highest = survey.highest.max(segment_number(original).unwrap_or(0));
+            known.extend(segment_number(original));
             if let Some(number) = segment_number(&name) {
                 let (length, header) = read_header(disk, number)?;
                 if let Err(HeaderFault::Newer(version)) = header {
@@ -97,10 +99,23 @@ impl Survey {
             let error = io::Error::other("the numbers of segments are used up");
             return Err(OpenError::io("data directory", error));
         }
+        survey.note_missing_before_spares(&headers, &known);
         survey.drop_void(&mut headers);
         let files = survey.judge(disk, headers)?;
         survey.link(&files, from.map_or(0, Location::segment));
+        survey.stale.sort_unstable_by(|one, other| other.cmp(one));
         Ok(survey)
+    }
+
+    /// A spare is made while the segment before it is the one that is written to, which goes only
+    /// after the spare was taken into use.
+    fn note_missing_before_spares(&mut self, headers: &Headers, known: &BTreeSet<u32>) {
+        for (number, (_, header)) in headers {
+            let is_spare = matches!(header, Ok(Header { previous: Previous::Spare, .. }));
+            if is_spare && *number > 1 && !known.contains(&(number - 1)) {
+                self.note_missing(number - 1);
+            }
+        }
     }
 
     /// Tells which files can be trusted. A header that does not check may be the trace of an

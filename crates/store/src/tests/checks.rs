@@ -6,10 +6,11 @@ use midge_core::{Owner, Timestamp, WorkerId};
 
 use super::generator::Generator;
 use super::model::Model;
+use crate::disk::Disk;
 use crate::engine::{Engine, Options};
 use crate::recovery::Opened;
-use crate::report::DamageKind;
-use crate::segment::{HEADER_BYTES, Header, Previous, segment_number};
+use crate::report::{DamageKind, Report};
+use crate::segment::{HEADER_BYTES, Header, Previous, segment_name, segment_number};
 use crate::testing::FaultyDisk;
 use crate::tools::{Checked, check};
 
@@ -61,6 +62,85 @@ fn check_only(disk: &Arc<FaultyDisk>) -> Checked {
     let checked = check(disk.clone(), &mut |_| {}).unwrap();
     assert!(files(disk) == before, "a check has changed something");
     checked
+}
+
+/// A store of some killed lives whose only checkpoint is the one that its first start made.
+fn young_store(seed: u64) -> Arc<FaultyDisk> {
+    let disk = Arc::new(FaultyDisk::new(seed));
+    let options = Options { checkpoint_bytes: u64::MAX, ..options() };
+    let mut generator = Generator::new(seed);
+    let mut model = Model::default();
+    for life in 1..3 {
+        let Opened { mut engine, .. } = Engine::open(disk.clone(), options, NOW).unwrap();
+        model.begin_boot();
+        while engine.usage().segments < 3 * life {
+            engine.apply(WorkerId::new(0), generator.commit(&mut model, 8));
+            engine.write().unwrap();
+            engine.sync().unwrap();
+            engine.maintain().unwrap();
+        }
+        generator.forget();
+    }
+    disk
+}
+
+/// The numbers of the segments in use.
+fn segments(disk: &FaultyDisk) -> Vec<u32> {
+    let is_in_use = |name: &String, number: u32| {
+        let bytes = disk.read(name).unwrap();
+        let header = Header::decode(&bytes, number, bytes.len() as u64).unwrap();
+        header.previous != Previous::Spare
+    };
+    let numbers = disk.names().into_iter().filter_map(|name| {
+        let number = segment_number(&name)?;
+        is_in_use(&name, number).then_some(number)
+    });
+    numbers.collect()
+}
+
+/// Whether a check, and a start, say of each of these files that it is missing.
+fn assert_noticed(disk: &FaultyDisk, gone: &[u32]) {
+    let disk = Arc::new(disk.snapshot());
+    for number in gone {
+        disk.remove(&segment_name(*number)).unwrap();
+    }
+    let is_told = |report: &Report| {
+        gone.iter().all(|number| {
+            let kind = DamageKind::MissingSegment;
+            report.damage.iter().any(|it| it.kind == kind && it.file == segment_name(*number))
+        })
+    };
+    let checked = check_only(&disk);
+    assert!(!checked.is_sound() && is_told(&checked.damage), "{gone:?}: {:#?}", checked.damage);
+    let report = Engine::open(disk, options(), NOW).unwrap().report;
+    assert!(!report.is_sound() && is_told(&report), "{gone:?}: {report:#?}");
+}
+
+#[test]
+fn a_journal_file_that_is_gone_is_noticed_before_there_is_a_second_checkpoint() {
+    for seed in 0..20 {
+        let disk = young_store(seed);
+        let segments = segments(&disk);
+        assert!(segments.len() > 5, "seed {seed}: {segments:?}");
+        for number in &segments {
+            assert_noticed(&disk, &[*number]);
+        }
+    }
+}
+
+#[test]
+fn a_journal_that_is_gone_altogether_is_noticed() {
+    let disk = young_store(1);
+    for name in disk.names() {
+        if segment_number(&name).is_some() {
+            disk.remove(&name).unwrap();
+        }
+    }
+    let checked = check_only(&disk);
+    assert_eq!(checked.damage.damage[0].kind, DamageKind::MissingSegment);
+    assert_eq!(checked.damage.passed_by, 1);
+    let report = Engine::open(disk, options(), NOW).unwrap().report;
+    assert_eq!((report.damage[0].kind, report.passed_by), (DamageKind::MissingSegment, 1));
 }
 
 #[test]
@@ -164,7 +244,7 @@ fn a_segment_that_is_gone_is_missed() {
         let before = check_only(&disk);
         assert!(before.is_sound());
         let name = disk.names().into_iter().find(|name| segment_number(name).is_some()).unwrap();
-        crate::disk::Disk::remove(&*disk, &name).unwrap();
+        disk.remove(&name).unwrap();
         let Checked { damage, lost, .. } = check_only(&disk);
         let is_missed = damage.damage.iter().any(|one| one.kind == DamageKind::MissingSegment);
         assert_eq!(is_missed, !lost.damage.is_empty(), "seed {seed}: {damage:?} {lost:?}");
