@@ -160,12 +160,12 @@ pub(crate) enum Order {
     Close,
 }
 
-/// The orders that the store has not taken yet.
+/// The orders that the store has not taken yet, and how much it has not carried out.
 pub(crate) struct Orders {
     /// `None` once nobody will take them any more.
     waiting: Mutex<Option<Vec<Order>>>,
     come: Condvar,
-    /// Bytes of the messages in them.
+    /// Bytes of the messages in them, and of those that are being written.
     bytes: AtomicUsize,
     full_bytes: usize,
 }
@@ -181,7 +181,7 @@ impl Orders {
         Self { waiting, come: Condvar::new(), bytes: AtomicUsize::new(0), full_bytes }
     }
 
-    /// Bytes of what waits.
+    /// Bytes of what waits, and of what is being written.
     pub(crate) fn pending_bytes(&self) -> usize {
         self.bytes.load(Ordering::Relaxed)
     }
@@ -214,8 +214,9 @@ impl Orders {
         self.bytes.load(Ordering::Relaxed) > 2 * self.full_bytes
     }
 
-    /// Waits for orders, for `timeout` at most, and takes them all.
-    fn take(&self, into: &mut Vec<Order>, timeout: Option<Duration>) {
+    /// Waits for orders, for `timeout` at most, and takes them all. It returns their bytes, which
+    /// count until they are [`Self::done`]: whatever comes now waits for them, too.
+    fn take(&self, into: &mut Vec<Order>, timeout: Option<Duration>) -> usize {
         let is_empty =
             |waiting: &mut Option<Vec<Order>>| waiting.as_ref().is_none_or(Vec::is_empty);
         let waiting = self.lock();
@@ -232,7 +233,12 @@ impl Orders {
         if let Some(waiting) = &mut *waiting {
             mem::swap(waiting, into);
         }
-        self.bytes.store(0, Ordering::Relaxed);
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    /// So many bytes of what was taken do not wait any more.
+    fn done(&self, bytes: usize) {
+        self.bytes.fetch_sub(bytes, Ordering::Relaxed);
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<Vec<Order>>> {
@@ -370,7 +376,7 @@ impl StoreThread {
     fn serve(&mut self) -> Result<(), StoreError> {
         let mut orders = Vec::new();
         loop {
-            self.orders.take(&mut orders, self.timeout());
+            let bytes = self.orders.take(&mut orders, self.timeout());
             let mut closes = false;
             for order in orders.drain(..) {
                 if let Order::Fail(reason) = order {
@@ -384,6 +390,7 @@ impl StoreThread {
                 return Ok(());
             }
             self.sync()?;
+            self.orders.done(bytes);
             self.tell_receipts();
             self.maintain()?;
             self.tell_full();

@@ -13,6 +13,10 @@ use crate::segment::{
 /// A buffer that has grown beyond this by one large commit is given back.
 const BUFFER_BYTES_KEPT: usize = 8 << 20;
 
+/// Records that are each larger than a segment share one up to this length: a file for each would
+/// cost several syncs for each.
+const SHARED_BYTES_MAX: u64 = 4 << 20;
+
 /// What is to be written to one segment.
 #[derive(Clone, Debug)]
 pub(crate) struct Part {
@@ -95,7 +99,7 @@ impl Pending {
 
     fn push(&mut self, tag: u8, body: &[u8]) -> (Location, u32) {
         let bytes = (FRAME_BYTES + body.len()) as u64;
-        if u64::from(self.tail.end.offset()) + bytes > self.tail.length {
+        if u64::from(self.tail.end.offset()) + bytes > self.tail.length && !self.lengthen(bytes) {
             self.roll(bytes);
         }
         let at = self.tail.end;
@@ -104,12 +108,29 @@ impl Pending {
         (at, crc)
     }
 
+    /// Makes room for a frame of this length in a segment whose file is still to be made, if that
+    /// is longer than others anyhow, or has to be now.
+    #[cold]
+    fn lengthen(&mut self, bytes: u64) -> bool {
+        let Some(part) = self.parts.back_mut().filter(|part| part.previous.is_some()) else {
+            return false;
+        };
+        let needed = u64::from(self.tail.end.offset()) + with_end(bytes);
+        let is_long = part.length > self.segment_bytes
+            || HEADER_BYTES as u64 + with_end(bytes) > self.segment_bytes;
+        let lengthens = is_long && needed <= SHARED_BYTES_MAX;
+        if lengthens {
+            part.length = needed;
+            self.tail.length = needed;
+        }
+        lengthens
+    }
+
     /// Goes on in the next segment, in which there is room for a frame of this length.
     #[cold]
     fn roll(&mut self, bytes: u64) {
         let previous = self.tail.end;
-        // An End behind it should not need one more segment.
-        let needed = HEADER_BYTES as u64 + bytes + (FRAME_BYTES + END_BYTES) as u64;
+        let needed = HEADER_BYTES as u64 + with_end(bytes);
         assert!(needed <= SEGMENT_BYTES_MAX, "a record of {bytes} bytes fits into no segment");
         let length = needed.max(self.segment_bytes);
         let end = previous.next_segment(HEADER_BYTES as u32);
@@ -174,4 +195,9 @@ impl Pending {
         let end = self.parts.get(index + 1).map_or(self.buffer.len(), |next| next.start);
         self.parts[index].start..end
     }
+}
+
+/// The length of a frame with that of the End behind it, which should not need one more segment.
+fn with_end(bytes: u64) -> u64 {
+    bytes + (FRAME_BYTES + END_BYTES) as u64
 }

@@ -5,11 +5,11 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use midge_broker::{Broker, Limits, ProtocolVersion, QoS, ReasonCode, Storage};
-use midge_codec::PacketType;
+use midge_codec::{Packet, PacketType};
 use midge_store::testing::FaultyDisk;
 
 use crate::client::{Client, Received, bytes_of, connect_packet, publish_packet};
-use crate::durability::gate::GatedDisk;
+use crate::durability::gate::{GatedDisk, Pace};
 use crate::support::{address, builder, counters, until};
 
 const V5: ProtocolVersion = ProtocolVersion::V5;
@@ -82,6 +82,48 @@ fn a_stalled_disk_holds_back_publishers_and_silences_nobody() {
     }
     publisher.ping();
     quiet.ping();
+}
+
+/// Messages that are each larger than a file of the journal wait behind a stall of seconds. Whoever
+/// comes then waits for those that are being written and those that came before, not longer.
+#[test]
+fn a_client_is_let_in_soon_after_a_stall_though_large_messages_wait() {
+    const COUNT: u16 = 60;
+    const STALL: Duration = Duration::from_millis(3_500);
+    // 32 MB at most wait, in files of 4 MB with three syncs each.
+    const SYNCS_MAX: u64 = 40;
+    let disk = GatedDisk::new(FaultyDisk::new(1));
+    let mut storage = Storage::on_disk(Arc::new(disk.clone()));
+    storage.segment_bytes = 64 << 10;
+    let broker = builder(2).storage(storage).start().unwrap();
+    let mut connect = connect_packet(V5, "sleeper");
+    connect.clean_start = false;
+    connect.properties.session_expiry_interval = Some(3600);
+    let mut sleeper = Client::open(address(&broker)).connected(&connect);
+    sleeper.subscribe("t", QoS::AtLeastOnce);
+    sleeper.disconnect();
+
+    disk.slow_down(Pace::each(50));
+    let mut publisher = Client::connect(address(&broker), "publisher");
+    disk.shut();
+    let publishing = thread::spawn(move || {
+        let payload = vec![7; 900_000];
+        for id in 1..=COUNT {
+            publisher.send_bytes(&retained(&format!("large/{id}"), &payload, id));
+        }
+        publisher
+    });
+    until("messages wait", || counters(&broker).bytes_received > 10_000_000);
+    thread::sleep(STALL);
+    let before = disk.faults().syncs();
+    let mut sleeper = Client::open(address(&broker));
+    sleeper.send(&Packet::Connect(Box::new(connect)));
+    disk.reopen();
+    let connack = sleeper.receive();
+    let syncs = disk.faults().syncs() - before;
+    assert!(matches!(connack, Received::ConnAck { session_present: true, .. }), "{connack:?}");
+    assert!(syncs <= SYNCS_MAX, "{syncs} syncs before the CONNACK");
+    drop(publishing.join().unwrap());
 }
 
 fn ping_for_a_while(client: &mut Client) {

@@ -28,6 +28,7 @@ struct State {
     changes: Vec<NameChange>,
     capacity: u64,
     operations: u64,
+    syncs: u64,
     operations_max: Option<u64>,
     sync_fails: bool,
 }
@@ -96,6 +97,11 @@ impl FaultyDisk {
     /// How many operations have changed something so far.
     pub fn operations(&self) -> u64 {
         self.state().operations
+    }
+
+    /// How many of them were syncs, of files and of the directory.
+    pub fn syncs(&self) -> u64 {
+        self.state().syncs
     }
 
     /// How many bytes all files may have from now on.
@@ -192,6 +198,7 @@ impl State {
             changes: Vec::new(),
             capacity: u64::MAX,
             operations: 0,
+            syncs: 0,
             operations_max: None,
             sync_fails: false,
         }
@@ -378,6 +385,7 @@ impl Disk for FaultyDisk {
     fn sync_directory(&self) -> io::Result<()> {
         let mut state = self.state();
         state.count()?;
+        state.syncs += 1;
         state.changes.clear();
         state.names_synced = state.names.clone();
         Ok(())
@@ -422,6 +430,7 @@ impl DiskFile for FaultyFile {
     fn sync_data(&self) -> io::Result<()> {
         let mut state = lock(&self.disk);
         state.count()?;
+        state.syncs += 1;
         state.sync_file(self.number)
     }
 }

@@ -15,12 +15,23 @@ use midge_store::testing::FaultyDisk;
 #[derive(Clone)]
 pub(crate) struct GatedDisk(Arc<Gate>);
 
+/// How long syncs take.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Pace {
+    /// Each one, in milliseconds.
+    pub(crate) sync_ms: u64,
+    /// Each so-many-th one stalls; 0: none does.
+    pub(crate) stall_every: u64,
+    /// How long that one takes, in milliseconds.
+    pub(crate) stall_ms: u64,
+}
+
 struct Gate {
     disk: FaultyDisk,
     state: Mutex<State>,
     opened: Condvar,
-    /// How long a sync takes, in milliseconds.
-    sync_ms: AtomicU64,
+    pace: Mutex<Pace>,
+    syncs: AtomicU64,
 }
 
 #[derive(Default)]
@@ -43,19 +54,30 @@ enum Stage {
     Gone,
 }
 
+impl Pace {
+    pub(crate) const fn each(sync_ms: u64) -> Self {
+        Self { sync_ms, stall_every: 0, stall_ms: 0 }
+    }
+
+    /// One in `stall_every` syncs takes `stall_ms`.
+    pub(crate) const fn with_stalls(self, stall_every: u64, stall_ms: u64) -> Self {
+        Self { stall_every, stall_ms, ..self }
+    }
+}
+
 impl GatedDisk {
     pub(crate) fn new(disk: FaultyDisk) -> Self {
-        let (state, opened, sync_ms) = (Mutex::default(), Condvar::new(), AtomicU64::new(0));
-        Self(Arc::new(Gate { disk, state, opened, sync_ms }))
+        let (state, opened, pace) = (Mutex::default(), Condvar::new(), Mutex::default());
+        Self(Arc::new(Gate { disk, state, opened, pace, syncs: AtomicU64::new(0) }))
     }
 
     pub(crate) fn faults(&self) -> &FaultyDisk {
         &self.0.disk
     }
 
-    /// From now on each sync takes so long. It can be shut meanwhile.
-    pub(crate) fn slow_down(&self, sync_ms: u64) {
-        self.0.sync_ms.store(sync_ms, Ordering::Relaxed);
+    /// From now on syncs take so long. It can be shut meanwhile.
+    pub(crate) fn slow_down(&self, pace: Pace) {
+        *self.0.pace.lock().unwrap() = pace;
     }
 
     /// From now on nothing reaches the disk any more.
@@ -94,7 +116,10 @@ impl Gate {
     }
 
     fn take_time(&self) {
-        thread::sleep(Duration::from_millis(self.sync_ms.load(Ordering::Relaxed)));
+        let number = self.syncs.fetch_add(1, Ordering::Relaxed) + 1;
+        let Pace { sync_ms, stall_every, stall_ms } = *self.pace.lock().unwrap();
+        let stalls = stall_every > 0 && number.is_multiple_of(stall_every);
+        thread::sleep(Duration::from_millis(if stalls { stall_ms } else { sync_ms }));
     }
 
     /// One operation at a time: whoever shuts the gate comes between two of them.

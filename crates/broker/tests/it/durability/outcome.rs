@@ -24,6 +24,8 @@ pub(crate) struct Evidence {
     pub(crate) has_ended: bool,
     pub(crate) retained: HashMap<String, u32>,
     pub(crate) subscriptions: Vec<String>,
+    /// Clients whose Sessions are there though they were said to be gone.
+    pub(crate) back: Vec<String>,
 }
 
 /// Of something acknowledged: how much there was, how much is lost.
@@ -147,6 +149,7 @@ fn judge(
             evidence.retained.get(name).is_some_and(|version| *version >= promise.version)
         }
         Kind::Subscription => evidence.subscriptions.contains(name),
+        Kind::Gone => !evidence.back.contains(name),
         Kind::Will => subscribers.iter().any(|it| it.delivered.contains_key(name)),
     };
     vec![!found]

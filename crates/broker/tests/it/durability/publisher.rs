@@ -224,12 +224,44 @@ impl Settler {
     pub(crate) const RETAINED_TOPICS: u32 = 6;
     /// How many Clients with a Will there are at most: each has a descriptor.
     const WILLS: u32 = 80;
+    /// How many Sessions are ended.
+    const GONE: u32 = 80;
     pub(crate) const SUBSCRIPTIONS: &'static str = "settled";
     /// The subscription that it begins with.
     pub(crate) const LAST: &'static str = "settled/last";
 
     pub(crate) fn new() -> Self {
         Self { who: Who::new("settler", ProtocolVersion::V5), rounds: 0 }
+    }
+
+    /// Makes the Sessions that are to be ended: all are as durable as they will be.
+    pub(crate) fn prepare(scene: &Scene) {
+        let who = (1..=Self::GONE).map(|round| Self::gone(round).connect(scene).unwrap());
+        let mut links: Vec<_> = who.collect();
+        for link in &mut links {
+            link.send_subscribe(&["unused"], 1);
+        }
+        for link in &mut links {
+            assert!(link.receive_suback().is_some_and(|code| !code.is_error()));
+        }
+    }
+
+    fn gone(round: u32) -> Who {
+        Who::new(format!("gone-{round}"), ProtocolVersion::V5)
+    }
+
+    /// Lets a CONNACK say that a Session is gone.
+    fn end_session(&self, scene: &Scene) -> Option<()> {
+        if self.rounds <= Self::GONE {
+            let who = Who { is_clean: true, ..Self::gone(self.rounds) };
+            match who.connect(scene) {
+                Ok(link) => assert!(!link.session_present, "{}", who.client_id),
+                Err(NoLink::Over) => return None,
+                Err(refused) => panic!("{}: {refused:?}", who.client_id),
+            }
+            scene.ledger.note(Kind::Gone, 0, &who.client_id, 0);
+        }
+        Some(())
     }
 
     pub(crate) fn run(&mut self, scene: &Scene) {
@@ -267,6 +299,7 @@ impl Settler {
         note(link.subscribe(&[&filter], 2)?, Kind::Subscription, &filter, 0);
         let topic = format!("retained/{}", round % Self::RETAINED_TOPICS);
         note(publish(link, &topic, &round.to_string(), true)?, Kind::Retained, &topic, round);
+        self.end_session(scene)?;
         if round > Self::WILLS {
             return Some(None);
         }

@@ -12,10 +12,10 @@ use midge_broker::{Broker, Durability, Limits, ListenerAddress, ProtocolVersion,
 use midge_codec::PacketType;
 use midge_store::testing::{FaultyDisk, Random};
 
-use super::gate::GatedDisk;
+use super::gate::{GatedDisk, Pace};
 use super::outcome::{Evidence, Outcome};
 use super::publisher::{Publisher, Settler, publish};
-use super::scene::{Ledger, Link, Scene, Who};
+use super::scene::{Kind, Ledger, Link, Promise, Scene, Who};
 use super::subscriber::{MARK, Subscriber};
 use crate::client::Received;
 use crate::support::{DEADLINE, builder, until, usage};
@@ -32,8 +32,8 @@ pub(crate) struct Setup {
     pub(crate) groups: Vec<(usize, &'static str, Durability)>,
     /// Publishers of MQTT 5, and as many of 3.1.1, in each group.
     pub(crate) publishers: usize,
-    /// How long a sync takes, in milliseconds, besides what the machine takes.
-    pub(crate) sync_ms: u64,
+    /// How long syncs take, besides what the machine takes.
+    pub(crate) pace: Pace,
 }
 
 /// What happens.
@@ -142,7 +142,7 @@ fn subscribers(setup: &Setup) -> Vec<Subscriber> {
 impl Run<'_> {
     fn start(&self, disk: FaultyDisk) -> Running {
         let disk = GatedDisk::new(disk);
-        disk.slow_down(self.setup.sync_ms);
+        disk.slow_down(self.setup.pace);
         let mut storage = Storage::on_disk(Arc::new(disk.clone()));
         storage.interval = INTERVAL;
         storage.segment_bytes = self.segment_bytes;
@@ -191,6 +191,7 @@ impl Run<'_> {
         for subscriber in &mut self.subscribers {
             subscriber.connect(&scene).unwrap();
         }
+        Settler::prepare(&scene);
         scene.pull_cables();
         until("the subscribers are gone", || usage(&running.broker).connections == 0);
         if self.accident == Accident::FailedSync {
@@ -204,7 +205,8 @@ impl Run<'_> {
         let scene = self.scene(running);
         let ledger = Arc::clone(&self.ledger);
         let begun = Instant::now();
-        let some = (200 + self.random.below(400)) / if self.setup.sync_ms > 0 { 4 } else { 1 };
+        let some =
+            (200 + self.random.below(400)) / if self.setup.pace != Pace::default() { 4 } else { 1 };
         let (pulse, accident, is_slow) = (Pulse::default(), self.accident, self.is_slow());
         let Self { publishers, subscribers, settler, setup, .. } = self;
         let is_mixed = setup.groups.len() > 1;
@@ -260,6 +262,7 @@ impl Run<'_> {
         let retained = usage(&running.broker).retained_messages;
         let scene = self.scene(running);
         evidence.retained = find_retained(&scene, retained);
+        evidence.back = find_back(&self.ledger.promises(), &scene);
         let ledger = Arc::clone(&self.ledger);
         let Self { publishers, subscribers, settler, .. } = self;
         thread::scope(|scope| {
@@ -334,6 +337,15 @@ fn find_retained(scene: &Scene, count: u64) -> HashMap<String, u32> {
         }
     }
     found
+}
+
+/// The Clients whose Sessions are there though they were said to be gone.
+fn find_back(promises: &[Promise], scene: &Scene) -> Vec<String> {
+    let gone = promises.iter().filter(|promise| promise.kind == Kind::Gone);
+    let is_back = |promise: &&Promise| {
+        Who::new(&*promise.name, ProtocolVersion::V5).connect(scene).unwrap().session_present
+    };
+    gone.filter(is_back).map(|promise| promise.name.clone()).collect()
 }
 
 /// The filters by which the settler still gets messages.

@@ -23,6 +23,8 @@ pub(crate) enum Kind {
     Retained,
     Subscription,
     Will,
+    /// A Session that is gone.
+    Gone,
 }
 
 /// Something that a Client has an acknowledgement for.
@@ -144,6 +146,8 @@ pub(crate) struct Who {
     pub(crate) listener: usize,
     /// The topic and the payload of its Will Message.
     pub(crate) will: Option<String>,
+    /// Clean Start, and a Session that ends with the Network Connection; else one that lasts.
+    pub(crate) is_clean: bool,
 }
 
 /// A Network Connection of a Client whose Session outlives it.
@@ -165,7 +169,7 @@ pub(crate) enum NoLink {
 
 impl Who {
     pub(crate) fn new(client_id: impl Into<String>, version: ProtocolVersion) -> Self {
-        Self { client_id: client_id.into(), version, listener: 0, will: None }
+        Self { client_id: client_id.into(), version, listener: 0, will: None, is_clean: false }
     }
 
     /// Connects, as often as it takes until the scene is over.
@@ -186,8 +190,8 @@ impl Who {
         let mut link =
             Link { client, version: self.version, session_present: false, cable: Some(cable) };
         let mut connect = connect_packet(self.version, &self.client_id);
-        connect.clean_start = false;
-        if self.version == ProtocolVersion::V5 {
+        connect.clean_start = self.is_clean;
+        if self.version == ProtocolVersion::V5 && !self.is_clean {
             connect.properties.session_expiry_interval = Some(3600);
         }
         connect.will = self.will.as_deref().map(|topic| Will {
@@ -233,6 +237,11 @@ impl Link {
 
     /// The Reason Code of the SUBACK; `None`: the Network Connection has ended.
     pub(crate) fn subscribe(&mut self, filters: &[&str], packet_id: u16) -> Option<ReasonCode> {
+        self.send_subscribe(filters, packet_id);
+        self.receive_suback()
+    }
+
+    pub(crate) fn send_subscribe(&mut self, filters: &[&str], packet_id: u16) {
         let options = SubscriptionOptions { qos: QoS::ExactlyOnce, ..<_>::default() };
         let entries: Vec<_> =
             filters.iter().map(|filter| Subscription { filter, options }).collect();
@@ -242,6 +251,10 @@ impl Link {
             user_properties: UserProperties::default(),
             subscriptions: entries[..].into(),
         }));
+    }
+
+    /// The Reason Code of the SUBACK; `None`: the Network Connection has ended.
+    pub(crate) fn receive_suback(&mut self) -> Option<ReasonCode> {
         loop {
             match self.receive(DEADLINE) {
                 Some(Received::SubAck { codes, .. }) => return codes.into_iter().max(),

@@ -7,6 +7,7 @@ use std::{env, fs, thread};
 
 use midge_broker::Durability;
 
+use super::gate::Pace;
 use super::outcome::{Count, Outcome, Tally};
 use super::run::{Accident, Setup, run};
 use super::scene::Kind;
@@ -38,11 +39,12 @@ const COLUMNS: [&[Accident]; 4] = [
     &[Accident::FailedSync],
 ];
 
-const ROWS: [(Count, &str); 5] = [
+const ROWS: [(Count, &str); 6] = [
     (Count::Promised(Kind::Message, 0), "messages of QoS 1 and QoS 2"),
     (Count::Promised(Kind::Retained, 0), "retained messages"),
     (Count::Promised(Kind::Subscription, 0), "subscriptions, with their Sessions"),
     (Count::Promised(Kind::Will, 0), "Will Messages of connected Clients"),
+    (Count::Promised(Kind::Gone, 0), "that a Session is gone (CONNACK, Session Present 0)"),
     (Count::Repeated(0), "(QoS 2 messages delivered twice)"),
 ];
 
@@ -77,25 +79,36 @@ fn the_document_says_what_each_level_loses() {
 /// The table is about what is lost, and a slow disk must lose no more.
 #[test]
 fn r9_a_slow_disk_loses_nothing_of_what_was_promised_with_fsync() {
-    for (sync_ms, accident) in [
-        (1, Accident::PowerCut),
-        (8, Accident::Kill),
-        (8, Accident::PowerCut),
-        (50, Accident::Kill),
-    ] {
-        let setup = Setup {
-            durability: Durability::Fsync,
-            listeners: vec![None],
-            topics: Vec::new(),
-            groups: vec![(0, "plain", Durability::Fsync)],
-            publishers: 2,
-            sync_ms,
-        };
-        let outcome = run(&setup, accident, sync_ms);
-        for (count, what) in ROWS {
-            let words = in_words(count, outcome.tally(count));
-            assert!(["nothing", "none"].contains(&words), "{sync_ms} ms, {what}: {words} lost");
+    const STALLS: Pace = Pace::each(1).with_stalls(40, 2_000);
+    thread::scope(|scope| {
+        for (pace, accident) in [
+            (Pace::each(1), Accident::PowerCut),
+            (Pace::each(8), Accident::Kill),
+            (Pace::each(8), Accident::PowerCut),
+            (Pace::each(8), Accident::DiskFull),
+            (Pace::each(50), Accident::Kill),
+            (Pace::each(50), Accident::FailedSync),
+            (STALLS, Accident::Kill),
+            (STALLS, Accident::PowerCut),
+        ] {
+            scope.spawn(move || loses_nothing(pace, accident));
         }
+    });
+}
+
+fn loses_nothing(pace: Pace, accident: Accident) {
+    let setup = Setup {
+        durability: Durability::Fsync,
+        listeners: vec![None],
+        topics: Vec::new(),
+        groups: vec![(0, "plain", Durability::Fsync)],
+        publishers: 2,
+        pace,
+    };
+    let outcome = run(&setup, accident, pace.sync_ms);
+    for (count, what) in ROWS {
+        let words = in_words(count, outcome.tally(count));
+        assert!(["nothing", "none"].contains(&words), "{pace:?}, {what}: {words} lost");
     }
 }
 
@@ -108,7 +121,7 @@ fn levels() -> Vec<Cell> {
             topics: Vec::new(),
             groups: vec![(0, "plain", durability)],
             publishers: 2,
-            sync_ms: 0,
+            pace: Pace::default(),
         };
         for accidents in COLUMNS {
             let loses = matches!(accidents[0], Accident::PowerCut | Accident::FailedSync);
@@ -150,7 +163,7 @@ fn overrides() -> Vec<Cell> {
             (2, "light", memory),
         ],
         publishers: 1,
-        sync_ms: 0,
+        pace: Pace::default(),
     };
     let weak = Setup {
         durability: memory,
@@ -158,7 +171,7 @@ fn overrides() -> Vec<Cell> {
         topics: vec![("vital/#", fsync)],
         groups: vec![(0, "vital/signs", fsync), (0, "plain", memory)],
         publishers: 1,
-        sync_ms: 0,
+        pace: Pace::default(),
     };
     let by_interval = vec![Count::Promised(Kind::Message, 2)];
     let cell = |setup: &Setup, accident, losable| Cell {

@@ -52,6 +52,28 @@ fn a_record_larger_than_a_segment_gets_one_of_its_size() {
     fill(50, 10, 300_000);
 }
 
+/// A disk that takes 50 ms for a sync would take seconds for what waits behind a stall.
+#[test]
+fn records_larger_than_a_segment_share_files_when_many_are_written_at_once() {
+    const MIB: usize = 1 << 20;
+    for (body_bytes, count) in [(900_000, 18), (70_000, 200), (5 * MIB, 3)] {
+        let disk = Arc::new(FaultyDisk::new(0));
+        let mut journal = open(&disk, 65_536).journal;
+        let body = vec![7; body_bytes];
+        let records: Vec<_> = (0..count).flat_map(|_| commit(&mut journal, &[&body])).collect();
+        let before = disk.syncs();
+        write_and_sync(&mut journal);
+        // A file of 4 MiB holds at least 3 MiB of these; a larger record has its own.
+        let files = (body_bytes * count).div_ceil(3 * MIB) as u64;
+        let syncs = disk.syncs() - before;
+        assert!(syncs <= 3 * files + 3, "{syncs} syncs for {count} of {body_bytes} bytes");
+        assert_readable(&mut journal, &records);
+        let opened = open(&disk, 65_536);
+        assert_eq!(opened.report.damage, []);
+        assert!(opened.visited == records, "{body_bytes}");
+    }
+}
+
 #[test]
 fn a_record_fits_exactly_or_goes_to_the_next_segment() {
     for size in 150..250 {
