@@ -8,6 +8,7 @@
 mod broker;
 mod mqtt;
 mod pair;
+mod quic;
 mod secure;
 
 mod certificates;

@@ -4,11 +4,12 @@
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::broker::{Broker, Directory, free_address, wait_until};
 use crate::mqtt;
 use crate::pair::dial;
+use crate::quic::QuicClient;
 use crate::secure::{Authority, finish};
 
 /// Longer than any deadline of these tests.
@@ -75,4 +76,49 @@ fn who_spoke_while_the_broker_stood_still_was_not_silent() {
     mqtt::receive_connack(&mut in_handshake).expect("a CONNACK");
     // Whoever is silent now is found to be.
     wait_until("the Keep Alive of one of them ends", || broker.log().contains("Keep Alive"));
+}
+
+/// QUIC has a clock of its own for silence. Each of these clients says something while the broker
+/// stands still, and begins its own idle timeout anew with that; the broker's is over when it goes
+/// on.
+#[test]
+fn who_spoke_over_quic_while_the_broker_stood_still_was_not_silent() {
+    const IDLE: Duration = Duration::from_secs(5);
+    const CLIENTS: usize = 40;
+    let (directory, authority) = (Directory::new(), Authority::new());
+    let (plain, quic) = (free_address(), free_address());
+    let certificate = authority.certificate();
+    directory.write("server.pem", &certificate.pem);
+    directory.write("server.key", &certificate.key);
+    let configuration = format!(
+        "[[listener]]\nbind = '{plain}'\n[[listener]]\nbind = '{quic}'\nprotocol = 'quic'\n\
+         tls.certificate = 'server.pem'\ntls.key = 'server.key'\n\
+         quic.idle_timeout_seconds = {}\nquic.keep_alive_seconds = 1\n",
+        IDLE.as_secs()
+    );
+    let broker = Broker::start(&directory, &configuration, &[plain]);
+    let mut clients: Vec<_> = (0..CLIENTS)
+        .map(|number| {
+            let mut client = QuicClient::open(quic);
+            client.write_all(&mqtt::connect(&format!("q-{number}"))).unwrap();
+            mqtt::receive_connack(&mut client).expect("a CONNACK");
+            client
+        })
+        .collect();
+    broker.stop();
+    let stopped = Instant::now();
+    // Each has heard of the broker within the last second, and so has the broker.
+    thread::sleep(IDLE - Duration::from_secs(2));
+    for client in &mut clients {
+        client.write_all(&mqtt::PINGREQ).unwrap();
+    }
+    thread::sleep((IDLE + Duration::from_millis(300)).saturating_sub(stopped.elapsed()));
+    broker.go_on();
+    for (number, client) in clients.iter_mut().enumerate() {
+        expect_pong(client, &format!("q-{number}"));
+    }
+    // Each sees its last bytes off.
+    thread::scope(|scope| {
+        clients.into_iter().for_each(|client| drop(scope.spawn(|| drop(client))));
+    });
 }

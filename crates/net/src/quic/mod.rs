@@ -8,6 +8,7 @@
 
 #[cfg(feature = "client")]
 mod client;
+mod clock;
 mod config;
 mod connection;
 mod failure;

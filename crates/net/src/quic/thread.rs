@@ -7,11 +7,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use quinn::{Endpoint, EndpointConfig, ServerConfig, TokioRuntime};
+use quinn::{Endpoint, EndpointConfig, ServerConfig};
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::{oneshot, watch};
 use tokio::time::timeout;
 
+use super::clock::PatientRuntime;
 use super::code;
 use super::halves::Halves;
 
@@ -32,6 +33,7 @@ pub(super) struct QuicThread {
 #[derive(Debug)]
 pub(super) struct Shared {
     handle: Handle,
+    runtime: PatientRuntime,
     endpoints: Mutex<Vec<Endpoint>>,
     is_stopping: AtomicBool,
     /// Streams that were dropped and whose last bytes are on their way.
@@ -46,8 +48,11 @@ impl QuicThread {
     /// The operating system refuses a thread or descriptors.
     pub(super) fn start(name: &str) -> io::Result<Self> {
         let runtime = Builder::new_current_thread().enable_all().build()?;
+        let patient = PatientRuntime::new();
+        runtime.spawn(patient.clone().beat());
         let shared = Arc::new(Shared {
             handle: runtime.handle().clone(),
+            runtime: patient,
             endpoints: Mutex::default(),
             is_stopping: AtomicBool::new(false),
             lingering: watch::Sender::new(0),
@@ -90,7 +95,8 @@ impl Shared {
     ) -> io::Result<Endpoint> {
         let _context = self.handle.enter();
         let config = EndpointConfig::default();
-        let endpoint = Endpoint::new(config, server, socket, Arc::new(TokioRuntime))?;
+        let runtime = Arc::new(self.runtime.clone());
+        let endpoint = Endpoint::new(config, server, socket, runtime)?;
         self.endpoints.lock().unwrap_or_else(PoisonError::into_inner).push(endpoint.clone());
         Ok(endpoint)
     }
