@@ -80,6 +80,13 @@ impl<'t> Destination<'t> {
         Self::split(text.clone(), &limits).unwrap_or(Self { text, start: 0, delay_seconds: None })
     }
 
+    /// Where a message goes that a store is said to have kept.
+    pub(crate) fn of_stored(topic: &'t str, author: Author<'_>) -> Result<Self, Misdirected> {
+        let limits =
+            Limits { delay_seconds_max: u32::MAX, topic_levels_max: u16::MAX, ..Limits::default() };
+        Self::split(Cow::Borrowed(topic), &limits)?.checked(author, &limits)
+    }
+
     pub(crate) fn topic(&self) -> &str {
         &self.text[self.start..]
     }

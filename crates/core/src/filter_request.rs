@@ -37,6 +37,14 @@ impl FilterRequest {
         }
     }
 
+    /// The way back from [`FilterRequest::shared_of`].
+    pub(crate) fn shared_key(name: &str, filter: &str) -> String {
+        match name {
+            QUEUE_SHARE_NAME => format!("$queue/{filter}"),
+            _ => format!("$share/{name}/{filter}"),
+        }
+    }
+
     /// Takes a filter apart, rewrites and checks it.
     pub(crate) fn parse(
         text: &str,

@@ -68,6 +68,7 @@ mod session;
 mod shared;
 mod silence;
 mod slices;
+pub mod storable;
 mod stored;
 mod storing;
 mod strain;

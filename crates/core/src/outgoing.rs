@@ -20,7 +20,8 @@ use crate::stored::Round;
 use crate::subscription_tree::GroupId;
 
 pub use identifiers::Identifiers;
-use stored::{StoredQueue, stored_packet_identifier};
+use stored::StoredQueue;
+pub(crate) use stored::stored_packet_identifier;
 pub(crate) use streams::Way;
 use window::Window;
 pub(crate) use window::{Extent, InFlight, Stage};

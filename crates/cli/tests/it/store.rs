@@ -170,6 +170,25 @@ fn a_wrong_export_is_not_imported() {
     assert!(!data.exists());
 }
 
+#[test]
+fn nothing_of_an_export_is_imported_that_no_broker_could_have_written() {
+    let scratch = Directory::empty();
+    let export = store("export", &filled(&scratch), "").text();
+    let (data, file) = (scratch.path().join("other"), scratch.path().join("edited"));
+    for (from, to, line, expected) in [
+        ("\"client_id\":\"away\"", "\"client_id\":\"$broker\"", 2, "the broker's own"),
+        ("\"filter\":\"t/#\"", "\"filter\":\"t#\"", 3, "no Topic Filter"),
+        ("\"topic\":\"t/lines\"", "\"topic\":\"$delayed/9/t\"", 4, "behind its delay"),
+    ] {
+        assert!(export.contains(from), "{export}");
+        fs::write(&file, export.replace(from, to)).unwrap();
+        let stderr = store("import", &data, &file.display().to_string()).failure(1);
+        assert!(stderr.contains(&format!("line {line}: ")), "{stderr}");
+        assert!(stderr.contains(expected) && stderr.contains("leave out"), "{stderr}");
+        assert!(!data.exists());
+    }
+}
+
 /// The file of the journal that has this text, its bytes, and where the text begins.
 fn place_of(data: &Path, text: &[u8]) -> (PathBuf, Vec<u8>, usize) {
     let journals = fs::read_dir(data).unwrap().map(|entry| entry.unwrap().path());

@@ -280,7 +280,7 @@ fn skipped_packet_ids(now: Timestamp) -> u16 {
 }
 
 /// The Packet Identifier of a message in the store, the same one each time.
-pub(super) fn stored_packet_identifier(sequence: u64) -> PacketIdentifier {
+pub(crate) fn stored_packet_identifier(sequence: u64) -> PacketIdentifier {
     let number = (sequence - 1) % u64::from(Outgoing::STORED_PACKET_IDS) + 1;
     PacketIdentifier::new(number as u16).unwrap_or(PacketIdentifier::MIN)
 }

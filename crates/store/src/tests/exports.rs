@@ -39,7 +39,7 @@ impl Drop for Scratch {
     }
 }
 
-fn exported(disk: &Arc<FaultyDisk>) -> String {
+pub(super) fn exported(disk: &Arc<FaultyDisk>) -> String {
     let mut out = Vec::new();
     let exported = export(disk.clone(), &mut out, &mut |_| {}).unwrap();
     assert!(exported.is_whole(), "{exported:?}");
@@ -48,7 +48,7 @@ fn exported(disk: &Arc<FaultyDisk>) -> String {
     text
 }
 
-fn imported(text: &str) -> Result<Arc<FaultyDisk>, ImportError> {
+pub(super) fn imported(text: &str) -> Result<Arc<FaultyDisk>, ImportError> {
     let disk = Arc::new(FaultyDisk::new(1));
     let import = crate::tools::import_into;
     import(disk.clone(), &mut text.as_bytes(), options(), NOW, &mut |_| {})?;
@@ -108,7 +108,7 @@ fn special(disk: &Arc<FaultyDisk>) {
                 qos: midge_codec::QoS::AtLeastOnce,
                 retain: true,
                 identifiers: Identifiers::None,
-                group: Some(u64::MAX),
+                group: Some(1 << 60),
             };
             let enqueue = Enqueue { owner, sequence, delivery, round: None };
             engine.apply_op(&StoreOp::Enqueue(Box::new(enqueue)));

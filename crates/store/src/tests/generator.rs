@@ -48,7 +48,7 @@ impl Generator {
         let session = self.session_number(model);
         let packet_id = self.packet_id();
         match self.random.below(40) {
-            0 => StoreOp::Session(Box::new(self.session(model.next_number))),
+            0 => StoreOp::Session(Box::new(self.session(model.next_number.max(1)))),
             1 if model.sessions.contains_key(&session) => {
                 StoreOp::Session(Box::new(self.session(session)))
             }
@@ -63,10 +63,10 @@ impl Generator {
             6..=8 => StoreOp::Subscribed { session, subscription: self.subscription() },
             9 => StoreOp::Unsubscribed { session, filter: self.filter() },
             10..=22 => StoreOp::Enqueue(Box::new(self.enqueue(model))),
-            23..=25 => {
-                let (owner, sequence) = self.waiting(model, false);
-                StoreOp::Taken { owner, sequence }
-            }
+            23..=25 => match self.waiting(model, false) {
+                (owner @ Owner::Session(_), sequence) => StoreOp::Taken { owner, sequence },
+                (owner @ Owner::Group(_), sequence) => StoreOp::Finished { owner, sequence },
+            },
             26..=31 => {
                 let in_order = !self.random.one_in(4);
                 let (owner, sequence) = self.waiting(model, in_order);
@@ -78,9 +78,9 @@ impl Generator {
             35..=36 => {
                 let number = match model.kept.keys().next() {
                     Some(number) if self.random.one_in(2) => *number,
-                    _ => model.next_number,
+                    _ => model.next_number.max(1),
                 };
-                StoreOp::Keep { number, what: self.kept(), message: self.message() }
+                self.keep(number)
             }
             37 => StoreOp::Unkeep { number: self.any_key(model.kept.keys().copied()) },
             38 => StoreOp::Ended(self.owner(model)),
@@ -134,11 +134,28 @@ impl Generator {
         Round { worker, number: self.random.within(1..6) as u64 }
     }
 
-    fn kept(&mut self) -> Kept {
+    fn keep(&mut self, number: u64) -> StoreOp {
         match self.random.below(2) {
-            0 => Kept::Retained,
-            _ => Kept::Delayed(Timestamp::from_millis(self.random.next() >> 1)),
+            0 => StoreOp::Keep { number, what: Kept::Retained, message: self.retained(number) },
+            _ => {
+                let at = Timestamp::from_millis(self.random.next() >> 1);
+                StoreOp::Keep { number, what: Kept::Delayed(at), message: self.message() }
+            }
         }
+    }
+
+    /// A message for the topic that has its retained message under this number.
+    fn retained(&mut self, number: u64) -> Arc<Message> {
+        let len = self.random.within(1..200);
+        let message = self.message_of(len);
+        let (topic, payload) = (format!("retained/{number}"), message.payload());
+        let attributes = Attributes { retain: true, ..message.attributes() };
+        let publisher = Arc::clone(message.publisher());
+        let properties = message.properties();
+        let parts = MessageParts { topic: &topic, properties, payload, attributes, publisher };
+        let message = Arc::new(Message::new(parts));
+        self.share(&message);
+        message
     }
 
     fn filter(&mut self) -> Box<str> {
@@ -158,44 +175,61 @@ impl Generator {
     }
 
     fn session(&mut self, number: u64) -> SessionRecord {
+        // Now and then the Client has a Session already.
+        let client = if self.random.one_in(6) { 0 } else { number };
+        let client_id: Box<str> = format!("client-{client}").into();
+        let user_name: Option<Box<str>> = self.random.one_in(2).then(|| "somebody".into());
+        let identity = Identity { client_id: client_id.clone(), user_name: user_name.clone() };
         let will = self.random.one_in(2).then(|| WillRecord {
-            message: self.message(),
+            message: self.will_of(Arc::new(identity)),
             delay_seconds: self.random.below(100) as u32,
             expiry_seconds: self.random.one_in(2).then_some(7),
         });
         SessionRecord {
             number,
-            client_id: format!("client-{number}").into(),
-            user_name: self.random.one_in(2).then(|| "somebody".into()),
+            client_id,
+            user_name,
             expiry_seconds: self.random.next() as u32,
             will,
         }
     }
 
+    fn will_of(&mut self, publisher: Arc<Identity>) -> Arc<Message> {
+        let message = self.message_of(20);
+        let attributes = Attributes { expires_at: None, ..message.attributes() };
+        let (topic, payload) = (message.topic(), message.payload());
+        let properties = message.properties();
+        Arc::new(Message::new(MessageParts { topic, properties, payload, attributes, publisher }))
+    }
+
     fn group(&mut self, model: &Model) -> GroupRecord {
-        let number = model.next_number;
+        let number = model.next_number.max(1);
         GroupRecord { number, name: "share".into(), filter: self.filter() }
     }
 
     fn enqueue(&mut self, model: &Model) -> Enqueue {
         let owner = self.owner(model);
         let mut model = model.clone();
-        let next = model.queue_mut(owner).map_or(0, |queue| queue.next);
+        let next = model.queue_mut(owner).map_or(0, |queue| queue.next).max(1);
         let sequence = match self.random.below(20) {
-            0 => next.saturating_sub(1),
+            0 => next.saturating_sub(1).max(1),
             1 => next + 3,
             _ => next,
         };
+        let message = self.message();
+        let largest = NonZeroU32::new(268_435_455).unwrap();
+        let (identifiers, group) = match (owner, self.random.below(3)) {
+            (Owner::Group(number), _) => (Identifiers::None, Some(number)),
+            (_, 0) => (Identifiers::None, None),
+            (_, 1) => (Identifiers::One(largest), None),
+            _ => (Identifiers::Many([NonZeroU32::MIN, largest].into()), Some(3)),
+        };
         let delivery = StoredDelivery {
-            message: self.message(),
-            qos: self.qos(),
+            qos: self.qos().min(message.attributes().qos),
+            message,
             retain: self.random.one_in(2),
-            identifiers: match self.random.below(3) {
-                0 => Identifiers::None,
-                1 => Identifiers::One(NonZeroU32::MAX),
-                _ => Identifiers::Many([NonZeroU32::MIN, NonZeroU32::MAX].into()),
-            },
-            group: self.random.one_in(4).then_some(3),
+            identifiers,
+            group,
         };
         let round = self.random.one_in(5).then(|| self.round());
         Enqueue { owner, sequence, delivery, round }
@@ -212,11 +246,15 @@ impl Generator {
             _ => self.random.below(200),
         };
         let message = self.message_of(len);
+        self.share(&message);
+        message
+    }
+
+    fn share(&mut self, message: &Arc<Message>) {
         if self.shared.len() == 10 {
             self.shared.remove(self.random.below(10));
         }
-        self.shared.push(Arc::clone(&message));
-        message
+        self.shared.push(Arc::clone(message));
     }
 
     /// A new message with a payload of this length.

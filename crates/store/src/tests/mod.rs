@@ -9,5 +9,6 @@ mod full_disk;
 mod fuzzing;
 mod generator;
 mod histories;
+mod imports;
 mod long_queues;
 mod model;

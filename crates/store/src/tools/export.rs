@@ -1,10 +1,10 @@
 //! Writes everything that a store keeps as lines of JSON, in an order that depends on nothing but
 //! what is kept. What cannot be read is left out and reported.
 //!
-//! Messages are read one after the other: besides the index there are a few bytes in memory for
-//! each message that several wait for.
+//! Messages are read one after the other: besides the index there are the names of Sessions and
+//! shared subscriptions in memory, and a few bytes for each message that several wait for.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -95,11 +95,17 @@ pub fn export(
     let Inspection { index, mut records, .. } = store;
     let mark = index.mark;
     let total = index.queued + index.kept.len() as u64;
+    let replaced = match damage.is_sound() {
+        true => BTreeSet::new(),
+        false => replaced_messages(&index, &mut records),
+    };
     let mut exporter = Exporter {
         out,
         lines: 0,
         shared: shared_messages(&index),
         messages: 0,
+        clients: BTreeMap::new(),
+        groups: BTreeMap::new(),
         mark,
         records: &mut records,
         record: Vec::new(),
@@ -113,7 +119,7 @@ pub fn export(
             exporter.owner(owner, entry)?;
         }
     }
-    exporter.all_kept(&index)?;
+    exporter.all_kept(&index, &replaced)?;
     let lines = exporter.lines + 1;
     exporter.write(&Line::End(End { lines }))?;
     let Exporter { out, lost, .. } = exporter;
@@ -145,6 +151,10 @@ struct Exporter<'a> {
     shared: BTreeMap<Location, Option<u64>>,
     /// How many messages were written.
     messages: u64,
+    /// The numbers of the Sessions by their Client Identifiers so far.
+    clients: BTreeMap<Box<str>, u64>,
+    /// The numbers of the shared subscriptions by ShareName and filter so far.
+    groups: BTreeMap<(Box<str>, Box<str>), u64>,
     /// Tells the times of day of the store's moments: an export is read by others.
     mark: Option<Mark>,
     records: &'a mut Records,
@@ -193,7 +203,8 @@ impl Exporter<'_> {
     ) -> Result<Vec<Line>, Damage> {
         let record = self.records.group(number, head(entry)?, &mut self.record)?;
         let (name, filter) = (record.name, record.filter);
-        Ok(vec![Line::Group(Group { number, name, filter, next_sequence })])
+        let supersedes = self.groups.insert((name.clone(), filter.clone()), number);
+        Ok(vec![Line::Group(Group { number, name, filter, next_sequence, supersedes })])
     }
 
     fn session(
@@ -202,7 +213,7 @@ impl Exporter<'_> {
         entry: &OwnerEntry,
         next_sequence: u64,
     ) -> Result<Vec<Line>, Damage> {
-        let Self { records, record: buffer, .. } = self;
+        let Self { records, record: buffer, clients, .. } = self;
         let record = records.session(number, head(entry)?, buffer)?;
         let subscriptions = records.subscriptions(number, &entry.subscriptions, buffer)?;
         let will = record.will.filter(|_| !entry.will_gone).map(|will| Will {
@@ -210,6 +221,7 @@ impl Exporter<'_> {
             expiry_seconds: will.expiry_seconds,
             content: Content::of_message(&will.message),
         });
+        let supersedes = clients.insert(record.client_id.clone(), number);
         let sent_before = entry.detached.map(|detachment| detachment.sent_before);
         let sent_before = sent_before.filter(|before| *before != u64::MAX);
         let ended_at = entry.detached.and_then(Detachment::ended_at);
@@ -221,6 +233,7 @@ impl Exporter<'_> {
             user_name: record.user_name,
             expiry_seconds: record.expiry_seconds,
             next_sequence,
+            supersedes,
             sent_ahead: sent_before.filter(|_| detached.is_none()),
             detached,
             will,
@@ -287,11 +300,14 @@ impl Exporter<'_> {
         Ok((line, queued))
     }
 
-    fn all_kept(&mut self, index: &Index) -> io::Result<()> {
-        let mut all: Vec<_> = index.kept.iter().collect();
-        all.sort_unstable_by_key(|(number, _)| **number);
-        for (number, kept) in all {
+    fn all_kept(&mut self, index: &Index, replaced: &BTreeSet<u64>) -> io::Result<()> {
+        for (number, kept) in by_number(index) {
             self.counter.add(1);
+            if replaced.contains(number) {
+                let what = format!("a retained message ({number})");
+                self.lose(&what, lost("its topic has a newer one"));
+                continue;
+            }
             match self.read_kept(*number, kept) {
                 Ok((message, line)) => {
                     message.map_or(Ok(()), |message| self.write(&message))?;
@@ -323,6 +339,28 @@ impl Exporter<'_> {
         };
         Ok((line, kept))
     }
+}
+
+fn by_number(index: &Index) -> Vec<(&u64, &KeptEntry)> {
+    let mut all: Vec<_> = index.kept.iter().collect();
+    all.sort_unstable_by_key(|(number, _)| **number);
+    all
+}
+
+/// Retained messages that a newer one of their topic has replaced, which only damage has left: the
+/// record about their end cannot be read.
+fn replaced_messages(index: &Index, records: &mut Records) -> BTreeSet<u64> {
+    let (mut newest, mut replaced) = (BTreeMap::new(), BTreeSet::new());
+    let (mut record, mut buffer) = (Vec::new(), Vec::new());
+    for (number, kept) in by_number(index) {
+        let Ok((Kept::Retained, body)) = records.kept(*number, kept, &mut record) else {
+            continue;
+        };
+        if let Ok(message) = records.message(kept.places, body, &mut buffer) {
+            replaced.extend(newest.insert(Box::<str>::from(message.topic), *number));
+        }
+    }
+    replaced
 }
 
 /// The number of a message, and its line if there was none yet.

@@ -1,4 +1,5 @@
-//! Makes a store of the lines of an export. Every line is checked before it counts; numbers and
+//! Makes a store of the lines of an export. Every line is checked before it counts, by itself and
+//! against those before it: nothing is taken that no broker could have written. Numbers and
 //! sequences stay as they are. Either all of it is in the directory at the end, or nothing.
 
 use std::io::{self, BufRead, Read};
@@ -7,16 +8,17 @@ use std::sync::Arc;
 use std::{error, fmt};
 
 use hashbrown::HashMap;
-use midge_codec::{PacketIdentifier, TopicFilter};
+use midge_codec::{PacketIdentifier, QoS};
 use midge_core::{
     Attributes, Durability, Enqueue, GroupRecord, Identifiers, Identity, Kept, Message,
-    MessageParts, Owner, SessionRecord, StoreOp, StoredDelivery, Timestamp, WillRecord,
+    MessageParts, Owner, SessionRecord, StoreOp, StoredDelivery, Timestamp, WillRecord, storable,
 };
 
 use super::check::name_of;
+use super::claims::Claims;
 use super::line::{
-    self, AwaitingRelease, Group, Header, Line, NumberedMessage, Queued, Session, Subscription,
-    Taken, VERSION,
+    self, AwaitingRelease, CORRECT, Delayed, Group, Header, Line, NumberedMessage, Queued,
+    Retained, Session, Subscription, Taken, VERSION, Will,
 };
 use super::progress::{Counter, Progress};
 use super::target::{Target, TargetError};
@@ -25,6 +27,7 @@ use crate::engine::{Engine, Options};
 use crate::error::{OpenError, StoreError};
 use crate::location::Location;
 use crate::queue::Queue;
+use crate::record::detached::NOT_ENDED;
 use crate::record::{decode_message, finished};
 
 /// The longest line: the largest message of MQTT in base64, with room for the rest.
@@ -112,7 +115,11 @@ pub fn import(
 }
 
 /// Imports an export into an empty disk.
-pub(crate) fn import_into(
+///
+/// # Errors
+///
+/// What is on the disk then is a part of the export, or nothing.
+pub fn import_into(
     disk: Arc<dyn Disk>,
     input: &mut dyn BufRead,
     options: Options,
@@ -173,6 +180,7 @@ struct Importer {
     engine: Engine,
     imported: Imported,
     next_number: Option<u64>,
+    claims: Claims,
     is_ended: bool,
     /// Where the messages are, by their numbers from 1.
     places: Vec<u64>,
@@ -187,7 +195,7 @@ struct Importer {
 impl Importer {
     fn new(engine: Engine) -> Self {
         let attributes = Attributes {
-            qos: midge_codec::QoS::AtMostOnce,
+            qos: QoS::AtMostOnce,
             retain: false,
             expires_at: None,
             publisher_session: None,
@@ -200,6 +208,7 @@ impl Importer {
             engine,
             imported: Imported::default(),
             next_number: None,
+            claims: Claims::default(),
             is_ended: false,
             places: Vec::new(),
             last: None,
@@ -237,13 +246,8 @@ impl Importer {
             Line::Message(message) => self.message(&message),
             Line::Queued(queued) => self.queued(queued),
             Line::Taken(taken) => self.taken(&taken),
-            Line::Retained(retained) => {
-                self.keep(retained.number, Kept::Retained, retained.message)
-            }
-            Line::Delayed(delayed) => {
-                let at = Timestamp::from_millis(delayed.at_ms);
-                self.keep(delayed.number, Kept::Delayed(at), delayed.message)
-            }
+            Line::Retained(retained) => self.retained(&retained),
+            Line::Delayed(delayed) => self.delayed(&delayed),
             Line::End(end) => {
                 self.is_ended = true;
                 let lines = self.imported.lines;
@@ -263,6 +267,9 @@ impl Importer {
                 header.version
             ));
         }
+        if header.next_number > storable::NUMBER_MAX {
+            return Err(format!("\"next_number\" is above {}: correct it", storable::NUMBER_MAX));
+        }
         match self.next_number.replace(header.next_number) {
             None => Ok(()),
             Some(_) => Err("a second export begins here".to_owned()),
@@ -270,20 +277,25 @@ impl Importer {
     }
 
     /// Whether a Session, a shared subscription or a kept message may have this number.
-    fn check_number(&self, number: u64) -> Result<(), String> {
-        if self.next_number.is_some_and(|next| number < next) {
-            return Ok(());
+    fn check_number(&mut self, number: u64) -> Result<(), String> {
+        if number == 0 {
+            return Err("\"number\" is 0, and numbers begin at 1: correct it".to_owned());
         }
-        Err(format!("the number {number} is not below \"next_number\" of the first line"))
+        if self.next_number.is_none_or(|next| number >= next) {
+            return Err(format!(
+                "the number {number} is not below \"next_number\" of the first line"
+            ));
+        }
+        self.claims.number(number, self.imported.lines)
     }
 
     fn check_new(&mut self, owner: Owner, number: u64, next_sequence: u64) -> Result<(), String> {
-        self.check_number(number)?;
-        if next_sequence == u64::MAX {
-            return Err("\"next_sequence\" is too large".to_owned());
-        }
         if self.next_sequences.insert(owner, next_sequence).is_some() {
             return Err(format!("{} comes twice", name_of(owner)));
+        }
+        self.check_number(number)?;
+        if next_sequence > storable::NUMBER_MAX {
+            return Err(format!("\"next_sequence\" is above {}: correct it", storable::NUMBER_MAX));
         }
         Ok(())
     }
@@ -294,41 +306,44 @@ impl Importer {
     }
 
     fn group(&mut self, group: Group) -> Result<(), String> {
-        let Group { number, name, filter, next_sequence } = group;
+        let Group { number, name, filter, next_sequence, supersedes } = group;
         self.check_new(Owner::Group(number), number, next_sequence)?;
         line::check_text("name", &name)?;
         line::check_text("filter", &filter)?;
-        TopicFilter::parse(&filter)
-            .map_err(|rule| format!("\"filter\" is no Topic Filter: {rule}"))?;
+        storable::check_group(&name, &filter)
+            .map_err(|why| format!("\"filter\" {filter:?} of {name:?}: {why}; {CORRECT}"))?;
+        self.claims.group((&name, &filter), number, supersedes, self.imported.lines)?;
         self.imported.groups += 1;
         self.engine.apply_op(&StoreOp::Group(GroupRecord { number, name, filter }));
         Ok(())
     }
 
     fn session(&mut self, session: Session) -> Result<(), String> {
-        let Session { number, client_id, user_name, expiry_seconds, .. } = session;
+        let Session { number, client_id, user_name, expiry_seconds, supersedes, .. } = session;
         self.check_new(Owner::Session(number), number, session.next_sequence)?;
         line::check_text("client_id", &client_id)?;
         line::check_text("user_name", user_name.as_deref().unwrap_or_default())?;
-        let will = session.will.map(|will| {
-            Ok::<_, String>(WillRecord {
-                message: will.content.to_message()?,
-                delay_seconds: will.delay_seconds,
-                expiry_seconds: will.expiry_seconds,
-            })
-        });
-        let will = will.transpose().map_err(|reason| format!("\"will\": {reason}"))?;
+        storable::check_client_id(&client_id)
+            .map_err(|why| format!("\"client_id\" {client_id:?} {why}; {CORRECT}"))?;
+        self.claims.client(&client_id, number, supersedes, self.imported.lines)?;
+        let identity = Identity { client_id, user_name };
+        let will = session.will.map(|will| will_of(&will, &identity)).transpose()?;
+        let Identity { client_id, user_name } = identity;
         let record = SessionRecord { number, client_id, user_name, expiry_seconds, will };
         self.engine.apply_op(&StoreOp::Session(Box::new(record)));
-        if let Some(detached) = session.detached {
-            self.engine.apply_op(&StoreOp::Detached {
+        match (session.detached, session.sent_ahead) {
+            (Some(_), Some(_)) => {
+                return Err("it has both \"detached\" and \"sent_ahead\": leave one out".to_owned());
+            }
+            (Some(detached), None) => self.engine.apply_op(&StoreOp::Detached {
                 session: number,
-                at: Timestamp::from_millis(detached.at_ms),
+                at: moment("at_ms", detached.at_ms)?,
                 sent_before: detached.sent_before.unwrap_or(u64::MAX),
-            });
-        }
-        if let Some(sent_before) = session.sent_ahead {
-            self.engine.apply_op(&StoreOp::SentAhead { session: number, sent_before });
+            }),
+            (None, Some(sent_before)) => {
+                self.engine.apply_op(&StoreOp::SentAhead { session: number, sent_before });
+            }
+            (None, None) => {}
         }
         self.imported.sessions += 1;
         Ok(())
@@ -338,6 +353,7 @@ impl Importer {
         let session = subscription.session;
         self.check_known(Owner::Session(session))?;
         let subscription = subscription.into_record()?;
+        self.claims.filter(session, &subscription.filter, self.imported.lines)?;
         self.engine.apply_op(&StoreOp::Subscribed { session, subscription });
         Ok(())
     }
@@ -399,6 +415,9 @@ impl Importer {
     }
 
     fn check_sequence(&self, owner: Owner, sequence: u64) -> Result<(), String> {
+        if sequence == 0 {
+            return Err("\"sequence\" is 0, and sequences begin at 1: correct it".to_owned());
+        }
         if sequence >= self.check_known(owner)? {
             return Err(format!(
                 "the sequence {sequence} is not below \"next_sequence\" of {}",
@@ -417,6 +436,7 @@ impl Importer {
         let sequence = queued.sequence;
         self.check_sequence(owner, sequence)?;
         let message = self.named(queued.message)?;
+        check_delivery(&queued, owner, message.attributes().qos)?;
         let delivery = StoredDelivery {
             message: Arc::clone(&message),
             qos: line::qos(queued.qos)?,
@@ -434,11 +454,17 @@ impl Importer {
     /// Of such a message nothing but its sequence is left.
     fn taken(&mut self, taken: &Taken) -> Result<(), String> {
         let owner = line::owner_of(taken.session, taken.group)?;
+        let Owner::Session(session) = owner else {
+            return Err("only a Session has taken a message over: leave the line out".to_owned());
+        };
         let sequence = taken.sequence;
         self.check_sequence(owner, sequence)?;
+        if let Some(packet_id) = storable::packet_identifier(sequence) {
+            self.claims.taken(session, packet_id.get(), self.imported.lines)?;
+        }
         let delivery = StoredDelivery {
             message: Arc::clone(&self.blank),
-            qos: midge_codec::QoS::ExactlyOnce,
+            qos: QoS::ExactlyOnce,
             retain: false,
             identifiers: Identifiers::None,
             group: None,
@@ -449,14 +475,32 @@ impl Importer {
         Ok(())
     }
 
-    fn keep(&mut self, number: u64, what: Kept, named: u64) -> Result<(), String> {
-        self.check_number(number)?;
-        if self.engine.index.kept.contains_key(&number) {
-            return Err(format!("the number {number} comes twice"));
+    fn retained(&mut self, retained: &Retained) -> Result<(), String> {
+        let message = self.named(retained.message)?;
+        if !message.attributes().retain || message.payload().is_empty() {
+            return Err(
+                "its message was not published with RETAIN, or has no payload, and is kept \
+                        by no topic: leave the line out"
+                    .to_owned(),
+            );
         }
-        let message = self.named(named)?;
-        self.engine.apply_op(&StoreOp::Keep { number, what, message: Arc::clone(&message) });
-        self.note_place(named, &message);
+        self.claims.retained_topic(message.topic(), self.imported.lines)?;
+        self.keep(retained.number, Kept::Retained, &message)?;
+        self.note_place(retained.message, &message);
+        Ok(())
+    }
+
+    fn delayed(&mut self, delayed: &Delayed) -> Result<(), String> {
+        let message = self.named(delayed.message)?;
+        let at = Timestamp::from_millis(delayed.at_ms);
+        self.keep(delayed.number, Kept::Delayed(at), &message)?;
+        self.note_place(delayed.message, &message);
+        Ok(())
+    }
+
+    fn keep(&mut self, number: u64, what: Kept, message: &Arc<Message>) -> Result<(), String> {
+        self.check_number(number)?;
+        self.engine.apply_op(&StoreOp::Keep { number, what, message: Arc::clone(message) });
         self.imported.kept_messages += 1;
         Ok(())
     }
@@ -493,4 +537,46 @@ impl Importer {
         self.engine.close()?;
         Ok(self.imported)
     }
+}
+
+/// Whether a message of this QoS can wait for its owner like that.
+fn check_delivery(queued: &Queued, owner: Owner, published: QoS) -> Result<(), String> {
+    let qos = line::qos(queued.qos)?;
+    if qos == QoS::AtMostOnce {
+        return Err("\"qos\" is 0, and such messages are not kept: leave the line out".to_owned());
+    }
+    if qos > published {
+        return Err("\"qos\" is above that of the message: correct it".to_owned());
+    }
+    line::check_identifiers(&queued.identifiers)?;
+    if let Owner::Group(group) = owner
+        && (queued.from_group != Some(group) || !queued.identifiers.is_empty())
+    {
+        return Err(format!(
+            "what waits for a shared subscription is \"from_group\" {group} and has no \
+             \"identifiers\": correct it"
+        ));
+    }
+    match queued.from_group {
+        Some(0) => Err("\"from_group\" is 0, and numbers begin at 1: correct it".to_owned()),
+        Some(number) if number > storable::NUMBER_MAX => {
+            Err(format!("\"from_group\" is above {}: correct it", storable::NUMBER_MAX))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn will_of(will: &Will, client: &Identity) -> Result<WillRecord, String> {
+    let message = will.content.to_will(client).map_err(|reason| format!("\"will\": {reason}"))?;
+    let Will { delay_seconds, expiry_seconds, .. } = *will;
+    Ok(WillRecord { message, delay_seconds, expiry_seconds })
+}
+
+/// A moment that has come.
+fn moment(field: &str, millis: u64) -> Result<Timestamp, String> {
+    let at = Timestamp::from_millis(millis);
+    if at == NOT_ENDED {
+        return Err(format!("\"{field}\" is no time that was: correct it"));
+    }
+    Ok(at)
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use midge_codec::{PublishProperties, QoS, RetainHandling, SubscriptionOptions, TopicName};
 use midge_core::{
     Attributes, Durability, Identifiers, Identity, Message, MessageParts, Owner,
-    SubscriptionRecord, Timestamp,
+    SubscriptionRecord, Timestamp, storable,
 };
 use serde::{Deserialize, Serialize};
 
@@ -16,6 +16,15 @@ use crate::record::StoredMessage;
 
 /// The version of the format.
 pub(crate) const VERSION: u32 = 1;
+
+/// The Remaining Length of the largest Control Packet.
+const PACKET_BYTES_MAX: usize = 268_435_455;
+
+/// The largest Subscription Identifier.
+const IDENTIFIER_MAX: u32 = 268_435_455;
+
+/// What to do about a value that nobody can have sent.
+pub(crate) const CORRECT: &str = "correct it, or leave out the line and those that refer to it";
 
 /// The largest length of a text in MQTT.
 const TEXT_BYTES_MAX: usize = u16::MAX as usize;
@@ -54,6 +63,9 @@ pub(crate) struct Group {
     pub(crate) name: Box<str>,
     pub(crate) filter: Box<str>,
     pub(crate) next_sequence: u64,
+    /// The one of this name and filter before it, which had not ended yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) supersedes: Option<u64>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -65,6 +77,9 @@ pub(crate) struct Session {
     pub(crate) user_name: Option<Box<str>>,
     pub(crate) expiry_seconds: u32,
     pub(crate) next_sequence: u64,
+    /// The Session that its Client had before, which had not ended yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) supersedes: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) detached: Option<Detached>,
     /// Messages below this sequence may have been sent by a connection that had not ended.
@@ -242,11 +257,36 @@ impl Content {
         })
     }
 
+    /// A message that waits, or that is kept.
     pub(crate) fn to_message(&self) -> Result<Arc<Message>, String> {
+        storable::check_topic(&self.topic, &self.publisher)
+            .map_err(|why| format!("\"topic\" {:?}: {why}; {CORRECT}", self.topic))?;
+        self.build()
+    }
+
+    /// The Will Message of a Client, which may be published with a delay. Its expiry counts from
+    /// then on.
+    pub(crate) fn to_will(&self, client: &Identity) -> Result<Arc<Message>, String> {
+        if (&self.publisher, &self.publisher_user_name) != (&client.client_id, &client.user_name) {
+            return Err("\"publisher\" and \"publisher_user_name\" must be \"client_id\" and \
+                        \"user_name\" of the Session"
+                .to_owned());
+        }
+        if self.expires_at_ms.is_some() {
+            return Err("a Will Message has \"expiry_seconds\" instead of \"expires_at_ms\"".into());
+        }
+        storable::check_will_topic(&self.topic, &self.publisher)
+            .map_err(|why| format!("\"topic\" {:?}: {why}; {CORRECT}", self.topic))?;
+        self.build()
+    }
+
+    fn build(&self) -> Result<Arc<Message>, String> {
         let topic = TopicName::new(&self.topic);
         let topic = topic.map_err(|rule| format!("\"topic\" is no Topic Name: {rule}"))?;
         check_text("publisher", &self.publisher)?;
         check_text("publisher_user_name", self.publisher_user_name.as_deref().unwrap_or_default())?;
+        storable::check_publisher(&self.publisher)
+            .map_err(|why| format!("\"publisher\" {:?} {why}; {CORRECT}", self.publisher))?;
         let properties = self.properties()?;
         let decoded;
         let payload = match (&self.text, &self.base64) {
@@ -257,8 +297,10 @@ impl Content {
             }
             _ => return Err("it must have either \"text\" or \"base64\"".to_owned()),
         };
-        if self.topic.len() + properties.len() + payload.len() > u32::MAX as usize / 2 {
-            return Err("the message is too large".to_owned());
+        if self.topic.len() + properties.len() + payload.len() > PACKET_BYTES_MAX {
+            return Err("the message is larger than any Control Packet: leave it out, with the \
+                        lines that refer to it"
+                .to_owned());
         }
         let attributes = Attributes {
             qos: qos(self.qos)?,
@@ -305,9 +347,9 @@ impl Subscription {
 
     pub(crate) fn into_record(self) -> Result<SubscriptionRecord, String> {
         check_text("filter", &self.filter)?;
-        if self.filter.is_empty() {
-            return Err("\"filter\" is empty".to_owned());
-        }
+        storable::check_filter(&self.filter, self.no_local)
+            .map_err(|why| format!("\"filter\" {:?}: {why}; {CORRECT}", self.filter))?;
+        check_identifiers(self.identifier.as_slice())?;
         let retain_handling = match self.retain_handling {
             0 => RetainHandling::SendAtSubscribe,
             1 => RetainHandling::SendIfNew,
@@ -337,6 +379,16 @@ pub(crate) fn check_text(field: &str, text: &str) -> Result<(), String> {
         return Err(format!("\"{field}\" has a U+0000 in it"));
     }
     Ok(())
+}
+
+/// Whether they can be Subscription Identifiers.
+pub(crate) fn check_identifiers(identifiers: &[NonZeroU32]) -> Result<(), String> {
+    match identifiers.iter().find(|identifier| identifier.get() > IDENTIFIER_MAX) {
+        None => Ok(()),
+        Some(large) => Err(format!(
+            "the Subscription Identifier {large} is above {IDENTIFIER_MAX}: correct it"
+        )),
+    }
 }
 
 pub(crate) fn list(identifiers: &Identifiers) -> Vec<NonZeroU32> {

@@ -7,6 +7,7 @@
 mod backup;
 pub mod base64;
 mod check;
+mod claims;
 mod export;
 mod import;
 mod inspection;
@@ -20,9 +21,7 @@ mod target;
 pub use backup::{BackupError, BackupOptions, backup};
 pub use check::{Checked, Content, check};
 pub use export::{ExportError, Exported, export};
-#[cfg(test)]
-pub(crate) use import::import_into;
-pub use import::{ImportError, Imported, import};
+pub use import::{ImportError, Imported, import, import_into};
 pub use progress::Progress;
 pub use read_only::ReadOnlyDisk;
 pub use target::TargetError;

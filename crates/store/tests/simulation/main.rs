@@ -11,6 +11,7 @@ mod habits;
 mod ledger;
 mod link;
 mod log;
+mod moved;
 mod node;
 mod opening;
 mod packets;

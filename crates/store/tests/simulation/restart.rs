@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use midge_core::{Core, Recovered, WorkerId};
 
+use crate::moved;
 use crate::node::{Node, SEED};
 use crate::opening;
 use crate::storage::Storage;
@@ -23,6 +24,9 @@ impl World {
             self.clocks.boot(self.now);
         }
         let mut disk = opening::after(cut, &self.storage.disk);
+        if self.now.as_millis().is_multiple_of(64) {
+            moved::check(&disk, self.now, &self.plan, &self.ledger.log);
+        }
         loop {
             let Self { plan, random, ledger, now, clocks, .. } = self;
             let (opened_disk, opened, ends_after) =

@@ -1,0 +1,155 @@
+//! What only one thing of a store can have: a number, a name, a filter of a Session, a retained
+//! topic, a Packet Identifier. Notes which line of an import has it, and says who was first when
+//! another one claims it. It holds as many names as a broker does that starts on the store.
+
+use std::hash::Hash;
+
+use hashbrown::HashMap;
+
+type Map<K, V> = HashMap<K, V, foldhash::fast::FixedState>;
+
+/// The line of an import, from 1.
+pub(crate) type LineNumber = u64;
+
+/// What was claimed so far.
+#[derive(Debug, Default)]
+pub(crate) struct Claims {
+    numbers: Map<u64, LineNumber>,
+    clients: Map<Box<str>, Holder>,
+    groups: Map<(Box<str>, Box<str>), Holder>,
+    filters: Map<(u64, Box<str>), LineNumber>,
+    retained_topics: Map<Box<str>, LineNumber>,
+    taken_packet_ids: Map<(u64, u16), LineNumber>,
+}
+
+/// Who has a name: the number of a Session or a shared subscription, and its line.
+#[derive(Clone, Copy, Debug)]
+struct Holder {
+    number: u64,
+    line: LineNumber,
+}
+
+impl Claims {
+    /// The number of a Session, a shared subscription or a kept message.
+    pub(crate) fn number(&mut self, number: u64, line: LineNumber) -> Result<(), String> {
+        claim(&mut self.numbers, number, line).map_err(|first| {
+            format!("\"number\" {number} is in line {first} already: correct one of the two")
+        })
+    }
+
+    /// The Client Identifier of a Session. One that an earlier Session has is taken over if the
+    /// new one says so.
+    pub(crate) fn client(
+        &mut self,
+        client_id: &str,
+        session: u64,
+        supersedes: Option<u64>,
+        line: LineNumber,
+    ) -> Result<(), String> {
+        let holder = Holder { number: session, line };
+        let former = self.clients.insert(client_id.into(), holder);
+        check_superseded(former, session, supersedes).map_err(|fault| match fault {
+            Fault::Twice(first) => format!(
+                "the Client Identifier {client_id:?} is that of the Session in line {first}: leave \
+                 out one of the two, with the lines that belong to it"
+            ),
+            Fault::Unknown(number) => format!(
+                "\"supersedes\" {number} is no earlier Session of the Client {client_id:?}: leave \
+                 the field out, or put the line of that Session before this one"
+            ),
+        })
+    }
+
+    /// ShareName and Topic Filter of a shared subscription, in the same way.
+    pub(crate) fn group(
+        &mut self,
+        (name, filter): (&str, &str),
+        group: u64,
+        supersedes: Option<u64>,
+        line: LineNumber,
+    ) -> Result<(), String> {
+        let holder = Holder { number: group, line };
+        let former = self.groups.insert((name.into(), filter.into()), holder);
+        check_superseded(former, group, supersedes).map_err(|fault| match fault {
+            Fault::Twice(first) => format!(
+                "the shared subscription {filter:?} of {name:?} is in line {first} already: leave \
+                 out one of the two, with the lines that belong to it"
+            ),
+            Fault::Unknown(number) => format!(
+                "\"supersedes\" {number} is no earlier shared subscription of this name and \
+                 filter: leave the field out, or put the line of that one before this one"
+            ),
+        })
+    }
+
+    /// The Topic Filter of a subscription.
+    pub(crate) fn filter(
+        &mut self,
+        session: u64,
+        filter: &str,
+        line: LineNumber,
+    ) -> Result<(), String> {
+        claim(&mut self.filters, (session, filter.into()), line).map_err(|first| {
+            format!(
+                "Session {session} has the filter {filter:?} in line {first} already: leave out \
+                 one of the two lines"
+            )
+        })
+    }
+
+    /// The topic of a retained message.
+    pub(crate) fn retained_topic(&mut self, topic: &str, line: LineNumber) -> Result<(), String> {
+        claim(&mut self.retained_topics, topic.into(), line).map_err(|first| {
+            format!(
+                "the topic {topic:?} has its retained message in line {first} already: leave out \
+                 one of the two lines"
+            )
+        })
+    }
+
+    /// The Packet Identifier of a message that a Client has taken over.
+    pub(crate) fn taken(
+        &mut self,
+        session: u64,
+        packet_id: u16,
+        line: LineNumber,
+    ) -> Result<(), String> {
+        claim(&mut self.taken_packet_ids, (session, packet_id), line).map_err(|first| {
+            format!(
+                "this message and that of line {first} would have the same Packet Identifier \
+                 ({packet_id}): leave out one of the two lines"
+            )
+        })
+    }
+}
+
+enum Fault {
+    Twice(LineNumber),
+    Unknown(u64),
+}
+
+fn claim<K: Eq + Hash>(
+    claims: &mut Map<K, LineNumber>,
+    what: K,
+    line: LineNumber,
+) -> Result<(), LineNumber> {
+    match claims.insert(what, line) {
+        None => Ok(()),
+        Some(first) => Err(first),
+    }
+}
+
+/// A broker that ended between the end of one and the beginning of the next may have left both;
+/// the next one has the larger number.
+fn check_superseded(
+    former: Option<Holder>,
+    number: u64,
+    supersedes: Option<u64>,
+) -> Result<(), Fault> {
+    match (former, supersedes) {
+        (None, None) => Ok(()),
+        (Some(former), Some(earlier)) if former.number == earlier && earlier < number => Ok(()),
+        (Some(former), None) => Err(Fault::Twice(former.line)),
+        (_, Some(earlier)) => Err(Fault::Unknown(earlier)),
+    }
+}
