@@ -24,9 +24,29 @@ pub(super) fn covers(wide: &str, narrow: &str) -> bool {
     }
 }
 
+/// Whether some topic is matched by both.
+pub(super) fn overlap(one: &str, other: &str) -> bool {
+    let starts_with_wildcard = |filter: &str| filter.starts_with(['+', '#']);
+    // A leading wildcard matches no topic that begins with `$` [MQTT-4.7.2-1].
+    if starts_with_wildcard(one) && other.starts_with('$')
+        || starts_with_wildcard(other) && one.starts_with('$')
+    {
+        return false;
+    }
+    let (mut one, mut other) = (one.split('/'), other.split('/'));
+    loop {
+        match (one.next(), other.next()) {
+            (Some("#"), _) | (_, Some("#")) | (None, None) => return true,
+            (Some("+"), Some(_)) | (Some(_), Some("+")) => (),
+            (Some(one), Some(other)) if one == other => (),
+            _ => return false,
+        }
+    }
+}
+
 /// Whether only the broker itself may publish there.
 pub(super) fn is_reserved(topic: &str) -> bool {
-    topic == "$SYS" || topic.starts_with("$SYS/") || topic.starts_with("$events/")
+    matches!(topic.split('/').next(), Some("$SYS" | "$events"))
 }
 
 /// What is wrong with the variables of a filter, and what helps.
@@ -53,7 +73,7 @@ pub(super) fn check_variables(filter: &str) -> Result<(), (String, String)> {
 
 #[cfg(test)]
 mod tests {
-    use super::{check_variables, covers};
+    use super::{check_variables, covers, overlap};
 
     #[test]
     fn a_filter_covers_what_it_matches_and_more() {
@@ -64,6 +84,16 @@ mod tests {
         let no = [("a/+", "a/#"), ("+", "#"), ("a/b", "a/+"), ("#", "$SYS/#"), ("a/+", "a")];
         for (wide, narrow) in no {
             assert!(!covers(wide, narrow), "{wide} does not cover {narrow}");
+        }
+    }
+
+    #[test]
+    fn filters_overlap_if_a_topic_matches_both() {
+        for (one, other) in [("a/+", "+/b"), ("a/#", "a"), ("#", "a/b"), ("a/+/c", "a/#")] {
+            assert!(overlap(one, other) && overlap(other, one), "{one} and {other}");
+        }
+        for (one, other) in [("a/+", "a"), ("a", "b"), ("#", "$SYS/a"), ("a/+", "a/b/c")] {
+            assert!(!overlap(one, other) && !overlap(other, one), "{one} and {other}");
         }
     }
 

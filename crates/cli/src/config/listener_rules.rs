@@ -228,10 +228,14 @@ fn check_certificate(listener: &Listener<'_>) -> Option<Problem> {
 fn check_clients(listener: &Listener<'_>) -> Option<Problem> {
     let help = "for example: tls.client_ca = \"devices-ca.pem\"";
     if listener.has("tls.client_ca") {
-        let crl = listener.table.get("tls.client_crl")?;
         let is_off = listener.table.text("tls.client_certificates") == Some("off");
-        let message = "`tls.client_crl` has no effect, as `tls.client_certificates` is \"off\"";
-        return is_off.then(|| Problem::new(crl.origin.clone(), message));
+        let of_list = ["tls.client_crl", "tls.client_ca"];
+        let key = of_list.into_iter().find(|key| listener.table.get(key).is_some())?;
+        let message = format!("`{key}` has no effect, as `tls.client_certificates` is \"off\"");
+        return is_off.then(|| {
+            let help = "write \"optional\" or \"required\", or leave it out";
+            listener.problem(key, message).help(help)
+        });
     }
     let mode = listener.table.text("tls.client_certificates").filter(|mode| *mode != "off");
     if let Some(mode) = mode {

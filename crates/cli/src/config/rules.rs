@@ -13,6 +13,7 @@ pub(crate) fn check(schema: &Schema, settings: &Settings, problems: &mut Vec<Pro
     for section in &schema.sections {
         for table in settings.tables(section.name) {
             check_required(section, table, problems);
+            check_lists(section, table, problems);
         }
     }
     if let Some(section) = schema.section("listener") {
@@ -35,6 +36,20 @@ fn check_required(section: &Section, table: &Table, problems: &mut Vec<Problem>)
             let message = format!("this {} has no `{}`", section.header(), key.name);
             let problem = Problem::new(table.origin.clone(), message);
             problems.push(problem.help(format!("for example: {} = {example}", key.name)));
+        }
+    }
+}
+
+/// An item that a list has twice counts once, except for keys, of which each certificate has one.
+fn check_lists(section: &Section, table: &Table, problems: &mut Vec<Problem>) {
+    for key in section.keys.iter().filter(|key| key.name != "tls.key") {
+        let (Some(items), Some(setting)) = (table.list(key.name), table.get(key.name)) else {
+            continue;
+        };
+        let mut places = items.iter().enumerate();
+        if let Some((_, twice)) = places.find(|(place, item)| items[..*place].contains(item)) {
+            let message = format!("`{}` has {twice:?} twice", key.name);
+            problems.push(Problem::new(setting.origin.clone(), message).help("write it once"));
         }
     }
 }

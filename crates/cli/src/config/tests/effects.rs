@@ -25,7 +25,7 @@ fn nothing_is_said_about_a_disk_that_is_not_used() {
         "durability = 'fsync'",
         "interval_ms = 10",
         "segment_bytes = 20000",
-        "[limits]\nstore_bytes_max = 1000",
+        "[limits]\nstore_bytes_max = 100000000",
         "[[durability]]\nfilter = 'a'\nlevel = 'fsync'",
         "[[listener]]\nbind = '127.0.0.1:0'\ndurability = 'interval'",
     ] {
@@ -78,7 +78,13 @@ fn rewrites_can_be_applied() {
         ("$share/g/b", "`to` begins with $share/"),
         ("$SYS/b", "`to` is a topic of the broker's own"),
         ("b/${client_id}", "there are no variables here"),
+        ("$events", "`to` is a topic of the broker's own"),
+        ("$queue", "`to` begins with $queue/"),
+        ("$delayed", "a rule cannot delay a message"),
         ("$delayed/5/b", "a rule cannot delay a message"),
+        ("b/$0", "`to` has $0, which stands for nothing"),
+        ("b/$99999999999999999999", "which stands for nothing"),
+        ("a/$1", "it gives topics the name that they have"),
     ] {
         let said = problem(&rule(to));
         assert!(said.contains(expected), "{said}");
@@ -117,6 +123,205 @@ fn every_rule_can_be_reached() {
 }
 
 #[test]
+fn a_rule_that_changes_nothing_keeps_topics_from_those_below() {
+    let rule = |from: &str, to: &str| format!("[[rewrite]]\nfrom = '{from}'\nto = '{to}'\n");
+    for (from, to) in [("a", "a"), ("a/+/c", "a/$1/c"), ("a/#", "a/$1")] {
+        let said = problem(&(rule(from, to) + &rule("b/#", "c")));
+        assert!(said.contains("it gives topics the name that they have"), "{said}");
+        assert_right(&(rule(from, to) + &rule("+/#", "c")));
+    }
+    // Rules are applied once: two that name each other's topics do not go round in circles.
+    assert_right(&(rule("a", "b") + &rule("b", "a")));
+}
+
+#[test]
+fn a_rule_about_durability_is_about_messages_that_are_kept() {
+    let rule = |filter: &str| format!("[[durability]]\nfilter = '{filter}'\nlevel = 'memory'");
+    for filter in ["$SYS/#", "$SYS", "$events/#"] {
+        let said = problem(&rule(filter));
+        assert!(said.contains("which no store keeps"), "{said}");
+    }
+    assert_right(&rule("$SYS/broker/connection/+/state"));
+}
+
+#[test]
+fn automatic_subscriptions_can_be_made() {
+    for (filter, expected) in [
+        ("$delayed/5/a", "nothing is ever sent"),
+        ("$share/g/$delayed/#", "nothing is ever sent"),
+        ("$share/g/$share/h/a", "nobody can subscribe"),
+        ("$exclusive/$queue/a", "nobody can subscribe"),
+        ("$exclusive/$exclusive/a", "nobody can subscribe"),
+    ] {
+        let said = problem(&format!("[[auto_subscribe]]\nfilter = '{filter}'"));
+        assert!(said.contains(expected), "{filter}: {said}");
+    }
+    assert_right("[[auto_subscribe]]\nfilter = '$queue/$SYS/broker/#'");
+    let two = "[[auto_subscribe]]\nfilter = 'a'\n[[auto_subscribe]]\nfilter = 'b'\n[limits]\n";
+    let said = problem(&format!("{two}subscriptions_per_session_max = 1"));
+    assert!(said.contains("a Session may have 1") && said.contains(":3:"), "{said}");
+    assert_right(&format!("{two}subscriptions_per_session_max = 2"));
+}
+
+#[test]
+fn no_rule_is_about_more_levels_than_a_topic_may_have() {
+    let limit = "[limits]\ntopic_levels_max = 2\n";
+    for rule in [
+        "[[rewrite]]\nfrom = 'a/b/c'\nto = 'a'",
+        "[[rewrite]]\nfrom = 'a'\nto = 'a/b/c'",
+        "[[durability]]\nfilter = 'a/b/+/#'\nlevel = 'memory'",
+        "[[auto_subscribe]]\nfilter = '$share/g/a/b/#'",
+    ] {
+        let said = problem(&format!("{limit}{rule}"));
+        assert!(said.contains("has 3 levels"), "{said}");
+    }
+    assert_right(&format!("{limit}[[durability]]\nfilter = 'a/b/#'\nlevel = 'memory'"));
+    assert_right(&format!("{limit}[[auto_subscribe]]\nfilter = '$share/g/a/b'"));
+}
+
+#[test]
+fn a_switch_that_is_off_makes_its_keys_useless() {
+    for (switch, key, why) in [
+        ("shared_subscriptions = false", "[shared_subscriptions]\nstrategy = 'random'", "is false"),
+        ("shared_subscriptions = false", "[shared_subscriptions]\nbacklog = true", "is false"),
+        ("shared_subscriptions = false", "[limits]\nshared_backlog_bytes_max = 9", "is false"),
+        ("retain = false", "[limits]\nretained_messages_max = 9", "nothing is retained"),
+        ("retain = false", "[limits]\nretained_bytes_max = 9", "nothing is retained"),
+        ("qos_max = 0", "[limits]\ninflight_bytes_max = 9", "no message is acknowledged"),
+        ("qos_max = 0", "[limits]\nreceive_maximum = 9", "no message is acknowledged"),
+        ("qos_max = 1", "[limits]\nawaiting_release_max = 100", "no PUBREL to wait for"),
+        ("versions = '5.0'", "[limits]\ninflight_messages_mqtt3_max = 9", "MQTT 3 Clients"),
+        ("versions = ['3.1', '3.1.1']", "[limits]\ntopic_alias_maximum = 9", "only MQTT 5"),
+        ("versions = '3.1.1'", "[limits]\nuser_properties_max = 9", "only MQTT 5"),
+        ("versions = '3.1.1'", "[requests]\nresponse_prefix = 'r'", "only MQTT 5"),
+    ] {
+        let text = format!("[capabilities]\n{switch}\n{key}\n");
+        let said = problem(&text);
+        assert!(said.contains("has no effect") && said.contains(why), "{said}");
+        // A listener that has it gives the key its meaning.
+        let (name, _) = switch.split_once(" = ").unwrap();
+        let on = match name {
+            "qos_max" => "2",
+            "versions" => "['3.1', '5.0']",
+            _ => "true",
+        };
+        let listener = "[[listener]]\nbind = '127.0.0.1:0'\n";
+        assert_right(&format!("{text}{listener}capabilities.{name} = {on}"));
+        assert!(problem(&format!("{text}{listener}")).contains(why));
+    }
+    let text = "[[listener]]\nbind = '127.0.0.1:0'\ncapabilities.retain = false\n\
+                [limits]\nretained_messages_max = 9";
+    assert!(problem(text).contains("nothing is retained"));
+    let text = "[capabilities]\nversions = '3.1.1'\nsubscription_identifiers = true";
+    assert!(problem(text).contains("only MQTT 5"));
+    let text = "[[listener]]\nbind = '127.0.0.1:0'\n\
+                capabilities = { versions = '3.1', subscription_identifiers = false }";
+    assert!(problem(text).contains("no \"5.0\" is spoken there"));
+}
+
+#[test]
+fn automatic_subscriptions_are_such_as_clients_may_make() {
+    for (switch, filter) in [
+        ("shared_subscriptions", "$share/g/a"),
+        ("shared_subscriptions", "$queue/a"),
+        ("wildcard_subscriptions", "a/#"),
+    ] {
+        let text = format!("[capabilities]\n{switch} = false\n[[auto_subscribe]]\nfilter = ");
+        let said = problem(&format!("{text}'{filter}'"));
+        assert!(said.contains(&format!("`{switch}` is false")), "{said}");
+        assert_right(&format!("{text}'a'"));
+    }
+}
+
+#[test]
+fn a_limit_of_nothing_needs_no_other() {
+    for (zero, other) in [
+        ("retained_messages_max", "retained_bytes_max"),
+        ("retained_bytes_max", "retained_messages_max"),
+        ("delayed_messages_max", "delayed_bytes_max"),
+        ("delayed_bytes_max", "delay_seconds_max"),
+        ("shared_backlog_messages_max", "shared_backlog_bytes_max"),
+    ] {
+        let said = problem(&format!("[limits]\n{zero} = 0\n{other} = 5"));
+        assert!(said.contains(&format!("`{zero}` is 0")), "{said}");
+        assert_right(&format!("[limits]\n{zero} = 0"));
+        assert_right(&format!("[limits]\n{zero} = 0\n{other} = 0"));
+    }
+}
+
+#[test]
+fn a_limit_is_not_beyond_one_that_comes_first() {
+    let listener = "[[listener]]\nbind = '127.0.0.1:0'\n";
+    for (text, expected) in [
+        ("[limits]\nconnections_max = 9\nsessions_max = 8", "each Client has a Session"),
+        (
+            "[limits]\ninflight_messages_mqtt3_max = 9\ninflight_messages_max = 8",
+            "bounds all Clients",
+        ),
+        (
+            "[limits]\nclient_identifier_bytes_max = 200\npacket_before_connect_bytes_max = 200",
+            "a CONNECT with such an identifier is larger",
+        ),
+        ("[limits]\nstore_bytes_max = 40000000", "no message could be kept"),
+        (
+            "[storage]\nsegment_bytes = 1073741824\n[limits]\nstore_bytes_max = 6442450943",
+            "no message",
+        ),
+        (&format!("{listener}connections_max = 9\n[limits]\nconnections_max = 8"), "bounds all"),
+        (
+            &format!("{listener}connection_rate_max = 8\nconnection_rate_per_address_max = 9"),
+            "`connection_rate_max` is 8",
+        ),
+        (
+            &format!("{listener}protocol = 'websocket'\nconnections_max = 8\nhandshakes_max = 9"),
+            "`connections_max` is 8",
+        ),
+    ] {
+        let said = problem(text);
+        assert!(said.contains(expected), "{said}");
+        assert_right(
+            &text
+                .replace(" 9", " 7")
+                .replace("= 200\n", "= 24\n")
+                .replace("= 40", "= 60")
+                .replace("6442450943", "6442450944"),
+        );
+    }
+    let text = format!("{listener}connections_max = 9");
+    let limit = variables(&[("MIDGE_LIMITS_CONNECTIONS_MAX", "8")]);
+    load(file(&text), &limit, &Flags::default()).unwrap();
+    let text = "[limits]\nclient_identifier_bytes_max = 200\n\
+                [[listener]]\nbind = '127.0.0.1:0'\npacket_before_connect_bytes_max = 200";
+    assert!(problem(text).contains("a CONNECT with such an identifier is larger"));
+    assert_right(&format!("{text}\n[[listener]]\nbind = '127.0.0.1:1'"));
+}
+
+#[test]
+fn who_traces_a_client_sees_it() {
+    let said = problem("[log]\ntrace_client = 'pump'");
+    assert!(said.contains("as `level` is \"info\""), "{said}");
+    let text = "[log]\ntrace_client = 'pump'\nlevel = 'debug'";
+    assert!(problem(text).contains("as `level` is \"debug\""));
+    assert_right(&text.replace("debug", "trace"));
+    let level = variables(&[("MIDGE_LOG_LEVEL", "warn")]);
+    load(file(&text.replace("debug", "trace")), &level, &Flags::default()).unwrap();
+}
+
+#[test]
+fn a_list_has_each_thing_once() {
+    for list in ["['5.0', '3.1', '5.0']", "['3.1', '3.1']"] {
+        let said = problem(&format!("[capabilities]\nversions = {list}"));
+        assert!(said.contains("` has \"") && said.contains("\" twice"), "{said}");
+    }
+    let text = "[[listener]]\nbind = '127.0.0.1:0'\nproxy_protocol = 'required'\n\
+                proxy_protocol_from = ['10.0.0.0/8', '10.0.0.0/8']";
+    assert!(problem(text).contains("\"10.0.0.0/8\" twice"));
+    let tls = "[[listener]]\nbind = '127.0.0.1:0'\n\
+               tls = { certificate = ['a', 'b'], key = ['k', 'k'] }";
+    assert_right(tls);
+}
+
+#[test]
 fn automatic_subscriptions_know_their_variables() {
     let said = problem("[[auto_subscribe]]\nfilter = 'a/${clientid}'");
     assert!(said.contains("the variable ${clientid}"), "{said}");
@@ -132,6 +337,9 @@ fn a_listener_has_no_key_without_effect() {
     assert!(problem(quic).contains("QUIC always has TLS 1.3"));
     let plain = "[[listener]]\nbind = '127.0.0.1:0'\nhandshakes_max = 5";
     assert!(problem(plain).contains("there are no handshakes"));
+    let off = "[[listener]]\nbind = '127.0.0.1:0'\ntls = { certificate = 'a', key = 'b', \
+               client_ca = 'c', client_certificates = 'off' }";
+    assert!(problem(off).contains("`tls.client_ca` has no effect"));
     let unix = "[[listener]]\nbind = 'unix:a'\nconnection_rate_per_address_max = 5";
     assert!(problem(unix).contains("whose Clients have no addresses"));
     assert_right(&format!("{unix}\nproxy_protocol = 'required'"));

@@ -202,7 +202,8 @@ fn client_certificates_need_an_authority() {
     let off = "client_ca = 'c', client_crl = 'd', client_certificates = 'off'";
     assert_eq!(
         message(&format!("tls = {{ certificate = 'a', key = 'b', {off} }}")),
-        "`tls.client_crl` has no effect, as `tls.client_certificates` is \"off\""
+        "`tls.client_crl` has no effect, as `tls.client_certificates` is \"off\" (write \
+         \"optional\" or \"required\", or leave it out)"
     );
 }
 

@@ -82,8 +82,9 @@ fn clients_show_certificates_only_if_there_is_an_authority() {
     let mode = |text: &str| tls(&format!("{files}{text}")).client_certificates;
     assert_eq!(mode(""), ClientCertificates::Off);
     assert_eq!(mode("tls.client_ca = 'ca.pem'"), ClientCertificates::Required);
-    let off = "tls.client_ca = 'ca.pem'\ntls.client_certificates = 'off'";
-    assert_eq!(mode(off), ClientCertificates::Off);
+    assert_eq!(mode("tls.client_certificates = 'off'"), ClientCertificates::Off);
+    let optional = "tls.client_ca = 'ca.pem'\ntls.client_certificates = 'optional'";
+    assert_eq!(mode(optional), ClientCertificates::Optional);
 }
 
 #[test]
@@ -150,19 +151,19 @@ fn a_listener_has_limits_of_its_own() {
         bind = '0.0.0.0:1883'
         protocol = 'websocket'
         durability = 'memory'
-        connections_max = 1
-        connection_rate_max = 2
-        connection_rate_per_address_max = 3
-        handshakes_max = 4
+        connections_max = 4
+        connection_rate_max = 3
+        connection_rate_per_address_max = 2
+        handshakes_max = 1
         connect_deadline_ms = 5_000
         packet_before_connect_bytes_max = 600
         tcp = { no_delay = false, keep_alive_seconds = 0, backlog = 8 }",
     );
     let limits = ListenerLimits {
-        connections_max: 1,
-        connection_rate_max: 2,
-        connection_rate_per_address_max: 3,
-        handshakes_max: 4,
+        connections_max: 4,
+        connection_rate_max: 3,
+        connection_rate_per_address_max: 2,
+        handshakes_max: 1,
         connect_deadline: Some(Duration::from_secs(5)),
         packet_before_connect_bytes_max: Some(600),
     };

@@ -1,0 +1,276 @@
+//! Topics and Topic Filters of rules: what is never matched, never reached or never allowed.
+
+use super::super::filters::{covers, is_reserved, overlap};
+use super::super::problem::Problem;
+use super::super::settings::{Settings, Table};
+use super::super::value::Value;
+use super::{limit, one, stands};
+
+/// What begins Topic Filters that ask for more than matching.
+const FILTER_KINDS: [&str; 3] = ["$share", "$queue", "$exclusive"];
+
+/// Where a bridge publishes below `$SYS`.
+const BRIDGE_STATES: &str = "$SYS/broker/connection/";
+
+pub(super) fn check(settings: &Settings, problems: &mut Vec<Problem>) {
+    check_response_prefix(settings, problems);
+    check_prefixes(settings.tables("rewrite"), "from", problems);
+    check_prefixes(settings.tables("durability"), "filter", problems);
+    check_own_topics(settings.tables("durability"), problems);
+    let rewrites = settings.tables("rewrite");
+    for (index, table) in rewrites.iter().enumerate() {
+        check_rewrite(table, problems);
+        problems.extend(check_same(table, &rewrites[index + 1..]));
+    }
+    check_order(rewrites, "from", have_the_same_kinds, problems);
+    check_order(settings.tables("durability"), "filter", |_, _| true, problems);
+    let automatic = settings.tables("auto_subscribe");
+    check_twice(automatic, problems);
+    for table in automatic {
+        problems.extend(check_automatic(table));
+    }
+    problems.extend(check_count(settings, automatic));
+    for (section, key, matches_above) in [
+        ("rewrite", "from", true),
+        ("rewrite", "to", false),
+        ("durability", "filter", true),
+        ("auto_subscribe", "filter", false),
+    ] {
+        for table in settings.tables(section) {
+            problems.extend(check_levels(settings, table, (key, matches_above)));
+        }
+    }
+}
+
+/// A rewrite that can never be applied.
+fn check_rewrite(table: &Table, problems: &mut Vec<Problem>) {
+    let flag = |key: &str| table.boolean(key).unwrap_or(true);
+    let (publish, subscribe) = (flag("publish"), flag("subscribe"));
+    let is_wrong = |key: &str| table.has(key) && table.get(key).is_none();
+    if is_wrong("publish") || is_wrong("subscribe") {
+        return;
+    }
+    if !publish && !subscribe {
+        let message = "this rule has no effect: `publish` and `subscribe` are both false";
+        let problem = Problem::new(table.origin.clone(), message);
+        return problems.push(problem.help("make one of them true, or leave the rule out"));
+    }
+    let (Some(to), Some(setting)) = (table.text("to"), table.get("to")) else { return };
+    let mut complain = |message: String, help: &str| {
+        problems.push(Problem::new(setting.origin.clone(), message).help(help));
+    };
+    if publish && to.split('/').any(|level| matches!(level, "+" | "#")) {
+        let message = "`to` has a wildcard: no Topic Name can be rewritten to that".to_string();
+        complain(message, "write $1, $2... for what `from` matches, or publish = false");
+    }
+    let first = to.split('/').next().unwrap_or_default();
+    if FILTER_KINDS.contains(&first) {
+        let message = format!(
+            "`to` begins with {first}/: a rule cannot make a subscription shared or \
+                               exclusive, so it would never be applied"
+        );
+        complain(message, "write the topic only; a shared subscription keeps its $share/NAME/");
+    }
+    if publish && is_reserved(to) {
+        let message = "`to` is a topic of the broker's own: whatever is published there is refused";
+        complain(message.to_string(), "choose another topic, or write publish = false");
+    }
+    if first == "$delayed" {
+        let message = "`to` begins with $delayed/: a rule cannot delay a message";
+        complain(message.to_string(), "write the topic only; a delay stays as the Client asked");
+    }
+    if let Some(number) = numbers(to).find(|number| !number.parse().is_ok_and(|it: usize| it > 0)) {
+        let message = format!("`to` has ${number}, which stands for nothing");
+        complain(message, "$1 stands for what the first wildcard of `from` matches");
+    }
+    if to.contains("${") {
+        let message = "`to` has ${...}, but there are no variables here".to_string();
+        complain(message, "$1, $2... stand for what the wildcards of `from` match");
+    }
+}
+
+/// The digits behind each `$` that has some.
+fn numbers(to: &str) -> impl Iterator<Item = &str> {
+    let digits = to.split('$').skip(1).map(|rest| {
+        let end = rest.find(|char: char| !char.is_ascii_digit()).unwrap_or(rest.len());
+        &rest[..end]
+    });
+    digits.filter(|digits| !digits.is_empty())
+}
+
+/// A rule that changes nothing is good for one thing: to keep its topics from rules behind it.
+fn check_same(table: &Table, behind: &[Table]) -> Option<Problem> {
+    let (from, to) = (table.text("from")?, table.text("to")?);
+    let mut count = 0;
+    let levels = from.split('/').map(|level| match level {
+        "+" | "#" => {
+            count += 1;
+            format!("${count}")
+        }
+        _ => level.to_string(),
+    });
+    if levels.collect::<Vec<_>>().join("/") != to {
+        return None;
+    }
+    let is_kept_from = |rule: &Table| rule.text("from").is_none_or(|other| overlap(from, other));
+    if behind.iter().any(is_kept_from) {
+        return None;
+    }
+    let message = "this rule has no effect: it gives topics the name that they have";
+    let problem = Problem::new(table.get("to")?.origin.clone(), message);
+    Some(problem.help("leave it out; it would only keep topics from rules below it"))
+}
+
+/// Levels that no topic may have; where topics are matched, `#` matches the level above it, too.
+fn check_levels(
+    settings: &Settings,
+    table: &Table,
+    (key, matches_above): (&str, bool),
+) -> Option<Problem> {
+    let (text, setting) = (table.text(key)?, table.get(key)?);
+    let levels_max = limit(settings, "topic_levels_max");
+    let plain = plain_filter(text);
+    let plain = if matches_above { plain.strip_suffix("/#").unwrap_or(plain) } else { plain };
+    let levels = plain.split('/').count() as u64;
+    let message = format!(
+        "{text:?} has {levels} levels, but no topic may have more than `topic_levels_max` \
+         ({levels_max})"
+    );
+    let help = "make `topic_levels_max` larger, or leave the rule out";
+    let stands = stands(setting, one(settings, "limits", "topic_levels_max"));
+    (levels > levels_max && stands)
+        .then(|| Problem::new(setting.origin.clone(), message).help(help))
+}
+
+/// The filter behind `$share/NAME/` and the like.
+fn plain_filter(filter: &str) -> &str {
+    match filter.split_once('/') {
+        Some(("$share", rest)) => rest.split_once('/').map_or(rest, |(_, filter)| filter),
+        Some(("$queue" | "$exclusive", rest)) => rest,
+        _ => filter,
+    }
+}
+
+/// A subscription that nothing is ever sent for, or that nobody can have.
+fn check_automatic(table: &Table) -> Option<Problem> {
+    let (filter, setting) = (table.text("filter")?, table.get("filter")?);
+    let plain = plain_filter(filter);
+    let first = plain.split('/').next().unwrap_or_default();
+    let problem = |message: String, help: &str| {
+        Some(Problem::new(setting.origin.clone(), message).help(help))
+    };
+    if first == "$delayed" {
+        let message = format!(
+            "nothing is ever sent for {filter:?}: a delayed message has the topic behind \
+             $delayed/SECONDS/"
+        );
+        return problem(message, "write the topic only");
+    }
+    if FILTER_KINDS.contains(&first) {
+        let message = format!("nobody can subscribe to {filter:?}: no topic begins with {first}/");
+        return problem(message, "write one of $share/NAME/, $queue/ and $exclusive/, once");
+    }
+    None
+}
+
+/// More subscriptions than a Session may have.
+fn check_count(settings: &Settings, automatic: &[Table]) -> Option<Problem> {
+    let most = limit(settings, "subscriptions_per_session_max");
+    let beyond = automatic.get(usize::try_from(most).ok()?)?;
+    let message = format!(
+        "nobody gets this subscription, as a Session may have {most} \
+         (`subscriptions_per_session_max`)"
+    );
+    let problem = Problem::new(beyond.origin.clone(), message);
+    Some(problem.help("make that larger, as Clients have subscriptions of their own"))
+}
+
+/// A rule for topics that only the broker publishes to.
+fn check_own_topics(tables: &[Table], problems: &mut Vec<Problem>) {
+    for table in tables {
+        let (Some(filter), Some(setting)) = (table.text("filter"), table.get("filter")) else {
+            continue;
+        };
+        if is_reserved(filter) && !filter.starts_with(BRIDGE_STATES) {
+            let message = format!(
+                "{filter:?} is about the broker's own topics, which no store keeps; of Clients, \
+                 only bridges publish there, to {BRIDGE_STATES}NAME/state"
+            );
+            let problem = Problem::new(setting.origin.clone(), message);
+            let help = format!("write {BRIDGE_STATES}+/state for bridges, or leave the rule out");
+            problems.push(problem.help(help));
+        }
+    }
+}
+
+/// What Response Information names has to be a topic that Clients can publish to.
+fn check_response_prefix(settings: &Settings, problems: &mut Vec<Problem>) {
+    let Some(setting) = one(settings, "requests", "response_prefix") else { return };
+    let Value::Text(prefix) = &setting.value else { return };
+    if prefix.starts_with('$') {
+        let message = format!(
+            "`response_prefix` is {prefix:?}, but topics that begin with $ are the broker's: \
+             nobody could answer there"
+        );
+        let problem = Problem::new(setting.origin.clone(), message);
+        problems.push(problem.help("for example: response_prefix = \"response\""));
+    }
+}
+
+/// Filters of rules are compared with topics as they are published or subscribed to, without
+/// prefixes.
+fn check_prefixes(tables: &[Table], key: &str, problems: &mut Vec<Problem>) {
+    for table in tables {
+        let (Some(filter), Some(setting)) = (table.text(key), table.get(key)) else { continue };
+        let prefixes = ["$share/", "$queue/", "$exclusive/", "$delayed/"];
+        if let Some(prefix) = prefixes.into_iter().find(|prefix| filter.starts_with(prefix)) {
+            let message = format!("this rule is never applied: no topic begins with {prefix}");
+            let problem = Problem::new(setting.origin.clone(), message);
+            problems.push(problem.help("write the topic behind it"));
+        }
+    }
+}
+
+/// Whether `earlier` rewrites everything that `later` does, names and filters.
+fn have_the_same_kinds(earlier: &Table, later: &Table) -> bool {
+    ["publish", "subscribe"]
+        .into_iter()
+        .all(|key| earlier.boolean(key).unwrap_or(true) || !later.boolean(key).unwrap_or(true))
+}
+
+/// Of several rules the first one that matches counts: one behind a rule that matches all of its
+/// topics is never reached.
+fn check_order(
+    tables: &[Table],
+    key: &str,
+    counts: impl Fn(&Table, &Table) -> bool,
+    problems: &mut Vec<Problem>,
+) {
+    for (index, later) in tables.iter().enumerate() {
+        let (Some(filter), Some(setting)) = (later.text(key), later.get(key)) else { continue };
+        let mut earlier = tables[..index].iter().filter(|earlier| counts(earlier, later));
+        let above =
+            earlier.find_map(|earlier| earlier.text(key).filter(|earlier| covers(earlier, filter)));
+        if let Some(above) = above {
+            let message = format!(
+                "this rule is never reached: the rule for {above:?} above it matches all topics of \
+                 {filter:?}"
+            );
+            let problem = Problem::new(setting.origin.clone(), message);
+            problems.push(problem.help("put it above that rule, or leave it out"));
+        }
+    }
+}
+
+/// A second subscription to a filter replaces the first one.
+fn check_twice(tables: &[Table], problems: &mut Vec<Problem>) {
+    for (index, table) in tables.iter().enumerate() {
+        let (Some(filter), Some(setting)) = (table.text("filter"), table.get("filter")) else {
+            continue;
+        };
+        if tables[..index].iter().any(|earlier| earlier.text("filter") == Some(filter)) {
+            let message = format!("{filter:?} is subscribed to twice; only the last one counts");
+            problems.push(Problem::new(setting.origin.clone(), message));
+        }
+    }
+}
