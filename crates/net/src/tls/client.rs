@@ -4,20 +4,19 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use rustls::client::WebPkiServerVerifier;
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
+use rustls::client::danger::{ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::version::{TLS12, TLS13};
-use rustls::{
-    ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme, sign::CertifiedKey,
-    sign::SingleCertAndKey,
-};
+use rustls::{ClientConfig, Error, RootCertStore};
 
 use super::error::{ContentProblem, TlsError, TlsFileError};
 use super::files::{Content, certified_key};
 use super::pinned::Pinned;
 use super::provider;
 use super::session::TlsSession;
+use super::signatures::{Signatures, verify_signatures};
 use crate::CertificateFiles;
 
 /// How a Client verifies servers and shows who it is.
@@ -81,7 +80,7 @@ pub(super) fn verifier(
     provider: &Arc<CryptoProvider>,
 ) -> Result<Arc<dyn ServerCertVerifier>, TlsFileError> {
     if options.insecure {
-        return Ok(Arc::new(Anybody { provider: provider.clone() }));
+        return Ok(Arc::new(Anybody { signatures: Signatures::new(provider, Vec::new()) }));
     }
     let mut pinned = Vec::new();
     let roots = match &options.ca {
@@ -99,7 +98,10 @@ pub(super) fn verifier(
     };
     let builder = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider.clone());
     match builder.build() {
-        Ok(verifier) => Ok(Arc::new(Pinned::<dyn ServerCertVerifier>::new(pinned, verifier))),
+        Ok(chains) => {
+            let signatures = Signatures::new(provider, pinned);
+            Ok(Arc::new(Pinned::<dyn ServerCertVerifier>::new(signatures, chains)))
+        }
         Err(error) => {
             let error = Error::General(error.to_string());
             Err(TlsFileError::general(ContentProblem::Refused(error)))
@@ -133,7 +135,7 @@ fn certificate(
 /// the key of what it shows.
 #[derive(Debug)]
 struct Anybody {
-    provider: Arc<CryptoProvider>,
+    signatures: Signatures,
 }
 
 impl ServerCertVerifier for Anybody {
@@ -148,27 +150,5 @@ impl ServerCertVerifier for Anybody {
         Ok(ServerCertVerified::assertion())
     }
 
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        let algorithms = &self.provider.signature_verification_algorithms;
-        verify_tls12_signature(message, certificate, signed, algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        let algorithms = &self.provider.signature_verification_algorithms;
-        verify_tls13_signature(message, certificate, signed, algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider.signature_verification_algorithms.supported_schemes()
-    }
+    verify_signatures!();
 }

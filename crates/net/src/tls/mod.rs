@@ -15,6 +15,7 @@ mod resolver;
 mod revocations;
 mod server;
 mod session;
+mod signatures;
 #[cfg(test)]
 pub(crate) mod tests;
 mod trust;

@@ -7,38 +7,27 @@
 
 use std::sync::Arc;
 
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::danger::{ServerCertVerified, ServerCertVerifier};
 use rustls::client::verify_server_name;
-use rustls::crypto::verify_tls13_signature_with_raw_key;
-use rustls::pki_types::{CertificateDer, ServerName, SubjectPublicKeyInfoDer, UnixTime};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
-use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, Error, SignatureScheme};
+use rustls::{CertificateError, DistinguishedName, Error};
 
-use super::certificate::{certificate_info, peer_certificate, public_key_of_version_1};
-use super::provider;
+use super::certificate::{certificate_info, peer_certificate};
+use super::signatures::{Signatures, verify_signatures};
 
 /// Certificates that are trusted as they are, and the verifier of all others.
 #[derive(Debug)]
 pub(super) struct Pinned<V: ?Sized> {
-    certificates: Vec<CertificateDer<'static>>,
+    /// They know the certificates that are trusted.
+    signatures: Signatures,
     chains: Arc<V>,
 }
 
 impl<V: ?Sized> Pinned<V> {
-    pub(super) fn new(certificates: Vec<CertificateDer<'static>>, chains: Arc<V>) -> Self {
-        Self { certificates, chains }
-    }
-
-    /// The key of a certificate of X.509 version 1, which rustls reads nothing of, if it is
-    /// trusted. With TLS 1.2 there is no way to use it.
-    fn raw_key(&self, shown: &CertificateDer<'_>) -> Option<SubjectPublicKeyInfoDer<'static>> {
-        let key = self.has(shown).then(|| public_key_of_version_1(shown)).flatten();
-        key.map(SubjectPublicKeyInfoDer::from)
-    }
-
-    fn has(&self, shown: &CertificateDer<'_>) -> bool {
-        self.certificates.iter().any(|certificate| certificate.as_ref() == shown.as_ref())
+    pub(super) fn new(signatures: Signatures, chains: Arc<V>) -> Self {
+        Self { signatures, chains }
     }
 }
 
@@ -92,15 +81,6 @@ fn verify_name(shown: &CertificateDer<'_>, name: &ServerName<'_>) -> Result<(), 
     Err(CertificateError::NotValidForNameContext { expected: name.to_owned(), presented }.into())
 }
 
-fn verify_by_raw_key(
-    message: &[u8],
-    key: &SubjectPublicKeyInfoDer<'_>,
-    signed: &DigitallySignedStruct,
-) -> Result<HandshakeSignatureValid, Error> {
-    let algorithms = provider().signature_verification_algorithms;
-    verify_tls13_signature_with_raw_key(message, key, signed, &algorithms)
-}
-
 impl ServerCertVerifier for Pinned<dyn ServerCertVerifier> {
     fn verify_server_cert(
         &self,
@@ -112,7 +92,8 @@ impl ServerCertVerifier for Pinned<dyn ServerCertVerifier> {
     ) -> Result<ServerCertVerified, Error> {
         match self.chains.verify_server_cert(shown, others, name, ocsp_response, now) {
             Err(Error::InvalidCertificate(error))
-                if self.has(shown) && (is_of_recipe(&error) || is_of_other_name(&error)) =>
+                if self.signatures.trust(shown)
+                    && (is_of_recipe(&error) || is_of_other_name(&error)) =>
             {
                 verify_time(shown, now)?;
                 verify_name(shown, name)?;
@@ -122,30 +103,7 @@ impl ServerCertVerifier for Pinned<dyn ServerCertVerifier> {
         }
     }
 
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        self.chains.verify_tls12_signature(message, certificate, signed)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        match self.raw_key(certificate) {
-            Some(key) => verify_by_raw_key(message, &key, signed),
-            None => self.chains.verify_tls13_signature(message, certificate, signed),
-        }
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.chains.supported_verify_schemes()
-    }
+    verify_signatures!();
 }
 
 impl ClientCertVerifier for Pinned<dyn ClientCertVerifier> {
@@ -164,7 +122,9 @@ impl ClientCertVerifier for Pinned<dyn ClientCertVerifier> {
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
         match self.chains.verify_client_cert(shown, others, now) {
-            Err(Error::InvalidCertificate(error)) if self.has(shown) && is_of_recipe(&error) => {
+            Err(Error::InvalidCertificate(error))
+                if self.signatures.trust(shown) && is_of_recipe(&error) =>
+            {
                 verify_time(shown, now)?;
                 Ok(ClientCertVerified::assertion())
             }
@@ -172,28 +132,5 @@ impl ClientCertVerifier for Pinned<dyn ClientCertVerifier> {
         }
     }
 
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        self.chains.verify_tls12_signature(message, certificate, signed)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        match self.raw_key(certificate) {
-            Some(key) => verify_by_raw_key(message, &key, signed),
-            None => self.chains.verify_tls13_signature(message, certificate, signed),
-        }
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.chains.supported_verify_schemes()
-    }
+    verify_signatures!();
 }

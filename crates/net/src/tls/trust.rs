@@ -14,6 +14,7 @@ use rustls::server::danger::ClientCertVerifier;
 use super::error::{ContentProblem, TlsError, TlsFileError};
 use super::files::Files;
 use super::pinned::Pinned;
+use super::signatures::Signatures;
 use crate::{ClientCertificates, TlsOptions};
 
 /// What verifies Clients' certificates; absent where they are not asked for.
@@ -108,5 +109,6 @@ pub(super) fn verifier(
         // authority.
         return Ok(Some(verifier));
     }
-    Ok(Some(Arc::new(Pinned::<dyn ClientCertVerifier>::new(pinned, verifier))))
+    let signatures = Signatures::new(provider, pinned);
+    Ok(Some(Arc::new(Pinned::<dyn ClientCertVerifier>::new(signatures, verifier))))
 }
