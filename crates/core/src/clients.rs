@@ -92,16 +92,6 @@ impl Clients {
         slot
     }
 
-    pub(crate) fn remove_session(&mut self, slot: SessionSlot) -> Session {
-        let hash = hash_str(self.seed, &self.sessions[slot as usize].identity.client_id);
-        if let Ok(entry) = self.by_client_id.find_entry(hash, |&other| other == slot) {
-            entry.remove();
-        }
-        let session = self.sessions.remove(slot as usize);
-        self.budget.sessions.give_back(u64::from(session.has_place), 0);
-        session
-    }
-
     pub(crate) fn session(&mut self, slot: SessionSlot) -> &mut Session {
         &mut self.sessions[slot as usize]
     }
@@ -212,9 +202,15 @@ impl Clients {
         acknowledgement: &HeldAcknowledgement,
         fx: &mut Effects,
     ) {
-        if let Some(connection) = self.connection(acknowledgement.to) {
-            connection.let_go(acknowledgement.kind);
-            self.send_acknowledgement(acknowledgement, fx);
+        let redirected = self.rounds.take_redirect(acknowledgement.to);
+        let to = redirected.unwrap_or(acknowledgement.to);
+        let Some(connection) = self.connection(to) else {
+            return;
+        };
+        connection.let_go(acknowledgement.kind);
+        // What was under way on a stream that has ended is sent again anyhow: so is its PUBREL.
+        if redirected.is_none() || acknowledgement.kind != PacketType::PubRel {
+            self.send_acknowledgement(&HeldAcknowledgement { to, ..*acknowledgement }, fx);
         }
     }
 
@@ -268,7 +264,10 @@ impl Clients {
         let connected = self.sessions[slot as usize].connection;
         let qos = publication.attributes.qos.min(grant.qos);
         if qos == QoS::AtMostOnce {
-            let id = connected.ok_or(DropReason::Offline)?;
+            let Some(id) = connected else {
+                let is_over = self.sessions[slot as usize].is_over;
+                return if is_over { Ok(()) } else { Err(DropReason::Offline) };
+            };
             let stream = self.stream_for(id, publication.topic);
             let output = self.connections[stream.slot()].output.pending();
             if output > self.limits.output_bytes_max as usize {
@@ -291,6 +290,8 @@ impl Clients {
             self.sessions[slot as usize].outgoing_mut(extent);
             way = Some(Way { stream, has_others });
             may_send = way.filter(|_| has_room);
+        } else if self.sessions[slot as usize].is_over {
+            return Ok(());
         }
         let session = &mut self.sessions[slot as usize];
         let is_stored =

@@ -527,7 +527,7 @@ impl Core {
         }
         self.clients.set_reading(id, true, fx);
         self.go_on(slot, now, fx);
-        self.tell_groups_online(slot, true, now, fx);
+        self.tell_groups_online(slot, now, fx);
         self.subscribe_automatically(id, slot, now, fx);
     }
 

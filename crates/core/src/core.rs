@@ -3,6 +3,7 @@
 //! Nothing here performs I/O or looks at a clock. Every door takes the time and adds to the
 //! effects; the same inputs give the same effects, bit for bit.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use hashbrown::HashTable;
@@ -30,17 +31,19 @@ use crate::output::{BufferPool, Output};
 use crate::own_topics::OwnTopics;
 use crate::pending::Pending;
 use crate::random::{Random, Unguessable};
+use crate::releasing::Releases;
+use crate::remains::Remains;
 use crate::retained::Retained;
 use crate::rewrite::TopicRules;
 use crate::rounds::Rounds;
-use crate::shared::SharedGroups;
+use crate::shared::{Flushes, Presences, SharedGroups};
 use crate::silence::Absence;
 use crate::slices::Slices;
 use crate::stored::RecoveredSession;
 use crate::storing::EndingQueues;
 use crate::strain::Strain;
 use crate::strategy::SharedStrategy;
-use crate::subscription_tree::{GroupId, MatchScratch, SessionSlot, SubscriptionTree};
+use crate::subscription_tree::{MatchScratch, SessionSlot, SubscriptionTree};
 use crate::time::Timestamp;
 use crate::timers::{Timer, Timers};
 use crate::trace::Tracing;
@@ -109,9 +112,11 @@ pub struct Core {
     /// Whether what a store has kept is being taken over.
     pub(crate) is_restoring: bool,
     /// Connections whose PUBLISH was not acknowledged, because the store is full.
-    pub(crate) unanswered: Vec<ConnectionId>,
-    /// Shared subscriptions of which some messages are not confirmed yet.
-    pub(crate) held_groups: Vec<GroupId>,
+    pub(crate) unanswered: BTreeSet<ConnectionId>,
+    pub(crate) flushes: Flushes,
+    pub(crate) presences: Presences,
+    pub(crate) releases: Releases,
+    pub(crate) remains: Remains,
     /// Sessions that have ended but for messages that others get.
     pub(crate) endings: EndingQueues,
     pub(crate) unsettled_ends: UnsettledEnds,
@@ -180,8 +185,11 @@ impl Core {
             absence: None,
             draining: false,
             is_restoring: false,
-            unanswered: Vec::new(),
-            held_groups: Vec::new(),
+            unanswered: BTreeSet::new(),
+            flushes: Flushes::default(),
+            presences: Presences::default(),
+            releases: Releases::default(),
+            remains: Remains::default(),
             endings: EndingQueues::default(),
             unsettled_ends: UnsettledEnds::default(),
             superseded: Vec::new(),
@@ -323,7 +331,7 @@ impl Core {
         let is_stream = connection.is_data_stream;
         connection.output.clear(&mut self.clients.pool);
         if connection.is_unanswered {
-            self.unanswered.retain(|&other| other != id);
+            self.unanswered.remove(&id);
         }
         if let Some(at) = connection.timer_at {
             self.timers.cancel(at, Timer::Connection(id));
@@ -456,6 +464,11 @@ impl Core {
         !self.backlog.is_empty()
             || self.retained.has_work()
             || self.slices.has_work()
+            || self.presences.has_work()
+            || self.flushes.has_work()
+            || self.remains.has_work()
+            || self.releases.has_work()
+            || self.may_end_unanswered()
             || self.is_late
             || self.pending.has_work()
             || self.clients.rounds.has_work()
@@ -472,6 +485,11 @@ impl Core {
     pub fn run_backlog(&mut self, now: Timestamp, fx: &mut Effects) {
         self.run_routings(now, fx);
         self.run_slices(now, fx);
+        self.run_presences(now, fx);
+        self.run_remains(now, fx);
+        self.run_releases(now, fx);
+        self.end_unanswered(now, fx);
+        self.run_flushes(now, fx);
         self.run_retained(now, fx);
         self.settle_failed(fx);
         self.close_unsendable(now, fx);

@@ -136,6 +136,16 @@ impl Clients {
         }
     }
 
+    /// Where an answer goes: the stream that the question came by or, if that has ended, the
+    /// control stream.
+    pub(crate) fn stream_or_control(
+        &mut self,
+        (stream, control): (ConnectionId, ConnectionId),
+    ) -> ConnectionId {
+        let is_open = self.connection(stream).is_some_and(|stream| !stream.is_closing());
+        if is_open { stream } else { control }
+    }
+
     /// All streams of a Network Connection.
     fn streams(&self, control: ConnectionId) -> impl Iterator<Item = &Connection> {
         let connection = &self.connections[control.slot()];
@@ -334,13 +344,14 @@ impl Core {
         now: Timestamp,
         fx: &mut Effects,
     ) {
-        let held = self.clients.connection(id).map_or(0, |stream| stream.held);
-        let redirected = if held > 0 { self.clients.rounds.redirect(id, control) } else { vec![] };
-        self.pending.redirect(id, control);
+        let stream = self.clients.connection(id);
+        let (held, held_pubacks) = stream.map_or((0, 0), |it| (it.held, it.held_pubacks));
+        self.clients.rounds.redirect(id, control, held);
         let Some(connection) = self.clients.connection(control) else {
             return;
         };
-        redirected.into_iter().for_each(|kind| connection.hold(kind));
+        connection.held += held;
+        connection.held_pubacks += held_pubacks;
         if let Some(streams) = &mut connection.data_streams {
             streams.close(id);
         }

@@ -4,7 +4,10 @@
 //! under a [`DropReason`], and notes for the log of this turn whom it concerns. Many alike become
 //! one [`DropNote`], so that a Client that takes nothing costs no allocation for each message.
 
+use std::fmt;
 use std::sync::Arc;
+
+use hashbrown::HashMap;
 
 use crate::clients::Clients;
 use crate::effects::{Effects, Event};
@@ -166,28 +169,44 @@ impl Effects {
         reason: DropReason,
         count: u64,
     ) {
+        if self.drops.is_empty() {
+            self.drop_places.0.clear(); // the driver has taken them
+        }
         let has_room = self.drops.len() < Self::DROP_NOTES_MAX;
-        let mut find = |client| {
-            let is_it = |note: &&mut DropNote| note.is_of(client, is_refusal, reason);
-            self.drops.iter_mut().rev().find(is_it).map(|note| note.count += count)
+        let mut add = |client| {
+            let place = self.drop_places.0.get(&DropPlaces::key(client, is_refusal, reason));
+            let note = place.and_then(|&place| self.drops.get_mut(place));
+            note.map(|note| note.count += count)
         };
-        let found = find(client).or_else(|| if has_room { None } else { find(None) });
-        if found.is_none() {
-            let client = client.filter(|_| has_room).map(Arc::clone);
-            let topic = topic.into();
+        if add(client).or_else(|| if has_room { None } else { add(None) }).is_none() {
+            let client = client.filter(|_| has_room);
+            let key = DropPlaces::key(client, is_refusal, reason);
+            self.drop_places.0.insert(key, self.drops.len());
+            let (client, topic) = (client.map(Arc::clone), topic.into());
             self.drops.push(DropNote { client, is_refusal, topic, reason, count });
         }
     }
 }
 
-impl DropNote {
-    fn is_of(&self, client: Option<&Arc<Identity>>, is_refusal: bool, reason: DropReason) -> bool {
-        let is_same_client = match (&self.client, client) {
-            (Some(one), Some(other)) => Arc::ptr_eq(one, other),
-            (None, None) => true,
-            _ => false,
-        };
-        self.reason == reason && self.is_refusal == is_refusal && is_same_client
+/// Where the notes of one turn are, so that a fan-out to many absent Clients does not look through
+/// them for each.
+#[derive(Default)]
+pub(crate) struct DropPlaces(HashMap<DropKey, usize, foldhash::fast::FixedState>);
+
+/// Whom it concerns, by the address of the identity that the note has, 0 for nobody; whether it is
+/// a refusal; why.
+type DropKey = (usize, bool, DropReason);
+
+impl DropPlaces {
+    fn key(client: Option<&Arc<Identity>>, is_refusal: bool, reason: DropReason) -> DropKey {
+        (client.map_or(0, |client| Arc::as_ptr(client).addr()), is_refusal, reason)
+    }
+}
+
+impl fmt::Debug for DropPlaces {
+    /// Addresses are different in each run.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_tuple("DropPlaces").field(&self.0.len()).finish()
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use midge_codec::{ProtocolVersion, QoS, ReasonCode};
 
 use crate::data_streams::StreamError;
-use crate::drops::{DropNote, DropReason};
+use crate::drops::{DropNote, DropPlaces, DropReason};
 use crate::identity::{ConnectionId, Identity, WorkerId};
 use crate::message::Message;
 use crate::peer::PeerMessage;
@@ -45,6 +45,7 @@ pub struct Effects {
     /// What was dropped, for the log. Nothing has to be done about it, and it stays until the
     /// driver takes it.
     pub drops: Vec<DropNote>,
+    pub(crate) drop_places: DropPlaces,
     /// Packets that leave, if they are traced. They stay until the driver takes them, too.
     pub traced: Vec<TracedPacket>,
     /// Clients of whom this worker, and what it had the store keep, has nothing any more: unless

@@ -4,15 +4,14 @@ use std::sync::Arc;
 
 use midge_codec::{Disconnect, ReasonCode};
 
-use crate::clients::Clients;
 use crate::connection::Phase;
 use crate::core::Core;
 use crate::destination::Destination;
 use crate::drops::{DropReason, Party};
 use crate::effects::{DisconnectReason, Effects, Event};
-use crate::identity::ConnectionId;
+use crate::identity::{ConnectionId, SessionId};
 use crate::message::{Attributes, Publication};
-use crate::session::{NEVER_EXPIRES, Will};
+use crate::session::{NEVER_EXPIRES, Session, Will};
 use crate::subscription_tree::SessionSlot;
 use crate::time::Timestamp;
 use crate::timers::Timer;
@@ -85,7 +84,7 @@ impl Core {
         } else if self.clients.session(slot).will.take().is_some() {
             self.forget_will(slot); // [MQTT-3.14.4-3] [MQTT-3.1.2-10]
         }
-        self.tell_groups_online(slot, false, now, fx);
+        self.tell_groups_online(slot, now, fx);
         self.return_queued_of_groups(slot, now, fx);
         if self.clients.session(slot).expiry_seconds > 0 {
             self.store_detached(slot, now);
@@ -185,15 +184,12 @@ impl Core {
     pub(crate) fn end_session(&mut self, slot: SessionSlot, now: Timestamp, fx: &mut Effects) {
         self.publish_will(slot, now, fx); // the Session's end is the latest moment for it
         self.cancel_session_timers(slot);
-        let filters: Vec<_> = self.clients.session(slot).subscriptions.keys().cloned().collect();
-        self.work.add(filters.len());
-        for filter in filters {
-            self.end_subscription(slot, &filter, fx);
-        }
-        self.pass_on_undelivered(slot, now, fx);
         let id = self.clients.session_id(slot);
-        let session = self.clients.remove_session(slot);
+        let mut session = self.clients.take_session(slot);
         let client = Arc::clone(&session.identity);
+        let subscriptions = std::mem::take(&mut session.subscriptions);
+        self.end_subscriptions(slot, id, subscriptions.into_iter(), fx);
+        self.pass_on_undelivered(&mut session, id, now, fx);
         self.forget_session(session, id, now, fx);
         fx.events.push(Event::SessionEnded { client });
     }
@@ -224,22 +220,22 @@ impl Core {
         self.clients.counters.wills_published += u64::from(published);
     }
 
-    /// What waited for the Session goes to other members of its shared subscriptions
-    /// [MQTT-4.8.2-5]; the rest is lost with the Session, and counted.
-    fn pass_on_undelivered(&mut self, slot: SessionSlot, now: Timestamp, fx: &mut Effects) {
-        let Clients { sessions, rounds, .. } = &mut self.clients;
-        let Some(outgoing) = &mut sessions[slot as usize].outgoing else {
+    /// What waited for a Session that has ended goes to others, or is lost.
+    fn pass_on_undelivered(
+        &mut self,
+        session: &mut Session,
+        id: SessionId,
+        now: Timestamp,
+        fx: &mut Effects,
+    ) {
+        let Some(outgoing) = &mut session.outgoing else {
             return;
         };
+        let rounds = &self.clients.rounds;
         let is_confirmed = |round| rounds.is_confirmed(round);
         let undelivered = outgoing.take_undelivered(rounds.open_round(), is_confirmed);
-        let (shared, own): (Vec<_>, Vec<_>) =
-            undelivered.into_iter().partition(|(_, delivery)| delivery.group.is_some());
-        for (_, delivery) in own {
-            let topic = delivery.message.topic();
-            self.clients.note_drop(Party::Receiver(slot), topic, DropReason::SessionEnded, fx);
-        }
-        self.return_to_groups(slot, shared, now, fx);
+        let client = Arc::clone(&session.identity);
+        self.pass_on(client, (id, session.number), undelivered, now, fx);
     }
 
     fn is_session(&self, slot: SessionSlot, generation: u32) -> bool {
@@ -275,7 +271,8 @@ impl Core {
         }
         let others = self.backlog.receivers_left()
             + self.delayed.volatile_messages()
-            + self.groups.volatile_messages();
+            + self.groups.volatile_messages()
+            + self.remains.messages();
         self.clients.note_drops(Party::Nobody, "", reason, on_the_way + others as u64, fx);
     }
 

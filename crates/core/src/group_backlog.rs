@@ -29,10 +29,6 @@ pub(crate) struct GroupBacklog {
 }
 
 impl GroupBacklog {
-    pub(crate) fn is_empty(&self) -> bool {
-        self.messages.is_empty()
-    }
-
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Kept> {
         self.messages.iter()
     }
@@ -49,9 +45,14 @@ impl GroupBacklog {
         self.messages.push_back(kept);
     }
 
-    /// Takes out the first ones, up to the first that may not go.
-    pub(crate) fn take_first(&mut self, may_go: impl Fn(&Kept) -> bool) -> Vec<Kept> {
-        let count = self.messages.iter().take_while(|kept| may_go(kept)).count();
+    /// Takes out the first ones, `count_max` at the most, up to the first that may not go.
+    pub(crate) fn take_first(
+        &mut self,
+        count_max: usize,
+        may_go: impl Fn(&Kept) -> bool,
+    ) -> Vec<Kept> {
+        let first = self.messages.iter().take(count_max);
+        let count = first.take_while(|kept| may_go(kept)).count();
         let taken: Vec<_> = self.messages.drain(..count).collect();
         for kept in &taken {
             self.bytes -= kept.message.size();

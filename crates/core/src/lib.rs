@@ -56,6 +56,8 @@ mod pending;
 mod publishing;
 mod random;
 mod reconfiguring;
+mod releasing;
+mod remains;
 mod restoring;
 mod retained;
 mod retained_traffic;

@@ -28,7 +28,7 @@ impl Core {
     /// All Sessions of Clients (not: of subscribers inside the process).
     pub fn clients(&self) -> Vec<ClientInfo> {
         let sessions = self.clients.sessions.iter().map(|(_, session)| session);
-        let clients = sessions.filter(|session| !session.identity.client_id.starts_with('\0'));
+        let clients = sessions.filter(|it| !it.is_over && !it.identity.client_id.starts_with('\0'));
         clients.map(|session| self.client_info(session)).collect()
     }
 

@@ -48,7 +48,7 @@ impl Core {
         }
         self.clients.attached += 1;
         self.clients.locals += 1;
-        self.tell_groups_online(slot, true, now, fx);
+        self.tell_groups_online(slot, now, fx);
         id
     }
 

@@ -15,7 +15,8 @@ use crate::peer::{Peer, Ticket};
 #[derive(Debug)]
 pub(crate) struct PendingSubscribe {
     pub(crate) answer: PacketType,
-    pub(crate) connection: ConnectionId,
+    /// The stream that it came by, and the control stream.
+    pub(crate) streams: (ConnectionId, ConnectionId),
     pub(crate) session: SessionId,
     /// Absent for subscriptions that no packet asked for.
     pub(crate) packet_id: Option<PacketIdentifier>,
@@ -82,14 +83,6 @@ impl Pending {
 
     pub(crate) fn subscribe(&mut self, ticket: Ticket) -> Option<&mut PendingSubscribe> {
         self.subscribes.get_mut(&ticket)
-    }
-
-    /// A stream has ended: answers that wait for it go to another one.
-    pub(crate) fn redirect(&mut self, from: ConnectionId, to: ConnectionId) {
-        let waiting = self.subscribes.values_mut();
-        for subscribe in waiting.filter(|subscribe| subscribe.connection == from) {
-            subscribe.connection = to;
-        }
     }
 
     /// One thing less to wait for; gives the SUBSCRIBE if it was the last one.

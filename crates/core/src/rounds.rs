@@ -89,6 +89,8 @@ pub(crate) struct Rounds {
     gathering: VecDeque<Gathering>,
     committing: VecDeque<Committing>,
     receipt: Receipt,
+    /// Where acknowledgements for streams that have ended go, and how many are still held back.
+    redirects: HashMap<ConnectionId, (ConnectionId, u32), foldhash::fast::FixedState>,
 
     /// On whose behalf things are done now, if not on that of this worker's own round.
     origin: Option<Round>,
@@ -190,6 +192,7 @@ impl Rounds {
             gathering: VecDeque::new(),
             committing: VecDeque::new(),
             receipt: Receipt::default(),
+            redirects: HashMap::default(),
             origin: None,
             told: vec![None; workers].into_boxed_slice(),
             heard: vec![None; workers].into_boxed_slice(),
@@ -251,28 +254,25 @@ impl Rounds {
         self.open.end.held.push(held);
     }
 
-    /// A stream has ended: what is held back for it goes to another one, but PUBREL, which is sent
-    /// again anyhow. Says which.
-    pub(crate) fn redirect(&mut self, from: ConnectionId, to: ConnectionId) -> Vec<PacketType> {
-        let committing = self.committing.iter_mut().flat_map(|committing| &mut committing.ends);
-        let gathering = self.gathering.iter_mut().map(|gathering| &mut gathering.end);
-        let open = std::iter::once(&mut self.open.end);
-        let ends = committing.chain(&mut self.ready).chain(gathering).chain(open);
-        let mut redirected = Vec::new();
-        for held in ends.flat_map(|end| &mut end.held) {
-            let held = match held {
-                Held::Asked(_, held) => &mut **held,
-                held => held,
-            };
-            if let Held::Acknowledge(held) = held
-                && held.to == from
-                && held.kind != PacketType::PubRel
-            {
-                held.to = to;
-                redirected.push(held.kind);
-            }
+    /// A stream has ended: so many acknowledgements that are held back for it go to another one.
+    pub(crate) fn redirect(&mut self, from: ConnectionId, to: ConnectionId, held: u32) {
+        if held > 0 {
+            self.redirects.insert(from, (to, held));
         }
-        redirected
+    }
+
+    /// Where an acknowledgement that is not held back any more goes, if its stream has ended.
+    pub(crate) fn take_redirect(&mut self, from: ConnectionId) -> Option<ConnectionId> {
+        if self.redirects.is_empty() {
+            return None;
+        }
+        let (to, held) = self.redirects.get_mut(&from)?;
+        let to = *to;
+        *held -= 1;
+        if *held == 0 {
+            self.redirects.remove(&from);
+        }
+        Some(to)
     }
 
     /// Another worker is to say no to something that is sent to it now, if it does: what is held

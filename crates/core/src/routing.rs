@@ -1,6 +1,5 @@
 //! From an admitted publication to everybody who gets it: retained, matched, delivered.
 
-use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use midge_codec::QoS;
@@ -106,7 +105,7 @@ impl Core {
     fn route(&mut self, admitted: &Admitted<'_>, now: Timestamp, fx: &mut Effects) -> usize {
         let publication = admitted.publication();
         self.tree.match_topic_name(publication.topic, &mut self.scratch);
-        self.work.add(1 + self.scratch.matched.len());
+        self.work.add(1 + self.scratch.visited);
         if self.scratch.matched.is_empty() {
             return 0;
         }
@@ -148,6 +147,7 @@ impl Core {
         fx: &mut Effects,
     ) {
         self.tree.match_topic_name(admitted.publication().topic, &mut self.scratch);
+        self.work.add(1 + self.scratch.visited);
         self.route_locally(admitted.publication(), now, fx);
     }
 
@@ -358,9 +358,7 @@ impl Target {
         self.qos = self.qos.max(subscriber.options.qos());
         self.retain_as_published |= subscriber.options.retain_as_published();
         if let Some(identifier) = subscriber.identifier {
-            let mut all: Vec<NonZeroU32> = self.identifiers.as_slice().to_vec();
-            all.push(identifier);
-            self.identifiers = Identifiers::from(&all[..]);
+            self.identifiers.push(identifier);
         }
     }
 

@@ -47,6 +47,8 @@ pub(crate) struct Session {
     pub(crate) matched: (u64, u32),
     /// How many of the subscriptions are shared ones.
     pub(crate) shared_subscriptions: u32,
+    /// Whether it only keeps the place of one that has ended.
+    pub(crate) is_over: bool,
 }
 
 /// A QoS 2 message that was received and not released.
@@ -105,6 +107,7 @@ impl Session {
             will_due_at: None,
             matched: (0, 0),
             shared_subscriptions: 0,
+            is_over: false,
         }
     }
 

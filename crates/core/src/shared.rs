@@ -3,7 +3,12 @@
 //! that a message takes the same way as any other and keeps its place among them; what the copy
 //! cannot decide (nobody is connected, a strategy that needs one memory) is left to the home.
 
+mod flushing;
 mod held;
+mod presence;
+
+pub(crate) use flushing::Flushes;
+pub(crate) use presence::Presences;
 
 use std::sync::Arc;
 
@@ -21,11 +26,12 @@ use crate::members::Members;
 use crate::message::{Attributes, Message, Publication};
 use crate::outgoing::{Delivery, Identifiers};
 use crate::peer::{Member, Peer};
-use crate::session::{Session, SubscriptionKind};
+use crate::session::SubscriptionKind;
 use crate::stored::{Durability, GroupRecord, Owner, Round, StoreOp};
 use crate::strategy::SharedStrategy;
 use crate::subscription_tree::{GroupId, SessionSlot};
 use crate::time::Timestamp;
+use crate::work::Work;
 
 /// The groups that this worker is home to.
 #[derive(Debug)]
@@ -49,6 +55,8 @@ struct Group {
     last_sequence: u64,
     /// Whether it is on the list of those that wait for a confirmation.
     is_held: bool,
+    /// Whether its messages are on their way to the members.
+    is_flushing: bool,
 }
 
 /// The members that did not take a message, and why the last one must not have it.
@@ -205,6 +213,7 @@ impl Core {
             is_stored: false,
             last_sequence: 0,
             is_held: false,
+            is_flushing: false,
         };
         self.groups.groups.insert(number, group);
         let id = self.groups.id(number);
@@ -292,8 +301,24 @@ impl Core {
         fx.send(group.home, Peer::SharedPublish { group, message }.into());
     }
 
-    /// Gives a message to one member of a group that this worker is home to.
+    /// Gives a message to one member of a group that this worker is home to, behind those that
+    /// the group has kept and that are on their way.
     pub(crate) fn distribute(
+        &mut self,
+        id: GroupId,
+        publication: &Publication<'_>,
+        tried: Tried,
+        now: Timestamp,
+        fx: &mut Effects,
+    ) {
+        if tried.barred.is_empty() && self.joins_flush(id, publication, now, fx) {
+            return self.keep_for_group(id, publication, &tried, fx);
+        }
+        self.give_out(id, publication, tried, now, fx);
+    }
+
+    /// Gives a message to one member of a group, or keeps it if there is none who takes it.
+    fn give_out(
         &mut self,
         id: GroupId,
         publication: &Publication<'_>,
@@ -304,7 +329,7 @@ impl Core {
         while let Some(member) = self.choose_member(id, publication, &tried.barred) {
             match self.deliver_to_member(id, member, publication, &tried.barred, now, fx) {
                 Ok(()) => return,
-                Err(reason) => tried.refusal = Some(reason),
+                Err(reason) => tried.refusal = reason.or(tried.refusal),
             }
             self.handle_shared_settled(id, member.session);
             tried.barred.push(member.session);
@@ -314,6 +339,17 @@ impl Core {
         if self.groups.get(id).is_some_and(is_full) {
             self.make_room_in_group(id, now, fx);
         }
+        self.keep_for_group(id, publication, &tried, fx);
+    }
+
+    /// Keeps a message that no member could take, unless one has refused it.
+    fn keep_for_group(
+        &mut self,
+        id: GroupId,
+        publication: &Publication<'_>,
+        tried: &Tried,
+        fx: &mut Effects,
+    ) {
         let Some(group) = self.groups.get(id) else {
             let (nobody, reason) = (Party::Nobody, DropReason::SessionEnded);
             return self.clients.note_drop(nobody, publication.topic, reason, fx);
@@ -387,6 +423,7 @@ impl Core {
         Some(*member)
     }
 
+    /// Delivers to the member that was chosen. Without a reason, it is not there any more.
     fn deliver_to_member(
         &mut self,
         group: GroupId,
@@ -395,7 +432,7 @@ impl Core {
         barred: &[SessionId],
         now: Timestamp,
         fx: &mut Effects,
-    ) -> Result<(), DropReason> {
+    ) -> Result<(), Option<DropReason>> {
         let retain = member.options.retain_as_published() && publication.attributes.retain;
         let session = member.session;
         if session.worker != self.config.worker {
@@ -411,14 +448,17 @@ impl Core {
             fx.send(session.worker, Peer::SharedDeliver { session, delivery, barred }.into());
             return Ok(());
         }
-        let slot = self.clients.slot_of(session).ok_or(DropReason::SessionEnded)?;
+        let slot = self.clients.slot_of(session).ok_or(None)?;
+        if self.config.shared_backlog && !self.is_connected(session) {
+            return Err(None);
+        }
         let grant = Grant {
             qos: member.options.qos(),
             retain,
             identifiers: member.identifier.as_slice(),
             group: Some(group),
         };
-        self.clients.deliver_single(slot, publication, &grant, now, fx)
+        self.clients.deliver_single(slot, publication, &grant, now, fx).map_err(Some)
     }
 
     /// A Session of this worker was chosen.
@@ -471,6 +511,7 @@ impl Core {
         if let (true, Some(&last)) = (delivery.qos > QoS::AtMostOnce, tried.barred.last()) {
             self.handle_shared_settled(group, last);
         }
+        self.work.add(Work::GROUP);
         if tried.refusal.is_none() {
             // The others were not connected when they were tried; what is known now is newer.
             tried.barred.drain(..tried.barred.len().saturating_sub(1));
@@ -494,25 +535,9 @@ impl Core {
             let round = rounds.open_round();
             let is_confirmed = |round| rounds.is_confirmed(round);
             let deliveries = outgoing.take_queued_of_groups(round, is_confirmed);
-            self.return_to_groups(slot, deliveries, now, fx);
-        }
-    }
-
-    pub(crate) fn return_to_groups(
-        &mut self,
-        slot: SessionSlot,
-        deliveries: Vec<(u64, Delivery)>,
-        now: Timestamp,
-        fx: &mut Effects,
-    ) {
-        let session = self.clients.session_id(slot);
-        let owner = Owner::Session(self.clients.session(slot).number);
-        for (sequence, delivery) in deliveries {
-            self.return_to_group(session, delivery, now, fx);
-            if sequence > 0 {
-                // Behind the record of whoever has it now.
-                self.clients.rounds.keep_behind_round(StoreOp::Finished { owner, sequence });
-            }
+            let (number, client) = (session.number, Arc::clone(&session.identity));
+            let session = self.clients.session_id(slot);
+            self.pass_on(client, (session, number), deliveries, now, fx);
         }
     }
 
@@ -528,69 +553,6 @@ impl Core {
         self.give_back(delivery, tried, now, fx);
     }
 
-    /// Tells the homes of a Session's groups that its Client has come or gone.
-    pub(crate) fn tell_groups_online(
-        &mut self,
-        slot: SessionSlot,
-        online: bool,
-        now: Timestamp,
-        fx: &mut Effects,
-    ) {
-        if self.clients.session(slot).shared_subscriptions == 0 {
-            return;
-        }
-        let session = self.clients.session_id(slot);
-        let groups = groups_of(self.clients.session(slot));
-        self.work.add(groups.len() * self.config.workers);
-        for group in groups {
-            if group.home == self.config.worker {
-                self.handle_shared_online(group, session, online, now, fx);
-            } else {
-                fx.send(group.home, Peer::SharedOnline { group, session, online }.into());
-            }
-        }
-    }
-
-    pub(crate) fn handle_shared_online(
-        &mut self,
-        group: GroupId,
-        session: SessionId,
-        online: bool,
-        now: Timestamp,
-        fx: &mut Effects,
-    ) {
-        let members = self.groups.members(group);
-        let Some(member) = members.and_then(|members| members.get(session)) else {
-            return;
-        };
-        member.online = online;
-        let member = *member;
-        self.announce_member(group, member, fx);
-        if online {
-            self.flush_group(group, now, fx);
-        }
-    }
-
-    /// Gives what a group has kept to the members that are connected now.
-    fn flush_group(&mut self, id: GroupId, now: Timestamp, fx: &mut Effects) {
-        let rounds = &self.clients.rounds;
-        let Some(group) = self.groups.get(id) else {
-            return;
-        };
-        let may_go = |kept: &Kept| kept.hold.is_none_or(|round| rounds.is_confirmed(round));
-        let released = group.backlog.take_first(may_go);
-        if !group.backlog.is_empty() && !std::mem::replace(&mut group.is_held, true) {
-            self.held_groups.push(id);
-        }
-        for Kept { message, sequence, .. } in released {
-            self.distribute(id, &Publication::of(&message), Tried::default(), now, fx);
-            if sequence > 0 {
-                let op = StoreOp::Finished { owner: Owner::Group(id.number), sequence };
-                self.clients.rounds.keep_behind_round(op);
-            }
-        }
-    }
-
     /// A shared subscription that the store has kept, without its members and messages.
     pub(crate) fn restore_empty_group(
         &mut self,
@@ -603,23 +565,6 @@ impl Core {
         let id = self.groups.id(number);
         if let Some(group) = self.groups.get(id) {
             (group.is_stored, group.last_sequence) = (true, last_sequence);
-        }
-    }
-
-    /// Goes on with the groups whose messages were not confirmed yet.
-    pub(crate) fn flush_held_groups(&mut self, now: Timestamp, fx: &mut Effects) {
-        for group in std::mem::take(&mut self.held_groups) {
-            if let Some(group) = self.groups.get(group) {
-                group.is_held = false;
-            }
-            self.flush_if_online(group, now, fx);
-        }
-    }
-
-    pub(crate) fn flush_if_online(&mut self, id: GroupId, now: Timestamp, fx: &mut Effects) {
-        let members = self.groups.members(id);
-        if members.is_some_and(|members| members.list.iter().any(|member| member.online)) {
-            self.flush_group(id, now, fx);
         }
     }
 
@@ -656,13 +601,4 @@ impl Core {
             subscribed.kind = SubscriptionKind::Shared(Some(group));
         }
     }
-}
-
-fn groups_of(session: &Session) -> Vec<GroupId> {
-    let kinds = session.subscriptions.values().map(|subscribed| &subscribed.kind);
-    let groups = kinds.filter_map(|kind| match kind {
-        SubscriptionKind::Shared(group) => *group,
-        _ => None,
-    });
-    groups.collect()
 }

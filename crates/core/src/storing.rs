@@ -13,8 +13,7 @@ use crate::effects::{DisconnectReason, Effects};
 use crate::identity::{ConnectionId, SessionId};
 use crate::outgoing::{Delivery, Outgoing};
 use crate::peer::Peer;
-use crate::publishing::Verdict;
-use crate::rounds::{Held, HeldAcknowledgement};
+use crate::rounds::Held;
 use crate::sent::Sent;
 use crate::session::{Session, Will};
 use crate::stored::{
@@ -51,58 +50,35 @@ pub(crate) struct EndingQueue {
 }
 
 impl Core {
+    /// Clients that are disconnected in one turn because there is room again.
+    const UNANSWERED_PER_TURN: usize = 1_000;
+
     /// The store tells how far this worker's commits have come.
     pub fn handle_receipt(&mut self, receipt: Receipt, now: Timestamp, fx: &mut Effects) {
         self.clients.rounds.note_receipt(receipt);
         let others = self.other_workers().fold(0, |set, worker| set | worker.bit());
         while let Some(released) = self.clients.rounds.next_released(others, fx) {
-            for held in released {
-                self.release(held, now, fx);
-            }
+            self.release(released, now, fx);
         }
         self.flush_held_groups(now, fx);
         self.go_on_with_endings(now, fx);
-    }
-
-    fn release(&mut self, held: Held, now: Timestamp, fx: &mut Effects) {
-        match held {
-            Held::Acknowledge(acknowledgement) => {
-                self.clients.release_acknowledgement(&acknowledgement, fx);
-            }
-            Held::Connected(id) => self.complete_connect(id, now, fx),
-            Held::Ended(client) => self.settle_end(client, fx),
-            Held::Subscribed(ticket) => self.arrive(ticket, fx),
-            Held::Published(ticket, outcome) => fx.local_published.push((ticket, outcome)),
-            Held::Send(session) => self.send_on(session, now, fx),
-            Held::Ahead(session, sent_before) => {
-                self.clients.note_ahead(session, sent_before);
-                self.send_on(session, now, fx);
-            }
-            Held::Asked(ticket, held) => {
-                let is_refused = self.clients.rounds.take_refusal(ticket);
-                let held = if is_refused { refused(*held) } else { *held };
-                self.release(held, now, fx);
-            }
-        }
     }
 
     /// Without a store: what has waited for other workers, and has their answers.
     pub(crate) fn release_answered(&mut self, now: Timestamp, fx: &mut Effects) {
-        for held in self.clients.rounds.take_answered() {
-            self.release(held, now, fx);
-        }
+        let answered = self.clients.rounds.take_answered();
+        self.release(answered, now, fx);
     }
 
     /// Another worker's round is durable.
     pub(crate) fn handle_confirmed(&mut self, round: Round, now: Timestamp, fx: &mut Effects) {
-        for session in self.clients.rounds.handle_confirmed(round) {
-            self.send_on(session, now, fx);
-        }
+        let sessions = self.clients.rounds.handle_confirmed(round);
+        self.release(sessions.into_iter().map(Held::Send), now, fx);
         self.flush_held_groups(now, fx);
         self.go_on_with_endings(now, fx);
     }
 
-    fn send_on(&mut self, session: SessionId, now: Timestamp, fx: &mut Effects) {
+    pub(crate) fn send_on(&mut self, session: SessionId, now: Timestamp, fx: &mut Effects) {
         if let Some(slot) = self.clients.slot_of(session) {
             self.go_on(slot, now, fx);
         }
@@ -115,14 +91,23 @@ impl Core {
         self.end_unanswered(now, fx);
     }
 
-    /// Those whose PUBLISH was not acknowledged bring it again, when there is room for it.
+    /// Whether those whose PUBLISH was not acknowledged may bring it again: there is room for it.
+    pub(crate) fn may_end_unanswered(&self) -> bool {
+        let has_room = !self.clients.rounds.is_full && !self.is_very_short_of_memory();
+        !self.unanswered.is_empty() && has_room
+    }
+
+    /// Disconnects those whose PUBLISH was not acknowledged, so many in a turn.
     pub(crate) fn end_unanswered(&mut self, now: Timestamp, fx: &mut Effects) {
-        if self.clients.rounds.is_full || self.is_very_short_of_memory() {
-            return;
-        }
         let code = ReasonCode::QuotaExceeded;
-        for id in std::mem::take(&mut self.unanswered) {
-            self.close(id, Some(code), &DisconnectReason::ByServer(code), now, fx);
+        for _ in 0..Self::UNANSWERED_PER_TURN {
+            if !self.may_end_unanswered() {
+                return;
+            }
+            if let Some(id) = self.unanswered.pop_first() {
+                self.work.add(1);
+                self.close(id, Some(code), &DisconnectReason::ByServer(code), now, fx);
+            }
         }
     }
 
@@ -133,7 +118,7 @@ impl Core {
             && !connection.is_unanswered
         {
             connection.is_unanswered = true;
-            self.unanswered.push(id);
+            self.unanswered.insert(id);
         }
     }
 
@@ -396,19 +381,6 @@ impl Core {
         let (messages_max, bytes_max) = Outgoing::fetch_size();
         let (owner, session) = (Owner::Session(number), queue.session);
         fx.fetches.push(Fetch { owner, session, ticket, from, messages_max, bytes_max });
-    }
-}
-
-/// What is said when the home of a topic has no room for a retained message.
-fn refused(held: Held) -> Held {
-    match held {
-        Held::Acknowledge(held) => {
-            let verdict = Verdict::from(DropReason::RetainedLimit);
-            let Verdict { reason_code, explanation, .. } = verdict;
-            Held::Acknowledge(HeldAcknowledgement { reason_code, explanation, ..held })
-        }
-        Held::Published(ticket, _) => Held::Published(ticket, Err(DropReason::RetainedLimit)),
-        held => held,
     }
 }
 

@@ -255,12 +255,14 @@ impl Core {
 
     fn give_up(&mut self, slot: SessionSlot, now: Timestamp, fx: &mut Effects) {
         self.clients.counters.limits_exceeded += 1;
+        let session = self.clients.session_id(slot);
         if let Some(id) = self.clients.session(slot).network_connection() {
             self.end_for_memory(id, now, fx);
         }
         // What is in the store takes no memory once nobody is connected.
-        let session = self.clients.sessions.get(slot as usize);
-        if session.is_some_and(|session| session.number == 0) {
+        if let Some(slot) = self.clients.slot_of(session)
+            && self.clients.session(slot).number == 0
+        {
             self.end_session(slot, now, fx);
         }
     }

@@ -12,7 +12,7 @@ use crate::core::Core;
 use crate::effects::{Effects, Event};
 use crate::filter_request::{EXCLUSIVE_PREFIX, FilterRequest, RequestKind};
 use crate::hashing::hash_str;
-use crate::identity::{ConnectionId, WorkerId};
+use crate::identity::{ConnectionId, SessionId, WorkerId};
 use crate::peer::{Member, Peer, Ticket};
 use crate::pending::{PendingSubscribe, RemoteStep};
 use crate::retained::RetainedWish;
@@ -127,7 +127,7 @@ impl Core {
         let ticket = self.pending.ticket();
         let gathering = PendingSubscribe {
             answer,
-            connection: id,
+            streams: (id, self.clients.control_of(id)),
             session: self.clients.session_id(slot),
             packet_id,
             filters: Vec::new(),
@@ -408,7 +408,7 @@ impl Core {
 
     /// The SUBACK leaves, and retained messages follow it.
     fn answer_subscribe(&mut self, subscribe: PendingSubscribe, fx: &mut Effects) {
-        let id = subscribe.connection;
+        let id = self.clients.stream_or_control(subscribe.streams);
         if let Some(packet_id) = subscribe.packet_id {
             if self.clients.connection(id).is_none() {
                 return;
@@ -525,14 +525,6 @@ impl Core {
         }
     }
 
-    /// Ends a subscription of a Session that ends.
-    pub(crate) fn end_subscription(&mut self, slot: SessionSlot, key: &str, fx: &mut Effects) {
-        if let Some(subscribed) = self.take_subscription(slot, key) {
-            self.end_wish(self.clients.session_id(slot), key, fx);
-            self.release_subscription(slot, key, &subscribed.kind, fx);
-        }
-    }
-
     pub(crate) fn take_subscription(&mut self, slot: SessionSlot, key: &str) -> Option<Subscribed> {
         let session = self.clients.session(slot);
         let subscribed = session.subscriptions.remove(key)?;
@@ -545,12 +537,11 @@ impl Core {
     /// Gives up what a subscription has that has just been taken from its Session.
     pub(crate) fn release_subscription(
         &mut self,
-        slot: SessionSlot,
+        (slot, session): (SessionSlot, SessionId),
         key: &str,
         kind: &SubscriptionKind,
         fx: &mut Effects,
     ) {
-        let session = self.clients.session_id(slot);
         match *kind {
             SubscriptionKind::Plain => self.remove_from_tree(slot, key, fx),
             SubscriptionKind::Exclusive => {

@@ -98,6 +98,8 @@ pub(crate) struct MatchScratch {
     frontier: Vec<NodeIndex>,
     next: Vec<NodeIndex>,
     pub(crate) matched: Vec<NodeIndex>,
+    /// How many nodes the walk has looked at, whether they matched or not.
+    pub(crate) visited: usize,
 }
 
 impl SubscriptionTree {
@@ -165,12 +167,14 @@ impl SubscriptionTree {
     /// Puts all filter nodes that match `topic` into `scratch.matched`.
     pub(crate) fn match_topic_name(&self, topic: &str, scratch: &mut MatchScratch) {
         scratch.matched.clear();
+        scratch.visited = 0;
         scratch.frontier.clear();
         scratch.frontier.push(ROOT);
         // Server topics are not matched by a filter that begins with a wildcard [MQTT-4.7.2-1].
         let mut wildcards_apply = !topic.starts_with('$');
         for level in topic.split('/') {
             let level_hash = self.tree.hash_level(level);
+            scratch.visited += scratch.frontier.len();
             scratch.next.clear();
             for &node in &scratch.frontier {
                 let value = self.tree.value(node);
@@ -186,6 +190,7 @@ impl SubscriptionTree {
             }
             wildcards_apply = true;
         }
+        scratch.visited += scratch.frontier.len();
         for &node in &scratch.frontier {
             let value = self.tree.value(node);
             push_node(&mut scratch.matched, value.hash); // `a/#` matches `a` [MQTT-4.7.1-2]

@@ -99,10 +99,11 @@ impl Core {
 
     /// The UNSUBACK leaves [MQTT-3.10.4-4].
     pub(crate) fn answer_unsubscribe(&mut self, unsubscribe: &PendingSubscribe, fx: &mut Effects) {
-        let is_there = self.clients.connection(unsubscribe.connection).is_some();
+        let id = self.clients.stream_or_control(unsubscribe.streams);
+        let is_there = self.clients.connection(id).is_some();
         if let Some(packet_id) = unsubscribe.packet_id.filter(|_| is_there) {
             let packet = answer_packet(unsubscribe.answer, packet_id, &unsubscribe.reason_codes);
-            self.clients.send(unsubscribe.connection, &packet, fx);
+            self.clients.send(id, &packet, fx);
         }
     }
 
@@ -131,7 +132,7 @@ impl Core {
                 let leave = Peer::SharedUnsubscribe { ticket, name, filter, session };
                 fx.send(home, leave.into());
             }
-            _ => self.release_subscription(slot, key, &subscribed.kind, fx),
+            _ => self.release_subscription((slot, session), key, &subscribed.kind, fx),
         }
         self.forget_subscription(slot, key);
         let client = Arc::clone(&self.clients.session(slot).identity);

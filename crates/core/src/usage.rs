@@ -49,7 +49,7 @@ impl Core {
         let connections = counters.connections_opened - counters.connections_closed;
         Usage {
             connections: connections as usize,
-            sessions: clients.sessions.len(),
+            sessions: clients.by_client_id.len(),
             connected: clients.attached - clients.locals,
             local_subscribers: clients.locals,
             subscriptions: self.tree.len(),

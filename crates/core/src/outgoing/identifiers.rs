@@ -11,7 +11,7 @@ pub enum Identifiers {
     /// One: the usual case.
     One(NonZeroU32),
     /// Several.
-    Many(Box<[NonZeroU32]>),
+    Many(Vec<NonZeroU32>),
 }
 
 impl Identifiers {
@@ -23,6 +23,15 @@ impl Identifiers {
             Self::Many(many) => many,
         }
     }
+
+    /// One more subscription has made the delivery.
+    pub(crate) fn push(&mut self, identifier: NonZeroU32) {
+        match self {
+            Self::None => *self = Self::One(identifier),
+            Self::One(first) => *self = Self::Many(vec![*first, identifier]),
+            Self::Many(many) => many.push(identifier),
+        }
+    }
 }
 
 impl From<&[NonZeroU32]> for Identifiers {
@@ -30,7 +39,25 @@ impl From<&[NonZeroU32]> for Identifiers {
         match identifiers {
             [] => Self::None,
             [one] => Self::One(*one),
-            many => Self::Many(many.into()),
+            many => Self::Many(many.to_vec()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroU32;
+
+    use super::Identifiers;
+
+    #[test]
+    fn identifiers_are_added_in_their_order() {
+        let numbers: Vec<_> = (1..=4).filter_map(NonZeroU32::new).collect();
+        let mut identifiers = Identifiers::None;
+        for (count, &number) in (1..).zip(&numbers) {
+            identifiers.push(number);
+            assert_eq!(identifiers.as_slice(), &numbers[..count]);
+            assert_eq!(identifiers, Identifiers::from(&numbers[..count]));
         }
     }
 }

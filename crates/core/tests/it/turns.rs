@@ -2,7 +2,7 @@
 //! behind it waits no longer. And that nobody sees a difference when something is done in slices.
 
 use midge_codec::{
-    Packet, PacketIdentifier, Publish, ReasonCode, SubscriptionOptions, Unsubscribe,
+    Disconnect, Packet, PacketIdentifier, Publish, ReasonCode, SubscriptionOptions, Unsubscribe,
 };
 use midge_core::{Core, DropReason, Limits};
 
@@ -206,6 +206,190 @@ fn a_turn_ends_when_it_has_done_enough() {
         assert!(largest_turn(node) < TURN_MAX);
         assert_eq!(node.messages(client).len(), 18_000);
     });
+}
+
+fn shared(count: usize) -> Vec<String> {
+    (0..count).map(|number| format!("$share/g{number}/t/{number}")).collect()
+}
+
+fn subscriptions(node: &Node) -> usize {
+    node.cores.iter().map(|core| core.usage().subscriptions).sum()
+}
+
+#[test]
+fn many_shared_subscriptions_learn_in_slices_that_their_client_comes_and_goes() {
+    scenario_with(setup(), |node| {
+        let groups = shared(6_000);
+        let member = node.connect_with(&persistent("m")).0;
+        let other = node.connect("o");
+        node.queue_subscribe(member, &many(&groups), None);
+        node.queue_subscribe(other, &[("$share/g5999/t/5999", options(1))], None);
+        node.settle();
+        node.take(member);
+        let publisher = node.connect("p");
+        node.queue(member, &Packet::Disconnect(Disconnect::with_reason(ReasonCode::Success)));
+        let worker = node.home("m");
+        node.turn(worker);
+        // Before everybody knows: nothing goes to one who is not there.
+        node.queue(publisher, &Packet::Publish(publish("t/5999", "for the other", 0, 0)));
+        node.queue(publisher, &Packet::Publish(publish("t/7", "later", 1, 1)));
+        let largest = largest_turn(node);
+        assert!(largest < 5_000, "{largest} when it goes");
+        assert_eq!(node.texts(other), ["for the other"]);
+        assert_eq!(node.dropped(DropReason::Offline), 0);
+
+        let member = node.begin_connect(&persistent("m"));
+        let largest = largest_turn(node);
+        assert!(largest < 5_000, "{largest} when it comes");
+        assert_eq!(node.texts(member), ["later"]);
+        node.publish(publisher, "t/0", "first", 1);
+        node.publish(publisher, "t/5998", "last", 1);
+        assert_eq!(node.texts(member), ["first", "last"]);
+    });
+}
+
+#[test]
+fn a_client_that_comes_and_goes_again_and_again_is_known_to_be_where_it_is() {
+    scenario_with(setup(), |node| {
+        let groups = shared(3_000);
+        let mut member = node.connect_with(&persistent("m")).0;
+        node.queue_subscribe(member, &many(&groups), None);
+        node.settle();
+        let worker = node.home("m");
+        for _ in 0..5 {
+            node.break_connection(member);
+            node.turn(worker);
+            member = node.begin_connect(&persistent("m"));
+            node.turn(worker);
+        }
+        assert!(largest_turn(node) < 5_000);
+        let publisher = node.connect("p");
+        for number in [0, 1_500, 2_999] {
+            node.publish(publisher, &format!("t/{number}"), "x", 0);
+        }
+        assert_eq!(node.texts(member), ["x", "x", "x"]);
+    });
+}
+
+#[test]
+fn a_session_with_many_subscriptions_ends_in_slices_and_its_client_has_a_new_one() {
+    scenario_with(setup(), |node| {
+        let publisher = node.connect("p");
+        let client = node.connect("c");
+        let all = [filters(9_000), shared(2_000)].concat();
+        node.queue_subscribe(client, &many(&all), None);
+        node.settle();
+        node.queue(client, &Packet::Disconnect(Disconnect::with_reason(ReasonCode::Success)));
+        let worker = node.home("c");
+        node.turn(worker);
+        assert_eq!(node.sessions(), 1, "nobody finds it any more");
+        assert!(subscriptions(node) > 3_000, "it is not all done in one turn");
+        let client = node.begin_connect(&connect("c"));
+        node.queue_subscribe(client, &[("many/8999", options(1))], None);
+        node.queue(publisher, &Packet::Publish(publish("many/8999", "new", 1, 1)));
+        node.queue(publisher, &Packet::Publish(publish("many/7", "for the old one", 1, 2)));
+        let largest = largest_turn(node);
+        assert!(largest < 6_000, "{largest}");
+        assert_eq!((subscriptions(node), node.sessions()), (1, 2));
+        node.publish(publisher, "many/8999", "newer", 1);
+        node.publish(publisher, "t/1999", "nobody", 0);
+        assert_eq!(node.texts(client).last().map(String::as_str), Some("newer"));
+        // Whether the old one was still there for its message, nobody can tell.
+        assert!((1..=2).contains(&node.dropped(DropReason::NoSubscriber)));
+        assert_eq!(node.dropped(DropReason::QueueFull), 0);
+    });
+}
+
+#[test]
+fn what_waits_for_a_session_that_ends_is_given_up_in_slices() {
+    scenario_with(setup(), |node| {
+        let mut session = persistent("s");
+        session.properties.session_expiry_interval = Some(9);
+        let client = node.connect_with(&session).0;
+        node.subscribe(client, "t", 1);
+        node.lose(client);
+        let publisher = node.connect("p");
+        for number in 1..=20_000_u16 {
+            node.queue(publisher, &Packet::Publish(publish("t", "x", 1, number)));
+        }
+        node.settle();
+        node.now = node.now + 10_000;
+        let largest = largest_turn(node);
+        assert!(largest < 10_000, "{largest}");
+        assert_eq!(node.dropped(DropReason::SessionEnded), 20_000);
+    });
+}
+
+#[test]
+fn what_a_group_has_kept_is_given_out_in_slices_and_in_order() {
+    let limits = Limits { shared_backlog_messages_max: 100_000, ..setup().limits };
+    let limits = Limits { shared_backlog_bytes_max: u32::MAX, ..limits };
+    scenario_with(Setup { limits, ..setup() }, |node| {
+        let member = node.connect_with(&persistent("m")).0;
+        node.subscribe(member, "$share/g/t", 1);
+        node.lose(member);
+        let publisher = node.connect("p");
+        for number in 1..=20_000_u16 {
+            let text = number.to_string();
+            node.queue(publisher, &Packet::Publish(publish("t", &text, 1, number)));
+        }
+        node.settle();
+        let mut packet = persistent("m");
+        packet.properties.receive_maximum = std::num::NonZeroU16::new(u16::MAX);
+        let member = node.begin_connect(&packet);
+        let worker = node.home("m");
+        node.turn(worker);
+        node.queue(publisher, &Packet::Publish(publish("t", "behind", 1, 20_001)));
+        let largest = largest_turn(node);
+        assert!(largest < 60_000, "{largest}");
+        let mut texts = node.texts(member);
+        assert_eq!(texts.len(), 20_001);
+        if node.cores.len() > 1 {
+            return; // another worker gives it to the member itself, and may be ahead
+        }
+        assert_eq!(texts.pop().as_deref(), Some("behind"));
+        let numbers = texts.iter().map(|text| text.parse::<u16>().expect("a number"));
+        assert!(numbers.eq(1..=20_000));
+    });
+}
+
+#[test]
+fn a_fan_out_to_very_many_is_done_in_slices() {
+    let limits = Limits { turn_deliveries_max: 1_000, ..setup().limits };
+    let mut node = Node::new(&Setup { limits, ..setup() });
+    let publisher = node.connect("p");
+    for number in 0..5_000 {
+        let conn = node.begin_connect(&connect(&format!("s{number}")));
+        node.queue_subscribe(conn, &[("t", options(1))], None);
+    }
+    node.settle();
+    let sent = node.counters().messages_delivered;
+    node.queue(publisher, &Packet::Publish(publish("t", "x", 1, 1)));
+    node.turn(0);
+    let in_first_turn = node.counters().messages_delivered - sent;
+    assert!(in_first_turn <= 1_000, "{in_first_turn}");
+    node.settle();
+    assert_eq!(node.counters().messages_delivered - sent, 5_000);
+}
+
+#[test]
+fn a_walk_over_filters_that_match_nothing_counts() {
+    let mut node = Node::new(&setup());
+    let client = node.connect("c");
+    // Each level is `+` or `a`, and the last one never matches.
+    let filters: Vec<_> = (0..1_u32 << 12)
+        .map(|bits| {
+            let level = |at: u32| if (bits >> at) & 1 == 0 { "+/" } else { "a/" };
+            (0..12).map(level).chain(["b"]).collect::<String>()
+        })
+        .collect();
+    node.queue_subscribe(client, &many(&filters), None);
+    node.settle();
+    let before = node.cores[0].operations();
+    let publisher = node.connect("p");
+    node.publish(publisher, &format!("{}x", "a/".repeat(12)), "x", 0);
+    let operations = node.cores[0].operations() - before;
+    assert!((8_000..9_000).contains(&operations), "{operations}");
 }
 
 impl Node {

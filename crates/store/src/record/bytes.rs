@@ -131,7 +131,7 @@ impl<'a> Reader<'a> {
         for _ in 1..count {
             many.push(self.identifier()?);
         }
-        Ok(Identifiers::Many(many.into()))
+        Ok(Identifiers::Many(many))
     }
 
     fn identifier(&mut self) -> Result<NonZeroU32, BadRecord> {

@@ -395,7 +395,7 @@ pub(crate) fn list(identifiers: &Identifiers) -> Vec<NonZeroU32> {
     match identifiers {
         Identifiers::None => Vec::new(),
         Identifiers::One(one) => vec![*one],
-        Identifiers::Many(many) => many.to_vec(),
+        Identifiers::Many(many) => many.clone(),
     }
 }
 
@@ -404,6 +404,6 @@ pub(crate) fn identifiers(list: Vec<NonZeroU32>) -> Identifiers {
     match *list {
         [] => Identifiers::None,
         [one] => Identifiers::One(one),
-        _ => Identifiers::Many(list.into()),
+        _ => Identifiers::Many(list),
     }
 }

@@ -1,0 +1,98 @@
+//! What waited for the store, or for another worker, happens: acknowledgements leave, queues go on.
+//! A round may have held back something for each of a hundred thousand Sessions, so it happens in
+//! slices, in the order in which it was held back: no acknowledgement overtakes another one.
+
+use std::collections::VecDeque;
+
+use crate::core::Core;
+use crate::drops::DropReason;
+use crate::effects::Effects;
+use crate::publishing::Verdict;
+use crate::rounds::{Held, HeldAcknowledgement};
+use crate::time::Timestamp;
+
+/// What is not held back any more and has not happened yet.
+#[derive(Debug)]
+pub(crate) struct Releases {
+    waiting: VecDeque<Held>,
+    /// How much of it this turn has time for.
+    left: usize,
+}
+
+impl Default for Releases {
+    fn default() -> Self {
+        Self { waiting: VecDeque::new(), left: Self::PER_TURN }
+    }
+}
+
+impl Releases {
+    const PER_TURN: usize = 16_384;
+
+    pub(crate) fn has_work(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+}
+
+impl Core {
+    /// These happen now, or as soon as a turn has time for them.
+    pub(crate) fn release(
+        &mut self,
+        released: impl IntoIterator<Item = Held>,
+        now: Timestamp,
+        fx: &mut Effects,
+    ) {
+        self.releases.waiting.extend(released);
+        self.go_on_releasing(now, fx);
+    }
+
+    fn go_on_releasing(&mut self, now: Timestamp, fx: &mut Effects) {
+        while self.releases.left > 0
+            && let Some(held) = self.releases.waiting.pop_front()
+        {
+            self.releases.left -= 1;
+            self.work.add(1);
+            self.release_one(held, now, fx);
+        }
+    }
+
+    /// Goes on with what earlier turns had no time for, within this turn's share.
+    pub(crate) fn run_releases(&mut self, now: Timestamp, fx: &mut Effects) {
+        self.go_on_releasing(now, fx);
+        self.releases.left = Releases::PER_TURN;
+    }
+
+    fn release_one(&mut self, held: Held, now: Timestamp, fx: &mut Effects) {
+        match held {
+            Held::Acknowledge(acknowledgement) => {
+                self.clients.release_acknowledgement(&acknowledgement, fx);
+            }
+            Held::Connected(id) => self.complete_connect(id, now, fx),
+            Held::Ended(client) => self.settle_end(client, fx),
+            Held::Subscribed(ticket) => self.arrive(ticket, fx),
+            Held::Published(ticket, outcome) => fx.local_published.push((ticket, outcome)),
+            Held::Send(session) => self.send_on(session, now, fx),
+            Held::Ahead(session, sent_before) => {
+                self.clients.note_ahead(session, sent_before);
+                self.send_on(session, now, fx);
+            }
+            Held::Asked(ticket, held) => {
+                let is_refused = self.clients.rounds.take_refusal(ticket);
+                let held = if is_refused { refused(*held) } else { *held };
+                self.release_one(held, now, fx);
+            }
+        }
+    }
+}
+
+/// What is said when the home of a topic has no room for a retained message.
+fn refused(held: Held) -> Held {
+    match held {
+        Held::Acknowledge(held) => {
+            let verdict = Verdict::from(DropReason::RetainedLimit);
+            let Verdict { reason_code, explanation, .. } = verdict;
+            Held::Acknowledge(HeldAcknowledgement { reason_code, explanation, ..held })
+        }
+        Held::Published(ticket, _) => Held::Published(ticket, Err(DropReason::RetainedLimit)),
+        held => held,
+    }
+}

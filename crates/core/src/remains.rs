@@ -1,0 +1,199 @@
+//! What is left to be done when a Session has ended: its subscriptions leave the tree and their
+//! groups, and what waited for it goes to others or is dropped. A Session may have a hundred
+//! thousand of them, so that is done in slices. Nobody can find a Session here any more: a Client
+//! that connects meanwhile has a new one.
+//!
+//! An empty [`Session`] keeps the place of the old one, since the tree names it, until its
+//! subscriptions are gone. It must never get a message.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use hashbrown::hash_map::IntoIter;
+
+use crate::clients::Clients;
+use crate::core::Core;
+use crate::drops::{DropReason, Party};
+use crate::effects::Effects;
+use crate::hashing::hash_str;
+use crate::identity::{Identity, SessionId};
+use crate::outgoing::Delivery;
+use crate::session::{Session, Subscribed};
+use crate::stored::{Owner, StoreOp};
+use crate::subscription_tree::SessionSlot;
+use crate::time::Timestamp;
+
+/// What is left of the Sessions of one worker that have ended.
+#[derive(Debug)]
+pub(crate) struct Remains {
+    subscriptions: VecDeque<Leaving>,
+    undelivered: VecDeque<Undelivered>,
+    /// Subscriptions and messages for which this turn has time.
+    left: usize,
+}
+
+/// The subscriptions of a Session that has ended.
+#[derive(Debug)]
+struct Leaving {
+    slot: SessionSlot,
+    /// How the Session was called.
+    session: SessionId,
+    subscriptions: IntoIter<Box<str>, Subscribed>,
+}
+
+/// What waited for a Session that has ended or whose Client has gone.
+#[derive(Debug)]
+struct Undelivered {
+    client: Arc<Identity>,
+    session: SessionId,
+    /// The Session's number in the store.
+    number: u64,
+    /// With their names in the store.
+    deliveries: VecDeque<(u64, Delivery)>,
+}
+
+impl Default for Remains {
+    fn default() -> Self {
+        let (subscriptions, undelivered) = (VecDeque::new(), VecDeque::new());
+        Self { subscriptions, undelivered, left: Self::PER_TURN }
+    }
+}
+
+impl Remains {
+    /// More than can be added in one turn: see `Slices::FILTERS_PER_TURN`.
+    const PER_TURN: usize = 4_096;
+    /// What is done of one Session before it is another one's turn.
+    const SLICE: usize = 256;
+
+    pub(crate) fn has_work(&self) -> bool {
+        !self.subscriptions.is_empty() || !self.undelivered.is_empty()
+    }
+
+    /// Messages that are yet to find somebody.
+    pub(crate) fn messages(&self) -> usize {
+        self.undelivered.iter().map(|undelivered| undelivered.deliveries.len()).sum()
+    }
+}
+
+impl Clients {
+    /// Takes a Session out. Until it is vacated, its place goes to nobody: the tree may name it.
+    pub(crate) fn take_session(&mut self, slot: SessionSlot) -> Session {
+        let identity = Arc::clone(&self.sessions[slot as usize].identity);
+        let hash = hash_str(self.seed, &identity.client_id);
+        if let Ok(entry) = self.by_client_id.find_entry(hash, |&other| other == slot) {
+            entry.remove();
+        }
+        self.generation = self.generation.wrapping_add(1);
+        let mut nobody = Session::new(identity, self.generation, self.seed);
+        nobody.is_over = true;
+        let session = std::mem::replace(&mut self.sessions[slot as usize], nobody);
+        self.budget.sessions.give_back(u64::from(session.has_place), 0);
+        session
+    }
+
+    /// Nothing names the place of a Session any more that was taken out.
+    pub(crate) fn vacate(&mut self, slot: SessionSlot) {
+        self.sessions.remove(slot as usize);
+    }
+}
+
+impl Core {
+    /// Takes the subscriptions of a Session that has ended out of the tree and their groups.
+    pub(crate) fn end_subscriptions(
+        &mut self,
+        slot: SessionSlot,
+        session: SessionId,
+        subscriptions: IntoIter<Box<str>, Subscribed>,
+        fx: &mut Effects,
+    ) {
+        let mut leaving = Leaving { slot, session, subscriptions };
+        let count = self.remains.left;
+        if self.end_some(&mut leaving, count, fx) {
+            self.clients.vacate(slot);
+        } else {
+            self.remains.subscriptions.push_back(leaving);
+        }
+    }
+
+    /// Ends up to `count` subscriptions; true if these were all.
+    fn end_some(&mut self, leaving: &mut Leaving, count: usize, fx: &mut Effects) -> bool {
+        let Leaving { slot, session, subscriptions } = leaving;
+        for (key, subscribed) in subscriptions.take(count) {
+            self.work.add(1);
+            self.remains.left -= 1;
+            self.end_wish(*session, &key, fx);
+            self.release_subscription((*slot, *session), &key, &subscribed.kind, fx);
+        }
+        subscriptions.len() == 0
+    }
+
+    /// What waited for a Session goes to other members of its shared subscriptions
+    /// [MQTT-4.8.2-5]; the rest is dropped with the Session, and counted. What the store has is
+    /// told to it in the same round.
+    pub(crate) fn pass_on(
+        &mut self,
+        client: Arc<Identity>,
+        (session, number): (SessionId, u64),
+        deliveries: Vec<(u64, Delivery)>,
+        now: Timestamp,
+        fx: &mut Effects,
+    ) {
+        let deliveries = deliveries.into();
+        let mut undelivered = Undelivered { client, session, number, deliveries };
+        let count = if number > 0 { usize::MAX } else { self.remains.left };
+        self.pass_on_some(&mut undelivered, count, now, fx);
+        if !undelivered.deliveries.is_empty() {
+            self.remains.undelivered.push_back(undelivered);
+        }
+    }
+
+    fn pass_on_some(
+        &mut self,
+        undelivered: &mut Undelivered,
+        count: usize,
+        now: Timestamp,
+        fx: &mut Effects,
+    ) {
+        let count = count.min(undelivered.deliveries.len());
+        self.remains.left = self.remains.left.saturating_sub(count);
+        let owner = Owner::Session(undelivered.number);
+        for (sequence, delivery) in undelivered.deliveries.drain(..count) {
+            self.work.add(1);
+            if delivery.group.is_some() {
+                self.return_to_group(undelivered.session, delivery, now, fx);
+                if sequence > 0 {
+                    // Behind the record of whoever has it now.
+                    self.clients.rounds.keep_behind_round(StoreOp::Finished { owner, sequence });
+                }
+            } else {
+                let party = Party::Former(&undelivered.client);
+                let topic = delivery.message.topic();
+                self.clients.note_drop(party, topic, DropReason::SessionEnded, fx);
+            }
+        }
+    }
+
+    /// Goes on with what is left of Sessions that have ended, within this turn's share.
+    pub(crate) fn run_remains(&mut self, now: Timestamp, fx: &mut Effects) {
+        // Whatever was done at once in this turn, what waits gets on.
+        self.remains.left = self.remains.left.max(2 * Remains::SLICE);
+        while self.remains.left > 0 && self.remains.has_work() {
+            let count = self.remains.left.min(Remains::SLICE);
+            if let Some(mut undelivered) = self.remains.undelivered.pop_front() {
+                self.pass_on_some(&mut undelivered, count, now, fx);
+                if !undelivered.deliveries.is_empty() {
+                    self.remains.undelivered.push_back(undelivered);
+                }
+            }
+            let count = self.remains.left.min(Remains::SLICE);
+            if let Some(mut leaving) = self.remains.subscriptions.pop_front() {
+                if self.end_some(&mut leaving, count, fx) {
+                    self.clients.vacate(leaving.slot);
+                } else {
+                    self.remains.subscriptions.push_back(leaving);
+                }
+            }
+        }
+        self.remains.left = Remains::PER_TURN;
+    }
+}

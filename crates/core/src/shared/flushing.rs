@@ -1,0 +1,144 @@
+//! What a shared subscription has kept while nobody could take it goes to the members that are
+//! connected now, so many messages in a turn. What is published meanwhile queues up behind it.
+
+use std::collections::VecDeque;
+
+use midge_codec::QoS;
+
+use super::Tried;
+use crate::core::Core;
+use crate::effects::Effects;
+use crate::group_backlog::Kept;
+use crate::message::Publication;
+use crate::stored::{Owner, StoreOp};
+use crate::subscription_tree::GroupId;
+use crate::time::Timestamp;
+use crate::work::Work;
+
+/// The groups of one worker that are to be emptied.
+#[derive(Debug)]
+pub(crate) struct Flushes {
+    /// Those for which a turn had no time.
+    waiting: VecDeque<GroupId>,
+    /// Those whose messages are not confirmed yet.
+    held: Vec<GroupId>,
+    /// Messages for which this turn has time.
+    left: usize,
+}
+
+impl Default for Flushes {
+    fn default() -> Self {
+        Self { waiting: VecDeque::new(), held: Vec::new(), left: Self::MESSAGES_PER_TURN }
+    }
+}
+
+impl Flushes {
+    const MESSAGES_PER_TURN: usize = 4_096;
+    /// Messages of one group before it is another one's turn.
+    const SLICE: usize = 128;
+    /// Messages that make room for each one that comes meanwhile.
+    const FOR_EACH_NEW: usize = 4;
+
+    pub(crate) fn has_work(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+}
+
+impl Core {
+    /// Gives what a group has kept to the members that are connected now.
+    pub(crate) fn flush_group(&mut self, id: GroupId, now: Timestamp, fx: &mut Effects) {
+        let is_idle = self.groups.get(id).is_some_and(|group| !group.is_flushing);
+        if is_idle && !self.flush_some(id, self.flushes.left, now, fx) {
+            self.set_flushing(id, true);
+            self.flushes.waiting.push_back(id);
+        }
+    }
+
+    /// Gives up to `count` messages of a group to its members; false if more may go.
+    fn flush_some(&mut self, id: GroupId, count: usize, now: Timestamp, fx: &mut Effects) -> bool {
+        let rounds = &self.clients.rounds;
+        let Some(group) = self.groups.get(id) else {
+            return true;
+        };
+        let may_go = |kept: &Kept| kept.hold.is_none_or(|round| rounds.is_confirmed(round));
+        let released = group.backlog.take_first(count, may_go);
+        let next_may_go = group.backlog.iter().next().map(may_go);
+        if next_may_go == Some(false) && !std::mem::replace(&mut group.is_held, true) {
+            self.flushes.held.push(id);
+        }
+        self.flushes.left = self.flushes.left.saturating_sub(released.len());
+        self.work.add(released.len() * Work::GROUP);
+        for Kept { message, sequence, .. } in released {
+            self.give_out(id, &Publication::of(&message), Tried::default(), now, fx);
+            if sequence > 0 {
+                let op = StoreOp::Finished { owner: Owner::Group(id.number), sequence };
+                self.clients.rounds.keep_behind_round(op);
+            }
+        }
+        next_may_go != Some(true)
+    }
+
+    /// Goes on with the groups that are to be emptied, within this turn's share.
+    pub(crate) fn run_flushes(&mut self, now: Timestamp, fx: &mut Effects) {
+        // Whatever was done at once in this turn, those that wait get on.
+        self.flushes.left = self.flushes.left.max(Flushes::SLICE);
+        while self.flushes.left > 0
+            && let Some(id) = self.flushes.waiting.pop_front()
+        {
+            let count = self.flushes.left.min(Flushes::SLICE);
+            if self.has_present_member(id) && !self.flush_some(id, count, now, fx) {
+                self.flushes.waiting.push_back(id);
+            } else {
+                self.set_flushing(id, false);
+            }
+        }
+        self.flushes.left = Flushes::MESSAGES_PER_TURN;
+    }
+
+    /// Whether a message has to queue up behind older ones that are on their way to the members.
+    pub(super) fn joins_flush(
+        &mut self,
+        id: GroupId,
+        publication: &Publication<'_>,
+        now: Timestamp,
+        fx: &mut Effects,
+    ) -> bool {
+        let is_flushing = self.groups.get(id).is_some_and(|group| group.is_flushing);
+        if !is_flushing || publication.attributes.qos == QoS::AtMostOnce {
+            return false;
+        }
+        // They become fewer, however many come.
+        self.flush_some(id, Flushes::FOR_EACH_NEW, now, fx);
+        let limits = &self.config.limits;
+        let group = self.groups.get(id);
+        group.is_some_and(|group| group.backlog.has_room(publication.size(), limits))
+    }
+
+    /// Goes on with the groups whose messages were not confirmed yet.
+    pub(crate) fn flush_held_groups(&mut self, now: Timestamp, fx: &mut Effects) {
+        for group in std::mem::take(&mut self.flushes.held) {
+            self.work.add(1);
+            if let Some(group) = self.groups.get(group) {
+                group.is_held = false;
+            }
+            self.flush_if_online(group, now, fx);
+        }
+    }
+
+    pub(crate) fn flush_if_online(&mut self, id: GroupId, now: Timestamp, fx: &mut Effects) {
+        if self.has_present_member(id) {
+            self.flush_group(id, now, fx);
+        }
+    }
+
+    fn has_present_member(&self, id: GroupId) -> bool {
+        let group = self.groups.groups.get(&id.number).filter(|_| id.home == self.config.worker);
+        group.is_some_and(|group| group.members.list.iter().any(|it| self.is_present(it)))
+    }
+
+    fn set_flushing(&mut self, id: GroupId, is_flushing: bool) {
+        if let Some(group) = self.groups.get(id) {
+            group.is_flushing = is_flushing;
+        }
+    }
+}

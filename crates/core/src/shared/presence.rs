@@ -1,0 +1,157 @@
+//! Tells the homes of a Session's shared subscriptions that its Client has come or gone. A Session
+//! may have a hundred thousand of them, so they are told in slices: what is told is how things are
+//! then. Until they know, a member that is absent is chosen in vain, and the next one is tried.
+
+use std::collections::VecDeque;
+
+use hashbrown::HashMap;
+
+use crate::core::Core;
+use crate::effects::Effects;
+use crate::identity::SessionId;
+use crate::peer::{Member, Peer};
+use crate::session::{Session, SubscriptionKind};
+use crate::subscription_tree::{GroupId, SessionSlot};
+use crate::time::Timestamp;
+
+/// The groups that are yet to be told of a Client's coming or going.
+#[derive(Debug)]
+pub(crate) struct Presences {
+    /// Sessions in the order in which it is their turn.
+    order: VecDeque<SessionId>,
+    groups: HashMap<SessionId, Vec<GroupId>, foldhash::fast::FixedState>,
+    /// Groups for which this turn has time.
+    left: usize,
+}
+
+impl Default for Presences {
+    fn default() -> Self {
+        let (order, groups) = (VecDeque::new(), HashMap::default());
+        Self { order, groups, left: Self::GROUPS_PER_TURN }
+    }
+}
+
+impl Presences {
+    const GROUPS_PER_TURN: usize = 1_024;
+    /// Groups of one Session before it is another one's turn.
+    const SLICE: usize = 128;
+
+    pub(crate) fn has_work(&self) -> bool {
+        !self.order.is_empty()
+    }
+
+    /// Whoever was told the earlier state of this Session has to be told again.
+    fn put_off(&mut self, session: SessionId, groups: Vec<GroupId>) {
+        if self.groups.insert(session, groups).is_none() {
+            self.order.push_back(session);
+        }
+    }
+
+    /// The next groups of the Session whose turn it is.
+    fn next(&mut self) -> Option<(SessionId, Vec<GroupId>)> {
+        let session = self.order.pop_front()?;
+        let mut groups = self.groups.remove(&session)?;
+        let count = groups.len().min(Self::SLICE).min(self.left);
+        let slice = groups.split_off(groups.len() - count);
+        if !groups.is_empty() {
+            self.put_off(session, groups);
+        }
+        Some((session, slice))
+    }
+}
+
+impl Core {
+    /// Tells the homes of a Session's groups that its Client has come or gone.
+    pub(crate) fn tell_groups_online(
+        &mut self,
+        slot: SessionSlot,
+        now: Timestamp,
+        fx: &mut Effects,
+    ) {
+        if self.clients.session(slot).shared_subscriptions == 0 {
+            return;
+        }
+        let session = self.clients.session_id(slot);
+        let groups = groups_of(self.clients.session(slot));
+        let presences = &mut self.presences;
+        if groups.len() > presences.left || presences.groups.contains_key(&session) {
+            return presences.put_off(session, groups);
+        }
+        self.tell_some(session, groups, now, fx);
+    }
+
+    fn tell_some(
+        &mut self,
+        session: SessionId,
+        groups: Vec<GroupId>,
+        now: Timestamp,
+        fx: &mut Effects,
+    ) {
+        self.presences.left -= groups.len();
+        let Some(slot) = self.clients.slot_of(session) else {
+            return; // it has left its groups
+        };
+        let online = self.clients.session(slot).connection.is_some();
+        self.work.add(groups.len() * self.config.workers);
+        for group in groups {
+            if group.home == self.config.worker {
+                self.handle_shared_online(group, session, online, now, fx);
+            } else {
+                fx.send(group.home, Peer::SharedOnline { group, session, online }.into());
+            }
+        }
+    }
+
+    /// Goes on telling, within this turn's share.
+    pub(crate) fn run_presences(&mut self, now: Timestamp, fx: &mut Effects) {
+        // Whatever was told at once in this turn, those that wait get on.
+        self.presences.left = self.presences.left.max(Presences::SLICE);
+        while self.presences.left > 0
+            && let Some((session, groups)) = self.presences.next()
+        {
+            self.tell_some(session, groups, now, fx);
+        }
+        self.presences.left = Presences::GROUPS_PER_TURN;
+    }
+
+    pub(crate) fn handle_shared_online(
+        &mut self,
+        group: GroupId,
+        session: SessionId,
+        online: bool,
+        now: Timestamp,
+        fx: &mut Effects,
+    ) {
+        let members = self.groups.members(group);
+        let Some(member) = members.and_then(|members| members.get(session)) else {
+            return;
+        };
+        member.online = online;
+        let member = *member;
+        self.announce_member(group, member, fx);
+        if online {
+            self.flush_group(group, now, fx);
+        }
+    }
+
+    /// Whether a member can take a message now, as far as this worker knows.
+    pub(crate) fn is_present(&self, member: &Member) -> bool {
+        let is_own = member.session.worker == self.config.worker;
+        member.online && (!is_own || self.is_connected(member.session))
+    }
+
+    /// Whether the Client of a Session of this worker is connected.
+    pub(crate) fn is_connected(&self, session: SessionId) -> bool {
+        let slot = self.clients.slot_of(session);
+        slot.is_some_and(|slot| self.clients.sessions[slot as usize].connection.is_some())
+    }
+}
+
+fn groups_of(session: &Session) -> Vec<GroupId> {
+    let kinds = session.subscriptions.values().map(|subscribed| &subscribed.kind);
+    let groups = kinds.filter_map(|kind| match kind {
+        SubscriptionKind::Shared(group) => *group,
+        _ => None,
+    });
+    groups.collect()
+}
