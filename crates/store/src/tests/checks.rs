@@ -8,6 +8,7 @@ use super::generator::Generator;
 use super::model::Model;
 use crate::disk::Disk;
 use crate::engine::{Engine, Options};
+use crate::error::OpenError;
 use crate::recovery::Opened;
 use crate::report::{DamageKind, Report};
 use crate::segment::{HEADER_BYTES, Header, Previous, segment_name, segment_number};
@@ -126,6 +127,63 @@ fn a_journal_file_that_is_gone_is_noticed_before_there_is_a_second_checkpoint() 
             assert_noticed(&disk, &[*number]);
         }
     }
+}
+
+/// Stores in which different files are of no use any more, and none is missing.
+fn stores_before_a_start(seed: u64) -> Vec<Arc<FaultyDisk>> {
+    let young = young_store(seed);
+    let without_spare = {
+        let disk = Arc::new(young.snapshot());
+        drop(Engine::open(disk.clone(), options(), NOW).unwrap());
+        disk
+    };
+    let activated_and_not_synced = {
+        let disk = Arc::new(young.snapshot());
+        let Opened { mut engine, .. } = Engine::open(disk.clone(), options(), NOW).unwrap();
+        let (mut generator, mut model) = (Generator::new(seed), Model::default());
+        let before = engine.usage().segments;
+        while engine.usage().segments == before {
+            engine.maintain().unwrap();
+            engine.apply(WorkerId::new(0), generator.commit(&mut model, 8));
+            engine.write().unwrap();
+        }
+        // The next spare is there, though nothing says for sure that the last one is in use.
+        engine.maintain().unwrap();
+        disk
+    };
+    let new = Arc::new(FaultyDisk::new(seed));
+    let old = store(seed, true).0;
+    vec![new, young, without_spare, activated_and_not_synced, old]
+}
+
+#[test]
+fn a_start_that_is_cut_off_at_any_point_leaves_nothing_that_looks_missing() {
+    for seed in 0..6 {
+        for (which, disk) in stores_before_a_start(seed).into_iter().enumerate() {
+            for operations in 0.. {
+                let cut = Arc::new(disk.power_cut());
+                cut.cut_after(operations);
+                let has_ended = Engine::open(cut.clone(), options(), NOW).is_ok();
+                for found in [cut.power_cut(), cut.power_cut(), cut.snapshot()] {
+                    found.cut_after(u64::MAX / 2);
+                    assert_sound(Arc::new(found), &format!("{seed}, {which}, {operations}"));
+                }
+                if has_ended {
+                    break;
+                }
+            }
+        }
+    }
+}
+
+/// For a check, if there is a store already, and for a start.
+fn assert_sound(disk: Arc<FaultyDisk>, what: &str) {
+    match check(disk.clone(), &mut |_| {}) {
+        Ok(checked) => assert!(checked.is_sound(), "{what}: {:#?}", checked.damage),
+        Err(error) => assert!(matches!(error, OpenError::NoStore), "{what}: {error}"),
+    }
+    let report = Engine::open(disk, options(), NOW).unwrap().report;
+    assert!(report.is_sound(), "{what}: {report:#?}");
 }
 
 #[test]
