@@ -14,11 +14,13 @@ use crate::mqtt;
 use crate::pair::{client, dial};
 
 const MB: u64 = 1 << 20;
-const LIMIT: u64 = 64 * MB;
+/// The broker acts at 85 % of this, which leaves some 20 MB for what comes until its threads get a
+/// processor. How much that is depends on the machine, not on the limit.
+const LIMIT: u64 = 128 * MB;
 const QOS_1: u8 = 0x32;
 const RETAINED_QOS_1: u8 = 0x33;
 
-/// A broker that may have 64 MB, and the largest resident memory that it had.
+/// A broker that may have [`LIMIT`], and the largest resident memory that it had.
 struct Small {
     broker: Broker,
     address: SocketAddr,
@@ -107,7 +109,7 @@ fn unfinished_packets_of_many() {
     let address = small.address;
     let whole = mqtt::large_publish(QOS_1, "t", Some(7), &vec![7; 950_000]);
     let mut crowd: Vec<_> =
-        (0..120).map(|number| client(address, &format!("half-{number}"))).collect();
+        (0..160).map(|number| client(address, &format!("half-{number}"))).collect();
     for stream in &mut crowd {
         stream.set_nonblocking(true).unwrap();
     }
@@ -172,11 +174,12 @@ fn readers_that_do_not_read() {
 
 #[test]
 fn retained_messages_beyond_the_memory() {
+    const COUNT: u16 = 200;
     let mut small = small("");
     let address = small.address;
     let mut publisher = client(address, "publisher");
     let payload = vec![7; 900_000];
-    for number in 0..100 {
+    for number in 0..COUNT {
         let topic = format!("large/{number}");
         let bytes = mqtt::large_publish(RETAINED_QOS_1, &topic, Some(number + 1), &payload);
         assert!(send(&mut publisher, &bytes, Duration::from_secs(20)), "{}", small.broker.log());
@@ -185,7 +188,7 @@ fn retained_messages_beyond_the_memory() {
     drop(publisher);
     // Somebody who was not here before can remove what fills the memory.
     let mut keeper = client(address, "keeper");
-    for number in 0..100 {
+    for number in 0..COUNT {
         let topic = format!("large/{number}");
         let bytes = mqtt::large_publish(RETAINED_QOS_1, &topic, Some(number + 1), &[]);
         keeper.write_all(&bytes).unwrap();
