@@ -2,14 +2,34 @@
 
 use std::sync::Arc;
 use std::sync::mpsc;
+use std::thread;
 
 use midge_broker::{Broker, BrokerBuilder, Limits, ProtocolVersion, QoS, ReasonCode, Storage};
 use midge_codec::{Connect, Packet, PacketType};
 use midge_store::testing::FaultyDisk;
 
-use super::gate::GatedDisk;
+use super::gate::{GatedDisk, Pace};
 use crate::client::{Client, Received, connect_packet};
 use crate::support::{DEADLINE, address, builder, until};
+
+const STALLS: Pace = Pace::each(1).with_stalls(80, 1_500);
+const PACES: [Pace; 5] = [Pace::each(0), Pace::each(1), Pace::each(8), Pace::each(50), STALLS];
+
+/// The same on disks that are slow by so much, at the same time.
+fn at_each(paces: &[Pace], test: impl Fn(Pace) + Copy + Send + Sync) {
+    thread::scope(|scope| {
+        for pace in paces {
+            let named = thread::Builder::new().name(format!("{pace:?}"));
+            named.spawn_scoped(scope, move || test(*pace)).unwrap();
+        }
+    });
+}
+
+fn slow_disk(found: FaultyDisk, pace: Pace) -> GatedDisk {
+    let disk = GatedDisk::new(found);
+    disk.slow_down(pace);
+    disk
+}
 
 /// One worker: a publisher's worker knows of its own subscribers only whether they have Sessions
 /// that the store keeps.
@@ -69,8 +89,12 @@ fn acknowledgement_of(client: &mut Client, kind: PacketType) -> ReasonCode {
 
 #[test]
 fn s21_a_full_disk_refuses_what_it_cannot_keep_and_nothing_else() {
+    at_each(&PACES, refuses_what_it_cannot_keep);
+}
+
+fn refuses_what_it_cannot_keep(pace: Pace) {
     let (v5, v3) = (ProtocolVersion::V5, ProtocolVersion::V3_1_1);
-    let disk = GatedDisk::new(FaultyDisk::new(1));
+    let disk = slow_disk(FaultyDisk::new(1), pace);
     let broker = on(&disk, roomy()).start().unwrap();
     let mut offline = connect(&broker, v5, "offline");
     offline.subscribe("kept/#", QoS::ExactlyOnce);
@@ -124,8 +148,12 @@ fn s21_a_full_disk_refuses_what_it_cannot_keep_and_nothing_else() {
 
 #[test]
 fn s21_acknowledgements_of_subscribers_make_room_in_a_store_at_its_limit() {
+    at_each(&PACES[..3], acknowledgements_make_room);
+}
+
+fn acknowledgements_make_room(pace: Pace) {
     let v5 = ProtocolVersion::V5;
-    let disk = GatedDisk::new(FaultyDisk::new(2));
+    let disk = slow_disk(FaultyDisk::new(2), pace);
     let limits = Limits { store_bytes_max: 512 << 10, ..roomy() };
     let broker = on(&disk, limits.clone()).start().unwrap();
     connect(&broker, v5, "offline").subscribe("kept/#", QoS::AtLeastOnce);
@@ -150,8 +178,12 @@ fn s21_acknowledgements_of_subscribers_make_room_in_a_store_at_its_limit() {
 
 #[test]
 fn s21_what_a_full_store_has_acknowledged_survives_the_end_of_the_process() {
+    at_each(&PACES, survives_the_end);
+}
+
+fn survives_the_end(pace: Pace) {
     let v5 = ProtocolVersion::V5;
-    let disk = GatedDisk::new(FaultyDisk::new(3));
+    let disk = slow_disk(FaultyDisk::new(3), pace);
     let broker = on(&disk, roomy()).start().unwrap();
     connect(&broker, v5, "offline").subscribe("kept/#", QoS::AtLeastOnce);
     let mut publisher = connect(&broker, v5, "publisher");
@@ -164,7 +196,7 @@ fn s21_what_a_full_store_has_acknowledged_survives_the_end_of_the_process() {
     drop(broker);
 
     // On a device that is full still.
-    let disk = GatedDisk::new(found);
+    let disk = slow_disk(found, pace);
     let broker = on(&disk, roomy()).start().unwrap();
     let mut offline = connect(&broker, v5, "offline");
     assert_eq!(take(&mut offline, accepted.len()), accepted);
@@ -177,7 +209,11 @@ fn s21_what_a_full_store_has_acknowledged_survives_the_end_of_the_process() {
 
 #[test]
 fn s21_a_failed_sync_ends_the_broker_before_it_acknowledges() {
-    let disk = GatedDisk::new(FaultyDisk::new(4));
+    at_each(&PACES, ends_with_a_failed_sync);
+}
+
+fn ends_with_a_failed_sync(pace: Pace) {
+    let disk = slow_disk(FaultyDisk::new(4), pace);
     let (tell, failed) = mpsc::channel();
     let builder = on(&disk, roomy()).on_failure(move |error| drop(tell.send(error.to_string())));
     let broker = builder.start().unwrap();
@@ -196,7 +232,7 @@ fn s21_a_failed_sync_ends_the_broker_before_it_acknowledges() {
     let found = disk.faults().snapshot();
     drop(broker);
 
-    let broker = on(&GatedDisk::new(found), roomy()).start().unwrap();
+    let broker = on(&slow_disk(found, pace), roomy()).start().unwrap();
     let mut offline = connect(&broker, ProtocolVersion::V5, "offline");
     assert_eq!(take(&mut offline, 1), [1]);
 }
