@@ -68,7 +68,8 @@ pub struct Subscriptions<'a>(Source<'a>);
 
 #[derive(Clone, Copy)]
 enum Source<'a> {
-    Encoded(&'a [u8]),
+    /// With the bits of the options that mean something.
+    Encoded(&'a [u8], u8),
     Entries(&'a [Subscription<'a>]),
 }
 
@@ -84,11 +85,13 @@ impl<'a> Subscribe<'a> {
         };
         let encoded = reader.rest();
         check_entries(encoded, version)?;
+        // MQTT 3.1 says nothing of the bits above the QoS: whatever they are, nobody looks at them.
+        let mask = if version == ProtocolVersion::V3_1 { 0b11 } else { u8::MAX };
         Ok(Self {
             packet_id,
             subscription_identifier: set.subscription_identifier,
             user_properties: set.user_properties(),
-            subscriptions: Subscriptions(Source::Encoded(encoded)),
+            subscriptions: Subscriptions(Source::Encoded(encoded, mask)),
         })
     }
 
@@ -116,7 +119,11 @@ fn check_entries(encoded: &[u8], version: ProtocolVersion) -> Result<(), Rule> {
         let filter = reader.text()?;
         let byte = reader.byte()?;
         TopicFilter::check(filter)?; // [MQTT-4.7.1-1] [MQTT-4.7.3-1] [MQTT-4.8.2-2]
-        let reserved = if version == ProtocolVersion::V5 { 0b1100_0000 } else { 0b1111_1100 };
+        let (byte, reserved) = match version {
+            ProtocolVersion::V5 => (byte, 0b1100_0000),
+            ProtocolVersion::V3_1 => (byte & 0b11, 0),
+            ProtocolVersion::V3_1_1 => (byte, 0b1111_1100),
+        };
         if byte & reserved != 0 || byte >> 4 == 3 {
             return Err(Rule::SubscriptionOptions);
         }
@@ -159,13 +166,13 @@ impl SubscriptionOptions {
 impl<'a> Subscriptions<'a> {
     /// The entries.
     pub fn iter(self) -> impl Iterator<Item = Subscription<'a>> {
-        let (mut encoded, entries): (_, &[_]) = match self.0 {
-            Source::Encoded(bytes) => (Reader::new(bytes), &[]),
-            Source::Entries(entries) => (Reader::new(&[]), entries),
+        let (mut encoded, mask, entries): (_, _, &[_]) = match self.0 {
+            Source::Encoded(bytes, mask) => (Reader::new(bytes), mask, &[]),
+            Source::Entries(entries) => (Reader::new(&[]), 0, entries),
         };
         let decoded = std::iter::from_fn(move || {
             let filter = encoded.text().ok()?;
-            let options = SubscriptionOptions::from_byte(encoded.byte().ok()?)?;
+            let options = SubscriptionOptions::from_byte(encoded.byte().ok()? & mask)?;
             Some(Subscription { filter, options })
         });
         decoded.chain(entries.iter().copied())
@@ -206,5 +213,59 @@ impl HasProperties for Subscribe<'_> {
             write_identifier(sink, identifier);
         }
         write_user_properties(sink, self.user_properties);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::error::Rule;
+    use crate::packet::{Decoded, Packet, decode};
+    use crate::types::{ProtocolVersion, QoS};
+
+    /// The QoS that one entry with this filter and this last byte asks for.
+    fn asked(filter: &str, byte: u8, version: ProtocolVersion) -> Result<QoS, Rule> {
+        let mut bytes = vec![0x82, 0, 0, 1];
+        if version == ProtocolVersion::V5 {
+            bytes.push(0);
+        }
+        bytes.extend([0, filter.len() as u8]);
+        bytes.extend(filter.as_bytes());
+        bytes.push(byte);
+        bytes[1] = bytes.len() as u8 - 2;
+        match decode(&bytes, version, u32::MAX) {
+            Ok(Decoded::Packet { packet: Packet::Subscribe(subscribe), .. }) => {
+                assert_eq!(subscribe.subscriptions.len(), 1);
+                Ok(subscribe.subscriptions.iter().next().expect("one").options.qos)
+            }
+            Ok(other) => panic!("{other:?}"),
+            Err(error) => Err(error.rule),
+        }
+    }
+
+    #[test]
+    fn bits_above_the_qos_mean_nothing_in_3_1_and_are_reserved_in_3_1_1() {
+        use ProtocolVersion::{V3_1, V3_1_1};
+        for upper in [0b100, 0b11_0000, 0b1000_0000, 0b1111_1100] {
+            for (bits, qos) in [(0, QoS::AtMostOnce), (1, QoS::AtLeastOnce), (2, QoS::ExactlyOnce)]
+            {
+                assert_eq!(asked("a", upper | bits, V3_1), Ok(qos), "{upper:b}");
+                let reserved = Err(Rule::SubscriptionOptions);
+                assert_eq!(asked("a", upper | bits, V3_1_1), reserved, "{upper:b}");
+            }
+            assert_eq!(asked("a", upper | 3, V3_1), Err(Rule::QoS3));
+            assert_eq!(asked("$share/g/a", upper, V3_1), Ok(QoS::AtMostOnce), "no No Local");
+        }
+    }
+
+    #[test]
+    fn the_filter_behind_a_prefix_is_not_empty() {
+        for version in [ProtocolVersion::V3_1, ProtocolVersion::V3_1_1, ProtocolVersion::V5] {
+            for filter in ["", "$queue/", "$exclusive/"] {
+                assert_eq!(asked(filter, 0, version), Err(Rule::EmptyFilter), "{filter}");
+            }
+            for filter in ["$queue//", "$exclusive/a", "$queue"] {
+                assert_eq!(asked(filter, 0, version), Ok(QoS::AtMostOnce), "{filter}");
+            }
+        }
     }
 }

@@ -110,7 +110,11 @@ impl<'a> TopicFilter<'a> {
         Some(Self::parse(filter).map(|filter| (name, filter)))
     }
 
-    /// Checks a filter of a SUBSCRIBE or UNSUBSCRIBE, shared or not.
+    /// What comes before the filter in Midge's own other forms of subscriptions.
+    const OWN_PREFIXES: [&'static str; 2] = ["$queue/", "$exclusive/"];
+
+    /// Checks a filter of a SUBSCRIBE or UNSUBSCRIBE, shared or not. The filter behind Midge's own
+    /// prefixes is not empty either.
     ///
     /// # Errors
     ///
@@ -118,6 +122,7 @@ impl<'a> TopicFilter<'a> {
     pub(crate) fn check(filter: &'a str) -> Result<(), Rule> {
         match Self::parse_shared(filter) {
             Some(shared) => shared.map(drop),
+            None if Self::OWN_PREFIXES.contains(&filter) => Err(Rule::EmptyFilter),
             None => Self::parse(filter).map(drop),
         }
     }

@@ -11,7 +11,7 @@ use crate::limits::Limits;
 use crate::rewrite::TopicRules;
 
 /// What begins the topic of a message that is to be published later.
-const DELAYED: &str = "$delayed";
+pub(crate) const DELAYED: &str = "$delayed";
 
 /// What begins Topic Filters that ask for more than matching. Nobody publishes to such topics:
 /// nobody could subscribe to them.

@@ -2,7 +2,7 @@
 
 use midge_codec::{ReasonCode, TopicFilter};
 
-use crate::destination::FILTER_PREFIXES;
+use crate::destination::{DELAYED, FILTER_PREFIXES};
 use crate::rewrite::TopicRules;
 
 /// The ShareName under which `$queue/filter` is a shared subscription; no Client can choose it.
@@ -66,19 +66,22 @@ impl FilterRequest {
         } else {
             (RequestKind::Plain, String::new(), TopicFilter::parse(text).map_err(invalid)?)
         };
-        if kind != RequestKind::Plain
-            && FILTER_PREFIXES.iter().any(|prefix| filter.as_str().starts_with(prefix))
-        {
-            return Err(ReasonCode::TopicFilterInvalid); // It would match nothing.
-        }
         let rewritten = rules.rewrite_filter(filter.as_str());
         let filter = rewritten.unwrap_or_else(|| filter.as_str().to_string());
-        if filter.split('/').count() > usize::from(levels_max) {
+        // One that begins like no topic can would match nothing.
+        if filter.split('/').count() > usize::from(levels_max) || begins_like_no_topic(&filter) {
             return Err(ReasonCode::TopicFilterInvalid);
         }
         let key = format!("{prefix}{filter}");
         Ok(Self { kind, filter, key })
     }
+}
+
+/// Whether a filter begins with a level that no topic begins with which somebody publishes to.
+fn begins_like_no_topic(filter: &str) -> bool {
+    let first = filter.split('/').next().unwrap_or_default();
+    let is_prefix = |prefix: &&str| prefix.strip_suffix('/') == Some(first);
+    first == DELAYED || FILTER_PREFIXES.iter().any(is_prefix)
 }
 
 #[cfg(test)]
@@ -101,7 +104,9 @@ mod tests {
         assert_eq!(parse("$share/g/a"), Ok((shared("g"), "a".into())));
         assert_eq!(parse("$queue/a"), Ok((shared("$queue"), "a".into())));
         assert_eq!(parse("$exclusive/a/b"), Ok((RequestKind::Exclusive, "a/b".into())));
-        assert_eq!(parse("$SYS/#"), Ok((RequestKind::Plain, "$SYS/#".into())));
+        for plain in ["$SYS/#", "$queues/a", "$delayedness", "a/$queue/b"] {
+            assert_eq!(parse(plain), Ok((RequestKind::Plain, plain.into())));
+        }
         for bad in [
             "$share/g",
             "$exclusive/",
@@ -110,6 +115,13 @@ mod tests {
             "a#",
             "$share/g/$share/h/a",
             "$exclusive/$queue/a",
+            "$queue",
+            "$exclusive",
+            "$delayed",
+            "$delayed/1/a",
+            "$delayed/#",
+            "$share/g/$delayed/1/a",
+            "$exclusive/$exclusive",
         ] {
             assert_eq!(parse(bad), Err(ReasonCode::TopicFilterInvalid), "{bad}");
         }

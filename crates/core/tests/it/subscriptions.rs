@@ -156,7 +156,7 @@ fn z12_a_filter_that_is_not_allowed_fails_alone() {
         node.rules.deny(Right::Subscribe, "a", "secret/#");
         let conn = node.connect("a");
         let nested = "$share/g/$exclusive/t";
-        let filters = ["ok/1", "secret/#", nested, "$share/g/secret/#", "$queue/", "ok/2"];
+        let filters = ["ok/1", "secret/#", nested, "$share/g/secret/#", "$queue", "ok/2"];
         let filters = filters.map(|filter| (filter, options(1)));
         let codes = node.subscribe_with(conn, &filters, None);
         let (ok, no) = (ReasonCode::GrantedQoS1, ReasonCode::NotAuthorized);

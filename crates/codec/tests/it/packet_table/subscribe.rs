@@ -146,7 +146,7 @@ fn broken_options() -> Vec<Row> {
     vec![
         broken("QoS 3", V3, b"\x82\x06\x01\x02\0\x01a\x03", Rule::QoS3),
         broken("QoS 3", V5, b"\x82\x07\x01\x02\0\0\x01a\x03", Rule::QoS3),
-        broken("options of 5.0", V3, b"\x82\x06\x01\x02\0\x01a\x04", options),
+        broken("options of 5.0", V3_1_1, b"\x82\x06\x01\x02\0\x01a\x04", options),
         broken("reserved options", V5, b"\x82\x07\x01\x02\0\0\x01a\x40", options),
         broken("Retain Handling 3", V5, b"\x82\x07\x01\x02\0\0\x01a\x30", options),
         broken("second is bad", V5, b"\x82\x0B\x01\x02\0\0\x01a\0\0\x01b\x80", options),
