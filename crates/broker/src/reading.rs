@@ -31,6 +31,10 @@ impl Worker {
     /// are connected wait for it.
     const TURN_HANDSHAKES_MAX: usize = 8;
 
+    /// Turns that a CONNECT waits for what was said on the old connection of the same Client: more
+    /// than a socket holds can be read in them, and they end before the CONNECT's deadline.
+    const TURNS_BEHIND_OLD_MAX: u16 = 256;
+
     /// Takes a new connection, with what was read of it already.
     pub(crate) fn open(
         &mut self,
@@ -347,10 +351,7 @@ impl Worker {
                     if !is_connected && self.hand_over(id, &packet, rest) {
                         return Outcome::Gone;
                     }
-                    if let Packet::Publish(publish) = &packet
-                        && !self.core.takes_publish(id, Some(publish), &mut self.fx)
-                    {
-                        self.note_reading();
+                    if self.has_to_wait(id, &packet) {
                         break;
                     }
                     consumed += length;
@@ -424,6 +425,42 @@ impl Worker {
         let answer = if greeting == Greeting::Http { Greeting::HTTP_ANSWER } else { "" };
         self.core.handle_foreign(id, complaint, answer.as_bytes(), self.now, &mut self.fx);
         true
+    }
+
+    /// Whether a packet is not handled yet; then it stays where it is.
+    fn has_to_wait(&mut self, id: ConnectionId, packet: &Packet<'_>) -> bool {
+        match packet {
+            Packet::Publish(publish) => {
+                let waits = !self.core.takes_publish(id, Some(publish), &mut self.fx);
+                if waits {
+                    self.note_reading();
+                }
+                waits
+            }
+            Packet::Connect(connect) => {
+                let waits = self.comes_behind_old(id, connect.client_id);
+                if waits {
+                    self.postpone(id);
+                }
+                waits
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether a CONNECT has to wait, because the old connection of the same Client may have said
+    /// more than was handled yet. A Client that goes on talking there is not waited for for ever.
+    fn comes_behind_old(&mut self, id: ConnectionId, client_id: &str) -> bool {
+        let old = self.core.connection_of(client_id);
+        if !old.is_some_and(|old| old != id && self.sockets.has_unread(old)) {
+            return false;
+        }
+        let Some(socket) = self.sockets.of(id) else {
+            return false;
+        };
+        let waits = socket.turns_waited < Self::TURNS_BEHIND_OLD_MAX;
+        socket.turns_waited += u16::from(waits);
+        waits
     }
 
     fn postpone(&mut self, id: ConnectionId) {

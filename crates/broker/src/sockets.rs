@@ -38,6 +38,8 @@ pub(crate) struct Socket {
     pub(crate) abort_code: Option<u32>,
     /// A CONNECT has come: from now on the connection is this worker's.
     pub(crate) has_asked: bool,
+    /// Turns that its CONNECT has waited for an older connection of the same Client.
+    pub(crate) turns_waited: u16,
     /// Memory for a large packet of which only a part has come.
     pub(crate) reservation: Reservation,
 }
@@ -70,6 +72,7 @@ impl Socket {
             control: None,
             abort_code: None,
             has_asked: false,
+            turns_waited: 0,
             reservation: Reservation::default(),
         }
     }

@@ -371,6 +371,12 @@ impl Core {
         self.clients.session_by_client_id(client_id).is_some()
     }
 
+    /// The Network Connection that the Session of this Client Identifier has, if there is one.
+    pub fn connection_of(&self, client_id: &str) -> Option<ConnectionId> {
+        let slot = self.clients.session_by_client_id(client_id)?;
+        self.clients.sessions[slot as usize].network_connection()
+    }
+
     /// What waits to be written to a connection; `None` if it is gone.
     pub fn output(&mut self, id: ConnectionId) -> Option<&Output> {
         self.clients.connection(id).map(|connection| &connection.output)

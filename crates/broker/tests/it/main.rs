@@ -13,6 +13,7 @@ mod hooks;
 mod hostile;
 mod limits;
 mod memory;
+mod old_before_new;
 mod ownership;
 mod pipelining;
 #[cfg(feature = "quic")]
