@@ -191,6 +191,7 @@ impl Core {
         };
         let id = self.groups.id(number);
         if let Some(members) = self.groups.members(id) {
+            self.work.add(members.list.len() / Work::MEMBERS);
             members.put(member);
         }
         if member.is_stored {
@@ -252,6 +253,7 @@ impl Core {
         let Some(entry) = self.groups.get(group) else {
             return;
         };
+        self.work.add(entry.members.list.len() / Work::MEMBERS);
         entry.members.remove(session);
         if entry.members.list.is_empty() {
             return self.end_group(group, fx);
@@ -404,6 +406,7 @@ impl Core {
         let keeps_backlog = self.config.shared_backlog;
         let is_home = id.home == self.config.worker;
         let members = self.groups.members(id)?;
+        self.work.add(members.list.len() / Work::MEMBERS);
         let source = (&mut self.random, seed);
         let chosen =
             members.choose(publication, strategy, false, barred, source).or_else(|| {

@@ -17,6 +17,9 @@ impl Work {
     /// What it takes to choose a member of a shared subscription, beside a delivery.
     pub(crate) const GROUP: usize = 8;
 
+    /// Members of a shared subscription that are looked at as quickly as anything else is done.
+    pub(crate) const MEMBERS: usize = 16;
+
     #[inline]
     pub(crate) fn add(&mut self, operations: usize) {
         self.in_turn += operations;

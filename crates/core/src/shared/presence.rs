@@ -13,6 +13,7 @@ use crate::peer::{Member, Peer};
 use crate::session::{Session, SubscriptionKind};
 use crate::subscription_tree::{GroupId, SessionSlot};
 use crate::time::Timestamp;
+use crate::work::Work;
 
 /// The groups that are yet to be told of a Client's coming or going.
 #[derive(Debug)]
@@ -122,8 +123,11 @@ impl Core {
         now: Timestamp,
         fx: &mut Effects,
     ) {
-        let members = self.groups.members(group);
-        let Some(member) = members.and_then(|members| members.get(session)) else {
+        let Some(members) = self.groups.members(group) else {
+            return;
+        };
+        self.work.add(members.list.len() / Work::MEMBERS);
+        let Some(member) = members.get(session) else {
             return;
         };
         member.online = online;

@@ -354,6 +354,24 @@ fn what_a_group_has_kept_is_given_out_in_slices_and_in_order() {
 }
 
 #[test]
+fn the_members_of_a_group_count_as_work() {
+    let mut node = Node::new(&setup());
+    for number in 0..8_000 {
+        let conn = node.begin_connect(&connect(&format!("m{number}")));
+        node.queue_subscribe(conn, &[("$share/g/t", options(1))], None);
+    }
+    node.settle();
+    let publisher = node.connect("p");
+    for number in 1..=1_000 {
+        node.queue(publisher, &Packet::Publish(publish("t", "x", 1, number)));
+    }
+    let before = node.cores[0].operations();
+    assert!(largest_turn(&mut node) < TURN_MAX);
+    let operations = node.cores[0].operations() - before;
+    assert!(operations > 500_000, "{operations}: each message looks at all members");
+}
+
+#[test]
 fn a_fan_out_to_very_many_is_done_in_slices() {
     let limits = Limits { turn_deliveries_max: 1_000, ..setup().limits };
     let mut node = Node::new(&Setup { limits, ..setup() });
