@@ -11,7 +11,11 @@ pub(crate) enum Greeting {
     Mqtt,
     Tls,
     Http,
+    /// HTTP/2 by a client that knows beforehand that it is spoken: no WebSocket begins so.
+    Http2,
     Proxy,
+    Ssh,
+    Amqp,
 }
 
 /// What a listener is for.
@@ -59,6 +63,7 @@ impl Expected {
             (Greeting::Http, (true, _)) => {
                 "an HTTP request without TLS came to a listener with TLS: connect with wss://"
             }
+            (Greeting::Http2 | Greeting::Ssh | Greeting::Amqp, _) => greeting.never_spoken(here),
             (Greeting::Mqtt, (true, false)) => {
                 "MQTT without TLS came to a listener with TLS: connect with mqtts://"
             }
@@ -77,6 +82,33 @@ impl Expected {
 }
 
 impl Greeting {
+    /// What to say of a protocol that is spoken nowhere, where a listener has TLS, WebSocket, both
+    /// or neither.
+    fn never_spoken(self, (is_tls, is_websocket): (bool, bool)) -> &'static str {
+        match self {
+            Self::Ssh => {
+                "an SSH client came to a listener for MQTT: connect to the port of the SSH server, \
+                 usually 22"
+            }
+            Self::Amqp => {
+                "AMQP came to a listener for MQTT: connect with an MQTT client, or to a broker \
+                 that speaks AMQP, usually at port 5672"
+            }
+            _ if is_tls => {
+                "HTTP/2 without TLS came to a listener with TLS: for MQTT over WebSocket connect \
+                 with wss://, by HTTP/1.1"
+            }
+            _ if is_websocket => {
+                "HTTP/2 came to a listener for WebSocket, which begins with HTTP/1.1: connect with \
+                 ws://, and have a proxy in between use HTTP/1.1"
+            }
+            _ => {
+                "HTTP/2 came to a listener for MQTT: for MQTT over WebSocket the listener needs \
+                 protocol = \"websocket\", and the client HTTP/1.1"
+            }
+        }
+    }
+
     /// The answer to a request of HTTP where MQTT is spoken.
     pub(crate) const HTTP_ANSWER: &str = "HTTP/1.1 400 Bad Request\r\n\
         Content-Type: text/plain; charset=utf-8\r\nContent-Length: 38\r\nConnection: close\r\n\r\n\
@@ -87,8 +119,15 @@ impl Greeting {
         const METHODS: [&[u8]; 7] =
             [b"GET ", b"POST ", b"HEAD ", b"PUT ", b"OPTIONS ", b"CONNECT ", b"DELETE "];
         const PROXY_2: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
+        const OTHERS: [(&[u8], Greeting); 3] = [
+            (b"PRI * HTTP/2.0\r\n", Greeting::Http2),
+            (b"SSH-", Greeting::Ssh),
+            (b"AMQP", Greeting::Amqp),
+        ];
         let is_tls = matches!(bytes, [0x16, 0x03, 0..=4, ..]);
-        if is_tls {
+        if let Some((_, greeting)) = OTHERS.iter().find(|(start, _)| bytes.starts_with(start)) {
+            Some(*greeting)
+        } else if is_tls {
             Some(Self::Tls)
         } else if METHODS.iter().any(|method| bytes.starts_with(method)) {
             Some(Self::Http)
@@ -116,7 +155,7 @@ mod tests {
 
     #[test]
     fn protocols_are_told_by_their_first_bytes() {
-        let expected: [(&[u8], Option<Greeting>); 8] = [
+        let expected: [(&[u8], Option<Greeting>); 11] = [
             (CONNECT, Some(Greeting::Mqtt)),
             (b"\x10\x80\x01\x00\x06MQIsdp", Some(Greeting::Mqtt)),
             (b"\x16\x03\x01\x02\x00", Some(Greeting::Tls)),
@@ -124,7 +163,10 @@ mod tests {
             (b"PROXY TCP4 1.2.3.4", Some(Greeting::Proxy)),
             (b"\r\n\r\n\0\r\nQUIT\n\x21", Some(Greeting::Proxy)),
             (b"\x10", None),
-            (b"SSH-2.0-x", None),
+            (b"SSH-2.0-x", Some(Greeting::Ssh)),
+            (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", Some(Greeting::Http2)),
+            (b"AMQP\x00\x00\x09\x01", Some(Greeting::Amqp)),
+            (b"EHLO x\r\n", None),
         ];
         for (bytes, greeting) in expected {
             assert_eq!(Greeting::of(bytes), greeting, "{bytes:?}");
@@ -144,6 +186,11 @@ mod tests {
         assert!(proxied.complaint(Greeting::Mqtt).is_some_and(|it| it.contains("PROXY")));
         assert!(plain.complaint(Greeting::Tls).is_some_and(|it| it.contains("mqtt://")));
         assert!(tls.complaint(Greeting::Mqtt).is_some_and(|it| it.contains("mqtts://")));
+        for listener in [plain, tls, websocket] {
+            for greeting in [Greeting::Http2, Greeting::Ssh, Greeting::Amqp] {
+                assert!(listener.complaint(greeting).is_some(), "{greeting:?} at {listener:?}");
+            }
+        }
     }
 
     #[test]

@@ -21,6 +21,8 @@ use crate::listen::WebSocketOptions;
 pub(super) struct ServerHandshake {
     options: Arc<WebSocketOptions>,
     head: Head,
+    /// Whether the line with the method is complete and was checked.
+    has_line: bool,
 }
 
 /// A status of HTTP with its phrase.
@@ -42,7 +44,7 @@ struct Refusal {
 
 impl ServerHandshake {
     pub(super) fn new(options: Arc<WebSocketOptions>) -> Self {
-        Self { options, head: Head::default() }
+        Self { options, head: Head::default(), has_line: false }
     }
 
     /// Takes what arrived; says how many bytes belonged to the request, once it is complete and
@@ -64,8 +66,9 @@ impl ServerHandshake {
 
     fn answer(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> Result<Option<usize>, Refusal> {
         let taken = self.head.take(bytes);
-        if let Some(first) = self.head.bytes().first() {
-            check_first_byte(*first)?;
+        if !self.has_line && !self.head.bytes().is_empty() {
+            self.has_line = bytes.contains(&b'\n');
+            check_start(self.head.bytes(), self.has_line)?;
         }
         let Some(taken) = taken.map_err(|_| {
             let reason = format!("The request's head has more than {HEAD_BYTES_MAX} bytes.");
@@ -119,16 +122,23 @@ impl ServerHandshake {
     }
 }
 
-/// What cannot become a request is told so at once, not when enough of it has come.
-fn check_first_byte(first: u8) -> Result<(), Refusal> {
+/// Refuses at once bytes that cannot become a request, not when enough of them have come: a method
+/// has letters only, and the first line, once it is complete, names HTTP.
+fn check_start(head: &[u8], has_line: bool) -> Result<(), Refusal> {
     /// The first byte of a TLS record with a handshake message.
     const TLS_HANDSHAKE: u8 = 0x16;
-    if first == TLS_HANDSHAKE {
+    const METHOD_BYTES_MAX: usize = 16;
+    if head.first() == Some(&TLS_HANDSHAKE) {
         let reason = "This port speaks WebSocket without TLS. Use ws: instead of wss:, or the \
                       port of a listener with TLS.";
         return Err(refuse(BAD_REQUEST, reason));
     }
-    if !first.is_ascii_alphabetic() {
+    let start = &head[..head.len().min(METHOD_BYTES_MAX)];
+    let method = start.split(|byte| *byte == b' ').next().unwrap_or_default();
+    let is_method = !method.is_empty() && method.iter().all(u8::is_ascii_alphabetic);
+    let line = head.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    let names_http = || line.windows(6).any(|part| part == b" HTTP/");
+    if !is_method || has_line && !names_http() {
         let reason = "This port speaks WebSocket, which begins with an HTTP request. Use a \
                       WebSocket client, or the port of a listener without WebSocket.";
         return Err(refuse(BAD_REQUEST, reason));

@@ -193,6 +193,21 @@ fn who_speaks_something_else_is_told_at_his_first_byte() {
 }
 
 #[test]
+fn who_speaks_a_protocol_of_lines_is_told_at_the_end_of_the_first() {
+    for start in
+        ["SSH-", "SSH-2.0-x\r\n", "AMQP\0", "PROXY TCP4 1.2.3.4 5.6.7.8 1 2\r\n", "EHLO x\n"]
+    {
+        let response = must_be_refused(&mut Side::server(), start.as_bytes(), 400);
+        assert!(response.contains("begins with an HTTP request"), "{start}: {response}");
+    }
+    for start in ["GE", "GET", "GET /mqtt HTTP/1.1", "GET /mqtt HTTP/1.1\r\nHo"] {
+        let mut side = Side::server();
+        let result = side.receive_in_pieces(start.as_bytes(), 1);
+        assert!(result.is_ok(), "{start}: {result:?}");
+    }
+}
+
+#[test]
 fn a_head_that_is_too_long_is_refused_however_it_comes() {
     let long = with("X-Long", &["a".repeat(8192).as_str()]);
     refused(&long, 431);
