@@ -158,7 +158,7 @@ impl Transports {
         listeners: &[Listener],
         lines: impl Fn(&Listener, &str) -> String,
     ) -> Result<Self> {
-        // What an earlier run has left is not what this one made.
+        // Files of an earlier run are not those that this one makes.
         let _ = fs::remove_dir_all(directory);
         fs::create_dir_all(directory)
             .map_err(|error| Failure::because(directory.display(), error))?;

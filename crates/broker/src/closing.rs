@@ -1,6 +1,6 @@
 //! Connections that this side closes: how their last bytes still reach the peer.
 //!
-//! What is written already leaves first, if the peer reads it soon enough. Then the writing side is
+//! Bytes already written leave first, if the peer reads them soon enough. Then the writing side is
 //! shut down and the stream kept a little: closing it at once could make the kernel throw away what
 //! the peer has not read yet, if something unread had come from it.
 

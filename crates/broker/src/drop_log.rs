@@ -69,7 +69,7 @@ impl DropLog {
         for (index, (key, untold)) in entries.into_iter().enumerate() {
             if index < Self::LINES_MAX {
                 write(&key, &untold);
-                // What follows is counted: a line for each would be at once.
+                // Later drops are only counted: a line for each would come at once.
                 self.entries.insert(key, Untold::default());
             } else {
                 others[key.2 as usize] += untold.count;

@@ -57,7 +57,7 @@ pub(crate) fn guarded<T>(name: &str, call: impl FnOnce() -> T) -> Option<T> {
     Guard::default().call(name, call)
 }
 
-/// What a panic carries is the program's own, and may panic once more when it goes.
+/// Drops what a panic carries: it is the program's own, and may panic once more.
 #[allow(clippy::disallowed_methods, reason = "to drop what panics when it is dropped has no end")]
 fn drop_payload(payload: Box<dyn Any + Send>) {
     if let Err(second) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {

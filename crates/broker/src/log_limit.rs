@@ -1,7 +1,8 @@
 //! How many lines strangers may have written about them.
 //!
-//! Whoever can open connections can have each of them end in a way that is worth a line. Beyond a
-//! few in a second the lines are only counted, so that they neither fill a disk nor hold a worker.
+//! A stranger who can open connections can have each of them end in a way that is worth a line.
+//! Beyond a few in a second the lines are only counted, so that they neither fill a disk nor hold a
+//! worker.
 
 use midge_core::Timestamp;
 

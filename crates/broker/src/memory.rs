@@ -1,6 +1,6 @@
 //! How much memory the process takes, how much of that is in use, and how much it may take.
 //!
-//! What counts in the end is what the operating system says the process takes. But an allocator
+//! In the end the figure of the operating system counts: what the process takes. But an allocator
 //! keeps what was freed after a peak, and that must not count as if somebody held it: so when it
 //! comes to it, the workers add up what they hold, and what is neither held nor the program's own
 //! is spare. The gauge is read often, by workers that have work, because a peak takes milliseconds.
@@ -161,7 +161,7 @@ impl MemoryGauge {
         let is_time = now_ms >= state.told_at_ms + pause;
         let is_patient = now_ms < since + Self::PATIENCE_MS;
         let is_counted = state.round > 0 && state.counted_round == state.round;
-        // Who has to go is decided by figures of now; beyond the last line there is no time.
+        // Present figures decide who has to go; beyond the last line there is no time.
         let may_shed = is_counted && !state.is_doubtful || self.is_beyond(state, resident);
         let sheds = may_shed
             && match pressure {
@@ -201,13 +201,13 @@ impl MemoryGauge {
         let answered = |held: &Held| held.round.load(Ordering::Acquire) == state.round;
         if state.round > state.counted_round && self.held.iter().all(answered) {
             state.counted_round = state.round;
-            // What an allocator needs beside what it was asked for.
+            // An allocator needs a quarter more than it was asked for.
             let held = self.held_bytes() / 4 * 5;
             state.spare = resident.saturating_sub(held + self.own);
             state.resident_then = resident;
             state.is_doubtful = false;
         }
-        // Who takes more though there is something spare may hold something that was not counted.
+        // A process that grows though some is spare may hold something that was not counted.
         if self.has_grown(state, resident) && resident > self.limit / 100 * Self::DOUBT {
             state.spare = 0;
             state.is_doubtful = true;

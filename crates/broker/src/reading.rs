@@ -48,7 +48,7 @@ impl Worker {
             return self.count_closed(is_turned_away);
         }
         let terms = self.terms.get(usize::from(listener));
-        // What its handshake has taken already counts.
+        // The time that its handshake has taken counts.
         let taken_ms = u32::try_from(opened.elapsed().as_millis()).unwrap_or(u32::MAX);
         let connect_deadline_ms =
             terms.map(|terms| terms.connect_deadline_ms.saturating_sub(taken_ms));
@@ -103,7 +103,7 @@ impl Worker {
             self.read_socket(readable[count]);
             count += 1;
         }
-        // Who was not reached comes first next turn, then who was put on the list meanwhile.
+        // Sockets that were not reached come first next turn, then those put on the list since.
         readable.drain(..count);
         readable.append(&mut self.readable);
         self.readable = readable;
@@ -170,7 +170,7 @@ impl Worker {
         let is_moved = partial.len() <= Self::MOVED_PARTIAL_BYTES_MAX;
         let start = if is_moved { partial.len() } else { 0 };
         self.scratch[..start].copy_from_slice(&partial[..start]);
-        // What is behind a PUBLISH that is not taken has to be kept.
+        // Bytes behind a PUBLISH that is not taken have to be kept.
         let is_tight = self.core.holds_publishers_back() || self.unfinished.is_tight();
         let room = match (is_tight, socket.stream.reads_any_length()) {
             (false, _) => self.scratch.len(),
@@ -180,7 +180,7 @@ impl Worker {
         let room = &mut self.scratch[start..room];
         match socket.stream.read(room, &mut self.stream_scratch) {
             Ok(Received::End) => {
-                // What came with the stream from another worker was not decoded yet.
+                // The bytes that came with the stream from another worker were not decoded yet.
                 if self.core.protocol(id).is_some_and(|(_, is_connected)| !is_connected) {
                     self.decode_and_keep(id, partial);
                 }
@@ -417,7 +417,7 @@ impl Worker {
         let Some(greeting) = Greeting::of(bytes) else {
             return false;
         };
-        // Whatever the layers are: here MQTT is due, but for a header that comes without them.
+        // MQTT is due here, whatever the layers are, but for a header that comes without them.
         let expected = Expected::default();
         let Some(complaint) = expected.complaint(greeting) else {
             return false;
@@ -537,7 +537,7 @@ impl Worker {
                     let inbox = std::sync::Arc::clone(&self.inboxes[self.id.index()]);
                     let reply = AuthReply::new(connection, inbox);
                     if !hook.authenticate(request, &socket.stream.peer(), reply) {
-                        // Whoever has the reply now answers too late.
+                        // The holder of the reply answers too late from now on.
                         let refusal = AuthAnswer::Refuse(ReasonCode::NotAuthorized);
                         self.core.handle_auth_answer(connection, refusal, self.now, &mut self.fx);
                     }

@@ -138,7 +138,7 @@ impl Worker {
             .filter(|socket| socket.comes_to_be_read() && socket.reservation.is_overdue(self.now))
             .map(|socket| socket.id)
             .collect();
-        // Whoever is not read comes on with nothing.
+        // Sockets that are not read cannot go on with their packets.
         let overdue = if self.is_overfull() { Vec::new() } else { overdue };
         for id in overdue {
             self.core.end_for_memory(id, self.now, &mut self.fx);

@@ -213,14 +213,14 @@ impl Worker {
             self.note_absence(self.now, timeout.unwrap_or(Duration::MAX));
             self.turn();
         }
-        // What the last turn wants to be kept.
+        // The last turn may want something to be kept.
         self.core.run_backlog(self.now, &mut self.fx);
         self.send_to_store();
     }
 
     fn turn(&mut self) {
         self.has_looked = false;
-        // What is overdue comes before what has come meanwhile.
+        // Overdue timers run before anything that has come meanwhile.
         self.core.handle_timers(self.now, &mut self.fx);
         self.begin_reading();
         self.note_log_level();

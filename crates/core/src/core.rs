@@ -438,7 +438,7 @@ impl Core {
     pub fn handle_timers(&mut self, now: Timestamp, fx: &mut Effects) {
         self.is_late = false;
         for _ in 0..Self::TIMERS_PER_TURN {
-            // What is due may have to be passed on to many, and cannot be refused.
+            // Due messages may have to be passed on to many, and cannot be refused.
             if self.backlog.is_full() || self.work.is_enough() {
                 break;
             }

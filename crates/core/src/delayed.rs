@@ -117,7 +117,7 @@ impl Core {
     pub(crate) fn publish_delayed(&mut self, number: u64, now: Timestamp, fx: &mut Effects) {
         if let Some((message, is_stored)) = self.delayed.messages.remove(&number) {
             self.clients.budget.delayed.give_back(1, message.size() as u64);
-            // What becomes of it is counted; its publisher has its acknowledgement.
+            // The outcome is counted; its publisher has its acknowledgement.
             let _ = self.publish(Publication::of(&message), now, fx);
             if is_stored {
                 self.clients.rounds.keep_behind_round(StoreOp::Unkeep { number });

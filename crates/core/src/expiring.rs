@@ -169,7 +169,7 @@ impl Core {
         if goes_on {
             self.clients.sweeps.waiting.push_back(page.session);
         }
-        // What is to be sent goes first: it may end the sweep, which begins anew when it is needed.
+        // Sending goes first: it may end the sweep, which begins anew when it is needed.
         self.go_on(slot, now, fx);
     }
 

@@ -282,8 +282,8 @@ impl Outgoing {
         round: Round,
         is_confirmed: impl Fn(Round) -> bool,
     ) -> Vec<(u64, Delivery)> {
-        // What may have been sent already goes to nobody else, and what may not count after a crash
-        // stays where it counts with its round.
+        // A message that may have been sent goes to nobody else, and one that may not count after
+        // a crash stays where it counts with its round.
         let is_movable = |waiting: &Waiting| {
             let may_move = !waiting.is_repeated && waiting.hold.is_none_or(&is_confirmed);
             waiting.delivery.group.is_some() && may_move

@@ -87,7 +87,7 @@ impl Output {
         result
     }
 
-    /// What is full goes behind what is before it. To let it grow would take twice its memory for a
+    /// Puts a full chunk behind those before it. To let it grow would take twice its memory for a
     /// moment, and at the same moment for all who do not read.
     #[cold]
     fn begin_chunk(&mut self, pool: &mut BufferPool) {

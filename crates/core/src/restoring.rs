@@ -90,7 +90,7 @@ impl Core {
             self.end_superseded(session, now, fx);
         }
         self.is_restoring = false;
-        // What nobody could have taken part in is not told, but what was given up is.
+        // Only subscriptions that were given up are told: nobody took part in the rest.
         fx.events.retain(Event::is_refused_subscription);
         for group in self.groups.without_members() {
             self.end_group(group, fx);

@@ -522,7 +522,7 @@ impl Core {
         self.distribute(group, &Publication::of(&delivery.message), tried, now, fx);
     }
 
-    /// What waits for a Session on behalf of its groups goes back to them when its Client is gone.
+    /// Gives groups back what waits for a Session on their behalf, when its Client is gone.
     pub(crate) fn return_queued_of_groups(
         &mut self,
         slot: SessionSlot,

@@ -129,7 +129,7 @@ pub enum StoreOp {
         /// Which.
         packet_id: PacketIdentifier,
     },
-    /// What other workers have kept on behalf of this round counts from now on.
+    /// Messages that other workers have kept on behalf of this round count from now on.
     Confirm(Round),
     /// A message that waits for no owner; replaces what had the same number.
     Keep {
@@ -343,7 +343,7 @@ pub struct RecoveredQueue {
     pub bytes: u64,
     /// What the Client has taken over (PUBREC) and not completed, in order.
     pub taken: Vec<u64>,
-    /// What may have been sent has a lower sequence; `u64::MAX` if nothing was said about it.
+    /// Messages that may have been sent have a lower sequence; `u64::MAX`: nothing is known.
     pub sent_before: u64,
     /// How many of those that wait come from shared subscriptions.
     pub of_groups: u64,

@@ -214,7 +214,7 @@ impl Core {
     ) -> Step {
         let levels_max = self.config.limits.topic_levels_max;
         let none = TopicRules::default();
-        // What is restored was rewritten when it was made.
+        // A restored subscription was rewritten when it was made.
         let topics = if self.is_restoring { &none } else { &*self.config.topics };
         let request = match FilterRequest::parse(filter, topics, levels_max) {
             Ok(request) => request,
@@ -296,7 +296,7 @@ impl Core {
         let subscriptions_max = self.config.limits.subscriptions_per_session_max as usize;
         let session = &self.clients.sessions[slot as usize];
         let is_new = !session.subscriptions.contains_key(request.key.as_str());
-        // What is restored was within the limits when it was made.
+        // A restored subscription was within the limits when it was made.
         let has_room =
             session.subscriptions.len() < subscriptions_max && !self.is_very_short_of_memory();
         if is_new && !has_room && !self.is_restoring {

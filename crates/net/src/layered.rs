@@ -354,8 +354,8 @@ impl Layered {
         Ok(())
     }
 
-    /// What the WebSocket has to say goes out when there is room for it: what is behind it here
-    /// is bounded by its session.
+    /// Seals the WebSocket's own words when there is room for them; its session bounds what is
+    /// behind them here.
     fn seal_words(&mut self) -> io::Result<()> {
         if let Some(websocket) = &mut self.websocket {
             websocket.answer_late(&mut self.words);

@@ -1,12 +1,12 @@
 //! The header of the PROXY protocol, version 1 or 2, in front of everything else on a connection:
 //! a proxy says for whom it connects.
 //!
-//! Bytes in, a verdict out. Whoever may send a header decides who a Client seems to be, so one from
+//! Bytes in, a verdict out. The sender of a header decides who a Client seems to be, so one from
 //! an address that is not a proxy's is refused, not skipped. Must never keep more than
 //! [`HEADER_BYTES_MAX`] bytes, and never take a byte that comes behind the header.
 //!
-//! What is where in a header is left to the crate `ppp`; how long it is and whether all of it is
-//! there is found out here, so that each header is parsed once.
+//! The crate `ppp` knows what is where in a header; its length, and whether all of it is there, is
+//! found out here, so that each header is parsed once.
 
 use std::fmt;
 use std::mem;

@@ -311,7 +311,7 @@ impl Stream {
     pub fn is_handshaking(&self) -> bool {
         match &self.kind {
             Kind::Layered(layered) => layered.is_handshaking(),
-            // What a listener gives is complete; a client's may not be yet.
+            // A listener's stream is complete; a client's may not be yet.
             #[cfg(feature = "quic")]
             Kind::Quic(stream) => matches!(stream.is_established(), Ok(false)),
             _ => false,

@@ -3,7 +3,7 @@
 //! move it. All moments in records are of this time. Marks in the journal say what the machine's
 //! clocks showed at a moment of it.
 //!
-//! What is not known to have passed counts as not passed: nothing ends early because a clock was
+//! Time that is not known to have passed has not passed: nothing ends early because a clock was
 //! set, or was not set yet. No clock is read here: readings are arguments.
 
 use midge_core::Timestamp;

@@ -79,7 +79,7 @@ fn impure_names(file: &SourceFile) -> Vec<Finding> {
             report(index + 1, name, remedy);
         }
     }
-    // What stands in one piece on one line has been found above; groups have not.
+    // Names in one piece on one line have been found above; groups have not.
     let lines: Vec<&str> = file.code.lines().collect();
     for import in imports(&file.code) {
         for (name, remedy) in IMPURE_NAMES.iter().filter(|(name, _)| names(&import.path, name)) {

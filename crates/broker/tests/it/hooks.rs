@@ -438,7 +438,7 @@ fn a_hook_that_panics_refuses_and_disturbs_nobody() {
     }
     assert_eq!(other.message().topic, "receive/whole");
 
-    // What it is told of happens all the same.
+    // Events happen though the hook that is told of them panics.
     let mut told = Client::connect(address(&broker), "event-broken");
     told.ping();
     other.ping();

@@ -66,7 +66,7 @@ impl Course for Publisher {
             driver.session().ask_on(stream);
         }
         loop {
-            // What has arrived comes first: the end of the connection may be among it.
+            // Events that have arrived come first: the end of the connection may be among them.
             while let Some(event) = driver.ready_event()? {
                 if let Event::Published { topic, answer } = event {
                     self.refused += u64::from(report(driver, &topic, &answer));

@@ -1,7 +1,7 @@
 //! One Network Connection after another: when a command connects again, and after how long.
 //!
-//! What a command does with a connection is its [`Course`]; which errors may be over in a moment,
-//! [`ClientError`] says. Nothing here may know Control Packets.
+//! A [`Course`] is what a command does with a connection; [`ClientError`] says which errors may be
+//! over in a moment. Nothing here may know Control Packets.
 
 use std::time::{Duration, Instant};
 

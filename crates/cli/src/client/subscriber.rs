@@ -91,7 +91,7 @@ impl Subscriber {
         let outcome = reconnect::run(self, driver, retry, deadline);
         let outcome = outcome.and(self.printer.flush());
         if outcome == Err(ClientError::OutputClosed) {
-            // What nobody read stays with the broker.
+            // Messages that nobody read stay with the broker.
             driver.session().discard_outbound();
         }
         driver.close(&self.properties.disconnect);

@@ -56,7 +56,7 @@ pub(crate) fn parse(text: &str) -> Result<Address, String> {
     if host.len() > HOST_BYTES_MAX || !host.chars().all(is_host) {
         return Err(format!("has {host:?} for an address, which is neither an address nor a name"));
     }
-    // What looks like an IPv4 address but is none would be asked of the name service.
+    // The name service would be asked for something that only looks like an IPv4 address.
     if host.chars().all(|char| char.is_ascii_digit() || char == '.') {
         return Err(format!("has {host:?} for an address, which is no IPv4 address"));
     }

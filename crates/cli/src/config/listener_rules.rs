@@ -224,7 +224,7 @@ fn check_certificate(listener: &Listener<'_>) -> Option<Problem> {
     Some(listener.problem("tls.key", message).help(help))
 }
 
-/// What says something about Clients' certificates needs an authority.
+/// Keys about Clients' certificates need an authority.
 fn check_clients(listener: &Listener<'_>) -> Option<Problem> {
     let help = "for example: tls.client_ca = \"devices-ca.pem\"";
     if listener.has("tls.client_ca") {

@@ -51,7 +51,7 @@ impl Endpoint {
             ),
             _ => (error.to_string(), "Check the host and the port".to_owned(), true),
         };
-        // What the other side says may end in a stop of its own.
+        // The other side's words may end in a full stop of their own.
         let reason = reason.trim_end_matches('.');
         let advice = if advice.is_empty() { advice } else { format!(". {advice}") };
         Failure { text: format!("cannot connect to {self}: {reason}{advice}"), is_transient }

@@ -87,7 +87,7 @@ fn settle(address: SocketAddr, name: &str) {
     }
 }
 
-/// What may be claimed is set to the utmost, so that the claims are lawful and all stay open.
+/// Limits on claims are at the utmost, so that the claims are lawful and all stay open.
 fn start_generous(directory: &Directory, address: SocketAddr) -> Broker {
     let configuration = format!(
         "[[listener]]\nbind = '{address}'\nconnect_deadline_ms = 600000\n\

@@ -333,7 +333,7 @@ impl Campaign {
         }
     }
 
-    /// What a new subscriber gets must be what was acknowledged last, or sent since.
+    /// A new subscriber must get what was acknowledged last, or sent since.
     fn look_at_retained(&self, round: &Round) {
         let retainer = &self.publishers[cast::RETAINER];
         let topics = || (0..).zip(&retainer.retained);

@@ -153,7 +153,7 @@ impl Subscriber {
             }
             self.note(&happened, round, publishers);
         }
-        // What the broker has read of this client it has read before this.
+        // The broker has read everything else of this client before this.
         self.client.ping();
         loop {
             match self.client.next(Instant::now() + PATIENCE, round)? {

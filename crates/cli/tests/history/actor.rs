@@ -202,7 +202,7 @@ impl Actor {
         let (min, max) = plan.bytes;
         let clears = plan.retain && random.once_in(6);
         let topic = random.below(plan.topics);
-        // What is sent again at QoS 1 may come behind what is not at QoS 2: a topic that is
+        // A message sent again at QoS 1 may come behind a later one at QoS 2: a topic that is
         // retained keeps to one of them, so that its last message is known.
         let qos = if plan.retain { topic } else { random.below(u64::MAX) };
         let qos = plan.qos[(qos % plan.qos.len() as u64) as usize];

@@ -78,7 +78,7 @@ fn what_came_instead_is_said_in_words() {
         (proxied, CONNECT, "no PROXY header came, though the listener requires one"),
     ];
     let broker = assert_named(broker, cases);
-    // Who speaks what is spoken there is let in.
+    // A client that speaks MQTT is let in.
     midge(&format!("pub -L mqtt://127.0.0.1:{plain}/t -m x -q 1")).end().text();
     broker.signal("TERM").end().text();
 }

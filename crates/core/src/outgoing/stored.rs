@@ -135,7 +135,7 @@ impl Outgoing {
         }
         stored.sent.end_visits(next);
         if next > stored.last {
-            // What is missing is damaged, and was counted.
+            // Missing messages are damaged, and were counted.
             (stored.messages, stored.bytes, stored.of_groups) = (0, 0, 0);
             stored.expiry = StoredExpiry::default();
         }

@@ -368,7 +368,7 @@ fn a_late_word_about_a_closed_connection_does_not_hit_its_successor() {
     assert_eq!(node.take(new), [Received::PingResp]);
 }
 
-/// What would be kept for good is refused when memory is short; what frees it never is.
+/// Messages to be kept for good are refused when memory is short; those that free it never are.
 #[test]
 fn short_of_memory_nothing_more_is_retained_or_delayed_and_all_can_be_removed() {
     let mut node = Node::new(&Setup::default());

@@ -64,7 +64,7 @@ impl Halves {
             }
         }
         match &self.end {
-            // What came before the end is told first.
+            // Bytes that came before the end are told first.
             _ if count > 0 => Ok(Received::Bytes { count, more: true }),
             Some(End::Failed(kind, words)) => Err(io::Error::new(*kind, words.clone())),
             Some(End::Normal) => Ok(Received::End),

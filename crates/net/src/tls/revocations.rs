@@ -27,7 +27,7 @@ struct List {
 }
 
 impl Revocations {
-    /// Whatever cannot be read is left out: whether it can be used is decided elsewhere.
+    /// Leaves out lists that cannot be read: others decide whether they can be used.
     pub(super) fn of(files: &Files) -> Self {
         let lists = files.revoked.iter().flat_map(|file| {
             let lists = file.lists().unwrap_or_default().into_iter();

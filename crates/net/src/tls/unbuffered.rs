@@ -58,7 +58,7 @@ pub(super) fn step<Data>(
             })?;
             Ok(Next::Again)
         }
-        // What was encoded is in `out`, and from there it is the caller's.
+        // The encoded bytes are in `out`, and from there they are the caller's.
         ConnectionState::TransmitTlsData(data) => {
             data.done();
             Ok(Next::Again)

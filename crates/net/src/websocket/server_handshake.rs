@@ -1,7 +1,7 @@
 //! The server's part of the opening handshake: which requests become a WebSocket.
 //!
-//! Whoever is refused is told in the response what was wrong and what to do, because he may have
-//! nothing else to find it out with.
+//! The response to a refused request says what was wrong and what to do: its sender may have
+//! nothing else to find that out with.
 
 use std::sync::Arc;
 

@@ -58,7 +58,7 @@ fn options(mode: Mode) -> Options {
     }
 }
 
-/// What is refused is said, and files of a newer version are left alone.
+/// A refusal has words, and files of a newer version are left alone.
 fn check_refusal(error: &OpenError, disk: &FaultyDisk) {
     assert!(!error.to_string().is_empty());
     if matches!(error, OpenError::NewerFormat { .. }) {

@@ -227,7 +227,7 @@ fn parts_that_were_not_changed_are_sealed_as_they_were() {
     for (name, disk, mode) in stores() {
         let directory = Directory::of(&disk, sealed(mode));
         let found = Directory::from_bytes(&directory.to_bytes());
-        // What is torn is no part, and of what was set aside the name is another one.
+        // A torn tail is no part of it, and files set aside have other names.
         let is_whole = name != "torn-tail" && name != "set-aside";
         assert!(found == directory || !is_whole, "{name}");
         let names = directory.files.keys();

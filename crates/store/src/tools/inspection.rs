@@ -77,7 +77,7 @@ impl Inspection {
         }
         let mut lengths = survey.older;
         lengths.extend(survey.chain.iter().map(|link| (link.number, link.length)));
-        // What waits for a confirmation will never have it: the next start drops it.
+        // Messages that wait for a confirmation will never have it: the next start drops them.
         index.begin_boot(index.rounds.boot().saturating_add(1));
         let records = Records { disk: Arc::clone(&disk), lengths, cache: BlockCache::default() };
         Ok(Self { disk, index, records, position, checkpoints, report })

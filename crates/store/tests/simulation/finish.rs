@@ -110,7 +110,7 @@ impl World {
         }
     }
 
-    /// What is retained is what was acknowledged last, or something later that nobody knows about.
+    /// A retained message is the one acknowledged last, or a later one that nobody knows about.
     fn check_probe(&self, probe: usize) {
         let session = self.clients[probe].session.as_ref().expect("it is connected");
         let seen = &self.ledger.incarnations[session.incarnation].seen;

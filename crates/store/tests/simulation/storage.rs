@@ -99,7 +99,7 @@ impl Storage {
                     0 => written,
                     millis => {
                         self.syncs_until = Some(now + millis);
-                        // What was fetched is told before.
+                        // Fetched messages are told before the sync ends.
                         return self.tell(node, letters);
                     }
                 }

@@ -195,7 +195,7 @@ impl Run<'_> {
         scene.pull_cables();
         until("the subscribers are gone", || usage(&running.broker).connections == 0);
         if self.accident == Accident::FailedSync {
-            // What a broker does when it starts must not be what fails.
+            // The sync that fails must not be one of the broker's start.
             let is_idle = |names: &[String]| names.iter().filter(|n| n.len() == 24).count() > 1;
             until("there is a spare", || is_idle(&running.disk.faults().names()));
         }

@@ -1,6 +1,6 @@
 //! The bytes of the streams of a Network Connection: one, or with QUIC several.
 //!
-//! What a packet means is the session's business; here is only what belongs to one stream alone.
+//! The session knows what packets mean; here is only what belongs to one stream alone.
 
 use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;

@@ -203,7 +203,7 @@ fn check_own_topics(tables: &[Table], problems: &mut Vec<Problem>) {
     }
 }
 
-/// What Response Information names has to be a topic that Clients can publish to.
+/// Response Information has to name a topic that Clients can publish to.
 fn check_response_prefix(settings: &Settings, problems: &mut Vec<Problem>) {
     let Some(setting) = one(settings, "requests", "response_prefix") else { return };
     let Value::Text(prefix) = &setting.value else { return };

@@ -62,7 +62,7 @@ fn a_stream_that_is_not_read_holds_up_only_itself() {
         world.write_all(&mut server, &pattern(0, 20_000));
         assert!(world.read_exactly(&mut client, 20_000) == pattern(0, 20_000));
     }
-    // Whoever is read goes on, and has lost nothing.
+    // A peer that is read goes on, and has lost nothing.
     let (mut near, mut far) = full.pop().unwrap();
     near.shutdown_write();
     let (bytes, end) = world.read_to_end(&mut far);

@@ -118,7 +118,7 @@ fn the_limit_of_bytes_keeps_a_spare_from_being_made() {
     }
     journal.keep_spare().unwrap();
     assert!(journal.is_short());
-    // What has been appended is written all the same: it may be what makes room.
+    // Appended records are written all the same: they may be what makes room.
     while journal.segments().len() < 4 {
         records.extend(commit(&mut journal, &[&[7; 100]]));
         write_and_sync(&mut journal);
