@@ -1,22 +1,6 @@
-//! 25: a message has come to its end.
-
-use midge_core::Owner;
-
-use super::bytes::{BadRecord, Reader, put_varint};
-use super::owner;
+//! 25: a message has come to its end. The body is that of 24.
 
 /// Never to be changed: files have it.
 pub(crate) const TAG: u8 = 25;
 
-pub(crate) fn encode(owner: Owner, sequence: u64, out: &mut Vec<u8>) {
-    owner::encode(owner, out);
-    put_varint(out, sequence);
-}
-
-pub(crate) fn decode(body: &[u8]) -> Result<(Owner, u64), BadRecord> {
-    let mut reader = Reader::new(body);
-    let owner = owner::decode(&mut reader)?;
-    let sequence = reader.varint()?;
-    reader.finish()?;
-    Ok((owner, sequence))
-}
+pub(crate) use super::taken::{decode, encode};

@@ -129,12 +129,8 @@ impl Records {
         at: Location,
         body: &mut Vec<u8>,
     ) -> Result<SessionRecord, Damage> {
-        let tag = self.read(at, body)?;
-        let record = session::decode(body).map_err(|bad| incomprehensible(at, bad))?;
-        if (tag, record.number) != (session::TAG, number) {
-            return Err(incomprehensible(at, BadRecord("it is another record")));
-        }
-        Ok(record)
+        let record = self.head(session::TAG, at, body, session::decode)?;
+        if record.number == number { Ok(record) } else { Err(another_record(at)) }
     }
 
     pub(crate) fn group(
@@ -143,12 +139,21 @@ impl Records {
         at: Location,
         body: &mut Vec<u8>,
     ) -> Result<GroupRecord, Damage> {
-        let tag = self.read(at, body)?;
-        let record = group::decode(body).map_err(|bad| incomprehensible(at, bad))?;
-        if (tag, record.number) != (group::TAG, number) {
-            return Err(incomprehensible(at, BadRecord("it is another record")));
-        }
-        Ok(record)
+        let record = self.head(group::TAG, at, body, group::decode)?;
+        if record.number == number { Ok(record) } else { Err(another_record(at)) }
+    }
+
+    /// The record that says what an owner is.
+    fn head<R>(
+        &mut self,
+        tag: u8,
+        at: Location,
+        body: &mut Vec<u8>,
+        decode: fn(&[u8]) -> Result<R, BadRecord>,
+    ) -> Result<R, Damage> {
+        let found = self.read(at, body)?;
+        let record = decode(body).map_err(|bad| incomprehensible(at, bad))?;
+        if found == tag { Ok(record) } else { Err(another_record(at)) }
     }
 
     /// The subscriptions of a Session, in the order in which they were made.
@@ -220,4 +225,8 @@ impl Records {
         let tag = self.read(at, buffer)?;
         decode_message(tag, buffer).map_err(|bad| incomprehensible(at, bad))
     }
+}
+
+fn another_record(at: Location) -> Damage {
+    incomprehensible(at, BadRecord("it is another record"))
 }
