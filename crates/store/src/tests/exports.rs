@@ -305,8 +305,9 @@ fn an_import_that_was_killed_is_refused_by_brokers_and_begun_anew_by_imports() {
 #[test]
 fn a_full_device_fails_an_import() {
     let mut generator = Generator::new(1);
-    let (disk, _) = store(6001, true);
-    let text = exported(&disk);
+    // One that needs more than the device has.
+    let mut texts = (6001..).map(|seed| exported(&store(seed, true).0));
+    let text = texts.find(|text| text.len() > 60_000).unwrap();
     let full = FaultyDisk::new(1);
     full.set_capacity(20_000 + generator.random.below(10_000) as u64);
     let import = crate::tools::import_into;

@@ -63,10 +63,11 @@ impl Generator {
             6..=8 => StoreOp::Subscribed { session, subscription: self.subscription() },
             9 => StoreOp::Unsubscribed { session, filter: self.filter() },
             10..=22 => StoreOp::Enqueue(Box::new(self.enqueue(model))),
-            23..=25 => match self.waiting(model, false) {
-                (owner @ Owner::Session(_), sequence) => StoreOp::Taken { owner, sequence },
-                (owner @ Owner::Group(_), sequence) => StoreOp::Finished { owner, sequence },
-            },
+            23..=25 => {
+                let owner = Owner::Session(session);
+                let sequence = self.waiting_for(owner, model, false);
+                StoreOp::Taken { owner, sequence }
+            }
             26..=31 => {
                 let in_order = !self.random.one_in(4);
                 let (owner, sequence) = self.waiting(model, in_order);
@@ -113,15 +114,20 @@ impl Generator {
 
     fn waiting(&mut self, model: &Model, in_order: bool) -> (Owner, u64) {
         let owner = self.owner(model);
+        (owner, self.waiting_for(owner, model, in_order))
+    }
+
+    /// The sequence of a message that waits, if there is one.
+    fn waiting_for(&mut self, owner: Owner, model: &Model, in_order: bool) -> u64 {
         let mut model = model.clone();
         let Some(queue) = model.queue_mut(owner) else {
-            return (owner, 0);
+            return 0;
         };
         let sequences: Vec<u64> = queue.entries.keys().copied().collect();
         match sequences.len() {
-            0 => (owner, queue.next),
-            _ if in_order => (owner, sequences[0]),
-            len => (owner, sequences[self.random.below(len)]),
+            0 => queue.next,
+            _ if in_order => sequences[0],
+            len => sequences[self.random.below(len)],
         }
     }
 
