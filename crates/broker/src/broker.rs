@@ -13,20 +13,17 @@ use midge_core::{
     AllowAll, Capabilities, Core, CoreConfig, Counters, Durability, DurabilityRules, Limits,
     NodeBudget, Policy, SharedStrategy, Timestamp, TopicRules, WorkerId,
 };
-use midge_net::{
-    Accepted, Listen, ListenError, ListenerAddress, ListenerControl, Listeners, Poller,
-    RunningListeners, Transport,
-};
+use midge_net::{Accepted, Listen, ListenError, ListenerAddress, Listeners, Poller, Transport};
 use midge_store::{OpenError, Opened};
 
-use crate::certificate_watch::CertificateWatch;
 use crate::clock::{Clock, Clocks, MachineClocks};
 use crate::directory::Directory;
 use crate::drop_log;
-use crate::greeting::Expected;
 use crate::handle::BrokerHandle;
 use crate::hook::{GuardedHook, Hook};
 use crate::inbox::{Inbox, Letter};
+use crate::listener_terms::{ListenerSettings, ListenerTerms};
+use crate::listeners::{BrokerListeners, with_deadline};
 use crate::memory::{self, MemoryGauge};
 use crate::own_topics::OwnTopics;
 use crate::pulse::Pulse;
@@ -35,7 +32,7 @@ use crate::recovery::{self, Restored};
 use crate::storage::{self, OnFailure, Order, Orders, Storage, StoreThread};
 use crate::unfinished::Unfinished;
 use crate::watch::Watch;
-use crate::worker::{ListenerTerms, Worker, WorkerParts};
+use crate::worker::{Worker, WorkerParts};
 
 /// Makes a [`Broker`]. Everything has a default but the addresses to listen on.
 pub struct BrokerBuilder {
@@ -50,6 +47,7 @@ pub struct BrokerBuilder {
     seed: Option<u64>,
     storage: Option<Storage>,
     durability: DurabilityRules,
+    listener_durabilities: Vec<Option<Durability>>,
     capabilities: Capabilities,
     listener_capabilities: Vec<Option<Capabilities>>,
     on_failure: OnFailure,
@@ -60,8 +58,7 @@ pub struct BrokerBuilder {
 
 /// A running broker. Dropping it stops it at once; [`Broker::stop`] lets Clients go first.
 pub struct Broker {
-    listeners: Option<RunningListeners>,
-    _certificate_watch: Option<CertificateWatch>,
+    listeners: Arc<BrokerListeners>,
     _own_topics: Option<OwnTopics>,
     workers: Vec<JoinHandle<()>>,
     store: Option<(Arc<Orders>, JoinHandle<()>)>,
@@ -96,6 +93,7 @@ impl Broker {
             storage: None,
             durability: DurabilityRules::default(),
             capabilities: Capabilities::default(),
+            listener_durabilities: Vec::new(),
             listener_capabilities: Vec::new(),
             on_failure: Arc::new(|_| ()),
             clocks: Arc::new(MachineClocks::new()),
@@ -104,7 +102,8 @@ impl Broker {
         }
     }
 
-    /// The addresses that it listens on, in the order in which they were asked for.
+    /// The addresses that it began to listen on, in the order in which they were asked for. See
+    /// [`BrokerHandle::listeners`] for those of now.
     pub fn local_addresses(&self) -> &[ListenerAddress] {
         &self.addresses
     }
@@ -116,8 +115,8 @@ impl Broker {
 
     /// Stops in an orderly way: no new connections, MQTT 5 Clients are told (0x8B Server shutting
     /// down), what is written already leaves. After `deadline` it ends whatever is left.
-    pub fn stop(mut self, deadline: Duration) {
-        self.stop_accepting();
+    pub fn stop(self, deadline: Duration) {
+        self.listeners.stop_accepting();
         self.send_to_all(|| Letter::Drain);
         let begun = Instant::now();
         // Twice in a row: a letter may have been on its way from one worker to another.
@@ -125,12 +124,6 @@ impl Broker {
         while begun.elapsed() < deadline && quiet < 2 {
             thread::sleep(Duration::from_millis(5));
             quiet = if self.is_drained() { quiet + 1 } else { 0 };
-        }
-    }
-
-    fn stop_accepting(&mut self) {
-        if let Some(listeners) = &mut self.listeners {
-            listeners.stop_accepting();
         }
     }
 
@@ -160,7 +153,7 @@ impl Broker {
 
 impl Drop for Broker {
     fn drop(&mut self) {
-        self.stop_accepting();
+        self.listeners.stop_accepting();
         self.send_to_all(|| Letter::Stop);
         let has_run = !self.workers.is_empty();
         for worker in self.workers.drain(..) {
@@ -172,7 +165,7 @@ impl Drop for Broker {
             self.tell_drops();
         }
         // Behind the workers: the last bytes of what they have written by QUIC leave with it.
-        self.listeners = None;
+        self.listeners.end();
         // Behind the workers: what they wanted to be kept last is with it now.
         if let Some((orders, thread)) = self.store.take() {
             orders.send([Order::Close]);
@@ -202,6 +195,18 @@ impl BrokerBuilder {
     pub fn listen(mut self, listen: impl Into<Listen>) -> Self {
         self.listen.push(listen.into());
         self
+    }
+
+    /// Listens as [`BrokerBuilder::listen`] does, with what a listener can have of its own.
+    #[must_use]
+    pub fn listener(mut self, settings: ListenerSettings) -> Self {
+        let ListenerSettings { listen, durability, capabilities } = settings;
+        let index = self.listen.len();
+        self = self.listen(listen).listener_capabilities(index, capabilities);
+        match durability {
+            Some(durability) => self.listener_durability(index, durability),
+            None => self,
+        }
     }
 
     /// How many worker threads there are; the default is the number of processors. At least 1, at
@@ -287,7 +292,7 @@ impl BrokerBuilder {
     /// What an acknowledgement promises to those who come by one listener, the `index`-th one.
     #[must_use]
     pub fn listener_durability(mut self, index: usize, durability: Durability) -> Self {
-        let listeners = &mut self.durability.listeners;
+        let listeners = &mut self.listener_durabilities;
         listeners.resize(listeners.len().max(index + 1), None);
         listeners[index] = Some(durability);
         self
@@ -356,10 +361,10 @@ impl BrokerBuilder {
     /// Nothing is left running then.
     pub fn start(mut self) -> Result<Broker, StartError> {
         let own_bytes = memory::resident_bytes();
-        let listens: Vec<_> = self.listen.iter().map(|listen| self.with_deadline(listen)).collect();
-        let listeners = Listeners::bind(&listens)?;
-        let addresses = listeners.addresses();
-        let control = listeners.control();
+        let settings = self.listener_settings();
+        let listens: Vec<_> =
+            settings.iter().map(|it| with_deadline(&it.listen, &self.limits)).collect();
+        let bound = Listeners::bind(&listens)?;
         let count = self.workers.clamp(1, WorkerId::MAX_WORKERS);
         let pollers: Vec<_> = (0..count).map(|_| Poller::new()).collect::<Result<_, _>>()?;
         let let_in = Arc::new(AtomicUsize::new(0));
@@ -368,37 +373,34 @@ impl BrokerBuilder {
         let inboxes: Arc<[Arc<Inbox>]> =
             pollers.iter().map(|poller| new_inbox(poller, &let_in, share.inbox)).collect();
         let orders = self.storage.is_some().then(|| Arc::new(Orders::new(share.orders)));
-        let workers = Vec::new();
-        let _certificate_watch = CertificateWatch::start(Arc::clone(&control))?;
-        let handle = BrokerHandle::new(Arc::clone(&inboxes), orders.clone(), Arc::clone(&control));
+        let gauge = MemoryGauge::new(self.limits.memory_bytes_max, own_bytes, count);
+        let memory = (Arc::new(gauge), Arc::new(Unfinished::new(share.unfinished)));
+        let (addresses, control) = (bound.addresses(), bound.control());
+        let listeners = Arc::new(BrokerListeners::new(
+            &self.limits,
+            settings.into_iter().zip(addresses.clone()).collect(),
+            control,
+            Arc::clone(&inboxes),
+            Arc::clone(&memory.1),
+        ));
+        let handle =
+            BrokerHandle::new(Arc::clone(&inboxes), orders.clone(), Arc::clone(&listeners));
         let mut broker = Broker {
-            listeners: None,
-            _certificate_watch,
+            listeners: Arc::clone(&listeners),
             _own_topics: None,
-            workers,
+            workers: Vec::new(),
             store: None,
             handle,
             addresses,
         };
-        let gauge = MemoryGauge::new(self.limits.memory_bytes_max, own_bytes, count);
-        let memory = (Arc::new(gauge), Arc::new(Unfinished::new(share.unfinished)));
         let parts = (orders.as_ref(), &memory, &share);
         let clock = self.start_workers(pollers, &inboxes, parts, &mut broker)?;
         let pulse = Pulse::new(clock, Arc::clone(&inboxes), orders);
         let own_topics = self.own_topics_interval;
         let own_topics = own_topics.map(|it| OwnTopics::start(broker.handle(), it));
         broker._own_topics = own_topics.transpose()?;
-        broker.listeners =
-            Some(self.start_listeners(listeners, inboxes, control, (pulse, memory))?);
+        start_listeners(bound, &listeners, inboxes, (pulse, memory))?;
         Ok(broker)
-    }
-
-    /// A listener that says nothing of its deadline has the broker's, for handshakes, too.
-    fn with_deadline(&self, listen: &Listen) -> Listen {
-        let mut listen = listen.clone();
-        let deadline = Duration::from_millis(self.limits.connect_deadline_ms.into());
-        listen.limits.connect_deadline.get_or_insert(deadline);
-        listen
     }
 
     fn start_workers(
@@ -418,7 +420,6 @@ impl BrokerBuilder {
         let budget = Arc::new(NodeBudget::default());
         let topics = Arc::new(self.topics.clone());
         let mut clock = Clock::start(Arc::clone(&self.clocks));
-        let terms: Arc<[_]> = self.listener_terms(&broker.addresses, &limits);
         let durability =
             DurabilityRules { has_store: self.storage.is_some(), ..self.durability.clone() };
         let config = |worker, secret| CoreConfig {
@@ -458,9 +459,7 @@ impl BrokerBuilder {
                 hook: hook.clone(),
                 orders: orders.cloned(),
                 clock: clock.clone(),
-                packet_bytes_max: limits.packet_bytes_max,
                 output_bytes_max: limits.output_bytes_max,
-                terms: Arc::clone(&terms),
                 trace_client: self.trace_client.clone(),
                 memory: Arc::clone(&memory.0),
                 unfinished: Arc::clone(&memory.1),
@@ -478,18 +477,17 @@ impl BrokerBuilder {
         own.filter_map(|it| it.packet_bytes_max).max().unwrap_or(0)
     }
 
-    /// What holds for each listener.
-    fn listener_terms(
-        &self,
-        addresses: &[ListenerAddress],
-        limits: &Limits,
-    ) -> Arc<[ListenerTerms]> {
-        let own = self.listener_capabilities.iter().copied().chain(std::iter::repeat(None));
-        let listeners = self.listen.iter().zip(addresses).zip(own);
-        let terms = listeners.map(|((listen, address), own)| {
-            terms(listen, address, own.unwrap_or(self.capabilities), limits)
+    /// What was asked for each listener.
+    fn listener_settings(&self) -> Vec<ListenerSettings> {
+        let settings = self.listen.iter().enumerate().map(|(index, listen)| {
+            let capabilities = self.listener_capabilities.get(index).copied().flatten();
+            ListenerSettings {
+                listen: listen.clone(),
+                durability: self.listener_durabilities.get(index).copied().flatten(),
+                capabilities: capabilities.unwrap_or(self.capabilities),
+            }
         });
-        terms.collect()
+        settings.collect()
     }
 
     fn start_store(
@@ -506,24 +504,28 @@ impl BrokerBuilder {
             StoreThread::new(restored, clock, orders, inboxes, storage.interval, on_failure);
         Ok(thread.start()?)
     }
+}
 
-    fn start_listeners(
-        &self,
-        listeners: Listeners,
-        inboxes: Arc<[Arc<Inbox>]>,
-        control: Arc<ListenerControl>,
-        (pulse, memory): (Pulse, Memory),
-    ) -> Result<RunningListeners, StartError> {
-        let connections_max = self.limits.connections_max as usize;
-        let beyond = Arc::new(AtomicU64::new(0));
-        let mut watch =
-            Watch::new(memory, Arc::clone(&inboxes), control, Arc::clone(&beyond), pulse);
-        let running = listeners.start(
-            move |accepted| pass_on(accepted, &inboxes, connections_max, &beyond),
-            move || watch.look(),
-        )?;
-        Ok(running)
-    }
+fn start_listeners(
+    bound: Listeners,
+    listeners: &BrokerListeners,
+    inboxes: Arc<[Arc<Inbox>]>,
+    (pulse, memory): (Pulse, Memory),
+) -> Result<(), StartError> {
+    let beyond = Arc::new(AtomicU64::new(0));
+    let control = Arc::clone(&listeners.control);
+    let mut watch = Watch::new(memory, Arc::clone(&inboxes), control, Arc::clone(&beyond), pulse);
+    let (table, connections_max) =
+        (Arc::clone(&listeners.table), Arc::clone(&listeners.connections_max));
+    let pass_on = move |accepted: Accepted| {
+        // Whose listener is gone is closed.
+        if let Some(terms) = table.get(accepted.listener) {
+            let connections_max = connections_max.load(Ordering::Relaxed);
+            pass_on(accepted, terms, &inboxes, connections_max, &beyond);
+        }
+    };
+    let running = bound.start(pass_on, move || watch.look())?;
+    Ok(listeners.run(running)?)
 }
 
 /// The core asks the hook, if there is one.
@@ -574,28 +576,6 @@ impl Share {
     }
 }
 
-/// What a listener's own limits come to.
-fn terms(
-    listen: &Listen,
-    address: &ListenerAddress,
-    capabilities: Capabilities,
-    limits: &Limits,
-) -> ListenerTerms {
-    let deadline = listen.limits.connect_deadline;
-    ListenerTerms {
-        name: address.to_string().into(),
-        expected: Expected::of(listen),
-        packet_before_connect_bytes_max: listen
-            .limits
-            .packet_before_connect_bytes_max
-            .unwrap_or(limits.packet_before_connect_bytes_max),
-        connect_deadline_ms: deadline.map_or(limits.connect_deadline_ms, |deadline| {
-            u32::try_from(deadline.as_millis()).unwrap_or(u32::MAX)
-        }),
-        capabilities,
-    }
-}
-
 /// Gives the cores what the store has kept.
 fn restore(
     storage: &Storage,
@@ -618,14 +598,20 @@ const TURNED_AWAY_MAX: usize = 1024;
 
 /// Gives a connection to the worker that has the fewest. Those beyond `connections_max` are
 /// counted.
-fn pass_on(accepted: Accepted, inboxes: &[Arc<Inbox>], connections_max: usize, beyond: &AtomicU64) {
+fn pass_on(
+    accepted: Accepted,
+    terms: Arc<ListenerTerms>,
+    inboxes: &[Arc<Inbox>],
+    connections_max: usize,
+    beyond: &AtomicU64,
+) {
     let load = |inbox: &&Arc<Inbox>| inbox.connections.load(Ordering::Relaxed);
     let Some(inbox) = inboxes.iter().min_by_key(load) else {
         return;
     };
     let turned_away: usize =
         inboxes.iter().map(|inbox| inbox.turned_away.load(Ordering::Relaxed)).sum();
-    let Accepted { stream, listener, opened, refusal } = accepted;
+    let Accepted { stream, opened, refusal, .. } = accepted;
     // Several threads accept: nobody comes in between looking and counting.
     let one_more = |count: usize| (count < connections_max).then_some(count + 1);
     let is_let_in = refusal.is_none()
@@ -645,8 +631,7 @@ fn pass_on(accepted: Accepted, inboxes: &[Arc<Inbox>], connections_max: usize, b
         inbox.turned_away.fetch_add(1, Ordering::Relaxed);
     }
     inbox.connections.fetch_add(1, Ordering::Relaxed);
-    let listener = listener as u16;
-    inbox.send(Letter::Accepted { stream, listener, opened, is_turned_away });
+    inbox.send(Letter::Accepted { stream, terms, opened, is_turned_away });
 }
 
 impl From<ListenError> for StartError {

@@ -155,8 +155,7 @@ impl Worker {
         let Some(socket) = self.sockets.of(id) else {
             return;
         };
-        let terms = self.terms.get(usize::from(socket.listener));
-        let expected = terms.map(|terms| terms.expected).unwrap_or_default();
+        let expected = socket.terms.expected;
         let greeting = Greeting::of(socket.stream.first_bytes()).filter(|_| is_stranger);
         let complaint = greeting.and_then(|greeting| expected.complaint(greeting));
         let why = complaint.map_or_else(|| error.to_string(), ToString::to_string);
@@ -174,10 +173,10 @@ impl Worker {
         let Some(socket) = self.sockets.of(id) else {
             return Place { way: "local".to_string(), ..Place::default() };
         };
-        let (peer, terms) = (socket.stream.peer(), self.terms.get(usize::from(socket.listener)));
+        let peer = socket.stream.peer();
         Place {
             address: Some(socket.stream.address().to_string()),
-            listener: terms.map(|terms| terms.name.clone()),
+            listener: Some(socket.terms.place.name.clone()),
             transport: Some(peer.transport.name()),
             way: way_in_words(&peer),
         }

@@ -6,11 +6,13 @@ use std::time::Instant;
 
 use midge_codec::{QoS, ReasonCode, SubscriptionOptions};
 use midge_core::{ClientInfo, Counters, DropReason, Settings, Usage};
-use midge_net::{ListenerAddress, ListenerControl, ListenerFigures, Renewal};
+use midge_net::{ListenError, ListenerAddress, ListenerFigures, Renewal};
 use midge_store::StoreUsage;
 
 use crate::figures::Snapshot;
 use crate::inbox::{Inbox, Letter, LocalSubscribe};
+use crate::listener_terms::ListenerSettings;
+use crate::listeners::{BrokerListeners, Listener, ListenerChange};
 use crate::message::OwnedMessage;
 use crate::reply::{Reply, Stopped, request};
 use crate::storage::{Order, Orders};
@@ -21,7 +23,7 @@ use crate::subscription::Subscription;
 pub struct BrokerHandle {
     pub(crate) inboxes: Arc<[Arc<Inbox>]>,
     orders: Option<Arc<Orders>>,
-    listeners: Arc<ListenerControl>,
+    listeners: Arc<BrokerListeners>,
     next: Arc<AtomicUsize>,
     started: Instant,
 }
@@ -41,15 +43,21 @@ impl BrokerHandle {
     pub(crate) fn new(
         inboxes: Arc<[Arc<Inbox>]>,
         orders: Option<Arc<Orders>>,
-        listeners: Arc<ListenerControl>,
+        listeners: Arc<BrokerListeners>,
     ) -> Self {
         let (next, started) = (Arc::new(AtomicUsize::new(0)), Instant::now());
         Self { inboxes, orders, listeners, next, started }
     }
 
+    /// The listeners that there are now, in the order in which they were asked for.
+    pub fn listeners(&self) -> Vec<Listener> {
+        self.listeners.all()
+    }
+
     /// What each listener has let in and refused.
-    pub fn listeners(&self) -> Vec<(ListenerAddress, ListenerFigures)> {
-        self.listeners.figures()
+    pub fn listener_figures(&self) -> Vec<(ListenerAddress, ListenerFigures)> {
+        let figures = self.listeners.control.figures();
+        figures.into_iter().map(|(_, address, figures)| (address, figures)).collect()
     }
 
     /// Reads the certificates, keys, authorities and revocation lists of all listeners again;
@@ -57,16 +65,38 @@ impl BrokerHandle {
     /// stay. No connection is dropped. Files that change are read again without being asked for,
     /// within seconds.
     pub fn reload_certificates(&self) -> Vec<Renewal> {
-        self.listeners.reload_certificates()
+        self.listeners.control.reload_certificates()
     }
 
     /// Gives what can be changed while the broker runs other values. Each worker takes them at its
     /// next turn. Connections and Sessions stay as they are.
-    pub fn reconfigure(&self, settings: Settings) {
-        let settings = Arc::new(settings);
-        for inbox in self.inboxes.iter() {
-            inbox.send(Letter::Reconfigure(Arc::clone(&settings)));
-        }
+    ///
+    /// # Errors
+    ///
+    /// The broker has stopped.
+    pub fn reconfigure(&self, settings: Settings) -> Result<(), ListenError> {
+        self.listeners.reconfigure(settings, None).map(|_| ())
+    }
+
+    /// The same, with other listeners: in place of all that there are now. New ones are bound
+    /// before anything is changed. One that stays at its place
+    /// ([`Listen::is_at_place_of`](crate::Listen::is_at_place_of)) keeps its socket, whatever else
+    /// of it is new, and refuses nobody; connections that stand keep the settings that they came
+    /// by. One that is not among these any more is closed, and its connections end: MQTT 5 Clients
+    /// are told 0x98 Administrative action, their Sessions stay.
+    ///
+    /// Waits for a port of QUIC that the last change has given up, a few seconds at most.
+    ///
+    /// # Errors
+    ///
+    /// One of the listeners cannot be as it is asked for, or the broker has stopped. Nothing has
+    /// changed, the settings included.
+    pub fn reconfigure_with(
+        &self,
+        settings: Settings,
+        listeners: &[ListenerSettings],
+    ) -> Result<Vec<ListenerChange>, ListenError> {
+        self.listeners.reconfigure(settings, Some(listeners))
     }
 
     /// Publishes a message. The reply says how many receivers matched, and comes, for QoS 1 and 2,

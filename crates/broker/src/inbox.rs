@@ -13,6 +13,7 @@ use midge_core::{
 };
 use midge_net::{Notifier, Stream};
 
+use crate::listener_terms::{ListenerPlace, ListenerTerms};
 use crate::memory::Shortage;
 use crate::message::OwnedMessage;
 use crate::own_topics::Topics;
@@ -27,7 +28,7 @@ pub(crate) enum Letter {
     },
     Accepted {
         stream: Stream,
-        listener: u16,
+        terms: Arc<ListenerTerms>,
         /// When it came.
         opened: Instant,
         /// There is no room for it: its CONNECT is to be refused.
@@ -36,7 +37,7 @@ pub(crate) enum Letter {
     /// A connection whose Session is this worker's, with what was read of it.
     HandedOver {
         stream: Stream,
-        listener: u16,
+        terms: Arc<ListenerTerms>,
         bytes: Vec<u8>,
     },
     Authenticated {
@@ -71,6 +72,8 @@ pub(crate) enum Letter {
     StoreFull(bool),
     /// Other values for what can be changed.
     Reconfigure(Arc<Settings>),
+    /// A listener is gone: its connections are to be ended.
+    EndListener(Arc<ListenerPlace>),
     /// Deadlines may have passed while the machine was suspended.
     Wake,
     /// Shut down: tell Clients to go, then end.

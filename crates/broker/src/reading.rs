@@ -1,6 +1,7 @@
 //! From readable sockets to Control Packets in the core.
 
 use std::io;
+use std::sync::Arc;
 use std::time::Instant;
 
 use midge_codec::{Decoded, Packet, PacketType, ReasonCode, decode};
@@ -10,6 +11,7 @@ use midge_net::{Received, Stream};
 use crate::greeting::{Expected, Greeting};
 use crate::hook::{AuthReply, allow_anonymous};
 use crate::inbox::Letter;
+use crate::listener_terms::ListenerTerms;
 use crate::sockets::Socket;
 use crate::worker::{Stage, Worker};
 
@@ -39,21 +41,24 @@ impl Worker {
     pub(crate) fn open(
         &mut self,
         mut stream: Stream,
-        listener: u16,
+        terms: Arc<ListenerTerms>,
         opened: Instant,
         is_turned_away: bool,
         bytes: Vec<u8>,
     ) {
-        if self.stage != Stage::Running {
+        // It may have come, or have been handed over, while its listener went.
+        if self.stage != Stage::Running || terms.place.is_removed() {
             return self.count_closed(is_turned_away);
         }
-        let terms = self.terms.get(usize::from(listener));
         // The time that its handshake has taken counts.
         let taken_ms = u32::try_from(opened.elapsed().as_millis()).unwrap_or(u32::MAX);
-        let connect_deadline_ms =
-            terms.map(|terms| terms.connect_deadline_ms.saturating_sub(taken_ms));
-        let capabilities = terms.map(|terms| terms.capabilities).unwrap_or_default();
-        let opening = Opening { listener, connect_deadline_ms, is_turned_away, capabilities };
+        let opening = Opening {
+            listener: terms.place.number,
+            connect_deadline_ms: Some(terms.connect_deadline_ms.saturating_sub(taken_ms)),
+            is_turned_away,
+            capabilities: terms.capabilities,
+            durability: terms.durability,
+        };
         let id = self.core.open_connection(opening, self.now);
         if let Err(error) = self.poller.register(&mut stream, id.slot()) {
             log::error!("{}: cannot watch the connection: {error}", stream.address());
@@ -61,7 +66,7 @@ impl Worker {
             return self.count_closed(is_turned_away);
         }
         // Both are read behind what their Clients have said on connections that these take over.
-        let socket = Socket { is_turned_away, ..Socket::new(id, stream, listener) };
+        let socket = Socket { is_turned_away, ..Socket::new(id, stream, terms) };
         if bytes.is_empty() {
             self.opened.push(id);
             self.sockets.insert(socket);
@@ -149,7 +154,7 @@ impl Worker {
             let Some(mut stream) = socket.stream.accept_data_stream() else {
                 return;
             };
-            let listener = socket.listener;
+            let terms = Arc::clone(&socket.terms);
             let Some(data_stream) = self.core.open_data_stream(id, self.now) else {
                 return;
             };
@@ -157,7 +162,7 @@ impl Worker {
                 return self.core.handle_closed(data_stream, self.now, &mut self.fx);
             }
             let control = Some(id);
-            self.sockets.insert(Socket { control, ..Socket::new(data_stream, stream, listener) });
+            self.sockets.insert(Socket { control, ..Socket::new(data_stream, stream, terms) });
             self.readable.push(data_stream);
         }
     }
@@ -474,12 +479,9 @@ impl Worker {
 
     /// Bytes that a packet may have: before the CONNECT is accepted, and then.
     fn packet_bytes_max(&mut self, id: ConnectionId) -> (u32, u32) {
-        let listener = self.sockets.of(id).map(|socket| usize::from(socket.listener));
-        let terms = listener.and_then(|listener| self.terms.get(listener));
-        terms.map_or((self.packet_bytes_max, self.packet_bytes_max), |terms| {
-            let connected_max = terms.capabilities.packet_bytes_max;
-            let connected_max = connected_max.unwrap_or(self.packet_bytes_max);
-            (terms.packet_before_connect_bytes_max, connected_max)
+        let socket = self.sockets.of(id);
+        socket.map_or((0, 0), |socket| {
+            (socket.terms.packet_before_connect_bytes_max, socket.terms.packet_bytes_max)
         })
     }
 
@@ -513,7 +515,7 @@ impl Worker {
         self.count_handed_over(owner);
         self.inboxes[owner.index()].send(Letter::HandedOver {
             stream: socket.stream,
-            listener: socket.listener,
+            terms: socket.terms,
             bytes: rest.to_vec(),
         });
         true
@@ -534,7 +536,7 @@ impl Worker {
                     let Some(socket) = self.sockets.of(connection) else {
                         continue;
                     };
-                    let inbox = std::sync::Arc::clone(&self.inboxes[self.id.index()]);
+                    let inbox = Arc::clone(&self.inboxes[self.id.index()]);
                     let reply = AuthReply::new(connection, inbox);
                     if !hook.authenticate(request, &socket.stream.peer(), reply) {
                         // The holder of the reply answers too late from now on.

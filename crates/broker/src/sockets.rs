@@ -1,15 +1,19 @@
 //! The driver's half of a connection: its stream, and the part of a packet that has come so far.
 
+use std::sync::Arc;
+
 use midge_core::{ConnectionId, Timestamp};
 use midge_net::Stream;
 
+use crate::listener_terms::ListenerTerms;
 use crate::unfinished::Reservation;
 
 /// A connection's stream. An idle one owns no buffer.
 pub(crate) struct Socket {
     pub(crate) id: ConnectionId,
     pub(crate) stream: Stream,
-    pub(crate) listener: u16,
+    /// What it has of the listener that it came by.
+    pub(crate) terms: Arc<ListenerTerms>,
     /// Bytes that were read and do not make up a whole packet yet.
     pub(crate) partial: Vec<u8>,
     /// There may be something to read in the stream (edge-triggered: not told again).
@@ -53,11 +57,11 @@ impl Socket {
     }
 
     /// One that is to be read as soon as may be.
-    pub(crate) fn new(id: ConnectionId, stream: Stream, listener: u16) -> Self {
+    pub(crate) fn new(id: ConnectionId, stream: Stream, terms: Arc<ListenerTerms>) -> Self {
         Self {
             id,
             stream,
-            listener,
+            terms,
             partial: Vec::new(),
             is_readable: true,
             ends: false,
@@ -116,6 +120,14 @@ impl Sockets {
             let is_queued = socket.is_reading && has_more;
             socket.id == id && (is_queued || socket.reservation.waits)
         })
+    }
+
+    /// Of `count` slots from `first` on, the connections that came by this listener. Data streams
+    /// end with their control streams.
+    pub(crate) fn came_by(&self, listener: u16, first: usize, count: usize) -> Vec<ConnectionId> {
+        let slots = self.slots.iter().skip(first).take(count).flatten();
+        let slots = slots.filter(|it| it.terms.place.number == listener && it.control.is_none());
+        slots.map(|socket| socket.id).collect()
     }
 
     /// All of them: not for every turn.

@@ -14,7 +14,7 @@ use crate::worker::Worker;
 #[derive(Debug)]
 pub(crate) struct Unfinished {
     reserved: AtomicUsize,
-    max: usize,
+    max: AtomicUsize,
     /// Connections that wait for room.
     waiting: AtomicUsize,
 }
@@ -31,12 +31,22 @@ pub(crate) struct Reservation {
 
 impl Unfinished {
     pub(crate) fn new(max: usize) -> Self {
-        Self { reserved: AtomicUsize::new(0), max, waiting: AtomicUsize::new(0) }
+        Self { reserved: AtomicUsize::new(0), max: max.into(), waiting: AtomicUsize::new(0) }
+    }
+
+    /// Packets may be as large as this, but not as large as to take half of the memory.
+    pub(crate) fn make_room_for(&self, packet_bytes_max: u32, memory_bytes_max: u64) {
+        let bytes = u64::from(packet_bytes_max).min(memory_bytes_max / 2);
+        self.max.fetch_max(usize::try_from(bytes).unwrap_or(usize::MAX), Ordering::Relaxed);
+    }
+
+    fn max(&self) -> usize {
+        self.max.load(Ordering::Relaxed)
     }
 
     /// Whether so much that reads should be small.
     pub(crate) fn is_tight(&self) -> bool {
-        self.reserved.load(Ordering::Relaxed) > self.max / 2
+        self.reserved.load(Ordering::Relaxed) > self.max() / 2
     }
 
     /// Whether some connection waits for room.
@@ -45,7 +55,8 @@ impl Unfinished {
     }
 
     fn take(&self, bytes: usize) -> bool {
-        let take = |reserved: usize| Some(reserved + bytes).filter(|&all| all <= self.max);
+        let max = self.max();
+        let take = |reserved: usize| Some(reserved + bytes).filter(|&all| all <= max);
         self.reserved.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).is_ok()
     }
 
@@ -94,7 +105,7 @@ impl Worker {
         if missing == 0 {
             return;
         }
-        if needed > self.unfinished.max {
+        if needed > self.unfinished.max() {
             self.core.end_for_memory(id, self.now, &mut self.fx);
         } else if self.unfinished.take(missing) {
             (reservation.bytes, reservation.since) = (needed, self.now);

@@ -1,5 +1,6 @@
 //! What is looked at once a second, beside the workers: memory, refusals, clocks.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -10,6 +11,9 @@ use crate::inbox::{Inbox, Letter};
 use crate::memory::MemoryGauge;
 use crate::pulse::Pulse;
 use crate::unfinished::Unfinished;
+
+/// What was told of a listener: refusals in the order of [`Refusal::ALL`], and failed handshakes.
+type Told = ([u64; Refusal::ALL.len()], u64);
 
 /// The one who looks.
 pub(crate) struct Watch {
@@ -22,9 +26,8 @@ pub(crate) struct Watch {
     beyond: Arc<AtomicU64>,
     beyond_told: u64,
     last_look: Instant,
-    /// What was told already, by listener: refusals in the order of [`Refusal::ALL`], and failed
-    /// handshakes.
-    told: Vec<([u64; Refusal::ALL.len()], u64)>,
+    /// What was told already, by the numbers of the listeners.
+    told: BTreeMap<usize, Told>,
 }
 
 impl Watch {
@@ -46,7 +49,7 @@ impl Watch {
             beyond,
             beyond_told: 0,
             last_look: Instant::now(),
-            told: Vec::new(),
+            told: BTreeMap::new(),
         }
     }
 
@@ -76,15 +79,16 @@ impl Watch {
             self.beyond_told = beyond;
         }
         let figures = self.listeners.figures();
-        self.told.resize(figures.len(), ([0; Refusal::ALL.len()], 0));
-        for ((address, figures), (told, told_failed)) in figures.iter().zip(&mut self.told) {
+        self.told.retain(|number, _| figures.iter().any(|(it, ..)| it == number));
+        for (number, address, figures) in &figures {
+            let (told, told_failed) = self.told.entry(*number).or_default();
             for ((refusal, count), told) in figures.refused.iter().zip(told) {
                 if *count > *told {
                     log::warn!("{address}: {} connections refused: {refusal}", *count - *told);
                 }
                 *told = *count;
             }
-            let failed = figures.failed_handshakes - *told_failed;
+            let failed = figures.failed_handshakes.saturating_sub(*told_failed);
             if failed > 0 {
                 log::debug!("{address}: handshakes that failed: {failed}");
             }

@@ -9,14 +9,14 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use midge_core::{Capabilities, ConnectionId, Core, Effects, Timestamp, Tracing, WorkerId};
+use midge_core::{ConnectionId, Core, Effects, Timestamp, Tracing, WorkerId};
 use midge_net::{Poller, Readiness, Scratch};
 
 use crate::clock::Clock;
 use crate::closing::Closing;
+use crate::departures::Departures;
 use crate::directory::Directory;
 use crate::drop_log::DropLog;
-use crate::greeting::Expected;
 use crate::hook::GuardedHook;
 use crate::inbox::{Inbox, Letter};
 use crate::locals::Locals;
@@ -36,25 +36,12 @@ pub(crate) struct WorkerParts {
     pub(crate) hook: Option<Arc<GuardedHook>>,
     pub(crate) orders: Option<Arc<Orders>>,
     pub(crate) clock: Clock,
-    pub(crate) packet_bytes_max: u32,
     pub(crate) output_bytes_max: u32,
-    pub(crate) terms: Arc<[ListenerTerms]>,
     pub(crate) trace_client: Option<Arc<str>>,
     pub(crate) memory: Arc<MemoryGauge>,
     pub(crate) unfinished: Arc<Unfinished>,
     /// Bytes after which a turn reads no further socket.
     pub(crate) turn_bytes_max: usize,
-}
-
-/// What a listener does not have in common with the others.
-pub(crate) struct ListenerTerms {
-    /// The address that it is bound to, which is its name in the log.
-    pub(crate) name: Box<str>,
-    /// What those who come by it have to speak.
-    pub(crate) expected: Expected,
-    pub(crate) packet_before_connect_bytes_max: u32,
-    pub(crate) connect_deadline_ms: u32,
-    pub(crate) capabilities: Capabilities,
 }
 
 /// The state of a running worker.
@@ -65,6 +52,7 @@ pub(crate) struct Worker {
     pub(crate) poller: Poller,
     pub(crate) sockets: Sockets,
     pub(crate) closing: Closing,
+    pub(crate) departures: Departures,
     pub(crate) locals: Locals,
     pub(crate) inboxes: Arc<[Arc<Inbox>]>,
     pub(crate) directory: Option<Arc<Directory>>,
@@ -77,8 +65,6 @@ pub(crate) struct Worker {
     pub(crate) scratch: Box<[u8]>,
     /// What streams work with.
     pub(crate) stream_scratch: Scratch,
-    /// What the listeners have of their own, by their numbers.
-    pub(crate) terms: Arc<[ListenerTerms]>,
     /// How many lines strangers may have written about them.
     pub(crate) log_limit: LogLimit,
     /// What was dropped and is not told yet.
@@ -92,7 +78,6 @@ pub(crate) struct Worker {
     pub(crate) turn_handshakes: usize,
     /// Connections that may have something to read.
     pub(crate) readable: Vec<ConnectionId>,
-    pub(crate) packet_bytes_max: u32,
     pub(crate) output_bytes_max: u32,
     pub(crate) stage: Stage,
     /// New connections, of which nothing was read.
@@ -167,6 +152,7 @@ impl Worker {
             poller: parts.poller,
             sockets: Sockets::default(),
             closing: Closing::default(),
+            departures: Departures::default(),
             locals: Locals::default(),
             inboxes: parts.inboxes,
             directory: parts.directory,
@@ -176,7 +162,6 @@ impl Worker {
             clock: parts.clock,
             scratch: vec![0; Self::SCRATCH_BYTES].into_boxed_slice(),
             stream_scratch: Scratch::new(),
-            terms: parts.terms,
             log_limit: LogLimit::default(),
             drop_log: DropLog::default(),
             trace_client: parts.trace_client,
@@ -184,7 +169,6 @@ impl Worker {
             turn_bytes: 0,
             turn_handshakes: 0,
             readable: Vec::new(),
-            packet_bytes_max: parts.packet_bytes_max,
             output_bytes_max: parts.output_bytes_max,
             stage: Stage::Running,
             opened: Vec::new(),
@@ -231,6 +215,7 @@ impl Worker {
         self.read_sockets();
         self.judge_silence();
         self.core.run_backlog(self.now, &mut self.fx);
+        self.end_departing();
         self.end_overdue();
         self.look_at_unfinished();
         self.carry_out();
@@ -290,7 +275,8 @@ impl Worker {
     /// How long the next wait may last: not at all while there is work left over.
     fn timeout(&self) -> Option<Duration> {
         let has_letters = self.has_looked && self.inboxes[self.id.index()].has_letters();
-        if has_letters || self.core.has_backlog() || !self.fx.is_empty() {
+        let is_behind = self.core.has_backlog() || !self.departures.is_empty();
+        if has_letters || is_behind || !self.fx.is_empty() {
             return Some(Duration::ZERO);
         }
         if !self.readable.is_empty() {
@@ -359,11 +345,11 @@ impl Worker {
             Letter::Batch { from, messages } => {
                 self.core.handle_batch(from, messages, self.now, &mut self.fx);
             }
-            Letter::Accepted { stream, listener, opened, is_turned_away } => {
-                self.open(stream, listener, opened, is_turned_away, Vec::new());
+            Letter::Accepted { stream, terms, opened, is_turned_away } => {
+                self.open(stream, terms, opened, is_turned_away, Vec::new());
             }
-            Letter::HandedOver { stream, listener, bytes } => {
-                self.open(stream, listener, Instant::now(), false, bytes);
+            Letter::HandedOver { stream, terms, bytes } => {
+                self.open(stream, terms, Instant::now(), false, bytes);
             }
             Letter::Authenticated { connection, answer } => {
                 self.core.handle_auth_answer(connection, answer, self.now, &mut self.fx);
@@ -402,6 +388,7 @@ impl Worker {
             Letter::Reconfigure(settings) => {
                 self.output_bytes_max = self.core.reconfigure(&settings).output_bytes_max;
             }
+            Letter::EndListener(listener) => self.departures.begin(listener),
             Letter::Wake => (),
             Letter::Drain => {
                 self.core.begin_drain(self.now, &mut self.fx);

@@ -13,13 +13,14 @@ use midge_codec::{
 use crate::admitting::has_more;
 use crate::answering::Admission;
 use crate::capabilities::Capabilities;
-use crate::connection::{PendingConnect, PendingWill, Phase};
+use crate::connection::{PendingConnect, PendingWill, Phase, Told};
 use crate::core::Core;
 use crate::destination::{Author, Destination, Misdirected};
 use crate::effects::{AuthAnswer, AuthRequest, DisconnectReason, Effects, EnhancedStep, Event};
 use crate::identity::{ConnectionId, Identity, is_reserved_client_id};
 use crate::message::{Attributes, Publication};
 use crate::session::{NEVER_EXPIRES, Will};
+use crate::stored::Durability;
 use crate::subscription_tree::SessionSlot;
 use crate::time::Timestamp;
 use crate::timers::Timer;
@@ -30,6 +31,7 @@ pub(crate) type Refusal = (ReasonCode, &'static str);
 /// What an accepted CONNECT gets, as its CONNACK says it.
 pub(crate) struct Terms<'d> {
     offered: Capabilities,
+    pub(crate) told: Told,
     keep_alive: u16,
     response: Option<String>,
     method: Option<Box<str>>,
@@ -463,16 +465,16 @@ impl Core {
         let Some(connection) = self.clients.connections.get(id.slot()) else {
             return;
         };
-        let (listener, version) = (connection.listener, connection.version);
+        let (durability, version) = (connection.durability, connection.version);
         let mut connack = Vec::new();
         let encoded = self.connack(pending, &terms, session_present).encode(version, &mut connack);
         debug_assert!(encoded.is_ok(), "its size was looked at");
         let session = &mut self.clients.sessions[slot as usize];
         (session.arriving, session.has_place) = (Some(id), true);
         session.expiry_seconds = pending.session_expiry_interval.min(expiry_max);
-        let will = pending.will.as_ref().map(|will| self.will_of(slot, will, listener));
+        let will = pending.will.as_ref().map(|will| self.will_of(slot, will, durability));
         self.clients.session(slot).will = will;
-        self.store_session(slot, self.config.durability.of_session(listener), now, fx);
+        self.store_session(slot, self.config.durability.of_session(durability), now, fx);
         let client = Arc::clone(&self.clients.session(slot).identity);
         let keep_alive = terms.keep_alive;
         let connected = Event::Connected {
@@ -490,14 +492,19 @@ impl Core {
     }
 
     /// A Will Message as its Session keeps it.
-    fn will_of(&self, slot: SessionSlot, will: &PendingWill, listener: u16) -> Box<Will> {
+    fn will_of(
+        &self,
+        slot: SessionSlot,
+        will: &PendingWill,
+        durability: Option<Durability>,
+    ) -> Box<Will> {
         let destination = Destination::of_will(&will.topic);
         let attributes = Attributes {
             qos: will.qos,
             retain: will.retain,
             expires_at: None,
             publisher_session: Some(self.clients.session_id(slot)),
-            durability: self.config.durability.of_message(listener, destination.topic()),
+            durability: self.config.durability.of_message(durability, destination.topic()),
         };
         let identity = &self.clients.sessions[slot as usize].identity;
         let (topic, properties) = (&*will.topic, &will.properties);
@@ -607,6 +614,7 @@ impl Core {
         let method = connection.authentication_method.clone();
         let mut terms = Terms {
             offered: connection.capabilities,
+            told: connection.told,
             keep_alive: self.effective_keep_alive(pending.keep_alive_seconds),
             response: self.response_information(pending),
             data: data.filter(|_| method.is_some()), // [MQTT-4.12.0-6]
@@ -640,10 +648,10 @@ impl Core {
         let packet_bytes_max = terms.offered.packet_bytes_max.unwrap_or(limits.packet_bytes_max);
         let mut properties = ConnAckProperties {
             session_expiry_interval: capped.then_some(limits.session_expiry_seconds_max),
-            receive_maximum: NonZeroU16::new(limits.receive_maximum),
+            receive_maximum: NonZeroU16::new(terms.told.receive_maximum),
             maximum_packet_size: NonZeroU32::new(packet_bytes_max),
             assigned_client_identifier: pending.assigned.then_some(&*pending.client_id),
-            topic_alias_maximum: Some(limits.topic_alias_maximum),
+            topic_alias_maximum: Some(terms.told.topic_alias_maximum),
             server_keep_alive: is_changed.then_some(terms.keep_alive),
             response_information: terms.response.as_deref(),
             authentication_method: terms.method.as_deref(),

@@ -13,6 +13,7 @@ use crate::identity::ConnectionId;
 use crate::layouts::OutgoingAliases;
 use crate::limits::Limits;
 use crate::output::Output;
+use crate::stored::Durability;
 use crate::subscription_tree::SessionSlot;
 use crate::time::Timestamp;
 
@@ -45,6 +46,10 @@ pub(crate) struct Connection {
     pub(crate) listener: u16,
     /// What its listener offers.
     pub(crate) capabilities: Capabilities,
+    /// What its listener promises, if it says so.
+    pub(crate) durability: Option<Durability>,
+    /// The limits that its Client is held to.
+    pub(crate) told: Told,
     /// Acknowledgements that wait for the store.
     pub(crate) held: u32,
     /// How many of them are PUBACKs.
@@ -74,6 +79,27 @@ pub struct Opening {
     pub is_turned_away: bool,
     /// What the listener offers.
     pub capabilities: Capabilities,
+    /// What an acknowledgement promises there; absent: as for the whole broker.
+    pub durability: Option<Durability>,
+}
+
+/// Limits that a Client is told of, or could have been: they stay for as long as its Network
+/// Connection as they were when it was opened.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Told {
+    pub(crate) receive_maximum: u16,
+    pub(crate) awaiting_release_max: u16,
+    pub(crate) topic_alias_maximum: u16,
+}
+
+impl Told {
+    pub(crate) fn new(limits: &Limits) -> Self {
+        Self {
+            receive_maximum: limits.receive_maximum,
+            awaiting_release_max: limits.awaiting_release_max,
+            topic_alias_maximum: limits.topic_alias_maximum,
+        }
+    }
 }
 
 /// How far the conversation has come.
@@ -133,7 +159,7 @@ pub(crate) struct IncomingAliases {
 }
 
 impl Connection {
-    pub(crate) fn new(id: ConnectionId, listener: u16, now: Timestamp) -> Self {
+    pub(crate) fn new(id: ConnectionId, listener: u16, told: Told, now: Timestamp) -> Self {
         Self {
             id,
             phase: Phase::AwaitingConnect,
@@ -151,6 +177,8 @@ impl Connection {
             receive_maximum: u16::MAX,
             listener,
             capabilities: Capabilities::default(),
+            durability: None,
+            told,
             held: 0,
             held_pubacks: 0,
             is_unanswered: false,
@@ -181,8 +209,9 @@ impl Connection {
             packet_bytes_max: control.packet_bytes_max,
             receive_maximum: control.receive_maximum,
             capabilities: control.capabilities,
+            durability: control.durability,
             outgoing_aliases: aliases.map(|aliases| Box::new(aliases.anew())),
-            ..Self::new(id, control.listener, now)
+            ..Self::new(id, control.listener, control.told, now)
         }
     }
 

@@ -14,7 +14,7 @@ use crate::answering::UnsettledEnds;
 use crate::backlog::Backlog;
 use crate::budget::NodeBudget;
 use crate::clients::{Clients, want_flush};
-use crate::connection::{Connection, Opening, Phase};
+use crate::connection::{Connection, Opening, Phase, Told};
 use crate::counters::Counters;
 use crate::data_streams::StreamError;
 use crate::delayed::Delayed;
@@ -203,6 +203,7 @@ impl Core {
         if let Some(connection) = self.clients.connection(id) {
             connection.is_turned_away = opening.is_turned_away;
             connection.capabilities = opening.capabilities;
+            connection.durability = opening.durability;
         }
         let deadline_ms =
             opening.connect_deadline_ms.unwrap_or(self.config.limits.connect_deadline_ms);
@@ -531,7 +532,8 @@ impl Core {
 
     pub(crate) fn insert_connection(&mut self, listener: u16, now: Timestamp) -> ConnectionId {
         let id = self.next_connection_id();
-        self.clients.connections.insert(Connection::new(id, listener, now));
+        let told = Told::new(&self.config.limits);
+        self.clients.connections.insert(Connection::new(id, listener, told, now));
         self.clients.counters.connections_opened += 1;
         id
     }

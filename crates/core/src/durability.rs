@@ -4,25 +4,23 @@ use midge_codec::{TopicFilter, TopicName};
 
 use crate::stored::Durability;
 
-/// What is promised where. What matches a Topic Filter counts first, then what the listener says,
-/// then what holds for the broker.
+/// What is promised where. What matches a Topic Filter counts first, then what the listener says
+/// ([`Opening::durability`](crate::Opening::durability)), then what holds for the broker.
 #[derive(Clone, Debug, Default)]
 pub struct DurabilityRules {
     /// Whether there is a store at all; if not, everything is [`Durability::Memory`].
     pub has_store: bool,
     /// For the whole broker.
     pub default: Durability,
-    /// By listener, in the order of their numbers; absent: as the broker.
-    pub listeners: Vec<Option<Durability>>,
     /// By Topic Filter; the first one that matches counts.
     pub topics: Vec<(Box<str>, Durability)>,
 }
 
 impl DurabilityRules {
-    /// What a Session is promised whose Client came by this listener: as much as any message that
-    /// may wait for it, for a message is lost with the Session.
-    pub(crate) fn of_session(&self, listener: u16) -> Durability {
-        let own = self.of_listener(listener);
+    /// What a Session is promised whose Client came by a listener that promises `own`: as much as
+    /// any message that may wait for it, for a message is lost with the Session.
+    pub(crate) fn of_session(&self, own: Option<Durability>) -> Durability {
+        let own = self.of_listener(own);
         let strongest = self.topics.iter().map(|(_, durability)| *durability).max();
         match self.has_store {
             true => own.max(strongest.unwrap_or(own)),
@@ -30,25 +28,24 @@ impl DurabilityRules {
         }
     }
 
-    /// What those are promised who came by this listener, if their topics say nothing else.
-    fn of_listener(&self, listener: u16) -> Durability {
+    /// What those are promised whose topics say nothing else.
+    fn of_listener(&self, own: Option<Durability>) -> Durability {
         if !self.has_store {
             return Durability::Memory;
         }
-        let own = self.listeners.get(usize::from(listener)).copied().flatten();
         own.unwrap_or(self.default)
     }
 
-    /// What a publisher is promised that came by this listener.
-    pub(crate) fn of_message(&self, listener: u16, topic: &str) -> Durability {
+    /// What a publisher is promised that came by a listener that promises `own`.
+    pub(crate) fn of_message(&self, own: Option<Durability>, topic: &str) -> Durability {
         if !self.has_store || self.topics.is_empty() {
-            return self.of_listener(listener);
+            return self.of_listener(own);
         }
         let rule = TopicName::new(topic).ok().and_then(|name| {
             let matches = |filter: &str| TopicFilter::parse(filter).is_ok_and(|f| f.matches(name));
             self.topics.iter().find(|(filter, _)| matches(filter))
         });
-        rule.map_or_else(|| self.of_listener(listener), |(_, durability)| *durability)
+        rule.map_or_else(|| self.of_listener(own), |(_, durability)| *durability)
     }
 }
 
@@ -62,18 +59,17 @@ mod tests {
         let rules = DurabilityRules {
             has_store: true,
             default: Durability::Fsync,
-            listeners: vec![None, Some(Durability::Interval)],
             topics: vec![("noise/#".into(), Durability::Memory), ("#".into(), Durability::Fsync)],
         };
-        assert_eq!(rules.of_message(1, "noise/a"), Durability::Memory);
-        assert_eq!(rules.of_message(1, "a"), Durability::Fsync);
-        assert_eq!(rules.of_session(1), Durability::Fsync);
+        let own = Some(Durability::Interval);
+        assert_eq!(rules.of_message(own, "noise/a"), Durability::Memory);
+        assert_eq!(rules.of_message(own, "a"), Durability::Fsync);
+        assert_eq!(rules.of_session(own), Durability::Fsync);
         let rules = DurabilityRules { topics: Vec::new(), ..rules };
-        assert_eq!(rules.of_session(1), Durability::Interval);
-        assert_eq!(rules.of_message(1, "a"), Durability::Interval);
-        assert_eq!(rules.of_message(0, "a"), Durability::Fsync);
-        assert_eq!(rules.of_message(7, "a"), Durability::Fsync);
+        assert_eq!(rules.of_session(own), Durability::Interval);
+        assert_eq!(rules.of_message(own, "a"), Durability::Interval);
+        assert_eq!(rules.of_message(None, "a"), Durability::Fsync);
         let rules = DurabilityRules { has_store: false, ..rules };
-        assert_eq!(rules.of_message(1, "a"), Durability::Memory);
+        assert_eq!(rules.of_message(own, "a"), Durability::Memory);
     }
 }

@@ -59,7 +59,8 @@ pub struct Effects {
 pub struct AuthRequest {
     /// Whom the answer is for.
     pub connection: ConnectionId,
-    /// The listener it came by.
+    /// The number of the listener that it came by. At the start they are counted from 0; one that
+    /// comes later has a number that nobody has, who is connected.
     pub listener: u16,
     /// The protocol it speaks.
     pub version: ProtocolVersion,

@@ -276,6 +276,19 @@ impl Core {
         self.clients.note_drops(Party::Nobody, "", reason, on_the_way + others as u64, fx);
     }
 
+    /// Ends a Network Connection for an administrative reason, whether its Client has connected or
+    /// not.
+    pub fn end_connection(
+        &mut self,
+        id: ConnectionId,
+        reason_code: ReasonCode,
+        now: Timestamp,
+        fx: &mut Effects,
+    ) {
+        let reason = DisconnectReason::ByServer(reason_code);
+        self.close(id, Some(reason_code), &reason, now, fx);
+    }
+
     /// Disconnects a Client for an administrative reason. True if it was connected here.
     pub fn disconnect_client(
         &mut self,

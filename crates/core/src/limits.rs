@@ -67,19 +67,9 @@ macro_rules! limits {
 }
 
 impl Limits {
-    /// Limits that hold from the start of a broker to its end: Clients were told of them in their
-    /// CONNACK, or something was made as large as they say.
-    pub const FIXED: &[&str] = &[
-        "packet_bytes_max",
-        "packet_before_connect_bytes_max",
-        "connect_deadline_ms",
-        "connections_max",
-        "receive_maximum",
-        "awaiting_release_max",
-        "topic_alias_maximum",
-        "store_bytes_max",
-        "memory_bytes_max",
-    ];
+    /// Limits that hold from the start of a broker to its end, because something was made as large
+    /// as they say.
+    pub const FIXED: &[&str] = &["store_bytes_max", "memory_bytes_max"];
 
     /// These limits, but what may wait somewhere is a part of the memory that the process may have,
     /// if that is known.
@@ -220,9 +210,9 @@ mod tests {
 
     #[test]
     fn fixed_limits_stay_as_they_are() {
-        let present = Limits { receive_maximum: 7, queue_messages_max: 7, ..Limits::default() };
+        let present = Limits { memory_bytes_max: 7, queue_messages_max: 7, ..Limits::default() };
         let limits = Limits::default().with_fixed_of(&present);
-        assert_eq!(limits, Limits { receive_maximum: 7, ..Limits::default() });
+        assert_eq!(limits, Limits { memory_bytes_max: 7, ..Limits::default() });
     }
 
     #[test]

@@ -97,7 +97,7 @@ impl Core {
             retain: message.retain,
             expires_at: expiry.map(|seconds| now.plus_seconds(u64::from(seconds))),
             publisher_session: None,
-            durability: self.config.durability.of_message(u16::MAX, topic),
+            durability: self.config.durability.of_message(None, topic),
         };
         let mark = self.clients.rounds.mark();
         let broker = Arc::clone(&self.broker);

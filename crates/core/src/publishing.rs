@@ -69,7 +69,7 @@ impl Core {
             Some(packet_id) if publish.qos == QoS::ExactlyOnce => {
                 self.receive_exactly_once(id, slot, publish, packet_id, &topic, now, fx);
             }
-            Some(_) if self.exceeds_receive_maximum(id, slot) => {
+            Some(_) if self.exceeds_what_was_told(id, slot, publish.qos) => {
                 self.violate_receive_maximum(id, now, fx);
             }
             Some(packet_id) => {
@@ -103,9 +103,7 @@ impl Core {
             let verdict = Verdict { depends, ticket, ..Verdict::SUCCESS };
             return self.acknowledge_publish(id, PacketType::PubRec, packet_id, verdict, fx);
         }
-        let waiting = session.awaiting_release_len();
-        let is_beyond = waiting >= usize::from(self.config.limits.awaiting_release_max);
-        if self.exceeds_receive_maximum(id, slot) || is_beyond && !self.clients.is_v5(slot) {
+        if self.exceeds_what_was_told(id, slot, publish.qos) {
             return self.violate_receive_maximum(id, now, fx);
         }
         let mut verdict = self.accept(slot, publish, topic, now, fx);
@@ -149,12 +147,18 @@ impl Core {
     }
 
     /// Whether one more QoS 1 or 2 message is more than the Receive Maximum that an MQTT 5 Client
-    /// was told: of QoS 1, those count whose PUBACK has not left.
-    fn exceeds_receive_maximum(&mut self, id: ConnectionId, slot: SessionSlot) -> bool {
-        let maximum = u32::from(self.config.limits.receive_maximum);
+    /// was told: of QoS 1, those count whose PUBACK has not left. Of an older one, only what waits
+    /// for its PUBREL is bounded.
+    fn exceeds_what_was_told(&mut self, id: ConnectionId, slot: SessionSlot, qos: QoS) -> bool {
         let released = self.clients.session(slot).awaiting_release_len() as u32;
-        let connection = self.clients.connection(id).filter(|connection| connection.is_v5());
-        connection.is_some_and(|connection| connection.held_pubacks + released >= maximum)
+        let Some(connection) = self.clients.connection(id) else {
+            return false;
+        };
+        let told = connection.told;
+        match connection.is_v5() {
+            true => connection.held_pubacks + released >= u32::from(told.receive_maximum),
+            false => qos == QoS::ExactlyOnce && released >= u32::from(told.awaiting_release_max),
+        }
     }
 
     fn violate_receive_maximum(&mut self, id: ConnectionId, now: Timestamp, fx: &mut Effects) {
@@ -193,14 +197,13 @@ impl Core {
         alias: std::num::NonZeroU16,
         topic: &'p str,
     ) -> Result<Cow<'p, str>, Violation> {
-        let maximum = self.config.limits.topic_alias_maximum;
         let invalid = |detail: &str| Err((ReasonCode::TopicAliasInvalid, detail.to_string()));
-        if alias.get() > maximum {
-            return invalid("Topic Alias above the Topic Alias Maximum [MQTT-3.3.2-9]");
-        }
         let Some(connection) = self.clients.connection(id) else {
             return invalid("no such connection");
         };
+        if alias.get() > connection.told.topic_alias_maximum {
+            return invalid("Topic Alias above the Topic Alias Maximum [MQTT-3.3.2-9]");
+        }
         let aliases = connection.incoming_aliases.get_or_insert_default();
         if !topic.is_empty() {
             aliases.set(alias, topic);
@@ -287,9 +290,8 @@ impl Core {
     /// What the acknowledgement of a message to this topic promises its publisher.
     fn message_durability(&self, slot: SessionSlot, topic: &str) -> Durability {
         let connection = self.clients.sessions[slot as usize].connection;
-        let listener =
-            connection.map_or(u16::MAX, |id| self.clients.connections[id.slot()].listener);
-        self.config.durability.of_message(listener, topic)
+        let own = connection.and_then(|id| self.clients.connections[id.slot()].durability);
+        self.config.durability.of_message(own, topic)
     }
 
     /// Where a message goes that a Client publishes to this topic.

@@ -1,24 +1,29 @@
 //! The thread that accepts connections of all listeners and passes them on.
 
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use mio::{Events, Interest, Poll, Token, Waker};
+use mio::{Events, Interest, Poll, Registry, Token, Waker};
 
 use crate::accepting::Reception;
 use crate::admission::Refusal;
+use crate::listen::TcpOptions;
 use crate::listener::Listener;
 use crate::stream::Stream;
+use crate::unix::FileIdentity;
+
+/// Who gets the connections that were accepted.
+pub(crate) type PassOn = Arc<dyn Fn(Accepted) + Send + Sync>;
 
 /// A connection that was accepted.
 #[derive(Debug)]
 pub struct Accepted {
     /// Its bytes.
     pub stream: Stream,
-    /// The listener's place in the list that the acceptor was started with.
+    /// The listener's number.
     pub listener: usize,
     /// When it came: its deadlines count from then on.
     pub opened: Instant,
@@ -29,12 +34,25 @@ pub struct Accepted {
 /// The running thread; stops and closes its listeners when dropped.
 #[derive(Debug)]
 pub(crate) struct Acceptor {
+    doors: Arc<Mutex<Vec<Door>>>,
+    registry: Registry,
     waker: Arc<Waker>,
     stops: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
+/// A listener, and what its connections become.
+#[derive(Debug)]
+pub(crate) struct Door {
+    pub(crate) number: usize,
+    pub(crate) listener: Listener,
+    pub(crate) reception: Reception,
+}
+
 const STOP: Token = Token(usize::MAX);
+
+/// Of all listeners: at each event all of them are looked at.
+const LISTENER: Token = Token(0);
 
 /// Connections of one listener that are accepted before it is the turn of others.
 const ACCEPTED_MAX: usize = 1024;
@@ -43,24 +61,22 @@ const ACCEPTED_MAX: usize = 1024;
 const PAUSE_WITHOUT_DESCRIPTORS: Duration = Duration::from_millis(100);
 
 impl Acceptor {
-    /// Starts to accept. `pass_on` gets every connection with its listener's number;
-    /// `every_second` is called about once a second, for whoever needs a clock beside the workers.
+    /// Starts the thread, without listeners. `pass_on` gets every connection with its listener's
+    /// number; `every_second` is called about once a second, for whoever needs a clock beside the
+    /// workers.
     ///
     /// # Errors
     ///
     /// The operating system refuses a thread or descriptors.
     pub(crate) fn start(
-        mut listeners: Vec<(usize, Listener, Reception)>,
-        mut pass_on: impl FnMut(Accepted) + Send + 'static,
+        pass_on: PassOn,
         mut every_second: impl FnMut() + Send + 'static,
     ) -> io::Result<Self> {
         let mut poll = Poll::new()?;
-        for (place, (_, listener, _)) in listeners.iter_mut().enumerate() {
-            poll.registry().register(&mut listener.socket, Token(place), Interest::READABLE)?;
-        }
+        let registry = poll.registry().try_clone()?;
         let waker = Arc::new(Waker::new(poll.registry(), STOP)?);
-        let stops = Arc::new(AtomicBool::new(false));
-        let is_stopping = Arc::clone(&stops);
+        let (doors, stops) = (Arc::<Mutex<Vec<Door>>>::default(), Arc::new(AtomicBool::new(false)));
+        let (is_stopping, of_thread) = (Arc::clone(&stops), Arc::clone(&doors));
         let thread = thread::Builder::new().name("midge-accept".into()).spawn(move || {
             let mut events = Events::with_capacity(64);
             let mut is_busy = false;
@@ -73,17 +89,74 @@ impl Acceptor {
                     return;
                 }
                 // All of them each time: one that ran out of descriptors is tried again.
-                is_busy = false;
-                for (number, listener, reception) in &listeners {
-                    is_busy |= accept_all(listener, reception, *number, &mut pass_on);
+                let waiting: Vec<_> =
+                    lock(&of_thread).iter().map(|door| door.accept_all(&pass_on)).collect();
+                is_busy = waiting.contains(&Waiting::More);
+                if waiting.contains(&Waiting::NoDescriptor) {
+                    thread::sleep(PAUSE_WITHOUT_DESCRIPTORS);
                 }
                 every_second();
             }
         })?;
-        Ok(Self { waker, stops, thread: Some(thread) })
+        Ok(Self { doors, registry, waker, stops, thread: Some(thread) })
+    }
+
+    /// Has a listener watched before it becomes one of those that are accepted from.
+    ///
+    /// # Errors
+    ///
+    /// The operating system refuses it.
+    pub(crate) fn watch(&self, listener: &mut Listener) -> io::Result<()> {
+        self.registry.register(&mut listener.socket, LISTENER, Interest::READABLE)
+    }
+
+    /// Accepts from these from now on; all of them are watched.
+    pub(crate) fn add(&self, doors: impl IntoIterator<Item = Door>) {
+        lock(&self.doors).extend(doors);
+        let _ = self.waker.wake();
+    }
+
+    /// Closes a listener. When this returns, nobody is accepted by it any more.
+    pub(crate) fn remove(&self, number: usize) {
+        lock(&self.doors).retain(|door| door.number != number);
+    }
+
+    /// What connections of a listener become from now on, and their options.
+    pub(crate) fn change(&self, number: usize, reception: Reception, tcp: &TcpOptions) {
+        let mut doors = lock(&self.doors);
+        let Some(door) = doors.iter_mut().find(|door| door.number == number) else { return };
+        door.reception = reception;
+        if let Err(error) = door.listener.set_tcp_options(tcp) {
+            let address = door.listener.local_address();
+            log::error!("{address}: not all options of TCP are in effect: {error}");
+        }
+    }
+
+    /// Whether other sockets of this process may be bound to the ports of some listeners.
+    pub(crate) fn share_ports(&self, numbers: &[usize], shares: bool) -> io::Result<()> {
+        let mut doors = lock(&self.doors);
+        let mut doors = doors.iter_mut().filter(|door| numbers.contains(&door.number));
+        doors.try_for_each(|door| door.listener.share_port(shares))
+    }
+
+    /// Which file a listener is, if it is a Unix socket.
+    pub(crate) fn file(&self, number: usize) -> Option<FileIdentity> {
+        let doors = lock(&self.doors);
+        doors.iter().find(|door| door.number == number)?.listener.file()
+    }
+
+    /// Puts a listener, which is watched, in the place of the one with its number. The other one
+    /// cannot be found any more; whoever waits there is accepted still.
+    pub(crate) fn replace(&self, door: Door, pass_on: &PassOn) {
+        let mut doors = lock(&self.doors);
+        if let Some(old) = doors.iter_mut().find(|it| it.number == door.number) {
+            while old.accept_all(pass_on) == Waiting::More {}
+            *old = door;
+        }
+        drop(doors);
+        let _ = self.waker.wake();
     }
 }
-
 impl Drop for Acceptor {
     fn drop(&mut self) {
         self.stops.store(true, Ordering::Release);
@@ -94,34 +167,46 @@ impl Drop for Acceptor {
     }
 }
 
-/// Accepts what waits at a listener. True if there may be more, and it is the turn of others.
-fn accept_all(
-    listener: &Listener,
-    reception: &Reception,
-    number: usize,
-    pass_on: &mut impl FnMut(Accepted),
-) -> bool {
-    for _ in 0..ACCEPTED_MAX {
-        let opened = Instant::now();
-        match reception.accept(listener, opened) {
-            Ok(Some((stream, refusal))) => {
-                pass_on(Accepted { stream, listener: number, opened, refusal });
-            }
-            // Refused without a word.
-            Ok(None) => (),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return false,
-            // The peer gave up before it was accepted, or a signal came: the next one may do.
-            Err(error)
-                if matches!(
-                    error.kind(),
-                    io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted
-                ) => {}
-            Err(error) => {
-                log::error!("cannot accept a connection on {}: {error}", listener.local_address());
-                thread::sleep(PAUSE_WITHOUT_DESCRIPTORS);
-                return false;
+fn lock(doors: &Mutex<Vec<Door>>) -> MutexGuard<'_, Vec<Door>> {
+    doors.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What is left when a listener has had its turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Waiting {
+    Nobody,
+    /// There may be more, and it is the turn of others.
+    More,
+    /// The operating system had no descriptor for the next one.
+    NoDescriptor,
+}
+
+impl Door {
+    /// Accepts what waits.
+    fn accept_all(&self, pass_on: &PassOn) -> Waiting {
+        let (listener, number) = (&self.listener, self.number);
+        for _ in 0..ACCEPTED_MAX {
+            let opened = Instant::now();
+            match self.reception.accept(listener, opened) {
+                Ok(Some((stream, refusal))) => {
+                    pass_on(Accepted { stream, listener: number, opened, refusal });
+                }
+                // Refused without a word.
+                Ok(None) => (),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Waiting::Nobody,
+                // The peer gave up before it was accepted, or a signal came: the next one may do.
+                Err(error)
+                    if matches!(
+                        error.kind(),
+                        io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted
+                    ) => {}
+                Err(error) => {
+                    let address = listener.local_address();
+                    log::error!("cannot accept a connection on {address}: {error}");
+                    return Waiting::NoDescriptor;
+                }
             }
         }
+        Waiting::More
     }
-    true
 }

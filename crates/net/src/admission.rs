@@ -17,8 +17,8 @@ use crate::listen::ListenerLimits;
 /// What a listener lets in.
 #[derive(Debug)]
 pub(crate) struct Admission {
-    limits: ListenerLimits,
     rates: Mutex<Rates>,
+    handshakes_max: AtomicU32,
     open: AtomicU32,
     handshaking: AtomicU32,
     accepted: AtomicU64,
@@ -67,6 +67,7 @@ pub(crate) struct Slot {
 
 #[derive(Debug)]
 struct Rates {
+    limits: ListenerLimits,
     all: SharedRate,
     per_address: AddressRates,
 }
@@ -74,19 +75,31 @@ struct Rates {
 impl Admission {
     /// Nobody is there yet, and all buckets are full.
     pub(crate) fn new(limits: ListenerLimits) -> Self {
-        let rates = Rates {
-            all: SharedRate::new(limits.connection_rate_max),
-            per_address: AddressRates::new(limits.connection_rate_per_address_max),
-        };
         Self {
-            limits,
-            rates: Mutex::new(rates),
+            handshakes_max: AtomicU32::new(limits.handshakes_max),
+            rates: Mutex::new(Rates::new(limits)),
             open: AtomicU32::new(0),
             handshaking: AtomicU32::new(0),
             accepted: AtomicU64::new(0),
             failed_handshakes: AtomicU64::new(0),
             refused: Default::default(),
         }
+    }
+
+    /// Other limits from now on. Connections and handshakes that are there count on; a bucket whose
+    /// rate is another one is full again.
+    pub(crate) fn set_limits(&self, limits: &ListenerLimits) {
+        self.handshakes_max.store(limits.handshakes_max, Ordering::Relaxed);
+        let mut rates = self.rates();
+        let fresh = Rates::new(limits.clone());
+        let Rates { limits: old, all, per_address } = &mut *rates;
+        if old.connection_rate_max != limits.connection_rate_max {
+            *all = fresh.all;
+        }
+        if old.connection_rate_per_address_max != limits.connection_rate_per_address_max {
+            *per_address = fresh.per_address;
+        }
+        *old = fresh.limits;
     }
 
     /// A connection from `address` at `now`; without an address, none is counted for it. It is
@@ -132,7 +145,7 @@ impl Admission {
         now: Instant,
     ) -> Result<(), Refusal> {
         let is_reached = |max, count: &AtomicU32| max > 0 && count.load(Ordering::Relaxed) >= max;
-        if is_reached(self.limits.connections_max, &self.open) {
+        if is_reached(rates.limits.connections_max, &self.open) {
             return Err(Refusal::Connections);
         }
         if address.is_some_and(|address| !rates.per_address.has_token(address, now)) {
@@ -154,6 +167,16 @@ impl Admission {
     }
 }
 
+impl Rates {
+    fn new(limits: ListenerLimits) -> Self {
+        Self {
+            all: SharedRate::new(limits.connection_rate_max),
+            per_address: AddressRates::new(limits.connection_rate_per_address_max),
+            limits,
+        }
+    }
+}
+
 impl Slot {
     /// The connection's first byte has come: what follows may cost much.
     ///
@@ -162,7 +185,7 @@ impl Slot {
     /// As many handshakes as may be are under way; the refusal is counted and the connection is to
     /// be closed.
     pub(crate) fn begin_handshake(&mut self) -> Result<(), Refusal> {
-        let max = self.admission.limits.handshakes_max;
+        let max = self.admission.handshakes_max.load(Ordering::Relaxed);
         let before = self.admission.handshaking.fetch_add(1, Ordering::Relaxed);
         if max > 0 && before >= max {
             self.admission.handshaking.fetch_sub(1, Ordering::Relaxed);

@@ -20,6 +20,7 @@ pub mod fuzzing;
 mod layered;
 mod listen;
 mod listener;
+mod listener_control;
 mod listeners;
 mod peer;
 #[cfg_attr(
@@ -31,6 +32,7 @@ mod poller;
 mod proxy;
 #[cfg(feature = "quic")]
 mod quic;
+mod running_listeners;
 mod scratch;
 mod socket;
 mod stream;
@@ -72,11 +74,13 @@ pub use listen::{
     WebSocketOptions,
 };
 pub use listener::{BindError, ListenerAddress};
-pub use listeners::{ListenError, ListenerControl, Listeners, Renewal, RunningListeners};
+pub use listener_control::{ListenerControl, Renewal};
+pub use listeners::{ListenError, Listeners};
 pub use peer::{
     AlternativeName, Peer, PeerAddress, PeerCertificate, ProxiedTls, ProxyInfo, TlsInfo, Transport,
 };
 pub use poller::{Notifier, Poller, Readiness};
+pub use running_listeners::{ListenerChanges, ReadyChanges, RunningListeners};
 pub use scratch::Scratch;
 pub use stream::{Received, Stream};
 #[cfg(feature = "tls")]

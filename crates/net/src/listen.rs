@@ -11,7 +11,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 /// A listener to be.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listen {
     /// Where.
     pub address: ListenAddress,
@@ -220,6 +220,24 @@ impl Listen {
     pub fn tls(mut self, options: TlsOptions) -> Self {
         self.tls = Some(options);
         self
+    }
+}
+
+impl Listen {
+    /// Whether both are one place: of two listeners there, the later one takes the socket of the
+    /// other.
+    pub fn is_at_place_of(&self, other: &Self) -> bool {
+        self.address == other.address && self.is_quic() == other.is_quic()
+    }
+
+    pub(crate) fn is_quic(&self) -> bool {
+        matches!(self.protocol, Protocol::Quic(_))
+    }
+
+    /// Whether a handshake of TLS leads to the same protocol.
+    pub(crate) fn offers_as(&self, other: &Self) -> bool {
+        let is_websocket = |it: &Self| matches!(it.protocol, Protocol::WebSocket(_));
+        is_websocket(self) == is_websocket(other)
     }
 }
 

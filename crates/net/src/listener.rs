@@ -5,18 +5,20 @@
 use std::fmt;
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
+use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use mio::event::Source;
 use mio::net::TcpListener;
 use mio::{Interest, Registry, Token};
+use nix::sys::socket::{setsockopt, sockopt};
 use socket2::{Domain, Protocol as IpProtocol, SockRef, Socket, TcpKeepalive, Type};
 
 use crate::listen::{Listen, ListenAddress, Protocol, TcpOptions};
 use crate::peer::PeerAddress;
 use crate::socket::PlainSocket;
-use crate::unix::UnixListener;
+use crate::unix::{FileIdentity, UnixListener};
 
 /// A bound socket, which takes no connections before it listens. The file of a Unix socket is
 /// removed from its directory in the end.
@@ -27,6 +29,17 @@ pub(crate) struct Listener {
     /// As it was asked for.
     name: String,
     tcp: TcpOptions,
+    /// Whether another socket of this process may be bound to its port for now.
+    shares_port: bool,
+}
+
+/// Which listeners of this process may be in the way of a new one, because they are about to go.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Yielding {
+    /// One that shares its port, see [`Listener::share_port`].
+    pub(crate) port: bool,
+    /// The file of a Unix socket at the same path.
+    pub(crate) file: Option<FileIdentity>,
 }
 
 /// Where a listener listens.
@@ -62,8 +75,8 @@ impl Listener {
     ///
     /// The name is unknown, the port or the socket is in use, the address is not this machine's, or
     /// something else of what is asked for cannot be.
-    pub(crate) fn bind(listen: &Listen) -> Result<Self, BindError> {
-        Self::bind_any(listen)
+    pub(crate) fn bind(listen: &Listen, yielding: Yielding) -> Result<Self, BindError> {
+        Self::bind_any(listen, yielding)
             .map_err(|error| BindError { address: listen.address.to_string(), error })
     }
 
@@ -78,13 +91,50 @@ impl Listener {
             ListenerSocket::Tcp(socket) => SockRef::from(&*socket).listen(backlog),
             ListenerSocket::Unix(socket) => socket.listen(backlog),
         };
+        let listens = listens.and_then(|()| match self.shares_port {
+            // Nobody else may come to the port beside it.
+            true => self.share_port(false),
+            false => Ok(()),
+        });
         listens.map_err(|error| BindError { address: self.name.clone(), error })
+    }
+
+    /// Whether another socket of this process may be bound to a part of its address, or to an
+    /// address that it is a part of, if that one shares its port, too.
+    pub(crate) fn share_port(&mut self, shares: bool) -> io::Result<()> {
+        self.shares_port = shares;
+        match &self.socket {
+            ListenerSocket::Tcp(socket) => share_port(socket, shares),
+            ListenerSocket::Unix(_) => Ok(()),
+        }
+    }
+
+    /// Which file it is, if it is a Unix socket.
+    pub(crate) fn file(&self) -> Option<FileIdentity> {
+        match &self.socket {
+            ListenerSocket::Tcp(_) => None,
+            ListenerSocket::Unix(socket) => Some(socket.file()),
+        }
+    }
+
+    /// Other options of TCP, for connections from now on.
+    pub(crate) fn set_tcp_options(&mut self, options: &TcpOptions) -> io::Result<()> {
+        let ListenerSocket::Tcp(socket) = &self.socket else {
+            return Ok(());
+        };
+        let socket = SockRef::from(socket);
+        set_options(&socket, options)?;
+        if options.backlog != self.tcp.backlog {
+            socket.listen(backlog(options))?;
+        }
+        self.tcp = options.clone();
+        Ok(())
     }
 
     /// One that listens already.
     #[cfg(test)]
     pub(crate) fn open(listen: &Listen) -> Result<Self, BindError> {
-        let mut listener = Self::bind(listen)?;
+        let mut listener = Self::bind(listen, Yielding::default())?;
         listener.listen()?;
         Ok(listener)
     }
@@ -112,7 +162,7 @@ impl Listener {
         }
     }
 
-    fn bind_any(listen: &Listen) -> io::Result<Self> {
+    fn bind_any(listen: &Listen, yielding: Yielding) -> io::Result<Self> {
         if matches!(listen.protocol, Protocol::Quic(_)) {
             let text = "QUIC is spoken over UDP, not over TCP or a Unix socket";
             return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
@@ -120,14 +170,17 @@ impl Listener {
         let (name, tcp) = (listen.address.to_string(), listen.tcp.clone());
         match &listen.address {
             ListenAddress::Network(address) => {
-                let (socket, address) = first_address(address, |address| bind_tcp(address, &tcp))?;
+                let shares_port = yielding.port;
+                let bind = |address| bind_tcp(address, &tcp, shares_port);
+                let (socket, address) = first_address(address, bind)?;
                 let address = ListenerAddress::Network(address);
-                Ok(Self { socket: ListenerSocket::Tcp(socket), address, name, tcp })
+                Ok(Self { socket: ListenerSocket::Tcp(socket), address, name, tcp, shares_port })
             }
             ListenAddress::Unix(path) => {
-                let socket = UnixListener::bind(path, &listen.unix)?;
-                let address = ListenerAddress::Unix(path.clone());
-                Ok(Self { socket: ListenerSocket::Unix(socket), address, name, tcp })
+                let socket = UnixListener::bind(path, &listen.unix, yielding.file)?;
+                let (socket, address) =
+                    (ListenerSocket::Unix(socket), ListenerAddress::Unix(path.clone()));
+                Ok(Self { socket, address, name, tcp, shares_port: false })
             }
         }
     }
@@ -191,7 +244,11 @@ pub(crate) fn first_address<T>(
     Err(last_error)
 }
 
-fn bind_tcp(address: SocketAddr, options: &TcpOptions) -> io::Result<(TcpListener, SocketAddr)> {
+fn bind_tcp(
+    address: SocketAddr,
+    options: &TcpOptions,
+    shares_port: bool,
+) -> io::Result<(TcpListener, SocketAddr)> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(IpProtocol::TCP))?;
     if address.is_ipv6() {
         let takes_ipv4 = address.ip().is_unspecified();
@@ -199,6 +256,9 @@ fn bind_tcp(address: SocketAddr, options: &TcpOptions) -> io::Result<(TcpListene
     }
     // A restart must not wait for the connections of the last run to time out.
     socket.set_reuse_address(true)?;
+    if shares_port {
+        share_port(&socket, true)?;
+    }
     socket.set_nonblocking(true)?;
     set_options(&SockRef::from(&socket), options)?;
     socket.bind(&address.into())?;
@@ -215,6 +275,10 @@ fn set_options(socket: &SockRef<'_>, options: &TcpOptions) -> io::Result<()> {
     // Operating systems count in seconds, and take neither none nor very many.
     let seconds = options.keep_alive.as_secs().clamp(1, 32_767);
     socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(Duration::from_secs(seconds)))
+}
+
+fn share_port(socket: &impl AsFd, shares: bool) -> io::Result<()> {
+    Ok(setsockopt(socket, sockopt::ReusePort, &shares)?)
 }
 
 fn backlog(options: &TcpOptions) -> i32 {
@@ -285,16 +349,35 @@ mod tests {
 
     #[test]
     fn who_is_only_bound_is_not_there_yet() {
-        let mut listener = Listener::bind(&Listen::new("127.0.0.1:0")).unwrap();
+        let mut listener =
+            Listener::bind(&Listen::new("127.0.0.1:0"), Yielding::default()).unwrap();
         let address = listener.local_address().network().unwrap();
         let refused = TcpStream::connect(address).unwrap_err();
         assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
         // Of two that are bound, one can listen.
-        let mut other = Listener::bind(&Listen::new(address.to_string())).unwrap();
+        let listen = Listen::new(address.to_string());
+        let mut other = Listener::bind(&listen, Yielding::default()).unwrap();
         listener.listen().unwrap();
         TcpStream::connect(address).unwrap();
         let error = other.listen().unwrap_err().to_string();
         assert!(error.contains(&address.to_string()) && error.contains("in use"), "{error}");
+    }
+
+    #[test]
+    fn one_that_goes_lets_another_one_have_its_port() {
+        let mut old = Listener::open(&Listen::new("127.0.0.1:0")).unwrap();
+        let port = old.local_address().network().unwrap().port();
+        let all = Listen::new(format!("0.0.0.0:{port}"));
+        old.share_port(true).unwrap();
+        Listener::bind(&all, Yielding::default()).unwrap_err();
+        let mut new = Listener::bind(&all, Yielding { port: true, file: None }).unwrap();
+        new.listen().unwrap();
+        old.share_port(false).unwrap();
+        Listener::bind(&all, Yielding::default()).unwrap_err();
+        drop(old);
+        let client = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        let (_, peer) = accept(&new);
+        assert_eq!(peer, PeerAddress::Network(client.local_addr().unwrap()));
     }
 
     #[test]

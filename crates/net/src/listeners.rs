@@ -1,17 +1,18 @@
-//! All listeners of a broker: bound together, opened together, looked after by one control.
+//! All listeners of a broker, as they begin: bound together, opened together.
 
 use std::fmt;
 use std::io;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use crate::accepting::Reception;
-use crate::acceptor::{Accepted, Acceptor};
-use crate::admission::{Admission, ListenerFigures};
+use crate::acceptor::Accepted;
+use crate::admission::Admission;
 use crate::listen::{Listen, ListenAddress, Protocol};
-use crate::listener::{BindError, Listener, ListenerAddress};
+use crate::listener::{BindError, Listener, ListenerAddress, Yielding};
+use crate::listener_control::{Entry, ListenerControl};
 #[cfg(feature = "quic")]
-use crate::quic::{QuicListeners, QuicSocket};
+use crate::quic::{QuicSocket, QuicTerms};
+use crate::running_listeners::RunningListeners;
 use crate::tls::{TlsFileError, TlsServer};
 
 /// Bound listeners that do not accept yet.
@@ -21,55 +22,18 @@ pub struct Listeners {
     control: Arc<ListenerControl>,
 }
 
+/// A bound listener.
 #[derive(Debug)]
-enum Bound {
-    Sockets(Listener, Reception),
+pub(crate) struct Bound {
+    pub(crate) entry: Entry,
+    pub(crate) socket: BoundSocket,
+}
+
+#[derive(Debug)]
+pub(crate) enum BoundSocket {
+    Stream(Listener),
     #[cfg(feature = "quic")]
     Quic(QuicSocket),
-}
-
-/// Listeners that accept. With them go the connections of QUIC: so they are to be dropped after
-/// all streams, and that waits until the last bytes of those have arrived, for at most two seconds.
-#[derive(Debug)]
-pub struct RunningListeners {
-    acceptor: Option<Acceptor>,
-    #[cfg(feature = "quic")]
-    quic: Option<QuicListeners>,
-}
-
-impl RunningListeners {
-    /// Takes no further connections. Those that are there go on.
-    pub fn stop_accepting(&mut self) {
-        self.acceptor = None;
-        #[cfg(feature = "quic")]
-        if let Some(quic) = &self.quic {
-            quic.stop_accepting();
-        }
-    }
-}
-
-/// What can be asked of listeners while they run.
-#[derive(Debug)]
-pub struct ListenerControl {
-    entries: Vec<Entry>,
-}
-
-#[derive(Debug)]
-struct Entry {
-    address: ListenerAddress,
-    admission: Arc<Admission>,
-    tls: Option<Arc<TlsServer>>,
-}
-
-/// What came of looking at a listener's certificates.
-#[derive(Debug)]
-pub struct Renewal {
-    /// The listener's number.
-    pub listener: usize,
-    /// Where it listens.
-    pub address: ListenerAddress,
-    /// Whether new ones are in effect, or why the old ones stay.
-    pub result: Result<bool, TlsFileError>,
 }
 
 /// Why a listener cannot be.
@@ -95,42 +59,53 @@ pub enum ListenError {
     System(io::Error),
 }
 
+impl Bound {
+    /// Binds a listener whose certificates are loaded.
+    pub(crate) fn new(
+        number: usize,
+        listen: &Listen,
+        tls: Option<Arc<TlsServer>>,
+        yielding: Yielding,
+    ) -> Result<Self, ListenError> {
+        let admission = Arc::new(Admission::new(listen.limits.clone()));
+        let (socket, address) = match &listen.protocol {
+            #[cfg(feature = "quic")]
+            Protocol::Quic(_) => {
+                let terms = quic_terms(listen, &admission, tls.as_ref())?;
+                let socket = QuicSocket::bind(&listen.address, terms)?;
+                let address = ListenerAddress::Network(socket.local_address());
+                (BoundSocket::Quic(socket), address)
+            }
+            _ => {
+                let listener = Listener::bind(listen, yielding)?;
+                let address = listener.local_address().clone();
+                (BoundSocket::Stream(listener), address)
+            }
+        };
+        let entry = Entry { number, listen: listen.clone(), address, admission, tls };
+        Ok(Self { entry, socket })
+    }
+}
+
 impl Listeners {
-    /// Binds all of them, or none. No peer finds them before they are started.
+    /// Binds all of them, or none. No peer finds them before they are started. Their numbers are
+    /// their places.
     ///
     /// # Errors
     ///
     /// One of them cannot be.
     pub fn bind(listens: &[Listen]) -> Result<Self, ListenError> {
-        let (mut bound, mut entries) = (Vec::new(), Vec::new());
-        for listen in listens {
-            check(listen)?;
-            let tls = load_tls(listen)?;
-            let admission = Arc::new(Admission::new(listen.limits.clone()));
-            let (listener, address) = match &listen.protocol {
-                #[cfg(feature = "quic")]
-                Protocol::Quic(_) => {
-                    let tls = tls.clone().ok_or_else(|| options(listen, NEEDS_TLS))?;
-                    let socket = QuicSocket::bind(listen, tls, Arc::clone(&admission))?;
-                    let address = ListenerAddress::Network(socket.local_address());
-                    (Bound::Quic(socket), address)
-                }
-                _ => {
-                    let listener = Listener::bind(listen)?;
-                    let address = listener.local_address().clone();
-                    let reception = Reception::new(listen, Arc::clone(&admission), tls.clone());
-                    (Bound::Sockets(listener, reception), address)
-                }
-            };
-            bound.push(listener);
-            entries.push(Entry { address, admission, tls });
-        }
-        Ok(Self { bound, control: Arc::new(ListenerControl { entries }) })
+        let listens = listens.iter().enumerate();
+        let bound =
+            listens.map(|(number, it)| Bound::new(number, it, load_tls(it)?, Yielding::default()));
+        let bound = bound.collect::<Result<Vec<_>, ListenError>>()?;
+        let entries = bound.iter().map(|bound| bound.entry.clone()).collect();
+        Ok(Self { bound, control: Arc::new(ListenerControl::new(entries)) })
     }
 
     /// Where they listen, in the order in which they were asked for.
     pub fn addresses(&self) -> Vec<ListenerAddress> {
-        self.control.entries.iter().map(|entry| entry.address.clone()).collect()
+        self.bound.iter().map(|bound| bound.entry.address.clone()).collect()
     }
 
     /// What to look after them with.
@@ -148,39 +123,25 @@ impl Listeners {
     /// thread or descriptors.
     pub fn start(
         self,
-        pass_on: impl Fn(Accepted) + Clone + Send + 'static,
+        pass_on: impl Fn(Accepted) + Send + Sync + 'static,
         every_second: impl FnMut() + Send + 'static,
     ) -> Result<RunningListeners, ListenError> {
-        let mut sockets = Vec::new();
-        #[cfg(feature = "quic")]
-        let mut quic = Vec::new();
-        for (number, bound) in self.bound.into_iter().enumerate() {
-            match bound {
-                Bound::Sockets(listener, reception) => sockets.push((number, listener, reception)),
-                #[cfg(feature = "quic")]
-                Bound::Quic(socket) => quic.push((number, socket)),
-            }
-        }
-        // What can fail comes first, then all open at once.
-        #[cfg(feature = "quic")]
-        let quic = match quic.is_empty() {
-            true => None,
-            false => Some(QuicListeners::prepare(quic)?),
-        };
-        for (_, listener, _) in &mut sockets {
-            listener.listen()?;
-        }
-        #[cfg(feature = "quic")]
-        let quic = quic.map(|quic| quic.start(&pass_on));
-        Ok(RunningListeners {
-            #[cfg(feature = "quic")]
-            quic,
-            acceptor: Some(Acceptor::start(sockets, pass_on, every_second)?),
-        })
+        RunningListeners::start(self.bound, self.control, Arc::new(pass_on), every_second)
     }
 }
 
 const NEEDS_TLS: &str = "QUIC needs a certificate and its key";
+
+/// What a listener of QUIC asks for besides its address.
+#[cfg(feature = "quic")]
+pub(crate) fn quic_terms(
+    listen: &Listen,
+    admission: &Arc<Admission>,
+    tls: Option<&Arc<TlsServer>>,
+) -> Result<QuicTerms, ListenError> {
+    let terms = tls.and_then(|tls| QuicTerms::new(listen, Arc::clone(tls), Arc::clone(admission)));
+    terms.ok_or_else(|| options(listen, NEEDS_TLS))
+}
 
 fn check(listen: &Listen) -> Result<(), ListenError> {
     if !cfg!(feature = "tls") && listen.tls.is_some() {
@@ -208,7 +169,9 @@ fn options(listen: &Listen, message: &str) -> ListenError {
     ListenError::Options { address: listen.address.clone(), message: message.to_string() }
 }
 
-fn load_tls(listen: &Listen) -> Result<Option<Arc<TlsServer>>, ListenError> {
+/// Reads the certificates that a listener asks for, if it can be at all.
+pub(crate) fn load_tls(listen: &Listen) -> Result<Option<Arc<TlsServer>>, ListenError> {
+    check(listen)?;
     let Some(files) = &listen.tls else {
         return Ok(None);
     };
@@ -225,49 +188,10 @@ fn load_tls(listen: &Listen) -> Result<Option<Arc<TlsServer>>, ListenError> {
 }
 
 /// Files that can be used, but hardly as somebody wants it: an expired certificate, an old list.
-fn warn_of_files(tls: &TlsServer, address: impl fmt::Display) {
+pub(crate) fn warn_of_files(tls: &TlsServer, address: impl fmt::Display) {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     for warning in tls.warnings(i64::try_from(now).unwrap_or(i64::MAX)) {
         log::warn!("{address}: {warning}");
-    }
-}
-
-impl ListenerControl {
-    /// What each listener has let in and refused.
-    pub fn figures(&self) -> Vec<(ListenerAddress, ListenerFigures)> {
-        let figures = |entry: &Entry| (entry.address.clone(), entry.admission.figures());
-        self.entries.iter().map(figures).collect()
-    }
-
-    /// Whether any listener has certificates.
-    pub fn have_certificates(&self) -> bool {
-        self.entries.iter().any(|entry| entry.tls.is_some())
-    }
-
-    /// Reads all certificates, keys, authorities and revocations again. Connections go on; where
-    /// something is wrong with the new files, the old ones stay in effect.
-    pub fn reload_certificates(&self) -> Vec<Renewal> {
-        self.renew(|tls| Some(tls.reload()))
-    }
-
-    /// Reads those files again that have changed. What stayed the same is not mentioned.
-    pub fn reload_changed_certificates(&self) -> Vec<Renewal> {
-        self.renew(|tls| Some(tls.reload_if_changed()?.map(|()| true)))
-    }
-
-    fn renew(
-        &self,
-        look: impl Fn(&TlsServer) -> Option<Result<bool, TlsFileError>>,
-    ) -> Vec<Renewal> {
-        let renewal = |(listener, entry): (usize, &Entry)| {
-            let tls = entry.tls.as_ref()?;
-            let result = look(tls)?;
-            if matches!(result, Ok(true)) {
-                warn_of_files(tls, &entry.address);
-            }
-            Some(Renewal { listener, address: entry.address.clone(), result })
-        };
-        self.entries.iter().enumerate().filter_map(renewal).collect()
     }
 }
 

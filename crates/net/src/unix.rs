@@ -31,22 +31,32 @@ pub(crate) struct UnixListener {
     file: SocketFile,
     socket: mio::net::UnixListener,
     path: PathBuf,
+    /// A socket at `path` that this one takes the place of.
+    replaces: Option<FileIdentity>,
 }
 
 /// The file of a socket, removed in the end if it is still the same one.
 #[derive(Debug)]
 struct SocketFile {
     path: PathBuf,
-    identity: (u64, u64),
+    identity: FileIdentity,
 }
 
+/// Which file it is, whatever its name: its device and its number there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct FileIdentity(u64, u64);
+
 impl UnixListener {
-    /// Makes a socket that is to be at `path`. Nobody finds it before it listens. The errors are
-    /// texts for whoever wrote the configuration.
-    pub(crate) fn bind(path: &Path, options: &UnixOptions) -> io::Result<Self> {
+    /// Makes a socket that is to be at `path`, in the place of our own one if that is there. Nobody
+    /// finds it before it listens. The errors are texts for whoever wrote the configuration.
+    pub(crate) fn bind(
+        path: &Path,
+        options: &UnixOptions,
+        replaces: Option<FileIdentity>,
+    ) -> io::Result<Self> {
         let owner = options.owner.as_deref().map(user_number).transpose()?;
         let group = options.group.as_deref().map(group_number).transpose()?;
-        check_way(path)?;
+        check_way(path, replaces)?;
         let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
         socket.set_nonblocking(true)?;
         let file = bind_aside(&socket, path)?;
@@ -57,13 +67,13 @@ impl UnixListener {
         // and nobody answered.
         file.set_mode(options.mode.unwrap_or(MODE_DEFAULT))?;
         let socket = mio::net::UnixListener::from_std(socket.into());
-        Ok(Self { file, socket, path: path.to_path_buf() })
+        Ok(Self { file, socket, path: path.to_path_buf(), replaces })
     }
 
     /// From now on whoever may can connect.
     pub(crate) fn listen(&mut self, backlog: i32) -> io::Result<()> {
         // Somebody else may have been quicker.
-        check_way(&self.path)?;
+        check_way(&self.path, self.replaces)?;
         SockRef::from(&self.socket).listen(backlog)?;
         self.file.rename_to(&self.path)
     }
@@ -73,6 +83,11 @@ impl UnixListener {
         let (stream, _) = self.socket.accept()?;
         let peer = peer_of(&stream)?;
         Ok((stream, peer))
+    }
+
+    /// Which file it is.
+    pub(crate) fn file(&self) -> FileIdentity {
+        self.file.identity
     }
 
     /// What a poller registers.
@@ -109,12 +124,13 @@ impl Drop for SocketFile {
     }
 }
 
-fn identity(metadata: &Metadata) -> (u64, u64) {
-    (metadata.dev(), metadata.ino())
+fn identity(metadata: &Metadata) -> FileIdentity {
+    FileIdentity(metadata.dev(), metadata.ino())
 }
 
-/// Whether a socket may come to be at `path`: nothing is there, or what a broker has left.
-fn check_way(path: &Path) -> io::Result<()> {
+/// Whether a socket may come to be at `path`: nothing is there, or what a broker has left, or the
+/// one that it `replaces`.
+fn check_way(path: &Path, replaces: Option<FileIdentity>) -> io::Result<()> {
     let metadata = match fs::symlink_metadata(path) {
         Ok(metadata) => metadata,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
@@ -123,6 +139,9 @@ fn check_way(path: &Path) -> io::Result<()> {
     if !metadata.file_type().is_socket() {
         let text = "there is a file that is not a socket; remove it or take another path";
         return Err(io::Error::new(ErrorKind::AlreadyExists, text));
+    }
+    if replaces == Some(identity(&metadata)) {
+        return Ok(());
     }
     let probe = Socket::new(Domain::UNIX, Type::STREAM, None)?;
     // One whose backlog is full must not make us wait.

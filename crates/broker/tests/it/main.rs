@@ -12,6 +12,7 @@ mod expired;
 mod hooks;
 mod hostile;
 mod limits;
+mod listeners;
 mod memory;
 mod old_before_new;
 mod ownership;

@@ -4,14 +4,14 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use log::LevelFilter;
-use midge_broker::{Capabilities, Durability, Storage};
+use midge_broker::{Capabilities, Durability, ListenerSettings, Storage};
 use midge_codec::{QoS, RetainHandling, SubscriptionOptions};
 use midge_core::{AutoSubscription, Limits, Rewrite, SharedStrategy, TopicRules};
 use serde::Deserialize;
 use serde::de::value::{Error as ValueError, StrDeserializer};
 
 use super::data_directory;
-use super::listener::ListenerConfiguration;
+use super::listener;
 use super::schema::Schema;
 use super::settings::{Settings, Table};
 use super::value::Value;
@@ -20,7 +20,7 @@ use super::value::Value;
 #[derive(Clone, Debug)]
 pub(crate) struct Configuration {
     /// Addresses to listen on; empty: none was named.
-    pub(crate) listeners: Vec<ListenerConfiguration>,
+    pub(crate) listeners: Vec<ListenerSettings>,
     /// `None`: everything is kept in memory only.
     pub(crate) storage: Option<Storage>,
     pub(crate) durability: Durability,
@@ -117,7 +117,7 @@ impl Configuration {
         let capabilities = capabilities(&one("capabilities"), "", Capabilities::default());
         Self {
             listeners: all("listener")
-                .filter_map(|values| ListenerConfiguration::new(&values, capabilities))
+                .filter_map(|values| listener::settings(&values, capabilities))
                 .collect(),
             storage: storage(&one("storage")),
             durability: durability(&one("storage"), "durability").unwrap_or_default(),

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use midge_broker::{Capabilities, Durability};
+use midge_broker::{Capabilities, ListenerSettings};
 use midge_net::{
     CertificateFiles, ClientCertificates, Listen, ListenerLimits, Protocol, ProxyMode,
     ProxyOptions, QuicOptions, TcpOptions, TlsOptions, TlsVersion, UnixOptions, WebSocketOptions,
@@ -12,41 +12,26 @@ use midge_net::{
 use super::configuration::{Values, capabilities, durability};
 use super::listener_texts;
 
-/// One listener.
-#[derive(Clone, Debug)]
-pub(crate) struct ListenerConfiguration {
-    pub(crate) listen: Listen,
-    pub(crate) durability: Option<Durability>,
-    pub(crate) capabilities: Capabilities,
-}
-
-impl ListenerConfiguration {
-    /// MQTT over plain TCP.
-    pub(crate) fn plain(address: &str, capabilities: Capabilities) -> Self {
-        Self { listen: Listen::new(address), durability: None, capabilities }
-    }
-
-    /// The listener that a table asks for.
-    pub(super) fn new(values: &Values<'_>, default: Capabilities) -> Option<Self> {
-        let listen = Listen {
-            protocol: protocol(values),
-            tls: tls(values),
-            proxy: proxy(values),
-            tcp: tcp(values),
-            unix: UnixOptions {
-                owner: values.text("unix.owner"),
-                group: values.text("unix.group"),
-                mode: values.text("unix.mode").and_then(|mode| listener_texts::mode(&mode).ok()),
-            },
-            limits: limits(values),
-            ..Listen::new(values.text("bind")?)
-        };
-        let capabilities = Capabilities {
-            packet_bytes_max: integer(values, "packet_bytes_max"),
-            ..capabilities(values, "capabilities.", default)
-        };
-        Some(Self { listen, durability: durability(values, "durability"), capabilities })
-    }
+/// The listener that a table asks for.
+pub(super) fn settings(values: &Values<'_>, default: Capabilities) -> Option<ListenerSettings> {
+    let listen = Listen {
+        protocol: protocol(values),
+        tls: tls(values),
+        proxy: proxy(values),
+        tcp: tcp(values),
+        unix: UnixOptions {
+            owner: values.text("unix.owner"),
+            group: values.text("unix.group"),
+            mode: values.text("unix.mode").and_then(|mode| listener_texts::mode(&mode).ok()),
+        },
+        limits: limits(values),
+        ..Listen::new(values.text("bind")?)
+    };
+    let capabilities = Capabilities {
+        packet_bytes_max: integer(values, "packet_bytes_max"),
+        ..capabilities(values, "capabilities.", default)
+    };
+    Some(ListenerSettings { listen, durability: durability(values, "durability"), capabilities })
 }
 
 fn protocol(values: &Values<'_>) -> Protocol {

@@ -33,10 +33,10 @@ pub(crate) use command::{EXIT_WRONG_CONFIGURATION, print_report};
 pub(crate) use configuration::{Configuration, LogFormat};
 pub(crate) use environment::Variables;
 pub(crate) use flags::Flags;
-pub(crate) use listener::ListenerConfiguration;
 pub(crate) use problem::{File, Report, printable};
 pub(crate) use settings::Effective;
 pub(crate) use source::Sources;
+pub(crate) use value::Value;
 
 use schema::Schema;
 use settings::Settings;

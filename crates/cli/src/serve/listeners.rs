@@ -3,9 +3,10 @@
 use std::fmt;
 use std::net::{Ipv6Addr, SocketAddr, TcpListener};
 
+use midge_broker::{Listener, ListenerSettings};
 use midge_net::{ClientCertificates, Listen, ListenAddress, Protocol, ProxyMode};
 
-use crate::config::{Configuration, ListenerConfiguration, printable};
+use crate::config::{Configuration, printable};
 
 /// What is listened on if nothing is configured: nobody but this machine's own users may connect
 /// without a word about who they are.
@@ -25,7 +26,7 @@ pub(crate) struct ShownListener {
 }
 
 /// The listeners that the configuration names, or else the default ones.
-pub(crate) fn all(configuration: &Configuration) -> Vec<ListenerConfiguration> {
+pub(crate) fn all(configuration: &Configuration) -> Vec<ListenerSettings> {
     if !configuration.listeners.is_empty() {
         return configuration.listeners.clone();
     }
@@ -34,14 +35,19 @@ pub(crate) fn all(configuration: &Configuration) -> Vec<ListenerConfiguration> {
         log::info!("not listening on {}: no IPv6 here ({error})", DEFAULT_LISTENERS[1]);
         listeners.truncate(1);
     }
-    let plain = |address| ListenerConfiguration::plain(address, configuration.capabilities);
+    let capabilities = configuration.capabilities;
+    let plain = |address| ListenerSettings { capabilities, ..ListenerSettings::new(address) };
     listeners.into_iter().map(plain).collect()
 }
 
 impl ShownListener {
+    pub(crate) fn new(listener: &Listener) -> Self {
+        Self::of(&listener.settings.listen, listener.address.network())
+    }
+
     /// The listener that was asked for as `listen` and is bound to `address`, if that is one of
     /// the network.
-    pub(crate) fn new(listen: &Listen, address: Option<SocketAddr>) -> Self {
+    pub(super) fn of(listen: &Listen, address: Option<SocketAddr>) -> Self {
         let place = match (&listen.address, address) {
             (_, Some(address)) => address.to_string(),
             (ListenAddress::Network(asked), None) => asked.clone(),
@@ -96,7 +102,7 @@ mod tests {
     use super::ShownListener;
 
     fn shown(listen: &Listen, address: &str) -> ShownListener {
-        ShownListener::new(listen, address.parse().ok())
+        ShownListener::of(listen, address.parse().ok())
     }
 
     #[test]

@@ -13,10 +13,10 @@ use std::process::ExitCode;
 use std::thread;
 
 use clap::Args;
-use midge_broker::{Broker, ListenerAddress, StartError, Storage};
+use midge_broker::{Broker, ListenerSettings, StartError, Storage};
 
 use crate::config::command::{EXIT_WRONG_CONFIGURATION, print_report};
-use crate::config::{Configuration, Flags, ListenerConfiguration, Loaded, Sources};
+use crate::config::{Configuration, Flags, Loaded, Sources};
 use crate::logger;
 use listeners::ShownListener;
 use reload::Reloader;
@@ -57,12 +57,12 @@ pub(crate) fn run(args: &ServeArgs) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let listeners = listeners::all(configuration);
-    match start(configuration, &listeners, signals.failure()) {
+    match start(configuration, listeners::all(configuration), signals.failure()) {
         Ok(broker) => {
-            let listeners = shown(&broker, &listeners);
+            let listeners: Vec<_> =
+                broker.handle().listeners().iter().map(ShownListener::new).collect();
             announce(&listeners, &loaded, &sources);
-            serve(broker, listeners, loaded, &args.flags, signals)
+            serve(broker, loaded, &args.flags, signals)
         }
         Err(error) => {
             log::error!("{error}");
@@ -73,7 +73,7 @@ pub(crate) fn run(args: &ServeArgs) -> ExitCode {
 
 fn start(
     configuration: &Configuration,
-    listeners: &[ListenerConfiguration],
+    listeners: Vec<ListenerSettings>,
     on_failure: impl Fn(&str) + Send + Sync + 'static,
 ) -> Result<Broker, StartError> {
     let mut limits = configuration.limits.clone();
@@ -89,12 +89,8 @@ fn start(
     if let Some(workers) = configuration.workers {
         builder = builder.workers(workers);
     }
-    for (index, listener) in listeners.iter().enumerate() {
-        builder = builder.listen(listener.listen.clone());
-        builder = builder.listener_capabilities(index, listener.capabilities);
-        if let Some(durability) = listener.durability {
-            builder = builder.listener_durability(index, durability);
-        }
+    for listener in listeners {
+        builder = builder.listener(listener);
     }
     builder = builder.durability(configuration.durability);
     for (filter, durability) in &configuration.topic_durabilities {
@@ -104,15 +100,6 @@ fn start(
         builder = builder.storage(storage.clone());
     }
     builder.on_failure(on_failure).start()
-}
-
-/// The listeners with the addresses that they are bound to, in their order.
-fn shown(broker: &Broker, listeners: &[ListenerConfiguration]) -> Vec<ShownListener> {
-    let listeners = listeners.iter().zip(broker.local_addresses());
-    let shown = |(listener, address): (&ListenerConfiguration, &ListenerAddress)| {
-        ShownListener::new(&listener.listen, address.network())
-    };
-    listeners.map(shown).collect()
 }
 
 fn announce(listeners: &[ShownListener], loaded: &Loaded, sources: &Sources) {
@@ -128,15 +115,9 @@ fn announce(listeners: &[ShownListener], loaded: &Loaded, sources: &Sources) {
     logger::announce(&message.to_string());
 }
 
-fn serve(
-    broker: Broker,
-    listeners: Vec<ShownListener>,
-    loaded: Loaded,
-    flags: &Flags,
-    mut signals: Signals,
-) -> ExitCode {
+fn serve(broker: Broker, loaded: Loaded, flags: &Flags, mut signals: Signals) -> ExitCode {
     let deadline = loaded.configuration.shutdown_deadline;
-    let mut reloader = Reloader::new(flags.clone(), broker.handle(), listeners, loaded.effective);
+    let mut reloader = Reloader::new(flags.clone(), broker.handle(), loaded.effective);
     loop {
         match signals.wait() {
             Request::Reload => {

@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use log::LevelFilter;
-use midge_broker::{BrokerHandle, Renewal, Settings};
+use midge_broker::{BrokerHandle, ListenError, Listener, ListenerChange, Renewal, Settings};
 
-use super::listeners::ShownListener;
-use crate::config::{Configuration, Effective, Flags, Loaded, Sources};
+use super::descriptors;
+use super::listeners::{self, ShownListener};
+use crate::config::{Configuration, Effective, Flags, Loaded, Sources, Value};
 
 /// How a section is said to be missing.
 const ABSENT: &str = "not there";
@@ -17,8 +18,6 @@ const ABSENT: &str = "not there";
 pub(crate) struct Reloader {
     flags: Flags,
     broker: BrokerHandle,
-    /// In the order of their numbers.
-    listeners: Vec<ShownListener>,
     in_effect: Vec<Effective>,
 }
 
@@ -32,19 +31,18 @@ struct Change {
 }
 
 impl Reloader {
-    pub(crate) fn new(
-        flags: Flags,
-        broker: BrokerHandle,
-        listeners: Vec<ShownListener>,
-        in_effect: Vec<Effective>,
-    ) -> Self {
-        Self { flags, broker, listeners, in_effect }
+    pub(crate) fn new(flags: Flags, broker: BrokerHandle, in_effect: Vec<Effective>) -> Self {
+        Self { flags, broker, in_effect }
     }
 
     /// Tells what came of reading the certificates of listeners again: whether there are new ones.
     pub(crate) fn tell_certificates(&self, renewals: &[Renewal]) {
+        let listeners = self.broker.listeners();
         for renewal in renewals {
-            let Some(listener) = self.listeners.get(renewal.listener) else { continue };
+            let is_it = |it: &&Listener| usize::from(it.number) == renewal.listener;
+            let Some(listener) = listeners.iter().find(is_it).map(ShownListener::new) else {
+                continue;
+            };
             match &renewal.result {
                 Ok(true) => log::info!("{listener}: the certificates were renewed"),
                 Ok(false) => log::info!("{listener}: the certificates have not changed"),
@@ -71,8 +69,12 @@ impl Reloader {
         if changes.is_empty() {
             log::info!("the configuration was read again; nothing in it has changed");
         }
-        if changes.iter().any(|change| change.live) {
-            self.put_into_effect(loaded);
+        if changes.iter().any(|change| change.live)
+            && let Err(error) = self.put_into_effect(loaded)
+        {
+            log::error!("{error}");
+            log::error!("nothing has changed; the configuration in effect stays");
+            return;
         }
         for Change { name, before, now, live } in changes {
             match (live, before == ABSENT, now == ABSENT) {
@@ -86,19 +88,47 @@ impl Reloader {
         }
     }
 
-    fn put_into_effect(&mut self, loaded: &Loaded) {
-        let level: LevelFilter = loaded.configuration.log_level;
+    fn put_into_effect(&mut self, loaded: &Loaded) -> Result<(), ListenError> {
+        let configuration = &loaded.configuration;
+        let listeners = listeners::all(configuration);
+        let changes = self.broker.reconfigure_with(settings(configuration), &listeners)?;
+        let level: LevelFilter = configuration.log_level;
         log::set_max_level(level);
-        self.broker.reconfigure(settings(&loaded.configuration));
+        changes.iter().for_each(tell_listener);
         self.in_effect.retain(|line| !line.live);
         self.in_effect.extend(loaded.effective.iter().filter(|line| line.live).cloned());
+        Ok(())
+    }
+}
+
+fn tell_listener(change: &ListenerChange) {
+    match change {
+        ListenerChange::Added(listener) => {
+            let listener = ShownListener::new(listener);
+            log::info!("{listener}: listens from now on");
+            if !listener.is_local && !listener.needs_certificate {
+                log::warn!("{listener}: whoever reaches it can connect");
+            }
+        }
+        ListenerChange::Changed(listener) => log::info!(
+            "{}: other settings are in effect for connections from now on; those that stand keep \
+             the old ones",
+            ShownListener::new(listener)
+        ),
+        ListenerChange::Removed(listener) => log::info!(
+            "{}: listens no longer; its connections end (0x98 Administrative action), their \
+             sessions stay",
+            ShownListener::new(listener)
+        ),
     }
 }
 
 fn settings(configuration: &Configuration) -> Settings {
+    let mut limits = configuration.limits.clone();
+    descriptors::provide(&mut limits);
     let topic_durabilities = configuration.topic_durabilities.iter();
     Settings {
-        limits: Arc::new(configuration.limits.clone()),
+        limits: Arc::new(limits),
         topics: Arc::new(configuration.topics.clone()),
         durability: configuration.durability,
         topic_durabilities: topic_durabilities
@@ -109,21 +139,22 @@ fn settings(configuration: &Configuration) -> Settings {
 }
 
 fn changes(before: &[Effective], now: &[Effective]) -> Vec<Change> {
-    let (tables_before, tables_now) = (tables(before), tables(now));
+    let (before, now) = (named(before), named(now));
+    let (tables_before, tables_now) = (tables(&before), tables(&now));
     // Of what is in both, key by key; else the section as a whole.
-    let is_in = |tables: &BTreeMap<String, String>, line: &Effective| {
-        line.table().is_none_or(|name| tables.contains_key(&name))
+    let is_in = |tables: &BTreeMap<String, String>, line: &Named<'_>| {
+        line.table.as_ref().is_none_or(|name| tables.contains_key(name))
     };
-    let in_both = |line: &&Effective| is_in(&tables_before, line) && is_in(&tables_now, line);
-    let by_name = |lines: &[Effective]| -> BTreeMap<String, (String, bool)> {
+    let in_both = |line: &&Named<'_>| is_in(&tables_before, line) && is_in(&tables_now, line);
+    let by_name = |lines: &[Named<'_>]| -> BTreeMap<String, (String, bool)> {
         let lines = lines.iter().filter(in_both);
-        lines.map(|line| (line.name(), (value(line), line.live))).collect()
+        lines.map(|line| (line.name(), (value(line.line), line.line.live))).collect()
     };
-    let mut changes = differences(&by_name(before), &by_name(now), "not set");
+    let mut changes = differences(&by_name(&before), &by_name(&now), "not set");
     // All keys of a section that can stand more than once take effect alike.
     let is_live = |name: &str| {
-        let mut lines = before.iter().chain(now);
-        lines.any(|line| line.live && line.table().as_deref() == Some(name))
+        let mut lines = before.iter().chain(&now);
+        lines.any(|it| it.line.live && it.table.as_deref() == Some(name))
     };
     let whole = |tables: &BTreeMap<String, String>, others: &BTreeMap<String, String>| {
         let tables = tables.iter().filter(|(name, _)| !others.contains_key(*name));
@@ -133,6 +164,42 @@ fn changes(before: &[Effective], now: &[Effective]) -> Vec<Change> {
     changes.extend(differences(&gone, &whole(&tables_now, &tables_before), ABSENT));
     changes.sort_by(|one, other| one.name.cmp(&other.name));
     changes
+}
+
+/// A line with the name of its section, if that can stand more than once.
+struct Named<'l> {
+    table: Option<String>,
+    line: &'l Effective,
+}
+
+impl Named<'_> {
+    fn name(&self) -> String {
+        match &self.table {
+            Some(table) => format!("{table}.{}", self.line.key),
+            None => self.line.name(),
+        }
+    }
+}
+
+/// A listener is known by its address, and not by its place in the file: that is another one as
+/// soon as one before it goes.
+fn named(lines: &[Effective]) -> Vec<Named<'_>> {
+    let mut places: BTreeMap<String, String> = BTreeMap::new();
+    let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+    let binds = lines.iter().filter(|line| line.section == "listener" && line.key == "bind");
+    for (table, address) in binds.filter_map(|line| Some((line.table()?, line.value.as_ref()?))) {
+        let Value::Text(address) = address else { continue };
+        let count = counts.entry(address.to_string()).or_default();
+        *count += 1;
+        let nth = if *count > 1 { format!(" ({count})") } else { String::new() };
+        places.insert(table, format!("listener[{address}{nth}]"));
+    }
+    let named = |line| {
+        let table = Effective::table(line);
+        let table = table.map(|table| places.get(&table).cloned().unwrap_or(table));
+        Named { table, line }
+    };
+    lines.iter().map(named).collect()
 }
 
 /// The names whose values are not the same. A key that means nothing on one side has no value
@@ -162,10 +229,10 @@ fn value(line: &Effective) -> String {
 }
 
 /// The sections that can stand more than once, each with what was given in it.
-fn tables(lines: &[Effective]) -> BTreeMap<String, String> {
+fn tables(lines: &[Named<'_>]) -> BTreeMap<String, String> {
     let mut tables: BTreeMap<String, String> = BTreeMap::new();
-    for line in lines {
-        let Some(name) = line.table() else { continue };
+    for Named { table, line } in lines {
+        let Some(name) = table.clone() else { continue };
         let given = tables.entry(name).or_default();
         if line.is_given() {
             let separator = if given.is_empty() { "" } else { ", " };
@@ -196,11 +263,11 @@ mod tests {
             .collect();
         let expected = [
             "broker.workers: 2 -> not set",
-            "listener.0: not there -> { bind = \"127.0.0.1:1\" }",
+            "listener[127.0.0.1:1]: not there -> { bind = \"127.0.0.1:1\" }",
             "log.level: \"warn\" -> \"debug\"",
         ];
         assert_eq!(lines, expected);
-        assert_eq!(changes.iter().filter(|change| change.live).count(), 1);
+        assert_eq!(changes.iter().filter(|change| change.live).count(), 2);
     }
 
     #[test]
@@ -213,10 +280,32 @@ mod tests {
             .map(|change| format!("{}: {} -> {}", change.name, change.before, change.now))
             .collect();
         let expected = [
-            "listener.0.handshakes_max: not set -> 4096",
-            "listener.0.protocol: \"mqtt\" -> \"websocket\"",
-            "listener.0.websocket.origins: not set -> []",
-            "listener.0.websocket.path: not set -> \"/mqtt\"",
+            "listener[127.0.0.1:1].handshakes_max: not set -> 4096",
+            "listener[127.0.0.1:1].protocol: \"mqtt\" -> \"websocket\"",
+            "listener[127.0.0.1:1].websocket.origins: not set -> []",
+            "listener[127.0.0.1:1].websocket.path: not set -> \"/mqtt\"",
+        ];
+        assert_eq!(lines, expected);
+    }
+
+    #[test]
+    fn a_listener_is_known_by_its_address() {
+        let listener =
+            |port: u16, rest: &str| format!("[[listener]]\nbind = '127.0.0.1:{port}'\n{rest}\n");
+        // Of those at any free port there may be several.
+        let any = listener(0, "");
+        let before = effective(&format!("{}{any}{any}", listener(1, "")));
+        let now = effective(&format!("{any}{}{}", listener(0, "tcp.backlog = 7"), listener(3, "")));
+        let changes = changes(&before, &now);
+        assert!(changes.iter().all(|change| change.live));
+        let lines: Vec<String> = changes
+            .iter()
+            .map(|change| format!("{}: {} -> {}", change.name, change.before, change.now))
+            .collect();
+        let expected = [
+            "listener[127.0.0.1:0 (2)].tcp.backlog: 4096 -> 7",
+            "listener[127.0.0.1:1]: { bind = \"127.0.0.1:1\" } -> not there",
+            "listener[127.0.0.1:3]: not there -> { bind = \"127.0.0.1:3\" }",
         ];
         assert_eq!(lines, expected);
     }

@@ -105,12 +105,12 @@ mod tests {
     use super::{ShownListener, StartMessage};
 
     fn listener(address: &str) -> ShownListener {
-        ShownListener::new(&Listen::new(address), Some(address.parse().unwrap()))
+        ShownListener::of(&Listen::new(address), Some(address.parse().unwrap()))
     }
 
     fn with_client_certificates(address: &str) -> ShownListener {
         let tls = TlsOptions::new("server.pem", "server.key").client_ca("ca.pem");
-        ShownListener::new(&Listen::new(address).tls(tls), Some(address.parse().unwrap()))
+        ShownListener::of(&Listen::new(address).tls(tls), Some(address.parse().unwrap()))
     }
 
     fn advice(listeners: &[ShownListener]) -> Vec<String> {
@@ -121,7 +121,7 @@ mod tests {
 
     #[test]
     fn who_can_connect_is_said() {
-        let unix = ShownListener::new(&Listen::new("unix:midge.sock"), None);
+        let unix = ShownListener::of(&Listen::new("unix:midge.sock"), None);
         let local = listener("127.0.0.1:1883");
         assert!(advice(&[unix, local])[0].starts_with("only this machine can connect"));
 
@@ -138,7 +138,7 @@ mod tests {
     fn a_listener_that_believes_every_proxy_is_named() {
         let mut listen = Listen::new("0.0.0.0:1883");
         listen.proxy.mode = ProxyMode::Optional;
-        let listener = ShownListener::new(&listen, "0.0.0.0:1883".parse().ok());
+        let listener = ShownListener::of(&listen, "0.0.0.0:1883".parse().ok());
         let expected = "whoever reaches mqtt://0.0.0.0:1883 can pretend to be a proxy: set \
                         proxy_protocol_from";
         assert_eq!(advice(&[listener])[1], expected);

@@ -113,6 +113,11 @@ impl Running {
         self
     }
 
+    /// Its number as a process.
+    pub(crate) fn id(&self) -> u32 {
+        self.process.id()
+    }
+
     /// It has not ended yet.
     pub(crate) fn assert_runs(mut self) -> Self {
         assert!(self.process.try_wait().unwrap().is_none(), "it has ended: {}", self.stderr);

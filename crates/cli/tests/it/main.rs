@@ -14,6 +14,7 @@ mod publish;
 mod raw;
 mod recipes;
 mod reconnect;
+mod reload;
 mod request;
 mod serve;
 mod store;

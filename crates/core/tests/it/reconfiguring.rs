@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
+use midge_codec::ReasonCode;
 use midge_core::{AutoSubscription, DropReason, Durability, Limits, Rewrite, Settings, TopicRules};
 
 use crate::node::{Node, scenario};
-use crate::packets::{options, persistent};
+use crate::packets::{connect, connect_v3, options, persistent, publish, will, with_alias};
 
 fn settings(limits: Limits, topics: TopicRules) -> Settings {
     Settings {
@@ -46,19 +47,18 @@ fn a_new_limit_holds_for_what_comes_and_takes_nothing_away() {
 fn limits_of_the_node_and_topic_rules_are_the_new_ones() {
     scenario(|node| {
         let before = node.connect("before");
-        let limits = Limits { retained_messages_max: 1, receive_maximum: 1, ..Limits::default() };
+        let limits = Limits { retained_messages_max: 1, ..Limits::default() };
         let rewrite =
             Rewrite { from: "old".into(), to: "new".into(), publish: true, subscribe: true };
         let subscription = AutoSubscription { filter: "news".into(), options: options(1) };
         let topics = TopicRules { rewrites: vec![rewrite], subscriptions: vec![subscription] };
         reconfigure(node, &settings(limits, topics));
-        let (after, connack) = node.connect_with(&crate::packets::connect("after"));
-        assert_eq!(connack.receive_maximum, Some(64), "this one stays as it was told");
+        let after = node.connect("after");
         node.publish(before, "news", "for who came later", 1);
         assert_eq!(node.texts(after), ["for who came later"]);
         assert_eq!(node.texts(before), [""; 0]);
         for topic in ["old", "another"] {
-            let mut packet = crate::packets::publish(topic, topic, 1, 7);
+            let mut packet = publish(topic, topic, 1, 7);
             packet.retain = true;
             node.publish_acknowledged(before, packet);
         }
@@ -67,5 +67,67 @@ fn limits_of_the_node_and_topic_rules_are_the_new_ones() {
         assert_eq!(node.messages(reader).len(), 1);
         node.subscribe(reader, "new", 0);
         assert_eq!(node.texts(reader), ["old"]);
+    });
+}
+
+#[test]
+fn who_is_connected_is_held_to_the_limits_that_it_was_told() {
+    scenario(|node| {
+        let before = node.connect("before");
+        let old = node.connect_with(&connect_v3("old", true)).0;
+        let limits = Limits {
+            receive_maximum: 2,
+            awaiting_release_max: 1,
+            topic_alias_maximum: 1,
+            ..Limits::default()
+        };
+        reconfigure(node, &settings(limits, TopicRules::default()));
+        let (after, connack) = node.connect_with(&connect("after"));
+        assert_eq!((connack.receive_maximum, connack.topic_alias_maximum), (Some(2), Some(1)));
+        let later = node.connect_with(&connect_v3("later", true)).0;
+        // Each of these waits for a PUBREL that does not come.
+        for conn in [before, old, after, later] {
+            node.acknowledge(conn, false);
+        }
+        for number in 1..=3 {
+            for (conn, max) in [(before, 3), (old, 3), (after, 2), (later, 1)] {
+                if number <= max {
+                    node.send_publish(conn, publish("t", "x", 2, number));
+                    assert!(!node.is_closed(conn), "{number} of {max}");
+                }
+            }
+        }
+        let aliased = |alias| with_alias(publish("t", "x", 0, 0), alias);
+        node.send_publish(before, aliased(16));
+        assert!(!node.is_closed(before));
+        node.send_publish(later, publish("t", "x", 2, 2));
+        assert!(node.is_closed(later));
+        node.send_publish(after, publish("t", "x", 2, 3));
+        assert_eq!(node.end_code(after), Some(ReasonCode::ReceiveMaximumExceeded));
+        let again = node.connect("again");
+        node.send_publish(again, aliased(2));
+        assert_eq!(node.end_code(again), Some(ReasonCode::TopicAliasInvalid));
+    });
+}
+
+#[test]
+fn the_end_of_a_connection_by_its_driver_is_told_and_leaves_the_will() {
+    scenario(|node| {
+        let reader = node.connect("reader");
+        node.subscribe(reader, "will/#", 0);
+        let mut packet = persistent("new");
+        packet.will = Some(will("will/new", "gone", 0));
+        let new = node.connect_with(&packet).0;
+        let old = node.connect_with(&connect_v3("old", false)).0;
+        let stranger = node.open(0);
+        for conn in [new, old, stranger] {
+            let (worker, id) = (node.sockets[conn.0].worker, node.sockets[conn.0].id);
+            let code = ReasonCode::AdministrativeAction;
+            node.call(worker, |core, now, fx| core.end_connection(id, code, now, fx));
+            assert!(node.is_closed(conn));
+        }
+        assert_eq!(node.end_code(new), Some(ReasonCode::AdministrativeAction));
+        assert_eq!(node.texts(reader), ["gone"]);
+        assert!(node.connect_with(&persistent("new")).1.session_present, "its Session stays");
     });
 }

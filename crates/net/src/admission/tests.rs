@@ -35,6 +35,28 @@ fn connections_are_counted_until_they_end() {
 }
 
 #[test]
+fn other_limits_count_those_who_are_there() {
+    let (admission, now) = (admission(|limits| limits.connection_rate_max = 2), Instant::now());
+    let first = admission.admit(None, now).unwrap();
+    let mut second = admission.admit(None, now).unwrap();
+    assert_eq!(admission.admit(None, now).unwrap_err(), Refusal::Rate);
+    let limits = ListenerLimits {
+        connections_max: 2,
+        handshakes_max: 1,
+        connection_rate_max: 2,
+        ..ListenerLimits::default()
+    };
+    admission.set_limits(&limits);
+    assert_eq!(admission.admit(None, now).unwrap_err(), Refusal::Connections);
+    second.begin_handshake().unwrap();
+    drop(first);
+    assert_eq!(admission.admit(None, now).unwrap_err(), Refusal::Rate, "the bucket stays");
+    admission.set_limits(&ListenerLimits { connection_rate_max: 3, ..limits });
+    let mut third = admission.admit(None, now).unwrap();
+    assert_eq!(third.begin_handshake().unwrap_err(), Refusal::Handshakes);
+}
+
+#[test]
 fn handshakes_are_counted_until_they_are_done_or_fail() {
     let (admission, now) = (admission(|limits| limits.handshakes_max = 1), Instant::now());
     let mut slow = admission.admit(None, now).unwrap();
@@ -180,13 +202,14 @@ proptest! {
         connection_rate_per_address_max in 0..4_u32,
         steps in steps(),
     ) {
-        let admission = admission(|limits| *limits = ListenerLimits {
+        let limits = ListenerLimits {
             connections_max,
             handshakes_max,
             connection_rate_max,
             connection_rate_per_address_max,
-            ..limits.clone()
-        });
+            ..ListenerLimits::default()
+        };
+        let admission = admission(|it| it.clone_from(&limits));
         let (start, mut nanos, mut model) = (Instant::now(), 0, Model::default());
         let mut slots: Vec<Slot> = Vec::new();
         for step in steps {
@@ -195,12 +218,12 @@ proptest! {
                 Step::Wait(passed) => nanos += passed,
                 Step::Connect(from) => {
                     let result = admission.admit(from.map(address), now);
-                    let expected = model.refusal(&admission.limits, from, nanos);
+                    let expected = model.refusal(&limits, from, nanos);
                     prop_assert_eq!(result.as_ref().err().copied(), expected);
                     if let Ok(mut slot) = result {
                         let handshaking = model.slots.iter().filter(|it| **it).count();
                         let has_begun = slot.begin_handshake().is_ok();
-                        let may_begin = !is_reached(admission.limits.handshakes_max, handshaking);
+                        let may_begin = !is_reached(limits.handshakes_max, handshaking);
                         prop_assert_eq!(has_begun, may_begin);
                         slots.push(slot);
                         model.slots.push(has_begun);

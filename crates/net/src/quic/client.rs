@@ -46,7 +46,7 @@ impl QuicRuntime {
 
     pub(super) fn with_options(options: QuicOptions, deadline: Duration) -> io::Result<Self> {
         let thread = QuicThread::start("midge-quic-client")?;
-        let endpoint = thread.shared().add_endpoint(any_socket()?, None)?;
+        let (_, endpoint) = thread.shared().add_endpoint(any_socket()?, None)?;
         Ok(Self { thread, endpoint, options, deadline, config: Mutex::new(None) })
     }
 

@@ -1,22 +1,23 @@
 //! Accepting connections of QUIC: who may come in, handshakes, and the first stream.
 
+use std::fmt;
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use quinn::{Connecting, Endpoint, Incoming, RecvStream, SendStream, ServerConfig};
+use tokio::task::AbortHandle;
 use tokio::time::{Instant as RuntimeInstant, timeout_at};
 
 use super::code;
 use super::config::server_transport;
 use super::connection::{Connection, canonical};
-use super::socket::QuicSocket;
+use super::socket::{QuicSocket, QuicTerms};
 use super::stream::QuicStream;
 use super::thread::{QuicThread, Shared};
 use super::tls::ServerCrypto;
-use crate::acceptor::Accepted;
-use crate::admission::Admission;
-use crate::listen::QuicOptions;
+use crate::acceptor::{Accepted, PassOn};
 use crate::stream::Stream;
 
 /// Lines about failed handshakes in this second: whoever knocks does not fill a log.
@@ -43,63 +44,134 @@ impl Lines {
 /// still open, and waits for both at most two seconds. So a broker drops it after its workers.
 #[derive(Debug)]
 pub(crate) struct QuicListeners {
-    thread: QuicThread,
-}
-
-/// Listeners that are ready, and that do not answer yet.
-pub(crate) struct PreparedListeners {
     // The first field goes first: the endpoints are closed before their thread ends.
-    listeners: Vec<(Endpoint, Arc<QuicListener>)>,
+    open: Vec<OpenListener>,
     thread: QuicThread,
 }
 
-/// One of them, shared by its tasks.
+/// A listener that is ready, and that does not answer yet. Dropped, it is closed.
+#[derive(Debug)]
+pub(crate) struct ReadyListener {
+    number: usize,
+    endpoint: (u64, Endpoint),
+    listener: Arc<QuicListener>,
+    is_open: bool,
+}
+
+/// Other terms of a listener, ready to be those of its connections from now on.
+#[derive(Debug)]
+pub(crate) struct ReadyTerms {
+    number: usize,
+    listener: Arc<QuicListener>,
+}
+
+/// A listener that accepts.
+#[derive(Debug)]
+struct OpenListener {
+    number: usize,
+    endpoint: (u64, Endpoint),
+    current: Arc<Mutex<Arc<QuicListener>>>,
+    accepting: AbortHandle,
+}
+
+/// What the tasks of a listener have in common, while its terms stay the same.
 struct QuicListener {
     number: usize,
     runtime: Arc<Shared>,
     crypto: ServerCrypto,
     /// All but the certificates, which may change.
     config: ServerConfig,
-    admission: Arc<Admission>,
-    deadline: Duration,
-    retry_above: usize,
-    options: QuicOptions,
+    terms: QuicTerms,
     /// One more reference for each handshake under way.
     handshakes: Arc<()>,
+    /// Whether the listener is gone.
+    is_closed: Arc<AtomicBool>,
     lines: Lines,
 }
 
-impl PreparedListeners {
-    /// Starts to accept. `pass_on` gets every connection, on the thread of the listeners: it must
-    /// not block.
-    pub(crate) fn start(
-        self,
-        pass_on: &(impl Fn(Accepted) + Clone + Send + 'static),
-    ) -> QuicListeners {
-        for (endpoint, listener) in self.listeners {
-            let pass_on = pass_on.clone();
-            self.thread.shared().handle().spawn(async move {
-                while let Some(incoming) = endpoint.accept().await {
-                    listener.accept(incoming, &pass_on);
-                }
-            });
-        }
-        QuicListeners { thread: self.thread }
-    }
-}
-
 impl QuicListeners {
-    /// Makes everything ready on sockets, each with its listener's number. Nobody is answered yet.
+    /// Starts the thread, without listeners.
     ///
     /// # Errors
     ///
-    /// The operating system refuses a thread or descriptors, or the certificates are of no use for
-    /// QUIC.
-    pub(crate) fn prepare(sockets: Vec<(usize, QuicSocket)>) -> io::Result<PreparedListeners> {
-        let thread = QuicThread::start("midge-quic")?;
-        let listener = |(number, socket)| listen(thread.shared(), number, socket);
-        let listeners = sockets.into_iter().map(listener).collect::<io::Result<_>>()?;
-        Ok(PreparedListeners { listeners, thread })
+    /// The operating system refuses a thread or descriptors.
+    pub(crate) fn start() -> io::Result<Self> {
+        Ok(Self { open: Vec::new(), thread: QuicThread::start("midge-quic")? })
+    }
+
+    /// Whether a listener is on its way out, so that its port may be free in a moment.
+    pub(crate) fn may_free_a_port(&self) -> bool {
+        self.thread.shared().may_free_a_port(self.open.len())
+    }
+
+    /// Makes everything ready on a socket. Nobody is answered yet.
+    ///
+    /// # Errors
+    ///
+    /// The operating system refuses descriptors, or the certificates are of no use for QUIC.
+    pub(crate) fn ready(&self, number: usize, socket: QuicSocket) -> io::Result<ReadyListener> {
+        let listener = QuicListener::new(number, self.thread.shared(), socket.terms)?;
+        let config = Some(listener.config.clone());
+        let endpoint = self.thread.shared().add_endpoint(socket.socket, config)?;
+        Ok(ReadyListener { number, endpoint, listener: Arc::new(listener), is_open: false })
+    }
+
+    /// Starts to accept. `pass_on` gets every connection, on the thread of the listeners: it must
+    /// not block.
+    pub(crate) fn open(&mut self, mut ready: ReadyListener, pass_on: &PassOn) {
+        ready.is_open = true;
+        let current = Arc::new(Mutex::new(Arc::clone(&ready.listener)));
+        let endpoint = ready.endpoint.1.clone();
+        let (of_task, pass_on) = (Arc::clone(&current), Arc::clone(pass_on));
+        let accepting = self.thread.shared().handle().spawn(async move {
+            while let Some(incoming) = endpoint.accept().await {
+                let listener = Arc::clone(&of_task.lock().unwrap_or_else(PoisonError::into_inner));
+                listener.accept(incoming, &pass_on);
+            }
+        });
+        self.open.push(OpenListener {
+            number: ready.number,
+            endpoint: ready.endpoint.clone(),
+            current,
+            accepting: accepting.abort_handle(),
+        });
+    }
+
+    /// Makes other terms of a listener ready; `None` if there is no such listener.
+    ///
+    /// # Errors
+    ///
+    /// The certificates are of no use for QUIC.
+    pub(crate) fn ready_terms(
+        &self,
+        number: usize,
+        terms: QuicTerms,
+    ) -> io::Result<Option<ReadyTerms>> {
+        let Some(open) = self.open.iter().find(|open| open.number == number) else {
+            return Ok(None);
+        };
+        let listener = Arc::new(open.current().with_terms(terms)?);
+        Ok(Some(ReadyTerms { number, listener }))
+    }
+
+    /// Connections from now on are accepted on these terms.
+    pub(crate) fn change(&self, ready: ReadyTerms) {
+        let Some(open) = self.open.iter().find(|open| open.number == ready.number) else {
+            return;
+        };
+        open.endpoint.1.set_server_config(Some(ready.listener.config.clone()));
+        *open.current.lock().unwrap_or_else(PoisonError::into_inner) = ready.listener;
+    }
+
+    /// Takes no further connections by a listener. Those that are there go on until their owners
+    /// end them; then its socket is closed.
+    pub(crate) fn remove(&mut self, number: usize) {
+        let is_gone = |open: &mut OpenListener| open.number == number;
+        for open in self.open.extract_if(.., is_gone) {
+            open.current().is_closed.store(true, Ordering::Release);
+            // Until then, whoever comes is refused.
+            self.thread.shared().end_endpoint(open.endpoint, Some(open.accepting));
+        }
     }
 
     /// Takes no further connections. Those that are there go on.
@@ -108,53 +180,70 @@ impl QuicListeners {
     }
 }
 
-fn listen(
-    runtime: &Arc<Shared>,
-    number: usize,
-    socket: QuicSocket,
-) -> io::Result<(Endpoint, Arc<QuicListener>)> {
-    let options = socket.options;
-    let crypto = ServerCrypto::new(socket.tls, options.early_data);
-    let mut config = ServerConfig::with_crypto(crypto.newest().map_err(io::Error::other)?);
-    config.transport_config(server_transport(&options));
-    // Whoever comes back would show by a token where it is. Nothing here remembers which tokens
-    // have been used, so none would count.
-    config.validation_token.sent(0);
-    let endpoint = runtime.add_endpoint(socket.socket, Some(config.clone()))?;
-    let listener = Arc::new(QuicListener {
-        number,
-        runtime: Arc::clone(runtime),
-        crypto,
-        config,
-        admission: socket.admission,
-        deadline: socket.deadline,
-        retry_above: socket.retry_above,
-        options,
-        handshakes: Arc::default(),
-        lines: Lines::default(),
-    });
-    Ok((endpoint, listener))
+impl OpenListener {
+    fn current(&self) -> Arc<QuicListener> {
+        Arc::clone(&self.current.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Drop for ReadyListener {
+    fn drop(&mut self) {
+        if !self.is_open {
+            self.listener.runtime.end_endpoint(self.endpoint.clone(), None);
+        }
+    }
 }
 
 impl QuicListener {
+    fn new(number: usize, runtime: &Arc<Shared>, terms: QuicTerms) -> io::Result<Self> {
+        let crypto = ServerCrypto::new(Arc::clone(&terms.tls), terms.options.early_data);
+        let mut config = ServerConfig::with_crypto(crypto.newest().map_err(io::Error::other)?);
+        config.transport_config(server_transport(&terms.options));
+        // Whoever comes back would show by a token where it is. Nothing here remembers which
+        // tokens have been used, so none would count.
+        config.validation_token.sent(0);
+        Ok(Self {
+            number,
+            runtime: Arc::clone(runtime),
+            crypto,
+            config,
+            terms,
+            handshakes: Arc::default(),
+            is_closed: Arc::default(),
+            lines: Lines::default(),
+        })
+    }
+
+    /// The same listener on other terms.
+    fn with_terms(&self, terms: QuicTerms) -> io::Result<Self> {
+        let mut other = Self::new(self.number, &self.runtime, terms)?;
+        // Who was asked to show its address comes back with what the old key has signed.
+        let mut config = self.config.clone();
+        (config.crypto, config.transport) = (other.config.crypto, other.config.transport);
+        other.config = config;
+        other.is_closed = Arc::clone(&self.is_closed);
+        Ok(other)
+    }
+
+    fn is_stopping(&self) -> bool {
+        self.runtime.is_stopping() || self.is_closed.load(Ordering::Acquire)
+    }
+
     /// Decides on a first datagram. Nothing has been computed for it yet.
-    fn accept<F>(self: &Arc<Self>, incoming: Incoming, pass_on: &F)
-    where
-        F: Fn(Accepted) + Clone + Send + 'static,
-    {
-        if self.runtime.is_stopping() {
+    fn accept(self: &Arc<Self>, incoming: Incoming, pass_on: &PassOn) {
+        if self.is_stopping() {
             return incoming.refuse();
         }
         // References: the listener's own and one for each.
         let handshakes = Arc::strong_count(&self.handshakes) - 1;
-        if handshakes >= self.retry_above && !incoming.remote_address_validated() {
+        if handshakes >= self.terms.retry_above && !incoming.remote_address_validated() {
             // It may always be asked, as its address is not validated.
             let _ = incoming.retry();
             return;
         }
         let now = Instant::now();
         let address = canonical(incoming.remote_address());
-        let admitted = self.admission.admit(Some(address.ip()), now);
+        let admitted = self.terms.admission.admit(Some(address.ip()), now);
         let admitted = admitted.and_then(|mut slot| slot.begin_handshake().map(|()| slot));
         let mut slot = match admitted {
             Ok(slot) => slot,
@@ -163,12 +252,12 @@ impl QuicListener {
                 return incoming.refuse();
             }
         };
-        let (listener, pass_on) = (Arc::clone(self), pass_on.clone());
+        let (listener, pass_on) = (Arc::clone(self), Arc::clone(pass_on));
         let handshake = Arc::clone(&self.handshakes);
         self.runtime.handle().spawn(async move {
-            let deadline = RuntimeInstant::from_std(now + listener.deadline);
+            let deadline = RuntimeInstant::from_std(now + listener.terms.deadline);
             match listener.shake_hands(incoming, deadline).await {
-                Ok(connection) if !listener.runtime.is_stopping() => {
+                Ok(connection) if !listener.is_stopping() => {
                     slot.handshake_done();
                     let stream = QuicStream::open(connection.with_slot(slot), address);
                     let (stream, listener) = (Stream::quic(stream), listener.number);
@@ -195,7 +284,8 @@ impl QuicListener {
         let connecting =
             incoming.accept_with(Arc::new(config)).map_err(|error| error.to_string())?;
         // A server may always go on at once, also if the Client sent nothing early.
-        let early = if self.options.early_data { connecting.into_0rtt() } else { Err(connecting) };
+        let early =
+            if self.terms.options.early_data { connecting.into_0rtt() } else { Err(connecting) };
         let connection = match early {
             Ok((connection, _)) => connection,
             Err(connecting) => established(connecting, deadline).await?,
@@ -207,8 +297,8 @@ impl QuicListener {
             error
         })?;
         let runtime = Arc::clone(&self.runtime);
-        let connection = Connection::new(connection, control, runtime, tls, &self.options);
-        Ok(if self.options.data_streams_max > 0 {
+        let connection = Connection::new(connection, control, runtime, tls, &self.terms.options);
+        Ok(if self.terms.options.data_streams_max > 0 {
             connection.with_data_streams()
         } else {
             connection
@@ -239,5 +329,11 @@ async fn control_stream(
             connection.close(code::NO_CONTROL_STREAM, b"");
             Err("no stream was opened in time".to_string())
         }
+    }
+}
+
+impl fmt::Debug for QuicListener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("QuicListener").field("number", &self.number).finish_non_exhaustive()
     }
 }

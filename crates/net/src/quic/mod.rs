@@ -24,8 +24,8 @@ mod tls;
 
 #[cfg(feature = "client")]
 pub(crate) use client::QuicRuntime;
-pub(crate) use listeners::QuicListeners;
-pub(crate) use socket::QuicSocket;
+pub(crate) use listeners::{QuicListeners, ReadyListener, ReadyTerms};
+pub(crate) use socket::{QuicSocket, QuicTerms};
 pub(crate) use stream::{QuicDataStream, QuicStream};
 
 /// The name of MQTT in the handshake (ALPN).

@@ -27,6 +27,11 @@ const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
 pub(crate) struct QuicSocket {
     pub(super) socket: UdpSocket,
     pub(super) address: SocketAddr,
+    pub(super) terms: QuicTerms,
+}
+
+/// What a listener asks for besides its socket.
+pub(crate) struct QuicTerms {
     pub(super) options: QuicOptions,
     pub(super) tls: Arc<TlsServer>,
     pub(super) admission: Arc<Admission>,
@@ -35,32 +40,39 @@ pub(crate) struct QuicSocket {
     pub(super) retry_above: usize,
 }
 
-impl QuicSocket {
-    /// Binds what `listen` asks for: `IP:PORT` or `NAME:PORT`. `[::]:PORT` takes IPv4 too; port 0
-    /// lets the operating system choose.
-    ///
-    /// # Errors
-    ///
-    /// `listen` does not ask for QUIC over UDP, the name is unknown, the port is in use, or the
-    /// address is not this machine's.
-    pub(crate) fn bind(
+impl QuicTerms {
+    /// What `listen` asks for; `None` if that is not QUIC.
+    pub(crate) fn new(
         listen: &Listen,
         tls: Arc<TlsServer>,
         admission: Arc<Admission>,
-    ) -> Result<Self, BindError> {
-        let bind_error = |error| BindError { address: listen.address.to_string(), error };
-        let (ListenAddress::Network(address), Protocol::Quic(options)) =
-            (&listen.address, &listen.protocol)
-        else {
-            let text = "QUIC needs an address of UDP, and the protocol QUIC";
+    ) -> Option<Self> {
+        let Protocol::Quic(options) = &listen.protocol else {
+            return None;
+        };
+        let deadline = listen.limits.connect_deadline.unwrap_or(HANDSHAKE_MAX);
+        let (options, retry_above) = (options.clone(), RETRY_ABOVE);
+        Some(Self { options, tls, admission, deadline, retry_above })
+    }
+}
+
+impl QuicSocket {
+    /// Binds `address`: `IP:PORT` or `NAME:PORT`. `[::]:PORT` takes IPv4 too; port 0 lets the
+    /// operating system choose.
+    ///
+    /// # Errors
+    ///
+    /// It is not an address of UDP, the name is unknown, the port is in use, or the address is not
+    /// this machine's.
+    pub(crate) fn bind(address: &ListenAddress, terms: QuicTerms) -> Result<Self, BindError> {
+        let bind_error = |error| BindError { address: address.to_string(), error };
+        let ListenAddress::Network(address) = address else {
+            let text = "QUIC needs an address of UDP";
             return Err(bind_error(io::Error::new(io::ErrorKind::InvalidInput, text)));
         };
         let socket = first_address(address, bind_udp).map_err(bind_error)?;
         let address = socket.local_addr().map_err(bind_error)?;
-        let options = options.clone();
-        let deadline = listen.limits.connect_deadline.unwrap_or(HANDSHAKE_MAX);
-        let retry_above = RETRY_ABOVE;
-        Ok(Self { socket, address, options, tls, admission, deadline, retry_above })
+        Ok(Self { socket, address, terms })
     }
 
     /// The address that was bound, with the port that the operating system chose.
@@ -87,5 +99,11 @@ pub(super) fn bind_udp(address: SocketAddr) -> io::Result<UdpSocket> {
 impl fmt::Debug for QuicSocket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("QuicSocket").field("address", &self.address).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for QuicTerms {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("QuicTerms").field("options", &self.options).finish_non_exhaustive()
     }
 }

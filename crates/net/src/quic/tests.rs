@@ -1,6 +1,7 @@
 //! Clients and listeners on loopback. Both sides are polled as a worker does it: read and write
 //! until `WouldBlock`, then wait for a signal. Nothing waits for a time to pass.
 
+mod changes;
 mod data_streams;
 mod endings;
 mod handshakes;
@@ -13,10 +14,10 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::task::{Wake, Waker};
 use std::time::{Duration, Instant};
 
-use super::{QuicDataStream, QuicListeners, QuicRuntime, QuicSocket, QuicStream};
-use crate::acceptor::Accepted;
+use super::{QuicDataStream, QuicListeners, QuicRuntime, QuicSocket, QuicStream, QuicTerms};
+use crate::acceptor::{Accepted, PassOn};
 use crate::admission::Admission;
-use crate::listen::{Listen, ListenerLimits, QuicOptions, TlsOptions};
+use crate::listen::{Listen, ListenerLimits, Protocol, QuicOptions, TlsOptions};
 use crate::stream::{Received, Stream};
 use crate::tls::tests::pki::{Authority, Directory};
 use crate::tls::{TlsClient, TlsClientOptions, TlsServer};
@@ -83,6 +84,7 @@ struct World {
     signals: Arc<Signals>,
     accepted: Arc<Mutex<Vec<Accepted>>>,
     listeners: Option<QuicListeners>,
+    pass_on: PassOn,
     address: SocketAddr,
     admission: Arc<Admission>,
     tls: Arc<TlsServer>,
@@ -130,29 +132,33 @@ impl World {
         let admission = Arc::new(Admission::new(wanted.limits.clone()));
         let mut listen = Listen::new("[::]:0").quic(wanted.options.clone());
         listen.limits.connect_deadline = Some(wanted.deadline);
-        let socket = QuicSocket::bind(&listen, Arc::clone(&tls), Arc::clone(&admission));
-        let mut socket = socket.unwrap();
-        socket.retry_above = wanted.retry_above.unwrap_or(socket.retry_above);
+        let terms = QuicTerms::new(&listen, Arc::clone(&tls), Arc::clone(&admission));
+        let mut terms = terms.unwrap();
+        terms.retry_above = wanted.retry_above.unwrap_or(terms.retry_above);
+        let socket = QuicSocket::bind(&listen.address, terms).unwrap();
         let address = SocketAddr::from(([127, 0, 0, 1], socket.local_address().port()));
         let signals = Arc::new(Signals::default());
         let accepted = Arc::new(Mutex::new(Vec::new()));
         let panics = Arc::new(Mutex::new(wanted.panics_at_first));
-        let pass_on = {
+        let pass_on: PassOn = {
             let (accepted, waker) = (Arc::clone(&accepted), signals.waker(usize::MAX));
-            move |stream| {
+            Arc::new(move |stream| {
                 let panics = std::mem::take(&mut *panics.lock().unwrap());
                 assert!(!panics, "a panic on purpose");
                 accepted.lock().unwrap().push(stream);
                 waker.wake_by_ref();
-            }
+            })
         };
-        let listeners = Some(QuicListeners::prepare(vec![(7, socket)]).unwrap().start(&pass_on));
+        let mut listeners = QuicListeners::start().unwrap();
+        listeners.open(listeners.ready(7, socket).unwrap(), &pass_on);
+        let listeners = Some(listeners);
         let trust = tls_client(&directory, &authority);
         let client = QuicRuntime::with_options(wanted.client_options.clone(), PATIENCE).unwrap();
         Self {
             signals,
             accepted,
             listeners,
+            pass_on,
             address,
             admission,
             tls,

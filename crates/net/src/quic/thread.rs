@@ -3,13 +3,14 @@
 use std::io;
 use std::net::UdpSocket;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use quinn::{Endpoint, EndpointConfig, ServerConfig};
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::{oneshot, watch};
+use tokio::task::AbortHandle;
 use tokio::time::timeout;
 
 use super::clock::PatientRuntime;
@@ -34,10 +35,20 @@ pub(super) struct QuicThread {
 pub(super) struct Shared {
     handle: Handle,
     runtime: PatientRuntime,
-    endpoints: Mutex<Vec<Endpoint>>,
+    endpoints: Mutex<Endpoints>,
     is_stopping: AtomicBool,
     /// Streams that were dropped and whose last bytes are on their way.
     lingering: watch::Sender<usize>,
+}
+
+/// The endpoints that are there, until they are closed.
+#[derive(Debug, Default)]
+struct Endpoints {
+    open: Vec<(u64, Endpoint)>,
+    /// How many there were.
+    count: u64,
+    /// When the last one went while the thread goes on.
+    ended: Option<Instant>,
 }
 
 impl QuicThread {
@@ -87,18 +98,60 @@ impl Drop for QuicThread {
 }
 
 impl Shared {
-    /// An endpoint on `socket`, which is closed with the runtime.
+    /// How long connections of an endpoint that ends may take to be over.
+    const ENDING_MAX: Duration = Duration::from_secs(20);
+
+    /// An endpoint on `socket`, which is closed with the runtime, unless it is ended before by its
+    /// number.
     pub(super) fn add_endpoint(
         &self,
         socket: UdpSocket,
         server: Option<ServerConfig>,
-    ) -> io::Result<Endpoint> {
+    ) -> io::Result<(u64, Endpoint)> {
         let _context = self.handle.enter();
         let config = EndpointConfig::default();
         let runtime = Arc::new(self.runtime.clone());
         let endpoint = Endpoint::new(config, server, socket, runtime)?;
-        self.endpoints.lock().unwrap_or_else(PoisonError::into_inner).push(endpoint.clone());
-        Ok(endpoint)
+        let mut endpoints = self.endpoints();
+        endpoints.count += 1;
+        let number = endpoints.count;
+        endpoints.open.push((number, endpoint.clone()));
+        Ok((number, endpoint))
+    }
+
+    /// Closes an endpoint, and ends the task that accepts from it, as soon as its connections are
+    /// over. Others see to that, and that there are no new ones.
+    pub(super) fn end_endpoint(
+        self: &Arc<Self>,
+        (number, endpoint): (u64, Endpoint),
+        accepting: Option<AbortHandle>,
+    ) {
+        let shared = Arc::clone(self);
+        self.handle.spawn(async move {
+            if timeout(Self::ENDING_MAX, endpoint.wait_idle()).await.is_err() {
+                endpoint.close(code::NORMAL, b"");
+                endpoint.wait_idle().await;
+            }
+            if let Some(accepting) = accepting {
+                accepting.abort();
+            }
+            drop(endpoint);
+            let mut endpoints = shared.endpoints();
+            endpoints.open.retain(|(it, _)| *it != number);
+            endpoints.ended = Some(Instant::now());
+        });
+    }
+
+    /// Whether an endpoint may be on its way out, and its port free in a moment.
+    pub(super) fn may_free_a_port(&self, running: usize) -> bool {
+        const MOMENT: Duration = Duration::from_secs(1);
+        let endpoints = self.endpoints();
+        let has_just_ended = endpoints.ended.is_some_and(|ended| ended.elapsed() < MOMENT);
+        has_just_ended || endpoints.open.len() > running
+    }
+
+    fn endpoints(&self) -> MutexGuard<'_, Endpoints> {
+        self.endpoints.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn handle(&self) -> &Handle {
@@ -129,13 +182,12 @@ impl Shared {
     async fn close(&self) {
         let mut lingering = self.lingering.subscribe();
         let _ = timeout(LINGER, lingering.wait_for(|count| *count == 0)).await;
-        let endpoints =
-            std::mem::take(&mut *self.endpoints.lock().unwrap_or_else(PoisonError::into_inner));
-        for endpoint in &endpoints {
+        let endpoints = std::mem::take(&mut self.endpoints().open);
+        for (_, endpoint) in &endpoints {
             endpoint.close(code::NORMAL, b"");
         }
         let idle = async {
-            for endpoint in &endpoints {
+            for (_, endpoint) in &endpoints {
                 endpoint.wait_idle().await;
             }
         };

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use super::*;
 use crate::listen::{Listen, ListenAddress};
-use crate::listener::Listener;
+use crate::listener::{Listener, Yielding};
 
 struct Directory(PathBuf);
 
@@ -262,8 +262,8 @@ fn a_path_without_a_directory_is_one_of_the_working_directory() {
 fn a_socket_has_its_name_when_it_listens() {
     let directory = Directory::new();
     let path = directory.socket();
-    let mut first = Listener::bind(&listen(&path)).unwrap();
-    let mut second = Listener::bind(&listen(&path)).unwrap();
+    let mut first = Listener::bind(&listen(&path), Yielding::default()).unwrap();
+    let mut second = Listener::bind(&listen(&path), Yielding::default()).unwrap();
     assert!(StdStream::connect(&path).is_err());
     first.listen().unwrap();
     StdStream::connect(&path).unwrap();

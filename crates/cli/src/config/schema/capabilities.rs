@@ -1,7 +1,7 @@
 //! The keys of `[capabilities]`, which a `[[listener]]` has, too, for its own Clients.
 
 use super::super::value::{Kind, VERSIONS, Value};
-use super::{Default, Key, Section};
+use super::{Default, Key, Section, live};
 
 /// A key by its names in `[capabilities]` and in `[[listener]]`.
 struct Row {
@@ -19,7 +19,7 @@ pub(super) fn section() -> Section {
     });
     let doc = "What Clients may ask for at all. An MQTT 5 Client is told at CONNECT what there is \
                not.";
-    Section { name: "capabilities", repeated: false, doc, keys: keys.into() }
+    Section { name: "capabilities", repeated: false, doc, keys: live(keys.into()) }
 }
 
 /// The same, as a listener has them.

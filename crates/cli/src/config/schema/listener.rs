@@ -8,7 +8,7 @@ use midge_net::{ListenerLimits, QuicOptions, TcpOptions, WebSocketOptions};
 
 use super::super::listener_rules::Condition;
 use super::super::value::{Kind, Value};
-use super::{DURABILITIES, Default, Key, Section, capabilities, limit_min, text};
+use super::{DURABILITIES, Default, Key, Section, capabilities, limit_min, live, text};
 
 /// Words of `protocol`.
 const PROTOCOLS: &[&str] = &["mqtt", "websocket", "quic"];
@@ -36,7 +36,7 @@ pub(super) fn section() -> Section {
         capabilities::of_listener(),
         limits(),
     ];
-    let keys = groups.into_iter().flatten().collect();
+    let keys = live(groups.into_iter().flatten().collect());
     Section { name: "listener", repeated: true, doc, keys }
 }
 

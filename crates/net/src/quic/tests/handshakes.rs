@@ -25,7 +25,7 @@ impl Raw {
         change(&mut config);
         let config = ClientConfig::new(Arc::new(QuicClientConfig::try_from(config).unwrap()));
         let socket = bind_udp(([127, 0, 0, 1], 0).into()).unwrap();
-        let endpoint = world.client.shared().add_endpoint(socket, None).unwrap();
+        let (_, endpoint) = world.client.shared().add_endpoint(socket, None).unwrap();
         Self { endpoint, config }
     }
 
@@ -266,7 +266,8 @@ fn a_panic_in_a_task_is_not_the_end() {
 fn a_port_in_use_is_named() {
     let world = World::new();
     let listen = Listen::new(format!("[::]:{}", world.address.port())).quic(QuicOptions::default());
-    let bound = QuicSocket::bind(&listen, Arc::clone(&world.tls), Arc::clone(&world.admission));
+    let terms = QuicTerms::new(&listen, Arc::clone(&world.tls), Arc::clone(&world.admission));
+    let bound = QuicSocket::bind(&listen.address, terms.unwrap());
     let error = bound.unwrap_err().to_string();
     assert!(error.contains("in use"), "{error}");
 }

@@ -1,0 +1,277 @@
+//! Listeners that come, change and go while the broker runs.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
+use midge_broker::{
+    Broker, BrokerHandle, Capabilities, Durability, Limits, Listen, ListenerChange,
+    ListenerSettings, ProtocolVersion, QoS, ReasonCode, Settings, TopicRules, WebSocketOptions,
+};
+use midge_codec::{Packet, PublishProperties, TopicName, Will};
+
+use crate::client::{Client, Received, bytes_of, connect_packet};
+use crate::support::{address, builder, until};
+
+fn settings(limits: Limits) -> Settings {
+    Settings {
+        limits: Arc::new(limits),
+        topics: Arc::new(TopicRules::default()),
+        durability: Durability::Fsync,
+        topic_durabilities: Vec::new(),
+        response_prefix: None,
+    }
+}
+
+fn listening_on(address: impl AsRef<str>) -> ListenerSettings {
+    ListenerSettings::new(address)
+}
+
+/// Changes the listeners and nothing else.
+fn reconfigure(handle: &BrokerHandle, listeners: &[ListenerSettings]) -> Vec<ListenerChange> {
+    handle.reconfigure_with(settings(Limits::default()), listeners).unwrap()
+}
+
+fn addresses(handle: &BrokerHandle) -> Vec<SocketAddr> {
+    handle.listeners().iter().map(|listener| listener.address.network().unwrap()).collect()
+}
+
+fn will() -> Will<'static> {
+    Will {
+        qos: QoS::AtMostOnce,
+        retain: false,
+        topic: TopicName::new("will").unwrap(),
+        payload: b"gone",
+        delay_interval_seconds: None,
+        properties: PublishProperties::default(),
+    }
+}
+
+fn free_port() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+}
+
+#[test]
+fn with_a_listener_its_connections_end_and_no_others() {
+    for workers in [1, 3] {
+        let broker = builder(workers).listen(free_port().to_string()).start().unwrap();
+        let handle = broker.handle();
+        let [first, second] = addresses(&handle)[..] else { panic!("two listeners") };
+        let mut stays = Client::connect(second, "stays");
+        stays.subscribe("will", QoS::AtMostOnce);
+        let mut connect = connect_packet(ProtocolVersion::V5, "goes");
+        connect.properties.session_expiry_interval = Some(100);
+        connect.will = Some(will());
+        let mut goes = Client::open(first).connected(&connect);
+        let mut old = Client::connect_v3(first, "old");
+        let mut stranger = Client::open(first);
+        until("four connections", || handle.listener_figures()[0].1.open == 3);
+
+        let kept = handle.listeners()[1].settings.clone();
+        let changes = reconfigure(&handle, &[kept]);
+        assert!(matches!(&changes[..], [ListenerChange::Removed(_)]), "{changes:?}");
+        TcpStream::connect(first).unwrap_err();
+        assert_eq!(goes.receive(), Received::Disconnect(ReasonCode::AdministrativeAction));
+        assert_eq!(goes.receive(), Received::Closed);
+        assert_eq!(old.receive(), Received::Closed);
+        assert_eq!(stranger.receive(), Received::Closed);
+        assert_eq!(stays.message().payload, b"gone");
+        stays.ping();
+        // The Session is still there, by whatever listener its Client comes.
+        connect.clean_start = false;
+        connect.will = None;
+        let answer = Client::open(second).request(&connect);
+        let code = ReasonCode::Success;
+        assert_eq!(answer, Received::ConnAck { session_present: true, code, data: None });
+    }
+}
+
+#[test]
+fn as_many_connections_as_there_are_end_with_their_listener() {
+    let broker = builder(2).listen(free_port().to_string()).start().unwrap();
+    let handle = broker.handle();
+    let first = addresses(&handle)[0];
+    let clients: Vec<_> =
+        (0..2_500).map(|number| Client::connect_v3(first, &format!("c{number}"))).collect();
+    let kept = handle.listeners()[1].settings.clone();
+    reconfigure(&handle, &[kept]);
+    for mut client in clients {
+        assert_eq!(client.receive(), Received::Closed);
+    }
+}
+
+#[test]
+fn who_connects_while_a_listener_goes_is_not_left_behind() {
+    let broker = builder(3).start().unwrap();
+    let handle = broker.handle();
+    let kept = handle.listeners()[0].settings.clone();
+    for round in 0..30 {
+        reconfigure(&handle, &[kept.clone(), listening_on("localhost:0")]);
+        let address = addresses(&handle)[1];
+        let clients = [0, 1, 2, 3].map(|number| {
+            thread::spawn(move || come_and_stay(address, &format!("r{round}n{number}")))
+        });
+        until("somebody is there", || handle.listener_figures()[1].1.accepted > 20);
+        reconfigure(&handle, std::slice::from_ref(&kept));
+        for client in clients {
+            client.join().unwrap();
+        }
+    }
+    until("nobody is there", || handle.figures().unwrap().1.connections == 0);
+}
+
+/// Connects again and again, under names that are different workers', until nobody listens any
+/// more. Each eighth connection stays until it is closed.
+fn come_and_stay(address: SocketAddr, name: &str) {
+    for turn in 0.. {
+        let Ok(stream) = TcpStream::connect(address) else { return };
+        let mut client = Client::over(stream);
+        let client_id = format!("{name}t{turn}");
+        let version = ProtocolVersion::V3_1_1;
+        client.set_version(version);
+        let connect = connect_packet(version, &client_id);
+        let bytes = bytes_of(&Packet::Connect(Box::new(connect)), version);
+        if client.try_send_bytes(&bytes).is_err() || client.receive() == Received::Closed {
+            continue;
+        }
+        if turn % 8 == 7 {
+            assert_eq!(client.receive(), Received::Closed);
+        }
+    }
+}
+
+#[test]
+fn those_who_are_connected_keep_what_their_listener_has_offered() {
+    let broker = builder(1).start().unwrap();
+    let (handle, address) = (broker.handle(), address(&broker));
+    let mut before = Client::connect(address, "before");
+    let listener = handle.listeners()[0].settings.clone();
+    let capabilities = Capabilities { qos_max: QoS::AtMostOnce, ..Capabilities::default() };
+    let changes = reconfigure(&handle, &[ListenerSettings { capabilities, ..listener.clone() }]);
+    assert!(matches!(&changes[..], [ListenerChange::Changed(_)]), "{changes:?}");
+    assert_eq!(before.publish_acknowledged("t", b"x"), ReasonCode::NoMatchingSubscribers);
+    let mut after = Client::connect(address, "after");
+    after.publish("t", b"x", QoS::AtLeastOnce);
+    assert_eq!(after.receive(), Received::Disconnect(ReasonCode::QoSNotSupported));
+
+    // The same port may become one for another protocol.
+    let listen = listener.listen.websocket(WebSocketOptions::default());
+    reconfigure(&handle, &[ListenerSettings { listen, ..ListenerSettings::new("") }]);
+    before.ping();
+    let mut wrong = TcpStream::connect(address).unwrap();
+    wrong.write_all(b"\x10\x0d\x00\x04MQTT\x04\x02\x00\x00\x00\x01c").unwrap();
+    let mut answer = String::new();
+    wrong.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 400"), "{answer}");
+}
+
+#[test]
+fn limits_of_connections_change_for_those_who_come() {
+    let broker = builder(1).start().unwrap();
+    let (handle, address) = (broker.handle(), address(&broker));
+    let mut before = Client::connect(address, "before");
+    let limits = Limits { connections_max: 2, packet_bytes_max: 200, ..Limits::default() };
+    handle.reconfigure(settings(limits)).unwrap();
+    assert_eq!(before.publish_acknowledged("t", &[0; 1000]), ReasonCode::NoMatchingSubscribers);
+    let mut after = Client::connect(address, "after");
+    let mut third = Client::open(address);
+    let busy = third.request(&connect_packet(ProtocolVersion::V5, "third"));
+    let refused =
+        Received::ConnAck { session_present: false, code: ReasonCode::ServerBusy, data: None };
+    assert_eq!(busy, refused);
+    after.publish("t", &[0; 1000], QoS::AtLeastOnce);
+    assert_eq!(after.receive(), Received::Disconnect(ReasonCode::PacketTooLarge));
+    handle.reconfigure(settings(Limits::default())).unwrap();
+    Client::connect(address, "fourth");
+    // Larger packets than there could be at the start.
+    let limits = Limits { packet_bytes_max: 30_000_000, ..Limits::default() };
+    handle.reconfigure(settings(limits)).unwrap();
+    let mut large = Client::connect(address, "large");
+    let payload = vec![0; 20_000_000];
+    assert_eq!(large.publish_acknowledged("t", &payload), ReasonCode::NoMatchingSubscribers);
+}
+
+#[test]
+fn nothing_is_changed_if_a_listener_cannot_be() {
+    let broker = builder(2).start().unwrap();
+    let (handle, address) = (broker.handle(), address(&broker));
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let before = handle.listeners()[0].settings.clone();
+    let capabilities = Capabilities { mqtt_5_0: false, ..Capabilities::default() };
+    let wanted = [
+        ListenerSettings { capabilities, ..before },
+        listening_on("127.0.0.1:0"),
+        listening_on(taken.local_addr().unwrap().to_string()),
+    ];
+    let limits = Limits { connections_max: 0, ..Limits::default() };
+    let error = handle.reconfigure_with(settings(limits), &wanted).unwrap_err().to_string();
+    assert!(error.contains("in use"), "{error}");
+    assert_eq!(addresses(&handle), [address]);
+    Client::connect(address, "c").ping();
+    drop(broker);
+    let error = handle.reconfigure(settings(Limits::default())).unwrap_err().to_string();
+    assert!(error.contains("has stopped"), "{error}");
+}
+
+#[test]
+fn a_thousand_changes_leave_nothing_behind() {
+    let broker = builder(2).start().unwrap();
+    let (handle, first) = (broker.handle(), address(&broker));
+    let kept = handle.listeners()[0].settings.clone();
+    let mut client = Client::connect(first, "stays");
+    let descriptors = || std::fs::read_dir("/proc/self/fd").map_or(0, Iterator::count);
+    let before = descriptors();
+    for round in 0..1_000 {
+        let mut changed = kept.clone();
+        changed.listen.limits.connections_max = 100 + round % 2;
+        reconfigure(&handle, &[changed, listening_on("localhost:0")]);
+        if round % 50 == 0 {
+            Client::connect(addresses(&handle)[1], "comes and goes").ping();
+        }
+        // Its place is for another one.
+        reconfigure(&handle, std::slice::from_ref(&kept));
+    }
+    client.ping();
+    until("all are closed", || descriptors() <= before + 2);
+    until("their numbers are free", || {
+        reconfigure(&handle, &[kept.clone(), listening_on("localhost:0")]);
+        let number = handle.listeners()[1].number;
+        reconfigure(&handle, std::slice::from_ref(&kept));
+        number == 1
+    });
+}
+
+/// What somebody does who waits for one listener and takes it as a sign for the other.
+#[test]
+fn who_finds_one_listener_open_finds_them_all() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    for round in 0..20 {
+        let [first, second] = [free_port(), free_port()];
+        let ends = AtomicBool::new(false);
+        thread::scope(|scope| {
+            let client = scope.spawn(|| {
+                while !ends.load(Ordering::Relaxed) {
+                    if TcpStream::connect(first).is_ok() {
+                        return Some(TcpStream::connect(second).is_ok());
+                    }
+                }
+                None
+            });
+            let wrong = Broker::builder()
+                .workers(2)
+                .listen(first.to_string())
+                .listen(Listen::new(taken.local_addr().unwrap().to_string()));
+            assert!(wrong.start().is_err());
+            assert!(!client.is_finished(), "nobody is let in where one cannot be");
+            let broker = Broker::builder().workers(2);
+            let broker = broker.listen(first.to_string()).listen(second.to_string());
+            let broker = broker.start().unwrap();
+            let found = client.join().unwrap();
+            ends.store(true, Ordering::Relaxed);
+            assert_eq!(found, Some(true), "round {round}");
+            drop(broker);
+        });
+    }
+}

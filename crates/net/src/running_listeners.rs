@@ -1,0 +1,377 @@
+//! Listeners that accept, and how they become others while they do.
+//!
+//! A change has two steps. First everything is made ready that can fail: certificates are loaded,
+//! sockets bound, the operating system takes connections. Then, and only if all of that went well,
+//! all of it takes effect. This module must never end a connection: that is for its owner.
+
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::accepting::Reception;
+use crate::acceptor::{Acceptor, Door, PassOn};
+#[cfg(feature = "quic")]
+use crate::listen::Protocol;
+use crate::listen::{Listen, ListenAddress};
+use crate::listener::{Listener, ListenerAddress, Yielding};
+use crate::listener_control::{Entry, ListenerControl};
+#[cfg(feature = "quic")]
+use crate::listeners::quic_terms;
+use crate::listeners::{Bound, BoundSocket, ListenError, load_tls};
+#[cfg(feature = "quic")]
+use crate::quic::{QuicListeners, ReadyListener, ReadyTerms};
+
+/// Listeners that accept. With them go the connections of QUIC: so they are to be dropped after
+/// all streams, and that waits until the last bytes of those have arrived, for at most two seconds.
+pub struct RunningListeners {
+    control: Arc<ListenerControl>,
+    acceptor: Option<Acceptor>,
+    pass_on: PassOn,
+    #[cfg(feature = "quic")]
+    quic: Option<QuicListeners>,
+}
+
+/// What is to become of running listeners, by their numbers.
+#[derive(Clone, Debug, Default)]
+pub struct ListenerChanges {
+    /// New ones; their numbers are those of none that is there.
+    pub added: Vec<(usize, Listen)>,
+    /// Others for connections from now on, at the same place ([`Listen::is_at_place_of`]).
+    pub changed: Vec<(usize, Listen)>,
+    /// Those that are closed.
+    pub removed: Vec<usize>,
+}
+
+/// Changes that are ready to take effect, and cannot fail any more. Dropped, they leave everything
+/// as it was.
+#[derive(Debug)]
+pub struct ReadyChanges {
+    added: Vec<Opening>,
+    changed: Vec<(Entry, Exchange)>,
+    removed: Vec<usize>,
+}
+
+/// A new listener whose connections wait to be accepted.
+#[derive(Debug)]
+struct Opening {
+    entry: Entry,
+    socket: ReadySocket,
+}
+
+#[derive(Debug)]
+enum ReadySocket {
+    Stream(Listener),
+    #[cfg(feature = "quic")]
+    Quic(ReadyListener),
+}
+
+/// What is new of a listener that stays.
+#[derive(Debug)]
+enum Exchange {
+    /// All but its socket.
+    Terms,
+    /// A socket in the place of the other one.
+    Socket(Listener),
+    #[cfg(feature = "quic")]
+    Quic(Option<ReadyTerms>),
+}
+
+impl RunningListeners {
+    /// How long to wait for the port of a listener that is on its way out.
+    const PORT_PATIENCE: Duration = Duration::from_secs(3);
+    const PORT_PAUSE: Duration = Duration::from_millis(10);
+
+    /// Opens listeners, all at once.
+    pub(crate) fn start(
+        bound: Vec<Bound>,
+        control: Arc<ListenerControl>,
+        pass_on: PassOn,
+        every_second: impl FnMut() + Send + 'static,
+    ) -> Result<Self, ListenError> {
+        let acceptor = Some(Acceptor::start(Arc::clone(&pass_on), every_second)?);
+        let mut running = Self {
+            control,
+            acceptor,
+            pass_on,
+            #[cfg(feature = "quic")]
+            quic: None,
+        };
+        let openings = running.ready(bound)?;
+        running.open(openings);
+        Ok(running)
+    }
+
+    /// Makes changes ready. Until they are carried out, nothing is different, but that new
+    /// addresses are taken.
+    ///
+    /// # Errors
+    ///
+    /// One of the listeners cannot be as it is asked for, or no listeners run any more. Nothing has
+    /// changed.
+    pub fn prepare(&mut self, changes: ListenerChanges) -> Result<ReadyChanges, ListenError> {
+        let changed = changes.changed.iter().map(|(number, listen)| self.exchange(*number, listen));
+        let changed = changed.collect::<Result<_, _>>()?;
+        let yielding = self.yielding(&changes)?;
+        self.acceptor()?.share_ports(&yielding, true)?;
+        let bound = self.bind(&changes, &yielding);
+        let added = bound.and_then(|bound| self.ready(bound));
+        self.acceptor()?.share_ports(&yielding, false)?;
+        Ok(ReadyChanges { added: added?, changed, removed: changes.removed })
+    }
+
+    /// Carries changes out. When this returns, what is removed accepts nobody any more, and what
+    /// is new accepts.
+    pub fn carry_out(&mut self, changes: ReadyChanges) {
+        for (entry, exchange) in changes.changed {
+            self.put_into_effect(entry, exchange);
+        }
+        let entries: Vec<_> = changes.added.iter().map(|opening| opening.entry.clone()).collect();
+        self.control.entries().extend(entries);
+        self.open(changes.added);
+        for number in changes.removed {
+            if let Some(acceptor) = &self.acceptor {
+                acceptor.remove(number);
+            }
+            #[cfg(feature = "quic")]
+            if let Some(quic) = &mut self.quic {
+                quic.remove(number);
+            }
+            self.control.entries().retain(|entry| entry.number != number);
+        }
+    }
+
+    /// Takes no further connections. Those that are there go on.
+    pub fn stop_accepting(&mut self) {
+        self.acceptor = None;
+        #[cfg(feature = "quic")]
+        if let Some(quic) = &self.quic {
+            quic.stop_accepting();
+        }
+    }
+
+    fn acceptor(&self) -> Result<&Acceptor, ListenError> {
+        self.acceptor.as_ref().ok_or_else(|| io::Error::other("the broker has stopped").into())
+    }
+
+    /// The listeners that are about to go and have the port of a new one, if only at another
+    /// address.
+    fn yielding(&self, changes: &ListenerChanges) -> Result<Vec<usize>, ListenError> {
+        let ports: Vec<_> =
+            changes.added.iter().filter_map(|(_, listen)| tcp_port(listen)).collect();
+        let entries = self.control.entries();
+        let goes = entries.iter().filter(|entry| changes.removed.contains(&entry.number));
+        let yields = |entry: &&Entry| {
+            let port = entry.address.network().map(|address| address.port());
+            !entry.listen.is_quic() && port.is_some_and(|port| ports.contains(&port))
+        };
+        Ok(goes.filter(yields).map(|entry| entry.number).collect())
+    }
+
+    fn bind(
+        &self,
+        changes: &ListenerChanges,
+        yielding: &[usize],
+    ) -> Result<Vec<Bound>, ListenError> {
+        let ports = self.ports_of(yielding);
+        let bind = |(number, listen): &(usize, Listen)| {
+            let tls = load_tls(listen)?;
+            let port = tcp_port(listen).is_some_and(|port| ports.contains(&port));
+            let yielding = Yielding { port, file: None };
+            let begun = Instant::now();
+            loop {
+                let bound = Bound::new(*number, listen, tls.clone(), yielding);
+                let waits = listen.is_quic() && bound.as_ref().is_err_and(is_in_use);
+                if !waits || !self.may_free_a_port() || begun.elapsed() >= Self::PORT_PATIENCE {
+                    return bound.map_err(|error| self.naming_neighbour(error, listen));
+                }
+                thread::sleep(Self::PORT_PAUSE);
+            }
+        };
+        changes.added.iter().map(bind).collect()
+    }
+
+    /// Whether the port of a listener that was removed may be free in a moment. The connections of
+    /// QUIC need it until they are over.
+    fn may_free_a_port(&self) -> bool {
+        #[cfg(feature = "quic")]
+        let may = self.quic.as_ref().is_some_and(QuicListeners::may_free_a_port);
+        #[cfg(not(feature = "quic"))]
+        let may = false;
+        may
+    }
+
+    fn ports_of(&self, numbers: &[usize]) -> Vec<u16> {
+        let entries = self.control.entries();
+        let entries = entries.iter().filter(|entry| numbers.contains(&entry.number));
+        entries.filter_map(|entry| Some(entry.address.network()?.port())).collect()
+    }
+
+    /// A port that is in use may be so by a listener of our own.
+    fn naming_neighbour(&self, error: ListenError, listen: &Listen) -> ListenError {
+        if !is_in_use(&error) {
+            return error;
+        }
+        let ListenError::Bind(mut error) = error else { return error };
+        let entries = self.control.entries();
+        let is_there = |entry: &&Entry| {
+            let port = entry.address.network().map(|address| address.port());
+            entry.listen.is_quic() == listen.is_quic() && port.is_some() && port == port_of(listen)
+        };
+        if let Some(entry) = entries.iter().find(is_there) {
+            let text = format!(
+                "the port is in use by this broker itself, which listens on {}; remove that \
+                 listener first, and then add this one",
+                entry.address
+            );
+            error.error = io::Error::new(io::ErrorKind::AddrInUse, text);
+        }
+        error.into()
+    }
+
+    /// Opens bound sockets for the operating system, which takes connections from now on.
+    fn ready(&mut self, bound: Vec<Bound>) -> Result<Vec<Opening>, ListenError> {
+        let mut openings = Vec::with_capacity(bound.len());
+        // What can fail comes first, then all open at once.
+        for Bound { entry, socket } in bound {
+            let socket = match socket {
+                BoundSocket::Stream(listener) => ReadySocket::Stream(listener),
+                #[cfg(feature = "quic")]
+                BoundSocket::Quic(socket) => {
+                    let quic = match &mut self.quic {
+                        Some(quic) => quic,
+                        none => none.insert(QuicListeners::start()?),
+                    };
+                    ReadySocket::Quic(quic.ready(entry.number, socket)?)
+                }
+            };
+            openings.push(Opening { entry, socket });
+        }
+        let acceptor = self.acceptor()?;
+        for opening in &mut openings {
+            #[cfg_attr(not(feature = "quic"), allow(irrefutable_let_patterns))]
+            if let ReadySocket::Stream(listener) = &mut opening.socket {
+                listener.listen()?;
+                acceptor.watch(listener)?;
+            }
+        }
+        Ok(openings)
+    }
+
+    fn open(&mut self, openings: Vec<Opening>) {
+        let mut doors = Vec::new();
+        for Opening { entry, socket } in openings {
+            match socket {
+                ReadySocket::Stream(listener) => {
+                    let reception = reception(&entry);
+                    doors.push(Door { number: entry.number, listener, reception });
+                }
+                #[cfg(feature = "quic")]
+                ReadySocket::Quic(ready) => {
+                    if let Some(quic) = &mut self.quic {
+                        quic.open(ready, &self.pass_on);
+                    }
+                }
+            }
+        }
+        if let Some(acceptor) = &self.acceptor {
+            acceptor.add(doors);
+        }
+    }
+
+    /// What becomes of a listener that stays where it is.
+    fn exchange(&self, number: usize, listen: &Listen) -> Result<(Entry, Exchange), ListenError> {
+        let old = self.control.entries().iter().find(|entry| entry.number == number).cloned();
+        let old = old.ok_or_else(|| io::Error::other(format!("there is no listener {number}")))?;
+        debug_assert!(listen.is_at_place_of(&old.listen), "it stays where it is");
+        // Loaded anew, it would resume no session of TLS.
+        let has_same_tls = listen.tls == old.listen.tls && listen.offers_as(&old.listen);
+        let tls = if has_same_tls { old.tls.clone() } else { load_tls(listen)? };
+        let entry = Entry { listen: listen.clone(), tls, ..old.clone() };
+        let acceptor = self.acceptor()?;
+        let exchange = match &listen.protocol {
+            #[cfg(feature = "quic")]
+            Protocol::Quic(_) => {
+                let terms = quic_terms(listen, &entry.admission, entry.tls.as_ref())?;
+                let ready = self.quic.as_ref().map(|quic| quic.ready_terms(number, terms));
+                Exchange::Quic(ready.transpose()?.flatten())
+            }
+            _ if old.listen.unix != listen.unix
+                && matches!(listen.address, ListenAddress::Unix(_)) =>
+            {
+                let yielding = Yielding { port: false, file: acceptor.file(number) };
+                let mut listener = Listener::bind(listen, yielding)?;
+                acceptor.watch(&mut listener)?;
+                Exchange::Socket(listener)
+            }
+            _ => Exchange::Terms,
+        };
+        Ok((entry, exchange))
+    }
+
+    fn put_into_effect(&self, entry: Entry, exchange: Exchange) {
+        entry.admission.set_limits(&entry.listen.limits);
+        let Some(acceptor) = &self.acceptor else { return };
+        let (number, address) = (entry.number, &entry.address);
+        match exchange {
+            Exchange::Terms => acceptor.change(number, reception(&entry), &entry.listen.tcp),
+            Exchange::Socket(mut listener) => match listener.listen() {
+                Ok(()) => {
+                    let door = Door { number, listener, reception: reception(&entry) };
+                    acceptor.replace(door, &self.pass_on);
+                }
+                Err(error) => {
+                    log::error!("{address}: its owner, group and mode stay as they were: {error}");
+                    acceptor.change(number, reception(&entry), &entry.listen.tcp);
+                }
+            },
+            #[cfg(feature = "quic")]
+            Exchange::Quic(ready) => {
+                if let (Some(ready), Some(quic)) = (ready, &self.quic) {
+                    quic.change(ready);
+                }
+            }
+        }
+        let mut entries = self.control.entries();
+        if let Some(old) = entries.iter_mut().find(|it| it.number == number) {
+            *old = entry;
+        }
+    }
+}
+
+impl ReadyChanges {
+    /// Where the new listeners are, by their numbers.
+    pub fn added(&self) -> Vec<(usize, ListenerAddress)> {
+        let added = self.added.iter();
+        added.map(|it| (it.entry.number, it.entry.address.clone())).collect()
+    }
+}
+
+fn reception(entry: &Entry) -> Reception {
+    Reception::new(&entry.listen, Arc::clone(&entry.admission), entry.tls.clone())
+}
+
+fn is_in_use(error: &ListenError) -> bool {
+    matches!(error, ListenError::Bind(it) if it.error.kind() == io::ErrorKind::AddrInUse)
+}
+
+fn tcp_port(listen: &Listen) -> Option<u16> {
+    port_of(listen).filter(|_| !listen.is_quic())
+}
+
+/// The port that it names, if it names one.
+fn port_of(listen: &Listen) -> Option<u16> {
+    let ListenAddress::Network(address) = &listen.address else { return None };
+    let (_, port) = address.rsplit_once(':')?;
+    port.parse().ok().filter(|port| *port > 0)
+}
+
+impl fmt::Debug for RunningListeners {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RunningListeners").field("control", &self.control).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests;
