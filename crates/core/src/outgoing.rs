@@ -426,7 +426,7 @@ mod tests {
         assert_eq!(outgoing.begin_fetch(8), None, "one question at a time");
         assert!(outgoing.end_fetch(7));
         let fetched = (1..=3).map(|sequence| (sequence, delivery(b"x"), None)).collect();
-        outgoing.note_fetched(4, fetched, None);
+        outgoing.note_fetched(4, fetched, None, crate::time::Timestamp::default());
         assert_eq!(outgoing.queued().0, 3);
         let again = outgoing.dequeue(|_| true).unwrap();
         assert!(again.is_repeated);

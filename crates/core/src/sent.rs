@@ -12,7 +12,7 @@ pub(crate) struct Sent {
     unknown_before: u64,
     /// But so many of QoS 2 only, the first ones: what was sent takes a place in the window until
     /// the store knows that the Client has it. Of QoS 1 there may be more: a PUBACK makes room
-    /// before the store knows of it.
+    /// before the store knows of it. So does a message that has expired and was dropped.
     exactly_once: usize,
 }
 
@@ -42,8 +42,8 @@ impl Sent {
         self.before = self.before.max(sequence + 1);
     }
 
-    /// Whether the next message may have been sent.
-    pub(crate) fn visit(&mut self, sequence: u64, qos: QoS) -> bool {
+    /// Whether the next message may have been sent; `is_over`: it has expired.
+    pub(crate) fn visit(&mut self, sequence: u64, qos: QoS, is_over: bool) -> bool {
         if sequence < self.before || sequence >= self.unknown_before {
             return sequence < self.before;
         }
@@ -51,7 +51,7 @@ impl Sent {
             return true;
         }
         let may_be = self.exactly_once > 0;
-        self.exactly_once = self.exactly_once.saturating_sub(1);
+        self.exactly_once = self.exactly_once.saturating_sub(usize::from(!is_over));
         may_be
     }
 
@@ -74,18 +74,27 @@ mod tests {
         let mut sent = Sent::unknown(9, 1);
         assert_eq!((sent.before(), sent.to_store()), (9, u64::MAX));
         let messages = [(3, AtLeastOnce), (4, AtLeastOnce), (5, ExactlyOnce), (6, ExactlyOnce)];
-        let visits = messages.map(|(sequence, qos)| sent.visit(sequence, qos));
+        let visits = messages.map(|(sequence, qos)| sent.visit(sequence, qos, false));
         assert_eq!(visits, [true, true, true, false]);
         sent.note(5);
         sent.end_visits(9);
         assert_eq!((sent.before(), sent.to_store()), (6, 6));
-        assert!(sent.visit(5, ExactlyOnce) && !sent.visit(6, ExactlyOnce));
+        assert!(sent.visit(5, ExactlyOnce, false) && !sent.visit(6, ExactlyOnce, false));
     }
 
     #[test]
     fn what_came_later_was_not_sent() {
         let mut sent = Sent::unknown(9, 5);
-        assert!(!sent.visit(9, ExactlyOnce));
-        assert!(!Sent::known(3).visit(3, AtLeastOnce));
+        assert!(!sent.visit(9, ExactlyOnce, false));
+        assert!(!Sent::known(3).visit(3, AtLeastOnce, false));
+    }
+
+    /// Its place was another one's then, though the store may not know that it was dropped.
+    #[test]
+    fn a_message_that_has_expired_took_no_place() {
+        let mut sent = Sent::unknown(9, 2);
+        let visits = [(3, true), (4, false), (5, false), (6, false)];
+        let visits = visits.map(|(sequence, over)| sent.visit(sequence, ExactlyOnce, over));
+        assert_eq!(visits, [true, true, true, false]);
     }
 }

@@ -163,7 +163,7 @@ impl Core {
             let hold = deliveries.iter().any(is_exactly_once);
             let hold = hold.then(|| self.clients.rounds.hold_fetched(session));
             if let Some(outgoing) = &mut self.clients.session(slot).outgoing {
-                outgoing.note_fetched(next, deliveries, hold);
+                outgoing.note_fetched(next, deliveries, hold, now);
             }
         }
         self.go_on(slot, now, fx);
@@ -334,7 +334,9 @@ impl Core {
                 continue;
             }
             let delivery = delivery.map(|stored| self.delivery_of(stored));
-            let may_be_sent = delivery.as_ref().is_some_and(|it| sent.visit(sequence, it.qos));
+            let may_be_sent = delivery.as_ref().is_some_and(|it| {
+                sent.visit(sequence, it.qos, it.message.attributes().has_expired(now))
+            });
             match delivery {
                 // A QoS 2 message that was sent to one member goes to no other [MQTT-4.8.2-5].
                 Some(delivery)

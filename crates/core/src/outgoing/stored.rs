@@ -112,6 +112,7 @@ impl Outgoing {
         next: u64,
         deliveries: Vec<(u64, Delivery, Option<Round>)>,
         hold: Option<Round>,
+        now: Timestamp,
     ) {
         let stored = &mut self.stored;
         stored.from = next;
@@ -127,7 +128,8 @@ impl Outgoing {
             let expires_at = delivery.message.attributes().expires_at;
             stored.expiry.expiring.remove(expires_at);
             self.expiring.add(expires_at);
-            let is_repeated = stored.sent.visit(sequence, delivery.qos);
+            let is_over = delivery.message.attributes().has_expired(now);
+            let is_repeated = stored.sent.visit(sequence, delivery.qos, is_over);
             self.queue_bytes += size;
             let is_new = delivery.qos == QoS::ExactlyOnce && !is_repeated;
             let hold = round.or(hold).filter(|_| is_new);

@@ -336,8 +336,8 @@ impl Ledger {
         if !message.topic.starts_with("t/") || self.may_reorder.contains(&message.publisher) {
             return;
         }
-        // What came first may have expired, and this be a repetition.
-        if message.attempts > 1 && message.may_have_expired(self.now) {
+        // It was dropped, and may be there again after a cut or a repetition.
+        if message.may_have_expired(self.now) {
             return;
         }
         let key = (message.publisher, message.topic.clone());
