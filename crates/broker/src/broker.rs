@@ -24,7 +24,7 @@ use crate::hook::{GuardedHook, Hook};
 use crate::inbox::{Inbox, Letter};
 use crate::listener_terms::{ListenerSettings, ListenerTerms};
 use crate::listeners::{BrokerListeners, with_deadline};
-use crate::memory::{self, MemoryGauge};
+use crate::memory::{self, Allocator, MemoryGauge};
 use crate::own_topics::OwnTopics;
 use crate::pulse::Pulse;
 use crate::random;
@@ -54,6 +54,7 @@ pub struct BrokerBuilder {
     clocks: Arc<dyn Clocks>,
     own_topics_interval: Option<Duration>,
     trace_client: Option<Arc<str>>,
+    allocator: Option<Allocator>,
 }
 
 /// A running broker. Dropping it stops it at once; [`Broker::stop`] lets Clients go first.
@@ -99,6 +100,7 @@ impl Broker {
             clocks: Arc::new(MachineClocks::new()),
             own_topics_interval: None,
             trace_client: None,
+            allocator: None,
         }
     }
 
@@ -353,6 +355,14 @@ impl BrokerBuilder {
         self
     }
 
+    /// What the program's allocator says, so that `memory_bytes_max` counts the bytes that are in
+    /// use and nothing else. Without it the broker estimates them.
+    #[must_use]
+    pub fn allocator(mut self, allocator: Allocator) -> Self {
+        self.allocator = Some(allocator);
+        self
+    }
+
     /// Starts the broker: when this returns, it accepts connections.
     ///
     /// # Errors
@@ -373,7 +383,8 @@ impl BrokerBuilder {
         let inboxes: Arc<[Arc<Inbox>]> =
             pollers.iter().map(|poller| new_inbox(poller, &let_in, share.inbox)).collect();
         let orders = self.storage.is_some().then(|| Arc::new(Orders::new(share.orders)));
-        let gauge = MemoryGauge::new(self.limits.memory_bytes_max, own_bytes, count);
+        let limit = self.limits.memory_bytes_max;
+        let gauge = MemoryGauge::new(limit, own_bytes, count, self.allocator);
         let memory = (Arc::new(gauge), Arc::new(Unfinished::new(share.unfinished)));
         let (addresses, control) = (bound.addresses(), bound.control());
         let listeners = Arc::new(BrokerListeners::new(

@@ -63,9 +63,10 @@ impl Clocks for MachineClocks {
 
     #[cfg(any(target_os = "linux", target_os = "android"))]
     fn uptime_ms(&self) -> u64 {
-        let time = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
-        let seconds = u64::try_from(time.tv_sec).unwrap_or_default();
-        let nanos = u64::try_from(time.tv_nsec).unwrap_or_default();
+        use nix::time::{ClockId, clock_gettime};
+        let time = clock_gettime(ClockId::CLOCK_BOOTTIME).expect("Linux has this clock");
+        let seconds = u64::try_from(time.tv_sec()).unwrap_or_default();
+        let nanos = u64::try_from(time.tv_nsec()).unwrap_or_default();
         seconds.saturating_mul(1000).saturating_add(nanos / 1_000_000)
     }
 

@@ -58,6 +58,7 @@ pub use handle::{BrokerHandle, RequestError};
 pub use hook::{AuthReply, Hook};
 pub use listener_terms::ListenerSettings;
 pub use listeners::{Listener, ListenerChange};
+pub use memory::Allocator;
 pub use message::{OwnedMessage, ReceivedMessage};
 pub use midge_codec::{ProtocolVersion, PublishProperties, QoS, ReasonCode, Rule, UserProperties};
 pub use midge_core::{

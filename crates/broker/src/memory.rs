@@ -1,9 +1,11 @@
 //! How much memory the process takes, how much of that is in use, and how much it may take.
 //!
-//! In the end the figure of the operating system counts: what the process takes. But an allocator
-//! keeps what was freed after a peak, and that must not count as if somebody held it: so when it
-//! comes to it, the workers add up what they hold, and what is neither held nor the program's own
-//! is spare. The gauge is read often, by workers that have work, because a peak takes milliseconds.
+//! In the end the memory counts that the operating system says the process takes. But an allocator
+//! keeps what was freed after a peak, and that must not count as if somebody held it. A program
+//! that says how much its allocator has given out ([`Allocator`]) is judged by that. For others the
+//! workers add up what they hold when it comes to it; memory that is neither held nor the program's
+//! own is spare. The gauge is read often, by workers that have work, because a peak takes
+//! milliseconds.
 
 use std::fs::{self, File};
 use std::io::{Read, Seek, SeekFrom};
@@ -14,6 +16,17 @@ use std::time::Instant;
 use midge_core::{MemoryPressure, WorkerId};
 
 use crate::memory_log::MemoryLog;
+
+/// The allocator of the program, for the limit `memory_bytes_max`.
+#[derive(Clone, Copy, Debug)]
+pub struct Allocator {
+    /// How many bytes the program has asked for and not given back. It is asked some hundred times
+    /// in a second while memory is short.
+    pub allocated_bytes: fn() -> u64,
+    /// Gives back to the operating system what the calling thread can spare. It is called a few
+    /// times in a second while memory is short.
+    pub give_back: fn(),
+}
 
 /// What workers are told of memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,7 +42,10 @@ pub(crate) struct Shortage {
 #[derive(Debug)]
 pub(crate) struct MemoryGauge {
     limit: u64,
-    /// What the program took before there was a broker, and what a broker takes without clients.
+    allocator: Option<Allocator>,
+    /// What the program took before there was a broker.
+    program: u64,
+    /// That, and what a broker takes without clients.
     own: u64,
     started: Instant,
     looked_at_ms: AtomicU64,
@@ -84,8 +100,13 @@ impl MemoryGauge {
     /// Memory is shed down to this share of the limit in percent.
     const SHED_TO: u64 = 60;
 
-    /// `limit` in bytes, 0: as [`resolve`] says; `own` is what the program takes by itself.
-    pub(crate) fn new(limit: u64, own: u64, workers: usize) -> Self {
+    /// `limit` in bytes, 0: as [`resolve`] says; `program` is what the program takes by itself.
+    pub(crate) fn new(
+        limit: u64,
+        program: u64,
+        workers: usize,
+        allocator: Option<Allocator>,
+    ) -> Self {
         let state = State {
             resident: Resident::new(),
             pressure: MemoryPressure::None,
@@ -101,7 +122,9 @@ impl MemoryGauge {
         };
         Self {
             limit: resolve(limit),
-            own: own + Self::BROKER_BYTES + workers as u64 * Self::WORKER_BYTES,
+            allocator,
+            program,
+            own: program + Self::BROKER_BYTES + workers as u64 * Self::WORKER_BYTES,
             started: Instant::now(),
             looked_at_ms: AtomicU64::new(0),
             held: (0..workers).map(|_| Held::default()).collect(),
@@ -143,9 +166,17 @@ impl MemoryGauge {
 
     fn judge(&self, state: &mut State, resident: u64, now_ms: u64) -> Option<Shortage> {
         let is_high = pressure_of(resident, self.limit) > MemoryPressure::None;
-        self.find_spare(state, resident, is_high);
+        match self.in_use() {
+            Some(in_use) => self.note_in_use(state, resident, in_use),
+            None => self.find_spare(state, resident, is_high),
+        }
         let taken = resident.saturating_sub(state.spare);
         let mut pressure = pressure_of(taken, self.limit);
+        // Spare pages are used again, but not all of them for everything: beyond the limit nobody
+        // relies on them.
+        if pressure > MemoryPressure::None && resident > self.limit {
+            pressure = MemoryPressure::Critical;
+        }
         if self.cools(state, resident, now_ms) {
             pressure = pressure.max(MemoryPressure::Severe);
         }
@@ -191,6 +222,34 @@ impl MemoryGauge {
         now_ms < since + Self::COOLING_MS
     }
 
+    /// The bytes that are in use, if the program says what its allocator has given out.
+    fn in_use(&self) -> Option<u64> {
+        let allocated = (self.allocator?.allocated_bytes)();
+        // An allocator rounds up.
+        Some(self.program + allocated + allocated / 8)
+    }
+
+    fn note_in_use(&self, state: &mut State, resident: u64, in_use: u64) {
+        state.spare = resident.saturating_sub(in_use);
+        if self.has_answers(state) {
+            state.counted_round = state.round;
+        }
+    }
+
+    /// Whether all workers have answered the last question.
+    fn has_answers(&self, state: &State) -> bool {
+        let answered = |held: &Held| held.round.load(Ordering::Acquire) == state.round;
+        state.round > state.counted_round && self.held.iter().all(answered)
+    }
+
+    /// Has the allocator give back what it keeps for the calling thread.
+    pub(crate) fn give_back(&self) {
+        match self.allocator {
+            Some(allocator) => (allocator.give_back)(),
+            None => nudge_allocator(),
+        }
+    }
+
     /// What nobody holds, once all workers have answered; it is found anew while memory seems to be
     /// short.
     fn find_spare(&self, state: &mut State, resident: u64, is_high: bool) {
@@ -198,8 +257,7 @@ impl MemoryGauge {
             state.spare = 0;
             return;
         }
-        let answered = |held: &Held| held.round.load(Ordering::Acquire) == state.round;
-        if state.round > state.counted_round && self.held.iter().all(answered) {
+        if self.has_answers(state) {
             state.counted_round = state.round;
             // An allocator needs a quarter more than it was asked for.
             let held = self.held_bytes() / 4 * 5;
@@ -294,7 +352,7 @@ fn kibibytes_of(text: &str, name: &str) -> Option<u64> {
 
 /// Has the allocator look after what was freed: it gives pages back when it is used, and a thread
 /// that has nothing to do uses it never.
-pub(crate) fn nudge_allocator() {
+fn nudge_allocator() {
     const BYTES: usize = 2 << 20;
     drop(std::hint::black_box(Vec::<u8>::with_capacity(BYTES)));
 }
@@ -303,7 +361,7 @@ pub(crate) fn nudge_allocator() {
 mod tests {
     use midge_core::{MemoryPressure, WorkerId};
 
-    use super::{MemoryGauge, Shortage, kibibytes_of, pressure_of, resident_bytes};
+    use super::{Allocator, MemoryGauge, Shortage, kibibytes_of, pressure_of, resident_bytes};
 
     const MB: u64 = 1 << 20;
 
@@ -332,7 +390,7 @@ mod tests {
 
     /// A gauge of one worker, with a limit of 100 MB.
     fn gauge() -> MemoryGauge {
-        MemoryGauge::new(100 * MB, 0, 1)
+        MemoryGauge::new(100 * MB, 0, 1, None)
     }
 
     fn judge(gauge: &MemoryGauge, megabytes: u64, now_ms: u64) -> Option<Shortage> {
@@ -383,6 +441,36 @@ mod tests {
         assert_eq!((shortage.pressure, shortage.shed_bytes), (MemoryPressure::Critical, 38 * MB));
     }
 
+    /// A gauge with the same limit, of a program whose allocator has given out 56 MB.
+    fn exact_gauge() -> MemoryGauge {
+        let allocator = Allocator { allocated_bytes: || 56 * MB, give_back: || () };
+        MemoryGauge::new(100 * MB, 4 * MB, 1, Some(allocator))
+    }
+
+    #[test]
+    fn a_program_that_counts_is_judged_by_what_is_in_use() {
+        let gauge = exact_gauge();
+        // 4 MB and 56 MB, and an eighth of those.
+        let shortage = judge(&gauge, 80, 0).unwrap();
+        assert_eq!(shortage.pressure, MemoryPressure::High);
+        // It does not matter what the workers know of.
+        gauge.note_held(WorkerId::new(0), 0, shortage.round);
+        assert_eq!(judge(&gauge, 80, 1_100).unwrap().pressure, MemoryPressure::High);
+        // An allocator that keeps nearly as much again has time to give it back.
+        assert_eq!(judge(&gauge, 99, 1_200).unwrap().pressure, MemoryPressure::Severe);
+        assert_eq!(judge(&gauge, 99, 2_800).unwrap().pressure, MemoryPressure::High);
+    }
+
+    #[test]
+    fn beyond_the_limit_spare_pages_are_no_excuse() {
+        let gauge = exact_gauge();
+        let shortage = judge(&gauge, 101, 0).unwrap();
+        assert_eq!(shortage.pressure, MemoryPressure::Critical);
+        gauge.note_held(WorkerId::new(0), MB, shortage.round);
+        let shortage = judge(&gauge, 101, 300).unwrap();
+        assert_eq!((shortage.pressure, shortage.shed_bytes), (MemoryPressure::Critical, 7 * MB));
+    }
+
     #[test]
     fn publishers_do_not_wait_for_ever() {
         let gauge = gauge();
@@ -398,7 +486,7 @@ mod tests {
 
     #[test]
     fn each_worker_sheds_its_part() {
-        let gauge = MemoryGauge::new(100 * MB, 0, 2);
+        let gauge = MemoryGauge::new(100 * MB, 0, 2, None);
         gauge.note_held(WorkerId::new(0), 30 * MB, 0);
         gauge.note_held(WorkerId::new(1), 10 * MB, 0);
         assert_eq!(gauge.share_of(20 * MB, 30 * MB), 15 * MB);

@@ -21,7 +21,7 @@ use crate::hook::GuardedHook;
 use crate::inbox::{Inbox, Letter};
 use crate::locals::Locals;
 use crate::log_limit::LogLimit;
-use crate::memory::{MemoryGauge, Shortage, nudge_allocator};
+use crate::memory::{MemoryGauge, Shortage};
 use crate::sockets::Sockets;
 use crate::storage::{Order, Orders};
 use crate::unfinished::Unfinished;
@@ -417,7 +417,7 @@ impl Worker {
             self.core.shed(share, &unfinished, self.now, &mut self.fx);
         }
         self.memory.note_held(self.id, self.held_bytes(), round);
-        nudge_allocator();
+        self.memory.give_back();
     }
 
     /// About what this worker holds, with what waits for it; the first one with what waits for the

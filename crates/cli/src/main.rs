@@ -3,6 +3,7 @@
 //! Each command is a module with its own arguments and a `run` that returns the exit code. This
 //! file must never hold more of a command than its name.
 
+mod allocator;
 mod bench;
 mod certs;
 mod client;
@@ -15,10 +16,6 @@ mod store;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-
-/// Small allocations of many threads are what a broker does all day.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Midge: an MQTT broker, and the clients that go with it.
 ///

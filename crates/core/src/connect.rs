@@ -351,10 +351,15 @@ impl Core {
     }
 
     fn check_memory(&mut self, id: ConnectionId, connect: &Connect<'_>) -> Result<(), Refusal> {
-        match self.has_memory_for(id, connect.client_id) {
-            true => Ok(()),
-            false => Err((ReasonCode::ServerBusy, "the broker is short of memory")),
+        if !self.has_memory_for(id, connect.client_id, asked_expiry(connect) > 0) {
+            return Err((ReasonCode::ServerBusy, "the broker is short of memory"));
         }
+        let will_bytes = connect.will.as_ref().map_or(0, |will| will.payload.len());
+        if !self.has_memory_for_will(will_bytes) {
+            let detail = "the broker is very short of memory, and the Will Message is large";
+            return Err((ReasonCode::ServerBusy, detail));
+        }
+        Ok(())
     }
 
     fn check_connect(&self, connect: &Connect<'_>) -> Result<(), Refusal> {
@@ -418,19 +423,13 @@ impl Core {
             false => connect.client_id.into(),
         };
         let properties = &connect.properties;
-        let is_v5 = connect.version == ProtocolVersion::V5;
-        let asked = properties.session_expiry_interval.unwrap_or(0);
         PendingConnect {
             client_id,
             assigned,
             user_name: connect.user_name.map(Into::into),
             clean_start: connect.clean_start,
             keep_alive_seconds: connect.keep_alive_seconds,
-            session_expiry_interval: match (is_v5, connect.clean_start) {
-                (true, _) => asked,
-                (false, true) => 0,
-                (false, false) => NEVER_EXPIRES,
-            },
+            session_expiry_interval: asked_expiry(connect),
             wants_response_information: properties.request_response_information == Some(true),
             will: connect.will.as_ref().and_then(|will| {
                 let destination = self.will_destination(connect, will).ok()?;
@@ -682,5 +681,14 @@ fn pending_will(will: &WillFields<'_>, topic: Box<str>) -> PendingWill {
         retain: will.retain,
         delay_seconds: will.delay_interval_seconds.unwrap_or(0),
         expiry_seconds: will.properties.message_expiry_interval_seconds,
+    }
+}
+
+/// How long the Session is to live on without its Client, in seconds.
+fn asked_expiry(connect: &Connect<'_>) -> u32 {
+    match (connect.version, connect.clean_start) {
+        (ProtocolVersion::V5, _) => connect.properties.session_expiry_interval.unwrap_or(0),
+        (_, true) => 0,
+        (_, false) => NEVER_EXPIRES,
     }
 }

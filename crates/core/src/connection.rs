@@ -274,4 +274,9 @@ impl IncomingAliases {
     pub(crate) fn get(&self, alias: NonZeroU16) -> Option<&str> {
         self.topics.get(&alias).map(|topic| &**topic)
     }
+
+    /// What the topics take.
+    pub(crate) fn bytes(&self) -> usize {
+        self.topics.values().map(|topic| topic.len()).sum()
+    }
 }

@@ -168,9 +168,9 @@ impl Clients {
         self.streams(control).any(|stream| is_so(stream.id))
     }
 
-    /// What waits to be written to a Network Connection.
-    pub(crate) fn unwritten_bytes(&self, control: ConnectionId) -> usize {
-        self.streams(control).map(|stream| stream.output.pending()).sum()
+    /// What a Network Connection holds on all of its streams.
+    pub(crate) fn connection_bytes(&self, control: ConnectionId) -> usize {
+        self.streams(control).map(Connection::held_bytes).sum()
     }
 
     /// Whether the stream that a message of this topic goes on has room for more than this one. If

@@ -153,6 +153,11 @@ impl OutgoingAliases {
         Self::new(self.maximum)
     }
 
+    /// What the topics take.
+    pub(crate) fn bytes(&self) -> usize {
+        self.topics.iter().map(|topic| topic.len()).sum()
+    }
+
     /// The alias of `topic`: known to the receiver already, or given to it now if there is one
     /// left [MQTT-3.1.2-26] [MQTT-3.1.2-27].
     pub(crate) fn alias(&mut self, topic: &str) -> Option<TopicAliasUse> {

@@ -38,6 +38,7 @@ mod filter_request;
 mod gate;
 mod group_backlog;
 mod hashing;
+mod holding;
 mod identity;
 mod layouts;
 mod level_tree;

@@ -303,9 +303,9 @@ impl Outgoing {
         (self.queue.len() + self.stored.messages, self.queue_bytes + self.stored.bytes)
     }
 
-    /// Bytes that wait in memory.
+    /// Bytes that wait in memory or are under way.
     pub(crate) fn bytes_in_memory(&self) -> usize {
-        self.queue_bytes
+        self.queue_bytes + self.in_flight.bytes()
     }
 
     /// Messages that wait or are under way, and that the store does not keep.

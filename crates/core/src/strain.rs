@@ -14,7 +14,6 @@ use std::cmp::Reverse;
 
 use midge_codec::{Publish, ReasonCode};
 
-use crate::connection::Connection;
 use crate::core::Core;
 use crate::effects::{DisconnectReason, Effects};
 use crate::identity::ConnectionId;
@@ -62,13 +61,9 @@ impl Core {
     const RESERVE_MAX: usize = 8;
     /// How long publishers wait for memory before their messages are refused.
     const PATIENCE_MS: u64 = 10_000;
-    /// About what a Session, a connection, a subscription, a retained message and a message in the
-    /// store take beside their bytes.
-    const SESSION_BYTES: usize = 600;
-    const CONNECTION_BYTES: usize = 700;
-    const SUBSCRIPTION_BYTES: usize = 400;
-    const RETAINED_BYTES: usize = 400;
-    const STORED_BYTES: usize = 64;
+    const SMALL_WILL_BYTES: usize = 1024;
+    /// Clients for whom less is kept could not make the memory short.
+    const OFFENCE_BYTES_MIN: usize = 1024;
     /// More than that is not waited for when a connection ends for its memory.
     const LAST_WORDS_BYTES_MAX: usize = 16 * 1024;
 
@@ -127,10 +122,18 @@ impl Core {
     }
 
     /// Whether a CONNECT may come in as far as memory goes. Who has a Session comes for what waits
-    /// in it; of others, few.
-    pub(crate) fn has_memory_for(&mut self, id: ConnectionId, client_id: &str) -> bool {
+    /// in it; of others, few, and nobody whose Session stays when its Client leaves.
+    pub(crate) fn has_memory_for(
+        &mut self,
+        id: ConnectionId,
+        client_id: &str,
+        would_stay: bool,
+    ) -> bool {
         if !self.is_short_of_memory() || self.has_session(client_id) {
             return true;
+        }
+        if would_stay {
+            return false;
         }
         let connections = &self.clients.connections;
         let is_there = |id: &ConnectionId| {
@@ -142,6 +145,12 @@ impl Core {
             self.strain.reserve.push(id);
         }
         has_room
+    }
+
+    /// Whether a Will Message of so many bytes may be kept. A small one always may: it must keep
+    /// nobody from coming for what waits.
+    pub(crate) fn has_memory_for_will(&self, bytes: usize) -> bool {
+        bytes <= Self::SMALL_WILL_BYTES || !self.is_very_short_of_memory()
     }
 
     fn takes_though_held(
@@ -198,31 +207,6 @@ impl Core {
         self.end_unanswered(now, fx);
     }
 
-    /// About how many bytes of memory this worker holds. Looks at all Sessions.
-    pub fn held_bytes(&self) -> usize {
-        let clients = &self.clients;
-        let of_session = |session: &Session| {
-            let outgoing = session.outgoing.as_ref();
-            let stored = outgoing.map_or(0, |outgoing| outgoing.stored_messages());
-            let queued = outgoing.map_or(0, |outgoing| outgoing.bytes_in_memory());
-            queued + Self::SESSION_BYTES + stored * Self::STORED_BYTES
-        };
-        let of_connection =
-            |connection: &Connection| connection.output.held_bytes() + Self::CONNECTION_BYTES;
-        let (retained, retained_bytes) = self.retained.usage();
-        let parts = [
-            clients.sessions.iter().map(|(_, session)| of_session(session)).sum(),
-            clients.connections.iter().map(|(_, connection)| of_connection(connection)).sum(),
-            self.tree.len() * Self::SUBSCRIPTION_BYTES,
-            usize::try_from(retained_bytes).unwrap_or(usize::MAX),
-            usize::try_from(retained).unwrap_or(usize::MAX) * Self::RETAINED_BYTES,
-            self.delayed.bytes(),
-            self.backlog.bytes(),
-            self.slices.bytes(),
-        ];
-        parts.into_iter().fold(0, usize::saturating_add)
-    }
-
     /// Gives up so many bytes: disconnects the Clients for which most is kept, and ends their
     /// Sessions unless those are in the store. `unfinished` says what the driver keeps of an
     /// incomplete packet of a connection.
@@ -238,10 +222,11 @@ impl Core {
         let sessions =
             sessions.filter(|(_, it)| it.number == 0 || it.network_connection().is_some());
         let offender = |(slot, session): (usize, &Session)| Offender {
-            bytes: self.kept_bytes(session) + session.connection.map_or(0, unfinished),
+            bytes: self.bytes_to_give_up(session) + session.connection.map_or(0, unfinished),
             slot: slot as SessionSlot,
         };
-        let mut offenders: Vec<_> = sessions.map(offender).filter(|it| it.bytes > 0).collect();
+        let is_one = |offender: &Offender| offender.bytes >= Self::OFFENCE_BYTES_MIN;
+        let mut offenders: Vec<_> = sessions.map(offender).filter(is_one).collect();
         offenders.sort_unstable_by_key(|offender| Reverse(offender.bytes));
         let mut left = bytes;
         for offender in offenders {
@@ -279,11 +264,6 @@ impl Core {
         {
             connection.output.clear(&mut self.clients.pool);
         }
-    }
-
-    fn kept_bytes(&self, session: &Session) -> usize {
-        let queued = session.outgoing.as_ref().map_or(0, |outgoing| outgoing.bytes_in_memory());
-        queued + session.connection.map_or(0, |id| self.clients.unwritten_bytes(id))
     }
 }
 

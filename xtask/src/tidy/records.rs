@@ -1,17 +1,22 @@
-//! Decision records are numbered 0001, 0002, ... without gaps, and crates opt into the lints.
+//! Decision records are numbered 0001, 0002, ... without gaps, crates opt into the lints, and
+//! `unsafe` stays in modules with a record.
 //!
 //! A gap would be a decision that somebody deleted; a crate outside the workspace lints would be
-//! one that may contain `unsafe`.
+//! one that may contain `unsafe` anywhere.
 
 use super::{Finding, SourceFile};
 
 const DIRECTORY: &str = "docs/decisions/";
+
+/// The modules that may contain `unsafe`, each with its decision record.
+const AUDITED: &[&str] = &["crates/cli/src/allocator.rs"]; // 0012
 
 /// Every record that is out of order and every manifest without the workspace lints.
 #[must_use]
 pub fn check(files: &[SourceFile]) -> Vec<Finding> {
     let mut findings = misnumbered_records(files);
     findings.extend(files.iter().filter_map(missing_lints));
+    findings.extend(files.iter().flat_map(unaudited));
     findings
 }
 
@@ -29,6 +34,21 @@ fn misnumbered_records(files: &[SourceFile]) -> Vec<Finding> {
         }
     }
     findings
+}
+
+/// The compiler denies `unsafe`; who allows it again has to stand in the list above.
+fn unaudited(file: &SourceFile) -> Vec<Finding> {
+    if !file.path.ends_with(".rs") || AUDITED.contains(&file.path.as_str()) {
+        return Vec::new();
+    }
+    let lines = file.text.lines().enumerate();
+    let allowed = lines.filter(|(_, line)| line.contains(concat!("allow(", "unsafe_code")));
+    let finding = |(index, _): (usize, &str)| {
+        let message = "`unsafe` belongs in one audited module with a decision record: see \
+                       xtask/src/tidy/records.rs";
+        Finding::new(&file.path, index + 1, "unsafe", message.to_owned())
+    };
+    allowed.map(finding).collect()
 }
 
 fn missing_lints(file: &SourceFile) -> Option<Finding> {
@@ -68,6 +88,14 @@ mod tests {
         }
         let paths = ["README.md", "0001-a.md", "0002-b.md"].map(record);
         assert_eq!(rules(&[(&paths[0], ""), (&paths[1], ""), (&paths[2], "")]), []);
+    }
+
+    #[test]
+    fn unsafe_code_outside_the_audited_module_is_found() {
+        let text = concat!("//! Text.\n#![allow(", "unsafe_code)]\n");
+        assert_eq!(rules(&[("crates/cli/src/allocator.rs", text)]), []);
+        let path = "crates/core/src/core.rs";
+        assert_eq!(rules(&[(path, text)]), [(path.to_owned(), "unsafe")]);
     }
 
     #[test]

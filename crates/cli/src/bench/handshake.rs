@@ -18,10 +18,10 @@ const SESSION_EXPIRY_SECONDS: u32 = 3600;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Protocol {
     /// MQTT 3.1.1.
-    #[value(name = "3.1.1", alias = "4")]
+    #[value(name = "3.1.1", aliases = ["311", "4", "mqttv311"])]
     V3_1_1,
     /// MQTT 5.0.
-    #[value(name = "5", alias = "5.0")]
+    #[value(name = "5", aliases = ["5.0", "mqttv5"])]
     V5,
 }
 

@@ -13,8 +13,9 @@ use std::process::ExitCode;
 use std::thread;
 
 use clap::Args;
-use midge_broker::{Broker, ListenerSettings, StartError, Storage};
+use midge_broker::{Allocator, Broker, ListenerSettings, StartError, Storage};
 
+use crate::allocator::{allocated_bytes, give_back};
 use crate::config::command::{EXIT_WRONG_CONFIGURATION, print_report};
 use crate::config::{Configuration, Flags, Loaded, Sources};
 use crate::logger;
@@ -85,7 +86,8 @@ fn start(
         .shared_backlog(configuration.shared_backlog)
         .response_prefix(configuration.response_prefix.clone())
         .own_topics_interval(configuration.own_topics_interval)
-        .trace_client(configuration.trace_client.clone());
+        .trace_client(configuration.trace_client.clone())
+        .allocator(Allocator { allocated_bytes, give_back });
     if let Some(workers) = configuration.workers {
         builder = builder.workers(workers);
     }

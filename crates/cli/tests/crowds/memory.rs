@@ -225,3 +225,84 @@ fn queues_of_clients_that_are_away() {
     drop(publisher);
     small.expect_recovery("queues");
 }
+
+/// Publishes to each of so many topics in turn for a while; how many messages were acknowledged.
+fn flood(address: SocketAddr, topics: u16, payload: &[u8], time: Duration) -> u32 {
+    let start = Instant::now();
+    let mut acknowledged = 0;
+    let mut publisher = None;
+    for number in (0..topics).cycle() {
+        if start.elapsed() > time {
+            break;
+        }
+        // Who publishes that much may be thrown out as well.
+        let stream = publisher.get_or_insert_with(|| client(address, "publisher"));
+        let bytes = mqtt::large_publish(QOS_1, &format!("u/{number}"), Some(1), payload);
+        let is_sent = send(stream, &bytes, Duration::from_secs(20));
+        match is_sent && mqtt::receive(stream).is_ok() {
+            true => acknowledged += 1,
+            false => publisher = None,
+        }
+    }
+    acknowledged
+}
+
+/// They are written to the socket and kept until they are acknowledged.
+#[test]
+fn messages_under_way_that_nobody_acknowledges() {
+    let mut small = small("");
+    let address = small.address;
+    let subscribe = |number: usize| {
+        let mut stream = client(address, &format!("mute-{number}"));
+        stream.write_all(&mqtt::subscribe_at(&format!("u/{number}"), 1)).unwrap();
+        assert_eq!(mqtt::receive(&mut stream).unwrap().0, 0x90);
+        stream
+    };
+    let crowd: Vec<_> = (0..100).map(subscribe).collect();
+    let acknowledged = flood(address, 100, &[7; 50_000], Duration::from_secs(8));
+    assert!(acknowledged > 300, "only {acknowledged}: {}", small.broker.log());
+    drop(crowd);
+    small.expect_recovery("messages under way");
+}
+
+/// Whoever leaves large Wills behind is refused or given up, and not who has a little kept for it.
+#[test]
+fn wills_of_clients_that_are_away() {
+    const MESSAGES: u16 = 50;
+    let mut small = small("");
+    let address = small.address;
+    let come_back = || {
+        let mut honest = dial(address);
+        honest.write_all(&mqtt::connect_for("honest", 0, 0)).unwrap();
+        (mqtt::receive(&mut honest).unwrap(), honest)
+    };
+    let (_, mut honest) = come_back();
+    honest.write_all(&mqtt::subscribe_at("honest", 1)).unwrap();
+    assert_eq!(mqtt::receive(&mut honest).unwrap().0, 0x90);
+    drop(honest);
+    let mut publisher = client(address, "publisher");
+    for number in 1..=MESSAGES {
+        publisher.write_all(&mqtt::publish_1("honest", number, b"x")).unwrap();
+        assert_eq!(mqtt::receive(&mut publisher).unwrap().0, mqtt::PUBACK);
+    }
+    let start = Instant::now();
+    let mut refused = 0;
+    for number in 0.. {
+        if refused > 1_000 || start.elapsed() > Duration::from_secs(20) {
+            break;
+        }
+        let mut stream = dial(address);
+        let connect = mqtt::connect_with_lasting_will(&format!("will-{number}"), &[7; 15_000]);
+        let answer = stream.write_all(&connect).and_then(|()| mqtt::receive(&mut stream));
+        refused += u32::from(!answer.is_ok_and(|(_, body)| body[1] == 0));
+    }
+    assert!(refused > 0, "all were let in: {}", small.broker.log());
+    let (connack, mut honest) = come_back();
+    assert_eq!(connack, (0x20, vec![1, 0]), "{}", small.broker.log());
+    for _ in 0..MESSAGES {
+        assert_eq!(mqtt::receive(&mut honest).expect("a message").0, QOS_1);
+    }
+    let peak = small.peak.end();
+    eprintln!("wills: at most {} MB, {refused} refused", peak / MB);
+    assert!(peak <= LIMIT, "{} MB: {}", peak / MB, small.broker.log());
+}

@@ -56,7 +56,11 @@ pub(crate) fn large_publish(
 ) -> Vec<u8> {
     let id = packet_id.map(u16::to_be_bytes);
     let id = id.as_ref().map_or(&[][..], |id| &id[..]);
-    let body = [&string(topic)[..], id, payload].concat();
+    any_packet(first_byte, &[&string(topic)[..], id, payload].concat())
+}
+
+/// A packet of any size.
+fn any_packet(first_byte: u8, body: &[u8]) -> Vec<u8> {
     let (mut bytes, mut length) = (vec![first_byte], body.len());
     loop {
         let digit = (length & 0x7F) as u8;
@@ -68,6 +72,18 @@ pub(crate) fn large_publish(
     }
     bytes.extend(body);
     bytes
+}
+
+/// A CONNECT of MQTT 5.0 whose Session and Will Message wait for a day.
+pub(crate) fn connect_with_lasting_will(client_id: &str, will_payload: &[u8]) -> Vec<u8> {
+    let day = 86_400_u32.to_be_bytes();
+    let length = u16::try_from(will_payload.len()).unwrap().to_be_bytes();
+    let fixed = [5, 0b0000_0100, 0, 0];
+    let expiry = [&[5, 0x11][..], &day].concat();
+    let delay = [&[5, 0x18][..], &day].concat();
+    let id = string(client_id);
+    let will = [&delay[..], &string("will"), &length, will_payload].concat();
+    any_packet(0x10, &[&string("MQTT")[..], &fixed, &expiry, &id, &will].concat())
 }
 
 /// A SUBSCRIBE to one topic at this QoS.

@@ -390,6 +390,7 @@ fn short_of_memory_or_shutting_down_nobody_is_let_in() {
         node.connect_with(&persistent("a")).0
     };
     node.lose(reserve[3]);
+    assert_eq!(node.refused(&persistent("b")), 0x89, "it would leave a Session behind");
     node.connect("r8");
     assert_eq!(node.refused(&connect("b")), 0x89);
     node.call(0, |core, now, fx| core.set_memory_pressure(MemoryPressure::None, now, fx));
@@ -397,6 +398,23 @@ fn short_of_memory_or_shutting_down_nobody_is_let_in() {
     assert_eq!(node.end_code(old), Some(ReasonCode::ServerShuttingDown));
     assert_eq!(node.refused(&connect("b")), 0x88);
     assert_eq!(node.sessions(), 1, "sessions stay");
+}
+
+#[test]
+fn very_short_of_memory_nobody_leaves_a_large_will() {
+    let mut node = Node::new(&Setup::default());
+    let payloads = ["x".repeat(1024), "x".repeat(1025)];
+    let [small, large] = [0, 1].map(|index| {
+        let mut packet = persistent("a");
+        packet.will = Some(will("t", &payloads[index], 0));
+        packet
+    });
+    let conn = node.connect_with(&large).0;
+    node.lose(conn);
+    node.call(0, |core, now, fx| core.set_memory_pressure(MemoryPressure::Severe, now, fx));
+    assert_eq!(node.refused(&large), 0x89);
+    let conn = node.connect_with(&small).0;
+    assert!(!node.is_closed(conn), "it comes for what waits in its Session");
 }
 
 #[test]

@@ -9,7 +9,7 @@ use midge_core::{AuthAnswer, DropReason, Limits, LocalPublish, MemoryPressure};
 
 use crate::client::subscribe_packet;
 use crate::node::{Conn, Node, Setup, scenario, scenario_with};
-use crate::packets::{connect, id, options, persistent, publish, retained, will};
+use crate::packets::{connect, id, options, persistent, publish, retained, will, with_alias};
 use crate::received::Received;
 
 #[test]
@@ -314,7 +314,7 @@ fn under_memory_pressure_the_worst_offender_goes() {
     let publisher = node.connect("p");
     node.subscribe(publisher, "live", 1);
     node.publish(publisher, "small", "x", 1);
-    node.publish(publisher, "large", &"x".repeat(1000), 1);
+    node.publish(publisher, "large", &"x".repeat(2000), 1);
     node.call(0, |core, now, fx| {
         core.set_memory_pressure(MemoryPressure::Critical, now, fx);
         core.shed(500, &|_| 0, now, fx);
@@ -329,6 +329,44 @@ fn under_memory_pressure_the_worst_offender_goes() {
     node.call(0, |core, now, fx| core.set_memory_pressure(MemoryPressure::None, now, fx));
     node.publish(publisher, "live", "after", 0);
     assert_eq!(node.texts(publisher), ["waits", "after"]);
+}
+
+/// Everything that a Client can make grow counts: who has most of it goes first.
+#[test]
+fn all_that_is_kept_for_a_client_counts_when_it_is_given_up() {
+    let payload = "x".repeat(5000);
+    for what in ["under way", "a Will", "a topic alias", "a subscription"] {
+        let mut node = Node::new(&Setup::default());
+        let held = |node: &Node| node.cores[0].held_bytes();
+        let mut offender = persistent("offender");
+        if what == "a Will" {
+            offender.will = Some(will("t", &payload, 0));
+        }
+        let before = held(&node);
+        let conn = node.connect_with(&offender).0;
+        match what {
+            "under way" => {
+                node.acknowledge(conn, false);
+                node.subscribe(conn, "mine", 1);
+                let publisher = node.connect("publisher");
+                node.publish(publisher, "mine", &payload, 1);
+                assert_eq!(node.texts(conn), [payload.as_str()]);
+            }
+            "a topic alias" => node.send_publish(conn, with_alias(publish(&payload, "x", 0, 0), 1)),
+            "a subscription" => assert!(!node.subscribe(conn, &payload, 1).is_error()),
+            _ => (),
+        }
+        if what != "a subscription" {
+            assert!(held(&node) > before + 5000, "{what}");
+        }
+        let other = node.connect("other");
+        node.call(0, |core, now, fx| {
+            core.set_memory_pressure(MemoryPressure::Critical, now, fx);
+            core.shed(1, &|_| 0, now, fx);
+        });
+        assert_eq!(node.end_code(conn), Some(ReasonCode::QuotaExceeded), "{what}");
+        assert!(!node.is_closed(other), "{what}");
+    }
 }
 
 #[test]

@@ -1,0 +1,74 @@
+//! How much memory this worker holds, and how much of that for whom. Estimates: each counts every
+//! kind of thing that grows with what peers send, and what several hold together as if each had it
+//! alone. They must never change anything.
+
+use crate::connection::Connection;
+use crate::core::Core;
+use crate::session::Session;
+
+impl Core {
+    /// About what a Session, a connection, a subscription, a retained message and a message in the
+    /// store take beside their bytes.
+    const SESSION_BYTES: usize = 600;
+    const CONNECTION_BYTES: usize = 700;
+    const SUBSCRIPTION_BYTES: usize = 400;
+    const RETAINED_BYTES: usize = 400;
+    const STORED_BYTES: usize = 64;
+
+    /// About how many bytes of memory this worker holds. Looks at all Sessions.
+    pub fn held_bytes(&self) -> usize {
+        let clients = &self.clients;
+        let sessions = clients.sessions.iter();
+        let connections = clients.connections.iter();
+        let (retained, retained_bytes) = self.retained.usage();
+        let parts = [
+            sessions.map(|(_, it)| Self::SESSION_BYTES + it.held_bytes()).sum(),
+            connections.map(|(_, it)| Self::CONNECTION_BYTES + it.held_bytes()).sum(),
+            self.tree.len() * Self::SUBSCRIPTION_BYTES,
+            usize::try_from(retained_bytes).unwrap_or(usize::MAX),
+            usize::try_from(retained).unwrap_or(usize::MAX) * Self::RETAINED_BYTES,
+            self.delayed.bytes(),
+            self.backlog.bytes(),
+            self.slices.bytes(),
+        ];
+        parts.into_iter().fold(0, usize::saturating_add)
+    }
+
+    /// About how many bytes are free once this Session is given up: all of it, or, if it is in the
+    /// store, what its Client keeps it from writing there.
+    pub(crate) fn bytes_to_give_up(&self, session: &Session) -> usize {
+        let outgoing = session.outgoing.as_ref().map_or(0, |outgoing| outgoing.bytes_in_memory());
+        let connection =
+            session.network_connection().map_or(0, |id| self.clients.connection_bytes(id));
+        let rest = if session.number == 0 {
+            let filters = session.subscriptions.keys();
+            let filters = filters.map(|filter| filter.len() + Self::SUBSCRIPTION_BYTES);
+            session.will_bytes() + filters.sum::<usize>()
+        } else {
+            0
+        };
+        outgoing + connection + rest
+    }
+}
+
+impl Session {
+    fn held_bytes(&self) -> usize {
+        let outgoing = self.outgoing.as_ref();
+        let stored = outgoing.map_or(0, |outgoing| outgoing.stored_messages());
+        let queued = outgoing.map_or(0, |outgoing| outgoing.bytes_in_memory());
+        queued + stored * Core::STORED_BYTES + self.will_bytes() + self.identity.client_id.len()
+    }
+
+    fn will_bytes(&self) -> usize {
+        self.will.as_ref().map_or(0, |will| will.message.size())
+    }
+}
+
+impl Connection {
+    /// What waits to be written, and what was remembered for the topics of both directions.
+    pub(crate) fn held_bytes(&self) -> usize {
+        let incoming = self.incoming_aliases.as_ref().map_or(0, |aliases| aliases.bytes());
+        let outgoing = self.outgoing_aliases.as_ref().map_or(0, |aliases| aliases.bytes());
+        self.output.held_bytes() + incoming + outgoing
+    }
+}
