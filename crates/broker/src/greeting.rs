@@ -60,7 +60,11 @@ impl Expected {
                 "an HTTP request came to a listener for MQTT: for MQTT over WebSocket the listener \
                  needs protocol = \"websocket\""
             }
-            (Greeting::Http, (true, _)) => {
+            (Greeting::Http, (true, false)) => {
+                "an HTTP request without TLS came to a listener with TLS: connect with mqtts://; \
+                 for wss:// the listener needs protocol = \"websocket\""
+            }
+            (Greeting::Http, (true, true)) => {
                 "an HTTP request without TLS came to a listener with TLS: connect with wss://"
             }
             (Greeting::Http2 | Greeting::Ssh | Greeting::Amqp, _) => greeting.never_spoken(here),

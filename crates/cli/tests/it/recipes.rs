@@ -127,10 +127,10 @@ const AS_SERVERS: [(&str, &str, &str, bool); 13] = [
     ("nameless", "no subjectAltName", "make it with -addext subjectAltName=DNS:HOST", true),
     ("authority", "CA:TRUE", "is that of an authority; make one that is not", true),
     ("server", "", TAKEN, true),
-    ("client", "", "make it with serverAuth", false),
+    ("client", "lacks serverAuth", "make it with serverAuth", false),
     ("other", "", "it is for example.org. It has to name 'localhost'", false),
-    ("sha1", "", "such as with SHA-1", false),
-    ("expired", "has expired", "has expired. Check the certificate's dates", false),
+    ("sha1", "signed with SHA-1", "such as with SHA-1", false),
+    ("expired", "expired", "has expired. Check the certificate's dates", false),
 ];
 
 #[test]

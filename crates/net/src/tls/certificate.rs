@@ -11,8 +11,8 @@ use x509_cert::Certificate;
 use x509_cert::certificate::Version;
 use x509_cert::der::asn1::{Any, ObjectIdentifier};
 use x509_cert::der::{Decode, Encode, Tag, Tagged};
-use x509_cert::ext::pkix::BasicConstraints;
 use x509_cert::ext::pkix::name::GeneralName;
+use x509_cert::ext::pkix::{BasicConstraints, ExtendedKeyUsage};
 use x509_cert::name::Name;
 
 use super::sha256;
@@ -20,6 +20,18 @@ use crate::{AlternativeName, PeerCertificate};
 
 const COMMON_NAME: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.4.3");
 const BASIC_CONSTRAINTS: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.19");
+const EXTENDED_KEY_USAGE: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.37");
+/// The purposes with which a certificate may be a server's: serverAuth and anyExtendedKeyUsage.
+const SERVERS_USAGES: [ObjectIdentifier; 2] = [
+    ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.3.1"),
+    ObjectIdentifier::new_unwrap("2.5.29.37.0"),
+];
+/// RSA with MD5, RSA with SHA-1, ECDSA with SHA-1.
+const OUTDATED_SIGNATURES: [ObjectIdentifier; 3] = [
+    ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.4"),
+    ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.5"),
+    ObjectIdentifier::new_unwrap("1.2.840.10045.4.1"),
+];
 const SUBJECT_ALTERNATIVE_NAME: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.17");
 
 /// A certificate that a listener shows.
@@ -45,7 +57,11 @@ impl CertificateInfo {
     pub fn warning(&self, now: i64) -> Option<String> {
         let fault = if now > self.not_after {
             let days = (now - self.not_after) / 86_400;
-            Some(format!("has expired {days} days ago"))
+            Some(match days {
+                0 => "expired today".to_owned(),
+                1 => "expired yesterday".to_owned(),
+                days => format!("expired {days} days ago"),
+            })
         } else if now < self.not_before {
             Some("is not valid yet".to_owned())
         } else {
@@ -88,7 +104,7 @@ pub(super) fn certificate_info(file: PathBuf, der: &[u8]) -> Result<CertificateI
     })
 }
 
-/// What the usual recipes leave out.
+/// What the usual recipes leave out, or do as nobody does any more.
 fn oddity(certificate: &Certificate) -> Option<&'static str> {
     if certificate.tbs_certificate().version() == Version::V1 {
         Some("is of X.509 version 1 (`openssl x509 -req` needs -extfile)")
@@ -96,17 +112,31 @@ fn oddity(certificate: &Certificate) -> Option<&'static str> {
         Some("is marked as that of an authority (CA:TRUE)")
     } else if alternative_names(certificate).is_empty() {
         Some("names no host: it has no subjectAltName")
+    } else if !is_for_servers(certificate) {
+        Some("is not for servers: its extendedKeyUsage lacks serverAuth")
+    } else if OUTDATED_SIGNATURES.contains(&certificate.signature_algorithm().oid) {
+        Some("is signed with SHA-1 or MD5 (openssl has -sha256)")
     } else {
         None
     }
 }
 
 fn is_of_authority(certificate: &Certificate) -> bool {
-    let mut extensions = certificate.tbs_certificate().extensions().into_iter().flatten();
-    let constraints = extensions.find(|extension| extension.extn_id == BASIC_CONSTRAINTS);
-    constraints
-        .and_then(|extension| BasicConstraints::from_der(extension.extn_value.as_bytes()).ok())
+    extension::<BasicConstraints>(certificate, BASIC_CONSTRAINTS)
         .is_some_and(|constraints| constraints.ca)
+}
+
+/// Who says nothing of purposes is for all of them.
+fn is_for_servers(certificate: &Certificate) -> bool {
+    extension::<ExtendedKeyUsage>(certificate, EXTENDED_KEY_USAGE)
+        .is_none_or(|usage| usage.0.iter().any(|purpose| SERVERS_USAGES.contains(purpose)))
+}
+
+/// The content of an extension, if it is there and well-formed.
+fn extension<'a, T: Decode<'a>>(certificate: &'a Certificate, id: ObjectIdentifier) -> Option<T> {
+    let mut extensions = certificate.tbs_certificate().extensions().into_iter().flatten();
+    let extension = extensions.find(|extension| extension.extn_id == id)?;
+    T::from_der(extension.extn_value.as_bytes()).ok()
 }
 
 /// The key in a certificate of X.509 version 1, as DER.

@@ -331,6 +331,10 @@ fn rare_words(error: &CertificateError) -> String {
         "is of X.509 version 1; make it of version 3, which any extension does (`openssl x509 \
          -req` needs -extfile)"
             .to_string()
+    } else if text.contains("UnsupportedCriticalExtension") {
+        "has an extension that is marked as critical and that nobody knows here; make it without \
+         that one, or not critical"
+            .to_string()
     } else {
         format!("is not good: {text}")
     }

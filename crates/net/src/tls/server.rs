@@ -17,7 +17,7 @@ use rustls::version::{TLS12, TLS13};
 
 use super::certificate::{CertificateInfo, certificate_info};
 use super::error::{ContentProblem, TlsError, TlsFileError};
-use super::files::{Files, certified_key, paths};
+use super::files::{Content, Files, certified_key, paths};
 use super::provider;
 use super::resolver::{Resolver, SessionResolver};
 use super::revocations::Revocations;
@@ -49,6 +49,8 @@ struct Current {
     verifier: Verifier,
     resumption: Arc<Resumption>,
     infos: Vec<CertificateInfo>,
+    /// The certificates behind them in their files.
+    issuers: Vec<CertificateInfo>,
     revocations: Revocations,
     certificates_digest: [u8; 32],
     trust_digest: [u8; 32],
@@ -97,7 +99,8 @@ impl TlsServer {
     /// expired or are not valid yet, lists of revoked ones that are missing or old.
     pub fn warnings(&self, now: i64) -> Vec<String> {
         let current = self.current();
-        let certificates = current.infos.iter().filter_map(|info| info.warning(now));
+        let certificates = current.infos.iter().chain(&current.issuers);
+        let certificates = certificates.filter_map(|info| info.warning(now));
         certificates.chain(current.revocations.warnings(now)).collect()
     }
 
@@ -220,7 +223,7 @@ impl Current {
         provider: &Arc<CryptoProvider>,
         old: Option<&Self>,
     ) -> Result<Self, TlsFileError> {
-        let (resolver, infos) = certificates(files, provider)?;
+        let (resolver, infos, issuers) = certificates(files, provider)?;
         let trust_digest = files.trust_digest();
         let same = old.filter(|old| old.trust_digest == trust_digest);
         let (verifier, resumption) = match same {
@@ -236,6 +239,7 @@ impl Current {
             verifier,
             resumption,
             infos,
+            issuers,
             revocations: Revocations::of(files),
             certificates_digest: files.certificates_digest(),
             trust_digest,
@@ -263,20 +267,28 @@ impl Resumption {
 fn certificates(
     files: &Files,
     provider: &CryptoProvider,
-) -> Result<(Arc<Resolver>, Vec<CertificateInfo>), TlsFileError> {
+) -> Result<(Arc<Resolver>, Vec<CertificateInfo>, Vec<CertificateInfo>), TlsFileError> {
     let mut with_names = Vec::new();
     let mut infos = Vec::new();
+    let mut issuers = Vec::new();
     for (certificate, key) in &files.certificates {
         let certified = certified_key(certificate, key, provider)?;
         let info = certificate_info(certificate.path.clone(), &certified.cert[0]);
         let info = info.map_err(|what| certificate.error(ContentProblem::BadCertificate(what)))?;
+        issuers.extend(certified.cert[1..].iter().filter_map(|der| issuer(certificate, der)));
         with_names.push((certified, info.names.clone()));
         infos.push(info);
     }
     if with_names.is_empty() {
         return Err(TlsFileError::general(ContentProblem::NoCertificates));
     }
-    Ok((Arc::new(Resolver::new(with_names)), infos))
+    Ok((Arc::new(Resolver::new(with_names)), infos, issuers))
+}
+
+/// One that is shown with another one: nothing but its dates is to be told.
+fn issuer(file: &Content, der: &[u8]) -> Option<CertificateInfo> {
+    let info = certificate_info(file.path.clone(), der).ok()?;
+    Some(CertificateInfo { oddity: None, ..info })
 }
 
 fn config(

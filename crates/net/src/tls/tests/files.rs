@@ -152,9 +152,31 @@ fn an_expired_certificate_works_and_is_told() {
     assert_eq!((info.not_before, info.not_after), (1_546_300_800, 1_577_836_800));
     assert_eq!(info.warning(1_577_836_800), None);
     let warning = info.warning(1_577_836_800 + 3 * 86_400 + 5).unwrap();
-    assert!(warning.ends_with("the certificate of CN=old has expired 3 days ago"), "{warning}");
+    assert!(warning.ends_with("the certificate of CN=old expired 3 days ago"), "{warning}");
+    let warning = info.warning(1_577_836_801).unwrap();
+    assert!(warning.ends_with("the certificate of CN=old expired today"), "{warning}");
     let warning = info.warning(1_546_300_799).unwrap();
     assert!(warning.ends_with("the certificate of CN=old is not valid yet"), "{warning}");
+}
+
+/// A Client looks at the dates of all certificates that it is shown.
+#[test]
+fn an_issuer_that_has_expired_is_told() {
+    let (authority, directory) = (Authority::new("CA"), Directory::new());
+    let leaf = authority.issue(&["a.example"], |_| {});
+    let between = authority.issue(&[], |params| {
+        params.distinguished_name.push(DnType::CommonName, "between");
+        params.not_before = rcgen::date_time_ymd(2019, 1, 1);
+        params.not_after = rcgen::date_time_ymd(2020, 1, 1);
+    });
+    let chain = directory.write("chain.crt", &[leaf.pem, between.pem].concat());
+    let key = directory.write("chain.key", &leaf.key_pem);
+    let server = TlsServer::load(&TlsOptions::new(&chain, &key), &[]).unwrap();
+    assert_eq!(server.certificate_infos().len(), 1);
+    let warnings = server.warnings(1_577_836_801 + 86_400);
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
+    let told = warnings[0].ends_with("the certificate of CN=between expired yesterday");
+    assert!(told, "{warnings:?}");
 }
 
 #[test]
