@@ -223,7 +223,7 @@ impl Current {
         provider: &Arc<CryptoProvider>,
         old: Option<&Self>,
     ) -> Result<Self, TlsFileError> {
-        let (resolver, infos, issuers) = certificates(files, provider)?;
+        let (resolver, [infos, issuers]) = certificates(files, provider)?;
         let trust_digest = files.trust_digest();
         let same = old.filter(|old| old.trust_digest == trust_digest);
         let (verifier, resumption) = match same {
@@ -264,10 +264,11 @@ impl Resumption {
     }
 }
 
+/// What is shown, and what is to be told about it: the certificates, and those behind them.
 fn certificates(
     files: &Files,
     provider: &CryptoProvider,
-) -> Result<(Arc<Resolver>, Vec<CertificateInfo>, Vec<CertificateInfo>), TlsFileError> {
+) -> Result<(Arc<Resolver>, [Vec<CertificateInfo>; 2]), TlsFileError> {
     let mut with_names = Vec::new();
     let mut infos = Vec::new();
     let mut issuers = Vec::new();
@@ -282,7 +283,7 @@ fn certificates(
     if with_names.is_empty() {
         return Err(TlsFileError::general(ContentProblem::NoCertificates));
     }
-    Ok((Arc::new(Resolver::new(with_names)), infos, issuers))
+    Ok((Arc::new(Resolver::new(with_names)), [infos, issuers]))
 }
 
 /// One that is shown with another one: nothing but its dates is to be told.

@@ -169,7 +169,7 @@ fn an_issuer_that_has_expired_is_told() {
         params.not_before = rcgen::date_time_ymd(2019, 1, 1);
         params.not_after = rcgen::date_time_ymd(2020, 1, 1);
     });
-    let chain = directory.write("chain.crt", &[leaf.pem, between.pem].concat());
+    let chain = directory.write("chain.crt", [leaf.pem, between.pem].concat());
     let key = directory.write("chain.key", &leaf.key_pem);
     let server = TlsServer::load(&TlsOptions::new(&chain, &key), &[]).unwrap();
     assert_eq!(server.certificate_infos().len(), 1);
