@@ -5,7 +5,7 @@
 //! does not have, and a look-up costs at most one probe, for most levels of a large tree none.
 //! Nothing here recurses: a topic of 65,535 levels costs time, not stack (S07).
 
-use std::hash::BuildHasher;
+use std::hash::{BuildHasher, Hasher};
 
 use foldhash::fast::FixedState;
 
@@ -89,35 +89,42 @@ impl<T: Vacant> LevelTree<T> {
 
     /// The hash of a level, to be used for any number of parents.
     #[inline]
-    pub(crate) fn hash_level(&self, level: &str) -> u64 {
-        self.hasher.hash_one(level)
+    pub(crate) fn hash_level(&self, level: &[u8]) -> u64 {
+        let mut hasher = self.hasher.build_hasher();
+        hasher.write(level);
+        hasher.finish()
     }
 
-    /// The child of `parent` called `level`, whose hash is `level_hash`.
+    /// The child of `parent` called `level`. Only among several children its hash is asked for.
     #[inline]
-    pub(crate) fn child(&self, parent: NodeIndex, level: &str, level_hash: u64) -> NodeIndex {
+    pub(crate) fn child(
+        &self,
+        parent: NodeIndex,
+        level: &[u8],
+        level_hash: impl FnOnce() -> u64,
+    ) -> NodeIndex {
         let first = self.first_child(parent);
         if first == NONE {
             return NONE;
         }
         let node = &self.nodes[first as usize];
-        if node.level.as_bytes() == level.as_bytes() {
+        if node.level.as_bytes() == level {
             return first;
         }
         if node.next_sibling == NONE {
             return NONE;
         }
-        self.children.find(child_hash(parent, level_hash), |candidate| {
+        self.children.find(child_hash(parent, level_hash()), |candidate| {
             let node = &self.nodes[candidate as usize];
-            node.parent == parent && node.level.as_bytes() == level.as_bytes()
+            node.parent == parent && node.level.as_bytes() == level
         })
     }
 
     /// The node at the end of `path`, or `NONE`.
     pub(crate) fn find(&self, path: &str) -> NodeIndex {
         let mut node = ROOT;
-        for level in path.split('/') {
-            node = self.child(node, level, self.hash_level(level));
+        for level in levels(path) {
+            node = self.child(node, level, || self.hash_level(level));
             if node == NONE {
                 return NONE;
             }
@@ -127,8 +134,7 @@ impl<T: Vacant> LevelTree<T> {
 
     /// The child of `parent` called `level`; made if it does not exist.
     pub(crate) fn child_or_insert(&mut self, parent: NodeIndex, level: &str) -> NodeIndex {
-        let level_hash = self.hash_level(level);
-        match self.child(parent, level, level_hash) {
+        match self.child(parent, level.as_bytes(), || self.hash_level(level.as_bytes())) {
             NONE => self.insert_child(parent, level),
             child => child,
         }
@@ -192,7 +198,7 @@ impl<T: Vacant> LevelTree<T> {
     }
 
     fn hash_of(&self, node: NodeIndex) -> u32 {
-        child_hash(self.parent(node), self.hash_level(self.level(node)))
+        child_hash(self.parent(node), self.hash_level(self.level(node).as_bytes()))
     }
 
     fn place(&mut self, node: Node<T>) -> NodeIndex {
@@ -270,6 +276,13 @@ impl Level {
             Self::Heap(text) => text,
         }
     }
+}
+
+/// The levels of a topic or filter. They are short: to look at each byte costs less than a search
+/// that is made for long texts.
+#[inline]
+pub(crate) fn levels(path: &str) -> impl Iterator<Item = &[u8]> {
+    path.as_bytes().split(|&byte| byte == b'/')
 }
 
 #[inline]

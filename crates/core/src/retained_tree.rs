@@ -280,7 +280,8 @@ impl RetainedTree {
             }
             "+" => self.push_children(walk, node, after, false),
             _ => {
-                let child = self.tree.child(node, level, self.tree.hash_level(level));
+                let level = level.as_bytes();
+                let child = self.tree.child(node, level, || self.tree.hash_level(level));
                 if child != NONE {
                     walk.stack.push(Step { node: child, rest: after, kind: StepKind::Reached });
                 }

@@ -11,7 +11,7 @@ use midge_codec::{QoS, SubscriptionOptions};
 use slab::Slab;
 
 use crate::identity::WorkerId;
-use crate::level_tree::{LevelTree, NONE, NodeIndex, ROOT, Vacant};
+use crate::level_tree::{LevelTree, NONE, NodeIndex, ROOT, Vacant, levels};
 
 /// Slot of a Session in its worker's table.
 pub(crate) type SessionSlot = u32;
@@ -172,8 +172,9 @@ impl SubscriptionTree {
         scratch.frontier.push(ROOT);
         // Server topics are not matched by a filter that begins with a wildcard [MQTT-4.7.2-1].
         let mut wildcards_apply = !topic.starts_with('$');
-        for level in topic.split('/') {
-            let level_hash = self.tree.hash_level(level);
+        for level in levels(topic) {
+            let mut level_hash = None;
+            let mut hash_level = || *level_hash.get_or_insert_with(|| self.tree.hash_level(level));
             scratch.visited += scratch.frontier.len();
             scratch.next.clear();
             for &node in &scratch.frontier {
@@ -182,7 +183,7 @@ impl SubscriptionTree {
                     push_node(&mut scratch.matched, value.hash);
                     push_node(&mut scratch.next, value.plus);
                 }
-                push_node(&mut scratch.next, self.tree.child(node, level, level_hash));
+                push_node(&mut scratch.next, self.tree.child(node, level, &mut hash_level));
             }
             std::mem::swap(&mut scratch.frontier, &mut scratch.next);
             if scratch.frontier.is_empty() {
