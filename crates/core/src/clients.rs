@@ -190,12 +190,6 @@ impl Clients {
         Extent { messages, bytes: self.limits.inflight_bytes_max }
     }
 
-    /// Whether the Client that a Session is connected to speaks MQTT 5.
-    pub(crate) fn is_v5(&self, slot: SessionSlot) -> bool {
-        let connection = self.sessions[slot as usize].connection;
-        connection.is_some_and(|id| self.connections[id.slot()].is_v5())
-    }
-
     /// What it says is durable.
     pub(crate) fn release_acknowledgement(
         &mut self,

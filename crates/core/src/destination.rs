@@ -58,6 +58,22 @@ impl<'t> Destination<'t> {
         rules: &TopicRules,
         limits: &Limits,
     ) -> Result<Self, Misdirected> {
+        // Nearly every topic means nothing but itself.
+        if topic.starts_with('$') || !rules.rewrites.is_empty() {
+            return Self::with_meaning(topic, author, rules, limits);
+        }
+        check_levels(&topic, limits)?;
+        Ok(Self::plain(topic))
+    }
+
+    /// The same for a topic that may have a meaning of its own, or be given one by a rule.
+    #[inline(never)]
+    fn with_meaning(
+        topic: Cow<'t, str>,
+        author: Author<'_>,
+        rules: &TopicRules,
+        limits: &Limits,
+    ) -> Result<Self, Misdirected> {
         let asked = Self::split(topic, limits)?;
         let destination = match (rules.rewrite_topic(asked.topic()), asked.delay_seconds) {
             (None, _) => asked,
@@ -77,7 +93,7 @@ impl<'t> Destination<'t> {
     pub(crate) fn of_will(topic: &'t str) -> Self {
         let limits = Limits { delay_seconds_max: u32::MAX, ..Limits::default() };
         let text = Cow::Borrowed(topic);
-        Self::split(text.clone(), &limits).unwrap_or(Self { text, start: 0, delay_seconds: None })
+        Self::split(text.clone(), &limits).unwrap_or_else(|_| Self::plain(text))
     }
 
     /// Where a message goes that a store is said to have kept.
@@ -87,6 +103,7 @@ impl<'t> Destination<'t> {
         Self::split(Cow::Borrowed(topic), &limits)?.checked(author, &limits)
     }
 
+    #[inline]
     pub(crate) fn topic(&self) -> &str {
         &self.text[self.start..]
     }
@@ -99,16 +116,19 @@ impl<'t> Destination<'t> {
         }
     }
 
+    /// A topic that means nothing but itself.
+    fn plain(text: Cow<'t, str>) -> Self {
+        Self { text, start: 0, delay_seconds: None }
+    }
+
     /// Takes `$delayed/SECONDS/` off.
-    #[inline]
     fn split(text: Cow<'t, str>, limits: &Limits) -> Result<Self, Misdirected> {
         let Some(rest) = text.strip_prefix(DELAYED) else {
-            return Ok(Self { text, start: 0, delay_seconds: None });
+            return Ok(Self::plain(text));
         };
         let Some(rest) = rest.strip_prefix('/') else {
             let is_another_name = !rest.is_empty();
-            let plain = Self { text, start: 0, delay_seconds: None };
-            return if is_another_name { Ok(plain) } else { Err(Misdirected::Delay) };
+            return if is_another_name { Ok(Self::plain(text)) } else { Err(Misdirected::Delay) };
         };
         let (seconds, topic) = rest.split_once('/').ok_or(Misdirected::Delay)?;
         let seconds: u32 = seconds.parse().map_err(|_| Misdirected::Delay)?;
@@ -119,18 +139,28 @@ impl<'t> Destination<'t> {
         Ok(Self { text, start, delay_seconds: Some(seconds) })
     }
 
-    #[inline]
     fn checked(self, author: Author<'_>, limits: &Limits) -> Result<Self, Misdirected> {
         let topic = self.topic();
-        let slashes = topic.bytes().fold(0_usize, |count, byte| count + usize::from(byte == b'/'));
-        if slashes >= usize::from(limits.topic_levels_max) {
-            return Err(Misdirected::TooManyLevels);
-        }
+        check_levels(topic, limits)?;
         if topic.starts_with('$') {
             check_special(topic, author)?;
         }
         Ok(self)
     }
+}
+
+/// A topic that has fewer bytes than it may have levels does not have to be looked at.
+#[inline]
+fn check_levels(topic: &str, limits: &Limits) -> Result<(), Misdirected> {
+    let levels_max = usize::from(limits.topic_levels_max);
+    if topic.len() >= levels_max && count_slashes(topic) >= levels_max {
+        return Err(Misdirected::TooManyLevels);
+    }
+    Ok(())
+}
+
+fn count_slashes(topic: &str) -> usize {
+    topic.bytes().fold(0, |count, byte| count + usize::from(byte == b'/'))
 }
 
 fn check_special(topic: &str, author: Author<'_>) -> Result<(), Misdirected> {
@@ -225,8 +255,16 @@ mod tests {
     }
 
     fn find(topic: &str, author: Author<'_>) -> Result<(String, Option<u32>), Misdirected> {
+        find_by(&rules(), topic, author)
+    }
+
+    fn find_by(
+        rules: &TopicRules,
+        topic: &str,
+        author: Author<'_>,
+    ) -> Result<(String, Option<u32>), Misdirected> {
         let limits = Limits { topic_levels_max: 5, delay_seconds_max: 100, ..Limits::default() };
-        let found = Destination::of_client(Cow::Borrowed(topic), author, &rules(), &limits)?;
+        let found = Destination::of_client(Cow::Borrowed(topic), author, rules, &limits)?;
         let again = found.to_text();
         assert_eq!(Destination::of_will(&again).topic(), found.topic(), "a Will comes back");
         Ok((found.topic().to_string(), found.delay_seconds))
@@ -268,6 +306,31 @@ mod tests {
             ("$other/a", goes("$other/a", None)),
         ] {
             assert_eq!(find(topic, author), expected, "{topic}");
+        }
+    }
+
+    #[test]
+    fn topics_that_no_rule_reaches_mean_the_same_where_there_are_no_rules() {
+        let author = Author::Client { client_id: "me", is_bridge: false };
+        for topic in [
+            "a/b",
+            "1/2/3/4/5",
+            "1/2/3/4/5/6",
+            "/////",
+            "////",
+            "a name longer than five bytes",
+            "$delayed",
+            "$delayed/5/a/b",
+            "$delayed/5/1/2/3/4/5/6",
+            "$delayed/5/$delayed/5/a",
+            "$delayedness/a",
+            "$share/g/a",
+            "$SYS/a",
+            "$other/a",
+            "$other/2/3/4/5/6",
+        ] {
+            let without = find_by(&TopicRules::default(), topic, author);
+            assert_eq!(without, find(topic, author), "{topic}");
         }
     }
 

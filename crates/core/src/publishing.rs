@@ -1,14 +1,16 @@
 //! A PUBLISH from a Client: what it names, whether it may, and its acknowledgement.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use midge_codec::{PacketIdentifier, PacketType, Publish, QoS, ReasonCode};
 
+use crate::connection::Connection;
 use crate::core::Core;
 use crate::destination::{Author, Destination, Misdirected};
 use crate::drops::{DropReason, Party};
 use crate::effects::Effects;
-use crate::identity::ConnectionId;
+use crate::identity::{ConnectionId, Identity, SessionId};
 use crate::message::{Attributes, Publication};
 use crate::peer::Ticket;
 use crate::rounds::HeldAcknowledgement;
@@ -35,6 +37,16 @@ pub(crate) struct Verdict {
     ticket: Ticket,
 }
 
+/// Who publishes a message, and by which way.
+struct Origin {
+    publisher: Arc<Identity>,
+    session: SessionId,
+    /// What is promised by that way, if not as the broker says.
+    durability: Option<Durability>,
+    is_bridge: bool,
+    is_v5: bool,
+}
+
 impl Core {
     /// One PUBLISH of a connected Client.
     pub(crate) fn handle_publish(
@@ -51,7 +63,7 @@ impl Core {
         };
         if publish.packet_id.is_some() && control.is_unanswered {
             // It comes again behind the one that was not answered, in its order.
-            let publisher = std::sync::Arc::clone(&self.clients.session(slot).identity);
+            let publisher = Arc::clone(&self.clients.session(slot).identity);
             let (party, topic) = (Party::Publisher(&publisher), publish.topic.as_str());
             return self.clients.note_drop(party, topic, DropReason::StoreFull, fx);
         }
@@ -228,43 +240,40 @@ impl Core {
         now: Timestamp,
         fx: &mut Effects,
     ) -> Verdict {
-        let publisher = std::sync::Arc::clone(&self.clients.session(slot).identity);
-        let destination = match self.destination(slot, topic) {
+        let origin = self.origin_of(slot);
+        let publisher = &origin.publisher;
+        let (rules, limits) = (&self.config.topics, &self.config.limits);
+        let found = Destination::of_client(Cow::Borrowed(topic), origin.author(), rules, limits);
+        let destination = match found {
             Ok(destination) => destination,
-            Err(misdirected) => {
-                let is_beyond = misdirected == Misdirected::TooManyLevels;
-                self.clients.counters.limits_exceeded += u64::from(is_beyond);
-                let party = Party::Publisher(&publisher);
-                self.clients.note_drop(party, topic, misdirected.drop_reason(), fx);
-                return misdirected.into();
-            }
+            Err(misdirected) => return self.turn_away(misdirected, topic, publisher, fx),
         };
         let (topic, delay_seconds) = (destination.topic(), destination.delay_seconds);
-        let durability = self.message_durability(slot, topic);
+        let durability = self.config.durability.of_message(origin.durability, topic);
         let properties = &publish.properties;
         let expiry = properties.message_expiry_interval_seconds;
         let attributes = Attributes {
             qos: publish.qos,
             retain: publish.retain,
             expires_at: expiry.map(|seconds| now.plus_seconds(u64::from(seconds))),
-            publisher_session: Some(self.clients.session_id(slot)),
+            publisher_session: Some(origin.session),
             durability,
         };
         let mark = self.clients.rounds.mark();
-        let asks = publish.packet_id.is_some() && self.clients.is_v5(slot);
+        let asks = publish.packet_id.is_some() && origin.is_v5;
         let mut forwarded = std::mem::take(&mut self.properties);
         forwarded.clear();
         properties.encode_forwarded(&mut forwarded);
         let publication =
-            Publication::new(topic, &forwarded, publish.payload, attributes, &publisher);
+            Publication::new(topic, &forwarded, publish.payload, attributes, publisher);
         let outcome = match delay_seconds {
             _ if self.refuses(publish) => {
-                let party = Party::Publisher(&publisher);
+                let party = Party::Publisher(publisher);
                 self.clients.note_drop(party, topic, DropReason::MemoryPressure, fx);
                 Err(DropReason::MemoryPressure)
             }
             None if self.lacks_room(&publication) => {
-                let party = Party::Publisher(&publisher);
+                let party = Party::Publisher(publisher);
                 self.clients.note_drop(party, topic, DropReason::StoreFull, fx);
                 Err(DropReason::StoreFull)
             }
@@ -287,25 +296,40 @@ impl Core {
         Verdict { depends: has_kept.then_some(durability), durability, ..verdict }
     }
 
-    /// What the acknowledgement of a message to this topic promises its publisher.
-    fn message_durability(&self, slot: SessionSlot, topic: &str) -> Durability {
-        let connection = self.clients.sessions[slot as usize].connection;
-        let own = connection.and_then(|id| self.clients.connections[id.slot()].durability);
-        self.config.durability.of_message(own, topic)
+    /// What its Client and Network Connection say about every message of a Session.
+    #[inline]
+    fn origin_of(&self, slot: SessionSlot) -> Origin {
+        let session = &self.clients.sessions[slot as usize];
+        let connection = session.connection.map(|id| &self.clients.connections[id.slot()]);
+        Origin {
+            publisher: Arc::clone(&session.identity),
+            session: self.clients.session_id(slot),
+            durability: connection.and_then(|connection| connection.durability),
+            is_bridge: connection.is_some_and(|connection| connection.is_bridge),
+            is_v5: connection.is_some_and(Connection::is_v5),
+        }
     }
 
-    /// Where a message goes that a Client publishes to this topic.
-    fn destination<'t>(
-        &self,
-        slot: SessionSlot,
-        topic: &'t str,
-    ) -> Result<Destination<'t>, Misdirected> {
-        let session = &self.clients.sessions[slot as usize];
-        let is_bridge =
-            session.connection.is_some_and(|id| self.clients.connections[id.slot()].is_bridge);
-        let author = Author::Client { client_id: &session.identity.client_id, is_bridge };
-        let (rules, limits) = (&self.config.topics, &self.config.limits);
-        Destination::of_client(Cow::Borrowed(topic), author, rules, limits)
+    /// The topic of a message cannot be published to.
+    #[cold]
+    fn turn_away(
+        &mut self,
+        misdirected: Misdirected,
+        topic: &str,
+        publisher: &Arc<Identity>,
+        fx: &mut Effects,
+    ) -> Verdict {
+        let is_beyond = misdirected == Misdirected::TooManyLevels;
+        self.clients.counters.limits_exceeded += u64::from(is_beyond);
+        let party = Party::Publisher(publisher);
+        self.clients.note_drop(party, topic, misdirected.drop_reason(), fx);
+        misdirected.into()
+    }
+}
+
+impl Origin {
+    fn author(&self) -> Author<'_> {
+        Author::Client { client_id: &self.publisher.client_id, is_bridge: self.is_bridge }
     }
 }
 
