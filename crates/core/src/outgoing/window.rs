@@ -3,7 +3,8 @@
 //!
 //! A window may hold tens of thousands, and acknowledgements come in any order that a Client likes:
 //! what one message costs here must never depend on how many there are. One that ends in the middle
-//! leaves a hole, and a large window has an index. A small one, which is the usual case, has none.
+//! leaves a hole. As long as Packet Identifiers follow one another, which is the usual case, one
+//! says where its message is; where they do not, a large window has an index.
 
 use std::collections::VecDeque;
 
@@ -62,8 +63,12 @@ pub(super) struct Window {
     /// How many messages there are, which is less than slots if there are holes.
     len: usize,
     bytes: usize,
-    /// The places of all messages, if there are many.
-    #[allow(clippy::box_collection)] // most windows are small: one word
+    /// From this place on, each message has the Packet Identifier after that of the one before it;
+    /// and that of the last one.
+    run_from: u64,
+    last_packet_id: u16,
+    /// The places of all messages, if there are many and not all are in the run.
+    #[allow(clippy::box_collection)] // most windows have none: one word
     index: Option<Box<HashMap<PacketIdentifier, u64, foldhash::fast::FixedState>>>,
     /// From this place on, messages were not yet sent again on this Network Connection.
     unsent_from: u64,
@@ -89,10 +94,14 @@ impl Window {
 
     /// Adds a message that is sent now.
     pub(super) fn push(&mut self, entry: InFlight) {
-        let place = self.first + self.slots.len() as u64;
+        let place = self.end();
         self.len += 1;
         self.bytes += entry.bytes as usize;
         let packet_id = entry.packet_id;
+        if self.last_packet_id.checked_add(1) != Some(packet_id.get()) {
+            self.run_from = place;
+        }
+        self.last_packet_id = packet_id.get();
         self.slots.push_back(Some(entry));
         if self.unsent == 0 {
             self.unsent_from = place + 1;
@@ -101,14 +110,14 @@ impl Window {
         }
         if let Some(index) = &mut self.index {
             index.insert(packet_id, place);
-        } else if self.slots.len() > Self::SMALL {
+        } else if self.needs_index() {
             self.make_index();
         }
     }
 
     /// Adds messages that have to be sent again, behind all others.
     pub(super) fn push_unsent(&mut self, entries: Vec<InFlight>) {
-        let (unsent_from, unsent) = (self.first + self.slots.len() as u64, entries.len());
+        let (unsent_from, unsent) = (self.end(), entries.len());
         entries.into_iter().for_each(|entry| self.push(entry));
         (self.unsent_from, self.unsent) = (unsent_from, unsent);
     }
@@ -181,7 +190,30 @@ impl Window {
         entries.filter_map(move |(entry, place)| Some((entry?, place < unsent_from)))
     }
 
+    /// The place of the next message.
+    fn end(&self) -> u64 {
+        self.first + self.slots.len() as u64
+    }
+
+    fn needs_index(&self) -> bool {
+        self.slots.len() > Self::SMALL && self.first < self.run_from
+    }
+
+    #[inline]
     fn slot_of(&self, packet_id: PacketIdentifier) -> Option<usize> {
+        let from_last = usize::from(self.last_packet_id.wrapping_sub(packet_id.get()));
+        let in_run = (self.end() - self.run_from.max(self.first)) as usize;
+        if from_last < in_run {
+            let slot = self.slots.len() - 1 - from_last;
+            if self.slots[slot].is_some() {
+                return Some(slot);
+            }
+        }
+        if in_run == self.slots.len() { None } else { self.search(packet_id) }
+    }
+
+    /// The slot of a message that is not in the run.
+    fn search(&self, packet_id: PacketIdentifier) -> Option<usize> {
         if let Some(index) = &self.index {
             return index.get(&packet_id).map(|place| (place - self.first) as usize);
         }
@@ -205,13 +237,21 @@ impl Window {
             self.first += 1;
         }
         if self.slots.len() > 2 * self.len + Self::SMALL {
-            let sent = self.len - self.unsent;
-            self.slots.retain(Option::is_some);
-            self.unsent_from = self.first + sent as u64;
+            self.close_up();
+        } else if self.first >= self.run_from {
             self.index = None;
-            if self.slots.len() > Self::SMALL {
-                self.make_index();
-            }
+        }
+    }
+
+    /// Takes all holes out: places do not follow from Packet Identifiers any more.
+    fn close_up(&mut self) {
+        let sent = self.len - self.unsent;
+        self.slots.retain(Option::is_some);
+        self.unsent_from = self.first + sent as u64;
+        self.run_from = self.end();
+        self.index = None;
+        if self.needs_index() {
+            self.make_index();
         }
     }
 
@@ -243,6 +283,7 @@ mod tests {
     #[derive(Clone, Copy, Debug)]
     enum Step {
         Push,
+        Skip(usize),
         End(usize),
         Again,
         Next,
@@ -251,6 +292,7 @@ mod tests {
     fn step() -> impl Strategy<Value = Step> {
         prop_oneof![
             4 => Just(Step::Push),
+            1 => (0..3_usize).prop_map(Step::Skip),
             4 => (0..200_usize).prop_map(Step::End),
             1 => Just(Step::Again),
             2 => Just(Step::Next),
@@ -259,11 +301,15 @@ mod tests {
 
     proptest! {
         #[test]
-        fn agrees_with_a_list(steps in prop::collection::vec(step(), 0..600), start in 0..300_u16) {
+        fn agrees_with_a_list(
+            steps in prop::collection::vec(step(), 0..600),
+            start in 0..300_u16,
+            unused in prop_oneof![0..300_usize, 65_000..65_535_usize],
+        ) {
             let (mut window, mut model) = (Window::default(), Vec::new());
             let mut unsent = 0;
             let ids = (1..=u16::MAX).cycle().filter_map(PacketIdentifier::new);
-            let mut ids = ids.skip(usize::from(start));
+            let mut ids = ids.skip(unused);
             for _ in 0..start {
                 let id = ids.next().unwrap();
                 window.push(entry(id));
@@ -276,6 +322,7 @@ mod tests {
                         window.push(entry(id));
                         model.push(id);
                     }
+                    Step::Skip(count) => prop_assert!(ids.nth(count).is_some()),
                     Step::End(at) if !model.is_empty() => {
                         let at = at % model.len();
                         unsent -= usize::from(at >= model.len() - unsent);
