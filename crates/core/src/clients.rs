@@ -270,7 +270,7 @@ impl Clients {
             if self.drop_qos0 {
                 return Err(DropReason::MemoryPressure);
             }
-            return self.transmit(slot, stream, publication, grant, None, now, fx);
+            return self.write(slot, stream, publication, grant, None, now, fx);
         }
         let (mut way, mut may_send) = (None, None);
         let mut extent = self.extent(u16::MAX);
@@ -296,7 +296,7 @@ impl Clients {
         let is_connected = session.connection.is_some();
         let outgoing = session.outgoing_mut(extent);
         if let Some(way) = may_send.filter(|&way| outgoing.may_send_at_once(0, way)) {
-            let delivery = Some((delivery_of(publication, grant, qos), 0));
+            let delivery = (delivery_of(publication, grant, qos), 0);
             return self.transmit(slot, way.stream, publication, grant, delivery, now, fx);
         }
         if outgoing.has_room(publication.size(), &self.limits).is_err() {
@@ -341,7 +341,7 @@ impl Clients {
         let mut sent = Ok(());
         match may_send.filter(|&way| outgoing.may_send_at_once(sequence, way)) {
             Some(Way { stream, .. }) => {
-                let delivery = Some((delivery, sequence));
+                let delivery = (delivery, sequence);
                 sent = self.transmit(slot, stream, publication, grant, delivery, now, fx);
                 if sent.is_err() {
                     self.rounds.keep(StoreOp::Finished { owner, sequence });
@@ -398,8 +398,7 @@ impl Clients {
             }
             sent
         } else {
-            let delivery = Some((delivery, sequence));
-            self.transmit(slot, id, &publication, &grant, delivery, now, fx)
+            self.transmit(slot, id, &publication, &grant, (delivery, sequence), now, fx)
         };
         if let Err(reason) = sent {
             self.note_drop(Party::Receiver(slot), publication.topic, reason, fx);
@@ -563,7 +562,7 @@ impl Clients {
         Some((waiting, id))
     }
 
-    /// Sends a PUBLISH for the first time; with a delivery (and its name in the store) it is put
+    /// Sends the PUBLISH of a delivery (with its name in the store, or 0) for the first time: it is
     /// under way until acknowledged.
     #[inline]
     #[allow(clippy::too_many_arguments)] // the innermost step of a fan-out
@@ -573,17 +572,15 @@ impl Clients {
         id: ConnectionId,
         publication: &Publication<'_>,
         grant: &Grant<'_>,
-        delivery: Option<(Delivery, u64)>,
+        (delivery, sequence): (Delivery, u64),
         now: Timestamp,
         fx: &mut Effects,
     ) -> Result<(), DropReason> {
-        let is_local = self.connections[id.slot()].is_local;
-        let form = match delivery {
-            Some((delivery, sequence)) if !is_local => {
-                let outgoing = self.sessions[slot as usize].outgoing.as_mut();
-                outgoing.map(|outgoing| (outgoing.begin(delivery, sequence, id), false))
-            }
-            _ => None,
+        let form = if self.connections[id.slot()].is_local {
+            None
+        } else {
+            let outgoing = self.sessions[slot as usize].outgoing.as_mut();
+            outgoing.map(|outgoing| (outgoing.begin(delivery, sequence, id), false))
         };
         let written = self.write(slot, id, publication, grant, form, now, fx);
         if let (Err(_), Some((packet_id, _))) = (&written, form) {
@@ -623,11 +620,10 @@ impl Clients {
             false => gate.pass(&session.identity, publication, now)?,
             true => gate.pass_again(&session.identity, publication, now)?, // [MQTT-4.3.3-7]
         };
-        self.counters.messages_delivered += 1;
-        self.counters.payload_bytes_delivered += publication.payload.len() as u64;
         if connection.is_local {
             let (message, retain) = (publication.share(), grant.retain);
             fx.local.push(LocalDelivery { connection: id, message, qos, retain });
+            self.counters.delivered(publication.payload.len());
             return Ok(());
         }
         let mut form = Form {
@@ -643,8 +639,6 @@ impl Clients {
             // [MQTT-3.1.2-24]; four bytes more if a topic alias is given out
             let longest = form.encoded_len(&passed) + 4;
             if longest - 4 > connection.packet_bytes_max as usize {
-                self.counters.messages_delivered -= 1;
-                self.counters.payload_bytes_delivered -= publication.payload.len() as u64;
                 return Err(DropReason::PacketTooLarge);
             }
             if longest <= connection.packet_bytes_max as usize {
@@ -655,6 +649,7 @@ impl Clients {
         }
         self.layouts.write(&passed, &form, &mut connection.output, &mut self.pool);
         self.counters.packets_sent[PacketType::Publish as usize] += 1;
+        self.counters.delivered(publication.payload.len());
         want_flush(connection, fx);
         if self.traces {
             let (sent, bytes) = ((qos, grant.retain), form.encoded_len(&passed));

@@ -56,6 +56,13 @@ impl Counters {
         self.packets_sent[packet as usize] += 1;
     }
 
+    /// A message was delivered to one receiver.
+    #[inline]
+    pub(crate) fn delivered(&mut self, payload_bytes: usize) {
+        self.messages_delivered += 1;
+        self.payload_bytes_delivered += payload_bytes as u64;
+    }
+
     pub(crate) fn drop_messages(&mut self, reason: DropReason, count: u64) {
         self.dropped[reason as usize] += count;
     }

@@ -59,24 +59,29 @@ impl Layouts {
         output: &mut Output,
         pool: &mut BufferPool,
     ) {
-        if form.is_particular() {
-            output.append(pool, |buffer| form.packet(passed).encode_head(form.version, buffer));
-        } else {
-            self.write_shared_head(passed, form, output, pool);
-        }
         let publication = passed.publication;
-        if publication.payload.len() >= SHARED_PAYLOAD_BYTES_MIN {
-            output.append_payload(publication.share());
+        let is_shared = publication.payload.len() >= SHARED_PAYLOAD_BYTES_MIN;
+        let copied = if is_shared { &[] } else { publication.payload };
+        if form.is_particular() {
+            output.append(pool, |buffer| {
+                form.packet(passed).encode_head(form.version, buffer);
+                buffer.extend_from_slice(copied);
+            });
         } else {
-            output.append(pool, |buffer| buffer.extend_from_slice(publication.payload));
+            self.write_same(passed, form, copied, output, pool);
+        }
+        if is_shared {
+            output.append_payload(publication.share());
         }
     }
 
+    /// Writes what other receivers get, too, and the payload as far as it is copied.
     #[inline]
-    fn write_shared_head(
+    fn write_same(
         &mut self,
         passed: &Passed<'_, '_>,
         form: &Form<'_>,
+        payload: &[u8],
         output: &mut Output,
         pool: &mut BufferPool,
     ) {
@@ -85,6 +90,7 @@ impl Layouts {
         output.append(pool, |buffer| {
             let start = buffer.len();
             buffer.extend_from_slice(head);
+            buffer.extend_from_slice(payload);
             if let Some(packet_id) = form.packet_id {
                 let at = start + slot.packet_id_offset as usize;
                 buffer[at..at + 2].copy_from_slice(&packet_id.get().to_be_bytes());

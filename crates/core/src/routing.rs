@@ -76,10 +76,15 @@ impl Core {
 
     /// Whether the store would have to keep a publication and has no room: nobody gets it then, so
     /// that its publisher can bring it again.
+    #[inline]
     pub(crate) fn lacks_room(&mut self, publication: &Publication<'_>) -> bool {
+        self.clients.rounds.is_full && self.would_be_kept(publication)
+    }
+
+    #[cold]
+    fn would_be_kept(&mut self, publication: &Publication<'_>) -> bool {
         let Attributes { qos, durability, retain, .. } = publication.attributes;
-        let rounds = &self.clients.rounds;
-        if !rounds.is_full || durability == Durability::Memory {
+        if durability == Durability::Memory {
             return false;
         }
         if retain && !publication.payload.is_empty() {
