@@ -438,6 +438,11 @@ impl Rounds {
         self.origin = round;
     }
 
+    /// What is done now belongs to this worker's own round, until [`Rounds::resume_origin`].
+    pub(crate) fn leave_origin(&mut self) -> Option<Round> {
+        self.origin.take()
+    }
+
     /// A message leaves for another worker, which may have to keep it. To be called before it is
     /// sent.
     pub(crate) fn note_sent(

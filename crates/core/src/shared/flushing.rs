@@ -68,6 +68,9 @@ impl Core {
         }
         self.flushes.left = self.flushes.left.saturating_sub(released.len());
         self.work.add(released.len() * Work::GROUP);
+        // Whoever makes them go has nothing to do with them: they were confirmed before, and their
+        // end, which goes into this worker's own round, waits for those who keep them now.
+        let origin = self.clients.rounds.leave_origin();
         for Kept { message, sequence, .. } in released {
             self.give_out(id, &Publication::of(&message), Tried::default(), now, fx);
             if sequence > 0 {
@@ -75,6 +78,7 @@ impl Core {
                 self.clients.rounds.keep_behind_round(op);
             }
         }
+        self.clients.rounds.resume_origin(origin);
         next_may_go != Some(true)
     }
 

@@ -28,6 +28,7 @@ mod retained;
 mod robustness;
 mod rules;
 mod shared;
+mod shared_backlogs;
 mod silence;
 mod subscriptions;
 mod turns;

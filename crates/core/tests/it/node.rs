@@ -66,8 +66,8 @@ pub(crate) struct Node {
     pub(crate) local_subscribed: Vec<(ConnectionId, Vec<midge_codec::ReasonCode>)>,
     /// Data streams that ended for an error, with its Reason Code.
     pub(crate) stream_errors: Vec<midge_core::StreamError>,
-    /// The filters of all subscriptions that the store was told of.
-    pub(crate) subscribed_in_store: Vec<String>,
+    /// What the store was told, one commit after the other.
+    pub(crate) stored: Vec<Vec<StoreOp>>,
     /// The last commit of each worker.
     commits: Vec<u64>,
     holds_receipts: bool,
@@ -191,7 +191,7 @@ impl Node {
             local: Vec::new(),
             local_subscribed: Vec::new(),
             stream_errors: Vec::new(),
-            subscribed_in_store: Vec::new(),
+            stored: Vec::new(),
             commits: vec![0; setup.workers],
             holds_receipts: false,
             has_store: setup.has_store,
@@ -426,13 +426,12 @@ impl Node {
             return false;
         }
         self.note_trace(worker, &fx);
-        for op in fx.commits.iter().flat_map(|commit| &commit.ops) {
-            if let StoreOp::Subscribed { subscription, .. } = op {
-                self.subscribed_in_store.push(subscription.filter.to_string());
-            }
+        let has_commits = !fx.commits.is_empty();
+        for commit in fx.commits {
+            self.commits[worker] = commit.number;
+            self.stored.push(commit.ops);
         }
-        self.commits[worker] = fx.commits.last().map_or(self.commits[worker], |it| it.number);
-        if !self.holds_receipts && !fx.commits.is_empty() {
+        if !self.holds_receipts && has_commits {
             self.give_receipt(worker);
         }
         self.cores[worker].begin_flush(&fx.flush);

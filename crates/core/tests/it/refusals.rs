@@ -4,7 +4,7 @@
 use std::num::NonZeroU32;
 
 use midge_codec::{Connect, Packet, PacketIdentifier, ReasonCode, Unsubscribe, UserProperties};
-use midge_core::{AuthAnswer, Event, Limits};
+use midge_core::{AuthAnswer, Event, Limits, StoreOp};
 
 use crate::node::{Conn, Node, Setup, scenario, scenario_with};
 use crate::packets::{connect, options, persistent, publish, retained, will};
@@ -122,7 +122,11 @@ fn the_store_never_hears_of_an_exclusive_subscription_that_is_refused() {
             let filter = format!("$exclusive/{index}");
             assert_eq!(node.subscribe(owner, &filter, 1), ReasonCode::GrantedQoS1);
             assert_eq!(node.subscribe(other, &filter, 1), ReasonCode::QuotaExceeded);
-            let kept = node.subscribed_in_store.iter().filter(|&it| *it == filter).count();
+            let is_kept = |op: &StoreOp| match op {
+                StoreOp::Subscribed { subscription, .. } => *subscription.filter == *filter,
+                _ => false,
+            };
+            let kept = node.stored.iter().flatten().filter(|op| is_kept(op)).count();
             assert_eq!(kept, 1, "{filter}");
         }
     });

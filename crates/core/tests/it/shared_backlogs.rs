@@ -1,0 +1,101 @@
+//! Large backlogs of shared subscriptions: they go to the members in slices, while Clients come and
+//! go and more is published.
+
+use std::collections::BTreeMap;
+
+use midge_codec::Packet;
+use midge_core::{Limits, Owner, Round, SharedStrategy, StoreOp, WorkerId};
+
+use crate::node::{Conn, Node, Setup, TellOnPanic};
+use crate::packets::{persistent, publish};
+
+/// A little more than is given out in one turn.
+const BACKLOG: u16 = 4_240;
+
+fn setup() -> Setup {
+    let limits = Limits {
+        receive_maximum: u16::MAX,
+        queue_messages_max: 1_000_000,
+        queue_bytes_max: u32::MAX,
+        shared_backlog_messages_max: 100_000,
+        shared_backlog_bytes_max: u32::MAX,
+        ..Limits::default()
+    };
+    Setup { limits, ..Setup::default() }
+}
+
+/// A member of this group that is gone, and so much that waits for it; gives the publisher.
+fn kept_for_nobody(node: &mut Node, group: &str, level: u8) -> Conn {
+    let member = node.connect_with(&persistent("m")).0;
+    node.subscribe(member, &format!("$share/{group}/t"), level);
+    node.lose(member);
+    let publisher = node.connect_with(&persistent("p")).0;
+    for number in 1..=BACKLOG {
+        let text = number.to_string();
+        node.queue(publisher, &Packet::Publish(publish("t", &text, level, number)));
+    }
+    node.settle();
+    publisher
+}
+
+/// Every message that a group has finished is kept for a Session by then, by a record that counts.
+fn judge_records(commits: &[Vec<StoreOp>]) {
+    let mut of_groups = BTreeMap::new();
+    let mut of_sessions: BTreeMap<Vec<u8>, Option<Round>> = BTreeMap::new();
+    let mut confirmed: BTreeMap<WorkerId, u64> = BTreeMap::new();
+    let mut finished = 0;
+    for ops in commits {
+        let mut ended = Vec::new();
+        for op in ops {
+            match op {
+                StoreOp::Enqueue(it) => {
+                    let text = it.delivery.message.payload().to_vec();
+                    match it.owner {
+                        Owner::Group(_) => drop(of_groups.insert((it.owner, it.sequence), text)),
+                        Owner::Session(_) => drop(of_sessions.insert(text, it.round)),
+                    }
+                }
+                StoreOp::Confirm(round) => drop(confirmed.insert(round.worker, round.number)),
+                &StoreOp::Finished { owner: owner @ Owner::Group(_), sequence } => {
+                    ended.push(of_groups[&(owner, sequence)].clone());
+                }
+                _ => (),
+            }
+        }
+        finished += ended.len();
+        for text in ended {
+            let name = String::from_utf8_lossy(&text);
+            let round = of_sessions.get(&text).unwrap_or_else(|| panic!("nobody has {name}"));
+            let counts =
+                round.is_none_or(|round| confirmed.get(&round.worker) >= Some(&round.number));
+            assert!(counts, "nobody has {name} before {round:?} is confirmed");
+        }
+    }
+    assert!(finished >= usize::from(BACKLOG), "{finished}");
+}
+
+#[test]
+fn what_a_group_gives_out_is_kept_before_it_is_gone_whoever_publishes_meanwhile() {
+    let runs = ["a", "b", "c", "d"].into_iter().flat_map(|group| [(group, 1), (group, 2)]);
+    for (group, level) in runs {
+        let told = TellOnPanic(format!("group {group}, QoS {level}"));
+        let strategy = SharedStrategy::Sticky;
+        let mut node = Node::new(&Setup { workers: 3, has_store: true, strategy, ..setup() });
+        let publisher = kept_for_nobody(&mut node, group, level);
+        node.begin_connect(&persistent("m"));
+        for turn in 0..5 {
+            // What comes now has to wait until it is durable, so the old messages go alone.
+            for number in 1..=4 {
+                let packet_id = BACKLOG + 4 * turn + number;
+                let text = packet_id.to_string();
+                node.queue(publisher, &Packet::Publish(publish("t", &text, 2, packet_id)));
+            }
+            for worker in 0..3 {
+                node.turn(worker);
+            }
+        }
+        node.settle();
+        judge_records(&node.stored);
+        told.well();
+    }
+}
