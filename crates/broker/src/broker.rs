@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use midge_codec::ReasonCode;
 use midge_core::{
     AllowAll, Capabilities, Core, CoreConfig, Counters, Durability, DurabilityRules, Limits,
-    NodeBudget, Policy, SharedStrategy, Timestamp, TopicRules, WorkerId,
+    NodeBudget, Policy, SharedStrategy, TopicRules, WorkerId,
 };
 use midge_net::{Accepted, Listen, ListenError, ListenerAddress, Listeners, Poller, Transport};
 use midge_store::{OpenError, Opened};
@@ -456,7 +456,7 @@ impl BrokerBuilder {
             let place = (seed, directory.as_deref());
             let opened = storage.open(&self.limits, clock.first_reading())?;
             clock = clock.going_on_from(opened.now);
-            let restored = restore(storage, opened, &mut cores, place, clock.now());
+            let restored = restore(storage, opened, &mut cores, place, &clock)?;
             let thread = self.start_store(storage, restored, &clock, inboxes, orders)?;
             broker.store = Some((Arc::clone(orders), thread));
         }
@@ -593,11 +593,11 @@ fn restore(
     opened: Opened,
     cores: &mut [Core],
     place: (u64, Option<&Directory>),
-    now: Timestamp,
-) -> Restored {
+    clock: &Clock,
+) -> Result<Restored, OpenError> {
     let Opened { engine, recovered, report, .. } = opened;
     storage::log_report(&storage.place, &recovered, &report);
-    recovery::restore(cores, engine, recovered, place, now)
+    recovery::restore(cores, engine, recovered, place, clock)
 }
 
 fn new_inbox(poller: &Poller, let_in: &Arc<AtomicUsize>, full_bytes: usize) -> Arc<Inbox> {

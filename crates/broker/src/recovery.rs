@@ -1,8 +1,9 @@
 //! A broker that starts gives its workers what the store has kept, before any Client is let in.
 
 use midge_core::{Core, Effects, Event, Recovered, Timestamp, WorkerId};
-use midge_store::Engine;
+use midge_store::{Engine, OpenError};
 
+use crate::clock::Clock;
 use crate::directory::Directory;
 use crate::drop_log::DropLog;
 use crate::event_log::log_subscribed;
@@ -14,14 +15,16 @@ pub(crate) struct Restored {
     pub(crate) applied: Vec<u64>,
 }
 
-/// Gives each core its part, and carries out what they have to tell each other about it.
+/// Gives each core its part, and carries out what they have to tell each other about it. What has
+/// become of the last run is durable then, or another start would make something else of it.
 pub(crate) fn restore(
     cores: &mut [Core],
     engine: Engine,
     recovered: Recovered,
     (seed, directory): (u64, Option<&Directory>),
-    now: Timestamp,
-) -> Restored {
+    clock: &Clock,
+) -> Result<Restored, OpenError> {
+    let now = clock.now();
     let count = cores.len();
     let mut restored = Restored { engine, applied: vec![0; count] };
     let mut effects: Vec<_> = cores.iter().map(|_| Effects::new(count)).collect();
@@ -39,7 +42,9 @@ pub(crate) fn restore(
     }
     while carry_out(cores, &mut restored, &mut effects, now) {}
     log_effects(&mut effects, now);
-    restored
+    let (now, reading) = clock.read();
+    restored.engine.take_over(now, reading)?;
+    Ok(restored)
 }
 
 /// Tells what could not be taken over: the limits are lower than they were, or the rules others.

@@ -354,16 +354,31 @@ impl Engine {
     }
 
     /// The first records of a run: what earlier runs kept without a confirmation is dropped for
-    /// ever.
+    /// ever. How long the last one may have lived stays as it is until [`Engine::take_over`]: a
+    /// start that is cut off before has told nobody what it found.
     fn begin_run(&mut self, reading: Reading) -> OpeningTime {
         let number = self.index.rounds.boot().saturating_add(1);
         self.index.begin_boot(number);
         self.append(boot::TAG, |out| boot::encode(number, out));
         let last = self.index.mark.map(|mark| mark.at);
         let now = moment_of(self.index.mark.as_ref(), &reading, self.latest_detachment());
-        self.write_mark(now, reading);
+        if last.is_none() {
+            self.write_mark(now, reading);
+        }
         let lived_until = last.map_or(now, |at| now.min(at + ALIVE_MS_MAX));
         OpeningTime { now, lived_until }
+    }
+
+    /// The broker has taken over what the run before has left, and everything that it made of that
+    /// is applied: since when Sessions are without a Network Connection, for instance. Puts that on
+    /// the device, and behind it that this run is alive.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be written. A full device is no error: it is written when there is room.
+    pub fn take_over(&mut self, now: Timestamp, reading: Reading) -> Result<(), OpenError> {
+        self.mark(now, reading, true);
+        self.writer.flush().or_else(only_if_fatal).map_err(not_writable)
     }
 
     fn latest_detachment(&self) -> Option<Timestamp> {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use midge_broker::{Broker, Clocks, ProtocolVersion, QoS, ReasonCode, Storage};
+use midge_broker::{Broker, Clocks, ProtocolVersion, QoS, ReasonCode, StartError, Storage};
 use midge_codec::{Connect, Packet, TopicName, Will};
 use midge_store::testing::FaultyDisk;
 
@@ -68,8 +68,13 @@ impl Clocks for Machine {
 }
 
 fn start(machine: &Arc<Machine>, disk: &Arc<FaultyDisk>) -> Broker {
+    try_start(machine, disk).unwrap()
+}
+
+fn try_start(machine: &Arc<Machine>, disk: &Arc<FaultyDisk>) -> Result<Broker, StartError> {
     let (clocks, disk) = (Arc::clone(machine), Arc::clone(disk));
-    builder(2).clocks(clocks).storage(Storage::on_disk(disk)).start().unwrap()
+    let storage = Storage { segment_bytes: 64 << 10, ..Storage::on_disk(disk) };
+    builder(2).clocks(clocks).storage(storage).start()
 }
 
 /// A broker on what a killed one has left.
@@ -94,6 +99,25 @@ impl Life {
         meanwhile(&machine);
         let broker = start(&machine, &disk);
         Self { machine, disk, broker }
+    }
+
+    /// The process is killed, and `meanwhile` happens; the next one is killed `operations` of its
+    /// disk before it has done all that has to be done before Clients are let in.
+    fn stumble(&mut self, operations: u64, meanwhile: impl FnOnce(&Machine)) {
+        meanwhile(&self.machine);
+        let lets_in = |most: &u64| self.start_cut_off(*most).1;
+        let needed = (0..).find(lets_in).unwrap();
+        self.disk = self.start_cut_off(needed.saturating_sub(operations)).0;
+    }
+
+    /// What is left by a start that is cut off after so many operations of its disk, and whether it
+    /// came as far as to let Clients in.
+    fn start_cut_off(&self, operations: u64) -> (Arc<FaultyDisk>, bool) {
+        let disk = Arc::new(self.disk.snapshot());
+        disk.cut_after(operations);
+        let lets_in = try_start(&self.machine, &disk).is_ok();
+        disk.cut_after(u64::MAX / 2);
+        (disk, lets_in)
     }
 
     pub(crate) fn connect(&self, client_id: &str, expiry_seconds: u32) -> (Client, bool) {
@@ -258,4 +282,20 @@ fn starting_again_and_again_postpones_neither_the_end_of_a_session_nor_a_will() 
         life = life.next(|machine| machine.pass(20_000));
     }
     assert!(!life.is_resumed("a", 100));
+}
+
+/// Nobody knows for sure when the process ended that was killed first, but how long it can have
+/// lived at most: a minute longer than what it noted last.
+#[test]
+fn starts_that_are_cut_off_postpone_the_end_of_a_session_by_a_minute_at_most() {
+    for operations in 0..6 {
+        let mut life = Life::begin(Machine::new(TODAY));
+        let (mut client, _) = life.connect("a", 60);
+        client.subscribe("t", QoS::AtLeastOnce);
+        for _ in 0..7 {
+            life.stumble(operations, |machine| machine.pass(20_000));
+        }
+        let life = life.next(|_| ());
+        assert!(!life.is_resumed("a", 60), "cut off {operations} operations too early");
+    }
 }

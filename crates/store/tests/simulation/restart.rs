@@ -36,6 +36,7 @@ impl World {
             let found = Arc::clone(&opened_disk);
             self.storage = Storage::new(found, opened.engine, &self.plan, ends_after);
             self.restore(opened.recovered);
+            self.confirm_takeover();
             if !self.storage.is_cut() {
                 break;
             }
@@ -89,6 +90,16 @@ impl World {
             core.end_restore(now, fx);
         }
         while self.exchange() {}
+    }
+
+    /// What has become of the run before is durable before a Client is let in.
+    fn confirm_takeover(&mut self) {
+        let (now, reading) = (self.now, self.clocks.reading(self.now));
+        if let Err(error) = self.storage.engine.take_over(now, reading)
+            && !self.storage.is_cut()
+        {
+            self.fail(&format!("what was found cannot be taken over: {error}"));
+        }
     }
 
     /// Cores and store answer each other at once; true if there may be more to say.
