@@ -1,7 +1,9 @@
 //! More than the disk or a link can take: who waits, and who is served all the same.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
-use std::thread;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use midge_broker::{Broker, Limits, ProtocolVersion, QoS, ReasonCode, Storage};
@@ -10,29 +12,17 @@ use midge_store::testing::FaultyDisk;
 
 use crate::client::{Client, Received, bytes_of, connect_packet, publish_packet};
 use crate::durability::gate::{GatedDisk, Pace};
-use crate::support::{address, builder, counters, until};
+use crate::support::{DEADLINE, address, builder, counters, until};
 
 const V5: ProtocolVersion = ProtocolVersion::V5;
 /// The shortest that can be asked for: 1.5 seconds may pass in silence.
 const KEEP_ALIVE_SECONDS: u16 = 1;
 const SILENCE: Duration = Duration::from_millis(1500);
 
-/// A Client that has promised to say something every second.
-fn hasty(broker: &Broker, client_id: &str) -> Client {
-    let connect = midge_codec::Connect {
-        keep_alive_seconds: KEEP_ALIVE_SECONDS,
-        ..connect_packet(V5, client_id)
-    };
-    Client::open(address(broker)).connected(&connect)
-}
-
-/// Pings for twice as long as silence would be borne.
-fn ping_on(client: &mut Client) {
-    let until = Instant::now() + 2 * SILENCE;
-    while Instant::now() < until {
-        client.ping();
-        thread::sleep(Duration::from_millis(100));
-    }
+/// A Client that has promised to say something that often.
+fn hasty(address: SocketAddr, client_id: &str, keep_alive_seconds: u16) -> Client {
+    let connect = midge_codec::Connect { keep_alive_seconds, ..connect_packet(V5, client_id) };
+    Client::open(address).connected(&connect)
 }
 
 fn retained(topic: &str, payload: &[u8], id: u16) -> Vec<u8> {
@@ -41,47 +31,122 @@ fn retained(topic: &str, payload: &[u8], id: u16) -> Vec<u8> {
     bytes
 }
 
-/// The disk stands still, and messages of 27 MB wait for it.
-#[test]
-fn a_stalled_disk_holds_back_publishers_and_silences_nobody() {
-    const COUNT: u16 = 30;
-    let disk = GatedDisk::new(FaultyDisk::new(1));
-    let storage = Storage::on_disk(Arc::new(disk.clone()));
-    let broker = builder(2).storage(storage).start().unwrap();
-    let mut quiet = hasty(&broker, "quiet");
-    quiet.subscribe("live/#", QoS::AtLeastOnce);
-    let mut publisher = hasty(&broker, "publisher");
-    disk.shut();
-    let publishing = thread::spawn(move || {
-        let payload = vec![7; 900_000];
-        for id in 1..=COUNT {
+/// A Client that pings ten times a second on a thread of its own until it is told to end, whether
+/// it is answered or not.
+struct Pinging {
+    ends: Arc<AtomicBool>,
+    thread: JoinHandle<()>,
+}
+
+impl Pinging {
+    /// A machine with too much to do may not let the thread run: then the Client was silent.
+    const SILENT: Duration = Duration::from_millis(SILENCE.as_millis() as u64 / 2);
+
+    fn begin(address: SocketAddr) -> Self {
+        let ends = Arc::new(AtomicBool::new(false));
+        let is_over = Arc::clone(&ends);
+        let thread = thread::spawn(move || {
+            while !is_over.load(Ordering::Relaxed) {
+                Self::ping_on(hasty(address, "quiet", KEEP_ALIVE_SECONDS), &is_over);
+            }
+        });
+        Self { ends, thread }
+    }
+
+    /// Until it is over, or until the broker has ended the connection for a good reason.
+    fn ping_on(mut client: Client, is_over: &AtomicBool) {
+        let (mut sent, mut longest) = (Instant::now(), Duration::ZERO);
+        let mut answers = 0;
+        while !is_over.load(Ordering::Relaxed) || answers == 0 {
+            let before = std::mem::replace(&mut sent, Instant::now());
+            let _ = client.try_send_bytes(&[0xC0, 0]);
+            longest = longest.max(before.elapsed());
+            match client.receive_within(Duration::from_millis(100)) {
+                Some(Received::PingResp) => answers += 1,
+                None => (),
+                Some(_) if longest >= Self::SILENT => return,
+                Some(other) => panic!("no PINGRESP but {other:?}, never silent for {longest:?}"),
+            }
+            thread::sleep(Duration::from_millis(100).saturating_sub(sent.elapsed()));
+        }
+    }
+
+    /// It was never found silent.
+    fn end(self) {
+        self.ends.store(true, Ordering::Relaxed);
+        self.thread.join().unwrap();
+    }
+}
+
+/// Bytes of the payload of a large message.
+const LARGE_BYTES: usize = 900_000;
+
+/// Publishes so many large messages one after the other, on a thread of its own; then pings until
+/// all of them are acknowledged.
+fn publish_large(mut publisher: Client, count: u16) -> JoinHandle<()> {
+    thread::spawn(move || {
+        let payload = vec![7; LARGE_BYTES];
+        for id in 1..=count {
             publisher.send_bytes(&retained(&format!("large/{id}"), &payload, id));
         }
-        publisher
-    });
-    // Until nothing more is taken.
-    let mut received = 0;
+        let (mut next, begun) = (1, Instant::now());
+        while next <= count {
+            publisher.send_bytes(&[0xC0, 0]);
+            match publisher.receive_within(Duration::from_millis(100)) {
+                Some(Received::Ack { kind: PacketType::PubAck, id, code }) if id == next => {
+                    assert_eq!(code, ReasonCode::NoMatchingSubscribers);
+                    next += 1;
+                }
+                Some(Received::PingResp) => (),
+                // Sockets may hold all of it before anything more of it is read.
+                None if begun.elapsed() < 3 * DEADLINE => (),
+                other => panic!("no PUBACK of {next} but {other:?}"),
+            }
+        }
+    })
+}
+
+/// How much the broker has read when it reads no more.
+fn bytes_read_at_last(broker: &Broker) -> u64 {
+    let mut at_last = 0;
     until("the publisher is held back", || {
-        ping_for_a_while(&mut quiet);
-        let before = std::mem::replace(&mut received, counters(&broker).bytes_received);
-        before > 10_000_000 && received < before + 100
+        thread::sleep(Duration::from_millis(200));
+        let before = std::mem::replace(&mut at_last, counters(broker).bytes_received);
+        before > 10_000_000 && at_last < before + 100
     });
-    assert!(!publishing.is_finished(), "everything was taken");
-    ping_on(&mut quiet);
+    at_last
+}
 
-    // A newcomer is let in, can subscribe, and is told when it goes.
-    let mut newcomer = hasty(&broker, "newcomer");
-    newcomer.subscribe("other/#", QoS::AtLeastOnce);
-    newcomer.disconnect();
+/// The disk stands still. What the broker reads then is bounded by what may wait for the disk, and
+/// with two workers also by what one of them has for the other, however much is published and
+/// however much the sockets hold.
+#[test]
+fn a_stalled_disk_holds_back_publishers_and_silences_nobody() {
+    const FOR_DISK: u64 = 16 << 20;
+    const FOR_WORKER: u64 = 64 << 20;
+    // The message that is one too much, and the beginning of the next.
+    const BEYOND: u64 = 2 * LARGE_BYTES as u64;
+    for (workers, count, bytes_max) in [(1, 30, FOR_DISK), (2, 100, FOR_DISK + FOR_WORKER)] {
+        let disk = GatedDisk::new(FaultyDisk::new(1));
+        let storage = Storage::on_disk(Arc::new(disk.clone()));
+        let broker = builder(workers).storage(storage).start().unwrap();
+        let publisher = hasty(address(&broker), "publisher", 2 * KEEP_ALIVE_SECONDS);
+        let quiet = Pinging::begin(address(&broker));
+        let stall = disk.stall();
+        let publisher = publish_large(publisher, count);
+        let bytes = bytes_read_at_last(&broker);
+        assert!(bytes <= bytes_max + BEYOND, "{workers} workers: {bytes} bytes were taken");
 
-    disk.reopen();
-    let mut publisher = publishing.join().unwrap();
-    for id in 1..=COUNT {
-        let code = ReasonCode::NoMatchingSubscribers;
-        assert_eq!(publisher.receive(), Received::Ack { kind: PacketType::PubAck, id, code });
+        // Nobody is silent, and a newcomer is let in, can subscribe, and is told when it goes.
+        thread::sleep(3 * SILENCE);
+        let mut newcomer = Client::connect(address(&broker), "newcomer");
+        newcomer.subscribe("other/#", QoS::AtLeastOnce);
+        newcomer.disconnect();
+
+        drop(stall);
+        publisher.join().unwrap();
+        quiet.end();
     }
-    publisher.ping();
-    quiet.ping();
 }
 
 /// Messages that are each larger than a file of the journal wait behind a stall of seconds. Whoever
@@ -104,40 +169,27 @@ fn a_client_is_let_in_soon_after_a_stall_though_large_messages_wait() {
     sleeper.disconnect();
 
     disk.slow_down(Pace::each(50));
-    let mut publisher = Client::connect(address(&broker), "publisher");
-    disk.shut();
-    let publishing = thread::spawn(move || {
-        let payload = vec![7; 900_000];
-        for id in 1..=COUNT {
-            publisher.send_bytes(&retained(&format!("large/{id}"), &payload, id));
-        }
-        publisher
-    });
+    let publisher = Client::connect(address(&broker), "publisher");
+    let stall = disk.stall();
+    let publisher = publish_large(publisher, COUNT);
     until("messages wait", || counters(&broker).bytes_received > 10_000_000);
     thread::sleep(STALL);
     let before = disk.faults().syncs();
     let mut sleeper = Client::open(address(&broker));
     sleeper.send(&Packet::Connect(Box::new(connect)));
-    disk.reopen();
+    drop(stall);
     let connack = sleeper.receive();
     let syncs = disk.faults().syncs() - before;
     assert!(matches!(connack, Received::ConnAck { session_present: true, .. }), "{connack:?}");
     assert!(syncs <= SYNCS_MAX, "{syncs} syncs before the CONNACK");
-    drop(publishing.join().unwrap());
-}
-
-fn ping_for_a_while(client: &mut Client) {
-    for _ in 0..5 {
-        client.ping();
-        thread::sleep(Duration::from_millis(20));
-    }
+    publisher.join().unwrap();
 }
 
 /// A message that takes three times as long as silence would be borne.
 #[test]
 fn a_packet_over_a_slow_link_arrives_whatever_the_keep_alive() {
     let broker = builder(1).start().unwrap();
-    let mut slow = hasty(&broker, "slow");
+    let mut slow = hasty(address(&broker), "slow", KEEP_ALIVE_SECONDS);
     let bytes = retained("slow", &[7; 3_000], 1);
     for part in bytes.chunks(bytes.len() / 30) {
         thread::sleep(SILENCE / 10);
@@ -150,7 +202,7 @@ fn a_packet_over_a_slow_link_arrives_whatever_the_keep_alive() {
 #[test]
 fn a_packet_that_drips_does_not_hold_a_connection() {
     let broker = builder(1).start().unwrap();
-    let mut dripping = hasty(&broker, "dripping");
+    let mut dripping = hasty(address(&broker), "dripping", KEEP_ALIVE_SECONDS);
     let bytes = retained("slow", &[7; 3_000], 1);
     let start = Instant::now();
     let mut bytes = bytes.iter();

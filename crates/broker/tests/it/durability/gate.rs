@@ -26,6 +26,10 @@ pub(crate) struct Pace {
     pub(crate) stall_ms: u64,
 }
 
+/// The disk stands still for as long as there is this.
+#[must_use]
+pub(crate) struct Stall(GatedDisk);
+
 struct Gate {
     disk: FaultyDisk,
     state: Mutex<State>,
@@ -85,10 +89,11 @@ impl GatedDisk {
         self.0.state().stage = Stage::Shut;
     }
 
-    /// Everything goes on as if nothing had been.
-    pub(crate) fn reopen(&self) {
-        self.0.state().stage = Stage::Open;
-        self.0.opened.notify_all();
+    /// The same until what this gives is dropped; then everything goes on as if nothing had been.
+    /// So a test that fails meanwhile does not wait for its broker's end for ever.
+    pub(crate) fn stall(&self) -> Stall {
+        self.shut();
+        Stall(Self(Arc::clone(&self.0)))
     }
 
     /// Lets those go who wait, with an error.
@@ -107,6 +112,14 @@ impl GatedDisk {
         let mut state = self.0.state();
         state.files += 1;
         Box::new(GatedFile { gate: Arc::clone(&self.0), file, number: state.files })
+    }
+}
+
+impl Drop for Stall {
+    fn drop(&mut self) {
+        let gate = &self.0.0;
+        gate.state().stage = Stage::Open;
+        gate.opened.notify_all();
     }
 }
 
