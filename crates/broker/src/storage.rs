@@ -9,9 +9,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
-use std::{fmt, io, mem};
+use std::{fmt, io, mem, ptr};
 
-use midge_core::{Commit, Durability, Fetch, Limits, Receipt, Recovered, StoreOp, WorkerId};
+use midge_core::{
+    Commit, Durability, Fetch, Limits, Message, Receipt, Recovered, StoreOp, WorkerId,
+};
 use midge_store::{
     Disk, Engine, OpenError, Opened, Options, Reading, RealDisk, Report, StoreError, StoreUsage,
 };
@@ -247,20 +249,26 @@ impl Orders {
 }
 
 impl Order {
-    /// About how much memory it keeps.
+    /// About how much memory it keeps. The receivers of a message stand one behind the other in a
+    /// commit, and share it.
     fn size(&self) -> usize {
         let Self::Commit { commit, .. } = self else {
             return 64;
         };
-        let message = |op: &StoreOp| match op {
-            StoreOp::Enqueue(enqueue) => enqueue.delivery.message.size() + 128,
-            StoreOp::Keep { message, .. } => message.size() + 128,
+        let mut last = ptr::null();
+        let mut message = |message: &Arc<Message>| {
+            let is_shared = mem::replace(&mut last, Arc::as_ptr(message)) == Arc::as_ptr(message);
+            128 + if is_shared { 0 } else { message.size() }
+        };
+        let size = |op: &StoreOp| match op {
+            StoreOp::Enqueue(enqueue) => message(&enqueue.delivery.message),
+            StoreOp::Keep { message: kept, .. } => message(kept),
             StoreOp::Subscribed { subscription, .. } => subscription.filter.len() + 128,
             StoreOp::Unsubscribed { filter, .. } => filter.len() + 128,
             StoreOp::Group(group) => group.filter.len() + group.name.len() + 128,
             _ => 64,
         };
-        commit.ops.iter().map(message).sum()
+        commit.ops.iter().map(size).sum()
     }
 }
 

@@ -149,6 +149,35 @@ fn a_stalled_disk_holds_back_publishers_and_silences_nobody() {
     }
 }
 
+/// The disk stands still, and one large message waits for it that many stored Sessions get: it takes
+/// memory once, and nobody is left unread for its sake.
+#[test]
+fn a_message_for_many_waits_for_a_stalled_disk_once() {
+    const SESSIONS: usize = 100;
+    let disk = GatedDisk::new(FaultyDisk::new(1));
+    let storage = Storage::on_disk(Arc::new(disk.clone()));
+    let broker = builder(1).storage(storage).start().unwrap();
+    for number in 0..SESSIONS {
+        let client_id = format!("sleeper{number}");
+        let mut connect = connect_packet(V5, &client_id);
+        connect.clean_start = false;
+        connect.properties.session_expiry_interval = Some(3600);
+        let mut sleeper = Client::open(address(&broker)).connected(&connect);
+        sleeper.subscribe("t", QoS::AtLeastOnce);
+        sleeper.disconnect();
+    }
+    let mut quiet = Client::connect(address(&broker), "quiet");
+    let mut publisher = Client::connect(address(&broker), "publisher");
+    let stall = disk.stall();
+    let payload = vec![7; LARGE_BYTES];
+    publisher.send(&publish_packet("t", &payload, QoS::AtLeastOnce, Some(1)));
+    until("it is there", || counters(&broker).payload_bytes_received >= LARGE_BYTES as u64);
+    quiet.ping();
+    drop(stall);
+    let code = ReasonCode::Success;
+    assert_eq!(publisher.receive(), Received::Ack { kind: PacketType::PubAck, id: 1, code });
+}
+
 /// Messages that are each larger than a file of the journal wait behind a stall of seconds. Whoever
 /// comes then waits for those that are being written and those that came before, not longer.
 #[test]
