@@ -1,11 +1,12 @@
 //! What a shared subscription has kept while nobody could take it goes to the members that are
-//! connected now, so many messages in a turn. What is published meanwhile queues up behind it.
+//! connected now, so many messages in a turn. What is published meanwhile queues up behind it, and
+//! so does what comes back from a member that goes in the middle of it: it has lost its place.
 
 use std::collections::VecDeque;
 
 use midge_codec::QoS;
 
-use super::Tried;
+use super::{Group, Tried};
 use crate::core::Core;
 use crate::effects::Effects;
 use crate::group_backlog::Kept;
@@ -111,8 +112,10 @@ impl Core {
         if !is_flushing || publication.attributes.qos == QoS::AtMostOnce {
             return false;
         }
-        // They become fewer, however many come.
-        self.flush_some(id, Flushes::FOR_EACH_NEW, now, fx);
+        // They become fewer, however many come; without anybody to take them they keep their order.
+        if self.has_present_member(id) {
+            self.flush_some(id, Flushes::FOR_EACH_NEW, now, fx);
+        }
         let limits = &self.config.limits;
         let group = self.groups.get(id);
         group.is_some_and(|group| group.backlog.has_room(publication.size(), limits))
@@ -135,9 +138,13 @@ impl Core {
         }
     }
 
-    fn has_present_member(&self, id: GroupId) -> bool {
+    fn has_present_member(&mut self, id: GroupId) -> bool {
         let group = self.groups.groups.get(&id.number).filter(|_| id.home == self.config.worker);
-        group.is_some_and(|group| group.members.list.iter().any(|it| self.is_present(it)))
+        let Some(Group { members, .. }) = group else {
+            return false;
+        };
+        self.work.add(members.list.len() / Work::MEMBERS);
+        members.list.iter().any(|member| self.is_present(member))
     }
 
     fn set_flushing(&mut self, id: GroupId, is_flushing: bool) {
