@@ -99,9 +99,10 @@ impl Core {
                 self.clients.rounds.begin_origin(from);
                 self.handle_shared_deliver(session, delivery, barred, now, fx);
             }
-            Peer::SharedReturn { delivery, barred, refusal } => {
+            Peer::SharedReturn { delivery, barred, refusal, online } => {
                 self.clients.rounds.begin_origin(from);
-                self.handle_shared_return(&delivery, Tried { barred, refusal }, now, fx);
+                let tried = Tried { barred, refusal };
+                self.handle_shared_return(&delivery, tried, online, now, fx);
             }
             Peer::SharedJoin { ticket, name, filter, member } => {
                 let group = self.join_group(&name, &filter, member, now, fx);

@@ -492,32 +492,36 @@ impl Core {
         let Some(group) = delivery.group else {
             return;
         };
+        let online = tried.barred.last().is_some_and(|&last| self.is_connected(last));
         if group.home == self.config.worker {
-            return self.handle_shared_return(&delivery, tried, now, fx);
+            return self.handle_shared_return(&delivery, tried, online, now, fx);
         }
         let Tried { barred, refusal } = tried;
         self.note_passed_on(group.home, delivery.message.attributes(), fx);
-        fx.send(group.home, Peer::SharedReturn { delivery, barred, refusal }.into());
+        fx.send(group.home, Peer::SharedReturn { delivery, barred, refusal, online }.into());
     }
 
-    /// A message that a member cannot take (any more) goes to another one [MQTT-4.8.2-5].
+    /// A message that a member cannot take (any more) goes to another one [MQTT-4.8.2-5], or to the
+    /// same one if its Client is back: `online`.
     pub(crate) fn handle_shared_return(
         &mut self,
         delivery: &Delivery,
         mut tried: Tried,
+        online: bool,
         now: Timestamp,
         fx: &mut Effects,
     ) {
-        let Some(group) = delivery.group else {
+        let (Some(group), Some(&last)) = (delivery.group, tried.barred.last()) else {
             return;
         };
-        if let (true, Some(&last)) = (delivery.qos > QoS::AtMostOnce, tried.barred.last()) {
+        if delivery.qos > QoS::AtMostOnce {
             self.handle_shared_settled(group, last);
         }
         self.work.add(Work::GROUP);
         if tried.refusal.is_none() {
             // The others were not connected when they were tried; what is known now is newer.
-            tried.barred.drain(..tried.barred.len().saturating_sub(1));
+            tried.barred = if online { Vec::new() } else { vec![last] };
+            self.note_presence(group, last, online, now, fx);
         }
         self.distribute(group, &Publication::of(&delivery.message), tried, now, fx);
     }

@@ -19,6 +19,8 @@ impl Work {
 
     /// Members of a shared subscription that are looked at as quickly as anything else is done.
     pub(crate) const MEMBERS: usize = 16;
+    /// The same for the subscriptions of a Session.
+    pub(crate) const SUBSCRIPTIONS: usize = 16;
 
     #[inline]
     pub(crate) fn add(&mut self, operations: usize) {

@@ -73,6 +73,7 @@ impl Core {
             return;
         }
         let session = self.clients.session_id(slot);
+        self.work.add(self.clients.session(slot).subscriptions.len() / Work::SUBSCRIPTIONS);
         let groups = groups_of(self.clients.session(slot));
         let presences = &mut self.presences;
         if groups.len() > presences.left || presences.groups.contains_key(&session) {
@@ -135,6 +136,22 @@ impl Core {
         self.announce_member(group, member, fx);
         if online {
             self.flush_group(group, now, fx);
+        }
+    }
+
+    /// The worker of a member says so beside something else; what it says later is newer.
+    pub(super) fn note_presence(
+        &mut self,
+        group: GroupId,
+        session: SessionId,
+        online: bool,
+        now: Timestamp,
+        fx: &mut Effects,
+    ) {
+        let members = self.groups.members(group);
+        let known = members.and_then(|members| members.get(session)).map(|member| member.online);
+        if known.is_some_and(|known| known != online) {
+            self.handle_shared_online(group, session, online, now, fx);
         }
     }
 

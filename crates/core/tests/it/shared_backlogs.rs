@@ -1,13 +1,14 @@
 //! Large backlogs of shared subscriptions: they go to the members in slices, while Clients come and
 //! go and more is published.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZeroU16;
 
-use midge_codec::Packet;
+use midge_codec::{Connect, Packet};
 use midge_core::{Limits, Owner, Round, SharedStrategy, StoreOp, WorkerId};
 
-use crate::node::{Conn, Node, Setup, TellOnPanic};
-use crate::packets::{persistent, publish};
+use crate::node::{Conn, Node, Setup, TellOnPanic, scenario_with};
+use crate::packets::{connect, persistent, publish};
 
 /// A little more than is given out in one turn.
 const BACKLOG: u16 = 4_240;
@@ -98,4 +99,75 @@ fn what_a_group_gives_out_is_kept_before_it_is_gone_whoever_publishes_meanwhile(
         judge_records(&node.stored);
         told.well();
     }
+}
+
+/// A CONNECT of a member that takes everything at once.
+fn eager(client_id: &str) -> Connect<'_> {
+    let mut packet = persistent(client_id);
+    packet.properties.receive_maximum = NonZeroU16::new(u16::MAX);
+    packet
+}
+
+fn numbers(texts: &[String]) -> Vec<u16> {
+    texts.iter().map(|text| text.parse().expect("a number")).collect()
+}
+
+/// A member of its own group, on the first worker, with so many messages in its queue.
+fn slow_member(node: &mut Node, name: &str, queued: u16) -> Conn {
+    // The next ones go to the other workers.
+    let others = (1..node.cores.len()).map(|number| format!("{name} beside {number}"));
+    let mut packet = persistent(name);
+    packet.properties.receive_maximum = NonZeroU16::new(1);
+    let member = node.connect_with(&packet).0;
+    others.for_each(|other| assert_ne!(node.home(&other), node.home(name)));
+    node.acknowledge(member, false);
+    node.subscribe(member, &format!("$share/g/{name}"), 1);
+    let publisher = node.open(0);
+    node.queue(publisher, &Packet::Connect(Box::new(connect(&format!("publisher for {name}")))));
+    for number in 1..=queued {
+        node.queue(publisher, &Packet::Publish(publish(name, &number.to_string(), 1, number)));
+    }
+    node.settle();
+    member
+}
+
+#[test]
+fn a_member_that_comes_back_at_once_gets_what_it_gives_back() {
+    scenario_with(setup(), |node| {
+        let other = slow_member(node, "o", 5_000);
+        let member = slow_member(node, "m", 1_000);
+        // The first one takes all the time that the turn has for what they give back.
+        node.break_connection(other);
+        node.break_connection(member);
+        let member = node.begin_connect(&eager("m"));
+        node.settle();
+        let got = node.texts(member).into_iter().collect::<BTreeSet<_>>();
+        assert_eq!(got.len(), 1_000, "what waits for a connected member");
+        let other = node.begin_connect(&eager("o"));
+        node.settle();
+        let got = node.texts(other).into_iter().collect::<BTreeSet<_>>();
+        assert_eq!(got.len(), 5_000, "what waits for a connected member");
+    });
+}
+
+#[test]
+fn a_backlog_keeps_its_order_while_nobody_is_there_to_take_it() {
+    let mut node = Node::new(&setup());
+    let node = &mut node;
+    let publisher = kept_for_nobody(node, "g", 1);
+    let member = node.begin_connect(&eager("m"));
+    node.turn(0);
+    node.take(member);
+    node.acknowledge(member, false);
+    node.break_connection(member);
+    for number in BACKLOG + 1..=BACKLOG + 8 {
+        let text = number.to_string();
+        node.queue(publisher, &Packet::Publish(publish("t", &text, 1, number)));
+    }
+    node.settle();
+    let member = node.begin_connect(&eager("m"));
+    node.settle();
+    let got = numbers(&node.texts(member));
+    assert!(got.is_sorted(), "{:?}", &got[got.len() - 20..]);
+    assert_eq!(got.last(), Some(&(BACKLOG + 8)));
 }
