@@ -149,7 +149,7 @@ fn a_stalled_disk_holds_back_publishers_and_silences_nobody() {
     }
 }
 
-/// The disk stands still, and one large message waits for it that many stored Sessions get: it takes
+/// The disk stands still, and one large message for many stored Sessions waits for it: it takes
 /// memory once, and nobody is left unread for its sake.
 #[test]
 fn a_message_for_many_waits_for_a_stalled_disk_once() {
