@@ -4,6 +4,9 @@
 //!
 //! A Client that waits for its CONNACK counts as absent: nothing is sent to it, and nothing that it
 //! sends is read. Nothing may get by here that overtakes the CONNACK [MQTT-3.2.0-1].
+//!
+//! The CONNACK is the acceptance: if the Network Connection ends before, its Will Message is never
+//! published [MQTT-3.1.2-7], and an earlier one that it has called off is due again.
 
 use std::sync::Arc;
 
@@ -16,9 +19,11 @@ use crate::core::Core;
 use crate::effects::{Effects, Event};
 use crate::identity::{ConnectionId, Identity};
 use crate::rounds::Held;
+use crate::session::Will;
 use crate::stored::Durability;
 use crate::subscription_tree::SessionSlot;
 use crate::time::Timestamp;
+use crate::timers::Timer;
 use crate::trace::PacketLine;
 
 /// A CONNECT that was accepted, until its CONNACK leaves.
@@ -31,6 +36,15 @@ pub(crate) struct Admission {
     pub(crate) connack: Vec<u8>,
     /// What is told then.
     pub(crate) connected: Event,
+    /// What the CONNECT has called off [MQTT-3.1.3-9].
+    pub(crate) earlier: Option<EarlierWill>,
+}
+
+/// The Will Message of an earlier Network Connection, and when it is due.
+#[derive(Debug)]
+pub(crate) struct EarlierWill {
+    will: Box<Will>,
+    due_at: Timestamp,
 }
 
 /// Sessions that have ended while the store may not know it yet. Their Clients are not told so, and
@@ -91,6 +105,32 @@ impl Core {
         match depends {
             Some(durability) => self.clients.rounds.hold(Held::Connected(id), durability),
             None => self.complete_connect(id, now, fx),
+        }
+    }
+
+    /// The Client of a Session is back: neither the end of the Session nor its Will Message is due.
+    /// Gives the Will Message that would have been.
+    pub(crate) fn call_off_will(&mut self, slot: SessionSlot) -> Option<EarlierWill> {
+        let due_at = self.clients.session(slot).will_due_at;
+        self.cancel_session_timers(slot);
+        let will = self.clients.session(slot).will.take()?;
+        Some(EarlierWill { will, due_at: due_at? })
+    }
+
+    /// A Network Connection has ended before its CONNACK: its Will Message is that of nobody.
+    pub(crate) fn withdraw_will(&mut self, admission: Admission) {
+        let Admission { session: slot, earlier, .. } = admission;
+        let session = self.clients.session(slot);
+        let withdrawn = session.will.take();
+        match earlier {
+            Some(EarlierWill { will, due_at }) => {
+                (session.will, session.will_due_at) = (Some(will), Some(due_at));
+                let timer = Timer::WillDelay(slot, session.generation);
+                self.timers.set(due_at, timer);
+                self.store_record(slot);
+            }
+            None if withdrawn.is_some() => self.forget_will(slot),
+            None => (),
         }
     }
 

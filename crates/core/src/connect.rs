@@ -460,6 +460,7 @@ impl Core {
         let resumed = self.take_over(&identity, pending.clean_start, now, fx);
         let session_present = resumed.is_some();
         let slot = resumed.unwrap_or_else(|| self.clients.insert_session(identity));
+        let earlier = self.call_off_will(slot);
         let expiry_max = self.config.limits.session_expiry_seconds_max;
         let Some(connection) = self.clients.connections.get(id.slot()) else {
             return;
@@ -486,7 +487,7 @@ impl Core {
             clean_start: pending.clean_start,
         };
         let admission =
-            Admission { session: slot, session_present, keep_alive, connack, connected };
+            Admission { session: slot, session_present, keep_alive, connack, connected, earlier };
         self.answer_connect(id, admission, now, fx);
     }
 
@@ -585,7 +586,6 @@ impl Core {
             self.end_session(slot, now, fx);
             return None;
         }
-        self.cancel_session_timers(slot);
         Some(slot)
     }
 

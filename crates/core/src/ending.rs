@@ -55,10 +55,10 @@ impl Core {
             return;
         };
         let phase = std::mem::replace(&mut connection.phase, Phase::Closing);
-        let slot = match phase {
+        let (slot, accepted) = match phase {
             Phase::Closing => return,
-            Phase::Connected { session, .. } => session,
-            Phase::Accepted(admission) => admission.session,
+            Phase::Connected { session, .. } => (session, None),
+            Phase::Accepted(admission) => (admission.session, Some(admission)),
             Phase::Stream { control, session } => {
                 return self.end_data_stream((id, control), session, now, fx);
             }
@@ -79,7 +79,9 @@ impl Core {
         let client = session.connection.take().map(|_| Arc::clone(&session.identity));
         self.clients.attached -= usize::from(client.is_some());
         fx.events.push(Event::Disconnected { connection: id, client, reason: reason.clone() });
-        if keeps_will(reason) {
+        if let Some(admission) = accepted {
+            self.withdraw_will(*admission);
+        } else if keeps_will(reason) {
             self.schedule_will(slot, now, fx);
         } else if self.clients.session(slot).will.take().is_some() {
             self.forget_will(slot); // [MQTT-3.14.4-3] [MQTT-3.1.2-10]

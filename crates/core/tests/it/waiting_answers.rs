@@ -2,7 +2,7 @@
 //! that something is gone, or that something goes on, and nothing overtakes them.
 
 use midge_codec::{Connect, Disconnect, Packet, ReasonCode, SubscriptionOptions, Unsubscribe};
-use midge_core::{AutoSubscription, Event, TopicRules};
+use midge_core::{AutoSubscription, Event, StoreOp, TopicRules};
 
 use crate::node::{Conn, Node, Setup, scenario_with};
 use crate::packets::{connect, id, options, persistent, publish, pubrel, will};
@@ -165,23 +165,124 @@ fn who_waits_can_be_taken_over() {
     });
 }
 
+fn with_will<'a>(packet: Connect<'a>, text: &'a str, delay_seconds: u32) -> Connect<'a> {
+    let mut will = will("will/a", text, 0);
+    will.delay_interval_seconds = Some(delay_seconds);
+    Connect { will: Some(will), ..packet }
+}
+
+fn watcher(node: &mut Node) -> Conn {
+    let watcher = node.connect("watcher");
+    node.subscribe(watcher, "will/#", 0);
+    watcher
+}
+
+/// The text of the Will Message that the store has for the one Session in it.
+fn will_in_store(node: &Node) -> Option<String> {
+    let mut kept = None;
+    for op in node.stored.iter().flatten() {
+        match op {
+            StoreOp::Session(record) => {
+                let will = record.will.as_ref();
+                kept = will.map(|it| String::from_utf8_lossy(it.message.payload()).into_owned());
+            }
+            StoreOp::WillGone { .. } => kept = None,
+            _ => (),
+        }
+    }
+    kept
+}
+
 #[test]
-fn who_is_lost_while_it_waits_was_connected() {
+fn who_is_lost_while_it_waits_leaves_no_will() {
     scenario_with(stored(), |node| {
-        let watcher = node.connect("watcher");
-        node.subscribe(watcher, "will/#", 0);
+        let watcher = watcher(node);
         let old = node.connect_with(&lasting("a", 60)).0;
         node.lose(old);
         node.hold_receipts(true);
-        let packet = Connect { will: Some(will("will/a", "gone", 0)), ..lasting("a", 10) };
-        let new = waits(node, &packet);
+        let new = waits(node, &with_will(lasting("a", 10), "never accepted", 0));
+        assert_eq!(will_in_store(node).as_deref(), Some("never accepted"));
         node.lose(new);
         node.hold_receipts(false);
         assert_eq!(node.take(new), []);
-        assert_eq!(node.texts(watcher), ["gone"]);
+        assert_eq!(will_in_store(node), None);
         assert_eq!(node.sessions(), 2);
         node.advance(10_000);
         assert_eq!(node.sessions(), 1, "its Session is over in time");
+        assert_eq!(node.texts(watcher), [""; 0]);
+    });
+}
+
+#[test]
+fn of_many_that_take_each_other_over_only_those_leave_a_will_that_were_accepted() {
+    for is_clean in [false, true] {
+        scenario_with(stored(), |node| {
+            let watcher = watcher(node);
+            let packet = |text| {
+                let packet = with_will(persistent("a"), text, 0);
+                Connect { clean_start: is_clean, ..packet }
+            };
+            let first = node.connect_with(&packet("accepted")).0;
+            node.hold_receipts(true);
+            for _ in 0..20 {
+                waits(node, &packet("never accepted"));
+            }
+            let last = waits(node, &packet("last"));
+            assert!(node.is_closed(first));
+            assert_eq!(node.texts(watcher), ["accepted"]);
+            node.hold_receipts(false);
+            node.take_connack(last);
+            node.lose(last);
+            assert_eq!(node.texts(watcher), ["last"]);
+            assert_eq!(node.counters().wills_published, 2);
+        });
+    }
+}
+
+#[test]
+fn a_will_that_is_called_off_by_one_who_is_never_accepted_comes_in_time() {
+    for ends_session in [false, true] {
+        scenario_with(stored(), |node| {
+            let watcher = watcher(node);
+            let old = node.connect_with(&with_will(persistent("a"), "first", 10)).0;
+            node.lose(old);
+            node.advance(4_000);
+            node.hold_receipts(true);
+            let second = waits(node, &with_will(persistent("a"), "second", 0));
+            let third = waits(node, &persistent("a"));
+            assert!(node.is_closed(second));
+            node.advance(3_000);
+            node.lose(third);
+            assert_eq!(will_in_store(node).as_deref(), Some("first"));
+            if ends_session {
+                let fourth = waits(node, &lasting("a", 0));
+                node.lose(fourth);
+            } else {
+                node.advance(2_999);
+                assert_eq!(node.texts(watcher), [""; 0]);
+                node.advance(1);
+            }
+            assert_eq!(node.texts(watcher), ["first"]);
+            node.hold_receipts(false);
+            assert_eq!(node.counters().wills_published, 1);
+        });
+    }
+}
+
+#[test]
+fn a_will_is_called_off_by_one_who_is_accepted() {
+    scenario_with(stored(), |node| {
+        let watcher = watcher(node);
+        let old = node.connect_with(&with_will(persistent("a"), "first", 10)).0;
+        node.lose(old);
+        node.hold_receipts(true);
+        let new = waits(node, &persistent("a"));
+        node.hold_receipts(false);
+        node.take_connack(new);
+        node.lose(new);
+        node.advance(20_000);
+        assert_eq!(node.texts(watcher), [""; 0]);
+        assert_eq!(will_in_store(node), None);
     });
 }
 
