@@ -190,7 +190,7 @@ impl Core {
         let mut session = self.clients.take_session(slot);
         let client = Arc::clone(&session.identity);
         let subscriptions = std::mem::take(&mut session.subscriptions);
-        self.end_subscriptions(slot, id, subscriptions.into_iter(), fx);
+        self.end_subscriptions(slot, id, subscriptions, fx);
         self.pass_on_undelivered(&mut session, id, now, fx);
         self.forget_session(session, id, now, fx);
         fx.events.push(Event::SessionEnded { client });

@@ -78,8 +78,8 @@ pub(crate) enum Peer {
         delivery: Delivery,
         barred: Vec<SessionId>,
     },
-    /// The sessions that were chosen so far cannot or must not have it: choose another one. `online`
-    /// says whether the Client of the last one is connected now.
+    /// The sessions that were chosen so far cannot or must not have it: choose another one.
+    /// `online` says whether the Client of the last one is connected now.
     SharedReturn {
         delivery: Delivery,
         barred: Vec<SessionId>,

@@ -1,7 +1,8 @@
 //! What is left to be done when a Session has ended: its subscriptions leave the tree and their
 //! groups, and what waited for it goes to others or is dropped. A Session may have a hundred
 //! thousand of them, so that is done in slices. Nobody can find a Session here any more: a Client
-//! that connects meanwhile has a new one.
+//! that connects meanwhile has a new one. Exclusive subscriptions end first, since nobody else, not
+//! even that Client, can have them before.
 //!
 //! An empty [`Session`] keeps the place of the old one, since the tree names it, until its
 //! subscriptions are gone. It must never get a message.
@@ -9,6 +10,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use hashbrown::HashMap;
 use hashbrown::hash_map::IntoIter;
 
 use crate::clients::Clients;
@@ -18,10 +20,11 @@ use crate::effects::Effects;
 use crate::hashing::hash_str;
 use crate::identity::{Identity, SessionId};
 use crate::outgoing::Delivery;
-use crate::session::{Session, Subscribed};
+use crate::session::{Session, Subscribed, SubscriptionKind};
 use crate::stored::{Owner, StoreOp};
 use crate::subscription_tree::SessionSlot;
 use crate::time::Timestamp;
+use crate::work::Work;
 
 /// What is left of the Sessions of one worker that have ended.
 #[derive(Debug)]
@@ -31,6 +34,8 @@ pub(crate) struct Remains {
     /// Subscriptions and messages for which this turn has time.
     left: usize,
 }
+
+type Subscriptions = HashMap<Box<str>, Subscribed, foldhash::fast::FixedState>;
 
 /// The subscriptions of a Session that has ended.
 #[derive(Debug)]
@@ -103,10 +108,13 @@ impl Core {
         &mut self,
         slot: SessionSlot,
         session: SessionId,
-        subscriptions: IntoIter<Box<str>, Subscribed>,
+        mut subscriptions: Subscriptions,
         fx: &mut Effects,
     ) {
-        let mut leaving = Leaving { slot, session, subscriptions };
+        if subscriptions.len() > self.remains.left {
+            self.end_exclusive((slot, session), &mut subscriptions, fx);
+        }
+        let mut leaving = Leaving { slot, session, subscriptions: subscriptions.into_iter() };
         let count = self.remains.left;
         if self.end_some(&mut leaving, count, fx) {
             self.clients.vacate(slot);
@@ -115,16 +123,40 @@ impl Core {
         }
     }
 
+    /// Ends the exclusive subscriptions, or as many of them as a turn has time for.
+    fn end_exclusive(
+        &mut self,
+        session: (SessionSlot, SessionId),
+        subscriptions: &mut Subscriptions,
+        fx: &mut Effects,
+    ) {
+        self.work.add(subscriptions.len() / Work::SUBSCRIPTIONS);
+        let exclusive = subscriptions.extract_if(|_, it| it.kind == SubscriptionKind::Exclusive);
+        for (key, subscribed) in exclusive.take(Remains::PER_TURN) {
+            self.end_subscription(session, &key, &subscribed, fx);
+        }
+    }
+
     /// Ends up to `count` subscriptions; true if these were all.
     fn end_some(&mut self, leaving: &mut Leaving, count: usize, fx: &mut Effects) -> bool {
         let Leaving { slot, session, subscriptions } = leaving;
         for (key, subscribed) in subscriptions.take(count) {
-            self.work.add(1);
-            self.remains.left -= 1;
-            self.end_wish(*session, &key, fx);
-            self.release_subscription((*slot, *session), &key, &subscribed.kind, fx);
+            self.end_subscription((*slot, *session), &key, &subscribed, fx);
         }
         subscriptions.len() == 0
+    }
+
+    fn end_subscription(
+        &mut self,
+        session: (SessionSlot, SessionId),
+        key: &str,
+        subscribed: &Subscribed,
+        fx: &mut Effects,
+    ) {
+        self.work.add(1);
+        self.remains.left = self.remains.left.saturating_sub(1);
+        self.end_wish(session.1, key, fx);
+        self.release_subscription(session, key, &subscribed.kind, fx);
     }
 
     /// What waited for a Session goes to other members of its shared subscriptions

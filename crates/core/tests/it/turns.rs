@@ -301,6 +301,31 @@ fn a_session_with_many_subscriptions_ends_in_slices_and_its_client_has_a_new_one
 }
 
 #[test]
+fn exclusive_subscriptions_are_free_as_soon_as_their_session_has_ended() {
+    scenario_with(setup(), |node| {
+        let other = node.connect("o");
+        let client = node.connect("c");
+        let exclusive: Vec<_> = (0..20).map(|number| format!("$exclusive/{number}")).collect();
+        node.queue_subscribe(client, &many(&[filters(20_000), exclusive.clone()].concat()), None);
+        node.settle();
+        assert_eq!(node.subscribe(other, "$exclusive/0", 1), ReasonCode::QuotaExceeded);
+        node.queue(client, &Packet::Disconnect(Disconnect::with_reason(ReasonCode::Success)));
+        let worker = node.home("c");
+        node.turn(worker);
+        assert!(subscriptions(node) > 10_000, "it is not all done in one turn");
+        let client = node.begin_connect(&connect("c"));
+        node.queue_subscribe(client, &many(&exclusive), None);
+        assert!(largest_turn(node) < 6_000);
+        let received = node.take(client);
+        let Some(Received::SubAck(_, codes)) = received.last() else {
+            panic!("{received:?}");
+        };
+        assert_eq!(codes[..], [ReasonCode::GrantedQoS1; 20]);
+        assert_eq!(node.subscribe(other, "$exclusive/0", 1), ReasonCode::QuotaExceeded);
+    });
+}
+
+#[test]
 fn what_waits_for_a_session_that_ends_is_given_up_in_slices() {
     scenario_with(setup(), |node| {
         let mut session = persistent("s");
