@@ -146,6 +146,7 @@ impl Worker {
         if let Some(socket) = self.sockets.of(id) {
             socket.is_closing = true;
             socket.is_reading = false;
+            socket.stream.give_up_handshake();
             socket.partial = Vec::new();
             self.closing.unwritten.push_back((Instant::now() + Closing::UNWRITTEN, id));
         }

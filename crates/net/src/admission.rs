@@ -56,13 +56,20 @@ pub struct ListenerFigures {
 }
 
 /// One open connection, until it is dropped, and one handshake, from [`Slot::begin_handshake`] to
-/// [`Slot::handshake_done`].
+/// [`Slot::handshake_done`] or [`Slot::handshake_failed`].
 #[derive(Debug)]
 pub(crate) struct Slot {
     admission: Arc<Admission>,
-    is_handshaking: bool,
+    handshake: Handshake,
     /// It is counted for an address.
     has_address: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Handshake {
+    NotBegun,
+    UnderWay,
+    Over,
 }
 
 #[derive(Debug)]
@@ -123,7 +130,7 @@ impl Admission {
         self.open.fetch_add(1, Ordering::Relaxed);
         self.accepted.fetch_add(1, Ordering::Relaxed);
         let has_address = address.is_some();
-        Ok(Slot { admission: Arc::clone(self), is_handshaking: false, has_address })
+        Ok(Slot { admission: Arc::clone(self), handshake: Handshake::NotBegun, has_address })
     }
 
     /// What came, and what is there. Figures that change meanwhile may be of different moments.
@@ -178,28 +185,48 @@ impl Rates {
 }
 
 impl Slot {
-    /// The connection's first byte has come: what follows may cost much.
+    /// The connection's first byte has come: what follows may cost much. Without effect after the
+    /// end of the handshake.
     ///
     /// # Errors
     ///
     /// As many handshakes as may be are under way; the refusal is counted and the connection is to
     /// be closed.
     pub(crate) fn begin_handshake(&mut self) -> Result<(), Refusal> {
+        if self.handshake != Handshake::NotBegun {
+            return Ok(());
+        }
         let max = self.admission.handshakes_max.load(Ordering::Relaxed);
         let before = self.admission.handshaking.fetch_add(1, Ordering::Relaxed);
         if max > 0 && before >= max {
             self.admission.handshaking.fetch_sub(1, Ordering::Relaxed);
             return Err(self.admission.count(Refusal::Handshakes));
         }
-        self.is_handshaking = true;
+        self.handshake = Handshake::UnderWay;
         Ok(())
     }
 
     /// The connection's handshake is complete, or it needs none.
     pub(crate) fn handshake_done(&mut self) {
-        if std::mem::take(&mut self.is_handshaking) {
+        self.end_handshake();
+    }
+
+    /// The connection is being closed: if its handshake is not complete, it has failed, and others
+    /// may begin theirs.
+    pub(crate) fn handshake_failed(&mut self) {
+        if self.end_handshake() {
+            self.admission.failed_handshakes.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether one was under way.
+    fn end_handshake(&mut self) -> bool {
+        let before = std::mem::replace(&mut self.handshake, Handshake::Over);
+        let was_under_way = before == Handshake::UnderWay;
+        if was_under_way {
             self.admission.handshaking.fetch_sub(1, Ordering::Relaxed);
         }
+        was_under_way
     }
 
     /// It is known now where the connection really comes from. Without effect if it was admitted
@@ -225,10 +252,7 @@ impl Slot {
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        if self.is_handshaking {
-            self.handshake_done();
-            self.admission.failed_handshakes.fetch_add(1, Ordering::Relaxed);
-        }
+        self.handshake_failed();
         self.admission.open.fetch_sub(1, Ordering::Relaxed);
     }
 }

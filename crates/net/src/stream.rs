@@ -168,10 +168,12 @@ impl Stream {
         let Kind::Layered(layered) = &mut self.kind else {
             return result;
         };
-        if !layered.is_handshaking()
-            && let Some(slot) = &mut self.slot
-        {
-            slot.handshake_done();
+        let is_refused =
+            result.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::InvalidData);
+        match &mut self.slot {
+            Some(slot) if is_refused => slot.handshake_failed(),
+            Some(slot) if !layered.is_handshaking() => slot.handshake_done(),
+            _ => (),
         }
         result
     }
@@ -269,8 +271,18 @@ impl Stream {
         }
     }
 
-    /// Tells the peer that nothing more will come, in the way of each layer.
+    /// It is being closed, though bytes may still wait for the socket: a handshake that is under
+    /// way has failed, and its place is free for another one.
+    pub fn give_up_handshake(&mut self) {
+        if let Some(slot) = &mut self.slot {
+            slot.handshake_failed();
+        }
+    }
+
+    /// Tells the peer that nothing more will come, in the way of each layer. A handshake that is
+    /// under way has failed.
     pub fn shutdown_write(&mut self, scratch: &mut Scratch) {
+        self.give_up_handshake();
         match &mut self.kind {
             Kind::Plain(socket) => socket.shutdown_write(),
             Kind::Layered(layered) => layered.shutdown_write(scratch),

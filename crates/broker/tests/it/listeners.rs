@@ -5,6 +5,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
+use std::time::Duration;
 
 use midge_broker::{
     Broker, BrokerHandle, Capabilities, Durability, Limits, Listen, ListenerChange,
@@ -274,4 +275,24 @@ fn who_finds_one_listener_open_finds_them_all() {
             drop(broker);
         });
     }
+}
+
+#[test]
+fn a_handshake_that_is_over_makes_room_while_its_connection_is_on_its_way_out() {
+    let mut listen = Listen::new("127.0.0.1:0").websocket(WebSocketOptions::default());
+    listen.limits.handshakes_max = 1;
+    listen.limits.connect_deadline = Some(Duration::from_millis(100));
+    let broker = Broker::builder().listen(listen).workers(1).start().unwrap();
+    let (handle, address) = (broker.handle(), address(&broker));
+    // The first one never ends, the second one is refused; neither Client closes.
+    for words in ["GET ", "GET /other HTTP/1.1\r\nHost: h\r\n\r\n"] {
+        let mut client = TcpStream::connect(address).unwrap();
+        client.write_all(words.as_bytes()).unwrap();
+        client.read_to_end(&mut Vec::new()).unwrap();
+        let figures = &handle.listener_figures()[0].1;
+        assert_eq!(figures.handshaking, 0, "{words}");
+        let refused = figures.refused.iter().map(|(_, count)| count).sum::<u64>();
+        assert_eq!(refused, 0, "{words}");
+    }
+    assert_eq!(handle.listener_figures()[0].1.failed_handshakes, 2);
 }

@@ -75,6 +75,26 @@ fn handshakes_are_counted_until_they_are_done_or_fail() {
 }
 
 #[test]
+fn a_handshake_that_has_failed_gives_its_place_up_before_the_connection_is_gone() {
+    let (admission, now) = (admission(|limits| limits.handshakes_max = 1), Instant::now());
+    let mut failed = admission.admit(None, now).unwrap();
+    let mut next = admission.admit(None, now).unwrap();
+    failed.begin_handshake().unwrap();
+    failed.handshake_failed();
+    failed.handshake_failed();
+    let figures = admission.figures();
+    assert_eq!((figures.open, figures.handshaking, figures.failed_handshakes), (2, 0, 1));
+    next.begin_handshake().unwrap();
+    // What still comes by the failed one begins nothing.
+    failed.begin_handshake().unwrap();
+    next.handshake_done();
+    next.handshake_failed();
+    drop((failed, next));
+    let figures = admission.figures();
+    assert_eq!((figures.open, figures.handshaking, figures.failed_handshakes), (0, 0, 1));
+}
+
+#[test]
 fn an_address_that_is_told_later_counts_once() {
     let (admission, now) =
         (admission(|limits| limits.connection_rate_per_address_max = 1), Instant::now());
