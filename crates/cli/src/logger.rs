@@ -30,6 +30,16 @@ struct Logger {
     queue: Arc<Queue>,
 }
 
+/// A line that a broker starts with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct StartLine {
+    /// What it is about; absent: it stands alone. Empty: it goes on about what is above it.
+    label: Option<&'static str>,
+    value: String,
+    /// The address of the listener that it tells of; its URL is the value.
+    listener: Option<String>,
+}
+
 /// Waits, when it is dropped, until what was logged is written, as long as it is being taken.
 #[derive(Debug)]
 pub(crate) struct Guard;
@@ -68,23 +78,62 @@ pub(crate) fn install(level: LevelFilter, format: LogFormat) -> io::Result<Guard
     Ok(Guard)
 }
 
-/// Writes lines that are addressed to whoever started the broker: as they are where the log is
-/// for people, as log lines where it is for programs.
-pub(crate) fn announce(text: &str) {
+/// Writes lines that are addressed to whoever started the broker: one below the other where the
+/// log is for people, as log lines where it is for programs.
+pub(crate) fn announce(lines: &[StartLine]) {
     let Some(logger) = LOGGER.get() else {
         return;
     };
-    for line in text.lines() {
-        match logger.style.format {
-            LogFormat::Text if log::max_level() >= LevelFilter::Info => {
-                let level = Level::Info;
+    match logger.style.format {
+        LogFormat::Text if log::max_level() >= LevelFilter::Info => {
+            let level = Level::Info;
+            for line in start_text(lines) {
                 logger.queue.push(format!("{}{line}\n", logger.style.prefix(level)), level);
             }
-            LogFormat::Text => {}
-            LogFormat::Json => {
-                let words: Vec<&str> = line.split_whitespace().collect();
-                log::info!(target: "midge", "{}", words.join(" "));
+        }
+        LogFormat::Text => {}
+        LogFormat::Json => lines.iter().for_each(StartLine::log),
+    }
+}
+
+/// The lines for people: a label stands once before all that belongs to it.
+pub(crate) fn start_text(lines: &[StartLine]) -> Vec<String> {
+    let mut last = "";
+    let mut text = Vec::with_capacity(lines.len());
+    for StartLine { label, value, .. } in lines {
+        text.push(match label {
+            None => value.clone(),
+            Some(label) => {
+                let shown = if *label == last { "" } else { label };
+                format!("  {shown:<13}  {value}")
             }
+        });
+        last = label.unwrap_or_default();
+    }
+    text
+}
+
+impl StartLine {
+    /// One that stands alone.
+    pub(crate) fn title(value: String) -> Self {
+        Self { label: None, value, listener: None }
+    }
+
+    pub(crate) fn new(label: &'static str, value: String) -> Self {
+        Self { label: Some(label), value, listener: None }
+    }
+
+    pub(crate) fn of_listener(label: &'static str, url: String, address: String) -> Self {
+        Self { listener: Some(address), ..Self::new(label, url) }
+    }
+
+    fn log(&self) {
+        let value = self.value.as_str();
+        let listener = self.listener.as_deref();
+        let url = listener.map(|_| value);
+        match self.label.filter(|label| !label.is_empty()) {
+            Some(label) => log::info!(target: "midge", listener, url; "{label} {value}"),
+            None => log::info!(target: "midge", "{value}"),
         }
     }
 }

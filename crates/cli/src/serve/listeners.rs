@@ -1,6 +1,8 @@
 //! The listeners of a broker as it starts with them: which ones, and how people are told of them.
 
+use std::cell::OnceCell;
 use std::fmt;
+use std::io;
 use std::net::{Ipv6Addr, SocketAddr, TcpListener};
 
 use midge_broker::{Listener, ListenerSettings};
@@ -10,13 +12,22 @@ use crate::config::{Configuration, printable};
 
 /// What is listened on if nothing is configured: nobody but this machine's own users may connect
 /// without a word about who they are.
-const DEFAULT_LISTENERS: [&str; 2] = ["127.0.0.1:1883", "[::1]:1883"];
+const DEFAULT_ADDRESSES: [&str; 2] = ["127.0.0.1:1883", "[::1]:1883"];
+
+/// The listeners of a configuration that names none. The machine is asked once whether it has IPv6:
+/// if it fails to answer later, for want of a descriptor perhaps, no listener may go for that.
+#[derive(Debug, Default)]
+pub(crate) struct DefaultListeners {
+    addresses: OnceCell<&'static [&'static str]>,
+}
 
 /// A listener as people are told of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ShownListener {
     /// `mqtts://0.0.0.0:8883`, `unix:/run/midge.sock`.
     url: String,
+    /// `0.0.0.0:8883`, `unix:/run/midge.sock`: its name in lines about its connections.
+    pub(crate) address: String,
     /// Only processes of this machine reach it.
     pub(crate) is_local: bool,
     /// Only those with a certificate of the listener's authorities are let in.
@@ -25,19 +36,27 @@ pub(crate) struct ShownListener {
     pub(crate) believes_all_proxies: bool,
 }
 
-/// The listeners that the configuration names, or else the default ones.
-pub(crate) fn all(configuration: &Configuration) -> Vec<ListenerSettings> {
-    if !configuration.listeners.is_empty() {
-        return configuration.listeners.clone();
+impl DefaultListeners {
+    /// The listeners that the configuration names, or else these.
+    pub(crate) fn or_configured(&self, configuration: &Configuration) -> Vec<ListenerSettings> {
+        if !configuration.listeners.is_empty() {
+            return configuration.listeners.clone();
+        }
+        let capabilities = configuration.capabilities;
+        let plain = |address| ListenerSettings { capabilities, ..ListenerSettings::new(address) };
+        let try_ipv6 = || TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).map(drop);
+        self.addresses(try_ipv6).iter().map(plain).collect()
     }
-    let mut listeners = DEFAULT_LISTENERS.to_vec();
-    if let Err(error) = TcpListener::bind((Ipv6Addr::LOCALHOST, 0)) {
-        log::info!("not listening on {}: no IPv6 here ({error})", DEFAULT_LISTENERS[1]);
-        listeners.truncate(1);
+
+    fn addresses(&self, try_ipv6: impl FnOnce() -> io::Result<()>) -> &'static [&'static str] {
+        self.addresses.get_or_init(|| match try_ipv6() {
+            Ok(()) => &DEFAULT_ADDRESSES,
+            Err(error) => {
+                log::info!("not listening on {}: no IPv6 here ({error})", DEFAULT_ADDRESSES[1]);
+                &DEFAULT_ADDRESSES[..1]
+            }
+        })
     }
-    let capabilities = configuration.capabilities;
-    let plain = |address| ListenerSettings { capabilities, ..ListenerSettings::new(address) };
-    listeners.into_iter().map(plain).collect()
 }
 
 impl ShownListener {
@@ -61,7 +80,9 @@ impl ShownListener {
         let is_local = is_unix || address.is_some_and(|address| address.ip().is_loopback());
         let has_proxy = listen.proxy.mode != ProxyMode::Off && listen.proxy.from.is_empty();
         let url = if is_unix { of_process(listen, &place) } else { of_network(listen, &place) };
-        Self { url, is_local, needs_certificate, believes_all_proxies: has_proxy && !is_local }
+        let address = if is_unix { listen.address.to_string() } else { place };
+        let believes_all_proxies = has_proxy && !is_local;
+        Self { url, address, is_local, needs_certificate, believes_all_proxies }
     }
 }
 
@@ -99,7 +120,18 @@ impl fmt::Display for ShownListener {
 mod tests {
     use midge_net::{Listen, ProxyMode, QuicOptions, TlsOptions, WebSocketOptions};
 
-    use super::ShownListener;
+    use super::{DEFAULT_ADDRESSES, DefaultListeners, ShownListener};
+
+    #[test]
+    fn the_machine_is_asked_once_whether_it_has_ipv6() {
+        let failure = || Err(std::io::ErrorKind::AddrNotAvailable.into());
+        let with_ipv6 = DefaultListeners::default();
+        assert_eq!(with_ipv6.addresses(|| Ok(())), DEFAULT_ADDRESSES);
+        assert_eq!(with_ipv6.addresses(failure), DEFAULT_ADDRESSES, "it had IPv6 at the start");
+        let without = DefaultListeners::default();
+        assert_eq!(without.addresses(failure), &DEFAULT_ADDRESSES[..1]);
+        assert_eq!(without.addresses(|| Ok(())), &DEFAULT_ADDRESSES[..1]);
+    }
 
     fn shown(listen: &Listen, address: &str) -> ShownListener {
         ShownListener::of(listen, address.parse().ok())
@@ -122,7 +154,10 @@ mod tests {
             (unix.tls(tls()), "", "unix:/run/midge.sock (TLS)"),
         ];
         for (listen, address, url) in expected {
-            assert_eq!(shown(&listen, address).to_string(), url);
+            let shown = shown(&listen, address);
+            assert_eq!(shown.to_string(), url);
+            let is_unix = address.is_empty();
+            assert_eq!(shown.address, if is_unix { "unix:/run/midge.sock" } else { network });
         }
     }
 

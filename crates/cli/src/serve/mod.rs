@@ -11,6 +11,7 @@ mod start_message;
 
 use std::process::ExitCode;
 use std::thread;
+use std::time::Duration;
 
 use clap::Args;
 use midge_broker::{Allocator, Broker, ListenerSettings, StartError, Storage};
@@ -19,7 +20,7 @@ use crate::allocator::{allocated_bytes, give_back};
 use crate::config::command::{EXIT_WRONG_CONFIGURATION, print_report};
 use crate::config::{Configuration, Flags, Loaded, Sources};
 use crate::logger;
-use listeners::ShownListener;
+use listeners::{DefaultListeners, ShownListener};
 use reload::Reloader;
 use signals::{Request, Signals};
 use start_message::StartMessage;
@@ -58,12 +59,21 @@ pub(crate) fn run(args: &ServeArgs) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    match start(configuration, listeners::all(configuration), signals.failure()) {
+    let default_listeners = DefaultListeners::default();
+    let listeners = default_listeners.or_configured(configuration);
+    match start(configuration, listeners, signals.failure()) {
         Ok(broker) => {
             let listeners: Vec<_> =
                 broker.handle().listeners().iter().map(ShownListener::new).collect();
             announce(&listeners, &loaded, &sources);
-            serve(broker, loaded, &args.flags, signals)
+            let reloader = Reloader::new(
+                args.flags.clone(),
+                broker.handle(),
+                loaded.effective,
+                default_listeners,
+            );
+            let deadline = loaded.configuration.shutdown_deadline;
+            serve(broker, reloader, deadline, signals)
         }
         Err(error) => {
             log::error!("{error}");
@@ -114,12 +124,15 @@ fn announce(listeners: &[ShownListener], loaded: &Loaded, sources: &Sources) {
         workers: loaded.configuration.workers,
         processors: thread::available_parallelism().map_or(1, usize::from),
     };
-    logger::announce(&message.to_string());
+    logger::announce(&message.lines());
 }
 
-fn serve(broker: Broker, loaded: Loaded, flags: &Flags, mut signals: Signals) -> ExitCode {
-    let deadline = loaded.configuration.shutdown_deadline;
-    let mut reloader = Reloader::new(flags.clone(), broker.handle(), loaded.effective);
+fn serve(
+    broker: Broker,
+    mut reloader: Reloader,
+    deadline: Duration,
+    mut signals: Signals,
+) -> ExitCode {
     loop {
         match signals.wait() {
             Request::Reload => {

@@ -8,7 +8,7 @@ use log::LevelFilter;
 use midge_broker::{BrokerHandle, ListenError, Listener, ListenerChange, Renewal, Settings};
 
 use super::descriptors;
-use super::listeners::{self, ShownListener};
+use super::listeners::{DefaultListeners, ShownListener};
 use crate::config::{Configuration, Effective, Flags, Loaded, Sources, Value};
 
 /// How a section is said to be missing.
@@ -19,6 +19,7 @@ pub(crate) struct Reloader {
     flags: Flags,
     broker: BrokerHandle,
     in_effect: Vec<Effective>,
+    default_listeners: DefaultListeners,
 }
 
 /// A key whose value in the file is not the one in effect.
@@ -31,8 +32,13 @@ struct Change {
 }
 
 impl Reloader {
-    pub(crate) fn new(flags: Flags, broker: BrokerHandle, in_effect: Vec<Effective>) -> Self {
-        Self { flags, broker, in_effect }
+    pub(crate) fn new(
+        flags: Flags,
+        broker: BrokerHandle,
+        in_effect: Vec<Effective>,
+        default_listeners: DefaultListeners,
+    ) -> Self {
+        Self { flags, broker, in_effect, default_listeners }
     }
 
     /// Tells what came of reading the certificates of listeners again: whether there are new ones.
@@ -90,7 +96,7 @@ impl Reloader {
 
     fn put_into_effect(&mut self, loaded: &Loaded) -> Result<(), ListenError> {
         let configuration = &loaded.configuration;
-        let listeners = listeners::all(configuration);
+        let listeners = self.default_listeners.or_configured(configuration);
         let changes = self.broker.reconfigure_with(settings(configuration), &listeners)?;
         let level: LevelFilter = configuration.log_level;
         log::set_max_level(level);
@@ -104,22 +110,29 @@ impl Reloader {
 fn tell_listener(change: &ListenerChange) {
     match change {
         ListenerChange::Added(listener) => {
-            let listener = ShownListener::new(listener);
-            log::info!("{listener}: listens from now on");
-            if !listener.is_local && !listener.needs_certificate {
-                log::warn!("{listener}: whoever reaches it can connect");
+            let shown = ShownListener::new(listener);
+            let (listener, url) = (&*shown.address, &*shown.to_string());
+            log::info!(listener, url; "{shown}: listens from now on");
+            if !shown.is_local && !shown.needs_certificate {
+                log::warn!(listener, url; "{shown}: whoever reaches it can connect");
             }
         }
-        ListenerChange::Changed(listener) => log::info!(
-            "{}: other settings are in effect for connections from now on; those that stand keep \
-             the old ones",
-            ShownListener::new(listener)
-        ),
-        ListenerChange::Removed(listener) => log::info!(
-            "{}: listens no longer; its connections end (0x98 Administrative action), their \
-             sessions stay",
-            ShownListener::new(listener)
-        ),
+        ListenerChange::Changed(listener) => {
+            let shown = ShownListener::new(listener);
+            log::info!(
+                listener = &*shown.address, url = &*shown.to_string();
+                "{shown}: other settings are in effect for connections from now on; those that \
+                 stand keep the old ones"
+            );
+        }
+        ListenerChange::Removed(listener) => {
+            let shown = ShownListener::new(listener);
+            log::info!(
+                listener = &*shown.address, url = &*shown.to_string();
+                "{shown}: listens no longer; its connections end (0x98 Administrative action), \
+                 their sessions stay"
+            );
+        }
     }
 }
 

@@ -1,10 +1,10 @@
 //! What a broker says when it has started: where it is, what it works with, what to do next.
 
-use std::fmt;
 use std::path::Path;
 
 use super::listeners::ShownListener;
 use crate::config::printable;
+use crate::logger::StartLine;
 
 /// The lines that a broker starts with.
 #[derive(Clone, Copy, Debug)]
@@ -21,33 +21,26 @@ pub(crate) struct StartMessage<'m> {
     pub(crate) processors: usize,
 }
 
-impl fmt::Display for StartMessage<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let version = env!("CARGO_PKG_VERSION");
-        writeln!(f, "Midge {version}, a broker for MQTT 3.1, 3.1.1 and 5.0")?;
-        for (index, listener) in self.listeners.iter().enumerate() {
-            let label = if index == 0 { "listens on" } else { "" };
-            writeln!(f, "  {label:<13}  {listener}")?;
-        }
-        for advice in self.advice() {
-            writeln!(f, "                 {advice}")?;
-        }
-        writeln!(f, "  configuration  {}", self.configuration())?;
-        match self.data {
-            Some(data) => {
-                writeln!(f, "  data           {}", printable(&data.display().to_string()))?;
-            }
-            None => writeln!(f, "  data           in memory: it is gone when the broker ends")?,
-        }
-        match self.workers {
-            Some(workers) => writeln!(f, "  workers        {workers}")?,
-            None => writeln!(f, "  workers        {}, one for each processor", self.processors)?,
-        }
-        writeln!(f, "  documentation  midge --help, midge config reference, docs/")
-    }
-}
-
 impl StartMessage<'_> {
+    /// All of it, from the top down.
+    pub(crate) fn lines(&self) -> Vec<StartLine> {
+        let version = env!("CARGO_PKG_VERSION");
+        let title = format!("Midge {version}, a broker for MQTT 3.1, 3.1.1 and 5.0");
+        let mut lines = vec![StartLine::title(title)];
+        lines.extend(self.listeners.iter().map(|listener| {
+            StartLine::of_listener("listens on", listener.to_string(), listener.address.clone())
+        }));
+        lines.extend(self.advice().into_iter().map(|advice| StartLine::new("", advice)));
+        let documentation = "midge --help, midge config reference, docs/".to_string();
+        lines.extend([
+            StartLine::new("configuration", self.configuration()),
+            StartLine::new("data", self.data()),
+            StartLine::new("workers", self.workers()),
+            StartLine::new("documentation", documentation),
+        ]);
+        lines
+    }
+
     /// Who can connect, and what to do about it.
     fn advice(&self) -> Vec<String> {
         let named = |listeners: &[&ShownListener]| {
@@ -94,6 +87,20 @@ impl StartMessage<'_> {
             None => "the defaults, without a file".to_string(),
         }
     }
+
+    fn data(&self) -> String {
+        match self.data {
+            Some(data) => printable(&data.display().to_string()),
+            None => "in memory: it is gone when the broker ends".to_string(),
+        }
+    }
+
+    fn workers(&self) -> String {
+        match self.workers {
+            Some(workers) => workers.to_string(),
+            None => format!("{}, one for each processor", self.processors),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -111,6 +118,10 @@ mod tests {
     fn with_client_certificates(address: &str) -> ShownListener {
         let tls = TlsOptions::new("server.pem", "server.key").client_ca("ca.pem");
         ShownListener::of(&Listen::new(address).tls(tls), Some(address.parse().unwrap()))
+    }
+
+    fn text(message: &StartMessage<'_>) -> String {
+        crate::logger::start_text(&message.lines()).join("\n") + "\n"
     }
 
     fn advice(listeners: &[ShownListener]) -> Vec<String> {
@@ -156,7 +167,7 @@ mod tests {
             processors: 4,
         };
         assert_eq!(
-            message.to_string(),
+            text(&message),
             format!(
                 "Midge {}, a broker for MQTT 3.1, 3.1.1 and 5.0\n\
                  \x20 listens on     mqtt://127.0.0.1:1883\n\
@@ -184,7 +195,7 @@ mod tests {
             workers: Some(2),
             processors: 4,
         };
-        let text = message.to_string();
+        let text = text(&message);
         assert!(text.contains("it asks for no name or password yet"), "{text}");
         assert!(text.contains("midge.toml (found there; nobody named it)"), "{text}");
         assert!(text.contains("  data           /var/lib/midge\n"), "{text}");

@@ -91,6 +91,32 @@ fn lines_of_json_have_fields() {
 }
 
 #[test]
+fn each_listener_has_a_line_of_json_at_the_start() {
+    let directory = Directory::empty();
+    let ports = [free_port(), free_port()];
+    let arguments = format!(
+        "--listen 127.0.0.1:{} --listen 127.0.0.1:{} --listen unix:{}",
+        ports[0],
+        ports[1],
+        directory.path().join("s").display()
+    );
+    let broker = midge_in(directory.path(), &[("MIDGE_LOG_FORMAT", "json")], &arguments);
+    let ended = broker.wait_for(STARTED).signal("TERM").end();
+    let lines: Vec<Value> =
+        ended.stderr.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let told: Vec<_> = lines.iter().filter(|line| line.get("listener").is_some()).collect();
+    let addresses = ports.map(|port| format!("127.0.0.1:{port}"));
+    assert_eq!(told.len(), 3, "{lines:#?}");
+    for (line, address) in told.iter().zip(&addresses) {
+        assert_eq!(line["listener"], **address);
+        assert_eq!(line["url"], format!("mqtt://{address}"));
+        assert_eq!(line["message"], format!("listens on mqtt://{address}"));
+    }
+    let path = directory.path().join("s");
+    assert_eq!(told[2]["listener"], format!("unix:{}", path.display()));
+}
+
+#[test]
 fn s19_no_password_and_no_payload_is_written() {
     for format in ["text", "json"] {
         let (directory, port) = (Directory::empty(), free_port());
