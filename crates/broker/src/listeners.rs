@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use midge_core::{Limits, Settings};
 use midge_net::{
-    Listen, ListenError, ListenerAddress, ListenerChanges, ListenerControl, ReadyChanges,
-    RunningListeners,
+    BindError, Listen, ListenError, ListenerAddress, ListenerChanges, ListenerControl,
+    ReadyChanges, RunningListeners,
 };
 
 use crate::certificate_watch::CertificateWatch;
@@ -39,11 +39,22 @@ pub enum ListenerChange {
     Changed(Listener),
     /// It is closed, and its connections end: MQTT 5 Clients are told 0x98 Administrative action.
     Removed(Listener),
+    /// Its Unix socket could not get another owner, group or mode; the settings here have those
+    /// that it keeps. The next change tries again.
+    SocketStays {
+        /// The listener as it is.
+        listener: Listener,
+        /// Why it could not be.
+        reason: String,
+    },
 }
 
 /// What a broker has of its listeners.
 pub(crate) struct BrokerListeners {
-    state: Mutex<State>,
+    /// Held for one change at a time, while names are looked up and ports waited for.
+    changing: Mutex<Running>,
+    /// Never held while something else is waited for; changed by whoever holds the other one.
+    listed: Mutex<Vec<Listed>>,
     pub(crate) table: Arc<ListenerTable>,
     /// Connections that all listeners together let in.
     pub(crate) connections_max: Arc<AtomicUsize>,
@@ -53,11 +64,10 @@ pub(crate) struct BrokerListeners {
 }
 
 #[derive(Default)]
-struct State {
+struct Running {
     limits: Limits,
-    listed: Vec<Listed>,
     /// `None` before the start and after the end.
-    running: Option<RunningListeners>,
+    listeners: Option<RunningListeners>,
     certificate_watch: Option<CertificateWatch>,
 }
 
@@ -92,53 +102,56 @@ impl BrokerListeners {
         unfinished: Arc<Unfinished>,
     ) -> Self {
         let bound = bound.into_iter().enumerate();
-        let listed = bound.map(|(number, (settings, address))| {
-            Listed::new(Listener { number: number as u16, address, settings })
-        });
-        let state = State {
-            limits: limits.clone(),
-            listed: listed.collect(),
-            running: None,
-            certificate_watch: None,
-        };
+        let listed: Vec<_> = bound
+            .map(|(number, (settings, address))| {
+                Listed::new(Listener { number: number as u16, address, settings })
+            })
+            .collect();
+        let running = Running { limits: limits.clone(), ..Running::default() };
         let listeners = Self {
             table: Arc::default(),
             connections_max: Arc::new(AtomicUsize::new(limits.connections_max as usize)),
             control,
             inboxes,
             unfinished,
-            state: Mutex::default(),
+            changing: Mutex::new(running),
+            listed: Mutex::default(),
         };
-        listeners.set_terms(&state);
-        *listeners.state() = state;
+        listeners.set_terms(&listed, limits);
+        *listeners.listed() = listed;
         listeners
     }
 
     /// They run from now on.
-    pub(crate) fn run(&self, running: RunningListeners) -> io::Result<()> {
-        let mut state = self.state();
-        state.running = Some(running);
-        state.certificate_watch = CertificateWatch::start(Arc::clone(&self.control))?;
+    pub(crate) fn run(&self, listeners: RunningListeners) -> io::Result<()> {
+        let mut running = self.changing();
+        running.listeners = Some(listeners);
+        running.certificate_watch = CertificateWatch::start(Arc::clone(&self.control))?;
         Ok(())
     }
 
-    /// All of them, in the order in which they were asked for.
+    /// All of them, in the order in which they were asked for. Never waits for a change.
     pub(crate) fn all(&self) -> Vec<Listener> {
-        self.state().listed.iter().map(|listed| listed.listener.clone()).collect()
+        self.listed().iter().map(|listed| listed.listener.clone()).collect()
     }
 
+    /// Does not wait for a change that is under way: it gives up, and stops them itself. Whoever
+    /// comes meanwhile is closed by the workers.
     pub(crate) fn stop_accepting(&self) {
-        if let Some(running) = &mut self.state().running {
-            running.stop_accepting();
+        self.control.end_waiting();
+        if let Ok(mut running) = self.changing.try_lock()
+            && let Some(listeners) = &mut running.listeners
+        {
+            listeners.stop_accepting();
         }
     }
 
     /// Ends them, with the connections of QUIC.
     pub(crate) fn end(&self) {
-        let mut state = self.state();
-        let ended = (state.running.take(), state.certificate_watch.take());
+        let mut running = self.changing();
+        let ended = (running.listeners.take(), running.certificate_watch.take());
         // It may take a while.
-        drop(state);
+        drop(running);
         drop(ended);
     }
 
@@ -154,46 +167,55 @@ impl BrokerListeners {
         settings: Settings,
         wanted: Option<&[ListenerSettings]>,
     ) -> Result<Vec<ListenerChange>, ListenError> {
-        let mut state = self.state();
-        let limits = settings.limits.with_fixed_of(&state.limits).within_memory();
+        let mut running = self.changing();
+        let limits = settings.limits.with_fixed_of(&running.limits).within_memory();
+        let before = self.listed().clone();
         let present: Vec<_>;
         let wanted = match wanted {
             Some(wanted) => wanted,
             None => {
-                present = state.listed.iter().map(|it| it.listener.settings.clone()).collect();
+                present = before.iter().map(|it| it.listener.settings.clone()).collect();
                 &present
             }
         };
-        let plan = self.plan(&state, wanted, &limits)?;
-        let running = state.running.as_mut();
-        let running = running.ok_or_else(|| io::Error::other("the broker has stopped"))?;
-        let ready = running.prepare(plan.sockets)?;
-        // From here on nothing fails.
-        let (listed, changes) = settle(plan.wanted, &plan.removed, &ready);
-        let state = &mut *state;
-        (state.limits, state.listed) = (limits, listed);
-        self.take_limits(state);
-        let settings = Arc::new(settings);
-        self.send_to_all(|| Letter::Reconfigure(Arc::clone(&settings)));
-        plan.removed.iter().for_each(|removed| removed.place.remove());
-        if let Some(running) = &mut state.running {
-            running.carry_out(ready);
+        let plan = self.plan((&before, &running.limits), wanted, &limits)?;
+        let listeners = running.listeners.as_mut();
+        let stopped = || io::Error::other("the broker has stopped");
+        let listeners = listeners.ok_or_else(stopped)?;
+        let ready = listeners.prepare(plan.sockets);
+        if self.control.is_ending() {
+            listeners.stop_accepting();
+            return Err(stopped().into());
         }
+        let ready = ready?;
+        // From here on nothing fails but to replace the file of a Unix socket.
+        let (mut listed, mut changes) = settle(plan.wanted, &plan.removed, &ready);
+        let settings = Arc::new(settings);
+        let failed = listeners.carry_out(ready, || {
+            self.take_limits(&listed, &limits);
+            self.send_to_all(|| Letter::Reconfigure(Arc::clone(&settings)));
+            plan.removed.iter().for_each(|removed| removed.place.remove());
+        });
         for Listed { place, .. } in &plan.removed {
             self.table.remove(place.number);
             self.send_to_all(|| Letter::EndListener(Arc::clone(place)));
         }
-        self.watch_certificates(state);
+        for (number, error) in failed {
+            keep_socket(&mut listed, &mut changes, &before, (number, &error));
+        }
+        *self.listed() = listed;
+        running.limits = limits;
+        self.watch_certificates(&mut running);
         Ok(changes)
     }
 
     fn plan(
         &self,
-        state: &State,
+        (before, limits_before): (&[Listed], &Limits),
         wanted: &[ListenerSettings],
         limits: &Limits,
     ) -> Result<Plan, ListenError> {
-        let mut left = state.listed.clone();
+        let mut left = before.to_vec();
         let mut kept = Vec::with_capacity(wanted.len());
         for settings in wanted {
             let is_here =
@@ -211,7 +233,7 @@ impl BrokerListeners {
             let listen = with_deadline(&settings.listen, limits);
             if let Some(mut listed) = found {
                 let listener = &mut listed.listener;
-                if listen != with_deadline(&listener.settings.listen, &state.limits) {
+                if listen != with_deadline(&listener.settings.listen, limits_before) {
                     sockets.changed.push((listener.number.into(), listen));
                 }
                 let is_other = listener.settings != settings;
@@ -227,16 +249,16 @@ impl BrokerListeners {
     }
 
     /// What the limits of the node mean for connections from now on.
-    fn take_limits(&self, state: &State) {
-        self.connections_max.store(state.limits.connections_max as usize, Ordering::Relaxed);
-        self.set_terms(state);
+    fn take_limits(&self, listed: &[Listed], limits: &Limits) {
+        self.connections_max.store(limits.connections_max as usize, Ordering::Relaxed);
+        self.set_terms(listed, limits);
     }
 
     /// Gives new connections the present terms.
-    fn set_terms(&self, state: &State) {
-        for Listed { listener, place } in &state.listed {
-            let terms = listener.settings.terms(Arc::clone(place), &state.limits);
-            self.unfinished.make_room_for(terms.packet_bytes_max, state.limits.memory_bytes_max);
+    fn set_terms(&self, listed: &[Listed], limits: &Limits) {
+        for Listed { listener, place } in listed {
+            let terms = listener.settings.terms(Arc::clone(place), limits);
+            self.unfinished.make_room_for(terms.packet_bytes_max, limits.memory_bytes_max);
             let present = self.table.get(place.number.into());
             if present.is_none_or(|present| *present != terms) {
                 self.table.set(terms);
@@ -244,12 +266,12 @@ impl BrokerListeners {
         }
     }
 
-    fn watch_certificates(&self, state: &mut State) {
-        if state.certificate_watch.is_some() {
+    fn watch_certificates(&self, running: &mut Running) {
+        if running.certificate_watch.is_some() {
             return;
         }
         match CertificateWatch::start(Arc::clone(&self.control)) {
-            Ok(watch) => state.certificate_watch = watch,
+            Ok(watch) => running.certificate_watch = watch,
             Err(error) => log::error!("changes of certificate files go unnoticed: {error}"),
         }
     }
@@ -258,8 +280,12 @@ impl BrokerListeners {
         self.inboxes.iter().for_each(|inbox| inbox.send(letter()));
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn changing(&self) -> MutexGuard<'_, Running> {
+        self.changing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn listed(&self) -> MutexGuard<'_, Vec<Listed>> {
+        self.listed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -297,10 +323,82 @@ fn settle(
     (listed, changes)
 }
 
+/// A Unix socket could not be replaced: its listener has the owner, group and mode of before.
+fn keep_socket(
+    listed: &mut [Listed],
+    changes: &mut Vec<ListenerChange>,
+    before: &[Listed],
+    (number, reason): (usize, &BindError),
+) {
+    let is_it = |listener: &Listener| usize::from(listener.number) == number;
+    let old = before.iter().find(|it| is_it(&it.listener));
+    let new = listed.iter_mut().find(|it| is_it(&it.listener));
+    let (Some(old), Some(new)) = (old, new) else { return };
+    let (old, new) = (&old.listener, &mut new.listener);
+    new.settings.listen.unix = old.settings.listen.unix.clone();
+    let is_changed = new.settings != old.settings;
+    changes.retain_mut(|change| match change {
+        ListenerChange::Changed(listener) if is_it(listener) => {
+            listener.clone_from(new);
+            is_changed
+        }
+        _ => true,
+    });
+    let reason = reason.to_string();
+    changes.push(ListenerChange::SocketStays { listener: new.clone(), reason });
+}
+
 /// A listener that says nothing of its deadline has the broker's, for handshakes, too.
 pub(crate) fn with_deadline(listen: &Listen, limits: &Limits) -> Listen {
     let mut listen = listen.clone();
     let deadline = Duration::from_millis(limits.connect_deadline_ms.into());
     listen.limits.connect_deadline.get_or_insert(deadline);
     listen
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_waits_for_a_change_that_is_under_way() {
+        let address = ListenerAddress::Unix("/s".into());
+        let bound = vec![(ListenerSettings::new("unix:/s"), address)];
+        let (inboxes, unfinished) = (Arc::new([]), Arc::new(Unfinished::new(1)));
+        let control = Arc::default();
+        let listeners =
+            BrokerListeners::new(&Limits::default(), bound, control, inboxes, unfinished);
+        let change = listeners.changing();
+        assert_eq!(listeners.all().len(), 1);
+        // Nor does the end wait for it.
+        listeners.stop_accepting();
+        drop(change);
+        assert!(listeners.control.is_ending());
+    }
+
+    #[test]
+    fn a_socket_that_stays_has_its_old_mode_and_the_rest_is_new() {
+        let listener = |mode, connections_max| {
+            let mut settings = ListenerSettings::new("unix:/s");
+            settings.listen.unix.mode = Some(mode);
+            settings.listen.limits.connections_max = connections_max;
+            Listener { number: 3, address: ListenerAddress::Unix("/s".into()), settings }
+        };
+        let before = [Listed::new(listener(0o600, 0))];
+        let error = io::Error::from(io::ErrorKind::AlreadyExists);
+        let error = BindError { address: "unix:/s".into(), error };
+        for (connections_max, is_changed) in [(0, false), (7, true)] {
+            let wanted = listener(0o666, connections_max);
+            let mut listed = [Listed::new(wanted.clone())];
+            let mut changes = vec![ListenerChange::Changed(wanted)];
+            keep_socket(&mut listed, &mut changes, &before, (3, &error));
+            let expected = listener(0o600, connections_max).settings;
+            assert_eq!(listed[0].listener.settings, expected);
+            let Some(ListenerChange::SocketStays { listener, .. }) = changes.pop() else {
+                panic!("{changes:?}");
+            };
+            assert_eq!(listener.settings, expected);
+            assert_eq!(changes.len(), usize::from(is_changed), "{changes:?}");
+        }
+    }
 }

@@ -41,6 +41,13 @@ pub(crate) struct Acceptor {
     thread: Option<JoinHandle<()>>,
 }
 
+/// The listeners of an acceptor, between two connections.
+#[derive(Debug)]
+pub(crate) struct HeldDoors<'a> {
+    acceptor: &'a Acceptor,
+    doors: MutexGuard<'a, Vec<Door>>,
+}
+
 /// A listener, and what its connections become.
 #[derive(Debug)]
 pub(crate) struct Door {
@@ -121,15 +128,9 @@ impl Acceptor {
         lock(&self.doors).retain(|door| door.number != number);
     }
 
-    /// What connections of a listener become from now on, and their options.
-    pub(crate) fn change(&self, number: usize, reception: Reception, tcp: &TcpOptions) {
-        let mut doors = lock(&self.doors);
-        let Some(door) = doors.iter_mut().find(|door| door.number == number) else { return };
-        door.reception = reception;
-        if let Err(error) = door.listener.set_tcp_options(tcp) {
-            let address = door.listener.local_address();
-            log::error!("{address}: not all options of TCP are in effect: {error}");
-        }
+    /// Accepts nobody until these are dropped.
+    pub(crate) fn hold(&self) -> HeldDoors<'_> {
+        HeldDoors { acceptor: self, doors: lock(&self.doors) }
     }
 
     /// Whether other sockets of this process may be bound to the ports of some listeners.
@@ -144,19 +145,34 @@ impl Acceptor {
         let doors = lock(&self.doors);
         doors.iter().find(|door| door.number == number)?.listener.file()
     }
+}
+
+impl HeldDoors<'_> {
+    /// What connections of a listener become from now on, and their options.
+    pub(crate) fn change(&mut self, number: usize, reception: Reception, tcp: &TcpOptions) {
+        let Some(door) = self.door(number) else { return };
+        door.reception = reception;
+        if let Err(error) = door.listener.set_tcp_options(tcp) {
+            let address = door.listener.local_address();
+            log::error!("{address}: not all options of TCP are in effect: {error}");
+        }
+    }
 
     /// Puts a listener, which is watched, in the place of the one with its number. The other one
     /// cannot be found any more; whoever waits there is accepted still.
-    pub(crate) fn replace(&self, door: Door, pass_on: &PassOn) {
-        let mut doors = lock(&self.doors);
-        if let Some(old) = doors.iter_mut().find(|it| it.number == door.number) {
+    pub(crate) fn replace(&mut self, door: Door, pass_on: &PassOn) {
+        if let Some(old) = self.door(door.number) {
             while old.accept_all(pass_on) == Waiting::More {}
             *old = door;
         }
-        drop(doors);
-        let _ = self.waker.wake();
+        let _ = self.acceptor.waker.wake();
+    }
+
+    fn door(&mut self, number: usize) -> Option<&mut Door> {
+        self.doors.iter_mut().find(|door| door.number == number)
     }
 }
+
 impl Drop for Acceptor {
     fn drop(&mut self) {
         self.stops.store(true, Ordering::Release);

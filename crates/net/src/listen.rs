@@ -5,7 +5,7 @@
 
 use std::fmt;
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{self, Path, PathBuf};
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -225,9 +225,14 @@ impl Listen {
 
 impl Listen {
     /// Whether both are one place: of two listeners there, the later one takes the socket of the
-    /// other.
+    /// other. A path may be written in several ways, below the working directory or from the root;
+    /// symbolic links are not followed.
     pub fn is_at_place_of(&self, other: &Self) -> bool {
-        self.address == other.address && self.is_quic() == other.is_quic()
+        let is_same_address = match (&self.address, &other.address) {
+            (ListenAddress::Unix(one), ListenAddress::Unix(other)) => is_same_path(one, other),
+            (one, other) => one == other,
+        };
+        is_same_address && self.is_quic() == other.is_quic()
     }
 
     pub(crate) fn is_quic(&self) -> bool {
@@ -239,6 +244,11 @@ impl Listen {
         let is_websocket = |it: &Self| matches!(it.protocol, Protocol::WebSocket(_));
         is_websocket(self) == is_websocket(other)
     }
+}
+
+fn is_same_path(one: &Path, other: &Path) -> bool {
+    let absolute = |path| path::absolute(path).ok();
+    one == other || absolute(one).is_some_and(|one| Some(one) == absolute(other))
 }
 
 impl fmt::Display for ListenAddress {
@@ -312,6 +322,29 @@ impl Default for ListenerLimits {
             handshakes_max: 4096,
             connect_deadline: None,
             packet_before_connect_bytes_max: None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_is_one_place_however_it_is_written() {
+        let here = std::env::current_dir().unwrap();
+        let absolute = format!("unix:{}/s", here.display());
+        for (one, other, is_same) in [
+            ("unix:/run/s", "unix:/run//./s", true),
+            ("unix:s", "unix:./s", true),
+            ("unix:s", absolute.as_str(), true),
+            ("unix:s", "unix:/s", false),
+            ("unix:s", "s", false),
+            ("127.0.0.1:1", "127.0.0.1:1", true),
+            ("127.0.0.1:1", "127.0.0.1:2", false),
+        ] {
+            let is_at_place = Listen::new(one).is_at_place_of(&Listen::new(other));
+            assert_eq!(is_at_place, is_same, "{one} and {other}");
         }
     }
 }

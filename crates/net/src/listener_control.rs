@@ -2,6 +2,7 @@
 //!
 //! Nothing here accepts, binds or closes.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::admission::{Admission, ListenerFigures};
@@ -14,6 +15,8 @@ use crate::tls::{TlsFileError, TlsServer};
 #[derive(Debug, Default)]
 pub struct ListenerControl {
     entries: Mutex<Vec<Entry>>,
+    /// Whether nothing is worth waiting for any more.
+    is_ending: AtomicBool,
 }
 
 /// A listener with what its connections share.
@@ -40,7 +43,7 @@ pub struct Renewal {
 
 impl ListenerControl {
     pub(crate) fn new(entries: Vec<Entry>) -> Self {
-        Self { entries: Mutex::new(entries) }
+        Self { entries: Mutex::new(entries), is_ending: AtomicBool::new(false) }
     }
 
     /// What each listener has let in and refused, with its number.
@@ -65,6 +68,16 @@ impl ListenerControl {
     /// Reads those files again that have changed. What stayed the same is not mentioned.
     pub fn reload_changed_certificates(&self) -> Vec<Renewal> {
         self.renew(|tls| Some(tls.reload_if_changed()?.map(|()| true)))
+    }
+
+    /// The listeners are about to be closed: a change that waits for a port gives up.
+    pub fn end_waiting(&self) {
+        self.is_ending.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether they are.
+    pub fn is_ending(&self) -> bool {
+        self.is_ending.load(Ordering::Relaxed)
     }
 
     pub(crate) fn entries(&self) -> MutexGuard<'_, Vec<Entry>> {

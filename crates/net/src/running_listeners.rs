@@ -6,22 +6,24 @@
 
 use std::fmt;
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::accepting::Reception;
-use crate::acceptor::{Acceptor, Door, PassOn};
+use crate::acceptor::{Acceptor, Door, HeldDoors, PassOn};
 #[cfg(feature = "quic")]
 use crate::listen::Protocol;
 use crate::listen::{Listen, ListenAddress};
-use crate::listener::{Listener, ListenerAddress, Yielding};
+use crate::listener::{BindError, Listener, ListenerAddress, Yielding};
 use crate::listener_control::{Entry, ListenerControl};
 #[cfg(feature = "quic")]
 use crate::listeners::quic_terms;
 use crate::listeners::{Bound, BoundSocket, ListenError, load_tls};
 #[cfg(feature = "quic")]
 use crate::quic::{QuicListeners, ReadyListener, ReadyTerms};
+use crate::unix::FileIdentity;
 
 /// Listeners that accept. With them go the connections of QUIC: so they are to be dropped after
 /// all streams, and that waits until the last bytes of those have arrived, for at most two seconds.
@@ -79,7 +81,7 @@ enum Exchange {
 }
 
 impl RunningListeners {
-    /// How long to wait for the port of a listener that is on its way out.
+    /// How long a change waits for the ports of listeners that are on their way out.
     const PORT_PATIENCE: Duration = Duration::from_secs(3);
     const PORT_PAUSE: Duration = Duration::from_millis(10);
 
@@ -122,11 +124,19 @@ impl RunningListeners {
     }
 
     /// Carries changes out. When this returns, what is removed accepts nobody any more, and what
-    /// is new accepts.
-    pub fn carry_out(&mut self, changes: ReadyChanges) {
-        for (entry, exchange) in changes.changed {
-            self.put_into_effect(entry, exchange);
-        }
+    /// is new accepts. `beside` is called when the changed ones are others already and before
+    /// anybody comes by them, or by a new one: whoever is passed on before it came by the old
+    /// ones.
+    ///
+    /// A file that has come to be at the path of a Unix socket meanwhile, or its directory, can
+    /// be in the way of other [`UnixOptions`](crate::UnixOptions). These listeners keep the old
+    /// ones; their numbers are given back, with the reasons.
+    pub fn carry_out(
+        &mut self,
+        changes: ReadyChanges,
+        beside: impl FnOnce(),
+    ) -> Vec<(usize, BindError)> {
+        let failed = self.put_into_effect(changes.changed, beside);
         let entries: Vec<_> = changes.added.iter().map(|opening| opening.entry.clone()).collect();
         self.control.entries().extend(entries);
         self.open(changes.added);
@@ -140,6 +150,7 @@ impl RunningListeners {
             }
             self.control.entries().retain(|entry| entry.number != number);
         }
+        failed
     }
 
     /// Takes no further connections. Those that are there go on.
@@ -175,15 +186,16 @@ impl RunningListeners {
         yielding: &[usize],
     ) -> Result<Vec<Bound>, ListenError> {
         let ports = self.ports_of(yielding);
+        let begun = Instant::now();
         let bind = |(number, listen): &(usize, Listen)| {
             let tls = load_tls(listen)?;
             let port = tcp_port(listen).is_some_and(|port| ports.contains(&port));
             let yielding = Yielding { port, file: None };
-            let begun = Instant::now();
             loop {
                 let bound = Bound::new(*number, listen, tls.clone(), yielding);
+                let may_wait = begun.elapsed() < Self::PORT_PATIENCE && !self.control.is_ending();
                 let waits = listen.is_quic() && bound.as_ref().is_err_and(is_in_use);
-                if !waits || !self.may_free_a_port() || begun.elapsed() >= Self::PORT_PATIENCE {
+                if !(waits && may_wait && self.may_free_a_port()) {
                     return bound.map_err(|error| self.naming_neighbour(error, listen));
                 }
                 thread::sleep(Self::PORT_PAUSE);
@@ -208,26 +220,46 @@ impl RunningListeners {
         entries.filter_map(|entry| Some(entry.address.network()?.port())).collect()
     }
 
-    /// A port that is in use may be so by a listener of our own.
+    /// What is in use may be so by a listener of our own.
     fn naming_neighbour(&self, error: ListenError, listen: &Listen) -> ListenError {
         if !is_in_use(&error) {
             return error;
         }
         let ListenError::Bind(mut error) = error else { return error };
-        let entries = self.control.entries();
+        let text = match &listen.address {
+            ListenAddress::Network(_) => self.neighbour_at_port(listen).map(|address| {
+                format!(
+                    "the port is in use by this broker itself, which listens on {address}; remove \
+                     that listener first, and then add this one"
+                )
+            }),
+            ListenAddress::Unix(path) => self.neighbour_at_path(path).map(|address| {
+                format!(
+                    "the socket is in use by this broker itself, which listens on {address}; write \
+                     the path in that way"
+                )
+            }),
+        };
+        if let Some(text) = text {
+            error.error = io::Error::new(io::ErrorKind::AddrInUse, text);
+        }
+        error.into()
+    }
+
+    fn neighbour_at_port(&self, listen: &Listen) -> Option<ListenerAddress> {
         let is_there = |entry: &&Entry| {
             let port = entry.address.network().map(|address| address.port());
             entry.listen.is_quic() == listen.is_quic() && port.is_some() && port == port_of(listen)
         };
-        if let Some(entry) = entries.iter().find(is_there) {
-            let text = format!(
-                "the port is in use by this broker itself, which listens on {}; remove that \
-                 listener first, and then add this one",
-                entry.address
-            );
-            error.error = io::Error::new(io::ErrorKind::AddrInUse, text);
-        }
-        error.into()
+        self.control.entries().iter().find(is_there).map(|entry| entry.address.clone())
+    }
+
+    fn neighbour_at_path(&self, path: &Path) -> Option<ListenerAddress> {
+        let (file, acceptor) = (FileIdentity::at(path)?, self.acceptor.as_ref()?);
+        let is_there = |entry: &Entry| acceptor.file(entry.number) == Some(file);
+        // In one lock after the other.
+        let entries = self.control.entries().clone();
+        entries.into_iter().find(is_there).map(|entry| entry.address)
     }
 
     /// Opens bound sockets for the operating system, which takes connections from now on.
@@ -310,22 +342,52 @@ impl RunningListeners {
         Ok((entry, exchange))
     }
 
-    fn put_into_effect(&self, entry: Entry, exchange: Exchange) {
-        entry.admission.set_limits(&entry.listen.limits);
-        let Some(acceptor) = &self.acceptor else { return };
-        let (number, address) = (entry.number, &entry.address);
+    /// All changed listeners are others before anybody comes by one of them.
+    fn put_into_effect(
+        &self,
+        changed: Vec<(Entry, Exchange)>,
+        beside: impl FnOnce(),
+    ) -> Vec<(usize, BindError)> {
+        #[cfg(feature = "quic")]
+        let _handshakes = self.quic.as_ref().map(QuicListeners::hold);
+        let mut doors = self.acceptor.as_ref().map(Acceptor::hold);
+        let mut failed = Vec::new();
+        for (mut entry, exchange) in changed {
+            entry.admission.set_limits(&entry.listen.limits);
+            let exchanged =
+                doors.as_mut().map_or(Ok(()), |doors| self.exchange_door(&entry, exchange, doors));
+            let mut entries = self.control.entries();
+            let Some(old) = entries.iter_mut().find(|it| it.number == entry.number) else {
+                continue;
+            };
+            if let Err(error) = exchanged {
+                failed.push((entry.number, error));
+                entry.listen.unix.clone_from(&old.listen.unix);
+            }
+            *old = entry;
+        }
+        beside();
+        failed
+    }
+
+    /// An error: its Unix socket stays the old one.
+    fn exchange_door(
+        &self,
+        entry: &Entry,
+        exchange: Exchange,
+        doors: &mut HeldDoors<'_>,
+    ) -> Result<(), BindError> {
+        let number = entry.number;
         match exchange {
-            Exchange::Terms => acceptor.change(number, reception(&entry), &entry.listen.tcp),
-            Exchange::Socket(mut listener) => match listener.listen() {
-                Ok(()) => {
-                    let door = Door { number, listener, reception: reception(&entry) };
-                    acceptor.replace(door, &self.pass_on);
+            Exchange::Terms => doors.change(number, reception(entry), &entry.listen.tcp),
+            Exchange::Socket(mut listener) => {
+                if let Err(error) = listener.listen() {
+                    doors.change(number, reception(entry), &entry.listen.tcp);
+                    return Err(error);
                 }
-                Err(error) => {
-                    log::error!("{address}: its owner, group and mode stay as they were: {error}");
-                    acceptor.change(number, reception(&entry), &entry.listen.tcp);
-                }
-            },
+                let door = Door { number, listener, reception: reception(entry) };
+                doors.replace(door, &self.pass_on);
+            }
             #[cfg(feature = "quic")]
             Exchange::Quic(ready) => {
                 if let (Some(ready), Some(quic)) = (ready, &self.quic) {
@@ -333,10 +395,7 @@ impl RunningListeners {
                 }
             }
         }
-        let mut entries = self.control.entries();
-        if let Some(old) = entries.iter_mut().find(|it| it.number == number) {
-            *old = entry;
-        }
+        Ok(())
     }
 }
 

@@ -124,6 +124,13 @@ impl Drop for SocketFile {
     }
 }
 
+impl FileIdentity {
+    /// Which file is at `path`, if there is one.
+    pub(crate) fn at(path: &Path) -> Option<Self> {
+        fs::symlink_metadata(path).ok().map(|metadata| identity(&metadata))
+    }
+}
+
 fn identity(metadata: &Metadata) -> FileIdentity {
     FileIdentity(metadata.dev(), metadata.ino())
 }

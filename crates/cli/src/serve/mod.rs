@@ -21,7 +21,7 @@ use crate::config::command::{EXIT_WRONG_CONFIGURATION, print_report};
 use crate::config::{Configuration, Flags, Loaded, Sources};
 use crate::logger;
 use listeners::{DefaultListeners, ShownListener};
-use reload::Reloader;
+use reload::{Reloader, Reloads};
 use signals::{Request, Signals};
 use start_message::StartMessage;
 
@@ -73,7 +73,13 @@ pub(crate) fn run(args: &ServeArgs) -> ExitCode {
                 default_listeners,
             );
             let deadline = loaded.configuration.shutdown_deadline;
-            serve(broker, reloader, deadline, signals)
+            match Reloads::start(reloader) {
+                Ok(reloads) => serve(broker, &reloads, deadline, signals),
+                Err(error) => {
+                    log::error!("cannot start a thread for reloads: {error}");
+                    ExitCode::FAILURE
+                }
+            }
         }
         Err(error) => {
             log::error!("{error}");
@@ -127,18 +133,10 @@ fn announce(listeners: &[ShownListener], loaded: &Loaded, sources: &Sources) {
     logger::announce(&message.lines());
 }
 
-fn serve(
-    broker: Broker,
-    mut reloader: Reloader,
-    deadline: Duration,
-    mut signals: Signals,
-) -> ExitCode {
+fn serve(broker: Broker, reloads: &Reloads, deadline: Duration, mut signals: Signals) -> ExitCode {
     loop {
         match signals.wait() {
-            Request::Reload => {
-                reloader.reload();
-                reloader.tell_certificates(&broker.handle().reload_certificates());
-            }
+            Request::Reload => reloads.request(),
             // The log has said why.
             Request::Fail => return ExitCode::FAILURE,
             Request::End(signal) => {

@@ -2,7 +2,10 @@
 //! what came of the certificates, which the broker reads again itself.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::sync::Arc;
+use std::sync::mpsc::{self, SyncSender};
+use std::thread;
 
 use log::LevelFilter;
 use midge_broker::{BrokerHandle, ListenError, Listener, ListenerChange, Renewal, Settings};
@@ -22,6 +25,10 @@ pub(crate) struct Reloader {
     default_listeners: DefaultListeners,
 }
 
+/// Reloads on a thread of its own: a name server or a file system may take its time, and the
+/// signals that end the broker must not wait for them.
+pub(crate) struct Reloads(SyncSender<()>);
+
 /// A key whose value in the file is not the one in effect.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Change {
@@ -29,6 +36,27 @@ struct Change {
     before: String,
     now: String,
     live: bool,
+}
+
+impl Reloads {
+    /// Starts the thread. It ends behind these, and is not waited for.
+    pub(crate) fn start(mut reloader: Reloader) -> io::Result<Self> {
+        let (wanted, requests) = mpsc::sync_channel(1);
+        let serve = move || {
+            while requests.recv().is_ok() {
+                reloader.reload();
+                reloader.tell_certificates(&reloader.broker.reload_certificates());
+            }
+        };
+        thread::Builder::new().name("midge-reload".into()).spawn(serve)?;
+        Ok(Self(wanted))
+    }
+
+    /// The configuration is to be read again.
+    pub(crate) fn request(&self) {
+        // If one waits already, it will find what is there now.
+        let _ = self.0.try_send(());
+    }
 }
 
 impl Reloader {
@@ -42,7 +70,7 @@ impl Reloader {
     }
 
     /// Tells what came of reading the certificates of listeners again: whether there are new ones.
-    pub(crate) fn tell_certificates(&self, renewals: &[Renewal]) {
+    fn tell_certificates(&self, renewals: &[Renewal]) {
         let listeners = self.broker.listeners();
         for renewal in renewals {
             let is_it = |it: &&Listener| usize::from(it.number) == renewal.listener;
@@ -60,7 +88,7 @@ impl Reloader {
     }
 
     /// Reads the configuration again. A broken one changes nothing.
-    pub(crate) fn reload(&mut self) {
+    fn reload(&mut self) {
         match Sources::of_process(&self.flags).load() {
             Ok(loaded) => self.take(&loaded),
             Err(report) => {
@@ -71,18 +99,23 @@ impl Reloader {
     }
 
     fn take(&mut self, loaded: &Loaded) {
-        let changes = changes(&self.in_effect, &loaded.effective);
-        if changes.is_empty() {
+        let found = changes(&self.in_effect, &loaded.effective);
+        if found.is_empty() {
             log::info!("the configuration was read again; nothing in it has changed");
         }
-        if changes.iter().any(|change| change.live)
+        if found.iter().any(|change| change.live)
             && let Err(error) = self.put_into_effect(loaded)
         {
             log::error!("{error}");
             log::error!("nothing has changed; the configuration in effect stays");
             return;
         }
-        for Change { name, before, now, live } in changes {
+        // What else is left of them could not be done, and was told.
+        let left = changes(&self.in_effect, &loaded.effective);
+        for Change { name, before, now, live } in found {
+            if live && left.iter().any(|change| change.name == name) {
+                continue;
+            }
             match (live, before == ABSENT, now == ABSENT) {
                 (true, true, _) => log::info!("{name} is new, and in effect: {now}"),
                 (true, _, true) => log::info!("{name} is gone: {before}"),
@@ -101,9 +134,34 @@ impl Reloader {
         let level: LevelFilter = configuration.log_level;
         log::set_max_level(level);
         changes.iter().for_each(tell_listener);
+        let live = loaded.effective.iter().filter(|line| line.live);
+        let mut in_effect: Vec<_> = live.cloned().collect();
+        for change in &changes {
+            if let ListenerChange::SocketStays { listener, .. } = change {
+                let address = listener.settings.listen.address.to_string();
+                keep_socket(&mut in_effect, &self.in_effect, &address);
+            }
+        }
         self.in_effect.retain(|line| !line.live);
-        self.in_effect.extend(loaded.effective.iter().filter(|line| line.live).cloned());
+        self.in_effect.append(&mut in_effect);
         Ok(())
+    }
+}
+
+/// The Unix socket of a listener stays as it is: its keys have the values of before, so that they
+/// are found to be others in the file the next time, too.
+fn keep_socket(in_effect: &mut [Effective], before: &[Effective], address: &str) {
+    let table = Some(format!("listener[{address}]"));
+    let kept: BTreeMap<_, _> = named(before)
+        .iter()
+        .filter(|it| it.table == table && it.line.key.starts_with("unix."))
+        .map(|it| (it.line.key, it.line.clone()))
+        .collect();
+    let is_of_it: Vec<_> = named(in_effect).iter().map(|it| it.table == table).collect();
+    for (line, _) in in_effect.iter_mut().zip(is_of_it).filter(|(_, is_of_it)| *is_of_it) {
+        if let Some(old) = kept.get(line.key) {
+            (line.value, line.origin) = (old.value.clone(), old.origin.clone());
+        }
     }
 }
 
@@ -131,6 +189,14 @@ fn tell_listener(change: &ListenerChange) {
                 listener = &*shown.address, url = &*shown.to_string();
                 "{shown}: listens no longer; its connections end (0x98 Administrative action), \
                  their sessions stay"
+            );
+        }
+        ListenerChange::SocketStays { listener, reason } => {
+            let shown = ShownListener::new(listener);
+            log::error!(
+                listener = &*shown.address, url = &*shown.to_string();
+                "{shown}: its owner, group and mode stay as they were, until SIGHUP comes again: \
+                 {reason}"
             );
         }
     }
@@ -257,7 +323,7 @@ fn tables(lines: &[Named<'_>]) -> BTreeMap<String, String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Effective, changes};
+    use super::{Change, Effective, changes, keep_socket};
     use crate::config::{File, Flags, Variables, load};
 
     fn effective(text: &str) -> Vec<Effective> {
@@ -321,6 +387,25 @@ mod tests {
             "listener[127.0.0.1:3]: not there -> { bind = \"127.0.0.1:3\" }",
         ];
         assert_eq!(lines, expected);
+    }
+
+    #[test]
+    fn what_a_socket_could_not_get_is_found_again() {
+        let listener = |mode: &str, more: &str| {
+            let other = "[[listener]]\nbind = 'unix:/o'\nunix.mode = '0600'\n";
+            let text = format!("[[listener]]\nbind = 'unix:/s'\nunix.mode = '{mode}'\n{more}");
+            effective(&format!("{other}{text}"))
+        };
+        let before = listener("0600", "");
+        let now = listener("0666", "connections_max = 7\n");
+        let mut in_effect = now.clone();
+        keep_socket(&mut in_effect, &before, "unix:/s");
+        let names = |changes: Vec<Change>| -> Vec<_> {
+            changes.into_iter().map(|change| change.name).collect()
+        };
+        assert_eq!(names(changes(&in_effect, &now)), ["listener[unix:/s].unix.mode"]);
+        let done = names(changes(&before, &in_effect));
+        assert_eq!(done, ["listener[unix:/s].connections_max"]);
     }
 
     #[test]

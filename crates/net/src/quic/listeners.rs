@@ -2,8 +2,9 @@
 
 use std::fmt;
 use std::io;
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use quinn::{Connecting, Endpoint, Incoming, RecvStream, SendStream, ServerConfig};
@@ -18,6 +19,7 @@ use super::stream::QuicStream;
 use super::thread::{QuicThread, Shared};
 use super::tls::ServerCrypto;
 use crate::acceptor::{Accepted, PassOn};
+use crate::admission::Slot;
 use crate::stream::Stream;
 
 /// Lines about failed handshakes in this second: whoever knocks does not fill a log.
@@ -47,6 +49,8 @@ pub(crate) struct QuicListeners {
     // The first field goes first: the endpoints are closed before their thread ends.
     open: Vec<OpenListener>,
     thread: QuicThread,
+    /// Held while listeners become others, and while a connection is passed on.
+    changing: Arc<Mutex<()>>,
 }
 
 /// A listener that is ready, and that does not answer yet. Dropped, it is closed.
@@ -70,8 +74,15 @@ pub(crate) struct ReadyTerms {
 struct OpenListener {
     number: usize,
     endpoint: (u64, Endpoint),
-    current: Arc<Mutex<Arc<QuicListener>>>,
+    current: Arc<Current>,
     accepting: AbortHandle,
+}
+
+/// What a listener is now, whatever it was when a handshake began.
+struct Current {
+    listener: Mutex<Arc<QuicListener>>,
+    changing: Arc<Mutex<()>>,
+    pass_on: PassOn,
 }
 
 /// What the tasks of a listener have in common, while its terms stay the same.
@@ -96,7 +107,8 @@ impl QuicListeners {
     ///
     /// The operating system refuses a thread or descriptors.
     pub(crate) fn start() -> io::Result<Self> {
-        Ok(Self { open: Vec::new(), thread: QuicThread::start("midge-quic")? })
+        let thread = QuicThread::start("midge-quic")?;
+        Ok(Self { open: Vec::new(), thread, changing: Arc::default() })
     }
 
     /// Whether a listener is on its way out, so that its port may be free in a moment.
@@ -120,13 +132,16 @@ impl QuicListeners {
     /// not block.
     pub(crate) fn open(&mut self, mut ready: ReadyListener, pass_on: &PassOn) {
         ready.is_open = true;
-        let current = Arc::new(Mutex::new(Arc::clone(&ready.listener)));
+        let current = Arc::new(Current {
+            listener: Mutex::new(Arc::clone(&ready.listener)),
+            changing: Arc::clone(&self.changing),
+            pass_on: Arc::clone(pass_on),
+        });
         let endpoint = ready.endpoint.1.clone();
-        let (of_task, pass_on) = (Arc::clone(&current), Arc::clone(pass_on));
+        let of_task = Arc::clone(&current);
         let accepting = self.thread.shared().handle().spawn(async move {
             while let Some(incoming) = endpoint.accept().await {
-                let listener = Arc::clone(&of_task.lock().unwrap_or_else(PoisonError::into_inner));
-                listener.accept(incoming, &pass_on);
+                of_task.get().accept(incoming, &of_task);
             }
         });
         self.open.push(OpenListener {
@@ -150,17 +165,23 @@ impl QuicListeners {
         let Some(open) = self.open.iter().find(|open| open.number == number) else {
             return Ok(None);
         };
-        let listener = Arc::new(open.current().with_terms(terms)?);
+        let listener = Arc::new(open.current.get().with_terms(terms)?);
         Ok(Some(ReadyTerms { number, listener }))
     }
 
-    /// Connections from now on are accepted on these terms.
+    /// Passes no connection on until this is dropped.
+    pub(crate) fn hold(&self) -> MutexGuard<'_, ()> {
+        self.changing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Connections from now on are accepted on these terms. Handshakes under way go on if they
+    /// would lead to the same.
     pub(crate) fn change(&self, ready: ReadyTerms) {
         let Some(open) = self.open.iter().find(|open| open.number == ready.number) else {
             return;
         };
         open.endpoint.1.set_server_config(Some(ready.listener.config.clone()));
-        *open.current.lock().unwrap_or_else(PoisonError::into_inner) = ready.listener;
+        open.current.set(ready.listener);
     }
 
     /// Takes no further connections by a listener. Those that are there go on until their owners
@@ -168,7 +189,7 @@ impl QuicListeners {
     pub(crate) fn remove(&mut self, number: usize) {
         let is_gone = |open: &mut OpenListener| open.number == number;
         for open in self.open.extract_if(.., is_gone) {
-            open.current().is_closed.store(true, Ordering::Release);
+            open.current.get().is_closed.store(true, Ordering::Release);
             // Until then, whoever comes is refused.
             self.thread.shared().end_endpoint(open.endpoint, Some(open.accepting));
         }
@@ -180,9 +201,50 @@ impl QuicListeners {
     }
 }
 
-impl OpenListener {
-    fn current(&self) -> Arc<QuicListener> {
-        Arc::clone(&self.current.lock().unwrap_or_else(PoisonError::into_inner))
+impl Current {
+    fn get(&self) -> Arc<QuicListener> {
+        Arc::clone(&self.lock())
+    }
+
+    fn set(&self, listener: Arc<QuicListener>) {
+        *self.lock() = listener;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Arc<QuicListener>> {
+        self.listener.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Passes on a connection whose handshake was with `listener`, unless another handshake would
+    /// be asked for now: what its Client may do is for those who have passed that one.
+    fn pass_on(&self, listener: &QuicListener, shaken: Shaken) -> Result<(), String> {
+        if listener.is_stopping() {
+            return Ok(());
+        }
+        let Shaken { mut connection, mut slot, address, opened } = shaken;
+        let _unchanging = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        if !self.get().admits_as(listener) {
+            connection.close(code::SERVER_BUSY);
+            return Err("the listener has got other settings since it began".to_string());
+        }
+        slot.handshake_done();
+        let stream = Stream::quic(QuicStream::open(connection.with_slot(slot), address));
+        (self.pass_on)(Accepted { stream, listener: listener.number, opened, refusal: None });
+        Ok(())
+    }
+}
+
+/// A connection whose handshake is complete.
+struct Shaken {
+    connection: Connection,
+    slot: Slot,
+    address: SocketAddr,
+    /// When its first datagram came.
+    opened: Instant,
+}
+
+impl fmt::Debug for Current {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Current").field("listener", &self.listener).finish_non_exhaustive()
     }
 }
 
@@ -225,12 +287,18 @@ impl QuicListener {
         Ok(other)
     }
 
+    /// Whether a handshake with the other one leads to the same.
+    fn admits_as(&self, other: &Self) -> bool {
+        let has_same_tls = Arc::ptr_eq(&self.terms.tls, &other.terms.tls);
+        has_same_tls && self.terms.options == other.terms.options
+    }
+
     fn is_stopping(&self) -> bool {
         self.runtime.is_stopping() || self.is_closed.load(Ordering::Acquire)
     }
 
     /// Decides on a first datagram. Nothing has been computed for it yet.
-    fn accept(self: &Arc<Self>, incoming: Incoming, pass_on: &PassOn) {
+    fn accept(self: &Arc<Self>, incoming: Incoming, current: &Arc<Current>) {
         if self.is_stopping() {
             return incoming.refuse();
         }
@@ -245,25 +313,24 @@ impl QuicListener {
         let address = canonical(incoming.remote_address());
         let admitted = self.terms.admission.admit(Some(address.ip()), now);
         let admitted = admitted.and_then(|mut slot| slot.begin_handshake().map(|()| slot));
-        let mut slot = match admitted {
+        let slot = match admitted {
             Ok(slot) => slot,
             Err(refusal) => {
                 log::debug!("refused a connection from {address}: {refusal}");
                 return incoming.refuse();
             }
         };
-        let (listener, pass_on) = (Arc::clone(self), Arc::clone(pass_on));
+        let (listener, current) = (Arc::clone(self), Arc::clone(current));
         let handshake = Arc::clone(&self.handshakes);
         self.runtime.handle().spawn(async move {
             let deadline = RuntimeInstant::from_std(now + listener.terms.deadline);
-            match listener.shake_hands(incoming, deadline).await {
-                Ok(connection) if !listener.is_stopping() => {
-                    slot.handshake_done();
-                    let stream = QuicStream::open(connection.with_slot(slot), address);
-                    let (stream, listener) = (Stream::quic(stream), listener.number);
-                    pass_on(Accepted { stream, listener, opened: now, refusal: None });
-                }
-                Ok(_) => (),
+            let connection = listener.shake_hands(incoming, deadline).await;
+            let passed_on = connection.and_then(|connection| {
+                let shaken = Shaken { connection, slot, address, opened: now };
+                current.pass_on(&listener, shaken)
+            });
+            match passed_on {
+                Ok(()) => (),
                 Err(error) if listener.lines.allow(now) => {
                     log::warn!("{address}: the handshake of QUIC failed: {error}");
                 }

@@ -39,6 +39,8 @@ mod code {
     pub(super) const NORMAL: VarInt = VarInt::from_u32(0);
     /// The control stream is gone, or never came.
     pub(super) const NO_CONTROL_STREAM: VarInt = VarInt::from_u32(1);
+    /// The listener has become another one meanwhile: come again.
+    pub(super) const SERVER_BUSY: VarInt = VarInt::from_u32(0x89);
     /// The Client's certificate is not good any more.
     pub(super) const NOT_AUTHORIZED: VarInt = VarInt::from_u32(0x87);
 }

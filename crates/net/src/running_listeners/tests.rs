@@ -38,7 +38,7 @@ impl World {
 
     fn carry_out(&mut self, changes: ListenerChanges) {
         let ready = self.running.prepare(changes).unwrap();
-        self.running.carry_out(ready);
+        assert!(self.running.carry_out(ready, || ()).is_empty());
     }
 
     fn change(&mut self, number: usize, listen: &Listen) {
@@ -276,6 +276,86 @@ fn a_unix_socket_gets_another_mode_and_nobody_is_refused() {
     assert_eq!(directory.names(), ["s"]);
     drop(world);
     assert!(directory.names().is_empty());
+}
+
+#[test]
+fn a_unix_socket_that_could_not_be_replaced_gets_its_mode_the_next_time() {
+    let directory = Directory::new("again");
+    let path = directory.socket();
+    let mut listen = unix(&path);
+    listen.unix.mode = Some(0o600);
+    let mut world = World::new(std::slice::from_ref(&listen));
+    listen.unix.mode = Some(0o666);
+    listen.limits.connections_max = 1;
+    let changed = vec![(0, listen.clone())];
+    let ready = world
+        .running
+        .prepare(ListenerChanges { changed: changed.clone(), ..ListenerChanges::default() })
+        .unwrap();
+    // Somebody is quicker.
+    let aside = directory.0.join("aside");
+    fs::rename(&path, &aside).unwrap();
+    fs::write(&path, "").unwrap();
+    let failed = world.running.carry_out(ready, || ());
+    assert!(matches!(&failed[..], [(0, error)] if error.to_string().contains("not a socket")));
+    // It still accepts, and all else is in effect.
+    fs::rename(&aside, &path).unwrap();
+    let _client = UnixStream::connect(&path).unwrap();
+    let _first = world.accepted.recv_timeout(PATIENCE).unwrap();
+    let _other = UnixStream::connect(&path).unwrap();
+    let second = world.accepted.recv_timeout(PATIENCE).unwrap();
+    assert_eq!(second.refusal, Some(Refusal::Connections));
+    assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+
+    world.change(0, &listen);
+    assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o666);
+    assert_eq!(directory.names(), ["s"]);
+}
+
+#[test]
+fn nobody_comes_between_the_listeners_and_what_changes_beside_them() {
+    let mut world = World::new(&[plain("127.0.0.1:0")]);
+    let address = world.addresses()[0];
+    let listen = plain("127.0.0.1:0").websocket(WebSocketOptions::default());
+    let changes = ListenerChanges { changed: vec![(0, listen)], ..added(1, plain("127.0.0.1:0")) };
+    let ready = world.running.prepare(changes).unwrap();
+    let new = ready.added()[0].1.network().unwrap();
+    let clients = [address, new].map(|address| TcpStream::connect(address).unwrap());
+    let before = world.accepted.recv_timeout(PATIENCE).unwrap();
+    assert_eq!(before.stream.peer().transport, Transport::Tcp);
+    let mut waiting = None;
+    world.running.carry_out(ready, || {
+        waiting = Some(TcpStream::connect(address).unwrap());
+        let nobody = world.accepted.try_recv();
+        assert!(nobody.is_err(), "{nobody:?}");
+    });
+    let after = [0, 1].map(|_| world.accepted.recv_timeout(PATIENCE).unwrap());
+    for accepted in after {
+        let is_websocket = accepted.stream.peer().transport == Transport::WebSocket;
+        assert_eq!(is_websocket, accepted.listener == 0);
+    }
+    drop((clients, waiting));
+}
+
+#[test]
+fn a_unix_socket_may_be_written_in_another_way() {
+    let directory = Directory::new("written");
+    let path = directory.socket();
+    let mut listen = unix(&path);
+    let mut world = World::new(std::slice::from_ref(&listen));
+    listen.address = ListenAddress::Unix(directory.0.join(".").join("s"));
+    listen.unix.mode = Some(0o600);
+    world.change(0, &listen);
+    let _client = UnixStream::connect(&path).unwrap();
+    assert_eq!(world.accepted.recv_timeout(PATIENCE).unwrap().listener, 0);
+    // By another way to its directory it is found in use, and by whom.
+    let link = Directory::new("link");
+    let way = link.0.join("way");
+    std::os::unix::fs::symlink(&directory.0, &way).unwrap();
+    let changes = ListenerChanges { removed: vec![0], ..added(1, unix(&way.join("s"))) };
+    let error = world.refuse(changes);
+    assert!(error.contains("by this broker itself"), "{error}");
+    assert!(error.contains(&*path.display().to_string()), "{error}");
 }
 
 #[test]

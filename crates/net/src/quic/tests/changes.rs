@@ -58,6 +58,45 @@ fn connections_have_the_terms_that_they_came_by() {
     assert_eq!(world.read_exactly(&mut later_server, 4), b"more");
 }
 
+/// The client's handshake is complete for itself, but it opens no stream before the change.
+fn straddling(change: impl FnOnce(&World)) -> (World, QuicStream) {
+    let world = World::new();
+    let client = world.connect(1);
+    world.signals.drive(|| client.is_established().unwrap().then_some(()));
+    eventually("a handshake", || world.admission.figures().handshaking == 1);
+    change(&world);
+    (world, client)
+}
+
+#[test]
+fn a_handshake_does_not_lead_to_what_others_are_asked_more_for() {
+    let (world, mut client) = straddling(|world| {
+        let mut listen = Listen::new("[::]:0").quic(QuicOptions::default());
+        listen.limits.connect_deadline = Some(PATIENCE);
+        let files = world.directory.listener(&world.authority);
+        let tls = Arc::new(TlsServer::load(&files, &[]).unwrap());
+        let terms = QuicTerms::new(&listen, tls, Arc::clone(&world.admission)).unwrap();
+        let listeners = world.listeners.as_ref().unwrap();
+        listeners.change(listeners.ready_terms(7, terms).unwrap().unwrap());
+    });
+    world.write_all(&mut client, b"hello");
+    let error = world.failure(&mut client);
+    assert!(error.to_string().contains("137"), "{error}");
+    eventually("it is counted", || world.admission.figures().failed_handshakes == 1);
+    assert!(world.accepted.lock().unwrap().is_empty());
+    world.pair();
+}
+
+#[test]
+fn a_handshake_goes_on_if_only_limits_change() {
+    let (world, mut client) = straddling(|world| {
+        world.change(|listen| listen.limits.connect_deadline = Some(PATIENCE / 2));
+    });
+    world.write_all(&mut client, b"hello");
+    let mut server = world.accept(2);
+    assert_eq!(world.read_exactly(&mut server, 5), b"hello");
+}
+
 #[test]
 fn one_that_is_removed_refuses_and_its_connections_go_on() {
     let mut world = World::new();
