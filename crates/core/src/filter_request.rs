@@ -51,6 +51,28 @@ impl FilterRequest {
         rules: &TopicRules,
         levels_max: u16,
     ) -> Result<Self, ReasonCode> {
+        let request = Self::take_apart(text, rules)?;
+        let filter = &*request.filter;
+        // One that begins like no topic can would match nothing.
+        if filter.split('/').count() > usize::from(levels_max) || begins_like_no_topic(filter) {
+            return Err(ReasonCode::TopicFilterInvalid);
+        }
+        Ok(request)
+    }
+
+    /// Takes a filter apart that a store is said to have kept. It may match nothing: earlier
+    /// versions granted such filters, and a start drops them.
+    pub(crate) fn parse_stored(text: &str) -> Result<Self, ReasonCode> {
+        let request = Self::take_apart(text, &TopicRules::default())?;
+        let has_prefix = FILTER_PREFIXES.iter().any(|it| request.filter.starts_with(it));
+        if request.kind != RequestKind::Plain && has_prefix {
+            return Err(ReasonCode::TopicFilterInvalid);
+        }
+        Ok(request)
+    }
+
+    /// Takes a filter apart and rewrites it.
+    fn take_apart(text: &str, rules: &TopicRules) -> Result<Self, ReasonCode> {
         let invalid = |_| ReasonCode::TopicFilterInvalid;
         let (kind, prefix, filter) = if let Some(shared) = TopicFilter::parse_shared(text) {
             let (name, filter) = shared.map_err(invalid)?;
@@ -68,10 +90,6 @@ impl FilterRequest {
         };
         let rewritten = rules.rewrite_filter(filter.as_str());
         let filter = rewritten.unwrap_or_else(|| filter.as_str().to_string());
-        // One that begins like no topic can would match nothing.
-        if filter.split('/').count() > usize::from(levels_max) || begins_like_no_topic(&filter) {
-            return Err(ReasonCode::TopicFilterInvalid);
-        }
         let key = format!("{prefix}{filter}");
         Ok(Self { kind, filter, key })
     }

@@ -10,7 +10,6 @@ use crate::destination::{Author, Destination, Misdirected};
 use crate::filter_request::{FilterRequest, RequestKind};
 use crate::identity::{BROKER_CLIENT_ID, is_reserved_client_id};
 use crate::outgoing::stored_packet_identifier;
-use crate::rewrite::TopicRules;
 
 /// No number of a Session, a shared subscription or a kept message and no sequence is larger: a
 /// core gives them out one by one, and from the time, which begins far below.
@@ -70,8 +69,7 @@ pub fn check_will_topic(topic: &str, publisher: &str) -> Result<(), &'static str
 ///
 /// Why nobody can have subscribed to it.
 pub fn check_filter(filter: &str, no_local: bool) -> Result<(), &'static str> {
-    let request = FilterRequest::parse(filter, &TopicRules::default(), u16::MAX);
-    match request.map(|request| request.kind) {
+    match FilterRequest::parse_stored(filter).map(|request| request.kind) {
         Ok(RequestKind::Shared { .. }) if no_local => {
             Err("a shared subscription has no No Local [MQTT-3.8.3-4]")
         }
@@ -87,7 +85,7 @@ pub fn check_filter(filter: &str, no_local: bool) -> Result<(), &'static str> {
 /// Why nobody can have made it.
 pub fn check_group(name: &str, filter: &str) -> Result<(), &'static str> {
     let key = FilterRequest::shared_key(name, filter);
-    match FilterRequest::parse(&key, &TopicRules::default(), u16::MAX) {
+    match FilterRequest::parse_stored(&key) {
         Ok(request)
             if request.filter == filter
                 && FilterRequest::shared_of(&key) == Some((name, filter)) =>
@@ -150,6 +148,11 @@ mod tests {
             ("$queue/a", true, false),
             ("$exclusive/a", true, true),
             ("$exclusive/$queue/a", false, false),
+            // Of earlier versions.
+            ("$delayed/1/a", false, true),
+            ("$queue", false, true),
+            ("$exclusive", false, true),
+            ("$share/g/$delayed/#", false, true),
             ("$share/g", false, false),
             ("a#", false, false),
             ("", false, false),
@@ -165,6 +168,7 @@ mod tests {
             ("g", "", false),
             ("g", "a#", false),
             ("g", "$share/h/a", false),
+            ("g", "$delayed/#", true),
         ] {
             assert_eq!(check_group(name, filter).is_ok(), is_good, "{name} {filter}");
         }

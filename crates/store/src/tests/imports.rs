@@ -100,6 +100,19 @@ fn refused(line: &str, field: &str, value: Value, expected: &str) {
 }
 
 #[test]
+fn filters_that_earlier_versions_granted_are_taken() {
+    for filter in ["$delayed/1/a", "$queue", "$exclusive", "$share/g/$delayed/#"] {
+        let lines = [SESSION.to_owned(), with(SUBSCRIPTION, "filter", json!(filter))];
+        let export = export_of(&lines);
+        let again = exported(&imported(&export).unwrap());
+        let again = again.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        assert_eq!(again.filter(|line| line["filter"] == filter).count(), 1, "{filter}");
+    }
+    let group = with(GROUP, "filter", json!("$delayed/#"));
+    imported(&export_of(&[group])).unwrap();
+}
+
+#[test]
 fn values_that_nobody_can_have_sent_are_refused() {
     imported(&export_of(&all_lines())).unwrap();
     let will: Value = serde_json::from_str(WILL).unwrap();
