@@ -94,7 +94,10 @@ impl Engine {
     pub(crate) fn start_checkpoint_if_due(&mut self) -> Result<bool, StoreError> {
         let appended = self.writer.appended() - self.checkpoints.begun_at;
         let interval = self.options.checkpoint_bytes.max(4 * self.checkpoints.last_bytes());
-        let due = appended >= interval || self.has_garbage() && self.has_dead_segments();
+        // At the start there may have been no room for the first one.
+        let due = self.checkpoints.kept.is_empty()
+            || appended >= interval
+            || self.has_garbage() && self.has_dead_segments();
         if !due || appended < self.checkpoints.retry_at {
             return Ok(false);
         }

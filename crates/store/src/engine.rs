@@ -32,6 +32,16 @@ pub struct Options {
     pub bytes_max: u64,
 }
 
+impl Options {
+    /// Whether a store with these options ever accepts a message: the segment that is written and
+    /// the next one have to fit beside the room that is kept for acknowledgements. Three segments
+    /// and an index are enough.
+    pub fn have_room_for_messages(&self) -> bool {
+        let room = self.bytes_max - reserve_bytes(self);
+        self.segment_bytes.saturating_mul(2) <= room
+    }
+}
+
 impl Default for Options {
     fn default() -> Self {
         Self { segment_bytes: 8 << 20, checkpoint_bytes: 64 << 20, bytes_max: u64::MAX }

@@ -167,3 +167,34 @@ fn a_store_that_is_drained_in_order_does_not_grow() {
     assert!(broker.engine.usage().bytes_on_disk < 80_000, "{:?}", broker.engine.usage());
     broker.check();
 }
+
+#[test]
+fn three_segments_are_enough_for_messages() {
+    let options = |bytes_max| Options { segment_bytes: 65_536, bytes_max, ..Options::default() };
+    let enough = options(3 * 65_536);
+    assert!(enough.have_room_for_messages());
+    Broker::new(1, enough, FaultyDisk::new(1)).cycle(true);
+    // Three quarters of it are less than two segments.
+    let too_little = options(8 * 65_536 / 3 - 8);
+    assert!(!too_little.have_room_for_messages());
+    assert_eq!(Broker::new(1, too_little, FaultyDisk::new(1)).fill(), 0);
+}
+
+#[test]
+fn a_first_checkpoint_that_had_no_room_is_made_up_for() {
+    let options = Options { segment_bytes: 4096, ..Options::default() };
+    let disk = FaultyDisk::new(1);
+    disk.set_capacity(options.segment_bytes);
+    let mut broker = Broker::new(1, options, disk);
+    assert!(broker.engine.checkpoints.kept.is_empty(), "there is no room for one");
+    broker.maintain();
+    assert!(broker.engine.checkpoints.kept.is_empty(), "there is still none");
+    broker.disk.set_capacity(u64::MAX);
+    // It is tried again when a sixteenth of a segment was written.
+    for _ in 0..4 {
+        broker.enqueue();
+    }
+    broker.maintain();
+    assert_eq!(broker.engine.checkpoints.kept.len(), 1);
+    broker.check();
+}
