@@ -99,6 +99,13 @@ impl BrokerHandle {
         self.listeners.reconfigure(settings, Some(listeners))
     }
 
+    /// Whose packets are written into the log at its level `trace` from now on, by Client
+    /// Identifier; `None`: everybody's. Whoever raises the level afterwards sees no others.
+    pub fn trace_client(&self, client_id: Option<&str>) {
+        let client_id: Option<Arc<str>> = client_id.map(Into::into);
+        self.inboxes.iter().for_each(|inbox| inbox.send(Letter::Trace(client_id.clone())));
+    }
+
     /// Publishes a message. The reply says how many receivers matched, and comes, for QoS 1 and 2,
     /// when what has to be kept of it is as durable as was configured. Messages published by one
     /// handle to one topic keep their order.

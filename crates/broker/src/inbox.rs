@@ -72,6 +72,8 @@ pub(crate) enum Letter {
     StoreFull(bool),
     /// Other values for what can be changed.
     Reconfigure(Arc<Settings>),
+    /// Whose packets are traced; `None`: everybody's.
+    Trace(Option<Arc<str>>),
     /// A listener is gone: its connections are to be ended.
     EndListener(Arc<ListenerPlace>),
     /// Deadlines may have passed while the machine was suspended.

@@ -297,9 +297,12 @@ impl Worker {
     /// Packets are traced while the log is at its last level, which may change at any time.
     fn note_log_level(&mut self) {
         let traces = log::max_level() == log::LevelFilter::Trace;
-        if traces == (self.tracing != Tracing::Off) {
-            return;
+        if traces != (self.tracing != Tracing::Off) {
+            self.set_tracing(traces);
         }
+    }
+
+    fn set_tracing(&mut self, traces: bool) {
         self.tracing = match &self.trace_client {
             _ if !traces => Tracing::Off,
             Some(client_id) => Tracing::Of(Arc::clone(client_id)),
@@ -387,6 +390,10 @@ impl Worker {
             }
             Letter::Reconfigure(settings) => {
                 self.output_bytes_max = self.core.reconfigure(&settings).output_bytes_max;
+            }
+            Letter::Trace(client_id) => {
+                self.trace_client = client_id;
+                self.set_tracing(self.tracing != Tracing::Off);
             }
             Letter::EndListener(listener) => self.departures.begin(listener),
             Letter::Wake => (),

@@ -131,6 +131,7 @@ impl Reloader {
         let configuration = &loaded.configuration;
         let listeners = self.default_listeners.or_configured(configuration);
         let changes = self.broker.reconfigure_with(settings(configuration), &listeners)?;
+        self.broker.trace_client(configuration.trace_client.as_deref());
         let level: LevelFilter = configuration.log_level;
         log::set_max_level(level);
         changes.iter().for_each(tell_listener);

@@ -191,6 +191,27 @@ fn an_address_becomes_a_wider_one_at_its_port() {
 }
 
 #[test]
+fn another_client_can_be_followed_while_it_runs() {
+    let port = free_port();
+    let directory = Directory::with_configuration(&listener(port, ""));
+    let broker = start(&directory);
+    let log =
+        |client| listener(port, &format!("[log]\nlevel = 'trace'\ntrace_client = '{client}'"));
+    let broker = reload(&directory, broker, &log("a")).wait_for("log.trace_client is \"a\" now");
+    let (mut one, mut other) = (connect(port, b'a'), connect(port, b'b'));
+    let broker = reload(&directory, broker, &log("b")).wait_for("log.trace_client is \"b\" now");
+    assert_serves(&mut one);
+    assert_serves(&mut other);
+    let ended = broker.signal("TERM").end();
+    let packets = ended.stderr.lines().filter_map(|line| line.split_once("packet_log: "));
+    let packets = packets.map(|(_, packet)| packet.split([',', ':']).next().unwrap_or_default());
+    let packets: Vec<_> = packets.filter(|packet| !packet.contains("DISCONNECT")).collect();
+    let expected =
+        ["\"a\" -> CONNECT", "\"a\" <- CONNACK", "\"b\" -> PINGREQ", "\"b\" <- PINGRESP"];
+    assert_eq!(packets, expected, "{}", ended.stderr);
+}
+
+#[test]
 fn a_thousand_reloads_leave_nothing_behind() {
     let [port, other] = [(); 2].map(|()| free_port());
     let first = listener(port, "");
