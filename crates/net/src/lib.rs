@@ -86,3 +86,4 @@ pub use stream::{Received, Stream};
 #[cfg(feature = "tls")]
 pub use tls::{CertificateInfo, TlsClient, TlsClientOptions};
 pub use tls::{TlsFileError, TlsServer};
+pub use unix::accounts::SocketAccount;

@@ -6,6 +6,8 @@
 //! in the way is replaced only if it is a socket that a broker has left behind. This module must
 //! never remove a file that it did not make.
 
+pub(crate) mod accounts;
+
 use std::ffi::OsString;
 use std::fs::{self, Metadata};
 use std::io::{self, ErrorKind};
@@ -15,8 +17,9 @@ use std::path::{Path, PathBuf};
 
 use mio::event::Source;
 use mio::net::UnixStream;
-use nix::unistd::{Group, User};
 use socket2::{Domain, SockAddr, SockRef, Socket, Type};
+
+use accounts::{group_number, user_number};
 
 use crate::listen::UnixOptions;
 use crate::peer::PeerAddress;
@@ -212,21 +215,6 @@ fn peer_of(stream: &UnixStream) -> io::Result<PeerAddress> {
 fn peer_of(stream: &UnixStream) -> io::Result<PeerAddress> {
     let (user, group) = nix::unistd::getpeereid(stream.as_fd())?;
     Ok(PeerAddress::Process { user: user.as_raw(), group: group.as_raw(), process: None })
-}
-
-/// As `chown` has it: a name first, and a number if nobody has that name.
-fn user_number(user: &str) -> io::Result<u32> {
-    let found = User::from_name(user)?.map(|found| found.uid.as_raw());
-    found.or_else(|| user.parse().ok()).ok_or_else(|| {
-        io::Error::new(ErrorKind::NotFound, format!("there is no user '{user}' on this machine"))
-    })
-}
-
-fn group_number(group: &str) -> io::Result<u32> {
-    let found = Group::from_name(group)?.map(|found| found.gid.as_raw());
-    found.or_else(|| group.parse().ok()).ok_or_else(|| {
-        io::Error::new(ErrorKind::NotFound, format!("there is no group '{group}' on this machine"))
-    })
 }
 
 fn cannot_give(options: &UnixOptions, error: &io::Error) -> io::Error {

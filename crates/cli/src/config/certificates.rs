@@ -7,7 +7,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use midge_net::{TlsFileError, TlsOptions, TlsServer};
 
 use super::Loaded;
-use super::problem::{Origin, Problem};
+use super::problem::Problem;
 
 /// What was found in the files of all listeners.
 #[derive(Debug, Default)]
@@ -30,7 +30,7 @@ pub(super) fn look(loaded: &Loaded) -> Findings {
         match TlsServer::load(files, &[]) {
             Ok(server) => findings.warnings.extend(server.warnings(now)),
             Err(error) => {
-                let origin = origin(loaded, index, key_of(files, &error));
+                let origin = loaded.origin_of_listener(index, key_of(files, &error));
                 findings.problems.push(Problem::new(origin, error.to_string()));
             }
         }
@@ -49,12 +49,4 @@ fn key_of(files: &TlsOptions, error: &TlsFileError) -> &'static str {
         () if names(&files.client_crl) => "tls.client_crl",
         () => "tls.certificate",
     }
-}
-
-/// Where a key of a listener stands.
-fn origin(loaded: &Loaded, index: usize, key: &str) -> Origin {
-    let mut lines = loaded.effective.iter();
-    let line = lines
-        .find(|line| line.section == "listener" && line.index == Some(index) && line.key == key);
-    line.map_or(Origin::Default, |line| line.origin.clone())
 }

@@ -9,6 +9,7 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 use serde_json::json;
 
+use super::accounts;
 use super::certificates::{self, Findings};
 use super::flags::Flags;
 use super::problem::{Origin, Report, printable};
@@ -90,7 +91,8 @@ pub(crate) fn print_report(report: &Report, consequence: &str) {
 fn check(args: &CheckArgs) -> ExitCode {
     let sources = Sources::of_process(&Flags { config: args.file.clone(), ..Flags::default() });
     let result = sources.load().and_then(|loaded| {
-        let Findings { problems, warnings } = certificates::look(&loaded);
+        let Findings { problems, mut warnings } = certificates::look(&loaded);
+        warnings.extend(accounts::warnings(&loaded));
         if problems.is_empty() { Ok(warnings) } else { Err(Report::new(loaded.file, problems)) }
     });
     let path = sources.path().map(|path| path.display().to_string());

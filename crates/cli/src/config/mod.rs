@@ -5,6 +5,7 @@
 //! flags. All of them know only the keys of the [`schema`], from which the reference is made too.
 //! Nothing here starts anything: a broker is started with a whole configuration or not at all.
 
+mod accounts;
 mod address;
 mod certificates;
 pub(crate) mod command;
@@ -38,6 +39,7 @@ pub(crate) use settings::Effective;
 pub(crate) use source::Sources;
 pub(crate) use value::Value;
 
+use problem::Origin;
 use schema::Schema;
 use settings::Settings;
 
@@ -49,6 +51,17 @@ pub(crate) struct Loaded {
     pub(crate) file: Option<File>,
     /// Every key with its value and origin.
     pub(crate) effective: Vec<Effective>,
+}
+
+impl Loaded {
+    /// Where a key of the listener of this number stands.
+    fn origin_of_listener(&self, index: usize, key: &str) -> Origin {
+        let mut lines = self.effective.iter();
+        let line = lines.find(|line| {
+            line.section == "listener" && line.index == Some(index) && line.key == key
+        });
+        line.map_or(Origin::Default, |line| line.origin.clone())
+    }
 }
 
 /// Puts the sources together and checks them.

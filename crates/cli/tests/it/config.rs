@@ -136,3 +136,29 @@ fn the_reference_is_a_right_configuration() {
     let page = midge("config reference --markdown").end().text();
     assert!(page.starts_with("# Configuration\n"), "{page}");
 }
+
+#[test]
+fn check_warns_of_accounts_that_this_machine_does_not_have() {
+    let text = "[[listener]]\nbind = 'unix:a.sock'\n\
+                unix = { owner = 'no-such-user', group = 'no-such-group' }\n";
+    let directory = Directory::with_configuration(text);
+    let ended = midge_in(directory.path(), &[], "config check").end();
+    let stderr = ended.stderr;
+    assert_eq!(ended.code, Some(0), "{stderr}");
+    for part in [
+        "warning: midge.toml:3:18: `unix.owner`: there is no user 'no-such-user' on this machine",
+        "warning: midge.toml:3:42: `unix.group`: there is no group 'no-such-group'",
+    ] {
+        assert!(stderr.contains(part), "{part} is not in {stderr}");
+    }
+    let json = midge_in(directory.path(), &[], "config check --json").end();
+    let answer: serde_json::Value = serde_json::from_slice(&json.stdout).unwrap();
+    assert_eq!(
+        (&answer["ok"], answer["warnings"].as_array().map(Vec::len)),
+        (&true.into(), Some(2))
+    );
+
+    directory.write("[[listener]]\nbind = 'unix:a.sock'\nunix = { owner = 'root', group = '0' }\n");
+    let text = midge_in(directory.path(), &[], "config check").end().text();
+    assert_eq!(text, "midge.toml: no errors\n");
+}

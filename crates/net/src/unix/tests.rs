@@ -4,6 +4,8 @@ use std::io::Write;
 use std::os::unix::net::{UnixDatagram, UnixListener as StdListener, UnixStream as StdStream};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
+use nix::unistd::User;
+
 use super::*;
 use crate::listen::{Listen, ListenAddress};
 use crate::listener::{Listener, Yielding};

@@ -1,0 +1,34 @@
+//! Whether the users and groups exist to whom a configuration gives Unix sockets. It may be meant
+//! for another machine, so that those who do not are a warning.
+
+use midge_net::SocketAccount;
+
+use super::Loaded;
+use super::problem::Origin;
+
+/// A warning for each of them that this machine does not have.
+pub(super) fn warnings(loaded: &Loaded) -> Vec<String> {
+    let mut warnings = Vec::new();
+    for (index, listener) in loaded.configuration.listeners.iter().enumerate() {
+        for (account, error) in listener.listen.unix.missing_accounts() {
+            let key = match account {
+                SocketAccount::Owner => "unix.owner",
+                SocketAccount::Group => "unix.group",
+            };
+            let place = place(loaded, index, key);
+            warnings.push(format!("{place}`{key}`: {error}: a broker would not start here"));
+        }
+    }
+    warnings
+}
+
+fn place(loaded: &Loaded, index: usize, key: &str) -> String {
+    match (loaded.origin_of_listener(index, key), &loaded.file) {
+        (Origin::File(span), Some(file)) => {
+            let position = file.position(span.start);
+            format!("{}:{}:{}: ", file.path, position.line, position.column)
+        }
+        (Origin::Environment(name), _) => format!("{name}: "),
+        _ => String::new(),
+    }
+}
