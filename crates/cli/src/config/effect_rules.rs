@@ -50,17 +50,31 @@ fn stands(setting: &Setting, other: Option<&Setting>) -> bool {
     other.is_none_or(|other| rank(&other.origin) <= rank(&setting.origin))
 }
 
-/// A key has no effect because of another one, unless that comes from a source that goes above it.
+/// A key has no effect because of others, unless one of those comes from a source that goes above
+/// it, or the key says the same as they do: nothing of the kind.
 fn useless(
     settings: &Settings,
     (section, key): (&str, &str),
-    cause: Option<&Setting>,
+    causes: &[&Setting],
     why: &str,
 ) -> Option<Problem> {
-    let setting = one(settings, section, key).filter(|setting| stands(setting, cause))?;
+    let setting = one(settings, section, key)?;
+    if says_nothing(&setting.value) || !causes.iter().all(|cause| stands(setting, Some(cause))) {
+        return None;
+    }
     let name = name_of(key, &setting.origin);
     let problem = Problem::new(setting.origin.clone(), format!("{name} has no effect, as {why}"));
     Some(problem.help("leave out the one or the other"))
+}
+
+/// Whether a value switches something off.
+fn says_nothing(value: &Value) -> bool {
+    match value {
+        Value::Integer(number) => *number == 0,
+        Value::Boolean(is_on) => !is_on,
+        Value::Text(text) => text.is_empty(),
+        Value::List(_) => false,
+    }
 }
 
 /// The value of a limit, or its default.
@@ -100,9 +114,10 @@ fn check_in_memory(settings: &Settings, problems: &mut Vec<Problem>) {
 /// An interval that nothing is promised for.
 fn check_interval(settings: &Settings, problems: &mut Vec<Problem>) {
     let Some(interval) = one(settings, "storage", "interval_ms") else { return };
-    let is_interval = |table: &Table, key: &str| match table.text(key) {
-        Some(level) => level == "interval",
-        None => table.has(key), // a wrong one was told
+    // A wrong one was told; one from a source above may have taken the place of an interval.
+    let is_interval = |table: &Table, key: &str| match (table.text(key), table.get(key)) {
+        (Some(level), setting) => level == "interval" || !stands(interval, setting),
+        (None, _) => table.has(key),
     };
     let sections = [("storage", "durability"), ("listener", "durability"), ("durability", "level")];
     let mut levels = sections.into_iter().flat_map(|(section, key)| {

@@ -207,7 +207,9 @@ fn storage() -> Section {
             "segment_bytes",
             Kind::Integer { min: 16_384, max: 1_073_741_824 },
             Default::Value(Value::Integer(8_388_608)),
-            "Bytes of one file of the journal. At least six of them are on the disk at any time.",
+            "Bytes of one file of the journal. At least two of them are on the disk at any time, \
+             and as much as\nfour more is kept free for acknowledgements, but at most a quarter of \
+             store_bytes_max.",
         ),
     ];
     let doc = "What outlives the broker, and where; see durability.md.";
@@ -401,7 +403,8 @@ fn log() -> Section {
             Kind::ClientIdentifier,
             Default::Absent { meaning: "everybody's", example: text("pump-7") },
             "Whose packets have lines at level trace: a Client Identifier.",
-        ),
+        )
+        .live(),
     ];
     let doc = "What the broker writes to standard error.";
     Section { name: "log", repeated: false, doc, keys }

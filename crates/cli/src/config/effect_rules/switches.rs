@@ -2,8 +2,9 @@
 //! limits and no rules.
 
 use super::super::problem::Problem;
-use super::super::settings::{Settings, Table};
+use super::super::settings::{Setting, Settings, Table};
 use super::super::value::{VERSIONS, Value};
+use super::topics::may_be_rewritten;
 use super::{one, stands, useless};
 
 /// A switch that is off for all Clients, and the keys that mean nothing then.
@@ -12,7 +13,7 @@ struct Off {
     is_off: fn(&Value) -> bool,
     /// Its name in `[capabilities]`.
     switch: &'static str,
-    /// Why, as the rest of a sentence.
+    /// Why, as the rest of a sentence; some listener may say it, or `[capabilities]`.
     why: &'static str,
     keys: &'static [(&'static str, &'static str)],
 }
@@ -21,7 +22,7 @@ const SWITCHES: [Off; 6] = [
     Off {
         is_off: is_false,
         switch: "shared_subscriptions",
-        why: "`shared_subscriptions` of [capabilities] is false",
+        why: "`shared_subscriptions` is false for all Clients",
         keys: &[
             ("shared_subscriptions", "strategy"),
             ("shared_subscriptions", "backlog"),
@@ -32,13 +33,13 @@ const SWITCHES: [Off; 6] = [
     Off {
         is_off: is_false,
         switch: "retain",
-        why: "`retain` of [capabilities] is false: nothing is retained",
+        why: "`retain` is false for all Clients: nothing is retained",
         keys: &[("limits", "retained_messages_max"), ("limits", "retained_bytes_max")],
     },
     Off {
         is_off: |value| *value == Value::Integer(0),
         switch: "qos_max",
-        why: "`qos_max` of [capabilities] is 0: no message is acknowledged",
+        why: "`qos_max` is 0 for all Clients: no message is acknowledged",
         keys: &[
             ("limits", "receive_maximum"),
             ("limits", "inflight_messages_max"),
@@ -49,13 +50,13 @@ const SWITCHES: [Off; 6] = [
     Off {
         is_off: |value| matches!(value, Value::Integer(0 | 1)),
         switch: "qos_max",
-        why: "`qos_max` of [capabilities] is below 2: there is no PUBREL to wait for",
+        why: "`qos_max` is below 2 for all Clients: there is no PUBREL to wait for",
         keys: &[("limits", "awaiting_release_max")],
     },
     Off {
         is_off: |value| !speaks(value, |version| version == "5.0"),
         switch: "versions",
-        why: "`versions` has no \"5.0\", and only MQTT 5 Clients have that",
+        why: "no listener speaks \"5.0\" (`versions`), and only MQTT 5 Clients have that",
         keys: &[
             ("limits", "receive_maximum"),
             ("limits", "topic_alias_maximum"),
@@ -68,17 +69,16 @@ const SWITCHES: [Off; 6] = [
     Off {
         is_off: |value| !speaks(value, |version| version != "5.0"),
         switch: "versions",
-        why: "`versions` has \"5.0\" alone, and that is for MQTT 3 Clients",
+        why: "\"5.0\" alone is spoken (`versions`), and that is for MQTT 3 Clients",
         keys: &[("limits", "inflight_messages_mqtt3_max"), ("limits", "awaiting_release_max")],
     },
 ];
 
 pub(super) fn check(settings: &Settings, problems: &mut Vec<Problem>) {
     for off in &SWITCHES {
-        if is_off_everywhere(settings, off.switch, off.is_off) {
-            let cause = one(settings, "capabilities", off.switch);
+        if let Some(causes) = off_everywhere(settings, off.switch, off.is_off) {
             let keys = off.keys.iter();
-            problems.extend(keys.filter_map(|key| useless(settings, *key, cause, off.why)));
+            problems.extend(keys.filter_map(|key| useless(settings, *key, &causes, off.why)));
         }
     }
     for table in settings.tables("listener") {
@@ -86,7 +86,6 @@ pub(super) fn check(settings: &Settings, problems: &mut Vec<Problem>) {
     }
     check_backlog(settings, problems);
     check_automatic(settings, problems);
-    problems.extend(check_trace_client(settings));
 }
 
 fn is_false(value: &Value) -> bool {
@@ -100,22 +99,33 @@ fn speaks(versions: &Value, is_meant: fn(&str) -> bool) -> bool {
     }
 }
 
-/// Whether no Client can use it, whatever listener it comes by. A wrong value is none.
-fn is_off_everywhere(settings: &Settings, switch: &str, is_off: fn(&Value) -> bool) -> bool {
+/// What says that no Client can use it, whatever listener it comes by; `None`: some can. A wrong
+/// value is none.
+fn off_everywhere<'s>(
+    settings: &'s Settings,
+    switch: &str,
+    is_off: fn(&Value) -> bool,
+) -> Option<Vec<&'s Setting>> {
     let of_broker = one(settings, "capabilities", switch);
-    let is_off_by_default = of_broker.is_some_and(|setting| is_off(&setting.value));
-    let key = format!("capabilities.{switch}");
     let listeners = settings.tables("listener");
-    let is_off_at = |table: &Table| match table.get(&key) {
-        Some(setting) => is_off(&setting.value),
-        None => is_off_by_default && !table.has(&key),
+    let key = format!("capabilities.{switch}");
+    let of_listener = |table: &'s Table| match table.get(&key) {
+        None if !table.has(&key) => of_broker,
+        own => own,
     };
-    if listeners.is_empty() { is_off_by_default } else { listeners.iter().all(is_off_at) }
+    let deciding: Vec<_> = match listeners {
+        [] => vec![of_broker],
+        listeners => listeners.iter().map(of_listener).collect(),
+    };
+    deciding.into_iter().map(|setting| setting.filter(|it| is_off(&it.value))).collect()
 }
 
 /// A listener where nobody could have what it lets Clients have.
 fn check_identifiers(settings: &Settings, table: &Table) -> Option<Problem> {
     let setting = table.get("capabilities.subscription_identifiers")?;
+    if is_false(&setting.value) {
+        return None;
+    }
     let all = VERSIONS.map(String::from);
     let versions = table.list("capabilities.versions");
     let of_broker = settings.tables("capabilities").first().and_then(|it| it.list("versions"));
@@ -134,44 +144,31 @@ fn check_backlog(settings: &Settings, problems: &mut Vec<Problem>) {
     }
     let why = "`backlog` of [shared_subscriptions] is false: shared subscriptions keep nothing";
     let keys = ["shared_backlog_messages_max", "shared_backlog_bytes_max"];
-    problems.extend(
-        keys.iter().filter_map(|key| useless(settings, ("limits", key), Some(backlog), why)),
-    );
+    problems
+        .extend(keys.iter().filter_map(|key| useless(settings, ("limits", key), &[backlog], why)));
 }
 
 /// Subscriptions that are made for Clients are such as they could make themselves.
 fn check_automatic(settings: &Settings, problems: &mut Vec<Problem>) {
-    let is_off = |switch: &str| is_off_everywhere(settings, switch, is_false);
-    let (no_shared, no_wildcards) =
-        (is_off("shared_subscriptions"), is_off("wildcard_subscriptions"));
+    let off = |switch: &str| off_everywhere(settings, switch, is_false);
+    let (no_shared, no_wildcards) = (off("shared_subscriptions"), off("wildcard_subscriptions"));
     for table in settings.tables("auto_subscribe") {
         let (Some(filter), Some(setting)) = (table.text("filter"), table.get("filter")) else {
             continue;
         };
         let is_shared = filter.starts_with("$share/") || filter.starts_with("$queue/");
-        let switch = match () {
-            () if is_shared && no_shared => "shared_subscriptions",
-            () if filter.contains(['+', '#']) && no_wildcards => "wildcard_subscriptions",
-            () => continue,
+        // A rule may put something else in the place of a wildcard.
+        let has_wildcard = filter.contains(['+', '#']) && !may_be_rewritten(settings, filter);
+        let (switch, causes) = match (&no_shared, &no_wildcards) {
+            (Some(causes), _) if is_shared => ("shared_subscriptions", causes),
+            (_, Some(causes)) if has_wildcard => ("wildcard_subscriptions", causes),
+            _ => continue,
         };
+        if !causes.iter().all(|cause| stands(setting, Some(cause))) {
+            continue;
+        }
         let message = format!("nobody gets this subscription, as `{switch}` is false");
         let problem = Problem::new(setting.origin.clone(), message);
         problems.push(problem.help("leave out the one or the other"));
     }
-}
-
-/// Packets of one Client are shown at one level only.
-fn check_trace_client(settings: &Settings) -> Option<Problem> {
-    let client = one(settings, "log", "trace_client")?;
-    let level = one(settings, "log", "level");
-    if settings.tables("log").first()?.has("level") && level.is_none() || !stands(client, level) {
-        return None;
-    }
-    let word = level.map_or("info".to_string(), |level| match &level.value {
-        Value::Text(word) => word.to_string(),
-        other => other.to_string(),
-    });
-    let message = format!("`trace_client` has no effect, as `level` is \"{word}\"");
-    let help = "write level = \"trace\", or leave it out";
-    (word != "trace").then(|| Problem::new(client.origin.clone(), message).help(help))
 }

@@ -9,8 +9,14 @@ use super::{limit, one, stands};
 /// What begins Topic Filters that ask for more than matching.
 const FILTER_KINDS: [&str; 3] = ["$share", "$queue", "$exclusive"];
 
+/// What begins the topic of a message that is to be published later.
+const DELAYED: &str = "$delayed/";
+
 /// Where a bridge publishes below `$SYS`.
 const BRIDGE_STATES: &str = "$SYS/broker/connection/";
+
+/// Its topics there.
+const BRIDGE_STATE_FILTER: &str = "$SYS/broker/connection/+/state";
 
 pub(super) fn check(settings: &Settings, problems: &mut Vec<Problem>) {
     check_response_prefix(settings, problems);
@@ -27,19 +33,25 @@ pub(super) fn check(settings: &Settings, problems: &mut Vec<Problem>) {
     let automatic = settings.tables("auto_subscribe");
     check_twice(automatic, problems);
     for table in automatic {
-        problems.extend(check_automatic(table));
+        problems.extend(check_automatic(settings, table));
     }
     problems.extend(check_count(settings, automatic));
-    for (section, key, matches_above) in [
-        ("rewrite", "from", true),
-        ("rewrite", "to", false),
-        ("durability", "filter", true),
-        ("auto_subscribe", "filter", false),
-    ] {
-        for table in settings.tables(section) {
-            problems.extend(check_levels(settings, table, (key, matches_above)));
-        }
-    }
+    check_all_levels(settings, problems);
+}
+
+/// Whether a rewrite is about Topic Filters, too.
+fn rewrites_filters(rule: &Table) -> bool {
+    rule.boolean("subscribe").unwrap_or(true)
+}
+
+/// Whether a rewrite may make another filter of that of a subscription.
+pub(super) fn may_be_rewritten(settings: &Settings, filter: &str) -> bool {
+    // A variable may stand for anything.
+    let levels = plain_filter(filter).split('/');
+    let levels = levels.map(|level| if level.contains("${") { "+" } else { level });
+    let filter = levels.collect::<Vec<_>>().join("/");
+    let mut rules = settings.tables("rewrite").iter().filter(|rule| rewrites_filters(rule));
+    rules.any(|rule| rule.text("from").is_none_or(|from| overlap(from, &filter)))
 }
 
 /// A rewrite that can never be applied.
@@ -71,13 +83,17 @@ fn check_rewrite(table: &Table, problems: &mut Vec<Problem>) {
         );
         complain(message, "write the topic only; a shared subscription keeps its $share/NAME/");
     }
-    if publish && is_reserved(to) {
+    if publish && is_reserved(to) && !may_be_bridge_state(to) {
         let message = "`to` is a topic of the broker's own: whatever is published there is refused";
         complain(message.to_string(), "choose another topic, or write publish = false");
     }
-    if first == "$delayed" {
-        let message = "`to` begins with $delayed/: a rule cannot delay a message";
-        complain(message.to_string(), "write the topic only; a delay stays as the Client asked");
+    if first == "$delayed" && !publish {
+        let message = "`to` begins with $delayed/: nobody can subscribe to that";
+        complain(message.to_string(), "write the topic only");
+    }
+    if publish && is_no_delay(to) {
+        let message = "`to` is not of the form $delayed/SECONDS/TOPIC: nobody can publish there";
+        complain(message.to_string(), "for example: to = \"$delayed/60/a\"");
     }
     if let Some(number) = numbers(to).find(|number| !number.parse().is_ok_and(|it: usize| it > 0)) {
         let message = format!("`to` has ${number}, which stands for nothing");
@@ -87,6 +103,21 @@ fn check_rewrite(table: &Table, problems: &mut Vec<Problem>) {
         let message = "`to` has ${...}, but there are no variables here".to_string();
         complain(message, "$1, $2... stand for what the wildcards of `from` match");
     }
+}
+
+/// Whether a topic begins like a delayed one and is none, whatever its `$1`, `$2`... stand for.
+fn is_no_delay(to: &str) -> bool {
+    let Some(rest) = to.strip_prefix(DELAYED) else { return to == "$delayed" };
+    let is_delay =
+        |(seconds, topic): (&str, &str)| seconds.parse::<u32>().is_ok() && !topic.is_empty();
+    numbers(rest).next().is_none() && !rest.split_once('/').is_some_and(is_delay)
+}
+
+/// Whether what is written there may come to be where bridges tell their state.
+fn may_be_bridge_state(to: &str) -> bool {
+    let end = to.match_indices('$').map(|(at, _)| at).find(|at| *at > 0);
+    let literal = &to[..end.unwrap_or(to.len())];
+    literal.starts_with(BRIDGE_STATES) || end.is_some() && BRIDGE_STATES.starts_with(literal)
 }
 
 /// The digits behind each `$` that has some.
@@ -121,25 +152,40 @@ fn check_same(table: &Table, behind: &[Table]) -> Option<Problem> {
     Some(problem.help("leave it out; it would only keep topics from rules below it"))
 }
 
-/// Levels that no topic may have; where topics are matched, `#` matches the level above it, too.
-fn check_levels(
-    settings: &Settings,
-    table: &Table,
-    (key, matches_above): (&str, bool),
-) -> Option<Problem> {
+/// Levels that no topic may have. They are counted when rules have been applied.
+fn check_all_levels(settings: &Settings, problems: &mut Vec<Problem>) {
+    let mut check = |table: &Table, key: &str, topic: Option<&str>| {
+        problems.extend(topic.and_then(|topic| check_levels(settings, table, key, topic)));
+    };
+    for rule in settings.tables("rewrite") {
+        // How many of a delayed one are the topic's is not known before it is rewritten.
+        check(rule, "to", rule.text("to").filter(|to| !to.starts_with(DELAYED)));
+    }
+    for rule in settings.tables("durability") {
+        // `#` matches the level above it, too.
+        let filter = rule.text("filter");
+        check(rule, "filter", filter.map(|it| it.strip_suffix("/#").unwrap_or(it)));
+    }
+    for table in settings.tables("auto_subscribe") {
+        let filter = table.text("filter").filter(|it| !may_be_rewritten(settings, it));
+        check(table, "filter", filter.map(plain_filter));
+    }
+}
+
+fn check_levels(settings: &Settings, table: &Table, key: &str, topic: &str) -> Option<Problem> {
     let (text, setting) = (table.text(key)?, table.get(key)?);
     let levels_max = limit(settings, "topic_levels_max");
-    let plain = plain_filter(text);
-    let plain = if matches_above { plain.strip_suffix("/#").unwrap_or(plain) } else { plain };
-    let levels = plain.split('/').count() as u64;
+    let levels = topic.split('/').count() as u64;
+    let stands = stands(setting, one(settings, "limits", "topic_levels_max"));
+    if levels <= levels_max || !stands {
+        return None;
+    }
     let message = format!(
         "{text:?} has {levels} levels, but no topic may have more than `topic_levels_max` \
          ({levels_max})"
     );
     let help = "make `topic_levels_max` larger, or leave the rule out";
-    let stands = stands(setting, one(settings, "limits", "topic_levels_max"));
-    (levels > levels_max && stands)
-        .then(|| Problem::new(setting.origin.clone(), message).help(help))
+    Some(Problem::new(setting.origin.clone(), message).help(help))
 }
 
 /// The filter behind `$share/NAME/` and the like.
@@ -152,8 +198,11 @@ fn plain_filter(filter: &str) -> &str {
 }
 
 /// A subscription that nothing is ever sent for, or that nobody can have.
-fn check_automatic(table: &Table) -> Option<Problem> {
+fn check_automatic(settings: &Settings, table: &Table) -> Option<Problem> {
     let (filter, setting) = (table.text("filter")?, table.get("filter")?);
+    if may_be_rewritten(settings, filter) {
+        return None;
+    }
     let plain = plain_filter(filter);
     let first = plain.split('/').next().unwrap_or_default();
     let problem = |message: String, help: &str| {
@@ -175,12 +224,20 @@ fn check_automatic(table: &Table) -> Option<Problem> {
 
 /// More subscriptions than a Session may have.
 fn check_count(settings: &Settings, automatic: &[Table]) -> Option<Problem> {
-    let most = limit(settings, "subscriptions_per_session_max");
-    let beyond = automatic.get(usize::try_from(most).ok()?)?;
-    let message = format!(
-        "nobody gets this subscription, as a Session may have {most} \
-         (`subscriptions_per_session_max`)"
-    );
+    let key = "subscriptions_per_session_max";
+    let most = usize::try_from(limit(settings, key)).ok()?;
+    // Not every Client has a user name, and two filters may be rewritten to the same one.
+    let is_everybodys = |(_, table): &(usize, &Table)| {
+        let filter = table.text("filter");
+        filter.is_some_and(|it| !it.contains("${") && !may_be_rewritten(settings, it))
+    };
+    let mut everybodys = automatic.iter().enumerate().filter(is_everybodys);
+    let (last, _) = everybodys.nth(most.checked_sub(1)?)?;
+    let beyond = automatic.get(last + 1)?;
+    if !stands(beyond.get("filter")?, one(settings, "limits", key)) {
+        return None;
+    }
+    let message = format!("nobody gets this subscription, as a Session may have {most} (`{key}`)");
     let problem = Problem::new(beyond.origin.clone(), message);
     Some(problem.help("make that larger, as Clients have subscriptions of their own"))
 }
@@ -191,7 +248,9 @@ fn check_own_topics(tables: &[Table], problems: &mut Vec<Problem>) {
         let (Some(filter), Some(setting)) = (table.text("filter"), table.get("filter")) else {
             continue;
         };
-        if is_reserved(filter) && !filter.starts_with(BRIDGE_STATES) {
+        let may_be_bridges =
+            filter.starts_with(BRIDGE_STATES) || overlap(filter, BRIDGE_STATE_FILTER);
+        if is_reserved(filter) && !may_be_bridges {
             let message = format!(
                 "{filter:?} is about the broker's own topics, which no store keeps; of Clients, \
                  only bridges publish there, to {BRIDGE_STATES}NAME/state"
@@ -207,10 +266,11 @@ fn check_own_topics(tables: &[Table], problems: &mut Vec<Problem>) {
 fn check_response_prefix(settings: &Settings, problems: &mut Vec<Problem>) {
     let Some(setting) = one(settings, "requests", "response_prefix") else { return };
     let Value::Text(prefix) = &setting.value else { return };
-    if prefix.starts_with('$') {
+    let first = prefix.split('/').next().unwrap_or_default();
+    if is_reserved(prefix) || first == "$delayed" || FILTER_KINDS.contains(&first) {
         let message = format!(
-            "`response_prefix` is {prefix:?}, but topics that begin with $ are the broker's: \
-             nobody could answer there"
+            "`response_prefix` is {prefix:?}, but topics that begin with {first}/ are the \
+             broker's: nobody could answer there"
         );
         let problem = Problem::new(setting.origin.clone(), message);
         problems.push(problem.help("for example: response_prefix = \"response\""));
@@ -218,11 +278,14 @@ fn check_response_prefix(settings: &Settings, problems: &mut Vec<Problem>) {
 }
 
 /// Filters of rules are compared with topics as they are published or subscribed to, without
-/// prefixes.
+/// prefixes. Only a rule for subscriptions alone may make something of `$delayed/`.
 fn check_prefixes(tables: &[Table], key: &str, problems: &mut Vec<Problem>) {
     for table in tables {
         let (Some(filter), Some(setting)) = (table.text(key), table.get(key)) else { continue };
-        let prefixes = ["$share/", "$queue/", "$exclusive/", "$delayed/"];
+        if filter.starts_with(DELAYED) && table.boolean("publish") == Some(false) {
+            continue;
+        }
+        let prefixes = ["$share/", "$queue/", "$exclusive/", DELAYED];
         if let Some(prefix) = prefixes.into_iter().find(|prefix| filter.starts_with(prefix)) {
             let message = format!("this rule is never applied: no topic begins with {prefix}");
             let problem = Problem::new(setting.origin.clone(), message);

@@ -53,6 +53,9 @@ fn an_interval_is_for_something() {
     let said = problem("[storage]\ninterval_ms = 10");
     assert!(said.contains("no durability is \"interval\""), "{said}");
     assert_right("[storage]\ninterval_ms = 10\n[[durability]]\nfilter = 'a'\nlevel = 'interval'");
+    let text = "[storage]\ndurability = 'interval'\ninterval_ms = 10";
+    let other = variables(&[("MIDGE_STORAGE_DURABILITY", "fsync")]);
+    load(file(text), &other, &Flags::default()).unwrap();
 }
 
 #[test]
@@ -60,13 +63,19 @@ fn a_backlog_that_is_off_has_no_limits() {
     let text = "[limits]\nshared_backlog_bytes_max = 5\n[shared_subscriptions]\nbacklog = false";
     assert!(problem(text).contains("shared subscriptions keep nothing"));
     assert_right(&text.replace("false", "true"));
+    assert_right(&text.replace("= 5", "= 0"));
 }
 
 #[test]
-fn what_a_client_may_have_under_way_is_not_held_against_it() {
-    let said = problem("[limits]\nreceive_maximum = 500");
-    assert!(said.contains("`awaiting_release_max` (100) is below"), "{said}");
-    assert_right("[limits]\nreceive_maximum = 500\nawaiting_release_max = 500");
+fn clients_of_each_version_have_a_bound_of_their_own_under_way() {
+    for text in [
+        "[limits]\nreceive_maximum = 200",
+        "[limits]\nawaiting_release_max = 50",
+        "[capabilities]\nversions = ['5.0']\n[limits]\nreceive_maximum = 500",
+        "[capabilities]\nqos_max = 1\n[limits]\nreceive_maximum = 500",
+    ] {
+        assert_right(text);
+    }
 }
 
 #[test]
@@ -80,8 +89,9 @@ fn rewrites_can_be_applied() {
         ("b/${client_id}", "there are no variables here"),
         ("$events", "`to` is a topic of the broker's own"),
         ("$queue", "`to` begins with $queue/"),
-        ("$delayed", "a rule cannot delay a message"),
-        ("$delayed/5/b", "a rule cannot delay a message"),
+        ("$delayed", "not of the form $delayed/SECONDS/TOPIC"),
+        ("$delayed/5", "not of the form $delayed/SECONDS/TOPIC"),
+        ("$delayed/x/b", "not of the form $delayed/SECONDS/TOPIC"),
         ("b/$0", "`to` has $0, which stands for nothing"),
         ("b/$99999999999999999999", "which stands for nothing"),
         ("a/$1", "it gives topics the name that they have"),
@@ -91,6 +101,13 @@ fn rewrites_can_be_applied() {
     }
     assert_right(&(rule("b/+") + "publish = false"));
     assert_right(&rule("b/$1"));
+    for delays in ["$delayed/5/b", "$delayed/5/$1", "$delayed/$1/b", "$delayed/$1"] {
+        assert_right(&rule(delays));
+    }
+    let said = problem(&(rule("$delayed/5/b") + "publish = false"));
+    assert!(said.contains("nobody can subscribe to that"), "{said}");
+    assert_right(&rule("$SYS/broker/connection/$1/state"));
+    assert_right(&rule("$SYS/$1").replace("a/+", "a/#"));
     let neither = rule("b") + "publish = false\nsubscribe = false";
     assert!(problem(&neither).contains("this rule has no effect"));
 }
@@ -103,9 +120,16 @@ fn rules_are_about_topics_and_answers_go_to_topics_of_clients() {
         let said = problem(&format!("[[durability]]\nfilter = '{filter}'\nlevel = 'memory'"));
         assert!(said.contains("this rule is never applied"), "{said}");
     }
-    for prefix in ["$SYS", "$share/g", "$delayed/1"] {
+    let undelayed = "[[rewrite]]\nfrom = '$delayed/+/#'\nto = '$2'\npublish = false";
+    assert_right(undelayed);
+    let auto = format!("{undelayed}\n[[auto_subscribe]]\nfilter = '$delayed/5/a'");
+    assert_right(&auto);
+    for prefix in ["$SYS", "$events/a", "$share/g", "$queue", "$exclusive", "$delayed/1"] {
         let said = problem(&format!("[requests]\nresponse_prefix = '{prefix}'"));
         assert!(said.contains("nobody could answer there"), "{said}");
+    }
+    for prefix in ["$reply", "$SYSTEM", "", "a/b"] {
+        assert_right(&format!("[requests]\nresponse_prefix = '{prefix}'"));
     }
 }
 
@@ -137,11 +161,13 @@ fn a_rule_that_changes_nothing_keeps_topics_from_those_below() {
 #[test]
 fn a_rule_about_durability_is_about_messages_that_are_kept() {
     let rule = |filter: &str| format!("[[durability]]\nfilter = '{filter}'\nlevel = 'memory'");
-    for filter in ["$SYS/#", "$SYS", "$events/#"] {
+    for filter in ["$SYS", "$SYS/broker/uptime", "$SYS/broker/+", "$events/#"] {
         let said = problem(&rule(filter));
         assert!(said.contains("which no store keeps"), "{said}");
     }
-    assert_right(&rule("$SYS/broker/connection/+/state"));
+    for filter in ["$SYS/#", "$SYS/+/+/edge/state", "$SYS/broker/connection/+/state"] {
+        assert_right(&rule(filter));
+    }
 }
 
 #[test]
@@ -161,13 +187,17 @@ fn automatic_subscriptions_can_be_made() {
     let said = problem(&format!("{two}subscriptions_per_session_max = 1"));
     assert!(said.contains("a Session may have 1") && said.contains(":3:"), "{said}");
     assert_right(&format!("{two}subscriptions_per_session_max = 2"));
+    // Those without a user name get the second one.
+    let some = format!("{two}subscriptions_per_session_max = 1").replace("'a'", "'${user_name}'");
+    assert_right(&some);
+    let most = variables(&[("MIDGE_LIMITS_SUBSCRIPTIONS_PER_SESSION_MAX", "1")]);
+    load(file(two.trim_end_matches("[limits]\n")), &most, &Flags::default()).unwrap();
 }
 
 #[test]
 fn no_rule_is_about_more_levels_than_a_topic_may_have() {
     let limit = "[limits]\ntopic_levels_max = 2\n";
     for rule in [
-        "[[rewrite]]\nfrom = 'a/b/c'\nto = 'a'",
         "[[rewrite]]\nfrom = 'a'\nto = 'a/b/c'",
         "[[durability]]\nfilter = 'a/b/+/#'\nlevel = 'memory'",
         "[[auto_subscribe]]\nfilter = '$share/g/a/b/#'",
@@ -177,6 +207,11 @@ fn no_rule_is_about_more_levels_than_a_topic_may_have() {
     }
     assert_right(&format!("{limit}[[durability]]\nfilter = 'a/b/#'\nlevel = 'memory'"));
     assert_right(&format!("{limit}[[auto_subscribe]]\nfilter = '$share/g/a/b'"));
+    // Rules come first.
+    let shorter = "[[rewrite]]\nfrom = 'a/b/c'\nto = 'a'";
+    assert_right(&format!("{limit}{shorter}"));
+    assert_right(&format!("{limit}{shorter}\n[[auto_subscribe]]\nfilter = 'a/${{client_id}}/c'"));
+    assert_right(&format!("{limit}[[rewrite]]\nfrom = 'a'\nto = '$delayed/5/a'"));
 }
 
 #[test]
@@ -215,8 +250,31 @@ fn a_switch_that_is_off_makes_its_keys_useless() {
     let text = "[capabilities]\nversions = '3.1.1'\nsubscription_identifiers = true";
     assert!(problem(text).contains("only MQTT 5"));
     let text = "[[listener]]\nbind = '127.0.0.1:0'\n\
-                capabilities = { versions = '3.1', subscription_identifiers = false }";
+                capabilities = { versions = '3.1', subscription_identifiers = true }";
     assert!(problem(text).contains("no \"5.0\" is spoken there"));
+    assert_right(&text.replace("true", "false"));
+}
+
+#[test]
+fn what_is_off_may_be_said_to_be_off_twice() {
+    for text in [
+        "retain = false\n[limits]\nretained_messages_max = 0\nretained_bytes_max = 0",
+        "shared_subscriptions = false\n[shared_subscriptions]\nbacklog = false",
+        "versions = '3.1.1'\nsubscription_identifiers = false",
+        "versions = '3.1.1'\n[limits]\ntopic_alias_maximum = 0",
+        "versions = '3.1.1'\n[requests]\nresponse_prefix = ''",
+    ] {
+        assert_right(&format!("[capabilities]\n{text}"));
+    }
+}
+
+#[test]
+fn what_a_listener_switches_off_is_not_said_of_the_broker() {
+    let text = "[[listener]]\nbind = '127.0.0.1:0'\ncapabilities.qos_max = 0\n\
+                [limits]\ninflight_bytes_max = 9";
+    let said = problem(text);
+    assert!(said.contains("`qos_max` is 0 for all Clients"), "{said}");
+    assert!(!said.contains("[capabilities]"), "{said}");
 }
 
 #[test]
@@ -230,7 +288,15 @@ fn automatic_subscriptions_are_such_as_clients_may_make() {
         let said = problem(&format!("{text}'{filter}'"));
         assert!(said.contains(&format!("`{switch}` is false")), "{said}");
         assert_right(&format!("{text}'a'"));
+        let off =
+            variables(&[(&*format!("MIDGE_CAPABILITIES_{}", switch.to_uppercase()), "false")]);
+        let in_file = file(&format!("[[auto_subscribe]]\nfilter = '{filter}'"));
+        load(in_file, &off, &Flags::default()).unwrap();
     }
+    assert_right(
+        "[capabilities]\nwildcard_subscriptions = false\n[[auto_subscribe]]\nfilter = 'a/+'\n\
+         [[rewrite]]\nfrom = 'a/+'\nto = 'b'\npublish = false",
+    );
 }
 
 #[test]
@@ -250,61 +316,41 @@ fn a_limit_of_nothing_needs_no_other() {
 }
 
 #[test]
-fn a_limit_is_not_beyond_one_that_comes_first() {
-    let listener = "[[listener]]\nbind = '127.0.0.1:0'\n";
-    for (text, expected) in [
-        ("[limits]\nconnections_max = 9\nsessions_max = 8", "each Client has a Session"),
-        (
-            "[limits]\ninflight_messages_mqtt3_max = 9\ninflight_messages_max = 8",
-            "bounds all Clients",
-        ),
-        (
-            "[limits]\nclient_identifier_bytes_max = 200\npacket_before_connect_bytes_max = 200",
-            "a CONNECT with such an identifier is larger",
-        ),
-        ("[limits]\nstore_bytes_max = 40000000", "no message could be kept"),
-        (
-            "[storage]\nsegment_bytes = 1073741824\n[limits]\nstore_bytes_max = 6442450943",
-            "no message",
-        ),
-        (&format!("{listener}connections_max = 9\n[limits]\nconnections_max = 8"), "bounds all"),
-        (
-            &format!("{listener}connection_rate_max = 8\nconnection_rate_per_address_max = 9"),
-            "`connection_rate_max` is 8",
-        ),
-        (
-            &format!("{listener}protocol = 'websocket'\nconnections_max = 8\nhandshakes_max = 9"),
-            "`connections_max` is 8",
-        ),
-    ] {
-        let said = problem(text);
-        assert!(said.contains(expected), "{said}");
-        assert_right(
-            &text
-                .replace(" 9", " 7")
-                .replace("= 200\n", "= 24\n")
-                .replace("= 40", "= 60")
-                .replace("6442450943", "6442450944"),
-        );
+fn a_store_has_room_for_messages() {
+    for (bytes, is_enough) in [(20_000_000, false), (25_165_824, true), (33_554_432, true)] {
+        let text = format!("[limits]\nstore_bytes_max = {bytes}");
+        if is_enough {
+            assert_right(&text);
+        } else {
+            let said = problem(&text);
+            assert!(said.contains("no message could be kept"), "{said}");
+        }
     }
-    let text = format!("{listener}connections_max = 9");
-    let limit = variables(&[("MIDGE_LIMITS_CONNECTIONS_MAX", "8")]);
-    load(file(&text), &limit, &Flags::default()).unwrap();
-    let text = "[limits]\nclient_identifier_bytes_max = 200\n\
-                [[listener]]\nbind = '127.0.0.1:0'\npacket_before_connect_bytes_max = 200";
-    assert!(problem(text).contains("a CONNECT with such an identifier is larger"));
-    assert_right(&format!("{text}\n[[listener]]\nbind = '127.0.0.1:1'"));
+    let text = "[storage]\nsegment_bytes = 1073741824\n[limits]\nstore_bytes_max = 2147483648";
+    assert!(problem(text).contains("no message could be kept"));
+    assert_right(&text.replace("2147483648", "3221225472"));
 }
 
 #[test]
-fn who_traces_a_client_sees_it() {
-    let said = problem("[log]\ntrace_client = 'pump'");
-    assert!(said.contains("as `level` is \"info\""), "{said}");
-    let text = "[log]\ntrace_client = 'pump'\nlevel = 'debug'";
-    assert!(problem(text).contains("as `level` is \"debug\""));
-    assert_right(&text.replace("debug", "trace"));
-    let level = variables(&[("MIDGE_LOG_LEVEL", "warn")]);
-    load(file(&text.replace("debug", "trace")), &level, &Flags::default()).unwrap();
+fn a_bound_may_be_so_large_that_another_one_comes_first() {
+    let listener = "[[listener]]\nbind = '127.0.0.1:0'\n";
+    for text in [
+        "[limits]\nconnections_max = 9\nsessions_max = 8",
+        "[limits]\ninflight_messages_mqtt3_max = 9\ninflight_messages_max = 8",
+        "[limits]\nclient_identifier_bytes_max = 65535",
+        &format!("{listener}connections_max = 9\n[limits]\nconnections_max = 8"),
+        &format!("{listener}connection_rate_max = 8\nconnection_rate_per_address_max = 9"),
+        &format!("{listener}protocol = 'websocket'\nconnections_max = 8\nhandshakes_max = 4096"),
+    ] {
+        assert_right(text);
+    }
+}
+
+#[test]
+fn a_client_to_be_traced_can_be_named_before_the_level_is_raised() {
+    for text in ["trace_client = 'pump'", "trace_client = 'pump'\nlevel = 'debug'"] {
+        assert_right(&format!("[log]\n{text}"));
+    }
 }
 
 #[test]
