@@ -456,8 +456,9 @@ impl Worker {
     /// Whether a CONNECT has to wait, because the old connection of the same Client may have said
     /// more than was handled yet. A Client that goes on talking there is not waited for for ever.
     fn comes_behind_old(&mut self, id: ConnectionId, client_id: &str) -> bool {
-        let old = self.core.connection_of(client_id);
-        if !old.is_some_and(|old| old != id && self.sockets.has_unread(old)) {
+        let old = self.core.connection_of(client_id).filter(|&old| old != id);
+        let has_unhandled = |stream| self.sockets.has_unhandled(stream);
+        if !old.is_some_and(|old| self.core.is_any_stream(old, &has_unhandled)) {
             return false;
         }
         let Some(socket) = self.sockets.of(id) else {

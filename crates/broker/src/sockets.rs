@@ -122,6 +122,16 @@ impl Sockets {
         })
     }
 
+    /// Whether something has come by a connection that is not handled yet, be it that it is not to
+    /// be read now, or a packet that is incomplete.
+    pub(crate) fn has_unhandled(&self, id: ConnectionId) -> bool {
+        let socket = self.slots.get(id.slot()).and_then(Option::as_ref);
+        socket.filter(|socket| socket.id == id).is_some_and(|socket| {
+            let is_held_back = socket.is_postponed || socket.reservation.waits;
+            socket.is_readable || is_held_back || !socket.partial.is_empty()
+        })
+    }
+
     /// Of `count` slots from `first` on, the connections that came by this listener. Data streams
     /// end with their control streams.
     pub(crate) fn came_by(&self, listener: u16, first: usize, count: usize) -> Vec<ConnectionId> {

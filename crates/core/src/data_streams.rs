@@ -229,6 +229,17 @@ impl Clients {
 }
 
 impl Core {
+    /// Whether it is so of some stream of a Network Connection: of itself, or of a data stream.
+    pub fn is_any_stream(
+        &self,
+        control: ConnectionId,
+        is_so: &dyn Fn(ConnectionId) -> bool,
+    ) -> bool {
+        let connection = self.clients.connections.get(control.slot());
+        let is_here = connection.is_some_and(|connection| connection.id == control);
+        is_here && self.clients.is_any_stream(control, is_so)
+    }
+
     /// A Client has opened a data stream; `None` if its control stream has no Session (any more).
     pub fn open_data_stream(
         &mut self,
