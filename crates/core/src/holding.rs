@@ -30,6 +30,8 @@ impl Core {
             self.delayed.bytes(),
             self.backlog.bytes(),
             self.slices.bytes(),
+            self.remains.bytes(),
+            self.releases.bytes(),
         ];
         parts.into_iter().fold(0, usize::saturating_add)
     }

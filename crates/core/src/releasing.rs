@@ -31,6 +31,11 @@ impl Releases {
     pub(crate) fn has_work(&self) -> bool {
         !self.waiting.is_empty()
     }
+
+    /// Bytes of memory, about.
+    pub(crate) fn bytes(&self) -> usize {
+        self.waiting.len() * size_of::<Held>()
+    }
 }
 
 impl Core {

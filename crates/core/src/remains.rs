@@ -55,6 +55,8 @@ struct Undelivered {
     number: u64,
     /// With their names in the store.
     deliveries: VecDeque<(u64, Delivery)>,
+    /// The sizes of their messages.
+    bytes: usize,
 }
 
 impl Default for Remains {
@@ -72,6 +74,11 @@ impl Remains {
 
     pub(crate) fn has_work(&self) -> bool {
         !self.subscriptions.is_empty() || !self.undelivered.is_empty()
+    }
+
+    /// Bytes of the messages that are yet to find somebody.
+    pub(crate) fn bytes(&self) -> usize {
+        self.undelivered.iter().map(|undelivered| undelivered.bytes).sum()
     }
 
     /// Messages that are yet to find somebody.
@@ -171,10 +178,12 @@ impl Core {
         fx: &mut Effects,
     ) {
         let deliveries = deliveries.into();
-        let mut undelivered = Undelivered { client, session, number, deliveries };
+        let mut undelivered = Undelivered { client, session, number, deliveries, bytes: 0 };
         let count = if number > 0 { usize::MAX } else { self.remains.left };
         self.pass_on_some(&mut undelivered, count, now, fx);
         if !undelivered.deliveries.is_empty() {
+            let sizes = undelivered.deliveries.iter().map(|(_, delivery)| delivery.message.size());
+            undelivered.bytes = sizes.sum();
             self.remains.undelivered.push_back(undelivered);
         }
     }
@@ -191,6 +200,8 @@ impl Core {
         let owner = Owner::Session(undelivered.number);
         for (sequence, delivery) in undelivered.deliveries.drain(..count) {
             self.work.add(1);
+            let size = delivery.message.size();
+            undelivered.bytes = undelivered.bytes.saturating_sub(size);
             if delivery.group.is_some() {
                 self.return_to_group(undelivered.session, delivery, now, fx);
                 if sequence > 0 {

@@ -338,10 +338,16 @@ fn what_waits_for_a_session_that_ends_is_given_up_in_slices() {
             node.queue(publisher, &Packet::Publish(publish("t", "x", 1, number)));
         }
         node.settle();
+        let worker = node.home("s");
+        let held = |node: &Node| node.cores[worker].held_bytes();
+        let before = held(node);
         node.now = node.now + 10_000;
+        node.turn(worker);
+        assert!(held(node) > before / 2, "of {before}: what waits still counts");
         let largest = largest_turn(node);
         assert!(largest < 10_000, "{largest}");
         assert_eq!(node.dropped(DropReason::SessionEnded), 20_000);
+        assert!(held(node) < before / 10, "of {before}: all of it is gone");
     });
 }
 
