@@ -66,6 +66,8 @@ struct State {
     pressure: MemoryPressure,
     log: MemoryLog,
     told_at_ms: u64,
+    /// When something was shed last.
+    shed_at_ms: Option<u64>,
     round: u64,
     /// The last round of which the figures of all workers were used: later, they are old.
     counted_round: u64,
@@ -86,6 +88,8 @@ impl MemoryGauge {
     /// Between two letters to the workers while memory is short, and while it is very short.
     const TELL_MS: u64 = 1_000;
     const TELL_CRITICAL_MS: u64 = 250;
+    /// Between two times at which something is shed.
+    const SHED_MS: u64 = 250;
     /// How long publishers wait for memory that frees itself before some is made free.
     const PATIENCE_MS: u64 = 2_000;
     /// How long nothing is added though nobody holds what the process takes.
@@ -112,6 +116,7 @@ impl MemoryGauge {
             pressure: MemoryPressure::None,
             log: MemoryLog::new(),
             told_at_ms: 0,
+            shed_at_ms: None,
             round: 0,
             counted_round: 0,
             severe_since_ms: None,
@@ -194,7 +199,9 @@ impl MemoryGauge {
         let is_counted = state.round > 0 && state.counted_round == state.round;
         // Present figures decide who has to go; beyond the last line there is no time.
         let may_shed = is_counted && !state.is_doubtful || self.is_beyond(state, resident);
+        // Room that was made is not free at once.
         let sheds = may_shed
+            && state.shed_at_ms.is_none_or(|shed_at_ms| now_ms >= shed_at_ms + Self::SHED_MS)
             && match pressure {
                 MemoryPressure::Critical => true,
                 MemoryPressure::Severe => !is_patient,
@@ -208,6 +215,9 @@ impl MemoryGauge {
         state.round += 1;
         let excess = taken.saturating_sub(self.limit / 100 * Self::SHED_TO);
         let shed_bytes = if sheds { excess } else { 0 };
+        if sheds {
+            state.shed_at_ms = Some(now_ms);
+        }
         Some(Shortage { pressure, shed_bytes, round: state.round })
     }
 
@@ -469,6 +479,20 @@ mod tests {
         gauge.note_held(WorkerId::new(0), MB, shortage.round);
         let shortage = judge(&gauge, 101, 300).unwrap();
         assert_eq!((shortage.pressure, shortage.shed_bytes), (MemoryPressure::Critical, 7 * MB));
+    }
+
+    #[test]
+    fn room_that_was_made_gets_time_to_be_free() {
+        let gauge = gauge();
+        let answer = |shortage: Shortage| {
+            gauge.note_held(WorkerId::new(0), 80 * MB, shortage.round);
+            shortage.shed_bytes
+        };
+        assert_eq!(judge(&gauge, 90, 0).map(answer), Some(0));
+        assert_eq!(judge(&gauge, 90, 10).map(answer), Some(30 * MB));
+        assert_eq!(judge(&gauge, 90, 20).map(answer), None);
+        assert_eq!(judge(&gauge, 90, 259).map(answer), None);
+        assert_eq!(judge(&gauge, 90, 260).map(answer), Some(30 * MB));
     }
 
     #[test]

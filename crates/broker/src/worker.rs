@@ -207,9 +207,10 @@ impl Worker {
         // Overdue timers run before anything that has come meanwhile.
         self.core.handle_timers(self.now, &mut self.fx);
         self.begin_reading();
-        self.note_log_level();
         self.take_readiness();
         self.take_letters();
+        // A letter may say whose packets are to be traced.
+        self.note_log_level();
         self.put_new_behind_old();
         self.core.begin_packets();
         self.read_sockets();
@@ -280,8 +281,9 @@ impl Worker {
             return Some(Duration::ZERO);
         }
         if !self.readable.is_empty() {
-            let pause = if self.is_overfull() { Self::CONGESTION_PAUSE } else { Duration::ZERO };
-            return Some(pause);
+            // Some of them are held back, and others wait behind those.
+            let waits = self.is_overfull() || self.core.holds_publishers_back();
+            return Some(if waits { Self::CONGESTION_PAUSE } else { Duration::ZERO });
         }
         // Nobody tells when there is room elsewhere.
         let pause = self.core.waits_for_driver().then_some(Self::CONGESTION_PAUSE);

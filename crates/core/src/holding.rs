@@ -36,6 +36,11 @@ impl Core {
         parts.into_iter().fold(0, usize::saturating_add)
     }
 
+    /// About how many bytes become free by themselves: those of Sessions that have ended.
+    pub(crate) fn bytes_becoming_free(&self) -> usize {
+        self.remains.bytes() + self.remains.subscriptions() * Self::SUBSCRIPTION_BYTES
+    }
+
     /// About how many bytes are free once this Session is given up: all of it, or, if it is in the
     /// store, what its Client keeps it from writing there.
     pub(crate) fn bytes_to_give_up(&self, session: &Session) -> usize {

@@ -81,6 +81,11 @@ impl Remains {
         self.undelivered.iter().map(|undelivered| undelivered.bytes).sum()
     }
 
+    /// Subscriptions that are yet to end.
+    pub(crate) fn subscriptions(&self) -> usize {
+        self.subscriptions.iter().map(|leaving| leaving.subscriptions.len()).sum()
+    }
+
     /// Messages that are yet to find somebody.
     pub(crate) fn messages(&self) -> usize {
         self.undelivered.iter().map(|undelivered| undelivered.deliveries.len()).sum()

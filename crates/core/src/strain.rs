@@ -207,9 +207,9 @@ impl Core {
         self.end_unanswered(now, fx);
     }
 
-    /// Gives up so many bytes: disconnects the Clients for which most is kept, and ends their
-    /// Sessions unless those are in the store. `unfinished` says what the driver keeps of an
-    /// incomplete packet of a connection.
+    /// Gives up so many bytes, less those that become free already: disconnects the Clients for
+    /// which most is kept, and ends their Sessions unless those are in the store. `unfinished` says
+    /// what the driver keeps of an incomplete packet of a connection.
     pub fn shed(
         &mut self,
         bytes: usize,
@@ -228,7 +228,7 @@ impl Core {
         let is_one = |offender: &Offender| offender.bytes >= Self::OFFENCE_BYTES_MIN;
         let mut offenders: Vec<_> = sessions.map(offender).filter(is_one).collect();
         offenders.sort_unstable_by_key(|offender| Reverse(offender.bytes));
-        let mut left = bytes;
+        let mut left = bytes.saturating_sub(self.bytes_becoming_free());
         for offender in offenders {
             if left == 0 {
                 return;

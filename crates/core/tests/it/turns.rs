@@ -351,6 +351,33 @@ fn what_waits_for_a_session_that_ends_is_given_up_in_slices() {
     });
 }
 
+/// Memory that becomes free slice by slice is not asked of somebody else meanwhile.
+#[test]
+fn nobody_is_given_up_for_what_others_are_giving_up_already() {
+    let mut node = Node::new(&setup());
+    let counts = [("large", 20_000_u16), ("small", 2_000)];
+    for (name, count) in counts {
+        let client = node.connect_with(&persistent(name)).0;
+        node.subscribe(client, name, 1);
+        node.lose(client);
+        let publisher = node.connect("p");
+        for number in 1..=count {
+            node.queue(publisher, &Packet::Publish(publish(name, &"x".repeat(100), 1, number)));
+        }
+        node.settle();
+    }
+    let worker = node.home("large");
+    node.call(worker, |core, now, fx| {
+        (0..3).for_each(|_| core.shed(1_000_000, &|_| 0, now, fx));
+    });
+    let clients = node.cores[worker].clients();
+    assert!(clients.iter().any(|info| &*info.client_id == "small"), "{clients:?}");
+    assert_eq!(clients.len(), 2, "and the publisher");
+    node.settle();
+    node.call(worker, |core, now, fx| core.shed(1, &|_| 0, now, fx));
+    assert_eq!(node.cores[worker].clients().len(), 1, "now there is nobody else to be given up");
+}
+
 #[test]
 fn what_a_group_has_kept_is_given_out_in_slices_and_in_order() {
     let limits = Limits { shared_backlog_messages_max: 100_000, ..setup().limits };
