@@ -202,7 +202,7 @@ impl Clients {
             return;
         };
         connection.let_go(acknowledgement.kind);
-        // What was under way on a stream that has ended is sent again anyhow: so is its PUBREL.
+        // Messages under way on a stream that has ended are sent again anyhow; so is their PUBREL.
         if redirected.is_none() || acknowledgement.kind != PacketType::PubRel {
             self.send_acknowledgement(&HeldAcknowledgement { to, ..*acknowledgement }, fx);
         }

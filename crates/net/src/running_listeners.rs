@@ -265,7 +265,7 @@ impl RunningListeners {
     /// Opens bound sockets for the operating system, which takes connections from now on.
     fn ready(&mut self, bound: Vec<Bound>) -> Result<Vec<Opening>, ListenError> {
         let mut openings = Vec::with_capacity(bound.len());
-        // What can fail comes first, then all open at once.
+        // The steps that can fail come first, then all open at once.
         for Bound { entry, socket } in bound {
             let socket = match socket {
                 BoundSocket::Stream(listener) => ReadySocket::Stream(listener),

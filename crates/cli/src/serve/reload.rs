@@ -110,7 +110,7 @@ impl Reloader {
             log::error!("nothing has changed; the configuration in effect stays");
             return;
         }
-        // What else is left of them could not be done, and was told.
+        // The others of them could not be carried out, and that was told.
         let left = changes(&self.in_effect, &loaded.effective);
         for Change { name, before, now, live } in found {
             if live && left.iter().any(|change| change.name == name) {

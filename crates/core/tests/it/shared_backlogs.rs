@@ -85,7 +85,7 @@ fn what_a_group_gives_out_is_kept_before_it_is_gone_whoever_publishes_meanwhile(
         let publisher = kept_for_nobody(&mut node, group, level);
         node.begin_connect(&persistent("m"));
         for turn in 0..5 {
-            // What comes now has to wait until it is durable, so the old messages go alone.
+            // New messages have to wait until they are durable, so the old ones go alone.
             for number in 1..=4 {
                 let packet_id = BACKLOG + 4 * turn + number;
                 let text = packet_id.to_string();

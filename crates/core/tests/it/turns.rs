@@ -294,7 +294,7 @@ fn a_session_with_many_subscriptions_ends_in_slices_and_its_client_has_a_new_one
         node.publish(publisher, "many/8999", "newer", 1);
         node.publish(publisher, "t/1999", "nobody", 0);
         assert_eq!(node.texts(client).last().map(String::as_str), Some("newer"));
-        // Whether the old one was still there for its message, nobody can tell.
+        // Nobody can tell whether the old one was still there for its message.
         assert!((1..=2).contains(&node.dropped(DropReason::NoSubscriber)));
         assert_eq!(node.dropped(DropReason::QueueFull), 0);
     });

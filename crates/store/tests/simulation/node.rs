@@ -290,7 +290,7 @@ impl Node {
             DropReason::SessionEnded,
             DropReason::StoreFull,
             DropReason::Offline,
-            // Whether it was time for that is known at the end.
+            // The end shows whether it was time for that.
             DropReason::Expired,
         ];
         let reasons = DropReason::ALL.into_iter().filter(|reason| !expected.contains(reason));
