@@ -100,10 +100,13 @@ mod tests {
     use std::collections::BTreeSet;
     use std::path::Path;
 
-    use super::{Schema, markdown, toml};
+    use clap::Args;
+
+    use super::{MARKDOWN_INTRODUCTION, Schema, markdown, toml};
     use crate::config::environment::Variables;
     use crate::config::flags::Flags;
     use crate::config::problem::File;
+    use crate::config::value::Kind;
     use crate::config::{Effective, Loaded, load};
 
     /// Set to write the files instead of comparing them.
@@ -133,6 +136,26 @@ mod tests {
         let schema = Schema::new();
         assert_file("midge.toml", &toml(&schema));
         assert_file("configuration.md", &markdown(&schema));
+    }
+
+    #[test]
+    fn the_introduction_names_every_flag() {
+        let command = Flags::augment_args(clap::Command::new("midge"));
+        for flag in command.get_arguments().filter_map(clap::Arg::get_long) {
+            assert!(MARKDOWN_INTRODUCTION.contains(&format!("`--{flag}")), "--{flag}");
+        }
+    }
+
+    #[test]
+    fn descriptions_say_what_true_does() {
+        for section in Schema::new().sections {
+            for key in &section.keys {
+                let name = format!("{} {}", section.header(), key.name);
+                assert!(!key.doc.starts_with("Whether"), "{name}");
+                let is_boolean = matches!(key.kind, Kind::Boolean);
+                assert!(!is_boolean || key.doc.starts_with("true: "), "{name}");
+            }
+        }
     }
 
     #[test]

@@ -175,8 +175,8 @@ fn storage() -> Section {
                 one broker\ncan use it at a time.";
     let absent = "$STATE_DIRECTORY, else midge in $XDG_DATA_HOME, else ~/.local/share/midge \
                   (macOS: ~/Library/Application Support/midge), else /var/lib/midge";
-    let in_memory = "Whether nothing is kept on disk at all: what a broker has acknowledged ends \
-                     with it.";
+    let in_memory = "true: nothing is kept on disk, and everything that the broker has \
+                     acknowledged ends with it.";
     let durability = "What an acknowledgement promises. \"fsync\": what it acknowledges is on the \
                       device and\nsurvives a power cut. \"interval\": it is in the file and \
                       survives the end of the process;\na power cut can take what came within \
@@ -285,9 +285,9 @@ fn shared_subscriptions() -> Section {
     let strategy = "Which member of a shared subscription gets a message: one after the other; \
                     any; the same\none as long as it is connected; the one with the fewest \
                     unacknowledged messages; by the\npublishing Client; by the Topic Name.";
-    let backlog = "Whether a shared subscription keeps messages while none of its members is \
+    let backlog = "true: a shared subscription keeps messages while none of its members is \
                    connected,\nup to shared_backlog_messages_max and shared_backlog_bytes_max of \
-                   [limits].\nIf not, they go to the queue of one member.";
+                   [limits].\nfalse: they go to the queue of one member.";
     let keys = vec![
         Key::new(
             "strategy",
@@ -317,8 +317,18 @@ fn rewrite() -> Section {
             "The new topic. $1, $2... stand for what the wildcards of `from` match, in their \
              order.",
         ),
-        Key::new("publish", Kind::Boolean, yes.clone(), "Whether Topic Names are rewritten."),
-        Key::new("subscribe", Kind::Boolean, yes, "Whether Topic Filters are rewritten."),
+        Key::new(
+            "publish",
+            Kind::Boolean,
+            yes.clone(),
+            "true: the Topic Names of messages are rewritten.",
+        ),
+        Key::new(
+            "subscribe",
+            Kind::Boolean,
+            yes,
+            "true: the Topic Filters of subscriptions are rewritten.",
+        ),
     ];
     let doc = "Gives topics another name before anything else is done with them.\nOf several \
                rules, the first one that matches is applied.";
@@ -343,13 +353,14 @@ fn auto_subscribe() -> Section {
             "no_local",
             Kind::Boolean,
             no.clone(),
-            "Whether a Client does not get what it published itself.",
+            "true: a Client does not receive its own messages.",
         ),
         Key::new(
             "retain_as_published",
             Kind::Boolean,
             no,
-            "Whether the RETAIN flag stays as the publisher set it.",
+            "true: the RETAIN flag stays as the publisher set it. false: it is set only on \
+             messages\nthat were retained before the subscription was made.",
         ),
         Key::new(
             "retain_handling",

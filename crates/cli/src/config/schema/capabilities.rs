@@ -63,15 +63,15 @@ fn rows() -> [Row; 7] {
             "capabilities.retain",
             Kind::Boolean,
             &yes,
-            "Whether Clients may publish retained messages. If not, one that does is disconnected: \
-             0x9A\nRetain not supported.",
+            "true: Clients may publish retained messages. false: a Client that does is \
+             disconnected: 0x9A\nRetain not supported.",
         ),
         row(
             "wildcard_subscriptions",
             "capabilities.wildcard_subscriptions",
             Kind::Boolean,
             &yes,
-            "Whether Clients may subscribe with + and #. If not: 0xA2 Wildcard Subscriptions not\n\
+            "true: Clients may subscribe with + and #. false: 0xA2 Wildcard Subscriptions not\n\
              supported; MQTT 3: 0x80 in the SUBACK.",
         ),
         row(
@@ -79,7 +79,7 @@ fn rows() -> [Row; 7] {
             "capabilities.shared_subscriptions",
             Kind::Boolean,
             &yes,
-            "Whether Clients may subscribe to $share/GROUP/FILTER and $queue/FILTER. If not: 0x9E \
+            "true: Clients may subscribe to $share/GROUP/FILTER and $queue/FILTER. false: 0x9E \
              Shared\nSubscriptions not supported; MQTT 3: 0x80 in the SUBACK.",
         ),
         row(
@@ -87,7 +87,7 @@ fn rows() -> [Row; 7] {
             "capabilities.subscription_identifiers",
             Kind::Boolean,
             &yes,
-            "Whether subscriptions may have identifiers. If not: 0xA1 Subscription Identifiers \
+            "true: subscriptions may have identifiers. false: 0xA1 Subscription Identifiers \
              not supported.",
         ),
         row(
@@ -95,8 +95,8 @@ fn rows() -> [Row; 7] {
             "capabilities.assigned_client_identifiers",
             Kind::Boolean,
             &yes,
-            "Whether a Client that sends a zero-length Client Identifier is given one. If not: \
-             0x85\nClient Identifier not valid, in MQTT 3 0x02.",
+            "true: a Client that sends a zero-length Client Identifier is given one. false: it is \
+             refused: 0x85\nClient Identifier not valid, in MQTT 3 0x02.",
         ),
     ]
 }

@@ -81,9 +81,9 @@ fn tls() -> Vec<Key> {
                        file. With a list of\nfiles a Client gets the certificate that has the \
                        host name which it asks for (SNI), else\nthe first. The files of tls are \
                        read again when they change and on SIGHUP.";
-    let client_certificates = "Whether Clients show a certificate: they are not asked for one, \
-                               they may, they must.\nOne that client_ca has not signed is \
-                               refused in any case.";
+    let client_certificates = "\"off\": Clients are not asked for a certificate; \"optional\": \
+                               they may show one;\n\"required\": they have to. One that \
+                               client_ca has not signed is refused in any case.";
     vec![
         Key::new("tls.certificate", Kind::Files, absent("no TLS", "server.pem"), certificate),
         Key::new(
@@ -146,8 +146,9 @@ fn websocket() -> Vec<Key> {
 fn quic() -> Vec<Key> {
     let defaults = QuicOptions::default();
     let a_day = Kind::Integer { min: 0, max: 86_400 };
-    let early_data = "Whether what a returning Client sends before its handshake is complete is \
-                      taken (0-RTT).\nWho has seen it on the network can send it again.";
+    let early_data = "true: accept data that a returning Client sends before its handshake is \
+                      complete (0-RTT). An\nattacker who has seen it on the network can send it \
+                      again. false: only after the handshake.";
     vec![
         Key::new(
             "quic.idle_timeout_seconds",
@@ -172,8 +173,9 @@ fn quic() -> Vec<Key> {
 }
 
 fn proxy() -> Vec<Key> {
-    let proxy = "Whether connections begin with a header of the PROXY protocol, version 1 or 2, \
-                 in which a\nproxy says where they come from: never, they may, they must.";
+    let proxy = "A header of the PROXY protocol, version 1 or 2, in which a proxy says where a \
+                 connection comes\nfrom. \"off\": connections do not begin with one; \
+                 \"optional\": they may; \"required\": they have to.";
     let from = "Networks that proxies are in; a header from elsewhere is refused. Without any, \
                 whoever\nreaches the listener is believed.";
     vec![
@@ -222,7 +224,8 @@ fn tcp() -> Vec<Key> {
             "tcp.no_delay",
             Kind::Boolean,
             yes_or_no(defaults.no_delay),
-            "Whether small packets leave at once (TCP_NODELAY).",
+            "true: small packets leave at once (TCP_NODELAY). false: the operating system may hold \
+             them back,\nto send several together.",
         ),
         Key::new(
             "tcp.keep_alive_seconds",
