@@ -24,7 +24,8 @@ Examples:
   midge stats --json | jq '.[\"publish/messages/dropped\"]'
   midge stats -L mqtts://broker.example.org
 
-Works with every broker that publishes below $SYS; what Midge tells is in docs/statistics.md.
+Works with every broker that publishes below $SYS; what Midge tells is in docs/statistics.md of its
+sources.
 
 Exit codes: 0 printed; 1 the connection or the subscription was refused, or the broker tells
 nothing; 2 wrong usage; 27 the time of -W was over.";

@@ -13,7 +13,7 @@ const TOML_INTRODUCTION: &str = "\
 # try it: midge config check midge.toml
 #
 # Environment variables go above the file, flags above both. This file was written by
-# `midge config reference`.
+# `midge config reference`. The pages that it names are in docs/ of the sources of Midge.
 ";
 
 const MARKDOWN_INTRODUCTION: &str = include_str!("introduction.md");

@@ -31,7 +31,8 @@ impl StartMessage<'_> {
             StartLine::of_listener("listens on", listener.to_string(), listener.address.clone())
         }));
         lines.extend(self.advice().into_iter().map(|advice| StartLine::new("", advice)));
-        let documentation = "midge --help, midge config reference, docs/".to_string();
+        // Whoever has only the program has no other pages.
+        let documentation = "midge --help, midge config reference".to_string();
         lines.extend([
             StartLine::new("configuration", self.configuration()),
             StartLine::new("data", self.data()),
@@ -177,7 +178,7 @@ mod tests {
                  \x20 configuration  the defaults, without a file\n\
                  \x20 data           in memory: it is gone when the broker ends\n\
                  \x20 workers        4, one for each processor\n\
-                 \x20 documentation  midge --help, midge config reference, docs/\n",
+                 \x20 documentation  midge --help, midge config reference\n",
                 env!("CARGO_PKG_VERSION")
             )
         );

@@ -35,6 +35,17 @@ fn it_says_where_it_is_and_ends_when_asked() {
 }
 
 #[test]
+fn the_documentation_that_it_names_is_there() {
+    let broker = start(free_port());
+    let line = broker.stderr().lines().find(|line| line.contains(STARTED)).unwrap().to_string();
+    broker.signal("TERM").end().text();
+    for command in line.trim_start().trim_start_matches(STARTED).split(',') {
+        let arguments = command.trim().strip_prefix("midge ").unwrap_or_else(|| panic!("{line}"));
+        assert!(!midge(arguments).end().text().is_empty(), "{command}");
+    }
+}
+
+#[test]
 fn serve_is_what_plain_midge_does() {
     let port = free_port();
     let broker = midge(&format!("serve --listen 127.0.0.1:{port} --workers 1")).wait_for(STARTED);
