@@ -605,7 +605,8 @@ impl Core {
         let told = connection.is_v5() && connection.session().is_some() && !is_stream;
         let explain = connection.problem_information;
         if let (Some(reason_code), true) = (reason_code, told) {
-            let text = explain.then(|| reason.to_string().chars().take(200).collect::<String>());
+            let text = reason.reason_string().filter(|_| explain);
+            let text = text.map(|text| text.chars().take(200).collect::<String>());
             let packet = Disconnect {
                 reason_code,
                 session_expiry_interval: None,

@@ -274,6 +274,18 @@ impl fmt::Debug for AuthRequest {
     }
 }
 
+impl DisconnectReason {
+    /// The Reason String of a DISCONNECT: it says more than the Reason Code beside it, or there is
+    /// none.
+    pub(crate) fn reason_string(&self) -> Option<String> {
+        match self {
+            Self::ByClient(_) | Self::ByServer(_) => None,
+            Self::ProtocolViolation { detail, .. } => Some(detail.clone()),
+            reason => Some(reason.to_string()),
+        }
+    }
+}
+
 impl fmt::Display for DisconnectReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -288,5 +300,24 @@ impl fmt::Display for DisconnectReason {
             Self::TakenOver => f.write_str("another connection took the session over"),
             Self::ByServer(code) => write!(f, "ended by the broker: {}", code.name()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use midge_codec::ReasonCode;
+
+    use super::DisconnectReason;
+
+    #[test]
+    fn a_reason_string_does_not_repeat_the_reason_code() {
+        let reason_code = ReasonCode::ProtocolError;
+        let detail = "a second CONNECT".to_string();
+        let violation = DisconnectReason::ProtocolViolation { reason_code, detail };
+        assert_eq!(violation.reason_string().as_deref(), Some("a second CONNECT"));
+        let by_server = DisconnectReason::ByServer(ReasonCode::ServerShuttingDown);
+        assert_eq!(by_server.reason_string(), None);
+        let silent = DisconnectReason::KeepAliveTimeout.reason_string();
+        assert_eq!(silent.as_deref(), Some("nothing came within 1.5 times the Keep Alive"));
     }
 }

@@ -6,13 +6,23 @@ use super::error::ClientError;
 use super::session::Answer;
 use crate::endpoint::Endpoint;
 
-/// `Not authorized (0x87): text of the Reason String`.
+/// `Not authorized (0x87): text of the Reason String`, if the text says more than the Reason Code.
 pub(crate) fn describe(reason_code: ReasonCode, reason_string: Option<&str>) -> String {
     let text = format!("{} (0x{:02X})", reason_code.name(), reason_code as u8);
-    match reason_string {
+    match reason_string.filter(|reason_string| says_more(reason_string, reason_code)) {
         Some(reason_string) => format!("{text}: {reason_string}"),
         None => text,
     }
+}
+
+/// Some brokers send the name of the Reason Code as the Reason String, in a spelling of their own.
+fn says_more(reason_string: &str, reason_code: ReasonCode) -> bool {
+    let letters = |text: &str| {
+        let letters = text.chars().filter(|char| char.is_alphanumeric());
+        letters.flat_map(char::to_lowercase).collect::<String>()
+    };
+    let said = letters(reason_string);
+    !said.is_empty() && said != letters(reason_code.name())
 }
 
 /// Whether a Reason Code is a refusal.
@@ -77,6 +87,16 @@ mod tests {
 
     use super::*;
     use crate::endpoint::{BrokerUrl, TlsArgs};
+
+    #[test]
+    fn a_reason_string_that_says_the_same_is_not_repeated() {
+        let code = Code::NotAuthorized;
+        for same in ["Not authorized", "not_authorized", "Not Authorized.", "", " "] {
+            assert_eq!(describe(code, Some(same)), "Not authorized (0x87)", "{same:?}");
+        }
+        let more = describe(code, Some("not authorized to publish"));
+        assert_eq!(more, "Not authorized (0x87): not authorized to publish");
+    }
 
     #[test]
     fn says_after_which_reason_codes_to_come_again() {

@@ -188,7 +188,7 @@ const CONNACK: &[u8] = b"\x20\x03\x00\x00\x00";
 
 #[test]
 fn explains_what_the_broker_refuses() {
-    let cases: [(&str, &[&[u8]], &str); 7] = [
+    let cases: [(&str, &[&[u8]], &str); 8] = [
         (
             "pub -t a -m x",
             &[b"\x20\x0a\x00\x87\x07\x1f\x00\x04nope"],
@@ -204,6 +204,11 @@ fn explains_what_the_broker_refuses() {
         ("sub -t a", &[CONNACK, b"\x90\x04\x00\x01\x00\x87"], "refused every subscription"),
         ("sub -t a -t b -E", &[CONNACK, b"\x90\x05\x00\x01\x00\x00\x8f"], "'b' refused"),
         ("rr -t a -m x", &[CONNACK, b"\xe0\x02\x8e\x00"], "Session taken over (0x8E)"),
+        (
+            "rr -t a -m x",
+            &[CONNACK, b"\xe0\x13\x87\x11\x1f\x00\x0eNot authorized"],
+            "ended the connection: Not authorized (0x87). Check",
+        ),
     ];
     for (arguments, replies, part) in cases {
         let (port, server) = scripted_server(replies);
