@@ -7,7 +7,7 @@
 
 use hashbrown::HashMap;
 use log::Level;
-use midge_core::{Counters, DropNote, DropReason, Timestamp};
+use midge_core::{Counters, DropNote, DropReason, Timestamp, counted};
 
 /// The drops of one worker that were not told yet.
 #[derive(Debug, Default)]
@@ -114,7 +114,7 @@ fn write((name, is_refusal, reason): &Key, untold: &Untold) {
         (name, Some(user)) => format!("{name:?} (user {user:?})"),
     };
     let direction = if *is_refusal { "from" } else { "for" };
-    let messages = if *count == 1 { "message" } else { "messages" };
+    let messages = counted(*count, "message");
     let last = match (topic.as_ref(), count) {
         ("", _) => String::new(),
         (topic, 1) => format!(", topic {topic:?}"),
@@ -127,7 +127,7 @@ fn write((name, is_refusal, reason): &Key, untold: &Untold) {
         level,
         client_id = client_id, user_name = user_name.as_deref(), topic = topic,
         reason = word, count = *count;
-        "{count} {messages} {direction} {who} dropped{last}: {explanation} ({word})"
+        "{messages} {direction} {who} dropped{last}: {explanation} ({word})"
     );
 }
 

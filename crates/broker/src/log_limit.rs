@@ -4,7 +4,7 @@
 //! Beyond a few in a second the lines are only counted, so that they neither fill a disk nor hold a
 //! worker.
 
-use midge_core::Timestamp;
+use midge_core::{Timestamp, counted};
 
 /// The lines of one worker about those who are not connected (yet).
 #[derive(Debug, Default)]
@@ -26,7 +26,8 @@ impl LogLimit {
         if second != self.second {
             let left_out = std::mem::take(&mut self.left_out);
             if left_out > 0 {
-                log::warn!("{left_out} more lines about connections that failed were left out");
+                let lines = counted(left_out, "line");
+                log::warn!("left out: {lines} about connections that failed");
             }
             (self.second, self.written) = (second, 0);
         }

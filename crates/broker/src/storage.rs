@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use std::{fmt, io, mem, ptr};
 
 use midge_core::{
-    Commit, Durability, Fetch, Limits, Message, Receipt, Recovered, StoreOp, WorkerId,
+    Commit, Durability, Fetch, Limits, Message, Receipt, Recovered, StoreOp, WorkerId, counted,
 };
 use midge_store::{
     Disk, Engine, OpenError, Opened, Options, Reading, RealDisk, Report, StoreError, StoreUsage,
@@ -130,16 +130,17 @@ pub(crate) fn log_report(place: &Place, recovered: &Recovered, report: &Report) 
     }
     let unlisted = report.damage_unlisted;
     if unlisted > 0 {
-        log::error!("the store is damaged in {unlisted} more places");
+        log::error!("the store is damaged in {}", counted(unlisted, "more place"));
     }
     for name in &report.quarantined {
         log::error!("set aside in {place}: {name}");
     }
     let queued: u64 = recovered.sessions.iter().map(|session| session.queue.messages).sum();
     log::info!(
-        "{place}: {} sessions, {queued} queued messages, {} retained or delayed ones",
-        recovered.sessions.len(),
-        recovered.kept.len(),
+        "{place}: {}, {}, {}",
+        counted(recovered.sessions.len(), "session"),
+        counted(queued, "queued message"),
+        counted(recovered.kept.len(), "retained or delayed one"),
     );
 }
 

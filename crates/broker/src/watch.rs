@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use midge_core::counted;
 use midge_net::{ListenerControl, Refusal};
 
 use crate::inbox::{Inbox, Letter};
@@ -75,7 +76,8 @@ impl Watch {
         let beyond = self.beyond.load(Ordering::Relaxed);
         if beyond > self.beyond_told {
             let count = beyond - self.beyond_told;
-            log::warn!("{count} connections refused: limits.connections_max is reached");
+            let connections = counted(count, "connection");
+            log::warn!("{connections} refused: limits.connections_max is reached");
             self.beyond_told = beyond;
         }
         let figures = self.listeners.figures();
@@ -84,7 +86,8 @@ impl Watch {
             let (told, told_failed) = self.told.entry(*number).or_default();
             for ((refusal, count), told) in figures.refused.iter().zip(told) {
                 if *count > *told {
-                    log::warn!("{address}: {} connections refused: {refusal}", *count - *told);
+                    let connections = counted(*count - *told, "connection");
+                    log::warn!("{address}: {connections} refused: {refusal}");
                 }
                 *told = *count;
             }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use hashbrown::HashMap;
 use midge_core::{
     GroupRecord, Owner, Recovered, RecoveredQueue, RecoveredSession, SessionRecord,
-    SubscriptionRecord, Timestamp,
+    SubscriptionRecord, Timestamp, counted,
 };
 
 use crate::checkpoint::{self, Checkpoints, Found, Kept};
@@ -218,7 +218,7 @@ impl Engine {
                 file: format!("journal-{segment:016x}"),
                 offset: 0,
                 kind: DamageKind::MissingSegment,
-                detail: format!("{live} records that are needed were in it; they are lost"),
+                detail: format!("lost with it: {}", counted(live, "needed record")),
             });
         }
     }

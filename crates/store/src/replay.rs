@@ -7,6 +7,8 @@
 
 use std::ops::Range;
 
+use midge_core::counted;
+
 use crate::disk::Disk;
 use crate::error::OpenError;
 use crate::location::Location;
@@ -287,7 +289,8 @@ impl Walk<'_> {
         let behind = segment.behind(at);
         let detail = match behind {
             Some(next) => {
-                format!("{} bytes are lost; reading goes on at byte {next}", next - at)
+                let bytes = counted(next - at, "byte");
+                format!("{bytes} lost; reading goes on at byte {next}")
             }
             None => format!(
                 "everything from here to the end of the segment is lost{}",
@@ -314,8 +317,8 @@ impl Walk<'_> {
         let open = self.commit.is_some() && !self.held.is_empty();
         if used > begin || open {
             let detail = format!(
-                "what follows ({} bytes in {}) was not known to be on the device and is cut off",
-                used.saturating_sub(begin),
+                "what follows ({} in {}) was not known to be on the device and is cut off",
+                counted(used.saturating_sub(begin), "byte"),
                 segment_name(segment.number),
             );
             self.note(self.end, DamageKind::TornTail, &detail);

@@ -10,6 +10,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
+use midge_core::counted;
+
 use crate::disk::Disk;
 use crate::error::OpenError;
 use crate::location::Location;
@@ -181,8 +183,10 @@ impl Survey {
 
     fn check_length(&mut self, number: u32, length: u64, expected: u64) {
         if length != expected {
-            let detail =
-                format!("the file has {length} bytes instead of {expected}; what is there is used");
+            let length_in_words = counted(length, "byte");
+            let detail = format!(
+                "the file has {length_in_words} instead of {expected}; what is there is used"
+            );
             // Its room is taken before anything is written into it: records may be cut off.
             self.report.passed_by += u64::from(length < expected);
             self.note(number, length.min(expected), DamageKind::WrongLength, &detail);

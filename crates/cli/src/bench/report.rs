@@ -1,5 +1,6 @@
 //! What a run found, in the form in which it is printed: a table, or JSON for scripts.
 
+use midge_core::counted;
 use serde::Serialize;
 
 use super::args::{BenchArgs, DrainPhase, Scenario};
@@ -197,9 +198,10 @@ impl Report {
                 None => "and may have been the limit (--pid would tell)".to_owned(),
             };
             self.warnings.push(format!(
-                "the generator used {:.2} of its {} core(s) {broker}: the rate is its own, not the \
+                "the generator used {:.2} of its {} {broker}: the rate is its own, not the \
                  broker's",
-                self.generator.cores, self.threads
+                self.generator.cores,
+                counted(self.threads, "core")
             ));
         }
         if let Some(lag) = found.lag.as_ref().filter(|lag| lag.quantile(0.99) > LAG_NANOS_MAX) {
@@ -209,11 +211,11 @@ impl Report {
             ));
         }
         if let Some(totals) = self.totals.filter(|totals| totals.lost > 0) {
-            self.warnings.push(format!("{} messages were lost", totals.lost));
+            self.warnings.push(format!("lost: {}", counted(totals.lost, "message")));
         }
         if let Some(totals) = self.totals.filter(|totals| totals.unacknowledged > 0) {
-            let count = totals.unacknowledged;
-            self.warnings.push(format!("{count} messages were never acknowledged"));
+            let messages = counted(totals.unacknowledged, "message");
+            self.warnings.push(format!("never acknowledged: {messages}"));
         }
         if self.broker.is_some_and(|broker| broker.cpu_seconds < 0.2) && self.measured > 0 {
             self.warnings.push(
@@ -242,8 +244,9 @@ impl Report {
         let phase = self.phase.as_ref().map_or(String::new(), |phase| format!(" ({phase})"));
         let sessions = if self.persistent { ", persistent sessions" } else { "" };
         let setup = format!(
-            "{scenario}{phase} to {url}, MQTT {protocol}, QoS {qos}, {size_bytes} bytes, \
-             {clients} clients{window}{sessions}"
+            "{scenario}{phase} to {url}, MQTT {protocol}, QoS {qos}, {}, {}{window}{sessions}",
+            counted(*size_bytes, "byte"),
+            counted(*clients, "client"),
         );
         let mut rows = vec![("scenario", setup)];
         if self.measured > 0 || self.totals.is_some() {
@@ -253,7 +256,8 @@ impl Report {
         }
         if let Some(totals) = self.totals {
             let Totals { expected, received, lost, duplicates, .. } = totals;
-            let text = format!("{received} of {expected}, {lost} lost, {duplicates} duplicates");
+            let duplicates = counted(duplicates, "duplicate");
+            let text = format!("{received} of {expected}, {lost} lost, {duplicates}");
             rows.push(("received in all", text));
         }
         rows.extend(self.latency.iter().map(|latency| ("latency", latency.row())));
@@ -416,6 +420,6 @@ mod tests {
         let table = Report::new(&parse("p2p --pid 1").unwrap(), &found).to_table();
         let is_aligned = |line: &str| line[..17].ends_with("  ") && &line[17..18] != " ";
         assert!(table.lines().all(is_aligned), "{table}");
-        assert!(table.contains("1 messages were lost"), "{table}");
+        assert!(table.ends_with("lost: 1 message"), "{table}");
     }
 }

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
+use midge_core::counted;
 use serde_json::{Value, json};
 
 use super::directory::Directory;
@@ -107,7 +108,10 @@ impl Report {
         if let Some((names, count)) = &self.revoked {
             let what = match count {
                 1 => format!("revokes the certificate of {}", names.join(", ")),
-                _ => format!("revokes {count} certificates, that of {} too", names.join(", ")),
+                _ => {
+                    let certificates = counted(*count, "certificate");
+                    format!("revokes {certificates}, that of {} too", names.join(", "))
+                }
             };
             rows.push((self.path("crl.pem"), what));
         }

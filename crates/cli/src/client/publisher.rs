@@ -6,6 +6,8 @@
 
 use std::time::Instant;
 
+use midge_core::counted;
+
 use super::driver::{Driver, Wake};
 use super::error::ClientError;
 use super::reason;
@@ -35,14 +37,16 @@ impl Publisher {
         let left = driver.session().in_flight();
         let is_told = matches!(&outcome, Ok(()) | Err(ClientError::TimedOut(_)));
         if left > 0 && !is_told {
-            let text = format!("{} not acknowledged", messages(left as u64));
+            let text = format!("{} not acknowledged", counted(left, "message"));
             driver.terminal().warning(&text);
         }
         outcome?;
         match self.refused {
             0 => Ok(()),
-            1 => Err(ClientError::Refused("the broker refused a message".to_owned())),
-            refused => Err(ClientError::Refused(format!("the broker refused {refused} messages"))),
+            refused => {
+                let messages = counted(refused, "message");
+                Err(ClientError::Refused(format!("the broker refused {messages}")))
+            }
         }
     }
 
@@ -95,13 +99,9 @@ impl Course for Publisher {
     }
 
     fn timed_out(&self, driver: &mut Driver) -> ClientError {
-        let left = messages(driver.session().in_flight() as u64);
+        let left = counted(driver.session().in_flight(), "message");
         ClientError::TimedOut(format!("not finished in time: {left} not acknowledged"))
     }
-}
-
-fn messages(count: u64) -> String {
-    if count == 1 { "1 message".to_owned() } else { format!("{count} messages") }
 }
 
 /// Tells of a message that was refused, or that nobody received.

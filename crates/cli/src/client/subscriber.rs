@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use midge_codec::{QoS, ReasonCode, SubscriptionOptions, TopicFilter, TopicName};
+use midge_core::counted;
 
 use super::driver::{Driver, Wake};
 use super::error::ClientError;
@@ -277,10 +278,9 @@ impl Course for Subscriber {
     }
 
     fn timed_out(&self, _driver: &mut Driver) -> ClientError {
-        let messages = if self.printed == 1 { "message" } else { "messages" };
         ClientError::TimedOut(format!(
-            "the time is over: {} {messages} within {} s",
-            self.printed,
+            "the time is over: {} within {} s",
+            counted(self.printed, "message"),
             self.plan.timeout.as_secs_f64()
         ))
     }

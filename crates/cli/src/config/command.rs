@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
+use midge_core::counted;
 use serde_json::json;
 
 use super::accounts;
@@ -81,11 +82,8 @@ pub(crate) fn run(args: &ConfigArgs) -> ExitCode {
 
 /// Tells the user what is wrong, and what came of it.
 pub(crate) fn print_report(report: &Report, consequence: &str) {
-    let count = match report.len() {
-        1 => "one error".to_string(),
-        more => format!("{more} errors"),
-    };
-    eprintln!("{report}\n{count} in the configuration{consequence}");
+    let errors = counted(report.len(), "error");
+    eprintln!("{report}\n{errors} in the configuration{consequence}");
 }
 
 fn check(args: &CheckArgs) -> ExitCode {

@@ -6,6 +6,8 @@
 //! an effect. Three kinds are not: those of other commands and of the tests, and those that
 //! Kubernetes sets in every container for a Service whose name begins with "midge".
 
+use midge_core::counted;
+
 use super::document::TABLES_MAX;
 use super::nearest::nearest;
 use super::problem::{Origin, Problem};
@@ -153,9 +155,9 @@ fn write(
     if target.index >= TABLES_MAX || target.index > tables.len() {
         let header = target.section.header();
         return Err(problem(format!(
-            "{name} is for {header} number {}, but there are only {}",
+            "{name} is for {header} number {}, but that stands only {}",
             target.index,
-            tables.len()
+            counted(tables.len(), "time")
         ))
         .help("numbers begin with 0; the next number adds one"));
     }

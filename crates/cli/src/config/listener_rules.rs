@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use midge_core::counted;
 use midge_net::QuicOptions;
 
 use super::address::{self, Address};
@@ -213,12 +214,10 @@ fn check_certificate(listener: &Listener<'_>) -> Option<Problem> {
     if certificates.len() == keys.len() {
         return None;
     }
-    let files =
-        |count: usize| if count == 1 { "one file".into() } else { format!("{count} files") };
     let message = format!(
         "`tls.certificate` names {}, but `tls.key` {}",
-        files(certificates.len()),
-        files(keys.len())
+        counted(certificates.len(), "file"),
+        counted(keys.len(), "file")
     );
     let help = "each certificate has a key, in the same order; a chain is one file";
     Some(listener.problem("tls.key", message).help(help))

@@ -1,6 +1,8 @@
 //! What has to hold between values: required keys, captures that exist. What has to hold for
 //! listeners is in [`listener_rules`], keys without effect are found by [`effect_rules`].
 
+use midge_core::counted;
+
 use super::effect_rules;
 use super::listener_rules;
 use super::problem::Problem;
@@ -67,11 +69,7 @@ fn check_captures(table: &Table, problems: &mut Vec<Problem>) {
         rest[..digits].parse::<usize>().ok()
     });
     if let Some(number) = numbers.filter(|&number| number > wildcards).max() {
-        let wildcards = match wildcards {
-            0 => "no wildcard".to_string(),
-            1 => "one wildcard".to_string(),
-            more => format!("{more} wildcards"),
-        };
+        let wildcards = counted(wildcards, "wildcard");
         let message = format!("`to` has ${number}, but `from` has {wildcards}");
         let problem = Problem::new(setting.origin.clone(), message);
         problems.push(problem.help("$1 stands for what the first wildcard of `from` matches"));

@@ -7,6 +7,7 @@ use std::io::{self, IsTerminal};
 
 use log::kv::{Error as KvError, Key, Value, VisitSource, VisitValue};
 use log::{Level, Record};
+use midge_core::counted;
 
 use crate::config::LogFormat;
 
@@ -75,10 +76,10 @@ impl Style {
     /// A line about lines for which there was no room.
     pub(super) fn left_out(self, count: u64) -> String {
         let values = [("left_out", count)];
-        let arguments =
-            format_args!("{count} lines of the log were left out: standard error took none");
+        let lines = counted(count, "line");
         let mut record = Record::builder();
         let record = record.level(Level::Warn).target("midge").key_values(&values);
+        let arguments = format_args!("left out: {lines} of the log; standard error took none");
         self.line(&now(), &record.args(arguments).build())
     }
 }

@@ -1,7 +1,7 @@
 //! How many files the operating system lets the process have: a connection is one of them.
 
 use log::Level;
-use midge_core::Limits;
+use midge_core::{Limits, counted};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 /// Kept for the store, for those who are told to come later, and for connections on their way out.
@@ -21,8 +21,9 @@ pub(crate) fn provide(limits: &mut Limits) {
         limits.connections_max = u32::try_from(connections).unwrap_or(u32::MAX);
         log::log!(
             level,
-            "at most {connections} connections at a time: the system lets this process have \
-             {files} files (ulimit -n, LimitNOFILE)"
+            "at most {} at a time: the system lets this process have {} (ulimit -n, LimitNOFILE)",
+            counted(connections, "connection"),
+            counted(files, "file"),
         );
     }
 }

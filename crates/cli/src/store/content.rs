@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
+use midge_core::counted;
 use midge_store::tools::{Checked, Content};
 use midge_store::{Damage, Report};
 use serde_json::{Value, json};
@@ -13,7 +14,7 @@ pub(super) fn text(directory: &Path, checked: &Checked) -> String {
     push_report(&mut text, "", &checked.damage);
     push_report(&mut text, "lost: ", &checked.lost);
     let verdict = if !checked.is_sound() {
-        format!("damaged in {}, {}", plural(count(&checked.damage), "place"), losses(checked))
+        format!("damaged in {}, {}", counted(count(&checked.damage), "place"), losses(checked))
     } else if checked.damage.damage.is_empty() {
         "not damaged".to_owned()
     } else {
@@ -84,17 +85,13 @@ fn losses(checked: &Checked) -> String {
     let passed_by = checked.damage.passed_by;
     match (known, passed_by) {
         (0, 0) => "nothing lost that is still needed".to_owned(),
-        (_, 0) => format!("{} lost", plural(known, "thing")),
+        (_, 0) => format!("{} lost", counted(known, "thing")),
         _ => format!(
             "at least {} lost (records in {} cannot be read, and nothing tells what they were)",
-            plural(known + passed_by, "thing"),
-            plural(passed_by, "place")
+            counted(known + passed_by, "thing"),
+            counted(passed_by, "place")
         ),
     }
-}
-
-fn plural(count: u64, one: &str) -> String {
-    if count == 1 { format!("1 {one}") } else { format!("{count} {one}s") }
 }
 
 fn lines(content: &Content) -> [(&'static str, String); 14] {

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::Args;
-use midge_core::Timestamp;
+use midge_core::{Timestamp, counted};
 use midge_store::Options;
 use midge_store::tools::import;
 
@@ -46,12 +46,12 @@ pub(super) fn run(args: &ImportArgs) -> Result<ExitCode, Failure> {
     drop(line);
     let imported = imported.map_err(|error| Failure::new(&error))?;
     println!(
-        "{}: {} Sessions, {} shared subscriptions, {} queued messages, {} retained or delayed ones",
+        "{}: {}, {}, {}, {}",
         directory.display(),
-        imported.sessions,
-        imported.groups,
-        imported.queued_messages,
-        imported.kept_messages,
+        counted(imported.sessions, "Session"),
+        counted(imported.groups, "shared subscription"),
+        counted(imported.queued_messages, "queued message"),
+        counted(imported.kept_messages, "retained or delayed one"),
     );
     Ok(ExitCode::SUCCESS)
 }

@@ -200,7 +200,7 @@ fn explains_what_the_broker_refuses() {
             "It refers to h: connect there with -h",
         ),
         ("pub -t a -m x -q 1", &[CONNACK, b"\x40\x03\x00\x01\x97"], "Quota exceeded (0x97)"),
-        ("pub -t a -m x -q 2", &[CONNACK, b"\x50\x03\x00\x01\x87"], "refused a message"),
+        ("pub -t a -m x -q 2", &[CONNACK, b"\x50\x03\x00\x01\x87"], "refused 1 message"),
         ("sub -t a", &[CONNACK, b"\x90\x04\x00\x01\x00\x87"], "refused every subscription"),
         ("sub -t a -t b -E", &[CONNACK, b"\x90\x05\x00\x01\x00\x00\x8f"], "'b' refused"),
         ("rr -t a -m x", &[CONNACK, b"\xe0\x02\x8e\x00"], "Session taken over (0x8E)"),

@@ -139,7 +139,7 @@ fn an_export_can_be_imported_elsewhere() {
 
     let copy = scratch.path().join("copy");
     let said = store("import", &copy, &export.display().to_string()).text();
-    assert!(said.contains("1 Sessions, 0 shared subscriptions, 20 queued messages"), "{said}");
+    assert!(said.contains("1 Session, 0 shared subscriptions, 20 queued messages"), "{said}");
     assert_closed(&copy);
     assert_eq!(store("export", &copy, "").text(), text);
     let other = scratch.path().join("other");

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::io;
 use std::sync::Arc;
 
-use midge_core::{Kept, Owner};
+use midge_core::{Kept, Owner, counted};
 
 use super::inspection::{Inspection, Records};
 use super::progress::{Counter, Progress};
@@ -207,7 +207,7 @@ fn check_frames(link: &Link, bytes: &[u8], report: &mut Report) {
             file: segment_name(link.number),
             offset: at as u64,
             kind: DamageKind::BadRecord,
-            detail: format!("{} bytes are not what was written", next - at),
+            detail: format!("{} not as written", counted(next - at, "byte")),
         });
         at = next;
     }
@@ -226,11 +226,12 @@ fn note_missing_segments(store: &Inspection, report: &mut Report) {
             && !store.records.lengths.contains_key(&segment)
             && !report.damage.iter().any(is_known)
         {
+            let records = counted(live, "needed record");
             report.note(Damage {
                 file: name,
                 offset: 0,
                 kind: DamageKind::MissingSegment,
-                detail: format!("the file is not there; {live} references lead into it"),
+                detail: format!("the file is not there, and {records} with it"),
             });
         }
     }
@@ -256,8 +257,9 @@ impl Readers<'_> {
                 Err(lost) => {
                     let waiting = entry.queue.as_ref().map_or(0, |queue| queue.waiting().messages);
                     let detail = format!(
-                        "{} is lost with {waiting} messages that wait for it: {}",
+                        "{} is lost, with {} in its queue: {}",
                         name_of(*owner),
+                        counted(waiting, "message"),
                         lost.detail
                     );
                     self.lost.note(Damage { detail, ..lost });

@@ -11,7 +11,8 @@ use hashbrown::HashMap;
 use midge_codec::{PacketIdentifier, QoS};
 use midge_core::{
     Attributes, Durability, Enqueue, GroupRecord, Identifiers, Identity, Kept, Message,
-    MessageParts, Owner, SessionRecord, StoreOp, StoredDelivery, Timestamp, WillRecord, storable,
+    MessageParts, Owner, SessionRecord, StoreOp, StoredDelivery, Timestamp, WillRecord, counted,
+    storable,
 };
 
 use super::check::name_of;
@@ -254,7 +255,7 @@ impl Importer {
                 if end.lines == lines {
                     return Ok(());
                 }
-                Err(format!("the export had {} lines and has {lines}", end.lines))
+                Err(format!("the export had {} and has {lines}", counted(end.lines, "line")))
             }
         }
     }

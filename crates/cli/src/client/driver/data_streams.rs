@@ -3,6 +3,8 @@
 use std::io::ErrorKind;
 use std::time::Instant;
 
+use midge_core::counted;
+
 use super::{CLOSE_TIMEOUT, Channel, Driver};
 use crate::client::connection::Connection;
 use crate::client::error::ClientError;
@@ -24,8 +26,8 @@ impl Driver {
         let opened = control.connection.open_data_stream(&self.sources.poller, number);
         let stream = opened.map_err(|error| match error.kind() {
             ErrorKind::WouldBlock => ClientError::Refused(format!(
-                "{endpoint} takes no more than {} data streams at a time",
-                number - 1
+                "{endpoint} takes no more than {} at a time",
+                counted(number - 1, "data stream")
             )),
             _ => ClientError::transient(format!("cannot open a data stream: {error}")),
         })?;

@@ -7,6 +7,7 @@ use midge_codec::{
     Acknowledgement, ConnAck, Packet, PacketIdentifier, ProtocolVersion, Publish, QoS, ReasonCode,
     SubAck, UnsubAck,
 };
+use midge_core::counted;
 
 use super::in_flight::Stage;
 use super::{Answer, Event, Phase, Session};
@@ -226,9 +227,9 @@ impl Session {
             filters.ok_or_else(|| breach(&format!("sent a {packet} that nothing asked for")))?;
         if filters.len() != reason_codes.len() {
             return Err(breach(&format!(
-                "sent a {packet} with {} Reason Codes for {} Topic Filters",
-                reason_codes.len(),
-                filters.len()
+                "sent a {packet} with {} for {}",
+                counted(reason_codes.len(), "Reason Code"),
+                counted(filters.len(), "Topic Filter")
             )));
         }
         Ok(filters.into_iter().zip(reason_codes.iter().copied()).collect())

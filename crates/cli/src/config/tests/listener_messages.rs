@@ -172,7 +172,7 @@ fn certificates_and_keys_belong_together() {
     assert_error(
         "[[listener]]\nbind = '0.0.0.0:1'\ntls = { certificate = ['a', 'b'], key = 'c' }\n",
         "
-error: `tls.certificate` names 2 files, but `tls.key` one file
+error: `tls.certificate` names 2 files, but `tls.key` 1 file
   --> midge.toml:3:41
   |
 3 | tls = { certificate = ['a', 'b'], key = 'c' }

@@ -176,7 +176,7 @@ error: `from` in [[rewrite]] is not a valid Topic Filter: '#' has to be the last
     assert_error(
         "[[rewrite]]\nfrom = 'a/+'\nto = 'b/$2'",
         "
-error: `to` has $2, but `from` has one wildcard
+error: `to` has $2, but `from` has 1 wildcard
   --> midge.toml:3:6
   |
 3 | to = 'b/$2'

@@ -99,7 +99,7 @@ fn variables_change_listeners_and_add_some() {
 
     assert_eq!(
         error(load_variables(text, &[("MIDGE_LISTENER_2_BIND", "127.0.0.1:3")])),
-        "error: MIDGE_LISTENER_2_BIND is for [[listener]] number 2, but there are only 1\n  \
+        "error: MIDGE_LISTENER_2_BIND is for [[listener]] number 2, but that stands only 1 time\n  \
          --> environment\n  \
          = numbers begin with 0; the next number adds one\n"
     );

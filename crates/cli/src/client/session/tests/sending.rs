@@ -111,7 +111,7 @@ fn refuses_a_suback_with_too_few_reason_codes() {
     let filters = ["a".to_owned(), "b".to_owned()];
     pair.session.subscribe(&filters, Default::default(), &PropertySet::default(), pair.now);
     pair.receive(&suback(1, &[ReasonCode::Success]));
-    assert!(pair.fault().contains("1 Reason Codes for 2 Topic Filters"));
+    assert!(pair.fault().contains("1 Reason Code for 2 Topic Filters"));
 }
 
 fn suback(packet_id: u16, reason_codes: &[ReasonCode]) -> Packet<'_> {
