@@ -83,7 +83,7 @@ impl Broker {
     pub fn builder() -> BrokerBuilder {
         BrokerBuilder {
             listen: Vec::new(),
-            workers: thread::available_parallelism().map_or(1, usize::from),
+            workers: BrokerBuilder::workers_default(),
             limits: Limits::default(),
             topics: TopicRules::default(),
             shared_strategy: SharedStrategy::default(),
@@ -211,8 +211,15 @@ impl BrokerBuilder {
         }
     }
 
-    /// How many worker threads there are; the default is the number of processors. At least 1, at
-    /// most 64.
+    /// How many worker threads there are if nothing else is said: one for each processor that the
+    /// process may use, at most 64.
+    pub fn workers_default() -> usize {
+        let processors = thread::available_parallelism().map_or(1, usize::from);
+        processors.min(WorkerId::MAX_WORKERS)
+    }
+
+    /// How many worker threads there are; [`BrokerBuilder::workers_default`] says the default. At
+    /// least 1, at most 64.
     #[must_use]
     pub fn workers(mut self, workers: usize) -> Self {
         self.workers = workers;

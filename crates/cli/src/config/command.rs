@@ -15,6 +15,7 @@ use super::certificates::{self, Findings};
 use super::flags::Flags;
 use super::problem::{Origin, Report, printable};
 use super::reference;
+use super::resolved::Resolved;
 use super::schema::{Schema, Section};
 use super::{Loaded, Sources};
 
@@ -49,6 +50,8 @@ struct CheckArgs {
 }
 
 /// Print the configuration that a broker started here would have, and where each value is from.
+///
+/// The data directory and the number of workers are those that the broker would use.
 #[derive(Args, Clone, Debug)]
 struct ShowArgs {
     #[command(flatten)]
@@ -144,21 +147,28 @@ fn effective(loaded: &Loaded) -> String {
             let separator = if text.is_empty() { "" } else { "\n" };
             let _ = writeln!(text, "{separator}{}", header.unwrap_or_default());
         }
-        let setting = match &line.value {
-            Some(value) => format!("{} = {value}", line.key),
-            None => format!("# {} is not set", line.key),
+        let Resolved { value, origin, remark } = Resolved::of(line, loaded);
+        let setting = match (value, remark) {
+            (Some(value), _) => format!("{} = {value}", line.key),
+            (None, None) => format!("# {} is not set", line.key),
+            (None, Some(_)) => format!("# {} is not used", line.key),
         };
-        let origin = match (&line.origin, &loaded.file) {
-            (Origin::File(span), Some(file)) => {
-                format!("{}:{}", file.path, file.position(span.start).line)
-            }
-            (Origin::Environment(name), _) => name.clone(),
-            (Origin::Flag(name), _) => (*name).to_string(),
-            _ => "default".to_string(),
-        };
-        let _ = writeln!(text, "{setting:<48} # {}", printable(&origin));
+        let origin = origin_in_words(&origin, loaded);
+        let remark = remark.map(|remark| format!(", {remark}")).unwrap_or_default();
+        let _ = writeln!(text, "{setting:<48} # {}{remark}", printable(&origin));
     }
     text
+}
+
+fn origin_in_words(origin: &Origin, loaded: &Loaded) -> String {
+    match (origin, &loaded.file) {
+        (Origin::File(span), Some(file)) => {
+            format!("{}:{}", file.path, file.position(span.start).line)
+        }
+        (Origin::Environment(name), _) => name.clone(),
+        (Origin::Flag(name), _) => (*name).to_string(),
+        _ => "default".to_string(),
+    }
 }
 
 /// That nobody reads it is no error.

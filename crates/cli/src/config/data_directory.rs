@@ -5,20 +5,30 @@ use std::path::PathBuf;
 
 /// The data directory of this user, or of this service.
 pub(crate) fn default() -> PathBuf {
+    of_process().0
+}
+
+/// Why it is that one.
+pub(super) fn reason() -> &'static str {
+    of_process().1
+}
+
+fn of_process() -> (PathBuf, &'static str) {
     choose(|name| env::var(name).ok().filter(|value| !value.is_empty()), cfg!(target_os = "macos"))
 }
 
-fn choose(variable: impl Fn(&str) -> Option<String>, is_macos: bool) -> PathBuf {
+fn choose(variable: impl Fn(&str) -> Option<String>, is_macos: bool) -> (PathBuf, &'static str) {
     // systemd names the one that it has made for the service; several are separated by colons.
     if let Some(state) = variable("STATE_DIRECTORY") {
-        return PathBuf::from(state.split(':').next().unwrap_or_default());
+        let first = state.split(':').next().unwrap_or_default();
+        return (PathBuf::from(first), "$STATE_DIRECTORY");
     }
     let home = variable("HOME").map(PathBuf::from);
     match (is_macos, variable("XDG_DATA_HOME"), home) {
-        (true, _, Some(home)) => home.join("Library/Application Support/midge"),
-        (false, Some(data), _) => PathBuf::from(data).join("midge"),
-        (false, None, Some(home)) => home.join(".local/share/midge"),
-        (_, _, None) => PathBuf::from("/var/lib/midge"),
+        (true, _, Some(home)) => (home.join("Library/Application Support/midge"), "in $HOME"),
+        (false, Some(data), _) => (PathBuf::from(data).join("midge"), "in $XDG_DATA_HOME"),
+        (false, None, Some(home)) => (home.join(".local/share/midge"), "in $HOME"),
+        (_, _, None) => (PathBuf::from("/var/lib/midge"), "there is no $HOME"),
     }
 }
 
@@ -35,7 +45,7 @@ mod tests {
                 let pair = pairs.iter().find(|(key, _)| *key == name);
                 pair.map(|(_, value)| (*value).to_string())
             };
-            choose(find, is_macos)
+            choose(find, is_macos).0
         };
         let home = &[("HOME", "/users/me")];
         assert_eq!(of(home, false), PathBuf::from("/users/me/.local/share/midge"));

@@ -22,6 +22,7 @@ mod listener_texts;
 mod nearest;
 mod problem;
 mod reference;
+mod resolved;
 mod rules;
 mod schema;
 mod settings;
@@ -56,10 +57,13 @@ pub(crate) struct Loaded {
 impl Loaded {
     /// Where a key of the listener of this number stands.
     fn origin_of_listener(&self, index: usize, key: &str) -> Origin {
+        self.origin_of("listener", Some(index), key)
+    }
+
+    fn origin_of(&self, section: &str, index: Option<usize>, key: &str) -> Origin {
         let mut lines = self.effective.iter();
-        let line = lines.find(|line| {
-            line.section == "listener" && line.index == Some(index) && line.key == key
-        });
+        let line =
+            lines.find(|line| line.section == section && line.index == index && line.key == key);
         line.map_or(Origin::Default, |line| line.origin.clone())
     }
 }

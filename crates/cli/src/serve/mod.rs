@@ -10,11 +10,10 @@ mod signals;
 mod start_message;
 
 use std::process::ExitCode;
-use std::thread;
 use std::time::Duration;
 
 use clap::Args;
-use midge_broker::{Allocator, Broker, ListenerSettings, StartError, Storage};
+use midge_broker::{Allocator, Broker, BrokerBuilder, ListenerSettings, StartError, Storage};
 
 use crate::allocator::{allocated_bytes, give_back};
 use crate::config::command::{EXIT_WRONG_CONFIGURATION, print_report};
@@ -128,7 +127,7 @@ fn announce(listeners: &[ShownListener], loaded: &Loaded, sources: &Sources) {
         is_found: sources.is_found(),
         data: configuration.storage.as_ref().and_then(Storage::directory),
         workers: loaded.configuration.workers,
-        processors: thread::available_parallelism().map_or(1, usize::from),
+        workers_default: BrokerBuilder::workers_default(),
     };
     logger::announce(&message.lines());
 }

@@ -18,7 +18,7 @@ pub(crate) struct StartMessage<'m> {
     pub(crate) data: Option<&'m Path>,
     /// `None`: one for each processor.
     pub(crate) workers: Option<usize>,
-    pub(crate) processors: usize,
+    pub(crate) workers_default: usize,
 }
 
 impl StartMessage<'_> {
@@ -99,7 +99,7 @@ impl StartMessage<'_> {
     fn workers(&self) -> String {
         match self.workers {
             Some(workers) => workers.to_string(),
-            None => format!("{}, one for each processor", self.processors),
+            None => format!("{}, one for each processor", self.workers_default),
         }
     }
 }
@@ -127,7 +127,7 @@ mod tests {
 
     fn advice(listeners: &[ShownListener]) -> Vec<String> {
         let (file, data) = (None, None);
-        StartMessage { listeners, file, is_found: false, data, workers: None, processors: 1 }
+        StartMessage { listeners, file, is_found: false, data, workers: None, workers_default: 1 }
             .advice()
     }
 
@@ -165,7 +165,7 @@ mod tests {
             is_found: false,
             data: None,
             workers: None,
-            processors: 4,
+            workers_default: 4,
         };
         assert_eq!(
             text(&message),
@@ -194,7 +194,7 @@ mod tests {
             is_found: true,
             data: Some(Path::new("/var/lib/midge")),
             workers: Some(2),
-            processors: 4,
+            workers_default: 4,
         };
         let text = text(&message);
         assert!(text.contains("it asks for no name or password yet"), "{text}");

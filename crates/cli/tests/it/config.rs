@@ -69,6 +69,44 @@ fn show_names_the_origin_of_each_value() {
 }
 
 #[test]
+fn show_says_where_data_is_and_how_many_workers_there_are() {
+    let directory = Directory::with_configuration("[storage]\npath = 'data'\n");
+    let here = directory.path().canonicalize().unwrap();
+    let show = |variables: &[(&str, &str)], flags: &str| {
+        let on_disk = [("MIDGE_STORAGE_IN_MEMORY", "false")];
+        let variables = [&on_disk, variables].concat();
+        let text = midge_in(&here, &variables, &format!("config show {flags}")).end().text();
+        let lines = text.lines().map(|line| {
+            let (setting, origin) = line.split_once(" # ").unwrap_or((line, ""));
+            format!("{} # {origin}", setting.trim_end())
+        });
+        lines.collect::<Vec<_>>().join("\n")
+    };
+    let (here, file) = (here.display(), "--config /dev/null");
+    let data = "/a/data";
+    for (variables, flags, expected) in [
+        (
+            &[][..],
+            "",
+            format!("path = \"{here}/data\" # midge.toml:2, below the working directory"),
+        ),
+        (&[], "--data /a/data", format!("path = \"{data}\" # --data")),
+        (&[], "--in-memory", "# path is not used # --in-memory, all data is in memory".into()),
+        (
+            &[("STATE_DIRECTORY", data)],
+            file,
+            format!("path = \"{data}\" # default, $STATE_DIRECTORY"),
+        ),
+    ] {
+        let text = show(variables, flags);
+        assert!(text.lines().any(|line| line == expected), "{expected} is not in {text}");
+    }
+    let processors = std::thread::available_parallelism().unwrap().get().min(64);
+    let expected = format!("workers = {processors} # default, one for each processor");
+    assert!(show(&[], "").contains(&expected), "{expected}");
+}
+
+#[test]
 fn check_points_into_tables_of_keys() {
     let text = "[[listener]]\nbind = '[::]:8883'\ntls = { certificate = 'a.pem', ky = 'a.key' }\n";
     let directory = Directory::with_configuration(text);
