@@ -25,7 +25,7 @@ use crate::inbox::{Inbox, Letter};
 use crate::listener_terms::{ListenerSettings, ListenerTerms};
 use crate::listeners::{BrokerListeners, with_deadline};
 use crate::memory::{self, Allocator, MemoryGauge};
-use crate::own_topics::OwnTopics;
+use crate::own_topics::{Bell, OwnTopics};
 use crate::pulse::Pulse;
 use crate::random;
 use crate::recovery::{self, Restored};
@@ -411,11 +411,12 @@ impl BrokerBuilder {
             handle,
             addresses,
         };
-        let parts = (orders.as_ref(), &memory, &share);
+        let (bell, rings) = Bell::new();
+        let parts = (orders.as_ref(), &memory, &share, &bell);
         let clock = self.start_workers(pollers, &inboxes, parts, &mut broker)?;
         let pulse = Pulse::new(clock, Arc::clone(&inboxes), orders);
         let own_topics = self.own_topics_interval;
-        let own_topics = own_topics.map(|it| OwnTopics::start(broker.handle(), it));
+        let own_topics = own_topics.map(|it| OwnTopics::start(broker.handle(), it, (bell, rings)));
         broker._own_topics = own_topics.transpose()?;
         start_listeners(bound, &listeners, inboxes, (pulse, memory))?;
         Ok(broker)
@@ -425,7 +426,7 @@ impl BrokerBuilder {
         &self,
         pollers: Vec<Poller>,
         inboxes: &Arc<[Arc<Inbox>]>,
-        (orders, memory, share): (Option<&Arc<Orders>>, &Memory, &Share),
+        (orders, memory, share, bell): (Option<&Arc<Orders>>, &Memory, &Share, &Bell),
         broker: &mut Broker,
     ) -> Result<Clock, StartError> {
         let [random_seed] = random::words()?;
@@ -476,6 +477,7 @@ impl BrokerBuilder {
                 directory: directory.clone(),
                 hook: hook.clone(),
                 orders: orders.cloned(),
+                bell: bell.clone(),
                 clock: clock.clone(),
                 output_bytes_max: limits.output_bytes_max,
                 trace_client: self.trace_client.clone(),

@@ -141,6 +141,9 @@ impl Worker {
                 socket.stream.widen();
             }
             self.note_owner(&event);
+            if wants_figures(&event) {
+                self.bell.ring();
+            }
             self.log_event(&event);
             if let Some(hook) = &self.hook {
                 hook.on_event(&event);
@@ -170,4 +173,13 @@ impl Worker {
             }
         }
     }
+}
+
+/// Somebody has subscribed to what the broker tells of itself.
+fn wants_figures(event: &Event) -> bool {
+    matches!(
+        event,
+        Event::Subscribed { filter, reason_code, .. }
+            if !reason_code.is_error() && filter.starts_with("$SYS/")
+    )
 }

@@ -1,11 +1,13 @@
 //! The thread that tells all workers what the topics below `$SYS` say.
 //!
-//! It asks the workers for their figures at an interval, and is asked by nobody. What it makes of
-//! them is retained by the workers themselves; only what has changed goes to subscribers.
+//! It asks the workers for their figures at an interval, and when somebody subscribes to them, who
+//! shall not get old ones. What it makes of them is retained by the workers themselves; only what
+//! has changed goes to subscribers.
 
 use std::io;
 use std::sync::Arc;
-use std::sync::mpsc::{self, RecvTimeoutError, Sender};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -16,9 +18,23 @@ use crate::inbox::Letter;
 /// The topics with what they say.
 pub(crate) type Topics = Arc<[(String, String)]>;
 
+/// What a worker rings when somebody has subscribed to topics below `$SYS`.
+#[derive(Clone)]
+pub(crate) struct Bell(SyncSender<()>);
+
 /// The running thread, until it is dropped. It is not waited for: a worker may be slow to answer.
 pub(crate) struct OwnTopics {
-    _end: Sender<()>,
+    bell: Bell,
+    has_ended: Arc<AtomicBool>,
+}
+
+/// When the thread tells.
+struct Schedule {
+    interval: Duration,
+    rings: Receiver<()>,
+    has_ended: Arc<AtomicBool>,
+    /// When a ring was heeded last.
+    heeded: Option<Instant>,
 }
 
 /// What the thread remembers from one time to the next.
@@ -31,10 +47,30 @@ struct History {
     connected_max: u64,
 }
 
+impl Bell {
+    /// A bell, and where it is heard.
+    pub(crate) fn new() -> (Self, Receiver<()>) {
+        // One ring that is not heard yet is as good as many.
+        let (sender, receiver) = mpsc::sync_channel(1);
+        (Self(sender), receiver)
+    }
+
+    /// Never waits. Without the thread nobody hears it.
+    pub(crate) fn ring(&self) {
+        let _ = self.0.try_send(());
+    }
+}
+
 impl OwnTopics {
-    /// Begins to tell, at once and then each `interval`.
-    pub(crate) fn start(handle: BrokerHandle, interval: Duration) -> io::Result<Self> {
-        let (end, ended) = mpsc::channel();
+    /// Begins to tell, at once and then each `interval`, or sooner when the bell is rung.
+    pub(crate) fn start(
+        handle: BrokerHandle,
+        interval: Duration,
+        (bell, rings): (Bell, Receiver<()>),
+    ) -> io::Result<Self> {
+        let has_ended = Arc::new(AtomicBool::new(false));
+        let mut schedule =
+            Schedule { interval, rings, has_ended: Arc::clone(&has_ended), heeded: None };
         let tell = move || {
             let mut history = History::default();
             loop {
@@ -45,13 +81,51 @@ impl OwnTopics {
                 for inbox in handle.inboxes.iter() {
                     inbox.send(Letter::OwnTopics(Arc::clone(&topics)));
                 }
-                if ended.recv_timeout(interval) != Err(RecvTimeoutError::Timeout) {
+                if !schedule.wait() {
                     return;
                 }
             }
         };
         thread::Builder::new().name("midge-figures".into()).spawn(tell)?;
-        Ok(Self { _end: end })
+        Ok(Self { bell, has_ended })
+    }
+}
+
+impl Drop for OwnTopics {
+    fn drop(&mut self) {
+        self.has_ended.store(true, Ordering::Release);
+        self.bell.ring();
+    }
+}
+
+impl Schedule {
+    /// Rings are heeded no more often: each may send all figures to all who have subscribed.
+    const PAUSE: Duration = Duration::from_secs(1);
+
+    /// Waits until it is time to tell again; false: it is the end.
+    fn wait(&mut self) -> bool {
+        let due = Instant::now() + self.interval;
+        loop {
+            let now = Instant::now();
+            let rung = self.rings.recv_timeout(due.saturating_duration_since(now));
+            if self.has_ended.load(Ordering::Acquire) {
+                return false;
+            }
+            match rung {
+                Ok(()) if self.heeds(Instant::now()) => return true,
+                Ok(()) => (), // what there is was told less than `PAUSE` ago
+                Err(RecvTimeoutError::Timeout) => return true,
+                Err(RecvTimeoutError::Disconnected) => return false,
+            }
+        }
+    }
+
+    fn heeds(&mut self, now: Instant) -> bool {
+        let is_early = self.heeded.is_some_and(|last| now.duration_since(last) < Self::PAUSE);
+        if !is_early {
+            self.heeded = Some(now);
+        }
+        !is_early
     }
 }
 

@@ -22,6 +22,7 @@ use crate::inbox::{Inbox, Letter};
 use crate::locals::Locals;
 use crate::log_limit::LogLimit;
 use crate::memory::{MemoryGauge, Shortage};
+use crate::own_topics::Bell;
 use crate::sockets::Sockets;
 use crate::storage::{Order, Orders};
 use crate::unfinished::Unfinished;
@@ -35,6 +36,7 @@ pub(crate) struct WorkerParts {
     pub(crate) directory: Option<Arc<Directory>>,
     pub(crate) hook: Option<Arc<GuardedHook>>,
     pub(crate) orders: Option<Arc<Orders>>,
+    pub(crate) bell: Bell,
     pub(crate) clock: Clock,
     pub(crate) output_bytes_max: u32,
     pub(crate) trace_client: Option<Arc<str>>,
@@ -59,6 +61,8 @@ pub(crate) struct Worker {
     pub(crate) hook: Option<Arc<GuardedHook>>,
     /// To the store, if there is one.
     pub(crate) orders: Option<Arc<Orders>>,
+    /// To whoever tells the topics below `$SYS`.
+    pub(crate) bell: Bell,
     pub(crate) clock: Clock,
     pub(crate) now: Timestamp,
     /// What every socket is read into.
@@ -158,6 +162,7 @@ impl Worker {
             directory: parts.directory,
             hook: parts.hook,
             orders: parts.orders,
+            bell: parts.bell,
             now,
             clock: parts.clock,
             scratch: vec![0; Self::SCRATCH_BYTES].into_boxed_slice(),

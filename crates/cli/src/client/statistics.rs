@@ -48,8 +48,9 @@ const PREFIX: &str = "$SYS/broker/";
 const LAST: &str = "version";
 /// How long to wait for another topic when some have come.
 const PAUSE: Duration = Duration::from_millis(500);
-/// The same if the last one of Midge's was among them.
-const SHORT_PAUSE: Duration = Duration::from_millis(100);
+/// The same if the last one of Midge's was among them: the subscription makes it tell what has
+/// changed since.
+const SHORT_PAUSE: Duration = Duration::from_millis(250);
 /// How long to wait for the first one.
 const PATIENCE: Duration = Duration::from_secs(5);
 

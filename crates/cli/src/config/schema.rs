@@ -388,7 +388,8 @@ fn own_topics() -> Section {
         "interval_seconds",
         Kind::Integer { min: 0, max: 86_400 },
         Default::Value(Value::Integer(10)),
-        "How often it tells what has changed. 0: it tells nothing.",
+        "How often it tells what has changed; a new subscription makes it tell at once. 0: it \
+         tells\nnothing.",
     )];
     let doc = "What the broker tells of itself in topics below $SYS; see statistics.md.";
     Section { name: "sys_topics", repeated: false, doc, keys }

@@ -221,6 +221,26 @@ fn figures_can_be_read_while_it_runs() {
 }
 
 #[test]
+fn figures_are_those_of_now_whatever_the_interval() {
+    let (directory, port) = (Directory::empty(), free_port());
+    let variables = [("MIDGE_SYS_TOPICS_INTERVAL_SECONDS", "86400")];
+    let arguments = format!("--listen 127.0.0.1:{port} --workers 2");
+    let broker = midge_in(directory.path(), &variables, &arguments).wait_for(STARTED);
+    midge(&format!("pub -p {port} -q 1 -t t -m m")).end().text();
+    let deadline = Instant::now() + Duration::from_secs(20);
+    loop {
+        let text = midge(&format!("stats --json -p {port}")).end().text();
+        let figures: Value = serde_json::from_str(&text).unwrap();
+        if figures["publish/messages/received"] == 1 {
+            break;
+        }
+        // On a slow machine what has changed can come after the command has ended.
+        assert!(Instant::now() < deadline, "{figures:#}");
+    }
+    broker.signal("TERM").end().text();
+}
+
+#[test]
 fn a_broker_that_tells_nothing_is_named() {
     let (directory, port) = (Directory::empty(), free_port());
     let variables = [("MIDGE_SYS_TOPICS_INTERVAL_SECONDS", "0")];

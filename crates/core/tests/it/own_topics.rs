@@ -1,9 +1,12 @@
 //! What the broker tells of itself below `$SYS`.
 
+use std::num::NonZeroU16;
+
 use midge_core::{DropReason, Usage};
 
-use crate::node::{Node, Setup, scenario, scenario_with};
-use crate::packets::{options, persistent};
+use crate::node::{Conn, Node, Setup, scenario, scenario_with};
+use crate::packets::{connect, options, persistent, puback};
+use crate::received::Got;
 
 /// All workers are told the same.
 fn tell(node: &mut Node, topics: &[(&str, &str)]) {
@@ -12,7 +15,7 @@ fn tell(node: &mut Node, topics: &[(&str, &str)]) {
     }
 }
 
-fn summary(node: &mut Node, conn: crate::node::Conn) -> Vec<(String, String, bool)> {
+fn summary(node: &mut Node, conn: Conn) -> Vec<(String, String, bool)> {
     let messages = node.messages(conn);
     let messages = messages.iter();
     messages.map(|it| (it.topic.clone(), it.text().to_string(), it.retain)).collect()
@@ -37,6 +40,37 @@ fn a_new_subscription_gets_them_once_and_then_what_changes() {
         node.subscribe(conn, "$SYS/broker/b", 0);
         assert_eq!(summary(node, conn), [entry("$SYS/broker/b", "3", true)]);
     });
+}
+
+#[test]
+fn nothing_old_comes_behind_what_has_changed() {
+    let mut setup = Setup::default();
+    // Some of the retained messages have to wait, and the live one does not.
+    setup.limits.queue_messages_max = 8;
+    scenario_with(setup, |node| {
+        let names = ["a", "b", "c", "d", "e", "f", "g", "h"];
+        let topics = names.map(|name| format!("$SYS/broker/{name}"));
+        tell(node, &topics.each_ref().map(|topic| (topic.as_str(), "old")));
+        let mut packet = connect("c");
+        packet.properties.receive_maximum = NonZeroU16::new(1);
+        let conn = node.connect_with(&packet).0;
+        node.acknowledge(conn, false);
+        node.subscribe(conn, "$SYS/#", 1);
+        let last = topics[7].as_str();
+        tell(node, &[(last, "new")]);
+        let mut texts = Vec::new();
+        for got in std::iter::from_fn(|| next(node, conn)) {
+            texts.extend((got.topic == last).then(|| got.text().to_string()));
+        }
+        assert_eq!(texts, ["new"]);
+    });
+}
+
+/// The next message of a Client that takes one at a time.
+fn next(node: &mut Node, conn: Conn) -> Option<Got> {
+    let got = node.messages(conn).pop()?;
+    node.send(conn, &puback(got.packet_id));
+    Some(got)
 }
 
 #[test]
