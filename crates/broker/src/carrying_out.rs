@@ -111,14 +111,14 @@ impl Worker {
 
     fn deliver_locally(&mut self) {
         for delivery in std::mem::take(&mut self.fx.local) {
-            let topic = Arc::clone(&delivery.message);
+            let message = Arc::clone(&delivery.message);
             let received = ReceivedMessage {
                 message: delivery.message,
                 qos: delivery.qos,
                 retain: delivery.retain,
             };
             if !self.locals.send(delivery.connection, received) {
-                self.core.note_local_drop(topic.topic(), &mut self.fx);
+                self.core.note_local_drop(&message, &mut self.fx);
             }
         }
         for (ticket, outcome) in std::mem::take(&mut self.fx.local_published) {

@@ -63,6 +63,12 @@ impl Counters {
         self.payload_bytes_delivered += payload_bytes as u64;
     }
 
+    /// A message that was counted as delivered was not, after all.
+    pub(crate) fn undelivered(&mut self, payload_bytes: usize) {
+        self.messages_delivered -= 1;
+        self.payload_bytes_delivered -= payload_bytes as u64;
+    }
+
     pub(crate) fn drop_messages(&mut self, reason: DropReason, count: u64) {
         self.dropped[reason as usize] += count;
     }

@@ -11,7 +11,7 @@ use crate::destination::Destination;
 use crate::drops::{DropReason, Party};
 use crate::effects::Effects;
 use crate::identity::{ConnectionId, Identity};
-use crate::message::{Attributes, Publication};
+use crate::message::{Attributes, Message, Publication};
 use crate::rounds::Held;
 use crate::time::Timestamp;
 
@@ -126,9 +126,9 @@ impl Core {
     }
 
     /// A message was not taken by a subscriber inside the process.
-    pub fn note_local_drop(&mut self, topic: &str, fx: &mut Effects) {
+    pub fn note_local_drop(&mut self, message: &Message, fx: &mut Effects) {
         // It was counted as delivered when it was handed to the driver.
-        self.clients.counters.messages_delivered -= 1;
-        self.clients.note_drop(Party::Nobody, topic, DropReason::LocalReceiverFull, fx);
+        self.clients.counters.undelivered(message.payload().len());
+        self.clients.note_drop(Party::Nobody, message.topic(), DropReason::LocalReceiverFull, fx);
     }
 }

@@ -1,6 +1,8 @@
 //! Nothing is dropped in silence: each reason is caused here, counted once, and told with whom it
 //! concerns and the topic.
 
+use std::sync::Arc;
+
 use midge_codec::ReasonCode;
 use midge_core::{
     DropNote, DropReason, Event, Fetched, FetchedEntry, LocalPublish, MemoryPressure,
@@ -303,9 +305,14 @@ fn local_receiver_full() -> Scene {
     node.call(0, |core, now, fx| core.subscribe_local(local, "t", options, now, fx));
     let publisher = node.connect("p");
     node.publish(publisher, "t", "x", 1);
-    assert_eq!(node.counters().messages_delivered, 1);
-    node.call(0, |core, _, fx| core.note_local_drop("t", fx));
-    assert_eq!(node.counters().messages_delivered, 0);
+    let delivered = |node: &Node| {
+        let counters = node.counters();
+        (counters.messages_delivered, counters.payload_bytes_delivered)
+    };
+    assert_eq!(delivered(&node), (1, 1));
+    let message = Arc::clone(&node.local[0].message);
+    node.call(0, |core, _, fx| core.note_local_drop(&message, fx));
+    assert_eq!(delivered(&node), (0, 0));
     (node, None, false, "t")
 }
 
