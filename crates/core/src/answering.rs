@@ -43,7 +43,7 @@ pub(crate) struct Admission {
 /// The Will Message of an earlier Network Connection, and when it is due.
 #[derive(Debug)]
 pub(crate) struct EarlierWill {
-    will: Box<Will>,
+    pub(crate) will: Box<Will>,
     due_at: Timestamp,
 }
 

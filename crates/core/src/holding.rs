@@ -2,7 +2,8 @@
 //! kind of thing that grows with what peers send, and what several hold together as if each had it
 //! alone. They must never change anything.
 
-use crate::connection::Connection;
+use crate::answering::Admission;
+use crate::connection::{Connection, PendingConnect, PendingWill, Phase};
 use crate::core::Core;
 use crate::session::Session;
 
@@ -72,10 +73,34 @@ impl Session {
 }
 
 impl Connection {
-    /// What waits to be written, and what was remembered for the topics of both directions.
+    /// What waits to be written, what was remembered for the topics of both directions, and what
+    /// is kept until its CONNECT is answered.
     pub(crate) fn held_bytes(&self) -> usize {
         let incoming = self.incoming_aliases.as_ref().map_or(0, |aliases| aliases.bytes());
         let outgoing = self.outgoing_aliases.as_ref().map_or(0, |aliases| aliases.bytes());
-        self.output.held_bytes() + incoming + outgoing
+        self.output.held_bytes() + incoming + outgoing + self.phase.held_bytes()
+    }
+}
+
+impl Phase {
+    fn held_bytes(&self) -> usize {
+        match self {
+            Self::Authenticating(pending) => pending.held_bytes(),
+            Self::Accepted(admission) => admission.held_bytes(),
+            _ => 0,
+        }
+    }
+}
+
+impl PendingConnect {
+    fn held_bytes(&self) -> usize {
+        let will = |it: &PendingWill| it.topic.len() + it.properties.len() + it.payload.len();
+        self.client_id.len() + self.will.as_ref().map_or(0, will)
+    }
+}
+
+impl Admission {
+    fn held_bytes(&self) -> usize {
+        self.connack.len() + self.earlier.as_ref().map_or(0, |earlier| earlier.will.message.size())
     }
 }

@@ -1,7 +1,7 @@
 //! From CONNECT to CONNACK, and what may go wrong on the way.
 
-use midge_codec::{Auth, Packet, ReasonCode, UserProperties};
-use midge_core::{AuthAnswer, DisconnectReason, Event, Limits, MemoryPressure, Opening};
+use midge_codec::{Auth, Connect, Packet, ReasonCode, UserProperties};
+use midge_core::{AuthAnswer, Core, DisconnectReason, Event, Limits, MemoryPressure, Opening};
 
 use crate::node::{Node, Setup, scenario, scenario_with};
 use crate::packets::{connect, connect_v3, persistent, publish, will};
@@ -17,8 +17,8 @@ fn auth<'a>(code: ReasonCode, method: Option<&'a str>, data: Option<&'a [u8]>) -
     })
 }
 
-fn as_user<'a>(client_id: &'a str, user: &'a str) -> midge_codec::Connect<'a> {
-    midge_codec::Connect { user_name: Some(user), ..persistent(client_id) }
+fn as_user<'a>(client_id: &'a str, user: &'a str) -> Connect<'a> {
+    Connect { user_name: Some(user), ..persistent(client_id) }
 }
 
 #[test]
@@ -202,11 +202,25 @@ fn s17_another_identity_never_gets_the_session() {
         let other = node.connect("b");
         node.publish(other, "t", "for alice", 1);
         assert_eq!(node.refused(&as_user("a", "mallory")), 0x85, "Z09");
-        let clean = midge_codec::Connect { clean_start: true, ..as_user("a", "mallory") };
+        let clean = Connect { clean_start: true, ..as_user("a", "mallory") };
         assert_eq!(node.refused(&clean), 0x85, "nor may it be thrown away");
         let (owner, present) = node.resume(&as_user("a", "alice"));
         assert!(present);
         assert_eq!(node.texts(owner), ["for alice"]);
+    });
+}
+
+#[test]
+fn a_will_counts_as_memory_held_before_its_client_is_known() {
+    scenario(|node| {
+        let text = "x".repeat(10_000);
+        node.authenticate = Box::new(|_| None);
+        let held = |node: &Node| node.cores.iter().map(Core::held_bytes).sum::<usize>();
+        let conn = node.begin_connect(&Connect { will: Some(will("t", &text, 0)), ..connect("a") });
+        node.settle();
+        assert!(held(node) > text.len());
+        node.lose(conn);
+        assert!(held(node) < text.len());
     });
 }
 
@@ -257,7 +271,7 @@ fn packets_behind_connect_wait_for_the_answer() {
     });
 }
 
-fn scram(client_id: &str) -> midge_codec::Connect<'_> {
+fn scram(client_id: &str) -> Connect<'_> {
     let mut packet = connect(client_id);
     packet.properties.authentication_method = Some("SCRAM");
     packet.properties.authentication_data = Some(b"1");
@@ -394,7 +408,7 @@ fn short_of_memory_or_shutting_down_nobody_is_let_in() {
     node.connect("r8");
     assert_eq!(node.refused(&connect("b")), 0x89);
     node.call(0, |core, now, fx| core.set_memory_pressure(MemoryPressure::None, now, fx));
-    node.call(0, midge_core::Core::begin_drain);
+    node.call(0, Core::begin_drain);
     assert_eq!(node.end_code(old), Some(ReasonCode::ServerShuttingDown));
     assert_eq!(node.refused(&connect("b")), 0x88);
     assert_eq!(node.sessions(), 1, "sessions stay");
