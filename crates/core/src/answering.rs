@@ -118,12 +118,15 @@ impl Core {
     }
 
     /// A Network Connection has ended before its CONNACK: its Will Message is that of nobody.
-    pub(crate) fn withdraw_will(&mut self, admission: Admission) {
+    pub(crate) fn withdraw_will(&mut self, admission: Admission, now: Timestamp) {
         let Admission { session: slot, earlier, .. } = admission;
         let session = self.clients.session(slot);
         let withdrawn = session.will.take();
         match earlier {
-            Some(EarlierWill { will, due_at }) => {
+            Some(EarlierWill { mut will, due_at }) => {
+                // The store counts the delay from the end of the last Network Connection, and that
+                // is now.
+                will.delay_seconds = (due_at - now).div_ceil(1000).try_into().unwrap_or(u32::MAX);
                 (session.will, session.will_due_at) = (Some(will), Some(due_at));
                 let timer = Timer::WillDelay(slot, session.generation);
                 self.timers.set(due_at, timer);

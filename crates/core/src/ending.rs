@@ -80,7 +80,7 @@ impl Core {
         self.clients.attached -= usize::from(client.is_some());
         fx.events.push(Event::Disconnected { connection: id, client, reason: reason.clone() });
         if let Some(admission) = accepted {
-            self.withdraw_will(*admission);
+            self.withdraw_will(*admission, now);
         } else if keeps_will(reason) {
             self.schedule_will(slot, now, fx);
         } else if self.clients.session(slot).will.take().is_some() {

@@ -2,7 +2,7 @@
 //! that something is gone, or that something goes on, and nothing overtakes them.
 
 use midge_codec::{Connect, Disconnect, Packet, ReasonCode, SubscriptionOptions, Unsubscribe};
-use midge_core::{AutoSubscription, Event, StoreOp, TopicRules};
+use midge_core::{AutoSubscription, Core, Event, StoreOp, Timestamp, TopicRules};
 
 use crate::node::{Conn, Node, Setup, scenario_with};
 use crate::packets::{connect, id, options, persistent, publish, pubrel, will};
@@ -193,6 +193,22 @@ fn will_in_store(node: &Node) -> Option<String> {
     kept
 }
 
+/// When a broker that starts with what the store has now would publish that Will Message.
+fn will_due_in_store(node: &Node) -> Option<Timestamp> {
+    let (mut delay, mut gone_since) = (None, None);
+    for op in node.stored.iter().flatten() {
+        match op {
+            StoreOp::Session(record) => {
+                delay = record.will.as_ref().map(|it| u64::from(it.delay_seconds));
+            }
+            StoreOp::Detached { at, .. } => gone_since = Some(*at),
+            StoreOp::WillGone { .. } => delay = None,
+            _ => (),
+        }
+    }
+    Some(gone_since?.plus_seconds(delay?))
+}
+
 #[test]
 fn who_is_lost_while_it_waits_leaves_no_will() {
     scenario_with(stored(), |node| {
@@ -246,6 +262,7 @@ fn a_will_that_is_called_off_by_one_who_is_never_accepted_comes_in_time() {
             let watcher = watcher(node);
             let old = node.connect_with(&with_will(persistent("a"), "first", 10)).0;
             node.lose(old);
+            let due_at = will_due_in_store(node);
             node.advance(4_000);
             node.hold_receipts(true);
             let second = waits(node, &with_will(persistent("a"), "second", 0));
@@ -254,6 +271,7 @@ fn a_will_that_is_called_off_by_one_who_is_never_accepted_comes_in_time() {
             node.advance(3_000);
             node.lose(third);
             assert_eq!(will_in_store(node).as_deref(), Some("first"));
+            assert_eq!(will_due_in_store(node), due_at, "a start does not put it off");
             if ends_session {
                 let fourth = waits(node, &lasting("a", 0));
                 node.lose(fourth);
@@ -267,6 +285,23 @@ fn a_will_that_is_called_off_by_one_who_is_never_accepted_comes_in_time() {
             assert_eq!(node.counters().wills_published, 1);
         });
     }
+}
+
+#[test]
+fn a_will_that_is_called_off_until_a_connack_leaves_counts_as_memory_held() {
+    scenario_with(stored(), |node| {
+        let text = "x".repeat(10_000);
+        let held = |node: &Node| node.cores.iter().map(Core::held_bytes).sum::<usize>();
+        let old = node.connect_with(&with_will(persistent("a"), &text, 10)).0;
+        node.lose(old);
+        assert!(held(node) > text.len());
+        node.hold_receipts(true);
+        let new = waits(node, &persistent("a"));
+        assert!(held(node) > text.len());
+        node.hold_receipts(false);
+        node.take_connack(new);
+        assert!(held(node) < text.len());
+    });
 }
 
 #[test]
