@@ -107,7 +107,8 @@ pub(crate) struct LocalSubscribe {
 pub(crate) struct Inbox {
     /// `None` once nobody will read them any more.
     letters: Mutex<Option<Vec<Letter>>>,
-    /// Bytes of messages in batches that were not taken yet.
+    /// Bytes of messages in batches that were not taken yet. Changed under the lock of `letters`
+    /// only, or it would be a count of other letters than those.
     pending_bytes: AtomicUsize,
     /// The worker has put off as much as it may: batches that it takes would only add to that.
     is_congested: AtomicBool,
@@ -152,19 +153,23 @@ impl Inbox {
     /// To a worker that has ended, a letter is lost: a request in it is answered by `Stopped`, a
     /// connection in it is closed.
     pub(crate) fn send(&self, letter: Letter) {
+        self.put(letter, 0);
+    }
+
+    pub(crate) fn send_batch(&self, from: WorkerId, messages: Vec<PeerMessage>) {
+        let bytes = messages.iter().map(PeerMessage::size).sum();
+        self.put(Letter::Batch { from, messages }, bytes);
+    }
+
+    fn put(&self, letter: Letter, bytes: usize) {
         if let Some(letters) = &mut *self.lock() {
             letters.push(letter);
+            self.pending_bytes.fetch_add(bytes, Ordering::Relaxed);
         } else {
             self.lost.fetch_add(letter.messages(), Ordering::Relaxed);
             return;
         }
         self.notifier.notify();
-    }
-
-    pub(crate) fn send_batch(&self, from: WorkerId, messages: Vec<PeerMessage>) {
-        let bytes = messages.iter().map(PeerMessage::size).sum();
-        self.pending_bytes.fetch_add(bytes, Ordering::Relaxed);
-        self.send(Letter::Batch { from, messages });
     }
 
     /// Bytes of the messages that wait.
@@ -176,20 +181,20 @@ impl Inbox {
     pub(crate) fn take(&self, into: &mut Vec<Letter>) {
         if let Some(letters) = &mut *self.lock() {
             std::mem::swap(letters, into);
+            self.pending_bytes.store(0, Ordering::Relaxed);
         }
-        self.pending_bytes.store(0, Ordering::Relaxed);
     }
 
     /// The worker has ended: what is here and what comes from now on is lost. Says how many
     /// messages of other workers are here.
     pub(crate) fn close(&self) -> u64 {
         self.set_congested(false);
-        let letters = self.lock().take().unwrap_or_default();
-        let messages = letters.iter().map(Letter::messages).sum();
-        // Not under the lock: whoever learns of it may send a letter.
-        drop(letters);
+        let mut waiting = self.lock();
+        let letters = waiting.take().unwrap_or_default();
         self.pending_bytes.store(0, Ordering::Relaxed);
-        messages
+        // Not under the lock: whoever learns of it may send a letter.
+        drop(waiting);
+        letters.iter().map(Letter::messages).sum()
     }
 
     /// The worker leaves what it has counted to those who ask when it has ended.
@@ -242,5 +247,73 @@ impl Inbox {
     /// Whether they shall read nobody for now.
     pub(crate) fn is_overfull(&self) -> bool {
         self.pending_bytes.load(Ordering::Relaxed) > 2 * self.full_bytes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use midge_core::{
+        AllowAll, Core, CoreConfig, DurabilityRules, Effects, SharedStrategy, Timestamp,
+    };
+    use midge_net::Poller;
+
+    use super::*;
+
+    fn inbox() -> Inbox {
+        let poller = Poller::new().unwrap();
+        Inbox::new(poller.notifier(), Arc::default(), 1)
+    }
+
+    /// What a worker tells another one of a subscription.
+    fn batch() -> Vec<PeerMessage> {
+        let mut core = Core::new(CoreConfig {
+            worker: WorkerId::new(0),
+            workers: 2,
+            seed: 1,
+            secret: [1, 1],
+            limits: Arc::default(),
+            budget: Arc::default(),
+            policy: Arc::new(AllowAll),
+            topics: Arc::default(),
+            shared_strategy: SharedStrategy::default(),
+            shared_backlog: true,
+            response_prefix: None,
+            tell_drops: false,
+            durability: DurabilityRules::default(),
+        });
+        let (now, mut fx) = (Timestamp::from_millis(1), Effects::new(2));
+        let id = core.open_local(now, &mut fx);
+        core.subscribe_local(id, "t", SubscriptionOptions::default(), now, &mut fx);
+        fx.to_workers.remove(1)
+    }
+
+    #[test]
+    fn what_comes_while_the_worker_takes_letters_counts() {
+        let (inbox, batch) = (inbox(), batch());
+        let size: usize = batch.iter().map(PeerMessage::size).sum();
+        let send = || (0..20).for_each(|_| inbox.send_batch(WorkerId::new(0), batch.clone()));
+        for _ in 0..300 {
+            thread::scope(|scope| {
+                let sender = scope.spawn(send);
+                while !sender.is_finished() {
+                    inbox.take(&mut Vec::new());
+                }
+            });
+            let (pending, mut left) = (inbox.pending_bytes(), Vec::new());
+            inbox.take(&mut left);
+            assert_eq!(pending, left.len() * size);
+        }
+    }
+
+    #[test]
+    fn nobody_waits_for_a_worker_that_has_ended() {
+        let inbox = inbox();
+        inbox.send_batch(WorkerId::new(0), batch());
+        assert!(inbox.is_full());
+        inbox.close();
+        inbox.send_batch(WorkerId::new(0), batch());
+        assert!(!inbox.is_full());
     }
 }

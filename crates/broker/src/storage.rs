@@ -202,10 +202,12 @@ impl Orders {
 
     /// Nobody takes orders any more: requests in them are answered by `Stopped`.
     fn close(&self) {
-        let waiting = self.lock().take();
+        let mut waiting = self.lock();
+        let orders = waiting.take();
+        self.bytes.store(0, Ordering::Relaxed);
         // Not under the lock: whoever learns of it may send an order.
         drop(waiting);
-        self.bytes.store(0, Ordering::Relaxed);
+        drop(orders);
     }
 
     pub(crate) fn is_full(&self) -> bool {
