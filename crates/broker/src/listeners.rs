@@ -4,9 +4,10 @@
 //! what that means for connections is theirs to carry out.
 
 use std::io;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use midge_core::{Limits, Settings};
 use midge_net::{
@@ -61,6 +62,8 @@ pub(crate) struct BrokerListeners {
     pub(crate) control: Arc<ListenerControl>,
     inboxes: Arc<[Arc<Inbox>]>,
     unfinished: Arc<Unfinished>,
+    /// They are to end: a change that finds so ends them.
+    is_over: AtomicBool,
 }
 
 #[derive(Default)]
@@ -93,6 +96,11 @@ enum Wanted {
 }
 
 impl BrokerListeners {
+    /// How long the end waits for a change that is under way. One that does not hang gives up at
+    /// once.
+    const CHANGE_PATIENCE: Duration = Duration::from_millis(500);
+    const CHANGE_PAUSE: Duration = Duration::from_millis(5);
+
     /// Listeners that are bound, in the order of their numbers, and do not run yet.
     pub(crate) fn new(
         limits: &Limits,
@@ -116,6 +124,7 @@ impl BrokerListeners {
             unfinished,
             changing: Mutex::new(running),
             listed: Mutex::default(),
+            is_over: AtomicBool::new(false),
         };
         listeners.set_terms(&listed, limits);
         *listeners.listed() = listed;
@@ -146,9 +155,26 @@ impl BrokerListeners {
         }
     }
 
-    /// Ends them, with the connections of QUIC.
+    /// Ends them, with the connections of QUIC. A change that hangs, at a name server or at a file
+    /// system, is not waited for: it ends them itself when it is over.
     pub(crate) fn end(&self) {
-        let mut running = self.changing();
+        self.is_over.store(true, Ordering::SeqCst);
+        let begun = Instant::now();
+        while begun.elapsed() < Self::CHANGE_PATIENCE {
+            let running = match self.changing.try_lock() {
+                Ok(running) => running,
+                Err(TryLockError::Poisoned(running)) => running.into_inner(),
+                Err(TryLockError::WouldBlock) => {
+                    thread::sleep(Self::CHANGE_PAUSE);
+                    continue;
+                }
+            };
+            return Self::end_running(running);
+        }
+        log::warn!("a change of the listeners is under way still, and is not waited for");
+    }
+
+    fn end_running(mut running: MutexGuard<'_, Running>) {
         let ended = (running.listeners.take(), running.certificate_watch.take());
         // It may take a while.
         drop(running);
@@ -168,6 +194,19 @@ impl BrokerListeners {
         wanted: Option<&[ListenerSettings]>,
     ) -> Result<Vec<ListenerChange>, ListenError> {
         let mut running = self.changing();
+        let changes = self.change(&mut running, settings, wanted);
+        if self.is_over.load(Ordering::SeqCst) {
+            Self::end_running(running);
+        }
+        changes
+    }
+
+    fn change(
+        &self,
+        running: &mut Running,
+        settings: Settings,
+        wanted: Option<&[ListenerSettings]>,
+    ) -> Result<Vec<ListenerChange>, ListenError> {
         let limits = settings.limits.with_fixed_of(&running.limits).within_memory();
         let before = self.listed().clone();
         let present: Vec<_>;
@@ -205,7 +244,7 @@ impl BrokerListeners {
         }
         *self.listed() = listed;
         running.limits = limits;
-        self.watch_certificates(&mut running);
+        self.watch_certificates(running);
         Ok(changes)
     }
 
@@ -358,6 +397,12 @@ pub(crate) fn with_deadline(listen: &Listen, limits: &Limits) -> Listen {
 
 #[cfg(test)]
 mod tests {
+    use std::net::TcpStream;
+    use std::sync::mpsc;
+
+    use midge_core::Durability;
+    use midge_net::Listeners;
+
     use super::*;
 
     #[test]
@@ -374,6 +419,46 @@ mod tests {
         listeners.stop_accepting();
         drop(change);
         assert!(listeners.control.is_ending());
+    }
+
+    #[test]
+    fn the_end_does_not_wait_for_a_change_that_hangs() {
+        let listen = Listen::new("127.0.0.1:0");
+        let bound = Listeners::bind(std::slice::from_ref(&listen)).unwrap();
+        let address = bound.addresses().remove(0);
+        let settings = ListenerSettings::new(listen);
+        let listeners = BrokerListeners::new(
+            &Limits::default(),
+            vec![(settings, address.clone())],
+            bound.control(),
+            Arc::new([]),
+            Arc::new(Unfinished::new(1)),
+        );
+        listeners.run(bound.start(drop, || ()).unwrap()).unwrap();
+        let address = address.network().unwrap();
+        // A change that waits for a name server, for longer than anybody waits for it.
+        let change = listeners.changing();
+        let (ended, end) = mpsc::channel();
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                listeners.stop_accepting();
+                listeners.end();
+                ended.send(()).unwrap();
+            });
+            let is_over = end.recv_timeout(Duration::from_secs(20));
+            drop(change);
+            assert_eq!(is_over, Ok(()));
+        });
+        assert!(TcpStream::connect(address).is_ok(), "they are with the change still");
+        let settings = Settings {
+            limits: Arc::default(),
+            topics: Arc::default(),
+            durability: Durability::Fsync,
+            topic_durabilities: Vec::new(),
+            response_prefix: None,
+        };
+        assert!(listeners.reconfigure(settings, None).is_err());
+        assert!(TcpStream::connect(address).is_err(), "it has ended them");
     }
 
     #[test]
