@@ -46,6 +46,8 @@ pub(crate) struct Clients {
     pub(crate) attached: usize,
     /// Subscribers inside the process.
     pub(crate) locals: usize,
+    /// Sessions that have ended and keep their places, because the tree names them still.
+    pub(crate) over: usize,
     pub(crate) limits: Arc<Limits>,
     pub(crate) budget: Arc<NodeBudget>,
     pub(crate) policy: Arc<dyn Policy>,
@@ -255,12 +257,12 @@ impl Clients {
         now: Timestamp,
         fx: &mut Effects,
     ) -> Result<(), DropReason> {
+        debug_assert!(!self.sessions[slot as usize].is_over, "it is nobody's any more");
         let connected = self.sessions[slot as usize].connection;
         let qos = publication.attributes.qos.min(grant.qos);
         if qos == QoS::AtMostOnce {
             let Some(id) = connected else {
-                let is_over = self.sessions[slot as usize].is_over;
-                return if is_over { Ok(()) } else { Err(DropReason::Offline) };
+                return Err(DropReason::Offline);
             };
             let stream = self.stream_for(id, publication.topic);
             let output = self.connections[stream.slot()].output.pending();
@@ -284,8 +286,6 @@ impl Clients {
             self.sessions[slot as usize].outgoing_mut(extent);
             way = Some(Way { stream, has_others });
             may_send = way.filter(|_| has_room);
-        } else if self.sessions[slot as usize].is_over {
-            return Ok(());
         }
         let session = &mut self.sessions[slot as usize];
         let is_stored =

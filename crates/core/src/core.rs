@@ -143,6 +143,7 @@ impl Core {
             tracing: Tracing::Off,
             attached: 0,
             locals: 0,
+            over: 0,
             limits: Arc::clone(&limits),
             budget: Arc::clone(&config.budget),
             policy: Arc::clone(&config.policy),

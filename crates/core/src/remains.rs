@@ -5,7 +5,7 @@
 //! even that Client, can have them before.
 //!
 //! An empty [`Session`] keeps the place of the old one, since the tree names it, until its
-//! subscriptions are gone. It must never get a message.
+//! subscriptions are gone. It must never get a message, nor count as somebody who does.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -103,6 +103,7 @@ impl Clients {
         self.generation = self.generation.wrapping_add(1);
         let mut nobody = Session::new(identity, self.generation, self.seed);
         nobody.is_over = true;
+        self.over += 1;
         let session = std::mem::replace(&mut self.sessions[slot as usize], nobody);
         self.budget.sessions.give_back(u64::from(session.has_place), 0);
         session
@@ -111,6 +112,7 @@ impl Clients {
     /// Nothing names the place of a Session any more that was taken out.
     pub(crate) fn vacate(&mut self, slot: SessionSlot) {
         self.sessions.remove(slot as usize);
+        self.over -= 1;
     }
 }
 

@@ -323,11 +323,16 @@ fn copied_bytes(publication: &Publication<'_>) -> usize {
     publication.size().min(SHARED_PAYLOAD_BYTES_MIN)
 }
 
-/// No Local: what a Client published does not come back by this subscription [MQTT-3.8.3-3].
+/// Whether it is a subscription of a Session that has not ended, and, by No Local, not that of the
+/// message's own publisher [MQTT-3.8.3-3].
 #[inline]
 fn wants(clients: &Clients, subscriber: &Subscriber, publication: &Publication<'_>) -> bool {
-    !subscriber.options.no_local()
-        || publication.attributes.publisher_session != Some(clients.session_id(subscriber.session))
+    let &Subscriber { session, options, .. } = subscriber;
+    if clients.over > 0 && clients.sessions[session as usize].is_over {
+        return false;
+    }
+    !options.no_local()
+        || publication.attributes.publisher_session != Some(clients.session_id(session))
 }
 
 fn deliver_to(
