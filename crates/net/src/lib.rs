@@ -36,6 +36,8 @@ mod running_listeners;
 mod scratch;
 mod socket;
 mod stream;
+#[cfg(test)]
+mod testing;
 #[cfg(feature = "tls")]
 #[cfg_attr(
     not(all(feature = "client", feature = "quic")),

@@ -9,8 +9,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use midge_codec::{
-    Connect, ConnectProperties, Packet, PacketIdentifier, ProtocolVersion, Publish,
-    PublishProperties, QoS, ReasonCode, Subscribe, Subscription, SubscriptionOptions, TopicName,
+    Packet, PacketIdentifier, ProtocolVersion, Publish, PublishProperties, QoS, Subscribe,
+    Subscription, SubscriptionOptions, TopicName,
 };
 
 use crate::common::wire::{Connection, Incoming};
@@ -63,19 +63,8 @@ impl Inspector {
 
     fn connect(&self, client_id: &str) -> Connection {
         let mut connection = Connection::open(self.port, ProtocolVersion::V5).unwrap();
-        connection.put(&Packet::Connect(Box::new(Connect {
-            version: ProtocolVersion::V5,
-            bridge: false,
-            clean_start: true,
-            keep_alive_seconds: 0,
-            client_id,
-            will: None,
-            user_name: None,
-            password: None,
-            properties: ConnectProperties::default(),
-        })));
-        let answer = connection.receive(Instant::now() + PATIENCE).unwrap();
-        assert!(matches!(answer, Some(Incoming::ConnAck { code: ReasonCode::Success, .. })));
+        life::put_connect(&mut connection, ProtocolVersion::V5, client_id, true, None, None);
+        life::expect_connack(&mut connection).unwrap();
         connection
     }
 

@@ -94,7 +94,7 @@ fn try_live(port: u16, number: u64, random: &mut Random) -> Result<(), Gone> {
     life.end(port)
 }
 
-fn put_connect(
+pub(crate) fn put_connect(
     connection: &mut Connection,
     version: ProtocolVersion,
     client_id: &str,
@@ -126,7 +126,7 @@ fn put_connect(
     })));
 }
 
-fn expect_connack(connection: &mut Connection) -> Result<(), Gone> {
+pub(crate) fn expect_connack(connection: &mut Connection) -> Result<(), Gone> {
     match connection.receive(Instant::now() + PATIENCE)? {
         Some(Incoming::ConnAck { code: ReasonCode::Success, .. }) => Ok(()),
         other => Err(Gone::Broken(format!("answers CONNECT with {other:?}"))),

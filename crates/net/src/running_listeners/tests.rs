@@ -5,7 +5,7 @@ use std::io::{ErrorKind, Read};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver};
 use std::time::Duration;
@@ -16,6 +16,7 @@ use crate::admission::Refusal;
 use crate::listen::WebSocketOptions;
 use crate::listeners::Listeners;
 use crate::peer::Transport;
+use crate::testing::Directory;
 
 /// No test takes nearly as long.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -83,31 +84,6 @@ fn removed(number: usize) -> ListenerChanges {
 
 fn is_refused(address: SocketAddr) -> bool {
     TcpStream::connect(address).is_err_and(|it| it.kind() == ErrorKind::ConnectionRefused)
-}
-
-struct Directory(PathBuf);
-
-impl Directory {
-    fn new(name: &str) -> Self {
-        let path = std::env::temp_dir().join(format!("mr-{name}-{}", std::process::id()));
-        fs::create_dir_all(&path).unwrap();
-        Self(path)
-    }
-
-    fn socket(&self) -> PathBuf {
-        self.0.join("s")
-    }
-
-    fn names(&self) -> Vec<String> {
-        let entries = fs::read_dir(&self.0).unwrap();
-        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
-    }
-}
-
-impl Drop for Directory {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
 }
 
 fn unix(path: &Path) -> Listen {
@@ -230,7 +206,7 @@ fn one_address_gives_way_to_another_at_its_port() {
 
 #[test]
 fn the_file_of_a_removed_unix_socket_is_removed() {
-    let directory = Directory::new("removed");
+    let directory = Directory::new();
     let path = directory.socket();
     let mut world = World::new(&[plain("127.0.0.1:0")]);
     world.carry_out(added(1, unix(&path)));
@@ -249,7 +225,7 @@ fn the_file_of_a_removed_unix_socket_is_removed() {
 
 #[test]
 fn a_unix_socket_gets_another_mode_and_nobody_is_refused() {
-    let directory = Directory::new("mode");
+    let directory = Directory::new();
     let path = directory.socket();
     let mut listen = unix(&path);
     let mut world = World::new(std::slice::from_ref(&listen));
@@ -280,7 +256,7 @@ fn a_unix_socket_gets_another_mode_and_nobody_is_refused() {
 
 #[test]
 fn a_unix_socket_that_could_not_be_replaced_gets_its_mode_the_next_time() {
-    let directory = Directory::new("again");
+    let directory = Directory::new();
     let path = directory.socket();
     let mut listen = unix(&path);
     listen.unix.mode = Some(0o600);
@@ -339,7 +315,7 @@ fn nobody_comes_between_the_listeners_and_what_changes_beside_them() {
 
 #[test]
 fn a_unix_socket_may_be_written_in_another_way() {
-    let directory = Directory::new("written");
+    let directory = Directory::new();
     let path = directory.socket();
     let mut listen = unix(&path);
     let mut world = World::new(std::slice::from_ref(&listen));
@@ -349,7 +325,7 @@ fn a_unix_socket_may_be_written_in_another_way() {
     let _client = UnixStream::connect(&path).unwrap();
     assert_eq!(world.accepted.recv_timeout(PATIENCE).unwrap().listener, 0);
     // By another way to its directory it is found in use, and by whom.
-    let link = Directory::new("link");
+    let link = Directory::new();
     let way = link.0.join("way");
     std::os::unix::fs::symlink(&directory.0, &way).unwrap();
     let changes = ListenerChanges { removed: vec![0], ..added(1, unix(&way.join("s"))) };

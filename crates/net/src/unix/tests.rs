@@ -2,40 +2,14 @@
 
 use std::io::Write;
 use std::os::unix::net::{UnixDatagram, UnixListener as StdListener, UnixStream as StdStream};
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::unistd::User;
 
 use super::*;
 use crate::listen::{Listen, ListenAddress};
 use crate::listener::{Listener, Yielding};
-
-struct Directory(PathBuf);
-
-impl Directory {
-    fn new() -> Self {
-        static NEXT: AtomicU32 = AtomicU32::new(0);
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let path = std::env::temp_dir().join(format!("mn-{}-{number}", std::process::id()));
-        fs::create_dir_all(&path).unwrap();
-        Self(path)
-    }
-
-    fn socket(&self) -> PathBuf {
-        self.0.join("s")
-    }
-
-    fn names(&self) -> Vec<String> {
-        let entries = fs::read_dir(&self.0).unwrap();
-        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
-    }
-}
-
-impl Drop for Directory {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
+use crate::testing::Directory;
 
 fn listen(path: &Path) -> Listen {
     Listen { address: ListenAddress::Unix(path.to_path_buf()), ..Listen::new("") }
