@@ -17,6 +17,7 @@ use crate::listener_terms::{ListenerPlace, ListenerTerms};
 use crate::memory::Shortage;
 use crate::message::OwnedMessage;
 use crate::own_topics::Topics;
+use crate::pending_bytes::{Bytes, PendingBytes};
 use crate::reply::Answer;
 use crate::subscription::Subscription;
 
@@ -109,7 +110,7 @@ pub(crate) struct Inbox {
     letters: Mutex<Option<Vec<Letter>>>,
     /// Bytes of messages in batches that were not taken yet. Changed under the lock of `letters`
     /// only, or it would be a count of other letters than those.
-    pending_bytes: AtomicUsize,
+    pending: PendingBytes,
     /// The worker has put off as much as it may: batches that it takes would only add to that.
     is_congested: AtomicBool,
     /// The worker shuts down, and has nothing left to do.
@@ -125,11 +126,11 @@ pub(crate) struct Inbox {
     /// What the worker had counted when it ended.
     left: Mutex<Counters>,
     notifier: Arc<Notifier>,
-    /// Beyond this, those who send batches shall not read publishers until it is worked off.
-    full_bytes: usize,
 }
 
 impl Inbox {
+    /// Nothing waits. Beyond `full_bytes`, those who send batches shall not read publishers until
+    /// it is worked off.
     pub(crate) fn new(
         notifier: Arc<Notifier>,
         let_in: Arc<AtomicUsize>,
@@ -137,7 +138,7 @@ impl Inbox {
     ) -> Self {
         Self {
             letters: Mutex::new(Some(Vec::new())),
-            pending_bytes: AtomicUsize::new(0),
+            pending: PendingBytes::new(full_bytes),
             is_congested: AtomicBool::new(false),
             is_drained: AtomicBool::new(false),
             connections: AtomicUsize::new(0),
@@ -146,25 +147,30 @@ impl Inbox {
             lost: AtomicU64::new(0),
             left: Mutex::default(),
             notifier,
-            full_bytes,
         }
     }
 
     /// To a worker that has ended, a letter is lost: a request in it is answered by `Stopped`, a
     /// connection in it is closed.
     pub(crate) fn send(&self, letter: Letter) {
-        self.put(letter, 0);
+        self.put(letter, Bytes::default());
     }
 
     pub(crate) fn send_batch(&self, from: WorkerId, messages: Vec<PeerMessage>) {
-        let bytes = messages.iter().map(PeerMessage::size).sum();
+        let mut bytes = Bytes::default();
+        for message in &messages {
+            bytes += match message.is_message() {
+                true => Bytes::of_messages(message.size()),
+                false => Bytes::of_others(message.size()),
+            };
+        }
         self.put(Letter::Batch { from, messages }, bytes);
     }
 
-    fn put(&self, letter: Letter, bytes: usize) {
+    fn put(&self, letter: Letter, bytes: Bytes) {
         if let Some(letters) = &mut *self.lock() {
             letters.push(letter);
-            self.pending_bytes.fetch_add(bytes, Ordering::Relaxed);
+            self.pending.add(bytes);
         } else {
             self.lost.fetch_add(letter.messages(), Ordering::Relaxed);
             return;
@@ -174,14 +180,14 @@ impl Inbox {
 
     /// Bytes of the messages that wait.
     pub(crate) fn pending_bytes(&self) -> usize {
-        self.pending_bytes.load(Ordering::Relaxed)
+        self.pending.get().all()
     }
 
     /// Takes everything; `into` is empty and lends its memory.
     pub(crate) fn take(&self, into: &mut Vec<Letter>) {
         if let Some(letters) = &mut *self.lock() {
             std::mem::swap(letters, into);
-            self.pending_bytes.store(0, Ordering::Relaxed);
+            self.pending.clear();
         }
     }
 
@@ -191,7 +197,7 @@ impl Inbox {
         self.set_congested(false);
         let mut waiting = self.lock();
         let letters = waiting.take().unwrap_or_default();
-        self.pending_bytes.store(0, Ordering::Relaxed);
+        self.pending.clear();
         // Not under the lock: whoever learns of it may send a letter.
         drop(waiting);
         letters.iter().map(Letter::messages).sum()
@@ -241,12 +247,12 @@ impl Inbox {
 
     /// Whether those who send batches shall not read publishers for now.
     pub(crate) fn is_full(&self) -> bool {
-        self.is_congested.load(Ordering::Relaxed)
-            || self.pending_bytes.load(Ordering::Relaxed) > self.full_bytes
+        self.is_congested.load(Ordering::Relaxed) || self.pending.is_full()
     }
+
     /// Whether they shall read nobody for now.
     pub(crate) fn is_overfull(&self) -> bool {
-        self.pending_bytes.load(Ordering::Relaxed) > 2 * self.full_bytes
+        self.pending.is_overfull()
     }
 }
 

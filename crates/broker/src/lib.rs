@@ -39,6 +39,7 @@ mod memory_log;
 mod message;
 mod own_topics;
 mod packet_log;
+mod pending_bytes;
 mod pulse;
 mod random;
 mod reading;

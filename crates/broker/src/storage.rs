@@ -5,7 +5,6 @@
 //! failed ends the broker: it is not tried again.
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -21,6 +20,7 @@ use midge_store::{
 use crate::clock::Clock;
 use crate::guard::guarded;
 use crate::inbox::{Inbox, Letter};
+use crate::pending_bytes::{Bytes, PendingBytes};
 use crate::recovery::Restored;
 use crate::reply::Answer;
 
@@ -168,9 +168,8 @@ pub(crate) struct Orders {
     /// `None` once nobody will take them any more.
     waiting: Mutex<Option<Vec<Order>>>,
     come: Condvar,
-    /// Bytes of the messages in them, and of those that are being written.
-    bytes: AtomicUsize,
-    full_bytes: usize,
+    /// Bytes of them, and of those that are being written.
+    pending: PendingBytes,
 }
 
 /// What is called when the store has failed.
@@ -181,19 +180,19 @@ impl Orders {
     /// caught up.
     pub(crate) fn new(full_bytes: usize) -> Self {
         let waiting = Mutex::new(Some(Vec::new()));
-        Self { waiting, come: Condvar::new(), bytes: AtomicUsize::new(0), full_bytes }
+        Self { waiting, come: Condvar::new(), pending: PendingBytes::new(full_bytes) }
     }
 
     /// Bytes of what waits, and of what is being written.
     pub(crate) fn pending_bytes(&self) -> usize {
-        self.bytes.load(Ordering::Relaxed)
+        self.pending.get().all()
     }
 
     /// Gives the store all of `orders`, in order.
     pub(crate) fn send(&self, orders: impl IntoIterator<Item = Order>) {
         if let Some(waiting) = &mut *self.lock() {
             for order in orders {
-                self.bytes.fetch_add(order.size(), Ordering::Relaxed);
+                self.pending.add(order.size());
                 waiting.push(order);
             }
         }
@@ -204,24 +203,25 @@ impl Orders {
     fn close(&self) {
         let mut waiting = self.lock();
         let orders = waiting.take();
-        self.bytes.store(0, Ordering::Relaxed);
+        self.pending.clear();
         // Not under the lock: whoever learns of it may send an order.
         drop(waiting);
         drop(orders);
     }
 
+    /// Whether workers shall read no publishers for now.
     pub(crate) fn is_full(&self) -> bool {
-        self.bytes.load(Ordering::Relaxed) > self.full_bytes
+        self.pending.is_full()
     }
 
     /// Whether workers shall read nobody for now: also a SUBSCRIBE is something to be kept.
     pub(crate) fn is_overfull(&self) -> bool {
-        self.bytes.load(Ordering::Relaxed) > 2 * self.full_bytes
+        self.pending.is_overfull()
     }
 
     /// Waits for orders, for `timeout` at most, and takes them all. It returns their bytes, which
     /// count until they are [`Self::done`]: whatever comes now waits for them, too.
-    fn take(&self, into: &mut Vec<Order>, timeout: Option<Duration>) -> usize {
+    fn take(&self, into: &mut Vec<Order>, timeout: Option<Duration>) -> Bytes {
         let is_empty =
             |waiting: &mut Option<Vec<Order>>| waiting.as_ref().is_none_or(Vec::is_empty);
         let waiting = self.lock();
@@ -238,12 +238,12 @@ impl Orders {
         if let Some(waiting) = &mut *waiting {
             mem::swap(waiting, into);
         }
-        self.bytes.load(Ordering::Relaxed)
+        self.pending.get()
     }
 
     /// So many bytes of what was taken do not wait any more.
-    fn done(&self, bytes: usize) {
-        self.bytes.fetch_sub(bytes, Ordering::Relaxed);
+    fn done(&self, bytes: Bytes) {
+        self.pending.remove(bytes);
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<Vec<Order>>> {
@@ -254,24 +254,39 @@ impl Orders {
 impl Order {
     /// About how much memory it keeps. The receivers of a message stand one behind the other in a
     /// commit, and share it.
-    fn size(&self) -> usize {
+    fn size(&self) -> Bytes {
         let Self::Commit { commit, .. } = self else {
-            return 64;
+            return Bytes::of_others(64);
         };
         let mut last = ptr::null();
         let mut message = |message: &Arc<Message>| {
             let is_shared = mem::replace(&mut last, Arc::as_ptr(message)) == Arc::as_ptr(message);
             128 + if is_shared { 0 } else { message.size() }
         };
-        let size = |op: &StoreOp| match op {
-            StoreOp::Enqueue(enqueue) => message(&enqueue.delivery.message),
-            StoreOp::Keep { message: kept, .. } => message(kept),
-            StoreOp::Subscribed { subscription, .. } => subscription.filter.len() + 128,
-            StoreOp::Unsubscribed { filter, .. } => filter.len() + 128,
-            StoreOp::Group(group) => group.filter.len() + group.name.len() + 128,
-            _ => 64,
-        };
-        commit.ops.iter().map(size).sum()
+        let mut bytes = Bytes::default();
+        for op in &commit.ops {
+            bytes += match op {
+                StoreOp::Enqueue(enqueue) => Bytes::of_messages(message(&enqueue.delivery.message)),
+                StoreOp::Keep { message: kept, .. } => Bytes::of_messages(message(kept)),
+                StoreOp::AwaitRelease { .. } => Bytes::of_messages(64),
+                other => Bytes::of_others(size_of_other(other)),
+            };
+        }
+        bytes
+    }
+}
+
+/// The same of what no PUBLISH brings.
+fn size_of_other(op: &StoreOp) -> usize {
+    match op {
+        StoreOp::Session(record) => {
+            let will = record.will.as_ref().map_or(0, |will| will.message.size());
+            record.client_id.len() + will + 128
+        }
+        StoreOp::Subscribed { subscription, .. } => subscription.filter.len() + 128,
+        StoreOp::Unsubscribed { filter, .. } => filter.len() + 128,
+        StoreOp::Group(group) => group.filter.len() + group.name.len() + 128,
+        _ => 64,
     }
 }
 
@@ -535,5 +550,42 @@ impl StoreThread {
         for inbox in self.inboxes.iter() {
             inbox.send(Letter::StoreFull(is_full));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use midge_codec::{PacketIdentifier, SubscriptionOptions};
+    use midge_core::SubscriptionRecord;
+
+    use super::*;
+
+    fn commit(ops: Vec<StoreOp>) -> Order {
+        let commit = Commit { number: 1, durability: Durability::Fsync, ops };
+        Order::Commit { worker: WorkerId::new(0), commit }
+    }
+
+    fn received() -> StoreOp {
+        let packet_id = PacketIdentifier::new(1).unwrap();
+        StoreOp::AwaitRelease { session: 1, packet_id }
+    }
+
+    fn subscribed() -> StoreOp {
+        let (filter, options) = ("t".into(), SubscriptionOptions::default());
+        let subscription = SubscriptionRecord { filter, options, identifier: None };
+        StoreOp::Subscribed { session: 1, subscription }
+    }
+
+    #[test]
+    fn however_much_publishers_bring_others_are_read() {
+        let orders = Orders::new(1 << 10);
+        orders.send([commit((0..1000).map(|_| received()).collect())]);
+        assert!(orders.is_full() && !orders.is_overfull());
+        orders.send([commit((0..10).map(|_| subscribed()).collect())]);
+        assert!(orders.is_overfull());
+        let mut taken = Vec::new();
+        let bytes = orders.take(&mut taken, None);
+        orders.done(bytes);
+        assert_eq!(orders.pending_bytes(), 0);
     }
 }

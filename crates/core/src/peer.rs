@@ -206,7 +206,9 @@ impl PeerMessage {
             Peer::Publish(message)
             | Peer::SharedPublish { message, .. }
             | Peer::RetainedSet { message, .. } => message.size(),
-            Peer::SharedDeliver { delivery, .. } => delivery.message.size(),
+            Peer::SharedDeliver { delivery, .. } | Peer::SharedReturn { delivery, .. } => {
+                delivery.message.size()
+            }
             _ => 64,
         }
     }

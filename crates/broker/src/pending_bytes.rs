@@ -1,0 +1,110 @@
+//! How much waits for a thread, for those to look at who bring more: publishers are held back when
+//! it is too much, and nobody is read when what the others bring has become too much, too. However
+//! much publishers still brought when they were to be held back, it keeps nobody else unread.
+//!
+//! Whoever changes a count holds the lock of what it counts.
+
+use std::ops::AddAssign;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// About how many bytes something takes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Bytes {
+    /// Of what publishers bring: it comes no more when they are held back.
+    pub(crate) messages: usize,
+    /// Of everything else.
+    pub(crate) others: usize,
+}
+
+/// Bytes that wait.
+#[derive(Debug)]
+pub(crate) struct PendingBytes {
+    messages: AtomicUsize,
+    others: AtomicUsize,
+    full: usize,
+}
+
+impl PendingBytes {
+    /// Nothing waits. More than `full` bytes are much.
+    pub(crate) fn new(full: usize) -> Self {
+        Self { messages: AtomicUsize::new(0), others: AtomicUsize::new(0), full }
+    }
+
+    pub(crate) fn add(&self, bytes: Bytes) {
+        self.messages.fetch_add(bytes.messages, Ordering::Relaxed);
+        self.others.fetch_add(bytes.others, Ordering::Relaxed);
+    }
+
+    pub(crate) fn remove(&self, bytes: Bytes) {
+        self.messages.fetch_sub(bytes.messages, Ordering::Relaxed);
+        self.others.fetch_sub(bytes.others, Ordering::Relaxed);
+    }
+
+    pub(crate) fn clear(&self) {
+        self.messages.store(0, Ordering::Relaxed);
+        self.others.store(0, Ordering::Relaxed);
+    }
+
+    pub(crate) fn get(&self) -> Bytes {
+        let load = |count: &AtomicUsize| count.load(Ordering::Relaxed);
+        Bytes { messages: load(&self.messages), others: load(&self.others) }
+    }
+
+    /// Whether publishers shall be held back.
+    pub(crate) fn is_full(&self) -> bool {
+        self.get().all() > self.full
+    }
+
+    /// Whether nobody shall be read.
+    pub(crate) fn is_overfull(&self) -> bool {
+        let bytes = self.get();
+        bytes.others > self.full && bytes.all() > 2 * self.full
+    }
+}
+
+impl Bytes {
+    pub(crate) fn of_messages(messages: usize) -> Self {
+        Self { messages, others: 0 }
+    }
+
+    pub(crate) fn of_others(others: usize) -> Self {
+        Self { messages: 0, others }
+    }
+
+    pub(crate) fn all(self) -> usize {
+        self.messages + self.others
+    }
+}
+
+impl AddAssign for Bytes {
+    fn add_assign(&mut self, more: Self) {
+        self.messages += more.messages;
+        self.others += more.others;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn publishers_alone_never_keep_everybody_from_being_read() {
+        let pending = PendingBytes::new(1000);
+        pending.add(Bytes::of_messages(1000));
+        assert!(!pending.is_full());
+        pending.add(Bytes::of_messages(1_000_000));
+        assert!(pending.is_full() && !pending.is_overfull());
+        pending.add(Bytes::of_others(1001));
+        assert!(pending.is_overfull());
+        pending.remove(Bytes::of_others(1));
+        assert!(pending.is_full() && !pending.is_overfull());
+        // Of the others alone, as much is taken as of all together.
+        pending.clear();
+        pending.add(Bytes::of_others(2000));
+        assert!(pending.is_full() && !pending.is_overfull());
+        pending.add(Bytes::of_others(1));
+        assert!(pending.is_overfull());
+        pending.clear();
+        assert_eq!(pending.get(), Bytes::default());
+    }
+}
