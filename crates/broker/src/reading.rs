@@ -36,6 +36,8 @@ impl Worker {
     /// Turns that a CONNECT waits for what was said on the old connection of the same Client: more
     /// than a socket holds can be read in them, and they end before the CONNECT's deadline.
     const TURNS_BEHIND_OLD_MAX: u16 = 256;
+    /// Reads of an old connection in a turn for one CONNECT that comes behind it.
+    const READS_BEFORE_CONNECT_MAX: usize = 64;
 
     /// Takes a new connection, with what was read of it already.
     pub(crate) fn open(
@@ -105,7 +107,7 @@ impl Worker {
             && self.turn_bytes < self.turn_bytes_max
             && (count == 0 || !self.core.is_turn_over())
         {
-            self.read_socket(readable[count]);
+            self.read_listed(readable[count]);
             count += 1;
         }
         // Sockets that were not reached come first next turn, then those put on the list since.
@@ -114,11 +116,41 @@ impl Worker {
         self.readable = readable;
     }
 
-    fn read_socket(&mut self, id: ConnectionId) {
+    /// Reads a socket that is taken off the list, and first what its CONNECT comes behind. To wait
+    /// for the next turn with every CONNECT would take a storm of them as many turns, each with
+    /// all that wait.
+    fn read_listed(&mut self, id: ConnectionId) {
         let Some(socket) = self.sockets.of(id) else {
             return;
         };
         socket.is_queued = false;
+        self.comes_behind = None;
+        self.read_socket(id);
+        for _ in 0..Self::READS_BEFORE_CONNECT_MAX {
+            let Some(old) = self.comes_behind.filter(|&old| self.is_read_now(old)) else {
+                break;
+            };
+            self.read_socket(old);
+            self.comes_behind = None;
+            self.read_socket(id);
+        }
+        if self.comes_behind.is_some()
+            && let Some(socket) = self.sockets.of(id)
+        {
+            socket.turns_waited = socket.turns_waited.saturating_add(1);
+        }
+    }
+
+    /// Whether reading a socket in this turn may get anything more out of it.
+    fn is_read_now(&mut self, id: ConnectionId) -> bool {
+        let has_share = self.turn_bytes < self.turn_bytes_max && !self.core.is_turn_over();
+        has_share && self.sockets.of(id).is_some_and(|socket| socket.is_to_be_read())
+    }
+
+    fn read_socket(&mut self, id: ConnectionId) {
+        let Some(socket) = self.sockets.of(id) else {
+            return;
+        };
         let is_postponed = std::mem::take(&mut socket.is_postponed);
         if !socket.is_reading || socket.reservation.waits {
             return;
@@ -131,8 +163,7 @@ impl Worker {
         }
         if socket.stream.is_handshaking() {
             if self.turn_handshakes == Self::TURN_HANDSHAKES_MAX {
-                socket.is_queued = true;
-                return self.readable.push(id);
+                return self.list(id);
             }
             self.turn_handshakes += 1;
         }
@@ -194,8 +225,7 @@ impl Worker {
             Ok(Received::Bytes { count, more }) => {
                 socket.is_readable = more || socket.ends;
                 if socket.is_readable {
-                    socket.is_queued = true;
-                    self.readable.push(id);
+                    self.list(id);
                 }
                 let taken = count.max(self.stream_scratch.take_count());
                 self.turn_bytes += taken;
@@ -216,10 +246,7 @@ impl Worker {
                 }
                 socket.is_readable = false;
             }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {
-                socket.is_queued = true;
-                self.readable.push(id);
-            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => self.list(id),
             Err(error) if error.kind() == io::ErrorKind::InvalidData => {
                 return self.end_invalid(id, &error);
             }
@@ -266,10 +293,7 @@ impl Worker {
     fn unchoke(&mut self, id: ConnectionId) {
         if let Some(socket) = self.sockets.of(id) {
             socket.is_choked = false;
-            if !socket.is_queued {
-                socket.is_queued = true;
-                self.readable.push(id);
-            }
+            self.list(id);
         }
     }
 
@@ -324,10 +348,7 @@ impl Worker {
             return;
         };
         let partial = std::mem::take(&mut socket.partial);
-        if !socket.is_queued {
-            socket.is_queued = true;
-            self.readable.push(id);
-        }
+        self.list(id);
         if !partial.is_empty() {
             self.decode_and_keep(id, partial);
         }
@@ -356,7 +377,7 @@ impl Worker {
                     if !is_connected && self.hand_over(id, &packet, rest) {
                         return Outcome::Gone;
                     }
-                    if self.has_to_wait(id, &packet) {
+                    if self.has_to_wait(id, &packet, is_connected) {
                         break;
                     }
                     consumed += length;
@@ -433,7 +454,7 @@ impl Worker {
     }
 
     /// Whether a packet is not handled yet; then it stays where it is.
-    fn has_to_wait(&mut self, id: ConnectionId, packet: &Packet<'_>) -> bool {
+    fn has_to_wait(&mut self, id: ConnectionId, packet: &Packet<'_>, is_connected: bool) -> bool {
         match packet {
             Packet::Publish(publish) => {
                 let waits = !self.core.takes_publish(id, Some(publish), &mut self.fx);
@@ -442,8 +463,9 @@ impl Worker {
                 }
                 waits
             }
-            Packet::Connect(connect) => {
-                let waits = self.comes_behind_old(id, connect.client_id);
+            Packet::Connect(connect) if !is_connected => {
+                self.comes_behind = self.old_before(id, connect.client_id);
+                let waits = self.comes_behind.is_some();
                 if waits {
                     self.postpone(id);
                 }
@@ -453,28 +475,29 @@ impl Worker {
         }
     }
 
-    /// Whether a CONNECT has to wait, because the old connection of the same Client may have said
-    /// more than was handled yet. A Client that goes on talking there is not waited for for ever.
-    fn comes_behind_old(&mut self, id: ConnectionId, client_id: &str) -> bool {
-        let old = self.core.connection_of(client_id).filter(|&old| old != id);
-        let has_unhandled = |stream| self.sockets.has_unhandled(stream);
-        if !old.is_some_and(|old| self.core.is_any_stream(old, &has_unhandled)) {
-            return false;
+    /// The stream of the old connection of the same Client by which something has come that counts
+    /// before a CONNECT. A Client that goes on talking there is not waited for for ever.
+    fn old_before(&mut self, id: ConnectionId, client_id: &str) -> Option<ConnectionId> {
+        let old = self.core.connection_of(client_id).filter(|&old| old != id)?;
+        if self.sockets.of(id)?.turns_waited >= Self::TURNS_BEHIND_OLD_MAX {
+            return None;
         }
-        let Some(socket) = self.sockets.of(id) else {
-            return false;
-        };
-        let waits = socket.turns_waited < Self::TURNS_BEHIND_OLD_MAX;
-        socket.turns_waited += u16::from(waits);
-        waits
+        self.core.find_stream(old, &|stream| self.sockets.has_unhandled(stream))
     }
 
     fn postpone(&mut self, id: ConnectionId) {
         if let Some(socket) = self.sockets.of(id) {
             socket.is_postponed = true;
-            if !std::mem::replace(&mut socket.is_queued, true) {
-                self.readable.push(id);
-            }
+            self.list(id);
+        }
+    }
+
+    /// Puts a connection on the list of those to be read, once.
+    fn list(&mut self, id: ConnectionId) {
+        if let Some(socket) = self.sockets.of(id)
+            && !std::mem::replace(&mut socket.is_queued, true)
+        {
+            self.readable.push(id);
         }
     }
 

@@ -56,6 +56,12 @@ impl Socket {
         !(is_held_back || self.is_readable && self.is_queued)
     }
 
+    /// Whether something may be there that nothing but the turn holds back.
+    pub(crate) fn is_to_be_read(&self) -> bool {
+        let has_more = self.is_readable && !self.is_choked || self.is_postponed;
+        self.is_reading && !self.reservation.waits && has_more
+    }
+
     /// One that is to be read as soon as may be.
     pub(crate) fn new(id: ConnectionId, stream: Stream, terms: Arc<ListenerTerms>) -> Self {
         Self {
@@ -106,6 +112,11 @@ impl Sockets {
         self.get(id.slot()).filter(|socket| socket.id == id)
     }
 
+    /// The same, to look at.
+    pub(crate) fn peek(&self, id: ConnectionId) -> Option<&Socket> {
+        self.slots.get(id.slot())?.as_ref().filter(|socket| socket.id == id)
+    }
+
     pub(crate) fn remove(&mut self, id: ConnectionId) -> Option<Socket> {
         self.of(id)?;
         self.slots[id.slot()].take()
@@ -125,8 +136,7 @@ impl Sockets {
     /// Whether something has come by a connection that is not handled yet, be it that it is not to
     /// be read now, or a packet that is incomplete.
     pub(crate) fn has_unhandled(&self, id: ConnectionId) -> bool {
-        let socket = self.slots.get(id.slot()).and_then(Option::as_ref);
-        socket.filter(|socket| socket.id == id).is_some_and(|socket| {
+        self.peek(id).is_some_and(|socket| {
             let is_held_back = socket.is_postponed || socket.reservation.waits;
             socket.is_readable || is_held_back || !socket.partial.is_empty()
         })
@@ -148,8 +158,7 @@ impl Sockets {
     /// What is kept of an incomplete packet of this connection. While it comes on, it counts less
     /// than what nobody takes.
     pub(crate) fn offence(&self, id: ConnectionId, now: Timestamp) -> usize {
-        let socket = self.slots.get(id.slot()).and_then(Option::as_ref);
-        socket.filter(|socket| socket.id == id).map_or(0, |socket| {
+        self.peek(id).map_or(0, |socket| {
             let bytes = socket.partial.capacity();
             if socket.reservation.comes_on(now) { bytes / 4 } else { bytes }
         })

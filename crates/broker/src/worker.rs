@@ -84,6 +84,9 @@ pub(crate) struct Worker {
     pub(crate) readable: Vec<ConnectionId>,
     pub(crate) output_bytes_max: u32,
     pub(crate) stage: Stage,
+    /// What the CONNECT that was read last has to wait for: a stream of an older connection of the
+    /// same Client.
+    pub(crate) comes_behind: Option<ConnectionId>,
     /// New connections, of which nothing was read.
     pub(crate) opened: Vec<ConnectionId>,
     /// Connections that are to be read again, and new ones that came from another worker.
@@ -174,6 +177,7 @@ impl Worker {
             turn_bytes: 0,
             turn_handshakes: 0,
             readable: Vec::new(),
+            comes_behind: None,
             output_bytes_max: parts.output_bytes_max,
             stage: Stage::Running,
             opened: Vec::new(),

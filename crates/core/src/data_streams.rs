@@ -229,15 +229,15 @@ impl Clients {
 }
 
 impl Core {
-    /// Whether it is so of some stream of a Network Connection: of itself, or of a data stream.
-    pub fn is_any_stream(
+    /// The first stream of a Network Connection of which it is so: itself, or a data stream.
+    pub fn find_stream(
         &self,
         control: ConnectionId,
         is_so: &dyn Fn(ConnectionId) -> bool,
-    ) -> bool {
+    ) -> Option<ConnectionId> {
         let connection = self.clients.connections.get(control.slot());
-        let is_here = connection.is_some_and(|connection| connection.id == control);
-        is_here && self.clients.is_any_stream(control, is_so)
+        connection.filter(|connection| connection.id == control)?;
+        self.clients.streams(control).map(|stream| stream.id).find(|&stream| is_so(stream))
     }
 
     /// A Client has opened a data stream; `None` if its control stream has no Session (any more).

@@ -1,13 +1,13 @@
 //! What a Client has said on an old connection counts before its next CONNECT.
 
-use midge_broker::{ProtocolVersion, QoS};
+use midge_broker::{Broker, ProtocolVersion, QoS};
 use midge_codec::{
     Disconnect, Packet, PacketIdentifier, PublishProperties, ReasonCode, Subscribe, Subscription,
     SubscriptionOptions, TopicName, Will,
 };
 
 use crate::client::{Client, bytes_of, connect_packet, publish_packet};
-use crate::support::{address, broker};
+use crate::support::{address, broker, counters, until, usage};
 
 #[test]
 fn a_disconnect_behind_much_else_counts_before_a_connect_of_the_same_client() {
@@ -15,13 +15,8 @@ fn a_disconnect_behind_much_else_counts_before_a_connect_of_the_same_client() {
         let broker = broker(workers);
         let mut watcher = Client::connect(address(&broker), "watcher");
         watcher.subscribe("will/#", QoS::AtMostOnce);
-        // Each message is so much work that a turn ends long before the DISCONNECT.
-        let mut groups = Client::connect(address(&broker), "groups");
-        let filters: Vec<_> = (0..150).map(|number| format!("$share/g{number}/t")).collect();
-        for filter in &filters {
-            groups.subscribe(filter, QoS::AtMostOnce);
-        }
-        let message = bytes_of(&publish_packet("t", b"x", QoS::AtMostOnce, None), version());
+        let _groups = busy_subscriber(&broker);
+        let message = busy_message();
         let goodbye =
             bytes_of(&Packet::Disconnect(Disconnect::with_reason(ReasonCode::Success)), version());
         let mut connect = connect_packet(version(), "same");
@@ -68,6 +63,41 @@ fn a_disconnect_behind_a_packet_that_takes_many_turns_counts_before_a_connect() 
             old = new;
         }
     }
+}
+
+/// Everybody who waits behind the same old connection is served in the turn in which it has been
+/// heard out: not each in a turn of its own, until the last ones have waited for long enough.
+#[test]
+fn the_ends_of_many_connections_count_before_the_connects_behind_them() {
+    const GONE: u64 = 600;
+    let broker = broker(1);
+    let _groups = busy_subscriber(&broker);
+    let connect = connect_packet(version(), "same");
+    let mut first = Client::open(address(&broker)).connected(&connect);
+    first.send_bytes(&busy_message().repeat(1000));
+    drop(first);
+    let connect = bytes_of(&Packet::Connect(Box::new(connect)), version());
+    for _ in 0..GONE {
+        Client::open(address(&broker)).send_bytes(&connect);
+    }
+    until("all have come", || counters(&broker).connections_opened == GONE + 2);
+    until("all have gone", || usage(&broker).connections == 1);
+    // If this thread was slow, the broker may have found some before they went.
+    let taken_over = counters(&broker).sessions_taken_over;
+    assert!(taken_over < GONE / 10, "{taken_over}");
+}
+
+/// Each [`busy_message`] to it is so much work that a turn ends after some of them.
+fn busy_subscriber(broker: &Broker) -> Client {
+    let mut groups = Client::connect(address(broker), "groups");
+    for number in 0..150 {
+        groups.subscribe(&format!("$share/g{number}/t"), QoS::AtMostOnce);
+    }
+    groups
+}
+
+fn busy_message() -> Vec<u8> {
+    bytes_of(&publish_packet("t", b"x", QoS::AtMostOnce, None), version())
 }
 
 fn version() -> ProtocolVersion {
