@@ -143,6 +143,7 @@ impl Worker {
         if waiting >= Closing::UNWRITTEN_MAX && self.stage == Stage::Running {
             return false;
         }
+        self.leave_connect_line(id);
         if let Some(socket) = self.sockets.of(id) {
             socket.is_closing = true;
             socket.is_reading = false;

@@ -20,6 +20,7 @@ mod carrying_out;
 mod certificate_watch;
 mod clock;
 mod closing;
+mod connect_lines;
 mod departures;
 mod directory;
 mod drop_log;

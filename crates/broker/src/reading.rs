@@ -33,12 +33,6 @@ impl Worker {
     /// are connected wait for it.
     const TURN_HANDSHAKES_MAX: usize = 8;
 
-    /// Turns that a CONNECT waits for what was said on the old connection of the same Client: more
-    /// than a socket holds can be read in them, and they end before the CONNECT's deadline.
-    const TURNS_BEHIND_OLD_MAX: u16 = 256;
-    /// Reads of an old connection in a turn for one CONNECT that comes behind it.
-    const READS_BEFORE_CONNECT_MAX: usize = 64;
-
     /// Takes a new connection, with what was read of it already.
     pub(crate) fn open(
         &mut self,
@@ -67,23 +61,19 @@ impl Worker {
             self.core.handle_closed(id, self.now, &mut self.fx);
             return self.count_closed(is_turned_away);
         }
-        // Both are read behind what their Clients have said on connections that these take over.
-        let socket = Socket { is_turned_away, ..Socket::new(id, stream, terms) };
-        if bytes.is_empty() {
-            self.opened.push(id);
-            self.sockets.insert(socket);
-        } else {
-            self.resumed.push(id);
-            self.sockets.insert(Socket { partial: bytes, is_queued: false, ..socket });
-        }
+        // What was read already is a CONNECT, which comes behind those that came before it.
+        let is_postponed = !bytes.is_empty();
+        let socket = Socket::new(id, stream, terms);
+        self.sockets.insert(Socket { is_turned_away, partial: bytes, is_postponed, ..socket });
+        self.opened.push(id);
     }
 
     /// Looks for what connections that were there before the new ones have to say: a DISCONNECT
     /// that came before a CONNECT of the same Client has its effect before it.
     pub(crate) fn put_new_behind_old(&mut self) {
-        if !self.opened.is_empty() || !self.resumed.is_empty() {
+        if !self.opened.is_empty() {
             self.look();
-            self.readable.append(&mut self.opened);
+            self.readable.extend(self.opened.drain(..));
         }
     }
 
@@ -100,54 +90,28 @@ impl Worker {
         if self.is_overfull() {
             return;
         }
-        let mut readable = std::mem::take(&mut self.readable);
-        let mut count = 0;
+        self.look_at_held_connects();
+        // Who is put on the list from now on comes behind those who were not reached.
+        self.to_read = self.readable.len();
+        let mut is_first = true;
         // One at least, whatever letters have made of the turn.
-        while count < readable.len()
+        while self.to_read > 0
             && self.turn_bytes < self.turn_bytes_max
-            && (count == 0 || !self.core.is_turn_over())
+            && (is_first || !self.core.is_turn_over())
+            && let Some(id) = self.readable.pop_front()
         {
-            self.read_listed(readable[count]);
-            count += 1;
-        }
-        // Sockets that were not reached come first next turn, then those put on the list since.
-        readable.drain(..count);
-        readable.append(&mut self.readable);
-        self.readable = readable;
-    }
-
-    /// Reads a socket that is taken off the list, and first what its CONNECT comes behind. To wait
-    /// for the next turn with every CONNECT would take a storm of them as many turns, each with
-    /// all that wait.
-    fn read_listed(&mut self, id: ConnectionId) {
-        let Some(socket) = self.sockets.of(id) else {
-            return;
-        };
-        socket.is_queued = false;
-        self.comes_behind = None;
-        self.read_socket(id);
-        for _ in 0..Self::READS_BEFORE_CONNECT_MAX {
-            let Some(old) = self.comes_behind.filter(|&old| self.is_read_now(old)) else {
-                break;
-            };
-            self.read_socket(old);
-            self.comes_behind = None;
-            self.read_socket(id);
-        }
-        if self.comes_behind.is_some()
-            && let Some(socket) = self.sockets.of(id)
-        {
-            socket.turns_waited = socket.turns_waited.saturating_add(1);
+            self.to_read -= 1;
+            is_first = false;
+            self.read_listed(id);
         }
     }
 
-    /// Whether reading a socket in this turn may get anything more out of it.
-    fn is_read_now(&mut self, id: ConnectionId) -> bool {
-        let has_share = self.turn_bytes < self.turn_bytes_max && !self.core.is_turn_over();
-        has_share && self.sockets.of(id).is_some_and(|socket| socket.is_to_be_read())
+    /// Whether the turn may read more.
+    pub(crate) fn has_share(&self) -> bool {
+        self.turn_bytes < self.turn_bytes_max && !self.core.is_turn_over()
     }
 
-    fn read_socket(&mut self, id: ConnectionId) {
+    pub(crate) fn read_socket(&mut self, id: ConnectionId) {
         let Some(socket) = self.sockets.of(id) else {
             return;
         };
@@ -194,7 +158,7 @@ impl Worker {
             }
             let control = Some(id);
             self.sockets.insert(Socket { control, ..Socket::new(data_stream, stream, terms) });
-            self.readable.push(data_stream);
+            self.readable.push_back(data_stream);
         }
     }
 
@@ -348,10 +312,10 @@ impl Worker {
             return;
         };
         let partial = std::mem::take(&mut socket.partial);
-        self.list(id);
         if !partial.is_empty() {
             self.decode_and_keep(id, partial);
         }
+        self.list(id);
         // They may have come while the CONNECT waited.
         self.take_data_streams(id);
     }
@@ -464,28 +428,13 @@ impl Worker {
                 waits
             }
             Packet::Connect(connect) if !is_connected => {
-                self.comes_behind = self.old_before(id, connect.client_id);
-                let waits = self.comes_behind.is_some();
-                if waits {
-                    self.postpone(id);
-                }
-                waits
+                self.has_connect_to_wait(id, connect.client_id)
             }
             _ => false,
         }
     }
 
-    /// The stream of the old connection of the same Client by which something has come that counts
-    /// before a CONNECT. A Client that goes on talking there is not waited for for ever.
-    fn old_before(&mut self, id: ConnectionId, client_id: &str) -> Option<ConnectionId> {
-        let old = self.core.connection_of(client_id).filter(|&old| old != id)?;
-        if self.sockets.of(id)?.turns_waited >= Self::TURNS_BEHIND_OLD_MAX {
-            return None;
-        }
-        self.core.find_stream(old, &|stream| self.sockets.has_unhandled(stream))
-    }
-
-    fn postpone(&mut self, id: ConnectionId) {
+    pub(crate) fn postpone(&mut self, id: ConnectionId) {
         if let Some(socket) = self.sockets.of(id) {
             socket.is_postponed = true;
             self.list(id);
@@ -493,11 +442,9 @@ impl Worker {
     }
 
     /// Puts a connection on the list of those to be read, once.
-    fn list(&mut self, id: ConnectionId) {
-        if let Some(socket) = self.sockets.of(id)
-            && !std::mem::replace(&mut socket.is_queued, true)
-        {
-            self.readable.push(id);
+    pub(crate) fn list(&mut self, id: ConnectionId) {
+        if self.sockets.of(id).is_some_and(Socket::goes_on_list) {
+            self.readable.push_back(id);
         }
     }
 
@@ -612,9 +559,8 @@ impl Worker {
         socket.is_broken = true;
         socket.is_readable = true;
         socket.ends = true;
-        if !socket.is_queued && socket.is_reading {
-            socket.is_queued = true;
-            self.readable.push(id);
+        if socket.is_reading && socket.goes_on_list() {
+            self.readable.push_back(id);
         }
     }
 
@@ -639,6 +585,7 @@ impl Worker {
     }
 
     pub(crate) fn drop_socket(&mut self, id: ConnectionId) -> Option<Stream> {
+        self.leave_connect_line(id);
         let mut socket = self.sockets.remove(id)?;
         let _ = self.poller.deregister(&mut socket.stream);
         self.end_reservation(&socket.reservation);

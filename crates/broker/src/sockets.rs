@@ -42,8 +42,8 @@ pub(crate) struct Socket {
     pub(crate) abort_code: Option<u32>,
     /// A CONNECT has come: from now on the connection is this worker's.
     pub(crate) has_asked: bool,
-    /// Turns that its CONNECT has waited for an older connection of the same Client.
-    pub(crate) turns_waited: u16,
+    /// Its CONNECT waits for others of the same Client: it does not go on the list until then.
+    pub(crate) is_parked: bool,
     /// Memory for a large packet of which only a part has come.
     pub(crate) reservation: Reservation,
 }
@@ -60,6 +60,11 @@ impl Socket {
     pub(crate) fn is_to_be_read(&self) -> bool {
         let has_more = self.is_readable && !self.is_choked || self.is_postponed;
         self.is_reading && !self.reservation.waits && has_more
+    }
+
+    /// Notes that it is on the list of those to be read; false if it was, or must not be.
+    pub(crate) fn goes_on_list(&mut self) -> bool {
+        !self.is_parked && !std::mem::replace(&mut self.is_queued, true)
     }
 
     /// One that is to be read as soon as may be.
@@ -82,7 +87,7 @@ impl Socket {
             control: None,
             abort_code: None,
             has_asked: false,
-            turns_waited: 0,
+            is_parked: false,
             reservation: Reservation::default(),
         }
     }

@@ -5,6 +5,7 @@
 //! core decided: one write per connection, one batch per other worker. Work in a turn is bounded;
 //! what is left over makes the next turn begin at once.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -14,6 +15,7 @@ use midge_net::{Poller, Readiness, Scratch};
 
 use crate::clock::Clock;
 use crate::closing::Closing;
+use crate::connect_lines::ConnectLines;
 use crate::departures::Departures;
 use crate::directory::Directory;
 use crate::drop_log::DropLog;
@@ -81,15 +83,19 @@ pub(crate) struct Worker {
     /// Reads in this turn that may have been a step of a handshake.
     pub(crate) turn_handshakes: usize,
     /// Connections that may have something to read.
-    pub(crate) readable: Vec<ConnectionId>,
+    pub(crate) readable: VecDeque<ConnectionId>,
+    /// How many at the front of these are to be read in this turn.
+    pub(crate) to_read: usize,
     pub(crate) output_bytes_max: u32,
     pub(crate) stage: Stage,
     /// What the CONNECT that was read last has to wait for: a stream of an older connection of the
     /// same Client.
     pub(crate) comes_behind: Option<ConnectionId>,
-    /// New connections, of which nothing was read.
+    /// CONNECTs that wait.
+    pub(crate) connect_lines: ConnectLines,
+    /// New connections, of which nothing was handled.
     pub(crate) opened: Vec<ConnectionId>,
-    /// Connections that are to be read again, and new ones that came from another worker.
+    /// Connections that are to be read again.
     pub(crate) resumed: Vec<ConnectionId>,
     letters: Vec<Letter>,
     /// Whether this turn has looked at the sockets once more. That takes the notification of
@@ -147,6 +153,8 @@ impl Worker {
     const CONGESTION_PAUSE: Duration = Duration::from_millis(1);
     /// How long to wait for memory for a large packet before it is looked for again.
     const ROOM_PAUSE: Duration = Duration::from_millis(20);
+    /// How long CONNECTs wait before it is looked again whether their old connections are read.
+    pub(crate) const HELD_CONNECTS_PAUSE: Duration = Duration::from_millis(1);
     /// A thread that is this late was stopped, as far as its peers are concerned.
     const ABSENCE_MS_MIN: u64 = 500;
 
@@ -176,7 +184,9 @@ impl Worker {
             tracing: Tracing::Off,
             turn_bytes: 0,
             turn_handshakes: 0,
-            readable: Vec::new(),
+            readable: VecDeque::new(),
+            to_read: 0,
+            connect_lines: ConnectLines::default(),
             comes_behind: None,
             output_bytes_max: parts.output_bytes_max,
             stage: Stage::Running,
@@ -297,12 +307,14 @@ impl Worker {
         // Nobody tells when there is room elsewhere.
         let pause = self.core.waits_for_driver().then_some(Self::CONGESTION_PAUSE);
         let room = (!self.waiting_for_room.is_empty()).then_some(Self::ROOM_PAUSE);
+        let held = self.connect_lines.has_held().then_some(Self::HELD_CONNECTS_PAUSE);
         let deadline = [self.core.next_deadline(), self.drop_log.next_look()];
         let deadline = deadline.into_iter().flatten().min().map(|deadline| {
             // One more: a clock of milliseconds may still be just before the deadline.
             Duration::from_millis((deadline - self.clock.now()).saturating_add(1))
         });
-        [self.closing.next_look(self.stage), deadline, pause, room].into_iter().flatten().min()
+        let closing = self.closing.next_look(self.stage);
+        [closing, deadline, pause, room, held].into_iter().flatten().min()
     }
 
     /// Packets are traced while the log is at its last level, which may change at any time.
@@ -333,9 +345,8 @@ impl Worker {
                 if socket.is_choked {
                     self.core.note_sign_of_life(socket.id, self.now);
                 }
-                if !socket.is_queued && socket.is_reading {
-                    socket.is_queued = true;
-                    self.readable.push(socket.id);
+                if socket.is_reading && socket.goes_on_list() {
+                    self.readable.push_back(socket.id);
                 }
             }
             let has_output = self.core.output(socket.id).is_some_and(|output| !output.is_empty());

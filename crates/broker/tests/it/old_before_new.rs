@@ -6,7 +6,7 @@ use midge_codec::{
     SubscriptionOptions, TopicName, Will,
 };
 
-use crate::client::{Client, bytes_of, connect_packet, publish_packet};
+use crate::client::{Client, Received, bytes_of, connect_packet, publish_packet};
 use crate::support::{address, broker, counters, until, usage};
 
 #[test]
@@ -72,11 +72,10 @@ fn the_ends_of_many_connections_count_before_the_connects_behind_them() {
     const GONE: u64 = 600;
     let broker = broker(1);
     let _groups = busy_subscriber(&broker);
-    let connect = connect_packet(version(), "same");
-    let mut first = Client::open(address(&broker)).connected(&connect);
+    let mut first = Client::connect(address(&broker), "same");
     first.send_bytes(&busy_message().repeat(1000));
     drop(first);
-    let connect = bytes_of(&Packet::Connect(Box::new(connect)), version());
+    let connect = connect_bytes("same");
     for _ in 0..GONE {
         Client::open(address(&broker)).send_bytes(&connect);
     }
@@ -85,6 +84,75 @@ fn the_ends_of_many_connections_count_before_the_connects_behind_them() {
     // If this thread was slow, the broker may have found some before they went.
     let taken_over = counters(&broker).sessions_taken_over;
     assert!(taken_over < GONE / 10, "{taken_over}");
+}
+
+/// Whoever connected last is who the Session is left to, however many wait before it.
+#[test]
+fn the_last_of_many_connects_behind_an_old_connection_is_accepted_last() {
+    const GONE: u64 = 600;
+    let broker = broker(1);
+    let _groups = busy_subscriber(&broker);
+    let mut first = Client::connect(address(&broker), "same");
+    first.send_bytes(&busy_message().repeat(1000));
+    drop(first);
+    let connect = connect_bytes("same");
+    for _ in 0..GONE {
+        Client::open(address(&broker)).send_bytes(&connect);
+    }
+    let mut last = Client::connect(address(&broker), "same");
+    until("all others have gone", || usage(&broker).connections == 2);
+    last.ping();
+}
+
+#[test]
+fn a_client_that_connects_twice_behind_its_busy_connection_keeps_the_last_one() {
+    let broker = broker(1);
+    let _groups = busy_subscriber(&broker);
+    let connect = connect_bytes("same");
+    let mut old = Client::connect(address(&broker), "same");
+    for round in 0..12 {
+        old.send_bytes(&busy_message().repeat(300 + 40 * round));
+        let mut between = Client::open(address(&broker));
+        between.send_bytes(&connect);
+        let mut last = Client::connect(address(&broker), "same");
+        assert_taken_over(&mut between);
+        last.ping();
+        old = last;
+    }
+}
+
+/// Half a packet may be followed by the rest: it is waited for, but not for ever. That end comes
+/// once for all who wait, not for one after the other.
+#[test]
+fn connects_behind_a_connection_that_is_held_back_keep_their_order() {
+    const BETWEEN: usize = 20;
+    let broker = broker(1);
+    let connect = connect_bytes("same");
+    let mut old = Client::connect(address(&broker), "same");
+    old.send_bytes(&busy_message()[..3]);
+    let mut between: Vec<_> = (0..BETWEEN).map(|_| Client::open(address(&broker))).collect();
+    for client in &mut between {
+        client.send_bytes(&connect);
+    }
+    let mut last = Client::connect(address(&broker), "same");
+    between.iter_mut().for_each(assert_taken_over);
+    last.ping();
+    assert_eq!(old.receive(), Received::Disconnect(ReasonCode::SessionTakenOver));
+    assert_eq!(counters(&broker).sessions_taken_over, BETWEEN as u64 + 1);
+}
+
+/// It was let in, and then the next one was.
+fn assert_taken_over(client: &mut Client) {
+    let accepted = client.receive();
+    assert!(
+        matches!(accepted, Received::ConnAck { code: ReasonCode::Success, .. }),
+        "{accepted:?}"
+    );
+    assert_eq!(client.receive(), Received::Disconnect(ReasonCode::SessionTakenOver));
+}
+
+fn connect_bytes(client_id: &str) -> Vec<u8> {
+    bytes_of(&Packet::Connect(Box::new(connect_packet(version(), client_id))), version())
 }
 
 /// Each [`busy_message`] to it is so much work that a turn ends after some of them.

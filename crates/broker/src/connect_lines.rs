@@ -1,0 +1,217 @@
+//! CONNECTs that wait for what their Clients have said on an old connection.
+//!
+//! Those of one Client Identifier stand in a line and are accepted in the order in which they
+//! came: the last one is whom the Session is left to. Only the first of a line is read; so what a
+//! turn does for those who wait does not grow with their number.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+use midge_core::{ConnectionId, Timestamp};
+
+use crate::sockets::Socket;
+use crate::worker::Worker;
+
+/// The lines of a worker. There are as many places as connections, at most.
+#[derive(Default)]
+pub(crate) struct ConnectLines {
+    /// By Client Identifier; none of them is empty.
+    lines: HashMap<Arc<str>, Line>,
+    /// Everybody who stands in a line, and in which.
+    places: HashMap<ConnectionId, Arc<str>>,
+    /// First ones behind connections of which nothing can be read at present.
+    held: Vec<ConnectionId>,
+    /// When those were last looked at.
+    looked_at: Timestamp,
+}
+
+#[derive(Default)]
+struct Line {
+    waiting: VecDeque<ConnectionId>,
+    /// The old connection that is waited for, and the turns that it was already, by whomever.
+    old: Option<ConnectionId>,
+    turns: u16,
+}
+
+impl ConnectLines {
+    /// Whether somebody has to be looked at again though nothing may come by then.
+    pub(crate) fn has_held(&self) -> bool {
+        !self.held.is_empty()
+    }
+
+    /// Whether somebody else has come first.
+    fn is_behind(&self, id: ConnectionId, client_id: &str) -> bool {
+        let first = self.lines.get(client_id).and_then(|line| line.waiting.front());
+        first.is_some_and(|&first| first != id)
+    }
+
+    /// Takes a place at the end, if it has none yet.
+    fn join(&mut self, id: ConnectionId, client_id: &str) -> &mut Line {
+        let known = self.lines.get_key_value(client_id).map(|(name, _)| Arc::clone(name));
+        let client_id = known.unwrap_or_else(|| client_id.into());
+        let line = self.lines.entry(Arc::clone(&client_id)).or_default();
+        if self.places.insert(id, client_id).is_none() {
+            line.waiting.push_back(id);
+        }
+        line
+    }
+
+    /// Takes a place, and is the one that waits for this old connection.
+    fn join_behind(&mut self, id: ConnectionId, client_id: &str, old: ConnectionId) {
+        let line = self.join(id, client_id);
+        if line.old.replace(old) != Some(old) {
+            line.turns = 0;
+        }
+    }
+
+    /// Gives up a place, if it has one. `Some`: who is the first now.
+    fn leave(&mut self, id: ConnectionId) -> Option<ConnectionId> {
+        if self.places.is_empty() {
+            return None; // nearly always
+        }
+        let client_id = self.places.remove(&id)?;
+        let line = self.lines.get_mut(&client_id)?;
+        let place = line.waiting.iter().position(|&other| other == id)?;
+        line.waiting.remove(place);
+        let next = line.waiting.front().copied();
+        if next.is_none() {
+            self.lines.remove(&client_id);
+        }
+        if self.places.is_empty() {
+            *self = Self { looked_at: self.looked_at, ..Self::default() }; // no memory is kept
+        }
+        next.filter(|_| place == 0)
+    }
+
+    /// Turns that the line of this Client has waited for this old connection.
+    fn turns_behind(&self, old: ConnectionId, client_id: &str) -> u16 {
+        let line = self.lines.get(client_id).filter(|line| line.old == Some(old));
+        line.map_or(0, |line| line.turns)
+    }
+
+    /// The first of a line has to wait in one turn more.
+    fn count_turn(&mut self, id: ConnectionId) {
+        let line = self.places.get(&id).and_then(|client_id| self.lines.get_mut(client_id));
+        if let Some(line) = line {
+            line.turns = line.turns.saturating_add(1);
+        }
+    }
+
+    /// The first of a line waits without being read.
+    fn hold(&mut self, id: ConnectionId) {
+        self.count_turn(id);
+        self.held.push(id);
+    }
+
+    /// Who was held, if it is time to look at them again.
+    fn take_held(&mut self, now: Timestamp) -> Vec<ConnectionId> {
+        if self.held.is_empty() || now == self.looked_at {
+            return Vec::new();
+        }
+        self.looked_at = now;
+        std::mem::take(&mut self.held)
+    }
+}
+
+impl Worker {
+    /// Turns in which CONNECTs wait for what was said on one old connection: more than a socket
+    /// holds can be read in them. If nothing can be read of it, they are
+    /// [`Worker::HELD_CONNECTS_PAUSE`] apart, which makes a quarter of a second.
+    const TURNS_BEHIND_OLD_MAX: u16 = 256;
+    /// Reads of an old connection in a turn for one CONNECT that comes behind it.
+    const READS_BEFORE_CONNECT_MAX: usize = 64;
+
+    /// Reads a socket that is taken off the list, and first what its CONNECT comes behind. To wait
+    /// for the next turn with every CONNECT would take a storm of them as many turns.
+    pub(crate) fn read_listed(&mut self, id: ConnectionId) {
+        let Some(socket) = self.sockets.of(id) else {
+            return;
+        };
+        socket.is_queued = false;
+        if socket.is_parked {
+            return;
+        }
+        self.comes_behind = None;
+        self.read_socket(id);
+        for _ in 0..Self::READS_BEFORE_CONNECT_MAX {
+            let Some(old) = self.comes_behind.filter(|_| self.has_share()) else {
+                break;
+            };
+            self.read_socket(old);
+            self.comes_behind = None;
+            self.read_socket(id);
+        }
+        if self.comes_behind.is_some() {
+            self.connect_lines.count_turn(id);
+        }
+    }
+
+    /// Whether a CONNECT is not handled yet, because something that has come by an old connection
+    /// of the same Client counts before it, or because another CONNECT of that Client does.
+    pub(crate) fn has_connect_to_wait(&mut self, id: ConnectionId, client_id: &str) -> bool {
+        if self.connect_lines.is_behind(id, client_id) {
+            self.connect_lines.join(id, client_id);
+            self.park(id);
+            return true;
+        }
+        let old = self.core.connection_of(client_id).filter(|&old| old != id);
+        let Some((old, stream)) = old.and_then(|old| self.old_stream(old, client_id)) else {
+            self.leave_connect_line(id);
+            return false;
+        };
+        self.connect_lines.join_behind(id, client_id, old);
+        if self.sockets.peek(stream).is_some_and(Socket::is_to_be_read) {
+            self.comes_behind = Some(stream);
+            self.postpone(id);
+        } else {
+            self.park(id);
+            self.connect_lines.hold(id);
+        }
+        true
+    }
+
+    /// An old connection, and the stream of it by which something has come that counts before a
+    /// CONNECT. A Client that goes on talking there is not waited for for ever.
+    fn old_stream(
+        &self,
+        old: ConnectionId,
+        client_id: &str,
+    ) -> Option<(ConnectionId, ConnectionId)> {
+        if self.connect_lines.turns_behind(old, client_id) >= Self::TURNS_BEHIND_OLD_MAX {
+            return None;
+        }
+        let stream = self.core.find_stream(old, &|stream| self.sockets.has_unhandled(stream))?;
+        Some((old, stream))
+    }
+
+    /// The CONNECT of a connection is decided, or the connection has ended: the next one in its
+    /// line is read, in this turn if that has begun to read.
+    pub(crate) fn leave_connect_line(&mut self, id: ConnectionId) {
+        let next = self.connect_lines.leave(id).and_then(|next| self.sockets.of(next));
+        if let Some(socket) = next {
+            socket.is_parked = false;
+            if socket.goes_on_list() {
+                self.readable.push_front(socket.id);
+                self.to_read += 1;
+            }
+        }
+    }
+
+    /// Has those read again whose old connections could not be read.
+    pub(crate) fn look_at_held_connects(&mut self) {
+        for id in self.connect_lines.take_held(self.now) {
+            if let Some(socket) = self.sockets.of(id) {
+                socket.is_parked = false;
+                self.list(id);
+            }
+        }
+    }
+
+    /// A CONNECT is not read on until its line comes on.
+    fn park(&mut self, id: ConnectionId) {
+        if let Some(socket) = self.sockets.of(id) {
+            socket.is_postponed = true;
+            socket.is_parked = true;
+        }
+    }
+}
