@@ -116,7 +116,7 @@ impl Worker {
             return;
         };
         let is_postponed = std::mem::take(&mut socket.is_postponed);
-        if !socket.is_reading || socket.reservation.waits {
+        if !socket.is_reading || socket.reservation.waits() {
             return;
         }
         if is_postponed {

@@ -52,14 +52,14 @@ impl Socket {
     /// Whether it is read as soon as something of it comes: neither the core, nor the turn, nor
     /// memory holds it back, and it waits for no turn of its own.
     pub(crate) fn comes_to_be_read(&self) -> bool {
-        let is_held_back = !self.is_reading || self.is_postponed || self.reservation.waits;
+        let is_held_back = !self.is_reading || self.is_postponed || self.reservation.waits();
         !(is_held_back || self.is_readable && self.is_queued)
     }
 
     /// Whether something may be there that nothing but the turn holds back.
     pub(crate) fn is_to_be_read(&self) -> bool {
         let has_more = self.is_readable && !self.is_choked || self.is_postponed;
-        self.is_reading && !self.reservation.waits && has_more
+        self.is_reading && !self.reservation.waits() && has_more
     }
 
     /// Notes that it is on the list of those to be read; false if it was, or must not be.
@@ -134,7 +134,7 @@ impl Sockets {
         socket.is_some_and(|socket| {
             let has_more = socket.is_readable && socket.is_queued || socket.is_postponed;
             let is_queued = socket.is_reading && has_more;
-            socket.id == id && (is_queued || socket.reservation.waits)
+            socket.id == id && (is_queued || socket.reservation.waits())
         })
     }
 
@@ -142,7 +142,7 @@ impl Sockets {
     /// be read now, or a packet that is incomplete.
     pub(crate) fn has_unhandled(&self, id: ConnectionId) -> bool {
         self.peek(id).is_some_and(|socket| {
-            let is_held_back = socket.is_postponed || socket.reservation.waits;
+            let is_held_back = socket.is_postponed || socket.reservation.waits();
             socket.is_readable || is_held_back || !socket.partial.is_empty()
         })
     }

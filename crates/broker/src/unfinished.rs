@@ -19,14 +19,16 @@ pub(crate) struct Unfinished {
     waiting: AtomicUsize,
 }
 
-/// One connection's part of it.
+/// One connection's part of it. Most have none: that takes one word.
 #[derive(Debug, Default)]
-pub(crate) struct Reservation {
+pub(crate) struct Reservation(Option<Box<Reserved>>);
+
+#[derive(Debug, Default)]
+struct Reserved {
     bytes: usize,
     since: Timestamp,
     came_at: Timestamp,
-    /// There is no room for its packet: it is not read.
-    pub(crate) waits: bool,
+    waits: bool,
 }
 
 impl Unfinished {
@@ -73,19 +75,28 @@ impl Reservation {
 
     /// How large a packet there is room for.
     pub(crate) fn bytes(&self) -> usize {
-        self.bytes
+        self.0.as_ref().map_or(0, |reserved| reserved.bytes)
+    }
+
+    /// Whether there is no room for its packet: it is not read.
+    #[inline]
+    pub(crate) fn waits(&self) -> bool {
+        self.0.as_ref().is_some_and(|reserved| reserved.waits)
     }
 
     /// Whether something of its packet has come lately, or was not read because there is no room.
     pub(crate) fn comes_on(&self, now: Timestamp) -> bool {
-        self.waits || now - self.came_at < Self::STANDSTILL_MS / 2
+        let comes_on = |it: &Reserved| it.waits || now - it.came_at < Self::STANDSTILL_MS / 2;
+        self.0.as_deref().is_some_and(comes_on)
     }
 
     /// Whether it may be taken away for the sake of others.
     fn is_overdue(&self, now: Timestamp) -> bool {
-        let allowed_ms = Self::STANDSTILL_MS + self.bytes as u64 / Self::BYTES_PER_MS;
-        self.bytes > 0
-            && (now - self.came_at >= Self::STANDSTILL_MS || now - self.since >= allowed_ms)
+        let Some(reserved) = self.0.as_ref().filter(|reserved| reserved.bytes > 0) else {
+            return false;
+        };
+        let allowed_ms = Self::STANDSTILL_MS + reserved.bytes as u64 / Self::BYTES_PER_MS;
+        now - reserved.came_at >= Self::STANDSTILL_MS || now - reserved.since >= allowed_ms
     }
 }
 
@@ -99,7 +110,7 @@ impl Worker {
         let Some(socket) = self.sockets.of(id) else {
             return;
         };
-        let reservation = &mut socket.reservation;
+        let reservation = socket.reservation.0.get_or_insert_default();
         reservation.came_at = self.now;
         let missing = needed.saturating_sub(reservation.bytes);
         if missing == 0 {
@@ -125,10 +136,10 @@ impl Worker {
 
     /// The same for a socket that is taken out.
     pub(crate) fn end_reservation(&self, reservation: &Reservation) {
-        if reservation.bytes > 0 {
-            self.unfinished.give_back(reservation.bytes);
+        if reservation.bytes() > 0 {
+            self.unfinished.give_back(reservation.bytes());
         }
-        if reservation.waits {
+        if reservation.waits() {
             self.unfinished.waiting.fetch_sub(1, Ordering::Relaxed);
         }
     }
@@ -155,11 +166,14 @@ impl Worker {
             self.core.end_for_memory(id, self.now, &mut self.fx);
         }
         for id in std::mem::take(&mut self.waiting_for_room) {
-            let Some(socket) = self.sockets.of(id).filter(|socket| socket.reservation.waits) else {
+            let Some(reservation) = self.sockets.of(id).and_then(|it| it.reservation.0.as_mut())
+            else {
                 continue;
             };
             // It asks again; if there is no room still, it is put back in its place.
-            socket.reservation.waits = false;
+            if !std::mem::take(&mut reservation.waits) {
+                continue;
+            }
             self.unfinished.waiting.fetch_sub(1, Ordering::Relaxed);
             self.resume_reading(id);
         }
@@ -175,7 +189,7 @@ impl Worker {
 mod tests {
     use midge_core::Timestamp;
 
-    use super::{Reservation, Unfinished};
+    use super::{Reservation, Reserved, Unfinished};
 
     #[test]
     fn so_much_is_given_out_and_no_more() {
@@ -189,11 +203,10 @@ mod tests {
     #[test]
     fn a_packet_is_overdue_when_it_stands_still_or_takes_too_long() {
         let at = Timestamp::from_millis;
-        let reservation = |since, came_at| Reservation {
-            bytes: 64_000,
-            since: at(since),
-            came_at: at(came_at),
-            waits: false,
+        let reservation = |since, came_at| {
+            let (since, came_at) = (at(since), at(came_at));
+            let reserved = Reserved { bytes: 64_000, since, came_at, waits: false };
+            Reservation(Some(Box::new(reserved)))
         };
         assert!(!reservation(0, 500).is_overdue(at(1_499)));
         assert!(reservation(0, 500).is_overdue(at(1_500)));

@@ -231,7 +231,7 @@ impl Worker {
         // A letter may say whose packets are to be traced.
         self.note_log_level();
         self.put_new_behind_old();
-        self.core.begin_packets();
+        self.core.begin_packets(self.now, &mut self.fx);
         self.read_sockets();
         self.judge_silence();
         self.core.run_backlog(self.now, &mut self.fx);

@@ -41,12 +41,12 @@ impl Core {
         let entry = outgoing.and_then(|outgoing| outgoing.find(ack.packet_id));
         let (reason_code, taken_over, sequence) = match entry {
             Some(entry) if entry.stage == Stage::PubRec => {
-                (entry.stage, entry.stream) = (Stage::PubComp, id.generation);
+                (entry.stage, entry.stream) = (Stage::PubComp, id.generation.get());
                 (ReasonCode::Success, entry.delivery.take(), entry.sequence)
             }
             // A repetition: the PUBREL is repeated.
             Some(entry) if entry.stage == Stage::PubComp => {
-                entry.stream = id.generation;
+                entry.stream = id.generation.get();
                 (ReasonCode::Success, None, entry.sequence)
             }
             _ => (ReasonCode::PacketIdentifierNotFound, None, 0),

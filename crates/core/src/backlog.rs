@@ -30,9 +30,14 @@ pub(crate) struct Backlog {
     turn_bytes_max: usize,
     held_back: Vec<ConnectionId>,
     pushed: u64,
+    /// Receivers that this turn has put off.
+    put_off: usize,
 }
 
 impl Backlog {
+    /// Receivers that are put off before a turn ends: to write down for whom a message is costs
+    /// more than to write it once those before it have gone.
+    const TURN_PUT_OFF_MAX: usize = 512;
     /// A turn writes this share of the memory that the process may have at most, of all workers
     /// together: so a shortage is seen before it is a peak.
     const MEMORY_SHARE: u64 = 8;
@@ -55,6 +60,7 @@ impl Backlog {
             turn_bytes_max,
             held_back: Vec::new(),
             pushed: 0,
+            put_off: 0,
         }
     }
 
@@ -108,6 +114,13 @@ impl Backlog {
     pub(crate) fn begin_turn(&mut self) {
         self.deliveries_left = self.deliveries_max;
         self.bytes_left = self.turn_bytes_max;
+        self.put_off = 0;
+    }
+
+    /// Whether what comes now had better wait where it is.
+    #[inline]
+    pub(crate) fn has_put_off_enough(&self) -> bool {
+        self.put_off >= Self::TURN_PUT_OFF_MAX
     }
 
     pub(crate) fn push(
@@ -118,6 +131,7 @@ impl Backlog {
     ) {
         self.bytes += size(&message, &targets);
         self.pushed += 1;
+        self.put_off += targets.len();
         self.routings.push_back(Routing { message, targets, next: 0, round });
     }
 

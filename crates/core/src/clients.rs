@@ -54,7 +54,7 @@ pub(crate) struct Clients {
     pub(crate) seed: u64,
     pub(crate) tell_drops: bool,
     pub(crate) drop_qos0: bool,
-    pub(crate) generation: u32,
+    pub(crate) generation: NonZeroU32,
     /// Messages of shared subscriptions that were not sent after all: their homes are to be told.
     pub(crate) failed_of_groups: Vec<(SessionId, GroupId)>,
     pub(crate) rounds: Rounds,
@@ -83,15 +83,21 @@ impl Clients {
 
     /// Puts a Session into its place; that it is counted for the node is up to the caller.
     pub(crate) fn insert_session(&mut self, identity: Arc<Identity>) -> SessionSlot {
-        self.generation = self.generation.wrapping_add(1);
+        let generation = self.next_generation().get();
         let hash = hash_str(self.seed, &identity.client_id);
-        let session = Session::new(identity, self.generation, self.seed);
+        let session = Session::new(identity, generation, self.seed);
         let slot = self.sessions.insert(session) as SessionSlot;
         let (sessions, seed) = (&self.sessions, self.seed);
         self.by_client_id.insert_unique(hash, slot, |&other| {
             hash_str(seed, &sessions[other as usize].identity.client_id)
         });
         slot
+    }
+
+    /// Tells what is in a slot now from whatever was there before.
+    pub(crate) fn next_generation(&mut self) -> NonZeroU32 {
+        self.generation = self.generation.checked_add(1).unwrap_or(NonZeroU32::MIN);
+        self.generation
     }
 
     pub(crate) fn session(&mut self, slot: SessionSlot) -> &mut Session {
@@ -304,7 +310,7 @@ impl Clients {
         }
         let outgoing = self.sessions[slot as usize].outgoing_mut(extent);
         let delivery = delivery_of(publication, grant, qos);
-        let stream = way.map_or(0, |way| way.stream.generation);
+        let stream = way.map_or(0, |way| way.stream.generation.get());
         let waiting = Waiting { delivery, sequence: 0, is_repeated: false, hold: None, stream };
         outgoing.enqueue(waiting, is_connected);
         Ok(())
@@ -348,7 +354,7 @@ impl Clients {
                 }
             }
             None => {
-                let stream = way.map_or(0, |way| way.stream.generation);
+                let stream = way.map_or(0, |way| way.stream.generation.get());
                 let waiting = Waiting { delivery, sequence, is_repeated: false, hold, stream };
                 outgoing.enqueue(waiting, is_connected);
             }

@@ -139,7 +139,7 @@ impl Core {
         let Some(connection) = self.clients.connection(id) else {
             return;
         };
-        let method = connection.authentication_method.clone();
+        let method = connection.authentication_method();
         let (listener, version) = (connection.listener, connection.version);
         let Phase::Authenticating(pending) = &connection.phase else {
             return;
@@ -191,7 +191,7 @@ impl Core {
         let under_way = matches!(connection.phase, Phase::Connected { reauthenticating: true, .. });
         let expected =
             if under_way { ReasonCode::ContinueAuthentication } else { ReasonCode::ReAuthenticate };
-        let method = connection.authentication_method.clone();
+        let method = connection.authentication_method();
         let same_method = method.is_some() && auth.authentication_method == method.as_deref();
         let (Some(method), true) = (method, same_method && auth.reason_code == expected) else {
             let detail = "AUTH that continues no authentication of this connection [MQTT-4.12.1-1]";
@@ -259,7 +259,7 @@ impl Core {
         let Some(connection) = self.clients.connection(id) else {
             return Ok(());
         };
-        let method = connection.authentication_method.clone().ok_or(ReasonCode::NotAuthorized)?;
+        let method = connection.authentication_method().ok_or(ReasonCode::NotAuthorized)?;
         let packet = Packet::Auth(Auth {
             reason_code,
             authentication_method: Some(&method),
@@ -610,7 +610,7 @@ impl Core {
         let Some(connection) = connection.filter(|connection| connection.id == id) else {
             return Err((ReasonCode::UnspecifiedError, "the connection is gone"));
         };
-        let method = connection.authentication_method.clone();
+        let method = connection.authentication_method();
         let mut terms = Terms {
             offered: connection.capabilities,
             told: connection.told,

@@ -17,55 +17,59 @@ use crate::stored::Durability;
 use crate::subscription_tree::SessionSlot;
 use crate::time::Timestamp;
 
+/// One stream of Control Packets. In this order in memory: a message for many touches the first
+/// fields of each of its receivers, and they are close together.
 #[derive(Debug)]
+#[repr(C)]
 pub(crate) struct Connection {
+    pub(crate) output: Output,
+    /// The data streams that belong to it.
+    pub(crate) data_streams: Option<Box<DataStreams>>,
+    pub(crate) outgoing_aliases: Option<Box<OutgoingAliases>>,
     pub(crate) id: ConnectionId,
-    pub(crate) phase: Phase,
+    /// Largest packet in bytes that the peer accepts.
+    pub(crate) packet_bytes_max: u32,
     pub(crate) version: ProtocolVersion,
     /// Whether the effects of this turn already name this connection as one to be written to.
     pub(crate) flush_wanted: bool,
-    /// Whether the driver was told not to read.
-    pub(crate) paused: bool,
-    /// Messages wait in the queue for room in the output.
-    pub(crate) waits_for_output: bool,
-    /// Request Problem Information, `true` unless the Client said no [MQTT-3.1.2-29].
-    pub(crate) problem_information: bool,
-    /// The Client marked itself as a bridge in its CONNECT.
-    pub(crate) is_bridge: bool,
     /// In-process subscriber instead of a socket.
     pub(crate) is_local: bool,
-    /// The larger one of 1.5 times the Keep Alive; 0: none.
-    pub(crate) silence_max_ms: u32,
+    /// Messages wait in the queue for room in the output.
+    pub(crate) waits_for_output: bool,
+    pub(crate) phase: Phase,
+    pub(crate) incoming_aliases: Option<Box<IncomingAliases>>,
+    #[allow(clippy::redundant_allocation)] // almost always absent: one word, not two
+    pub(crate) authentication_method: Option<Box<Box<str>>>,
     pub(crate) last_packet_at: Timestamp,
     /// The moment of the timer that is set for this connection.
     pub(crate) timer_at: Option<Timestamp>,
-    /// Largest packet in bytes that the peer accepts.
-    pub(crate) packet_bytes_max: u32,
-    /// QoS 1 and 2 messages that the peer lets be under way.
-    pub(crate) receive_maximum: u16,
-    pub(crate) listener: u16,
-    /// What its listener offers.
-    pub(crate) capabilities: Capabilities,
-    /// What its listener promises, if it says so.
-    pub(crate) durability: Option<Durability>,
-    /// The limits that its Client is held to.
-    pub(crate) told: Told,
+    /// The larger one of 1.5 times the Keep Alive; 0: none.
+    pub(crate) silence_max_ms: u32,
     /// Acknowledgements that wait for the store.
     pub(crate) held: u32,
     /// How many of them are PUBACKs.
     pub(crate) held_pubacks: u32,
+    /// What its listener offers.
+    pub(crate) capabilities: Capabilities,
+    /// The limits that its Client is held to.
+    pub(crate) told: Told,
+    /// QoS 1 and 2 messages that the peer lets be under way.
+    pub(crate) receive_maximum: u16,
+    pub(crate) listener: u16,
+    /// What its listener promises, if it says so.
+    pub(crate) durability: Option<Durability>,
+    /// Whether the driver was told not to read.
+    pub(crate) paused: bool,
+    /// Request Problem Information, `true` unless the Client said no [MQTT-3.1.2-29].
+    pub(crate) problem_information: bool,
+    /// The Client marked itself as a bridge in its CONNECT.
+    pub(crate) is_bridge: bool,
     /// Whether a PUBLISH got no acknowledgement, because the store is full.
     pub(crate) is_unanswered: bool,
     /// Its CONNECT is to be refused, because there is no room for it.
     pub(crate) is_turned_away: bool,
-    /// It is one itself.
+    /// It is a data stream of another one.
     pub(crate) is_data_stream: bool,
-    /// The data streams that belong to it.
-    pub(crate) data_streams: Option<Box<DataStreams>>,
-    pub(crate) output: Output,
-    pub(crate) incoming_aliases: Option<Box<IncomingAliases>>,
-    pub(crate) outgoing_aliases: Option<Box<OutgoingAliases>>,
-    pub(crate) authentication_method: Option<Box<str>>,
 }
 
 /// What the driver says of a new Network Connection.
@@ -240,6 +244,11 @@ impl Connection {
         self.held_pubacks -= u32::from(kind == PacketType::PubAck);
     }
 
+    /// The one that its CONNECT has named.
+    pub(crate) fn authentication_method(&self) -> Option<Box<str>> {
+        self.authentication_method.as_deref().cloned()
+    }
+
     pub(crate) fn is_v5(&self) -> bool {
         self.version == ProtocolVersion::V5
     }
@@ -262,7 +271,7 @@ impl Connection {
         let aliases = properties.topic_alias_maximum.unwrap_or(0);
         let aliases = aliases.min(limits.outgoing_topic_alias_maximum);
         self.outgoing_aliases = (aliases > 0).then(|| Box::new(OutgoingAliases::new(aliases)));
-        self.authentication_method = properties.authentication_method.map(Into::into);
+        self.authentication_method = properties.authentication_method.map(|method| Box::new(method.into()));
     }
 }
 

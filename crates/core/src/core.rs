@@ -4,6 +4,7 @@
 //! effects; the same inputs give the same effects, bit for bit.
 
 use std::collections::BTreeSet;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use hashbrown::HashTable;
@@ -150,7 +151,7 @@ impl Core {
             seed: config.seed,
             tell_drops: config.tell_drops,
             drop_qos0: false,
-            generation: 0,
+            generation: NonZeroU32::MIN,
             failed_of_groups: Vec::new(),
             unsendable: Vec::new(),
             sweeps: Sweeps::default(),
@@ -430,8 +431,10 @@ impl Core {
         self.timers.next_deadline()
     }
 
-    /// What has come by sockets is handled from now on in this turn.
-    pub fn begin_packets(&mut self) {
+    /// What has come by sockets is handled from now on in this turn. What was put off goes first: as
+    /// long as it waits, all that comes has to wait behind it.
+    pub fn begin_packets(&mut self, now: Timestamp, fx: &mut Effects) {
+        self.run_routings(now, fx);
         self.work.begin_packets();
     }
 
@@ -513,7 +516,7 @@ impl Core {
     /// Whether this turn has done enough: no further packet shall be handed in before the next call
     /// of [`Core::run_backlog`].
     pub fn is_turn_over(&self) -> bool {
-        self.work.is_enough()
+        self.work.is_enough() || self.backlog.has_put_off_enough()
     }
 
     /// How many operations there were so far.
@@ -541,9 +544,8 @@ impl Core {
 
     /// The name of the connection that is inserted next.
     pub(crate) fn next_connection_id(&mut self) -> ConnectionId {
-        self.clients.generation = self.clients.generation.wrapping_add(1);
         let slot = self.clients.connections.vacant_key() as u32;
-        ConnectionId { slot, generation: self.clients.generation }
+        ConnectionId { slot, generation: self.clients.next_generation() }
     }
 
     pub(crate) fn set_connection_timer(&mut self, id: ConnectionId, at: Timestamp) {

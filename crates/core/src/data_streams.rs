@@ -197,7 +197,7 @@ impl Clients {
         let mut streams = self.connections[control.slot()].data_streams.take()?;
         let mut held_back = std::mem::take(&mut streams.held_back);
         let open = streams.open.clone();
-        let named = |generation| open.iter().find(|id| id.generation == generation);
+        let named = |generation| open.iter().find(|id| id.generation.get() == generation);
         let stream_of = |topic: &str| streams.stream_of(topic).unwrap_or(control);
         let has_room = |generation| {
             let stream = named(generation).unwrap_or(&control);
@@ -223,7 +223,7 @@ impl Clients {
     ) {
         let outgoing = self.sessions[slot as usize].outgoing.as_mut();
         if let Some(entry) = outgoing.and_then(|outgoing| outgoing.find(packet_id)) {
-            entry.stream = stream.generation;
+            entry.stream = stream.generation.get();
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Who a Client is, and how a Session is called across workers.
 
 use std::fmt;
+use std::num::NonZeroU32;
 
 /// The authenticated identity behind a Session: what authorization decides about.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -29,7 +30,8 @@ pub struct SessionId {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ConnectionId {
     pub(crate) slot: u32,
-    pub(crate) generation: u32,
+    /// Never 0: an absent connection takes no more room than one that is there.
+    pub(crate) generation: NonZeroU32,
 }
 
 /// Whom the broker's own messages come from.

@@ -125,7 +125,7 @@ impl Outgoing {
         (nothing_waits || way.has_others && self.only_others_wait(way.stream))
             && self.has_window()
             && self.has_packet_identifier(sequence)
-            && (!way.has_others || self.has_share(way.stream.generation))
+            && (!way.has_others || self.has_share(way.stream.generation.get()))
     }
 
     /// Whether a message that was never sent may be sent: what was sent before goes first.
@@ -209,7 +209,7 @@ impl Outgoing {
         let exactly_once = delivery.qos == QoS::ExactlyOnce;
         let stage = if exactly_once { Stage::PubRec } else { Stage::PubAck };
         let bytes = (delivery.message.size() + Self::IN_FLIGHT_BYTES) as u32;
-        let (delivery, stream) = (Some(delivery), stream.generation);
+        let (delivery, stream) = (Some(delivery), stream.generation.get());
         self.in_flight.push(InFlight { packet_id, stage, stream, sequence, bytes, delivery });
         packet_id
     }
@@ -353,7 +353,7 @@ mod tests {
     use crate::message::{Attributes, Publication};
     use crate::stored::{Durability, RecoveredQueue};
 
-    const STREAM: ConnectionId = ConnectionId { slot: 0, generation: 1 };
+    const STREAM: ConnectionId = ConnectionId { slot: 0, generation: std::num::NonZeroU32::MIN };
     const WAY: Way = Way { stream: STREAM, has_others: false };
 
     fn extent(messages: u16) -> Extent {

@@ -100,8 +100,7 @@ impl Clients {
         if let Ok(entry) = self.by_client_id.find_entry(hash, |&other| other == slot) {
             entry.remove();
         }
-        self.generation = self.generation.wrapping_add(1);
-        let mut nobody = Session::new(identity, self.generation, self.seed);
+        let mut nobody = Session::new(identity, self.next_generation().get(), self.seed);
         nobody.is_over = true;
         self.over += 1;
         let session = std::mem::replace(&mut self.sessions[slot as usize], nobody);

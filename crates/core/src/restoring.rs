@@ -2,6 +2,7 @@
 //! shared subscriptions, retained and delayed messages. Nothing is sent while this goes on; what is
 //! due since then is due at the first timer.
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use midge_codec::{ReasonCode, SubscriptionOptions};
@@ -218,11 +219,11 @@ impl Core {
         &mut self,
         slot: SessionSlot,
         filter: &str,
-        (options, identifier): (SubscriptionOptions, Option<std::num::NonZeroU32>),
+        (options, identifier): (SubscriptionOptions, Option<NonZeroU32>),
         now: Timestamp,
         fx: &mut Effects,
     ) {
-        let nobody = ConnectionId { slot: u32::MAX, generation: 0 };
+        let nobody = ConnectionId { slot: u32::MAX, generation: NonZeroU32::MIN };
         let filters = std::iter::once((filter, options));
         self.subscribe(nobody, slot, None, identifier, filters, now, fx);
     }

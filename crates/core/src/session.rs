@@ -18,24 +18,31 @@ use crate::time::Timestamp;
 /// The longest Session Expiry Interval: the Session does not expire.
 pub(crate) const NEVER_EXPIRES: u32 = u32::MAX;
 
+/// In this order in memory, for the same reason as a [`Connection`]: a delivery touches the first
+/// fields.
+///
+/// [`Connection`]: crate::connection::Connection
 #[derive(Debug)]
+#[repr(C)]
 pub(crate) struct Session {
+    pub(crate) connection: Option<ConnectionId>,
     pub(crate) identity: Arc<Identity>,
-    pub(crate) generation: u32,
+    pub(crate) outgoing: Option<Box<Outgoing>>,
     /// Its number in the store; 0 if it is not kept there.
     pub(crate) number: u64,
+    pub(crate) generation: u32,
+    /// Whether it only keeps the place of one that has ended.
+    pub(crate) is_over: bool,
     /// Whether it counts as one of the node's Sessions. One that a newer Session of its Client
     /// takes the place of does not.
     pub(crate) has_place: bool,
-    pub(crate) connection: Option<ConnectionId>,
-    /// The Network Connection that waits for its CONNACK; it has no other one then.
-    pub(crate) arriving: Option<ConnectionId>,
     /// What was promised about it when its Client connected last.
     pub(crate) durability: Durability,
-    /// How long the Session lives on without a Network Connection.
-    pub(crate) expiry_seconds: u32,
+    /// The router's mark: at which match, and at which place in its list of targets.
+    pub(crate) matched: (u64, u32),
+    /// The Network Connection that waits for its CONNACK; it has no other one then.
+    pub(crate) arriving: Option<ConnectionId>,
     pub(crate) subscriptions: HashMap<Box<str>, Subscribed, foldhash::fast::FixedState>,
-    pub(crate) outgoing: Option<Box<Outgoing>>,
     /// QoS 2 Packet Identifiers received and not yet released.
     #[allow(clippy::box_collection)] // most sessions have none: one word, not three
     pub(crate) awaiting_release: Option<Box<BTreeMap<PacketIdentifier, Received>>>,
@@ -43,12 +50,10 @@ pub(crate) struct Session {
     /// When the Session ends or its Will Message is due, whichever timer is set.
     pub(crate) expires_at: Option<Timestamp>,
     pub(crate) will_due_at: Option<Timestamp>,
-    /// The router's mark: at which match, and at which place in its list of targets.
-    pub(crate) matched: (u64, u32),
+    /// How long the Session lives on without a Network Connection.
+    pub(crate) expiry_seconds: u32,
     /// How many of the subscriptions are shared ones.
     pub(crate) shared_subscriptions: u32,
-    /// Whether it only keeps the place of one that has ended.
-    pub(crate) is_over: bool,
 }
 
 /// A QoS 2 message that was received and not released.

@@ -1,22 +1,26 @@
 //! Time as the core sees it: a number that the driver hands in with every event.
 
+use std::fmt;
+use std::num::NonZeroU64;
 use std::ops::{Add, Sub};
 
 /// Milliseconds since an epoch of the driver's choice. It never goes back, and nobody sets it: it
 /// goes on as time does, also while the machine is suspended. (A broker with a store goes on from
 /// the time of the store, which began as Unix time; see the decision about clocks.)
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Timestamp(u64);
+///
+/// Kept as one more than it is: so an absent one takes no more room than one that is there.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Timestamp(NonZeroU64);
 
 impl Timestamp {
-    /// The moment `millis` milliseconds after the epoch.
+    /// The moment `millis` milliseconds after the epoch; the end of time is `u64::MAX - 1`.
     pub const fn from_millis(millis: u64) -> Self {
-        Self(millis)
+        Self(NonZeroU64::MIN.saturating_add(millis))
     }
 
     /// Milliseconds since the epoch.
     pub const fn as_millis(self) -> u64 {
-        self.0
+        self.0.get() - 1
     }
 
     /// The moment `seconds` later.
@@ -28,7 +32,7 @@ impl Timestamp {
     /// passed. Another worker's turn may have begun a moment before the one that said `later`;
     /// rounded up, its answer would be a second more than was said.
     pub const fn seconds_until(self, later: Self) -> u64 {
-        let millis = later.0.saturating_sub(self.0);
+        let millis = later.0.get().saturating_sub(self.0.get());
         if millis > 0 && millis < 1000 { 1 } else { millis.saturating_add(500) / 1000 }
     }
 }
@@ -46,7 +50,20 @@ impl Sub for Timestamp {
 
     /// Milliseconds between two moments; 0 if `earlier` is the later one.
     fn sub(self, earlier: Self) -> u64 {
-        self.0.saturating_sub(earlier.0)
+        self.0.get().saturating_sub(earlier.0.get())
+    }
+}
+
+impl Default for Timestamp {
+    /// The epoch.
+    fn default() -> Self {
+        Self::from_millis(0)
+    }
+}
+
+impl fmt::Debug for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Timestamp").field(&self.as_millis()).finish()
     }
 }
 
@@ -55,10 +72,18 @@ mod tests {
     use super::Timestamp;
 
     #[test]
+    fn an_absent_one_takes_no_room() {
+        assert_eq!(size_of::<Option<Timestamp>>(), size_of::<u64>());
+        assert_eq!(Timestamp::default().as_millis(), 0);
+        assert_eq!(format!("{:?}", Timestamp::from_millis(7)), "Timestamp(7)");
+    }
+
+    #[test]
     fn the_end_of_time_is_not_passed() {
         let end = Timestamp::from_millis(u64::MAX);
         assert_eq!((end + 1, end.plus_seconds(u64::MAX)), (end, end));
         assert_eq!(Timestamp::from_millis(3) - end, 0);
+        assert_eq!(end.as_millis(), u64::MAX - 1);
         assert_eq!(Timestamp::from_millis(0).seconds_until(end), u64::MAX / 1000);
     }
 

@@ -21,7 +21,7 @@ impl Outgoing {
     pub(crate) fn send_again(&mut self, stream: ConnectionId) {
         let mut again = Vec::new();
         for (entry, is_sent) in self.in_flight.take_all() {
-            match is_sent && entry.stream != stream.generation {
+            match is_sent && entry.stream != stream.generation.get() {
                 true => self.in_flight.push(entry),
                 false => again.push(entry),
             }
@@ -46,7 +46,7 @@ impl Outgoing {
             }
             let waiting = &mut self.queue[index];
             if waiting.stream == 0 {
-                waiting.stream = stream_of(waiting.delivery.message.topic()).generation;
+                waiting.stream = stream_of(waiting.delivery.message.topic()).generation.get();
             }
             let Waiting { stream, hold, sequence, .. } = *waiting;
             if held_back.contains(&stream) {
@@ -77,7 +77,7 @@ impl Outgoing {
 
     /// Whether everything that waits is known to go on other streams than this one.
     pub(super) fn only_others_wait(&self, stream: ConnectionId) -> bool {
-        let is_other = |waiting: &Waiting| ![0, stream.generation].contains(&waiting.stream);
+        let is_other = |waiting: &Waiting| ![0, stream.generation.get()].contains(&waiting.stream);
         self.stored.messages == 0
             && self.queue.len() <= Self::LOOK_AHEAD
             && self.queue.iter().all(is_other)

@@ -337,6 +337,7 @@ impl Node {
                 happened = true;
             }
         }
+        self.cores[worker].begin_packets(now, &mut self.effects[worker]);
         for index in 0..self.sockets.len() {
             if self.sockets[index].worker == worker {
                 happened |= self.read(index);
