@@ -163,7 +163,7 @@ impl Worker {
         let abort_code = socket.as_ref().and_then(|socket| socket.abort_code);
         let is_data_stream = socket.is_some_and(|socket| socket.control.is_some());
         match (self.drop_socket(id), abort_code) {
-            (Some(stream), Some(code)) => stream.abort(code),
+            (Some(stream), Some(code)) => stream.abort(u32::from(code)),
             // It delivers what was written by itself.
             (Some(mut stream), None) if is_data_stream => {
                 stream.shutdown_write(&mut self.stream_scratch);
@@ -185,7 +185,7 @@ impl Worker {
             if self.log_limit.allows(self.now) {
                 log::warn!("{address}: a data stream was reset: {detail}: {name} (0x{code:02X})");
             }
-            socket.abort_code = Some(u32::from(code));
+            socket.abort_code = Some(code);
         }
     }
 }

@@ -471,7 +471,7 @@ impl Worker {
         }
         let owner = directory.owner_or_claim(connect.client_id, self.id);
         if owner == self.id {
-            socket.claim = Some(connect.client_id.into());
+            socket.claim = Some(Box::new(connect.client_id.into()));
             return false;
         }
         let Some(mut socket) = self.sockets.remove(id) else {
@@ -530,7 +530,7 @@ impl Worker {
             return true;
         };
         let is_owner = directory.owner_or_claim(client_id, self.id) == self.id;
-        socket.claim = is_owner.then(|| client_id.into());
+        socket.claim = is_owner.then(|| Box::new(client_id.into()));
         is_owner
     }
 

@@ -27,7 +27,8 @@ pub(crate) struct Socket {
     /// The core wants to hear of it; else what comes is left where it is.
     pub(crate) is_reading: bool,
     /// The Client Identifier that was claimed for a CONNECT which is not accepted yet.
-    pub(crate) claim: Option<Box<str>>,
+    #[allow(clippy::redundant_allocation)] // absent but for a moment: one word, not two
+    pub(crate) claim: Option<Box<Box<str>>>,
     /// Too much waits to be written for it: nothing is read, because it would be answered.
     pub(crate) is_choked: bool,
     /// Writing has failed: what came before that is still read, and nothing more is written.
@@ -39,7 +40,7 @@ pub(crate) struct Socket {
     /// It is a data stream beside this connection.
     pub(crate) control: Option<ConnectionId>,
     /// The error that a data stream ends with.
-    pub(crate) abort_code: Option<u32>,
+    pub(crate) abort_code: Option<u8>,
     /// A CONNECT has come: from now on the connection is this worker's.
     pub(crate) has_asked: bool,
     /// Its CONNECT waits for others of the same Client: it does not go on the list until then.

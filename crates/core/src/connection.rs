@@ -37,9 +37,7 @@ pub(crate) struct Connection {
     /// Messages wait in the queue for room in the output.
     pub(crate) waits_for_output: bool,
     pub(crate) phase: Phase,
-    pub(crate) incoming_aliases: Option<Box<IncomingAliases>>,
-    #[allow(clippy::redundant_allocation)] // almost always absent: one word, not two
-    pub(crate) authentication_method: Option<Box<Box<str>>>,
+    extras: Option<Box<Extras>>,
     pub(crate) last_packet_at: Timestamp,
     /// The moment of the timer that is set for this connection.
     pub(crate) timer_at: Option<Timestamp>,
@@ -62,14 +60,21 @@ pub(crate) struct Connection {
     pub(crate) paused: bool,
     /// Request Problem Information, `true` unless the Client said no [MQTT-3.1.2-29].
     pub(crate) problem_information: bool,
-    /// The Client marked itself as a bridge in its CONNECT.
-    pub(crate) is_bridge: bool,
     /// Whether a PUBLISH got no acknowledgement, because the store is full.
     pub(crate) is_unanswered: bool,
     /// Its CONNECT is to be refused, because there is no room for it.
     pub(crate) is_turned_away: bool,
     /// It is a data stream of another one.
     pub(crate) is_data_stream: bool,
+}
+
+/// What few Clients have: those that have none of it shall not take room for it.
+#[derive(Clone, Debug, Default)]
+struct Extras {
+    incoming_aliases: IncomingAliases,
+    authentication_method: Option<Box<str>>,
+    /// The Client marked itself as a bridge in its CONNECT.
+    is_bridge: bool,
 }
 
 /// What the driver says of a new Network Connection.
@@ -157,7 +162,7 @@ impl PendingConnect {
 }
 
 /// Topic aliases that the Client has set on this connection [MQTT-3.3.2-7].
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct IncomingAliases {
     topics: HashMap<NonZeroU16, Box<str>, foldhash::fast::FixedState>,
 }
@@ -172,7 +177,6 @@ impl Connection {
             paused: false,
             waits_for_output: false,
             problem_information: true,
-            is_bridge: false,
             is_local: false,
             silence_max_ms: 0,
             last_packet_at: now,
@@ -190,9 +194,8 @@ impl Connection {
             is_data_stream: false,
             data_streams: None,
             output: Output::default(),
-            incoming_aliases: None,
+            extras: None,
             outgoing_aliases: None,
-            authentication_method: None,
         }
     }
 
@@ -204,19 +207,20 @@ impl Connection {
         now: Timestamp,
     ) -> Self {
         let aliases = control.outgoing_aliases.as_ref();
-        Self {
+        let mut stream = Self {
             phase: Phase::Stream { control: control.id, session },
             is_data_stream: true,
             version: control.version,
             problem_information: control.problem_information,
-            is_bridge: control.is_bridge,
             packet_bytes_max: control.packet_bytes_max,
             receive_maximum: control.receive_maximum,
             capabilities: control.capabilities,
             durability: control.durability,
             outgoing_aliases: aliases.map(|aliases| Box::new(aliases.anew())),
             ..Self::new(id, control.listener, control.told, now)
-        }
+        };
+        stream.set_bridge(control.is_bridge());
+        stream
     }
 
     pub(crate) fn session(&self) -> Option<SessionSlot> {
@@ -246,7 +250,29 @@ impl Connection {
 
     /// The one that its CONNECT has named.
     pub(crate) fn authentication_method(&self) -> Option<Box<str>> {
-        self.authentication_method.as_deref().cloned()
+        self.extras.as_ref()?.authentication_method.clone()
+    }
+
+    pub(crate) fn is_bridge(&self) -> bool {
+        self.extras.as_ref().is_some_and(|extras| extras.is_bridge)
+    }
+
+    fn set_bridge(&mut self, is_bridge: bool) {
+        if is_bridge {
+            self.extras_mut().is_bridge = true;
+        }
+    }
+
+    pub(crate) fn incoming_aliases(&mut self) -> &mut IncomingAliases {
+        &mut self.extras_mut().incoming_aliases
+    }
+
+    pub(crate) fn incoming_aliases_bytes(&self) -> usize {
+        self.extras.as_ref().map_or(0, |extras| extras.incoming_aliases.bytes())
+    }
+
+    fn extras_mut(&mut self) -> &mut Extras {
+        self.extras.get_or_insert_default()
     }
 
     pub(crate) fn is_v5(&self) -> bool {
@@ -261,7 +287,6 @@ impl Connection {
     pub(crate) fn learn(&mut self, connect: &Connect<'_>, limits: &Limits) {
         let properties = &connect.properties;
         self.version = connect.version;
-        self.is_bridge = connect.bridge;
         self.problem_information = properties.request_problem_information.unwrap_or(true);
         self.packet_bytes_max = properties.maximum_packet_size.map_or(u32::MAX, NonZero::get);
         self.receive_maximum = match connect.version {
@@ -271,7 +296,10 @@ impl Connection {
         let aliases = properties.topic_alias_maximum.unwrap_or(0);
         let aliases = aliases.min(limits.outgoing_topic_alias_maximum);
         self.outgoing_aliases = (aliases > 0).then(|| Box::new(OutgoingAliases::new(aliases)));
-        self.authentication_method = properties.authentication_method.map(|method| Box::new(method.into()));
+        self.set_bridge(connect.bridge);
+        if let Some(method) = properties.authentication_method {
+            self.extras_mut().authentication_method = Some(method.into());
+        }
     }
 }
 

@@ -76,7 +76,7 @@ impl Connection {
     /// What waits to be written, what was remembered for the topics of both directions, and what
     /// is kept until its CONNECT is answered.
     pub(crate) fn held_bytes(&self) -> usize {
-        let incoming = self.incoming_aliases.as_ref().map_or(0, |aliases| aliases.bytes());
+        let incoming = self.incoming_aliases_bytes();
         let outgoing = self.outgoing_aliases.as_ref().map_or(0, |aliases| aliases.bytes());
         self.output.held_bytes() + incoming + outgoing + self.phase.held_bytes()
     }

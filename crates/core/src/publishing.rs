@@ -216,7 +216,7 @@ impl Core {
         if alias.get() > connection.told.topic_alias_maximum {
             return invalid("Topic Alias above the Topic Alias Maximum [MQTT-3.3.2-9]");
         }
-        let aliases = connection.incoming_aliases.get_or_insert_default();
+        let aliases = connection.incoming_aliases();
         if !topic.is_empty() {
             aliases.set(alias, topic);
             return Ok(Cow::Borrowed(topic));
@@ -305,7 +305,7 @@ impl Core {
             publisher: Arc::clone(&session.identity),
             session: self.clients.session_id(slot),
             durability: connection.and_then(|connection| connection.durability),
-            is_bridge: connection.is_some_and(|connection| connection.is_bridge),
+            is_bridge: connection.is_some_and(|connection| connection.is_bridge()),
             is_v5: connection.is_some_and(Connection::is_v5),
         }
     }

@@ -67,7 +67,7 @@ impl Core {
         }
         let identifier = packet.subscription_identifier;
         let ticket = self.begin_answer(PacketType::SubAck, id, slot, Some(packet.packet_id));
-        let is_bridge = self.clients.connection(id).is_some_and(|peer| peer.is_bridge);
+        let is_bridge = self.clients.connection(id).is_some_and(|peer| peer.is_bridge());
         let filters = packet.subscriptions.iter().map(|entry| match is_bridge {
             true => (entry.filter, as_bridge(entry)),
             false => (entry.filter, entry.options),

@@ -176,7 +176,7 @@ mod tests {
         let wall = |moment: u64| wall_of(Some(&mark()), at(moment)).as_millis();
         assert_eq!(wall(NOON + 5), NOON - DAY + 5);
         assert_eq!(wall(NOON - 5), NOON - DAY - 5);
-        assert_eq!((wall(5), wall(u64::MAX)), (0, u64::MAX - DAY));
+        assert_eq!((wall(5), wall(u64::MAX)), (0, u64::MAX - 1 - DAY));
         assert_eq!(wall_of(None, at(5)), at(5));
     }
 }
