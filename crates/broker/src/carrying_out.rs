@@ -50,6 +50,7 @@ impl Worker {
             self.flush(id);
             self.note_flushed(id);
         }
+        self.core.end_flush();
         if self.fx.flush.is_empty() {
             self.fx.flush = flush;
         }
@@ -67,7 +68,7 @@ impl Worker {
                 return;
             }
             let mut slices = [IoSlice::new(&[]); Self::SLICES];
-            let filled = output.next_slices(&mut slices);
+            let filled = self.core.next_slices(id, &mut slices);
             let offered: usize = slices[..filled].iter().map(|slice| slice.len()).sum();
             match socket.stream.write_vectored(&slices[..filled], &mut self.stream_scratch) {
                 Ok(written) => {

@@ -99,6 +99,7 @@ impl Bench {
             let count = self.core.output(id).map_or(0, midge_core::Output::pending);
             self.core.handle_written(id, count, NOW, &mut self.fx);
         }
+        self.core.end_flush();
         assert!(self.fx.close.is_empty(), "the core ends a connection: {:?}", self.fx.events);
         self.fx.flush = flush;
         self.fx.flush.clear();

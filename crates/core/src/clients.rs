@@ -248,12 +248,12 @@ impl Clients {
         now: Timestamp,
         fx: &mut Effects,
     ) -> Result<(), DropReason> {
-        self.layouts.reset();
+        self.layouts.begin(1);
         self.deliver(slot, publication, grant, now, fx)
     }
 
     /// Delivers a publication to one Session: at once, or into its queue. The caller has called
-    /// `layouts.reset()` before the first receiver of this publication.
+    /// `layouts.begin` before the first receiver of this publication.
     #[inline]
     pub(crate) fn deliver(
         &mut self,
@@ -387,7 +387,7 @@ impl Clients {
         let Waiting { delivery, sequence, is_repeated, .. } = waiting;
         let copy = delivery.clone();
         let (publication, grant) = (Publication::of(&copy.message), grant_of(&copy));
-        self.layouts.reset();
+        self.layouts.begin(1);
         let sent = if is_repeated && !self.connections[id.slot()].is_local {
             let outgoing = self.sessions[slot as usize].outgoing.as_mut();
             let packet_id = outgoing.map(|outgoing| outgoing.begin(delivery, sequence, id));
@@ -479,7 +479,7 @@ impl Clients {
             };
             let publication = Publication::of(&delivery.message);
             let form = Some((packet_id, true));
-            self.layouts.reset();
+            self.layouts.begin(1);
             let stream = self.stream_for(id, publication.topic);
             self.note_stream(slot, packet_id, stream);
             let sent = self.write(slot, stream, &publication, &grant_of(&delivery), form, now, fx);
@@ -653,7 +653,9 @@ impl Clients {
         } else {
             form.alias = connection.alias(publication.topic);
         }
-        self.layouts.write(&passed, &form, &mut connection.output, &mut self.pool);
+        if self.layouts.write(&passed, &form, &mut connection.output, &mut self.pool) {
+            self.pool.turn.note_holder(id);
+        }
         self.counters.packets_sent[PacketType::Publish as usize] += 1;
         self.counters.delivered(publication.payload.len());
         want_flush(connection, fx);

@@ -4,6 +4,7 @@
 //! effects; the same inputs give the same effects, bit for bit.
 
 use std::collections::BTreeSet;
+use std::io::IoSlice;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
@@ -385,6 +386,15 @@ impl Core {
         self.clients.connection(id).map(|connection| &connection.output)
     }
 
+    /// Fills `slices` with what is to be written to a connection next, in order, and says how many
+    /// were filled.
+    pub fn next_slices<'a>(&'a self, id: ConnectionId, slices: &mut [IoSlice<'a>]) -> usize {
+        let connection = self.clients.connections.get(id.slot());
+        let connection = connection.filter(|connection| connection.id == id);
+        let turn = &self.clients.pool.turn;
+        connection.map_or(0, |connection| connection.output.next_slices(turn, slices))
+    }
+
     /// The driver has written `count` bytes of a connection's output.
     pub fn handle_written(
         &mut self,
@@ -426,13 +436,26 @@ impl Core {
         }
     }
 
+    /// All connections on the list were written to, as far as they have room: what is left for them
+    /// of the bytes that they share in this turn becomes their own.
+    pub fn end_flush(&mut self) {
+        let Clients { connections, pool, .. } = &mut self.clients;
+        let holders = pool.turn.take_holders();
+        for id in &holders {
+            if let Some(connection) = connections.get_mut(id.slot()) {
+                connection.output.keep_part(pool);
+            }
+        }
+        pool.turn.clear(holders);
+    }
+
     /// When [`Core::handle_timers`] or [`Core::handle_silence`] has to be called next.
     pub fn next_deadline(&self) -> Option<Timestamp> {
         self.timers.next_deadline()
     }
 
-    /// What has come by sockets is handled from now on in this turn. What was put off goes first: as
-    /// long as it waits, all that comes has to wait behind it.
+    /// What has come by sockets is handled from now on in this turn. What was put off goes first:
+    /// as long as it waits, all that comes has to wait behind it.
     pub fn begin_packets(&mut self, now: Timestamp, fx: &mut Effects) {
         self.run_routings(now, fx);
         self.work.begin_packets();

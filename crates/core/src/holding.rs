@@ -30,6 +30,7 @@ impl Core {
             usize::try_from(retained).unwrap_or(usize::MAX) * Self::RETAINED_BYTES,
             self.delayed.bytes(),
             self.backlog.bytes(),
+            clients.pool.turn.held_bytes(),
             self.slices.bytes(),
             self.remains.bytes(),
             self.releases.bytes(),

@@ -1,8 +1,9 @@
 //! One publication, encoded once for every layout that its receivers need.
 //!
 //! Receivers of the same protocol, QoS and RETAIN share the same bytes but for the Packet
-//! Identifier, which is patched into the copy. What is particular to one receiver (Subscription
-//! Identifiers, a topic alias, DUP) is encoded for it alone.
+//! Identifier, which is patched into the copy. Without one even the copy is the same: if there are
+//! several receivers, they name the same bytes ([`crate::turn_bytes`]). What is particular to one
+//! receiver (Subscription Identifiers, a topic alias, DUP) is encoded for it alone.
 
 use std::num::{NonZeroU16, NonZeroU32};
 
@@ -10,6 +11,7 @@ use midge_codec::{OutgoingPublish, PacketIdentifier, ProtocolVersion, QoS, Topic
 
 use crate::gate::Passed;
 use crate::output::{BufferPool, Output, SHARED_PAYLOAD_BYTES_MIN};
+use crate::turn_bytes::Part;
 
 /// How a publication goes to one receiver.
 #[derive(Clone, Copy, Debug)]
@@ -28,6 +30,8 @@ struct Slot {
     start: u32,
     end: u32,
     packet_id_offset: u32,
+    /// The whole packet among the bytes of this turn, if it is there.
+    part: Part,
 }
 
 /// The layouts of the publication that is being delivered. Reused from one to the next.
@@ -36,21 +40,27 @@ pub(crate) struct Layouts {
     buffer: Vec<u8>,
     slots: [Slot; Self::SLOTS],
     filled: u16,
+    /// Whether there are enough receivers for the bytes of the turn.
+    is_for_several: bool,
 }
 
 impl Layouts {
     /// 3.x and 5.0, three QoS, RETAIN or not.
     const SLOTS: usize = 12;
+    /// With fewer receivers each of them has its own copy.
+    const SEVERAL: usize = 4;
 
-    /// Begins with another publication.
+    /// Begins with another publication, for so many receivers at most.
     #[inline]
-    pub(crate) fn reset(&mut self) {
+    pub(crate) fn begin(&mut self, receivers: usize) {
         self.filled = 0;
         self.buffer.clear();
+        self.is_for_several = receivers >= Self::SEVERAL;
     }
 
     /// Appends the publication in the given form to a connection's output. The length in bytes
-    /// was found to be within the receiver's Maximum Packet Size.
+    /// was found to be within the receiver's Maximum Packet Size. True if the output has a part of
+    /// the bytes of this turn from now on.
     #[inline]
     pub(crate) fn write(
         &mut self,
@@ -58,21 +68,23 @@ impl Layouts {
         form: &Form<'_>,
         output: &mut Output,
         pool: &mut BufferPool,
-    ) {
+    ) -> bool {
         let publication = passed.publication;
         let is_shared = publication.payload.len() >= SHARED_PAYLOAD_BYTES_MIN;
         let copied = if is_shared { &[] } else { publication.payload };
+        let mut has_begun = false;
         if form.is_particular() {
             output.append(pool, |buffer| {
                 form.packet(passed).encode_head(form.version, buffer);
                 buffer.extend_from_slice(copied);
             });
         } else {
-            self.write_same(passed, form, copied, output, pool);
+            has_begun = self.write_same(passed, form, copied, output, pool);
         }
         if is_shared {
-            output.append_payload(publication.share());
+            output.append_payload(publication.share(), pool);
         }
+        has_begun
     }
 
     /// Writes what other receivers get, too, and the payload as far as it is copied.
@@ -84,8 +96,11 @@ impl Layouts {
         payload: &[u8],
         output: &mut Output,
         pool: &mut BufferPool,
-    ) {
-        let slot = self.slot(passed, form);
+    ) -> bool {
+        let slot = self.slot(passed, form, payload, pool);
+        if !slot.part.is_empty() {
+            return output.append_part(slot.part, pool);
+        }
         let head = &self.buffer[slot.start as usize..slot.end as usize];
         output.append(pool, |buffer| {
             let start = buffer.len();
@@ -96,17 +111,27 @@ impl Layouts {
                 buffer[at..at + 2].copy_from_slice(&packet_id.get().to_be_bytes());
             }
         });
+        false
     }
 
     #[inline]
-    fn slot(&mut self, passed: &Passed<'_, '_>, form: &Form<'_>) -> Slot {
+    fn slot(
+        &mut self,
+        passed: &Passed<'_, '_>,
+        form: &Form<'_>,
+        payload: &[u8],
+        pool: &mut BufferPool,
+    ) -> Slot {
         let is_v5 = usize::from(form.version == ProtocolVersion::V5);
         let index = is_v5 * 6 + form.qos as usize * 2 + usize::from(form.retain);
         if self.filled & 1 << index == 0 {
             let start = self.buffer.len() as u32;
             let offset = form.packet(passed).encode_head(form.version, &mut self.buffer) as u32;
             let end = self.buffer.len() as u32;
-            self.slots[index] = Slot { start, end, packet_id_offset: offset };
+            let is_same = self.is_for_several && form.packet_id.is_none();
+            let head = &self.buffer[start as usize..];
+            let part = is_same.then(|| pool.turn.add(head, payload)).flatten().unwrap_or_default();
+            self.slots[index] = Slot { start, end, packet_id_offset: offset, part };
             self.filled |= 1 << index;
         }
         self.slots[index]

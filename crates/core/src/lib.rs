@@ -82,6 +82,7 @@ mod subscription_tree;
 mod time;
 mod timers;
 mod trace;
+mod turn_bytes;
 mod unsubscribing;
 mod usage;
 mod wishes;

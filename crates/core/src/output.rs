@@ -1,13 +1,15 @@
 //! What waits to be written to one Network Connection, and the pool its buffers come from.
 //!
 //! Small packets are copied one behind the other into a pooled buffer; a large payload is not
-//! copied but shared. An idle connection owns no buffer.
+//! copied but shared, and so is for a turn what many receivers get alike (see [`TurnBytes`]). An
+//! idle connection owns no buffer.
 
 use std::collections::VecDeque;
 use std::io::IoSlice;
 use std::sync::Arc;
 
 use crate::message::Message;
+use crate::turn_bytes::{Part, TurnBytes};
 
 /// Payloads from this size on are shared with the message instead of copied. Measured: below it
 /// the copy costs less than the bookkeeping of one more segment.
@@ -25,7 +27,7 @@ enum Segment {
 /// The bytes on their way to one peer.
 #[derive(Debug, Default)]
 pub struct Output {
-    /// What packets are appended to; written after all segments.
+    /// What packets are appended to; written after all segments and before `part`.
     tail: Vec<u8>,
     #[allow(clippy::box_collection)] // almost always absent: one word, not four
     segments: Option<Box<VecDeque<Segment>>>,
@@ -33,14 +35,17 @@ pub struct Output {
     written: usize,
     /// Bytes not yet written, all together.
     pending: usize,
+    /// What it gets of the bytes of this turn.
+    part: Part,
 }
 
-/// Empty buffers for reuse by the connections of one worker.
+/// Empty buffers for reuse by the connections of one worker, and what they share in this turn.
 #[derive(Debug, Default)]
 pub(crate) struct BufferPool {
     buffers: Vec<Vec<u8>>,
     /// What they take together.
     bytes: usize,
+    pub(crate) turn: TurnBytes,
 }
 
 impl Output {
@@ -56,9 +61,14 @@ impl Output {
     }
 
     /// Fills `slices` with what comes next, in order, and says how many were filled.
-    pub fn next_slices<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
+    pub(crate) fn next_slices<'a>(
+        &'a self,
+        turn: &'a TurnBytes,
+        slices: &mut [IoSlice<'a>],
+    ) -> usize {
         let segments = self.segments.iter().flat_map(|segments| segments.iter());
-        let all = segments.map(Segment::as_slice).chain(std::iter::once(&self.tail[..]));
+        let own = segments.map(Segment::as_slice).chain(std::iter::once(&self.tail[..]));
+        let all = own.chain(std::iter::once(turn.get(self.part))).filter(|part| !part.is_empty());
         let mut skip = self.written;
         let mut filled = 0;
         for (slot, bytes) in slices.iter_mut().zip(all) {
@@ -76,15 +86,50 @@ impl Output {
         pool: &mut BufferPool,
         write: impl FnOnce(&mut Vec<u8>) -> T,
     ) -> T {
+        if !self.part.is_empty() {
+            self.keep_part(pool);
+        }
+        self.prepare_tail(pool);
+        let before = self.tail.len();
+        let result = write(&mut self.tail);
+        self.pending += self.tail.len() - before;
+        result
+    }
+
+    #[inline]
+    fn prepare_tail(&mut self, pool: &mut BufferPool) {
         if self.tail.capacity() == 0 {
             self.tail = pool.take();
         } else if self.tail.len() >= CHUNK_BYTES {
             self.begin_chunk(pool);
         }
-        let before = self.tail.len();
-        let result = write(&mut self.tail);
-        self.pending += self.tail.len() - before;
-        result
+    }
+
+    /// Appends a part of the bytes of this turn. True if it had none before: the caller notes it as
+    /// a holder.
+    #[inline]
+    pub(crate) fn append_part(&mut self, part: Part, pool: &mut BufferPool) -> bool {
+        self.pending += part.len();
+        if self.part.is_empty() {
+            self.part = part;
+            return true;
+        }
+        if !self.part.extend(part) {
+            self.keep_part(pool);
+            self.part = part;
+        }
+        false
+    }
+
+    /// Copies its part of the bytes of this turn into a buffer of its own: something else comes
+    /// behind it, or the turn is over.
+    #[cold]
+    pub(crate) fn keep_part(&mut self, pool: &mut BufferPool) {
+        let part = std::mem::take(&mut self.part);
+        if !part.is_empty() {
+            self.prepare_tail(pool);
+            self.tail.extend_from_slice(pool.turn.get(part));
+        }
     }
 
     /// Puts a full chunk behind those before it. To let it grow would take twice its memory for a
@@ -106,7 +151,8 @@ impl Output {
     }
 
     /// Appends the payload of `message` without copying it.
-    pub(crate) fn append_payload(&mut self, message: Arc<Message>) {
+    pub(crate) fn append_payload(&mut self, message: Arc<Message>, pool: &mut BufferPool) {
+        self.keep_part(pool);
         self.pending += message.payload().len();
         let segments = self.segments.get_or_insert_default();
         if !self.tail.is_empty() {
@@ -131,12 +177,12 @@ impl Output {
             }
         }
         self.segments = None;
-        if self.written == self.tail.len() {
-            self.written = 0;
-            pool.give_back(std::mem::take(&mut self.tail));
-        } else {
-            self.drop_written_half();
+        if self.written < self.tail.len() {
+            return self.drop_written_half();
         }
+        self.part.advance(self.written - self.tail.len());
+        self.written = 0;
+        pool.give_back(std::mem::take(&mut self.tail));
     }
 
     pub(crate) fn clear(&mut self, pool: &mut BufferPool) {
@@ -172,9 +218,9 @@ impl BufferPool {
         buffer
     }
 
-    /// Gives all of them back to the system.
+    /// Gives all buffers back to the system.
     pub(crate) fn clear(&mut self) {
-        *self = Self::default();
+        (self.buffers, self.bytes) = (Vec::new(), 0);
     }
 
     fn give_back(&mut self, mut buffer: Vec<u8>) {
@@ -204,7 +250,7 @@ mod tests {
         let mut written = Vec::new();
         while !output.is_empty() {
             let mut slices = [IoSlice::new(&[]); 2];
-            let filled = output.next_slices(&mut slices);
+            let filled = output.next_slices(&pool.turn, &mut slices);
             let all: Vec<u8> = slices[..filled].iter().flat_map(|slice| slice.to_vec()).collect();
             let count = step.min(all.len());
             written.extend_from_slice(&all[..count]);
@@ -243,9 +289,9 @@ mod tests {
         for step in 1..30 {
             let (mut output, mut pool) = (Output::default(), BufferPool::default());
             output.append(&mut pool, |buffer| buffer.extend_from_slice(b"one "));
-            output.append_payload(publication.share());
+            output.append_payload(publication.share(), &mut pool);
             output.append(&mut pool, |buffer| buffer.extend_from_slice(b" two "));
-            output.append_payload(publication.share());
+            output.append_payload(publication.share(), &mut pool);
             output.append(&mut pool, |buffer| buffer.extend_from_slice(b" three"));
             assert_eq!(output.pending(), 29);
             let written = drain(&mut output, &mut pool, step);

@@ -305,7 +305,7 @@ impl Core {
             publisher: Arc::clone(&session.identity),
             session: self.clients.session_id(slot),
             durability: connection.and_then(|connection| connection.durability),
-            is_bridge: connection.is_some_and(|connection| connection.is_bridge()),
+            is_bridge: connection.is_some_and(Connection::is_bridge),
             is_v5: connection.is_some_and(Connection::is_v5),
         }
     }

@@ -196,12 +196,12 @@ impl Core {
         self.work.add(subscribers);
         let at_once = self.backlog.admits(subscribers, copied_bytes(publication));
         if at_once && nodes_with_subscribers == 1 {
-            return self.deliver_to_one_filter(publication, now, fx);
+            return self.deliver_to_one_filter(publication, subscribers, now, fx);
         }
         let targets = self.collect_targets(publication, subscribers);
         let count = targets.len();
         if at_once {
-            self.clients.layouts.reset();
+            self.clients.layouts.begin(count);
             for target in &targets {
                 deliver_to(&mut self.clients, target, publication, now, fx);
             }
@@ -232,11 +232,12 @@ impl Core {
     fn deliver_to_one_filter(
         &mut self,
         publication: &Publication<'_>,
+        subscribers: usize,
         now: Timestamp,
         fx: &mut Effects,
     ) -> usize {
         let mut count = 0;
-        self.clients.layouts.reset();
+        self.clients.layouts.begin(subscribers);
         for &node in &self.scratch.matched {
             for subscriber in self.tree.subscribers(node) {
                 if !wants(&self.clients, subscriber, publication) {
@@ -303,7 +304,7 @@ impl Core {
         let rest = routing.targets.len() - routing.next;
         let count = self.backlog.take_deliveries(rest, copied_bytes(&publication));
         self.clients.rounds.resume_origin(routing.round);
-        self.clients.layouts.reset();
+        self.clients.layouts.begin(count);
         for target in &routing.targets[routing.next..routing.next + count] {
             if self.clients.slot_of(target.session_id(self.config.worker)).is_some() {
                 deliver_to(&mut self.clients, target, &publication, now, fx);

@@ -27,6 +27,7 @@ mod refusals;
 mod retained;
 mod robustness;
 mod rules;
+mod same_bytes;
 mod shared;
 mod shared_backlogs;
 mod silence;

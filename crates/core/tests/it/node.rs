@@ -439,6 +439,7 @@ impl Node {
         for id in fx.flush {
             self.write(worker, id);
         }
+        self.cores[worker].end_flush();
         for id in fx.close {
             if let Some(index) = self.by_id.remove(&(worker, id)) {
                 self.sockets[index].is_closed = true;
@@ -499,7 +500,7 @@ impl Node {
             return;
         };
         let core = &mut self.cores[worker];
-        while let Some(output) = core.output(id).filter(|output| !output.is_empty()) {
+        while core.output(id).is_some_and(|output| !output.is_empty()) {
             let socket = &mut self.sockets[index];
             let step = self.random.as_mut().map_or(usize::MAX, |random| 1 + random.below(5000));
             let room = socket.room.min(step);
@@ -507,7 +508,7 @@ impl Node {
                 return;
             }
             let mut slices = [IoSlice::new(&[]); 4];
-            let filled = output.next_slices(&mut slices);
+            let filled = core.next_slices(id, &mut slices);
             let mut count = 0;
             for slice in &slices[..filled] {
                 let taken = slice.len().min(room - count);

@@ -248,6 +248,7 @@ impl Node {
             for id in flush {
                 self.write(worker, id, links, now);
             }
+            self.cores[worker].end_flush();
             for id in mem::take(&mut self.effects[worker].close) {
                 if let Some(link) = self.by_id.get(&(worker, id)).copied() {
                     self.notice_end(&mut links[link], now);
@@ -270,9 +271,9 @@ impl Node {
             return;
         };
         let core = &mut self.cores[worker];
-        while let Some(output) = core.output(id).filter(|output| !output.is_empty()) {
+        while core.output(id).is_some_and(|output| !output.is_empty()) {
             let mut slices = [IoSlice::new(&[]); 4];
-            let filled = output.next_slices(&mut slices);
+            let filled = core.next_slices(id, &mut slices);
             let mut count = 0;
             for slice in &slices[..filled] {
                 links[link].put_from_broker(slice, now);

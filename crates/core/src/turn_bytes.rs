@@ -1,0 +1,100 @@
+//! Packets that many receivers get alike, written down once for the length of a turn.
+//!
+//! Each receiver's output names the part that it gets; what was not written to its socket by the
+//! end of the turn is copied into a buffer of its own. So a message for many is read by all of them
+//! from the same few bytes, which are in the processor's cache, and not from as many copies. They
+//! must never be taken away while an output names them.
+
+use std::ops::Range;
+
+use crate::identity::ConnectionId;
+
+/// The bytes of this turn, and who has a part of them.
+#[derive(Debug, Default)]
+pub(crate) struct TurnBytes {
+    bytes: Vec<u8>,
+    holders: Vec<ConnectionId>,
+}
+
+/// A part of the bytes of this turn; empty: none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Part {
+    start: u32,
+    length: u32,
+}
+
+impl TurnBytes {
+    /// From this length on nothing is added any more.
+    const BYTES_MAX: usize = 256 * 1024;
+
+    /// Adds what the two make together, if there is room.
+    pub(crate) fn add(&mut self, head: &[u8], payload: &[u8]) -> Option<Part> {
+        let (start, length) = (self.bytes.len(), head.len() + payload.len());
+        if start + length > Self::BYTES_MAX {
+            return None;
+        }
+        self.bytes.extend_from_slice(head);
+        self.bytes.extend_from_slice(payload);
+        // Both are below `BYTES_MAX`.
+        Some(Part { start: start as u32, length: length as u32 })
+    }
+
+    pub(crate) fn get(&self, part: Part) -> &[u8] {
+        &self.bytes[part.range()]
+    }
+
+    /// Notes that the output of this connection has a part from now on.
+    #[inline]
+    pub(crate) fn note_holder(&mut self, id: ConnectionId) {
+        self.holders.push(id);
+    }
+
+    /// Those who were noted since the last time. All of them have to let go of their parts before
+    /// [`TurnBytes::clear`].
+    pub(crate) fn take_holders(&mut self) -> Vec<ConnectionId> {
+        std::mem::take(&mut self.holders)
+    }
+
+    /// Nobody has a part any more. Keeps `holders`, now empty, for reuse.
+    pub(crate) fn clear(&mut self, mut holders: Vec<ConnectionId>) {
+        self.bytes.clear();
+        holders.clear();
+        self.holders = holders;
+    }
+
+    /// The memory that they take.
+    pub(crate) fn held_bytes(&self) -> usize {
+        self.bytes.capacity() + self.holders.capacity() * size_of::<ConnectionId>()
+    }
+}
+
+impl Part {
+    pub(crate) fn is_empty(self) -> bool {
+        self.length == 0
+    }
+
+    pub(crate) fn len(self) -> usize {
+        self.length as usize
+    }
+
+    /// Grows by `next` if that comes right behind.
+    #[inline]
+    pub(crate) fn extend(&mut self, next: Self) -> bool {
+        let follows = self.start + self.length == next.start;
+        if follows {
+            self.length += next.length;
+        }
+        follows
+    }
+
+    /// What is left without the first `count` bytes.
+    pub(crate) fn advance(&mut self, count: usize) {
+        let count = (count as u32).min(self.length);
+        self.start += count;
+        self.length -= count;
+    }
+
+    fn range(self) -> Range<usize> {
+        self.start as usize..(self.start + self.length) as usize
+    }
+}
