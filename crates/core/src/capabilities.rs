@@ -120,7 +120,7 @@ impl Core {
         let Some(connection) = connection.filter(|connection| connection.is_v5()) else {
             return Ok(());
         };
-        let offered = connection.capabilities;
+        let offered = connection.offer.capabilities;
         offered.check_identifier(packet.subscription_identifier.is_some())?;
         packet.subscriptions.iter().try_for_each(|entry| offered.check_filter(entry.filter))
     }
@@ -129,6 +129,6 @@ impl Core {
     pub(crate) fn offered_to(&self, slot: SessionSlot) -> Capabilities {
         let connection = self.clients.sessions[slot as usize].connection;
         let connection = connection.and_then(|id| self.clients.connections.get(id.slot()));
-        connection.map(|connection| connection.capabilities).unwrap_or_default()
+        connection.map(|connection| connection.offer.capabilities).unwrap_or_default()
     }
 }

@@ -67,7 +67,7 @@ impl Core {
         let pending = self.pending_connect(connect);
         let request = AuthRequest {
             connection: id,
-            listener: self.clients.connection(id).map_or(0, |connection| connection.listener),
+            listener: self.clients.connection(id).map_or(0, |connection| connection.offer.listener),
             version: connect.version,
             client_id: pending.client_id.clone(),
             is_assigned: pending.assigned,
@@ -140,7 +140,7 @@ impl Core {
             return;
         };
         let method = connection.authentication_method();
-        let (listener, version) = (connection.listener, connection.version);
+        let (listener, version) = (connection.offer.listener, connection.version);
         let Phase::Authenticating(pending) = &connection.phase else {
             return;
         };
@@ -201,7 +201,7 @@ impl Core {
         let data = auth.authentication_data.map(Into::into);
         let request = AuthRequest {
             connection: id,
-            listener: connection.listener,
+            listener: connection.offer.listener,
             version: connection.version,
             client_id: identity.client_id.clone(),
             is_assigned: false,
@@ -338,7 +338,8 @@ impl Core {
     /// Whether the listener offers what the CONNECT asks for.
     fn check_offered(&self, id: ConnectionId, connect: &Connect<'_>) -> Result<(), Refusal> {
         let connection = self.clients.connections.get(id.slot());
-        let offered = connection.map(|connection| connection.capabilities).unwrap_or_default();
+        let offered =
+            connection.map(|connection| connection.offer.capabilities).unwrap_or_default();
         if !offered.speaks(connect.version) {
             let detail = "this listener does not speak this version of MQTT";
             return Err((ReasonCode::UnsupportedProtocolVersion, detail));
@@ -465,7 +466,7 @@ impl Core {
         let Some(connection) = self.clients.connections.get(id.slot()) else {
             return;
         };
-        let (durability, version) = (connection.durability, connection.version);
+        let (durability, version) = (connection.offer.durability, connection.version);
         let mut connack = Vec::new();
         let encoded = self.connack(pending, &terms, session_present).encode(version, &mut connack);
         debug_assert!(encoded.is_ok(), "its size was looked at");
@@ -612,8 +613,8 @@ impl Core {
         };
         let method = connection.authentication_method();
         let mut terms = Terms {
-            offered: connection.capabilities,
-            told: connection.told,
+            offered: connection.offer.capabilities,
+            told: connection.offer.told,
             keep_alive: self.effective_keep_alive(pending.keep_alive_seconds),
             response: self.response_information(pending),
             data: data.filter(|_| method.is_some()), // [MQTT-4.12.0-6]

@@ -2,6 +2,7 @@
 //! can take, and what waits to be written.
 
 use std::num::{NonZero, NonZeroU16};
+use std::sync::Arc;
 
 use hashbrown::HashMap;
 use midge_codec::{Connect, PacketType, ProtocolVersion, QoS, TopicAliasUse};
@@ -41,21 +42,15 @@ pub(crate) struct Connection {
     pub(crate) last_packet_at: Timestamp,
     /// The moment of the timer that is set for this connection.
     pub(crate) timer_at: Option<Timestamp>,
+    pub(crate) offer: Arc<Offer>,
     /// The larger one of 1.5 times the Keep Alive; 0: none.
     pub(crate) silence_max_ms: u32,
     /// Acknowledgements that wait for the store.
     pub(crate) held: u32,
     /// How many of them are PUBACKs.
     pub(crate) held_pubacks: u32,
-    /// What its listener offers.
-    pub(crate) capabilities: Capabilities,
-    /// The limits that its Client is held to.
-    pub(crate) told: Told,
     /// QoS 1 and 2 messages that the peer lets be under way.
     pub(crate) receive_maximum: u16,
-    pub(crate) listener: u16,
-    /// What its listener promises, if it says so.
-    pub(crate) durability: Option<Durability>,
     /// Whether the driver was told not to read.
     pub(crate) paused: bool,
     /// Request Problem Information, `true` unless the Client said no [MQTT-3.1.2-29].
@@ -92,9 +87,42 @@ pub struct Opening {
     pub durability: Option<Durability>,
 }
 
+/// What it was opened with: many have the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Offer {
+    /// The number of the listener that it came by.
+    pub(crate) listener: u16,
+    pub(crate) capabilities: Capabilities,
+    /// What its listener promises, if it says so.
+    pub(crate) durability: Option<Durability>,
+    /// The limits that its Client is held to.
+    pub(crate) told: Told,
+}
+
+/// The offers that open connections have, each once.
+#[derive(Debug, Default)]
+pub(crate) struct Offers(Vec<Arc<Offer>>);
+
+impl Offers {
+    /// Those that nobody has any more are looked for when there are so many.
+    const MANY: usize = 16;
+
+    pub(crate) fn share(&mut self, offer: Offer) -> Arc<Offer> {
+        if let Some(known) = self.0.iter().rev().find(|known| ***known == offer) {
+            return Arc::clone(known);
+        }
+        if self.0.len() >= Self::MANY {
+            self.0.retain(|known| Arc::strong_count(known) > 1);
+        }
+        let offer = Arc::new(offer);
+        self.0.push(Arc::clone(&offer));
+        offer
+    }
+}
+
 /// Limits that a Client is told of, or could have been: they stay for as long as its Network
 /// Connection as they were when it was opened.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Told {
     pub(crate) receive_maximum: u16,
     pub(crate) awaiting_release_max: u16,
@@ -168,7 +196,7 @@ pub(crate) struct IncomingAliases {
 }
 
 impl Connection {
-    pub(crate) fn new(id: ConnectionId, listener: u16, told: Told, now: Timestamp) -> Self {
+    pub(crate) fn new(id: ConnectionId, offer: Arc<Offer>, now: Timestamp) -> Self {
         Self {
             id,
             phase: Phase::AwaitingConnect,
@@ -183,10 +211,7 @@ impl Connection {
             timer_at: None,
             packet_bytes_max: u32::MAX,
             receive_maximum: u16::MAX,
-            listener,
-            capabilities: Capabilities::default(),
-            durability: None,
-            told,
+            offer,
             held: 0,
             held_pubacks: 0,
             is_unanswered: false,
@@ -214,10 +239,8 @@ impl Connection {
             problem_information: control.problem_information,
             packet_bytes_max: control.packet_bytes_max,
             receive_maximum: control.receive_maximum,
-            capabilities: control.capabilities,
-            durability: control.durability,
             outgoing_aliases: aliases.map(|aliases| Box::new(aliases.anew())),
-            ..Self::new(id, control.listener, control.told, now)
+            ..Self::new(id, Arc::clone(&control.offer), now)
         };
         stream.set_bridge(control.is_bridge());
         stream
@@ -315,5 +338,32 @@ impl IncomingAliases {
     /// What the topics take.
     pub(crate) fn bytes(&self) -> usize {
         self.topics.values().map(|topic| topic.len()).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::{Offer, Offers, Told};
+    use crate::capabilities::Capabilities;
+    use crate::limits::Limits;
+
+    #[test]
+    fn an_offer_is_there_once_and_goes_with_the_last_who_has_it() {
+        let offer = |listener| Offer {
+            listener,
+            capabilities: Capabilities::default(),
+            durability: None,
+            told: Told::new(&Limits::default()),
+        };
+        let mut offers = Offers::default();
+        let first = offers.share(offer(0));
+        assert!(Arc::ptr_eq(&first, &offers.share(offer(0))));
+        for listener in 1..1000 {
+            assert_eq!(offers.share(offer(listener)).listener, listener);
+            assert!(offers.0.len() <= Offers::MANY + 1);
+        }
+        assert!(Arc::ptr_eq(&first, &offers.share(offer(0))), "somebody has it still");
     }
 }

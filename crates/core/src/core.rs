@@ -16,7 +16,7 @@ use crate::answering::UnsettledEnds;
 use crate::backlog::Backlog;
 use crate::budget::NodeBudget;
 use crate::clients::{Clients, want_flush};
-use crate::connection::{Connection, Opening, Phase, Told};
+use crate::connection::{Connection, Offer, Offers, Opening, Phase, Told};
 use crate::counters::Counters;
 use crate::data_streams::StreamError;
 use crate::delayed::Delayed;
@@ -124,6 +124,7 @@ pub struct Core {
     pub(crate) unsettled_ends: UnsettledEnds,
     /// Recovered Sessions whose Clients have newer ones.
     pub(crate) superseded: Vec<RecoveredSession>,
+    offers: Offers,
 }
 
 impl Core {
@@ -196,18 +197,14 @@ impl Core {
             endings: EndingQueues::default(),
             unsettled_ends: UnsettledEnds::default(),
             superseded: Vec::new(),
+            offers: Offers::default(),
             config,
         }
     }
 
     /// A peer has opened a Network Connection by way of a listener.
     pub fn open_connection(&mut self, opening: Opening, now: Timestamp) -> ConnectionId {
-        let id = self.insert_connection(opening.listener, now);
-        if let Some(connection) = self.clients.connection(id) {
-            connection.is_turned_away = opening.is_turned_away;
-            connection.capabilities = opening.capabilities;
-            connection.durability = opening.durability;
-        }
+        let id = self.insert_connection(&opening, now);
         let deadline_ms =
             opening.connect_deadline_ms.unwrap_or(self.config.limits.connect_deadline_ms);
         self.set_connection_timer(id, now + u64::from(deadline_ms));
@@ -557,10 +554,14 @@ impl Core {
         self.clients.counters.bytes_received += bytes;
     }
 
-    pub(crate) fn insert_connection(&mut self, listener: u16, now: Timestamp) -> ConnectionId {
+    pub(crate) fn insert_connection(&mut self, opening: &Opening, now: Timestamp) -> ConnectionId {
         let id = self.next_connection_id();
+        let &Opening { listener, capabilities, durability, is_turned_away, .. } = opening;
         let told = Told::new(&self.config.limits);
-        self.clients.connections.insert(Connection::new(id, listener, told, now));
+        let offer = self.offers.share(Offer { listener, capabilities, durability, told });
+        let mut connection = Connection::new(id, offer, now);
+        connection.is_turned_away = is_turned_away;
+        self.clients.connections.insert(connection);
         self.clients.counters.connections_opened += 1;
         id
     }

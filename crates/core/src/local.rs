@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use midge_codec::{PublishProperties, QoS, SubscriptionOptions};
 
-use crate::connection::Phase;
+use crate::connection::{Opening, Phase};
 use crate::core::Core;
 use crate::destination::Destination;
 use crate::drops::{DropReason, Party};
@@ -34,7 +34,8 @@ impl Core {
     /// Opens a subscriber inside the process. It ends like a Network Connection, by
     /// [`Core::handle_closed`].
     pub fn open_local(&mut self, now: Timestamp, fx: &mut Effects) -> ConnectionId {
-        let id = self.insert_connection(u16::MAX, now);
+        let opening = Opening { listener: u16::MAX, ..Opening::default() };
+        let id = self.insert_connection(&opening, now);
         // No Client can have this identifier: U+0000 is not allowed in strings of the protocol.
         let name = format!("\0local/{}/{}", self.config.worker.index(), id.generation);
         let identity = Arc::new(Identity { client_id: name.into(), user_name: None });

@@ -67,7 +67,7 @@ impl Core {
             let (party, topic) = (Party::Publisher(&publisher), publish.topic.as_str());
             return self.clients.note_drop(party, topic, DropReason::StoreFull, fx);
         }
-        let offered = control.capabilities;
+        let offered = control.offer.capabilities;
         if let Err((reason_code, detail)) = offered.check_message(publish.qos, publish.retain) {
             return self.violate(id, reason_code, detail.to_string(), now, fx);
         }
@@ -166,7 +166,7 @@ impl Core {
         let Some(connection) = self.clients.connection(id) else {
             return false;
         };
-        let told = connection.told;
+        let told = connection.offer.told;
         match connection.is_v5() {
             true => connection.held_pubacks + released >= u32::from(told.receive_maximum),
             false => qos == QoS::ExactlyOnce && released >= u32::from(told.awaiting_release_max),
@@ -213,7 +213,7 @@ impl Core {
         let Some(connection) = self.clients.connection(id) else {
             return invalid("no such connection");
         };
-        if alias.get() > connection.told.topic_alias_maximum {
+        if alias.get() > connection.offer.told.topic_alias_maximum {
             return invalid("Topic Alias above the Topic Alias Maximum [MQTT-3.3.2-9]");
         }
         let aliases = connection.incoming_aliases();
@@ -304,7 +304,7 @@ impl Core {
         Origin {
             publisher: Arc::clone(&session.identity),
             session: self.clients.session_id(slot),
-            durability: connection.and_then(|connection| connection.durability),
+            durability: connection.and_then(|connection| connection.offer.durability),
             is_bridge: connection.is_some_and(Connection::is_bridge),
             is_v5: connection.is_some_and(Connection::is_v5),
         }
