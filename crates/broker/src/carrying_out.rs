@@ -36,7 +36,7 @@ impl Worker {
         }
     }
 
-    fn resume_connections(&mut self) {
+    pub(crate) fn resume_connections(&mut self) {
         for id in std::mem::take(&mut self.resumed) {
             self.resume_reading(id);
         }

@@ -34,6 +34,10 @@ struct Line {
 }
 
 impl ConnectLines {
+    fn is_empty(&self) -> bool {
+        self.places.is_empty()
+    }
+
     /// Whether somebody has to be looked at again though nothing may come by then.
     pub(crate) fn has_held(&self) -> bool {
         !self.held.is_empty()
@@ -66,7 +70,7 @@ impl ConnectLines {
 
     /// Gives up a place, if it has one. `Some`: who is the first now.
     fn leave(&mut self, id: ConnectionId) -> Option<ConnectionId> {
-        if self.places.is_empty() {
+        if self.is_empty() {
             return None; // nearly always
         }
         let client_id = self.places.remove(&id)?;
@@ -120,6 +124,8 @@ impl Worker {
     const TURNS_BEHIND_OLD_MAX: u16 = 256;
     /// Reads of an old connection in a turn for one CONNECT that comes behind it.
     const READS_BEFORE_CONNECT_MAX: usize = 64;
+    /// What a CONNECT takes of a turn's share of bytes each time that it is looked at.
+    const CONNECT_BYTES: usize = 4096;
 
     /// Reads a socket that is taken off the list, and first what its CONNECT comes behind. To wait
     /// for the next turn with every CONNECT would take a storm of them as many turns.
@@ -149,6 +155,9 @@ impl Worker {
     /// Whether a CONNECT is not handled yet, because something that has come by an old connection
     /// of the same Client counts before it, or because another CONNECT of that Client does.
     pub(crate) fn has_connect_to_wait(&mut self, id: ConnectionId, client_id: &str) -> bool {
+        if !self.connect_lines.is_empty() {
+            self.turn_bytes += Self::CONNECT_BYTES;
+        }
         if self.connect_lines.is_behind(id, client_id) {
             self.connect_lines.join(id, client_id);
             self.park(id);

@@ -1,6 +1,8 @@
 //! How much waits for a thread, for those to look at who bring more: publishers are held back when
-//! it is too much, and nobody is read when what the others bring has become too much, too. However
-//! much publishers still brought when they were to be held back, it keeps nobody else unread.
+//! it is too much, and nobody is read when what the others bring has become too much, too. What
+//! publishers still brought when they were to be held back keeps nobody else unread. That is a few
+//! turns' worth: whatever is far more has come in ways that do not know of it (retained messages of
+//! a subscription, Will Messages), and then nobody is read, either.
 //!
 //! Whoever changes a count holds the lock of what it counts.
 
@@ -25,6 +27,9 @@ pub(crate) struct PendingBytes {
 }
 
 impl PendingBytes {
+    /// So many times as much as is full: nobody is read, whoever has brought it.
+    const FAR_MORE: usize = 16;
+
     /// Nothing waits. More than `full` bytes are much.
     pub(crate) fn new(full: usize) -> Self {
         Self { messages: AtomicUsize::new(0), others: AtomicUsize::new(0), full }
@@ -58,7 +63,8 @@ impl PendingBytes {
     /// Whether nobody shall be read.
     pub(crate) fn is_overfull(&self) -> bool {
         let bytes = self.get();
-        bytes.others > self.full && bytes.all() > 2 * self.full
+        let others_are_much = bytes.others > self.full && bytes.all() > 2 * self.full;
+        others_are_much || bytes.all() > Self::FAR_MORE * self.full
     }
 }
 
@@ -92,7 +98,7 @@ mod tests {
         let pending = PendingBytes::new(1000);
         pending.add(Bytes::of_messages(1000));
         assert!(!pending.is_full());
-        pending.add(Bytes::of_messages(1_000_000));
+        pending.add(Bytes::of_messages(14_000));
         assert!(pending.is_full() && !pending.is_overfull());
         pending.add(Bytes::of_others(1001));
         assert!(pending.is_overfull());
@@ -106,5 +112,14 @@ mod tests {
         assert!(pending.is_overfull());
         pending.clear();
         assert_eq!(pending.get(), Bytes::default());
+    }
+
+    #[test]
+    fn there_is_an_end_to_what_waits_whatever_it_is() {
+        let pending = PendingBytes::new(1000);
+        pending.add(Bytes::of_messages(16_000));
+        assert!(!pending.is_overfull());
+        pending.add(Bytes::of_messages(1));
+        assert!(pending.is_overfull());
     }
 }

@@ -232,6 +232,9 @@ impl Worker {
         self.note_log_level();
         self.put_new_behind_old();
         self.core.begin_packets(self.now, &mut self.fx);
+        // Whoever is read again now: first what has come of it already.
+        self.note_reading();
+        self.resume_connections();
         self.read_sockets();
         self.judge_silence();
         self.core.run_backlog(self.now, &mut self.fx);

@@ -30,7 +30,7 @@ pub(crate) struct Backlog {
     turn_bytes_max: usize,
     held_back: Vec<ConnectionId>,
     pushed: u64,
-    /// Receivers that this turn has put off.
+    /// Receivers that the packets of this turn have put off.
     put_off: usize,
 }
 
@@ -114,6 +114,11 @@ impl Backlog {
     pub(crate) fn begin_turn(&mut self) {
         self.deliveries_left = self.deliveries_max;
         self.bytes_left = self.turn_bytes_max;
+        self.put_off = 0;
+    }
+
+    /// Packets have a share of the turn to themselves, whatever was put off before them.
+    pub(crate) fn begin_packets(&mut self) {
         self.put_off = 0;
     }
 

@@ -455,6 +455,7 @@ impl Core {
     /// as long as it waits, all that comes has to wait behind it.
     pub fn begin_packets(&mut self, now: Timestamp, fx: &mut Effects) {
         self.run_routings(now, fx);
+        self.backlog.begin_packets();
         self.work.begin_packets();
     }
 

@@ -128,7 +128,9 @@ impl Layouts {
             let start = self.buffer.len() as u32;
             let offset = form.packet(passed).encode_head(form.version, &mut self.buffer) as u32;
             let end = self.buffer.len() as u32;
-            let is_same = self.is_for_several && form.packet_id.is_none();
+            // A payload that is shared anyway comes behind a head of its own.
+            let is_whole = payload.len() == passed.publication.payload.len();
+            let is_same = self.is_for_several && is_whole && form.packet_id.is_none();
             let head = &self.buffer[start as usize..];
             let part = is_same.then(|| pool.turn.add(head, payload)).flatten().unwrap_or_default();
             self.slots[index] = Slot { start, end, packet_id_offset: offset, part };

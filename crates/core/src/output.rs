@@ -126,9 +126,9 @@ impl Output {
     #[cold]
     pub(crate) fn keep_part(&mut self, pool: &mut BufferPool) {
         let part = std::mem::take(&mut self.part);
-        if !part.is_empty() {
+        for piece in part.pieces(CHUNK_BYTES) {
             self.prepare_tail(pool);
-            self.tail.extend_from_slice(pool.turn.get(part));
+            self.tail.extend_from_slice(pool.turn.get(piece));
         }
     }
 
@@ -218,9 +218,10 @@ impl BufferPool {
         buffer
     }
 
-    /// Gives all buffers back to the system.
+    /// Gives everything that is not in use back to the system.
     pub(crate) fn clear(&mut self) {
         (self.buffers, self.bytes) = (Vec::new(), 0);
+        self.turn.shrink();
     }
 
     fn give_back(&mut self, mut buffer: Vec<u8>) {
@@ -273,6 +274,30 @@ mod tests {
             assert!(drain(&mut output, &mut pool, step) == expected);
             assert_eq!(output.held_bytes(), 0, "an idle output owns no buffer");
         }
+    }
+
+    #[test]
+    fn a_part_that_is_kept_is_in_buffers_like_all_others() {
+        let (mut output, mut pool) = (Output::default(), BufferPool::default());
+        let mut expected = Vec::new();
+        for number in 0..60_u8 {
+            let payload = vec![number; 3_000];
+            let part = pool.turn.add(b"head", &payload).expect("there is room");
+            assert_eq!(output.append_part(part, &mut pool), number == 0, "it is a holder");
+            expected.extend_from_slice(b"head");
+            expected.extend(payload);
+        }
+        assert_eq!((output.pending(), output.held_bytes()), (expected.len(), 0));
+        output.advance(1_000, &mut pool);
+        output.keep_part(&mut pool);
+        pool.turn.clear(Vec::new());
+        output.append(&mut pool, |buffer| buffer.extend_from_slice(b"more"));
+        expected.extend_from_slice(b"more");
+        assert!(output.held_bytes() < 2 * expected.len());
+        let segments = output.segments.iter().flat_map(|segments| segments.iter());
+        let longest = segments.map(|segment| segment.as_slice().len()).max();
+        assert!(longest.is_some_and(|longest| longest < 2 * super::CHUNK_BYTES));
+        assert!(drain(&mut output, &mut pool, 70_000) == expected[1_000..]);
     }
 
     #[test]

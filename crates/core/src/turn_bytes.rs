@@ -62,6 +62,12 @@ impl TurnBytes {
         self.holders = holders;
     }
 
+    /// Gives back what is not in use.
+    pub(crate) fn shrink(&mut self) {
+        self.bytes.shrink_to_fit();
+        self.holders.shrink_to_fit();
+    }
+
     /// The memory that they take.
     pub(crate) fn held_bytes(&self) -> usize {
         self.bytes.capacity() + self.holders.capacity() * size_of::<ConnectionId>()
@@ -92,6 +98,15 @@ impl Part {
         let count = (count as u32).min(self.length);
         self.start += count;
         self.length -= count;
+    }
+
+    /// The same in pieces of so many bytes at most.
+    pub(crate) fn pieces(self, length_max: usize) -> impl Iterator<Item = Self> {
+        let end = self.start + self.length;
+        (self.start..end).step_by(length_max).map(move |start| {
+            let length = (end - start).min(length_max as u32);
+            Self { start, length }
+        })
     }
 
     fn range(self) -> Range<usize> {

@@ -494,3 +494,28 @@ impl Node {
         subscribe_packet(1, &entries, None, &mut |packet| self.queue(conn, packet));
     }
 }
+
+#[test]
+fn what_others_have_sent_takes_nothing_from_the_packets_of_a_turn() {
+    let limits = Limits { turn_deliveries_max: 1, ..setup().limits };
+    let mut node = Node::new(&Setup { workers: 2, limits, ..setup() });
+    let publisher = node.connect("publisher");
+    assert_eq!(node.home("publisher"), 0);
+    let names = (0..1_200).map(|number| format!("r{number}"));
+    let names: Vec<_> = names.filter(|name| node.home(name) == 1).collect();
+    let receivers: Vec<_> = names.iter().map(|name| node.connect(name)).collect();
+    for &conn in &receivers {
+        node.subscribe(conn, "t", 0);
+    }
+    node.queue(publisher, &Packet::Publish(publish("t", "for many", 0, 0)));
+    node.turn(0);
+    for &conn in &receivers[..2] {
+        (0..2).for_each(|_| node.queue(conn, &Packet::PingReq));
+    }
+    node.turn(1);
+    let put_off = receivers.iter().filter(|conn| node.messages(**conn).is_empty()).count();
+    assert!(put_off > 512, "{put_off}");
+    for &conn in &receivers[..2] {
+        assert_eq!(node.take(conn), [Received::PingResp, Received::PingResp]);
+    }
+}
