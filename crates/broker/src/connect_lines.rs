@@ -1,8 +1,9 @@
 //! CONNECTs that wait for what their Clients have said on an old connection.
 //!
 //! Those of one Client Identifier stand in a line and are accepted in the order in which they
-//! came: the last one is whom the Session is left to. Only the first of a line is read; so what a
-//! turn does for those who wait does not grow with their number.
+//! came, so the Session is left to the last one, unless a hook answers them in another order. Only
+//! the first of a line is read; so what a turn does for those who wait does not grow with their
+//! number.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;

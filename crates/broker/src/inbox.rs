@@ -272,7 +272,7 @@ mod tests {
         Inbox::new(poller.notifier(), Arc::default(), 1)
     }
 
-    /// What a worker tells another one of a subscription.
+    /// The letter by which a worker tells another one of a subscription.
     fn batch() -> Vec<PeerMessage> {
         let mut core = Core::new(CoreConfig {
             worker: WorkerId::new(0),

@@ -61,7 +61,7 @@ impl Worker {
             self.core.handle_closed(id, self.now, &mut self.fx);
             return self.count_closed(is_turned_away);
         }
-        // What was read already is a CONNECT, which comes behind those that came before it.
+        // A CONNECT was read of it already, and comes behind those that came before it.
         let is_postponed = !bytes.is_empty();
         let socket = Socket::new(id, stream, terms);
         self.sockets.insert(Socket { is_turned_away, partial: bytes, is_postponed, ..socket });
@@ -91,7 +91,7 @@ impl Worker {
             return;
         }
         self.look_at_held_connects();
-        // Who is put on the list from now on comes behind those who were not reached.
+        // Connections that are put on the list from now on come behind those that were not reached.
         self.to_read = self.readable.len();
         let mut is_first = true;
         // One at least, whatever letters have made of the turn.

@@ -451,8 +451,8 @@ impl Core {
         self.timers.next_deadline()
     }
 
-    /// What has come by sockets is handled from now on in this turn. What was put off goes first:
-    /// as long as it waits, all that comes has to wait behind it.
+    /// From now on this turn handles packets that have come by sockets. Put-off messages go first:
+    /// as long as they wait, all that comes has to wait behind them.
     pub fn begin_packets(&mut self, now: Timestamp, fx: &mut Effects) {
         self.run_routings(now, fx);
         self.backlog.begin_packets();

@@ -93,7 +93,7 @@ impl Part {
         follows
     }
 
-    /// What is left without the first `count` bytes.
+    /// Leaves out the first `count` bytes.
     pub(crate) fn advance(&mut self, count: usize) {
         let count = (count as u32).min(self.length);
         self.start += count;

@@ -16,7 +16,7 @@ use super::{Loaded, data_directory};
 pub(super) struct Resolved {
     /// `None`: the key has no effect.
     pub(super) value: Option<Value>,
-    /// What has decided.
+    /// Where the setting comes from.
     pub(super) origin: Origin,
     /// How it came to be this, if the origin alone does not tell.
     pub(super) remark: Option<&'static str>,
