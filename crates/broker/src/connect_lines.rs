@@ -1,14 +1,18 @@
 //! CONNECTs that wait for what their Clients have said on an old connection.
 //!
-//! Those of one Client Identifier stand in a line and are accepted in the order in which they
-//! came, so the Session is left to the last one, unless a hook answers them in another order. Only
-//! the first of a line is read; so what a turn does for those who wait does not grow with their
-//! number.
+//! Those of one Client Identifier stand in a line and are handled in the order in which they came.
+//! Only the first of a line is read, so what a turn does for those who wait does not grow with
+//! their number. The wait has an end: an old connection that goes on talking is read for so many
+//! turns, and one that has said half of something is waited for once by the whole line. One whose
+//! Client has gone meanwhile, and has left nothing else to be handled, has no effect.
 
 use std::collections::{HashMap, VecDeque};
+use std::io;
 use std::sync::Arc;
 
+use midge_codec::{Decoded, Packet, ProtocolVersion, decode};
 use midge_core::{ConnectionId, Timestamp};
+use midge_net::Received;
 
 use crate::sockets::Socket;
 use crate::worker::Worker;
@@ -29,12 +33,28 @@ pub(crate) struct ConnectLines {
 #[derive(Default)]
 struct Line {
     waiting: VecDeque<ConnectionId>,
-    /// The old connection that is waited for, and the turns that it was already, by whomever.
+    /// The old connection that is waited for, and in how many turns it was read for that, by
+    /// whomever.
     old: Option<ConnectionId>,
     turns: u16,
+    /// In how many turns nothing could be read of what was waited for, whatever it was.
+    held_turns: u16,
+}
+
+impl Line {
+    /// Whether everybody has waited for this old connection for long enough.
+    fn has_waited_for(&self, old: ConnectionId) -> bool {
+        let turns = if self.old == Some(old) { self.turns } else { 0 };
+        turns.max(self.held_turns) >= ConnectLines::TURNS_MAX
+    }
 }
 
 impl ConnectLines {
+    /// Turns in which CONNECTs wait for what was said on one old connection: more than a socket
+    /// holds can be read in them. Those in which nothing can be read are
+    /// [`Worker::HELD_CONNECTS_PAUSE`] apart, which makes a quarter of a second.
+    const TURNS_MAX: u16 = 256;
+
     fn is_empty(&self) -> bool {
         self.places.is_empty()
     }
@@ -88,23 +108,28 @@ impl ConnectLines {
         next.filter(|_| place == 0)
     }
 
-    /// Turns that the line of this Client has waited for this old connection.
-    fn turns_behind(&self, old: ConnectionId, client_id: &str) -> u16 {
-        let line = self.lines.get(client_id).filter(|line| line.old == Some(old));
-        line.map_or(0, |line| line.turns)
+    /// Whether the line of this Client has waited for this old connection for long enough.
+    fn have_waited_for(&self, old: ConnectionId, client_id: &str) -> bool {
+        self.lines.get(client_id).is_some_and(|line| line.has_waited_for(old))
     }
 
-    /// The first of a line has to wait in one turn more.
+    fn line_of(&mut self, id: ConnectionId) -> Option<&mut Line> {
+        self.places.get(&id).and_then(|client_id| self.lines.get_mut(client_id))
+    }
+
+    /// The old connection was read in this turn, and the first of the line has to wait for the
+    /// next.
     fn count_turn(&mut self, id: ConnectionId) {
-        let line = self.places.get(&id).and_then(|client_id| self.lines.get_mut(client_id));
-        if let Some(line) = line {
+        if let Some(line) = self.line_of(id) {
             line.turns = line.turns.saturating_add(1);
         }
     }
 
-    /// The first of a line waits without being read.
+    /// The first of a line waits, and nothing can be read.
     fn hold(&mut self, id: ConnectionId) {
-        self.count_turn(id);
+        if let Some(line) = self.line_of(id) {
+            line.held_turns = line.held_turns.saturating_add(1);
+        }
         self.held.push(id);
     }
 
@@ -119,10 +144,6 @@ impl ConnectLines {
 }
 
 impl Worker {
-    /// Turns in which CONNECTs wait for what was said on one old connection: more than a socket
-    /// holds can be read in them. If nothing can be read of it, they are
-    /// [`Worker::HELD_CONNECTS_PAUSE`] apart, which makes a quarter of a second.
-    const TURNS_BEHIND_OLD_MAX: u16 = 256;
     /// Reads of an old connection in a turn for one CONNECT that comes behind it.
     const READS_BEFORE_CONNECT_MAX: usize = 64;
     /// What a CONNECT takes of a turn's share of bytes each time that it is looked at.
@@ -187,7 +208,7 @@ impl Worker {
         old: ConnectionId,
         client_id: &str,
     ) -> Option<(ConnectionId, ConnectionId)> {
-        if self.connect_lines.turns_behind(old, client_id) >= Self::TURNS_BEHIND_OLD_MAX {
+        if self.connect_lines.have_waited_for(old, client_id) {
             return None;
         }
         let stream = self.core.find_stream(old, &|stream| self.sockets.has_unhandled(stream))?;
@@ -214,6 +235,46 @@ impl Worker {
                 socket.is_parked = false;
                 self.list(id);
             }
+        }
+    }
+
+    /// Whether the Client of a CONNECT that has waited has closed its Network Connection, and sent
+    /// nothing behind the CONNECT. Reads on to learn that.
+    pub(crate) fn has_gone_meanwhile(&mut self, id: ConnectionId) -> bool {
+        if self.core.protocol(id).is_none_or(|(_, is_connected)| is_connected) {
+            return false;
+        }
+        let Some(socket) = self.sockets.of(id) else {
+            return false;
+        };
+        if !socket.ends || socket.partial.len() > Self::MOVED_PARTIAL_BYTES_MAX {
+            return false;
+        }
+        match socket.stream.read(&mut self.scratch, &mut self.stream_scratch) {
+            Ok(Received::End) => self.has_nothing_but_connect(id),
+            Ok(Received::Bytes { count, .. }) => {
+                socket.partial.extend_from_slice(&self.scratch[..count]);
+                self.turn_bytes += count.max(self.stream_scratch.take_count());
+                self.core.count_bytes_received(count as u64);
+                false
+            }
+            Err(error) => {
+                !matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
+            }
+        }
+    }
+
+    /// Whether what is left to be decoded is one CONNECT, or nothing.
+    fn has_nothing_but_connect(&self, id: ConnectionId) -> bool {
+        let Some(socket) = self.sockets.peek(id) else {
+            return false;
+        };
+        let bytes_max = socket.terms.packet_before_connect_bytes_max;
+        match decode(&socket.partial, ProtocolVersion::V5, bytes_max) {
+            Ok(Decoded::Packet { packet, length }) => {
+                matches!(packet, Packet::Connect(_)) && length == socket.partial.len()
+            }
+            _ => socket.partial.is_empty(),
         }
     }
 

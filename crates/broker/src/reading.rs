@@ -2,7 +2,6 @@
 
 use std::io;
 use std::sync::Arc;
-use std::time::Instant;
 
 use midge_codec::{Decoded, Packet, PacketType, ReasonCode, decode};
 use midge_core::{AuthAnswer, ConnectionId, Opening, Output, Tracing};
@@ -38,23 +37,14 @@ impl Worker {
         &mut self,
         mut stream: Stream,
         terms: Arc<ListenerTerms>,
-        opened: Instant,
-        is_turned_away: bool,
+        opening: Opening,
         bytes: Vec<u8>,
     ) {
+        let is_turned_away = opening.is_turned_away;
         // It may have come, or have been handed over, while its listener went.
         if self.stage != Stage::Running || terms.place.is_removed() {
             return self.count_closed(is_turned_away);
         }
-        // The time that its handshake has taken counts.
-        let taken_ms = u32::try_from(opened.elapsed().as_millis()).unwrap_or(u32::MAX);
-        let opening = Opening {
-            listener: terms.place.number,
-            connect_deadline_ms: Some(terms.connect_deadline_ms.saturating_sub(taken_ms)),
-            is_turned_away,
-            capabilities: terms.capabilities,
-            durability: terms.durability,
-        };
         let id = self.core.open_connection(opening, self.now);
         if let Err(error) = self.poller.register(&mut stream, id.slot()) {
             log::error!("{}: cannot watch the connection: {error}", stream.address());
@@ -120,6 +110,9 @@ impl Worker {
             return;
         }
         if is_postponed {
+            if self.has_gone_meanwhile(id) {
+                return self.lost(id);
+            }
             return self.resume_reading(id); // with what the last turn had no time for
         }
         if !socket.is_readable {
@@ -459,7 +452,11 @@ impl Worker {
     /// A CONNECT for a Session of another worker goes there, with everything read so far. True if
     /// it did.
     fn hand_over(&mut self, id: ConnectionId, packet: &Packet<'_>, rest: &[u8]) -> bool {
-        let (Some(directory), Packet::Connect(connect)) = (&self.directory, packet) else {
+        let Packet::Connect(connect) = packet else {
+            return false;
+        };
+        let connect_number = self.core.number_connect(id);
+        let Some(directory) = &self.directory else {
             return false;
         };
         let Some(socket) = self.sockets.of(id) else {
@@ -488,6 +485,7 @@ impl Worker {
             stream: socket.stream,
             terms: socket.terms,
             bytes: rest.to_vec(),
+            connect_number,
         });
         true
     }

@@ -129,13 +129,12 @@ impl Sockets {
     }
 
     /// Whether something may wait in the stream of a connection that is to be read, or that has to
-    /// wait for memory. For a CONNECT that stands in a line its deadline counts.
+    /// wait for memory.
     pub(crate) fn has_unread(&self, id: ConnectionId) -> bool {
         let socket = self.slots.get(id.slot()).and_then(Option::as_ref);
         socket.is_some_and(|socket| {
-            let has_more = socket.is_readable && socket.is_queued || socket.is_postponed;
-            let is_queued = socket.is_reading && has_more && !socket.is_parked;
-            socket.id == id && (is_queued || socket.reservation.waits())
+            let is_queued = socket.is_readable && socket.is_queued || socket.is_postponed;
+            socket.id == id && (socket.is_reading && is_queued || socket.reservation.waits())
         })
     }
 

@@ -26,9 +26,23 @@ impl Core {
         fx: &mut Effects,
     ) -> Result<Terms<'d>, Refusal> {
         self.check_identity(identity, pending)?;
+        self.check_order(id, identity)?;
         let terms = self.terms(id, pending, data)?;
         self.take_place(identity, now, fx)?;
         Ok(terms)
+    }
+
+    /// A Network Connection is taken over by a CONNECT that came after its own. Which of two is
+    /// decided first depends on who decides, and on the worker that they came to.
+    fn check_order(&self, id: ConnectionId, identity: &Identity) -> Result<(), Refusal> {
+        let number_of = |id: ConnectionId| {
+            self.clients.connections.get(id.slot()).and_then(|it| it.connect_number)
+        };
+        let old = self.connection_of(&identity.client_id);
+        match old.is_some_and(|old| number_of(old) > number_of(id)) {
+            true => Err((ReasonCode::ServerBusy, "a later CONNECT of this Client was faster")),
+            false => Ok(()),
+        }
     }
 
     /// Takes a place among the node's Sessions for a Client that is let in now: the one of its old

@@ -48,6 +48,7 @@ impl Core {
         now: Timestamp,
         fx: &mut Effects,
     ) {
+        self.number_connect(id);
         if let Some(connection) = self.clients.connection(id) {
             connection.learn(connect, &self.config.limits);
         }

@@ -114,6 +114,38 @@ fn an_answer_that_comes_too_late_changes_nothing() {
 }
 
 #[test]
+fn whoever_connected_last_has_the_session_in_whatever_order_the_hook_answers() {
+    for workers in [1, 2] {
+        let (broker, asked) = asking(workers);
+        let mut first = send_connect(&broker, "same");
+        let (_, first_reply) = asked.recv_timeout(DEADLINE).unwrap();
+        let mut last = send_connect(&broker, "same");
+        asked.recv_timeout(DEADLINE).unwrap().1.allow(None);
+        assert_eq!(code_of(&last.receive()), ReasonCode::Success);
+        first_reply.allow(None);
+        assert_eq!(code_of(&first.receive()), ReasonCode::ServerBusy);
+        assert_eq!(first.receive(), Received::Closed);
+        last.ping();
+    }
+}
+
+#[test]
+fn a_connect_that_was_given_up_before_the_answer_takes_nothing_over() {
+    let (broker, asked) = asking(1);
+    let mut old = send_connect(&broker, "same");
+    asked.recv_timeout(DEADLINE).unwrap().1.allow(None);
+    assert_eq!(code_of(&old.receive()), ReasonCode::Success);
+    let new = send_connect(&broker, "same");
+    let (_, reply) = asked.recv_timeout(DEADLINE).unwrap();
+    drop(new);
+    old.ping(); // the end has come before that
+    reply.allow(None);
+    until("it has gone", || usage(&broker).connections == 1);
+    old.ping();
+    assert_eq!(counters(&broker).sessions_taken_over, 0);
+}
+
+#[test]
 fn answers_to_a_broker_that_is_gone_go_nowhere() {
     let (broker, asked) = asking(1);
     let mut client = send_connect(&broker, "c");

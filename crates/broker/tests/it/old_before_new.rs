@@ -7,7 +7,7 @@ use midge_codec::{
 };
 
 use crate::client::{Client, Received, bytes_of, connect_packet, publish_packet};
-use crate::support::{address, broker, counters, until, usage};
+use crate::support::{address, broker, counters, limited, until, usage};
 
 #[test]
 fn a_disconnect_behind_much_else_counts_before_a_connect_of_the_same_client() {
@@ -139,6 +139,72 @@ fn connects_behind_a_connection_that_is_held_back_keep_their_order() {
     last.ping();
     assert_eq!(old.receive(), Received::Disconnect(ReasonCode::SessionTakenOver));
     assert_eq!(counters(&broker).sessions_taken_over, BETWEEN as u64 + 1);
+}
+
+/// Each of them is an old connection with half a packet for the next one. That is waited for once
+/// by all who stand in the line, and a CONNECT is in time that was complete in time.
+#[test]
+fn half_a_packet_behind_each_connect_holds_none_of_them_up_for_long() {
+    const BETWEEN: usize = 40;
+    let broker = limited(|limits| limits.connect_deadline_ms = 1000);
+    let connect_and_half = [&connect_bytes("same")[..], &busy_message()[..3]].concat();
+    let mut between: Vec<_> = (0..BETWEEN).map(|_| Client::open(address(&broker))).collect();
+    for client in &mut between {
+        client.send_bytes(&connect_and_half);
+    }
+    let mut last = Client::connect(address(&broker), "same");
+    between.iter_mut().for_each(assert_taken_over);
+    last.ping();
+}
+
+#[test]
+fn a_complete_connect_is_in_time_however_long_it_waits_for_an_old_connection() {
+    let broker = limited(|limits| limits.connect_deadline_ms = 100);
+    let mut old = Client::connect(address(&broker), "same");
+    old.send_bytes(&busy_message()[..3]);
+    let mut new = Client::connect(address(&broker), "same");
+    new.ping();
+}
+
+/// A CONNECT of somebody who has gone while it waited has no effect: not on the old connection, and
+/// neither Will Message is published.
+#[test]
+fn a_connect_that_was_given_up_while_it_waited_takes_nothing_over() {
+    for workers in [1, 2] {
+        let broker = broker(workers);
+        let mut watcher = Client::connect(address(&broker), "watcher");
+        watcher.subscribe("will/#", QoS::AtMostOnce);
+        let mut connect = connect_packet(version(), "same");
+        connect.will = Some(will());
+        let mut old = Client::open(address(&broker)).connected(&connect);
+        let publish = busy_message();
+        old.send_bytes(&publish[..3]);
+        let mut new = Client::open(address(&broker));
+        new.send(&Packet::Connect(Box::new(connect)));
+        drop(new);
+        until("it has gone", || usage(&broker).connections == 2);
+        old.send_bytes(&publish[3..]);
+        old.ping();
+        old.publish("will/none", b"", QoS::AtMostOnce);
+        assert_eq!(watcher.message().topic, "will/none");
+        assert_eq!(counters(&broker).sessions_taken_over, 0);
+    }
+}
+
+/// What somebody has left who sends everything and goes is handled, though its CONNECT waited.
+#[test]
+fn what_was_sent_behind_a_connect_that_waited_counts_though_its_sender_has_gone() {
+    for workers in [1, 2] {
+        let broker = broker(workers);
+        let mut watcher = Client::connect(address(&broker), "watcher");
+        watcher.subscribe("last/#", QoS::AtMostOnce);
+        let mut old = Client::connect(address(&broker), "same");
+        old.send_bytes(&busy_message()[..3]);
+        let publish =
+            bytes_of(&publish_packet("last/words", b"", QoS::AtMostOnce, None), version());
+        Client::open(address(&broker)).send_bytes(&[connect_bytes("same"), publish].concat());
+        assert_eq!(watcher.message().topic, "last/words");
+    }
 }
 
 /// It was let in, and then the next one was.
