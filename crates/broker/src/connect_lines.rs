@@ -238,43 +238,53 @@ impl Worker {
         }
     }
 
-    /// Whether the Client of a CONNECT that has waited has closed its Network Connection, and sent
-    /// nothing behind the CONNECT. Reads on to learn that.
+    /// Whether a CONNECT that has waited for its turn, or for its authentication, would throw out
+    /// another connection of its Client though that has closed this one meanwhile, and has sent
+    /// nothing behind the CONNECT.
     pub(crate) fn has_gone_meanwhile(&mut self, id: ConnectionId) -> bool {
-        if self.core.protocol(id).is_none_or(|(_, is_connected)| is_connected) {
-            return false;
+        let has_ended = self.sockets.peek(id).is_some_and(|socket| socket.ends);
+        has_ended && self.would_take_over(id) && !self.has_more_behind_connect(id)
+    }
+
+    fn would_take_over(&self, id: ConnectionId) -> bool {
+        let asking = self.core.authenticating_client_id(id);
+        let client_id = asking.or_else(|| Some(self.kept_connect(id)?.0));
+        client_id.and_then(|client_id| self.core.connection_of(client_id)).is_some()
+    }
+
+    /// The Client Identifier and the length of a CONNECT that was not handled yet.
+    fn kept_connect(&self, id: ConnectionId) -> Option<(&str, usize)> {
+        let socket = self.sockets.peek(id).filter(|_| self.core.awaits_connect(id))?;
+        let bytes_max = socket.terms.packet_before_connect_bytes_max;
+        match decode(&socket.partial, ProtocolVersion::V5, bytes_max) {
+            Ok(Decoded::Packet { packet: Packet::Connect(connect), length }) => {
+                Some((connect.client_id, length))
+            }
+            _ => None,
         }
+    }
+
+    /// Whether something has come behind a CONNECT; reads on to learn that.
+    fn has_more_behind_connect(&mut self, id: ConnectionId) -> bool {
+        let connect_bytes = self.kept_connect(id).map_or(0, |(_, length)| length);
         let Some(socket) = self.sockets.of(id) else {
             return false;
         };
-        if !socket.ends || socket.partial.len() > Self::MOVED_PARTIAL_BYTES_MAX {
-            return false;
+        if socket.partial.len() > connect_bytes {
+            return true;
         }
-        match socket.stream.read(&mut self.scratch, &mut self.stream_scratch) {
-            Ok(Received::End) => self.has_nothing_but_connect(id),
+        let room = &mut self.scratch[..Self::LAYERED_READ_BYTES];
+        match socket.stream.read(room, &mut self.stream_scratch) {
+            Ok(Received::End) => false,
             Ok(Received::Bytes { count, .. }) => {
                 socket.partial.extend_from_slice(&self.scratch[..count]);
                 self.turn_bytes += count.max(self.stream_scratch.take_count());
                 self.core.count_bytes_received(count as u64);
-                false
+                true
             }
             Err(error) => {
-                !matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
+                matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
             }
-        }
-    }
-
-    /// Whether what is left to be decoded is one CONNECT, or nothing.
-    fn has_nothing_but_connect(&self, id: ConnectionId) -> bool {
-        let Some(socket) = self.sockets.peek(id) else {
-            return false;
-        };
-        let bytes_max = socket.terms.packet_before_connect_bytes_max;
-        match decode(&socket.partial, ProtocolVersion::V5, bytes_max) {
-            Ok(Decoded::Packet { packet, length }) => {
-                matches!(packet, Packet::Connect(_)) && length == socket.partial.len()
-            }
-            _ => socket.partial.is_empty(),
         }
     }
 

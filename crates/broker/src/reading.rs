@@ -27,7 +27,7 @@ impl Worker {
     /// ones grow where they are.
     pub(crate) const MOVED_PARTIAL_BYTES_MAX: usize = 16 * 1024;
     /// What layers need to be read into. Whatever is read of others may be less.
-    const LAYERED_READ_BYTES: usize = 128 * 1024;
+    pub(crate) const LAYERED_READ_BYTES: usize = 128 * 1024;
     /// Steps of handshakes in a turn. One can cost as much as a thousand messages, and those who
     /// are connected wait for it.
     const TURN_HANDSHAKES_MAX: usize = 8;

@@ -378,6 +378,15 @@ impl Core {
         self.clients.sessions[slot as usize].network_connection()
     }
 
+    /// The Client Identifier of a CONNECT whose authentication is not decided yet.
+    pub fn authenticating_client_id(&self, id: ConnectionId) -> Option<&str> {
+        let connection = self.clients.connections.get(id.slot()).filter(|it| it.id == id)?;
+        match &connection.phase {
+            Phase::Authenticating(pending) => Some(&pending.client_id),
+            _ => None,
+        }
+    }
+
     /// A CONNECT has come: gives its place among all of the node, the one that it has if it was
     /// numbered before; `None` if its connection is gone.
     pub fn number_connect(&mut self, id: ConnectionId) -> Option<NonZeroU64> {

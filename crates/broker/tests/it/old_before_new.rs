@@ -9,6 +9,9 @@ use midge_codec::{
 use crate::client::{Client, Received, bytes_of, connect_packet, publish_packet};
 use crate::support::{address, broker, counters, limited, until, usage};
 
+/// Connections that are gone before they are looked at.
+const GONE: u64 = 600;
+
 #[test]
 fn a_disconnect_behind_much_else_counts_before_a_connect_of_the_same_client() {
     for workers in [1, 2] {
@@ -69,16 +72,9 @@ fn a_disconnect_behind_a_packet_that_takes_many_turns_counts_before_a_connect() 
 /// heard out: not each in a turn of its own, until the last ones have waited for long enough.
 #[test]
 fn the_ends_of_many_connections_count_before_the_connects_behind_them() {
-    const GONE: u64 = 600;
     let broker = broker(1);
     let _groups = busy_subscriber(&broker);
-    let mut first = Client::connect(address(&broker), "same");
-    first.send_bytes(&busy_message().repeat(1000));
-    drop(first);
-    let connect = connect_bytes("same");
-    for _ in 0..GONE {
-        Client::open(address(&broker)).send_bytes(&connect);
-    }
+    connect_and_go(&broker);
     until("all have come", || counters(&broker).connections_opened == GONE + 2);
     until("all have gone", || usage(&broker).connections == 1);
     // If this thread was slow, the broker may have found some before they went.
@@ -89,16 +85,9 @@ fn the_ends_of_many_connections_count_before_the_connects_behind_them() {
 /// Whoever connected last is who the Session is left to, however many wait before it.
 #[test]
 fn the_last_of_many_connects_behind_an_old_connection_is_accepted_last() {
-    const GONE: u64 = 600;
     let broker = broker(1);
     let _groups = busy_subscriber(&broker);
-    let mut first = Client::connect(address(&broker), "same");
-    first.send_bytes(&busy_message().repeat(1000));
-    drop(first);
-    let connect = connect_bytes("same");
-    for _ in 0..GONE {
-        Client::open(address(&broker)).send_bytes(&connect);
-    }
+    connect_and_go(&broker);
     let mut last = Client::connect(address(&broker), "same");
     until("all others have gone", || usage(&broker).connections == 2);
     last.ping();
@@ -204,6 +193,18 @@ fn what_was_sent_behind_a_connect_that_waited_counts_though_its_sender_has_gone(
             bytes_of(&publish_packet("last/words", b"", QoS::AtMostOnce, None), version());
         Client::open(address(&broker)).send_bytes(&[connect_bytes("same"), publish].concat());
         assert_eq!(watcher.message().topic, "last/words");
+    }
+}
+
+/// So many connections of one Client, which does not wait for what comes of them: the first one
+/// has much to say.
+fn connect_and_go(broker: &Broker) {
+    let mut first = Client::connect(address(broker), "same");
+    first.send_bytes(&busy_message().repeat(1000));
+    drop(first);
+    let connect = connect_bytes("same");
+    for _ in 0..GONE {
+        Client::open(address(broker)).send_bytes(&connect);
     }
 }
 

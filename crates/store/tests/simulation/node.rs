@@ -120,6 +120,7 @@ impl Node {
         now: Timestamp,
     ) {
         self.cores[worker].handle_timers(now, &mut self.effects[worker]);
+        self.cores[worker].begin_packets(now, &mut self.effects[worker]);
         for _ in 0..inputs_max {
             let inputs = self.inputs(worker, links);
             if inputs.is_empty() {
