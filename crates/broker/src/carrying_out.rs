@@ -18,7 +18,7 @@ impl Worker {
     /// Carries out all effects, also those that carrying out others had.
     pub(crate) fn carry_out(&mut self) {
         for _ in 0..Self::ROUNDS_MAX {
-            self.authenticate();
+            self.authenticate(false);
             self.note_reading();
             self.resume_connections();
             self.tell_events();

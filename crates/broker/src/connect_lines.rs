@@ -3,16 +3,12 @@
 //! Those of one Client Identifier stand in a line and are handled in the order in which they came.
 //! Only the first of a line is read, so what a turn does for those who wait does not grow with
 //! their number. The wait has an end: an old connection that goes on talking is read for so many
-//! turns, and one that has said half of something is waited for once by the whole line. One whose
-//! Client has gone meanwhile, and has left nothing else to be handled, has no effect.
+//! turns, and one that has said half of something is waited for once by the whole line.
 
 use std::collections::{HashMap, VecDeque};
-use std::io;
 use std::sync::Arc;
 
-use midge_codec::{Decoded, Packet, ProtocolVersion, decode};
 use midge_core::{ConnectionId, Timestamp};
-use midge_net::Received;
 
 use crate::sockets::Socket;
 use crate::worker::Worker;
@@ -33,20 +29,11 @@ pub(crate) struct ConnectLines {
 #[derive(Default)]
 struct Line {
     waiting: VecDeque<ConnectionId>,
-    /// The old connection that is waited for, and in how many turns it was read for that, by
-    /// whomever.
+    /// The old connection that is waited for, and for how many turns it was while it was read.
     old: Option<ConnectionId>,
     turns: u16,
-    /// In how many turns nothing could be read of what was waited for, whatever it was.
+    /// For how many turns old connections were waited for of which nothing could be read.
     held_turns: u16,
-}
-
-impl Line {
-    /// Whether everybody has waited for this old connection for long enough.
-    fn has_waited_for(&self, old: ConnectionId) -> bool {
-        let turns = if self.old == Some(old) { self.turns } else { 0 };
-        turns.max(self.held_turns) >= ConnectLines::TURNS_MAX
-    }
 }
 
 impl ConnectLines {
@@ -108,17 +95,25 @@ impl ConnectLines {
         next.filter(|_| place == 0)
     }
 
-    /// Whether the line of this Client has waited for this old connection for long enough.
-    fn have_waited_for(&self, old: ConnectionId, client_id: &str) -> bool {
-        self.lines.get(client_id).is_some_and(|line| line.has_waited_for(old))
+    /// Whether this old connection may be read once more for the line of this Client, and whether
+    /// it may be waited for if it cannot be read.
+    fn may_wait_for(&self, old: ConnectionId, client_id: &str) -> (bool, bool) {
+        let line = self.lines.get(client_id);
+        line.map_or((true, true), |line| {
+            let turns = if line.old == Some(old) { line.turns } else { 0 };
+            (turns < Self::TURNS_MAX, line.held_turns < Self::TURNS_MAX)
+        })
+    }
+
+    fn has_place(&self, id: ConnectionId) -> bool {
+        self.places.contains_key(&id)
     }
 
     fn line_of(&mut self, id: ConnectionId) -> Option<&mut Line> {
         self.places.get(&id).and_then(|client_id| self.lines.get_mut(client_id))
     }
 
-    /// The old connection was read in this turn, and the first of the line has to wait for the
-    /// next.
+    /// The old connection is read on, and the first of the line has to wait in one turn more.
     fn count_turn(&mut self, id: ConnectionId) {
         if let Some(line) = self.line_of(id) {
             line.turns = line.turns.saturating_add(1);
@@ -187,7 +182,7 @@ impl Worker {
         }
         let old = self.core.connection_of(client_id).filter(|&old| old != id);
         let Some((old, stream)) = old.and_then(|old| self.old_stream(old, client_id)) else {
-            self.leave_connect_line(id);
+            self.go_on_with_connect(id);
             return false;
         };
         self.connect_lines.join_behind(id, client_id, old);
@@ -208,11 +203,25 @@ impl Worker {
         old: ConnectionId,
         client_id: &str,
     ) -> Option<(ConnectionId, ConnectionId)> {
-        if self.connect_lines.have_waited_for(old, client_id) {
-            return None;
-        }
-        let stream = self.core.find_stream(old, &|stream| self.sockets.has_unhandled(stream))?;
+        let (may_read, may_hold) = self.connect_lines.may_wait_for(old, client_id);
+        let sockets = &self.sockets;
+        let is_to_be_read = |id| sockets.peek(id).is_some_and(Socket::is_to_be_read);
+        let has_unhandled = |id| sockets.has_unhandled(id) && !is_to_be_read(id);
+        let to_read = self.core.find_stream(old, &is_to_be_read).filter(|_| may_read);
+        let stream =
+            to_read.or_else(|| self.core.find_stream(old, &has_unhandled).filter(|_| may_hold))?;
         Some((old, stream))
+    }
+
+    /// The wait of a CONNECT is over. Its deadline was met: it begins anew for whoever decides.
+    fn go_on_with_connect(&mut self, id: ConnectionId) {
+        if self.connect_lines.has_place(id)
+            && let Some(socket) = self.sockets.of(id)
+        {
+            let until = self.now + u64::from(socket.terms.connect_deadline_ms);
+            self.core.set_connect_deadline(id, until);
+            self.leave_connect_line(id);
+        }
     }
 
     /// The CONNECT of a connection is decided, or the connection has ended: the next one in its
@@ -234,56 +243,6 @@ impl Worker {
             if let Some(socket) = self.sockets.of(id) {
                 socket.is_parked = false;
                 self.list(id);
-            }
-        }
-    }
-
-    /// Whether a CONNECT that has waited for its turn, or for its authentication, would throw out
-    /// another connection of its Client though that has closed this one meanwhile, and has sent
-    /// nothing behind the CONNECT.
-    pub(crate) fn has_gone_meanwhile(&mut self, id: ConnectionId) -> bool {
-        let has_ended = self.sockets.peek(id).is_some_and(|socket| socket.ends);
-        has_ended && self.would_take_over(id) && !self.has_more_behind_connect(id)
-    }
-
-    fn would_take_over(&self, id: ConnectionId) -> bool {
-        let asking = self.core.authenticating_client_id(id);
-        let client_id = asking.or_else(|| Some(self.kept_connect(id)?.0));
-        client_id.and_then(|client_id| self.core.connection_of(client_id)).is_some()
-    }
-
-    /// The Client Identifier and the length of a CONNECT that was not handled yet.
-    fn kept_connect(&self, id: ConnectionId) -> Option<(&str, usize)> {
-        let socket = self.sockets.peek(id).filter(|_| self.core.awaits_connect(id))?;
-        let bytes_max = socket.terms.packet_before_connect_bytes_max;
-        match decode(&socket.partial, ProtocolVersion::V5, bytes_max) {
-            Ok(Decoded::Packet { packet: Packet::Connect(connect), length }) => {
-                Some((connect.client_id, length))
-            }
-            _ => None,
-        }
-    }
-
-    /// Whether something has come behind a CONNECT; reads on to learn that.
-    fn has_more_behind_connect(&mut self, id: ConnectionId) -> bool {
-        let connect_bytes = self.kept_connect(id).map_or(0, |(_, length)| length);
-        let Some(socket) = self.sockets.of(id) else {
-            return false;
-        };
-        if socket.partial.len() > connect_bytes {
-            return true;
-        }
-        let room = &mut self.scratch[..Self::LAYERED_READ_BYTES];
-        match socket.stream.read(room, &mut self.stream_scratch) {
-            Ok(Received::End) => false,
-            Ok(Received::Bytes { count, .. }) => {
-                socket.partial.extend_from_slice(&self.scratch[..count]);
-                self.turn_bytes += count.max(self.stream_scratch.take_count());
-                self.core.count_bytes_received(count as u64);
-                true
-            }
-            Err(error) => {
-                matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
             }
         }
     }

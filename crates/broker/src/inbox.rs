@@ -2,7 +2,6 @@
 //!
 //! One lock per batch, never per message; many letters between two turns are one wake-up.
 
-use std::num::NonZeroU64;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -41,8 +40,6 @@ pub(crate) enum Letter {
         stream: Stream,
         terms: Arc<ListenerTerms>,
         bytes: Vec<u8>,
-        /// The place of its CONNECT among all of the node.
-        connect_number: Option<NonZeroU64>,
     },
     Authenticated {
         connection: ConnectionId,

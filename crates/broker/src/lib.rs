@@ -15,6 +15,7 @@
 //! Inside, this crate is the driver: workers that carry bytes between sockets and the
 //! deterministic core. It decides nothing about MQTT itself.
 
+mod authenticating;
 mod broker;
 mod carrying_out;
 mod certificate_watch;

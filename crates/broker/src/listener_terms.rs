@@ -3,12 +3,10 @@
 //! A connection keeps the terms that it came by for as long as it lasts. It refers to them itself,
 //! so its listener may get others, or go, at any time.
 
-use std::num::NonZeroU64;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, Weak};
-use std::time::Instant;
 
-use midge_core::{Capabilities, Durability, Limits, Opening};
+use midge_core::{Capabilities, Durability, Limits};
 use midge_net::{Listen, ListenerAddress};
 
 use crate::greeting::Expected;
@@ -57,27 +55,6 @@ pub(crate) struct ListenerTable {
 struct Row {
     current: Option<Arc<ListenerTerms>>,
     place: Weak<ListenerPlace>,
-}
-
-impl ListenerTerms {
-    /// What the core is told of a connection that has come by it. Since it was `opened` it has had
-    /// a handshake, maybe: the time that it has taken counts.
-    pub(crate) fn opening(
-        &self,
-        opened: Instant,
-        is_turned_away: bool,
-        connect_number: Option<NonZeroU64>,
-    ) -> Opening {
-        let taken_ms = u32::try_from(opened.elapsed().as_millis()).unwrap_or(u32::MAX);
-        Opening {
-            listener: self.place.number,
-            connect_deadline_ms: Some(self.connect_deadline_ms.saturating_sub(taken_ms)),
-            is_turned_away,
-            capabilities: self.capabilities,
-            durability: self.durability,
-            connect_number,
-        }
-    }
 }
 
 impl ListenerSettings {

@@ -2,13 +2,13 @@
 
 use std::io;
 use std::sync::Arc;
+use std::time::Instant;
 
-use midge_codec::{Decoded, Packet, PacketType, ReasonCode, decode};
-use midge_core::{AuthAnswer, ConnectionId, Opening, Output, Tracing};
+use midge_codec::{Decoded, Packet, PacketType, decode};
+use midge_core::{ConnectionId, Opening, Output, Tracing};
 use midge_net::{Received, Stream};
 
 use crate::greeting::{Expected, Greeting};
-use crate::hook::{AuthReply, allow_anonymous};
 use crate::inbox::Letter;
 use crate::listener_terms::ListenerTerms;
 use crate::sockets::Socket;
@@ -37,14 +37,23 @@ impl Worker {
         &mut self,
         mut stream: Stream,
         terms: Arc<ListenerTerms>,
-        opening: Opening,
+        opened: Instant,
+        is_turned_away: bool,
         bytes: Vec<u8>,
     ) {
-        let is_turned_away = opening.is_turned_away;
         // It may have come, or have been handed over, while its listener went.
         if self.stage != Stage::Running || terms.place.is_removed() {
             return self.count_closed(is_turned_away);
         }
+        // The time that its handshake has taken counts.
+        let taken_ms = u32::try_from(opened.elapsed().as_millis()).unwrap_or(u32::MAX);
+        let opening = Opening {
+            listener: terms.place.number,
+            connect_deadline_ms: Some(terms.connect_deadline_ms.saturating_sub(taken_ms)),
+            is_turned_away,
+            capabilities: terms.capabilities,
+            durability: terms.durability,
+        };
         let id = self.core.open_connection(opening, self.now);
         if let Err(error) = self.poller.register(&mut stream, id.slot()) {
             log::error!("{}: cannot watch the connection: {error}", stream.address());
@@ -86,8 +95,7 @@ impl Worker {
         let mut is_first = true;
         // One at least, whatever letters have made of the turn.
         while self.to_read > 0
-            && self.turn_bytes < self.turn_bytes_max
-            && (is_first || !self.core.is_turn_over())
+            && (is_first || self.has_share())
             && let Some(id) = self.readable.pop_front()
         {
             self.to_read -= 1;
@@ -110,9 +118,6 @@ impl Worker {
             return;
         }
         if is_postponed {
-            if self.has_gone_meanwhile(id) {
-                return self.lost(id);
-            }
             return self.resume_reading(id); // with what the last turn had no time for
         }
         if !socket.is_readable {
@@ -356,7 +361,7 @@ impl Worker {
                 }
             }
             if !self.fx.authenticate.is_empty() {
-                self.authenticate();
+                self.authenticate(consumed < bytes.len());
             }
             if !self.fx.reading.is_empty() {
                 self.note_reading();
@@ -452,11 +457,7 @@ impl Worker {
     /// A CONNECT for a Session of another worker goes there, with everything read so far. True if
     /// it did.
     fn hand_over(&mut self, id: ConnectionId, packet: &Packet<'_>, rest: &[u8]) -> bool {
-        let Packet::Connect(connect) = packet else {
-            return false;
-        };
-        let connect_number = self.core.number_connect(id);
-        let Some(directory) = &self.directory else {
+        let (Some(directory), Packet::Connect(connect)) = (&self.directory, packet) else {
             return false;
         };
         let Some(socket) = self.sockets.of(id) else {
@@ -485,51 +486,8 @@ impl Worker {
             stream: socket.stream,
             terms: socket.terms,
             bytes: rest.to_vec(),
-            connect_number,
         });
         true
-    }
-
-    /// Has the authentication requests of this turn answered: at once without a hook, else when
-    /// the hook answers.
-    pub(crate) fn authenticate(&mut self) {
-        for request in std::mem::take(&mut self.fx.authenticate) {
-            let connection = request.connection;
-            if request.is_assigned && !self.claim_assigned(connection, &request.client_id) {
-                let answer = AuthAnswer::Refuse(ReasonCode::ServerBusy);
-                self.core.handle_auth_answer(connection, answer, self.now, &mut self.fx);
-                continue;
-            }
-            match &self.hook {
-                Some(hook) => {
-                    let Some(socket) = self.sockets.of(connection) else {
-                        continue;
-                    };
-                    let inbox = Arc::clone(&self.inboxes[self.id.index()]);
-                    let reply = AuthReply::new(connection, inbox);
-                    if !hook.authenticate(request, &socket.stream.peer(), reply) {
-                        // The holder of the reply answers too late from now on.
-                        let refusal = AuthAnswer::Refuse(ReasonCode::NotAuthorized);
-                        self.core.handle_auth_answer(connection, refusal, self.now, &mut self.fx);
-                    }
-                }
-                None => {
-                    let answer = allow_anonymous(&request);
-                    self.core.handle_auth_answer(connection, answer, self.now, &mut self.fx);
-                }
-            }
-        }
-    }
-
-    /// Makes this worker the owner of a Client Identifier that its core has just assigned. False if
-    /// it is another worker's.
-    fn claim_assigned(&mut self, id: ConnectionId, client_id: &str) -> bool {
-        let (Some(directory), Some(socket)) = (&self.directory, self.sockets.of(id)) else {
-            return true;
-        };
-        let is_owner = directory.owner_or_claim(client_id, self.id) == self.id;
-        socket.claim = is_owner.then(|| Box::new(client_id.into()));
-        is_owner
     }
 
     /// Carries out which connections are to be read and which not.

@@ -374,18 +374,13 @@ impl Worker {
                 self.core.handle_batch(from, messages, self.now, &mut self.fx);
             }
             Letter::Accepted { stream, terms, opened, is_turned_away } => {
-                let opening = terms.opening(opened, is_turned_away, None);
-                self.open(stream, terms, opening, Vec::new());
+                self.open(stream, terms, opened, is_turned_away, Vec::new());
             }
-            Letter::HandedOver { stream, terms, bytes, connect_number } => {
-                let opening = terms.opening(Instant::now(), false, connect_number);
-                self.open(stream, terms, opening, bytes);
+            Letter::HandedOver { stream, terms, bytes } => {
+                self.open(stream, terms, Instant::now(), false, bytes);
             }
             Letter::Authenticated { connection, answer } => {
-                if self.has_gone_meanwhile(connection) {
-                    return self.lost(connection);
-                }
-                self.core.handle_auth_answer(connection, answer, self.now, &mut self.fx);
+                self.handle_answer(connection, answer, false);
             }
             Letter::Publish { message, answer } => {
                 let ticket = self.locals.begin_publish(answer);

@@ -8,7 +8,7 @@ use midge_codec::{Packet, ReasonCode, UserProperties};
 
 use crate::budget::Allowance;
 use crate::connect::{Refusal, Terms};
-use crate::connection::PendingConnect;
+use crate::connection::{PendingConnect, Phase};
 use crate::core::Core;
 use crate::effects::Effects;
 use crate::identity::{ConnectionId, Identity};
@@ -16,6 +16,28 @@ use crate::time::Timestamp;
 use crate::timers::Kind;
 
 impl Core {
+    /// The Network Connection that the Session of this Client Identifier has, if there is one.
+    pub fn connection_of(&self, client_id: &str) -> Option<ConnectionId> {
+        let slot = self.clients.session_by_client_id(client_id)?;
+        self.clients.sessions[slot as usize].network_connection()
+    }
+
+    /// The Client Identifier of a CONNECT whose authentication is not decided yet.
+    pub fn authenticating_client_id(&self, id: ConnectionId) -> Option<&str> {
+        let connection = self.clients.connections.get(id.slot()).filter(|it| it.id == id)?;
+        match &connection.phase {
+            Phase::Authenticating(pending) => Some(&pending.client_id),
+            _ => None,
+        }
+    }
+
+    /// When a CONNECT that was kept waiting has to be decided.
+    pub fn set_connect_deadline(&mut self, id: ConnectionId, at: Timestamp) {
+        if self.awaits_connect(id) {
+            self.set_connection_timer(id, at);
+        }
+    }
+
     /// Lets a Client in that is authenticated, or says why not.
     pub(crate) fn admit<'d>(
         &mut self,
@@ -32,15 +54,14 @@ impl Core {
         Ok(terms)
     }
 
-    /// A Network Connection is taken over by a CONNECT that came after its own. Which of two is
-    /// decided first depends on who decides, and on the worker that they came to.
+    /// A Network Connection is taken over by a CONNECT that came after its own: those who decide
+    /// about two of them may do so in another order.
     fn check_order(&self, id: ConnectionId, identity: &Identity) -> Result<(), Refusal> {
-        let number_of = |id: ConnectionId| {
-            self.clients.connections.get(id.slot()).and_then(|it| it.connect_number)
-        };
+        let number_of =
+            |id: ConnectionId| self.clients.connections.get(id.slot()).map(|it| it.connect_number);
         let old = self.connection_of(&identity.client_id);
         match old.is_some_and(|old| number_of(old) > number_of(id)) {
-            true => Err((ReasonCode::ServerBusy, "a later CONNECT of this Client was faster")),
+            true => Err((ReasonCode::ServerBusy, "a later CONNECT of this Client was let in")),
             false => Ok(()),
         }
     }

@@ -5,8 +5,6 @@
 //! each is changed by the worker that takes or gives something back, in one step with the look at
 //! the limit. It must never hold anything but counts, and nothing may wait for another worker here.
 
-use std::num::NonZeroU64;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// What the workers of a node hold together. One is made for a node and given to all its cores.
@@ -18,16 +16,6 @@ pub struct NodeBudget {
     pub(crate) retained: Account,
     /// Messages that wait for their `$delayed` time.
     pub(crate) delayed: Account,
-    /// CONNECTs that have come. It is no limit, but the order in which they did.
-    connects: AtomicU64,
-}
-
-impl NodeBudget {
-    /// One more CONNECT: which one it is.
-    pub(crate) fn count_connect(&self) -> NonZeroU64 {
-        let before = self.connects.fetch_add(1, Ordering::Relaxed);
-        NonZeroU64::MIN.saturating_add(before)
-    }
 }
 
 /// How many things of one kind there are, and their bytes.

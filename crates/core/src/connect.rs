@@ -6,8 +6,8 @@ use std::num::{NonZeroU16, NonZeroU32};
 use std::sync::Arc;
 
 use midge_codec::{
-    Auth, ConnAck, ConnAckProperties, Connect, DecodeError, Packet, ProtocolVersion, ReasonCode,
-    UserProperties, Will as WillFields,
+    Auth, ConnAck, ConnAckProperties, Connect, DecodeError, Packet, PacketType, ProtocolVersion,
+    ReasonCode, UserProperties, Will as WillFields,
 };
 
 use crate::admitting::has_more;
@@ -48,9 +48,10 @@ impl Core {
         now: Timestamp,
         fx: &mut Effects,
     ) {
-        self.number_connect(id);
+        let connect_number = self.clients.counters.packets_received[PacketType::Connect as usize];
         if let Some(connection) = self.clients.connection(id) {
             connection.learn(connect, &self.config.limits);
+            connection.connect_number = connect_number;
         }
         let is_turned_away =
             self.clients.connection(id).is_some_and(|connection| connection.is_turned_away);

@@ -1,7 +1,7 @@
 //! One Network Connection as the core sees it: how far its conversation has come, what its peer
 //! can take, and what waits to be written.
 
-use std::num::{NonZero, NonZeroU16, NonZeroU64};
+use std::num::{NonZero, NonZeroU16};
 use std::sync::Arc;
 
 use hashbrown::HashMap;
@@ -43,8 +43,8 @@ pub(crate) struct Connection {
     /// The moment of the timer that is set for this connection.
     pub(crate) timer_at: Option<Timestamp>,
     pub(crate) offer: Arc<Offer>,
-    /// The place of its CONNECT among all of the node, once it has come.
-    pub(crate) connect_number: Option<NonZeroU64>,
+    /// Which CONNECT of all that have come to the worker its own was.
+    pub(crate) connect_number: u64,
     /// The larger one of 1.5 times the Keep Alive; 0: none.
     pub(crate) silence_max_ms: u32,
     /// Acknowledgements that wait for the store.
@@ -87,9 +87,6 @@ pub struct Opening {
     pub capabilities: Capabilities,
     /// What an acknowledgement promises there; absent: as for the whole broker.
     pub durability: Option<Durability>,
-    /// From [`crate::Core::number_connect`] of the worker that its CONNECT came to, if that was
-    /// another one.
-    pub connect_number: Option<NonZeroU64>,
 }
 
 /// What it was opened with: many have the same.
@@ -217,7 +214,7 @@ impl Connection {
             packet_bytes_max: u32::MAX,
             receive_maximum: u16::MAX,
             offer,
-            connect_number: None,
+            connect_number: 0,
             held: 0,
             held_pubacks: 0,
             is_unanswered: false,

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 use std::io::IoSlice;
-use std::num::{NonZeroU32, NonZeroU64};
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use hashbrown::HashTable;
@@ -372,30 +372,6 @@ impl Core {
         self.clients.session_by_client_id(client_id).is_some()
     }
 
-    /// The Network Connection that the Session of this Client Identifier has, if there is one.
-    pub fn connection_of(&self, client_id: &str) -> Option<ConnectionId> {
-        let slot = self.clients.session_by_client_id(client_id)?;
-        self.clients.sessions[slot as usize].network_connection()
-    }
-
-    /// The Client Identifier of a CONNECT whose authentication is not decided yet.
-    pub fn authenticating_client_id(&self, id: ConnectionId) -> Option<&str> {
-        let connection = self.clients.connections.get(id.slot()).filter(|it| it.id == id)?;
-        match &connection.phase {
-            Phase::Authenticating(pending) => Some(&pending.client_id),
-            _ => None,
-        }
-    }
-
-    /// A CONNECT has come: gives its place among all of the node, the one that it has if it was
-    /// numbered before; `None` if its connection is gone.
-    pub fn number_connect(&mut self, id: ConnectionId) -> Option<NonZeroU64> {
-        let connection = self.clients.connections.get_mut(id.slot()).filter(|it| it.id == id)?;
-        let number = &mut connection.connect_number;
-        *number = number.or_else(|| Some(self.clients.budget.count_connect()));
-        *number
-    }
-
     /// What waits to be written to a connection; `None` if it is gone.
     pub fn output(&mut self, id: ConnectionId) -> Option<&Output> {
         self.clients.connection(id).map(|connection| &connection.output)
@@ -575,12 +551,11 @@ impl Core {
 
     pub(crate) fn insert_connection(&mut self, opening: &Opening, now: Timestamp) -> ConnectionId {
         let id = self.next_connection_id();
-        let &Opening { listener, capabilities, durability, .. } = opening;
+        let &Opening { listener, capabilities, durability, is_turned_away, .. } = opening;
         let told = Told::new(&self.config.limits);
         let offer = self.offers.share(Offer { listener, capabilities, durability, told });
         let mut connection = Connection::new(id, offer, now);
-        connection.is_turned_away = opening.is_turned_away;
-        connection.connect_number = opening.connect_number;
+        connection.is_turned_away = is_turned_away;
         self.clients.connections.insert(connection);
         self.clients.counters.connections_opened += 1;
         id

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use midge_broker::{
     AuthAnswer, AuthReply, AuthRequest, Broker, DropReason, Event, Hook, Identity, Limits,
@@ -127,6 +128,54 @@ fn whoever_connected_last_has_the_session_in_whatever_order_the_hook_answers() {
         assert_eq!(first.receive(), Received::Closed);
         last.ping();
     }
+}
+
+/// The time that it has waited for an old connection is not the hook's.
+#[test]
+fn a_connect_that_has_waited_has_its_deadline_for_the_answer() {
+    const CONNECT_DEADLINE: Duration = Duration::from_millis(250);
+    let (sender, asked) = channel();
+    let limits = Limits { connect_deadline_ms: 250, ..Limits::default() };
+    let hook = Arc::new(Asking(Mutex::new(sender)));
+    let broker = builder(1).hook(hook).limits(limits).start().unwrap();
+    let mut old = send_connect(&broker, "same");
+    asked.recv_timeout(DEADLINE).unwrap().1.allow(None);
+    assert_eq!(code_of(&old.receive()), ReasonCode::Success);
+    let publish = bytes_of(&publish_packet("t", b"", QoS::AtMostOnce, None), ProtocolVersion::V5);
+    until("a hook has answered in time", || {
+        old.send_bytes(&publish[..3]);
+        let mut new = send_connect(&broker, "same");
+        let (_, reply) = asked.recv_timeout(DEADLINE).unwrap();
+        let begun = Instant::now();
+        thread::sleep(CONNECT_DEADLINE / 2); // as a slow one does
+        reply.allow(None);
+        let is_in_time = begun.elapsed() < CONNECT_DEADLINE * 3 / 4;
+        match new.receive() {
+            Received::Closed if !is_in_time => old.send_bytes(&publish[3..]),
+            answer => {
+                assert_eq!(code_of(&answer), ReasonCode::Success);
+                old = new;
+            }
+        }
+        is_in_time
+    });
+}
+
+/// Whoever is refused is told so, and whoever looks at refusals is told of it.
+#[test]
+fn a_refusal_is_told_though_the_client_has_closed_its_half() {
+    let (broker, asked) = asking(1);
+    let mut old = send_connect(&broker, "same");
+    asked.recv_timeout(DEADLINE).unwrap().1.allow(None);
+    assert_eq!(code_of(&old.receive()), ReasonCode::Success);
+    let mut stranger = send_connect(&broker, "same");
+    stranger.shutdown_write();
+    let (_, reply) = asked.recv_timeout(DEADLINE).unwrap();
+    old.ping(); // the end has come before that
+    reply.refuse(ReasonCode::BadUserNameOrPassword);
+    assert_eq!(code_of(&stranger.receive()), ReasonCode::BadUserNameOrPassword);
+    assert_eq!(counters(&broker).connects_refused, 1);
+    old.ping();
 }
 
 #[test]
@@ -332,7 +381,7 @@ fn access_is_asked_for_every_publish_subscription_and_delivery() {
     assert_eq!(one.publish_acknowledged("open", b"yes"), ReasonCode::Success);
     assert_eq!(one.message().payload, b"yes");
     outsider.ping();
-    assert_eq!(outsider.receive_within(std::time::Duration::ZERO), None);
+    assert_eq!(outsider.receive_within(Duration::ZERO), None);
     assert_eq!(dropped(&broker, DropReason::DeliveryNotAuthorized), 1);
 
     let handle = broker.handle();

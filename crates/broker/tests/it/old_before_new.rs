@@ -171,6 +171,7 @@ fn a_connect_that_was_given_up_while_it_waited_takes_nothing_over() {
         let mut new = Client::open(address(&broker));
         new.send(&Packet::Connect(Box::new(connect)));
         drop(new);
+        until("it has come", || counters(&broker).connections_opened >= 3);
         until("it has gone", || usage(&broker).connections == 2);
         old.send_bytes(&publish[3..]);
         old.ping();
@@ -180,20 +181,51 @@ fn a_connect_that_was_given_up_while_it_waited_takes_nothing_over() {
     }
 }
 
-/// What somebody has left who sends everything and goes is handled, though its CONNECT waited.
+/// What somebody has left who sends everything and goes is handled, though its CONNECT waited:
+/// whether it has come with the CONNECT or later.
 #[test]
 fn what_was_sent_behind_a_connect_that_waited_counts_though_its_sender_has_gone() {
-    for workers in [1, 2] {
+    for (workers, is_in_one_piece) in [(1, true), (1, false), (2, true), (2, false)] {
         let broker = broker(workers);
         let mut watcher = Client::connect(address(&broker), "watcher");
         watcher.subscribe("last/#", QoS::AtMostOnce);
         let mut old = Client::connect(address(&broker), "same");
         old.send_bytes(&busy_message()[..3]);
-        let publish =
-            bytes_of(&publish_packet("last/words", b"", QoS::AtMostOnce, None), version());
-        Client::open(address(&broker)).send_bytes(&[connect_bytes("same"), publish].concat());
+        let (connect, publish) = (connect_bytes("same"), publish_packet_bytes("last/words"));
+        let before = counters(&broker).bytes_received;
+        let mut new = Client::open(address(&broker));
+        if is_in_one_piece {
+            new.send_bytes(&[connect, publish].concat());
+        } else {
+            new.send_bytes(&connect);
+            let due = before + connect.len() as u64;
+            until("the CONNECT has come", || counters(&broker).bytes_received >= due);
+            new.send_bytes(&publish);
+        }
+        drop(new);
         assert_eq!(watcher.message().topic, "last/words");
     }
+}
+
+/// The time that a line has for what cannot be read is over, and what can be read is read.
+#[test]
+fn one_who_was_let_in_from_a_line_is_heard_out_before_the_next_one() {
+    let broker = broker(1);
+    let mut watcher = Client::connect(address(&broker), "watcher");
+    watcher.subscribe("will/#", QoS::AtMostOnce);
+    let _groups = busy_subscriber(&broker);
+    let mut old = Client::connect(address(&broker), "same");
+    old.send_bytes(&busy_message()[..3]);
+    let mut connect = connect_packet(version(), "same");
+    connect.will = Some(will());
+    let connect = bytes_of(&Packet::Connect(Box::new(connect)), version());
+    let goodbye = Packet::Disconnect(Disconnect::with_reason(ReasonCode::Success));
+    let mut between = Client::open(address(&broker));
+    between.send_bytes(&[connect, busy_message().repeat(1000)].concat());
+    between.send_bytes(&bytes_of(&goodbye, version()));
+    let mut last = Client::connect(address(&broker), "same");
+    last.publish("will/none", b"", QoS::AtMostOnce);
+    assert_eq!(watcher.message().topic, "will/none");
 }
 
 /// So many connections of one Client, which does not wait for what comes of them: the first one
@@ -233,6 +265,10 @@ fn busy_subscriber(broker: &Broker) -> Client {
 
 fn busy_message() -> Vec<u8> {
     bytes_of(&publish_packet("t", b"x", QoS::AtMostOnce, None), version())
+}
+
+fn publish_packet_bytes(topic: &str) -> Vec<u8> {
+    bytes_of(&publish_packet(topic, b"", QoS::AtMostOnce, None), version())
 }
 
 fn version() -> ProtocolVersion {

@@ -381,23 +381,6 @@ fn s23_who_has_no_room_is_told_to_come_later_and_disturbs_nobody() {
     assert!(!node.is_closed(old), "the Session of the same name goes on");
 }
 
-/// A CONNECT that is handed over to another worker comes there after it has come to the node.
-#[test]
-fn a_connect_that_came_before_the_one_of_the_session_does_not_take_it_over() {
-    let mut node = Node::new(&Setup { workers: 2, ..Setup::default() });
-    let on_the_way = node.open_with(1, Opening::default());
-    let connect_number = node.number_connect(on_the_way);
-    let last = node.connect("a");
-    let opening = Opening { connect_number, ..Opening::default() };
-    let handed_over = node.open_with(0, opening);
-    node.send(handed_over, &Packet::Connect(Box::new(connect("a"))));
-    assert_eq!(node.take_connack(handed_over).code, 0x89);
-    assert!(node.is_closed(handed_over));
-    assert!(!node.is_closed(last), "it came later");
-    node.connect("a");
-    assert!(node.is_closed(last));
-}
-
 #[test]
 fn a_listener_can_have_a_deadline_of_its_own() {
     let mut node = Node::new(&Setup::default());

@@ -10,7 +10,6 @@ use std::collections::{BTreeMap, VecDeque};
 use std::fmt::Write;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::IoSlice;
-use std::num::NonZeroU64;
 use std::sync::Arc;
 
 use midge_codec::{Connect, Decoded, Packet, ProtocolVersion, decode};
@@ -221,12 +220,6 @@ impl Node {
         self.by_id.insert((worker, id), index);
         self.sockets.push(Socket::new(worker, id));
         Conn(index)
-    }
-
-    /// What a driver does with a CONNECT that it has come upon and that is another worker's.
-    pub(crate) fn number_connect(&mut self, conn: Conn) -> Option<NonZeroU64> {
-        let Socket { worker, id, .. } = self.sockets[conn.0];
-        self.cores[worker].number_connect(id)
     }
 
     /// Opens a data stream beside a connection.

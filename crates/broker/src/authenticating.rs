@@ -1,0 +1,102 @@
+//! Who decides about a CONNECT, and what becomes of the decision.
+//!
+//! A CONNECT that is allowed may throw out the connection that its Client has. It does not if its
+//! Client has given it up meanwhile: then that connection is the one that the Client uses.
+
+use std::io;
+use std::sync::Arc;
+
+use midge_codec::ReasonCode;
+use midge_core::{AuthAnswer, ConnectionId};
+use midge_net::Received;
+
+use crate::hook::{AuthReply, allow_anonymous};
+use crate::worker::Worker;
+
+impl Worker {
+    /// Has the authentication requests of this turn answered: at once without a hook, else when
+    /// the hook answers. `has_more`: bytes were read behind the packet that asks.
+    pub(crate) fn authenticate(&mut self, has_more: bool) {
+        for request in std::mem::take(&mut self.fx.authenticate) {
+            let connection = request.connection;
+            if request.is_assigned && !self.claim_assigned(connection, &request.client_id) {
+                let answer = AuthAnswer::Refuse(ReasonCode::ServerBusy);
+                self.core.handle_auth_answer(connection, answer, self.now, &mut self.fx);
+                continue;
+            }
+            match &self.hook {
+                Some(hook) => {
+                    let Some(socket) = self.sockets.of(connection) else {
+                        continue;
+                    };
+                    let inbox = Arc::clone(&self.inboxes[self.id.index()]);
+                    let reply = AuthReply::new(connection, inbox);
+                    if !hook.authenticate(request, &socket.stream.peer(), reply) {
+                        // The holder of the reply answers too late from now on.
+                        let refusal = AuthAnswer::Refuse(ReasonCode::NotAuthorized);
+                        self.core.handle_auth_answer(connection, refusal, self.now, &mut self.fx);
+                    }
+                }
+                None => self.handle_answer(connection, allow_anonymous(&request), has_more),
+            }
+        }
+    }
+
+    /// Makes this worker the owner of a Client Identifier that its core has just assigned. False if
+    /// it is another worker's.
+    fn claim_assigned(&mut self, id: ConnectionId, client_id: &str) -> bool {
+        let (Some(directory), Some(socket)) = (&self.directory, self.sockets.of(id)) else {
+            return true;
+        };
+        let is_owner = directory.owner_or_claim(client_id, self.id) == self.id;
+        socket.claim = is_owner.then(|| Box::new(client_id.into()));
+        is_owner
+    }
+
+    /// A request was answered.
+    pub(crate) fn handle_answer(&mut self, id: ConnectionId, answer: AuthAnswer, has_more: bool) {
+        let is_allowed = matches!(answer, AuthAnswer::Allow { .. });
+        if is_allowed && !has_more && self.would_take_over(id) && self.has_gone(id) {
+            return self.lost(id);
+        }
+        self.core.handle_auth_answer(id, answer, self.now, &mut self.fx);
+    }
+
+    /// Whether a CONNECT that is allowed now throws out another connection.
+    fn would_take_over(&self, id: ConnectionId) -> bool {
+        let client_id = self.core.authenticating_client_id(id);
+        client_id.and_then(|client_id| self.core.connection_of(client_id)).is_some()
+    }
+
+    /// Whether the Client has closed its Network Connection and sent nothing that is not decoded
+    /// yet. Reads on to learn that.
+    fn has_gone(&mut self, id: ConnectionId) -> bool {
+        let Some(socket) = self.sockets.of(id) else {
+            return false;
+        };
+        if !socket.is_readable || !socket.partial.is_empty() {
+            return false;
+        }
+        // The scratch buffer holds what is decoded at present.
+        let mut room = vec![0; Self::LAYERED_READ_BYTES];
+        match socket.stream.read(&mut room, &mut self.stream_scratch) {
+            Ok(Received::End) => true,
+            Ok(Received::Bytes { count, more }) => {
+                socket.is_readable = more || socket.ends;
+                socket.partial = room[..count].to_vec();
+                self.turn_bytes += count.max(self.stream_scratch.take_count());
+                self.core.count_bytes_received(count as u64);
+                self.postpone(id);
+                false
+            }
+            Err(error) => match error.kind() {
+                io::ErrorKind::WouldBlock => {
+                    socket.is_readable = false;
+                    false
+                }
+                io::ErrorKind::Interrupted => false,
+                _ => true,
+            },
+        }
+    }
+}
