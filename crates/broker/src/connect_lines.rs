@@ -3,7 +3,9 @@
 //! Those of one Client Identifier stand in a line and are handled in the order in which they came.
 //! Only the first of a line is read, so what a turn does for those who wait does not grow with
 //! their number. The wait has an end: an old connection that goes on talking is read for so many
-//! turns, and one that has said half of something is waited for once by the whole line.
+//! turns, and one that has said half of something is waited for once by the whole line. One that
+//! waits for its own CONNACK is waited for, so that each of the line is answered, unless the disk
+//! takes too long.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -34,6 +36,19 @@ struct Line {
     turns: u16,
     /// For how many turns old connections were waited for of which nothing could be read.
     held_turns: u16,
+    /// For how many turns CONNACKs were waited for that wait for the store.
+    unanswered_turns: u16,
+}
+
+/// Why a CONNECT waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Waiting {
+    /// The old connection is read on.
+    Reading,
+    /// Something has come by it that cannot be read on at present.
+    Held,
+    /// Its own CONNACK waits for the store.
+    Unanswered,
 }
 
 impl ConnectLines {
@@ -95,14 +110,23 @@ impl ConnectLines {
         next.filter(|_| place == 0)
     }
 
-    /// Whether this old connection may be read once more for the line of this Client, and whether
-    /// it may be waited for if it cannot be read.
-    fn may_wait_for(&self, old: ConnectionId, client_id: &str) -> (bool, bool) {
+    /// Whether the line of this Client may wait in one turn more, for this reason.
+    fn may_wait(&self, client_id: &str, old: ConnectionId, reason: Waiting) -> bool {
         let line = self.lines.get(client_id);
-        line.map_or((true, true), |line| {
-            let turns = if line.old == Some(old) { line.turns } else { 0 };
-            (turns < Self::TURNS_MAX, line.held_turns < Self::TURNS_MAX)
+        line.is_none_or(|line| {
+            let turns = match reason {
+                Waiting::Reading if line.old == Some(old) => line.turns,
+                Waiting::Reading => 0,
+                Waiting::Held => line.held_turns,
+                Waiting::Unanswered => line.unanswered_turns,
+            };
+            turns < Self::TURNS_MAX
         })
+    }
+
+    /// Whether nobody in the line of this Client has come upon this old connection yet.
+    fn is_first_behind(&self, old: ConnectionId, client_id: &str) -> bool {
+        self.lines.get(client_id).is_none_or(|line| line.old != Some(old))
     }
 
     fn has_place(&self, id: ConnectionId) -> bool {
@@ -121,9 +145,12 @@ impl ConnectLines {
     }
 
     /// The first of a line waits, and nothing can be read.
-    fn hold(&mut self, id: ConnectionId) {
+    fn hold(&mut self, id: ConnectionId, reason: Waiting) {
         if let Some(line) = self.line_of(id) {
-            line.held_turns = line.held_turns.saturating_add(1);
+            let is_unanswered = reason == Waiting::Unanswered;
+            let turns =
+                if is_unanswered { &mut line.unanswered_turns } else { &mut line.held_turns };
+            *turns = turns.saturating_add(1);
         }
         self.held.push(id);
     }
@@ -181,36 +208,62 @@ impl Worker {
             return true;
         }
         let old = self.core.connection_of(client_id).filter(|&old| old != id);
-        let Some((old, stream)) = old.and_then(|old| self.old_stream(old, client_id)) else {
+        let reason = old.and_then(|old| Some((old, self.what_to_wait_for(old, client_id)?)));
+        let Some((old, (stream, reason))) = reason else {
             self.go_on_with_connect(id);
             return false;
         };
         self.connect_lines.join_behind(id, client_id, old);
-        if self.sockets.peek(stream).is_some_and(Socket::is_to_be_read) {
+        if reason == Waiting::Reading {
             self.comes_behind = Some(stream);
             self.postpone(id);
         } else {
             self.park(id);
-            self.connect_lines.hold(id);
+            self.connect_lines.hold(id, reason);
         }
         true
     }
 
-    /// An old connection, and the stream of it by which something has come that counts before a
-    /// CONNECT. A Client that goes on talking there is not waited for for ever.
-    fn old_stream(
-        &self,
+    /// What a CONNECT waits for that has come upon an old connection of its Client, if for
+    /// anything: a stream of that, and why.
+    fn what_to_wait_for(
+        &mut self,
         old: ConnectionId,
         client_id: &str,
-    ) -> Option<(ConnectionId, ConnectionId)> {
-        let (may_read, may_hold) = self.connect_lines.may_wait_for(old, client_id);
+    ) -> Option<(ConnectionId, Waiting)> {
+        if self.connect_lines.is_first_behind(old, client_id) {
+            self.suppose_readable(old);
+        }
+        let lines = &self.connect_lines;
+        let may_wait = |reason| lines.may_wait(client_id, old, reason);
+        let is_connected = self.core.protocol(old).is_some_and(|(_, is_connected)| is_connected);
+        if !is_connected {
+            return may_wait(Waiting::Unanswered).then_some((old, Waiting::Unanswered));
+        }
         let sockets = &self.sockets;
         let is_to_be_read = |id| sockets.peek(id).is_some_and(Socket::is_to_be_read);
-        let has_unhandled = |id| sockets.has_unhandled(id) && !is_to_be_read(id);
-        let to_read = self.core.find_stream(old, &is_to_be_read).filter(|_| may_read);
-        let stream =
-            to_read.or_else(|| self.core.find_stream(old, &has_unhandled).filter(|_| may_hold))?;
-        Some((old, stream))
+        if let Some(stream) = self.core.find_stream(old, &is_to_be_read)
+            && may_wait(Waiting::Reading)
+        {
+            return Some((stream, Waiting::Reading));
+        }
+        let is_held = |id| sockets.has_unhandled(id) && !is_to_be_read(id);
+        let stream = self.core.find_stream(old, &is_held)?;
+        may_wait(Waiting::Held).then_some((stream, Waiting::Held))
+    }
+
+    /// Something may have come by an old connection since this turn has looked at the sockets, and
+    /// before the CONNECT: only a read can tell.
+    fn suppose_readable(&mut self, old: ConnectionId) {
+        loop {
+            let sockets = &self.sockets;
+            let is_quiet = |id| sockets.peek(id).is_some_and(|it| it.is_reading && !it.is_readable);
+            let quiet = self.core.find_stream(old, &is_quiet);
+            let Some(socket) = quiet.and_then(|stream| self.sockets.of(stream)) else {
+                return;
+            };
+            socket.is_readable = true;
+        }
     }
 
     /// The wait of a CONNECT is over. Its deadline was met: it begins anew for whoever decides.

@@ -1,13 +1,90 @@
 //! What a Client has said on an old connection counts before its next CONNECT.
 
-use midge_broker::{Broker, ProtocolVersion, QoS};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex};
+
+use midge_broker::{Broker, Hook, Identity, ProtocolVersion, QoS, Storage};
 use midge_codec::{
     Disconnect, Packet, PacketIdentifier, PublishProperties, ReasonCode, Subscribe, Subscription,
     SubscriptionOptions, TopicName, Will,
 };
 
+use midge_store::testing::FaultyDisk;
+
 use crate::client::{Client, Received, bytes_of, connect_packet, publish_packet};
-use crate::support::{address, broker, counters, limited, until, usage};
+use crate::durability::gate::{GatedDisk, Pace};
+use crate::support::{DEADLINE, address, broker, builder, counters, limited, until, usage};
+
+/// Holds a worker up in the middle of a turn, each time that somebody publishes to `gate`.
+struct Gate {
+    reached: Mutex<Sender<()>>,
+    opened: Mutex<Receiver<()>>,
+}
+
+impl Hook for Gate {
+    fn may_publish(&self, _: &Identity, topic: &str, _: QoS, _: bool) -> bool {
+        if topic == "gate" {
+            self.reached.lock().unwrap().send(()).unwrap();
+            self.opened.lock().unwrap().recv_timeout(DEADLINE).unwrap();
+        }
+        true
+    }
+}
+
+/// The old connection speaks and then the new one, while the worker is busy in a turn in which it
+/// has found the new one readable, because of a part of its CONNECT, and the old one not.
+#[test]
+fn what_comes_by_an_old_connection_after_the_look_at_the_sockets_counts_before_a_connect() {
+    let ((reached, is_reached), (open, opened)) = (channel(), channel());
+    let hook = Gate { reached: Mutex::new(reached), opened: Mutex::new(opened) };
+    let broker = builder(1).hook(Arc::new(hook)).start().unwrap();
+    let mut watcher = Client::connect(address(&broker), "watcher");
+    watcher.subscribe("#", QoS::AtMostOnce);
+    let mut connect = connect_packet(version(), "same");
+    connect.will = Some(will());
+    let mut old = Client::open(address(&broker)).connected(&connect);
+    let mut gates = ["first gate", "second gate"].map(|it| Client::connect(address(&broker), it));
+    let mut new = Client::open(address(&broker));
+    until("all have come", || counters(&broker).connections_opened == 5);
+    let connect = connect_bytes("same");
+    let (beginning, rest) = connect.split_at(4);
+
+    gates[0].publish("gate", b"", QoS::AtMostOnce);
+    is_reached.recv_timeout(DEADLINE).unwrap();
+    gates[1].publish("gate", b"", QoS::AtMostOnce);
+    new.send_bytes(beginning);
+    open.send(()).unwrap();
+    is_reached.recv_timeout(DEADLINE).unwrap();
+    let goodbye = Packet::Disconnect(Disconnect::with_reason(ReasonCode::Success));
+    let goodbye = bytes_of(&goodbye, version());
+    old.send_bytes(&[publish_packet_bytes("last/words"), goodbye].concat());
+    new.send_bytes(&[rest, &publish_packet_bytes("first/words")].concat());
+    open.send(()).unwrap();
+
+    let topics = [(); 4].map(|()| watcher.message().topic);
+    assert_eq!(topics, ["gate", "gate", "last/words", "first/words"]);
+}
+
+/// While the CONNACK of one waits for the disk, the next one waits for that.
+#[test]
+fn connects_of_a_stored_session_are_all_answered_though_syncs_take_time() {
+    const COUNT: usize = 6;
+    let disk = GatedDisk::new(FaultyDisk::new(1));
+    let storage = Storage::on_disk(Arc::new(disk.clone()));
+    let broker = builder(1).storage(storage).start().unwrap();
+    let old = Client::connect_for_long(address(&broker), "same");
+    disk.slow_down(Pace::each(8));
+    let mut connect = connect_packet(version(), "same");
+    connect.clean_start = false;
+    connect.properties.session_expiry_interval = Some(3600);
+    let connect = bytes_of(&Packet::Connect(Box::new(connect)), version());
+    let mut new: Vec<_> = (0..COUNT).map(|_| Client::open(address(&broker))).collect();
+    new.iter_mut().for_each(|client| client.send_bytes(&connect));
+    let mut last = new.pop().unwrap();
+    new.iter_mut().for_each(assert_taken_over);
+    assert!(matches!(last.receive(), Received::ConnAck { code: ReasonCode::Success, .. }));
+    drop(old);
+}
 
 /// Connections that are gone before they are looked at.
 const GONE: u64 = 600;
