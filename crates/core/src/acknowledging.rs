@@ -1,4 +1,4 @@
-//! PUBACK, PUBREC, PUBREL and PUBCOMP from a Client: how messages under way come to their end.
+//! PUBACK, PUBREC, PUBREL and PUBCOMP from a Client: they complete the messages in flight.
 
 use midge_codec::{Acknowledgement, PacketType, ReasonCode};
 
@@ -13,7 +13,7 @@ use crate::subscription_tree::SessionSlot;
 use crate::time::Timestamp;
 
 impl Core {
-    /// The Client has a QoS 1 message [MQTT-4.3.2-5].
+    /// Handles a PUBACK: the Client has received a QoS 1 message [MQTT-4.3.2-5].
     pub(crate) fn handle_puback(
         &mut self,
         id: ConnectionId,
@@ -25,7 +25,7 @@ impl Core {
         self.finish(id, slot, ack, Stage::PubAck, now, fx);
     }
 
-    /// The Client has a QoS 2 message, or refuses it [MQTT-4.3.3-4].
+    /// Handles a PUBREC: the Client has received a QoS 2 message, or refuses it [MQTT-4.3.3-4].
     pub(crate) fn handle_pubrec(
         &mut self,
         id: ConnectionId,
@@ -44,7 +44,7 @@ impl Core {
                 (entry.stage, entry.stream) = (Stage::PubComp, id.generation.get());
                 (ReasonCode::Success, entry.delivery.take(), entry.sequence)
             }
-            // A repetition: the PUBREL is repeated.
+            // A repeated PUBREC: the PUBREL is sent again.
             Some(entry) if entry.stage == Stage::PubComp => {
                 entry.stream = id.generation.get();
                 (ReasonCode::Success, None, entry.sequence)
@@ -54,8 +54,8 @@ impl Core {
         if sequence == 0 && self.expects(slot, ack) == Some(Stage::PubAck) {
             return self.refuse_acknowledgement(id, slot, ack, Stage::PubRec, now, fx);
         }
-        // Until the store knows it, the message might be sent again, to a Client that forgets the
-        // Packet Identifier with the PUBREL.
+        // The PUBREL waits until the store knows of the PUBREC. Otherwise the message might be sent
+        // again, to a Client that forgets the Packet Identifier with the PUBREL.
         let depends = (sequence > 0).then(|| {
             if taken_over.is_some() {
                 let owner = Owner::Session(self.clients.session(slot).number);
@@ -74,7 +74,8 @@ impl Core {
         self.settle(slot, taken_over.as_ref(), fx);
     }
 
-    /// The Client lets go of a QoS 2 Packet Identifier of its own [MQTT-4.3.3-11].
+    /// Handles a PUBREL: the Client releases a Packet Identifier of a QoS 2 message that it
+    /// published [MQTT-4.3.3-11].
     pub(crate) fn handle_pubrel(
         &mut self,
         id: ConnectionId,
@@ -92,19 +93,20 @@ impl Core {
         };
         let promised = promised.filter(|&it| number > 0 && it > Durability::Memory);
         if promised.is_some() {
-            // Behind the record that it takes back, which may still wait for other workers.
+            // This goes behind the record that it takes back, which may still wait for other
+            // workers.
             let op = StoreOp::Released { session: number, packet_id };
             self.clients.rounds.keep_behind_round(op);
         }
-        // An unknown one may have been released on a Network Connection that is gone, and the store
-        // may not know it yet.
+        // An unknown Packet Identifier may have been released on a Network Connection that is gone,
+        // and the store may not know that yet.
         let depends = promised.or((number > 0).then_some(durability));
         let kind = PacketType::PubComp;
         let held = HeldAcknowledgement { to: id, kind, packet_id, reason_code, explanation: None };
         self.clients.acknowledge(held, depends, fx);
     }
 
-    /// A QoS 2 message has come to its end.
+    /// Handles a PUBCOMP: a QoS 2 message is complete.
     pub(crate) fn handle_pubcomp(
         &mut self,
         id: ConnectionId,
@@ -116,15 +118,15 @@ impl Core {
         self.finish(id, slot, ack, Stage::PubComp, now, fx);
     }
 
-    /// What has to come next for the message that this acknowledgement names, if that was sent on
-    /// this Network Connection.
+    /// Returns which packet has to come next for the message that this acknowledgement names.
+    /// `None` if no such message was sent on this Network Connection.
     fn expects(&mut self, slot: SessionSlot, ack: &Acknowledgement<'_>) -> Option<Stage> {
         self.clients.session(slot).outgoing.as_ref()?.expected(ack.packet_id)
     }
 
-    /// Ends a message under way and sends what there is room for now. An acknowledgement of
-    /// nothing is ignored: the message may have ended on an earlier connection. One that does not
-    /// belong to the QoS or the progress of its message is a protocol error.
+    /// Ends a message in flight and sends what there is room for now. An acknowledgement that
+    /// matches no message is ignored: the message may have ended on an earlier connection. One that
+    /// does not fit the QoS or the progress of its message is a protocol error.
     fn finish(
         &mut self,
         id: ConnectionId,

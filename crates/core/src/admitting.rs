@@ -1,6 +1,6 @@
-//! Who is let in: a Client takes a place among the node's Sessions once nothing else speaks against
-//! it, and packets have no more User Properties than they may. It must never touch anything of a
-//! Client that it refuses.
+//! Admission of Clients: a Client takes a place among the node's Sessions once all other checks
+//! have passed. Packets are checked for too many User Properties here as well. This module must
+//! never touch anything that belongs to a Client that it refuses.
 
 use std::sync::Arc;
 
@@ -16,13 +16,13 @@ use crate::time::Timestamp;
 use crate::timers::Kind;
 
 impl Core {
-    /// The Network Connection that the Session of this Client Identifier has, if there is one.
+    /// Returns the Network Connection of the Session with this Client Identifier, if it has one.
     pub fn connection_of(&self, client_id: &str) -> Option<ConnectionId> {
         let slot = self.clients.session_by_client_id(client_id)?;
         self.clients.sessions[slot as usize].network_connection()
     }
 
-    /// The Client Identifier of a CONNECT whose authentication is not decided yet.
+    /// Returns the Client Identifier of a CONNECT whose authentication is not decided yet.
     pub fn authenticating_client_id(&self, id: ConnectionId) -> Option<&str> {
         let connection = self.clients.connections.get(id.slot()).filter(|it| it.id == id)?;
         match &connection.phase {
@@ -31,14 +31,14 @@ impl Core {
         }
     }
 
-    /// When a CONNECT that was kept waiting has to be decided.
+    /// Sets the time by which a CONNECT that was kept waiting has to be decided.
     pub fn set_connect_deadline(&mut self, id: ConnectionId, at: Timestamp) {
         if self.awaits_connect(id) {
             self.set_connection_timer(id, at);
         }
     }
 
-    /// Lets a Client in that is authenticated, or says why not.
+    /// Admits an authenticated Client, or says why it is refused.
     pub(crate) fn admit<'d>(
         &mut self,
         id: ConnectionId,
@@ -54,8 +54,8 @@ impl Core {
         Ok(terms)
     }
 
-    /// A Network Connection is taken over by a CONNECT that came after its own: those who decide
-    /// about two of them may do so in another order.
+    /// Checks that a Network Connection is taken over only by a CONNECT that came after its own.
+    /// The authentications of the two may be decided in another order.
     fn check_order(&self, id: ConnectionId, identity: &Identity) -> Result<(), Refusal> {
         let number_of =
             |id: ConnectionId| self.clients.connections.get(id.slot()).map(|it| it.connect_number);
@@ -66,8 +66,8 @@ impl Core {
         }
     }
 
-    /// Takes a place among the node's Sessions for a Client that is let in now: the one of its old
-    /// Session, which may end, or a new one. Sessions that are over make room.
+    /// Takes a place among the node's Sessions for a Client that is admitted now: the place of its
+    /// old Session, which may end, or a new one. Sessions that are overdue end to make room.
     fn take_place(
         &mut self,
         identity: &Identity,
@@ -90,8 +90,8 @@ impl Core {
         Ok(())
     }
 
-    /// Whether a packet of a connected Client has more User Properties than it may; a PUBLISH is
-    /// looked at where it is handled.
+    /// Whether a packet of a connected Client has more User Properties than the limit allows. A
+    /// PUBLISH is checked where it is handled.
     pub(crate) fn has_too_many_user_properties(&mut self, packet: &Packet<'_>) -> bool {
         let user_properties = match packet {
             Packet::PubAck(ack)
@@ -110,7 +110,7 @@ impl Core {
     }
 }
 
-/// Whether there are more than `limit`.
+/// Whether there are more than `limit` User Properties.
 pub(crate) fn has_more(user_properties: &UserProperties<'_>, limit: u16) -> bool {
     user_properties.iter().nth(usize::from(limit)).is_some()
 }

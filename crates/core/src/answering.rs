@@ -1,12 +1,14 @@
-//! From an accepted CONNECT to what comes behind its CONNACK. A CONNACK is an acknowledgement where
-//! it says something about a Session in the store: that an earlier one is gone, or that it goes on
-//! with another Will Message and another end. Then it waits until that is durable.
+//! From an accepted CONNECT to its CONNACK and what follows. Some CONNACKs make a statement about a
+//! Session in the store: that an earlier one is gone, or that it goes on with another Will Message
+//! and another expiry. Such a CONNACK is an acknowledgement and waits until its statement is
+//! durable.
 //!
 //! A Client that waits for its CONNACK counts as absent: nothing is sent to it, and nothing that it
-//! sends is read. Nothing may get by here that overtakes the CONNACK [MQTT-3.2.0-1].
+//! sends is read. This module must never let anything overtake the CONNACK [MQTT-3.2.0-1].
 //!
-//! The CONNACK is the acceptance: if the Network Connection ends before, its Will Message is never
-//! published [MQTT-3.1.2-7], and an earlier one that it has called off is due again.
+//! A Client is accepted only when its CONNACK leaves. If the Network Connection ends before that,
+//! its Will Message is never published [MQTT-3.1.2-7], and an earlier Will Message that the CONNECT
+//! had cancelled is due again.
 
 use std::sync::Arc;
 
@@ -26,7 +28,7 @@ use crate::time::Timestamp;
 use crate::timers::Timer;
 use crate::trace::PacketLine;
 
-/// A CONNECT that was accepted, until its CONNACK leaves.
+/// An accepted CONNECT, until its CONNACK leaves.
 #[derive(Debug)]
 pub(crate) struct Admission {
     pub(crate) session: SessionSlot,
@@ -34,9 +36,9 @@ pub(crate) struct Admission {
     pub(crate) keep_alive: u16,
     /// The encoded CONNACK.
     pub(crate) connack: Vec<u8>,
-    /// What is told then.
+    /// The event that is reported when the CONNACK leaves.
     pub(crate) connected: Event,
-    /// What the CONNECT has called off [MQTT-3.1.3-9].
+    /// The Will Message that the CONNECT has cancelled [MQTT-3.1.3-9].
     pub(crate) earlier: Option<EarlierWill>,
 }
 
@@ -47,8 +49,8 @@ pub(crate) struct EarlierWill {
     due_at: Timestamp,
 }
 
-/// Sessions that have ended while the store may not know it yet. Their Clients are not told so, and
-/// come to no other worker, before it does.
+/// Sessions that have ended, though the store may not know it yet. Until it does, their Clients are
+/// not told, and no other worker may have these Clients.
 #[derive(Debug, Default)]
 pub(crate) struct UnsettledEnds {
     by_client_id: HashMap<Box<str>, UnsettledEnd, foldhash::fast::FixedState>,
@@ -56,9 +58,9 @@ pub(crate) struct UnsettledEnds {
 
 #[derive(Debug)]
 struct UnsettledEnd {
-    /// How many Sessions of this Client have ended.
+    /// How many Sessions of this Client have ended without the store knowing it yet.
     count: u32,
-    /// The strongest promise that any of them had.
+    /// The strongest promise that any of these Sessions had.
     durability: Durability,
 }
 
@@ -70,7 +72,7 @@ impl UnsettledEnds {
         end.durability = end.durability.max(durability);
     }
 
-    /// The store knows one of them; true if it was the last one.
+    /// Notes that the store knows of one ended Session of this Client. True if it was the last one.
     fn settle(&mut self, client_id: &str) -> bool {
         let Some(end) = self.by_client_id.get_mut(client_id) else {
             return false;
@@ -83,14 +85,16 @@ impl UnsettledEnds {
         is_last
     }
 
-    /// What has to be durable before this Client may be told that its Session is gone.
+    /// Returns what durability is needed before this Client may be told that its Session is gone.
+    /// `None` if the store knows of all ends.
     fn durability(&self, client_id: &str) -> Option<Durability> {
         self.by_client_id.get(client_id).map(|end| end.durability)
     }
 }
 
 impl Core {
-    /// The Session of an accepted CONNECT is as it has to be: the CONNACK leaves, or waits.
+    /// Answers an accepted CONNECT whose Session is set up: the CONNACK leaves now, or waits for
+    /// the store.
     pub(crate) fn answer_connect(
         &mut self,
         id: ConnectionId,
@@ -108,8 +112,8 @@ impl Core {
         }
     }
 
-    /// The Client of a Session is back: neither the end of the Session nor its Will Message is due.
-    /// Gives the Will Message that would have been.
+    /// Cancels the expiry and the Will Message of a Session whose Client is back. Returns the Will
+    /// Message if it was waiting for its delay.
     pub(crate) fn call_off_will(&mut self, slot: SessionSlot) -> Option<EarlierWill> {
         let due_at = self.clients.session(slot).will_due_at;
         self.cancel_session_timers(slot);
@@ -117,7 +121,8 @@ impl Core {
         Some(EarlierWill { will, due_at: due_at? })
     }
 
-    /// A Network Connection has ended before its CONNACK: its Will Message is that of nobody.
+    /// Withdraws the Will Message of a Network Connection that has ended before its CONNACK, and
+    /// restores the earlier one that the CONNECT had cancelled.
     pub(crate) fn withdraw_will(&mut self, admission: Admission, now: Timestamp) {
         let Admission { session: slot, earlier, .. } = admission;
         let session = self.clients.session(slot);
@@ -137,7 +142,8 @@ impl Core {
         }
     }
 
-    /// What the CONNACK promises; absent if the store has nothing that it says something about.
+    /// Returns the durability that the CONNACK promises. `None` if it says nothing about a Session
+    /// in the store.
     fn connack_depends(&self, admission: &Admission) -> Option<Durability> {
         let session = &self.clients.sessions[admission.session as usize];
         let is_known = admission.session_present && session.number > 0;
@@ -145,7 +151,8 @@ impl Core {
         resumed.max(self.unsettled_ends.durability(&session.identity.client_id))
     }
 
-    /// The CONNACK leaves, and the conversation begins; unless the connection is gone, or closing.
+    /// Sends the CONNACK and begins the conversation. Does nothing if the connection is gone or
+    /// closing.
     pub(crate) fn complete_connect(&mut self, id: ConnectionId, now: Timestamp, fx: &mut Effects) {
         let Some(connection) = self.clients.connection(id) else {
             return;
@@ -160,7 +167,7 @@ impl Core {
         };
         let Admission { keep_alive, connack, connected, .. } = *admission;
         connection.silence_max_ms = u32::from(keep_alive) * 1500;
-        // It was not read since: what it has sent meanwhile is yet to come.
+        // The connection was not read meanwhile: whatever it has sent is yet to come.
         connection.last_packet_at = now;
         let receive_maximum = connection.receive_maximum;
         let extent = self.clients.extent(receive_maximum);
@@ -176,21 +183,22 @@ impl Core {
         self.begin_conversation(id, slot, keep_alive, now, fx);
     }
 
-    /// A Session has ended, and the store is told so in this round.
+    /// Notes that a Session has ended; the store is told so in this round.
     pub(crate) fn note_unsettled_end(&mut self, client: &Arc<Identity>, durability: Durability) {
         self.unsettled_ends.note(&client.client_id, durability);
         self.clients.rounds.hold(Held::Ended(Arc::clone(client)), durability);
     }
 
-    /// The store knows that a Session has ended.
+    /// Notes that the store knows of the end of a Session. After the last one, any worker may have
+    /// the Client.
     pub(crate) fn settle_end(&mut self, client: Arc<Identity>, fx: &mut Effects) {
         if self.unsettled_ends.settle(&client.client_id) {
             fx.disowned.push(client);
         }
     }
 
-    /// Whether this worker alone may answer a CONNECT with this Client Identifier: it has its
-    /// Session, or had one of which the store does not know yet that it has ended.
+    /// Whether this worker alone may answer a CONNECT with this Client Identifier: it has the
+    /// Session, or had one whose end the store does not know of yet.
     pub fn owns(&self, client_id: &str) -> bool {
         self.has_session(client_id) || self.unsettled_ends.durability(client_id).is_some()
     }

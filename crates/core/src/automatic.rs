@@ -1,5 +1,5 @@
-//! Subscriptions that the configuration has for every Client: made behind its CONNACK like any
-//! other, but no packet asks for them and none answers.
+//! Subscriptions that the configuration makes for every Client. They are made after the CONNACK
+//! like any other, but no packet asks for them and none answers.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use crate::subscription_tree::SessionSlot;
 use crate::time::Timestamp;
 
 impl Core {
-    /// Makes the subscriptions that the configuration has for every Client (A11).
+    /// Makes the subscriptions that the configuration lists for every Client (A11).
     pub(crate) fn subscribe_automatically(
         &mut self,
         id: ConnectionId,

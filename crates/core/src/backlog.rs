@@ -1,4 +1,4 @@
-//! Large fan-outs that are worked off over several turns, so that no turn is long.
+//! Large fan-outs, spread over several turns so that no turn is long.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ pub(crate) struct Routing {
     pub(crate) message: Arc<Message>,
     pub(crate) targets: Vec<Target>,
     pub(crate) next: usize,
-    /// What is kept on the way counts with this round.
+    /// Messages that the store keeps on the way count with this round.
     pub(crate) round: Option<Round>,
 }
 
@@ -25,28 +25,29 @@ pub(crate) struct Backlog {
     bytes_max: usize,
     deliveries_left: usize,
     deliveries_max: usize,
-    /// Bytes of messages that may still be written in this turn, each for each receiver.
+    /// Bytes of messages that may still be written in this turn; a message counts once for each
+    /// receiver.
     bytes_left: usize,
     turn_bytes_max: usize,
     held_back: Vec<ConnectionId>,
     pushed: u64,
-    /// Receivers that the packets of this turn have put off.
+    /// How many receivers the packets of this turn have put off.
     put_off: usize,
 }
 
 impl Backlog {
-    /// Receivers that are put off before a turn ends: to write down for whom a message is costs
-    /// more than to write it once those before it have gone.
+    /// A turn ends once it has put off this many receivers: noting down the receivers of a message
+    /// costs more than writing the message once the ones before it have gone.
     const TURN_PUT_OFF_MAX: usize = 512;
-    /// A turn writes this share of the memory that the process may have at most, of all workers
-    /// together: so a shortage is seen before it is a peak.
+    /// In one turn, all workers together write at most one part in so many of the memory that the
+    /// process may have: this way a shortage is noticed before it becomes a peak.
     const MEMORY_SHARE: u64 = 8;
     const TURN_BYTES_MIN: u64 = 256 * 1024;
     const TURN_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
     pub(crate) fn new(limits: &Limits, workers: usize) -> Self {
         let share = limits.memory_bytes_max / Self::MEMORY_SHARE / workers as u64;
-        // 0: nobody has said what the process may have.
+        // 0: how much memory the process may have is not known.
         let share = if share == 0 { Self::TURN_BYTES_MAX } else { share };
         let turn_bytes_max = share.clamp(Self::TURN_BYTES_MIN, Self::TURN_BYTES_MAX) as usize;
         let deliveries_max = limits.turn_deliveries_max.max(1) as usize;
@@ -77,8 +78,8 @@ impl Backlog {
         self.bytes > self.bytes_max
     }
 
-    /// Whether `count` deliveries of `bytes` each may be made at once: none waits that they would
-    /// overtake, and this turn has room for them. Takes them off this turn's share.
+    /// Whether `count` deliveries of `bytes` each may be made at once: nothing waits that they
+    /// would overtake, and this turn has room for them. If so, takes them off this turn's share.
     #[inline]
     pub(crate) fn admits(&mut self, count: usize, bytes: usize) -> bool {
         let all = count * bytes;
@@ -91,8 +92,8 @@ impl Backlog {
         admitted
     }
 
-    /// How many deliveries of `bytes` each this turn has room for still: takes up to `wanted` off
-    /// its share.
+    /// Takes up to `wanted` deliveries of `bytes` each off this turn's share. Returns how many of
+    /// them this turn still has room for.
     pub(crate) fn take_deliveries(&mut self, wanted: usize, bytes: usize) -> usize {
         let fitting = self.bytes_left.div_ceil(bytes.max(1));
         let count = wanted.min(self.deliveries_left).min(fitting);
@@ -106,7 +107,7 @@ impl Backlog {
         self.deliveries_left == 0 || self.bytes_left == 0
     }
 
-    /// What the messages that were put off take.
+    /// How many bytes the put-off messages take.
     pub(crate) fn bytes(&self) -> usize {
         self.bytes
     }
@@ -117,12 +118,12 @@ impl Backlog {
         self.put_off = 0;
     }
 
-    /// Packets have a share of the turn to themselves, whatever was put off before them.
+    /// Gives the packets a share of the turn to themselves, whatever was put off before them.
     pub(crate) fn begin_packets(&mut self) {
         self.put_off = 0;
     }
 
-    /// Whether what comes now had better wait where it is.
+    /// Whether this turn has put off so much that further packets had better wait where they are.
     #[inline]
     pub(crate) fn has_put_off_enough(&self) -> bool {
         self.put_off >= Self::TURN_PUT_OFF_MAX
@@ -140,22 +141,23 @@ impl Backlog {
         self.routings.push_back(Routing { message, targets, next: 0, round });
     }
 
-    /// How many receivers the put-off ones still have to reach.
+    /// How many receivers the put-off messages still have to reach.
     pub(crate) fn receivers_left(&self) -> usize {
         self.routings.iter().map(|routing| routing.targets.len() - routing.next).sum()
     }
 
-    /// How many were put off so far.
+    /// How many messages were put off so far.
     pub(crate) fn pushed(&self) -> u64 {
         self.pushed
     }
 
-    /// How many of those are done.
+    /// How many of the put-off messages are done.
     pub(crate) fn done(&self) -> u64 {
         self.pushed - self.routings.len() as u64
     }
 
-    /// Takes out the oldest; it is put back by [`Backlog::put_back`] or is done.
+    /// Takes out the oldest put-off message. Unless it is done then, the caller puts it back with
+    /// [`Backlog::put_back`].
     pub(crate) fn take(&mut self) -> Option<Routing> {
         let routing = self.routings.pop_front()?;
         self.bytes -= size(&routing.message, &routing.targets);
@@ -172,12 +174,13 @@ impl Backlog {
         self.held_back.push(publisher);
     }
 
-    /// Whether a publisher is not read.
+    /// Whether any publisher is held back.
     pub(crate) fn has_held_back(&self) -> bool {
         !self.held_back.is_empty()
     }
 
-    /// The publishers that can be read again.
+    /// Takes the publishers that can be read again: all of them once the backlog is at most half
+    /// full, none before.
     pub(crate) fn take_released(&mut self) -> Vec<ConnectionId> {
         if self.bytes * 2 > self.bytes_max {
             return Vec::new();

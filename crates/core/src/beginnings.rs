@@ -1,6 +1,6 @@
-//! A SUBSCRIBE with many filters asks for as many walks over the retained messages. They begin, and
-//! later follow the SUBACK, a bounded number of them in each turn. This must never change their
-//! order.
+//! A SUBSCRIBE with many filters asks for as many walks over the retained messages. In each turn, a
+//! bounded number of walks begin, or are released to follow the SUBACK. This module must never
+//! change their order.
 
 use std::collections::VecDeque;
 
@@ -8,19 +8,19 @@ use crate::core::Core;
 use crate::effects::Effects;
 use crate::peer::Ticket;
 
-/// What is left to be done with the walks of SUBSCRIBE packets.
+/// What is left to do for the walks of SUBSCRIBE packets.
 #[derive(Debug)]
 pub(crate) struct Beginnings {
     waiting: VecDeque<(Ticket, Step)>,
-    /// Walks for which this turn has time.
+    /// How many more walks this turn has time for.
     left: usize,
 }
 
 #[derive(Clone, Copy, Debug)]
 enum Step {
-    /// They are to begin, before the SUBACK leaves.
+    /// The walks are to begin, before the SUBACK leaves.
     Begin,
-    /// The SUBACK has left, and they are to follow it.
+    /// The SUBACK has left, and the walks are to follow it.
     Follow,
 }
 
@@ -32,7 +32,7 @@ impl Default for Beginnings {
 
 impl Beginnings {
     const WALKS_PER_TURN: usize = 1_024;
-    /// Walks of one SUBSCRIBE before it is another one's turn.
+    /// How many walks of one SUBSCRIBE are handled before the next SUBSCRIBE has its turn.
     const SLICE: usize = 128;
 
     pub(crate) fn has_work(&self) -> bool {
@@ -41,7 +41,7 @@ impl Beginnings {
 }
 
 impl Core {
-    /// Begins the walks of a SUBSCRIBE, which is pending until they have brought their first
+    /// Begins the walks of a SUBSCRIBE, which stays pending until they have brought their first
     /// matches.
     pub(crate) fn begin_walks(&mut self, subscribe: Ticket, fx: &mut Effects) {
         let count = self.retained.beginnings.left;
@@ -52,7 +52,7 @@ impl Core {
         }
     }
 
-    /// The SUBACK has left: the walks that it held back follow it.
+    /// Lets the walks that were held back until the SUBACK had left follow it.
     pub(crate) fn release_walks(&mut self, subscribe: Ticket) {
         let count = self.retained.beginnings.left;
         if !self.release_some(subscribe, count) {
@@ -60,10 +60,10 @@ impl Core {
         }
     }
 
-    /// Goes on with the walks that are to begin or to follow their SUBACKs, within this turn's
+    /// Continues with the walks that are to begin or to follow their SUBACKs, within this turn's
     /// share.
     pub(crate) fn run_beginnings(&mut self, fx: &mut Effects) {
-        // Whatever has begun at once in this turn, those that wait get on.
+        // Waiting walks make progress even if many others have begun at once in this turn.
         self.retained.beginnings.left = self.retained.beginnings.left.max(Beginnings::SLICE);
         while self.retained.beginnings.left > 0 {
             let Some((subscribe, step)) = self.retained.beginnings.waiting.pop_front() else {
@@ -118,7 +118,7 @@ impl Core {
         self.retained.beginnings.left -= walks;
     }
 
-    /// The end of a turn.
+    /// Renews the share of walks at the end of a turn.
     pub(crate) fn renew_beginnings(&mut self) {
         self.retained.beginnings.left = Beginnings::WALKS_PER_TURN;
     }

@@ -1,16 +1,18 @@
-//! What the workers of one node hold together: the counts behind limits that are the node's.
+//! Counts that the workers of one node share, for the limits that apply to the whole node.
 //!
 //! A limit of the node means the same with one worker and with sixteen, so no worker may decide by
-//! what it holds itself. These counts are the one thing that the cores of a node have in common;
-//! each is changed by the worker that takes or gives something back, in one step with the look at
-//! the limit. It must never hold anything but counts, and nothing may wait for another worker here.
+//! its own holdings alone. These counts are the only thing that the cores of a node share. The
+//! worker that takes something or gives it back changes the count, and checks the limit in the same
+//! step. This module must never hold anything but counts, and nothing here may wait for another
+//! worker.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// What the workers of a node hold together. One is made for a node and given to all its cores.
+/// Counts what the workers of a node hold together. One is made for a node and given to all its
+/// cores.
 #[derive(Debug, Default)]
 pub struct NodeBudget {
-    /// Sessions; they have no bytes here.
+    /// Sessions; their bytes are not counted here.
     pub(crate) sessions: Account,
     /// Retained messages.
     pub(crate) retained: Account,
@@ -30,12 +32,13 @@ pub(crate) struct Allowance {
 }
 
 impl Allowance {
-    /// Nothing more, as when memory is short.
+    /// Allows nothing more, as when memory is short.
     pub(crate) const NONE: Self = Self { count_max: 0, bytes_max: 0 };
 }
 
 impl Account {
-    /// Changes both by so much if the limits allow it; what does not grow is always allowed.
+    /// Changes the count and the bytes by these amounts if the limits allow it. A value that does
+    /// not grow is always allowed. True if the change was made.
     #[must_use]
     pub(crate) fn change(&self, count: i64, bytes: i64, allowance: Allowance) -> bool {
         if (count, bytes) == (0, 0) {
@@ -51,13 +54,13 @@ impl Account {
         !is_beyond
     }
 
-    /// Counts what is there whatever the limits say, such as what a store has kept.
+    /// Adds what exists regardless of the limits, such as what a store has kept.
     pub(crate) fn add(&self, count: u64, bytes: u64) {
         let mut held = self.held();
         *held = (held.0 + count, held.1 + bytes);
     }
 
-    /// Counts what is not there any more.
+    /// Takes off what does not exist any more.
     pub(crate) fn give_back(&self, count: u64, bytes: u64) {
         let mut held = self.held();
         *held = (held.0.saturating_sub(count), held.1.saturating_sub(bytes));

@@ -1,6 +1,6 @@
-//! What Clients of a listener may ask for at all, as a CONNACK tells it: protocol versions, QoS,
-//! RETAIN, kinds of subscriptions. The same for everybody who comes by that listener, whoever it
-//! is: who may do what is for the [`Policy`](crate::Policy) to say.
+//! What Clients of a listener may ask for at all, as the CONNACK tells them: protocol versions,
+//! QoS, RETAIN, kinds of subscriptions. It is the same for every Client of that listener; the
+//! [`Policy`](crate::Policy) says who may do what.
 
 use midge_codec::{ConnAckProperties, ProtocolVersion, QoS, ReasonCode, Subscribe};
 
@@ -8,7 +8,7 @@ use crate::core::Core;
 use crate::identity::ConnectionId;
 use crate::subscription_tree::SessionSlot;
 
-/// What a listener offers. Everything, unless told otherwise.
+/// What a listener offers. By default, everything.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Capabilities {
     /// Whether MQTT 3.1 is spoken.
@@ -29,7 +29,7 @@ pub struct Capabilities {
     pub subscription_identifiers: bool,
     /// Whether a Client without a Client Identifier is given one.
     pub assigned_client_identifiers: bool,
-    /// Largest Control Packet in bytes, if not as the limit `packet_bytes_max` says.
+    /// Largest Control Packet in bytes; absent: as the limit `packet_bytes_max` says.
     pub packet_bytes_max: Option<u32>,
 }
 
@@ -62,7 +62,8 @@ impl Capabilities {
         }
     }
 
-    /// Of a PUBLISH [MQTT-3.2.2-11] [MQTT-3.2.2-14], or of a Will [MQTT-3.2.2-12] [MQTT-3.2.2-13].
+    /// Checks the QoS and RETAIN of a PUBLISH [MQTT-3.2.2-11] [MQTT-3.2.2-14], or of a Will
+    /// [MQTT-3.2.2-12] [MQTT-3.2.2-13].
     #[inline]
     pub(crate) fn check_message(&self, qos: QoS, retain: bool) -> Result<(), Refusal> {
         if qos > self.qos_max {
@@ -75,7 +76,7 @@ impl Capabilities {
         Ok(())
     }
 
-    /// Of a Topic Filter as it was asked for.
+    /// Checks a Topic Filter as the Client wrote it.
     pub(crate) fn check_filter(&self, filter: &str) -> Result<(), Refusal> {
         let is_shared = filter.starts_with("$share/") || filter.starts_with("$queue/");
         if is_shared && !self.shared_subscriptions {
@@ -109,8 +110,9 @@ impl Capabilities {
 }
 
 impl Core {
-    /// An MQTT 5 Client was told what there is not, and breaks a rule if it asks for it. Others are
-    /// told filter by filter, in the SUBACK.
+    /// Checks the filters of a SUBSCRIBE from an MQTT 5 Client, which was told what is not offered,
+    /// and breaks a rule if it asks for that. Other Clients are told filter by filter, in the
+    /// SUBACK.
     pub(crate) fn check_offered_filters(
         &mut self,
         id: ConnectionId,
@@ -125,7 +127,7 @@ impl Core {
         packet.subscriptions.iter().try_for_each(|entry| offered.check_filter(entry.filter))
     }
 
-    /// What the listener offers that the Client of a Session has come by.
+    /// Returns what is offered by the listener that the Client of a Session has come by.
     pub(crate) fn offered_to(&self, slot: SessionSlot) -> Capabilities {
         let connection = self.clients.sessions[slot as usize].connection;
         let connection = connection.and_then(|id| self.clients.connections.get(id.slot()));

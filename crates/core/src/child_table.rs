@@ -1,8 +1,8 @@
-//! The table by which a level tree finds the children of nodes that have several.
+//! The table in which a level tree finds the children of nodes that have several.
 //!
-//! Open addressing with linear probing over eight-byte entries that hold their hash: a look-up in
-//! a tree of millions touches one cache line here and one of the node it finds, and growing needs
-//! no look at the nodes at all.
+//! Open addressing with linear probing over eight-byte entries that hold their hash: a look-up in a
+//! tree of millions touches one cache line here and one of the node it finds, and growing does not
+//! touch the nodes at all.
 
 use crate::level_tree::{NONE, NodeIndex};
 
@@ -16,13 +16,13 @@ const VACANT: Entry = Entry { hash: 0, node: NONE };
 
 #[derive(Debug, Default)]
 pub(crate) struct ChildTable {
-    /// As many as a power of two, at most two thirds of them taken.
+    /// Their number is a power of two (or 0), and at most two thirds of them are taken.
     entries: Vec<Entry>,
     taken: usize,
 }
 
 impl ChildTable {
-    /// The node with this hash for which `is_it` is true, or `NONE`.
+    /// Returns the node with this hash for which `is_it` is true, or `NONE`.
     #[inline]
     pub(crate) fn find(&self, hash: u32, mut is_it: impl FnMut(NodeIndex) -> bool) -> NodeIndex {
         if self.entries.is_empty() {
@@ -63,7 +63,8 @@ impl ChildTable {
                 break;
             }
             let home = entry.hash as usize & mask;
-            // It may move to the gap if that is not before the place where its search begins.
+            // The entry may move to the gap unless the gap is before the place where its search
+            // begins.
             if (at.wrapping_sub(home) & mask) >= (at.wrapping_sub(gap) & mask) {
                 self.entries[gap] = entry;
                 gap = at;

@@ -1,15 +1,16 @@
-//! The deterministic heart of Midge: what a broker decides, without any I/O.
+//! The deterministic heart of Midge: it makes a broker's decisions, without any I/O.
 //!
 //! One [`Core`] is the brain of one worker. The driver (crate `midge-broker`, or a test) hands in
-//! Control Packets, batches of other workers and the time; the core answers with [`Effects`]: bytes
-//! to be written, connections to be closed, batches to be sent. The same inputs in the same order
-//! give the same effects, bit for bit.
+//! Control Packets, batches from other workers and the time; the core answers with [`Effects`]:
+//! bytes to write, connections to close, batches to send. The same inputs in the same order give
+//! the same effects, bit for bit.
 //!
-//! A packet's way through the modules: `core` (the doors) -> `publishing` (a PUBLISH and its
-//! acknowledgement) -> `gate` (may it?) -> `routing` (who gets it?) -> `clients` (now or later?) ->
-//! `layouts` and `output` (its bytes).
+//! A packet's path through the modules: `core` (the entry points) -> `publishing` (a PUBLISH and
+//! its acknowledgement) -> `gate` (may it?) -> `routing` (who gets it?) -> `clients` (now or
+//! later?) -> `layouts` and `output` (its bytes).
 //!
-//! It must never name a clock, a random source, a socket, a file or an asynchronous runtime.
+//! This crate must never name a clock, a random source, a socket, a file or an asynchronous
+//! runtime.
 
 mod acknowledging;
 mod admitting;
