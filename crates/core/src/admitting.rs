@@ -55,7 +55,7 @@ impl Core {
     }
 
     /// Checks that a Network Connection is taken over only by a CONNECT that came after its own.
-    /// The authentications of the two may be decided in another order.
+    /// The authentications of two CONNECTs may be decided in the opposite order.
     fn check_order(&self, id: ConnectionId, identity: &Identity) -> Result<(), Refusal> {
         let number_of =
             |id: ConnectionId| self.clients.connections.get(id.slot()).map(|it| it.connect_number);

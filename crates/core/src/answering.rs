@@ -1,14 +1,14 @@
-//! From an accepted CONNECT to its CONNACK and what follows. Some CONNACKs make a statement about a
+//! From an accepted CONNECT to its CONNACK and what follows. Some CONNACKs say something about a
 //! Session in the store: that an earlier one is gone, or that it goes on with another Will Message
-//! and another expiry. Such a CONNACK is an acknowledgement and waits until its statement is
+//! and another expiry. Such a CONNACK is an acknowledgement and waits until what it says is
 //! durable.
 //!
 //! A Client that waits for its CONNACK counts as absent: nothing is sent to it, and nothing that it
 //! sends is read. This module must never let anything overtake the CONNACK [MQTT-3.2.0-1].
 //!
-//! A Client is accepted only when its CONNACK leaves. If the Network Connection ends before that,
-//! its Will Message is never published [MQTT-3.1.2-7], and an earlier Will Message that the CONNECT
-//! had cancelled is due again.
+//! Only the CONNACK completes the acceptance. If the Network Connection ends before it leaves, its
+//! Will Message is never published [MQTT-3.1.2-7], and an earlier Will Message that the CONNECT had
+//! cancelled is due again.
 
 use std::sync::Arc;
 

@@ -39,8 +39,8 @@ impl Backlog {
     /// A turn ends once it has put off this many receivers: noting down the receivers of a message
     /// costs more than writing the message once the ones before it have gone.
     const TURN_PUT_OFF_MAX: usize = 512;
-    /// In one turn, all workers together write at most one part in so many of the memory that the
-    /// process may have: this way a shortage is noticed before it becomes a peak.
+    /// In one turn, all workers together write at most 1 / `MEMORY_SHARE` of the memory that the
+    /// process may have, so that a shortage is noticed before it becomes a peak.
     const MEMORY_SHARE: u64 = 8;
     const TURN_BYTES_MIN: u64 = 256 * 1024;
     const TURN_BYTES_MAX: u64 = 64 * 1024 * 1024;
@@ -92,8 +92,8 @@ impl Backlog {
         admitted
     }
 
-    /// Takes up to `wanted` deliveries of `bytes` each off this turn's share. Returns how many of
-    /// them this turn still has room for.
+    /// Takes deliveries of `bytes` each off this turn's share: up to `wanted`, as far as there is
+    /// room. Returns how many.
     pub(crate) fn take_deliveries(&mut self, wanted: usize, bytes: usize) -> usize {
         let fitting = self.bytes_left.div_ceil(bytes.max(1));
         let count = wanted.min(self.deliveries_left).min(fitting);

@@ -52,7 +52,7 @@ impl Core {
         }
     }
 
-    /// Lets the walks that were held back until the SUBACK had left follow it.
+    /// Lets the walks that waited for a SUBACK follow it, now that it has left.
     pub(crate) fn release_walks(&mut self, subscribe: Ticket) {
         let count = self.retained.beginnings.left;
         if !self.release_some(subscribe, count) {

@@ -127,7 +127,7 @@ impl Core {
         packet.subscriptions.iter().try_for_each(|entry| offered.check_filter(entry.filter))
     }
 
-    /// Returns what is offered by the listener that the Client of a Session has come by.
+    /// Returns what is offered by the listener through which the Client of a Session connected.
     pub(crate) fn offered_to(&self, slot: SessionSlot) -> Capabilities {
         let connection = self.clients.sessions[slot as usize].connection;
         let connection = connection.and_then(|id| self.clients.connections.get(id.slot()));

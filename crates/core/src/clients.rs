@@ -1,5 +1,5 @@
-//! The Sessions and Network Connections of one worker, and the one way by which a message reaches
-//! a Session: [`Clients::deliver`], now if it can be sent now, from the queue later.
+//! The Sessions and Network Connections of one worker, and the only way for a message to reach a
+//! Session: [`Clients::deliver`] sends it now or queues it for later.
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -39,14 +39,14 @@ pub(crate) struct Clients {
     pub(crate) layouts: Layouts,
     pub(crate) pool: BufferPool,
     pub(crate) counters: Counters,
-    /// Whether packets that leave are traced, and whose.
+    /// Whether packets that leave are traced; `tracing` says whose.
     pub(crate) traces: bool,
     pub(crate) tracing: Tracing,
     /// Sessions with a Network Connection, and subscribers inside the process.
     pub(crate) attached: usize,
     /// Subscribers inside the process.
     pub(crate) locals: usize,
-    /// Sessions that have ended and keep their places, because the tree names them still.
+    /// Sessions that have ended but keep their places, because the tree still names them.
     pub(crate) over: usize,
     pub(crate) limits: Arc<Limits>,
     pub(crate) budget: Arc<NodeBudget>,
@@ -55,17 +55,17 @@ pub(crate) struct Clients {
     pub(crate) tell_drops: bool,
     pub(crate) drop_qos0: bool,
     pub(crate) generation: NonZeroU32,
-    /// Messages of shared subscriptions that were not sent after all: their homes are to be told.
+    /// Shared messages that were not sent after all: the homes of their groups are to be told.
     pub(crate) failed_of_groups: Vec<(SessionId, GroupId)>,
     pub(crate) rounds: Rounds,
-    /// Connections whose peers accept no packet as large as the answer that they wait for.
+    /// Connections that wait for an answer larger than their peers accept.
     pub(crate) unsendable: Vec<ConnectionId>,
     pub(crate) sweeps: Sweeps,
-    /// The last ticket that was given to a question to the store.
+    /// The ticket of the last question to the store.
     pub(crate) last_fetch: u64,
 }
 
-/// How a subscription lets a Session have a publication.
+/// The terms on which a subscription gives a publication to a Session.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Grant<'a> {
     pub(crate) qos: QoS,
@@ -81,7 +81,7 @@ impl Clients {
         self.by_client_id.find(hash_str(self.seed, client_id), is_it).copied()
     }
 
-    /// Puts a Session into its place; that it is counted for the node is up to the caller.
+    /// Makes a Session for a Client and returns its slot. The caller counts it for the node.
     pub(crate) fn insert_session(&mut self, identity: Arc<Identity>) -> SessionSlot {
         let generation = self.next_generation().get();
         let hash = hash_str(self.seed, &identity.client_id);
@@ -94,7 +94,7 @@ impl Clients {
         slot
     }
 
-    /// Tells what is in a slot now from whatever was there before.
+    /// Returns a new generation, which tells what is in a slot now from whatever was there before.
     pub(crate) fn next_generation(&mut self) -> NonZeroU32 {
         self.generation = self.generation.checked_add(1).unwrap_or(NonZeroU32::MIN);
         self.generation
@@ -109,21 +109,21 @@ impl Clients {
         SessionId { worker: self.worker, slot, generation }
     }
 
-    /// The slot of a Session, if it still lives.
+    /// Returns the slot of a Session, if it still lives.
     pub(crate) fn slot_of(&self, id: SessionId) -> Option<SessionSlot> {
         let session = self.sessions.get(id.slot as usize)?;
         (session.generation == id.generation).then_some(id.slot)
     }
 
-    /// The connection, if it is still the one that `id` names.
+    /// Returns the connection, if it is still the one that `id` names.
     pub(crate) fn connection(&mut self, id: ConnectionId) -> Option<&mut Connection> {
         self.connections.get_mut(id.slot()).filter(|connection| connection.id == id)
     }
 
     /// Sends a Control Packet that is not a PUBLISH. If it is larger than the peer accepts
-    /// [MQTT-3.1.2-24], it goes without its Reason String. If it is too large even so, the
-    /// connection is to be ended: whoever waits for an answer must not wait for ever. That is the
-    /// last resort; what has effects looks before them whether its answer fits.
+    /// [MQTT-3.1.2-24], it goes without its Reason String. If it is still too large, the connection
+    /// is to be ended: a peer that waits for an answer must not wait for ever. That is the last
+    /// resort; a caller whose request has effects checks first whether its answer fits.
     pub(crate) fn send(&mut self, to: ConnectionId, packet: &Packet<'_>, fx: &mut Effects) {
         let Some(connection) = self.connections.get_mut(to.slot()) else {
             return;
@@ -158,9 +158,9 @@ impl Clients {
         connection.is_none_or(|peer| packet.fits(peer.version, peer.packet_bytes_max))
     }
 
-    /// Sends one of the four acknowledgements, now or when what it says is durable: `depends` is
-    /// the promise that it makes, absent if nothing was kept for its sake. It never overtakes an
-    /// earlier one [MQTT-4.6.0-2].
+    /// Sends one of the four acknowledgements, now or once what it confirms is durable. `depends`
+    /// is the promise that it makes, absent if nothing was kept for its sake. It never overtakes an
+    /// earlier acknowledgement [MQTT-4.6.0-2].
     pub(crate) fn acknowledge(
         &mut self,
         acknowledgement: HeldAcknowledgement,
@@ -177,7 +177,7 @@ impl Clients {
         self.rounds.hold(Held::Acknowledge(acknowledgement), depends.unwrap_or(Durability::Memory));
     }
 
-    /// Holds an acknowledgement until another worker's verdict is known, too.
+    /// Like [`Self::acknowledge`], but also waits until another worker's verdict is known.
     pub(crate) fn acknowledge_asked(
         &mut self,
         acknowledgement: HeldAcknowledgement,
@@ -191,14 +191,14 @@ impl Clients {
         self.rounds.hold_asked(ticket, held, depends.unwrap_or(Durability::Memory));
     }
 
-    /// How much may be under way to a Client that lets so many messages be.
+    /// Returns how much may be in flight to a Client with this Receive Maximum.
     #[inline]
     pub(crate) fn extent(&self, receive_maximum: u16) -> Extent {
         let messages = self.limits.inflight_messages_max.min(receive_maximum);
         Extent { messages, bytes: self.limits.inflight_bytes_max }
     }
 
-    /// What it says is durable.
+    /// Sends an acknowledgement that was held back: what it confirms is durable now.
     pub(crate) fn release_acknowledgement(
         &mut self,
         acknowledgement: &HeldAcknowledgement,
@@ -210,14 +210,14 @@ impl Clients {
             return;
         };
         connection.let_go(acknowledgement.kind);
-        // Messages under way on a stream that has ended are sent again anyhow; so is their PUBREL.
+        // Messages of a stream that has ended are sent again anyway, and so are their PUBRELs.
         if redirected.is_none() || acknowledgement.kind != PacketType::PubRel {
             self.send_acknowledgement(&HeldAcknowledgement { to, ..*acknowledgement }, fx);
         }
     }
 
-    /// The explanation becomes the Reason String if the Client wants to be told [MQTT-3.1.2-29]
-    /// and its packet size allows it [MQTT-3.4.2-2].
+    /// Sends an acknowledgement. Its explanation becomes the Reason String if the Client wants to
+    /// be told [MQTT-3.1.2-29] and its Maximum Packet Size allows it [MQTT-3.4.2-2].
     fn send_acknowledgement(&mut self, held: &HeldAcknowledgement, fx: &mut Effects) {
         let &HeldAcknowledgement { to, kind, packet_id, reason_code, explanation } = held;
         let Some(connection) = self.connections.get(to.slot()) else {
@@ -239,7 +239,7 @@ impl Clients {
         self.send(to, &packet, fx);
     }
 
-    /// Delivers a publication of which nothing was written yet to one Session.
+    /// Delivers a publication to a single Session; calls `layouts.begin` itself.
     pub(crate) fn deliver_single(
         &mut self,
         slot: SessionSlot,
@@ -316,8 +316,8 @@ impl Clients {
         Ok(())
     }
 
-    /// Delivers a QoS 1 or 2 publication to a Session that is in the store: it is kept, and sent at
-    /// once if that can be.
+    /// Delivers a QoS 1 or 2 publication to a Session that is in the store: keeps it there, and
+    /// sends it at once if possible.
     fn deliver_stored(
         &mut self,
         slot: SessionSlot,
@@ -363,8 +363,8 @@ impl Clients {
         sent
     }
 
-    /// Sends what its window and its connection's output have room for: first what has to be sent
-    /// again, then from the Session's queue.
+    /// Sends a Session what its window and its connection's output have room for: first what has to
+    /// be sent again, then messages from its queue.
     pub(crate) fn pump(&mut self, slot: SessionSlot, now: Timestamp, fx: &mut Effects) {
         if let Some(id) = self.sessions[slot as usize].connection {
             self.retransmit(slot, id, now, fx);
@@ -394,7 +394,7 @@ impl Clients {
             let form = packet_id.map(|packet_id| (packet_id, true));
             let sent = self.write(slot, id, &publication, &grant, form, now, fx);
             if let (Err(reason), Some(packet_id), QoS::ExactlyOnce) = (sent, packet_id, copy.qos) {
-                // The Client may know it already: its Packet Identifier is released.
+                // The Client may already know the message: its Packet Identifier is released.
                 self.note_drop(Party::Receiver(slot), publication.topic, reason, fx);
                 self.note_failure(slot, grant.group);
                 return self.give_up(slot, id, packet_id, Stage::PubRec, fx);
@@ -413,7 +413,7 @@ impl Clients {
         }
     }
 
-    /// A message has come to its end: the store does not have to keep it.
+    /// Lets the store forget a message that has come to its end.
     pub(crate) fn forget_stored(&mut self, slot: SessionSlot, sequence: u64) {
         if sequence > 0 {
             let owner = Owner::Session(self.sessions[slot as usize].number);
@@ -421,7 +421,8 @@ impl Clients {
         }
     }
 
-    /// A message in the store was taken over by its Client, or is given up: its PUBREL follows.
+    /// Notes that a message in the store was taken over by its Client, or is given up. Returns what
+    /// its PUBREL, which follows, depends on.
     fn note_taken(&mut self, slot: SessionSlot, sequence: u64) -> Option<Durability> {
         let owner = Owner::Session(self.sessions[slot as usize].number);
         (sequence > 0).then(|| {
@@ -435,7 +436,7 @@ impl Clients {
         self.last_fetch
     }
 
-    /// Asks the store for what waits there, if there is room for it in memory.
+    /// Asks the store for the messages that wait there, if there is room for them in memory.
     pub(crate) fn fetch_more(&mut self, slot: SessionSlot, fx: &mut Effects) {
         let session_id = self.session_id(slot);
         let session = &mut self.sessions[slot as usize];
@@ -453,7 +454,7 @@ impl Clients {
         }
     }
 
-    /// Sends again what was under way when the last Network Connection ended, in its order
+    /// Sends again what was in flight when the last Network Connection ended, in order
     /// [MQTT-4.4.0-1] [MQTT-4.6.0-1], as far as the window of the new one has room.
     fn retransmit(
         &mut self,
@@ -471,7 +472,7 @@ impl Clients {
                 (entry.packet_id, entry.stage, entry.delivery.clone());
             let entry_sequence = entry.sequence;
             let Some(delivery) = delivery else {
-                // That the Client has taken it over may not be durable yet.
+                // It may not be durable yet that the Client has taken the message over.
                 let depends = (entry_sequence > 0).then_some(Durability::Fsync);
                 self.note_stream(slot, packet_id, id);
                 self.release(id, packet_id, depends, fx);
@@ -491,8 +492,8 @@ impl Clients {
         }
     }
 
-    /// Ends a message that may not be sent again. The Client may know a QoS 2 message already: its
-    /// Packet Identifier is released, or the next message to bear it would be lost.
+    /// Ends a message that may not be sent again. The Client may already know a QoS 2 message: its
+    /// Packet Identifier is released, so that the next message with it is not lost.
     fn give_up(
         &mut self,
         slot: SessionSlot,
@@ -533,14 +534,14 @@ impl Clients {
         self.acknowledge(held, depends, fx);
     }
 
-    /// A message of a shared subscription came to its end without the Client.
+    /// Notes that a message ended without the Client, if it is one of a shared subscription.
     pub(crate) fn note_failure(&mut self, slot: SessionSlot, group: Option<GroupId>) {
         if let Some(group) = group {
             self.failed_of_groups.push((self.session_id(slot), group));
         }
     }
 
-    /// Asks the driver to read a connection, or not to.
+    /// Asks the driver to read a connection, or to stop reading it.
     pub(crate) fn set_reading(&mut self, id: ConnectionId, reading: bool, fx: &mut Effects) {
         if let Some(connection) = self.connection(id)
             && connection.paused == reading
@@ -550,7 +551,7 @@ impl Clients {
         }
     }
 
-    /// The next message of the Session's queue, and the stream that it goes on.
+    /// Takes the next message from the Session's queue; returns it with the stream that it goes on.
     fn next_from_queue(&mut self, slot: SessionSlot) -> Option<(Waiting, ConnectionId)> {
         let id = self.sessions[slot as usize].connection?;
         if self.has_routes(id) {
@@ -568,8 +569,8 @@ impl Clients {
         Some((waiting, id))
     }
 
-    /// Sends the PUBLISH of a delivery (with its name in the store, or 0) for the first time: it is
-    /// under way until acknowledged.
+    /// Sends the PUBLISH of a delivery for the first time. The message is in flight until it is
+    /// acknowledged; `sequence` is its name in the store, or 0.
     #[inline]
     #[allow(clippy::too_many_arguments)] // the innermost step of a fan-out
     fn transmit(
@@ -595,7 +596,7 @@ impl Clients {
         written
     }
 
-    /// Takes back what could not be sent after all.
+    /// Removes a message from those in flight, because it could not be sent after all.
     fn abandon(&mut self, slot: SessionSlot, packet_id: PacketIdentifier) {
         if let Some(outgoing) = &mut self.sessions[slot as usize].outgoing {
             for stage in [Stage::PubAck, Stage::PubRec] {
@@ -668,7 +669,7 @@ impl Clients {
     }
 }
 
-/// Puts the connection on the list of those to be written to, once a turn.
+/// Puts the connection on the list of those to be written to, at most once a turn.
 #[inline]
 pub(crate) fn want_flush(connection: &mut Connection, fx: &mut Effects) {
     if !connection.flush_wanted {

@@ -1,5 +1,4 @@
-//! From CONNECT to CONNACK: what a Client asks for, the question of who it is, and the Session it
-//! gets.
+//! From CONNECT to CONNACK: what a Client asks for, who it is, and the Session it gets.
 
 use std::borrow::Cow;
 use std::num::{NonZeroU16, NonZeroU32};
@@ -28,7 +27,7 @@ use crate::timers::Timer;
 /// Why a CONNECT is refused.
 pub(crate) type Refusal = (ReasonCode, &'static str);
 
-/// What an accepted CONNECT gets, as its CONNACK says it.
+/// What an accepted CONNECT is granted, as its CONNACK says it.
 pub(crate) struct Terms<'d> {
     offered: Capabilities,
     pub(crate) told: Told,
@@ -39,8 +38,8 @@ pub(crate) struct Terms<'d> {
 }
 
 impl Core {
-    /// A CONNECT on a new Network Connection: checks what needs no authentication, then asks the
-    /// driver who the Client is. Nothing of anybody's Session is touched before the answer.
+    /// Handles a CONNECT on a new Network Connection: checks what needs no authentication, then
+    /// asks the driver who the Client is. No Session is touched before the answer.
     pub(crate) fn handle_connect(
         &mut self,
         id: ConnectionId,
@@ -88,8 +87,8 @@ impl Core {
         fx.authenticate.push(request);
     }
 
-    /// The driver has decided about an [`AuthRequest`]. Late answers, for connections that are
-    /// gone, are ignored, and so are answers to nothing.
+    /// Handles the driver's decision about an [`AuthRequest`]. An answer is ignored if its
+    /// connection is gone, or if nothing was asked.
     pub fn handle_auth_answer(
         &mut self,
         id: ConnectionId,
@@ -130,7 +129,7 @@ impl Core {
         }
     }
 
-    /// AUTH while the CONNECT is being authenticated [MQTT-4.12.0-3].
+    /// Handles an AUTH that comes while the CONNECT is being authenticated [MQTT-4.12.0-3].
     pub(crate) fn handle_connect_auth(
         &mut self,
         id: ConnectionId,
@@ -153,7 +152,7 @@ impl Core {
             return self.refuse_connect(id, who, code, detail, now, fx);
         }
         let same_method = method.is_some() && auth.authentication_method == method.as_deref();
-        // While a decision is outstanding the connection is not read: nothing was asked of it.
+        // While a decision is outstanding, the connection is paused, and nothing was asked of it.
         let was_asked = same_method && !connection.paused;
         if !was_asked || auth.reason_code != ReasonCode::ContinueAuthentication {
             let detail = "AUTH that continues no authentication [MQTT-4.12.0-3]";
@@ -177,7 +176,7 @@ impl Core {
         });
     }
 
-    /// AUTH of a connected Client: it authenticates anew (MQTT 5.0 section 4.12.1).
+    /// Handles the AUTH of a connected Client that authenticates anew (MQTT 5.0 section 4.12.1).
     pub(crate) fn handle_auth(
         &mut self,
         id: ConnectionId,
@@ -234,7 +233,7 @@ impl Core {
                 self.send_auth(id, ReasonCode::Success, data.as_deref(), fx)
             }
             AuthAnswer::Refuse(code) => Err(match code {
-                // These are for CONNACK only.
+                // These Reason Codes are for CONNACK only.
                 ReasonCode::ClientIdentifierNotValid
                 | ReasonCode::BadUserNameOrPassword
                 | ReasonCode::ServerUnavailable
@@ -249,8 +248,8 @@ impl Core {
         }
     }
 
-    /// Sends AUTH, or says why the Client cannot be sent it: it named no method [MQTT-4.12.0-6],
-    /// or its Maximum Packet Size is too small [MQTT-3.1.2-24].
+    /// Sends an AUTH, or returns why the Client cannot be sent one: it named no method
+    /// [MQTT-4.12.0-6], or its Maximum Packet Size is too small [MQTT-3.1.2-24].
     fn send_auth(
         &mut self,
         id: ConnectionId,
@@ -276,8 +275,9 @@ impl Core {
         Ok(())
     }
 
-    /// A first packet that is no valid CONNECT. One whose protocol could be read is answered in
-    /// that protocol [MQTT-3.1.4-2] [MQTT-3.1.2-2]; anything else is no MQTT and gets nothing.
+    /// Refuses a first packet that is not a valid CONNECT. If its protocol could be read, the
+    /// Client is refused in that protocol [MQTT-3.1.4-2] [MQTT-3.1.2-2]; anything else is not MQTT
+    /// and gets no answer.
     pub(crate) fn refuse_malformed_connect(
         &mut self,
         id: ConnectionId,
@@ -300,7 +300,7 @@ impl Core {
         if version == ProtocolVersion::V5 || unsupported || bad_identifier {
             self.refuse_connect(id, ("", None), reason_code, &detail, now, fx);
         } else {
-            // 3.x has no return code for a malformed CONNECT: it is closed without CONNACK.
+            // 3.x has no return code for a malformed CONNECT: it is closed without a CONNACK.
             let reason = DisconnectReason::ProtocolViolation { reason_code, detail };
             self.close(id, None, &reason, now, fx);
         }
@@ -337,7 +337,7 @@ impl Core {
         self.close(id, None, &DisconnectReason::ByServer(reason_code), now, fx);
     }
 
-    /// Whether the listener offers what the CONNECT asks for.
+    /// Checks that the listener offers what the CONNECT asks for.
     fn check_offered(&self, id: ConnectionId, connect: &Connect<'_>) -> Result<(), Refusal> {
         let connection = self.clients.connections.get(id.slot());
         let offered =
@@ -398,7 +398,7 @@ impl Core {
         }
     }
 
-    /// Where a Will Message goes: where any other message to its topic goes.
+    /// Returns where a Will Message goes: the same place as any other message to its topic.
     fn will_destination<'w>(
         &self,
         connect: &Connect<'_>,
@@ -409,7 +409,7 @@ impl Core {
         Destination::of_client(topic, author, &self.config.topics, &self.config.limits)
     }
 
-    /// A Client Identifier that nobody can know before its Client does.
+    /// Makes a Client Identifier that nobody can know before its Client does.
     fn assign_client_id(&mut self) -> Box<str> {
         loop {
             let client_id = format!("midge-{:016x}", self.unguessable.next());
@@ -451,9 +451,9 @@ impl Core {
         fx: &mut Effects,
     ) {
         let identity = Arc::new(Identity { client_id: pending.client_id.clone(), user_name });
-        // What is over has no say.
+        // Whatever is overdue for the old Session takes effect first.
         self.settle_overdue(&identity.client_id, now, fx);
-        // Up to here nothing has been touched, and from here on nothing is refused.
+        // This is the last moment to refuse the Client: nothing of its own is touched before.
         let terms = match self.admit(id, &identity, (pending, data), now, fx) {
             Ok(terms) => terms,
             Err((reason_code, detail)) => {
@@ -494,7 +494,7 @@ impl Core {
         self.answer_connect(id, admission, now, fx);
     }
 
-    /// A Will Message as its Session keeps it.
+    /// Returns a Will Message in the form in which its Session keeps it.
     fn will_of(
         &self,
         slot: SessionSlot,
@@ -519,7 +519,7 @@ impl Core {
         })
     }
 
-    /// What happens behind the CONNACK [MQTT-3.2.0-1].
+    /// Does what follows the CONNACK [MQTT-3.2.0-1].
     pub(crate) fn begin_conversation(
         &mut self,
         id: ConnectionId,
@@ -569,7 +569,7 @@ impl Core {
         }
     }
 
-    /// Ends the connection that the Session may still have [MQTT-3.1.4-3], and gives the Session
+    /// Ends the connection that the Session may still have [MQTT-3.1.4-3], and returns the Session
     /// if it is to be resumed [MQTT-3.1.2-4] [MQTT-3.1.2-5] [MQTT-3.1.2-6].
     fn take_over(
         &mut self,
@@ -592,7 +592,8 @@ impl Core {
         Some(slot)
     }
 
-    /// The Keep Alive in seconds that holds: the Client's or, if that is too long, the broker's.
+    /// Returns the Keep Alive in seconds that applies: the Client's or, if that is too long, the
+    /// broker's maximum.
     fn effective_keep_alive(&self, asked: u16) -> u16 {
         match self.config.limits.keep_alive_seconds_max {
             0 => asked,
@@ -601,8 +602,8 @@ impl Core {
         }
     }
 
-    /// What the CONNACK will say, if the Client can be told it: one that cannot be told that it is
-    /// connected cannot be connected [MQTT-3.1.2-24].
+    /// Returns what the CONNACK will say. Refuses a Client for which the CONNACK is too large: one
+    /// that cannot be told that it is connected cannot be connected [MQTT-3.1.2-24].
     pub(crate) fn terms<'d>(
         &self,
         id: ConnectionId,
@@ -687,7 +688,7 @@ fn pending_will(will: &WillFields<'_>, topic: Box<str>) -> PendingWill {
     }
 }
 
-/// How long the Session is to live on without its Client, in seconds.
+/// Returns how long the Session is to live on without its Client, in seconds.
 fn asked_expiry(connect: &Connect<'_>) -> u32 {
     match (connect.version, connect.clean_start) {
         (ProtocolVersion::V5, _) => connect.properties.session_expiry_interval.unwrap_or(0),

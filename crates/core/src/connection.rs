@@ -18,13 +18,13 @@ use crate::stored::Durability;
 use crate::subscription_tree::SessionSlot;
 use crate::time::Timestamp;
 
-/// One stream of Control Packets. In this order in memory: a message for many touches the first
-/// fields of each of its receivers, and they are close together.
+/// One stream of Control Packets. Its fields lie in this order in memory: a message for many
+/// receivers touches the first fields of each connection, so these are close together.
 #[derive(Debug)]
 #[repr(C)]
 pub(crate) struct Connection {
     pub(crate) output: Output,
-    /// The data streams that belong to it.
+    /// The data streams that belong to this connection.
     pub(crate) data_streams: Option<Box<DataStreams>>,
     pub(crate) outgoing_aliases: Option<Box<OutgoingAliases>>,
     pub(crate) id: ConnectionId,
@@ -33,63 +33,63 @@ pub(crate) struct Connection {
     pub(crate) version: ProtocolVersion,
     /// Whether the effects of this turn already name this connection as one to be written to.
     pub(crate) flush_wanted: bool,
-    /// In-process subscriber instead of a socket.
+    /// Whether this is a subscriber inside the process instead of a socket.
     pub(crate) is_local: bool,
-    /// Messages wait in the queue for room in the output.
+    /// Whether messages wait in the queue for room in the output.
     pub(crate) waits_for_output: bool,
     pub(crate) phase: Phase,
     extras: Option<Box<Extras>>,
     pub(crate) last_packet_at: Timestamp,
-    /// The moment of the timer that is set for this connection.
+    /// When the timer of this connection is due, if one is set.
     pub(crate) timer_at: Option<Timestamp>,
     pub(crate) offer: Arc<Offer>,
-    /// Which CONNECT of all that have come to the worker its own was.
+    /// The number of its CONNECT among all that have come to the worker.
     pub(crate) connect_number: u64,
-    /// The larger one of 1.5 times the Keep Alive; 0: none.
+    /// How long the peer may be silent: 1.5 times the Keep Alive, in milliseconds; 0: for ever.
     pub(crate) silence_max_ms: u32,
-    /// Acknowledgements that wait for the store.
+    /// Acknowledgements that are held back, for the store or another worker.
     pub(crate) held: u32,
     /// How many of them are PUBACKs.
     pub(crate) held_pubacks: u32,
-    /// QoS 1 and 2 messages that the peer lets be under way.
+    /// How many QoS 1 and 2 messages the peer accepts in flight.
     pub(crate) receive_maximum: u16,
-    /// Whether the driver was told not to read.
+    /// Whether the driver was told not to read this connection.
     pub(crate) paused: bool,
     /// Request Problem Information, `true` unless the Client said no [MQTT-3.1.2-29].
     pub(crate) problem_information: bool,
-    /// Whether a PUBLISH got no acknowledgement, because the store is full.
+    /// Whether a PUBLISH got no acknowledgement because the store is full.
     pub(crate) is_unanswered: bool,
-    /// Its CONNECT is to be refused, because there is no room for it.
+    /// Whether its CONNECT is to be refused because there is no room for it.
     pub(crate) is_turned_away: bool,
-    /// It is a data stream of another one.
+    /// Whether it is a data stream of another connection.
     pub(crate) is_data_stream: bool,
 }
 
-/// What few Clients have: those that have none of it shall not take room for it.
+/// What only few Clients have. It is kept apart, so that the others take no room for it.
 #[derive(Clone, Debug, Default)]
 struct Extras {
     incoming_aliases: IncomingAliases,
     authentication_method: Option<Box<str>>,
-    /// The Client marked itself as a bridge in its CONNECT.
+    /// Whether the Client marked itself as a bridge in its CONNECT.
     is_bridge: bool,
 }
 
-/// What the driver says of a new Network Connection.
+/// What the driver says about a new Network Connection.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Opening {
     /// The number of the listener that it came by.
     pub listener: u16,
-    /// Milliseconds until a CONNECT has to be complete, if not as the limits say.
+    /// Milliseconds until a CONNECT has to be complete; absent: as the limits say.
     pub connect_deadline_ms: Option<u32>,
-    /// There is no room for it: its CONNECT is answered with 0x89 Server busy.
+    /// Whether there is no room for it: its CONNECT is answered with 0x89 Server busy.
     pub is_turned_away: bool,
     /// What the listener offers.
     pub capabilities: Capabilities,
-    /// What an acknowledgement promises there; absent: as for the whole broker.
+    /// What an acknowledgement promises at this listener; absent: as for the whole broker.
     pub durability: Option<Durability>,
 }
 
-/// What it was opened with: many have the same.
+/// What a connection was opened with. Many connections have the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Offer {
     /// The number of the listener that it came by.
@@ -101,12 +101,12 @@ pub(crate) struct Offer {
     pub(crate) told: Told,
 }
 
-/// The offers that open connections have, each once.
+/// The different offers that open connections have.
 #[derive(Debug, Default)]
 pub(crate) struct Offers(Vec<Arc<Offer>>);
 
 impl Offers {
-    /// Those that nobody has any more are looked for when there are so many.
+    /// From this many offers on, those that no connection has any more are removed.
     const MANY: usize = 16;
 
     pub(crate) fn share(&mut self, offer: Offer) -> Arc<Offer> {
@@ -122,8 +122,8 @@ impl Offers {
     }
 }
 
-/// Limits that a Client is told of, or could have been: they stay for as long as its Network
-/// Connection as they were when it was opened.
+/// Limits that a Client is told, or could have been. For as long as its Network Connection lasts,
+/// they stay as they were when it was opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Told {
     pub(crate) receive_maximum: u16,
@@ -152,7 +152,7 @@ pub(crate) enum Phase {
     Accepted(Box<Admission>),
     /// A Session is attached; `reauthenticating` while a re-authentication is under way.
     Connected { session: SessionSlot, reauthenticating: bool },
-    /// A data stream of another connection, with that one's Session.
+    /// A data stream of the connection `control`, with the Session of that one.
     Stream { control: ConnectionId, session: SessionSlot },
     /// Only what is already in the output is still written.
     Closing,
@@ -185,7 +185,7 @@ pub(crate) struct PendingWill {
 }
 
 impl PendingConnect {
-    /// Who it says it is: its Client Identifier and its User Name.
+    /// Who the Client says it is: its Client Identifier and its User Name.
     pub(crate) fn who(&self) -> (&str, Option<&str>) {
         (&self.client_id, self.user_name.as_deref())
     }
@@ -227,7 +227,7 @@ impl Connection {
         }
     }
 
-    /// A data stream of `control`: what the Client has told about itself counts for it, too.
+    /// Makes a data stream of `control`: what the Client has said about itself applies to it, too.
     pub(crate) fn data_stream(
         id: ConnectionId,
         control: &Self,
@@ -256,25 +256,25 @@ impl Connection {
         }
     }
 
-    /// How to name `topic` by a topic alias, if the Client allows it.
+    /// Returns how to name `topic` by a topic alias, if the Client allows it.
     #[inline]
     pub(crate) fn alias(&mut self, topic: &str) -> Option<TopicAliasUse> {
         self.outgoing_aliases.as_mut()?.alias(topic)
     }
 
-    /// An acknowledgement is held back.
+    /// Counts an acknowledgement that is held back.
     pub(crate) fn hold(&mut self, kind: PacketType) {
         self.held += 1;
         self.held_pubacks += u32::from(kind == PacketType::PubAck);
     }
 
-    /// It is not any more.
+    /// Counts off an acknowledgement that is no longer held back.
     pub(crate) fn let_go(&mut self, kind: PacketType) {
         self.held -= 1;
         self.held_pubacks -= u32::from(kind == PacketType::PubAck);
     }
 
-    /// The one that its CONNECT has named.
+    /// Returns the Authentication Method that its CONNECT has named.
     pub(crate) fn authentication_method(&self) -> Option<Box<str>> {
         self.extras.as_ref()?.authentication_method.clone()
     }
@@ -309,7 +309,7 @@ impl Connection {
         matches!(self.phase, Phase::Closing)
     }
 
-    /// Takes over what the Client told about itself.
+    /// Takes from the CONNECT what the Client says about itself.
     pub(crate) fn learn(&mut self, connect: &Connect<'_>, limits: &Limits) {
         let properties = &connect.properties;
         self.version = connect.version;
@@ -338,7 +338,7 @@ impl IncomingAliases {
         self.topics.get(&alias).map(|topic| &**topic)
     }
 
-    /// What the topics take.
+    /// How many bytes the topics take.
     pub(crate) fn bytes(&self) -> usize {
         self.topics.values().map(|topic| topic.len()).sum()
     }

@@ -1,6 +1,6 @@
-//! One worker's brain: what it owns, and the doors by which things get in.
+//! One worker's brain: what it owns, and the entry points for everything that comes in.
 //!
-//! Nothing here performs I/O or looks at a clock. Every door takes the time and adds to the
+//! Nothing here performs I/O or looks at a clock. Every entry point takes the time and adds to the
 //! effects; the same inputs give the same effects, bit for bit.
 
 use std::collections::BTreeSet;
@@ -60,12 +60,12 @@ pub struct CoreConfig {
     pub workers: usize,
     /// Seeds hash tables; the same for all workers of a node.
     pub seed: u64,
-    /// What the worker makes names from that strangers see and may not guess: unpredictable bytes,
-    /// of this worker alone.
+    /// Unpredictable bytes, of this worker alone. From them it makes names that strangers see but
+    /// must not be able to guess.
     pub secret: [u64; 2],
     /// All limits.
     pub limits: Arc<Limits>,
-    /// What all workers of the node hold together: one for all of them.
+    /// The counts of what all workers of the node hold together: one object for all of them.
     pub budget: Arc<NodeBudget>,
     /// Who may do what.
     pub policy: Arc<dyn Policy>,
@@ -75,9 +75,9 @@ pub struct CoreConfig {
     pub shared_strategy: SharedStrategy,
     /// Whether a shared subscription keeps messages itself while no member is connected.
     pub shared_backlog: bool,
-    /// What Request Response Information is answered with: this, a `/` and the Client Identifier.
+    /// A request for Response Information is answered with this, a `/` and the Client Identifier.
     pub response_prefix: Option<Box<str>>,
-    /// Whether [`crate::Event::Dropped`] is told.
+    /// Whether [`crate::Event::Dropped`] is reported.
     pub tell_drops: bool,
     /// What acknowledgements promise.
     pub durability: DurabilityRules,
@@ -108,18 +108,18 @@ pub struct Core {
     pub(crate) broker: Arc<Identity>,
     pub(crate) own_topics: OwnTopics,
     pub(crate) strain: Strain,
-    /// The last time in which the process did not run.
+    /// The last period in which the process did not run.
     pub(crate) absence: Option<Absence>,
     pub(crate) draining: bool,
-    /// Whether what a store has kept is being taken over.
+    /// Whether the worker is taking over what a store has kept.
     pub(crate) is_restoring: bool,
-    /// Connections whose PUBLISH was not acknowledged, because the store is full.
+    /// Connections whose PUBLISH was not acknowledged because the store is full.
     pub(crate) unanswered: BTreeSet<ConnectionId>,
     pub(crate) flushes: Flushes,
     pub(crate) presences: Presences,
     pub(crate) releases: Releases,
     pub(crate) remains: Remains,
-    /// Sessions that have ended but for messages that others get.
+    /// Ended Sessions with messages that are still to go to others.
     pub(crate) endings: EndingQueues,
     pub(crate) unsettled_ends: UnsettledEnds,
     /// Recovered Sessions whose Clients have newer ones.
@@ -128,10 +128,11 @@ pub struct Core {
 }
 
 impl Core {
-    /// Timers of each kind that take effect in one turn, if as many are due.
+    /// The most timers that take effect in one turn. [`Core::handle_silence`] has as many of its
+    /// own.
     pub(crate) const TIMERS_PER_TURN: usize = 1_000;
 
-    /// A worker without Clients.
+    /// Makes a worker without Clients.
     pub fn new(config: CoreConfig) -> Self {
         let limits = Arc::clone(&config.limits);
         let clients = Clients {
@@ -162,7 +163,7 @@ impl Core {
         };
         let broker = Arc::new(Identity { client_id: BROKER_CLIENT_ID.into(), user_name: None });
         let mut unguessable = Unguessable::new(config.secret);
-        // Choices can be seen: they must not tell anything about the seed of the tables.
+        // Random choices can be seen: they must not reveal anything about the seed of the tables.
         let random = Random::new(unguessable.next());
         Self {
             clients,
@@ -202,7 +203,7 @@ impl Core {
         }
     }
 
-    /// A peer has opened a Network Connection by way of a listener.
+    /// Adds a Network Connection that a peer has opened by way of a listener.
     pub fn open_connection(&mut self, opening: Opening, now: Timestamp) -> ConnectionId {
         let id = self.insert_connection(&opening, now);
         let deadline_ms =
@@ -211,8 +212,8 @@ impl Core {
         id
     }
 
-    /// One Control Packet has come by a connection. Packets of a connection that is closing, or
-    /// that does not exist any more, are ignored.
+    /// Handles one Control Packet from a connection. Packets of a connection that is closing or
+    /// gone are ignored.
     pub fn handle_packet(
         &mut self,
         id: ConnectionId,
@@ -282,7 +283,7 @@ impl Core {
         }
     }
 
-    /// What came by a connection was no valid Control Packet.
+    /// Handles input from a connection that is not a valid Control Packet.
     pub fn handle_malformed(
         &mut self,
         id: ConnectionId,
@@ -300,8 +301,8 @@ impl Core {
         }
     }
 
-    /// What came by a connection first is of another protocol, as `detail` says. The answer is one
-    /// of that protocol, or empty.
+    /// Handles a connection whose first bytes are of another protocol, as `detail` says. `answer`
+    /// is in that protocol, or empty.
     pub fn handle_foreign(
         &mut self,
         id: ConnectionId,
@@ -321,8 +322,8 @@ impl Core {
         self.violate(id, ReasonCode::MalformedPacket, detail.to_string(), now, fx);
     }
 
-    /// The Network Connection is gone: the peer closed it, it broke, or the driver closed it as
-    /// the effects had asked.
+    /// Handles the end of a Network Connection: the peer closed it, it broke, or the driver closed
+    /// it because the effects asked for that.
     pub fn handle_closed(&mut self, id: ConnectionId, now: Timestamp, fx: &mut Effects) {
         if self.clients.connection(id).is_none() {
             return;
@@ -340,7 +341,7 @@ impl Core {
         self.clients.counters.connections_closed += u64::from(!is_stream);
     }
 
-    /// Takes a connection out as if it had never been: another worker goes on with it.
+    /// Removes a connection as if it had never been there: another worker goes on with it.
     pub fn forget_connection(&mut self, id: ConnectionId) {
         if self.clients.connection(id).is_some() {
             let connection = self.clients.connections.remove(id.slot());
@@ -351,15 +352,15 @@ impl Core {
         }
     }
 
-    /// The protocol that a connection speaks, and whether its CONNECT was accepted; `None` if it
-    /// is gone or closing.
+    /// Returns the protocol that a connection speaks, and whether its Client is connected, that is,
+    /// whether the CONNACK has left. `None` if the connection is gone or closing.
     pub fn protocol(&self, id: ConnectionId) -> Option<(ProtocolVersion, bool)> {
         let connection = self.clients.connections.get(id.slot())?;
         let is_open = connection.id == id && !connection.is_closing();
         is_open.then_some((connection.version, connection.session().is_some()))
     }
 
-    /// Whether nothing has come by a connection yet: a CONNECT that comes now is its first one.
+    /// Whether a connection has not sent any packet yet, so that a CONNECT now is its first one.
     pub fn awaits_connect(&self, id: ConnectionId) -> bool {
         let connection = self.clients.connections.get(id.slot());
         connection.is_some_and(|connection| {
@@ -367,17 +368,17 @@ impl Core {
         })
     }
 
-    /// Whether there is a Session of this Client Identifier.
+    /// Whether there is a Session with this Client Identifier.
     pub fn has_session(&self, client_id: &str) -> bool {
         self.clients.session_by_client_id(client_id).is_some()
     }
 
-    /// What waits to be written to a connection; `None` if it is gone.
+    /// Returns the output that waits to be written to a connection; `None` if it is gone.
     pub fn output(&mut self, id: ConnectionId) -> Option<&Output> {
         self.clients.connection(id).map(|connection| &connection.output)
     }
 
-    /// Fills `slices` with what is to be written to a connection next, in order, and says how many
+    /// Fills `slices` with what is to be written to a connection next, in order. Returns how many
     /// were filled.
     pub fn next_slices<'a>(&'a self, id: ConnectionId, slices: &mut [IoSlice<'a>]) -> usize {
         let connection = self.clients.connections.get(id.slot());
@@ -386,7 +387,7 @@ impl Core {
         connection.map_or(0, |connection| connection.output.next_slices(turn, slices))
     }
 
-    /// The driver has written `count` bytes of a connection's output.
+    /// Notes that the driver has written `count` bytes of a connection's output.
     pub fn handle_written(
         &mut self,
         id: ConnectionId,
@@ -411,14 +412,15 @@ impl Core {
         }
     }
 
-    /// A Session may take more: from its queue, then the retained messages that it has asked for.
+    /// Goes on with a Session that may take more: from its queue, then the retained messages that
+    /// it has asked for.
     pub(crate) fn go_on(&mut self, slot: SessionSlot, now: Timestamp, fx: &mut Effects) {
         self.clients.pump(slot, now, fx);
         self.retained.wishes.wake(self.clients.session_id(slot));
     }
 
-    /// The driver takes the list of connections to be written to; from now on they are put on the
-    /// next one.
+    /// Notes that the driver takes the list of connections to be written to: from now on they are
+    /// put on the next list.
     pub fn begin_flush(&mut self, flush: &[ConnectionId]) {
         for id in flush {
             if let Some(connection) = self.clients.connections.get_mut(id.slot()) {
@@ -427,8 +429,8 @@ impl Core {
         }
     }
 
-    /// All connections on the list were written to, as far as they have room: what is left for them
-    /// of the bytes that they share in this turn becomes their own.
+    /// Ends the flush: all connections on the list were written to, as far as they have room.
+    /// Whatever they still need of the bytes that they share in this turn is copied for them.
     pub fn end_flush(&mut self) {
         let Clients { connections, pool, .. } = &mut self.clients;
         let holders = pool.turn.take_holders();
@@ -440,25 +442,25 @@ impl Core {
         pool.turn.clear(holders);
     }
 
-    /// When [`Core::handle_timers`] or [`Core::handle_silence`] has to be called next.
+    /// Returns when [`Core::handle_timers`] or [`Core::handle_silence`] has to be called next.
     pub fn next_deadline(&self) -> Option<Timestamp> {
         self.timers.next_deadline()
     }
 
-    /// From now on this turn handles packets that have come by sockets. Put-off messages go first:
-    /// as long as they wait, all that comes has to wait behind them.
+    /// Begins the part of a turn that handles packets from sockets. Put-off messages go first: as
+    /// long as they wait, everything that comes has to wait behind them.
     pub fn begin_packets(&mut self, now: Timestamp, fx: &mut Effects) {
         self.run_routings(now, fx);
         self.backlog.begin_packets();
         self.work.begin_packets();
     }
 
-    /// Does what is due, but for [`Core::handle_silence`]. Called at the beginning of a turn: what
-    /// is overdue takes effect before what has come meanwhile is handled.
+    /// Does what is due, except for the work of [`Core::handle_silence`]. Called at the beginning
+    /// of a turn, so that what is overdue takes effect before what has come meanwhile.
     pub fn handle_timers(&mut self, now: Timestamp, fx: &mut Effects) {
         self.is_late = false;
         for _ in 0..Self::TIMERS_PER_TURN {
-            // Due messages may have to be passed on to many, and cannot be refused.
+            // Due messages may have many receivers, and cannot be refused.
             if self.backlog.is_full() || self.work.is_enough() {
                 break;
             }
@@ -485,7 +487,7 @@ impl Core {
         }
     }
 
-    /// Whether there is put-off work: the driver shall not wait before its next turn.
+    /// Whether there is put-off work. If so, the driver must not wait before its next turn.
     pub fn has_backlog(&self) -> bool {
         !self.backlog.is_empty()
             || self.retained.has_work()
@@ -501,8 +503,8 @@ impl Core {
             || !self.clients.unsendable.is_empty()
     }
 
-    /// Whether something of this worker's is unfinished: put-off work, or what waits for other
-    /// workers before the store can have it.
+    /// Whether this worker has anything unfinished: put-off work, or what waits for other workers
+    /// before the store can have it.
     pub fn has_unfinished(&self) -> bool {
         self.has_backlog() || self.clients.rounds.is_gathering() || !self.endings.queues.is_empty()
     }
@@ -528,23 +530,23 @@ impl Core {
         self.work.begin_turn();
     }
 
-    /// Whether this turn has done enough: no further packet shall be handed in before the next call
-    /// of [`Core::run_backlog`].
+    /// Whether this turn has done enough. If so, the driver must not hand in another packet before
+    /// the next call of [`Core::run_backlog`].
     pub fn is_turn_over(&self) -> bool {
         self.work.is_enough() || self.backlog.has_put_off_enough()
     }
 
-    /// How many operations there were so far.
+    /// Returns how many operations this worker has done so far.
     pub fn operations(&self) -> u64 {
         self.work.total()
     }
 
-    /// The counters of this worker.
+    /// Returns the counters of this worker.
     pub fn counters(&self) -> &Counters {
         &self.clients.counters
     }
 
-    /// The driver adds what it read from sockets.
+    /// Counts bytes that the driver has read from sockets.
     pub fn count_bytes_received(&mut self, bytes: u64) {
         self.clients.counters.bytes_received += bytes;
     }
@@ -561,7 +563,7 @@ impl Core {
         id
     }
 
-    /// The name of the connection that is inserted next.
+    /// Returns the name of the connection that is inserted next.
     pub(crate) fn next_connection_id(&mut self) -> ConnectionId {
         let slot = self.clients.connections.vacant_key() as u32;
         ConnectionId { slot, generation: self.clients.next_generation() }
@@ -576,7 +578,7 @@ impl Core {
         }
     }
 
-    /// A protocol error: 0x82 and the end of the Network Connection [MQTT-4.13.1-1].
+    /// Answers a protocol error with 0x82 and the end of the Network Connection [MQTT-4.13.1-1].
     pub(crate) fn violation(
         &mut self,
         id: ConnectionId,
@@ -601,8 +603,8 @@ impl Core {
         self.close(id, Some(reason_code), &reason, now, fx);
     }
 
-    /// Ends a Network Connection from this side: the Client is told why if its protocol has a way
-    /// (a DISCONNECT of MQTT 5, after CONNACK), the Session lives on or ends as it is due.
+    /// Ends a Network Connection from this side. The Client is told why if its protocol has a way
+    /// (a DISCONNECT of MQTT 5, after CONNACK). The Session ends or lives on, as its expiry says.
     pub(crate) fn close(
         &mut self,
         id: ConnectionId,
@@ -642,7 +644,8 @@ impl Core {
         fx.close.push(id);
     }
 
-    /// Ends the connections whose peers cannot be told what they have to be told.
+    /// Ends the connections whose peers do not accept a packet as large as the answer they wait
+    /// for.
     fn close_unsendable(&mut self, now: Timestamp, fx: &mut Effects) {
         for id in std::mem::take(&mut self.clients.unsendable) {
             self.close_for_size(id, now, fx);
@@ -655,8 +658,9 @@ impl Core {
         self.close(id, Some(code), &DisconnectReason::ByServer(code), now, fx);
     }
 
-    /// A packet before the answer to its CONNECT: allowed by the specification, so the driver was
-    /// told not to read on; only what was decoded before that can come here.
+    /// Handles a packet that comes before the answer to its CONNECT. The specification allows that,
+    /// so the driver was told not to read on: apart from the steps of an enhanced authentication,
+    /// only what was decoded before gets here.
     fn handle_early_packet(
         &mut self,
         id: ConnectionId,

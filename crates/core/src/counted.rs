@@ -10,8 +10,7 @@ pub struct Counted<'n, N> {
     noun: &'n str,
 }
 
-/// `count` things that are called `noun` one by one; more than one, and none, take an "s" at its
-/// end.
+/// Joins `count` and `noun`, which is given in the singular. Any count but 1 adds an "s" to it.
 pub fn counted<N>(count: N, noun: &str) -> Counted<'_, N> {
     Counted { count, noun }
 }

@@ -1,4 +1,5 @@
-//! What a worker counts. Counters only grow; a worker owns its own and readers add them up.
+//! What a worker counts. Counters only grow, apart from corrections. Each worker owns its own, and
+//! readers add them up.
 
 use midge_codec::PacketType;
 
@@ -56,14 +57,14 @@ impl Counters {
         self.packets_sent[packet as usize] += 1;
     }
 
-    /// A message was delivered to one receiver.
+    /// Counts a message that was delivered to one receiver.
     #[inline]
     pub(crate) fn delivered(&mut self, payload_bytes: usize) {
         self.messages_delivered += 1;
         self.payload_bytes_delivered += payload_bytes as u64;
     }
 
-    /// A message that was counted as delivered was not, after all.
+    /// Takes back the count of a message that was not delivered after all.
     pub(crate) fn undelivered(&mut self, payload_bytes: usize) {
         self.messages_delivered -= 1;
         self.payload_bytes_delivered -= payload_bytes as u64;
@@ -78,7 +79,7 @@ impl Counters {
         self.dropped[reason as usize]
     }
 
-    /// How many messages were dropped that somebody should have had.
+    /// How many messages were dropped that somebody should have received.
     pub fn lost(&self) -> u64 {
         let losses = DropReason::ALL.into_iter().filter(|reason| reason.is_loss());
         losses.map(|reason| self.dropped_for(reason)).sum()

@@ -1,9 +1,9 @@
-//! Data streams: further streams of one Network Connection, as QUIC has them.
+//! Data streams: additional streams of one Network Connection, as QUIC has them.
 //!
-//! The stream that the CONNECT came on is the control stream; it is what the rest of the core
-//! calls a connection. A data stream is a [`Connection`] of its own, with its own output and topic
-//! aliases, that shares the Session of its control stream. What belongs to whom is described in
-//! docs/quic.md. This module must never let a message of the Session go to two streams.
+//! The stream that the CONNECT came on is the control stream; it is what the rest of the core calls
+//! a connection. A data stream is a [`Connection`] of its own, with its own output and topic
+//! aliases, that shares the Session of its control stream. docs/quic.md describes what belongs to
+//! which stream. This module must never let a message of the Session go to two streams.
 
 use hashbrown::HashMap;
 use hashbrown::hash_map::Entry;
@@ -24,18 +24,18 @@ use crate::time::Timestamp;
 pub(crate) struct DataStreams {
     /// In the order in which they were opened.
     open: Vec<ConnectionId>,
-    /// Which of them gets what: the "Session" of a subscriber is the slot of a stream.
+    /// Which stream gets what: the `session` of a subscriber here is the slot of a stream.
     tree: SubscriptionTree,
     scratch: MatchScratch,
-    /// By the name of the subscription in the Session: what is matched, and the stream.
+    /// The filter that is matched, and the stream, by the subscription's name in the Session.
     routes: HashMap<Box<str>, (Box<str>, ConnectionId), foldhash::fast::FixedState>,
-    /// How many subscriptions have one filter and one stream: `$share/g/a` and `a` are two.
+    /// How many subscriptions have the same filter and stream: `$share/g/a` and `a` are two.
     uses: HashMap<(Box<str>, SessionSlot), u32, foldhash::fast::FixedState>,
-    /// Streams that a look at the queue has found to be waiting.
+    /// Streams found to be waiting in a search of the queue; kept for the allocation.
     held_back: Vec<u32>,
 }
 
-/// An error of a peer that ends one data stream, and only it.
+/// An error of the peer that ends one data stream only.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StreamError {
     /// The stream.
@@ -47,8 +47,8 @@ pub struct StreamError {
 }
 
 impl DataStreams {
-    /// Messages under way at the same time by all streams: which of them has how many is counted
-    /// for each.
+    /// Messages in flight on all streams together, at most. It is small because they are counted to
+    /// find how many each stream has.
     const WINDOW: u16 = 512;
 
     fn new(seed: u64) -> Self {
@@ -62,8 +62,8 @@ impl DataStreams {
         }
     }
 
-    /// The stream for messages of this topic; of several, the one that was opened last. `None`:
-    /// the control stream.
+    /// Returns the stream for messages of this topic: if several match, the one that was opened
+    /// last. `None`: the control stream.
     fn stream_of(&mut self, topic: &str) -> Option<ConnectionId> {
         self.tree.match_topic_name(topic, &mut self.scratch);
         let nodes = self.scratch.matched.iter();
@@ -72,7 +72,7 @@ impl DataStreams {
         slots.filter_map(place).max().map(|place| self.open[place])
     }
 
-    /// Messages of this subscription go on this stream from now on.
+    /// Routes the messages of this subscription to this stream from now on.
     fn note(&mut self, key: &str, filter: &str, stream: ConnectionId) {
         self.forget(key);
         let subscriber = Subscriber {
@@ -86,7 +86,7 @@ impl DataStreams {
         self.routes.insert(key.into(), (filter.into(), stream));
     }
 
-    /// Messages of this subscription go on the control stream.
+    /// Routes the messages of this subscription to the control stream.
     fn forget(&mut self, key: &str) {
         let Some((filter, stream)) = self.routes.remove(key) else {
             return;
@@ -112,7 +112,7 @@ impl DataStreams {
 }
 
 impl Clients {
-    /// The stream of a Network Connection that messages of this topic go on.
+    /// Returns the stream of a Network Connection that messages of this topic go on.
     #[inline]
     pub(crate) fn stream_for(&mut self, control: ConnectionId, topic: &str) -> ConnectionId {
         match &mut self.connections[control.slot()].data_streams {
@@ -128,7 +128,7 @@ impl Clients {
         streams.is_some_and(|streams| !streams.routes.is_empty())
     }
 
-    /// The control stream of a data stream; of others, themselves.
+    /// Returns the control stream of a data stream, and any other connection itself.
     pub(crate) fn control_of(&mut self, id: ConnectionId) -> ConnectionId {
         match self.connection(id).map(|connection| &connection.phase) {
             Some(&Phase::Stream { control, .. }) => control,
@@ -136,8 +136,8 @@ impl Clients {
         }
     }
 
-    /// Where an answer goes: the stream that the question came by or, if that has ended, the
-    /// control stream.
+    /// Returns where an answer goes: the stream that the question came by or, if that has ended,
+    /// the control stream.
     pub(crate) fn stream_or_control(
         &mut self,
         (stream, control): (ConnectionId, ConnectionId),
@@ -146,7 +146,7 @@ impl Clients {
         if is_open { stream } else { control }
     }
 
-    /// All streams of a Network Connection.
+    /// Returns all streams of a Network Connection.
     fn streams(&self, control: ConnectionId) -> impl Iterator<Item = &Connection> {
         let connection = &self.connections[control.slot()];
         let open = connection.data_streams.iter().flat_map(|streams| &streams.open);
@@ -159,7 +159,7 @@ impl Clients {
         self.streams(control).any(|stream| stream.paused)
     }
 
-    /// Whether it is so of some stream of a Network Connection.
+    /// Whether `is_so` holds for any stream of a Network Connection.
     pub(crate) fn is_any_stream(
         &self,
         control: ConnectionId,
@@ -168,13 +168,13 @@ impl Clients {
         self.streams(control).any(|stream| is_so(stream.id))
     }
 
-    /// What a Network Connection holds on all of its streams.
+    /// How many bytes a Network Connection holds on all of its streams.
     pub(crate) fn connection_bytes(&self, control: ConnectionId) -> usize {
         self.streams(control).map(Connection::held_bytes).sum()
     }
 
     /// Whether the stream that a message of this topic goes on has room for more than this one. If
-    /// it has not, it wakes who waits as soon as it has.
+    /// not, the Session is woken as soon as it has.
     pub(crate) fn has_room_for(&mut self, slot: SessionSlot, topic: &str) -> bool {
         let control = self.session(slot).connection.filter(|&control| self.has_routes(control));
         let Some(control) = control else {
@@ -187,7 +187,8 @@ impl Clients {
         has_room
     }
 
-    /// The next message of a Session's queue that its stream has room for, and that stream.
+    /// Takes the next message from a Session's queue that its stream has room for. Returns it with
+    /// that stream.
     pub(crate) fn next_of_any_stream(
         &mut self,
         slot: SessionSlot,
@@ -214,7 +215,7 @@ impl Clients {
         Some((waiting?, stream.unwrap_or(control)))
     }
 
-    /// A message under way was sent again, on this stream.
+    /// Notes on which stream a message in flight was sent again.
     pub(crate) fn note_stream(
         &mut self,
         slot: SessionSlot,
@@ -229,7 +230,8 @@ impl Clients {
 }
 
 impl Core {
-    /// The first stream of a Network Connection of which it is so: itself, or a data stream.
+    /// Returns the first stream of a Network Connection for which `is_so` holds: the control stream
+    /// or a data stream.
     pub fn find_stream(
         &self,
         control: ConnectionId,
@@ -240,7 +242,8 @@ impl Core {
         self.clients.streams(control).map(|stream| stream.id).find(|&stream| is_so(stream))
     }
 
-    /// A Client has opened a data stream; `None` if its control stream has no Session (any more).
+    /// Adds a data stream that a Client has opened. `None` if its control stream has no Session
+    /// (any more).
     pub fn open_data_stream(
         &mut self,
         control: ConnectionId,
@@ -266,7 +269,7 @@ impl Core {
         Some(id)
     }
 
-    /// One Control Packet has come by a data stream.
+    /// Handles one Control Packet from a data stream.
     pub(crate) fn handle_stream_packet(
         &mut self,
         (id, control): (ConnectionId, ConnectionId),
@@ -276,7 +279,7 @@ impl Core {
         fx: &mut Effects,
     ) {
         if let Some(connection) = self.clients.connection(control) {
-            connection.last_packet_at = now; // Keep Alive is the Network Connection's
+            connection.last_packet_at = now; // the Keep Alive is for the whole Network Connection
         }
         self.clients.counters.received(packet.packet_type());
         match packet {
@@ -290,7 +293,7 @@ impl Core {
         }
     }
 
-    /// A subscription that was asked for belongs to the stream that the SUBSCRIBE came on.
+    /// Notes that a subscription belongs to the stream that its SUBSCRIBE came on.
     pub(crate) fn note_stream(&mut self, id: ConnectionId, slot: SessionSlot, filter: &str) {
         let Some(control) = self.control_with_streams(slot) else {
             return;
@@ -309,7 +312,7 @@ impl Core {
         }
     }
 
-    /// A subscription that has ended belongs to no stream.
+    /// Forgets the stream of a subscription that has ended.
     pub(crate) fn forget_stream(&mut self, slot: SessionSlot, key: &str) {
         if let Some(control) = self.control_with_streams(slot)
             && let Some(streams) = &mut self.clients.connections[control.slot()].data_streams
@@ -318,7 +321,7 @@ impl Core {
         }
     }
 
-    /// Subscriptions may have moved to other streams: so does what waits.
+    /// Moves waiting messages to other streams, as their subscriptions may have moved there.
     pub(crate) fn go_on_with_streams(
         &mut self,
         slot: SessionSlot,
@@ -334,20 +337,20 @@ impl Core {
         self.go_on(slot, now, fx);
     }
 
-    /// The peer of a data stream sends nothing more: what it is still to be sent by it leaves, then
-    /// it is closed.
+    /// Handles a data stream whose peer sends nothing more: what is still to be sent on it leaves,
+    /// then it is closed.
     pub fn finish_data_stream(&mut self, id: ConnectionId, now: Timestamp, fx: &mut Effects) {
         self.close(id, None, &DisconnectReason::ConnectionLost, now, fx);
     }
 
-    /// The control stream of a Session, if it has data streams beside it.
+    /// Returns the control stream of a Session, if it has data streams beside it.
     fn control_with_streams(&mut self, slot: SessionSlot) -> Option<ConnectionId> {
         let control = self.clients.session(slot).connection?;
         self.clients.connections[control.slot()].data_streams.is_some().then_some(control)
     }
 
-    /// A data stream is over, in whatever way: what was on its way by it is sent again on the
-    /// control stream, and what follows goes there, too.
+    /// Handles the end of a data stream, whatever the cause: what was in flight on it is sent again
+    /// on the control stream, and later messages go there, too.
     pub(crate) fn end_data_stream(
         &mut self,
         (id, control): (ConnectionId, ConnectionId),
@@ -372,7 +375,7 @@ impl Core {
         self.go_on_with_streams(slot, now, fx);
     }
 
-    /// The control stream has ended: its data streams end with it.
+    /// Ends the data streams of a control stream that has ended.
     pub(crate) fn close_data_streams(&mut self, streams: &DataStreams, fx: &mut Effects) {
         for &id in &streams.open {
             if let Some(stream) = self.clients.connection(id) {

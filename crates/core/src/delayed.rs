@@ -18,7 +18,7 @@ use crate::timers::{Kind, Timer};
 /// The waiting messages of one worker.
 #[derive(Debug, Default)]
 pub(crate) struct Delayed {
-    /// By their numbers, which the store knows, too; whether it keeps them.
+    /// By number, under which the store knows them, too; the flag says whether it keeps them.
     messages: HashMap<u64, (Arc<Message>, bool), foldhash::fast::FixedState>,
 }
 
@@ -27,7 +27,7 @@ impl Delayed {
         self.messages.len()
     }
 
-    /// What they take. Looks at all of them.
+    /// How many bytes they take. Looks at all of them.
     pub(crate) fn bytes(&self) -> usize {
         self.messages.values().map(|(message, _)| message.size()).sum()
     }
@@ -38,18 +38,19 @@ impl Delayed {
     }
 }
 
-/// What the messages of all workers may come to.
+/// Returns how many messages all workers together may delay, and how many bytes.
 fn allowance(limits: &Limits) -> Allowance {
     let count_max = u64::from(limits.delayed_messages_max);
     Allowance { count_max, bytes_max: limits.delayed_bytes_max }
 }
 
 impl Core {
-    /// How many overdue messages make room for one.
+    /// At most this many overdue messages are published to make room for one.
     const OVERDUE_AT_ONCE: usize = 16;
 
-    /// Keeps a message for later. Whether its publisher may publish it is asked then, at the
-    /// moment of effect, and now, so that it learns of a refusal.
+    /// Keeps a message for later. The policy is asked twice whether its publisher may publish it:
+    /// at once, so that the publisher learns of a refusal, and again at the moment of effect.
+    /// Returns why the message was refused, if it was.
     pub(crate) fn delay(
         &mut self,
         publication: &Publication<'_>,
@@ -88,7 +89,7 @@ impl Core {
             let (what, message) = (Kept::Delayed(at), Arc::clone(&message));
             let op = StoreOp::Keep { number, what, message };
             match attributes.qos {
-                // In one commit with the Packet Identifier that it came with.
+                // It goes into one commit with the Packet Identifier that it came with.
                 QoS::ExactlyOnce => self.clients.rounds.keep_behind_round(op),
                 _ => self.clients.rounds.keep(op),
             }
@@ -98,8 +99,8 @@ impl Core {
         Ok(())
     }
 
-    /// Takes what one more message needs off the limits. Messages whose time has come take no place
-    /// though their timers are late: they are published first.
+    /// Takes what one more message needs off the limits; false if there is no room. Messages whose
+    /// time has come take no place even if their timers are late: they are published first.
     fn make_room_for_delayed(&mut self, bytes: usize, now: Timestamp, fx: &mut Effects) -> bool {
         for _ in 0..Self::OVERDUE_AT_ONCE {
             let allowance = allowance(&self.config.limits);
@@ -117,7 +118,7 @@ impl Core {
     pub(crate) fn publish_delayed(&mut self, number: u64, now: Timestamp, fx: &mut Effects) {
         if let Some((message, is_stored)) = self.delayed.messages.remove(&number) {
             self.clients.budget.delayed.give_back(1, message.size() as u64);
-            // The outcome is counted; its publisher has its acknowledgement.
+            // The outcome is counted; the publisher already has its acknowledgement.
             let _ = self.publish(Publication::of(&message), now, fx);
             if is_stored {
                 self.clients.rounds.keep_behind_round(StoreOp::Unkeep { number });
@@ -125,7 +126,7 @@ impl Core {
         }
     }
 
-    /// A message that the store has kept until its time has come.
+    /// Takes over a message that the store has kept until its time has come.
     pub(crate) fn restore_delayed(&mut self, number: u64, at: Timestamp, message: Arc<Message>) {
         self.clients.budget.delayed.add(1, message.size() as u64);
         self.delayed.messages.insert(number, (message, true));

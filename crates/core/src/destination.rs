@@ -1,6 +1,7 @@
-//! Where a publication goes: the one place that knows topics with a meaning of their own. It comes
-//! behind the topic alias and before the publish gate, for a PUBLISH, a Will Message and a message
-//! of the process itself alike. It must never decide who is allowed to publish: that is the gate's.
+//! Where a publication goes: the one place that knows topics with a meaning of their own. This step
+//! comes after the topic alias and before the publish gate, for a PUBLISH, a Will Message and a
+//! message of the process itself alike. It must never decide who is allowed to publish: that is up
+//! to the gate.
 
 use std::borrow::Cow;
 
@@ -10,11 +11,11 @@ use crate::drops::DropReason;
 use crate::limits::Limits;
 use crate::rewrite::TopicRules;
 
-/// What begins the topic of a message that is to be published later.
+/// The first level in the topic of a message that is to be published later.
 pub(crate) const DELAYED: &str = "$delayed";
 
-/// What begins Topic Filters that ask for more than matching. Nobody publishes to such topics:
-/// nobody could subscribe to them.
+/// Prefixes of Topic Filters that ask for more than matching. Nobody publishes to topics with these
+/// prefixes, because nobody could subscribe to them.
 pub(crate) const FILTER_PREFIXES: [&str; 3] = ["$share/", "$queue/", "$exclusive/"];
 
 /// Who publishes.
@@ -22,11 +23,11 @@ pub(crate) const FILTER_PREFIXES: [&str; 3] = ["$share/", "$queue/", "$exclusive
 pub(crate) enum Author<'a> {
     /// A Client; bridges mark themselves in their CONNECT.
     Client { client_id: &'a str, is_bridge: bool },
-    /// The process of the broker, to whom no topic is reserved.
+    /// The process of the broker, for which no topic is reserved.
     Process,
 }
 
-/// A topic that may be published to, and when.
+/// A topic that a message is published to, and when.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Destination<'t> {
     text: Cow<'t, str>,
@@ -42,15 +43,15 @@ pub(crate) enum Misdirected {
     TooManyLevels,
     /// Not `$delayed/SECONDS/TOPIC`, or too far ahead.
     Delay,
-    /// The form of a shared or exclusive subscription.
+    /// It has the form of a shared or exclusive subscription.
     FilterForm,
-    /// The broker's own.
+    /// The topic is the broker's own.
     Reserved,
 }
 
 impl<'t> Destination<'t> {
-    /// Where a message of a Client goes: rewritten as the rules say (Z13), the topic behind a delay
-    /// as well.
+    /// Returns where a message of a Client goes. The topic is rewritten as the rules say (Z13),
+    /// also when it follows `$delayed/SECONDS/`.
     #[inline]
     pub(crate) fn of_client(
         topic: Cow<'t, str>,
@@ -66,7 +67,7 @@ impl<'t> Destination<'t> {
         Ok(Self::plain(topic))
     }
 
-    /// The same for a topic that may have a meaning of its own, or be given one by a rule.
+    /// Does the same for a topic that may have a meaning of its own, or be given one by a rule.
     #[inline(never)]
     fn with_meaning(
         topic: Cow<'t, str>,
@@ -84,19 +85,19 @@ impl<'t> Destination<'t> {
         destination.checked(author, limits)
     }
 
-    /// Where a message of the process goes.
+    /// Returns where a message of the process goes.
     pub(crate) fn of_process(topic: &'t str, limits: &Limits) -> Result<Self, Misdirected> {
         Self::split(Cow::Borrowed(topic), limits)?.checked(Author::Process, limits)
     }
 
-    /// Where a Will Message goes that was accepted with its CONNECT.
+    /// Returns where a Will Message goes that was accepted with its CONNECT.
     pub(crate) fn of_will(topic: &'t str) -> Self {
         let limits = Limits { delay_seconds_max: u32::MAX, ..Limits::default() };
         let text = Cow::Borrowed(topic);
         Self::split(text.clone(), &limits).unwrap_or_else(|_| Self::plain(text))
     }
 
-    /// Where a message goes that a store is said to have kept.
+    /// Returns where a message goes that a store claims to have kept.
     pub(crate) fn of_stored(topic: &'t str, author: Author<'_>) -> Result<Self, Misdirected> {
         let limits =
             Limits { delay_seconds_max: u32::MAX, topic_levels_max: u16::MAX, ..Limits::default() };
@@ -108,7 +109,7 @@ impl<'t> Destination<'t> {
         &self.text[self.start..]
     }
 
-    /// The same as one topic, from which [`Destination::of_will`] makes it again.
+    /// Returns the destination as one topic, from which [`Destination::of_will`] makes it again.
     pub(crate) fn to_text(&self) -> String {
         match self.delay_seconds {
             None => self.topic().to_string(),
@@ -116,7 +117,7 @@ impl<'t> Destination<'t> {
         }
     }
 
-    /// A topic that means nothing but itself.
+    /// Makes the destination for a topic that means nothing but itself.
     fn plain(text: Cow<'t, str>) -> Self {
         Self { text, start: 0, delay_seconds: None }
     }
@@ -149,7 +150,8 @@ impl<'t> Destination<'t> {
     }
 }
 
-/// A topic that has fewer bytes than it may have levels does not have to be looked at.
+/// Checks how many levels a topic has. A topic with fewer bytes than the limit need not be
+/// searched.
 #[inline]
 fn check_levels(topic: &str, limits: &Limits) -> Result<(), Misdirected> {
     let levels_max = usize::from(limits.topic_levels_max);
@@ -182,8 +184,9 @@ fn check_special(topic: &str, author: Author<'_>) -> Result<(), Misdirected> {
     }
 }
 
-/// Where bridges tell whether they are connected: `$SYS/broker/connection/NAME/state`. Bridges of
-/// MQTT 5.0 have no mark, but their own name there.
+/// Whether this is the topic where a bridge tells whether it is connected:
+/// `$SYS/broker/connection/NAME/state`. Bridges of MQTT 5.0 cannot mark themselves: for them, NAME
+/// has to be the Client Identifier.
 fn is_own_state(topic: &str, client_id: &str, is_bridge: bool) -> bool {
     let name = topic.strip_prefix("$SYS/broker/connection/");
     match name.and_then(|rest| rest.strip_suffix("/state")) {
@@ -208,7 +211,7 @@ impl Misdirected {
         }
     }
 
-    /// For the publisher.
+    /// Explains the error to the publisher.
     pub(crate) fn explanation(self) -> &'static str {
         match self {
             Self::TooManyLevels => "the Topic Name has too many levels",
@@ -220,7 +223,7 @@ impl Misdirected {
         }
     }
 
-    /// For a Client whose CONNECT is refused.
+    /// Explains the error to a Client whose CONNECT is refused.
     pub(crate) fn explanation_for_will(self) -> &'static str {
         match self {
             Self::TooManyLevels => "the Will Topic has too many levels",

@@ -1,8 +1,9 @@
-//! Why a message did not reach somebody, and what is told of it.
+//! Why a message did not reach somebody, and what is reported about it.
 //!
-//! Whatever gives up a message, or a copy of one, does so by [`Clients::note_drop`]: it counts it
-//! under a [`DropReason`], and notes for the log of this turn whom it concerns. Many alike become
-//! one [`DropNote`], so that a Client that takes nothing costs no allocation for each message.
+//! Code that gives up a message, or a copy of one, calls [`Clients::note_drop`]. That counts the
+//! drop under a [`DropReason`], and notes for the log of this turn whom it concerns. Similar drops
+//! become one [`DropNote`], so that a Client that takes nothing costs no allocation for each
+//! message.
 
 use std::fmt;
 use std::sync::Arc;
@@ -110,12 +111,12 @@ drop_reasons! {
 }
 
 impl DropReason {
-    /// Whether somebody should have had the message and has not.
+    /// Whether somebody should have received the message and did not.
     pub const fn is_loss(self) -> bool {
         !matches!(self, Self::NoSubscriber)
     }
 
-    /// Whether it belongs to the usual course of things, so that nothing has to be done about it.
+    /// Whether such drops are normal, so that nothing has to be done about them.
     pub const fn is_ordinary(self) -> bool {
         matches!(
             self,
@@ -132,33 +133,34 @@ impl DropReason {
 /// Whom a drop concerns.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Party<'p> {
-    /// The one who does not get it.
+    /// The Session that does not get the message.
     Receiver(SessionSlot),
-    /// The same, whose Session does not exist any more.
+    /// A receiver whose Session does not exist any more.
     Former(&'p Arc<Identity>),
-    /// The one who is not rid of it.
+    /// The publisher whose message is refused.
     Publisher(&'p Arc<Identity>),
     Nobody,
 }
 
-/// Messages that were dropped in one turn, for the same reason, on behalf of the same Client.
+/// Messages that were dropped in one turn, for the same reason, and concern the same Client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DropNote {
-    /// Who should have received them or, if `is_refusal`, who published them; absent if it was
-    /// nobody in particular, or if too many were concerned.
+    /// The Client that should have received them or, if `is_refusal`, that published them; absent
+    /// if it was nobody in particular, or if too many Clients were concerned.
     pub client: Option<Arc<Identity>>,
-    /// Whether they were not taken from `client`, rather than not given to it.
+    /// Whether the messages were refused from `client`, rather than not delivered to it.
     pub is_refusal: bool,
-    /// The topic of the first one; empty if it is not known any more.
+    /// The topic of the first message; empty if it is not known any more.
     pub topic: Box<str>,
     /// Why.
     pub reason: DropReason,
-    /// How many.
+    /// How many messages.
     pub count: u64,
 }
 
 impl Effects {
-    /// Notes of one turn that name a Client; what is dropped for others is only counted.
+    /// From this many notes in one turn on, new ones name no Client: further drops for the same
+    /// reason share one.
     const DROP_NOTES_MAX: usize = 64;
 
     fn note_drops(
@@ -188,13 +190,13 @@ impl Effects {
     }
 }
 
-/// Where the notes of one turn are, so that a fan-out to many absent Clients does not look through
-/// them for each.
+/// The places of the notes of one turn, so that a fan-out to many absent Clients does not search
+/// all notes for each of them.
 #[derive(Default)]
 pub(crate) struct DropPlaces(HashMap<DropKey, usize, foldhash::fast::FixedState>);
 
-/// Whom it concerns, by the address of the identity that the note has, 0 for nobody; whether it is
-/// a refusal; why.
+/// Whom the drop concerns (the address of the identity in the note, 0 for nobody), whether it is a
+/// refusal, and why.
 type DropKey = (usize, bool, DropReason);
 
 impl DropPlaces {
@@ -204,14 +206,14 @@ impl DropPlaces {
 }
 
 impl fmt::Debug for DropPlaces {
-    /// Addresses are different in each run.
+    /// Shows no addresses, since they differ in each run.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_tuple("DropPlaces").field(&self.0.len()).finish()
     }
 }
 
 impl Clients {
-    /// Counts a message that was dropped, and tells of it.
+    /// Counts a dropped message, and reports it.
     pub(crate) fn note_drop(
         &mut self,
         party: Party<'_>,
@@ -222,7 +224,7 @@ impl Clients {
         self.note_drops(party, topic, reason, 1, fx);
     }
 
-    /// The same of several.
+    /// Does the same for several messages.
     pub(crate) fn note_drops(
         &mut self,
         party: Party<'_>,

@@ -4,8 +4,8 @@ use midge_codec::{TopicFilter, TopicName};
 
 use crate::stored::Durability;
 
-/// What is promised where. What matches a Topic Filter counts first, then what the listener says
-/// ([`Opening::durability`](crate::Opening::durability)), then what holds for the broker.
+/// What is promised where. The first Topic Filter that matches decides, else the listener
+/// ([`Opening::durability`](crate::Opening::durability)), else the default of the broker.
 #[derive(Clone, Debug, Default)]
 pub struct DurabilityRules {
     /// Whether there is a store at all; if not, everything is [`Durability::Memory`].
@@ -17,8 +17,9 @@ pub struct DurabilityRules {
 }
 
 impl DurabilityRules {
-    /// What a Session is promised whose Client came by a listener that promises `own`: as much as
-    /// any message that may wait for it, for a message is lost with the Session.
+    /// Returns what a Session is promised if its Client came by a listener that promises `own`: as
+    /// much as any message that may wait for it, because that message would be lost with the
+    /// Session.
     pub(crate) fn of_session(&self, own: Option<Durability>) -> Durability {
         let own = self.of_listener(own);
         let strongest = self.topics.iter().map(|(_, durability)| *durability).max();
@@ -28,7 +29,7 @@ impl DurabilityRules {
         }
     }
 
-    /// What those are promised whose topics say nothing else.
+    /// Returns what is promised where no rule for a topic applies.
     fn of_listener(&self, own: Option<Durability>) -> Durability {
         if !self.has_store {
             return Durability::Memory;
@@ -36,7 +37,7 @@ impl DurabilityRules {
         own.unwrap_or(self.default)
     }
 
-    /// What a publisher is promised that came by a listener that promises `own`.
+    /// Returns what a publisher is promised if it came by a listener that promises `own`.
     pub(crate) fn of_message(&self, own: Option<Durability>, topic: &str) -> Durability {
         if !self.has_store || self.topics.is_empty() {
             return self.of_listener(own);

@@ -1,4 +1,5 @@
-//! What comes out of the core: everything that the driver has to do after it handed something in.
+//! What comes out of the core: everything that the driver has to do after it has handed something
+//! in.
 
 use std::fmt;
 use std::sync::Arc;
@@ -18,25 +19,25 @@ use crate::trace::TracedPacket;
 pub struct Effects {
     /// Connections with something to write; each at most once a turn.
     pub flush: Vec<ConnectionId>,
-    /// Connections to be closed once what they have to be sent was offered to the socket. The
-    /// driver answers with `Core::handle_closed`.
+    /// Connections to close once the rest of their output was offered to the socket. The driver
+    /// answers with `Core::handle_closed`.
     pub close: Vec<ConnectionId>,
     /// Data streams that are closed because of an error; they are in `close`, too.
     pub stream_errors: Vec<StreamError>,
-    /// Connections that the driver shall stop (`false`) or go on (`true`) to read and decode.
+    /// Connections that the driver has to stop (`false`) or resume (`true`) reading and decoding.
     pub reading: Vec<(ConnectionId, bool)>,
     /// CONNECT packets that wait for a decision.
     pub authenticate: Vec<AuthRequest>,
-    /// Messages for the other workers of this node, by their index, in order.
+    /// Messages for the other workers of this node, by worker index, in order.
     pub to_workers: Vec<Vec<PeerMessage>>,
     /// Messages for subscribers inside the process.
     pub local: Vec<LocalDelivery>,
     /// Subscriptions of subscribers inside the process that are in effect now, with their Reason
     /// Codes.
     pub local_subscribed: Vec<(ConnectionId, Vec<ReasonCode>)>,
-    /// What became of messages of the process itself, by their tickets.
+    /// What became of messages that the process itself published, by ticket.
     pub local_published: Vec<(u64, Result<usize, DropReason>)>,
-    /// For the store, in order. They have to be with the store before `to_workers` leaves.
+    /// Commits for the store, in order. The store must have them before `to_workers` leaves.
     pub commits: Vec<Commit>,
     /// Questions to the store, behind the commits. The driver answers with `Core::handle_fetched`.
     pub fetches: Vec<Fetch>,
@@ -48,26 +49,26 @@ pub struct Effects {
     pub(crate) drop_places: DropPlaces,
     /// Packets that leave, if they are traced. They stay until the driver takes them, too.
     pub traced: Vec<TracedPacket>,
-    /// Clients of whom this worker, and what it had the store keep, has nothing any more: unless
-    /// [`Core::owns`](crate::Core::owns) says otherwise by then, any worker may have their next
-    /// Session.
+    /// Clients of which this worker holds nothing any more, neither itself nor in the store. Any
+    /// worker may have their next Session, unless [`Core::owns`](crate::Core::owns) says otherwise
+    /// by then.
     pub disowned: Vec<Arc<Identity>>,
 }
 
 /// A CONNECT (or AUTH) whose Client has to be authenticated.
 #[derive(Clone)]
 pub struct AuthRequest {
-    /// Whom the answer is for.
+    /// The connection that the answer is for.
     pub connection: ConnectionId,
-    /// The number of the listener that it came by. At the start they are counted from 0; one that
-    /// comes later has a number that nobody has, who is connected.
+    /// The number of the listener that the Client came by. Listeners that are there at the start
+    /// are numbered from 0; one that comes later gets a number that no connected Client came by.
     pub listener: u16,
     /// The protocol it speaks.
     pub version: ProtocolVersion,
     /// The Client Identifier, assigned already if it was empty.
     pub client_id: Box<str>,
-    /// Whether the Client Identifier was assigned just now: the driver of several workers has to
-    /// see that it is nobody's on another one.
+    /// Whether the Client Identifier was assigned just now: a driver with several workers has to
+    /// check that nobody has it on another one.
     pub is_assigned: bool,
     /// The User Name.
     pub user_name: Option<Box<str>>,
@@ -91,16 +92,16 @@ pub struct EnhancedStep {
 /// The decision about an [`AuthRequest`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AuthAnswer {
-    /// Let in, as this user.
+    /// The Client is admitted, as this user.
     Allow {
         /// The user name for authorization; usually the one that was asked for.
         user_name: Option<Box<str>>,
         /// Authentication Data for the CONNACK or AUTH of an enhanced authentication.
         data: Option<Box<[u8]>>,
     },
-    /// Refused with this Reason Code.
+    /// The Client is refused with this Reason Code.
     Refuse(ReasonCode),
-    /// Enhanced authentication goes on with this data.
+    /// The enhanced authentication goes on with this data.
     Continue(Option<Box<[u8]>>),
 }
 
@@ -154,9 +155,9 @@ pub enum Event {
         version: ProtocolVersion,
         /// Whether it resumed a Session.
         session_present: bool,
-        /// The User Name that it has named itself by, whoever it was taken for.
+        /// The User Name that it named in its CONNECT, whatever user it was taken for.
         asked_user_name: Option<Box<str>>,
-        /// The Keep Alive that holds; 0: none.
+        /// The Keep Alive in seconds that applies; 0: none.
         keep_alive_seconds: u16,
         /// Whether it asked for a Clean Start (3.x: Clean Session).
         clean_start: bool,
@@ -167,7 +168,7 @@ pub enum Event {
         connection: ConnectionId,
         /// The Client Identifier that was asked for.
         client_id: Box<str>,
-        /// The User Name that it has named itself by.
+        /// The User Name that it named in its CONNECT.
         user_name: Option<Box<str>>,
         /// Why.
         reason_code: ReasonCode,
@@ -176,14 +177,14 @@ pub enum Event {
     },
     /// A Network Connection ended.
     Disconnected {
-        /// Which.
+        /// Which one.
         connection: ConnectionId,
-        /// Who it was; absent before a CONNECT was accepted.
+        /// Who it was; absent unless its Client was told that it is connected.
         client: Option<Arc<Identity>>,
         /// Why.
         reason: DisconnectReason,
     },
-    /// A Session ended: its Client Identifier belongs to nobody.
+    /// A Session ended: its Client Identifier belongs to nobody now.
     SessionEnded {
         /// Whose it was.
         client: Arc<Identity>,
@@ -213,7 +214,7 @@ pub enum Event {
         /// The filter.
         filter: Box<str>,
     },
-    /// A message was dropped; told only if the driver asked for it.
+    /// A message was dropped; reported only if the driver asked for it.
     Dropped {
         /// Who would have received it; absent if it was nobody in particular.
         receiver: Option<Arc<Identity>>,
@@ -223,20 +224,20 @@ pub enum Event {
         topic: Box<str>,
         /// Why.
         reason: DropReason,
-        /// How many; more than one only of those whose topics are not known any more.
+        /// How many messages; more than one only if their topics are not known any more.
         count: u64,
     },
 }
 
 impl Event {
-    /// Whether it tells of a subscription that somebody wanted to have and does not have.
+    /// Whether it reports a subscription that somebody asked for and did not get.
     pub(crate) fn is_refused_subscription(&self) -> bool {
         matches!(self, Self::Subscribed { reason_code, .. } if reason_code.is_error())
     }
 }
 
 impl Effects {
-    /// No effects, for a node of `workers` workers.
+    /// Makes empty effects, for a node of `workers` workers.
     pub fn new(workers: usize) -> Self {
         Self { to_workers: (0..workers).map(|_| Vec::new()).collect(), ..Self::default() }
     }
@@ -275,8 +276,8 @@ impl fmt::Debug for AuthRequest {
 }
 
 impl DisconnectReason {
-    /// The Reason String of a DISCONNECT: it says more than the Reason Code beside it, or there is
-    /// none.
+    /// Returns the Reason String of a DISCONNECT; `None` if it would say no more than the Reason
+    /// Code beside it.
     pub(crate) fn reason_string(&self) -> Option<String> {
         match self {
             Self::ByClient(_) | Self::ByServer(_) => None,

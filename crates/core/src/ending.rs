@@ -17,7 +17,7 @@ use crate::time::Timestamp;
 use crate::timers::Timer;
 
 impl Core {
-    /// DISCONNECT: the Client goes in an orderly way [MQTT-3.14.4-3].
+    /// Handles a DISCONNECT: the Client leaves in an orderly way [MQTT-3.14.4-3].
     pub(crate) fn handle_disconnect(
         &mut self,
         id: ConnectionId,
@@ -43,7 +43,8 @@ impl Core {
         self.close(id, None, &reason, now, fx);
     }
 
-    /// Takes the Session off its Network Connection, which is to be closed or closed already.
+    /// Detaches the Session from its Network Connection, which is to be closed or is closed
+    /// already.
     pub(crate) fn detach(
         &mut self,
         id: ConnectionId,
@@ -75,7 +76,7 @@ impl Core {
         self.clients.locals -= usize::from(is_local);
         let session = self.clients.session(slot);
         session.arriving = None;
-        // Nobody was told of one that has not got its CONNACK.
+        // Nobody was told of a Client that did not get its CONNACK.
         let client = session.connection.take().map(|_| Arc::clone(&session.identity));
         self.clients.attached -= usize::from(client.is_some());
         fx.events.push(Event::Disconnected { connection: id, client, reason: reason.clone() });
@@ -104,8 +105,8 @@ impl Core {
         }
     }
 
-    /// Publishes the Will Message now, or when its delay has passed [MQTT-3.1.2-8]. The end of the
-    /// Session comes first if it is the earlier one: see [`Core::end_session`].
+    /// Publishes the Will Message now, or when its delay has passed [MQTT-3.1.2-8]. If the Session
+    /// ends before that, the Will Message is published then: see [`Core::end_session`].
     fn schedule_will(&mut self, slot: SessionSlot, now: Timestamp, fx: &mut Effects) {
         let session = self.clients.session(slot);
         let Some(will) = &session.will else {
@@ -147,8 +148,8 @@ impl Core {
         }
     }
 
-    /// What is overdue for a Session without Network Connection happens now, as if no timer was
-    /// late: its Will Message is published, it ends.
+    /// Does now what is overdue for a Session without a Network Connection, as if no timer were
+    /// late: publishes its Will Message, ends the Session.
     pub(crate) fn settle_overdue(&mut self, client_id: &str, now: Timestamp, fx: &mut Effects) {
         let Some(slot) = self.clients.session_by_client_id(client_id) else {
             return;
@@ -168,8 +169,8 @@ impl Core {
         }
     }
 
-    /// The Session of a Client that came back: neither its end nor its Will Message is due
-    /// [MQTT-3.1.3-9].
+    /// Cancels the timers for the end of a Session and for its Will Message, for example because
+    /// its Client came back [MQTT-3.1.3-9].
     pub(crate) fn cancel_session_timers(&mut self, slot: SessionSlot) {
         let session = &mut self.clients.sessions[slot as usize];
         let generation = session.generation;
@@ -181,8 +182,8 @@ impl Core {
         }
     }
 
-    /// Ends a Session without Network Connection: nothing of it is left but what others have to
-    /// do with its messages.
+    /// Ends a Session without a Network Connection. Nothing of it is left but the messages that are
+    /// to go to others.
     pub(crate) fn end_session(&mut self, slot: SessionSlot, now: Timestamp, fx: &mut Effects) {
         self.publish_will(slot, now, fx); // the Session's end is the latest moment for it
         self.cancel_session_timers(slot);
@@ -214,7 +215,7 @@ impl Core {
             attributes,
             message.publisher(),
         );
-        // Why one is not published is counted; there is nobody left to be told.
+        // If it is not published, the reason is counted; there is nobody left to be told.
         let published = match destination.delay_seconds {
             None => self.publish(publication, now, fx).is_ok(),
             Some(seconds) => self.delay(&publication, seconds, now, fx).is_ok(),
@@ -222,7 +223,7 @@ impl Core {
         self.clients.counters.wills_published += u64::from(published);
     }
 
-    /// What waited for a Session that has ended goes to others, or is lost.
+    /// Passes what waited for a Session that has ended on to others; the rest is lost.
     fn pass_on_undelivered(
         &mut self,
         session: &mut Session,
@@ -245,13 +246,13 @@ impl Core {
         session.is_some_and(|session| session.generation == generation)
     }
 
-    /// Begins to shut down: no new Clients, and the connected ones are told to go (0x8B). Their
+    /// Begins to shut down: admits no new Clients, and tells the connected ones to go (0x8B). Their
     /// Sessions stay.
     pub fn begin_drain(&mut self, now: Timestamp, fx: &mut Effects) {
         self.draining = true;
         let code = ReasonCode::ServerShuttingDown;
         let connections = self.clients.connections.iter().map(|(_, connection)| connection);
-        // Data streams end with the others.
+        // Data streams end with their control streams.
         let connections = connections.filter(|connection| !connection.is_data_stream);
         let ids: Vec<_> = connections.map(|connection| connection.id).collect();
         for id in ids {
@@ -259,8 +260,8 @@ impl Core {
         }
     }
 
-    /// The worker ends: what waits in memory only is lost with it, and counted. `on_the_way` more
-    /// were between the workers.
+    /// Counts what is lost because the worker ends: messages that wait in memory only, and
+    /// `on_the_way` more that were between the workers.
     pub fn drop_volatile(&mut self, on_the_way: u64, fx: &mut Effects) {
         let reason = DropReason::BrokerEnded;
         let sessions = self.clients.sessions.iter();
@@ -311,8 +312,8 @@ impl Core {
     }
 }
 
-/// Whether an end of the Network Connection leaves the Will Message to be published: every end but
-/// a DISCONNECT with Reason Code 0x00 [MQTT-3.14.4-3].
+/// Whether the Will Message is still to be published after this end of the Network Connection:
+/// after every end but a DISCONNECT with Reason Code 0x00 [MQTT-3.14.4-3].
 fn keeps_will(reason: &DisconnectReason) -> bool {
     !matches!(reason, DisconnectReason::ByClient(ReasonCode::Success))
 }

@@ -1,4 +1,4 @@
-//! `$exclusive/filter`: a subscription that one Session of the node can have at a time.
+//! `$exclusive/filter`: a subscription that only one Session of the node can have at a time.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use crate::effects::Effects;
 use crate::identity::SessionId;
 use crate::peer::Peer;
 
-/// The exclusive subscriptions whose home this worker is, and who has them.
+/// The exclusive subscriptions whose home is this worker, and who has them.
 #[derive(Debug)]
 pub(crate) struct Exclusive {
     owners: HashMap<Box<str>, SessionId, foldhash::fast::FixedState>,
@@ -20,7 +20,7 @@ impl Exclusive {
         Self { owners: HashMap::with_hasher(foldhash::fast::FixedState::with_seed(seed)) }
     }
 
-    /// True if the filter belongs to `session` now.
+    /// Claims the filter for `session`. True if the filter belongs to it now.
     pub(crate) fn claim(&mut self, filter: &str, session: SessionId) -> bool {
         *self.owners.entry_ref(filter).or_insert(session) == session
     }

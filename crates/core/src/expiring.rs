@@ -1,10 +1,11 @@
-//! What has expired gives way before a message is refused for want of room: in the queue of a
+//! Expired messages give way before a message is refused for want of room: in the queue of a
 //! Session, in the store, in the backlog of a shared subscription.
 //!
 //! Queues remember when the first of their messages may expire, so they are searched only if there
-//! may be something to find. Messages in the store have to be read for it: a worker sweeps one
-//! queue after the other, a page at a time, and takes new messages meanwhile as if what may have
-//! expired had. It must never drop a QoS 2 message that its Client may know already.
+//! may be something to find. Messages in the store have to be read for that: a worker sweeps one
+//! queue after the other, a page at a time. Meanwhile it takes new messages as if everything that
+//! may have expired were gone. This module must never drop a QoS 2 message that its Client may
+//! already know.
 
 use std::collections::VecDeque;
 
@@ -33,12 +34,12 @@ pub(crate) struct Expiring {
 #[derive(Debug, Default)]
 pub(crate) struct Sweeps {
     waiting: VecDeque<SessionId>,
-    /// Whose page was asked for, and under which ticket.
+    /// The Session whose page was asked for, and the ticket of the question.
     current: Option<(SessionId, u64)>,
 }
 
 impl Expiring {
-    /// Of so many messages nobody knows when they expire.
+    /// Stands for `count` messages whose expiry is not known.
     pub(crate) fn unknown(count: usize) -> Self {
         let earliest = (count > 0).then_some(Timestamp::from_millis(0));
         Self { count, earliest }
@@ -52,7 +53,7 @@ impl Expiring {
         }
     }
 
-    /// One that was counted is gone.
+    /// Takes a counted message off, because it is gone.
     pub(crate) fn remove(&mut self, expires_at: Option<Timestamp>) {
         if expires_at.is_some() {
             self.count = self.count.saturating_sub(1);
@@ -66,8 +67,8 @@ impl Expiring {
 }
 
 impl Clients {
-    /// A queue is full: what has expired gives way. Ok if there is room now, or if there will be
-    /// once its part in the store was swept.
+    /// Makes room in a full queue: what has expired gives way. Ok if there is room now, or if there
+    /// will be once the queue's part in the store has been swept.
     #[cold]
     pub(crate) fn make_room(
         &mut self,
@@ -102,7 +103,7 @@ impl Clients {
         if is_allowed { Ok(()) } else { refusal }
     }
 
-    /// Asks for the next page, if none is on its way.
+    /// Asks the store for the next page, if none is on its way.
     fn run_sweeps(&mut self, fx: &mut Effects) {
         while self.sweeps.current.is_none()
             && let Some(session) = self.sweeps.waiting.pop_front()
@@ -125,7 +126,7 @@ impl Clients {
 }
 
 impl Core {
-    /// Whether this is the page of a queue that is being swept; it is taken then.
+    /// Takes a page if it belongs to the queue that is being swept. True if it does.
     pub(crate) fn take_page(
         &mut self,
         fetched: &Fetched,
@@ -169,11 +170,11 @@ impl Core {
         if goes_on {
             self.clients.sweeps.waiting.push_back(page.session);
         }
-        // Sending goes first: it may end the sweep, which begins anew when it is needed.
+        // Sending goes first: it may end the sweep, which begins anew when needed.
         self.go_on(slot, now, fx);
     }
 
-    /// The backlog of a shared subscription is full: what has expired gives way.
+    /// Makes room in the full backlog of a shared subscription: what has expired gives way.
     #[cold]
     pub(crate) fn make_room_in_group(&mut self, id: GroupId, now: Timestamp, fx: &mut Effects) {
         for kept in self.groups.take_expired(id, now) {
@@ -187,8 +188,8 @@ impl Core {
     }
 }
 
-/// Whether a message that has expired may be dropped: a QoS 2 message that its Client may know must
-/// be brought to its end [MQTT-4.3.3-7].
+/// Whether an expired message may be dropped: a QoS 2 message that its Client may already know must
+/// be completed [MQTT-4.3.3-7].
 pub(crate) fn may_drop(qos: QoS, may_be_sent: bool) -> bool {
     qos < QoS::ExactlyOnce || !may_be_sent
 }

@@ -17,7 +17,7 @@ pub(crate) struct FilterRequest {
     pub(crate) kind: RequestKind,
     /// What is matched: without prefix, after rewriting.
     pub(crate) filter: String,
-    /// What the subscription is called in its Session: with prefix, after rewriting.
+    /// The subscription's name in its Session: with prefix, after rewriting.
     pub(crate) key: String,
 }
 
@@ -29,7 +29,7 @@ pub(crate) enum RequestKind {
 }
 
 impl FilterRequest {
-    /// The ShareName and the filter of a shared subscription, by its name in its Session.
+    /// Returns the ShareName and the filter of a shared subscription, from its name in its Session.
     pub(crate) fn shared_of(key: &str) -> Option<(&str, &str)> {
         match key.strip_prefix("$share/") {
             Some(rest) => rest.split_once('/'),
@@ -37,7 +37,7 @@ impl FilterRequest {
         }
     }
 
-    /// The way back from [`FilterRequest::shared_of`].
+    /// Does the reverse of [`FilterRequest::shared_of`].
     pub(crate) fn shared_key(name: &str, filter: &str) -> String {
         match name {
             QUEUE_SHARE_NAME => format!("$queue/{filter}"),
@@ -53,15 +53,15 @@ impl FilterRequest {
     ) -> Result<Self, ReasonCode> {
         let request = Self::take_apart(text, rules)?;
         let filter = &*request.filter;
-        // One that begins like no topic can would match nothing.
+        // A filter that begins like no topic can would match nothing.
         if filter.split('/').count() > usize::from(levels_max) || begins_like_no_topic(filter) {
             return Err(ReasonCode::TopicFilterInvalid);
         }
         Ok(request)
     }
 
-    /// Takes a filter apart that a store is said to have kept. It may match nothing: earlier
-    /// versions granted such filters, and a start drops them.
+    /// Takes apart a filter that a store claims to have kept. The filter may match nothing: earlier
+    /// versions granted such filters, which are dropped at the start.
     pub(crate) fn parse_stored(text: &str) -> Result<Self, ReasonCode> {
         let request = Self::take_apart(text, &TopicRules::default())?;
         let has_prefix = FILTER_PREFIXES.iter().any(|it| request.filter.starts_with(it));
@@ -95,7 +95,7 @@ impl FilterRequest {
     }
 }
 
-/// Whether a filter begins with a level that no topic begins with which somebody publishes to.
+/// Whether the first level of a filter is one that no published topic can begin with.
 fn begins_like_no_topic(filter: &str) -> bool {
     let first = filter.split('/').next().unwrap_or_default();
     let is_prefix = |prefix: &&str| prefix.strip_suffix('/') == Some(first);

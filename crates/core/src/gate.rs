@@ -1,10 +1,11 @@
 //! The two gates: every message passes the publish gate once and the delivery gate for every
 //! receiver.
 //!
-//! [`Admitted`] can be made only by [`PublishGate::admit`] and [`Passed`] only by
-//! [`DeliveryGate::pass`]. The router takes nothing but the one, and a connection's output nothing
-//! but the other: live, retained, queued, resumed, will, delayed, shared and API messages cannot go
-//! around them. A decision is made at the moment of effect and never remembered.
+//! An [`Admitted`] is made only by [`PublishGate::admit`], or by [`Admitted::by_peer`] for a
+//! message that another worker's publish gate has admitted. A [`Passed`] is made only by
+//! [`DeliveryGate`]. The router takes only the former, and a connection's output only the latter:
+//! live, retained, queued, resumed, will, delayed, shared and API messages cannot go around the
+//! gates. A decision is made at the moment of effect and never remembered.
 
 use std::sync::Arc;
 
@@ -50,7 +51,7 @@ impl Policy for AllowAll {
 /// A publication that its publisher may make.
 pub(crate) struct Admitted<'a>(Publication<'a>);
 
-/// A publication that this receiver may have, with what only the gate knows.
+/// A publication that its receiver may have, with its expiry as the gate found it.
 pub(crate) struct Passed<'p, 'a> {
     pub(crate) publication: &'p Publication<'a>,
     /// What is left of the Message Expiry Interval.
@@ -62,7 +63,7 @@ pub(crate) struct PublishGate<'p>(pub(crate) &'p dyn Policy);
 pub(crate) struct DeliveryGate<'p>(pub(crate) &'p dyn Policy);
 
 impl PublishGate<'_> {
-    /// Lets a publication in, or says why not.
+    /// Admits a publication, or returns why not.
     #[inline]
     pub(crate) fn admit<'a>(
         &self,
@@ -86,14 +87,14 @@ impl<'a> Admitted<'a> {
         &self.0
     }
 
-    /// For a message that another worker's publish gate admitted in this very turn of events.
+    /// Admits a message that another worker's publish gate has admitted just now.
     pub(crate) fn by_peer(publication: Publication<'a>) -> Self {
         Self(publication)
     }
 }
 
 impl DeliveryGate<'_> {
-    /// Lets a publication out to `receiver`, or says why not.
+    /// Lets a publication out to `receiver`, or returns why not.
     #[inline]
     pub(crate) fn pass<'p, 'a>(
         &self,
@@ -107,8 +108,8 @@ impl DeliveryGate<'_> {
         self.pass_again(receiver, publication, now)
     }
 
-    /// The same for a message that was sent before and must be brought to its end, expired
-    /// or not [MQTT-4.3.3-7]; but the receiver must still be allowed to have it (Z06).
+    /// Does the same for a message that was sent before and must be completed, expired or not
+    /// [MQTT-4.3.3-7]. The receiver must still be allowed to have it (Z06).
     #[inline]
     pub(crate) fn pass_again<'p, 'a>(
         &self,

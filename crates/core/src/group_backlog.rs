@@ -1,5 +1,5 @@
-//! What a shared subscription keeps while none of its members is connected. It never decides who
-//! gets it.
+//! What a shared subscription keeps while none of its members is connected. This module never
+//! decides who gets the messages.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ pub(crate) struct Kept {
     pub(crate) message: Arc<Message>,
     /// Its name in the store; 0: none.
     pub(crate) sequence: u64,
-    /// It may go on once this round is confirmed.
+    /// The message may go on only once this round is confirmed.
     pub(crate) hold: Option<Round>,
 }
 
@@ -33,7 +33,7 @@ impl GroupBacklog {
         self.messages.iter()
     }
 
-    /// Whether one more message of so many bytes may wait.
+    /// Whether one more message of this many bytes may wait.
     pub(crate) fn has_room(&self, bytes: usize, limits: &Limits) -> bool {
         self.messages.len() < limits.shared_backlog_messages_max as usize
             && self.bytes + bytes <= limits.shared_backlog_bytes_max as usize
@@ -45,7 +45,7 @@ impl GroupBacklog {
         self.messages.push_back(kept);
     }
 
-    /// Takes out the first ones, `count_max` at the most, up to the first that may not go.
+    /// Takes out the first messages: at most `count_max`, and only up to the first that may not go.
     pub(crate) fn take_first(
         &mut self,
         count_max: usize,

@@ -1,6 +1,6 @@
-//! How much memory this worker holds, and how much of that for whom. Estimates: each counts every
+//! How much memory this worker holds, and for whom. The numbers are estimates: each counts every
 //! kind of thing that grows with what peers send, and what several hold together as if each had it
-//! alone. They must never change anything.
+//! alone. This module must never change anything.
 
 use crate::answering::Admission;
 use crate::connection::{Connection, PendingConnect, PendingWill, Phase};
@@ -8,15 +8,15 @@ use crate::core::Core;
 use crate::session::Session;
 
 impl Core {
-    /// About what a Session, a connection, a subscription, a retained message and a message in the
-    /// store take beside their bytes.
+    /// About how many bytes a Session, a connection, a subscription, a retained message and a
+    /// message in the store take besides their contents.
     const SESSION_BYTES: usize = 600;
     const CONNECTION_BYTES: usize = 700;
     const SUBSCRIPTION_BYTES: usize = 400;
     const RETAINED_BYTES: usize = 400;
     const STORED_BYTES: usize = 64;
 
-    /// About how many bytes of memory this worker holds. Looks at all Sessions.
+    /// Returns about how many bytes of memory this worker holds. Looks at all Sessions.
     pub fn held_bytes(&self) -> usize {
         let clients = &self.clients;
         let sessions = clients.sessions.iter();
@@ -38,13 +38,13 @@ impl Core {
         parts.into_iter().fold(0, usize::saturating_add)
     }
 
-    /// About how many bytes become free by themselves: those of Sessions that have ended.
+    /// Returns about how many bytes become free by themselves: those of Sessions that have ended.
     pub(crate) fn bytes_becoming_free(&self) -> usize {
         self.remains.bytes() + self.remains.subscriptions() * Self::SUBSCRIPTION_BYTES
     }
 
-    /// About how many bytes are free once this Session is given up: all of it, or, if it is in the
-    /// store, what its Client keeps it from writing there.
+    /// Returns about how many bytes become free if this Session is given up: all of its bytes or,
+    /// if it is in the store, those that are in memory only because its Client is connected.
     pub(crate) fn bytes_to_give_up(&self, session: &Session) -> usize {
         let outgoing = session.outgoing.as_ref().map_or(0, |outgoing| outgoing.bytes_in_memory());
         let connection =
@@ -74,8 +74,8 @@ impl Session {
 }
 
 impl Connection {
-    /// What waits to be written, what was remembered for the topics of both directions, and what
-    /// is kept until its CONNECT is answered.
+    /// Counts what waits to be written, the topic aliases of both directions, and what is kept
+    /// until the CONNECT is answered.
     pub(crate) fn held_bytes(&self) -> usize {
         let incoming = self.incoming_aliases_bytes();
         let outgoing = self.outgoing_aliases.as_ref().map_or(0, |aliases| aliases.bytes());

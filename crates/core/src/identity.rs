@@ -1,4 +1,4 @@
-//! Who a Client is, and how a Session is called across workers.
+//! Who a Client is, and how workers name each other's Sessions.
 
 use std::fmt;
 use std::num::NonZeroU32;
@@ -30,25 +30,25 @@ pub struct SessionId {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ConnectionId {
     pub(crate) slot: u32,
-    /// Never 0: an absent connection takes no more room than one that is there.
+    /// Never 0, so that an absent connection takes no more room than one that is there.
     pub(crate) generation: NonZeroU32,
 }
 
-/// Whom the broker's own messages come from.
+/// The Client Identifier that publishes the broker's own messages.
 pub(crate) const BROKER_CLIENT_ID: &str = "$broker";
 
-/// Whether a Client Identifier is kept for the broker itself: [`BROKER_CLIENT_ID`], and whatever
-/// else comes to begin like it. Subscribers inside the process have identifiers with U+0000, which
+/// Whether a Client Identifier is reserved for the broker itself: [`BROKER_CLIENT_ID`], and all
+/// others that begin with `$`. Subscribers inside the process have identifiers with U+0000, which
 /// no Client can send.
 pub(crate) fn is_reserved_client_id(client_id: &str) -> bool {
     client_id.starts_with('$')
 }
 
 impl WorkerId {
-    /// Workers of one node at most: they are members of a 64-bit set.
+    /// How many workers a node has at most: they are members of a 64-bit set.
     pub const MAX_WORKERS: usize = 64;
 
-    /// The worker with this index.
+    /// Returns the worker with this index.
     ///
     /// # Panics
     ///
@@ -58,7 +58,7 @@ impl WorkerId {
         Self(index as u8)
     }
 
-    /// The worker's index, 0 to 63.
+    /// Returns the worker's index, 0 to 63.
     pub fn index(self) -> usize {
         usize::from(self.0)
     }
@@ -69,8 +69,8 @@ impl WorkerId {
 }
 
 impl ConnectionId {
-    /// The slot: a small number that no other open connection of the worker has, fit to index the
-    /// driver's own table.
+    /// Returns the slot: a small number that no other open connection of the worker has, fit to
+    /// index the driver's own table.
     pub fn slot(self) -> usize {
         self.slot as usize
     }

@@ -1,9 +1,10 @@
 //! One publication, encoded once for every layout that its receivers need.
 //!
-//! Receivers of the same protocol, QoS and RETAIN share the same bytes but for the Packet
-//! Identifier, which is patched into the copy. Without one even the copy is the same: if there are
-//! several receivers, they name the same bytes ([`crate::turn_bytes`]). What is particular to one
-//! receiver (Subscription Identifiers, a topic alias, DUP) is encoded for it alone.
+//! Receivers of the same protocol, QoS and RETAIN share the same bytes except for the Packet
+//! Identifier, which is patched into each copy. Without a Packet Identifier even the copies are the
+//! same: if there are several receivers, their outputs name the same bytes ([`crate::turn_bytes`]).
+//! A packet with parts for one receiver only (Subscription Identifiers, a topic alias, DUP) is
+//! encoded for it alone.
 
 use std::num::{NonZeroU16, NonZeroU32};
 
@@ -34,23 +35,23 @@ struct Slot {
     part: Part,
 }
 
-/// The layouts of the publication that is being delivered. Reused from one to the next.
+/// The layouts of the publication that is being delivered. Reused for the next one.
 #[derive(Debug, Default)]
 pub(crate) struct Layouts {
     buffer: Vec<u8>,
     slots: [Slot; Self::SLOTS],
     filled: u16,
-    /// Whether there are enough receivers for the bytes of the turn.
+    /// Whether there are enough receivers to use the bytes of the turn.
     is_for_several: bool,
 }
 
 impl Layouts {
     /// 3.x and 5.0, three QoS, RETAIN or not.
     const SLOTS: usize = 12;
-    /// With fewer receivers each of them has its own copy.
+    /// With fewer receivers, each of them gets its own copy.
     const SEVERAL: usize = 4;
 
-    /// Begins with another publication, for so many receivers at most.
+    /// Begins another publication, for at most this many receivers.
     #[inline]
     pub(crate) fn begin(&mut self, receivers: usize) {
         self.filled = 0;
@@ -58,9 +59,9 @@ impl Layouts {
         self.is_for_several = receivers >= Self::SEVERAL;
     }
 
-    /// Appends the publication in the given form to a connection's output. The length in bytes
-    /// was found to be within the receiver's Maximum Packet Size. True if the output has a part of
-    /// the bytes of this turn from now on.
+    /// Appends the publication in the given form to a connection's output. The caller has checked
+    /// that the packet is within the receiver's Maximum Packet Size. True if the output has a part
+    /// of the bytes of this turn from now on.
     #[inline]
     pub(crate) fn write(
         &mut self,
@@ -87,7 +88,7 @@ impl Layouts {
         has_begun
     }
 
-    /// Writes what other receivers get, too, and the payload as far as it is copied.
+    /// Writes what other receivers get as well, with the payload as far as it is copied.
     #[inline]
     fn write_same(
         &mut self,
@@ -128,7 +129,7 @@ impl Layouts {
             let start = self.buffer.len() as u32;
             let offset = form.packet(passed).encode_head(form.version, &mut self.buffer) as u32;
             let end = self.buffer.len() as u32;
-            // A payload that is shared anyway comes behind a head of its own.
+            // If the payload is shared anyway, each receiver gets its own copy of the head.
             let is_whole = payload.len() == passed.publication.payload.len();
             let is_same = self.is_for_several && is_whole && form.packet_id.is_none();
             let head = &self.buffer[start as usize..];
@@ -141,7 +142,7 @@ impl Layouts {
 }
 
 impl Form<'_> {
-    /// The whole packet's length in bytes.
+    /// Returns the whole packet's length in bytes.
     pub(crate) fn encoded_len(&self, passed: &Passed<'_, '_>) -> usize {
         self.packet(passed).encoded_len(self.version)
     }
@@ -181,18 +182,18 @@ impl OutgoingAliases {
         Self { topics: Vec::new(), maximum }
     }
 
-    /// None given out yet, for another stream of the same receiver.
+    /// Makes an empty table like this one, for another stream of the same receiver.
     pub(crate) fn anew(&self) -> Self {
         Self::new(self.maximum)
     }
 
-    /// What the topics take.
+    /// How many bytes the topics take.
     pub(crate) fn bytes(&self) -> usize {
         self.topics.iter().map(|topic| topic.len()).sum()
     }
 
-    /// The alias of `topic`: known to the receiver already, or given to it now if there is one
-    /// left [MQTT-3.1.2-26] [MQTT-3.1.2-27].
+    /// Returns the alias of `topic`: one that the receiver knows already, or a new one if there is
+    /// one left [MQTT-3.1.2-26] [MQTT-3.1.2-27].
     pub(crate) fn alias(&mut self, topic: &str) -> Option<TopicAliasUse> {
         if topic.len() < Self::TOPIC_BYTES_MIN {
             return None;

@@ -1,8 +1,8 @@
-//! A tree of topic levels in one arena: what the subscription tree and the retained tree grow on.
+//! A tree of topic levels in one arena: the base of the subscription tree and the retained tree.
 //!
 //! An only child is found through its parent; the children of all nodes that have several are found
 //! through one hash table keyed by (parent, level). So a node costs nothing for children that it
-//! does not have, and a look-up costs at most one probe, for most levels of a large tree none.
+//! does not have, and a look-up costs at most one probe, and none for most levels of a large tree.
 //! Nothing here recurses: a topic of 65,535 levels costs time, not stack (S07).
 
 use std::hash::{BuildHasher, Hasher};
@@ -27,7 +27,8 @@ enum Level {
     Heap(Box<str>),
 }
 
-/// Begins at a cache line: nodes of a large tree are met one at a time, anywhere.
+/// Begins at a cache line: the nodes of a large tree are visited one at a time, in scattered
+/// places.
 #[derive(Debug)]
 #[repr(align(64))]
 pub(crate) struct Node<T> {
@@ -87,7 +88,7 @@ impl<T: Vacant> LevelTree<T> {
         self.nodes[node as usize].next_sibling
     }
 
-    /// The hash of a level, to be used for any number of parents.
+    /// Returns the hash of a level, which serves for any number of parents.
     #[inline]
     pub(crate) fn hash_level(&self, level: &[u8]) -> u64 {
         let mut hasher = self.hasher.build_hasher();
@@ -95,7 +96,8 @@ impl<T: Vacant> LevelTree<T> {
         hasher.finish()
     }
 
-    /// The child of `parent` called `level`. Only among several children its hash is asked for.
+    /// Returns the child of `parent` called `level`, or `NONE`. The hash is asked for only if there
+    /// are several children.
     #[inline]
     pub(crate) fn child(
         &self,
@@ -120,7 +122,7 @@ impl<T: Vacant> LevelTree<T> {
         })
     }
 
-    /// The node at the end of `path`, or `NONE`.
+    /// Returns the node at the end of `path`, or `NONE`.
     pub(crate) fn find(&self, path: &str) -> NodeIndex {
         let mut node = ROOT;
         for level in levels(path) {
@@ -132,7 +134,7 @@ impl<T: Vacant> LevelTree<T> {
         node
     }
 
-    /// The child of `parent` called `level`; made if it does not exist.
+    /// Returns the child of `parent` called `level`; makes it if it does not exist.
     pub(crate) fn child_or_insert(&mut self, parent: NodeIndex, level: &str) -> NodeIndex {
         match self.child(parent, level.as_bytes(), || self.hash_level(level.as_bytes())) {
             NONE => self.insert_child(parent, level),
@@ -140,8 +142,8 @@ impl<T: Vacant> LevelTree<T> {
         }
     }
 
-    /// Takes out `node` and those of its ancestors that are left without value and children.
-    /// `on_remove` is told the value of the parent and the index of each that goes.
+    /// Takes out `node` and then its ancestors, as long as they have neither a value nor children.
+    /// `on_remove` gets the parent's value and the index of each node that goes.
     pub(crate) fn prune(&mut self, node: NodeIndex, mut on_remove: impl FnMut(&mut T, NodeIndex)) {
         let mut node = node;
         while self.is_in_use(node) && self.is_empty_leaf(node) {
@@ -278,8 +280,8 @@ impl Level {
     }
 }
 
-/// The levels of a topic or filter. They are short: to look at each byte costs less than a search
-/// that is made for long texts.
+/// Returns the levels of a topic or filter. They are short: looking at each byte costs less than a
+/// search that is made for long texts.
 #[inline]
 pub(crate) fn levels(path: &str) -> impl Iterator<Item = &[u8]> {
     path.as_bytes().split(|&byte| byte == b'/')

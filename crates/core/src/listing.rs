@@ -1,4 +1,4 @@
-//! What a worker tells about its Clients, for people and programs that look after the broker.
+//! What a worker reports about its Clients, for people and programs that look after the broker.
 
 use midge_codec::ProtocolVersion;
 
@@ -16,7 +16,7 @@ pub struct ClientInfo {
     pub version: Option<ProtocolVersion>,
     /// Its subscriptions.
     pub subscriptions: usize,
-    /// QoS 1 and 2 messages under way to it.
+    /// QoS 1 and 2 messages in flight to it.
     pub in_flight: usize,
     /// Messages that wait for it.
     pub queued_messages: usize,
@@ -25,7 +25,7 @@ pub struct ClientInfo {
 }
 
 impl Core {
-    /// All Sessions of Clients (not: of subscribers inside the process).
+    /// Returns all Sessions of Clients, without those of subscribers inside the process.
     pub fn clients(&self) -> Vec<ClientInfo> {
         let sessions = self.clients.sessions.iter().map(|(_, session)| session);
         let clients = sessions.filter(|it| !it.is_over && !it.identity.client_id.starts_with('\0'));

@@ -70,9 +70,9 @@ impl Core {
         }
     }
 
-    /// Publishes for the process. `Effects::local_published` tells under this ticket, when what is
-    /// kept of it is durable, how many receivers (sessions, workers, groups) matched, or why the
-    /// publish gate or a limit refused it.
+    /// Publishes a message for the process. Once what is kept of it is durable,
+    /// `Effects::local_published` tells under this ticket how many receivers (sessions, workers,
+    /// groups) matched, or why the publish gate or a limit refused it.
     pub fn publish_local(
         &mut self,
         message: &LocalPublish<'_>,
@@ -126,7 +126,7 @@ impl Core {
         }
     }
 
-    /// A message was not taken by a subscriber inside the process.
+    /// Notes that a subscriber inside the process did not take a message.
     pub fn note_local_drop(&mut self, message: &Message, fx: &mut Effects) {
         // It was counted as delivered when it was handed to the driver.
         self.clients.counters.undelivered(message.payload().len());
