@@ -59,7 +59,7 @@ impl<'t> Destination<'t> {
         rules: &TopicRules,
         limits: &Limits,
     ) -> Result<Self, Misdirected> {
-        // Nearly every topic means nothing but itself.
+        // Nearly no topic has a meaning of its own.
         if topic.starts_with('$') || !rules.rewrites.is_empty() {
             return Self::with_meaning(topic, author, rules, limits);
         }
@@ -117,7 +117,7 @@ impl<'t> Destination<'t> {
         }
     }
 
-    /// Makes the destination for a topic that means nothing but itself.
+    /// Makes the destination for a topic without a meaning of its own.
     fn plain(text: Cow<'t, str>) -> Self {
         Self { text, start: 0, delay_seconds: None }
     }

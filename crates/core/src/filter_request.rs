@@ -8,7 +8,7 @@ use crate::rewrite::TopicRules;
 /// The ShareName under which `$queue/filter` is a shared subscription; no Client can choose it.
 const QUEUE_SHARE_NAME: &str = "$queue";
 
-/// What stands before the filter of an exclusive subscription.
+/// The prefix of the filter of an exclusive subscription.
 pub(crate) const EXCLUSIVE_PREFIX: &str = "$exclusive/";
 
 /// A filter taken apart.

@@ -173,7 +173,7 @@ impl<T: Vacant> LevelTree<T> {
         self.nodes.len() - self.free.len() - 1
     }
 
-    /// Whether the node hangs in the tree: the root and free slots have no parent.
+    /// Whether the node is part of the tree: the root and free slots have no parent.
     fn is_in_use(&self, node: NodeIndex) -> bool {
         self.parent(node) != NONE
     }
