@@ -453,7 +453,7 @@ impl Core {
         let identity = Arc::new(Identity { client_id: pending.client_id.clone(), user_name });
         // Whatever is overdue for the old Session takes effect first.
         self.settle_overdue(&identity.client_id, now, fx);
-        // This is the last moment to refuse the Client: nothing of its own is touched before.
+        // This is the last moment to refuse the Client: only what was overdue has been touched.
         let terms = match self.admit(id, &identity, (pending, data), now, fx) {
             Ok(terms) => terms,
             Err((reason_code, detail)) => {

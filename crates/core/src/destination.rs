@@ -59,7 +59,7 @@ impl<'t> Destination<'t> {
         rules: &TopicRules,
         limits: &Limits,
     ) -> Result<Self, Misdirected> {
-        // Nearly no topic has a meaning of its own.
+        // Hardly any topic has a meaning of its own.
         if topic.starts_with('$') || !rules.rewrites.is_empty() {
             return Self::with_meaning(topic, author, rules, limits);
         }
