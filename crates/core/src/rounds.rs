@@ -393,8 +393,8 @@ impl Rounds {
         Round { worker: self.worker, number: self.open.number }
     }
 
-    /// Returns the round to wait for with QoS 2 messages that `session` fetches now and that the
-    /// store knows to be confirmed: their confirmation may not be durable yet.
+    /// QoS 2 messages that `session` fetches now, and that the store knows to be confirmed, wait
+    /// for the returned round: their confirmation may not be durable yet.
     pub(crate) fn hold_fetched(&mut self, session: SessionId) -> Round {
         self.hold(Held::Send(session), Durability::Fsync);
         Round { worker: self.worker, number: self.open.number }
