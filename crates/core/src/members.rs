@@ -35,7 +35,7 @@ impl Members {
     }
 
     /// Chooses the member that gets `message` and returns its index; `None` if nobody is eligible.
-    /// Those in `barred` have refused the message already.
+    /// Those in `barred` did not take the message before.
     pub(crate) fn choose(
         &mut self,
         message: &Publication<'_>,

@@ -69,12 +69,12 @@ pub(crate) struct Outgoing {
 impl Outgoing {
     /// Bytes that a message under way takes besides its topic, properties and payload.
     pub(crate) const IN_FLIGHT_BYTES: usize = 128;
-    /// The most queued messages of a stored Session that are kept in memory, too, while its Client
-    /// is connected.
+    /// At most this many queued messages of a stored Session are kept in memory, too, while its
+    /// Client is connected.
     const HEAD_MESSAGES: usize = 1024;
     /// How many messages of the queue are examined to find one whose stream has room.
     const LOOK_AHEAD: usize = 256;
-    /// The same as `HEAD_MESSAGES`, in bytes.
+    /// Like `HEAD_MESSAGES`, in bytes.
     const HEAD_BYTES: usize = 256 * 1024;
     /// Packet Identifiers up to this one belong to messages in the store: such a message has the
     /// same one each time it is sent, even after a restart of the broker. Messages of a stored
@@ -168,9 +168,9 @@ impl Outgoing {
         self.stored.last
     }
 
-    /// Puts a message at the end of the queue. A message in the store is not kept in memory, too,
-    /// if no Client is connected, if earlier messages are in the store only, or if enough of the
-    /// queue is in memory already.
+    /// Puts a message at the end of the queue. A message that is in the store stays there only, if
+    /// no Client is connected, if earlier messages are in the store only, or if enough of the queue
+    /// is in memory already.
     pub(crate) fn enqueue(&mut self, waiting: Waiting, is_connected: bool) {
         let is_head = is_connected
             && self.stored.messages == 0
@@ -240,7 +240,7 @@ impl Outgoing {
     /// group goes to no other [MQTT-4.8.2-5].
     ///
     /// Messages that would go to other members, but whose round is not confirmed, are left to the
-    /// store and fetched from there once it is. The sequences of those that leave now, in `round`,
+    /// store and fetched when it is confirmed. The sequences of those that leave now, in `round`,
     /// are noted so that this fetch passes them over.
     pub(crate) fn take_undelivered(
         &mut self,

@@ -74,7 +74,7 @@ pub(crate) enum Peer {
         group: GroupId,
         message: Arc<Message>,
     },
-    /// This Session of the receiver was chosen; those in `barred` have refused before.
+    /// This Session of the receiver was chosen; those in `barred` did not take the message before.
     SharedDeliver {
         session: SessionId,
         delivery: Delivery,

@@ -38,7 +38,7 @@ pub(crate) struct Verdict {
     ticket: Ticket,
 }
 
-/// Who publishes a message, and how it comes.
+/// Who publishes a message, and over what kind of Network Connection.
 struct Origin {
     publisher: Arc<Identity>,
     session: SessionId,
@@ -298,7 +298,8 @@ impl Core {
         Verdict { depends: has_kept.then_some(durability), durability, ..verdict }
     }
 
-    /// Returns what the Client and Network Connection of a Session say about its every message.
+    /// Returns what applies to every message of a Session because of its Client and Network
+    /// Connection.
     #[inline]
     fn origin_of(&self, slot: SessionSlot) -> Origin {
         let session = &self.clients.sessions[slot as usize];

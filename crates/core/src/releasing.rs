@@ -39,7 +39,7 @@ impl Releases {
 }
 
 impl Core {
-    /// Does these things now, or as soon as a turn has time for them.
+    /// Does what is released, now or as soon as a turn has time for it.
     pub(crate) fn release(
         &mut self,
         released: impl IntoIterator<Item = Held>,

@@ -174,8 +174,8 @@ impl Core {
     }
 
     /// Passes what waited for a Session to other members of its shared subscriptions
-    /// [MQTT-4.8.2-5]; the rest is dropped with the Session, and counted. The store is told in the
-    /// same round of the messages that it has.
+    /// [MQTT-4.8.2-5]; the rest is dropped with the Session, and counted. The store is told of the
+    /// messages that it has in the same round.
     pub(crate) fn pass_on(
         &mut self,
         client: Arc<Identity>,

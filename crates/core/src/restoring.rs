@@ -1,6 +1,6 @@
 //! Takes over what the store has kept when a broker starts: Sessions without a Network Connection,
 //! shared subscriptions, retained and delayed messages. Nothing is sent meanwhile; whatever has
-//! become due is due at the first timer.
+//! become due is handled at the first timer.
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -58,7 +58,8 @@ fn newest_first(mut sessions: Vec<RecoveredSession>) -> Vec<RecoveredSession> {
 
 impl Core {
     /// Takes over this worker's part of what the store has kept. Before the caller lets Clients in,
-    /// it carries out the effects of all cores: first all `to_workers`, and `fetches`.
+    /// it carries out the effects among all cores, `to_workers` and `fetches`, until there are no
+    /// more.
     pub fn restore(&mut self, recovered: Recovered, now: Timestamp, fx: &mut Effects) {
         self.is_restoring = true;
         self.numbers.begin_at(recovered.next_number);
@@ -100,9 +101,9 @@ impl Core {
     }
 
     /// Ends a Session that had ended already, with its Network Connection or because its Client
-    /// wanted a new one. The store did not learn of that, or only that others are to get what waits
-    /// for the Session. Its Will Message is published, and other members get what waits for it from
-    /// shared subscriptions.
+    /// wanted a new one. The store did not learn of that, or learned only that others are to get
+    /// what waits for the Session. Its Will Message is published, and other members get what waits
+    /// for it from shared subscriptions.
     fn end_superseded(&mut self, session: RecoveredSession, now: Timestamp, fx: &mut Effects) {
         let session = RecoveredSession { subscriptions: Vec::new(), ..session };
         let slot = self.restore_session(session, now, now, fx);
@@ -161,8 +162,8 @@ impl Core {
     fn store_absence(&mut self, slot: SessionSlot, at: Timestamp) {
         let session = self.clients.session(slot);
         let sent_before = session.outgoing.as_ref().map(|outgoing| outgoing.sent().to_store());
-        // Without a queue, this is not known either: the queue may be in a damaged part of the
-        // store.
+        // Without a queue, it is not known either what was sent: the queue may be in a damaged part
+        // of the store.
         let (session, sent_before) = (session.number, sent_before.unwrap_or(u64::MAX));
         self.clients.rounds.keep(StoreOp::Detached { session, at, sent_before });
     }

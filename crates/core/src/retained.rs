@@ -117,8 +117,8 @@ impl Retained {
     const OVERDUE_AT_ONCE: usize = 16;
     /// Messages requested from another worker at a time.
     const CHUNK: usize = 64;
-    /// How many requests of one Session are tried in turn while those before them wait for other
-    /// workers or for their streams.
+    /// How many requests of one Session are tried, one after the other, while those before them
+    /// wait for other workers or for their streams.
     const LOOK_AHEAD: usize = 16;
 
     pub(crate) fn new(
@@ -167,8 +167,8 @@ impl Retained {
         self.tree.is_growing = is_growing;
     }
 
-    /// Notes that a newer message of this topic went to all: nobody gets an older one as retained
-    /// any more.
+    /// Notes that a newer message of this topic reaches all Sessions: none gets an older one as a
+    /// retained message any more.
     pub(crate) fn note_seen(&mut self, topic: &str) {
         self.wishes.note_live_for_all(topic);
     }

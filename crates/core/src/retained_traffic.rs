@@ -1,5 +1,5 @@
 //! What the workers know of retained messages on their way to each other. A home must never answer
-//! a request before it has all messages that were sent before it.
+//! a request before it has all messages that were sent before that request.
 
 use crate::identity::WorkerId;
 use crate::retained::Pull;
@@ -14,7 +14,7 @@ pub(crate) struct Traffic {
     pub(crate) sent: Box<[u64]>,
     /// From each worker to this one.
     pub(crate) received: Box<[u64]>,
-    /// How many each worker says it has sent to each.
+    /// How many messages each worker says it has sent to each worker.
     pub(crate) told: Vec<Box<[u64]>>,
     /// Pulls that wait for messages that have to arrive first.
     pub(crate) early: Vec<Pull>,

@@ -1,8 +1,8 @@
 //! Topic rules of the configuration: rewriting of Topic Names and Topic Filters, and subscriptions
 //! that are made for every Client when it connects.
 //!
-//! A rewrite happens before authorization, so it is the topic that takes effect that is authorized
-//! (Z13).
+//! A rewrite happens before authorization: the topic that is authorized is the one that takes
+//! effect (Z13).
 
 use midge_codec::{SubscriptionOptions, TopicFilter, TopicName};
 

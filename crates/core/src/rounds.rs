@@ -36,7 +36,7 @@ pub(crate) enum Held {
     Ended(Arc<Identity>),
     /// One thing less that a SUBACK or UNSUBACK waits for.
     Subscribed(Ticket),
-    /// A Session's queue may go on, which waited for a QoS 2 message to become durable.
+    /// A Session's queue, which waited for a QoS 2 message to become durable, may go on.
     Send(SessionId),
     /// A Session's queue may go on: the store now knows that messages below this sequence may be
     /// sent.
@@ -45,7 +45,7 @@ pub(crate) enum Held {
     Asked(Ticket, Box<Held>),
 }
 
-/// What another worker was asked, while it is not known whether it has refused.
+/// A question to another worker, until everything that waits for its answer has left.
 #[derive(Debug)]
 struct Question {
     /// The round whose end waits for the answer.
@@ -53,9 +53,9 @@ struct Question {
     /// How many acknowledgements wait to say what came of it.
     waiting: u32,
     is_refused: bool,
-    /// The QoS 2 message that the question is about. `deferred` is the record at the round's end
-    /// that remembers its Packet Identifier, if there is one.
+    /// The QoS 2 message that the question is about.
     packet: Option<(SessionId, PacketIdentifier)>,
+    /// The record at the round's end that remembers its Packet Identifier, if there is one.
     deferred: Option<usize>,
 }
 
@@ -147,7 +147,7 @@ struct RoundEnd {
 #[derive(Debug)]
 struct Gathering {
     answers: u32,
-    /// How many of the fan-outs put off so far have to be done, counted from the start.
+    /// How many fan-outs have to be done first, counted since the start.
     routings: u64,
     end: RoundEnd,
 }
@@ -218,8 +218,8 @@ impl Rounds {
     }
 
     /// Adds a message that waits for `owner`. A QoS 2 message counts only together with everything
-    /// else that is kept of it, such as the Packet Identifier that it came with. That may be in a
-    /// later commit.
+    /// else that is kept of it, such as the Packet Identifier that it came with. The rest may be in
+    /// a later commit.
     pub(crate) fn keep_message(&mut self, owner: Owner, sequence: u64, delivery: &Delivery) {
         let exactly_once = delivery.message.attributes().qos == QoS::ExactlyOnce;
         let delivery = StoredDelivery {
@@ -258,7 +258,8 @@ impl Rounds {
         self.open.end.held.push(held);
     }
 
-    /// Redirects `held` acknowledgements that are held back for a stream that has ended.
+    /// Redirects the `held` acknowledgements that are held back for a stream that has ended to
+    /// another one.
     pub(crate) fn redirect(&mut self, from: ConnectionId, to: ConnectionId, held: u32) {
         if held > 0 {
             self.redirects.insert(from, (to, held));
@@ -340,8 +341,8 @@ impl Rounds {
         question.packet
     }
 
-    /// Whether the other worker has refused, asked for something held under this ticket that leaves
-    /// now.
+    /// Whether the other worker has refused. Called for each thing held under this ticket when it
+    /// leaves.
     pub(crate) fn take_refusal(&mut self, ticket: Ticket) -> bool {
         let Some(question) = self.questions.get_mut(&ticket) else {
             return false;
@@ -367,7 +368,7 @@ impl Rounds {
         self.heard[from.index()] = Some(round);
     }
 
-    /// Begins to do things on behalf of the round that `from` has told last, until
+    /// From now on, things are done on behalf of the round that `from` has told last, until
     /// [`Rounds::end_origin`].
     pub(crate) fn begin_origin(&mut self, from: WorkerId) {
         self.origin = self.heard[from.index()];
@@ -411,7 +412,7 @@ impl Rounds {
         self.confirmed[round.worker.index()] >= round.number
     }
 
-    /// Notes that a worker has Sessions in the store. It counts as one that has from now on.
+    /// Notes that a worker has Sessions in the store; it counts as such from now on.
     pub(crate) fn note_storing(&mut self, worker: WorkerId) {
         self.storing |= worker.bit();
     }
@@ -439,7 +440,7 @@ impl Rounds {
         self.origin.or(Some(Round { worker: self.worker, number: self.open.number }))
     }
 
-    /// Begins to do things on behalf of a round of which something was put off.
+    /// From now on, things are done on behalf of a round of which something was put off.
     pub(crate) fn resume_origin(&mut self, round: Option<Round>) {
         self.origin = round;
     }

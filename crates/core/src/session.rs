@@ -48,8 +48,9 @@ pub(crate) struct Session {
     #[allow(clippy::box_collection)] // most sessions have none: one word, not three
     pub(crate) awaiting_release: Option<Box<BTreeMap<PacketIdentifier, Received>>>,
     pub(crate) will: Option<Box<Will>>,
-    /// When the Session ends, if that timer is set. `will_due_at`: when its Will Message is due.
+    /// When the Session ends, if that timer is set.
     pub(crate) expires_at: Option<Timestamp>,
+    /// When its Will Message is due, if that timer is set.
     pub(crate) will_due_at: Option<Timestamp>,
     /// How long the Session lives on without a Network Connection.
     pub(crate) expiry_seconds: u32,

@@ -30,7 +30,7 @@ pub enum Durability {
     Fsync,
 }
 
-/// How many messages of a new Session may be sent before the store is told how many.
+/// How many messages of a new Session may be sent without telling the store.
 pub const FREE_AHEAD: u64 = 256;
 
 /// Whom messages are kept for. Numbers are never used again in the life of a store.
@@ -42,8 +42,8 @@ pub enum Owner {
     Group(u64),
 }
 
-/// One round of one worker. QoS 2 messages that are kept in a round, by this worker or by others on
-/// its behalf, count only if the store has the [`StoreOp::Confirm`] of that round, too.
+/// One round of one worker. QoS 2 messages that are kept in a round, by its worker or by others on
+/// that worker's behalf, count only if the store has the [`StoreOp::Confirm`] of the round, too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Round {
     /// The worker.

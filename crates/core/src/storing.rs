@@ -35,7 +35,7 @@ pub(crate) struct EndingQueues {
 /// are read once more, for the other members.
 #[derive(Debug)]
 pub(crate) struct EndingQueue {
-    /// The id that it had; it is not among the Sessions any more.
+    /// The id that the Session had; it is not among the Sessions any more.
     session: SessionId,
     /// The last sequence that it has given out.
     last: u64,

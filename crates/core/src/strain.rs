@@ -64,7 +64,8 @@ impl Core {
     const SMALL_WILL_BYTES: usize = 1024;
     /// Clients for which less is kept cannot be what makes memory short.
     const OFFENCE_BYTES_MIN: usize = 1024;
-    /// If more than this waits to be written when a connection ends for its memory, it is dropped.
+    /// If more bytes than this wait to be written when a connection ends for its memory, they are
+    /// dropped.
     const LAST_WORDS_BYTES_MAX: usize = 16 * 1024;
 
     /// Notes whether what publishers bring cannot be passed on, to the store or to other workers,
@@ -73,7 +74,7 @@ impl Core {
         self.strain.is_congested = is_congested;
     }
 
-    /// Whether this worker has put off so much that others shall send it no more messages. This
+    /// Whether this worker has put off so much that others should send it no more messages. This
     /// ends by itself as the worker catches up.
     pub fn is_congested(&self) -> bool {
         self.backlog.is_full()
@@ -258,7 +259,7 @@ impl Core {
         let id = self.clients.control_of(id);
         let code = ReasonCode::QuotaExceeded;
         self.close(id, Some(code), &DisconnectReason::ByServer(code), now, fx);
-        // A peer that reads so slowly does not come to the last packet in time.
+        // A peer that reads so slowly would not come to the last packet in time.
         let connection = self.clients.connections.get_mut(id.slot()).filter(|it| it.id == id);
         if let Some(connection) = connection
             && connection.output.pending() > Self::LAST_WORDS_BYTES_MAX

@@ -1,4 +1,4 @@
-//! SUBSCRIBE: makes subscriptions, and gives up what they have when they end.
+//! SUBSCRIBE: makes subscriptions, and gives up what they hold when they end.
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -307,7 +307,7 @@ impl Core {
         if session.number > 0 && self.clients.rounds.is_full {
             return Err(ReasonCode::QuotaExceeded);
         }
-        // Z11: it is the filter that takes effect that is authorized, without its prefix.
+        // Z11: the filter that is authorized is the one that takes effect, without its prefix.
         let policy = &self.clients.policy;
         match policy.may_subscribe(&session.identity, &request.filter, options.qos) {
             true => Ok(()),
@@ -536,7 +536,7 @@ impl Core {
         Some(subscribed)
     }
 
-    /// Gives up what a subscription has that was just taken from its Session.
+    /// Gives up everything held by a subscription that was just taken from its Session.
     pub(crate) fn release_subscription(
         &mut self,
         (slot, session): (SessionSlot, SessionId),

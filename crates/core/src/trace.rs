@@ -122,7 +122,7 @@ impl fmt::Display for PacketLine {
 }
 
 impl Core {
-    /// Sets which Clients' packets [`Effects::traced`] tells of from now on when they leave.
+    /// Sets whose packets [`Effects::traced`] reports from now on as they leave.
     pub fn set_tracing(&mut self, tracing: Tracing) {
         self.clients.traces = tracing != Tracing::Off;
         self.clients.tracing = tracing;

@@ -1,9 +1,9 @@
 //! Packets that are the same for many receivers, written down once for the length of a turn.
 //!
 //! Each receiver's output refers to the part that it gets; what was not written to its socket by
-//! the end of the turn is copied into a buffer of its own. So all receivers of a message are served
-//! from the same few bytes, which are in the processor's cache, and not from as many copies. The
-//! bytes must never be taken away while an output refers to them.
+//! the end of the turn is copied into a buffer of that output. So all receivers of a message are
+//! served from the same few bytes, which are in the processor's cache, and not from as many copies.
+//! The bytes must never be taken away while an output refers to them.
 
 use std::ops::Range;
 

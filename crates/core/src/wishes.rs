@@ -53,8 +53,8 @@ struct OfSession {
     /// Those whose SUBACK has left, in order; some may have ended.
     order: VecDeque<Ticket>,
     is_awake: bool,
-    /// Topics of which a live message has come meanwhile, and when: what another worker has kept
-    /// may be older, and must not come after the live message.
+    /// The topics for which a live message has come meanwhile, and when: what another worker has
+    /// kept may be older, and must not come after the live message.
     live: HashMap<Box<str>, u64, FixedState>,
 }
 

@@ -21,8 +21,9 @@ struct Sweep {
 #[derive(Debug, Default)]
 pub(crate) struct StoredExpiry {
     pub(super) expiring: Expiring,
-    /// The search for what has expired, and when it was done last.
+    /// The search for what has expired, if one is under way.
     sweep: Option<Box<Sweep>>,
+    /// When the last search ended.
     swept_at: Option<Timestamp>,
 }
 

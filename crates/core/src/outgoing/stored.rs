@@ -31,9 +31,9 @@ pub(crate) struct StoredQueue {
     pub(super) sent: Sent,
     /// The last sequence that was sent.
     pub(super) last_sent: u64,
-    /// The store knows that messages with a lower sequence than `ahead` may be sent. It was told so
-    /// of those below `told`, but may not know that yet.
+    /// The store knows that messages with a lower sequence may be sent.
     ahead: u64,
+    /// The store was told that messages with a lower sequence may be sent, but may not know it yet.
     told: u64,
     /// How far ahead of sending the store is told.
     step: u64,
@@ -98,7 +98,7 @@ impl Outgoing {
         (Self::HEAD_MESSAGES / 2, Self::HEAD_BYTES / 2)
     }
 
-    /// Whether an answer of the store is the one that is waited for. If so, nothing is under way
+    /// Whether an answer of the store is the one that is waited for. If so, no request is under way
     /// any more.
     pub(crate) fn end_fetch(&mut self, ticket: u64) -> bool {
         let is_it = self.stored.fetch == Some(ticket);
@@ -166,16 +166,16 @@ impl Outgoing {
     }
 
     /// Whether the store knows that this message may be sent. If it did not and the broker were
-    /// killed, the next broker would send the message again without knowing that it repeats it
-    /// [MQTT-3.3.1-1].
+    /// killed, the next broker would send the message again without knowing that this is a
+    /// repetition [MQTT-3.3.1-1].
     #[inline]
     pub(super) fn may_be_sent(&self, sequence: u64) -> bool {
         sequence < self.stored.ahead
     }
 
     /// Returns the sequence below which messages may be sent soon, if it is time to tell the store.
-    /// That is long before sending reaches what the store knows. If the store is too slow for that,
-    /// it is told of more at a time.
+    /// It is told long before sending reaches what it knows. If the store is too slow for that, it
+    /// is told of more at a time.
     pub(crate) fn tell_ahead(&mut self) -> Option<u64> {
         let front = self.queue.front().map(|waiting| waiting.sequence);
         let next = front.filter(|&sequence| sequence > 0).unwrap_or(self.stored.last_sent);

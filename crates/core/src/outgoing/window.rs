@@ -107,7 +107,7 @@ impl Window {
         if self.unsent == 0 {
             self.unsent_from = place + 1;
         } else {
-            self.unsent += 1; // It joins those that were not sent yet.
+            self.unsent += 1; // It joins those that were not sent again yet.
         }
         if let Some(index) = &mut self.index {
             index.insert(packet_id, place);

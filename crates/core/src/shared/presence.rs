@@ -1,6 +1,7 @@
 //! Tells the homes of a Session's shared subscriptions that its Client has come or gone. A Session
-//! may have a hundred thousand of them, so they are told in slices, each what holds at that time. A
-//! home that does not know yet may choose an absent member in vain; it then tries the next one.
+//! may have a hundred thousand of them, so this is done in slices, and each home is told what holds
+//! at that time. A home that does not know yet may choose an absent member in vain; it then tries
+//! the next one.
 
 use std::collections::VecDeque;
 
