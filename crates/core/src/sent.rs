@@ -24,8 +24,8 @@ impl Sent {
         Self { before, ..Self::default() }
     }
 
-    /// Messages with a sequence below `sent_before` may have been sent, but at most `window` of QoS
-    /// 2.
+    /// Messages with a sequence below `sent_before` may have been sent, but no more than `window`
+    /// of those with QoS 2.
     pub(crate) fn unknown(sent_before: u64, window: usize) -> Self {
         Self { before: 0, unknown_before: sent_before, exactly_once: window }
     }
