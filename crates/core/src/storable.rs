@@ -98,8 +98,8 @@ pub fn check_group(name: &str, filter: &str) -> Result<(), &'static str> {
 }
 
 /// Returns the Packet Identifier of a message that waits for a Session under this sequence; no two
-/// of those that its Client has taken over (PUBREC) have the same. `None` if the sequence is 0,
-/// which none is.
+/// of those that its Client has taken over (PUBREC) have the same. Sequence 0 has none: sequences
+/// begin at 1.
 pub fn packet_identifier(sequence: u64) -> Option<PacketIdentifier> {
     (sequence > 0).then(|| stored_packet_identifier(sequence))
 }
