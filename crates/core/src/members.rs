@@ -7,7 +7,7 @@ use crate::peer::Member;
 use crate::random::Random;
 use crate::strategy::SharedStrategy;
 
-/// The members of a group, and the place that round robin has reached.
+/// The members of a group, and the index where round robin goes on or that sticky stays with.
 #[derive(Debug, Default)]
 pub(crate) struct Members {
     pub(crate) list: Vec<Member>,
@@ -26,7 +26,7 @@ impl Members {
         }
     }
 
-    /// Forgets a member; whose turn it is stays the same.
+    /// Forgets a member without changing whose turn is next.
     pub(crate) fn remove(&mut self, session: SessionId) {
         if let Some(index) = self.list.iter().position(|member| member.session == session) {
             self.list.remove(index);
@@ -34,7 +34,8 @@ impl Members {
         }
     }
 
-    /// The member that gets `message`; `barred` ones have refused it already.
+    /// Chooses the member that gets `message` and returns its index; `None` if nobody is eligible.
+    /// Those in `barred` did not take the message before.
     pub(crate) fn choose(
         &mut self,
         message: &Publication<'_>,

@@ -12,10 +12,10 @@ use crate::identity::{Identity, SessionId};
 use crate::stored::Durability;
 use crate::time::Timestamp;
 
-/// An Application Message that somebody keeps: a queue, an in-flight window, the retained tree,
-/// another worker. Immutable; however many Sessions wait for it, it exists once.
+/// An Application Message that is kept somewhere: in a queue, an in-flight window, the retained
+/// tree or another worker. It is immutable and exists once, however many Sessions wait for it.
 pub struct Message {
-    /// Topic, forwarded properties and payload, one behind the other.
+    /// Topic, forwarded properties and payload, one after the other.
     data: Box<[u8]>,
     topic_len: u32,
     properties_len: u32,
@@ -24,12 +24,12 @@ pub struct Message {
     stored_at: StoredAt,
 }
 
-/// Where the store has put a message, so that it puts it there once however many wait for it. A
-/// note of the store's, and of nobody else: what it says has no influence on the core.
+/// Where the store has put a message, so that the store writes it only once, however many wait for
+/// it. Only the store uses this note; it has no influence on the core.
 #[derive(Debug, Default)]
 pub struct StoredAt(AtomicU64);
 
-/// What is true of a message besides its bytes.
+/// What is known of a message besides its bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Attributes {
     /// QoS that the publisher asked for.
@@ -40,11 +40,11 @@ pub struct Attributes {
     pub expires_at: Option<Timestamp>,
     /// The publishing Session, for No Local; absent for messages of the broker itself.
     pub publisher_session: Option<SessionId>,
-    /// What its acknowledgement promises.
+    /// What the message's acknowledgement promises.
     pub durability: Durability,
 }
 
-/// The parts of a [`Message`], to make one of.
+/// The parts that a [`Message`] is made from.
 #[derive(Clone, Debug)]
 pub struct MessageParts<'a> {
     /// The Topic Name.
@@ -59,8 +59,8 @@ pub struct MessageParts<'a> {
     pub publisher: Arc<Identity>,
 }
 
-/// An Application Message on its way through the router. Passing through costs no allocation; the
-/// first one who has to keep it makes the shared [`Message`], all others share that.
+/// An Application Message on its way through the router. Passing through costs no allocation. The
+/// first place that has to keep it makes the shared [`Message`], and all others share that one.
 pub(crate) struct Publication<'a> {
     pub(crate) topic: &'a str,
     pub(crate) properties: &'a [u8],
@@ -71,7 +71,7 @@ pub(crate) struct Publication<'a> {
 }
 
 impl Message {
-    /// A message of these parts.
+    /// Makes a message from these parts.
     pub fn new(parts: MessageParts<'_>) -> Self {
         let MessageParts { topic, properties, payload, attributes, publisher } = parts;
         let mut data = Vec::with_capacity(topic.len() + properties.len() + payload.len());
@@ -109,7 +109,7 @@ impl Message {
         &self.data[self.payload_offset()..]
     }
 
-    /// QoS, RETAIN, expiry and publishing Session.
+    /// QoS, RETAIN, expiry, publishing Session and durability.
     pub fn attributes(&self) -> Attributes {
         self.attributes
     }
@@ -119,12 +119,12 @@ impl Message {
         &self.publisher
     }
 
-    /// What it counts against limits in bytes: topic, properties and payload.
+    /// Its size in bytes as limits count it: topic, properties and payload.
     pub fn size(&self) -> usize {
         self.data.len()
     }
 
-    /// The store's note about it.
+    /// The store's note about this message.
     pub fn stored_at(&self) -> &StoredAt {
         &self.stored_at
     }
@@ -155,7 +155,7 @@ impl<'a> Publication<'a> {
         Self { topic, properties, payload, attributes, publisher, shared: OnceCell::new() }
     }
 
-    /// The way back from a kept message to one on its way.
+    /// Turns a kept message back into one on its way through the router.
     pub(crate) fn of(message: &'a Arc<Message>) -> Self {
         let shared = OnceCell::new();
         let _ = shared.set(Arc::clone(message));
@@ -169,7 +169,7 @@ impl<'a> Publication<'a> {
         }
     }
 
-    /// What it counts against limits in bytes, as [`Message::size`].
+    /// Its size in bytes as limits count it, like [`Message::size`].
     pub(crate) fn size(&self) -> usize {
         self.topic.len() + self.properties.len() + self.payload.len()
     }
@@ -191,7 +191,7 @@ impl<'a> Publication<'a> {
 }
 
 impl StoredAt {
-    /// What was noted last; 0 if nothing was.
+    /// Returns the place that was noted last; 0 if none was.
     pub fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
@@ -208,7 +208,7 @@ impl Attributes {
         self.expires_at.is_some_and(|at| at <= now)
     }
 
-    /// The Message Expiry Interval that is left, for the receiver [MQTT-3.3.2-6].
+    /// What is left of the Message Expiry Interval in seconds, for the receiver [MQTT-3.3.2-6].
     pub(crate) fn remaining_seconds(&self, now: Timestamp) -> Option<u32> {
         self.expires_at.map(|at| u32::try_from(now.seconds_until(at)).unwrap_or(u32::MAX))
     }

@@ -1,10 +1,11 @@
-//! Numbers that are never used again, also by a broker that was started anew: what the store knows
-//! Sessions, shared subscriptions and kept messages by.
+//! Numbers that are never used twice, not even after a restart of the broker. The store identifies
+//! Sessions, shared subscriptions and kept messages by them.
 
 use crate::identity::WorkerId;
 use crate::time::Timestamp;
 
-/// Gives out the numbers of one worker. A later number is a larger one, on all workers.
+/// Gives out the numbers of one worker: each is larger than the one before, and no other worker has
+/// it.
 #[derive(Debug)]
 pub(crate) struct Numbers {
     worker: WorkerId,
@@ -17,14 +18,14 @@ impl Numbers {
     /// Numbers that a worker has for each millisecond before it borrows from the next.
     const PER_MILLISECOND: u64 = 64;
 
-    /// A time beyond this counts as this one: it must not use up all numbers.
+    /// A time beyond this counts as this one, so that it does not use up all numbers.
     const MILLIS_MAX: u64 = u64::MAX / 2 / (Self::PER_MILLISECOND * Self::STEP);
 
     pub(crate) fn new(worker: WorkerId) -> Self {
         Self { worker, last: 0 }
     }
 
-    /// The store has seen all numbers below `next`.
+    /// Begins above the numbers that the store has seen, all of which are below `next`.
     pub(crate) fn begin_at(&mut self, next: u64) {
         self.last = self.last.max(next.next_multiple_of(Self::STEP) + self.worker.index() as u64);
     }

@@ -26,20 +26,20 @@ pub(crate) use streams::Way;
 use window::Window;
 pub(crate) use window::{Extent, InFlight, Stage};
 
-/// A message for one Session, with how that Session gets it. At most 48 bytes besides the message,
-/// which is shared by all that wait for it.
+/// A message for one Session, and how that Session gets it. Takes at most 48 bytes besides the
+/// message, which is shared by all that wait for it.
 #[derive(Clone, Debug)]
 pub(crate) struct Delivery {
     pub(crate) message: Arc<Message>,
-    /// The lower one of what was published and what was granted.
+    /// The lower of the published and the granted QoS.
     pub(crate) qos: QoS,
     pub(crate) retain: bool,
     pub(crate) identifiers: Identifiers,
-    /// The shared subscription it comes from: another member may get it if this one goes.
+    /// The shared subscription it comes from: another member may get it if this one leaves.
     pub(crate) group: Option<GroupId>,
 }
 
-/// A message that was not sent on this Network Connection yet.
+/// A message that has not been sent on this Network Connection yet.
 #[derive(Debug)]
 pub(crate) struct Waiting {
     pub(crate) delivery: Delivery,
@@ -47,7 +47,7 @@ pub(crate) struct Waiting {
     pub(crate) sequence: u64,
     /// Whether it may have been sent on an earlier Network Connection.
     pub(crate) is_repeated: bool,
-    /// It may be sent once this round is confirmed.
+    /// The message may be sent once this round is confirmed.
     pub(crate) hold: Option<Round>,
     /// The generation of the stream that it goes on; 0 if that is not known (any more).
     pub(crate) stream: u32,
@@ -59,7 +59,7 @@ pub(crate) struct Outgoing {
     in_flight: Window,
     queue: VecDeque<Waiting>,
     queue_bytes: usize,
-    /// Of the messages in `queue`; not drawn in when some leave.
+    /// When messages in `queue` expire; not updated when messages leave the queue.
     expiring: Expiring,
     last_packet_id: u16,
     extent: Extent,
@@ -67,20 +67,22 @@ pub(crate) struct Outgoing {
 }
 
 impl Outgoing {
-    /// What a message under way takes besides its topic, properties and payload.
+    /// Bytes that a message under way takes besides its topic, properties and payload.
     pub(crate) const IN_FLIGHT_BYTES: usize = 128;
-    /// Messages of a stored Session that are kept in memory, too, while its Client is connected.
+    /// At most this many queued messages of a stored Session are kept in memory, too, while its
+    /// Client is connected.
     const HEAD_MESSAGES: usize = 1024;
-    /// So many of the queue are looked at for one that some stream has room for.
+    /// How many messages of the queue are examined to find one whose stream has room.
     const LOOK_AHEAD: usize = 256;
-    /// Their bytes.
+    /// Like `HEAD_MESSAGES`, in bytes.
     const HEAD_BYTES: usize = 256 * 1024;
-    /// Packet Identifiers up to this one belong to messages in the store: a message has the same
-    /// one each time that it is sent, also by a broker that was started anew. What is not in the
-    /// store has the others, so that no Client takes the one for the other.
+    /// Packet Identifiers up to this one belong to messages in the store: such a message has the
+    /// same one each time it is sent, even after a restart of the broker. Messages of a stored
+    /// Session that are not in the store have the higher ones, so that no Client mistakes one for
+    /// the other.
     const STORED_PACKET_IDS: u16 = 32_767;
-    /// Messages under way to a Session in the store, at most: half of the Packet Identifiers that
-    /// either kind has, so that a free one is soon found.
+    /// The most messages that may be under way to a Session in the store: half of the Packet
+    /// Identifiers that either kind has, so that a free one is found quickly.
     pub(crate) const STORED_WINDOW: u16 = 16_383;
 
     /// `is_stored` says whether the Session is in the store.
@@ -96,19 +98,20 @@ impl Outgoing {
         }
     }
 
-    /// A new Network Connection: everything under way has to be sent again, within its window,
-    /// which is the Client's Receive Maximum [MQTT-4.9.0-1] or less.
+    /// Begins a new Network Connection: everything under way has to be sent again, within the
+    /// window of `extent`, which is the Client's Receive Maximum [MQTT-4.9.0-1] or less.
     pub(crate) fn resume(&mut self, extent: Extent) {
         self.extent = extent;
         self.in_flight.begin_again();
     }
 
-    /// The window is this one from now on, unless it is smaller.
+    /// Reduces the window to that of `extent`; a smaller one stays as it is.
     pub(crate) fn narrow(&mut self, extent: Extent) {
         self.extent.messages = self.extent.messages.min(extent.messages);
     }
 
-    /// The next message to be sent again, if the window has room for it; it counts as sent.
+    /// Returns the next message to be sent again, if the window has room for it. It then counts as
+    /// sent.
     pub(crate) fn next_unsent(&mut self) -> Option<&mut InFlight> {
         let sent = self.in_flight.len() - self.in_flight.unsent();
         if sent >= self.window() {
@@ -117,8 +120,8 @@ impl Outgoing {
         self.in_flight.next_unsent()
     }
 
-    /// Whether a message may be sent now and none that waits longer would be overtaken. `sequence`
-    /// is its name in the store, or 0.
+    /// Whether a message may be sent now without overtaking one of its stream that has waited
+    /// longer. `sequence` is its name in the store, or 0.
     #[inline]
     pub(crate) fn may_send_at_once(&self, sequence: u64, way: Way) -> bool {
         let nothing_waits = self.queue.is_empty() && self.stored.messages == 0;
@@ -128,7 +131,7 @@ impl Outgoing {
             && (!way.has_others || self.has_share(way.stream.generation.get()))
     }
 
-    /// Whether a message that was never sent may be sent: what was sent before goes first.
+    /// Whether a message that was never sent may be sent now; messages to be sent again go first.
     fn has_window(&self) -> bool {
         self.in_flight.unsent() == 0
             && self.in_flight.len() < self.window()
@@ -146,7 +149,8 @@ impl Outgoing {
             || self.may_be_sent(sequence) && self.is_free(stored_packet_identifier(sequence))
     }
 
-    /// Whether one more message of so many bytes may wait.
+    /// Checks whether one more message of `bytes` bytes may wait. The error says which limit
+    /// forbids it.
     pub(crate) fn has_room(&self, bytes: usize, limits: &Limits) -> Result<(), DropReason> {
         let (waiting, waiting_bytes) = self.queued();
         if waiting >= limits.queue_messages_max as usize {
@@ -158,14 +162,15 @@ impl Outgoing {
         Ok(())
     }
 
-    /// The sequence of the next message that is kept in the store.
+    /// Gives out the sequence of the next message that is kept in the store.
     pub(crate) fn next_sequence(&mut self) -> u64 {
         self.stored.last += 1 + u64::from(std::mem::take(&mut self.stored.skipped));
         self.stored.last
     }
 
-    /// Puts a message at the end of the queue. What is in the store stays there alone if nobody is
-    /// connected who could be sent it soon, or if enough of the queue is in memory already.
+    /// Puts a message at the end of the queue. A message that is in the store stays there only, if
+    /// no Client is connected, if earlier messages are in the store only, or if enough of the queue
+    /// is in memory already.
     pub(crate) fn enqueue(&mut self, waiting: Waiting, is_connected: bool) {
         let is_head = is_connected
             && self.stored.messages == 0
@@ -179,7 +184,7 @@ impl Outgoing {
         self.queue.push_back(waiting);
     }
 
-    /// The next message from the queue, if the window has room for it and it may be sent.
+    /// Takes the next message from the queue, if the window has room for it and it may be sent.
     pub(crate) fn dequeue(&mut self, may_send: impl Fn(Round) -> bool) -> Option<Waiting> {
         let front = self.queue.front()?;
         let may_send = front.hold.is_none_or(may_send);
@@ -194,7 +199,7 @@ impl Outgoing {
         Some(waiting)
     }
 
-    /// Puts a message under way and names it [MQTT-2.2.1-4].
+    /// Puts a message under way and returns its Packet Identifier [MQTT-2.2.1-4].
     pub(crate) fn begin(
         &mut self,
         delivery: Delivery,
@@ -219,8 +224,8 @@ impl Outgoing {
         self.in_flight.find(packet_id)
     }
 
-    /// What has to come next for the message with this Packet Identifier, if it was sent on this
-    /// Network Connection.
+    /// Returns what the Client has to send next for the message with this Packet Identifier, if it
+    /// was sent on this Network Connection.
     pub(crate) fn expected(&self, packet_id: PacketIdentifier) -> Option<Stage> {
         self.in_flight.find_sent(packet_id).map(|entry| entry.stage)
     }
@@ -230,11 +235,13 @@ impl Outgoing {
         self.in_flight.take_if(packet_id, |entry| entry.stage == stage)
     }
 
-    /// Takes out everything in memory that was not taken over by the Client, in the order of
-    /// delivery, with its name in the store. A QoS 2 message that was sent to one member of a group
-    /// goes to no other [MQTT-4.8.2-5]. What does not count yet, and would go to others, is left to
-    /// the store, from where it is fetched when it does; what leaves now, in `round`, is not taken
-    /// for a part of that.
+    /// Takes out everything in memory that the Client has not taken over, in the order of delivery,
+    /// each message with its name in the store. A QoS 2 message that was sent to one member of a
+    /// group goes to no other [MQTT-4.8.2-5].
+    ///
+    /// Messages that would go to other members, but whose round is not confirmed, are left to the
+    /// store and fetched when it is confirmed. The sequences of those that leave now, in `round`,
+    /// are noted so that this fetch passes them over.
     pub(crate) fn take_undelivered(
         &mut self,
         round: Round,
@@ -274,16 +281,16 @@ impl Outgoing {
         self.stored.given_back.extend(sequences.map(|sequence| (sequence, round)));
     }
 
-    /// Takes out what waits (not: is under way) in memory for shared subscriptions, in order, with
-    /// its name in the store.
-    /// That they have left stands at the end of `round`.
+    /// Takes out the messages of shared subscriptions that wait in memory (not those under way), in
+    /// order, each with its name in the store. The store learns at the end of `round` that they
+    /// have left.
     pub(crate) fn take_queued_of_groups(
         &mut self,
         round: Round,
         is_confirmed: impl Fn(Round) -> bool,
     ) -> Vec<(u64, Delivery)> {
-        // A message that may have been sent goes to nobody else, and one that may not count after
-        // a crash stays where it counts with its round.
+        // A message that may have been sent goes to nobody else. One whose round is not confirmed
+        // may be void after a crash: it stays where it counts with its round.
         let is_movable = |waiting: &Waiting| {
             let may_move = !waiting.is_repeated && waiting.hold.is_none_or(&is_confirmed);
             waiting.delivery.group.is_some() && may_move
@@ -298,7 +305,7 @@ impl Outgoing {
         shared.into_iter().map(|waiting| (waiting.sequence, waiting.delivery)).collect()
     }
 
-    /// Messages and bytes that wait.
+    /// Messages and bytes that wait, in memory and in the store.
     pub(crate) fn queued(&self) -> (usize, usize) {
         (self.queue.len() + self.stored.messages, self.queue_bytes + self.stored.bytes)
     }
@@ -319,8 +326,9 @@ impl Outgoing {
         self.in_flight.len()
     }
 
-    /// There is one: the window is smaller than the number of identifiers. It is soon found: those
-    /// in use are passed over once in a round of all identifiers.
+    /// Returns a Packet Identifier that is not in use. There always is one: fewer messages are
+    /// under way than there are identifiers. It is found quickly: one in use is passed over only
+    /// once in a cycle through all identifiers.
     fn free_packet_identifier(&mut self) -> PacketIdentifier {
         loop {
             self.last_packet_id = self.last_packet_id.wrapping_add(1);
@@ -477,7 +485,7 @@ mod tests {
         assert!(!outgoing.may_send_at_once(0, WAY));
         assert_eq!(outgoing.next_unsent().unwrap().packet_id, ids[0]);
         assert!(outgoing.next_unsent().is_none(), "the window is full");
-        outgoing.finish(ids[1], Stage::PubAck).unwrap(); // a late one, for what is not sent yet
+        outgoing.finish(ids[1], Stage::PubAck).unwrap(); // late: it was not sent again yet
         assert!(outgoing.next_unsent().is_none());
         outgoing.finish(ids[0], Stage::PubAck).unwrap();
         assert_eq!(outgoing.next_unsent().unwrap().packet_id, ids[2]);

@@ -1,8 +1,8 @@
 //! What waits to be written to one Network Connection, and the pool its buffers come from.
 //!
-//! Small packets are copied one behind the other into a pooled buffer; a large payload is not
-//! copied but shared, and so is for a turn what many receivers get alike (see [`TurnBytes`]). An
-//! idle connection owns no buffer.
+//! Small packets are copied one after the other into a pooled buffer. A large payload is shared
+//! instead of copied, and so are, for one turn, bytes that are the same for many receivers (see
+//! [`TurnBytes`]). An idle connection owns no buffer.
 
 use std::collections::VecDeque;
 use std::io::IoSlice;
@@ -15,7 +15,7 @@ use crate::turn_bytes::{Part, TurnBytes};
 /// the copy costs less than the bookkeeping of one more segment.
 pub(crate) const SHARED_PAYLOAD_BYTES_MIN: usize = 2048;
 
-/// From this length on, a buffer is not appended to any more.
+/// Nothing more is appended to a buffer of this length or more.
 const CHUNK_BYTES: usize = 32 * 1024;
 
 #[derive(Debug)]
@@ -27,15 +27,15 @@ enum Segment {
 /// The bytes on their way to one peer.
 #[derive(Debug, Default)]
 pub struct Output {
-    /// What packets are appended to; written after all segments and before `part`.
+    /// The buffer that packets are appended to; written after all segments and before `part`.
     tail: Vec<u8>,
     #[allow(clippy::box_collection)] // almost always absent: one word, not four
     segments: Option<Box<VecDeque<Segment>>>,
     /// Bytes of the first segment (or of the tail) that are written already.
     written: usize,
-    /// Bytes not yet written, all together.
+    /// Bytes not yet written, in total.
     pending: usize,
-    /// What it gets of the bytes of this turn.
+    /// The part of this turn's bytes that this peer gets.
     part: Part,
 }
 
@@ -43,7 +43,7 @@ pub struct Output {
 #[derive(Debug, Default)]
 pub(crate) struct BufferPool {
     buffers: Vec<Vec<u8>>,
-    /// What they take together.
+    /// The capacity of all these buffers.
     bytes: usize,
     pub(crate) turn: TurnBytes,
 }
@@ -60,7 +60,7 @@ impl Output {
         self.pending == 0
     }
 
-    /// Fills `slices` with what comes next, in order, and says how many were filled.
+    /// Fills `slices` with what comes next, in order, and returns how many were filled.
     pub(crate) fn next_slices<'a>(
         &'a self,
         turn: &'a TurnBytes,
@@ -105,8 +105,8 @@ impl Output {
         }
     }
 
-    /// Appends a part of the bytes of this turn. True if it had none before: the caller notes it as
-    /// a holder.
+    /// Appends a part of this turn's bytes. Returns true if this output had none before; the caller
+    /// then notes it as a holder.
     #[inline]
     pub(crate) fn append_part(&mut self, part: Part, pool: &mut BufferPool) -> bool {
         self.pending += part.len();
@@ -121,8 +121,8 @@ impl Output {
         false
     }
 
-    /// Copies its part of the bytes of this turn into a buffer of its own: something else comes
-    /// behind it, or the turn is over.
+    /// Copies the part of this turn's bytes into a buffer of this output, because something else
+    /// follows or the turn is over.
     #[cold]
     pub(crate) fn keep_part(&mut self, pool: &mut BufferPool) {
         let part = std::mem::take(&mut self.part);
@@ -132,15 +132,15 @@ impl Output {
         }
     }
 
-    /// Puts a full chunk behind those before it. To let it grow would take twice its memory for a
-    /// moment, and at the same moment for all who do not read.
+    /// Puts a full chunk behind those before it. Letting it grow instead would take twice its
+    /// memory for a moment, and at the same moment for all peers that do not read.
     #[cold]
     fn begin_chunk(&mut self, pool: &mut BufferPool) {
         let full = std::mem::replace(&mut self.tail, pool.take());
         self.segments.get_or_insert_default().push_back(Segment::Bytes(full));
     }
 
-    /// The memory that it takes; payloads are counted as if nobody shared them.
+    /// The bytes of memory it takes; payloads are counted as if nobody shared them.
     pub(crate) fn held_bytes(&self) -> usize {
         let held = |segment: &Segment| match segment {
             Segment::Bytes(bytes) => bytes.capacity(),
@@ -161,7 +161,7 @@ impl Output {
         segments.push_back(Segment::Payload(message));
     }
 
-    /// Notes that `count` bytes were written; gives buffers that are done back to the pool.
+    /// Notes that `count` bytes were written; returns buffers that are done to the pool.
     pub(crate) fn advance(&mut self, count: usize, pool: &mut BufferPool) {
         self.pending -= count;
         self.written += count;
@@ -189,7 +189,8 @@ impl Output {
         self.advance(self.pending, pool);
     }
 
-    /// A peer that never quite empties its buffer must not make it grow for ever.
+    /// Drops written bytes once they are more than half of the tail: a peer that never quite
+    /// empties its buffer must not make it grow forever.
     fn drop_written_half(&mut self) {
         if self.written > self.tail.len() / 2 {
             self.tail.drain(..self.written);

@@ -1,7 +1,7 @@
-//! The topics below `$SYS`, by which the broker tells how it is.
+//! The topics below `$SYS`, in which the broker reports its state.
 //!
-//! Each worker has all of them, as it is given them from time to time, and gives them to its own
-//! Clients: as retained messages to a new subscription, and live when they have changed. Nobody has
+//! Each worker is given all of them from time to time and delivers them to its own Clients: as
+//! retained messages to a new subscription, and live when they have changed. No Client has
 //! published them: they pass the delivery gate, but count against no limit, and no store keeps
 //! them.
 
@@ -38,7 +38,7 @@ impl OwnTopics {
         matching.map(|(_, message)| Arc::clone(message)).collect()
     }
 
-    /// The new message of a topic, if it says something else than before.
+    /// Sets the text of a topic. Returns its new message if the text has changed.
     fn set(&mut self, topic: &str, text: &str, publisher: &Arc<Identity>) -> Option<Arc<Message>> {
         let is_known = |before: &Arc<Message>| before.payload() == text.as_bytes();
         if self.messages.get(topic).is_some_and(is_known) {
@@ -64,7 +64,8 @@ impl OwnTopics {
 }
 
 impl Core {
-    /// What topics below `$SYS` say from now on. All workers of a node are given the same.
+    /// Sets what topics below `$SYS` say from now on, and delivers what has changed. All workers of
+    /// a node are given the same.
     pub fn set_own_topics<'t>(
         &mut self,
         topics: impl IntoIterator<Item = (&'t str, &'t str)>,

@@ -10,7 +10,7 @@ use crate::outgoing::Delivery;
 use crate::stored::Round;
 use crate::subscription_tree::{GroupId, PackedOptions};
 
-/// Names a request of one worker, so that it knows the answer when it comes.
+/// Identifies a request of one worker, so that it recognizes the answer.
 pub(crate) type Ticket = u64;
 
 /// One entry of a batch from one worker to another. Opaque to the driver, which only carries it.
@@ -21,18 +21,19 @@ pub struct PeerMessage(pub(crate) Peer);
 pub(crate) enum Peer {
     /// An admitted publication for all local subscribers of the receiving worker.
     Publish(Arc<Message>),
-    /// The sender has subscribers to this filter, or none any more.
+    /// The sender has subscribers to this filter, or no longer has any.
     Filter {
         filter: Arc<str>,
         wanted: bool,
     },
-    /// A shared subscription that the sender is home to exists, or does not any more.
+    /// A shared subscription that the sender is home to exists, or no longer does.
     Group {
         filter: Arc<str>,
         group: GroupId,
         exists: bool,
     },
-    /// A member of such a shared subscription has come or changed, or has gone.
+    /// A member of a shared subscription that the sender is home to has come or changed, or, with
+    /// `GroupMemberGone`, has gone.
     GroupMember {
         group: GroupId,
         member: Member,
@@ -41,19 +42,20 @@ pub(crate) enum Peer {
         group: GroupId,
         session: SessionId,
     },
-    /// Answer with `FencePassed` once everything sent before has taken effect.
+    /// The receiver answers with `FencePassed` once everything sent before has taken effect.
     Fence(Ticket),
-    /// With how many retained messages the sender has sent to each worker so far.
+    /// The answer to `Fence`, with how many retained messages the sender has sent to each worker so
+    /// far.
     FencePassed {
         ticket: Ticket,
         retained_sent: Box<[u64]>,
     },
 
-    /// What the sender sends from now on to be kept belongs to this round.
+    /// Everything that the sender sends to be kept from now on belongs to this round.
     Round(Round),
-    /// Everything of this round was sent: answer when it is on its way to the store.
-    /// A message may come back to the worker whose round it is, which then asks others about its
-    /// own round on behalf of who asked: the ticket tells the answers apart.
+    /// Everything of this round was sent: the receiver answers when it is on its way to the store.
+    /// A message may come back to the worker whose round it is. That worker then asks others about
+    /// its own round on behalf of the worker that asked; the ticket tells the answers apart.
     Ask {
         round: Round,
         ticket: Ticket,
@@ -72,14 +74,15 @@ pub(crate) enum Peer {
         group: GroupId,
         message: Arc<Message>,
     },
-    /// The receiver's session was chosen.
+    /// This Session of the receiver was chosen; those in `barred` did not take the message before.
     SharedDeliver {
         session: SessionId,
         delivery: Delivery,
         barred: Vec<SessionId>,
     },
-    /// The sessions that were chosen so far cannot or must not have it: choose another one.
-    /// `online` says whether the Client of the last one is connected now.
+    /// The Sessions chosen so far, those in `barred`, cannot or must not have the message: the
+    /// receiver chooses another one. `online` says whether the Client of the last one is connected
+    /// now.
     SharedReturn {
         delivery: Delivery,
         barred: Vec<SessionId>,
@@ -100,8 +103,8 @@ pub(crate) enum Peer {
         group: GroupId,
         session: SessionId,
     },
-    /// The same, by the group's name, which a member knows before its group has answered; and the
-    /// sender wants to know when all workers have heard of it.
+    /// Like `SharedLeave`, but by the group's name, which a member knows before its group has
+    /// answered. The sender is told with `SharedLeft` when all workers have heard of it.
     SharedUnsubscribe {
         ticket: Ticket,
         name: Arc<str>,
@@ -137,17 +140,19 @@ pub(crate) enum Peer {
         session: SessionId,
     },
 
-    /// A retained message for the receiver, home of its topic. With a ticket, somebody waits for
-    /// its verdict: a refusal is told, and the answer to the round says that there was none.
+    /// A retained message for the receiver, which is home to its topic. With a ticket, somebody
+    /// waits for the verdict: a refusal is reported, and the answer to the round says that there
+    /// was none.
     RetainedSet {
         message: Arc<Message>,
         ticket: Ticket,
     },
-    /// There was no room for this one.
+    /// There was no room for the retained message with this ticket.
     RetainedRefused {
         ticket: Ticket,
     },
-    /// The next matches of a walk over the receiver's retained messages; `walk` is absent to begin.
+    /// Asks for the next matches of a walk over the receiver's retained messages; `walk` is absent
+    /// to begin.
     RetainedPull {
         ticket: Ticket,
         filter: Arc<str>,
@@ -200,7 +205,8 @@ impl PeerMessage {
         )
     }
 
-    /// About how many bytes of messages this entry keeps alive: what batches are bounded by.
+    /// About how many bytes of messages this entry keeps alive; the size of batches is bounded by
+    /// it.
     pub fn size(&self) -> usize {
         match &self.0 {
             Peer::Publish(message)

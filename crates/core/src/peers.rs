@@ -1,4 +1,4 @@
-//! What other workers of the node have sent.
+//! Handles what other workers of the node have sent.
 
 use crate::core::Core;
 use crate::effects::Effects;
@@ -11,7 +11,7 @@ use crate::shared::Tried;
 use crate::time::Timestamp;
 
 impl Core {
-    /// One batch from another worker, in the order in which it was sent.
+    /// Handles one batch from another worker, in the order in which it was sent.
     pub fn handle_batch(
         &mut self,
         from: WorkerId,

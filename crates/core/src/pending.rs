@@ -1,7 +1,10 @@
-//! SUBSCRIBE and UNSUBSCRIBE packets that wait: a SUBACK leaves only once every worker of the node
-//! knows of the subscription, and once the homes of shared and exclusive ones have answered; an
-//! UNSUBACK only once no worker chooses the Session any more, and what they had chosen it for has
-//! come; both only once the store knows what they say.
+//! SUBSCRIBE and UNSUBSCRIBE packets whose answers wait:
+//!
+//! - A SUBACK leaves only once every worker of the node knows of the subscription, and the homes of
+//!   shared and exclusive ones have answered.
+//! - An UNSUBACK leaves only once no worker chooses the Session any more, and the messages it was
+//!   chosen for have come.
+//! - Both leave only once the store knows what they say.
 
 use hashbrown::HashMap;
 use midge_codec::{PacketIdentifier, PacketType, ReasonCode};
@@ -15,19 +18,19 @@ use crate::peer::{Peer, Ticket};
 #[derive(Debug)]
 pub(crate) struct PendingSubscribe {
     pub(crate) answer: PacketType,
-    /// The stream that it came by, and the control stream.
+    /// The stream that the packet came on, and the control stream.
     pub(crate) streams: (ConnectionId, ConnectionId),
     pub(crate) session: SessionId,
     /// Absent for subscriptions that no packet asked for.
     pub(crate) packet_id: Option<PacketIdentifier>,
     pub(crate) filters: Vec<Box<str>>,
     pub(crate) reason_codes: Vec<ReasonCode>,
-    /// Answers, fences and receipts that are outstanding.
+    /// How many answers, fences and receipts are outstanding.
     pub(crate) waiting: usize,
     /// Whether the first retained messages were asked for already.
     pub(crate) fetches: bool,
     /// Whether a fence has to follow the answers: the home of a shared subscription has told all
-    /// workers, and what these had sent before that may still be on its way.
+    /// workers, but what they sent before that may still be on its way.
     pub(crate) needs_fence: bool,
 }
 
@@ -85,15 +88,16 @@ impl Pending {
         self.subscribes.get_mut(&ticket)
     }
 
-    /// One thing less to wait for; gives the SUBSCRIBE if it was the last one.
+    /// Notes that there is one thing less to wait for; returns the SUBSCRIBE if it was the last
+    /// one.
     fn arrive(&mut self, ticket: Ticket) -> Option<PendingSubscribe> {
         let subscribe = self.subscribes.get_mut(&ticket)?;
         subscribe.waiting -= 1;
         if subscribe.waiting > 0 { None } else { self.subscribes.remove(&ticket) }
     }
 
-    /// Whether a fence has to be raised at the end of the next turn. What was subscribed behind the
-    /// end of a turn, when connections are read again, waits for it.
+    /// Whether a fence has to be raised at the end of the next turn. Subscriptions made after the
+    /// end of a turn, when connections are read again, wait for it.
     pub(crate) fn has_work(&self) -> bool {
         !self.open.subscribes.is_empty() || !self.open.answers.is_empty()
     }
@@ -102,14 +106,14 @@ impl Pending {
         self.open.subscribes.push(subscribe);
     }
 
-    /// Another worker gets this answer when all workers know what was told before.
+    /// Sends an answer to another worker when all workers know what was told before.
     pub(crate) fn answer_behind_fence(&mut self, to: WorkerId, answer: Peer) {
         self.open.answers.push((to, answer));
     }
 }
 
 impl Core {
-    /// The end of a turn: asks all workers to say when they have seen what this turn announced.
+    /// Ends a turn: asks all workers to say when they have seen what this turn announced.
     pub(crate) fn close_fence(&mut self, fx: &mut Effects) {
         if !self.pending.has_work() {
             return;
@@ -142,7 +146,7 @@ impl Core {
         }
     }
 
-    /// One answer or fence for a pending SUBSCRIBE or UNSUBSCRIBE has come.
+    /// Notes that one answer or fence for a pending SUBSCRIBE or UNSUBSCRIBE has come.
     pub(crate) fn arrive(&mut self, ticket: Ticket, fx: &mut Effects) {
         let Some(mut subscribe) = self.pending.arrive(ticket) else {
             return;

@@ -1,4 +1,4 @@
-//! A PUBLISH from a Client: what it names, whether it may, and its acknowledgement.
+//! A PUBLISH from a Client: its topic, whether it is allowed, and its acknowledgement.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use crate::stored::{Durability, StoreOp};
 use crate::subscription_tree::SessionSlot;
 use crate::time::Timestamp;
 
-/// A PUBLISH that ends the Network Connection.
+/// Why a PUBLISH ends the Network Connection.
 type Violation = (ReasonCode, String);
 
 /// What a publisher is told about its message.
@@ -27,28 +27,29 @@ type Violation = (ReasonCode, String);
 pub(crate) struct Verdict {
     pub(crate) reason_code: ReasonCode,
     pub(crate) explanation: Option<&'static str>,
-    /// What the acknowledgement promises, if something was kept for its sake.
+    /// What the acknowledgement promises, if something was kept for this message.
     depends: Option<Durability>,
     /// What acknowledgements of messages like this one promise.
     durability: Durability,
-    /// There is no room for it now: a Client that cannot be told so gets no answer.
+    /// Whether there is no room for the message now: a Client that cannot be told so gets no
+    /// answer.
     is_withheld: bool,
-    /// The question to another worker whether it retains the message; 0: none.
+    /// The ticket of the question to another worker whether it retains the message; 0: none.
     ticket: Ticket,
 }
 
-/// Who publishes a message, and by which way.
+/// Who publishes a message, and over what kind of Network Connection.
 struct Origin {
     publisher: Arc<Identity>,
     session: SessionId,
-    /// What is promised by that way, if not as the broker says.
+    /// The durability that the Network Connection promises, if it has its own.
     durability: Option<Durability>,
     is_bridge: bool,
     is_v5: bool,
 }
 
 impl Core {
-    /// One PUBLISH of a connected Client.
+    /// Handles one PUBLISH of a connected Client.
     pub(crate) fn handle_publish(
         &mut self,
         id: ConnectionId,
@@ -62,7 +63,7 @@ impl Core {
             return;
         };
         if publish.packet_id.is_some() && control.is_unanswered {
-            // It comes again behind the one that was not answered, in its order.
+            // The Client sends it again after the one that was not answered, in order.
             let publisher = Arc::clone(&self.clients.session(slot).identity);
             let (party, topic) = (Party::Publisher(&publisher), publish.topic.as_str());
             return self.clients.note_drop(party, topic, DropReason::StoreFull, fx);
@@ -94,8 +95,8 @@ impl Core {
         }
     }
 
-    /// QoS 2: the message goes on when it is first received; its Packet Identifier is kept until
-    /// the PUBREL, so that no repetition goes on again [MQTT-4.3.3-10].
+    /// Handles QoS 2: the message goes on when it is first received. Its Packet Identifier is kept
+    /// until the PUBREL, so that no repetition goes on again [MQTT-4.3.3-10].
     #[allow(clippy::too_many_arguments)]
     fn receive_exactly_once(
         &mut self,
@@ -109,7 +110,7 @@ impl Core {
     ) {
         let session = self.clients.session(slot);
         if let Some(Received { promised, ticket }) = session.awaits_release(packet_id) {
-            // The first PUBREC may still wait, for a Network Connection that is gone.
+            // The first PUBREC may still be held back, for a Network Connection that is gone.
             let depends = (promised > Durability::Memory).then_some(promised);
             let ticket = if self.clients.rounds.is_asking(ticket) { ticket } else { 0 };
             let verdict = Verdict { depends, ticket, ..Verdict::SUCCESS };
@@ -127,7 +128,8 @@ impl Core {
             let is_kept = session.number > 0 && durability > Durability::Memory;
             if is_kept {
                 let op = StoreOp::AwaitRelease { session: session.number, packet_id };
-                // Behind what others keep of the message: no repetition could bring it back.
+                // After what others keep of the message: if only this were kept, no repetition
+                // could bring the message back.
                 self.clients.rounds.keep_behind_round(op);
                 verdict.depends = Some(durability);
             }
@@ -137,7 +139,7 @@ impl Core {
         self.acknowledge_publish(id, PacketType::PubRec, packet_id, verdict, fx);
     }
 
-    /// PUBACK or PUBREC [MQTT-4.3.2-4] [MQTT-4.3.3-8]. 3.x has no way to say no.
+    /// Sends the PUBACK or PUBREC [MQTT-4.3.2-4] [MQTT-4.3.3-8]. In 3.x, neither can refuse.
     fn acknowledge_publish(
         &mut self,
         id: ConnectionId,
@@ -158,9 +160,9 @@ impl Core {
         }
     }
 
-    /// Whether one more QoS 1 or 2 message is more than the Receive Maximum that an MQTT 5 Client
-    /// was told: of QoS 1, those count whose PUBACK has not left. Of an older one, only what waits
-    /// for its PUBREL is bounded.
+    /// Whether one more QoS 1 or 2 message exceeds the Receive Maximum that an MQTT 5 Client was
+    /// told; QoS 1 messages count until their PUBACK has left. For an older Client, only the QoS 2
+    /// messages that wait for their PUBREL are limited.
     fn exceeds_what_was_told(&mut self, id: ConnectionId, slot: SessionSlot, qos: QoS) -> bool {
         let released = self.clients.session(slot).awaiting_release_len() as u32;
         let Some(connection) = self.clients.connection(id) else {
@@ -180,8 +182,8 @@ impl Core {
         self.violate(id, code, detail.to_string(), now, fx); // [MQTT-3.3.4-8]
     }
 
-    /// The Topic Name that the Client means: an alias resolved. That holds for the connection,
-    /// whatever becomes of this message: the next one may be under way already.
+    /// Returns the Topic Name that the Client means, with an alias resolved. A new alias holds for
+    /// the connection whatever becomes of this message: the next one may be under way already.
     fn named_topic<'p>(
         &mut self,
         id: ConnectionId,
@@ -231,7 +233,7 @@ impl Core {
         }
     }
 
-    /// Publishes what a Client sent, and says what to tell it.
+    /// Publishes what a Client sent, and returns what to tell it.
     fn accept(
         &mut self,
         slot: SessionSlot,
@@ -289,14 +291,15 @@ impl Core {
             Ok((_, ticket)) => Verdict { ticket, ..Verdict::SUCCESS },
             Err(reason) => reason.into(),
         };
-        // What was retained may be gone already, but not yet in the store.
+        // The retained message may be gone from memory already, but not yet from the store.
         let removes = publish.retain && publish.payload.is_empty();
         let has_kept = self.clients.rounds.mark() != mark
             || removes && self.clients.rounds.is_enabled && durability > Durability::Memory;
         Verdict { depends: has_kept.then_some(durability), durability, ..verdict }
     }
 
-    /// What its Client and Network Connection say about every message of a Session.
+    /// Returns what applies to every message of a Session because of its Client and Network
+    /// Connection.
     #[inline]
     fn origin_of(&self, slot: SessionSlot) -> Origin {
         let session = &self.clients.sessions[slot as usize];
@@ -310,7 +313,7 @@ impl Core {
         }
     }
 
-    /// The topic of a message cannot be published to.
+    /// Drops a message whose topic cannot be published to, and returns what to tell the publisher.
     #[cold]
     fn turn_away(
         &mut self,

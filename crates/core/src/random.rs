@@ -1,5 +1,5 @@
-//! Deterministic sources of numbers, from a seed or a secret that the driver gives: the same one,
-//! the same numbers.
+//! Deterministic sources of numbers. The driver gives a seed or a secret; the same one gives the
+//! same numbers.
 
 /// SplitMix64 (Steele, Lea, Flood 2014). Good for choosing among members; whoever sees its numbers
 /// knows the later ones, so none of them leaves the broker.
@@ -25,7 +25,7 @@ impl Random {
     }
 }
 
-/// Numbers that strangers may see: without the secret, nobody can tell one from the others. They
+/// Numbers that strangers may see: without the secret, nobody can predict one from the others. They
 /// are a counter under a keyed pseudorandom function.
 pub(crate) struct Unguessable {
     secret: [u64; 2],

@@ -1,6 +1,6 @@
-//! What can be given other values while a broker runs, and how a worker takes them. What exists
-//! stays as it is: a Session that has more subscriptions than the new limit keeps them, an
-//! automatic subscription that is not made any more does not end.
+//! The settings that can change while a broker runs, and how a worker takes new ones. What exists
+//! stays as it is: a Session that has more subscriptions than the new limit keeps them, and an
+//! automatic subscription that is no longer made does not end.
 
 use std::sync::Arc;
 
@@ -11,16 +11,16 @@ use crate::limits::Limits;
 use crate::rewrite::TopicRules;
 use crate::stored::Durability;
 
-/// Values that take effect at once. The same ones are given to all workers of a node.
+/// Settings that take effect at once. All workers of a node are given the same ones.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// All limits. Of those in [`Limits::FIXED`] the present value stays.
+    /// All limits. Those in [`Limits::FIXED`] keep their present value.
     pub limits: Arc<Limits>,
-    /// Rewriting, for what comes from now on; automatic subscriptions, for Clients that connect
+    /// Rewriting applies to what comes from now on, automatic subscriptions to Clients that connect
     /// from now on.
     pub topics: Arc<TopicRules>,
-    /// What an acknowledgement promises where nothing else is said. For messages from now on; for
-    /// a Session when its Client connects.
+    /// What an acknowledgement promises unless something else is said. It applies to messages from
+    /// now on, and to a Session when its Client connects.
     pub durability: Durability,
     /// The same by Topic Filter; the first one that matches counts.
     pub topic_durabilities: Vec<(Box<str>, Durability)>,
@@ -29,7 +29,7 @@ pub struct Settings {
 }
 
 impl Core {
-    /// Takes other settings; gives the limits that are in effect now.
+    /// Takes new settings; returns the limits that are in effect now.
     pub fn reconfigure(&mut self, settings: &Settings) -> &Limits {
         debug_assert!(
             settings.topic_durabilities.iter().all(|(it, _)| TopicFilter::parse(it).is_ok()),

@@ -1,6 +1,6 @@
-//! What waited for the store, or for another worker, happens: acknowledgements leave, queues go on.
-//! A round may have held back something for each of a hundred thousand Sessions, so it happens in
-//! slices, in the order in which it was held back: no acknowledgement overtakes another one.
+//! Does what waited for the store or for another worker: acknowledgements leave, queues go on. A
+//! round may have held back something for each of a hundred thousand Sessions, so this happens in
+//! slices, in the order in which things were held back: no acknowledgement overtakes another one.
 
 use std::collections::VecDeque;
 
@@ -15,7 +15,7 @@ use crate::time::Timestamp;
 #[derive(Debug)]
 pub(crate) struct Releases {
     waiting: VecDeque<Held>,
-    /// How much of it this turn has time for.
+    /// How many of them this turn has time for.
     left: usize,
 }
 
@@ -39,7 +39,7 @@ impl Releases {
 }
 
 impl Core {
-    /// These happen now, or as soon as a turn has time for them.
+    /// Does what is released, now or as soon as a turn has time for it.
     pub(crate) fn release(
         &mut self,
         released: impl IntoIterator<Item = Held>,
@@ -89,7 +89,7 @@ impl Core {
     }
 }
 
-/// What is said when the home of a topic has no room for a retained message.
+/// Returns what is said instead when the home of a topic has no room for a retained message.
 fn refused(held: Held) -> Held {
     match held {
         Held::Acknowledge(held) => {

@@ -1,11 +1,11 @@
-//! What is left to be done when a Session has ended: its subscriptions leave the tree and their
-//! groups, and what waited for it goes to others or is dropped. A Session may have a hundred
-//! thousand of them, so that is done in slices. Nobody can find a Session here any more: a Client
-//! that connects meanwhile has a new one. Exclusive subscriptions end first, since nobody else, not
-//! even that Client, can have them before.
+//! What is left to do when a Session has ended: its subscriptions leave the tree and their groups,
+//! and the messages that waited for it go to others or are dropped. A Session may have a hundred
+//! thousand of either, so this is done in slices. A Session that is here cannot be found any more:
+//! a Client that connects meanwhile gets a new one. Exclusive subscriptions end first, since nobody
+//! else, not even that Client, can have them until then.
 //!
-//! An empty [`Session`] keeps the place of the old one, since the tree names it, until its
-//! subscriptions are gone. It must never get a message, nor count as somebody who does.
+//! An empty [`Session`] keeps the place of the old one until its subscriptions are gone, since the
+//! tree refers to that place. The empty Session must never get a message or count as a receiver.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -31,7 +31,7 @@ use crate::work::Work;
 pub(crate) struct Remains {
     subscriptions: VecDeque<Leaving>,
     undelivered: VecDeque<Undelivered>,
-    /// Subscriptions and messages for which this turn has time.
+    /// How many subscriptions and messages this turn has time for.
     left: usize,
 }
 
@@ -41,12 +41,12 @@ type Subscriptions = HashMap<Box<str>, Subscribed, foldhash::fast::FixedState>;
 #[derive(Debug)]
 struct Leaving {
     slot: SessionSlot,
-    /// How the Session was called.
+    /// The id that the Session had.
     session: SessionId,
     subscriptions: IntoIter<Box<str>, Subscribed>,
 }
 
-/// What waited for a Session that has ended or whose Client has gone.
+/// Messages that waited for a Session that has ended or whose Client has gone.
 #[derive(Debug)]
 struct Undelivered {
     client: Arc<Identity>,
@@ -55,7 +55,7 @@ struct Undelivered {
     number: u64,
     /// With their names in the store.
     deliveries: VecDeque<(u64, Delivery)>,
-    /// The sizes of their messages.
+    /// The size of their messages, in total.
     bytes: usize,
 }
 
@@ -69,31 +69,32 @@ impl Default for Remains {
 impl Remains {
     /// More than can be added in one turn: see `Slices::FILTERS_PER_TURN`.
     const PER_TURN: usize = 4_096;
-    /// What is done of one Session before it is another one's turn.
+    /// How much is done for one Session before it is another one's turn.
     const SLICE: usize = 256;
 
     pub(crate) fn has_work(&self) -> bool {
         !self.subscriptions.is_empty() || !self.undelivered.is_empty()
     }
 
-    /// Bytes of the messages that are yet to find somebody.
+    /// Bytes of the messages that are still to be passed on or dropped.
     pub(crate) fn bytes(&self) -> usize {
         self.undelivered.iter().map(|undelivered| undelivered.bytes).sum()
     }
 
-    /// Subscriptions that are yet to end.
+    /// Subscriptions that are still to end.
     pub(crate) fn subscriptions(&self) -> usize {
         self.subscriptions.iter().map(|leaving| leaving.subscriptions.len()).sum()
     }
 
-    /// Messages that are yet to find somebody.
+    /// Messages that are still to be passed on or dropped.
     pub(crate) fn messages(&self) -> usize {
         self.undelivered.iter().map(|undelivered| undelivered.deliveries.len()).sum()
     }
 }
 
 impl Clients {
-    /// Takes a Session out. Until it is vacated, its place goes to nobody: the tree may name it.
+    /// Takes a Session out. Its place is not used again until it is vacated: the tree may refer to
+    /// it.
     pub(crate) fn take_session(&mut self, slot: SessionSlot) -> Session {
         let identity = Arc::clone(&self.sessions[slot as usize].identity);
         let hash = hash_str(self.seed, &identity.client_id);
@@ -108,7 +109,7 @@ impl Clients {
         session
     }
 
-    /// Nothing names the place of a Session any more that was taken out.
+    /// Frees the place of a Session that was taken out, once nothing refers to it any more.
     pub(crate) fn vacate(&mut self, slot: SessionSlot) {
         self.sessions.remove(slot as usize);
         self.over -= 1;
@@ -172,9 +173,9 @@ impl Core {
         self.release_subscription(session, key, &subscribed.kind, fx);
     }
 
-    /// What waited for a Session goes to other members of its shared subscriptions
-    /// [MQTT-4.8.2-5]; the rest is dropped with the Session, and counted. What the store has is
-    /// told to it in the same round.
+    /// Passes what waited for a Session to other members of its shared subscriptions
+    /// [MQTT-4.8.2-5]; the rest is dropped with the Session, and counted. The store is told of the
+    /// messages that it has in the same round.
     pub(crate) fn pass_on(
         &mut self,
         client: Arc<Identity>,
@@ -211,7 +212,7 @@ impl Core {
             if delivery.group.is_some() {
                 self.return_to_group(undelivered.session, delivery, now, fx);
                 if sequence > 0 {
-                    // Behind the record of whoever has it now.
+                    // After the record of whoever has it now.
                     self.clients.rounds.keep_behind_round(StoreOp::Finished { owner, sequence });
                 }
             } else {
@@ -224,7 +225,7 @@ impl Core {
 
     /// Goes on with what is left of Sessions that have ended, within this turn's share.
     pub(crate) fn run_remains(&mut self, now: Timestamp, fx: &mut Effects) {
-        // Whatever was done at once in this turn, what waits gets on.
+        // Whatever was done at once in this turn, what waits makes progress.
         self.remains.left = self.remains.left.max(2 * Remains::SLICE);
         while self.remains.left > 0 && self.remains.has_work() {
             let count = self.remains.left.min(Remains::SLICE);

@@ -1,6 +1,6 @@
-//! A broker that starts takes over what its store has kept: Sessions without Network Connection,
-//! shared subscriptions, retained and delayed messages. Nothing is sent while this goes on; what is
-//! due since then is due at the first timer.
+//! Takes over what the store has kept when a broker starts: Sessions without a Network Connection,
+//! shared subscriptions, retained and delayed messages. Nothing is sent meanwhile; whatever has
+//! become due is handled at the first timer.
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -24,7 +24,7 @@ use crate::time::Timestamp;
 use crate::timers::Timer;
 
 impl Recovered {
-    /// Divides it among `workers` workers whose cores have this seed.
+    /// Divides what was recovered among `workers` workers whose cores have this seed.
     pub fn divide(self, workers: usize, seed: u64) -> Vec<Self> {
         let mut parts: Vec<_> = (0..workers)
             .map(|_| Self {
@@ -49,16 +49,17 @@ impl Recovered {
     }
 }
 
-/// A broker that ended between the end of one Session and the beginning of the next may have left
-/// both. Numbers grow with time.
+/// Sorts Sessions by their numbers, which grow with time. A broker that ended between the end of
+/// one Session and the beginning of the next may have left both in the store.
 fn newest_first(mut sessions: Vec<RecoveredSession>) -> Vec<RecoveredSession> {
     sessions.sort_by_key(|session| std::cmp::Reverse(session.record.number));
     sessions
 }
 
 impl Core {
-    /// Takes over this worker's part of what the store has kept. The caller carries the effects
-    /// out among all cores before it lets Clients in: first all `to_workers`, and `fetches`.
+    /// Takes over this worker's part of what the store has kept. Before the caller lets Clients in,
+    /// it carries out the effects among all cores, `to_workers` and `fetches`, until there are no
+    /// more.
     pub fn restore(&mut self, recovered: Recovered, now: Timestamp, fx: &mut Effects) {
         self.is_restoring = true;
         self.numbers.begin_at(recovered.next_number);
@@ -75,7 +76,7 @@ impl Core {
             }
         }
         for session in recovered.sessions {
-            // One that lasts no longer than its Network Connection has none any more.
+            // A Session that lasts no longer than its Network Connection has ended with it.
             if session.record.expiry_seconds == 0 || self.has_session(&session.record.client_id) {
                 self.superseded.push(session);
             } else {
@@ -84,23 +85,25 @@ impl Core {
         }
     }
 
-    /// Everything is taken over, by all cores, and what they had to tell each other was carried
-    /// out: shared subscriptions without members end. Its effects are to be carried out, too.
+    /// Ends the restoring. Call this when all cores have taken everything over and what they had to
+    /// tell each other was carried out: shared subscriptions without members end. The effects of
+    /// this call have to be carried out, too.
     pub fn end_restore(&mut self, now: Timestamp, fx: &mut Effects) {
         for session in std::mem::take(&mut self.superseded) {
             self.end_superseded(session, now, fx);
         }
         self.is_restoring = false;
-        // Only subscriptions that were given up are told: nobody took part in the rest.
+        // Only subscriptions that were given up are reported: nobody took part in the rest.
         fx.events.retain(Event::is_refused_subscription);
         for group in self.groups.without_members() {
             self.end_group(group, fx);
         }
     }
 
-    /// A Session has ended, because its Client wanted a new one or with its Network Connection, and
-    /// the store did not learn it, or only that others are to get what waits for it: its Will
-    /// Message is published, and others get what waits for it from shared subscriptions.
+    /// Ends a Session that had ended already, with its Network Connection or because its Client
+    /// wanted a new one. The store did not learn of that, or learned only that others are to get
+    /// what waits for the Session. Its Will Message is published, and other members get what waits
+    /// for it from shared subscriptions.
     fn end_superseded(&mut self, session: RecoveredSession, now: Timestamp, fx: &mut Effects) {
         let session = RecoveredSession { subscriptions: Vec::new(), ..session };
         let slot = self.restore_session(session, now, now, fx);
@@ -154,12 +157,13 @@ impl Core {
         slot
     }
 
-    /// The broker ended while a Client was connected: the store learns when it lost its Network
-    /// Connection, or its intervals would begin anew with every start.
+    /// Tells the store when a Client that was connected when the broker ended lost its Network
+    /// Connection. Otherwise, the intervals of its Session would begin anew with every start.
     fn store_absence(&mut self, slot: SessionSlot, at: Timestamp) {
         let session = self.clients.session(slot);
         let sent_before = session.outgoing.as_ref().map(|outgoing| outgoing.sent().to_store());
-        // Without a queue nobody knows either: one may be in a part that is damaged.
+        // Without a queue, it is not known either what was sent: the queue may be in a damaged part
+        // of the store.
         let (session, sent_before) = (session.number, sent_before.unwrap_or(u64::MAX));
         self.clients.rounds.keep(StoreOp::Detached { session, at, sent_before });
     }
@@ -183,7 +187,7 @@ impl Core {
     ) {
         let SubscriptionRecord { filter, options, identifier } = record;
         let levels_max = self.config.limits.topic_levels_max;
-        // It was rewritten when it was made.
+        // The filter was rewritten when the subscription was made.
         let request = FilterRequest::parse(&filter, &TopicRules::default(), levels_max);
         let client = Arc::clone(&self.clients.session(slot).identity);
         let policy = &self.clients.policy;
@@ -214,7 +218,7 @@ impl Core {
         }
     }
 
-    /// Shared and exclusive subscriptions are made where they have their home.
+    /// Makes shared and exclusive subscriptions at their homes.
     fn restore_by_home(
         &mut self,
         slot: SessionSlot,
@@ -228,11 +232,11 @@ impl Core {
         self.subscribe(nobody, slot, None, identifier, filters, now, fx);
     }
 
-    /// A shared subscription that the store has kept, at its home. What waits for it is asked for.
+    /// Restores a shared subscription at its home, and asks the store for what waits for it.
     fn restore_group(&mut self, record: GroupRecord, queue: &RecoveredQueue, fx: &mut Effects) {
         let GroupRecord { number, name, filter } = record;
         if self.groups.by_name(&name, &filter).is_some() {
-            // It had ended before the newer one of this name began.
+            // This one had ended before the newer one of its name began.
             return self.clients.rounds.keep(StoreOp::Ended(Owner::Group(number)));
         }
         let last_sequence = queue.next.saturating_sub(1);
@@ -256,7 +260,7 @@ impl Core {
         }
     }
 
-    /// What the store has kept for a shared subscription.
+    /// Takes over messages that the store has kept for a shared subscription.
     pub(crate) fn restore_group_backlog(
         &mut self,
         number: u64,

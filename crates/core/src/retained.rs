@@ -1,5 +1,6 @@
-//! Retained messages of the node. Each topic has a home worker that keeps its message; a new
-//! subscription walks over the trees of all workers, in slices, as fast as its Client takes them.
+//! Retained messages of the node. Each topic has a home worker that keeps its message. A new
+//! subscription walks over the trees of all workers, in slices, as fast as its Client takes the
+//! messages.
 
 use std::collections::VecDeque;
 use std::num::NonZeroU32;
@@ -32,7 +33,7 @@ use crate::wishes::Wishes;
 #[derive(Clone, Debug)]
 pub(crate) struct RetainedWish {
     pub(crate) filter: Box<str>,
-    /// The subscription's name in its Session: if it is gone, so is the wish.
+    /// The subscription's name in its Session: if the subscription is gone, so is the wish.
     pub(crate) key: Box<str>,
     pub(crate) qos: QoS,
     pub(crate) identifier: Option<NonZeroU32>,
@@ -44,7 +45,7 @@ pub(crate) struct Request {
     session: SessionId,
     wish: RetainedWish,
     parts: VecDeque<Part>,
-    /// The next message, while its data stream has no room for it.
+    /// The next message, held while its data stream has no room for it.
     found: Option<Arc<Message>>,
 }
 
@@ -78,7 +79,7 @@ enum Progress {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Pause {
     Done,
-    /// For another worker, or for its stream.
+    /// It waits for another worker, or for room on its stream.
     Waits,
     /// The Session takes no more for now.
     NoRoom,
@@ -90,8 +91,8 @@ pub(crate) struct Retained {
     tree: RetainedTree,
     pub(crate) wishes: Wishes<Box<Request>>,
     pub(crate) beginnings: Beginnings,
-    /// Requests of which other workers' first matches are awaited, with the SUBSCRIBE whose SUBACK
-    /// waits for them, and of how many workers.
+    /// Requests that await the first matches of other workers, each with the SUBSCRIBE whose SUBACK
+    /// waits for them, and how many workers are still to answer.
     first: HashMap<Ticket, (Ticket, usize), FixedState>,
     /// Pulls for which this turn had no time left.
     late: VecDeque<Pull>,
@@ -110,13 +111,13 @@ fn allowance(limits: &Limits) -> Allowance {
 impl Retained {
     /// Nodes of the tree that are visited in one turn.
     const VISITS_PER_TURN: usize = 20_000;
-    /// Nodes that are visited for one question of another worker. There may be many in a turn.
+    /// Nodes that are visited for one request of another worker. There may be many in a turn.
     const VISITS_PER_PULL: usize = 1_000;
-    /// How many expired messages make room for one.
+    /// The most expired messages that are removed to make room for one.
     const OVERDUE_AT_ONCE: usize = 16;
-    /// Messages asked of another worker at a time.
+    /// Messages requested from another worker at a time.
     const CHUNK: usize = 64;
-    /// Requests of one Session that are looked at, one behind the other, while those before them
+    /// How many requests of one Session are tried, one after the other, while those before them
     /// wait for other workers or for their streams.
     const LOOK_AHEAD: usize = 16;
 
@@ -142,12 +143,12 @@ impl Retained {
         self.tree.set_allowance(allowance(limits));
     }
 
-    /// How many retained messages this worker has sent to each.
+    /// How many retained messages this worker has sent to each worker.
     pub(crate) fn sent(&self) -> Box<[u64]> {
         self.traffic.sent.clone()
     }
 
-    /// Another worker has told how many it has sent to each.
+    /// Notes how many retained messages another worker has sent to each worker.
     pub(crate) fn note_sent(&mut self, from: WorkerId, sent: Box<[u64]>) {
         self.traffic.told[from.index()] = sent;
     }
@@ -160,25 +161,26 @@ impl Retained {
         self.wishes.awake_len() > 0 || !self.late.is_empty() || self.beginnings.has_work()
     }
 
-    /// Whether retained messages may become more: those that are there can always be replaced by
-    /// smaller ones, and removed.
+    /// Sets whether retained messages may take up more room. Those that exist can always be removed
+    /// or replaced by smaller ones.
     pub(crate) fn set_growing(&mut self, is_growing: bool) {
         self.tree.is_growing = is_growing;
     }
 
-    /// Whoever asks for it gets no older message of this topic any more.
+    /// Notes that a newer message of this topic reaches all Sessions: none gets an older one as a
+    /// retained message any more.
     pub(crate) fn note_seen(&mut self, topic: &str) {
         self.wishes.note_live_for_all(topic);
     }
 
-    /// Keeps or removes the message of its topic, with the timer of its expiry.
+    /// Keeps the message of its topic or removes it, and sets or cancels the timer of its expiry.
     fn set(&mut self, message: &Arc<Message>, timers: &mut Timers) -> Result<Change, DropReason> {
         let change = self.tree.set(Arc::clone(message)).map_err(|_| DropReason::RetainedLimit)?;
         self.note_change(message, &change, timers);
         Ok(change)
     }
 
-    /// The same for a message that counts whatever the limits say.
+    /// Like `set`, for a message that is kept whatever the limits say.
     fn put(&mut self, message: &Arc<Message>, timers: &mut Timers) -> Change {
         let change = self.tree.put(Arc::clone(message));
         self.note_change(message, &change, timers);
@@ -206,14 +208,15 @@ impl Retained {
         }
     }
 
-    /// The expiry of the message at this node is due; gives the number that the store knows it by.
+    /// Removes the message at this node if it has expired; returns the number that the store knows
+    /// it by, or 0.
     pub(crate) fn expire(&mut self, node: u32, now: Timestamp) -> u64 {
         let number = self.tree.remove_expired(node, now);
         self.prune_if_many();
         number
     }
 
-    /// The next message of a request.
+    /// Takes the next message of a request, or says why there is none now.
     fn next_of(&self, request: &mut Request, budget: &mut usize) -> Progress {
         match request.parts.front_mut() {
             None => Progress::Done,
@@ -237,8 +240,8 @@ impl Retained {
 
 impl Core {
     /// Keeps the message of an admitted publication with RETAIN [MQTT-3.3.1-5], at its home. If
-    /// that is another worker, it is asked for its verdict when somebody `asks`: gives the ticket
-    /// that it comes under, or 0.
+    /// that is another worker and the publisher `asks`, that worker is asked for its verdict.
+    /// Returns the ticket that the verdict comes under, or 0.
     pub(crate) fn retain(
         &mut self,
         admitted: &Admitted<'_>,
@@ -254,14 +257,15 @@ impl Core {
         self.retained.traffic.sent[home.index()] += 1;
         let Attributes { qos, durability, .. } = message.attributes();
         self.clients.rounds.note_sent(home, qos, durability, fx);
-        // To remove one is never refused.
+        // Removing a message is never refused.
         let asks = asks && !message.payload().is_empty();
         let ticket = if asks { self.clients.rounds.ask(home) } else { 0 };
         fx.send(home, Peer::RetainedSet { message, ticket }.into());
         Ok(ticket)
     }
 
-    /// Another worker's publisher has sent a retained message of which this worker is the home.
+    /// Handles a retained message that a publisher of another worker has sent; this worker is the
+    /// home of its topic.
     pub(crate) fn handle_retained_set(
         &mut self,
         from: WorkerId,
@@ -271,7 +275,7 @@ impl Core {
     ) {
         let kept = self.keep_retained(message, now, fx);
         if kept.is_err() && ticket > 0 {
-            // Before the answer to the round, which lets the acknowledgement go.
+            // This comes before the answer to the round, which lets the acknowledgement go.
             fx.send(from, Peer::RetainedRefused { ticket }.into());
         }
         let traffic = &mut self.retained.traffic;
@@ -283,8 +287,8 @@ impl Core {
         }
     }
 
-    /// The home of a topic has no room for a retained message of this worker's publisher, whose
-    /// acknowledgement will say so.
+    /// Notes that the home of a topic has no room for a retained message of this worker's
+    /// publisher, whose acknowledgement will say so.
     pub(crate) fn handle_retained_refused(&mut self, ticket: Ticket) {
         if let Some((session, packet_id)) = self.clients.rounds.refuse(ticket)
             && let Some(slot) = self.clients.slot_of(session)
@@ -301,7 +305,7 @@ impl Core {
         fx: &mut Effects,
     ) -> Result<(), DropReason> {
         let mut set = self.retained.set(message, &mut self.timers);
-        // What has expired takes no place, though its timer is late.
+        // Expired messages take up no room, even if their timers are late.
         let mut tries = 0..Retained::OVERDUE_AT_ONCE;
         while set.is_err()
             && tries.next().is_some()
@@ -324,7 +328,7 @@ impl Core {
         }
     }
 
-    /// What has become of a topic's retained message becomes so in the store.
+    /// Makes the change to a topic's retained message in the store, too.
     fn store_retained(&mut self, message: &Arc<Message>, change: &Change, now: Timestamp) {
         let rounds = &mut self.clients.rounds;
         let durability = message.attributes().durability;
@@ -342,7 +346,7 @@ impl Core {
         }
     }
 
-    /// The expiry of a retained message is due.
+    /// Handles the expiry of a retained message when it is due.
     pub(crate) fn expire_retained(&mut self, node: u32, now: Timestamp) {
         let number = self.retained.expire(node, now);
         if number > 0 {
@@ -350,9 +354,9 @@ impl Core {
         }
     }
 
-    /// A retained message that the store has kept, at its home.
+    /// Restores a retained message that the store has kept, at its home.
     pub(crate) fn restore_retained(&mut self, number: u64, message: &Arc<Message>) {
-        // It was promised when it came, whatever the limits are now.
+        // Keeping it was promised when it came, whatever the limits are now.
         let change = self.retained.put(message, &mut self.timers);
         match change.is_kept {
             true => self.retained.tree.set_number(change.node, number),
@@ -360,8 +364,8 @@ impl Core {
         }
     }
 
-    /// Notes the retained messages that a new subscription asks for. From now on the live ones are
-    /// watched; the walk begins when all workers know of the subscription.
+    /// Notes the retained messages that a new subscription asks for. Live messages are watched from
+    /// now on; the walk begins when all workers know of the subscription.
     pub(crate) fn note_wish(
         &mut self,
         session: SessionId,
@@ -377,15 +381,15 @@ impl Core {
         old.into_iter().for_each(|old| self.end_request(*old, fx));
     }
 
-    /// A subscription is gone, and what it had asked for is not wanted any more.
+    /// Ends the request of a subscription that is gone.
     pub(crate) fn end_wish(&mut self, session: SessionId, key: &str, fx: &mut Effects) {
         if let Some(request) = self.retained.wishes.remove_key(session, key) {
             self.end_request(*request, fx);
         }
     }
 
-    /// Begins the walk of a request, with the first matches of all other workers. Says how many
-    /// answers will come; each is an arrival for the pending SUBSCRIBE.
+    /// Begins the walk of a request and asks all other workers for their first matches. Returns how
+    /// many answers will come; each is an arrival for the pending SUBSCRIBE.
     pub(crate) fn begin_walk(
         &mut self,
         ticket: Ticket,
@@ -543,7 +547,7 @@ impl Core {
         }
     }
 
-    /// Another worker asks for the next matches of a walk over this worker's tree.
+    /// Handles another worker's request for the next matches of a walk over this worker's tree.
     pub(crate) fn handle_retained_pull(&mut self, pull: Pull, fx: &mut Effects) {
         if pull.after.iter().zip(&self.retained.traffic.received).any(|(after, got)| got < after) {
             return self.retained.traffic.early.push(pull);
@@ -568,7 +572,7 @@ impl Core {
                 None => break,
             }
         }
-        // What is asked costs something though it finds nothing.
+        // A request costs something even if it finds nothing.
         self.retained.visits_left -= (most - budget).max(1);
         let is_done = walk.is_done();
         if is_done {
@@ -579,7 +583,7 @@ impl Core {
         fx.send(from, Peer::RetainedChunk { ticket, messages, walk }.into());
     }
 
-    /// Another worker's matches have come.
+    /// Takes in another worker's matches and wakes the request.
     pub(crate) fn handle_retained_chunk(
         &mut self,
         from: WorkerId,
@@ -652,7 +656,7 @@ fn ask_peer(traffic: &Traffic, ticket: Ticket, request: &mut Request, fx: &mut E
 }
 
 impl Request {
-    /// A worker's matches have come.
+    /// Takes in a worker's matches.
     fn take_chunk(&mut self, from: WorkerId, messages: Vec<Arc<Message>>, next_walk: Option<u32>) {
         for part in &mut self.parts {
             if let Part::Of { worker, walk, asked, fetched } = part
@@ -665,12 +669,12 @@ impl Request {
     }
 }
 
-/// Whether the Session takes more without its queue or its output running full. If it does not,
-/// its acknowledgements or its socket will wake the requests.
+/// Whether the Session can take more without filling up its queue or its output. If not, its
+/// acknowledgements or its socket will wake the requests.
 fn has_room(clients: &mut Clients, slot: u32) -> bool {
     let session = &clients.sessions[slot as usize];
     let limits = &clients.limits;
-    // Of several streams, the one counts that the message goes on.
+    // With several streams, only the output of the one that the message goes on counts.
     if let Some(id) = session.connection.filter(|&id| !clients.has_routes(id)) {
         let connection = &mut clients.connections[id.slot()];
         if connection.output.pending() > limits.output_bytes_max as usize / 2 {

@@ -1,21 +1,22 @@
-//! What the workers know of each other's retained messages that are on their way. It must never let
-//! a home answer before it has what was sent before the question.
+//! What the workers know of retained messages on their way to each other. A home must never answer
+//! a request before it has all messages that were sent before that request.
 
 use crate::identity::WorkerId;
 use crate::retained::Pull;
 
-/// How many retained messages go between workers. What was published before a subscription was
-/// known everywhere may still be on its way to its home when the subscriber asks there; it would
-/// come neither live nor retained. So the home waits for what the others say they have sent.
+/// How many retained messages have gone between workers. A message that was published before a
+/// subscription was known everywhere may still be on its way to its home when the subscriber asks
+/// there. It would then come neither live nor as a retained message. So the home waits for what the
+/// others say they have sent.
 #[derive(Debug)]
 pub(crate) struct Traffic {
     /// From this worker to each.
     pub(crate) sent: Box<[u64]>,
     /// From each worker to this one.
     pub(crate) received: Box<[u64]>,
-    /// What each worker has told that it sent to each.
+    /// How many messages each worker says it has sent to each worker.
     pub(crate) told: Vec<Box<[u64]>>,
-    /// Pulls that wait for what they have to come after.
+    /// Pulls that wait for messages that have to arrive first.
     pub(crate) early: Vec<Pull>,
 }
 

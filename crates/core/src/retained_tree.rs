@@ -1,9 +1,9 @@
 //! The retained messages of the topics that this worker is home to, found by walking a tree.
 //!
-//! A walk visits only nodes under the filter's prefix and can be paused after any message: what it
-//! costs in one turn is bounded by its caller. Nodes that empty while a walk is on its way stay
-//! until it is over, so a walk never loses its place; if they become many, all go but those that
-//! some walk stands on.
+//! A walk visits only nodes under the filter's prefix and can be paused after any message, so its
+//! caller bounds what it costs in one turn. Nodes that become empty during a walk stay until it is
+//! over, so a walk never loses its place. If they become many, all go except those that some walk
+//! stands on.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use crate::level_tree::{LevelTree, NONE, NodeIndex, ROOT, Vacant};
 use crate::message::Message;
 use crate::time::Timestamp;
 
-/// What the retained store refuses when it is full.
+/// The error when there is no room for a retained message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct RetainedFull;
 
@@ -23,16 +23,16 @@ pub(crate) struct Change {
     pub(crate) node: NodeIndex,
     pub(crate) replaced: Option<Arc<Message>>,
     pub(crate) is_kept: bool,
-    /// The number that the store knows the replaced one by; 0: it does not.
+    /// The number that the store knows the replaced message by; 0: none.
     pub(crate) number: u64,
 }
 
 #[derive(Debug, Default)]
 struct RetainedNode {
     message: Option<Arc<Message>>,
-    /// The number that the store knows it by; 0: it does not.
+    /// The number that the store knows the message by; 0: none.
     number: u64,
-    /// A walk stands here while empty nodes are taken out.
+    /// Set while empty nodes are removed, if a walk stands here.
     is_pinned: bool,
 }
 
@@ -41,10 +41,10 @@ pub(crate) struct RetainedTree {
     tree: LevelTree<RetainedNode>,
     messages: u64,
     bytes: u64,
-    /// What all workers of the node may keep, and do.
+    /// What all workers of the node together may keep. `budget` counts what they do keep.
     allowance: Allowance,
     budget: Arc<NodeBudget>,
-    /// Messages may become more, and larger.
+    /// Whether messages may become more, and larger.
     pub(crate) is_growing: bool,
     walks: usize,
     emptied: Vec<NodeIndex>,
@@ -77,7 +77,7 @@ enum StepKind {
 }
 
 impl RetainedTree {
-    /// So many emptied nodes are left to the end of the walks.
+    /// Up to this many emptied nodes stay until the walks end.
     const EMPTIED_MIN: usize = 4096;
 
     pub(crate) fn new(seed: u64, allowance: Allowance, budget: Arc<NodeBudget>) -> Self {
@@ -98,8 +98,8 @@ impl RetainedTree {
         self.allowance = allowance;
     }
 
-    /// Keeps the message as the one of its topic [MQTT-3.3.1-5]; an empty payload removes what
-    /// was there and keeps nothing [MQTT-3.3.1-6] [MQTT-3.3.1-7].
+    /// Keeps the message as the one of its topic [MQTT-3.3.1-5]; an empty payload removes what was
+    /// there and keeps nothing [MQTT-3.3.1-6] [MQTT-3.3.1-7]. Fails if there is no room.
     pub(crate) fn set(&mut self, message: Arc<Message>) -> Result<Change, RetainedFull> {
         if message.payload().is_empty() {
             return Ok(self.remove(message.topic()));
@@ -166,13 +166,13 @@ impl RetainedTree {
         Some((message, number))
     }
 
-    /// Notes the number that the store knows the message at `node` by; 0: it does not.
+    /// Notes the number that the store knows the message at `node` by; 0: none.
     pub(crate) fn set_number(&mut self, node: NodeIndex, number: u64) {
         self.tree.value_mut(node).number = number;
     }
 
-    /// Removes the message at `node` if its expiry interval has passed; gives the number that the
-    /// store knows it by.
+    /// Removes the message at `node` if its expiry interval has passed; returns the number that the
+    /// store knows it by, or 0.
     pub(crate) fn remove_expired(&mut self, node: NodeIndex, now: Timestamp) -> u64 {
         let message = &self.tree.value(node).message;
         match message.as_ref().is_some_and(|message| message.attributes().has_expired(now)) {
@@ -193,7 +193,7 @@ impl RetainedTree {
         RetainedWalk { filter: filter.into(), stack: vec![start] }
     }
 
-    /// Ends a walk, whether it came to its end or not.
+    /// Ends a walk, whether it is done or not.
     pub(crate) fn end_walk(&mut self, walk: RetainedWalk) {
         drop(walk);
         self.walks -= 1;
@@ -210,7 +210,8 @@ impl RetainedTree {
         self.emptied.len() > self.emptied_max
     }
 
-    /// Takes out the emptied nodes but those that one of `walks`, which are all there are, needs.
+    /// Removes the emptied nodes except those that one of `walks` needs. `walks` has to yield all
+    /// walks that there are.
     pub(crate) fn prune_around<'w>(&mut self, walks: impl Iterator<Item = &'w RetainedWalk>) {
         let steps = walks.flat_map(|walk| &walk.stack);
         let pinned: Vec<_> = steps.map(|step| step.node).collect();
@@ -229,7 +230,7 @@ impl RetainedTree {
         }
     }
 
-    /// The next message of a walk, having visited at most `*budget` nodes; `None` if the walk is
+    /// Returns the next message of a walk, visiting at most `*budget` nodes; `None` if the walk is
     /// at its end or the budget is used up (see [`RetainedWalk::is_done`]).
     pub(crate) fn walk(&self, walk: &mut RetainedWalk, budget: &mut usize) -> Option<Arc<Message>> {
         while *budget > 0 {

@@ -1,7 +1,8 @@
 //! Topic rules of the configuration: rewriting of Topic Names and Topic Filters, and subscriptions
 //! that are made for every Client when it connects.
 //!
-//! A rewrite happens before authorization: what is authorized is the topic that takes effect (Z13).
+//! A rewrite happens before authorization: the topic that is authorized is the one that takes
+//! effect (Z13).
 
 use midge_codec::{SubscriptionOptions, TopicFilter, TopicName};
 
@@ -59,7 +60,7 @@ impl TopicRules {
     pub fn rewrite_filter(&self, filter: &str) -> Option<String> {
         let rules = self.rewrites.iter().filter(|rule| rule.subscribe);
         let new = rules.filter_map(|rule| rule.apply(filter)).next()?;
-        // A rule changes what is matched, not whether it is shared or exclusive.
+        // A rule changes what is matched, not whether the subscription is shared or exclusive.
         let is_plain = !FILTER_PREFIXES.iter().any(|prefix| new.starts_with(prefix));
         (is_plain && TopicFilter::parse(&new).is_ok()).then_some(new)
     }

@@ -1,14 +1,14 @@
 //! What waits for the store: the commit that is being gathered, and the acknowledgements that must
 //! not leave before it is durable.
 //!
-//! A worker's turn is one *round*. What it keeps goes into the turn's commit. What other workers
-//! keep on its behalf goes into theirs; at the end of the turn they are asked, and answer when
-//! their commits are on the way. The store takes commits in order: once all have answered, the
-//! receipt of one more commit of this worker says that all of it is durable. So an acknowledgement
-//! waits first for the answers (*gathering*), then for a receipt (*committing*); if no other worker
-//! was involved, only for the receipt of its own turn.
+//! A worker's turn is one *round*. What the worker keeps goes into the turn's commit. What other
+//! workers keep on its behalf goes into theirs: at the end of the turn it asks them, and they
+//! answer when their commits are on the way. The store takes commits in order: once all have
+//! answered, the receipt of one more commit of this worker says that everything in the round is
+//! durable. So an acknowledgement waits first for the answers (*gathering*), then for a receipt
+//! (*committing*); if no other worker was involved, only for the receipt of its own turn.
 //!
-//! It must never let an acknowledgement overtake an earlier one, and never forget one.
+//! An acknowledgement must never overtake an earlier one, and none must be forgotten.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -36,25 +36,26 @@ pub(crate) enum Held {
     Ended(Arc<Identity>),
     /// One thing less that a SUBACK or UNSUBACK waits for.
     Subscribed(Ticket),
-    /// A Session's queue may go on: a QoS 2 message in it was not durable yet.
+    /// A Session's queue, which waited for a QoS 2 message to become durable, may go on.
     Send(SessionId),
-    /// The same: the store knows now that messages below this sequence may be sent.
+    /// A Session's queue may go on: the store now knows that messages below this sequence may be
+    /// sent.
     Ahead(SessionId, u64),
-    /// Another worker was asked whether it takes something, under this ticket.
+    /// Something whose outcome depends on another worker, which was asked under this ticket.
     Asked(Ticket, Box<Held>),
 }
 
-/// What another worker was asked for, and nobody knows yet whether it has said no.
+/// A question to another worker, until everything that waits for its answer has left.
 #[derive(Debug)]
 struct Question {
     /// The round whose end waits for the answer.
     round: u64,
-    /// How many acknowledgements say what came of it.
+    /// How many acknowledgements wait to say what came of it.
     waiting: u32,
     is_refused: bool,
-    /// The QoS 2 message that it is about, and which record of the round's end remembers its Packet
-    /// Identifier, if one does.
+    /// The QoS 2 message that the question is about.
     packet: Option<(SessionId, PacketIdentifier)>,
+    /// The record at the round's end that remembers its Packet Identifier, if there is one.
     deferred: Option<usize>,
 }
 
@@ -79,10 +80,10 @@ pub(crate) struct Rounds {
     /// Workers that have Sessions in the store, as a set of bits: only they are asked.
     storing: u64,
 
-    /// The number of the commit that is open, and what is in it.
+    /// The number of the open commit; `ops` is what is in it.
     commit: u64,
     ops: Vec<StoreOp>,
-    /// Rounds that are released with the commit that is open.
+    /// Rounds that are released with the open commit.
     ready: Vec<RoundEnd>,
 
     open: OpenRound,
@@ -92,23 +93,25 @@ pub(crate) struct Rounds {
     /// Where acknowledgements for streams that have ended go, and how many are still held back.
     redirects: HashMap<ConnectionId, (ConnectionId, u32), foldhash::fast::FixedState>,
 
-    /// On whose behalf things are done now, if not on that of this worker's own round.
+    /// The round on whose behalf things are done now, if it is not this worker's own.
     origin: Option<Round>,
-    /// The round that each worker was told last: what it gets next to keep belongs to it.
+    /// The round that each worker was told last. Whatever that worker gets to keep from now on
+    /// belongs to this round.
     told: Box<[Option<Round>]>,
-    /// The round that each worker has told last.
+    /// The round that each worker has told this one last.
     heard: Box<[Option<Round>]>,
-    /// To whom what came from another worker was passed on.
+    /// For rounds of other workers: the workers, as a set of bits, to which this one has passed
+    /// something on.
     passed_on: HashMap<Round, u64, foldhash::fast::FixedState>,
     to_answer: Vec<Asked>,
-    /// The last ticket that was given to a question of another worker that others have to answer
-    /// first; questions about rounds of this worker's own have ticket 0.
+    /// The last ticket that was given to a question of another worker, under which this one asks
+    /// others in turn. Questions about this worker's own rounds have ticket 0.
     last_ticket: Ticket,
     /// The last confirmed round of each worker.
     confirmed: Box<[u64]>,
     /// Sessions that wait for rounds of each other worker to be confirmed, by their numbers.
     unconfirmed: Box<[BTreeMap<u64, Vec<SessionId>>]>,
-    /// Counts what was sent to other workers to be kept.
+    /// Counts what was sent to other workers to be kept, and fan-outs that were put off.
     sent: u64,
     questions: HashMap<Ticket, Question, foldhash::fast::FixedState>,
     last_question: Ticket,
@@ -120,7 +123,7 @@ pub(crate) struct Rounds {
 #[derive(Debug)]
 struct OpenRound {
     number: u64,
-    /// Workers that have got something to keep, as a set of bits.
+    /// Workers that have got something to keep or were asked for a verdict, as a set of bits.
     asked: u64,
     end: RoundEnd,
 }
@@ -130,13 +133,13 @@ struct OpenRound {
 struct RoundEnd {
     number: u64,
     held: Vec<Held>,
-    /// What has to be kept behind everything that the round has kept anywhere.
+    /// What has to be kept after everything that the round has kept anywhere.
     deferred: Vec<StoreOp>,
     /// The strongest promise in it; absent if nobody waits.
     durability: Option<Durability>,
     /// Whether other workers have kept QoS 2 messages, which count once the round is confirmed.
     confirms: bool,
-    /// Whether this worker has.
+    /// Whether this worker has kept such messages.
     is_provisional: bool,
 }
 
@@ -144,7 +147,7 @@ struct RoundEnd {
 #[derive(Debug)]
 struct Gathering {
     answers: u32,
-    /// How many fan-outs have to be done.
+    /// How many fan-outs have to be done first, counted since the start.
     routings: u64,
     end: RoundEnd,
 }
@@ -162,15 +165,15 @@ struct Committing {
 struct Asked {
     by: WorkerId,
     round: Round,
-    /// As the answer has to name it.
+    /// The ticket that the answer has to name.
     ticket: Ticket,
-    /// As those name it who have to answer first.
+    /// The ticket named by the workers that have to answer first.
     own_ticket: Ticket,
     answers: u32,
     routings: u64,
 }
 
-/// A moment, to find out whether something was kept, or sent to be kept, since.
+/// A point in time, to find out whether something was kept, or sent to be kept, since then.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Mark {
     ops: usize,
@@ -214,8 +217,9 @@ impl Rounds {
         self.ops.push(op);
     }
 
-    /// Adds a message that waits for `owner`. One of QoS 2 counts as a whole with what else is kept
-    /// of it, which may be in a later commit: the Packet Identifier that it came with, too.
+    /// Adds a message that waits for `owner`. A QoS 2 message counts only together with everything
+    /// else that is kept of it, such as the Packet Identifier that it came with. The rest may be in
+    /// a later commit.
     pub(crate) fn keep_message(&mut self, owner: Owner, sequence: u64, delivery: &Delivery) {
         let exactly_once = delivery.message.attributes().qos == QoS::ExactlyOnce;
         let delivery = StoredDelivery {
@@ -235,15 +239,15 @@ impl Rounds {
         Round { worker: self.worker, number: self.open.number }
     }
 
-    /// The round with which a message that is kept now counts, and before whose confirmation it
-    /// must not go on; absent if it counts by itself.
+    /// Returns the round with which a message that is kept now counts, and before whose
+    /// confirmation the message must not go on; `None` if it counts by itself.
     pub(crate) fn round_of(&self, delivery_qos: QoS) -> Option<Round> {
         let own = Round { worker: self.worker, number: self.open.number };
         (delivery_qos == QoS::ExactlyOnce).then(|| self.origin.unwrap_or(own))
     }
 
-    /// Adds to the commit that comes when all that this round keeps is on its way to the store, at
-    /// other workers, too.
+    /// Adds to the commit that follows when everything that this round keeps is on its way to the
+    /// store, at other workers, too.
     pub(crate) fn keep_behind_round(&mut self, op: StoreOp) {
         self.open.end.deferred.push(op);
     }
@@ -254,14 +258,15 @@ impl Rounds {
         self.open.end.held.push(held);
     }
 
-    /// A stream has ended: so many acknowledgements that are held back for it go to another one.
+    /// Redirects the `held` acknowledgements that are held back for a stream that has ended to
+    /// another one.
     pub(crate) fn redirect(&mut self, from: ConnectionId, to: ConnectionId, held: u32) {
         if held > 0 {
             self.redirects.insert(from, (to, held));
         }
     }
 
-    /// Where an acknowledgement that is not held back any more goes, if its stream has ended.
+    /// Returns where an acknowledgement that is no longer held back goes, if its stream has ended.
     pub(crate) fn take_redirect(&mut self, from: ConnectionId) -> Option<ConnectionId> {
         if self.redirects.is_empty() {
             return None;
@@ -275,8 +280,8 @@ impl Rounds {
         Some(to)
     }
 
-    /// Another worker is to say no to something that is sent to it now, if it does: what is held
-    /// under the ticket of this question waits for it.
+    /// Asks another worker to say so if it refuses something that is sent to it now. What is held
+    /// under the returned ticket waits for its answer.
     pub(crate) fn ask(&mut self, to: WorkerId) -> Ticket {
         debug_assert!(self.origin.is_none(), "only publishers of this worker ask");
         self.open.asked |= to.bit();
@@ -292,8 +297,8 @@ impl Rounds {
         self.last_question
     }
 
-    /// The question is about a QoS 2 message with this Packet Identifier; `is_kept` says whether
-    /// what was put behind the round last remembers it.
+    /// Notes that the question is about a QoS 2 message with this Packet Identifier. `is_kept` says
+    /// whether the last record that was put behind the round remembers it.
     pub(crate) fn note_packet(
         &mut self,
         ticket: Ticket,
@@ -312,7 +317,7 @@ impl Rounds {
         self.questions.contains_key(&ticket)
     }
 
-    /// What is held tells what comes of a question.
+    /// Holds back something that tells what came of a question.
     pub(crate) fn hold_asked(&mut self, ticket: Ticket, held: Held, durability: Durability) {
         if let Some(question) = self.questions.get_mut(&ticket) {
             question.waiting += 1;
@@ -320,7 +325,7 @@ impl Rounds {
         self.hold(Held::Asked(ticket, Box::new(held)), durability);
     }
 
-    /// The other worker has said no. Gives the Packet Identifier that is free again.
+    /// Notes that the other worker has refused. Returns the Packet Identifier that is free again.
     pub(crate) fn refuse(&mut self, ticket: Ticket) -> Option<(SessionId, PacketIdentifier)> {
         let question = self.questions.get_mut(&ticket)?;
         question.is_refused = true;
@@ -336,7 +341,8 @@ impl Rounds {
         question.packet
     }
 
-    /// What is held under this ticket leaves: whether the other worker has said no.
+    /// Whether the other worker has refused. Called for each thing held under this ticket when it
+    /// leaves.
     pub(crate) fn take_refusal(&mut self, ticket: Ticket) -> bool {
         let Some(question) = self.questions.get_mut(&ticket) else {
             return false;
@@ -357,12 +363,12 @@ impl Rounds {
         Mark { ops: self.ops.len(), deferred: self.open.end.deferred.len(), sent: self.sent }
     }
 
-    /// What `from` sends from now on to be kept belongs to this round.
+    /// Notes that what `from` sends to be kept from now on belongs to this round.
     pub(crate) fn hear(&mut self, from: WorkerId, round: Round) {
         self.heard[from.index()] = Some(round);
     }
 
-    /// Things are done on behalf of the round that `from` has told last, until
+    /// From now on, things are done on behalf of the round that `from` has told last, until
     /// [`Rounds::end_origin`].
     pub(crate) fn begin_origin(&mut self, from: WorkerId) {
         self.origin = self.heard[from.index()];
@@ -372,8 +378,9 @@ impl Rounds {
         self.origin = None;
     }
 
-    /// A QoS 2 message that is kept for `session` now must not be sent before this round is
-    /// confirmed: its Client would know it under a Packet Identifier that nobody remembers.
+    /// Returns the round that has to be confirmed before a QoS 2 message that is kept for `session`
+    /// now may be sent; the Session goes on then. If the message were sent earlier, the Client
+    /// could know it under a Packet Identifier that nobody remembers.
     pub(crate) fn hold_back(&mut self, session: SessionId, durability: Durability) -> Round {
         if let Some(round) = self.origin {
             let waiting = &mut self.unconfirmed[round.worker.index()];
@@ -387,8 +394,8 @@ impl Rounds {
         Round { worker: self.worker, number: self.open.number }
     }
 
-    /// That QoS 2 messages which `session` fetches now are confirmed may not be durable yet: what
-    /// those wait for that the store knows to be confirmed.
+    /// QoS 2 messages that `session` fetches now, and that the store knows to be confirmed, wait
+    /// for the returned round: their confirmation may not be durable yet.
     pub(crate) fn hold_fetched(&mut self, session: SessionId) -> Round {
         self.hold(Held::Send(session), Durability::Fsync);
         Round { worker: self.worker, number: self.open.number }
@@ -405,7 +412,7 @@ impl Rounds {
         self.confirmed[round.worker.index()] >= round.number
     }
 
-    /// A worker has Sessions in the store, and counts as one that has from now on.
+    /// Notes that a worker has Sessions in the store; it counts as such from now on.
     pub(crate) fn note_storing(&mut self, worker: WorkerId) {
         self.storing |= worker.bit();
     }
@@ -419,8 +426,8 @@ impl Rounds {
         self.storing & workers != 0
     }
 
-    /// A fan-out is put off: the round that it belongs to waits for it, and what it keeps later
-    /// counts with that round.
+    /// Notes that a fan-out is put off and returns its round: that round waits for the fan-out, and
+    /// what the fan-out keeps later counts with it. `None` if nothing has to be kept.
     pub(crate) fn put_off(&mut self, qos: QoS, durability: Durability) -> Option<Round> {
         if !self.is_enabled || durability == Durability::Memory || qos == QoS::AtMostOnce {
             return None;
@@ -433,7 +440,7 @@ impl Rounds {
         self.origin.or(Some(Round { worker: self.worker, number: self.open.number }))
     }
 
-    /// Things are done on behalf of a round of which something was put off.
+    /// From now on, things are done on behalf of a round of which something was put off.
     pub(crate) fn resume_origin(&mut self, round: Option<Round>) {
         self.origin = round;
     }
@@ -443,8 +450,8 @@ impl Rounds {
         self.origin.take()
     }
 
-    /// A message leaves for another worker, which may have to keep it. To be called before it is
-    /// sent.
+    /// Notes that a message leaves for another worker, which may have to keep it. Call this before
+    /// the message is sent.
     pub(crate) fn note_sent(
         &mut self,
         to: WorkerId,
@@ -471,7 +478,7 @@ impl Rounds {
         }
     }
 
-    /// Another worker has sent all that it had to send in this round.
+    /// Handles the question of another worker that has sent all that it had to send in this round.
     pub(crate) fn handle_ask(
         &mut self,
         by: WorkerId,
@@ -493,7 +500,7 @@ impl Rounds {
         self.to_answer.push(Asked { by, round, ticket, own_ticket, answers, routings });
     }
 
-    /// Another worker's part of a round is on its way to the store.
+    /// Handles the answer that another worker's part of a round is on its way to the store.
     pub(crate) fn handle_answer(&mut self, round: Round, ticket: Ticket) {
         let answers = if ticket == 0 {
             let mut gathering = self.gathering.iter_mut();
@@ -509,7 +516,8 @@ impl Rounds {
         }
     }
 
-    /// The round of another worker is durable: gives the Sessions that waited for it.
+    /// Notes that a worker's round is durable; returns the Sessions that waited for it or an
+    /// earlier one.
     pub(crate) fn handle_confirmed(&mut self, round: Round) -> Vec<SessionId> {
         let confirmed = &mut self.confirmed[round.worker.index()];
         *confirmed = round.number.max(*confirmed);
@@ -518,7 +526,7 @@ impl Rounds {
         std::mem::replace(waiting, later).into_values().flatten().collect()
     }
 
-    /// Whether a turn has to be ended soon, though nothing may come from outside.
+    /// Whether a turn has to be ended soon, even if nothing comes from outside.
     pub(crate) fn has_work(&self) -> bool {
         !self.ops.is_empty()
             || !self.ready.is_empty()
@@ -532,10 +540,10 @@ impl Rounds {
         !self.gathering.is_empty() || !self.to_answer.is_empty()
     }
 
-    /// The end of a turn: the open round goes on its way, and so does what is complete now.
-    /// `pushed` fan-outs were put off so far, `done` of them are done.
+    /// Ends a turn: sends the open round on its way, and whatever is complete now. `pushed`
+    /// fan-outs were put off so far, and `done` of them are done.
     pub(crate) fn close_turn(&mut self, pushed: u64, done: u64, fx: &mut Effects) {
-        // Without a store, nothing is promised that fan-outs which were put off could break.
+        // Without a store, there is no promise that fan-outs which were put off could break.
         let (pushed, done) = if self.is_enabled { (pushed, done) } else { (0, 0) };
         self.close_round(pushed, done, fx);
         while self.gathering.front().is_some_and(|round| round.is_complete(done)) {
@@ -544,7 +552,7 @@ impl Rounds {
             }
         }
         self.close_commit(fx);
-        // Behind the commit: it has to be with the store before the other worker hears of it.
+        // After the commit, which has to be with the store before the other worker hears of it.
         self.to_answer.retain(|asked| {
             let is_done = asked.answers == 0 && asked.routings <= done;
             if is_done {
@@ -608,7 +616,8 @@ impl Rounds {
         self.receipt = receipt;
     }
 
-    /// What the receipts release, one after the other.
+    /// Returns what the receipts release, one commit at a time; `None` if there is no more.
+    /// `others` is the set of workers that hear of confirmed rounds.
     pub(crate) fn next_released(&mut self, others: u64, fx: &mut Effects) -> Option<Vec<Held>> {
         let front = self.committing.front()?;
         let durable = match front.durability {

@@ -1,4 +1,4 @@
-//! From an admitted publication to everybody who gets it: retained, matched, delivered.
+//! Takes an admitted publication to everybody who gets it: retains, matches and delivers it.
 
 use std::sync::Arc;
 
@@ -31,8 +31,8 @@ pub(crate) struct Target {
 }
 
 impl Core {
-    /// Publishes through the gate, for nobody who could be told what becomes of it; says how many
-    /// receivers (sessions, workers, groups) matched.
+    /// Publishes through the gate, for a publisher that cannot be told what becomes of the message.
+    /// Returns how many receivers (sessions, workers, groups) matched.
     pub(crate) fn publish(
         &mut self,
         publication: Publication<'_>,
@@ -42,8 +42,9 @@ impl Core {
         self.publish_for(publication, false, now, fx).map(|(matched, _)| matched)
     }
 
-    /// The same for somebody who `asks` what becomes of it: beside the number of receivers, gives
-    /// the ticket of the question to another worker whether it retains the message, or 0.
+    /// Like `publish`, for a publisher that may want to know what becomes of the message (`asks`).
+    /// Besides the number of receivers, returns the ticket of the question to another worker
+    /// whether it retains the message, or 0.
     pub(crate) fn publish_for(
         &mut self,
         publication: Publication<'_>,
@@ -74,8 +75,8 @@ impl Core {
         retained.map(|ticket| (matched, ticket))
     }
 
-    /// Whether the store would have to keep a publication and has no room: nobody gets it then, so
-    /// that its publisher can bring it again.
+    /// Whether the store would have to keep a publication and has no room. Nobody gets the
+    /// publication then, so that its publisher can send it again.
     #[inline]
     pub(crate) fn lacks_room(&mut self, publication: &Publication<'_>) -> bool {
         self.clients.rounds.is_full && self.would_be_kept(publication)
@@ -106,7 +107,7 @@ impl Core {
         })
     }
 
-    /// Sends a publication to all subscribers of this node; says how many receivers matched.
+    /// Sends a publication to all subscribers of this node; returns how many receivers matched.
     fn route(&mut self, admitted: &Admitted<'_>, now: Timestamp, fx: &mut Effects) -> usize {
         let publication = admitted.publication();
         self.tree.match_topic_name(publication.topic, &mut self.scratch);
@@ -136,7 +137,7 @@ impl Core {
         matched
     }
 
-    /// A publication leaves for another worker, which may have to keep it.
+    /// Notes that a publication leaves for another worker, which may have to keep it.
     pub(crate) fn note_sent(&mut self, to: WorkerId, attributes: Attributes, fx: &mut Effects) {
         let Attributes { qos, durability, .. } = attributes;
         if self.clients.rounds.is_storing(to) {
@@ -144,7 +145,7 @@ impl Core {
         }
     }
 
-    /// A publication that another worker's gate has admitted, for the subscribers of this one.
+    /// Routes a publication that another worker's gate has admitted to the subscribers of this one.
     pub(crate) fn route_from_peer(
         &mut self,
         admitted: &Admitted<'_>,
@@ -156,8 +157,8 @@ impl Core {
         self.route_locally(admitted.publication(), now, fx);
     }
 
-    /// A message of the broker itself that all workers have: to the subscribers of this one. One of
-    /// the workers gives it to the shared subscriptions.
+    /// Routes a message of the broker itself, which all workers have, to the subscribers of this
+    /// one. Only the first worker gives it to the shared subscriptions.
     pub(crate) fn route_own(&mut self, message: &Arc<Message>, now: Timestamp, fx: &mut Effects) {
         let publication = Publication::of(message);
         self.tree.match_topic_name(publication.topic, &mut self.scratch);
@@ -173,7 +174,7 @@ impl Core {
         }
     }
 
-    /// Delivers to the local subscribers of the matched nodes; says to how many.
+    /// Delivers to the local subscribers of the matched nodes, now or later; returns to how many.
     fn route_locally(
         &mut self,
         publication: &Publication<'_>,
@@ -213,8 +214,8 @@ impl Core {
         count
     }
 
-    /// A retained message reaches this worker's subscribers as a live one. What others have kept of
-    /// its topic is older, for those of them that wait for retained messages.
+    /// Notes that a retained message reaches this worker's subscribers as a live one. For those of
+    /// them that wait for retained messages, what other workers have kept of its topic is older.
     fn note_live(&mut self, topic: &str) {
         if self.config.workers == 1 || self.retained.wishes.is_empty() {
             return;
@@ -227,8 +228,8 @@ impl Core {
         }
     }
 
-    /// The common case: one filter matches, so no Session can be met twice. Says how many it
-    /// delivers to.
+    /// The common case: one filter matches, so no Session can be met twice. Returns how many
+    /// Sessions it delivers to.
     fn deliver_to_one_filter(
         &mut self,
         publication: &Publication<'_>,
@@ -262,8 +263,8 @@ impl Core {
         count
     }
 
-    /// One entry for each Session, however many of its subscriptions match: the highest QoS and
-    /// all Subscription Identifiers [MQTT-3.3.4-2] [MQTT-3.3.4-3].
+    /// Makes one entry for each Session, however many of its subscriptions match, with the highest
+    /// QoS and all Subscription Identifiers [MQTT-3.3.4-2] [MQTT-3.3.4-3].
     fn collect_targets(&mut self, publication: &Publication<'_>, expected: usize) -> Vec<Target> {
         self.match_stamp += 1;
         let mut targets: Vec<Target> = Vec::with_capacity(expected);
@@ -284,7 +285,7 @@ impl Core {
         targets
     }
 
-    /// Works off put-off fan-outs within this turn's share.
+    /// Goes on with fan-outs that were put off, within this turn's share.
     pub(crate) fn run_routings(&mut self, now: Timestamp, fx: &mut Effects) {
         while !self.backlog.is_turn_over() {
             let Some(mut routing) = self.backlog.take() else {
@@ -318,14 +319,14 @@ impl Core {
     }
 }
 
-/// What a receiver's output takes for a publication: a large payload is shared.
+/// How many bytes a publication takes in a receiver's output; a large payload is shared.
 #[inline]
 fn copied_bytes(publication: &Publication<'_>) -> usize {
     publication.size().min(SHARED_PAYLOAD_BYTES_MIN)
 }
 
-/// Whether it is a subscription of a Session that has not ended, and, by No Local, not that of the
-/// message's own publisher [MQTT-3.8.3-3].
+/// Whether a subscriber gets a publication: its Session has not ended and, with No Local, is not
+/// that of the message's own publisher [MQTT-3.8.3-3].
 #[inline]
 fn wants(clients: &Clients, subscriber: &Subscriber, publication: &Publication<'_>) -> bool {
     let &Subscriber { session, options, .. } = subscriber;

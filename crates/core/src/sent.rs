@@ -1,18 +1,20 @@
-//! Which messages of a queue in the store may have been sent already. A broker that was started
-//! anew may not know: it learns no more than the store has been told before the power was cut.
+//! Which messages of a queue in the store may have been sent already. A restarted broker may not
+//! know: it learns no more than the store had been told before the power was cut.
 
 use midge_codec::QoS;
 
-/// What is known of one queue; the messages are to be visited in their order.
+/// What is known of one queue. The messages have to be visited in order.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Sent {
-    /// All with a lower sequence may have been sent.
+    /// All messages with a lower sequence may have been sent.
     before: u64,
-    /// Nobody knows of those with a lower sequence than this: they may have been sent.
+    /// It is not known whether messages with a lower sequence than this were sent: they may have
+    /// been.
     unknown_before: u64,
-    /// But so many of QoS 2 only, the first ones: what was sent takes a place in the window until
-    /// the store knows that the Client has it. Of QoS 1 there may be more: a PUBACK makes room
-    /// before the store knows of it. So does a message that has expired and was dropped.
+    /// Of these messages, only this many of QoS 2 may have been sent, the first ones: a sent
+    /// message takes a place in the window until the store knows that the Client has it. Of QoS 1,
+    /// there may be more: a PUBACK makes room before the store knows of it. So does an expired
+    /// message that is dropped.
     exactly_once: usize,
 }
 
@@ -22,27 +24,28 @@ impl Sent {
         Self { before, ..Self::default() }
     }
 
-    /// Those with a sequence below `sent_before` may have been sent, `window` of QoS 2 at a time.
+    /// Messages with a sequence below `sent_before` may have been sent, but no more than `window`
+    /// of those with QoS 2.
     pub(crate) fn unknown(sent_before: u64, window: usize) -> Self {
         Self { before: 0, unknown_before: sent_before, exactly_once: window }
     }
 
-    /// As the store is told; `u64::MAX`: nobody knows.
+    /// The value of `sent_before` that the store is told; `u64::MAX`: not known.
     pub(crate) fn to_store(self) -> u64 {
         if self.unknown_before > 0 { u64::MAX } else { self.before }
     }
 
-    /// All that may have been sent have a lower sequence.
+    /// All messages that may have been sent have a sequence lower than this.
     pub(crate) fn before(self) -> u64 {
         self.before.max(self.unknown_before)
     }
 
-    /// Messages were sent up to this one.
+    /// Notes that messages up to this one were sent.
     pub(crate) fn note(&mut self, sequence: u64) {
         self.before = self.before.max(sequence + 1);
     }
 
-    /// Whether the next message may have been sent; `is_over`: it has expired.
+    /// Whether the next message may have been sent. `is_over` says whether it has expired.
     pub(crate) fn visit(&mut self, sequence: u64, qos: QoS, is_over: bool) -> bool {
         if sequence < self.before || sequence >= self.unknown_before {
             return sequence < self.before;
@@ -55,7 +58,7 @@ impl Sent {
         may_be
     }
 
-    /// All with a lower sequence than `next` were visited.
+    /// Notes that all messages with a lower sequence than `next` were visited.
     pub(crate) fn end_visits(&mut self, next: u64) {
         if next >= self.unknown_before {
             self.unknown_before = 0;
@@ -89,7 +92,7 @@ mod tests {
         assert!(!Sent::known(3).visit(3, AtLeastOnce, false));
     }
 
-    /// Its place was another one's then, though the store may not know that it was dropped.
+    /// Another message had its place then, though the store may not know that this one was dropped.
     #[test]
     fn a_message_that_has_expired_took_no_place() {
         let mut sent = Sent::unknown(9, 2);

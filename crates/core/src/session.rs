@@ -18,8 +18,8 @@ use crate::time::Timestamp;
 /// The longest Session Expiry Interval: the Session does not expire.
 pub(crate) const NEVER_EXPIRES: u32 = u32::MAX;
 
-/// In this order in memory, for the same reason as a [`Connection`]: a delivery touches the first
-/// fields.
+/// The fields are in this order in memory for the same reason as those of a [`Connection`]: a
+/// delivery touches the first ones.
 ///
 /// [`Connection`]: crate::connection::Connection
 #[derive(Debug)]
@@ -33,22 +33,24 @@ pub(crate) struct Session {
     pub(crate) generation: u32,
     /// Whether it only keeps the place of one that has ended.
     pub(crate) is_over: bool,
-    /// Whether it counts as one of the node's Sessions. One that a newer Session of its Client
-    /// takes the place of does not.
+    /// Whether it counts as one of the node's Sessions. A Session that a newer one of its Client
+    /// replaces does not.
     pub(crate) has_place: bool,
     /// What was promised about it when its Client connected last.
     pub(crate) durability: Durability,
-    /// The router's mark: at which match, and at which place in its list of targets.
+    /// The router's mark: the match that it was last a target of, and its place in the list of
+    /// targets.
     pub(crate) matched: (u64, u32),
-    /// The Network Connection that waits for its CONNACK; it has no other one then.
+    /// The Network Connection that waits for its CONNACK; the Session has no other one then.
     pub(crate) arriving: Option<ConnectionId>,
     pub(crate) subscriptions: HashMap<Box<str>, Subscribed, foldhash::fast::FixedState>,
     /// QoS 2 Packet Identifiers received and not yet released.
     #[allow(clippy::box_collection)] // most sessions have none: one word, not three
     pub(crate) awaiting_release: Option<Box<BTreeMap<PacketIdentifier, Received>>>,
     pub(crate) will: Option<Box<Will>>,
-    /// When the Session ends or its Will Message is due, whichever timer is set.
+    /// When the Session ends, if that timer is set.
     pub(crate) expires_at: Option<Timestamp>,
+    /// When its Will Message is due, if that timer is set.
     pub(crate) will_due_at: Option<Timestamp>,
     /// How long the Session lives on without a Network Connection.
     pub(crate) expiry_seconds: u32,
@@ -87,7 +89,7 @@ pub(crate) enum SubscriptionKind {
 /// The Will Message that is published if the Network Connection ends without a DISCONNECT.
 #[derive(Debug)]
 pub(crate) struct Will {
-    /// As it will be published, but for the expiry, which counts from then on.
+    /// As it will be published, except for the expiry, which counts from then on.
     pub(crate) message: Arc<Message>,
     pub(crate) delay_seconds: u32,
     pub(crate) expiry_seconds: Option<u32>,
@@ -116,12 +118,12 @@ impl Session {
         }
     }
 
-    /// Its Network Connection, be it that its CONNACK has not left yet.
+    /// Its Network Connection, even if the CONNACK has not left yet.
     pub(crate) fn network_connection(&self) -> Option<ConnectionId> {
         self.connection.or(self.arriving)
     }
 
-    /// This QoS 2 message if it was received already and not released [MQTT-4.3.3-10].
+    /// Returns this QoS 2 message if it was received already and not released [MQTT-4.3.3-10].
     pub(crate) fn awaits_release(&self, packet_id: PacketIdentifier) -> Option<Received> {
         self.awaiting_release.as_ref()?.get(&packet_id).copied()
     }
@@ -130,7 +132,8 @@ impl Session {
         self.awaiting_release.get_or_insert_default().insert(packet_id, received);
     }
 
-    /// The promise about the message if its identifier was waiting for its PUBREL.
+    /// Releases a Packet Identifier. Returns what was promised about its message, if it was waiting
+    /// for the PUBREL.
     pub(crate) fn release(&mut self, packet_id: PacketIdentifier) -> Option<Durability> {
         let waiting = self.awaiting_release.as_mut()?;
         let received = waiting.remove(&packet_id)?;

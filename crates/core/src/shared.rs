@@ -1,7 +1,8 @@
-//! Shared subscriptions (row A8). Each group has a home worker, which keeps the list of members
-//! and tells it to all others. The publishing worker chooses a member from its copy of the list, so
-//! that a message takes the same way as any other and keeps its place among them; what the copy
-//! cannot decide (nobody is connected, a strategy that needs one memory) is left to the home.
+//! Shared subscriptions (row A8). Each group has a home worker, which keeps the list of members and
+//! tells it to all others. The publishing worker chooses a member from its copy of the list, so
+//! that a message takes the same way as any other and keeps its place among them. The home decides
+//! when the copy does not suffice: when nobody is connected, or the strategy needs one memory for
+//! the whole node.
 
 mod flushing;
 mod held;
@@ -53,13 +54,13 @@ struct Group {
     /// Whether the store knows the group: it has had a member that is in the store.
     is_stored: bool,
     last_sequence: u64,
-    /// Whether it is on the list of those that wait for a confirmation.
+    /// Whether the group is on the list of those that wait for a confirmation.
     is_held: bool,
     /// Whether its messages are on their way to the members.
     is_flushing: bool,
 }
 
-/// The members that did not take a message, and why the last one must not have it.
+/// The members that did not take a message, and why it was refused last, if it was.
 #[derive(Debug, Default)]
 pub(crate) struct Tried {
     pub(crate) barred: Vec<SessionId>,
@@ -92,7 +93,7 @@ impl SharedGroups {
         }
     }
 
-    /// The group of this number, if it exists still.
+    /// The group of this number, if it still exists.
     pub(crate) fn by_number(&self, number: u64) -> Option<GroupId> {
         if self.groups.contains_key(&number) {
             return Some(self.id(number));
@@ -101,14 +102,14 @@ impl SharedGroups {
         Some(GroupId { home: *home, number })
     }
 
-    /// A message that the store has kept for a group.
+    /// Restores a message that the store has kept for a group.
     pub(crate) fn restore_message(&mut self, id: GroupId, message: Arc<Message>, sequence: u64) {
         if let Some(group) = self.get(id) {
             group.backlog.push(Kept { message, sequence, hold: None });
         }
     }
 
-    /// Takes out what a group has kept for too long.
+    /// Takes out the messages of a group that have expired.
     pub(crate) fn take_expired(&mut self, id: GroupId, now: Timestamp) -> Vec<Kept> {
         self.get(id).map_or_else(Vec::new, |group| group.backlog.take_expired(now))
     }
@@ -119,7 +120,7 @@ impl SharedGroups {
         Some(self.id(*number))
     }
 
-    /// The groups of this worker that nobody belongs to.
+    /// The groups of this worker that have no members.
     pub(crate) fn without_members(&self) -> Vec<GroupId> {
         let groups = self.groups.iter().filter(|(_, group)| group.members.list.is_empty());
         let mut numbers: Vec<_> = groups.map(|(&number, _)| number).collect();
@@ -132,7 +133,7 @@ impl SharedGroups {
         self.get(id).map(|group| group.last_sequence)
     }
 
-    /// The home of a group tells of a member.
+    /// Notes what the home of a group tells of a member.
     pub(crate) fn note_member(&mut self, group: GroupId, member: Member) {
         let copy = self.copies.entry(group.number);
         copy.or_insert_with(|| (group.home, Members::default())).1.put(member);
@@ -144,14 +145,14 @@ impl SharedGroups {
         }
     }
 
-    /// The group does not exist any more.
+    /// Forgets a group that does not exist any more.
     pub(crate) fn forget(&mut self, group: GroupId) {
         self.copies.remove(&group.number);
     }
 }
 
 impl Group {
-    /// Keeps a message; gives its name in the store, 0 if it is not kept there.
+    /// Keeps a message; returns its name in the store, or 0 if it is not kept there.
     fn keep(
         &mut self,
         message: Arc<Message>,
@@ -245,7 +246,7 @@ impl Core {
         }
     }
 
-    /// A Session gives its membership up.
+    /// Ends the membership of a Session.
     pub(crate) fn leave_group(&mut self, group: GroupId, session: SessionId, fx: &mut Effects) {
         if group.home != self.config.worker {
             return fx.send(group.home, Peer::SharedLeave { group, session }.into());
@@ -281,7 +282,7 @@ impl Core {
         }
     }
 
-    /// A publication that matches the filter of a shared subscription.
+    /// Gives a publication to a shared subscription whose filter it matches.
     pub(crate) fn publish_to_group(
         &mut self,
         group: GroupId,
@@ -303,8 +304,8 @@ impl Core {
         fx.send(group.home, Peer::SharedPublish { group, message }.into());
     }
 
-    /// Gives a message to one member of a group that this worker is home to, behind those that
-    /// the group has kept and that are on their way.
+    /// Gives a message to one member of a group that this worker is home to, after those that the
+    /// group has kept and that are on their way.
     pub(crate) fn distribute(
         &mut self,
         id: GroupId,
@@ -319,7 +320,7 @@ impl Core {
         self.give_out(id, publication, tried, now, fx);
     }
 
-    /// Gives a message to one member of a group, or keeps it if there is none who takes it.
+    /// Gives a message to one member of a group, or keeps it if no member takes it.
     fn give_out(
         &mut self,
         id: GroupId,
@@ -378,7 +379,7 @@ impl Core {
                 self.clients.rounds.keep_message(owner, sequence, &delivery);
             }
             Err(reason) => {
-                // The last one that was tried stands for all of them, if it is known here.
+                // The member that was tried last stands for all of them, if it is known here.
                 let last = tried.barred.last().filter(|it| it.worker == self.config.worker);
                 let slot = last.and_then(|&session| self.clients.slot_of(session));
                 let party = slot.map_or(Party::Nobody, Party::Receiver);
@@ -387,7 +388,8 @@ impl Core {
         }
     }
 
-    /// A message of a shared subscription leaves for another worker, which may have to keep it.
+    /// Notes that a message of a shared subscription leaves for another worker, which may have to
+    /// keep it.
     fn note_passed_on(&mut self, to: WorkerId, attributes: Attributes, fx: &mut Effects) {
         let Attributes { qos, durability, .. } = attributes;
         if self.clients.rounds.any_stores(u64::MAX) {
@@ -420,13 +422,14 @@ impl Core {
             })?;
         let member = &mut members.list[chosen];
         let qos = publication.attributes.qos.min(member.options.qos());
-        // QoS 0 is never acknowledged; only one strategy wants to know.
+        // QoS 0 is never acknowledged, and only one strategy needs the count.
         let is_counted = qos > QoS::AtMostOnce && strategy == SharedStrategy::LeastInFlight;
         member.in_flight += u32::from(is_counted);
         Some(*member)
     }
 
-    /// Delivers to the member that was chosen. Without a reason, it is not there any more.
+    /// Delivers to the chosen member. An error without a reason means that it is gone or not
+    /// connected.
     fn deliver_to_member(
         &mut self,
         group: GroupId,
@@ -464,7 +467,7 @@ impl Core {
         self.clients.deliver_single(slot, publication, &grant, now, fx).map_err(Some)
     }
 
-    /// A Session of this worker was chosen.
+    /// Delivers a message for which another worker has chosen a Session of this one.
     pub(crate) fn handle_shared_deliver(
         &mut self,
         session: SessionId,
@@ -501,8 +504,8 @@ impl Core {
         fx.send(group.home, Peer::SharedReturn { delivery, barred, refusal, online }.into());
     }
 
-    /// A message that a member cannot take (any more) goes to another one [MQTT-4.8.2-5], or to the
-    /// same one if its Client is back: `online`.
+    /// Gives a message that a member cannot take (any more) to another one [MQTT-4.8.2-5], or to
+    /// the same one if its Client is back (`online`).
     pub(crate) fn handle_shared_return(
         &mut self,
         delivery: &Delivery,
@@ -526,7 +529,7 @@ impl Core {
         self.distribute(group, &Publication::of(&delivery.message), tried, now, fx);
     }
 
-    /// Gives groups back what waits for a Session on their behalf, when its Client is gone.
+    /// Gives groups back their messages that wait for a Session whose Client is gone.
     pub(crate) fn return_queued_of_groups(
         &mut self,
         slot: SessionSlot,
@@ -548,7 +551,7 @@ impl Core {
         }
     }
 
-    /// A message of a shared subscription that did not reach this Session goes to another one.
+    /// Gives a message of a shared subscription that did not reach this Session to another one.
     pub(crate) fn return_to_group(
         &mut self,
         session: SessionId,
@@ -560,7 +563,7 @@ impl Core {
         self.give_back(delivery, tried, now, fx);
     }
 
-    /// A shared subscription that the store has kept, without its members and messages.
+    /// Restores a shared subscription that the store has kept, without its members and messages.
     pub(crate) fn restore_empty_group(
         &mut self,
         key: (Box<str>, Box<str>),
@@ -575,7 +578,7 @@ impl Core {
         }
     }
 
-    /// A member has completed a message of its group.
+    /// Notes that a member has completed a message of its group.
     pub(crate) fn settle_shared(&mut self, session: SessionId, group: GroupId, fx: &mut Effects) {
         if self.config.shared_strategy != SharedStrategy::LeastInFlight {
             return;

@@ -1,8 +1,8 @@
 //! How long a peer may say nothing: the CONNECT deadline and the Keep Alive.
 //!
-//! Silence is what the peer did not say, never what the broker did not hear: a connection that is
-//! not read, by the broker's own choice or because the process stood still, is not silent. An
-//! incomplete packet is a sign of life for as long as it arrives at a bearable rate.
+//! Silence means that the peer said nothing, never that the broker did not listen: a connection
+//! that is not read, by the broker's own choice or because the process stood still, is not silent.
+//! An incomplete packet is a sign of life for as long as it arrives at a bearable rate.
 
 use midge_codec::ReasonCode;
 
@@ -13,18 +13,18 @@ use crate::identity::ConnectionId;
 use crate::time::Timestamp;
 use crate::timers::{Kind, Timer};
 
-/// A time in which the process did not run: nobody's silence.
+/// A time in which the process did not run; it counts as nobody's silence.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Absence {
     from: Timestamp,
     until: Timestamp,
 }
 
-/// How soon a connection is judged again of which something waits to be read.
+/// How soon a connection is judged again if something from it waits to be read.
 const LOOK_AGAIN_MS: u64 = 50;
 
 impl Core {
-    /// Bytes of a packet that is not complete have come by a connection. They keep it alive as
+    /// Notes that bytes of an incomplete packet have come on a connection. They keep it alive as
     /// long as they come at the rate that the limit `packet_bytes_per_second_min` asks for.
     pub fn note_arriving(&mut self, id: ConnectionId, bytes: usize, now: Timestamp) {
         let rate = u64::from(self.config.limits.packet_bytes_per_second_min);
@@ -35,8 +35,7 @@ impl Core {
         }
     }
 
-    /// The peer has done something by which it shows that it is there, though nothing of it is
-    /// read at present.
+    /// Notes that the peer has shown that it is there, though nothing from it is read at present.
     pub fn note_sign_of_life(&mut self, id: ConnectionId, now: Timestamp) {
         let control = self.clients.control_of(id);
         if let Some(connection) = self.clients.connection(control) {
@@ -44,8 +43,8 @@ impl Core {
         }
     }
 
-    /// The process did not run from one moment to the other: it was stopped, or its machine was.
-    /// Deadlines of peers that have passed meanwhile are put off by as much.
+    /// Notes that the process did not run between two moments: it was stopped, or its machine was.
+    /// Deadlines of peers that passed meanwhile are put off by as much.
     pub fn note_absence(&mut self, from: Timestamp, until: Timestamp) {
         self.absence = Some(Absence { from, until });
     }
@@ -55,14 +54,14 @@ impl Core {
         self.timers.first_of(Kind::Silence).is_some_and(|at| at <= now)
     }
 
-    /// Ends the connections whose peers were silent for too long. Called when everything that has
-    /// come was handled: who could not be heard was not silent.
+    /// Ends the connections whose peers were silent for too long. Call this when everything that
+    /// has come was handled: a peer that could not be heard was not silent.
     pub fn handle_silence(&mut self, now: Timestamp, fx: &mut Effects) {
         self.handle_silence_heeding(&|_| false, now, fx);
     }
 
-    /// The same where `waits` says of a connection whether something has come by it that was not
-    /// handed in yet.
+    /// Like [`Core::handle_silence`]. `waits` says of a connection whether something has come on it
+    /// that was not handed in yet.
     pub fn handle_silence_heeding(
         &mut self,
         waits: &dyn Fn(ConnectionId) -> bool,
@@ -81,7 +80,7 @@ impl Core {
         self.is_late = true;
     }
 
-    /// The CONNECT deadline or the Keep Alive may have passed.
+    /// Ends a connection if its CONNECT deadline or Keep Alive has passed.
     pub(crate) fn judge(
         &mut self,
         id: ConnectionId,
@@ -110,7 +109,7 @@ impl Core {
                     return self.set_connection_timer(id, due_at);
                 }
                 if self.clients.is_any_paused(id) {
-                    // Nobody has looked whether something came.
+                    // Nobody has looked whether something has come.
                     return self.set_connection_timer(id, now + silence_max_ms);
                 }
                 let has_come = self.clients.is_any_stream(id, waits);
@@ -122,12 +121,12 @@ impl Core {
                 let code = Some(ReasonCode::KeepAliveTimeout);
                 self.close(id, code, &DisconnectReason::KeepAliveTimeout, now, fx);
             }
-            // One that waits for the store cannot help it.
+            // A peer that waits for the store cannot help it.
             Phase::Accepted(_) | Phase::Stream { .. } | Phase::Closing => (),
         }
     }
 
-    /// When to judge a peer whose time was up at `due_at`, if not now.
+    /// Returns when to judge a peer whose time was up at `due_at`, if not now.
     fn put_off(&self, due_at: Timestamp, has_come: bool, now: Timestamp) -> Option<Timestamp> {
         if has_come {
             return Some(now + LOOK_AGAIN_MS);

@@ -1,6 +1,6 @@
-//! SUBSCRIBE and UNSUBSCRIBE packets with more filters than a turn has time for. They are worked
-//! off in slices, and what comes by their connections behind them is not read meanwhile, so that a
-//! Client sees no difference but the time that it takes.
+//! SUBSCRIBE and UNSUBSCRIBE packets with more filters than a turn has time for. They are handled
+//! in slices. Meanwhile, what comes after them on their connections is not read, so that a Client
+//! sees no difference except the time that it takes.
 
 use std::collections::VecDeque;
 use std::num::NonZeroU32;
@@ -18,13 +18,13 @@ use crate::time::Timestamp;
 #[derive(Debug)]
 pub(crate) struct Slices {
     waiting: VecDeque<ManyFilters>,
-    /// Filters in all of them.
+    /// How many filters all of them have.
     filters: usize,
-    /// Filters for which this turn has time.
+    /// How many filters this turn has time for.
     left: usize,
 }
 
-/// One packet of which some filters are to be done.
+/// A packet with filters that are still to be handled.
 #[derive(Debug)]
 pub(crate) struct ManyFilters {
     pub(crate) connection: ConnectionId,
@@ -50,14 +50,14 @@ impl Default for Slices {
 
 impl Slices {
     const FILTERS_PER_TURN: usize = 1_024;
-    /// Filters of one packet that are done before it is another one's turn.
+    /// How many filters of one packet are handled before it is another one's turn.
     const SLICE: usize = 128;
 
     pub(crate) fn has_work(&self) -> bool {
         !self.waiting.is_empty()
     }
 
-    /// About what a filter takes that waits.
+    /// About how many bytes a waiting filter takes.
     const FILTER_BYTES: usize = 96;
 
     /// Bytes of memory, about.
@@ -65,7 +65,8 @@ impl Slices {
         self.filters * Self::FILTER_BYTES
     }
 
-    /// Whether so many filters may be put off. One packet always is.
+    /// Whether this many filters may be handled at once or put off. One packet may always be put
+    /// off.
     pub(crate) fn has_room(&self, filters: usize, limits: &Limits) -> bool {
         let bytes = (self.filters + filters) * Self::FILTER_BYTES;
         filters <= self.left
@@ -73,7 +74,7 @@ impl Slices {
             || bytes <= limits.backlog_bytes_max as usize
     }
 
-    /// Whether so many filters may be done at once. Takes them off this turn's share.
+    /// Whether this many filters may be handled at once; if so, takes them off this turn's share.
     pub(crate) fn admits(&mut self, filters: usize) -> bool {
         let is_admitted = filters <= self.left;
         self.left -= if is_admitted { filters } else { 0 };
@@ -82,7 +83,7 @@ impl Slices {
 }
 
 impl Core {
-    /// Puts a packet off that has too many filters for this turn.
+    /// Puts off a packet that has too many filters for this turn.
     pub(crate) fn slice(&mut self, packet: ManyFilters, fx: &mut Effects) {
         self.clients.set_reading(packet.connection, false, fx);
         self.slices.filters += packet.filters.len();

@@ -1,8 +1,9 @@
-//! Which things a core could have given to a store, for a program that fills one by other means: an
-//! import. The rules themselves stand where Clients are judged by them; here they are asked once
-//! more. Limits are left out of it: they may have been others when the thing was kept.
+//! Checks whether a core could have given something to a store, for a program that fills a store by
+//! other means: an import. The rules themselves are where Clients are judged by them; here they are
+//! only applied once more. Limits are not checked: they may have been different when the thing was
+//! kept.
 //!
-//! It never changes anything, and it never decides about a Client.
+//! Nothing here changes anything or decides about a Client.
 
 use midge_codec::PacketIdentifier;
 
@@ -12,7 +13,7 @@ use crate::identity::{BROKER_CLIENT_ID, is_reserved_client_id};
 use crate::outgoing::stored_packet_identifier;
 
 /// No number of a Session, a shared subscription or a kept message and no sequence is larger: a
-/// core gives them out one by one, and from the time, which begins far below.
+/// core counts sequences one by one and takes numbers from the time, which begins far below.
 pub const NUMBER_MAX: u64 = u64::MAX / 4 * 3;
 
 /// Checks the Client Identifier of a Session.
@@ -30,7 +31,7 @@ pub fn check_client_id(client_id: &str) -> Result<(), &'static str> {
     }
 }
 
-/// Checks whose message it may be: a Client's, or the broker's own.
+/// Checks the Client Identifier of a message's publisher: a Client's, or the broker's own.
 ///
 /// # Errors
 ///
@@ -96,13 +97,14 @@ pub fn check_group(name: &str, filter: &str) -> Result<(), &'static str> {
     }
 }
 
-/// The Packet Identifier of a message that waits for a Session under this sequence; no two of those
-/// that its Client has taken over (PUBREC) have the same. `None`: sequences begin at 1.
+/// Returns the Packet Identifier of a message that waits for a Session under this sequence; no two
+/// of those that its Client has taken over (PUBREC) have the same. Sequence 0 has none: sequences
+/// begin at 1.
 pub fn packet_identifier(sequence: u64) -> Option<PacketIdentifier> {
     (sequence > 0).then(|| stored_packet_identifier(sequence))
 }
 
-/// Whether the Client was a bridge, which may write its state, is not kept.
+/// Takes every Client for a bridge, which may write its state: whether it was one is not kept.
 fn author_of(publisher: &str) -> Author<'_> {
     match publisher {
         BROKER_CLIENT_ID => Author::Process,

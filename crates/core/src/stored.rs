@@ -1,5 +1,5 @@
 //! What a worker and the store say to each other. The worker lists what is to be kept, in commits;
-//! the store answers with receipts and with the messages that wait on it.
+//! the store answers with receipts and with the messages that wait in it.
 //!
 //! These are plain values: nothing here keeps anything, and nothing here knows of files.
 
@@ -30,10 +30,10 @@ pub enum Durability {
     Fsync,
 }
 
-/// So many messages of a new Session are sent before the store is told how many.
+/// How many messages of a new Session may be sent without telling the store.
 pub const FREE_AHEAD: u64 = 256;
 
-/// Who messages are kept for. Numbers are never used again in the life of a store.
+/// Whom messages are kept for. Numbers are never used again in the life of a store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Owner {
     /// A Session.
@@ -42,8 +42,8 @@ pub enum Owner {
     Group(u64),
 }
 
-/// One round of one worker: the messages that other workers keep on its behalf in a round count
-/// only if the store has the [`StoreOp::Confirm`] of that round, too.
+/// One round of one worker. QoS 2 messages that are kept in a round, by its worker or by others on
+/// that worker's behalf, count only if the store has the [`StoreOp::Confirm`] of the round, too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Round {
     /// The worker.
@@ -52,12 +52,12 @@ pub struct Round {
     pub number: u64,
 }
 
-/// Something to be kept, or not to be kept any more. The order of one worker's operations counts;
+/// Something to be kept, or not to be kept any more. The order of one worker's operations matters;
 /// operations on an [`Owner`] that the store does not know are void.
 #[derive(Clone, Debug)]
 pub enum StoreOp {
-    /// The Session as its Client has (re)connected: everything but subscriptions, messages and
-    /// awaited releases. The first one makes it known.
+    /// The Session as of the last (re)connection of its Client: everything except subscriptions,
+    /// messages and awaited releases. The first one makes the Session known.
     Session(Box<SessionRecord>),
     /// The Network Connection of a Session has ended. Messages with a sequence below `sent_before`
     /// may have been sent.
@@ -66,11 +66,11 @@ pub enum StoreOp {
         session: u64,
         /// When.
         at: Timestamp,
-        /// The first sequence that was surely not sent.
+        /// The first sequence that was surely not sent; `u64::MAX`: not known.
         sent_before: u64,
     },
     /// A Session has a Network Connection, and messages with a sequence below `sent_before` may be
-    /// sent by it from now on. Of one that the store is told nothing about, that is
+    /// sent on it from now on. If the store is told nothing about a Session, this is
     /// [`FREE_AHEAD`].
     SentAhead {
         /// The Session's number.
@@ -105,51 +105,51 @@ pub enum StoreOp {
     Taken {
         /// For whom it waited.
         owner: Owner,
-        /// Which.
+        /// Its sequence.
         sequence: u64,
     },
-    /// A message has come to its end.
+    /// A message does not wait for its owner any more.
     Finished {
         /// For whom it waited.
         owner: Owner,
-        /// Which.
+        /// Its sequence.
         sequence: u64,
     },
     /// A QoS 2 message was received; its Packet Identifier waits for the PUBREL.
     AwaitRelease {
         /// The publishing Session's number.
         session: u64,
-        /// Which.
+        /// The Packet Identifier.
         packet_id: PacketIdentifier,
     },
     /// The PUBREL has come.
     Released {
         /// The publishing Session's number.
         session: u64,
-        /// Which.
+        /// The Packet Identifier.
         packet_id: PacketIdentifier,
     },
-    /// Messages that other workers have kept on behalf of this round count from now on.
+    /// QoS 2 messages that were kept in this round count from now on.
     Confirm(Round),
     /// A message that waits for no owner; replaces what had the same number.
     Keep {
-        /// Names it from now on.
+        /// The number that identifies it from now on.
         number: u64,
         /// Why it is kept.
         what: Kept,
         /// The message.
         message: Arc<Message>,
     },
-    /// Such a message is not kept any more.
+    /// A message that waits for no owner is not kept any more.
     Unkeep {
-        /// Which.
+        /// Its number.
         number: u64,
     },
     /// A Session or a shared subscription has ended, with all that waited for it.
     Ended(Owner),
 }
 
-/// Why a message is kept that waits for no owner.
+/// Why a message that waits for no owner is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kept {
     /// It is the retained message of its topic.
@@ -158,7 +158,7 @@ pub enum Kept {
     Delayed(Timestamp),
 }
 
-/// A Session but for its subscriptions and messages.
+/// A Session without its subscriptions and messages.
 #[derive(Clone, Debug)]
 pub struct SessionRecord {
     /// Its number in the store.
@@ -167,7 +167,7 @@ pub struct SessionRecord {
     pub client_id: Box<str>,
     /// The user who owns it.
     pub user_name: Option<Box<str>>,
-    /// How long it lives on without a Network Connection; `u32::MAX`: for ever.
+    /// How long it lives on without a Network Connection; `u32::MAX`: forever.
     pub expiry_seconds: u32,
     /// Its Will Message.
     pub will: Option<WillRecord>,
@@ -176,7 +176,7 @@ pub struct SessionRecord {
 /// A Will Message.
 #[derive(Clone, Debug)]
 pub struct WillRecord {
-    /// As it will be published, but for the expiry, which counts from then on.
+    /// As it will be published, except for the expiry, which counts from then on.
     pub message: Arc<Message>,
     /// The Will Delay Interval.
     pub delay_seconds: u32,
@@ -209,9 +209,9 @@ pub struct GroupRecord {
 /// A message that waits for its owner.
 #[derive(Clone, Debug)]
 pub struct Enqueue {
-    /// For whom.
+    /// Whom it waits for.
     pub owner: Owner,
-    /// Its place: one more than the one before.
+    /// Its place: larger than that of the one before, usually by one.
     pub sequence: u64,
     /// The message and how the owner gets it.
     pub delivery: StoredDelivery,
@@ -219,12 +219,12 @@ pub struct Enqueue {
     pub round: Option<Round>,
 }
 
-/// A message with how its owner gets it.
+/// A message and how its owner gets it.
 #[derive(Clone, Debug)]
 pub struct StoredDelivery {
     /// The message.
     pub message: Arc<Message>,
-    /// The lower one of what was published and what was granted.
+    /// The lower of the published and the granted QoS.
     pub qos: QoS,
     /// RETAIN as the receiver will see it.
     pub retain: bool,
@@ -241,7 +241,7 @@ pub struct Commit {
     pub number: u64,
     /// The strongest promise that depends on it; `Memory`: nobody waits for its receipt.
     pub durability: Durability,
-    /// In order. None: a receipt is wanted for what came before.
+    /// In order. Empty if a receipt is wanted only for what came before.
     pub ops: Vec<StoreOp>,
 }
 
@@ -255,20 +255,20 @@ pub struct Receipt {
     pub synced: u64,
 }
 
-/// A worker wants to have the next messages that wait for an owner.
+/// A worker's request for the next messages that wait for an owner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fetch {
     /// For whom they wait.
     pub owner: Owner,
-    /// The Session that asks, for the worker to know the answer.
+    /// The Session that asks, so that the worker recognizes the answer.
     pub session: SessionId,
-    /// Names the question, for the same reason.
+    /// Identifies the request, for the same reason.
     pub ticket: u64,
     /// The first sequence that is wanted.
     pub from: u64,
     /// How many messages are wanted at most.
     pub messages_max: usize,
-    /// After how many bytes it is enough.
+    /// How many bytes are wanted at most; the first message comes whatever its size.
     pub bytes_max: usize,
 }
 
@@ -277,13 +277,13 @@ pub struct Fetch {
 pub struct Fetched {
     /// For whom they wait.
     pub owner: Owner,
-    /// Who had asked.
+    /// The Session that asked.
     pub session: SessionId,
-    /// As the question had it.
+    /// The ticket of the request.
     pub ticket: u64,
     /// In order.
     pub entries: Vec<FetchedEntry>,
-    /// Everything below is in here or at its end.
+    /// Every message below this sequence is in `entries`, finished or taken.
     pub next: u64,
 }
 
@@ -292,7 +292,7 @@ pub struct Fetched {
 pub struct FetchedEntry {
     /// Its place.
     pub sequence: u64,
-    /// `None` if it is damaged: it will never be read.
+    /// `None` if it is damaged: it can never be read.
     pub delivery: Option<StoredDelivery>,
     /// Present if it counts only once this round is confirmed, and the store does not know yet that
     /// it is.
@@ -308,17 +308,16 @@ pub struct Recovered {
     pub groups: Vec<(GroupRecord, RecoveredQueue)>,
     /// Retained and delayed messages with their numbers.
     pub kept: Vec<(u64, Kept, Arc<Message>)>,
-    /// No number of a Session, a shared subscription or a kept message is this large.
+    /// All numbers of Sessions, shared subscriptions and kept messages are smaller than this.
     pub next_number: u64,
-    /// Until when the broker lived that had the store before, or a little later; `None`: nobody
-    /// knows.
+    /// When the broker that had the store before ended, or a little later; `None`: not known.
     pub lived_until: Option<Timestamp>,
 }
 
 /// A Session that a store has kept.
 #[derive(Debug)]
 pub struct RecoveredSession {
-    /// What it is; without the will if that is gone.
+    /// Its record; without the will if that is gone.
     pub record: SessionRecord,
     /// When its Network Connection ended; `None` if it had one when the broker ended.
     pub detached_at: Option<Timestamp>,
@@ -330,14 +329,14 @@ pub struct RecoveredSession {
     pub queue: RecoveredQueue,
 }
 
-/// A queue that a store has kept; the messages are to be fetched.
+/// A queue that a store has kept. The messages have to be fetched.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RecoveredQueue {
     /// The first sequence that is not finished.
     pub first: u64,
     /// The sequence that the next message gets.
     pub next: u64,
-    /// How many wait, without those that are taken.
+    /// How many wait, not counting those that are taken.
     pub messages: u64,
     /// Their bytes: topics, properties and payloads.
     pub bytes: u64,

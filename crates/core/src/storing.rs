@@ -1,5 +1,5 @@
-//! The core's side of the store: what a Session has kept there, the doors by which receipts and
-//! fetched messages come in, and the end of a queue that is in the store only.
+//! The core's side of the store: what a Session has kept there, the functions that take in receipts
+//! and fetched messages, and the end of a queue that is in the store only.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -23,7 +23,7 @@ use crate::stored::{
 use crate::subscription_tree::SessionSlot;
 use crate::time::Timestamp;
 
-/// Sessions that have ended but for messages that others get, by their numbers in the store.
+/// Sessions that have ended except for messages that others get, by their numbers in the store.
 #[derive(Debug, Default)]
 pub(crate) struct EndingQueues {
     pub(crate) queues: BTreeMap<u64, EndingQueue>,
@@ -35,17 +35,17 @@ pub(crate) struct EndingQueues {
 /// are read once more, for the other members.
 #[derive(Debug)]
 pub(crate) struct EndingQueue {
-    /// How it was called; it is not among the Sessions any more.
+    /// The id that the Session had; it is not among the Sessions any more.
     session: SessionId,
     /// The last sequence that it has given out.
     last: u64,
     sent: Sent,
-    /// Went to other members before.
+    /// Messages that went to other members before.
     given_back: BTreeSet<u64>,
-    /// Names the question that was asked for it last.
+    /// The ticket of the last request for it.
     ticket: u64,
-    /// The answer, while some of it is not confirmed: it must not count by way of another queue
-    /// before it counts in this one.
+    /// The answer, while some of its messages are not confirmed: they must not count by way of
+    /// another queue before they count in this one.
     held: Option<Box<Fetched>>,
 }
 
@@ -53,7 +53,7 @@ impl Core {
     /// Clients that are disconnected in one turn because there is room again.
     const UNANSWERED_PER_TURN: usize = 1_000;
 
-    /// The store tells how far this worker's commits have come.
+    /// Handles a receipt: the store tells how far this worker's commits have come.
     pub fn handle_receipt(&mut self, receipt: Receipt, now: Timestamp, fx: &mut Effects) {
         self.clients.rounds.note_receipt(receipt);
         let others = self.other_workers().fold(0, |set, worker| set | worker.bit());
@@ -64,13 +64,13 @@ impl Core {
         self.go_on_with_endings(now, fx);
     }
 
-    /// Without a store: what has waited for other workers, and has their answers.
+    /// Without a store: releases what has waited for other workers and has their answers.
     pub(crate) fn release_answered(&mut self, now: Timestamp, fx: &mut Effects) {
         let answered = self.clients.rounds.take_answered();
         self.release(answered, now, fx);
     }
 
-    /// Another worker's round is durable.
+    /// Handles the confirmation that another worker's round is durable.
     pub(crate) fn handle_confirmed(&mut self, round: Round, now: Timestamp, fx: &mut Effects) {
         let sessions = self.clients.rounds.handle_confirmed(round);
         self.release(sessions.into_iter().map(Held::Send), now, fx);
@@ -84,20 +84,21 @@ impl Core {
         }
     }
 
-    /// The store takes no new messages any more, or does again. Who was not answered meanwhile is
-    /// disconnected then: an MQTT 3 Client sends again when it has connected again.
+    /// Notes that the store takes no new messages any more, or does again. In the latter case,
+    /// Clients that were not answered meanwhile are disconnected: an MQTT 3 Client sends again when
+    /// it has reconnected.
     pub fn set_store_full(&mut self, is_full: bool, now: Timestamp, fx: &mut Effects) {
         self.clients.rounds.is_full = is_full;
         self.end_unanswered(now, fx);
     }
 
-    /// Whether those whose PUBLISH was not acknowledged may bring it again: there is room for it.
+    /// Whether Clients whose PUBLISH was not acknowledged may send it again: there is room for it.
     pub(crate) fn may_end_unanswered(&self) -> bool {
         let has_room = !self.clients.rounds.is_full && !self.is_very_short_of_memory();
         !self.unanswered.is_empty() && has_room
     }
 
-    /// Disconnects those whose PUBLISH was not acknowledged, so many in a turn.
+    /// Disconnects Clients whose PUBLISH was not acknowledged, a limited number in each turn.
     pub(crate) fn end_unanswered(&mut self, now: Timestamp, fx: &mut Effects) {
         let code = ReasonCode::QuotaExceeded;
         for _ in 0..Self::UNANSWERED_PER_TURN {
@@ -111,7 +112,8 @@ impl Core {
         }
     }
 
-    /// A PUBLISH gets no acknowledgement, because there is no room for it.
+    /// Notes that a PUBLISH of this connection gets no acknowledgement, because there is no room
+    /// for it.
     pub(crate) fn leave_unanswered(&mut self, id: ConnectionId) {
         let id = self.clients.control_of(id);
         if let Some(connection) = self.clients.connection(id)
@@ -122,7 +124,7 @@ impl Core {
         }
     }
 
-    /// The answer of the store to a question in `Effects::fetches`.
+    /// Handles the store's answer to a request in `Effects::fetches`.
     pub fn handle_fetched(&mut self, fetched: Fetched, now: Timestamp, fx: &mut Effects) {
         if self.take_page(&fetched, now, fx) {
             return;
@@ -175,8 +177,8 @@ impl Core {
         Delivery { message, qos, retain, identifiers, group }
     }
 
-    /// A Client has connected: its Session is written to the store if it outlives the Network
-    /// Connection.
+    /// Writes the Session of a Client that has connected to the store, if it outlives the Network
+    /// Connection and its durability asks for that.
     pub(crate) fn store_session(
         &mut self,
         slot: SessionSlot,
@@ -195,7 +197,7 @@ impl Core {
             }
         }
         if begins {
-            // At once: what follows is about a Session that the store has to know.
+            // At once: the store has to know the Session before what follows about it.
             let record = record_of(&self.clients.sessions[slot as usize]);
             self.clients.rounds.keep(StoreOp::Session(Box::new(record)));
             self.store_subscriptions(slot);
@@ -205,11 +207,11 @@ impl Core {
         }
     }
 
-    /// Writes what a Session in the store is now, but for subscriptions and messages.
+    /// Writes the present state of a Session in the store, without subscriptions and messages.
     pub(crate) fn store_record(&mut self, slot: SessionSlot) {
         let session = &self.clients.sessions[slot as usize];
         if session.number > 0 {
-            // Behind the end of an earlier Will Message, which may wait for other workers.
+            // After the end of an earlier Will Message, which may wait for other workers.
             let op = StoreOp::Session(Box::new(record_of(session)));
             self.clients.rounds.keep_behind_round(op);
             let session = &mut self.clients.sessions[slot as usize];
@@ -247,7 +249,7 @@ impl Core {
         }
     }
 
-    /// The Network Connection of a Session that lives on has ended.
+    /// Tells the store that the Network Connection of a Session that lives on has ended.
     pub(crate) fn store_detached(&mut self, slot: SessionSlot, now: Timestamp) {
         let session = &mut self.clients.sessions[slot as usize];
         if session.number == 0 {
@@ -262,17 +264,17 @@ impl Core {
         self.clients.rounds.keep_behind_round(op);
     }
 
-    /// The Will Message of a Session is published, or not to be.
+    /// Tells the store that the Will Message of a Session is published, or is not to be.
     pub(crate) fn forget_will(&mut self, slot: SessionSlot) {
         let session = self.clients.sessions[slot as usize].number;
         if session > 0 {
-            // Behind what others have kept of it: it must not be lost between the two.
+            // After what others have kept of the Will Message: it must not be lost between the two.
             self.clients.rounds.keep_behind_round(StoreOp::WillGone { session });
         }
     }
 
-    /// A Session has ended, and so has what the store has of it; but first the messages of shared
-    /// subscriptions that wait there go to other members.
+    /// Removes a Session that has ended from the store. First, the messages of shared subscriptions
+    /// that wait there go to other members.
     pub(crate) fn forget_session(
         &mut self,
         mut session: Session,
@@ -296,7 +298,8 @@ impl Core {
             };
             let (from, sent_before) = (outgoing.stored_from(), queue.sent.to_store());
             self.endings.queues.insert(session.number, queue);
-            // Until then it stays in the store, as one that lasts no longer.
+            // Until then it stays in the store, as a Session that does not outlive its Network
+            // Connection.
             (session.expiry_seconds, session.will) = (0, None);
             let Session { number, .. } = session;
             let op = StoreOp::Session(Box::new(record_of(&session)));
@@ -312,7 +315,7 @@ impl Core {
         self.clients.rounds.keep_behind_round(StoreOp::Ended(Owner::Session(session.number)));
     }
 
-    /// Messages of a Session that has ended.
+    /// Passes on fetched messages of a Session that has ended.
     fn pass_on_fetched(&mut self, number: u64, fetched: Fetched, now: Timestamp, fx: &mut Effects) {
         let rounds = &self.clients.rounds;
         let mut waits_for = fetched.entries.iter().filter_map(|entry| entry.round);
@@ -364,7 +367,7 @@ impl Core {
 }
 
 impl Core {
-    /// Rounds were confirmed: goes on with the queues that waited for them.
+    /// Goes on with the queues that waited for rounds that are confirmed now.
     fn go_on_with_endings(&mut self, now: Timestamp, fx: &mut Effects) {
         for number in std::mem::take(&mut self.endings.held) {
             let held = self.endings.queues.get_mut(&number).and_then(|queue| queue.held.take());
@@ -403,7 +406,7 @@ impl Clients {
         }
     }
 
-    /// The store knows what may be sent.
+    /// Notes that the store knows that messages below `sent_before` may be sent.
     pub(crate) fn note_ahead(&mut self, session: SessionId, sent_before: u64) {
         if let Some(slot) = self.slot_of(session)
             && let Some(outgoing) = &mut self.sessions[slot as usize].outgoing

@@ -1,14 +1,14 @@
-//! When more comes than can be passed on or kept: publishers are held back, and memory is made
-//! free.
+//! What the broker does when more comes than can be passed on or kept: it holds publishers back and
+//! frees memory.
 //!
 //! Only a PUBLISH adds to what has to be passed on. So a connection is held back at its first
 //! PUBLISH that cannot be taken; acknowledgements, PINGREQ, SUBSCRIBE and DISCONNECT, which make
 //! room or cost none, are taken from everybody.
 //!
-//! Short of memory, the broker lets in few who have no Session yet, keeps nothing more for good,
-//! and has publishers wait; if that does not help, whoever has most kept for it is disconnected.
-//! This module must never stop what frees memory: to acknowledge, to remove a retained message, to
-//! come back for a queue.
+//! Short of memory, the broker lets in few Clients that have no Session yet, keeps nothing more for
+//! good, and makes publishers wait. If that does not help, it disconnects the Clients for which
+//! most is kept. This module must never stop what frees memory: acknowledging, removing a retained
+//! message, coming back for a queue.
 
 use std::cmp::Reverse;
 
@@ -27,9 +27,9 @@ pub enum MemoryPressure {
     /// There is enough.
     #[default]
     None,
-    /// New Sessions are refused but for a few, and nothing more is retained or delayed.
+    /// New Sessions are refused except for a few, and nothing more is retained or delayed.
     High,
-    /// QoS 0 is dropped as well, publishers have to wait, and nobody subscribes to more.
+    /// QoS 0 is dropped as well, publishers have to wait, and no subscriptions are added.
     Severe,
     /// The Clients for which most is kept are disconnected as well.
     Critical,
@@ -39,13 +39,13 @@ pub enum MemoryPressure {
 #[derive(Debug, Default)]
 pub(crate) struct Strain {
     pub(crate) pressure: MemoryPressure,
-    /// What publishers bring could not be passed on, says the driver.
+    /// Whether the driver says that what publishers bring cannot be passed on.
     is_congested: bool,
     /// Since when publishers wait for memory.
     severe_since: Option<Timestamp>,
-    /// It has not helped that they waited: their messages are refused.
+    /// Whether publishers' messages are refused, because it has not helped that they waited.
     refuses_messages: bool,
-    /// Connections that were let in though memory is short.
+    /// Connections that were let in although memory is short.
     reserve: Vec<ConnectionId>,
 }
 
@@ -56,38 +56,39 @@ struct Offender {
 }
 
 impl Core {
-    /// New Sessions that a worker lets in while memory is short: somebody has to remove what fills
-    /// it.
+    /// How many new Sessions a worker lets in while memory is short: somebody has to remove what
+    /// fills it.
     const RESERVE_MAX: usize = 8;
     /// How long publishers wait for memory before their messages are refused.
     const PATIENCE_MS: u64 = 10_000;
     const SMALL_WILL_BYTES: usize = 1024;
-    /// Clients for whom less is kept could not make the memory short.
+    /// Clients for which less is kept cannot be what makes memory short.
     const OFFENCE_BYTES_MIN: usize = 1024;
-    /// More than that is not waited for when a connection ends for its memory.
+    /// If more bytes than this wait to be written when a connection ends for its memory, they are
+    /// dropped.
     const LAST_WORDS_BYTES_MAX: usize = 16 * 1024;
 
-    /// The driver tells whether what publishers bring can be passed on: to the store, to other
-    /// workers.
+    /// Notes whether what publishers bring cannot be passed on, to the store or to other workers,
+    /// as the driver says.
     pub fn set_congested(&mut self, is_congested: bool) {
         self.strain.is_congested = is_congested;
     }
 
-    /// Whether this worker has put off so much that others shall send it no more messages. It ends
-    /// by itself: what is put off is worked off.
+    /// Whether this worker has put off so much that others should send it no more messages. This
+    /// ends by itself as the worker catches up.
     pub fn is_congested(&self) -> bool {
         self.backlog.is_full()
     }
 
-    /// Whether connections wait at a PUBLISH because of what the driver said last: it has to say
-    /// soon whether that holds still.
+    /// Whether connections wait at a PUBLISH because of what the driver said last. It then has to
+    /// say soon whether that still holds.
     pub fn waits_for_driver(&self) -> bool {
         self.strain.is_congested && self.backlog.has_held_back()
     }
 
-    /// Whether a PUBLISH of this connection is taken now, `None` if it is a large one of which only
-    /// the beginning has come. If not, the driver keeps it, with all that is behind it, until
-    /// `Effects::reading` says that the connection goes on.
+    /// Whether a PUBLISH of this connection is taken now. `publish` is `None` if only the beginning
+    /// of a large one has come. If it is not taken, the driver keeps it and all that comes after it
+    /// until `Effects::reading` says that the connection goes on.
     #[inline]
     pub fn takes_publish(
         &mut self,
@@ -121,8 +122,9 @@ impl Core {
         self.strain.refuses_messages && !removes_retained(publish)
     }
 
-    /// Whether a CONNECT may come in as far as memory goes. Who has a Session comes for what waits
-    /// in it; of others, few, and nobody whose Session stays when its Client leaves.
+    /// Whether a CONNECT may come in as far as memory goes. A Client that has a Session always may:
+    /// it comes for what waits there. Of the others, few may, and none whose Session would stay
+    /// when it leaves.
     pub(crate) fn has_memory_for(
         &mut self,
         id: ConnectionId,
@@ -147,8 +149,8 @@ impl Core {
         has_room
     }
 
-    /// Whether a Will Message of so many bytes may be kept. A small one always may: it must keep
-    /// nobody from coming for what waits.
+    /// Whether a Will Message of this many bytes may be kept. A small one always may: it must not
+    /// keep a Client from coming for what waits.
     pub(crate) fn has_memory_for_will(&self, bytes: usize) -> bool {
         bytes <= Self::SMALL_WILL_BYTES || !self.is_very_short_of_memory()
     }
@@ -165,14 +167,14 @@ impl Core {
         }
         let connection = self.clients.connection(id);
         if connection.is_none_or(|connection| connection.session().is_none()) {
-            return true; // It is no publisher yet, and will not be by this packet.
+            return true; // It is no publisher yet, and this packet does not make it one.
         }
         self.backlog.hold_back(id);
         self.clients.set_reading(id, false, fx);
         false
     }
 
-    /// Lets those go on who were held back, if they may.
+    /// Lets the publishers that were held back go on, if they may.
     pub(crate) fn release_publishers(&mut self, fx: &mut Effects) {
         if !self.holds_publishers_back() {
             for publisher in self.backlog.take_released() {
@@ -207,9 +209,9 @@ impl Core {
         self.end_unanswered(now, fx);
     }
 
-    /// Gives up so many bytes, less those that become free already: disconnects the Clients for
+    /// Gives up `bytes` bytes, less those that become free already: disconnects the Clients for
     /// which most is kept, and ends their Sessions unless those are in the store. `unfinished` says
-    /// what the driver keeps of an incomplete packet of a connection.
+    /// how many bytes of an incomplete packet the driver keeps for a connection.
     pub fn shed(
         &mut self,
         bytes: usize,
@@ -218,7 +220,7 @@ impl Core {
         fx: &mut Effects,
     ) {
         let sessions = self.clients.sessions.iter();
-        // Of one in the store, only what its connection has can be given up.
+        // Of a Session in the store, only what its connection has can be given up.
         let sessions =
             sessions.filter(|(_, it)| it.number == 0 || it.network_connection().is_some());
         let offender = |(slot, session): (usize, &Session)| Offender {
@@ -257,7 +259,7 @@ impl Core {
         let id = self.clients.control_of(id);
         let code = ReasonCode::QuotaExceeded;
         self.close(id, Some(code), &DisconnectReason::ByServer(code), now, fx);
-        // Who reads so slowly does not come to the last word in time.
+        // A peer that reads so slowly would not come to the last packet in time.
         let connection = self.clients.connections.get_mut(id.slot()).filter(|it| it.id == id);
         if let Some(connection) = connection
             && connection.output.pending() > Self::LAST_WORDS_BYTES_MAX

@@ -1,9 +1,10 @@
-//! How a shared subscription chooses a member, as it is configured; `members` chooses.
+//! The configurable ways in which a shared subscription chooses a member; `members` does the
+//! choosing.
 
 use serde::{Deserialize, Serialize};
 
-/// How a shared subscription chooses the member that gets a message. A member without Network
-/// Connection is never chosen while there is one with.
+/// How a shared subscription chooses the member that gets a message. A member without a Network
+/// Connection is never chosen while another one has one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum SharedStrategy {

@@ -1,4 +1,4 @@
-//! SUBSCRIBE: subscriptions come, and what they have is given up when they go.
+//! SUBSCRIBE: makes subscriptions, and gives up what they hold when they end.
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -34,9 +34,9 @@ struct Wanted {
 /// Where one filter of a SUBSCRIBE stands after it was handled.
 enum Step {
     Done(ReasonCode),
-    /// Another worker will say.
+    /// Another worker has to answer first.
     Waits,
-    /// The same, and messages that were sent as the old subscription asked may be on their way.
+    /// Like `Waits`, and messages sent because of the old subscription may still be on their way.
     Replaces,
 }
 
@@ -83,8 +83,8 @@ impl Core {
         self.go_on_with_streams(slot, now, fx);
     }
 
-    /// Whether the Client accepts a SUBACK or UNSUBACK for so many filters. One that it does not
-    /// would leave it without an answer, so there is nothing to be answered for then.
+    /// Whether the Client accepts a SUBACK or UNSUBACK for this many filters. If it does not, it
+    /// would be left without an answer, so nothing may be done that needs one.
     pub(crate) fn accepts_answer(
         &mut self,
         id: ConnectionId,
@@ -116,7 +116,7 @@ impl Core {
         self.end_subscribe(ticket, Some(slot), fx);
     }
 
-    /// Begins to gather what is answered to a SUBSCRIBE or UNSUBSCRIBE.
+    /// Begins to gather the answer to a SUBSCRIBE or UNSUBSCRIBE; returns its ticket.
     pub(crate) fn begin_answer(
         &mut self,
         answer: PacketType,
@@ -171,7 +171,8 @@ impl Core {
         }
     }
 
-    /// All filters of a SUBSCRIBE are done: it is answered when they are in effect everywhere.
+    /// Ends a SUBSCRIBE whose filters are all done: it is answered when they are in effect
+    /// everywhere.
     pub(crate) fn end_subscribe(
         &mut self,
         ticket: Ticket,
@@ -190,8 +191,8 @@ impl Core {
         self.arrive(ticket, fx);
     }
 
-    /// An answer waits until the store has what it says of a Session; false if it has to know
-    /// nothing.
+    /// Makes an answer wait until the store has what it says of a Session. Returns false if the
+    /// store does not have to know anything.
     pub(crate) fn wait_for_store(&mut self, ticket: Ticket, slot: Option<SessionSlot>) -> bool {
         let session = slot.map(|slot| self.clients.session(slot));
         let Some(session) = session.filter(|session| session.number > 0) else {
@@ -260,7 +261,7 @@ impl Core {
         }
     }
 
-    /// Asks the home of an exclusive subscription for it, and makes it if that is this worker.
+    /// Asks the home of an exclusive subscription for it; makes it at once if that is this worker.
     fn claim_exclusive(
         &mut self,
         slot: SessionSlot,
@@ -306,7 +307,7 @@ impl Core {
         if session.number > 0 && self.clients.rounds.is_full {
             return Err(ReasonCode::QuotaExceeded);
         }
-        // Z11: what is authorized is the filter that takes effect, without its prefix.
+        // Z11: the filter that is authorized is the one that takes effect, without its prefix.
         let policy = &self.clients.policy;
         match policy.may_subscribe(&session.identity, &request.filter, options.qos) {
             true => Ok(()),
@@ -351,7 +352,7 @@ impl Core {
         }
     }
 
-    /// Writes a subscription into its Session; gives the kind of the one it replaces.
+    /// Writes a subscription into its Session; returns the kind of the one it replaces.
     fn note_subscription(
         &mut self,
         slot: SessionSlot,
@@ -375,8 +376,8 @@ impl Core {
         replaced.map(|old| old.kind)
     }
 
-    /// Writes an exclusive subscription into its Session that its home has not granted yet. True if
-    /// the Session did not have it.
+    /// Writes an exclusive subscription that its home has not granted yet into its Session. Returns
+    /// true if the Session did not have it.
     fn note_claim(&mut self, slot: SessionSlot, wanted: &Wanted) -> bool {
         let (options, identifier) = (wanted.options, wanted.identifier);
         let claimed = Subscribed { options, identifier, kind: SubscriptionKind::Exclusive };
@@ -384,9 +385,9 @@ impl Core {
         self.clients.session(slot).subscriptions.insert(key, claimed).is_none()
     }
 
-    /// All workers know of the subscriptions. The first retained messages of the others are fetched
-    /// before the SUBACK leaves, so that they follow it at once and nothing published later comes
-    /// before them.
+    /// Goes on with a SUBSCRIBE or UNSUBSCRIBE that all workers know of. The first retained
+    /// messages of the other workers are fetched before the SUBACK leaves, so that they follow it
+    /// at once and nothing published later comes before them.
     pub(crate) fn complete_subscribe(
         &mut self,
         ticket: Ticket,
@@ -406,7 +407,7 @@ impl Core {
         self.release_walks(ticket);
     }
 
-    /// The SUBACK leaves, and retained messages follow it.
+    /// Sends the SUBACK, which retained messages follow.
     fn answer_subscribe(&mut self, subscribe: PendingSubscribe, fx: &mut Effects) {
         let id = self.clients.stream_or_control(subscribe.streams);
         if let Some(packet_id) = subscribe.packet_id {
@@ -429,7 +430,7 @@ impl Core {
         }
     }
 
-    /// The home of an exclusive subscription has answered.
+    /// Handles the answer of the home of an exclusive subscription.
     pub(crate) fn handle_exclusive_answer(
         &mut self,
         ticket: Ticket,
@@ -461,7 +462,7 @@ impl Core {
             FilterRequest { kind: RequestKind::Exclusive, filter, key: step.key.to_string() };
         let wanted = Wanted { request, options, identifier };
         if step.is_new {
-            // As far as retained messages are concerned, it begins now.
+            // As far as retained messages are concerned, the subscription begins now.
             self.clients.session(slot).subscriptions.remove(&*step.key);
         }
         self.add_plain(slot, &wanted, SubscriptionKind::Exclusive, step.subscribe, fx);
@@ -476,7 +477,8 @@ impl Core {
         self.answer_step(&step, granted(options.qos), fx);
     }
 
-    /// The home of a shared subscription has taken a member in, and all workers know of it.
+    /// Handles the answer that the home of a shared subscription has taken a member in and all
+    /// workers know of it.
     pub(crate) fn handle_shared_joined(
         &mut self,
         ticket: Ticket,
@@ -496,7 +498,7 @@ impl Core {
             fx.send(group.home, Peer::SharedLeave { group, session }.into());
         }
         if let Some(slot) = slot {
-            // Its Client may have gone, and come again, before anybody could tell the group.
+            // The Client may have gone, and come again, before anybody could tell the group.
             let session = self.clients.session_id(slot);
             let online = self.clients.session(slot).connection.is_some();
             fx.send(group.home, Peer::SharedOnline { group, session, online }.into());
@@ -534,7 +536,7 @@ impl Core {
         Some(subscribed)
     }
 
-    /// Gives up what a subscription has that has just been taken from its Session.
+    /// Gives up everything held by a subscription that was just taken from its Session.
     pub(crate) fn release_subscription(
         &mut self,
         (slot, session): (SessionSlot, SessionId),
@@ -555,7 +557,7 @@ impl Core {
         }
     }
 
-    /// Takes a filter of a Session out of the tree, unless the Session has it in the other form
+    /// Takes a filter of a Session out of the tree, unless the Session has it in the other form,
     /// too: plain and exclusive ones share their place in the tree.
     fn remove_from_tree(&mut self, slot: SessionSlot, filter: &str, fx: &mut Effects) {
         let subscriptions = &self.clients.session(slot).subscriptions;
@@ -601,14 +603,14 @@ impl Core {
     }
 }
 
-/// What a bridge means by a subscription, though it can say so in MQTT 5.0 only: messages that it
-/// brings do not go back to it, and what it takes away keeps its RETAIN flag.
+/// Returns the options that a bridge means, though it can only say so in MQTT 5.0: messages that it
+/// brings do not go back to it, and those that it takes away keep their RETAIN flag.
 fn as_bridge(entry: Subscription<'_>) -> SubscriptionOptions {
     let no_local = FilterRequest::shared_of(entry.filter).is_none();
     SubscriptionOptions { no_local, retain_as_published: true, ..entry.options }
 }
 
-/// A SUBACK or an UNSUBACK.
+/// Makes a SUBACK or an UNSUBACK.
 pub(crate) fn answer_packet(
     answer: PacketType,
     packet_id: PacketIdentifier,

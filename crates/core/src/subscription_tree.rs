@@ -47,8 +47,8 @@ pub(crate) struct GroupId {
     pub(crate) number: u64,
 }
 
-/// What a filter's last level holds. A node of the tree with it is one cache line: what few nodes
-/// have is kept elsewhere, under a number.
+/// What a filter's last level holds. A node of the tree with this value is one cache line: what
+/// only few nodes have is kept elsewhere, under a number.
 #[derive(Debug)]
 pub(crate) struct FilterNode {
     plus: NodeIndex,
@@ -58,7 +58,7 @@ pub(crate) struct FilterNode {
     local: SubscriberList,
 }
 
-/// Nobody, one, or many subscribers of one filter: a [`SubscriberSet`] by its number.
+/// Nobody, one, or many subscribers of one filter; many are a [`SubscriberSet`], by its number.
 #[derive(Clone, Copy, Debug, Default)]
 enum SubscriberList {
     #[default]
@@ -108,8 +108,8 @@ impl SubscriptionTree {
         Self { tree: LevelTree::new(seed), sets, others, subscriptions: 0 }
     }
 
-    /// Adds a local subscriber or replaces what the Session had for this filter. True if it is the
-    /// first local one: other workers have to be told.
+    /// Adds a local subscriber or replaces what the Session had for this filter. Returns true if it
+    /// is the first local one: other workers have to be told.
     pub(crate) fn insert(&mut self, filter: &str, subscriber: Subscriber) -> bool {
         let node = self.node_or_insert(filter);
         let was_empty = matches!(self.tree.value(node).local, SubscriberList::None);
@@ -117,7 +117,7 @@ impl SubscriptionTree {
         was_empty
     }
 
-    /// Removes a local subscriber. True if it was the last local one of this filter.
+    /// Removes a local subscriber. Returns true if it was the last local one of this filter.
     pub(crate) fn remove(&mut self, filter: &str, session: SessionSlot) -> bool {
         let node = self.tree.find(filter);
         if node == NONE || !self.remove_local(node, session) {
@@ -234,7 +234,8 @@ impl SubscriptionTree {
         self.subscriptions
     }
 
-    /// True if the Session was not among the node's subscribers before.
+    /// Adds a subscriber to a node. Returns true if its Session was not among the subscribers
+    /// before.
     fn insert_local(&mut self, node: NodeIndex, subscriber: Subscriber) -> bool {
         let list = &mut self.tree.value_mut(node).local;
         match list {
@@ -252,7 +253,7 @@ impl SubscriptionTree {
         true
     }
 
-    /// True if the Session was among the node's subscribers.
+    /// Removes a subscriber from a node. Returns true if the Session was among the subscribers.
     fn remove_local(&mut self, node: NodeIndex, session: SessionSlot) -> bool {
         let list = &mut self.tree.value_mut(node).local;
         match *list {

@@ -5,10 +5,10 @@ use std::num::NonZeroU64;
 use std::ops::{Add, Sub};
 
 /// Milliseconds since an epoch of the driver's choice. It never goes back, and nobody sets it: it
-/// goes on as time does, also while the machine is suspended. (A broker with a store goes on from
+/// advances as time does, also while the machine is suspended. (A broker with a store goes on from
 /// the time of the store, which began as Unix time; see the decision about clocks.)
 ///
-/// Kept as one more than it is: so an absent one takes no more room than one that is there.
+/// Stored as one more than its value, so that an `Option` of it takes no more room.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(NonZeroU64);
 
@@ -28,9 +28,9 @@ impl Timestamp {
         Self(self.0.saturating_add(seconds.saturating_mul(1000)))
     }
 
-    /// Seconds from `self` until `later`, to the nearest one but at least 1; 0 if `later` has
-    /// passed. Another worker's turn may have begun a moment before the one that said `later`;
-    /// rounded up, its answer would be a second more than was said.
+    /// Seconds from `self` until `later`, rounded to the nearest but at least 1; 0 if `later` has
+    /// passed. They are not rounded up, because another worker's turn may have begun a moment
+    /// before the one that set `later`: its answer would be a second more than what was set.
     pub const fn seconds_until(self, later: Self) -> u64 {
         let millis = later.0.get().saturating_sub(self.0.get());
         if millis > 0 && millis < 1000 { 1 } else { millis.saturating_add(500) / 1000 }
@@ -93,7 +93,7 @@ mod tests {
         let until = |millis| now.seconds_until(Timestamp::from_millis(millis));
         assert_eq!([until(9_000), until(10_000)], [0, 0]);
         assert_eq!([until(10_001), until(10_400), until(11_400)], [1, 1, 1]);
-        // Two seconds, said on a worker whose turn began 3 ms before and 3 ms after this one.
+        // Two seconds, set on a worker whose turn began 3 ms before and 3 ms after this one.
         assert_eq!([until(11_997), until(12_003)], [2, 2]);
     }
 }

@@ -1,9 +1,9 @@
 //! Everything that happens because time passes: ordered sets of deadlines, one for each kind.
 //!
-//! A timer may be late: a turn has other things to do, and does only so much. So it must never
-//! decide alone: whoever has to know whether a moment has passed compares it with the time.
-//! Who sets a timer remembers its moment, so that it can be taken out again: a Client that
-//! reconnects for ever leaves nothing behind.
+//! A timer may be late: a turn has other things to do, and does only so much. So a timer must never
+//! decide alone: code that has to know whether a moment has passed compares it with the time.
+//! Whoever sets a timer remembers its moment, so that the timer can be taken out again: a Client
+//! that reconnects forever leaves nothing behind.
 
 use std::collections::BTreeSet;
 
@@ -26,10 +26,11 @@ pub(crate) enum Timer {
     RetainedExpiry(u32),
 }
 
-/// Timers of one kind are together: what stands in the way of a packet can be found among them.
+/// Timers of one kind are kept together, so that what stands in the way of a packet can be found
+/// among them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// How long a peer may be silent: that is judged when it is known what has come.
+    /// How long a peer may be silent: this is judged when it is known what has come.
     Silence,
     /// The end of Sessions, and their Will Messages.
     Session,
@@ -44,7 +45,7 @@ pub(crate) struct Timers([BTreeSet<(Timestamp, Timer)>; Kind::COUNT]);
 
 impl Kind {
     const COUNT: usize = 4;
-    /// What takes effect before packets that come later are handled.
+    /// The kinds that take effect before packets that come later are handled.
     const STATE: [Self; 3] = [Self::Session, Self::Delayed, Self::Retained];
 }
 
@@ -77,7 +78,7 @@ impl Timers {
         first(&self.0[kind as usize])
     }
 
-    /// Takes out the first timer that is due, of all kinds but [`Kind::Silence`].
+    /// Takes out the first timer that is due, of all kinds except [`Kind::Silence`].
     pub(crate) fn pop_due(&mut self, now: Timestamp) -> Option<Timer> {
         let first_of = |kind: Kind| Some((first(&self.0[kind as usize])?, kind));
         let firsts = Kind::STATE.into_iter().filter_map(first_of);

@@ -1,7 +1,7 @@
-//! One line for each Control Packet, for those who look at a conversation: what it is and how
+//! One line for each Control Packet, for people who inspect a conversation: what it is and how
 //! large, never what it carries.
 //!
-//! While nobody traces, a packet that leaves costs one look at a flag.
+//! While nothing is traced, a packet that leaves costs one look at a flag.
 
 use std::fmt;
 use std::sync::Arc;
@@ -29,7 +29,7 @@ pub enum Tracing {
 /// What a line says of a packet.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PacketLine {
-    /// Its type; absent only by default.
+    /// Its type; absent only in the default value.
     pub packet_type: Option<PacketType>,
     /// Its Packet Identifier.
     pub packet_id: Option<u16>,
@@ -66,7 +66,7 @@ impl Tracing {
 }
 
 impl PacketLine {
-    /// What is said of a packet of so many bytes.
+    /// Returns the line for a packet of this many bytes.
     pub fn of(packet: &Packet<'_>, bytes: usize) -> Self {
         let line = Self { packet_type: Some(packet.packet_type()), bytes, ..Self::default() };
         match packet {
@@ -122,13 +122,13 @@ impl fmt::Display for PacketLine {
 }
 
 impl Core {
-    /// From now on [`Effects::traced`] tells of packets of these Clients that leave.
+    /// Sets whose packets [`Effects::traced`] reports from now on as they leave.
     pub fn set_tracing(&mut self, tracing: Tracing) {
         self.clients.traces = tracing != Tracing::Off;
         self.clients.tracing = tracing;
     }
 
-    /// Who is connected by this connection.
+    /// Returns the Client that is connected by this connection.
     pub fn client_of(&self, id: ConnectionId) -> Option<&Arc<Identity>> {
         self.clients.client_of(id)
     }
@@ -150,7 +150,7 @@ impl Clients {
         }
     }
 
-    /// The same of a PUBLISH.
+    /// Like `trace`, for a PUBLISH.
     #[cold]
     pub(crate) fn trace_publish(
         &self,

@@ -1,9 +1,9 @@
-//! Packets that many receivers get alike, written down once for the length of a turn.
+//! Packets that are the same for many receivers, written down once for the length of a turn.
 //!
-//! Each receiver's output names the part that it gets; what was not written to its socket by the
-//! end of the turn is copied into a buffer of its own. So a message for many is read by all of them
-//! from the same few bytes, which are in the processor's cache, and not from as many copies. They
-//! must never be taken away while an output names them.
+//! Each receiver's output refers to the part that it gets; what was not written to its socket by
+//! the end of the turn is copied into a buffer of that output. So all receivers of a message are
+//! served from the same few bytes, which are in the processor's cache, and not from as many copies.
+//! The bytes must never be taken away while an output refers to them.
 
 use std::ops::Range;
 
@@ -24,10 +24,10 @@ pub(crate) struct Part {
 }
 
 impl TurnBytes {
-    /// From this length on nothing is added any more.
+    /// The most bytes of one turn; what would exceed it is not added.
     const BYTES_MAX: usize = 256 * 1024;
 
-    /// Adds what the two make together, if there is room.
+    /// Adds `head` and `payload` as one part, if there is room.
     pub(crate) fn add(&mut self, head: &[u8], payload: &[u8]) -> Option<Part> {
         let (start, length) = (self.bytes.len(), head.len() + payload.len());
         if start + length > Self::BYTES_MAX {
@@ -35,7 +35,7 @@ impl TurnBytes {
         }
         self.bytes.extend_from_slice(head);
         self.bytes.extend_from_slice(payload);
-        // Both are below `BYTES_MAX`.
+        // Neither is above `BYTES_MAX`.
         Some(Part { start: start as u32, length: length as u32 })
     }
 
@@ -49,13 +49,14 @@ impl TurnBytes {
         self.holders.push(id);
     }
 
-    /// Those who were noted since the last time. All of them have to let go of their parts before
-    /// [`TurnBytes::clear`].
+    /// Takes the holders that were noted since the last time. All of them have to let go of their
+    /// parts before [`TurnBytes::clear`].
     pub(crate) fn take_holders(&mut self) -> Vec<ConnectionId> {
         std::mem::take(&mut self.holders)
     }
 
-    /// Nobody has a part any more. Keeps `holders`, now empty, for reuse.
+    /// Clears the bytes when nobody has a part of them any more. Keeps `holders`, now empty, for
+    /// reuse.
     pub(crate) fn clear(&mut self, mut holders: Vec<ConnectionId>) {
         self.bytes.clear();
         holders.clear();
@@ -68,7 +69,7 @@ impl TurnBytes {
         self.holders.shrink_to_fit();
     }
 
-    /// The memory that they take.
+    /// The bytes of memory that this takes.
     pub(crate) fn held_bytes(&self) -> usize {
         self.bytes.capacity() + self.holders.capacity() * size_of::<ConnectionId>()
     }
@@ -83,7 +84,7 @@ impl Part {
         self.length as usize
     }
 
-    /// Grows by `next` if that comes right behind.
+    /// Grows by `next` if that comes right after it; returns whether it does.
     #[inline]
     pub(crate) fn extend(&mut self, next: Self) -> bool {
         let follows = self.start + self.length == next.start;
@@ -100,7 +101,7 @@ impl Part {
         self.length -= count;
     }
 
-    /// The same in pieces of so many bytes at most.
+    /// Splits the part into pieces of at most `length_max` bytes.
     pub(crate) fn pieces(self, length_max: usize) -> impl Iterator<Item = Self> {
         let end = self.start + self.length;
         (self.start..end).step_by(length_max).map(move |start| {

@@ -1,5 +1,5 @@
-//! UNSUBSCRIBE: subscriptions of Sessions that go on end. It must never answer before nothing comes
-//! on their behalf any more.
+//! UNSUBSCRIBE: ends subscriptions of Sessions that go on. The answer must never leave while
+//! anything may still come on their behalf.
 
 use std::sync::Arc;
 
@@ -73,15 +73,15 @@ impl Core {
         }
     }
 
-    /// All filters of an UNSUBSCRIBE are done.
+    /// Ends an UNSUBSCRIBE whose filters are all done.
     pub(crate) fn end_unsubscribe(
         &mut self,
         ticket: Ticket,
         slot: Option<SessionSlot>,
         fx: &mut Effects,
     ) {
-        // What is not there any more may have gone a moment ago, on behalf of an UNSUBSCRIBE whose
-        // answer waits.
+        // A subscription that is not there may have gone a moment ago, by an UNSUBSCRIBE whose
+        // answer still waits.
         if self.config.workers > 1
             && let Some(unsubscribe) = self.pending.subscribe(ticket)
             && !unsubscribe.needs_fence
@@ -89,7 +89,7 @@ impl Core {
             unsubscribe.waiting += 1;
             self.pending.put_behind_fence(ticket);
         }
-        // What was not there any more may still be in the store.
+        // A subscription that was not there may still be in the store.
         let waits = self.wait_for_store(ticket, slot);
         if let Some(unsubscribe) = self.pending.subscribe(ticket) {
             unsubscribe.waiting += usize::from(waits);
@@ -97,7 +97,7 @@ impl Core {
         self.arrive(ticket, fx);
     }
 
-    /// The UNSUBACK leaves [MQTT-3.10.4-4].
+    /// Sends the UNSUBACK [MQTT-3.10.4-4].
     pub(crate) fn answer_unsubscribe(&mut self, unsubscribe: &PendingSubscribe, fx: &mut Effects) {
         let id = self.clients.stream_or_control(unsubscribe.streams);
         let is_there = self.clients.connection(id).is_some();
@@ -107,8 +107,8 @@ impl Core {
         }
     }
 
-    /// Ends a subscription of a Session that goes on, for an UNSUBSCRIBE; adds to what its UNSUBACK
-    /// waits for. True if there was one.
+    /// Ends a subscription of a Session that goes on, for an UNSUBSCRIBE, and adds to what its
+    /// UNSUBACK waits for. Returns true if there was one.
     fn unsubscribe(
         &mut self,
         slot: SessionSlot,

@@ -1,4 +1,4 @@
-//! How much of everything a worker holds. All of it is known without a walk over what there is.
+//! How much of everything a worker holds. All of it is known without walking over what there is.
 
 use crate::core::Core;
 
@@ -42,7 +42,7 @@ impl Usage {
 }
 
 impl Core {
-    /// How many sessions (connected or not), connections and subscriptions there are.
+    /// Returns how much of everything this worker holds.
     pub fn usage(&self) -> Usage {
         let (retained_messages, retained_bytes) = self.retained.usage();
         let (counters, clients) = (&self.clients.counters, &self.clients);

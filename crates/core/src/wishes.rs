@@ -1,9 +1,9 @@
 //! The retained messages that new subscriptions have asked for and that are on their way: which
 //! requests there are, whose they are, and which of them may be able to go on.
 //!
-//! A Client can make many subscriptions, again and again. So there is one request for each of them
-//! at the most, and nothing here looks through all requests: what comes for one finds it by its
-//! name. It must never decide what is delivered.
+//! A Client can make many subscriptions, again and again. So each has at most one request, and
+//! nothing that comes for one request looks through all of them: it finds the request by its name.
+//! This module must never decide what is delivered.
 
 use std::collections::VecDeque;
 
@@ -13,11 +13,11 @@ use hashbrown::HashMap;
 use crate::identity::SessionId;
 use crate::peer::Ticket;
 
-/// All requests of a worker, with what `R` says about each.
+/// All requests of a worker, each with an `R` that says more about it.
 #[derive(Debug)]
 pub(crate) struct Wishes<R> {
     requests: HashMap<Ticket, Wish<R>, FixedState>,
-    /// Those whose SUBACK has not left, or that have not followed it yet, by the SUBSCRIBE.
+    /// Requests whose SUBACK has not left, or that have not followed it yet, by their SUBSCRIBE.
     held: HashMap<Ticket, HeldWishes, FixedState>,
     sessions: HashMap<SessionId, OfSession, FixedState>,
     /// Sessions whose requests may be able to go on.
@@ -31,7 +31,7 @@ pub(crate) struct Wishes<R> {
 struct Wish<R> {
     session: SessionId,
     key: Box<str>,
-    /// Live messages that came later than this one came behind the subscription.
+    /// Live messages with a later moment came after the subscription.
     since: u64,
     /// Absent while it is lent.
     request: Option<R>,
@@ -50,11 +50,11 @@ struct HeldWishes {
 struct OfSession {
     /// By the names of their subscriptions in the Session.
     by_key: HashMap<Box<str>, Ticket, FixedState>,
-    /// Those whose SUBACK has left, in order; some may be at their end.
+    /// Those whose SUBACK has left, in order; some may have ended.
     order: VecDeque<Ticket>,
     is_awake: bool,
-    /// Topics of which a live message has come meanwhile, and when: what another worker has kept
-    /// may be older, and must not come after it.
+    /// The topics for which a live message has come meanwhile, and when: what another worker has
+    /// kept may be older, and must not come after the live message.
     live: HashMap<Box<str>, u64, FixedState>,
 }
 
@@ -81,8 +81,8 @@ impl<R> Wishes<R> {
         self.requests.values().filter_map(|wish| wish.request.as_ref())
     }
 
-    /// Adds the request of a subscription, held until the SUBACK leaves; gives the one that it
-    /// takes the place of.
+    /// Adds the request of a subscription, held until the SUBACK leaves; returns the one that it
+    /// replaces.
     pub(crate) fn insert(
         &mut self,
         (ticket, subscribe): (Ticket, Ticket),
@@ -111,8 +111,8 @@ impl<R> Wishes<R> {
         self.held.contains_key(&subscribe)
     }
 
-    /// The next requests of a SUBSCRIBE that are to begin, `count` at the most; some may be at
-    /// their end. Fewer are the last ones.
+    /// Takes the next requests of a SUBSCRIBE that are to begin, at most `count`; some may have
+    /// ended. If there are fewer, these are the last ones.
     pub(crate) fn take_to_begin(&mut self, subscribe: Ticket, count: usize) -> Vec<Ticket> {
         let Some(HeldWishes { tickets, begun }) = self.held.get_mut(&subscribe) else {
             return Vec::new();
@@ -123,8 +123,8 @@ impl<R> Wishes<R> {
         taken
     }
 
-    /// The SUBACK has left: up to `count` of the requests that it held back may follow. Says how
-    /// many there were; fewer than `count` are the last ones.
+    /// Lets up to `count` of the requests that a SUBACK held back follow it, now that it has left.
+    /// Returns how many there were; if fewer than `count`, these are the last ones.
     pub(crate) fn release(&mut self, subscribe: Ticket, count: usize) -> usize {
         for released in 0..count {
             let held = self.held.get_mut(&subscribe);
@@ -137,7 +137,7 @@ impl<R> Wishes<R> {
         count
     }
 
-    /// A request may go on behind those of its Session that came before it.
+    /// Lets a request go on after those of its Session that came before it.
     fn follow(&mut self, ticket: Ticket) {
         let Some(session) = self.requests.get(&ticket).map(|wish| wish.session) else {
             return;
@@ -168,7 +168,7 @@ impl<R> Wishes<R> {
         }
     }
 
-    /// Whose requests may be able to go on.
+    /// Takes the next Session whose requests may be able to go on.
     pub(crate) fn next_awake(&mut self) -> Option<SessionId> {
         let session = self.awake.pop_front()?;
         if let Some(of_session) = self.sessions.get_mut(&session) {
@@ -181,7 +181,7 @@ impl<R> Wishes<R> {
         self.awake.len()
     }
 
-    /// Some request of a Session may be able to go on.
+    /// Notes that some request of a Session may be able to go on.
     #[inline]
     pub(crate) fn wake(&mut self, session: SessionId) {
         if self.requests.is_empty() {
@@ -207,7 +207,7 @@ impl<R> Wishes<R> {
         }
     }
 
-    /// A live message of a topic has reached a Session.
+    /// Notes that a live message of a topic has reached a Session.
     pub(crate) fn note_live(&mut self, session: SessionId, topic: &str) {
         if let Some(of_session) = self.sessions.get_mut(&session) {
             self.moment += 1;
@@ -217,7 +217,7 @@ impl<R> Wishes<R> {
         }
     }
 
-    /// A live message of a topic reaches all Sessions that may ask for it.
+    /// Notes that a live message of a topic reaches all Sessions that may ask for it.
     pub(crate) fn note_live_for_all(&mut self, topic: &str) {
         let sessions: Vec<_> = self.sessions.keys().copied().collect();
         sessions.into_iter().for_each(|session| self.note_live(session, topic));
@@ -244,7 +244,7 @@ impl<R> Wishes<R> {
         request
     }
 
-    /// A subscription has gone, and what it had asked for is not wanted any more.
+    /// Removes the request of a subscription that is gone.
     pub(crate) fn remove_key(&mut self, session: SessionId, key: &str) -> Option<R> {
         if self.requests.is_empty() {
             return None;

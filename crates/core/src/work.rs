@@ -1,8 +1,8 @@
 //! How much a worker does in one turn, counted in operations: nodes visited, receivers, filters,
 //! timers. A turn that has done enough ends, so that everybody else is served; what is left is done
-//! in the next ones. It must never count time: the same inputs give the same turns.
+//! in the next ones. Time must never count: the same inputs give the same turns.
 
-/// What was done.
+/// Counts what was done.
 #[derive(Debug, Default)]
 pub(crate) struct Work {
     in_turn: usize,
@@ -14,10 +14,10 @@ pub(crate) struct Work {
 impl Work {
     /// Operations after which no further packet is handled in a turn.
     pub(crate) const TURN_MAX: usize = 65_536;
-    /// What it takes to choose a member of a shared subscription, beside a delivery.
+    /// Operations that it takes to choose a member of a shared subscription, besides a delivery.
     pub(crate) const GROUP: usize = 8;
 
-    /// Members of a shared subscription that are looked at as quickly as anything else is done.
+    /// How many members of a shared subscription are looked at for one operation.
     pub(crate) const MEMBERS: usize = 16;
     /// The same for the subscriptions of a Session.
     pub(crate) const SUBSCRIPTIONS: usize = 16;
@@ -32,7 +32,7 @@ impl Work {
         self.in_turn - self.before_packets >= Self::TURN_MAX
     }
 
-    /// Packets have a share of the turn to themselves, whatever came before them.
+    /// Gives packets a share of the turn to themselves, whatever came before them.
     pub(crate) fn begin_packets(&mut self) {
         self.before_packets = self.in_turn;
     }
@@ -42,7 +42,7 @@ impl Work {
         self.before_packets = 0;
     }
 
-    /// Everything so far.
+    /// Everything counted so far.
     pub(crate) fn total(&self) -> u64 {
         self.total + self.in_turn as u64
     }

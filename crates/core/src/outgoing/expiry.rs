@@ -1,4 +1,4 @@
-//! The messages of a queue that have expired: found in memory at once, in the store page by page.
+//! Finds the messages of a queue that have expired: in memory at once, in the store page by page.
 
 use super::{Outgoing, StoredQueue, Waiting};
 use crate::expiring::{Expiring, may_drop};
@@ -6,14 +6,14 @@ use crate::limits::Limits;
 use crate::stored::StoredDelivery;
 use crate::time::Timestamp;
 
-/// How far the part of a queue that is in the store was searched.
+/// How far the search through the stored part of a queue has come.
 #[derive(Debug, Default)]
 struct Sweep {
-    /// Goes on here.
+    /// The sequence where the search goes on.
     next: u64,
-    /// The last sequence when it began; what came later is known.
+    /// The last sequence when the search began; the expiry of later messages is known.
     last: u64,
-    /// What stays and has an expiry, and what came meanwhile.
+    /// The expiry of messages that stay and of those that came meanwhile.
     found: Expiring,
 }
 
@@ -21,16 +21,18 @@ struct Sweep {
 #[derive(Debug, Default)]
 pub(crate) struct StoredExpiry {
     pub(super) expiring: Expiring,
-    /// The search for what has expired, and when it was done last.
+    /// The search for what has expired, if one is under way.
     sweep: Option<Box<Sweep>>,
+    /// When the last search ended.
     swept_at: Option<Timestamp>,
 }
 
 impl Outgoing {
-    /// So long after a sweep no other one of the same queue begins.
+    /// The pause after a sweep before another one of the same queue may begin.
     const SWEEP_PAUSE_MS: u64 = 1000;
 
-    /// Takes out what has expired in memory, and need not be brought to its end.
+    /// Takes out the messages in memory that have expired, except those whose delivery has to be
+    /// completed.
     pub(crate) fn take_expired(&mut self, now: Timestamp) -> Vec<Waiting> {
         if self.expiring.may_be_over(now) == 0 {
             return Vec::new();
@@ -57,8 +59,8 @@ impl Outgoing {
         over
     }
 
-    /// Whether one more message may wait though the queue is full, because enough of what is in the
-    /// store may have expired; at most as much again as the queue may have.
+    /// Whether one more message may wait although the queue is full, because enough of the messages
+    /// in the store may have expired. This at most doubles what the queue may hold.
     pub(crate) fn may_overrun(&self, bytes: usize, limits: &Limits, now: Timestamp) -> bool {
         let (waiting, waiting_bytes) = self.queued();
         let messages_max = limits.queue_messages_max as usize;
@@ -68,7 +70,8 @@ impl Outgoing {
             && waiting_bytes + bytes <= 2 * limits.queue_bytes_max as usize
     }
 
-    /// Begins to search the store, if there may be something to find and it was not done just now.
+    /// Begins to search the store if there may be something to find and the last search was not
+    /// just now. Returns whether it begins.
     pub(crate) fn begin_sweep(&mut self, now: Timestamp) -> bool {
         let stored = &mut self.stored;
         let has_rested = stored.expiry.swept_at.is_none_or(|at| now - at >= Self::SWEEP_PAUSE_MS);
@@ -83,8 +86,8 @@ impl Outgoing {
         begins
     }
 
-    /// From where the next page is to be read; `None`: the sweep is given up, because the store is
-    /// asked for what is to be sent.
+    /// Returns the sequence from which the next page is to be read. `None`: the sweep is given up,
+    /// because messages to be sent are being fetched from the store or none are left there.
     pub(crate) fn ask_page(&mut self, ticket: u64) -> Option<u64> {
         let stored = &mut self.stored;
         if stored.fetch.is_some() || stored.messages == 0 {
@@ -95,7 +98,7 @@ impl Outgoing {
         Some(from)
     }
 
-    /// A page has come: whether it is still wanted. If it is not, the sweep is given up.
+    /// Whether a page that has come is still wanted. If it is not, the sweep is given up.
     pub(crate) fn takes_page(&mut self, ticket: u64) -> bool {
         let takes = self.end_fetch(ticket) && self.stored.expiry.sweep.is_some();
         if !takes {
@@ -104,7 +107,7 @@ impl Outgoing {
         takes
     }
 
-    /// Looks at a message of a page; true if it has expired, and is not this queue's any more.
+    /// Examines a message of a page; true if it has expired and no longer belongs to this queue.
     pub(crate) fn sweep(
         &mut self,
         sequence: u64,
@@ -128,7 +131,7 @@ impl Outgoing {
         false
     }
 
-    /// Everything below `next` was looked at: whether there is more.
+    /// Notes that everything below `next` was examined; returns whether there is more.
     pub(crate) fn end_page(&mut self, next: u64, now: Timestamp) -> bool {
         let stored = &mut self.stored;
         let Some(sweep) = &mut stored.expiry.sweep else {
@@ -146,12 +149,12 @@ impl Outgoing {
 }
 
 impl StoredExpiry {
-    /// Nobody knows when these messages expire.
+    /// For messages of which nobody knows when they expire.
     pub(super) fn unknown(messages: usize) -> Self {
         Self { expiring: Expiring::unknown(messages), ..Self::default() }
     }
 
-    /// One more message.
+    /// Notes when one more message expires.
     pub(super) fn note(&mut self, expires_at: Option<Timestamp>) {
         self.expiring.add(expires_at);
         if let Some(sweep) = &mut self.sweep {

@@ -24,7 +24,7 @@ impl Identifiers {
         }
     }
 
-    /// One more subscription has made the delivery.
+    /// Adds the identifier of one more subscription that has made the delivery.
     pub(crate) fn push(&mut self, identifier: NonZeroU32) {
         match self {
             Self::None => *self = Self::One(identifier),

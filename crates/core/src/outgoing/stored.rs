@@ -1,5 +1,5 @@
-//! The part of a Session's sending half that the store keeps: what was left to it, what is fetched
-//! from it, and what of that may have been sent before.
+//! The part of a Session's sending half that the store keeps: what is in the store only, what is
+//! fetched from it, and which of those messages may have been sent before.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,7 +11,7 @@ use crate::sent::Sent;
 use crate::stored::{FREE_AHEAD, RecoveredQueue, Round};
 use crate::time::Timestamp;
 
-/// The part of a queue that is in the store only: what it holds comes behind what is in memory.
+/// The part of a queue that is in the store only. Its messages come after those in memory.
 #[derive(Debug, Default)]
 pub(crate) struct StoredQueue {
     /// Whether the Session is in the store.
@@ -20,35 +20,35 @@ pub(crate) struct StoredQueue {
     pub(super) last: u64,
     /// How many sequences are left out before the next one.
     pub(super) skipped: u16,
-    /// Everything from here on is in the store only, unless it is at its end already.
+    /// All messages from this sequence on are in the store only, unless they are complete already.
     pub(super) from: u64,
     pub(super) messages: usize,
     pub(super) bytes: usize,
     pub(super) expiry: StoredExpiry,
-    /// How many of them come from shared subscriptions.
+    /// How many of the messages come from shared subscriptions.
     pub(crate) of_groups: usize,
-    /// What of it may have been sent.
+    /// Which of the messages may have been sent.
     pub(super) sent: Sent,
-    /// The last one that was sent.
+    /// The last sequence that was sent.
     pub(super) last_sent: u64,
-    /// The store knows that messages with a lower sequence may be sent; and what it was told, but
-    /// may not know yet.
+    /// The store knows that messages with a lower sequence may be sent.
     ahead: u64,
+    /// The store was told that messages with a lower sequence may be sent, but may not know it yet.
     told: u64,
-    /// How far it is told ahead.
+    /// How far ahead of sending the store is told.
     step: u64,
-    /// Went back to shared subscriptions. The store has them until that is durable, but they are
-    /// not this queue's any more.
+    /// Messages that went back to shared subscriptions, and the round in which they did. The store
+    /// has them until that is durable, but they no longer belong to this queue.
     pub(super) given_back: BTreeMap<u64, Round>,
-    /// Names the question to the store that is under way; answers to others are void.
+    /// The ticket of the request to the store that is under way; answers to others are void.
     pub(super) fetch: Option<u64>,
 }
 
 impl Outgoing {
-    /// The store is told of at most so many messages ahead of what is sent.
+    /// The most messages ahead of sending that the store is told of.
     const STEP_MAX: u64 = 65_536;
 
-    /// The Network Connection is gone: what is in the store does not have to be in memory.
+    /// Drops from memory what is in the store, since the Network Connection is gone.
     pub(crate) fn leave_to_store(&mut self) {
         let Self { in_flight, queue, stored, .. } = self;
         for (entry, _) in in_flight.take_all() {
@@ -79,8 +79,8 @@ impl Outgoing {
         self.stored.messages
     }
 
-    /// The first sequence that has to be fetched, if it is time to fetch more: the question counts
-    /// as asked, under this ticket.
+    /// Returns the first sequence to fetch, if it is time to fetch more. The request then counts as
+    /// made, under this ticket.
     pub(crate) fn begin_fetch(&mut self, ticket: u64) -> Option<u64> {
         let is_time = self.stored.fetch.is_none()
             && self.stored.messages > 0
@@ -98,15 +98,17 @@ impl Outgoing {
         (Self::HEAD_MESSAGES / 2, Self::HEAD_BYTES / 2)
     }
 
-    /// An answer of the store has come: whether it is the one that is waited for.
+    /// Whether an answer of the store is the one that is waited for. If so, no request is under way
+    /// any more.
     pub(crate) fn end_fetch(&mut self, ticket: u64) -> bool {
         let is_it = self.stored.fetch == Some(ticket);
         self.stored.fetch = self.stored.fetch.filter(|_| !is_it);
         is_it
     }
 
-    /// Everything of the store below `next` is in memory now, or at its end. Those of QoS 2 that
-    /// were never sent wait for the round that they come with, else for `hold`.
+    /// Takes in what was fetched: everything in the store below `next` is now in memory or
+    /// complete. QoS 2 messages that were never sent wait for the round that comes with them, or
+    /// else for `hold`.
     pub(crate) fn note_fetched(
         &mut self,
         next: u64,
@@ -137,18 +139,18 @@ impl Outgoing {
         }
         stored.sent.end_visits(next);
         if next > stored.last {
-            // Missing messages are damaged, and were counted.
+            // Messages that are missing are damaged, and have been counted.
             (stored.messages, stored.bytes, stored.of_groups) = (0, 0, 0);
             stored.expiry = StoredExpiry::default();
         }
     }
 
-    /// What went back to shared subscriptions and may still be fetched.
+    /// The sequences of messages that went back to shared subscriptions and may still be fetched.
     pub(crate) fn given_back(&self) -> BTreeSet<u64> {
         self.stored.given_back.keys().copied().collect()
     }
 
-    /// What of the stored part may have been sent.
+    /// Which messages of the stored part may have been sent.
     pub(crate) fn sent(&self) -> Sent {
         self.stored.sent
     }
@@ -163,16 +165,17 @@ impl Outgoing {
         self.stored.from
     }
 
-    /// Whether the store knows that this message may be sent. If not, and the broker was killed,
-    /// the next one would send it once more and not know that it does [MQTT-3.3.1-1].
+    /// Whether the store knows that this message may be sent. If it did not and the broker were
+    /// killed, the next broker would send the message again without knowing that this is a
+    /// repetition [MQTT-3.3.1-1].
     #[inline]
     pub(super) fn may_be_sent(&self, sequence: u64) -> bool {
         sequence < self.stored.ahead
     }
 
-    /// Before what sequence messages may be sent soon, if it is time to tell the store: long
-    /// before sending comes to what it knows. Where the store is too slow for that, it is told of
-    /// more at a time.
+    /// Returns the sequence below which messages may be sent soon, if it is time to tell the store.
+    /// It is told long before sending reaches what it knows. If the store is too slow for that, it
+    /// is told of more at a time.
     pub(crate) fn tell_ahead(&mut self) -> Option<u64> {
         let front = self.queue.front().map(|waiting| waiting.sequence);
         let next = front.filter(|&sequence| sequence > 0).unwrap_or(self.stored.last_sent);
@@ -187,7 +190,8 @@ impl Outgoing {
         Some(stored.told)
     }
 
-    /// The same for a new Network Connection: the store does not know of the last one's any more.
+    /// Like `tell_ahead`, for a new Network Connection: the store no longer has what it was told
+    /// for the last one.
     pub(crate) fn tell_ahead_again(&mut self) -> Option<u64> {
         let stored = &mut self.stored;
         if (stored.last, stored.skipped) == (0, 0) {
@@ -202,15 +206,18 @@ impl Outgoing {
         Some(stored.told)
     }
 
-    /// The store knows what it was told.
+    /// Notes that the store knows that messages below `sent_before` may be sent.
     pub(crate) fn note_ahead(&mut self, sent_before: u64) {
         self.stored.ahead = self.stored.ahead.max(sent_before);
     }
 
-    /// The queue of a Session as a store has kept it; `was_connected` when the broker ended.
-    /// There may also have been messages that a power cut has taken: their Packet Identifiers,
-    /// which the Client may still hold for a PUBREL, are not used again soon. But none is left out
-    /// if that would lead to the Packet Identifier of an old message that is not at its end.
+    /// Restores the queue of a Session as a store has kept it. `was_connected` says whether its
+    /// Client was connected when the broker ended.
+    ///
+    /// A power cut may have destroyed further messages. Their Packet Identifiers, which the Client
+    /// may still hold for a PUBREL, must not be used again soon, so some identifiers are left out.
+    /// But none is left out if that would lead to the Packet Identifier of an old message that is
+    /// not complete.
     pub(crate) fn restore(
         &mut self,
         queue: &RecoveredQueue,
@@ -246,7 +253,7 @@ impl Outgoing {
             ..StoredQueue::new(true)
         };
         if (self.stored.last, self.stored.skipped) != (0, 0) {
-            // Nothing is known to the store any more, but for the number above.
+            // The store no longer knows what may be sent, except for `sent_before`.
             (self.stored.ahead, self.stored.told) = (0, 0);
         }
         for &sequence in &queue.taken {
@@ -263,7 +270,7 @@ impl StoredQueue {
         Self { is_used, ahead: FREE_AHEAD, told: FREE_AHEAD, step: FREE_AHEAD, ..Self::default() }
     }
 
-    /// One more message that is in the store only.
+    /// Counts one more message that is in the store only.
     pub(super) fn count(&mut self, sequence: u64, delivery: &Delivery) {
         self.from = if self.messages == 0 { sequence } else { self.from.min(sequence) };
         self.messages += 1;
@@ -273,15 +280,15 @@ impl StoredQueue {
     }
 }
 
-/// How many Packet Identifiers a broker leaves out that does not know which ones are in use: a
-/// quarter of those for stored messages at least, and not the same number at each start.
+/// How many Packet Identifiers are left out when it is not known which ones are in use: at least a
+/// quarter of those for stored messages, and a number that varies from start to start.
 fn skipped_packet_ids(now: Timestamp) -> u16 {
     let quarter = Outgoing::STORED_PACKET_IDS / 4;
     let spread = (now.as_millis().wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32) % u64::from(quarter);
     quarter + spread as u16
 }
 
-/// The Packet Identifier of a message in the store, the same one each time.
+/// The Packet Identifier of a message in the store: the same one each time.
 pub(crate) fn stored_packet_identifier(sequence: u64) -> PacketIdentifier {
     let number = (sequence - 1) % u64::from(Outgoing::STORED_PACKET_IDS) + 1;
     PacketIdentifier::new(number as u16).unwrap_or(PacketIdentifier::MIN)

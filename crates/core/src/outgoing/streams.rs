@@ -1,5 +1,6 @@
 //! What changes in a Session's sending half when its messages go on several streams of one Network
-//! Connection: they share the window, and one that is not read must not hold up the others.
+//! Connection: the streams share the window, and one that the Client does not read must not hold up
+//! the others.
 
 use midge_codec::QoS;
 
@@ -16,8 +17,8 @@ pub(crate) struct Way {
 }
 
 impl Outgoing {
-    /// A stream has ended: what is under way by it has to be sent again, be it the message or the
-    /// PUBREL.
+    /// Marks what is under way on a stream that has ended as to be sent again: messages and
+    /// PUBRELs.
     pub(crate) fn send_again(&mut self, stream: ConnectionId) {
         let mut again = Vec::new();
         for (entry, is_sent) in self.in_flight.take_all() {
@@ -29,9 +30,9 @@ impl Outgoing {
         self.in_flight.push_unsent(again);
     }
 
-    /// The next message from the queue that may be sent while messages go on several streams. One
-    /// whose stream has no room, or more than its share of the window, holds back its own stream
-    /// only, as long as it is among the first of the queue.
+    /// Takes the next message from the queue that may be sent while messages go on several streams.
+    /// A message whose stream has no room, or has used up its share of the window, holds back only
+    /// its own stream. Only the first `LOOK_AHEAD` messages of the queue are examined.
     pub(crate) fn dequeue_any(
         &mut self,
         mut stream_of: impl FnMut(&str) -> ConnectionId,
@@ -70,7 +71,7 @@ impl Outgoing {
         None
     }
 
-    /// Messages go on other streams than before.
+    /// Forgets which streams the waiting messages go on, because that has changed.
     pub(crate) fn forget_streams(&mut self) {
         self.queue.iter_mut().for_each(|waiting| waiting.stream = 0);
     }
@@ -83,8 +84,8 @@ impl Outgoing {
             && self.queue.iter().all(is_other)
     }
 
-    /// Whether one stream of several may have one more message under way: as many as the window
-    /// has left for all others. So those that nobody reads leave room for the rest.
+    /// Whether one of several streams may have one more message under way: each may have as many as
+    /// the window has left for all others. So streams that nobody reads leave room for the rest.
     pub(super) fn has_share(&self, stream: u32) -> bool {
         let all = self.in_flight.len();
         let left = self.window().saturating_sub(all);

@@ -1,10 +1,10 @@
 //! The in-flight window of one Session: messages under way, in the order in which they were sent,
 //! each to be found by its Packet Identifier.
 //!
-//! A window may hold tens of thousands, and acknowledgements come in any order that a Client likes:
-//! what one message costs here must never depend on how many there are. One that ends in the middle
-//! leaves a hole. As long as Packet Identifiers follow one another, which is the usual case, one
-//! says where its message is; where they do not, a large window has an index.
+//! A window may hold tens of thousands of messages, and acknowledgements come in any order that a
+//! Client likes, so the cost of one message must never depend on how many there are. A message that
+//! ends in the middle leaves a hole. As long as Packet Identifiers are consecutive, which is the
+//! usual case, they say where their messages are. Otherwise, a large window has an index.
 
 use std::collections::VecDeque;
 
@@ -41,7 +41,7 @@ pub(crate) struct InFlight {
     pub(crate) stream: u32,
     /// Its name in the store; 0 if it is not kept there.
     pub(crate) sequence: u64,
-    /// What it takes of `inflight_bytes_max`, until its end.
+    /// What the message takes of `inflight_bytes_max` until it is complete.
     pub(crate) bytes: u32,
     /// Gone once the Client has taken the message over (PUBREC).
     pub(crate) delivery: Option<Delivery>,
@@ -51,7 +51,8 @@ pub(crate) struct InFlight {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Extent {
     pub(crate) messages: u16,
-    /// Bytes, with `Outgoing::IN_FLIGHT_BYTES` for each message; one may always be.
+    /// Bytes, with `Outgoing::IN_FLIGHT_BYTES` for each message. One message may always be under
+    /// way.
     pub(crate) bytes: u32,
 }
 
@@ -60,23 +61,23 @@ pub(super) struct Window {
     slots: VecDeque<Option<InFlight>>,
     /// The place of the first slot; places grow by one with each message.
     first: u64,
-    /// How many messages there are, which is less than slots if there are holes.
+    /// The number of messages, which is less than that of the slots if there are holes.
     len: usize,
     bytes: usize,
-    /// From this place on, each message has the Packet Identifier after that of the one before it;
-    /// and that of the last one.
+    /// From this place on, each message has the Packet Identifier that follows the one before it.
+    /// `last_packet_id` is that of the last message.
     run_from: u64,
     last_packet_id: u16,
     /// The places of all messages, if there are many and not all are in the run.
     #[allow(clippy::box_collection)] // most windows have none: one word
     index: Option<Box<HashMap<PacketIdentifier, u64, foldhash::fast::FixedState>>>,
-    /// From this place on, messages were not yet sent again on this Network Connection.
+    /// From this place on, messages have not been sent again yet on this Network Connection.
     unsent_from: u64,
     unsent: usize,
 }
 
 impl Window {
-    /// Up to so many slots are looked through one by one.
+    /// Up to this many slots are searched one by one.
     const SMALL: usize = 32;
 
     pub(super) fn len(&self) -> usize {
@@ -106,7 +107,7 @@ impl Window {
         if self.unsent == 0 {
             self.unsent_from = place + 1;
         } else {
-            self.unsent += 1; // Behind those that were not.
+            self.unsent += 1; // It joins those that were not sent again yet.
         }
         if let Some(index) = &mut self.index {
             index.insert(packet_id, place);
@@ -138,7 +139,7 @@ impl Window {
         self.slot_of(packet_id).is_some()
     }
 
-    /// Takes out the message with this Packet Identifier if it is what is expected.
+    /// Takes out the message with this Packet Identifier if `is_it` accepts it.
     pub(super) fn take_if(
         &mut self,
         packet_id: PacketIdentifier,
@@ -157,7 +158,7 @@ impl Window {
         Some(entry)
     }
 
-    /// Everything has to be sent again.
+    /// Marks everything as to be sent again.
     pub(super) fn begin_again(&mut self) {
         (self.unsent_from, self.unsent) = (self.first, self.len);
     }
@@ -180,11 +181,11 @@ impl Window {
         self.slots.iter().flatten()
     }
 
-    /// Takes everything out, in order; with each message whether it was sent on this Network
+    /// Takes everything out, in order. Says of each message whether it was sent on this Network
     /// Connection.
     pub(super) fn take_all(&mut self) -> impl Iterator<Item = (InFlight, bool)> + use<> {
         let Self { slots, first, unsent_from, .. } = std::mem::take(self);
-        // Packet Identifiers go on, places need not.
+        // Places may start anew, unlike Packet Identifiers.
         let places = first..;
         let entries = slots.into_iter().zip(places);
         entries.filter_map(move |(entry, place)| Some((entry?, place < unsent_from)))
@@ -223,7 +224,7 @@ impl Window {
         self.slots.iter().position(is_it)
     }
 
-    /// Holes at the front go at once, and the others when they are more than the messages.
+    /// Removes holes at the front at once, and the others when they clearly outnumber the messages.
     fn close_holes(&mut self) {
         if self.len == 0 {
             (self.first, self.index) = (self.first + self.slots.len() as u64, None);
@@ -243,7 +244,7 @@ impl Window {
         }
     }
 
-    /// Takes all holes out: places do not follow from Packet Identifiers any more.
+    /// Removes all holes. Places can then no longer be derived from Packet Identifiers.
     fn close_up(&mut self) {
         let sent = self.len - self.unsent;
         self.slots.retain(Option::is_some);

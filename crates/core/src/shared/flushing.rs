@@ -1,6 +1,7 @@
-//! What a shared subscription has kept while nobody could take it goes to the members that are
-//! connected now, so many messages in a turn. What is published meanwhile queues up behind it, and
-//! so does what comes back from a member that goes in the middle of it: it has lost its place.
+//! Gives messages that a shared subscription has kept while nobody could take them to the members
+//! that are connected now, a limited number in each turn. What is published meanwhile queues up
+//! behind them, and so does what comes back from a member that leaves in the middle: it has lost
+//! its place.
 
 use std::collections::VecDeque;
 
@@ -19,11 +20,11 @@ use crate::work::Work;
 /// The groups of one worker that are to be emptied.
 #[derive(Debug)]
 pub(crate) struct Flushes {
-    /// Those for which a turn had no time.
+    /// Groups for which a turn had no time.
     waiting: VecDeque<GroupId>,
-    /// Those whose messages are not confirmed yet.
+    /// Groups whose messages are not confirmed yet.
     held: Vec<GroupId>,
-    /// Messages for which this turn has time.
+    /// How many messages this turn has time for.
     left: usize,
 }
 
@@ -35,9 +36,9 @@ impl Default for Flushes {
 
 impl Flushes {
     const MESSAGES_PER_TURN: usize = 4_096;
-    /// Messages of one group before it is another one's turn.
+    /// How many messages of one group go before it is another one's turn.
     const SLICE: usize = 128;
-    /// Messages that make room for each one that comes meanwhile.
+    /// How many kept messages go for each one that comes meanwhile.
     const FOR_EACH_NEW: usize = 4;
 
     pub(crate) fn has_work(&self) -> bool {
@@ -69,8 +70,9 @@ impl Core {
         }
         self.flushes.left = self.flushes.left.saturating_sub(released.len());
         self.work.add(released.len() * Work::GROUP);
-        // Whoever makes them go has nothing to do with them: they were confirmed before, and their
-        // end, which goes into this worker's own round, waits for those who keep them now.
+        // The round on whose behalf things are done now has nothing to do with these messages: they
+        // were confirmed before. That they are finished goes into this worker's own round, which
+        // waits for those who keep them now.
         let origin = self.clients.rounds.leave_origin();
         for Kept { message, sequence, .. } in released {
             self.give_out(id, &Publication::of(&message), Tried::default(), now, fx);
@@ -85,7 +87,7 @@ impl Core {
 
     /// Goes on with the groups that are to be emptied, within this turn's share.
     pub(crate) fn run_flushes(&mut self, now: Timestamp, fx: &mut Effects) {
-        // Whatever was done at once in this turn, those that wait get on.
+        // Whatever was done at once in this turn, groups that wait make progress.
         self.flushes.left = self.flushes.left.max(Flushes::SLICE);
         while self.flushes.left > 0
             && let Some(id) = self.flushes.waiting.pop_front()
@@ -112,7 +114,8 @@ impl Core {
         if !is_flushing || publication.attributes.qos == QoS::AtMostOnce {
             return false;
         }
-        // They become fewer, however many come; without anybody to take them they keep their order.
+        // The kept messages become fewer, however many come. If nobody can take them, they keep
+        // their order.
         if self.has_present_member(id) {
             self.flush_some(id, Flushes::FOR_EACH_NEW, now, fx);
         }

@@ -1,6 +1,7 @@
 //! Tells the homes of a Session's shared subscriptions that its Client has come or gone. A Session
-//! may have a hundred thousand of them, so they are told in slices: what is told is how things are
-//! then. Until they know, a member that is absent is chosen in vain, and the next one is tried.
+//! may have a hundred thousand of them, so this is done in slices, and each home is told what holds
+//! at that time. A home that does not know yet may choose an absent member in vain; it then tries
+//! the next one.
 
 use std::collections::VecDeque;
 
@@ -15,13 +16,13 @@ use crate::subscription_tree::{GroupId, SessionSlot};
 use crate::time::Timestamp;
 use crate::work::Work;
 
-/// The groups that are yet to be told of a Client's coming or going.
+/// The groups that are still to be told of a Client's coming or going.
 #[derive(Debug)]
 pub(crate) struct Presences {
-    /// Sessions in the order in which it is their turn.
+    /// Sessions in the order of their turns.
     order: VecDeque<SessionId>,
     groups: HashMap<SessionId, Vec<GroupId>, foldhash::fast::FixedState>,
-    /// Groups for which this turn has time.
+    /// How many groups this turn has time for.
     left: usize,
 }
 
@@ -34,14 +35,15 @@ impl Default for Presences {
 
 impl Presences {
     const GROUPS_PER_TURN: usize = 1_024;
-    /// Groups of one Session before it is another one's turn.
+    /// How many groups of one Session are told before it is another one's turn.
     const SLICE: usize = 128;
 
     pub(crate) fn has_work(&self) -> bool {
         !self.order.is_empty()
     }
 
-    /// Whoever was told the earlier state of this Session has to be told again.
+    /// Tells these groups later, instead of those that waited for the Session: a group that was
+    /// told the earlier state has to be told again.
     fn put_off(&mut self, session: SessionId, groups: Vec<GroupId>) {
         if self.groups.insert(session, groups).is_none() {
             self.order.push_back(session);
@@ -106,7 +108,7 @@ impl Core {
 
     /// Goes on telling, within this turn's share.
     pub(crate) fn run_presences(&mut self, now: Timestamp, fx: &mut Effects) {
-        // Whatever was told at once in this turn, those that wait get on.
+        // Whatever was told at once in this turn, those that wait make progress.
         self.presences.left = self.presences.left.max(Presences::SLICE);
         while self.presences.left > 0
             && let Some((session, groups)) = self.presences.next()
@@ -139,7 +141,8 @@ impl Core {
         }
     }
 
-    /// The worker of a member says so beside something else; what it says later is newer.
+    /// Notes the presence of a member that its worker has told beside something else. What the
+    /// worker tells later is newer.
     pub(super) fn note_presence(
         &mut self,
         group: GroupId,
