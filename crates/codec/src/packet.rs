@@ -70,8 +70,8 @@ pub enum Decoded<'a> {
     },
     /// Not yet a whole packet.
     Incomplete {
-        /// The length of the whole packet in bytes if its fixed header already tells it; otherwise
-        /// the least number of bytes with which it could.
+        /// The length of the whole packet in bytes if its fixed header already gives it; otherwise
+        /// the fewest bytes that could complete that header.
         needed: usize,
     },
 }

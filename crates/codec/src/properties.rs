@@ -323,7 +323,7 @@ impl<'a> UserProperties<'a> {
         self.iter().next().is_none()
     }
 
-    /// Counts them.
+    /// Counts the User Properties.
     pub fn len(self) -> usize {
         self.iter().count()
     }

@@ -144,9 +144,9 @@ impl Engine {
         }
     }
 
-    /// Copies the record of an owner if it is in this segment. Behind it, writes again what is
-    /// known of a Session's end, which the copy would undo, and which Packet Identifiers wait for
-    /// their PUBREL.
+    /// Copies the record of an owner if it is in this segment. Behind the copy, writes again what
+    /// is known of a Session's end, which the copy would undo, and which Packet Identifiers wait
+    /// for their PUBREL.
     fn move_head(&mut self, segment: u32, owner: Owner) {
         let Some(entry) = self.index.owners.get(&owner) else {
             return;

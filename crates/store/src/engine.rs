@@ -86,7 +86,7 @@ pub struct Engine {
     /// How many bytes had been appended when the last mark was written.
     marked_at: u64,
     /// How many bytes had been appended when maintenance last had nothing more to do; absent while
-    /// it has.
+    /// there is more.
     maintained_at: Option<u64>,
     /// Why nothing is accepted any more.
     fatal: Option<String>,
@@ -100,7 +100,7 @@ pub(crate) struct Files {
     pub(crate) reserve: Reserve,
 }
 
-/// Buffers for the bodies of records, used again for every read.
+/// Buffers for the bodies of records, reused by every read.
 #[derive(Debug, Default)]
 pub(crate) struct Buffers {
     pub(crate) record: Vec<u8>,
@@ -189,7 +189,7 @@ impl Engine {
     ///
     /// # Errors
     ///
-    /// [`StoreError::Full`]: nothing of them may count yet; it can be tried again.
+    /// [`StoreError::Full`]: nothing of the commits may count yet; it can be tried again.
     /// [`StoreError::Fatal`]: the store takes nothing any more.
     pub fn write(&mut self) -> Result<(), StoreError> {
         self.check()?;

@@ -16,7 +16,7 @@ use crate::writer::Writer;
 
 impl Engine {
     /// Returns the messages from sequence `from` on that are neither finished nor taken, and the
-    /// sequence below which these are all.
+    /// sequence below which there are no others.
     pub(crate) fn fetch_entries(
         &mut self,
         owner: Owner,

@@ -2,8 +2,8 @@
 //! replayed. It does not know what the records say.
 //!
 //! A record gets its place when it is appended. Its bytes wait in a buffer for `write`, and they
-//! count when `sync` has returned. After an error that leaves it open what is on the device, the
-//! journal never accepts anything again.
+//! count when `sync` has returned. After an error that makes it uncertain what is on the device,
+//! the journal never accepts anything again.
 
 #![allow(dead_code, reason = "the engine that uses all of it is not there yet")]
 
@@ -29,7 +29,7 @@ use crate::survey::{Survey, read_segment};
 
 /// Smaller segments would hold hardly more than their header.
 const SEGMENT_BYTES_MIN: u64 = 256;
-/// A segment made on a full device is not worth it below this length.
+/// A segment made on a full device is not worth it if it is shorter than this.
 const SEGMENT_BYTES_EMERGENCY: u64 = 4096;
 
 /// How large the journal's files are.

@@ -43,7 +43,7 @@ impl Location {
         Self(NonZeroU64::MIN.saturating_add((next << 32 | offset as u64) - 1))
     }
 
-    /// Returns the place of which [`Self::to_u64`] gave this number; `None` if there is none.
+    /// Returns the place that [`Self::to_u64`] turns into this number; `None` if there is none.
     pub const fn from_u64(packed: u64) -> Option<Self> {
         if packed >> 32 == 0 {
             return None;

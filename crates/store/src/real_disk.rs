@@ -76,9 +76,9 @@ impl RealDisk {
 }
 
 impl RealDisk {
-    /// Returns the permissions of the directory if users other than its owner have any. They cannot
-    /// open the files in it in any case, but they may see names and sizes; users who may write to
-    /// the directory can remove and replace files.
+    /// Returns the permissions of the directory if users other than its owner have any. Such users
+    /// can never open the files in it, but they may see names and sizes; those who may write to the
+    /// directory can remove and replace files.
     pub fn open_to_others(&self) -> Option<u32> {
         (self.mode & 0o077 != 0).then_some(self.mode & 0o777)
     }

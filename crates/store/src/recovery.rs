@@ -372,9 +372,9 @@ impl Engine {
         OpeningTime { now, lived_until }
     }
 
-    /// Call this when the broker has taken over what the run before has left, and has applied
-    /// everything that follows from it, such as since when Sessions are without a Network
-    /// Connection. Puts that on the device, and behind it a mark that this run is alive.
+    /// Finishes taking over from the run before: puts on the device everything that the broker has
+    /// applied because of it, such as since when Sessions are without a Network Connection, and
+    /// behind that a mark that this run is alive.
     ///
     /// # Errors
     ///

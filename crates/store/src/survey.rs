@@ -52,7 +52,7 @@ pub(crate) struct Survey {
     pub(crate) untrusted: Vec<u32>,
     /// The largest segment number that a file has or had.
     pub(crate) highest: u32,
-    /// What is not as it was written.
+    /// The damage that was found.
     pub(crate) report: Report,
 }
 
@@ -194,8 +194,8 @@ impl Survey {
         }
     }
 
-    /// Takes out the segments that are not in use: spares, and segments that no later one follows
-    /// on. Their files are stale.
+    /// Takes out the segments that are not in use: spares, and segments that a later one skips.
+    /// Their files are stale.
     fn drop_void(&mut self, headers: &mut Headers) {
         let mut void: Vec<u32> = Vec::new();
         for (number, (_, header)) in headers.iter() {
@@ -298,7 +298,7 @@ pub(crate) fn read_segment(
     read().map_err(|error| OpenError::io(&name, error))
 }
 
-/// Finds out what a segment contains whose header does not help.
+/// Finds out what is in a segment whose header does not help.
 fn content(disk: &dyn Disk, number: u32) -> Result<Content, OpenError> {
     let mut bytes = Vec::new();
     read_segment(disk, number, None, &mut bytes)?;

@@ -30,7 +30,7 @@ const OTHER: u8 = 6;
 /// How a store is opened, and how its life ends.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Mode {
-    /// First makes all checksums right that can be found.
+    /// Whether all checksums that can be found are made right first.
     pub reseal: bool,
     /// There is a low limit for the bytes of all files.
     pub limit: bool,

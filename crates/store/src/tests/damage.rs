@@ -98,7 +98,7 @@ fn compact_oldest(engine: &mut Engine) {
 /// Checks what must be true of any line that a start says after damage.
 fn check_lines(found: &[String], stored: &Stored, what: &str) {
     for line in found {
-        // After damage the numbers of a queue may be any; messages and Sessions may not.
+        // After damage the numbers of a queue may have any value; messages and Sessions may not.
         let is_content = line.starts_with("session ")
             || line.starts_with("kept ")
             || line.starts_with("Session(")

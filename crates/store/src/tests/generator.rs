@@ -27,7 +27,7 @@ impl Generator {
         Self { random: Random::new(seed), shared: Vec::new(), commits: 0, messages: 0 }
     }
 
-    /// Ends the process's life: nobody has its messages any more.
+    /// Ends the process's life, after which nobody has its messages any more.
     pub(super) fn forget(&mut self) {
         self.shared.clear();
     }
@@ -99,7 +99,7 @@ impl Generator {
     }
 
     fn session_number(&mut self, model: &Model) -> u64 {
-        // The Sessions that live longest have most.
+        // The Sessions that live longest get most of the operations.
         let keys: Vec<u64> = model.sessions.keys().take(8).copied().collect();
         self.any_key(keys.into_iter())
     }

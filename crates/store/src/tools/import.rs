@@ -574,7 +574,7 @@ fn will_of(will: &Will, client: &Identity) -> Result<WillRecord, String> {
     Ok(WillRecord { message, delay_seconds, expiry_seconds })
 }
 
-/// Returns a moment that has come; refuses the number that stands for none.
+/// Returns a moment that has come; refuses the value that stands for an end that has not.
 fn moment(field: &str, millis: u64) -> Result<Timestamp, String> {
     let at = Timestamp::from_millis(millis);
     if at == NOT_ENDED {

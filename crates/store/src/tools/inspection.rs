@@ -33,7 +33,7 @@ pub(crate) struct Inspection {
     pub(crate) position: Option<Location>,
     /// The numbers of checkpoints that count, oldest first.
     pub(crate) checkpoints: Vec<u64>,
-    /// What is not as it was written.
+    /// The damage that was found.
     pub(crate) report: Report,
 }
 

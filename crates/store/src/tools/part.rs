@@ -11,7 +11,7 @@ use crate::replay::Segment;
 use crate::segment::{HEADER_BYTES, Header, HeaderFault, Previous, TAG_END};
 use crate::survey::Link;
 
-/// How often bytes are read again that may be written at the same moment.
+/// How often bytes are read again because the broker may be writing them at that moment.
 const TRIES_MAX: usize = 20;
 const PAUSE: Duration = Duration::from_millis(5);
 

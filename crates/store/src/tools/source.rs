@@ -165,7 +165,7 @@ fn store_files(directory: &Path) -> io::Result<BTreeSet<String>> {
     Ok(names.filter(is_needed).collect())
 }
 
-/// Removes what backups have left behind whose process was killed.
+/// Removes what backups left behind when their process was killed.
 fn remove_stale_holds(directory: &Path) -> io::Result<()> {
     for entry in fs::read_dir(directory)? {
         let entry = entry?;
