@@ -13,7 +13,7 @@ use crate::wire::{Reader, Sink};
 /// The content of a PUBACK, PUBREC, PUBREL or PUBCOMP; [`crate::Packet`] tells which.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Acknowledgement<'a> {
-    /// Of the PUBLISH that it belongs to.
+    /// The Packet Identifier of the PUBLISH that it belongs to.
     pub packet_id: PacketIdentifier,
     /// `Success` before 5.0.
     pub reason_code: ReasonCode,
@@ -26,7 +26,7 @@ pub struct Acknowledgement<'a> {
 const REASON_ONLY: Allowed = Allowed::these(&[id::REASON_STRING]);
 
 impl<'a> Acknowledgement<'a> {
-    /// The bare acknowledgement of a success.
+    /// Makes the bare acknowledgement of a success.
     pub fn success(packet_id: PacketIdentifier) -> Self {
         let reason_code = ReasonCode::Success;
         Self { packet_id, reason_code, reason_string: None, user_properties: Default::default() }

@@ -14,7 +14,7 @@ use crate::wire::{Reader, Sink};
 pub struct Auth<'a> {
     /// `Success`, `ContinueAuthentication` or `ReAuthenticate` [MQTT-3.15.2-1].
     pub reason_code: ReasonCode,
-    /// The method, which is that of the CONNECT.
+    /// The Authentication Method, which is that of the CONNECT.
     pub authentication_method: Option<&'a str>,
     /// The data of this step.
     pub authentication_data: Option<&'a [u8]>,

@@ -28,7 +28,7 @@ pub struct ConnAck<'a> {
 pub struct ConnAckProperties<'a> {
     pub session_expiry_interval: Option<u32>,
     pub receive_maximum: Option<NonZeroU16>,
-    /// `Some(AtMostOnce)` or `Some(AtLeastOnce)`; absent means 2.
+    /// `Some(AtMostOnce)` or `Some(AtLeastOnce)`; absent means QoS 2.
     pub maximum_qos: Option<QoS>,
     pub retain_available: Option<bool>,
     pub maximum_packet_size: Option<NonZeroU32>,
@@ -77,7 +77,7 @@ impl<'a> ConnAck<'a> {
         };
         let number = reader.byte()?;
         let (reason_code, properties) = match version {
-            // The refusal of a Server that speaks no MQTT 5 has no properties.
+            // A refusal by a Server that does not speak MQTT 5 has no properties.
             ProtocolVersion::V5 if number == 0 || !reader.is_empty() => {
                 let reason_code = ReasonCode::from_u8(number).filter(|&code| may_carry(code));
                 (reason_code, ConnAckProperties::read(&mut reader)?)

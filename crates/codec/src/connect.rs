@@ -64,7 +64,7 @@ pub struct Will<'a> {
     pub payload: &'a [u8],
     /// Will Delay Interval in seconds.
     pub delay_interval_seconds: Option<u32>,
-    /// Only those that a Will may have: no topic alias, no subscription identifier.
+    /// Only the properties that a Will may have: no topic alias, no subscription identifier.
     pub properties: PublishProperties<'a>,
 }
 
@@ -200,7 +200,8 @@ impl<'a> Connect<'a> {
     }
 }
 
-/// Protocol Name and level [MQTT-3.1.2-1] [MQTT-3.1.2-2]; on error the version to answer in.
+/// Reads Protocol Name and level [MQTT-3.1.2-1] [MQTT-3.1.2-2]. The error has the version to answer
+/// in, if it is known.
 fn read_protocol(
     reader: &mut Reader<'_>,
 ) -> Result<(ProtocolVersion, bool), (Rule, Option<ProtocolVersion>)> {
@@ -224,7 +225,7 @@ fn check_flags(flags: u8, version: ProtocolVersion) -> Result<(), Rule> {
         return Err(Rule::ReservedConnectFlag); // [MQTT-3.1.2-3]
     }
     if flags & flag::WILL == 0 && version == ProtocolVersion::V3_1 {
-        // MQTT 3.1 disregards what else is said of a Will that is none.
+        // MQTT 3.1 ignores the other Will flags if there is no Will.
     } else if flags & flag::WILL == 0 && without_will {
         return Err(Rule::WillFlagsWithoutWill); // [MQTT-3.1.2-11] [MQTT-3.1.2-13]
     } else if flags & flag::WILL_QOS == flag::WILL_QOS {

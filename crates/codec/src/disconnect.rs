@@ -12,7 +12,7 @@ use crate::wire::{Reader, Sink};
 /// A DISCONNECT packet. Before 5.0 it is empty and only a Client sends it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Disconnect<'a> {
-    /// Why; `Success` is a normal disconnection.
+    /// The reason; `Success` is a normal disconnection.
     pub reason_code: ReasonCode,
     /// From a Client only: a new Session Expiry Interval.
     pub session_expiry_interval: Option<u32>,
@@ -28,7 +28,7 @@ const DISCONNECT: Allowed =
     Allowed::these(&[id::SESSION_EXPIRY_INTERVAL, id::REASON_STRING, id::SERVER_REFERENCE]);
 
 impl<'a> Disconnect<'a> {
-    /// The bare packet with this Reason Code.
+    /// Makes the bare packet with this Reason Code.
     pub fn with_reason(reason_code: ReasonCode) -> Self {
         Self {
             reason_code,

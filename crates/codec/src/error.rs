@@ -6,12 +6,12 @@ use crate::packet::PacketType;
 use crate::reason_code::ReasonCode;
 use crate::types::ProtocolVersion;
 
-/// Why bytes are no valid Control Packet.
+/// Why bytes are not a valid Control Packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DecodeError {
-    /// What was broken.
+    /// The rule that was broken.
     pub rule: Rule,
-    /// The packet in which; absent if its type is none.
+    /// The type of the packet in which it was broken; absent if the type is not valid.
     pub packet_type: Option<PacketType>,
     /// For a CONNECT whose protocol level was read before the error: the protocol in which the
     /// Client expects its answer.
@@ -21,8 +21,8 @@ pub struct DecodeError {
 /// Why a packet cannot be encoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EncodeError {
-    /// A string or binary field of more than 65,535 bytes, or a Subscription Identifier of more
-    /// than 268,435,455.
+    /// A string or binary field of more than 65,535 bytes, or a Subscription Identifier or a
+    /// Property Length of more than 268,435,455.
     FieldTooLong,
     /// A Remaining Length of more than 268,435,455.
     PacketTooLong,

@@ -1,12 +1,13 @@
 //! MQTT Control Packets to and from bytes, for protocol levels 3.1, 3.1.1 and 5.0.
 //!
-//! The codec is the first step on a packet's path and the last one: [`decode`] turns what was read
-//! into [`Packet`]s that borrow from it, [`Packet::encode`] appends a packet to a caller's buffer.
-//! It is strict: whatever the specification calls malformed is refused with the [`Rule`] that was
-//! broken and the [`ReasonCode`] that names it.
+//! The codec is the first step on a packet's path and the last one: [`decode`] turns the bytes read
+//! into [`Packet`]s that borrow from them, [`Packet::encode`] appends a packet to a caller's
+//! buffer. It is strict: whatever the specification calls malformed is refused with the [`Rule`]
+//! that was broken and the [`ReasonCode`] that names it.
 //!
-//! It must never perform I/O, look at a clock, or hold the state of a connection: what depends on
-//! earlier packets (a topic alias, a packet identifier in use) is the business of `midge-core`.
+//! It must never perform I/O, look at a clock, or hold the state of a connection: anything that
+//! depends on earlier packets (a topic alias, a packet identifier in use) is the business of
+//! `midge-core`.
 
 mod acknowledgement;
 mod auth;

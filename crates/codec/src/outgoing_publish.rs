@@ -1,5 +1,5 @@
-//! The fan-out's way to write a PUBLISH: everything up to the payload, ready to be copied and
-//! patched for one receiver after the other.
+//! How the fan-out writes a PUBLISH: everything up to the payload, ready to be copied and patched
+//! for one receiver after the other.
 
 use std::num::{NonZeroU16, NonZeroU32};
 
@@ -25,7 +25,7 @@ pub struct OutgoingPublish<'a> {
     pub packet_id: Option<PacketIdentifier>,
     /// What is left of the Message Expiry Interval.
     pub message_expiry_interval_seconds: Option<u32>,
-    /// Of all the receiver's subscriptions that matched.
+    /// The identifiers of all the receiver's subscriptions that matched.
     pub subscription_identifiers: &'a [NonZeroU32],
     /// Wire form of the properties that all receivers get.
     pub forwarded_properties: &'a [u8],
@@ -36,22 +36,22 @@ pub struct OutgoingPublish<'a> {
 /// How a topic alias is used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TopicAliasUse {
-    /// The topic and the alias are sent: from now on the receiver knows it.
+    /// The topic and the alias are sent: from now on the receiver knows the alias.
     Assign(NonZeroU16),
     /// Only the alias is sent, with an empty topic.
     Use(NonZeroU16),
 }
 
 impl OutgoingPublish<'_> {
-    /// The whole packet's length in bytes, payload included.
+    /// Returns the whole packet's length in bytes, payload included.
     #[inline]
     pub fn encoded_len(&self, version: ProtocolVersion) -> usize {
         let remaining = self.remaining_len(self.properties_len(version));
         1 + variable_len(remaining) + remaining
     }
 
-    /// Appends everything up to the payload. Returns where in the packet the Packet Identifier
-    /// stands; 0 at QoS 0.
+    /// Appends everything up to the payload. Returns the offset of the Packet Identifier in the
+    /// packet; 0 at QoS 0.
     #[inline]
     pub fn encode_head(&self, version: ProtocolVersion, out: &mut Vec<u8>) -> usize {
         let start = out.len();
@@ -83,7 +83,7 @@ impl OutgoingPublish<'_> {
         }
     }
 
-    /// The Property Length; `None` before 5.0.
+    /// Returns the Property Length; `None` before 5.0.
     #[inline]
     fn properties_len(&self, version: ProtocolVersion) -> Option<usize> {
         if version != ProtocolVersion::V5 {

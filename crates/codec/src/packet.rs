@@ -1,4 +1,4 @@
-//! The Control Packet as one type, and the two doors of the codec: [`decode`] and
+//! The Control Packet as one type, and the two entry points of the codec: [`decode`] and
 //! [`Packet::encode`].
 
 use crate::acknowledgement::Acknowledgement;
@@ -70,19 +70,19 @@ pub enum Decoded<'a> {
     },
     /// Not yet a whole packet.
     Incomplete {
-        /// The packet's whole length in bytes where its fixed header tells it already, else the
-        /// least that has to be there before it does.
+        /// The length of the whole packet in bytes if its fixed header already gives it; otherwise
+        /// the fewest bytes that could complete that header.
         needed: usize,
     },
 }
 
-/// What stands behind a fixed header, and the flags in it.
+/// What follows a fixed header, and the flags in that header.
 pub(crate) trait Body {
     fn flags(&self) -> u8 {
         0
     }
 
-    /// Tells the variable header and the payload to a sink. Called twice: see [`Sink`].
+    /// Writes the variable header and the payload to a sink. Called twice: see [`Sink`].
     fn write(&self, version: ProtocolVersion, sink: &mut impl Sink);
 }
 
@@ -94,7 +94,7 @@ pub(crate) trait Body {
 ///
 /// # Errors
 ///
-/// The first [`Rule`] that the bytes break. Cut off anywhere, the same bytes give
+/// The first [`Rule`] that the bytes break. If the same bytes are cut off anywhere, they give
 /// [`Decoded::Incomplete`] or the same error.
 #[inline]
 pub fn decode(
@@ -164,7 +164,7 @@ fn decode_other(
 #[inline]
 fn check_flags(packet_type: PacketType, flags: u8, version: ProtocolVersion) -> Result<(), Rule> {
     let expected = match packet_type {
-        // That of a CONNECT is not known before its body.
+        // The version of a CONNECT, on which its flags depend, is not known before its body.
         PacketType::Publish | PacketType::Connect => return Ok(()),
         PacketType::PubRel | PacketType::Subscribe | PacketType::Unsubscribe => 0b0010,
         PacketType::Auth if version != ProtocolVersion::V5 => {
@@ -172,7 +172,7 @@ fn check_flags(packet_type: PacketType, flags: u8, version: ProtocolVersion) -> 
         }
         _ => 0,
     };
-    // In MQTT 3.1 these three have a QoS, and other flags are not used.
+    // In MQTT 3.1, PUBREL, SUBSCRIBE and UNSUBSCRIBE have a QoS, and other flags are not used.
     let used = match version {
         ProtocolVersion::V3_1 if expected != 0 => 0b0110,
         ProtocolVersion::V3_1 => 0,
@@ -181,14 +181,14 @@ fn check_flags(packet_type: PacketType, flags: u8, version: ProtocolVersion) -> 
     if flags & used == expected { Ok(()) } else { Err(Rule::ReservedFlags) }
 }
 
-/// MQTT 3.1, and only it, does not use the flags of a CONNECT.
+/// Checks the flags of a CONNECT. Only MQTT 3.1 does not use them.
 fn check_connect_flags(flags: u8, body: &[u8]) -> Result<(), Rule> {
     let is_of_3_1 = body.starts_with(b"\0\x06MQIsdp");
     if flags == 0 || is_of_3_1 { Ok(()) } else { Err(Rule::ReservedFlags) }
 }
 
 impl Packet<'_> {
-    /// The packet's type.
+    /// Returns the packet's type.
     pub fn packet_type(&self) -> PacketType {
         match self {
             Self::Connect(_) => PacketType::Connect,
@@ -213,7 +213,7 @@ impl Packet<'_> {
     ///
     /// # Errors
     ///
-    /// A field or the packet is longer than the protocol can say; `out` is left as it was.
+    /// A field or the packet is longer than the protocol can express; `out` is left as it was.
     pub fn encode(&self, version: ProtocolVersion, out: &mut Vec<u8>) -> Result<(), EncodeError> {
         let length = self.body_length(version);
         if length.has_overlong_field {
@@ -229,20 +229,20 @@ impl Packet<'_> {
         Ok(())
     }
 
-    /// The packet's length in bytes.
+    /// Returns the packet's length in bytes.
     pub fn encoded_len(&self, version: ProtocolVersion) -> usize {
         let remaining = self.body_length(version).bytes;
         1 + variable_len(remaining) + remaining
     }
 
-    /// Whether the packet can be encoded, and has at most `bytes_max` bytes then.
+    /// Returns whether the packet can be encoded in at most `bytes_max` bytes.
     pub fn fits(&self, version: ProtocolVersion, bytes_max: u32) -> bool {
         let Length { bytes: remaining, has_overlong_field } = self.body_length(version);
         let length = 1 + variable_len(remaining) + remaining;
         !has_overlong_field && remaining <= VARIABLE_MAX && length <= bytes_max as usize
     }
 
-    /// The same packet without its Reason String.
+    /// Returns the same packet without its Reason String.
     #[must_use]
     pub fn without_reason_string(&self) -> Self {
         let mut packet = self.clone();
@@ -320,13 +320,13 @@ impl PacketType {
         Self::Auth,
     ];
 
-    /// The type of this number; `None` for 0 and above 15.
+    /// Returns the type of this number; `None` for 0 and above 15.
     #[inline]
     pub fn from_u8(number: u8) -> Option<Self> {
         Self::ALL.get(usize::from(number).checked_sub(1)?).copied()
     }
 
-    /// The name that the specification has for it.
+    /// Returns the name that the specification has for it.
     pub fn name(self) -> &'static str {
         match self {
             Self::Connect => "CONNECT",

@@ -1,8 +1,8 @@
 //! Properties of MQTT 5.0 (section 2.2.2): one parser for the blocks of all packets, and views of
 //! the two properties that may occur many times.
 //!
-//! User Properties and Subscription Identifiers stay encoded: a view over a validated block that
-//! skips what it does not look for, so a packet with many of them costs no allocation (S07).
+//! User Properties and Subscription Identifiers stay encoded. They are views over a validated block
+//! that skip other properties, so a packet with many of them costs no allocation (S07).
 
 use std::fmt;
 use std::num::{NonZeroU16, NonZeroU32};
@@ -13,7 +13,7 @@ use crate::types::QoS;
 use crate::wire::{Length, Reader, Sink};
 
 /// The User Properties of a packet in their order: a view over an encoded, validated block of
-/// properties (other properties in the block are passed over).
+/// properties (other properties in the block are skipped).
 #[derive(Clone, Copy, Default)]
 pub struct UserProperties<'a> {
     block: &'a [u8],
@@ -25,7 +25,7 @@ pub struct UserPropertiesBuf {
     encoded: Vec<u8>,
 }
 
-/// The Subscription Identifiers of a PUBLISH: as [`UserProperties`], a view.
+/// The Subscription Identifiers of a PUBLISH: a view like [`UserProperties`].
 #[derive(Clone, Copy, Default)]
 pub struct SubscriptionIdentifiers<'a> {
     block: &'a [u8],
@@ -239,7 +239,7 @@ impl<'a> PropertySet<'a> {
     }
 }
 
-/// Something that has properties: tells them to a sink, in any order it likes.
+/// Something that has properties and writes them to a sink, in any order it likes.
 pub(crate) trait HasProperties {
     fn write_properties(&self, sink: &mut impl Sink);
 }
@@ -253,7 +253,7 @@ pub(crate) fn write_block(source: &impl HasProperties, sink: &mut impl Sink) {
     source.write_properties(sink);
 }
 
-/// Whether there is no property at all.
+/// Returns whether there is no property at all.
 #[inline]
 pub(crate) fn has_none(source: &impl HasProperties) -> bool {
     let mut length = Length::default();
@@ -307,7 +307,7 @@ pub(crate) fn write_user_properties(sink: &mut impl Sink, properties: UserProper
 }
 
 impl<'a> UserProperties<'a> {
-    /// Names and values in their order [MQTT-3.1.3-10] [MQTT-3.3.2-18].
+    /// Iterates over names and values in their order [MQTT-3.1.3-10] [MQTT-3.3.2-18].
     pub fn iter(self) -> impl Iterator<Item = (&'a str, &'a str)> {
         let mut properties = BlockIter(Reader::new(self.block));
         std::iter::from_fn(move || {
@@ -318,12 +318,12 @@ impl<'a> UserProperties<'a> {
         })
     }
 
-    /// Whether there is none.
+    /// Returns whether there is none.
     pub fn is_empty(self) -> bool {
         self.iter().next().is_none()
     }
 
-    /// How many there are; counts them.
+    /// Counts the User Properties.
     pub fn len(self) -> usize {
         self.iter().count()
     }
@@ -343,7 +343,7 @@ impl UserPropertiesBuf {
         self.encoded.prefixed(value.as_bytes());
     }
 
-    /// The list as packets take it.
+    /// Returns the list as packets take it.
     pub fn view(&self) -> UserProperties<'_> {
         UserProperties { block: &self.encoded }
     }
@@ -360,7 +360,7 @@ impl<'a> FromIterator<(&'a str, &'a str)> for UserPropertiesBuf {
 }
 
 impl<'a> SubscriptionIdentifiers<'a> {
-    /// The identifiers in their order.
+    /// Iterates over the identifiers in their order.
     pub fn iter(self) -> impl Iterator<Item = NonZeroU32> + 'a {
         let mut properties = BlockIter(Reader::new(self.block));
         std::iter::from_fn(move || {
@@ -371,7 +371,7 @@ impl<'a> SubscriptionIdentifiers<'a> {
         })
     }
 
-    /// Whether there is none.
+    /// Returns whether there is none.
     pub fn is_empty(self) -> bool {
         self.iter().next().is_none()
     }
@@ -389,7 +389,7 @@ impl SubscriptionIdentifiersBuf {
         write_identifier(&mut self.encoded, identifier);
     }
 
-    /// The list as packets take it.
+    /// Returns the list as packets take it.
     pub fn view(&self) -> SubscriptionIdentifiers<'_> {
         SubscriptionIdentifiers { block: &self.encoded }
     }
@@ -427,7 +427,8 @@ impl fmt::Debug for SubscriptionIdentifiers<'_> {
     }
 }
 
-/// The properties of a validated block, of which only the repeatable ones are told.
+/// Iterates over the properties of a validated block. Only the repeatable ones are given with their
+/// values.
 struct BlockIter<'a>(Reader<'a>);
 
 enum Repeated<'a> {

@@ -22,7 +22,7 @@ pub struct Publish<'a> {
     pub qos: QoS,
     /// From a Client: keep as the topic's retained message. From a Server: it was retained.
     pub retain: bool,
-    /// Empty only in 5.0 beside a topic alias.
+    /// Empty only in 5.0, together with a topic alias.
     pub topic: TopicName<'a>,
     /// Present if and only if QoS is above 0 [MQTT-2.2.1-2] [MQTT-2.2.1-3].
     pub packet_id: Option<PacketIdentifier>,
@@ -47,7 +47,7 @@ pub struct PublishProperties<'a> {
     pub correlation_data: Option<&'a [u8]>,
     /// What the payload is.
     pub content_type: Option<&'a str>,
-    /// From a Server only: of the subscriptions that matched.
+    /// From a Server only: the identifiers of the subscriptions that matched.
     pub subscription_identifiers: SubscriptionIdentifiers<'a>,
     /// Names and values for the application.
     pub user_properties: UserProperties<'a>,
@@ -122,9 +122,9 @@ impl<'a> PublishProperties<'a> {
         }
     }
 
-    /// Appends the wire form of the properties that travel with the message to every receiver:
-    /// not its expiry, which is counted down, and neither alias nor Subscription Identifiers,
-    /// which belong to one Network Connection.
+    /// Appends the wire form of the properties that travel with the message to every receiver. The
+    /// expiry is not among them, as it is counted down, nor are the alias and the Subscription
+    /// Identifiers, which belong to one Network Connection.
     pub fn encode_forwarded(&self, out: &mut Vec<u8>) {
         self.write_forwarded(out);
     }

@@ -100,18 +100,18 @@ impl ReasonCode {
         Self::WildcardSubscriptionsNotSupported,
     ];
 
-    /// The Reason Code of this number; `None` if the specification has none.
+    /// Returns the Reason Code of this number; `None` if the specification has none.
     pub fn from_u8(number: u8) -> Option<Self> {
         let index = Self::ALL.binary_search_by_key(&number, |&code| code as u8).ok()?;
         Some(Self::ALL[index])
     }
 
-    /// Whether it tells of a failure.
+    /// Returns whether it tells of a failure.
     pub fn is_error(self) -> bool {
         self as u8 >= 0x80
     }
 
-    /// The nearest CONNACK return code of MQTT 3.x.
+    /// Returns the nearest CONNACK return code of MQTT 3.x.
     pub fn connect_return_code(self) -> u8 {
         match self {
             Self::Success => 0,
@@ -123,7 +123,7 @@ impl ReasonCode {
         }
     }
 
-    /// The Reason Code that a CONNACK return code of MQTT 3.x stands for.
+    /// Returns the Reason Code that a CONNACK return code of MQTT 3.x stands for.
     pub(crate) fn from_connect_return_code(code: u8) -> Option<Self> {
         Some(match code {
             0 => Self::Success,
@@ -136,7 +136,7 @@ impl ReasonCode {
         })
     }
 
-    /// The name that the specification has for it.
+    /// Returns the name that the specification has for it.
     pub fn name(self) -> &'static str {
         match self {
             Self::Success => "Success",

@@ -14,7 +14,7 @@ use crate::wire::{Reader, Sink};
 /// A SUBACK packet. In 3.x every failure is sent as 0x80.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SubAck<'a> {
-    /// Of the SUBSCRIBE that it answers [MQTT-3.8.4-2].
+    /// The Packet Identifier of the SUBSCRIBE that it answers [MQTT-3.8.4-2].
     pub packet_id: PacketIdentifier,
     /// For people; 5.0 only.
     pub reason_string: Option<&'a str>,

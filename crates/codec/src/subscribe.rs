@@ -15,7 +15,7 @@ use crate::wire::{Reader, Sink};
 /// A SUBSCRIBE packet.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Subscribe<'a> {
-    /// Of this request.
+    /// The Packet Identifier of this request.
     pub packet_id: PacketIdentifier,
     /// 1 to 268,435,455; absent before 5.0.
     pub subscription_identifier: Option<NonZeroU32>,
@@ -28,17 +28,17 @@ pub struct Subscribe<'a> {
 /// One entry of a SUBSCRIBE.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Subscription<'a> {
-    /// The filter as sent; that it is well-formed was checked. One that is well-formed but not
-    /// allowed fails alone, with a Reason Code in the SUBACK.
+    /// The filter as sent, checked to be well-formed. A filter that is well-formed but not allowed
+    /// fails alone, with a Reason Code in the SUBACK.
     pub filter: &'a str,
-    /// What is asked for besides the filter.
+    /// What the Client asks for besides the filter.
     pub options: SubscriptionOptions,
 }
 
 /// Subscription Options; before 5.0 only the QoS.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct SubscriptionOptions {
-    /// Maximum QoS of messages that are sent because of it.
+    /// The maximum QoS of messages that are sent for this subscription.
     pub qos: QoS,
     /// Do not send back what this Client published.
     pub no_local: bool,
@@ -68,7 +68,7 @@ pub struct Subscriptions<'a>(Source<'a>);
 
 #[derive(Clone, Copy)]
 enum Source<'a> {
-    /// With the bits of the options that mean something.
+    /// The encoded entries, and a mask of the option bits that mean something.
     Encoded(&'a [u8], u8),
     Entries(&'a [Subscription<'a>]),
 }
@@ -85,7 +85,7 @@ impl<'a> Subscribe<'a> {
         };
         let encoded = reader.rest();
         check_entries(encoded, version)?;
-        // MQTT 3.1 says nothing of the bits above the QoS: whatever they are, nobody looks at them.
+        // MQTT 3.1 says nothing about the bits above the QoS, so nobody looks at them.
         let mask = if version == ProtocolVersion::V3_1 { 0b11 } else { u8::MAX };
         Ok(Self {
             packet_id,
@@ -138,7 +138,7 @@ fn check_entries(encoded: &[u8], version: ProtocolVersion) -> Result<(), Rule> {
 }
 
 impl SubscriptionOptions {
-    /// The options byte of MQTT 5.0.
+    /// Returns the options byte of MQTT 5.0.
     pub fn to_byte(self) -> u8 {
         self.qos as u8
             | u8::from(self.no_local) << 2
@@ -146,8 +146,8 @@ impl SubscriptionOptions {
             | (self.retain_handling as u8) << 4
     }
 
-    /// Reads the options byte of MQTT 5.0; `None` if its QoS or Retain Handling is 3. Reserved
-    /// bits are not looked at.
+    /// Reads the options byte of MQTT 5.0; `None` if its QoS or Retain Handling is 3. Reserved bits
+    /// are ignored.
     pub fn from_byte(byte: u8) -> Option<Self> {
         Some(Self {
             qos: QoS::from_bits(byte & 0b11)?,
@@ -164,7 +164,7 @@ impl SubscriptionOptions {
 }
 
 impl<'a> Subscriptions<'a> {
-    /// The entries.
+    /// Iterates over the entries.
     pub fn iter(self) -> impl Iterator<Item = Subscription<'a>> {
         let (mut encoded, mask, entries): (_, _, &[_]) = match self.0 {
             Source::Encoded(bytes, mask) => (Reader::new(bytes), mask, &[]),
@@ -178,12 +178,12 @@ impl<'a> Subscriptions<'a> {
         decoded.chain(entries.iter().copied())
     }
 
-    /// How many there are; counts them.
+    /// Counts the entries.
     pub fn len(self) -> usize {
         self.iter().count()
     }
 
-    /// Whether there is none.
+    /// Returns whether there is none.
     pub fn is_empty(self) -> bool {
         self.iter().next().is_none()
     }
@@ -222,7 +222,7 @@ mod tests {
     use crate::packet::{Decoded, Packet, decode};
     use crate::types::{ProtocolVersion, QoS};
 
-    /// The QoS that one entry with this filter and this last byte asks for.
+    /// Returns the QoS that one entry with this filter and this last byte asks for.
     fn asked(filter: &str, byte: u8, version: ProtocolVersion) -> Result<QoS, Rule> {
         let mut bytes = vec![0x82, 0, 0, 1];
         if version == ProtocolVersion::V5 {

@@ -28,22 +28,22 @@ impl<'a> TopicName<'a> {
         Self::check(name)
     }
 
-    /// The empty name that goes with a topic alias.
+    /// Returns the empty name that goes with a topic alias.
     pub fn empty() -> Self {
         Self("")
     }
 
-    /// The name as text.
+    /// Returns the name as text.
     pub fn as_str(self) -> &'a str {
         self.0
     }
 
-    /// The levels between the slashes; there is at least one.
+    /// Iterates over the levels between the slashes; there is at least one.
     pub fn levels(self) -> impl Iterator<Item = &'a str> {
         self.0.split('/')
     }
 
-    /// A name from the wire: may be empty.
+    /// Checks a name from the wire, which may be empty.
     #[inline]
     pub(crate) fn from_wire(bytes: &'a [u8]) -> Result<Self, Rule> {
         Self::check(crate::wire::utf8(bytes)?)
@@ -51,7 +51,7 @@ impl<'a> TopicName<'a> {
 
     #[inline]
     fn check(name: &'a str) -> Result<Self, Rule> {
-        // One pass without early exit: the compiler makes vector code of it.
+        // One pass without early exit, so that the compiler makes vector code of it.
         let bytes = name.as_bytes();
         let is_bad = |byte: u8| (byte == 0) | (byte == b'+') | (byte == b'#');
         if !bytes.iter().fold(false, |bad, &byte| bad | is_bad(byte)) {
@@ -63,7 +63,8 @@ impl<'a> TopicName<'a> {
 }
 
 impl<'a> TopicFilter<'a> {
-    /// Checks a Topic Filter; `$share/...` is not known here, see [`TopicFilter::parse_shared`].
+    /// Checks a Topic Filter. `$share/...` has no special meaning here, see
+    /// [`TopicFilter::parse_shared`].
     ///
     /// # Errors
     ///
@@ -90,7 +91,7 @@ impl<'a> TopicFilter<'a> {
         Ok(Self(filter))
     }
 
-    /// The ShareName and the filter of `$share/NAME/FILTER`; `None` for any other filter.
+    /// Returns the ShareName and the filter of `$share/NAME/FILTER`; `None` for any other filter.
     ///
     /// # Errors
     ///
@@ -110,11 +111,11 @@ impl<'a> TopicFilter<'a> {
         Some(Self::parse(filter).map(|filter| (name, filter)))
     }
 
-    /// What comes before the filter in Midge's own other forms of subscriptions.
+    /// The prefixes of Midge's own forms of subscriptions, which come before the filter.
     const OWN_PREFIXES: [&'static str; 2] = ["$queue/", "$exclusive/"];
 
-    /// Checks a filter of a SUBSCRIBE or UNSUBSCRIBE, shared or not. The filter behind Midge's own
-    /// prefixes is not empty either.
+    /// Checks a filter of a SUBSCRIBE or UNSUBSCRIBE, shared or not. The filter behind one of
+    /// Midge's own prefixes must not be empty either.
     ///
     /// # Errors
     ///
@@ -127,22 +128,23 @@ impl<'a> TopicFilter<'a> {
         }
     }
 
-    /// The filter as text.
+    /// Returns the filter as text.
     pub fn as_str(self) -> &'a str {
         self.0
     }
 
-    /// The levels between the slashes; there is at least one.
+    /// Iterates over the levels between the slashes; there is at least one.
     pub fn levels(self) -> impl Iterator<Item = &'a str> {
         self.0.split('/')
     }
 
-    /// Whether it holds `+` or `#`.
+    /// Returns whether it holds `+` or `#`.
     pub fn has_wildcard(self) -> bool {
         self.0.contains(['+', '#'])
     }
 
-    /// Whether a Topic Name matches. The plain way, level by level: the measure for faster ones.
+    /// Returns whether a Topic Name matches. This is the plain way, level by level: the reference
+    /// for faster ones.
     pub fn matches(self, name: TopicName<'_>) -> bool {
         if name.0.starts_with('$') && self.0.starts_with(['+', '#']) {
             return false; // [MQTT-4.7.2-1]

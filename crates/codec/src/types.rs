@@ -35,7 +35,7 @@ pub enum QoS {
 pub struct PacketIdentifier(NonZeroU16);
 
 impl QoS {
-    /// The QoS of a two-bit field; 3 is none [MQTT-3.3.1-4].
+    /// Returns the QoS of a two-bit field; `None` for 3 [MQTT-3.3.1-4].
     pub fn from_bits(bits: u8) -> Option<Self> {
         match bits {
             0 => Some(Self::AtMostOnce),
@@ -50,12 +50,12 @@ impl PacketIdentifier {
     /// The smallest one: 1.
     pub const MIN: Self = Self(NonZeroU16::MIN);
 
-    /// The identifier of `value`, or `None` for 0.
+    /// Returns the identifier of `value`, or `None` for 0.
     pub fn new(value: u16) -> Option<Self> {
         NonZeroU16::new(value).map(Self)
     }
 
-    /// The number on the wire.
+    /// Returns the number on the wire.
     pub fn get(self) -> u16 {
         self.0.get()
     }

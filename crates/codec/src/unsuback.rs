@@ -14,7 +14,7 @@ use crate::wire::{Reader, Sink};
 /// An UNSUBACK packet.
 #[derive(Clone, Debug, PartialEq)]
 pub struct UnsubAck<'a> {
-    /// Of the UNSUBSCRIBE that it answers [MQTT-3.10.4-4].
+    /// The Packet Identifier of the UNSUBSCRIBE that it answers [MQTT-3.10.4-4].
     pub packet_id: PacketIdentifier,
     /// For people; 5.0 only.
     pub reason_string: Option<&'a str>,

@@ -1,4 +1,4 @@
-//! UNSUBSCRIBE: one or more Topic Filters to be given up.
+//! UNSUBSCRIBE: one or more Topic Filters that a Client gives up.
 
 use std::fmt;
 
@@ -13,7 +13,7 @@ use crate::wire::{Reader, Sink};
 /// An UNSUBSCRIBE packet.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Unsubscribe<'a> {
-    /// Of this request.
+    /// The Packet Identifier of this request.
     pub packet_id: PacketIdentifier,
     /// 5.0 only.
     pub user_properties: UserProperties<'a>,
@@ -21,8 +21,8 @@ pub struct Unsubscribe<'a> {
     pub filters: TopicFilters<'a>,
 }
 
-/// The filters of an UNSUBSCRIBE in their order; as [`crate::Subscriptions`], from bytes or from a
-/// slice.
+/// The filters of an UNSUBSCRIBE in their order; like [`crate::Subscriptions`], from bytes or from
+/// a slice.
 #[derive(Clone, Copy)]
 pub struct TopicFilters<'a>(Source<'a>);
 
@@ -66,7 +66,7 @@ impl<'a> Unsubscribe<'a> {
 }
 
 impl<'a> TopicFilters<'a> {
-    /// The filters.
+    /// Iterates over the filters.
     pub fn iter(self) -> impl Iterator<Item = &'a str> {
         let (mut encoded, filters): (_, &[_]) = match self.0 {
             Source::Encoded(bytes) => (Reader::new(bytes), &[]),
@@ -75,12 +75,12 @@ impl<'a> TopicFilters<'a> {
         std::iter::from_fn(move || encoded.text().ok()).chain(filters.iter().copied())
     }
 
-    /// How many there are; counts them.
+    /// Counts the filters.
     pub fn len(self) -> usize {
         self.iter().count()
     }
 
-    /// Whether there is none.
+    /// Returns whether there is none.
     pub fn is_empty(self) -> bool {
         self.iter().next().is_none()
     }

@@ -1,14 +1,14 @@
 //! The data representations of MQTT 5.0 section 1.5, read from a slice and written to a sink.
 //!
-//! A packet describes its bytes once, to a [`Sink`]: a first pass counts them, a second one writes
-//! them. So the length is known before the first byte and nothing is written in between.
+//! A packet describes its bytes once, to a [`Sink`]. A first pass counts them, a second one writes
+//! them, so the length is known before the first byte is written and nothing is copied in between.
 
 use crate::error::Rule;
 
 /// The longest Remaining Length, and the longest Property Length.
 pub(crate) const VARIABLE_MAX: usize = 268_435_455;
 
-/// Reads fields one behind the other.
+/// Reads fields one after the other.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Reader<'a> {
     bytes: &'a [u8],
@@ -33,14 +33,14 @@ pub(crate) trait Sink {
         self.bytes(&value.to_be_bytes());
     }
 
-    /// Binary Data or a UTF-8 Encoded String: a two-byte length and the bytes.
+    /// Writes Binary Data or a UTF-8 Encoded String: a two-byte length and the bytes.
     #[inline]
     fn prefixed(&mut self, bytes: &[u8]) {
         self.two_bytes(bytes.len() as u16);
         self.bytes(bytes);
     }
 
-    /// A Variable Byte Integer of the fewest bytes that hold it [MQTT-1.5.5-1].
+    /// Writes a Variable Byte Integer in the fewest bytes that hold it [MQTT-1.5.5-1].
     #[inline]
     fn variable(&mut self, value: usize) {
         let mut rest = value;
@@ -52,7 +52,8 @@ pub(crate) trait Sink {
     }
 }
 
-/// The sink of the first pass: counts, and notes what does not fit its length field.
+/// The sink of the first pass. It counts bytes, and notes whether a field does not fit its length
+/// field.
 #[derive(Debug, Default)]
 pub(crate) struct Length {
     pub(crate) bytes: usize,
@@ -68,12 +69,12 @@ impl<'a> Reader<'a> {
         self.bytes.is_empty()
     }
 
-    /// Everything that is left.
+    /// Takes everything that is left.
     pub(crate) fn rest(&mut self) -> &'a [u8] {
         std::mem::take(&mut self.bytes)
     }
 
-    /// The end of a packet: nothing may be left.
+    /// Checks that the packet ends here: nothing may be left.
     pub(crate) fn end(&self) -> Result<(), Rule> {
         if self.is_empty() { Ok(()) } else { Err(Rule::TrailingBytes) }
     }
@@ -111,13 +112,13 @@ impl<'a> Reader<'a> {
         self.take(usize::from(length))
     }
 
-    /// A UTF-8 Encoded String [MQTT-1.5.4-1] [MQTT-1.5.4-2].
+    /// Reads a UTF-8 Encoded String [MQTT-1.5.4-1] [MQTT-1.5.4-2].
     pub(crate) fn text(&mut self) -> Result<&'a str, Rule> {
         let text = utf8(self.binary()?)?;
         if text.as_bytes().contains(&0) { Err(Rule::NullCharacter) } else { Ok(text) }
     }
 
-    /// A Variable Byte Integer of at most four bytes, in its shortest form.
+    /// Reads a Variable Byte Integer of at most four bytes, in its shortest form.
     #[inline]
     pub(crate) fn variable(&mut self) -> Result<usize, Rule> {
         match read_variable(self.bytes)? {
@@ -130,13 +131,14 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Bytes as text, if they are well-formed UTF-8; surrogates are not [MQTT-1.5.4-1].
+/// Returns bytes as text if they are well-formed UTF-8, which has no surrogates [MQTT-1.5.4-1].
 #[inline]
 pub(crate) fn utf8(bytes: &[u8]) -> Result<&str, Rule> {
     std::str::from_utf8(bytes).map_err(|_| Rule::IllFormedUtf8)
 }
 
-/// A Variable Byte Integer at the start of `bytes` and its length; `None` if it is cut off.
+/// Reads a Variable Byte Integer at the start of `bytes`. Returns its value and its length, or
+/// `None` if it is cut off.
 #[inline]
 pub(crate) fn read_variable(bytes: &[u8]) -> Result<Option<(usize, usize)>, Rule> {
     let mut value = 0;
@@ -152,7 +154,7 @@ pub(crate) fn read_variable(bytes: &[u8]) -> Result<Option<(usize, usize)>, Rule
     if bytes.len() >= 4 { Err(Rule::MalformedLength) } else { Ok(None) }
 }
 
-/// How many bytes a Variable Byte Integer takes.
+/// Returns how many bytes a Variable Byte Integer takes.
 #[inline]
 pub(crate) fn variable_len(value: usize) -> usize {
     match value {

@@ -1,5 +1,5 @@
-//! What each [`StoreOp`] means: a record in the journal and a change of the index, or nothing if
-//! it is void. What is void is not written, so that replay never meets it.
+//! Applies each [`StoreOp`]: appends a record to the journal and changes the index, or does nothing
+//! if the operation is void. A void operation is not written, so replay never meets it.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -67,7 +67,7 @@ impl Engine {
         }
     }
 
-    /// The operations that come with connections and subscriptions.
+    /// Applies the operations that come with connections and subscriptions.
     fn apply_to_owner(&mut self, op: &StoreOp) {
         match op {
             StoreOp::Session(record) => {
@@ -174,7 +174,7 @@ impl Engine {
     }
 }
 
-/// Where the message stands already, if a new record may refer to that.
+/// Returns where the message stands already, if a new record may refer to that place.
 fn stored_place(message: &Message, holdings: &Holdings) -> Option<Location> {
     let place = Location::from_u64(message.stored_at().get())?;
     holdings.may_refer_to(place).then_some(place)
@@ -187,7 +187,8 @@ fn encode_message(message: &Message, shared: Option<Location>, out: &mut Vec<u8>
     }
 }
 
-/// Where record and message are; notes it if the message is here for the first time.
+/// Returns where record and message are. Notes the place in the message if the record has it for
+/// the first time.
 fn places_of(record: Held, shared: Option<Location>, message: &Message) -> Places {
     let record = record.place;
     if shared.is_none() {

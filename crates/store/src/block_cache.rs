@@ -1,5 +1,5 @@
-//! Reads records that are written, through a small cache of blocks: who drains a queue reads
-//! neighbours. Never gives a record whose crc does not check.
+//! Reads written records through a small cache of blocks, because draining a queue reads
+//! neighbouring records. Never returns a record whose crc does not check.
 
 use std::io;
 
@@ -35,8 +35,8 @@ struct OpenFile {
 }
 
 impl BlockCache {
-    /// Reads the record at `at`, in a segment whose records end at `end` at the latest, into
-    /// `body`; returns its tag.
+    /// Reads the record at `at` into `body`; returns its tag. The records of its segment end at
+    /// `end` at the latest.
     pub(crate) fn read(
         &mut self,
         disk: &dyn Disk,
@@ -85,7 +85,7 @@ impl BlockCache {
         }
     }
 
-    /// Forgets what it has of a segment.
+    /// Forgets the blocks and the open file of a segment.
     pub(crate) fn forget(&mut self, segment: u32) {
         self.blocks.retain(|block| block.segment != segment);
         self.files.retain(|file| file.segment != segment);
@@ -114,7 +114,8 @@ impl BlockCache {
         Ok(())
     }
 
-    /// A block with at least `needed` bytes. The rest of it up to `end` is read along.
+    /// Returns a block with at least `needed` bytes. Reads the rest of the block up to `end` along
+    /// with them.
     fn block(
         &mut self,
         disk: &dyn Disk,
@@ -131,7 +132,8 @@ impl BlockCache {
             self.blocks[place].used = self.clock;
             return Ok(&self.blocks[place].bytes);
         }
-        // More has been written to it since, or it is a new one; the one used least recently goes.
+        // Either more has been written to the block since, or it is a new one, for which the block
+        // used least recently goes.
         let mut bytes = match known {
             Some(place) => self.blocks.swap_remove(place).bytes,
             None if self.blocks.len() == BLOCKS_MAX => least_used(&mut self.blocks, |b| b.used)
@@ -172,7 +174,7 @@ impl BlockCache {
         }
         let name = segment_name(segment);
         let file = disk.open(&name).or_else(|_| {
-            // The process may have too many open files: these are not needed.
+            // The process may have too many open files, and those in the cache are not needed.
             self.files.clear();
             disk.open(&name)
         })?;
@@ -185,7 +187,7 @@ impl BlockCache {
     }
 }
 
-/// Takes out what was used least recently.
+/// Takes out the one that was used least recently.
 fn least_used<T>(things: &mut Vec<T>, used: impl Fn(&T) -> u64) -> Option<T> {
     let place = (0..things.len()).min_by_key(|place| used(&things[*place]))?;
     Some(things.swap_remove(place))

@@ -1,6 +1,6 @@
-//! The index in a file, so that a start need not read the whole journal. Two of them are kept: if
-//! the newer one is damaged, the older one and a longer stretch of the journal say the same. A
-//! segment goes only when neither of the two needs it.
+//! Checkpoints: the index in a file, so that a start need not read the whole journal. Two of them
+//! are kept: if the newer one is damaged, the older one and a longer stretch of the journal say the
+//! same. A segment is removed only when neither of the two needs it.
 
 pub(crate) mod content;
 mod files;
@@ -29,12 +29,12 @@ const SLICE_BYTES: usize = 1 << 20;
 pub(crate) struct Checkpoints {
     /// Those on the disk that count, oldest first: at most two.
     pub(crate) kept: Vec<Kept>,
-    /// No checkpoint had this number or a larger one.
+    /// The number of the next checkpoint: none has had it or a larger one.
     pub(crate) next_number: u64,
     writing: Option<Writing>,
-    /// How much was appended when the last one was begun.
+    /// How many bytes had been appended when the last checkpoint was begun.
     begun_at: u64,
-    /// So many bytes must have been appended since then before it is tried again after a failure.
+    /// After a failure, how many bytes must have been appended since then before the next try.
     retry_at: u64,
 }
 
@@ -43,7 +43,7 @@ pub(crate) struct Checkpoints {
 pub(crate) struct Kept {
     pub(crate) number: u64,
     pub(crate) bytes: u64,
-    /// Where replay goes on from it; absent if the file was not read.
+    /// Where replay goes on after this checkpoint; absent if the file was not read.
     pub(crate) position: Option<Location>,
 }
 
@@ -55,7 +55,7 @@ struct Writing {
     file: Option<Box<dyn DiskFile>>,
     /// Segments in which nothing is held, as of this checkpoint.
     dead: Vec<u32>,
-    /// Those of them that go once it is on the disk.
+    /// Those of them that are removed once the checkpoint is on the disk.
     leaving: Vec<u32>,
 }
 
@@ -78,7 +78,7 @@ impl Checkpoints {
 }
 
 impl Engine {
-    /// Goes on with the checkpoint that is being written, if there is one.
+    /// Continues the checkpoint that is being written. Returns whether there was one.
     pub(crate) fn continue_checkpoint(&mut self) -> Result<bool, StoreError> {
         let Some(mut writing) = self.checkpoints.writing.take() else {
             return Ok(false);
@@ -108,7 +108,7 @@ impl Engine {
         }
     }
 
-    /// Whether much more is on the disk than is needed.
+    /// Returns whether much more is on the disk than is needed, or the store is full.
     pub(crate) fn has_garbage(&self) -> bool {
         let allowed = 2 * self.index.holdings.bytes_alive() + 8 * self.options.segment_bytes;
         self.writer.journal.bytes_on_disk() > allowed || self.is_full()
@@ -121,7 +121,8 @@ impl Engine {
         Ok(())
     }
 
-    /// Takes the state as of now; everything that it comes from has to be on the device first.
+    /// Begins a checkpoint of the state as of now. Everything that it comes from is put on the
+    /// device first.
     fn start_checkpoint(&mut self) -> Result<(), StoreError> {
         self.writer.flush()?;
         let position = self.writer.journal.end();
@@ -140,7 +141,7 @@ impl Engine {
         Ok(())
     }
 
-    /// Segments in which nothing is held and nothing will be appended.
+    /// Returns the segments in which nothing is held and nothing will be appended.
     fn sealed_dead_segments(&self, current: u32) -> impl Iterator<Item = u32> {
         let segments = self.writer.journal.segments().into_iter();
         segments.filter(move |segment| {
@@ -152,7 +153,7 @@ impl Engine {
         self.sealed_dead_segments(self.writer.journal.current_segment()).next().is_some()
     }
 
-    /// Of the dead segments, those that the last checkpoint does not need either.
+    /// Returns those of the dead segments that the last checkpoint does not need either.
     fn choose_leaving(&self, dead: &[u32]) -> Vec<u32> {
         let Some(position) = self.checkpoints.kept.last().and_then(|kept| kept.position) else {
             return Vec::new();
@@ -180,7 +181,7 @@ impl Engine {
         Ok(true)
     }
 
-    /// The new checkpoint is on the device: what only older ones needed goes.
+    /// Ends a checkpoint that is on the device: removes what only older ones needed.
     fn finish_checkpoint(&mut self, writing: Writing) -> Result<(), StoreError> {
         let Writing { number, position, bytes, dead, leaving, .. } = writing;
         let kept = &mut self.checkpoints.kept;
@@ -209,7 +210,9 @@ impl Engine {
         Ok(())
     }
 
-    /// A full device: what can be spared goes, then it is tried once more, then later.
+    /// Handles a failure to write a checkpoint. If the device is full, everything that can be
+    /// spared goes and the checkpoint is tried once more; if that fails too, it is tried again
+    /// later.
     fn abandon_checkpoint(
         &mut self,
         writing: Writing,
@@ -225,7 +228,7 @@ impl Engine {
             self.writer.journal.drop_spare();
         }
         if self.checkpoints.kept.len() > 1 {
-            // One is enough to go on from, and without room there will not be another.
+            // One is enough to start from, and without room there will not be another.
             let oldest = self.checkpoints.kept.remove(0);
             self.disk.remove(&name(oldest.number)).map_err(|error| fatal(oldest.number, &error))?;
         }

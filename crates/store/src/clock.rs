@@ -1,9 +1,9 @@
-//! The time of a store. It began as the time of day when the store was made, and goes on from one
+//! The store's own time. It began as the time of day when the store was made, and goes on from one
 //! start to the next by as much as is known to have passed; setting the machine's clock does not
-//! move it. All moments in records are of this time. Marks in the journal say what the machine's
+//! move it. All moments in records are in this time. Marks in the journal say what the machine's
 //! clocks showed at a moment of it.
 //!
-//! Time that is not known to have passed has not passed: nothing ends early because a clock was
+//! Time that is not known to have passed does not count, so nothing ends early because a clock was
 //! set, or was not set yet. No clock is read here: readings are arguments.
 
 use midge_core::Timestamp;
@@ -11,18 +11,18 @@ use midge_core::Timestamp;
 /// What the clocks of a machine show at one moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Reading {
-    /// Milliseconds since the Unix epoch, as the clock says that can be set.
+    /// Milliseconds since the Unix epoch, according to the clock that can be set.
     pub wall_ms: u64,
-    /// How long the machine has been up; absent if nobody knows.
+    /// How long the machine has been up; absent if that is unknown.
     pub uptime: Option<Uptime>,
 }
 
 /// How long a machine has been up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Uptime {
-    /// Names this run of the machine: another one after each boot.
+    /// Identifies this run of the machine; different after each boot.
     pub boot: u128,
-    /// Milliseconds since it began, times of suspension included.
+    /// Milliseconds since this run began, including time in suspension.
     pub millis: u64,
 }
 
@@ -33,7 +33,7 @@ pub(crate) struct Mark {
     pub(crate) reading: Reading,
 }
 
-/// How far the clock must have been set for a mark of its own.
+/// The clock counts as set, which calls for a mark, if it is off by at least this much.
 const STEP_MS: u64 = 1000;
 /// A mark is written with other records if the last one is older.
 const MARK_INTERVAL_MS: u64 = 1000;
@@ -42,8 +42,9 @@ const MARK_INTERVAL_MS: u64 = 1000;
 const LATEST_MS: u64 = 253_402_300_799_999;
 
 impl Reading {
-    /// Milliseconds from `earlier` to this, as far as anybody knows: what the machine has counted
-    /// since, or, if it was started anew, by how much the time of day is a later one.
+    /// Returns the milliseconds from `earlier` to this reading, as far as they are known: what the
+    /// machine has counted since or, if that does not go on from `earlier` (after a boot), by how
+    /// much the time of day is later.
     fn since(&self, earlier: &Self) -> u64 {
         match (self.uptime, earlier.uptime) {
             (Some(now), Some(then)) if now.boot == then.boot && now.millis >= then.millis => {
@@ -59,20 +60,21 @@ impl Reading {
 }
 
 impl From<Timestamp> for Reading {
-    /// Only the time of day is known.
+    /// Makes a reading of which only the time of day is known.
     fn from(wall: Timestamp) -> Self {
         Self { wall_ms: wall.as_millis(), uptime: None }
     }
 }
 
 impl Mark {
-    /// The moment at which the clocks show `reading`, if that is later.
+    /// Returns the moment at which the clocks show `reading`, or that of the mark if `reading` is
+    /// earlier.
     fn moment(&self, reading: &Reading) -> Timestamp {
         self.at + reading.since(&self.reading)
     }
 
-    /// Whether one is due at this moment: the clock was set, or others are written and the last
-    /// one is old.
+    /// Returns whether a new mark is due at this moment: the clock was set, the machine was booted,
+    /// or other records are written and this mark is old.
     pub(crate) fn is_outdated(&self, at: Timestamp, reading: &Reading, has_others: bool) -> bool {
         let boot = |reading: &Reading| reading.uptime.map(|uptime| uptime.boot);
         let expected = self.reading.wall_ms.saturating_add(at - self.at);
@@ -82,7 +84,8 @@ impl Mark {
     }
 }
 
-/// The time of day of a moment of the store's time, as the clock was set when the mark was made.
+/// Returns the time of day of a moment of the store's time, as the clock was set when the mark was
+/// made; without a mark, the moment itself.
 #[cfg(any(test, feature = "tools"))]
 pub(crate) fn wall_of(mark: Option<&Mark>, moment: Timestamp) -> Timestamp {
     let Some(mark) = mark else {
@@ -92,8 +95,8 @@ pub(crate) fn wall_of(mark: Option<&Mark>, moment: Timestamp) -> Timestamp {
     Timestamp::from_millis(earlier) + (moment - mark.at)
 }
 
-/// The moment of the store's time that the clocks show. Without a mark it is the time of day, but
-/// none before `latest`, which the store has as past.
+/// Returns the moment of the store's time at which the clocks show `reading`. Without a mark it is
+/// the time of day, but not before `latest`, which is past for the store.
 pub(crate) fn moment_of(
     mark: Option<&Mark>,
     reading: &Reading,

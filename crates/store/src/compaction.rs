@@ -1,6 +1,6 @@
-//! Moves what is alive out of segments that are mostly dead, in small commits of their own between
-//! those of the workers. Records are copied as they are; what they mean does not change. What turns
-//! out to be damaged is reported and left behind, and its segment is kept for a human.
+//! Moves live records out of segments that are mostly dead, in small commits of their own between
+//! those of the workers. A copy means the same as its original. Records that turn out to be damaged
+//! are reported and left behind, and their segment is kept for a human.
 
 use std::ops::ControlFlow;
 
@@ -20,21 +20,21 @@ use crate::record::{
 use crate::report::Damage;
 use crate::writer::Writer;
 
-/// A slice of the work ends after so many bytes were copied,
+/// A slice of the work ends after this many bytes were copied.
 const SLICE_BYTES: u64 = 256 << 10;
-/// or so many entries of queues were looked at.
+/// A slice of the work also ends after this many queue entries were looked at.
 const SLICE_ENTRIES: usize = 20_000;
-/// So many entries of a queue are moved before its owner is looked up again.
+/// How many entries of a queue are moved before its owner is looked up again.
 const ENTRIES_AT_ONCE: usize = 256;
-/// So many Sessions are folded at once.
+/// How many Sessions are folded at once.
 const FOLDS_AT_ONCE: usize = 64;
 
 /// The segment that is being emptied.
 pub(crate) struct Compaction {
     segment: u32,
-    /// Who may have something in it; the last one is next.
+    /// What may have something in the segment; the last item is next.
     work: Vec<Work>,
-    /// Where messages are that were in it.
+    /// The new places of messages that were in the segment, by their old ones.
     moved: HashMap<Location, Location, foldhash::fast::FixedState>,
 }
 
@@ -51,7 +51,7 @@ enum Work {
 type Unreadable = (Location, Damage);
 
 impl Engine {
-    /// Goes on with emptying a segment, if one is being emptied.
+    /// Continues emptying a segment. Returns whether one was being emptied.
     pub(crate) fn continue_compaction(&mut self) -> Result<bool, StoreError> {
         let Some(mut compaction) = self.compaction.take() else {
             return Ok(false);
@@ -86,7 +86,7 @@ impl Engine {
         true
     }
 
-    /// Whoever has something in this segment is to move out of it.
+    /// Begins to empty this segment: lists everything that may have something in it.
     pub(crate) fn start_compaction(&mut self, segment: u32) {
         self.index.holdings.get_mut(segment).leaving = true;
         let index = &self.index;
@@ -97,8 +97,8 @@ impl Engine {
         self.compaction = Some(Compaction { segment, work, moved: HashMap::default() });
     }
 
-    /// The sealed segment with the smallest share alive, if emptying it is worth the work and there
-    /// is room for what is alive in it.
+    /// Returns the sealed segment with the smallest share of live bytes, if emptying it is worth
+    /// the work and there is room for what is alive in it.
     fn choose_segment(&self) -> Option<u32> {
         let journal = &self.writer.journal;
         let segment_bytes = self.options.segment_bytes;
@@ -122,7 +122,7 @@ impl Engine {
             .map(|(segment, _)| segment)
     }
 
-    /// Returns how many entries of queues it has looked at, or 1.
+    /// Does a piece of work. Returns how many entries of queues it has looked at, or 1.
     fn move_one(&mut self, compaction: &mut Compaction, work: Work) -> usize {
         match work {
             Work::Owner(owner) => {
@@ -144,7 +144,9 @@ impl Engine {
         }
     }
 
-    /// Copies the record of an owner, and what is known of its end, which the record would undo.
+    /// Copies the record of an owner if it is in this segment. Behind the copy, writes again what
+    /// is known of a Session's end, which the copy would undo, and which Packet Identifiers wait
+    /// for their PUBREL.
     fn move_head(&mut self, segment: u32, owner: Owner) {
         let Some(entry) = self.index.owners.get(&owner) else {
             return;
@@ -188,7 +190,8 @@ impl Engine {
         self.note_damaged_record(head.place, damage);
     }
 
-    /// Writes the subscriptions of some Sessions that have many records about few of them as one.
+    /// Takes some Sessions that have many records about few subscriptions, and writes the
+    /// subscriptions of each as one record. Returns whether there were any.
     pub(crate) fn fold_subscriptions(&mut self) -> bool {
         let some = self.index.to_fold.len().min(FOLDS_AT_ONCE);
         let sessions: Vec<u64> = self.index.to_fold.drain(..some).collect();
@@ -233,7 +236,8 @@ impl Engine {
         self.index.replace_subscriptions(session, image, subscriptions.len() as u64);
     }
 
-    /// Moves some entries of a queue; the rest is work to be done.
+    /// Moves some entries of a queue and puts the rest back as work. Returns how many entries it
+    /// has looked at, at least 1.
     fn move_queue(&mut self, compaction: &mut Compaction, owner: Owner, from: u64) -> usize {
         let entry = self.index.owners.get_mut(&owner);
         let Some(queue) = entry.and_then(|entry| entry.queue.as_deref_mut()) else {
@@ -347,14 +351,15 @@ impl Engine {
     }
 }
 
-/// How a copied record has its message.
+/// Where a copied record has its message.
 enum Target<'a> {
     Inline(&'a [u8]),
     At(Location),
 }
 
 impl Compaction {
-    /// A message that moves stands in the first copy that needs it; the others refer to that.
+    /// Decides where a copy has its message. A message that moves stands in the first copy that
+    /// needs it; the others refer to that copy.
     fn target<'a>(
         &self,
         message: Location,
@@ -377,7 +382,7 @@ impl Compaction {
         Ok(Target::Inline(stored.encoded))
     }
 
-    /// A copy was made: its places.
+    /// Notes a copy that was made; returns its places.
     fn note(&mut self, message: Location, target: &Target<'_>, copy: Location) -> Places {
         match target {
             Target::At(message) => Places { record: copy, message: *message },

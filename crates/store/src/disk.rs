@@ -1,24 +1,24 @@
-//! What the store needs of a file system: the files of one directory. Behind a trait, so that tests
-//! can have a disk that loses, tears and reorders what was not synced.
+//! What the store needs from a file system: the files of one directory. It is a trait so that tests
+//! can have a disk that loses, tears and reorders unsynced writes.
 
 use std::io;
 
 /// The files of one directory. Names have no separators.
 pub trait Disk: Send + Sync {
-    /// The names of all files.
+    /// Lists the names of all files.
     ///
     /// # Errors
     ///
-    /// As the file system says; so with all methods.
+    /// Fails as the file system does. The same holds for all methods.
     fn list(&self) -> io::Result<Vec<String>>;
 
-    /// A new file for reading and writing; there must be none of this name.
+    /// Creates a file for reading and writing. No file may have this name yet.
     fn create(&self, name: &str) -> io::Result<Box<dyn DiskFile>>;
 
-    /// An existing file for reading and writing.
+    /// Opens an existing file for reading and writing.
     fn open(&self, name: &str) -> io::Result<Box<dyn DiskFile>>;
 
-    /// Gives a file another name, in one step; replaces what has that name.
+    /// Renames a file in one step; replaces the file that has the new name, if there is one.
     fn rename(&self, from: &str, to: &str) -> io::Result<()>;
 
     /// Removes a file.
@@ -28,12 +28,12 @@ pub trait Disk: Send + Sync {
     fn sync_directory(&self) -> io::Result<()>;
 }
 
-/// An open file. It stays readable after it was renamed or removed.
+/// An open file. It stays readable after it is renamed or removed.
 pub trait DiskFile: Send + Sync {
-    /// Its length in bytes.
+    /// Returns the file's length in bytes.
     fn len(&self) -> io::Result<u64>;
 
-    /// Whether it has no bytes.
+    /// Returns whether the file is empty.
     fn is_empty(&self) -> io::Result<bool> {
         Ok(self.len()? == 0)
     }
@@ -44,10 +44,11 @@ pub trait DiskFile: Send + Sync {
     /// Writes all bytes at `offset`.
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
 
-    /// Makes the file `len` bytes long, with room for all of them on the device; new ones are zero.
+    /// Makes the file `len` bytes long and reserves room for all of them on the device. New bytes
+    /// are zero.
     fn allocate(&self, len: u64) -> io::Result<()>;
 
-    /// Returns when everything written so far is on the device. After an error nothing is known
-    /// about what was written, and trying again does not help.
+    /// Returns when everything written so far is on the device. After an error it is unknown which
+    /// writes reached the device, and trying again does not help.
     fn sync_data(&self) -> io::Result<()>;
 }

@@ -1,5 +1,6 @@
-//! The store as its one thread sees it: takes commits, writes and syncs them, finds messages
-//! again, and keeps its files in order. It has no thread, no clock and no randomness of its own.
+//! The store as the one thread that uses it sees it: it takes commits, writes and syncs them, finds
+//! messages again, and keeps its files in order. It has no thread, no clock and no randomness of
+//! its own.
 
 use std::sync::Arc;
 use std::{fmt, io};
@@ -18,24 +19,24 @@ use crate::report::Damage;
 use crate::reserve::Reserve;
 use crate::writer::Writer;
 
-/// Damage that nobody has asked for yet is remembered up to this many places.
+/// How many places of damage are remembered until somebody asks for them.
 const DAMAGE_MAX: usize = 1000;
 
-/// How large things may get.
+/// How large the files of a store may get.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
     /// The length of a segment of the journal.
     pub segment_bytes: u64,
     /// After how many bytes in the journal a checkpoint is written.
     pub checkpoint_bytes: u64,
-    /// How many bytes the files may have; near to it no new messages are to be accepted.
+    /// How many bytes all files may have. Close to this limit no new messages are to be accepted.
     pub bytes_max: u64,
 }
 
 impl Options {
-    /// Whether a store with these options ever accepts a message: the segment that is written and
-    /// the next one have to fit beside the room that is kept for acknowledgements. Three segments
-    /// and an index are enough.
+    /// Returns whether a store with these options ever accepts a message. The segment that is being
+    /// written and the next one have to fit beside the room that is kept for acknowledgements. Room
+    /// for three segments and an index is enough.
     pub fn have_room_for_messages(&self) -> bool {
         let room = self.bytes_max - reserve_bytes(self);
         self.segment_bytes.saturating_mul(2) <= room
@@ -82,9 +83,10 @@ pub struct Engine {
     damage: Vec<Damage>,
     damage_count: u64,
     is_over_limit: bool,
-    /// How much was appended when the last mark was.
+    /// How many bytes had been appended when the last mark was written.
     marked_at: u64,
-    /// How much was appended when there was last nothing to be maintained.
+    /// How many bytes had been appended when maintenance last had nothing more to do; absent while
+    /// there is more.
     maintained_at: Option<u64>,
     /// Why nothing is accepted any more.
     fatal: Option<String>,
@@ -98,7 +100,7 @@ pub(crate) struct Files {
     pub(crate) reserve: Reserve,
 }
 
-/// Bodies of records that were read, to be used again.
+/// Buffers for the bodies of records, reused by every read.
 #[derive(Debug, Default)]
 pub(crate) struct Buffers {
     pub(crate) record: Vec<u8>,
@@ -106,10 +108,11 @@ pub(crate) struct Buffers {
 }
 
 impl Engine {
-    /// How often whoever has the store calls [`Engine::mark`], though nothing happens.
+    /// How often the thread that has the store calls [`Engine::mark`] even if nothing happens, in
+    /// milliseconds.
     pub const BEAT_MS: u64 = 30_000;
 
-    /// Opens the store in a directory, or begins one; `reading` is what the clocks show now.
+    /// Opens the store in a directory, or begins one there; `reading` is what the clocks show now.
     ///
     /// # Errors
     ///
@@ -145,7 +148,7 @@ impl Engine {
         }
     }
 
-    /// Takes a commit: all of it counts once it is written, or nothing.
+    /// Takes a commit. It counts as a whole once it is written, or not at all.
     pub fn apply(&mut self, _worker: WorkerId, commit: Commit) {
         for op in commit.ops {
             self.apply_op(&op);
@@ -153,9 +156,10 @@ impl Engine {
         self.writer.end_commit();
     }
 
-    /// Notes what the clocks show at a moment of the store's time, if that is needed: the clock was
-    /// set, or something else is to be written, or `is_beat`: the broker says that it is alive.
-    /// True if there is something to be written now.
+    /// Notes what the clocks show at the moment `now` of the store's time, if a mark is due: there
+    /// is none yet, the clock was set, the machine was booted, the last mark is old and other
+    /// records are to be written, or `is_beat`: the broker says that it is alive. Returns true if
+    /// there is something to be written now.
     pub fn mark(&mut self, now: Timestamp, reading: Reading, is_beat: bool) -> bool {
         let has_others = self.writer.appended() > self.marked_at;
         let is_outdated =
@@ -168,7 +172,8 @@ impl Engine {
         is_due
     }
 
-    /// Whether somebody may need to know how long the broker has lived.
+    /// Returns whether there is a Session or shared subscription: only then may somebody need to
+    /// know how long the broker has lived.
     pub fn needs_beats(&self) -> bool {
         !self.index.owners.is_empty()
     }
@@ -180,27 +185,29 @@ impl Engine {
         self.marked_at = self.writer.appended();
     }
 
-    /// Writes what was applied to the file: it survives the end of the process.
+    /// Writes the applied commits to the file, so that they survive the end of the process.
     ///
     /// # Errors
     ///
-    /// [`StoreError::Full`]: nothing of it may count yet; it can be tried again.
+    /// [`StoreError::Full`]: nothing of the commits may count yet; it can be tried again.
+    /// [`StoreError::Fatal`]: the store takes nothing any more.
     pub fn write(&mut self) -> Result<(), StoreError> {
         self.check()?;
         self.writer.journal.write()
     }
 
-    /// Waits until what was written is on the device: it survives a power cut.
+    /// Waits until everything written is on the device and survives a power cut.
     ///
     /// # Errors
     ///
-    /// Nothing of it may count, and the store takes nothing any more.
+    /// None of it may count, and the store takes nothing any more.
     pub fn sync(&mut self) -> Result<(), StoreError> {
         self.check()?;
         self.writer.journal.sync()
     }
 
-    /// Finds the next messages that wait for an owner, as of what was applied before.
+    /// Finds the next messages that wait for an owner, taking into account everything applied
+    /// before.
     pub fn fetch(&mut self, fetch: &Fetch) -> Fetched {
         let (entries, next) =
             self.fetch_entries(fetch.owner, fetch.from, fetch.messages_max, fetch.bytes_max);
@@ -208,12 +215,14 @@ impl Engine {
         Fetched { owner, session, ticket, entries, next }
     }
 
-    /// Whether new messages have to be refused: there is little room, which acknowledgements need.
+    /// Returns whether new messages have to be refused because acknowledgements need the little
+    /// room that is left.
     pub fn is_full(&self) -> bool {
         self.is_over_limit || self.writer.journal.is_short() || !self.reserve.is_there()
     }
 
-    /// Does a slice of what keeps the files in order; true: there is more to be done at once.
+    /// Does a slice of maintenance, which keeps the files in order. Returns true if there is more
+    /// to do at once.
     ///
     /// # Errors
     ///
@@ -239,14 +248,15 @@ impl Engine {
             || self.start_checkpoint_if_due()?
             || self.start_compaction_if_due();
         self.maintained_at = (!more).then(|| self.writer.appended());
-        // Also while there is more to be done: as long as there is no reserve, there always is.
+        // Also while there is more to do: without a reserve there always is.
         if !self.is_over_limit && !self.writer.journal.is_short() {
             self.reserve.refill(&*self.disk).map_err(|error| reserve_error(&error))?;
         }
         Ok(more)
     }
 
-    /// Looking at all segments costs something: not before a part of a segment was written.
+    /// Returns whether maintenance is due. It looks at all segments, which costs something; without
+    /// known work it waits until a part of a segment was written.
     fn is_maintenance_due(&self) -> bool {
         let written = |at| self.writer.appended() - at >= self.options.segment_bytes / 64;
         let is_busy = self.compaction.is_some() || self.checkpoints.is_writing();
@@ -254,7 +264,8 @@ impl Engine {
         has_work || self.maintained_at.is_none_or(written)
     }
 
-    /// Keeps a spare segment, at the expense of the reserve if it has to be.
+    /// Keeps a spare segment. Gives up the reserve if there is no room for it or too much is in
+    /// use.
     fn keep_room(&mut self) -> Result<(), StoreError> {
         soften(self.writer.journal.keep_spare())?;
         self.update_limit();
@@ -267,11 +278,12 @@ impl Engine {
         Ok(())
     }
 
-    /// Ends with everything on the device and a checkpoint, so that the next start is quick.
+    /// Closes the store: puts everything on the device and writes a checkpoint, so that the next
+    /// start is quick.
     ///
     /// # Errors
     ///
-    /// If that does not succeed; what was synced before is safe all the same.
+    /// If that does not succeed. Everything synced before is safe all the same.
     pub fn close(mut self) -> Result<(), StoreError> {
         self.check()?;
         self.writer.flush()?;
@@ -291,7 +303,7 @@ impl Engine {
         }
     }
 
-    /// What was found to be damaged since the last call, for the log.
+    /// Returns the damage that was found since the last call, for the log.
     pub fn take_damage(&mut self) -> Vec<Damage> {
         std::mem::take(&mut self.damage)
     }
@@ -310,13 +322,13 @@ impl Engine {
         }
     }
 
-    /// Bytes of all files but the reserve.
+    /// Returns the bytes of all files except the reserve.
     pub(crate) fn bytes_used(&self) -> u64 {
         self.writer.journal.bytes_on_disk() + self.checkpoints.bytes_on_disk()
     }
 
-    /// New messages are refused at the limit less what acknowledgements and compaction need, and
-    /// taken again below 90 % of that.
+    /// Updates whether the limit is exceeded. New messages are refused above the limit less what
+    /// acknowledgements and compaction need, and taken again at 90 % of that or less.
     fn update_limit(&mut self) {
         let limit = self.options.bytes_max - reserve_bytes(&self.options);
         let used = self.bytes_used();
@@ -324,7 +336,7 @@ impl Engine {
     }
 }
 
-/// How much room new messages must leave.
+/// Returns how much room new messages must leave.
 pub(crate) fn reserve_bytes(options: &Options) -> u64 {
     options.segment_bytes.saturating_mul(4).min(options.bytes_max / 4)
 }
@@ -333,7 +345,7 @@ fn reserve_error(error: &io::Error) -> StoreError {
     StoreError::Fatal(format!("reserve: {error}"))
 }
 
-/// A full device is no error here: it shows in [`Engine::is_full`].
+/// Drops the error of a full device, which shows in [`Engine::is_full`].
 pub(crate) fn soften(result: Result<(), StoreError>) -> Result<(), StoreError> {
     match result {
         Err(StoreError::Full) => Ok(()),

@@ -1,5 +1,5 @@
-//! What can go wrong with the store as a whole: why it cannot be opened, and why it does not take
-//! what it is given. Damage that it can work around is not an error, see [`crate::report`].
+//! The errors of the store as a whole: why it cannot be opened, and why it does not take what it is
+//! given. Damage that it can work around is not an error, see [`crate::report`].
 
 use std::error::Error;
 use std::{fmt, io};
@@ -18,14 +18,14 @@ pub enum OpenError {
         /// The data directory.
         directory: String,
     },
-    /// The directory has no store but other files; nothing was changed.
+    /// The directory contains other files and no store; nothing was changed.
     Foreign {
         /// The directory.
         directory: String,
         /// The name of one of the files.
         name: String,
     },
-    /// There is a directory, and no store in it.
+    /// The directory contains no store.
     NoStore,
     /// The data directory does not exist.
     NotThere {
@@ -43,13 +43,13 @@ pub enum OpenError {
     Io {
         /// The file, or the directory.
         file: String,
-        /// What it says.
+        /// What the file system says.
         error: io::Error,
     },
 }
 
 impl OpenError {
-    /// The file system's refusal, with the name of the file.
+    /// Makes an error of the file system's refusal, with the name of the file.
     pub fn io(file: &str, error: io::Error) -> Self {
         Self::Io { file: file.to_owned(), error }
     }
@@ -93,7 +93,7 @@ impl fmt::Display for OpenError {
     }
 }
 
-/// What the file system's refusal means here, and what to do about it.
+/// Returns what the file system's refusal means here, and what to do about it.
 fn io_words(kind: io::ErrorKind) -> &'static str {
     use io::ErrorKind;
 
@@ -131,7 +131,7 @@ pub enum StoreError {
     /// The device is full (or no more files can be open). Nothing is lost, and it can be tried
     /// again when there is room.
     Full,
-    /// Nobody knows what is on the device: the store refuses everything from now on.
+    /// It is unknown what is on the device: the store refuses everything from now on.
     Fatal(String),
 }
 

@@ -1,4 +1,4 @@
-//! Messages on their way back from the journal. What cannot be read is reported and never asked
+//! Reads messages back from the journal. A message that cannot be read is reported and never asked
 //! for again; it must never take its neighbours with it.
 
 use std::ops::ControlFlow;
@@ -15,7 +15,8 @@ use crate::report::{Damage, DamageKind};
 use crate::writer::Writer;
 
 impl Engine {
-    /// What is neither finished nor taken, from a sequence on, and up to where that is everything.
+    /// Returns the messages from sequence `from` on that are neither finished nor taken, and the
+    /// sequence below which there are no others.
     pub(crate) fn fetch_entries(
         &mut self,
         owner: Owner,
@@ -35,8 +36,8 @@ impl Engine {
         (entries.collect(), next)
     }
 
-    /// The message of a queue entry, with the round that it waits for; `None` if it is damaged,
-    /// which is noted.
+    /// Reads the message of a queue entry, with the round that it waits for. Returns `None` and
+    /// notes the damage if the message is damaged.
     fn read_entry(
         &mut self,
         owner: Owner,
@@ -84,7 +85,7 @@ impl Engine {
         Ok((delivery, head.round.map(|round| round.round)))
     }
 
-    /// A kept message with why it is kept.
+    /// Reads a kept message, with the reason why it is kept.
     pub(crate) fn read_kept(
         &mut self,
         number: u64,
@@ -103,14 +104,15 @@ impl Engine {
         Ok((what, message))
     }
 
-    /// A record that is needed cannot be read: its segment is kept for a human when it goes.
+    /// Notes that a needed record cannot be read: when its segment goes, the file is kept for a
+    /// human.
     pub(crate) fn note_damaged_record(&mut self, place: Location, damage: Damage) {
         self.index.holdings.get_mut(place.segment()).damaged = true;
         self.note_damage(damage);
     }
 }
 
-/// The message of a record that has it, or refers to it.
+/// Restores the message that a record has, or refers to.
 fn restore(
     at: Location,
     body: &Body<'_>,
@@ -129,7 +131,8 @@ fn restore(
     }
 }
 
-/// The entries that are asked for, and the sequence below which nothing else is.
+/// Chooses the entries that are asked for. Also returns the sequence below which there are no
+/// others.
 fn choose(queue: &Queue, from: u64, messages_max: usize, bytes_max: u64) -> (Vec<Entry>, u64) {
     let mut chosen: Vec<Entry> = Vec::new();
     let mut bytes = 0u64;
@@ -151,7 +154,8 @@ fn choose(queue: &Queue, from: u64, messages_max: usize, bytes_max: u64) -> (Vec
     (chosen, next)
 }
 
-/// A record as it was written that means nothing, or not what is needed.
+/// Describes the damage of a record whose bytes are as they were written but mean nothing, or not
+/// what is needed.
 pub(crate) fn incomprehensible(at: Location, bad: BadRecord) -> Damage {
     Damage {
         file: format!("journal-{:016x}", at.segment()),

@@ -1,6 +1,6 @@
-//! What is alive and where it is, in memory: owners, their queues, kept messages, and how much of
-//! each segment is needed. It never reads or writes a file; the engine and the replay tell it what
-//! they have appended or found.
+//! The in-memory index of everything that is alive and where it is stored: owners, their queues,
+//! kept messages, and how much of each segment is needed. It never reads or writes a file; the
+//! engine and the replay tell it what they have appended or found.
 
 mod holdings;
 mod replay;
@@ -32,9 +32,9 @@ pub(crate) struct Index {
     pub(crate) rounds: Rounds,
     /// One more than the largest number of a Session, shared subscription or kept message so far.
     pub(crate) next_number: u64,
-    /// What the clocks showed when that was written last.
+    /// The mark that was written last: what the clocks showed then.
     pub(crate) mark: Option<Mark>,
-    /// Messages that wait, of all owners.
+    /// How many messages wait, over all owners.
     pub(crate) queued: u64,
     /// Sessions whose subscriptions are to be written as one record; some may have ended.
     pub(crate) to_fold: Vec<u64>,
@@ -43,11 +43,12 @@ pub(crate) struct Index {
 /// A Session or a shared subscription.
 #[derive(Debug, Default)]
 pub(crate) struct OwnerEntry {
-    /// The record that says what it is. Absent: it was not found, or it is damaged.
+    /// The record that describes the owner; absent if it was not found or is damaged.
     pub(crate) head: Option<Held>,
     pub(crate) detached: Option<Detachment>,
     pub(crate) will_gone: bool,
-    /// Records about its subscriptions are damaged: it must not come back without some of them.
+    /// Records about its subscriptions are damaged: the owner must not come back with some of them
+    /// missing.
     pub(crate) is_broken: bool,
     pub(crate) subscriptions: SubscriptionLog,
     /// QoS 2 Packet Identifiers that wait for their PUBREL, oldest first.
@@ -55,8 +56,8 @@ pub(crate) struct OwnerEntry {
     pub(crate) queue: Option<Box<Queue>>,
 }
 
-/// How the Network Connection of a Session ended, and what was sent by then; or what may be sent
-/// by one that lasts.
+/// When the Network Connection of a Session ended, and up to where messages were sent by then. For
+/// a connection that lasts: up to where they may be sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Detachment {
     pub(crate) at: Timestamp,
@@ -64,7 +65,7 @@ pub(crate) struct Detachment {
 }
 
 impl Detachment {
-    /// When it ended, if it has.
+    /// Returns when the Network Connection ended, if it has.
     pub(crate) fn ended_at(self) -> Option<Timestamp> {
         Some(self.at).filter(|at| *at != NOT_ENDED)
     }
@@ -96,7 +97,8 @@ impl Index {
         self.owners.contains_key(&owner)
     }
 
-    /// A Session or shared subscription is as this record says.
+    /// Notes the record that describes a Session or shared subscription. Resets what was known of
+    /// the owner's end.
     pub(crate) fn set_head(&mut self, owner: Owner, head: Held) {
         self.use_number(match owner {
             Owner::Session(number) => number,
@@ -111,7 +113,7 @@ impl Index {
         entry.will_gone = false;
     }
 
-    /// A Session's record stands elsewhere now and says the same.
+    /// Notes the new place of an owner's record, which was copied unchanged.
     pub(crate) fn move_head(&mut self, owner: Owner, head: Held) {
         let Some(entry) = self.owners.get_mut(&owner) else {
             return;
@@ -126,7 +128,7 @@ impl Index {
         self.next_number = self.next_number.max(number.saturating_add(1));
     }
 
-    /// A record about a subscription of a Session was appended or found.
+    /// Notes a record about a subscription of a Session that was appended or found.
     pub(crate) fn log_subscription(&mut self, session: u64, record: Held) {
         let Some(entry) = self.owners.get_mut(&Owner::Session(session)) else {
             return;
@@ -137,7 +139,8 @@ impl Index {
         }
     }
 
-    /// A record with all `count` subscriptions of a Session was appended or found.
+    /// Notes a record with all `count` subscriptions of a Session that was appended or found. It
+    /// replaces the records before it.
     pub(crate) fn replace_subscriptions(&mut self, session: u64, image: Held, count: u64) {
         let Some(entry) = self.owners.get_mut(&Owner::Session(session)) else {
             return;
@@ -148,7 +151,8 @@ impl Index {
         self.holdings.hold_new(image);
     }
 
-    /// Returns whether it was not awaited before.
+    /// Notes a Packet Identifier that waits for its PUBREL. Returns whether it was not awaited
+    /// before.
     pub(crate) fn await_release(&mut self, session: u64, packet_id: PacketIdentifier) -> bool {
         let Some(entry) = self.owners.get_mut(&Owner::Session(session)) else {
             return false;
@@ -160,7 +164,7 @@ impl Index {
         new
     }
 
-    /// Returns whether it was awaited.
+    /// Notes that a PUBREL has come. Returns whether it was awaited.
     pub(crate) fn release(&mut self, session: u64, packet_id: PacketIdentifier) -> bool {
         let Some(entry) = self.owners.get_mut(&Owner::Session(session)) else {
             return false;
@@ -176,7 +180,7 @@ impl Index {
         true
     }
 
-    /// A message is kept; `bytes` is what its record takes in the journal.
+    /// Notes a message that is kept; `bytes` is the size of its record in the journal.
     pub(crate) fn keep(&mut self, number: u64, kept: KeptEntry, bytes: u32) {
         self.holdings.hold_new_message(kept.places, kept.size, bytes);
         self.insert_kept(number, kept);
@@ -189,13 +193,13 @@ impl Index {
         }
     }
 
-    /// The checkpoint says that this message is kept.
+    /// Notes a kept message that a checkpoint lists.
     pub(crate) fn load_kept(&mut self, number: u64, kept: KeptEntry) {
         self.holdings.hold_message(kept.places, kept.size);
         self.insert_kept(number, kept);
     }
 
-    /// Returns whether it was kept.
+    /// Forgets a kept message. Returns whether it was kept.
     pub(crate) fn unkeep(&mut self, number: u64) -> bool {
         let Some(old) = self.kept.remove(&number) else {
             return false;
@@ -204,7 +208,7 @@ impl Index {
         true
     }
 
-    /// Returns whether there was such a message, not finished.
+    /// Finishes a message. Returns whether it was there and not finished.
     pub(crate) fn finish(&mut self, owner: Owner, sequence: u64) -> bool {
         let queue = self.owners.get_mut(&owner).and_then(|entry| entry.queue.as_deref_mut());
         let Some(finished) = queue.and_then(|queue| queue.finish(sequence)) else {
@@ -214,7 +218,7 @@ impl Index {
         true
     }
 
-    /// Returns whether there was such a message, neither taken nor finished.
+    /// Marks a message as taken. Returns whether it was there, neither taken nor finished.
     pub(crate) fn take(&mut self, owner: Owner, sequence: u64) -> bool {
         let queue = self.owners.get_mut(&owner).and_then(|entry| entry.queue.as_deref_mut());
         let taken = queue.and_then(|queue| {
@@ -231,7 +235,8 @@ impl Index {
         true
     }
 
-    /// The message of a queue entry was found to be damaged: it stays in its place without it.
+    /// Notes that the message of a queue entry is damaged. The entry keeps its place in the queue
+    /// without a message.
     pub(crate) fn lose_message(&mut self, owner: Owner, sequence: u64) {
         let queue = self.owners.get_mut(&owner).and_then(|entry| entry.queue.as_deref_mut());
         let lost = queue.and_then(|queue| queue.update(sequence, |entry| entry.places = None));
@@ -240,7 +245,8 @@ impl Index {
         }
     }
 
-    /// The record of a queue entry, and perhaps its message, stand elsewhere now.
+    /// Notes the new places of a queue entry's record and perhaps of its message; `bytes` is the
+    /// size of the new record in the journal.
     pub(crate) fn move_entry(&mut self, owner: Owner, sequence: u64, to: Places, bytes: u32) {
         let queue = self.owners.get_mut(&owner).and_then(|entry| entry.queue.as_deref_mut());
         let moved = queue.and_then(|queue| queue.update(sequence, |entry| entry.places = Some(to)));
@@ -252,7 +258,7 @@ impl Index {
         }
     }
 
-    /// Returns whether the owner was known.
+    /// Forgets an owner with everything it holds. Returns whether it was known.
     pub(crate) fn end(&mut self, owner: Owner) -> bool {
         let Some(entry) = self.owners.remove(&owner) else {
             return false;
@@ -267,7 +273,7 @@ impl Index {
         true
     }
 
-    /// What was kept on behalf of this round counts from now on.
+    /// Confirms a round: the messages kept on its behalf count from now on.
     pub(crate) fn confirm(&mut self, round: Round) {
         for (owner, sequence) in self.rounds.confirm(round) {
             let owner = self.owners.get_mut(&owner);
@@ -277,8 +283,8 @@ impl Index {
         }
     }
 
-    /// The process begins a new life: what was not confirmed does not count any more. Returns how
-    /// many messages that were.
+    /// Begins a new life of the process: messages that were not confirmed do not count any more.
+    /// Returns how many those were.
     pub(crate) fn begin_boot(&mut self, boot: u64) -> u64 {
         let mut dropped = 0;
         for (owner, sequence) in self.rounds.begin(boot) {
@@ -291,12 +297,12 @@ impl Index {
         dropped
     }
 
-    /// The round as records name it.
+    /// Returns the round as records name it.
     pub(crate) fn boot_round(&self, round: Round) -> BootRound {
         BootRound { boot: self.rounds.boot(), round }
     }
 
-    /// An entry is not waiting any more.
+    /// Releases what an entry holds and stops counting it as waiting.
     fn forget_entry(&mut self, entry: &Entry) {
         self.holdings.release_entry(entry);
         if !entry.flags.has(Flags::TAKEN) {
@@ -306,12 +312,12 @@ impl Index {
 }
 
 impl OwnerEntry {
-    /// The queue, which is made when the first message comes.
+    /// Returns the queue; creates it for the first message.
     pub(crate) fn queue_mut(&mut self) -> &mut Queue {
         self.queue.get_or_insert_default()
     }
 
-    /// Whether something of it may be in this segment.
+    /// Returns whether the owner may have something in this segment.
     pub(crate) fn may_be_in(&self, segment: u32) -> bool {
         self.head.is_some_and(|head| head.place.segment() == segment)
             || self.subscriptions.is_in(segment)

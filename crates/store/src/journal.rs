@@ -1,9 +1,9 @@
 //! The journal: records in numbered segment files, appended in commits, written, synced, read and
 //! replayed. It does not know what the records say.
 //!
-//! A record gets its place when it is appended; the bytes wait in a buffer for `write`, and what
-//! is written counts when `sync` has returned. After an error that leaves open what is on the
-//! device, nothing is ever accepted again.
+//! A record gets its place when it is appended. Its bytes wait in a buffer for `write`, and they
+//! count when `sync` has returned. After an error that makes it uncertain what is on the device,
+//! the journal never accepts anything again.
 
 #![allow(dead_code, reason = "the engine that uses all of it is not there yet")]
 
@@ -29,7 +29,7 @@ use crate::survey::{Survey, read_segment};
 
 /// Smaller segments would hold hardly more than their header.
 const SEGMENT_BYTES_MIN: u64 = 256;
-/// Below this, a segment that is made on a full device is not worth it.
+/// A segment made on a full device is not worth it if it is shorter than this.
 const SEGMENT_BYTES_EMERGENCY: u64 = 4096;
 
 /// How large the journal's files are.
@@ -37,7 +37,7 @@ const SEGMENT_BYTES_EMERGENCY: u64 = 4096;
 pub(crate) struct JournalOptions {
     /// The length of a segment's file; one with a larger record is longer.
     pub(crate) segment_bytes: u64,
-    /// The length of all files from which on [`Journal::keep_spare`] makes no spare any more.
+    /// [`Journal::keep_spare`] makes no spare that would bring the length of all files above this.
     pub(crate) bytes_max: u64,
 }
 
@@ -66,8 +66,8 @@ struct Current {
 }
 
 impl Journal {
-    /// Visits the records of all complete commits from `from` on (`None`: from the first segment),
-    /// then continues in a new segment.
+    /// Opens the journal. Visits the records of all complete commits from `from` on (`None`: from
+    /// the first segment), and what can be read of damaged ones; then continues in a new segment.
     ///
     /// # Errors
     ///
@@ -97,7 +97,7 @@ impl Journal {
         }
         make_durable(&*disk, &ended, &segments)?;
         let (spare, is_short) = continue_in(&*disk, survey.highest, segment_bytes, ended.end)?;
-        // Only now nothing can follow on them any more.
+        // Not before: only the header of the new segment makes these void.
         remove_all(&*disk, &void)?;
         segments.insert(spare.number, spare.length);
         let end = location(spare.number, HEADER_BYTES as u32)?;
@@ -116,14 +116,15 @@ impl Journal {
         Ok((journal, report))
     }
 
-    /// What is appended from here to [`Self::end_commit`] counts as a whole or not at all.
+    /// Begins a commit: the records appended from here to [`Self::end_commit`] count as a whole or
+    /// not at all.
     pub(crate) fn begin_commit(&mut self) {
         if self.fatal.is_some() {
             self.pending.discard();
         }
     }
 
-    /// Appends a record; says where it will stand.
+    /// Appends a record; returns where it will stand.
     ///
     /// # Panics
     ///
@@ -132,7 +133,7 @@ impl Journal {
         self.pending.append(tag, body, self.synced)
     }
 
-    /// Ends the commit. One without records leaves no trace.
+    /// Ends the commit. A commit without records leaves no trace.
     pub(crate) fn end_commit(&mut self) {
         self.pending.end_commit();
     }
@@ -147,12 +148,12 @@ impl Journal {
         self.current.is_dirty
     }
 
-    /// Writes what was appended.
+    /// Writes everything that was appended.
     ///
     /// # Errors
     ///
-    /// `Full`: nothing of what is not written is lost, try again when there is room. `Fatal`:
-    /// for ever.
+    /// `Full`: nothing that is not written yet is lost; try again when there is room. `Fatal`: the
+    /// journal never accepts anything again.
     pub(crate) fn write(&mut self) -> Result<(), StoreError> {
         self.check()?;
         while !self.pending.is_empty() {
@@ -180,13 +181,13 @@ impl Journal {
     ///
     /// # Errors
     ///
-    /// `Fatal`: for ever.
+    /// `Fatal`: the journal never accepts anything again.
     pub(crate) fn sync(&mut self) -> Result<(), StoreError> {
         self.check()?;
         if self.current.is_dirty {
             if let Err(error) = self.current.file.sync_data() {
                 let name = segment_name(self.current.end.segment());
-                // Full or not: what was written may be gone.
+                // Even if the device is only full, what was written may be gone.
                 return Err(self.fail(StoreError::Fatal(format!("{name}: {error}"))));
             }
             self.current.is_dirty = false;
@@ -195,11 +196,11 @@ impl Journal {
         Ok(())
     }
 
-    /// Reads a record, written or not, into `body`; returns its tag.
+    /// Reads a record into `body`, whether it is written yet or not; returns its tag.
     ///
     /// # Errors
     ///
-    /// It is not there, or not what was written.
+    /// The record is not there, or it is not what was written.
     pub(crate) fn read(&mut self, at: Location, body: &mut Vec<u8>) -> Result<u8, Damage> {
         if let Some(bytes) = self.pending.find(at) {
             let seed = CrcSeed::of_segment(at.segment());
@@ -224,7 +225,8 @@ impl Journal {
         self.cache.read(&*self.disk, at, end, body)
     }
 
-    /// Where the next commit will begin: once everything is synced, replay may go on here.
+    /// Returns where the next commit will begin. Once everything is synced, a replay may start
+    /// here.
     pub(crate) fn end(&self) -> Location {
         self.pending.end()
     }
@@ -239,7 +241,7 @@ impl Journal {
         self.segments.keys().copied().collect()
     }
 
-    /// The length of all files of segments, with the spare.
+    /// Returns the length of all segment files, including the spare.
     pub(crate) fn bytes_on_disk(&self) -> u64 {
         self.segments.values().sum::<u64>() + self.spare.as_ref().map_or(0, |spare| spare.length)
     }
@@ -248,7 +250,7 @@ impl Journal {
     ///
     /// # Errors
     ///
-    /// As the file system says.
+    /// Fails as the file system does.
     ///
     /// # Panics
     ///
@@ -269,11 +271,12 @@ impl Journal {
         Ok(())
     }
 
-    /// Sets a segment aside that is damaged and of no use any more; returns its file's new name.
+    /// Sets aside a segment that is damaged and not needed any more; returns the new name of its
+    /// file.
     ///
     /// # Errors
     ///
-    /// As the file system says.
+    /// Fails as the file system does.
     ///
     /// # Panics
     ///
@@ -295,8 +298,8 @@ impl Journal {
         Ok(aside)
     }
 
-    /// Makes the segment that comes next, unless it is there or there is no room for it; see
-    /// [`Self::is_short`].
+    /// Makes the next segment as a spare, unless it is there already or there is no room for it;
+    /// see [`Self::is_short`].
     ///
     /// # Errors
     ///
@@ -318,7 +321,7 @@ impl Journal {
         Ok(())
     }
 
-    /// Whether there was no room for a spare when one was wanted last.
+    /// Returns whether there was no room when a spare was last wanted.
     pub(crate) fn is_short(&self) -> bool {
         self.is_short
     }
@@ -326,7 +329,7 @@ impl Journal {
     /// Removes the spare, to make room.
     pub(crate) fn drop_spare(&mut self) {
         if let Some(spare) = self.spare.take() {
-            // If this fails, the file is replaced by the next one of its name.
+            // If this fails, the next file of this name replaces it.
             let _ = self.disk.remove(&segment_name(spare.number));
         }
     }
@@ -355,7 +358,7 @@ impl Journal {
         }
     }
 
-    /// Goes on in the next segment. Everything before it is synced.
+    /// Continues in the next segment. Everything before it must be synced.
     fn take_next_into_use(&mut self, previous: Location) -> Result<(), StoreError> {
         let length = self.next_length();
         if self.spare.as_ref().is_some_and(|spare| spare.length < length) {
@@ -385,7 +388,7 @@ impl Journal {
         }
     }
 
-    /// Remembers an error that is for ever.
+    /// Remembers a fatal error, which stays for good.
     fn fail(&mut self, error: StoreError) -> StoreError {
         if let StoreError::Fatal(what) = &error {
             self.fatal = Some(what.clone());
@@ -400,7 +403,7 @@ fn location(number: u32, offset: u32) -> Result<Location, OpenError> {
     })
 }
 
-/// Renames the files of segments in which nothing can be trusted.
+/// Renames the files of segments in which nothing can be trusted; returns their new names.
 fn set_aside(disk: &dyn Disk, segments: &[u32], now: Timestamp) -> Result<Vec<String>, OpenError> {
     let mut names = Vec::new();
     for number in segments {
@@ -415,7 +418,7 @@ fn set_aside(disk: &dyn Disk, segments: &[u32], now: Timestamp) -> Result<Vec<St
     Ok(names)
 }
 
-/// Removes files in this order.
+/// Removes the files in the given order.
 fn remove_all(disk: &dyn Disk, names: &[String]) -> Result<(), OpenError> {
     for name in names {
         disk.remove(name).map_err(|error| OpenError::io(name, error))?;
@@ -426,8 +429,9 @@ fn remove_all(disk: &dyn Disk, names: &[String]) -> Result<(), OpenError> {
     disk.sync_directory().map_err(|error| OpenError::io("data directory", error))
 }
 
-/// Makes sure that what was found up to the end is on the device: another process may have been
-/// killed before it was synced, and after a failed sync the file system may believe that it is.
+/// Makes sure that everything found up to the end is on the device, by writing it again. An earlier
+/// process may have been killed before it synced, and after a failed sync the file system may
+/// believe that data is on the device that is not.
 fn make_durable(
     disk: &dyn Disk,
     ended: &Ended,
@@ -456,7 +460,7 @@ fn make_durable(
 }
 
 /// Makes the segment in which the journal continues, behind all others. If the device is full, a
-/// small one has to do; the second value says so.
+/// smaller one has to do; the second value says whether it is smaller.
 fn continue_in(
     disk: &dyn Disk,
     highest: u32,
@@ -468,7 +472,7 @@ fn continue_in(
     let previous = end.map_or(Previous::First, Previous::End);
     let mut length = segment_bytes;
     let spare = loop {
-        // Never a spare: the one before a spare is always there.
+        // Never made as a spare: the segment before a spare always exists.
         match Spare::create_as(disk, Header { number, length, previous }) {
             Err(error) if is_full(&error) && length / 4 >= SEGMENT_BYTES_EMERGENCY => length /= 4,
             created => break created.map_err(|error| OpenError::io(&name, error))?,

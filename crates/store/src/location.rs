@@ -4,7 +4,7 @@
 use std::fmt;
 use std::num::NonZeroU64;
 
-/// The place of a record in the journal. Later records have larger ones.
+/// The place of a record in the journal. Later records have larger places.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Location(NonZeroU64);
 
@@ -32,7 +32,7 @@ impl Location {
         self.0.get()
     }
 
-    /// The place so many bytes behind, in the same segment.
+    /// Returns the place `bytes` bytes further on in the same segment.
     pub(crate) const fn plus(self, bytes: u32) -> Self {
         Self(self.0.saturating_add(bytes as u64))
     }
@@ -43,7 +43,7 @@ impl Location {
         Self(NonZeroU64::MIN.saturating_add((next << 32 | offset as u64) - 1))
     }
 
-    /// What [`Self::to_u64`] has given; `None` if it cannot have given this.
+    /// Returns the place that [`Self::to_u64`] turns into this number; `None` if there is none.
     pub const fn from_u64(packed: u64) -> Option<Self> {
         if packed >> 32 == 0 {
             return None;

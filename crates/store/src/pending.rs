@@ -1,5 +1,5 @@
 //! The end of the journal that is not written yet: frames in one buffer, cut into parts by the
-//! segments that they belong to. Decides where each record will stand; knows no files.
+//! segments that they belong to. Decides where each record will stand; knows nothing of files.
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -13,8 +13,8 @@ use crate::segment::{
 /// A buffer that has grown beyond this by one large commit is given back.
 const BUFFER_BYTES_KEPT: usize = 8 << 20;
 
-/// Records that are each larger than a segment share one up to this length: a file for each would
-/// cost several syncs for each.
+/// Records that are each larger than a segment share a segment up to this length: a file for each
+/// of them would cost several syncs each.
 const SHARED_BYTES_MAX: u64 = 4 << 20;
 
 /// What is to be written to one segment.
@@ -36,7 +36,7 @@ pub(crate) struct Part {
 #[derive(Debug)]
 pub(crate) struct Pending {
     buffer: Vec<u8>,
-    /// Never empty; the last one is that of the tail.
+    /// Never empty; the last part is that of the tail.
     parts: VecDeque<Part>,
     tail: Tail,
     segment_bytes: u64,
@@ -58,8 +58,8 @@ struct OpenCommit {
 }
 
 impl Pending {
-    /// Nothing, in a segment in use whose file has `length` bytes, in which the next record will
-    /// stand at `end`.
+    /// Begins with nothing to be written, in a segment in use whose file has `length` bytes. The
+    /// next record will stand at `end`.
     pub(crate) fn new(end: Location, length: u64, segment_bytes: u64) -> Self {
         let number = end.segment();
         let part = Part { number, length, offset: end.offset(), previous: None, start: 0 };
@@ -72,7 +72,8 @@ impl Pending {
         }
     }
 
-    /// Appends a record; begins the commit if it is its first one.
+    /// Appends a record and returns where it will stand; begins the commit if it is its first
+    /// record.
     ///
     /// # Panics
     ///
@@ -90,7 +91,7 @@ impl Pending {
         at
     }
 
-    /// Ends the commit; one without records leaves no trace.
+    /// Ends the commit. A commit without records leaves no trace.
     pub(crate) fn end_commit(&mut self) {
         if let Some(commit) = self.commit.take() {
             self.push(TAG_END, &encode_end(commit.records, commit.crc));
@@ -108,8 +109,10 @@ impl Pending {
         (at, crc)
     }
 
-    /// Makes room for a frame of this length in a segment whose file is still to be made, if that
-    /// is longer than others anyhow, or has to be now.
+    /// Makes room for a frame of this length by lengthening a segment whose file is still to be
+    /// made. Does so only for a segment that is longer than others anyway, or for a frame that fits
+    /// into no segment of the usual length, and only up to [`SHARED_BYTES_MAX`]. Returns whether it
+    /// did.
     #[cold]
     fn lengthen(&mut self, bytes: u64) -> bool {
         let Some(part) = self.parts.back_mut().filter(|part| part.previous.is_some()) else {
@@ -126,7 +129,7 @@ impl Pending {
         lengthens
     }
 
-    /// Goes on in the next segment, in which there is room for a frame of this length.
+    /// Continues in the next segment, which has room for a frame of this length.
     #[cold]
     fn roll(&mut self, bytes: u64) {
         let previous = self.tail.end;
@@ -140,7 +143,7 @@ impl Pending {
         self.parts.push_back(Part { number, length, offset, previous: Some(previous), start });
     }
 
-    /// Where the next record will stand, unless it does not fit there.
+    /// Returns where the next record will stand if it fits there.
     pub(crate) fn end(&self) -> Location {
         self.tail.end
     }
@@ -150,22 +153,22 @@ impl Pending {
         self.parts.len() == 1 && self.parts[0].start == self.buffer.len()
     }
 
-    /// What is to be written first.
+    /// Returns the part that is to be written first, with its bytes.
     pub(crate) fn first(&self) -> (&Part, &[u8]) {
         (&self.parts[0], &self.buffer[self.range(0)])
     }
 
-    /// The first segment that is still to be taken into use.
+    /// Returns the first segment that is still to be taken into use.
     pub(crate) fn first_to_come(&self) -> Option<&Part> {
         self.parts.iter().find(|part| part.previous.is_some())
     }
 
-    /// The segment of the first part is in use now.
+    /// Notes that the segment of the first part is in use now.
     pub(crate) fn first_is_in_use(&mut self) {
         self.parts[0].previous = None;
     }
 
-    /// The first part is written.
+    /// Notes that the first part is written.
     pub(crate) fn first_is_written(&mut self) {
         if self.parts.len() > 1 {
             self.parts.pop_front();
@@ -177,13 +180,13 @@ impl Pending {
         self.parts[0].offset = self.tail.end.offset();
     }
 
-    /// Forgets everything: it will never be written.
+    /// Forgets everything, which will never be written.
     pub(crate) fn discard(&mut self) {
         self.parts.drain(..self.parts.len() - 1);
         self.first_is_written();
     }
 
-    /// The bytes from a record on that is not written yet.
+    /// Returns the bytes from a record on that is not written yet; `None` if it is not here.
     pub(crate) fn find(&self, at: Location) -> Option<&[u8]> {
         let index = self.parts.iter().position(|part| part.number == at.segment())?;
         let distance = at.offset().checked_sub(self.parts[index].offset)? as usize;
@@ -197,7 +200,8 @@ impl Pending {
     }
 }
 
-/// The length of a frame with that of the End behind it, which should not need one more segment.
+/// Returns the length of a frame together with the End behind it, which should not need one more
+/// segment.
 fn with_end(bytes: u64) -> u64 {
     bytes + (FRAME_BYTES + END_BYTES) as u64
 }

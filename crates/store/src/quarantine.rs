@@ -1,12 +1,12 @@
-//! Names for files that are set aside because they are damaged. They are never read again and
-//! never removed by the store: what to do with them is for people to say.
+//! Names for files that are set aside because they are damaged. The store never reads or removes
+//! them again: people decide what to do with them.
 
 use midge_core::Timestamp;
 
-/// What stands between a file's own name and the time.
+/// The text between a file's own name and the time.
 const MARK: &str = ".damaged-";
 
-/// The name of a file that is set aside: `NAME.damaged-20261121T131500Z-REASON`.
+/// Returns the name of a file that is set aside: `NAME.damaged-20261121T131500Z-REASON`.
 pub(crate) fn quarantine_name(name: &str, reason: &str, now: Timestamp) -> String {
     let mut slug: String = reason
         .chars()
@@ -19,12 +19,12 @@ pub(crate) fn quarantine_name(name: &str, reason: &str, now: Timestamp) -> Strin
     format!("{name}{MARK}{}-{slug}", utc(now))
 }
 
-/// The name that a file had before it was set aside; `None` if it was not.
+/// Returns the name that a file had before it was set aside; `None` if it was not.
 pub(crate) fn original_name(name: &str) -> Option<&str> {
     name.split_once(MARK).map(|(original, _)| original)
 }
 
-/// A moment in UTC as `20261121T131500Z`.
+/// Formats a moment in UTC as `20261121T131500Z`.
 fn utc(now: Timestamp) -> String {
     let seconds = now.as_millis() / 1000;
     let (days, second) = (seconds / 86_400, seconds % 86_400);

@@ -1,6 +1,6 @@
-//! What waits for one owner, in order: where each message is, and how much there is. The youngest
-//! and the oldest references are plain, all between them are packed, so that a long queue costs a
-//! few bytes a message. It never reads a file and never holds a message.
+//! The queue of one owner: where each of its messages is, in order, and how much waits. The
+//! youngest and the oldest references are plain, all between them are packed, so that a long queue
+//! costs a few bytes per message. It never reads a file and never holds a message.
 
 mod packing;
 #[cfg(test)]
@@ -13,7 +13,7 @@ use crate::location::Location;
 use crate::record::{BadRecord, Body};
 pub(crate) use packing::Block;
 
-/// Young references that stay plain; more are packed.
+/// How many young references stay plain; if there are more, some are packed.
 const YOUNG_MAX: usize = 256;
 /// How many references are packed at once.
 const BLOCK_LEN: usize = 128;
@@ -30,14 +30,15 @@ pub(crate) struct Entry {
     pub(crate) flags: Flags,
 }
 
-/// Where the record of an entry is, and the one that has its message: often the same.
+/// Where the record of an entry is, and where the record is that has its message; often they are
+/// the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Places {
     pub(crate) record: Location,
     pub(crate) message: Location,
 }
 
-/// What is true of an entry.
+/// Properties of an entry.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Flags(u8);
 
@@ -68,7 +69,7 @@ impl Flags {
     }
 }
 
-/// How much waits, without what is taken.
+/// How much waits, not counting taken messages.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Waiting {
     pub(crate) messages: u64,
@@ -79,17 +80,18 @@ pub(crate) struct Waiting {
 /// The queue of one owner.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Queue {
-    /// The oldest, once they were packed and are needed again.
+    /// The oldest entries, unpacked again because they are needed.
     old: VecDeque<Entry>,
     blocks: VecDeque<Block>,
     young: VecDeque<Entry>,
     next: u64,
     waiting: Waiting,
-    /// No place is in a segment outside of these; they are not drawn in when entries finish.
+    /// The first and the last segment in which there may be a place. They are not adjusted when
+    /// entries finish.
     segments: Option<(u32, u32)>,
 }
 
-/// In which part of the queue a sequence belongs.
+/// The part of the queue that a sequence belongs to.
 enum Part {
     Old,
     Block(usize),
@@ -97,17 +99,17 @@ enum Part {
 }
 
 impl Queue {
-    /// The sequence that the next message gets.
+    /// Returns the sequence that the next message gets.
     pub(crate) fn next(&self) -> u64 {
         self.next
     }
 
-    /// A sequence that is not in the queue is known to have been used.
+    /// Raises the next sequence: those below `next` are known to have been used.
     pub(crate) fn raise_next(&mut self, next: u64) {
         self.next = self.next.max(next);
     }
 
-    /// The first sequence that is not finished.
+    /// Returns the first sequence that is not finished.
     pub(crate) fn first(&self) -> u64 {
         let old = self.old.front().map(|entry| entry.sequence);
         let packed = || self.blocks.front().map(Block::first);
@@ -119,7 +121,7 @@ impl Queue {
         self.waiting
     }
 
-    /// How many are not finished.
+    /// Returns how many entries are not finished.
     #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         let packed: usize = self.blocks.iter().map(Block::len).sum();
@@ -135,12 +137,12 @@ impl Queue {
             + packed
     }
 
-    /// Whether something may be in this segment.
+    /// Returns whether an entry may be in this segment.
     pub(crate) fn may_be_in(&self, segment: u32) -> bool {
         self.segments.is_some_and(|(first, last)| (first..=last).contains(&segment))
     }
 
-    /// Puts a message at its end. The sequence must be [`Queue::next`] or larger.
+    /// Puts a message at the end. Its sequence must be [`Queue::next`] or larger.
     pub(crate) fn push(&mut self, entry: Entry) {
         debug_assert!(entry.sequence >= self.next);
         self.next = entry.sequence.saturating_add(1);
@@ -151,7 +153,7 @@ impl Queue {
         }
     }
 
-    /// Puts a message where it belongs; replaces what has its sequence and gives it back.
+    /// Puts a message where it belongs; replaces the entry that has its sequence and returns that.
     pub(crate) fn insert(&mut self, entry: Entry) -> Option<Entry> {
         if entry.sequence >= self.next {
             self.push(entry);
@@ -171,7 +173,7 @@ impl Queue {
         replaced
     }
 
-    /// A message has come to its end: what was known of it.
+    /// Finishes a message; returns its entry, if there was one.
     pub(crate) fn finish(&mut self, sequence: u64) -> Option<Entry> {
         let finished = match self.finish_first(sequence) {
             Some(finished) => finished,
@@ -181,7 +183,7 @@ impl Queue {
         Some(finished)
     }
 
-    /// What is known of a message.
+    /// Returns the entry of a message.
     pub(crate) fn get(&self, sequence: u64) -> Option<Entry> {
         match self.part(sequence) {
             Part::Old => find(&self.old, sequence).ok().map(|index| self.old[index]),
@@ -192,7 +194,7 @@ impl Queue {
         }
     }
 
-    /// Changes what is known of a message; returns what was known of it.
+    /// Changes the entry of a message; returns the entry as it was before.
     pub(crate) fn update(
         &mut self,
         sequence: u64,
@@ -210,7 +212,8 @@ impl Queue {
         Some(before)
     }
 
-    /// Visits what is not finished, in order, from this sequence on, until told to stop.
+    /// Visits the entries that are not finished, in order from this sequence on, until told to
+    /// stop.
     pub(crate) fn visit_from(
         &self,
         from: u64,
@@ -231,7 +234,7 @@ impl Queue {
         ControlFlow::Continue(())
     }
 
-    /// Visits everything that is not finished, in order.
+    /// Visits all entries that are not finished, in order.
     pub(crate) fn for_each(&self, mut visit: impl FnMut(Entry)) {
         let _ = self.visit_from(0, |entry| {
             visit(entry);
@@ -239,7 +242,7 @@ impl Queue {
         });
     }
 
-    /// Packs everything: what a checkpoint has of it.
+    /// Packs all entries, for a checkpoint.
     pub(crate) fn to_blocks(&self) -> Vec<Block> {
         let mut blocks = Vec::with_capacity(self.blocks.len() + 4);
         let pack_all = |list: &VecDeque<Entry>, blocks: &mut Vec<Block>| {
@@ -256,7 +259,7 @@ impl Queue {
         blocks
     }
 
-    /// The queue of these blocks, which must follow each other.
+    /// Makes the queue of these blocks, which must follow each other.
     pub(crate) fn from_blocks(blocks: Vec<Block>, next: u64) -> Result<Self, BadRecord> {
         let mut queue = Self { next, ..Self::default() };
         let mut least = 0;
@@ -273,14 +276,14 @@ impl Queue {
         Ok(queue)
     }
 
-    /// Draws in the bounds of [`Queue::may_be_in`] to what is really there.
+    /// Narrows the bounds of [`Queue::may_be_in`] to the segments that entries are really in.
     pub(crate) fn tighten_segments(&mut self) {
         let mut bounds = None;
         self.for_each(|entry| widen(&mut bounds, &entry));
         self.segments = bounds;
     }
 
-    /// The usual end: the oldest message comes to its end first.
+    /// Finishes a message if it is the oldest, which is the usual case.
     fn finish_first(&mut self, sequence: u64) -> Option<Entry> {
         if self.old.is_empty()
             && let Some(block) = self.blocks.pop_front()
@@ -308,8 +311,8 @@ impl Queue {
         }
     }
 
-    /// Lets `change` work on the part of the queue where this sequence is or would be; it is given
-    /// the place as by [`slice::binary_search`].
+    /// Calls `change` with the part of the queue where this sequence is or would be, and with its
+    /// place there as [`slice::binary_search`] returns it.
     fn change<R>(
         &mut self,
         sequence: u64,
@@ -346,7 +349,7 @@ impl Queue {
         }
     }
 
-    /// Packs the oldest of the young ones.
+    /// Packs the oldest of the young entries.
     fn pack(&mut self) {
         let mut list = [const { None }; BLOCK_LEN];
         for slot in &mut list {
@@ -384,7 +387,7 @@ fn widen(bounds: &mut Option<(u32, u32)>, entry: &Entry) {
 }
 
 fn find(list: &VecDeque<Entry>, sequence: u64) -> Result<usize, usize> {
-    // Mostly no sequence is missing.
+    // Usually no sequence is missing.
     if let Some(first) = list.front()
         && let Some(index) = sequence.checked_sub(first.sequence)
         && let Ok(index) = usize::try_from(index)
@@ -400,12 +403,12 @@ fn start_of(list: &VecDeque<Entry>, from: u64) -> usize {
 }
 
 impl Places {
-    /// Of a record that has its message itself.
+    /// Returns the places of a record that has its message itself.
     pub(crate) fn inline(at: Location) -> Self {
         Self { record: at, message: at }
     }
 
-    /// Makes sure that the record has its message where these say.
+    /// Checks that the record has its message where these places say.
     pub(crate) fn check(self, body: &Body<'_>) -> Result<(), BadRecord> {
         let message = match body {
             Body::Inline(_) => self.record,

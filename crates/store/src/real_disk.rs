@@ -1,5 +1,5 @@
-//! The files of a directory of this machine. Holds the directory's lock, and never calls a file
-//! synced after a sync of it has failed.
+//! The files of a directory of this machine. Holds the directory's lock, and never reports a file
+//! as synced after one of its syncs has failed.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
@@ -18,12 +18,12 @@ use crate::reserve::NAME as RESERVE_NAME;
 use crate::segment::{NEW_SUFFIX, segment_number};
 
 pub(crate) const LOCK_NAME: &str = "lock";
-/// A file of this name says that what is in the directory is not complete: an import or a backup
-/// into it is under way, or was interrupted.
+/// A file of this name says that the content of the directory is not complete: an import or a
+/// backup into it is under way, or was interrupted.
 pub(crate) const UNFINISHED_NAME: &str = "unfinished";
-/// A file system that is mounted on the directory has it.
+/// A directory of this name exists if a file system is mounted on the data directory.
 pub(crate) const LOST_AND_FOUND: &str = "lost+found";
-/// Directories in which a backup holds files have names that begin so.
+/// The names of directories in which a backup holds files begin with this.
 pub(crate) const HOLD_PREFIX: &str = "backup-";
 const FILE_MODE: u32 = 0o600;
 const DIRECTORY_MODE: u32 = 0o700;
@@ -34,18 +34,18 @@ pub struct RealDisk {
     path: PathBuf,
     directory: File,
     mode: u32,
-    /// Closing it gives the lock back.
+    /// Closing this file releases the lock.
     _lock: File,
 }
 
 impl RealDisk {
-    /// Opens a data directory. One that does not exist is created for nobody but its owner; one
-    /// that exists keeps its mode, see [`Self::open_to_others`].
+    /// Opens a data directory. If it does not exist, it is created with access for its owner only;
+    /// an existing one keeps its mode, see [`Self::open_to_others`].
     ///
     /// # Errors
     ///
-    /// Another process has it open, it has no store but other files, an import or a backup into it
-    /// was not finished, or the file system refuses.
+    /// Another process has it open, it contains other files and no store, an import or a backup
+    /// into it was not finished, or the file system refuses.
     pub fn open(path: &Path) -> Result<Self, OpenError> {
         refuse_foreign(path)?;
         let disk = Self::open_unfinished(path)?;
@@ -53,7 +53,8 @@ impl RealDisk {
         Ok(disk)
     }
 
-    /// As [`Self::open`], whether or not what is in it is complete.
+    /// Opens a data directory like [`Self::open`], but whatever is in it: it may be incomplete, or
+    /// contain other files and no store.
     pub(crate) fn open_unfinished(path: &Path) -> Result<Self, OpenError> {
         let shown = path.display().to_string();
         let failed = |error| OpenError::io(&shown, error);
@@ -75,15 +76,15 @@ impl RealDisk {
 }
 
 impl RealDisk {
-    /// The permissions of the directory, if users other than its owner have any. The files in it
-    /// are closed to them in any case, but their names and sizes are not; who may write to the
-    /// directory can remove and replace them.
+    /// Returns the permissions of the directory if users other than its owner have any. Such users
+    /// can never open the files in it, but they may see names and sizes; those who may write to the
+    /// directory can remove and replace files.
     pub fn open_to_others(&self) -> Option<u32> {
         (self.mode & 0o077 != 0).then_some(self.mode & 0o777)
     }
 }
 
-/// Refuses a directory that has other files and no store: it was hardly meant.
+/// Refuses a directory that has other files and no store: it is hardly the one that was meant.
 fn refuse_foreign(path: &Path) -> Result<(), OpenError> {
     let directory = path.display().to_string();
     let failed = |error| OpenError::io(&directory, error);
@@ -108,7 +109,7 @@ fn refuse_foreign(path: &Path) -> Result<(), OpenError> {
     }
 }
 
-/// Whether a store, or the file system, may have given a file this name.
+/// Returns whether a store, or the file system, may have given a file this name.
 fn is_of_a_store(name: &str) -> bool {
     let original = original_name(name).unwrap_or(name);
     let original = original.strip_suffix(NEW_SUFFIX).unwrap_or(original);
@@ -118,7 +119,7 @@ fn is_of_a_store(name: &str) -> bool {
         || name.starts_with(HOLD_PREFIX)
 }
 
-/// Refuses a directory in which only a part of a store may be.
+/// Refuses a directory that may contain only a part of a store.
 pub(crate) fn refuse_unfinished(path: &Path) -> Result<(), OpenError> {
     match path.join(UNFINISHED_NAME).try_exists() {
         Ok(false) => Ok(()),
@@ -127,7 +128,7 @@ pub(crate) fn refuse_unfinished(path: &Path) -> Result<(), OpenError> {
     }
 }
 
-/// The names of the files of a directory.
+/// Lists the names of the files of a directory.
 pub(crate) fn list_files(path: &Path) -> io::Result<Vec<String>> {
     let mut names = Vec::new();
     for entry in fs::read_dir(path)? {
@@ -141,12 +142,12 @@ pub(crate) fn list_files(path: &Path) -> io::Result<Vec<String>> {
     Ok(names)
 }
 
-/// Opens the directory, and gives its mode. It is created if missing (with those above it), for
-/// nobody but the owner.
+/// Opens the directory and returns its mode. If it is missing, it is created (with those above it),
+/// with access for the owner only.
 fn open_directory(path: &Path) -> io::Result<(File, u32)> {
     if !path.is_dir() {
         fs::DirBuilder::new().recursive(true).mode(DIRECTORY_MODE).create(path)?;
-        // Its own name has to be on the device, too.
+        // The directory's own name has to be on the device too.
         let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
         File::open(parent.unwrap_or(Path::new(".")))?.sync_all()?;
     }
@@ -256,7 +257,7 @@ impl DiskFile for RealFile {
     }
 }
 
-/// For file systems that cannot promise room in another way.
+/// Writes zeros, for file systems that cannot promise room in another way.
 fn write_zeros(file: &File, from: u64, to: u64) -> io::Result<()> {
     static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
     let mut at = from;
@@ -330,7 +331,7 @@ mod tests {
         assert!(matches!(&error, OpenError::Foreign { .. }), "{error}");
         assert!(error.to_string().contains("letter.txt"), "{error}");
         assert!(!scratch.0.join(LOCK_NAME).exists());
-        // Beside a store other files are nobody's concern.
+        // Other files beside a store do not matter.
         fs::write(scratch.0.join(crate::segment::segment_name(1)), "").unwrap();
         RealDisk::open(&scratch.0).unwrap();
     }

@@ -1,5 +1,5 @@
-//! From files to an open store: the newest sound checkpoint, the journal behind it, and what both
-//! say for the broker. Damage costs what it hits and is reported; it never stops a start.
+//! Opens a store from its files: the newest sound checkpoint, the journal behind it, and what both
+//! tell the broker. Damage costs only what it hits and is reported; it never stops a start.
 
 use std::sync::Arc;
 
@@ -33,12 +33,12 @@ use crate::writer::{FRAME_BYTES, Writer};
 pub struct Opened {
     /// The store.
     pub engine: Engine,
-    /// What it has kept, but for the messages of queues, which are to be fetched.
+    /// What the store has kept, except the messages of queues, which are to be fetched.
     pub recovered: Recovered,
-    /// What was found that is not as it was written.
+    /// What was found at opening that is not as it was written.
     pub report: Report,
-    /// Which moment it was for the store when it was opened. Its time goes on from there as that of
-    /// a clock does that nobody sets and that counts times of suspension, too.
+    /// The moment of the store's time when it was opened. Its time goes on from there like a clock
+    /// that nobody sets and that also counts time in suspension.
     pub now: Timestamp,
 }
 
@@ -48,8 +48,8 @@ struct OpeningTime {
     lived_until: Timestamp,
 }
 
-/// How much longer than its last mark a broker may have lived: twice as long as the one that keeps
-/// the store lets pass between two marks.
+/// How long after its last mark a broker may have lived: twice the time between two marks of a
+/// living broker.
 const ALIVE_MS_MAX: u64 = 2 * Engine::BEAT_MS;
 
 pub(crate) fn open(
@@ -71,10 +71,11 @@ pub(crate) fn open(
         note_dead_segments(&mut index, position.segment());
     }
     let (journal, mut report) = replay(&disk, options, position, now, &mut index)?;
-    // So that an older Midge refuses what it would not understand.
+    // A store without marks comes from an older version. A new checkpoint makes that version refuse
+    // what it would not understand.
     let is_older = index.mark.is_none() && index.rounds.boot() > 0;
-    // Before anything is acknowledged there is a checkpoint: if a segment that it needs is not
-    // there, that shows.
+    // Before anything is acknowledged there has to be a checkpoint: it shows if a segment is
+    // missing that is needed.
     let needs_checkpoint = kept.is_none() || !found.damaged.is_empty() || is_older;
     let checkpoints = settle_checkpoints(&*disk, found, kept, now, &mut report)?;
     let reserve = Reserve::open(&*disk, reserve_bytes(&options));
@@ -105,7 +106,7 @@ fn not_writable(error: StoreError) -> OpenError {
     OpenError::io("journal", std::io::Error::new(kind, error))
 }
 
-/// Which segments nothing was held in, as of the checkpoint.
+/// Notes in which segments nothing was held, as of the checkpoint.
 fn note_dead_segments(index: &mut Index, end: u32) {
     let dead = index.holdings.iter().filter(|(segment, held)| *segment < end && held.live == 0);
     index.holdings.dead_before = dead.map(|(segment, _)| segment).collect();
@@ -134,7 +135,7 @@ fn replay(
     Ok((journal, report))
 }
 
-/// A record refers to nothing that stands behind it: what comes there is something else.
+/// Refuses a record whose message would not stand before it: what stands there is something else.
 fn looking_back(at: Location, record: Record<'_>) -> Result<Record<'_>, BadRecord> {
     match &record {
         Record::Enqueue(_, Body::At { message, .. })
@@ -192,7 +193,7 @@ fn settle_checkpoints(
     Ok(Checkpoints::new(kept, found.next_number))
 }
 
-/// Sessions and shared subscriptions whose records cannot be read, and kept messages.
+/// Sessions, shared subscriptions and kept messages whose records cannot be read.
 #[derive(Default)]
 struct Lost {
     owners: Vec<Owner>,
@@ -200,7 +201,7 @@ struct Lost {
 }
 
 impl Engine {
-    /// What the index refers to and the journal does not have.
+    /// Notes the segments that the index refers to and the journal does not have.
     fn note_missing_segments(&mut self, report: &mut Report) {
         let present = self.writer.journal.segments();
         let known: Vec<u32> = self.index.holdings.iter().map(|(segment, _)| segment).collect();
@@ -223,7 +224,7 @@ impl Engine {
         }
     }
 
-    /// Everything that the broker needs to know. What cannot be read is dropped for ever.
+    /// Collects everything that the broker needs to know. What cannot be read is dropped for good.
     fn recover(&mut self, report: &mut Report) -> Recovered {
         let mut lost = Lost::default();
         let mut recovered = Recovered { next_number: self.index.next_number, ..Default::default() };
@@ -252,7 +253,8 @@ impl Engine {
         recovered
     }
 
-    /// The records of all owners, in the order of the files.
+    /// Returns where the records of all owners are, in the order of the files. Owners that have
+    /// lost records are noted as lost.
     fn heads(&self, lost: &mut Lost, report: &mut Report) -> Vec<(Owner, Location)> {
         let mut heads = Vec::with_capacity(self.index.owners.len());
         for (owner, entry) in &self.index.owners {
@@ -321,7 +323,7 @@ impl Engine {
         Ok(record)
     }
 
-    /// The subscriptions of a Session, in the order in which they were made.
+    /// Reads the subscriptions of a Session, in the order in which they were made.
     pub(crate) fn read_subscriptions(
         &mut self,
         number: u64,
@@ -353,9 +355,10 @@ impl Engine {
         }
     }
 
-    /// The first records of a run: what earlier runs kept without a confirmation is dropped for
-    /// ever. How long the last one may have lived stays as it is until [`Engine::take_over`]: a
-    /// start that is cut off before has told nobody what it found.
+    /// Writes the first records of a run. Messages that earlier runs kept without a confirmation
+    /// are dropped for good. What is known of how long the last run may have lived stays as it is
+    /// until [`Engine::take_over`]: a start that is cut off before that has told nobody what it
+    /// found.
     fn begin_run(&mut self, reading: Reading) -> OpeningTime {
         let number = self.index.rounds.boot().saturating_add(1);
         self.index.begin_boot(number);
@@ -369,9 +372,9 @@ impl Engine {
         OpeningTime { now, lived_until }
     }
 
-    /// The broker has taken over what the run before has left, and everything that it made of that
-    /// is applied: since when Sessions are without a Network Connection, for instance. Puts that on
-    /// the device, and behind it that this run is alive.
+    /// Finishes taking over from the run before: puts on the device everything that the broker has
+    /// applied because of it, such as since when Sessions are without a Network Connection, and
+    /// behind that a mark that this run is alive.
     ///
     /// # Errors
     ///
@@ -387,7 +390,7 @@ impl Engine {
     }
 }
 
-/// Subscriptions as the records about them say, one after the other.
+/// The subscriptions that result from the records about them, read one after the other.
 #[derive(Default)]
 pub(crate) struct Folded {
     list: Vec<Option<SubscriptionRecord>>,
@@ -420,7 +423,7 @@ impl Folded {
         if session == number { Ok(()) } else { Err(BadRecord("it is about another Session")) }
     }
 
-    /// Those that are left, in the order in which they were made.
+    /// Returns the subscriptions that are left, in the order in which they were made.
     pub(crate) fn into_subscriptions(self) -> Vec<SubscriptionRecord> {
         self.list.into_iter().flatten().collect()
     }
@@ -452,7 +455,7 @@ fn recovered_session(
     }
 }
 
-/// What is to be said about the queue of an owner.
+/// Describes the queue of an owner for the broker.
 pub(crate) fn recovered_queue(entry: &OwnerEntry) -> RecoveredQueue {
     let empty = Queue::default();
     let queue = entry.queue.as_deref().unwrap_or(&empty);

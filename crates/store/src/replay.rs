@@ -1,6 +1,6 @@
-//! Reads the segments of the journal in order and hands out the records of complete commits. Only
-//! reads. Bytes that do not check are either the torn tail of the journal, which ends there, or
-//! damage, which is reported and passed by.
+//! Reads the segments of the journal in order and hands out the records of complete commits, and
+//! what can be read of damaged ones. It only reads. Bytes that do not check are either the torn
+//! tail of the journal, which ends there, or damage, which is reported and skipped.
 //!
 //! They are damage if there is proof that they had been on the device: a later segment that says
 //! where this one ended, or a later Begin that says how far everything was synced.
@@ -24,13 +24,14 @@ use crate::survey::{Link, read_segment};
 pub(crate) struct Ended {
     /// The end of the last commit that counts; `None` if there is no segment.
     pub(crate) end: Option<Location>,
-    /// Up to where a record says that everything was synced.
+    /// Up to where everything was synced according to a record.
     pub(crate) synced: Option<Location>,
-    /// What should stand in the header of the segment in which it ends, as far as it is known.
+    /// What the header of the segment in which the journal ends should say, as far as it is known.
     pub(crate) previous: Option<Previous>,
 }
 
-/// Visits the records of all complete commits in `chain` from `from` on.
+/// Visits the records of all complete commits in `chain` from `from` on, and what can be read of
+/// damaged ones.
 pub(crate) fn replay(
     disk: &dyn Disk,
     chain: &[Link],
@@ -54,7 +55,8 @@ pub(crate) fn replay(
         end: begin,
         synced: None,
     };
-    // Where the records of each segment begin in terms of the one before.
+    // What comes before the records of each segment, according to its header or the segment before
+    // it.
     let mut previous = Vec::with_capacity(chain.len());
     let mut reached = None;
     let mut bytes = Vec::new();
@@ -76,7 +78,7 @@ pub(crate) fn replay(
     Ok(Ended { end: Some(end), synced, previous })
 }
 
-/// Whether nothing is missing between two segments as far as their headers say.
+/// Returns whether nothing is missing between two segments, as far as their headers say.
 fn follows(before: &Link, link: &Link) -> bool {
     match link.header.map(|header| header.previous) {
         Some(Previous::End(end)) => end.segment() == before.number,
@@ -116,12 +118,12 @@ impl<'a> Segment<'a> {
         Frame::check(self.bytes, at, at as u32, self.seed)
     }
 
-    /// Whether there is nothing but zeros from here on.
+    /// Returns whether there are only zeros from here on.
     pub(crate) fn is_blank(&self, at: usize) -> bool {
         self.bytes.get(at..).unwrap_or_default().iter().all(|byte| *byte == 0)
     }
 
-    /// Whether a later Begin says that the bytes at `at` had been synced.
+    /// Returns whether a later Begin says that the bytes at `at` had been synced.
     pub(crate) fn was_synced(&self, at: usize) -> bool {
         let mut from = at + 1;
         while let Some((begin, synced_to)) = find_begin(self.bytes, from, self.seed) {
@@ -135,8 +137,8 @@ impl<'a> Segment<'a> {
         false
     }
 
-    /// Where to go on behind damage, if anywhere: at the next frame if the length can be believed,
-    /// or at the next Begin. A length that leads beyond a Begin is wrong.
+    /// Returns where to go on behind damage, if anywhere: at the next frame if the length can be
+    /// believed, or at the next Begin. A length that leads beyond a Begin is wrong.
     pub(crate) fn behind(&self, at: usize) -> Option<usize> {
         let next = body_range(self.bytes, at)
             .map(|body| body.end)
@@ -175,8 +177,8 @@ struct Walk<'a> {
 }
 
 impl Walk<'_> {
-    /// Goes through a segment; returns where its records end, unless the last ones are lost: a
-    /// header that says so would make the next replay take the damage for the end.
+    /// Goes through a segment. Returns where its records end, or `None` if the last ones are lost:
+    /// if a header named that place, the next replay would take the damage for the end.
     fn segment(&mut self, segment: &Segment<'_>, start: usize) -> Option<usize> {
         let mut at = start;
         let mut is_lost = false;
@@ -273,12 +275,12 @@ impl Walk<'_> {
         self.bodies.clear();
     }
 
-    /// Notes that something of the commit here is lost.
+    /// Notes that a part of the current commit is lost.
     fn damaged_commit(&mut self) {
         self.commit.get_or_insert_default().damaged = true;
     }
 
-    /// Decides about bytes that do not check.
+    /// Decides what to do about bytes that do not check.
     fn gap(&mut self, segment: &Segment<'_>, at: usize) -> Gap {
         if segment.end.is_none() {
             let is_end = segment.is_blank(at) || (segment.is_last && !segment.was_synced(at));
@@ -305,7 +307,7 @@ impl Walk<'_> {
         behind.map_or(Gap::Lost, Gap::Jump)
     }
 
-    /// Says what the journal has behind its end.
+    /// Reports what the journal has behind its end.
     fn report_tail(&mut self, segment: &Segment<'_>) {
         let blank = segment.bytes.iter().rev().take_while(|byte| **byte == 0).count();
         let used = (segment.bytes.len() - blank).max(HEADER_BYTES);

@@ -19,19 +19,19 @@ pub enum DamageKind {
     WrongLength,
     /// A checkpoint is not what was written.
     BadCheckpoint,
-    /// A record is as it was written, but it says nothing that this version understands.
+    /// A record is as it was written, but this version does not understand it.
     UnreadableMessage,
-    /// The file system does not give the bytes, now: whether they are damaged is not known.
+    /// The file system cannot read the bytes at present: it is unknown whether they are damaged.
     Unreadable,
 }
 
 impl DamageKind {
-    /// Whether it is nothing but the trace of an interruption.
+    /// Returns whether it is only the trace of an interruption.
     pub const fn is_harmless(self) -> bool {
         matches!(self, Self::TornTail)
     }
 
-    /// A word or two for a message or a file name.
+    /// Returns a word or two for a message or a file name.
     pub const fn phrase(self) -> &'static str {
         match self {
             Self::TornTail => "torn tail",
@@ -51,7 +51,7 @@ impl DamageKind {
 pub struct Damage {
     /// The name of the file.
     pub file: String,
-    /// Where in it, in bytes.
+    /// The offset in the file, in bytes.
     pub offset: u64,
     /// What is wrong.
     pub kind: DamageKind,
@@ -79,12 +79,12 @@ pub struct Report {
     pub commits: u64,
     /// Records that were replayed.
     pub records: u64,
-    /// Their bytes in the journal.
+    /// The bytes of their bodies.
     pub bytes: u64,
     /// How much damage was found beyond what is listed.
     pub damage_unlisted: u64,
     /// Places where records that counted cannot be read any more: something is lost at each of
-    /// them, and nobody can say what.
+    /// them, and it is unknown what.
     pub passed_by: u64,
 }
 
@@ -92,12 +92,12 @@ pub struct Report {
 const DAMAGE_MAX: usize = 1000;
 
 impl Report {
-    /// Whether everything is as it was written but for the traces of an interruption.
+    /// Returns whether everything is as it was written, apart from traces of an interruption.
     pub fn is_sound(&self) -> bool {
         self.damage_unlisted == 0 && self.damage.iter().all(|damage| damage.kind.is_harmless())
     }
 
-    /// Takes one more damage into the list, or counts it if the list is long enough.
+    /// Adds a damage to the list, or only counts it if the list is long enough.
     pub fn note(&mut self, damage: Damage) {
         if self.damage.len() < DAMAGE_MAX {
             self.damage.push(damage);
@@ -106,13 +106,13 @@ impl Report {
         }
     }
 
-    /// Notes damage to records that nothing else tells of.
+    /// Notes damage to records that nothing else tells about.
     pub(crate) fn note_passed_by(&mut self, damage: Damage) {
         self.passed_by += 1;
         self.note(damage);
     }
 
-    /// Takes what another report says into this one.
+    /// Adds what another report says to this one.
     pub fn merge(&mut self, other: Self) {
         other.damage.into_iter().for_each(|damage| self.note(damage));
         self.damage_unlisted += other.damage_unlisted;

@@ -1,6 +1,6 @@
-//! Room on the device that nobody else can take: a file without content. When the device is full
-//! it goes, and acknowledgements, checkpoints and compaction have room to make more. New messages
-//! wait until it is there again.
+//! The reserve: a file without content that keeps room on the device. When the device is full, the
+//! file is removed, and acknowledgements, checkpoints and compaction have room to make more. New
+//! messages wait until the reserve is there again.
 
 use std::io;
 
@@ -8,7 +8,7 @@ use crate::disk::Disk;
 
 pub(crate) const NAME: &str = "reserve";
 
-/// The file, or that it is missing.
+/// The reserve, present or missing.
 #[derive(Debug)]
 pub(crate) struct Reserve {
     bytes: u64,
@@ -16,7 +16,7 @@ pub(crate) struct Reserve {
 }
 
 impl Reserve {
-    /// Makes sure of so many bytes, if there is room for them.
+    /// Opens the reserve, or makes one of `bytes` bytes if there is room for it.
     pub(crate) fn open(disk: &dyn Disk, bytes: u64) -> io::Result<Self> {
         let mut reserve = Self { bytes, is_there: false };
         match disk.open(NAME) {
@@ -37,7 +37,7 @@ impl Reserve {
         if self.is_there { self.bytes } else { 0 }
     }
 
-    /// Makes room; returns whether there is more now.
+    /// Removes the reserve to make room; returns whether there was one.
     pub(crate) fn give_up(&mut self, disk: &dyn Disk) -> io::Result<bool> {
         if self.is_there {
             disk.remove(NAME)?;
@@ -45,7 +45,7 @@ impl Reserve {
         Ok(std::mem::take(&mut self.is_there))
     }
 
-    /// Takes the room again, if there is so much.
+    /// Makes the reserve again if it is missing and there is room for it.
     pub(crate) fn refill(&mut self, disk: &dyn Disk) -> io::Result<()> {
         if self.is_there {
             return Ok(());
@@ -66,7 +66,7 @@ fn remove_if_there(disk: &dyn Disk) -> io::Result<()> {
     }
 }
 
-/// Whether the device has no room left for this.
+/// Returns whether an error says that there is no room for this at present.
 pub(crate) fn is_full(error: &io::Error) -> bool {
     crate::segment_files::is_full(error)
 }

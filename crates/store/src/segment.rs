@@ -1,10 +1,10 @@
-//! The bytes of a segment file: its name, its header and the frames of its records. Only encoding
-//! and checking; nothing here reads or writes a file.
+//! The format of a segment file: its name, its header and the frames of its records. This module
+//! only encodes and checks; it neither reads nor writes a file.
 //!
 //! A frame is: length of the body u32, crc32c u32, tag u8, body. The crc covers the segment's
-//! number, the frame's offset, the length, the tag and the body: bytes that stand anywhere else
-//! (another file, a misdirected write, a payload that looks like a frame) never check.
-//! All numbers are little endian.
+//! number, the frame's offset, the length, the tag and the body. So bytes never check in the wrong
+//! place: in another file, after a misdirected write, or in a payload that looks like a frame. All
+//! numbers are little endian.
 
 use std::ops::Range;
 
@@ -14,31 +14,34 @@ use crate::location::Location;
 pub(crate) const HEADER_BYTES: usize = 64;
 /// What a frame adds to a body.
 pub(crate) const FRAME_BYTES: usize = 9;
-/// The longest file of a segment: offsets have 32 bits.
+/// The greatest length of a segment's file: offsets have 32 bits.
 pub(crate) const SEGMENT_BYTES_MAX: u64 = u32::MAX as u64;
 
-/// Begins a commit: [`BEGIN_MAGIC`], then up to where everything was known to be on the device.
+/// Begins a commit. The body is [`BEGIN_MAGIC`], then the location up to which everything was known
+/// to be on the device.
 pub(crate) const TAG_BEGIN: u8 = 1;
-/// Ends a commit: number of records u32, crc32c over the crcs of its frames u32.
+/// Ends a commit. The body is the number of records u32, then the crc32c over the crcs of its
+/// frames u32.
 pub(crate) const TAG_END: u8 = 2;
 /// The length of a Begin's body.
 pub(crate) const BEGIN_BYTES: usize = 16;
 /// The length of an End's body.
 pub(crate) const END_BYTES: usize = 8;
-/// By this a Begin is found behind damage.
+/// Makes it possible to find a Begin behind damage.
 pub(crate) const BEGIN_MAGIC: [u8; 8] = *b"\xB1midgeBC";
 
-/// What a segment begins with.
+/// The first bytes of a segment's file.
 pub(crate) const MAGIC: [u8; 8] = *b"MIDGEJNL";
-/// 2: records of kind 37.
+/// Version 2 added records of kind 37.
 const VERSION: u32 = 2;
 const SPARE: u64 = u64::MAX;
 const FIRST: u64 = 0;
-/// The bytes of a header that activation changes: where the previous segment ended, and the crc;
-/// and the version, if an older one made the file.
+/// The bytes of a header that activation changes: where the previous segment ended, and the crc. If
+/// an older version made the file, activation changes the version too; [`Header::decode`] allows
+/// for that.
 const ACTIVATED: [Range<usize>; 2] = [24..32, 60..64];
 
-/// What a file is called until its header is on the device.
+/// The suffix of a segment's file name until its header is on the device.
 pub(crate) const NEW_SUFFIX: &str = ".new";
 const NAME_PREFIX: &str = "journal-";
 
@@ -47,7 +50,7 @@ pub(crate) fn segment_name(number: u32) -> String {
     format!("{NAME_PREFIX}{number:016x}")
 }
 
-/// The number of the segment whose file has this name.
+/// Returns the number of the segment whose file has this name; `None` if it is no segment's name.
 pub(crate) fn segment_number(name: &str) -> Option<u32> {
     let digits = name.strip_prefix(NAME_PREFIX)?;
     let number = u32::from_str_radix(digits, 16).ok()?;
@@ -57,11 +60,11 @@ pub(crate) fn segment_number(name: &str) -> Option<u32> {
 /// Where the journal stood when a segment was taken into use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Previous {
-    /// It is not in use yet.
+    /// The segment is not in use yet.
     Spare,
-    /// There was none before.
+    /// There was no segment before.
     First,
-    /// The records before it ended here. Segments in between are void.
+    /// The records before the segment end here. Segments in between are void.
     End(Location),
 }
 
@@ -72,16 +75,16 @@ pub(crate) struct Header {
     pub(crate) number: u32,
     /// The length of its file.
     pub(crate) length: u64,
-    /// What comes before it.
+    /// Where the records before it end.
     pub(crate) previous: Previous,
 }
 
 /// Why a header does not count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum HeaderFault {
-    /// It is one of a later version of the format.
+    /// It has a later version of the format.
     Newer(u32),
-    /// Only what activation changes is wrong: activation may have been interrupted.
+    /// Only the bytes that activation changes are wrong: activation may have been interrupted.
     MaybeTorn,
     /// It is not what was written.
     Bad,
@@ -109,7 +112,7 @@ impl Header {
         bytes
     }
 
-    /// Reads the header of the segment that the file's name says, in a file of `length` bytes.
+    /// Decodes the header of segment `number`, whose file has `length` bytes.
     pub(crate) fn decode(bytes: &[u8], number: u32, length: u64) -> Result<Self, HeaderFault> {
         let Some(bytes) = bytes.first_chunk::<HEADER_BYTES>() else {
             return Err(HeaderFault::Bad);
@@ -145,7 +148,7 @@ fn is_known(version: u32) -> bool {
     (1..=VERSION).contains(&version)
 }
 
-/// What the crcs of a segment's frames begin with.
+/// The start value for the crcs of a segment's frames.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct CrcSeed(u32);
 
@@ -154,7 +157,8 @@ impl CrcSeed {
         Self(crc32c::crc32c(&number.to_le_bytes()))
     }
 
-    /// The crc of the frame at `offset` with this body length and these bytes from the tag on.
+    /// Returns the crc of the frame at `offset`, given the length of its body and its bytes from
+    /// the tag on.
     pub(crate) fn crc(self, offset: u32, body_bytes: u32, tag_and_body: &[u8]) -> u32 {
         let place = u64::from(offset) << 32 | u64::from(body_bytes);
         crc32c::crc32c_append(crc32c::crc32c_append(self.0, &place.to_le_bytes()), tag_and_body)
@@ -194,7 +198,8 @@ pub(crate) struct Frame {
 }
 
 impl Frame {
-    /// Checks the frame at `at` in `bytes`, which stands at `offset` in its file.
+    /// Checks the frame at `at` in `bytes`, which stands at `offset` in its file; `None` if it does
+    /// not check.
     pub(crate) fn check(bytes: &[u8], at: usize, offset: u32, seed: CrcSeed) -> Option<Self> {
         let body = body_range(bytes, at)?;
         let tag = bytes[body.start - 1];
@@ -226,7 +231,7 @@ impl FrameHead {
     }
 }
 
-/// Where the body of the frame at `at` stands if its length is to be believed; `None` if there is
+/// Returns where the body of the frame at `at` stands according to its length; `None` if there is
 /// no room for it.
 pub(crate) fn body_range(bytes: &[u8], at: usize) -> Option<Range<usize>> {
     let start = at.checked_add(FRAME_BYTES)?;
@@ -235,7 +240,7 @@ pub(crate) fn body_range(bytes: &[u8], at: usize) -> Option<Range<usize>> {
     (end <= bytes.len()).then_some(start..end)
 }
 
-/// The body of a Begin.
+/// Encodes the body of a Begin.
 pub(crate) fn encode_begin(synced_to: Location) -> [u8; BEGIN_BYTES] {
     let mut body = [0; BEGIN_BYTES];
     body[..8].copy_from_slice(&BEGIN_MAGIC);
@@ -243,7 +248,7 @@ pub(crate) fn encode_begin(synced_to: Location) -> [u8; BEGIN_BYTES] {
     body
 }
 
-/// What the body of a Begin says.
+/// Decodes the body of a Begin: the location up to which everything was synced.
 pub(crate) fn decode_begin(body: &[u8]) -> Option<Location> {
     let body: &[u8; BEGIN_BYTES] = body.try_into().ok()?;
     if body[..8] != BEGIN_MAGIC {
@@ -252,7 +257,7 @@ pub(crate) fn decode_begin(body: &[u8]) -> Option<Location> {
     Location::from_u64(u64_at(body, 8))
 }
 
-/// The body of an End.
+/// Encodes the body of an End.
 pub(crate) fn encode_end(records: u32, crc_of_crcs: u32) -> [u8; END_BYTES] {
     let mut body = [0; END_BYTES];
     body[..4].copy_from_slice(&records.to_le_bytes());
@@ -260,13 +265,13 @@ pub(crate) fn encode_end(records: u32, crc_of_crcs: u32) -> [u8; END_BYTES] {
     body
 }
 
-/// Takes the crc of one more frame into that of a commit.
+/// Adds the crc of one more frame to that of a commit.
 pub(crate) fn add_crc(commit: u32, frame: u32) -> u32 {
     crc32c::crc32c_append(commit, &frame.to_le_bytes())
 }
 
-/// Where the next Begin at or behind `from` stands, with what it says. `bytes` is the file from
-/// its start.
+/// Finds the next Begin at or behind `from`. Returns where it stands and what it says. `bytes` is
+/// the file from its start.
 pub(crate) fn find_begin(bytes: &[u8], from: usize, seed: CrcSeed) -> Option<(usize, Location)> {
     let mut at = from + FRAME_BYTES;
     while at + BEGIN_BYTES <= bytes.len() {
@@ -274,7 +279,8 @@ pub(crate) fn find_begin(bytes: &[u8], from: usize, seed: CrcSeed) -> Option<(us
         at += found;
         if bytes[at..].starts_with(&BEGIN_MAGIC) {
             let start = at - FRAME_BYTES;
-            // The length first: a payload full of magics must not cost a crc of megabytes each.
+            // Check the length first: a payload full of magics must not cost a crc over megabytes
+            // for each of them.
             if body_range(bytes, start).is_some_and(|body| body.len() == BEGIN_BYTES)
                 && let Some(frame) = Frame::check(bytes, start, start as u32, seed)
                 && frame.tag == TAG_BEGIN

@@ -1,11 +1,11 @@
-//! Which segment files there are at opening, and which of them make up the journal. Only reads:
-//! nothing in the directory is changed before all of it has been looked at.
+//! Finds out at opening which segment files there are and which of them make up the journal. It
+//! only reads: nothing in the directory is changed before all of it has been looked at.
 //!
-//! The header of every segment in use says where the journal stood when it was taken into use.
-//! From the newest segment back, that gives the chain of segments to be replayed, each with the
-//! place where its records end; what stands between is void. A power cut may leave these traces,
-//! none of which is damage: files whose name still ends in `.new`, spares, and newest segments
-//! whose header is torn between spare and in use.
+//! The header of every segment in use says where the journal stood when the segment was taken into
+//! use. Followed from the newest segment back, these headers give the chain of segments to be
+//! replayed, each with the place where its records end; segments in between are void. A power cut
+//! may leave traces that are no damage: files whose name still ends in `.new`, spares, and newest
+//! segments whose header is torn between spare and in use.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -22,7 +22,8 @@ use crate::segment::{
     find_begin, segment_name, segment_number,
 };
 
-/// Behind this number there are enough others for any life of a store.
+/// The largest number that an opening accepts: above it there are enough numbers for any life of a
+/// store.
 const NUMBER_MAX: u32 = u32::MAX / 2;
 
 /// A segment that is to be replayed.
@@ -38,24 +39,24 @@ pub(crate) struct Link {
     pub(crate) end: Option<u32>,
 }
 
-/// What there is.
+/// What the survey has found.
 #[derive(Debug, Default)]
 pub(crate) struct Survey {
     /// The segments to be replayed, oldest first.
     pub(crate) chain: Vec<Link>,
-    /// Older segments in use with the lengths of their files.
+    /// Segments in use before those to be replayed, with the lengths of their files.
     pub(crate) older: BTreeMap<u32, u64>,
-    /// Files that are of no use any more, newest segments first: in this order they go.
+    /// Files that are of no use any more, newest segments first. They are removed in this order.
     pub(crate) stale: Vec<String>,
     /// Segments in which nothing can be trusted.
     pub(crate) untrusted: Vec<u32>,
-    /// The largest number that a file has or had.
+    /// The largest segment number that a file has or had.
     pub(crate) highest: u32,
-    /// What is not as it was written.
+    /// The damage that was found.
     pub(crate) report: Report,
 }
 
-/// What a segment with a bad header has in it.
+/// What a segment with a bad header contains.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Content {
     /// No frame that checks.
@@ -71,12 +72,12 @@ type Headers = BTreeMap<u32, (u64, Result<Header, HeaderFault>)>;
 
 struct Found {
     length: u64,
-    /// `None` if it does not check, but frames in the file do.
+    /// `None` if the header does not check but frames in the file do.
     header: Option<Header>,
 }
 
 impl Survey {
-    /// Looks at all files; what is before `from` need not be replayed.
+    /// Looks at all files. Records before `from` need not be replayed.
     pub(crate) fn of(disk: &dyn Disk, from: Option<Location>) -> Result<Self, OpenError> {
         let names = disk.list().map_err(|error| OpenError::io("data directory", error))?;
         let mut survey = Self { highest: from.map_or(0, Location::segment), ..Self::default() };
@@ -109,8 +110,8 @@ impl Survey {
         Ok(survey)
     }
 
-    /// A spare is made while the segment before it is the one that is written to, which goes only
-    /// after the spare was taken into use.
+    /// Notes the segments that are missing before spares. A spare is made while the segment before
+    /// it is being written to, and that segment is removed only after the spare was taken into use.
     fn note_missing_before_spares(&mut self, headers: &Headers, known: &BTreeSet<u32>) {
         for (number, (_, header)) in headers {
             let is_spare = matches!(header, Ok(Header { previous: Previous::Spare, .. }));
@@ -120,7 +121,7 @@ impl Survey {
         }
     }
 
-    /// Tells which files can be trusted. A header that does not check may be the trace of an
+    /// Decides which files can be trusted. A header that does not check may be the trace of an
     /// interrupted activation only while no newer segment is known to be in use.
     fn judge(
         &mut self,
@@ -187,13 +188,14 @@ impl Survey {
             let detail = format!(
                 "the file has {length_in_words} instead of {expected}; what is there is used"
             );
-            // Its room is taken before anything is written into it: records may be cut off.
+            // The whole length is allocated before anything is written, so records may be cut off.
             self.report.passed_by += u64::from(length < expected);
             self.note(number, length.min(expected), DamageKind::WrongLength, &detail);
         }
     }
 
-    /// Takes out what is not in use: spares, and what a later segment does not follow on.
+    /// Takes out the segments that are not in use: spares, and segments that a later one skips.
+    /// Their files are stale.
     fn drop_void(&mut self, headers: &mut Headers) {
         let mut void: Vec<u32> = Vec::new();
         for (number, (_, header)) in headers.iter() {
@@ -213,7 +215,7 @@ impl Survey {
         }
     }
 
-    /// Goes from the newest segment back to the one where replay begins.
+    /// Builds the chain, from the newest segment back to the one where replay begins.
     fn link(&mut self, files: &BTreeMap<u32, Found>, first: u32) {
         let mut end = None;
         let mut next = files.last_key_value();
@@ -260,7 +262,7 @@ impl Survey {
     }
 }
 
-/// The length of a segment's file and what its header says.
+/// Reads the length of a segment's file and what its header says.
 fn read_header(
     disk: &dyn Disk,
     number: u32,
@@ -296,7 +298,7 @@ pub(crate) fn read_segment(
     read().map_err(|error| OpenError::io(&name, error))
 }
 
-/// What is in a segment whose header does not help.
+/// Finds out what is in a segment whose header does not help.
 fn content(disk: &dyn Disk, number: u32) -> Result<Content, OpenError> {
     let mut bytes = Vec::new();
     read_segment(disk, number, None, &mut bytes)?;

@@ -1,5 +1,5 @@
 //! The journal with what is needed to append to it: one buffer for the body of every record, and
-//! commits that begin with their first record, so that nothing is written for nothing.
+//! commits that begin with their first record, so that an empty commit writes nothing.
 
 use crate::error::StoreError;
 use crate::index::Held;

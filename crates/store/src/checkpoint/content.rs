@@ -1,5 +1,5 @@
-//! What is in a checkpoint: sections, each with its own checksum, which is seeded with the number
-//! of the checkpoint, and a last one that vouches for all of them.
+//! The content of a checkpoint: sections, each with its own checksum, which is seeded with the
+//! number of the checkpoint, and a last section that vouches for all of them.
 
 use midge_codec::PacketIdentifier;
 use midge_core::{Kept, Owner, Round, Timestamp, WorkerId};
@@ -11,16 +11,17 @@ use crate::record::BadRecord;
 use crate::record::bytes::{Reader, put_varint};
 use crate::record::{mark, owner};
 
-/// What a checkpoint begins with.
+/// The first bytes of a checkpoint.
 pub(crate) const MAGIC: &[u8; 8] = b"MIDGECKP";
-/// 2: what the clocks showed stands in the general section.
+/// Version 2 added what the clocks showed to the general section.
 const VERSION: u32 = 2;
 /// Magic, version and checksum.
 pub(crate) const HEADER_BYTES: usize = 16;
 /// Sections grow until they are about this large.
 const SECTION_BYTES: usize = 256 << 10;
 
-/// No segment has so many bytes, whatever they weigh; what is counted with them does not overflow.
+/// No segment holds more than this, in bytes or in weight. Calculations with values up to it do not
+/// overflow.
 const HELD_MAX: u64 = 1 << 36;
 
 const GENERAL: u8 = 1;
@@ -57,18 +58,18 @@ impl From<BadRecord> for NotUsable {
     }
 }
 
-/// Writes sections one behind the other.
+/// Writes sections one after the other.
 struct Sections {
     out: Vec<u8>,
     number: u64,
     /// Where the current section begins.
     start: usize,
     count: u32,
-    /// The checksums of all sections, one behind the other.
+    /// The checksums of all sections, one after the other.
     checksums: Vec<u8>,
 }
 
-/// The bytes of checkpoint `number`: the index, and where replay has to go on from it.
+/// Encodes checkpoint `number`: the index, and where replay has to go on from it.
 pub(crate) fn encode(number: u64, position: Location, index: &Index) -> Vec<u8> {
     let mut sections = Sections::new(number);
     sections.write(GENERAL, |out| {
@@ -95,7 +96,7 @@ pub(crate) fn encode(number: u64, position: Location, index: &Index) -> Vec<u8> 
     sections.end()
 }
 
-/// Reads checkpoint `number`; nothing of it is used if any of it is damaged.
+/// Decodes checkpoint `number`. If any of it is damaged, nothing of it is used.
 pub(crate) fn decode(number: u64, bytes: &[u8]) -> Result<Loaded, NotUsable> {
     let (header, rest) =
         bytes.split_at_checked(HEADER_BYTES).ok_or(NotUsable::Damaged("it is too short"))?;
@@ -210,7 +211,7 @@ impl Sections {
     }
 }
 
-/// The checksum of a section of checkpoint `number`.
+/// Returns the checksum of a section of checkpoint `number`.
 pub(crate) fn section_checksum(number: u64, kind: u8, len: u32, body: &[u8]) -> u32 {
     let seed = crc32c::crc32c(&number.to_le_bytes());
     let seed = crc32c::crc32c_append(seed, &[kind]);
@@ -443,7 +444,7 @@ fn packet_id(body: &mut Reader<'_>) -> Result<PacketIdentifier, BadRecord> {
 pub(super) mod tests {
     use super::{HEADER_BYTES, Reader, Sections, read_section};
 
-    /// The sections of a checkpoint but for the last one.
+    /// Returns all sections of a checkpoint except the last one.
     pub(in crate::checkpoint) fn split(bytes: &[u8]) -> Vec<(u8, Vec<u8>)> {
         let mut reader = Reader::new(&bytes[HEADER_BYTES..]);
         let mut sections = Vec::new();
@@ -454,7 +455,7 @@ pub(super) mod tests {
         sections
     }
 
-    /// A checkpoint of these sections, with sound checksums.
+    /// Makes a checkpoint of these sections, with sound checksums.
     pub(in crate::checkpoint) fn join(number: u64, parts: &[(u8, Vec<u8>)]) -> Vec<u8> {
         let mut sections = Sections::new(number);
         for (kind, body) in parts {

@@ -8,29 +8,29 @@ use crate::error::OpenError;
 
 const PREFIX: &str = "checkpoint-";
 const NEW: &str = ".new";
-/// Behind this number there are enough others for any life of a store.
+/// The largest number that is accepted: above it there are enough numbers for any life of a store.
 const NUMBER_MAX: u64 = u64::MAX / 2;
 
-/// What was found of checkpoints. Nothing was changed to find it.
+/// The checkpoints that were found. Nothing was changed to find them.
 #[derive(Default)]
 pub(crate) struct Found {
-    /// The newest one that is sound, with its number and bytes.
+    /// The newest one that is sound: its number, its length in bytes, its content.
     pub(crate) newest: Option<(u64, u64, Box<Loaded>)>,
-    /// The numbers and bytes of older ones; nobody has looked into them.
+    /// The numbers of older ones and their lengths in bytes; these files have not been read.
     pub(crate) older: Vec<(u64, u64)>,
-    /// The numbers of those that are damaged, and what is wrong.
+    /// The numbers of those that are damaged, with what is wrong.
     pub(crate) damaged: Vec<(u64, &'static str)>,
     /// Files that were never finished.
     pub(crate) unfinished: Vec<String>,
     pub(crate) next_number: u64,
 }
 
-/// The name of a checkpoint's file.
+/// Returns the name of a checkpoint's file.
 pub(crate) fn name(number: u64) -> String {
     format!("{PREFIX}{number:016x}")
 }
 
-/// Its name while it is being written.
+/// Returns the name of a checkpoint's file while it is being written.
 pub(super) fn new_name(number: u64) -> String {
     name(number) + NEW
 }
@@ -88,13 +88,13 @@ pub(crate) fn find(disk: &dyn Disk) -> Result<Found, OpenError> {
     Ok(found)
 }
 
-/// The number of the checkpoint whose file has this name.
+/// Returns the number of the checkpoint whose file has this name.
 pub(crate) fn number_of(file: &str) -> Option<u64> {
     let number = u64::from_str_radix(file.strip_prefix(PREFIX)?, 16).ok()?;
     (file == name(number)).then_some(number)
 }
 
-/// What is wrong with a checkpoint, if it cannot be used.
+/// Returns what is wrong with a checkpoint; `None` if it can be used.
 #[cfg(any(test, feature = "tools"))]
 pub(crate) fn damage_of(disk: &dyn Disk, number: u64) -> Result<Option<&'static str>, OpenError> {
     let bytes = read_all(disk, &name(number))?;

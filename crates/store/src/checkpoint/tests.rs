@@ -1,4 +1,4 @@
-//! The bytes of checkpoints, and what becomes of them under damage.
+//! The bytes of checkpoints, and what damage does to them.
 
 use std::sync::Arc;
 

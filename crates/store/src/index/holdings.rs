@@ -1,5 +1,5 @@
-//! How much of each segment is needed: a segment in which nothing is held can go, one in which
-//! little is held is worth to be emptied.
+//! How much of each segment is needed. A segment in which nothing is held can go; one in which
+//! little is held is worth emptying.
 
 use hashbrown::HashSet;
 
@@ -7,7 +7,7 @@ use super::Map;
 use crate::location::Location;
 use crate::queue::{Entry, Places};
 
-/// About what a record of a queue entry has besides the message.
+/// About how many bytes a record of a queue entry has besides the message.
 const ENTRY_BYTES: u64 = 48;
 
 /// A record that is needed, with its bytes.
@@ -20,24 +20,24 @@ pub(crate) struct Held {
 /// What is known of a segment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct SegmentUse {
-    /// References to records in it.
+    /// How many references there are to records in it.
     pub(crate) live: u64,
     /// What these references weigh: see [`SegmentUse::bytes_alive`].
     pub(crate) live_weight: u64,
-    /// Bytes of all records in it that were needed when they were written,
+    /// Bytes of all records in it that were needed when they were written.
     pub(crate) held_bytes: u64,
-    /// and what they weighed then.
+    /// What those records weighed when they were written.
     pub(crate) held_weight: u64,
     /// A record in it turned out to be damaged: the file is kept for a human.
     pub(crate) damaged: bool,
-    /// It is being emptied, or about to go: nothing may refer to it that does not yet.
+    /// It is being emptied, or about to go: no new reference to it may be made.
     pub(crate) leaving: bool,
 }
 
 impl SegmentUse {
-    /// About how many bytes of the segment are needed. A reference knows the size of a message and
-    /// not that of its record: that differs by the same factor for all of them. A message that
-    /// several owners wait for counts for each of them.
+    /// Returns about how many bytes of the segment are needed. A reference knows the size of its
+    /// message and not that of the record; the two are taken to differ by the same factor
+    /// everywhere. A message that several owners wait for counts for each of them.
     pub(crate) fn bytes_alive(&self) -> u64 {
         let weight = u128::from(self.held_weight.max(1));
         let bytes = u128::from(self.live_weight) * u128::from(self.held_bytes) / weight;
@@ -49,7 +49,7 @@ impl SegmentUse {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Holdings {
     segments: Map<u32, SegmentUse>,
-    /// What was not held any more when the last checkpoint was taken.
+    /// The segments in which nothing was held any more when the last checkpoint was taken.
     pub(crate) dead_before: HashSet<u32, foldhash::fast::FixedState>,
 }
 
@@ -71,17 +71,17 @@ impl Holdings {
         self.dead_before.remove(&segment);
     }
 
-    /// About how many bytes are needed in all segments.
+    /// Returns about how many bytes are needed in all segments.
     pub(crate) fn bytes_alive(&self) -> u64 {
         self.segments.values().map(SegmentUse::bytes_alive).sum()
     }
 
-    /// Whether a new record may refer to the message at this place.
+    /// Returns whether a new record may refer to the message at this place.
     pub(crate) fn may_refer_to(&self, place: Location) -> bool {
         self.segments.get(&place.segment()).is_some_and(|held| !held.leaving && !held.damaged)
     }
 
-    /// A record that was just appended or found is needed.
+    /// Holds a record that was just appended or found.
     pub(crate) fn hold_new(&mut self, held: Held) {
         self.hold(held);
         let segment = self.get_mut(held.place.segment());
@@ -97,8 +97,8 @@ impl Holdings {
         self.remove(held.place, u64::from(held.bytes));
     }
 
-    /// A record with a message, or with the place of one, was just appended or found, and is
-    /// needed; `bytes` is what it takes in the journal.
+    /// Holds a record with a message, or with the place of one, that was just appended or found;
+    /// `bytes` is its size in the journal.
     pub(crate) fn hold_new_message(&mut self, places: Places, size: u32, bytes: u32) {
         self.hold_message(places, size);
         let is_inline = places.record == places.message;

@@ -1,6 +1,6 @@
-//! The records of the journal, one after the other, as the index sees them when a store is opened.
-//! Nothing is void here: what was appended counted. Records before may be missing (damaged, or in
-//! segments that are gone), so owners and messages may come up that nobody announced.
+//! Applies the records of the journal to the index, one after the other, when a store is opened. No
+//! record is void here: it counted when it was appended. Earlier records may be missing (damaged,
+//! or in segments that are gone), so owners and messages may come up that nothing announced.
 
 use midge_core::Owner;
 
@@ -10,7 +10,7 @@ use crate::queue::{Entry, Flags, Places};
 use crate::record::{Body, BootRound, EnqueueHead, Record};
 
 impl Index {
-    /// A record was found; `bytes` is what it takes in the journal.
+    /// Applies a record that was found; `bytes` is its size in the journal.
     pub(crate) fn replay(&mut self, at: Location, bytes: u32, record: Record<'_>) {
         let held = Held { place: at, bytes };
         match record {
@@ -95,7 +95,8 @@ impl Index {
         }
     }
 
-    /// The Session, which is made up if its record was not found: it may come later, as a copy.
+    /// Returns the Session. If its record was not found, makes one up: the record may come later,
+    /// as a copy.
     fn session(&mut self, number: u64) -> &mut OwnerEntry {
         self.owners.entry(Owner::Session(number)).or_default()
     }
@@ -106,7 +107,8 @@ impl Index {
         }
     }
 
-    /// If the record of a new life of the process is damaged, the first round of it tells.
+    /// Returns whether a round belongs to the current life of the process. If the record of a new
+    /// life is damaged, the first round of that life begins it.
     fn is_of_this_boot(&mut self, round: BootRound) -> bool {
         if round.boot > self.rounds.boot() {
             self.begin_boot(round.boot);

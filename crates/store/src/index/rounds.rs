@@ -1,5 +1,5 @@
-//! Messages that count only once a round is confirmed, and which rounds are. A confirmation may
-//! come before a message of its round.
+//! Messages that count only once their round is confirmed, and which rounds are confirmed. A
+//! confirmation may come before a message of its round.
 
 use std::collections::BTreeSet;
 
@@ -7,7 +7,7 @@ use midge_core::{Owner, Round, WorkerId};
 
 use super::Map;
 
-/// So many confirmed rounds of each worker are remembered for messages that come late.
+/// How many confirmed rounds of each worker are remembered for messages that come late.
 const CONFIRMED_MAX: usize = 1024;
 
 /// The rounds of one life of the process.
@@ -23,7 +23,7 @@ pub(crate) struct Rounds {
 pub(crate) struct Confirmed(Map<WorkerId, BTreeSet<u64>>);
 
 impl Rounds {
-    /// The number of the process's life.
+    /// Returns the number of the process's life.
     pub(crate) fn boot(&self) -> u64 {
         self.boot
     }
@@ -35,12 +35,12 @@ impl Rounds {
         })
     }
 
-    /// A message counts only once this round is confirmed.
+    /// Notes a message that counts only once this round is confirmed.
     pub(crate) fn add(&mut self, round: Round, owner: Owner, sequence: u64) {
         self.provisional.entry(round).or_default().push((owner, sequence));
     }
 
-    /// Returns what counts from now on.
+    /// Confirms a round; returns the messages that count from now on.
     pub(crate) fn confirm(&mut self, round: Round) -> Vec<(Owner, u64)> {
         let numbers = self.confirmed.0.entry(round.worker).or_default();
         numbers.insert(round.number);
@@ -50,19 +50,19 @@ impl Rounds {
         self.provisional.remove(&round).unwrap_or_default()
     }
 
-    /// A new life of the process begins; returns what waited for a confirmation.
+    /// Begins a new life of the process; returns the messages that waited for a confirmation.
     pub(crate) fn begin(&mut self, boot: u64) -> Vec<(Owner, u64)> {
         self.boot = boot;
         self.confirmed = Confirmed::default();
         self.provisional.drain().flat_map(|(_, entries)| entries).collect()
     }
 
-    /// All that waits for a confirmation.
+    /// Returns all messages that wait for a confirmation, by their rounds.
     pub(crate) fn provisional(&self) -> impl ExactSizeIterator<Item = (&Round, &[(Owner, u64)])> {
         self.provisional.iter().map(|(round, entries)| (round, entries.as_slice()))
     }
 
-    /// All confirmed rounds that are remembered.
+    /// Returns all confirmed rounds that are remembered.
     pub(crate) fn confirmed(&self) -> impl Iterator<Item = Round> {
         self.confirmed.0.iter().flat_map(|(worker, numbers)| {
             numbers.iter().map(|number| Round { worker: *worker, number: *number })

@@ -3,7 +3,8 @@
 
 use super::Held;
 
-/// Records about subscriptions, in order: a record with all of them counts for as many.
+/// The records about a Session's subscriptions, in order. A record with all of them weighs as much
+/// as one record for each.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct SubscriptionLog {
     records: Vec<Held>,
@@ -26,7 +27,7 @@ impl SubscriptionLog {
         self.records.iter().any(|record| record.place.segment() == segment)
     }
 
-    /// Returns whether there are so many now that somebody should look.
+    /// Adds a record. Returns whether there are so many now that somebody should look.
     pub(crate) fn push(&mut self, record: Held) -> bool {
         if self.records.is_empty() {
             self.records.reserve_exact(1);
@@ -38,15 +39,15 @@ impl SubscriptionLog {
         announce
     }
 
-    /// Somebody has looked: so many subscriptions are alive. Returns whether it is worth to write
-    /// them as one record.
+    /// Notes that somebody has looked and that `live` subscriptions are alive. Returns whether it
+    /// is worth writing them as one record.
     pub(crate) fn look(&mut self, live: u64) -> bool {
         self.live = live;
         self.announced = false;
         self.is_long(live)
     }
 
-    /// One record has it all now; returns those before.
+    /// Replaces the records by one that has all `count` subscriptions; returns the old ones.
     pub(crate) fn replace(&mut self, image: Held, count: u64) -> Vec<Held> {
         self.weight = count;
         self.live = count;
@@ -54,12 +55,12 @@ impl SubscriptionLog {
         std::mem::replace(&mut self.records, vec![image])
     }
 
-    /// What a checkpoint has of it: the records, and for how many they count.
+    /// Returns what the records weigh, as a checkpoint stores it.
     pub(crate) fn weight(&self) -> u64 {
         self.weight
     }
 
-    /// The log that a checkpoint has.
+    /// Makes the log from what a checkpoint stores.
     pub(crate) fn from_parts(records: Vec<Held>, weight: u64) -> Self {
         Self { records, weight, live: weight, announced: false }
     }

@@ -1,4 +1,4 @@
-//! What the index counts.
+//! Tests of what the index counts.
 
 use midge_codec::PacketIdentifier;
 use midge_core::{Kept, Owner, Round, WorkerId};

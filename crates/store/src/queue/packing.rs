@@ -6,11 +6,11 @@ use crate::location::Location;
 use crate::record::BadRecord;
 use crate::record::bytes::{Reader, put_bytes, put_varint, unzigzag, zigzag};
 
-/// The entry does not follow the one before without a gap.
+/// There is a gap in the sequences before the entry.
 const GAP: u8 = 1 << 3;
-/// It has no places.
+/// The entry has no places.
 const NOWHERE: u8 = 1 << 4;
-/// Its message is in another record.
+/// The message of the entry is in another record.
 const ELSEWHERE: u8 = 1 << 5;
 const UNUSED: u8 = 0b11 << 6;
 
@@ -29,7 +29,7 @@ pub(crate) struct BlockIter<'a> {
     state: State,
 }
 
-/// What differences are taken from.
+/// The values that differences are taken from.
 struct State {
     sequence: u64,
     record: u64,
@@ -37,7 +37,7 @@ struct State {
 }
 
 impl Block {
-    /// The block of these entries; `None` if there are none.
+    /// Packs these entries into a block; `None` if there are none.
     pub(crate) fn pack(entries: &[Entry]) -> Option<Self> {
         let (first, last) = (entries.first()?.sequence, entries.last()?.sequence);
         let mut bytes = Vec::with_capacity(entries.len() * 8);

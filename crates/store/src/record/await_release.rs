@@ -4,7 +4,7 @@ use midge_codec::PacketIdentifier;
 
 use super::bytes::{BadRecord, Reader, put_varint};
 
-/// Never to be changed: files have it.
+/// Never to be changed: files contain it.
 pub(crate) const TAG: u8 = 26;
 
 pub(crate) fn encode(session: u64, packet_id: PacketIdentifier, out: &mut Vec<u8>) {

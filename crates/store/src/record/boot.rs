@@ -1,9 +1,9 @@
-//! 32: the process begins a new life: the first record of every run. What earlier lives kept in
+//! 32: the process begins a new life; the first record of every run. What earlier lives kept for
 //! rounds that were not confirmed does not count any more.
 
 use super::bytes::{BadRecord, Reader, put_varint};
 
-/// Never to be changed: files have it.
+/// Never to be changed: files contain it.
 pub(crate) const TAG: u8 = 32;
 
 pub(crate) fn encode(boot: u64, out: &mut Vec<u8>) {

@@ -1,11 +1,12 @@
-//! The alphabet of the records: varints, fixed numbers and length-prefixed bytes. A [`Reader`]
-//! never reads beyond its input, never panics and never allocates.
+//! The building blocks of the records: varints, fixed numbers and length-prefixed bytes. A
+//! [`Reader`] never reads beyond its input, never panics, and allocates only for several
+//! Subscription Identifiers.
 
 use std::num::NonZeroU32;
 
 use midge_core::Identifiers;
 
-/// A record whose bytes check but make no sense.
+/// A record whose bytes check but mean nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct BadRecord(pub(crate) &'static str);
 
@@ -18,13 +19,13 @@ pub(crate) fn put_varint(out: &mut Vec<u8>, mut value: u64) {
     out.push(value as u8);
 }
 
-/// Appends bytes behind their length.
+/// Appends the length of the bytes, then the bytes.
 pub(crate) fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
     put_varint(out, bytes.len() as u64);
     out.extend_from_slice(bytes);
 }
 
-/// Appends Subscription Identifiers behind their number.
+/// Appends the number of Subscription Identifiers, then the identifiers.
 pub(crate) fn put_identifiers(out: &mut Vec<u8>, identifiers: &Identifiers) {
     let list = match identifiers {
         Identifiers::None => &[][..],
@@ -42,7 +43,7 @@ pub(crate) fn zigzag(difference: i64) -> u64 {
     ((difference << 1) ^ (difference >> 63)) as u64
 }
 
-/// The way back from [`zigzag`].
+/// Reverses [`zigzag`].
 pub(crate) fn unzigzag(value: u64) -> i64 {
     (value >> 1) as i64 ^ -((value & 1) as i64)
 }
@@ -138,7 +139,7 @@ impl<'a> Reader<'a> {
         NonZeroU32::new(self.varint_u32()?).ok_or(BadRecord("a Subscription Identifier is 0"))
     }
 
-    /// Whether the record was read to its end.
+    /// Checks that the record was read to its end.
     pub(crate) fn finish(self) -> Result<(), BadRecord> {
         if self.0.is_empty() { Ok(()) } else { Err(BadRecord("bytes follow its end")) }
     }

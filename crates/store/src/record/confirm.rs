@@ -1,9 +1,9 @@
-//! 28: what workers have kept on behalf of a round counts from now on.
+//! 28: a round is confirmed; what workers have kept on its behalf counts from now on.
 
 use super::bytes::{BadRecord, Reader};
 use super::round::BootRound;
 
-/// Never to be changed: files have it.
+/// Never to be changed: files contain it.
 pub(crate) const TAG: u8 = 28;
 
 pub(crate) fn encode(round: &BootRound, out: &mut Vec<u8>) {

@@ -5,10 +5,10 @@ use midge_core::Timestamp;
 
 use super::bytes::{BadRecord, Reader, put_varint};
 
-/// Never to be changed: files have it.
+/// Never to be changed: files contain it.
 pub(crate) const TAG: u8 = 17;
 
-/// The moment of an end that has not come: in the journal for ever, too.
+/// The moment that stands for an end that has not come. Never to be changed: files contain it.
 pub(crate) const NOT_ENDED: Timestamp = Timestamp::from_millis(u64::MAX);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

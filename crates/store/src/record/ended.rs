@@ -5,7 +5,7 @@ use midge_core::Owner;
 use super::bytes::{BadRecord, Reader};
 use super::owner;
 
-/// Never to be changed: files have it.
+/// Never to be changed: files contain it.
 pub(crate) const TAG: u8 = 31;
 
 pub(crate) fn encode(owner: Owner, out: &mut Vec<u8>) {

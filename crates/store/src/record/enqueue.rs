@@ -1,5 +1,5 @@
-//! 22: a message waits for its owner, with the message; 23: the same with the place of a record
-//! that has the message.
+//! 22: a message waits for its owner; the record contains the message. 23: the same, with the place
+//! of a record that contains the message.
 
 use std::borrow::Cow;
 
@@ -11,9 +11,9 @@ use super::message::{self, StoredMessage};
 use super::round::BootRound;
 use crate::location::Location;
 
-/// Never to be changed: files have it.
+/// Never to be changed: files contain it.
 pub(crate) const TAG: u8 = 22;
-/// Never to be changed: files have it.
+/// Never to be changed: files contain it.
 pub(crate) const TAG_SHARED: u8 = 23;
 
 const OF_GROUP: u8 = 1;
@@ -76,7 +76,7 @@ pub(crate) fn encode_head(head: &EnqueueHead<'_>, out: &mut Vec<u8>) {
     }
 }
 
-/// What follows the head if the message is elsewhere.
+/// Encodes what follows the head if the message is elsewhere.
 pub(crate) fn encode_place(message: Location, size: u32, out: &mut Vec<u8>) {
     out.extend_from_slice(&message.to_u64().to_le_bytes());
     put_varint(out, u64::from(size));

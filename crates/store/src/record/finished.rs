@@ -1,6 +1,6 @@
-//! 25: a message has come to its end. The body is that of 24.
+//! 25: a message is finished. The body is that of 24.
 
-/// Never to be changed: files have it.
+/// Never to be changed: files contain it.
 pub(crate) const TAG: u8 = 25;
 
 pub(crate) use super::taken::{decode, encode};

@@ -4,7 +4,7 @@ use midge_core::GroupRecord;
 
 use super::bytes::{BadRecord, Reader, put_bytes, put_varint};
 
-/// Never to be changed: files have it.
+/// Never to be changed: files contain it.
 pub(crate) const TAG: u8 = 21;
 
 pub(crate) fn encode(group: &GroupRecord, out: &mut Vec<u8>) {

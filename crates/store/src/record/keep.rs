@@ -1,17 +1,17 @@
-//! 29: a message that waits for no owner, with the message; 36: the same with the place of a record
-//! that has the message. Replaces what had the same number.
+//! 29: a message that waits for no owner; the record contains the message. 36: the same, with the
+//! place of a record that contains the message. Both replace the kept message with the same number.
 
 use midge_core::{Kept, Timestamp};
 
 use super::bytes::{BadRecord, Reader, put_varint};
 use super::enqueue::{Body, decode_body};
 
-/// Never to be changed: files have it.
+/// Never to be changed: files contain it.
 pub(crate) const TAG: u8 = 29;
-/// Never to be changed: files have it.
+/// Never to be changed: files contain it.
 pub(crate) const TAG_SHARED: u8 = 36;
 
-/// What precedes the message or its place.
+/// Encodes what precedes the message or its place.
 pub(crate) fn encode_head(number: u64, what: Kept, out: &mut Vec<u8>) {
     put_varint(out, number);
     match what {

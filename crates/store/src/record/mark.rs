@@ -5,7 +5,7 @@ use midge_core::Timestamp;
 use super::bytes::{BadRecord, Reader, put_varint};
 use crate::clock::{Mark, Reading, Uptime};
 
-/// Never to be changed: files have it.
+/// Never to be changed: files contain it.
 pub(crate) const TAG: u8 = 37;
 
 pub(crate) fn encode(mark: &Mark, out: &mut Vec<u8>) {
@@ -28,7 +28,7 @@ pub(crate) fn decode(body: &[u8]) -> Result<Mark, BadRecord> {
     Ok(mark)
 }
 
-/// As a part of something else.
+/// Decodes a mark that is part of something else.
 pub(crate) fn decode_from(reader: &mut Reader<'_>) -> Result<Mark, BadRecord> {
     let at = Timestamp::from_millis(reader.varint()?);
     let wall_ms = reader.varint()?;

@@ -24,11 +24,12 @@ pub(crate) struct StoredMessage<'a> {
     pub(crate) attributes: Attributes,
     pub(crate) client_id: &'a str,
     pub(crate) user_name: Option<&'a str>,
-    /// All of it as it stands in the record.
+    /// The whole message as it stands in the record.
     pub(crate) encoded: &'a [u8],
 }
 
-/// Makes messages of records; messages of one publisher that follow each other share its identity.
+/// Restores messages from records. Messages of one publisher that follow each other share its
+/// identity.
 #[derive(Debug, Default)]
 pub(crate) struct Restorer {
     last: Option<Arc<Identity>>,
@@ -94,7 +95,7 @@ impl StoredMessage<'_> {
 }
 
 impl Restorer {
-    /// The message; `place` is where the store has it, 0 if it cannot be referred to.
+    /// Returns the message; `place` is where the store has it, 0 if it cannot be referred to.
     pub(crate) fn restore(&mut self, stored: &StoredMessage<'_>, place: u64) -> Arc<Message> {
         let message = Message::new(MessageParts {
             topic: stored.topic,

@@ -1,5 +1,5 @@
-//! The records of the journal: what is kept, in bytes. Tags and bodies are stable for ever: a
-//! change of either needs a new tag, and the tests hold the bytes of every kind.
+//! The records of the journal: what is kept, in bytes. Tags and bodies never change: another body
+//! needs a new tag, and the tests fix the bytes of every kind.
 
 pub(crate) mod await_release;
 pub(crate) mod boot;
@@ -37,8 +37,8 @@ pub(crate) use enqueue::{Body, EnqueueHead};
 pub(crate) use message::{Restorer, StoredMessage};
 pub(crate) use round::BootRound;
 
-/// A record as far as the index needs to know it; what only a reader of the whole needs is decoded
-/// by the module of its kind.
+/// A record as far as the index needs to know it. The module of its kind decodes the rest for those
+/// who need the whole record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Record<'a> {
     Session(u64),
@@ -62,7 +62,7 @@ pub(crate) enum Record<'a> {
     SubscriptionImage(u64, u64),
 }
 
-/// The record of this tag and body.
+/// Decodes the record with this tag and body.
 pub(crate) fn decode(tag: u8, body: &[u8]) -> Result<Record<'_>, BadRecord> {
     Ok(match tag {
         session::TAG => Record::Session(session::decode_number(body)?),
@@ -108,7 +108,7 @@ pub(crate) fn decode(tag: u8, body: &[u8]) -> Result<Record<'_>, BadRecord> {
     })
 }
 
-/// The message in a record that has one inline and may be referred to.
+/// Decodes the message of a record that has one inline and may be referred to.
 pub(crate) fn decode_message(tag: u8, body: &[u8]) -> Result<StoredMessage<'_>, BadRecord> {
     match decode(tag, body)? {
         Record::Enqueue(_, Body::Inline(message)) | Record::Keep(_, _, Body::Inline(message)) => {

@@ -1,12 +1,12 @@
-//! 16: a Session but for its subscriptions and messages. Replaces the one of the same number, and
-//! what is known of its end.
+//! 16: a Session without its subscriptions and messages. Replaces the record with the same number,
+//! and resets what is known of the Session's end.
 
 use midge_core::{SessionRecord, WillRecord};
 
 use super::bytes::{BadRecord, Reader, put_bytes, put_varint};
 use super::message::{self, Restorer};
 
-/// Never to be changed: files have it.
+/// Never to be changed: files contain it.
 pub(crate) const TAG: u8 = 16;
 
 const USER_NAME: u8 = 1;
@@ -41,7 +41,7 @@ pub(crate) fn encode(session: &SessionRecord, out: &mut Vec<u8>) {
     }
 }
 
-/// The number of the Session alone; the rest is checked when it is needed.
+/// Decodes the number of the Session alone; the rest is checked when it is needed.
 pub(crate) fn decode_number(body: &[u8]) -> Result<u64, BadRecord> {
     Reader::new(body).varint()
 }

@@ -1,4 +1,4 @@
-//! 19: a subscription of a Session; replaces what it had under the same filter.
+//! 19: a subscription of a Session; replaces the one that the Session had with the same filter.
 
 use std::num::NonZeroU32;
 
@@ -7,7 +7,7 @@ use midge_core::SubscriptionRecord;
 
 use super::bytes::{BadRecord, Reader, put_bytes, put_varint};
 
-/// Never to be changed: files have it.
+/// Never to be changed: files contain it.
 pub(crate) const TAG: u8 = 19;
 
 const QOS: u8 = 0b11;

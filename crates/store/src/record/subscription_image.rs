@@ -1,11 +1,12 @@
-//! 33: all subscriptions of a Session; what was written about them before does not count any more.
+//! 33: all subscriptions of a Session. Earlier records about its subscriptions do not count any
+//! more.
 
 use midge_core::SubscriptionRecord;
 
 use super::bytes::{BadRecord, Reader, put_varint};
 use super::subscribed::{decode_subscription, encode_subscription};
 
-/// Never to be changed: files have it.
+/// Never to be changed: files contain it.
 pub(crate) const TAG: u8 = 33;
 
 pub(crate) fn encode(session: u64, subscriptions: &[SubscriptionRecord], out: &mut Vec<u8>) {
@@ -16,7 +17,7 @@ pub(crate) fn encode(session: u64, subscriptions: &[SubscriptionRecord], out: &m
     }
 }
 
-/// The Session and the number of its subscriptions.
+/// Decodes the Session and the number of its subscriptions.
 pub(crate) fn decode_head(body: &[u8]) -> Result<(u64, u64), BadRecord> {
     let mut reader = Reader::new(body);
     Ok((reader.varint()?, reader.varint()?))

@@ -5,7 +5,7 @@ use midge_core::Owner;
 use super::bytes::{BadRecord, Reader, put_varint};
 use super::owner;
 
-/// Never to be changed: files have it.
+/// Never to be changed: files contain it.
 pub(crate) const TAG: u8 = 24;
 
 pub(crate) fn encode(owner: Owner, sequence: u64, out: &mut Vec<u8>) {

@@ -1,4 +1,4 @@
-//! The bytes of every kind of record, and what happens to bytes that are none.
+//! The bytes of every kind of record, and what happens to bytes that are no record.
 
 use std::borrow::Cow;
 use std::num::NonZeroU32;
@@ -112,7 +112,7 @@ fn packet_id() -> PacketIdentifier {
     PacketIdentifier::new(0x1234).unwrap()
 }
 
-/// A record: its tag, its body as the code writes it, and as it has to be.
+/// A record: its tag, its body as the code writes it, and the body as it has to be.
 type Example = (u8, Vec<u8>, Vec<u8>);
 
 /// One record of each kind.
@@ -211,7 +211,7 @@ fn examples_of_messages() -> Vec<Example> {
     ]
 }
 
-/// Everything that reads records, over these bytes.
+/// Runs everything that reads records over these bytes.
 fn decode_in_every_way(tag: u8, body: &[u8]) -> bool {
     let _ = session::decode(body);
     let _ = subscribed::decode(body);

@@ -2,7 +2,7 @@
 
 use super::bytes::{BadRecord, Reader, put_varint};
 
-/// Never to be changed: files have it.
+/// Never to be changed: files contain it.
 pub(crate) const TAG: u8 = 30;
 
 pub(crate) fn encode(number: u64, out: &mut Vec<u8>) {

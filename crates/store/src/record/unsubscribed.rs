@@ -2,7 +2,7 @@
 
 use super::bytes::{BadRecord, Reader, put_bytes, put_varint};
 
-/// Never to be changed: files have it.
+/// Never to be changed: files contain it.
 pub(crate) const TAG: u8 = 20;
 
 pub(crate) fn encode(session: u64, filter: &str, out: &mut Vec<u8>) {

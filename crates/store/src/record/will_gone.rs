@@ -1,8 +1,8 @@
-//! 18: the Will Message of a Session is published, or not to be published.
+//! 18: the Will Message of a Session was published, or will not be.
 
 use super::bytes::{BadRecord, Reader, put_varint};
 
-/// Never to be changed: files have it.
+/// Never to be changed: files contain it.
 pub(crate) const TAG: u8 = 18;
 
 pub(crate) fn encode(session: u64, out: &mut Vec<u8>) {

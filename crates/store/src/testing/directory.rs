@@ -1,9 +1,9 @@
-//! The files of a data directory in a few bytes, and back: what a fuzzer changes. A change of one
-//! file leaves the others as they are.
+//! Encodes the files of a data directory in a few bytes, and back. A fuzzer changes these bytes. A
+//! change of one file leaves the others as they are.
 //!
 //! The first byte is the [`Mode`]. Each file follows [`MARK`]: its kind (1 byte), the number in its
-//! name (8 bytes), its length (2 bytes), what it begins with; the numbers are little endian.
-//! Segments are filled up with zeros, so that their records may grow and shrink.
+//! name (8 bytes), its length (2 bytes), its first bytes. The numbers are little endian. Segments
+//! are filled up with zeros, so that their records may grow and shrink.
 //!
 //! With [`Mode::reseal`], each record of a segment and each section of a checkpoint may follow
 //! [`PART`] instead: its tag or kind, its body. Lengths and checksums are made to fit.
@@ -30,7 +30,7 @@ const OTHER: u8 = 6;
 /// How a store is opened, and how its life ends.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Mode {
-    /// All checksums that can be found are made right first.
+    /// Whether all checksums that can be found are made right first.
     pub reseal: bool,
     /// There is a low limit for the bytes of all files.
     pub limit: bool,
@@ -79,7 +79,7 @@ impl Mode {
 }
 
 impl Directory {
-    /// What is on a disk.
+    /// Takes the files of a disk.
     ///
     /// # Panics
     ///
@@ -92,7 +92,7 @@ impl Directory {
         Self { mode, files: disk.names().into_iter().map(read).collect() }
     }
 
-    /// What these bytes say; all bytes say something.
+    /// Decodes these bytes; any bytes give a directory.
     pub fn from_bytes(data: &[u8]) -> Self {
         let (first, rest) = data.split_first().unwrap_or((&0, &[]));
         let mode = Mode::from_byte(*first);
@@ -114,7 +114,7 @@ impl Directory {
         Self { mode, files }
     }
 
-    /// Bytes that say this.
+    /// Encodes the directory for [`Self::from_bytes`].
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut out = vec![self.mode.to_byte()];
         for (name, bytes) in &self.files {
@@ -130,7 +130,7 @@ impl Directory {
         out
     }
 
-    /// A disk with these files.
+    /// Makes a disk with these files.
     pub fn to_disk(&self) -> FaultyDisk {
         let disk = FaultyDisk::new(1);
         for (name, bytes) in &self.files {
@@ -140,7 +140,7 @@ impl Directory {
     }
 }
 
-/// What stands before the first mark, and behind each.
+/// Splits bytes into what stands before the first mark, and behind each mark.
 fn split<'a>(bytes: &'a [u8], mark: &'static [u8]) -> impl Iterator<Item = &'a [u8]> {
     let mut rest = Some(bytes);
     std::iter::from_fn(move || {
@@ -151,7 +151,7 @@ fn split<'a>(bytes: &'a [u8], mark: &'static [u8]) -> impl Iterator<Item = &'a [
     })
 }
 
-/// A file of parts, with lengths and without checksums.
+/// Makes a file of parts, with lengths and without checksums.
 fn put_together(name: &str, bytes: &[u8]) -> Vec<u8> {
     let is_segment = segment_number(name).is_some();
     let mut parts = split(bytes, PART);
@@ -169,7 +169,7 @@ fn put_together(name: &str, bytes: &[u8]) -> Vec<u8> {
     out
 }
 
-/// The parts of a segment or a checkpoint, as far as it can be followed.
+/// Splits a segment or a checkpoint into parts, as far as its structure can be followed.
 fn take_apart(name: &str, bytes: &[u8]) -> Option<Vec<u8>> {
     let is_segment = segment_number(name).is_some();
     let header = if is_segment { HEADER_BYTES } else { content::HEADER_BYTES };
@@ -195,7 +195,7 @@ fn take_apart(name: &str, bytes: &[u8]) -> Option<Vec<u8>> {
     Some(out)
 }
 
-/// The name of a file and its length.
+/// Decodes the name of a file and its length.
 fn decode_head(head: &[u8; HEAD_BYTES]) -> (String, usize) {
     let [kind, number @ .., low, high] = *head;
     let number = u64::from_le_bytes(number);

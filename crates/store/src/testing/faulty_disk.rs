@@ -1,9 +1,10 @@
-//! A disk in memory for tests: it can be cut off at any operation, loses, tears and reorders what
-//! was not synced, runs full, fails to sync, and lets a test change any bit. The same seed and the
+//! A disk in memory for tests. It can be cut off at any operation, loses, tears and reorders
+//! unsynced writes, runs full, fails to sync, and lets a test change any bit. The same seed and the
 //! same calls give the same faults.
 //!
-//! Two views of every file: what readers see (the cache of the operating system) and what is on
-//! the device for sure; in between the operations since the last sync. The same for the directory.
+//! Every file has two views: what readers see (the cache of the operating system), and what is on
+//! the device for sure. Between the two are the operations since the last sync. The same holds for
+//! the directory.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -55,12 +56,12 @@ enum NameChange {
 }
 
 impl FaultyDisk {
-    /// An empty disk without limits.
+    /// Makes an empty disk without limits.
     pub fn new(seed: u64) -> Self {
         Self(Arc::new(Mutex::new(State::new(seed))))
     }
 
-    /// The disk as it would be found if the power failed now. This one goes on as it was.
+    /// Returns the disk as it would be found if the power failed now. This one goes on as it was.
     #[must_use]
     pub fn power_cut(&self) -> Self {
         let mut state = self.state();
@@ -82,59 +83,60 @@ impl FaultyDisk {
         Self(Arc::new(Mutex::new(found)))
     }
 
-    /// The disk as it is, with everything that was not synced, on its own from here on.
+    /// Returns a copy of the disk as it is, including everything unsynced. The two are independent
+    /// from here on.
     #[must_use]
     pub fn snapshot(&self) -> Self {
         Self(Arc::new(Mutex::new(self.state().clone())))
     }
 
-    /// After so many more operations that change something, all operations fail.
+    /// Makes all operations fail after this many more that change something.
     pub fn cut_after(&self, operations: u64) {
         let mut state = self.state();
         state.operations_max = Some(state.operations + operations);
     }
 
-    /// How many operations have changed something so far.
+    /// Returns how many operations have changed something so far.
     pub fn operations(&self) -> u64 {
         self.state().operations
     }
 
-    /// How many of them were syncs, of files and of the directory.
+    /// Returns how many operations were syncs, of files and of the directory.
     pub fn syncs(&self) -> u64 {
         self.state().syncs
     }
 
-    /// How many bytes all files may have from now on.
+    /// Sets how many bytes all files may have from now on.
     pub fn set_capacity(&self, bytes: u64) {
         self.state().capacity = bytes;
     }
 
-    /// The length of all files.
+    /// Returns the length of all files.
     pub fn used(&self) -> u64 {
         self.state().used()
     }
 
-    /// The next sync of a file's data fails, once. What was not synced is lost or not; readers may
-    /// see it although it is not on the device and no later sync puts it there.
+    /// Makes the next sync of a file's data fail, once. Unsynced data may then be lost or not;
+    /// readers may see it although it is not on the device and no later sync puts it there.
     pub fn fail_next_sync(&self) {
         self.state().sync_fails = true;
     }
 
-    /// The names of all files.
+    /// Returns the names of all files.
     pub fn names(&self) -> Vec<String> {
         self.state().names.keys().cloned().collect()
     }
 
-    /// The bytes of a file as readers see them.
+    /// Returns the bytes of a file as readers see them.
     ///
     /// # Errors
     ///
-    /// There is none of this name.
+    /// There is no file of this name.
     pub fn read(&self, name: &str) -> io::Result<Vec<u8>> {
         self.change(name, |bytes| bytes.clone())
     }
 
-    /// Replaces all bytes of a file, on the device, too; creates it if there is none.
+    /// Replaces all bytes of a file, also on the device; creates the file if there is none.
     pub fn overwrite(&self, name: &str, bytes: &[u8]) {
         let mut state = self.state();
         let file = FileState::synced(bytes.to_vec());
@@ -148,11 +150,11 @@ impl FaultyDisk {
         }
     }
 
-    /// Changes one bit of a file, on the device, too.
+    /// Changes one bit of a file, also on the device.
     ///
     /// # Errors
     ///
-    /// There is none of this name.
+    /// There is no file of this name.
     ///
     /// # Panics
     ///
@@ -161,11 +163,11 @@ impl FaultyDisk {
         self.change(name, |bytes| bytes[bit / 8] ^= 1 << (bit % 8))
     }
 
-    /// Cuts a file off, on the device, too.
+    /// Cuts a file off, also on the device.
     ///
     /// # Errors
     ///
-    /// There is none of this name.
+    /// There is no file of this name.
     pub fn truncate(&self, name: &str, length: usize) -> io::Result<()> {
         self.change(name, |bytes| bytes.truncate(length))
     }
@@ -297,8 +299,8 @@ impl Change {
         }
     }
 
-    /// A part of the change: the beginning, the end or something in the middle of a write, or less
-    /// than the whole change of a length.
+    /// Returns a part of the change: the beginning, the end or something in the middle of a write,
+    /// or less than the whole change of a length.
     fn torn(self, length_before: usize, random: &mut Random) -> Self {
         match self {
             Self::Write { offset, bytes } => {

@@ -1,5 +1,5 @@
-//! For tests, here and in other crates: a disk in memory that fails in every way that a disk may,
-//! and what fuzzing does with a data directory. Never part of the broker.
+//! Helpers for tests, here and in other crates: a disk in memory that fails in every way that a
+//! disk may, and the means to fuzz a data directory. Never part of the broker.
 
 mod directory;
 mod faulty_disk;

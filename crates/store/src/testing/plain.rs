@@ -41,7 +41,7 @@ pub(crate) fn subscriptions(list: &[SubscriptionRecord]) -> Vec<String> {
     lines
 }
 
-/// A Session but for its subscriptions and messages.
+/// A Session without its subscriptions and messages.
 pub(crate) fn session(record: &SessionRecord, detached: Option<Timestamp>) -> String {
     let will = record.will.as_ref().map(|will| {
         format!("{} {} {:?}", message(&will.message), will.delay_seconds, will.expiry_seconds)

@@ -7,12 +7,12 @@ use std::ops::Range;
 pub struct Random(u64);
 
 impl Random {
-    /// A source that gives the numbers of this seed.
+    /// Makes a source that gives the numbers of this seed.
     pub const fn new(seed: u64) -> Self {
         Self(seed)
     }
 
-    /// Any number.
+    /// Returns any number.
     pub const fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut z = self.0;
@@ -21,22 +21,22 @@ impl Random {
         z ^ (z >> 31)
     }
 
-    /// A number below `bound`, which must not be 0.
+    /// Returns a number below `bound`, which must not be 0.
     pub const fn below(&mut self, bound: usize) -> usize {
         (self.next() % bound as u64) as usize
     }
 
-    /// A number of this range, which must not be empty.
+    /// Returns a number in this range, which must not be empty.
     pub const fn within(&mut self, range: Range<usize>) -> usize {
         range.start + self.below(range.end - range.start)
     }
 
-    /// True once in `count` times.
+    /// Returns true once in `count` times.
     pub const fn one_in(&mut self, count: usize) -> bool {
         self.below(count) == 0
     }
 
-    /// Brings things into any order.
+    /// Shuffles things.
     pub fn shuffle<T>(&mut self, things: &mut [T]) {
         for last in (1..things.len()).rev() {
             things.swap(last, self.below(last + 1));

@@ -1,5 +1,6 @@
-//! Makes the checksums of changed files right again, so that fuzzing reaches what stands behind
-//! them. Only where segments and checkpoints can be followed; the rest stays as it is.
+//! Makes the checksums of changed files right again, so that fuzzing reaches the code behind them.
+//! It does so only where the structure of segments and checkpoints can be followed; the rest stays
+//! as it is.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +10,7 @@ use crate::segment::{
     encode_end, segment_number,
 };
 
-/// Seals the files of a data directory by name.
+/// Makes the checksums right in the files of a data directory, which are given by name.
 pub(super) fn reseal(files: &mut BTreeMap<String, Vec<u8>>) {
     let mut commit = Commit::default();
     for (name, bytes) in files {
@@ -22,7 +23,7 @@ pub(super) fn reseal(files: &mut BTreeMap<String, Vec<u8>>) {
     }
 }
 
-/// What the End of the commit has to say; a commit may go on in the next segment.
+/// What the End of the commit has to say. A commit may go on in the next segment.
 #[derive(Default)]
 struct Commit {
     records: u32,
@@ -82,7 +83,7 @@ fn reseal_checkpoint(number: u64, bytes: &mut [u8]) {
     }
 }
 
-/// Puts the checksum of `range` at `at`.
+/// Writes the checksum of `range` to `at`.
 fn seal(bytes: &mut [u8], range: std::ops::Range<usize>, at: usize) {
     let crc = crc32c::crc32c(&bytes[range]);
     bytes[at..at + 4].copy_from_slice(&crc.to_le_bytes());

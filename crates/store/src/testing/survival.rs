@@ -1,5 +1,6 @@
-//! Opens a data directory of any bytes, works with what is in it, ends, opens it again. Whatever
-//! the bytes were: nothing panics, and from the first opening on nothing is lost or comes back.
+//! Opens a data directory made of any bytes, works with its content, ends, and opens it again.
+//! Whatever the bytes were, nothing panics, and from the first opening on nothing is lost or comes
+//! back.
 
 use std::sync::Arc;
 
@@ -17,10 +18,10 @@ use crate::recovery::{Opened, recovered_queue};
 
 const NOW: Timestamp = Timestamp::from_millis(1_800_000_000_000);
 const SEGMENT_BYTES: u64 = 1024;
-/// More slices of maintenance than that do not come to an end.
+/// After this many slices, maintenance is taken to have no end.
 const SLICES_MAX: usize = 10_000;
 
-/// Does all that with the [`Directory`] that `data` says.
+/// Does all that with the [`Directory`] that `data` encodes.
 ///
 /// # Panics
 ///
@@ -58,7 +59,7 @@ fn options(mode: Mode) -> Options {
     }
 }
 
-/// A refusal has words, and files of a newer version are left alone.
+/// Checks that a refusal has words and that files of a newer version are left alone.
 fn check_refusal(error: &OpenError, disk: &FaultyDisk) {
     assert!(!error.to_string().is_empty());
     if matches!(error, OpenError::NewerFormat { .. }) {
@@ -66,7 +67,7 @@ fn check_refusal(error: &OpenError, disk: &FaultyDisk) {
     }
 }
 
-/// A number that is used next must not be in use.
+/// Checks that the number to be used next is not in use.
 fn check_numbers(recovered: &Recovered) {
     let sessions = recovered.sessions.iter().map(|session| session.record.number);
     let groups = recovered.groups.iter().map(|(group, _)| group.number);
@@ -76,7 +77,7 @@ fn check_numbers(recovered: &Recovered) {
     assert!(largest.is_none_or(|largest| largest < next || next == u64::MAX), "{largest:?} {next}");
 }
 
-/// An open store, with what it says that it has kept.
+/// An open store, with everything that it said it has kept.
 struct Life {
     engine: Engine,
     recovered: Recovered,
@@ -84,7 +85,7 @@ struct Life {
 }
 
 impl Life {
-    /// Fetches everything, adds a little of everything, finishes what is oldest.
+    /// Fetches everything, adds a little of everything, and finishes the oldest messages.
     fn work(&mut self) {
         let owners = self.owners();
         let mut expected = Vec::new();
@@ -122,13 +123,14 @@ impl Life {
     fn owners(&self) -> Vec<Owner> {
         let sessions = self.recovered.sessions.iter().map(|one| one.record.number);
         let groups = self.recovered.groups.iter().map(|(group, _)| group.number);
-        // What the last commit ends is not to be compared.
+        // The Session that the last commit ends is not to be compared.
         let sessions = sessions.filter(|number| *number != u64::MAX).map(Owner::Session);
         sessions.chain(groups.map(Owner::Group)).collect()
     }
 
-    /// A new Session with a subscription and a message, a shared subscription, a retained message:
-    /// all of them also in what the next opening has to find.
+    /// Returns operations for a new Session with a subscription and a message, a shared
+    /// subscription, and a retained message. Also adds all of them to what the next opening has to
+    /// find.
     fn add(&mut self, message: &Arc<Message>) -> Vec<StoreOp> {
         let number = self.recovered.next_number;
         if number > u64::MAX - 3 {
@@ -180,7 +182,7 @@ impl Life {
         recovered_queue(&self.engine.index.owners[&owner])
     }
 
-    /// What the next opening has to find.
+    /// Returns what the next opening has to find.
     fn left(&mut self) -> Vec<String> {
         self.recovered.sessions.retain(|session| session.record.number != u64::MAX);
         for index in 0..self.recovered.sessions.len() {
@@ -194,7 +196,7 @@ impl Life {
         describe(&self.recovered, &mut self.engine, &mut self.random)
     }
 
-    /// The disk as the next life finds it.
+    /// Ends this life; returns the disk as the next life finds it.
     fn end(self, end: End, disk: &FaultyDisk) -> FaultyDisk {
         match end {
             End::Close => {

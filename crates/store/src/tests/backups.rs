@@ -1,4 +1,4 @@
-//! Backups of a store that is being written have everything that was durable when they began.
+//! Backups of a store that is being written contain everything that was durable when they began.
 
 use std::fs;
 use std::num::NonZeroU32;
@@ -21,9 +21,9 @@ use crate::real_disk::RealDisk;
 use crate::recovery::Opened;
 use crate::tools::{BackupOptions, Checked, backup};
 
-/// Most of its messages come to their end soon.
+/// A Session most of whose messages come to their end soon.
 const BUSY: Owner = Owner::Session(1);
-/// All of its messages stay.
+/// A Session all of whose messages stay.
 const AWAY: Owner = Owner::Session(2);
 /// How many messages of [`BUSY`] are not finished.
 const WINDOW: u64 = 40;
@@ -80,7 +80,7 @@ struct Durable {
     away: AtomicU64,
 }
 
-/// A broker: commits, syncs and keeps its files in order until it is told to stop.
+/// Runs a broker that commits, syncs and keeps its files in order until it is told to stop.
 fn work(path: &Path, durable: &Durable, stop: &AtomicBool) {
     let mut engine = open(path).engine;
     let (mut busy, mut away) = (0, 0);
@@ -116,7 +116,7 @@ fn work(path: &Path, durable: &Durable, stop: &AtomicBool) {
     engine.close().unwrap();
 }
 
-/// Ends the broker at the end of the test, also if it fails.
+/// Ends the broker at the end of the test, also if the test fails.
 struct Stop<'a>(&'a AtomicBool);
 
 impl Drop for Stop<'_> {
@@ -129,7 +129,8 @@ fn mode(path: &Path) -> u32 {
     fs::metadata(path).unwrap().permissions().mode() & 0o777
 }
 
-/// Starts a broker on the backup, with what was durable before it began.
+/// Starts a broker on the backup and checks that it has everything that was durable before the
+/// backup began.
 fn verify(path: &Path, busy: u64, away: u64) {
     let Opened { mut engine, recovered, report, .. } = open(path);
     assert_eq!(report.damage, []);

@@ -21,8 +21,8 @@ pub(super) fn options() -> Options {
     Options { segment_bytes: 4096, checkpoint_bytes: 8_000, bytes_max: u64::MAX }
 }
 
-/// A store with a history of some lives, and what is in it. With `maintain` its files are kept in
-/// order meanwhile, and some go.
+/// Makes a store with a history of some lives; returns it with the model of what is in it. With
+/// `maintain`, its files are kept in order meanwhile, and some go.
 pub(super) fn store(seed: u64, maintain: bool) -> (Arc<FaultyDisk>, Model) {
     let disk = Arc::new(FaultyDisk::new(seed));
     let mut generator = Generator::new(seed);
@@ -51,13 +51,13 @@ pub(super) fn store(seed: u64, maintain: bool) -> (Arc<FaultyDisk>, Model) {
     (disk, model)
 }
 
-/// Every file with its bytes.
+/// Returns every file with its bytes.
 fn files(disk: &Arc<FaultyDisk>) -> Vec<(String, Vec<u8>)> {
     let names = disk.names().into_iter();
     names.map(|name| (name.clone(), disk.read(&name).unwrap())).collect()
 }
 
-/// Checks without a change of any file.
+/// Runs a check and asserts that it changes no file.
 fn check_only(disk: &Arc<FaultyDisk>) -> Checked {
     let before = files(disk);
     let checked = check(disk.clone(), &mut |_| {}).unwrap();
@@ -65,7 +65,7 @@ fn check_only(disk: &Arc<FaultyDisk>) -> Checked {
     checked
 }
 
-/// A store of some killed lives whose only checkpoint is the one that its first start made.
+/// Makes a store with some killed lives. Its only checkpoint is the one that its first start made.
 fn young_store(seed: u64) -> Arc<FaultyDisk> {
     let disk = Arc::new(FaultyDisk::new(seed));
     let options = Options { checkpoint_bytes: u64::MAX, ..options() };
@@ -85,7 +85,7 @@ fn young_store(seed: u64) -> Arc<FaultyDisk> {
     disk
 }
 
-/// The numbers of the segments in use.
+/// Returns the numbers of the segments in use.
 fn segments(disk: &FaultyDisk) -> Vec<u32> {
     let is_in_use = |name: &String, number: u32| {
         let bytes = disk.read(name).unwrap();
@@ -99,7 +99,7 @@ fn segments(disk: &FaultyDisk) -> Vec<u32> {
     numbers.collect()
 }
 
-/// Whether a check, and a start, say of each of these files that it is missing.
+/// Asserts that both a check and a start report each of these files as missing.
 fn assert_noticed(disk: &FaultyDisk, gone: &[u32]) {
     let disk = Arc::new(disk.snapshot());
     for number in gone {
@@ -129,7 +129,7 @@ fn a_journal_file_that_is_gone_is_noticed_before_there_is_a_second_checkpoint() 
     }
 }
 
-/// Stores in which different files are of no use any more, and none is missing.
+/// Makes stores in which different files are of no use any more, and none is missing.
 fn stores_before_a_start(seed: u64) -> Vec<Arc<FaultyDisk>> {
     let young = young_store(seed);
     let without_spare = {
@@ -176,7 +176,7 @@ fn a_start_that_is_cut_off_at_any_point_leaves_nothing_that_looks_missing() {
     }
 }
 
-/// For a check, if there is a store already, and for a start.
+/// Asserts that a check, if there is a store already, and a start find the store sound.
 fn assert_sound(disk: Arc<FaultyDisk>, what: &str) {
     match check(disk.clone(), &mut |_| {}) {
         Ok(checked) => assert!(checked.is_sound(), "{what}: {:#?}", checked.damage),
@@ -225,7 +225,7 @@ fn what_is_sound_is_found_and_counted() {
     }
 }
 
-/// How many bytes of a file count: what is behind them was never written.
+/// Returns how many bytes of a file count: those behind them were never written.
 fn bytes_that_count(name: &str, bytes: &[u8]) -> usize {
     let Some(number) = segment_number(name) else {
         return bytes.len();

@@ -1,5 +1,5 @@
-//! Whatever happens to the bytes on the device: a start reports or refuses, and what it serves is
-//! what was once stored.
+//! Whatever happens to the bytes on the device, a start reports it or refuses, and serves only what
+//! was once stored.
 
 use std::collections::{BTreeSet, HashSet};
 use std::mem::{Discriminant, discriminant};
@@ -32,7 +32,7 @@ fn open(disk: &Arc<FaultyDisk>) -> Opened {
     Engine::open(disk.clone(), OPTIONS, NOW).unwrap()
 }
 
-/// A small store with every kind of record, two checkpoints and records behind them.
+/// Makes a small store with every kind of record, two checkpoints and records behind them.
 fn small_store(seed: u64) -> Stored {
     let disk = Arc::new(FaultyDisk::new(seed));
     let mut generator = Generator::new(seed);
@@ -65,7 +65,7 @@ fn small_store(seed: u64) -> Stored {
     Stored { disk: disk.snapshot(), model, lines }
 }
 
-/// An operation with a small message, of a kind that was not there yet if there is one.
+/// Returns an operation with a small message, of a kind that did not occur yet if there is one.
 fn small_op(
     generator: &mut Generator,
     model: &Model,
@@ -95,10 +95,10 @@ fn compact_oldest(engine: &mut Engine) {
     }
 }
 
-/// What must be true of any line that a start says after damage.
+/// Checks what must be true of any line that a start says after damage.
 fn check_lines(found: &[String], stored: &Stored, what: &str) {
     for line in found {
-        // Numbers of a queue may be any after damage; messages and Sessions may not.
+        // After damage the numbers of a queue may have any value; messages and Sessions may not.
         let is_content = line.starts_with("session ")
             || line.starts_with("kept ")
             || line.starts_with("Session(")
@@ -112,7 +112,8 @@ fn check_lines(found: &[String], stored: &Stored, what: &str) {
     }
 }
 
-/// A Session whose last end, or the end of whose will, was lost.
+/// Returns whether the line is that of a known Session whose last end, or the end of whose Will,
+/// was lost.
 fn same_but_for_its_end(line: &str, lines: &BTreeSet<String>) -> bool {
     let words = |line: &str| line.split(' ').take(5).collect::<Vec<_>>().join(" ");
     lines.iter().any(|known| words(known) == words(line))
@@ -143,7 +144,7 @@ fn survive(disk: FaultyDisk, stored: &Stored, what: &str) {
         Commit { number: 1, durability: Durability::Fsync, ops: vec![StoreOp::Ended(owner)] };
     engine.apply(WorkerId::new(0), commit);
     engine.close().unwrap();
-    // Opening takes most of the time.
+    // Opening takes most of the time, so only some cases do it again.
     if what.ends_with(['0', '3', '7']) {
         let Opened { mut engine, recovered, .. } = open(&disk);
         let found = describe(&recovered, &mut engine, &mut random);
@@ -263,7 +264,8 @@ fn files_with_the_last_numbers_are_refused_and_nothing_is_changed() {
     }
 }
 
-/// A disk with a store whose last two segments, which are told, have no commit in common.
+/// Makes a store whose last two segments have no commit in common; returns its disk and the names
+/// of these segments.
 fn commit_at_the_start_of_a_segment() -> (FaultyDisk, [String; 2]) {
     let disk = Arc::new(FaultyDisk::new(1));
     let mut engine = open(&disk).engine;
@@ -294,7 +296,7 @@ fn what_one_start_makes_of_damage_the_next_one_makes_of_it() {
     };
     for byte in HEADER_BYTES..used_len(&disk.read(&before).unwrap()) {
         let disk = Arc::new(disk.snapshot());
-        // Nobody says any more where the segment before ends.
+        // Now nothing says where the segment before ends.
         disk.flip_bit(&last, 25 * 8).unwrap();
         disk.flip_bit(&before, byte * 8).unwrap();
         let first = start(&disk);

@@ -1,4 +1,4 @@
-//! Exports are the same for the same store, and imports make the same store of them.
+//! The same store gives the same export, and an import makes the same store of it.
 
 use std::fs;
 use std::path::PathBuf;
@@ -55,7 +55,7 @@ pub(super) fn imported(text: &str) -> Result<Arc<FaultyDisk>, ImportError> {
     Ok(disk)
 }
 
-/// All that a broker would find.
+/// Returns everything that a broker would find.
 fn described(disk: &Arc<FaultyDisk>) -> Vec<String> {
     let disk = Arc::new(disk.snapshot());
     let Opened { mut engine, recovered, .. } = Engine::open(disk, options(), NOW).unwrap();
@@ -81,8 +81,8 @@ fn message(payload: &[u8], user_name: Option<&str>) -> Arc<Message> {
     }))
 }
 
-/// What random histories hardly have: a queue that is empty behind a long history, equal messages,
-/// messages without a payload and with text, a number that is not in use any more.
+/// Adds what random histories hardly have: a queue that is empty behind a long history, equal
+/// messages, messages without a payload and with text, a number that is not in use any more.
 fn special(disk: &Arc<FaultyDisk>) {
     let opened = Engine::open(disk.clone(), options(), NOW);
     let Opened { mut engine, recovered, .. } = opened.unwrap();
@@ -305,7 +305,7 @@ fn an_import_that_was_killed_is_refused_by_brokers_and_begun_anew_by_imports() {
 #[test]
 fn a_full_device_fails_an_import() {
     let mut generator = Generator::new(1);
-    // One that needs more than the device has.
+    // An export that needs more room than the device has.
     let mut texts = (6001..).map(|seed| exported(&store(seed, true).0));
     let text = texts.find(|text| text.len() > 60_000).unwrap();
     let full = FaultyDisk::new(1);

@@ -190,7 +190,7 @@ fn a_first_checkpoint_that_had_no_room_is_made_up_for() {
     broker.maintain();
     assert!(broker.engine.checkpoints.kept.is_empty(), "there is still none");
     broker.disk.set_capacity(u64::MAX);
-    // It is tried again when a sixteenth of a segment was written.
+    // The checkpoint is tried again when a sixteenth of a segment was written.
     for _ in 0..4 {
         broker.enqueue();
     }

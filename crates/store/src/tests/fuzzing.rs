@@ -17,7 +17,7 @@ use crate::segment::{HEADER_BYTES, body_range};
 use crate::testing::samples::{delivery, enqueue, message, session, subscription};
 use crate::testing::{Directory, End, FaultyDisk, Mode, Random, check_survival};
 
-/// Set to any value, it has the seeds written.
+/// The environment variable that makes the test write the seeds; it may have any value.
 const WRITE: &str = "MIDGE_WRITE_SEEDS";
 const NOW: Timestamp = Timestamp::from_millis(1_800_000_000_000);
 const OPTIONS: Options =
@@ -41,14 +41,14 @@ impl Store {
         Self { disk, engine }
     }
 
-    /// One with every kind of operation so many times.
+    /// Makes a store with every kind of operation, `rounds` times.
     fn with_rounds(rounds: u64) -> Self {
         let mut store = Self::new();
         (0..rounds).for_each(|round| store.round(round));
         store
     }
 
-    /// One with a checkpoint in its midst and what came behind it.
+    /// Makes a store with a checkpoint and records behind it.
     fn with_checkpoint() -> Self {
         let mut store = Self::with_rounds(1);
         store.engine.write_checkpoint_at_once().unwrap();
@@ -56,7 +56,7 @@ impl Store {
         store
     }
 
-    /// One with two checkpoints, an image of subscriptions and what came behind them.
+    /// Makes a store with two checkpoints, an image of subscriptions and records behind them.
     fn with_checkpoints() -> Self {
         let mut store = Self::with_checkpoint();
         let segment = store.engine.writer.journal.segments()[0];
@@ -67,7 +67,7 @@ impl Store {
         store
     }
 
-    /// One with a queue so long that most of it is packed.
+    /// Makes a store with a queue so long that most of it is packed.
     fn with_long_queue() -> Self {
         let mut store = Self::new();
         let message = message(b"short");
@@ -77,7 +77,7 @@ impl Store {
         store
     }
 
-    /// Every kind of operation.
+    /// Commits every kind of operation.
     fn round(&mut self, round: u64) {
         let number = 10 * round;
         let (session, group, ended) =
@@ -124,7 +124,8 @@ impl Store {
         self.commit(vec![enqueue_in_round(session, 3)]);
     }
 
-    /// Sessions with subscriptions and Will Messages, and a shared subscription.
+    /// Returns operations that begin Sessions with subscriptions and Will Messages, and a shared
+    /// subscription.
     fn begin(number: u64) -> Vec<StoreOp> {
         let will = |expiry_seconds| {
             Some(WillRecord { message: message(b"will"), delay_seconds: 3, expiry_seconds })
@@ -159,7 +160,7 @@ impl Store {
         self.disk.snapshot()
     }
 
-    /// The last bytes that were written are not there.
+    /// Ends the store so that the last bytes written are missing.
     fn tear(self) -> FaultyDisk {
         let segment = self.disk.names().into_iter().rfind(|name| name.starts_with("journal-"));
         let segment = segment.unwrap();
@@ -170,7 +171,7 @@ impl Store {
         self.disk.snapshot()
     }
 
-    /// With the next segment, not in use.
+    /// Ends the store with the next segment ready, but not in use.
     fn keep_spare(mut self) -> FaultyDisk {
         while self.engine.maintain().unwrap() {}
         self.disk.snapshot()
@@ -183,7 +184,7 @@ impl Store {
     }
 }
 
-/// A store in which a segment and a checkpoint were set aside.
+/// Makes a store in which a segment and a checkpoint were set aside.
 fn set_aside() -> FaultyDisk {
     let disk = Store::with_checkpoints().disk;
     let names = disk.names();
@@ -212,7 +213,7 @@ fn sealed(mode: Mode) -> Mode {
     Mode { reseal: true, checkpoints: true, ..mode }
 }
 
-/// What fuzzing starts from, by name: each store as it is, and in parts.
+/// Returns what fuzzing starts from, by name: each store as it is, and in parts.
 fn seeds() -> BTreeMap<String, Vec<u8>> {
     let mut seeds = BTreeMap::new();
     for (name, disk, mode) in stores() {
@@ -227,7 +228,7 @@ fn parts_that_were_not_changed_are_sealed_as_they_were() {
     for (name, disk, mode) in stores() {
         let directory = Directory::of(&disk, sealed(mode));
         let found = Directory::from_bytes(&directory.to_bytes());
-        // A torn tail is no part of it, and files set aside have other names.
+        // A torn tail is not encoded, and files set aside get other names.
         let is_whole = name != "torn-tail" && name != "set-aside";
         assert!(found == directory || !is_whole, "{name}");
         let names = directory.files.keys();
@@ -242,7 +243,7 @@ fn parts_that_were_not_changed_are_sealed_as_they_were() {
     }
 }
 
-/// A change of an input at some place.
+/// Changes an input at some place.
 fn change(input: &mut Vec<u8>, other: &[u8], random: &mut Random) {
     let at = random.below(input.len() + 1);
     let end = input.len().min(at + random.within(1..9));
@@ -253,7 +254,7 @@ fn change(input: &mut Vec<u8>, other: &[u8], random: &mut Random) {
         5 => input.insert(at, random.next() as u8),
         6 => drop(input.drain(at..end)),
         _ => {
-            // The rest is that of another seed.
+            // The rest comes from another seed.
             input.truncate(at);
             input.extend(other.iter().skip(at));
         }
@@ -282,7 +283,7 @@ fn changed_data_directories_are_survived() {
     }
 }
 
-/// The tags of all records in the segments.
+/// Returns the tags of all records in the segments.
 fn tags(directory: &Directory) -> HashSet<u8> {
     let mut tags = HashSet::new();
     for (name, bytes) in &directory.files {
@@ -306,8 +307,8 @@ fn seeds_have_every_kind_of_record() {
     }
 }
 
-/// The seeds on disk are not made anew with every change of the store: that those of an earlier
-/// version still open is worth knowing.
+/// The seeds on disk are not made anew with every change of the store: this way the test shows
+/// whether those of an earlier version still open.
 #[test]
 fn seeds_on_disk_are_stores_that_open_without_a_loss() {
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/seeds/store");

@@ -13,10 +13,10 @@ use midge_core::{
 use super::model::Model;
 use crate::testing::Random;
 
-/// Makes operations that fit to a model.
+/// Makes operations that fit a model.
 pub(super) struct Generator {
     pub(super) random: Random,
-    /// Messages of this life of the process, to be sent to several.
+    /// Messages of this life of the process, to be sent to several owners.
     shared: Vec<Arc<Message>>,
     commits: u64,
     messages: u64,
@@ -27,12 +27,12 @@ impl Generator {
         Self { random: Random::new(seed), shared: Vec::new(), commits: 0, messages: 0 }
     }
 
-    /// The process ends: nobody has its messages any more.
+    /// Ends the process's life, after which nobody has its messages any more.
     pub(super) fn forget(&mut self) {
         self.shared.clear();
     }
 
-    /// A commit, which is applied to the model, too.
+    /// Makes a commit and applies it to the model, too.
     pub(super) fn commit(&mut self, model: &mut Model, ops_max: usize) -> Commit {
         let mut ops = Vec::new();
         for _ in 0..self.random.below(ops_max + 1) {
@@ -99,7 +99,7 @@ impl Generator {
     }
 
     fn session_number(&mut self, model: &Model) -> u64 {
-        // The sessions that live longest have most.
+        // The Sessions that live longest get most of the operations.
         let keys: Vec<u64> = model.sessions.keys().take(8).copied().collect();
         self.any_key(keys.into_iter())
     }
@@ -117,7 +117,7 @@ impl Generator {
         (owner, self.waiting_for(owner, model, in_order))
     }
 
-    /// The sequence of a message that waits, if there is one.
+    /// Returns the sequence of a message that waits, if there is one.
     fn waiting_for(&mut self, owner: Owner, model: &Model, in_order: bool) -> u64 {
         let mut model = model.clone();
         let Some(queue) = model.queue_mut(owner) else {
@@ -150,7 +150,7 @@ impl Generator {
         }
     }
 
-    /// A message for the topic that has its retained message under this number.
+    /// Makes a message for the topic that has its retained message under this number.
     fn retained(&mut self, number: u64) -> Arc<Message> {
         let len = self.random.within(1..200);
         let message = self.message_of(len);
@@ -241,7 +241,7 @@ impl Generator {
         Enqueue { owner, sequence, delivery, round }
     }
 
-    /// A message, new or known.
+    /// Returns a message, new or known.
     pub(super) fn message(&mut self) -> Arc<Message> {
         if !self.shared.is_empty() && self.random.one_in(3) {
             return Arc::clone(&self.shared[self.random.below(self.shared.len())]);
@@ -263,7 +263,7 @@ impl Generator {
         self.shared.push(Arc::clone(message));
     }
 
-    /// A new message with a payload of this length.
+    /// Makes a new message with a payload of this length.
     pub(super) fn message_of(&mut self, len: usize) -> Arc<Message> {
         self.messages += 1;
         let payload: Vec<u8> = (0..len).map(|_| self.random.next() as u8).collect();

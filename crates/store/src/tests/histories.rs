@@ -1,5 +1,5 @@
-//! Random histories: whatever happens in between, a start finds what was written or synced, and of
-//! what came after only whole commits, in order.
+//! Random histories: whatever happens in between, a start finds everything that was written or
+//! synced, and of later commits only whole ones, in order.
 
 use std::sync::Arc;
 
@@ -32,7 +32,7 @@ struct History {
     options: Options,
     engine: Engine,
     generator: Generator,
-    /// The state after every commit of this life, the first one as it was found.
+    /// The states after every commit of this life; the first one is the state that was found.
     states: Vec<Model>,
     written: usize,
     synced: usize,
@@ -256,7 +256,7 @@ fn a_power_cut_takes_nothing_that_was_synced_and_leaves_whole_commits() {
                 }
             }
             if history.below(4) == 0 {
-                // Once more while the store is being opened.
+                // Cut the power once more while the store is being opened.
                 let disk = history.disk.power_cut();
                 disk.cut_after(history.below(12) as u64);
                 let disk = Arc::new(disk);

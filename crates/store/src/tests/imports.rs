@@ -1,5 +1,5 @@
-//! An import takes what a broker can have written, and nothing else: a store that it has made is
-//! sound, comes out again as it went in, and a core goes on with it.
+//! An import accepts everything that a broker can have written, and nothing else. The store that it
+//! makes is sound, is exported again as it was imported, and a core goes on with it.
 
 use std::mem;
 use std::sync::Arc;
@@ -45,13 +45,13 @@ const WILL: &str = concat!(
     r#""durability":"fsync","publisher":"c","text":"x"}}"#,
 );
 
-/// An export of these lines, with the first and the last one.
+/// Makes an export of these lines, with a first and a last line.
 fn export_of(lines: &[String]) -> String {
     let end = json!({"kind": "end", "lines": lines.len() + 2});
     format!("{HEADER}\n{}\n{end}\n", lines.join("\n"))
 }
 
-/// The line with this field set to something else, or without it.
+/// Returns the line with this field set to something else, or without it.
 fn with(line: &str, field: &str, value: Value) -> String {
     let mut line: Value = serde_json::from_str(line).unwrap();
     let (object, field) = match field.split_once('.') {
@@ -86,7 +86,8 @@ fn refused_at(lines: &[String], expected: &str) {
     assert!(is_there && error.to_string().contains(expected), "{lines:#?}: {error}");
 }
 
-/// All lines of which the last one is refused.
+/// Asserts that an import of all lines up to this one is refused at this one, with its field set to
+/// `value`.
 fn refused(line: &str, field: &str, value: Value, expected: &str) {
     let mut lines = all_lines();
     let kind_of = |line: &str| {
@@ -241,8 +242,8 @@ fn what_a_broker_could_not_end_in_time_is_told_and_taken() {
     }
 }
 
-/// Changes some fields and lines as somebody might who edits an export; the last line tells how
-/// many there are.
+/// Changes some fields and lines as somebody might who edits an export. The last line says how many
+/// lines there are.
 fn mutated(text: &str, random: &mut Random) -> String {
     let mut lines: Vec<Value> =
         text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
@@ -327,7 +328,7 @@ fn an_export_that_was_edited_is_refused_or_makes_a_store_that_a_core_goes_on_wit
     assert!(taken > 30 && refused > 30, "{taken} were taken, {refused} refused");
 }
 
-/// A core takes everything over, the Clients come back, and time passes.
+/// Lets a core take everything over, the Clients come back, and time pass.
 fn go_on_with(disk: &Arc<FaultyDisk>, seed: u64) {
     let Opened { engine, recovered, .. } = Engine::open(disk.clone(), options(), NOW).unwrap();
     let clients: Vec<_> =
@@ -405,7 +406,7 @@ impl Node {
         self.settle();
     }
 
-    /// Core and store answer each other until both have nothing to say.
+    /// Lets core and store answer each other until neither has anything to say.
     fn settle(&mut self) {
         let Self { engine, core, effects } = self;
         loop {

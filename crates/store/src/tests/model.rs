@@ -179,7 +179,7 @@ impl Model {
         }
     }
 
-    /// The process begins a new life.
+    /// Begins a new life of the process.
     pub(super) fn begin_boot(&mut self) {
         self.confirmed.clear();
         for owner in self.owners() {
@@ -189,7 +189,7 @@ impl Model {
         }
     }
 
-    /// What a start has to find, in lines.
+    /// Returns what a start has to find, in lines.
     pub(super) fn describe(&self) -> Vec<String> {
         let mut lines = vec![format!("next number {}", self.next_number)];
         for (number, session) in &self.sessions {
@@ -212,7 +212,7 @@ impl Model {
         lines
     }
 
-    /// What fetching has to find, in lines.
+    /// Returns what fetching has to find, in lines.
     pub(super) fn messages(&self, owner: Owner) -> Vec<String> {
         let entries = self.queue(owner).map(|queue| &queue.entries);
         let waiting = entries.into_iter().flatten().filter(|(_, entry)| !entry.taken);

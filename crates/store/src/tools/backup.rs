@@ -1,9 +1,10 @@
-//! Copies a store while a broker works on it, without its help. What was on the device before the
-//! backup began is in the copy.
+//! Copies a store while a broker works on it, without the broker's help. Everything that was on the
+//! device before the backup began is in the copy.
 //!
-//! That the copy fits together rests on the order in which the broker works: it removes a segment
-//! only when no checkpoint needs it any more, takes a segment into use only when everything before
-//! is on the device, and names a checkpoint only when everything that it comes from is.
+//! The copy is consistent because of the order in which the broker works. The broker removes a
+//! segment only when no checkpoint needs it any more, takes a segment into use only when everything
+//! before is on the device, and gives a checkpoint its name only when everything that the
+//! checkpoint comes from is on the device.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
@@ -21,7 +22,7 @@ use super::target::{Target, TargetError};
 use crate::error::OpenError;
 use crate::segment::{Header, segment_name, segment_number};
 
-/// How often it is begun anew because files were removed while they were copied.
+/// How often a backup is begun anew because files were removed while they were copied.
 const TRIES_MAX: usize = 20;
 
 /// How a backup is made.
@@ -82,7 +83,7 @@ impl error::Error for BackupError {}
 ///
 /// # Errors
 ///
-/// There is no backup then, unless it is the check that could not be made.
+/// There is no backup then, unless only the check could not be made.
 pub fn backup(
     directory: &Path,
     target: &Path,
@@ -124,7 +125,7 @@ pub fn backup(
     check(Arc::new(disk), tell).map_err(BackupError::Check)
 }
 
-/// Whether a directory, which need not exist, is another one or in it.
+/// Returns whether a path, which need not exist, is the directory or in it.
 fn is_inside(path: &Path, directory: &Path) -> io::Result<bool> {
     let directory = directory.canonicalize()?;
     let mut ancestor = std::path::absolute(path)?;
@@ -153,7 +154,7 @@ fn remove_copies(source: &Source, target: &Path) -> io::Result<()> {
 
 /// What is known of the segments before the first of them is copied.
 struct Segments {
-    /// The one in use.
+    /// The newest one in use, to which the broker may be writing.
     current: Option<Header>,
     /// Those that were not in use yet: nothing that counts is in them.
     unused: Vec<u32>,
@@ -188,7 +189,7 @@ fn copy_all(
     Ok(())
 }
 
-/// Newest first: a segment is in use before the one behind it.
+/// Looks at the segments, newest first: a segment is in use before the one behind it.
 fn look_at_segments(source: &Source) -> Result<Segments, BackupError> {
     let mut segments = Segments { current: None, unused: Vec::new(), bytes: 0 };
     let mut is_damaged = false;
@@ -205,7 +206,7 @@ fn look_at_segments(source: &Source) -> Result<Segments, BackupError> {
                 }
             }
             Some(_) => segments.unused.push(number),
-            // Nobody knows whether it is in use: it is copied as it is.
+            // It is unknown whether the segment is in use, so it is copied as it is.
             None => is_damaged = true,
         }
     }

@@ -1,8 +1,8 @@
-//! Base64 (RFC 4648, section 4) with padding, for the bytes in an export that are no text.
+//! Base64 (RFC 4648, section 4) with padding, for the bytes in an export that are not text.
 
 const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
-/// The text of these bytes.
+/// Encodes these bytes as text.
 pub fn encode(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
     for group in bytes.chunks(3) {
@@ -20,7 +20,7 @@ pub fn encode(bytes: &[u8]) -> String {
     text
 }
 
-/// The bytes of this text; `None` if no bytes have it.
+/// Decodes this text; `None` if no bytes have this text.
 pub(crate) fn decode(text: &str) -> Option<Vec<u8>> {
     let text = text.as_bytes();
     if !text.len().is_multiple_of(4) {

@@ -1,8 +1,8 @@
 //! Reads everything that a store has: each frame of each segment, each checkpoint, and each record
-//! that is referred to. Tells what is damaged and what is lost by it, and changes nothing.
+//! that is referred to. Reports what is damaged and what is lost by that, and changes nothing.
 //!
-//! Damage and loss are two lists: bytes that nobody needs any more may be damaged without a loss,
-//! and one damaged record may be a loss for several.
+//! Damage and loss are separate lists: bytes that nobody needs any more may be damaged without a
+//! loss, and one damaged record may be a loss for several owners.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -32,7 +32,7 @@ use crate::survey::{Link, Survey, read_segment};
 pub struct Checked {
     /// Bytes that are not as they were written.
     pub damage: Report,
-    /// What was kept and cannot be read any more, at most one entry each.
+    /// What was kept and cannot be read any more; each thing is listed once at most.
     pub lost: Report,
     /// What is there and can be read.
     pub content: Content,
@@ -74,18 +74,18 @@ pub struct Content {
 }
 
 impl Checked {
-    /// Whether everything is as it was written but for the traces of an interruption, and nothing
-    /// is lost.
+    /// Returns whether everything is as it was written, apart from traces of an interruption, and
+    /// nothing is lost.
     pub fn is_sound(&self) -> bool {
         self.damage.is_sound() && self.lost.damage.is_empty() && self.lost.damage_unlisted == 0
     }
 }
 
-/// Checks the store on this disk, which is not written to.
+/// Checks the store on this disk without writing to the disk.
 ///
 /// # Errors
 ///
-/// There is no store, it is of a newer version, or the file system refuses. Damage is no error.
+/// There is no store, it has a newer version, or the file system refuses. Damage is no error.
 pub fn check(disk: Arc<dyn Disk>, tell: &mut dyn FnMut(Progress)) -> Result<Checked, OpenError> {
     let mut store = Inspection::open(disk)?;
     let mut checked = Checked { damage: std::mem::take(&mut store.report), ..Checked::default() };
@@ -126,7 +126,8 @@ fn count_files(store: &Inspection, content: &mut Content) -> Result<(), OpenErro
     Ok(())
 }
 
-/// The newest one was read already; the others are there in case that it cannot be.
+/// Counts the sound checkpoints and notes the damaged ones. The newest was read already; the others
+/// are there in case it cannot be read.
 fn check_checkpoints(store: &mut Inspection, checked: &mut Checked) -> Result<(), OpenError> {
     let newest = store.checkpoints.last().copied();
     for number in &store.checkpoints {
@@ -147,7 +148,7 @@ fn check_checkpoints(store: &mut Inspection, checked: &mut Checked) -> Result<()
     Ok(())
 }
 
-/// Everything before the place where replay begins: a start does not look at it.
+/// Checks everything before the place where replay begins, which a start does not look at.
 fn check_older_segments(
     store: &Inspection,
     report: &mut Report,
@@ -192,7 +193,7 @@ fn check_frames(link: &Link, bytes: &[u8], report: &mut Report) {
         }
         if end.is_none() && !segment.was_synced(at) {
             if !segment.is_blank(at) {
-                // The segment behind it is gone, so nobody knows where its records ended.
+                // The segment behind it is gone, so it is unknown where its records ended.
                 report.note(Damage {
                     file: segment_name(link.number),
                     offset: at as u64,
@@ -237,7 +238,7 @@ fn note_missing_segments(store: &Inspection, report: &mut Report) {
     }
 }
 
-/// Follows references.
+/// Follows references to records.
 struct Readers<'a> {
     records: &'a mut Records,
     lost: Report,
@@ -358,7 +359,7 @@ impl Readers<'_> {
     }
 }
 
-/// What an owner is called in messages.
+/// Returns what an owner is called in messages.
 pub(crate) fn name_of(owner: Owner) -> String {
     match owner {
         Owner::Session(number) => format!("Session {number}"),

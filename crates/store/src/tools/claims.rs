@@ -1,6 +1,7 @@
-//! What only one thing of a store can have: a number, a name, a filter of a Session, a retained
-//! topic, a Packet Identifier. Notes which line of an import has it, and says who was first when
-//! another one claims it. It holds as many names as a broker does that starts on the store.
+//! Things of a store that only one line of an import can have: a number, a name, a filter of a
+//! Session, a retained topic, a Packet Identifier. Notes which line has each of them, and names the
+//! first line when another one claims the same. It holds as many names as a broker that starts on
+//! the store.
 
 use std::hash::Hash;
 
@@ -22,7 +23,7 @@ pub(crate) struct Claims {
     taken_packet_ids: Map<(u64, u16), LineNumber>,
 }
 
-/// Who has a name: the number of a Session or a shared subscription, and its line.
+/// The holder of a name: the number of a Session or a shared subscription, and its line.
 #[derive(Clone, Copy, Debug)]
 struct Holder {
     number: u64,
@@ -30,15 +31,15 @@ struct Holder {
 }
 
 impl Claims {
-    /// The number of a Session, a shared subscription or a kept message.
+    /// Claims the number of a Session, a shared subscription or a kept message.
     pub(crate) fn number(&mut self, number: u64, line: LineNumber) -> Result<(), String> {
         claim(&mut self.numbers, number, line).map_err(|first| {
             format!("\"number\" {number} is in line {first} already: correct one of the two")
         })
     }
 
-    /// The Client Identifier of a Session. One that an earlier Session has is taken over if the
-    /// new one says so.
+    /// Claims the Client Identifier of a Session. If an earlier Session has it, the new one takes
+    /// it over if `supersedes` names that Session.
     pub(crate) fn client(
         &mut self,
         client_id: &str,
@@ -60,7 +61,7 @@ impl Claims {
         })
     }
 
-    /// ShareName and Topic Filter of a shared subscription, in the same way.
+    /// Claims the ShareName and Topic Filter of a shared subscription, in the same way.
     pub(crate) fn group(
         &mut self,
         (name, filter): (&str, &str),
@@ -82,7 +83,7 @@ impl Claims {
         })
     }
 
-    /// The Topic Filter of a subscription.
+    /// Claims the Topic Filter of a subscription.
     pub(crate) fn filter(
         &mut self,
         session: u64,
@@ -97,7 +98,7 @@ impl Claims {
         })
     }
 
-    /// The topic of a retained message.
+    /// Claims the topic of a retained message.
     pub(crate) fn retained_topic(&mut self, topic: &str, line: LineNumber) -> Result<(), String> {
         claim(&mut self.retained_topics, topic.into(), line).map_err(|first| {
             format!(
@@ -107,7 +108,7 @@ impl Claims {
         })
     }
 
-    /// The Packet Identifier of a message that a Client has taken over.
+    /// Claims the Packet Identifier of a message that a Client has taken over.
     pub(crate) fn taken(
         &mut self,
         session: u64,
@@ -139,8 +140,8 @@ fn claim<K: Eq + Hash>(
     }
 }
 
-/// A broker that ended between the end of one and the beginning of the next may have left both;
-/// the next one has the larger number.
+/// Checks that `supersedes` names the former holder, if there is one. A broker that ended while one
+/// replaced the other may have left both; the new one has the larger number.
 fn check_superseded(
     former: Option<Holder>,
     number: u64,

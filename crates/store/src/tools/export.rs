@@ -1,8 +1,8 @@
-//! Writes everything that a store keeps as lines of JSON, in an order that depends on nothing but
-//! what is kept. What cannot be read is left out and reported.
+//! Writes everything that a store keeps as lines of JSON, in an order that depends only on what is
+//! kept. Whatever cannot be read is left out and reported.
 //!
-//! Messages are read one after the other: besides the index there are the names of Sessions and
-//! shared subscriptions in memory, and a few bytes for each message that several wait for.
+//! Messages are read one after the other. Besides the index, memory holds the names of Sessions and
+//! shared subscriptions, and a few bytes for each message that several owners wait for.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
@@ -44,7 +44,7 @@ pub struct Exported {
 pub enum ExportError {
     /// The store cannot be read.
     Open(OpenError),
-    /// What was to be written could not be written.
+    /// The export cannot be written.
     Write(io::Error),
 }
 
@@ -72,18 +72,18 @@ impl From<io::Error> for ExportError {
 }
 
 impl Exported {
-    /// Whether everything that was kept is in the export.
+    /// Returns whether everything that was kept is in the export.
     pub fn is_whole(&self) -> bool {
         let lost = &self.lost;
         self.damage.is_sound() && lost.damage.is_empty() && lost.damage_unlisted == 0
     }
 }
 
-/// Exports the store on this disk, which is not written to.
+/// Exports the store on this disk without writing to the disk.
 ///
 /// # Errors
 ///
-/// There is no store, it is of a newer version, the file system refuses, or `out` does.
+/// There is no store, it has a newer version, the file system refuses, or `out` does.
 pub fn export(
     disk: Arc<dyn Disk>,
     out: &mut dyn Write,
@@ -127,7 +127,7 @@ pub fn export(
     Ok(Exported { lines, damage, lost })
 }
 
-/// The places of messages that another record than their own refers to.
+/// Returns the places of messages that a record other than their own refers to.
 fn shared_messages(index: &Index) -> BTreeMap<Location, Option<u64>> {
     let mut shared = BTreeMap::new();
     let mut note = |places: Option<Places>| {
@@ -147,7 +147,8 @@ fn shared_messages(index: &Index) -> BTreeMap<Location, Option<u64>> {
 struct Exporter<'a> {
     out: &'a mut dyn Write,
     lines: u64,
-    /// The numbers of messages that several refer to.
+    /// The places of messages that several records refer to, with the number of each message once
+    /// it is written.
     shared: BTreeMap<Location, Option<u64>>,
     /// How many messages were written.
     messages: u64,
@@ -155,7 +156,7 @@ struct Exporter<'a> {
     clients: BTreeMap<Box<str>, u64>,
     /// The numbers of the shared subscriptions by ShareName and filter so far.
     groups: BTreeMap<(Box<str>, Box<str>), u64>,
-    /// Tells the times of day of the store's moments: an export is read by others.
+    /// Converts the store's moments to times of day, because others will read the export.
     mark: Option<Mark>,
     records: &'a mut Records,
     record: Vec<u8>,
@@ -275,7 +276,7 @@ impl Exporter<'_> {
         }
     }
 
-    /// The line of a queue entry, and that of its message if there was none yet.
+    /// Returns the line of a queue entry, and the line of its message if there was none yet.
     fn read_entry(
         &mut self,
         owner: Owner,
@@ -347,8 +348,8 @@ fn by_number(index: &Index) -> Vec<(&u64, &KeptEntry)> {
     all
 }
 
-/// Retained messages that a newer one of their topic has replaced, which only damage has left: the
-/// record about their end cannot be read.
+/// Returns the retained messages that a newer one of their topic has replaced. Only damage leaves
+/// them: the record about their end cannot be read.
 fn replaced_messages(index: &Index, records: &mut Records) -> BTreeSet<u64> {
     let (mut newest, mut replaced) = (BTreeMap::new(), BTreeSet::new());
     let (mut record, mut buffer) = (Vec::new(), Vec::new());
@@ -363,7 +364,7 @@ fn replaced_messages(index: &Index, records: &mut Records) -> BTreeSet<u64> {
     replaced
 }
 
-/// The number of a message, and its line if there was none yet.
+/// Returns the number of a message, and its line if there was none yet.
 fn message_line(
     records: &mut Records,
     shared: &mut BTreeMap<Location, Option<u64>>,

@@ -1,6 +1,6 @@
-//! Makes a store of the lines of an export. Every line is checked before it counts, by itself and
-//! against those before it: nothing is taken that no broker could have written. Numbers and
-//! sequences stay as they are. Either all of it is in the directory at the end, or nothing.
+//! Makes a store from the lines of an export. Every line is checked before it counts, by itself and
+//! against the lines before it: nothing is accepted that no broker could have written. Numbers and
+//! sequences stay as they are. At the end, either all of it is in the directory, or nothing.
 
 use std::io::{self, BufRead, Read};
 use std::path::Path;
@@ -33,7 +33,7 @@ use crate::record::{decode_message, finished};
 
 /// The longest line: the largest message of MQTT in base64, with room for the rest.
 const LINE_BYTES_MAX: u64 = 1 << 29;
-/// So many lines are one commit.
+/// How many lines make one commit.
 const COMMIT_LINES: u64 = 512;
 
 /// What was imported.
@@ -119,7 +119,7 @@ pub fn import(
 ///
 /// # Errors
 ///
-/// What is on the disk then is a part of the export, or nothing.
+/// The disk then contains a part of the export, or nothing.
 pub fn import_into(
     disk: Arc<dyn Disk>,
     input: &mut dyn BufRead,
@@ -189,7 +189,7 @@ struct Importer {
     last: Option<Named>,
     /// The sequences that the next messages of owners get.
     next_sequences: HashMap<Owner, u64, foldhash::fast::FixedState>,
-    /// Stands in for messages that nobody needs.
+    /// Stands in for messages whose content nobody needs.
     blank: Arc<Message>,
 }
 
@@ -277,7 +277,7 @@ impl Importer {
         }
     }
 
-    /// Whether a Session, a shared subscription or a kept message may have this number.
+    /// Checks that a Session, a shared subscription or a kept message may have this number.
     fn check_number(&mut self, number: u64) -> Result<(), String> {
         if number == 0 {
             return Err("\"number\" is 0, and numbers begin at 1: correct it".to_owned());
@@ -384,7 +384,7 @@ impl Importer {
         Ok(())
     }
 
-    /// The message of this number, which is used now.
+    /// Returns the message with this number and notes that it is used.
     fn named(&mut self, number: u64) -> Result<Arc<Message>, String> {
         let known = self.last.as_mut().filter(|named| named.number == number);
         if let Some(named) = known {
@@ -408,7 +408,7 @@ impl Importer {
         Ok(message)
     }
 
-    /// Notes where a message is after it was used.
+    /// Notes where a message stands after it was used.
     fn note_place(&mut self, number: u64, message: &Message) {
         if let Some(place) = self.places.get_mut(number as usize - 1) {
             *place = message.stored_at().get();
@@ -452,7 +452,7 @@ impl Importer {
         Ok(())
     }
 
-    /// Of such a message nothing but its sequence is left.
+    /// Imports a message that a Client has taken over. Nothing but its sequence is left of it.
     fn taken(&mut self, taken: &Taken) -> Result<(), String> {
         let owner = line::owner_of(taken.session, taken.group)?;
         let Owner::Session(session) = owner else {
@@ -506,7 +506,8 @@ impl Importer {
         Ok(())
     }
 
-    /// Everything was read: what is known of sequences and numbers beyond those in use, too.
+    /// Ends the import when everything was read. Also notes which sequences and numbers were given
+    /// beyond those that are in use.
     fn finish(mut self) -> Result<Imported, ImportError> {
         let engine = &mut self.engine;
         let mut owners: Vec<(Owner, u64)> = self.next_sequences.into_iter().collect();
@@ -540,7 +541,7 @@ impl Importer {
     }
 }
 
-/// Whether a message of this QoS can wait for its owner like that.
+/// Checks that a message published with this QoS can wait for its owner like that.
 fn check_delivery(queued: &Queued, owner: Owner, published: QoS) -> Result<(), String> {
     let qos = line::qos(queued.qos)?;
     if qos == QoS::AtMostOnce {
@@ -573,7 +574,7 @@ fn will_of(will: &Will, client: &Identity) -> Result<WillRecord, String> {
     Ok(WillRecord { message, delay_seconds, expiry_seconds })
 }
 
-/// A moment that has come.
+/// Returns a moment that has come; refuses the value that stands for an end that has not.
 fn moment(field: &str, millis: u64) -> Result<Timestamp, String> {
     let at = Timestamp::from_millis(millis);
     if at == NOT_ENDED {

@@ -1,4 +1,4 @@
-//! A store as a broker that starts would find it, without anything being changed: the same
+//! Looks at a store as a broker would find it at its start, and changes nothing: the same
 //! checkpoint, the same replay, and the records that the index refers to.
 
 use std::collections::BTreeMap;
@@ -33,7 +33,7 @@ pub(crate) struct Inspection {
     pub(crate) position: Option<Location>,
     /// The numbers of checkpoints that count, oldest first.
     pub(crate) checkpoints: Vec<u64>,
-    /// What is not as it was written.
+    /// The damage that was found.
     pub(crate) report: Report,
 }
 
@@ -77,13 +77,13 @@ impl Inspection {
         }
         let mut lengths = survey.older;
         lengths.extend(survey.chain.iter().map(|link| (link.number, link.length)));
-        // Messages that wait for a confirmation will never have it: the next start drops them.
+        // Messages that wait for a confirmation will never get it: the next start drops them.
         index.begin_boot(index.rounds.boot().saturating_add(1));
         let records = Records { disk: Arc::clone(&disk), lengths, cache: BlockCache::default() };
         Ok(Self { disk, index, records, position, checkpoints, report })
     }
 
-    /// All owners: shared subscriptions, then Sessions, by their numbers.
+    /// Returns all owners: shared subscriptions, then Sessions, by their numbers.
     pub(crate) fn owners(&self) -> Vec<Owner> {
         let mut owners: Vec<Owner> = self.index.owners.keys().copied().collect();
         owners.sort_unstable_by_key(|owner| match owner {
@@ -143,7 +143,7 @@ impl Records {
         if record.number == number { Ok(record) } else { Err(another_record(at)) }
     }
 
-    /// The record that says what an owner is.
+    /// Reads the record that describes an owner.
     fn head<R>(
         &mut self,
         tag: u8,
@@ -156,7 +156,7 @@ impl Records {
         if found == tag { Ok(record) } else { Err(another_record(at)) }
     }
 
-    /// The subscriptions of a Session, in the order in which they were made.
+    /// Reads the subscriptions of a Session, in the order in which they were made.
     pub(crate) fn subscriptions(
         &mut self,
         number: u64,
@@ -172,7 +172,7 @@ impl Records {
         Ok(folded.into_subscriptions())
     }
 
-    /// A message of a queue; the message itself may be elsewhere.
+    /// Reads the record of a queue entry; the message itself may be in another record.
     pub(crate) fn entry<'a>(
         &mut self,
         owner: Owner,
@@ -191,7 +191,8 @@ impl Records {
         Ok((head, message))
     }
 
-    /// A message that waits for no owner; the message itself may be elsewhere.
+    /// Reads the record of a message that waits for no owner; the message itself may be in another
+    /// record.
     pub(crate) fn kept<'a>(
         &mut self,
         number: u64,
@@ -207,7 +208,7 @@ impl Records {
         }
     }
 
-    /// The message of a record, wherever it is.
+    /// Returns the message of a record, wherever it is.
     pub(crate) fn message<'a>(
         &mut self,
         places: Places,

@@ -26,7 +26,7 @@ const IDENTIFIER_MAX: u32 = 268_435_455;
 /// What to do about a value that nobody can have sent.
 pub(crate) const CORRECT: &str = "correct it, or leave out the line and those that refer to it";
 
-/// The largest length of a text in MQTT.
+/// The greatest length of a text in MQTT, in bytes.
 const TEXT_BYTES_MAX: usize = u16::MAX as usize;
 
 /// A line.
@@ -63,7 +63,7 @@ pub(crate) struct Group {
     pub(crate) name: Box<str>,
     pub(crate) filter: Box<str>,
     pub(crate) next_sequence: u64,
-    /// The one of this name and filter before it, which had not ended yet.
+    /// The earlier shared subscription with this name and filter, if that had not ended yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) supersedes: Option<u64>,
 }
@@ -77,7 +77,7 @@ pub(crate) struct Session {
     pub(crate) user_name: Option<Box<str>>,
     pub(crate) expiry_seconds: u32,
     pub(crate) next_sequence: u64,
-    /// The Session that its Client had before, which had not ended yet.
+    /// The Session that the Client had before, if that had not ended yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) supersedes: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -126,7 +126,7 @@ pub(crate) struct AwaitingRelease {
     pub(crate) packet_id: u16,
 }
 
-/// A message, right before the first line that refers to it by its number.
+/// A message. Its line comes right before the first line that refers to it by its number.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct NumberedMessage {
@@ -203,11 +203,11 @@ pub(crate) struct Delayed {
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct End {
-    /// How many lines there are, with this one.
+    /// How many lines there are, including this one.
     pub(crate) lines: u64,
 }
 
-/// Names an owner by two fields of which one is present.
+/// Names an owner with two fields, one of which is present.
 pub(crate) fn owner_fields(owner: Owner) -> (Option<u64>, Option<u64>) {
     match owner {
         Owner::Session(number) => (Some(number), None),
@@ -215,7 +215,7 @@ pub(crate) fn owner_fields(owner: Owner) -> (Option<u64>, Option<u64>) {
     }
 }
 
-/// The way back from [`owner_fields`].
+/// Returns the owner that these fields name; the reverse of [`owner_fields`].
 pub(crate) fn owner_of(session: Option<u64>, group: Option<u64>) -> Result<Owner, String> {
     match (session, group) {
         (Some(number), None) => Ok(Owner::Session(number)),
@@ -243,7 +243,7 @@ impl Content {
         }
     }
 
-    /// The same of a message that is in memory.
+    /// Makes the content of a message that is in memory.
     pub(crate) fn of_message(message: &Message) -> Self {
         let publisher = message.publisher();
         Self::of(&StoredMessage {
@@ -257,15 +257,15 @@ impl Content {
         })
     }
 
-    /// A message that waits, or that is kept.
+    /// Makes a message that waits, or that is kept, from this content.
     pub(crate) fn to_message(&self) -> Result<Arc<Message>, String> {
         storable::check_topic(&self.topic, &self.publisher)
             .map_err(|why| format!("\"topic\" {:?}: {why}; {CORRECT}", self.topic))?;
         self.build()
     }
 
-    /// The Will Message of a Client, which may be published with a delay. Its expiry counts from
-    /// then on.
+    /// Makes the Will Message of a Client from this content. It may be published with a delay, and
+    /// its expiry counts from its publication.
     pub(crate) fn to_will(&self, client: &Identity) -> Result<Arc<Message>, String> {
         if (&self.publisher, &self.publisher_user_name) != (&client.client_id, &client.user_name) {
             return Err("\"publisher\" and \"publisher_user_name\" must be \"client_id\" and \
@@ -370,7 +370,7 @@ pub(crate) fn qos(bits: u8) -> Result<QoS, String> {
     QoS::from_bits(bits).ok_or_else(|| "\"qos\" must be 0, 1 or 2".to_owned())
 }
 
-/// Whether it can be a text of MQTT.
+/// Checks that a field can be a text of MQTT.
 pub(crate) fn check_text(field: &str, text: &str) -> Result<(), String> {
     if text.len() > TEXT_BYTES_MAX {
         return Err(format!("\"{field}\" is longer than {TEXT_BYTES_MAX} bytes"));
@@ -381,7 +381,7 @@ pub(crate) fn check_text(field: &str, text: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// Whether they can be Subscription Identifiers.
+/// Checks that these can be Subscription Identifiers.
 pub(crate) fn check_identifiers(identifiers: &[NonZeroU32]) -> Result<(), String> {
     match identifiers.iter().find(|identifier| identifier.get() > IDENTIFIER_MAX) {
         None => Ok(()),
@@ -399,7 +399,7 @@ pub(crate) fn list(identifiers: &Identifiers) -> Vec<NonZeroU32> {
     }
 }
 
-/// The way back from [`list`].
+/// The reverse of [`list`].
 pub(crate) fn identifiers(list: Vec<NonZeroU32>) -> Identifiers {
     match *list {
         [] => Identifiers::None,

@@ -1,8 +1,9 @@
-//! What people do with data directories besides running a broker on them: check, export, import
-//! and back up. Behind the feature `tools`, so that a program that embeds a broker is without it.
+//! What people do with data directories besides running a broker on them: check, export, import and
+//! back up. All of it is behind the feature `tools`, so that a program that embeds a broker can
+//! leave it out.
 //!
-//! Only an import and the target of a backup are ever written to; what is checked, exported or
-//! backed up stays as it is, byte by byte, however damaged it is.
+//! Only the target of an import or a backup is ever written to. A store that is checked, exported
+//! or backed up stays as it is, byte for byte, however damaged it is.
 
 mod backup;
 pub mod base64;

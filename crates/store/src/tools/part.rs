@@ -1,6 +1,6 @@
-//! How much of a segment can be copied while a broker writes to it. The bytes of a file may come
-//! into view in any order, so only frames that check count, and only up to the first that does not;
-//! of these, only whole commits.
+//! Finds out how much of a segment can be copied while a broker writes to it. The bytes of a file
+//! may come into view in any order. So only frames that check count, only up to the first one that
+//! does not, and of these only whole commits.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
@@ -11,11 +11,11 @@ use crate::replay::Segment;
 use crate::segment::{HEADER_BYTES, Header, HeaderFault, Previous, TAG_END};
 use crate::survey::Link;
 
-/// How often something is read again that may be written at the same moment.
+/// How often bytes are read again because the broker may be writing them at that moment.
 const TRIES_MAX: usize = 20;
 const PAUSE: Duration = Duration::from_millis(5);
 
-/// The length of a segment's file and its header, unless it is damaged.
+/// Reads the length of a segment's file, and its header unless that is damaged.
 pub(crate) fn read_header(file: &mut File, number: u32) -> io::Result<(u64, Option<Header>)> {
     let mut tries = 0;
     loop {
@@ -32,7 +32,7 @@ pub(crate) fn read_header(file: &mut File, number: u32) -> io::Result<(u64, Opti
     }
 }
 
-/// Reads the records of the segment that is in use, up to where they can be trusted. The header is
+/// Reads the records of the segment that is in use, up to where they can be trusted. `header` is
 /// the one that was read before.
 pub(crate) fn read_records(
     file: &mut File,
@@ -52,7 +52,7 @@ pub(crate) fn read_records(
         let segment = Segment::new(&link, bytes, true);
         let end = match sound_end(&segment) {
             Ok(end) => end,
-            // Either it came into view in this moment, or it is damaged.
+            // Either these bytes came into view at this moment, or they are damaged.
             Err(_) if tries < TRIES_MAX => {
                 tries += 1;
                 thread::sleep(PAUSE);
@@ -65,7 +65,8 @@ pub(crate) fn read_records(
     }
 }
 
-/// Where the last whole commit ends; an error if bytes that do not check had been synced.
+/// Returns where the last whole commit ends. If bytes that do not check had been synced, the error
+/// says where they are.
 fn sound_end(segment: &Segment<'_>) -> Result<usize, usize> {
     let mut at = HEADER_BYTES;
     let mut end = at;
@@ -78,7 +79,7 @@ fn sound_end(segment: &Segment<'_>) -> Result<usize, usize> {
     if segment.was_synced(at) { Err(at) } else { Ok(end) }
 }
 
-/// Where the records end of which some are damaged.
+/// Returns where the records end if some of them are damaged.
 fn damaged_end(segment: &Segment<'_>, damage: usize) -> usize {
     let mut at = damage;
     loop {
@@ -92,7 +93,7 @@ fn damaged_end(segment: &Segment<'_>, damage: usize) -> usize {
     }
 }
 
-/// Whether it is in use.
+/// Returns whether the segment is in use.
 pub(crate) fn is_active(header: &Header) -> bool {
     header.previous != Previous::Spare
 }

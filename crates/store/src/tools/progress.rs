@@ -1,13 +1,13 @@
-//! How far a long work has come, for somebody who waits.
+//! The progress of a long task, for somebody who waits.
 
-/// How far it has come.
+/// How far a task has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Progress {
     /// What is being done.
     pub what: &'static str,
     /// How much of it is done.
     pub done: u64,
-    /// How much there is; 0 if nobody knows.
+    /// How much there is; 0 if that is unknown.
     pub total: u64,
 }
 

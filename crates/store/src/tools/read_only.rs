@@ -1,5 +1,6 @@
 //! The files of a directory that is only looked at: nothing in it is created, written, renamed or
-//! removed. While it is open no broker can start there; several may look at the same time.
+//! removed. While it is open, no broker can start there, except where there is no lock file because
+//! no broker has ever been there. Several readers may look at the same time.
 
 use std::fs::{File, TryLockError};
 use std::io;
@@ -13,7 +14,7 @@ use crate::real_disk::{LOCK_NAME, RealFile, list_files, refuse_unfinished};
 #[derive(Debug)]
 pub struct ReadOnlyDisk {
     path: PathBuf,
-    /// Closing it gives the lock back. Absent where no broker has ever been.
+    /// Closing this file releases the lock. Absent where no broker has ever been.
     _lock: Option<File>,
 }
 
@@ -22,8 +23,8 @@ impl ReadOnlyDisk {
     ///
     /// # Errors
     ///
-    /// There is none, a broker has it open, what is in it is not complete, or the file system
-    /// refuses.
+    /// The directory does not exist, a broker has it open, its content is not complete, or the file
+    /// system refuses.
     pub fn open(path: &Path) -> Result<Self, OpenError> {
         let shown = path.display().to_string();
         let failed = |error| OpenError::io(&shown, error);
@@ -58,7 +59,7 @@ impl Disk for ReadOnlyDisk {
         Err(io::ErrorKind::ReadOnlyFilesystem.into())
     }
 
-    /// The system refuses to write to what this gives.
+    /// Opens a file for reading; the system refuses to write to it.
     fn open(&self, name: &str) -> io::Result<Box<dyn DiskFile>> {
         Ok(Box::new(RealFile::new(File::open(self.path.join(name))?)))
     }

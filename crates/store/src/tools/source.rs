@@ -1,9 +1,9 @@
-//! The files of a data directory that a broker may be changing at the same time. They are held by
-//! hard links in a directory of its own inside the data directory, so that what the broker removes
-//! meanwhile stays readable; where there are no hard links they are read in place.
+//! The files of a data directory that a broker may be changing at the same time. Hard links hold
+//! them in a directory of their own inside the data directory, so that files that the broker
+//! removes meanwhile stay readable; where there are no hard links, the files are read in place.
 //!
-//! Nothing else in the data directory is touched, and the broker knows nothing of it: it looks at
-//! files only, never at directories.
+//! Nothing else in the data directory is touched, and the broker does not notice: it looks at files
+//! only, never at directories.
 
 use std::collections::BTreeSet;
 use std::fs::{self, DirBuilder, File, TryLockError};
@@ -22,7 +22,7 @@ const TRIES_MAX: usize = 100;
 
 /// The files, as they were at one moment.
 pub(crate) struct Source {
-    /// Where they are.
+    /// The directory that they are read from.
     directory: PathBuf,
     /// Checkpoints and segments.
     pub(crate) names: BTreeSet<String>,
@@ -32,7 +32,7 @@ pub(crate) struct Source {
 /// A directory with hard links, removed at the end.
 struct Hold {
     path: PathBuf,
-    /// Who has the lock is at work.
+    /// As long as this file is locked, the directory is in use.
     _lock: File,
 }
 
@@ -59,7 +59,7 @@ impl Source {
         Err(io::Error::other("the files change faster than they can be listed; try again"))
     }
 
-    /// Whether the files stay even if the broker removes them.
+    /// Returns whether the files stay even if the broker removes them.
     pub(crate) fn is_held(&self) -> bool {
         self.hold.is_some()
     }
@@ -68,7 +68,7 @@ impl Source {
         File::open(self.directory.join(name))
     }
 
-    /// The numbers of the segments, oldest first.
+    /// Returns the numbers of the segments, oldest first.
     pub(crate) fn segments(&self) -> Vec<u32> {
         self.names.iter().filter_map(|name| segment_number(name)).collect()
     }
@@ -83,7 +83,8 @@ enum Filled {
 }
 
 impl Hold {
-    /// `None` where it cannot be made, as in a directory that must not be written to.
+    /// Makes and locks the directory; `None` where that is impossible, as in a data directory that
+    /// must not be written to.
     fn new(directory: &Path) -> io::Result<Option<Self>> {
         let mut count = 0;
         loop {
@@ -98,7 +99,7 @@ impl Hold {
                 Err(error) if is_refusal(&error) => return Ok(None),
                 Err(error) => return Err(error),
             }
-            // Until it is locked another backup may take it for a stale one.
+            // Until it is locked, another backup may take it for a stale one and remove it.
             let lock = match File::open(&path) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
                 opened => opened?,
@@ -110,15 +111,16 @@ impl Hold {
                 return Ok(Some(Self { path, _lock: lock }));
             }
             if !is_locked && is_same {
-                // The file system has no locks: nobody can tell a stale directory here.
+                // The file system has no locks: a stale directory could not be told from one in
+                // use.
                 fs::remove_dir(&path)?;
                 return Ok(None);
             }
         }
     }
 
-    /// Makes links of these files. Those of an earlier try go: a segment that was not in use yet
-    /// may have been replaced by another one of its name.
+    /// Makes links to these files. Links of an earlier try are removed: a segment that was not in
+    /// use yet may have been replaced by another one of its name.
     fn fill(&self, directory: &Path, names: &BTreeSet<String>) -> io::Result<Filled> {
         for name in list_files(&self.path)? {
             fs::remove_file(self.path.join(name))?;
@@ -139,12 +141,12 @@ impl Hold {
 
 impl Drop for Hold {
     fn drop(&mut self) {
-        // What is left is removed by the next backup.
+        // The next backup removes what is left.
         let _ = fs::remove_dir_all(&self.path);
     }
 }
 
-/// Whether an error says that the file system cannot do this or does not allow it.
+/// Returns whether an error says that the file system cannot do this or does not allow it.
 fn is_refusal(error: &io::Error) -> bool {
     matches!(
         error.kind(),
@@ -163,7 +165,7 @@ fn store_files(directory: &Path) -> io::Result<BTreeSet<String>> {
     Ok(names.filter(is_needed).collect())
 }
 
-/// Removes what backups have left whose process was killed.
+/// Removes what backups left behind when their process was killed.
 fn remove_stale_holds(directory: &Path) -> io::Result<()> {
     for entry in fs::read_dir(directory)? {
         let entry = entry?;
@@ -185,7 +187,7 @@ fn remove_stale_holds(directory: &Path) -> io::Result<()> {
                 }
                 _ => {}
             },
-            // Its process is at work, or nobody can tell.
+            // Its process is at work, or that cannot be found out.
             Err(TryLockError::WouldBlock | TryLockError::Error(_)) => {}
         }
     }

@@ -1,6 +1,6 @@
-//! A directory that is being filled by an import or a backup: as long as it is not complete a file
-//! in it says so, and no broker starts on it. What is given up is removed again; what a killed
-//! process has left is removed by the next one that fills the directory.
+//! A directory that an import or a backup is filling. As long as it is not complete, a file in it
+//! says so, and no broker starts on it. If the work is given up, the content is removed again; if
+//! the process is killed, the next one that fills the directory removes what is left.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
@@ -15,14 +15,14 @@ use crate::real_disk::{LOCK_NAME, LOST_AND_FOUND, RealDisk, UNFINISHED_NAME};
 /// Why a directory cannot be filled.
 #[derive(Debug)]
 pub enum TargetError {
-    /// Something is in it.
+    /// The directory is not empty.
     NotEmpty {
         /// The directory.
         directory: String,
         /// One of the names in it.
         name: String,
     },
-    /// It cannot be opened.
+    /// The directory cannot be opened.
     Open(OpenError),
 }
 
@@ -41,7 +41,7 @@ impl fmt::Display for TargetError {
 
 impl error::Error for TargetError {}
 
-/// A directory that is not complete. Dropping it removes everything that was put into it.
+/// A directory that is not complete. Dropping this value removes everything that was put into it.
 #[derive(Debug)]
 pub(crate) struct Target {
     path: PathBuf,
@@ -56,7 +56,7 @@ impl Target {
         let failed = |error| TargetError::Open(OpenError::io(&path.display().to_string(), error));
         let was_there = match fs::symlink_metadata(path) {
             Ok(_) => {
-                // Before anything is changed: it may be any directory.
+                // Look before anything is changed: it may be any directory.
                 refuse_content(path)?;
                 true
             }
@@ -64,7 +64,7 @@ impl Target {
             Err(error) => return Err(failed(error)),
         };
         let disk = Arc::new(RealDisk::open_unfinished(path).map_err(TargetError::Open)?);
-        // Somebody may have been faster.
+        // Look again: another process may have been faster.
         refuse_content(path)?;
         let target =
             Self { path: path.to_owned(), disk: Some(disk), was_there, is_complete: false };
@@ -73,7 +73,7 @@ impl Target {
         Ok(target)
     }
 
-    /// Its files.
+    /// Returns the disk with the directory's files.
     pub(crate) fn disk(&self) -> Option<Arc<RealDisk>> {
         self.disk.clone()
     }
@@ -82,7 +82,7 @@ impl Target {
         &self.path
     }
 
-    /// Everything is in it; returns when that is on the device.
+    /// Notes that everything is in the directory; returns when that is on the device.
     pub(crate) fn complete(mut self) -> io::Result<()> {
         let directory = File::open(&self.path)?;
         directory.sync_all()?;
@@ -124,13 +124,13 @@ impl Target {
 impl Drop for Target {
     fn drop(&mut self) {
         if !self.is_complete {
-            // If this fails the mark stays, and no broker starts on what is left.
+            // If this fails, the mark stays, and no broker starts on what is left.
             let _ = self.give_up();
         }
     }
 }
 
-/// Refuses a directory with something in it, unless an earlier attempt has left it.
+/// Refuses a directory with something in it, unless an earlier attempt left that.
 fn refuse_content(path: &Path) -> Result<(), TargetError> {
     let directory = path.display().to_string();
     let failed = |error| TargetError::Open(OpenError::io(&directory, error));

@@ -1,13 +1,13 @@
-//! Every bit flip and every truncation of a small journal: nothing is handed out that was not
-//! appended, nothing is lost without a word, and nothing panics.
+//! Every bit flip and every truncation of a small journal: only records that were appended are
+//! handed out, nothing is lost without a report, and nothing panics.
 
 use super::*;
 use crate::segment::{END_BYTES, FRAME_BYTES};
 
 const SEGMENT_BYTES: u64 = 400;
 
-/// A journal of three segments, all synced, and what is in it. The last commit but one was synced
-/// before the last one was appended.
+/// Makes a journal of three segments, all synced; returns what is in it, too. The last commit but
+/// one was synced before the last one was appended.
 fn small_journal() -> (Arc<FaultyDisk>, Vec<Vec<Record>>) {
     let disk = Arc::new(FaultyDisk::new(0));
     let mut journal = open(&disk, SEGMENT_BYTES).journal;
@@ -23,7 +23,7 @@ fn small_journal() -> (Arc<FaultyDisk>, Vec<Vec<Record>>) {
     (disk, commits)
 }
 
-/// Opens a damaged journal twice, checks what is visited against the truth; returns the first
+/// Opens a damaged journal twice and checks what is visited against the truth. Returns the first
 /// opening.
 fn open_damaged(disk: &Arc<FaultyDisk>, truth: &[Record], what: &str) -> Opened {
     let mut first = open(disk, SEGMENT_BYTES);
@@ -47,7 +47,7 @@ fn open_damaged(disk: &Arc<FaultyDisk>, truth: &[Record], what: &str) -> Opened 
     first
 }
 
-/// Where the records end in each of the segments, as the next segment's header says.
+/// Returns where the records end in each of the segments, as the next segment's header says.
 fn ends(disk: &FaultyDisk) -> Vec<usize> {
     let header = |number: u32| {
         let bytes = disk.read(&segment_name(number)).unwrap();
@@ -88,7 +88,7 @@ fn every_bit_flip_is_reported_and_loses_nothing_else() {
                 assert_eq!(lost, 0, "{what}");
             } else if number < 3 || bit / 8 < last_begin {
                 assert_eq!(report.damage[0].kind, DamageKind::BadRecord, "{what}");
-                // A length that is wrong hides what follows up to the next Begin.
+                // A wrong length hides everything up to the next Begin.
                 assert!(lost <= 3, "{what}: {lost} are lost");
             } else {
                 // Nothing says that the last commit was synced.
@@ -126,7 +126,7 @@ fn a_damaged_begin_or_end_loses_no_record() {
         for (segment, byte) in
             [(first.segment(), first.offset() as usize - 1), (last.0.segment(), end + FRAME_BYTES)]
         {
-            // They may stand in the segment before or behind.
+            // The Begin or the End may stand in the segment before or behind.
             if byte < HEADER_BYTES || byte + END_BYTES > SEGMENT_BYTES as usize {
                 continue;
             }

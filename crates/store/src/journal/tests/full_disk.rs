@@ -1,5 +1,5 @@
-//! A full disk is waited for, a failed sync is for ever, and a limit of bytes keeps new segments
-//! from being made ahead.
+//! The journal waits while the disk is full, never recovers from a failed sync, and makes no new
+//! segments ahead of need above a limit of bytes.
 
 use super::*;
 

@@ -14,7 +14,7 @@ use crate::testing::{FaultyDisk, Random};
 /// A record as it was appended or visited.
 type Record = (Location, u8, Vec<u8>);
 
-/// What an opening gives.
+/// The result of opening a journal.
 struct Opened {
     journal: Journal,
     report: Report,
@@ -125,7 +125,7 @@ fn replay_begins_where_the_checkpoint_says() {
         let mut opened = try_open(&disk, 300, Some(end)).unwrap();
         assert_eq!(opened.report.damage, []);
         assert_eq!(opened.visited, records[count..]);
-        // What is before can still be read.
+        // What is before that place can still be read.
         assert_readable(&mut opened.journal, &records);
     }
 }

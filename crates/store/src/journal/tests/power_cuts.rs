@@ -1,5 +1,5 @@
-//! Power cuts at any moment, also in the middle of the recovery from one: what was synced is
-//! there, what is there was appended, in order and whole, and nothing of it is called damage.
+//! Power cuts at any moment, also in the middle of recovering from one. Everything synced is there;
+//! everything found was appended, in order and whole; nothing of it is called damage.
 
 use super::*;
 
@@ -13,7 +13,7 @@ struct Story {
     commits: Vec<Vec<Record>>,
     written: usize,
     synced: usize,
-    /// Where replay begins, and how many commits are before.
+    /// Where replay begins, and how many commits are before that place.
     from: Option<(Location, usize)>,
 }
 
@@ -36,7 +36,7 @@ impl Story {
         }
     }
 
-    /// Something happens. An error ends the life of the journal.
+    /// Does something at random. An error ends the life of the journal.
     fn step(&mut self) -> Result<(), StoreError> {
         match self.random.below(16) {
             0..5 => self.append(),
@@ -101,7 +101,7 @@ impl Story {
         Ok(())
     }
 
-    /// The disk has no room for a while.
+    /// Leaves the disk without room for a while.
     fn run_full(&mut self) -> Result<(), StoreError> {
         self.disk.set_capacity(self.disk.used() + self.random.below(3000) as u64);
         self.append();
@@ -121,7 +121,7 @@ impl Story {
             for (at, tag, expected) in &self.commits[commit] {
                 match self.journal.read(*at, &mut body) {
                     Ok(found) => assert_eq!((found, &body), (*tag, expected), "{self}"),
-                    // The power may be cut, or what a failed sync has lost is gone.
+                    // Either the power is cut, or a failed sync has lost the record.
                     Err(damage) => {
                         let excused = self.journal.fatal.is_some() || self.disk.list().is_err();
                         assert!(excused, "{self}: {damage}");
@@ -131,7 +131,7 @@ impl Story {
         }
     }
 
-    /// Opens what is found, with more power cuts while at it.
+    /// Opens what is found, with more power cuts meanwhile.
     fn recover(&mut self, mut cuts: usize) {
         let from = self.from.map(|(from, _)| from);
         let opened = loop {

@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// Appends commits with random records, writes and syncs now and then; checks that everything is
+/// Appends commits with random records, writes and syncs now and then. Checks that everything is
 /// there, at once and after reopening.
 fn fill(seed: u64, commits: usize, body_bytes_max: usize) {
     let mut random = Random::new(seed);
@@ -48,11 +48,12 @@ fn a_record_larger_than_a_segment_gets_one_of_its_size() {
     for seed in 0..50 {
         fill(seed, 20, 20_000);
     }
-    // Larger than a block of the cache, too.
+    // Also records that are larger than a block of the cache.
     fill(50, 10, 300_000);
 }
 
-/// A disk that takes 50 ms for a sync would take seconds for what waits behind a stall.
+/// If each record had its own file, a disk that takes 50 ms for a sync would take seconds for the
+/// records that wait behind a stall.
 #[test]
 fn records_larger_than_a_segment_share_files_when_many_are_written_at_once() {
     const MIB: usize = 1 << 20;
