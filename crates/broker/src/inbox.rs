@@ -247,7 +247,7 @@ impl Inbox {
         self.letters.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns whether other workers must read no publishers for now.
+    /// Returns whether workers that send batches must not read publishers for now.
     pub(crate) fn is_full(&self) -> bool {
         self.is_congested.load(Ordering::Relaxed) || self.pending.is_full()
     }
