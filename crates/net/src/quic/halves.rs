@@ -45,7 +45,8 @@ impl Halves {
     }
 
     /// Reads until nothing is left or `into` is full. `WouldBlock` means that nothing at all was
-    /// there; then the waker is called once there is something.
+    /// there; then, and also if the result is not `more`, the waker is called once there is
+    /// something.
     pub(super) fn read(&mut self, into: &mut [u8]) -> io::Result<Received> {
         let mut count = 0;
         while self.end.is_none() && count < into.len() {

@@ -59,7 +59,7 @@ impl Signals {
         numbers
     }
 
-    /// Tries again at each signal until it works.
+    /// Tries again at each signal until the attempt works.
     fn drive<T>(&self, mut attempt: impl FnMut() -> Option<T>) -> T {
         loop {
             if let Some(result) = attempt() {
