@@ -1,4 +1,4 @@
-//! Has each CONNECT decided about, and carries out the decision.
+//! Gets a decision about each CONNECT, and carries it out.
 //!
 //! A CONNECT that is allowed may throw out the connection that its Client has. It does not if the
 //! Client has given the CONNECT up meanwhile: then the Client is using the other connection.

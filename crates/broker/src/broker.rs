@@ -122,7 +122,8 @@ impl Broker {
         self.listeners.stop_accepting();
         self.send_to_all(|| Letter::Drain);
         let begun = Instant::now();
-        // Drained twice in a row: a letter may have been on its way from one worker to another.
+        // The workers must be drained twice in a row: a letter may have been on its way from one to
+        // another.
         let mut quiet = 0;
         while begun.elapsed() < deadline && quiet < 2 {
             thread::sleep(Duration::from_millis(5));
@@ -326,7 +327,7 @@ impl BrokerBuilder {
         self
     }
 
-    /// Sets what Clients may ask for that come by one listener, the one with this `index`.
+    /// Sets what Clients that come by one listener, the one with this `index`, may ask for.
     #[must_use]
     pub fn listener_capabilities(mut self, index: usize, capabilities: Capabilities) -> Self {
         let listeners = &mut self.listener_capabilities;

@@ -23,7 +23,8 @@ impl Worker {
             self.resume_connections();
             self.tell_events();
             self.deliver_locally();
-            // Before other workers hear of it: the store takes commits in this order.
+            // Before other workers hear of it: the store takes commits in the order in which they
+            // come.
             self.send_to_store();
             // Before anything is written: a Client that reads an acknowledgement and then asks
             // another worker finds that this worker already knows.

@@ -31,7 +31,8 @@ pub(crate) struct ConnectLines {
 #[derive(Default)]
 struct Line {
     waiting: VecDeque<ConnectionId>,
-    /// The old connection that is waited for; `turns` is for how many turns, while it was read.
+    /// The old connection that is waited for; `turns` counts the turns of waiting while it was
+    /// read.
     old: Option<ConnectionId>,
     turns: u16,
     /// For how many turns the line waited for old connections that could not be read.
@@ -52,16 +53,16 @@ enum Waiting {
 }
 
 impl ConnectLines {
-    /// Turns for which CONNECTs wait for one old connection: more than a socket holds can be read
-    /// in them. Turns in which nothing can be read are [`Worker::HELD_CONNECTS_PAUSE`] apart, which
-    /// makes a quarter of a second.
+    /// The most turns for which CONNECTs wait for one old connection: more than a socket holds can
+    /// be read in them. Turns in which nothing can be read are [`Worker::HELD_CONNECTS_PAUSE`]
+    /// apart, which makes a quarter of a second.
     const TURNS_MAX: u16 = 256;
 
     fn is_empty(&self) -> bool {
         self.places.is_empty()
     }
 
-    /// Returns whether lines have to be looked at again even if nothing comes by then.
+    /// Returns whether lines have to be looked at again even if nothing comes in the meantime.
     pub(crate) fn has_held(&self) -> bool {
         !self.held.is_empty()
     }
@@ -167,7 +168,7 @@ impl ConnectLines {
 }
 
 impl Worker {
-    /// Reads of an old connection in a turn on behalf of one CONNECT that waits for it.
+    /// The most reads of an old connection in a turn on behalf of one CONNECT that waits for it.
     const READS_BEFORE_CONNECT_MAX: usize = 64;
     /// The part of a turn's share of bytes that a CONNECT uses up each time it is looked at.
     const CONNECT_BYTES: usize = 4096;

@@ -69,7 +69,7 @@ impl Worker {
                 client_id = &*client.client_id, user_name = client.user_name.as_deref();
                 "the session of {client} ended"
             ),
-            // These are logged by the drop log.
+            // The drop log writes the lines about these.
             Event::Dropped { .. } => {}
         }
     }

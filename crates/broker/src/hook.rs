@@ -50,7 +50,7 @@ pub trait Hook: Send + Sync + 'static {
         true
     }
 
-    /// Learns of an event.
+    /// Is told of an event.
     fn on_event(&self, event: &Event) {
         let _ = event;
     }

@@ -265,8 +265,8 @@ impl MemoryGauge {
         }
     }
 
-    /// Finds how much nobody holds, once all workers have answered. This is found anew while memory
-    /// seems to be short.
+    /// Finds how much memory nobody holds, once all workers have answered. This is found anew while
+    /// memory seems to be short.
     fn find_spare(&self, state: &mut State, resident: u64, is_high: bool) {
         if !is_high {
             state.spare = 0;

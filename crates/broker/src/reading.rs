@@ -260,7 +260,7 @@ impl Worker {
         }
     }
 
-    /// Goes on with what waited for bytes to be written.
+    /// Goes on with what waited, after bytes were written.
     pub(crate) fn note_flushed(&mut self, id: ConnectionId) {
         let Some(socket) = self.sockets.of(id) else {
             return;

@@ -42,8 +42,9 @@ pub struct Storage {
 pub enum Place {
     /// In a data directory, which is made if it does not exist.
     Directory(PathBuf),
-    /// In the files of this disk. A program can so test what its broker does when a disk fails, or
-    /// keep the files where it likes. It has to make sure that only one broker uses the disk.
+    /// In the files of this disk. This lets a program test what its broker does when a disk fails,
+    /// or keep the files where it likes. The program has to make sure that only one broker uses the
+    /// disk.
     Disk(Arc<dyn Disk>),
 }
 

@@ -123,7 +123,7 @@ pub enum TlsVersion {
 /// Whether connections begin with a header of the PROXY protocol.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ProxyOptions {
-    /// Whether connections may or must begin with it.
+    /// Whether connections may or must begin with a header.
     pub mode: ProxyMode,
     /// Networks that proxies are in; a header from elsewhere is refused. Empty: any.
     pub from: Vec<IpNet>,

@@ -115,7 +115,7 @@ impl Listeners {
 
     /// Starts to accept on all of them at once, so that a peer that is let in by one finds the
     /// others open, too. `pass_on` gets every connection with its listener's number; `every_second`
-    /// is called at least about once a second, and whenever connections have come.
+    /// is called each time that the listeners were looked at, at least about once a second.
     ///
     /// # Errors
     ///

@@ -25,7 +25,7 @@ use crate::tls::{TlsClient, TlsClientOptions, TlsServer};
 /// No test takes nearly as long.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Takes the part that a poller has for a worker.
+/// Stands in for a worker's poller.
 #[derive(Default)]
 struct Signals {
     numbers: Mutex<Vec<usize>>,

@@ -1,9 +1,9 @@
 //! One connection's TLS, either side: bytes in, bytes out.
 //!
-//! It never touches a socket. It keeps only the bytes of an incomplete record or handshake message,
-//! and nothing at all while the connection is idle. No decrypted byte leaves before the handshake
-//! is complete and the peer's certificate, even that of a resumed session, is good by what is
-//! trusted at that moment.
+//! It never touches a socket. What it keeps is bounded: the bytes of an incomplete record or
+//! handshake message, and nothing at all while the connection is idle. No decrypted byte leaves
+//! before the handshake is complete and the peer's certificate, even that of a resumed session, is
+//! good by what is trusted at that moment.
 
 use std::mem;
 use std::sync::{Arc, OnceLock};

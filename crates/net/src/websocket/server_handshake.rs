@@ -123,7 +123,7 @@ impl ServerHandshake {
     }
 }
 
-/// Refuses bytes that cannot become a request at once, before all of it has come: a method has
+/// Refuses bytes that cannot become a request, without waiting for more of them: a method has
 /// letters only, and the first line, once it is complete, names HTTP.
 fn check_start(head: &[u8], has_line: bool) -> Result<(), Refusal> {
     /// The first byte of a TLS record with a handshake message.
