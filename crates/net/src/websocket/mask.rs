@@ -26,8 +26,8 @@ pub(super) fn advance_mask(mut mask: [u8; 4], count: usize) -> [u8; 4] {
     mask
 }
 
-/// Masks for a client's frames. Whoever chooses the payload must not be able to predict them (RFC
-/// 6455, 10.3). They are a keyed hash of a counter, with a key from the operating system.
+/// Masks for a client's frames (RFC 6455, 10.3). Whoever chooses the payload must not be able to
+/// predict them. They are a keyed hash of a counter, with a key from the operating system.
 #[derive(Debug)]
 pub(super) struct Masks {
     key: RandomState,
