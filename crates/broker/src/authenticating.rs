@@ -1,7 +1,7 @@
-//! Who decides about a CONNECT, and what becomes of the decision.
+//! Gets a decision about each CONNECT, and carries it out.
 //!
-//! A CONNECT that is allowed may throw out the connection that its Client has. It does not if its
-//! Client has given it up meanwhile: then that connection is the one that the Client uses.
+//! A CONNECT that is allowed may throw out the connection that its Client has. It does not if the
+//! Client has given the CONNECT up meanwhile: then the Client is using the other connection.
 
 use std::io;
 use std::sync::Arc;
@@ -14,8 +14,8 @@ use crate::hook::{AuthReply, allow_anonymous};
 use crate::worker::Worker;
 
 impl Worker {
-    /// Has the authentication requests of this turn answered: at once without a hook, else when
-    /// the hook answers. `has_more`: bytes were read behind the packet that asks.
+    /// Has the authentication requests of this turn answered: at once without a hook, otherwise
+    /// when the hook answers. `has_more`: bytes were read after the packet that asks.
     pub(crate) fn authenticate(&mut self, has_more: bool) {
         for request in std::mem::take(&mut self.fx.authenticate) {
             let connection = request.connection;
@@ -32,7 +32,7 @@ impl Worker {
                     let inbox = Arc::clone(&self.inboxes[self.id.index()]);
                     let reply = AuthReply::new(connection, inbox);
                     if !hook.authenticate(request, &socket.stream.peer(), reply) {
-                        // The holder of the reply answers too late from now on.
+                        // If somebody still holds the reply, an answer from now on is too late.
                         let refusal = AuthAnswer::Refuse(ReasonCode::NotAuthorized);
                         self.core.handle_auth_answer(connection, refusal, self.now, &mut self.fx);
                     }
@@ -42,8 +42,8 @@ impl Worker {
         }
     }
 
-    /// Makes this worker the owner of a Client Identifier that its core has just assigned. False if
-    /// it is another worker's.
+    /// Makes this worker the owner of a Client Identifier that its core has just assigned. Returns
+    /// false if another worker owns it.
     fn claim_assigned(&mut self, id: ConnectionId, client_id: &str) -> bool {
         let (Some(directory), Some(socket)) = (&self.directory, self.sockets.of(id)) else {
             return true;
@@ -53,7 +53,7 @@ impl Worker {
         is_owner
     }
 
-    /// A request was answered.
+    /// Handles the answer to a request.
     pub(crate) fn handle_answer(&mut self, id: ConnectionId, answer: AuthAnswer, has_more: bool) {
         let is_allowed = matches!(answer, AuthAnswer::Allow { .. });
         if is_allowed && !has_more && self.would_take_over(id) && self.has_gone(id) {
@@ -62,14 +62,14 @@ impl Worker {
         self.core.handle_auth_answer(id, answer, self.now, &mut self.fx);
     }
 
-    /// Whether a CONNECT that is allowed now throws out another connection.
+    /// Returns whether a CONNECT that is allowed now would throw out another connection.
     fn would_take_over(&self, id: ConnectionId) -> bool {
         let client_id = self.core.authenticating_client_id(id);
         client_id.and_then(|client_id| self.core.connection_of(client_id)).is_some()
     }
 
-    /// Whether the Client has closed its Network Connection and sent nothing that is not decoded
-    /// yet. Reads on to learn that.
+    /// Returns whether the Client has closed its Network Connection and sent nothing that is not
+    /// decoded yet. Reads from the connection to learn that.
     fn has_gone(&mut self, id: ConnectionId) -> bool {
         let Some(socket) = self.sockets.of(id) else {
             return false;
@@ -77,7 +77,7 @@ impl Worker {
         if !socket.is_readable || !socket.partial.is_empty() {
             return false;
         }
-        // The scratch buffer holds what is decoded at present.
+        // The scratch buffer is not free: it holds the bytes that are being decoded.
         let mut room = vec![0; Self::LAYERED_READ_BYTES];
         match socket.stream.read(&mut room, &mut self.stream_scratch) {
             Ok(Received::End) => true,

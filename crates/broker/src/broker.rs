@@ -1,4 +1,4 @@
-//! A whole broker: made by a builder, started, stopped.
+//! A whole broker: a builder makes and starts it, and [`Broker::stop`] stops it.
 
 use std::fmt;
 use std::io;
@@ -34,7 +34,7 @@ use crate::unfinished::Unfinished;
 use crate::watch::Watch;
 use crate::worker::{Worker, WorkerParts};
 
-/// Makes a [`Broker`]. Everything has a default but the addresses to listen on.
+/// Makes a [`Broker`]. Everything except the addresses to listen on has a default.
 pub struct BrokerBuilder {
     listen: Vec<Listen>,
     workers: usize,
@@ -57,7 +57,7 @@ pub struct BrokerBuilder {
     allocator: Option<Allocator>,
 }
 
-/// A running broker. Dropping it stops it at once; [`Broker::stop`] lets Clients go first.
+/// A running broker. Dropping it stops it at once; [`Broker::stop`] first lets Clients go.
 pub struct Broker {
     listeners: Arc<BrokerListeners>,
     _own_topics: Option<OwnTopics>,
@@ -70,7 +70,7 @@ pub struct Broker {
 /// Why a broker did not start. Nothing of it is left running.
 #[derive(Debug)]
 pub enum StartError {
-    /// A listener could not be made: its address, its certificates, its options.
+    /// A listener could not be made, because of its address, its certificates or its options.
     Listen(ListenError),
     /// The operating system refused a thread or a descriptor.
     System(io::Error),
@@ -79,7 +79,7 @@ pub enum StartError {
 }
 
 impl Broker {
-    /// A builder with all defaults and without listeners.
+    /// Returns a builder with all defaults and without listeners.
     pub fn builder() -> BrokerBuilder {
         BrokerBuilder {
             listen: Vec::new(),
@@ -104,24 +104,26 @@ impl Broker {
         }
     }
 
-    /// The addresses that it began to listen on, in the order in which they were asked for. See
-    /// [`BrokerHandle::listeners`] for those of now.
+    /// Returns the addresses that the broker began to listen on, in the order in which they were
+    /// asked for. See [`BrokerHandle::listeners`] for the present ones.
     pub fn local_addresses(&self) -> &[ListenerAddress] {
         &self.addresses
     }
 
-    /// How the program talks to it.
+    /// Returns a handle, by which the program talks to the broker.
     pub fn handle(&self) -> BrokerHandle {
         self.handle.clone()
     }
 
-    /// Stops in an orderly way: no new connections, MQTT 5 Clients are told (0x8B Server shutting
-    /// down), what is written already leaves. After `deadline` it ends whatever is left.
+    /// Stops in an orderly way: accepts no new connections, tells MQTT 5 Clients (0x8B Server
+    /// shutting down), and sends what is already written. After `deadline` it ends whatever is
+    /// left.
     pub fn stop(self, deadline: Duration) {
         self.listeners.stop_accepting();
         self.send_to_all(|| Letter::Drain);
         let begun = Instant::now();
-        // Twice in a row: a letter may have been on its way from one worker to another.
+        // The workers must be drained twice in a row: a letter may have been on its way from one to
+        // another.
         let mut quiet = 0;
         while begun.elapsed() < deadline && quiet < 2 {
             thread::sleep(Duration::from_millis(5));
@@ -134,7 +136,7 @@ impl Broker {
         workers.all(|(thread, inbox)| thread.is_finished() || inbox.is_drained())
     }
 
-    /// The sum at the end, with what is lost by it.
+    /// Logs how many messages were dropped in all, including those that are lost by the end itself.
     fn tell_drops(&self) {
         let mut counters = Counters::default();
         self.handle.inboxes.iter().for_each(|inbox| counters.add(&inbox.left_counters()));
@@ -166,9 +168,9 @@ impl Drop for Broker {
         if has_run {
             self.tell_drops();
         }
-        // Behind the workers: the last bytes of what they have written by QUIC leave with it.
+        // After the workers: this sends the last bytes that they have written by QUIC.
         self.listeners.end();
-        // Behind the workers: what they wanted to be kept last is with it now.
+        // After the workers: by now the store has everything that they wanted to keep.
         if let Some((orders, thread)) = self.store.take() {
             orders.send([Order::Close]);
             if thread.join().is_err() {
@@ -199,7 +201,7 @@ impl BrokerBuilder {
         self
     }
 
-    /// Listens as [`BrokerBuilder::listen`] does, with what a listener can have of its own.
+    /// Listens as [`BrokerBuilder::listen`] does, with settings for this listener alone.
     #[must_use]
     pub fn listener(mut self, settings: ListenerSettings) -> Self {
         let ListenerSettings { listen, durability, capabilities } = settings;
@@ -211,73 +213,74 @@ impl BrokerBuilder {
         }
     }
 
-    /// How many worker threads there are if nothing else is said: one for each processor that the
-    /// process may use, at most 64.
+    /// Returns the default number of worker threads: one for each processor that the process may
+    /// use, at most 64.
     pub fn workers_default() -> usize {
         let processors = thread::available_parallelism().map_or(1, usize::from);
         processors.min(WorkerId::MAX_WORKERS)
     }
 
-    /// How many worker threads there are; [`BrokerBuilder::workers_default`] says the default. At
-    /// least 1, at most 64.
+    /// Sets the number of worker threads, at least 1 and at most 64; the default is
+    /// [`BrokerBuilder::workers_default`].
     #[must_use]
     pub fn workers(mut self, workers: usize) -> Self {
         self.workers = workers;
         self
     }
 
-    /// All limits.
+    /// Sets all limits.
     #[must_use]
     pub fn limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
         self
     }
 
-    /// Topic rewriting and automatic subscriptions.
+    /// Sets the rules for topic rewriting and automatic subscriptions.
     #[must_use]
     pub fn topics(mut self, topics: TopicRules) -> Self {
         self.topics = topics;
         self
     }
 
-    /// How shared subscriptions choose a member.
+    /// Sets how shared subscriptions choose a member.
     #[must_use]
     pub fn shared_strategy(mut self, strategy: SharedStrategy) -> Self {
         self.shared_strategy = strategy;
         self
     }
 
-    /// Whether a shared subscription keeps messages itself while no member is connected; else
-    /// they go to the queue of a member. The default is that it does.
+    /// Sets whether a shared subscription keeps messages itself while no member is connected (the
+    /// default); otherwise they go to the queue of a member.
     #[must_use]
     pub fn shared_backlog(mut self, keeps: bool) -> Self {
         self.shared_backlog = keeps;
         self
     }
 
-    /// What Request Response Information is answered with: this, `/` and the Client Identifier.
+    /// Sets the prefix of the Response Information that Clients may request: this, `/` and the
+    /// Client Identifier.
     #[must_use]
     pub fn response_prefix(mut self, prefix: Option<String>) -> Self {
         self.response_prefix = prefix.map(String::into_boxed_str);
         self
     }
 
-    /// Who decides and who is told.
+    /// Sets the hook that makes decisions and is told of events.
     #[must_use]
     pub fn hook(mut self, hook: Arc<dyn Hook>) -> Self {
         self.hook = Some(hook);
         self
     }
 
-    /// Seeds hash tables; the default is a different one at each start, which nobody can guess.
+    /// Seeds hash tables. The default is a different seed at each start, which nobody can guess.
     #[must_use]
     pub fn seed(mut self, seed: u64) -> Self {
         self.seed = Some(seed);
         self
     }
 
-    /// Keeps Sessions and messages in a data directory, so that what is acknowledged survives the
-    /// end of the process and a power cut. The default is to keep them in memory only.
+    /// Keeps Sessions and messages in a data directory, so that everything acknowledged survives
+    /// the end of the process and a power cut. The default is to keep them in memory only.
     #[must_use]
     pub fn storage(mut self, storage: Storage) -> Self {
         self.storage = Some(storage);
@@ -290,15 +293,16 @@ impl BrokerBuilder {
         self.storage(Storage::new(directory))
     }
 
-    /// What an acknowledgement promises; the default is [`Durability::Fsync`]. Without storage it
-    /// promises nothing that outlives the process.
+    /// Sets what an acknowledgement promises; the default is [`Durability::Fsync`]. Without storage
+    /// it promises nothing that outlives the process.
     #[must_use]
     pub fn durability(mut self, durability: Durability) -> Self {
         self.durability.default = durability;
         self
     }
 
-    /// What an acknowledgement promises to those who come by one listener, the `index`-th one.
+    /// Sets what an acknowledgement promises to Clients that come by one listener, the one with
+    /// this `index`.
     #[must_use]
     pub fn listener_durability(mut self, index: usize, durability: Durability) -> Self {
         let listeners = &mut self.listener_durabilities;
@@ -307,22 +311,23 @@ impl BrokerBuilder {
         self
     }
 
-    /// What an acknowledgement of a message to a matching topic promises, whatever the listener.
-    /// Of several, the first one that matches counts.
+    /// Sets what an acknowledgement promises for messages to a matching topic, whatever the
+    /// listener. If several filters match, the first one counts.
     #[must_use]
     pub fn topic_durability(mut self, filter: impl Into<String>, durability: Durability) -> Self {
         self.durability.topics.push((filter.into().into_boxed_str(), durability));
         self
     }
 
-    /// What Clients may ask for: protocol versions, QoS, retained messages, kinds of subscriptions.
+    /// Sets what Clients may ask for: protocol versions, QoS, retained messages, kinds of
+    /// subscriptions.
     #[must_use]
     pub fn capabilities(mut self, capabilities: Capabilities) -> Self {
         self.capabilities = capabilities;
         self
     }
 
-    /// The same for those who come by one listener, the `index`-th one.
+    /// Sets what Clients that come by one listener, the one with this `index`, may ask for.
     #[must_use]
     pub fn listener_capabilities(mut self, index: usize, capabilities: Capabilities) -> Self {
         let listeners = &mut self.listener_capabilities;
@@ -331,46 +336,47 @@ impl BrokerBuilder {
         self
     }
 
-    /// What is called, on a thread of the broker's, when the store has failed. All connections are
-    /// closed then; the program drops the broker, and ends if it has nothing else to do.
+    /// Sets a function to be called, on one of the broker's threads, when the store has failed. All
+    /// connections are closed then; the program should drop the broker, and end if it has nothing
+    /// else to do.
     #[must_use]
     pub fn on_failure(mut self, tell: impl Fn(&str) + Send + Sync + 'static) -> Self {
         self.on_failure = Arc::new(tell);
         self
     }
 
-    /// Other clocks than those of this machine, to test what happens when they are set.
+    /// Replaces the clocks of this machine, to test what happens when a clock is set.
     #[must_use]
     pub fn clocks(mut self, clocks: Arc<dyn Clocks>) -> Self {
         self.clocks = clocks;
         self
     }
 
-    /// How often the broker tells below `$SYS` how it is: at once at its start, and what has
-    /// changed at each interval. The default is that it does not.
+    /// Sets the interval at which the broker publishes its state below `$SYS`: everything at once
+    /// at its start, then at each interval what has changed. By default it publishes nothing.
     #[must_use]
     pub fn own_topics_interval(mut self, interval: Option<Duration>) -> Self {
         self.own_topics_interval = interval;
         self
     }
 
-    /// Whose packets are written into the log at its level `trace`, by Client Identifier; the
-    /// default is everybody's.
+    /// Sets whose packets the log shows at its level `trace`, by Client Identifier; the default is
+    /// everybody's.
     #[must_use]
     pub fn trace_client(mut self, client_id: Option<String>) -> Self {
         self.trace_client = client_id.map(Arc::from);
         self
     }
 
-    /// What the program's allocator says, so that `memory_bytes_max` counts the bytes that are in
-    /// use and nothing else. Without it the broker estimates them.
+    /// Lets the program's allocator tell how many bytes are in use, so that `memory_bytes_max`
+    /// counts these bytes and nothing else. Without it the broker estimates them.
     #[must_use]
     pub fn allocator(mut self, allocator: Allocator) -> Self {
         self.allocator = Some(allocator);
         self
     }
 
-    /// Starts the broker: when this returns, it accepts connections.
+    /// Starts the broker, which accepts connections when this returns.
     ///
     /// # Errors
     ///
@@ -491,13 +497,13 @@ impl BrokerBuilder {
         Ok(clock)
     }
 
-    /// The largest packet that some listener takes by its own word; 0: none says one.
+    /// Returns the largest packet size that a listener sets for itself; 0 if none sets one.
     fn listener_packet_bytes_max(&self) -> u32 {
         let own = self.listener_capabilities.iter().flatten().chain([&self.capabilities]);
         own.filter_map(|it| it.packet_bytes_max).max().unwrap_or(0)
     }
 
-    /// What was asked for each listener.
+    /// Returns the settings that were asked for, one for each listener.
     fn listener_settings(&self) -> Vec<ListenerSettings> {
         let settings = self.listen.iter().enumerate().map(|(index, listen)| {
             let capabilities = self.listener_capabilities.get(index).copied().flatten();
@@ -538,7 +544,7 @@ fn start_listeners(
     let (table, connections_max) =
         (Arc::clone(&listeners.table), Arc::clone(&listeners.connections_max));
     let pass_on = move |accepted: Accepted| {
-        // Whose listener is gone is closed.
+        // A connection whose listener is gone is closed.
         if let Some(terms) = table.get(accepted.listener) {
             let connections_max = connections_max.load(Ordering::Relaxed);
             pass_on(accepted, terms, &inboxes, connections_max, &beyond);
@@ -548,7 +554,7 @@ fn start_listeners(
     Ok(listeners.run(running)?)
 }
 
-/// The core asks the hook, if there is one.
+/// Returns the policy that the core asks: the hook, if there is one.
 fn policy(hook: Option<&Arc<GuardedHook>>) -> Arc<dyn Policy> {
     match hook {
         Some(hook) => Arc::clone(hook) as _,
@@ -556,15 +562,15 @@ fn policy(hook: Option<&Arc<GuardedHook>>) -> Arc<dyn Policy> {
     }
 }
 
-/// What looks after memory.
+/// The two things that look after memory.
 type Memory = (Arc<MemoryGauge>, Arc<Unfinished>);
 
-/// What may wait at various places, as parts of the memory that the process may have: what is
-/// noticed to be too much must not be too much already.
+/// How much may wait at various places, as parts of the memory that the process may have. The parts
+/// are small, because by the time an excess is noticed it must still fit.
 struct Share {
     /// Bytes of batches for a worker.
     inbox: usize,
-    /// Bytes of what waits for the store.
+    /// Bytes of orders that wait for the store.
     orders: usize,
     /// Bytes that a worker reads in a turn.
     turn: usize,
@@ -578,7 +584,7 @@ impl Share {
     const TURN_MIN: u64 = 256 << 10;
     const TURN_MAX: u64 = 8 << 20;
 
-    /// Replaces limits that are too large for the memory.
+    /// Divides the memory. Replaces limits that are too large for it.
     fn of(limits: &mut Limits, workers: usize, listener_packet_bytes_max: u32) -> Self {
         let memory = memory::resolve(limits.memory_bytes_max);
         limits.memory_bytes_max = memory;
@@ -596,7 +602,7 @@ impl Share {
     }
 }
 
-/// Gives the cores what the store has kept.
+/// Gives the cores the Sessions and messages that the store has kept.
 fn restore(
     storage: &Storage,
     opened: Opened,
@@ -613,11 +619,11 @@ fn new_inbox(poller: &Poller, let_in: &Arc<AtomicUsize>, full_bytes: usize) -> A
     Arc::new(Inbox::new(poller.notifier(), Arc::clone(let_in), full_bytes))
 }
 
-/// Connections at the same time that are only told to come later; beyond them nothing is said.
+/// How many connections at a time are told to come later; further ones are closed without a word.
 const TURNED_AWAY_MAX: usize = 1024;
 
-/// Gives a connection to the worker that has the fewest. Those beyond `connections_max` are
-/// counted.
+/// Gives a connection to the worker that has the fewest. Counts connections beyond
+/// `connections_max`.
 fn pass_on(
     accepted: Accepted,
     terms: Arc<ListenerTerms>,
@@ -632,7 +638,7 @@ fn pass_on(
     let turned_away: usize =
         inboxes.iter().map(|inbox| inbox.turned_away.load(Ordering::Relaxed)).sum();
     let Accepted { stream, opened, refusal, .. } = accepted;
-    // Several threads accept: nobody comes in between looking and counting.
+    // Several threads accept, so comparing and counting must be one step.
     let one_more = |count: usize| (count < connections_max).then_some(count + 1);
     let is_let_in = refusal.is_none()
         && inbox.let_in.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).is_ok();
@@ -645,7 +651,7 @@ fn pass_on(
             Transport::Tcp | Transport::Unix | Transport::WebSocket
         );
         if turned_away >= TURNED_AWAY_MAX || !is_cheap {
-            // What QUIC says instead.
+            // The Reason Code is for QUIC, which sends it when it closes.
             return stream.abort(ReasonCode::ServerBusy as u32);
         }
         inbox.turned_away.fetch_add(1, Ordering::Relaxed);

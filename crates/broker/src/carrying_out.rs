@@ -1,4 +1,4 @@
-//! The end of a turn: what the core decided is done.
+//! The end of a turn: carries out what the core has decided.
 
 use std::io::{self, IoSlice};
 use std::sync::Arc;
@@ -10,12 +10,12 @@ use crate::storage::Order;
 use crate::worker::Worker;
 
 impl Worker {
-    /// Segments in one vectored write.
+    /// The most segments in one vectored write.
     const SLICES: usize = 32;
-    /// Rounds in which effects may cause effects within one turn.
+    /// The most rounds in which effects may cause further effects within one turn.
     const ROUNDS_MAX: usize = 16;
 
-    /// Carries out all effects, also those that carrying out others had.
+    /// Carries out all effects, including those that result from carrying out others.
     pub(crate) fn carry_out(&mut self) {
         for _ in 0..Self::ROUNDS_MAX {
             self.authenticate(false);
@@ -23,10 +23,11 @@ impl Worker {
             self.resume_connections();
             self.tell_events();
             self.deliver_locally();
-            // Before other workers hear of it: the store takes commits in order.
+            // Before other workers hear of it: the store takes commits in the order in which they
+            // come.
             self.send_to_store();
-            // Before anything is written: who reads an acknowledgement and asks another worker
-            // finds that worker told already.
+            // Before anything is written: a Client that reads an acknowledgement and then asks
+            // another worker finds that this worker already knows.
             self.send_batches();
             self.flush_connections();
             self.close_connections();
@@ -42,7 +43,7 @@ impl Worker {
         }
     }
 
-    /// One vectored write per connection that has something to write.
+    /// Writes, once for each connection that has something to write.
     fn flush_connections(&mut self) {
         let mut flush = std::mem::take(&mut self.fx.flush);
         self.core.begin_flush(&flush);
@@ -72,7 +73,7 @@ impl Worker {
             let offered: usize = slices[..filled].iter().map(|slice| slice.len()).sum();
             match socket.stream.write_vectored(&slices[..filled], &mut self.stream_scratch) {
                 Ok(written) => {
-                    // Else the poller tells when there is room again.
+                    // Otherwise the poller reports when there is room again.
                     let goes_on = written == offered || socket.stream.takes_more();
                     if socket.is_choked {
                         self.core.note_sign_of_life(id, self.now);
@@ -89,7 +90,7 @@ impl Worker {
         }
     }
 
-    /// Commits and questions, in this order.
+    /// Sends commits and then questions to the store.
     pub(crate) fn send_to_store(&mut self) {
         if self.fx.commits.is_empty() && self.fx.fetches.is_empty() {
             return;
@@ -153,7 +154,7 @@ impl Worker {
         self.disown();
     }
 
-    /// Keeps the directory true: a CONNECT that was claimed is decided.
+    /// Ends a claim in the directory when the CONNECT that it was made for is decided.
     fn note_owner(&mut self, event: &Event) {
         if let (Some(directory), Event::Connected { connection, client, .. }) =
             (&self.directory, event)
@@ -164,7 +165,7 @@ impl Worker {
         }
     }
 
-    /// The next Sessions of these Clients may be another worker's.
+    /// Releases Clients whose next Sessions may belong to another worker.
     fn disown(&mut self) {
         for client in std::mem::take(&mut self.fx.disowned) {
             if let Some(directory) = &self.directory
@@ -176,7 +177,7 @@ impl Worker {
     }
 }
 
-/// Somebody has subscribed to what the broker tells of itself.
+/// Returns whether somebody has subscribed to what the broker publishes about itself.
 fn wants_figures(event: &Event) -> bool {
     matches!(
         event,

@@ -1,5 +1,5 @@
-//! The thread that reads certificate files again when they have changed. It has nothing else to do:
-//! a file system may take its time.
+//! The thread that reads certificate files again when they have changed. It does nothing else,
+//! because a file system may be slow.
 
 use std::io;
 use std::sync::Arc;
@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use midge_net::ListenerControl;
 
-/// The running thread, until it is dropped. It is not waited for: it may be stuck at a file.
+/// The running thread. It ends after this is dropped, but nobody waits for it: it may be stuck at a
+/// file.
 pub(crate) struct CertificateWatch {
     _end: Sender<()>,
 }
@@ -18,7 +19,7 @@ impl CertificateWatch {
     /// How often the files are looked at.
     const INTERVAL: Duration = Duration::from_secs(1);
 
-    /// Begins to look; `None` if no listener has certificates.
+    /// Starts the thread. Returns `None` if no listener has certificates.
     pub(crate) fn start(listeners: Arc<ListenerControl>) -> io::Result<Option<Self>> {
         if !listeners.have_certificates() {
             return Ok(None);

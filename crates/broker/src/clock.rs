@@ -1,6 +1,6 @@
-//! The one clock of a broker: what its cores have as the time. Setting the machine's clock does
-//! not move it, and it goes on while the machine is suspended. Where there is a store it goes on
-//! from the time of the store; the store learns what the machine's clocks show beside it.
+//! The one clock of a broker, which gives its cores the time. Setting the machine's clock does not
+//! move it, and it goes on while the machine is suspended. Where there is a store, the clock goes
+//! on from the time of the store, and the store also learns what the machine's clocks show.
 
 use std::sync::Arc;
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
@@ -10,18 +10,20 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use midge_core::Timestamp;
 use midge_store::{Reading, Uptime};
 
-/// The clocks of a machine. A program can give its broker others, to test what becomes of it when
-/// a clock is set or time passes.
+/// The clocks of a machine. A program can give its broker other clocks, to test what happens when a
+/// clock is set or time passes.
 pub trait Clocks: Send + Sync {
-    /// The time of day in milliseconds since the Unix epoch; whoever looks after the machine may
-    /// set it at any time.
+    /// Returns the time of day in milliseconds since the Unix epoch. Whoever looks after the
+    /// machine may set it at any time.
     fn wall_ms(&self) -> u64;
 
-    /// How many milliseconds have passed since some moment in the past, which is the same for all
-    /// programs until the machine is started anew; while it was suspended, too. Never goes back.
+    /// Returns how many milliseconds have passed since some moment in the past, including the time
+    /// while the machine was suspended. The moment is the same for all programs until the machine
+    /// starts again. Never goes back.
     fn uptime_ms(&self) -> u64;
 
-    /// Names the run of the machine that [`Clocks::uptime_ms`] counts in; `None` if nobody knows.
+    /// Identifies the run of the machine that [`Clocks::uptime_ms`] counts in; `None` if nobody
+    /// knows.
     fn boot(&self) -> Option<u128>;
 }
 
@@ -56,7 +58,7 @@ fn boot_id() -> Option<u128> {
 
 impl Clocks for MachineClocks {
     fn wall_ms(&self) -> u64 {
-        // A clock before 1970 is not set yet.
+        // A clock that shows a time before 1970 is not set yet.
         let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX)
     }
@@ -80,24 +82,25 @@ impl Clocks for MachineClocks {
     }
 }
 
-/// Gives the core its time.
+/// Gives the cores their time.
 #[derive(Clone)]
 pub(crate) struct Clock {
     clocks: Arc<dyn Clocks>,
     start: Timestamp,
-    /// What the uptime was at `start`.
+    /// The uptime at `start`.
     start_uptime_ms: u64,
 }
 
 impl Clock {
-    /// A clock that shows the time of day now, and does not follow it.
+    /// Returns a clock that shows the time of day now, but does not follow it later.
     pub(crate) fn start(clocks: Arc<dyn Clocks>) -> Self {
         let (start, start_uptime_ms) =
             (Timestamp::from_millis(clocks.wall_ms()), clocks.uptime_ms());
         Self { clocks, start, start_uptime_ms }
     }
 
-    /// One that goes on from another time instead, which it was when this one was started.
+    /// Returns a clock that goes on from another time: it shows `start` for the moment at which
+    /// this clock was started.
     pub(crate) fn going_on_from(&self, start: Timestamp) -> Self {
         Self { start, ..self.clone() }
     }
@@ -106,14 +109,14 @@ impl Clock {
         self.start + self.clocks.uptime_ms().saturating_sub(self.start_uptime_ms)
     }
 
-    /// What the machine's clocks showed when this one was started.
+    /// Returns what the machine's clocks showed when this clock was started.
     pub(crate) fn first_reading(&self) -> Reading {
         let millis = self.start_uptime_ms;
         let uptime = self.clocks.boot().map(|boot| Uptime { boot, millis });
         Reading { wall_ms: self.start.as_millis(), uptime }
     }
 
-    /// The time, and what the machine's clocks show beside it.
+    /// Returns the time, and what the machine's clocks show at that moment.
     pub(crate) fn read(&self) -> (Timestamp, Reading) {
         let (wall_ms, millis) = (self.clocks.wall_ms(), self.clocks.uptime_ms());
         let now = self.start + millis.saturating_sub(self.start_uptime_ms);

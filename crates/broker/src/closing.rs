@@ -1,8 +1,8 @@
-//! Connections that this side closes: how their last bytes still reach the peer.
+//! How the last bytes of connections that this side closes still reach the peer.
 //!
-//! Bytes already written leave first, if the peer reads them soon enough. Then the writing side is
-//! shut down and the stream kept a little: closing it at once could make the kernel throw away what
-//! the peer has not read yet, if something unread had come from it.
+//! Bytes that are already written leave first, if the peer reads them soon enough. Then the writing
+//! side is shut down and the stream is kept for a moment: closing it at once could make the kernel
+//! discard what the peer has not read yet, if the peer had sent something that was not read.
 
 use std::collections::VecDeque;
 use std::io;
@@ -16,25 +16,25 @@ use crate::worker::{Stage, Worker};
 /// The connections of a worker that are on their way out, oldest first.
 #[derive(Default)]
 pub(crate) struct Closing {
-    /// Bytes wait for them still; each with the moment when it is closed in any case. Some may be
-    /// gone already.
+    /// Connections that still have bytes to be written, each with the moment when it is closed in
+    /// any case. Some may be gone already.
     unwritten: VecDeque<(Instant, ConnectionId)>,
-    /// Shut down; each with the moment when it is closed.
+    /// Streams that are shut down, each with the moment when it is closed.
     lingering: VecDeque<(Instant, Stream)>,
 }
 
 impl Closing {
-    /// How long the peer may take to read what it is sent last.
+    /// How long the peer may take to read the last bytes.
     const UNWRITTEN: Duration = Duration::from_secs(5);
     const UNWRITTEN_MAX: usize = 1024;
     const LINGER: Duration = Duration::from_secs(1);
     const LINGERING_MAX: usize = 1024;
-    /// How often a worker that has nothing else to do looks whether its peers have closed too.
+    /// How often a worker that has nothing else to do looks whether its peers have closed, too.
     const LOOK: Duration = Duration::from_millis(5);
     /// Reads from one lingering stream at a look.
     const READS_MAX: usize = 16;
 
-    /// Whether no stream lingers.
+    /// Returns whether no stream lingers.
     pub(crate) fn is_done(&self) -> bool {
         self.lingering.is_empty()
     }
@@ -46,7 +46,7 @@ impl Closing {
         self.lingering.push_back((Instant::now() + Self::LINGER, stream));
     }
 
-    /// When to look again at what is on its way out.
+    /// Returns how long to wait before the next look at connections that are being closed.
     pub(crate) fn next_look(&self, stage: Stage) -> Option<Duration> {
         let unwritten = self.unwritten.front().map(|(until, _)| *until);
         let lingering = self.lingering.front().map(|(until, _)| *until);
@@ -56,14 +56,14 @@ impl Closing {
         Some(if looks { wait.min(Self::LOOK) } else { wait })
     }
 
-    /// Closes those that have lingered long enough.
+    /// Closes the streams that have lingered long enough.
     fn end_lingering(&mut self) {
         while self.lingering.front().is_some_and(|(until, _)| *until <= Instant::now()) {
             self.lingering.pop_front();
         }
     }
 
-    /// Closes those whose peers have closed, too. What they still send goes nowhere.
+    /// Closes the streams whose peers have closed, too. Bytes that peers still send are discarded.
     fn end_closed_by_peer(&mut self, into: &mut [u8], scratch: &mut Scratch) {
         self.lingering.retain_mut(|(_, stream)| {
             for _ in 0..Self::READS_MAX {
@@ -79,7 +79,7 @@ impl Closing {
 }
 
 impl Worker {
-    /// Closes connections of which the core wants no more.
+    /// Closes connections that the core has given up.
     pub(crate) fn close_connections(&mut self) {
         for error in std::mem::take(&mut self.fx.stream_errors) {
             self.note_stream_error(&error);
@@ -93,7 +93,8 @@ impl Worker {
         }
     }
 
-    /// A data stream that is reset, or whose control stream ends, too, is not waited for.
+    /// Returns whether the last bytes may be waited for: not on a data stream that is reset, or
+    /// whose control stream ends, too.
     fn may_wait_for_writing(&mut self, id: ConnectionId) -> bool {
         let socket = self.sockets.of(id);
         socket.is_none_or(|socket| {
@@ -103,14 +104,14 @@ impl Worker {
         })
     }
 
-    /// Ends a connection that is to be closed once everything is written, if it is.
+    /// Ends a connection that is to be closed after its last bytes, if they are written.
     pub(crate) fn end_if_written(&mut self, id: ConnectionId) {
         if !self.is_unwritten(id) {
             self.end_connection(id);
         }
     }
 
-    /// Ends what has been on its way out for too long.
+    /// Ends connections that have been closing for too long.
     pub(crate) fn end_overdue(&mut self) {
         while let Some(&(until, id)) = self.closing.unwritten.front() {
             if until > Instant::now() && self.sockets.of(id).is_some() {
@@ -137,7 +138,8 @@ impl Worker {
         waits || self.core.output(id).is_some_and(|output| !output.is_empty())
     }
 
-    /// False if too many wait for that already.
+    /// Has a connection closed after its last bytes. Returns false if too many wait for that
+    /// already.
     fn close_when_written(&mut self, id: ConnectionId) -> bool {
         let waiting = self.closing.unwritten.len();
         if waiting >= Closing::UNWRITTEN_MAX && self.stage == Stage::Running {
@@ -157,14 +159,14 @@ impl Worker {
 
     pub(crate) fn end_connection(&mut self, id: ConnectionId) {
         self.core.handle_closed(id, self.now, &mut self.fx);
-        // While it is known still where the peer was.
+        // While the address of the peer is still known.
         self.tell_events();
         let socket = self.sockets.of(id);
         let abort_code = socket.as_ref().and_then(|socket| socket.abort_code);
         let is_data_stream = socket.is_some_and(|socket| socket.control.is_some());
         match (self.drop_socket(id), abort_code) {
             (Some(stream), Some(code)) => stream.abort(u32::from(code)),
-            // It delivers what was written by itself.
+            // A data stream delivers what was written without further help.
             (Some(mut stream), None) if is_data_stream => {
                 stream.shutdown_write(&mut self.stream_scratch);
             }
@@ -176,7 +178,7 @@ impl Worker {
         }
     }
 
-    /// An error ends one data stream; the connection goes on.
+    /// Notes an error that ends one data stream, while the connection goes on.
     fn note_stream_error(&mut self, error: &StreamError) {
         let StreamError { stream, reason_code, detail } = error;
         if let Some(socket) = self.sockets.of(*stream) {

@@ -1,11 +1,11 @@
-//! CONNECTs that wait for what their Clients have said on an old connection.
+//! CONNECTs that wait for what their Clients have sent on an old connection.
 //!
-//! Those of one Client Identifier stand in a line and are handled in the order in which they came.
-//! Only the first of a line is read, so what a turn does for those who wait does not grow with
-//! their number. The wait has an end: an old connection that goes on talking is read for so many
-//! turns, and one that has said half of something is waited for once by the whole line. One that
-//! waits for its own CONNACK is waited for, so that each of the line is answered, unless the disk
-//! takes too long.
+//! CONNECTs of one Client Identifier stand in a line and are handled in the order in which they
+//! came. Only the first of a line is read, so the work of a turn does not grow with the length of
+//! the lines. The wait is bounded: an old connection that keeps sending is read for a limited
+//! number of turns, and an old connection with an incomplete packet is waited for once by the whole
+//! line. An old connection that itself waits for its CONNACK is waited for, so that each CONNECT of
+//! the line is answered, unless the disk takes too long.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -15,28 +15,29 @@ use midge_core::{ConnectionId, Timestamp};
 use crate::sockets::Socket;
 use crate::worker::Worker;
 
-/// The lines of a worker. There are as many places as connections, at most.
+/// The lines of a worker. There are at most as many places as connections.
 #[derive(Default)]
 pub(crate) struct ConnectLines {
-    /// By Client Identifier; none of them is empty.
+    /// The lines by Client Identifier; none of them is empty.
     lines: HashMap<Arc<str>, Line>,
-    /// Everybody who stands in a line, and in which.
+    /// Every connection that stands in a line, with the Client Identifier of the line.
     places: HashMap<ConnectionId, Arc<str>>,
-    /// First ones behind connections of which nothing can be read at present.
+    /// First ones of lines whose old connections cannot be read at present.
     held: Vec<ConnectionId>,
-    /// When those were last looked at.
+    /// When `held` was last looked at.
     looked_at: Timestamp,
 }
 
 #[derive(Default)]
 struct Line {
     waiting: VecDeque<ConnectionId>,
-    /// The old connection that is waited for, and for how many turns it was while it was read.
+    /// The old connection that is waited for; `turns` counts the turns of waiting while it was
+    /// read.
     old: Option<ConnectionId>,
     turns: u16,
-    /// For how many turns old connections were waited for of which nothing could be read.
+    /// For how many turns the line waited for old connections that could not be read.
     held_turns: u16,
-    /// For how many turns CONNACKs were waited for that wait for the store.
+    /// For how many turns the line waited for CONNACKs that wait for the store.
     unanswered_turns: u16,
 }
 
@@ -45,34 +46,34 @@ struct Line {
 enum Waiting {
     /// The old connection is read on.
     Reading,
-    /// Something has come by it that cannot be read on at present.
+    /// Something has come on the old connection that cannot be handled at present.
     Held,
-    /// Its own CONNACK waits for the store.
+    /// The old connection's own CONNACK waits for the store.
     Unanswered,
 }
 
 impl ConnectLines {
-    /// Turns in which CONNECTs wait for what was said on one old connection: more than a socket
-    /// holds can be read in them. Those in which nothing can be read are
-    /// [`Worker::HELD_CONNECTS_PAUSE`] apart, which makes a quarter of a second.
+    /// The most turns for which CONNECTs wait for one old connection: more than a socket holds can
+    /// be read in them. Turns in which nothing can be read are [`Worker::HELD_CONNECTS_PAUSE`]
+    /// apart, which makes a quarter of a second.
     const TURNS_MAX: u16 = 256;
 
     fn is_empty(&self) -> bool {
         self.places.is_empty()
     }
 
-    /// Whether somebody has to be looked at again though nothing may come by then.
+    /// Returns whether lines have to be looked at again even if nothing comes in the meantime.
     pub(crate) fn has_held(&self) -> bool {
         !self.held.is_empty()
     }
 
-    /// Whether somebody else has come first.
+    /// Returns whether another connection is the first of this line.
     fn is_behind(&self, id: ConnectionId, client_id: &str) -> bool {
         let first = self.lines.get(client_id).and_then(|line| line.waiting.front());
         first.is_some_and(|&first| first != id)
     }
 
-    /// Takes a place at the end, if it has none yet.
+    /// Takes a place at the end of the line, if the connection has none yet.
     fn join(&mut self, id: ConnectionId, client_id: &str) -> &mut Line {
         let known = self.lines.get_key_value(client_id).map(|(name, _)| Arc::clone(name));
         let client_id = known.unwrap_or_else(|| client_id.into());
@@ -83,7 +84,7 @@ impl ConnectLines {
         line
     }
 
-    /// Takes a place, and is the one that waits for this old connection.
+    /// Takes a place, as the connection that waits for this old connection.
     fn join_behind(&mut self, id: ConnectionId, client_id: &str, old: ConnectionId) {
         let line = self.join(id, client_id);
         if line.old.replace(old) != Some(old) {
@@ -91,7 +92,8 @@ impl ConnectLines {
         }
     }
 
-    /// Gives up a place, if it has one. `Some`: who is the first now.
+    /// Gives up a place, if the connection has one. Returns the next one if the first of a line has
+    /// left.
     fn leave(&mut self, id: ConnectionId) -> Option<ConnectionId> {
         if self.is_empty() {
             return None; // nearly always
@@ -110,7 +112,7 @@ impl ConnectLines {
         next.filter(|_| place == 0)
     }
 
-    /// Whether the line of this Client may wait in one turn more, for this reason.
+    /// Returns whether the line of this Client may wait for one turn more, for this reason.
     fn may_wait(&self, client_id: &str, old: ConnectionId, reason: Waiting) -> bool {
         let line = self.lines.get(client_id);
         line.is_none_or(|line| {
@@ -124,7 +126,7 @@ impl ConnectLines {
         })
     }
 
-    /// Whether nobody in the line of this Client has come upon this old connection yet.
+    /// Returns whether nobody in the line of this Client has met this old connection yet.
     fn is_first_behind(&self, old: ConnectionId, client_id: &str) -> bool {
         self.lines.get(client_id).is_none_or(|line| line.old != Some(old))
     }
@@ -137,14 +139,14 @@ impl ConnectLines {
         self.places.get(&id).and_then(|client_id| self.lines.get_mut(client_id))
     }
 
-    /// The old connection is read on, and the first of the line has to wait in one turn more.
+    /// Counts a turn for which the first of a line has to wait while the old connection is read.
     fn count_turn(&mut self, id: ConnectionId) {
         if let Some(line) = self.line_of(id) {
             line.turns = line.turns.saturating_add(1);
         }
     }
 
-    /// The first of a line waits, and nothing can be read.
+    /// Counts a turn for which the first of a line has to wait while nothing can be read.
     fn hold(&mut self, id: ConnectionId, reason: Waiting) {
         if let Some(line) = self.line_of(id) {
             let is_unanswered = reason == Waiting::Unanswered;
@@ -155,7 +157,7 @@ impl ConnectLines {
         self.held.push(id);
     }
 
-    /// Who was held, if it is time to look at them again.
+    /// Takes the connections that are held, if it is time to look at them again.
     fn take_held(&mut self, now: Timestamp) -> Vec<ConnectionId> {
         if self.held.is_empty() || now == self.looked_at {
             return Vec::new();
@@ -166,13 +168,14 @@ impl ConnectLines {
 }
 
 impl Worker {
-    /// Reads of an old connection in a turn for one CONNECT that comes behind it.
+    /// The most reads of an old connection in a turn on behalf of one CONNECT that waits for it.
     const READS_BEFORE_CONNECT_MAX: usize = 64;
-    /// What a CONNECT takes of a turn's share of bytes each time that it is looked at.
+    /// The part of a turn's share of bytes that a CONNECT uses up each time it is looked at.
     const CONNECT_BYTES: usize = 4096;
 
-    /// Reads a socket that is taken off the list, and first what its CONNECT comes behind. To wait
-    /// for the next turn with every CONNECT would take a storm of them as many turns.
+    /// Reads a socket that was taken off the list. If its CONNECT has to wait for an old
+    /// connection, that is read first, in the same turn: otherwise a storm of CONNECTs would take
+    /// as many turns as there are CONNECTs.
     pub(crate) fn read_listed(&mut self, id: ConnectionId) {
         let Some(socket) = self.sockets.of(id) else {
             return;
@@ -196,8 +199,8 @@ impl Worker {
         }
     }
 
-    /// Whether a CONNECT is not handled yet, because something that has come by an old connection
-    /// of the same Client counts before it, or because another CONNECT of that Client does.
+    /// Returns whether a CONNECT must not be handled yet, because something that has come on an old
+    /// connection of the same Client counts before it, or another CONNECT of that Client does.
     pub(crate) fn has_connect_to_wait(&mut self, id: ConnectionId, client_id: &str) -> bool {
         if !self.connect_lines.is_empty() {
             self.turn_bytes += Self::CONNECT_BYTES;
@@ -224,8 +227,8 @@ impl Worker {
         true
     }
 
-    /// What a CONNECT waits for that has come upon an old connection of its Client, if for
-    /// anything: a stream of that, and why.
+    /// Returns what a CONNECT has to wait for on an old connection of its Client, if anything: a
+    /// stream of that connection, and why.
     fn what_to_wait_for(
         &mut self,
         old: ConnectionId,
@@ -252,8 +255,8 @@ impl Worker {
         may_wait(Waiting::Held).then_some((stream, Waiting::Held))
     }
 
-    /// Something may have come by an old connection since this turn has looked at the sockets, and
-    /// before the CONNECT: only a read can tell.
+    /// Marks an old connection as readable. Something may have come on it before the CONNECT, but
+    /// after this turn looked at the sockets: only a read can tell.
     fn suppose_readable(&mut self, old: ConnectionId) {
         loop {
             let sockets = &self.sockets;
@@ -266,7 +269,8 @@ impl Worker {
         }
     }
 
-    /// The wait of a CONNECT is over. Its deadline was met: it begins anew for whoever decides.
+    /// Ends the wait of a CONNECT. It came within its deadline, so the deadline begins anew for
+    /// whoever decides about it.
     fn go_on_with_connect(&mut self, id: ConnectionId) {
         if self.connect_lines.has_place(id)
             && let Some(socket) = self.sockets.of(id)
@@ -277,8 +281,8 @@ impl Worker {
         }
     }
 
-    /// The CONNECT of a connection is decided, or the connection has ended: the next one in its
-    /// line is read, in this turn if that has begun to read.
+    /// Takes a connection out of its line, because its CONNECT is decided or it has ended. The next
+    /// one in the line is read, in this turn if the turn has begun to read.
     pub(crate) fn leave_connect_line(&mut self, id: ConnectionId) {
         let next = self.connect_lines.leave(id).and_then(|next| self.sockets.of(next));
         if let Some(socket) = next {
@@ -290,7 +294,7 @@ impl Worker {
         }
     }
 
-    /// Has those read again whose old connections could not be read.
+    /// Has the CONNECTs read again whose old connections could not be read.
     pub(crate) fn look_at_held_connects(&mut self) {
         for id in self.connect_lines.take_held(self.now) {
             if let Some(socket) = self.sockets.of(id) {
@@ -300,7 +304,7 @@ impl Worker {
         }
     }
 
-    /// A CONNECT is not read on until its line comes on.
+    /// Stops reading a connection until it is the turn of its CONNECT in the line.
     fn park(&mut self, id: ConnectionId) {
         if let Some(socket) = self.sockets.of(id) {
             socket.is_postponed = true;

@@ -11,8 +11,8 @@ use crate::worker::Worker;
 /// The listeners whose connections a worker has not yet ended.
 #[derive(Default)]
 pub(crate) struct Departures {
-    /// Each with the first slot that was not looked at. While it is here, no other listener gets
-    /// its number.
+    /// Each listener with the first slot that was not looked at. While a listener is here, no other
+    /// gets its number.
     listeners: VecDeque<(Arc<ListenerPlace>, usize)>,
 }
 
@@ -20,7 +20,7 @@ impl Departures {
     /// Slots that are looked at in a turn. Each may hold a Client that has a Will Message.
     const SLOTS: usize = 1024;
 
-    /// The connections of a listener are to be ended. There are no new ones.
+    /// Begins to end the connections of a listener, which gets no new ones.
     pub(crate) fn begin(&mut self, listener: Arc<ListenerPlace>) {
         self.listeners.push_back((listener, 0));
     }

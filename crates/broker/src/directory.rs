@@ -1,7 +1,7 @@
 //! Which worker owns the Session of a Client Identifier.
 //!
-//! Asked at CONNECT only, never for a message. A connection that came to another worker is handed
-//! over to the owner, so a Session never has two.
+//! The directory is asked only at CONNECT, never for a message. A connection that came to another
+//! worker is handed over to the owner, so a Session never has two owners.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -14,8 +14,8 @@ type Shard = HashMap<Box<str>, Owner, foldhash::fast::FixedState>;
 #[derive(Debug)]
 struct Owner {
     worker: WorkerId,
-    /// CONNECT packets at the owner that are not decided yet. While there is one, the owner stays
-    /// the owner, so that none of them can make a second Session elsewhere.
+    /// CONNECT packets at the owner that are not decided yet. While there is one, the owner stays,
+    /// so that none of them can make a second Session elsewhere.
     claims: u32,
 }
 
@@ -37,8 +37,9 @@ impl Directory {
         Self { shards, seed }
     }
 
-    /// The owner of this Client Identifier: who has it already, else `worker` from now on. If it
-    /// is `worker`, that is a claim, to be given back by [`Directory::end_claim`].
+    /// Returns the owner of this Client Identifier: the present owner if there is one, otherwise
+    /// `worker`, which then becomes the owner. A result of `worker` is a claim, to be given back by
+    /// [`Directory::end_claim`].
     pub(crate) fn owner_or_claim(&self, client_id: &str, worker: WorkerId) -> WorkerId {
         match self.shard(client_id).entry_ref(client_id) {
             EntryRef::Occupied(mut entry) => {
@@ -50,12 +51,13 @@ impl Directory {
         }
     }
 
-    /// The worker has a Session of this Client Identifier, which the store has kept.
+    /// Makes the worker the owner of this Client Identifier, because the store has kept a Session
+    /// of it.
     pub(crate) fn own(&self, client_id: &str, worker: WorkerId) {
         self.shard(client_id).entry_ref(client_id).or_insert(Owner { worker, claims: 0 });
     }
 
-    /// A CONNECT at the owner is decided, or its connection gone.
+    /// Ends a claim, because the CONNECT at the owner is decided or its connection is gone.
     pub(crate) fn end_claim(&self, client_id: &str, worker: WorkerId, has_session: bool) {
         let mut shard = self.shard(client_id);
         if let Some(owner) = shard.get_mut(client_id)
@@ -68,7 +70,7 @@ impl Directory {
         }
     }
 
-    /// The worker has no Session of this Client Identifier any more.
+    /// Ends the ownership of a worker that has no Session of this Client Identifier any more.
     pub(crate) fn release(&self, client_id: &str, worker: WorkerId) {
         let mut shard = self.shard(client_id);
         let owner = shard.get(client_id);

@@ -1,21 +1,21 @@
-//! What the log tells of dropped messages: who, which topic, why, and how many since the last line.
+//! Log lines about dropped messages: who, which topic, why, and how many since the last line.
 //!
-//! The first message that is dropped for a reason, on behalf of a Client, has a line at once. What
-//! follows is counted, and told every ten seconds as long as there is something to tell, so that a
-//! Client that takes nothing can neither fill a disk nor hold a worker. The lines of one moment are
-//! bounded; what has no line of its own is told as a sum.
+//! The first message that is dropped for a reason, on behalf of a Client, gets a line at once.
+//! Further ones are counted, and logged every ten seconds while there is something to log, so that
+//! a Client that takes nothing can neither fill a disk nor hold up a worker. The number of lines at
+//! one time is bounded; drops without a line of their own are logged as a sum.
 
 use hashbrown::HashMap;
 use log::Level;
 use midge_core::{Counters, DropNote, DropReason, Timestamp, counted};
 
-/// The drops of one worker that were not told yet.
+/// The drops of one worker that were not logged yet.
 #[derive(Debug, Default)]
 pub(crate) struct DropLog {
     entries: HashMap<Key, Untold, foldhash::fast::FixedState>,
-    /// When what was counted is told.
+    /// When the counts are logged.
     tells_at: Option<Timestamp>,
-    /// Lines since the last time that everything was told.
+    /// Lines since the last time that everything was logged.
     lines: usize,
 }
 
@@ -26,14 +26,14 @@ type Key = (Box<str>, bool, DropReason);
 #[derive(Debug, Default)]
 struct Untold {
     count: u64,
-    /// The topic of the last one.
+    /// The topic of the last dropped message.
     topic: Box<str>,
     user_name: Option<Box<str>>,
 }
 
 impl DropLog {
     const INTERVAL_MS: u64 = 10_000;
-    /// Clients and reasons that have lines of their own in one interval.
+    /// Clients and reasons that get lines of their own in one interval.
     const LINES_MAX: usize = 20;
     /// Clients and reasons that are told apart in one interval.
     const ENTRIES_MAX: usize = 1_000;
@@ -46,12 +46,12 @@ impl DropLog {
         }
     }
 
-    /// How long it can be left alone.
+    /// Returns when [`DropLog::look`] has something to do.
     pub(crate) fn next_look(&self) -> Option<Timestamp> {
         self.tells_at
     }
 
-    /// Tells what was counted, if it is time.
+    /// Logs what was counted, if it is time.
     pub(crate) fn look(&mut self, now: Timestamp) {
         if self.tells_at.is_some_and(|at| at <= now) {
             let is_quiet = self.entries.values().all(|untold| untold.count == 0);
@@ -60,7 +60,7 @@ impl DropLog {
         }
     }
 
-    /// Tells everything that was not told yet.
+    /// Logs everything that was not logged yet.
     pub(crate) fn tell(&mut self) {
         self.lines = 0;
         let mut entries: Vec<_> = self.entries.drain().filter(|(_, it)| it.count > 0).collect();
@@ -131,7 +131,7 @@ fn write((name, is_refusal, reason): &Key, untold: &Untold) {
     );
 }
 
-/// What was dropped since the start, in words; `None` if nothing was.
+/// Returns in words what was dropped since the start; `None` if nothing was.
 pub(crate) fn sum_in_words(counters: &Counters) -> Option<String> {
     let reasons = DropReason::ALL.into_iter().filter(|reason| reason.is_loss());
     let counts = reasons.map(|reason| (reason.name(), counters.dropped_for(reason)));

@@ -1,7 +1,7 @@
-//! What the log tells of Clients: a line when one comes, goes, or is refused something.
+//! Log lines about Clients: one when a Client comes, goes, or is refused something.
 //!
-//! Each line is a sentence for people, and has the same as fields for programs. It must never name
-//! a password or a payload. What is written about strangers is limited.
+//! Each line is a sentence for people, with the same content as fields for programs. It must never
+//! name a password or a payload. The number of lines about strangers is limited.
 
 use std::io;
 
@@ -22,12 +22,12 @@ struct Place {
 }
 
 impl Worker {
-    /// One line for everything that somebody who looks after the broker wants to see.
+    /// Writes one line for each event that somebody who looks after the broker wants to see.
     pub(crate) fn log_event(&mut self, event: &Event) {
         match event {
             Event::Connected { .. } => self.log_connected(event),
-            // It came, perhaps to see whether somebody is there, and went. What else went wrong
-            // before has a line of its own.
+            // The peer came, perhaps to see whether somebody is there, and went. Anything else that
+            // went wrong has had a line of its own before.
             Event::Disconnected {
                 connection,
                 client: None,
@@ -69,7 +69,7 @@ impl Worker {
                 client_id = &*client.client_id, user_name = client.user_name.as_deref();
                 "the session of {client} ended"
             ),
-            // The log has its own account of them.
+            // The drop log writes the lines about these.
             Event::Dropped { .. } => {}
         }
     }
@@ -150,7 +150,7 @@ impl Worker {
         );
     }
 
-    /// The peer has broken a rule of what is below MQTT, or speaks something else.
+    /// Logs that the peer has broken a rule of a layer below MQTT, or speaks something else.
     pub(crate) fn log_broken(&mut self, id: ConnectionId, error: &io::Error, is_stranger: bool) {
         let Some(socket) = self.sockets.of(id) else {
             return;
@@ -168,7 +168,8 @@ impl Worker {
         );
     }
 
-    /// Where a connection comes from; nothing if it is inside the process, or gone.
+    /// Returns where a connection comes from; without an address if it is inside the process, or
+    /// gone.
     fn place(&mut self, id: ConnectionId) -> Place {
         let Some(socket) = self.sockets.of(id) else {
             return Place { way: "local".to_string(), ..Place::default() };
@@ -183,7 +184,8 @@ impl Worker {
     }
 }
 
-/// A subscription was made or refused. `when` says of which kind it was, if it was no usual one.
+/// Logs a subscription that was made or refused. `when` says of which kind it was, if it was no
+/// usual one.
 pub(crate) fn log_subscribed(client: &Identity, filter: &str, code: ReasonCode, when: &str) {
     let (name, number) = (code.name(), code as u8);
     let (level, became) = match code.is_error() {
@@ -208,7 +210,7 @@ fn reason_code_of(reason: &DisconnectReason) -> Option<ReasonCode> {
     }
 }
 
-/// How a Client comes, and as whom its certificate names it.
+/// Returns how a Client is connected, and the name in its certificate.
 fn way_in_words(peer: &Peer) -> String {
     let way = peer.transport.name();
     let own = peer.tls.as_ref().and_then(|tls| tls.certificate.as_ref());

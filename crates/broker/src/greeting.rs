@@ -1,17 +1,17 @@
-//! What a stranger's first bytes say when they are not what its listener is for.
+//! Recognizes a stranger's first bytes when they are not what the listener is for.
 //!
-//! Most of those who cannot connect have taken the wrong port, or the wrong kind of URL. They are
-//! told apart by a few bytes, so that the log can say in words what came and what to do about it.
+//! Most clients that cannot connect use the wrong port, or the wrong kind of URL. A few bytes tell
+//! these cases apart, so that the log can say in words what came and what to do about it.
 
 use midge_net::{Listen, Protocol, ProxyMode};
 
-/// What the first bytes belong to.
+/// The protocol that the first bytes belong to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Greeting {
     Mqtt,
     Tls,
     Http,
-    /// HTTP/2 by a client that knows beforehand that it is spoken: no WebSocket begins so.
+    /// HTTP/2 from a client that assumes it without asking: a WebSocket never begins like this.
     Http2,
     Proxy,
     Ssh,
@@ -35,7 +35,8 @@ impl Expected {
         }
     }
 
-    /// What came instead, and what to do about it; `None` if the bytes may be what was expected.
+    /// Returns what came instead and what to do about it; `None` if the bytes may be what was
+    /// expected.
     pub(crate) fn complaint(self, greeting: Greeting) -> Option<&'static str> {
         let here = (self.is_tls, self.is_websocket);
         let words = match (greeting, here) {
@@ -86,8 +87,8 @@ impl Expected {
 }
 
 impl Greeting {
-    /// What to say of a protocol that is spoken nowhere, where a listener has TLS, WebSocket, both
-    /// or neither.
+    /// Returns what to say of a protocol that no listener speaks, at one that has TLS, WebSocket,
+    /// both or neither.
     fn never_spoken(self, (is_tls, is_websocket): (bool, bool)) -> &'static str {
         match self {
             Self::Ssh => {
@@ -113,12 +114,12 @@ impl Greeting {
         }
     }
 
-    /// The answer to a request of HTTP where MQTT is spoken.
+    /// The answer to an HTTP request where MQTT is spoken.
     pub(crate) const HTTP_ANSWER: &str = "HTTP/1.1 400 Bad Request\r\n\
         Content-Type: text/plain; charset=utf-8\r\nContent-Length: 38\r\nConnection: close\r\n\r\n\
         This port speaks MQTT, and not HTTP.\r\n";
 
-    /// What these bytes begin, if that can be told from so few.
+    /// Returns the protocol that these bytes begin, if so few bytes can tell.
     pub(crate) fn of(bytes: &[u8]) -> Option<Self> {
         const METHODS: [&[u8]; 7] =
             [b"GET ", b"POST ", b"HEAD ", b"PUT ", b"OPTIONS ", b"CONNECT ", b"DELETE "];
@@ -145,7 +146,8 @@ impl Greeting {
     }
 }
 
-/// Whether it is a CONNECT: behind a Remaining Length of 1 to 4 bytes comes the Protocol Name.
+/// Returns whether the bytes are a CONNECT: the Protocol Name comes after a Remaining Length of 1
+/// to 4 bytes.
 fn names_mqtt(bytes: &[u8]) -> bool {
     let rest = (2..=5).filter_map(|start| bytes.get(start..));
     rest.into_iter().any(|it| it.starts_with(b"\0\x04MQTT") || it.starts_with(b"\0\x06MQIsdp"))

@@ -1,16 +1,16 @@
-//! Calls of code that is not the broker's: a panic in it ends what it was asked for, not the
-//! thread that asks.
+//! Calls code that is not the broker's own. A panic in it ends only the call, not the thread that
+//! makes it.
 //!
-//! Whatever an embedding program gives the broker to be called on one of its threads is called by
-//! way of this module: hooks, wakers, what is told of a failed store. The caller says what counts
-//! instead of an answer; it must never be a permission.
+//! Everything that an embedding program gives the broker to call on one of its threads is called
+//! through this module: hooks, wakers, the function to be told of a failed store. The caller
+//! chooses what counts instead of an answer; it must never be a permission.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// What is known of the panics of one place, so that they do not fill the log.
+/// Remembers the panics of one place, so that they do not fill the log.
 #[derive(Debug, Default)]
 pub(crate) struct Guard(Mutex<Told>);
 
@@ -21,10 +21,10 @@ struct Told {
 }
 
 impl Guard {
-    /// Between two lines of one guard.
+    /// The shortest time between two log lines of one guard.
     const INTERVAL: Duration = Duration::from_secs(1);
 
-    /// What `call` returns; `None` if it panics, which is told as what `name` has done.
+    /// Returns what `call` returns; `None` if it panics, which is logged under `name`.
     pub(crate) fn call<T>(&self, name: &str, call: impl FnOnce() -> T) -> Option<T> {
         match catch_unwind(AssertUnwindSafe(call)) {
             Ok(value) => Some(value),
@@ -52,12 +52,12 @@ impl Guard {
     }
 }
 
-/// Calls something that is not called often.
+/// Does the same as [`Guard::call`] for something that is not called often.
 pub(crate) fn guarded<T>(name: &str, call: impl FnOnce() -> T) -> Option<T> {
     Guard::default().call(name, call)
 }
 
-/// Drops what a panic carries: it is the program's own, and may panic once more.
+/// Drops the payload of a panic, which comes from the program and may panic once more.
 #[allow(clippy::disallowed_methods, reason = "to drop what panics when it is dropped has no end")]
 fn drop_payload(payload: Box<dyn Any + Send>) {
     if let Err(second) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
@@ -65,7 +65,7 @@ fn drop_payload(payload: Box<dyn Any + Send>) {
     }
 }
 
-/// What the panic said.
+/// Returns what the panic said.
 fn text_of(payload: &(dyn Any + Send)) -> String {
     let text = payload.downcast_ref::<&str>().map(ToString::to_string);
     let text = text.or_else(|| payload.downcast_ref::<String>().cloned());
@@ -78,7 +78,7 @@ mod tests {
 
     use super::{guarded, text_of};
 
-    /// Panics again when it goes.
+    /// Panics again when it is dropped.
     struct Sore;
 
     impl Drop for Sore {

@@ -1,4 +1,5 @@
-//! What the embedding program, and everything else that is not a Client, asks of a running broker.
+//! Requests to a running broker from the embedding program and everything else that is not a
+//! Client.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -49,27 +50,26 @@ impl BrokerHandle {
         Self { inboxes, orders, listeners, next, started }
     }
 
-    /// The listeners that there are now, in the order in which they were asked for.
+    /// Returns the present listeners, in the order in which they were asked for.
     pub fn listeners(&self) -> Vec<Listener> {
         self.listeners.all()
     }
 
-    /// What each listener has let in and refused.
+    /// Returns how many connections each listener has let in and refused.
     pub fn listener_figures(&self) -> Vec<(ListenerAddress, ListenerFigures)> {
         let figures = self.listeners.control.figures();
         figures.into_iter().map(|(_, address, figures)| (address, figures)).collect()
     }
 
-    /// Reads the certificates, keys, authorities and revocation lists of all listeners again;
-    /// says for each listener with TLS whether there are new ones in effect, or why the old ones
-    /// stay. No connection is dropped. Files that change are read again without being asked for,
-    /// within seconds.
+    /// Reads the certificates, keys, authorities and revocation lists of all listeners again. Says
+    /// for each listener with TLS whether new ones are in effect, or why the old ones stay. No
+    /// connection is dropped. Changed files are also read again without this call, within seconds.
     pub fn reload_certificates(&self) -> Vec<Renewal> {
         self.listeners.control.reload_certificates()
     }
 
-    /// Gives what can be changed while the broker runs other values. Each worker takes them at its
-    /// next turn. Connections and Sessions stay as they are.
+    /// Changes the settings that can be changed while the broker runs. Each worker takes the new
+    /// values at its next turn. Connections and Sessions stay as they are.
     ///
     /// # Errors
     ///
@@ -78,19 +78,19 @@ impl BrokerHandle {
         self.listeners.reconfigure(settings, None).map(|_| ())
     }
 
-    /// The same, with other listeners: in place of all that there are now. New ones are bound
-    /// before anything is changed. One that stays at its place
+    /// Changes the settings and replaces all present listeners by these. New ones are bound before
+    /// anything is changed. A listener that stays at its place
     /// ([`Listen::is_at_place_of`](crate::Listen::is_at_place_of)) keeps its socket, whatever else
-    /// of it is new, and refuses nobody; connections that stand keep the settings that they came
-    /// by. One that is not among these any more is closed, and its connections end: MQTT 5 Clients
-    /// are told 0x98 Administrative action, their Sessions stay.
+    /// about it is new, and refuses nobody meanwhile; connections that exist keep the settings that
+    /// they came by. A listener that is no longer among these is closed, and its connections end:
+    /// MQTT 5 Clients are told 0x98 Administrative action, and their Sessions stay.
     ///
-    /// Waits for a port of QUIC that the last change has given up, a few seconds at most.
+    /// Waits a few seconds at most for a QUIC port that the last change has given up.
     ///
     /// # Errors
     ///
-    /// One of the listeners cannot be as it is asked for, or the broker has stopped. Nothing has
-    /// changed, the settings included.
+    /// One of the listeners cannot be made as asked for, or the broker has stopped. Nothing has
+    /// changed then, not even the settings.
     pub fn reconfigure_with(
         &self,
         settings: Settings,
@@ -99,25 +99,25 @@ impl BrokerHandle {
         self.listeners.reconfigure(settings, Some(listeners))
     }
 
-    /// Whose packets are written into the log at its level `trace` from now on, by Client
-    /// Identifier; `None`: everybody's. Whoever raises the level afterwards sees no others.
+    /// Sets whose packets the log shows at its level `trace` from now on, by Client Identifier;
+    /// `None` for everybody's. Raising the level later shows no other packets.
     pub fn trace_client(&self, client_id: Option<&str>) {
         let client_id: Option<Arc<str>> = client_id.map(Into::into);
         self.inboxes.iter().for_each(|inbox| inbox.send(Letter::Trace(client_id.clone())));
     }
 
-    /// Publishes a message. The reply says how many receivers matched, and comes, for QoS 1 and 2,
-    /// when what has to be kept of it is as durable as was configured. Messages published by one
-    /// handle to one topic keep their order.
+    /// Publishes a message. The reply says how many receivers matched. For QoS 1 and 2 it comes
+    /// when everything that has to be kept of the message is as durable as configured. Messages
+    /// published by one handle to one topic keep their order.
     pub fn publish(&self, message: OwnedMessage) -> Reply<Result<usize, DropReason>> {
         let (answer, reply) = request();
-        // One worker for all of them keeps their order.
+        // One worker publishes all messages, which keeps their order.
         self.inboxes[0].send(Letter::Publish { message: Box::new(message), answer });
         reply
     }
 
-    /// Subscribes inside the process and waits until the subscription is in effect. Blocks for
-    /// microseconds; see [`BrokerHandle::subscribe_async`] for tasks.
+    /// Subscribes inside the process and waits until the subscription is in effect. This blocks the
+    /// thread for microseconds; tasks should use [`BrokerHandle::subscribe_async`].
     ///
     /// # Errors
     ///
@@ -126,12 +126,12 @@ impl BrokerHandle {
         self.begin_subscribe(filter, qos).wait()?.map_err(RequestError::Refused)
     }
 
-    /// [`BrokerHandle::subscribe`] for asynchronous programs. A future that is dropped leaves no
-    /// subscription behind.
+    /// Does the same as [`BrokerHandle::subscribe`] in asynchronous programs. Dropping the future
+    /// leaves no subscription behind.
     ///
     /// # Errors
     ///
-    /// As [`BrokerHandle::subscribe`].
+    /// The same as for [`BrokerHandle::subscribe`].
     pub async fn subscribe_async(
         &self,
         filter: &str,
@@ -140,7 +140,7 @@ impl BrokerHandle {
         self.begin_subscribe(filter, qos).await?.map_err(RequestError::Refused)
     }
 
-    /// All Sessions, connected or not.
+    /// Returns all Sessions, connected or not.
     ///
     /// # Errors
     ///
@@ -150,7 +150,7 @@ impl BrokerHandle {
         Ok(lists.into_iter().flatten().collect())
     }
 
-    /// What the store needs and holds; `None` if everything is in memory only.
+    /// Returns what the store takes and holds; `None` if everything is in memory only.
     ///
     /// # Errors
     ///
@@ -164,7 +164,7 @@ impl BrokerHandle {
         reply.wait().map(Some)
     }
 
-    /// Counters and usage of all workers together.
+    /// Returns the counters and usage of all workers together.
     ///
     /// # Errors
     ///
@@ -178,7 +178,7 @@ impl BrokerHandle {
         Ok(all)
     }
 
-    /// Everything that is counted, by the names of [`crate::Figure::ALL`].
+    /// Returns everything that is counted; the names are in [`crate::Figure::ALL`].
     ///
     /// # Errors
     ///
@@ -189,7 +189,7 @@ impl BrokerHandle {
         Ok(Snapshot { uptime: self.started.elapsed(), counters, usage, store })
     }
 
-    /// Disconnects a Client; true if it was connected.
+    /// Disconnects a Client. Returns true if it was connected.
     ///
     /// # Errors
     ///

@@ -9,58 +9,59 @@ use midge_net::Peer;
 use crate::guard::Guard;
 use crate::inbox::{Inbox, Letter};
 
-/// Decisions and events of a broker. All methods have a default, which allows everything that a
-/// broker without users allows.
+/// Decisions and events of a broker. All methods have a default, which allows what a broker without
+/// users allows.
 ///
-/// They are called on the workers' threads: they must not block. An authentication that has to ask
-/// somebody else keeps its [`AuthReply`] and answers later, from wherever it likes.
+/// Hooks are called on the workers' threads and must not block. An authentication that has to ask
+/// somebody else keeps its [`AuthReply`] and answers later, from any thread.
 ///
 /// A method that panics refuses: nobody is let in, and nothing is published, subscribed or
-/// delivered by it. The log names it, and the worker goes on with everybody else.
+/// delivered by that call. The log names the method, and the worker goes on with everybody else.
 pub trait Hook: Send + Sync + 'static {
-    /// A Client wants to connect. Without an answer within the CONNECT deadline it is disconnected.
+    /// Decides about a Client that wants to connect. Without an answer within the CONNECT deadline
+    /// the Client is disconnected.
     ///
-    /// `peer` is who asks as far as the transport knows: address, what a proxy said, and what TLS
-    /// has proven, such as a verified certificate.
+    /// `peer` is what the transport knows about the Client: its address, what a proxy said, and
+    /// what TLS has proven, such as a verified certificate.
     ///
-    /// The default lets everybody in, anonymously, and knows no enhanced authentication.
+    /// The default lets everybody in anonymously, and supports no enhanced authentication.
     fn authenticate(&self, request: AuthRequest, peer: &Peer, reply: AuthReply) {
         let _ = peer;
         reply.answer(allow_anonymous(&request));
     }
 
-    /// Whether `publisher` may publish to `topic` now. Asked for every message, also for Will
-    /// Messages and delayed ones at the moment when they are published.
+    /// Returns whether `publisher` may publish to `topic` now. Asked for every message, also for
+    /// Will Messages and delayed messages at the moment when they are published.
     fn may_publish(&self, publisher: &Identity, topic: &str, qos: QoS, retain: bool) -> bool {
         let _ = (publisher, topic, qos, retain);
         true
     }
 
-    /// Whether `subscriber` may subscribe to `filter`.
+    /// Returns whether `subscriber` may subscribe to `filter`.
     fn may_subscribe(&self, subscriber: &Identity, filter: &str, qos: QoS) -> bool {
         let _ = (subscriber, filter, qos);
         true
     }
 
-    /// Whether `receiver` may be sent a message of `topic` now. Asked for every delivery, also from
-    /// queues and of retained messages.
+    /// Returns whether `receiver` may be sent a message of `topic` now. Asked for every delivery,
+    /// also of queued and retained messages.
     fn may_receive(&self, receiver: &Identity, topic: &str) -> bool {
         let _ = (receiver, topic);
         true
     }
 
-    /// Something has happened.
+    /// Is told of an event.
     fn on_event(&self, event: &Event) {
         let _ = event;
     }
 
-    /// Whether [`Hook::on_event`] is told of every dropped message, too.
+    /// Returns whether [`Hook::on_event`] shall also be told of every dropped message.
     fn wants_drops(&self) -> bool {
         false
     }
 }
 
-/// The way to answer one [`AuthRequest`]; dropped, it refuses.
+/// The way to answer one [`AuthRequest`]. Dropping it without an answer refuses.
 pub struct AuthReply {
     connection: ConnectionId,
     inbox: Option<Arc<Inbox>>,
@@ -77,12 +78,12 @@ impl AuthReply {
         self.answer(AuthAnswer::Allow { user_name, data: None });
     }
 
-    /// Refuses it with this Reason Code.
+    /// Refuses the Client with this Reason Code.
     pub fn refuse(self, reason_code: ReasonCode) {
         self.answer(AuthAnswer::Refuse(reason_code));
     }
 
-    /// Any answer: also the steps of an enhanced authentication.
+    /// Gives any answer, also a step of an enhanced authentication.
     pub fn answer(mut self, answer: AuthAnswer) {
         self.send(answer);
     }
@@ -100,7 +101,7 @@ impl Drop for AuthReply {
     }
 }
 
-/// What a broker without users answers.
+/// Returns the answer of a broker without users.
 pub(crate) fn allow_anonymous(request: &AuthRequest) -> AuthAnswer {
     match request.enhanced {
         Some(_) => AuthAnswer::Refuse(ReasonCode::BadAuthenticationMethod), // [MQTT-4.12.0-1]
@@ -108,9 +109,9 @@ pub(crate) fn allow_anonymous(request: &AuthRequest) -> AuthAnswer {
     }
 }
 
-/// A hook as the broker calls it: a panic in it is a refusal.
+/// A hook as the broker calls it, with a panic taken as a refusal.
 pub(crate) struct GuardedHook {
-    /// Taken only when it goes, which may panic, too.
+    /// Taken only when this is dropped, because dropping the hook may panic, too.
     hook: Option<Arc<dyn Hook>>,
     guard: Guard,
 }
@@ -120,7 +121,7 @@ impl GuardedHook {
         Self { hook: Some(hook), guard: Guard::default() }
     }
 
-    /// False if there is no answer and will be none.
+    /// Asks the hook. Returns false if it panicked: then no answer is to be waited for.
     pub(crate) fn authenticate(&self, request: AuthRequest, peer: &Peer, reply: AuthReply) -> bool {
         let called =
             self.call("the hook authenticate", |hook| hook.authenticate(request, peer, reply));

@@ -1,6 +1,8 @@
-//! How one thread gives something to a worker: batches of other workers, new connections, requests.
+//! How one thread gives something to a worker: batches from other workers, new connections,
+//! requests.
 //!
-//! One lock per batch, never per message; many letters between two turns are one wake-up.
+//! Each batch takes the lock once, never once per message. Many letters between two turns cause one
+//! wake-up.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -30,12 +32,12 @@ pub(crate) enum Letter {
     Accepted {
         stream: Stream,
         terms: Arc<ListenerTerms>,
-        /// When it came.
+        /// When the connection came.
         opened: Instant,
-        /// There is no room for it: its CONNECT is to be refused.
+        /// There is no room for the connection: its CONNECT is to be refused.
         is_turned_away: bool,
     },
-    /// A connection whose Session is this worker's, with what was read of it.
+    /// A connection whose Session belongs to this worker, with the bytes that were read from it.
     HandedOver {
         stream: Stream,
         terms: Arc<ListenerTerms>,
@@ -62,16 +64,16 @@ pub(crate) enum Letter {
     Figures(Answer<(Counters, Usage)>),
     /// What the topics below `$SYS` say.
     OwnTopics(Topics),
-    /// How much memory there is, and what is to be done about it.
+    /// How short memory is, and what is to be done about it.
     Shortage(Shortage),
-    /// Nothing but a turn.
+    /// Nothing to do but to run a turn.
     Look,
-    /// How far this worker's commits have come.
+    /// How far the store has come with this worker's commits.
     Receipt(Receipt),
     Fetched(Box<Fetched>),
     /// Whether the store takes no new messages.
     StoreFull(bool),
-    /// Other values for what can be changed.
+    /// New values for the settings that can be changed.
     Reconfigure(Arc<Settings>),
     /// Whose packets are traced; `None`: everybody's.
     Trace(Option<Arc<str>>),
@@ -86,7 +88,7 @@ pub(crate) enum Letter {
 }
 
 impl Letter {
-    /// How many messages of other workers it carries.
+    /// Returns how many messages of other workers the letter carries.
     fn messages(&self) -> u64 {
         match self {
             Self::Batch { messages, .. } => {
@@ -106,31 +108,31 @@ pub(crate) struct LocalSubscribe {
 
 /// A worker's letters.
 pub(crate) struct Inbox {
-    /// `None` once nobody will read them any more.
+    /// `None` once nobody will read letters any more.
     letters: Mutex<Option<Vec<Letter>>>,
-    /// Bytes of messages in batches that were not taken yet. Changed under the lock of `letters`
-    /// only, or it would be a count of other letters than those.
+    /// Bytes of the batches in `letters`. Changed only under the lock of `letters`, or it would not
+    /// match them.
     pending: PendingBytes,
-    /// The worker has put off as much as it may: batches that it takes would only add to that.
+    /// The worker has put off as much as it may: further batches would only add to that.
     is_congested: AtomicBool,
     /// The worker shuts down, and has nothing left to do.
     is_drained: AtomicBool,
-    /// Connections that the worker has, or will have: what the acceptor balances by.
+    /// Connections that the worker has or is about to get. The acceptor balances by this number.
     pub(crate) connections: AtomicUsize,
     /// How many of them are only to be told to come later.
     pub(crate) turned_away: AtomicUsize,
-    /// Connections of all workers that were let in: what `connections_max` bounds.
+    /// Connections of all workers that were let in, which `connections_max` bounds.
     pub(crate) let_in: Arc<AtomicUsize>,
-    /// Messages that came when the worker had ended.
+    /// Messages that came after the worker had ended.
     lost: AtomicU64,
-    /// What the worker had counted when it ended.
+    /// The worker's counters when it ended.
     left: Mutex<Counters>,
     notifier: Arc<Notifier>,
 }
 
 impl Inbox {
-    /// Nothing waits. Beyond `full_bytes`, those who send batches shall not read publishers until
-    /// it is worked off.
+    /// Makes an empty inbox. While more than `full_bytes` wait in it, other workers shall read no
+    /// publishers.
     pub(crate) fn new(
         notifier: Arc<Notifier>,
         let_in: Arc<AtomicUsize>,
@@ -150,8 +152,8 @@ impl Inbox {
         }
     }
 
-    /// To a worker that has ended, a letter is lost: a request in it is answered by `Stopped`, a
-    /// connection in it is closed.
+    /// Sends a letter. If the worker has ended the letter is lost: a request in it is answered by
+    /// `Stopped`, a connection in it is closed.
     pub(crate) fn send(&self, letter: Letter) {
         self.put(letter, Bytes::default());
     }
@@ -178,12 +180,12 @@ impl Inbox {
         self.notifier.notify();
     }
 
-    /// Bytes of the messages that wait.
+    /// Returns the bytes of the batches that wait.
     pub(crate) fn pending_bytes(&self) -> usize {
         self.pending.get().all()
     }
 
-    /// Takes everything; `into` is empty and lends its memory.
+    /// Takes all letters. `into` has to be empty; the inbox goes on with its memory.
     pub(crate) fn take(&self, into: &mut Vec<Letter>) {
         if let Some(letters) = &mut *self.lock() {
             std::mem::swap(letters, into);
@@ -191,24 +193,24 @@ impl Inbox {
         }
     }
 
-    /// The worker has ended: what is here and what comes from now on is lost. Says how many
-    /// messages of other workers are here.
+    /// Closes the inbox of a worker that has ended: all letters in it, and all that come later, are
+    /// lost. Returns how many messages of other workers were in it.
     pub(crate) fn close(&self) -> u64 {
         self.set_congested(false);
         let mut waiting = self.lock();
         let letters = waiting.take().unwrap_or_default();
         self.pending.clear();
-        // Not under the lock: whoever learns of it may send a letter.
+        // Not under the lock: a dropped letter may make its sender send another one.
         drop(waiting);
         letters.iter().map(Letter::messages).sum()
     }
 
-    /// The worker leaves what it has counted to those who ask when it has ended.
+    /// Stores the worker's counters, for those who ask after it has ended.
     pub(crate) fn leave_counters(&self, counters: &Counters) {
         counters.clone_into(&mut self.left.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
-    /// What the worker had counted when it ended, with what was lost since.
+    /// Returns the worker's counters when it ended, plus the messages that were lost since.
     pub(crate) fn left_counters(&self) -> Counters {
         let mut counters = self.left.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let lost = self.lost.load(Ordering::Relaxed);
@@ -216,27 +218,27 @@ impl Inbox {
         counters
     }
 
-    /// The worker tells whether it is behind with what it has taken.
+    /// Notes whether the worker is behind with what it has taken.
     pub(crate) fn set_congested(&self, is_congested: bool) {
-        // Others look at it every turn: their copy of the line stays good while nothing changes.
+        // Other workers look at this every turn; without a write their cached copy stays valid.
         if self.is_congested.load(Ordering::Relaxed) != is_congested {
             self.is_congested.store(is_congested, Ordering::Relaxed);
         }
     }
 
-    /// The worker tells whether it shuts down and has nothing left to do.
+    /// Notes whether the worker shuts down and has nothing left to do.
     pub(crate) fn set_drained(&self, is_drained: bool) {
         if self.is_drained.load(Ordering::Relaxed) != is_drained {
             self.is_drained.store(is_drained, Ordering::Release);
         }
     }
 
-    /// Whether the worker has nothing left to do, and nothing waits for it.
+    /// Returns whether the worker shuts down, has nothing left to do, and no letter waits for it.
     pub(crate) fn is_drained(&self) -> bool {
         !self.has_letters() && self.is_drained.load(Ordering::Acquire)
     }
 
-    /// Whether something waits for the worker.
+    /// Returns whether a letter waits for the worker.
     pub(crate) fn has_letters(&self) -> bool {
         self.lock().as_ref().is_some_and(|letters| !letters.is_empty())
     }
@@ -245,12 +247,12 @@ impl Inbox {
         self.letters.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether those who send batches shall not read publishers for now.
+    /// Returns whether workers that send batches must not read publishers for now.
     pub(crate) fn is_full(&self) -> bool {
         self.is_congested.load(Ordering::Relaxed) || self.pending.is_full()
     }
 
-    /// Whether they shall read nobody for now.
+    /// Returns whether workers that send batches must not read any connection for now.
     pub(crate) fn is_overfull(&self) -> bool {
         self.pending.is_overfull()
     }
@@ -272,7 +274,7 @@ mod tests {
         Inbox::new(poller.notifier(), Arc::default(), 1)
     }
 
-    /// The letter by which a worker tells another one of a subscription.
+    /// Returns a batch in which a worker tells another one of a subscription.
     fn batch() -> Vec<PeerMessage> {
         let mut core = Core::new(CoreConfig {
             worker: WorkerId::new(0),

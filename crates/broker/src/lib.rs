@@ -9,8 +9,9 @@
 //! # Ok::<(), midge_broker::StartError>(())
 //! ```
 //!
-//! The program publishes, subscribes and looks after Clients by a [`BrokerHandle`], and decides who
-//! may do what by a [`Hook`]. There are no globals: any number of brokers live in one process.
+//! The program publishes, subscribes and manages Clients through a [`BrokerHandle`], and decides
+//! who may do what with a [`Hook`]. There are no globals: any number of brokers can live in one
+//! process.
 //!
 //! Inside, this crate is the driver: workers that carry bytes between sockets and the
 //! deterministic core. It decides nothing about MQTT itself.

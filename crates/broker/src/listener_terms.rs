@@ -1,7 +1,7 @@
-//! What the connections of a listener have in common, and who they are given to.
+//! The terms that the connections of a listener share.
 //!
-//! A connection keeps the terms that it came by for as long as it lasts. It refers to them itself,
-//! so its listener may get others, or go, at any time.
+//! A connection keeps the terms that it came by until it ends. It refers to them directly, so the
+//! listener may get other terms, or go, at any time.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, Weak};
@@ -14,19 +14,20 @@ use crate::greeting::Expected;
 /// A listener as a broker is asked for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListenerSettings {
-    /// Where it listens, by which transport, and for whom.
+    /// Where the listener listens, by which transport, and for whom.
     pub listen: Listen,
-    /// What an acknowledgement promises to those who come by it; absent: as for the whole broker.
+    /// What an acknowledgement promises to Clients that come by this listener; `None` for what the
+    /// whole broker promises.
     pub durability: Option<Durability>,
-    /// What Clients that come by it may ask for.
+    /// What Clients that come by this listener may ask for.
     pub capabilities: Capabilities,
 }
 
-/// What holds for the connections that come by a listener.
+/// The terms for connections that come by a listener.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct ListenerTerms {
     pub(crate) place: Arc<ListenerPlace>,
-    /// What those who come by it have to speak.
+    /// The layers and protocol that connections have to speak.
     pub(crate) expected: Expected,
     pub(crate) packet_before_connect_bytes_max: u32,
     pub(crate) packet_bytes_max: u32,
@@ -35,7 +36,7 @@ pub(crate) struct ListenerTerms {
     pub(crate) durability: Option<Durability>,
 }
 
-/// Which listener it is.
+/// The identity of a listener.
 #[derive(Debug)]
 pub(crate) struct ListenerPlace {
     pub(crate) number: u16,
@@ -44,8 +45,8 @@ pub(crate) struct ListenerPlace {
     is_removed: AtomicBool,
 }
 
-/// The terms of new connections, by the numbers of their listeners. A number is given again only
-/// when nobody who has come by its listener is there any more.
+/// The terms of new connections, by the numbers of their listeners. A number is used again only
+/// when no connection that came by its listener is left.
 #[derive(Debug, Default)]
 pub(crate) struct ListenerTable {
     rows: RwLock<Vec<Row>>,
@@ -58,13 +59,13 @@ struct Row {
 }
 
 impl ListenerSettings {
-    /// A listener for MQTT and everything that it has.
+    /// Returns the settings of a listener on which everything in MQTT is allowed.
     pub fn new(listen: impl Into<Listen>) -> Self {
         let (listen, capabilities) = (listen.into(), Capabilities::default());
         Self { listen, durability: None, capabilities }
     }
 
-    /// What these settings and the broker's limits come to.
+    /// Returns the terms that follow from these settings and the broker's limits.
     pub(crate) fn terms(&self, place: Arc<ListenerPlace>, limits: &Limits) -> ListenerTerms {
         let own = &self.listen.limits;
         let packet_bytes_max =
@@ -95,7 +96,7 @@ impl ListenerPlace {
         Self { number, name, is_removed: AtomicBool::new(false) }
     }
 
-    /// Nobody is let in by it any more.
+    /// Marks the listener as removed: nobody is let in by it any more.
     pub(crate) fn remove(&self) {
         self.is_removed.store(true, Ordering::Release);
     }
@@ -114,16 +115,17 @@ impl PartialEq for ListenerPlace {
 impl Eq for ListenerPlace {}
 
 impl ListenerTable {
-    /// The last number is that of those who come by no listener.
+    /// How many numbers there are. The one after the last is for connections that come by no
+    /// listener.
     const NUMBERS_MAX: usize = u16::MAX as usize;
 
-    /// The terms of a new connection; `None` if its listener is gone.
+    /// Returns the terms of a new connection; `None` if its listener is gone.
     pub(crate) fn get(&self, number: usize) -> Option<Arc<ListenerTerms>> {
         let rows = self.rows.read().unwrap_or_else(PoisonError::into_inner);
         rows.get(number)?.current.clone()
     }
 
-    /// So many numbers that nobody has; `None` if there are not as many.
+    /// Returns `count` numbers that nobody has; `None` if there are not so many.
     pub(crate) fn free_numbers(&self, count: usize) -> Option<Vec<u16>> {
         let rows = self.rows.read().unwrap_or_else(PoisonError::into_inner);
         let is_free = |number: &usize| rows.get(*number).is_none_or(Row::is_free);
@@ -132,7 +134,7 @@ impl ListenerTable {
         (free.len() == count).then_some(free)
     }
 
-    /// New connections have these terms from now on.
+    /// Sets the terms of new connections.
     pub(crate) fn set(&self, terms: ListenerTerms) {
         let mut rows = self.rows.write().unwrap_or_else(PoisonError::into_inner);
         let number = usize::from(terms.place.number);
@@ -143,7 +145,7 @@ impl ListenerTable {
         rows[number] = Row { current: Some(Arc::new(terms)), place };
     }
 
-    /// There are no new connections of a listener any more.
+    /// Removes the terms of a listener that gets no new connections any more.
     pub(crate) fn remove(&self, number: u16) {
         let mut rows = self.rows.write().unwrap_or_else(PoisonError::into_inner);
         if let Some(row) = rows.get_mut(usize::from(number)) {

@@ -1,7 +1,7 @@
-//! The listeners of a broker while it runs: which there are, and how they become others.
+//! The listeners of a running broker, and how they are changed.
 //!
-//! One change after another, each whole or not at all. Workers are told of listeners that are gone;
-//! what that means for connections is theirs to carry out.
+//! Changes happen one after another, each completely or not at all. Workers are told which
+//! listeners are gone, and deal with the connections themselves.
 
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -23,46 +23,50 @@ use crate::unfinished::Unfinished;
 /// A listener that runs, or has run.
 #[derive(Clone, Debug)]
 pub struct Listener {
-    /// What it is known by; a number may be given again when nobody is connected who came by it.
+    /// Identifies the listener. The number may be used again when no connection that came by the
+    /// listener is left.
     pub number: u16,
-    /// Where it listens, with the port that the operating system chose.
+    /// Where the listener listens, with the port that the operating system chose.
     pub address: ListenerAddress,
-    /// As it was asked for.
+    /// The settings that were asked for.
     pub settings: ListenerSettings,
 }
 
 /// What a change of the configuration has done to a listener.
 #[derive(Clone, Debug)]
 pub enum ListenerChange {
-    /// It is new.
+    /// The listener is new.
     Added(Listener),
-    /// It has other settings, for connections from now on. Those that stand keep the old ones.
+    /// The listener has other settings for connections from now on. Existing ones keep the old
+    /// settings.
     Changed(Listener),
-    /// It is closed, and its connections end: MQTT 5 Clients are told 0x98 Administrative action.
+    /// The listener is closed, and its connections end: MQTT 5 Clients are told 0x98 Administrative
+    /// action.
     Removed(Listener),
-    /// Its Unix socket could not get another owner, group or mode; the settings here have those
-    /// that it keeps. The next change tries again.
+    /// The Unix socket of the listener could not get another owner, group or mode. The settings
+    /// here have the ones that it keeps. The next change tries again.
     SocketStays {
-        /// The listener as it is.
+        /// The listener as it is now.
         listener: Listener,
-        /// Why it could not be.
+        /// Why the socket could not be changed.
         reason: String,
     },
 }
 
-/// What a broker has of its listeners.
+/// A broker's record of its listeners.
 pub(crate) struct BrokerListeners {
-    /// Held for one change at a time, while names are looked up and ports waited for.
+    /// Locked during a change, of which there is one at a time, even while it looks up names or
+    /// waits for ports.
     changing: Mutex<Running>,
-    /// Never held while something else is waited for; changed by whoever holds the other one.
+    /// Never locked while something else is waited for. Changed only by the holder of `changing`.
     listed: Mutex<Vec<Listed>>,
     pub(crate) table: Arc<ListenerTable>,
-    /// Connections that all listeners together let in.
+    /// How many connections all listeners together let in.
     pub(crate) connections_max: Arc<AtomicUsize>,
     pub(crate) control: Arc<ListenerControl>,
     inboxes: Arc<[Arc<Inbox>]>,
     unfinished: Arc<Unfinished>,
-    /// They are to end: a change that finds so ends them.
+    /// The listeners are to end. A change that finds this set ends them.
     is_over: AtomicBool,
 }
 
@@ -80,9 +84,9 @@ struct Listed {
     place: Arc<ListenerPlace>,
 }
 
-/// What is to become of the listeners.
+/// A planned change of the listeners.
 struct Plan {
-    /// In the order that was asked for.
+    /// The listeners in the order that was asked for.
     wanted: Vec<Wanted>,
     sockets: ListenerChanges,
     removed: Vec<Listed>,
@@ -90,18 +94,18 @@ struct Plan {
 
 /// A listener that is asked for.
 enum Wanted {
-    /// It is there; true: its settings are others.
+    /// The listener exists already. True if its settings change.
     Kept(Listed, bool),
     New(u16, ListenerSettings),
 }
 
 impl BrokerListeners {
-    /// How long the end waits for a change that is under way. One that does not hang gives up at
-    /// once.
+    /// How long [`BrokerListeners::end`] waits for a change under way. A change that does not hang
+    /// gives up at once.
     const CHANGE_PATIENCE: Duration = Duration::from_millis(500);
     const CHANGE_PAUSE: Duration = Duration::from_millis(5);
 
-    /// Listeners that are bound, in the order of their numbers, and do not run yet.
+    /// Takes listeners that are bound but do not run yet, in the order of their numbers.
     pub(crate) fn new(
         limits: &Limits,
         bound: Vec<(ListenerSettings, ListenerAddress)>,
@@ -131,7 +135,7 @@ impl BrokerListeners {
         listeners
     }
 
-    /// They run from now on.
+    /// Takes over the listeners when they run.
     pub(crate) fn run(&self, listeners: RunningListeners) -> io::Result<()> {
         let mut running = self.changing();
         running.listeners = Some(listeners);
@@ -139,13 +143,13 @@ impl BrokerListeners {
         Ok(())
     }
 
-    /// All of them, in the order in which they were asked for. Never waits for a change.
+    /// Returns all listeners, in the order in which they were asked for. Never waits for a change.
     pub(crate) fn all(&self) -> Vec<Listener> {
         self.listed().iter().map(|listed| listed.listener.clone()).collect()
     }
 
-    /// Does not wait for a change that is under way: it gives up, and stops them itself. Whoever
-    /// comes meanwhile is closed by the workers.
+    /// Stops accepting. Does not wait for a change under way, which gives up and stops the
+    /// listeners itself. Workers close the connections that come meanwhile.
     pub(crate) fn stop_accepting(&self) {
         self.control.end_waiting();
         if let Ok(mut running) = self.changing.try_lock()
@@ -155,8 +159,8 @@ impl BrokerListeners {
         }
     }
 
-    /// Ends them, with the connections of QUIC. A change that hangs, at a name server or at a file
-    /// system, is not waited for: it ends them itself when it is over.
+    /// Ends the listeners and the QUIC connections. Does not wait for a change that hangs at a name
+    /// server or at a file system: that change ends them itself when it is over.
     pub(crate) fn end(&self) {
         self.is_over.store(true, Ordering::SeqCst);
         let begun = Instant::now();
@@ -176,18 +180,18 @@ impl BrokerListeners {
 
     fn end_running(mut running: MutexGuard<'_, Running>) {
         let ended = (running.listeners.take(), running.certificate_watch.take());
-        // It may take a while.
+        // Dropping them may take a while.
         drop(running);
         drop(ended);
     }
 
-    /// Puts other settings into effect, for the workers, too. `wanted` is how the listeners are to
-    /// be; `None`: as they are.
+    /// Puts other settings into effect, also in the workers. `wanted` are the listeners that there
+    /// shall be; `None` leaves them as they are.
     ///
     /// # Errors
     ///
-    /// One of the listeners cannot be as it is asked for, or the broker has stopped. Nothing has
-    /// changed.
+    /// One of the listeners cannot be made as asked for, or the broker has stopped. Nothing has
+    /// changed then.
     pub(crate) fn reconfigure(
         &self,
         settings: Settings,
@@ -227,7 +231,7 @@ impl BrokerListeners {
             return Err(stopped().into());
         }
         let ready = ready?;
-        // From here on nothing fails but to replace the file of a Unix socket.
+        // From here on nothing can fail except replacing the file of a Unix socket.
         let (mut listed, mut changes) = settle(plan.wanted, &plan.removed, &ready);
         let settings = Arc::new(settings);
         let failed = listeners.carry_out(ready, || {
@@ -287,13 +291,13 @@ impl BrokerListeners {
         Ok(Plan { wanted, sockets, removed: left })
     }
 
-    /// What the limits of the node mean for connections from now on.
+    /// Applies the node's limits to new connections.
     fn take_limits(&self, listed: &[Listed], limits: &Limits) {
         self.connections_max.store(limits.connections_max as usize, Ordering::Relaxed);
         self.set_terms(listed, limits);
     }
 
-    /// Gives new connections the present terms.
+    /// Gives new connections the terms that follow from the present settings and limits.
     fn set_terms(&self, listed: &[Listed], limits: &Limits) {
         for Listed { listener, place } in listed {
             let terms = listener.settings.terms(Arc::clone(place), limits);
@@ -335,7 +339,7 @@ impl Listed {
     }
 }
 
-/// The listeners as they are when the plan is carried out, and what that changes.
+/// Returns the listeners as they are once the plan is carried out, and the changes that this makes.
 fn settle(
     wanted: Vec<Wanted>,
     removed: &[Listed],
@@ -362,7 +366,8 @@ fn settle(
     (listed, changes)
 }
 
-/// A Unix socket could not be replaced: its listener has the owner, group and mode of before.
+/// Notes that a Unix socket could not be replaced: its listener keeps the old owner, group and
+/// mode.
 fn keep_socket(
     listed: &mut [Listed],
     changes: &mut Vec<ListenerChange>,
@@ -387,7 +392,8 @@ fn keep_socket(
     changes.push(ListenerChange::SocketStays { listener: new.clone(), reason });
 }
 
-/// A listener that says nothing of its deadline has the broker's, for handshakes, too.
+/// Gives a listener without a deadline of its own the broker's deadline, which also holds for
+/// handshakes.
 pub(crate) fn with_deadline(listen: &Listen, limits: &Limits) -> Listen {
     let mut listen = listen.clone();
     let deadline = Duration::from_millis(limits.connect_deadline_ms.into());
@@ -415,7 +421,7 @@ mod tests {
             BrokerListeners::new(&Limits::default(), bound, control, inboxes, unfinished);
         let change = listeners.changing();
         assert_eq!(listeners.all().len(), 1);
-        // Nor does the end wait for it.
+        // Ending does not wait for the change either.
         listeners.stop_accepting();
         drop(change);
         assert!(listeners.control.is_ending());
@@ -436,7 +442,7 @@ mod tests {
         );
         listeners.run(bound.start(drop, || ()).unwrap()).unwrap();
         let address = address.network().unwrap();
-        // A change that waits for a name server, for longer than anybody waits for it.
+        // A change that hangs at a name server, longer than anybody waits for the change.
         let change = listeners.changing();
         let (ended, end) = mpsc::channel();
         thread::scope(|scope| {

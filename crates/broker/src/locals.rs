@@ -12,11 +12,11 @@ use crate::reply::Answer;
 use crate::subscription::{Sender, Subscription};
 use crate::worker::Worker;
 
-/// Queues to in-process receivers, by the core's name for them.
+/// Queues to receivers inside the process, by the core's name for them.
 #[derive(Default)]
 pub(crate) struct Locals {
     receivers: HashMap<ConnectionId, Local, foldhash::fast::FixedState>,
-    /// Messages of the process that are not durable yet, by their tickets.
+    /// Messages published by the process that are not durable yet, by their tickets.
     publishes: HashMap<u64, PublishAnswer, foldhash::fast::FixedState>,
     last_ticket: u64,
 }
@@ -25,18 +25,18 @@ type PublishAnswer = Answer<Result<usize, DropReason>>;
 
 struct Local {
     sender: Sender,
-    /// Waits for the subscription to be in effect.
+    /// The caller who waits for the subscription to take effect.
     answer: Option<Answer<Result<Subscription, ReasonCode>>>,
 }
 
 impl Locals {
-    /// False if the receiver does not take its messages in time.
+    /// Passes a message on. Returns false if the receiver does not take its messages in time.
     pub(crate) fn send(&self, connection: ConnectionId, message: ReceivedMessage) -> bool {
         self.receivers.get(&connection).is_some_and(|local| local.sender.send(message))
     }
 
-    /// The subscription is in effect, or was refused; true if refused. If nobody waits for it any
-    /// more, it is dropped where the answer is, and so ends.
+    /// Answers that the subscription is in effect or was refused. Returns true if it was refused.
+    /// If nobody waits for the answer any more, the subscription is dropped with it, and so ends.
     pub(crate) fn answer(
         &mut self,
         connection: ConnectionId,
@@ -58,7 +58,7 @@ impl Locals {
         refusal.is_some()
     }
 
-    /// A ticket for a message of the process, under which it learns what became of it.
+    /// Returns a ticket for a message of the process, under which the outcome is reported.
     pub(crate) fn begin_publish(&mut self, answer: PublishAnswer) -> u64 {
         self.last_ticket += 1;
         self.publishes.insert(self.last_ticket, answer);

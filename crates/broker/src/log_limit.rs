@@ -1,26 +1,26 @@
-//! How many lines strangers may have written about them.
+//! Limits how many log lines strangers can cause.
 //!
 //! A stranger who can open connections can have each of them end in a way that is worth a line.
-//! Beyond a few in a second the lines are only counted, so that they neither fill a disk nor hold a
+//! More than a few lines a second are only counted, so that they neither fill a disk nor hold up a
 //! worker.
 
 use midge_core::{Timestamp, counted};
 
-/// The lines of one worker about those who are not connected (yet).
+/// Counts the lines of one worker about peers that are not connected (yet).
 #[derive(Debug, Default)]
 pub(crate) struct LogLimit {
-    /// The second that is counted, and what was written in it.
+    /// The second that is counted; `written` is the number of lines in it.
     second: u64,
     written: u32,
     left_out: u64,
 }
 
 impl LogLimit {
-    /// Lines in a second.
+    /// The most lines in a second.
     const LINES_MAX: u32 = 10;
 
-    /// Whether one more line may be written. The first one of a new second says how many were left
-    /// out.
+    /// Returns whether one more line may be written. The first line of a new second says how many
+    /// were left out.
     pub(crate) fn allows(&mut self, now: Timestamp) -> bool {
         let second = now.as_millis() / 1000;
         if second != self.second {

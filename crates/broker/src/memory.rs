@@ -1,11 +1,11 @@
 //! How much memory the process takes, how much of that is in use, and how much it may take.
 //!
-//! In the end the memory counts that the operating system says the process takes. But an allocator
-//! keeps what was freed after a peak, and that must not count as if somebody held it. A program
-//! that says how much its allocator has given out ([`Allocator`]) is judged by that. For others the
-//! workers add up what they hold when it comes to it; memory that is neither held nor the program's
-//! own is spare. The gauge is read often, by workers that have work, because a peak takes
-//! milliseconds.
+//! The limit is about the memory that the operating system says the process takes. But an allocator
+//! keeps memory that was freed after a peak, and that must not count as if somebody held it. A
+//! program that says how much its allocator has given out ([`Allocator`]) is judged by that. For
+//! others the workers add up what they hold when memory seems short; memory that is neither held
+//! nor the program's own is spare. The workers that have work read the gauge often, because a peak
+//! takes only milliseconds.
 
 use std::fs::{self, File};
 use std::io::{Read, Seek, SeekFrom};
@@ -20,11 +20,11 @@ use crate::memory_log::MemoryLog;
 /// The allocator of the program, for the limit `memory_bytes_max`.
 #[derive(Clone, Copy, Debug)]
 pub struct Allocator {
-    /// How many bytes the program has asked for and not given back. It is asked some hundred times
-    /// in a second while memory is short.
+    /// Returns how many bytes the program has asked for and not given back. It is called up to 200
+    /// times a second while the broker has work.
     pub allocated_bytes: fn() -> u64,
     /// Gives back to the operating system what the calling thread can spare. It is called a few
-    /// times in a second while memory is short.
+    /// times a second while memory is short.
     pub give_back: fn(),
 }
 
@@ -34,7 +34,7 @@ pub(crate) struct Shortage {
     pub(crate) pressure: MemoryPressure,
     /// Bytes that all workers together have to give up.
     pub(crate) shed_bytes: u64,
-    /// Which request for figures this is, for [`MemoryGauge::note_held`].
+    /// The number of this request for figures, for [`MemoryGauge::note_held`].
     pub(crate) round: u64,
 }
 
@@ -45,7 +45,7 @@ pub(crate) struct MemoryGauge {
     allocator: Option<Allocator>,
     /// What the program took before there was a broker.
     program: u64,
-    /// That, and what a broker takes without clients.
+    /// `program`, plus what a broker takes without clients.
     own: u64,
     started: Instant,
     looked_at_ms: AtomicU64,
@@ -53,7 +53,7 @@ pub(crate) struct MemoryGauge {
     state: Mutex<State>,
 }
 
-/// What a worker has said of itself.
+/// How much a worker has said that it holds, and in which round.
 #[derive(Debug, Default)]
 struct Held {
     bytes: AtomicU64,
@@ -69,42 +69,46 @@ struct State {
     /// When something was shed last.
     shed_at_ms: Option<u64>,
     round: u64,
-    /// The last round of which the figures of all workers were used: later, they are old.
+    /// The last round whose figures were used, from all workers. After a newer round begins they
+    /// are old.
     counted_round: u64,
-    /// Since when QoS 0 is dropped and publishers wait.
+    /// Since when QoS 0 messages are dropped and publishers wait.
     severe_since_ms: Option<u64>,
-    /// Bytes that the process takes and nobody holds, and what it took when that was found.
+    /// Bytes that the process takes and nobody holds; `resident_then` is what it took when that was
+    /// found.
     spare: u64,
     resident_then: u64,
     /// Since when the process has taken nearly all that it may.
     cools_since_ms: Option<u64>,
-    /// More was taken since, so that new figures are wanted.
+    /// The process has grown since, so new figures are wanted.
     is_doubtful: bool,
 }
 
 impl MemoryGauge {
-    /// Between two looks, however busy the workers are.
+    /// The shortest time between two looks, however busy the workers are.
     const LOOK_MS: u64 = 5;
-    /// Between two letters to the workers while memory is short, and while it is very short.
+    /// The time between two letters to the workers while memory is short, and while it is very
+    /// short.
     const TELL_MS: u64 = 1_000;
     const TELL_CRITICAL_MS: u64 = 250;
-    /// Between two times at which something is shed.
+    /// The shortest time between two times at which something is shed.
     const SHED_MS: u64 = 250;
-    /// How long publishers wait for memory that frees itself before some is made free.
+    /// How long publishers wait for memory to become free by itself before some is shed.
     const PATIENCE_MS: u64 = 2_000;
-    /// How long nothing is added though nobody holds what the process takes.
+    /// How long nothing may be added although nobody holds what the process takes.
     const COOLING_MS: u64 = 1_500;
-    /// What a broker takes without clients, and each of its workers.
+    /// What a broker takes without clients, and what each of its workers adds.
     const BROKER_BYTES: u64 = 6 << 20;
     const WORKER_BYTES: u64 = 1 << 20;
-    /// Shares of the limit in percent: from here on figures are doubted if more is taken, and from
-    /// here on nobody waits for new ones.
+    /// Shares of the limit in percent. Above `DOUBT`, figures are doubted once the process grows;
+    /// above `BEYOND`, nobody waits for new figures.
     const DOUBT: u64 = 85;
     const BEYOND: u64 = 95;
     /// Memory is shed down to this share of the limit in percent.
     const SHED_TO: u64 = 60;
 
-    /// `limit` in bytes, 0: as [`resolve`] says; `program` is what the program takes by itself.
+    /// Makes a gauge. `limit` is in bytes, 0 as [`resolve`] says; `program` is what the program
+    /// takes by itself.
     pub(crate) fn new(
         limit: u64,
         program: u64,
@@ -137,7 +141,7 @@ impl MemoryGauge {
         }
     }
 
-    /// Looks, if it is time; gives what the workers have to be told, if there is something.
+    /// Looks at the memory, if it is time. Returns what the workers have to be told, if anything.
     pub(crate) fn look(&self) -> Option<Shortage> {
         let now_ms = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
         let looked_at_ms = self.looked_at_ms.load(Ordering::Relaxed);
@@ -145,20 +149,20 @@ impl MemoryGauge {
             return None;
         }
         self.looked_at_ms.store(now_ms, Ordering::Relaxed);
-        // Somebody else looks already.
+        // Another thread may be looking already.
         let mut state = self.state.try_lock().ok()?;
         let resident = state.resident.bytes()?;
         self.judge(&mut state, resident, now_ms)
     }
 
-    /// A worker tells what it holds, as it was asked to.
+    /// Notes how much a worker holds, in answer to the request of this round.
     pub(crate) fn note_held(&self, worker: WorkerId, bytes: u64, round: u64) {
         let held = &self.held[worker.index()];
         held.bytes.store(bytes, Ordering::Relaxed);
         held.round.store(round, Ordering::Release);
     }
 
-    /// Which part of what is to be shed is a worker's that holds so much.
+    /// Returns which part of `shed_bytes` a worker has to shed that holds `own_bytes`.
     pub(crate) fn share_of(&self, shed_bytes: u64, own_bytes: u64) -> u64 {
         let all = self.held_bytes().max(own_bytes).max(1);
         let share = u128::from(shed_bytes) * u128::from(own_bytes) / u128::from(all);
@@ -177,7 +181,7 @@ impl MemoryGauge {
         }
         let taken = resident.saturating_sub(state.spare);
         let mut pressure = pressure_of(taken, self.limit);
-        // Spare pages are used again, but not all of them for everything: beyond the limit nobody
+        // Spare pages are used again, but not every page for every purpose: beyond the limit nobody
         // relies on them.
         if pressure > MemoryPressure::None && resident > self.limit {
             pressure = MemoryPressure::Critical;
@@ -197,9 +201,10 @@ impl MemoryGauge {
         let is_time = now_ms >= state.told_at_ms + pause;
         let is_patient = now_ms < since + Self::PATIENCE_MS;
         let is_counted = state.round > 0 && state.counted_round == state.round;
-        // Present figures decide who has to go; beyond the last line there is no time.
+        // Only present figures may decide who has to go; above the last line there is no time for
+        // that.
         let may_shed = is_counted && !state.is_doubtful || self.is_beyond(state, resident);
-        // Room that was made is not free at once.
+        // Memory that was shed is not free at once.
         let sheds = may_shed
             && state.shed_at_ms.is_none_or(|shed_at_ms| now_ms >= shed_at_ms + Self::SHED_MS)
             && match pressure {
@@ -221,8 +226,8 @@ impl MemoryGauge {
         Some(Shortage { pressure, shed_bytes, round: state.round })
     }
 
-    /// Whether nothing shall be added yet, because the allocator has not had the time to give back
-    /// what nobody holds.
+    /// Returns whether nothing may be added yet, because the allocator has not had the time to give
+    /// back what nobody holds.
     fn cools(&self, state: &mut State, resident: u64, now_ms: u64) -> bool {
         if pressure_of(resident, self.limit) < MemoryPressure::Critical {
             state.cools_since_ms = None;
@@ -232,7 +237,7 @@ impl MemoryGauge {
         now_ms < since + Self::COOLING_MS
     }
 
-    /// The bytes that are in use, if the program says what its allocator has given out.
+    /// Returns the bytes in use, if the program says what its allocator has given out.
     fn in_use(&self) -> Option<u64> {
         let allocated = (self.allocator?.allocated_bytes)();
         // An allocator rounds up.
@@ -246,7 +251,7 @@ impl MemoryGauge {
         }
     }
 
-    /// Whether all workers have answered the last question.
+    /// Returns whether all workers have answered the last request.
     fn has_answers(&self, state: &State) -> bool {
         let answered = |held: &Held| held.round.load(Ordering::Acquire) == state.round;
         state.round > state.counted_round && self.held.iter().all(answered)
@@ -260,8 +265,8 @@ impl MemoryGauge {
         }
     }
 
-    /// What nobody holds, once all workers have answered; it is found anew while memory seems to be
-    /// short.
+    /// Finds how much memory nobody holds, once all workers have answered. This is found anew while
+    /// memory seems to be short.
     fn find_spare(&self, state: &mut State, resident: u64, is_high: bool) {
         if !is_high {
             state.spare = 0;
@@ -275,7 +280,7 @@ impl MemoryGauge {
             state.resident_then = resident;
             state.is_doubtful = false;
         }
-        // A process that grows though some is spare may hold something that was not counted.
+        // A process that grows although memory is spare may hold something that was not counted.
         if self.has_grown(state, resident) && resident > self.limit / 100 * Self::DOUBT {
             state.spare = 0;
             state.is_doubtful = true;
@@ -286,7 +291,8 @@ impl MemoryGauge {
         resident > state.resident_then + self.limit / 64
     }
 
-    /// Whether the process takes so much, and more and more, that it does not matter who holds it.
+    /// Returns whether the process takes so much, and more and more, that it does not matter who
+    /// holds it.
     fn is_beyond(&self, state: &State, resident: u64) -> bool {
         state.is_doubtful && resident > self.limit / 100 * Self::BEYOND
     }
@@ -301,17 +307,17 @@ fn pressure_of(taken: u64, limit: u64) -> MemoryPressure {
     }
 }
 
-/// A limit in bytes; 0 is three quarters of what the machine or its control group has.
+/// Returns the limit in bytes; for 0, three quarters of what the machine or its control group has.
 pub(crate) fn resolve(limit: u64) -> u64 {
     if limit > 0 { limit } else { available_bytes() / 4 * 3 }
 }
 
-/// Resident memory of this process now; 0 where the system does not tell.
+/// Returns the resident memory of this process now; 0 where the system does not tell.
 pub(crate) fn resident_bytes() -> u64 {
     Resident::new().bytes().unwrap_or(0)
 }
 
-/// Where the operating system tells, in the shortest form that it has.
+/// Where the operating system tells the resident memory, in the shortest form that it has.
 #[derive(Debug)]
 struct Resident {
     file: Option<File>,
@@ -344,7 +350,7 @@ impl Resident {
     }
 }
 
-/// What the machine has, or less if a control group allows less.
+/// Returns the memory of the machine, or less if a control group allows less.
 fn available_bytes() -> u64 {
     let machine = fs::read_to_string("/proc/meminfo").ok();
     let machine = machine.and_then(|text| kibibytes_of(&text, "MemTotal:"));
@@ -360,8 +366,8 @@ fn kibibytes_of(text: &str, name: &str) -> Option<u64> {
     Some(number.parse::<u64>().ok()? * 1024)
 }
 
-/// Has the allocator look after what was freed: it gives pages back when it is used, and a thread
-/// that has nothing to do uses it never.
+/// Has the allocator deal with freed memory: it gives pages back when it is used, and an idle
+/// thread never uses it.
 fn nudge_allocator() {
     const BYTES: usize = 2 << 20;
     drop(std::hint::black_box(Vec::<u8>::with_capacity(BYTES)));
@@ -398,7 +404,7 @@ mod tests {
         }
     }
 
-    /// A gauge of one worker, with a limit of 100 MB.
+    /// Makes a gauge for one worker, with a limit of 100 MB.
     fn gauge() -> MemoryGauge {
         MemoryGauge::new(100 * MB, 0, 1, None)
     }
@@ -417,12 +423,12 @@ mod tests {
         gauge.note_held(WorkerId::new(0), 80 * MB, shortage.round);
         let shortage = judge(&gauge, 90, 110).unwrap();
         assert_eq!((shortage.pressure, shortage.shed_bytes), (MemoryPressure::Critical, 30 * MB));
-        // Nothing is, any more.
+        // Nothing is held any more.
         gauge.note_held(WorkerId::new(0), 0, shortage.round);
         assert_eq!(judge(&gauge, 90, 310).unwrap().pressure, MemoryPressure::Severe);
         assert_eq!(judge(&gauge, 90, 1_600).unwrap().pressure, MemoryPressure::None);
         assert_eq!(gauge.state.lock().unwrap().pressure, MemoryPressure::None);
-        // It is asked again and again, since what is spare is used again.
+        // The workers are asked again and again, since spare memory is used again.
         let shortage = judge(&gauge, 90, 2_700).unwrap();
         gauge.note_held(WorkerId::new(0), 60 * MB, shortage.round);
         assert_eq!(judge(&gauge, 90, 2_710).unwrap().pressure, MemoryPressure::Severe);
@@ -451,7 +457,7 @@ mod tests {
         assert_eq!((shortage.pressure, shortage.shed_bytes), (MemoryPressure::Critical, 38 * MB));
     }
 
-    /// A gauge with the same limit, of a program whose allocator has given out 56 MB.
+    /// Makes a gauge with the same limit, for a program whose allocator has given out 56 MB.
     fn exact_gauge() -> MemoryGauge {
         let allocator = Allocator { allocated_bytes: || 56 * MB, give_back: || () };
         MemoryGauge::new(100 * MB, 4 * MB, 1, Some(allocator))
@@ -460,7 +466,7 @@ mod tests {
     #[test]
     fn a_program_that_counts_is_judged_by_what_is_in_use() {
         let gauge = exact_gauge();
-        // 4 MB and 56 MB, and an eighth of those.
+        // 4 MB and 56 MB, plus an eighth of the 56 MB.
         let shortage = judge(&gauge, 80, 0).unwrap();
         assert_eq!(shortage.pressure, MemoryPressure::High);
         // It does not matter what the workers know of.

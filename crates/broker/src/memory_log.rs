@@ -1,27 +1,26 @@
-//! What the log says of the memory. A shortage is said at once; that it is less, or over, when that
-//! has been so for a while: near a limit the pressure changes many times in a second. It decides
-//! nothing but what is said.
+//! Log lines about memory. A shortage is logged at once. That it has eased or ended is logged only
+//! after a while, because near a limit the pressure changes many times a second. Nothing but the
+//! log depends on this.
 
 use midge_core::MemoryPressure;
 
-/// What was said last.
+/// What was logged last.
 #[derive(Debug)]
 pub(crate) struct MemoryLog {
     said: MemoryPressure,
-    /// Since when the pressure is below that, and the highest that it was since.
+    /// Since when the pressure is below `said`, and the highest that it was since.
     lower: Option<(u64, MemoryPressure)>,
 }
 
 impl MemoryLog {
-    /// How long the pressure stays below what was said before that is said.
+    /// How long the pressure has to stay below `said` before that is logged.
     const CALM_MS: u64 = 5_000;
 
     pub(crate) fn new() -> Self {
         Self { said: MemoryPressure::None, lower: None }
     }
 
-    /// Tells of the pressure at this moment if there is something to be told; `taken` of `limit`
-    /// bytes are in use.
+    /// Logs the pressure at this moment, if that is due; `taken` of `limit` bytes are in use.
     pub(crate) fn note(&mut self, pressure: MemoryPressure, now_ms: u64, taken: u64, limit: u64) {
         let before = self.said;
         if let Some(now) = self.change(pressure, now_ms) {
@@ -62,7 +61,7 @@ mod tests {
 
     use super::MemoryLog;
 
-    /// What is said, and when, of a pressure at each moment.
+    /// Returns what is logged, and when, for a course of pressures.
     fn said(course: impl IntoIterator<Item = (u64, MemoryPressure)>) -> Vec<(u64, MemoryPressure)> {
         let mut log = MemoryLog::new();
         let of = |(at, pressure)| log.change(pressure, at).map(|said| (at, said));

@@ -38,11 +38,12 @@ pub struct ReceivedMessage {
 }
 
 impl OwnedMessage {
-    /// A message of QoS 0 that is not retained.
+    /// Returns a message of QoS 0 that is not retained.
     ///
     /// # Errors
     ///
-    /// The rule that the topic breaks: empty, a wildcard, U+0000, too long.
+    /// The rule that the topic breaks: it must not be empty, contain a wildcard or U+0000, or be
+    /// too long.
     pub fn new(topic: &str, payload: impl AsRef<[u8]>) -> Result<Self, Rule> {
         TopicName::new(topic)?;
         Ok(Self {
@@ -58,35 +59,35 @@ impl OwnedMessage {
         })
     }
 
-    /// The QoS for subscribers.
+    /// Sets the QoS for subscribers.
     #[must_use]
     pub fn qos(mut self, qos: QoS) -> Self {
         self.qos = qos;
         self
     }
 
-    /// Makes it the topic's retained message.
+    /// Makes the message the topic's retained message.
     #[must_use]
     pub fn retain(mut self) -> Self {
         self.retain = true;
         self
     }
 
-    /// Seconds after which it is of no use any more.
+    /// Sets the number of seconds after which the message expires.
     #[must_use]
     pub fn expires_after_seconds(mut self, seconds: u32) -> Self {
         self.expiry_seconds = Some(seconds);
         self
     }
 
-    /// What the payload is.
+    /// Sets the content type of the payload.
     #[must_use]
     pub fn content_type(mut self, content_type: &str) -> Self {
         self.content_type = Some(content_type.into());
         self
     }
 
-    /// Where an answer is expected, and what it has to repeat.
+    /// Sets the topic where an answer is expected, and the data that the answer has to repeat.
     ///
     /// # Errors
     ///
@@ -129,37 +130,37 @@ impl OwnedMessage {
 }
 
 impl ReceivedMessage {
-    /// The Topic Name.
+    /// Returns the Topic Name.
     pub fn topic(&self) -> &str {
         self.message.topic()
     }
 
-    /// The payload.
+    /// Returns the payload.
     pub fn payload(&self) -> &[u8] {
         self.message.payload()
     }
 
-    /// The QoS it was delivered with.
+    /// Returns the QoS that the message was delivered with.
     pub fn qos(&self) -> QoS {
         self.qos
     }
 
-    /// Whether it was retained before the subscription was made.
+    /// Returns whether the message was retained before the subscription was made.
     pub fn is_retained(&self) -> bool {
         self.retain
     }
 
-    /// The Client Identifier of its publisher.
+    /// Returns the Client Identifier of the publisher.
     pub fn publisher(&self) -> &str {
         &self.message.publisher().client_id
     }
 
-    /// Its properties.
+    /// Returns the properties.
     pub fn properties(&self) -> PublishProperties<'_> {
         self.message.decode_properties()
     }
 
-    /// Its User Properties.
+    /// Returns the User Properties.
     pub fn user_properties(&self) -> UserProperties<'_> {
         self.properties().user_properties
     }

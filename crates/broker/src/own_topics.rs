@@ -1,8 +1,8 @@
-//! The thread that tells all workers what the topics below `$SYS` say.
+//! The thread that gives all workers the contents of the topics below `$SYS`.
 //!
-//! It asks the workers for their figures at an interval, and when somebody subscribes to them, who
-//! shall not get old ones. What it makes of them is retained by the workers themselves; only what
-//! has changed goes to subscribers.
+//! It asks the workers for their figures at an interval, and also when somebody subscribes to these
+//! topics, so that the subscriber does not get old ones. The workers themselves retain the result;
+//! only topics that have changed are sent to subscribers.
 
 use std::io;
 use std::sync::Arc;
@@ -15,20 +15,21 @@ use crate::figures::{Figure, Snapshot};
 use crate::handle::BrokerHandle;
 use crate::inbox::Letter;
 
-/// The topics with what they say.
+/// The topics and their contents.
 pub(crate) type Topics = Arc<[(String, String)]>;
 
 /// What a worker rings when somebody has subscribed to topics below `$SYS`.
 #[derive(Clone)]
 pub(crate) struct Bell(SyncSender<()>);
 
-/// The running thread, until it is dropped. It is not waited for: a worker may be slow to answer.
+/// The running thread. It ends after this is dropped, but nobody waits for it: a worker may be slow
+/// to answer.
 pub(crate) struct OwnTopics {
     bell: Bell,
     has_ended: Arc<AtomicBool>,
 }
 
-/// When the thread tells.
+/// Decides when the thread updates the topics.
 struct Schedule {
     interval: Duration,
     rings: Receiver<()>,
@@ -37,10 +38,10 @@ struct Schedule {
     heeded: Option<Instant>,
 }
 
-/// What the thread remembers from one time to the next.
+/// What the thread remembers from one update to the next.
 #[derive(Debug, Default)]
 struct History {
-    /// When the last snapshot was taken, and the values that loads are made of.
+    /// When the last snapshot was taken, with the values that the loads are computed from.
     last: Option<(Instant, Vec<u64>)>,
     /// The loads of 1, 5 and 15 minutes, in the order of [`Figure::LOADS`].
     loads: Vec<[f64; 3]>,
@@ -48,21 +49,22 @@ struct History {
 }
 
 impl Bell {
-    /// A bell, and where it is heard.
+    /// Makes a bell, and the receiver that hears it.
     pub(crate) fn new() -> (Self, Receiver<()>) {
         // One ring that is not heard yet is as good as many.
         let (sender, receiver) = mpsc::sync_channel(1);
         (Self(sender), receiver)
     }
 
-    /// Never waits. Without the thread nobody hears it.
+    /// Rings the bell and never waits. Without the thread nobody hears it.
     pub(crate) fn ring(&self) {
         let _ = self.0.try_send(());
     }
 }
 
 impl OwnTopics {
-    /// Begins to tell, at once and then each `interval`, or sooner when the bell is rung.
+    /// Starts the thread, which updates the topics at once, then every `interval`, and sooner when
+    /// the bell is rung.
     pub(crate) fn start(
         handle: BrokerHandle,
         interval: Duration,
@@ -99,10 +101,11 @@ impl Drop for OwnTopics {
 }
 
 impl Schedule {
-    /// Rings are heeded no more often: each may send all figures to all who have subscribed.
+    /// The shortest time between two rings that are heeded: each may send all figures to all
+    /// subscribers.
     const PAUSE: Duration = Duration::from_secs(1);
 
-    /// Waits until it is time to tell again; false: it is the end.
+    /// Waits until it is time for the next update. Returns false if the thread is to end.
     fn wait(&mut self) -> bool {
         let due = Instant::now() + self.interval;
         loop {
@@ -113,7 +116,7 @@ impl Schedule {
             }
             match rung {
                 Ok(()) if self.heeds(Instant::now()) => return true,
-                Ok(()) => (), // what there is was told less than `PAUSE` ago
+                Ok(()) => (), // the last update was less than `PAUSE` ago
                 Err(RecvTimeoutError::Timeout) => return true,
                 Err(RecvTimeoutError::Disconnected) => return false,
             }
@@ -155,7 +158,7 @@ impl History {
         all.map(|(topic, text)| (format!("$SYS/broker/{topic}"), text)).collect()
     }
 
-    /// Exponentially weighted averages, as those of an operating system.
+    /// Updates the loads, which are exponentially weighted averages like an operating system's.
     fn note(&mut self, snapshot: &Snapshot, now: Instant) {
         self.connected_max = self.connected_max.max(snapshot.usage.connected as u64);
         let values: Vec<_> = Figure::LOADS.iter().map(|(_, value)| value(snapshot)).collect();

@@ -1,4 +1,4 @@
-//! The log at its level `trace`: a line for each Control Packet, one Client's or everybody's.
+//! The log at its level `trace`: a line for each Control Packet of one Client or of everybody.
 
 use midge_codec::{Packet, PacketType};
 use midge_core::{ConnectionId, PacketLine, TracedPacket};
@@ -6,7 +6,7 @@ use midge_core::{ConnectionId, PacketLine, TracedPacket};
 use crate::worker::Worker;
 
 impl Worker {
-    /// A packet has come. Not told of those who are not traced.
+    /// Logs a packet that has come, unless its Client is not traced.
     #[cold]
     pub(crate) fn log_received(&mut self, id: ConnectionId, packet: &Packet<'_>, bytes: usize) {
         let client = self.core.client_of(id).map(|client| client.client_id.clone());
@@ -19,7 +19,7 @@ impl Worker {
         }
     }
 
-    /// The packets that left in this turn.
+    /// Logs the packets that were sent in this turn.
     pub(crate) fn log_sent(&mut self) {
         for TracedPacket { connection, client, line } in std::mem::take(&mut self.fx.traced) {
             let client_id = client.as_ref().map(|client| &*client.client_id);

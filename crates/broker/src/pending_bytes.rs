@@ -1,10 +1,11 @@
-//! How much waits for a thread, for those to look at who bring more: publishers are held back when
-//! it is too much, and nobody is read when what the others bring has become too much, too. What
-//! publishers still brought when they were to be held back keeps nobody else unread. That is a few
-//! turns' worth: whatever is far more has come in ways that do not know of it (retained messages of
-//! a subscription, Will Messages), and then nobody is read, either.
+//! Counts how much waits for a thread; those that bring more look at it. Publishers are held back
+//! when it is too much. No connection is read when, in addition, too much has come from others than
+//! publishers. Messages that publishers still brought while they were about to be held back do not
+//! keep anybody else unread. They amount to a few turns' worth; far more than that must have come
+//! in ways that do not heed the limit (retained messages for a subscription, Will Messages), and
+//! then no connection is read either.
 //!
-//! Whoever changes a count holds the lock of what it counts.
+//! A count is changed only under the lock of what it counts.
 
 use std::ops::AddAssign;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -12,9 +13,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 /// About how many bytes something takes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Bytes {
-    /// Of what publishers bring: it comes no more when they are held back.
+    /// Bytes of what publishers bring, which stops when they are held back.
     pub(crate) messages: usize,
-    /// Of everything else.
+    /// Bytes of everything else.
     pub(crate) others: usize,
 }
 
@@ -27,10 +28,10 @@ pub(crate) struct PendingBytes {
 }
 
 impl PendingBytes {
-    /// So many times as much as is full: nobody is read, whoever has brought it.
+    /// At this multiple of `full`, no connection is read, whoever has brought the bytes.
     const FAR_MORE: usize = 16;
 
-    /// Nothing waits. More than `full` bytes are much.
+    /// Starts at zero. More than `full` bytes are too much.
     pub(crate) fn new(full: usize) -> Self {
         Self { messages: AtomicUsize::new(0), others: AtomicUsize::new(0), full }
     }
@@ -55,12 +56,12 @@ impl PendingBytes {
         Bytes { messages: load(&self.messages), others: load(&self.others) }
     }
 
-    /// Whether publishers shall be held back.
+    /// Returns whether publishers shall be held back.
     pub(crate) fn is_full(&self) -> bool {
         self.get().all() > self.full
     }
 
-    /// Whether nobody shall be read.
+    /// Returns whether no connection shall be read.
     pub(crate) fn is_overfull(&self) -> bool {
         let bytes = self.get();
         let others_are_much = bytes.others > self.full && bytes.all() > 2 * self.full;
@@ -104,7 +105,7 @@ mod tests {
         assert!(pending.is_overfull());
         pending.remove(Bytes::of_others(1));
         assert!(pending.is_full() && !pending.is_overfull());
-        // Of the others alone, as much is taken as of all together.
+        // Others alone may fill all that everybody together may.
         pending.clear();
         pending.add(Bytes::of_others(2000));
         assert!(pending.is_full() && !pending.is_overfull());

@@ -1,6 +1,6 @@
-//! Looks at the clocks once a second, beside the workers: tells the store that the broker lives
-//! and when the machine's clock was set, and wakes the workers when the machine was suspended. It
-//! never decides what follows.
+//! Looks at the clocks once a second, outside the workers. It tells the store that the broker is
+//! alive and when the machine's clock was set, and wakes the workers after the machine was
+//! suspended. It never decides what follows.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -12,21 +12,21 @@ use crate::clock::Clock;
 use crate::inbox::{Inbox, Letter};
 use crate::storage::{Order, Orders};
 
-/// The one who looks.
+/// The state of what looks at the clocks.
 pub(crate) struct Pulse {
     clock: Clock,
     inboxes: Arc<[Arc<Inbox>]>,
-    /// To the store, if there is one.
+    /// The way to the store, if there is one.
     orders: Option<Arc<Orders>>,
-    /// When the store was told last, and how far the time of day was ahead then.
+    /// When the store was told last, and how far the time of day was ahead of the clock then.
     told: (Timestamp, i128),
-    /// When somebody looked last, by two clocks: one of them stands still while the machine is
-    /// suspended, and so does whoever waits.
+    /// When the clocks were last looked at, by two clocks: one of them stands still while the
+    /// machine is suspended, and so do waiting threads.
     looked: (Timestamp, Instant),
 }
 
 impl Pulse {
-    /// How far the clock must have been set, and how long the machine suspended, to be noted.
+    /// How far the clock must have been set, or how long the machine suspended, to be noted.
     const STEP_MS: u64 = 1000;
 
     pub(crate) fn new(
@@ -54,14 +54,14 @@ impl Pulse {
         let (then, instant) = self.looked;
         let awake = u64::try_from(instant.elapsed().as_millis()).unwrap_or(u64::MAX);
         if (now - then).saturating_sub(awake) >= Self::STEP_MS {
-            // They wait for deadlines by a clock that stood still.
+            // Workers wait for deadlines by the clock that stood still.
             self.inboxes.iter().for_each(|inbox| inbox.send(Letter::Wake));
         }
         self.looked = (now, Instant::now());
     }
 }
 
-/// The time, and how many milliseconds the time of day is ahead of it.
+/// Returns the time, and how many milliseconds the time of day is ahead of it.
 fn ahead(clock: &Clock) -> (Timestamp, i128) {
     let (now, reading) = clock.read();
     (now, i128::from(reading.wall_ms) - i128::from(now.as_millis()))

@@ -1,9 +1,9 @@
-//! The operating system's randomness: the one source of what others must not be able to guess.
-//! Drawn at the start only; a worker's core makes what it needs from that.
+//! The operating system's randomness: the only source of values that others must not be able to
+//! guess. It is used only at the start; a worker's core makes what it needs from that.
 
 use std::io;
 
-/// Unpredictable words.
+/// Returns unpredictable words.
 pub(crate) fn words<const N: usize>() -> io::Result<[u64; N]> {
     let mut words = [0; N];
     for word in &mut words {

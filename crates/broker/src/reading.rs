@@ -14,25 +14,25 @@ use crate::listener_terms::ListenerTerms;
 use crate::sockets::Socket;
 use crate::worker::{Stage, Worker};
 
-/// What is to be done after some bytes were decoded.
+/// What to do after some bytes were decoded.
 enum Outcome {
     /// `consumed` bytes made up packets; the rest waits for more.
     GoOn { consumed: usize },
-    /// The connection is closed, or another worker's.
+    /// The connection is closed, or belongs to another worker.
     Gone,
 }
 
 impl Worker {
-    /// Partial packets up to this size are moved into the scratch buffer and read on there; larger
-    /// ones grow where they are.
+    /// Partial packets up to this size are moved into the scratch buffer and completed there;
+    /// larger ones grow in place.
     pub(crate) const MOVED_PARTIAL_BYTES_MAX: usize = 16 * 1024;
-    /// What layers need to be read into. Whatever is read of others may be less.
+    /// The room that streams with layers need for a read. Other streams can be read into less.
     pub(crate) const LAYERED_READ_BYTES: usize = 128 * 1024;
-    /// Steps of handshakes in a turn. One can cost as much as a thousand messages, and those who
-    /// are connected wait for it.
+    /// Handshake steps in a turn. One step can cost as much as a thousand messages, and connected
+    /// Clients wait for it.
     const TURN_HANDSHAKES_MAX: usize = 8;
 
-    /// Takes a new connection, with what was read of it already.
+    /// Takes a new connection, with the bytes that were read from it already.
     pub(crate) fn open(
         &mut self,
         mut stream: Stream,
@@ -41,11 +41,11 @@ impl Worker {
         is_turned_away: bool,
         bytes: Vec<u8>,
     ) {
-        // It may have come, or have been handed over, while its listener went.
+        // Its listener may have gone while the connection came or was handed over.
         if self.stage != Stage::Running || terms.place.is_removed() {
             return self.count_closed(is_turned_away);
         }
-        // The time that its handshake has taken counts.
+        // The time taken by the handshake counts.
         let taken_ms = u32::try_from(opened.elapsed().as_millis()).unwrap_or(u32::MAX);
         let opening = Opening {
             listener: terms.place.number,
@@ -60,15 +60,15 @@ impl Worker {
             self.core.handle_closed(id, self.now, &mut self.fx);
             return self.count_closed(is_turned_away);
         }
-        // A CONNECT was read of it already, and comes behind those that came before it.
+        // A CONNECT was read from it already, and must be handled after those that came before it.
         let is_postponed = !bytes.is_empty();
         let socket = Socket::new(id, stream, terms);
         self.sockets.insert(Socket { is_turned_away, partial: bytes, is_postponed, ..socket });
         self.opened.push(id);
     }
 
-    /// Looks for what connections that were there before the new ones have to say: a DISCONNECT
-    /// that came before a CONNECT of the same Client has its effect before it.
+    /// Looks at the sockets before new connections are read, so that older connections come first:
+    /// a DISCONNECT that came before a CONNECT of the same Client takes effect before it.
     pub(crate) fn put_new_behind_old(&mut self) {
         if !self.opened.is_empty() {
             self.look();
@@ -76,24 +76,24 @@ impl Worker {
         }
     }
 
-    /// A turn begins, and with it its share of bytes.
+    /// Begins a turn with a new share of bytes.
     pub(crate) fn begin_reading(&mut self) {
         self.turn_bytes = 0;
         self.turn_handshakes = 0;
         self.core.set_congested(self.is_congested());
     }
 
-    /// Reads every socket that has something, once each and within the turn's share of bytes: who
-    /// has more is read again next turn.
+    /// Reads every socket that has something, once each and within the turn's share of bytes. A
+    /// socket that has more is read again next turn.
     pub(crate) fn read_sockets(&mut self) {
         if self.is_overfull() {
             return;
         }
         self.look_at_held_connects();
-        // Connections that are put on the list from now on come behind those that were not reached.
+        // Connections listed from now on come after those that were not reached.
         self.to_read = self.readable.len();
         let mut is_first = true;
-        // One at least, whatever letters have made of the turn.
+        // At least one is read, however much of the turn's share letters have used up.
         while self.to_read > 0
             && (is_first || self.has_share())
             && let Some(id) = self.readable.pop_front()
@@ -104,7 +104,7 @@ impl Worker {
         }
     }
 
-    /// Whether the turn may read more.
+    /// Returns whether the turn may read more.
     pub(crate) fn has_share(&self) -> bool {
         self.turn_bytes < self.turn_bytes_max && !self.core.is_turn_over()
     }
@@ -137,7 +137,7 @@ impl Worker {
         self.take_data_streams(id);
     }
 
-    /// Takes the further streams that the peer has opened, once its CONNECT is accepted.
+    /// Takes the data streams that the peer has opened, once its CONNECT is accepted.
     fn take_data_streams(&mut self, id: ConnectionId) {
         while let Some(socket) = self.sockets.of(id)
             && socket.stream.may_have_data_streams()
@@ -168,7 +168,7 @@ impl Worker {
         let is_moved = partial.len() <= Self::MOVED_PARTIAL_BYTES_MAX;
         let start = if is_moved { partial.len() } else { 0 };
         self.scratch[..start].copy_from_slice(&partial[..start]);
-        // Bytes behind a PUBLISH that is not taken have to be kept.
+        // The bytes after a PUBLISH that is not taken have to be kept.
         let is_tight = self.core.holds_publishers_back() || self.unfinished.is_tight();
         let room = match (is_tight, socket.stream.reads_any_length()) {
             (false, _) => self.scratch.len(),
@@ -219,8 +219,8 @@ impl Worker {
         }
     }
 
-    /// So many bytes have come. If they belong to a packet that is incomplete, they are a sign of
-    /// life.
+    /// Notes that `bytes` bytes have come. If they belong to an incomplete packet, they are a sign
+    /// of life.
     fn note_arriving(&mut self, id: ConnectionId, bytes: usize) {
         if let Some(socket) = self.sockets.of(id)
             && (!socket.partial.is_empty() || socket.stream.has_partial_record())
@@ -229,8 +229,8 @@ impl Worker {
         }
     }
 
-    /// The peer has broken a rule of what is below MQTT. What its layer has to say of that was
-    /// written already; it gets a moment to read it.
+    /// Ends a connection whose peer has broken a rule of a layer below MQTT. The layer has already
+    /// written its answer; the peer gets a moment to read it.
     fn end_invalid(&mut self, id: ConnectionId, error: &io::Error) {
         let is_stranger = !self.core.protocol(id).is_some_and(|(_, is_connected)| is_connected);
         if !is_stranger || self.log_limit.allows(self.now) {
@@ -239,8 +239,9 @@ impl Worker {
         self.end_connection(id);
     }
 
-    /// Whether the peer leaves more unread than the core sends without being asked. So it is
-    /// answers that it does not read, and to read more of its questions would make them more.
+    /// Returns whether the peer leaves more unread than the core sends unasked. The excess must be
+    /// answers that the peer does not read, and reading more of its requests would only add to
+    /// them.
     fn is_choked(&mut self, id: ConnectionId) -> bool {
         let unread = self.core.output(id).map_or(0, Output::pending);
         unread / 2 > self.output_bytes_max as usize
@@ -259,7 +260,7 @@ impl Worker {
         }
     }
 
-    /// Something was written: goes on with what waited for that.
+    /// Goes on with what waited, after bytes were written.
     pub(crate) fn note_flushed(&mut self, id: ConnectionId) {
         let Some(socket) = self.sockets.of(id) else {
             return;
@@ -272,7 +273,8 @@ impl Worker {
         }
     }
 
-    /// Decodes the first `length` bytes of the scratch buffer; keeps what is no whole packet.
+    /// Decodes the first `length` bytes of the scratch buffer, and keeps an incomplete packet at
+    /// the end.
     fn decode_scratch(&mut self, id: ConnectionId, length: usize) {
         let scratch = std::mem::take(&mut self.scratch);
         if let Outcome::GoOn { consumed } = self.decode(id, &scratch[..length])
@@ -280,14 +282,15 @@ impl Worker {
             && let Some(socket) = self.sockets.of(id)
         {
             let rest = &scratch[consumed..length];
-            // Room for all of it, if it has that: growing would take twice as much.
+            // Reserves room for the whole packet if memory is reserved for it: growing step by step
+            // would take twice as much.
             socket.partial = Vec::with_capacity(rest.len().max(socket.reservation.bytes()));
             socket.partial.extend_from_slice(rest);
         }
         self.scratch = scratch;
     }
 
-    /// Decodes bytes that the connection owns; keeps what is no whole packet.
+    /// Decodes bytes that the connection owns, and keeps an incomplete packet at the end.
     fn decode_and_keep(&mut self, id: ConnectionId, mut bytes: Vec<u8>) {
         if let Outcome::GoOn { consumed } = self.decode(id, &bytes)
             && consumed < bytes.len()
@@ -304,7 +307,7 @@ impl Worker {
 
     /// Goes on with a connection that was not read for a while.
     pub(crate) fn resume_reading(&mut self, id: ConnectionId) {
-        // It may have been paused or closed again since it was put on the list.
+        // The connection may have been paused or closed again since it was put on the list.
         let Some(socket) = self.sockets.of(id).filter(|it| it.is_reading && !it.is_postponed)
         else {
             return;
@@ -314,7 +317,7 @@ impl Worker {
             self.decode_and_keep(id, partial);
         }
         self.list(id);
-        // They may have come while the CONNECT waited.
+        // Data streams may have come while the CONNECT waited.
         self.take_data_streams(id);
     }
 
@@ -385,8 +388,8 @@ impl Worker {
         Outcome::GoOn { consumed }
     }
 
-    /// A packet of which `bytes` have come needs more. A large PUBLISH is not read on for as long
-    /// as it would not be taken.
+    /// Notes that a packet, of which `bytes` have come, needs `needed` bytes in all. A large
+    /// PUBLISH is not read on while it would not be taken.
     fn note_incomplete(&mut self, id: ConnectionId, bytes: &[u8], needed: usize) {
         let is_publish = bytes.first().is_some_and(|first| first >> 4 == PacketType::Publish as u8);
         if is_publish
@@ -400,12 +403,13 @@ impl Worker {
         }
     }
 
-    /// Ends a connection whose first bytes are of another protocol. True if they are.
+    /// Ends a connection whose first bytes belong to another protocol. Returns true if they do.
     fn refuse_foreign(&mut self, id: ConnectionId, bytes: &[u8]) -> bool {
         let Some(greeting) = Greeting::of(bytes) else {
             return false;
         };
-        // MQTT is due here, whatever the layers are, but for a header that comes without them.
+        // Layers are already removed here, so MQTT is expected, whatever the listener's layers are.
+        // A PROXY header that gets here came to a listener that takes none.
         let expected = Expected::default();
         let Some(complaint) = expected.complaint(greeting) else {
             return false;
@@ -415,7 +419,7 @@ impl Worker {
         true
     }
 
-    /// Whether a packet is not handled yet; then it stays where it is.
+    /// Returns whether a packet must not be handled yet. It then stays where it is.
     fn has_to_wait(&mut self, id: ConnectionId, packet: &Packet<'_>, is_connected: bool) -> bool {
         match packet {
             Packet::Publish(publish) => {
@@ -439,14 +443,14 @@ impl Worker {
         }
     }
 
-    /// Puts a connection on the list of those to be read, once.
+    /// Puts a connection on the list of those to be read, unless it is there already.
     pub(crate) fn list(&mut self, id: ConnectionId) {
         if self.sockets.of(id).is_some_and(Socket::goes_on_list) {
             self.readable.push_back(id);
         }
     }
 
-    /// Bytes that a packet may have: before the CONNECT is accepted, and then.
+    /// Returns how many bytes a packet may have: before the CONNECT is accepted, and after that.
     fn packet_bytes_max(&mut self, id: ConnectionId) -> (u32, u32) {
         let socket = self.sockets.of(id);
         socket.map_or((0, 0), |socket| {
@@ -454,8 +458,8 @@ impl Worker {
         })
     }
 
-    /// A CONNECT for a Session of another worker goes there, with everything read so far. True if
-    /// it did.
+    /// Hands a CONNECT for a Session of another worker over to that worker, with everything read so
+    /// far. Returns true if it did.
     fn hand_over(&mut self, id: ConnectionId, packet: &Packet<'_>, rest: &[u8]) -> bool {
         let (Some(directory), Packet::Connect(connect)) = (&self.directory, packet) else {
             return false;
@@ -490,7 +494,7 @@ impl Worker {
         true
     }
 
-    /// Carries out which connections are to be read and which not.
+    /// Notes which connections the core wants to be read and which not.
     pub(crate) fn note_reading(&mut self) {
         for (id, reads) in std::mem::take(&mut self.fx.reading) {
             let Some(socket) = self.sockets.of(id) else {
@@ -506,8 +510,8 @@ impl Worker {
         }
     }
 
-    /// Nothing can be written any more, most likely because the peer has gone. What it sent before
-    /// that is still read; then the connection is lost.
+    /// Notes that nothing can be written any more, most likely because the peer has gone. What it
+    /// sent before that is still read; then the connection counts as lost.
     pub(crate) fn note_broken(&mut self, id: ConnectionId) {
         let Some(socket) = self.sockets.of(id) else {
             return;
@@ -520,7 +524,8 @@ impl Worker {
         }
     }
 
-    /// The peer sends nothing more. On a data stream, it may wait for its last answers.
+    /// Handles the end of what the peer sends. On a data stream, it may still wait for its last
+    /// answers.
     fn note_end(&mut self, id: ConnectionId) {
         let Some(socket) = self.sockets.of(id) else {
             return;
@@ -532,10 +537,10 @@ impl Worker {
         self.lost(id);
     }
 
-    /// The peer has gone.
+    /// Ends a connection whose peer has gone.
     pub(crate) fn lost(&mut self, id: ConnectionId) {
         self.core.handle_closed(id, self.now, &mut self.fx);
-        // While it is known still where the peer was.
+        // While the address of the peer is still known.
         self.tell_events();
         self.drop_socket(id);
     }

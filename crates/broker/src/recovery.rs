@@ -1,4 +1,4 @@
-//! A broker that starts gives its workers what the store has kept, before any Client is let in.
+//! Gives the workers of a starting broker what the store has kept, before any Client is let in.
 
 use midge_core::{Core, Effects, Event, Recovered, Timestamp, WorkerId};
 use midge_store::{Engine, OpenError};
@@ -8,15 +8,16 @@ use crate::directory::Directory;
 use crate::drop_log::DropLog;
 use crate::event_log::log_subscribed;
 
-/// A store of which the cores have what it has kept.
+/// A store whose contents the cores have taken over.
 pub(crate) struct Restored {
     pub(crate) engine: Engine,
     /// The last commit of each core that the store was given meanwhile; its receipt is awaited.
     pub(crate) applied: Vec<u64>,
 }
 
-/// Gives each core its part, and carries out what they have to tell each other about it. What has
-/// become of the last run is durable then, or another start would make something else of it.
+/// Gives each core its part, and carries out what the cores have to tell each other about it.
+/// Afterwards, the outcome of the last run is durable; otherwise another start could come to a
+/// different outcome.
 pub(crate) fn restore(
     cores: &mut [Core],
     engine: Engine,
@@ -47,7 +48,8 @@ pub(crate) fn restore(
     Ok(restored)
 }
 
-/// Tells what could not be taken over: the limits are lower than they were, or the rules others.
+/// Logs what could not be taken over because the limits are lower than before, or the rules
+/// different.
 fn log_effects(effects: &mut [Effects], now: Timestamp) {
     let mut drops = DropLog::default();
     for fx in effects {
@@ -61,7 +63,7 @@ fn log_effects(effects: &mut [Effects], now: Timestamp) {
     drops.tell();
 }
 
-/// True if there may be more to do.
+/// Carries out the effects of the cores. Returns true if there may be more to do.
 fn carry_out(
     cores: &mut [Core],
     restored: &mut Restored,

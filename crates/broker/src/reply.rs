@@ -1,4 +1,4 @@
-//! An answer that comes later: to be waited for by a thread or by a task of any runtime.
+//! An answer that comes later. A thread can wait for it, or a task of any runtime.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -11,11 +11,11 @@ use crate::guard::guarded;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stopped;
 
-/// The answer to a request. `.await` it, or [`Reply::wait`] for it in a thread.
+/// The answer to a request. `.await` it in a task, or call [`Reply::wait`] in a thread.
 #[derive(Debug)]
 pub struct Reply<T>(Arc<Shared<T>>);
 
-/// The other end of a [`Reply`]. Dropped without an answer, it answers [`Stopped`].
+/// The other end of a [`Reply`]. If it is dropped without an answer, the reply is [`Stopped`].
 #[derive(Debug)]
 pub(crate) struct Answer<T>(Arc<Shared<T>>);
 
@@ -85,7 +85,7 @@ impl<T> Drop for Answer<T> {
 }
 
 impl<T> Shared<T> {
-    /// The first answer counts.
+    /// Sets the answer, unless there is one already.
     fn answer(&self, result: Result<T, Stopped>) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if let State::Open(waker) = &mut *state {

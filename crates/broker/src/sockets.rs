@@ -8,67 +8,70 @@ use midge_net::Stream;
 use crate::listener_terms::ListenerTerms;
 use crate::unfinished::Reservation;
 
-/// A connection's stream. An idle one owns no buffer.
+/// A connection's stream. While it is idle it owns no buffer.
 pub(crate) struct Socket {
     pub(crate) id: ConnectionId,
     pub(crate) stream: Stream,
-    /// What it has of the listener that it came by.
+    /// The terms of the listener that the connection came by.
     pub(crate) terms: Arc<ListenerTerms>,
     /// Bytes that were read and do not make up a whole packet yet.
     pub(crate) partial: Vec<u8>,
-    /// There may be something to read in the stream (edge-triggered: not told again).
+    /// There may be something to read in the stream (edge-triggered: this is not reported again).
     pub(crate) is_readable: bool,
-    /// The end of the stream has come: reading goes on until it is met.
+    /// The end of the stream was reported: reading goes on until it is reached.
     pub(crate) ends: bool,
     /// Whether it waits on the list of those to be read.
     pub(crate) is_queued: bool,
-    /// Packets of it wait for the next turn; nothing more is read before they are handled.
+    /// Packets of this connection wait for the next turn; nothing more is read before they are
+    /// handled.
     pub(crate) is_postponed: bool,
-    /// The core wants to hear of it; else what comes is left where it is.
+    /// The core wants to be given packets; otherwise bytes are left where they are.
     pub(crate) is_reading: bool,
-    /// The Client Identifier that was claimed for a CONNECT which is not accepted yet.
+    /// The Client Identifier claimed for a CONNECT that is not accepted yet.
     #[allow(clippy::redundant_allocation)] // absent but for a moment: one word, not two
     pub(crate) claim: Option<Box<Box<str>>>,
-    /// Too much waits to be written for it: nothing is read, because it would be answered.
+    /// Too much waits to be written: nothing is read, because it would cause further answers.
     pub(crate) is_choked: bool,
     /// Writing has failed: what came before that is still read, and nothing more is written.
     pub(crate) is_broken: bool,
     /// To be closed as soon as its last bytes are written.
     pub(crate) is_closing: bool,
-    /// There is no room for it: only its CONNECT is answered.
+    /// There is no room for the connection: only its CONNECT is answered.
     pub(crate) is_turned_away: bool,
-    /// It is a data stream beside this connection.
+    /// The control stream, if this is a data stream.
     pub(crate) control: Option<ConnectionId>,
     /// The error that a data stream ends with.
     pub(crate) abort_code: Option<u8>,
-    /// A CONNECT has come: from now on the connection is this worker's.
+    /// A CONNECT has come: from now on the connection belongs to this worker.
     pub(crate) has_asked: bool,
-    /// Its CONNECT waits for others of the same Client: it does not go on the list until then.
+    /// Its CONNECT waits behind others of the same Client: until it is next, it does not go on the
+    /// list.
     pub(crate) is_parked: bool,
     /// Memory for a large packet of which only a part has come.
     pub(crate) reservation: Reservation,
 }
 
 impl Socket {
-    /// Whether it is read as soon as something of it comes: neither the core, nor the turn, nor
-    /// memory holds it back, and it waits for no turn of its own.
+    /// Returns whether the socket is read as soon as something comes: neither the core, nor the
+    /// turn, nor memory holds it back, and it is not waiting for a turn.
     pub(crate) fn comes_to_be_read(&self) -> bool {
         let is_held_back = !self.is_reading || self.is_postponed || self.reservation.waits();
         !(is_held_back || self.is_readable && self.is_queued)
     }
 
-    /// Whether something may be there that nothing but the turn holds back.
+    /// Returns whether something may be there that only the turn holds back.
     pub(crate) fn is_to_be_read(&self) -> bool {
         let has_more = self.is_readable && !self.is_choked || self.is_postponed;
         self.is_reading && !self.reservation.waits() && has_more
     }
 
-    /// Notes that it is on the list of those to be read; false if it was, or must not be.
+    /// Notes that the socket is on the list of those to be read. Returns false if it was there
+    /// already, or must not be.
     pub(crate) fn goes_on_list(&mut self) -> bool {
         !self.is_parked && !std::mem::replace(&mut self.is_queued, true)
     }
 
-    /// One that is to be read as soon as may be.
+    /// Makes a socket that is to be read as soon as possible.
     pub(crate) fn new(id: ConnectionId, stream: Stream, terms: Arc<ListenerTerms>) -> Self {
         Self {
             id,
@@ -113,12 +116,12 @@ impl Sockets {
         self.slots.get_mut(slot)?.as_mut()
     }
 
-    /// The socket of this connection, not of a later one in the same slot.
+    /// Returns the socket of this connection, never that of a later one in the same slot.
     pub(crate) fn of(&mut self, id: ConnectionId) -> Option<&mut Socket> {
         self.get(id.slot()).filter(|socket| socket.id == id)
     }
 
-    /// The same, to look at.
+    /// Does the same as [`Self::of`] for reading only.
     pub(crate) fn peek(&self, id: ConnectionId) -> Option<&Socket> {
         self.slots.get(id.slot())?.as_ref().filter(|socket| socket.id == id)
     }
@@ -128,8 +131,8 @@ impl Sockets {
         self.slots[id.slot()].take()
     }
 
-    /// Whether something may wait in the stream of a connection that is to be read, or that has to
-    /// wait for memory.
+    /// Returns whether something may wait in the stream of a connection that is to be read or that
+    /// has to wait for memory.
     pub(crate) fn has_unread(&self, id: ConnectionId) -> bool {
         let socket = self.slots.get(id.slot()).and_then(Option::as_ref);
         socket.is_some_and(|socket| {
@@ -138,8 +141,8 @@ impl Sockets {
         })
     }
 
-    /// Whether something has come by a connection that is not handled yet, be it that it is not to
-    /// be read now, or a packet that is incomplete.
+    /// Returns whether something has come on a connection that is not handled yet, because it must
+    /// not be read now or because a packet is incomplete.
     pub(crate) fn has_unhandled(&self, id: ConnectionId) -> bool {
         self.peek(id).is_some_and(|socket| {
             let is_held_back = socket.is_postponed || socket.reservation.waits();
@@ -147,21 +150,21 @@ impl Sockets {
         })
     }
 
-    /// Of `count` slots from `first` on, the connections that came by this listener. Data streams
-    /// end with their control streams.
+    /// Returns the connections that came by this listener, among `count` slots from `first` on.
+    /// Data streams are left out, because they end with their control streams.
     pub(crate) fn came_by(&self, listener: u16, first: usize, count: usize) -> Vec<ConnectionId> {
         let slots = self.slots.iter().skip(first).take(count).flatten();
         let slots = slots.filter(|it| it.terms.place.number == listener && it.control.is_none());
         slots.map(|socket| socket.id).collect()
     }
 
-    /// All of them: not for every turn.
+    /// Goes through all sockets, which is too much for every turn.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Socket> {
         self.slots.iter().flatten()
     }
 
-    /// What is kept of an incomplete packet of this connection. While it comes on, it counts less
-    /// than what nobody takes.
+    /// Returns how much a connection keeps of an incomplete packet. While the packet makes
+    /// progress, it counts less than bytes that nobody takes.
     pub(crate) fn offence(&self, id: ConnectionId, now: Timestamp) -> usize {
         self.peek(id).map_or(0, |socket| {
             let bytes = socket.partial.capacity();
@@ -169,12 +172,12 @@ impl Sockets {
         })
     }
 
-    /// At least as many as there are.
+    /// Returns the number of slots, which is at least the number of sockets.
     pub(crate) fn len(&self) -> usize {
         self.slots.len()
     }
 
-    /// Looks at all of them: not for every turn.
+    /// Returns whether there is no socket. Looks at all slots, which is too much for every turn.
     pub(crate) fn is_empty(&self) -> bool {
         self.slots.iter().all(Option::is_none)
     }

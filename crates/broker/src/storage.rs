@@ -1,7 +1,7 @@
-//! The thread that owns the store. Workers give it their commits and questions; it writes what came
-//! meanwhile, syncs once for all of it, and tells each worker how far its commits have come.
+//! The thread that owns the store. Workers give it their commits and questions; it writes what has
+//! come meanwhile, syncs once for all of it, and tells each worker how far its commits have come.
 //!
-//! It must never tell that something is durable before the engine has said so. An engine that has
+//! It must never report something as durable before the engine has said so. An engine that has
 //! failed ends the broker: it is not tried again.
 
 use std::path::{Path, PathBuf};
@@ -27,9 +27,9 @@ use crate::reply::Answer;
 /// Where and how a broker keeps what has to outlive it.
 #[derive(Clone, Debug)]
 pub struct Storage {
-    /// Where.
+    /// The directory or disk.
     pub place: Place,
-    /// How long what is promised as [`Durability::Interval`] may take to reach the device.
+    /// The longest time until data promised as [`Durability::Interval`] reaches the device.
     pub interval: Duration,
     /// Bytes of a segment file.
     pub segment_bytes: u64,
@@ -40,25 +40,26 @@ pub struct Storage {
 /// Where a broker keeps what has to outlive it.
 #[derive(Clone)]
 pub enum Place {
-    /// In a data directory; made if it does not exist.
+    /// In a data directory, which is made if it does not exist.
     Directory(PathBuf),
-    /// In the files of this disk: a program can test what its broker does when a disk fails, or
-    /// keep them where it likes. Whoever gives it sees to it that only one broker uses it.
+    /// In the files of this disk. This lets a program test what its broker does when a disk fails,
+    /// or keep the files where it likes. The program has to make sure that only one broker uses the
+    /// disk.
     Disk(Arc<dyn Disk>),
 }
 
 impl Storage {
-    /// The defaults, in this directory.
+    /// Returns the default settings for this directory.
     pub fn new(directory: impl Into<PathBuf>) -> Self {
         Self::at(Place::Directory(directory.into()))
     }
 
-    /// The defaults, on this disk.
+    /// Returns the default settings for this disk.
     pub fn on_disk(disk: Arc<dyn Disk>) -> Self {
         Self::at(Place::Disk(disk))
     }
 
-    /// The data directory, if it is kept in one.
+    /// Returns the data directory, if there is one.
     pub fn directory(&self) -> Option<&Path> {
         match &self.place {
             Place::Directory(directory) => Some(directory),
@@ -78,7 +79,7 @@ impl Storage {
 }
 
 impl Storage {
-    /// Opens the store, alone.
+    /// Opens the store, which this broker alone may use.
     pub(crate) fn open(&self, limits: &Limits, reading: Reading) -> Result<Opened, OpenError> {
         let disk: Arc<dyn Disk> = match &self.place {
             Place::Directory(directory) => Arc::new(open_directory(directory)?),
@@ -120,7 +121,7 @@ impl fmt::Debug for Place {
     }
 }
 
-/// Tells what was found in the files of the store.
+/// Logs what was found in the files of the store.
 pub(crate) fn log_report(place: &Place, recovered: &Recovered, report: &Report) {
     for damage in &report.damage {
         match damage.kind.is_harmless() {
@@ -155,9 +156,9 @@ pub(crate) enum Order {
         fetch: Fetch,
     },
     Usage(Answer<StoreUsage>),
-    /// The broker lives, or the machine's clock was set: that is to be noted.
+    /// The broker is alive, or the machine's clock was set: the store is to note it.
     Beat,
-    /// A worker has ended that should not have: nobody may wait for it.
+    /// A worker has ended that should not have. Nobody may wait for it.
     Fail(&'static str),
     /// Write and sync everything, and end.
     Close,
@@ -165,10 +166,10 @@ pub(crate) enum Order {
 
 /// The orders that the store has not taken yet, and how much it has not carried out.
 pub(crate) struct Orders {
-    /// `None` once nobody will take them any more.
+    /// `None` once nobody will take orders any more.
     waiting: Mutex<Option<Vec<Order>>>,
     come: Condvar,
-    /// Bytes of them, and of those that are being written.
+    /// Bytes of the orders in `waiting` and of those that are being written.
     pending: PendingBytes,
 }
 
@@ -176,14 +177,14 @@ pub(crate) struct Orders {
 pub(crate) type OnFailure = Arc<dyn Fn(&str) + Send + Sync>;
 
 impl Orders {
-    /// Nothing waits. Beyond `full_bytes`, workers shall not read publishers until the store has
-    /// caught up.
+    /// Makes an empty list of orders. While more than `full_bytes` wait, workers shall not read
+    /// publishers.
     pub(crate) fn new(full_bytes: usize) -> Self {
         let waiting = Mutex::new(Some(Vec::new()));
         Self { waiting, come: Condvar::new(), pending: PendingBytes::new(full_bytes) }
     }
 
-    /// Bytes of what waits, and of what is being written.
+    /// Returns the bytes of the orders that wait or are being written.
     pub(crate) fn pending_bytes(&self) -> usize {
         self.pending.get().all()
     }
@@ -199,28 +200,29 @@ impl Orders {
         self.come.notify_one();
     }
 
-    /// Nobody takes orders any more: requests in them are answered by `Stopped`.
+    /// Ends the taking of orders: requests in those that wait are answered by `Stopped`.
     fn close(&self) {
         let mut waiting = self.lock();
         let orders = waiting.take();
         self.pending.clear();
-        // Not under the lock: whoever learns of it may send an order.
+        // Not under the lock: a dropped order may make its sender send another one.
         drop(waiting);
         drop(orders);
     }
 
-    /// Whether workers shall read no publishers for now.
+    /// Returns whether workers must not read publishers for now.
     pub(crate) fn is_full(&self) -> bool {
         self.pending.is_full()
     }
 
-    /// Whether workers shall read nobody for now: also a SUBSCRIBE is something to be kept.
+    /// Returns whether workers must not read any connection for now: a SUBSCRIBE, too, has to be
+    /// kept.
     pub(crate) fn is_overfull(&self) -> bool {
         self.pending.is_overfull()
     }
 
-    /// Waits for orders, for `timeout` at most, and takes them all. It returns their bytes, which
-    /// count until they are [`Self::done`]: whatever comes now waits for them, too.
+    /// Waits for orders, for `timeout` at most, and takes them all. Returns their bytes, which
+    /// count until they are [`Self::done`], because new orders have to wait for these, too.
     fn take(&self, into: &mut Vec<Order>, timeout: Option<Duration>) -> Bytes {
         let is_empty =
             |waiting: &mut Option<Vec<Order>>| waiting.as_ref().is_none_or(Vec::is_empty);
@@ -241,7 +243,7 @@ impl Orders {
         self.pending.get()
     }
 
-    /// So many bytes of what was taken do not wait any more.
+    /// Notes that orders of so many bytes, which were taken before, are carried out.
     fn done(&self, bytes: Bytes) {
         self.pending.remove(bytes);
     }
@@ -252,8 +254,8 @@ impl Orders {
 }
 
 impl Order {
-    /// About how much memory it keeps. The receivers of a message stand one behind the other in a
-    /// commit, and share it.
+    /// Returns about how much memory the order holds. The receivers of a message stand next to each
+    /// other in a commit and share the message.
     fn size(&self) -> Bytes {
         let Self::Commit { commit, .. } = self else {
             return Bytes::of_others(64);
@@ -276,7 +278,7 @@ impl Order {
     }
 }
 
-/// The same of what no PUBLISH brings.
+/// Returns about how much memory an operation holds that no PUBLISH brings.
 fn size_of_other(op: &StoreOp) -> usize {
     match op {
         StoreOp::Session(record) => {
@@ -290,7 +292,7 @@ fn size_of_other(op: &StoreOp) -> usize {
     }
 }
 
-/// Sees to it that nobody waits for a store that is gone, however it has ended.
+/// Makes sure that nobody waits for a store that is gone, however it has ended.
 struct FailureGuard {
     orders: Arc<Orders>,
     inboxes: Arc<[Arc<Inbox>]>,
@@ -298,7 +300,7 @@ struct FailureGuard {
 }
 
 impl FailureGuard {
-    /// All connections are closed: nobody gets an acknowledgement any more.
+    /// Closes all connections, because nobody gets an acknowledgement any more.
     fn fail(&self, reason: &str) {
         log::error!("the broker ends, because its store has failed: {reason}");
         for inbox in self.inboxes.iter() {
@@ -323,7 +325,7 @@ struct Progress {
     applied: u64,
     written: u64,
     synced: u64,
-    /// The last commit that somebody waits for to be written, and to be synced.
+    /// The last commit that somebody waits for to be written, and, below, to be synced; 0 for none.
     awaits_write: u64,
     awaits_sync: u64,
 }
@@ -333,7 +335,7 @@ pub(crate) struct StoreThread {
     engine: Engine,
     clock: Clock,
     has_beat: bool,
-    /// What the clocks show is to be written.
+    /// The time that the clocks show is to be written.
     has_mark: bool,
     orders: Arc<Orders>,
     inboxes: Arc<[Arc<Inbox>]>,
@@ -341,7 +343,7 @@ pub(crate) struct StoreThread {
     interval: Duration,
     unsynced_since: Option<Instant>,
     is_full: bool,
-    /// The device took nothing when it was tried last.
+    /// The device was full when it was last tried.
     is_stuck: bool,
     has_maintenance: bool,
     on_failure: OnFailure,
@@ -398,7 +400,7 @@ impl StoreThread {
         }
     }
 
-    /// Until it is told to close, or until the engine has failed.
+    /// Serves orders until it is told to close, or until a worker or the engine has failed.
     fn serve(&mut self) -> Result<(), StoreError> {
         let mut orders = Vec::new();
         loop {
@@ -436,7 +438,7 @@ impl StoreThread {
         self.unsynced_since.map(|since| self.interval.saturating_sub(since.elapsed()))
     }
 
-    /// True if the thread shall end.
+    /// Carries out an order. Returns true if the thread shall end.
     fn carry_out(&mut self, order: Order) -> bool {
         match order {
             Order::Commit { worker, commit } => {
@@ -460,7 +462,7 @@ impl StoreThread {
         false
     }
 
-    /// The store is told what the clocks show, if it wants to know.
+    /// Tells the store what the clocks show, if it wants to know.
     fn mark(&mut self) {
         if !self.is_stuck {
             let (now, reading) = self.clock.read();
@@ -491,7 +493,7 @@ impl StoreThread {
         }
     }
 
-    /// Syncs if somebody waits for it, or if the interval is over.
+    /// Syncs if somebody waits for that, or if the interval is over.
     fn sync(&mut self) -> Result<(), StoreError> {
         let is_awaited = |progress: &Progress| {
             progress.awaits_sync > progress.synced && progress.written > progress.synced
@@ -507,7 +509,7 @@ impl StoreThread {
         Ok(())
     }
 
-    /// Tells those who wait for it.
+    /// Sends receipts to the workers that wait for them.
     fn tell_receipts(&mut self) {
         for (progress, inbox) in self.progress.iter_mut().zip(self.inboxes.iter()) {
             let &mut Progress { written, synced, awaits_write, awaits_sync, .. } = progress;

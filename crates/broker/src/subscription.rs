@@ -1,4 +1,4 @@
-//! Subscriptions of the embedding program: a bounded queue between a worker and whoever receives.
+//! Subscriptions of the embedding program: a bounded queue between a worker and the receiver.
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
@@ -12,14 +12,15 @@ use crate::guard::guarded;
 use crate::inbox::{Inbox, Letter};
 use crate::message::ReceivedMessage;
 
-/// Messages that match a filter, received inside the process. Dropping it ends the subscription.
+/// A subscription, whose messages are received inside the process. Dropping it ends the
+/// subscription.
 pub struct Subscription {
     queue: Arc<Queue>,
     inbox: Arc<Inbox>,
     connection: ConnectionId,
 }
 
-/// The worker's end.
+/// The worker's end of a subscription.
 pub(crate) struct Sender(Arc<Queue>);
 
 struct Queue {
@@ -35,14 +36,14 @@ struct State {
 }
 
 impl Sender {
-    /// Messages that may wait to be received; what comes beyond them is dropped and counted.
+    /// Messages that may wait to be received; further ones are dropped and counted.
     const WAITING_MAX: usize = 10_000;
 
     pub(crate) fn new() -> Self {
         Self(Arc::new(Queue { state: Mutex::default(), arrived: Condvar::new() }))
     }
 
-    /// False if the queue is full.
+    /// Queues a message. Returns false if the queue is full.
     pub(crate) fn send(&self, message: ReceivedMessage) -> bool {
         let mut state = self.0.lock();
         if state.messages.len() >= Self::WAITING_MAX {
@@ -53,7 +54,7 @@ impl Sender {
         true
     }
 
-    /// No message will come any more.
+    /// Ends the subscription: no further message comes.
     pub(crate) fn close(&self) {
         let mut state = self.0.lock();
         state.is_closed = true;
@@ -81,9 +82,10 @@ impl Subscription {
         }
     }
 
-    /// Waits for the next message, at most this long.
+    /// Waits for the next message, at most this long. `None` after that, or when the broker has
+    /// stopped.
     pub fn recv_timeout(&self, timeout: Duration) -> Option<ReceivedMessage> {
-        // A timeout beyond what the clock can say is none.
+        // A timeout that the clock cannot express means none.
         let Some(deadline) = Instant::now().checked_add(timeout) else {
             return self.recv();
         };
@@ -101,7 +103,7 @@ impl Subscription {
         }
     }
 
-    /// The next message, as a future of any runtime; `None` when the broker has stopped.
+    /// Returns the next message, as a future for any runtime; `None` when the broker has stopped.
     pub async fn next(&mut self) -> Option<ReceivedMessage> {
         poll_fn(|context| self.poll_next(context)).await
     }

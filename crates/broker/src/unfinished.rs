@@ -1,8 +1,8 @@
 //! Memory for packets of which only a part has come.
 //!
-//! A large packet may grow only when there is room for all of it: who is let begin can come to its
-//! end, so that nobody waits for somebody who waits, too. While others wait, a packet has to come
-//! on. Without that nobody is disturbed, however slowly it comes.
+//! A large packet may grow only when there is room for all of it. So every packet that has begun
+//! can be completed, and none waits for one that waits itself. While others wait for room, a packet
+//! has to make progress; otherwise it may come as slowly as it likes.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -10,7 +10,7 @@ use midge_core::{ConnectionId, Timestamp};
 
 use crate::worker::Worker;
 
-/// What all workers together may keep of large incomplete packets.
+/// How much memory all workers together may use for large incomplete packets.
 #[derive(Debug)]
 pub(crate) struct Unfinished {
     reserved: AtomicUsize,
@@ -19,7 +19,7 @@ pub(crate) struct Unfinished {
     waiting: AtomicUsize,
 }
 
-/// One connection's part of it. Most have none: that takes one word.
+/// One connection's part of [`Unfinished`]. Most connections have none, which takes one word.
 #[derive(Debug, Default)]
 pub(crate) struct Reservation(Option<Box<Reserved>>);
 
@@ -36,7 +36,7 @@ impl Unfinished {
         Self { reserved: AtomicUsize::new(0), max: max.into(), waiting: AtomicUsize::new(0) }
     }
 
-    /// Packets may be as large as this, but not as large as to take half of the memory.
+    /// Makes room for packets as large as this, up to half of the memory.
     pub(crate) fn make_room_for(&self, packet_bytes_max: u32, memory_bytes_max: u64) {
         let bytes = u64::from(packet_bytes_max).min(memory_bytes_max / 2);
         self.max.fetch_max(usize::try_from(bytes).unwrap_or(usize::MAX), Ordering::Relaxed);
@@ -46,12 +46,12 @@ impl Unfinished {
         self.max.load(Ordering::Relaxed)
     }
 
-    /// Whether so much that reads should be small.
+    /// Returns whether so much is reserved that reads should be small.
     pub(crate) fn is_tight(&self) -> bool {
         self.reserved.load(Ordering::Relaxed) > self.max() / 2
     }
 
-    /// Whether some connection waits for room.
+    /// Returns whether some connection waits for room.
     pub(crate) fn is_waited_for(&self) -> bool {
         self.waiting.load(Ordering::Relaxed) > 0
     }
@@ -70,27 +70,28 @@ impl Unfinished {
 impl Reservation {
     /// How long a packet may stand still while others wait for its room.
     const STANDSTILL_MS: u64 = 1_000;
-    /// How fast it has to come then, on average.
+    /// How fast a packet has to come then, on average.
     const BYTES_PER_MS: u64 = 64;
 
-    /// How large a packet there is room for.
+    /// Returns the size of the packet that has room reserved.
     pub(crate) fn bytes(&self) -> usize {
         self.0.as_ref().map_or(0, |reserved| reserved.bytes)
     }
 
-    /// Whether there is no room for its packet: it is not read.
+    /// Returns whether there is no room for the packet, so that it is not read.
     #[inline]
     pub(crate) fn waits(&self) -> bool {
         self.0.as_ref().is_some_and(|reserved| reserved.waits)
     }
 
-    /// Whether something of its packet has come lately, or was not read because there is no room.
+    /// Returns whether a part of the packet has come lately, or was not read because there is no
+    /// room.
     pub(crate) fn comes_on(&self, now: Timestamp) -> bool {
         let comes_on = |it: &Reserved| it.waits || now - it.came_at < Self::STANDSTILL_MS / 2;
         self.0.as_deref().is_some_and(comes_on)
     }
 
-    /// Whether it may be taken away for the sake of others.
+    /// Returns whether the reservation may be taken away for the sake of others.
     fn is_overdue(&self, now: Timestamp) -> bool {
         let Some(reserved) = self.0.as_ref().filter(|reserved| reserved.bytes > 0) else {
             return false;
@@ -101,11 +102,11 @@ impl Reservation {
 }
 
 impl Worker {
-    /// Between two looks at those who wait for room.
+    /// The time between two looks at the connections that wait for room.
     const UNFINISHED_LOOK_MS: u64 = 100;
 
-    /// A packet of `needed` bytes is incomplete, and more of it has come than anybody may leave
-    /// here. If there is no room for it, it is not read on for now.
+    /// Reserves room for an incomplete packet of `needed` bytes, of which more has come than is
+    /// kept without a reservation. If there is no room, the packet is not read on for now.
     pub(crate) fn reserve(&mut self, id: ConnectionId, needed: usize) {
         let Some(socket) = self.sockets.of(id) else {
             return;
@@ -126,7 +127,8 @@ impl Worker {
         }
     }
 
-    /// Nothing large of a connection is incomplete any more.
+    /// Gives back what a connection has reserved, because no large packet of it is incomplete any
+    /// more.
     pub(crate) fn give_back_reservation(&mut self, id: ConnectionId) {
         if let Some(socket) = self.sockets.of(id) {
             let reservation = std::mem::take(&mut socket.reservation);
@@ -134,7 +136,7 @@ impl Worker {
         }
     }
 
-    /// The same for a socket that is taken out.
+    /// Gives back what a socket had reserved that is taken out.
     pub(crate) fn end_reservation(&self, reservation: &Reservation) {
         if reservation.bytes() > 0 {
             self.unfinished.give_back(reservation.bytes());
@@ -144,8 +146,8 @@ impl Worker {
         }
     }
 
-    /// Lets those go on who waited for room, as far as there is some; while others wait, ends who
-    /// does not come on with a packet.
+    /// Lets connections go on that waited for room, as far as there is some. While others wait,
+    /// ends connections that make no progress with a packet.
     pub(crate) fn look_at_unfinished(&mut self) {
         if !self.unfinished.is_waited_for() {
             return self.waiting_for_room.clear();
@@ -170,7 +172,7 @@ impl Worker {
             else {
                 continue;
             };
-            // It asks again; if there is no room still, it is put back in its place.
+            // The connection asks again; if there is still no room, it is put back in its place.
             if !std::mem::take(&mut reservation.waits) {
                 continue;
             }
@@ -179,7 +181,7 @@ impl Worker {
         }
     }
 
-    /// What this worker's sockets keep of incomplete packets.
+    /// Returns the bytes of incomplete packets that this worker's sockets keep.
     pub(crate) fn unfinished_bytes(&self) -> u64 {
         self.sockets.iter().map(|socket| socket.partial.capacity() as u64).sum()
     }

@@ -1,4 +1,4 @@
-//! What is looked at once a second, beside the workers: memory, refusals, clocks.
+//! Looks at memory, refusals and clocks once a second, outside the workers.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,21 +13,22 @@ use crate::memory::MemoryGauge;
 use crate::pulse::Pulse;
 use crate::unfinished::Unfinished;
 
-/// What was told of a listener: refusals in the order of [`Refusal::ALL`], and failed handshakes.
+/// What was logged about a listener: refusals in the order of [`Refusal::ALL`], and failed
+/// handshakes.
 type Told = ([u64; Refusal::ALL.len()], u64);
 
-/// The one who looks.
+/// The state of what looks once a second.
 pub(crate) struct Watch {
     memory: Arc<MemoryGauge>,
     unfinished: Arc<Unfinished>,
     pulse: Pulse,
     inboxes: Arc<[Arc<Inbox>]>,
     listeners: Arc<ListenerControl>,
-    /// Connections beyond the broker's own limit, and how many of them were told already.
+    /// Connections beyond the broker's own limit; `beyond_told` of them were logged already.
     beyond: Arc<AtomicU64>,
     beyond_told: u64,
     last_look: Instant,
-    /// What was told already, by the numbers of the listeners.
+    /// What was logged already, by the numbers of the listeners.
     told: BTreeMap<usize, Told>,
 }
 
@@ -65,13 +66,13 @@ impl Watch {
             self.inboxes.iter().for_each(|inbox| inbox.send(Letter::Shortage(shortage)));
         }
         if self.unfinished.is_waited_for() {
-            // Those who keep others waiting may be with a worker that has nothing to do.
+            // Connections that keep others waiting may belong to a worker that has nothing to do.
             self.inboxes.iter().for_each(|inbox| inbox.send(Letter::Look));
         }
         self.tell_refusals();
     }
 
-    /// One line a second and reason, however many there were.
+    /// Logs one line a second for each reason, however many refusals there were.
     fn tell_refusals(&mut self) {
         let beyond = self.beyond.load(Ordering::Relaxed);
         if beyond > self.beyond_told {

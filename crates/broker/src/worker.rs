@@ -1,9 +1,9 @@
 //! A worker: one thread that owns its connections and Sessions and drives one [`Core`].
 //!
-//! It lives in turns. A turn waits until something is ready, takes what has come (letters of other
-//! threads, readable sockets, timers), hands it to the core, and at its end carries out what the
-//! core decided: one write per connection, one batch per other worker. Work in a turn is bounded;
-//! what is left over makes the next turn begin at once.
+//! A worker runs in turns. A turn waits until something is ready, takes what has come (letters from
+//! other threads, readable sockets, timers), hands it to the core, and at its end carries out what
+//! the core decided: one write per connection, one batch per other worker. Work in a turn is
+//! bounded; if some is left over, the next turn begins at once.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -61,21 +61,21 @@ pub(crate) struct Worker {
     pub(crate) inboxes: Arc<[Arc<Inbox>]>,
     pub(crate) directory: Option<Arc<Directory>>,
     pub(crate) hook: Option<Arc<GuardedHook>>,
-    /// To the store, if there is one.
+    /// The way to the store, if there is one.
     pub(crate) orders: Option<Arc<Orders>>,
-    /// To whoever tells the topics below `$SYS`.
+    /// Rings for the thread that updates the topics below `$SYS`.
     pub(crate) bell: Bell,
     pub(crate) clock: Clock,
     pub(crate) now: Timestamp,
-    /// What every socket is read into.
+    /// The buffer that every socket is read into.
     pub(crate) scratch: Box<[u8]>,
-    /// What streams work with.
+    /// Buffers that streams work with.
     pub(crate) stream_scratch: Scratch,
-    /// How many lines strangers may have written about them.
+    /// Limits how many log lines strangers can cause.
     pub(crate) log_limit: LogLimit,
-    /// What was dropped and is not told yet.
+    /// Drops that are not logged yet.
     drop_log: DropLog,
-    /// Whose packets are written into the log at its level `trace`, and whose are now.
+    /// Whose packets the log shows at its level `trace`; `tracing` says whose it shows now.
     trace_client: Option<Arc<str>>,
     pub(crate) tracing: Tracing,
     /// Bytes read in this turn.
@@ -84,32 +84,33 @@ pub(crate) struct Worker {
     pub(crate) turn_handshakes: usize,
     /// Connections that may have something to read.
     pub(crate) readable: VecDeque<ConnectionId>,
-    /// How many at the front of these are to be read in this turn.
+    /// How many at the front of `readable` are to be read in this turn.
     pub(crate) to_read: usize,
     pub(crate) output_bytes_max: u32,
     pub(crate) stage: Stage,
-    /// What the CONNECT that was read last has to wait for: a stream of an older connection of the
-    /// same Client.
+    /// A stream of an older connection of the same Client that the CONNECT read last has to wait
+    /// for.
     pub(crate) comes_behind: Option<ConnectionId>,
     /// CONNECTs that wait.
     pub(crate) connect_lines: ConnectLines,
-    /// New connections, of which nothing was handled.
+    /// New connections, none of whose packets was handled yet.
     pub(crate) opened: Vec<ConnectionId>,
     /// Connections that are to be read again.
     pub(crate) resumed: Vec<ConnectionId>,
     letters: Vec<Letter>,
-    /// Whether this turn has looked at the sockets once more. That takes the notification of
-    /// letters that came since the turn took its own.
+    /// Whether this turn has looked at the sockets once more. Doing so consumes the notification of
+    /// letters that came after the turn took its own.
     has_looked: bool,
     pub(crate) memory: Arc<MemoryGauge>,
     pub(crate) unfinished: Arc<Unfinished>,
     /// Connections that wait for memory for a large packet, in order.
     pub(crate) waiting_for_room: Vec<ConnectionId>,
-    /// When to look at them again.
+    /// When to look again at incomplete packets and at the connections that wait for room.
     pub(crate) unfinished_looked_at: Timestamp,
-    /// Bytes after which a turn reads no further socket: what they hold has to be delivered first.
+    /// Bytes after which a turn reads no further socket, because what was read has to be delivered
+    /// first.
     pub(crate) turn_bytes_max: usize,
-    /// When the worker was last seen to run.
+    /// When the worker last noted that it was running.
     watched: Timestamp,
 }
 
@@ -117,14 +118,14 @@ pub(crate) struct Worker {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stage {
     Running,
-    /// Tells when nobody is connected any more and nothing is left to be done; it goes on to answer
-    /// the other workers until it is stopped.
+    /// The worker reports when nobody is connected any more and it has nothing left to do. It goes
+    /// on answering the other workers until it is stopped.
     Draining,
     Ended,
 }
 
 impl Drop for Worker {
-    /// Nobody shall wait for a worker that has ended, however it has.
+    /// Makes sure that nobody waits for a worker that has ended, in whatever way.
     fn drop(&mut self) {
         self.locals.close_all();
         let unsent = self.fx.to_workers.iter().flatten();
@@ -140,22 +141,23 @@ impl Drop for Worker {
         if self.stage != Stage::Ended
             && let Some(orders) = &self.orders
         {
-            // Acknowledgements of the others may wait for its answers.
+            // Acknowledgements of other workers may wait for answers of this one.
             orders.send([Order::Fail("a worker has ended")]);
         }
     }
 }
 
 impl Worker {
-    /// Bytes read from one socket at a time.
+    /// The most bytes read from one socket at a time.
     const SCRATCH_BYTES: usize = 256 * 1024;
     /// How long to wait for another worker that is far behind.
     const CONGESTION_PAUSE: Duration = Duration::from_millis(1);
-    /// How long to wait for memory for a large packet before it is looked for again.
+    /// How long to wait before looking again for memory for a large packet.
     const ROOM_PAUSE: Duration = Duration::from_millis(20);
-    /// How long CONNECTs wait before it is looked again whether their old connections are read.
+    /// How long CONNECTs wait before the worker looks again at old connections that it could not
+    /// read.
     pub(crate) const HELD_CONNECTS_PAUSE: Duration = Duration::from_millis(1);
-    /// A thread that is this late was stopped, as far as its peers are concerned.
+    /// A thread that is this late counts as stopped, since its peers cannot tell the difference.
     const ABSENCE_MS_MIN: u64 = 500;
 
     pub(crate) fn new(parts: WorkerParts) -> Self {
@@ -216,7 +218,7 @@ impl Worker {
             self.note_absence(self.now, timeout.unwrap_or(Duration::MAX));
             self.turn();
         }
-        // The last turn may want something to be kept.
+        // The last turn may have left something to be kept.
         self.core.run_backlog(self.now, &mut self.fx);
         self.send_to_store();
     }
@@ -228,11 +230,11 @@ impl Worker {
         self.begin_reading();
         self.take_readiness();
         self.take_letters();
-        // A letter may say whose packets are to be traced.
+        // A letter may change whose packets are to be traced.
         self.note_log_level();
         self.put_new_behind_old();
         self.core.begin_packets(self.now, &mut self.fx);
-        // Whoever is read again now: first what has come of it already.
+        // For connections that are read again, the bytes that were read before come first.
         self.note_reading();
         self.resume_connections();
         self.read_sockets();
@@ -254,7 +256,7 @@ impl Worker {
         self.inboxes[self.id.index()].set_drained(is_drained);
     }
 
-    /// Before somebody is found to be silent, everything is read that has come by now: the last
+    /// Judges which Clients are silent, after reading everything that has come by now: the last
     /// look may be long ago if the process stood still.
     fn judge_silence(&mut self) {
         if self.core.may_be_silent(self.now) {
@@ -285,8 +287,9 @@ impl Worker {
         }
     }
 
-    /// Tells the core if this thread did not run for a while, though it was to go on after it had
-    /// `waited` at the latest. When it was stopped is not known: all the time counts as absence.
+    /// Tells the core if this thread did not run for a while, although it was to go on after
+    /// `waited` at the latest. Nobody knows when it was stopped, so all of that time counts as
+    /// absence.
     fn note_absence(&mut self, now: Timestamp, waited: Duration) {
         let waited_ms = u64::try_from(waited.as_millis()).unwrap_or(u64::MAX);
         if now - (self.watched + waited_ms) >= Self::ABSENCE_MS_MIN {
@@ -295,7 +298,7 @@ impl Worker {
         self.watched = now;
     }
 
-    /// How long the next wait may last: not at all while there is work left over.
+    /// Returns how long the next wait may last: zero while work is left over, `None` for no limit.
     fn timeout(&self) -> Option<Duration> {
         let has_letters = self.has_looked && self.inboxes[self.id.index()].has_letters();
         let is_behind = self.core.has_backlog() || !self.departures.is_empty();
@@ -303,24 +306,26 @@ impl Worker {
             return Some(Duration::ZERO);
         }
         if !self.readable.is_empty() {
-            // Some of them are held back, and others wait behind those.
+            // Some of them are held back, and others wait behind those that are.
             let waits = self.is_overfull() || self.core.holds_publishers_back();
             return Some(if waits { Self::CONGESTION_PAUSE } else { Duration::ZERO });
         }
-        // Nobody tells when there is room elsewhere.
+        // No notification comes when there is room elsewhere.
         let pause = self.core.waits_for_driver().then_some(Self::CONGESTION_PAUSE);
         let room = (!self.waiting_for_room.is_empty()).then_some(Self::ROOM_PAUSE);
         let held = self.connect_lines.has_held().then_some(Self::HELD_CONNECTS_PAUSE);
         let deadline = [self.core.next_deadline(), self.drop_log.next_look()];
         let deadline = deadline.into_iter().flatten().min().map(|deadline| {
-            // One more: a clock of milliseconds may still be just before the deadline.
+            // One millisecond more: the clock has only milliseconds and may still be just before
+            // the deadline.
             Duration::from_millis((deadline - self.clock.now()).saturating_add(1))
         });
         let closing = self.closing.next_look(self.stage);
         [closing, deadline, pause, room, held].into_iter().flatten().min()
     }
 
-    /// Packets are traced while the log is at its last level, which may change at any time.
+    /// Notes whether packets are to be traced: they are while the log is at its last level, which
+    /// may change at any time.
     fn note_log_level(&mut self) {
         let traces = log::max_level() == log::LevelFilter::Trace;
         if traces != (self.tracing != Tracing::Off) {
@@ -430,14 +435,14 @@ impl Worker {
         }
     }
 
-    /// Looks at the memory of the process, if it is time, and tells everybody of a shortage.
+    /// Looks at the memory of the process, if it is time, and tells all workers of a shortage.
     fn look_at_memory(&self) {
         if let Some(shortage) = self.memory.look() {
             self.inboxes.iter().for_each(|inbox| inbox.send(Letter::Shortage(shortage)));
         }
     }
 
-    /// Does what a shortage asks for, and says what this worker holds then.
+    /// Does what a shortage asks for, and then notes how much this worker holds.
     fn handle_shortage(&mut self, shortage: Shortage) {
         let Shortage { pressure, shed_bytes, round } = shortage;
         self.core.set_memory_pressure(pressure, self.now, &mut self.fx);
@@ -452,8 +457,8 @@ impl Worker {
         self.memory.give_back();
     }
 
-    /// About what this worker holds, with what waits for it; the first one with what waits for the
-    /// store.
+    /// Returns about how many bytes this worker holds, including what waits for it. The first
+    /// worker also counts what waits for the store.
     fn held_bytes(&self) -> u64 {
         let inbox = self.inboxes[self.id.index()].pending_bytes();
         let orders = self.orders.as_ref().filter(|_| self.id.index() == 0);
@@ -462,13 +467,14 @@ impl Worker {
         u64::try_from(all).unwrap_or(u64::MAX).saturating_add(self.unfinished_bytes())
     }
 
-    /// Whether publishers shall not be read, because what they bring could not be passed on.
+    /// Returns whether publishers must not be read, because their messages could not be passed on.
     pub(crate) fn is_congested(&self) -> bool {
         let store_is_behind = self.orders.as_ref().is_some_and(|orders| orders.is_full());
         store_is_behind || self.others().any(Inbox::is_full)
     }
 
-    /// Whether nobody shall be read: what those bring who publish nothing has become too much, too.
+    /// Returns whether no connection may be read, because Clients that publish nothing have brought
+    /// too much, too.
     pub(crate) fn is_overfull(&self) -> bool {
         let store_is_behind = self.orders.as_ref().is_some_and(|orders| orders.is_overfull());
         store_is_behind || self.others().any(Inbox::is_overfull)
@@ -480,7 +486,7 @@ impl Worker {
         others.filter(move |(index, _)| *index != own).map(|(_, inbox)| &**inbox)
     }
 
-    /// A connection has ended.
+    /// Counts a connection as ended.
     pub(crate) fn count_closed(&self, is_turned_away: bool) {
         let inbox = &self.inboxes[self.id.index()];
         inbox.connections.fetch_sub(1, Ordering::Relaxed);
@@ -488,9 +494,11 @@ impl Worker {
         count.fetch_sub(1, Ordering::Relaxed);
     }
 
-    /// A connection is another worker's now; the node has it still.
+    /// Counts a connection as handed over to another worker. For the node as a whole nothing
+    /// changes.
     pub(crate) fn count_handed_over(&self, to: WorkerId) {
-        // Before it is sent: its new worker may have closed it already when this goes on.
+        // Before the connection is sent: the new worker may have closed it by the time this code
+        // goes on.
         self.inboxes[to.index()].connections.fetch_add(1, Ordering::Relaxed);
         self.inboxes[self.id.index()].connections.fetch_sub(1, Ordering::Relaxed);
     }

@@ -20,7 +20,7 @@ use crate::websocket::WebSocketSession;
 #[derive(Debug)]
 pub(crate) struct Reception {
     admission: Arc<Admission>,
-    /// Absent: no header is expected.
+    /// `None` if no header is expected.
     proxy: Option<Arc<ProxyOptions>>,
     tls: Option<Arc<TlsServer>>,
     websocket: Option<Arc<WebSocketOptions>>,
@@ -40,20 +40,20 @@ impl Reception {
         Self { admission, proxy, tls, websocket }
     }
 
-    /// Accepts one connection. `None`: it was refused and is closed already. A refusal beside a
-    /// stream is to be told by whoever speaks its protocol; it takes nothing of the limits.
+    /// Accepts one connection. `None`: it was refused and is closed already. A stream with a
+    /// refusal is to be told so by code that speaks its protocol, and counts towards no limit.
     pub(crate) fn accept(
         &self,
         listener: &Listener,
         now: Instant,
     ) -> io::Result<Option<(Stream, Option<Refusal>)>> {
         let (socket, address) = listener.accept()?;
-        // Behind a proxy the address that counts is not known yet.
+        // Behind a proxy, the address that counts is not known yet.
         let is_proxy = |ip: IpAddr| self.proxy.as_ref().is_some_and(|it| it.trusts(ip));
         let counted = address.ip().filter(|ip| !is_proxy(*ip));
         match self.admission.admit(counted, now) {
             Ok(slot) => Ok(Some((self.stream(socket, address, Some(slot)), None))),
-            // Saying no must not cost as much as a handshake of TLS.
+            // Saying no must not cost as much as a TLS handshake.
             Err(refusal) if self.tls.is_none() && self.proxy.is_none() => {
                 Ok(Some((self.stream(socket, address, None), Some(refusal))))
             }

@@ -1,4 +1,4 @@
-//! The thread that accepts connections of all listeners and passes them on.
+//! The thread that accepts connections for all listeners and passes them on.
 
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,23 +15,23 @@ use crate::listener::Listener;
 use crate::stream::Stream;
 use crate::unix::FileIdentity;
 
-/// Who gets the connections that were accepted.
+/// Receives the connections that were accepted.
 pub(crate) type PassOn = Arc<dyn Fn(Accepted) + Send + Sync>;
 
 /// A connection that was accepted.
 #[derive(Debug)]
 pub struct Accepted {
-    /// Its bytes.
+    /// The connection's bytes.
     pub stream: Stream,
     /// The listener's number.
     pub listener: usize,
-    /// When it came: its deadlines count from then on.
+    /// When the connection came. Its deadlines count from then on.
     pub opened: Instant,
-    /// Why it shall be told to come later, if its listener has no room for it.
+    /// Why the peer shall be told to come later, if the listener has no room for the connection.
     pub refusal: Option<Refusal>,
 }
 
-/// The running thread; stops and closes its listeners when dropped.
+/// The running thread. Dropping it stops the thread and closes its listeners.
 #[derive(Debug)]
 pub(crate) struct Acceptor {
     doors: Arc<Mutex<Vec<Door>>>,
@@ -41,7 +41,7 @@ pub(crate) struct Acceptor {
     thread: Option<JoinHandle<()>>,
 }
 
-/// The listeners of an acceptor, between two connections.
+/// The listeners of an acceptor, held while no connection is accepted.
 #[derive(Debug)]
 pub(crate) struct HeldDoors<'a> {
     acceptor: &'a Acceptor,
@@ -58,10 +58,10 @@ pub(crate) struct Door {
 
 const STOP: Token = Token(usize::MAX);
 
-/// Of all listeners: at each event all of them are looked at.
+/// The token of all listeners: any event makes the thread look at all of them.
 const LISTENER: Token = Token(0);
 
-/// Connections of one listener that are accepted before it is the turn of others.
+/// How many connections of one listener are accepted before it is the turn of others.
 const ACCEPTED_MAX: usize = 1024;
 
 /// How long to wait after the operating system had no descriptor left for a connection.
@@ -69,8 +69,8 @@ const PAUSE_WITHOUT_DESCRIPTORS: Duration = Duration::from_millis(100);
 
 impl Acceptor {
     /// Starts the thread, without listeners. `pass_on` gets every connection with its listener's
-    /// number; `every_second` is called about once a second, for whoever needs a clock beside the
-    /// workers.
+    /// number; `every_second` is called each time that the thread has looked at its listeners, at
+    /// least about once a second, for work that needs a clock outside the workers.
     ///
     /// # Errors
     ///
@@ -95,7 +95,8 @@ impl Acceptor {
                     log::error!("waiting for connections failed: {error}");
                     return;
                 }
-                // All of them each time: one that ran out of descriptors is tried again.
+                // All of them each time, so that a listener that ran out of descriptors is tried
+                // again.
                 let waiting: Vec<_> =
                     lock(&of_thread).iter().map(|door| door.accept_all(&pass_on)).collect();
                 is_busy = waiting.contains(&Waiting::More);
@@ -108,39 +109,39 @@ impl Acceptor {
         Ok(Self { doors, registry, waker, stops, thread: Some(thread) })
     }
 
-    /// Has a listener watched before it becomes one of those that are accepted from.
+    /// Has a listener watched before [`Self::add`] makes the thread accept from it.
     ///
     /// # Errors
     ///
-    /// The operating system refuses it.
+    /// The operating system refuses to watch it.
     pub(crate) fn watch(&self, listener: &mut Listener) -> io::Result<()> {
         self.registry.register(&mut listener.socket, LISTENER, Interest::READABLE)
     }
 
-    /// Accepts from these from now on; all of them are watched.
+    /// Accepts from these listeners from now on; all of them are watched already.
     pub(crate) fn add(&self, doors: impl IntoIterator<Item = Door>) {
         lock(&self.doors).extend(doors);
         let _ = self.waker.wake();
     }
 
-    /// Closes a listener. When this returns, nobody is accepted by it any more.
+    /// Closes a listener. When this returns, it accepts nobody any more.
     pub(crate) fn remove(&self, number: usize) {
         lock(&self.doors).retain(|door| door.number != number);
     }
 
-    /// Accepts nobody until these are dropped.
+    /// Holds the listeners: nobody is accepted until the result is dropped.
     pub(crate) fn hold(&self) -> HeldDoors<'_> {
         HeldDoors { acceptor: self, doors: lock(&self.doors) }
     }
 
-    /// Whether other sockets of this process may be bound to the ports of some listeners.
+    /// Sets whether other sockets of this process may be bound to the ports of some listeners.
     pub(crate) fn share_ports(&self, numbers: &[usize], shares: bool) -> io::Result<()> {
         let mut doors = lock(&self.doors);
         let mut doors = doors.iter_mut().filter(|door| numbers.contains(&door.number));
         doors.try_for_each(|door| door.listener.share_port(shares))
     }
 
-    /// Which file a listener is, if it is a Unix socket.
+    /// Returns which file a listener is, if it is a Unix socket.
     pub(crate) fn file(&self, number: usize) -> Option<FileIdentity> {
         let doors = lock(&self.doors);
         doors.iter().find(|door| door.number == number)?.listener.file()
@@ -148,7 +149,7 @@ impl Acceptor {
 }
 
 impl HeldDoors<'_> {
-    /// What connections of a listener become from now on, and their options.
+    /// Changes what connections of a listener become from now on, and their options.
     pub(crate) fn change(&mut self, number: usize, reception: Reception, tcp: &TcpOptions) {
         let Some(door) = self.door(number) else { return };
         door.reception = reception;
@@ -158,8 +159,8 @@ impl HeldDoors<'_> {
         }
     }
 
-    /// Puts a listener, which is watched, in the place of the one with its number. The other one
-    /// cannot be found any more; whoever waits there is accepted still.
+    /// Puts a listener, which is watched already, in the place of the one with the same number.
+    /// Peers can no longer find the old one, but those that wait there are still accepted.
     pub(crate) fn replace(&mut self, door: Door, pass_on: &PassOn) {
         if let Some(old) = self.door(door.number) {
             while old.accept_all(pass_on) == Waiting::More {}
@@ -187,18 +188,18 @@ fn lock(doors: &Mutex<Vec<Door>>) -> MutexGuard<'_, Vec<Door>> {
     doors.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// What is left when a listener has had its turn.
+/// What is left after a listener had its turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Waiting {
     Nobody,
-    /// There may be more, and it is the turn of others.
+    /// There may be more, but it is the turn of others.
     More,
     /// The operating system had no descriptor for the next one.
     NoDescriptor,
 }
 
 impl Door {
-    /// Accepts what waits.
+    /// Accepts the connections that wait.
     fn accept_all(&self, pass_on: &PassOn) -> Waiting {
         let (listener, number) = (&self.listener, self.number);
         for _ in 0..ACCEPTED_MAX {
@@ -210,7 +211,8 @@ impl Door {
                 // Refused without a word.
                 Ok(None) => (),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Waiting::Nobody,
-                // The peer gave up before it was accepted, or a signal came: the next one may do.
+                // The peer gave up before it was accepted, or a signal came: the next connection
+                // may work.
                 Err(error)
                     if matches!(
                         error.kind(),

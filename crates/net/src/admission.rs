@@ -1,9 +1,10 @@
-//! How many connections a listener lets in: at a time, in a second, in a second from one address,
-//! and in the middle of a handshake.
+//! How many connections a listener lets in: at a time, per second, per second from one address, and
+//! in the middle of a handshake.
 //!
-//! Shared by the thread that accepts and by the streams, which tell when they are over. A refused
-//! connection costs nothing: it takes no token of any bucket, so that whoever knocks too often
-//! does not shut the door for others. The time is an argument; this module must never ask a clock.
+//! The counts are shared by the thread that accepts and by the streams, which report when they are
+//! over. A refused connection costs nothing: it takes no token of any bucket, so that somebody who
+//! knocks too often does not shut others out. The time is an argument; this module must never ask a
+//! clock.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -14,7 +15,7 @@ use std::time::Instant;
 use crate::buckets::{AddressRates, SharedRate};
 use crate::listen::ListenerLimits;
 
-/// What a listener lets in.
+/// Decides which connections a listener lets in.
 #[derive(Debug)]
 pub(crate) struct Admission {
     rates: Mutex<Rates>,
@@ -30,13 +31,13 @@ pub(crate) struct Admission {
 /// Why a connection is not let in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Refusal {
-    /// As many connections as may be are open.
+    /// The maximum number of connections is open.
     Connections,
     /// Too many connections came within a second.
     Rate,
     /// Too many connections came from this address within a second.
     RatePerAddress,
-    /// As many handshakes as may be are under way.
+    /// The maximum number of handshakes is under way.
     Handshakes,
 }
 
@@ -45,23 +46,23 @@ pub enum Refusal {
 pub struct ListenerFigures {
     /// Connections that were let in.
     pub accepted: u64,
-    /// Connections that were refused, by the reason, all of [`Refusal::ALL`].
+    /// Connections that were refused, by reason; all of [`Refusal::ALL`] are listed.
     pub refused: Vec<(Refusal, u64)>,
     /// Connections that ended before their handshake was complete.
     pub failed_handshakes: u64,
-    /// Connections that are open now, those in a handshake included.
+    /// Connections that are open now, including those in a handshake.
     pub open: u32,
     /// Connections that are in the middle of a handshake.
     pub handshaking: u32,
 }
 
-/// One open connection, until it is dropped, and one handshake, from [`Slot::begin_handshake`] to
-/// [`Slot::handshake_done`] or [`Slot::handshake_failed`].
+/// Counts one open connection, until it is dropped, and one handshake, from
+/// [`Slot::begin_handshake`] to [`Slot::handshake_done`] or [`Slot::handshake_failed`].
 #[derive(Debug)]
 pub(crate) struct Slot {
     admission: Arc<Admission>,
     handshake: Handshake,
-    /// It is counted for an address.
+    /// Whether the connection is counted for an address.
     has_address: bool,
 }
 
@@ -80,7 +81,7 @@ struct Rates {
 }
 
 impl Admission {
-    /// Nobody is there yet, and all buckets are full.
+    /// Starts without connections and with full buckets.
     pub(crate) fn new(limits: ListenerLimits) -> Self {
         Self {
             handshakes_max: AtomicU32::new(limits.handshakes_max),
@@ -93,8 +94,8 @@ impl Admission {
         }
     }
 
-    /// Other limits from now on. Connections and handshakes that are there count on; a bucket whose
-    /// rate is another one is full again.
+    /// Sets other limits from now on. Existing connections and handshakes still count; a bucket
+    /// whose rate changes is full again.
     pub(crate) fn set_limits(&self, limits: &ListenerLimits) {
         self.handshakes_max.store(limits.handshakes_max, Ordering::Relaxed);
         let mut rates = self.rates();
@@ -109,19 +110,19 @@ impl Admission {
         *old = fresh.limits;
     }
 
-    /// A connection from `address` at `now`; without an address, none is counted for it. It is
-    /// counted as open until its slot is dropped.
+    /// Admits a connection from `address` at `now`; without an address, it is counted for none. It
+    /// counts as open until its slot is dropped.
     ///
     /// # Errors
     ///
-    /// It is not to be let in; the refusal is counted.
+    /// The connection is not to be let in; the refusal is counted.
     pub(crate) fn admit(
         self: &Arc<Self>,
         address: Option<IpAddr>,
         now: Instant,
     ) -> Result<Slot, Refusal> {
         let mut rates = self.rates();
-        // All that enter do so under the lock: nobody comes in between looking and counting.
+        // All connections enter under the lock, so nobody comes in between checking and counting.
         self.check(&mut rates, address, now).map_err(|refusal| self.count(refusal))?;
         rates.all.take(now);
         if let Some(address) = address {
@@ -133,7 +134,8 @@ impl Admission {
         Ok(Slot { admission: Arc::clone(self), handshake: Handshake::NotBegun, has_address })
     }
 
-    /// What came, and what is there. Figures that change meanwhile may be of different moments.
+    /// Returns what came, and what is there. Figures that change meanwhile may be from different
+    /// moments.
     pub(crate) fn figures(&self) -> ListenerFigures {
         let refused = Refusal::ALL.into_iter().zip(&self.refused);
         ListenerFigures {
@@ -185,13 +187,13 @@ impl Rates {
 }
 
 impl Slot {
-    /// The connection's first byte has come: what follows may cost much. Without effect after the
-    /// end of the handshake.
+    /// Begins the handshake, because the connection's first byte has come: what follows may cost
+    /// much. Has no effect after the end of the handshake.
     ///
     /// # Errors
     ///
-    /// As many handshakes as may be are under way; the refusal is counted and the connection is to
-    /// be closed.
+    /// The maximum number of handshakes is under way; the refusal is counted and the connection is
+    /// to be closed.
     pub(crate) fn begin_handshake(&mut self) -> Result<(), Refusal> {
         if self.handshake != Handshake::NotBegun {
             return Ok(());
@@ -206,20 +208,20 @@ impl Slot {
         Ok(())
     }
 
-    /// The connection's handshake is complete, or it needs none.
+    /// Notes that the connection's handshake is complete, or that it needs none.
     pub(crate) fn handshake_done(&mut self) {
         self.end_handshake();
     }
 
-    /// The connection is being closed: if its handshake is not complete, it has failed, and others
-    /// may begin theirs.
+    /// Notes that the connection is being closed: if its handshake is not complete, it has failed,
+    /// and others may begin theirs.
     pub(crate) fn handshake_failed(&mut self) {
         if self.end_handshake() {
             self.admission.failed_handshakes.fetch_add(1, Ordering::Relaxed);
         }
     }
 
-    /// Whether one was under way.
+    /// Ends the handshake. Returns whether one was under way.
     fn end_handshake(&mut self) -> bool {
         let before = std::mem::replace(&mut self.handshake, Handshake::Over);
         let was_under_way = before == Handshake::UnderWay;
@@ -229,12 +231,13 @@ impl Slot {
         was_under_way
     }
 
-    /// It is known now where the connection really comes from. Without effect if it was admitted
-    /// with an address.
+    /// Counts the connection for the address that it really comes from, which is known now. Has no
+    /// effect if it was admitted with an address.
     ///
     /// # Errors
     ///
-    /// Too many come from there; the refusal is counted and the connection is to be closed.
+    /// Too many connections come from there; the refusal is counted and the connection is to be
+    /// closed.
     pub(crate) fn name_address(&mut self, address: IpAddr, now: Instant) -> Result<(), Refusal> {
         if self.has_address {
             return Ok(());
@@ -258,11 +261,11 @@ impl Drop for Slot {
 }
 
 impl Refusal {
-    /// All of them.
+    /// All refusals.
     pub const ALL: [Self; 4] =
         [Self::Connections, Self::Rate, Self::RatePerAddress, Self::Handshakes];
 
-    /// Its name in figures: `connections`, `rate`, `rate_per_address` or `handshakes`.
+    /// Returns the name in figures: `connections`, `rate`, `rate_per_address` or `handshakes`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Connections => "connections",

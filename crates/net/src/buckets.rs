@@ -1,7 +1,7 @@
 //! Token buckets: how many connections may come in a second, in all and from each address.
 //!
 //! A bucket holds as many tokens as flow in within a second, and a connection takes one. So a
-//! bucket that nobody has taken from for a second is full, and a full one need not be kept: the
+//! bucket that nobody has taken from for a second is full, and full buckets need not be kept: the
 //! table has only buckets of addresses that came lately. The time is an argument; this module must
 //! never ask a clock.
 
@@ -9,14 +9,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-/// What a token is worth: a rate of one brings one of these in a nanosecond.
+/// The units in one token: a rate of one token per second brings one unit in a nanosecond.
 const TOKEN: u64 = 1_000_000_000;
 
 /// A bucket that has been taken from.
 #[derive(Clone, Copy, Debug)]
 struct Bucket {
-    /// Billionths of a token that were there at `at`. At most `u32::MAX` tokens, so that the sum of
-    /// two levels is still a number.
+    /// Billionths of a token in the bucket at `at`. At most `u32::MAX` tokens, so that the sum of
+    /// two levels does not overflow.
     level: u64,
     at: Instant,
 }
@@ -33,14 +33,15 @@ pub(crate) struct SharedRate {
 pub(crate) struct AddressRates {
     rate: u32,
     buckets: BTreeMap<AddressKey, Bucket>,
-    /// The same buckets by the time at which they are full again, to forget those first.
+    /// The same buckets by the time at which they are full again, so that those are forgotten
+    /// first.
     full_at: BTreeSet<(Instant, AddressKey)>,
     buckets_max: usize,
-    /// For addresses that find no place in the table.
+    /// The bucket of all addresses that find no place in the table.
     overflow: Option<Bucket>,
 }
 
-/// What counts as one address: of IPv6 the network of 64 bits, in which a host chooses freely.
+/// What counts as one address: for IPv6 the network of 64 bits, in which a host chooses freely.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum AddressKey {
     V4([u8; 4]),
@@ -48,12 +49,12 @@ enum AddressKey {
 }
 
 impl SharedRate {
-    /// `rate` connections in a second; 0 is no bound.
+    /// Allows `rate` connections in a second; 0 means no limit.
     pub(crate) fn new(rate: u32) -> Self {
         Self { rate, bucket: None }
     }
 
-    /// Whether another connection may come at `now`.
+    /// Returns whether another connection may come at `now`.
     pub(crate) fn has_token(&self, now: Instant) -> bool {
         self.rate == 0 || has_token(self.bucket, self.rate, now)
     }
@@ -67,10 +68,10 @@ impl SharedRate {
 }
 
 impl AddressRates {
-    /// Addresses whose buckets are kept at the same time.
+    /// The most addresses whose buckets are kept at the same time.
     const BUCKETS_MAX: usize = 65_536;
 
-    /// `rate` connections in a second from one address; 0 is no bound.
+    /// Allows `rate` connections in a second from one address; 0 means no limit.
     pub(crate) fn new(rate: u32) -> Self {
         Self::with_buckets_max(rate, Self::BUCKETS_MAX)
     }
@@ -85,7 +86,7 @@ impl AddressRates {
         }
     }
 
-    /// Whether another connection may come from `address` at `now`.
+    /// Returns whether another connection may come from `address` at `now`.
     pub(crate) fn has_token(&mut self, address: IpAddr, now: Instant) -> bool {
         if self.rate == 0 {
             return true;
@@ -118,13 +119,14 @@ impl AddressRates {
         self.full_at.insert((bucket.full_at(self.rate), key));
     }
 
-    /// Buckets in the table.
+    /// Returns the number of buckets in the table.
     #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         self.buckets.len()
     }
 
-    /// Two for each connection: the table shrinks as fast as it grows, and never makes one wait.
+    /// Forgets up to two full buckets for each connection, so that the table shrinks as fast as it
+    /// grows and never makes a connection wait.
     fn forget_full(&mut self, now: Instant) {
         for _ in 0..2 {
             match self.full_at.first() {
@@ -139,7 +141,8 @@ impl AddressRates {
 }
 
 impl Bucket {
-    /// What is in it at `now`. Threads bring their own idea of now: an earlier one changes nothing.
+    /// Returns the level at `now`. Threads have their own idea of now: an earlier one changes
+    /// nothing.
     fn level_at(self, rate: u32, now: Instant) -> u64 {
         let passed = now.saturating_duration_since(self.at).min(Duration::from_secs(1));
         let passed = u64::from(passed.subsec_nanos()) + passed.as_secs() * TOKEN;
@@ -165,7 +168,7 @@ impl AddressKey {
     }
 }
 
-/// Whether there is a token; `None` is a full bucket.
+/// Returns whether there is a token; `None` is a full bucket.
 fn has_token(bucket: Option<Bucket>, rate: u32, now: Instant) -> bool {
     bucket.is_none_or(|bucket| bucket.level_at(rate, now) >= TOKEN)
 }

@@ -1,7 +1,7 @@
-//! The other side: opens streams to a server, by any transport.
+//! The client's side: opens streams to a server, by any transport.
 //!
-//! What it opens is read, written and waited for as an accepted stream is. Handshakes go on while
-//! the stream is read; until they are complete, writing says `WouldBlock`.
+//! These streams are read, written and waited for like accepted ones. Handshakes go on while the
+//! stream is read; until they are complete, writing returns `WouldBlock`.
 
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
@@ -25,9 +25,9 @@ use crate::websocket::WebSocketSession;
 pub struct Target {
     /// The transport.
     pub transport: Transport,
-    /// A name or an address; for a Unix socket its path.
+    /// A name or an address; for a Unix socket, its path.
     pub host: String,
-    /// The port; nothing for a Unix socket.
+    /// The port; it means nothing for a Unix socket.
     pub port: u16,
     /// The path of a WebSocket's URL, such as `/mqtt`.
     pub path: String,
@@ -43,7 +43,7 @@ pub struct Connector {
 }
 
 impl Connector {
-    /// Nothing is opened yet. `tls` counts for the transports that have TLS.
+    /// Makes a connector and opens nothing yet. `tls` counts only for the transports that have TLS.
     ///
     /// # Errors
     ///
@@ -62,12 +62,13 @@ impl Connector {
         })
     }
 
-    /// What it opens streams to.
+    /// Returns the server that streams are opened to.
     pub fn target(&self) -> &Target {
         &self.target
     }
 
-    /// The addresses of the host, none for a Unix socket. Asks the name service, and waits for it.
+    /// Returns the addresses of the host, none for a Unix socket. Asks the name service and waits
+    /// for it.
     ///
     /// # Errors
     ///
@@ -79,12 +80,12 @@ impl Connector {
         Ok((self.target.host.as_str(), self.target.port).to_socket_addrs()?.collect())
     }
 
-    /// Begins to connect to one of the addresses (any, for a Unix socket);
-    /// [`Stream::is_established`] and readiness tell when it has come about.
+    /// Begins to connect to one of the addresses (which does not matter for a Unix socket).
+    /// [`Stream::is_established`] and readiness tell when the connection is there.
     ///
     /// # Errors
     ///
-    /// What the operating system says.
+    /// The operating system's errors.
     pub fn open(&mut self, address: Option<SocketAddr>) -> io::Result<Stream> {
         match (self.target.transport, address) {
             (Transport::Unix, _) => self.open_unix(),
@@ -92,7 +93,7 @@ impl Connector {
             (Transport::Quic, Some(address)) => self.open_quic(address),
             (_, Some(address)) => {
                 let socket = TcpStream::connect(address)?;
-                // Small packets are sent at once, as a Client wants it.
+                // Clients want small packets to be sent at once.
                 let _ = socket.set_nodelay(true);
                 self.above(PlainSocket::Tcp(socket), PeerAddress::Network(address))
             }
@@ -100,11 +101,11 @@ impl Connector {
         }
     }
 
-    /// Connects to the first address of the host that accepts, and waits for that.
+    /// Connects to the first address of the host that accepts, and waits until it does.
     ///
     /// # Errors
     ///
-    /// What the last address said; `TimedOut` after `timeout`.
+    /// The error of the last address; `TimedOut` after `timeout`.
     pub fn connect(&mut self, timeout: Duration) -> io::Result<Stream> {
         let deadline = Instant::now() + timeout;
         if matches!(self.target.transport, Transport::Unix) {
@@ -151,7 +152,7 @@ impl Connector {
         Ok(Stream::quic(runtime.connect(address, &self.target.host, &tls)?))
     }
 
-    /// The target's layers above a socket.
+    /// Puts the target's layers above a socket.
     fn above(&self, socket: PlainSocket, address: PeerAddress) -> io::Result<Stream> {
         let failed = |error| io::Error::new(io::ErrorKind::InvalidInput, error);
         let tls = self.tls.as_ref().map(|tls| tls.open(&self.target.host)).transpose();
@@ -170,7 +171,7 @@ impl Connector {
         Ok(Stream::layered(layered, address, None))
     }
 
-    /// The host as HTTP names it.
+    /// Returns the host as HTTP names it.
     fn authority(&self) -> String {
         let Target { host, port, .. } = &self.target;
         if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }

@@ -1,8 +1,8 @@
-//! A plain socket with layers above it: a PROXY header to come, TLS, WebSocket.
+//! A plain socket with layers above it: a PROXY header that is expected, TLS, WebSocket.
 //!
-//! The layers are bytes in, bytes out; this module carries bytes between them and the socket and
-//! keeps what the socket did not take. What a layer has to say before it fails is still sent. It
-//! must never keep more than one sealed chunk and the layers' own answers.
+//! The layers turn bytes into bytes. This module carries bytes between them and the socket and
+//! keeps what the socket did not take. What a layer has to say before it fails is still sent. This
+//! module must never keep more than one sealed chunk and the layers' own answers.
 
 use std::io::{self, ErrorKind, IoSlice};
 use std::net::SocketAddr;
@@ -17,22 +17,22 @@ use crate::stream::Received;
 use crate::tls::{TlsServer, TlsSession};
 use crate::websocket::WebSocketSession;
 
-/// A socket and its layers, from below.
+/// A socket and its layers, from the bottom up.
 #[derive(Debug)]
 pub(crate) struct Layered {
     socket: PlainSocket,
     proxy: Proxy,
     tls: Tls,
     websocket: Option<Box<WebSocketSession>>,
-    /// What came of the socket and is for the layers still.
+    /// Bytes that came from the socket and are still to be given to the layers.
     arrived: Vec<u8>,
     has_begun: bool,
     /// The first of all bytes that came.
     first: FirstBytes,
     milestone: Option<Milestone>,
-    /// What the WebSocket has to say and TLS has not sealed yet: its first words, its answers.
+    /// What the WebSocket has to say and TLS has not sealed yet: its first message and its answers.
     words: Vec<u8>,
-    /// What waits for the socket.
+    /// Bytes that wait for the socket.
     unsent: Vec<u8>,
     /// Nothing can be written any more. What came before that is still read.
     is_broken: bool,
@@ -61,12 +61,12 @@ impl FirstBytes {
 #[derive(Debug)]
 enum Proxy {
     None,
-    /// Its header has not come yet.
+    /// The header has not come yet.
     Expected(Box<ProxyHeader>),
     Done(Option<Arc<ProxyInfo>>),
 }
 
-/// What whoever lets connections in wants to hear of, before it goes on.
+/// What the code that lets connections in has to learn before a connection goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Milestone {
     /// The first byte has come: the handshake begins.
@@ -83,22 +83,22 @@ enum Tls {
     Open(Box<TlsSession>),
 }
 
-/// What a turn of reading has come to.
+/// The result of one attempt to read.
 enum Turn {
     /// So many bytes are in the reader's buffer.
     Bytes { count: usize, more: bool },
-    /// Nothing for the reader in what came.
+    /// What came has nothing for the reader.
     Nothing,
 }
 
 impl Layered {
-    /// Reads of the socket that bring nothing for the reader, before others get their turn.
+    /// How often the socket is read without anything for the reader before others get their turn.
     const READS_MAX: usize = 4;
-    /// What may wait for the socket. A peer that lets more wait does not read, but has its own
-    /// bytes answered (by records of the handshake, say).
+    /// How many bytes may wait for the socket. If more wait, the peer does not read but has its own
+    /// bytes answered (by handshake records, say).
     const UNSENT_BYTES_MAX: usize = 256 * 1024;
 
-    /// A connection that a listener has accepted.
+    /// Returns a connection that a listener has accepted.
     pub(crate) fn accepted(
         socket: PlainSocket,
         proxy: Option<ProxyHeader>,
@@ -110,7 +110,7 @@ impl Layered {
         Self::new(socket, proxy, tls, websocket)
     }
 
-    /// A connection that this side opens. `greeting` is what the WebSocket begins with.
+    /// Returns a connection that this side opens. `greeting` is what the WebSocket begins with.
     pub(crate) fn opened(
         socket: PlainSocket,
         tls: Option<TlsSession>,
@@ -169,7 +169,8 @@ impl Layered {
                 Tls::None => self.read_directly(into, scratch),
                 _ => self.read_sealed(into, scratch),
             };
-            // That nothing can be written is told to whoever writes: what has come is here.
+            // A failure to write is not reported here but to the writer: what has come can still be
+            // read.
             self.is_broken |= self.flush().is_err();
             if let Turn::Bytes { count, more } = turn? {
                 return Ok(Received::Bytes { count, more: more || self.has_ended });
@@ -181,7 +182,7 @@ impl Layered {
         Ok(Received::Bytes { count: 0, more: true })
     }
 
-    /// The first bytes: they wait until somebody has decided whether the handshake may begin.
+    /// Reads the first bytes, which wait until it is decided whether the handshake may begin.
     fn begin(&mut self, scratch: &mut Scratch) -> io::Result<Turn> {
         let count = self.socket.read(&mut scratch.raw[..Self::FIRST_BYTES_MAX])?;
         scratch.taken += count;
@@ -193,10 +194,10 @@ impl Layered {
         Ok(Turn::Nothing)
     }
 
-    /// Bytes taken of the socket before a handshake is let begin.
+    /// The most bytes taken from the socket before a handshake may begin.
     const FIRST_BYTES_MAX: usize = 2048;
 
-    /// What has come: bytes that waited here, else those of the socket.
+    /// Takes bytes that waited here, or else bytes from the socket.
     fn receive(&mut self, into: &mut [u8], taken: &mut usize) -> io::Result<(usize, bool)> {
         if self.arrived.is_empty() {
             let count = self.socket.read(into)?;
@@ -214,7 +215,7 @@ impl Layered {
         Ok((count, true))
     }
 
-    /// Without TLS the reader's buffer is the first one that bytes are in.
+    /// Reads without TLS, where bytes go into the reader's buffer at once.
     fn read_directly(&mut self, into: &mut [u8], scratch: &mut Scratch) -> io::Result<Turn> {
         let (count, more) = self.receive(into, &mut scratch.taken)?;
         if let Proxy::Expected(_) = &self.proxy {
@@ -241,24 +242,24 @@ impl Layered {
             return Ok(Turn::Nothing);
         }
         if let Proxy::Expected(_) = &self.proxy {
-            // No session is there yet, so nothing was kept.
+            // There is no session yet, so nothing was kept.
             return self.take_header(&scratch.raw[..arrived]);
         }
         let count = self.open_records(&mut scratch.raw[..start + arrived], into)?;
         self.unwrap_messages(into, count, more)
     }
 
-    /// The first of all bytes that came, before any layer took them.
+    /// Returns the first of all bytes that came, before any layer took them.
     pub(crate) fn first_bytes(&self) -> &[u8] {
         &self.first.bytes[..usize::from(self.first.count)]
     }
 
-    /// Whether the beginning of a TLS record is here.
+    /// Returns whether an incomplete TLS record is here.
     pub(crate) fn has_partial_record(&self) -> bool {
         matches!(&self.tls, Tls::Open(session) if !session.kept().is_empty())
     }
 
-    /// Takes the PROXY header. What follows it waits until its source was let in.
+    /// Takes the PROXY header. The bytes after it wait until its source was let in.
     fn take_header(&mut self, bytes: &[u8]) -> io::Result<Turn> {
         if let Proxy::Expected(header) = &mut self.proxy
             && let ProxyProgress::Done { source, info, rest } =
@@ -301,7 +302,8 @@ impl Layered {
         Ok(if count == 0 { Turn::Nothing } else { Turn::Bytes { count, more } })
     }
 
-    /// Seals a chunk of what is offered and writes it; what the socket does not take waits here.
+    /// Seals a chunk of what is offered and writes it. Bytes that the socket does not take wait
+    /// here.
     pub(crate) fn write_vectored(
         &mut self,
         slices: &[IoSlice<'_>],
@@ -333,14 +335,15 @@ impl Layered {
         Ok(length)
     }
 
-    /// Bytes of a frame's header at most.
+    /// The most bytes that a frame's header has.
     const FRAME_BYTES_MAX: usize = 14;
 
     pub(crate) fn wants_write(&self) -> bool {
         !self.unsent.is_empty()
     }
 
-    /// Writes what waits, as far as there is room: records first, then what they made room for.
+    /// Writes what waits, as far as there is room: first the records that wait, then what there is
+    /// room for after them.
     pub(crate) fn flush(&mut self) -> io::Result<()> {
         if self.is_broken {
             self.unsent = Vec::new();
@@ -354,8 +357,8 @@ impl Layered {
         Ok(())
     }
 
-    /// Seals the WebSocket's own words when there is room for them; its session bounds what is
-    /// behind them here.
+    /// Seals the WebSocket's own answers when there is room for them. Its session bounds how much
+    /// of them waits here.
     fn seal_words(&mut self) -> io::Result<()> {
         if let Some(websocket) = &mut self.websocket {
             websocket.answer_late(&mut self.words);
@@ -377,7 +380,7 @@ impl Layered {
             return Ok(());
         }
         let written = match write_all_there_is_room_for(&mut self.socket, &self.unsent) {
-            // It is still connecting: it will tell when there is room.
+            // The socket is still connecting, and will report when there is room.
             Err(error) if error.kind() == ErrorKind::NotConnected => 0,
             result => result?,
         };
@@ -413,7 +416,7 @@ impl Layered {
                 }
                 session.close(&mut self.unsent);
             }
-            // There is nobody yet to say it to.
+            // There is no session yet in which to say it.
             Tls::Expected(_) => (),
             Tls::None => self.unsent.extend_from_slice(closing),
         }
@@ -429,7 +432,7 @@ impl Layered {
         proxy_is || tls_is || self.websocket.as_ref().is_some_and(|it| it.is_handshaking())
     }
 
-    /// What has been reached since the last call.
+    /// Takes the milestone that was reached since the last call, if any.
     #[inline]
     pub(crate) fn take_milestone(&mut self) -> Option<Milestone> {
         self.milestone.take()
@@ -467,7 +470,7 @@ impl Layered {
     }
 }
 
-/// The first `length` bytes of `slices`.
+/// Appends the first `length` bytes of `slices` to `into`.
 fn gather(slices: &[IoSlice<'_>], length: usize, into: &mut Vec<u8>) {
     let mut left = length;
     for slice in slices {
@@ -477,7 +480,7 @@ fn gather(slices: &[IoSlice<'_>], length: usize, into: &mut Vec<u8>) {
     }
 }
 
-/// How much of `bytes` the socket has taken.
+/// Writes `bytes` until the socket takes no more. Returns how many it has taken.
 fn write_all_there_is_room_for(socket: &mut PlainSocket, bytes: &[u8]) -> io::Result<usize> {
     let mut written = 0;
     while written < bytes.len() {
@@ -506,11 +509,11 @@ mod tests {
     const REQUEST: &[u8] = b"GET /mqtt HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\n\
         Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: mqtt\r\n\r\n";
-    /// Masked with zeros: a ping without a payload, and a DISCONNECT of MQTT in a binary message.
+    /// Masked with zeros: a ping without a payload, and an MQTT DISCONNECT in a binary message.
     const PING: &[u8] = &[0x89, 0x80, 0, 0, 0, 0];
     const DISCONNECT: &[u8] = &[0x82, 0x82, 0, 0, 0, 0, 0xE0, 0];
 
-    /// A WebSocket that is open, and its peer's socket.
+    /// Returns an open WebSocket, and its peer's socket.
     fn open() -> (Layered, UnixStream, Scratch) {
         let (own, mut peer) = UnixStream::pair().unwrap();
         own.set_nonblocking(true).unwrap();
@@ -527,7 +530,7 @@ mod tests {
         (layered, peer, scratch)
     }
 
-    /// What a read brings, and whether it is the end.
+    /// Returns what a read brings, and whether the end has come.
     fn read(layered: &mut Layered, scratch: &mut Scratch) -> io::Result<(Vec<u8>, bool)> {
         let mut into = vec![0; 64 * 1024];
         match layered.read(&mut into, scratch)? {
@@ -536,7 +539,7 @@ mod tests {
         }
     }
 
-    /// Everything up to the end, in whatever way the peer has left.
+    /// Reads everything up to the end, in whatever way the peer has left.
     fn read_to_end(layered: &mut Layered, scratch: &mut Scratch) -> Vec<u8> {
         let mut all = Vec::new();
         while let Ok((bytes, false)) = read(layered, scratch) {
@@ -591,7 +594,7 @@ mod tests {
             let _ = peer.write(&pings);
             let _ = read(&mut layered, &mut scratch);
         }
-        // The last one is marked; its pong is the last one, too.
+        // The last ping is marked, so the last pong can be recognized.
         let marked = [0x89, 0x81, 0, 0, 0, 0, b'!'];
         let mut answered = Vec::new();
         let mut sent = 0;

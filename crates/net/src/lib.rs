@@ -1,8 +1,7 @@
 //! How bytes arrive and leave: listeners, non-blocking streams, readiness.
 //!
-//! This crate knows no MQTT and none of the other crates: a transport is something that is
-//! registered with a [`Poller`], read and written. Further transports become further kinds of
-//! [`Stream`].
+//! This crate knows neither MQTT nor the other crates: a transport is something that is registered
+//! with a [`Poller`], read and written. Further transports become further kinds of [`Stream`].
 
 mod accepting;
 mod acceptor;

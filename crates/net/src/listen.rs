@@ -1,7 +1,7 @@
 //! What a listener is asked to be: where it listens, by which transport, and for whom.
 //!
-//! Plain values without sockets; [`crate::Listener::bind`] makes a listener of them. All of them
-//! exist in every build: one that lacks a transport says so when it is to listen.
+//! These are plain values without sockets; [`crate::Listeners::bind`] makes listeners of them. All
+//! of them exist in every build: a build that lacks a transport says so when it is asked to listen.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -10,14 +10,14 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-/// A listener to be.
+/// A listener that is asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listen {
-    /// Where.
+    /// Where it listens.
     pub address: ListenAddress,
     /// What carries MQTT's bytes.
     pub protocol: Protocol,
-    /// With TLS below the protocol. QUIC always needs it.
+    /// TLS below the protocol, if any. QUIC always needs it.
     pub tls: Option<TlsOptions>,
     /// Whether proxies tell where connections come from.
     pub proxy: ProxyOptions,
@@ -25,7 +25,7 @@ pub struct Listen {
     pub tcp: TcpOptions,
     /// Owner and mode of a Unix socket.
     pub unix: UnixOptions,
-    /// How much it takes.
+    /// How much the listener takes.
     pub limits: ListenerLimits,
 }
 
@@ -41,7 +41,7 @@ pub enum ListenAddress {
 /// What carries MQTT's bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Protocol {
-    /// Nothing: they are the stream.
+    /// Nothing: MQTT's bytes are the stream itself.
     Mqtt,
     /// Binary messages of WebSocket.
     WebSocket(WebSocketOptions),
@@ -62,22 +62,22 @@ pub struct WebSocketOptions {
 /// Options of QUIC listeners.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct QuicOptions {
-    /// After so much silence the connection is lost; zero: never.
+    /// After this much silence the connection is lost; zero: never.
     pub idle_timeout: Duration,
     /// How often a silent peer is asked whether it is still there; zero: never.
     pub keep_alive: Duration,
-    /// Whether data of a resumed connection is taken before its handshake is complete (0-RTT). It
-    /// can be replayed by whoever has seen it.
+    /// Whether data of a resumed connection is taken before its handshake is complete (0-RTT).
+    /// Anybody who has seen such data can replay it.
     pub early_data: bool,
-    /// Data streams of one connection beside its control stream.
+    /// Data streams that one connection may have in addition to its control stream.
     pub data_streams_max: u16,
 }
 
 /// The files of a TLS listener.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct TlsOptions {
-    /// Certificates with their keys. A Client gets the one whose names have the name that it asks
-    /// for (SNI), else the first one.
+    /// Certificates with their keys. A Client gets the certificate with the name that it asks for
+    /// (SNI), otherwise the first one.
     pub certificates: Vec<CertificateFiles>,
     /// Whether Clients show a certificate.
     pub client_certificates: ClientCertificates,
@@ -85,28 +85,28 @@ pub struct TlsOptions {
     pub client_ca: Vec<PathBuf>,
     /// Lists of Clients' certificates that were revoked.
     pub client_crl: Vec<PathBuf>,
-    /// The oldest version that is spoken.
+    /// The oldest TLS version that is accepted.
     pub version_min: TlsVersion,
 }
 
 /// A certificate chain and its private key, both PEM.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CertificateFiles {
-    /// The server's certificate first, then those between it and the authority.
+    /// The file with the server's certificate first, then those between it and the authority.
     pub certificate: PathBuf,
-    /// PKCS #8, PKCS #1 or SEC 1.
+    /// The file with the key, in PKCS #8, PKCS #1 or SEC 1.
     pub key: PathBuf,
 }
 
 /// Whether Clients of a TLS listener show a certificate.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ClientCertificates {
-    /// They are not asked for one.
+    /// Clients are not asked for a certificate.
     #[default]
     Off,
-    /// They may; a wrong one is refused.
+    /// Clients may show one; a wrong one is refused.
     Optional,
-    /// They must.
+    /// Clients must show one.
     Required,
 }
 
@@ -123,7 +123,7 @@ pub enum TlsVersion {
 /// Whether connections begin with a header of the PROXY protocol.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ProxyOptions {
-    /// Whether they have to.
+    /// Whether connections may or must begin with a header.
     pub mode: ProxyMode,
     /// Networks that proxies are in; a header from elsewhere is refused. Empty: any.
     pub from: Vec<IpNet>,
@@ -132,12 +132,12 @@ pub struct ProxyOptions {
 /// Whether connections begin with a header of the PROXY protocol, version 1 or 2.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ProxyMode {
-    /// What comes is the protocol's.
+    /// No header is expected: everything belongs to the protocol.
     #[default]
     Off,
-    /// They may.
+    /// Connections may begin with a header.
     Optional,
-    /// They must.
+    /// Connections must begin with a header.
     Required,
 }
 
@@ -153,23 +153,23 @@ pub struct TcpOptions {
     pub backlog: u32,
 }
 
-/// Who may use a Unix socket. An owner or a group that is absent is that of the process.
+/// Who may use a Unix socket. An absent owner or group is that of the process.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct UnixOptions {
     /// A user's name or number.
     pub owner: Option<String>,
     /// A group's name or number.
     pub group: Option<String>,
-    /// Permissions; absent: `0o660`, the owner and the group.
+    /// Permissions; absent: `0o660`, for the owner and the group.
     pub mode: Option<u32>,
 }
 
-/// How much a listener takes. 0 is no bound, except where something else is said.
+/// How much a listener takes. 0 means no limit, unless said otherwise.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListenerLimits {
     /// Connections at the same time.
     pub connections_max: u32,
-    /// New connections in a second; as many may come at once.
+    /// New connections in a second. As many may come at once.
     pub connection_rate_max: u32,
     /// New connections in a second from one address.
     pub connection_rate_per_address_max: u32,
@@ -183,7 +183,8 @@ pub struct ListenerLimits {
 }
 
 impl Listen {
-    /// MQTT over plain TCP on `IP:PORT` or `NAME:PORT`, or over a Unix socket on `unix:PATH`.
+    /// Returns a listener for MQTT over plain TCP on `IP:PORT` or `NAME:PORT`, or over a Unix
+    /// socket on `unix:PATH`.
     pub fn new(address: impl AsRef<str>) -> Self {
         let address = address.as_ref();
         let address = match address.strip_prefix("unix:") {
@@ -201,21 +202,21 @@ impl Listen {
         }
     }
 
-    /// With MQTT in WebSocket messages.
+    /// Carries MQTT in WebSocket messages.
     #[must_use]
     pub fn websocket(mut self, options: WebSocketOptions) -> Self {
         self.protocol = Protocol::WebSocket(options);
         self
     }
 
-    /// With MQTT in streams of QUIC, over UDP; needs [`Listen::tls`].
+    /// Carries MQTT in QUIC streams, over UDP; needs [`Listen::tls`].
     #[must_use]
     pub fn quic(mut self, options: QuicOptions) -> Self {
         self.protocol = Protocol::Quic(options);
         self
     }
 
-    /// With TLS.
+    /// Adds TLS.
     #[must_use]
     pub fn tls(mut self, options: TlsOptions) -> Self {
         self.tls = Some(options);
@@ -224,9 +225,9 @@ impl Listen {
 }
 
 impl Listen {
-    /// Whether both are one place: of two listeners there, the later one takes the socket of the
-    /// other. A path may be written in several ways, below the working directory or from the root;
-    /// symbolic links are not followed.
+    /// Returns whether both listen at the same place, where a later listener takes over the socket
+    /// of the earlier one. A path may be written in several ways, below the working directory or
+    /// from the root; symbolic links are not followed.
     pub fn is_at_place_of(&self, other: &Self) -> bool {
         let is_same_address = match (&self.address, &other.address) {
             (ListenAddress::Unix(one), ListenAddress::Unix(other)) => is_same_path(one, other),
@@ -239,7 +240,7 @@ impl Listen {
         matches!(self.protocol, Protocol::Quic(_))
     }
 
-    /// Whether a handshake of TLS leads to the same protocol.
+    /// Returns whether a TLS handshake leads to the same protocol.
     pub(crate) fn offers_as(&self, other: &Self) -> bool {
         let is_websocket = |it: &Self| matches!(it.protocol, Protocol::WebSocket(_));
         is_websocket(self) == is_websocket(other)
@@ -267,13 +268,13 @@ impl<T: AsRef<str>> From<T> for Listen {
 }
 
 impl TlsOptions {
-    /// One certificate with its key, and no certificates of Clients.
+    /// Returns options with one certificate and its key, which ask for no certificates of Clients.
     pub fn new(certificate: impl Into<PathBuf>, key: impl Into<PathBuf>) -> Self {
         let files = CertificateFiles { certificate: certificate.into(), key: key.into() };
         Self { certificates: vec![files], ..Self::default() }
     }
 
-    /// Clients must show a certificate of this authority.
+    /// Requires Clients to show a certificate of this authority.
     #[must_use]
     pub fn client_ca(mut self, ca: impl Into<PathBuf>) -> Self {
         self.client_ca.push(ca.into());
@@ -283,7 +284,7 @@ impl TlsOptions {
 }
 
 impl ProxyOptions {
-    /// Whether a proxy may be at this address.
+    /// Returns whether a proxy may be at this address.
     pub fn trusts(&self, address: IpAddr) -> bool {
         let address = address.to_canonical();
         self.from.is_empty() || self.from.iter().any(|network| network.contains(&address))

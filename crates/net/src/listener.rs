@@ -1,6 +1,6 @@
-//! Sockets that wait for connections, of TCP here and of Unix in `unix`.
+//! Sockets that wait for connections: TCP sockets here, Unix sockets in `unix`.
 //!
-//! Their options are set here and nowhere else. This module must never read from a connection.
+//! Their options are set only here. This module must never read from a connection.
 
 use std::fmt;
 use std::io;
@@ -20,23 +20,23 @@ use crate::peer::PeerAddress;
 use crate::socket::PlainSocket;
 use crate::unix::{FileIdentity, UnixListener};
 
-/// A bound socket, which takes no connections before it listens. The file of a Unix socket is
-/// removed from its directory in the end.
+/// A bound socket. It takes no connections before it listens. The file of a Unix socket is removed
+/// from its directory when the listener is dropped.
 #[derive(Debug)]
 pub(crate) struct Listener {
     pub(crate) socket: ListenerSocket,
     address: ListenerAddress,
-    /// As it was asked for.
+    /// The address as it was asked for.
     name: String,
     tcp: TcpOptions,
-    /// Whether another socket of this process may be bound to its port for now.
+    /// Whether another socket of this process may be bound to the same port for now.
     shares_port: bool,
 }
 
-/// Which listeners of this process may be in the way of a new one, because they are about to go.
+/// The listeners of this process that may be in the way of a new one, because they are about to go.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Yielding {
-    /// One that shares its port, see [`Listener::share_port`].
+    /// A listener that shares its port, see [`Listener::share_port`].
     pub(crate) port: bool,
     /// The file of a Unix socket at the same path.
     pub(crate) file: Option<FileIdentity>,
@@ -68,23 +68,23 @@ pub(crate) enum ListenerSocket {
 }
 
 impl Listener {
-    /// Binds a socket of TCP or of Unix. A name is tried with each of its addresses. QUIC's sockets
-    /// are others.
+    /// Binds a TCP or Unix socket. A name is tried with each of its addresses. QUIC has sockets of
+    /// another kind.
     ///
     /// # Errors
     ///
     /// The name is unknown, the port or the socket is in use, the address is not this machine's, or
-    /// something else of what is asked for cannot be.
+    /// another part of what is asked for is impossible.
     pub(crate) fn bind(listen: &Listen, yielding: Yielding) -> Result<Self, BindError> {
         Self::bind_any(listen, yielding)
             .map_err(|error| BindError { address: listen.address.to_string(), error })
     }
 
-    /// From now on the operating system takes connections.
+    /// Lets the operating system take connections from now on.
     ///
     /// # Errors
     ///
-    /// Somebody else listens there since it was bound.
+    /// Somebody else has begun to listen there since the socket was bound.
     pub(crate) fn listen(&mut self) -> Result<(), BindError> {
         let backlog = backlog(&self.tcp);
         let listens = match &mut self.socket {
@@ -92,15 +92,15 @@ impl Listener {
             ListenerSocket::Unix(socket) => socket.listen(backlog),
         };
         let listens = listens.and_then(|()| match self.shares_port {
-            // Nobody else may come to the port beside it.
+            // Nobody else may be bound to the port as well.
             true => self.share_port(false),
             false => Ok(()),
         });
         listens.map_err(|error| BindError { address: self.name.clone(), error })
     }
 
-    /// Whether another socket of this process may be bound to a part of its address, or to an
-    /// address that it is a part of, if that one shares its port, too.
+    /// Sets whether another socket of this process may be bound to an address that is a part of
+    /// this one, or that this one is a part of. The other socket has to share its port, too.
     pub(crate) fn share_port(&mut self, shares: bool) -> io::Result<()> {
         self.shares_port = shares;
         match &self.socket {
@@ -109,7 +109,7 @@ impl Listener {
         }
     }
 
-    /// Which file it is, if it is a Unix socket.
+    /// Returns which file the listener is, if it is a Unix socket.
     pub(crate) fn file(&self) -> Option<FileIdentity> {
         match &self.socket {
             ListenerSocket::Tcp(_) => None,
@@ -117,7 +117,7 @@ impl Listener {
         }
     }
 
-    /// Other options of TCP, for connections from now on.
+    /// Sets other TCP options, for connections from now on.
     pub(crate) fn set_tcp_options(&mut self, options: &TcpOptions) -> io::Result<()> {
         let ListenerSocket::Tcp(socket) = &self.socket else {
             return Ok(());
@@ -131,7 +131,7 @@ impl Listener {
         Ok(())
     }
 
-    /// One that listens already.
+    /// Returns a listener that listens already.
     #[cfg(test)]
     pub(crate) fn open(listen: &Listen) -> Result<Self, BindError> {
         let mut listener = Self::bind(listen, Yielding::default())?;
@@ -139,17 +139,19 @@ impl Listener {
         Ok(listener)
     }
 
-    /// The address that was bound, with the port that the operating system chose.
+    /// Returns the address that was bound, with the port that the operating system chose.
     pub(crate) fn local_address(&self) -> &ListenerAddress {
         &self.address
     }
 
-    /// The next connection that waits, and where it comes from. `WouldBlock`: there is none.
+    /// Returns the next connection that waits, and where it comes from. `WouldBlock`: there is
+    /// none.
     pub(crate) fn accept(&self) -> io::Result<(PlainSocket, PeerAddress)> {
         match &self.socket {
             ListenerSocket::Tcp(listener) => {
                 let (stream, peer) = listener.accept()?;
-                // Linux hands the listener's options down: two calls less for each connection.
+                // Linux passes the listener's options on to connections, which saves two calls for
+                // each.
                 if cfg!(not(target_os = "linux")) {
                     set_options(&SockRef::from(&stream), &self.tcp)?;
                 }
@@ -187,7 +189,7 @@ impl Listener {
 }
 
 impl ListenerAddress {
-    /// The address, if it is one of the network.
+    /// Returns the address, if it is a network address.
     pub fn network(&self) -> Option<SocketAddr> {
         match self {
             Self::Network(address) => Some(*address),
@@ -229,7 +231,7 @@ impl ListenerSocket {
     }
 }
 
-/// Tries the addresses of `IP:PORT` or `NAME:PORT` in turn; the error is that of the last one.
+/// Tries the addresses of `IP:PORT` or `NAME:PORT` in turn. If none works, returns the last error.
 pub(crate) fn first_address<T>(
     address: &str,
     bind: impl Fn(SocketAddr) -> io::Result<T>,
@@ -272,7 +274,7 @@ fn set_options(socket: &SockRef<'_>, options: &TcpOptions) -> io::Result<()> {
     if options.keep_alive.is_zero() {
         return socket.set_keepalive(false);
     }
-    // Operating systems count in seconds, and take neither none nor very many.
+    // Operating systems count in whole seconds, and accept neither zero nor very large numbers.
     let seconds = options.keep_alive.as_secs().clamp(1, 32_767);
     socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(Duration::from_secs(seconds)))
 }
@@ -298,7 +300,7 @@ impl fmt::Display for BindError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "cannot listen on {}: ", self.address)?;
         if self.error.raw_os_error().is_none() {
-            // Said by whoever knew more than the operating system.
+            // This error comes from code that knew more than the operating system.
             return self.error.fmt(f);
         }
         match self.error.kind() {
@@ -354,7 +356,7 @@ mod tests {
         let address = listener.local_address().network().unwrap();
         let refused = TcpStream::connect(address).unwrap_err();
         assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
-        // Of two that are bound, one can listen.
+        // Of two bound sockets, only one can listen.
         let listen = Listen::new(address.to_string());
         let mut other = Listener::bind(&listen, Yielding::default()).unwrap();
         listener.listen().unwrap();

@@ -1,4 +1,4 @@
-//! What can be asked of listeners while they run: figures, and certificates to be read again.
+//! Requests to listeners while they run: figures, and reading certificates again.
 //!
 //! Nothing here accepts, binds or closes.
 
@@ -11,15 +11,15 @@ use crate::listener::ListenerAddress;
 use crate::listeners::warn_of_files;
 use crate::tls::{TlsFileError, TlsServer};
 
-/// What can be asked of listeners while they run.
+/// Takes requests to listeners while they run.
 #[derive(Debug, Default)]
 pub struct ListenerControl {
     entries: Mutex<Vec<Entry>>,
-    /// Whether nothing is worth waiting for any more.
+    /// Whether the listeners are about to be closed, so that nothing is worth waiting for.
     is_ending: AtomicBool,
 }
 
-/// A listener with what its connections share.
+/// A listener, with what its connections share.
 #[derive(Clone, Debug)]
 pub(crate) struct Entry {
     pub(crate) number: usize,
@@ -30,14 +30,14 @@ pub(crate) struct Entry {
     pub(crate) tls: Option<Arc<TlsServer>>,
 }
 
-/// What came of looking at a listener's certificates.
+/// The result of reading a listener's certificates again.
 #[derive(Debug)]
 pub struct Renewal {
     /// The listener's number.
     pub listener: usize,
-    /// Where it listens.
+    /// Where the listener listens.
     pub address: ListenerAddress,
-    /// Whether new ones are in effect, or why the old ones stay.
+    /// Whether new certificates are in effect, or why the old ones stay.
     pub result: Result<bool, TlsFileError>,
 }
 
@@ -46,7 +46,7 @@ impl ListenerControl {
         Self { entries: Mutex::new(entries), is_ending: AtomicBool::new(false) }
     }
 
-    /// What each listener has let in and refused, with its number.
+    /// Returns what each listener has let in and refused, with its number.
     pub fn figures(&self) -> Vec<(usize, ListenerAddress, ListenerFigures)> {
         let entries = self.entries();
         let figures =
@@ -54,28 +54,29 @@ impl ListenerControl {
         entries.iter().map(figures).collect()
     }
 
-    /// Whether any listener has certificates.
+    /// Returns whether any listener has certificates.
     pub fn have_certificates(&self) -> bool {
         self.entries().iter().any(|entry| entry.tls.is_some())
     }
 
-    /// Reads all certificates, keys, authorities and revocations again. Connections go on; where
+    /// Reads all certificates, keys, authorities and revocation lists again. Connections go on. If
     /// something is wrong with the new files, the old ones stay in effect.
     pub fn reload_certificates(&self) -> Vec<Renewal> {
         self.renew(|tls| Some(tls.reload()))
     }
 
-    /// Reads those files again that have changed. What stayed the same is not mentioned.
+    /// Reads the files again that have changed. Listeners without changes are left out of the
+    /// result.
     pub fn reload_changed_certificates(&self) -> Vec<Renewal> {
         self.renew(|tls| Some(tls.reload_if_changed()?.map(|()| true)))
     }
 
-    /// The listeners are about to be closed: a change that waits for a port gives up.
+    /// Notes that the listeners are about to be closed: a change that waits for a port gives up.
     pub fn end_waiting(&self) {
         self.is_ending.store(true, Ordering::Relaxed);
     }
 
-    /// Whether they are.
+    /// Returns whether the listeners are about to be closed.
     pub fn is_ending(&self) -> bool {
         self.is_ending.load(Ordering::Relaxed)
     }
@@ -88,7 +89,7 @@ impl ListenerControl {
         &self,
         look: impl Fn(&TlsServer) -> Option<Result<bool, TlsFileError>>,
     ) -> Vec<Renewal> {
-        // A file system may take its time: nobody waits for it.
+        // A file system may be slow: nobody else shall wait for it.
         let entries = self.entries().clone();
         let renewal = |entry: Entry| {
             let tls = entry.tls.as_ref()?;

@@ -1,4 +1,4 @@
-//! All listeners of a broker, as they begin: bound together, opened together.
+//! All listeners of a broker at its start: they are bound together and opened together.
 
 use std::fmt;
 use std::io;
@@ -36,7 +36,7 @@ pub(crate) enum BoundSocket {
     Quic(QuicSocket),
 }
 
-/// Why a listener cannot be.
+/// Why a listener cannot be made.
 #[derive(Debug)]
 pub enum ListenError {
     /// Its address cannot be listened on.
@@ -45,7 +45,7 @@ pub enum ListenError {
     Tls {
         /// The listener.
         address: ListenAddress,
-        /// What is wrong with them.
+        /// What is wrong with its certificates.
         error: TlsFileError,
     },
     /// Its options contradict each other, or this build lacks what it needs.
@@ -88,12 +88,12 @@ impl Bound {
 }
 
 impl Listeners {
-    /// Binds all of them, or none. No peer finds them before they are started. Their numbers are
-    /// their places.
+    /// Binds all of the listeners, or none. Peers cannot find them before they are started. Their
+    /// numbers are their positions in `listens`.
     ///
     /// # Errors
     ///
-    /// One of them cannot be.
+    /// One of them cannot be made.
     pub fn bind(listens: &[Listen]) -> Result<Self, ListenError> {
         let listens = listens.iter().enumerate();
         let bound =
@@ -103,19 +103,19 @@ impl Listeners {
         Ok(Self { bound, control: Arc::new(ListenerControl::new(entries)) })
     }
 
-    /// Where they listen, in the order in which they were asked for.
+    /// Returns where they listen, in the order in which they were asked for.
     pub fn addresses(&self) -> Vec<ListenerAddress> {
         self.bound.iter().map(|bound| bound.entry.address.clone()).collect()
     }
 
-    /// What to look after them with.
+    /// Returns what manages the listeners while they run.
     pub fn control(&self) -> Arc<ListenerControl> {
         Arc::clone(&self.control)
     }
 
-    /// Starts to accept, by all of them: whoever is let in by one finds the others open, too.
-    /// `pass_on` gets every connection with its listener's number; `every_second` is called about
-    /// once a second.
+    /// Starts to accept on all of them at once, so that a peer that is let in by one finds the
+    /// others open, too. `pass_on` gets every connection with its listener's number; `every_second`
+    /// is called each time that the listeners were looked at, at least about once a second.
     ///
     /// # Errors
     ///
@@ -132,7 +132,7 @@ impl Listeners {
 
 const NEEDS_TLS: &str = "QUIC needs a certificate and its key";
 
-/// What a listener of QUIC asks for besides its address.
+/// Returns what a QUIC listener asks for besides its address.
 #[cfg(feature = "quic")]
 pub(crate) fn quic_terms(
     listen: &Listen,
@@ -169,14 +169,14 @@ fn options(listen: &Listen, message: &str) -> ListenError {
     ListenError::Options { address: listen.address.clone(), message: message.to_string() }
 }
 
-/// Reads the certificates that a listener asks for, if it can be at all.
+/// Reads the certificates that a listener asks for, after checking that the listener is possible.
 pub(crate) fn load_tls(listen: &Listen) -> Result<Option<Arc<TlsServer>>, ListenError> {
     check(listen)?;
     let Some(files) = &listen.tls else {
         return Ok(None);
     };
     let alpn: &[&[u8]] = match &listen.protocol {
-        // A browser offers its own; whoever offers MQTT over TLS by name may.
+        // A browser offers its own protocol; a Client may offer MQTT over TLS by name.
         Protocol::WebSocket(_) => &[b"http/1.1"],
         Protocol::Mqtt | Protocol::Quic(_) => &[b"mqtt"],
     };
@@ -187,7 +187,8 @@ pub(crate) fn load_tls(listen: &Listen) -> Result<Option<Arc<TlsServer>>, Listen
     Ok(Some(Arc::new(loaded)))
 }
 
-/// Files that can be used, but hardly as somebody wants it: an expired certificate, an old list.
+/// Logs warnings about files that can be used, but hardly as intended: an expired certificate, an
+/// old list.
 pub(crate) fn warn_of_files(tls: &TlsServer, address: impl fmt::Display) {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     for warning in tls.warnings(i64::try_from(now).unwrap_or(i64::MAX)) {

@@ -7,28 +7,28 @@ use std::sync::Arc;
 /// What is known of a peer once its handshakes are complete.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Peer {
-    /// Where it is: as the operating system says, or as a trusted proxy says.
+    /// Where the peer is: as the operating system says, or as a trusted proxy says.
     pub address: PeerAddress,
-    /// How its bytes come.
+    /// How the peer's bytes come.
     pub transport: Transport,
     /// What the header of the PROXY protocol said.
     pub proxy: Option<Arc<ProxyInfo>>,
-    /// What the handshake of TLS has found, also below WebSocket and in QUIC.
+    /// What the TLS handshake has found, also below WebSocket and in QUIC.
     pub tls: Option<Arc<TlsInfo>>,
 }
 
 /// Where a peer is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum PeerAddress {
-    /// An address of IPv4 or IPv6 with its port.
+    /// An IPv4 or IPv6 address with its port.
     Network(SocketAddr),
-    /// A process of this machine, at a Unix socket.
+    /// A process of this machine, on a Unix socket.
     Process {
         /// The number of its user.
         user: u32,
         /// The number of its group.
         group: u32,
-        /// Its number, where the operating system tells.
+        /// The number of the process, where the operating system tells.
         process: Option<i32>,
     },
 }
@@ -36,7 +36,7 @@ pub enum PeerAddress {
 /// How a peer's bytes come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Transport {
-    /// TCP as it is.
+    /// Plain TCP.
     Tcp,
     /// TLS over TCP.
     Tls,
@@ -53,7 +53,7 @@ pub enum Transport {
 /// What a header of the PROXY protocol said.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProxyInfo {
-    /// The proxy that sent it.
+    /// The proxy that sent the header.
     pub proxy: PeerAddress,
     /// The address that the Client connected to.
     pub destination: Option<SocketAddr>,
@@ -61,27 +61,27 @@ pub struct ProxyInfo {
     pub authority: Option<String>,
     /// The protocol that the proxy and the Client agreed on (ALPN).
     pub alpn: Option<Vec<u8>>,
-    /// What the proxy says of the Client's TLS, if it ended it.
+    /// What the proxy says of the Client's TLS, if that ended at the proxy.
     pub tls: Option<ProxiedTls>,
 }
 
-/// What a proxy says of the TLS that it ended.
+/// What a proxy says of TLS that ended at the proxy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProxiedTls {
     /// The version, such as `TLSv1.3`.
     pub version: Option<String>,
-    /// The Common Name of the Client's certificate. Only one that `is_verified` means anything.
+    /// The Common Name of the Client's certificate. It means nothing unless `is_verified` is true.
     pub common_name: Option<String>,
     /// Whether the Client showed a certificate and the proxy found it good.
     pub is_verified: bool,
 }
 
-/// What a handshake of TLS has found.
+/// What a TLS handshake has found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TlsInfo {
     /// `TLSv1.2` or `TLSv1.3`.
     pub version: &'static str,
-    /// The cipher suite by its registered name.
+    /// The cipher suite by its registered name; empty for QUIC, where it is not known.
     pub cipher_suite: String,
     /// The protocol agreed on (ALPN).
     pub alpn: Option<Vec<u8>>,
@@ -104,7 +104,7 @@ pub struct PeerCertificate {
     pub serial: String,
     /// Other names of the subject.
     pub alternative_names: Vec<AlternativeName>,
-    /// When it ends, in seconds since 1970.
+    /// When the certificate expires, in seconds since 1970.
     pub not_after: i64,
     /// SHA-256 of the certificate.
     pub thumbprint: [u8; 32],
@@ -117,7 +117,7 @@ pub struct PeerCertificate {
 pub enum AlternativeName {
     /// A host name.
     Dns(String),
-    /// An address of electronic mail.
+    /// An e-mail address.
     Email(String),
     /// A URI, such as a SPIFFE identity.
     Uri(String),
@@ -126,7 +126,7 @@ pub enum AlternativeName {
 }
 
 impl PeerAddress {
-    /// The IP address, if it has one, with IPv4 as IPv4.
+    /// Returns the IP address, if there is one. An IPv4 address in IPv6 form is given as IPv4.
     pub fn ip(&self) -> Option<IpAddr> {
         match self {
             Self::Network(address) => Some(address.ip().to_canonical()),
@@ -136,14 +136,14 @@ impl PeerAddress {
 }
 
 impl PeerCertificate {
-    /// The thumbprint in lower-case hexadecimal digits.
+    /// Returns the thumbprint in lower-case hexadecimal digits.
     pub fn thumbprint_hex(&self) -> String {
         self.thumbprint.iter().map(|byte| format!("{byte:02x}")).collect()
     }
 }
 
 impl Transport {
-    /// Its name: `tcp`, `tls`, `ws`, `wss`, `quic` or `unix`.
+    /// Returns the name: `tcp`, `tls`, `ws`, `wss`, `quic` or `unix`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Tcp => "tcp",

@@ -1,6 +1,6 @@
 //! A slice that is filled from its front.
 
-/// Room for decrypted bytes, lent by whoever reads.
+/// Room for decrypted bytes, lent by the reader.
 #[derive(Debug)]
 pub(crate) struct Plain<'b> {
     bytes: &'b mut [u8],
@@ -12,7 +12,7 @@ impl<'b> Plain<'b> {
         Self { bytes, filled: 0 }
     }
 
-    /// Bytes that still go in.
+    /// Returns how many bytes still fit.
     pub(crate) fn room(&self) -> usize {
         self.bytes.len() - self.filled
     }
@@ -27,7 +27,7 @@ impl<'b> Plain<'b> {
         self.filled += bytes.len();
     }
 
-    /// Bytes that are in.
+    /// Returns how many bytes are filled.
     pub(crate) fn len(&self) -> usize {
         self.filled
     }

@@ -1,4 +1,4 @@
-//! Which of many streams can be read or written: one poller per worker.
+//! Tells which of many streams can be read or written. Each worker has one poller.
 
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,8 +13,8 @@ use crate::stream::{Source, Stream};
 /// The token of the poller's own waker.
 const NOTIFIED: Token = Token(usize::MAX);
 
-/// Waits for readiness. Edge-triggered: readiness is told once, and again only after a read or
-/// write has met `WouldBlock` (or, for reading, has got less than it asked for).
+/// Waits for readiness. It is edge-triggered: readiness is reported once, and again only after a
+/// read or write has met `WouldBlock` (or a read has got less than it asked for).
 #[derive(Debug)]
 pub struct Poller {
     poll: Poll,
@@ -23,7 +23,7 @@ pub struct Poller {
     signals: Arc<Signals>,
 }
 
-/// How a stream that is not the operating system's tells that it is ready, from any thread.
+/// How a stream that the operating system does not know reports that it is ready, from any thread.
 #[derive(Debug)]
 pub(crate) struct Signal {
     number: usize,
@@ -38,7 +38,7 @@ struct Signals {
     notifier: Arc<Notifier>,
 }
 
-/// Wakes a poller from another thread. Many calls between two turns are one wake-up.
+/// Wakes a poller from another thread. Many calls between two turns cause one wake-up.
 #[derive(Debug)]
 pub struct Notifier {
     waker: Waker,
@@ -50,9 +50,9 @@ pub struct Notifier {
 pub struct Readiness {
     /// The number that the stream was registered with.
     pub number: usize,
-    /// There is something to read, be it the end.
+    /// There is something to read, which may be the end.
     pub readable: bool,
-    /// The peer will send nothing more: the end is behind what there is to read.
+    /// The peer will send nothing more: the end comes after what there is to read.
     pub ends: bool,
     /// There is room to write.
     pub writable: bool,
@@ -62,7 +62,7 @@ impl Poller {
     /// Events taken from the operating system at a time.
     pub const EVENTS: usize = 1024;
 
-    /// A poller without streams.
+    /// Returns a poller without streams.
     ///
     /// # Errors
     ///
@@ -76,12 +76,12 @@ impl Poller {
         Ok(Self { poll, events: Events::with_capacity(Self::EVENTS), notifier, signals })
     }
 
-    /// How other threads wake this poller.
+    /// Returns what other threads wake this poller with.
     pub fn notifier(&self) -> Arc<Notifier> {
         Arc::clone(&self.notifier)
     }
 
-    /// Adds a stream, to be told of under `number` (not `usize::MAX`).
+    /// Adds a stream, whose readiness is reported under `number` (not `usize::MAX`).
     ///
     /// # Errors
     ///
@@ -105,7 +105,8 @@ impl Poller {
         }
     }
 
-    /// Adds what is no stream, to be told of under `number` (not `usize::MAX`) when it can be read.
+    /// Adds something other than a stream. It is reported under `number` (not `usize::MAX`) when it
+    /// can be read.
     ///
     /// # Errors
     ///
@@ -118,14 +119,14 @@ impl Poller {
         self.poll.registry().register(source, Token(number), Interest::READABLE)
     }
 
-    /// A signal for the stream `number`.
+    /// Returns a signal for the stream `number`.
     #[cfg(feature = "quic")]
     pub(crate) fn signal(&self, number: usize) -> Arc<Signal> {
         let signals = Arc::clone(&self.signals);
         Arc::new(Signal { number, is_given: AtomicBool::new(false), signals })
     }
 
-    /// Takes a stream out.
+    /// Removes a stream.
     ///
     /// # Errors
     ///
@@ -150,7 +151,7 @@ impl Poller {
     ///
     /// # Errors
     ///
-    /// What the operating system says; an interruption is none.
+    /// The operating system's errors, except an interruption.
     pub fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()> {
         match self.poll.poll(&mut self.events, timeout) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {
@@ -161,13 +162,13 @@ impl Poller {
         }
     }
 
-    /// Whether the last wait has found as much as one can, so that there may be more.
+    /// Returns whether the last wait has found as much as one wait can, so that there may be more.
     pub fn may_have_more(&self) -> bool {
         self.events.iter().nth(Self::EVENTS - 1).is_some()
     }
 
-    /// What the last wait has found. Clears the notification first: whoever notifies from now on
-    /// wakes the next wait.
+    /// Returns what the last wait has found. Clears the notification first, so that a notification
+    /// from now on ends the next wait.
     pub fn ready(&self) -> impl Iterator<Item = Readiness> {
         self.notifier.is_notified.store(false, Ordering::Release);
         let events = self.events.iter().filter(|event| event.token() != NOTIFIED);
@@ -192,7 +193,7 @@ impl Signals {
 }
 
 impl Signal {
-    /// What it stands for. Given from now on, it counts again.
+    /// Returns what the signal stands for. If it is given from now on, it counts again.
     fn readiness(&self) -> Readiness {
         self.is_given.store(false, Ordering::Release);
         Readiness { number: self.number, readable: true, ends: false, writable: true }
@@ -213,7 +214,7 @@ impl Notifier {
     /// Wakes the poller, now or at its next wait.
     pub fn notify(&self) {
         if !self.is_notified.swap(true, Ordering::AcqRel) {
-            // It fails only if the poller is gone, and then there is nobody to be woken.
+            // Waking fails only if the poller is gone, and then there is nobody to be woken.
             let _ = self.waker.wake();
         }
     }

@@ -1,12 +1,13 @@
-//! The header of the PROXY protocol, version 1 or 2, in front of everything else on a connection:
-//! a proxy says for whom it connects.
+//! The header of the PROXY protocol, version 1 or 2, which comes before everything else on a
+//! connection: a proxy says on whose behalf it connects.
 //!
-//! Bytes in, a verdict out. The sender of a header decides who a Client seems to be, so one from
-//! an address that is not a proxy's is refused, not skipped. Must never keep more than
-//! [`HEADER_BYTES_MAX`] bytes, and never take a byte that comes behind the header.
+//! This module turns bytes into a verdict. The sender of a header decides who a Client seems to be,
+//! so a header from an address that is not a proxy's is refused, not skipped. This module must
+//! never keep more than [`HEADER_BYTES_MAX`] bytes, and never take a byte that comes after the
+//! header.
 //!
-//! The crate `ppp` knows what is where in a header; its length, and whether all of it is there, is
-//! found out here, so that each header is parsed once.
+//! The crate `ppp` knows the layout of a header. Its length, and whether all of it is there, is
+//! found out here, so that each header is parsed only once.
 
 use std::fmt;
 use std::mem;
@@ -18,7 +19,7 @@ use ppp::{v1, v2};
 use crate::listen::{ProxyMode, ProxyOptions};
 use crate::peer::{PeerAddress, ProxiedTls, ProxyInfo};
 
-/// The longest header that is taken.
+/// The longest header that is accepted.
 const HEADER_BYTES_MAX: usize = 4096;
 
 /// The longest header of version 1, with its line end.
@@ -27,8 +28,8 @@ const LINE_BYTES_MAX: usize = 107;
 /// How a header of version 1 begins.
 const LINE_START: &[u8] = b"PROXY ";
 
-/// What a header of version 2 has in front of addresses: signature, version and command, family
-/// and protocol, length.
+/// The length of the part of a version 2 header before the addresses: signature, version and
+/// command, family and protocol, length.
 const FIXED_BYTES: usize = 16;
 
 /// Waits for a header.
@@ -47,9 +48,10 @@ pub(crate) enum ProxyProgress {
     /// The header is over, or there is none.
     Done {
         /// Where the Client is. `None`: the proxy does not say, or connects for itself, as for a
-        /// check of health; then the proxy's address stays.
+        /// health check; then the proxy's address stays.
         source: Option<SocketAddr>,
-        /// What else it says; `None` if it speaks for no Client or there is no header.
+        /// What else the header says; `None` if the proxy speaks for no Client or there is no
+        /// header.
         info: Option<Arc<ProxyInfo>>,
         /// Bytes that follow the header.
         rest: Vec<u8>,
@@ -61,15 +63,15 @@ pub(crate) enum ProxyProgress {
 pub(crate) enum ProxyError {
     /// The sender's address is not among those of proxies.
     NotTrusted,
-    /// There is none, but there has to be one.
+    /// There is no header, but there has to be one.
     Missing,
-    /// It is longer than 4 KB.
+    /// The header is longer than 4 KB.
     TooLong,
-    /// It is wrong.
+    /// The header is malformed.
     Malformed(String),
 }
 
-/// How far what has come looks like a header.
+/// What the bytes that have come look like.
 enum Beginning {
     NoHeader,
     TooShortToTell,
@@ -78,16 +80,16 @@ enum Beginning {
 }
 
 impl ProxyHeader {
-    /// What comes from `proxy`, where it is by the socket.
+    /// Waits for a header from `proxy`, which is the peer's address by the socket.
     pub(crate) fn new(options: Arc<ProxyOptions>, proxy: PeerAddress) -> Self {
         Self { options, proxy, kept: Vec::new() }
     }
 
-    /// Takes what arrived. To be called no more after it was `Done`.
+    /// Takes what arrived. Not to be called again after it returned `Done`.
     ///
     /// # Errors
     ///
-    /// The header is missing, wrong, or from somebody who may not send one.
+    /// The header is missing, malformed, or from somebody who may not send one.
     pub(crate) fn receive(&mut self, bytes: &[u8]) -> Result<ProxyProgress, ProxyError> {
         self.kept.extend_from_slice(bytes);
         let is_required = match self.options.mode {
@@ -129,7 +131,8 @@ impl ProxyHeader {
         ProxyProgress::Done { source: None, info: None, rest: mem::take(&mut self.kept) }
     }
 
-    /// A process of this machine is in no network: it may be a proxy if anybody may.
+    /// Returns whether the sender may be a proxy. A process of this machine is in no network, so it
+    /// may if anybody may.
     fn is_trusted(&self) -> bool {
         match self.proxy.ip() {
             Some(address) => self.options.trusts(address),
@@ -153,7 +156,7 @@ fn look_at(bytes: &[u8]) -> Beginning {
     }
 }
 
-/// The length of the line, once its end is there.
+/// Returns the length of the line, once its end is there.
 fn line_length(bytes: &[u8]) -> Result<Option<usize>, ProxyError> {
     let line = &bytes[..bytes.len().min(LINE_BYTES_MAX)];
     match line.iter().position(|byte| *byte == b'\n') {
@@ -166,7 +169,7 @@ fn line_length(bytes: &[u8]) -> Result<Option<usize>, ProxyError> {
     }
 }
 
-/// The length that a binary header says it has, once it has said so.
+/// Returns the length that a binary header says it has, once that part is there.
 fn binary_length(bytes: &[u8]) -> Result<Option<usize>, ProxyError> {
     let Some(fixed) = bytes.first_chunk::<FIXED_BYTES>() else {
         return Ok(None);
@@ -179,7 +182,7 @@ fn binary_length(bytes: &[u8]) -> Result<Option<usize>, ProxyError> {
 }
 
 fn parse_line(line: &[u8], proxy: PeerAddress) -> Result<Said, ProxyError> {
-    // Whatever stands behind it is to be ignored.
+    // Everything after this is to be ignored.
     if line.starts_with(b"PROXY UNKNOWN ") || line.starts_with(b"PROXY UNKNOWN\r") {
         return Ok((None, None));
     }
@@ -203,7 +206,7 @@ fn parse_line(line: &[u8], proxy: PeerAddress) -> Result<Said, ProxyError> {
 fn parse_binary(bytes: &[u8], proxy: PeerAddress) -> Result<Said, ProxyError> {
     /// Version 2, LOCAL.
     const LOCAL: u8 = 0x20;
-    // The proxy itself connects: whatever stands behind is to be ignored.
+    // The proxy connects for itself: everything after this is to be ignored.
     if bytes[v2::PROTOCOL_PREFIX.len()] == LOCAL {
         return Ok((None, None));
     }
@@ -221,14 +224,14 @@ fn parse_binary(bytes: &[u8], proxy: PeerAddress) -> Result<Said, ProxyError> {
     };
     let mut info = info_without_values(proxy);
     info.destination = destination;
-    // Without a family nobody knows where addresses end and values begin.
+    // Without a family, there is no telling where addresses end and values begin.
     if header.addresses != v2::Addresses::Unspecified {
         read_values(header.tlvs(), &mut info)?;
     }
     Ok((source, Some(info)))
 }
 
-/// Of values of the same kind the first counts.
+/// Reads the values after the addresses. Of several values of the same kind, the first counts.
 fn read_values(values: v2::TypeLengthValues<'_>, info: &mut ProxyInfo) -> Result<(), ProxyError> {
     const ALPN: u8 = v2::Type::ALPN as u8;
     const AUTHORITY: u8 = v2::Type::Authority as u8;
@@ -247,9 +250,10 @@ fn read_values(values: v2::TypeLengthValues<'_>, info: &mut ProxyInfo) -> Result
     Ok(())
 }
 
-/// What the proxy says of TLS; `None`: the Client did not speak it.
+/// Returns what the proxy says of TLS; `None` if the Client did not use TLS.
 fn read_tls(value: &[u8]) -> Result<Option<ProxiedTls>, ProxyError> {
-    /// Bits of the first byte: spoke TLS; showed a certificate in this connection, in this session.
+    /// Bits of the first byte: the Client used TLS; it showed a certificate in this connection, in
+    /// this session.
     const SPOKEN: u8 = 1;
     const CERTIFICATE: u8 = 2 | 4;
     const VERSION: u8 = v2::Type::SSLVersion as u8;
@@ -257,7 +261,7 @@ fn read_tls(value: &[u8]) -> Result<Option<ProxiedTls>, ProxyError> {
     let Some((&[client, a, b, c, d], values)) = value.split_first_chunk::<5>() else {
         return Err(ProxyError::Malformed("what it says of TLS is too short".to_string()));
     };
-    // Not zero: the certificate was not verified, or there is none.
+    // If not zero, the certificate was not verified, or there is none.
     let failure = u32::from_be_bytes([a, b, c, d]);
     let is_verified = client & CERTIFICATE != 0 && failure == 0;
     let mut tls = ProxiedTls { version: None, common_name: None, is_verified };

@@ -1,8 +1,9 @@
-//! Listeners that accept, and how they become others while they do.
+//! Listeners that accept, and how they are changed while they do.
 //!
-//! A change has two steps. First everything is made ready that can fail: certificates are loaded,
-//! sockets bound, the operating system takes connections. Then, and only if all of that went well,
-//! all of it takes effect. This module must never end a connection: that is for its owner.
+//! A change has two steps. First everything that can fail is made ready: certificates are loaded,
+//! sockets are bound, and the operating system takes connections. Then, and only if all of that
+//! went well, all of it takes effect. This module must never end a connection: that is up to its
+//! owner.
 
 use std::fmt;
 use std::io;
@@ -25,8 +26,9 @@ use crate::listeners::{Bound, BoundSocket, ListenError, load_tls};
 use crate::quic::{QuicListeners, ReadyListener, ReadyTerms};
 use crate::unix::FileIdentity;
 
-/// Listeners that accept. With them go the connections of QUIC: so they are to be dropped after
-/// all streams, and that waits until the last bytes of those have arrived, for at most two seconds.
+/// Listeners that accept. Dropping them ends the connections of QUIC, so they have to be dropped
+/// after all streams. The drop waits until the last bytes of those have arrived, for at most two
+/// seconds.
 pub struct RunningListeners {
     control: Arc<ListenerControl>,
     acceptor: Option<Acceptor>,
@@ -35,18 +37,18 @@ pub struct RunningListeners {
     quic: Option<QuicListeners>,
 }
 
-/// What is to become of running listeners, by their numbers.
+/// Changes of running listeners, by their numbers.
 #[derive(Clone, Debug, Default)]
 pub struct ListenerChanges {
-    /// New ones; their numbers are those of none that is there.
+    /// New listeners; no present listener has their numbers.
     pub added: Vec<(usize, Listen)>,
-    /// Others for connections from now on, at the same place ([`Listen::is_at_place_of`]).
+    /// Other settings for connections from now on, at the same place ([`Listen::is_at_place_of`]).
     pub changed: Vec<(usize, Listen)>,
-    /// Those that are closed.
+    /// Listeners that are closed.
     pub removed: Vec<usize>,
 }
 
-/// Changes that are ready to take effect, and cannot fail any more. Dropped, they leave everything
+/// Changes that are ready to take effect, and cannot fail any more. Dropping them leaves everything
 /// as it was.
 #[derive(Debug)]
 pub struct ReadyChanges {
@@ -69,19 +71,19 @@ enum ReadySocket {
     Quic(ReadyListener),
 }
 
-/// What is new of a listener that stays.
+/// What is new about a listener that stays.
 #[derive(Debug)]
 enum Exchange {
-    /// All but its socket.
+    /// Everything but its socket.
     Terms,
-    /// A socket in the place of the other one.
+    /// A socket that takes the place of the old one.
     Socket(Listener),
     #[cfg(feature = "quic")]
     Quic(Option<ReadyTerms>),
 }
 
 impl RunningListeners {
-    /// How long a change waits for the ports of listeners that are on their way out.
+    /// How long a change waits for the ports of listeners that are about to go.
     const PORT_PATIENCE: Duration = Duration::from_secs(3);
     const PORT_PAUSE: Duration = Duration::from_millis(10);
 
@@ -105,13 +107,13 @@ impl RunningListeners {
         Ok(running)
     }
 
-    /// Makes changes ready. Until they are carried out, nothing is different, but that new
+    /// Makes changes ready. Until they are carried out nothing is different, except that new
     /// addresses are taken.
     ///
     /// # Errors
     ///
-    /// One of the listeners cannot be as it is asked for, or no listeners run any more. Nothing has
-    /// changed.
+    /// One of the listeners cannot be made as asked for, or no listeners run any more. Nothing has
+    /// changed then.
     pub fn prepare(&mut self, changes: ListenerChanges) -> Result<ReadyChanges, ListenError> {
         let changed = changes.changed.iter().map(|(number, listen)| self.exchange(*number, listen));
         let changed = changed.collect::<Result<_, _>>()?;
@@ -123,14 +125,14 @@ impl RunningListeners {
         Ok(ReadyChanges { added: added?, changed, removed: changes.removed })
     }
 
-    /// Carries changes out. When this returns, what is removed accepts nobody any more, and what
-    /// is new accepts. `beside` is called when the changed ones are others already and before
-    /// anybody comes by them, or by a new one: whoever is passed on before it came by the old
-    /// ones.
+    /// Carries changes out. When this returns, removed listeners accept nobody any more, and new
+    /// ones accept. `beside` is called when the changed listeners have changed, and before anybody
+    /// comes by them or by a new one: a connection that is passed on before that call came by the
+    /// old ones.
     ///
-    /// A file that has come to be at the path of a Unix socket meanwhile, or its directory, can
-    /// be in the way of other [`UnixOptions`](crate::UnixOptions). These listeners keep the old
-    /// ones; their numbers are given back, with the reasons.
+    /// A file that has appeared at the path of a Unix socket meanwhile, or the directory of that
+    /// path, can prevent other [`UnixOptions`](crate::UnixOptions) from taking effect. Such
+    /// listeners keep the old options; their numbers are returned, with the reasons.
     pub fn carry_out(
         &mut self,
         changes: ReadyChanges,
@@ -153,7 +155,7 @@ impl RunningListeners {
         failed
     }
 
-    /// Takes no further connections. Those that are there go on.
+    /// Takes no further connections. Existing ones go on.
     pub fn stop_accepting(&mut self) {
         self.acceptor = None;
         #[cfg(feature = "quic")]
@@ -166,8 +168,8 @@ impl RunningListeners {
         self.acceptor.as_ref().ok_or_else(|| io::Error::other("the broker has stopped").into())
     }
 
-    /// The listeners that are about to go and have the port of a new one, if only at another
-    /// address.
+    /// Returns the listeners that are about to go and have the port of a new one, even if at
+    /// another address.
     fn yielding(&self, changes: &ListenerChanges) -> Result<Vec<usize>, ListenError> {
         let ports: Vec<_> =
             changes.added.iter().filter_map(|(_, listen)| tcp_port(listen)).collect();
@@ -204,8 +206,8 @@ impl RunningListeners {
         changes.added.iter().map(bind).collect()
     }
 
-    /// Whether the port of a listener that was removed may be free in a moment. The connections of
-    /// QUIC need it until they are over.
+    /// Returns whether the port of a removed listener may become free in a moment. QUIC connections
+    /// need the port until they have ended.
     fn may_free_a_port(&self) -> bool {
         #[cfg(feature = "quic")]
         let may = self.quic.as_ref().is_some_and(QuicListeners::may_free_a_port);
@@ -220,7 +222,7 @@ impl RunningListeners {
         entries.filter_map(|entry| Some(entry.address.network()?.port())).collect()
     }
 
-    /// What is in use may be so by a listener of our own.
+    /// Adds to an error which listener of our own, if any, has the address in use.
     fn naming_neighbour(&self, error: ListenError, listen: &Listen) -> ListenError {
         if !is_in_use(&error) {
             return error;
@@ -257,15 +259,15 @@ impl RunningListeners {
     fn neighbour_at_path(&self, path: &Path) -> Option<ListenerAddress> {
         let (file, acceptor) = (FileIdentity::at(path)?, self.acceptor.as_ref()?);
         let is_there = |entry: &Entry| acceptor.file(entry.number) == Some(file);
-        // In one lock after the other.
+        // One lock after the other, never both at once.
         let entries = self.control.entries().clone();
         entries.into_iter().find(is_there).map(|entry| entry.address)
     }
 
-    /// Opens bound sockets for the operating system, which takes connections from now on.
+    /// Has the operating system take connections on bound sockets from now on.
     fn ready(&mut self, bound: Vec<Bound>) -> Result<Vec<Opening>, ListenError> {
         let mut openings = Vec::with_capacity(bound.len());
-        // The steps that can fail come first, then all open at once.
+        // The steps that can fail come first, then all sockets open at once.
         for Bound { entry, socket } in bound {
             let socket = match socket {
                 BoundSocket::Stream(listener) => ReadySocket::Stream(listener),
@@ -312,12 +314,12 @@ impl RunningListeners {
         }
     }
 
-    /// What becomes of a listener that stays where it is.
+    /// Returns how a listener changes that stays where it is.
     fn exchange(&self, number: usize, listen: &Listen) -> Result<(Entry, Exchange), ListenError> {
         let old = self.control.entries().iter().find(|entry| entry.number == number).cloned();
         let old = old.ok_or_else(|| io::Error::other(format!("there is no listener {number}")))?;
         debug_assert!(listen.is_at_place_of(&old.listen), "it stays where it is");
-        // Loaded anew, it would resume no session of TLS.
+        // If its certificates were loaded anew, it could resume no TLS session.
         let has_same_tls = listen.tls == old.listen.tls && listen.offers_as(&old.listen);
         let tls = if has_same_tls { old.tls.clone() } else { load_tls(listen)? };
         let entry = Entry { listen: listen.clone(), tls, ..old.clone() };
@@ -342,7 +344,7 @@ impl RunningListeners {
         Ok((entry, exchange))
     }
 
-    /// All changed listeners are others before anybody comes by one of them.
+    /// Changes all of these listeners before anybody comes by one of them.
     fn put_into_effect(
         &self,
         changed: Vec<(Entry, Exchange)>,
@@ -370,7 +372,7 @@ impl RunningListeners {
         failed
     }
 
-    /// An error: its Unix socket stays the old one.
+    /// Changes one listener. On an error its old Unix socket stays.
     fn exchange_door(
         &self,
         entry: &Entry,
@@ -400,7 +402,7 @@ impl RunningListeners {
 }
 
 impl ReadyChanges {
-    /// Where the new listeners are, by their numbers.
+    /// Returns where the new listeners are, by their numbers.
     pub fn added(&self) -> Vec<(usize, ListenerAddress)> {
         let added = self.added.iter();
         added.map(|it| (it.entry.number, it.entry.address.clone())).collect()
@@ -419,7 +421,7 @@ fn tcp_port(listen: &Listen) -> Option<u16> {
     port_of(listen).filter(|_| !listen.is_quic())
 }
 
-/// The port that it names, if it names one.
+/// Returns the port that a listener asks for, if it names one.
 fn port_of(listen: &Listen) -> Option<u16> {
     let ListenAddress::Network(address) = &listen.address else { return None };
     let (_, port) = address.rsplit_once(':')?;

@@ -1,34 +1,34 @@
-//! Buffers that streams work with, lent by whoever drives them.
+//! Buffers that streams work with, lent by the thread that drives them.
 
-/// One thread's buffers: an idle stream owns none. Nothing is kept in them between two calls.
+/// One thread's buffers, so that an idle stream owns none. They keep nothing between two calls.
 #[derive(Debug)]
 pub struct Scratch {
-    /// What is read of a socket, before the layers have taken it.
+    /// Bytes read from a socket, before the layers have taken them.
     pub(crate) raw: Box<[u8]>,
-    /// What is to be sealed.
+    /// Bytes to be sealed.
     pub(crate) plain: Vec<u8>,
-    /// What is to be written to a socket.
+    /// Bytes to be written to a socket.
     pub(crate) sealed: Vec<u8>,
-    /// Bytes that layers have taken of sockets.
+    /// How many bytes layers have taken from sockets.
     pub(crate) taken: usize,
 }
 
 impl Scratch {
-    /// Bytes read of a socket at a time, behind what a layer has kept of an earlier read.
+    /// Bytes read from a socket at a time, in addition to what a layer has kept of an earlier read.
     pub(crate) const READ_BYTES: usize = 64 * 1024;
-    /// A layer keeps at most so much.
+    /// The most bytes that a layer keeps.
     pub(crate) const KEPT_BYTES_MAX: usize = 64 * 1024;
-    /// Bytes that are sealed at a time.
+    /// The most bytes that are sealed at a time.
     pub(crate) const SEAL_BYTES: usize = 64 * 1024;
 
-    /// Empty buffers.
+    /// Returns empty buffers.
     pub fn new() -> Self {
         let raw = vec![0; Self::READ_BYTES + Self::KEPT_BYTES_MAX].into_boxed_slice();
         Self { raw, plain: Vec::new(), sealed: Vec::new(), taken: 0 }
     }
 
-    /// Bytes that were taken of sockets below layers since the last call: what a reader gets of
-    /// them may be much less.
+    /// Returns how many bytes were taken from sockets below layers since the last call. The reader
+    /// may get far fewer.
     pub fn take_count(&mut self) -> usize {
         std::mem::take(&mut self.taken)
     }

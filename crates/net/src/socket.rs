@@ -1,7 +1,7 @@
-//! A connection as the operating system gives it: a non-blocking socket of TCP or of Unix.
+//! A connection as the operating system gives it: a non-blocking TCP or Unix socket.
 //!
-//! Everything else that a stream can be lies on one of these. This module must never look at the
-//! bytes.
+//! Every other kind of stream, except QUIC, is built on one of these. This module must never look
+//! at the bytes.
 
 use std::io::{self, IoSlice, Read, Write};
 use std::net::Shutdown;
@@ -14,14 +14,14 @@ use crate::peer::Transport;
 /// A connected socket.
 #[derive(Debug)]
 pub(crate) enum PlainSocket {
-    /// Of TCP.
+    /// A TCP socket.
     Tcp(TcpStream),
-    /// Of Unix.
+    /// A Unix socket.
     Unix(UnixStream),
 }
 
 impl PlainSocket {
-    /// Reads what has arrived; 0 is the end. `WouldBlock`: nothing has.
+    /// Reads what has arrived; 0 is the end. `WouldBlock`: nothing has arrived.
     #[inline]
     pub(crate) fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         match self {
@@ -30,7 +30,7 @@ impl PlainSocket {
         }
     }
 
-    /// Writes as much as there is room for. `WouldBlock`: there is none.
+    /// Writes as much as there is room for. `WouldBlock`: there is no room.
     #[inline]
     pub(crate) fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self {
@@ -39,7 +39,7 @@ impl PlainSocket {
         }
     }
 
-    /// Writes as much as there is room for. `WouldBlock`: there is none.
+    /// Writes as much as there is room for. `WouldBlock`: there is no room.
     #[inline]
     pub(crate) fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         match self {
@@ -50,18 +50,18 @@ impl PlainSocket {
 
     /// Tells the peer that nothing more will come.
     pub(crate) fn shutdown_write(&mut self) {
-        // It may be gone already: then there is nobody to be told.
+        // This fails if the peer is gone already, and then there is nobody to be told.
         let _ = match self {
             Self::Tcp(stream) => stream.shutdown(Shutdown::Write),
             Self::Unix(stream) => stream.shutdown(Shutdown::Write),
         };
     }
 
-    /// Whether a socket that this side opens is connected.
+    /// Returns whether a socket that this side opens is connected.
     ///
     /// # Errors
     ///
-    /// Why it cannot be.
+    /// Why it cannot be connected.
     pub(crate) fn is_established(&self) -> io::Result<bool> {
         let Self::Tcp(stream) = self else {
             return Ok(true);
@@ -76,7 +76,7 @@ impl PlainSocket {
         }
     }
 
-    /// How its bytes come.
+    /// Returns how the socket's bytes come.
     pub(crate) fn transport(&self) -> Transport {
         match self {
             Self::Tcp(_) => Transport::Tcp,
@@ -84,7 +84,7 @@ impl PlainSocket {
         }
     }
 
-    /// What a poller registers.
+    /// Returns what a poller registers.
     pub(crate) fn source(&mut self) -> &mut dyn Source {
         match self {
             Self::Tcp(stream) => stream,

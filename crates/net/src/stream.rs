@@ -1,8 +1,8 @@
 //! One Network Connection's bytes, in both directions, without blocking.
 //!
-//! Whatever is below, a stream is read and written alike: plain sockets at once, sockets with
-//! layers (PROXY protocol, TLS, WebSocket) through them, QUIC by its own streams. It never knows
-//! what the bytes mean.
+//! A stream is read and written in the same way, whatever is below: plain sockets directly, sockets
+//! with layers (PROXY protocol, TLS, WebSocket) through these, QUIC through its own streams. It
+//! never knows what the bytes mean.
 
 use std::io::{self, IoSlice};
 use std::time::Instant;
@@ -22,7 +22,7 @@ use crate::socket::PlainSocket;
 pub struct Stream {
     kind: Kind,
     address: PeerAddress,
-    /// What it takes of its listener's limits; absent for streams that this side has opened.
+    /// Its share of its listener's limits; absent for streams that this side has opened.
     slot: Option<Slot>,
 }
 
@@ -36,55 +36,55 @@ enum Kind {
     QuicData(Box<QuicDataStream>),
 }
 
-/// What a read has brought.
+/// The result of a read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Received {
-    /// So many bytes. With `more` there may be further ones at once; without, readiness is told
-    /// when there are.
+    /// Bytes have come. With `more`, further ones may be there already; without it, readiness is
+    /// reported when there are.
     Bytes {
-        /// How many; with `more` it may be none.
+        /// How many; with `more` there may be none.
         count: usize,
-        /// Whether to read again without being told.
+        /// Whether to read again without waiting for readiness.
         more: bool,
     },
     /// The peer sends nothing more.
     End,
 }
 
-/// How readiness of a stream is learned.
+/// How the readiness of a stream is reported.
 pub(crate) enum Source<'s> {
-    /// The operating system tells.
+    /// The operating system reports it.
     System(&'s mut dyn mio::event::Source),
-    /// It signals by itself.
+    /// The stream signals it.
     #[cfg(feature = "quic")]
     Signals(&'s mut QuicStream),
-    /// So does a data stream.
+    /// The data stream signals it.
     #[cfg(feature = "quic")]
     DataSignals(&'s mut QuicDataStream),
 }
 
 impl Stream {
-    /// A socket whose bytes are what is read and written.
+    /// Returns a stream of a socket whose bytes are read and written as they are.
     pub(crate) fn plain(socket: PlainSocket, address: PeerAddress, slot: Option<Slot>) -> Self {
         Self { kind: Kind::Plain(socket), address, slot }
     }
 
-    /// A socket with layers above it.
+    /// Returns a stream of a socket with layers above it.
     pub(crate) fn layered(layered: Layered, address: PeerAddress, slot: Option<Slot>) -> Self {
         Self { kind: Kind::Layered(Box::new(layered)), address, slot }
     }
 
-    /// A QUIC connection with its control stream. What it takes of limits it keeps itself, until
-    /// its last bytes have arrived.
+    /// Returns a stream of a QUIC connection with its control stream. It keeps its share of the
+    /// limits itself, until its last bytes have arrived.
     #[cfg(feature = "quic")]
     pub(crate) fn quic(stream: QuicStream) -> Self {
         let address = stream.address();
         Self { kind: Kind::Quic(Box::new(stream)), address, slot: None }
     }
 
-    /// The next stream that the peer has opened beside this one, as the Clients of QUIC may; to be
-    /// asked for whenever this one is readable. It is registered, read and written as any other;
-    /// what is known of the peer is told here only.
+    /// Returns the next stream that the peer has opened beside this one, as QUIC Clients may. To be
+    /// called whenever this stream is readable. The new stream is registered, read and written like
+    /// any other; but only this one tells what is known of the peer.
     pub fn accept_data_stream(&mut self) -> Option<Self> {
         match &mut self.kind {
             #[cfg(feature = "quic")]
@@ -96,11 +96,11 @@ impl Stream {
         }
     }
 
-    /// Opens a stream beside this one. The peer knows of it when something has been written.
+    /// Opens a stream beside this one. The peer learns of it when something has been written.
     ///
     /// # Errors
     ///
-    /// `WouldBlock`: the peer takes no more of them for now. `Unsupported`: it is not QUIC.
+    /// `WouldBlock`: the peer takes no more streams for now. `Unsupported`: this is not QUIC.
     #[cfg(feature = "client")]
     pub fn open_data_stream(&mut self) -> io::Result<Self> {
         match &mut self.kind {
@@ -113,8 +113,8 @@ impl Stream {
         }
     }
 
-    /// Ends it at once, where there is a way to tell the peer why: a data stream is reset, a QUIC
-    /// connection is closed, both with `code`. Others are just dropped. What the peer has not got
+    /// Ends the stream at once, and tells the peer `code` where that is possible: a data stream is
+    /// reset, a QUIC connection is closed. Others are just dropped. What the peer has not received
     /// is lost.
     pub fn abort(self, code: u32) {
         match self.kind {
@@ -140,8 +140,8 @@ impl Stream {
     ///
     /// # Errors
     ///
-    /// `WouldBlock`: nothing has. `InvalidData`: the peer has broken a rule of a layer, and the
-    /// error says which. Others are the operating system's.
+    /// `WouldBlock`: nothing has arrived. `InvalidData`: the peer has broken a rule of a layer, and
+    /// the error says which. Other errors are the operating system's.
     #[inline]
     pub fn read(&mut self, into: &mut [u8], scratch: &mut Scratch) -> io::Result<Received> {
         match &mut self.kind {
@@ -178,7 +178,7 @@ impl Stream {
         result
     }
 
-    /// Whether the connection may go on from here.
+    /// Decides whether the connection may go on from this milestone.
     fn pass(&mut self, milestone: Milestone) -> Result<(), Refusal> {
         if let Milestone::Located(Some(source)) = milestone {
             self.address = PeerAddress::Network(source);
@@ -193,8 +193,8 @@ impl Stream {
         }
     }
 
-    /// The first few bytes that came, as the peer sent them, if there are layers that have taken
-    /// them.
+    /// Returns the first few bytes that came, as the peer sent them. Empty unless there are layers
+    /// that take them.
     pub fn first_bytes(&self) -> &[u8] {
         match &self.kind {
             Kind::Layered(layered) => layered.first_bytes(),
@@ -202,12 +202,12 @@ impl Stream {
         }
     }
 
-    /// Whether a read may be into a buffer of any length.
+    /// Returns whether a read may use a buffer of any length.
     pub fn reads_any_length(&self) -> bool {
         !matches!(self.kind, Kind::Layered(_))
     }
 
-    /// Whether a layer has the beginning of something of which the rest has not come yet.
+    /// Returns whether a layer has the beginning of something whose rest has not come yet.
     pub fn has_partial_record(&self) -> bool {
         match &self.kind {
             Kind::Layered(layered) => layered.has_partial_record(),
@@ -219,8 +219,8 @@ impl Stream {
     ///
     /// # Errors
     ///
-    /// `WouldBlock`: there is none, or the handshake is not complete. Others are the operating
-    /// system's.
+    /// `WouldBlock`: there is no room, or the handshake is not complete. Other errors are the
+    /// operating system's.
     #[inline]
     pub fn write_vectored(
         &mut self,
@@ -237,20 +237,20 @@ impl Stream {
         }
     }
 
-    /// After a write that did not take everything: whether the next one may take some. If not,
-    /// readiness is told.
+    /// Returns whether a write may take something after one that did not take everything. If not,
+    /// readiness is reported.
     pub fn takes_more(&self) -> bool {
         match &self.kind {
             Kind::Plain(_) => false,
-            // It takes a chunk at a time.
+            // Layers take a chunk at a time.
             Kind::Layered(layered) => !layered.wants_write(),
-            // It has tried until there was no room.
+            // The write has gone on until there was no room.
             #[cfg(feature = "quic")]
             Kind::Quic(_) | Kind::QuicData(_) => false,
         }
     }
 
-    /// Whether bytes that were taken already, or a layer's own, wait for the socket.
+    /// Returns whether bytes that were taken already, or a layer's own, wait for the socket.
     #[inline]
     pub fn wants_write(&self) -> bool {
         match &self.kind {
@@ -263,7 +263,7 @@ impl Stream {
     ///
     /// # Errors
     ///
-    /// The operating system's; no room is none.
+    /// The operating system's errors. Lack of room is none.
     pub fn flush(&mut self) -> io::Result<()> {
         match &mut self.kind {
             Kind::Layered(layered) => layered.flush(),
@@ -271,16 +271,16 @@ impl Stream {
         }
     }
 
-    /// It is being closed, though bytes may still wait for the socket: a handshake that is under
-    /// way has failed, and its place is free for another one.
+    /// Notes that the stream is being closed, although bytes may still wait for the socket: a
+    /// handshake under way has failed, and its place is free for another one.
     pub fn give_up_handshake(&mut self) {
         if let Some(slot) = &mut self.slot {
             slot.handshake_failed();
         }
     }
 
-    /// Tells the peer that nothing more will come, in the way of each layer. A handshake that is
-    /// under way has failed.
+    /// Tells the peer that nothing more will come, in the way of each layer. A handshake under way
+    /// has failed.
     pub fn shutdown_write(&mut self, scratch: &mut Scratch) {
         self.give_up_handshake();
         match &mut self.kind {
@@ -293,8 +293,8 @@ impl Stream {
         }
     }
 
-    /// Somebody has found out whose connection it is: it may have more under way from now on,
-    /// where the transport has a say in that.
+    /// Lets the connection have more under way from now on, because it is known whose it is. Only
+    /// some transports have a say in that.
     pub fn widen(&mut self) {
         match &mut self.kind {
             #[cfg(feature = "quic")]
@@ -303,14 +303,14 @@ impl Stream {
         }
     }
 
-    /// Tells the peer, which has said goodbye itself, goodbye in the way of each layer.
+    /// Says goodbye in the way of each layer to a peer that has said goodbye itself.
     pub fn answer_end(&mut self, scratch: &mut Scratch) {
         if let Kind::Layered(layered) = &mut self.kind {
             layered.shutdown_write(scratch);
         }
     }
 
-    /// Whether the peer may open further streams beside this one.
+    /// Returns whether the peer may open further streams beside this one.
     pub fn may_have_data_streams(&self) -> bool {
         match &self.kind {
             #[cfg(feature = "quic")]
@@ -319,18 +319,19 @@ impl Stream {
         }
     }
 
-    /// Whether a layer's handshake is under way: reading it may cost much more than its bytes.
+    /// Returns whether a layer's handshake is under way: reading it may cost much more than its
+    /// bytes.
     pub fn is_handshaking(&self) -> bool {
         match &self.kind {
             Kind::Layered(layered) => layered.is_handshaking(),
-            // A listener's stream is complete; a client's may not be yet.
+            // A stream from a listener has completed its handshake; a client's may not have.
             #[cfg(feature = "quic")]
             Kind::Quic(stream) => matches!(stream.is_established(), Ok(false)),
             _ => false,
         }
     }
 
-    /// Where the peer is: as the operating system says, or a trusted proxy.
+    /// Returns where the peer is: as the operating system says, or a trusted proxy.
     pub fn address(&self) -> PeerAddress {
         match &self.kind {
             #[cfg(feature = "quic")]
@@ -339,7 +340,7 @@ impl Stream {
         }
     }
 
-    /// All that is known of the peer. Complete once no handshake is under way.
+    /// Returns all that is known of the peer. It is complete once no handshake is under way.
     pub fn peer(&self) -> Peer {
         let address = self.address();
         match &self.kind {
@@ -361,11 +362,11 @@ impl Stream {
         }
     }
 
-    /// Whether a stream that this side opens has come about.
+    /// Returns whether a stream that this side opens is connected.
     ///
     /// # Errors
     ///
-    /// Why it cannot.
+    /// Why it cannot be connected.
     pub fn is_established(&self) -> io::Result<bool> {
         match &self.kind {
             Kind::Plain(socket) => socket.is_established(),

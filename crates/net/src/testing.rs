@@ -1,11 +1,11 @@
-//! What tests of several modules share.
+//! Helpers that tests of several modules share.
 
 use std::fs;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// A directory for a Unix socket; it is gone at the end. Its path is short: that of a socket may
-/// not be long.
+/// A directory for a Unix socket, removed at the end. Its path is short, because the path of a
+/// socket must not be long.
 pub(crate) struct Directory(pub(crate) PathBuf);
 
 impl Directory {

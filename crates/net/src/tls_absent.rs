@@ -1,4 +1,4 @@
-//! What stands for TLS in a build without it: types of which there are no values.
+//! Placeholders for TLS in a build without it: types that have no values.
 
 use std::convert::Infallible;
 use std::fmt;
@@ -8,15 +8,15 @@ use crate::listen::TlsOptions;
 use crate::peer::TlsInfo;
 use crate::plain::Plain;
 
-/// There is none.
+/// This build has no TLS.
 #[derive(Debug)]
 pub struct TlsServer(Infallible);
 
-/// There is none.
+/// This build has no TLS.
 #[derive(Debug)]
 pub(crate) struct TlsSession(Infallible);
 
-/// There is none.
+/// This build has no TLS.
 #[derive(Debug)]
 pub(crate) enum TlsError {}
 

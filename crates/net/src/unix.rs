@@ -1,10 +1,10 @@
 //! Unix sockets that wait for connections: files with an owner and a mode.
 //!
 //! A socket is bound under a name of its own and gets its rights. When all listeners begin to
-//! listen, it does, too, and only then gets the name that was asked for: there is no moment at
-//! which somebody connects who must not, or at which the file is there and nobody answers. What is
-//! in the way is replaced only if it is a socket that a broker has left behind. This module must
-//! never remove a file that it did not make.
+//! listen, the socket does, too, and only then gets the name that was asked for. So there is no
+//! moment at which somebody can connect who must not, or at which the file is there and nobody
+//! answers. A file in the way is replaced only if it is a socket that a broker has left behind.
+//! This module must never remove a file that it did not make.
 
 pub(crate) mod accounts;
 
@@ -24,34 +24,35 @@ use accounts::{group_number, user_number};
 use crate::listen::UnixOptions;
 use crate::peer::PeerAddress;
 
-/// Who may connect unless something else is said: the owner and the group.
+/// The default mode: the owner and the group may connect.
 const MODE_DEFAULT: u32 = 0o660;
 
 /// A bound Unix socket with its file.
 #[derive(Debug)]
 pub(crate) struct UnixListener {
-    // The first field goes first: while the socket is open, no other file gets the number of its.
+    // The first field is dropped first: while the socket is open, no other file gets its file's
+    // number.
     file: SocketFile,
     socket: mio::net::UnixListener,
     path: PathBuf,
-    /// A socket at `path` that this one takes the place of.
+    /// A socket at `path` that this one replaces.
     replaces: Option<FileIdentity>,
 }
 
-/// The file of a socket, removed in the end if it is still the same one.
+/// The file of a socket. It is removed when this is dropped, if it is still the same file.
 #[derive(Debug)]
 struct SocketFile {
     path: PathBuf,
     identity: FileIdentity,
 }
 
-/// Which file it is, whatever its name: its device and its number there.
+/// Identifies a file whatever its name: its device and its number there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct FileIdentity(u64, u64);
 
 impl UnixListener {
-    /// Makes a socket that is to be at `path`, in the place of our own one if that is there. Nobody
-    /// finds it before it listens. The errors are texts for whoever wrote the configuration.
+    /// Makes a socket that is to be at `path`, in the place of our own socket if that is there.
+    /// Nobody finds it before it listens. The errors are texts for the author of the configuration.
     pub(crate) fn bind(
         path: &Path,
         options: &UnixOptions,
@@ -66,34 +67,34 @@ impl UnixListener {
         if owner.is_some() || group.is_some() {
             lchown(&file.path, owner, group).map_err(|error| cannot_give(options, &error))?;
         }
-        // After the owner: changing that takes bits away. Until now only the owner could connect,
-        // and nobody answered.
+        // After the owner is set, because that clears some mode bits. Until now only the owner
+        // could connect, and nobody answered.
         file.set_mode(options.mode.unwrap_or(MODE_DEFAULT))?;
         let socket = mio::net::UnixListener::from_std(socket.into());
         Ok(Self { file, socket, path: path.to_path_buf(), replaces })
     }
 
-    /// From now on whoever may can connect.
+    /// Lets everybody connect from now on who may.
     pub(crate) fn listen(&mut self, backlog: i32) -> io::Result<()> {
-        // Somebody else may have been quicker.
+        // Somebody else may have taken the path meanwhile.
         check_way(&self.path, self.replaces)?;
         SockRef::from(&self.socket).listen(backlog)?;
         self.file.rename_to(&self.path)
     }
 
-    /// The next connection that waits, and whose it is. `WouldBlock`: there is none.
+    /// Returns the next connection that waits, and its peer. `WouldBlock`: there is none.
     pub(crate) fn accept(&self) -> io::Result<(UnixStream, PeerAddress)> {
         let (stream, _) = self.socket.accept()?;
         let peer = peer_of(&stream)?;
         Ok((stream, peer))
     }
 
-    /// Which file it is.
+    /// Returns which file the socket is.
     pub(crate) fn file(&self) -> FileIdentity {
         self.file.identity
     }
 
-    /// What a poller registers.
+    /// Returns what a poller registers.
     pub(crate) fn source(&mut self) -> &mut dyn Source {
         &mut self.socket
     }
@@ -121,14 +122,14 @@ impl Drop for SocketFile {
         let is_ours = fs::symlink_metadata(&self.path)
             .is_ok_and(|metadata| identity(&metadata) == self.identity);
         if is_ours {
-            // It stays if the directory has been taken away from us; the next start replaces it.
+            // The file stays if we have lost access to the directory; the next start replaces it.
             let _ = fs::remove_file(&self.path);
         }
     }
 }
 
 impl FileIdentity {
-    /// Which file is at `path`, if there is one.
+    /// Returns which file is at `path`, if there is one.
     pub(crate) fn at(path: &Path) -> Option<Self> {
         fs::symlink_metadata(path).ok().map(|metadata| identity(&metadata))
     }
@@ -138,8 +139,8 @@ fn identity(metadata: &Metadata) -> FileIdentity {
     FileIdentity(metadata.dev(), metadata.ino())
 }
 
-/// Whether a socket may come to be at `path`: nothing is there, or what a broker has left, or the
-/// one that it `replaces`.
+/// Checks that a socket may be made at `path`: nothing is there, or a socket that a broker has
+/// left, or the one that it `replaces`.
 fn check_way(path: &Path, replaces: Option<FileIdentity>) -> io::Result<()> {
     let metadata = match fs::symlink_metadata(path) {
         Ok(metadata) => metadata,
@@ -154,7 +155,7 @@ fn check_way(path: &Path, replaces: Option<FileIdentity>) -> io::Result<()> {
         return Ok(());
     }
     let probe = Socket::new(Domain::UNIX, Type::STREAM, None)?;
-    // One whose backlog is full must not make us wait.
+    // A socket whose backlog is full must not make us wait.
     probe.set_nonblocking(true)?;
     match probe.connect(&SockAddr::unix(path).map_err(|_| too_long(path))?) {
         Err(error)
@@ -173,10 +174,10 @@ fn check_way(path: &Path, replaces: Option<FileIdentity>) -> io::Result<()> {
     }
 }
 
-/// Binds `socket` under a name of its own in the directory of `path`, for the owner only.
+/// Binds `socket` under a name of its own in the directory of `path`, accessible to the owner only.
 fn bind_aside(socket: &Socket, path: &Path) -> io::Result<SocketFile> {
-    // A crash at the wrong moment leaves such a name behind, and processes of other containers may
-    // have our number.
+    // A crash at the wrong moment leaves such a name behind, and processes in other containers may
+    // have our process number.
     const NAMES_MAX: u32 = 64;
     let directory = match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
@@ -206,7 +207,7 @@ fn peer_of(stream: &UnixStream) -> io::Result<PeerAddress> {
     use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 
     let peer = getsockopt(&stream.as_fd(), PeerCredentials)?;
-    // A process that this one cannot see (it is outside of the container) has no number.
+    // A process that this one cannot see (because it is outside the container) has no number.
     let process = Some(peer.pid()).filter(|process| *process > 0);
     Ok(PeerAddress::Process { user: peer.uid(), group: peer.gid(), process })
 }

@@ -1,4 +1,4 @@
-//! What stands for WebSocket in a build without it: types of which there are no values.
+//! Placeholders for WebSocket in a build without it: types that have no values.
 
 use std::convert::Infallible;
 use std::io::IoSlice;
@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::listen::WebSocketOptions;
 
-/// There is none.
+/// This build has no WebSocket.
 #[derive(Debug)]
 pub(crate) struct WebSocketSession(Infallible);
 

@@ -1,4 +1,4 @@
-//! Admission on a clock of the test's own, also against a model that remembers everything.
+//! Admission on a clock of the test's own, also checked against a model that remembers everything.
 
 use std::net::Ipv4Addr;
 use std::time::Duration;
@@ -85,7 +85,7 @@ fn a_handshake_that_has_failed_gives_its_place_up_before_the_connection_is_gone(
     let figures = admission.figures();
     assert_eq!((figures.open, figures.handshaking, figures.failed_handshakes), (2, 0, 1));
     next.begin_handshake().unwrap();
-    // What still comes by the failed one begins nothing.
+    // What still comes on the failed connection begins nothing.
     failed.begin_handshake().unwrap();
     next.handshake_done();
     next.handshake_failed();
@@ -174,7 +174,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     proptest::collection::vec(step, 0..200)
 }
 
-/// Computes each level anew from all that was ever taken, in fractions of a token.
+/// Computes each level anew from everything that was ever taken, in fractions of a token.
 #[derive(Default)]
 struct Model {
     taken: Vec<(u64, Option<u8>)>,
@@ -182,7 +182,8 @@ struct Model {
 }
 
 impl Model {
-    /// Whether a bucket with this rate has a token, with what passes `filter` taken from it.
+    /// Returns whether a bucket with this rate has a token, after everything that passes `filter`
+    /// was taken.
     fn has_token(&self, rate: u32, now: u64, filter: impl Fn(Option<u8>) -> bool) -> bool {
         if rate == 0 {
             return true;

@@ -1,7 +1,7 @@
-//! What fuzz targets and benchmarks need of the inside; no part of the API.
+//! Access to internals for fuzz targets and benchmarks; no part of the API.
 //!
-//! The ordinary tests run the fuzz targets too, on their seeds and on random changes of them. Must
-//! never be needed by anything that is shipped.
+//! The ordinary tests run the fuzz targets too, on their seeds and on random changes of them.
+//! Nothing that is shipped may need this module.
 
 mod proxy_header;
 #[cfg(test)]

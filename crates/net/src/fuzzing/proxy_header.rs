@@ -1,4 +1,4 @@
-//! Headers of the PROXY protocol of any bytes: pieces give what the whole gives.
+//! Headers of the PROXY protocol made of any bytes: pieces must give the same result as the whole.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -7,15 +7,15 @@ use crate::listen::{ProxyMode, ProxyOptions};
 use crate::peer::PeerAddress;
 use crate::proxy::{ProxyError, ProxyHeader, ProxyProgress};
 
-/// The longest header, and all that is said of it in words besides.
+/// The longest header, which bounds what may be kept.
 const KEPT_BYTES_MAX: usize = 4096;
 
-/// `data`: a byte whose lowest bit says that a header is required, and whose other bits say how
-/// long pieces are; then what a peer sends.
+/// Checks one input. `data` is a byte whose lowest bit says that a header is required, and whose
+/// other bits say how long pieces are; then come the bytes that a peer sends.
 ///
 /// # Panics
 ///
-/// Something does not hold.
+/// If something does not hold.
 pub fn check_proxy_header(data: &[u8]) {
     let Some((&choice, bytes)) = data.split_first() else {
         return;

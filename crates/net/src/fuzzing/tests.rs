@@ -1,5 +1,5 @@
-//! The fuzz targets `websocket` and `proxy_header` without a fuzzer: their seeds, and thousands of
-//! random changes of them.
+//! The fuzz targets `websocket` and `proxy_header` without a fuzzer, on their seeds and on
+//! thousands of random changes of these.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -10,7 +10,7 @@ use proptest::sample::Index;
 
 use super::{check_proxy_header, check_websocket};
 
-/// Set to any value, it has the seeds written instead of compared.
+/// If this variable is set to any value, the seeds are written instead of compared.
 const WRITE: &str = "MIDGE_WRITE_SEEDS";
 
 const REQUEST: &str = "GET /mqtt HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\n\
@@ -21,13 +21,13 @@ const SIGNATURE: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
 
 type Seeds = BTreeMap<&'static str, Vec<u8>>;
 
-/// What a session is, and how long pieces are.
+/// Returns the byte that says what a session is, and how long pieces are.
 fn choice(session: u8, piece_length: u8) -> u8 {
     session | (piece_length - 1) << 2
 }
 
 fn websocket_seeds() -> Seeds {
-    // Masks of zeros, so that what is changed in the payload is changed in it.
+    // Masks of zeros, so that a change of the masked bytes is the same change of the payload.
     let masked = |first: u8, payload: &[u8]| {
         [&[first, 0x80 | payload.len() as u8, 0, 0, 0, 0], payload].concat()
     };

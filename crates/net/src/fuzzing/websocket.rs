@@ -1,4 +1,5 @@
-//! WebSocket streams of any bytes: pieces give what the whole gives, and nothing grows.
+//! WebSocket streams made of any bytes: pieces must give the same result as the whole, and nothing
+//! may grow.
 
 use std::io::IoSlice;
 use std::sync::Arc;
@@ -11,7 +12,7 @@ const RESPONSE_BYTES_MAX: usize = 1024;
 /// More than a close frame.
 const CLOSE_BYTES_MAX: usize = 128;
 
-/// All that came of a stream.
+/// Everything that came out of a stream.
 #[derive(Debug, PartialEq)]
 struct Outcome {
     payload: Vec<u8>,
@@ -20,13 +21,13 @@ struct Outcome {
     is_handshaking: bool,
 }
 
-/// `data`: a byte whose two lowest bits choose what the session is (a server, a server or a client
-/// after its handshake, a server that has closed) and whose other bits say how long pieces are;
-/// then what a peer sends.
+/// Checks one input. `data` is a byte whose two lowest bits choose what the session is (a server, a
+/// server or a client after its handshake, a server that has closed) and whose other bits say how
+/// long pieces are; then come the bytes that a peer sends.
 ///
 /// # Panics
 ///
-/// Something does not hold.
+/// If something does not hold.
 pub fn check_websocket(data: &[u8]) {
     let Some((&choice, bytes)) = data.split_first() else {
         return;
@@ -36,7 +37,7 @@ pub fn check_websocket(data: &[u8]) {
     match (whole, pieces) {
         (Ok(whole), Ok(pieces)) => {
             assert!(whole.payload.len() <= bytes.len());
-            // Masks of a client differ from session to session.
+            // A client's masks differ from session to session.
             if choice & 3 == 2 {
                 assert_eq!(whole.out.len(), pieces.out.len());
                 assert_eq!(whole.payload, pieces.payload);
@@ -62,7 +63,7 @@ fn receive(choice: u8, bytes: &[u8], piece_length: usize) -> Result<Outcome, Web
     for piece in bytes.chunks(piece_length) {
         let mut piece = piece.to_vec();
         let result = session.receive(&mut piece, &mut out);
-        // A pong of a client is four bytes longer than a server's ping.
+        // A client's pong is four bytes longer than the server's ping.
         let answers_bytes_max = bytes.len() * 3 + RESPONSE_BYTES_MAX + CLOSE_BYTES_MAX;
         assert!(out.len() <= answers_bytes_max, "answers are not longer than what they answer");
         let progress = result?;
@@ -78,21 +79,22 @@ fn receive(choice: u8, bytes: &[u8], piece_length: usize) -> Result<Outcome, Web
 pub struct Session(WebSocketSession);
 
 impl Session {
-    /// A server whose handshake is over.
+    /// Returns a server whose handshake is over.
     pub fn server() -> Self {
         Self(WebSocketSession::opened(Role::Server))
     }
 
-    /// A client whose handshake is over.
+    /// Returns a client whose handshake is over.
     pub fn client() -> Self {
         Self(WebSocketSession::opened(Role::Client))
     }
 
-    /// Takes what arrived; gives the bytes of payload, which are at the front then.
+    /// Takes what arrived. Returns how many bytes of payload there are, which are then at the
+    /// front.
     ///
     /// # Panics
     ///
-    /// The frames are wrong.
+    /// If the frames are wrong.
     pub fn receive(&mut self, bytes: &mut [u8], out: &mut Vec<u8>) -> usize {
         self.0.receive(bytes, out).expect("the frames are right").count
     }

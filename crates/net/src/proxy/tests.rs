@@ -28,7 +28,7 @@ fn header(mode: ProxyMode) -> ProxyHeader {
     ProxyHeader::new(Arc::new(options(mode)), proxy())
 }
 
-/// A header of version 2.
+/// Returns a header of version 2.
 fn binary(command: u8, family: u8, payload: &[u8]) -> Vec<u8> {
     let length = u16::try_from(payload.len()).unwrap().to_be_bytes();
     [SIGNATURE, &[command, family], &length, payload].concat()
@@ -64,7 +64,7 @@ fn tls(client: u8, failure: u32) -> Vec<u8> {
     value(0x20, &[fixed, values.concat()].concat())
 }
 
-/// Headers with what they say, if all of it is `rest` behind them.
+/// Returns headers with their results, if exactly `rest` comes after them.
 fn good(rest: &[u8]) -> Vec<(&'static str, Vec<u8>, ProxyProgress)> {
     let source4 = Some("192.0.2.7:12345");
     let info4 = || info("198.51.100.1:1883");
@@ -171,7 +171,7 @@ fn a_certificate_counts_as_verified_only_if_it_was_shown_and_found_good() {
     assert_eq!(progress, Ok(without_tls), "the Client spoke no TLS");
 }
 
-/// What a Client sends that is behind no proxy, or begins like a header and is none.
+/// Bytes from a Client without a proxy, and bytes that begin like a header but are none.
 const NO_HEADERS: [&[u8]; 7] = [
     b"\x16\x03\x01\x02\0\x01",
     b"\x10\x0c\0\x04MQTT",

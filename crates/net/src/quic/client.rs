@@ -1,4 +1,4 @@
-//! Connecting to servers of QUIC.
+//! Connects to QUIC servers.
 
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
@@ -22,7 +22,7 @@ use crate::tls::TlsClient;
 /// How long a handshake may take.
 const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
 
-/// The connections of one client program, all on one UDP socket, and their thread. Dropped, it
+/// The connections of one client program, all on one UDP socket, and their thread. Dropping it
 /// still delivers the last bytes of streams that were dropped before.
 #[derive(Debug)]
 pub(crate) struct QuicRuntime {
@@ -30,7 +30,7 @@ pub(crate) struct QuicRuntime {
     endpoint: Endpoint,
     options: QuicOptions,
     deadline: Duration,
-    /// The last one that was used, with what it was made of.
+    /// The configuration that was last used, with what it was made from.
     config: Mutex<Option<(Arc<TlsClient>, ClientConfig)>>,
 }
 
@@ -51,11 +51,13 @@ impl QuicRuntime {
     }
 
     /// Begins to connect to `address`, whose certificate has to be that of `server_name`. The
-    /// stream says `WouldBlock` until the handshake is complete, and fails if it does.
+    /// stream returns `WouldBlock` until the handshake is complete, and fails if the handshake
+    /// fails.
     ///
     /// # Errors
     ///
-    /// `server_name` is none, or `address` is of a family that this machine does not have.
+    /// `server_name` is not a valid name, or `address` is of a family that this machine does not
+    /// have.
     pub(crate) fn connect(
         &self,
         address: SocketAddr,
@@ -93,7 +95,8 @@ impl QuicRuntime {
         self.thread.shared()
     }
 
-    /// Made once for each `tls`, so that sessions can be resumed.
+    /// Returns the configuration, which is made once for each `tls`, so that sessions can be
+    /// resumed.
     fn config(&self, tls: &Arc<TlsClient>) -> io::Result<ClientConfig> {
         let mut last = self.config.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((from, config)) = &*last
@@ -121,7 +124,7 @@ async fn shake_hands(
     Ok(Connection::new(connection, control, runtime, tls, &options))
 }
 
-/// A socket of both families, or of IPv4 on a machine that has no other.
+/// Returns a socket of both families, or of IPv4 on a machine that has no other.
 fn any_socket() -> io::Result<UdpSocket> {
     bind_udp((Ipv6Addr::UNSPECIFIED, 0).into())
         .or_else(|_| bind_udp((Ipv4Addr::UNSPECIFIED, 0).into()))

@@ -1,6 +1,6 @@
-//! The time of QUIC's thread. Time in which the thread does not run, because its process is stopped
-//! or its machine has no time for it, does not pass: datagrams that came meanwhile are read before
-//! anybody is found to have been silent. It never goes back.
+//! The time of QUIC's thread. Time does not pass while the thread does not run, because its process
+//! is stopped or its machine has no time for it: so datagrams that came meanwhile are read before
+//! anybody is found to have been silent. The time never goes back.
 
 use std::future::Future;
 use std::io;
@@ -14,10 +14,10 @@ use quinn::{AsyncTimer, AsyncUdpSocket, Runtime, TokioRuntime};
 
 /// How often the thread shows that it runs.
 const BEAT: Duration = Duration::from_millis(500);
-/// How long it may show nothing until it counts as standing still.
+/// How long the thread may show nothing before it counts as standing still.
 const STANDSTILL: Duration = Duration::from_secs(1);
 
-/// tokio with this time.
+/// tokio's runtime with this time.
 #[derive(Clone, Debug)]
 pub(super) struct PatientRuntime {
     time: Arc<Mutex<Time>>,
@@ -27,17 +27,17 @@ pub(super) struct PatientRuntime {
 struct Time {
     /// When the thread last showed that it runs, by the machine's clock.
     beat: Instant,
-    /// How long it has stood still so far.
+    /// How long the thread has stood still so far.
     lost: Duration,
 }
 
 impl Time {
-    /// What time it is if the machine's clock shows `real`.
+    /// Returns the time when the machine's clock shows `real`.
     fn at(&mut self, real: Instant) -> Instant {
         let since = real.saturating_duration_since(self.beat);
         if since >= STANDSTILL {
             self.lost += since - STANDSTILL;
-            // It has not shown more than before.
+            // The thread has shown no further sign that it runs.
             self.beat = real.checked_sub(STANDSTILL).unwrap_or(real);
         }
         real.checked_sub(self.lost).unwrap_or(real)
@@ -63,7 +63,7 @@ impl PatientRuntime {
         }
     }
 
-    /// When the machine's clock will show that it is `moment`, if nothing stands still.
+    /// Returns what the machine's clock will show at `moment`, if nothing stands still until then.
     fn real(&self, moment: Instant) -> Instant {
         moment + self.time().lost
     }
@@ -92,7 +92,8 @@ impl Runtime for PatientRuntime {
     }
 }
 
-/// A timer of tokio's. One that was set before a standstill goes off early, and is set again then.
+/// One of tokio's timers. A timer that was set before a standstill goes off early, and is then set
+/// again.
 #[derive(Debug)]
 struct Timer {
     runtime: PatientRuntime,
@@ -136,7 +137,7 @@ mod tests {
         let mut time = Time { beat: begin, lost: Duration::ZERO };
         assert_eq!(time.at(at(999)), at(999));
         assert_eq!(time.at(at(60_000)), begin + STANDSTILL);
-        // As long as it shows nothing.
+        // This holds as long as the thread shows nothing.
         assert_eq!(time.at(at(60_400)), begin + STANDSTILL);
         time.beat(at(60_500));
         assert_eq!(time.at(at(60_900)), at(1_400));

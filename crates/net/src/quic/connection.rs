@@ -19,7 +19,7 @@ use crate::listen::QuicOptions;
 use crate::peer::TlsInfo;
 use crate::stream::Received;
 
-/// The next data stream of the peer. quinn's own future borrows from the connection.
+/// A future of the peer's next data stream. quinn's own future borrows from the connection.
 type Arriving =
     Pin<Box<dyn Future<Output = Result<(SendStream, RecvStream), ConnectionError>> + Send>>;
 
@@ -32,7 +32,7 @@ pub(super) struct Connection {
     /// The window for data streams, until there are some.
     data_window: Option<VarInt>,
     tls: Arc<TlsInfo>,
-    /// Its place among the listener's connections.
+    /// The connection's place among those of its listener.
     slot: Option<Slot>,
     runtime: Arc<Shared>,
 }
@@ -45,8 +45,8 @@ impl Connection {
         tls: TlsInfo,
         options: &QuicOptions,
     ) -> Self {
-        // It carries what keeps the Session going, however much waits on data streams. It fails
-        // only for a stream that is over.
+        // The control stream comes first, because it keeps the Session going however much waits on
+        // data streams. Setting the priority fails only for a stream that is over.
         let _ = send.set_priority(1);
         let control = Some(Halves::new(send, receive, Waker::noop().clone()));
         Self {
@@ -60,19 +60,19 @@ impl Connection {
         }
     }
 
-    /// Takes data streams of the peer.
+    /// Accepts data streams of the peer.
     pub(super) fn with_data_streams(mut self) -> Self {
         self.arriving = Some(arriving(&self.connection));
         self
     }
 
-    /// Holds `slot` as long as the connection is there.
+    /// Holds `slot` as long as the connection exists.
     pub(super) fn with_slot(mut self, slot: Slot) -> Self {
         self.slot = Some(slot);
         self
     }
 
-    /// It is known now whose it is: it may have more under way.
+    /// Lets the connection have more under way, because it is known now whose it is.
     pub(super) fn widen(&mut self) {
         self.connection.set_receive_window(window());
     }
@@ -144,8 +144,8 @@ impl Connection {
 }
 
 /// Closing at once would lose what the peer has not acknowledged, such as a DISCONNECT. So a task
-/// waits for that first. It also keeps the receiving half: dropped, it would tell the peer to stop
-/// sending, which some take for a failure.
+/// waits for that first. The task also keeps the receiving half: dropping that would tell the peer
+/// to stop sending, which some peers take for a failure.
 impl Drop for Connection {
     fn drop(&mut self) {
         let Some(mut control) = self.control.take() else { return };
@@ -173,7 +173,7 @@ fn arriving(connection: &quinn::Connection) -> Arriving {
     Box::pin(async move { connection.accept_bi().await })
 }
 
-/// IPv4 as IPv4, also on a socket of both families.
+/// Gives an IPv4 address as IPv4, also on a socket of both families.
 pub(super) fn canonical(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(address.ip().to_canonical(), address.port())
 }

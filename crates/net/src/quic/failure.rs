@@ -1,4 +1,4 @@
-//! What quinn's errors mean for whoever reads and writes a stream.
+//! What quinn's errors mean for the owner of a stream.
 
 use std::io;
 
@@ -8,12 +8,13 @@ use rustls::{AlertDescription, CertificateError, Error};
 use super::code;
 use crate::tls::TlsError;
 
-/// Whether the connection has ended as it should: by the peer's application, with the normal code.
+/// Returns whether the connection has ended as it should: by the peer's application, with the
+/// normal code.
 pub(super) fn is_normal_end(error: &ConnectionError) -> bool {
     matches!(error, ConnectionError::ApplicationClosed(close) if close.error_code == code::NORMAL)
 }
 
-/// The error of a connection that is lost.
+/// Returns the error of a connection that is lost.
 pub(super) fn connection_lost(error: &ConnectionError) -> io::Error {
     if let Some(words) = handshake_failed(error) {
         return io::Error::new(io::ErrorKind::InvalidData, words);
@@ -36,7 +37,7 @@ pub(super) fn connection_lost(error: &ConnectionError) -> io::Error {
     io::Error::new(kind, error.to_string())
 }
 
-/// What TLS says of a handshake that it has ended, in the words that it has without QUIC.
+/// Returns what TLS says of a handshake that it has ended, in the same words as without QUIC.
 fn handshake_failed(error: &ConnectionError) -> Option<String> {
     match error {
         ConnectionError::ConnectionClosed(close) => {
@@ -45,7 +46,7 @@ fn handshake_failed(error: &ConnectionError) -> Option<String> {
         }
         ConnectionError::TransportError(error) => {
             let alert = AlertDescription::from(alert_of(error.code)?);
-            // quinn keeps the alert and the text of the error, and not the error.
+            // quinn keeps the alert and the text of the error, but not the error itself.
             let has = |part| error.reason.contains(part);
             let fault = match alert {
                 AlertDescription::UnknownCA if has("UnknownIssuer") => {
@@ -68,12 +69,12 @@ fn handshake_failed(error: &ConnectionError) -> Option<String> {
     }
 }
 
-/// The alert of TLS that a code stands for. RFC 9001, 4.8
+/// Returns the TLS alert that a code stands for. RFC 9001, 4.8
 fn alert_of(code: TransportErrorCode) -> Option<u8> {
     u8::try_from(u64::from(code).checked_sub(0x100)?).ok()
 }
 
-/// The error of a read, or none if the connection has ended as it should.
+/// Returns the error of a read, or none if the connection has ended as it should.
 pub(super) fn read_failed(error: &ReadError) -> Option<io::Error> {
     match error {
         ReadError::ConnectionLost(error) if is_normal_end(error) => None,
@@ -89,7 +90,7 @@ pub(super) fn read_failed(error: &ReadError) -> Option<io::Error> {
     }
 }
 
-/// The error of a write.
+/// Returns the error of a write.
 pub(super) fn write_failed(error: &WriteError) -> io::Error {
     match error {
         WriteError::ConnectionLost(error) if is_normal_end(error) => {

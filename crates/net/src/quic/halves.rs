@@ -11,7 +11,7 @@ use quinn::{RecvStream, SendStream, VarInt};
 use super::failure;
 use crate::stream::Received;
 
-/// Bytes that are gathered from small slices at a time.
+/// The most bytes that are gathered from small slices at a time.
 const GATHERED_MAX: usize = 64 * 1024;
 
 /// A stream's bytes in both directions.
@@ -20,7 +20,7 @@ pub(super) struct Halves {
     receive: RecvStream,
     /// Called when a read or write that met `WouldBlock` can go on.
     waker: Waker,
-    /// How reading has ended. quinn tells it only once.
+    /// How reading has ended. quinn reports it only once.
     end: Option<End>,
 }
 
@@ -35,7 +35,7 @@ impl Halves {
         Self { send, receive, waker, end: None }
     }
 
-    /// The stream's number within its connection.
+    /// Returns the stream's number within its connection.
     pub(super) fn number(&self) -> u64 {
         self.send.id().into()
     }
@@ -44,8 +44,9 @@ impl Halves {
         self.waker = waker;
     }
 
-    /// Reads until nothing is left or `into` is full. Nothing at all is `WouldBlock`; then, and
-    /// also if not `more`, the waker is called once there is something.
+    /// Reads until nothing is left or `into` is full. `WouldBlock` means that nothing at all was
+    /// there; then, and also if the result is not `more`, the waker is called once there is
+    /// something.
     pub(super) fn read(&mut self, into: &mut [u8]) -> io::Result<Received> {
         let mut count = 0;
         while self.end.is_none() && count < into.len() {
@@ -64,7 +65,7 @@ impl Halves {
             }
         }
         match &self.end {
-            // Bytes that came before the end are told first.
+            // Bytes that came before the end are reported first.
             _ if count > 0 => Ok(Received::Bytes { count, more: true }),
             Some(End::Failed(kind, words)) => Err(io::Error::new(*kind, words.clone())),
             Some(End::Normal) => Ok(Received::End),
@@ -72,8 +73,9 @@ impl Halves {
         }
     }
 
-    /// Writes until there is no room or nothing left. No room at all is `WouldBlock`; then, and
-    /// also if less than everything was written, the waker is called once there is room.
+    /// Writes until there is no room or nothing left. `WouldBlock` means that there was no room at
+    /// all; then, and also if less than everything was written, the waker is called once there is
+    /// room.
     pub(super) fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         let mut written = 0;
         let mut rest = slices;
@@ -100,7 +102,7 @@ impl Halves {
                         break;
                     }
                 }
-                // The next write tells.
+                // The next write reports the error.
                 Poll::Ready(Err(_)) if written > 0 => break,
                 Poll::Ready(Err(error)) => return Err(error),
                 Poll::Pending if written == 0 => return Err(io::ErrorKind::WouldBlock.into()),
@@ -110,7 +112,8 @@ impl Halves {
         Ok(written)
     }
 
-    /// Writes one slice as far as there is room. Less than all of it: the waker will be called.
+    /// Writes one slice as far as there is room. If not all of it was written, the waker will be
+    /// called.
     fn write(&mut self, slice: &[u8]) -> Poll<io::Result<usize>> {
         let mut written = 0;
         while written < slice.len() {
@@ -127,7 +130,7 @@ impl Halves {
         Poll::Ready(Ok(written))
     }
 
-    /// Writes several slices with one allocation for all of them. Gives their length, too.
+    /// Writes several slices with one allocation for all of them. Returns their length, too.
     fn write_together(&mut self, slices: &[IoSlice<'_>]) -> (usize, Poll<io::Result<usize>>) {
         let length = slices.iter().map(|slice| slice.len()).sum();
         let mut gathered = Vec::with_capacity(length);
@@ -151,21 +154,21 @@ impl Halves {
         (length, Poll::Ready(Ok(written)))
     }
 
-    /// Nothing more will be written; what was written still arrives.
+    /// Ends the writing direction. What was written before still arrives.
     pub(super) fn finish(&mut self) {
-        // It fails only if it was finished or reset before.
+        // This fails only if the stream was finished or reset before.
         let _ = self.send.finish();
     }
 
     /// Ends both directions at once with `code`; what was written may get lost.
     pub(super) fn abort(&mut self, code: VarInt) {
-        // They fail only for a direction that is over.
+        // These fail only for a direction that is over.
         let _ = self.send.reset(code);
         let _ = self.receive.stop(code);
     }
 
-    /// Waits until the peer has everything that was written and knows that no more comes, or will
-    /// take no more.
+    /// Waits until the peer has everything that was written and knows that no more comes, or until
+    /// it takes no more.
     pub(super) async fn delivered(&self) {
         let _ = self.send.stopped().await;
     }

@@ -1,4 +1,4 @@
-//! Accepting connections of QUIC: who may come in, handshakes, and the first stream.
+//! Accepts QUIC connections: decides who may come in, and handles handshakes and the first stream.
 
 use std::fmt;
 use std::io;
@@ -22,7 +22,7 @@ use crate::acceptor::{Accepted, PassOn};
 use crate::admission::Slot;
 use crate::stream::Stream;
 
-/// Lines about failed handshakes in this second: whoever knocks does not fill a log.
+/// Counts log lines about failed handshakes in this second, so that strangers cannot fill the log.
 #[derive(Default)]
 struct Lines(Mutex<(Option<Instant>, u32)>);
 
@@ -42,18 +42,19 @@ impl Lines {
 
 /// The running listeners and their thread.
 ///
-/// Dropped, it sees off the last bytes of streams that were dropped before, closes those that are
-/// still open, and waits for both at most two seconds. So a broker drops it after its workers.
+/// Dropping this first delivers the last bytes of streams that were dropped before, then closes
+/// those that are still open, and waits for both at most two seconds. So a broker drops it after
+/// its workers.
 #[derive(Debug)]
 pub(crate) struct QuicListeners {
-    // The first field goes first: the endpoints are closed before their thread ends.
+    // The first field is dropped first: the endpoints are closed before their thread ends.
     open: Vec<OpenListener>,
     thread: QuicThread,
-    /// Held while listeners become others, and while a connection is passed on.
+    /// Locked while listeners change, and while a connection is passed on.
     changing: Arc<Mutex<()>>,
 }
 
-/// A listener that is ready, and that does not answer yet. Dropped, it is closed.
+/// A listener that is ready but does not answer yet. Dropping it closes it.
 #[derive(Debug)]
 pub(crate) struct ReadyListener {
     number: usize,
@@ -62,7 +63,7 @@ pub(crate) struct ReadyListener {
     is_open: bool,
 }
 
-/// Other terms of a listener, ready to be those of its connections from now on.
+/// Other terms of a listener, ready to apply to its connections from now on.
 #[derive(Debug)]
 pub(crate) struct ReadyTerms {
     number: usize,
@@ -78,22 +79,22 @@ struct OpenListener {
     accepting: AbortHandle,
 }
 
-/// What a listener is now, whatever it was when a handshake began.
+/// The present terms of a listener, whatever they were when a handshake began.
 struct Current {
     listener: Mutex<Arc<QuicListener>>,
     changing: Arc<Mutex<()>>,
     pass_on: PassOn,
 }
 
-/// What the tasks of a listener have in common, while its terms stay the same.
+/// What the tasks of a listener share while its terms stay the same.
 struct QuicListener {
     number: usize,
     runtime: Arc<Shared>,
     crypto: ServerCrypto,
-    /// All but the certificates, which may change.
+    /// Everything but the certificates, which may change.
     config: ServerConfig,
     terms: QuicTerms,
-    /// One more reference for each handshake under way.
+    /// Has one more reference for each handshake under way.
     handshakes: Arc<()>,
     /// Whether the listener is gone.
     is_closed: Arc<AtomicBool>,
@@ -111,16 +112,16 @@ impl QuicListeners {
         Ok(Self { open: Vec::new(), thread, changing: Arc::default() })
     }
 
-    /// Whether a listener is on its way out, so that its port may be free in a moment.
+    /// Returns whether a listener is about to end, so that its port may become free in a moment.
     pub(crate) fn may_free_a_port(&self) -> bool {
         self.thread.shared().may_free_a_port(self.open.len())
     }
 
-    /// Makes everything ready on a socket. Nobody is answered yet.
+    /// Makes everything ready on a socket, but answers nobody yet.
     ///
     /// # Errors
     ///
-    /// The operating system refuses descriptors, or the certificates are of no use for QUIC.
+    /// The operating system refuses descriptors, or the certificates cannot be used for QUIC.
     pub(crate) fn ready(&self, number: usize, socket: QuicSocket) -> io::Result<ReadyListener> {
         let listener = QuicListener::new(number, self.thread.shared(), socket.terms)?;
         let config = Some(listener.config.clone());
@@ -156,7 +157,7 @@ impl QuicListeners {
     ///
     /// # Errors
     ///
-    /// The certificates are of no use for QUIC.
+    /// The certificates cannot be used for QUIC.
     pub(crate) fn ready_terms(
         &self,
         number: usize,
@@ -169,13 +170,13 @@ impl QuicListeners {
         Ok(Some(ReadyTerms { number, listener }))
     }
 
-    /// Passes no connection on until this is dropped.
+    /// Holds all connections: none is passed on until the result is dropped.
     pub(crate) fn hold(&self) -> MutexGuard<'_, ()> {
         self.changing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Connections from now on are accepted on these terms. Handshakes under way go on if they
-    /// would lead to the same.
+    /// Accepts connections on these terms from now on. Handshakes under way go on if the new terms
+    /// would lead to the same result.
     pub(crate) fn change(&self, ready: ReadyTerms) {
         let Some(open) = self.open.iter().find(|open| open.number == ready.number) else {
             return;
@@ -184,18 +185,18 @@ impl QuicListeners {
         open.current.set(ready.listener);
     }
 
-    /// Takes no further connections by a listener. Those that are there go on until their owners
-    /// end them; then its socket is closed.
+    /// Takes no further connections by a listener. Existing ones go on until their owners end them;
+    /// then the listener's socket is closed.
     pub(crate) fn remove(&mut self, number: usize) {
         let is_gone = |open: &mut OpenListener| open.number == number;
         for open in self.open.extract_if(.., is_gone) {
             open.current.get().is_closed.store(true, Ordering::Release);
-            // Until then, whoever comes is refused.
+            // Until then, new connections are refused.
             self.thread.shared().end_endpoint(open.endpoint, Some(open.accepting));
         }
     }
 
-    /// Takes no further connections. Those that are there go on.
+    /// Takes no further connections. Existing ones go on.
     pub(crate) fn stop_accepting(&self) {
         self.thread.shared().stop_accepting();
     }
@@ -214,8 +215,8 @@ impl Current {
         self.listener.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Passes on a connection whose handshake was with `listener`, unless another handshake would
-    /// be asked for now: what its Client may do is for those who have passed that one.
+    /// Passes on a connection whose handshake was with `listener`, unless the present terms ask for
+    /// another handshake: what they allow a Client is only for those who have passed that one.
     fn pass_on(&self, listener: &QuicListener, shaken: Shaken) -> Result<(), String> {
         if listener.is_stopping() {
             return Ok(());
@@ -238,7 +239,7 @@ struct Shaken {
     connection: Connection,
     slot: Slot,
     address: SocketAddr,
-    /// When its first datagram came.
+    /// When the connection's first datagram came.
     opened: Instant,
 }
 
@@ -261,7 +262,7 @@ impl QuicListener {
         let crypto = ServerCrypto::new(Arc::clone(&terms.tls), terms.options.early_data);
         let mut config = ServerConfig::with_crypto(crypto.newest().map_err(io::Error::other)?);
         config.transport_config(server_transport(&terms.options));
-        // Whoever comes back would show by a token where it is. Nothing here remembers which
+        // A token would let a returning client show where it is. Nothing here remembers which
         // tokens have been used, so none would count.
         config.validation_token.sent(0);
         Ok(Self {
@@ -276,10 +277,11 @@ impl QuicListener {
         })
     }
 
-    /// The same listener on other terms.
+    /// Returns the same listener on other terms.
     fn with_terms(&self, terms: QuicTerms) -> io::Result<Self> {
         let mut other = Self::new(self.number, &self.runtime, terms)?;
-        // Who was asked to show its address comes back with what the old key has signed.
+        // A client that was asked to show its address comes back with something that the old key
+        // has signed.
         let mut config = self.config.clone();
         (config.crypto, config.transport) = (other.config.crypto, other.config.transport);
         other.config = config;
@@ -287,7 +289,7 @@ impl QuicListener {
         Ok(other)
     }
 
-    /// Whether a handshake with the other one leads to the same.
+    /// Returns whether a handshake with the other listener leads to the same result.
     fn admits_as(&self, other: &Self) -> bool {
         let has_same_tls = Arc::ptr_eq(&self.terms.tls, &other.terms.tls);
         has_same_tls && self.terms.options == other.terms.options
@@ -297,15 +299,15 @@ impl QuicListener {
         self.runtime.is_stopping() || self.is_closed.load(Ordering::Acquire)
     }
 
-    /// Decides on a first datagram. Nothing has been computed for it yet.
+    /// Decides about a first datagram. Nothing has been computed for it yet.
     fn accept(self: &Arc<Self>, incoming: Incoming, current: &Arc<Current>) {
         if self.is_stopping() {
             return incoming.refuse();
         }
-        // References: the listener's own and one for each.
+        // One reference is the listener's own, and there is one for each handshake.
         let handshakes = Arc::strong_count(&self.handshakes) - 1;
         if handshakes >= self.terms.retry_above && !incoming.remote_address_validated() {
-            // It may always be asked, as its address is not validated.
+            // A retry is always possible, because the address is not validated.
             let _ = incoming.retry();
             return;
         }
@@ -340,7 +342,7 @@ impl QuicListener {
         });
     }
 
-    /// Until the control stream is there.
+    /// Goes through the handshake, until the control stream is there.
     async fn shake_hands(
         &self,
         incoming: Incoming,
@@ -350,7 +352,7 @@ impl QuicListener {
         config.crypto = self.crypto.newest().map_err(|error| error.to_string())?;
         let connecting =
             incoming.accept_with(Arc::new(config)).map_err(|error| error.to_string())?;
-        // A server may always go on at once, also if the Client sent nothing early.
+        // A server may always go on at once, even if the Client sent nothing early.
         let early =
             if self.terms.options.early_data { connecting.into_0rtt() } else { Err(connecting) };
         let connection = match early {
@@ -373,7 +375,7 @@ impl QuicListener {
     }
 }
 
-/// After the whole handshake.
+/// Waits for the whole handshake.
 async fn established(
     connecting: Connecting,
     deadline: RuntimeInstant,
@@ -384,7 +386,7 @@ async fn established(
     }
 }
 
-/// The first stream of the Client.
+/// Waits for the first stream of the Client.
 async fn control_stream(
     connection: &quinn::Connection,
     deadline: RuntimeInstant,

@@ -1,4 +1,4 @@
-//! Where the handshake of a client, on the thread of QUIC, meets the stream, on its owner's.
+//! Where a client's handshake, on the thread of QUIC, meets the stream, on its owner's thread.
 
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -8,7 +8,7 @@ use tokio::task::AbortHandle;
 
 use super::connection::Connection;
 
-/// The stream's end. Dropped before the handshake is over, it ends that.
+/// The stream's end. Dropping it before the handshake is over ends the handshake.
 #[derive(Debug)]
 pub(super) struct Meeting {
     place: Place,
@@ -28,7 +28,7 @@ struct Inner {
 }
 
 impl Meeting {
-    /// What `task` will bring to `place`.
+    /// Waits for what `task` will bring to `place`.
     #[cfg(feature = "client")]
     pub(super) fn new(place: Place, task: AbortHandle) -> Self {
         Self { place, task }
@@ -38,7 +38,7 @@ impl Meeting {
         self.place.lock().waker = waker;
     }
 
-    /// What became of it, once.
+    /// Takes the result of the handshake, once.
     pub(super) fn take(&self) -> Option<io::Result<Connection>> {
         self.place.lock().result.take()
     }
@@ -47,7 +47,7 @@ impl Meeting {
     ///
     /// # Errors
     ///
-    /// It has failed: why.
+    /// Why the handshake has failed.
     pub(super) fn is_over(&self) -> io::Result<bool> {
         match &self.place.lock().result {
             None => Ok(false),
@@ -70,7 +70,7 @@ impl Place {
         Self { inner: Arc::new(Mutex::new(inner)) }
     }
 
-    /// Tells the stream.
+    /// Gives the stream the result.
     #[cfg(feature = "client")]
     pub(super) fn bring(&self, result: io::Result<Connection>) {
         let waker = {

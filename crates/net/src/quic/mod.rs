@@ -1,10 +1,10 @@
-//! MQTT's bytes in the streams of QUIC, by quinn.
+//! MQTT's bytes in QUIC streams, by quinn.
 //!
-//! One thread with a small runtime (`thread`) drives UDP sockets, timers and handshakes. The
-//! streams are polled by their owners, on the owners' threads: a worker's waker is called when
-//! there is something to do, so no byte is copied from thread to thread and no task stands
-//! between. Nothing here may block that thread, or read or write on behalf of a stream's owner;
-//! only the last bytes of a stream that was dropped are seen off here.
+//! One thread with a small runtime (`thread`) drives UDP sockets, timers and handshakes. The owners
+//! of streams poll them on their own threads: a worker's waker is called when there is something to
+//! do, so no byte is copied from thread to thread and no task stands in between. Nothing here may
+//! block the QUIC thread, or read or write on behalf of a stream's owner; only the last bytes of a
+//! dropped stream are delivered here.
 
 #[cfg(feature = "client")]
 mod client;
@@ -35,12 +35,12 @@ const ALPN: &[u8] = b"mqtt";
 mod code {
     use quinn::VarInt;
 
-    /// What was to be said has been said.
+    /// Everything that was to be sent has been sent.
     pub(super) const NORMAL: VarInt = VarInt::from_u32(0);
     /// The control stream is gone, or never came.
     pub(super) const NO_CONTROL_STREAM: VarInt = VarInt::from_u32(1);
-    /// The listener has become another one meanwhile: come again.
+    /// The listener's settings have changed meanwhile: come again.
     pub(super) const SERVER_BUSY: VarInt = VarInt::from_u32(0x89);
-    /// The Client's certificate is not good any more.
+    /// The Client's certificate is no longer good.
     pub(super) const NOT_AUTHORIZED: VarInt = VarInt::from_u32(0x87);
 }

@@ -13,14 +13,15 @@ use crate::listen::{Listen, ListenAddress, Protocol, QuicOptions};
 use crate::listener::{BindError, first_address};
 use crate::tls::TlsServer;
 
-/// Datagrams of many clients arrive together; what the operating system does not keep is lost and
-/// sent again. It may allow less.
+/// The size of the socket's buffers. Datagrams of many clients arrive together; those that the
+/// operating system does not keep are lost and sent again. It may allow less than this.
 const BUFFER_BYTES: usize = 2 * 1024 * 1024;
 
-/// Handshakes under way above which clients have to show first that their address is theirs.
+/// The number of handshakes under way above which clients first have to show that their address is
+/// theirs.
 const RETRY_ABOVE: usize = 64;
 
-/// From the first datagram to the control stream, if the listener says nothing.
+/// The time from the first datagram to the control stream, if the listener sets none.
 const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
 
 /// A bound UDP socket with what its listener asks for.
@@ -35,13 +36,13 @@ pub(crate) struct QuicTerms {
     pub(super) options: QuicOptions,
     pub(super) tls: Arc<TlsServer>,
     pub(super) admission: Arc<Admission>,
-    /// From the first datagram to the control stream.
+    /// The time from the first datagram to the control stream.
     pub(super) deadline: Duration,
     pub(super) retry_above: usize,
 }
 
 impl QuicTerms {
-    /// What `listen` asks for; `None` if that is not QUIC.
+    /// Returns what `listen` asks for; `None` if that is not QUIC.
     pub(crate) fn new(
         listen: &Listen,
         tls: Arc<TlsServer>,
@@ -62,8 +63,8 @@ impl QuicSocket {
     ///
     /// # Errors
     ///
-    /// It is not an address of UDP, the name is unknown, the port is in use, or the address is not
-    /// this machine's.
+    /// The address is not one for UDP, the name is unknown, the port is in use, or the address is
+    /// not this machine's.
     pub(crate) fn bind(address: &ListenAddress, terms: QuicTerms) -> Result<Self, BindError> {
         let bind_error = |error| BindError { address: address.to_string(), error };
         let ListenAddress::Network(address) = address else {
@@ -75,20 +76,20 @@ impl QuicSocket {
         Ok(Self { socket, address, terms })
     }
 
-    /// The address that was bound, with the port that the operating system chose.
+    /// Returns the address that was bound, with the port that the operating system chose.
     pub(crate) fn local_address(&self) -> SocketAddr {
         self.address
     }
 }
 
-/// A bound socket, of both families if the address is that of all of IPv6.
+/// Returns a bound socket, of both families if the address stands for all IPv6 addresses.
 pub(super) fn bind_udp(address: SocketAddr) -> io::Result<UdpSocket> {
     let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(IpProtocol::UDP))?;
     if address.is_ipv6() {
         let takes_ipv4 = address.ip().is_unspecified();
         socket.set_only_v6(!takes_ipv4)?;
     }
-    // With less it works, too.
+    // Smaller buffers work, too.
     let _ = socket.set_recv_buffer_size(BUFFER_BYTES);
     let _ = socket.set_send_buffer_size(BUFFER_BYTES);
     socket.set_nonblocking(true)?;

@@ -1,4 +1,4 @@
-//! The streams of QUIC as the rest of the crate sees them.
+//! QUIC streams as the rest of the crate sees them.
 
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
@@ -14,12 +14,12 @@ use crate::peer::{Peer, PeerAddress, Transport};
 use crate::poller::Signal;
 use crate::stream::Received;
 
-/// A connection, with the bytes of its control stream. Dropped, it still delivers what was written
-/// (for at most a second) and closes then.
+/// A connection, with the bytes of its control stream. Dropping it still delivers what was written
+/// (for at most a second) and then closes the connection.
 ///
-/// It is not registered with the operating system: whoever owns it gives it a [`Waker`], which is
-/// called when a read, a write or [`QuicStream::accept_data_stream`] may do more than before. The
-/// waker is called under locks of QUIC, so it must not touch the stream.
+/// It is not registered with the operating system: its owner gives it a [`Waker`], which is called
+/// when a read, a write or [`QuicStream::accept_data_stream`] may do more than before. The waker is
+/// called under locks of QUIC, so it must not touch the stream.
 #[derive(Debug)]
 pub(crate) struct QuicStream {
     state: State,
@@ -29,15 +29,15 @@ pub(crate) struct QuicStream {
 
 #[derive(Debug)]
 enum State {
-    /// A client's, whose handshake is under way.
+    /// A client's stream whose handshake is under way.
     #[cfg_attr(not(feature = "client"), expect(dead_code, reason = "only clients connect"))]
     Connecting(Meeting),
     Open(Box<Connection>),
     Failed(io::ErrorKind, String),
 }
 
-/// A further stream of a connection. Dropped, it still delivers what was written, as long as the
-/// connection is there.
+/// A further stream of a connection. Dropping it still delivers what was written, as long as the
+/// connection exists.
 #[derive(Debug)]
 pub(crate) struct QuicDataStream {
     halves: Halves,
@@ -54,13 +54,13 @@ impl QuicStream {
         Self { state: State::Connecting(meeting), address, waker: Waker::noop().clone() }
     }
 
-    /// Has a worker's signal given from now on, or none any more.
+    /// Has a worker's signal given from now on, or no longer any.
     pub(crate) fn set_signal(&mut self, signal: Option<Arc<Signal>>) {
         self.set_waker(waker(signal));
     }
 
-    /// Has `waker` called from now on, instead of the one before. It is called at once: what has
-    /// become ready before is not told again.
+    /// Has `waker` called from now on, instead of the previous one. It is called once immediately,
+    /// because what has become ready before is not reported again.
     pub(crate) fn set_waker(&mut self, waker: Waker) {
         match &mut self.state {
             State::Open(connection) => connection.set_waker(waker.clone()),
@@ -77,17 +77,20 @@ impl QuicStream {
     /// # Errors
     ///
     /// `WouldBlock`: nothing has arrived. `ConnectionReset`: the peer reset the stream or the
-    /// connection. `TimedOut`: it has been silent for too long. An end that the peer wants is none.
+    /// connection. `TimedOut`: the peer has been silent for too long. An end that the peer wants is
+    /// no error.
     pub(crate) fn read(&mut self, into: &mut [u8]) -> io::Result<Received> {
         self.connected()?.read(into)
     }
 
-    /// Writes as much as there is room for. Less than everything: the waker will be called.
+    /// Writes as much as there is room for. If that is less than everything, the waker will be
+    /// called.
     ///
     /// # Errors
     ///
-    /// `WouldBlock`: there is no room. Else as [`QuicStream::read`]; `BrokenPipe`: the peer has
-    /// ended the connection, or nothing may be written after [`QuicStream::shutdown_write`].
+    /// `WouldBlock`: there is no room. `BrokenPipe`: the peer has ended the connection, or
+    /// [`QuicStream::shutdown_write`] was called before. Otherwise the same as for
+    /// [`QuicStream::read`].
     pub(crate) fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         self.connected()?.write_vectored(slices)
     }
@@ -99,22 +102,22 @@ impl QuicStream {
         }
     }
 
-    /// Somebody has found out whose connection it is: it may have more under way from now on.
+    /// Lets the connection have more under way from now on, because it is known whose it is.
     pub(crate) fn widen(&mut self) {
         if let State::Open(connection) = &mut self.state {
             connection.widen();
         }
     }
 
-    /// Ends the connection at once, with all its streams. What the peer has not got is lost.
+    /// Ends the connection at once, with all its streams. What the peer has not received is lost.
     pub(crate) fn close(mut self, code: u32) {
         if let State::Open(connection) = &mut self.state {
             connection.close(VarInt::from_u32(code));
         }
     }
 
-    /// The next data stream that the peer has opened, if there is one. Its first bytes are there
-    /// already.
+    /// Returns the next data stream that the peer has opened, if there is one. Its first bytes are
+    /// there already.
     pub(crate) fn accept_data_stream(&mut self) -> Option<QuicDataStream> {
         match &mut self.state {
             State::Open(connection) => connection.accept_data_stream(&self.waker),
@@ -122,22 +125,22 @@ impl QuicStream {
         }
     }
 
-    /// Opens a data stream, as a client. The peer knows of it when something has been written.
+    /// Opens a data stream, as a client. The peer learns of it when something has been written.
     ///
     /// # Errors
     ///
-    /// `WouldBlock`: the peer takes no more of them, or the handshake is under way. Else as
-    /// [`QuicStream::read`].
+    /// `WouldBlock`: the peer takes no more streams, or the handshake is under way. Otherwise the
+    /// same as for [`QuicStream::read`].
     #[cfg(feature = "client")]
     pub(crate) fn open_data_stream(&mut self) -> io::Result<QuicDataStream> {
         self.connected()?.open_data_stream()
     }
 
-    /// Whether the handshake of a client is complete.
+    /// Returns whether the handshake of a client is complete.
     ///
     /// # Errors
     ///
-    /// It has failed: why.
+    /// Why the handshake has failed.
     pub(crate) fn is_established(&self) -> io::Result<bool> {
         match &self.state {
             State::Open(_) => Ok(true),
@@ -146,7 +149,7 @@ impl QuicStream {
         }
     }
 
-    /// Where the peer is now: it may move.
+    /// Returns where the peer is now: it may move.
     pub(crate) fn address(&self) -> PeerAddress {
         PeerAddress::Network(match &self.state {
             State::Open(connection) => connection.address(),
@@ -154,7 +157,7 @@ impl QuicStream {
         })
     }
 
-    /// What is known of the peer.
+    /// Returns what is known of the peer.
     pub(crate) fn peer(&self) -> Peer {
         let tls = match &self.state {
             State::Open(connection) => Some(connection.tls()),
@@ -187,38 +190,38 @@ impl QuicDataStream {
         Self { halves }
     }
 
-    /// Its number within its connection: 4 for the first one of a client, 8, 12 and so on for those
-    /// that follow.
+    /// Returns the stream's number within its connection: 4 for the first one of a client, then 8,
+    /// 12 and so on.
     #[cfg(test)]
     pub(super) fn number(&self) -> u64 {
         self.halves.number()
     }
 
-    /// As [`QuicStream::set_signal`].
+    /// Does the same as [`QuicStream::set_signal`].
     pub(crate) fn set_signal(&mut self, signal: Option<Arc<Signal>>) {
         self.set_waker(waker(signal));
     }
 
-    /// As [`QuicStream::set_waker`].
+    /// Does the same as [`QuicStream::set_waker`].
     pub(crate) fn set_waker(&mut self, waker: Waker) {
         waker.wake_by_ref();
         self.halves.set_waker(waker);
     }
 
-    /// As [`QuicStream::read`].
+    /// Does the same as [`QuicStream::read`].
     ///
     /// # Errors
     ///
-    /// As [`QuicStream::read`].
+    /// The same as for [`QuicStream::read`].
     pub(crate) fn read(&mut self, into: &mut [u8]) -> io::Result<Received> {
         self.halves.read(into)
     }
 
-    /// As [`QuicStream::write_vectored`].
+    /// Does the same as [`QuicStream::write_vectored`].
     ///
     /// # Errors
     ///
-    /// As [`QuicStream::write_vectored`].
+    /// The same as for [`QuicStream::write_vectored`].
     pub(crate) fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         self.halves.write_vectored(slices)
     }
@@ -228,8 +231,8 @@ impl QuicDataStream {
         self.halves.finish();
     }
 
-    /// Ends this stream at once, both ways, and tells the peer `code`. What the peer has not got is
-    /// lost.
+    /// Ends this stream at once, in both directions, and tells the peer `code`. What the peer has
+    /// not received is lost.
     pub(crate) fn abort(mut self, code: u32) {
         self.halves.abort(VarInt::from_u32(code));
     }

@@ -1,5 +1,5 @@
 //! Clients and listeners on loopback. Both sides are polled as a worker does it: read and write
-//! until `WouldBlock`, then wait for a signal. Nothing waits for a time to pass.
+//! until `WouldBlock`, then wait for a signal. No test waits for a fixed time.
 
 mod changes;
 mod data_streams;
@@ -25,7 +25,7 @@ use crate::tls::{TlsClient, TlsClientOptions, TlsServer};
 /// No test takes nearly as long.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// What a poller is to a worker.
+/// Stands in for a worker's poller.
 #[derive(Default)]
 struct Signals {
     numbers: Mutex<Vec<usize>>,
@@ -39,7 +39,7 @@ struct Signal {
 
 impl Wake for Signal {
     fn wake(self: Arc<Self>) {
-        // It is called under locks of QUIC: a panic here would be the end of the process.
+        // This is called under locks of QUIC: a panic here would be the end of the process.
         self.signals.numbers.lock().unwrap_or_else(PoisonError::into_inner).push(self.number);
         self.signals.changed.notify_all();
     }
@@ -50,7 +50,7 @@ impl Signals {
         Arc::new(Signal { number, signals: Arc::clone(self) }).into()
     }
 
-    /// Waits for signals, and gives their numbers.
+    /// Waits for signals, and returns their numbers.
     fn wait(&self) -> Vec<usize> {
         let numbers = self.numbers.lock().unwrap();
         let wait = self.changed.wait_timeout_while(numbers, PATIENCE, |numbers| numbers.is_empty());
@@ -59,7 +59,7 @@ impl Signals {
         numbers
     }
 
-    /// Tries again at each signal until it works.
+    /// Tries again at each signal until the attempt works.
     fn drive<T>(&self, mut attempt: impl FnMut() -> Option<T>) -> T {
         loop {
             if let Some(result) = attempt() {
@@ -70,7 +70,7 @@ impl Signals {
     }
 }
 
-/// Tries again and again, for what nobody signals.
+/// Tries again and again, for changes that nobody signals.
 fn eventually(what: &str, mut attempt: impl FnMut() -> bool) {
     let begin = Instant::now();
     while !attempt() {
@@ -169,7 +169,7 @@ impl World {
         }
     }
 
-    /// A client's stream, whose handshake may be under way.
+    /// Returns a client's stream, whose handshake may be under way.
     fn connect(&self, number: usize) -> QuicStream {
         self.connect_to(self.address, number)
     }
@@ -188,7 +188,7 @@ impl World {
         stream
     }
 
-    /// Both ends of a new connection, after a greeting of the client.
+    /// Returns both ends of a new connection, after a greeting of the client.
     fn pair(&self) -> (QuicStream, QuicStream) {
         let mut client = self.connect(1);
         self.write_all(&mut client, b"hello");
@@ -223,7 +223,7 @@ impl World {
         bytes
     }
 
-    /// Reads until the end, or the error.
+    /// Reads until the end or an error.
     fn read_to_end(&self, stream: &mut impl Polled) -> (Vec<u8>, io::Result<()>) {
         let mut bytes = Vec::new();
         let mut buffer = [0; 4096];
@@ -242,7 +242,7 @@ impl World {
         (bytes, result)
     }
 
-    /// The error that a stream ends with.
+    /// Returns the error that a stream ends with.
     fn failure(&self, stream: &mut impl Polled) -> io::Error {
         self.read_to_end(stream).1.expect_err("it has ended well")
     }
@@ -253,12 +253,12 @@ fn tls_client(directory: &Directory, authority: &Authority) -> Arc<TlsClient> {
     Arc::new(TlsClient::new(&TlsClientOptions { ca, ..TlsClientOptions::default() }).unwrap())
 }
 
-/// What a stream is inside.
+/// Returns the QUIC stream inside a stream.
 fn quic(stream: Stream) -> QuicStream {
     stream.into_quic().expect("it is of another kind")
 }
 
-/// `WouldBlock` as none.
+/// Turns `WouldBlock` into `None`.
 fn pending<T>(result: io::Result<T>) -> io::Result<Option<T>> {
     match result {
         Ok(result) => Ok(Some(result)),
@@ -293,7 +293,7 @@ impl Polled for QuicDataStream {
     }
 }
 
-/// Bytes that show where they belong.
+/// Returns bytes that show where they belong.
 fn pattern(from: usize, count: usize) -> Vec<u8> {
     (from..from + count).map(|place| (place % 251) as u8).collect()
 }

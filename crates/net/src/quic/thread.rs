@@ -20,9 +20,9 @@ use super::halves::Halves;
 /// How long the peer has to acknowledge the last bytes of a stream.
 pub(super) const LINGER: Duration = Duration::from_secs(1);
 
-/// A thread for QUIC, of all listeners or of a client's connections. Dropped, it sees off the last
-/// bytes of streams that were dropped before, closes what is still open, and waits for both at most
-/// two seconds.
+/// A thread for QUIC, of all listeners or of a client's connections. Dropping it first delivers the
+/// last bytes of streams that were dropped before, then closes what is still open, and waits for
+/// both at most two seconds.
 #[derive(Debug)]
 pub(super) struct QuicThread {
     shared: Arc<Shared>,
@@ -30,24 +30,24 @@ pub(super) struct QuicThread {
     thread: Option<JoinHandle<()>>,
 }
 
-/// What streams need of the thread.
+/// What streams need from the thread.
 #[derive(Debug)]
 pub(super) struct Shared {
     handle: Handle,
     runtime: PatientRuntime,
     endpoints: Mutex<Endpoints>,
     is_stopping: AtomicBool,
-    /// Streams that were dropped and whose last bytes are on their way.
+    /// How many streams were dropped while their last bytes are still on their way.
     lingering: watch::Sender<usize>,
 }
 
-/// The endpoints that are there, until they are closed.
+/// The endpoints, until they are closed.
 #[derive(Debug, Default)]
 struct Endpoints {
     open: Vec<(u64, Endpoint)>,
-    /// How many there were.
+    /// How many endpoints there have been.
     count: u64,
-    /// When the last one went while the thread goes on.
+    /// When an endpoint was last closed while the thread goes on.
     ended: Option<Instant>,
 }
 
@@ -72,7 +72,7 @@ impl QuicThread {
         let for_thread = Arc::clone(&shared);
         let thread = thread::Builder::new().name(name.into()).spawn(move || {
             runtime.block_on(async {
-                // Whether it was sent or its sender is gone is the same.
+                // A sent message and a dropped sender mean the same.
                 let _ = stopped.await;
                 for_thread.close().await;
             });
@@ -98,11 +98,11 @@ impl Drop for QuicThread {
 }
 
 impl Shared {
-    /// How long connections of an endpoint that ends may take to be over.
+    /// How long the connections of an endpoint that ends may take to end.
     const ENDING_MAX: Duration = Duration::from_secs(20);
 
-    /// An endpoint on `socket`, which is closed with the runtime, unless it is ended before by its
-    /// number.
+    /// Adds an endpoint on `socket`. It is closed with the runtime, unless it is ended by its
+    /// number before.
     pub(super) fn add_endpoint(
         &self,
         socket: UdpSocket,
@@ -119,8 +119,8 @@ impl Shared {
         Ok((number, endpoint))
     }
 
-    /// Closes an endpoint, and ends the task that accepts from it, as soon as its connections are
-    /// over. Others see to that, and that there are no new ones.
+    /// Closes an endpoint, and ends the task that accepts from it, as soon as its connections have
+    /// ended. Ending them, and admitting no new ones, is up to others.
     pub(super) fn end_endpoint(
         self: &Arc<Self>,
         (number, endpoint): (u64, Endpoint),
@@ -142,7 +142,7 @@ impl Shared {
         });
     }
 
-    /// Whether an endpoint may be on its way out, and its port free in a moment.
+    /// Returns whether an endpoint may be about to end, with its port free in a moment.
     pub(super) fn may_free_a_port(&self, running: usize) -> bool {
         const MOMENT: Duration = Duration::from_secs(1);
         let endpoints = self.endpoints();
@@ -166,8 +166,8 @@ impl Shared {
         self.is_stopping.load(Ordering::Acquire)
     }
 
-    /// Waits until what was written to `control` has arrived, for at most [`LINGER`], and calls
-    /// `end` then. The runtime waits for it before it closes.
+    /// Waits until what was written to `control` has arrived, for at most [`LINGER`], and then
+    /// calls `end`. The runtime waits for this before it closes.
     pub(super) fn linger(self: &Arc<Self>, control: Halves, end: impl FnOnce() + Send + 'static) {
         self.lingering.send_modify(|count| *count += 1);
         let shared = Arc::clone(self);

@@ -1,4 +1,4 @@
-//! What QUIC needs of TLS, and how quinn gets it.
+//! What QUIC needs from TLS, and how quinn gets it.
 
 use std::any::Any;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -42,8 +42,8 @@ impl ServerCrypto {
         Ok(crypto)
     }
 
-    /// What the handshake of `connection` has found. A Client's certificate is verified once more,
-    /// because the handshake of a resumed session has not.
+    /// Returns what the handshake of `connection` has found. A Client's certificate is verified
+    /// once more, because the handshake of a resumed session has not verified it.
     pub(super) fn info(&self, connection: &quinn::Connection) -> Result<TlsInfo, TlsError> {
         let chain = chain(connection);
         self.tls.verify_again(chain.as_deref())?;
@@ -57,7 +57,7 @@ impl ServerCrypto {
     }
 }
 
-/// A Client's configuration.
+/// Returns a client's configuration.
 #[cfg(feature = "client")]
 pub(super) fn client_crypto(
     config: &rustls::ClientConfig,
@@ -67,8 +67,8 @@ pub(super) fn client_crypto(
     config.try_into()
 }
 
-/// What the handshake of `connection` has found, without the peer's certificate. quinn does not
-/// tell the cipher suite.
+/// Returns what the handshake of `connection` has found, without the peer's certificate. quinn does
+/// not tell the cipher suite.
 pub(super) fn info(connection: &quinn::Connection) -> TlsInfo {
     let data = connection.handshake_data().and_then(|data| data.downcast::<HandshakeData>().ok());
     let (alpn, server_name) =

@@ -1,4 +1,4 @@
-//! Listeners that become others while connections come and stand.
+//! Listeners that change while connections come and exist.
 
 use std::fs;
 use std::io::{ErrorKind, Read};
@@ -56,14 +56,14 @@ impl World {
         figures.iter().filter_map(|(_, address, _)| address.network()).collect()
     }
 
-    /// Closes whoever is accepted, until it is so.
+    /// Closes every connection that is accepted, until `is_so` returns true.
     fn close_until(&self, is_so: impl Fn() -> bool) {
         while !is_so() {
             drop(self.accepted.recv_timeout(Duration::from_millis(5)));
         }
     }
 
-    /// A client, and what was accepted of it.
+    /// Returns a client, and its connection as it was accepted.
     fn connect(&self, address: SocketAddr) -> (TcpStream, Accepted) {
         let client = TcpStream::connect(address).unwrap();
         (client, self.accepted.recv_timeout(PATIENCE).unwrap())
@@ -105,7 +105,7 @@ fn a_new_one_accepts_and_one_that_is_removed_does_not() {
     let (_third, third) = world.connect(new);
     assert_eq!(third.listener, 5);
     assert_eq!(first.stream.peer().transport, Transport::Tcp, "the connection stands");
-    // Its address is free for another one.
+    // Its address is free for another listener.
     world.carry_out(added(0, plain(old.to_string())));
     assert_eq!(world.connect(old).1.listener, 0);
 }
@@ -121,7 +121,8 @@ fn nobody_is_refused_while_a_listener_changes() {
             let mut count = 0;
             while !ends.load(Ordering::Relaxed) {
                 let mut client = TcpStream::connect(address).unwrap();
-                // Until it was accepted: else they would become more than may be open.
+                // Waits until the connection was accepted; otherwise more would be open than may
+                // be.
                 assert_eq!(client.read(&mut [0; 1]).unwrap(), 0);
                 count += 1;
             }
@@ -135,7 +136,7 @@ fn nobody_is_refused_while_a_listener_changes() {
                 listen = listen.websocket(WebSocketOptions::default());
             }
             world.change(0, &listen);
-            // Somebody comes to each of them, and is closed.
+            // Somebody connects after each change, and is closed.
             drop(world.accepted.recv_timeout(PATIENCE).unwrap());
         }
         ends.store(true, Ordering::Relaxed);
@@ -156,7 +157,7 @@ fn connections_have_the_terms_that_they_came_by() {
     let (_client, websocket) = world.connect(address);
     let transports = [plain.stream.peer().transport, websocket.stream.peer().transport];
     assert_eq!(transports, [Transport::Tcp, Transport::WebSocket]);
-    // Those who were there before count.
+    // Connections from before the change count.
     let (_client, third) = world.connect(address);
     assert_eq!(third.refusal, Some(Refusal::Connections));
     assert_eq!(world.control.figures()[0].2.open, 2);
@@ -200,7 +201,7 @@ fn one_address_gives_way_to_another_at_its_port() {
         world.carry_out(changes);
         assert_eq!(world.connect(loopback).1.listener, number);
     }
-    // Nobody else can come to that port.
+    // Nobody else can be bound to that port.
     TcpListener::bind(loopback).unwrap_err();
 }
 
@@ -214,7 +215,7 @@ fn the_file_of_a_removed_unix_socket_is_removed() {
     assert_eq!(world.accepted.recv_timeout(PATIENCE).unwrap().listener, 1);
     world.carry_out(removed(1));
     assert!(directory.names().is_empty(), "{:?}", directory.names());
-    // What cannot be leaves no file behind.
+    // A listener that cannot be made leaves no file behind.
     let taken = world.addresses()[0];
     world.refuse(ListenerChanges {
         added: vec![(1, unix(&path)), (2, plain(taken.to_string()))],
@@ -234,12 +235,13 @@ fn a_unix_socket_gets_another_mode_and_nobody_is_refused() {
         let clients = scope.spawn(|| {
             while !ends.load(Ordering::Relaxed) {
                 let mut client = UnixStream::connect(&path).unwrap();
-                // Until it was accepted: else they would become more than may be open.
+                // Waits until the connection was accepted; otherwise more would be open than may
+                // be.
                 assert_eq!(client.read(&mut [0; 1]).unwrap(), 0);
             }
         });
         for round in 0..100 {
-            // Closes it.
+            // Closes the connection.
             drop(world.accepted.recv_timeout(PATIENCE).unwrap());
             let mode = if round % 2 == 0 { 0o600 } else { 0o660 };
             listen.unix.mode = Some(mode);
@@ -268,13 +270,13 @@ fn a_unix_socket_that_could_not_be_replaced_gets_its_mode_the_next_time() {
         .running
         .prepare(ListenerChanges { changed: changed.clone(), ..ListenerChanges::default() })
         .unwrap();
-    // Somebody is quicker.
+    // Somebody else takes the path first.
     let aside = directory.0.join("aside");
     fs::rename(&path, &aside).unwrap();
     fs::write(&path, "").unwrap();
     let failed = world.running.carry_out(ready, || ());
     assert!(matches!(&failed[..], [(0, error)] if error.to_string().contains("not a socket")));
-    // It still accepts, and all else is in effect.
+    // The listener still accepts, and everything else is in effect.
     fs::rename(&aside, &path).unwrap();
     let _client = UnixStream::connect(&path).unwrap();
     let _first = world.accepted.recv_timeout(PATIENCE).unwrap();
@@ -324,7 +326,7 @@ fn a_unix_socket_may_be_written_in_another_way() {
     world.change(0, &listen);
     let _client = UnixStream::connect(&path).unwrap();
     assert_eq!(world.accepted.recv_timeout(PATIENCE).unwrap().listener, 0);
-    // By another way to its directory it is found in use, and by whom.
+    // If another path to the directory is used, the socket is found in use, and by whom.
     let link = Directory::new();
     let way = link.0.join("way");
     std::os::unix::fs::symlink(&directory.0, &way).unwrap();

@@ -1,4 +1,4 @@
-//! What certificates say, as values without ASN.1.
+//! The contents of certificates, as values without ASN.1.
 //!
 //! A peer's certificate comes here only after it was verified; nothing here decides whether it is
 //! good.
@@ -21,7 +21,7 @@ use crate::{AlternativeName, PeerCertificate};
 const COMMON_NAME: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.4.3");
 const BASIC_CONSTRAINTS: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.19");
 const EXTENDED_KEY_USAGE: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.37");
-/// The purposes with which a certificate may be a server's: serverAuth and anyExtendedKeyUsage.
+/// The purposes that allow a certificate to be a server's: serverAuth and anyExtendedKeyUsage.
 const SERVERS_USAGES: [ObjectIdentifier; 2] = [
     ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.3.1"),
     ObjectIdentifier::new_unwrap("2.5.29.37.0"),
@@ -39,21 +39,22 @@ const SUBJECT_ALTERNATIVE_NAME: ObjectIdentifier = ObjectIdentifier::new_unwrap(
 pub struct CertificateInfo {
     /// The file that it comes from.
     pub file: PathBuf,
-    /// Its subject as RFC 4514 writes it.
+    /// The subject as RFC 4514 writes it.
     pub subject: String,
     /// The names and addresses that it is for; wildcards as they are (`*.example.org`).
     pub names: Vec<String>,
-    /// When it begins, in seconds since 1970.
+    /// When the certificate becomes valid, in seconds since 1970.
     pub not_before: i64,
-    /// When it ends, in seconds since 1970.
+    /// When the certificate expires, in seconds since 1970.
     pub not_after: i64,
-    /// What Clients with strict rules do not take, though a listener works with it.
+    /// What makes Clients with strict rules refuse the certificate, although a listener works with
+    /// it.
     pub oddity: Option<&'static str>,
 }
 
 impl CertificateInfo {
-    /// What is to be told about it at `now`, in seconds since 1970: a listener works with a
-    /// certificate that has expired, but Clients will not take it.
+    /// Returns a warning about the certificate at `now`, in seconds since 1970, if one is due: a
+    /// listener works with a certificate that has expired, but Clients will not accept it.
     pub fn warning(&self, now: i64) -> Option<String> {
         let fault = if now > self.not_after {
             let days = (now - self.not_after) / 86_400;
@@ -72,8 +73,8 @@ impl CertificateInfo {
     }
 }
 
-/// What a verified chain says of its owner; its first certificate is the owner's. Absent if there
-/// is none, or if it is not what RFC 5280 describes.
+/// Returns what a verified chain says about its owner, whose certificate is the first. `None` if
+/// there is none, or if it is not what RFC 5280 describes.
 pub(crate) fn peer_certificate(chain: &[CertificateDer<'_>]) -> Option<PeerCertificate> {
     let first = chain.first()?;
     let certificate = Certificate::from_der(first).ok()?;
@@ -90,7 +91,7 @@ pub(crate) fn peer_certificate(chain: &[CertificateDer<'_>]) -> Option<PeerCerti
     })
 }
 
-/// What a listener's own certificate says, or why it cannot be read.
+/// Returns what a listener's own certificate says, or why it cannot be read.
 pub(super) fn certificate_info(file: PathBuf, der: &[u8]) -> Result<CertificateInfo, String> {
     let certificate = Certificate::from_der(der).map_err(|error| error.to_string())?;
     let content = certificate.tbs_certificate();
@@ -104,7 +105,8 @@ pub(super) fn certificate_info(file: PathBuf, der: &[u8]) -> Result<CertificateI
     })
 }
 
-/// What the usual recipes leave out, or do as nobody does any more.
+/// Returns what is odd about a certificate: something that the usual recipes leave out, or that has
+/// gone out of use.
 fn oddity(certificate: &Certificate) -> Option<&'static str> {
     if certificate.tbs_certificate().version() == Version::V1 {
         Some("is of X.509 version 1 (`openssl x509 -req` needs -extfile)")
@@ -126,20 +128,20 @@ fn is_of_authority(certificate: &Certificate) -> bool {
         .is_some_and(|constraints| constraints.ca)
 }
 
-/// Who says nothing of purposes is for all of them.
+/// Returns whether a certificate may be a server's. One that names no purposes is for all of them.
 fn is_for_servers(certificate: &Certificate) -> bool {
     extension::<ExtendedKeyUsage>(certificate, EXTENDED_KEY_USAGE)
         .is_none_or(|usage| usage.0.iter().any(|purpose| SERVERS_USAGES.contains(purpose)))
 }
 
-/// The content of an extension, if it is there and well-formed.
+/// Returns the content of an extension, if it is there and well-formed.
 fn extension<'a, T: Decode<'a>>(certificate: &'a Certificate, id: ObjectIdentifier) -> Option<T> {
     let mut extensions = certificate.tbs_certificate().extensions().into_iter().flatten();
     let extension = extensions.find(|extension| extension.extn_id == id)?;
     T::from_der(extension.extn_value.as_bytes()).ok()
 }
 
-/// The key in a certificate of X.509 version 1, as DER.
+/// Returns the key in a certificate of X.509 version 1, as DER.
 pub(super) fn public_key_of_version_1(der: &[u8]) -> Option<Vec<u8>> {
     let certificate = Certificate::from_der(der).ok()?;
     let content = certificate.tbs_certificate();
@@ -147,7 +149,7 @@ pub(super) fn public_key_of_version_1(der: &[u8]) -> Option<Vec<u8>> {
     is_old.then(|| content.subject_public_key_info().to_der().ok()).flatten()
 }
 
-/// The name or address of a host; others are no names of servers.
+/// Returns the name or address of a host; other kinds do not name servers.
 fn host(name: &AlternativeName) -> Option<String> {
     match name {
         AlternativeName::Dns(name) => Some(name.clone()),
@@ -156,19 +158,19 @@ fn host(name: &AlternativeName) -> Option<String> {
     }
 }
 
-/// The last Common Name: names go from the most general to the most specific.
+/// Returns the last Common Name: names go from the most general to the most specific.
 fn common_name(name: &Name) -> Option<String> {
     let value = name.iter().filter(|part| part.oid == COMMON_NAME).last()?;
     text(&value.value)
 }
 
-/// A string of whichever of ASN.1's kinds.
+/// Returns a string of any of ASN.1's string types.
 fn text(value: &Any) -> Option<String> {
     match value.tag() {
         Tag::Utf8String | Tag::PrintableString | Tag::Ia5String => {
             String::from_utf8(value.value().to_vec()).ok()
         }
-        // Meant to be T.61, but written and read as Latin-1 by everybody.
+        // Meant to be T.61, but in practice everybody writes and reads Latin-1.
         Tag::TeletexString => Some(value.value().iter().map(|byte| char::from(*byte)).collect()),
         Tag::BmpString => {
             let (units, _) = value.value().as_chunks::<2>();
@@ -181,7 +183,8 @@ fn text(value: &Any) -> Option<String> {
     }
 }
 
-/// Each name is read alone, so that one of a kind that nobody knows does not hide the others.
+/// Returns the alternative names. Each is read alone, so that one of an unknown kind does not hide
+/// the others.
 fn alternative_names(certificate: &Certificate) -> Vec<AlternativeName> {
     let extensions = certificate.tbs_certificate().extensions().into_iter().flatten();
     extensions
@@ -211,7 +214,7 @@ fn address(octets: &[u8]) -> Option<IpAddr> {
     <[u8; 16]>::try_from(octets).ok().map(IpAddr::from)
 }
 
-/// Without the zero that ASN.1 puts before a large number, so that it is the number's own digits.
+/// Returns a serial number in hexadecimal, without the zero that ASN.1 puts before a large number.
 fn serial(bytes: &[u8]) -> String {
     let bytes = match bytes {
         [0, rest @ ..] if !rest.is_empty() => rest,

@@ -1,4 +1,4 @@
-//! The Client's side of TLS, for the commands that connect to brokers and for bridges.
+//! The client's side of TLS, for the commands that connect to brokers and for bridges.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -22,20 +22,20 @@ use crate::CertificateFiles;
 /// How a Client verifies servers and shows who it is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TlsClientOptions {
-    /// Certificates of the authorities that servers' certificates have to come from; absent: those
-    /// of the system.
+    /// Certificates of the authorities that servers' certificates have to come from; absent: the
+    /// system's authorities.
     pub ca: Option<PathBuf>,
-    /// With `ca`: the system's authorities are as good.
+    /// With `ca`: trust the system's authorities, too.
     pub system_ca: bool,
-    /// The certificate that is shown to servers that ask for one.
+    /// The certificate to show to servers that ask for one.
     pub certificate: Option<CertificateFiles>,
-    /// Nothing is verified: whoever answers is believed. For tests only.
+    /// Verify nothing and believe whoever answers. For tests only.
     pub insecure: bool,
-    /// The protocols that are offered, the best first.
+    /// The protocols to offer, the best first.
     pub alpn: Vec<Vec<u8>>,
 }
 
-/// Makes sessions to servers.
+/// Makes TLS sessions to servers.
 #[derive(Debug)]
 pub struct TlsClient {
     config: Arc<ClientConfig>,
@@ -62,14 +62,14 @@ impl TlsClient {
         Ok(Self { config: Arc::new(config) })
     }
 
-    /// A session to the server of this name, which is a host name or an IP address.
+    /// Opens a session to the server of this name, which is a host name or an IP address.
     pub(crate) fn open(&self, server_name: &str) -> Result<TlsSession, TlsError> {
         let name = ServerName::try_from(server_name.to_string())
             .map_err(|_| TlsError::BadName(server_name.to_string()))?;
         TlsSession::client(self.config.clone(), name)
     }
 
-    /// The configuration, for QUIC.
+    /// Returns the configuration, for QUIC.
     pub(crate) fn client_config(&self) -> Arc<ClientConfig> {
         self.config.clone()
     }
@@ -109,7 +109,8 @@ pub(super) fn verifier(
     }
 }
 
-/// Those that can be read: one odd file among hundreds is no reason to trust nobody.
+/// Returns the system's authorities that can be read: one odd file among hundreds is no reason to
+/// trust nobody.
 fn system_roots() -> Result<RootCertStore, TlsFileError> {
     let found = rustls_native_certs::load_native_certs();
     let mut roots = RootCertStore::empty();
@@ -131,8 +132,8 @@ fn certificate(
     certified_key(&certificate, &key, provider).map(Some)
 }
 
-/// Takes every certificate. The handshake's signatures are verified nevertheless: the server has
-/// the key of what it shows.
+/// Accepts every certificate. The handshake's signatures are still verified: the server has the key
+/// of the certificate that it shows.
 #[derive(Debug)]
 struct Anybody {
     signatures: Signatures,

@@ -1,4 +1,4 @@
-//! What can be wrong with files of certificates and with a TLS connection, in words that help.
+//! Everything that can be wrong with certificate files and TLS connections, in words that help.
 
 use std::fmt::{self, Display};
 use std::io;
@@ -59,12 +59,12 @@ impl TlsFileError {
         Self { file: Some(file.to_path_buf()), problem: problem.into() }
     }
 
-    /// It is about no file in particular.
+    /// Returns an error about no file in particular.
     pub(super) fn general(problem: ContentProblem) -> Self {
         Self { file: None, problem: problem.into() }
     }
 
-    /// The file, if it is about one.
+    /// Returns the file that the error is about, if any.
     pub fn file(&self) -> Option<&Path> {
         self.file.as_deref()
     }
@@ -187,13 +187,13 @@ pub(crate) enum TlsError {
     Rule(rustls::Error),
     /// A handshake message does not end.
     TooLong,
-    /// The certificate was good when it was shown, but is not any more.
+    /// The certificate was good when it was shown, but no longer is.
     NoLongerGood(rustls::Error),
     /// A session was resumed without the certificate that is required.
     NoCertificate,
     /// The peer's certificate is verified, but what it says cannot be read.
     UnreadableCertificate,
-    /// What was asked for does not go with the session's state.
+    /// The request does not fit the session's state.
     OutOfTurn,
     /// The keys have encrypted as much as they may.
     Exhausted,
@@ -257,7 +257,7 @@ fn fmt_rule(error: &rustls::Error, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     }
 }
 
-/// What is wrong with a certificate of ours, as a sentence.
+/// Returns what is wrong with a certificate of ours, as a sentence.
 pub(super) fn certificate_fault(error: &rustls::Error) -> String {
     match error {
         rustls::Error::InvalidCertificate(error) => format!("it {}", certificate_words(error)),
@@ -320,7 +320,8 @@ fn purpose(required: &ExtendedKeyPurpose) -> String {
     )
 }
 
-/// rustls has no kinds of its own for these, though certificates made by hand often are so.
+/// Returns words for errors that rustls has no kinds for, although certificates made by hand often
+/// have them.
 fn rare_words(error: &CertificateError) -> String {
     let text = error.to_string();
     if is_of_authority(error) {

@@ -16,8 +16,8 @@ use super::error::{ContentProblem, FileProblem, TlsFileError, certificate_fault}
 use super::sha256;
 use crate::{CertificateFiles, TlsOptions};
 
-/// Lists of revoked certificates are the longest, and those of whole countries have some dozens of
-/// megabytes.
+/// The longest files are lists of revoked certificates; those of whole countries have some dozens
+/// of megabytes.
 const FILE_BYTES_MAX: u64 = 128 * 1024 * 1024;
 
 /// A file as it was read.
@@ -33,7 +33,7 @@ pub(super) struct Files {
     pub(super) revoked: Vec<Content>,
 }
 
-/// The paths of all files that `options` name.
+/// Returns the paths of all files that `options` name.
 pub(super) fn paths(options: &TlsOptions) -> impl Iterator<Item = &Path> {
     let pairs = options.certificates.iter();
     let pairs = pairs.flat_map(|files| [files.certificate.as_path(), files.key.as_path()]);
@@ -55,18 +55,19 @@ impl Files {
         })
     }
 
-    /// What the certificates and keys are, for comparing.
+    /// Returns a digest of the certificates and keys, for comparing.
     pub(super) fn certificates_digest(&self) -> [u8; 32] {
         digest(self.certificates.iter().flat_map(|(certificate, key)| [certificate, key]))
     }
 
-    /// What decides whose certificates are good, for comparing.
+    /// Returns a digest of what decides whose certificates are good, for comparing.
     pub(super) fn trust_digest(&self) -> [u8; 32] {
         digest(self.authorities.iter().chain(&self.revoked))
     }
 }
 
-/// The lengths go first, so that bytes that move from one file to the next make a difference.
+/// Returns a digest of several files. The lengths go first, so that bytes that move from one file
+/// to the next make a difference.
 fn digest<'c>(contents: impl Iterator<Item = &'c Content> + Clone) -> [u8; 32] {
     let lengths: Vec<u8> =
         contents.clone().flat_map(|content| (content.bytes.len() as u64).to_be_bytes()).collect();
@@ -76,7 +77,7 @@ fn digest<'c>(contents: impl Iterator<Item = &'c Content> + Clone) -> [u8; 32] {
 impl Content {
     pub(super) fn read(path: &Path) -> Result<Self, TlsFileError> {
         let unreadable = |error| TlsFileError::new(path, FileProblem::Unreadable(error));
-        // A pipe would keep whoever opens it waiting.
+        // Opening a pipe would block.
         if !std::fs::metadata(path).map_err(unreadable)?.is_file() {
             return Err(TlsFileError::new(path, FileProblem::NoFile));
         }
@@ -97,7 +98,7 @@ impl Content {
         TlsFileError::new(&self.path, problem)
     }
 
-    /// Its certificates in their order; at least one.
+    /// Returns the file's certificates in their order; at least one.
     pub(super) fn certificates(&self) -> Result<Vec<CertificateDer<'static>>, TlsFileError> {
         let sections = self.sections()?;
         let has_key = sections.iter().any(|(kind, _)| is_key(*kind));
@@ -110,10 +111,10 @@ impl Content {
         }
     }
 
-    /// Its private key; exactly one.
+    /// Returns the file's private key; it must have exactly one.
     pub(super) fn key(&self) -> Result<PrivateKeyDer<'static>, TlsFileError> {
-        // Both ways of encrypting keys have the word in a line of their own, one in the label and
-        // the other in a header, which is no base64.
+        // Both ways of encrypting keys have this word in a line of their own, one in the label and
+        // the other in a header. It cannot be part of the key, since such a line is no base64.
         if self.bytes.windows(9).any(|window| window == b"ENCRYPTED") {
             return Err(self.error(ContentProblem::EncryptedKey));
         }
@@ -127,8 +128,8 @@ impl Content {
         }
     }
 
-    /// Its lists of revoked certificates, at least one. Authorities publish them as DER, so that is
-    /// taken, too.
+    /// Returns the file's lists of revoked certificates, at least one. DER is accepted, too,
+    /// because authorities publish lists in that form.
     pub(super) fn lists(&self) -> Result<Vec<CertificateRevocationListDer<'static>>, TlsFileError> {
         if self.is_der() {
             return Ok(vec![CertificateRevocationListDer::from(self.bytes.clone())]);
@@ -143,7 +144,7 @@ impl Content {
         }
     }
 
-    /// Adds its certificates, as those of authorities.
+    /// Adds the file's certificates to `roots`, as those of authorities.
     pub(super) fn add_to(&self, roots: &mut RootCertStore) -> Result<(), TlsFileError> {
         for certificate in self.certificates()? {
             let bad = |error: rustls::Error| {
@@ -154,7 +155,8 @@ impl Content {
         Ok(())
     }
 
-    /// DER begins as a long sequence, which no text does.
+    /// Returns whether the file is DER, which begins with a long sequence. No text begins like
+    /// that.
     fn is_der(&self) -> bool {
         matches!(self.bytes.as_slice(), [0x30, 0x80..=0x84, ..])
     }
@@ -183,7 +185,7 @@ impl Content {
     }
 }
 
-/// A chain with its key, which must belong to the chain's first certificate.
+/// Returns a chain with its key, which must belong to the chain's first certificate.
 pub(super) fn certified_key(
     certificate: &Content,
     key: &Content,
@@ -214,15 +216,16 @@ pub(super) fn certified_key(
     }
 }
 
-/// rustls reads no certificates of X.509 version 1, but shows them to peers that do; whether the
-/// key is that of such a certificate has to be found out here. `None`: it is none.
+/// Returns whether the key belongs to a certificate of X.509 version 1; `None` if the certificate
+/// is of another version. rustls does not read version 1, but shows such certificates to peers that
+/// do, so this has to be found out here.
 fn key_of_version_1(certified: &CertifiedKey) -> Option<bool> {
     let in_certificate = public_key_of_version_1(certified.end_entity_cert().ok()?)?;
     let of_key = certified.key.public_key()?;
     Some(of_key.as_ref() == in_certificate)
 }
 
-/// A chain in the wrong order is the usual reason why a key does not match.
+/// Returns why a key does not match. The usual reason is a chain in the wrong order.
 fn mismatch(certificate: &Content, certified: &CertifiedKey) -> ContentProblem {
     let belongs = |der: &CertificateDer<'static>| {
         CertifiedKey::new(vec![der.clone()], certified.key.clone()).keys_match().is_ok()

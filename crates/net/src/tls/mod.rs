@@ -2,9 +2,9 @@
 //! records into bytes and back.
 //!
 //! A [`TlsSession`] does no I/O: bytes in, bytes out, and an idle one owns no buffer. It is made by
-//! a [`TlsServer`], which knows the newest good certificates, or by a [`TlsClient`]. What it found
-//! out about its peer becomes a [`crate::TlsInfo`]. Nothing here knows a socket, and no failure of
-//! a file takes away what has been read from it before.
+//! a [`TlsServer`], which knows the newest good certificates, or by a [`TlsClient`]. What it finds
+//! out about its peer becomes a [`crate::TlsInfo`]. Nothing here knows a socket. When a file fails,
+//! what was read from it before stays in effect.
 
 mod certificate;
 mod client;
@@ -34,13 +34,13 @@ pub use error::TlsFileError;
 pub use server::TlsServer;
 pub(crate) use session::TlsSession;
 
-/// The one crypto provider. It is handed over wherever it is needed, so that nothing depends on
-/// what else in the process has installed one.
+/// Returns the one crypto provider. It is passed wherever it is needed, so that nothing depends on
+/// a provider that something else in the process has installed.
 fn provider() -> Arc<CryptoProvider> {
     Arc::new(aws_lc_rs::default_provider())
 }
 
-/// SHA-256 of all `parts`, one after the other.
+/// Returns the SHA-256 of all `parts`, one after the other.
 fn sha256<'p>(parts: impl IntoIterator<Item = &'p [u8]>) -> [u8; 32] {
     let suite = aws_lc_rs::cipher_suite::TLS13_AES_128_GCM_SHA256;
     let suite = suite.tls13().expect("a suite of TLS 1.3");

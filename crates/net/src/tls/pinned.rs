@@ -1,9 +1,10 @@
-//! Certificates that stand themselves in the file of those that are trusted.
+//! Certificates that are themselves in the file of trusted certificates.
 //!
 //! The usual recipes (`openssl req -x509`) make a certificate that is marked as an authority's and
 //! names its host only in its Common Name; its users give it as its own authority. Rules about
-//! chains refuse that, but there is no chain: whoever shows it has the key of the very certificate
-//! that is trusted. Nothing else is believed here, and never one that is out of date.
+//! chains refuse that, but there is no chain: whoever shows the certificate has the key of the very
+//! certificate that is trusted. Nothing else is believed here, and never a certificate that is out
+//! of date.
 
 use std::sync::Arc;
 
@@ -20,7 +21,7 @@ use super::signatures::{Signatures, verify_signatures};
 /// Certificates that are trusted as they are, and the verifier of all others.
 #[derive(Debug)]
 pub(super) struct Pinned<V: ?Sized> {
-    /// They know the certificates that are trusted.
+    /// Knows the certificates that are trusted as they are.
     signatures: Signatures,
     chains: Arc<V>,
 }
@@ -31,18 +32,18 @@ impl<V: ?Sized> Pinned<V> {
     }
 }
 
-/// Whether a certificate is refused only because it is marked as that of an authority.
+/// Returns whether a certificate is refused only because it is marked as an authority's.
 pub(super) fn is_of_authority(error: &CertificateError) -> bool {
-    // rustls has no kind of its own for it.
+    // rustls has no error kind for this.
     matches!(error, CertificateError::Other(other) if other.to_string().contains("CaUsedAsEnd"))
 }
 
-/// Whether a certificate is refused only because it was made by a usual recipe.
+/// Returns whether a certificate is refused only because it was made by a usual recipe.
 fn is_of_recipe(error: &CertificateError) -> bool {
     is_of_authority(error) || is_of_version_1(error)
 }
 
-/// Whether a certificate is refused because it is of X.509 version 1.
+/// Returns whether a certificate is refused because it is of X.509 version 1.
 pub(super) fn is_of_version_1(error: &CertificateError) -> bool {
     matches!(error, CertificateError::Other(other) if other.to_string().contains("CertVersion"))
 }
@@ -66,7 +67,7 @@ fn verify_time(shown: &CertificateDer<'_>, now: UnixTime) -> Result<(), Error> {
     Ok(())
 }
 
-/// By its alternative names, or where it has none, by its Common Name.
+/// Verifies the name by the certificate's alternative names, or if it has none, by its Common Name.
 fn verify_name(shown: &CertificateDer<'_>, name: &ServerName<'_>) -> Result<(), Error> {
     let said = peer_certificate(std::slice::from_ref(shown));
     let said = said.ok_or(CertificateError::BadEncoding)?;

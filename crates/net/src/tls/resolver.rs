@@ -1,4 +1,4 @@
-//! Which certificate a Client gets, by the name that it asks for (SNI).
+//! Chooses the certificate that a Client gets, by the name that it asks for (SNI).
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
@@ -10,14 +10,14 @@ use rustls::sign::CertifiedKey;
 #[derive(Debug)]
 pub(super) struct Resolver {
     all: Vec<Arc<CertifiedKey>>,
-    /// Indices into `all`, in its order; without the first label where it is a wildcard.
+    /// Indices into `all`, in its order. The keys of `by_wildcard` are without the first label.
     by_name: BTreeMap<String, Vec<usize>>,
     by_wildcard: BTreeMap<String, Vec<usize>>,
 }
 
 impl Resolver {
-    /// Certificates with their names; at least one. The first is for everybody who asks for no
-    /// name, or for one that nobody has.
+    /// Takes certificates with their names, at least one. The first one is for everybody who asks
+    /// for no name, or for a name that none of them has.
     pub(super) fn new(certificates: Vec<(Arc<CertifiedKey>, Vec<String>)>) -> Self {
         let mut resolver =
             Self { all: Vec::new(), by_name: BTreeMap::new(), by_wildcard: BTreeMap::new() };
@@ -37,7 +37,7 @@ impl Resolver {
         resolver
     }
 
-    /// The best of the certificates whose keys `fits`; if there is none, the best of all.
+    /// Returns the best of the certificates whose keys `fits`; if there is none, the best of all.
     fn choose(
         &self,
         name: Option<&str>,
@@ -73,7 +73,7 @@ impl ResolvesServerCert for Resolver {
 impl ResolvesServerCert for SessionResolver {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         if let Some(name) = hello.server_name() {
-            // A second ClientHello of the same connection has to have the same name.
+            // A second ClientHello of the same connection must have the same name.
             let _ = self.asked.set(name.to_string());
         }
         self.resolver.resolve(hello)

@@ -1,5 +1,5 @@
-//! What is to be told about the lists of revoked certificates that a listener has: authorities
-//! without one, whose Clients are all refused, and lists that should have been renewed.
+//! Warnings about a listener's lists of revoked certificates: authorities without a list, whose
+//! Clients are all refused, and lists that should have been renewed.
 
 use std::path::PathBuf;
 
@@ -10,7 +10,7 @@ use x509_cert::der::Decode;
 use super::certificate::seconds;
 use super::files::Files;
 
-/// What lists and authorities say of themselves.
+/// What lists and authorities say about themselves.
 #[derive(Debug, Default)]
 pub(super) struct Revocations {
     /// Authorities without a list, if there are lists at all.
@@ -22,12 +22,13 @@ pub(super) struct Revocations {
 struct List {
     file: PathBuf,
     issuer: String,
-    /// When the next one was to come, in seconds since 1970.
+    /// When the next list was to come, in seconds since 1970.
     next_update: Option<i64>,
 }
 
 impl Revocations {
-    /// Leaves out lists that cannot be read: others decide whether they can be used.
+    /// Reads what the files say. Leaves out lists that cannot be read: whether they can be used is
+    /// decided elsewhere.
     pub(super) fn of(files: &Files) -> Self {
         let lists = files.revoked.iter().flat_map(|file| {
             let lists = file.lists().unwrap_or_default().into_iter();
@@ -45,7 +46,7 @@ impl Revocations {
         Self { uncovered: subjects.filter(is_uncovered).collect(), lists }
     }
 
-    /// What is to be told at `now`, in seconds since 1970.
+    /// Returns the warnings that are due at `now`, in seconds since 1970.
     pub(super) fn warnings(&self, now: i64) -> impl Iterator<Item = String> {
         let uncovered = self.uncovered.iter().map(|subject| {
             format!(

@@ -1,7 +1,7 @@
-//! A listener's side of TLS: its certificates, always the newest good ones.
+//! A listener's side of TLS, with the newest good certificates.
 //!
-//! Reading files again swaps everything at once, or nothing if one file is bad. Sessions that are
-//! open go on with what they began with.
+//! Reading files again replaces everything at once, or nothing if one file is bad. Open sessions go
+//! on with what they began with.
 
 use std::any::Any;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
@@ -26,8 +26,8 @@ use super::trust::{Trust, Verifier, verifier};
 use super::watch::Marks;
 use crate::{TlsOptions, TlsVersion};
 
-/// Sessions that a QUIC listener with early data remembers. Such a session can be resumed only
-/// once, or its early data could be replayed, so tickets alone do not do.
+/// Sessions that a QUIC listener with early data remembers. Such a session must be resumed only
+/// once, or its early data could be replayed, so tickets alone are not enough.
 const EARLY_SESSIONS_MAX: usize = 4096;
 
 /// The certificates of a listener.
@@ -41,7 +41,7 @@ pub struct TlsServer {
     watched: Mutex<Watched>,
 }
 
-/// What the newest good files have said.
+/// What the newest good files say.
 #[derive(Debug)]
 struct Current {
     config: ServerConfig,
@@ -49,22 +49,22 @@ struct Current {
     verifier: Verifier,
     resumption: Arc<Resumption>,
     infos: Vec<CertificateInfo>,
-    /// The certificates behind them in their files.
+    /// The certificates that follow those in their files.
     issuers: Vec<CertificateInfo>,
     revocations: Revocations,
     certificates_digest: [u8; 32],
     trust_digest: [u8; 32],
 }
 
-/// What sessions are resumed by. It lasts as long as the same authorities and revocations count:
-/// afterwards every Client has to show its certificate again.
+/// What sessions are resumed with. It is replaced when other authorities or revocations count: then
+/// every Client has to show its certificate again.
 #[derive(Debug)]
 struct Resumption {
     ticketer: Arc<dyn ProducesTickets>,
     early_sessions: OnceLock<Arc<dyn StoresServerSessions>>,
 }
 
-/// When the files were looked at last.
+/// The state of the files when they were last looked at.
 #[derive(Debug)]
 struct Watched {
     marks: Marks,
@@ -72,8 +72,8 @@ struct Watched {
 }
 
 impl TlsServer {
-    /// Reads the files of `options`. `alpn` are the protocols that are spoken, the best first; if
-    /// it is empty, whatever Clients offer is let pass.
+    /// Reads the files of `options`. `alpn` are the protocols that are accepted, the best first; if
+    /// it is empty, whatever Clients offer is accepted.
     ///
     /// # Errors
     ///
@@ -81,7 +81,7 @@ impl TlsServer {
     pub fn load(options: &TlsOptions, alpn: &[&[u8]]) -> Result<Self, TlsFileError> {
         let provider = provider();
         let alpn: Vec<_> = alpn.iter().map(|protocol| protocol.to_vec()).collect();
-        // Looked at before they are read: what is written in between is found at the next look.
+        // The marks come from before the read, so that a later write is found at the next look.
         let marks = Marks::of(paths(options));
         let files = Files::read(options)?;
         let current = Current::new(options, &alpn, &files, &provider, None)?;
@@ -95,8 +95,9 @@ impl TlsServer {
         })
     }
 
-    /// What is to be told about the files at `now`, in seconds since 1970: certificates that have
-    /// expired or are not valid yet, lists of revoked ones that are missing or old.
+    /// Returns the warnings about the files that are due at `now`, in seconds since 1970:
+    /// certificates that have expired or are not valid yet, lists of revoked certificates that are
+    /// missing or old.
     pub fn warnings(&self, now: i64) -> Vec<String> {
         let current = self.current();
         let certificates = current.infos.iter().chain(&current.issuers);
@@ -104,7 +105,8 @@ impl TlsServer {
         certificates.chain(current.revocations.warnings(now)).collect()
     }
 
-    /// Reads all files again, and takes them if all are good. Says whether something has changed.
+    /// Reads all files again, and takes them if all are good. Returns whether something has
+    /// changed.
     ///
     /// # Errors
     ///
@@ -115,8 +117,9 @@ impl TlsServer {
         self.reload_marked(&mut watched, marks)
     }
 
-    /// As [`TlsServer::reload`], but reads only if the file system says that a file has changed
-    /// since the last look; `None` if nothing has. A failure is told once for each change.
+    /// Does the same as [`TlsServer::reload`], but reads only if the file system says that a file
+    /// has changed since the last look. Returns `None` if there is nothing to report. A failure is
+    /// reported once for each change.
     pub fn reload_if_changed(&self) -> Option<Result<(), TlsFileError>> {
         let mut watched = self.watched();
         let marks = Marks::of(paths(&self.options));
@@ -125,7 +128,7 @@ impl TlsServer {
         }
         let had_failed = watched.has_failed;
         match self.reload_marked(&mut watched, marks) {
-            // Good again counts, too, though it is the same as before.
+            // Files that are good again also count, even if nothing differs from before.
             Ok(has_changed) => (has_changed || had_failed).then_some(Ok(())),
             Err(error) => Some(Err(error)),
         }
@@ -146,18 +149,18 @@ impl TlsServer {
             return Ok(false);
         }
         let new = Current::new(&self.options, &self.alpn, &files, &self.provider, Some(&old))?;
-        // Trust first: a handshake that ends in between is measured against it.
+        // Trust comes first: a handshake that ends in between is judged by it.
         self.trust.replace(new.verifier.clone());
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(new);
         Ok(true)
     }
 
-    /// What the certificates in use say, in the order of the options.
+    /// Returns what the certificates in use say, in the order of the options.
     pub fn certificate_infos(&self) -> Vec<CertificateInfo> {
         self.current().infos.clone()
     }
 
-    /// A session for a connection that has come.
+    /// Opens a session for a connection that has come.
     pub(crate) fn open(&self) -> Result<TlsSession, TlsError> {
         let current = self.current();
         let asked = Arc::new(OnceLock::new());
@@ -173,16 +176,16 @@ impl TlsServer {
         TlsSession::server(Arc::new(config), opening)
     }
 
-    /// A configuration for QUIC, with the certificates as they are now: to be asked for again after
-    /// each reload. QUIC does not come by [`TlsServer::open`], so whoever takes a connection has to
-    /// call [`TlsServer::verify_again`] before anything that came by it counts.
+    /// Returns a configuration for QUIC, with the present certificates: to be asked for again after
+    /// each reload. QUIC does not use [`TlsServer::open`], so code that takes a connection has to
+    /// call [`TlsServer::verify_again`] before anything that came on the connection counts.
     pub(crate) fn quic_server_config(&self, early_data: bool) -> ServerConfig {
         let current = self.current();
         let mut config = current.config.clone();
         config.cert_resolver = current.resolver.clone();
         if early_data {
-            // The default ticketer makes none: rustls takes early data only of sessions that it
-            // can take out of a store.
+            // The default ticketer makes no tickets: rustls accepts early data only for sessions
+            // that it can take out of a store.
             config.max_early_data_size = u32::MAX;
             config.session_storage = current.resumption.early_sessions();
         } else {
@@ -191,14 +194,15 @@ impl TlsServer {
         quic_only(config, &self.provider, &current.verifier)
     }
 
-    /// The same one (by [`Arc::ptr_eq`]) until a reload takes effect: whoever keeps a configuration
-    /// keeps this, too, and sees whether there is a newer one.
+    /// Returns the present edition, the same (by [`Arc::ptr_eq`]) until a reload takes effect. Code
+    /// that keeps a configuration keeps this, too, to see whether there is a newer one.
     pub(crate) fn edition(&self) -> Arc<dyn Any + Send + Sync> {
         self.current()
     }
 
-    /// Whether the chain that a connection began with is good now: to be asked when a handshake is
-    /// complete, since a resumed one has verified nothing. `None` is a Client without certificate.
+    /// Verifies that the chain that a connection began with is good now. To be called when a
+    /// handshake is complete, since a resumed one has verified nothing. `None` is a Client without
+    /// a certificate.
     pub(crate) fn verify_again(
         &self,
         chain: Option<&[CertificateDer<'_>]>,
@@ -264,7 +268,8 @@ impl Resumption {
     }
 }
 
-/// What is shown, and what is to be told about it: the certificates, and those behind them.
+/// Returns the certificates to be shown, and the information about them and about those that follow
+/// them.
 fn certificates(
     files: &Files,
     provider: &CryptoProvider,
@@ -286,7 +291,8 @@ fn certificates(
     Ok((Arc::new(Resolver::new(with_names)), [infos, issuers]))
 }
 
-/// One that is shown with another one: nothing but its dates is to be told.
+/// Returns the information about a certificate that is shown with another one: only its dates
+/// deserve warnings.
 fn issuer(file: &Content, der: &[u8]) -> Option<CertificateInfo> {
     let info = certificate_info(file.path.clone(), der).ok()?;
     Some(CertificateInfo { oddity: None, ..info })
@@ -308,7 +314,7 @@ fn config(
     Ok(builder.with_client_cert_verifier(verifier).with_cert_resolver(resolver))
 }
 
-/// The same configuration, without TLS 1.2.
+/// Returns the same configuration without TLS 1.2.
 fn quic_only(
     like: ServerConfig,
     provider: &Arc<CryptoProvider>,

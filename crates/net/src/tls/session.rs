@@ -1,9 +1,9 @@
 //! One connection's TLS, either side: bytes in, bytes out.
 //!
-//! It never touches a socket, and what it keeps is bounded: the bytes of a record or handshake
-//! message that is not complete yet, and nothing at all while the connection is idle. No decrypted
-//! byte leaves before the handshake is complete and the peer's certificate, also that of a resumed
-//! session, is found good by what is trusted at that moment.
+//! It never touches a socket. What it keeps is bounded: the bytes of an incomplete record or
+//! handshake message, and nothing at all while the connection is idle. No decrypted byte leaves
+//! before the handshake is complete and the peer's certificate, even that of a resumed session, is
+//! good by what is trusted at that moment.
 
 use std::mem;
 use std::sync::{Arc, OnceLock};
@@ -20,7 +20,7 @@ use super::unbuffered::{self, Next, Wish};
 use crate::TlsInfo;
 use crate::plain::Plain;
 
-/// Bytes of an incomplete record or handshake message that are kept.
+/// The most bytes of an incomplete record or handshake message that are kept.
 const KEPT_BYTES_MAX: usize = 64 * 1024;
 
 /// One connection's TLS.
@@ -52,7 +52,7 @@ pub(super) enum Opening {
         /// The name that the Client asks for, once it has.
         asked: Arc<OnceLock<String>>,
         trust: Arc<Trust>,
-        /// What verifies in the handshake.
+        /// The verifier of the handshake.
         verifier: Verifier,
     },
     Client {
@@ -60,7 +60,7 @@ pub(super) enum Opening {
     },
 }
 
-/// What `receive` has come to.
+/// The result of `receive`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct TlsProgress {
     /// The peer has said that nothing more will come (close_notify).
@@ -92,13 +92,13 @@ impl TlsSession {
         }
     }
 
-    /// Appends what a Client says first; a server says nothing before it was spoken to.
+    /// Appends a client's first message; a server says nothing first.
     pub(crate) fn begin(&mut self, out: &mut Vec<u8>) -> Result<(), TlsError> {
         self.receive(&mut [], &mut Plain::new(&mut []), out).map(drop)
     }
 
-    /// Bytes of an incomplete record, which the next `receive` needs in front of what arrives. They
-    /// are not as they arrived: they have to come back as they are.
+    /// Returns the bytes of an incomplete record, which the next `receive` needs before what
+    /// arrives. They are not as they arrived, and must be given back unchanged.
     pub(crate) fn kept(&self) -> &[u8] {
         &self.kept
     }
@@ -146,7 +146,7 @@ impl TlsSession {
         self.grant(&Wish::Seal(plain), out)
     }
 
-    /// Appends close_notify, once, if the handshake has come so far that there is one.
+    /// Appends close_notify, once, if the handshake is complete.
     pub(crate) fn close(&mut self, out: &mut Vec<u8>) {
         if matches!(self.phase, Phase::Open(_)) && !mem::replace(&mut self.has_closed, true) {
             // It fails only if the connection is over already.
@@ -154,12 +154,12 @@ impl TlsSession {
         }
     }
 
-    /// Whether the handshake is not complete yet.
+    /// Returns whether the handshake is not complete yet.
     pub(crate) fn is_handshaking(&self) -> bool {
         matches!(self.phase, Phase::Handshaking(_))
     }
 
-    /// What the handshake has found, once it is complete.
+    /// Returns what the handshake has found, once it is complete.
     pub(crate) fn info(&self) -> Option<Arc<TlsInfo>> {
         match &self.phase {
             Phase::Open(info) => Some(info.clone()),
@@ -167,7 +167,7 @@ impl TlsSession {
         }
     }
 
-    /// Processes `input` as far as it goes, and says how far.
+    /// Processes `input` as far as possible. Returns how many bytes are done with.
     fn process(
         &mut self,
         input: &mut [u8],
@@ -175,7 +175,7 @@ impl TlsSession {
         out: &mut Vec<u8>,
     ) -> Result<usize, TlsError> {
         let mut start = 0;
-        // What is decrypted in the same step in which the handshake becomes complete.
+        // Bytes that are decrypted in the step that completes the handshake.
         let mut held = Vec::new();
         loop {
             let is_handshaking = self.is_handshaking();
@@ -205,7 +205,7 @@ impl TlsSession {
         }
     }
 
-    /// Keeps what is not complete; after the end, nothing is.
+    /// Keeps what is incomplete; after the end, nothing.
     fn keep(&mut self, rest: &[u8]) {
         if rest.is_empty() || self.has_ended {
             self.kept = Vec::new();
@@ -241,7 +241,7 @@ impl TlsSession {
         Ok(())
     }
 
-    /// Has the connection do something while it may send.
+    /// Has the connection carry out a wish when it may send.
     fn grant(&mut self, wish: &Wish<'_>, out: &mut Vec<u8>) -> Result<(), TlsError> {
         let mut kept = mem::take(&mut self.kept);
         let (processed, granted) = self.connection.grant(&mut kept, wish, out);
@@ -275,7 +275,7 @@ impl Connection {
         }
     }
 
-    /// Steps until `wish` is granted. Says how much of `input` is done with.
+    /// Steps until `wish` is granted. Returns how much of `input` is done with.
     fn grant(
         &mut self,
         input: &mut [u8],
@@ -312,7 +312,7 @@ impl Connection {
 
     /// Appends what waits to be sent, such as the alert that goes with an error.
     fn send_pending(&mut self, out: &mut Vec<u8>) {
-        // While there is something to be sent, nothing looks at the input.
+        // While there is something to be sent, no input is looked at.
         while self.state().wants_write() {
             if let (_, Err(_) | Ok(Next::Blocked)) = self.step(&mut [], out, &mut |_| {}) {
                 return;
@@ -337,7 +337,7 @@ fn version(state: &CommonState) -> &'static str {
     }
 }
 
-/// The registered name. In rustls' own, those of TLS 1.3 have its number in them.
+/// Returns the registered name. rustls' own names of TLS 1.3 suites contain the version.
 fn cipher_suite(state: &CommonState) -> String {
     let suite = state.negotiated_cipher_suite().map(|suite| suite.suite());
     let name = suite.and_then(|suite| suite.as_str()).unwrap_or("unknown");

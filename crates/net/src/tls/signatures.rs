@@ -1,5 +1,5 @@
 //! The signatures of handshakes: whoever shows a certificate must have its key. This is the same
-//! for all verifiers, whatever each of them believes of certificates. It says nothing of those.
+//! for all verifiers, whatever certificates each of them trusts. It says nothing about that trust.
 
 use rustls::client::danger::HandshakeSignatureValid;
 use rustls::crypto::{
@@ -24,7 +24,7 @@ impl Signatures {
         Self { algorithms: provider.signature_verification_algorithms, trusted }
     }
 
-    /// Whether this very certificate is trusted.
+    /// Returns whether this very certificate is trusted.
     pub(super) fn trust(&self, shown: &CertificateDer<'_>) -> bool {
         self.trusted.iter().any(|certificate| certificate.as_ref() == shown.as_ref())
     }
@@ -56,16 +56,16 @@ impl Signatures {
         self.algorithms.supported_schemes()
     }
 
-    /// The key of a certificate of X.509 version 1, which rustls reads nothing of, if it is
-    /// trusted. With TLS 1.2 there is no way to use it.
+    /// Returns the key of a certificate of X.509 version 1, which rustls cannot read, if the
+    /// certificate is trusted. With TLS 1.2 there is no way to use it.
     fn raw_key(&self, shown: &CertificateDer<'_>) -> Option<SubjectPublicKeyInfoDer<'static>> {
         let key = self.trust(shown).then(|| public_key_of_version_1(shown)).flatten();
         key.map(SubjectPublicKeyInfoDer::from)
     }
 }
 
-/// The methods about signatures of a verifier of servers' or of Clients' certificates: both traits
-/// ask for the same ones. The verifier has `signatures`.
+/// The signature methods of a verifier of servers' or of Clients' certificates: both traits ask for
+/// the same ones. The verifier has a field `signatures`.
 macro_rules! verify_signatures {
     () => {
         fn verify_tls12_signature(

@@ -1,7 +1,7 @@
-//! Whose certificates are good now.
+//! Decides whose certificates are good now.
 //!
-//! A session that is resumed shows no certificate: what was good when it began may be revoked by
-//! now. So a resumed one is looked at again, against what is trusted at that moment.
+//! A resumed session shows no certificate, and the one that was good when it began may be revoked
+//! by now. So its certificate is verified again, against what is trusted at that moment.
 
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -17,7 +17,7 @@ use super::pinned::Pinned;
 use super::signatures::Signatures;
 use crate::{ClientCertificates, TlsOptions};
 
-/// What verifies Clients' certificates; absent where they are not asked for.
+/// What verifies Clients' certificates; absent where Clients are not asked for any.
 pub(super) type Verifier = Option<Arc<dyn ClientCertVerifier>>;
 
 /// The newest verifier of a listener, shared with its sessions that are in their handshakes.
@@ -37,7 +37,7 @@ impl Trust {
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = verifier;
     }
 
-    /// Whether `verifier` is the newest one.
+    /// Returns whether `verifier` is the newest one.
     pub(super) fn is_current(&self, verifier: &Verifier) -> bool {
         match (&self.current(), verifier) {
             (Some(current), Some(verifier)) => Arc::ptr_eq(current, verifier),
@@ -45,7 +45,7 @@ impl Trust {
         }
     }
 
-    /// Verifies the chain of a session as if it were shown now; `None` is a Client without one.
+    /// Verifies the chain of a session as if it were shown now; `None` is a Client without a chain.
     pub(super) fn verify(&self, chain: Option<&[CertificateDer<'_>]>) -> Result<(), TlsError> {
         let Some(verifier) = self.current() else { return Ok(()) };
         match chain.and_then(<[_]>::split_first) {
@@ -59,8 +59,9 @@ impl Trust {
     }
 }
 
-/// The verifier that `options` ask for. With lists of revoked certificates, each certificate of a
-/// chain has to be covered by one: a list that is missing is found out at once, not after a theft.
+/// Returns the verifier that `options` ask for. If there are lists of revoked certificates, each
+/// certificate of a chain has to be covered by one: so a missing list is found out at once, not
+/// after a theft.
 pub(super) fn verifier(
     options: &TlsOptions,
     files: &Files,
@@ -89,7 +90,7 @@ pub(super) fn verifier(
     let mut all = Vec::new();
     for file in &files.revoked {
         let lists = file.lists()?;
-        // Each on its own, so that the message names the one that is wrong.
+        // Each file on its own, so that the message names the one that is wrong.
         let alone = builder.clone().with_crls(lists.iter().cloned()).build();
         alone.map_err(|error| file.error(ContentProblem::BadList(error.to_string())))?;
         all.extend(lists);

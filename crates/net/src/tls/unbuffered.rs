@@ -1,6 +1,6 @@
 //! One step of rustls' unbuffered connections, the same for both sides.
 //!
-//! Knows what each state wants; what the bytes mean is the session's business.
+//! This module knows what each state wants; what the bytes mean is the session's business.
 
 use rustls::unbuffered::{
     ConnectionState, EncodeError, EncryptError, InsufficientSizeError, UnbufferedStatus,
@@ -9,7 +9,7 @@ use rustls::unbuffered::{
 
 use super::error::TlsError;
 
-/// The longest record's plain bytes.
+/// The most plain bytes that a record has.
 const RECORD_PLAIN_BYTES_MAX: usize = 16 * 1024;
 /// More than what any suite adds to a record.
 const RECORD_OVERHEAD_BYTES_MAX: usize = 64;
@@ -17,22 +17,22 @@ const RECORD_OVERHEAD_BYTES_MAX: usize = 64;
 /// What to do after a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Next {
-    /// The next step.
+    /// Take the next step.
     Again,
-    /// The next step; the peer will send nothing more.
+    /// Take the next step; the peer will send nothing more.
     Ended,
-    /// Nothing, until more arrives. If there was a wish, it is granted.
+    /// Wait until more arrives. If there was a wish, it is granted.
     Blocked,
 }
 
-/// What is to be done as soon as the connection may send.
+/// What to do as soon as the connection may send.
 #[derive(Debug)]
 pub(super) enum Wish<'p> {
     Seal(&'p [u8]),
     Close,
 }
 
-/// Does what the state asks for. Says how many bytes of the input are done with.
+/// Does what the state asks for. Returns how many bytes of the input are done with.
 pub(super) fn step<Data>(
     status: UnbufferedStatus<'_, '_, Data>,
     wish: Option<&Wish<'_>>,
@@ -58,7 +58,7 @@ pub(super) fn step<Data>(
             })?;
             Ok(Next::Again)
         }
-        // The encoded bytes are in `out`, and from there they are the caller's.
+        // The encoded bytes are in `out`, where they belong to the caller.
         ConnectionState::TransmitTlsData(data) => {
             data.done();
             Ok(Next::Again)

@@ -1,14 +1,14 @@
-//! Whether files have changed, by what the file system says of them. Reads none of them.
+//! Tells whether files have changed, by what the file system says about them. Reads none of them.
 
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-/// What the file system says of some files at one time. Two of them differ if a file was written,
-/// replaced, removed or brought back in between.
+/// What the file system says about some files at one time. Two of these differ if a file was
+/// written, replaced, removed or brought back in between.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Marks(Vec<Option<Mark>>);
 
-/// Links are followed: a directory of secrets is often replaced by turning a link.
+/// One file. Links are followed: a directory of secrets is often replaced by changing a link.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Mark {
     device: u64,

@@ -1,4 +1,4 @@
-//! Users and groups of this machine, to whom the file of a socket can be given. Never changes
+//! Users and groups of this machine that the file of a socket can be given to. Never changes
 //! anything.
 
 use std::io::{self, ErrorKind};
@@ -12,12 +12,12 @@ use crate::listen::UnixOptions;
 pub enum SocketAccount {
     /// The user who owns the file.
     Owner,
-    /// Its group.
+    /// The group of the file.
     Group,
 }
 
 impl UnixOptions {
-    /// Those of its accounts that cannot be found on this machine, each with the reason: a listener
+    /// Returns the accounts that cannot be found on this machine, each with the reason: a listener
     /// with these options cannot be made here.
     pub fn missing_accounts(&self) -> Vec<(SocketAccount, io::Error)> {
         let owner = self.owner.as_deref().and_then(|user| user_number(user).err());
@@ -28,7 +28,8 @@ impl UnixOptions {
     }
 }
 
-/// As `chown` has it: a name first, and a number if nobody has that name.
+/// Returns the number of a user, as `chown` finds it: by name first, and as a number if nobody has
+/// that name.
 pub(super) fn user_number(user: &str) -> io::Result<u32> {
     let found = User::from_name(user)?.map(|found| found.uid.as_raw());
     found.or_else(|| user.parse().ok()).ok_or_else(|| {

@@ -69,7 +69,7 @@ fn mode_and_owner_are_as_asked_for() {
     assert_eq!((metadata.uid(), metadata.gid()), (user.as_raw(), group.as_raw()));
 }
 
-/// Root gives sockets away; others cannot, and are told so.
+/// Root can give sockets away; others cannot, and are told so.
 #[test]
 fn a_socket_is_given_to_another_user() {
     let directory = Directory::new();
@@ -86,8 +86,8 @@ fn a_socket_is_given_to_another_user() {
     }
 }
 
-/// Somebody watches the name all the time: whenever it is there, it is a socket that answers, with
-/// its rights. There is never a moment in between.
+/// A thread watches the name all the time: whenever the name exists, it is a socket that answers
+/// and has its rights. There is no moment in between.
 #[test]
 fn the_name_appears_with_everything_in_place() {
     let directory = Directory::new();
@@ -100,7 +100,7 @@ fn the_name_appears_with_everything_in_place() {
                 let Ok(metadata) = fs::symlink_metadata(&path) else { continue };
                 assert_eq!(metadata.permissions().mode() & 0o7777, 0o640);
                 match StdStream::connect(&path) {
-                    // The name was taken away since.
+                    // The name was taken away meanwhile.
                     Err(error) if error.kind() == ErrorKind::NotFound => {}
                     connected => drop(connected.unwrap()),
                 }
@@ -109,7 +109,7 @@ fn the_name_appears_with_everything_in_place() {
         });
         let mut listeners = Vec::new();
         for _ in 0..200 {
-            // The name is taken away from the last one, which goes on to answer.
+            // The name is taken away from the last listener, which goes on answering.
             let mut listen = listen(&path);
             listen.unix.mode = Some(0o640);
             let aside = directory.0.join("aside");
@@ -128,7 +128,7 @@ fn the_name_appears_with_everything_in_place() {
 fn what_a_crash_has_left_is_replaced() {
     let directory = Directory::new();
     let path = directory.socket();
-    // The standard library leaves the file where it is.
+    // The standard library does not remove the file.
     drop(StdListener::bind(&path).unwrap());
     StdStream::connect(&path).unwrap_err();
     let _listener = Listener::open(&listen(&path)).unwrap();
@@ -228,8 +228,8 @@ fn what_cannot_be_is_explained() {
 
 #[test]
 fn a_path_without_a_directory_is_one_of_the_working_directory() {
-    // The working directory is the package's, and the same for all tests: only the refusal of a
-    // name that is taken is tried there.
+    // The working directory is the package's, and the same for all tests, so that only the refusal
+    // of a taken name is tried there.
     let error = refusal(Path::new("Cargo.toml"));
     assert!(error.contains("unix:Cargo.toml") && error.contains("not a socket"), "{error}");
 }

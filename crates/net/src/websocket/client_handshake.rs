@@ -1,5 +1,5 @@
-//! The client's part of the opening handshake: the request, and whether the response opens a
-//! WebSocket.
+//! The client's part of the opening handshake: sends the request, and checks whether the response
+//! opens a WebSocket.
 
 use std::fmt::Write;
 
@@ -18,12 +18,12 @@ pub(super) struct ClientHandshake {
     head: Head,
 }
 
-/// How much of a refusing server's own words is passed on.
+/// How much of the text of a server that refuses is passed on.
 const WORDS_BYTES_MAX: usize = 300;
 
 impl ClientHandshake {
-    /// Appends the request to `out`. What must not be in a request's head (spaces, control
-    /// characters) is escaped in `path` and left out of `host`.
+    /// Appends the request to `out`. Characters that must not be in a request's head (spaces,
+    /// control characters) are escaped in `path` and left out of `host`.
     pub(super) fn new(host: &str, path: &str, out: &mut Vec<u8>) -> Self {
         let host: String = host.chars().filter(char::is_ascii_graphic).collect();
         let path = escape(path);
@@ -37,7 +37,7 @@ impl ClientHandshake {
         Self { accept: derive_accept_key(key.as_bytes()), head: Head::default() }
     }
 
-    /// Takes what arrived; says how many bytes belonged to the response, once it is complete and
+    /// Takes what arrived. Returns how many bytes belonged to the response, once it is complete and
     /// has opened the WebSocket.
     pub(super) fn receive(&mut self, bytes: &[u8]) -> Result<Option<usize>, WebSocketError> {
         let taken = self.head.take(bytes);
@@ -52,7 +52,7 @@ impl ClientHandshake {
         Ok(Some(taken))
     }
 
-    /// RFC 6455, 4.1
+    /// Checks the response. RFC 6455, 4.1
     fn check(&self, body: &[u8]) -> Result<(), WebSocketError> {
         let head = self.head.bytes();
         let response = match Response::try_parse(head) {
@@ -104,7 +104,7 @@ fn escape(path: &str) -> String {
     escaped
 }
 
-/// The beginning of the body, fit to be shown on one line.
+/// Returns the beginning of the body, fit to be shown on one line.
 fn own_words(body: &[u8]) -> String {
     let body = String::from_utf8_lossy(&body[..body.len().min(WORDS_BYTES_MAX)]);
     let words: Vec<_> = body.split(|c: char| c.is_whitespace() || c.is_control()).collect();

@@ -38,7 +38,7 @@ pub(crate) enum Violation {
 }
 
 impl Violation {
-    /// The code of the close frame that answers it. RFC 6455, 7.4.1
+    /// Returns the code of the close frame that answers the violation. RFC 6455, 7.4.1
     pub(crate) fn close_code(self) -> u16 {
         match self {
             Self::Text => 1003,

@@ -1,4 +1,4 @@
-//! Headers of frames: gathered from pieces, and held against the rules of RFC 6455, section 5.
+//! Headers of frames: gathered from pieces, and checked against the rules of RFC 6455, section 5.
 
 use std::io::Cursor;
 
@@ -15,7 +15,8 @@ const HEADER_BYTES_MAX: usize = 14;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Frame {
     pub(super) kind: Kind,
-    /// Turned so that its first byte is for the next byte of the payload. Zero masks nothing.
+    /// The mask, rotated so that its first byte is for the next byte of the payload. Zero masks
+    /// nothing.
     pub(super) mask: [u8; 4],
     /// Bytes of the payload that have not come yet.
     pub(super) remaining: u32,
@@ -54,12 +55,12 @@ impl Headers {
         Self { kept: [0; HEADER_BYTES_MAX], kept_length: 0, is_in_message: false, role }
     }
 
-    /// Takes a header, or a part of one, from the front of `bytes`. Gives the bytes taken, and
-    /// the frame once its header is complete.
+    /// Takes a header, or a part of one, from the front of `bytes`. Returns how many bytes were
+    /// taken, and the frame once its header is complete.
     pub(super) fn take(&mut self, bytes: &[u8]) -> Result<(usize, Option<Frame>), Violation> {
         let kept_length = usize::from(self.kept_length);
         if kept_length == 0 {
-            // As nearly always: it is there as a whole.
+            // As nearly always: the whole header is there.
             if let Some((length, frame)) = self.read(bytes)? {
                 return Ok((length, Some(frame)));
             }
@@ -73,17 +74,17 @@ impl Headers {
                 Ok((length - kept_length, Some(frame)))
             }
             None => {
-                // Fewer than 14: so many are a header in any case.
+                // Fewer than 14, since 14 bytes are always a complete header.
                 self.kept_length += count as u8;
                 Ok((count, None))
             }
         }
     }
 
-    /// The frame whose header `bytes` begin with, and the length of that header.
+    /// Returns the frame whose header `bytes` begin with, and the length of that header.
     fn read(&mut self, bytes: &[u8]) -> Result<Option<(usize, Frame)>, Violation> {
         let mut cursor = Cursor::new(bytes);
-        // Its one error besides those of reading, which memory has not.
+        // The only other errors are those of reading, which memory does not have.
         let header = FrameHeader::parse(&mut cursor).map_err(|_| Violation::UnknownOpcode)?;
         let Some((header, length)) = header else {
             return Ok(None);
@@ -94,7 +95,7 @@ impl Headers {
             return Err(Violation::LengthNotShortest);
         }
         let mask = header.mask.unwrap_or_default();
-        // It was held against a limit that is far below.
+        // The length was checked against a limit that is far below.
         Ok(Some((header_length, Frame { kind, mask, remaining: length as u32 })))
     }
 
@@ -127,7 +128,8 @@ impl Headers {
         Ok(kind)
     }
 
-    /// Messages come one after the other; the frames of one have control frames between them.
+    /// Checks the order of data frames. Messages come one after the other; only control frames may
+    /// come between the frames of a message.
     fn check_data(&mut self, data: Data, is_final: bool) -> Result<(), Violation> {
         match (data, self.is_in_message) {
             (Data::Binary | Data::Text, true) => return Err(Violation::MessageInMessage),

@@ -10,18 +10,18 @@ pub(super) struct Head {
     bytes: Vec<u8>,
 }
 
-/// It does not end within [`HEAD_BYTES_MAX`].
+/// The head does not end within [`HEAD_BYTES_MAX`].
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct TooLong;
 
 impl Head {
-    /// Takes from what arrived what belongs to the head; says how many bytes that were, once the
-    /// empty line at its end is there.
+    /// Takes the bytes that belong to the head from what arrived. Returns how many they were, once
+    /// the empty line at its end is there.
     pub(super) fn take(&mut self, arrived: &[u8]) -> Result<Option<usize>, TooLong> {
         let before = self.bytes.len();
         let room = HEAD_BYTES_MAX - before;
         self.bytes.extend_from_slice(&arrived[..arrived.len().min(room)]);
-        // An end that was not there before has a byte of what is new, at most two before it.
+        // An end that was not there before includes a new byte, and at most two bytes before that.
         let from = before.saturating_sub(2);
         match end_of_head(&self.bytes[from..]) {
             Some(end) => {
@@ -38,7 +38,7 @@ impl Head {
     }
 }
 
-/// Where the first empty line ends.
+/// Returns where the first empty line ends.
 fn end_of_head(bytes: &[u8]) -> Option<usize> {
     let ends = |&index: &usize| {
         let before = &bytes[..index];
@@ -47,7 +47,7 @@ fn end_of_head(bytes: &[u8]) -> Option<usize> {
     (1..bytes.len()).find(ends).map(|index| index + 1)
 }
 
-/// The members of all lists that headers of this name have; `None` if one is not ASCII.
+/// Returns the members of all lists in headers of this name; `None` if one is not ASCII.
 pub(super) fn list<'h>(headers: &'h HeaderMap, name: &str) -> Option<Vec<&'h str>> {
     let mut members = Vec::new();
     for value in headers.get_all(name) {
@@ -57,13 +57,14 @@ pub(super) fn list<'h>(headers: &'h HeaderMap, name: &str) -> Option<Vec<&'h str
     Some(members)
 }
 
-/// Whether headers of this name list `token`, in any case.
+/// Returns whether headers of this name list `token`, in upper or lower case.
 pub(super) fn lists(headers: &HeaderMap, name: &str, token: &str) -> bool {
     let members = list(headers, name).unwrap_or_default();
     members.iter().any(|member| member.eq_ignore_ascii_case(token))
 }
 
-/// The value of a header that must be there once; `None` if it is absent, doubled or not ASCII.
+/// Returns the value of a header that must be there once; `None` if it is absent, repeated or not
+/// ASCII.
 pub(super) fn single<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
     let mut values = headers.get_all(name).iter();
     match (values.next(), values.next()) {

@@ -1,9 +1,9 @@
-//! Masks of frames: applying one, and choosing them.
+//! Applies and chooses the masks of frames.
 
 use std::hash::{BuildHasher, RandomState};
 
-/// Masks `bytes`, or unmasks them: the same thing. Sixteen bytes at a time, which compilers turn
-/// into vector instructions.
+/// Masks or unmasks `bytes`, which is the same. Works on sixteen bytes at a time, which compilers
+/// turn into vector instructions.
 pub(super) fn apply_mask(bytes: &mut [u8], mask: [u8; 4]) {
     let word = u32::from_ne_bytes(mask);
     let wide = u128::from(word) * 0x0000_0001_0000_0001_0000_0001_0000_0001;
@@ -20,14 +20,14 @@ pub(super) fn apply_mask(bytes: &mut [u8], mask: [u8; 4]) {
     }
 }
 
-/// The mask for what follows `count` bytes that were masked with `mask`.
+/// Returns the mask for what follows `count` bytes that were masked with `mask`.
 pub(super) fn advance_mask(mut mask: [u8; 4], count: usize) -> [u8; 4] {
     mask.rotate_left(count % 4);
     mask
 }
 
-/// Masks for a client's frames: who chooses the payload cannot know them before (RFC 6455, 10.3).
-/// A keyed hash of a counter, with a key from the operating system.
+/// Masks for a client's frames (RFC 6455, 10.3). Whoever chooses the payload must not be able to
+/// predict them. They are a keyed hash of a counter, with a key from the operating system.
 #[derive(Debug)]
 pub(super) struct Masks {
     key: RandomState,

@@ -1,7 +1,7 @@
-//! The server's part of the opening handshake: which requests become a WebSocket.
+//! The server's part of the opening handshake: decides which requests become a WebSocket.
 //!
-//! The response to a refused request says what was wrong and what to do: its sender may have
-//! nothing else to find that out with.
+//! The response to a refused request says what was wrong and what to do: its sender may have no
+//! other way to find out.
 
 use std::sync::Arc;
 
@@ -25,7 +25,7 @@ pub(super) struct ServerHandshake {
     has_line: bool,
 }
 
-/// A status of HTTP with its phrase.
+/// An HTTP status with its phrase.
 type Status = (u16, &'static str);
 
 const BAD_REQUEST: Status = (400, "Bad Request");
@@ -47,7 +47,7 @@ impl ServerHandshake {
         Self { options, head: Head::default(), has_line: false }
     }
 
-    /// Takes what arrived; says how many bytes belonged to the request, once it is complete and
+    /// Takes what arrived. Returns how many bytes belonged to the request, once it is complete and
     /// its response is in `out`.
     pub(super) fn receive(
         &mut self,
@@ -103,7 +103,8 @@ impl ServerHandshake {
         Ok(())
     }
 
-    /// Browsers tell which page asks; other Clients need not, and some pretend to be a page.
+    /// Checks which page asks, as browsers tell. Other Clients need not, and some pretend to be a
+    /// page.
     fn check_origin(&self, headers: &HeaderMap) -> Result<(), Refusal> {
         let origins = &self.options.origins;
         if origins.is_empty() || !headers.contains_key("Origin") {
@@ -122,8 +123,8 @@ impl ServerHandshake {
     }
 }
 
-/// Refuses at once bytes that cannot become a request, not when enough of them have come: a method
-/// has letters only, and the first line, once it is complete, names HTTP.
+/// Refuses bytes that cannot become a request, without waiting for more of them: a method has
+/// letters only, and the first line, once it is complete, names HTTP.
 fn check_start(head: &[u8], has_line: bool) -> Result<(), Refusal> {
     /// The first byte of a TLS record with a handshake message.
     const TLS_HANDSHAKE: u8 = 0x16;
@@ -166,7 +167,7 @@ fn parse(head: &[u8]) -> Result<Request, Refusal> {
     }
 }
 
-/// What HTTP/1.1 asks of every request, and of one that has no body.
+/// Checks what HTTP/1.1 asks of every request, and of one that has no body.
 fn check_http(headers: &HeaderMap) -> Result<(), Refusal> {
     if single(headers, "Host").is_none() {
         return Err(refuse(BAD_REQUEST, "The request needs one header Host."));
@@ -178,7 +179,7 @@ fn check_http(headers: &HeaderMap) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// RFC 6455, 4.2.1
+/// Checks that the request asks for a WebSocket. RFC 6455, 4.2.1
 fn check_upgrade(headers: &HeaderMap) -> Result<(), Refusal> {
     if !lists(headers, "Upgrade", "websocket") {
         let reason = "This is a WebSocket: connect with a WebSocket client. The request needs \
@@ -197,7 +198,7 @@ fn check_upgrade(headers: &HeaderMap) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// The client's key: 16 bytes in base64, which are 22 digits and two signs that fill up.
+/// Returns the client's key: 16 bytes in base64, which are 22 digits and two padding signs.
 fn key(headers: &HeaderMap) -> Result<&str, Refusal> {
     let is_good = |key: &&str| {
         let digits = key.strip_suffix("==").unwrap_or_default().as_bytes();
@@ -213,7 +214,8 @@ fn key(headers: &HeaderMap) -> Result<&str, Refusal> {
     })
 }
 
-/// The best of what the client offers; the answer has to name it, and it has to be there.
+/// Returns the best subprotocol that the client offers. The answer has to name it, so there has to
+/// be one.
 // [MQTT-6.0.0-3], [MQTT-6.0.0-4]
 fn choose_subprotocol(headers: &HeaderMap) -> Result<&'static str, Refusal> {
     let offered = list(headers, "Sec-WebSocket-Protocol").unwrap_or_default();
@@ -237,7 +239,7 @@ impl Refusal {
             UPGRADE_REQUIRED => "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n",
             _ => "",
         };
-        // What is named under Upgrade has to be announced under Connection. RFC 9110, 7.8
+        // A protocol named under Upgrade has to be announced under Connection. RFC 9110, 7.8
         let connection = if self.status == UPGRADE_REQUIRED { "Upgrade, close" } else { "close" };
         let length = reason.len() + 1;
         let response = format!(

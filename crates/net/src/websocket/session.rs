@@ -26,7 +26,7 @@ pub(crate) struct WebSocketSession {
     control: Vec<u8>,
     /// The payload of the newest ping that was not answered because too much was to be sent.
     unanswered: Option<Box<[u8]>>,
-    /// A client's.
+    /// The masks of a client's frames.
     masks: Option<Box<Masks>>,
 }
 
@@ -37,34 +37,34 @@ enum State {
     Open,
     /// We have sent a close frame and the peer has not.
     Closing,
-    /// Nothing more is taken.
+    /// Nothing more is accepted.
     Ended,
 }
 
 /// What `receive` has made of the bytes given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct WebSocketProgress {
-    /// Bytes of payload, at the front.
+    /// How many bytes of payload are at the front.
     pub(crate) count: usize,
     /// Whether the peer has closed: nothing more will come.
     pub(crate) has_ended: bool,
 }
 
 impl WebSocketSession {
-    /// A server that waits for a request.
+    /// Returns a server's session, which waits for a request.
     pub(crate) fn server(options: Arc<WebSocketOptions>) -> Self {
         let handshake = Box::new(ServerHandshake::new(options));
         Self::new(State::AwaitsRequest(handshake), Role::Server)
     }
 
-    /// A client, whose request for `path` (with a query string, if any) of `host` (with the port,
-    /// if it is not the usual one) is appended to `out`.
+    /// Returns a client's session, and appends to `out` its request for `path` (with a query
+    /// string, if any) of `host` (with the port, if it is not the usual one).
     pub(crate) fn client(host: &str, path: &str, out: &mut Vec<u8>) -> Self {
         let handshake = Box::new(ClientHandshake::new(host, path, out));
         Self::new(State::AwaitsResponse(handshake), Role::Client)
     }
 
-    /// One whose handshake is over.
+    /// Returns a session whose handshake is over.
     #[cfg(any(test, feature = "fuzzing"))]
     pub(crate) fn opened(role: Role) -> Self {
         Self::new(State::Open, role)
@@ -82,7 +82,7 @@ impl WebSocketSession {
     /// # Errors
     ///
     /// The handshake failed or the peer broke a rule: `out` has the last words, if there are any.
-    /// Payload that came in front of it in `bytes` is lost.
+    /// Payload that came before the failure in `bytes` is lost.
     pub(crate) fn receive(
         &mut self,
         bytes: &mut [u8],
@@ -98,8 +98,8 @@ impl WebSocketSession {
         }
     }
 
-    /// Appends one binary frame with the first `length` bytes of `slices` to `out`; none, if that
-    /// is nothing. Not while handshaking, and without effect after the end.
+    /// Appends one binary frame with the first `length` bytes of `slices` to `out`; none, if
+    /// `length` is 0. Not to be called during the handshake, and without effect after the end.
     pub(crate) fn seal(&mut self, slices: &[IoSlice<'_>], length: usize, out: &mut Vec<u8>) {
         debug_assert!(!self.is_handshaking(), "frames follow the handshake");
         debug_assert!(length <= slices.iter().map(|slice| slice.len()).sum());
@@ -135,12 +135,12 @@ impl WebSocketSession {
         }
     }
 
-    /// Whether the request or the response has not come yet.
+    /// Returns whether the request or the response has not come yet.
     pub(crate) fn is_handshaking(&self) -> bool {
         matches!(self.state, State::AwaitsRequest(_) | State::AwaitsResponse(_))
     }
 
-    /// The bytes of `bytes` that belonged to the handshake, once it is over.
+    /// Returns how many of `bytes` belonged to the handshake, once it is over.
     fn receive_head(
         &mut self,
         bytes: &[u8],
@@ -157,7 +157,7 @@ impl WebSocketSession {
         Ok(taken)
     }
 
-    /// Takes frames from `bytes[at..]`, and gives the number of bytes of payload.
+    /// Takes frames from `bytes[at..]`. Returns the number of bytes of payload.
     fn receive_frames(
         &mut self,
         bytes: &mut [u8],
@@ -197,7 +197,7 @@ impl WebSocketSession {
         Ok(count)
     }
 
-    /// Takes a part of a control frame's payload, perhaps the last (an empty one is not kept).
+    /// Takes a part of a control frame's payload, perhaps the last (an empty part is not kept).
     fn receive_control(
         &mut self,
         kind: Kind,
@@ -290,7 +290,7 @@ impl WebSocketSession {
         }
     }
 
-    /// Appends the header of a frame with `length` bytes, makes room for them, and says how they
+    /// Appends the header of a frame with `length` bytes and makes room for these. Returns how they
     /// are to be masked.
     fn append_header(
         &mut self,
@@ -306,7 +306,7 @@ impl WebSocketSession {
     }
 }
 
-/// Gives the code of a close frame, which is nothing if it has none. RFC 6455, 7.4
+/// Returns the bytes of the code of a close frame, none if it has no code. RFC 6455, 7.4
 fn check_close(payload: &[u8]) -> Result<&[u8], Violation> {
     let Some((bytes, reason)) = payload.split_at_checked(2) else {
         let is_empty = payload.is_empty();

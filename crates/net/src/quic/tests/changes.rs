@@ -1,4 +1,4 @@
-//! A listener whose terms become others, and one that goes.
+//! A listener whose terms change, and one that is removed.
 
 use super::*;
 
@@ -22,7 +22,7 @@ impl World {
         QuicTerms::new(&listen, Arc::clone(&self.tls), Arc::clone(&self.admission)).unwrap()
     }
 
-    /// Whether a client's connection fails.
+    /// Returns whether a client's connection fails.
     fn is_refused(&self, number: usize) -> bool {
         let mut client = self.connect(number);
         self.signals.drive(|| match pending(client.write(b"x")) {
@@ -45,7 +45,7 @@ fn connections_have_the_terms_that_they_came_by() {
             Protocol::Quic(QuicOptions { data_streams_max: 0, ..QuicOptions::default() });
     });
     let (mut later, mut later_server) = world.pair();
-    // The first one may still have a data stream.
+    // The first connection may still have a data stream.
     let mut data = world.signals.drive(|| client.open_data_stream().ok());
     world.write_all(&mut data, b"data");
     let waker = world.signals.waker(3);
@@ -58,7 +58,8 @@ fn connections_have_the_terms_that_they_came_by() {
     assert_eq!(world.read_exactly(&mut later_server, 4), b"more");
 }
 
-/// The client's handshake is complete for itself, but it opens no stream before the change.
+/// Makes a change in the middle of a handshake: it is complete on the client's side, but the client
+/// has opened no stream before the change.
 fn straddling(change: impl FnOnce(&World)) -> (World, QuicStream) {
     let world = World::new();
     let client = world.connect(1);
@@ -109,7 +110,7 @@ fn one_that_is_removed_refuses_and_its_connections_go_on() {
     let error = QuicSocket::bind(&address, world.terms()).unwrap_err().to_string();
     assert!(error.contains("in use"), "{error}");
     assert!(world.listeners.as_ref().unwrap().may_free_a_port());
-    // With its last connection the port is free.
+    // When its last connection ends, the port becomes free.
     drop(server);
     eventually("the port is free", || QuicSocket::bind(&address, world.terms()).is_ok());
 }

@@ -4,7 +4,7 @@ use super::*;
 use crate::poller::Poller;
 use crate::scratch::Scratch;
 
-/// A data stream of the client, which has greeted, and its end at the server.
+/// Returns a data stream of the client, which has sent a greeting, and its end at the server.
 fn data_stream(
     world: &World,
     client: &mut QuicStream,
@@ -34,7 +34,7 @@ fn data_streams_have_bytes_of_their_own() {
     assert_eq!(world.read_exactly(&mut client, 7), b"control");
     assert_eq!(world.read_exactly(&mut near, 5), b"first");
     assert_eq!(world.read_exactly(&mut near_too, 6), b"second");
-    // Each ends for itself.
+    // Each stream ends by itself.
     near.shutdown_write();
     world.read_to_end(&mut far).1.unwrap();
     drop(far);
@@ -50,7 +50,7 @@ fn a_stream_that_is_not_read_holds_up_only_itself() {
     let mut full = Vec::new();
     for _ in 0..4 {
         let (mut near, mut far) = data_stream(&world, &mut client, &mut server);
-        // Both ways until there is no room.
+        // Fill both directions until there is no room.
         while pending(near.write(&[1; 10_000])).unwrap().is_some() {}
         while pending(far.write(&[2; 10_000])).unwrap().is_some() {}
         full.push((near, far));
@@ -146,7 +146,7 @@ fn data_streams_that_came_first_wait_for_the_control_stream() {
     assert_eq!(world.read_exactly(&mut far, 10), b"early bird");
 }
 
-/// As a worker does it: with its poller, and streams of any kind.
+/// Streams of any kind are read as a worker does it, with its poller.
 #[test]
 fn a_poller_tells_of_all_streams() {
     let world = World::new();

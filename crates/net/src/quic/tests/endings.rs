@@ -127,7 +127,7 @@ fn a_peer_that_vanishes_is_given_up() {
     assert_eq!(world.read_exactly(&mut server, 5), b"hello");
     relay.lose(true, true);
     assert_eq!(world.failure(&mut server).kind(), io::ErrorKind::TimedOut);
-    // Nobody acknowledges its last bytes; it is gone nevertheless.
+    // Nobody acknowledges the last bytes, but the connection still goes away.
     drop(server);
     eventually("its place is free", || world.admission.figures().open == 0);
 }

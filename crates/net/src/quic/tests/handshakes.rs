@@ -11,7 +11,7 @@ use crate::admission::Refusal;
 use crate::listen::ClientCertificates;
 use crate::quic::socket::bind_udp;
 
-/// A client that is quinn's own, for what ours does not do.
+/// A client of quinn's own, for what ours does not do.
 struct Raw {
     endpoint: Endpoint,
     config: ClientConfig,
@@ -35,7 +35,7 @@ impl Raw {
     }
 }
 
-/// Runs on the client's thread, and waits for it here.
+/// Runs a future on the client's thread, and waits for it here.
 fn run<T: Send + 'static>(world: &World, what: impl Future<Output = T> + Send + 'static) -> T {
     let (tell, told) = std::sync::mpsc::channel();
     world.client.shared().handle().spawn(async move {
@@ -75,10 +75,10 @@ fn new_connections_get_a_new_certificate() {
     let next = Authority::new("the next");
     world.directory.listener(&next);
     assert!(world.tls.reload().unwrap());
-    // Who is there goes on.
+    // The existing connection goes on.
     world.write_all(&mut client, b"still here");
     assert_eq!(world.read_exactly(&mut server, 10), b"still here");
-    // Who trusted the old one does not trust the next.
+    // A client that trusts the old authority does not trust the next one.
     let trust = tls_client(&world.directory, &world.authority);
     let mut stream = world.client.connect(world.address, "localhost", &trust).unwrap();
     stream.set_waker(world.signals.waker(3));
@@ -188,7 +188,8 @@ fn many_handshakes_make_clients_show_their_address() {
     drop(stream);
 }
 
-/// Connects twice; says whether the second time could send early, and what became of it.
+/// Connects twice. Returns whether the second connection could send early data, and what became of
+/// it.
 fn comes_back(world: &World) -> (bool, bool) {
     let raw = Raw::new(world, |config| config.enable_early_data = true);
     let first = raw.connect(world);
@@ -253,7 +254,7 @@ fn early_data_arrives_if_asked_for() {
 fn a_panic_in_a_task_is_not_the_end() {
     let world = World::with(&Wanted { panics_at_first: true, ..Wanted::default() });
     let mut first = world.connect(1);
-    // What is unwound closes the connection.
+    // The unwinding after the panic closes the connection.
     world.signals.drive(|| match pending(first.write(b"x")) {
         Ok(_) => pending(first.read(&mut [0; 8])).transpose().map(drop),
         Err(_) => Some(()),

@@ -1,4 +1,4 @@
-//! A relay of datagrams between one client and the listener, which can lose what it is told to.
+//! A relay of datagrams between one client and the listener, which can lose datagrams on demand.
 
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
@@ -50,7 +50,7 @@ impl Relay {
         self.address
     }
 
-    /// Whether datagrams to the server and to the client get lost.
+    /// Sets whether datagrams to the server and to the client get lost.
     pub(super) fn lose(&self, to_server: bool, to_client: bool) {
         self.shared.loses_to_server.store(to_server, Ordering::SeqCst);
         self.shared.loses_to_client.store(to_client, Ordering::SeqCst);

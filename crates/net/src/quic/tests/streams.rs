@@ -105,7 +105,7 @@ fn many_clients_are_served() {
     eventually("all are gone", || world.admission.figures().open == 0);
 }
 
-/// Writes until there is no room; says how much.
+/// Writes until there is no room. Returns how much was written.
 fn fill(stream: &mut impl Polled, from: usize, most: usize) -> usize {
     let mut written = 0;
     while written < most {
@@ -169,7 +169,7 @@ fn the_stream_moves_with_the_client() {
     world.write_all(&mut client, b"from elsewhere");
     assert_eq!(world.read_exactly(&mut server, 14), b"from elsewhere");
     eventually("the new address is told", || server.address() != before);
-    // Both ways, also what is more than one datagram.
+    // Both directions work, also for more than one datagram.
     for _ in 0..3 {
         world.write_all(&mut server, &pattern(0, 50_000));
         assert!(world.read_exactly(&mut client, 50_000) == pattern(0, 50_000));

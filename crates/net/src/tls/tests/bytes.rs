@@ -1,4 +1,4 @@
-//! Bytes in whatever pieces they come, much of them, and bytes that are no TLS.
+//! Bytes in pieces of any size, many bytes, and bytes that are no TLS.
 
 use std::io::Write;
 use std::sync::{Arc, LazyLock};
@@ -18,7 +18,7 @@ struct Scene {
     certificate: Issued,
 }
 
-/// Making keys takes long: once for all.
+/// Made only once, because making keys takes long.
 static SCENE: LazyLock<Scene> = LazyLock::new(|| {
     let (authority, directory) = (Authority::new("CA"), Directory::new());
     let ca = directory.write("ca.crt", authority.pem());
@@ -76,7 +76,7 @@ fn the_end_is_told_on_both_sides() {
         pair.run();
         assert!(pair.has_ended);
         assert_eq!(pair.received, b"last words");
-        // The other way is still open, and what comes after the end is ignored.
+        // The other direction is still open, and what comes after the end is ignored.
         pair.send(b"good bye");
         assert_eq!(pair.their_received, b"good bye");
         assert_eq!(pair.deliver(b"nonsense"), b"");
@@ -149,7 +149,7 @@ fn nothing_is_sealed_before_the_handshake_is_complete() {
     assert!(session.is_handshaking() && session.info().is_none());
 }
 
-/// What a session says to `bytes`, in pieces: an error if any, and its last words.
+/// Gives a session `bytes` in pieces. Returns the error, if any, and the session's last words.
 fn receive(session: &mut TlsSession, bytes: &[u8], piece: usize) -> (Option<String>, Vec<u8>) {
     let mut out = Vec::new();
     for piece in bytes.chunks(piece) {
@@ -168,7 +168,7 @@ fn receive(session: &mut TlsSession, bytes: &[u8], piece: usize) -> (Option<Stri
 
 #[test]
 fn what_is_no_tls_is_answered_with_an_alert() {
-    // A CONNECT of MQTT, and a request of HTTP.
+    // An MQTT CONNECT, and an HTTP request.
     for bytes in [b"\x10\x0d\0\x04MQTT\x05\x02\0\x3c\0\0".as_slice(), b"GET / HTTP/1.1\r\n\r\n"] {
         let (error, out) = receive(&mut session(), bytes, 1);
         assert_eq!(error.as_deref(), Some("the peer does not speak TLS"));
@@ -224,7 +224,7 @@ proptest! {
         let header = [22, 3, 1, 2, 0, 1, 0, 1, 0xfc, 3, 3];
         let bytes = if begins_right { [&header, bytes.as_slice()].concat() } else { bytes };
         let (error, out) = receive(&mut session(), &bytes, piece);
-        // An alert is one record of its own: nothing else is said to garbage.
+        // An alert is one record of its own. Nothing else is said to garbage.
         let is_alert = out.len() == 7 && out[0] == 21 && error.is_some();
         prop_assert!(out.is_empty() || is_alert, "{out:?}");
     }

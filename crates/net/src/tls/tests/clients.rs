@@ -1,4 +1,4 @@
-//! Certificates of Clients: who is let in, and what is told of them.
+//! Certificates of Clients: which Clients are let in, and what is known of them.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -36,7 +36,7 @@ impl Scene {
         TlsServer::load(&self.options, &[]).unwrap()
     }
 
-    /// One pair for each version.
+    /// Connects one pair for each version.
     fn connect(&self, server: &TlsServer, certificate: Option<&Issued>) -> Vec<Pair> {
         let pairs = BOTH.into_iter().map(|version| {
             let config = client_config(&self.authority, version, certificate);
@@ -100,7 +100,7 @@ fn a_required_certificate_must_be_shown_and_be_good() {
     );
 }
 
-/// As `openssl req -x509` makes them.
+/// The certificate is like those that `openssl req -x509` makes.
 #[test]
 fn a_certificate_of_an_authority_is_no_clients() {
     let scene = Scene::new(ClientCertificates::Required);
@@ -114,7 +114,8 @@ fn a_certificate_of_an_authority_is_no_clients() {
     }
 }
 
-/// The same given as its own authority: whoever shows it has the key that is trusted.
+/// The same kind of certificate, given as its own authority: whoever shows it has the key that is
+/// trusted.
 #[test]
 fn a_certificate_that_is_its_own_authority_is_good_until_it_is_out_of_date() {
     let directory = Directory::new();
@@ -213,7 +214,7 @@ fn a_revoked_certificate_is_refused() {
     }
 }
 
-/// Where there are lists, an authority without one is an oversight.
+/// If there are lists, an authority without one is an oversight.
 #[test]
 fn an_authority_without_a_list_is_refused_beside_one_with() {
     let mut scene = Scene::new(ClientCertificates::Required);
@@ -281,7 +282,7 @@ fn what_a_certificate_says_is_told() {
     assert_eq!(certificate.thumbprint, crate::tls::sha256([der[0].as_slice()]));
 }
 
-/// Figures of FIPS 180-4.
+/// The example is from FIPS 180-4.
 #[test]
 fn sha256_is_sha256() {
     let digest = crate::tls::sha256([b"ab".as_slice(), b"c"]);

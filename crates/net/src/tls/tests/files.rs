@@ -1,4 +1,4 @@
-//! What is said of files that cannot be used.
+//! The messages about files that cannot be used.
 
 use std::path::Path;
 
@@ -8,7 +8,7 @@ use super::pki::{Authority, Directory};
 use crate::tls::{TlsClient, TlsClientOptions, TlsServer};
 use crate::{CertificateFiles, ClientCertificates, TlsOptions};
 
-/// The message, without the path of the file that it has to begin with.
+/// Returns the message, without the path of the file, with which it has to begin.
 fn refusal(options: &TlsOptions, file: &Path) -> String {
     let error = TlsServer::load(options, &[]).unwrap_err();
     assert_eq!(error.file(), Some(file), "{error}");
@@ -55,7 +55,8 @@ fn certificates_that_cannot_be_used() {
     assert_eq!(refusal(&options, certificate), "it is not a file; give the path of one");
 }
 
-/// As older versions of `openssl x509 -req` make them, if they are given no extension.
+/// The certificate is like those that older versions of `openssl x509 -req` make without an
+/// extension.
 #[test]
 fn the_key_of_a_certificate_of_the_first_version_is_compared_too() {
     let directory = Directory::new();
@@ -118,7 +119,7 @@ fn files_that_do_not_go_together() {
     let not_asked = TlsOptions { client_ca: vec![ca.clone()], ..base.clone() };
     let message = refusal(&not_asked, &ca);
     assert!(message.contains("Clients are not asked for one"), "{message}");
-    // An authority that is none of its kind of file, and a list that is none.
+    // A file of authorities that has no certificate, and a file of lists that has no list.
     let swapped = TlsOptions {
         client_ca: vec![ca.clone(), list.clone()],
         client_crl: vec![list.clone()],
@@ -159,7 +160,7 @@ fn an_expired_certificate_works_and_is_told() {
     assert!(warning.ends_with("the certificate of CN=old is not valid yet"), "{warning}");
 }
 
-/// A Client looks at the dates of all certificates that it is shown.
+/// A Client checks the dates of all certificates that it is shown.
 #[test]
 fn an_issuer_that_has_expired_is_told() {
     let (authority, directory) = (Authority::new("CA"), Directory::new());

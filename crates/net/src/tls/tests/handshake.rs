@@ -1,4 +1,4 @@
-//! What is agreed on, on both sides.
+//! What both sides agree on.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use super::pki::{Authority, Directory, Issued};
 use crate::tls::{TlsClient, TlsClientOptions, TlsServer, provider};
 use crate::{TlsOptions, TlsVersion};
 
-/// The certificate that their side was shown.
+/// Returns the certificate that their side was shown.
 fn shown(pair: &Pair) -> Vec<u8> {
     pair.theirs.peer_certificates().unwrap()[0].to_vec()
 }
@@ -91,7 +91,7 @@ fn the_name_asked_for_chooses_the_certificate() {
     for (asked, index) in [
         ("first.example", 0),
         ("x.example.org", 1),
-        // The name itself goes before a wildcard.
+        // The exact name comes before a wildcard.
         ("a.example.org", 2),
         ("A.Example.ORG", 2),
         // A wildcard is for one label.
@@ -108,7 +108,7 @@ fn the_name_asked_for_chooses_the_certificate() {
     }
 }
 
-/// Their side as a server.
+/// Returns their side as a server.
 fn their_server(issued: &Issued, version: &'static rustls::SupportedProtocolVersion) -> Connection {
     let builder = ServerConfig::builder_with_provider(provider());
     let builder = builder.with_protocol_versions(&[version]).unwrap().with_no_client_auth();
@@ -158,7 +158,7 @@ fn our_client_verifies_servers() {
     assert_eq!(error, "\"no name\" is neither a host name nor an IP address");
 }
 
-/// Ours against ours, with a certificate on each side.
+/// Our client meets our server, with a certificate on each side.
 #[test]
 fn our_client_shows_its_certificate() {
     let (authority, directory) = (Authority::new("CA"), Directory::new());

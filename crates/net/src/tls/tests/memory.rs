@@ -1,4 +1,4 @@
-//! What sessions cost that do nothing.
+//! The cost of sessions that do nothing.
 
 use std::env;
 use std::io::Write;
@@ -10,7 +10,7 @@ use super::pki::{Authority, Directory};
 use crate::ClientCertificates;
 use crate::tls::TlsServer;
 
-/// Bytes of resident memory for one idle session, with all that it shares with nobody.
+/// The most bytes of resident memory for one idle session, with everything that only it uses.
 const BYTES_MAX: u64 = 8 * 1024;
 const COUNT: usize = if cfg!(debug_assertions) { 300 } else { 2000 };
 const NAME: &str = "tls::tests::memory::an_idle_session_costs_little";
@@ -21,7 +21,7 @@ fn resident_bytes() -> u64 {
     statm.split(' ').nth(1).unwrap().parse::<u64>().unwrap() * 4096
 }
 
-/// In a process of its own, or others' memory would be counted.
+/// Runs the test in a process of its own; otherwise the memory of other tests would be counted.
 fn run_alone() {
     let arguments = ["--exact", NAME, "--nocapture", "--test-threads=1"];
     let mut command = Command::new(env::current_exe().unwrap());
@@ -45,7 +45,7 @@ fn an_idle_session_costs_little() {
     let (authority, directory) = (Authority::new("CA"), Directory::new());
     let ca = directory.write("ca.crt", authority.pem());
     let certificate = authority.client("sensor-7", 7);
-    // All of them stay to the end, so that no kind lives in the room that another has left.
+    // All sessions stay to the end, so that no kind lives in the room that another has left.
     let mut sessions = Vec::with_capacity(8 * (COUNT + 200));
     for client_certificates in [ClientCertificates::Off, ClientCertificates::Required] {
         let mut options = directory.listener(&authority);
@@ -58,7 +58,7 @@ fn an_idle_session_costs_little() {
         for version in BOTH {
             let config = client_config(&authority, version, shows.then_some(&certificate));
             let config = Arc::new(config);
-            // Theirs is gone before the next one comes: only ours stay.
+            // Their side is dropped before the next one comes, so that only ours stay.
             let session = || {
                 let mut pair = Pair::connect(&server, &config, "localhost");
                 pair.assert_talks();

@@ -21,7 +21,7 @@ pub(super) struct Pair {
     pub(super) theirs: Connection,
     /// What our session has decrypted.
     pub(super) received: Vec<u8>,
-    /// What theirs has.
+    /// What their connection has decrypted.
     pub(super) their_received: Vec<u8>,
     pub(super) our_error: Option<TlsError>,
     pub(super) their_error: Option<rustls::Error>,
@@ -30,7 +30,7 @@ pub(super) struct Pair {
     pub(super) kept_max: usize,
 }
 
-/// A Client of theirs that trusts `authority`.
+/// Returns the configuration of a rustls client that trusts `authority`.
 pub(super) fn client_config(
     authority: &Authority,
     version: &'static SupportedProtocolVersion,
@@ -69,7 +69,7 @@ impl Pair {
         }
     }
 
-    /// A session of `server` with a Client that connects to `name`.
+    /// Connects a session of `server` with a Client that connects to `name`.
     pub(super) fn connect(server: &TlsServer, config: &Arc<ClientConfig>, name: &str) -> Self {
         let mut pair = Self::new(server.open().unwrap(), client(config, name));
         pair.run();
@@ -82,7 +82,7 @@ impl Pair {
         assert!(!self.ours.is_handshaking() && !self.theirs.is_handshaking());
     }
 
-    /// Moves bytes both ways until none are left.
+    /// Moves bytes in both directions until none are left.
     pub(super) fn run(&mut self) {
         self.run_cut(&mut || usize::MAX);
     }
@@ -106,7 +106,7 @@ impl Pair {
         }
     }
 
-    /// Gives `piece` to our session; what it answers.
+    /// Gives `piece` to our session. Returns what it answers.
     pub(super) fn deliver(&mut self, piece: &[u8]) -> Vec<u8> {
         let mut input = [self.ours.kept(), piece].concat();
         let mut room = vec![0; input.len()];
@@ -154,7 +154,7 @@ impl Pair {
         self.deliver_to_them(&out);
     }
 
-    /// Writes into their connection; `run` brings it over.
+    /// Writes into their connection; `run` delivers it.
     pub(super) fn write(&mut self, mut bytes: &[u8]) {
         while !bytes.is_empty() {
             let written = self.theirs.writer().write(bytes).unwrap();
@@ -163,7 +163,7 @@ impl Pair {
         }
     }
 
-    /// Both ways work.
+    /// Asserts that both directions work.
     pub(super) fn assert_talks(&mut self) {
         let (ours, theirs) = (self.their_received.len(), self.received.len());
         self.send(b"from us");

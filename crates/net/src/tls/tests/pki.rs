@@ -42,12 +42,12 @@ impl Authority {
         self.issuer.der().clone()
     }
 
-    /// A certificate for hosts.
+    /// Issues a certificate for hosts.
     pub(crate) fn host(&self, names: &[&str]) -> Issued {
         self.issue(names, |_| {})
     }
 
-    /// A certificate of a Client, with its serial number.
+    /// Issues a Client's certificate, with this serial number.
     pub(crate) fn client(&self, name: &str, serial: u64) -> Issued {
         self.issue(&[], |params| {
             params.distinguished_name.push(DnType::CommonName, name);
@@ -70,7 +70,7 @@ impl Authority {
         Issued { pem, key_pem: key.serialize_pem(), der, key }
     }
 
-    /// A list of certificates that were revoked.
+    /// Makes a list of certificates that were revoked.
     pub(crate) fn revoke(&self, serials: &[u64]) -> rcgen::CertificateRevocationList {
         let revoked = serials.iter().map(|serial| RevokedCertParams {
             serial_number: SerialNumber::from(*serial),
@@ -100,7 +100,7 @@ impl Issued {
     }
 }
 
-/// A directory that is gone at the end.
+/// A directory that is removed at the end.
 pub(crate) struct Directory(PathBuf);
 
 impl Directory {
@@ -132,7 +132,7 @@ impl Directory {
         }
     }
 
-    /// A listener with one certificate, for `localhost`.
+    /// Returns options for a listener with one certificate, for `localhost`.
     pub(crate) fn listener(&self, authority: &Authority) -> TlsOptions {
         let files = self.write_pair("server", &authority.host(&["localhost"]));
         TlsOptions { certificates: vec![files], ..TlsOptions::default() }

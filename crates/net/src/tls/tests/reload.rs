@@ -1,4 +1,4 @@
-//! Files that change under a listener.
+//! Files that change while a listener uses them.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -23,14 +23,14 @@ impl Scene {
         Self { authority, directory, server }
     }
 
-    /// A new certificate, in the files.
+    /// Writes a new certificate into the files.
     fn renew(&self) -> Issued {
         let issued = self.authority.host(&["localhost"]);
         self.directory.write_pair("server", &issued);
         issued
     }
 
-    /// A Client that knows of no session before.
+    /// Returns the configuration of a Client that knows no earlier session.
     fn config(&self) -> Arc<ClientConfig> {
         Arc::new(client_config(&self.authority, &TLS13, None))
     }
@@ -63,7 +63,7 @@ fn files_that_have_not_changed_are_not_read_again() {
     assert!(!scene.server.reload().unwrap());
 }
 
-/// Written again as it is: read, but nothing to tell.
+/// The file is written again unchanged: it is read, but nothing is reported.
 #[test]
 fn the_same_content_is_no_change() {
     let scene = Scene::new();
@@ -96,7 +96,7 @@ fn a_file_that_is_good_again_is_taken() {
     std::fs::remove_file(&path).unwrap();
     let error = scene.server.reload_if_changed().unwrap().unwrap_err().to_string();
     assert!(error.contains("there is no such file"), "{error}");
-    // As before: nothing new is in effect, but the failure is over.
+    // The same content as before: nothing new is in effect, but the failure is over.
     scene.directory.write("server.crt", good);
     assert!(scene.server.reload_if_changed().unwrap().is_ok());
     assert!(scene.server.reload_if_changed().is_none());
@@ -123,7 +123,8 @@ fn half_of_a_pair_is_not_taken() {
     assert_eq!(scene.shown(), new.chain()[0].to_vec());
 }
 
-/// As Kubernetes gives secrets: the files are links through a link that is turned.
+/// As Kubernetes provides secrets: the files are links that go through another link, which is
+/// changed.
 #[test]
 fn a_turned_link_is_a_change() {
     let (authority, directory) = (Authority::new("CA"), Directory::new());

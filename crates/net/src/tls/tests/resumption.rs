@@ -1,4 +1,4 @@
-//! Sessions that are resumed: no way around the verification of certificates.
+//! Resumed sessions are no way around the verification of certificates.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ struct Scene {
 }
 
 impl Scene {
-    /// A listener that requires certificates, with a list that revokes nobody yet.
+    /// Makes a listener that requires certificates, with a list that revokes nobody yet.
     fn new() -> Self {
         let (authority, directory) = (Authority::new("CA"), Directory::new());
         let ca = directory.write("ca.crt", authority.pem());
@@ -64,7 +64,7 @@ fn a_session_is_resumed_with_its_certificate() {
     }
 }
 
-/// New certificates of the server are no reason to begin anew.
+/// New server certificates are no reason to begin a new session.
 #[test]
 fn a_session_outlives_a_reload_of_the_servers_certificate() {
     let scene = Scene::new();
@@ -94,9 +94,9 @@ fn a_certificate_that_was_revoked_meanwhile_does_not_resume() {
     }
 }
 
-/// The list comes in the middle of the second handshake: the ticket is taken already, and nothing
-/// but another look at the certificate can refuse it. What the Client sent with its last message
-/// counts for nothing.
+/// The list changes in the middle of the second handshake: the ticket is accepted already, so only
+/// another look at the certificate can refuse it. What the Client sent with its last message does
+/// not count.
 #[test]
 fn a_certificate_that_is_revoked_while_it_resumes_is_refused() {
     for version in BOTH {
@@ -124,7 +124,7 @@ fn a_certificate_that_is_revoked_while_it_resumes_is_refused() {
     }
 }
 
-/// The same with a first handshake.
+/// The list changes in the middle of a first handshake.
 #[test]
 fn a_certificate_that_is_revoked_while_it_is_shown_is_refused() {
     for version in BOTH {

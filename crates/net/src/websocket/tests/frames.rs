@@ -74,7 +74,7 @@ fn parts() -> impl Strategy<Value = Vec<Part>> {
     prop::collection::vec(prop_oneof![3 => data, 1 => control], 0..12)
 }
 
-/// The stream, what is in its messages, and the payloads of its pings.
+/// Returns the stream, the content of its messages, and the payloads of its pings.
 fn stream_of(parts: &[Part], mask: Option<[u8; 4]>) -> (Vec<u8>, Vec<u8>, Vec<Vec<u8>>) {
     let (mut stream, mut plain, mut pings) = (Vec::new(), Vec::new(), Vec::new());
     let mut is_in_message = false;
@@ -151,7 +151,7 @@ proptest! {
     }
 }
 
-/// Streams of a client with what they break.
+/// Returns a client's streams, each with the rule that it breaks.
 fn violations() -> Vec<(&'static str, Vec<u8>, Violation, u16)> {
     let masked = |first: u8, payload: &[u8]| frame(first, Some(MASK), payload);
     let header = |first: u8, length: &[u8]| [&[first], length, &MASK].concat();
@@ -242,7 +242,7 @@ fn the_longest_frame_is_taken_and_costs_nothing_before_it_comes() {
 
 #[test]
 fn lengths_inside_and_outside_of_frames_need_not_agree() {
-    // S12: two packets of 5 bytes, divided where nobody would, with empty frames in between.
+    // S12: two packets of 5 bytes, divided at unusual places, with empty frames in between.
     let packets = b"\x30\x03\0\x01a\x30\x03\0\x01b";
     for cut in 0..packets.len() {
         let (front, back) = packets.split_at(cut);
@@ -257,13 +257,13 @@ fn lengths_inside_and_outside_of_frames_need_not_agree() {
         side.receive(&stream.concat()).unwrap();
         assert_eq!(side.payload, packets);
     }
-    // A frame that claims more than comes takes what follows for its payload.
+    // A frame that claims more than it has takes the bytes after it as its payload.
     let mut lying = from_client(BINARY, b"abc");
     lying[1] = 0x80 | 100;
     let mut side = Side::opened(Role::Server);
     side.receive(&[lying, from_client(BINARY, b"def")].concat()).unwrap();
     assert_eq!(side.payload.len(), 3 + 6 + 3);
-    // One that claims less leaves bytes that are no frame.
+    // A frame that claims less than it has leaves bytes that are no frame.
     let mut lying = from_client(BINARY, b"abc");
     lying[1] = 0x80 | 1;
     let mut side = Side::opened(Role::Server);

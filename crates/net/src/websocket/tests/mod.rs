@@ -1,4 +1,5 @@
-//! A session against rules, against RFC 6455's own examples, and against tungstenite's WebSocket.
+//! A session is checked against rules, against RFC 6455's own examples, and against tungstenite's
+//! WebSocket.
 
 mod closing;
 mod frames;
@@ -24,7 +25,7 @@ const PONG: u8 = 10;
 const FINAL: u8 = 0x80;
 const MASK: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
 
-/// A frame as RFC 6455 draws it, by nobody's code but this.
+/// Returns a frame as RFC 6455 draws it, made independently of any other code.
 fn frame(first: u8, mask: Option<[u8; 4]>, payload: &[u8]) -> Vec<u8> {
     let masked = if mask.is_some() { 0x80 } else { 0 };
     let mut bytes = vec![first];
@@ -46,17 +47,17 @@ fn frame(first: u8, mask: Option<[u8; 4]>, payload: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// A client's frame that is not fragmented.
+/// Returns a client's frame that is not fragmented.
 fn from_client(opcode: u8, payload: &[u8]) -> Vec<u8> {
     frame(FINAL | opcode, Some(MASK), payload)
 }
 
-/// A server's frame that is not fragmented.
+/// Returns a server's frame that is not fragmented.
 fn from_server(opcode: u8, payload: &[u8]) -> Vec<u8> {
     frame(FINAL | opcode, None, payload)
 }
 
-/// A session with all that it has said and got.
+/// A session with everything that it has sent and received.
 struct Side {
     session: WebSocketSession,
     payload: Vec<u8>,
@@ -99,7 +100,7 @@ impl Side {
     }
 }
 
-/// The code and the reason of a server's close frame that is all there is.
+/// Returns the code and the reason of a server's close frame, which must be all there is.
 fn close_of(out: &[u8]) -> (u16, &str) {
     assert_eq!(out[0], FINAL | CLOSE, "a close frame");
     assert_eq!(usize::from(out[1]), out.len() - 2, "a close frame and nothing else");

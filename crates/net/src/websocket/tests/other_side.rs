@@ -66,7 +66,7 @@ fn go_on<R: HandshakeRole>(result: Result<R::FinalResult, HandshakeError<R>>) ->
     }
 }
 
-/// Our server, tungstenite's client.
+/// Joins our server with tungstenite's client.
 fn server_and_client(piece_length: usize) -> Pair {
     let wire = Wire::default();
     let mut request = tungstenite::client::IntoClientRequest::into_client_request(
@@ -84,7 +84,7 @@ fn server_and_client(piece_length: usize) -> Pair {
     Pair { ours, theirs, wire }
 }
 
-/// Our client, tungstenite's server.
+/// Joins our client with tungstenite's server.
 fn client_and_server(piece_length: usize) -> Pair {
     let wire = Wire::default();
     #[allow(clippy::result_large_err)] // as tungstenite wants it
@@ -107,7 +107,8 @@ fn pairs(piece_length: usize) -> [Pair; 2] {
 }
 
 impl Pair {
-    /// Tungstenite sends these messages, pings in between; our side has to get them in one piece.
+    /// Sends these messages from tungstenite, with pings in between; our side has to get them
+    /// unchanged.
     fn exchange_to_ours(&mut self, messages: &[Vec<u8>], piece_length: usize) {
         for message in messages {
             self.theirs.write(Message::binary(message.clone())).unwrap();
@@ -121,7 +122,7 @@ impl Pair {
         }
     }
 
-    /// Our side sends these, each as a frame.
+    /// Sends these messages from our side, each as a frame.
     fn exchange_to_theirs(&mut self, messages: &[Vec<u8>]) {
         for message in messages {
             let (front, back) = message.split_at(message.len() / 2);

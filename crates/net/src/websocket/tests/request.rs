@@ -1,4 +1,4 @@
-//! Requests that a server takes, and those that it refuses.
+//! Requests that a server accepts, and those that it refuses.
 
 use std::sync::Arc;
 
@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::{BINARY, Side, WebSocketError, WebSocketOptions, WebSocketSession, from_client};
 
-/// Headers of a good request, RFC 6455's own (1.3) but for the subprotocol.
+/// Headers of a good request: RFC 6455's own (1.3), except for the subprotocol.
 const HEADERS: [(&str, &str); 6] = [
     ("Host", "server.example.com"),
     ("Upgrade", "websocket"),
@@ -16,7 +16,7 @@ const HEADERS: [(&str, &str); 6] = [
     ("Sec-WebSocket-Version", "13"),
 ];
 
-/// What follows from that key by RFC 6455, 1.3.
+/// The answer to that key by RFC 6455, 1.3.
 const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 
 fn request(line: &str, headers: &[(&str, &str)]) -> String {
@@ -28,7 +28,7 @@ fn good_request() -> String {
     request("GET /mqtt HTTP/1.1", &HEADERS)
 }
 
-/// A good request with other values of `name`; none: it is absent.
+/// Returns a good request with other values of `name`; with no values, the header is absent.
 fn with(name: &str, values: &[&str]) -> String {
     let mut headers = HEADERS.to_vec();
     headers.retain(|(other, _)| !other.eq_ignore_ascii_case(name));
@@ -36,7 +36,7 @@ fn with(name: &str, values: &[&str]) -> String {
     request("GET /mqtt HTTP/1.1", &headers)
 }
 
-/// Asserts that it is taken, and gives the subprotocol.
+/// Asserts that the request is accepted, and returns the subprotocol.
 fn must_be_taken(request: &str) -> String {
     let mut side = Side::server();
     let result = side.receive(request.as_bytes());
@@ -48,7 +48,7 @@ fn must_be_taken(request: &str) -> String {
     rest.strip_prefix(&accept).unwrap().strip_suffix("\r\n\r\n").unwrap().to_string()
 }
 
-/// Asserts that it is refused by a whole response, and gives that.
+/// Asserts that the request is refused by a whole response, and returns the response.
 fn must_be_refused(side: &mut Side, request: &[u8], status: u16) -> String {
     let text = String::from_utf8_lossy(request);
     let Err(WebSocketError::Request { status: told, reason }) = side.receive(request) else {

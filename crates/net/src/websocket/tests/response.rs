@@ -1,10 +1,10 @@
-//! A client's request, and the responses that it takes or refuses.
+//! A client's request, and the responses that the client accepts or refuses.
 
 use tungstenite::handshake::derive_accept_key;
 
 use super::{BINARY, Side, WebSocketError, WebSocketSession, from_server};
 
-/// A client that has sent its request, and the good response to that.
+/// Returns a client that has sent its request, and the good response to that.
 fn client() -> (Side, String) {
     let mut out = Vec::new();
     let session = WebSocketSession::client("example.org:8083", "/mqtt?a=b", &mut out);
