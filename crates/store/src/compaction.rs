@@ -14,8 +14,8 @@ use crate::index::{Held, KeptEntry, SegmentUse};
 use crate::location::Location;
 use crate::queue::{Entry, Flags, Places};
 use crate::record::{
-    BadRecord, Body, Detached, Record, await_release, decode, decode_message, detached, enqueue,
-    group, keep, session, subscription_image, unkeep, will_gone,
+    BadRecord, Body, Detached, Record, StoredMessage, await_release, decode, decode_message,
+    detached, enqueue, group, keep, session, subscription_image, unkeep, will_gone,
 };
 use crate::report::Damage;
 use crate::writer::Writer;
@@ -297,13 +297,14 @@ impl Engine {
             head.round = None;
         }
         let target = compaction.target(places.message, &body, writer, message)?;
+        let size = target.message_size(&body);
         let tag = target.tag(enqueue::TAG, enqueue::TAG_SHARED);
         let copy = writer.append(tag, |out| {
             enqueue::encode_head(&head, out);
-            target.encode(entry.size, out);
+            target.encode(size, out);
         });
         let moved = compaction.note(places.message, &target, copy.place);
-        index.move_entry(owner, entry.sequence, moved, copy.bytes);
+        index.move_entry(&head, moved, size, copy.bytes);
         Ok(())
     }
 
@@ -314,7 +315,7 @@ impl Engine {
         if !is_in(kept.places, compaction.segment) {
             return;
         }
-        if let Err((place, damage)) = self.copy_kept(compaction, number, kept.places, kept.size) {
+        if let Err((place, damage)) = self.copy_kept(compaction, number, kept.places) {
             self.index.unkeep(number);
             self.append(unkeep::TAG, |out| {
                 unkeep::encode(number, out);
@@ -328,7 +329,6 @@ impl Engine {
         compaction: &mut Compaction,
         number: u64,
         places: Places,
-        size: u32,
     ) -> Result<(), Unreadable> {
         let Self { writer, index, buffers: Buffers { record, message }, .. } = self;
         let at = places.record;
@@ -340,6 +340,7 @@ impl Engine {
         };
         places.check(&body).map_err(bad)?;
         let target = compaction.target(places.message, &body, writer, message)?;
+        let size = target.message_size(&body);
         let tag = target.tag(keep::TAG, keep::TAG_SHARED);
         let copy = writer.append(tag, |out| {
             keep::encode_head(number, what, out);
@@ -353,7 +354,7 @@ impl Engine {
 
 /// Where a copied record has its message.
 enum Target<'a> {
-    Inline(&'a [u8]),
+    Inline(StoredMessage<'a>),
     At(Location),
 }
 
@@ -371,7 +372,7 @@ impl Compaction {
             return Ok(Target::At(*moved));
         }
         if let Body::Inline(stored) = body {
-            return Ok(Target::Inline(stored.encoded));
+            return Ok(Target::Inline(*stored));
         }
         if message.segment() != self.segment {
             return Ok(Target::At(message));
@@ -379,7 +380,7 @@ impl Compaction {
         let tag = writer.journal.read(message, buffer).map_err(|damage| (message, damage))?;
         let stored = decode_message(tag, buffer);
         let stored = stored.map_err(|bad| (message, incomprehensible(message, bad)))?;
-        Ok(Target::Inline(stored.encoded))
+        Ok(Target::Inline(stored))
     }
 
     /// Notes a copy that was made; returns its places.
@@ -402,9 +403,18 @@ impl Target<'_> {
         }
     }
 
+    /// Returns the size of the message as the copy will say it. What is known from elsewhere, such
+    /// as a checkpoint, may be something else.
+    fn message_size(&self, body: &Body<'_>) -> u32 {
+        match self {
+            Self::Inline(message) => message.size() as u32,
+            Self::At(_) => body.message_size(),
+        }
+    }
+
     fn encode(&self, size: u32, out: &mut Vec<u8>) {
         match self {
-            Self::Inline(encoded) => out.extend_from_slice(encoded),
+            Self::Inline(message) => out.extend_from_slice(message.encoded),
             Self::At(place) => enqueue::encode_place(*place, size, out),
         }
     }

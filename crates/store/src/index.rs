@@ -17,6 +17,7 @@ use crate::clock::Mark;
 use crate::queue::{Entry, Flags, Places, Queue};
 use crate::record::BootRound;
 use crate::record::detached::NOT_ENDED;
+use crate::record::enqueue::EnqueueHead;
 pub(crate) use holdings::{Held, Holdings, SegmentUse};
 pub(crate) use rounds::Rounds;
 pub(crate) use subscriptions::SubscriptionLog;
@@ -247,11 +248,19 @@ impl Index {
 
     /// Notes the new places of a queue entry's record and perhaps of its message; `bytes` is the
     /// size of the new record in the journal.
-    pub(crate) fn move_entry(&mut self, owner: Owner, sequence: u64, to: Places, bytes: u32) {
-        let queue = self.owners.get_mut(&owner).and_then(|entry| entry.queue.as_deref_mut());
-        let moved = queue.and_then(|queue| queue.update(sequence, |entry| entry.places = Some(to)));
+    ///
+    /// `size` is that of the message. It, and whether the message came by a shared subscription,
+    /// are what the record says: the entry may come from a checkpoint that says otherwise.
+    pub(crate) fn move_entry(&mut self, head: &EnqueueHead<'_>, to: Places, size: u32, bytes: u32) {
+        let queue = self.owners.get_mut(&head.owner).and_then(|entry| entry.queue.as_deref_mut());
+        let moved = queue.and_then(|queue| {
+            queue.update(head.sequence, |entry| {
+                (entry.places, entry.size) = (Some(to), size);
+                entry.flags.set(Flags::FROM_GROUP, head.group.is_some());
+            })
+        });
         if let Some(moved) = moved {
-            self.holdings.hold_new_message(to, moved.size, bytes);
+            self.holdings.hold_new_message(to, size, bytes);
             if let Some(from) = moved.places {
                 self.holdings.release_message(from, moved.size);
             }

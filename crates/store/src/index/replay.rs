@@ -118,8 +118,9 @@ impl Index {
 }
 
 fn place_of(at: Location, body: &Body<'_>) -> (Places, u32) {
-    match body {
-        Body::Inline(message) => (Places::inline(at), message.size() as u32),
-        Body::At { message, size } => (Places { record: at, message: *message }, *size),
-    }
+    let message = match body {
+        Body::Inline(_) => at,
+        Body::At { message, .. } => *message,
+    };
+    (Places { record: at, message }, body.message_size())
 }

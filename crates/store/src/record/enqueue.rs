@@ -43,6 +43,16 @@ pub(crate) enum Body<'a> {
     At { message: Location, size: u32 },
 }
 
+impl Body<'_> {
+    /// Returns the size of the message: topic, properties and payload.
+    pub(crate) fn message_size(&self) -> u32 {
+        match self {
+            Self::Inline(message) => message.size() as u32,
+            Self::At { size, .. } => *size,
+        }
+    }
+}
+
 pub(crate) fn encode_head(head: &EnqueueHead<'_>, out: &mut Vec<u8>) {
     let (of_group, number) = match head.owner {
         Owner::Session(number) => (0, number),

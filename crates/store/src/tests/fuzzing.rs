@@ -332,3 +332,12 @@ fn seeds_on_disk_are_stores_that_open_without_a_loss() {
         assert!(report.is_sound() || is_damaged, "{name}: {:#?}", report.damage);
     }
 }
+
+/// Each file was found by the fuzzer, and the store did not survive it once.
+#[test]
+fn data_directories_that_were_not_survived_are() {
+    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/regressions/store");
+    let files: Vec<_> = fs::read_dir(root).unwrap().map(|file| file.unwrap().path()).collect();
+    assert!(!files.is_empty());
+    files.iter().for_each(|file| check(&fs::read(file).unwrap()));
+}
