@@ -42,7 +42,7 @@ pub(super) fn run(args: &CheckArgs) -> Result<ExitCode, Failure> {
         true => content::json(&directory, &checked),
         false => content::text(&directory, &checked),
     };
-    // That nobody reads it is no error.
+    // It is no error if nobody reads the output.
     let _ = io::stdout().lock().write_all(text.as_bytes());
     Ok(if checked.is_sound() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
