@@ -30,7 +30,8 @@ impl Broker {
     /// Starts the `midge` binary, which keeps its data below `directory`. Its output goes to a file
     /// there.
     ///
-    /// # Errors Fails if it cannot be started or does not accept connections in time.
+    /// # Errors
+    /// Fails if it cannot be started or does not accept connections in time.
     pub fn midge(binary: &Path, directory: &Path) -> Result<Self> {
         let address = free_address()?;
         let mut command = Command::new(binary);
@@ -128,8 +129,8 @@ impl Broker {
 
     /// Asks the broker to end (SIGTERM) and waits for it.
     ///
-    /// # Errors Fails if it had ended before, does not end in time, or ends with another exit code
-    /// than 0.
+    /// # Errors
+    /// Fails if it had ended before, does not end in time, or ends with another exit code than 0.
     pub fn stop(mut self) -> Result<()> {
         if let Ok(Some(status)) = self.child.try_wait() {
             return Err(Failure(format!(

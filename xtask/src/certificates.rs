@@ -50,7 +50,8 @@ distinguished_name = subject
 /// certificates of servers `server`, `renewed` and `other`, of clients `client` and `revoked`, and
 /// `stranger`, a client of another authority. Each is a file `.pem` and a file `.key`.
 ///
-/// # Errors Fails if openssl is not there or refuses.
+/// # Errors
+/// Fails if openssl is not there or refuses.
 pub fn make(directory: &Path) -> Result<()> {
     let write = |name: &str, text: &str| {
         let path = directory.join(name);

@@ -47,7 +47,8 @@ impl Peer {
 
 /// Returns the command that runs the suite `name`, and how to read its output.
 ///
-/// # Errors Fails if there is no such suite, or if its test files cannot be listed.
+/// # Errors
+/// Fails if there is no such suite, or if its test files cannot be listed.
 pub fn suite(
     name: &str,
     root: &Path,

@@ -34,7 +34,8 @@ pub struct Targets {
 impl Targets {
     /// Builds all targets. A tree without `fuzz/Cargo.toml` has no targets, which is no failure.
     ///
-    /// # Errors Fails if they do not compile.
+    /// # Errors
+    /// Fails if they do not compile.
     pub fn build(root: &Path, target: &Path) -> Result<Self> {
         let scratch = target.join("fuzz");
         let manifest = root.join("fuzz/Cargo.toml");
@@ -58,7 +59,8 @@ impl Targets {
     /// Returns the command that fuzzes `name` for `seconds`, starting from the seeds in the
     /// repository.
     ///
-    /// # Errors Fails if the directories for its findings cannot be made.
+    /// # Errors
+    /// Fails if the directories for its findings cannot be made.
     pub fn run(&self, name: &str, seconds: u32) -> Result<Command> {
         let corpus = self.scratch.join("corpus").join(name);
         let artifacts = self.scratch.join("artifacts").join(name);

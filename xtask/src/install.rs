@@ -59,8 +59,8 @@ pub struct Clients {
 
 /// Installs everything that the test command needs.
 ///
-/// # Errors Fails if something is missing and cannot be installed; the message says what to run by
-/// hand.
+/// # Errors
+/// Fails if something is missing and cannot be installed; the message says what to run by hand.
 pub fn everything(root: &Path, target: &Path) -> Result<Clients> {
     let clients = clients(root, target)?;
     nextest(root)?;

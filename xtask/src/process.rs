@@ -23,7 +23,7 @@ pub fn command(program: impl AsRef<std::ffi::OsStr>, directory: &Path) -> Comman
     command
 }
 
-/// Makes a command of the cargo that runs this program, or of the one in the path.
+/// Makes a command for the cargo that runs this program, or else for the one in `PATH`.
 #[must_use]
 pub fn cargo(directory: &Path) -> Command {
     let mut cargo = command(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()), directory);
@@ -39,7 +39,8 @@ pub fn cargo(directory: &Path) -> Command {
 
 /// Runs `command` to its end, passes on what it writes, and keeps a copy.
 ///
-/// # Errors Fails if it cannot be started or its output cannot be read.
+/// # Errors
+/// Fails if it cannot be started or its output cannot be read.
 pub fn run(mut command: Command) -> Result<Finished> {
     let name = command.get_program().to_string_lossy().into_owned();
     let failed = |error: std::io::Error| Failure::because(&name, error);
@@ -68,7 +69,8 @@ pub fn run(mut command: Command) -> Result<Finished> {
 
 /// Runs `command`, which has to succeed, and passes on what it writes.
 ///
-/// # Errors Fails if it cannot be started or ends with another exit code than 0.
+/// # Errors
+/// Fails if it cannot be started or ends with another exit code than 0.
 pub fn must_run(command: Command, purpose: &str) -> Result<()> {
     let shown = format!("{command:?}");
     if run(command)?.success {
@@ -90,7 +92,8 @@ pub fn find_program(program: &str) -> Option<PathBuf> {
 
 /// Returns where cargo puts what it builds in this workspace.
 ///
-/// # Errors Fails if cargo does not answer.
+/// # Errors
+/// Fails if cargo does not answer.
 pub fn target_directory(root: &Path) -> Result<PathBuf> {
     let output = cargo(root)
         .args(["metadata", "--no-deps", "--format-version", "1"])

@@ -34,7 +34,7 @@ pub enum Conformance<'a> {
     At(&'a str),
 }
 
-/// The features of the broker that programs which embed it may choose; the binary has all of them.
+/// The features of the broker that an embedding program may choose; the binary has all of them.
 const EMBEDDED_FEATURES: &[&str] = &["", "tls", "websocket", "quic"];
 
 /// A run of the test command: what was done, and how it went.
@@ -48,7 +48,8 @@ pub struct Run {
 impl Run {
     /// Makes a run in the repository at `root`, in which nothing has been done yet.
     ///
-    /// # Errors Fails if cargo does not say where it builds.
+    /// # Errors
+    /// Fails if cargo does not say where it builds.
     pub fn new(root: &Path) -> Result<Self> {
         let target = process::target_directory(root)?;
         Ok(Self { root: root.to_path_buf(), target, steps: Vec::new() })
@@ -56,7 +57,8 @@ impl Run {
 
     /// Does everything: formatting, lints, tests, documentation, real clients, a short fuzz.
     ///
-    /// # Errors Fails if something that the tests need cannot be installed.
+    /// # Errors
+    /// Fails if something that the tests need cannot be installed.
     pub fn everything(&mut self) -> Result<()> {
         let clients = install::everything(&self.root, &self.target)?;
         self.quick_checks();
@@ -183,7 +185,8 @@ impl Run {
 
     /// Starts the `midge` that was built, runs the named suites against it and ends it.
     ///
-    /// # Errors Fails if a suite does not exist or cannot be started.
+    /// # Errors
+    /// Fails if a suite does not exist or cannot be started.
     pub fn clients_against_midge(
         &mut self,
         clients: &install::Clients,
@@ -192,8 +195,8 @@ impl Run {
         self.against_midge(clients, names, false)
     }
 
-    /// Does the same, with `conformance` also for the conformance suite: the workspace's tests run
-    /// that only with a broker without a store.
+    /// Does as [`Run::clients_against_midge`], and with `conformance` runs the conformance suite as
+    /// well: the workspace's tests run it only with a broker without a store.
     fn against_midge(
         &mut self,
         clients: &install::Clients,
@@ -252,7 +255,8 @@ impl Run {
 
     /// Starts Debian's mosquitto and runs the named suites against it: a test of the suites.
     ///
-    /// # Errors Fails if mosquitto cannot be found or started.
+    /// # Errors
+    /// Fails if mosquitto cannot be found or started.
     pub fn clients_against_mosquitto(
         &mut self,
         clients: &install::Clients,
@@ -294,7 +298,8 @@ impl Run {
 
     /// Runs the named suites against the broker at the peer's address.
     ///
-    /// # Errors Fails if a suite does not exist or cannot be started.
+    /// # Errors
+    /// Fails if a suite does not exist or cannot be started.
     pub fn clients_at(
         &mut self,
         peer: &Peer,
@@ -311,7 +316,8 @@ impl Run {
 
     /// Runs every fuzz target for some seconds.
     ///
-    /// # Errors Fails if a target cannot be started.
+    /// # Errors
+    /// Fails if a target cannot be started.
     pub fn fuzz(&mut self, seconds: u32) -> Result<()> {
         println!("== building the fuzz targets");
         let began = Instant::now();
@@ -332,7 +338,8 @@ impl Run {
 
     /// Checks licences, sources and bans of the dependencies with cargo-deny.
     ///
-    /// # Errors Fails if cargo-deny is not installed.
+    /// # Errors
+    /// Fails if cargo-deny is not installed.
     pub fn dependencies(&mut self) -> Result<()> {
         if process::find_program("cargo-deny").is_none() {
             return Err(Failure("cargo-deny is missing: cargo install cargo-deny --locked".into()));

@@ -1,8 +1,8 @@
 //! A broker with listeners of every kind, for the suites about transports.
 //!
-//! The suites read one file, `transports.json`: where the listeners are, in which directory their
-//! files are, and which process the broker is. What a broker does not have is not in the file, and
-//! the suites leave it out.
+//! The suites read one file, `transports.json`. It says where the listeners are, which directory
+//! has their files, and which process the broker is. What a broker does not have is not in the
+//! file, and the suites leave it out.
 
 use crate::{
     certificates,
@@ -129,7 +129,8 @@ pub struct Transports {
 impl Transports {
     /// Makes certificates and a configuration file for Midge in `directory`.
     ///
-    /// # Errors Fails if openssl is not there, or if a file cannot be written.
+    /// # Errors
+    /// Fails if openssl is not there, or if a file cannot be written.
     pub fn for_midge(directory: &Path) -> Result<Self> {
         Self::make(directory, MIDGE, |listener, bind| {
             let lines = listener.lines.replace("SERVER", SERVER).replace("REQUIRED", REQUIRED);
@@ -140,7 +141,8 @@ impl Transports {
 
     /// Does as [`Transports::for_midge`], for Debian's mosquitto.
     ///
-    /// # Errors As for [`Transports::for_midge`].
+    /// # Errors
+    /// As for [`Transports::for_midge`].
     pub fn for_mosquitto(directory: &Path) -> Result<Self> {
         Self::make(directory, MOSQUITTO, |listener, bind| {
             // Started by root, mosquitto would become a user that cannot read the keys.
@@ -186,7 +188,8 @@ impl Transports {
 
     /// Writes the file for the suites, now that the broker `program` runs as `process`.
     ///
-    /// # Errors Fails if the file cannot be written.
+    /// # Errors
+    /// Fails if the file cannot be written.
     pub fn describe(&self, process: u32, program: &Path, log: &Path) -> Result<()> {
         let described = json!({
             "process": process,

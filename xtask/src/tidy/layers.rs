@@ -65,7 +65,8 @@ pub struct Member {
 impl Workspace {
     /// Asks cargo, without the network if the packages are already here.
     ///
-    /// # Errors Fails if cargo refuses the manifests, or if its answer is not understood.
+    /// # Errors
+    /// Fails if cargo refuses the manifests, or if its answer is not understood.
     pub fn load(root: &Path) -> Result<Self> {
         let target = host_triple()?;
         let offline = cargo_metadata(root, &target, &["--offline"]);
@@ -220,7 +221,8 @@ fn cargo_tree(root: &Path) -> Result<HashSet<String>> {
 
 /// Returns the triple that rustc compiles for by default.
 ///
-/// # Errors Fails if rustc does not answer.
+/// # Errors
+/// Fails if rustc does not answer.
 pub fn host_triple() -> Result<String> {
     let output = Command::new("rustc").arg("-vV").output();
     let output = output.map_err(|error| Failure::because("rustc -vV", error))?;

@@ -70,7 +70,8 @@ impl SourceFile {
 
 /// Runs every rule on the repository at `root`.
 ///
-/// # Errors Fails if git or cargo cannot say what is in the repository.
+/// # Errors
+/// Fails if git or cargo cannot say what is in the repository.
 pub fn check(root: &Path) -> Result<Vec<Finding>> {
     let files = tracked_files(root)?;
     let workspace = layers::Workspace::load(root)?;

@@ -160,7 +160,7 @@ impl Client {
         Ok(!was_ready && self.phase == Phase::Ready)
     }
 
-    /// The error when reading or writing has failed.
+    /// Makes the error for a failed read or write.
     pub(crate) fn broken(&self, common: &Common, error: &io::Error) -> BenchError {
         if matches!(self.phase, Phase::Connecting | Phase::AwaitsConnAck) {
             return common.cannot_connect(error);
@@ -170,7 +170,7 @@ impl Client {
 }
 
 impl Common {
-    /// The error before the broker has said anything.
+    /// Makes the error for a failure before the broker has said anything.
     pub(crate) fn cannot_connect(&self, error: &io::Error) -> BenchError {
         let failure = match error.kind() {
             ErrorKind::UnexpectedEof => self.endpoint.ended_in_handshake(),

@@ -48,8 +48,8 @@ impl Histogram {
         self.max
     }
 
-    /// Returns an upper bound for at least `fraction` of all values: that of the bucket in which
-    /// they end, but never more than the largest value. 0 if there are no values.
+    /// Returns an upper bound for at least `fraction` of all values: the bound of a bucket, but
+    /// never more than the largest value. 0 if there are no values.
     pub(crate) fn quantile(&self, fraction: f64) -> u64 {
         let rank = ((self.total as f64 * fraction).ceil() as u64).clamp(1, self.total.max(1));
         let mut below = 0;

@@ -37,7 +37,7 @@ pub(crate) struct Publisher {
     identifiers: Option<Identifiers>,
     /// The intended send times of messages for which no Packet Identifier was free.
     overdue: VecDeque<u64>,
-    /// Whether [`Publisher::take_finished`] has said so.
+    /// Whether [`Publisher::take_finished`] has returned `true`.
     finish_told: bool,
     /// How many messages were done at the last look; see [`Publisher::write_off_if_stalled`].
     stalled_at: Option<u64>,

@@ -93,7 +93,7 @@ impl Subscriber {
     }
 }
 
-/// Records how long the message in `payload` was under way at `now`, in nanoseconds.
+/// Records how long the message in `payload` was under way at `now`, both in nanoseconds.
 pub(crate) fn record_latency(
     payload: &[u8],
     now: u64,

@@ -43,7 +43,8 @@ pub(crate) struct Driver {
     streams: Vec<Channel>,
     phase: LostIn,
     lost: Option<ClientError>,
-    /// Why a data stream has ended: the end of the connection, or an error of its own.
+    /// The error with which a data stream ended. Its cause may be the end of the connection, or the
+    /// stream alone.
     stream_error: Option<String>,
     scratch: Box<[u8]>,
 }

@@ -12,7 +12,7 @@ use std::thread;
 use crate::endpoint::Waker;
 
 const LINES_AHEAD_MAX: usize = 256;
-/// With this many bytes in the queue, no further line is read. A line alone may be longer.
+/// With this many bytes in the queue, no further line is read. A single line may be longer.
 const BYTES_AHEAD_MAX: usize = 1024 * 1024;
 /// The longest line: as long as a packet can hold.
 const LINE_BYTES_MAX: u64 = 268_435_455;

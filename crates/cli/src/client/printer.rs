@@ -15,7 +15,8 @@ const BUFFER_BYTES: usize = 64 * 1024;
 pub(crate) struct Printer {
     template: Template,
     newline: bool,
-    /// Whether an empty payload prints nothing, not even an empty line: so it is without a format.
+    /// Whether an empty payload prints nothing, not even an empty line. This is so without a
+    /// format.
     skips_empty: bool,
     line: Vec<u8>,
     out: BufWriter<Stdout>,

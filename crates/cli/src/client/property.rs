@@ -66,7 +66,7 @@ const COMMANDS: [(&str, Command); 6] = [
 const U16_MAX: u32 = u16::MAX as u32;
 const USER_PROPERTY: &str = "user-property";
 
-/// The properties that a Client may send, as in table 2-4 of MQTT 5.0, in the order of the
+/// The properties that a Client may send (table 2-4 of MQTT 5.0), in the order of the error
 /// messages.
 const PROPERTIES: [(&str, Kind, &[Command]); 18] = [
     ("authentication-data", Kind::Text, &[Connect]),
@@ -90,8 +90,8 @@ const PROPERTIES: [(&str, Kind, &[Command]); 18] = [
 ];
 
 impl Properties {
-    /// Reads the values of all `-D` in their order; each is `COMMAND NAME VALUE` or `COMMAND
-    /// user-property NAME VALUE`.
+    /// Reads the values of all `-D` in their order, each `COMMAND NAME VALUE`, or
+    /// `COMMAND user-property NAME VALUE`.
     pub(crate) fn parse(words: &[String]) -> Result<Self, String> {
         let mut properties = Self::default();
         let mut words = words.iter().map(String::as_str);

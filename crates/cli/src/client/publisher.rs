@@ -28,7 +28,8 @@ impl Publisher {
         Self { source, deadline, data_streams, refused: 0 }
     }
 
-    /// Turns `outcome` into the command's, and warns of messages that are not acknowledged.
+    /// Turns `outcome` into the result of the command, and warns of messages that are not
+    /// acknowledged.
     pub(crate) fn finish(
         &self,
         outcome: Result<(), ClientError>,

@@ -92,7 +92,7 @@ impl Default for Pauses {
 
 impl Pauses {
     /// Returns the pause after a connection that lasted this long; `fraction`, from 0 to 1, is
-    /// random. A connection that lasted longer than the longest pause that is next starts again
+    /// random. If the connection lasted longer than this pause could be, the pauses start again
     /// with the shortest.
     fn next(&mut self, lasted: Duration, fraction: f64) -> Duration {
         if lasted > self.longest {

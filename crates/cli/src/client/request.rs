@@ -151,7 +151,7 @@ impl RequestArgs {
     }
 }
 
-/// Makes a response topic that nobody else uses, below the one that the broker offers for this.
+/// Makes a response topic that nobody else uses, below the prefix that the broker offers for this.
 fn own_response_topic(response_information: Option<&str>) -> String {
     let prefix = response_information.unwrap_or("midge/response").trim_end_matches('/');
     format!("{prefix}/{}", random::token())

@@ -45,7 +45,7 @@ fn one<'s>(settings: &'s Settings, section: &str, key: &str) -> Option<&'s Setti
     settings.tables(section).first()?.get(key)
 }
 
-/// Whether the user can mean a value beside `other`: yes, unless `other` comes from a source that
+/// Whether a value is meant to hold beside `other`. It is not if `other` comes from a source that
 /// overrides the value's own.
 fn stands(setting: &Setting, other: Option<&Setting>) -> bool {
     other.is_none_or(|other| rank(&other.origin) <= rank(&setting.origin))

@@ -78,8 +78,8 @@ fn concerns_configuration(name: &str, value: &str) -> bool {
         && !is_of_kubernetes(name, value)
 }
 
-/// Whether it is such as `MIDGE_SERVICE_HOST`, `MIDGE_PORT=tcp://10.0.0.1:1883` or
-/// `MIDGE_PORT_1883_TCP_ADDR`.
+/// Whether Kubernetes sets a variable like this one: `MIDGE_SERVICE_HOST`,
+/// `MIDGE_PORT=tcp://10.0.0.1:1883`, `MIDGE_PORT_1883_TCP_ADDR` and so on.
 fn is_of_kubernetes(name: &str, value: &str) -> bool {
     let is_port = name.split_once("_PORT_").is_some_and(|(_, rest)| {
         let (number, rest) = rest.split_once('_').unwrap_or_default();

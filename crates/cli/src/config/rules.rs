@@ -42,8 +42,8 @@ fn check_required(section: &Section, table: &Table, problems: &mut Vec<Problem>)
     }
 }
 
-/// Reports an item that a list has twice, because it counts once. `tls.key` may repeat an item:
-/// each certificate has a key there.
+/// Reports an item that a list has twice, because it counts only once. `tls.key` may repeat an
+/// item: it has a key for each certificate.
 fn check_lists(section: &Section, table: &Table, problems: &mut Vec<Problem>) {
     for key in section.keys.iter().filter(|key| key.name != "tls.key") {
         let (Some(items), Some(setting)) = (table.list(key.name), table.get(key.name)) else {

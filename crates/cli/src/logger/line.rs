@@ -122,7 +122,7 @@ fn printable(text: &str) -> String {
     })
 }
 
-/// Whether it is a control character, separates lines, or changes the direction of a text.
+/// Whether a character is a control character, separates lines, or changes the direction of a text.
 fn is_command(char: char) -> bool {
     char.is_control()
         || matches!(char, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}')

@@ -17,7 +17,7 @@ pub(crate) fn provide(limits: &mut Limits) {
     };
     let connections = connections_within(files);
     if u64::from(limits.connections_max) > connections {
-        // A user who has not asked for a number is not let down.
+        // A user who has not asked for a number need not be warned.
         let is_asked_for = limits.connections_max != Limits::default().connections_max;
         let level = if is_asked_for { Level::Warn } else { Level::Debug };
         limits.connections_max = u32::try_from(connections).unwrap_or(u32::MAX);

@@ -15,8 +15,8 @@ use crate::config::{Configuration, printable};
 const DEFAULT_ADDRESSES: [&str; 2] = ["127.0.0.1:1883", "[::1]:1883"];
 
 /// The listeners for a configuration that names none. The machine is asked only once whether it has
-/// IPv6: if it cannot answer later, perhaps because no descriptor is left, no listener may go for
-/// that.
+/// IPv6: if it cannot answer later, perhaps because no descriptor is left, that must not remove a
+/// listener.
 #[derive(Debug, Default)]
 pub(crate) struct DefaultListeners {
     addresses: OnceCell<&'static [&'static str]>,

@@ -20,8 +20,8 @@ const MESSAGES_PER_SESSION: u64 = 500;
 /// Time for the broker to notice that the subscribers have gone.
 const SETTLE: Duration = Duration::from_millis(300);
 
-/// Runs the scenario in this thread. The return of the subscribers is measured or, in a run that
-/// only fills, the filling.
+/// Runs the scenario in this thread. Measures the return of the subscribers or, in a run that only
+/// fills, the filling.
 pub(crate) fn run(
     args: &BenchArgs,
     thread: usize,

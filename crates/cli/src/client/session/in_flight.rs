@@ -9,11 +9,11 @@ use super::Publication;
 /// What a message in flight waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stage {
-    /// For a place in the window of a new Network Connection.
+    /// A place in the window of a new Network Connection.
     Queued { dup: bool },
-    /// For a PUBACK with QoS 1, for a PUBREC with QoS 2.
+    /// PUBACK for QoS 1, PUBREC for QoS 2.
     Publish,
-    /// For a PUBCOMP.
+    /// PUBCOMP.
     PubRel,
 }
 

@@ -21,8 +21,8 @@ impl Session {
         self.options.in_flight_max.min(self.limits.receive_maximum).into()
     }
 
-    /// Sends a message. A QoS 1 or 2 message needs some [`Self::send_quota`]. The error says which
-    /// limit of the Server the message breaks.
+    /// Sends a message. For a QoS 1 or 2 message, some [`Self::send_quota`] must be left. The error
+    /// says which limit of the Server the message breaks.
     pub(crate) fn publish(
         &mut self,
         publication: &Publication,

@@ -11,7 +11,7 @@ use super::super::settings::{Setting, Settings};
 use super::super::value::Value;
 use super::{limit, one, useless};
 
-/// Limits, the others that bound nothing if the first one is 0, and what that means.
+/// Limits, each with those that bound nothing if it is 0, and what 0 means.
 const NOTHING_OF_THE_KIND: [(&str, &[&str], &str); 6] = [
     ("retained_messages_max", &["retained_bytes_max"], "nothing is retained"),
     ("retained_bytes_max", &["retained_messages_max"], "nothing is retained"),

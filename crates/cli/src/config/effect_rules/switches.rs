@@ -13,8 +13,8 @@ struct Off {
     is_off: fn(&Value) -> bool,
     /// The name of the switch in `[capabilities]`.
     switch: &'static str,
-    /// Why the keys mean nothing, as the rest of a sentence. It has to fit if listeners say so,
-    /// too, and not `[capabilities]`.
+    /// Why the keys mean nothing, as the rest of a sentence. It has to fit whether `[capabilities]`
+    /// or the listeners switch it off.
     why: &'static str,
     keys: &'static [(&'static str, &'static str)],
 }

@@ -9,7 +9,7 @@ use super::{limit, one, stands};
 /// The first levels of Topic Filters that ask for more than matching.
 const FILTER_KINDS: [&str; 3] = ["$share", "$queue", "$exclusive"];
 
-/// How the topic of a message that is to be published later begins.
+/// The beginning of the topic of a message that is to be published later.
 const DELAYED: &str = "$delayed/";
 
 /// Where a bridge publishes below `$SYS`.
