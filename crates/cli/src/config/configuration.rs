@@ -34,7 +34,7 @@ pub(crate) struct Configuration {
     pub(crate) shared_strategy: SharedStrategy,
     pub(crate) shared_backlog: bool,
     pub(crate) response_prefix: Option<String>,
-    /// `None`: nothing is told below `$SYS`.
+    /// `None`: nothing is published below `$SYS`.
     pub(crate) own_topics_interval: Option<Duration>,
     pub(crate) log_level: LevelFilter,
     pub(crate) log_format: LogFormat,

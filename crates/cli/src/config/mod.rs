@@ -73,7 +73,7 @@ impl Loaded {
 ///
 /// # Errors
 ///
-/// All problems that were found, if there are any.
+/// Returns all problems that were found, if there are any.
 pub(crate) fn load(
     file: Option<File>,
     variables: &Variables,

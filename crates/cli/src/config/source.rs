@@ -53,7 +53,7 @@ impl Sources {
     ///
     /// # Errors
     ///
-    /// All problems that were found, if there are any.
+    /// Returns all problems that were found, if there are any.
     pub(crate) fn load(&self) -> Result<Loaded, Report> {
         let file = self.path.as_deref().map(read).transpose()?;
         load(file, &self.variables, &self.flags)

@@ -1,4 +1,4 @@
-//! `midge store check`: reads everything and tells what is damaged.
+//! `midge store check`: reads everything and reports what is damaged.
 
 use std::io::{self, Write};
 use std::process::ExitCode;

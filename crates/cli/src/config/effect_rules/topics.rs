@@ -158,7 +158,8 @@ fn check_all_levels(settings: &Settings, problems: &mut Vec<Problem>) {
         problems.extend(topic.and_then(|topic| check_levels(settings, table, key, topic)));
     };
     for rule in settings.tables("rewrite") {
-        // How many levels of a delayed one belong to its topic is known only after it is rewritten.
+        // A delayed one is left out: only after rewriting is it known how many of its levels belong
+        // to the topic.
         check(rule, "to", rule.text("to").filter(|to| !to.starts_with(DELAYED)));
     }
     for rule in settings.tables("durability") {
