@@ -1,4 +1,4 @@
-//! The broker under test: started on a free port, waited for, ended by its process id.
+//! The broker under test: it is started on a free port, waited for, and ended by its process id.
 
 use crate::{
     failure::{Failure, Result},
@@ -13,12 +13,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How long a broker may take until it accepts, and until it has ended.
+/// How long a broker may take until it accepts connections, and until it has ended.
 const PATIENCE: Duration = Duration::from_secs(15);
-/// Between two looks at a process that is starting or ending.
+/// The time between two looks at a process that is starting or ending.
 const BETWEEN_LOOKS: Duration = Duration::from_millis(20);
 
-/// A running broker; dropped, it is killed.
+/// A running broker, which is killed when dropped.
 #[derive(Debug)]
 pub struct Broker {
     child: Child,
@@ -27,17 +27,17 @@ pub struct Broker {
 }
 
 impl Broker {
-    /// Starts the `midge` binary, which keeps its data below `directory`; what it writes goes to a
-    /// file there.
+    /// Starts the `midge` binary, which keeps its data below `directory`. Its output goes to a file
+    /// there.
     ///
     /// # Errors
-    /// When it cannot be started or does not accept connections in time.
+    /// Fails if it cannot be started or does not accept connections in time.
     pub fn midge(binary: &Path, directory: &Path) -> Result<Self> {
         let address = free_address()?;
         let mut command = Command::new(binary);
         command.arg("--listen").arg(address.to_string());
         let data = directory.join("data");
-        // What an earlier run has left would be new to nobody.
+        // The suites expect a broker without the data of an earlier run.
         let _ = fs::remove_dir_all(&data);
         command.arg("--data").arg(data);
         Self::start(command, address, directory)
@@ -68,7 +68,7 @@ impl Broker {
         Self::start_described(command, transports)
     }
 
-    /// Starts Debian's mosquitto with those listeners that it has.
+    /// Starts Debian's mosquitto with those of the listeners that it can have.
     ///
     /// # Errors
     /// As for [`Broker::midge`].
@@ -113,13 +113,13 @@ impl Broker {
         Ok(())
     }
 
-    /// Where it listens.
+    /// Returns the address at which the broker listens.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// The last lines that it wrote.
+    /// Returns the last lines that the broker wrote.
     #[must_use]
     pub fn log_tail(&self) -> String {
         let text = fs::read_to_string(&self.log).unwrap_or_default();
@@ -130,7 +130,7 @@ impl Broker {
     /// Asks the broker to end (SIGTERM) and waits for it.
     ///
     /// # Errors
-    /// When it had ended before, does not end in time, or ends with another exit code than 0.
+    /// Fails if it had ended before, does not end in time, or ends with another exit code than 0.
     pub fn stop(mut self) -> Result<()> {
         if let Ok(Some(status)) = self.child.try_wait() {
             return Err(Failure(format!(
@@ -163,13 +163,13 @@ impl Broker {
 
 impl Drop for Broker {
     fn drop(&mut self) {
-        // It has ended already when it was stopped; then there is nobody to kill.
+        // If the broker was stopped, it has ended already, and there is nothing to kill.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// A loopback address whose port nobody listened on a moment ago.
+/// Returns a loopback address whose port nobody listened on a moment ago.
 fn free_address() -> Result<SocketAddr> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0));
     let address = listener.and_then(|listener| listener.local_addr());

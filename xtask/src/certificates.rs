@@ -1,6 +1,6 @@
-//! Certificates for the tests of real clients, made by the openssl of the system.
+//! Certificates for the tests of real clients, made by the system's openssl.
 //!
-//! Not by the broker's own `midge certs`: what the tests trust comes from elsewhere.
+//! They are not made by the broker's own `midge certs`: what the tests trust comes from elsewhere.
 
 use crate::{
     failure::{Failure, Result},
@@ -8,7 +8,7 @@ use crate::{
 };
 use std::{fs, path::Path};
 
-/// A certificate by the test authority: its file name, its subject, and its names.
+/// A certificate from the test authority: its file name, its subject, and its names.
 struct Leaf {
     name: &'static str,
     subject: &'static str,
@@ -19,14 +19,14 @@ const SERVERS: &str = "DNS:localhost,IP:127.0.0.1,IP:::1";
 
 const LEAVES: &[Leaf] = &[
     Leaf { name: "server", subject: "/CN=localhost", names: SERVERS },
-    // What a listener has after its certificate was replaced.
+    // The certificate that a listener has after a replacement.
     Leaf { name: "renewed", subject: "/CN=renewed", names: SERVERS },
     Leaf { name: "other", subject: "/CN=other.test", names: "DNS:other.test,DNS:*.wild.test" },
     Leaf { name: "client", subject: "/O=Midge/CN=a client", names: "DNS:client.test" },
     Leaf { name: "revoked", subject: "/O=Midge/CN=a revoked client", names: "DNS:revoked.test" },
 ];
 
-/// For `openssl ca`, which keeps the list of what was revoked.
+/// The configuration of `openssl ca`, which keeps the list of revoked certificates.
 const AUTHORITY: &str = "\
 [ca]
 default_ca = here
@@ -51,7 +51,7 @@ distinguished_name = subject
 /// `stranger`, a client of another authority. Each is a file `.pem` and a file `.key`.
 ///
 /// # Errors
-/// When openssl is not there or refuses.
+/// Fails if openssl is not there or refuses.
 pub fn make(directory: &Path) -> Result<()> {
     let write = |name: &str, text: &str| {
         let path = directory.join(name);

@@ -1,8 +1,8 @@
 //! The real-client suites: Python, Node, mosquitto's own clients, and a Rust client.
 //!
-//! Each gets the broker's address as `MIDGE_TEST_ADDRESS` and knows nothing else about it, so that
-//! the same suites run against any broker: `cargo xtask clients --address HOST:PORT`. The suites
-//! about transports get a file that says where each listener is (see [`crate::transports`]).
+//! Each suite gets the broker's address as `MIDGE_TEST_ADDRESS` and knows nothing else about it, so
+//! that the same suites run against any broker: `cargo xtask clients --address HOST:PORT`. The
+//! suites about transports get a file that says where each listener is (see [`crate::transports`]).
 
 use crate::{
     failure::{Failure, Result},
@@ -16,39 +16,39 @@ use std::{
     process::Command,
 };
 
-/// Where the suites find the broker.
+/// The variable with the broker's address.
 pub const ADDRESS_VARIABLE: &str = "MIDGE_TEST_ADDRESS";
-/// Tells the suites which other broker they talk to, for its known differences.
+/// The variable that tells the suites which other broker they talk to, for its known differences.
 pub const PEER_VARIABLE: &str = "MIDGE_TEST_PEER";
 
-/// The suites by name, in the order in which they run.
+/// The names of the suites, in the order in which they run.
 pub const NAMES: &[&str] =
     &["mosquitto", "bridge", "python", "node", "rumqttc", "transports", "browser"];
-/// Those that need a broker with listeners of every kind; the others need one address.
+/// The suites that need a broker with listeners of every kind; the others need one address.
 pub const OF_TRANSPORTS: &[&str] = &["transports", "browser"];
 
-/// Whom the suites talk to.
+/// The broker that the suites talk to.
 #[derive(Debug, Clone)]
 pub struct Peer {
     /// `host:port`.
     pub address: String,
     /// `midge`, or the broker whose known differences are expected.
     pub name: &'static str,
-    /// The file that describes its listeners, for the suites about transports.
+    /// The file that describes the broker's listeners, for the suites about transports.
     pub transports: Option<PathBuf>,
 }
 
 impl Peer {
-    /// The broker at `address`, of which no more is known than that.
+    /// Describes the broker at `address`, of which nothing else is known.
     pub fn new(address: impl Into<String>, name: &'static str) -> Self {
         Self { address: address.into(), name, transports: None }
     }
 }
 
-/// The command that runs the suite `name`, and how to read what it says.
+/// Returns the command that runs the suite `name`, and how to read its output.
 ///
 /// # Errors
-/// When there is no such suite, or its test files cannot be listed.
+/// Fails if there is no such suite, or if its test files cannot be listed.
 pub fn suite(
     name: &str,
     root: &Path,
@@ -83,7 +83,7 @@ pub fn suite(
 
 fn pytest(python: &Path, directory: &Path) -> Command {
     let mut command = command(python, directory);
-    // The tree stays as git knows it: no caches beside the tests.
+    // The tree stays as git knows it, without caches beside the tests.
     command.env("PYTHONDONTWRITEBYTECODE", "1");
     command.args(["-m", "pytest", "-q", "-p", "no:cacheprovider", "--color=no", "."]);
     command
@@ -109,7 +109,7 @@ fn node_files(directory: &Path) -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// The Rust client is a package outside the workspace: its runtime must not reach our lock file.
+/// The Rust client is a package outside the workspace: its runtime must not get into our lock file.
 fn rumqttc(root: &Path, target: &Path) -> Command {
     let mut command = cargo(root);
     command.env("CARGO_TARGET_DIR", target);

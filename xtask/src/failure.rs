@@ -2,12 +2,12 @@
 
 use std::fmt;
 
-/// What went wrong, and what to do about it where that is known.
+/// What went wrong, and what to do about it if that is known.
 #[derive(Debug)]
 pub struct Failure(pub String);
 
 impl Failure {
-    /// A failure that says `what` failed and `why`.
+    /// Makes a failure that says `what` failed and `why`.
     pub fn because(what: impl fmt::Display, why: impl fmt::Display) -> Self {
         Self(format!("{what}: {why}"))
     }

@@ -1,8 +1,9 @@
 //! A short run of every fuzz target with the stable compiler.
 //!
 //! `cargo fuzz` wants the nightly compiler for its sanitizers. Coverage feedback alone needs only
-//! code generation flags that the stable one has, and in a tree without `unsafe` that is what finds
-//! things: panics, overflows (debug assertions are on), and inputs that take too long or too much.
+//! code generation flags that the stable compiler has. In a tree without `unsafe`, that is what
+//! finds things: panics, overflows (debug assertions are on), and inputs that take too long or too
+//! much.
 
 use crate::{
     failure::{Failure, Result},
@@ -31,10 +32,10 @@ pub struct Targets {
 }
 
 impl Targets {
-    /// Builds all targets; none is no failure, a tree without `fuzz/Cargo.toml` has none.
+    /// Builds all targets. A tree without `fuzz/Cargo.toml` has no targets, which is no failure.
     ///
     /// # Errors
-    /// When they do not compile.
+    /// Fails if they do not compile.
     pub fn build(root: &Path, target: &Path) -> Result<Self> {
         let scratch = target.join("fuzz");
         let manifest = root.join("fuzz/Cargo.toml");
@@ -47,7 +48,7 @@ impl Targets {
         let triple = crate::tidy::layers::host_triple()?;
         let mut build = cargo(root);
         build.args(["build", "--release", "--manifest-path", "fuzz/Cargo.toml", "--bins"]);
-        // With a target named, the flags reach the fuzz targets but not their build scripts.
+        // With `--target`, the flags reach the fuzz targets but not their build scripts.
         build.args(["--target", &triple]).env("RUSTFLAGS", FLAGS);
         build.env("CARGO_TARGET_DIR", &targets.scratch).env_remove("CARGO_ENCODED_RUSTFLAGS");
         must_run(build, "build the fuzz targets")?;
@@ -55,10 +56,11 @@ impl Targets {
         Ok(targets)
     }
 
-    /// The command that fuzzes `name` for `seconds`, starting from the seeds in the repository.
+    /// Returns the command that fuzzes `name` for `seconds`, starting from the seeds in the
+    /// repository.
     ///
     /// # Errors
-    /// When the directories for what it finds cannot be made.
+    /// Fails if the directories for its findings cannot be made.
     pub fn run(&self, name: &str, seconds: u32) -> Result<Command> {
         let corpus = self.scratch.join("corpus").join(name);
         let artifacts = self.scratch.join("artifacts").join(name);

@@ -1,7 +1,8 @@
-//! What the tests need and the machine may lack: named, installed when missing, never in silence.
+//! What the tests need and the machine may lack: it is named and installed if missing, never in
+//! silence.
 //!
-//! Debian packages come from apt, cargo-nextest from crates.io; the Python and JavaScript clients
-//! go below the target directory and touch nothing else. What is there is left as it is.
+//! Debian packages come from apt, cargo-nextest from crates.io. The Python and JavaScript clients
+//! go below the target directory and touch nothing else. Whatever is there already stays as it is.
 
 use crate::{
     failure::{Failure, Result},
@@ -13,7 +14,7 @@ use std::{
     process::Command,
 };
 
-/// A program, the Debian package that has it, and what the tests want it for.
+/// A program, the Debian package that has it, and why the tests need it.
 struct Needed {
     program: &'static str,
     package: &'static str,
@@ -47,7 +48,7 @@ const NEEDED: &[Needed] = &[
 /// Where Debian puts nginx's module for streams that are not HTTP.
 const NGINX_STREAM: &str = "/usr/lib/nginx/modules/ngx_stream_module.so";
 
-/// Where the clients that are not Debian packages live.
+/// Where the clients are that are not Debian packages.
 #[derive(Debug, Clone)]
 pub struct Clients {
     /// The Python of the virtual environment that has paho-mqtt and pytest.
@@ -56,17 +57,17 @@ pub struct Clients {
     pub node_modules: PathBuf,
 }
 
-/// Installs what the whole test command needs.
+/// Installs everything that the test command needs.
 ///
 /// # Errors
-/// When something is missing and cannot be installed; the message says what to run by hand.
+/// Fails if something is missing and cannot be installed; the message says what to run by hand.
 pub fn everything(root: &Path, target: &Path) -> Result<Clients> {
     let clients = clients(root, target)?;
     nextest(root)?;
     Ok(clients)
 }
 
-/// Installs what the real clients need.
+/// Installs everything that the real clients need.
 ///
 /// # Errors
 /// As for [`everything`].
@@ -121,7 +122,7 @@ fn python_can_make_environments() -> bool {
     output.is_ok_and(|output| output.status.success())
 }
 
-/// Installs packages as root, or through sudo for anybody else.
+/// Installs packages, as root or, for any other user, through sudo.
 fn apt_install(root: &Path, packages: &[&str]) -> Result<()> {
     let by_hand = format!("install them by hand: apt-get install {}", packages.join(" "));
     if find_program("apt-get").is_none() {
@@ -143,7 +144,8 @@ fn apt_install(root: &Path, packages: &[&str]) -> Result<()> {
     must_run(install, &format!("install Debian packages ({by_hand})"))
 }
 
-/// The words of an apt-get call that asks nothing; `env` because sudo drops the environment.
+/// Returns the words of an apt-get call that asks nothing. They include `env` because sudo drops
+/// the environment.
 fn apt_words<'a>(as_root: bool, words: &[&'a str]) -> Vec<&'a str> {
     let sudo: &[&str] = if as_root { &[] } else { &["sudo"] };
     [sudo, &["env", "DEBIAN_FRONTEND=noninteractive", "apt-get"], words].concat()
@@ -194,7 +196,8 @@ fn node_clients(root: &Path, directory: &Path) -> Result<PathBuf> {
     Ok(modules)
 }
 
-/// Whether what was installed is what is wanted now: the stamp is a copy of the list.
+/// Whether the packages that are wanted now are those that were installed: the stamp is a copy of
+/// the list.
 fn is_installed(wanted: &Path, stamp: &Path) -> bool {
     match (fs::read(wanted), fs::read(stamp)) {
         (Ok(wanted), Ok(stamp)) => wanted == stamp,

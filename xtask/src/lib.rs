@@ -1,6 +1,6 @@
 //! What the repository asks of itself, as commands: `cargo xtask tidy`, `test`, `clients`, `ci`.
 //!
-//! Nothing here is part of the broker. [`tidy`] holds the rules that a reviewer would otherwise
+//! Nothing here is part of the broker. [`tidy`] has the rules that a reviewer would otherwise
 //! repeat, [`suites`] is the one test command, [`install`] fetches what the tests need, and
 //! [`broker`] starts the broker that the real clients talk to.
 
@@ -20,7 +20,7 @@ pub mod transports;
 
 use std::path::{Path, PathBuf};
 
-/// The root of the repository, found from where this crate was compiled.
+/// Returns the root of the repository, found from where this crate was compiled.
 #[must_use]
 pub fn root() -> PathBuf {
     let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));

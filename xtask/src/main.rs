@@ -84,7 +84,7 @@ fn run_clients(run: &mut Run, words: &[&str]) -> Result<()> {
     }
 }
 
-/// The suites that were named, or all.
+/// Returns the suites that were named, or all.
 fn suites<'a>(names: &'a [&'a str]) -> &'a [&'a str] {
     if names.is_empty() { clients::NAMES } else { names }
 }

@@ -1,4 +1,4 @@
-//! Running other programs: shown as they speak, kept for counting.
+//! Running other programs: their output is shown as it comes, and kept for counting.
 
 use crate::failure::{Failure, Result};
 use std::{
@@ -7,7 +7,7 @@ use std::{
     process::Command,
 };
 
-/// What a program left behind.
+/// The result of a program that has ended.
 #[derive(Debug)]
 pub struct Finished {
     /// Whether it ended with exit code 0.
@@ -16,18 +16,19 @@ pub struct Finished {
     pub output: String,
 }
 
-/// A command that runs in `directory`.
+/// Makes a command that runs in `directory`.
 pub fn command(program: impl AsRef<std::ffi::OsStr>, directory: &Path) -> Command {
     let mut command = Command::new(program);
     command.current_dir(directory);
     command
 }
 
-/// Cargo, the one that runs this program where it does.
+/// Makes a command for the cargo that runs this program, or else for the one in `PATH`.
 #[must_use]
 pub fn cargo(directory: &Path) -> Command {
     let mut cargo = command(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()), directory);
-    // `cargo run` describes this package to its child by variables that are not the next one's.
+    // `cargo run` describes this package to its child in variables that are wrong for the next
+    // cargo.
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("CARGO_PKG_") || name == "CARGO_MANIFEST_DIR" {
             cargo.env_remove(name);
@@ -36,17 +37,17 @@ pub fn cargo(directory: &Path) -> Command {
     cargo
 }
 
-/// Runs `command` to its end, passing on what it writes and keeping a copy.
+/// Runs `command` to its end, passes on what it writes, and keeps a copy.
 ///
 /// # Errors
-/// When it cannot be started or its output cannot be read.
+/// Fails if it cannot be started or its output cannot be read.
 pub fn run(mut command: Command) -> Result<Finished> {
     let name = command.get_program().to_string_lossy().into_owned();
     let failed = |error: std::io::Error| Failure::because(&name, error);
     let (mut reader, writer) = std::io::pipe().map_err(failed)?;
     command.stdout(writer.try_clone().map_err(failed)?).stderr(writer);
     let mut child = command.spawn().map_err(failed)?;
-    // The command still holds the pipe's writing end; the reader would never see the end.
+    // The command still holds the writing end of the pipe, so the reader would never see its end.
     drop(command);
     let (mut output, mut piece) = (Vec::new(), [0; 8192]);
     loop {
@@ -66,10 +67,10 @@ pub fn run(mut command: Command) -> Result<Finished> {
     })
 }
 
-/// Runs `command`, which has to succeed, passing on what it writes.
+/// Runs `command`, which has to succeed, and passes on what it writes.
 ///
 /// # Errors
-/// When it cannot be started or ends with another exit code than 0.
+/// Fails if it cannot be started or ends with another exit code than 0.
 pub fn must_run(command: Command, purpose: &str) -> Result<()> {
     let shown = format!("{command:?}");
     if run(command)?.success {
@@ -79,7 +80,7 @@ pub fn must_run(command: Command, purpose: &str) -> Result<()> {
     }
 }
 
-/// Where `program` is found: in `PATH`, or where Debian keeps servers.
+/// Looks for `program` in `PATH`, and where Debian keeps servers.
 #[must_use]
 pub fn find_program(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
@@ -89,10 +90,10 @@ pub fn find_program(program: &str) -> Option<PathBuf> {
     candidates.find(|candidate| candidate.is_file())
 }
 
-/// Where cargo puts what it builds in this workspace.
+/// Returns where cargo puts what it builds in this workspace.
 ///
 /// # Errors
-/// When cargo does not answer.
+/// Fails if cargo does not answer.
 pub fn target_directory(root: &Path) -> Result<PathBuf> {
     let output = cargo(root)
         .args(["metadata", "--no-deps", "--format-version", "1"])

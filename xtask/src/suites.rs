@@ -1,7 +1,7 @@
 //! The one test command: everything, in the order in which it fails fastest.
 //!
-//! A step that fails does not stop the next one, so that one run tells everything; only what cannot
-//! work without a build is left out when the build fails. The last line is the sum.
+//! A step that fails does not stop the next one, so that one run tells everything. If the build
+//! fails, only what cannot work without it is left out. The last line is the sum.
 
 use crate::{
     broker::Broker,
@@ -19,22 +19,22 @@ use std::{
     time::Instant,
 };
 
-/// The Rust client's tests, a package outside the workspace.
+/// The Rust client's tests, which are a package outside the workspace.
 const RUMQTTC: &str = "tests/rumqttc";
 
-/// What carries MQTT, by the names that the conformance suite has for it.
+/// What carries MQTT, by the names that the conformance suite uses.
 pub const TRANSPORTS: &[&str] = &["tcp", "tls", "ws", "wss", "quic"];
 
 /// Which broker the conformance suite tests.
 #[derive(Debug, Clone, Copy)]
 pub enum Conformance<'a> {
-    /// One in the process of each test, reached by this transport.
+    /// A broker in the process of each test, reached by this transport.
     InProcess(&'a str),
-    /// The one that runs at this address or URL.
+    /// The broker that runs at this address or URL.
     At(&'a str),
 }
 
-/// What programs that embed the broker choose of its features; the binary has them all.
+/// The features of the broker that an embedding program may choose; the binary has all of them.
 const EMBEDDED_FEATURES: &[&str] = &["", "tls", "websocket", "quic"];
 
 /// A run of the test command: what was done, and how it went.
@@ -46,25 +46,25 @@ pub struct Run {
 }
 
 impl Run {
-    /// A run in the repository at `root`; nothing has been done yet.
+    /// Makes a run in the repository at `root`, in which nothing has been done yet.
     ///
     /// # Errors
-    /// When cargo does not say where it builds.
+    /// Fails if cargo does not say where it builds.
     pub fn new(root: &Path) -> Result<Self> {
         let target = process::target_directory(root)?;
         Ok(Self { root: root.to_path_buf(), target, steps: Vec::new() })
     }
 
-    /// Everything: formatting, lints, tests, documentation, real clients, a short fuzz.
+    /// Does everything: formatting, lints, tests, documentation, real clients, a short fuzz.
     ///
     /// # Errors
-    /// When something that the tests need cannot be installed.
+    /// Fails if something that the tests need cannot be installed.
     pub fn everything(&mut self) -> Result<()> {
         let clients = install::everything(&self.root, &self.target)?;
         self.quick_checks();
         if self.build() {
             self.rust_tests();
-            // The tests of the workspace had it over TCP.
+            // The tests of the workspace have run the suite over TCP.
             for transport in TRANSPORTS.iter().filter(|transport| **transport != "tcp") {
                 self.conformance(Conformance::InProcess(transport));
             }
@@ -74,7 +74,7 @@ impl Run {
         self.fuzz(10)
     }
 
-    /// The checks that need no build: house rules and formatting; then the lints.
+    /// Runs the checks that need no build, house rules and formatting, and then the lints.
     pub fn quick_checks(&mut self) {
         self.tidy();
         let mut format = cargo(&self.root);
@@ -93,7 +93,7 @@ impl Run {
         self.packages_outside();
     }
 
-    /// Formatting and lints of the packages that `--workspace` does not reach.
+    /// Checks formatting and lints of the packages that `--workspace` does not reach.
     fn packages_outside(&mut self) {
         for package in ["fuzz", RUMQTTC] {
             let manifest = format!("{package}/Cargo.toml");
@@ -103,7 +103,7 @@ impl Run {
                 self.step(&format!("formatting {package}"), Reporter::Check, format);
             }
         }
-        // Not the fuzz targets: linting them would compile libFuzzer a second time.
+        // The fuzz targets are left out: linting them would compile libFuzzer a second time.
         let mut clippy = cargo(&self.root);
         clippy.env("CARGO_TARGET_DIR", &self.target);
         clippy.args(["clippy", "--all-targets", "--manifest-path"]);
@@ -111,7 +111,7 @@ impl Run {
         self.step(&format!("clippy {RUMQTTC}"), Reporter::Check, clippy);
     }
 
-    /// The house rules, each finding on its line.
+    /// Checks the house rules and prints each finding on a line.
     pub fn tidy(&mut self) {
         println!("== house rules");
         let began = Instant::now();
@@ -128,14 +128,14 @@ impl Run {
         self.record("house rules", tally, began);
     }
 
-    /// Builds all binaries and tests once, with the features that the next steps use too.
+    /// Builds all binaries and tests once, with the features that the next steps also use.
     fn build(&mut self) -> bool {
         let mut build = cargo(&self.root);
         build.args(["build", "--workspace", "--bins", "--tests"]);
         self.step("build", Reporter::Check, build).failed == 0
     }
 
-    /// Builds the broker alone, as `cargo build` does; whether that worked.
+    /// Builds the broker alone, as `cargo build` does. Returns whether that worked.
     pub fn build_broker(&mut self) -> bool {
         let mut build = cargo(&self.root);
         build.arg("build");
@@ -155,7 +155,7 @@ impl Run {
     pub fn conformance(&mut self, how: Conformance<'_>) {
         let mut nextest = cargo(&self.root);
         nextest.args(["nextest", "run", "--package", "midge-conformance", "--profile", "ci"]);
-        // Most of its tests wait for an answer, and some for a second to pass.
+        // Most of the suite's tests wait for an answer, and some for a second to pass.
         nextest.arg("--test-threads=6");
         let name = match how {
             Conformance::InProcess(transport) => {
@@ -170,7 +170,7 @@ impl Run {
         self.step(&name, Reporter::Nextest, nextest);
     }
 
-    /// The conformance suite over everything that carries MQTT.
+    /// Runs the conformance suite over everything that carries MQTT.
     pub fn conformance_over_all(&mut self) {
         for transport in TRANSPORTS {
             self.conformance(Conformance::InProcess(transport));
@@ -186,7 +186,7 @@ impl Run {
     /// Starts the `midge` that was built, runs the named suites against it and ends it.
     ///
     /// # Errors
-    /// When a suite does not exist or cannot be started.
+    /// Fails if a suite does not exist or cannot be started.
     pub fn clients_against_midge(
         &mut self,
         clients: &install::Clients,
@@ -195,7 +195,8 @@ impl Run {
         self.against_midge(clients, names, false)
     }
 
-    /// With the conformance suite as well, which the tests run with a broker without a store.
+    /// Does as [`Run::clients_against_midge`], and with `conformance` runs the conformance suite as
+    /// well: the workspace's tests run it only with a broker without a store.
     fn against_midge(
         &mut self,
         clients: &install::Clients,
@@ -224,7 +225,7 @@ impl Run {
         self.transports_against(broker, &transports, "midge", clients, &of_transports)
     }
 
-    /// The suites about transports, if the broker has started.
+    /// Runs the suites about transports, if the broker has started.
     fn transports_against(
         &mut self,
         broker: Result<Broker>,
@@ -255,7 +256,7 @@ impl Run {
     /// Starts Debian's mosquitto and runs the named suites against it: a test of the suites.
     ///
     /// # Errors
-    /// When mosquitto cannot be found or started.
+    /// Fails if mosquitto cannot be found or started.
     pub fn clients_against_mosquitto(
         &mut self,
         clients: &install::Clients,
@@ -295,10 +296,10 @@ impl Run {
         Ok(())
     }
 
-    /// Runs the named suites against whoever listens at the peer's address.
+    /// Runs the named suites against the broker at the peer's address.
     ///
     /// # Errors
-    /// When a suite does not exist or cannot be started.
+    /// Fails if a suite does not exist or cannot be started.
     pub fn clients_at(
         &mut self,
         peer: &Peer,
@@ -313,10 +314,10 @@ impl Run {
         Ok(())
     }
 
-    /// Every fuzz target for some seconds.
+    /// Runs every fuzz target for some seconds.
     ///
     /// # Errors
-    /// When a target cannot be started.
+    /// Fails if a target cannot be started.
     pub fn fuzz(&mut self, seconds: u32) -> Result<()> {
         println!("== building the fuzz targets");
         let began = Instant::now();
@@ -335,10 +336,10 @@ impl Run {
         Ok(())
     }
 
-    /// Licences, sources and bans of the dependencies, where cargo-deny is installed.
+    /// Checks licences, sources and bans of the dependencies with cargo-deny.
     ///
     /// # Errors
-    /// When cargo-deny is not there.
+    /// Fails if cargo-deny is not installed.
     pub fn dependencies(&mut self) -> Result<()> {
         if process::find_program("cargo-deny").is_none() {
             return Err(Failure("cargo-deny is missing: cargo install cargo-deny --locked".into()));
@@ -367,7 +368,7 @@ impl Run {
         self.steps.push((name.to_owned(), tally, began.elapsed().as_secs_f64()));
     }
 
-    /// Prints a line for each step and the sum as the last line; whether everything passed.
+    /// Prints a line for each step and the sum as the last line. Returns whether everything passed.
     #[must_use]
     pub fn close(&self) -> bool {
         let mut sum = Tally::default();
@@ -381,7 +382,7 @@ impl Run {
     }
 }
 
-/// The suites that need a broker with every transport, and the others.
+/// Returns the suites that need a broker with every transport, and the others.
 fn split<'a>(names: &[&'a str]) -> (Vec<&'a str>, Vec<&'a str>) {
     names.iter().partition(|name| clients::OF_TRANSPORTS.contains(name))
 }

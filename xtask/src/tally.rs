@@ -1,14 +1,14 @@
-//! Counting what the various test runners say about themselves.
+//! Counts what the various test runners say about themselves.
 //!
-//! A runner that fails without naming a failed test counts as one failure, and one that succeeds
-//! without having run anything does too: silence is never success.
+//! A runner that fails without naming a failed test counts as one failure. So does a runner that
+//! succeeds without having run anything: silence is never success.
 
 use crate::process::Finished;
 
-/// Whose output is read.
+/// The program whose output is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reporter {
-    /// A program that is one check: it ends well or it does not.
+    /// A program that is one check: it succeeds or it fails.
     Check,
     /// `cargo nextest run`: `Summary [ 1.2s] 3 tests run: 2 passed, 1 failed, 0 skipped`.
     Nextest,
@@ -30,7 +30,7 @@ pub struct Tally {
 }
 
 impl Tally {
-    /// The counts of a runner that has ended.
+    /// Counts the results of a runner that has ended.
     #[must_use]
     pub fn of(reporter: Reporter, finished: &Finished) -> Self {
         let mut tally = Self::default();
@@ -76,7 +76,7 @@ fn count(reporter: Reporter, line: &str) -> Tally {
         let Ok(number) = number.parse::<usize>() else { continue };
         match word.trim_end_matches([',', ';', ':']) {
             "passed" | "pass" => tally.passed += number,
-            // `timed out` and `exec failed` are nextest's, `cancelled` is node's.
+            // nextest says `timed out` and `exec failed`, node says `cancelled`.
             "failed" | "fail" | "error" | "errors" | "timed" | "exec" | "cancelled" => {
                 tally.failed += number;
             }

@@ -1,8 +1,8 @@
 //! A broker with listeners of every kind, for the suites about transports.
 //!
-//! The suites learn from one file, `transports.json`, where the listeners are, which files belong
-//! to them, and which process the broker is. What a broker does not have is not in it, and the
-//! suites leave it out.
+//! The suites read one file, `transports.json`. It says where the listeners are, which directory
+//! has their files, and which process the broker is. What a broker does not have is not in the
+//! file, and the suites leave it out.
 
 use crate::{
     certificates,
@@ -15,10 +15,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// Tells the suites where the file is that describes the broker.
+/// The variable that tells the suites where the file is that describes the broker.
 pub const FILE_VARIABLE: &str = "MIDGE_TEST_TRANSPORTS";
 
-/// A listener of the test: its name, its URL's scheme, and its lines of configuration.
+/// A listener of the test: its name, the scheme of its URL, and its lines of configuration.
 struct Listener {
     name: &'static str,
     scheme: &'static str,
@@ -28,7 +28,7 @@ struct Listener {
 const SERVER: &str = "tls.certificate = \"server.pem\"\ntls.key = \"server.key\"\n";
 const REQUIRED: &str = "tls.client_ca = \"ca.pem\"\ntls.client_crl = \"crl.pem\"\n";
 
-/// The listeners of Midge. `SERVER` and `REQUIRED` stand for lines that several have.
+/// The listeners of Midge. `SERVER` and `REQUIRED` stand for lines that several of them have.
 const MIDGE: &[Listener] = &[
     Listener { name: "plain", scheme: "mqtt", lines: "" },
     Listener {
@@ -118,9 +118,9 @@ const MOSQUITTO_SERVER: &str = "cafile ca.pem\ncertfile server.pem\nkeyfile serv
 pub struct Transports {
     /// The configuration file.
     pub configuration: PathBuf,
-    /// Where its plain listener is.
+    /// The address of the broker's plain listener.
     pub plain: SocketAddr,
-    /// The file that describes it to the suites.
+    /// The file that describes the broker to the suites.
     pub file: PathBuf,
     directory: PathBuf,
     listeners: Map<String, Value>,
@@ -130,7 +130,7 @@ impl Transports {
     /// Makes certificates and a configuration file for Midge in `directory`.
     ///
     /// # Errors
-    /// When openssl is not there, or a file cannot be written.
+    /// Fails if openssl is not there, or if a file cannot be written.
     pub fn for_midge(directory: &Path) -> Result<Self> {
         Self::make(directory, MIDGE, |listener, bind| {
             let lines = listener.lines.replace("SERVER", SERVER).replace("REQUIRED", REQUIRED);
@@ -139,13 +139,13 @@ impl Transports {
         })
     }
 
-    /// As [`Transports::for_midge`] for Debian's mosquitto.
+    /// Does as [`Transports::for_midge`], for Debian's mosquitto.
     ///
     /// # Errors
-    /// As [`Transports::for_midge`].
+    /// As for [`Transports::for_midge`].
     pub fn for_mosquitto(directory: &Path) -> Result<Self> {
         Self::make(directory, MOSQUITTO, |listener, bind| {
-            // Started by root, it would become somebody who cannot read the keys.
+            // Started by root, mosquitto would become a user that cannot read the keys.
             let user = if listener.name == "plain" { "user root\n" } else { "" };
             let (host, port) = bind.rsplit_once(':').unwrap_or((bind, ""));
             let lines = listener.lines.replace("SERVER", MOSQUITTO_SERVER).replace("\n ", "\n");
@@ -158,7 +158,7 @@ impl Transports {
         listeners: &[Listener],
         lines: impl Fn(&Listener, &str) -> String,
     ) -> Result<Self> {
-        // Files of an earlier run are not those that this one makes.
+        // No file of an earlier run may stay.
         let _ = fs::remove_dir_all(directory);
         fs::create_dir_all(directory)
             .map_err(|error| Failure::because(directory.display(), error))?;
@@ -189,7 +189,7 @@ impl Transports {
     /// Writes the file for the suites, now that the broker `program` runs as `process`.
     ///
     /// # Errors
-    /// When it cannot be written.
+    /// Fails if the file cannot be written.
     pub fn describe(&self, process: u32, program: &Path, log: &Path) -> Result<()> {
         let described = json!({
             "process": process,
@@ -202,14 +202,14 @@ impl Transports {
     }
 }
 
-/// Where a listener binds, and its URL.
+/// Returns where a listener binds, and its URL.
 fn place(listener: &Listener, port: u16, directory: &Path) -> (String, String) {
     if listener.scheme == "unix" {
         let path = format!("unix:{}", directory.join("broker.sock").display());
         return (path.clone(), path);
     }
     let bind = format!("127.0.0.1:{port}");
-    // Certificates name it too.
+    // The URL may say localhost: the certificates name that, too.
     let path = match (listener.scheme, listener.name) {
         ("ws" | "wss", "ws_origin") => "/broker",
         ("ws" | "wss", _) => "/mqtt",
@@ -218,7 +218,7 @@ fn place(listener: &Listener, port: u16, directory: &Path) -> (String, String) {
     (bind, format!("{}://localhost:{port}{path}", listener.scheme))
 }
 
-/// Ports that nobody used a moment ago, neither of TCP nor of UDP.
+/// Returns ports that nobody used a moment ago, neither for TCP nor for UDP.
 fn free_ports(count: usize) -> Result<Vec<u16>> {
     let mut held = Vec::new();
     let failed = |error| Failure::because("a free port", error);

@@ -1,6 +1,6 @@
 //! The program's allocator: mimalloc, with a count of the bytes that it has given out. The broker
-//! judges by that count how much memory is in use, because what the operating system says contains
-//! pages that the allocator keeps for later (decision 0012).
+//! uses this count to judge how much memory is in use, because the operating system's figure
+//! includes pages that the allocator keeps for later (decision 0012).
 //!
 //! The only module with `unsafe`: an allocator has no other interface. Each function passes its
 //! arguments on unchanged and counts; it must never allocate, lock or panic.
@@ -20,7 +20,7 @@ struct Counting;
 /// Threads that count in the same place wait for each other's cache line; there are few threads.
 const PLACES: usize = 32;
 
-/// Part of the sum, which alone can be negative: a thread frees what another one has allocated.
+/// One part of the sum. A part can be negative: a thread frees what another one has allocated.
 #[repr(align(128))]
 struct Place(AtomicUsize);
 
@@ -28,21 +28,21 @@ static COUNTS: [Place; PLACES] = [const { Place(AtomicUsize::new(0)) }; PLACES];
 static THREADS: AtomicUsize = AtomicUsize::new(0);
 
 thread_local! {
-    /// Without a destructor: it can be read whenever a thread allocates, to its very end.
+    /// It has no destructor, so a thread can read it whenever it allocates, to its very end.
     static PLACE: Cell<usize> = const { Cell::new(PLACES) };
 }
 
-/// How many bytes the program has asked for and not given back.
+/// Returns how many bytes the program has asked for and not given back.
 pub(crate) fn allocated_bytes() -> u64 {
     let add = |sum: usize, place: &Place| sum.wrapping_add(place.0.load(Ordering::Relaxed));
     let sum = COUNTS.iter().fold(0, add);
-    // What is freed can be seen before it was allocated.
+    // A free can be seen before the allocation that it belongs to.
     u64::try_from(isize::try_from(sum).unwrap_or(0)).unwrap_or(0)
 }
 
 /// Gives pages that this thread does not use back to the operating system.
 pub(crate) fn give_back() {
-    // SAFETY: it works on the calling thread's own heap, and needs nothing of the caller.
+    // SAFETY: it works on the calling thread's own heap, and requires nothing of the caller.
     unsafe { libmimalloc_sys::mi_collect(true) }
 }
 
@@ -65,7 +65,7 @@ fn count_given(pointer: *mut u8, bytes: usize) -> *mut u8 {
     pointer
 }
 
-// SAFETY: each function is mimalloc's, with the caller's arguments and its promises.
+// SAFETY: each function calls mimalloc's, with the caller's arguments and its promises.
 unsafe impl GlobalAlloc for Counting {
     #[inline]
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
@@ -102,7 +102,7 @@ mod tests {
 
     const BYTES: usize = 1 << 28;
 
-    /// Others allocate meanwhile, but not that much.
+    /// Other threads allocate meanwhile, but not that much.
     fn is_near(count: u64, expected: u64) -> bool {
         count.abs_diff(expected) < BYTES as u64 / 4
     }
@@ -115,7 +115,7 @@ mod tests {
         vector.reserve_exact(2 * BYTES);
         assert!(is_near(allocated_bytes(), before + 2 * BYTES as u64));
         vector.shrink_to(BYTES);
-        // Somebody else frees them.
+        // Another thread frees them.
         thread::spawn(move || drop(vector)).join().unwrap();
         assert!(is_near(allocated_bytes(), before));
         let zeroed = vec![0_u8; BYTES];

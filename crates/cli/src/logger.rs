@@ -1,10 +1,10 @@
 //! The log of `midge serve`: lines on standard error, for people or as JSON with fields.
 //!
-//! Whoever logs a line puts it into a bounded queue and goes on; a thread of its own writes it. A
-//! standard error that takes nothing (a terminal that was stopped, a pipe that nobody reads) so
-//! holds nobody up: lines beyond the queue are left out, and how many they were is told as soon as
-//! it goes on. Text of Clients gets out only with its control characters escaped: a Client
-//! Identifier can neither forge a line nor command a terminal.
+//! Whoever logs a line puts it into a bounded queue and goes on; a separate thread writes it. So
+//! nobody is held up by a standard error that takes nothing (a terminal that was stopped, a pipe
+//! that nobody reads): lines that do not fit into the queue are left out, and their number is
+//! logged as soon as standard error takes lines again. Control characters in text from Clients are
+//! escaped: a Client Identifier can neither forge a line nor command a terminal.
 
 mod line;
 mod queue;
@@ -30,24 +30,25 @@ struct Logger {
     queue: Arc<Queue>,
 }
 
-/// A line that a broker starts with.
+/// A line that a broker writes when it starts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct StartLine {
-    /// What it is about; absent: it stands alone. Empty: it goes on about what is above it.
+    /// What the line is about. `None`: it stands alone. Empty: it goes on about the same as the
+    /// line above.
     label: Option<&'static str>,
     value: String,
-    /// The address of the listener that it tells of; its URL is the value.
+    /// The address of the listener that the line is about; the value is the listener's URL.
     listener: Option<String>,
 }
 
-/// Waits, when it is dropped, until what was logged is written, as long as it is being taken.
+/// When dropped, waits until everything logged is written, as long as standard error takes it.
 #[derive(Debug)]
 pub(crate) struct Guard;
 
 impl Guard {
     /// How long to wait for a standard error that takes nothing.
     const PATIENCE: Duration = Duration::from_millis(200);
-    /// How long to wait for one that takes a little now and then.
+    /// How long to wait for a standard error that takes a little now and then.
     const DEADLINE: Duration = Duration::from_secs(1);
 }
 
@@ -59,12 +60,12 @@ impl Drop for Guard {
     }
 }
 
-/// Makes the log go to standard error until the guard is dropped. A panic of a thread is told by
-/// it, too.
+/// Makes the log go to standard error. The guard waits, when dropped, for what was logged. The
+/// panic of a thread is logged, too.
 ///
 /// # Errors
 ///
-/// The operating system refuses the thread that writes, or standard error is closed.
+/// Fails if the operating system refuses the thread that writes, or if standard error is closed.
 pub(crate) fn install(level: LevelFilter, format: LogFormat) -> io::Result<Guard> {
     let style = Style::of_process(format);
     let queue = Queue::to_standard_error(move |left_out| style.left_out(left_out))?;
@@ -78,8 +79,8 @@ pub(crate) fn install(level: LevelFilter, format: LogFormat) -> io::Result<Guard
     Ok(Guard)
 }
 
-/// Writes lines that are addressed to whoever started the broker: one below the other where the
-/// log is for people, as log lines where it is for programs.
+/// Writes lines for the person who started the broker: one below the other if the log is for
+/// people, as log lines if it is for programs.
 pub(crate) fn announce(lines: &[StartLine]) {
     let Some(logger) = LOGGER.get() else {
         return;
@@ -96,7 +97,7 @@ pub(crate) fn announce(lines: &[StartLine]) {
     }
 }
 
-/// The lines for people: a label stands once before all that belongs to it.
+/// Gives the lines for people: a label stands once, before all lines that belong to it.
 pub(crate) fn start_text(lines: &[StartLine]) -> Vec<String> {
     let mut last = "";
     let mut text = Vec::with_capacity(lines.len());
@@ -114,7 +115,7 @@ pub(crate) fn start_text(lines: &[StartLine]) -> Vec<String> {
 }
 
 impl StartLine {
-    /// One that stands alone.
+    /// A line that stands alone.
     pub(crate) fn title(value: String) -> Self {
         Self { label: None, value, listener: None }
     }
@@ -139,7 +140,7 @@ impl StartLine {
 }
 
 impl Log for Logger {
-    /// Libraries are not asked about their inner life.
+    /// Lets libraries log only errors and warnings, and nothing of their inner life.
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
         metadata.target().starts_with("midge") || metadata.level() <= Level::Warn
     }

@@ -1,6 +1,6 @@
 //! What may break a size rule, each with its reason. An exemption that nothing needs is a finding.
 //!
-//! Only rules of size can be exempted: layers, names and determinism have no exceptions.
+//! Only rules about size can be exempted: layers, names and determinism have no exceptions.
 
 use super::Finding;
 
@@ -11,11 +11,11 @@ pub struct Exemption {
     pub path: &'static str,
     /// `line-length`, `function-length` or `file-length`.
     pub rule: &'static str,
-    /// Why this is better than obeying.
+    /// Why breaking the rule is better here.
     pub reason: &'static str,
 }
 
-/// The whole list. Keep it short: a table of data and a generated file belong here, logic does not.
+/// The whole list. Keep it short: tables of data and generated files belong here, logic does not.
 pub const EXEMPTIONS: &[Exemption] = &[];
 
 /// Drops the findings that `exemptions` allow and adds one for each exemption that allows nothing.

@@ -1,19 +1,19 @@
-//! What a masked Rust file imports, with groups taken apart: `use std::{fs, net::IpAddr}` is two.
+//! What a masked Rust file imports, with groups split: `use std::{fs, net::IpAddr}` is two imports.
 //!
-//! Rules about names would otherwise miss what a grouped import brings in.
+//! Otherwise the rules about names would miss what a grouped import brings in.
 
 use super::mask::is_word;
 
 /// A path that a `use` brings in, and the line of its `use`.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Import {
-    /// Such as `std::net::IpAddr`, without a rename.
+    /// The path, such as `std::net::IpAddr`, without a rename.
     pub(crate) path: String,
-    /// Counted from 1.
+    /// The line, counted from 1.
     pub(crate) line: usize,
 }
 
-/// Every path that the `use` declarations of masked code bring in.
+/// Returns every path that the `use` declarations of masked code bring in.
 pub(crate) fn imports(code: &str) -> Vec<Import> {
     let mut found = Vec::new();
     for (at, _) in code.match_indices("use ") {
@@ -46,7 +46,7 @@ fn flatten(prefix: &str, tree: &str, found: &mut impl FnMut(String)) {
     }
 }
 
-/// The parts of a group that its own commas separate, not those of the groups inside.
+/// Splits a group at its own commas, but not at those of the groups inside it.
 fn branches(tree: &str) -> Vec<&str> {
     let (mut parts, mut depth, mut start) = (Vec::new(), 0, 0);
     for (at, c) in tree.char_indices() {

@@ -1,8 +1,8 @@
 //! The layers of ARCHITECTURE.md, checked against what cargo resolves.
 //!
 //! `codec <- core <- {store, auth, cluster} <- broker <- {integration, admin} <- cli`; `net` stands
-//! beside and imports none of ours. `codec` and `core` reach no runtime and no random source, not
-//! even through somebody else's crate, and one cryptography provider serves the whole tree.
+//! beside them and imports none of ours. `codec` and `core` reach no runtime and no random source,
+//! not even through a third-party crate, and one cryptography provider serves the whole tree.
 
 use super::Finding;
 use crate::failure::{Failure, Result};
@@ -30,11 +30,11 @@ const LAYERS: &[(&str, &[&str])] = &[
     ),
 ];
 
-/// Crates that no deterministic layer may reach, at any distance.
+/// Crates that a deterministic layer may not reach, at any distance.
 const IMPURE_CRATES: &[&str] =
     &["tokio", "mio", "rand", "getrandom", "socket2", "smol", "async-std"];
 
-/// Two of these in one process disagree at run time about which one is the default.
+/// Two of these in one process disagree at run time about which of them is the default.
 const CRYPTO_PROVIDERS: &[&str] = &["ring", "aws-lc-rs"];
 
 /// What cargo knows about the workspace, reduced to what the rules ask.
@@ -42,30 +42,31 @@ const CRYPTO_PROVIDERS: &[&str] = &["ring", "aws-lc-rs"];
 pub struct Workspace {
     /// The members.
     pub members: Vec<Member>,
-    /// For each package id the ids it needs to run or to build, without those of its tests.
+    /// For each package id, the ids of the packages that it needs to run or to build, without those
+    /// that only its tests need.
     pub needs: HashMap<String, Vec<String>>,
-    /// The package's name for each id of the resolved graph.
+    /// For each id of the resolved graph, the name of the package.
     pub names: HashMap<String, String>,
 }
 
 /// A member of the workspace.
 #[derive(Debug, Clone)]
 pub struct Member {
-    /// The id under which [`Workspace::needs`] knows it.
+    /// The id by which [`Workspace::needs`] knows it.
     pub id: String,
     /// The name that a dependency uses.
     pub name: String,
-    /// Its directory from the root of the repository, such as `crates/codec`.
+    /// Its directory, relative to the root of the repository, such as `crates/codec`.
     pub directory: String,
-    /// Names of its direct dependencies of every kind, those of its tests too.
+    /// Names of its direct dependencies of every kind, including those of its tests.
     pub dependencies: Vec<String>,
 }
 
 impl Workspace {
-    /// Asks cargo, without the network where the packages are already here.
+    /// Asks cargo, without the network if the packages are already here.
     ///
     /// # Errors
-    /// When cargo refuses the manifests or its answer is not understood.
+    /// Fails if cargo refuses the manifests, or if its answer is not understood.
     pub fn load(root: &Path) -> Result<Self> {
         let target = host_triple()?;
         let offline = cargo_metadata(root, &target, &["--offline"]);
@@ -77,8 +78,8 @@ impl Workspace {
         Ok(workspace)
     }
 
-    /// Forgets packages that are in the lock file for the sake of other platforms or of features
-    /// that nobody has chosen: cargo's metadata does not tell them apart.
+    /// Forgets packages that are in the lock file only for other platforms or for features that
+    /// nobody has chosen: cargo's metadata does not tell them apart.
     fn keep_built(&mut self, names: &HashSet<String>) {
         let Self { needs, names: names_by_id, .. } = self;
         needs.retain(|id, _| names_by_id.get(id).is_some_and(|name| names.contains(name)));
@@ -111,7 +112,7 @@ impl Workspace {
     }
 }
 
-/// Every breach of the layers.
+/// Returns every breach of the layers.
 #[must_use]
 pub fn check(workspace: &Workspace) -> Vec<Finding> {
     let mut findings = Vec::new();
@@ -203,7 +204,7 @@ fn cargo_metadata(root: &Path, target: &str, arguments: &[&str]) -> Result<Strin
     }
 }
 
-/// The names of all packages that are built on this platform, tests included.
+/// Returns the names of all packages that are built on this platform, tests included.
 fn cargo_tree(root: &Path) -> Result<HashSet<String>> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let output = Command::new(cargo)
@@ -218,10 +219,10 @@ fn cargo_tree(root: &Path) -> Result<HashSet<String>> {
     Ok(text.lines().filter_map(|line| line.split(' ').next()).map(str::to_owned).collect())
 }
 
-/// The triple that rustc compiles for when it is not told otherwise.
+/// Returns the triple that rustc compiles for by default.
 ///
 /// # Errors
-/// When rustc does not answer.
+/// Fails if rustc does not answer.
 pub fn host_triple() -> Result<String> {
     let output = Command::new("rustc").arg("-vV").output();
     let output = output.map_err(|error| Failure::because("rustc -vV", error))?;
@@ -230,7 +231,7 @@ pub fn host_triple() -> Result<String> {
     host.map(str::to_owned).ok_or_else(|| Failure::because("rustc -vV", "names no host"))
 }
 
-/// Whether every way in which a package uses this dependency is a test's.
+/// Whether a package uses this dependency only for tests.
 fn is_for_tests_only(dependency: &Value) -> bool {
     let mut kinds = array(&dependency["dep_kinds"]).peekable();
     kinds.peek().is_some() && kinds.all(|kind| kind["kind"] == "dev")
@@ -253,7 +254,8 @@ mod tests {
     use super::{Member, Path, Workspace, check};
     use serde_json::json;
 
-    /// A workspace from lines `directory: dependency dependency`; names are the last path part.
+    /// Makes a workspace from lines `directory: dependency dependency`; the last part of a
+    /// directory is the member's name.
     fn workspace(lines: &[&str]) -> Workspace {
         let mut workspace = Workspace::default();
         for line in lines {

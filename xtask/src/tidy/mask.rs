@@ -1,9 +1,9 @@
 //! Rust source with everything but code blanked, so that a rule never trips over prose.
 //!
-//! [`mask`] is a small lexer, not a parser: it knows comments (nested), string, raw string, byte
+//! [`mask`] is a small lexer, not a parser. It knows comments (nested), string, raw string, byte
 //! string and character literals, and tells a lifetime from a character. Lines and columns stay.
 
-/// Blanks comments and literals; what is left is code at its original line and column.
+/// Blanks comments and literals; the code that is left stays at its original line and column.
 #[must_use]
 pub fn mask(text: &str) -> String {
     let mut lexer = Lexer { chars: text.chars().collect(), at: 0, out: String::new() };
@@ -111,7 +111,8 @@ impl Lexer {
         }
     }
 
-    /// A raw string when `r` is followed by hashes and a quote; a word or raw identifier otherwise.
+    /// Blanks a raw string if `r` is followed by hashes and a quote; otherwise keeps the `r`, which
+    /// then belongs to a word or a raw identifier.
     fn raw_or_code(&mut self) {
         let hashes = self.chars[self.at + 1..].iter().take_while(|c| **c == '#').count();
         if self.peek(1 + hashes) != Some('"') {

@@ -1,8 +1,8 @@
 //! The house rules, checked: layers, file openings, lengths, forbidden names, numbering.
 //!
 //! Each rule is a function from what it reads to [`Finding`]s, so that its unit test can show that
-//! it fires. [`check`] reads the repository once and runs them all; what a file may break, and why,
-//! stands in [`exemptions`]. No rule may write anything.
+//! it fires. [`check`] reads the repository once and runs all rules; [`exemptions`] lists the files
+//! that may break one, and why. No rule may write anything.
 
 pub mod exemptions;
 mod imports;
@@ -15,7 +15,7 @@ pub mod sizes;
 use crate::failure::{Failure, Result};
 use std::{fmt, path::Path, process::Command};
 
-/// One place that breaks one rule.
+/// A place that breaks a rule.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
     /// Path from the root of the repository.
@@ -29,7 +29,7 @@ pub struct Finding {
 }
 
 impl Finding {
-    /// A finding at `path`:`line`.
+    /// Makes a finding at `path`:`line`.
     pub fn new(path: &str, line: usize, rule: &'static str, message: impl Into<String>) -> Self {
         Self { path: path.to_owned(), line, rule, message: message.into() }
     }
@@ -48,12 +48,13 @@ pub struct SourceFile {
     pub path: String,
     /// The text as it stands.
     pub text: String,
-    /// For Rust files the text with comments and literals blanked (see [`mask::mask`]), else empty.
+    /// For Rust files: the text with comments and literals blanked (see [`mask::mask`]); else
+    /// empty.
     pub code: String,
 }
 
 impl SourceFile {
-    /// A file with this text; Rust files are masked.
+    /// Makes a file with this text; Rust files are masked.
     #[must_use]
     pub fn new(path: &str, text: &str) -> Self {
         let code = if path.ends_with(".rs") { mask::mask(text) } else { String::new() };
@@ -70,7 +71,7 @@ impl SourceFile {
 /// Runs every rule on the repository at `root`.
 ///
 /// # Errors
-/// When git or cargo cannot say what is in the repository.
+/// Fails if git or cargo cannot say what is in the repository.
 pub fn check(root: &Path) -> Result<Vec<Finding>> {
     let files = tracked_files(root)?;
     let workspace = layers::Workspace::load(root)?;
@@ -83,7 +84,8 @@ pub fn check(root: &Path) -> Result<Vec<Finding>> {
     Ok(findings)
 }
 
-/// What git tracks, and what it would track after `git add`: a rule speaks before the commit does.
+/// Reads the files that git tracks, and those that it would track after `git add`, so that a rule
+/// speaks before the commit does.
 fn tracked_files(root: &Path) -> Result<Vec<SourceFile>> {
     let output = Command::new("git")
         .args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"])
@@ -96,7 +98,7 @@ fn tracked_files(root: &Path) -> Result<Vec<SourceFile>> {
     let listing = String::from_utf8_lossy(&output.stdout).into_owned();
     let mut files = Vec::new();
     for path in listing.split('\0').filter(|path| !path.is_empty()) {
-        // Deleted but not yet staged, or not text: neither has lines to judge.
+        // A file that is deleted but not yet staged, or that is not text, has no lines to judge.
         if let Ok(text) = std::fs::read_to_string(root.join(path)) {
             files.push(SourceFile::new(path, &text));
         }

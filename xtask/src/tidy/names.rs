@@ -1,7 +1,7 @@
-//! What a file must open with and what it must not name.
+//! What a file must open with, and what it must not name.
 //!
 //! The layers `codec` and `core` are deterministic because they cannot reach a clock, a random
-//! source or a socket; unfinished work and paths of one machine never reach the main branch.
+//! source or a socket. Unfinished work and paths of one machine never reach the main branch.
 
 use super::{Finding, SourceFile, imports::imports, mask::is_word};
 
@@ -26,7 +26,7 @@ const IMPURE_NAMES: &[(&str, &str)] = &[
 /// Code that says "later".
 const UNFINISHED_CODE: &[&str] = &["todo!", "unimplemented!", "#[ignore"];
 
-/// Words and paths that no file may contain; put together here so that this file does not.
+/// Words and paths that no file may contain. They are put together here so that this file does not.
 const FORBIDDEN_TEXT: &[(&str, &str, &str)] = &[
     (concat!("FIX", "ME"), "unfinished", "finish it, or open an issue and describe the limit"),
     (concat!("/ho", "me/"), "machine-path", "name no path of one machine: make it relative"),
@@ -34,7 +34,7 @@ const FORBIDDEN_TEXT: &[(&str, &str, &str)] = &[
     (concat!("/wo", "rk/"), "machine-path", "name no path of one machine: make it relative"),
 ];
 
-/// Every wrong opening and every forbidden name.
+/// Returns every wrong opening and every forbidden name.
 #[must_use]
 pub fn check(files: &[SourceFile]) -> Vec<Finding> {
     let mut findings = Vec::new();
@@ -47,7 +47,8 @@ pub fn check(files: &[SourceFile]) -> Vec<Finding> {
     findings
 }
 
-/// A module says first what it is responsible for; only inner attributes may stand before.
+/// Checks that a module first says what it is responsible for; only inner attributes may precede
+/// that.
 fn missing_module_comment(file: &SourceFile) -> Option<Finding> {
     let mut lines = file.text.lines().map(str::trim);
     let first = lines.find(|line| !line.is_empty() && !line.starts_with("#!["));
@@ -59,7 +60,7 @@ fn missing_module_comment(file: &SourceFile) -> Option<Finding> {
     })
 }
 
-/// Whether a file belongs to a deterministic layer; its benchmarks may look at the clock.
+/// Whether a file belongs to a deterministic layer, whose benchmarks may look at the clock.
 fn is_deterministic(path: &str) -> bool {
     let layer = path.strip_prefix("crates/codec/").or(path.strip_prefix("crates/core/"));
     layer.is_some_and(|rest| rest.starts_with("src/") || rest.starts_with("tests/"))
@@ -79,7 +80,7 @@ fn impure_names(file: &SourceFile) -> Vec<Finding> {
             report(index + 1, name, remedy);
         }
     }
-    // Names in one piece on one line have been found above; groups have not.
+    // Names in one piece on one line were found above; those in groups were not.
     let lines: Vec<&str> = file.code.lines().collect();
     for import in imports(&file.code) {
         for (name, remedy) in IMPURE_NAMES.iter().filter(|(name, _)| names(&import.path, name)) {

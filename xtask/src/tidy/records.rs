@@ -1,8 +1,8 @@
 //! Decision records are numbered 0001, 0002, ... without gaps, crates opt into the lints, and
 //! `unsafe` stays in modules with a record.
 //!
-//! A gap would be a decision that somebody deleted; a crate outside the workspace lints would be
-//! one that may contain `unsafe` anywhere.
+//! A gap would be a decision that somebody deleted. A crate without the workspace's lints could
+//! contain `unsafe` anywhere.
 
 use super::{Finding, SourceFile};
 
@@ -11,7 +11,8 @@ const DIRECTORY: &str = "docs/decisions/";
 /// The modules that may contain `unsafe`, each with its decision record.
 const AUDITED: &[&str] = &["crates/cli/src/allocator.rs"]; // 0012
 
-/// Every record that is out of order and every manifest without the workspace lints.
+/// Returns every record that is out of order, every manifest without the workspace's lints, and
+/// every file outside the list that allows `unsafe`.
 #[must_use]
 pub fn check(files: &[SourceFile]) -> Vec<Finding> {
     let mut findings = misnumbered_records(files);
@@ -36,7 +37,7 @@ fn misnumbered_records(files: &[SourceFile]) -> Vec<Finding> {
     findings
 }
 
-/// The compiler denies `unsafe`; who allows it again has to stand in the list above.
+/// Finds files that allow `unsafe` again, which the compiler denies, and are not in the list above.
 fn unaudited(file: &SourceFile) -> Vec<Finding> {
     if !file.path.ends_with(".rs") || AUDITED.contains(&file.path.as_str()) {
         return Vec::new();
@@ -53,7 +54,7 @@ fn unaudited(file: &SourceFile) -> Vec<Finding> {
 
 fn missing_lints(file: &SourceFile) -> Option<Finding> {
     let is_manifest = file.path.ends_with("/Cargo.toml");
-    // A package outside the workspace (it says so by an own `[workspace]`) cannot inherit.
+    // A package outside the workspace (it has a `[workspace]` of its own) cannot inherit the lints.
     let stands_alone = file.text.lines().any(|line| line.trim() == "[workspace]");
     let mut lines = file.text.lines().map(str::trim).skip_while(|line| *line != "[lints]").skip(1);
     let inherits =

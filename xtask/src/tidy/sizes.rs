@@ -1,18 +1,18 @@
 //! How long things may be: lines 100 columns, functions 70 lines, files 700 lines.
 //!
-//! A reader holds a function on one screen and a file in one sitting; both limits are where
-//! splitting starts to pay. What has to be longer stands in [`super::exemptions`] with its reason.
+//! A reader takes in a function on one screen and a file in one sitting. At both limits splitting
+//! starts to pay. What has to be longer is in [`super::exemptions`] with its reason.
 
 use super::{Finding, SourceFile, mask::is_word};
 
-/// Columns of a line.
+/// The most columns of a line.
 pub const LINE_COLUMNS_MAX: usize = 100;
-/// Lines of a function, from `fn` to its closing brace.
+/// The most lines of a function, from `fn` to its closing brace.
 pub const FUNCTION_LINES_MAX: usize = 70;
-/// Lines of a file.
+/// The most lines of a file.
 pub const FILE_LINES_MAX: usize = 700;
 
-/// Every line, function and file that is too long.
+/// Returns every line, function and file that is too long.
 #[must_use]
 pub fn check(files: &[SourceFile]) -> Vec<Finding> {
     let mut findings = Vec::new();
@@ -32,7 +32,7 @@ fn long_lines(file: &SourceFile) -> Vec<Finding> {
     let mut findings = Vec::new();
     for (index, line) in file.text.lines().enumerate() {
         let columns = line.chars().count();
-        // An address cannot be broken; it may stand alone behind its comment sign.
+        // An address cannot be broken, so it may stand alone behind its comment sign.
         let address = line.split_whitespace().nth(1).is_some_and(|word| word.contains("://"));
         if columns > LINE_COLUMNS_MAX && !(address && line.split_whitespace().count() == 2) {
             let message = format!("{columns} columns, at most {LINE_COLUMNS_MAX}: break the line");
@@ -71,7 +71,7 @@ struct Function {
     lines: usize,
 }
 
-/// The functions with a body in masked code, in the order of their `fn`.
+/// Returns the functions with a body in masked code, in the order of their `fn`.
 fn functions(code: &str) -> Vec<Function> {
     let chars: Vec<char> = code.chars().collect();
     let mut found = Vec::new();
@@ -89,7 +89,7 @@ fn functions(code: &str) -> Vec<Function> {
     found
 }
 
-/// The name behind a `fn` that stands at `at`; a function pointer type has none.
+/// Returns the name behind a `fn` at `at`; a function pointer type has none.
 fn function_name(chars: &[char], at: usize) -> Option<String> {
     let starts = chars[at..].starts_with(&['f', 'n', ' ']);
     let inside_word = at > 0 && is_word(chars[at - 1]);
@@ -97,7 +97,8 @@ fn function_name(chars: &[char], at: usize) -> Option<String> {
     (starts && !inside_word && !name.is_empty()).then_some(name)
 }
 
-/// Lines from the first character to the brace that closes the body; none for a bare signature.
+/// Counts the lines from the first character to the brace that closes the body; a bare signature
+/// has none.
 fn lines_of_body(chars: &[char]) -> Option<usize> {
     let (mut parentheses, mut braces, mut lines) = (0_i32, 0_i32, 1);
     for c in chars {

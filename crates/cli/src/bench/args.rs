@@ -15,7 +15,7 @@ Examples:
   midge bench p2p -L mqtts://localhost --cafile tls/ca.pem
   midge bench idle --clients 20000 --pid 1234        memory of the broker with process id 1234";
 
-/// The variable with the password of the benchmark alone.
+/// The variable that holds a password for the benchmark alone.
 const PASSWORD_VARIABLE: &str = "MIDGE_BENCH_PASSWORD";
 
 /// Put a load on an MQTT broker and measure what it does with it.
@@ -186,7 +186,7 @@ impl Scenario {
 }
 
 impl BenchArgs {
-    /// The N of the scenario.
+    /// Returns the N of the scenario.
     pub(crate) fn clients(&self) -> usize {
         let default = match self.scenario {
             Scenario::FanOut | Scenario::FanIn => 1000,
@@ -196,7 +196,8 @@ impl BenchArgs {
         self.clients.unwrap_or(default) as usize
     }
 
-    /// Seconds of load before the measurement; a run of a given length has none.
+    /// Returns the seconds of load before the measurement; a run of a given number of messages has
+    /// none.
     pub(crate) fn warmup(&self) -> f64 {
         if self.messages.is_some() { 0.0 } else { self.warmup }
     }
@@ -211,12 +212,12 @@ impl BenchArgs {
         self.phase == Some(DrainPhase::Fill)
     }
 
-    /// Messages under way per publisher.
+    /// Returns how many messages are under way per publisher.
     pub(crate) fn window(&self) -> u16 {
         self.window.unwrap_or(if self.scenario == Scenario::FanIn { 16 } else { 64 })
     }
 
-    /// Refuses what no scenario can do.
+    /// Refuses arguments that no scenario can follow.
     pub(crate) fn check(&self) -> Result<(), BenchError> {
         let least = match self.scenario {
             Scenario::FanIn | Scenario::Shared => MARK_BYTES,
@@ -254,7 +255,7 @@ impl BenchArgs {
         Ok(())
     }
 
-    /// Where the broker is.
+    /// Returns where the broker is.
     pub(crate) fn endpoint(&self) -> Result<Endpoint, BenchError> {
         let endpoint = match self.broker_url()? {
             Some(url) if url.topic.is_some() => {
@@ -273,13 +274,13 @@ impl BenchArgs {
         Ok(endpoint)
     }
 
-    /// The user name, of its argument or of the URL.
+    /// Returns the user name, from its argument or from the URL.
     pub(crate) fn user_name(&self) -> Result<Option<String>, BenchError> {
         let of_url = self.broker_url()?.and_then(|url| url.user_name);
         Ok(self.user.clone().or(of_url))
     }
 
-    /// The password, of an argument, a variable or the URL.
+    /// Returns the password, from an argument, a variable or the URL.
     pub(crate) fn password(&self) -> Result<Option<Secret>, BenchError> {
         let variable = std::env::var(PASSWORD_VARIABLE).ok().map(Secret::new);
         let other = variable.or(self.broker_url()?.and_then(|url| url.password));

@@ -1,4 +1,4 @@
-//! One MQTT client of the generator: a link, where it is in its handshake, and its part in the run.
+//! One MQTT client of the generator: a link, how far its handshake is, and its part in the run.
 
 use std::io::{self, ErrorKind};
 
@@ -22,7 +22,7 @@ pub(crate) struct Common {
     pub(crate) keep_alive_seconds: u16,
     pub(crate) user_name: Option<String>,
     pub(crate) password: Option<Secret>,
-    /// Everything behind the CONNACK goes on data streams.
+    /// Whether everything after the CONNACK goes on data streams.
     pub(crate) data_streams: bool,
 }
 
@@ -33,7 +33,7 @@ pub(crate) enum Part {
     Subscriber(Subscriber),
 }
 
-/// Where a client is.
+/// How far a client is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Phase {
     Offline,
@@ -47,16 +47,16 @@ pub(crate) enum Phase {
 #[derive(Debug)]
 pub(crate) struct Client {
     pub(crate) client_id: String,
-    /// Subscribed to after CONNACK, unless the session is there already.
+    /// The filter to subscribe to after the CONNACK, unless the session is there already.
     pub(crate) filter: Option<String>,
     pub(crate) clean_start: bool,
     pub(crate) persistent: bool,
     pub(crate) part: Part,
     pub(crate) phase: Phase,
     pub(crate) link: Option<Link>,
-    /// In the list of those to be read.
+    /// Whether it is in the list of clients to be read.
     pub(crate) is_readable: bool,
-    /// In the list of those to be flushed.
+    /// Whether it is in the list of clients to be flushed.
     pub(crate) is_dirty: bool,
 }
 
@@ -89,7 +89,7 @@ impl Client {
         Ok(())
     }
 
-    /// Ends the connection in an orderly way.
+    /// Ends the connection in good order.
     pub(crate) fn close(
         &mut self,
         common: &Common,
@@ -105,7 +105,7 @@ impl Client {
         Ok(())
     }
 
-    /// Sends CONNECT once the connection has come about.
+    /// Sends CONNECT as soon as the connection is established.
     pub(crate) fn introduce(&mut self, common: &Common) -> Result<(), BenchError> {
         let Some(link) = &mut self.link else { return Ok(()) };
         if link.is_established().map_err(|error| common.cannot_connect(&error))? {
@@ -124,7 +124,7 @@ impl Client {
         Ok(())
     }
 
-    /// Goes on by a data stream, if that is asked for.
+    /// Changes to a data stream, if that is asked for.
     pub(crate) fn begin_data_stream(
         &mut self,
         common: &Common,
@@ -140,7 +140,7 @@ impl Client {
         })
     }
 
-    /// Takes the bytes of one read. `true` if the client became ready by it.
+    /// Takes the bytes of one read. Returns `true` if they made the client ready.
     pub(crate) fn handle_bytes(
         &mut self,
         bytes: &[u8],
@@ -160,7 +160,7 @@ impl Client {
         Ok(!was_ready && self.phase == Phase::Ready)
     }
 
-    /// What it means that reading or writing failed.
+    /// Makes the error for a failed read or write.
     pub(crate) fn broken(&self, common: &Common, error: &io::Error) -> BenchError {
         if matches!(self.phase, Phase::Connecting | Phase::AwaitsConnAck) {
             return common.cannot_connect(error);
@@ -170,7 +170,7 @@ impl Client {
 }
 
 impl Common {
-    /// What an error means before the broker has said anything.
+    /// Makes the error for a failure before the broker has said anything.
     pub(crate) fn cannot_connect(&self, error: &io::Error) -> BenchError {
         let failure = match error.kind() {
             ErrorKind::UnexpectedEof => self.endpoint.ended_in_handshake(),
@@ -181,7 +181,7 @@ impl Common {
 }
 
 impl Phase {
-    /// Takes a packet of the handshake and goes on to the next one.
+    /// Takes a packet of the handshake, and goes on to the next one.
     fn advance(
         &mut self,
         frame: Frame<'_>,
@@ -240,7 +240,7 @@ impl Part {
         }
     }
 
-    /// After a read: tells the flow what it changed for the publisher's window.
+    /// Tells the flow, after a read, what has changed for the publisher's window.
     fn settle(&mut self, flow: &mut Flow) {
         match self {
             Self::Publisher(publisher) => flow.mark_due(publisher.index),

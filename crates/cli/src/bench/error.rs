@@ -5,7 +5,7 @@ use std::fmt;
 /// An error with the exit code that it leads to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum BenchError {
-    /// What was asked for makes no sense: exit code 2.
+    /// The request makes no sense: exit code 2.
     Usage(String),
     /// The connection, the protocol or the machine failed: exit code 1.
     Run(String),

@@ -1,4 +1,4 @@
-//! What a thread knows of the flow of messages: what arrived, and which publishers may go on.
+//! What a thread knows about the flow of messages: what arrived, and which publishers may go on.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -10,9 +10,9 @@ use super::progress::{Completion, Progress};
 /// What is timed in a run.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Timed {
-    /// Messages carry the time at which they were to be sent.
+    /// Whether messages carry the time at which they were to be sent.
     pub(crate) deliveries: bool,
-    /// The broker acknowledges messages.
+    /// Whether the broker acknowledges messages.
     pub(crate) acknowledgements: bool,
 }
 
@@ -31,7 +31,7 @@ pub(crate) struct Flow {
     pub(crate) latency: Histogram,
     /// From writing a message above QoS 0 to its PUBACK or PUBREC.
     pub(crate) acknowledgement: Histogram,
-    /// The time of the current read, where anything is timed; nanoseconds since `base`.
+    /// The time of the current read, if anything is timed; nanoseconds since `base`.
     pub(crate) now: u64,
     pub(crate) timed: Timed,
     base: Instant,
@@ -43,7 +43,7 @@ pub(crate) struct Flow {
 }
 
 impl Flow {
-    /// `base` is the zero of all time stamps of the run.
+    /// Makes a flow. `base` is the zero of all time stamps of the run.
     pub(crate) fn new(
         thread: usize,
         threads: usize,
@@ -70,7 +70,7 @@ impl Flow {
         }
     }
 
-    /// Looks at the clock if anything is timed.
+    /// Reads the clock if anything is timed.
     #[inline]
     pub(crate) fn note_time(&mut self) {
         if self.timed.deliveries || self.timed.acknowledgements {
@@ -78,7 +78,7 @@ impl Flow {
         }
     }
 
-    /// A message that was written at this time is acknowledged by what is read now.
+    /// Records that the current read acknowledges a message that was written at this time.
     #[inline]
     pub(crate) fn acknowledge(&mut self, written_at: u64) {
         self.acknowledgement.record(self.now.saturating_sub(written_at));
@@ -90,13 +90,13 @@ impl Flow {
         self.acknowledgement = Histogram::new();
     }
 
-    /// The time on the clock of the stamps.
+    /// Returns the time on the clock of the stamps.
     pub(crate) fn elapsed_nanos(&self) -> u64 {
         self.base.elapsed().as_nanos() as u64
     }
 
-    /// The publisher `index` may have something to send. Publishers are dealt to the threads in
-    /// turn; one of another thread is left to that.
+    /// Notes that the publisher `index` may have something to send. Publishers are dealt to the
+    /// threads in turn; a publisher of another thread is left to that thread.
     #[inline]
     pub(crate) fn mark_due(&mut self, index: usize) {
         let owner = index % self.threads;
@@ -115,7 +115,7 @@ impl Flow {
         }
     }
 
-    /// Takes a publisher off the list.
+    /// Takes the next publisher off the list.
     #[inline]
     pub(crate) fn next_due(&mut self) -> Option<usize> {
         let index = self.due.pop()?;
@@ -123,14 +123,14 @@ impl Flow {
         Some(index)
     }
 
-    /// The next thread that has to be woken.
+    /// Returns the next thread that has to be woken.
     pub(crate) fn next_waiting_thread(&mut self) -> Option<usize> {
         let thread = self.waiting_threads.iter().position(|&waits| waits)?;
         self.waiting_threads[thread] = false;
         Some(thread)
     }
 
-    /// `count` messages of `publisher` have arrived.
+    /// Notes that `count` messages of `publisher` have arrived.
     #[inline]
     pub(crate) fn credit(&mut self, publisher: usize, count: u64) {
         if count > 0 {
@@ -139,7 +139,7 @@ impl Flow {
         }
     }
 
-    /// A message with this mark has arrived.
+    /// Notes that a message with this mark has arrived.
     #[inline]
     pub(crate) fn credit_marked(&mut self, mark: usize) -> Result<(), BenchError> {
         if mark >= self.is_due.len() {
@@ -149,7 +149,7 @@ impl Flow {
         Ok(())
     }
 
-    /// A subscriber of a broadcast has received its `nth` message.
+    /// Notes that a subscriber of a broadcast has received its `nth` message.
     #[inline]
     pub(crate) fn reach(&mut self, nth: u64) {
         let completed = self.completion.advance(nth);

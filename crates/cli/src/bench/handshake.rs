@@ -1,4 +1,4 @@
-//! The packets around a flow: CONNECT to SUBACK and DISCONNECT, by way of the codec.
+//! The packets around a flow, CONNECT to SUBACK and DISCONNECT, encoded and decoded by the codec.
 
 use midge_codec::{
     Connect, ConnectProperties, Decoded, Disconnect, EncodeError, Packet, PacketIdentifier,
@@ -9,9 +9,9 @@ use midge_codec::{
 use super::error::BenchError;
 use super::wire::Frame;
 
-/// The most that a packet of a handshake may have.
+/// The largest packet of a handshake.
 const PACKET_BYTES_MAX: u32 = 64 * 1024;
-/// How long a 5.0 session outlives its connection where it has to.
+/// How long a 5.0 session outlives its connection if it has to.
 const SESSION_EXPIRY_SECONDS: u32 = 3600;
 
 /// The protocol that a run speaks.
@@ -26,7 +26,7 @@ pub(crate) enum Protocol {
 }
 
 impl Protocol {
-    /// The name on the command line.
+    /// Returns the name on the command line.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::V3_1_1 => "3.1.1",
@@ -42,14 +42,14 @@ impl Protocol {
     }
 }
 
-/// What a CONNECT says.
+/// What goes into a CONNECT.
 #[derive(Clone, Debug)]
 pub(crate) struct Introduction<'a> {
     pub(crate) protocol: Protocol,
     pub(crate) client_id: &'a str,
-    /// Start without an old session.
+    /// Whether to start without an old session.
     pub(crate) clean_start: bool,
-    /// Keep the session when the connection ends.
+    /// Whether to keep the session when the connection ends.
     pub(crate) persistent: bool,
     pub(crate) keep_alive_seconds: u16,
     pub(crate) user_name: Option<&'a str>,
@@ -72,7 +72,7 @@ impl Introduction<'_> {
         let connect = Connect {
             version: self.protocol.version(),
             bridge: false,
-            // Before 5.0 a clean session is one that does not outlive the connection either.
+            // Before 5.0 a clean session also ends with its connection.
             clean_start: self.clean_start || !is_v5 && !self.persistent,
             keep_alive_seconds: self.keep_alive_seconds,
             client_id: self.client_id,
@@ -112,7 +112,7 @@ pub(crate) fn disconnect(protocol: Protocol, out: &mut Vec<u8>) -> Result<(), Be
     encode(&Packet::Disconnect(disconnect), protocol, out)
 }
 
-/// A whole PUBLISH.
+/// Makes a whole PUBLISH.
 pub(crate) fn publish(
     protocol: Protocol,
     topic: &str,
@@ -134,7 +134,7 @@ pub(crate) fn publish(
     Ok(frame)
 }
 
-/// Reads a CONNACK; a refusal is an error.
+/// Reads a CONNACK. A refusal is an error.
 pub(crate) fn welcome(protocol: Protocol, frame: Frame<'_>) -> Result<Welcome, BenchError> {
     let Packet::ConnAck(connack) = packet(protocol, frame)? else {
         return Err(BenchError::run("the broker did not answer CONNECT with CONNACK"));
@@ -150,7 +150,7 @@ pub(crate) fn welcome(protocol: Protocol, frame: Frame<'_>) -> Result<Welcome, B
     })
 }
 
-/// Reads a SUBACK; less than the QoS asked for is an error.
+/// Reads a SUBACK. Less than the QoS that was asked for is an error.
 pub(crate) fn subscribed(protocol: Protocol, frame: Frame<'_>, qos: u8) -> Result<(), BenchError> {
     let Packet::SubAck(suback) = packet(protocol, frame)? else {
         return Err(BenchError::run("the broker did not answer SUBSCRIBE with SUBACK"));

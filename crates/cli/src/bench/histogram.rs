@@ -6,7 +6,7 @@
 
 const SUB_BITS: u32 = 7;
 const SUB_COUNT: u64 = 1 << SUB_BITS;
-/// Values up to 2^42 ns (73 minutes); what is above is counted in the last bucket.
+/// Values go up to 2^42 ns (73 minutes); larger ones are counted in the last bucket.
 const VALUE_MAX: u64 = (1 << 42) - 1;
 
 /// Counts of durations by size.
@@ -29,7 +29,7 @@ impl Histogram {
         self.max = self.max.max(nanoseconds);
     }
 
-    /// Adds all that `other` counted.
+    /// Adds everything that `other` counted.
     pub(crate) fn merge(&mut self, other: &Self) {
         for (count, more) in self.counts.iter_mut().zip(&other.counts) {
             *count += more;
@@ -38,18 +38,18 @@ impl Histogram {
         self.max = self.max.max(other.max);
     }
 
-    /// How many values were counted.
+    /// Returns how many values were counted.
     pub(crate) fn len(&self) -> u64 {
         self.total
     }
 
-    /// The largest value, exactly; 0 if there is none.
+    /// Returns the largest value, exactly; 0 if there is none.
     pub(crate) fn max(&self) -> u64 {
         self.max
     }
 
-    /// The least upper bound of a bucket below which at least `fraction` of all values lie; 0 if
-    /// there is none.
+    /// Returns an upper bound for at least `fraction` of all values: the bound of a bucket, but
+    /// never more than the largest value. 0 if there are no values.
     pub(crate) fn quantile(&self, fraction: f64) -> u64 {
         let rank = ((self.total as f64 * fraction).ceil() as u64).clamp(1, self.total.max(1));
         let mut below = 0;
@@ -63,13 +63,14 @@ impl Histogram {
     }
 }
 
-/// Below 256 each value has its own bucket; above, the top eight bits choose it.
+/// Returns the bucket of a value: below 256 each value has its own, above that its top eight bits
+/// choose one.
 fn bucket_of(value: u64) -> usize {
     let shift = (64 - value.leading_zeros()).saturating_sub(SUB_BITS + 1);
     ((u64::from(shift) << SUB_BITS) + (value >> shift)) as usize
 }
 
-/// The largest value that `bucket` counts.
+/// Returns the largest value that `bucket` counts.
 fn upper_bound_of(bucket: usize) -> u64 {
     let bucket = bucket as u64;
     let shift = (bucket >> SUB_BITS).saturating_sub(1);

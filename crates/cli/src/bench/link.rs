@@ -1,6 +1,6 @@
-//! A Network Connection of the generator: a socket, the start of a packet that is not all there
-//! yet, and the bytes that leave at the end of the turn. With QUIC there may be two streams: what
-//! is sent goes on the data stream then, and the control stream is only read.
+//! A Network Connection of the generator: a socket, the start of a packet that has not arrived in
+//! full, and the bytes that leave at the end of the turn. With QUIC there may be two streams: then
+//! everything is sent on the data stream, and the control stream is only read.
 
 use std::io::{self, ErrorKind, IoSlice};
 use std::net::SocketAddr;
@@ -11,11 +11,11 @@ use super::error::BenchError;
 use super::wire::Frame;
 use crate::endpoint::Endpoint;
 
-/// What opens the connections of a thread.
+/// Opens the connections of a thread.
 #[derive(Debug)]
 pub(crate) struct Dialer {
     connector: Connector,
-    /// The host's first one; a Unix socket has none.
+    /// The host's first address; a Unix socket has none.
     address: Option<SocketAddr>,
 }
 
@@ -24,11 +24,11 @@ pub(crate) struct Dialer {
 pub(crate) struct Link {
     stream: Stream,
     partial: Vec<u8>,
-    /// The control stream and its part of a packet, if `stream` is a data stream.
+    /// The control stream and its start of a packet, if `stream` is a data stream.
     control: Option<(Stream, Vec<u8>)>,
-    /// The control stream has been read, and stands in the place of the data stream.
+    /// Whether the control stream was read last and stands in the place of the data stream.
     is_swapped: bool,
-    /// What is to be sent; callers append.
+    /// The bytes to be sent; callers append.
     pub(crate) out: Vec<u8>,
     /// How much of `out` was written already.
     written: usize,
@@ -39,14 +39,14 @@ pub(crate) struct Link {
 pub(crate) enum Received {
     /// Nothing: wait for the next event.
     Nothing,
-    /// So many bytes are in the scratch buffer; `more` may be waiting.
+    /// This many bytes are in the scratch buffer; `more` may be waiting.
     Bytes { length: usize, more: bool },
     /// The broker has closed the connection.
     Closed,
 }
 
 impl Dialer {
-    /// Looks the host up, and reads the files of TLS if the endpoint has it.
+    /// Looks up the host, and reads the TLS files if the endpoint has TLS.
     pub(crate) fn new(endpoint: &Endpoint) -> Result<Self, BenchError> {
         let connector = endpoint.connector().map_err(BenchError::run)?;
         let addresses = connector
@@ -55,7 +55,8 @@ impl Dialer {
         Ok(Self { connector, address: addresses.first().copied() })
     }
 
-    /// Begins to connect. The first writable event under `number` says that it has come about.
+    /// Begins to connect. The first writable event under `number` says that the connection is
+    /// there.
     pub(crate) fn open(&mut self, poller: &Poller, number: usize) -> io::Result<Link> {
         let mut stream = self.connector.open(self.address)?;
         poller.register(&mut stream, number)?;
@@ -65,12 +66,12 @@ impl Dialer {
 }
 
 impl Link {
-    /// Whether the connection has come about; an error if it cannot.
+    /// Whether the connection is established. Fails if it cannot be.
     pub(crate) fn is_established(&self) -> io::Result<bool> {
         self.stream.is_established()
     }
 
-    /// Everything goes on a data stream from now on.
+    /// Sends everything on a data stream from now on.
     pub(crate) fn use_data_stream(&mut self, poller: &Poller, number: usize) -> io::Result<()> {
         let mut data = self.stream.open_data_stream()?;
         poller.register(&mut data, number)?;
@@ -79,7 +80,7 @@ impl Link {
         Ok(())
     }
 
-    /// Sends what is to be sent, and goes back to the control stream if there are two.
+    /// Sends what is to be sent, and returns to the control stream if there are two streams.
     pub(crate) fn end_data_stream(&mut self, scratch: &mut Scratch) -> io::Result<()> {
         if self.control.is_some() {
             self.finish(scratch)?;
@@ -96,21 +97,21 @@ impl Link {
         }
     }
 
-    /// Reads once into `into`, behind the start of a packet that an earlier read left over.
+    /// Reads once into `into`, behind the start of a packet that an earlier read has left.
     pub(crate) fn read(&mut self, into: &mut [u8], scratch: &mut Scratch) -> io::Result<Received> {
         let received = self.read_stream(into, scratch)?;
         if self.control.is_none() {
             return Ok(received);
         }
         match received {
-            // Both are told of under one number.
+            // Both streams report their events under one number.
             Received::Bytes { length, .. } => Ok(Received::Bytes { length, more: true }),
             Received::Closed => Ok(received),
             Received::Nothing => {
                 self.swap();
                 let received = self.read_stream(into, scratch);
                 match received {
-                    // Until it is split.
+                    // The streams stay swapped until these bytes are split.
                     Ok(Received::Bytes { .. }) => self.is_swapped = true,
                     _ => self.swap(),
                 }
@@ -137,7 +138,7 @@ impl Link {
         }
     }
 
-    /// Calls `handle` for each whole packet of `bytes` and keeps what is left for the next read.
+    /// Calls `handle` for each whole packet of `bytes`, and keeps the rest for the next read.
     #[inline]
     pub(crate) fn split<'a>(
         &mut self,
@@ -156,7 +157,7 @@ impl Link {
         Ok(())
     }
 
-    /// Writes what is to be sent, as far as the socket takes it; the rest waits for its event.
+    /// Writes what is to be sent, as far as the socket takes it; the rest waits for an event.
     pub(crate) fn flush(&mut self, scratch: &mut Scratch) -> io::Result<()> {
         while self.written < self.out.len() {
             let rest = IoSlice::new(&self.out[self.written..]);
@@ -172,13 +173,13 @@ impl Link {
         if self.stream.wants_write() { self.stream.flush() } else { Ok(()) }
     }
 
-    /// Whether there is something to flush, of this or of a layer below.
+    /// Whether the link or a layer below it has something to flush.
     #[inline]
     pub(crate) fn wants_flush(&self) -> bool {
         !self.out.is_empty() || self.stream.wants_write()
     }
 
-    /// Sends what is to be sent, and says that it was all.
+    /// Sends what is to be sent, and says that nothing more will come.
     pub(crate) fn finish(&mut self, scratch: &mut Scratch) -> io::Result<()> {
         self.flush(scratch)?;
         self.stream.shutdown_write(scratch);

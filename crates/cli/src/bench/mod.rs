@@ -4,9 +4,9 @@
 //! from `/proc`. It has to be lighter than any broker it measures, so its path per message is
 //! short: see `wire`. It must never count a message that did not arrive.
 //!
-//! `plan` lays a scenario out over threads; a `shard` is the event loop of one thread and owns its
-//! `client`s, each with a `link` and a part as `publisher` or `subscriber`; `flow` and `progress`
-//! know how far the messages are; `scenario` says what happens when; `report` is what comes out.
+//! `plan` lays a scenario out over threads. A `shard` is the event loop of one thread and owns its
+//! `client`s, each with a `link` and a part as `publisher` or `subscriber`. `flow` and `progress`
+//! know how far the messages are, `scenario` says what happens when, and `report` has the result.
 
 mod args;
 mod client;
@@ -64,7 +64,7 @@ fn measure(args: &BenchArgs) -> Result<Report, BenchError> {
         Scenario::Idle => measure_idle(args)?,
         _ => measure_traffic(args)?,
     };
-    // Where queues are filled, their sessions are there before.
+    // If the run fills queues, their sessions were there before.
     found.broker_at_rest = if args.only_fills() { found.broker.0 } else { broker_at_rest };
     Ok(Report::new(args, &found))
 }
@@ -120,8 +120,8 @@ fn measure_idle(args: &BenchArgs) -> Result<Measurement, BenchError> {
     Ok(Measurement { connections, ..between(snapshots.into_iter()) })
 }
 
-/// Runs `work` once for each part, the first in this thread. The first error that is not the echo
-/// of another is returned.
+/// Runs `work` once for each part, the first in this thread. Returns the first error that is not
+/// the echo of another one.
 fn on_threads<T: Send, R: Send>(
     progress: &Progress,
     parts: Vec<T>,
@@ -151,7 +151,7 @@ fn on_threads<T: Send, R: Send>(
     }
 }
 
-/// Tells the other threads of a panic, so that they do not wait for this one.
+/// Tells the other threads if this one panics, so that they do not wait for it.
 struct FailOnPanic<'a>(&'a Progress);
 
 impl Drop for FailOnPanic<'_> {
@@ -162,7 +162,7 @@ impl Drop for FailOnPanic<'_> {
     }
 }
 
-/// The figures of the time between two snapshots, summed over the threads.
+/// Returns the figures for the time between two snapshots, summed over the threads.
 fn between(snapshots: impl Iterator<Item = (Snapshot, Snapshot)>) -> Measurement {
     let mut found = Measurement::default();
     let (mut start, mut end): (Option<Instant>, Option<Instant>) = (None, None);

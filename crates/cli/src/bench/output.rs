@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 use super::args::BenchArgs;
 use super::error::BenchError;
 
-/// How often progress is shown where the caller does not keep a clock.
+/// How often progress is shown if the caller has no clock of its own.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(500);
 
-/// Prints the result. That nobody reads it is no error.
+/// Prints the result. It is no error if nobody reads it.
 pub(crate) fn result(text: &str) {
     let _ = writeln!(io::stdout().lock(), "{text}");
 }
@@ -39,7 +39,7 @@ pub(crate) fn progress_sometimes(args: &BenchArgs, shown: &mut Instant, verb: &s
     }
 }
 
-/// Takes the progress line away.
+/// Removes the progress line.
 pub(crate) fn end_progress() {
     if io::stderr().is_terminal() {
         eprint!("\r\x1b[K");

@@ -17,7 +17,7 @@ use super::subscriber::{Source, Subscriber};
 use super::wire::{MARK_BYTES, STAMP_BYTES, Template};
 use crate::endpoint::Waker;
 
-/// Bytes that a packet may have beside its payload: topic, identifiers, properties.
+/// How many bytes a packet may have besides its payload: topic, identifiers, properties.
 const OVERHEAD_BYTES_MAX: usize = 1024;
 
 /// A scenario laid out over threads.
@@ -50,7 +50,7 @@ impl<'a> Plan<'a> {
         Ok(Self { args, common, progress, base: Instant::now() })
     }
 
-    /// The shards, one for each thread.
+    /// Makes the shards, one for each thread.
     pub(crate) fn shards(&self) -> Result<Vec<Shard>, BenchError> {
         let threads = usize::from(self.args.threads);
         let pollers = (0..threads).map(|_| new_poller()).collect::<Result<Vec<_>, _>>()?;
@@ -82,7 +82,7 @@ impl<'a> Plan<'a> {
     }
 }
 
-/// How many publishers the scenario has in all.
+/// Returns how many publishers the scenario has in all.
 fn publishers(args: &BenchArgs) -> usize {
     match args.scenario {
         _ if args.is_broadcast() => 1,
@@ -91,12 +91,13 @@ fn publishers(args: &BenchArgs) -> usize {
     }
 }
 
-/// How many subscribers each message has to reach.
+/// Returns how many subscribers each message has to reach.
 pub(crate) fn receivers_per_message(args: &BenchArgs) -> u64 {
     if args.is_broadcast() { args.clients() as u64 } else { 1 }
 }
 
-/// The clients of one thread; publisher and subscriber `n` belong to thread `n` modulo all threads.
+/// Makes the clients of one thread. Publisher and subscriber `n` belong to the thread whose number
+/// is `n` modulo the number of threads.
 fn clients_of(args: &BenchArgs, thread: usize) -> Result<Vec<Client>, BenchError> {
     let mine = |count| (thread..count).step_by(usize::from(args.threads));
     let topic = &args.topic;
@@ -155,7 +156,7 @@ fn publisher(args: &BenchArgs, n: usize, topic: &str) -> Result<Client, BenchErr
     Ok(Client::new(format!("{}-pub-{n}", args.topic), None, Part::Publisher(publisher)))
 }
 
-/// The publisher's number, room for a time stamp, and padding.
+/// Makes a payload: the publisher's number, room for a time stamp, and padding.
 fn payload(size: usize, publisher: usize) -> Vec<u8> {
     let mut payload = (publisher as u32).to_be_bytes().to_vec();
     payload.resize(MARK_BYTES + STAMP_BYTES, 0);

@@ -1,14 +1,14 @@
 //! What `/proc` says about a process: its CPU time and its resident memory.
 //!
-//! CPU time is that of the whole process, with all its threads, also those that have ended, in the
-//! kernel's ticks of 10 ms. Of several processes (a broker with helpers) the sum is taken.
+//! CPU time is that of the whole process, with all its threads, including those that have ended, in
+//! the kernel's ticks of 10 ms. For several processes (a broker with helpers) it is the sum.
 
 use std::fs;
 
 use super::error::BenchError;
 
-/// `USER_HZ`: the unit of `/proc/PID/stat`, 100 on every architecture that Linux has gained since
-/// 1995. Asking for it (`sysconf`) would need unsafe code.
+/// `USER_HZ`: the unit of `/proc/PID/stat`, which is 100 on every architecture that Linux has
+/// gained since 1995. Asking the system for it (`sysconf`) would need unsafe code.
 const TICKS_PER_SECOND: f64 = 100.0;
 
 /// CPU time and memory at one moment, summed over the processes.
@@ -19,7 +19,7 @@ pub(crate) struct Usage {
 }
 
 impl Usage {
-    /// The usage of `processes` now; each is a PID or `self`.
+    /// Returns the usage of `processes` now; each is a PID or `self`.
     pub(crate) fn of<P: std::fmt::Display>(processes: &[P]) -> Result<Self, BenchError> {
         let mut usage = Self::default();
         for process in processes {
@@ -37,8 +37,8 @@ fn read<P: std::fmt::Display>(process: &P, file: &str) -> Result<String, BenchEr
     fs::read_to_string(&path).map_err(|error| BenchError::run(format!("{path}: {error}")))
 }
 
-/// User and system time from `/proc/PID/stat`. The command name stands in parentheses and may hold
-/// blanks and parentheses itself, so fields are counted from the last closing one.
+/// Reads user and system time from `/proc/PID/stat`. The command name is in parentheses and may
+/// have blanks and parentheses itself, so fields are counted from the last closing parenthesis.
 fn parse_cpu_seconds(stat: &str) -> Option<f64> {
     let (_, fields) = stat.rsplit_once(')')?;
     let mut fields = fields.split_ascii_whitespace().skip(11);
@@ -47,7 +47,7 @@ fn parse_cpu_seconds(stat: &str) -> Option<f64> {
     Some((user + system) as f64 / TICKS_PER_SECOND)
 }
 
-/// `VmRSS` from `/proc/PID/status`; a process that has ended but was not waited for has none.
+/// Reads `VmRSS` from `/proc/PID/status`. A process that has ended but was not waited for has none.
 fn parse_rss_bytes(status: &str) -> Option<u64> {
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
     let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;

@@ -1,8 +1,8 @@
-//! What all threads of a run know of each other: how many messages of each publisher have reached
-//! their receivers.
+//! What all threads of a run know about each other: how many messages of each publisher have
+//! reached their receivers.
 //!
-//! Each thread writes only its own counters, so that counting costs no locked instruction; a
-//! publisher sums over the threads or, where each message goes to everybody, takes the slowest.
+//! Each thread writes only its own counters, so that counting costs no locked instruction. A
+//! publisher sums them over the threads or, if each message goes to everybody, takes the slowest.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
@@ -14,7 +14,7 @@ pub(crate) struct Progress {
     done: Vec<Vec<AtomicU64>>,
     /// Threads whose subscribers all have to get each message; empty if one receiver is enough.
     broadcast_to: Vec<usize>,
-    /// By publisher: what it has sent in all, once it has finished.
+    /// By publisher: how many messages it has sent in all, once it has finished.
     sent: Vec<AtomicU64>,
     finished: AtomicUsize,
     delivered: Vec<AtomicU64>,
@@ -22,7 +22,7 @@ pub(crate) struct Progress {
 }
 
 impl Progress {
-    /// Counters for `threads` threads and `publishers` publishers.
+    /// Makes counters for `threads` threads and `publishers` publishers.
     pub(crate) fn new(threads: usize, publishers: usize, broadcast_to: Vec<usize>) -> Self {
         let zeroes = |count| (0..count).map(|_| AtomicU64::new(0)).collect::<Vec<_>>();
         Self {
@@ -39,14 +39,15 @@ impl Progress {
         self.sent.len()
     }
 
-    /// `count` more messages of `publisher` were received in `thread`, which is the caller's.
+    /// Counts `count` more messages of `publisher` that were received in `thread`, the caller's
+    /// own.
     #[inline]
     pub(crate) fn credit(&self, thread: usize, publisher: usize, count: u64) {
         let done = &self.done[thread][publisher];
         done.store(done.load(Relaxed) + count, Relaxed);
     }
 
-    /// How many messages of `publisher` have reached whom they should.
+    /// Returns how many messages of `publisher` have reached all of their receivers.
     #[inline]
     pub(crate) fn done(&self, publisher: usize) -> u64 {
         let of = |thread: usize| self.done[thread][publisher].load(Relaxed);
@@ -56,19 +57,19 @@ impl Progress {
         }
     }
 
-    /// `publisher` has sent all that it will send.
+    /// Notes that `publisher` has sent all that it will send.
     pub(crate) fn finish(&self, publisher: usize, sent: u64) {
         self.sent[publisher].store(sent, Relaxed);
         self.finished.fetch_add(1, Relaxed);
     }
 
-    /// Whether all publishers have finished and all of their messages arrived.
+    /// Whether all publishers have finished and all of their messages have arrived.
     pub(crate) fn is_complete(&self) -> bool {
         self.finished.load(Relaxed) == self.sent.len()
             && (0..self.sent.len()).all(|index| self.done(index) >= self.sent[index].load(Relaxed))
     }
 
-    /// For the progress line: `thread` has seen this many deliveries.
+    /// Notes, for the progress line, that `thread` has seen this many deliveries.
     pub(crate) fn report_delivered(&self, thread: usize, delivered: u64) {
         self.delivered[thread].store(delivered, Relaxed);
     }
@@ -77,7 +78,8 @@ impl Progress {
         self.delivered.iter().map(|count| count.load(Relaxed)).sum()
     }
 
-    /// A thread has failed: the others need not go on. `true` if another had failed before.
+    /// Notes that a thread has failed, so that the others need not go on. Returns `true` if another
+    /// one had failed before.
     pub(crate) fn fail(&self) -> bool {
         self.failed.swap(true, Relaxed)
     }
@@ -87,7 +89,7 @@ impl Progress {
     }
 }
 
-/// Finds out when all members of a broadcast have a message, from how many each of them got.
+/// Finds out when all members of a broadcast have a message, from the number that each of them has.
 #[derive(Debug, Default)]
 pub(crate) struct Completion {
     members: u64,
@@ -101,7 +103,8 @@ impl Completion {
         self.members += 1;
     }
 
-    /// A member has received its `nth` message (from 1). Returns how many became complete by it.
+    /// Notes that a member has received its `nth` message (from 1). Returns how many messages
+    /// became complete by that.
     #[inline]
     pub(crate) fn advance(&mut self, nth: u64) -> u64 {
         let index = (nth - self.complete - 1) as usize;

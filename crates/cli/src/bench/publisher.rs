@@ -1,23 +1,23 @@
 //! The sending half of a flow: how much may be sent now, and what became of it.
 //!
-//! A state machine without I/O. A saturated publisher keeps at most `window` messages that were not
-//! received by everybody who should, and at most `window` that were not acknowledged. It sends in
-//! batches of at least half a window, so that a broker gets several packets in one read, as it does
-//! when it is busy.
+//! A state machine without I/O. A saturated publisher keeps at most `window` messages that some
+//! receiver does not have yet, and at most `window` that are not acknowledged. It sends in batches
+//! of at least half a window, so that a broker gets several packets in one read, as it does when it
+//! is busy.
 
 use std::collections::VecDeque;
 
 use super::error::BenchError;
 use super::wire::{self, Frame, Template};
 
-/// What a message is waited for before the next one may go.
+/// What has to happen to a message before the next one may go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Pace {
-    /// Until its receivers have it (and, above QoS 0, it is acknowledged).
+    /// Its receivers have it (and, above QoS 0, it is acknowledged).
     Received,
-    /// Until it is acknowledged; nobody needs to be there.
+    /// It is acknowledged; it needs no receivers.
     Acknowledged,
-    /// Not at all: messages are sent when they are due.
+    /// Nothing: messages are sent when they are due.
     Scheduled,
 }
 
@@ -30,21 +30,21 @@ pub(crate) struct Publisher {
     pace: Pace,
     window: u64,
     sent: u64,
-    /// Sends no more than this in all; `None` before the start.
+    /// The most messages to send in all; `None` before the start.
     quota: Option<u64>,
     /// Messages that were lost and are no longer waited for.
     written_off: u64,
     identifiers: Option<Identifiers>,
-    /// Intended send times of messages that found no free Packet Identifier.
+    /// The intended send times of messages for which no Packet Identifier was free.
     overdue: VecDeque<u64>,
-    /// Whether [`Publisher::take_finished`] has told.
+    /// Whether [`Publisher::take_finished`] has returned `true`.
     finish_told: bool,
-    /// What was done at the last look; see [`Publisher::write_off_if_stalled`].
+    /// How many messages were done at the last look; see [`Publisher::write_off_if_stalled`].
     stalled_at: Option<u64>,
 }
 
 impl Publisher {
-    /// A publisher of `template`s at `qos`, with at most `window` (1 to 65,535) under way.
+    /// Makes a publisher of `template`s at `qos`, with at most `window` (1 to 65,535) under way.
     pub(crate) fn new(index: usize, template: Template, qos: u8, window: u16, pace: Pace) -> Self {
         let identifiers = (qos > 0).then(|| Identifiers::new(qos, window));
         Self {
@@ -62,7 +62,7 @@ impl Publisher {
         }
     }
 
-    /// Honours the broker's Receive Maximum.
+    /// Keeps to the broker's Receive Maximum.
     pub(crate) fn limit_in_flight(&mut self, receive_maximum: u16) {
         if let Some(identifiers) = &mut self.identifiers {
             identifiers.limit(receive_maximum);
@@ -76,7 +76,7 @@ impl Publisher {
         self.sent
     }
 
-    /// Starts, without an end for now.
+    /// Starts to send, for now without an end.
     pub(crate) fn start(&mut self) {
         self.quota = Some(u64::MAX);
     }
@@ -86,23 +86,23 @@ impl Publisher {
         self.quota = Some(self.sent + count);
     }
 
-    /// Whether everything that was to be sent is sent.
+    /// Whether everything that was to be sent has been sent.
     pub(crate) fn is_finished(&self) -> bool {
         self.quota.is_some_and(|quota| self.sent >= quota) && self.overdue.is_empty()
     }
 
-    /// `true` once, when everything that was to be sent is sent.
+    /// Returns `true` once, when everything that was to be sent has been sent.
     pub(crate) fn take_finished(&mut self) -> bool {
         self.is_finished() && !std::mem::replace(&mut self.finish_told, true)
     }
 
-    /// Messages above QoS 0 whose acknowledgement is incomplete.
+    /// Returns how many messages above QoS 0 are not fully acknowledged.
     pub(crate) fn unacknowledged(&self) -> u64 {
         self.identifiers.as_ref().map_or(0, Identifiers::in_flight)
     }
 
-    /// Appends the messages that may be sent now, `done` of them having reached their receivers.
-    /// They are to be written at once: `clock` is read for all of them together, in nanoseconds.
+    /// Appends the messages that may be sent now; `done` messages have reached their receivers.
+    /// They have to be written at once: `clock` is read once for all of them, in nanoseconds.
     pub(crate) fn publish(&mut self, done: u64, clock: impl FnOnce() -> u64, out: &mut Vec<u8>) {
         let Some(quota) = self.quota else { return };
         let room = self.room(done);
@@ -116,8 +116,8 @@ impl Publisher {
         }
     }
 
-    /// Appends the message that was to be sent at `due` and is written `now`, or keeps it until an
-    /// identifier is free. When everything that was to be sent is sent, nothing is due any more.
+    /// Appends the message that was to be sent at `due` and is written `now`, or keeps it until a
+    /// Packet Identifier is free. Does nothing once everything that was to be sent has been sent.
     pub(crate) fn publish_scheduled(&mut self, due: u64, now: u64, out: &mut Vec<u8>) {
         let taken = self.sent + self.overdue.len() as u64;
         if self.quota.is_none_or(|quota| taken >= quota) {
@@ -128,7 +128,7 @@ impl Publisher {
         }
     }
 
-    /// Takes an acknowledgement that came at `now`; a PUBREC is answered. Gives the time at which
+    /// Takes an acknowledgement that came at `now`, and answers a PUBREC. Returns the time at which
     /// the message was written if this is the broker's promise to have it: PUBACK or PUBREC.
     pub(crate) fn handle(
         &mut self,
@@ -151,8 +151,8 @@ impl Publisher {
         Ok(written_at)
     }
 
-    /// To be called now and then: gives up on messages that are missing if nothing has moved since
-    /// the last call, so that a lossy QoS 0 run goes on. They stay lost in the result.
+    /// Gives up on missing messages if nothing has moved since the last call, so that a lossy QoS 0
+    /// run goes on. It has to be called now and then. The messages stay lost in the result.
     pub(crate) fn write_off_if_stalled(&mut self, done: u64) -> bool {
         let blocked = self.pace == Pace::Received && self.room(done) < self.window.div_ceil(2);
         let stalled = blocked && self.unacknowledged() == 0 && self.stalled_at == Some(done);
@@ -163,7 +163,7 @@ impl Publisher {
         stalled
     }
 
-    /// How many messages the window has room for.
+    /// Returns how many messages the window has room for.
     fn room(&self, done: u64) -> u64 {
         let unreceived = match self.pace {
             Pace::Received => self.sent.saturating_sub(done + self.written_off),
@@ -173,7 +173,7 @@ impl Publisher {
         self.window.saturating_sub(unreceived.max(self.unacknowledged()))
     }
 
-    /// Appends one message; `false` if there is no Packet Identifier for it.
+    /// Appends one message. Returns `false` if no Packet Identifier is free for it.
     #[inline]
     fn append(&mut self, stamp: u64, now: u64, out: &mut Vec<u8>) -> bool {
         let packet_id = match &mut self.identifiers {
@@ -198,13 +198,13 @@ enum Exchange {
     AwaitsPubComp,
 }
 
-/// The Packet Identifiers 1 to window.
+/// The Packet Identifiers from 1 to the window.
 #[derive(Debug)]
 struct Identifiers {
     qos: u8,
     free: Vec<u16>,
     exchanges: Vec<Exchange>,
-    /// By identifier: when its message was written, in nanoseconds.
+    /// By Packet Identifier: when its message was written, in nanoseconds.
     written_at: Vec<u64>,
 }
 
@@ -215,7 +215,7 @@ impl Identifiers {
         Self { qos, free: (1..=count).rev().collect(), exchanges, written_at }
     }
 
-    /// Keeps only the first `count`; before anything was sent.
+    /// Keeps only the first `count`. It has to be called before anything is sent.
     fn limit(&mut self, count: u16) {
         self.free.retain(|&packet_id| packet_id <= count);
         self.exchanges.truncate(usize::from(count) + 1);
@@ -225,7 +225,7 @@ impl Identifiers {
         (self.exchanges.len() - 1 - self.free.len()) as u64
     }
 
-    /// A free identifier, for a message that is written `now`.
+    /// Takes a free Packet Identifier, for a message that is written `now`.
     fn take(&mut self, now: u64) -> Option<u16> {
         let packet_id = self.free.pop()?;
         self.exchanges[usize::from(packet_id)] = Exchange::AwaitsAnswer;
@@ -233,7 +233,8 @@ impl Identifiers {
         Some(packet_id)
     }
 
-    /// When the message was written, if this is the broker's first answer to it.
+    /// Takes an acknowledgement. Returns when the message was written if this is the broker's first
+    /// answer to it.
     fn acknowledge(&mut self, kind: u8, packet_id: u16) -> Result<Option<u64>, BenchError> {
         let exchange = self.exchanges.get_mut(usize::from(packet_id));
         let exchange = exchange.ok_or_else(|| unexpected(kind))?;

@@ -1,4 +1,4 @@
-//! What a run found, in the form in which it is printed: a table, or JSON for scripts.
+//! What a run found, in its printed form: a table, or JSON for scripts.
 
 use midge_core::counted;
 use serde::Serialize;
@@ -7,18 +7,18 @@ use super::args::{BenchArgs, DrainPhase, Scenario};
 use super::histogram::Histogram;
 use super::process::Usage;
 
-/// Above this share of its threads' cores the generator is busy.
+/// Above this share of its threads' cores, the generator is busy.
 const BUSY: f64 = 0.9;
-/// Below this share of a core a broker is not its own limit.
+/// Below this share of a core, the broker is not the limit.
 const BROKER_IDLE: f64 = 0.8;
 /// A generator that sends later than this, at the 99th percentile, measures itself.
 const LAG_NANOS_MAX: u64 = 1_000_000;
 
-/// The result of a run. Units stand last in the names.
+/// The result of a run. Names end with their units.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Report {
     pub(crate) scenario: String,
-    /// The part of the scenario, where only one was run.
+    /// The part of the scenario, if only one was run.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) phase: Option<String>,
     pub(crate) url: String,
@@ -26,17 +26,17 @@ pub(crate) struct Report {
     pub(crate) qos: u8,
     pub(crate) size_bytes: usize,
     pub(crate) clients: usize,
-    /// Subscribers have sessions that outlive their connections.
+    /// Whether subscribers have sessions that outlive their connections.
     pub(crate) persistent: bool,
-    /// Everything but the handshakes of MQTT went on data streams.
+    /// Whether everything except the handshakes of MQTT went on data streams.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub(crate) data_streams: bool,
     pub(crate) threads: u16,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) window: Option<u16>,
-    /// The measured part of the run.
+    /// The length of the measured part of the run.
     pub(crate) measured_seconds: f64,
-    /// Messages (or connections, in `connect`) of the measured part.
+    /// Messages (or connections, in `connect`) in the measured part.
     pub(crate) measured: u64,
     pub(crate) per_second: f64,
     /// Over the whole run.
@@ -54,7 +54,7 @@ pub(crate) struct Report {
     pub(crate) warnings: Vec<String>,
 }
 
-/// Sent against received, with warm-up and stragglers.
+/// What was sent and what was received, with warm-up and stragglers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct Totals {
     pub(crate) sent: u64,
@@ -98,7 +98,7 @@ pub(crate) struct GeneratorUsage {
     pub(crate) cores: f64,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) cpu_us_per_message: Option<f64>,
-    /// The generator and not the broker was what kept the rate down.
+    /// Whether the generator, and not the broker, limited the rate.
     pub(crate) is_limit: bool,
 }
 
@@ -111,14 +111,14 @@ pub(crate) struct Measurement {
     pub(crate) latency: Option<Histogram>,
     pub(crate) acknowledgement: Option<Histogram>,
     pub(crate) lag: Option<Histogram>,
-    /// Of the broker: before the first connection, and around the measured part.
+    /// The broker's usage: before the first connection, and around the measured part.
     pub(crate) broker_at_rest: Usage,
     pub(crate) broker: (Usage, Usage),
     pub(crate) generator: (Usage, Usage),
-    /// Connections that are held, where their memory is the question.
+    /// How many connections are held, if the question is how much memory they need.
     pub(crate) connections: Option<u64>,
     pub(crate) uses_window: bool,
-    /// The generator waits actively, so its CPU time says nothing.
+    /// Whether the generator waits actively, so that its CPU time says nothing.
     pub(crate) is_paced: bool,
 }
 
@@ -137,7 +137,7 @@ impl Totals {
 }
 
 impl Latency {
-    /// `None` if nothing was timed.
+    /// Makes the percentiles; `None` if nothing was timed.
     fn of(histogram: Option<&Histogram>) -> Option<Self> {
         let histogram = histogram.filter(|histogram| histogram.len() > 0)?;
         let us = |nanos: u64| nanos as f64 / 1000.0;
@@ -167,7 +167,7 @@ impl Report {
         let mut report = Self {
             scenario: args.scenario.name(),
             phase: args.phase.map(DrainPhase::name),
-            // Not as it was given: that may have a password.
+            // Not the URL as it was given, which may have a password.
             url: args.endpoint().map_or_else(|_| String::new(), |endpoint| endpoint.to_url()),
             protocol: args.protocol.name().to_owned(),
             qos: args.qos,
@@ -224,12 +224,12 @@ impl Report {
         }
     }
 
-    /// One JSON object.
+    /// Writes one JSON object.
     pub(crate) fn to_json(&self) -> String {
         serde_json::to_string(self).unwrap_or_default()
     }
 
-    /// A table for people: a name and a value on each line.
+    /// Writes a table for people: a name and a value on each line.
     pub(crate) fn to_table(&self) -> String {
         let mut rows = self.rows();
         rows.extend(self.warnings.iter().map(|warning| ("warning", warning.clone())));

@@ -16,9 +16,9 @@ use super::link::{Dialer, Link, Received};
 use super::publisher::Publisher;
 use crate::endpoint::Waker;
 
-/// Handshakes under way at a time while clients are opened.
+/// How many handshakes may be under way at a time while clients are opened.
 const OPENING_MAX: usize = 64;
-/// How long opening may stand still.
+/// How long opening may make no progress.
 const OPENING_PATIENCE: Duration = Duration::from_secs(20);
 const READ_BYTES: usize = 256 * 1024;
 
@@ -30,20 +30,20 @@ pub(crate) struct Shard {
     dialer: Dialer,
     common: Arc<Common>,
     pub(crate) clients: Vec<Client>,
-    /// By publisher: its place in `clients`, if it is of this thread.
+    /// By publisher: its place in `clients`, if it belongs to this thread.
     publisher_at: Vec<Option<usize>>,
     pub(crate) flow: Flow,
     wakers: Arc<Vec<Waker>>,
-    /// Where packets arrive.
+    /// The buffer into which packets arrive.
     arrived: Vec<u8>,
     scratch: Scratch,
     readable: Vec<usize>,
     dirty: Vec<usize>,
-    /// How many clients became ready since `open` was called.
+    /// How many clients have become ready since `open` was called.
     opened: usize,
 }
 
-/// The loop's poller with the waker by which other threads reach it.
+/// Makes the loop's poller, and the waker by which other threads reach the loop.
 pub(crate) fn new_poller() -> Result<(Poller, Waker), BenchError> {
     let poller = Poller::new();
     let poller = poller.map_err(|error| BenchError::run(format!("no event loop: {error}")))?;
@@ -52,7 +52,7 @@ pub(crate) fn new_poller() -> Result<(Poller, Waker), BenchError> {
 }
 
 impl Shard {
-    /// A shard of `clients`, none of them connected. A packet has at most `packet_bytes_max`.
+    /// Makes a shard of `clients`, none of them connected. A packet has at most `packet_bytes_max`.
     pub(crate) fn new(
         (poller, waker): (Poller, Waker),
         wakers: Arc<Vec<Waker>>,
@@ -84,7 +84,7 @@ impl Shard {
         })
     }
 
-    /// The publishers of this thread.
+    /// Returns the publishers of this thread.
     pub(crate) fn publishers(&mut self) -> impl Iterator<Item = &mut Publisher> {
         self.clients.iter_mut().filter_map(|client| match &mut client.part {
             Part::Publisher(publisher) => Some(publisher),
@@ -131,7 +131,7 @@ impl Shard {
         places.iter().try_for_each(|&place| clients[place].close(common, scratch))
     }
 
-    /// One turn; waits for at most `timeout` for something to happen.
+    /// Runs one turn; waits for at most `timeout` for something to happen.
     pub(crate) fn turn(&mut self, timeout: Option<Duration>) -> Result<(), BenchError> {
         let timeout = if self.readable.is_empty() { timeout } else { Some(Duration::ZERO) };
         let waited = self.poller.wait(timeout);
@@ -167,7 +167,7 @@ impl Shard {
     }
 
     fn receive(&mut self) -> Result<(), BenchError> {
-        // What has more to read joins the list of the next turn.
+        // A client with more to read joins the list of the next turn.
         let mut reading = std::mem::take(&mut self.readable);
         for place in reading.drain(..) {
             let client = &mut self.clients[place];
@@ -175,7 +175,7 @@ impl Shard {
             let Some(link) = &mut client.link else { continue };
             let read = link.read(&mut self.arrived, &mut self.scratch);
             match read.map_err(|error| client.broken(&self.common, &error))? {
-                // A handshake may be complete now, and what waits for that can leave.
+                // A handshake may be complete now, and bytes that waited for that can leave.
                 Received::Nothing => mark_dirty(client, place, &mut self.dirty),
                 Received::Closed => {
                     let error = io::Error::from(ErrorKind::UnexpectedEof);
@@ -210,7 +210,7 @@ impl Shard {
         self.flush()
     }
 
-    /// Writes a batch as soon as it is there, so that its time stamp is that of the write.
+    /// Writes each batch as soon as it is made, so that its time stamp is that of the write.
     fn publish(&mut self) -> Result<(), BenchError> {
         while let Some(index) = self.flow.next_due() {
             let Some(place) = self.publisher_at[index] else { continue };

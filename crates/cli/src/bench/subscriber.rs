@@ -1,17 +1,17 @@
 //! The receiving half of a flow: counts what arrives and acknowledges it.
 //!
-//! A state machine without I/O. It never looks into a message further than the scenario needs.
+//! A state machine without I/O. It never looks further into a message than the scenario needs.
 
 use super::error::BenchError;
 use super::histogram::Histogram;
 use super::wire::{self, Frame};
 
-/// How an arrived message is credited to the publisher whose window it opens.
+/// How an arrived message is credited to its publisher, whose window it opens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Source {
-    /// Everything comes from this publisher.
+    /// Every message comes from this publisher.
     Only(usize),
-    /// Everything comes from publisher 0 and has to reach all subscribers.
+    /// Every message comes from publisher 0 and has to reach all subscribers.
     Broadcast,
     /// The payload is marked with the publisher's number.
     Marked,
@@ -21,18 +21,18 @@ pub(crate) enum Source {
 #[derive(Debug)]
 pub(crate) struct Subscriber {
     pub(crate) source: Source,
-    /// Messages that arrived, without the repetitions that QoS 2 allows to recognise.
+    /// Messages that arrived, without the repetitions that can be recognised with QoS 2.
     pub(crate) received: u64,
-    /// How many of them were credited to their publisher.
+    /// How many of these were credited to their publisher.
     credited: u64,
     payload_bytes: usize,
     held: PacketIdentifierSet,
 }
 
-/// What a PUBLISH turned out to be.
+/// What a packet turned out to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Arrival<'a> {
-    /// A new message and, unless it can be told apart without, its payload.
+    /// A new message, with its payload.
     Message(&'a [u8]),
     /// A QoS 2 message that was received before.
     Duplicate,
@@ -56,12 +56,12 @@ impl Subscriber {
         self.held.count == 0
     }
 
-    /// How many messages arrived since the last call.
+    /// Returns how many messages have arrived since the last call.
     pub(crate) fn take_uncredited(&mut self) -> u64 {
         self.received - std::mem::replace(&mut self.credited, self.received)
     }
 
-    /// Takes one packet and appends what it asks for.
+    /// Takes one packet, and appends the answer that it asks for.
     #[inline]
     pub(crate) fn handle<'a>(
         &mut self,
@@ -112,7 +112,7 @@ struct PacketIdentifierSet {
 }
 
 impl PacketIdentifierSet {
-    /// `false` if it was there already.
+    /// Adds an identifier. Returns `false` if it was there already.
     fn insert(&mut self, packet_id: u16) -> bool {
         let (word, bit) = position(packet_id);
         if self.words.len() <= word {

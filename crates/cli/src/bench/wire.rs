@@ -1,9 +1,9 @@
 //! The quick path over bytes: whole frames out of what was read, PUBLISH from a template.
 //!
-//! A generator has to be lighter than the broker it measures, and it knows what it sent. So of a
-//! PUBLISH that comes back only the fixed header and, above QoS 0, the Packet Identifier are looked
-//! at, and an outgoing one is a copy of a template with two fields patched. Everything else
-//! (CONNECT to SUBACK) is the business of `handshake`.
+//! A generator has to be lighter than the broker it measures, and it knows what it sent. So it
+//! looks only at the fixed header of a PUBLISH that comes back and, above QoS 0, at its Packet
+//! Identifier. An outgoing PUBLISH is a copy of a template with two fields patched. `handshake`
+//! does everything else (CONNECT to SUBACK).
 
 use super::error::BenchError;
 
@@ -20,7 +20,7 @@ pub(crate) const MARK_BYTES: usize = 4;
 /// Bytes of the time stamp that follows the mark.
 pub(crate) const STAMP_BYTES: usize = 8;
 
-/// A whole Control Packet with its first byte and what follows the Remaining Length.
+/// A whole Control Packet: its first byte, and what follows the Remaining Length.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Frame<'a> {
     pub(crate) first: u8,
@@ -29,7 +29,8 @@ pub(crate) struct Frame<'a> {
 }
 
 impl<'a> Frame<'a> {
-    /// The next whole packet of `bytes` and its length, `None` if it is not all there yet.
+    /// Returns the next whole packet of `bytes` and its length; `None` if it has not arrived in
+    /// full.
     #[inline]
     pub(crate) fn next(bytes: &'a [u8]) -> Result<Option<(Self, usize)>, BenchError> {
         let Some((length, header)) = remaining_length(bytes)? else { return Ok(None) };
@@ -43,20 +44,20 @@ impl<'a> Frame<'a> {
         self.first >> 4
     }
 
-    /// The QoS bits of a PUBLISH.
+    /// Returns the QoS bits of a PUBLISH.
     #[inline]
     pub(crate) fn qos(self) -> u8 {
         (self.first >> 1) & 3
     }
 
-    /// The Packet Identifier of a PUBLISH above QoS 0.
+    /// Returns the Packet Identifier of a PUBLISH above QoS 0.
     #[inline]
     pub(crate) fn publish_packet_id(self) -> Result<u16, BenchError> {
         let topic = usize::from(u16_at(self.body, 0)?);
         u16_at(self.body, 2 + topic)
     }
 
-    /// The Packet Identifier of an acknowledgement, after a look at its Reason Code.
+    /// Returns the Packet Identifier of an acknowledgement; a Reason Code that refuses is an error.
     #[inline]
     pub(crate) fn acknowledged_packet_id(self) -> Result<u16, BenchError> {
         match self.body.get(2) {
@@ -67,7 +68,7 @@ impl<'a> Frame<'a> {
         }
     }
 
-    /// The last `size` bytes: the payload of a PUBLISH whose size is known.
+    /// Returns the last `size` bytes: the payload of a PUBLISH whose size is known.
     #[inline]
     pub(crate) fn payload(self, size: usize) -> Result<&'a [u8], BenchError> {
         let start = self.body.len().checked_sub(size);
@@ -75,21 +76,21 @@ impl<'a> Frame<'a> {
     }
 }
 
-/// The publisher's number in a marked payload.
+/// Returns the publisher's number in a marked payload.
 #[inline]
 pub(crate) fn mark_of(payload: &[u8]) -> Result<usize, BenchError> {
     let mark = payload.first_chunk().ok_or_else(foreign)?;
     Ok(u32::from_be_bytes(*mark) as usize)
 }
 
-/// The time stamp behind the mark, in nanoseconds.
+/// Returns the time stamp behind the mark, in nanoseconds.
 #[inline]
 pub(crate) fn stamp_of(payload: &[u8]) -> Result<u64, BenchError> {
     let stamp = payload.get(MARK_BYTES..).and_then(<[u8]>::first_chunk).ok_or_else(foreign)?;
     Ok(u64::from_be_bytes(*stamp))
 }
 
-/// Appends one of the four acknowledgements, which are the same in all versions when all is well.
+/// Appends one of the four acknowledgements, which without an error are the same in all versions.
 #[inline]
 pub(crate) fn acknowledge(kind: u8, packet_id: u16, out: &mut Vec<u8>) {
     let flags = if kind == PUBREL { 0x02 } else { 0 };
@@ -97,7 +98,7 @@ pub(crate) fn acknowledge(kind: u8, packet_id: u16, out: &mut Vec<u8>) {
     out.extend_from_slice(&[kind << 4 | flags, 2, high, low]);
 }
 
-/// Remaining Length and the size of the fixed header.
+/// Returns the Remaining Length and the size of the fixed header.
 #[inline]
 fn remaining_length(bytes: &[u8]) -> Result<Option<(usize, usize)>, BenchError> {
     let mut length = 0;
@@ -160,7 +161,7 @@ impl Template {
 mod tests {
     use super::*;
 
-    /// PUBLISH, QoS 1, topic `a/b`, identifier 1, a payload of 13 bytes.
+    /// Makes a PUBLISH: QoS 1, topic `a/b`, identifier 1, a payload of 13 bytes.
     fn publish() -> Vec<u8> {
         let mut frame = vec![0x32, 20, 0, 3, b'a', b'/', b'b', 0, 1];
         frame.extend_from_slice(&[0, 0, 0, 7, 0, 0, 0, 0, 0, 0, 0, 0, b'x']);

@@ -1,7 +1,7 @@
-//! The directory with the files of an authority, and how they come to be there.
+//! The directory with an authority's files, and how they are written.
 //!
 //! A file is written under another name and then renamed, so that a broker that watches it never
-//! reads half of it. Keys are for their owner only from the first byte on.
+//! reads half of it. Only the owner can read a key, from its first byte on.
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, ErrorKind, Write};
@@ -19,11 +19,11 @@ const LIST: &str = "crl.pem";
 const MODE_OF_CERTIFICATES: u32 = 0o644;
 const MODE_OF_KEYS: u32 = 0o600;
 
-/// A directory that is there.
+/// A directory that exists.
 pub(super) struct Directory(PathBuf);
 
 impl Directory {
-    /// Makes the directory if it is not there.
+    /// Opens the directory, and makes it if it does not exist.
     pub(super) fn open(path: &Path) -> Result<Self, CertsError> {
         fs::create_dir_all(path).map_err(|error| {
             CertsError::new(format!("cannot make the directory {}: {error}", path.display()))
@@ -35,12 +35,12 @@ impl Directory {
         &self.0
     }
 
-    /// The name of a client's files, without what follows the dot.
+    /// Gives the name of a client's files, without the dot and what follows it.
     pub(super) fn client_stem(name: &str) -> String {
         if name == FIRST_CLIENT { name.to_owned() } else { format!("client-{name}") }
     }
 
-    /// The authority, if one was made here before.
+    /// Reads the authority, if one was made here before.
     pub(super) fn authority(&self) -> Result<Option<Authority>, CertsError> {
         let at = self.0.display();
         match (self.read("ca.pem")?, self.read("ca.key")?) {
@@ -96,7 +96,7 @@ impl Directory {
         self.replace(LIST, list, MODE_OF_CERTIFICATES)
     }
 
-    /// The serial number of a client's certificate.
+    /// Reads the serial number of a client's certificate.
     pub(super) fn client_serial(&self, name: &str) -> Result<Vec<u8>, CertsError> {
         let file = format!("{}.pem", Self::client_stem(name));
         let path = self.0.join(&file);
@@ -112,7 +112,7 @@ impl Directory {
         Ok(certificate.tbs_certificate().serial_number().as_bytes().to_vec())
     }
 
-    /// The serial numbers of the list, and when they came on it, in seconds since 1970.
+    /// Reads the serial numbers on the list, and when they were put on it, in seconds since 1970.
     pub(super) fn revoked(&self) -> Result<Vec<(Vec<u8>, u64)>, CertsError> {
         let Some(pem) = self.read(LIST)? else { return Ok(Vec::new()) };
         let list: CertificateList = CertificateList::from_pem(pem).map_err(|error| {

@@ -1,6 +1,8 @@
-//! What an authority does: certificates for servers and clients, and the list of revoked ones.
+//! What an authority does: it issues certificates for servers and clients, and the list of revoked
+//! ones.
 //!
-//! All keys are of the curve P-256. This module must never touch a file.
+//! All keys are on the curve P-256. This module must never touch a file of an authority; it reads
+//! only the machine's name.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -28,15 +30,15 @@ pub(super) struct Authority {
     not_after: u64,
 }
 
-/// A certificate and its key, PEM.
+/// A certificate and its key, in PEM.
 pub(super) struct Pair {
     pub(super) certificate: String,
     pub(super) key: String,
-    /// In seconds since 1970.
+    /// When the certificate ends, in seconds since 1970.
     pub(super) not_after: u64,
 }
 
-/// What a server can be known as.
+/// A name or an address by which a server can be known.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Host {
     Name(String),
@@ -44,7 +46,7 @@ pub(super) enum Host {
 }
 
 impl Authority {
-    /// A new authority.
+    /// Makes a new authority.
     pub(super) fn new(days: u32) -> Result<Self, CertsError> {
         let key = KeyPair::generate()?;
         let mut params = params(&name_of_authority(&key), days.max(AUTHORITY_DAYS_MIN));
@@ -55,7 +57,7 @@ impl Authority {
         Ok(Self { issuer: Issuer::new(params, key), certificate, not_after })
     }
 
-    /// The authority of an earlier run. The error completes "ca.pem and ca.key ...".
+    /// Reads the authority of an earlier run. The error completes "ca.pem and ca.key ...".
     pub(super) fn from_pem(certificate: &str, key: &str) -> Result<Self, &'static str> {
         let parsed = Certificate::from_pem(certificate)
             .map_err(|_| "are no use: ca.pem is not a certificate in PEM")?;
@@ -80,18 +82,19 @@ impl Authority {
         Ok(Self { issuer: Issuer::new(params, key), certificate, not_after })
     }
 
-    /// When it ends, in seconds since 1970.
+    /// Returns when the authority's certificate ends, in seconds since 1970.
     pub(super) fn not_after(&self) -> u64 {
         self.not_after
     }
 
-    /// Its own certificate and key.
+    /// Gives the authority's own certificate and key.
     pub(super) fn to_pair(&self) -> Pair {
         let (certificate, key) = (self.certificate.clone(), self.issuer.key().serialize_pem());
         Pair { certificate, key, not_after: self.not_after }
     }
 
-    /// A certificate for a server that is known as `hosts`, at least one.
+    /// Issues a certificate for a server that is known by all of `hosts`, of which there is at
+    /// least one.
     pub(super) fn issue_server(&self, hosts: &[Host], days: u32) -> Result<Pair, CertsError> {
         let name = hosts.first().map(ToString::to_string).unwrap_or_default();
         let mut params = params(&name, days);
@@ -99,7 +102,7 @@ impl Authority {
         self.issue(params, ExtendedKeyUsagePurpose::ServerAuth)
     }
 
-    /// A certificate for a client; its name is the Common Name.
+    /// Issues a certificate for a client; `name` is its Common Name.
     pub(super) fn issue_client(&self, name: &str, days: u32) -> Result<Pair, CertsError> {
         self.issue(params(name, days), ExtendedKeyUsagePurpose::ClientAuth)
     }
@@ -122,8 +125,8 @@ impl Authority {
         })
     }
 
-    /// A list of the certificates with these serial numbers, revoked at these times (seconds since
-    /// 1970), PEM.
+    /// Makes a list, in PEM, of the certificates with these serial numbers, revoked at these times
+    /// (seconds since 1970).
     pub(super) fn revocation_list(
         &self,
         revoked: &[(Vec<u8>, u64)],
@@ -139,7 +142,7 @@ impl Authority {
         let list = CertificateRevocationListParams {
             this_update: epoch + Duration::from_secs(now.saturating_sub(CLOCK_SKEW_SECONDS)),
             next_update: epoch + Duration::from_secs(now + u64::from(days) * SECONDS_PER_DAY),
-            // Each list of an authority needs a higher one.
+            // Each list of an authority needs a higher number than the one before.
             crl_number: SerialNumber::from(now),
             issuing_distribution_point: None,
             revoked_certs: revoked_certs.collect(),
@@ -182,12 +185,12 @@ impl fmt::Display for Host {
     }
 }
 
-/// `hosts`, then what every machine calls itself, then the name of this one.
+/// Gives `hosts`, then the names that every machine has, then the name of this machine.
 pub(super) fn hosts_with_own(hosts: &[Host]) -> Vec<Host> {
     let mut all = hosts.to_vec();
     let own = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     for text in ["localhost", "127.0.0.1", "::1", own.trim()] {
-        // A machine's name may be what no certificate can hold; it has others.
+        // A machine can have a name that no certificate can hold; it has other names.
         if let Ok(host) = Host::parse(text) {
             all.push(host);
         }
@@ -202,17 +205,17 @@ pub(super) fn hosts_with_own(hosts: &[Host]) -> Vec<Host> {
     all
 }
 
-/// Seconds since 1970.
+/// Returns the time in seconds since 1970.
 pub(super) fn now() -> u64 {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     since.map_or(0, |since| since.as_secs())
 }
 
-/// Machines whose clock is late shall take the certificate all the same.
+/// Certificates hold from this long before now, so that machines whose clock is slow accept them.
 const CLOCK_SKEW_SECONDS: u64 = 60 * 60;
 
-/// Each has a name of its own, made of its key: who mixes up two authorities shall be told that,
-/// and not that a signature is wrong.
+/// Gives each authority a name of its own, made from its key: a user who mixes up two authorities
+/// is told so, and not that a signature is wrong.
 fn name_of_authority(key: &KeyPair) -> String {
     let identifier = CertificateParams::default().key_identifier(key);
     let digits: String = identifier.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
@@ -222,7 +225,8 @@ fn name_of_authority(key: &KeyPair) -> String {
 fn params(name: &str, days: u32) -> CertificateParams {
     let mut params = CertificateParams::default();
     params.distinguished_name = rcgen::DistinguishedName::new();
-    // Longer ones are not allowed there; the name is also among the alternative ones.
+    // A longer Common Name is not allowed. Only a server's name can be longer, and that is also
+    // among its alternative names.
     let name: String = name.chars().take(64).collect();
     params.distinguished_name.push(DnType::CommonName, name);
     let (epoch, now) = (rcgen::date_time_ymd(1970, 1, 1), now());

@@ -1,7 +1,7 @@
-//! The command `midge certs`: certificates for trying TLS out, of an authority that it makes.
+//! The command `midge certs`: makes an authority and certificates from it, for trying out TLS.
 //!
-//! Arguments and messages are here; `issue` makes certificates, `directory` knows the files. It
-//! must never write over a file unless it was asked to, nor let anybody else read a key.
+//! Arguments and messages are here; `issue` makes certificates, `directory` knows the files. The
+//! command must never write over a file unless it was asked to, nor let anybody else read a key.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command line tool prints")]
 
 mod directory;
@@ -75,7 +75,7 @@ pub(crate) struct CertsArgs {
 #[derive(Debug)]
 pub(crate) struct CertsError(String);
 
-/// What a call is to make.
+/// What one call is to make.
 #[derive(Debug, PartialEq, Eq)]
 struct Plan {
     server: bool,
@@ -90,7 +90,7 @@ pub(crate) fn run(args: &CertsArgs) -> ExitCode {
     match execute(args) {
         Ok(report) => {
             let text = if args.json { report.to_json() } else { report.to_text() };
-            // Whoever closed standard output does not want to know.
+            // If standard output is closed, nobody wants to know.
             let _ = io::stdout().lock().write_all(text.as_bytes());
             ExitCode::SUCCESS
         }
@@ -108,7 +108,7 @@ fn execute(args: &CertsArgs) -> Result<Report, CertsError> {
     if !args.force {
         directory.check_free(plan.server, &plan.clients)?;
     }
-    // Before anything is made: a name that is wrong leaves nothing behind.
+    // Before anything is made: a wrong name leaves nothing behind.
     let to_revoke: Vec<_> =
         args.revoked.iter().filter(|name| !plan.clients.contains(name)).collect();
     to_revoke.iter().try_for_each(|name| directory.client_serial(name).map(drop))?;
@@ -140,7 +140,8 @@ fn execute(args: &CertsArgs) -> Result<Report, CertsError> {
     Ok(report)
 }
 
-/// Adds the clients' certificates to the list, and says how many are on it.
+/// Adds the clients' certificates to the list, and returns the names and how many certificates are
+/// on it.
 fn revoke(
     directory: &Directory,
     authority: &Authority,
@@ -158,8 +159,8 @@ fn revoke(
 }
 
 impl Plan {
-    /// Whatever is named; where nothing is, a server and a client. A new authority always gets a
-    /// server.
+    /// Plans whatever the arguments name, and a server and a client if they name nothing. A new
+    /// authority always gets a server.
     fn new(args: &CertsArgs, has_authority: bool) -> Self {
         let names_nothing =
             args.hosts.is_empty() && args.clients.is_empty() && args.revoked.is_empty();
@@ -173,7 +174,7 @@ impl Plan {
     }
 }
 
-/// A name that is good for a file and for a certificate.
+/// Accepts a name that is good for a file and for a certificate.
 fn client_name(name: &str) -> Result<String, String> {
     let is_good = |c: char| c.is_ascii_alphanumeric() || "-_.@".contains(c);
     let begins_well = name.starts_with(|c: char| c.is_ascii_alphanumeric());

@@ -16,12 +16,12 @@ pub(super) struct Report {
     pub(super) authority_until: u64,
     pub(super) server: Option<(Vec<Host>, u64)>,
     pub(super) clients: Vec<(String, u64)>,
-    /// The clients that came on the list, and how many certificates are on it.
+    /// The clients that were put on the list, and how many certificates are on it.
     pub(super) revoked: Option<(Vec<String>, usize)>,
 }
 
 impl Report {
-    /// Nothing but an authority, which may be a new one.
+    /// A report of nothing but an authority, which may be a new one.
     pub(super) fn new(directory: &Path, is_new: bool) -> Self {
         Self {
             directory: directory.to_path_buf(),
@@ -33,7 +33,7 @@ impl Report {
         }
     }
 
-    /// One JSON object.
+    /// The report as one JSON object.
     pub(super) fn to_json(&self) -> String {
         let server = self.server.as_ref().map(|(hosts, until)| {
             let hosts: Vec<_> = hosts.iter().map(ToString::to_string).collect();
@@ -70,7 +70,7 @@ impl Report {
         format!("{object:#}\n")
     }
 
-    /// What a person wants to know and to copy.
+    /// The report as text for a person: what was made, and what to copy.
     pub(super) fn to_text(&self) -> String {
         let mut text = self.made();
         if self.server.is_some() {
@@ -141,7 +141,7 @@ impl Report {
         text
     }
 
-    /// The path of a file as one writes it where this command was called.
+    /// The path of a file as one would write it where this command was called.
     fn path(&self, name: &str) -> String {
         match self.directory.to_str() {
             Some(".") => name.to_owned(),

@@ -1,7 +1,7 @@
-//! The arguments that all client commands share, and what they come to.
+//! The arguments that all client commands share, and the setup that they ask for.
 //!
-//! Flags and their meaning are mosquitto's wherever it has them. Contradictions must be found here,
-//! before anything is connected.
+//! Flags and their meaning are mosquitto's wherever mosquitto has them. Contradictions must be
+//! found here, before anything is connected.
 
 use std::convert::Infallible;
 use std::str::FromStr;
@@ -17,7 +17,7 @@ use super::session::{ConnectOptions, WillOptions};
 use super::terminal::Terminal;
 use crate::endpoint::{BrokerUrl, Endpoint, PasswordArgs, Secret, TlsArgs};
 
-/// The sections of the help after that about the connection and that about TLS.
+/// The sections of the help that follow those about the connection and TLS.
 const WILL: &str = "Will Message";
 const GENERAL: &str = "General";
 
@@ -133,7 +133,7 @@ pub(crate) struct ConnectArgs {
     help: Option<bool>,
 }
 
-/// The value of `-L`, or what is wrong with it: a message of clap's would repeat the whole of it,
+/// The value of `-L`, or what is wrong with it. clap's own message would repeat the whole value,
 /// with the password.
 #[derive(Clone, Debug)]
 struct UrlArgument(Result<BrokerUrl, String>);
@@ -146,7 +146,7 @@ impl FromStr for UrlArgument {
     }
 }
 
-/// What the arguments come to.
+/// The setup that the arguments ask for.
 pub(crate) struct Setup {
     pub(crate) endpoint: Endpoint,
     pub(crate) options: ConnectOptions,
@@ -159,7 +159,7 @@ pub(crate) struct Setup {
 }
 
 impl ConnectArgs {
-    /// Where errors of this command go.
+    /// Returns where errors of this command go.
     pub(crate) fn terminal(&self) -> Terminal {
         Terminal::new(self.quiet)
     }
@@ -169,7 +169,7 @@ impl ConnectArgs {
         self.protocol_version
     }
 
-    /// Checks the arguments against each other and reads what has a syntax of its own.
+    /// Checks the arguments against each other, and reads those that have a syntax of their own.
     pub(crate) fn resolve(&self) -> Result<Setup, ClientError> {
         let url = self.url()?;
         let mut properties = Properties::parse(&self.property).map_err(ClientError::Usage)?;
@@ -194,7 +194,8 @@ impl ConnectArgs {
         url.map_err(|error| ClientError::Usage(format!("-L: {error}")))
     }
 
-    /// The Session Expiry Interval of `-x`, of `-D`, or, with `-c` alone, for ever.
+    /// Sets the Session Expiry Interval of `-x` or of `-D`. With `-c` alone the session never
+    /// expires.
     fn add_expiry_interval(&self, properties: &mut Properties) -> Result<(), ClientError> {
         const NAME: &str = "session-expiry-interval";
         let given_with_d = properties.connect.number(NAME).is_some();
@@ -264,7 +265,8 @@ impl ConnectArgs {
         })
     }
 
-    /// What goes into a packet's two-byte lengths, so that encoding cannot fail.
+    /// Checks the texts that a packet gives with a length of two bytes, so that encoding cannot
+    /// fail.
     fn check_lengths(&self, password: Option<&Secret>) -> Result<(), ClientError> {
         let texts = [
             (self.id.as_deref(), "-i"),
@@ -282,7 +284,8 @@ impl ConnectArgs {
         Ok(())
     }
 
-    /// MQTT 5.0 lets the broker choose, and says what it chose; before, a name of our own is safer.
+    /// Returns the Client Identifier. In MQTT 5.0 the broker chooses one and says which; before
+    /// that, a name of our own is safer.
     fn client_id(&self) -> String {
         match (&self.id, &self.id_prefix) {
             (Some(id), _) => id.clone(),
@@ -315,7 +318,7 @@ impl ConnectArgs {
     }
 }
 
-/// A usage error.
+/// Makes a usage error.
 pub(crate) fn usage<T>(message: impl Into<String>) -> Result<T, ClientError> {
     Err(ClientError::Usage(message.into()))
 }
@@ -362,9 +365,9 @@ fn parse_expiry(text: &str) -> Result<u32, String> {
     }
 }
 
-/// Reads a time in seconds, with a fraction if need be.
+/// Reads a time in seconds, which may have a fraction.
 pub(crate) fn parse_seconds(text: &str) -> Result<Duration, String> {
-    // Below this an Instant can always be moved by it.
+    // An Instant can always be moved by a time up to this.
     const SECONDS_MAX: f64 = 1e9;
     match text.parse::<f64>() {
         Ok(seconds) if (0.0..=SECONDS_MAX).contains(&seconds) => {

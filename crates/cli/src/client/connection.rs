@@ -1,7 +1,7 @@
-//! The Network Connection below a session: it opens a stream to the broker and says why it could
+//! The Network Connection below a session: it opens a stream to the broker, or says why it could
 //! not.
 //!
-//! Whatever the transport, there is one [`Connection`]. It must never know about Control Packets.
+//! There is one [`Connection`], whatever the transport. It must never know about Control Packets.
 
 use std::io::{self, ErrorKind, IoSlice};
 use std::time::{Duration, Instant};
@@ -27,7 +27,7 @@ pub(crate) struct Connection {
 }
 
 impl Opener {
-    /// Reads the files of TLS, if the endpoint has it.
+    /// Makes an opener, and reads the TLS files if the endpoint has TLS.
     pub(crate) fn new(endpoint: Endpoint) -> Result<Self, ClientError> {
         let connector = endpoint.connector().map_err(ClientError::permanent)?;
         Ok(Self { endpoint, connector })
@@ -47,7 +47,7 @@ impl Opener {
         let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
         let timeout = left.map_or(CONNECT_TIMEOUT, |left| left.min(CONNECT_TIMEOUT));
         let mut stream = self.connector.connect(timeout).map_err(|error| {
-            // Only now: the name service is not asked twice for a host that is there.
+            // Only after a failure: otherwise every host would be looked up twice.
             let host_error = self.connector.addresses().err();
             failed(self.endpoint.cannot_connect(&error, host_error.as_ref()))
         })?;
@@ -59,18 +59,18 @@ impl Opener {
 }
 
 impl Connection {
-    /// Opens a stream beside this one. `WouldBlock`: the broker takes no more of them.
+    /// Opens a stream beside this one. `WouldBlock`: the broker takes no more streams.
     pub(crate) fn open_data_stream(&mut self, poller: &Poller, number: usize) -> io::Result<Self> {
         let mut stream = self.stream.open_data_stream()?;
         poller.register(&mut stream, number)?;
         Ok(Self { stream, scratch: Scratch::new() })
     }
 
-    /// Reads what has arrived; 0 is the end. `WouldBlock`: nothing has.
+    /// Reads what has arrived; 0 is the end. `WouldBlock`: nothing has arrived.
     pub(crate) fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         loop {
             match self.stream.read(into, &mut self.scratch)? {
-                // Bytes that were a layer's own.
+                // These bytes were only for a layer.
                 Received::Bytes { count: 0, more: true } => {}
                 Received::Bytes { count: 0, more: false } => {
                     return Err(ErrorKind::WouldBlock.into());
@@ -81,18 +81,18 @@ impl Connection {
         }
     }
 
-    /// Writes as much as there is room for. `WouldBlock`: there is none, or a handshake is under
+    /// Writes as much as there is room for. `WouldBlock`: there is no room, or a handshake is under
     /// way.
     pub(crate) fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.stream.write_vectored(&[IoSlice::new(bytes)], &mut self.scratch)
     }
 
-    /// Whether everything that was written, and what layers have to say, has left.
+    /// Whether everything that was written, and everything that layers have to send, has left.
     pub(crate) fn is_flushed(&self) -> bool {
         !self.stream.wants_write()
     }
 
-    /// Writes what layers have kept, as far as there is room.
+    /// Writes what layers have kept back, as far as there is room.
     pub(crate) fn flush(&mut self) -> io::Result<()> {
         self.stream.flush()
     }
@@ -102,7 +102,7 @@ impl Connection {
         self.stream.is_handshaking()
     }
 
-    /// Whether the transport has come about, with all its layers.
+    /// Whether the transport is established, with all its layers.
     pub(crate) fn is_complete(&self) -> bool {
         matches!(self.stream.is_established(), Ok(true)) && !self.is_handshaking()
     }
@@ -113,7 +113,7 @@ impl Connection {
     }
 }
 
-/// An error of a command for a connection that did not come about.
+/// The error of a command whose connection could not be made.
 pub(crate) fn failed(failure: Failure) -> ClientError {
     if failure.is_transient {
         ClientError::transient(failure.text)

@@ -1,8 +1,8 @@
 //! Joins a [`Session`] to a Network Connection, the clock, the signals and the terminal, for
 //! commands that wait for one thing after the other.
 //!
-//! One thread and one poll: nothing here may block but the poll itself, and looking up a host and
-//! connecting to it.
+//! One thread and one poll: nothing here may block except the poll itself, and looking up a host
+//! and connecting to it.
 
 mod data_streams;
 
@@ -21,11 +21,11 @@ use super::signals::Signals;
 use super::terminal::Terminal;
 use crate::endpoint::{Endpoint, Waker, greeting_of_another_protocol};
 
-/// Streams have the numbers that the session gives them.
+/// The signals' number in the poller. Streams have the numbers that the session gives them.
 const SIGNALS: usize = usize::MAX - 1;
 
 const READ_BYTES: usize = 64 * 1024;
-/// Above this many unsent bytes [`Driver::can_publish`] says no.
+/// With more unsent bytes than this, [`Driver::can_publish`] says no.
 const UNSENT_BYTES_MAX: usize = 256 * 1024;
 /// How long the broker may take to read the last bytes and close the connection.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
@@ -38,12 +38,13 @@ pub(crate) struct Driver {
     terminal: Terminal,
     sources: EventSources,
     woken: bool,
-    /// The connection with its control stream, and the data streams beside it; empty: there is no
+    /// The control stream of the connection, and the data streams beside it. Empty: there is no
     /// connection.
     streams: Vec<Channel>,
     phase: LostIn,
     lost: Option<ClientError>,
-    /// What has ended a data stream: the connection, or an error of its own.
+    /// The error with which a data stream ended. Its cause may be the end of the connection, or the
+    /// stream alone.
     stream_error: Option<String>,
     scratch: Box<[u8]>,
 }
@@ -51,7 +52,7 @@ pub(crate) struct Driver {
 /// One stream of a connection.
 struct Channel {
     connection: Connection,
-    /// Whether there may be bytes to read: readiness is told once, until it is used up.
+    /// Whether there may be bytes to read. Readiness is reported only once, until it is used up.
     readable: bool,
     is_finished: bool,
     has_ended: bool,
@@ -64,7 +65,7 @@ enum LostIn {
     Connected,
 }
 
-/// What can end a wait, beside the connection.
+/// What can end a wait, besides the connection.
 struct EventSources {
     poller: Poller,
     signals: Signals,
@@ -85,7 +86,7 @@ impl EventSources {
 pub(crate) enum Wake {
     /// Something that concerns the command; never `Refused`, `Disconnected` or `Trace`.
     Event(Event),
-    /// Everything that was to be sent is sent.
+    /// Everything that was to be sent has been sent.
     Sent,
     /// The waker was used.
     Woken,
@@ -141,8 +142,8 @@ impl Driver {
         self.session.connect(Instant::now());
         loop {
             match self.wait(deadline) {
-                // A signal that came with the CONNACK is told at the next wait: who is connected
-                // says goodbye.
+                // A signal that came with the CONNACK is reported at the next wait: a connected
+                // Client says goodbye.
                 Err(ClientError::Interrupted(_)) if self.session.is_connected() => {
                     self.phase = LostIn::Connected;
                     return Ok(());
@@ -168,19 +169,19 @@ impl Driver {
             && (qos == QoS::AtMostOnce || self.session.send_quota() > 0)
     }
 
-    /// Sends a message, or says why the broker would not take it.
+    /// Sends a message; the error says why the broker would not take it.
     pub(crate) fn publish(&mut self, publication: &Publication) -> Result<(), ClientError> {
         self.session.publish(publication, Instant::now()).map_err(|reason| {
             ClientError::Refused(format!("cannot publish to '{}': {reason}", publication.topic))
         })
     }
 
-    /// Whether everything is sent and, where it has to be, acknowledged.
+    /// Whether everything has been sent and, where necessary, acknowledged.
     pub(crate) fn is_settled(&self) -> bool {
         self.session.is_settled() && self.session.unsent_bytes() == 0
     }
 
-    /// The next event of what was received already, without waiting.
+    /// Returns the next event from what was received already, without waiting.
     pub(crate) fn ready_event(&mut self) -> Result<Option<Event>, ClientError> {
         loop {
             if let Some(signal) = self.sources.signals.last() {
@@ -193,7 +194,7 @@ impl Driver {
                     return Err(reason::refused(self.opener.endpoint(), &answer));
                 }
                 Ok(Some(Event::Disconnected(answer))) => {
-                    // Its end, which follows, is none that has to be told [MQTT-3.14.4-1].
+                    // The end of the connection follows, and need not be reported [MQTT-3.14.4-1].
                     self.drop_connection();
                     return Err(reason::disconnected(self.opener.endpoint(), &answer));
                 }
@@ -203,8 +204,8 @@ impl Driver {
         }
     }
 
-    /// Sends what is to be sent and waits for something to happen, until `deadline` at most. Works
-    /// without a connection too, as a pause that a signal can end.
+    /// Sends what is to be sent and waits for something to happen, until `deadline` at most. It
+    /// works without a connection, too, as a pause that a signal can end.
     pub(crate) fn wait(&mut self, deadline: Option<Instant>) -> Result<Wake, ClientError> {
         loop {
             if let Some(event) = self.ready_event()? {
@@ -224,7 +225,7 @@ impl Driver {
                 self.drop_connection();
                 return Err(error);
             } else if std::mem::take(&mut self.woken) {
-                // Last, so that nothing more is sent on a connection whose end is there to be read.
+                // Last, so that nothing more is sent on a connection whose end can be read already.
                 return Ok(Wake::Woken);
             } else {
                 self.poll(deadline, now)?;
@@ -244,7 +245,7 @@ impl Driver {
         }
     }
 
-    /// Ends the connection with a DISCONNECT, once all that was to be sent before it is sent.
+    /// Ends the connection with a DISCONNECT, after everything that was to be sent before.
     pub(crate) fn close(&mut self, properties: &PropertySet) {
         self.sources.signals.set_deadly(true);
         self.finish_data_streams();
@@ -275,7 +276,7 @@ impl Driver {
         Ok(())
     }
 
-    /// Writes what the streams take; true when that emptied what was to be sent.
+    /// Writes what the streams take. Returns whether that was the last of what was to be sent.
     fn transmit(&mut self) -> bool {
         let mut progress = false;
         for stream in 0..self.streams.len() {
@@ -290,7 +291,7 @@ impl Driver {
         progress && self.session.unsent_bytes() == 0
     }
 
-    /// Whether something was written.
+    /// Writes what a stream takes. Returns whether something was written.
     fn transmit_on(&mut self, stream: usize) -> bool {
         let mut progress = false;
         while self.lost.is_none() && !self.session.outbound(stream).is_empty() {
@@ -303,7 +304,7 @@ impl Driver {
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == ErrorKind::WouldBlock => break,
                 Err(error) if stream == CONTROL => self.lose_at_write(&error),
-                // Reading it tells why.
+                // Reading from the stream tells why.
                 Err(_) => {
                     let length = self.session.outbound(stream).len();
                     self.session.handle_sent(stream, length);
@@ -318,7 +319,7 @@ impl Driver {
         self.streams.iter().any(|channel| channel.readable)
     }
 
-    /// Reads once, from the control stream if there may be something.
+    /// Reads once from a stream that may have something, preferably the control stream.
     fn receive(&mut self) {
         let Some(stream) = self.streams.iter().position(|channel| channel.readable) else { return };
         let channel = &mut self.streams[stream];
@@ -329,7 +330,7 @@ impl Driver {
             Ok(length) => self.take(stream, length),
             Err(error) if error.kind() == ErrorKind::Interrupted => channel.readable = true,
             Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                // The connection as a whole goes on.
+                // The connection as a whole goes on, so the data stream had an error of its own.
                 if let Some(text) = self.stream_error.take_if(|_| stream == CONTROL) {
                     self.lost = Some(ClientError::transient(text));
                 }
@@ -383,7 +384,7 @@ impl Driver {
     fn fault(&mut self, fault: &Fault) -> ClientError {
         let control = self.streams.first();
         let is_complete = control.is_none_or(|channel| channel.connection.is_complete());
-        // The DISCONNECT that says which rule was broken; nobody waits for it.
+        // Sends the DISCONNECT that says which rule was broken; nobody waits for it.
         self.transmit();
         self.drop_connection();
         let endpoint = self.opener.endpoint();
@@ -404,13 +405,14 @@ impl Driver {
         self.session.connection_lost();
     }
 
-    /// Writing fails; the broker may have said why before it closed.
+    /// Notes that writing failed. The control stream is still read: the broker may have said why
+    /// before it closed.
     fn lose_at_write(&mut self, error: &io::Error) {
         self.lose(Some(error));
         self.streams[CONTROL].readable = true;
     }
 
-    /// The connection ends, by an error or in good order.
+    /// Notes that the connection has ended, by an error or in good order.
     fn lose(&mut self, error: Option<&io::Error>) {
         let is_handshaking =
             self.streams.first().is_some_and(|channel| channel.connection.is_handshaking());
@@ -418,7 +420,7 @@ impl Driver {
     }
 }
 
-/// What the end of a connection means to the user.
+/// Says what the end of a connection means to the user.
 fn lost(
     endpoint: &Endpoint,
     phase: LostIn,
@@ -450,7 +452,7 @@ fn lost(
     })
 }
 
-/// Whether a layer has failed, or a transport that connects while it is read and written.
+/// Whether a layer has failed, or a transport that still connects while it is read and written.
 fn is_of_connecting(error: &io::Error) -> bool {
     let kinds = [ErrorKind::InvalidData, ErrorKind::TimedOut, ErrorKind::ConnectionRefused];
     kinds.contains(&error.kind())

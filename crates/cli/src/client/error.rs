@@ -7,9 +7,9 @@ use std::fmt;
 /// Why a client command ended early.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum ClientError {
-    /// The command line asks for something that cannot be.
+    /// The command line asks for something impossible.
     Usage(String),
-    /// No Network Connection, or it ended; `transient` says that trying again may help.
+    /// There is no Network Connection, or it ended; `transient` says that trying again may help.
     Connection { message: String, transient: bool },
     /// The broker, or a file, refused what was asked of it.
     Refused(String),
@@ -21,11 +21,11 @@ pub(crate) enum ClientError {
     OutputClosed,
 }
 
-/// What `mosquitto_sub` returns when its `-W` is over, kept because scripts ask for it.
+/// The exit code of `mosquitto_sub` when its `-W` is over, kept because scripts test for it.
 const EXIT_TIMED_OUT: u8 = 27;
 
 impl ClientError {
-    /// A connection that failed in a way that may be over in a moment.
+    /// A connection that failed for a reason that may be over in a moment.
     pub(crate) fn transient(message: impl Into<String>) -> Self {
         Self::Connection { message: message.into(), transient: true }
     }
@@ -35,19 +35,20 @@ impl ClientError {
         Self::Connection { message: message.into(), transient: false }
     }
 
-    /// The exit code of the process.
+    /// Returns the exit code of the process.
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
             Self::Usage(_) => 2,
             Self::Connection { .. } | Self::Refused(_) => 1,
             Self::TimedOut(_) => EXIT_TIMED_OUT,
-            // What a shell reports for a process that the signal ended.
+            // What a shell reports for a process that a signal has ended.
             Self::Interrupted(signal) => u8::try_from(128 + signal).unwrap_or(1),
             Self::OutputClosed => 0,
         }
     }
 
-    /// Whether the user has to be told; a signal or a closed pipe are the user's own doing.
+    /// Whether the user need not be told, because a signal or a closed pipe is the user's own
+    /// doing.
     pub(crate) fn is_silent(&self) -> bool {
         matches!(self, Self::Interrupted(_) | Self::OutputClosed)
     }

@@ -1,5 +1,5 @@
-//! The output formats of `-F`, as mosquitto_sub has them: a template once parsed, then rendered for
-//! each message.
+//! The output formats of `-F`, as mosquitto_sub has them: a template is parsed once, then rendered
+//! for each message.
 //!
 //! `%` starts a part of the message, `@` a part of the time (as strftime's `%`), `\` an escape.
 //! A format that cannot be rendered must be refused by [`Template::parse`], never later.
@@ -29,7 +29,7 @@ enum Piece {
     VerbosePayload,
 }
 
-/// How wide a field is: `%-010.10t`.
+/// How a field is laid out, such as `%-010.10t`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Layout {
     left: bool,
@@ -48,18 +48,18 @@ const ISO_8601: &str = "%Y-%m-%dT%H:%M:%S%z";
 pub(crate) struct NotJson;
 
 impl Template {
-    /// Payload only, the format without `-F` and `-v`.
+    /// The payload alone: the format without `-F` and `-v`.
     pub(crate) fn payload() -> Self {
         Self { pieces: vec![Piece::Field('p', Layout::default())], pretty_json: false }
     }
 
-    /// Topic and payload, the format of `-v`.
+    /// Topic and payload: the format of `-v`.
     pub(crate) fn verbose() -> Self {
         let topic = Piece::Field('t', Layout::default());
         Self { pieces: vec![topic, Piece::VerbosePayload], pretty_json: false }
     }
 
-    /// Reads a format. The error names the sequence that is not known.
+    /// Reads a format. The error names the unknown sequence.
     pub(crate) fn parse(format: &str, pretty_json: bool) -> Result<Self, String> {
         let mut pieces = Vec::new();
         let mut literal = Vec::new();
@@ -139,7 +139,7 @@ fn parse_field(rest: &mut std::str::Chars<'_>) -> Result<Piece, String> {
     }
     match next {
         Some('%') => Ok(Piece::Literal(vec![b'%'])),
-        // JSON has no layout; leaving it out keeps the two apart from each other.
+        // JSON has no layout. Leaving it out lets `render` tell `%j` from `%J`.
         Some(letter @ ('j' | 'J')) => Ok(Piece::Field(letter, Layout::default())),
         Some(letter) if FIELDS.contains(letter) => Ok(Piece::Field(letter, layout)),
         Some(letter) => Err(format!("'%{letter}' is not a part of a message: see --help for -F")),
@@ -147,7 +147,7 @@ fn parse_field(rest: &mut std::str::Chars<'_>) -> Result<Piece, String> {
     }
 }
 
-/// Reads digits from `next` on, and leaves in `next` what follows them.
+/// Reads the digits that begin with `next`, and leaves in `next` the character after them.
 fn parse_width(
     next: &mut Option<char>,
     rest: &mut std::str::Chars<'_>,
@@ -194,7 +194,7 @@ fn parse_escape(rest: &mut std::str::Chars<'_>) -> Result<u8, String> {
     }
 }
 
-/// `format` was tried when it was parsed, so it does not fail here.
+/// Formats the time. It cannot fail: `format` was tried when it was parsed.
 fn strftime(format: &str, time: &Zoned) -> String {
     strtime::format(format, time).unwrap_or_default()
 }
@@ -241,13 +241,13 @@ fn render_user_properties(message: &Message, out: &mut Vec<u8>) {
     }
 }
 
-/// A number, padded with zeros or blanks; padding only where there is none.
+/// Renders a number, padded with zeros or blanks. Without a number there is only padding.
 fn render_number(value: Option<u32>, layout: Layout, out: &mut Vec<u8>) {
     let digits = value.map_or_else(String::new, |value| value.to_string());
     render_padded(digits.as_bytes(), digits.len(), layout, out);
 }
 
-/// Text, cut to the precision and padded with blanks; both count characters.
+/// Renders text, cut to the precision and padded with blanks; both count characters.
 fn render_text(text: &str, layout: Layout, out: &mut Vec<u8>) {
     let end = layout.precision.and_then(|precision| text.char_indices().nth(precision));
     let text = end.map_or(text, |(end, _)| &text[..end]);
@@ -255,7 +255,7 @@ fn render_text(text: &str, layout: Layout, out: &mut Vec<u8>) {
     render_padded(text.as_bytes(), text.chars().count(), layout, out);
 }
 
-/// Bytes as they are. A width is also the most that is shown, as in mosquitto_sub.
+/// Renders bytes as they are. As in mosquitto_sub, a width is also the most that is shown.
 fn render_bytes(bytes: &[u8], layout: Layout, out: &mut Vec<u8>) {
     let length = if layout.width > 0 { bytes.len().min(layout.width) } else { bytes.len() };
     render_padded(&bytes[..length], length, layout, out);

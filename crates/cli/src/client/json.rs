@@ -1,5 +1,5 @@
-//! `%j` and `%J`: a message as one JSON object, with the keys and their order as mosquitto_sub has
-//! them. Bytes that are no text have a key of their own beside the text that can be made of them.
+//! `%j` and `%J`: a message as one JSON object, with mosquitto_sub's keys in their order. Bytes
+//! that are not text have a key of their own, beside the text that can be made of them.
 
 use std::borrow::Cow;
 
@@ -15,9 +15,9 @@ use super::message::Message;
 
 const TIMESTAMP: &str = "%Y-%m-%dT%H:%M:%S.%6f%z";
 
-/// Appends `message` to `out`. With `raw` the payload is put in as the JSON that it has to be, else
-/// as a string, in which bytes that are not UTF-8 become U+FFFD; `payload_base64` has them as they
-/// are then.
+/// Appends `message` to `out`. With `raw`, the payload has to be JSON and is put in as that.
+/// Otherwise it is a string, in which bytes that are not UTF-8 become U+FFFD; then `payload_base64`
+/// has the bytes as they are.
 pub(crate) fn render(
     message: &Message,
     time: &Zoned,
@@ -46,8 +46,8 @@ pub(crate) fn render(
     written.map_err(|_| NotJson)
 }
 
-/// The same JSON with each part on a line of its own, as the object around it has them: one deeper
-/// than by itself. Numbers and strings stay as they were written.
+/// Returns the same JSON with each part on a line of its own, one level deeper than by itself
+/// because there is an object around it. Numbers and strings stay as they were written.
 fn indented(json: &RawValue) -> String {
     let (mut out, mut depth, mut in_string, mut escaped) = (String::new(), 1, false, false);
     let mut rest = json.get().chars().peekable();

@@ -1,8 +1,8 @@
 //! Standard input line by line, read by a thread of its own so that the poll loop never waits for
 //! it.
 //!
-//! The queue between them is short: nobody reads ahead of what the broker takes, and while there is
-//! no connection, what is not read yet waits in the pipe.
+//! The queue between them is short: the thread does not read far ahead of what the broker takes,
+//! and while there is no connection, the unread input waits in the pipe.
 
 use std::collections::VecDeque;
 use std::io::{self, BufRead, Read};
@@ -12,22 +12,22 @@ use std::thread;
 use crate::endpoint::Waker;
 
 const LINES_AHEAD_MAX: usize = 256;
-/// Above this, only a line that nobody waits behind is read.
+/// With this many bytes in the queue, no further line is read. A single line may be longer.
 const BYTES_AHEAD_MAX: usize = 1024 * 1024;
-/// The longest line: what a packet can hold.
+/// The longest line: as long as a packet can hold.
 const LINE_BYTES_MAX: u64 = 268_435_455;
 
 /// The lines of standard input, without their line ends.
 pub(crate) struct Lines {
     queue: Arc<Queue>,
-    /// How to begin, until the first line is asked for.
+    /// Starts the thread; `None` once the first line was asked for.
     begin: Option<Box<dyn FnOnce(Arc<Queue>)>>,
 }
 
 #[derive(Default)]
 struct Queue {
     state: Mutex<State>,
-    /// Told when a line is taken, or when nobody takes any more.
+    /// Notified when a line is taken, or when nobody takes any more.
     taken: Condvar,
 }
 
@@ -35,7 +35,7 @@ struct Queue {
 struct State {
     lines: VecDeque<io::Result<Vec<u8>>>,
     bytes: usize,
-    /// Whether the reader found nothing and waits to be woken.
+    /// Whether [`Lines::next`] found nothing, and its caller waits to be woken.
     is_awaited: bool,
     has_ended: bool,
     is_abandoned: bool,
@@ -45,14 +45,14 @@ struct State {
 #[derive(Debug)]
 pub(crate) enum Line {
     Whole(Vec<u8>),
-    /// Nothing yet; the waker says when there is.
+    /// Nothing yet; the waker is used when there is something.
     Pending,
     End,
 }
 
 impl Lines {
     /// Reads standard input once [`Self::next`] asks for a line. `waker` is used after each
-    /// [`Line::Pending`].
+    /// [`Line::Pending`], as soon as there is something to take.
     pub(crate) fn of_stdin(waker: Waker) -> Self {
         Self::read(|| Box::new(io::stdin().lock()), move || waker.wake())
     }
@@ -65,7 +65,7 @@ impl Lines {
         Self { queue: Arc::default(), begin: Some(Box::new(begin)) }
     }
 
-    /// The next line, without waiting.
+    /// Returns the next line, without waiting.
     pub(crate) fn next(&mut self) -> io::Result<Line> {
         if let Some(begin) = self.begin.take() {
             begin(Arc::clone(&self.queue));
@@ -98,7 +98,7 @@ impl Queue {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits until there is room for another line; false when nobody takes any more.
+    /// Waits until there is room for another line; returns false when nobody takes any more.
     fn wait_for_room(&self) -> bool {
         let is_full = |state: &mut State| {
             let full = state.lines.len() >= LINES_AHEAD_MAX || state.bytes >= BYTES_AHEAD_MAX;
@@ -136,7 +136,7 @@ fn length(line: &io::Result<Vec<u8>>) -> usize {
     line.as_ref().map_or(0, Vec::len)
 }
 
-/// A line up to its `\n`, or the rest of the input; `None` at the end.
+/// Reads a line up to its `\n`, or the rest of the input; returns `None` at the end.
 fn next_line(input: &mut dyn BufRead) -> io::Result<Option<Vec<u8>>> {
     let mut line = Vec::new();
     if input.take(LINE_BYTES_MAX).read_until(b'\n', &mut line)? == 0 {
@@ -172,7 +172,7 @@ mod tests {
         assert_eq!(all(lines), [&b"a"[..], b"", b"b\r", b"\xff\0", b"last"]);
     }
 
-    /// How many bytes were read of an input that has no end.
+    /// How many bytes were read from an input that has no end.
     static READ: AtomicUsize = AtomicUsize::new(0);
     const CHUNK: usize = 100_000;
 
@@ -197,7 +197,7 @@ mod tests {
         assert_eq!(READ.load(Ordering::SeqCst), 0, "nothing is read before it is asked for");
         assert!(matches!(lines.next(), Ok(Line::Pending | Line::Whole(_))));
         let _ = woken.recv_timeout(std::time::Duration::from_secs(10));
-        // The reader fills its queue and stops there: the queue tells, not the clock.
+        // The reader fills its queue and stops there. The test watches the queue, not the clock.
         loop {
             let state = lines.queue.lock();
             if state.bytes >= BYTES_AHEAD_MAX {

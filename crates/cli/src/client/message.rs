@@ -21,7 +21,8 @@ pub(crate) struct Message {
 }
 
 impl Message {
-    /// The message of a PUBLISH under `topic`, which a topic alias may have stood for.
+    /// Makes the message of a PUBLISH. `topic` is the Topic Name, also if a topic alias stood for
+    /// it.
     pub(crate) fn from_publish(publish: &Publish<'_>, topic: String) -> Self {
         let properties = &publish.properties;
         Self {

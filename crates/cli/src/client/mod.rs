@@ -1,9 +1,9 @@
 //! The client commands `midge pub`, `midge sub` and `midge rr`, in the manner of mosquitto_pub,
 //! mosquitto_sub and mosquitto_rr, and `midge stats`.
 //!
-//! Each command is a module: arguments in, exit code out, straight-line code over a [`driver`],
-//! which joins the sans-IO [`session`] to a [`connection`]. Nothing here knows Midge's broker: the
-//! commands work against any.
+//! Each command is a module: arguments in, exit code out, and in between straight-line code over a
+//! [`driver`], which joins the sans-IO [`session`] to a [`connection`]. Nothing here depends on
+//! Midge's broker: the commands work with any.
 
 mod args;
 mod connection;
@@ -37,7 +37,7 @@ use std::process::ExitCode;
 use error::ClientError;
 use terminal::Terminal;
 
-/// Tells the user why a command ended early, and makes its exit code.
+/// Tells the user why a command ended early, and returns its exit code.
 fn finish(outcome: Result<(), ClientError>, terminal: Terminal) -> ExitCode {
     let Err(error) = outcome else { return ExitCode::SUCCESS };
     match &error {

@@ -1,4 +1,4 @@
-//! Options that mosquitto's clients have and these have not: named as such, with what to do
+//! Options that mosquitto's clients have and these commands lack. The error says so, and what to do
 //! instead.
 //!
 //! The table must hold every option of mosquitto_pub, mosquitto_sub and mosquitto_rr that the
@@ -42,10 +42,10 @@ const MISSING: &[(&str, &str)] = &[
     ("--ws", "write the broker as a URL: -L ws://HOST:PORT/PATH"),
 ];
 
-/// The commands that are used as mosquitto's are.
+/// The commands that are used like mosquitto's.
 const COMMANDS: [&str; 3] = ["pub", "sub", "rr"];
 
-/// Tells of an option of mosquitto's that `command` lacks, if that is the error; gives whether it
+/// Tells the user if the error is an option of mosquitto's that `command` lacks. Returns whether it
 /// is.
 pub(crate) fn explain(command: Option<&str>, error: &clap::Error) -> bool {
     let Some(text) = explanation(command, error) else { return false };

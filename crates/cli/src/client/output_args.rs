@@ -44,7 +44,7 @@ Formats:
 ";
 
 impl OutputArgs {
-    /// The printer for these arguments.
+    /// Makes the printer for these arguments.
     pub(crate) fn printer(&self) -> Result<Printer, ClientError> {
         let format = if self.json { Some("%j") } else { self.format.as_deref() };
         let template = match format {

@@ -35,7 +35,7 @@ pub(crate) struct PayloadArgs {
 }
 
 impl PayloadArgs {
-    /// The payload, or `None` when no source is named.
+    /// Returns the payload, or `None` if no source is named.
     pub(crate) fn read(&self) -> Result<Option<Rc<[u8]>>, ClientError> {
         let payload = if let Some(message) = &self.message {
             message.clone().into_bytes()
@@ -67,8 +67,8 @@ fn read_all(reader: impl Read, name: &str, bytes_max: usize) -> Result<Vec<u8>, 
     Ok(payload)
 }
 
-/// Nothing on standard input is nearly always a program that failed in front of a pipe, and would
-/// remove a retained message.
+/// Refuses an empty payload from standard input: nearly always a program in front of the pipe has
+/// failed, and the payload would remove a retained message.
 fn refuse_empty(payload: Vec<u8>) -> Result<Vec<u8>, ClientError> {
     if payload.is_empty() {
         let text = "standard input is empty, so nothing was sent: -n sends an empty message";

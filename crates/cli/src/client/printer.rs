@@ -15,7 +15,8 @@ const BUFFER_BYTES: usize = 64 * 1024;
 pub(crate) struct Printer {
     template: Template,
     newline: bool,
-    /// Without a format an empty payload prints nothing, not even an empty line.
+    /// Whether an empty payload prints nothing, not even an empty line. This is so without a
+    /// format.
     skips_empty: bool,
     line: Vec<u8>,
     out: BufWriter<Stdout>,
@@ -27,7 +28,7 @@ impl Printer {
         Self { template, newline, skips_empty, line: Vec::new(), out }
     }
 
-    /// Prints `message`. One that the format cannot show is reported and left out.
+    /// Prints `message`. A message that the format cannot show is reported and left out.
     pub(crate) fn print(
         &mut self,
         message: &Message,
@@ -47,7 +48,7 @@ impl Printer {
         self.out.write_all(&self.line).map_err(|error| output_error(&error))
     }
 
-    /// Hands everything printed to whoever reads standard output.
+    /// Hands everything printed to the reader of standard output.
     pub(crate) fn flush(&mut self) -> Result<(), ClientError> {
         self.out.flush().map_err(|error| output_error(&error))
     }

@@ -36,7 +36,7 @@ enum Value {
 enum Kind {
     /// A number from the first to the second.
     Number(u32, u32),
-    /// A UTF-8 String, or Binary Data, which the command line gives as text too.
+    /// A UTF-8 String, or Binary Data, which the command line also gives as text.
     Text,
     /// Two UTF-8 Strings, any number of times.
     Pair,
@@ -66,7 +66,8 @@ const COMMANDS: [(&str, Command); 6] = [
 const U16_MAX: u32 = u16::MAX as u32;
 const USER_PROPERTY: &str = "user-property";
 
-/// What a Client may send, as in table 2-4 of MQTT 5.0. The order is that of the error messages.
+/// The properties that a Client may send (table 2-4 of MQTT 5.0), in the order of the error
+/// messages.
 const PROPERTIES: [(&str, Kind, &[Command]); 18] = [
     ("authentication-data", Kind::Text, &[Connect]),
     ("authentication-method", Kind::Text, &[Connect]),
@@ -123,12 +124,12 @@ impl Properties {
 }
 
 impl PropertySet {
-    /// Whether there is none at all.
+    /// Whether there is no property at all.
     pub(crate) fn is_empty(&self) -> bool {
         self.values.is_empty() && !self.has_user_properties
     }
 
-    /// A property that is a number.
+    /// Returns a property that is a number.
     pub(crate) fn number(&self, name: &str) -> Option<u32> {
         match self.values.get(name) {
             Some(Value::Number(number)) => Some(*number),
@@ -136,27 +137,27 @@ impl PropertySet {
         }
     }
 
-    /// Puts a property in, in the place of one that was there before.
+    /// Sets a property, in place of a value that was there before.
     pub(crate) fn set_number(&mut self, name: &'static str, number: u32) {
         self.values.insert(name, Value::Number(number));
     }
 
-    /// Puts a property in, in the place of one that was there before.
+    /// Sets a property, in place of a value that was there before.
     pub(crate) fn set_text(&mut self, name: &'static str, text: &str) {
         self.values.insert(name, Value::Text(text.to_owned()));
     }
 
-    /// A property that is a number of two bytes.
+    /// Returns a property that is a number of two bytes.
     pub(crate) fn short(&self, name: &str) -> Option<u16> {
         self.number(name).and_then(|number| u16::try_from(number).ok())
     }
 
-    /// A property that is 0 or 1.
+    /// Returns a property that is 0 or 1.
     pub(crate) fn flag(&self, name: &str) -> Option<bool> {
         self.number(name).map(|number| number != 0)
     }
 
-    /// A property that is text or binary data.
+    /// Returns a property that is text or binary data.
     pub(crate) fn text(&self, name: &str) -> Option<&str> {
         match self.values.get(name) {
             Some(Value::Text(text)) => Some(text),
@@ -164,7 +165,7 @@ impl PropertySet {
         }
     }
 
-    /// The User Properties in their order.
+    /// Returns the User Properties in their order.
     pub(crate) fn user_properties(&self) -> UserProperties<'_> {
         self.user_properties.view()
     }
@@ -226,7 +227,7 @@ fn parse_value(name: &str, kind: Kind, word: &str) -> Result<Value, String> {
         check_length(name, word)?;
         return Ok(Value::Text(word.to_owned()));
     };
-    // mosquitto's way to say "never expires", as for -x.
+    // As for -x, this is mosquitto's way to say "never expires".
     let word = if name == "session-expiry-interval" && word == "-1" { "4294967295" } else { word };
     match word.parse() {
         Ok(number) if (least..=most).contains(&number) => Ok(Value::Number(number)),

@@ -124,8 +124,9 @@ fn execute(args: &PublishArgs) -> Result<(), ClientError> {
 /// How long the broker keeps the session of a publisher that may come back.
 const SESSION_KEPT_SECONDS: u32 = 300;
 
-/// Only a session says which QoS 2 messages the broker had before the connection was lost. It ends
-/// with the command. Not beside a Will Message, whose delay it would change.
+/// Has the broker keep the session, because only a session says which QoS 2 messages the broker had
+/// before the connection was lost. The session ends with the command. A command with a Will Message
+/// gets none, because it would change the Will Message's delay.
 fn keep_session_for_a_while(setup: &mut Setup) {
     const NAME: &str = "session-expiry-interval";
     let options = &mut setup.options;
@@ -143,7 +144,7 @@ impl PublishArgs {
     }
 }
 
-/// The message without its payload.
+/// Makes the message without its payload.
 fn publication(args: &PublishArgs, setup: &Setup) -> Result<Publication, ClientError> {
     let Some(topic) = args.topic.as_ref().or(setup.url_topic.as_ref()) else {
         return usage("there is no topic: add -t TOPIC");

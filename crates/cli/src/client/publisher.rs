@@ -1,8 +1,8 @@
-//! The course of `midge pub` once its arguments are read: publish what the source has, over as many
-//! connections as it takes, and count what the broker refuses.
+//! What `midge pub` does once its arguments are read: it publishes what the source has, over as
+//! many connections as it takes, and counts what the broker refuses.
 //!
-//! It takes nothing from the source that it cannot hand to the session, which keeps it until the
-//! broker has it.
+//! It takes a message from the source only if it can hand it to the session, which keeps the
+//! message until the broker has it.
 
 use std::time::Instant;
 
@@ -28,7 +28,8 @@ impl Publisher {
         Self { source, deadline, data_streams, refused: 0 }
     }
 
-    /// What `outcome` comes to, with the messages that the broker does not have.
+    /// Turns `outcome` into the result of the command, and warns of messages that are not
+    /// acknowledged.
     pub(crate) fn finish(
         &self,
         outcome: Result<(), ClientError>,
@@ -50,7 +51,7 @@ impl Publisher {
         }
     }
 
-    /// Publishes as much as the broker takes now, and says what the rest waits for.
+    /// Publishes as much as the broker takes now, and returns what the rest waits for.
     fn feed(&mut self, driver: &mut Driver) -> Result<Next, ClientError> {
         while driver.can_publish(self.source.qos()) {
             match self.source.next(driver.is_settled(), Instant::now())? {
@@ -104,7 +105,7 @@ impl Course for Publisher {
     }
 }
 
-/// Tells of a message that was refused, or that nobody received.
+/// Warns of a message that was refused. Returns whether it was.
 fn report(driver: &Driver, topic: &str, answer: &Answer) -> bool {
     let failed = reason::is_failure(answer.reason_code);
     if failed {

@@ -2,13 +2,13 @@
 
 use std::hash::{BuildHasher, RandomState};
 
-/// Sixteen hexadecimal digits, different in each call and process. Not a secret.
+/// Returns sixteen hexadecimal digits, different in each call and process. They are not a secret.
 pub(crate) fn token() -> String {
     // Every RandomState has keys of its own, seeded by the operating system.
     format!("{:016x}", RandomState::new().hash_one(std::process::id()))
 }
 
-/// A number from 0 up to 1, different in each call.
+/// Returns a number from 0 up to 1, different in each call.
 pub(crate) fn fraction() -> f64 {
     const BITS: u32 = 32;
     let number = RandomState::new().hash_one(std::process::id()) >> (u64::BITS - BITS);

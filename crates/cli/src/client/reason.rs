@@ -6,7 +6,8 @@ use super::error::ClientError;
 use super::session::Answer;
 use crate::endpoint::Endpoint;
 
-/// `Not authorized (0x87): text of the Reason String`, if the text says more than the Reason Code.
+/// Writes `Not authorized (0x87): text of the Reason String`, without the text if it says no more
+/// than the Reason Code.
 pub(crate) fn describe(reason_code: ReasonCode, reason_string: Option<&str>) -> String {
     let text = format!("{} (0x{:02X})", reason_code.name(), reason_code as u8);
     match reason_string.filter(|reason_string| says_more(reason_string, reason_code)) {
@@ -15,7 +16,8 @@ pub(crate) fn describe(reason_code: ReasonCode, reason_string: Option<&str>) -> 
     }
 }
 
-/// Some brokers send the name of the Reason Code as the Reason String, in a spelling of their own.
+/// Whether a Reason String says more than its Reason Code. Some brokers send the name of the Reason
+/// Code there, in a spelling of their own.
 fn says_more(reason_string: &str, reason_code: ReasonCode) -> bool {
     let letters = |text: &str| {
         let letters = text.chars().filter(|char| char.is_alphanumeric());
@@ -30,7 +32,7 @@ pub(crate) fn is_failure(reason_code: ReasonCode) -> bool {
     reason_code >= ReasonCode::UnspecifiedError
 }
 
-/// A CONNACK that says no.
+/// The error for a CONNACK that refuses the connection.
 pub(crate) fn refused(endpoint: &Endpoint, answer: &Answer) -> ClientError {
     let reason = describe(answer.reason_code, answer.reason_string.as_deref());
     let text = format!("{endpoint} refused the connection: {reason}{}", advice(answer));
@@ -45,8 +47,8 @@ pub(crate) fn refused(endpoint: &Endpoint, answer: &Answer) -> ClientError {
     }
 }
 
-/// A DISCONNECT from the broker. Who is told that another one is in their place, that they may not,
-/// that they did wrong, or that they shall go elsewhere, does not come again.
+/// The error for a DISCONNECT from the broker. A Client does not come again if another one has
+/// taken its place, if it lacks permission, if it did something wrong, or if it shall go elsewhere.
 pub(crate) fn disconnected(endpoint: &Endpoint, answer: &Answer) -> ClientError {
     let reason = describe(answer.reason_code, answer.reason_string.as_deref());
     let text = format!("{endpoint} ended the connection: {reason}{}", advice(answer));

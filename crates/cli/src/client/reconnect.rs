@@ -27,15 +27,15 @@ pub(crate) trait Course {
     /// Goes on with a connection that the broker has just accepted.
     fn run(&mut self, driver: &mut Driver) -> Result<(), ClientError>;
 
-    /// Prepares for a while without a connection.
+    /// Prepares for some time without a connection.
     fn pause(&mut self) -> Result<(), ClientError>;
 
     /// What to say when the time of `-W` is over.
     fn timed_out(&self, driver: &mut Driver) -> ClientError;
 }
 
-/// Connects and runs `course`, again and again if `retry` says so, until it ends in another way
-/// than by a lost connection.
+/// Connects and runs `course`, again and again if `retry` says so, until it ends for another reason
+/// than a lost connection.
 pub(crate) fn run(
     course: &mut impl Course,
     driver: &mut Driver,
@@ -77,8 +77,8 @@ pub(crate) fn run(
     }
 }
 
-/// Pauses that double from one attempt to the next, each shortened by chance, so that not all
-/// Clients of a broker come back in the same moment.
+/// Pauses that double from one attempt to the next. Each is shortened at random, so that the
+/// Clients of a broker do not all come back at the same moment.
 #[derive(Debug)]
 struct Pauses {
     longest: Duration,
@@ -91,8 +91,9 @@ impl Default for Pauses {
 }
 
 impl Pauses {
-    /// The pause after a connection that lasted so long; `fraction` from 0 to 1 is the chance. A
-    /// connection that outlasted the pause before it begins the row anew.
+    /// Returns the pause after a connection that lasted this long; `fraction`, from 0 to 1, is
+    /// random. If the connection lasted longer than this pause could be, the pauses start again
+    /// with the shortest.
     fn next(&mut self, lasted: Duration, fraction: f64) -> Duration {
         if lasted > self.longest {
             self.longest = PAUSE_MIN;

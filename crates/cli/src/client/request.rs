@@ -151,13 +151,13 @@ impl RequestArgs {
     }
 }
 
-/// A response topic that nobody else uses, below what the broker offers for it.
+/// Makes a response topic that nobody else uses, below the prefix that the broker offers for this.
 fn own_response_topic(response_information: Option<&str>) -> String {
     let prefix = response_information.unwrap_or("midge/response").trim_end_matches('/');
     format!("{prefix}/{}", random::token())
 }
 
-/// Puts in what makes a request of a message.
+/// Sets the properties that turn a message into a request.
 fn complete(properties: &mut PropertySet, response_topic: &str) {
     properties.set_text(RESPONSE_TOPIC, response_topic);
     if properties.text(CORRELATION_DATA).is_none() {
@@ -226,8 +226,8 @@ impl Exchange {
         Ok(())
     }
 
-    /// Whether a message answers this request. A responder that sends no correlation data back is
-    /// trusted; one that sends back another's answers somebody else.
+    /// Whether a message answers this request. A response without correlation data is trusted; one
+    /// with other correlation data answers somebody else.
     fn is_response(&self, message: &Message) -> bool {
         let is_stale = self.no_retained && message.retain;
         let is_other = message.correlation_data.is_some()

@@ -1,7 +1,7 @@
-//! SIGINT and SIGTERM as something that a poll loop can wait for.
+//! SIGINT, SIGTERM and SIGHUP as something that a poll loop can wait for.
 //!
 //! The first signal lets a command end in good order; another one ends the process as it would
-//! without this module, and so does the first while a command is blocked in a system call.
+//! without this module. So does the first one while a command is blocked in a system call.
 
 use std::io::{self, Read};
 use std::os::unix::net::UnixStream as StdUnixStream;
@@ -25,7 +25,7 @@ pub(crate) struct Signals {
 }
 
 impl Signals {
-    /// Takes over the signals and wakes `poller` under `number`.
+    /// Takes over the signals; each of them wakes `poller` under `number`.
     pub(crate) fn register(poller: &Poller, number: usize) -> io::Result<Self> {
         let (reader, writer) = StdUnixStream::pair()?;
         reader.set_nonblocking(true)?;
@@ -42,12 +42,12 @@ impl Signals {
         Ok(Self { wake, last, deadly })
     }
 
-    /// Whether the next signal ends the process at once instead of waking the poll.
+    /// Sets whether the next signal ends the process at once instead of waking the poll.
     pub(crate) fn set_deadly(&self, deadly: bool) {
         self.deadly.store(deadly, Ordering::SeqCst);
     }
 
-    /// The signal that arrived, if any.
+    /// Returns the signal that arrived, if any.
     pub(crate) fn last(&self) -> Option<i32> {
         match self.last.load(Ordering::SeqCst) {
             0 => None,

@@ -1,4 +1,4 @@
-//! Where `midge pub` gets its next message from: one payload some times over, or lines.
+//! Where `midge pub` gets its next message from: one payload several times, or lines.
 
 use std::time::{Duration, Instant};
 
@@ -31,13 +31,13 @@ pub(crate) enum Next {
 }
 
 impl Source {
-    /// `publication`, `count` times, each `delay` after the delivery of the one before.
+    /// Gives `publication` `count` times, each `delay` after the delivery of the one before.
     pub(crate) fn repeated(publication: Publication, count: u64, delay: Duration) -> Self {
         let kind = Kind::Repeated { left: count, delay, next_at: None };
         Self { publication, kind, is_first: true }
     }
 
-    /// `publication` with each line as its payload.
+    /// Gives `publication` with each line as its payload.
     pub(crate) fn lines(publication: Publication, lines: Lines) -> Self {
         Self { publication, kind: Kind::Lines(lines), is_first: true }
     }
@@ -46,7 +46,7 @@ impl Source {
         self.publication.qos
     }
 
-    /// The next message. `settled` says whether all messages so far are delivered.
+    /// Returns the next message. `settled` says whether all messages so far have been delivered.
     pub(crate) fn next(&mut self, settled: bool, now: Instant) -> Result<Next, ClientError> {
         match &mut self.kind {
             Kind::Repeated { left: 0, .. } => return Ok(Next::End),

@@ -1,4 +1,4 @@
-//! `midge stats`: prints what a broker tells of itself below `$SYS`.
+//! `midge stats`: prints what a broker says about itself below `$SYS`.
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -44,14 +44,14 @@ pub(crate) struct StatisticsArgs {
 
 /// What all topics begin with.
 const PREFIX: &str = "$SYS/broker/";
-/// The last topic of Midge's, in their order.
+/// The last one of Midge's topics, in their order.
 const LAST: &str = "version";
-/// How long to wait for another topic when some have come.
+/// How long to wait for another topic after one has come.
 const PAUSE: Duration = Duration::from_millis(500);
-/// The same if the last one of Midge's was among them: the subscription makes it tell what has
-/// changed since.
+/// The same once the last one of Midge's topics has come: the subscription makes Midge publish what
+/// has changed since.
 const SHORT_PAUSE: Duration = Duration::from_millis(250);
-/// How long to wait for the first one.
+/// How long to wait for the first topic.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Runs `midge stats`.
@@ -69,7 +69,7 @@ fn execute(args: &StatisticsArgs) -> Result<(), ClientError> {
     print(&figures?, args.json)
 }
 
-/// The retained messages below `$SYS`, until no more come.
+/// Collects the retained messages below `$SYS`, until no more come.
 fn collect(
     driver: &mut Driver,
     properties: &Properties,
@@ -124,7 +124,7 @@ fn print(figures: &BTreeMap<String, String>, is_json: bool) -> Result<(), Client
     written.map_err(|_| ClientError::OutputClosed)
 }
 
-/// Numbers are numbers.
+/// Writes one JSON object, in which numbers are numbers and not text.
 fn json(figures: &BTreeMap<String, String>) -> String {
     let value = |text: &String| match serde_json::from_str(text) {
         Ok(Value::Number(number)) => Value::Number(number),

@@ -151,14 +151,14 @@ fn execute(args: &SubscribeArgs) -> Result<(), ClientError> {
     let mut driver = Driver::new(setup.endpoint, setup.options, setup.terminal)?;
     let mut subscriber = Subscriber::new(plan, setup.properties, printer);
     match subscriber.run_to_end(&mut driver) {
-        // The way to end a subscriber that has no end of its own.
+        // A signal is the way to end a subscriber that has no end of its own.
         Err(ClientError::Interrupted(_)) => Ok(()),
         outcome => outcome,
     }
 }
 
 impl SubscribeArgs {
-    /// What the arguments ask for, but for what the connection's arguments say.
+    /// Makes the plan from the arguments, except those about the connection.
     fn plan(&self) -> Result<Plan, ClientError> {
         let v5_only = [
             (self.retain_as_published, "--retain-as-published"),

@@ -1,5 +1,5 @@
-//! The course of `midge sub` once its arguments are read: connect, subscribe, print, and connect
-//! again when the connection is lost.
+//! What `midge sub` does once its arguments are read: connect, subscribe, print, and connect again
+//! when the connection is lost.
 
 use std::collections::{HashSet, VecDeque};
 use std::rc::Rc;
@@ -52,18 +52,18 @@ pub(crate) struct Subscriber {
     printed: u64,
     /// SUBSCRIBE and UNSUBSCRIBE packets that are not yet answered.
     unanswered: u32,
-    /// How many of them are SUBSCRIBE packets.
+    /// How many of these are SUBSCRIBE packets.
     unanswered_subscriptions: u32,
     refused: bool,
     /// Whether a subscription was granted on this connection.
     granted: bool,
     /// Topics whose retained message is still to be removed.
     removals: VecDeque<String>,
-    /// Topics whose removal was sent, and not yet seen as a message.
+    /// Topics whose removal was sent and has not come back as a message yet.
     removed: HashSet<String>,
 }
 
-/// Whether a subscriber has seen all it wants.
+/// Whether a subscriber has seen all that it wants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Progress {
     Goes,
@@ -86,7 +86,7 @@ impl Subscriber {
         }
     }
 
-    /// Runs to the end that the plan has, or until something goes wrong.
+    /// Runs to the end of the plan, or until something goes wrong.
     pub(crate) fn run_to_end(&mut self, driver: &mut Driver) -> Result<(), ClientError> {
         let (retry, deadline) = (self.plan.retry, self.plan.deadline);
         let outcome = reconnect::run(self, driver, retry, deadline);
@@ -102,7 +102,7 @@ impl Subscriber {
     fn subscribe(&mut self, driver: &mut Driver) -> Result<(), ClientError> {
         let now = Instant::now();
         let (plan, properties) = (&self.plan, &self.properties);
-        // As few packets as there are streams.
+        // As few packets as possible: one for each stream.
         let size = if plan.data_streams { 1 } else { plan.filters.len().max(1) };
         (self.unanswered, self.granted) = (0, false);
         for filters in plan.filters.chunks(size) {
@@ -149,7 +149,7 @@ impl Subscriber {
         }
     }
 
-    /// A SUBACK or UNSUBACK, which may be all that was wanted.
+    /// Handles a SUBACK or UNSUBACK, which may be all that was wanted.
     fn handle_answer(&mut self) -> Result<Progress, ClientError> {
         self.unanswered = self.unanswered.saturating_sub(1);
         if !self.plan.exit_after_subscribe || self.unanswered > 0 {
@@ -202,15 +202,15 @@ impl Subscriber {
         Ok(if is_last { Progress::Done } else { Progress::Goes })
     }
 
-    /// With `--retained-only`: a fresh message is the end, unless it is the echo of a removal with
-    /// more of them to come.
+    /// Handles a fresh message with `--retained-only`: it is the end, unless it is the echo of a
+    /// removal and more of these are to come.
     fn handle_fresh_message(&mut self, message: &Message) -> Progress {
         let is_echo = self.removed.remove(&message.topic) && message.payload.is_empty();
         let more_to_come = !self.removals.is_empty() || !self.removed.is_empty();
         if is_echo && more_to_come { Progress::Goes } else { Progress::Done }
     }
 
-    /// Removes retained messages, as many as may be in flight.
+    /// Removes as many retained messages as may be in flight.
     fn remove_retained(&mut self, driver: &mut Driver) -> Result<(), ClientError> {
         let qos = driver.session().supported_qos(QoS::AtLeastOnce);
         while driver.can_publish(qos)
@@ -229,7 +229,7 @@ impl Subscriber {
         Ok(())
     }
 
-    /// The end that the user asked for: what is under way is completed, nothing new is taken.
+    /// Ends as the user asked: completes what is under way and takes nothing new.
     fn end(&mut self, driver: &mut Driver) -> Result<(), ClientError> {
         self.printer.flush()?;
         driver.settle();
@@ -246,7 +246,7 @@ impl Subscriber {
 }
 
 impl Course for Subscriber {
-    /// One connection from its SUBSCRIBE on.
+    /// Runs one connection, beginning with its SUBSCRIBE.
     fn run(&mut self, driver: &mut Driver) -> Result<(), ClientError> {
         self.subscribe(driver)?;
         loop {

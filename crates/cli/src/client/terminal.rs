@@ -1,5 +1,5 @@
-//! What a client command tells its user beside the messages: on standard error, in colour only
-//! when that is a terminal.
+//! What a client command tells its user besides the messages: on standard error, in colour only if
+//! that is a terminal.
 
 use std::io::{self, IsTerminal, Write};
 
@@ -16,7 +16,7 @@ const GREY: &str = "\x1b[2m";
 const RESET: &str = "\x1b[0m";
 
 impl Terminal {
-    /// With `quiet`, errors and warnings of the run say nothing.
+    /// With `quiet`, errors and warnings of the run are not printed.
     pub(crate) fn new(quiet: bool) -> Self {
         let colour = io::stderr().is_terminal()
             && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
@@ -49,7 +49,7 @@ impl Terminal {
         }
     }
 
-    /// There is nobody to tell that standard error cannot be written.
+    /// Writes a line. There is nobody to tell that standard error cannot be written.
     fn write(self, colour: &str, start: &str, rest: &str) {
         let mut stderr = io::stderr().lock();
         let _ = if self.colour {

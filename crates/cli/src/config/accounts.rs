@@ -1,12 +1,12 @@
-//! Whether the users and groups exist to whom a configuration gives Unix sockets. It may be meant
-//! for another machine, so that those who do not are a warning.
+//! Whether the users and groups exist that a configuration gives Unix sockets to. A missing one is
+//! only a warning, because the configuration may be meant for another machine.
 
 use midge_net::SocketAccount;
 
 use super::Loaded;
 use super::problem::Origin;
 
-/// A warning for each of them that this machine does not have.
+/// Returns a warning for each user and group that this machine does not have.
 pub(super) fn warnings(loaded: &Loaded) -> Vec<String> {
     let mut warnings = Vec::new();
     for (index, listener) in loaded.configuration.listeners.iter().enumerate() {

@@ -1,5 +1,4 @@
-//! The addresses of listeners: `ADDRESS:PORT` or `unix:PATH`, and whether two of them get into
-//! each other's way.
+//! The addresses of listeners: `ADDRESS:PORT` or `unix:PATH`, and whether two of them collide.
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Component, Path, PathBuf};
@@ -17,7 +16,7 @@ pub(crate) enum Address {
 /// What stands before the path of a Unix socket.
 const UNIX: &str = "unix:";
 
-/// Longest path of a Unix socket in bytes: what every operating system has room for.
+/// Longest path of a Unix socket in bytes: every operating system has room for it.
 const PATH_BYTES_MAX: usize = 103;
 
 /// Longest host name in bytes (RFC 1035).
@@ -56,7 +55,7 @@ pub(crate) fn parse(text: &str) -> Result<Address, String> {
     if host.len() > HOST_BYTES_MAX || !host.chars().all(is_host) {
         return Err(format!("has {host:?} for an address, which is neither an address nor a name"));
     }
-    // The name service would be asked for something that only looks like an IPv4 address.
+    // Otherwise the name service would be asked for text that only looks like an IPv4 address.
     if host.chars().all(|char| char.is_ascii_digit() || char == '.') {
         return Err(format!("has {host:?} for an address, which is no IPv4 address"));
     }
@@ -83,8 +82,9 @@ impl Address {
         matches!(self, Self::Unix(_))
     }
 
-    /// Whether both cannot be bound at the same time: they are equal, or one includes the other:
-    /// 0.0.0.0 is every IPv4 address, `[::]` every address. Port 0 is a free port each time.
+    /// Whether the two cannot be bound at the same time: they are equal, or one includes the other
+    /// (0.0.0.0 is every IPv4 address, `[::]` every address). Port 0 is a different free port each
+    /// time.
     pub(crate) fn collides_with(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Socket(this), Self::Socket(other)) => {

@@ -1,5 +1,5 @@
-//! Whether the certificate files that a configuration names can be used: what a broker would find
-//! when it starts, told at the key that names them.
+//! Whether the certificate files that a configuration names can be used. What a broker would find
+//! when it starts is reported at the key that names the file.
 
 use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -12,9 +12,9 @@ use super::problem::Problem;
 /// What was found in the files of all listeners.
 #[derive(Debug, Default)]
 pub(super) struct Findings {
-    /// With these no broker starts.
+    /// No broker starts with these.
     pub(super) problems: Vec<Problem>,
-    /// It starts, but its Clients may not like it.
+    /// A broker starts with these, but its Clients may not accept it.
     pub(super) warnings: Vec<String>,
 }
 

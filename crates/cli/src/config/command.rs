@@ -19,7 +19,7 @@ use super::resolved::Resolved;
 use super::schema::{Schema, Section};
 use super::{Loaded, Sources};
 
-/// What a wrong configuration ends with.
+/// The exit code for a wrong configuration.
 pub(crate) const EXIT_WRONG_CONFIGURATION: u8 = 2;
 
 /// Check, show and explain the configuration.
@@ -83,7 +83,7 @@ pub(crate) fn run(args: &ConfigArgs) -> ExitCode {
     }
 }
 
-/// Tells the user what is wrong, and what came of it.
+/// Tells the user what is wrong, and what follows from it.
 pub(crate) fn print_report(report: &Report, consequence: &str) {
     let errors = counted(report.len(), "error");
     eprintln!("{report}\n{errors} in the configuration{consequence}");
@@ -136,7 +136,7 @@ fn show(args: &ShowArgs) -> ExitCode {
     }
 }
 
-/// The effective configuration as a file, with the origin of each value behind it.
+/// Writes the effective configuration as a file, with the origin of each value behind it.
 fn effective(loaded: &Loaded) -> String {
     let schema = Schema::new();
     let mut text = String::new();
@@ -171,7 +171,7 @@ fn origin_in_words(origin: &Origin, loaded: &Loaded) -> String {
     }
 }
 
-/// That nobody reads it is no error.
+/// Prints to standard output. It is no error if nobody reads it.
 fn print(text: &str) {
     let _ = io::stdout().lock().write_all(text.as_bytes());
 }

@@ -1,4 +1,4 @@
-//! The configuration as the broker takes it, made of settings that were checked.
+//! The configuration in the form that the broker takes, made from checked settings.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -19,12 +19,12 @@ use super::value::Value;
 /// What a broker is started with.
 #[derive(Clone, Debug)]
 pub(crate) struct Configuration {
-    /// Addresses to listen on; empty: none was named.
+    /// Where to listen; empty if no listener was named.
     pub(crate) listeners: Vec<ListenerSettings>,
     /// `None`: everything is kept in memory only.
     pub(crate) storage: Option<Storage>,
     pub(crate) durability: Durability,
-    /// By Topic Filter.
+    /// Durabilities by Topic Filter.
     pub(crate) topic_durabilities: Vec<(String, Durability)>,
     /// `None`: one for each processor.
     pub(crate) workers: Option<usize>,
@@ -34,11 +34,11 @@ pub(crate) struct Configuration {
     pub(crate) shared_strategy: SharedStrategy,
     pub(crate) shared_backlog: bool,
     pub(crate) response_prefix: Option<String>,
-    /// `None`: nothing is told below `$SYS`.
+    /// `None`: nothing is published below `$SYS`.
     pub(crate) own_topics_interval: Option<Duration>,
     pub(crate) log_level: LevelFilter,
     pub(crate) log_format: LogFormat,
-    /// Whose packets are traced; `None`: everybody's.
+    /// The Client whose packets are traced; `None`: all Clients.
     pub(crate) trace_client: Option<String>,
     pub(crate) shutdown_deadline: Duration,
 }
@@ -98,7 +98,7 @@ impl Values<'_> {
 }
 
 impl Configuration {
-    /// Makes a configuration of settings in which no problem was found.
+    /// Makes a configuration from settings in which no problem was found.
     pub(crate) fn new(schema: &Schema, settings: &Settings) -> Self {
         let one = |section: &'static str| Values {
             schema,
@@ -181,7 +181,7 @@ fn limits(values: &Values<'_>) -> Limits {
     limits
 }
 
-/// What the keys with this prefix say; where they say nothing, `default` holds.
+/// Reads the keys with this prefix; `default` holds where they say nothing.
 pub(super) fn capabilities(
     values: &Values<'_>,
     prefix: &str,

@@ -1,14 +1,14 @@
-//! Where data is kept if nothing else is said: as the platform has it.
+//! Where data is kept if nothing else is configured: where the platform's convention puts it.
 
 use std::env;
 use std::path::PathBuf;
 
-/// The data directory of this user, or of this service.
+/// Returns the data directory of this user, or of this service.
 pub(crate) fn default() -> PathBuf {
     of_process().0
 }
 
-/// Why it is that one.
+/// Says why the data directory is that one.
 pub(super) fn reason() -> &'static str {
     of_process().1
 }
@@ -18,7 +18,8 @@ fn of_process() -> (PathBuf, &'static str) {
 }
 
 fn choose(variable: impl Fn(&str) -> Option<String>, is_macos: bool) -> (PathBuf, &'static str) {
-    // systemd names the one that it has made for the service; several are separated by colons.
+    // systemd names the directory that it has made for the service; colons separate several of
+    // them.
     if let Some(state) = variable("STATE_DIRECTORY") {
         let first = state.split(':').next().unwrap_or_default();
         return (PathBuf::from(first), "$STATE_DIRECTORY");

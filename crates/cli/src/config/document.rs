@@ -1,7 +1,7 @@
-//! Reads a configuration file into [`Settings`]: what its TOML says, against the schema.
+//! Reads a configuration file into [`Settings`]: what its TOML says, checked against the schema.
 //!
-//! It reads on after an error, so that all of them are told at once; only what breaks TOML itself
-//! is told alone, because what follows it may not be what was meant.
+//! Reading goes on after an error, so that all errors are reported at once. Only errors of TOML
+//! itself are reported alone, because what follows them may not be what was meant.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -18,7 +18,7 @@ use super::value::Given;
 /// Sections and keys that are promised, but not in this build.
 const TO_COME: &[&str] = &["authentication", "authorization"];
 
-/// Sections that stand more than once, at most as often as this.
+/// How often a section that can be repeated may occur.
 pub(crate) const TABLES_MAX: usize = 1_000;
 
 /// Reads the text of a file.
@@ -106,7 +106,7 @@ impl Reader<'_> {
         table
     }
 
-    /// The keys of a section, or of the table of keys `group` inside of it.
+    /// Reads the keys of a section, or of the table of keys `group` inside it.
     fn entries(
         &mut self,
         section: &Section,
@@ -115,7 +115,7 @@ impl Reader<'_> {
         table: &mut Table,
     ) {
         for (name, value) in entries {
-            // A dot inside of quotes is no dot between names.
+            // A dot inside quotes does not separate names.
             let is_name = !name.get_ref().contains('.');
             let full = match group {
                 "" => name.get_ref().to_string(),
@@ -167,7 +167,7 @@ impl Reader<'_> {
             DeValue::Table(entries) if !entries.is_empty() => {
                 self.entries(section, group, entries, table);
             }
-            // Whoever wrote it meant something by it.
+            // Whoever wrote an empty table meant something by it.
             DeValue::Table(_) => {
                 let message = format!("`{group}` in {header} has no keys");
                 let help = format!("its keys are {}", names_in(section, group));
@@ -232,7 +232,7 @@ impl Reader<'_> {
         self.problem(span, format!("there is no key `{full}` in {header}"), Some(help));
     }
 
-    /// The sections that have a key of this name.
+    /// Names the sections that have a key of this name.
     fn owners(&self, name: &str) -> Option<String> {
         let owners = self.schema.sections.iter().filter(|section| section.has(name));
         let headers: Vec<_> = owners.map(Section::header).collect();
@@ -244,7 +244,7 @@ impl Reader<'_> {
     }
 }
 
-/// The key, or the table of keys, that was meant by `name`, which stands in the table `group`.
+/// Finds the key, or the table of keys, that was meant by `name` in the table `group`.
 fn nearest_in(section: &Section, group: &str, name: &str) -> Option<String> {
     let names = section.keys.iter().map(|key| key.name);
     if group.is_empty() {
@@ -257,7 +257,7 @@ fn nearest_in(section: &Section, group: &str, name: &str) -> Option<String> {
     nearest(name, inside).map(|name| format!("{group}.{name}"))
 }
 
-/// The keys in the table of keys `group`, for a sentence.
+/// Lists the keys in the table of keys `group`, for a sentence.
 fn names_in(section: &Section, group: &str) -> String {
     let names: Vec<_> = section.group(group).map(|key| format!("`{}`", key.name)).collect();
     names.join(", ")
@@ -277,7 +277,7 @@ fn given<'v>(value: &'v DeValue<'_>) -> Given<'v> {
     }
 }
 
-/// An item of a list; lists of lists are of no kind.
+/// Converts an item of a list; no kind has lists of lists.
 fn shallow<'v>(value: &'v DeValue<'_>) -> Given<'v> {
     match value {
         DeValue::Array(_) => Given::Other("a list"),

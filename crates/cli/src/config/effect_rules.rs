@@ -1,7 +1,7 @@
 //! Keys that would have no effect because of what another section, or another rule, says.
 //!
-//! Such a key is an error: whoever wrote it relies on it. A value of a file that a variable or a
-//! flag overrides is none.
+//! Such a key is an error, because whoever wrote it relies on it. A value in the file that a
+//! variable or a flag overrides is no error.
 
 mod bounds;
 mod switches;
@@ -22,7 +22,7 @@ pub(super) fn check(settings: &Settings, problems: &mut Vec<Problem>) {
     topics::check(settings, problems);
 }
 
-/// Which source goes above which.
+/// Ranks the sources: one with a higher rank overrides one with a lower rank.
 fn rank(origin: &Origin) -> u8 {
     match origin {
         Origin::Default => 0,
@@ -45,13 +45,15 @@ fn one<'s>(settings: &'s Settings, section: &str, key: &str) -> Option<&'s Setti
     settings.tables(section).first()?.get(key)
 }
 
-/// Whether a value is meant beside another one, which comes from no source that goes above it.
+/// Whether a value is meant to hold beside `other`. It is not if `other` comes from a source that
+/// overrides the value's own.
 fn stands(setting: &Setting, other: Option<&Setting>) -> bool {
     other.is_none_or(|other| rank(&other.origin) <= rank(&setting.origin))
 }
 
-/// A key has no effect because of others, unless one of those comes from a source that goes above
-/// it, or the key says the same as they do: nothing of the kind.
+/// Reports a key that has no effect because of `causes`. It is no problem if one of these comes
+/// from a source that overrides the key's own, or if the key also says that there is nothing of the
+/// kind.
 fn useless(
     settings: &Settings,
     (section, key): (&str, &str),
@@ -67,7 +69,7 @@ fn useless(
     Some(problem.help("leave out the one or the other"))
 }
 
-/// Whether a value switches something off.
+/// Whether a value switches something off, or says nothing.
 fn says_nothing(value: &Value) -> bool {
     match value {
         Value::Integer(number) => *number == 0,
@@ -77,7 +79,7 @@ fn says_nothing(value: &Value) -> bool {
     }
 }
 
-/// The value of a limit, or its default.
+/// Returns the value of a limit, or its default.
 fn limit(settings: &Settings, key: &str) -> u64 {
     match one(settings, "limits", key) {
         Some(Setting { value: Value::Integer(number), .. }) => *number,
@@ -85,7 +87,7 @@ fn limit(settings: &Settings, key: &str) -> u64 {
     }
 }
 
-/// A broker that keeps nothing on disk needs to know nothing about the disk.
+/// Reports settings about the disk if the broker keeps nothing on disk.
 fn check_in_memory(settings: &Settings, problems: &mut Vec<Problem>) {
     let Some(in_memory) = one(settings, "storage", "in_memory") else { return };
     if in_memory.value != Value::Boolean(true) {
@@ -111,10 +113,11 @@ fn check_in_memory(settings: &Settings, problems: &mut Vec<Problem>) {
     }
 }
 
-/// An interval that nothing is promised for.
+/// Reports an interval that no durability uses.
 fn check_interval(settings: &Settings, problems: &mut Vec<Problem>) {
     let Some(interval) = one(settings, "storage", "interval_ms") else { return };
-    // A wrong one was told; one from a source above may have taken the place of an interval.
+    // A wrong durability was reported already; one from a source above may have replaced
+    // "interval".
     let is_interval = |table: &Table, key: &str| match (table.text(key), table.get(key)) {
         (Some(level), setting) => level == "interval" || !stands(interval, setting),
         (None, _) => table.has(key),

@@ -1,9 +1,9 @@
 //! Environment variables over the file: `MIDGE_SECTION_KEY`, and `MIDGE_SECTION_NUMBER_KEY` for a
-//! section that stands more than once (`MIDGE_LISTENER_0_BIND`). A dot in the name of a key is a
-//! `_` (`MIDGE_LISTENER_0_TLS_CERTIFICATE`).
+//! section that can be repeated (`MIDGE_LISTENER_0_BIND`). A dot in the name of a key becomes a `_`
+//! (`MIDGE_LISTENER_0_TLS_CERTIFICATE`).
 //!
-//! A variable that begins with `MIDGE_` and names no key is an error, because it was meant to have
-//! an effect. Three kinds are not: those of other commands and of the tests, and those that
+//! A variable that begins with `MIDGE_` but names no key is an error, because it was meant to have
+//! an effect. Three kinds are no error: those of other commands, those of the tests, and those that
 //! Kubernetes sets in every container for a Service whose name begins with "midge".
 
 use midge_core::counted;
@@ -34,7 +34,7 @@ struct Target<'s> {
     key: &'s Key,
 }
 
-/// The variables of this process that may concern the configuration.
+/// Returns the variables of this process that may concern the configuration.
 pub(crate) fn of_process() -> Variables {
     let variables = std::env::vars_os().filter_map(|(name, value)| {
         let name = name.into_string().ok().filter(|name| name.starts_with(PREFIX))?;
@@ -61,7 +61,7 @@ pub(crate) fn apply(
             None => problems.push(unknown(name, schema)),
         }
     }
-    // In the order of the numbers, so that a section can be added after another.
+    // By number, so that one section can be added after another.
     targets.sort_by_key(|(name, _, target)| (target.index, *name));
     for (name, value, target) in targets {
         if let Err(problem) = write(name, value, &target, settings) {
@@ -78,7 +78,8 @@ fn concerns_configuration(name: &str, value: &str) -> bool {
         && !is_of_kubernetes(name, value)
 }
 
-/// `MIDGE_SERVICE_HOST`, `MIDGE_PORT=tcp://10.0.0.1:1883`, `MIDGE_PORT_1883_TCP_ADDR` and so on.
+/// Whether Kubernetes sets a variable like this one: `MIDGE_SERVICE_HOST`,
+/// `MIDGE_PORT=tcp://10.0.0.1:1883`, `MIDGE_PORT_1883_TCP_ADDR` and so on.
 fn is_of_kubernetes(name: &str, value: &str) -> bool {
     let is_port = name.split_once("_PORT_").is_some_and(|(_, rest)| {
         let (number, rest) = rest.split_once('_').unwrap_or_default();
@@ -113,7 +114,7 @@ fn unknown(name: &str, schema: &Schema) -> Problem {
         format!("{name} names no key of the configuration"),
     );
     let names = names(schema);
-    // The number in the middle is no typing mistake.
+    // A number in the middle is no typing mistake.
     let pattern: Vec<_> = name.split('_').map(number_as_n).collect();
     match nearest(&pattern.join("_"), names.iter().map(String::as_str)) {
         Some(name) => problem.help(format!("the nearest is {name}")),
@@ -126,13 +127,13 @@ fn number_as_n(part: &str) -> &str {
     if is_number { "N" } else { part }
 }
 
-/// The names of all variables, with `N` for numbers.
+/// Lists the names of all variables, with `N` for numbers.
 fn names(schema: &Schema) -> Vec<String> {
     let sections = schema.sections.iter();
     sections.flat_map(|section| section.keys.iter().map(|key| variable(section, key))).collect()
 }
 
-/// The variable that stands for a key, with `N` for the number of a section.
+/// Names the variable that sets a key, with `N` for the number of a section.
 pub(crate) fn variable(section: &Section, key: &Key) -> String {
     let number = if section.repeated { "N_" } else { "" };
     format!("{PREFIX}{}_{number}{}", section.name.to_ascii_uppercase(), in_variable(key))

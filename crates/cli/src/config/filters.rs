@@ -1,12 +1,12 @@
-//! What rules of the configuration ask about Topic Filters: which one covers which, which
-//! variables stand in one, which topics are the broker's own.
+//! What rules of the configuration ask about Topic Filters: which filter covers which, which
+//! variables a filter has, which topics are the broker's own.
 
 use super::nearest::nearest;
 
 /// Variables of the filters of `[[auto_subscribe]]`.
 const VARIABLES: [&str; 2] = ["client_id", "user_name"];
 
-/// Whether every topic that `narrow` matches is matched by `wide`, too.
+/// Whether `wide` matches every topic that `narrow` matches.
 pub(super) fn covers(wide: &str, narrow: &str) -> bool {
     let starts_with_wildcard = |filter: &str| filter.starts_with(['+', '#']);
     // A leading wildcard matches no topic that begins with `$` [MQTT-4.7.2-1].
@@ -24,7 +24,7 @@ pub(super) fn covers(wide: &str, narrow: &str) -> bool {
     }
 }
 
-/// Whether some topic is matched by both.
+/// Whether some topic matches both filters.
 pub(super) fn overlap(one: &str, other: &str) -> bool {
     let starts_with_wildcard = |filter: &str| filter.starts_with(['+', '#']);
     // A leading wildcard matches no topic that begins with `$` [MQTT-4.7.2-1].
@@ -44,12 +44,12 @@ pub(super) fn overlap(one: &str, other: &str) -> bool {
     }
 }
 
-/// Whether only the broker itself may publish there.
+/// Whether only the broker itself may publish to this topic.
 pub(super) fn is_reserved(topic: &str) -> bool {
     matches!(topic.split('/').next(), Some("$SYS" | "$events"))
 }
 
-/// What is wrong with the variables of a filter, and what helps.
+/// Checks the variables of a filter. The error says what is wrong, and what helps.
 pub(super) fn check_variables(filter: &str) -> Result<(), (String, String)> {
     let allowed = "variables are ${client_id} and ${user_name}".to_string();
     let mut rest = filter;

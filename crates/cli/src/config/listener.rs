@@ -1,4 +1,4 @@
-//! A `[[listener]]` as the broker takes it, made of settings that were checked.
+//! A `[[listener]]` in the form that the broker takes, made from checked settings.
 
 use std::path::PathBuf;
 use std::time::Duration;

@@ -1,6 +1,6 @@
 //! What has to hold between the keys of a `[[listener]]`, and between listeners.
 //!
-//! A key that would have no effect is an error: whoever wrote it relies on it.
+//! A key that would have no effect is an error, because whoever wrote it relies on it.
 
 use std::time::Duration;
 
@@ -26,9 +26,9 @@ pub(crate) enum Condition {
     Unix,
     /// One that has a TCP socket.
     Tcp,
-    /// One that may hear of a proxy: any but QUIC.
+    /// One that can have the PROXY protocol: any but QUIC.
     NoQuic,
-    /// One with the PROXY protocol.
+    /// One that has switched the PROXY protocol on.
     Proxy,
     /// One whose version of TLS can be chosen.
     TlsVersions,
@@ -38,14 +38,14 @@ pub(crate) enum Condition {
     Addresses,
 }
 
-/// What a listener's table says, as far as rules ask for it.
+/// What a listener's table says, in the form in which the rules ask for it.
 struct Listener<'t> {
     table: &'t Table,
 }
 
 impl Condition {
-    /// Whether the listener of this table is so. A value that is wrong on its own was told; it
-    /// makes no further problems.
+    /// Whether the listener of this table meets the condition. A value that is wrong on its own was
+    /// reported already and causes no further problem.
     pub(crate) fn holds(self, table: &Table) -> bool {
         let listener = Listener { table };
         match self {
@@ -66,7 +66,7 @@ impl Condition {
         }
     }
 
-    /// Why a key has no effect, as the rest of a sentence, and what to do.
+    /// Says why a key has no effect, as the rest of a sentence, and what to do.
     fn explain(self, table: &Table) -> (String, &'static str) {
         let listener = Listener { table };
         match self {
@@ -118,7 +118,7 @@ impl Listener<'_> {
         self.table.has(key)
     }
 
-    /// Where a key's value stands.
+    /// Returns where the value of a key stands.
     fn origin(&self, key: &str) -> Origin {
         let setting = self.table.get(key);
         setting.map_or(self.table.origin.clone(), |setting| setting.origin.clone())
@@ -136,7 +136,7 @@ impl Listener<'_> {
         self.table.text("protocol") == Some("quic")
     }
 
-    /// Whether the protocol is this one, or is wrong.
+    /// Whether the protocol is this one, or its value is wrong.
     fn may_speak(&self, protocol: &str) -> bool {
         match self.table.text("protocol") {
             Some(given) => given == protocol,
@@ -190,7 +190,7 @@ fn check_conditions(section: &Section, listener: &Listener<'_>, problems: &mut V
     }
 }
 
-/// Whether a key has a right value, and not one that asks for nothing.
+/// Whether a key has a valid value, and one that asks for something.
 fn is_meant(key: &Key, table: &Table) -> bool {
     match table.get(key.name).map(|setting| &setting.value) {
         Some(Value::Text(word)) => *word != "off",
@@ -200,7 +200,7 @@ fn is_meant(key: &Key, table: &Table) -> bool {
     }
 }
 
-/// Each certificate has its key.
+/// Checks that each certificate has its key.
 fn check_certificate(listener: &Listener<'_>) -> Option<Problem> {
     let pair = ("tls.certificate", "tls.key");
     for (one, other) in [pair, (pair.1, pair.0)] {
@@ -223,7 +223,7 @@ fn check_certificate(listener: &Listener<'_>) -> Option<Problem> {
     Some(listener.problem("tls.key", message).help(help))
 }
 
-/// Keys about Clients' certificates need an authority.
+/// Checks that keys about Clients' certificates have an authority and are not switched off.
 fn check_clients(listener: &Listener<'_>) -> Option<Problem> {
     let help = "for example: tls.client_ca = \"devices-ca.pem\"";
     if listener.has("tls.client_ca") {
@@ -249,7 +249,7 @@ fn check_clients(listener: &Listener<'_>) -> Option<Problem> {
     Some(listener.problem("tls.client_crl", message).help(help))
 }
 
-/// A connection that is asked only after it has ended is not kept alive.
+/// Checks the times of QUIC: a connection that is asked only after it has ended is not kept alive.
 fn check_quic_times(listener: &Listener<'_>) -> Option<Problem> {
     let seconds = |key: &str, default: Duration| match listener.table.get(key) {
         Some(Setting { value: Value::Integer(seconds), .. }) => *seconds,
@@ -287,7 +287,7 @@ fn check_quic(listener: &Listener<'_>) -> Option<Problem> {
     Some(listener.problem("protocol", message).help(help))
 }
 
-/// Who connects to a Unix socket has no address that could be in a network.
+/// Refuses networks for a Unix socket: its peers have no address that could be in one.
 fn check_proxy(listener: &Listener<'_>) -> Option<Problem> {
     let networks = listener.table.list("proxy_protocol_from")?;
     if networks.is_empty() || !listener.is_unix() {
@@ -299,7 +299,8 @@ fn check_proxy(listener: &Listener<'_>) -> Option<Problem> {
     Some(listener.problem("proxy_protocol_from", message).help(help))
 }
 
-/// No two listeners are at the same place. A port of TCP is not that of UDP.
+/// Checks that no two listeners are at the same place. A TCP port is not the UDP port of that
+/// number.
 fn check_addresses(tables: &[Table], problems: &mut Vec<Problem>) {
     let mut others: Vec<(Address, bool, &str)> = Vec::new();
     for table in tables {

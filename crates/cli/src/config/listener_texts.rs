@@ -1,5 +1,5 @@
-//! Texts in the keys of listeners that have a form of their own: Web origins, networks, paths of
-//! URLs, permissions, accounts.
+//! Texts with a form of their own in the keys of listeners: Web origins, networks, paths of URLs,
+//! permissions, accounts.
 //!
 //! Each function reads one text; its error continues a sentence that begins with the key.
 
@@ -9,7 +9,8 @@ use ipnet::IpNet;
 
 use super::value::Complaint;
 
-/// A Web origin as browsers send it (RFC 6454): `https://example.org`, `http://localhost:8080`.
+/// Reads a Web origin as browsers send it (RFC 6454): `https://example.org`,
+/// `http://localhost:8080`.
 pub(crate) fn origin(text: &str) -> Result<String, Complaint> {
     let complain = |help: String| {
         Err(Complaint::new(format!("has {text:?}, which is no Web origin")).help(help))
@@ -42,11 +43,11 @@ pub(crate) fn origin(text: &str) -> Result<String, Complaint> {
     Ok(origin)
 }
 
-/// `10.0.0.0/8`, `fd00::/8`; an address alone is a network of one.
+/// Reads a network such as `10.0.0.0/8` or `fd00::/8`; an address alone is a network of one.
 pub(crate) fn network(text: &str) -> Result<IpNet, Complaint> {
     let network = text.parse().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
     match network {
-        // Addresses are compared as IPv4 where they are; it would never match.
+        // IPv4 addresses are compared as IPv4, so this network would never match.
         Ok(IpNet::V6(network)) if network.addr().to_ipv4_mapped().is_some() => {
             let message = format!("has {text:?}, an IPv4 network in the form of IPv6");
             Err(Complaint::new(message).help("write it as IPv4, such as \"10.0.0.0/8\""))
@@ -57,7 +58,7 @@ pub(crate) fn network(text: &str) -> Result<IpNet, Complaint> {
     }
 }
 
-/// The path of a URL, without a query.
+/// Checks the path of a URL, which must be without a query.
 pub(crate) fn url_path(text: &str) -> Result<(), Complaint> {
     if !text.starts_with('/') {
         let help = format!("write \"/{text}\"");
@@ -69,7 +70,7 @@ pub(crate) fn url_path(text: &str) -> Result<(), Complaint> {
     }
 }
 
-/// Permissions of a file: three octal digits, with or without a zero before them.
+/// Reads the permissions of a file: three octal digits, with or without a zero before them.
 pub(crate) fn mode(text: &str) -> Result<u32, Complaint> {
     let digits = text.strip_prefix("0o").unwrap_or(text);
     let is_octal = (3..=4).contains(&digits.len())
@@ -82,7 +83,7 @@ pub(crate) fn mode(text: &str) -> Result<u32, Complaint> {
     }
 }
 
-/// The name or the number of a user or a group.
+/// Checks the name or the number of a user or a group.
 pub(crate) fn account(text: &str) -> Result<(), Complaint> {
     let is_possible = |char: char| !char.is_whitespace() && !char.is_control();
     let is_possible = |char| is_possible(char) && !matches!(char, ':' | '/' | ',');

@@ -1,9 +1,10 @@
 //! The configuration: file, environment and flags in, a checked [`Configuration`] out, or a
 //! [`Report`] of everything that is wrong with it.
 //!
-//! Sources write [`settings`] one over the other: defaults, the file, environment variables,
-//! flags. All of them know only the keys of the [`schema`], from which the reference is made too.
-//! Nothing here starts anything: a broker is started with a whole configuration or not at all.
+//! The sources write their [`settings`] one over the other: defaults, the file, environment
+//! variables, flags. All of them know only the keys of the [`schema`], from which the reference is
+//! made, too. Nothing here starts anything: a broker is started with a whole configuration or not
+//! at all.
 
 mod accounts;
 mod address;
@@ -44,18 +45,18 @@ use problem::Origin;
 use schema::Schema;
 use settings::Settings;
 
-/// A configuration without errors, and what it was made of.
+/// A configuration without errors, and what it was made from.
 #[derive(Clone, Debug)]
 pub(crate) struct Loaded {
     pub(crate) configuration: Configuration,
     /// The file that was read, if there is one.
     pub(crate) file: Option<File>,
-    /// Every key with its value and origin.
+    /// Every key that means something, with its value and origin.
     pub(crate) effective: Vec<Effective>,
 }
 
 impl Loaded {
-    /// Where a key of the listener of this number stands.
+    /// Returns where a key of the listener with this number stands.
     fn origin_of_listener(&self, index: usize, key: &str) -> Origin {
         self.origin_of("listener", Some(index), key)
     }
@@ -72,7 +73,7 @@ impl Loaded {
 ///
 /// # Errors
 ///
-/// All problems that were found, if there are any.
+/// Returns all problems that were found, if there are any.
 pub(crate) fn load(
     file: Option<File>,
     variables: &Variables,

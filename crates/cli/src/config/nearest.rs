@@ -1,9 +1,9 @@
-//! Finds the name that somebody meant who mistyped it.
+//! Finds the name that somebody meant but mistyped.
 
-/// Longer names are no typing mistakes; comparing them would only take time.
+/// A longer name is no typing mistake; comparing it would only take time.
 const NAME_CHARS_MAX: usize = 96;
 
-/// The candidate that `name` is most likely a mistyped form of, if any is near enough.
+/// Returns the candidate that `name` is most likely a mistyped form of, if any is near enough.
 pub(crate) fn nearest<'c>(
     name: &str,
     candidates: impl IntoIterator<Item = &'c str>,
@@ -17,14 +17,15 @@ pub(crate) fn nearest<'c>(
     distances.min_by_key(|&(distance, _)| distance).map(|(_, candidate)| candidate)
 }
 
-/// Case and the choice between `-` and `_` are never a difference.
+/// Makes names comparable: case and the choice between `-` and `_` are never a difference.
 fn normalize(name: &str) -> Option<Vec<char>> {
     let chars = name.chars().map(|char| if char == '-' { '_' } else { char.to_ascii_lowercase() });
     let chars: Vec<char> = chars.take(NAME_CHARS_MAX + 1).collect();
     (!chars.is_empty() && chars.len() <= NAME_CHARS_MAX).then_some(chars)
 }
 
-/// Insertions, deletions, replacements and swaps of neighbours that make `from` into `to`.
+/// Counts the insertions, deletions, replacements and swaps of neighbours that turn `from` into
+/// `to`.
 fn edit_distance(from: &[char], to: &[char]) -> usize {
     let mut before_last = vec![0; to.len() + 1];
     let mut last: Vec<usize> = (0..=to.len()).collect();

@@ -1,8 +1,8 @@
-//! What is wrong with a configuration, and how its user is told: the place, the line itself with
-//! a caret, what is allowed.
+//! What is wrong with a configuration, and how its user is told: the place, the line itself with a
+//! caret, what is allowed.
 //!
-//! Text of the user's never gets out unescaped: a configuration cannot write control sequences to
-//! a terminal or lines of its own into a log.
+//! Text from the user never gets out unescaped: a configuration cannot write control sequences to a
+//! terminal or lines of its own into a log.
 
 use std::fmt::{self, Write};
 use std::ops::Range;
@@ -13,7 +13,7 @@ use serde_json::json;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Origin {
     Default,
-    /// Bytes of the file.
+    /// A range of bytes in the file.
     File(Range<usize>),
     /// The name of the variable.
     Environment(String),
@@ -51,10 +51,10 @@ pub(crate) struct Position {
     pub(crate) column: usize,
 }
 
-/// More problems are only counted.
+/// Problems beyond this number are only counted.
 const PROBLEMS_SHOWN_MAX: usize = 50;
 
-/// What is shown of a long line before and after the column.
+/// How many characters of a long line are shown before the column, and in all.
 const COLUMNS_BEFORE: usize = 60;
 const COLUMNS_SHOWN: usize = 100;
 
@@ -70,14 +70,14 @@ impl Problem {
 }
 
 impl File {
-    /// Where the byte `offset` is.
+    /// Returns the line and the column of the byte `offset`.
     pub(crate) fn position(&self, offset: usize) -> Position {
         let (start, line) = self.line_at(offset);
         let column = self.text[start..self.boundary(offset)].chars().count() + 1;
         Position { line, column }
     }
 
-    /// The start of the line that holds the byte `offset`, and its number.
+    /// Returns the start of the line that holds the byte `offset`, and the line's number.
     fn line_at(&self, offset: usize) -> (usize, usize) {
         let before = &self.text[..self.boundary(offset)];
         let start = before.rfind('\n').map_or(0, |at| at + 1);
@@ -92,7 +92,7 @@ impl File {
         offset
     }
 
-    /// The line of `span` with carets below it.
+    /// Shows the line of `span` with carets below it.
     fn excerpt(&self, span: &Range<usize>) -> String {
         let Position { line, column } = self.position(span.start);
         let (start, _) = self.line_at(span.start);
@@ -110,7 +110,7 @@ impl File {
     }
 }
 
-/// A character that takes one column and commands nothing.
+/// Returns the character, or in its place one that takes one column and commands nothing.
 fn visible(char: char) -> char {
     match char {
         '\t' => ' ',
@@ -119,7 +119,7 @@ fn visible(char: char) -> char {
     }
 }
 
-/// The text on one line, control characters made visible.
+/// Puts the text on one line, with control characters made visible.
 pub(crate) fn printable(text: &str) -> String {
     text.chars().fold(String::with_capacity(text.len()), |mut printable, char| {
         if char.is_control() {
@@ -132,7 +132,7 @@ pub(crate) fn printable(text: &str) -> String {
 }
 
 impl Report {
-    /// A report of what is wrong with the configuration that `file` is part of.
+    /// Makes a report of what is wrong with the configuration that `file` is part of.
     pub(crate) fn new(file: Option<File>, mut problems: Vec<Problem>) -> Self {
         problems.sort_by_key(|problem| match &problem.origin {
             Origin::File(span) => (0, span.start),
@@ -143,18 +143,18 @@ impl Report {
         Self { file, problems }
     }
 
-    /// A report about the file as a whole, which has no text to show.
+    /// Makes a report about the file as a whole, which has no text to show.
     pub(crate) fn unreadable(path: &str, message: &str) -> Self {
         let problem = Problem::new(Origin::Default, format!("{path}: {message}"));
         Self { file: None, problems: vec![problem] }
     }
 
-    /// How many problems there are.
+    /// Returns how many problems there are.
     pub(crate) fn len(&self) -> usize {
         self.problems.len()
     }
 
-    /// Each problem on one line, for a log.
+    /// Gives each problem on one line, for a log.
     pub(crate) fn lines(&self) -> impl Iterator<Item = String> {
         self.problems.iter().take(PROBLEMS_SHOWN_MAX).map(|problem| {
             let place = self.place(problem).map_or(String::new(), |place| format!("{place}: "));
@@ -163,7 +163,7 @@ impl Report {
         })
     }
 
-    /// The problems as JSON, for `midge config check --json`.
+    /// Gives the problems as JSON, for `midge config check --json`.
     pub(crate) fn json(&self) -> Vec<serde_json::Value> {
         let problems = self.problems.iter();
         problems
@@ -194,7 +194,7 @@ impl Report {
                 let Position { line, column } = file.position(span.start);
                 Some(format!("{}:{line}:{column}", file.path))
             }
-            // Their messages begin with the name.
+            // Messages about these begin with the name of the variable or flag.
             (Origin::Environment(_), _) => Some("environment".to_string()),
             (Origin::Flag(_), _) => Some("command line".to_string()),
             _ => None,

@@ -18,13 +18,13 @@ const TOML_INTRODUCTION: &str = "\
 
 const MARKDOWN_INTRODUCTION: &str = include_str!("introduction.md");
 
-/// The reference as a configuration file.
+/// Writes the reference as a configuration file.
 pub(crate) fn toml(schema: &Schema) -> String {
     let mut text = TOML_INTRODUCTION.to_string();
     for section in &schema.sections {
         text.push('\n');
         push_comment(&mut text, section.doc);
-        // A section that can stand more than once says something by being there.
+        // A section that can be repeated has an effect by being there.
         let mark = if section.repeated { "#" } else { "" };
         push_line(&mut text, &format!("{mark}{}", section.header()));
         for key in &section.keys {
@@ -43,7 +43,7 @@ fn push_comment(text: &mut String, doc: &str) {
     }
 }
 
-/// Writing to a string cannot fail.
+/// Appends a line. Writing to a string cannot fail.
 fn push_line(text: &mut String, line: &str) {
     let _ = writeln!(text, "{line}");
 }
@@ -56,7 +56,7 @@ fn default_in_words(key: &Key) -> String {
     }
 }
 
-/// The default, or an example where there is none.
+/// Returns the default, or an example if there is none.
 fn example(key: &Key) -> String {
     match &key.default {
         Default::Value(value) | Default::Absent { example: value, .. } => value.to_string(),
@@ -64,7 +64,7 @@ fn example(key: &Key) -> String {
     }
 }
 
-/// The reference as a page of the documentation.
+/// Writes the reference as a page of the documentation.
 pub(crate) fn markdown(schema: &Schema) -> String {
     let mut text = MARKDOWN_INTRODUCTION.to_string();
     for section in &schema.sections {
@@ -179,7 +179,7 @@ mod tests {
         assert_eq!(loaded.effective, nothing.effective);
     }
 
-    /// The reference without comment marks, for a listener of some kind.
+    /// Loads the reference without comment marks, adapted to one kind of listener.
     fn uncommented(changes: &[(&str, &str)], left_out: &[&str]) -> Loaded {
         let is_setting = |line: &&str| line.starts_with('#') && !line.starts_with("# ");
         let text = toml(&Schema::new());
@@ -191,7 +191,7 @@ mod tests {
             assert!(text.contains(from), "{from}");
             text.replacen(from, to, 1)
         };
-        // A Client is traced at this level only.
+        // A Client is traced only at this level.
         let level = ("level = \"info\"", "level = \"trace\"");
         load_text(changes.iter().chain([&level]).fold(text, change))
     }
@@ -203,7 +203,7 @@ mod tests {
         const QUIC_HAS_NOT: &[&str] = &["websocket.", "unix.", "tcp.", "tls.version_min"];
         let unix = ("bind = \"0.0.0.0:1883\"", "bind = \"unix:/run/midge.sock\"");
         let proxy = (NO_PROXY, "proxy_protocol = \"required\"");
-        // No listener has all keys, but each key is one of some listener.
+        // No listener has all keys, but each key belongs to some listener.
         let kinds = [
             uncommented(&[proxy], &["websocket.", "quic.", "unix."]),
             uncommented(&[(PLAIN, "protocol = \"websocket\"")], &["quic.", "unix."]),

@@ -1,6 +1,6 @@
-//! Settings that leave something to the machine or to the working directory, as they turn out for
-//! a broker that is started here: the data directory and the number of workers. They are only
-//! shown; a broker is started with the [`Configuration`](super::Configuration).
+//! Settings that depend on the machine or the working directory, as they turn out for a broker that
+//! is started here: the data directory and the number of workers. They are only shown; a broker is
+//! started with the [`Configuration`](super::Configuration).
 
 use std::path::{Path, absolute};
 
@@ -18,7 +18,7 @@ pub(super) struct Resolved {
     pub(super) value: Option<Value>,
     /// Where the setting comes from.
     pub(super) origin: Origin,
-    /// How it came to be this, if the origin alone does not tell.
+    /// Why the value is this one, if the origin alone does not tell.
     pub(super) remark: Option<&'static str>,
 }
 

@@ -1,5 +1,5 @@
-//! What has to hold between values: required keys, captures that exist. What has to hold for
-//! listeners is in [`listener_rules`], keys without effect are found by [`effect_rules`].
+//! What has to hold between values: required keys are there, captures exist. The rules for
+//! listeners are in [`listener_rules`]; [`effect_rules`] finds keys without effect.
 
 use midge_core::counted;
 
@@ -10,7 +10,7 @@ use super::schema::{Default, Schema, Section};
 use super::settings::{Settings, Table};
 use super::value::Value;
 
-/// Checks values against each other; each on its own was checked before.
+/// Checks values against each other; each value on its own was checked before.
 pub(crate) fn check(schema: &Schema, settings: &Settings, problems: &mut Vec<Problem>) {
     for section in &schema.sections {
         for table in settings.tables(section.name) {
@@ -42,7 +42,8 @@ fn check_required(section: &Section, table: &Table, problems: &mut Vec<Problem>)
     }
 }
 
-/// An item that a list has twice counts once, except for keys, of which each certificate has one.
+/// Reports an item that a list has twice, because it counts only once. `tls.key` may repeat an
+/// item: it has a key for each certificate.
 fn check_lists(section: &Section, table: &Table, problems: &mut Vec<Problem>) {
     for key in section.keys.iter().filter(|key| key.name != "tls.key") {
         let (Some(items), Some(setting)) = (table.list(key.name), table.get(key.name)) else {
@@ -56,7 +57,8 @@ fn check_lists(section: &Section, table: &Table, problems: &mut Vec<Problem>) {
     }
 }
 
-/// A rewrite whose target names a wildcard that its filter does not have would never be applied.
+/// Reports a rewrite rule whose target names a wildcard that its filter does not have: it would
+/// never be applied.
 fn check_captures(table: &Table, problems: &mut Vec<Problem>) {
     let (Some(from), Some(to), Some(setting)) =
         (table.text("from"), table.text("to"), table.get("to"))
@@ -76,8 +78,8 @@ fn check_captures(table: &Table, problems: &mut Vec<Problem>) {
     }
 }
 
-/// No Local on a shared subscription is a Protocol Error [MQTT-3.8.3-4], and it gets no retained
-/// messages.
+/// Reports options that a shared subscription cannot have: No Local is a Protocol Error there
+/// [MQTT-3.8.3-4], and it gets no retained messages.
 fn check_shared(table: &Table, problems: &mut Vec<Problem>) {
     let Some(filter) = table.text("filter") else { return };
     if !filter.starts_with("$share/") && !filter.starts_with("$queue/") {

@@ -1,5 +1,5 @@
-//! All values that were given, with their origins: what the sources write into, one after the
-//! other, before a [`Configuration`](super::Configuration) is made of it.
+//! All values that were given, with their origins. The sources write into them one after the other;
+//! then a [`Configuration`](super::Configuration) is made from them.
 
 use std::collections::BTreeMap;
 
@@ -33,7 +33,7 @@ pub(crate) struct Settings {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Effective {
     pub(crate) section: &'static str,
-    /// Which one of a section that stands more than once.
+    /// The number of the section, if it can be repeated.
     pub(crate) index: Option<usize>,
     pub(crate) key: &'static str,
     /// `None`: not given, and there is no default.
@@ -48,17 +48,17 @@ impl Table {
         Self { origin, settings: BTreeMap::new() }
     }
 
-    /// Gives a key a value, instead of what it had.
+    /// Gives a key a value in place of the one that it had.
     pub(crate) fn set(&mut self, key: &Key, setting: Option<Setting>) {
         self.settings.insert(key.name, setting);
     }
 
-    /// The value of a key, if a right one was given.
+    /// Returns the value of a key, if a valid one was given.
     pub(crate) fn get(&self, key: &str) -> Option<&Setting> {
         self.settings.get(key)?.as_ref()
     }
 
-    /// Whether a value was given, right or wrong.
+    /// Whether a value was given, valid or not.
     pub(crate) fn has(&self, key: &str) -> bool {
         self.settings.contains_key(key)
     }
@@ -86,17 +86,17 @@ impl Table {
 }
 
 impl Settings {
-    /// All tables of a section, in their order.
+    /// Returns all tables of a section, in their order.
     pub(crate) fn tables(&self, section: &str) -> &[Table] {
         self.tables.get(section).map_or(&[], Vec::as_slice)
     }
 
-    /// All tables of a section, to be added to.
+    /// Returns all tables of a section, to be added to.
     pub(crate) fn tables_mut(&mut self, section: &Section) -> &mut Vec<Table> {
         self.tables.entry(section.name).or_default()
     }
 
-    /// The only table of a section that stands once; made if there is none.
+    /// Returns the only table of a section that cannot be repeated, and makes it if there is none.
     pub(crate) fn table_mut(&mut self, section: &Section, origin: Origin) -> &mut Table {
         let tables = self.tables_mut(section);
         if tables.is_empty() {
@@ -105,8 +105,9 @@ impl Settings {
         &mut tables[0]
     }
 
-    /// Every key with the value that holds, in the order of the documentation; without those that
-    /// mean nothing there, such as `websocket.path` of a listener that speaks no WebSocket.
+    /// Returns every key with the value that holds, in the order of the documentation. Keys that
+    /// mean nothing in their table are left out, such as `websocket.path` of a listener without
+    /// WebSocket.
     pub(crate) fn effective(&self, schema: &Schema) -> Vec<Effective> {
         let mut lines = Vec::new();
         for section in &schema.sections {
@@ -138,12 +139,12 @@ fn effective(
 }
 
 impl Effective {
-    /// The section's full name, if it can stand more than once: `listener.0`.
+    /// The section's full name, if it can be repeated: `listener.0`.
     pub(crate) fn table(&self) -> Option<String> {
         Some(format!("{}.{}", self.section, self.index?))
     }
 
-    /// Whether it is more than a default.
+    /// Whether the value was given, rather than being a default.
     pub(crate) fn is_given(&self) -> bool {
         self.origin != Origin::Default
     }

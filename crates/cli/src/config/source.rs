@@ -1,4 +1,4 @@
-//! Where the configuration is read from: which file, and what else says something.
+//! Where the configuration is read from: which file, and which other sources.
 
 use std::fs;
 use std::io::Read;
@@ -9,24 +9,24 @@ use super::flags::Flags;
 use super::problem::{File, Report};
 use super::{Loaded, load};
 
-/// Files that are read, the first that exists, if none is named.
+/// Files to look for if none is named; the first one that exists is read.
 const PLACES: &[&str] = &["midge.toml", "/etc/midge/midge.toml"];
 
 /// Largest configuration file in bytes.
 const FILE_BYTES_MAX: u64 = 1_048_576;
 
-/// Everything that a configuration is made of; kept, so that it can be read again.
+/// Everything that a configuration is made from. It is kept, so that it can be read again.
 #[derive(Clone, Debug)]
 pub(crate) struct Sources {
     flags: Flags,
     variables: Variables,
-    /// The file and whether somebody named it.
+    /// The file, and whether somebody named it.
     path: Option<PathBuf>,
     is_named: bool,
 }
 
 impl Sources {
-    /// The sources of this process.
+    /// Returns the sources of this process.
     pub(crate) fn of_process(flags: &Flags) -> Self {
         let variables = environment::of_process();
         let variable = variables.iter().find(|(name, _)| name == FILE_VARIABLE);
@@ -39,12 +39,12 @@ impl Sources {
         Self { flags: flags.clone(), variables, path, is_named }
     }
 
-    /// The file that is read, if there is one.
+    /// Returns the file that is read, if there is one.
     pub(crate) fn path(&self) -> Option<&Path> {
         self.path.as_deref()
     }
 
-    /// The file was not named, but found at one of the usual places.
+    /// Whether the file was found at one of the usual places, rather than named.
     pub(crate) fn is_found(&self) -> bool {
         self.path.is_some() && !self.is_named
     }
@@ -53,7 +53,7 @@ impl Sources {
     ///
     /// # Errors
     ///
-    /// All problems that were found, if there are any.
+    /// Returns all problems that were found, if there are any.
     pub(crate) fn load(&self) -> Result<Loaded, Report> {
         let file = self.path.as_deref().map(read).transpose()?;
         load(file, &self.variables, &self.flags)

@@ -1,7 +1,7 @@
 //! The kinds of values that keys take, and how a value is checked.
 //!
-//! A kind knows nothing of where a value came from: a file gives typed values, the environment and
-//! the command line give text, and all of them meet the same check here.
+//! A kind does not know where a value came from: a file gives typed values, the environment and the
+//! command line give text, and all of them pass the same check here.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -22,7 +22,7 @@ pub(crate) enum Kind {
     Choice(&'static [&'static str]),
     /// `ADDRESS:PORT` or `unix:PATH`.
     Address,
-    /// A Topic Filter without `$share` and its like.
+    /// A Topic Filter without `$share` and the like.
     Filter,
     /// A Topic Filter of a subscription: shared or exclusive too, with `${client_id}`.
     SubscriptionFilter,
@@ -59,14 +59,14 @@ pub(crate) enum Value {
     Integer(u64),
     Boolean(bool),
     Text(Cow<'static, str>),
-    /// Of the kinds that can be given as one text or as a list of them.
+    /// The value of a kind that takes one text or a list of texts.
     List(Vec<String>),
 }
 
 /// A value as a source gives it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Given<'v> {
-    /// Typed text, of a file.
+    /// Text from a file, where values have types.
     Text(&'v str),
     Boolean(bool),
     /// `None`: beyond what a number of 128 bits can hold.
@@ -74,7 +74,7 @@ pub(crate) enum Given<'v> {
     List(Vec<Given<'v>>),
     /// Another type, with the name that the user knows it by.
     Other(&'static str),
-    /// Text of the environment or the command line, which may stand for a value of any type. The
+    /// Text from the environment or the command line, which may stand for a value of any type. The
     /// items of a list are separated by commas.
     Untyped(&'v str),
 }
@@ -86,7 +86,7 @@ pub(crate) struct Complaint {
     pub(crate) message: String,
     /// What to write instead, where that can be told.
     pub(crate) help: Option<String>,
-    /// Which item of a list is meant, if it is one of them.
+    /// Which item of a list is wrong, if it is one of them.
     pub(crate) item: Option<usize>,
 }
 
@@ -173,7 +173,7 @@ impl Kind {
         Ok(Value::List(items))
     }
 
-    /// One item of a list, as it is kept.
+    /// Checks one item of a list, and returns it as it is kept.
     fn check_item(self, text: &str) -> Result<String, Complaint> {
         match self {
             Self::Origins => listener_texts::origin(text),
@@ -260,7 +260,8 @@ impl Kind {
     }
 }
 
-/// `$share/NAME/FILTER`, `$queue/FILTER`, `$exclusive/FILTER` or a plain filter, with variables.
+/// Checks `$share/NAME/FILTER`, `$queue/FILTER`, `$exclusive/FILTER` or a plain filter, with
+/// variables.
 fn check_subscription_filter(text: &str) -> Result<(), midge_codec::Rule> {
     let text = text.replace("${client_id}", "c").replace("${user_name}", "u");
     if let Some(shared) = TopicFilter::parse_shared(&text) {
@@ -271,7 +272,7 @@ fn check_subscription_filter(text: &str) -> Result<(), midge_codec::Rule> {
 }
 
 impl fmt::Display for Kind {
-    /// What is allowed, fit for "must be ...".
+    /// Writes what is allowed, to follow "must be".
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Integer { min, max: u64::MAX } => write!(f, "an integer of at least {min}"),
@@ -314,7 +315,7 @@ fn one_of(f: &mut fmt::Formatter<'_>, words: &[&str]) -> fmt::Result {
 }
 
 impl fmt::Display for Given<'_> {
-    /// What was given, fit for "but is ...".
+    /// Writes what was given, to follow "but is".
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Text(_) => f.write_str("a string"),
@@ -330,13 +331,13 @@ impl fmt::Display for Given<'_> {
 }
 
 impl fmt::Display for Value {
-    /// As it is written in TOML.
+    /// Writes the value as TOML.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Integer(number) => write!(f, "{number}"),
             Self::Boolean(value) => write!(f, "{value}"),
             Self::Text(text) => write!(f, "{}", quoted(text)),
-            // As one would write it.
+            // A list of one item is written as the item alone.
             Self::List(items) if items.len() == 1 => write!(f, "{}", quoted(&items[0])),
             Self::List(items) => {
                 let items: Vec<_> = items.iter().map(|item| quoted(item).to_string()).collect();

@@ -1,24 +1,24 @@
-//! Why no connection came about, and what the user can do about it.
+//! Why a connection could not be made, and what the user can do about it.
 //!
-//! The layers of a stream say what happened in words; here is what to do, as arguments and URLs of
-//! the commands.
+//! The layers of a stream say in words what happened; this module says what to do, in terms of the
+//! commands' arguments and URLs.
 
 use std::io::{self, ErrorKind};
 
 use super::{Endpoint, Scheme};
 
-/// A connection that did not come about.
+/// A connection that could not be made.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Failure {
-    /// What happened, and what to do: two sentences or more, the last one without its full stop.
+    /// What happened and what to do: two sentences or more, the last one without its full stop.
     pub(crate) text: String,
     /// Whether trying again may help.
     pub(crate) is_transient: bool,
 }
 
 impl Endpoint {
-    /// What an error means before anything was received. `host_error` is why the host has no
-    /// address.
+    /// Explains an error that came before anything was received. `host_error` says why the host has
+    /// no address.
     pub(crate) fn cannot_connect(
         &self,
         error: &io::Error,
@@ -51,13 +51,13 @@ impl Endpoint {
             ),
             _ => (error.to_string(), "Check the host and the port".to_owned(), true),
         };
-        // The other side's words may end in a full stop of their own.
+        // The other side's text may end in a full stop of its own.
         let reason = reason.trim_end_matches('.');
         let advice = if advice.is_empty() { advice } else { format!(". {advice}") };
         Failure { text: format!("cannot connect to {self}: {reason}{advice}"), is_transient }
     }
 
-    /// The other side has closed the connection, or broken it, in the middle of a handshake.
+    /// Explains that the other side closed or broke the connection in the middle of a handshake.
     pub(crate) fn ended_in_handshake(&self) -> Failure {
         let question = match self.scheme {
             Scheme::Mqtts => "Does it speak TLS there? A port without TLS is mqtt://",
@@ -90,7 +90,8 @@ impl Endpoint {
         (reason.to_owned(), advice, true)
     }
 
-    /// TLS or WebSocket do not come about: nothing but another call will help.
+    /// Explains why TLS or WebSocket failed. Only a different call will help, so this is never
+    /// transient.
     fn layer_failed(&self, error: &io::Error) -> (String, String, bool) {
         let reason = error.to_string();
         let has = |part: &str| reason.contains(part);
@@ -138,9 +139,9 @@ impl Endpoint {
     }
 }
 
-/// What another protocol's first bytes say about it, where MQTT was expected.
+/// Recognizes another protocol by its first bytes, where MQTT was expected.
 pub(crate) fn greeting_of_another_protocol(bytes: &[u8]) -> Option<&'static str> {
-    // A record of TLS with an alert: what a server of TLS answers to what is no handshake.
+    // A TLS record with an alert: a TLS server's answer to anything that is not a handshake.
     if bytes.starts_with(&[0x15, 0x03]) {
         return Some("it speaks TLS. Write mqtts:// for the URL, or add --cafile FILE");
     }

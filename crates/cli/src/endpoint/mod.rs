@@ -1,7 +1,7 @@
 //! Where a broker is, and how the commands that are clients reach it.
 //!
-//! One place for `pub`, `sub`, `rr` and `bench`: URLs, the arguments about TLS, and what to do when
-//! no connection comes about. It must never know about Control Packets.
+//! `pub`, `sub`, `rr` and `bench` share this: URLs, the arguments about TLS, and the advice when a
+//! connection cannot be made. It must never know about Control Packets.
 
 mod failure;
 mod scheme;
@@ -21,14 +21,14 @@ use std::fmt;
 
 use midge_net::{Connector, Target, TlsClientOptions};
 
-/// The path of a WebSocket where the URL has none.
+/// The path of a WebSocket if the URL has none.
 const WEBSOCKET_PATH: &str = "/mqtt";
 
 /// Where a broker listens, and how to speak to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Endpoint {
     scheme: Scheme,
-    /// For `unix` the path of the socket.
+    /// For `unix`: the path of the socket.
     host: String,
     port: u16,
     path: String,
@@ -36,7 +36,7 @@ pub(crate) struct Endpoint {
 }
 
 impl Endpoint {
-    /// The endpoint of a URL. The error says which argument does not go with it.
+    /// Makes the endpoint of a URL. The error names an argument that does not go with the URL.
     pub(crate) fn of_url(url: &BrokerUrl, tls: &TlsArgs) -> Result<Self, String> {
         tls.check(url.scheme)?;
         Ok(Self {
@@ -48,8 +48,8 @@ impl Endpoint {
         })
     }
 
-    /// The endpoint of a host and a port, with TLS if an argument about it is given or the port is
-    /// that of MQTT over TLS.
+    /// Makes the endpoint of a host and a port. It has TLS if an argument about TLS is given or if
+    /// the port is that of MQTT over TLS.
     pub(crate) fn of_host(host: &str, port: Option<u16>, tls: &TlsArgs) -> Result<Self, String> {
         let is_port_of_tls = port == Some(Scheme::Mqtts.default_port()) && !tls.is_refused();
         let has_tls = tls.is_given() || is_port_of_tls;
@@ -57,12 +57,13 @@ impl Endpoint {
         Self::of_url(&BrokerUrl::new(scheme, host, port), tls)
     }
 
-    /// The endpoint of a Unix socket.
+    /// Makes the endpoint of a Unix socket.
     pub(crate) fn of_socket(path: &str, tls: &TlsArgs) -> Result<Self, String> {
         Self::of_url(&BrokerUrl::new(Scheme::Unix, path, None), tls)
     }
 
-    /// Whether a connection to it can have several streams; the error says what to do.
+    /// Checks that a connection to the endpoint can have several streams; the error says what to
+    /// do.
     pub(crate) fn check_data_streams(&self) -> Result<(), String> {
         match self.scheme {
             Scheme::Quic => Ok(()),
@@ -70,7 +71,7 @@ impl Endpoint {
         }
     }
 
-    /// What opens connections to it. The error is about a file of TLS.
+    /// Makes the connector for this endpoint. The error is about a TLS file.
     pub(crate) fn connector(&self) -> Result<Connector, String> {
         let target = Target {
             transport: self.scheme.transport(),
@@ -83,14 +84,14 @@ impl Endpoint {
 }
 
 impl Endpoint {
-    /// The URL, without user and password.
+    /// Gives the URL, without user name and password.
     pub(crate) fn to_url(&self) -> String {
         if self.scheme == Scheme::Mqtt { format!("mqtt://{self}") } else { self.to_string() }
     }
 }
 
 impl fmt::Display for Endpoint {
-    /// Without a scheme for MQTT over TCP, else as a URL.
+    /// Writes host and port for MQTT over TCP, otherwise a URL.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { scheme, host, port, path, .. } = self;
         match scheme {

@@ -2,7 +2,7 @@
 
 use midge_net::Transport;
 
-/// A scheme.
+/// The scheme of a broker's URL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Scheme {
     Mqtt,
@@ -14,7 +14,7 @@ pub(crate) enum Scheme {
 }
 
 impl Scheme {
-    /// Reads a scheme or another name of it.
+    /// Reads a scheme, by its name or another name for it.
     pub(crate) fn parse(scheme: &str) -> Result<Self, String> {
         match scheme.to_ascii_lowercase().as_str() {
             "mqtt" | "tcp" => Ok(Self::Mqtt),
@@ -29,7 +29,7 @@ impl Scheme {
         }
     }
 
-    /// Its name in a URL.
+    /// The scheme's name in a URL.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Mqtt => "mqtt",
@@ -41,7 +41,7 @@ impl Scheme {
         }
     }
 
-    /// The port where a URL has none; 0 for a socket.
+    /// The port if a URL names none; 0 for a Unix socket.
     pub(crate) fn default_port(self) -> u16 {
         match self {
             Self::Mqtt => 1883,
@@ -68,12 +68,12 @@ impl Scheme {
         matches!(self, Self::Ws | Self::Wss)
     }
 
-    /// Whether a certificate says who the broker is.
+    /// Whether the broker shows a certificate.
     pub(crate) fn has_tls(self) -> bool {
         matches!(self, Self::Mqtts | Self::Wss | Self::Quic)
     }
 
-    /// The one with TLS below.
+    /// The same scheme over TLS, if there is one.
     pub(crate) fn secured(self) -> Option<Self> {
         match self {
             Self::Mqtt => Some(Self::Mqtts),

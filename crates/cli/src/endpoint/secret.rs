@@ -1,4 +1,4 @@
-//! Passwords: where they come from, and a type that nothing shows by mistake.
+//! Passwords: where they come from, and a type that nothing prints by mistake.
 
 use std::convert::Infallible;
 use std::ffi::OsString;
@@ -10,9 +10,9 @@ use std::str::FromStr;
 
 use clap::Args;
 
-/// The variable with the password, for whoever gives a user name and no password.
+/// The variable that holds the password if a user name is given without one.
 pub(crate) const PASSWORD_VARIABLE: &str = "MIDGE_PASSWORD";
-/// What MQTT has room for.
+/// The longest password that MQTT has room for.
 const PASSWORD_BYTES_MAX: u64 = 65_535;
 
 /// A text that `Debug` does not show. There is no `Display`.
@@ -24,7 +24,7 @@ impl Secret {
         Self(text.into())
     }
 
-    /// The text itself: only for where it has to go.
+    /// Returns the text itself, to be used only where it has to be sent.
     pub(crate) fn expose(&self) -> &str {
         &self.0
     }
@@ -64,8 +64,8 @@ pub(crate) struct PasswordArgs {
 }
 
 impl PasswordArgs {
-    /// The password of an argument, else that of the URL, else, for a user name, that of the
-    /// variable. The error says what is wrong with the file.
+    /// Returns the password of an argument, else that of the URL, else, if there is a user name,
+    /// that of the variable. The error says what is wrong with the file or the variable.
     pub(crate) fn resolve(
         &self,
         of_url: Option<&Secret>,

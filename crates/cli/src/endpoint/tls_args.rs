@@ -43,12 +43,12 @@ pub(crate) struct TlsArgs {
 }
 
 impl TlsArgs {
-    /// Whether any of them is given.
+    /// Whether any argument that asks for TLS is given.
     pub(crate) fn is_given(&self) -> bool {
         self.given().is_some()
     }
 
-    /// Whether there is to be none.
+    /// Whether `--no-tls` is given.
     pub(crate) fn is_refused(&self) -> bool {
         self.no_tls
     }
@@ -76,7 +76,7 @@ impl TlsArgs {
         })
     }
 
-    /// What they come to.
+    /// Makes the options of a TLS client from the arguments.
     pub(crate) fn options(&self) -> TlsClientOptions {
         let files = self.cert.clone().zip(self.key.clone());
         TlsClientOptions {
@@ -88,7 +88,7 @@ impl TlsArgs {
         }
     }
 
-    /// One that is given.
+    /// Names one of the given arguments that ask for TLS.
     fn given(&self) -> Option<&'static str> {
         let all = [
             (self.cafile.is_some(), "--cafile"),

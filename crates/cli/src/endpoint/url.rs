@@ -1,17 +1,17 @@
 //! The address of a broker as a URL: `mqtts://user:password@host:port/topic`.
 //!
-//! Parsing only. What follows the host is a topic, but for `ws` and `wss`, where it is the path
+//! Parsing only. What follows the host is a topic, except for `ws` and `wss`, where it is the path
 //! that HTTP asks for, and for `unix`, where it is the path of the socket.
 
 use super::scheme::Scheme;
 use super::secret::Secret;
 
-/// A broker's URL in its parts, percent-decoded (but for the path of a WebSocket, which is sent as
+/// A broker's URL in its parts, percent-decoded (except the path of a WebSocket, which is sent as
 /// it is).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct BrokerUrl {
     pub(crate) scheme: Scheme,
-    /// For `unix` the path of the socket.
+    /// For `unix`: the path of the socket.
     pub(crate) host: String,
     pub(crate) port: Option<u16>,
     pub(crate) user_name: Option<String>,
@@ -23,7 +23,7 @@ pub(crate) struct BrokerUrl {
 }
 
 impl BrokerUrl {
-    /// One that names nothing else.
+    /// A URL with nothing but these parts.
     pub(crate) fn new(scheme: Scheme, host: &str, port: Option<u16>) -> Self {
         Self {
             scheme,
@@ -99,7 +99,7 @@ fn parse_optional_credentials(credentials: Option<&str>) -> Result<Credentials, 
 fn parse_credentials(credentials: &str) -> Result<Credentials, String> {
     let (user_name, password) = match credentials.split_once(':') {
         Some((user_name, password)) => {
-            // Not even a part of it in a message.
+            // A message must not show any part of the password.
             let password = percent_decode(password).map_err(|_| BAD_PASSWORD.to_owned())?;
             (user_name, Some(Secret::new(password)))
         }
@@ -109,14 +109,14 @@ fn parse_credentials(credentials: &str) -> Result<Credentials, String> {
     Ok((user_name, password))
 }
 
-/// `host`, `host:port`, `[::1]` or `[::1]:port`.
-/// Whether what looks like host and port is the beginning of a user name and password with a `/`:
-/// not even a part of that shall be shown.
+/// Whether the text before the first `/` is no host and port, but the beginning of a user name and
+/// password that contain a `/`. A message must not show any part of these.
 fn has_credentials(authority: &str, tail: &str) -> bool {
     let port = authority.rsplit_once(':').map(|(_, port)| port);
     tail.contains('@') && port.is_some_and(|port| port.parse::<u16>().is_err())
 }
 
+/// Reads `host`, `host:port`, `[::1]` or `[::1]:port`.
 fn parse_address(address: &str) -> Result<(String, Option<u16>), String> {
     let (host, port) = match address.strip_prefix('[') {
         Some(rest) => {

@@ -1,12 +1,12 @@
-//! How another thread ends the wait of a thread with a poller, and is told apart from all else that
-//! does.
+//! How another thread ends the wait of a thread with a poller. The waiting thread can tell this
+//! from everything else that ends its wait.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use midge_net::{Notifier, Poller};
 
-/// Wakes a poller's thread.
+/// Wakes the thread that waits on a poller.
 #[derive(Clone, Debug)]
 pub(crate) struct Waker {
     notifier: Arc<Notifier>,
@@ -24,7 +24,7 @@ impl Waker {
         self.notifier.notify();
     }
 
-    /// Whether it was used since this was asked last.
+    /// Returns whether `wake` was called since the last call of this function.
     pub(crate) fn take(&self) -> bool {
         self.is_used.swap(false, Ordering::AcqRel)
     }

@@ -1,5 +1,5 @@
-//! How one line of the log looks: a sentence for people, an object of JSON for programs, with what
-//! the sentence says as fields.
+//! How one line of the log looks: a sentence for people, or a JSON object for programs, which also
+//! has the values in the sentence as fields.
 
 use std::env;
 use std::fmt::Write;
@@ -16,7 +16,7 @@ use crate::config::LogFormat;
 pub(super) struct Style {
     pub(super) format: LogFormat,
     pub(super) colour: bool,
-    /// Whether the journal of systemd reads it: lines begin with their priority then.
+    /// Whether systemd's journal reads the log; then lines begin with their priority.
     pub(super) journal: bool,
 }
 
@@ -34,7 +34,7 @@ impl Style {
         Self { format, colour, journal: is_journal() }
     }
 
-    /// A record as a line, with its end.
+    /// Formats a record as a line, with its line end.
     pub(super) fn line(self, time: &str, record: &Record<'_>) -> String {
         let message = record.args().to_string();
         let level = record.level();
@@ -44,7 +44,7 @@ impl Style {
             return line;
         }
         let message = printable(&message);
-        // Whoever looks this closely wants to know which part it was.
+        // Someone who looks this closely wants to know which part of the program it was.
         let target = match level {
             Level::Debug | Level::Trace => format!("{}: ", record.target()),
             _ => String::new(),
@@ -53,7 +53,7 @@ impl Style {
             let colour = colour(level);
             writeln!(line, "\x1b[2m{time}\x1b[0m {colour}{level:<5}\x1b[0m {target}{message}")
         } else if self.journal {
-            // It has the time and the priority already.
+            // The journal knows the time, and the priority from the prefix.
             writeln!(line, "{target}{message}")
         } else {
             writeln!(line, "{time} {level:<5} {target}{message}")
@@ -62,7 +62,7 @@ impl Style {
         line
     }
 
-    /// What tells the journal how grave a line is.
+    /// Gives the prefix that tells the journal how grave a line is.
     pub(super) fn prefix(self, level: Level) -> String {
         let priority = match level {
             Level::Error => 3,
@@ -73,7 +73,7 @@ impl Style {
         if self.journal { format!("<{priority}>") } else { String::new() }
     }
 
-    /// A line about lines for which there was no room.
+    /// Formats the line that says how many lines there was no room for.
     pub(super) fn left_out(self, count: u64) -> String {
         let values = [("left_out", count)];
         let lines = counted(count, "line");
@@ -84,12 +84,13 @@ impl Style {
     }
 }
 
-/// Now, as RFC 3339 in UTC.
+/// Returns the current time, as RFC 3339 in UTC.
 pub(super) fn now() -> String {
     format!("{:.3}", jiff::Timestamp::now())
 }
 
-/// `JOURNAL_STREAM` names the device and the inode of the journal's socket.
+/// Whether standard error goes to the journal. `JOURNAL_STREAM` names the device and the inode of
+/// the journal's socket.
 fn is_journal() -> bool {
     let Ok(stream) = env::var("JOURNAL_STREAM") else {
         return false;
@@ -110,7 +111,7 @@ fn colour(level: Level) -> &'static str {
     }
 }
 
-/// The text without characters that command a terminal, end a line or turn the text around.
+/// Escapes characters that command a terminal, end a line or turn the text around.
 fn printable(text: &str) -> String {
     text.chars().fold(String::with_capacity(text.len()), |mut printable, char| {
         match is_command(char) {
@@ -121,7 +122,7 @@ fn printable(text: &str) -> String {
     })
 }
 
-/// Control characters, separators of lines, and what changes the direction of a text.
+/// Whether a character is a control character, separates lines, or changes the direction of a text.
 fn is_command(char: char) -> bool {
     char.is_control()
         || matches!(char, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}')
@@ -143,8 +144,8 @@ fn json_line(line: &mut String, time: &str, record: &Record<'_>, message: &str) 
     line.push_str("}\n");
 }
 
-/// A text as JSON has it. What it would not escape by itself, though it can command a terminal, is
-/// escaped, too.
+/// Appends a text as a JSON string. Characters that JSON leaves alone but that can command a
+/// terminal are escaped, too.
 fn push_json(line: &mut String, text: &str) {
     let json = serde_json::to_string(text).unwrap_or_else(|_| "\"\"".to_string());
     for char in json.chars() {
@@ -159,7 +160,7 @@ fn push_json(line: &mut String, text: &str) {
     }
 }
 
-/// Adds the fields of a record to its object; those without value are left out.
+/// Adds the fields of a record to its JSON object; fields without a value are left out.
 struct Fields<'l>(&'l mut String);
 
 impl<'kvs> VisitSource<'kvs> for Fields<'_> {

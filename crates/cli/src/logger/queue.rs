@@ -1,7 +1,7 @@
 //! The lines that are not written yet, and the thread that writes them.
 //!
-//! Nobody but that thread ever waits for standard error. It writes to a descriptor of its own: the
-//! lock of the standard library's is held by whoever writes, and others would wait for it.
+//! Only that thread ever waits for standard error. It writes to a descriptor of its own: a writer
+//! that went through the standard library would hold its lock, and others would wait for that.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -17,9 +17,9 @@ use log::Level;
 #[derive(Debug)]
 pub(super) struct Queue {
     state: Mutex<State>,
-    /// Something is there to be written.
+    /// Notified when there is something to write.
     come: Condvar,
-    /// Something was written.
+    /// Notified when something was written.
     gone: Condvar,
 }
 
@@ -29,19 +29,19 @@ struct State {
     bytes: usize,
     /// Lines for which there was no room.
     left_out: u64,
-    /// Whether the writer is about to write something that is not in the queue any more.
+    /// Whether the writer has taken lines from the queue that it has not written yet.
     is_writing: bool,
-    /// Bytes written so far, a sign of life.
+    /// Bytes written so far: a sign of life.
     written: u64,
 }
 
-/// What a sum of lines that were left out looks like.
+/// Formats the line that says how many lines were left out.
 type TellLeftOut = Box<dyn Fn(u64) -> String + Send>;
 
 impl Queue {
-    /// Bytes of lines that wait to be written.
+    /// How many bytes of lines may wait to be written.
     const BYTES_MAX: usize = 1 << 20;
-    /// More, for errors: they come seldom, and often last.
+    /// Additional bytes for errors, which are rare and often come last.
     const BYTES_OF_ERRORS: usize = 64 * 1024;
     /// Bytes that are written at a time.
     const CHUNK: usize = 32 * 1024;
@@ -60,7 +60,7 @@ impl Queue {
         let queue = Self::without_writer();
         let writer = Arc::clone(&queue);
         let write = move || writer.write_to(&file, &tell_left_out);
-        // It ends with the process.
+        // The thread ends with the process.
         thread::Builder::new().name("midge-log".into()).spawn(write)?;
         Ok(queue)
     }
@@ -71,7 +71,7 @@ impl Queue {
         Arc::new(Self { state: Mutex::default(), come, gone })
     }
 
-    /// Puts a line (or several) at the end, unless there is no room for it.
+    /// Puts a line (or several) at the end, or counts it as left out if there is no room for it.
     pub(super) fn push(&self, line: String, level: Level) {
         let mut state = self.lock();
         let more = if level == Level::Error { Self::BYTES_OF_ERRORS } else { 0 };
@@ -88,8 +88,8 @@ impl Queue {
         }
     }
 
-    /// Waits until everything is written, but neither longer than `patience` while nothing is
-    /// taken nor longer than `deadline`.
+    /// Waits until everything is written, for at most `deadline`, and for at most `patience` while
+    /// nothing is taken.
     pub(super) fn wait_until_written(&self, patience: Duration, deadline: Duration) {
         let begun = Instant::now();
         let (mut last, mut state) = ((begun, 0), self.lock());
@@ -118,8 +118,8 @@ impl Queue {
         }
     }
 
-    /// Waits for lines and takes some of them. What was left out is told behind those that came
-    /// before.
+    /// Waits for lines and takes some of them. The number of lines left out follows once the queue
+    /// is empty, behind the lines that came before them.
     fn take(&self, tell_left_out: &TellLeftOut) -> String {
         let is_idle = |state: &mut State| state.lines.is_empty() && state.left_out == 0;
         let state = self.come.wait_while(self.lock(), is_idle);
@@ -138,7 +138,8 @@ impl Queue {
         chunk
     }
 
-    /// There is nobody to tell that standard error cannot be written.
+    /// Writes all bytes. Errors are ignored: there is nobody to tell that standard error cannot be
+    /// written.
     fn write_all(&self, mut file: &File, mut bytes: &[u8]) {
         while !bytes.is_empty() {
             match file.write(bytes) {
@@ -190,7 +191,7 @@ mod tests {
         queue.wait_until_written(Duration::from_millis(50), Duration::from_secs(60));
         assert!(begun.elapsed() < Duration::from_secs(30), "the pipe is full: it must give up");
 
-        // Somebody reads again: everything that was kept, and how much was not.
+        // Somebody reads again: all that was kept, and how much was not.
         let (mut read, mut has_error) = (0, false);
         for line in BufReader::new(reader).lines() {
             let line = line.unwrap();

@@ -4,18 +4,20 @@ use log::Level;
 use midge_core::{Limits, counted};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
-/// Kept for the store, for those who are told to come later, and for connections on their way out.
+/// Kept for the store, for Clients that are told to come later, and for connections that are
+/// closing.
 const RESERVED_MAX: u64 = 4096;
 
-/// Raises the number of files as far as this user may, and lowers the number of connections below
-/// it: who comes beyond it is told so, and nothing that the broker has to open fails.
+/// Raises the limit of open files as far as this user may, and lowers the limit of connections
+/// below it. A Client beyond that limit is told so, and everything that the broker has to open can
+/// be opened.
 pub(crate) fn provide(limits: &mut Limits) {
     let Some(files) = raise() else {
         return;
     };
     let connections = connections_within(files);
     if u64::from(limits.connections_max) > connections {
-        // Who has asked for no number is not let down.
+        // A user who has not asked for a number need not be warned.
         let is_asked_for = limits.connections_max != Limits::default().connections_max;
         let level = if is_asked_for { Level::Warn } else { Level::Debug };
         limits.connections_max = u32::try_from(connections).unwrap_or(u32::MAX);
@@ -32,7 +34,8 @@ fn connections_within(files: u64) -> u64 {
     files - (files / 4).min(RESERVED_MAX)
 }
 
-/// The limit that holds; `None` if the system does not tell, or has none.
+/// Raises the limit of open files and returns the one that holds; `None` if the system does not
+/// tell it, or has none.
 fn raise() -> Option<u64> {
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).ok()?;
     let files = match setrlimit(Resource::RLIMIT_NOFILE, hard, hard) {

@@ -1,4 +1,4 @@
-//! The listeners of a broker as it starts with them: which ones, and how people are told of them.
+//! The listeners that a broker starts with: which ones, and how they are shown to people.
 
 use std::cell::OnceCell;
 use std::fmt;
@@ -10,34 +10,35 @@ use midge_net::{ClientCertificates, Listen, ListenAddress, Protocol, ProxyMode};
 
 use crate::config::{Configuration, printable};
 
-/// What is listened on if nothing is configured: nobody but this machine's own users may connect
-/// without a word about who they are.
+/// Where a broker listens if nothing is configured: only users of this machine may connect without
+/// saying who they are.
 const DEFAULT_ADDRESSES: [&str; 2] = ["127.0.0.1:1883", "[::1]:1883"];
 
-/// The listeners of a configuration that names none. The machine is asked once whether it has IPv6:
-/// if it fails to answer later, for want of a descriptor perhaps, no listener may go for that.
+/// The listeners for a configuration that names none. The machine is asked only once whether it has
+/// IPv6: if it cannot answer later, perhaps because no descriptor is left, that must not remove a
+/// listener.
 #[derive(Debug, Default)]
 pub(crate) struct DefaultListeners {
     addresses: OnceCell<&'static [&'static str]>,
 }
 
-/// A listener as people are told of it.
+/// A listener as it is shown to people.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ShownListener {
-    /// `mqtts://0.0.0.0:8883`, `unix:/run/midge.sock`.
+    /// Such as `mqtts://0.0.0.0:8883` or `unix:/run/midge.sock`.
     url: String,
-    /// `0.0.0.0:8883`, `unix:/run/midge.sock`: its name in lines about its connections.
+    /// Such as `0.0.0.0:8883` or `unix:/run/midge.sock`: its name in lines about its connections.
     pub(crate) address: String,
-    /// Only processes of this machine reach it.
+    /// Whether only processes of this machine can reach it.
     pub(crate) is_local: bool,
-    /// Only those with a certificate of the listener's authorities are let in.
+    /// Whether a Client needs a certificate from one of the listener's authorities.
     pub(crate) needs_certificate: bool,
-    /// Whoever reaches it can say which address they come from.
+    /// Whether anyone who reaches it can claim, as a proxy, to come from any address.
     pub(crate) believes_all_proxies: bool,
 }
 
 impl DefaultListeners {
-    /// The listeners that the configuration names, or else these.
+    /// Returns the listeners that the configuration names, or else the default ones.
     pub(crate) fn or_configured(&self, configuration: &Configuration) -> Vec<ListenerSettings> {
         if !configuration.listeners.is_empty() {
             return configuration.listeners.clone();
@@ -64,8 +65,8 @@ impl ShownListener {
         Self::of(&listener.settings.listen, listener.address.network())
     }
 
-    /// The listener that was asked for as `listen` and is bound to `address`, if that is one of
-    /// the network.
+    /// Describes the listener that was asked for as `listen`. `address` is the network address that
+    /// it is bound to, if it has one.
     pub(super) fn of(listen: &Listen, address: Option<SocketAddr>) -> Self {
         let place = match (&listen.address, address) {
             (_, Some(address)) => address.to_string(),
@@ -99,7 +100,7 @@ fn of_network(listen: &Listen, address: &str) -> String {
     }
 }
 
-/// There is no usual way to write what is spoken at a Unix socket.
+/// Describes a Unix socket. There is no usual notation for the protocol that is spoken there.
 fn of_process(listen: &Listen, path: &str) -> String {
     let spoken = match (&listen.protocol, listen.tls.is_some()) {
         (Protocol::WebSocket(_), false) => " (WebSocket)",

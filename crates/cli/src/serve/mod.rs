@@ -1,7 +1,7 @@
 //! The command `midge serve`, which is also plain `midge`: a broker as a process.
 //!
-//! It joins the configuration, the log, the signals and the broker. There is a broker only when
-//! all of the configuration is right; whatever a broker does is in the crate `midge-broker`.
+//! It joins the configuration, the log, the signals and the broker. A broker is started only if the
+//! whole configuration is right; everything that a broker does is in the crate `midge-broker`.
 
 mod descriptors;
 mod listeners;
@@ -45,12 +45,12 @@ pub(crate) fn run(args: &ServeArgs) -> ExitCode {
         }
     };
     let configuration = &loaded.configuration;
-    // To the end: what is said last is written, too.
+    // Kept to the end, so that the last lines are written, too.
     let _log = match logger::install(configuration.log_level, configuration.log_format) {
         Ok(guard) => guard,
         Err(_) => return ExitCode::FAILURE, // there is nowhere to say it
     };
-    // Before the broker is there, so that no signal is lost.
+    // Before the broker exists, so that no signal is lost.
     let signals = match Signals::register() {
         Ok(signals) => signals,
         Err(error) => {
@@ -139,7 +139,7 @@ fn serve(broker: Broker, reloads: &Reloads, deadline: Duration, mut signals: Sig
             // The log has said why.
             Request::Fail => return ExitCode::FAILURE,
             Request::End(signal) => {
-                // First of all: everything else may hang, even a line of the log.
+                // This comes first: everything else may hang, even logging a line.
                 let armed = signals.arm();
                 let seconds = deadline.as_secs();
                 log::info!("{signal}: ending within {seconds} s; a second signal ends at once");

@@ -1,5 +1,5 @@
-//! SIGHUP: reads the configuration again, puts into effect what can be, and names the rest. Tells
-//! what came of the certificates, which the broker reads again itself.
+//! SIGHUP: reads the configuration again, puts into effect what can be, and names the rest. It also
+//! logs what has become of the certificates, which the broker itself reads again.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -14,7 +14,7 @@ use super::descriptors;
 use super::listeners::{DefaultListeners, ShownListener};
 use crate::config::{Configuration, Effective, Flags, Loaded, Sources, Value};
 
-/// How a section is said to be missing.
+/// How a section that does not exist is shown.
 const ABSENT: &str = "not there";
 
 /// Knows the configuration that is in effect.
@@ -25,8 +25,8 @@ pub(crate) struct Reloader {
     default_listeners: DefaultListeners,
 }
 
-/// Reloads on a thread of its own: a name server or a file system may take its time, and the
-/// signals that end the broker must not wait for them.
+/// Reloads on a thread of its own: a name server or a file system may be slow, and the signals that
+/// end the broker must not wait for them.
 pub(crate) struct Reloads(SyncSender<()>);
 
 /// A key whose value in the file is not the one in effect.
@@ -39,7 +39,7 @@ struct Change {
 }
 
 impl Reloads {
-    /// Starts the thread. It ends behind these, and is not waited for.
+    /// Starts the thread. It ends after this `Reloads` is dropped, and nobody waits for it.
     pub(crate) fn start(mut reloader: Reloader) -> io::Result<Self> {
         let (wanted, requests) = mpsc::sync_channel(1);
         let serve = move || {
@@ -52,9 +52,9 @@ impl Reloads {
         Ok(Self(wanted))
     }
 
-    /// The configuration is to be read again.
+    /// Asks for the configuration to be read again.
     pub(crate) fn request(&self) {
-        // If one waits already, it will find what is there now.
+        // If a request waits already, it will find the configuration that is there now.
         let _ = self.0.try_send(());
     }
 }
@@ -69,7 +69,7 @@ impl Reloader {
         Self { flags, broker, in_effect, default_listeners }
     }
 
-    /// Tells what came of reading the certificates of listeners again: whether there are new ones.
+    /// Logs the result of reading the listeners' certificates again: whether there are new ones.
     fn tell_certificates(&self, renewals: &[Renewal]) {
         let listeners = self.broker.listeners();
         for renewal in renewals {
@@ -87,7 +87,7 @@ impl Reloader {
         }
     }
 
-    /// Reads the configuration again. A broken one changes nothing.
+    /// Reads the configuration again. A configuration with errors changes nothing.
     fn reload(&mut self) {
         match Sources::of_process(&self.flags).load() {
             Ok(loaded) => self.take(&loaded),
@@ -110,7 +110,7 @@ impl Reloader {
             log::error!("nothing has changed; the configuration in effect stays");
             return;
         }
-        // The others of them could not be carried out, and that was told.
+        // The other live changes could not be carried out, and that was logged.
         let left = changes(&self.in_effect, &loaded.effective);
         for Change { name, before, now, live } in found {
             if live && left.iter().any(|change| change.name == name) {
@@ -149,8 +149,8 @@ impl Reloader {
     }
 }
 
-/// The Unix socket of a listener stays as it is: its keys have the values of before, so that they
-/// are found to be others in the file the next time, too.
+/// Leaves the keys of a listener's Unix socket at their previous values, because the socket stays
+/// as it is. The next reload then finds again that the file has other values.
 fn keep_socket(in_effect: &mut [Effective], before: &[Effective], address: &str) {
     let table = Some(format!("listener[{address}]"));
     let kept: BTreeMap<_, _> = named(before)
@@ -221,7 +221,7 @@ fn settings(configuration: &Configuration) -> Settings {
 fn changes(before: &[Effective], now: &[Effective]) -> Vec<Change> {
     let (before, now) = (named(before), named(now));
     let (tables_before, tables_now) = (tables(&before), tables(&now));
-    // Of what is in both, key by key; else the section as a whole.
+    // A section that is in both is compared key by key, any other one as a whole.
     let is_in = |tables: &BTreeMap<String, String>, line: &Named<'_>| {
         line.table.as_ref().is_none_or(|name| tables.contains_key(name))
     };
@@ -231,7 +231,7 @@ fn changes(before: &[Effective], now: &[Effective]) -> Vec<Change> {
         lines.map(|line| (line.name(), (value(line.line), line.line.live))).collect()
     };
     let mut changes = differences(&by_name(&before), &by_name(&now), "not set");
-    // All keys of a section that can stand more than once take effect alike.
+    // All keys of a section that can be repeated take effect alike.
     let is_live = |name: &str| {
         let mut lines = before.iter().chain(&now);
         lines.any(|it| it.line.live && it.table.as_deref() == Some(name))
@@ -246,7 +246,7 @@ fn changes(before: &[Effective], now: &[Effective]) -> Vec<Change> {
     changes
 }
 
-/// A line with the name of its section, if that can stand more than once.
+/// A line with the name of its section, if that section can be repeated.
 struct Named<'l> {
     table: Option<String>,
     line: &'l Effective,
@@ -261,8 +261,8 @@ impl Named<'_> {
     }
 }
 
-/// A listener is known by its address, and not by its place in the file: that is another one as
-/// soon as one before it goes.
+/// Names lines. A listener is known by its address and not by its place in the file, because the
+/// place changes as soon as an earlier listener is removed.
 fn named(lines: &[Effective]) -> Vec<Named<'_>> {
     let mut places: BTreeMap<String, String> = BTreeMap::new();
     let mut counts: BTreeMap<String, usize> = BTreeMap::new();
@@ -282,8 +282,7 @@ fn named(lines: &[Effective]) -> Vec<Named<'_>> {
     lines.iter().map(named).collect()
 }
 
-/// The names whose values are not the same. A key that means nothing on one side has no value
-/// there.
+/// Finds the names whose values differ. A key that means nothing on one side has no value there.
 fn differences(
     before: &BTreeMap<String, (String, bool)>,
     now: &BTreeMap<String, (String, bool)>,
@@ -308,7 +307,7 @@ fn value(line: &Effective) -> String {
     line.value.as_ref().map_or("not set".to_string(), ToString::to_string)
 }
 
-/// The sections that can stand more than once, each with what was given in it.
+/// The sections that can be repeated, each with what was given in it.
 fn tables(lines: &[Named<'_>]) -> BTreeMap<String, String> {
     let mut tables: BTreeMap<String, String> = BTreeMap::new();
     for Named { table, line } in lines {
@@ -372,7 +371,7 @@ mod tests {
     fn a_listener_is_known_by_its_address() {
         let listener =
             |port: u16, rest: &str| format!("[[listener]]\nbind = '127.0.0.1:{port}'\n{rest}\n");
-        // Of those at any free port there may be several.
+        // There may be several listeners at any free port.
         let any = listener(0, "");
         let before = effective(&format!("{}{any}{any}", listener(1, "")));
         let now = effective(&format!("{any}{}{}", listener(0, "tcp.backlog = 7"), listener(3, "")));

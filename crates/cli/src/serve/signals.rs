@@ -1,8 +1,8 @@
 //! The signals that a broker listens to: SIGTERM and SIGINT end it, SIGHUP reloads.
 //!
-//! The second signal of those that end it does so at once, whatever the broker is busy with. One
-//! that comes right after the first is its echo: `timeout`, Ctrl-C below `cargo run` and some
-//! supervisors signal both the process and its group.
+//! The second signal that asks for the end ends the process at once, whatever the broker is busy
+//! with. A signal that comes right after the first is its echo: `timeout`, Ctrl-C below `cargo run`
+//! and some supervisors signal both the process and its group.
 
 use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
@@ -14,7 +14,7 @@ use std::time::Duration;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::{flag, low_level::pipe};
 
-/// For how long after the first signal another one counts as the same.
+/// How long after the first signal another one counts as the same.
 const ECHO: Duration = Duration::from_millis(500);
 
 /// What a signal asks for.
@@ -24,11 +24,11 @@ pub(crate) enum Request {
     Reload,
     /// The broker has failed: end.
     Fail,
-    /// End; this is the signal's name.
+    /// End; the text is the signal's name.
     End(&'static str),
 }
 
-/// Signals that arrived and were not answered yet.
+/// Signals that have arrived and have not been answered yet.
 #[derive(Debug)]
 pub(crate) struct Signals {
     /// One byte for each signal.
@@ -39,12 +39,12 @@ pub(crate) struct Signals {
     /// Whether the broker has failed.
     failed: Arc<AtomicBool>,
     writer: UnixStream,
-    /// Whether a signal ends the process at once.
+    /// Whether the next signal ends the process at once.
     deadly: Arc<AtomicBool>,
 }
 
 impl Signals {
-    /// Takes the signals over.
+    /// Registers the handlers of the signals.
     pub(crate) fn register() -> io::Result<Self> {
         let (wake, writer) = UnixStream::pair()?;
         let deadly = Arc::new(AtomicBool::new(false));
@@ -61,19 +61,19 @@ impl Signals {
         Ok(Self { wake, reload, end, failed, writer, deadly })
     }
 
-    /// To be called when the broker has failed.
+    /// Returns the function to call when the broker has failed.
     pub(crate) fn failure(&self) -> impl Fn(&str) + Send + Sync + 'static {
         let (failed, writer) = (Arc::clone(&self.failed), self.writer.try_clone());
         move |_| {
             failed.store(true, Ordering::SeqCst);
             if let Ok(mut writer) = writer.as_ref() {
-                // A full pipe wakes as well.
+                // A full pipe wakes the reader as well.
                 let _ = writer.write(&[0]);
             }
         }
     }
 
-    /// From a moment on, makes a further signal end the process at once.
+    /// Makes a further signal end the process at once, as soon as the time of an echo is over.
     pub(crate) fn arm(&self) -> io::Result<()> {
         let deadly = Arc::clone(&self.deadly);
         let arm = move || {

@@ -12,7 +12,7 @@ pub(crate) struct StartMessage<'m> {
     pub(crate) listeners: &'m [ShownListener],
     /// The configuration file.
     pub(crate) file: Option<&'m Path>,
-    /// Nobody named the file; it was at one of the usual places.
+    /// Whether the file was found at one of the usual places, rather than named.
     pub(crate) is_found: bool,
     /// The data directory; `None`: nothing is kept on disk.
     pub(crate) data: Option<&'m Path>,
@@ -22,7 +22,7 @@ pub(crate) struct StartMessage<'m> {
 }
 
 impl StartMessage<'_> {
-    /// All of it, from the top down.
+    /// Returns all lines, from the top down.
     pub(crate) fn lines(&self) -> Vec<StartLine> {
         let version = env!("CARGO_PKG_VERSION");
         let title = format!("Midge {version}, a broker for MQTT 3.1, 3.1.1 and 5.0");
@@ -31,7 +31,7 @@ impl StartMessage<'_> {
             StartLine::of_listener("listens on", listener.to_string(), listener.address.clone())
         }));
         lines.extend(self.advice().into_iter().map(|advice| StartLine::new("", advice)));
-        // Whoever has only the program has no other pages.
+        // Someone who has only the program has no other pages.
         let documentation = "midge --help, midge config reference".to_string();
         lines.extend([
             StartLine::new("configuration", self.configuration()),
@@ -42,7 +42,7 @@ impl StartMessage<'_> {
         lines
     }
 
-    /// Who can connect, and what to do about it.
+    /// Says who can connect, and what to do about it.
     fn advice(&self) -> Vec<String> {
         let named = |listeners: &[&ShownListener]| {
             let urls: Vec<_> = listeners.iter().map(ToString::to_string).collect();
@@ -55,7 +55,7 @@ impl StartMessage<'_> {
         let asks = "it asks for no name or password yet";
         let mut lines = Vec::new();
         if reachable.is_empty() {
-            // With a file, --listen would replace what it says.
+            // If there is a file, --listen would replace what it says.
             let open = match self.file {
                 None => "--listen 0.0.0.0:1883",
                 Some(_) => "bind = \"0.0.0.0:PORT\" in a [[listener]]",

@@ -45,7 +45,7 @@ pub(super) fn run(args: &BackupArgs) -> Result<ExitCode, Failure> {
         true => content::json(&args.target, &checked),
         false => content::text(&args.target, &checked),
     };
-    // That nobody reads it is no error.
+    // It is no error if nobody reads the output.
     let _ = io::stdout().lock().write_all(text.as_bytes());
     Ok(if checked.is_sound() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -1,4 +1,4 @@
-//! `midge store check`: reads everything and tells what is damaged.
+//! `midge store check`: reads everything and reports what is damaged.
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -42,7 +42,7 @@ pub(super) fn run(args: &CheckArgs) -> Result<ExitCode, Failure> {
         true => content::json(&directory, &checked),
         false => content::text(&directory, &checked),
     };
-    // That nobody reads it is no error.
+    // It is no error if nobody reads the output.
     let _ = io::stdout().lock().write_all(text.as_bytes());
     Ok(if checked.is_sound() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

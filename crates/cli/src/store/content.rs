@@ -62,7 +62,7 @@ pub(super) fn json(directory: &Path, checked: &Checked) -> String {
     format!("{value}\n")
 }
 
-/// One line for each damage, each with `prefix`.
+/// Adds one line for each damage, each with `prefix` before it.
 pub(super) fn push_report(text: &mut String, prefix: &str, report: &Report) {
     for damage in &report.damage {
         let note = if damage.kind.is_harmless() { " (harmless)" } else { "" };
@@ -73,13 +73,14 @@ pub(super) fn push_report(text: &mut String, prefix: &str, report: &Report) {
     }
 }
 
-/// How many of them are more than the trace of an interruption.
+/// Counts the damage that is more than the trace of an interruption. Damage that is not listed
+/// counts, too.
 fn count(report: &Report) -> u64 {
     let listed = report.damage.iter().filter(|damage| !damage.kind.is_harmless()).count();
     listed as u64 + report.damage_unlisted
 }
 
-/// What is lost: as a number only where the number is known.
+/// Says how much is lost, as an exact number only where it is known.
 fn losses(checked: &Checked) -> String {
     let known = count(&checked.lost);
     let passed_by = checked.damage.passed_by;

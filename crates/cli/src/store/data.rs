@@ -20,7 +20,7 @@ pub(super) struct DataArgs {
 }
 
 impl DataArgs {
-    /// The data directory, which may not exist.
+    /// Returns the data directory, which may not exist.
     pub(super) fn directory(&self) -> Result<PathBuf, Failure> {
         if let Some(directory) = &self.data {
             return Ok(directory.clone());

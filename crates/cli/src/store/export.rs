@@ -59,8 +59,8 @@ pub(super) fn run(args: &ExportArgs) -> Result<ExitCode, Failure> {
     Ok(ExitCode::FAILURE)
 }
 
-/// The file has its name only when everything is in it, and takes the place of another one only if
-/// that is wanted. A device or a pipe is written to as it is.
+/// Exports to a file. The file gets its name only when it is complete, and replaces another file
+/// only with `force`. A device or a pipe is written to directly.
 fn to_file(disk: ReadOnlyDisk, path: &Path, force: bool) -> Result<Exported, Failure> {
     let failed = |error: io::Error| Failure::new(&format!("{}: {error}", path.display()));
     match fs::metadata(path) {
@@ -87,7 +87,7 @@ fn to_file(disk: ReadOnlyDisk, path: &Path, force: bool) -> Result<Exported, Fai
     written
 }
 
-/// Gives a finished file its name. Without `force` a file that has come there meanwhile stays.
+/// Gives a finished file its name. Without `force`, a file that has appeared there meanwhile stays.
 fn take_name(unfinished: &Path, path: &Path, force: bool) -> Result<(), Failure> {
     let taken = match force {
         true => fs::rename(unfinished, path),

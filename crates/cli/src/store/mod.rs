@@ -1,5 +1,5 @@
 //! The command `midge store`: what can be done with a data directory besides running a broker on
-//! it. The work is done by `midge-store`; here are arguments, messages and exit codes.
+//! it. `midge-store` does the work; arguments, messages and exit codes are here.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command line tool prints")]
 
 mod backup;
@@ -54,7 +54,7 @@ pub(crate) fn run(args: &StoreArgs) -> ExitCode {
 
 /// Why a subcommand could not do its work.
 enum Failure {
-    /// The configuration is wrong, which was said already.
+    /// The configuration is wrong, which was reported already.
     Configuration,
     Message(String),
 }
@@ -64,7 +64,8 @@ impl Failure {
         Self::Message(message.to_string())
     }
 
-    /// `what` a broker that runs is in the way of.
+    /// Explains why the data directory could not be opened. `what` is the verb for what the user
+    /// wanted to do with it.
     fn to_open(error: &OpenError, what: &str) -> Self {
         Self::Message(match error {
             OpenError::Locked { directory } => format!(

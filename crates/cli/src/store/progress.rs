@@ -1,12 +1,12 @@
-//! How far a long work has come: one line on standard error that is written over, if somebody may
-//! be looking at it.
+//! How far a long task has come: one line on standard error that is overwritten, if that is a
+//! terminal.
 
 use std::io::{self, IsTerminal, Write};
 use std::time::{Duration, Instant};
 
 use midge_store::tools::Progress;
 
-/// Short work says nothing.
+/// Work shorter than this shows no progress.
 const PATIENCE: Duration = Duration::from_millis(500);
 const INTERVAL: Duration = Duration::from_millis(100);
 

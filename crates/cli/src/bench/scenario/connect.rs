@@ -1,7 +1,7 @@
 //! `connect`: a storm of clients that connect, get their CONNACK, and leave.
 //!
-//! A client that has left waits for the broker to close the connection, so that the side that
-//! keeps the port in TIME_WAIT is the broker's and the generator does not run out of ports.
+//! A client that has left waits for the broker to close the connection. So the port stays in
+//! TIME_WAIT on the broker's side, and the generator does not run out of ports.
 
 use std::io::{self, ErrorKind};
 use std::time::{Duration, Instant};
@@ -18,7 +18,7 @@ use super::super::progress::Progress;
 use super::{Gate, Snapshot};
 use crate::endpoint::{Endpoint, Secret};
 
-/// Room for the packets of a handshake, and for a record of TLS or a frame that they are in.
+/// Room for the packets of a handshake, and for the TLS record or WebSocket frame around them.
 const ARRIVED_BYTES: usize = 32 * 1024;
 /// How long a client that has left waits for the broker to close.
 const LEAVING_MAX: Duration = Duration::from_secs(1);
@@ -61,7 +61,7 @@ struct Storm<'a> {
     begun: u64,
     connected: u64,
     latency: Histogram,
-    /// How many may be begun.
+    /// How many connections may be begun.
     quota: u64,
 }
 
@@ -193,7 +193,7 @@ impl<'a> Storm<'a> {
         Ok(())
     }
 
-    /// Sends what waits, of the client or of a layer below.
+    /// Sends what the client or a layer below has to send.
     fn flush(&mut self, index: usize) -> Result<(), BenchError> {
         let place = &mut self.places[index];
         let Some(link) = &mut place.link else { return Ok(()) };
@@ -203,7 +203,7 @@ impl<'a> Storm<'a> {
         link.flush(&mut self.scratch).map_err(|error| failed(&self.endpoint, &error))
     }
 
-    /// Reads once; whether there may be more.
+    /// Reads once. Returns whether there may be more.
     fn receive(&mut self, index: usize) -> Result<bool, BenchError> {
         let (protocol, endpoint) = (self.args.protocol, &self.endpoint);
         let place = &mut self.places[index];

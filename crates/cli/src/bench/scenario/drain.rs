@@ -1,7 +1,7 @@
 //! `drain`: persistent sessions get messages while they are offline, and come back for them.
 //!
-//! Filling and draining may be two runs, with whatever happens to the broker between them: the
-//! first leaves the sessions, the second takes them up and removes them.
+//! Filling and draining may be two runs, with anything happening to the broker between them: the
+//! first run leaves the sessions, the second one takes them up and removes them.
 
 use std::time::{Duration, Instant};
 
@@ -15,13 +15,13 @@ use super::super::subscriber::Source;
 use super::traffic::Outcome;
 use super::{Gate, Snapshot, sessions};
 
-/// Messages that are queued for each session unless `--messages` says otherwise.
+/// Messages that are queued for each session, unless `--messages` says otherwise.
 const MESSAGES_PER_SESSION: u64 = 500;
-/// Time for the broker to see that the subscribers have gone.
+/// Time for the broker to notice that the subscribers have gone.
 const SETTLE: Duration = Duration::from_millis(300);
 
-/// Runs the scenario in this thread. What is measured is the return of the subscribers or, in a
-/// run that only fills, the filling.
+/// Runs the scenario in this thread. Measures the return of the subscribers or, in a run that only
+/// fills, the filling.
 pub(crate) fn run(
     args: &BenchArgs,
     thread: usize,
@@ -55,7 +55,7 @@ pub(crate) fn run(
     })
 }
 
-/// Makes the sessions anew, subscribes, and goes offline.
+/// Makes new sessions, subscribes, and goes offline.
 fn leave(shard: &mut Shard, subscribers: &[usize]) -> Result<(), BenchError> {
     sessions::forget(shard, subscribers)?;
     sessions::keep(shard, subscribers);
@@ -65,7 +65,7 @@ fn leave(shard: &mut Shard, subscribers: &[usize]) -> Result<(), BenchError> {
     Ok(())
 }
 
-/// Publishes what is to be queued and waits until all of it is acknowledged.
+/// Publishes the messages to be queued, and waits until all of them are acknowledged.
 fn fill(
     args: &BenchArgs,
     thread: usize,
@@ -97,14 +97,15 @@ fn fill(
     }
 }
 
-/// How many messages the publisher `index` of `all` queues.
+/// Returns how many messages the publisher `index` of `all` queues.
 fn share(args: &BenchArgs, all: usize, index: usize) -> u64 {
     let (all, index) = (all as u64, index as u64);
     let messages = args.messages.unwrap_or(all * MESSAGES_PER_SESSION);
     messages / all + u64::from(index < messages % all)
 }
 
-/// Comes back and takes everything: from before the first CONNECT until the last exchange is over.
+/// Comes back and takes everything. Measures from before the first CONNECT until the last exchange
+/// is over.
 fn collect(
     args: &BenchArgs,
     thread: usize,
@@ -120,7 +121,7 @@ fn collect(
         shard.turn(Some(Duration::from_millis(20)))?;
         output::progress_sometimes(args, &mut waits.shown, "drained", shard.flow.delivered);
     }
-    // The queue is not empty for the broker before the last exchange is over.
+    // The broker's queue is not empty before the last exchange is over.
     while !shard.is_settled() && !waits.are_over(shard.flow.delivered) {
         shard.turn(Some(Duration::from_millis(20)))?;
     }
@@ -134,7 +135,8 @@ fn collect(
     Ok((before, after))
 }
 
-/// What the publishers of this thread have queued, and what its subscribers have to get of all.
+/// Returns how many messages the publishers of this thread have queued, and how many its
+/// subscribers have to get from all threads.
 fn queued(args: &BenchArgs, shard: &Shard) -> (u64, u64) {
     let all = shard.flow.progress.publishers();
     let (mut sent, mut expected) = (0, 0);
@@ -151,7 +153,7 @@ fn queued(args: &BenchArgs, shard: &Shard) -> (u64, u64) {
     (sent, expected)
 }
 
-/// Waits while a number changes.
+/// Waits as long as a number changes.
 struct Waits {
     patience: Duration,
     last: (u64, Instant),

@@ -15,18 +15,18 @@ use super::error::BenchError;
 use super::process::Usage;
 use super::progress::Progress;
 
-/// Counters of a thread at one moment.
+/// The counters of a thread at one moment.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Snapshot {
     pub(crate) at: Option<Instant>,
     pub(crate) sent: u64,
     pub(crate) delivered: u64,
-    /// Of the broker and of the generator; taken by the first thread only.
+    /// The usage of the broker and of the generator; only the first thread takes it.
     pub(crate) usage: Option<(Usage, Usage)>,
 }
 
 impl Snapshot {
-    /// The counters of `thread` now.
+    /// Takes the counters of `thread` now.
     pub(crate) fn take(
         args: &BenchArgs,
         thread: usize,
@@ -41,7 +41,7 @@ impl Snapshot {
     }
 }
 
-/// A barrier that gives up when a thread has failed, which would never arrive.
+/// A barrier that gives up when a thread has failed, because that thread would never arrive.
 #[derive(Debug)]
 pub(crate) struct Gate {
     threads: usize,
@@ -53,7 +53,7 @@ impl Gate {
         Self { threads, arrived: AtomicUsize::new(0) }
     }
 
-    /// Waits until all threads are here; may be used again.
+    /// Waits until all threads are here. It may be used again.
     pub(crate) fn pass(&self, progress: &Progress) -> Result<(), BenchError> {
         let ticket = self.arrived.fetch_add(1, Relaxed);
         let round_end = (ticket / self.threads + 1) * self.threads;

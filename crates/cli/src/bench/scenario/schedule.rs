@@ -1,6 +1,6 @@
 //! When the messages of an open-loop run are due.
 //!
-//! The n-th message is due at a fixed time, whatever became of those before it; a message that
+//! The n-th message is due at a fixed time, whatever became of those before it. A message that
 //! could not be sent in time keeps its intended time, so that waiting shows as latency and cannot
 //! hide (coordinated omission).
 
@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::super::args::BenchArgs;
 use super::super::histogram::Histogram;
 
-/// The clock of `epoll_wait` ticks in milliseconds: the last one is waited for actively.
+/// `epoll_wait` counts in milliseconds, so the last one before a message is waited for actively.
 const COARSE_NANOS: u64 = 1_500_000;
 
 /// The messages of one thread in the order of their times.
@@ -22,12 +22,12 @@ pub(crate) struct Schedule {
     start: u64,
     interval_nanos: f64,
     issued: u64,
-    /// How much later than intended messages were handed out.
+    /// How much later than intended the messages were handed out.
     pub(crate) lag: Histogram,
 }
 
 impl Schedule {
-    /// The schedule of `thread`, whose first message is due at `start` nanoseconds.
+    /// Makes the schedule of `thread`, whose first message is due at `start` nanoseconds.
     pub(crate) fn new(args: &BenchArgs, thread: usize, start: u64) -> Self {
         let step = usize::from(args.threads);
         let pairs = (thread..args.clients()).step_by(step).count() as u64;
@@ -36,7 +36,7 @@ impl Schedule {
         Self { first: thread, step, pairs, start, interval_nanos, issued: 0, lag: Histogram::new() }
     }
 
-    /// The next message that is due at `now`: its publisher and its intended time.
+    /// Returns the next message that is due at `now`: its publisher and its intended time.
     pub(crate) fn next(&mut self, now: u64) -> Option<(usize, u64)> {
         let due = self.next_due()?;
         if due > now {
@@ -48,7 +48,7 @@ impl Schedule {
         Some((publisher, due))
     }
 
-    /// How long to wait for events at `now` without being late for the next message.
+    /// Returns how long to wait for events at `now` without being late for the next message.
     pub(crate) fn wait(&self, now: u64) -> Duration {
         let due = self.next_due().unwrap_or(u64::MAX);
         let left = due.saturating_sub(now).saturating_sub(COARSE_NANOS);

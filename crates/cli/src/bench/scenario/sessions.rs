@@ -3,12 +3,13 @@
 use super::super::error::BenchError;
 use super::super::shard::Shard;
 
-/// The places of subscribers and of publishers among the shard's clients.
+/// Returns the places of subscribers and of publishers among the shard's clients.
 pub(super) fn subscribers_and_publishers(shard: &Shard) -> (Vec<usize>, Vec<usize>) {
     (0..shard.clients.len()).partition(|&place| shard.clients[place].filter.is_some())
 }
 
-/// From now on the clients at `places`, which are offline, resume their sessions and keep them.
+/// Makes the clients at `places`, which are offline, resume their sessions and keep them from now
+/// on.
 pub(super) fn keep(shard: &mut Shard, places: &[usize]) {
     for &place in places {
         shard.clients[place].clean_start = false;
@@ -16,7 +17,7 @@ pub(super) fn keep(shard: &mut Shard, places: &[usize]) {
     }
 }
 
-/// Ends the sessions of the clients at `places`, which are offline, whether there are any or not.
+/// Ends the sessions of the clients at `places`, which are offline, whether they have any or not.
 pub(super) fn forget(shard: &mut Shard, places: &[usize]) -> Result<(), BenchError> {
     for &place in places {
         shard.clients[place].clean_start = true;

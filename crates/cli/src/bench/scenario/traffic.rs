@@ -14,7 +14,7 @@ use super::super::shard::Shard;
 use super::schedule::Schedule;
 use super::{Gate, Snapshot, sessions};
 
-/// How often stalls are looked for and progress is shown.
+/// How often the run looks for stalls and shows progress.
 const TICK: Duration = Duration::from_millis(500);
 
 /// What one thread found.
@@ -22,7 +22,7 @@ const TICK: Duration = Duration::from_millis(500);
 pub(crate) struct Outcome {
     pub(crate) before: Snapshot,
     pub(crate) after: Snapshot,
-    /// Over the whole run, with warm-up and stragglers.
+    /// Over the whole run, including warm-up and stragglers.
     pub(crate) sent: u64,
     pub(crate) delivered: u64,
     pub(crate) duplicates: u64,
@@ -30,7 +30,7 @@ pub(crate) struct Outcome {
     pub(crate) latency: Histogram,
     /// From writing a message above QoS 0 to its PUBACK or PUBREC.
     pub(crate) acknowledgement: Histogram,
-    /// How much later than intended messages were sent.
+    /// How much later than intended the messages were sent.
     pub(crate) lag: Histogram,
 }
 
@@ -49,7 +49,7 @@ struct Run<'a> {
     stage: Stage,
     start: Instant,
     tick_due: Instant,
-    /// The last time at which something arrived, and how much had arrived by then.
+    /// When something arrived last, and how much had arrived by then.
     last_arrival: (Instant, u64),
     before: Snapshot,
     after: Option<Snapshot>,
@@ -114,7 +114,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Sends what is due by the schedule, if there is one, and says how long to wait for events.
+    /// Sends what is due by the schedule, if there is one, and returns how long to wait for events.
     fn send_scheduled(&mut self) -> Result<Duration, BenchError> {
         let Some(schedule) = &mut self.schedule else { return Ok(Duration::from_millis(20)) };
         if matches!(self.stage, Stage::Stragglers | Stage::Over) {
@@ -217,7 +217,7 @@ impl Run<'_> {
         Ok(snapshot)
     }
 
-    /// Ends the connections, and the sessions if they outlive those.
+    /// Ends the connections, and also the sessions if these outlive them.
     fn finish(
         mut self,
         places: &[usize],
@@ -233,7 +233,8 @@ impl Run<'_> {
         self.shard.close(places)?;
         let (delivered, duplicates) = (self.shard.flow.delivered, self.shard.flow.duplicates);
         if self.args.persistent {
-            // While another thread publishes, what is left here would only be queued.
+            // While another thread still publishes, its messages would be queued for the sessions
+            // here.
             gate.pass(&self.shard.flow.progress)?;
             sessions::forget(&mut self.shard, subscribers)?;
         }

@@ -1,4 +1,4 @@
-//! Command lines and what they come to.
+//! Command lines and the setup that they ask for.
 
 use clap::Parser;
 

@@ -16,7 +16,8 @@ impl Channel {
 }
 
 impl Driver {
-    /// Opens a data stream beside the connection, and gives its number. Only once it is accepted.
+    /// Opens a data stream beside the connection, which must have been accepted; returns its
+    /// number.
     pub(crate) fn open_data_stream(&mut self) -> Result<usize, ClientError> {
         let endpoint = self.opener.endpoint();
         let number = self.streams.len();
@@ -35,8 +36,8 @@ impl Driver {
         Ok(self.session.open_stream())
     }
 
-    /// Waits until the broker has read everything on the data streams: a DISCONNECT on the control
-    /// stream could be there before it.
+    /// Waits until the broker has read everything on the data streams: otherwise a DISCONNECT on
+    /// the control stream could overtake it.
     pub(super) fn finish_data_streams(&mut self) {
         let deadline = Instant::now() + CLOSE_TIMEOUT;
         let is_open = |channel: &Channel| !channel.has_ended;
@@ -55,7 +56,7 @@ impl Driver {
         }
     }
 
-    /// Says on a stream that nothing more will come, once everything is sent.
+    /// Says on a stream that nothing more will come, if everything has been sent.
     pub(super) fn finish_sending(&mut self, stream: usize) {
         let Some(channel) = self.streams.get_mut(stream) else { return };
         let is_sent = self.session.outbound(stream).is_empty() && channel.connection.is_flushed();

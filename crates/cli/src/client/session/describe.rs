@@ -1,4 +1,4 @@
-//! One line for each Control Packet, as `-d` shows it, after the lines of mosquitto's `-d`.
+//! One line for each Control Packet, as `-d` shows it, in the style of mosquitto's `-d`.
 
 use midge_codec::{Acknowledgement, Packet, PacketIdentifier, ReasonCode};
 

@@ -1,4 +1,4 @@
-//! The Control Packets of what a command asked for.
+//! Makes the Control Packets that a command asks for.
 
 use std::num::{NonZeroU16, NonZeroU32};
 
@@ -9,7 +9,7 @@ use midge_codec::{
 use super::{ConnectOptions, Publication};
 use crate::client::property::PropertySet;
 
-/// The CONNECT of `options`.
+/// Makes the CONNECT of `options`.
 pub(super) fn connect(options: &ConnectOptions, clean_start: bool) -> Connect<'_> {
     Connect {
         version: options.version,
@@ -38,7 +38,7 @@ fn connect_properties(set: &PropertySet) -> ConnectProperties<'_> {
     }
 }
 
-/// The Will Message, whose topics were checked when the options were made.
+/// Makes the Will Message, whose topics were checked when the options were made.
 fn will(options: &ConnectOptions) -> Option<Will<'_>> {
     let will = options.will.as_ref()?;
     Some(Will {
@@ -51,18 +51,18 @@ fn will(options: &ConnectOptions) -> Option<Will<'_>> {
     })
 }
 
-/// How a PUBLISH says its topic.
+/// How a PUBLISH names its topic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum TopicForm {
     /// By the Topic Name alone, even if an alias was asked for.
     Name,
-    /// By the Topic Name, with the alias that it shall have, if one was asked for.
+    /// By the Topic Name, together with its alias if one was asked for.
     NameWithAlias,
     /// By the alias alone.
     Alias,
 }
 
-/// The PUBLISH of `publication`; the error is a Topic Name that is none.
+/// Makes the PUBLISH of `publication`. Fails if a Topic Name is not valid.
 pub(super) fn publish(
     publication: &Publication,
     packet_id: Option<PacketIdentifier>,
@@ -98,7 +98,7 @@ fn publish_properties(set: &PropertySet) -> Result<PublishProperties<'_>, String
     })
 }
 
-/// A Topic Name, empty where a topic alias stands in for it.
+/// Makes a Topic Name, which is empty if a topic alias stands in for it.
 fn topic_name(topic: &str) -> Result<TopicName<'_>, String> {
     if topic.is_empty() {
         return Ok(TopicName::empty());

@@ -36,8 +36,8 @@ impl InFlight {
         self.entries.len()
     }
 
-    /// A Packet Identifier that no message uses, and nothing that `is_used` says yes to. There is
-    /// one: fewer than 65,535 are ever in use at a time.
+    /// Returns a Packet Identifier that no message uses and that `is_used` says no to. There always
+    /// is one: fewer than 65,535 are in use at a time.
     pub(super) fn next_packet_id(
         &mut self,
         is_used: impl Fn(PacketIdentifier) -> bool,
@@ -66,12 +66,12 @@ impl InFlight {
         self.entries.remove(index).map(|entry| entry.publication)
     }
 
-    /// The identifiers and stages of all messages in their order.
+    /// The Packet Identifiers and stages of all messages, in their order.
     pub(super) fn stages(&self) -> impl Iterator<Item = (PacketIdentifier, Stage)> {
         self.entries.iter().map(|entry| (entry.packet_id, entry.stage))
     }
 
-    /// Has every PUBLISH wait to be sent again.
+    /// Makes every PUBLISH wait to be sent again.
     pub(super) fn queue_again(&mut self, dup: bool) {
         for entry in &mut self.entries {
             if entry.stage != Stage::PubRel {
@@ -88,7 +88,7 @@ impl InFlight {
         released.into_iter().map(|entry| entry.publication).collect()
     }
 
-    /// Nearly always at the front, because Servers acknowledge in order.
+    /// Finds a message: nearly always at the front, because Servers acknowledge in order.
     fn position(&self, packet_id: PacketIdentifier) -> Option<usize> {
         self.entries.iter().position(|entry| entry.packet_id == packet_id)
     }

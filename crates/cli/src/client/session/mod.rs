@@ -1,9 +1,9 @@
 //! The Client's side of MQTT without I/O: bytes that were received go in, events and bytes to be
 //! sent come out, and the time is an argument.
 //!
-//! A received packet is handled only when [`Session::poll_event`] is asked for the next event, so
-//! what the command has not taken is not acknowledged. This module must never touch a socket,
-//! a clock or the terminal; the driver is `client::link`.
+//! A received packet is handled only when [`Session::poll_event`] is asked for the next event, so a
+//! message that the command has not taken is not acknowledged. This module must never touch a
+//! socket, a clock or the terminal; `client::driver` does that.
 
 mod describe;
 mod encode;
@@ -32,7 +32,7 @@ use streams::StreamBytes;
 const CONNACK_TIMEOUT: Duration = Duration::from_secs(10);
 /// The least time that the Server gets to answer a PINGREQ.
 const PINGRESP_TIMEOUT_MIN: Duration = Duration::from_secs(5);
-/// The largest packet that MQTT can say the length of: 1 + 4 + 268,435,455 bytes.
+/// The largest packet whose length MQTT can express: 1 + 4 + 268,435,455 bytes.
 const PACKET_SIZE_MAX: u32 = 268_435_460;
 
 /// The state of one Client, over as many Network Connections as it needs.
@@ -43,15 +43,15 @@ pub(crate) struct Session {
     limits: ServerLimits,
     /// The control stream and the data streams beside it.
     streams: Vec<StreamBytes>,
-    /// The stream whose packets are handled now: answers go there.
+    /// The stream whose packets are handled now; answers go there.
     handled: usize,
-    /// The stream that what the command asks for goes on.
+    /// The stream for what the command publishes and subscribes to.
     asks_on: usize,
     events: VecDeque<Event>,
     in_flight: InFlight,
     /// QoS 2 messages that were delivered and not yet released by a PUBREL.
     unreleased: HashSet<PacketIdentifier>,
-    /// QoS 0 messages that a lost Network Connection has not taken.
+    /// QoS 0 messages that were not sent when a Network Connection was lost.
     unsent_messages: Vec<Publication>,
     requests: HashMap<PacketIdentifier, Vec<String>>,
     takes_messages: bool,
@@ -108,7 +108,7 @@ pub(crate) struct Answer {
     pub(crate) server_reference: Option<String>,
 }
 
-/// Why the Network Connection cannot go on.
+/// Why the Network Connection has to end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
     /// The Server broke the protocol, or speaks another one.
@@ -153,14 +153,14 @@ impl Session {
         self.phase == Phase::Connected
     }
 
-    /// Whether a second connection may find the session that the first one left: asked for with a
-    /// Session Expiry Interval even when the first one began clean.
+    /// Whether another connection may find the session that the last one left: with a Session
+    /// Expiry Interval it may, even if the first connection began clean.
     fn resumes(&self) -> bool {
         let expiry = self.options.properties.number("session-expiry-interval").unwrap_or(0);
         self.connected_before && self.options.version == ProtocolVersion::V5 && expiry > 0
     }
 
-    /// Forgets what belonged to the Network Connection; messages in flight stay, and so do those
+    /// Forgets what belonged to the Network Connection. Messages in flight stay, and so do messages
     /// that never left.
     pub(crate) fn connection_lost(&mut self) {
         self.phase = Phase::NoConnection;
@@ -174,12 +174,12 @@ impl Session {
         self.last_sent = None;
     }
 
-    /// From now on PUBLISH packets are passed over: not delivered, not acknowledged.
+    /// Ignores PUBLISH packets from now on: they are neither delivered nor acknowledged.
     pub(crate) fn stop_messages(&mut self) {
         self.takes_messages = false;
     }
 
-    /// Whether every handshake in either direction is complete.
+    /// Whether every handshake is complete, in both directions.
     pub(crate) fn is_settled(&self) -> bool {
         self.in_flight.len() == 0
             && self.unsent_messages.is_empty()
@@ -192,23 +192,23 @@ impl Session {
         self.in_flight.len()
     }
 
-    /// `qos`, or the highest below it that the Server takes.
+    /// Returns `qos`, or the highest QoS below it that the Server takes.
     pub(crate) fn supported_qos(&self, qos: QoS) -> QoS {
         qos.min(self.limits.maximum_qos)
     }
 
-    /// The Response Information of the CONNACK.
+    /// Returns the Response Information of the CONNACK.
     pub(crate) fn response_information(&self) -> Option<&str> {
         self.limits.response_information.as_deref()
     }
 
-    /// A data stream was opened beside the control stream; gives its number.
+    /// Takes note that a data stream was opened beside the control stream; returns its number.
     pub(crate) fn open_stream(&mut self) -> usize {
         self.streams.push(StreamBytes::default());
         self.streams.len() - 1
     }
 
-    /// What is published or subscribed to from now on goes on this stream.
+    /// Publishes and subscribes on this stream from now on.
     pub(crate) fn ask_on(&mut self, stream: usize) {
         self.asks_on = stream;
     }
@@ -218,7 +218,7 @@ impl Session {
         self.streams[stream].receive(bytes);
     }
 
-    /// The next event, from the packets received so far.
+    /// Returns the next event, from the packets received so far.
     pub(crate) fn poll_event(&mut self, now: Instant) -> Result<Option<Event>, Fault> {
         loop {
             if let Some(event) = self.events.pop_front() {
@@ -230,11 +230,11 @@ impl Session {
         }
     }
 
-    /// Handles the next packet of some stream; false if there is none.
+    /// Handles the next packet of some stream; returns false if there is none.
     fn handle_packets_of_a_stream(&mut self, now: Instant) -> Result<bool, Fault> {
         for _ in 0..self.streams.len() {
             let stream = &mut self.streams[self.handled];
-            // Taken out, because the packet borrows from it while it is handled.
+            // Taken out of the stream, because the packet borrows from it while it is handled.
             let (inbound, start) = (std::mem::take(&mut stream.inbound), stream.inbound_start);
             let outcome = self.handle_next_packet(&inbound[start..], now);
             let stream = &mut self.streams[self.handled];
@@ -254,7 +254,8 @@ impl Session {
         Ok(false)
     }
 
-    /// Handles the packet at the start of `bytes` and says how long it is; 0 when it is not whole.
+    /// Handles the packet at the start of `bytes` and returns its length; 0 if the packet is
+    /// incomplete.
     fn handle_next_packet(
         &mut self,
         bytes: &[u8],
@@ -287,7 +288,7 @@ impl Session {
         }
     }
 
-    /// When [`Self::handle_timeout`] wants to be called.
+    /// Returns when [`Self::handle_timeout`] has to be called.
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
         match self.phase {
             Phase::NoConnection => None,
@@ -322,12 +323,12 @@ impl Session {
         self.limits.keep_alive.max(PINGRESP_TIMEOUT_MIN)
     }
 
-    /// The bytes to be sent next on a stream.
+    /// Returns the bytes to be sent next on a stream.
     pub(crate) fn outbound(&self, stream: usize) -> &[u8] {
         self.streams[stream].unsent()
     }
 
-    /// How many bytes are to be sent, on all streams together.
+    /// Returns how many bytes are to be sent, on all streams together.
     pub(crate) fn unsent_bytes(&self) -> usize {
         self.streams.iter().map(|stream| stream.unsent().len()).sum()
     }
@@ -337,15 +338,15 @@ impl Session {
         self.streams[stream].note_sent(length);
     }
 
-    /// Drops the packets that were not sent, so that what they would acknowledge stays with the
-    /// Server. Does nothing in the middle of a packet.
+    /// Drops the packets that were not sent, so that messages that they would acknowledge stay with
+    /// the Server. Does nothing in the middle of a packet.
     pub(crate) fn discard_outbound(&mut self) {
         self.streams.iter_mut().for_each(StreamBytes::discard_unsent);
     }
 }
 
 impl ServerLimits {
-    /// What holds until the Server says otherwise.
+    /// The limits that hold until the Server names its own.
     fn before_connack(options: &ConnectOptions) -> Self {
         Self {
             receive_maximum: u16::MAX,

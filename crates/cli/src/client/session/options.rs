@@ -1,4 +1,4 @@
-//! What a session is told by its command: how to connect, and what to publish.
+//! What a command tells its session: how to connect, and what to publish.
 
 use std::rc::Rc;
 
@@ -11,7 +11,7 @@ use crate::endpoint::Secret;
 #[derive(Clone, Debug)]
 pub(crate) struct ConnectOptions {
     pub(crate) version: ProtocolVersion,
-    /// Empty asks the Server to assign one.
+    /// Empty: the Server is asked to assign one.
     pub(crate) client_id: String,
     pub(crate) clean_start: bool,
     pub(crate) keep_alive_seconds: u16,
@@ -19,7 +19,7 @@ pub(crate) struct ConnectOptions {
     pub(crate) password: Option<Secret>,
     pub(crate) will: Option<WillOptions>,
     pub(crate) properties: PropertySet,
-    /// The most QoS 1 and 2 messages in flight at once, below the Server's Receive Maximum.
+    /// The most QoS 1 and 2 messages in flight at once. The Server's Receive Maximum may be lower.
     pub(crate) in_flight_max: u16,
     /// Whether every packet becomes an `Event::Trace`.
     pub(crate) trace: bool,

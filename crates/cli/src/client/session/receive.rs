@@ -107,7 +107,7 @@ impl Session {
         Ok(())
     }
 
-    /// The Topic Name, which a topic alias may stand for.
+    /// Returns the Topic Name, also if a topic alias stands for it.
     fn resolve_topic(&mut self, publish: &Publish<'_>) -> Result<String, Breach> {
         let topic = publish.topic.as_str();
         let Some(alias) = publish.properties.topic_alias.map(u16::from) else {
@@ -129,7 +129,8 @@ impl Session {
         })
     }
 
-    /// PUBACK and PUBCOMP: the end of a message's way. One that belongs to nothing is passed over.
+    /// Handles a PUBACK or PUBCOMP, which completes a message. One that belongs to no message is
+    /// ignored.
     fn handle_final(&mut self, content: &Acknowledgement<'_>, stage: Stage, now: Instant) {
         let awaited = |entry: &super::in_flight::Entry| {
             entry.stage == stage
@@ -159,7 +160,8 @@ impl Session {
         if let Some(publication) = self.in_flight.remove(content.packet_id) {
             let topic = publication.topic.to_string();
             let reason_code = match content.reason_code {
-                // To a PUBREL that was sent again: the Server has completed the exchange before.
+                // The answer to a PUBREL that was sent again: the Server had completed the exchange
+                // before.
                 ReasonCode::PacketIdentifierNotFound => ReasonCode::Success,
                 reason_code => reason_code,
             };

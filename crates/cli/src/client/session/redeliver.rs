@@ -1,4 +1,4 @@
-//! What a new Network Connection sends again of what the last one left.
+//! What a new Network Connection sends again because the last one left it unfinished.
 //!
 //! It must never send more at once than the Server's new limits allow, and never lose a message
 //! without an event that says so.
@@ -12,7 +12,7 @@ use super::receive::answer;
 use super::{CONTROL, Event, Publication, Session};
 
 impl Session {
-    /// Sends again what the last Network Connection left unacknowledged [MQTT-4.4.0-1]. When the
+    /// Sends again what the last Network Connection left unacknowledged [MQTT-4.4.0-1]. If the
     /// Server has forgotten the session, the messages are new to it.
     pub(super) fn redeliver(&mut self, session_present: bool, now: Instant) {
         if !session_present {
@@ -58,7 +58,8 @@ impl Session {
         }
     }
 
-    /// Sends a message, or tells that the Server does not take it any more.
+    /// Sends a message, or reports that the Server does not take it any more. Returns whether it
+    /// was sent.
     fn send_or_refuse(
         &mut self,
         publication: &Publication,

@@ -1,4 +1,4 @@
-//! What a command has the session send.
+//! What the session sends because a command asks for it.
 
 use std::time::Instant;
 
@@ -21,8 +21,8 @@ impl Session {
         self.options.in_flight_max.min(self.limits.receive_maximum).into()
     }
 
-    /// Sends a message. Only with [`Self::send_quota`] left; the error says which limit of the
-    /// Server the message breaks.
+    /// Sends a message. For a QoS 1 or 2 message, some [`Self::send_quota`] must be left. The error
+    /// says which limit of the Server the message breaks.
     pub(crate) fn publish(
         &mut self,
         publication: &Publication,
@@ -75,7 +75,8 @@ impl Session {
         Ok(())
     }
 
-    /// An alias stands in for the Topic Name once it was sent beside it on the same connection.
+    /// Chooses how to name the topic: by its alias alone once the alias was sent with the Topic
+    /// Name on the same stream.
     fn topic_form(&self, stream: usize, publication: &Publication) -> TopicForm {
         match topic_alias(publication) {
             Some(alias) if alias > self.limits.topic_alias_maximum => TopicForm::Name,
@@ -105,7 +106,7 @@ impl Session {
         }
     }
 
-    /// Asks for `filters` with one set of options.
+    /// Subscribes to `filters` with one set of options.
     pub(crate) fn subscribe(
         &mut self,
         filters: &[String],
@@ -127,7 +128,7 @@ impl Session {
         self.requests.insert(packet_id, filters.to_vec());
     }
 
-    /// Gives up `filters`.
+    /// Unsubscribes from `filters`.
     pub(crate) fn unsubscribe(
         &mut self,
         filters: &[String],
@@ -174,7 +175,7 @@ impl Session {
         self.phase = Phase::NoConnection;
     }
 
-    /// Sends what belongs on the control stream.
+    /// Sends a packet on the control stream.
     pub(super) fn send(&mut self, packet: &Packet<'_>, now: Instant) {
         self.send_on(CONTROL, packet, now);
     }

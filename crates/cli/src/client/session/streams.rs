@@ -1,13 +1,13 @@
 //! The bytes of the streams of a Network Connection: one, or with QUIC several.
 //!
-//! The session knows what packets mean; here is only what belongs to one stream alone.
+//! The session knows what packets mean; this module has only what belongs to one stream alone.
 
 use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
 
 use super::Publication;
 
-/// The stream that the CONNECT goes on.
+/// The stream that carries the CONNECT.
 pub(crate) const CONTROL: usize = 0;
 
 /// One stream.
@@ -19,7 +19,7 @@ pub(super) struct StreamBytes {
     outbound_start: usize,
     /// How many bytes have left `outbound` since the connection began.
     sent: u64,
-    /// The QoS 0 messages in `outbound`, each with the place of its end.
+    /// The QoS 0 messages in `outbound`, each with the position of its end.
     unsent_messages: VecDeque<(u64, Publication)>,
     /// What the Server's topic aliases stand for.
     pub(super) topic_aliases: HashMap<u16, String>,
@@ -37,7 +37,7 @@ impl StreamBytes {
         self.inbound.extend_from_slice(bytes);
     }
 
-    /// The bytes to be sent next.
+    /// Returns the bytes to be sent next.
     pub(super) fn unsent(&self) -> &[u8] {
         &self.outbound[self.outbound_start..]
     }
@@ -61,7 +61,7 @@ impl StreamBytes {
         self.unsent_messages.push_back((end, publication.clone()));
     }
 
-    /// The QoS 0 messages of which the Server cannot have all bytes.
+    /// Takes the QoS 0 messages that the Server cannot have in full.
     pub(super) fn take_unsent_messages(&mut self) -> impl Iterator<Item = Publication> {
         std::mem::take(&mut self.unsent_messages).into_iter().map(|(_, publication)| publication)
     }

@@ -1,4 +1,4 @@
-//! The session against a Server that is only bytes, on a clock of the test's own.
+//! The session against a Server that consists only of bytes, on the test's own clock.
 
 mod connecting;
 mod receiving;
@@ -32,7 +32,7 @@ impl Pair {
         Self { session, version, now }
     }
 
-    /// A session that the Server accepted with these limits.
+    /// Returns a session that the Server has accepted with these limits.
     fn accepted(options: ConnectOptions, properties: ConnAckProperties<'_>) -> Self {
         let mut pair = Self::new(options);
         pair.sent();
@@ -45,7 +45,7 @@ impl Pair {
         Self::accepted(ConnectOptions::default(), ConnAckProperties::default())
     }
 
-    /// What the Server receives, one line for each packet.
+    /// Returns what the Server receives, one line for each packet.
     fn sent(&mut self) -> Vec<String> {
         let mut bytes = self.session.outbound(CONTROL);
         let mut lines = Vec::new();

@@ -1,7 +1,8 @@
-//! Limits against each other: one that another makes useless, and one that nobody could keep to.
+//! Limits against each other: a limit that another one makes useless, and one that nobody could
+//! keep to.
 //!
-//! A limit that is merely larger than another one is none of these: that is how people say that it
-//! is not to bound anything by itself.
+//! A limit that is merely larger than another one is neither: people write it to say that it is not
+//! to bound anything by itself.
 
 use midge_store::Options as StoreOptions;
 
@@ -10,7 +11,7 @@ use super::super::settings::{Setting, Settings};
 use super::super::value::Value;
 use super::{limit, one, useless};
 
-/// Limits of which the first one is 0, and those that bound nothing then.
+/// Limits, each with those that bound nothing if it is 0, and what 0 means.
 const NOTHING_OF_THE_KIND: [(&str, &[&str], &str); 6] = [
     ("retained_messages_max", &["retained_bytes_max"], "nothing is retained"),
     ("retained_bytes_max", &["retained_messages_max"], "nothing is retained"),
@@ -54,7 +55,7 @@ fn check_nothing_of_the_kind(settings: &Settings, problems: &mut Vec<Problem>) {
     }
 }
 
-/// A store that has room for no message.
+/// Reports a store that has room for no message.
 fn check_store(settings: &Settings) -> Option<Problem> {
     let bytes = one(settings, "limits", "store_bytes_max");
     let segment = one(settings, "storage", "segment_bytes");

@@ -1,5 +1,5 @@
-//! Switches that make other keys useless: what no Client may ask for, or nobody speaks, needs no
-//! limits and no rules.
+//! Switches that make other keys useless: a feature that no Client may use, or whose protocol
+//! version nobody speaks, needs no limits and no rules.
 
 use super::super::problem::Problem;
 use super::super::settings::{Setting, Settings, Table};
@@ -9,11 +9,12 @@ use super::{one, stands, useless};
 
 /// A switch that is off for all Clients, and the keys that mean nothing then.
 struct Off {
-    /// Whether it is off where `[capabilities]` or a listener says this.
+    /// Whether this value, in `[capabilities]` or of a listener, switches it off.
     is_off: fn(&Value) -> bool,
-    /// Its name in `[capabilities]`.
+    /// The name of the switch in `[capabilities]`.
     switch: &'static str,
-    /// Why, as the rest of a sentence; some listener may say it, or `[capabilities]`.
+    /// Why the keys mean nothing, as the rest of a sentence. It has to fit whether `[capabilities]`
+    /// or the listeners switch it off.
     why: &'static str,
     keys: &'static [(&'static str, &'static str)],
 }
@@ -99,8 +100,8 @@ fn speaks(versions: &Value, is_meant: fn(&str) -> bool) -> bool {
     }
 }
 
-/// What says that no Client can use it, whatever listener it comes by; `None`: some can. A wrong
-/// value is none.
+/// Returns the settings that keep every Client from using this, whatever listener it comes by;
+/// `None` if some Client can use it. A wrong value keeps nobody from it.
 fn off_everywhere<'s>(
     settings: &'s Settings,
     switch: &str,
@@ -120,7 +121,7 @@ fn off_everywhere<'s>(
     deciding.into_iter().map(|setting| setting.filter(|it| is_off(&it.value))).collect()
 }
 
-/// A listener where nobody could have what it lets Clients have.
+/// Reports a listener that lets Clients use Subscription Identifiers, although none of them can.
 fn check_identifiers(settings: &Settings, table: &Table) -> Option<Problem> {
     let setting = table.get("capabilities.subscription_identifiers")?;
     if is_false(&setting.value) {
@@ -136,7 +137,7 @@ fn check_identifiers(settings: &Settings, table: &Table) -> Option<Problem> {
         .then(|| Problem::new(setting.origin.clone(), message).help("leave it out"))
 }
 
-/// Shared subscriptions that keep nothing have no limits for it.
+/// Reports limits for what shared subscriptions keep, if they keep nothing.
 fn check_backlog(settings: &Settings, problems: &mut Vec<Problem>) {
     let Some(backlog) = one(settings, "shared_subscriptions", "backlog") else { return };
     if !is_false(&backlog.value) {
@@ -148,7 +149,7 @@ fn check_backlog(settings: &Settings, problems: &mut Vec<Problem>) {
         .extend(keys.iter().filter_map(|key| useless(settings, ("limits", key), &[backlog], why)));
 }
 
-/// Subscriptions that are made for Clients are such as they could make themselves.
+/// Reports automatic subscriptions that Clients could not make themselves.
 fn check_automatic(settings: &Settings, problems: &mut Vec<Problem>) {
     let off = |switch: &str| off_everywhere(settings, switch, is_false);
     let (no_shared, no_wildcards) = (off("shared_subscriptions"), off("wildcard_subscriptions"));
@@ -157,7 +158,7 @@ fn check_automatic(settings: &Settings, problems: &mut Vec<Problem>) {
             continue;
         };
         let is_shared = filter.starts_with("$share/") || filter.starts_with("$queue/");
-        // A rule may put something else in the place of a wildcard.
+        // A rewrite rule may put something else in the place of a wildcard.
         let has_wildcard = filter.contains(['+', '#']) && !may_be_rewritten(settings, filter);
         let (switch, causes) = match (&no_shared, &no_wildcards) {
             (Some(causes), _) if is_shared => ("shared_subscriptions", causes),

@@ -1,4 +1,4 @@
-//! Topics and Topic Filters of rules: what is never matched, never reached or never allowed.
+//! Topics and Topic Filters of rules: those that are never matched, never reached or never allowed.
 
 use super::super::filters::{covers, is_reserved, overlap};
 use super::super::problem::Problem;
@@ -6,16 +6,16 @@ use super::super::settings::{Settings, Table};
 use super::super::value::Value;
 use super::{limit, one, stands};
 
-/// What begins Topic Filters that ask for more than matching.
+/// The first levels of Topic Filters that ask for more than matching.
 const FILTER_KINDS: [&str; 3] = ["$share", "$queue", "$exclusive"];
 
-/// What begins the topic of a message that is to be published later.
+/// The beginning of the topic of a message that is to be published later.
 const DELAYED: &str = "$delayed/";
 
 /// Where a bridge publishes below `$SYS`.
 const BRIDGE_STATES: &str = "$SYS/broker/connection/";
 
-/// Its topics there.
+/// The Topic Filter of a bridge's topics there.
 const BRIDGE_STATE_FILTER: &str = "$SYS/broker/connection/+/state";
 
 pub(super) fn check(settings: &Settings, problems: &mut Vec<Problem>) {
@@ -39,12 +39,12 @@ pub(super) fn check(settings: &Settings, problems: &mut Vec<Problem>) {
     check_all_levels(settings, problems);
 }
 
-/// Whether a rewrite is about Topic Filters, too.
+/// Whether a rewrite rule applies to Topic Filters, too.
 fn rewrites_filters(rule: &Table) -> bool {
     rule.boolean("subscribe").unwrap_or(true)
 }
 
-/// Whether a rewrite may make another filter of that of a subscription.
+/// Whether a rewrite rule may turn the filter of a subscription into another one.
 pub(super) fn may_be_rewritten(settings: &Settings, filter: &str) -> bool {
     // A variable may stand for anything.
     let levels = plain_filter(filter).split('/');
@@ -54,7 +54,7 @@ pub(super) fn may_be_rewritten(settings: &Settings, filter: &str) -> bool {
     rules.any(|rule| rule.text("from").is_none_or(|from| overlap(from, &filter)))
 }
 
-/// A rewrite that can never be applied.
+/// Reports a rewrite rule that can never be applied.
 fn check_rewrite(table: &Table, problems: &mut Vec<Problem>) {
     let flag = |key: &str| table.boolean(key).unwrap_or(true);
     let (publish, subscribe) = (flag("publish"), flag("subscribe"));
@@ -105,7 +105,7 @@ fn check_rewrite(table: &Table, problems: &mut Vec<Problem>) {
     }
 }
 
-/// Whether a topic begins like a delayed one and is none, whatever its `$1`, `$2`... stand for.
+/// Whether a topic begins like a delayed one but is none, whatever its `$1`, `$2`... stand for.
 fn is_no_delay(to: &str) -> bool {
     let Some(rest) = to.strip_prefix(DELAYED) else { return to == "$delayed" };
     let is_delay =
@@ -113,14 +113,14 @@ fn is_no_delay(to: &str) -> bool {
     numbers(rest).next().is_none() && !rest.split_once('/').is_some_and(is_delay)
 }
 
-/// Whether what is written there may come to be where bridges tell their state.
+/// Whether a message for `to` may end up where bridges publish their state.
 fn may_be_bridge_state(to: &str) -> bool {
     let end = to.match_indices('$').map(|(at, _)| at).find(|at| *at > 0);
     let literal = &to[..end.unwrap_or(to.len())];
     literal.starts_with(BRIDGE_STATES) || end.is_some() && BRIDGE_STATES.starts_with(literal)
 }
 
-/// The digits behind each `$` that has some.
+/// The digits behind each `$` that is followed by digits.
 fn numbers(to: &str) -> impl Iterator<Item = &str> {
     let digits = to.split('$').skip(1).map(|rest| {
         let end = rest.find(|char: char| !char.is_ascii_digit()).unwrap_or(rest.len());
@@ -129,7 +129,7 @@ fn numbers(to: &str) -> impl Iterator<Item = &str> {
     digits.filter(|digits| !digits.is_empty())
 }
 
-/// A rule that changes nothing is good for one thing: to keep its topics from rules behind it.
+/// Reports a rule that changes nothing, unless it keeps its topics from rules behind it.
 fn check_same(table: &Table, behind: &[Table]) -> Option<Problem> {
     let (from, to) = (table.text("from")?, table.text("to")?);
     let mut count = 0;
@@ -152,13 +152,14 @@ fn check_same(table: &Table, behind: &[Table]) -> Option<Problem> {
     Some(problem.help("leave it out; it would only keep topics from rules below it"))
 }
 
-/// Levels that no topic may have. They are counted when rules have been applied.
+/// Reports topics with more levels than a topic may have. Levels are counted after rewriting.
 fn check_all_levels(settings: &Settings, problems: &mut Vec<Problem>) {
     let mut check = |table: &Table, key: &str, topic: Option<&str>| {
         problems.extend(topic.and_then(|topic| check_levels(settings, table, key, topic)));
     };
     for rule in settings.tables("rewrite") {
-        // How many of a delayed one are the topic's is not known before it is rewritten.
+        // A delayed one is left out: only after rewriting is it known how many of its levels belong
+        // to the topic.
         check(rule, "to", rule.text("to").filter(|to| !to.starts_with(DELAYED)));
     }
     for rule in settings.tables("durability") {
@@ -188,7 +189,7 @@ fn check_levels(settings: &Settings, table: &Table, key: &str, topic: &str) -> O
     Some(Problem::new(setting.origin.clone(), message).help(help))
 }
 
-/// The filter behind `$share/NAME/` and the like.
+/// Returns the filter behind `$share/NAME/`, `$queue/` or `$exclusive/`.
 fn plain_filter(filter: &str) -> &str {
     match filter.split_once('/') {
         Some(("$share", rest)) => rest.split_once('/').map_or(rest, |(_, filter)| filter),
@@ -197,7 +198,7 @@ fn plain_filter(filter: &str) -> &str {
     }
 }
 
-/// A subscription that nothing is ever sent for, or that nobody can have.
+/// Reports a subscription that nothing is ever sent for, or that nobody can have.
 fn check_automatic(settings: &Settings, table: &Table) -> Option<Problem> {
     let (filter, setting) = (table.text("filter")?, table.get("filter")?);
     if may_be_rewritten(settings, filter) {
@@ -222,7 +223,7 @@ fn check_automatic(settings: &Settings, table: &Table) -> Option<Problem> {
     None
 }
 
-/// More subscriptions than a Session may have.
+/// Reports the first subscription beyond those that a Session may have.
 fn check_count(settings: &Settings, automatic: &[Table]) -> Option<Problem> {
     let key = "subscriptions_per_session_max";
     let most = usize::try_from(limit(settings, key)).ok()?;
@@ -242,7 +243,7 @@ fn check_count(settings: &Settings, automatic: &[Table]) -> Option<Problem> {
     Some(problem.help("make that larger, as Clients have subscriptions of their own"))
 }
 
-/// A rule for topics that only the broker publishes to.
+/// Reports a rule for topics that only the broker publishes to.
 fn check_own_topics(tables: &[Table], problems: &mut Vec<Problem>) {
     for table in tables {
         let (Some(filter), Some(setting)) = (table.text("filter"), table.get("filter")) else {
@@ -262,7 +263,8 @@ fn check_own_topics(tables: &[Table], problems: &mut Vec<Problem>) {
     }
 }
 
-/// Response Information has to name a topic that Clients can publish to.
+/// Reports a prefix that Clients cannot publish to, because Response Information has to name a
+/// topic that they can.
 fn check_response_prefix(settings: &Settings, problems: &mut Vec<Problem>) {
     let Some(setting) = one(settings, "requests", "response_prefix") else { return };
     let Value::Text(prefix) = &setting.value else { return };
@@ -277,8 +279,9 @@ fn check_response_prefix(settings: &Settings, problems: &mut Vec<Problem>) {
     }
 }
 
-/// Filters of rules are compared with topics as they are published or subscribed to, without
-/// prefixes. Only a rule for subscriptions alone may make something of `$delayed/`.
+/// Reports filters that begin with a prefix. Rules are compared with topics as they are published
+/// or subscribed to, without prefixes. Only a rule for subscriptions alone can have a use for
+/// `$delayed/`.
 fn check_prefixes(tables: &[Table], key: &str, problems: &mut Vec<Problem>) {
     for table in tables {
         let (Some(filter), Some(setting)) = (table.text(key), table.get(key)) else { continue };
@@ -294,15 +297,15 @@ fn check_prefixes(tables: &[Table], key: &str, problems: &mut Vec<Problem>) {
     }
 }
 
-/// Whether `earlier` rewrites everything that `later` does, names and filters.
+/// Whether `earlier` rewrites every kind that `later` does: Topic Names and Topic Filters.
 fn have_the_same_kinds(earlier: &Table, later: &Table) -> bool {
     ["publish", "subscribe"]
         .into_iter()
         .all(|key| earlier.boolean(key).unwrap_or(true) || !later.boolean(key).unwrap_or(true))
 }
 
-/// Of several rules the first one that matches counts: one behind a rule that matches all of its
-/// topics is never reached.
+/// Reports rules that are never reached: the first rule that matches counts, so that a rule behind
+/// one that matches all of its topics has no effect.
 fn check_order(
     tables: &[Table],
     key: &str,
@@ -325,7 +328,7 @@ fn check_order(
     }
 }
 
-/// A second subscription to a filter replaces the first one.
+/// Reports a filter that is subscribed to twice: the second subscription replaces the first one.
 fn check_twice(tables: &[Table], problems: &mut Vec<Problem>) {
     for (index, table) in tables.iter().enumerate() {
         let (Some(filter), Some(setting)) = (table.text("filter"), table.get("filter")) else {

@@ -1,4 +1,4 @@
-//! Whatever stands in a file, a variable or a flag: an answer, never a panic (S20).
+//! Any text in a file, a variable or a flag gets an answer, never a panic (S20).
 
 use proptest::prelude::*;
 
@@ -38,7 +38,7 @@ qos = 1
 level = """info"""
 "#;
 
-/// Every way to show a result, so that none of them panics.
+/// Shows a result in every way, to see that none of them panics.
 fn show(result: &Result<Loaded, Report>) {
     match result {
         Ok(loaded) => {

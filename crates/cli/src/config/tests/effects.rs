@@ -3,7 +3,7 @@
 use super::super::flags::Flags;
 use super::{Variables, error, file, load, load_text, variables};
 
-/// The message of the only problem of `text`, and what helps.
+/// Returns the message of the only problem of `text`, and what helps.
 #[track_caller]
 fn problem(text: &str) -> String {
     let all = error(load_text(text));
@@ -187,7 +187,7 @@ fn automatic_subscriptions_can_be_made() {
     let said = problem(&format!("{two}subscriptions_per_session_max = 1"));
     assert!(said.contains("a Session may have 1") && said.contains(":3:"), "{said}");
     assert_right(&format!("{two}subscriptions_per_session_max = 2"));
-    // Those without a user name get the second one.
+    // Clients without a user name get the second one.
     let some = format!("{two}subscriptions_per_session_max = 1").replace("'a'", "'${user_name}'");
     assert_right(&some);
     let most = variables(&[("MIDGE_LIMITS_SUBSCRIPTIONS_PER_SESSION_MAX", "1")]);
@@ -207,7 +207,7 @@ fn no_rule_is_about_more_levels_than_a_topic_may_have() {
     }
     assert_right(&format!("{limit}[[durability]]\nfilter = 'a/b/#'\nlevel = 'memory'"));
     assert_right(&format!("{limit}[[auto_subscribe]]\nfilter = '$share/g/a/b'"));
-    // Rules come first.
+    // Rules are applied before levels are counted.
     let shorter = "[[rewrite]]\nfrom = 'a/b/c'\nto = 'a'";
     assert_right(&format!("{limit}{shorter}"));
     assert_right(&format!("{limit}{shorter}\n[[auto_subscribe]]\nfilter = 'a/${{client_id}}/c'"));
@@ -233,7 +233,7 @@ fn a_switch_that_is_off_makes_its_keys_useless() {
         let text = format!("[capabilities]\n{switch}\n{key}\n");
         let said = problem(&text);
         assert!(said.contains("has no effect") && said.contains(why), "{said}");
-        // A listener that has it gives the key its meaning.
+        // A listener with the switch on gives the key its meaning.
         let (name, _) = switch.split_once(" = ").unwrap();
         let on = match name {
             "qos_max" => "2",

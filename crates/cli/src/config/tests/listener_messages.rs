@@ -4,7 +4,7 @@ use super::{assert_error, error, load_text, variables};
 use crate::config::flags::Flags;
 use crate::config::load;
 
-/// The errors of a listener with these lines, each on one line.
+/// Returns the errors of a listener with these lines, each on one line.
 fn lines(text: &str) -> Vec<String> {
     match load_text(&format!("[[listener]]\n{text}\n")) {
         Ok(_) => Vec::new(),
@@ -12,7 +12,7 @@ fn lines(text: &str) -> Vec<String> {
     }
 }
 
-/// The only error of a TCP listener with these lines, without its place.
+/// Returns the only error of a TCP listener with these lines, without its place.
 #[track_caller]
 fn message(text: &str) -> String {
     let lines = lines(&format!("bind = '0.0.0.0:1'\n{text}"));

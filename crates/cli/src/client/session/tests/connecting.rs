@@ -85,7 +85,7 @@ fn sends_again_what_a_lost_connection_left_unacknowledged() {
     pair.receive(&connack(true, ConnAckProperties::default()));
     pair.events();
     assert_eq!(pair.sent(), ["PUBLISH (d1, q1, r0, m1, 't', ... (1 bytes))", "PUBREL (m2, 0x00)"]);
-    // No error during recovery: the first PUBREL had arrived.
+    // This is no error during recovery: the first PUBREL had arrived.
     pair.receive(&Packet::PubComp(content(2, ReasonCode::PacketIdentifierNotFound)));
     let events = pair.events();
     assert!(
@@ -154,7 +154,7 @@ fn keeps_qos_0_messages_that_a_lost_connection_has_not_taken() {
     pair.publish(QoS::AtMostOnce);
     let length = pair.session.outbound(CONTROL).len();
     pair.publish(QoS::AtMostOnce);
-    // The first has left, and the second in part.
+    // The first message has left, and a part of the second.
     pair.session.handle_sent(CONTROL, length + 1);
     pair.session.connect(pair.now);
     assert_eq!(pair.sent().len(), 1);
