@@ -72,7 +72,7 @@ impl Targets {
         run.arg(format!("-max_total_time={seconds}")).arg("-timeout=10").arg("-verbosity=0");
         run.arg("-print_final_stats=1");
         run.arg(format!("-artifact_prefix={}/", artifacts.display())).arg(corpus);
-        for seeds in ["fuzz/seeds", "fuzz/corpus"] {
+        for seeds in ["fuzz/seeds", "fuzz/regressions", "fuzz/corpus"] {
             let seeds = self.root.join(seeds).join(name);
             if seeds.is_dir() {
                 run.arg(seeds);
