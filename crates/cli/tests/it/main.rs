@@ -1,4 +1,5 @@
-//! The `midge` binary end to end: real processes, a real broker, the clients of others as peers.
+//! The `midge` binary end to end: real processes, a real broker, and other projects' clients as
+//! peers.
 
 mod broker;
 mod command;
