@@ -318,8 +318,7 @@ impl Client {
         self.read_until_closed_within(DEADLINE)
     }
 
-    /// Returns whether the broker closes the connection within `wait`; packets before that are
-    /// dropped.
+    /// Returns whether the broker closes the connection within `wait`; drops earlier packets.
     pub fn is_closed_within(&mut self, wait: Duration) -> bool {
         let end = Instant::now() + wait;
         loop {
@@ -409,8 +408,7 @@ impl Client {
         Some(packet)
     }
 
-    /// Reads once; returns how many bytes arrived (0 at the end), or `None` if none arrived in
-    /// time.
+    /// Reads once; returns how many bytes arrived (0 at the end), or `None` after the wait.
     fn fill_inbox(&mut self, wait: Duration) -> Option<usize> {
         match self.transport.receive(&mut self.inbox, wait) {
             Ok(count) => Some(count),

@@ -20,7 +20,7 @@ impl Fence {
         Self { topic }
     }
 
-    /// Publishes the fence; returns, and acknowledges, all messages that reach `subscriber` before
+    /// Publishes the fence; returns and acknowledges all messages that reach `subscriber` before
     /// it.
     pub fn pass(&self, publisher: &mut Client, subscriber: &mut Client) -> Vec<Publish> {
         publisher.publish(&self.topic, "fence", 1);

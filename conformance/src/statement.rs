@@ -134,8 +134,7 @@ pub fn fault(statement: &Statement) -> Option<&'static str> {
     }
 }
 
-/// Returns the text of a table in which each statement lists the tests of `proofs` (statement id to
-/// names).
+/// Returns the text of a table whose statements list the tests of `proofs` (statement id to names).
 pub fn table_text(statements: &[Statement], proofs: &BTreeMap<String, Vec<String>>) -> String {
     let entries = statements.iter().map(|statement| {
         let tests = proofs.get(&statement.id).map_or(&[][..], Vec::as_slice);

@@ -76,8 +76,7 @@ impl Writer {
         self.0
     }
 
-    /// Returns the complete packet: fixed header with `first_byte`, Remaining Length, and the
-    /// fields.
+    /// Returns the packet: a fixed header with `first_byte`, Remaining Length, and the fields.
     pub fn packet(self, first_byte: u8) -> Vec<u8> {
         let header = Self::new().u8(first_byte).variable(self.0.len());
         header.bytes(&self.0).into_bytes()
@@ -166,8 +165,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Returns the Variable Byte Integer at the start of `bytes` and its length; `None` while it is
-/// incomplete.
+/// Returns the Variable Byte Integer at the start of `bytes` and its length; `None` if incomplete.
 ///
 /// # Panics
 /// When it is longer than necessary or than four bytes.

@@ -12,8 +12,7 @@ pub enum Framing {
     Whole,
     /// One binary message for each byte.
     Bytes,
-    /// Messages of odd sizes, some in several fragments, with an empty message and a ping in
-    /// between.
+    /// Messages of odd sizes, some in several fragments, with an empty message and a ping between.
     Uneven,
 }
 

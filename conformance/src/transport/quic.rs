@@ -60,8 +60,7 @@ impl Drop for Quic {
     fn drop(&mut self) {
         if let Some(mut open) = self.open.take() {
             runtime().spawn(async move {
-                // An error means that it had been finished already, or that the broker ended it
-                // first.
+                // An error means that it was finished already, or that the broker was first.
                 let _ = open.sending.finish();
                 let _ = timeout(PATIENCE, open.sending.stopped()).await;
                 drop(open.receiving);

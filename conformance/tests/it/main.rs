@@ -1,7 +1,6 @@
 //! The tests of the normative statements, by specification and chapter, and of the tables.
 //!
-//! Where both versions demand the same, a scenario tests it; each test names the statements that it
-//! proves.
+//! A scenario tests what both versions demand alike; a test names the statements that it proves.
 
 mod scenario;
 mod table;

@@ -147,8 +147,7 @@ fn mqtt5_4_4_0_2_refused_messages_are_not_sent_again() {
 
 /// [MQTT-4.3.3-9]
 ///
-/// A QoS 2 PUBLISH that a PUBREC refuses leaves no state: no PUBREL follows, and the identifier is
-/// free.
+/// A QoS 2 PUBLISH that a PUBREC refuses leaves no state: no PUBREL, and the identifier is free.
 #[test]
 fn mqtt5_4_3_3_9_identifier_is_free_after_a_refusing_pubrec() {
     let topic = topic();

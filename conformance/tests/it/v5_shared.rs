@@ -94,8 +94,8 @@ fn mqtt5_4_8_2_3_granted_qos_is_respected() {
     }
 }
 
-/// Starts a delivery: the first member has a QoS 2 message whose handshake it has not finished when
-/// the second member joins.
+/// Starts a delivery: the first member has a message whose handshake it has not finished when the
+/// second member joins.
 fn started_delivery(first: &mut Client, topic: &str, qos: u8) -> (Publish, Client, Client) {
     first.subscribe(&share(topic), qos);
     let mut publisher = v5().open();

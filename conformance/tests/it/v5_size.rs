@@ -236,8 +236,7 @@ fn mqtt5_3_1_2_24_subscription_identifiers_count() {
         let subscribe = Subscribe::new(1).filter(&format!("{root}{filter}"), 0);
         client.subscribe_packet(&subscribe.with(identifier));
     }
-    // Five identifiers of five bytes do not fit beside this payload; the message would fit without
-    // any.
+    // Five identifiers of five bytes do not fit beside this payload; without any it would fit.
     let payload = "x".repeat(SIZE as usize - 10 - root.len());
     v5().open().publish(&format!("{root}/a/b"), &payload, 0);
     client.until_ping();

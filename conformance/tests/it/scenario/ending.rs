@@ -111,8 +111,7 @@ fn receive_own(client: &mut Client, qos: u8) -> Publish {
     use midge_conformance::Ack;
     let mut received = None;
     let mut acknowledgements = 0;
-    // As the publisher: nothing, PUBACK, or PUBREC and PUBCOMP; as the receiver of QoS 2 also
-    // PUBREL.
+    // As publisher: nothing, PUBACK, or PUBREC and PUBCOMP; as receiver of QoS 2 also PUBREL.
     let expected = [0, 1, 3][usize::from(qos)];
     while received.is_none() || acknowledgements < expected {
         acknowledgements += 1;

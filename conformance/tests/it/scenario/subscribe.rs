@@ -112,8 +112,7 @@ pub(crate) fn no_message_is_lost_by_a_replacement(version: Version) {
     }
 }
 
-/// One copy arrives, at the highest QoS of all matching subscriptions; other brokers may send more
-/// copies.
+/// One copy arrives, at the highest QoS of all that match; other brokers may send more copies.
 pub(crate) fn overlapping_subscriptions_deliver_at_the_highest_qos(version: Version) {
     let root = topic();
     let mut client = connect(version).open();

@@ -169,8 +169,7 @@ pub(crate) fn wildcards_are_accepted_where_they_belong(version: Version) {
     for filter in ["/+", "/+/a", "/a/+/b", "/#", "/+/#", "/+/+"] {
         client.subscribe(&format!("{root}{filter}"), 0);
     }
-    // Only acceptance is checked for these: they may match what other tests publish at the same
-    // time.
+    // Only acceptance is checked for these: they may match messages of other tests.
     for filter in ["+", "+/+", "/+", "+/"] {
         client.subscribe(&format!("{filter}/{root}"), 0);
     }

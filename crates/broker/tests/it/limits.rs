@@ -1,4 +1,4 @@
-//! Limits on how many there may be of something, and on the length of a name.
+//! Limits on connections, Sessions and the like, and on the length of a name.
 
 use std::sync::Arc;
 

@@ -73,8 +73,7 @@ fn a_broker_short_of_memory_still_hears_who_does_not_publish() {
     }
     // So large that nothing else in this process changes the ratio noticeably.
     let ballast = vec![1_u8; 200 << 20];
-    // From 75 % on, QoS 0 is dropped and publishers are held back; from 85 % on, Clients have to
-    // go.
+    // From 75 %, QoS 0 is dropped and publishers are held back; from 85 %, Clients have to go.
     let limits = Limits { memory_bytes_max: resident_bytes() / 80 * 100, ..Limits::default() };
     let broker = builder(1).limits(limits).start().unwrap();
     let mut quiet = Client::connect(address(&broker), "quiet");

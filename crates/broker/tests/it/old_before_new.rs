@@ -332,8 +332,7 @@ fn connect_bytes(client_id: &str) -> Vec<u8> {
     bytes_of(&Packet::Connect(Box::new(connect_packet(version(), client_id))), version())
 }
 
-/// Connects a subscriber for which each [`busy_message`] is so much work that a turn ends after a
-/// few.
+/// Connects a subscriber to which each [`busy_message`] is much work: a few of them fill a turn.
 fn busy_subscriber(broker: &Broker) -> Client {
     let mut groups = Client::connect(address(broker), "groups");
     for number in 0..150 {

@@ -40,8 +40,7 @@ fn a_refused_connect_does_not_let_another_worker_make_a_second_session() {
     next(&asked).1.refuse(ReasonCode::NotAuthorized);
     clients[1].expect(&[0x20, 2, 0, 5]);
     clients[1].expect_end();
-    // Wherever these connections are, they go to the worker that may soon own the first one's
-    // Session.
+    // Wherever these are, they go to the worker that may soon own the first one's Session.
     clients[3].write(&[&connect("same")]);
     let fourth = next(&asked).1;
     clients[2].write(&[&connect("same")]);

@@ -39,8 +39,7 @@ struct Pinging {
 }
 
 impl Pinging {
-    /// A pause this long may have made the Client silent: a busy machine may not let the thread
-    /// run.
+    /// A pause that may make the Client silent: a busy machine may not let the thread run.
     const SILENT: Duration = Duration::from_millis(SILENCE.as_millis() as u64 / 2);
 
     fn begin(address: SocketAddr) -> Self {

@@ -81,8 +81,7 @@ fn messages(client: &mut Client, count: usize) -> Vec<Vec<u8>> {
     payloads
 }
 
-/// A Client that has its SUBACK gets everything published from then on, whichever workers are
-/// involved.
+/// A Client that has its SUBACK gets everything published later, whichever workers are involved.
 #[test]
 fn a_suback_says_that_every_worker_knows() {
     let broker = broker(4);

@@ -64,8 +64,7 @@ fn try_live(port: u16, number: u64, random: &mut Random) -> Result<(), Gone> {
         true => name(random.below(RESIDENTS)),
         false => format!("c{number}"),
     };
-    // The Session of a Client that is not a resident lasts for a moment, or as long as the
-    // connection.
+    // A Session that is not a resident's lasts for a moment, or as long as the connection.
     let expiry = match (resident, stays) {
         (true, _) => Some(u32::MAX),
         (false, true) => Some(1 + random.below(2) as u32),

@@ -97,8 +97,7 @@ impl Connection {
         self.output.clear();
     }
 
-    /// Returns the next packet, or `None` if none comes before the deadline. Flushes before it
-    /// waits.
+    /// Flushes; returns the next packet, or `None` if none comes before the deadline.
     pub(crate) fn receive(&mut self, deadline: Instant) -> Result<Option<Incoming>, Gone> {
         loop {
             if let Some(incoming) = self.take()? {

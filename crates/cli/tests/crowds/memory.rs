@@ -92,8 +92,7 @@ impl Small {
     }
 }
 
-/// Sends bytes with this patience; returns false if the broker does not take them or ends the
-/// connection.
+/// Sends bytes; returns false if the broker takes none for `patience` or ends the connection.
 fn send(stream: &mut TcpStream, bytes: &[u8], patience: Duration) -> bool {
     stream.set_write_timeout(Some(patience)).unwrap();
     match stream.write_all(bytes) {
@@ -227,8 +226,7 @@ fn queues_of_clients_that_are_away() {
     small.expect_recovery("queues");
 }
 
-/// Publishes to each of `topics` topics in turn for a while; returns how many messages were
-/// acknowledged.
+/// Publishes to `topics` topics in turn for a while; returns how many messages were acknowledged.
 fn flood(address: SocketAddr, topics: u16, payload: &[u8], time: Duration) -> u32 {
     let start = Instant::now();
     let mut acknowledged = 0;

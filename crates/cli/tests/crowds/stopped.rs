@@ -43,7 +43,7 @@ fn who_spoke_while_the_broker_stood_still_was_not_silent() {
     let broker = Broker::start(&directory, &configuration, &[plain, secure]);
     let mut before_connect = dial(plain);
     let mut in_handshake = authority.begin(secure).unwrap();
-    // More than one look at the broker's sockets finds.
+    // So many that one look at the broker's sockets does not find all of them.
     let count = crate::broker::affordable(CLIENTS);
     let patient: Vec<_> = (0..count)
         .map(|number| {

@@ -64,8 +64,7 @@ pub(crate) struct Campaign {
     /// Rounds whose Will Message is due.
     wills: BTreeSet<u32>,
     round: u32,
-    /// The times from the broker's start until it accepted a connection, and until the first
-    /// CONNACK.
+    /// The times from the broker's start to its first accepted connection and its first CONNACK.
     start_times: Vec<Duration>,
     answer_times: Vec<Duration>,
 }

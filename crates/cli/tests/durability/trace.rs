@@ -1,5 +1,4 @@
-//! What a client has sent and received, in compact form, so that a failure can be told packet by
-//! packet.
+//! What a client has sent and received, kept small, so that a failure can be told packet by packet.
 
 use std::collections::HashSet;
 use std::fmt::Write;

@@ -158,8 +158,7 @@ impl Habits {
     }
 }
 
-/// Returns all Clients. `is_heavy`: with more traffic than most machines can take beside other
-/// tests.
+/// Returns all Clients. `is_heavy`: with more traffic than most machines take beside other tests.
 pub(crate) fn cast(random: &mut Random, is_heavy: bool) -> Vec<Habits> {
     let mut cast = publishers(random);
     cast.extend(subscribers());

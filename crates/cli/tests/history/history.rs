@@ -385,9 +385,8 @@ impl Tables {
         }
     }
 
-    /// Returns when the broker knows, at the latest, that a Client that left at `left` is absent. A
-    /// broker that is killed before it has written that down sees the absence begin at its next
-    /// start.
+    /// Returns when the broker knows, at the latest, that a Client that left at `left` is absent.
+    /// If it is killed before it has written that down, the absence begins at its next start.
     pub(crate) fn absent_since(&self, left: Micros) -> Micros {
         let mut since = self.heard(left);
         while let Some(outage) = self.unsettled_by(since) {

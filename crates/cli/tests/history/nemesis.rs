@@ -179,8 +179,7 @@ impl Nemesis {
         self.scene.history.end_outage(OutageKind::Stop);
     }
 
-    /// Lets no sync complete for a while; sometimes the broker does not live to see the end of
-    /// that.
+    /// Lets no sync complete for a while; sometimes the broker does not live to see the end.
     fn stall(&mut self) {
         self.scene.history.begin_outage(OutageKind::Stall);
         self.home.disk.set(Pace::each(60_000));

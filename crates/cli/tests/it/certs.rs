@@ -30,8 +30,7 @@ fn has_openssl() -> bool {
     Command::new("openssl").arg("version").output().is_ok_and(|output| output.status.success())
 }
 
-/// Returns whether OpenSSL accepts a certificate, and what it prints. Call it only if
-/// [`has_openssl`].
+/// Returns whether OpenSSL accepts a certificate, and what it prints; needs [`has_openssl`].
 fn verify(directory: &Directory, arguments: &str) -> (bool, String) {
     let output = Command::new("openssl")
         .current_dir(directory.path())

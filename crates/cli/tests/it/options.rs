@@ -95,8 +95,7 @@ fn help_is_in_sections() {
     assert!(!titles.contains(&"Options".to_owned()), "{text}");
 }
 
-/// Returns the first packet that a command sends to a server that then closes, and how the command
-/// ends.
+/// Returns the first packet of a command to a server that then closes, and how the command ends.
 fn connect_packet(variables: &[(&str, &str)], arguments: &str) -> (Vec<u8>, String) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -168,8 +167,7 @@ fn explains_that_nobody_listens() {
     assert!(stderr.contains("cannot find the host 'no.such.host.invalid'"), "{stderr}");
 }
 
-/// Starts a server that sends these replies, one after each read, and then waits for the peer to
-/// close.
+/// Starts a server that sends one reply after each read, and then waits for the peer to close.
 fn scripted_server(replies: &[&[u8]]) -> (u16, JoinHandle<()>) {
     let replies: Vec<_> = replies.iter().map(|reply| reply.to_vec()).collect();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -10,8 +10,7 @@ use crate::directory::Directory;
 
 /// How a certificate is made: the arguments of `openssl x509 -req` or `openssl req -x509`.
 enum Made {
-    /// Signed by the authority, with these extensions; without any, the certificate is of version
-    /// 1.
+    /// Signed by the authority, with these extensions; without any, of version 1.
     Signed(&'static str, &'static [&'static str]),
     /// `openssl req -x509 -addext ...`.
     ByItself(&'static [&'static str]),

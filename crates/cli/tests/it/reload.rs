@@ -1,5 +1,4 @@
-//! SIGHUP: listeners that come, change and go while Clients are there, and what the log says about
-//! it.
+//! SIGHUP: listeners that come, change and go while Clients are there, and what the log says.
 
 use std::fs;
 use std::io::{ErrorKind, Read, Write};

@@ -1,5 +1,4 @@
-//! What a listener does not offer: the CONNACK says so, and a Client that uses it nevertheless is
-//! refused.
+//! What a listener does not offer: the CONNACK says so, and a Client that uses it is refused.
 
 use std::num::NonZeroU32;
 

@@ -103,8 +103,7 @@ fn an_alias_that_comes_with_a_refused_publish_is_set() {
         assert_eq!(node.publish_acknowledged(conn, packet), ReasonCode::TopicNameInvalid);
         let mut packet = publish("", "x", 1, 10);
         packet.properties.topic_alias = std::num::NonZeroU16::new(1);
-        // A packet that the Client sends before it learns of the refusal must not end its
-        // connection.
+        // A packet sent before the Client learns of the refusal must not end its connection.
         assert_eq!(node.publish_acknowledged(conn, packet), ReasonCode::TopicNameInvalid);
         assert!(!node.is_closed(conn));
     });

@@ -51,8 +51,7 @@ pub(crate) struct Node {
     pub(crate) now: Timestamp,
     pub(crate) sockets: Vec<Socket>,
     by_id: BTreeMap<(usize, ConnectionId), usize>,
-    /// The worker of each Client Identifier: the first identifier goes to the first worker, and so
-    /// on.
+    /// The worker of each Client Identifier: the first one goes to the first worker, and so on.
     homes: BTreeMap<String, usize>,
     pub(crate) rules: Arc<Rules>,
     /// Decides on authentication; if it returns `None`, [`Node::answer`] answers later.
@@ -77,8 +76,7 @@ pub(crate) struct Node {
     /// A hash of all effects so far.
     pub(crate) trace: u64,
     pub(crate) turns: usize,
-    /// Whether timers run only when there is nothing else to do, as if workers had no time for
-    /// them.
+    /// Whether timers run only when there is nothing else to do, as if workers were too busy.
     pub(crate) has_late_timers: bool,
 }
 
@@ -410,8 +408,7 @@ impl Node {
         at > 0
     }
 
-    /// Heeds a stop of reading at once, as a driver does: the next packet may be in its buffer
-    /// already.
+    /// Heeds a stop of reading at once, as a driver does: it may have the next packet already.
     fn heed_reading(&mut self, worker: usize) {
         for (id, reading) in self.effects[worker].reading.drain(..) {
             if let Some(&index) = self.by_id.get(&(worker, id)) {

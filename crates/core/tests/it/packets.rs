@@ -15,8 +15,7 @@ pub(crate) fn id(number: u16) -> PacketIdentifier {
     PacketIdentifier::new(number).expect("not 0")
 }
 
-/// A CONNECT of MQTT 5 with Clean Start, no Keep Alive, and a Session that ends with the
-/// connection.
+/// A CONNECT of MQTT 5: Clean Start, no Keep Alive, and the Session ends with the connection.
 pub(crate) fn connect(client_id: &str) -> Connect<'_> {
     Connect {
         version: ProtocolVersion::V5,

@@ -49,8 +49,7 @@ fn z04_retained_messages_pass_the_receivers_gate() {
 
 #[test]
 fn z03_a_retained_message_outlives_its_publishers_right() {
-    // A publisher's right is checked when it publishes, a receiver's right when the message is
-    // sent.
+    // A publisher's right is checked when it publishes, a receiver's when the message is sent.
     scenario(|node| {
         let publisher = node.connect("p");
         node.send_publish(publisher, retained("t", "kept"));

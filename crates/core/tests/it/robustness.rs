@@ -425,7 +425,7 @@ fn short_of_memory_nothing_more_is_retained_or_delayed_and_all_can_be_removed() 
     assert_eq!(node.cores[0].usage().retained_messages, 0);
 }
 
-/// Publishers wait for memory, but not for ever.
+/// Publishers wait for memory, but not forever.
 #[test]
 fn a_shortage_that_does_not_end_refuses_messages() {
     let mut node = Node::new(&Setup::default());

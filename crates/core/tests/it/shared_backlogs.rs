@@ -25,8 +25,7 @@ fn setup() -> Setup {
     Setup { limits, ..Setup::default() }
 }
 
-/// Makes a group whose only member has gone and for which `BACKLOG` messages wait; returns the
-/// publisher.
+/// Makes a group whose only member is gone and `BACKLOG` messages wait; returns the publisher.
 fn kept_for_nobody(node: &mut Node, group: &str, level: u8) -> Conn {
     let member = node.connect_with(&persistent("m")).0;
     node.subscribe(member, &format!("$share/{group}/t"), level);
@@ -87,8 +86,7 @@ fn what_a_group_gives_out_is_kept_before_it_is_gone_whoever_publishes_meanwhile(
         let publisher = kept_for_nobody(&mut node, group, level);
         node.begin_connect(&persistent("m"));
         for turn in 0..5 {
-            // New messages have to wait until they are durable, so the old ones are handed out
-            // alone.
+            // New messages wait until they are durable, so the old ones are handed out alone.
             for number in 1..=4 {
                 let packet_id = BACKLOG + 4 * turn + number;
                 let text = packet_id.to_string();

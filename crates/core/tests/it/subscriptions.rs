@@ -111,8 +111,7 @@ fn s11_exclusive_and_plain_are_not_mixed_up() {
             node.publish(publisher, "t", "z", 1);
             assert_eq!(node.texts(conn), [""; 0]);
         }
-        // Another Client has the exclusive subscription: the claim fails, and the existing one
-        // stays.
+        // Another Client has the exclusive one: the claim fails, and the existing one stays.
         let owner = node.connect("b");
         node.subscribe(owner, "$exclusive/t", 1);
         let codes = node.subscribe_with(conn, &filters.map(|filter| (filter, options(1))), None);

@@ -33,8 +33,7 @@ pub(crate) struct Client {
     /// The connection on which it has sent a DISCONNECT that ends its Session, unless power has
     /// been cut since; the broker may have read that DISCONNECT.
     pub(crate) left_by: Option<usize>,
-    /// Whether, as far as is known, a CONNECT was sent and not answered: it may have made a
-    /// Session.
+    /// Whether, as far as is known, a CONNECT has no answer: it may have made a Session.
     pub(crate) connect_is_open: bool,
     /// Whether power was cut since the Session began.
     pub(crate) was_cut: bool,

@@ -127,8 +127,7 @@ pub(crate) struct Ledger {
     pub(crate) incarnations: Vec<Incarnation>,
     pub(crate) retained: BTreeMap<String, History>,
     pub(crate) wishes: Vec<Wish>,
-    /// Publishers that may have a message refused, not learn it, and send it again after later
-    /// ones.
+    /// Publishers that may send a message again after later ones, not knowing that it was refused.
     pub(crate) may_reorder: BTreeSet<usize>,
     /// Who has asked to be a member of which shared subscription.
     pub(crate) askers: Vec<(String, IncarnationId)>,
@@ -145,8 +144,7 @@ pub(crate) fn matches(filter: &str, topic: &str) -> bool {
 }
 
 impl Sent {
-    /// Returns whether it may have expired by `now`: the broker got it when it was sent, at the
-    /// earliest.
+    /// Returns whether it may have expired by `now`: the broker got it when sent, at the earliest.
     pub(crate) fn may_have_expired(&self, now: Timestamp) -> bool {
         let expires_at = |seconds| self.first_sent_at.plus_seconds(u64::from(seconds));
         self.expiry_seconds.is_some_and(|seconds| now >= expires_at(seconds))
@@ -219,8 +217,7 @@ impl Ledger {
         }
     }
 
-    /// Notes that a SUBSCRIBE is sent: retained messages may come, but none older than those known
-    /// now.
+    /// Notes a SUBSCRIBE: retained messages may come, but none older than those known now.
     pub(crate) fn ask(&mut self, incarnation: IncarnationId, filter: &str) {
         if filter.starts_with("$share/") {
             return self.askers.push((filter.into(), incarnation));

@@ -112,8 +112,7 @@ impl Outcome {
 }
 
 impl Evidence {
-    /// Returns whether what was acknowledged at this time may have been written after the last
-    /// sync.
+    /// Returns whether what was acknowledged then may have been written after the last sync.
     fn is_recent(&self, at: Instant) -> bool {
         self.unsynced_since.is_some_and(|since| at >= since)
     }

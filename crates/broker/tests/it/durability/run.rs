@@ -87,7 +87,7 @@ impl Drop for Told<'_> {
     }
 }
 
-/// Runs it and returns what was lost.
+/// Lets the accident happen and returns what was lost.
 pub(crate) fn run(setup: &Setup, accident: Accident, seed: u64) -> Outcome {
     let _told = Told(setup, accident, seed);
     let mut random = Random::new(seed);
@@ -257,8 +257,7 @@ impl Run<'_> {
 
     /// Connects all Clients again and notes what they find.
     fn find(&mut self, running: &Running, evidence: &mut Evidence) {
-        // Usage is asked for twice: the Wills of Clients that are gone are due in a worker's first
-        // turn.
+        // Usage is asked for twice: the Wills of gone Clients are due in a worker's first turn.
         until("all are gone", || usage(&running.broker).connections == 0);
         let retained = usage(&running.broker).retained_messages;
         let scene = self.scene(running);

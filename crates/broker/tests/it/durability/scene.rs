@@ -218,8 +218,7 @@ impl Who {
 }
 
 impl Link {
-    /// Releases a descriptor: nobody waits for this connection any more, so the scene need not end
-    /// it.
+    /// Releases a descriptor: nobody waits for this any more, so the scene need not end it.
     pub(crate) fn rest(&mut self) {
         self.cable = None;
     }
@@ -237,8 +236,7 @@ impl Link {
         self.send(&acknowledgement(kind, id));
     }
 
-    /// Subscribes and returns the Reason Code of the SUBACK; `None`: the Network Connection has
-    /// ended.
+    /// Subscribes and returns the Reason Code; `None`: the Network Connection has ended.
     pub(crate) fn subscribe(&mut self, filters: &[&str], packet_id: u16) -> Option<ReasonCode> {
         self.send_subscribe(filters, packet_id);
         self.receive_suback()

@@ -19,8 +19,7 @@ use crate::common::preload::preload;
 /// The time of day as some processes see it.
 #[derive(Debug)]
 pub(crate) struct SetClock {
-    /// The file that tells processes how far their clock is ahead of the machine's, in
-    /// milliseconds.
+    /// The file with the milliseconds by which the clock is ahead of the machine's.
     file: PathBuf,
     ahead_ms: i64,
     boots: u32,

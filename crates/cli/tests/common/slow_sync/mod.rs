@@ -27,8 +27,7 @@ pub(crate) struct Pace {
     pub(crate) stall_ms: u32,
 }
 
-/// The pace of the disk that some processes see. It can be changed while they run, even during a
-/// sync.
+/// The pace of the disk that some processes see. It can be changed at any time, even during a sync.
 #[derive(Debug)]
 pub(crate) struct SlowDisk {
     file: PathBuf,

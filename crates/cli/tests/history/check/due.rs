@@ -154,9 +154,8 @@ fn judge_once(case: &Case<'_>, findings: &mut Vec<Finding>) {
     judge_groups(case, findings);
 }
 
-/// Returns how often a message may have been published. A Will Message or a delayed message is
-/// published by the broker itself, which may do so again after a kill, as any publisher does at QoS
-/// 1.
+/// Returns how often a message may have been published. The broker itself publishes a Will Message
+/// or a delayed message, and may do so again after a kill, as any publisher does at QoS 1.
 fn published(case: &Case<'_>, message: &Message, deliveries: &[Delivery]) -> usize {
     let (Some(sent), Some(last)) = (message.sent.first(), deliveries.last()) else {
         return 1;

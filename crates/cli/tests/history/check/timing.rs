@@ -1,6 +1,5 @@
 //! Time: no message arrives after it has expired, before its delay has passed, or with a wrong
-//! remaining expiry; and a Client that receives promptly keeps getting messages while any wait for
-//! it.
+//! remaining expiry; and a Client that receives promptly keeps getting messages while any wait.
 
 use std::collections::HashMap;
 

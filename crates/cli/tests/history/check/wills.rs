@@ -154,8 +154,7 @@ fn fate(
         };
         (verdict, next.asked.min(earliest + delay))
     } else {
-        // A CONNECT without an answer may or may not have reached the broker; if not, the next one
-        // counts.
+        // A CONNECT without an answer may not have reached the broker; then the next one counts.
         let ends = later.iter().filter(|it| it.is_clean).map(|it| it.asked);
         let ends = ends.chain([earliest + delay]).min().unwrap_or(earliest);
         let is_resumed = next.session.is_some() && next.session == connection.session;
