@@ -21,21 +21,21 @@ pub struct Client {
     version: Version,
     transport: Box<dyn Transport>,
     inbox: Vec<u8>,
-    /// Packets that came while another one was waited for.
+    /// Packets that arrived while another one was awaited.
     deferred: VecDeque<Packet>,
     last_packet_id: u16,
-    /// The Maximum Packet Size that the broker was told.
+    /// The Maximum Packet Size announced to the broker.
     packet_size_max: usize,
 }
 
-/// What came next on a connection.
+/// What arrived next on a connection.
 enum Arrival {
     Packet(Packet),
     Closed,
     Nothing,
 }
 
-/// Unwraps the packet a test waits for.
+/// Unwraps the packet that a test waits for.
 macro_rules! receive {
     ($self:ident, $kind:ident) => {
         match $self.receive() {
@@ -51,7 +51,7 @@ impl Client {
         Self::dial_to(version, target::endpoint(), target::framing())
     }
 
-    /// Opens a Network Connection to this listener; WebSocket frames are as `framing` says.
+    /// Opens a Network Connection to this listener; `framing` determines the WebSocket frames.
     pub fn dial_to(version: Version, endpoint: &Endpoint, framing: Framing) -> Self {
         let transport = transport::open(endpoint, framing)
             .unwrap_or_else(|error| panic!("cannot connect to {endpoint:?}: {error}"));
@@ -65,12 +65,12 @@ impl Client {
         }
     }
 
-    /// From now on a larger packet from the broker fails the test.
+    /// Makes the test fail from now on if the broker sends a larger packet.
     pub fn limit_packet_size(&mut self, bytes_max: u32) {
         self.packet_size_max = bytes_max as usize;
     }
 
-    /// Sends a packet. That the broker closed the connection shows in what is received.
+    /// Sends a packet. If the broker has closed the connection, receiving shows it.
     pub fn send(&mut self, packet: &impl Encode) {
         let bytes = packet.encode(self.version);
         self.send_bytes(&bytes);
@@ -85,13 +85,13 @@ impl Client {
         }
     }
 
-    /// A Packet Identifier that this client has not used yet.
+    /// Returns a Packet Identifier that this client has not used yet.
     pub fn next_packet_id(&mut self) -> u16 {
         self.last_packet_id += 1;
         self.last_packet_id
     }
 
-    /// The next packet.
+    /// Receives the next packet.
     pub fn receive(&mut self) -> Packet {
         match self.next_within(DEADLINE) {
             Arrival::Packet(packet) => packet,
@@ -100,7 +100,7 @@ impl Client {
         }
     }
 
-    /// The next packet, or `None` where the broker closes the connection.
+    /// Receives the next packet, or returns `None` if the broker closes the connection.
     pub fn receive_or_closed(&mut self) -> Option<Packet> {
         match self.next_within(DEADLINE) {
             Arrival::Packet(packet) => Some(packet),
@@ -109,64 +109,64 @@ impl Client {
         }
     }
 
-    /// The next packet, a CONNACK.
+    /// Receives the next packet, which has to be a CONNACK.
     pub fn receive_connack(&mut self) -> ConnAck {
         receive!(self, ConnAck)
     }
 
-    /// The next packet, a PUBLISH, which stays unacknowledged.
+    /// Receives the next packet, which has to be a PUBLISH and stays unacknowledged.
     pub fn receive_publish(&mut self) -> Publish {
         receive!(self, Publish)
     }
 
-    /// The next packet, a PUBACK.
+    /// Receives the next packet, which has to be a PUBACK.
     pub fn receive_puback(&mut self) -> Acknowledged {
         receive!(self, PubAck)
     }
 
-    /// The next packet, a PUBREC.
+    /// Receives the next packet, which has to be a PUBREC.
     pub fn receive_pubrec(&mut self) -> Acknowledged {
         receive!(self, PubRec)
     }
 
-    /// The next packet, a PUBREL.
+    /// Receives the next packet, which has to be a PUBREL.
     pub fn receive_pubrel(&mut self) -> Acknowledged {
         receive!(self, PubRel)
     }
 
-    /// The next packet, a PUBCOMP.
+    /// Receives the next packet, which has to be a PUBCOMP.
     pub fn receive_pubcomp(&mut self) -> Acknowledged {
         receive!(self, PubComp)
     }
 
-    /// The next packet, a SUBACK.
+    /// Receives the next packet, which has to be a SUBACK.
     pub fn receive_suback(&mut self) -> Granted {
         receive!(self, SubAck)
     }
 
-    /// The next packet, an UNSUBACK.
+    /// Receives the next packet, which has to be an UNSUBACK.
     pub fn receive_unsuback(&mut self) -> Granted {
         receive!(self, UnsubAck)
     }
 
-    /// The next packet, a DISCONNECT.
+    /// Receives the next packet, which has to be a DISCONNECT.
     pub fn receive_disconnect(&mut self) -> Disconnected {
         receive!(self, Disconnect)
     }
 
-    /// The next packet, an AUTH.
+    /// Receives the next packet, which has to be an AUTH.
     pub fn receive_auth(&mut self) -> Disconnected {
         receive!(self, Auth)
     }
 
-    /// The next packet, a PUBLISH, which is acknowledged as its QoS demands.
+    /// Receives the next packet, which has to be a PUBLISH, and acknowledges it as its QoS demands.
     pub fn receive_message(&mut self) -> Publish {
         let publish = self.receive_publish();
         self.acknowledge(&publish);
         publish
     }
 
-    /// Acknowledges a received PUBLISH to the end of its handshake.
+    /// Acknowledges a received PUBLISH and completes its handshake.
     pub fn acknowledge(&mut self, publish: &Publish) {
         match publish.qos {
             1 => self.send(&Ack::puback(publish.id())),
@@ -179,7 +179,7 @@ impl Client {
         }
     }
 
-    /// Waits for a PUBREL; further messages may come before it and are kept.
+    /// Waits for a PUBREL; messages that arrive before it are kept.
     fn defer_until_pubrel(&mut self, packet_id: u16) {
         self.defer_until(|packet| match packet {
             Packet::PubRel(pubrel) => pubrel.packet_id == packet_id,
@@ -187,7 +187,7 @@ impl Client {
         });
     }
 
-    /// Waits for an answer; what comes before it is kept for later.
+    /// Waits for an answer; packets that arrive before it are kept for later.
     fn defer_until(&mut self, is_answer: impl Fn(&Packet) -> bool) -> Packet {
         let mut before = Vec::new();
         loop {
@@ -202,17 +202,17 @@ impl Client {
         }
     }
 
-    /// Publishes and waits to the end of the handshake.
+    /// Publishes and completes the handshake.
     pub fn publish(&mut self, topic: &str, payload: &str, qos: u8) {
         self.publish_packet(Publish::new(topic, payload), qos);
     }
 
-    /// Publishes a retained message and waits to the end of the handshake.
+    /// Publishes a retained message and completes the handshake.
     pub fn publish_retained(&mut self, topic: &str, payload: &str, qos: u8) {
         self.publish_packet(Publish::new(topic, payload).retained(), qos);
     }
 
-    /// Sends `publish` at `qos` with a fresh Packet Identifier, to the end of the handshake.
+    /// Sends `publish` at `qos` with a fresh Packet Identifier, and completes the handshake.
     pub fn publish_packet(&mut self, publish: Publish, qos: u8) {
         if qos == 0 {
             self.send(&publish);
@@ -239,7 +239,7 @@ impl Client {
     /// Sends a SUBSCRIBE whose filters all have to be granted.
     pub fn subscribe_packet(&mut self, subscribe: &Subscribe) {
         self.send(subscribe);
-        // Messages for the new subscription may come before its SUBACK.
+        // Messages for the new subscription may arrive before its SUBACK.
         match self.defer_until(|packet| matches!(packet, Packet::SubAck(_))) {
             Packet::SubAck(suback) if suback.reasons.iter().all(|&reason| reason < 0x80) => {}
             refused => panic!("{subscribe:?} was refused: {refused:?}"),
@@ -256,13 +256,13 @@ impl Client {
         });
     }
 
-    /// Everything that comes before the answer to a PINGREQ; nothing of it is acknowledged.
+    /// Returns everything that arrives before the answer to a PINGREQ, and acknowledges none of it.
     pub fn until_ping(&mut self) -> Vec<Packet> {
         self.send(&PingReq);
         self.read_until(|packet| *packet == Packet::PingResp)
     }
 
-    /// All packets that come before the first one that `is_last` accepts.
+    /// Returns all packets that arrive before the first one that `is_last` accepts.
     pub fn read_until(&mut self, is_last: impl Fn(&Packet) -> bool) -> Vec<Packet> {
         let mut before = Vec::new();
         loop {
@@ -274,7 +274,7 @@ impl Client {
         }
     }
 
-    /// As [`Client::until_ping`] where the broker may also close the connection.
+    /// As [`Client::until_ping`], but the broker may also close the connection.
     pub fn until_ping_or_closed(&mut self) -> Vec<Packet> {
         self.send(&PingReq);
         let mut before = Vec::new();
@@ -286,7 +286,7 @@ impl Client {
         }
     }
 
-    /// Expects nothing but PINGRESP to come before PINGRESP.
+    /// Expects nothing to arrive before the PINGRESP.
     pub fn expect_silence(&mut self) {
         let before = self.until_ping();
         assert!(before.is_empty(), "expected nothing, received {before:?}");
@@ -298,7 +298,7 @@ impl Client {
         self.expect_error_of(&[reason]);
     }
 
-    /// As [`Client::expect_error`] where several Reason Codes are right.
+    /// As [`Client::expect_error`], but several Reason Codes are right.
     pub fn expect_error_of(&mut self, reasons: &[u8]) {
         let last = self.read_until_closed();
         let is_expected = match (self.version, last.as_slice()) {
@@ -313,12 +313,12 @@ impl Client {
         assert!(is_expected, "expected an end with one of {reasons:02x?}, received {last:02x?}");
     }
 
-    /// Everything that still comes until the broker closes the connection.
+    /// Returns everything that still arrives before the broker closes the connection.
     pub fn read_until_closed(&mut self) -> Vec<Packet> {
         self.read_until_closed_within(DEADLINE)
     }
 
-    /// Whether the broker closes the connection within `wait`; what comes before is dropped.
+    /// Returns whether the broker closes the connection within `wait`; drops earlier packets.
     pub fn is_closed_within(&mut self, wait: Duration) -> bool {
         let end = Instant::now() + wait;
         loop {
@@ -349,28 +349,29 @@ impl Client {
         assert!(last.is_empty(), "expected only the end, received {last:?}");
     }
 
-    /// Sends DISCONNECT and waits until the broker has closed the connection: from then on the
+    /// Sends DISCONNECT and waits until the broker has closed the connection, which shows that the
     /// broker has seen it.
     pub fn disconnect(self) {
         self.disconnect_with(&Disconnect::new());
     }
 
-    /// As [`Client::disconnect`] with a packet of one's own; returns what came before the end.
+    /// As [`Client::disconnect`] with this packet; returns what arrived before the end.
     pub fn disconnect_with(mut self, disconnect: &Disconnect) -> Vec<Packet> {
         self.send(disconnect);
         self.read_until_closed()
     }
 
     /// Ends the connection without DISCONNECT and waits until the broker has seen it; returns what
-    /// came before the end.
+    /// arrived before the end.
     pub fn abandon(mut self) -> Vec<Packet> {
-        // An error means that the broker was first.
+        // An error means that the broker ended the connection first.
         let _ = self.transport.finish();
         self.read_until_closed()
     }
 
-    /// Ends the connection without DISCONNECT as a process does that dies: without a word of the
-    /// carrier either, except QUIC's, which would else be missed only after its idle timeout.
+    /// Ends the connection without DISCONNECT, as a dying process does: the carrier does not
+    /// announce the end either, except QUIC, where it would otherwise be noticed only after the
+    /// idle timeout.
     pub fn cut(mut self) {
         self.transport.cut();
     }
@@ -407,7 +408,7 @@ impl Client {
         Some(packet)
     }
 
-    /// Reads once: how many bytes came (0 at the end), `None` when none came in time.
+    /// Reads once; returns how many bytes arrived (0 at the end), or `None` after the wait.
     fn fill_inbox(&mut self, wait: Duration) -> Option<usize> {
         match self.transport.receive(&mut self.inbox, wait) {
             Ok(count) => Some(count),
@@ -420,7 +421,7 @@ impl Client {
     }
 }
 
-/// Whether `packet` is the acknowledgement of `packet_type` for a PUBLISH of this client.
+/// Returns whether `packet` is the acknowledgement of `packet_type` for a PUBLISH of this client.
 fn is_answer(packet: &Packet, packet_type: u8, packet_id: u16) -> bool {
     match (packet_type, packet) {
         (4, Packet::PubAck(ack)) | (5, Packet::PubRec(ack)) | (7, Packet::PubComp(ack)) => {

@@ -1,4 +1,4 @@
-//! CONNECT: how a conversation begins, accepted or refused.
+//! CONNECT: how a conversation begins, whether accepted or refused.
 
 use crate::client::Client;
 use crate::packet::{ConnAck, Packet};
@@ -9,7 +9,7 @@ use crate::target;
 use crate::unique::client_id;
 use crate::wire::{Version, Writer};
 
-/// A CONNECT to be sent on a connection of its own.
+/// A CONNECT that is sent on its own connection.
 #[derive(Clone, Debug)]
 pub struct Connect {
     version: Version,
@@ -32,12 +32,12 @@ pub struct Will {
     properties: Properties,
 }
 
-/// A CONNECT of MQTT 3.1.1 with a Client Identifier of its own and a clean session.
+/// Returns a CONNECT of MQTT 3.1.1 with a unique Client Identifier and a clean session.
 pub fn v3() -> Connect {
     connect(Version::V3)
 }
 
-/// A CONNECT of MQTT 5.0 with a Client Identifier of its own and Clean Start.
+/// Returns a CONNECT of MQTT 5.0 with a unique Client Identifier and Clean Start.
 pub fn v5() -> Connect {
     connect(Version::V5)
 }
@@ -56,7 +56,7 @@ pub fn connect(version: Version) -> Connect {
     }
 }
 
-/// A CONNECT that starts a Session which outlives its connection, or resumes that Session.
+/// Returns a CONNECT that starts a Session which outlives its connection, or resumes that Session.
 pub fn persistent(version: Version, client_id: &str) -> Connect {
     let connect = connect(version).client_id(client_id).clean(false);
     match version {
@@ -108,12 +108,12 @@ impl Connect {
         self
     }
 
-    /// Connects and waits for the CONNACK that accepts.
+    /// Connects and waits for a CONNACK that accepts.
     pub fn open(&self) -> Client {
         self.open_with_connack().0
     }
 
-    /// Connects and returns the CONNACK that accepts as well.
+    /// Connects and also returns the CONNACK, which has to accept.
     pub fn open_with_connack(&self) -> (Client, ConnAck) {
         let mut client = self.start();
         let connack = client.receive_connack();
@@ -139,12 +139,12 @@ impl Connect {
         will | clean | password | u8::from(self.user_name.is_some()) << 7
     }
 
-    /// The bytes of the packet with other Connect Flags than those that fit the payload.
+    /// Returns the bytes of the packet with Connect Flags that need not fit the payload.
     pub fn encode_with_flags(&self, change: impl FnOnce(u8) -> u8) -> Vec<u8> {
         self.body("MQTT", self.version.level(), change(self.flags())).packet(0x10)
     }
 
-    /// The bytes of the packet with another protocol name and level.
+    /// Returns the bytes of the packet with another protocol name and level.
     pub fn encode_with_protocol(&self, name: &str, level: u8) -> Vec<u8> {
         self.body(name, level, self.flags()).packet(0x10)
     }
@@ -180,7 +180,7 @@ impl Encode for Connect {
 }
 
 impl Will {
-    /// A QoS 0 Will Message.
+    /// Makes a QoS 0 Will Message.
     pub fn new(topic: &str, payload: &str) -> Self {
         Self {
             topic: topic.to_owned(),
@@ -215,8 +215,8 @@ impl Will {
     }
 }
 
-/// Sends `bytes` as the first of a connection and expects them to be refused: in 3.1.1 by closing
-/// without a CONNACK, in 5.0 by a CONNACK with one of `reasons` and closing.
+/// Sends `bytes` as the first ones of a connection and expects a refusal: in 3.1.1 closing without
+/// a CONNACK, in 5.0 a CONNACK with one of `reasons` and closing.
 pub fn expect_refused(version: Version, bytes: &[u8], reasons: &[u8]) {
     let mut client = Client::dial(version);
     client.send_bytes(bytes);

@@ -1,4 +1,4 @@
-//! Where a broker listens, as a URL says it, and what carries MQTT's bytes there.
+//! Where a broker listens, as a URL names it, and what carries MQTT's bytes there.
 
 use std::fs;
 use std::net::{SocketAddr, ToSocketAddrs};
@@ -10,7 +10,7 @@ use rustls::pki_types::pem::PemObject;
 /// What carries MQTT's bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Carrier {
-    /// TCP alone.
+    /// Plain TCP.
     Tcp,
     /// TLS over TCP.
     Tls,
@@ -22,12 +22,12 @@ pub enum Carrier {
     Quic,
 }
 
-/// How the broker's certificate is judged, where there is one.
+/// How the broker's certificate is verified, if there is one.
 #[derive(Clone, Debug)]
 pub enum Trust {
-    /// Not at all.
+    /// It is not verified.
     Anybody,
-    /// It has to come from this authority and to name the host.
+    /// It has to be issued by this authority and to name the host.
     Authority(CertificateDer<'static>),
 }
 
@@ -36,18 +36,18 @@ pub enum Trust {
 pub struct Endpoint {
     /// What carries MQTT's bytes there.
     pub carrier: Carrier,
-    /// Its host as the URL names it: the name that TLS and WebSocket ask for.
+    /// Its host as the URL names it: the name that TLS and WebSocket request.
     pub host: String,
     /// Its address.
     pub address: SocketAddr,
     /// The path of a WebSocket; empty elsewhere.
     pub path: String,
-    /// How its certificate is judged.
+    /// How its certificate is verified.
     pub trust: Trust,
 }
 
 impl Carrier {
-    /// All of them, with the names that environment variables and URLs use.
+    /// All carriers, with the names that environment variables and URLs use.
     pub const ALL: [(&'static str, &'static str, Self); 5] = [
         ("tcp", "mqtt", Self::Tcp),
         ("tls", "mqtts", Self::Tls),
@@ -56,7 +56,7 @@ impl Carrier {
         ("quic", "quic", Self::Quic),
     ];
 
-    /// The carrier of this name, such as `tls`.
+    /// Returns the carrier of this name, such as `tls`.
     pub fn named(name: &str) -> Option<Self> {
         Self::ALL.iter().find(|(known, _, _)| *known == name).map(|(_, _, carrier)| *carrier)
     }
@@ -65,17 +65,18 @@ impl Carrier {
         Self::ALL.iter().find(|(_, known, _)| *known == scheme).map(|(_, _, carrier)| *carrier)
     }
 
-    /// Whether it carries WebSocket messages.
+    /// Returns whether it carries WebSocket messages.
     pub fn is_websocket(self) -> bool {
         matches!(self, Self::WebSocket | Self::WebSocketTls)
     }
 }
 
 impl Endpoint {
-    /// The listener that `text` names: `host:port`, or a URL such as `wss://host:port/mqtt`.
+    /// Returns the listener that `text` names: `host:port`, or a URL such as
+    /// `wss://host:port/mqtt`.
     ///
     /// # Errors
-    /// When it is no such URL or its host has no address; the text says why.
+    /// When `text` is not such a URL or its host has no address; the text says why.
     pub fn parse(text: &str, trust: Trust) -> Result<Self, String> {
         let (scheme, rest) = text.split_once("://").unwrap_or(("mqtt", text));
         let carrier = Carrier::of_scheme(scheme).ok_or_else(|| {
@@ -96,10 +97,10 @@ impl Endpoint {
 }
 
 impl Trust {
-    /// Trust in the first certificate of a PEM file.
+    /// Trusts the first certificate of a PEM file.
     ///
     /// # Errors
-    /// When it cannot be read.
+    /// When the file cannot be read.
     pub fn in_file(path: &Path) -> Result<Self, String> {
         let text = fs::read(path).map_err(|error| error.to_string())?;
         let certificate = CertificateDer::from_pem_slice(&text);

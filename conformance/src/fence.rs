@@ -1,12 +1,12 @@
-//! A message behind which nothing earlier can still arrive.
+//! A message after which nothing earlier can still arrive.
 
 use crate::client::Client;
 use crate::packet::{Packet, Publish};
 use crate::unique::topic;
 
-/// A subscription to a topic of its own. A PINGREQ shows what one connection still has to receive;
-/// a fence also waits for what is still on its way from the publisher to the subscriber, since
-/// messages of one publisher arrive in their order.
+/// A subscription to its own topic. A PINGREQ shows what a connection still has to receive. A fence
+/// also waits for messages on their way from the publisher to the subscriber, because messages of
+/// one publisher arrive in order.
 #[derive(Debug)]
 pub struct Fence {
     topic: String,
@@ -20,8 +20,8 @@ impl Fence {
         Self { topic }
     }
 
-    /// Publishes the fence and returns all messages that reach `subscriber` before it does; they
-    /// are acknowledged.
+    /// Publishes the fence; returns and acknowledges all messages that reach `subscriber` before
+    /// it.
     pub fn pass(&self, publisher: &mut Client, subscriber: &mut Client) -> Vec<Publish> {
         publisher.publish(&self.topic, "fence", 1);
         let mut before = Vec::new();

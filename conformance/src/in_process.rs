@@ -1,6 +1,6 @@
 //! The broker inside the test process.
 //!
-//! With [`crate::toy_method`] the seam towards `midge-broker`: nothing else names its crate.
+//! Together with [`crate::toy_method`], this is the only place that names the crate `midge-broker`.
 
 use std::env;
 use std::fs;
@@ -17,16 +17,16 @@ use crate::toy_method::ToyHook;
 /// The name in the broker's certificate.
 const HOST: &str = "localhost";
 
-/// The one broker of this process, which lives as long.
+/// The only broker of this process, which lives as long as the process.
 struct Running {
     broker: Broker,
     carriers: Vec<Carrier>,
     trust: Trust,
 }
 
-/// The listener for `wanted` of the one broker of this process, which listens for `carrier` and for
-/// plain WebSocket: anonymous clients and those of the toy method, free ports of the loopback
-/// interface, nothing stored on disk.
+/// Returns the listener for `wanted` of the only broker of this process, which listens for
+/// `carrier` and for plain WebSocket. It admits anonymous clients and those of the toy method, uses
+/// free ports of the loopback interface, and stores nothing on disk.
 pub(crate) fn endpoint(carrier: Carrier, wanted: Carrier) -> Endpoint {
     static RUNNING: OnceLock<Running> = OnceLock::new();
     let running = RUNNING.get_or_init(|| Running::start(carrier));
@@ -69,7 +69,7 @@ fn listen(carrier: Carrier, tls: &TlsOptions) -> Listen {
     }
 }
 
-/// The broker's certificate and its key in files, until it has read them.
+/// The broker's certificate and key in files, kept until the broker has read them.
 struct Files {
     directory: PathBuf,
     trust: Trust,
@@ -104,7 +104,7 @@ impl Files {
 
 impl Drop for Files {
     fn drop(&mut self) {
-        // What stays is a stray file and no failure of a test.
+        // A stray file may stay, but that does not fail a test.
         let _ = fs::remove_dir_all(&self.directory);
     }
 }

@@ -1,15 +1,15 @@
-//! Conformance: what every test of a normative statement is made of.
+//! Conformance: the building blocks of all tests of normative statements.
 //!
 //! A test is a short conversation of [`Client`]s with the broker at [`target::endpoint`], over TCP,
-//! TLS, WebSocket, both, or QUIC. The suite knows the protocol on its own ([`wire`], [`packet`],
-//! [`request`]): it shares no code with the broker that it judges, since both sides of one codec
-//! agree with its mistakes, and it can say what a correct codec refuses to encode. Everything
-//! received is checked strictly while it is read: lengths, reserved bits, which property and which
-//! Reason Code a packet may have.
+//! TLS, WebSocket, both, or QUIC. The suite has its own implementation of the protocol ([`wire`],
+//! [`packet`], [`request`]). It shares no code with the broker that it judges, because two sides
+//! with one codec agree on its mistakes; and it can send what a correct codec refuses to encode.
+//! Everything received is checked strictly while it is read: lengths, reserved bits, and which
+//! properties and Reason Codes a packet may have.
 //!
 //! The tables in `statements/` say for each statement whom it binds and which tests prove it;
-//! [`statement`] reads them and [`report`] prints them. Nothing here sleeps to show that something
-//! does not happen where a round trip ([`Client::until_ping`], [`Fence`]) can show it.
+//! [`statement`] reads them and [`report`] prints them. No test sleeps to show that something does
+//! not happen if a round trip ([`Client::until_ping`], [`Fence`]) can show it.
 
 mod client;
 pub mod connect;

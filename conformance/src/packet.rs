@@ -1,5 +1,5 @@
-//! Packets from the Server, read strictly: what breaks the specification panics here, so that
-//! every test also proves the format of all that it receives.
+//! Packets from the Server, read strictly: a violation of the specification panics here, so every
+//! test also proves the format of everything that it receives.
 
 use crate::property::Properties;
 use crate::reason;
@@ -27,9 +27,9 @@ pub enum Packet {
 pub struct ConnAck {
     /// Session Present.
     pub session_present: bool,
-    /// Reason Code or, in 3.1.1, return code.
+    /// The Reason Code or, in 3.1.1, the return code.
     pub reason: u8,
-    /// Empty in 3.1.1.
+    /// The properties; empty in 3.1.1.
     pub properties: Properties,
 }
 
@@ -61,7 +61,7 @@ pub struct Acknowledged {
 pub struct Granted {
     pub packet_id: u16,
     pub properties: Properties,
-    /// One for each Topic Filter; empty in a 3.1.1 UNSUBACK.
+    /// One code for each Topic Filter; empty in a 3.1.1 UNSUBACK.
     pub reasons: Vec<u8>,
 }
 
@@ -73,7 +73,7 @@ pub struct Disconnected {
     pub properties: Properties,
 }
 
-/// Removes the first whole packet from `inbox`; `None` while there is none.
+/// Removes the first complete packet from `inbox`; returns `None` while there is none.
 pub fn take_packet(inbox: &mut Vec<u8>, version: Version) -> Option<Packet> {
     let (&first_byte, rest) = inbox.split_first()?;
     let (remaining, length_bytes) = variable(rest)?;
@@ -121,7 +121,7 @@ fn read_properties(packet_type: u8, reader: &mut Reader<'_>, version: Version) -
     }
 }
 
-/// The end of a packet that may stop before its Reason Code or before its properties.
+/// Reads the end of a packet that may stop before its Reason Code or before its properties.
 fn read_reason_and_properties(packet_type: u8, mut reader: Reader<'_>) -> (u8, Properties) {
     if reader.is_empty() {
         return (0, Properties::default());
@@ -169,12 +169,12 @@ impl Publish {
         Self { dup, qos, retain: flags & 1 != 0, topic, packet_id, properties, payload }
     }
 
-    /// The payload as text, for comparisons.
+    /// Returns the payload as text, for comparisons.
     pub fn text(&self) -> &str {
         std::str::from_utf8(&self.payload).expect("a payload of text")
     }
 
-    /// The Packet Identifier of a PUBLISH above QoS 0.
+    /// Returns the Packet Identifier of a PUBLISH above QoS 0.
     ///
     /// # Panics
     /// When this is a QoS 0 PUBLISH.

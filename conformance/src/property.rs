@@ -1,4 +1,4 @@
-//! Properties of MQTT 5.0: any list of them can be written, only allowed ones are read.
+//! Properties of MQTT 5.0: any list of them can be written, but only allowed ones are read.
 
 use crate::wire::{Reader, Writer};
 
@@ -36,7 +36,7 @@ mod identifiers {
 
 pub use identifiers::*;
 
-/// The value of a property, by its type on the wire.
+/// The value of a property, by its type in the packet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Value {
     Byte(u8),
@@ -55,7 +55,7 @@ pub struct Property {
     value: Value,
 }
 
-/// A property whose value is a number; its identifier decides how wide it is.
+/// Makes a property whose value is a number; its identifier decides how wide the number is.
 ///
 /// # Panics
 /// When the property is not a number or the value is too large for it.
@@ -71,23 +71,23 @@ pub fn number(identifier: u8, value: u32) -> Property {
     Property { identifier, value }
 }
 
-/// A property whose value is a UTF-8 encoded string.
+/// Makes a property whose value is a UTF-8 Encoded String.
 pub fn text(identifier: u8, value: &str) -> Property {
     Property { identifier, value: Value::Text(value.to_owned()) }
 }
 
-/// A property whose value is Binary Data; also a way to write a string that is no UTF-8.
+/// Makes a property whose value is Binary Data; also a way to write a string that is not UTF-8.
 pub fn binary(identifier: u8, value: &[u8]) -> Property {
     Property { identifier, value: Value::Binary(value.to_vec()) }
 }
 
-/// A User Property.
+/// Makes a User Property.
 pub fn user(name: &str, value: &str) -> Property {
     let value = Value::Pair(name.to_owned(), value.to_owned());
     Property { identifier: USER_PROPERTY, value }
 }
 
-/// The properties of a packet in their order.
+/// The properties of a packet, in their order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Properties(Vec<Property>);
 
@@ -97,27 +97,27 @@ impl Properties {
         self.0.push(property);
     }
 
-    /// Whether there is none.
+    /// Returns whether there is none.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Whether there is one with this identifier.
+    /// Returns whether there is one with this identifier.
     pub fn has(&self, identifier: u8) -> bool {
         self.0.iter().any(|property| property.identifier == identifier)
     }
 
-    /// The number with this identifier.
+    /// Returns the number with this identifier.
     pub fn number(&self, identifier: u8) -> Option<u32> {
         self.numbers(identifier).first().copied()
     }
 
-    /// All numbers with this identifier in their order.
+    /// Returns all numbers with this identifier, in their order.
     pub fn numbers(&self, identifier: u8) -> Vec<u32> {
         self.values(identifier).filter_map(Value::as_number).collect()
     }
 
-    /// The string with this identifier.
+    /// Returns the string with this identifier.
     pub fn text(&self, identifier: u8) -> Option<&str> {
         self.values(identifier).find_map(|value| match value {
             Value::Text(text) => Some(text.as_str()),
@@ -125,7 +125,7 @@ impl Properties {
         })
     }
 
-    /// The Binary Data with this identifier.
+    /// Returns the Binary Data with this identifier.
     pub fn binary(&self, identifier: u8) -> Option<&[u8]> {
         self.values(identifier).find_map(|value| match value {
             Value::Binary(bytes) => Some(bytes.as_slice()),
@@ -133,7 +133,7 @@ impl Properties {
         })
     }
 
-    /// The User Properties in their order.
+    /// Returns the User Properties, in their order.
     pub fn user(&self) -> Vec<(&str, &str)> {
         let pairs = self.values(USER_PROPERTY).filter_map(|value| match value {
             Value::Pair(name, value) => Some((name.as_str(), value.as_str())),
@@ -157,7 +157,7 @@ impl Properties {
     /// Reads Property Length and properties of a packet of `packet_type`.
     ///
     /// # Panics
-    /// When one does not belong into the packet or occurs twice.
+    /// When a property does not belong in the packet, or occurs twice and may not.
     pub fn read(packet_type: u8, reader: &mut Reader<'_>) -> Self {
         let length = reader.variable() as usize;
         let mut block = Reader::new("properties", reader.take(length));
@@ -215,7 +215,7 @@ impl Property {
     }
 }
 
-/// The type of a property's value on the wire.
+/// The type of a property's value in the packet.
 enum Kind {
     Byte,
     TwoBytes,

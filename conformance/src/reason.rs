@@ -46,7 +46,7 @@ const DISCONNECT: &[u8] = &[
 ];
 const AUTH: &[u8] = &[0x00, 0x18];
 
-/// The Reason Codes that a Server may send in the packet of this `packet_type`.
+/// Returns the Reason Codes that a Server may send in a packet of this `packet_type`.
 pub fn allowed_from_server(packet_type: u8) -> &'static [u8] {
     match packet_type {
         2 => CONNACK,

@@ -4,12 +4,12 @@ use std::path::PathBuf;
 
 use crate::statement::{Binds, Specification, Statement, root};
 
-/// Where the page is.
+/// Returns the path of the page.
 pub fn path() -> PathBuf {
     root().join("../docs/conformance.md")
 }
 
-/// The text of the page.
+/// Returns the text of the page.
 pub fn text() -> String {
     let sections: Vec<_> = Specification::ALL.into_iter().map(section).collect();
     format!("{INTRODUCTION}\n{}", sections.join("\n"))

@@ -1,6 +1,6 @@
-//! Packets to the Server: written as told, right or wrong.
+//! Packets to the Server: written as told, correct or not.
 //!
-//! [`Raw`] sends bytes that no builder makes.
+//! [`Raw`] sends bytes that no builder produces.
 
 use crate::packet::Publish;
 use crate::property::{Properties, Property};
@@ -15,9 +15,9 @@ pub const RETAIN_IF_NEW: u8 = 0x10;
 /// Subscription Options bits: Retain Handling 2, no retained messages.
 pub const RETAIN_NEVER: u8 = 0x20;
 
-/// What can be sent.
+/// Something that can be sent.
 pub trait Encode {
-    /// The bytes of the packet in `version`.
+    /// Returns the bytes of the packet in `version`.
     fn encode(&self, version: Version) -> Vec<u8>;
 }
 
@@ -80,7 +80,7 @@ impl Encode for PingReq {
 }
 
 impl Subscribe {
-    /// A SUBSCRIBE without filters.
+    /// Makes a SUBSCRIBE without filters.
     pub fn new(packet_id: u16) -> Self {
         Self { packet_id, properties: Properties::default(), filters: Vec::new() }
     }
@@ -109,7 +109,7 @@ impl Encode for Subscribe {
 }
 
 impl Unsubscribe {
-    /// An UNSUBSCRIBE without filters.
+    /// Makes an UNSUBSCRIBE without filters.
     pub fn new(packet_id: u16) -> Self {
         Self { packet_id, properties: Properties::default(), filters: Vec::new() }
     }
@@ -137,7 +137,7 @@ impl Encode for Unsubscribe {
     }
 }
 
-/// Packet Identifier and, in 5.0, properties.
+/// Writes the Packet Identifier and, in 5.0, the properties.
 fn write_header(packet_id: u16, properties: &Properties, version: Version) -> Writer {
     let writer = Writer::new().u16(packet_id);
     match version {
@@ -147,22 +147,22 @@ fn write_header(packet_id: u16, properties: &Properties, version: Version) -> Wr
 }
 
 impl Ack {
-    /// A PUBACK.
+    /// Makes a PUBACK.
     pub fn puback(packet_id: u16) -> Self {
         Self::new(0x40, packet_id)
     }
 
-    /// A PUBREC.
+    /// Makes a PUBREC.
     pub fn pubrec(packet_id: u16) -> Self {
         Self::new(0x50, packet_id)
     }
 
-    /// A PUBREL.
+    /// Makes a PUBREL.
     pub fn pubrel(packet_id: u16) -> Self {
         Self::new(0x62, packet_id)
     }
 
-    /// A PUBCOMP.
+    /// Makes a PUBCOMP.
     pub fn pubcomp(packet_id: u16) -> Self {
         Self::new(0x70, packet_id)
     }
@@ -192,7 +192,7 @@ impl Encode for Ack {
 }
 
 impl Disconnect {
-    /// A normal disconnection.
+    /// Makes a DISCONNECT for a normal disconnection.
     pub fn new() -> Self {
         Self::default()
     }
@@ -217,7 +217,7 @@ impl Encode for Disconnect {
 }
 
 impl Auth {
-    /// An AUTH with this Reason Code.
+    /// Makes an AUTH with this Reason Code.
     pub fn new(reason: u8) -> Self {
         Self(ReasonAndProperties { reason, properties: Properties::default() })
     }
@@ -248,7 +248,7 @@ impl ReasonAndProperties {
 }
 
 impl Publish {
-    /// A QoS 0 PUBLISH.
+    /// Makes a QoS 0 PUBLISH.
     pub fn new(topic: &str, payload: impl AsRef<[u8]>) -> Self {
         Self {
             dup: false,

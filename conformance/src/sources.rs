@@ -1,4 +1,4 @@
-//! What the sources of the tests say: which test proves which statements.
+//! What the sources of the tests say: which tests prove which statements.
 //!
 //! A test names its statements in its documentation, as `[MQTT-3.1.0-1]`.
 
@@ -12,11 +12,11 @@ use crate::statement::{Specification, root};
 pub struct Test {
     /// The name of the function.
     pub name: String,
-    /// The ids in the order they are named.
+    /// The ids, in the order in which they are named.
     pub ids: Vec<String>,
 }
 
-/// All test functions of the suite, file by file.
+/// Returns all test functions of the suite, file by file.
 ///
 /// # Panics
 /// When the sources cannot be read.
@@ -34,7 +34,7 @@ pub fn tests() -> Vec<Test> {
     texts.flat_map(|text| tests_of(&text)).collect()
 }
 
-/// The tests in the text of one file.
+/// Returns the tests in the text of one file.
 fn tests_of(text: &str) -> Vec<Test> {
     let mut tests = Vec::new();
     let mut ids = Vec::new();
@@ -61,7 +61,7 @@ fn ids_of(documentation: &str) -> impl Iterator<Item = String> {
     inner.filter(|inner| inner.starts_with("MQTT-")).map(str::to_owned)
 }
 
-/// For each statement of `specification` the names of its tests, sorted.
+/// Returns, for each statement of `specification`, the sorted names of its tests.
 pub fn proofs(specification: Specification, tests: &[Test]) -> BTreeMap<String, Vec<String>> {
     let mut proofs = BTreeMap::<String, Vec<String>>::new();
     let prefix = specification.test_prefix();

@@ -1,4 +1,4 @@
-//! The tables of normative statements: reading, checking against the tests, writing back.
+//! The tables of normative statements: reading them, checking them against the tests, writing them.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -16,7 +16,7 @@ pub enum Specification {
     V5,
 }
 
-/// Whom a statement binds.
+/// Who is bound by a statement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Binds {
@@ -24,7 +24,7 @@ pub enum Binds {
     Server,
     /// Clients only.
     Client,
-    /// Every sender, or a Client whom the Server has to hold to it.
+    /// Every sender, or a Client that the Server has to hold to it.
     Both,
 }
 
@@ -34,11 +34,11 @@ pub enum Binds {
 pub struct Statement {
     /// Its number in the specification, such as `MQTT-3.1.0-1`.
     pub id: String,
-    /// Whom it binds.
+    /// Who is bound by it.
     pub binds: Binds,
-    /// What it says, in our words.
+    /// What it says, in our own words.
     pub text: String,
-    /// Why no test of a Server can prove it; for Clients only.
+    /// Why no test of a Server can prove it; only for statements that bind Clients.
     pub why: Option<String>,
     /// What is missing before it can be tested.
     pub not_yet: Option<String>,
@@ -54,16 +54,16 @@ struct File {
     statement: Vec<Statement>,
 }
 
-/// The folder of the suite's sources.
+/// Returns the folder of the suite's sources.
 pub fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
 impl Specification {
-    /// Both, in the order of their age.
+    /// Both specifications, the older one first.
     pub const ALL: [Self; 2] = [Self::V3, Self::V5];
 
-    /// Its name in text.
+    /// Returns its name for text.
     pub fn name(self) -> &'static str {
         match self {
             Self::V3 => "MQTT 3.1.1",
@@ -71,7 +71,7 @@ impl Specification {
         }
     }
 
-    /// How the names of its tests begin.
+    /// Returns the prefix of the names of its tests.
     pub fn test_prefix(self) -> &'static str {
         match self {
             Self::V3 => "mqtt311_",
@@ -86,12 +86,12 @@ impl Specification {
         }
     }
 
-    /// Where its table is.
+    /// Returns the path of its table.
     pub fn table_path(self) -> PathBuf {
         root().join(format!("statements/{}.toml", self.stem()))
     }
 
-    /// The ids that its table must have, no more and no fewer.
+    /// Returns the ids that its table must have, no more and no fewer.
     ///
     /// # Panics
     /// When the list cannot be read.
@@ -100,7 +100,7 @@ impl Specification {
         read(&path).lines().map(str::to_owned).collect()
     }
 
-    /// Its table.
+    /// Returns its table.
     ///
     /// # Panics
     /// When the table cannot be read.
@@ -116,7 +116,7 @@ fn read(path: &Path) -> String {
     fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// What is wrong with `statement` by itself.
+/// Returns what is wrong with `statement` by itself.
 pub fn fault(statement: &Statement) -> Option<&'static str> {
     let is_tested = !statement.tests.is_empty();
     let is_waiting = statement.not_yet.is_some();
@@ -134,7 +134,7 @@ pub fn fault(statement: &Statement) -> Option<&'static str> {
     }
 }
 
-/// The text of a table in which each statement lists the tests of `proofs` (statement id to names).
+/// Returns the text of a table whose statements list the tests of `proofs` (statement id to names).
 pub fn table_text(statements: &[Statement], proofs: &BTreeMap<String, Vec<String>>) -> String {
     let entries = statements.iter().map(|statement| {
         let tests = proofs.get(&statement.id).map_or(&[][..], Vec::as_slice);

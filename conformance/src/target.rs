@@ -1,17 +1,17 @@
-//! Which broker is tested, by which carrier, and how strictly.
+//! Which broker is tested, over which carrier, and how strictly.
 //!
 //! `MIDGE_CONFORMANCE_ADDRESS` names a running broker that admits anonymous clients: `host:port`,
 //! or a URL (`mqtts://host:8883`, `wss://host:443/mqtt`, `quic://host:14567`). Its certificate has
-//! to come from the authority in the file `MIDGE_CONFORMANCE_CA`; without that it is not judged.
-//! The statements about WebSocket itself need a plain WebSocket whatever carries the other tests:
-//! `MIDGE_CONFORMANCE_WEBSOCKET=ws://host:port/mqtt`.
+//! to be issued by the authority in the file `MIDGE_CONFORMANCE_CA`; if that is not set, the
+//! certificate is not verified. The statements about WebSocket itself need a plain WebSocket,
+//! whatever carries the other tests: `MIDGE_CONFORMANCE_WEBSOCKET=ws://host:port/mqtt`.
 //!
 //! Without an address, a Midge broker runs inside the test process, and
-//! `MIDGE_CONFORMANCE_TRANSPORT` says how it is reached: `tcp`, `tls`, `ws`, `wss` or `quic`.
+//! `MIDGE_CONFORMANCE_TRANSPORT` says how to reach it: `tcp`, `tls`, `ws`, `wss` or `quic`.
 //!
-//! `MIDGE_CONFORMANCE_FRAMES=bytes` or `uneven` cuts packets over WebSocket frames.
-//! `MIDGE_CONFORMANCE_LENIENT=1` accepts all that the specification allows where Midge promises one
-//! of several choices; that is how to run the suite against other brokers.
+//! `MIDGE_CONFORMANCE_FRAMES=bytes` or `uneven` splits packets across WebSocket frames.
+//! `MIDGE_CONFORMANCE_LENIENT=1` accepts everything that the specification allows where Midge
+//! promises one of several choices; use it to run the suite against other brokers.
 
 use std::env;
 use std::path::Path;
@@ -23,21 +23,21 @@ use crate::transport::frames::Framing;
 
 /// The environment variable with the address of a running broker.
 pub const ADDRESS_VARIABLE: &str = "MIDGE_CONFORMANCE_ADDRESS";
-/// The environment variable with the file of the authority of its certificate.
+/// The environment variable with the file of the authority that issued its certificate.
 pub const CA_VARIABLE: &str = "MIDGE_CONFORMANCE_CA";
 /// The environment variable with the URL of its plain WebSocket.
 pub const WEBSOCKET_VARIABLE: &str = "MIDGE_CONFORMANCE_WEBSOCKET";
-/// The environment variable with the carrier that the broker in the process is reached by.
+/// The environment variable with the carrier over which the broker in the process is reached.
 pub const TRANSPORT_VARIABLE: &str = "MIDGE_CONFORMANCE_TRANSPORT";
-/// The environment variable that says how packets lie in WebSocket frames.
+/// The environment variable that says how packets are split into WebSocket frames.
 pub const FRAMES_VARIABLE: &str = "MIDGE_CONFORMANCE_FRAMES";
-/// The environment variable that accepts what Midge itself would not do.
+/// The environment variable that makes the tests accept what Midge itself would not do.
 pub const LENIENT_VARIABLE: &str = "MIDGE_CONFORMANCE_LENIENT";
 
-/// The listener under test.
+/// Returns the listener under test.
 ///
 /// # Panics
-/// When the address is none or the broker cannot be started.
+/// When the address is not valid or the broker cannot be started.
 pub fn endpoint() -> &'static Endpoint {
     static ENDPOINT: OnceLock<Endpoint> = OnceLock::new();
     ENDPOINT.get_or_init(|| match env::var(ADDRESS_VARIABLE) {
@@ -46,8 +46,8 @@ pub fn endpoint() -> &'static Endpoint {
     })
 }
 
-/// The plain WebSocket of the broker under test; `None` where a running broker's is not known, and
-/// standard error says so.
+/// Returns the plain WebSocket of the broker under test. If that of a running broker is not known,
+/// prints so on standard error and returns `None`.
 ///
 /// # Panics
 /// As [`endpoint`].
@@ -66,17 +66,17 @@ pub fn websocket() -> Option<Endpoint> {
     None
 }
 
-/// How packets lie in WebSocket frames.
+/// Returns how packets are split into WebSocket frames.
 ///
 /// # Panics
-/// When the variable has a name that nothing has.
+/// When the variable has an unknown value.
 pub fn framing() -> Framing {
     env::var(FRAMES_VARIABLE).map_or(Framing::Whole, |name| {
         Framing::named(&name).unwrap_or_else(|| panic!("{FRAMES_VARIABLE}={name}: no such frames"))
     })
 }
 
-/// Whether only Midge's own choices are accepted where the specification leaves freedom.
+/// Returns whether only Midge's own choices are accepted where the specification leaves a choice.
 pub fn is_strict() -> bool {
     env::var_os(LENIENT_VARIABLE).is_none()
 }

@@ -1,8 +1,8 @@
-//! The one method of enhanced authentication that the broker inside the test process knows.
+//! The only method of enhanced authentication that the broker inside the test process knows.
 //!
 //! The specification leaves the methods to the Server, so a statement about their course can only
 //! be tested with a method that both sides know. This one protects nothing: the Client begins, the
-//! broker challenges, and one answer is right.
+//! broker sends a challenge, and one answer is right.
 
 use std::env;
 
@@ -21,13 +21,13 @@ const RIGHT_ANSWER: &[u8] = b"\xFFanswer\x00";
 const WRONG_ANSWER: &[u8] = b"wrong";
 const WELCOME: &[u8] = b"welcome";
 
-/// The method, in the hands of a test that may count on the broker to know it.
+/// The method, for a test that may rely on the broker knowing it.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct ToyMethod;
 
-/// The method, unless the broker under test is one of its own that cannot know it: then the test
-/// has nothing to show, and standard error says so.
+/// Returns the method. If the broker under test is an external one, which cannot know it, the test
+/// has nothing to show: then prints so on standard error and returns `None`.
 #[allow(clippy::print_stderr, reason = "who runs the tests has to know which were left out")]
 pub fn needs_toy_method() -> Option<ToyMethod> {
     if env::var_os(ADDRESS_VARIABLE).is_some() {
@@ -38,17 +38,17 @@ pub fn needs_toy_method() -> Option<ToyMethod> {
 }
 
 impl ToyMethod {
-    /// A CONNECT that begins with the method.
+    /// Returns a CONNECT that begins with the method.
     pub fn connect(self) -> Connect {
         self.connect_with(BEGIN)
     }
 
-    /// A CONNECT that gives the right answer without being asked.
+    /// Returns a CONNECT that gives the right answer without being asked.
     pub fn connect_answering(self) -> Connect {
         self.connect_with(RIGHT_ANSWER)
     }
 
-    /// A CONNECT with data that are refused.
+    /// Returns a CONNECT with data that the broker refuses.
     pub fn connect_wrongly(self) -> Connect {
         self.connect_with(WRONG_ANSWER)
     }
@@ -57,22 +57,22 @@ impl ToyMethod {
         v5().with(text(AUTHENTICATION_METHOD, NAME)).with(binary(AUTHENTICATION_DATA, data))
     }
 
-    /// An AUTH that begins with the method.
+    /// Returns an AUTH that begins with the method.
     pub fn begin(self, reason: u8) -> Auth {
         self.auth(reason, BEGIN)
     }
 
-    /// An AUTH with the right answer to the challenge.
+    /// Returns an AUTH with the right answer to the challenge.
     pub fn right_answer(self, reason: u8) -> Auth {
         self.auth(reason, RIGHT_ANSWER)
     }
 
-    /// An AUTH with an answer that is refused.
+    /// Returns an AUTH with an answer that the broker refuses.
     pub fn wrong_answer(self, reason: u8) -> Auth {
         self.auth(reason, WRONG_ANSWER)
     }
 
-    /// An AUTH that gives the right answer by another method's name.
+    /// Returns an AUTH that gives the right answer under another method's name.
     pub fn right_answer_of_another(self, reason: u8) -> Auth {
         let method = text(AUTHENTICATION_METHOD, "midge-test");
         Auth::new(reason).with(method).with(binary(AUTHENTICATION_DATA, RIGHT_ANSWER))
@@ -84,7 +84,7 @@ impl ToyMethod {
         Self::expect(&auth.properties, CHALLENGE);
     }
 
-    /// Expects the properties of the CONNACK or AUTH that ends the method well.
+    /// Expects the properties of a CONNACK or AUTH that completes the method successfully.
     pub fn expect_welcome(self, properties: &Properties) {
         Self::expect(properties, WELCOME);
     }
@@ -100,7 +100,7 @@ impl ToyMethod {
     }
 }
 
-/// The broker's side: anonymous clients are let in as ever.
+/// The broker's side of the method: anonymous clients are still admitted.
 pub(crate) struct ToyHook;
 
 impl Hook for ToyHook {

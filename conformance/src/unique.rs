@@ -6,17 +6,17 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 static COUNTER: AtomicU32 = AtomicU32::new(0);
 
-/// A Client Identifier of at most 23 letters and digits that is used once.
+/// Returns a Client Identifier of at most 23 letters and digits that is used only once.
 pub fn client_id() -> String {
     format!("c{}", token())
 }
 
-/// A Topic Name that is used once, so that subscribing to it meets no other test.
+/// Returns a Topic Name that is used only once, so that subscribing to it meets no other test.
 pub fn topic() -> String {
     format!("conformance/{}", token())
 }
 
-/// At most 22 hexadecimal digits: the process, when it asked, and how often it asked.
+/// Returns at most 22 hexadecimal digits: the process, the time, and a counter.
 fn token() -> String {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |age| age.as_micros());
     let count = COUNTER.fetch_add(1, Ordering::Relaxed);

@@ -1,6 +1,6 @@
 //! The primitive fields of MQTT: written as told, read strictly.
 
-/// The protocol version a conversation is held in.
+/// The protocol version of a conversation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Version {
     /// MQTT 3.1.1.
@@ -10,7 +10,7 @@ pub enum Version {
 }
 
 impl Version {
-    /// The protocol level of CONNECT.
+    /// Returns the protocol level for CONNECT.
     pub fn level(self) -> u8 {
         match self {
             Self::V3 => 4,
@@ -60,7 +60,7 @@ impl Writer {
         self
     }
 
-    /// Appends bytes behind their length, without looking at them.
+    /// Appends the length of the bytes, and then the bytes, without checking them.
     pub fn binary(self, bytes: &[u8]) -> Self {
         let length = u16::try_from(bytes.len()).expect("a field has at most 65,535 bytes");
         self.u16(length).bytes(bytes)
@@ -71,19 +71,19 @@ impl Writer {
         self.binary(text.as_bytes())
     }
 
-    /// The fields written so far.
+    /// Returns the fields written so far.
     pub fn into_bytes(self) -> Vec<u8> {
         self.0
     }
 
-    /// The whole packet: fixed header with `first_byte`, Remaining Length, and the fields.
+    /// Returns the packet: a fixed header with `first_byte`, Remaining Length, and the fields.
     pub fn packet(self, first_byte: u8) -> Vec<u8> {
         let header = Self::new().u8(first_byte).variable(self.0.len());
         header.bytes(&self.0).into_bytes()
     }
 }
 
-/// Reads the body of a received packet and panics at the first thing that is wrong with it.
+/// Reads the body of a received packet and panics at the first error.
 #[derive(Debug)]
 pub struct Reader<'a> {
     packet: &'static str,
@@ -91,17 +91,17 @@ pub struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    /// Reads `bytes`, the body of a `packet` (its name is for the panics).
+    /// Reads `bytes`, the body of a `packet`, whose name is for the panic messages.
     pub fn new(packet: &'static str, bytes: &'a [u8]) -> Self {
         Self { packet, rest: bytes }
     }
 
-    /// Whether everything was read.
+    /// Returns whether everything was read.
     pub fn is_empty(&self) -> bool {
         self.rest.is_empty()
     }
 
-    /// The next `count` bytes.
+    /// Reads the next `count` bytes.
     pub fn take(&mut self, count: usize) -> &'a [u8] {
         let Some((taken, rest)) = self.rest.split_at_checked(count) else {
             panic!("{}: a field of {count} bytes in {:02x?}", self.packet, self.rest);
@@ -110,34 +110,34 @@ impl<'a> Reader<'a> {
         taken
     }
 
-    /// All bytes that are left.
+    /// Reads all remaining bytes.
     pub fn remainder(&mut self) -> &'a [u8] {
         self.take(self.rest.len())
     }
 
-    /// One byte.
+    /// Reads one byte.
     pub fn u8(&mut self) -> u8 {
         self.take(1)[0]
     }
 
-    /// A Two Byte Integer.
+    /// Reads a Two Byte Integer.
     pub fn u16(&mut self) -> u16 {
         u16::from_be_bytes([self.u8(), self.u8()])
     }
 
-    /// A Four Byte Integer.
+    /// Reads a Four Byte Integer.
     pub fn u32(&mut self) -> u32 {
         u32::from(self.u16()) << 16 | u32::from(self.u16())
     }
 
-    /// A Packet Identifier, which is never 0.
+    /// Reads a Packet Identifier, which is never 0.
     pub fn packet_id(&mut self) -> u16 {
         let id = self.u16();
         assert_ne!(id, 0, "{}: Packet Identifier 0", self.packet);
         id
     }
 
-    /// A Variable Byte Integer in its shortest form [MQTT-1.5.5-1].
+    /// Reads a Variable Byte Integer in its shortest form [MQTT-1.5.5-1].
     pub fn variable(&mut self) -> u32 {
         let (value, length) = variable(self.rest)
             .unwrap_or_else(|| panic!("{}: an unfinished Variable Byte Integer", self.packet));
@@ -145,13 +145,13 @@ impl<'a> Reader<'a> {
         value
     }
 
-    /// Bytes behind their length.
+    /// Reads bytes that follow their length.
     pub fn binary(&mut self) -> &'a [u8] {
         let length = self.u16();
         self.take(length.into())
     }
 
-    /// A UTF-8 encoded string without U+0000.
+    /// Reads a UTF-8 Encoded String without U+0000.
     pub fn string(&mut self) -> String {
         let text = std::str::from_utf8(self.binary())
             .unwrap_or_else(|error| panic!("{}: ill-formed UTF-8: {error}", self.packet));
@@ -165,10 +165,10 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// The Variable Byte Integer at the start of `bytes` and its length; `None` while it is unfinished.
+/// Returns the Variable Byte Integer at the start of `bytes` and its length; `None` if incomplete.
 ///
 /// # Panics
-/// When it is longer than it has to be or than four bytes.
+/// When it is longer than necessary or than four bytes.
 pub fn variable(bytes: &[u8]) -> Option<(u32, usize)> {
     let mut value = 0;
     for (index, byte) in bytes.iter().enumerate() {

@@ -1,23 +1,23 @@
-//! How a Client's packets lie in the frames of WebSocket: the Server must not care.
+//! How a Client's packets are split into WebSocket frames, which must not matter to the Server.
 
 use tungstenite::Message;
 use tungstenite::protocol::frame::Frame;
 use tungstenite::protocol::frame::coding::{Data, OpCode};
 
-/// How bytes that are sent at once are cut into frames.
+/// How bytes that are sent at once are split into frames.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Framing {
     /// One binary message.
     #[default]
     Whole,
-    /// A binary message for each byte.
+    /// One binary message for each byte.
     Bytes,
-    /// Messages of odd sizes, some of several fragments, with an empty message and a ping between.
+    /// Messages of odd sizes, some in several fragments, with an empty message and a ping between.
     Uneven,
 }
 
 impl Framing {
-    /// The framing of this name.
+    /// Returns the framing of this name.
     pub fn named(name: &str) -> Option<Self> {
         match name {
             "whole" => Some(Self::Whole),
@@ -27,7 +27,7 @@ impl Framing {
         }
     }
 
-    /// The frames that carry `bytes`.
+    /// Returns the frames that carry `bytes`.
     pub fn frames(self, bytes: &[u8]) -> Vec<Message> {
         match self {
             Self::Whole => vec![Message::binary(bytes.to_vec())],
@@ -64,7 +64,7 @@ fn uneven(bytes: &[u8]) -> Vec<Message> {
     frames
 }
 
-/// One frame of a message of several.
+/// Returns one frame of a message that has several.
 pub fn fragment(bytes: &[u8], data: Data, is_last: bool) -> Message {
     Message::Frame(Frame::message(bytes.to_vec(), OpCode::Data(data), is_last))
 }

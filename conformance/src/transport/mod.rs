@@ -1,6 +1,6 @@
 //! What carries a Client's bytes to the broker: TCP, TLS, WebSocket over either, QUIC.
 //!
-//! The far side of each is the broker's own; this side is made of other people's blocking clients
+//! The far side of each is the broker's own. This side consists of other projects' blocking clients
 //! and shares no code with the broker.
 
 pub mod frames;
@@ -22,25 +22,25 @@ use websocket::WebSocket;
 /// How long opening a connection may take, and each write.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Bytes to the broker and back, one after the other.
+/// A stream of bytes to the broker and back.
 pub(crate) trait Transport: Debug + Send {
     /// Sends all of `bytes`.
     fn send(&mut self, bytes: &[u8]) -> io::Result<()>;
 
-    /// Appends what comes within `wait` to `inbox` and says how many bytes; 0 is the end, and the
-    /// error of a read that took too long is one of `WouldBlock` and `TimedOut`.
+    /// Appends what arrives within `wait` to `inbox` and returns how many bytes those are; 0 is the
+    /// end. If the read takes too long, the error is `WouldBlock` or `TimedOut`.
     fn receive(&mut self, inbox: &mut Vec<u8>, wait: Duration) -> io::Result<usize>;
 
-    /// Tells the broker that nothing more comes, in the carrier's own words: TCP's FIN, TLS's
-    /// `close_notify` and a FIN, a Close frame, the end of QUIC's stream. What the broker still
+    /// Tells the broker, in the carrier's own way, that nothing more comes: TCP's FIN, TLS's
+    /// `close_notify` and a FIN, a Close frame, or the end of QUIC's stream. What the broker still
     /// sends is received.
     fn finish(&mut self) -> io::Result<()>;
 
-    /// Ends the connection without such words: what a process leaves behind that dies.
+    /// Ends the connection without announcing it, as a dying process does.
     fn cut(&mut self);
 }
 
-/// Opens a connection to `endpoint`; WebSocket frames are as `framing` says.
+/// Opens a connection to `endpoint`; `framing` determines the WebSocket frames.
 pub(crate) fn open(endpoint: &Endpoint, framing: Framing) -> io::Result<Box<dyn Transport>> {
     let tcp = || TcpStream::open(endpoint.address);
     Ok(match endpoint.carrier {
@@ -54,7 +54,7 @@ pub(crate) fn open(endpoint: &Endpoint, framing: Framing) -> io::Result<Box<dyn 
     })
 }
 
-/// A stream that carries MQTT as it is.
+/// A stream that carries MQTT directly.
 #[derive(Debug)]
 struct Plain<S>(S);
 

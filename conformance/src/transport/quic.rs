@@ -1,6 +1,6 @@
 //! QUIC by quinn: a connection with one bidirectional stream, which is the Network Connection.
 //!
-//! All connections of a test share one endpoint and one runtime on a thread of its own; the tests
+//! All connections of a test process share endpoints and a runtime on its own thread; the tests
 //! themselves stay blocking.
 
 use std::io::{self, ErrorKind};
@@ -55,12 +55,12 @@ impl Quic {
     }
 }
 
-/// As with a socket that is closed: what was sent before still arrives.
+/// Closes like a socket: what was sent before still arrives.
 impl Drop for Quic {
     fn drop(&mut self) {
         if let Some(mut open) = self.open.take() {
             runtime().spawn(async move {
-                // An error means that it had been finished already, or that the broker was first.
+                // An error means that it was finished already, or that the broker was first.
                 let _ = open.sending.finish();
                 let _ = timeout(PATIENCE, open.sending.stopped()).await;
                 drop(open.receiving);
@@ -73,7 +73,7 @@ impl Drop for Quic {
 impl Transport for Quic {
     fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
         let sent = wait_for(PATIENCE, self.open_mut().sending.write_all(bytes))?;
-        // Whatever the reason, the broker takes nothing more.
+        // Whatever the reason, the broker accepts no more.
         sent.map_err(|error| io::Error::new(ErrorKind::BrokenPipe, error))
     }
 
@@ -98,13 +98,13 @@ impl Transport for Quic {
     }
 }
 
-/// Waits for `future` in the calling thread, at most `wait`.
+/// Waits at most `wait` for `future` in the calling thread.
 fn wait_for<T>(wait: Duration, future: impl Future<Output = T>) -> io::Result<T> {
     let done = runtime().block_on(async { timeout(wait, future).await });
     done.map_err(|_| ErrorKind::TimedOut.into())
 }
 
-/// The runtime, which a thread drives as long as the process lives.
+/// Returns the runtime, which a thread drives as long as the process lives.
 fn runtime() -> &'static Handle {
     static RUNTIME: OnceLock<Handle> = OnceLock::new();
     RUNTIME.get_or_init(|| {
@@ -119,7 +119,7 @@ fn runtime() -> &'static Handle {
     })
 }
 
-/// The one endpoint of this process that can reach `address`.
+/// Returns the endpoint of this process that can reach `address`.
 fn local_endpoint(address: SocketAddr) -> io::Result<QuicEndpoint> {
     static ENDPOINTS: [OnceLock<QuicEndpoint>; 2] = [OnceLock::new(), OnceLock::new()];
     let any: IpAddr =

@@ -1,4 +1,4 @@
-//! A blocking stream of bytes below MQTT or WebSocket, and the plain one.
+//! A blocking stream of bytes below MQTT or WebSocket, and its plain form.
 
 use std::fmt::Debug;
 use std::io::{self, Read, Write};
@@ -7,15 +7,15 @@ use std::time::Duration;
 
 use super::PATIENCE;
 
-/// Bytes in both directions; reading waits at most as long as it was told.
+/// Bytes in both directions; a read waits no longer than it was told.
 pub(crate) trait Stream: Read + Write + Debug + Send {
-    /// How long the next reads wait; more than zero.
+    /// Sets how long the next reads wait, which is more than zero.
     fn set_wait(&mut self, wait: Duration) -> io::Result<()>;
 
-    /// Says that nothing more comes.
+    /// Announces that nothing more comes.
     fn finish(&mut self) -> io::Result<()>;
 
-    /// Ends both directions without saying so.
+    /// Ends both directions without announcing it.
     fn cut(&mut self);
 }
 
@@ -58,7 +58,7 @@ impl Stream for TcpStream {
     }
 
     fn cut(&mut self) {
-        // An error means that the broker was first.
+        // An error means that the broker ended the connection first.
         let _ = self.0.shutdown(Shutdown::Both);
     }
 }

@@ -14,10 +14,10 @@ use rustls::{
 use super::stream::{Stream, TcpStream};
 use crate::endpoint::{Endpoint, Trust};
 
-/// MQTT's name in TLS, as IANA has it.
+/// MQTT's protocol name in TLS, as registered with IANA.
 const PROTOCOL: &[u8] = b"mqtt";
 
-/// A TLS connection, past its handshake.
+/// A TLS connection whose handshake is complete.
 #[derive(Debug)]
 pub(crate) struct TlsStream {
     tls: ClientConnection,
@@ -52,17 +52,17 @@ impl Read for TlsStream {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         loop {
             match self.tls.reader().read(into) {
-                // The broker closed TCP without `close_notify`, as some do.
+                // The broker closed TCP without `close_notify`, as some brokers do.
                 Err(error) if error.kind() == ErrorKind::UnexpectedEof => return Ok(0),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {}
                 done => return done,
             }
             self.tls.read_tls(&mut self.below)?;
             let processed = self.tls.process_new_packets();
-            // An alert, if something was wrong.
+            // This sends an alert if something was wrong.
             let sent = self.send_sealed();
             processed.map_err(|error| io::Error::new(ErrorKind::InvalidData, error))?;
-            // That the broker takes nothing more shows at the end of what it sent.
+            // If the broker accepts no more, the end of what it sent shows that.
             let _ = sent;
         }
     }
@@ -96,13 +96,13 @@ impl Stream for TlsStream {
     }
 }
 
-/// The name to ask for: a domain name or an address.
+/// Returns the name to request: a domain name or an address.
 fn server_name(host: &str) -> io::Result<ServerName<'static>> {
     let name = ServerName::try_from(host.to_owned());
     name.map_err(|error| io::Error::new(ErrorKind::InvalidInput, error))
 }
 
-/// The settings for QUIC: TLS 1.3, and MQTT by its name.
+/// Returns the settings for QUIC: TLS 1.3, and MQTT's protocol name.
 pub(crate) fn quic_config(trust: &Trust) -> Result<ClientConfig, Error> {
     let mut config = client_config(trust)?;
     config.alpn_protocols = vec![PROTOCOL.to_vec()];
@@ -126,7 +126,7 @@ fn client_config(trust: &Trust) -> Result<ClientConfig, Error> {
     })
 }
 
-/// Takes every certificate, but not every signature: the handshake has to be right.
+/// Accepts every certificate, but not every signature: the handshake has to be correct.
 #[derive(Debug)]
 struct Anybody(Arc<CryptoProvider>);
 

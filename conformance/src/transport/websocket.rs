@@ -25,7 +25,7 @@ pub(crate) struct WebSocket<S> {
     framing: Framing,
 }
 
-/// What an opening handshake led to.
+/// The result of an opening handshake.
 #[derive(Debug)]
 struct Opened<S> {
     socket: tungstenite::WebSocket<S>,
@@ -65,8 +65,8 @@ fn shake_hands<S: Stream>(
     Ok(Opened { socket, subprotocol })
 }
 
-/// The end of a WebSocket that this side began, or that the broker did, is no error; the error of
-/// reading is.
+/// Turns an error into one of I/O. The end of a WebSocket, whichever side began it, becomes
+/// `BrokenPipe` or `ConnectionReset`; a violation of the protocol becomes `InvalidData`.
 fn io_result<T>(result: Result<T, Error>) -> io::Result<T> {
     result.map_err(|error| match error {
         Error::Io(error) => error,
@@ -115,7 +115,7 @@ impl<S: Stream> Transport for WebSocket<S> {
     }
 }
 
-/// A WebSocket in the hands of a test that says what each frame is.
+/// A WebSocket for a test that determines each frame itself.
 #[derive(Debug)]
 pub struct Peer {
     socket: tungstenite::WebSocket<TcpStream>,
@@ -123,12 +123,12 @@ pub struct Peer {
     pub subprotocol: Option<String>,
 }
 
-/// What a broker that refuses an opening handshake says.
+/// How a broker refuses an opening handshake.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refused {
-    /// An answer with another status than 101.
+    /// By an answer with another status than 101.
     Status(u16),
-    /// The end of the connection.
+    /// By ending the connection.
     Closed,
 }
 
@@ -139,7 +139,7 @@ impl Peer {
     /// When the broker refuses.
     ///
     /// # Panics
-    /// When it does anything else than to accept or to refuse.
+    /// When the broker neither accepts nor refuses.
     pub fn open(endpoint: &Endpoint, subprotocols: Option<&str>) -> Result<Self, Refused> {
         assert_eq!(endpoint.carrier, Carrier::WebSocket, "only a plain WebSocket is opened so");
         let below = TcpStream::open(endpoint.address)
@@ -161,7 +161,7 @@ impl Peer {
         io_result(self.socket.flush()).expect("a WebSocket that takes frames");
     }
 
-    /// The bytes of the next binary message.
+    /// Receives the bytes of the next binary message.
     pub fn receive(&mut self) -> Vec<u8> {
         match io_result(self.socket.read()) {
             Ok(Message::Binary(bytes)) => bytes.to_vec(),
@@ -169,7 +169,7 @@ impl Peer {
         }
     }
 
-    /// The payload of the next message, a pong.
+    /// Receives the payload of the next message, which has to be a pong.
     pub fn receive_pong(&mut self) -> Vec<u8> {
         match io_result(self.socket.read()) {
             Ok(Message::Pong(bytes)) => bytes.to_vec(),
@@ -177,8 +177,8 @@ impl Peer {
         }
     }
 
-    /// Expects the broker to close the WebSocket: with a Close frame of one of `codes`, after MQTT
-    /// packets that it may send before; without one only where that is allowed.
+    /// Expects the broker to close the WebSocket with a Close frame of one of `codes`, which MQTT
+    /// packets may precede. The Close frame may be missing only where that is allowed.
     pub fn expect_closed(&mut self, codes: &[u16]) {
         loop {
             match io_result(self.socket.read()) {

@@ -1,6 +1,6 @@
 //! The tests of the normative statements, by specification and chapter, and of the tables.
 //!
-//! What both versions demand alike is a scenario; a test names the statements that it proves.
+//! A scenario tests what both versions demand alike; a test names the statements that it proves.
 
 mod scenario;
 mod table;

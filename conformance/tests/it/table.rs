@@ -1,6 +1,6 @@
-//! The tables name every statement once, every test that proves one, and nothing else.
+//! The tables name every statement once, each with the tests that prove it, and nothing else.
 //!
-//! `MIDGE_CONFORMANCE_UPDATE=1` writes the lists of tests and the page of the documentation anew.
+//! `MIDGE_CONFORMANCE_UPDATE=1` rewrites the lists of tests and the page of the documentation.
 
 use std::collections::BTreeSet;
 use std::env;

@@ -12,8 +12,8 @@ use crate::scenario::subscriber;
 
 /// [MQTT-3.1.2-2] [MQTT-3.2.2-4] [MQTT-3.2.2-5]
 ///
-/// A level above 5 may be of a later version and be answered in the form of 5.0, which has a test
-/// of its own.
+/// A level above 5 may belong to a later version and be answered in the form of 5.0; that has its
+/// own test.
 #[test]
 fn mqtt311_3_1_2_2_unsupported_protocol_level_is_refused() {
     for level in [0, 1, 2] {
@@ -54,7 +54,8 @@ fn mqtt311_3_1_3_7_empty_client_identifier_needs_a_clean_session() {
 
 /// [MQTT-3.3.5-2]
 ///
-/// A topic that the Server keeps for itself: acknowledged as usual or closed, never delivered.
+/// A topic that the Server reserves for itself: the message is acknowledged as usual or closes the
+/// connection, and is never delivered.
 #[test]
 fn mqtt311_3_3_5_2_unauthorized_publish_is_acknowledged_or_closes() {
     let mut observer = v3().open();
@@ -73,7 +74,7 @@ fn mqtt311_3_3_5_2_unauthorized_publish_is_acknowledged_or_closes() {
 
 /// [MQTT-3.9.3-2] [MQTT-3.8.4-5]
 ///
-/// The reader panics at any other return code; here is one of each.
+/// The reader panics at any other return code; this test obtains one of each.
 #[test]
 fn mqtt311_3_9_3_2_suback_has_only_the_listed_return_codes() {
     let mut client = v3().open();
@@ -92,14 +93,14 @@ fn mqtt311_4_8_0_1_packet_types_without_meaning_end_the_connection() {
     assert_eq!(client.receive(), Packet::PingResp);
 }
 
-/// The QoS 2 messages of one 3.1.1 Session that wait for their PUBREL: Midge's default of
+/// How many QoS 2 messages of one 3.1.1 Session may wait for their PUBREL: Midge's default of
 /// `limits.awaiting_release_max`.
 const AWAITING_RELEASE_MAX: u16 = 100;
 
 /// [MQTT-4.8.0-2]
 ///
-/// One Packet Identifier more than the broker has room for: it is not left to the next attempt but
-/// ends the connection, that one only, and what was acknowledged before still holds.
+/// One Packet Identifier more than the broker has room for: the message is not left for another
+/// attempt but ends the connection, and only that one; what was acknowledged before still holds.
 #[test]
 fn mqtt311_4_8_0_2_exhausted_resources_end_the_connection() {
     let (id, topic) = (client_id(), topic());
@@ -117,7 +118,8 @@ fn mqtt311_4_8_0_2_exhausted_resources_end_the_connection() {
     let expected: Vec<_> = identifiers.take(received.len()).collect();
     assert_eq!(received, expected);
     if !target::is_strict() {
-        // There may be room for more, or the rest waits for its PUBREC; the others go on.
+        // The broker may have more room, or hold back the remaining PUBREC packets; other
+        // connections go on.
         observer.until_ping();
         return;
     }

@@ -14,7 +14,7 @@ fn aliased(topic: &str, payload: &str, alias: u32) -> Publish {
     Publish::new(topic, payload).with(number(TOPIC_ALIAS, alias))
 }
 
-/// A client and the Topic Alias Maximum that the broker gave it.
+/// Connects a client; also returns the Topic Alias Maximum that the broker gave it.
 fn publisher() -> (Client, u32) {
     let (client, connack) = v5().open_with_connack();
     (client, connack.properties.number(TOPIC_ALIAS_MAXIMUM).unwrap_or(0))
@@ -122,7 +122,7 @@ fn mqtt5_3_1_2_27_no_alias_without_a_maximum() {
 
 /// [MQTT-3.1.2-26] [MQTT-3.3.2-11]
 ///
-/// More topics than aliases: each message is understood by the aliases set before it.
+/// With more topics than aliases, each message is understood by means of the aliases set before it.
 #[test]
 fn mqtt5_3_1_2_26_aliases_stay_within_the_maximum() {
     let root = topic();

@@ -1,4 +1,4 @@
-//! MQTT 5.0 sections 3.15 and 4.12: enhanced authentication as far as it needs no method.
+//! MQTT 5.0 sections 3.15 and 4.12: enhanced authentication, as far as it needs no method.
 
 use midge_conformance::Version::V5;
 use midge_conformance::connect::{persistent, v5};
@@ -38,7 +38,7 @@ fn mqtt5_3_2_2_6_refusal_reports_no_session() {
     for packet in client.read_until_closed() {
         assert!(matches!(packet, Packet::ConnAck(connack) if !connack.session_present));
     }
-    // And it left the Session as it was.
+    // The refusal also left the Session as it was.
     let (_, connack) = persistent(V5, &id).open_with_connack();
     assert!(connack.session_present, "a refused CONNECT disturbed the Session");
 }

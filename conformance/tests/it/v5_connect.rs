@@ -1,4 +1,4 @@
-//! MQTT 5.0 sections 3.1 and 3.2: CONNECT and CONNACK as in 3.1.1.
+//! MQTT 5.0 sections 3.1 and 3.2: CONNECT and CONNACK, where they are as in 3.1.1.
 
 use midge_conformance::Version::V5;
 

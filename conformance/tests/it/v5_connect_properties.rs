@@ -39,7 +39,7 @@ fn mqtt5_3_1_2_28_response_information_only_on_request() {
 
 /// [MQTT-3.1.2-29]
 ///
-/// Requests that fail or have nothing to do: their answers would explain themselves.
+/// Requests that fail or have nothing to do: otherwise the answers might contain an explanation.
 #[test]
 fn mqtt5_3_1_2_29_no_problem_information_when_not_wanted() {
     let mut client = v5().with(number(REQUEST_PROBLEM_INFORMATION, 0)).open();
@@ -87,7 +87,7 @@ fn mqtt5_3_1_3_7_no_identifier_is_assigned_to_who_has_one() {
 
 /// [MQTT-3.1.3-8]
 ///
-/// The longest there can be is accepted or refused with the Reason Code for it.
+/// The longest possible Client Identifier is accepted, or refused with its own Reason Code.
 #[test]
 fn mqtt5_3_1_3_8_refused_client_identifier_has_its_reason_code() {
     let unique = client_id();
@@ -102,7 +102,8 @@ fn mqtt5_3_1_3_8_refused_client_identifier_has_its_reason_code() {
 
 /// [MQTT-3.1.4-1] [MQTT-3.2.2-8] [MQTT-4.13.1-1]
 ///
-/// Values that the specification calls a Protocol Error, and properties of other packets.
+/// Values that the specification calls a Protocol Error, and properties that belong to other
+/// packets.
 #[test]
 fn mqtt5_3_1_4_1_invalid_connect_properties_are_refused() {
     let connects = [
@@ -132,7 +133,7 @@ fn mqtt5_3_1_4_1_invalid_connect_properties_are_refused() {
 
 /// [MQTT-3.1.4-5] [MQTT-3.2.0-2]
 ///
-/// Properties with every value they may have.
+/// Properties with all kinds of permitted values.
 #[test]
 fn mqtt5_3_1_4_5_valid_connect_properties_are_accepted() {
     let mut client = v5()
@@ -150,7 +151,7 @@ fn mqtt5_3_1_4_5_valid_connect_properties_are_accepted() {
 
 /// [MQTT-3.2.2-9] [MQTT-3.2.2-10] [MQTT-3.2.2-12] [MQTT-3.2.2-13]
 ///
-/// What is announced is what holds: here all three QoS and retained messages.
+/// What is announced holds: here all three levels of QoS and retained messages.
 #[test]
 fn mqtt5_3_2_2_9_announced_capabilities_hold() {
     let (mut client, connack) = v5().open_with_connack();

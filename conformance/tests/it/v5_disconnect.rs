@@ -8,8 +8,8 @@ use midge_conformance::{Ack, Client, Disconnect, Encode, Packet, Publish, Raw, S
 
 /// [MQTT-3.14.2-1] [MQTT-3.14.2-2] [MQTT-3.14.4-1] [MQTT-3.14.4-2]
 ///
-/// The reader panics at another Reason Code, at a Session Expiry Interval, and the end has to
-/// follow at once.
+/// The reader panics at another Reason Code or a Session Expiry Interval. The end of the connection
+/// has to follow at once.
 #[test]
 fn mqtt5_3_14_2_1_disconnect_is_the_last_packet() {
     let topic = topic();
@@ -23,7 +23,7 @@ fn mqtt5_3_14_2_1_disconnect_is_the_last_packet() {
 
 /// [MQTT-3.14.0-1]
 ///
-/// Errors before a CONNACK are answered by a CONNACK or by nothing.
+/// Errors before a CONNACK are answered with a CONNACK or not at all.
 #[test]
 fn mqtt5_3_14_0_1_no_disconnect_before_connack() {
     let firsts = [
@@ -44,7 +44,7 @@ fn mqtt5_3_14_0_1_no_disconnect_before_connack() {
 
 /// [MQTT-3.14.2-1] [MQTT-3.4.2-1] [MQTT-3.5.2-1] [MQTT-3.6.2-1] [MQTT-3.7.2-1]
 ///
-/// Reason Codes that exist, in packets that do not have them, and codes that do not exist.
+/// Reason Codes that exist but do not belong in the packet, and codes that do not exist.
 #[test]
 fn mqtt5_3_14_2_1_unlisted_reason_codes_are_an_error() {
     let packets = [

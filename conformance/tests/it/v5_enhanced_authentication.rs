@@ -1,4 +1,4 @@
-//! MQTT 5.0 sections 3.15 and 4.12: enhanced authentication by a method that the broker knows.
+//! MQTT 5.0 sections 3.15 and 4.12: enhanced authentication with a method that the broker knows.
 
 use midge_conformance::Version::V5;
 use midge_conformance::connect::{persistent, v5};
@@ -16,14 +16,14 @@ use midge_conformance::{
 
 use crate::scenario::subscriber;
 
-/// A connection whose CONNECT was answered with the challenge.
+/// Opens a connection whose CONNECT is answered with the challenge.
 fn challenged(method: ToyMethod, connect: &Connect) -> Client {
     let mut client = connect.start();
     method.expect_challenge(&client.receive_auth(), CONTINUE_AUTHENTICATION);
     client
 }
 
-/// A client that the method let in.
+/// Connects a client that the method admits.
 fn authenticated(method: ToyMethod, connect: &Connect) -> Client {
     let mut client = challenged(method, connect);
     client.send(&method.right_answer(CONTINUE_AUTHENTICATION));
@@ -51,7 +51,8 @@ fn mqtt5_4_12_0_2_challenge_is_an_auth_of_the_same_method() {
 
 /// [MQTT-4.12.0-2] [MQTT-4.12.0-5]
 ///
-/// As often as the method asks: beginning anew is a step of the toy method like any other.
+/// The method may ask any number of times: beginning again is a step of the toy method like any
+/// other.
 #[test]
 fn mqtt5_4_12_0_2_every_challenge_has_the_same_form() {
     let Some(method) = needs_toy_method() else { return };
@@ -66,7 +67,7 @@ fn mqtt5_4_12_0_2_every_challenge_has_the_same_form() {
 
 /// [MQTT-4.12.0-5]
 ///
-/// A method that has nothing to ask ends with the CONNACK, which repeats it as well.
+/// A method that has nothing to ask ends with the CONNACK, which also repeats the method.
 #[test]
 fn mqtt5_4_12_0_5_connack_without_a_challenge_repeats_the_method() {
     let Some(method) = needs_toy_method() else { return };
@@ -110,7 +111,7 @@ fn mqtt5_4_12_0_4_wrong_answer_is_refused() {
 
 /// [MQTT-4.12.0-4] [MQTT-3.1.4-2] [MQTT-3.1.4-3]
 ///
-/// Only who is let in takes a Session over.
+/// Only an admitted Client takes a Session over.
 #[test]
 fn mqtt5_4_12_0_4_refused_client_disturbs_no_session() {
     let Some(method) = needs_toy_method() else { return };
@@ -132,7 +133,7 @@ fn mqtt5_4_12_0_4_refused_client_disturbs_no_session() {
 
 /// [MQTT-4.12.0-4] [MQTT-3.1.2-8]
 ///
-/// A Will Message is stored by the CONNACK that accepts, not before.
+/// A Will Message is stored only with the CONNACK that accepts.
 #[test]
 fn mqtt5_4_12_0_4_refused_client_has_no_will() {
     let Some(method) = needs_toy_method() else { return };
@@ -168,7 +169,7 @@ fn mqtt5_3_1_2_30_only_auth_and_disconnect_come_before_connack() {
 
 /// [MQTT-4.12.0-7] [MQTT-4.12.0-6]
 ///
-/// That the broker knows the method does not help who did not name it in CONNECT.
+/// It does not help a Client that the broker knows the method if CONNECT did not name it.
 #[test]
 fn mqtt5_4_12_0_7_known_method_has_to_begin_with_connect() {
     let Some(method) = needs_toy_method() else { return };
@@ -181,7 +182,7 @@ fn mqtt5_4_12_0_7_known_method_has_to_begin_with_connect() {
 
 /// [MQTT-4.12.1-1] [MQTT-4.12.0-5] [MQTT-3.15.2-1]
 ///
-/// The conversation goes on meanwhile, and afterwards it can be done again.
+/// The conversation continues meanwhile, and the Client can authenticate again afterwards.
 #[test]
 fn mqtt5_4_12_1_1_connected_client_authenticates_anew() {
     let Some(method) = needs_toy_method() else { return };
@@ -229,7 +230,7 @@ fn mqtt5_4_12_1_1_authenticating_anew_keeps_the_method() {
 
 /// [MQTT-4.12.1-2] [MQTT-3.1.2-8]
 ///
-/// Such an end publishes the Will Message.
+/// Such an end of the connection publishes the Will Message.
 #[test]
 fn mqtt5_4_12_1_2_failing_to_authenticate_anew_ends_the_connection() {
     let Some(method) = needs_toy_method() else { return };
@@ -250,7 +251,7 @@ fn mqtt5_4_12_1_2_failing_to_authenticate_anew_ends_the_connection() {
 
 /// [MQTT-3.15.2-2] [MQTT-3.15.2-3] [MQTT-3.1.2-24]
 ///
-/// Enough for method and data, too little for a text beside them.
+/// There is room for the method and the data, but not for a text beside them.
 #[test]
 fn mqtt5_3_15_2_2_auth_stays_within_the_size() {
     let Some(method) = needs_toy_method() else { return };
@@ -265,7 +266,7 @@ fn mqtt5_3_15_2_2_auth_stays_within_the_size() {
 
 /// [MQTT-3.1.2-24] [MQTT-4.12.0-4]
 ///
-/// A Client that cannot be sent the challenge cannot be let in, and is not kept waiting.
+/// A Client to which the challenge cannot be sent cannot be admitted, and is not kept waiting.
 #[test]
 fn mqtt5_3_1_2_24_challenge_that_is_too_large_refuses_the_client() {
     let Some(method) = needs_toy_method() else { return };

@@ -1,6 +1,6 @@
-//! MQTT 5.0: what time does to messages, sessions and wills.
+//! MQTT 5.0: the effects of time on messages, Sessions and Will Messages.
 //!
-//! Times are a second long, so a test waits for little more.
+//! Intervals are a second long, so a test waits for little more than that.
 
 use std::time::{Duration, Instant};
 
@@ -113,7 +113,7 @@ fn mqtt5_3_1_2_23_session_is_kept_until_it_expires() {
 fn mqtt5_4_1_0_2_session_is_discarded_when_it_expires() {
     let (id, topic) = (client_id(), topic());
     let mut observer = subscriber(V5, &topic, 0);
-    // The end of the Session comes before the Will Delay Interval has passed, and shows.
+    // The Session ends before the Will Delay Interval has passed, which publishes the Will Message.
     let will = Will::new(&topic, "ended").delay_seconds(60);
     session_of(1).client_id(&id).will(will).open().abandon();
     assert_eq!(observer.receive_publish().text(), "ended");
@@ -123,7 +123,7 @@ fn mqtt5_4_1_0_2_session_is_discarded_when_it_expires() {
 
 /// [MQTT-4.1.0-1]
 ///
-/// The interval runs from the end of the connection, not from its start.
+/// The interval runs from the end of the connection, not from its beginning.
 #[test]
 fn mqtt5_4_1_0_1_session_does_not_expire_while_connected() {
     let (id, topic) = (client_id(), topic());
@@ -194,7 +194,8 @@ fn mqtt5_3_1_3_9_reconnecting_in_time_drops_the_will() {
     let will = Will::new(&topic, "gone").delay_seconds(1);
     persistent(V5, &id).will(will).open().abandon();
     let _resumed = persistent(V5, &id).open();
-    // A Will Message with the same delay that began later: the other one would have come first.
+    // Another Will Message with the same delay that starts later: the first one would have come
+    // before it.
     session_of(60).will(Will::new(&topic, "later").delay_seconds(1)).open().abandon();
     assert_eq!(observer.receive_publish().text(), "later");
     fence.expect_nothing(&mut v5().open(), &mut observer);
@@ -202,7 +203,7 @@ fn mqtt5_3_1_3_9_reconnecting_in_time_drops_the_will() {
 
 /// [MQTT-3.1.2-8]
 ///
-/// A connection that replaces another one with Clean Start ends the Session and with it the delay.
+/// A connection that replaces another one with Clean Start ends the Session, and thereby the delay.
 #[test]
 fn mqtt5_3_1_2_8_clean_start_publishes_a_delayed_will() {
     let (id, topic) = (client_id(), topic());

@@ -1,4 +1,4 @@
-//! MQTT 5.0: Receive Maximum in both directions, and acknowledgements that refuse.
+//! MQTT 5.0: Receive Maximum in both directions, and acknowledgements that refuse a message.
 
 use midge_conformance::Version::V5;
 use midge_conformance::connect::{persistent, v5};
@@ -8,7 +8,7 @@ use midge_conformance::reason::{
 };
 use midge_conformance::{Ack, Client, Packet, PingReq, Publish, client_id, target, topic};
 
-/// A subscriber that takes two messages at a time, and five messages for it.
+/// Connects a subscriber that accepts two messages at a time, and publishes five messages for it.
 fn limited(topic: &str, qos: u8) -> (Client, Client) {
     let mut client = v5().with(number(RECEIVE_MAXIMUM, 2)).open();
     client.subscribe(topic, qos);
@@ -38,7 +38,7 @@ fn mqtt5_3_3_4_9_no_more_than_receive_maximum_at_qos_1() {
 
 /// [MQTT-3.3.4-9] [MQTT-4.9.0-2]
 ///
-/// PUBREC alone gives no quota back, PUBCOMP does.
+/// PUBREC alone does not return quota; PUBCOMP does.
 #[test]
 fn mqtt5_3_3_4_9_no_more_than_receive_maximum_at_qos_2() {
     let (mut client, _publisher) = limited(&topic(), 2);
@@ -84,13 +84,13 @@ fn mqtt5_3_3_4_10_everything_else_is_sent_at_receive_maximum() {
 
 /// [MQTT-3.3.4-7]
 ///
-/// The quota is spent by QoS 2 messages without PUBREL; one more is too many.
+/// QoS 2 messages without PUBREL use up the quota; one more is too many.
 #[test]
 fn mqtt5_3_3_4_7_more_than_receive_maximum_is_an_error() {
     let (mut client, connack) = v5().open_with_connack();
     let maximum = connack.properties.number(RECEIVE_MAXIMUM).unwrap_or(65_535);
     let Ok(maximum @ 1..=2000) = u16::try_from(maximum) else {
-        return; // Never reached in a reasonable time.
+        return; // never reached in a reasonable time
     };
     let topic = topic();
     for id in 1..=maximum {
@@ -106,7 +106,7 @@ fn mqtt5_3_3_4_7_more_than_receive_maximum_is_an_error() {
 
 /// [MQTT-3.3.4-7] [MQTT-4.9.0-3]
 ///
-/// At the limit everything else is served, and PUBREL makes room.
+/// At the limit everything else is served, and a PUBREL makes room.
 #[test]
 fn mqtt5_3_3_4_7_exactly_receive_maximum_is_fine() {
     let (mut client, connack) = v5().open_with_connack();
@@ -147,7 +147,7 @@ fn mqtt5_4_4_0_2_refused_messages_are_not_sent_again() {
 
 /// [MQTT-4.3.3-9]
 ///
-/// A QoS 2 PUBLISH that is refused by PUBREC leaves no state: no PUBREL, the identifier is free.
+/// A QoS 2 PUBLISH that a PUBREC refuses leaves no state: no PUBREL, and the identifier is free.
 #[test]
 fn mqtt5_4_3_3_9_identifier_is_free_after_a_refusing_pubrec() {
     let topic = topic();
@@ -169,8 +169,8 @@ fn mqtt5_4_3_3_9_identifier_is_free_after_a_refusing_pubrec() {
 
 /// [MQTT-3.4.2-1] [MQTT-3.5.2-1]
 ///
-/// The reader panics at a Reason Code that the packet may not have: with subscribers, without, and
-/// for a topic that is not open to clients.
+/// The reader panics at a Reason Code that the packet may not have. The cases are: with
+/// subscribers, without subscribers, and a topic that is not open to clients.
 #[test]
 fn mqtt5_3_4_2_1_publish_is_answered_with_listed_reason_codes() {
     let (heard, unheard) = (topic(), topic());

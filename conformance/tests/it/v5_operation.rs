@@ -1,4 +1,5 @@
-//! MQTT 5.0 sections 3.12 and 3.14, chapter 4: endings, sessions, order, topics as in 3.1.1.
+//! MQTT 5.0 sections 3.12 and 3.14, chapter 4: endings, Sessions, order and topics, where they are
+//! as in 3.1.1.
 
 use midge_conformance::Version::V5;
 

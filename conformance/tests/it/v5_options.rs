@@ -28,7 +28,7 @@ fn mqtt5_3_3_1_10_retained_messages_for_a_new_subscription_only() {
 
 /// [MQTT-3.3.1-10]
 ///
-/// A subscription of a resumed Session did exist.
+/// A subscription of a resumed Session existed before.
 #[test]
 fn mqtt5_3_3_1_10_resumed_subscription_is_not_new() {
     let (id, topic) = (client_id(), topic());
@@ -88,7 +88,7 @@ fn mqtt5_3_8_3_3_no_local_keeps_own_messages_away() {
 
 /// [MQTT-3.8.3-3]
 ///
-/// It is the Client Identifier that counts, not the connection.
+/// The Client Identifier counts, not the connection.
 #[test]
 fn mqtt5_3_8_3_3_no_local_holds_across_connections() {
     let (id, topic) = (client_id(), topic());
@@ -145,8 +145,8 @@ fn mqtt5_3_3_4_3_subscription_identifier_is_sent() {
 
 /// [MQTT-3.3.4-4] [MQTT-3.3.4-5] [MQTT-3.3.4-3] [MQTT-3.3.4-2]
 ///
-/// However many copies are sent, together they name the subscriptions that match, each once, and a
-/// copy for a subscription without an identifier names none.
+/// However many copies are sent, together they name each matching subscription once. A copy for a
+/// subscription without an identifier names none.
 #[test]
 fn mqtt5_3_3_4_4_identifiers_of_all_matching_subscriptions_are_sent() {
     let root = topic();
@@ -164,7 +164,7 @@ fn mqtt5_3_3_4_4_identifiers_of_all_matching_subscriptions_are_sent() {
     let identifiers = copies.iter().flat_map(|it| it.properties.numbers(SUBSCRIPTION_IDENTIFIER));
     let mut identifiers: Vec<_> = identifiers.collect();
     identifiers.sort_unstable();
-    // Two subscriptions share an identifier; naming it once or twice is right.
+    // Two subscriptions share an identifier, so naming it once or twice is right.
     identifiers.dedup();
     assert_eq!(identifiers, [10, 20]);
 }
@@ -187,7 +187,7 @@ fn mqtt5_3_3_4_3_replacing_a_subscription_replaces_its_identifier() {
 
 /// [MQTT-3.3.4-3]
 ///
-/// Also with retained messages and with messages that waited for the Session.
+/// The identifier also comes with retained messages and with messages that waited for the Session.
 #[test]
 fn mqtt5_3_3_4_3_identifier_comes_with_retained_and_stored_messages() {
     let (id, topic) = (client_id(), topic());
@@ -226,7 +226,8 @@ fn mqtt5_3_11_3_1_unsuback_has_a_reason_code_for_each_filter() {
 
 /// [MQTT-3.8.4-4]
 ///
-/// A replacement without retained messages sends none, one with them sends them again.
+/// A replacement whose Retain Handling excludes retained messages sends none; one that includes
+/// them sends them again.
 #[test]
 fn mqtt5_3_8_4_4_replacement_resends_retained_messages_by_its_own_handling() {
     let topic = topic();

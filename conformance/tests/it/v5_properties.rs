@@ -1,4 +1,4 @@
-//! MQTT 5.0 section 3.3.2.3: properties of a message, forwarded as they were published.
+//! MQTT 5.0 section 3.3.2.3: properties of a message are forwarded as they were published.
 
 use midge_conformance::Version::V5;
 use midge_conformance::connect::{expect_refused, v5};
@@ -13,7 +13,7 @@ use midge_conformance::{Encode, Publish, Will, topic};
 use crate::scenario::format::expect_malformed;
 use crate::scenario::{replaced, subscriber};
 
-/// What a subscriber receives of `publish` at each QoS.
+/// Returns what a subscriber receives of `publish` at each QoS.
 fn forwarded(make: impl Fn(Publish) -> Publish) -> Vec<Publish> {
     let topic = topic();
     let mut subscriber = subscriber(V5, &topic, 2);
@@ -33,7 +33,7 @@ fn mqtt5_3_3_2_4_payload_format_indicator_is_forwarded() {
         let messages =
             forwarded(|publish| publish.with(number(PAYLOAD_FORMAT_INDICATOR, indicator)));
         for message in messages {
-            // Absent means 0.
+            // If absent, the indicator is 0.
             let forwarded = message.properties.number(PAYLOAD_FORMAT_INDICATOR).unwrap_or(0);
             assert_eq!(forwarded, indicator);
         }
@@ -70,7 +70,7 @@ fn mqtt5_3_3_2_20_content_type_is_forwarded() {
 
 /// [MQTT-3.3.2-17] [MQTT-3.3.2-18]
 ///
-/// The same name may occur again; nothing is sorted, merged or dropped.
+/// The same name may occur more than once; nothing is sorted, merged or dropped.
 #[test]
 fn mqtt5_3_3_2_17_user_properties_are_forwarded_in_order() {
     let pairs = [("b", "1"), ("a", "2"), ("b", "1"), ("", ""), ("b", "0"), ("é", "🦟")];
@@ -150,7 +150,8 @@ fn mqtt5_3_3_2_14_wildcards_in_the_response_topic_are_an_error() {
 
 /// [MQTT-4.7.3-1]
 ///
-/// A Response Topic is used as a Topic Name: it has at least one character, that of a Will, too.
+/// A Response Topic is used as a Topic Name, so it has at least one character, also in a Will
+/// Message.
 #[test]
 fn mqtt5_4_7_3_1_empty_response_topic_is_an_error() {
     let reasons = [PROTOCOL_ERROR, MALFORMED_PACKET, TOPIC_NAME_INVALID];
@@ -172,7 +173,7 @@ fn mqtt5_3_3_2_19_ill_formed_content_type_is_malformed() {
 
 /// [MQTT-4.13.1-1]
 ///
-/// Twice what may be there once is a Protocol Error.
+/// A second occurrence of a property that may occur only once is a Protocol Error.
 #[test]
 fn mqtt5_4_13_1_1_repeated_properties_are_an_error() {
     let properties = [
@@ -202,8 +203,8 @@ fn mqtt5_4_13_1_1_unknown_properties_are_malformed() {
 
 /// [MQTT-1.5.5-1]
 ///
-/// The reader checks the shortest form of all that is received; here the broker refuses a longer
-/// one, as Remaining Length and as Property Length.
+/// The reader checks that all received integers have the shortest form. Here the broker refuses a
+/// longer one, as Remaining Length and as Property Length.
 #[test]
 fn mqtt5_1_5_5_1_needlessly_long_variable_byte_integer_is_malformed() {
     expect_malformed(V5, &[0xC0, 0x80, 0x00]);

@@ -1,4 +1,4 @@
-//! MQTT 5.0 sections 3.3 to 3.7: PUBLISH and its acknowledgements as in 3.1.1.
+//! MQTT 5.0 sections 3.3 to 3.7: PUBLISH and its acknowledgements, where they are as in 3.1.1.
 
 use midge_conformance::Version::V5;
 

@@ -51,7 +51,7 @@ fn mqtt5_4_8_2_1_each_message_goes_to_one_member() {
 
 /// [MQTT-4.8.2-1]
 ///
-/// Groups of different names, and subscriptions that are not shared, are independent.
+/// Groups with different names, and subscriptions that are not shared, are independent.
 #[test]
 fn mqtt5_4_8_2_1_groups_are_independent() {
     let topic = topic();
@@ -70,7 +70,7 @@ fn mqtt5_4_8_2_1_shared_subscription_can_be_given_up() {
     let topic = topic();
     let mut client = subscriber(V5, &share(&topic), 1);
     let fence = Fence::for_subscriber(&mut client);
-    // The filter without its share names another subscription.
+    // The filter without its share prefix names another subscription.
     client.unsubscribe(&topic);
     let mut publisher = v5().open();
     publisher.publish(&topic, "still shared", 1);
@@ -94,8 +94,8 @@ fn mqtt5_4_8_2_3_granted_qos_is_respected() {
     }
 }
 
-/// The first member got a QoS 2 message, whose handshake it has not finished, then the second
-/// member joined.
+/// Starts a delivery: the first member has a message whose handshake it has not finished when the
+/// second member joins.
 fn started_delivery(first: &mut Client, topic: &str, qos: u8) -> (Publish, Client, Client) {
     first.subscribe(&share(topic), qos);
     let mut publisher = v5().open();

@@ -1,6 +1,6 @@
 //! MQTT 5.0: Maximum Packet Size in both directions.
 //!
-//! A client that announces a size fails its test at the first larger packet.
+//! A client that announces a size fails its test at the first packet that is larger.
 
 use midge_conformance::Version::V5;
 use midge_conformance::connect::{Will, persistent, v5};
@@ -13,14 +13,14 @@ use midge_conformance::{
     Ack, Client, Connect, Fence, Packet, Publish, Subscribe, Unsubscribe, client_id, topic,
 };
 
-/// Enough for every packet without texts, CONNACK with all its numbers included.
+/// Enough for any packet without texts, including a CONNACK with all its numbers.
 const SIZE: u32 = 64;
 
 fn limited(bytes_max: u32) -> Connect {
     v5().with(number(MAXIMUM_PACKET_SIZE, bytes_max))
 }
 
-/// A message that fits no packet of [`SIZE`].
+/// Returns a message that fits in no packet of [`SIZE`].
 fn large(topic: &str) -> Publish {
     Publish::new(topic, "x".repeat(SIZE as usize))
 }
@@ -44,7 +44,7 @@ fn mqtt5_3_1_2_24_too_large_messages_are_discarded() {
 
 /// [MQTT-3.1.2-24]
 ///
-/// The limit is the size of the whole packet: to the byte.
+/// The limit applies to the size of the whole packet, exactly to the byte.
 #[test]
 fn mqtt5_3_1_2_24_message_of_exactly_the_size_is_sent() {
     let topic = topic();
@@ -60,7 +60,7 @@ fn mqtt5_3_1_2_24_message_of_exactly_the_size_is_sent() {
 
 /// [MQTT-3.1.2-25]
 ///
-/// What was discarded takes no place in the quota and does not come back on another connection.
+/// Discarded messages use no quota and do not come back on another connection.
 #[test]
 fn mqtt5_3_1_2_25_discarded_messages_count_as_sent() {
     let (id, topic) = (client_id(), topic());
@@ -102,7 +102,7 @@ fn mqtt5_3_2_2_19_connack_stays_within_the_size() {
 
 /// [MQTT-3.1.2-24]
 ///
-/// A CONNECT that cannot be answered with an accepting CONNACK is refused, and a refused CONNECT
+/// A CONNECT that cannot be answered with an accepting CONNACK is refused. A refused CONNECT
 /// disturbs neither the Session nor its connection, and publishes no Will Message.
 #[test]
 fn mqtt5_3_1_2_24_connect_without_room_for_its_connack_has_no_effect() {
@@ -110,7 +110,7 @@ fn mqtt5_3_1_2_24_connect_without_room_for_its_connack_has_no_effect() {
     let mut watcher = v5().open();
     watcher.subscribe(&topic, 0);
     let mut client = persistent(V5, &id).open();
-    // Too small for a CONNACK without any property.
+    // This size is too small even for a CONNACK without properties.
     let refused = persistent(V5, &id).with(number(MAXIMUM_PACKET_SIZE, 4));
     let refused = refused.will(Will::new(&topic, "of a refused connect"));
     assert_eq!(refused.start().read_until_closed(), []);
@@ -118,7 +118,7 @@ fn mqtt5_3_1_2_24_connect_without_room_for_its_connack_has_no_effect() {
     watcher.expect_silence();
 }
 
-/// A client whose answers have little room for texts.
+/// Connects a client whose answers have little room for texts.
 fn tight() -> Client {
     limited(SIZE).with(user("a user property of the client", "with a value")).open()
 }
@@ -185,7 +185,7 @@ fn mqtt5_3_11_2_1_unsuback_stays_within_the_size() {
 
 /// [MQTT-3.8.4-1] [MQTT-3.1.2-24]
 ///
-/// A SUBSCRIBE whose SUBACK would be too large cannot be answered: the connection ends, with 0x95,
+/// A SUBSCRIBE whose SUBACK would be too large cannot be answered: the connection ends with 0x95,
 /// and nothing is subscribed.
 #[test]
 fn mqtt5_3_8_4_1_subscribe_without_room_for_its_suback_ends_the_connection() {
@@ -201,7 +201,7 @@ fn mqtt5_3_8_4_1_subscribe_without_room_for_its_suback_ends_the_connection() {
 
 /// [MQTT-3.10.4-4] [MQTT-3.1.2-24]
 ///
-/// The same for an UNSUBSCRIBE; the subscriptions stand.
+/// The same holds for an UNSUBSCRIBE; the subscriptions remain.
 #[test]
 fn mqtt5_3_10_4_4_unsubscribe_without_room_for_its_unsuback_ends_the_connection() {
     let (id, topic) = (client_id(), topic());
@@ -236,7 +236,7 @@ fn mqtt5_3_1_2_24_subscription_identifiers_count() {
         let subscribe = Subscribe::new(1).filter(&format!("{root}{filter}"), 0);
         client.subscribe_packet(&subscribe.with(identifier));
     }
-    // Five identifiers of five bytes do not fit beside this payload, none would.
+    // Five identifiers of five bytes do not fit beside this payload; without any it would fit.
     let payload = "x".repeat(SIZE as usize - 10 - root.len());
     v5().open().publish(&format!("{root}/a/b"), &payload, 0);
     client.until_ping();
@@ -244,13 +244,13 @@ fn mqtt5_3_1_2_24_subscription_identifiers_count() {
 
 /// [MQTT-3.2.2-15]
 ///
-/// The length in the fixed header is enough: the rest is never sent.
+/// The length in the fixed header suffices: the rest is never sent.
 #[test]
 fn mqtt5_3_2_2_15_packet_above_the_brokers_size_is_an_error() {
     let (mut client, connack) = v5().open_with_connack();
     assert_eq!(connack.reason, SUCCESS);
     let Some(maximum) = connack.properties.number(MAXIMUM_PACKET_SIZE) else {
-        return; // No limit but that of the protocol.
+        return; // no limit but that of the protocol
     };
     let header = Writer::new().u8(0x30).variable(maximum as usize).string("a");
     client.send_bytes(&header.into_bytes());

@@ -1,4 +1,4 @@
-//! MQTT 5.0 sections 3.8 to 3.11: SUBSCRIBE and UNSUBSCRIBE as in 3.1.1.
+//! MQTT 5.0 sections 3.8 to 3.11: SUBSCRIBE and UNSUBSCRIBE, where they are as in 3.1.1.
 
 use midge_conformance::Version::V5;
 

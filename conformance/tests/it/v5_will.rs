@@ -1,4 +1,4 @@
-//! MQTT 5.0 section 3.1.2: the Will Message as in 3.1.1.
+//! MQTT 5.0 section 3.1.2: the Will Message, where it is as in 3.1.1.
 
 use midge_conformance::Version::V5;
 

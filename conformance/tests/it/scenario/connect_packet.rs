@@ -1,4 +1,4 @@
-//! CONNECT and CONNACK: what is accepted, what is refused and how.
+//! CONNECT and CONNACK: what is accepted, and what is refused in which way.
 
 use midge_conformance::connect::{connect, expect_refused, persistent};
 use midge_conformance::reason::{
@@ -15,7 +15,7 @@ fn expect_malformed(version: Version, bytes: &[u8]) {
     expect_refused(version, bytes, &[MALFORMED_PACKET]);
 }
 
-/// Where the specification names no Reason Code.
+/// Expects a refusal for which the specification names no Reason Code.
 fn expect_malformed_or_protocol_error(version: Version, bytes: &[u8]) {
     expect_refused(version, bytes, &[MALFORMED_PACKET, PROTOCOL_ERROR]);
 }
@@ -24,8 +24,7 @@ fn connect_with_will(version: Version) -> Connect {
     connect(version).will(Will::new(&topic(), "will"))
 }
 
-/// Nothing but closing, not even a DISCONNECT, answers a connection that does not begin with
-/// CONNECT.
+/// A connection that does not begin with CONNECT is only closed; not even a DISCONNECT answers it.
 pub(crate) fn first_packet_has_to_be_connect(version: Version) {
     let firsts = [
         PingReq.encode(version),
@@ -48,7 +47,7 @@ pub(crate) fn second_connect_ends_the_connection(version: Version) {
     client.expect_error(PROTOCOL_ERROR);
 }
 
-/// Refused with any CONNACK but success, or by closing alone.
+/// It is refused with any CONNACK but success, or by closing alone.
 pub(crate) fn wrong_protocol_name_is_refused(version: Version) {
     for name in ["MQTX", "mqtt", "HTTP", "MQTTT", ""] {
         let mut client = Client::dial(version);
@@ -115,7 +114,7 @@ pub(crate) fn password_flag_without_password_is_refused(version: Version) {
     expect_malformed(version, &connect.encode_with_flags(|flags| flags | 0x40));
 }
 
-/// All fields at once are understood: a broker may refuse the credentials, never the format.
+/// All fields together are understood: a broker may refuse the credentials, but never the format.
 pub(crate) fn payload_fields_are_read_in_their_order(version: Version) {
     let will_topic = topic();
     let mut observer = subscriber(version, &will_topic, 0);
@@ -198,7 +197,7 @@ pub(crate) fn existing_client_is_disconnected(version: Version) {
     second.expect_silence();
 }
 
-/// What follows a refused CONNECT in the same write leaves no trace.
+/// Packets after a refused CONNECT in the same write leave no trace.
 pub(crate) fn nothing_behind_a_refused_connect_is_processed(version: Version) {
     let topic = topic();
     let mut bytes = connect(version).encode_with_flags(|flags| flags | 0x01);
@@ -213,7 +212,7 @@ pub(crate) fn connack_comes_first(version: Version) {
     subscriber.subscribe(&topic, 1);
     subscriber.disconnect();
     connect(version).open().publish(&topic, "waiting", 1);
-    // Waiting messages and the answer to PINGREQ come behind the CONNACK.
+    // Waiting messages and the answer to PINGREQ come after the CONNACK.
     let mut resumed = persistent(version, &id).start();
     resumed.send(&PingReq);
     assert_eq!(resumed.receive_connack().reason, 0);
@@ -221,7 +220,7 @@ pub(crate) fn connack_comes_first(version: Version) {
     assert!(behind.contains(&Packet::PingResp), "no PINGRESP in {behind:?}");
 }
 
-/// What arrives together with the CONNECT is processed behind it.
+/// Packets that arrive together with the CONNECT are processed after it.
 pub(crate) fn packets_behind_connect_are_processed(version: Version) {
     let mut client = Client::dial(version);
     let mut bytes = connect(version).encode(version);

@@ -14,8 +14,8 @@ pub(crate) fn pingreq_is_answered(version: Version) {
     assert_eq!(client.receive(), Packet::PingResp);
 }
 
-/// The wait from the last packet to the end of the connection is at least one and a half seconds
-/// for a Keep Alive of one, and not much more.
+/// With a Keep Alive of one second, the connection ends at least one and a half seconds after the
+/// last packet, and not much later.
 pub(crate) fn silent_client_is_disconnected(version: Version) {
     let mut client = connect(version).keep_alive_seconds(1).open();
     let start = Instant::now();
@@ -25,14 +25,14 @@ pub(crate) fn silent_client_is_disconnected(version: Version) {
     assert!(waited <= Duration::from_millis(3500), "disconnected only after {waited:?}");
 }
 
-/// Any packet counts, and a Keep Alive of zero never ends: both connections outlast a silent one
-/// that was opened after them.
+/// Any packet counts, and a Keep Alive of zero never ends a connection: both connections outlast a
+/// silent one that was opened after them.
 pub(crate) fn talking_client_stays_connected(version: Version) {
     let topic = topic();
     let mut talking = connect(version).keep_alive_seconds(1).open();
     let mut unlimited = connect(version).keep_alive_seconds(0).open();
     let mut silent = connect(version).keep_alive_seconds(1).open();
-    // A broker that never ends the silent one fails its own test.
+    // If a broker never ends the silent connection, another test fails.
     let end = Instant::now() + Duration::from_secs(4);
     while !silent.is_closed_within(Duration::from_millis(300)) && Instant::now() < end {
         talking.send(&Publish::new(&topic, "alive"));
@@ -71,7 +71,7 @@ pub(crate) fn remaining_length_of_five_bytes_ends_the_connection(version: Versio
     client.expect_error(MALFORMED_PACKET);
 }
 
-/// Nothing that follows DISCONNECT is processed, and the broker closes.
+/// Nothing after a DISCONNECT is processed, and the broker closes.
 pub(crate) fn nothing_behind_disconnect_is_processed(version: Version) {
     let topic = topic();
     let mut client = connect(version).open();
@@ -82,7 +82,7 @@ pub(crate) fn nothing_behind_disconnect_is_processed(version: Version) {
     super::subscriber(version, &topic, 0).expect_silence();
 }
 
-/// A conversation that uses nothing but what the specification has.
+/// A conversation that uses only what the specification defines.
 pub(crate) fn plain_conversation_needs_no_extension(version: Version) {
     let topic = topic();
     let mut client: Client = connect(version).open();
@@ -106,7 +106,7 @@ fn message(topic: &str, qos: u8) -> Publish {
     }
 }
 
-/// The client's own message, while its handshake as publisher goes on beside it.
+/// Receives the client's own message, while its handshake as the publisher goes on.
 fn receive_own(client: &mut Client, qos: u8) -> Publish {
     use midge_conformance::Ack;
     let mut received = None;

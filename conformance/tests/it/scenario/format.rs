@@ -9,7 +9,8 @@ use midge_conformance::{
 
 use super::{publish_of, subscribe_of, subscriber, unsubscribe_of};
 
-/// No UTF-8: surrogates, an overlong form, beyond U+10FFFF, a lone byte, an unfinished sequence.
+/// Byte sequences that are not UTF-8: surrogates, an overlong form, beyond U+10FFFF, a lone byte,
+/// an unfinished sequence.
 const ILL_FORMED: &[&[u8]] = &[
     &[0xED, 0xA0, 0x80],
     &[0xED, 0xBF, 0xBF],
@@ -19,7 +20,7 @@ const ILL_FORMED: &[&[u8]] = &[
     &[b'a', 0xE2, 0x82],
 ];
 
-/// Sends `bytes` on an accepted connection, which has to end for it.
+/// Sends `bytes` on an accepted connection, which has to end because of them.
 pub(crate) fn expect_malformed(version: Version, bytes: &[u8]) {
     let mut client = connect(version).open();
     client.send_bytes(bytes);
@@ -90,7 +91,7 @@ pub(crate) fn reserved_flags_end_the_connection(version: Version) {
     }
 }
 
-/// What begins with a wrong byte need not be understood as a CONNECT of any version.
+/// A packet that begins with a wrong byte need not be recognized as a CONNECT of any version.
 pub(crate) fn reserved_flags_of_connect_are_refused(version: Version) {
     let mut packet = connect(version).encode(version);
     packet[0] |= 0b0010;
@@ -119,7 +120,7 @@ pub(crate) fn flags_of_unsubscribe_are_fixed(version: Version) {
     expect_flags_matter(version, &packet, &[0b0010, 0b0001, 0b1000]);
 }
 
-/// Each of `flips`, applied to the flags of the correct `packet`, ends the connection.
+/// Expects that each of `flips`, applied to the flags of the correct `packet`, ends the connection.
 fn expect_flags_matter(version: Version, packet: &[u8], flips: &[u8]) {
     for flip in flips {
         let mut changed = packet.to_vec();
@@ -132,7 +133,7 @@ pub(crate) fn qos_0_publish_has_no_packet_identifier(version: Version) {
     let topic = topic();
     let mut subscriber = subscriber(version, &topic, 2);
     let mut publisher = connect(version).open();
-    // An identifier of two bytes would be read as the start of the payload.
+    // A Packet Identifier of two bytes would be read as the beginning of the payload.
     publisher.publish(&topic, "payload", 0);
     let publish = subscriber.receive_publish();
     assert_eq!((publish.qos, publish.text()), (0, "payload"));

@@ -18,23 +18,23 @@ pub(crate) mod topics;
 pub(crate) mod websocket;
 pub(crate) mod will;
 
-/// A connected client with a subscription of its own.
+/// Connects a client with a subscription.
 pub(crate) fn subscriber(version: Version, filter: &str, options: u8) -> Client {
     let mut client = connect(version).open();
     client.subscribe(filter, options);
     client
 }
 
-/// Removes what is retained on `topic`, so that a broker of long life is left as it was.
+/// Removes the retained message of `topic`, to leave a long-lived broker as it was.
 pub(crate) fn forget(version: Version, topic: &str) {
     connect(version).open().publish_retained(topic, "", 1);
 }
 
-/// Lets an interval of one second pass, also for a broker that counts whole seconds where such
-/// brokers are accepted.
+/// Lets an interval of one second pass, long enough even for a broker that counts whole seconds, if
+/// such brokers are accepted.
 ///
-/// The only place where a test waits for time and not for an event: where a statement is about what
-/// the passing of time does to something that nobody is told of.
+/// This is the only place where a test waits for time instead of an event, for statements about
+/// what the passing of time does without anybody being told.
 pub(crate) fn let_a_second_pass() {
     thread::sleep(Duration::from_millis(if target::is_strict() { 1400 } else { 2400 }));
 }
@@ -47,22 +47,22 @@ fn no_properties(version: Version, writer: Writer) -> Writer {
     }
 }
 
-/// A QoS 0 PUBLISH whose Topic Name is any bytes.
+/// Returns a QoS 0 PUBLISH whose Topic Name may be any bytes.
 fn publish_of(version: Version, topic: &[u8]) -> Vec<u8> {
     no_properties(version, Writer::new().binary(topic)).bytes(b"payload").packet(0x30)
 }
 
-/// A SUBSCRIBE whose Topic Filter is any bytes.
+/// Returns a SUBSCRIBE whose Topic Filter may be any bytes.
 fn subscribe_of(version: Version, filter: &[u8]) -> Vec<u8> {
     no_properties(version, Writer::new().u16(1)).binary(filter).u8(0).packet(0x82)
 }
 
-/// An UNSUBSCRIBE whose Topic Filter is any bytes.
+/// Returns an UNSUBSCRIBE whose Topic Filter may be any bytes.
 fn unsubscribe_of(version: Version, filter: &[u8]) -> Vec<u8> {
     no_properties(version, Writer::new().u16(1)).binary(filter).packet(0xA2)
 }
 
-/// `bytes` with the only occurrence of `from` replaced by `to` of the same length.
+/// Returns `bytes` with the only occurrence of `from` replaced by `to`, which has the same length.
 pub(crate) fn replaced(mut bytes: Vec<u8>, from: &str, to: &[u8]) -> Vec<u8> {
     assert_eq!(from.len(), to.len(), "a replacement that keeps all lengths");
     let starts = bytes.windows(from.len()).position(|window| window == from.as_bytes());

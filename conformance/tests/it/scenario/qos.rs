@@ -1,4 +1,4 @@
-//! Delivery at QoS 0, 1 and 2, in both directions, across connections, and its order.
+//! Delivery at QoS 0, 1 and 2: in both directions, across connections, and in order.
 
 use std::collections::BTreeSet;
 
@@ -55,7 +55,7 @@ pub(crate) fn qos_2_is_sent_first_without_dup(version: Version) {
     subscriber.acknowledge(&publish);
 }
 
-/// Ten messages that nobody acknowledged have ten Packet Identifiers.
+/// Ten unacknowledged messages have ten different Packet Identifiers.
 pub(crate) fn packet_identifiers_in_flight_differ(version: Version, qos: u8) {
     let topic = topic();
     let mut subscriber = subscriber(version, &topic, qos);
@@ -69,7 +69,7 @@ pub(crate) fn packet_identifiers_in_flight_differ(version: Version, qos: u8) {
 
 type Make = fn(u16) -> Ack;
 
-/// An acknowledgement that does not belong to the QoS, or to the progress, of its message.
+/// An acknowledgement that does not fit the QoS or the progress of its message.
 pub(crate) fn acknowledgement_of_the_wrong_kind_ends_the_connection(version: Version) {
     let wrong: [(u8, Make); 4] =
         [(1, Ack::pubcomp), (1, Ack::pubrec), (2, Ack::puback), (2, Ack::pubcomp)];
@@ -87,7 +87,7 @@ pub(crate) fn acknowledgement_of_the_wrong_kind_ends_the_connection(version: Ver
     }
 }
 
-/// A DUP flag from the publisher says nothing about the first sending to the subscriber.
+/// The publisher's DUP flag says nothing about the first delivery to the subscriber.
 pub(crate) fn dup_is_not_forwarded(version: Version) {
     let topic = topic();
     let mut subscriber = subscriber(version, &topic, 1);
@@ -97,7 +97,7 @@ pub(crate) fn dup_is_not_forwarded(version: Version) {
     assert!(!subscriber.receive_message().dup, "DUP was forwarded");
 }
 
-/// A session that received `count` messages of `qos` and acknowledged none.
+/// Makes a Session that has received `count` messages of `qos` and acknowledged none; returns them.
 fn unacknowledged(version: Version, id: &str, qos: u8, count: usize) -> Vec<Publish> {
     let topic = topic();
     let mut client = persistent(version, id).open();
@@ -111,7 +111,8 @@ fn unacknowledged(version: Version, id: &str, qos: u8, count: usize) -> Vec<Publ
     sent
 }
 
-/// After resuming, the same messages come again: same order, same identifiers, DUP set.
+/// After resuming, the same messages arrive again: in the same order, with the same identifiers,
+/// with DUP set.
 pub(crate) fn unacknowledged_publish_is_sent_again(version: Version, qos: u8) {
     let id = client_id();
     let sent = unacknowledged(version, &id, qos, 3);
@@ -139,7 +140,7 @@ pub(crate) fn acknowledged_publish_is_not_sent_again(version: Version) {
     persistent(version, &id).open().expect_silence();
 }
 
-/// Nothing is re-sent on an open connection, however long the acknowledgement takes.
+/// Nothing is sent again on an open connection, however long the acknowledgement takes.
 pub(crate) fn nothing_is_sent_again_on_an_open_connection(version: Version) {
     let topic = topic();
     let mut subscriber = subscriber(version, &topic, 1);
@@ -150,7 +151,7 @@ pub(crate) fn nothing_is_sent_again_on_an_open_connection(version: Version) {
     subscriber.acknowledge(&publish);
 }
 
-/// Behind PUBREC only PUBREL is sent again, never the PUBLISH.
+/// After PUBREC only the PUBREL is sent again, never the PUBLISH.
 pub(crate) fn unacknowledged_pubrel_is_sent_again(version: Version) {
     let (id, topic) = (client_id(), topic());
     let mut client = persistent(version, &id).open();
@@ -168,7 +169,7 @@ pub(crate) fn unacknowledged_pubrel_is_sent_again(version: Version) {
     persistent(version, &id).open().expect_silence();
 }
 
-/// A Packet Identifier acknowledged by PUBACK is a new message, DUP or not.
+/// A Packet Identifier that a PUBACK has freed stands for a new message, whether or not DUP is set.
 pub(crate) fn qos_1_identifier_is_free_after_puback(version: Version) {
     let topic = topic();
     let mut subscriber = subscriber(version, &topic, 1);
@@ -181,7 +182,7 @@ pub(crate) fn qos_1_identifier_is_free_after_puback(version: Version) {
     assert_eq!(subscriber.receive_message().text(), "two");
 }
 
-/// The same PUBLISH before PUBREL is acknowledged again and delivered once.
+/// If the same PUBLISH arrives again before PUBREL, it is acknowledged again but delivered once.
 pub(crate) fn qos_2_is_delivered_once(version: Version) {
     let topic = topic();
     let mut subscriber = subscriber(version, &topic, 2);
@@ -197,7 +198,7 @@ pub(crate) fn qos_2_is_delivered_once(version: Version) {
     assert_eq!(messages, ["once"]);
 }
 
-/// The same across a reconnect of the publisher: the state belongs to its Session.
+/// The same holds when the publisher reconnects: the state belongs to its Session.
 pub(crate) fn qos_2_is_delivered_once_across_connections(version: Version) {
     let (id, topic) = (client_id(), topic());
     let mut subscriber = subscriber(version, &topic, 2);
@@ -245,7 +246,7 @@ pub(crate) fn qos_2_is_completed_by_pubrel(version: Version) {
     subscriber.expect_silence();
 }
 
-/// Acknowledgements of publications that were sent in one go come in their order.
+/// Acknowledgements of publications that were sent in one go come in the order of these.
 pub(crate) fn acknowledgements_come_in_order(version: Version) {
     let topic = topic();
     let mut client = connect(version).open();
@@ -260,7 +261,7 @@ pub(crate) fn acknowledgements_come_in_order(version: Version) {
     assert_eq!(identifiers.map(|_| client.receive_pubrec().packet_id), identifiers);
 }
 
-/// PUBREL packets come in the order of the PUBREC packets, even where that is not the order of the
+/// PUBREL packets come in the order of the PUBREC packets, even if that is not the order of the
 /// PUBLISH packets.
 pub(crate) fn pubrel_comes_in_the_order_of_pubrec(version: Version) {
     let topic = topic();
@@ -281,7 +282,7 @@ pub(crate) fn pubrel_comes_in_the_order_of_pubrec(version: Version) {
     }
 }
 
-/// Messages of one publisher on one topic, sent without waiting, arrive in their order.
+/// Messages of one publisher on one topic, sent without waiting, arrive in order.
 pub(crate) fn messages_arrive_in_order(version: Version) {
     for qos in 0..=2 {
         let topic = topic();
@@ -307,7 +308,7 @@ pub(crate) fn messages_arrive_in_order(version: Version) {
     }
 }
 
-/// Messages sent without waiting, and waiting for a session, keep their order.
+/// Messages that are sent without waiting, and that wait for a Session, keep their order.
 pub(crate) fn stored_messages_arrive_in_order(version: Version) {
     let (id, topic) = (client_id(), topic());
     let mut client = persistent(version, &id).open();

@@ -5,14 +5,14 @@ use midge_conformance::{Packet, Publish, Version, topic};
 
 use super::{forget, subscriber};
 
-/// A new subscriber gets `payload` as the only retained message of `topic`.
+/// Expects that a new subscriber gets `payload` as the only retained message of `topic`.
 fn expect_retained(version: Version, topic: &str, payload: &str) {
     let mut client = subscriber(version, topic, 0);
     assert_eq!(client.receive_publish().text(), payload);
     client.expect_silence();
 }
 
-/// A new subscriber gets no retained message of `topic`.
+/// Expects that a new subscriber gets no retained message of `topic`.
 fn expect_nothing_retained(version: Version, topic: &str) {
     subscriber(version, topic, 0).expect_silence();
 }
@@ -39,7 +39,7 @@ pub(crate) fn retained_message_is_replaced(version: Version) {
     forget(version, &topic);
 }
 
-/// A retained message of each matching topic, the last one only.
+/// A new subscription gets one retained message for each matching topic: the last one.
 pub(crate) fn new_subscription_gets_retained_messages_of_all_topics(version: Version) {
     let root = topic();
     let mut publisher = connect(version).open();
@@ -57,7 +57,7 @@ pub(crate) fn new_subscription_gets_retained_messages_of_all_topics(version: Ver
     }
 }
 
-/// A retained QoS 0 message takes the place of whatever was retained before.
+/// A retained QoS 0 message replaces any message retained before.
 pub(crate) fn retained_qos_0_message_discards_the_old_one(version: Version) {
     let topic = topic();
     let mut publisher = connect(version).open();

@@ -1,4 +1,4 @@
-//! Session State: what survives a connection and what does not.
+//! Session State: what survives a connection, and what does not.
 
 use midge_conformance::connect::{connect, persistent};
 use midge_conformance::{Fence, Version, client_id, topic};
@@ -59,7 +59,7 @@ pub(crate) fn clean_start_discards_the_session(version: Version) {
     fence.expect_nothing(&mut publisher, &mut cleaned);
 }
 
-/// A Session of Clean Start (5.0: without Session Expiry Interval) is over with its connection.
+/// A Session with Clean Start (in 5.0: without Session Expiry Interval) ends with its connection.
 pub(crate) fn clean_session_ends_with_its_connection(version: Version) {
     let id = client_id();
     let mut client = connect(version).client_id(&id).open();
@@ -79,7 +79,7 @@ pub(crate) fn retained_messages_outlive_the_session(version: Version) {
     forget(version, &topic);
 }
 
-/// The Session is there as long as its connection: subscriptions, QoS 2 state, Session Present.
+/// The Session exists as long as its connection: subscriptions, QoS 2 state, Session Present.
 pub(crate) fn session_lasts_as_long_as_its_connection(version: Version) {
     let (id, topic) = (client_id(), topic());
     let mut client = persistent(version, &id).open();
@@ -88,7 +88,7 @@ pub(crate) fn session_lasts_as_long_as_its_connection(version: Version) {
     connect(version).open().publish(&topic, "still subscribed", 1);
     assert_eq!(client.receive_message().text(), "still subscribed");
     client.expect_silence(); // its acknowledgement has arrived
-    // Taking it over while it is open resumes it.
+    // Taking over the open Session resumes it.
     let (mut second, connack) = persistent(version, &id).open_with_connack();
     assert!(connack.session_present, "an open connection without Session State");
     connect(version).open().publish(&topic, "taken over", 1);

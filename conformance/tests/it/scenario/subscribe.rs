@@ -1,4 +1,4 @@
-//! SUBSCRIBE and UNSUBSCRIBE with their acknowledgements.
+//! SUBSCRIBE and UNSUBSCRIBE, and their acknowledgements.
 
 use midge_conformance::connect::connect;
 use midge_conformance::reason::PROTOCOL_ERROR;
@@ -14,7 +14,7 @@ pub(crate) fn subscribe_is_acknowledged(version: Version) {
     assert_eq!((suback.packet_id, suback.reasons), (65_535, vec![1]));
 }
 
-/// The order of the codes is the order of the filters, one for each. The one that fails is
+/// There is one code for each filter, in the order of the filters. The filter that fails is
 /// well-formed, but has more levels than any broker should allow.
 pub(crate) fn suback_has_a_reason_for_each_filter(version: Version) {
     let mut client = connect(version).open();
@@ -25,7 +25,7 @@ pub(crate) fn suback_has_a_reason_for_each_filter(version: Version) {
         .filter(&topic(), 1);
     client.send(&subscribe);
     if !target::is_strict() {
-        return; // A broker may also allow it.
+        return; // a broker may also allow it
     }
     let failure = if version == Version::V3 { 0x80 } else { 0x8F };
     assert_eq!(client.receive_suback().reasons, [2, 0, failure, 1]);
@@ -69,7 +69,8 @@ pub(crate) fn message_arrives_at_the_lower_qos(version: Version) {
     }
 }
 
-/// The same filter again: retained messages come again, later messages once and at the new QoS.
+/// If the same filter is sent again, retained messages come again; later messages come once, at the
+/// new QoS.
 pub(crate) fn identical_filter_replaces_the_subscription(version: Version) {
     let topic = topic();
     let mut publisher = connect(version).open();
@@ -86,7 +87,7 @@ pub(crate) fn identical_filter_replaces_the_subscription(version: Version) {
     publisher.publish_retained(&topic, "", 1);
 }
 
-/// Messages published around a replacement all arrive, once.
+/// Messages published while a subscription is replaced all arrive, once each.
 pub(crate) fn no_message_is_lost_by_a_replacement(version: Version) {
     let topic = topic();
     let mut client = subscriber(version, &topic, 1);
@@ -111,7 +112,7 @@ pub(crate) fn no_message_is_lost_by_a_replacement(version: Version) {
     }
 }
 
-/// One copy at the highest QoS of all that match; other brokers may send more copies.
+/// One copy arrives, at the highest QoS of all that match; other brokers may send more copies.
 pub(crate) fn overlapping_subscriptions_deliver_at_the_highest_qos(version: Version) {
     let root = topic();
     let mut client = connect(version).open();
@@ -139,7 +140,7 @@ pub(crate) fn unsubscribe_stops_new_messages(version: Version) {
     fence.expect_nothing(&mut publisher, &mut client);
 }
 
-/// `a/+` is no `a/b`: only the same characters name a subscription.
+/// `a/+` is not `a/b`: only identical characters name the same subscription.
 pub(crate) fn unsubscribe_compares_character_by_character(version: Version) {
     let root = topic();
     let filter = format!("{root}/+");
@@ -157,7 +158,7 @@ pub(crate) fn unsubscribe_compares_character_by_character(version: Version) {
     fence.expect_nothing(&mut publisher, &mut client);
 }
 
-/// A delivery that was started goes on behind UNSUBACK.
+/// A delivery that has started continues after UNSUBACK.
 pub(crate) fn started_delivery_is_completed_after_unsubscribe(version: Version) {
     let topic = topic();
     let mut client = subscriber(version, &topic, 2);

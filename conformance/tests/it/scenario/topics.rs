@@ -1,4 +1,4 @@
-//! Topic Names and Topic Filters: which are valid and which match.
+//! Topic Names and Topic Filters: which are valid, and which match.
 
 use midge_conformance::connect::connect;
 use midge_conformance::reason::{
@@ -10,8 +10,8 @@ use midge_conformance::{
 
 use super::{publish_of, subscribe_of, subscriber};
 
-/// Expects a SUBSCRIBE and an UNSUBSCRIBE for `filter`, which is not well-formed, to end the
-/// connection: a Reason Code in their answers is for filters that are.
+/// Expects that a SUBSCRIBE and an UNSUBSCRIBE for `filter`, which is not well-formed, end the
+/// connection: a Reason Code in their answers is only for well-formed filters.
 pub(crate) fn expect_filter_refused(version: Version, filter: &str) {
     let mut client = connect(version).open();
     client.send(&Subscribe::new(1).filter(filter, 0));
@@ -68,7 +68,7 @@ pub(crate) fn wildcards_in_a_topic_name_end_the_connection(version: Version) {
     }
 }
 
-/// A Topic Name that ends before its length says so.
+/// A Topic Name that ends before its stated length.
 pub(crate) fn cut_topic_name_ends_the_connection(version: Version) {
     let mut client = connect(version).open();
     client.send_bytes(&[0x30, 0x03, 0x00, 0x05, b'a']);
@@ -83,7 +83,7 @@ pub(crate) fn topic_name_of_65_535_bytes_is_delivered(version: Version) {
     assert_eq!(client.receive_publish().topic, name);
 }
 
-/// The Topic Name that arrives is the one that was published, and it matches the filter.
+/// The Topic Name that arrives is the published one, and it matches the filter.
 pub(crate) fn topic_name_matches_the_filter(version: Version) {
     let root = topic();
     let matching: [(&str, &[&str]); 6] = [
@@ -105,7 +105,7 @@ pub(crate) fn topic_name_matches_the_filter(version: Version) {
     }
 }
 
-/// Pairs of a name and a filter that look alike and do not match.
+/// Pairs of a name and a filter that look similar and do not match.
 pub(crate) fn topic_name_does_not_match_other_filters(version: Version) {
     let root = topic();
     let mut client = connect(version).open();
@@ -120,7 +120,7 @@ pub(crate) fn topic_name_does_not_match_other_filters(version: Version) {
     fence.expect_nothing(&mut publisher, &mut client);
 }
 
-/// Neither case, nor Unicode normalization, nor slashes make two topics one.
+/// Neither case, Unicode normalization nor slashes make two topics one.
 pub(crate) fn topics_are_not_normalized(version: Version) {
     let root = topic();
     let composed = format!("{root}/\u{e9}");
@@ -143,7 +143,8 @@ pub(crate) fn topics_are_not_normalized(version: Version) {
     }
 }
 
-/// A name that starts with `$` reaches a filter that says so, and none that starts with a wildcard.
+/// A message to a name that starts with `$` reaches a filter that names the `$`, but none that
+/// starts with a wildcard.
 pub(crate) fn leading_wildcard_does_not_match_dollar_topics(version: Version) {
     let leaf = topic();
     let name = format!("$conformance/{leaf}");
@@ -160,14 +161,15 @@ pub(crate) fn leading_wildcard_does_not_match_dollar_topics(version: Version) {
     assert!(seen.iter().all(|publish| !publish.topic.starts_with('$')), "a $ topic leaked");
 }
 
-/// Wildcards match where they stand: `+` one level, also first and last, `#` any number.
+/// Wildcards are accepted where they belong: `+` at any one level, also the first and last, `#` at
+/// the end.
 pub(crate) fn wildcards_are_accepted_where_they_belong(version: Version) {
     let root = topic();
     let mut client = connect(version).open();
     for filter in ["/+", "/+/a", "/a/+/b", "/#", "/+/#", "/+/+"] {
         client.subscribe(&format!("{root}{filter}"), 0);
     }
-    // Only accepted, not kept: other tests publish at the same time.
+    // Only acceptance is checked for these: they may match messages of other tests.
     for filter in ["+", "+/+", "/+", "+/"] {
         client.subscribe(&format!("{filter}/{root}"), 0);
     }

@@ -1,4 +1,4 @@
-//! MQTT in WebSocket messages, always by a plain WebSocket, whatever carries the other tests.
+//! MQTT in WebSocket messages, always over a plain WebSocket, whatever carries the other tests.
 
 use midge_conformance::connect::connect;
 use midge_conformance::endpoint::Endpoint;
@@ -12,12 +12,12 @@ use tungstenite::Message;
 use tungstenite::protocol::CloseFrame;
 use tungstenite::protocol::frame::coding::{CloseCode, Data};
 
-/// RFC 6455, section 7.4.1: the protocol was not held to.
+/// RFC 6455, section 7.4.1: a violation of the protocol.
 const PROTOCOL_ERROR: u16 = 1002;
 /// RFC 6455, section 7.4.1: a type of data that the endpoint cannot accept.
 const UNSUPPORTED_DATA: u16 = 1003;
 
-/// A WebSocket whose Client has connected.
+/// Opens a WebSocket and connects a Client over it.
 fn connected_peer(version: Version, endpoint: &Endpoint) -> Peer {
     let mut peer = Peer::open(endpoint, Some("mqtt")).expect("a WebSocket");
     peer.send([binary(connect(version).encode(version))]);
@@ -42,7 +42,7 @@ pub(crate) fn text_frame_before_connect_closes_the_connection(version: Version) 
     let Some(endpoint) = target::websocket() else { return };
     let mut peer = Peer::open(&endpoint, Some("mqtt")).expect("a WebSocket");
     let connect = connect(version).encode(version);
-    // Its bytes are UTF-8: only the type of the frame is wrong.
+    // Its bytes are valid UTF-8: only the type of the frame is wrong.
     let text = String::from_utf8(connect).expect("a CONNECT of small numbers");
     peer.send([Message::text(text)]);
     peer.expect_closed(&[UNSUPPORTED_DATA]);
@@ -58,7 +58,7 @@ pub(crate) fn text_frame_inside_a_packet_closes_the_connection(version: Version)
     peer.expect_closed(&[UNSUPPORTED_DATA]);
 }
 
-/// A text frame among the fragments of a binary message is an error of WebSocket's own.
+/// A text frame among the fragments of a binary message violates the WebSocket protocol itself.
 pub(crate) fn text_frame_among_fragments_closes_the_connection(version: Version) {
     let Some(endpoint) = target::websocket() else { return };
     let mut peer = connected_peer(version, &endpoint);
@@ -67,7 +67,7 @@ pub(crate) fn text_frame_among_fragments_closes_the_connection(version: Version)
     peer.expect_closed(&[PROTOCOL_ERROR, UNSUPPORTED_DATA]);
 }
 
-/// The broker answers in binary messages only: the client takes nothing else.
+/// The broker answers only in binary messages: the client accepts nothing else.
 pub(crate) fn broker_sends_binary_messages(version: Version) {
     let Some(endpoint) = target::websocket() else { return };
     let mut peer = connected_peer(version, &endpoint);
@@ -75,7 +75,7 @@ pub(crate) fn broker_sends_binary_messages(version: Version) {
     assert_eq!(peer.receive(), [0xD0, 0]);
 }
 
-/// A whole conversation whose packets lie in frames as `framing` cuts them.
+/// A whole conversation whose packets are split into frames as `framing` says.
 pub(crate) fn packets_may_be_split(version: Version, framing: Framing) {
     let Some(endpoint) = target::websocket() else { return };
     let topic = topic();
@@ -94,7 +94,7 @@ pub(crate) fn packets_may_be_split(version: Version, framing: Framing) {
     client.disconnect();
 }
 
-/// Several packets in one message, the last of them cut.
+/// Several packets in one message, the last of them incomplete.
 pub(crate) fn packets_may_be_joined(version: Version) {
     let Some(endpoint) = target::websocket() else { return };
     let topic = topic();

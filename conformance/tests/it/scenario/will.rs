@@ -1,4 +1,4 @@
-//! Will Messages: when they are published, how, and when not.
+//! Will Messages: when and how they are published, and when not.
 
 use midge_conformance::connect::connect;
 use midge_conformance::reason::{KEEP_ALIVE_TIMEOUT, MALFORMED_PACKET};
@@ -14,7 +14,7 @@ pub(crate) fn will_is_published_when_the_connection_breaks(version: Version) {
     assert_eq!((will.topic.as_str(), will.text()), (topic.as_str(), "gone"));
 }
 
-/// As a process that is killed leaves it: no word of the carrier either.
+/// The client ends as a killed process does: the carrier does not announce it either.
 pub(crate) fn will_is_published_when_the_client_dies(version: Version) {
     let topic = topic();
     let mut observer = subscriber(version, &topic, 0);
@@ -67,7 +67,7 @@ pub(crate) fn will_is_published_only_once(version: Version) {
     fence.expect_nothing(&mut connect(version).open(), &mut observer);
 }
 
-/// A client without a will leaves nothing behind, however it ends.
+/// A client without a Will Message leaves nothing behind, however it ends.
 pub(crate) fn nothing_is_published_without_a_will(version: Version) {
     let (id, topic) = (client_id(), topic());
     let mut observer = subscriber(version, &topic, 0);

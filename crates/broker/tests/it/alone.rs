@@ -1,5 +1,5 @@
 //! Tests that measure the whole process run in a process of their own: the test binary starts
-//! itself again with nothing but that test.
+//! itself again with that test only.
 
 use std::env;
 use std::fs;
@@ -7,8 +7,8 @@ use std::process::Command;
 
 const MARK: &str = "MIDGE_TEST_RUNS_ALONE";
 
-/// True in the process that has only this test to run. In any other it starts that process, fails
-/// if that fails, passes on what it printed, and is false.
+/// Returns true in the process that has only this test to run. In any other process it starts that
+/// one, fails the test if that one fails, passes on what it printed, and returns false.
 pub(crate) fn alone(name: &str) -> bool {
     if env::var_os(MARK).is_some() {
         return true;
@@ -30,13 +30,13 @@ fn report(text: &str) {
     text.lines().filter(|line| line.starts_with("figure: ")).for_each(|line| println!("{line}"));
 }
 
-/// Prints a figure, to be found in the output of the test run.
+/// Prints a figure, so that it can be found in the output of the test run.
 #[allow(clippy::print_stdout)]
 pub(crate) fn figure(text: &str) {
     println!("\nfigure: {text}");
 }
 
-/// Resident memory of this process in bytes.
+/// Returns the resident memory of this process in bytes.
 pub(crate) fn resident_bytes() -> u64 {
     let status = fs::read_to_string("/proc/self/status").unwrap();
     let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
@@ -44,7 +44,7 @@ pub(crate) fn resident_bytes() -> u64 {
     kibibytes * 1024
 }
 
-/// How many of `wanted` connections, both ends in this process, its descriptors allow.
+/// Returns how many of `wanted` connections this process has descriptors for, with both ends in it.
 pub(crate) fn connections_possible(wanted: usize) -> usize {
     let limits = fs::read_to_string("/proc/self/limits").unwrap();
     let line = limits.lines().find(|line| line.starts_with("Max open files")).unwrap();

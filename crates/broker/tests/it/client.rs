@@ -1,4 +1,4 @@
-//! A small blocking MQTT client: it encodes with the codec, and does nothing by itself.
+//! A small blocking MQTT client that encodes with the codec and does nothing by itself.
 
 use std::collections::VecDeque;
 use std::io::{self, Read, Write};
@@ -45,7 +45,7 @@ pub(crate) enum Received {
     Closed,
 }
 
-/// A PUBLISH that came.
+/// A PUBLISH that has arrived.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Message {
     pub(crate) topic: String,
@@ -61,14 +61,14 @@ pub(crate) struct Client {
     stream: TcpStream,
     version: ProtocolVersion,
     buffer: Vec<u8>,
-    /// Where in the buffer the next packet begins.
+    /// Where the next packet begins in the buffer.
     start: usize,
     next_id: u16,
-    /// What came while something else was waited for.
+    /// Packets that arrived while the test waited for another one.
     early: VecDeque<Received>,
 }
 
-/// One of the four acknowledgements, of a success.
+/// Returns one of the four acknowledgements, with success.
 pub(crate) fn acknowledgement(kind: PacketType, id: u16) -> Packet<'static> {
     let packet = Acknowledgement::success(PacketIdentifier::new(id).unwrap());
     match kind {
@@ -79,7 +79,7 @@ pub(crate) fn acknowledgement(kind: PacketType, id: u16) -> Packet<'static> {
     }
 }
 
-/// A CONNECT with nothing special.
+/// Returns a CONNECT with nothing special.
 pub(crate) fn connect_packet(version: ProtocolVersion, client_id: &str) -> Connect<'_> {
     Connect {
         version,
@@ -118,12 +118,12 @@ pub(crate) fn publish_packet<'a>(
 }
 
 impl Client {
-    /// Opens a Network Connection and says nothing yet.
+    /// Opens a Network Connection and sends nothing yet.
     pub(crate) fn open(address: SocketAddr) -> Self {
         Self::over(TcpStream::connect(address).unwrap())
     }
 
-    /// As [`Client::open`], but the kernel keeps few bytes for it.
+    /// As [`Client::open`], but with small buffers in the kernel.
     pub(crate) fn open_narrow(address: SocketAddr) -> Self {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP)).unwrap();
         socket.set_recv_buffer_size(4096).unwrap();
@@ -143,17 +143,17 @@ impl Client {
         }
     }
 
-    /// A connected Client of MQTT 5.0 with Clean Start and without Keep Alive.
+    /// Connects a Client of MQTT 5.0 with Clean Start and without Keep Alive.
     pub(crate) fn connect(address: SocketAddr, client_id: &str) -> Self {
         Self::open(address).connected(&connect_packet(ProtocolVersion::V5, client_id))
     }
 
-    /// A connected Client of MQTT 3.1.1 with Clean Session.
+    /// Connects a Client of MQTT 3.1.1 with Clean Session.
     pub(crate) fn connect_v3(address: SocketAddr, client_id: &str) -> Self {
         Self::open(address).connected(&connect_packet(ProtocolVersion::V3_1_1, client_id))
     }
 
-    /// A Client of MQTT 5.0 whose Session stays for an hour.
+    /// Connects a Client of MQTT 5.0 whose Session lasts for an hour.
     pub(crate) fn connect_for_long(address: SocketAddr, client_id: &str) -> Self {
         let mut connect = connect_packet(ProtocolVersion::V5, client_id);
         connect.clean_start = false;
@@ -161,12 +161,12 @@ impl Client {
         Self::open(address).connected(&connect)
     }
 
-    /// What is read from now on is of this version.
+    /// Sets the protocol version of what is read from now on.
     pub(crate) fn set_version(&mut self, version: ProtocolVersion) {
         self.version = version;
     }
 
-    /// Sends this CONNECT and expects to be let in.
+    /// Sends this CONNECT and expects to be accepted.
     pub(crate) fn connected(mut self, connect: &Connect<'_>) -> Self {
         let answer = self.request(connect);
         let accepted = matches!(&answer, Received::ConnAck { code: ReasonCode::Success, .. });
@@ -174,7 +174,7 @@ impl Client {
         self
     }
 
-    /// Sends this CONNECT and gives what comes back.
+    /// Sends this CONNECT and returns the answer.
     pub(crate) fn request(&mut self, connect: &Connect<'_>) -> Received {
         self.version = connect.version;
         self.send(&Packet::Connect(Box::new(connect.clone())));
@@ -190,18 +190,18 @@ impl Client {
         self.stream.write_all(bytes).unwrap();
     }
 
-    /// Sends what the broker may refuse to take any more.
+    /// Sends bytes that the broker may no longer accept.
     pub(crate) fn try_send_bytes(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.stream.write_all(bytes)
     }
 
-    /// Subscribes and expects to be granted it.
+    /// Subscribes and expects success.
     pub(crate) fn subscribe(&mut self, filter: &str, qos: QoS) {
         let code = self.try_subscribe(filter, qos);
         assert!(!code.is_error(), "{filter}: {code:?}");
     }
 
-    /// Subscribes and gives the Reason Code; PUBLISH packets that come before it are kept.
+    /// Subscribes and returns the Reason Code; PUBLISH packets that arrive before it are kept.
     pub(crate) fn try_subscribe(&mut self, filter: &str, qos: QoS) -> ReasonCode {
         let expected = self.send_subscribe(&[filter], qos);
         let found = self.receive_first(|received| match received {
@@ -211,7 +211,7 @@ impl Client {
         found.unwrap_or_else(|last| panic!("no SUBACK but {last:?}"))
     }
 
-    /// Sends a SUBSCRIBE and gives its Packet Identifier.
+    /// Sends a SUBSCRIBE and returns its Packet Identifier.
     pub(crate) fn send_subscribe(&mut self, filters: &[&str], qos: QoS) -> u16 {
         let packet_id = self.packet_id();
         let options = SubscriptionOptions { qos, ..SubscriptionOptions::default() };
@@ -226,14 +226,14 @@ impl Client {
         packet_id.get()
     }
 
-    /// Sends a PUBLISH and waits for nothing.
+    /// Sends a PUBLISH and waits for nothing; returns its Packet Identifier at QoS 1 and 2.
     pub(crate) fn publish(&mut self, topic: &str, payload: &[u8], qos: QoS) -> Option<u16> {
         let id = (qos != QoS::AtMostOnce).then(|| self.packet_id().get());
         self.send(&publish_packet(topic, payload, qos, id));
         id
     }
 
-    /// Publishes with QoS 1 and gives the Reason Code of the PUBACK.
+    /// Publishes at QoS 1 and returns the Reason Code of the PUBACK.
     pub(crate) fn publish_acknowledged(&mut self, topic: &str, payload: &[u8]) -> ReasonCode {
         let expected = self.publish(topic, payload, QoS::AtLeastOnce);
         let found = self.receive_first(|received| match received {
@@ -245,7 +245,7 @@ impl Client {
         found.unwrap_or_else(|last| panic!("no PUBACK but {last:?}"))
     }
 
-    /// Publishes a retained message with QoS 1 and gives the Reason Code of the PUBACK.
+    /// Publishes a retained message at QoS 1 and returns the Reason Code of the PUBACK.
     pub(crate) fn retain(&mut self, topic: &str, payload: &[u8]) -> ReasonCode {
         let id = self.packet_id().get();
         match publish_packet(topic, payload, QoS::AtLeastOnce, Some(id)) {
@@ -267,7 +267,7 @@ impl Client {
         self.send(&acknowledgement(kind, id));
     }
 
-    /// A PINGREQ and its answer: whatever was sent before has been handled by then.
+    /// Sends a PINGREQ and waits for the answer: by then, everything sent before has been handled.
     pub(crate) fn ping(&mut self) {
         self.send(&Packet::PingReq);
         let found = self.receive_first(|received| (*received == Received::PingResp).then_some(()));
@@ -284,25 +284,25 @@ impl Client {
         }));
     }
 
-    /// Goes in an orderly way, and waits until the broker has closed its side.
+    /// Disconnects in an orderly way, and waits until the broker has closed its side.
     pub(crate) fn disconnect(mut self) {
         self.send(&Packet::Disconnect(Disconnect::with_reason(ReasonCode::Success)));
         while self.receive() != Received::Closed {}
     }
 
-    /// Gives back the memory of the buffer, so that nothing but the broker's is measured.
+    /// Frees the memory of the buffer, so that only the broker's memory is measured.
     pub(crate) fn forget_buffer(&mut self) {
         assert!(self.early.is_empty() && self.start == self.buffer.len());
         (self.buffer, self.start) = (Vec::new(), 0);
         self.early = VecDeque::new();
     }
 
-    /// Sends nothing more, but reads on.
+    /// Ends the sending direction, but reads on.
     pub(crate) fn shutdown_write(&mut self) {
         self.stream.shutdown(Shutdown::Write).unwrap();
     }
 
-    /// The next PUBLISH; acknowledged, if it asks for it.
+    /// Receives the next PUBLISH and acknowledges it at QoS 1 and 2.
     pub(crate) fn message(&mut self) -> Message {
         match self.receive() {
             Received::Publish(message) => {
@@ -315,13 +315,13 @@ impl Client {
         }
     }
 
-    /// The next packet; fails the test if none comes.
+    /// Receives the next packet; fails the test if none arrives.
     pub(crate) fn receive(&mut self) -> Received {
         let received = self.receive_within(DEADLINE);
         received.unwrap_or_else(|| panic!("nothing came for {DEADLINE:?}"))
     }
 
-    /// The next packet, if it comes in time.
+    /// Receives the next packet, if it arrives in time.
     pub(crate) fn receive_within(&mut self, timeout: Duration) -> Option<Received> {
         match self.early.pop_front() {
             Some(received) => Some(received),
@@ -329,7 +329,7 @@ impl Client {
         }
     }
 
-    /// Reads until a packet is wanted or the connection ends; keeps the others for later.
+    /// Reads until a wanted packet arrives or the connection ends; keeps the others for later.
     fn receive_first<T>(
         &mut self,
         wanted: impl Fn(&Received) -> Option<T>,

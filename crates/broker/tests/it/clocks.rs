@@ -1,5 +1,5 @@
-//! Clocks that are set, that are not set yet, and time that passes while the machine is suspended
-//! or off: nothing ends early, and what is over is over.
+//! Clocks that are set or not yet set, and time that passes while the machine is suspended or off:
+//! nothing ends early, and nothing outlives its time.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,7 +16,7 @@ const HOUR: u64 = 3_600_000;
 const DAY: u64 = 24 * HOUR;
 pub(crate) const TODAY: u64 = 20_000 * DAY;
 
-/// A machine with its clocks; they go as real ones do, but for what a test does to them.
+/// A machine whose clocks run like real ones, except for what a test does to them.
 pub(crate) struct Machine {
     began: Instant,
     wall: AtomicU64,
@@ -25,7 +25,7 @@ pub(crate) struct Machine {
 }
 
 impl Machine {
-    /// One whose clock shows this time of day.
+    /// Makes a machine whose clock shows this time of day.
     pub(crate) fn new(wall_ms: u64) -> Arc<Self> {
         let (wall, uptime, boot) = (wall_ms.into(), 5_000.into(), 1.into());
         Arc::new(Self { began: Instant::now(), wall, uptime, boot })
@@ -35,13 +35,13 @@ impl Machine {
         self.wall.store(wall_ms, Ordering::SeqCst);
     }
 
-    /// Time passes in which nobody does anything.
+    /// Lets time pass in which nobody does anything.
     pub(crate) fn pass(&self, millis: u64) {
         self.wall.fetch_add(millis, Ordering::SeqCst);
         self.uptime.fetch_add(millis, Ordering::SeqCst);
     }
 
-    /// The machine is off for a while, and then its clock shows what it may.
+    /// Turns the machine off for a while; afterwards its clock shows `wall_ms`.
     pub(crate) fn reboot(&self, wall_ms: u64) {
         self.set_wall(wall_ms);
         self.uptime.store(1_000, Ordering::SeqCst);
@@ -77,7 +77,7 @@ fn try_start(machine: &Arc<Machine>, disk: &Arc<FaultyDisk>) -> Result<Broker, S
     builder(2).clocks(clocks).storage(storage).start()
 }
 
-/// A broker on what a killed one has left.
+/// A broker that runs on what a killed one has left.
 pub(crate) struct Life {
     pub(crate) machine: Arc<Machine>,
     disk: Arc<FaultyDisk>,
@@ -91,7 +91,7 @@ impl Life {
         Self { machine, disk, broker }
     }
 
-    /// The process is killed, `meanwhile` happens, and the next one is started.
+    /// Kills the process, runs `meanwhile`, and starts the next process.
     pub(crate) fn next(self, meanwhile: impl FnOnce(&Machine)) -> Self {
         let Self { machine, disk, broker } = self;
         let disk = Arc::new(disk.snapshot());
@@ -101,8 +101,8 @@ impl Life {
         Self { machine, disk, broker }
     }
 
-    /// The process is killed, and `meanwhile` happens; the next one is killed `operations` of its
-    /// disk before it has done all that has to be done before Clients are let in.
+    /// Kills the process and runs `meanwhile`. The next process is killed `operations` disk
+    /// operations before it has done everything that has to precede letting Clients in.
     fn stumble(&mut self, operations: u64, meanwhile: impl FnOnce(&Machine)) {
         meanwhile(&self.machine);
         let lets_in = |most: &u64| self.start_cut_off(*most).1;
@@ -110,8 +110,8 @@ impl Life {
         self.disk = self.start_cut_off(needed.saturating_sub(operations)).0;
     }
 
-    /// What is left by a start that is cut off after so many operations of its disk, and whether it
-    /// came as far as to let Clients in.
+    /// Cuts a start off after this many disk operations; returns what it leaves, and whether it got
+    /// as far as letting Clients in.
     fn start_cut_off(&self, operations: u64) -> (Arc<FaultyDisk>, bool) {
         let disk = Arc::new(self.disk.snapshot());
         disk.cut_after(operations);
@@ -138,7 +138,7 @@ impl Life {
         self.connect(client_id, expiry_seconds).1
     }
 
-    /// A Client makes a Session that lives on for a while, and goes. The store knows both.
+    /// Has a Client make a Session that lives on for a while, and leave. The store knows both.
     pub(crate) fn visit(&self, client_id: &str, expiry_seconds: u32) {
         let (mut client, _) = self.connect(client_id, expiry_seconds);
         client.subscribe("t", QoS::AtLeastOnce);
@@ -146,10 +146,10 @@ impl Life {
         self.settle();
     }
 
-    /// All Clients are gone, and everything that they left is with the store.
+    /// Waits until all Clients are gone and everything that they left is in the store.
     pub(crate) fn settle(&self) {
         until("all are gone", || self.broker.handle().figures().unwrap().1.connections == 0);
-        // What is acknowledged is behind all that.
+        // This acknowledgement comes after all of that.
         let mut client = Client::connect(address(&self.broker), "settler");
         retain(&mut client, "settled", u32::MAX);
         client.disconnect();
@@ -163,7 +163,7 @@ fn lasting(client_id: &str, expiry_seconds: u32) -> Connect<'_> {
     connect
 }
 
-/// A retained message with an expiry; it is acknowledged.
+/// Publishes a retained message with an expiry, and waits for its acknowledgement.
 fn retain(client: &mut Client, topic: &str, expiry_seconds: u32) {
     let mut packet = publish_packet(topic, b"kept", QoS::AtLeastOnce, Some(77));
     if let Packet::Publish(publish) = &mut packet {
@@ -189,14 +189,14 @@ fn a_clock_that_is_set_right_after_the_start_ends_nothing_at_the_next_one() {
         client.subscribe("t", QoS::AtLeastOnce);
         retain(&mut client, "r", 3600);
         life.machine.set_wall(set_to);
-        // Whatever is written next tells the store.
+        // The store learns of the change with the next write.
         retain(&mut client, "other", 3600);
         client.disconnect();
         life.settle();
         let life = life.next(|machine| machine.reboot(machine.wall_ms() + 60_000));
         assert!(life.is_resumed("a", 3600), "{set_to}");
         assert!(has_retained(&life, "r") && has_retained(&life, "other"), "{set_to}");
-        // And then they end at their time.
+        // Then both end at their time.
         let life = life.next(|machine| machine.reboot(machine.wall_ms() + HOUR));
         assert!(!has_retained(&life, "r") && !has_retained(&life, "other"), "{set_to}");
     }
@@ -250,7 +250,7 @@ fn time_in_which_the_machine_is_suspended_counts() {
     life.visit("short", 60);
     life.visit("long", 3600);
     life.machine.pass(90_000);
-    // Nothing comes from outside: the workers are woken.
+    // Nothing comes from outside: the broker wakes its workers itself.
     until("it ends", || life.broker.handle().figures().unwrap().0.sessions_expired == 1);
     assert!(!life.is_resumed("short", 60));
     assert!(life.is_resumed("long", 3600));
@@ -275,7 +275,7 @@ fn starting_again_and_again_postpones_neither_the_end_of_a_session_nor_a_will() 
     for _ in 0..4 {
         life = life.next(|machine| machine.pass(20_000));
     }
-    // It is gone for 60 seconds, by what anybody knows.
+    // For all that anybody knows, the Client has been gone for 60 seconds.
     let (mut watcher, _) = life.connect("watcher", u32::MAX);
     assert_eq!(watcher.message().payload, b"gone");
     for _ in 0..3 {
@@ -284,8 +284,8 @@ fn starting_again_and_again_postpones_neither_the_end_of_a_session_nor_a_will() 
     assert!(!life.is_resumed("a", 100));
 }
 
-/// Nobody knows for sure when the process ended that was killed first, but how long it can have
-/// lived at most: a minute longer than what it noted last.
+/// Nobody knows for sure when the first killed process ended, but only how long it can have lived
+/// at most: a minute longer than what it noted last.
 #[test]
 fn starts_that_are_cut_off_postpone_the_end_of_a_session_by_a_minute_at_most() {
     for operations in 0..6 {

@@ -52,7 +52,7 @@ fn all_addresses_are_listened_on() {
     assert_eq!(broker.local_addresses().len(), 2);
 }
 
-/// For machines without IPv6.
+/// Starts a broker on two IPv4 ports, for machines without IPv6.
 fn broker_on_two_ports() -> Broker {
     builder(1).listen("127.0.0.1:0").start().unwrap()
 }

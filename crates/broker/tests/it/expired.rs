@@ -1,4 +1,4 @@
-//! Messages that have expired take no place in a queue that is in the store.
+//! Expired messages take no room in a queue that is in the store.
 
 use midge_broker::{DropReason, QoS, ReasonCode};
 use midge_codec::{Packet, PacketType};
@@ -7,10 +7,10 @@ use crate::client::{Client, Received, publish_packet};
 use crate::clocks::{Life, Machine, TODAY};
 use crate::support::{address, dropped, until};
 
-/// As many as may wait for a Session.
+/// The most messages that may wait for a Session.
 const QUEUE: u16 = 1000;
 
-/// Publishes these numbers, with an expiry of a second or none; all are taken.
+/// Publishes these numbers, with an expiry of a second or none; all are accepted.
 fn publish(client: &mut Client, numbers: std::ops::Range<u16>, qos: QoS, expires: bool) {
     for numbers in numbers.clone().step_by(20).map(|first| first..numbers.end.min(first + 20)) {
         for number in numbers.clone() {
@@ -88,7 +88,7 @@ fn a_client_that_comes_back_meanwhile_gets_what_has_not_expired() {
     publish(&mut publisher, 0..500, QoS::AtLeastOnce, false);
     life.machine.pass(2_000);
     publish(&mut publisher, 500..501, QoS::AtLeastOnce, false);
-    // While its queue is being searched, perhaps.
+    // The broker may still be searching the queue.
     let (mut subscriber, _) = life.connect("s", u32::MAX);
     receive_numbers(&mut subscriber, 0..501);
     assert_eq!(dropped(&life.broker, DropReason::Expired), 500);

@@ -1,4 +1,4 @@
-//! What a hook decides and learns: authentication, now or later, access, events.
+//! What a hook decides and learns: authentication, immediate or later, access, and events.
 
 use std::collections::HashMap;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -15,7 +15,7 @@ use midge_codec::Packet;
 use crate::client::{Client, Received, bytes_of, connect_packet, publish_packet};
 use crate::support::{DEADLINE, address, builder, counters, dropped, limited, until, usage};
 
-/// Gives every request for authentication to the test.
+/// Passes every request for authentication on to the test.
 struct Asking(Mutex<Sender<(AuthRequest, AuthReply)>>);
 
 impl Hook for Asking {
@@ -130,7 +130,7 @@ fn whoever_connected_last_has_the_session_in_whatever_order_the_hook_answers() {
     }
 }
 
-/// The time that it has waited for an old connection is not the hook's.
+/// The time that a CONNECT has waited for an old connection does not count against the hook.
 #[test]
 fn a_connect_that_has_waited_has_its_deadline_for_the_answer() {
     const CONNECT_DEADLINE: Duration = Duration::from_millis(250);
@@ -147,7 +147,7 @@ fn a_connect_that_has_waited_has_its_deadline_for_the_answer() {
         let mut new = send_connect(&broker, "same");
         let (_, reply) = asked.recv_timeout(DEADLINE).unwrap();
         let begun = Instant::now();
-        thread::sleep(CONNECT_DEADLINE / 2); // as a slow one does
+        thread::sleep(CONNECT_DEADLINE / 2); // as a slow hook does
         reply.allow(None);
         let is_in_time = begun.elapsed() < CONNECT_DEADLINE * 3 / 4;
         match new.receive() {
@@ -161,7 +161,7 @@ fn a_connect_that_has_waited_has_its_deadline_for_the_answer() {
     });
 }
 
-/// Whoever is refused is told so, and whoever looks at refusals is told of it.
+/// A refused Client is told, and the refusal is counted.
 #[test]
 fn a_refusal_is_told_though_the_client_has_closed_its_half() {
     let (broker, asked) = asking(1);
@@ -171,7 +171,7 @@ fn a_refusal_is_told_though_the_client_has_closed_its_half() {
     let mut stranger = send_connect(&broker, "same");
     stranger.shutdown_write();
     let (_, reply) = asked.recv_timeout(DEADLINE).unwrap();
-    old.ping(); // the end has come before that
+    old.ping(); // by then the broker has seen the end of the stream
     reply.refuse(ReasonCode::BadUserNameOrPassword);
     assert_eq!(code_of(&stranger.receive()), ReasonCode::BadUserNameOrPassword);
     assert_eq!(counters(&broker).connects_refused, 1);
@@ -187,7 +187,7 @@ fn a_connect_that_was_given_up_before_the_answer_takes_nothing_over() {
     let new = send_connect(&broker, "same");
     let (_, reply) = asked.recv_timeout(DEADLINE).unwrap();
     drop(new);
-    old.ping(); // the end has come before that
+    old.ping(); // by then the broker has seen the end of the stream
     reply.allow(None);
     until("it has gone", || usage(&broker).connections == 1);
     old.ping();
@@ -204,8 +204,8 @@ fn answers_to_a_broker_that_is_gone_go_nowhere() {
     assert_eq!(client.receive(), Received::Closed);
 }
 
-/// Whoever claims a Client Identifier and is refused must not take it from another who asks for
-/// it, too: else two workers would have a Session of it.
+/// A refused CONNECT must not take its claim to a Client Identifier away from another CONNECT that
+/// asks for it too: otherwise two workers would have a Session for it.
 #[test]
 fn s17_a_refused_connect_leaves_the_claim_of_another() {
     let (broker, asked) = asking(2);
@@ -218,7 +218,7 @@ fn s17_a_refused_connect_leaves_the_claim_of_another() {
     refusing.refuse(ReasonCode::NotAuthorized);
     assert_eq!(code_of(&refused.receive()), ReasonCode::NotAuthorized);
     assert_eq!(refused.receive(), Received::Closed);
-    // These come to the other worker, which has no connection yet.
+    // These connect to the other worker, which has no connection yet.
     let mut later: Vec<_> = (0..4).map(|_| ask("same")).collect();
     let mut connected = Vec::new();
     allowing_first.allow(None);
@@ -233,7 +233,7 @@ fn s17_a_refused_connect_leaves_the_claim_of_another() {
     assert_eq!(same, 1, "{clients:?}");
 }
 
-/// A toy method: the Client has to send back its challenge in reverse.
+/// A toy method: the Client has to send its challenge back reversed.
 struct Reversing {
     refuses_again: bool,
 }
@@ -314,7 +314,7 @@ fn enhanced_authentication_that_fails_ends_the_connection() {
     assert_eq!(code_of(&answer), ReasonCode::BadAuthenticationMethod);
 }
 
-/// While a CONNECT is being authenticated nothing may make the connection another worker's.
+/// While a CONNECT is being authenticated, nothing may move the connection to another worker.
 #[test]
 fn s09_a_second_connect_amid_authentication_is_a_violation() {
     let broker = reversing(false, 2);
@@ -336,7 +336,7 @@ fn s09_a_second_connect_amid_authentication_is_a_violation() {
     assert_eq!(counters(&broker).protocol_violations, 4);
 }
 
-/// May do what the table says; may do everything else.
+/// Answers what the table says, and allows everything else.
 #[derive(Default)]
 struct Rules(Mutex<HashMap<(&'static str, String), bool>>);
 
@@ -395,7 +395,7 @@ fn access_is_asked_for_every_publish_subscription_and_delivery() {
     assert_eq!(one.publish_acknowledged("open", b"no"), ReasonCode::NotAuthorized);
 }
 
-/// Tells the test everything.
+/// Passes every event on to the test.
 struct Listening(Mutex<Sender<Event>>);
 
 impl Hook for Listening {
@@ -454,7 +454,7 @@ fn without_a_hook_enhanced_authentication_is_refused() {
     assert_eq!(code_of(&answer), ReasonCode::BadAuthenticationMethod);
 }
 
-/// Panics wherever it is asked about something of this name.
+/// Panics whenever it is asked about this name.
 struct Fragile(&'static str);
 
 impl Fragile {
@@ -519,13 +519,13 @@ fn a_hook_that_panics_refuses_and_disturbs_nobody() {
     }
     assert_eq!(other.message().topic, "receive/whole");
 
-    // Events happen though the hook that is told of them panics.
+    // The events still happen when the hook that is told about them panics.
     let mut told = Client::connect(address(&broker), "event-broken");
     told.ping();
     other.ping();
 }
 
-/// Keeps the reply and panics: an answer that comes later does not count.
+/// Keeps the reply and panics: a later answer does not count.
 #[test]
 fn a_panic_beside_a_kept_reply_is_a_refusal() {
     struct Keeping(Mutex<Sender<AuthReply>>);
@@ -544,7 +544,7 @@ fn a_panic_beside_a_kept_reply_is_a_refusal() {
     assert_eq!(usage(&broker).sessions, 0);
 }
 
-/// Wakers of the program's are called by workers, too.
+/// Workers call the program's wakers, too.
 #[test]
 fn a_waker_that_panics_disturbs_nobody() {
     struct Sore;

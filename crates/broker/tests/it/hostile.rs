@@ -1,5 +1,5 @@
-//! Peers that break the rules, or keep them in the most unpleasant way. Codes as in the list of
-//! attacks and accidents (S).
+//! Peers that break the rules, or keep them in the most unpleasant way. The codes are those of the
+//! list of attacks and accidents (S).
 
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
@@ -50,8 +50,8 @@ fn s02_a_claim_of_256_mb_before_authentication_costs_nothing() {
     first.ping();
 }
 
-/// The same from connected Clients, who may send up to `packet_bytes_max`: what has not come yet
-/// costs nothing.
+/// The same from connected Clients, which may send up to `packet_bytes_max`: bytes that have not
+/// arrived yet cost nothing.
 #[test]
 fn s02_a_claim_of_a_large_packet_costs_what_has_come_of_it() {
     if !alone("hostile::s02_a_claim_of_a_large_packet_costs_what_has_come_of_it") {
@@ -318,7 +318,8 @@ fn an_oversized_packet_is_refused_before_it_has_come() {
     assert_eq!(v3.receive(), Received::Closed);
 }
 
-/// A few bytes a second do not keep a Client alive; a packet that arrives does, and a whole one.
+/// A few bytes a second do not keep a Client alive; a complete packet does, and so does one that
+/// arrives at the rate that `packet_bytes_per_second_min` asks for.
 #[test]
 fn keep_alive_ends_a_client_that_only_half_sends() {
     let broker = builder(1).limits(Limits::default()).start().unwrap();
@@ -361,7 +362,7 @@ fn what_was_sent_before_an_end_counts() {
     assert_eq!(counters(&broker).messages_received, u64::from(COUNT));
 }
 
-/// Holds the worker back at the first message until the test lets it go on.
+/// Holds the worker at the first message until the test lets it continue.
 struct Gate {
     reached: Mutex<Sender<()>>,
     opened: Mutex<Receiver<()>>,
@@ -377,8 +378,8 @@ impl Hook for Gate {
     }
 }
 
-/// The peer's kernel resets the connection, because it had not read everything, while the broker
-/// is busy with what it has read so far. The rest is in the broker's kernel and counts.
+/// The peer's kernel resets the connection, because the peer had not read everything, while the
+/// broker is busy with what it has read so far. The rest is in the broker's kernel and counts.
 #[test]
 fn what_was_sent_before_a_reset_counts() {
     let (reached, is_reached) = channel();

@@ -1,4 +1,4 @@
-//! Limits on how many there may be, and how long a name.
+//! Limits on connections, Sessions and the like, and on the length of a name.
 
 use std::sync::Arc;
 
@@ -39,7 +39,7 @@ fn s23_connections_beyond_the_limit_are_turned_away_until_others_go() {
     turned_away(&broker);
 }
 
-/// Connects with the identifier of a Client that is connected, and is told to come later.
+/// Connects with the identifier of a connected Client, and is told to come back later.
 fn turned_away(broker: &midge_broker::Broker) {
     let (mut client, answer) = answer(broker, "c1");
     assert_eq!(code_of(&answer), ReasonCode::ServerBusy);
@@ -75,7 +75,7 @@ fn sessions_beyond_the_limit_are_refused_and_resuming_is_not() {
     assert_eq!(code_of(&refused), ReasonCode::QuotaExceeded);
     assert_eq!(client.receive(), Received::Closed);
     Client::connect_for_long(address(&broker), "b").ping();
-    // Clean Start without expiry: the Session ends with its connection, and there is room.
+    // Clean Start without expiry: the Session ends with its connection, so there is room again.
     Client::connect(address(&broker), "a").disconnect();
     until("one has ended", || usage(&broker).sessions == 2);
     assert_eq!(code_of(&answer(&broker, "d").1), ReasonCode::Success);
@@ -96,7 +96,7 @@ fn a_client_identifier_may_be_as_long_as_the_limit() {
 fn connections_are_as_many_as_the_limit_however_many_come_at_once() {
     for workers in [1, 2, 8] {
         let limits = Limits { connections_max: 30, ..Limits::default() };
-        // Each listener accepts on a thread of its own, or at least may.
+        // Each listener accepts on a thread of its own, or at least may do so.
         let broker = builder(workers).listen("127.0.0.1:0").limits(limits).start().unwrap();
         let addresses: Vec<_> =
             broker.local_addresses().iter().map(|it| it.network().unwrap()).collect();
@@ -121,7 +121,7 @@ fn connections_are_as_many_as_the_limit_however_many_come_at_once() {
     }
 }
 
-/// What a broker finds in its store counts, and is kept even if the limits have become lower.
+/// What a broker finds in its store counts, and is kept even if the limits are lower now.
 #[test]
 fn what_is_stored_counts_after_a_restart() {
     for workers in [1, 2, 8] {

@@ -80,7 +80,7 @@ fn with_a_listener_its_connections_end_and_no_others() {
         assert_eq!(stranger.receive(), Received::Closed);
         assert_eq!(stays.message().payload, b"gone");
         stays.ping();
-        // The Session is still there, by whatever listener its Client comes.
+        // The Session is still there, whichever listener its Client uses.
         connect.clean_start = false;
         connect.will = None;
         let answer = Client::open(second).request(&connect);
@@ -123,8 +123,8 @@ fn who_connects_while_a_listener_goes_is_not_left_behind() {
     until("nobody is there", || handle.figures().unwrap().1.connections == 0);
 }
 
-/// Connects again and again, under names that are different workers', until nobody listens any
-/// more. Each eighth connection stays until it is closed.
+/// Connects again and again until nobody listens any more, under names that belong to different
+/// workers. Every eighth connection stays until it is closed.
 fn come_and_stay(address: SocketAddr, name: &str) {
     for turn in 0.. {
         let Ok(stream) = TcpStream::connect(address) else { return };
@@ -157,7 +157,7 @@ fn those_who_are_connected_keep_what_their_listener_has_offered() {
     after.publish("t", b"x", QoS::AtLeastOnce);
     assert_eq!(after.receive(), Received::Disconnect(ReasonCode::QoSNotSupported));
 
-    // The same port may become one for another protocol.
+    // The same port may change to another protocol.
     let listen = listener.listen.websocket(WebSocketOptions::default());
     reconfigure(&handle, &[ListenerSettings { listen, ..ListenerSettings::new("") }]);
     before.ping();
@@ -186,7 +186,7 @@ fn limits_of_connections_change_for_those_who_come() {
     assert_eq!(after.receive(), Received::Disconnect(ReasonCode::PacketTooLarge));
     handle.reconfigure(settings(Limits::default())).unwrap();
     Client::connect(address, "fourth");
-    // Larger packets than there could be at the start.
+    // Packets may now be larger than the limit at the start allowed.
     let limits = Limits { packet_bytes_max: 30_000_000, ..Limits::default() };
     handle.reconfigure(settings(limits)).unwrap();
     let mut large = Client::connect(address, "large");
@@ -231,7 +231,7 @@ fn a_thousand_changes_leave_nothing_behind() {
         if round % 50 == 0 {
             Client::connect(addresses(&handle)[1], "comes and goes").ping();
         }
-        // Its place is for another one.
+        // The next listener takes the place of this one.
         reconfigure(&handle, std::slice::from_ref(&kept));
     }
     client.ping();
@@ -244,7 +244,7 @@ fn a_thousand_changes_leave_nothing_behind() {
     });
 }
 
-/// What somebody does who waits for one listener and takes it as a sign for the other.
+/// A Client may wait for one listener and take it as a sign that the other is open, too.
 #[test]
 fn who_finds_one_listener_open_finds_them_all() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -284,7 +284,7 @@ fn a_handshake_that_is_over_makes_room_while_its_connection_is_on_its_way_out() 
     listen.limits.connect_deadline = Some(Duration::from_millis(100));
     let broker = Broker::builder().listen(listen).workers(1).start().unwrap();
     let (handle, address) = (broker.handle(), address(&broker));
-    // The first one never ends, the second one is refused; neither Client closes.
+    // The first request never ends, the second one is refused; neither Client closes.
     for words in ["GET ", "GET /other HTTP/1.1\r\nHost: h\r\n\r\n"] {
         let mut client = TcpStream::connect(address).unwrap();
         client.write_all(words.as_bytes()).unwrap();

@@ -1,4 +1,4 @@
-//! The broker as programs meet it: through real sockets, and through its embedding API.
+//! The broker as programs meet it: through real sockets and through its embedding API.
 
 mod alone;
 mod client;

@@ -1,4 +1,4 @@
-//! What connections cost that do nothing.
+//! What idle connections cost.
 
 use midge_broker::{Broker, Limits, ProtocolVersion, QoS, ReasonCode};
 
@@ -7,7 +7,7 @@ use crate::client::{Client, Received, connect_packet};
 use crate::support::{address, broker, builder, until, usage};
 
 /// Bytes of resident memory that an idle connection with one subscription may cost. The measured
-/// figure is printed; both ends are in this process, so the test's own half is in it.
+/// figure is printed; it includes the test's own half, as both ends are in this process.
 const BYTES_MAX: u64 = if cfg!(debug_assertions) { 4096 } else { 2048 };
 
 #[test]
@@ -64,20 +64,20 @@ fn connections_that_are_gone_cost_nothing() {
     assert!(grown < 2 << 20, "{grown} bytes");
 }
 
-/// Short of memory, a broker reads no publishers; but a Client that only says that it is alive is
-/// answered, and one that only receives can acknowledge.
+/// When memory is short, a broker does not read from publishers; but it answers a Client that only
+/// pings, and a Client that only receives can acknowledge.
 #[test]
 fn a_broker_short_of_memory_still_hears_who_does_not_publish() {
     if !alone("memory::a_broker_short_of_memory_still_hears_who_does_not_publish") {
         return;
     }
-    // So much that nothing else in this process moves the share of it.
+    // So large that nothing else in this process changes the ratio noticeably.
     let ballast = vec![1_u8; 200 << 20];
-    // From 75 % on QoS 0 is dropped and publishers are held back; at 85 % Clients have to go.
+    // From 75 %, QoS 0 is dropped and publishers are held back; from 85 %, Clients have to go.
     let limits = Limits { memory_bytes_max: resident_bytes() / 80 * 100, ..Limits::default() };
     let broker = builder(1).limits(limits).start().unwrap();
     let mut quiet = Client::connect(address(&broker), "quiet");
-    // Some are let in all the same, but not many.
+    // Some Clients are still let in, but not many.
     let mut others = Vec::new();
     until("nobody more is let in", || {
         let mut other = Client::open(address(&broker));

@@ -15,7 +15,7 @@ use crate::client::{Client, Received, bytes_of, connect_packet, publish_packet};
 use crate::durability::gate::{GatedDisk, Pace};
 use crate::support::{DEADLINE, address, broker, builder, counters, limited, until, usage};
 
-/// Holds a worker up in the middle of a turn, each time that somebody publishes to `gate`.
+/// Holds a worker in the middle of a turn whenever somebody publishes to `gate`.
 struct Gate {
     reached: Mutex<Sender<()>>,
     opened: Mutex<Receiver<()>>,
@@ -31,8 +31,8 @@ impl Hook for Gate {
     }
 }
 
-/// The old connection speaks and then the new one, while the worker is busy in a turn in which it
-/// has found the new one readable, because of a part of its CONNECT, and the old one not.
+/// The old connection sends, then the new one, while the worker is busy in a turn. In that turn it
+/// has found the new connection readable, because of a part of its CONNECT, but not the old one.
 #[test]
 fn what_comes_by_an_old_connection_after_the_look_at_the_sockets_counts_before_a_connect() {
     let ((reached, is_reached), (open, opened)) = (channel(), channel());
@@ -65,7 +65,7 @@ fn what_comes_by_an_old_connection_after_the_look_at_the_sockets_counts_before_a
     assert_eq!(topics, ["gate", "gate", "last/words", "first/words"]);
 }
 
-/// While the CONNACK of one waits for the disk, the next one waits for that.
+/// While one CONNACK waits for the disk, the next CONNECT waits for that CONNACK.
 #[test]
 fn connects_of_a_stored_session_are_all_answered_though_syncs_take_time() {
     const COUNT: usize = 6;
@@ -145,8 +145,9 @@ fn a_disconnect_behind_a_packet_that_takes_many_turns_counts_before_a_connect() 
     }
 }
 
-/// Everybody who waits behind the same old connection is served in the turn in which it has been
-/// heard out: not each in a turn of its own, until the last ones have waited for long enough.
+/// All CONNECTs that wait for the same old connection are served in the turn in which the broker
+/// has read that connection to its end: not each in a turn of its own, which would be too late for
+/// the last ones.
 #[test]
 fn the_ends_of_many_connections_count_before_the_connects_behind_them() {
     let broker = broker(1);
@@ -154,12 +155,12 @@ fn the_ends_of_many_connections_count_before_the_connects_behind_them() {
     connect_and_go(&broker);
     until("all have come", || counters(&broker).connections_opened == GONE + 2);
     until("all have gone", || usage(&broker).connections == 1);
-    // If this thread was slow, the broker may have found some before they went.
+    // If this thread was slow, the broker may have seen some connections before they went.
     let taken_over = counters(&broker).sessions_taken_over;
     assert!(taken_over < GONE / 10, "{taken_over}");
 }
 
-/// Whoever connected last is who the Session is left to, however many wait before it.
+/// The Session is left to the Client that connected last, however many wait before it.
 #[test]
 fn the_last_of_many_connects_behind_an_old_connection_is_accepted_last() {
     let broker = broker(1);
@@ -187,8 +188,8 @@ fn a_client_that_connects_twice_behind_its_busy_connection_keeps_the_last_one() 
     }
 }
 
-/// Half a packet may be followed by the rest: it is waited for, but not for ever. That end comes
-/// once for all who wait, not for one after the other.
+/// Half a packet may be followed by the rest: the broker waits for it, but not forever. That wait
+/// ends once for the whole line, not for one CONNECT after the other.
 #[test]
 fn connects_behind_a_connection_that_is_held_back_keep_their_order() {
     const BETWEEN: usize = 20;
@@ -207,8 +208,8 @@ fn connects_behind_a_connection_that_is_held_back_keep_their_order() {
     assert_eq!(counters(&broker).sessions_taken_over, BETWEEN as u64 + 1);
 }
 
-/// Each of them is an old connection with half a packet for the next one. That is waited for once
-/// by all who stand in the line, and a CONNECT is in time that was complete in time.
+/// To the CONNECT after it, each connection is an old one with half a packet. The whole line waits
+/// for that only once, and a CONNECT that was complete in time is in time.
 #[test]
 fn half_a_packet_behind_each_connect_holds_none_of_them_up_for_long() {
     const BETWEEN: usize = 40;
@@ -232,8 +233,8 @@ fn a_complete_connect_is_in_time_however_long_it_waits_for_an_old_connection() {
     new.ping();
 }
 
-/// A CONNECT of somebody who has gone while it waited has no effect: not on the old connection, and
-/// neither Will Message is published.
+/// A CONNECT whose Client has gone while it waited has no effect: it does not take the old
+/// connection over, and neither Will Message is published.
 #[test]
 fn a_connect_that_was_given_up_while_it_waited_takes_nothing_over() {
     for workers in [1, 2] {
@@ -258,8 +259,8 @@ fn a_connect_that_was_given_up_while_it_waited_takes_nothing_over() {
     }
 }
 
-/// What somebody has left who sends everything and goes is handled, though its CONNECT waited:
-/// whether it has come with the CONNECT or later.
+/// A Client may send everything and go while its CONNECT waits. What it has sent is handled,
+/// whether it arrived with the CONNECT or later.
 #[test]
 fn what_was_sent_behind_a_connect_that_waited_counts_though_its_sender_has_gone() {
     for (workers, is_in_one_piece) in [(1, true), (1, false), (2, true), (2, false)] {
@@ -284,7 +285,7 @@ fn what_was_sent_behind_a_connect_that_waited_counts_though_its_sender_has_gone(
     }
 }
 
-/// The time that a line has for what cannot be read is over, and what can be read is read.
+/// Even when a line's time for unreadable input is over, readable input is still read.
 #[test]
 fn one_who_was_let_in_from_a_line_is_heard_out_before_the_next_one() {
     let broker = broker(1);
@@ -305,7 +306,7 @@ fn one_who_was_let_in_from_a_line_is_heard_out_before_the_next_one() {
     assert_eq!(watcher.message().topic, "will/none");
 }
 
-/// So many connections of one Client, which does not wait for what comes of them: the first one
+/// Opens [`GONE`] connections of one Client, which does not wait for answers; the first connection
 /// has much to say.
 fn connect_and_go(broker: &Broker) {
     let mut first = Client::connect(address(broker), "same");
@@ -317,7 +318,7 @@ fn connect_and_go(broker: &Broker) {
     }
 }
 
-/// It was let in, and then the next one was.
+/// Asserts that the Client was accepted and then lost its Session to the next one.
 fn assert_taken_over(client: &mut Client) {
     let accepted = client.receive();
     assert!(
@@ -331,7 +332,7 @@ fn connect_bytes(client_id: &str) -> Vec<u8> {
     bytes_of(&Packet::Connect(Box::new(connect_packet(version(), client_id))), version())
 }
 
-/// Each [`busy_message`] to it is so much work that a turn ends after some of them.
+/// Connects a subscriber to which each [`busy_message`] is much work: a few of them fill a turn.
 fn busy_subscriber(broker: &Broker) -> Client {
     let mut groups = Client::connect(address(broker), "groups");
     for number in 0..150 {

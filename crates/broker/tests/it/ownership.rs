@@ -1,4 +1,4 @@
-//! A Client Identifier has one Session in the node, whatever comes in between.
+//! A Client Identifier has one Session in the node, whatever happens in between.
 
 use std::sync::Mutex;
 use std::sync::mpsc::{self, Receiver, Sender};
@@ -9,7 +9,7 @@ use midge_broker::{AuthAnswer, AuthReply, AuthRequest, Broker, Hook, Peer, Reaso
 use crate::raw::{CONNACK, Raw, connect, connect_v5};
 use crate::support::address;
 
-/// Gives all decisions to the test.
+/// Leaves all decisions to the test.
 struct Asks(Mutex<Sender<(AuthRequest, AuthReply)>>);
 
 impl Hook for Asks {
@@ -40,7 +40,7 @@ fn a_refused_connect_does_not_let_another_worker_make_a_second_session() {
     next(&asked).1.refuse(ReasonCode::NotAuthorized);
     clients[1].expect(&[0x20, 2, 0, 5]);
     clients[1].expect_end();
-    // Wherever these are, they go to the worker that may have the first one's Session soon.
+    // Wherever these are, they go to the worker that may soon own the first one's Session.
     clients[3].write(&[&connect("same")]);
     let fourth = next(&asked).1;
     clients[2].write(&[&connect("same")]);

@@ -1,4 +1,4 @@
-//! Packets that come in the same breath as a CONNECT which is decided about later.
+//! Packets that arrive together with a CONNECT that is decided later.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! MQTT over QUIC with several streams, as docs/quic.md has it, through real sockets.
+//! MQTT over QUIC with several streams, as docs/quic.md describes it, through real sockets.
 
 mod connections;
 mod link;
@@ -44,7 +44,7 @@ fn answers_and_messages_come_on_their_streams() {
             assert_eq!(link.text(stream), format!("{number} {round}"));
         }
     }
-    // From one data stream to the other, in both ways that ask for an answer.
+    // From one data stream to the other, at both levels of QoS that ask for an answer.
     link.publish_acknowledged(streams[0], "t/1", b"across");
     assert_eq!(link.text(streams[1]), "across");
     let id = link.publish(streams[1], "t/0", b"once", QoS::ExactlyOnce);

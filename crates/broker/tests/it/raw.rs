@@ -17,14 +17,14 @@ impl Raw {
         self.0.write_all(&packets.concat()).expect("the broker reads");
     }
 
-    /// The next bytes have to be these.
+    /// Expects these bytes next.
     pub(crate) fn expect(&mut self, bytes: &[u8]) {
         let mut read = vec![0; bytes.len()];
         self.0.read_exact(&mut read).expect("something comes within five seconds");
         assert_eq!(read, bytes);
     }
 
-    /// The broker has to close the connection without sending anything more.
+    /// Expects the broker to close the connection without sending anything more.
     pub(crate) fn expect_end(&mut self) {
         let mut read = [0];
         assert_eq!(self.0.read(&mut read).expect("it ends within five seconds"), 0);

@@ -1,4 +1,4 @@
-//! Subscribers that read slowly, or not at all, and what that means for them and for others (S22).
+//! Subscribers that read slowly or not at all, and what that means for them and others (S22).
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,7 +13,7 @@ use crate::support::{address, broker, builder, counters, dropped, limited, until
 
 const V5: ProtocolVersion = ProtocolVersion::V5;
 
-/// A Client whose kernel takes few bytes for it.
+/// Connects a Client with small buffers in the kernel.
 fn narrow(broker: &Broker, client_id: &str) -> Client {
     Client::open_narrow(address(broker)).connected(&connect_packet(V5, client_id))
 }
@@ -68,7 +68,7 @@ fn s22_a_stalled_subscriber_costs_bounded_memory_and_others_nothing() {
     assert_eq!(dropped(&broker, DropReason::SlowConsumer), drops);
 }
 
-/// With QoS 1 a stalled subscriber loses nothing before its queue is full, and nothing silently.
+/// At QoS 1 a stalled subscriber loses nothing before its queue is full, and nothing silently.
 #[test]
 fn s22_a_stalled_subscriber_of_qos_1_gets_all_that_its_queue_holds() {
     const COUNT: u32 = 400;
@@ -103,7 +103,7 @@ fn s22_clients_publish_on_while_a_subscriber_is_stalled() {
     while dropped(&broker, DropReason::SlowConsumer) < 10 {
         publisher.publish_acknowledged("s22", &payload);
     }
-    // It cannot take over or disturb anything by going.
+    // When it goes, it takes nothing over and disturbs nothing.
     drop(stalled);
     until("it is gone", || broker.handle().clients().unwrap().len() == 1);
     publisher.publish_acknowledged("s22", b"");
@@ -159,8 +159,8 @@ fn small_messages_keep_their_order_at_a_slow_reader() {
     publishing.join().unwrap();
 }
 
-/// What waits in a queue is sent in many small steps, because the output takes one message at a
-/// time. The Client acknowledges nothing before it has all that its window lets be under way.
+/// A queue is sent in many small steps, because the output takes one message at a time. The Client
+/// acknowledges nothing before it has as many messages as its window lets be under way.
 #[test]
 fn a_queue_is_sent_to_its_end_however_small_the_output() {
     let broker = limited(|limits| limits.output_bytes_max = 1);

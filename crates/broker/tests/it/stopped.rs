@@ -1,4 +1,4 @@
-//! What becomes of those who ask something of a broker that has stopped.
+//! What happens to calls to a broker that has stopped.
 
 use std::sync::mpsc;
 use std::thread;

@@ -1,4 +1,4 @@
-//! How a broker stops: Clients are told, what is written leaves, and it never takes too long.
+//! How a broker stops: Clients are told, written bytes leave, and it never takes too long.
 
 use std::net::SocketAddr;
 use std::thread;
@@ -9,7 +9,7 @@ use midge_broker::{Broker, DropReason, OwnedMessage, ProtocolVersion, QoS, Reaso
 use crate::client::{Client, Received, bytes_of, connect_packet, publish_packet};
 use crate::support::{DEADLINE, address, broker, builder, dropped, in_time, until, usage};
 
-/// How long `stop` took.
+/// Stops the broker and returns how long that took.
 fn stop(broker: Broker, deadline: Duration) -> Duration {
     let begun = Instant::now();
     in_time("the broker stops", move || broker.stop(deadline));
@@ -61,8 +61,8 @@ fn subscribers_inside_the_process_get_what_was_there_and_then_the_end() {
     assert!(subscription.recv().is_none());
 }
 
-/// A Client that reads nothing, and for which the broker has written more than the kernel takes;
-/// says how many messages that is. They are numbered from 0.
+/// Connects a Client that reads nothing, and for which the broker has written more than the kernel
+/// takes; returns how many messages those are. They are numbered from 0.
 fn stalled_client(broker: &Broker) -> (Client, u64) {
     let connect = connect_packet(ProtocolVersion::V5, "stalled");
     let mut client = Client::open_narrow(address(broker)).connected(&connect);
@@ -122,7 +122,7 @@ fn a_client_that_is_sending_reads_the_reason() {
     }
 }
 
-/// Publishes without reading until the broker does not take any more; then reads what it had said.
+/// Publishes without reading until the broker accepts no more; then reads what it had sent.
 fn publish_until_closed(address: SocketAddr, number: usize) -> Received {
     let mut client = Client::connect(address, &format!("p{number}"));
     let packet = publish_packet("t", &[0; 1000], QoS::AtMostOnce, None);

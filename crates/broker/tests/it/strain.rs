@@ -1,4 +1,4 @@
-//! More than the disk or a link can take: who waits, and who is served all the same.
+//! More than the disk or a link can take: who waits, and who is served nevertheless.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -15,11 +15,11 @@ use crate::durability::gate::{GatedDisk, Pace};
 use crate::support::{DEADLINE, address, builder, counters, until};
 
 const V5: ProtocolVersion = ProtocolVersion::V5;
-/// The shortest that can be asked for: 1.5 seconds may pass in silence.
+/// The shortest possible Keep Alive: 1.5 seconds may pass in silence.
 const KEEP_ALIVE_SECONDS: u16 = 1;
 const SILENCE: Duration = Duration::from_millis(1500);
 
-/// A Client that has promised to say something that often.
+/// Connects a Client with this Keep Alive.
 fn hasty(address: SocketAddr, client_id: &str, keep_alive_seconds: u16) -> Client {
     let connect = midge_codec::Connect { keep_alive_seconds, ..connect_packet(V5, client_id) };
     Client::open(address).connected(&connect)
@@ -31,15 +31,15 @@ fn retained(topic: &str, payload: &[u8], id: u16) -> Vec<u8> {
     bytes
 }
 
-/// A Client that pings ten times a second on a thread of its own until it is told to end, whether
-/// it is answered or not.
+/// A Client that pings ten times a second on its own thread until it is told to end, whether or not
+/// it is answered.
 struct Pinging {
     ends: Arc<AtomicBool>,
     thread: JoinHandle<()>,
 }
 
 impl Pinging {
-    /// A machine with too much to do may not let the thread run: then the Client was silent.
+    /// A pause that may make the Client silent: a busy machine may not let the thread run.
     const SILENT: Duration = Duration::from_millis(SILENCE.as_millis() as u64 / 2);
 
     fn begin(address: SocketAddr) -> Self {
@@ -53,7 +53,7 @@ impl Pinging {
         Self { ends, thread }
     }
 
-    /// Until it is over, or until the broker has ended the connection for a good reason.
+    /// Pings until the end, or until the broker has ended the connection for a good reason.
     fn ping_on(mut client: Client, is_over: &AtomicBool) {
         let (mut sent, mut longest) = (Instant::now(), Duration::ZERO);
         let mut answers = 0;
@@ -71,18 +71,18 @@ impl Pinging {
         }
     }
 
-    /// It was never found silent.
+    /// Ends the thread; fails the test if the Client was found silent without reason.
     fn end(self) {
         self.ends.store(true, Ordering::Relaxed);
         self.thread.join().unwrap();
     }
 }
 
-/// Bytes of the payload of a large message.
+/// How many bytes the payload of a large message has.
 const LARGE_BYTES: usize = 900_000;
 
-/// Publishes so many large messages one after the other, on a thread of its own; then pings until
-/// all of them are acknowledged.
+/// Publishes `count` large messages one after the other, on its own thread; then pings until all of
+/// them are acknowledged.
 fn publish_large(mut publisher: Client, count: u16) -> JoinHandle<()> {
     thread::spawn(move || {
         let payload = vec![7; LARGE_BYTES];
@@ -98,7 +98,7 @@ fn publish_large(mut publisher: Client, count: u16) -> JoinHandle<()> {
                     next += 1;
                 }
                 Some(Received::PingResp) => (),
-                // Sockets may hold all of it before anything more of it is read.
+                // The sockets may hold all of the messages before the broker reads more of them.
                 None if begun.elapsed() < 3 * DEADLINE => (),
                 other => panic!("no PUBACK of {next} but {other:?}"),
             }
@@ -106,7 +106,7 @@ fn publish_large(mut publisher: Client, count: u16) -> JoinHandle<()> {
     })
 }
 
-/// How much the broker has read when it reads no more.
+/// Returns how much the broker has read when it stops reading.
 fn bytes_read_at_last(broker: &Broker) -> u64 {
     let mut at_last = 0;
     until("the publisher is held back", || {
@@ -117,14 +117,14 @@ fn bytes_read_at_last(broker: &Broker) -> u64 {
     at_last
 }
 
-/// The disk stands still. What the broker reads then is bounded by what may wait for the disk, and
-/// with two workers also by what one of them has for the other, however much is published and
-/// however much the sockets hold.
+/// The disk stands still. Then the amount that the broker reads is bounded by what may wait for the
+/// disk and, with two workers, also by what one of them holds for the other, however much is
+/// published and however much the sockets hold.
 #[test]
 fn a_stalled_disk_holds_back_publishers_and_silences_nobody() {
     const FOR_DISK: u64 = 16 << 20;
     const FOR_WORKER: u64 = 64 << 20;
-    // The message that is one too much, and the beginning of the next.
+    // The message that exceeds the bound, and the beginning of the next one.
     const BEYOND: u64 = 2 * LARGE_BYTES as u64;
     for (workers, count, bytes_max) in [(1, 30, FOR_DISK), (2, 100, FOR_DISK + FOR_WORKER)] {
         let disk = GatedDisk::new(FaultyDisk::new(1));
@@ -137,7 +137,8 @@ fn a_stalled_disk_holds_back_publishers_and_silences_nobody() {
         let bytes = bytes_read_at_last(&broker);
         assert!(bytes <= bytes_max + BEYOND, "{workers} workers: {bytes} bytes were taken");
 
-        // Nobody is silent, and a newcomer is let in, can subscribe, and is told when it goes.
+        // Nobody is found silent; a newcomer is let in, can subscribe, and sees its connection
+        // closed when it disconnects.
         thread::sleep(3 * SILENCE);
         let mut newcomer = Client::connect(address(&broker), "newcomer");
         newcomer.subscribe("other/#", QoS::AtLeastOnce);
@@ -150,7 +151,7 @@ fn a_stalled_disk_holds_back_publishers_and_silences_nobody() {
 }
 
 /// The disk stands still, and one large message for many stored Sessions waits for it: it takes
-/// memory once, and nobody is left unread for its sake.
+/// memory once, and no Client is left unread because of it.
 #[test]
 fn a_message_for_many_waits_for_a_stalled_disk_once() {
     const SESSIONS: usize = 100;
@@ -178,13 +179,13 @@ fn a_message_for_many_waits_for_a_stalled_disk_once() {
     assert_eq!(publisher.receive(), Received::Ack { kind: PacketType::PubAck, id: 1, code });
 }
 
-/// Messages that are each larger than a file of the journal wait behind a stall of seconds. Whoever
-/// comes then waits for those that are being written and those that came before, not longer.
+/// Messages that are each larger than a journal file wait behind a stall of seconds. A Client that
+/// then connects waits only for those being written and those that came before it.
 #[test]
 fn a_client_is_let_in_soon_after_a_stall_though_large_messages_wait() {
     const COUNT: u16 = 60;
     const STALL: Duration = Duration::from_millis(3_500);
-    // 32 MB at most wait, in files of 4 MB with three syncs each.
+    // At most 32 MB wait, in files of 4 MB with three syncs each.
     const SYNCS_MAX: u64 = 40;
     let disk = GatedDisk::new(FaultyDisk::new(1));
     let mut storage = Storage::on_disk(Arc::new(disk.clone()));
@@ -214,7 +215,7 @@ fn a_client_is_let_in_soon_after_a_stall_though_large_messages_wait() {
     publisher.join().unwrap();
 }
 
-/// A message that takes three times as long as silence would be borne.
+/// A message that takes three times as long as silence would be tolerated.
 #[test]
 fn a_packet_over_a_slow_link_arrives_whatever_the_keep_alive() {
     let broker = builder(1).start().unwrap();
@@ -245,7 +246,7 @@ fn a_packet_that_drips_does_not_hold_a_connection() {
     assert!(start.elapsed() >= SILENCE);
 }
 
-/// Somebody whose answers are not read by itself is not read either, but is heard.
+/// The broker does not read from a Client that does not read its answers, but it hears it.
 #[test]
 fn who_does_not_read_its_answers_is_not_silent() {
     let limits = Limits { output_bytes_max: 1, ..Limits::default() };

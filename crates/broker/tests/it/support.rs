@@ -1,4 +1,4 @@
-//! What the tests share: starting a broker, waiting for a state, a runtime of ten lines.
+//! What the tests share: starting a broker, waiting for a state, and a runtime of ten lines.
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -10,20 +10,20 @@ use std::time::{Duration, Instant};
 
 use midge_broker::{Broker, BrokerBuilder, Counters, DropReason, Limits, Usage};
 
-/// How long anything may take that has to happen. Long, because two slow processors run it all.
+/// How long anything that has to happen may take. Long, because two slow processors run it all.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
 
-/// A builder that listens on a port of the system's choice.
+/// Returns a builder that listens on a port that the system chooses.
 pub(crate) fn builder(workers: usize) -> BrokerBuilder {
     Broker::builder().listen("127.0.0.1:0").workers(workers).seed(7)
 }
 
-/// A broker with this many workers.
+/// Starts a broker with this many workers.
 pub(crate) fn broker(workers: usize) -> Broker {
     builder(workers).start().unwrap()
 }
 
-/// A broker of one worker, with other limits than the defaults.
+/// Starts a broker with one worker and changed limits.
 pub(crate) fn limited(change: impl FnOnce(&mut Limits)) -> Broker {
     let mut limits = Limits::default();
     change(&mut limits);
@@ -46,12 +46,12 @@ pub(crate) fn dropped(broker: &Broker, reason: DropReason) -> u64 {
     counters(broker).dropped_for(reason)
 }
 
-/// Asks until it is so; fails the test if it does not become so.
+/// Polls until the condition holds; fails the test if it does not within [`DEADLINE`].
 pub(crate) fn until(what: &str, condition: impl FnMut() -> bool) {
     assert!(becomes(DEADLINE, condition), "{what}: not within {DEADLINE:?}");
 }
 
-/// Whether it becomes so in time.
+/// Returns whether the condition becomes true in time.
 pub(crate) fn becomes(timeout: Duration, mut condition: impl FnMut() -> bool) -> bool {
     let deadline = Instant::now() + timeout;
     loop {

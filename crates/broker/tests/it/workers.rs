@@ -38,11 +38,11 @@ fn subscribers_of_every_worker_get_every_message() {
     }
 }
 
-/// A worker that looks at its sockets once more, because there is a new one, may take the
-/// notification of a letter with that. The letter is read all the same.
+/// A worker that looks at its sockets again, because there is a new one, may thereby consume the
+/// notification of a letter. The letter is read nevertheless.
 #[test]
 fn a_request_that_comes_while_a_connection_is_opened_is_answered() {
-    // No timer shall hide that nobody was woken.
+    // No timer may hide that nobody was woken.
     let limits = Limits { connect_deadline_ms: 600_000, ..Limits::default() };
     let broker = builder(2).limits(limits).start().expect("a free port");
     let (address, handle) = (address(&broker), broker.handle());
@@ -67,7 +67,7 @@ fn a_request_that_comes_while_a_connection_is_opened_is_answered() {
     asking.join().expect("no panic");
 }
 
-/// The payloads of the next messages, whatever else comes between.
+/// Returns the payloads of the next messages, whatever else arrives in between.
 fn messages(client: &mut Client, count: usize) -> Vec<Vec<u8>> {
     let mut payloads = Vec::new();
     while payloads.len() < count {
@@ -81,7 +81,7 @@ fn messages(client: &mut Client, count: usize) -> Vec<Vec<u8>> {
     payloads
 }
 
-/// Whoever has its SUBACK gets what anybody publishes from then on, whichever workers they are on.
+/// A Client that has its SUBACK gets everything published later, whichever workers are involved.
 #[test]
 fn a_suback_says_that_every_worker_knows() {
     let broker = broker(4);
@@ -147,7 +147,7 @@ fn publish_numbers(address: SocketAddr, publisher: u8, count: u32) {
     client.ping();
 }
 
-/// A Session lives on one worker; its next connections come to others and are handed over.
+/// A Session lives on one worker; its later connections reach other workers and are handed over.
 #[test]
 fn a_session_is_resumed_wherever_its_client_connects() {
     for workers in WORKERS {
@@ -159,7 +159,7 @@ fn a_session_is_resumed_wherever_its_client_connects() {
         for round in 0..12_u8 {
             roaming.disconnect();
             others[0].publish_acknowledged("r", &[round]);
-            // Moves the balance, so that the next connection comes to another worker.
+            // This shifts the balance, so that the next connection goes to another worker.
             others.push(Client::connect(address(&broker), &format!("more{round}")));
             let mut connect = connect_packet(ProtocolVersion::V5, "roaming");
             connect.clean_start = false;
@@ -178,7 +178,7 @@ fn a_takeover_tells_the_old_connection_wherever_it_is() {
     for workers in WORKERS {
         let broker = broker(workers);
         let mut old = Client::connect_for_long(address(&broker), "same");
-        // At QoS 1 the takeover might come before the PUBACK, and the message once more.
+        // At QoS 1 the takeover might come before the PUBACK, and the message would be sent twice.
         old.subscribe("t", QoS::AtMostOnce);
         let mut fillers = Vec::new();
         for round in 0..8 {
@@ -195,7 +195,7 @@ fn a_takeover_tells_the_old_connection_wherever_it_is() {
     }
 }
 
-/// What a Client sends right behind its CONNECT moves with it.
+/// What a Client sends right after its CONNECT moves with it.
 #[test]
 fn packets_behind_the_connect_are_handed_over_with_it() {
     let broker = broker(4);
@@ -221,7 +221,7 @@ fn packets_behind_the_connect_are_handed_over_with_it() {
     first.ping();
 }
 
-/// Eight threads fight for one Client Identifier. Nothing may be lost but their connections.
+/// Eight threads fight for one Client Identifier. Nothing but their connections may be lost.
 #[test]
 fn s13_a_storm_of_takeovers_leaves_one_client_and_a_sane_broker() {
     for workers in WORKERS {
@@ -240,14 +240,14 @@ fn s13_a_storm_of_takeovers_leaves_one_client_and_a_sane_broker() {
                 });
             }
         });
-        // Those that went at once still wait to be accepted; they would throw the last one out.
+        // Connections closed at once still wait to be accepted; they would throw the last one out.
         until("the storm is over", || usage(&broker).connections == 0);
         let mut last = Client::connect_for_long(at, "same");
         check_after_storm(&broker, &mut last, rounds.into_inner());
     }
 }
 
-/// Connects, subscribes and publishes without waiting for much; being thrown out is no error.
+/// Connects, subscribes and publishes without much waiting; being thrown out is not an error.
 fn fight(address: SocketAddr, number: u8) {
     let mut connect = connect_packet(ProtocolVersion::V5, "same");
     connect.clean_start = number.is_multiple_of(3);
@@ -291,7 +291,7 @@ fn check_after_storm(broker: &Broker, last: &mut Client, rounds: u64) {
     assert_eq!(counters.protocol_violations, 0);
 }
 
-/// Clients with identifiers of their own go on while others fight for one.
+/// Clients with their own identifiers are served while others fight for one.
 #[test]
 fn s13_others_are_served_during_a_storm() {
     let broker = builder(2).start().unwrap();

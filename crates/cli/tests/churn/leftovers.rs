@@ -1,5 +1,5 @@
 //! What a broker still has when everybody is gone: by its own figures, and by what the operating
-//! system says of its process.
+//! system says about its process.
 
 use std::collections::HashMap;
 use std::fmt::{self, Display, Formatter};
@@ -16,11 +16,11 @@ use midge_codec::{
 use crate::common::wire::{Connection, Incoming};
 use crate::life::{self, RESIDENTS, RETAINED};
 
-/// Sessions and messages of this test live for seconds; the allocator gives back when it is idle.
+/// Sessions and messages of this test live for seconds; the allocator returns memory when idle.
 const PATIENCE: Duration = Duration::from_secs(40);
 const BETWEEN_LOOKS: Duration = Duration::from_millis(100);
 
-/// Figures that are 0 when nobody is left but the one who asks, and what they are then.
+/// Figures, and their values when nobody is left but the Client that asks.
 const EMPTY: [(&str, u64); 6] = [
     ("clients/total", 1),
     ("subscriptions/count", 1),
@@ -36,7 +36,7 @@ pub(crate) struct Inspector {
     process: u32,
 }
 
-/// What the process has.
+/// What the process holds.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Held {
     resident_bytes: u64,
@@ -49,7 +49,7 @@ impl Inspector {
         Self { port, process }
     }
 
-    /// Ends the Sessions and takes the retained messages away that stay by themselves.
+    /// Ends the Sessions and removes the retained messages that would otherwise stay.
     pub(crate) fn clear_away(&self) {
         (0..RESIDENTS).for_each(|resident| life::end_session_of(self.port, resident));
         let mut connection = self.connect("broom");
@@ -68,7 +68,7 @@ impl Inspector {
         connection
     }
 
-    /// Waits until the broker's own figures say that there is nothing.
+    /// Waits until the broker's own figures say that nothing is left.
     pub(crate) fn wait_until_nobody_is_left(&self) {
         let mut connection = self.connect("inspector");
         connection.put(&Packet::Subscribe(Subscribe {
@@ -96,7 +96,7 @@ impl Inspector {
         }
     }
 
-    /// What the process has, as soon as that is no more than it was, or after a while.
+    /// Returns what the process holds, as soon as that is no more than at first, or after a while.
     pub(crate) fn wait_for(&self, first: Option<&Held>, more_bytes: u64) -> Held {
         let deadline = Instant::now() + PATIENCE;
         loop {

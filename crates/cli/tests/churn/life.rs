@@ -1,5 +1,5 @@
-//! One life of a Client, from its CONNECT to how it leaves. It knows what it may expect of the
-//! broker, and panics when that does not happen; it does not look into the broker.
+//! One life of a Client, from its CONNECT to the way it leaves. It knows what it may expect of the
+//! broker and panics if that does not happen; it does not look inside the broker.
 
 use std::time::{Duration, Instant};
 
@@ -14,29 +14,29 @@ use crate::common::wire::{Connection, Gone, Incoming};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Clients whose Sessions stay until somebody takes them away: so many.
+/// The number of Clients whose Sessions stay until somebody removes them.
 pub(crate) const RESIDENTS: u64 = 64;
-/// Topics with retained messages.
+/// The number of topics with retained messages.
 pub(crate) const RETAINED: u64 = 32;
 
 const VERSIONS: [ProtocolVersion; 3] =
     [ProtocolVersion::V3_1, ProtocolVersion::V3_1_1, ProtocolVersion::V5];
 const QOS: [QoS; 3] = [QoS::AtMostOnce, QoS::AtLeastOnce, QoS::ExactlyOnce];
 
-/// Who the Client is in this life.
+/// A Client in one life.
 struct Life<'a> {
     random: &'a mut Random,
     connection: Connection,
     version: ProtocolVersion,
-    /// Of this life only: names that the broker has never seen.
+    /// The number of this life, for names that the broker has never seen.
     number: u64,
     client_id: String,
     last_packet_id: u16,
-    /// Answers that are due: SUBACK, UNSUBACK, and the end of each PUBLISH of its own.
+    /// How many answers are due: SUBACK, UNSUBACK, and the end of each exchange that it began.
     due: usize,
 }
 
-/// A Client of the residents that has no Session when this is over.
+/// Ends the Session of a resident.
 pub(crate) fn end_session_of(port: u16, resident: u64) {
     let mut connection = Connection::open(port, ProtocolVersion::V3_1_1).unwrap();
     put_connect(&mut connection, ProtocolVersion::V3_1_1, &name(resident), true, None, None);
@@ -48,7 +48,7 @@ fn name(resident: u64) -> String {
     format!("resident-{resident}")
 }
 
-/// Lives one life. Somebody else can take the Session over at any time, which ends it early.
+/// Lives one life. Another one may take the Session over at any time, which ends this one early.
 pub(crate) fn live(port: u16, number: u64, random: &mut Random) {
     match try_live(port, number, random) {
         Ok(()) | Err(Gone::Ended) => (),
@@ -64,7 +64,7 @@ fn try_live(port: u16, number: u64, random: &mut Random) -> Result<(), Gone> {
         true => name(random.below(RESIDENTS)),
         false => format!("c{number}"),
     };
-    // Who is nobody's resident stays for a moment, or as long as the connection.
+    // A Session that is not a resident's lasts for a moment, or as long as the connection.
     let expiry = match (resident, stays) {
         (true, _) => Some(u32::MAX),
         (false, true) => Some(1 + random.below(2) as u32),
@@ -87,7 +87,7 @@ fn try_live(port: u16, number: u64, random: &mut Random) -> Result<(), Gone> {
     if life.random.once_in(4) {
         life.unsubscribe();
     }
-    // Some leave in the midst of it.
+    // Some leave while answers are due.
     if !life.random.once_in(4) {
         life.wait_for_answers()?;
     }
@@ -136,7 +136,7 @@ pub(crate) fn expect_connack(connection: &mut Connection) -> Result<(), Gone> {
 fn leave(connection: &mut Connection, disconnect: Disconnect<'_>) {
     connection.put(&Packet::Disconnect(disconnect));
     connection.flush();
-    // The broker has read it when it closes.
+    // When the broker closes the connection, it has read the packet.
     let deadline = Instant::now() + PATIENCE;
     while matches!(connection.receive(deadline), Ok(Some(_))) {}
 }
@@ -244,7 +244,7 @@ impl Life<'_> {
             Incoming::PubAck(_, code) | Incoming::PubRec(_, code) if code.is_error() => {
                 return Err(Gone::Broken(format!("refuses a message: {code:?}")));
             }
-            // Of an earlier life of this Session, perhaps.
+            // The answer may belong to an earlier life of this Session.
             Incoming::PubAck(..)
             | Incoming::PubComp(_)
             | Incoming::SubAck(..)
@@ -264,7 +264,7 @@ impl Life<'_> {
         }
     }
 
-    /// In the midst of a packet.
+    /// Breaks off in the middle of a packet.
     fn break_off(&mut self) {
         let options = SubscriptionOptions::default();
         let subscriptions = [Subscription { filter: "never/said", options }];

@@ -1,6 +1,6 @@
-//! R4: who comes and goes leaves nothing behind. Clients of all versions connect, subscribe,
-//! publish at every QoS and leave in every way, on and on; whenever all of them are gone, the
-//! broker's tables are empty, and its memory, its threads and its sockets are what they were.
+//! R4: Clients that come and go leave nothing behind. Clients of all versions connect, subscribe,
+//! publish at every QoS and leave in every way, again and again. Whenever all of them are gone, the
+//! broker's tables are empty, and its memory, threads and sockets are what they were.
 //!
 //! ```sh
 //! MIDGE_TEST_MINUTES=20 cargo test --release -p midge --test churn -- --nocapture
@@ -22,15 +22,15 @@ use common::random::Random;
 use common::slow_sync::Pace;
 use leftovers::{Held, Inspector};
 
-/// As many Clients live at the same time.
+/// How many Clients live at the same time.
 const CROWD: u64 = 8;
-/// How long they come and go until the broker is looked at, in an ordinary run and in a long one.
+/// How long they come and go before the broker is checked, in an ordinary run and in a long one.
 const BUSY: Duration = Duration::from_secs(4);
 const LONG_BUSY: Duration = Duration::from_secs(60);
-/// In an ordinary run. The first one is what the others are compared with.
+/// The phases of an ordinary run. The others are compared with the first one.
 const PHASES: u64 = 4;
-/// Pages that an allocator has in use here and there; a Client that left 4 bytes behind would be
-/// found after a million lives.
+/// The memory that an allocator may keep in scattered pages. A leak of 4 bytes per Client would
+/// show after a million lives.
 const SCATTERED_BYTES: u64 = 4 << 20;
 
 fn variable(name: &str) -> Option<u64> {
@@ -38,12 +38,12 @@ fn variable(name: &str) -> Option<u64> {
     Some(text.parse().unwrap_or_else(|_| panic!("{name} is no number: {text}")))
 }
 
-/// To whoever watches; a line that the test harness does not swallow.
+/// Prints a line for whoever watches, which the test harness does not swallow.
 fn say(text: &str) {
     let _ = writeln!(std::io::stderr(), "{text}");
 }
 
-/// Lets a crowd of Clients live one life after the other for so long.
+/// Lets a crowd of Clients live one life after the other for the time `busy`.
 fn let_live(port: u16, phase: u64, random: &Random, lives: &AtomicU64, busy: Duration) {
     let until = Instant::now() + busy;
     thread::scope(|scope| {

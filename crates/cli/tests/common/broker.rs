@@ -1,5 +1,5 @@
-//! The broker as a process: started on the same port and the same data again and again, stopped,
-//! and ended by SIGKILL or SIGTERM. It knows of no client.
+//! The broker as a process: started again and again on the same port and data, stopped, and ended
+//! by SIGKILL or SIGTERM. It knows nothing of clients.
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -17,10 +17,10 @@ use crate::common::random::Random;
 use crate::common::set_clock::SetClock;
 use crate::common::slow_sync::{Pace, SlowDisk};
 
-/// How long a broker may take until it accepts connections.
+/// How long a broker may take before it accepts connections.
 const START_PATIENCE: Duration = Duration::from_secs(30);
 
-/// Queues that take whatever comes: what a limit drops is no loss, but would look like one.
+/// Queues that take everything: a drop at a limit is no loss, but would look like one.
 const ENVIRONMENT: [(&str, &str); 5] = [
     ("MIDGE_LIMITS_QUEUE_MESSAGES_MAX", "100000000"),
     ("MIDGE_LIMITS_QUEUE_BYTES_MAX", "4000000000"),
@@ -29,21 +29,21 @@ const ENVIRONMENT: [(&str, &str); 5] = [
     ("MIDGE_LIMITS_BACKLOG_BYTES_MAX", "1000000000"),
 ];
 
-/// Where a broker lives: its port, its files, how it is started. Gone at the end, unless the test
-/// failed: then its files are evidence.
+/// Where a broker lives: its port, its files, and how it is started. The files are removed at the
+/// end unless the test failed: then they are evidence.
 pub(crate) struct Home {
     directory: PathBuf,
     port: u16,
     workers: usize,
     keeps: Keeping,
-    /// What its brokers see.
+    /// The disk that its brokers see.
     pub(crate) disk: SlowDisk,
-    /// How long syncs take, for one broker after the other. Without any, the test sets the pace of
-    /// `disk` itself.
+    /// How long syncs take, for one broker after the other. If this is empty, the test sets the
+    /// pace of `disk` itself.
     paces: &'static [Pace],
-    /// Absent: the machine's.
+    /// The clock that its brokers see; `None`: the machine's.
     pub(crate) clock: Option<SetClock>,
-    /// Besides [`ENVIRONMENT`], and above it.
+    /// Environment variables in addition to [`ENVIRONMENT`], and with precedence over it.
     pub(crate) settings: Vec<(&'static str, &'static str)>,
     starts: AtomicU32,
 }
@@ -57,10 +57,10 @@ pub(crate) enum Keeping {
     Memory,
 }
 
-/// A broker that runs.
+/// A running broker.
 pub(crate) struct Broker {
     process: Child,
-    /// From its start until it accepted a connection.
+    /// The time from its start until it accepted a connection.
     pub(crate) start_time: Duration,
 }
 
@@ -103,7 +103,7 @@ impl Home {
         Broker { process, start_time: started.elapsed() }
     }
 
-    /// Starts a broker only to kill it, most likely before it is ready.
+    /// Starts a broker only to kill it, probably before it is ready.
     pub(crate) fn start_and_kill(&self, after: Duration) {
         let mut process = self.spawn();
         thread::sleep(after);
@@ -111,9 +111,9 @@ impl Home {
         process.wait().unwrap();
     }
 
-    /// Each third broker syncs only from time to time, which must make no difference here: what is
-    /// in the file outlives the process. Each second one has such small files that it begins new
-    /// ones and moves what is alive all the time.
+    /// Starts a process. Every third broker syncs only from time to time, which must make no
+    /// difference here: what is in the file outlives the process. Every second one has such small
+    /// files that it constantly begins new ones and moves live data.
     fn spawn(&self) -> Child {
         let start = self.starts.fetch_add(1, Ordering::Relaxed);
         let segment_bytes = if start % 2 == 1 { "65536" } else { "8388608" };
@@ -122,7 +122,7 @@ impl Home {
         let mut log = File::options().create(true).append(true).open(self.log_path()).unwrap();
         let settings = format!("durability {durability}, segments {segment_bytes}, {pace:?}");
         writeln!(log, "start {start}, {settings}").unwrap();
-        // Another build than the one that was just made, to compare it.
+        // Another build than the one just made, for comparison.
         let other = std::env::var_os("MIDGE_TEST_BROKER");
         let mut command = Command::new(other.unwrap_or(env!("CARGO_BIN_EXE_midge").into()));
         command
@@ -156,19 +156,19 @@ impl Home {
         self.directory.join("log")
     }
 
-    /// Where the evidence is.
+    /// Returns where the evidence is.
     pub(crate) fn directory(&self) -> &Path {
         &self.directory
     }
 
-    /// What they have said that a broker whose end is its only trouble does not say.
+    /// Returns the log lines that a broker without other trouble than its own end would not write.
     pub(crate) fn complaints(&self) -> Vec<String> {
         let text = fs::read_to_string(self.log_path()).unwrap_or_default();
         let is_one = |line: &&str| line.contains(" ERROR ") || line.contains("panicked at");
         text.lines().filter(is_one).map(str::to_owned).collect()
     }
 
-    /// The end of what the brokers have said.
+    /// Returns the end of the brokers' log.
     pub(crate) fn log(&self) -> String {
         let text = fs::read_to_string(self.log_path()).unwrap_or_default();
         let lines: Vec<_> = text.lines().collect();
@@ -185,29 +185,29 @@ impl Drop for Home {
 }
 
 impl Broker {
-    /// Its process identifier.
+    /// Returns its process identifier.
     pub(crate) fn id(&self) -> u32 {
         self.process.id()
     }
 
-    /// Ends it as the kernel would when memory is short, and waits until it is gone.
+    /// Kills it as the kernel would when memory is short, and waits until it is gone.
     pub(crate) fn kill(mut self) {
         self.end();
     }
 
-    /// SIGSTOP, SIGCONT and the like.
+    /// Sends a signal such as SIGSTOP or SIGCONT.
     pub(crate) fn signal(&self, signal: Signal) {
         let id = Pid::from_raw(self.process.id().cast_signed());
         kill(id, signal).expect("the broker can be signalled");
     }
 
-    /// How it has ended, if it has.
+    /// Returns how it has ended, if it has.
     pub(crate) fn status(&mut self) -> Option<ExitStatus> {
         self.process.try_wait().ok().flatten()
     }
 
-    /// Asks it to end, and waits until it has. False if it does not in time, or says that it has
-    /// failed.
+    /// Asks it to end, and waits until it has. Returns false if it does not end in time, or reports
+    /// a failure.
     pub(crate) fn terminate(mut self, patience: Duration) -> bool {
         self.signal(Signal::SIGTERM);
         let deadline = Instant::now() + patience;
@@ -232,8 +232,8 @@ impl Drop for Broker {
     }
 }
 
-/// A free port below those that the kernel gives to outgoing connections: nobody takes it while the
-/// broker is away, and who tries to connect then does not reach itself.
+/// Returns a free port below those that the kernel gives to outgoing connections. So nobody takes
+/// it while the broker is away, and a client that tries to connect meanwhile does not reach itself.
 fn free_port(random: &mut Random) -> u16 {
     let ports = (0..1000).map(|_| 10_000 + random.below(20_000) as u16);
     let is_free = |port: &u16| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok();

@@ -1,7 +1,7 @@
-//! What tests of a real broker process share: the process, its disk, its clock, Network
-//! Connections, and a random source. Nothing here knows what a test is about.
+//! What tests of a real broker process share: the process, its disk and clock, Network Connections,
+//! and a random source. Nothing here knows what a test is about.
 //!
-//! A test crate takes it with `#[path = "../common/mod.rs"] mod common;`.
+//! A test crate includes it with `#[path = "../common/mod.rs"] mod common;`.
 #![allow(dead_code, reason = "no test crate needs all of it")]
 
 pub(crate) mod broker;

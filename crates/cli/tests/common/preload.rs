@@ -1,5 +1,5 @@
 //! Small libraries in front of the C library, which change what a process sees of its machine. Each
-//! is compiled when a test needs it: a build needs a C compiler anyhow.
+//! is compiled when a test needs it; a build needs a C compiler anyway.
 
 use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Mutex;
 
-/// The process that is started with this command has the library whose source is
-/// `tests/common/NAME/NAME.c`, besides those that it has already.
+/// Makes the process that this command starts load the library whose source is
+/// `tests/common/NAME/NAME.c`, in addition to those already set.
 pub(crate) fn preload(command: &mut Command, name: &'static str) {
     const VARIABLE: &str = "LD_PRELOAD";
     let is_set = |(variable, value): (&OsStr, Option<&OsStr>)| {
@@ -22,7 +22,7 @@ pub(crate) fn preload(command: &mut Command, name: &'static str) {
     command.env(VARIABLE, all);
 }
 
-/// The library, compiled once for each test process.
+/// Returns the library, which is compiled once for each test process.
 fn library(name: &'static str) -> PathBuf {
     static LIBRARIES: Mutex<Option<HashMap<&str, PathBuf>>> = Mutex::new(None);
     let mut libraries = LIBRARIES.lock().unwrap();

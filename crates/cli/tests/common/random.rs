@@ -1,5 +1,5 @@
-//! A small random source with a seed: the same seed, the same traffic and the same moments, as far
-//! as threads and disks let them be the same.
+//! A small random source with a seed. The same seed gives the same traffic and the same moments, as
+//! far as threads and disks allow.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ impl Random {
         Self(seed)
     }
 
-    /// A source of its own for the holder of this name, which must not depend on what others draw.
+    /// Returns a separate source for this name, independent of what others draw.
     pub(crate) fn fork(&self, name: &str) -> Self {
         let seed = name.bytes().fold(self.0, |seed, byte| {
             (seed ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01B3)
@@ -29,17 +29,17 @@ impl Random {
         z ^ (z >> 31)
     }
 
-    /// A number below `bound`, which must not be 0.
+    /// Returns a number below `bound`, which must not be 0.
     pub(crate) fn below(&mut self, bound: u64) -> u64 {
         self.next() % bound
     }
 
-    /// Happens once in `n` times.
+    /// Returns true once in `n` times.
     pub(crate) fn once_in(&mut self, n: u64) -> bool {
         self.below(n) == 0
     }
 
-    /// A time from `min` to `max` microseconds.
+    /// Returns a time from `min` to `max` microseconds.
     pub(crate) fn micros(&mut self, min: u64, max: u64) -> Duration {
         Duration::from_micros(min + self.below(max - min + 1))
     }

@@ -1,5 +1,5 @@
-//! A Network Connection of a test's client: Control Packets out, Control Packets in. It knows the
-//! bytes and the deadlines, and nothing of what a packet means.
+//! A Network Connection of a test's client: Control Packets out, Control Packets in. It knows bytes
+//! and deadlines, but not what packets mean.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, TcpStream};
@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use midge_codec::{Decoded, Packet, ProtocolVersion, QoS, ReasonCode, decode};
 
-/// Packets are small here.
+/// Packets are small in these tests.
 const PACKET_BYTES_MAX: u32 = 1 << 20;
 
 /// How long a write may take before the broker counts as stuck.
@@ -19,7 +19,7 @@ pub(crate) struct Connection {
     stream: TcpStream,
     version: ProtocolVersion,
     input: Vec<u8>,
-    /// What of `input` was decoded already.
+    /// How many bytes of `input` have been decoded.
     taken: usize,
     output: Vec<u8>,
     read_timeout: Option<Duration>,
@@ -47,57 +47,57 @@ pub(crate) struct Received {
     pub(crate) qos: QoS,
     pub(crate) retain: bool,
     pub(crate) topic: String,
-    /// 0 at QoS 0.
+    /// The Packet Identifier; 0 at QoS 0.
     pub(crate) packet_id: u16,
     pub(crate) payload: Vec<u8>,
     pub(crate) expiry_seconds: Option<u32>,
     pub(crate) topic_alias: Option<u16>,
 }
 
-/// The Network Connection has ended, or cannot be gone on with.
+/// Why the Network Connection has ended or cannot continue.
 #[derive(Debug)]
 pub(crate) enum Gone {
     /// The other side has closed it.
     Ended,
-    /// What the broker did that it must not do.
+    /// The broker has done this, which it must not do.
     Broken(String),
 }
 
 impl Connection {
     pub(crate) fn open(port: u16, version: ProtocolVersion) -> Result<Self, Gone> {
         let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).map_err(|_| Gone::Ended)?;
-        // Packets leave when they are flushed, not when Nagle thinks so.
+        // Packets leave when they are flushed, not when Nagle's algorithm decides.
         stream.set_nodelay(true).map_err(|_| Gone::Ended)?;
         stream.set_write_timeout(Some(WRITE_PATIENCE)).map_err(|_| Gone::Ended)?;
         let (input, output) = (Vec::new(), Vec::new());
         Ok(Self { stream, version, input, taken: 0, output, read_timeout: None })
     }
 
-    /// The same connection for somebody who will cut it.
+    /// Returns a handle of the same connection, for whoever will cut it.
     pub(crate) fn stream(&self) -> Result<TcpStream, Gone> {
         self.stream.try_clone().map_err(|_| Gone::Ended)
     }
 
-    /// Puts a packet behind those that leave with the next flush.
+    /// Adds a packet to those that leave with the next flush.
     pub(crate) fn put(&mut self, packet: &Packet<'_>) {
         packet.encode(self.version, &mut self.output).unwrap();
     }
 
-    /// Puts only the first bytes of a packet, for a connection that ends in the midst of it.
+    /// Adds only the first bytes of a packet, for a connection that ends in the middle of it.
     pub(crate) fn put_beginning(&mut self, packet: &Packet<'_>, bytes: usize) {
         let length = self.output.len();
         self.put(packet);
         self.output.truncate((length + bytes).min(self.output.len() - 1));
     }
 
-    /// Writes what was put. A broker that is gone is noticed by who reads, after everything that it
-    /// had sent before.
+    /// Writes what was put. Only reading shows that a broker is gone, after everything that it had
+    /// sent before.
     pub(crate) fn flush(&mut self) {
         let _ = self.stream.write_all(&self.output);
         self.output.clear();
     }
 
-    /// The next packet, or `None` if none comes before the deadline. Flushes before it waits.
+    /// Flushes; returns the next packet, or `None` if none comes before the deadline.
     pub(crate) fn receive(&mut self, deadline: Instant) -> Result<Option<Incoming>, Gone> {
         loop {
             if let Some(incoming) = self.take()? {
@@ -122,7 +122,7 @@ impl Connection {
     }
 
     fn set_read_timeout(&mut self, left: Duration) -> Result<(), Gone> {
-        // The kernel's own clock is coarser, and zero would mean for ever.
+        // The kernel's own clock is coarser, and zero would mean forever.
         let left = left.max(Duration::from_millis(1));
         if self.read_timeout != Some(left) {
             self.stream.set_read_timeout(Some(left)).map_err(|_| Gone::Ended)?;
@@ -131,7 +131,7 @@ impl Connection {
         Ok(())
     }
 
-    /// The next packet of what was read already.
+    /// Returns the next packet from the bytes already read.
     fn take(&mut self) -> Result<Option<Incoming>, Gone> {
         let bytes = &self.input[self.taken..];
         match decode(bytes, self.version, PACKET_BYTES_MAX) {

@@ -1,4 +1,4 @@
-//! A `midge` process with a configuration and files of a test's own.
+//! A `midge` process with a test's own configuration and files.
 
 use std::fs::{self, File};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
@@ -10,11 +10,11 @@ use std::time::{Duration, Instant};
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
-/// Nothing that works takes this long.
+/// Longer than anything that works takes.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 const BETWEEN_LOOKS: Duration = Duration::from_millis(10);
 
-/// A directory that ends with the test.
+/// A directory that is removed when the test ends.
 pub(crate) struct Directory(PathBuf);
 
 impl Directory {
@@ -31,7 +31,7 @@ impl Directory {
         self.0.join(name)
     }
 
-    /// Puts a file in place at once, so that nobody reads half of it.
+    /// Puts a file in place atomically, so that nobody reads half of it.
     pub(crate) fn write(&self, name: &str, text: &str) {
         let new = self.path("new");
         fs::write(&new, text).unwrap();
@@ -45,7 +45,7 @@ impl Drop for Directory {
     }
 }
 
-/// The memory of a process in bytes.
+/// The memory of a process, in bytes.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Memory {
     pub(crate) resident: u64,
@@ -59,7 +59,7 @@ pub(crate) struct Broker {
 }
 
 impl Broker {
-    /// Starts a broker in `directory` and waits until it accepts at all `addresses`.
+    /// Starts a broker in `directory` and waits until it accepts connections at all `addresses`.
     pub(crate) fn start(
         directory: &Directory,
         configuration: &str,
@@ -82,17 +82,17 @@ impl Broker {
         broker
     }
 
-    /// Where its memory can be read.
+    /// Returns its process identifier, by which its memory can be read.
     pub(crate) fn process(&self) -> u32 {
         self.process.id()
     }
 
-    /// What it has said.
+    /// Returns its log.
     pub(crate) fn log(&self) -> String {
         fs::read_to_string(&self.log).unwrap_or_default()
     }
 
-    /// The bytes of memory that it has now, and those that it has asked for.
+    /// Returns how much memory it has now, and how much it has asked for.
     pub(crate) fn memory(&self) -> Memory {
         let path = format!("/proc/{}/status", self.process.id());
         let status = fs::read_to_string(Path::new(&path)).expect("the broker runs");
@@ -108,12 +108,12 @@ impl Broker {
         self.signal("-HUP");
     }
 
-    /// Lets it stand still, as a debugger or a suspended machine does.
+    /// Suspends it, as a debugger or a suspended machine does.
     pub(crate) fn stop(&self) {
         self.signal("-STOP");
     }
 
-    /// Lets it go on.
+    /// Resumes it.
     pub(crate) fn go_on(&self) {
         self.signal("-CONT");
     }
@@ -131,12 +131,12 @@ impl Drop for Broker {
     }
 }
 
-/// An address of this machine that nobody listens on now.
+/// Returns an address of this machine on which nobody listens now.
 pub(crate) fn free_address() -> SocketAddr {
     TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap()
 }
 
-/// Waits for what tells nobody when it comes true; how long that took.
+/// Polls until the condition holds; returns how long that took.
 pub(crate) fn wait_until(what: &str, mut is_true: impl FnMut() -> bool) -> Duration {
     let start = Instant::now();
     while !is_true() {
@@ -146,8 +146,8 @@ pub(crate) fn wait_until(what: &str, mut is_true: impl FnMut() -> bool) -> Durat
     start.elapsed()
 }
 
-/// How many of `wanted` sockets this process and the broker may have, each with its own limit,
-/// which the broker that is started after this inherits.
+/// Returns how many of `wanted` sockets this process and the broker may have. Each has its own
+/// limit; a broker started after this call inherits it.
 pub(crate) fn affordable(wanted: usize) -> usize {
     let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
     setrlimit(Resource::RLIMIT_NOFILE, hard, hard).unwrap();

@@ -1,4 +1,4 @@
-//! Certificates that are replaced while 500 TLS clients publish.
+//! Replacing certificates while 500 TLS clients publish.
 
 use std::fs;
 use std::io::{self, Write};
@@ -14,9 +14,9 @@ use crate::secure::{Authority, Certificate, Stream};
 
 const THREADS: usize = 4;
 const CLIENTS_PER_THREAD: usize = 125;
-/// How soon a new certificate is shown once its files are there.
+/// How soon a new certificate is shown after its files are in place.
 const SOON: Duration = Duration::from_secs(2);
-/// How many messages each Client has acknowledged before something is done, and after it.
+/// How many acknowledgements each Client gets before each step and after it.
 const ROUNDS: u64 = 10;
 
 /// The Clients of one thread, which publish in turn.
@@ -43,7 +43,7 @@ impl Crowd {
         Self { clients: (0..CLIENTS_PER_THREAD).map(client).collect(), number }
     }
 
-    /// Publishes by all Clients and waits for every acknowledgement, until it is told to stop.
+    /// Publishes from all Clients and waits for every acknowledgement, until told to stop.
     fn publish(&mut self, progress: &Progress) -> io::Result<()> {
         let mut packet_id = 0_u16;
         while !progress.is_over.load(Ordering::Relaxed) {
@@ -66,7 +66,7 @@ impl Crowd {
 }
 
 impl Progress {
-    /// Waits until every Client has had some more acknowledgements.
+    /// Waits until every Client has received some more acknowledgements.
     fn wait_for_more(&self) {
         let clients = (THREADS * CLIENTS_PER_THREAD) as u64;
         let goal = self.acknowledged.load(Ordering::Relaxed) + ROUNDS * clients;
@@ -87,7 +87,7 @@ fn wait_until_shown(authority: &Authority, address: SocketAddr, certificate: &Ce
     assert!(took < SOON, "the new certificate was shown only after {took:?}");
 }
 
-/// What happens to the files while the Clients publish.
+/// Replaces the files in various ways while the Clients publish.
 fn replace(
     directory: &Directory,
     broker: &Broker,
@@ -101,7 +101,7 @@ fn replace(
     wait_until_shown(authority, address, &second);
     progress.wait_for_more();
 
-    // A broken new file keeps the old one, and the log says so.
+    // A broken new file leaves the old certificate in use, and the log says so.
     directory.write("server.pem", "-----BEGIN CERTIFICATE-----\nbroken\n");
     wait_until("the log tells of the broken file", || {
         broker.log().lines().any(|line| line.contains("ERROR") && line.contains("server.pem"))
@@ -109,7 +109,7 @@ fn replace(
     assert!(authority.shown(address) == second.shown, "the old certificate is in effect");
     progress.wait_for_more();
 
-    // So does one that is gone, and one whose key is another's.
+    // The same holds for a missing file, and for one with the key of another certificate.
     fs::remove_file(directory.path("server.pem")).unwrap();
     broker.hang_up();
     progress.wait_for_more();
@@ -146,7 +146,7 @@ fn certificates_are_replaced_while_500_clients_publish() {
                 scope.spawn(move || {
                     let mut crowd = Crowd::connect(authority, address, number);
                     let done = crowd.publish(progress);
-                    // Whoever waits for more acknowledgements has waited long enough.
+                    // This lets a thread that waits for more acknowledgements stop waiting.
                     progress.is_over.store(true, Ordering::Relaxed);
                     done
                 })

@@ -1,4 +1,4 @@
-//! Sockets by the thousand that claim, drip, or are silent: what they cost, and whom they disturb.
+//! Thousands of sockets that claim, drip, or are silent: what they cost, and whom they disturb.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -10,16 +10,16 @@ use crate::mqtt;
 use crate::pair::{Latencies, Pair, client, dial};
 use crate::secure::Authority;
 
-/// What a connection that has given nothing but a claim may cost.
+/// What a connection that has sent nothing but a claim may cost.
 const BYTES_PER_CLAIM: u64 = 4 * 1024;
-/// What a TLS handshake that has begun may cost until its deadline.
+/// What an unfinished TLS handshake may cost until its deadline.
 const BYTES_PER_HANDSHAKE: u64 = 16 * 1024;
-/// What an allocator may take in advance; a crowd that is believed would make it a thousand times
-/// as much.
+/// How much an allocator may take in advance; believing the crowd's claims would take a thousand
+/// times as much.
 const ASKED_FOR_MAX: u64 = 4 << 30;
-/// What a TLS connection may cost while nothing happens on it, with its Client's Session.
+/// What an idle TLS connection may cost, including its Client's Session.
 const BYTES_PER_IDLE_TLS: u64 = 8 * 1024;
-/// How long one of a hundred messages between others may take while it happens.
+/// The limit on the 99th percentile of the latency between other Clients meanwhile.
 const P99: Duration = Duration::from_millis(50);
 
 /// Opens `count` sockets that each send `first`.
@@ -32,7 +32,7 @@ fn crowd(count: usize, address: SocketAddr, first: &[u8]) -> Vec<TcpStream> {
     (0..count).map(one).collect()
 }
 
-/// Waits until the broker has closed all of them, and says how long that took.
+/// Waits until the broker has closed all of them; returns how long that took.
 fn wait_for_ends(crowd: &mut [TcpStream]) -> Duration {
     let start = Instant::now();
     for stream in crowd {
@@ -48,7 +48,7 @@ fn wait_for_ends(crowd: &mut [TcpStream]) -> Duration {
     start.elapsed()
 }
 
-/// Whether all of them are open and have been told nothing.
+/// Asserts that all of them are open and have received nothing.
 fn expect_open(crowd: &[TcpStream]) {
     for mut stream in crowd {
         stream.set_nonblocking(true).unwrap();
@@ -65,7 +65,7 @@ fn expect_undisturbed(pair: Pair) {
     assert!(p99 < P99, "one of a hundred messages took {p99:?}");
 }
 
-/// What is asked for and never touched is no memory yet, but would be of the machine's promise.
+/// Memory that is asked for and never touched is not used yet, but the machine has promised it.
 fn expect_growth(broker: &Broker, before: Memory, count: usize, bytes_each: u64) {
     let now = broker.memory();
     let growth = now.resident.saturating_sub(before.resident);
@@ -80,14 +80,14 @@ fn expect_growth(broker: &Broker, before: Memory, count: usize, bytes_each: u64)
     assert!(asked_for < ASKED_FOR_MAX, "{asked_for} bytes were asked for");
 }
 
-/// The broker has read what was sent before, when it answers a new client.
+/// Connects new clients: when the broker answers them, it has read what was sent before.
 fn settle(address: SocketAddr, name: &str) {
     for round in 0..4 {
         drop(client(address, &format!("{name}-{round}")));
     }
 }
 
-/// Limits on claims are at the utmost, so that the claims are lawful and all stay open.
+/// Starts a broker with the largest possible limits, so that claims are allowed and all stay open.
 fn start_generous(directory: &Directory, address: SocketAddr) -> Broker {
     let configuration = format!(
         "[[listener]]\nbind = '{address}'\nconnect_deadline_ms = 600000\n\
@@ -129,7 +129,7 @@ fn ten_thousand_that_connect_and_then_claim_256_mb() {
     }
     settle(address, "after");
     expect_open(&crowd);
-    // Their Sessions are part of it.
+    // The cost includes their Sessions.
     expect_growth(&broker, before, count, BYTES_PER_CLAIM);
     expect_undisturbed(pair);
 }
@@ -146,7 +146,7 @@ fn claims_beyond_the_limit_are_not_waited_for() {
     let claim = [&[0x10][..], &mqtt::LARGEST].concat();
     for _ in 0..5 {
         let took = wait_for_ends(&mut crowd(count, address, &claim));
-        // Long before the deadline for CONNECT, which is 5 seconds.
+        // This is long before the deadline for CONNECT, which is 5 seconds.
         assert!(took < Duration::from_secs(4), "closed after {took:?}");
     }
     expect_growth(&broker, before, count, BYTES_PER_CLAIM);
@@ -173,7 +173,7 @@ fn connect_that_drips_hits_the_deadline() {
         if start.elapsed() > deadline * 2 {
             break;
         }
-        // An error is an end that came first.
+        // An error means that the broker ended that connection first.
         crowd.iter_mut().for_each(|stream| drop(stream.write_all(&[*byte])));
         thread::sleep(Duration::from_millis(200));
     }
@@ -184,7 +184,8 @@ fn connect_that_drips_hits_the_deadline() {
     expect_undisturbed(pair);
 }
 
-/// A plain listener, and one with TLS that is not patient; writes the files of its certificate.
+/// Returns a configuration with a plain listener and an impatient TLS listener; writes the
+/// certificate files.
 fn secure_configuration(
     directory: &Directory,
     authority: &Authority,
@@ -201,7 +202,7 @@ fn secure_configuration(
     )
 }
 
-/// Half a ClientHello, or nothing, by 2,000 sockets each.
+/// Half a ClientHello, or nothing, from 2,000 sockets each.
 #[test]
 fn handshakes_that_never_end_hit_the_deadline() {
     let count = affordable(4_000) / 2;
@@ -226,7 +227,7 @@ fn handshakes_that_never_end_hit_the_deadline() {
         expect_open(&crowd);
     }
     expect_growth(&broker, before, crowd.len(), BYTES_PER_HANDSHAKE);
-    // Those who mean it get through meanwhile.
+    // An honest client gets through meanwhile.
     drop(authority.open(secure).expect("a handshake"));
     let took = wait_for_ends(&mut crowd);
     assert!(took < Duration::from_secs(8), "closed after {took:?}");
@@ -255,7 +256,7 @@ fn idle_tls_connections_own_no_buffers() {
     expect_growth(&broker, before, crowd.len(), BYTES_PER_IDLE_TLS);
 }
 
-/// Two claims at once: of a WebSocket frame, and of the packet in it.
+/// Two claims at once: that of a WebSocket frame, and that of the packet in it.
 #[test]
 fn ten_thousand_websockets_that_claim_256_mb() {
     let count = affordable(10_000);
@@ -288,7 +289,7 @@ const WEBSOCKET_REQUEST: &str = "GET /mqtt HTTP/1.1\r\nHost: localhost\r\nUpgrad
     Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: mqtt\r\n\
     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
 
-/// Expects the answer to the request, and nothing behind it.
+/// Expects the answer to the request, and nothing after it.
 fn expect_websocket(stream: &mut TcpStream) {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {

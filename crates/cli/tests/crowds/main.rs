@@ -1,7 +1,7 @@
-//! The `midge` binary among many: hundreds of TLS clients whose broker gets a new certificate, and
-//! thousands of sockets that want nothing but its memory and its time.
+//! The `midge` binary among crowds: hundreds of TLS clients whose broker gets a new certificate,
+//! and thousands of sockets that only want its memory and its time.
 //!
-//! These tests run alone (see `.config/nextest.toml`): what they measure is the broker's.
+//! These tests run alone (see `.config/nextest.toml`), so that they measure only the broker.
 
 #![allow(clippy::print_stderr, reason = "what was measured is for who runs the tests")]
 

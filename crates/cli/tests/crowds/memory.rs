@@ -1,5 +1,5 @@
 //! What peers can make a broker hold: it stays within `memory_bytes_max` whatever they do, serves
-//! those who mean it, and recovers by itself.
+//! honest clients, and recovers by itself.
 
 use std::fs;
 use std::io::{ErrorKind, Write};
@@ -14,13 +14,13 @@ use crate::mqtt;
 use crate::pair::{client, dial};
 
 const MB: u64 = 1 << 20;
-/// The broker acts at 85 % of this, which leaves some 20 MB for what comes until its threads get a
-/// processor. How much that is depends on the machine, not on the limit.
+/// The broker acts at 85 % of this, which leaves some 20 MB for what arrives before its threads get
+/// a processor. How much that is depends on the machine, not on the limit.
 const LIMIT: u64 = 128 * MB;
 const QOS_1: u8 = 0x32;
 const RETAINED_QOS_1: u8 = 0x33;
 
-/// A broker that may have [`LIMIT`], and the largest resident memory that it had.
+/// A broker that may use [`LIMIT`], and the largest resident memory that it had.
 struct Small {
     broker: Broker,
     address: SocketAddr,
@@ -69,7 +69,7 @@ fn small(more: &str) -> Small {
 }
 
 impl Small {
-    /// New Sessions are let in, many of them, and what is published arrives.
+    /// Expects that many new Sessions are let in, and that published messages arrive.
     fn expect_recovery(&mut self, what: &str) {
         let address = self.address;
         let enter = |number: usize| {
@@ -92,13 +92,13 @@ impl Small {
     }
 }
 
-/// Sends what the broker takes for a while; false when it has taken nothing for that long.
+/// Sends bytes; returns false if the broker takes none for `patience` or ends the connection.
 fn send(stream: &mut TcpStream, bytes: &[u8], patience: Duration) -> bool {
     stream.set_write_timeout(Some(patience)).unwrap();
     match stream.write_all(bytes) {
         Ok(()) => true,
         Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => false,
-        // It was ended for the sake of others.
+        // The broker ended this connection for the sake of others.
         Err(_) => false,
     }
 }
@@ -113,7 +113,7 @@ fn unfinished_packets_of_many() {
     for stream in &mut crowd {
         stream.set_nonblocking(true).unwrap();
     }
-    // All of them at once, a piece each in turn, and none to its end.
+    // All of them at once: each sends a piece in turn, and none completes its packet.
     let mut sent = vec![0; crowd.len()];
     let start = Instant::now();
     while start.elapsed() < Duration::from_secs(3) {
@@ -123,7 +123,7 @@ fn unfinished_packets_of_many() {
         }
         thread::sleep(Duration::from_millis(5));
     }
-    // Who means it gets through, behind those who do not.
+    // An honest client gets through, after those that are not.
     wait_until("a large message of somebody who sends all of it is taken", || {
         let mut honest = dial(address);
         let all = [&mqtt::connect("honest")[..], &whole].concat();
@@ -155,7 +155,7 @@ fn readers_that_do_not_read() {
         send(&mut publisher, &message, Duration::from_millis(500));
     }
     crowd.truncate(100);
-    // Half of them are still there, and somebody who reads gets what is published.
+    // Half of them are still there, and a subscriber that reads gets what is published.
     wait_until("a message gets through", || {
         let mut stream = dial(address);
         let hello = [mqtt::connect("reader"), mqtt::subscribe("quiet")].concat();
@@ -186,7 +186,7 @@ fn retained_messages_beyond_the_memory() {
         assert_eq!(mqtt::receive(&mut publisher).expect("a PUBACK").0, mqtt::PUBACK);
     }
     drop(publisher);
-    // Somebody who was not here before can remove what fills the memory.
+    // A newcomer can remove what fills the memory.
     let mut keeper = client(address, "keeper");
     for number in 0..COUNT {
         let topic = format!("large/{number}");
@@ -226,7 +226,7 @@ fn queues_of_clients_that_are_away() {
     small.expect_recovery("queues");
 }
 
-/// Publishes to each of so many topics in turn for a while; how many messages were acknowledged.
+/// Publishes to `topics` topics in turn for a while; returns how many messages were acknowledged.
 fn flood(address: SocketAddr, topics: u16, payload: &[u8], time: Duration) -> u32 {
     let start = Instant::now();
     let mut acknowledged = 0;
@@ -235,7 +235,7 @@ fn flood(address: SocketAddr, topics: u16, payload: &[u8], time: Duration) -> u3
         if start.elapsed() > time {
             break;
         }
-        // Who publishes that much may be thrown out as well.
+        // The broker may also disconnect a Client that publishes that much.
         let stream = publisher.get_or_insert_with(|| client(address, "publisher"));
         let bytes = mqtt::large_publish(QOS_1, &format!("u/{number}"), Some(1), payload);
         let is_sent = send(stream, &bytes, Duration::from_secs(20));
@@ -247,7 +247,7 @@ fn flood(address: SocketAddr, topics: u16, payload: &[u8], time: Duration) -> u3
     acknowledged
 }
 
-/// They are written to the socket and kept until they are acknowledged.
+/// Unacknowledged messages have been written to the socket and are kept.
 #[test]
 fn messages_under_way_that_nobody_acknowledges() {
     let mut small = small("");
@@ -265,7 +265,7 @@ fn messages_under_way_that_nobody_acknowledges() {
     small.expect_recovery("messages under way");
 }
 
-/// Whoever leaves large Wills behind is refused or given up, and not who has a little kept for it.
+/// Clients that leave large Wills behind are refused or given up, not one for which little is kept.
 #[test]
 fn wills_of_clients_that_are_away() {
     const MESSAGES: u16 = 50;

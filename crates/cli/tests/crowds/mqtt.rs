@@ -1,11 +1,11 @@
-//! The few packets of MQTT 3.1.1 that a crowd needs, by hand.
+//! The few packets of MQTT 3.1.1 that a crowd needs, made by hand.
 
 use std::io::{self, Read};
 
 pub(crate) const PUBACK: u8 = 0x40;
 pub(crate) const PUBLISH: u8 = 0x30;
 
-/// The largest Remaining Length there is: 256 MB less one byte.
+/// The largest possible Remaining Length: 256 MB less one byte.
 pub(crate) const LARGEST: [u8; 4] = [0xFF, 0xFF, 0xFF, 0x7F];
 
 fn string(text: &str) -> Vec<u8> {
@@ -91,7 +91,7 @@ pub(crate) fn subscribe_at(topic: &str, qos: u8) -> Vec<u8> {
     packet(0x82, &[&[0, 1][..], &string(topic), &[qos]].concat())
 }
 
-/// The first byte and the body of the next packet.
+/// Returns the first byte and the body of the next packet.
 pub(crate) fn receive(stream: &mut impl Read) -> io::Result<(u8, Vec<u8>)> {
     let mut byte = [0];
     stream.read_exact(&mut byte)?;
@@ -110,7 +110,7 @@ pub(crate) fn receive(stream: &mut impl Read) -> io::Result<(u8, Vec<u8>)> {
     Ok((first_byte, body))
 }
 
-/// Expects a CONNACK that says yes.
+/// Expects a CONNACK that accepts the connection.
 pub(crate) fn receive_connack(stream: &mut impl Read) -> io::Result<()> {
     match receive(stream)? {
         (0x20, body) if body == [0, 0] => Ok(()),

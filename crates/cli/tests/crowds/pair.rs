@@ -1,4 +1,4 @@
-//! Two clients that were here before the crowd: how long a message takes between them.
+//! Two clients that connected before the crowd, and the time that a message takes between them.
 
 use std::io::Write;
 use std::net::{SocketAddr, TcpStream};
@@ -10,10 +10,10 @@ use std::time::{Duration, Instant};
 use crate::broker::PATIENCE;
 use crate::mqtt;
 
-/// Between two messages.
+/// The pause between two messages.
 const PAUSE: Duration = Duration::from_millis(2);
 
-/// A pair that talks until it is asked to stop.
+/// A pair that exchanges messages until it is told to stop.
 pub(crate) struct Pair {
     stop: Arc<AtomicBool>,
     thread: JoinHandle<Vec<Duration>>,
@@ -32,7 +32,7 @@ pub(crate) fn dial(address: SocketAddr) -> TcpStream {
     stream
 }
 
-/// A connected client.
+/// Returns a connected client.
 pub(crate) fn client(address: SocketAddr, client_id: &str) -> TcpStream {
     let mut stream = dial(address);
     stream.write_all(&mqtt::connect(client_id)).unwrap();
@@ -41,7 +41,7 @@ pub(crate) fn client(address: SocketAddr, client_id: &str) -> TcpStream {
 }
 
 impl Pair {
-    /// Connects both, and begins.
+    /// Connects both clients and begins.
     pub(crate) fn start(address: SocketAddr) -> Self {
         let mut subscriber = client(address, "pair-subscriber");
         subscriber.write_all(&mqtt::subscribe("pair")).unwrap();
@@ -64,7 +64,7 @@ impl Pair {
         Self { stop, thread }
     }
 
-    /// Stops, and tells how it was.
+    /// Stops and returns the latencies.
     pub(crate) fn stop(self) -> Latencies {
         self.stop.store(true, Ordering::Relaxed);
         let mut all = self.thread.join().expect("the pair was served to the end");

@@ -1,5 +1,5 @@
-//! A client of MQTT over QUIC that is read and written like a socket. It sends nothing by itself
-//! but what QUIC does.
+//! A client of MQTT over QUIC that is read and written like a socket. By itself it sends only what
+//! QUIC does.
 
 use std::io::{self, IoSlice, Read, Write};
 use std::net::SocketAddr;
@@ -14,12 +14,12 @@ pub(crate) struct QuicClient {
     stream: Stream,
     poller: Poller,
     scratch: Scratch,
-    // Dropped last: it sees off what the stream has left.
+    // Dropped last: it sends off what the stream has left.
     _connector: Connector,
 }
 
 impl QuicClient {
-    /// Begins to connect. Whoever answers is believed.
+    /// Begins to connect. Any server certificate is accepted.
     pub(crate) fn open(address: SocketAddr) -> Self {
         let target = Target {
             transport: Transport::Quic,

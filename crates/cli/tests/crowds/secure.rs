@@ -1,4 +1,4 @@
-//! An authority, certificates of a server, and a TLS client that looks at them.
+//! A certificate authority, server certificates, and a TLS client that inspects them.
 
 use std::io;
 use std::net::{SocketAddr, TcpStream};
@@ -13,22 +13,22 @@ use crate::pair::dial;
 
 const HOST: &str = "localhost";
 
-/// A connection whose handshake is done.
+/// A connection whose handshake is complete.
 pub(crate) type Stream = StreamOwned<ClientConnection, TcpStream>;
 
-/// Who makes the broker's certificates, and who believes them.
+/// The authority that issues the broker's certificates, and the clients' trust in it.
 pub(crate) struct Authority {
     issuer: CertifiedIssuer<'static, KeyPair>,
     config: Arc<ClientConfig>,
 }
 
-/// A certificate of the broker's.
+/// A certificate of the broker.
 pub(crate) struct Certificate {
-    /// What a client is shown.
+    /// The certificate that a client sees.
     pub(crate) shown: CertificateDer<'static>,
-    /// The text of its file.
+    /// The text of the certificate file.
     pub(crate) pem: String,
-    /// The text of its key's file.
+    /// The text of the key file.
     pub(crate) key: String,
 }
 
@@ -57,7 +57,7 @@ impl Authority {
         }
     }
 
-    /// Connects and shakes hands.
+    /// Connects and completes the handshake.
     pub(crate) fn open(&self, address: SocketAddr) -> io::Result<Stream> {
         let mut stream = self.begin(address)?;
         finish(&mut stream)?;
@@ -73,13 +73,13 @@ impl Authority {
         Ok(stream)
     }
 
-    /// The certificate that the broker shows to a new client.
+    /// Returns the certificate that the broker shows to a new client.
     pub(crate) fn shown(&self, address: SocketAddr) -> CertificateDer<'static> {
         let stream = self.open(address).expect("a handshake");
         stream.conn.peer_certificates().expect("a certificate")[0].clone()
     }
 
-    /// The first message of a client's handshake.
+    /// Returns the first message of a client's handshake.
     pub(crate) fn client_hello(&self) -> Vec<u8> {
         let name = ServerName::try_from(HOST).unwrap();
         let mut connection = ClientConnection::new(Arc::clone(&self.config), name).unwrap();
@@ -89,7 +89,7 @@ impl Authority {
     }
 }
 
-/// Shakes hands to the end.
+/// Completes the handshake.
 pub(crate) fn finish(stream: &mut Stream) -> io::Result<()> {
     while stream.conn.is_handshaking() {
         stream.conn.complete_io(&mut stream.sock)?;

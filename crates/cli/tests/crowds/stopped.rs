@@ -1,5 +1,5 @@
-//! A broker that stands still for a while, as a process that is stopped or a machine that is
-//! suspended: nobody is found to have been silent meanwhile.
+//! A broker that stands still for a while, as a stopped process or a suspended machine does: no
+//! client is found to have been silent meanwhile.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -21,7 +21,7 @@ fn expect_pong(stream: &mut impl Read, name: &str) {
     assert_eq!(packet.0, mqtt::PINGRESP, "{name}");
 }
 
-/// A connected client with a Keep Alive of a second.
+/// Connects a client with a Keep Alive of one second.
 fn hasty(mut stream: TcpStream, client_id: &str) -> TcpStream {
     stream.write_all(&mqtt::connect_for(client_id, 2, 1)).unwrap();
     mqtt::receive_connack(&mut stream).expect("a CONNACK");
@@ -43,7 +43,7 @@ fn who_spoke_while_the_broker_stood_still_was_not_silent() {
     let broker = Broker::start(&directory, &configuration, &[plain, secure]);
     let mut before_connect = dial(plain);
     let mut in_handshake = authority.begin(secure).unwrap();
-    // More than one look at its sockets finds.
+    // So many that one look at the broker's sockets does not find all of them.
     let count = crate::broker::affordable(CLIENTS);
     let patient: Vec<_> = (0..count)
         .map(|number| {
@@ -74,13 +74,12 @@ fn who_spoke_while_the_broker_stood_still_was_not_silent() {
     finish(&mut in_handshake).expect("time in which the broker stood still does not count");
     in_handshake.write_all(&mqtt::connect("secure")).unwrap();
     mqtt::receive_connack(&mut in_handshake).expect("a CONNACK");
-    // Whoever is silent now is found to be.
+    // A Client that is silent from now on is found to be.
     wait_until("the Keep Alive of one of them ends", || broker.log().contains("Keep Alive"));
 }
 
-/// QUIC has a clock of its own for silence. Each of these clients says something while the broker
-/// stands still, and begins its own idle timeout anew with that; the broker's is over when it goes
-/// on.
+/// QUIC has its own clock for silence. Each of these clients says something while the broker stands
+/// still, and thereby restarts its own idle timeout. The broker's timeout is over when it resumes.
 #[test]
 fn who_spoke_over_quic_while_the_broker_stood_still_was_not_silent() {
     const IDLE: Duration = Duration::from_secs(5);
@@ -107,7 +106,7 @@ fn who_spoke_over_quic_while_the_broker_stood_still_was_not_silent() {
         .collect();
     broker.stop();
     let stopped = Instant::now();
-    // Each has heard of the broker within the last second, and so has the broker.
+    // Each client and the broker have heard from each other within the last second.
     thread::sleep(IDLE - Duration::from_secs(2));
     for client in &mut clients {
         client.write_all(&mqtt::PINGREQ).unwrap();
@@ -117,7 +116,7 @@ fn who_spoke_over_quic_while_the_broker_stood_still_was_not_silent() {
     for (number, client) in clients.iter_mut().enumerate() {
         expect_pong(client, &format!("q-{number}"));
     }
-    // Each sees its last bytes off.
+    // Each client sends off its last bytes.
     thread::scope(|scope| {
         clients.into_iter().for_each(|client| drop(scope.spawn(|| drop(client))));
     });

@@ -1,5 +1,6 @@
-//! The loop: starts the broker, lets everybody connect and work, ends it at a random moment, and
-//! again. From time to time, and at the end, everything has to be where it was promised to be.
+//! The loop: starts the broker, lets all clients connect and work, ends the broker at a random
+//! moment, and repeats. From time to time, and at the end, everything has to be where it was
+//! promised to be.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::io::Write;
@@ -21,30 +22,30 @@ use crate::round::{Fault, Findings, Round};
 use crate::subscriber::{Missing, Rules, Subscriber, Wants};
 use crate::will::{self, Mortal};
 
-/// After so many rounds it is looked whether everything is there.
+/// How many rounds there are between two checks that everything is there.
 const ROUNDS_BETWEEN_DRAINS: u32 = 50;
 
-/// Retained messages are looked at, and those who come seldom come, in every round of this number.
+/// In every round of this number, retained messages are checked, and clients that come seldom come.
 pub(crate) const SELDOM: u32 = 5;
 
 /// How a round ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum End {
-    /// The broker is killed; what it has acknowledged is in its data directory.
+    /// The broker is killed; its data directory has what it acknowledged.
     Kill,
-    /// All Network Connections break, and the broker lives on with what it has in memory. What a
-    /// Client has to do is the same, so this shows that the clients here do it.
+    /// All Network Connections break, and the broker lives on with what it has in memory. For a
+    /// Client this is the same, so it shows that the clients here behave correctly.
     Cut,
 }
 
-/// When a round ends: so long after what.
+/// When a round ends: how long after which event.
 #[derive(Clone, Copy, Debug)]
 enum EndsAfter {
-    /// Clients connect, or are about to.
+    /// While clients connect, or are about to.
     Start(Duration),
-    /// Some clients are there, and get what waited for them.
+    /// When some clients are there and get what waited for them.
     FirstAnswer(Duration),
-    /// In the midst of traffic.
+    /// In the middle of traffic.
     Readiness(Duration),
 }
 
@@ -60,10 +61,10 @@ pub(crate) struct Campaign {
     publishers: Vec<Publisher>,
     subscribers: Vec<Subscriber>,
     resubscribers: Vec<Resubscriber>,
-    /// Rounds whose will is due.
+    /// Rounds whose Will Message is due.
     wills: BTreeSet<u32>,
     round: u32,
-    /// From the broker's start until it accepted a connection, and until the first CONNACK.
+    /// The times from the broker's start to its first accepted connection and its first CONNACK.
     start_times: Vec<Duration>,
     answer_times: Vec<Duration>,
 }
@@ -94,7 +95,7 @@ impl Campaign {
         }
     }
 
-    /// Plays so many rounds; panics if anything is wrong, with all that is known.
+    /// Plays `rounds` rounds; if anything is wrong, panics with everything that is known.
     pub(crate) fn run(mut self, rounds: u32) {
         say(&format!("{}: {rounds} rounds", self.label));
         let began = Instant::now();
@@ -105,7 +106,7 @@ impl Campaign {
                 self.drain();
             }
         }
-        // The second time it is after the end of a broker that had nothing more to do.
+        // The second drain follows the end of a broker that had nothing left to do.
         self.drain();
         self.drain();
         let summary = self.summary(rounds, began.elapsed());
@@ -129,7 +130,7 @@ impl Campaign {
         )
     }
 
-    /// Everybody subscribes; nothing is published before all have.
+    /// Lets everybody subscribe; nothing is published before all have.
     fn set_up(&mut self) {
         let round = self.begin();
         thread::scope(|scope| {
@@ -147,7 +148,7 @@ impl Campaign {
         self.conclude(&round);
     }
 
-    /// One round of traffic.
+    /// Plays one round of traffic.
     fn play(&mut self) {
         let round = self.begin();
         if self.round.is_multiple_of(SELDOM) {
@@ -188,11 +189,11 @@ impl Campaign {
         self.conclude(&round);
     }
 
-    /// Starts the broker if it does not run.
+    /// Starts the broker unless it runs.
     fn begin(&mut self) -> Round {
         self.round += 1;
         if self.broker.is_none() {
-            // A broker that is about to take over what it had may be killed as well.
+            // A broker may also be killed while it is about to recover its data.
             if self.round > 1 && self.random.once_in(5) {
                 self.home.start_and_kill(self.random.micros(0, 60_000));
             }
@@ -251,7 +252,7 @@ impl Campaign {
         round.conclude("the inspector", inspector::publish(&keys, round));
     }
 
-    /// Writes down for everybody what has to come still.
+    /// Notes for each subscriber what has yet to come.
     fn expect(&mut self) {
         for subscriber in &self.subscribers {
             subscriber.missing.lock().unwrap().clear();
@@ -268,7 +269,7 @@ impl Campaign {
                 subscriber.missing.lock().unwrap().extend(missing);
                 continue;
             };
-            // What no member has got.
+            // These are the messages that no member has got.
             let missing: HashSet<Key> = missing.collect();
             match shared.get_mut(share) {
                 Some(others) => others.retain(|key| missing.contains(key)),
@@ -282,7 +283,7 @@ impl Campaign {
         }
     }
 
-    /// What is missing now is lost.
+    /// Reports what is missing now as lost.
     fn compare(&self, round: &Round) {
         for subscriber in &self.subscribers {
             for key in take_sorted(&subscriber.missing) {
@@ -311,7 +312,7 @@ impl Campaign {
         }
     }
 
-    /// At QoS 2 only one member of a shared subscription may get a message.
+    /// Checks that at QoS 2 only one member of a shared subscription got a message.
     fn compare_shared(&self, round: &Round) {
         let shares: BTreeSet<_> = self.subscribers.iter().filter_map(|it| it.part.share).collect();
         for share in shares {
@@ -333,7 +334,7 @@ impl Campaign {
         }
     }
 
-    /// A new subscriber must get what was acknowledged last, or sent since.
+    /// Checks that a new subscriber gets what was acknowledged last, or sent since.
     fn look_at_retained(&self, round: &Round) {
         let retainer = &self.publishers[cast::RETAINER];
         let topics = || (0..).zip(&retainer.retained);
@@ -369,7 +370,7 @@ impl Campaign {
         }
     }
 
-    /// Notes what is to be noted of a round, and stops if anything is wrong.
+    /// Notes the figures of a round, and panics if anything is wrong.
     fn conclude(&mut self, round: &Round) {
         if let (End::Kill, Some(started)) = (self.end, self.start_times.last()) {
             self.answer_times.extend(round.first_answer().map(|time| *started + time));
@@ -393,8 +394,9 @@ impl Campaign {
 }
 
 impl EndsAfter {
-    /// A broker that lives on may come to a CONNECT whose Network Connection was cut after the
-    /// Client has come back, which would then be taken over; so there everybody has to be answered.
+    /// If the broker lives on, it may handle a CONNECT on a cut Network Connection only after the
+    /// Client has come back; that CONNECT would then take over the new connection. So every client
+    /// must have been answered before [`End::Cut`].
     fn random(end: End, random: &mut Random) -> Self {
         match random.below(8) {
             _ if end == End::Cut => Self::Readiness(random.micros(0, 100_000)),
@@ -434,7 +436,7 @@ fn take_sorted(missing: &Missing) -> Vec<Key> {
     keys
 }
 
-/// Median and maximum.
+/// Returns the median and the maximum.
 fn spread(times: &mut [Duration]) -> String {
     times.sort();
     let Some(max) = times.last() else {
@@ -444,7 +446,7 @@ fn spread(times: &mut [Duration]) -> String {
     format!("{} ms (median), {} ms (max)", median.as_millis(), max.as_millis())
 }
 
-/// To whoever watches; a line that the test harness does not swallow.
+/// Prints a line for whoever watches, which the test harness does not swallow.
 fn say(text: &str) {
     let _ = writeln!(std::io::stderr(), "{text}");
 }

@@ -1,4 +1,4 @@
-//! Who takes part: a table of publishers and one of subscribers.
+//! Who takes part: a table of publishers and a table of subscribers.
 
 use midge_codec::ProtocolVersion::{V3_1_1, V5};
 use midge_codec::QoS;
@@ -23,22 +23,22 @@ const PLAN: Plan = Plan {
     subscribes: true,
 };
 
-/// The last one sets retained messages.
+/// The last publisher sets retained messages.
 const PUBLISHERS: &[Plan] = &[
-    // For the subscriber that takes one at a time.
+    // For the subscriber that takes one message at a time.
     Plan { index: 0, window: 2, pause_micros_max: 60_000, ..PLAN },
-    // For the slow one.
+    // For the slow subscriber.
     Plan { index: 1, window: 4, pause_micros_max: 30_000, version: V3_1_1, ..PLAN },
     Plan { index: 2, window: 16, version: V3_1_1, ..PLAN },
     Plan { index: 3, qos: AT_LEAST, ..PLAN },
     Plan { index: 4, qos: AT_LEAST, window: 16, version: V3_1_1, ..PLAN },
     Plan { index: 5, qos: PublisherQoS::Both, window: 32, ..PLAN },
-    // Its Session lives by what it publishes.
+    // Only what it publishes makes its Session durable.
     Plan { index: 6, window: 4, subscribes: false, ..PLAN },
     Plan { kind: Kind::Retained, index: 7, qos: PublisherQoS::Both, ..PLAN },
 ];
 
-/// Which one sets retained messages.
+/// The publisher that sets retained messages.
 pub(crate) const RETAINER: usize = 7;
 
 const PART: Part = Part {
@@ -76,7 +76,7 @@ const PARTS: &[Part] = &[
         presence: Presence::Sometimes,
         ..PART
     },
-    // A shared subscription whose members may all be away.
+    // A shared subscription whose members may all be away at once.
     Part { name: "pair-member-1", share: Some("pair"), presence: Presence::Sometimes, ..PART },
     Part {
         name: "pair-member-2",
@@ -88,14 +88,14 @@ const PARTS: &[Part] = &[
     Part { name: "heir", wants: Wants::Wills, ..PART },
 ];
 
-/// How many subscribers there are.
+/// The number of subscribers.
 pub(crate) const SUBSCRIBERS: usize = PARTS.len();
 
 pub(crate) fn publishers(random: &Random) -> Vec<Publisher> {
     PUBLISHERS.iter().map(|plan| Publisher::new(*plan, random)).collect()
 }
 
-/// The members of a shared subscription look for missing messages together.
+/// Returns the subscribers. The members of a shared subscription track missing messages together.
 pub(crate) fn subscribers(publishers: usize, random: &Random) -> Vec<Subscriber> {
     let mut subscribers: Vec<Subscriber> = Vec::new();
     for part in PARTS {

@@ -1,6 +1,6 @@
-//! A Client with the Session State that the specification asks a Client to keep: messages on their
-//! way that it sends again, and QoS 2 Packet Identifiers that it has seen and not yet released.
-//! It decides nothing about what is published or what has to come.
+//! A Client with the Session State that the specification requires of a Client: messages under way,
+//! which it sends again, and QoS 2 Packet Identifiers that it has seen and not yet released. It
+//! does not decide what is published or what has to arrive.
 
 use std::collections::{HashSet, VecDeque};
 use std::num::NonZeroU16;
@@ -26,12 +26,12 @@ const SESSION_EXPIRY_SECONDS: u32 = 3600;
 pub(crate) struct Client {
     pub(crate) id: String,
     pub(crate) version: ProtocolVersion,
-    /// Its own Receive Maximum (5.0).
+    /// Its own Receive Maximum (MQTT 5.0).
     pub(crate) receive_maximum: Option<NonZeroU16>,
     pub(crate) will: Option<WillMessage>,
     /// Whether its Session begins and ends with the Network Connection.
     pub(crate) is_clean: bool,
-    /// Makes it wait before each acknowledgement.
+    /// If set, it waits before each acknowledgement.
     pub(crate) slowness: Option<Random>,
     /// Whether the broker has promised to keep the Session.
     pub(crate) is_promised: bool,
@@ -50,12 +50,12 @@ pub(crate) struct WillMessage {
     pub(crate) retain: bool,
 }
 
-/// A message that is on its way to the broker.
+/// A message on its way to the broker.
 #[derive(Clone, Debug)]
 struct Sent {
     packet_id: u16,
     message: Outgoing,
-    /// PUBREC has come: PUBREL is what is sent again.
+    /// Whether the PUBREC has arrived, so that the PUBREL is sent again.
     is_received: bool,
 }
 
@@ -65,21 +65,21 @@ pub(crate) struct Outgoing {
     pub(crate) key: Key,
     pub(crate) qos: QoS,
     pub(crate) retain: bool,
-    /// Empty: takes the retained message of the topic away.
+    /// The payload; if empty, the message removes the retained message of its topic.
     pub(crate) payload: Vec<u8>,
 }
 
-/// What concerns those who use a Client.
+/// An event that concerns the user of a Client.
 #[derive(Debug)]
 pub(crate) enum Happened {
-    /// A message that this Client has not seen: at QoS 2, exactly once.
+    /// A message that this Client has not seen before; at QoS 2, reported exactly once.
     Message(Key, Received),
-    /// The broker has taken a message over: PUBACK or PUBREC.
+    /// The broker has accepted a message, by PUBACK or PUBREC.
     Acknowledged(Key),
     Subscribed(u16, Vec<ReasonCode>),
     Unsubscribed,
     Answered,
-    /// A packet of an exchange that goes on.
+    /// A packet of an exchange that continues.
     Something,
     /// The deadline has passed.
     Nothing,
@@ -103,12 +103,12 @@ impl Client {
         }
     }
 
-    /// How many messages are on their way to the broker.
+    /// Returns how many messages are on their way to the broker.
     pub(crate) fn unfinished(&self) -> usize {
         self.unfinished.len()
     }
 
-    /// Connects and goes on with the Session.
+    /// Connects and continues the Session.
     pub(crate) fn connect(&mut self, round: &Round) -> Result<(), Gone> {
         let mut connection = Connection::open(round.port, self.version)?;
         round.enter(&connection)?;
@@ -165,7 +165,7 @@ impl Client {
         connection.put(&Packet::Connect(Box::new(connect)));
     }
 
-    /// What is on its way goes once more, in its order [MQTT-4.4.0-1] [MQTT-4.6.0-1].
+    /// Sends everything that is under way again, in order [MQTT-4.4.0-1] [MQTT-4.6.0-1].
     fn send_again(&mut self, round: &Round) {
         let Some(connection) = &mut self.connection else {
             return;
@@ -182,7 +182,7 @@ impl Client {
         }
     }
 
-    /// Publishes; it leaves when something is waited for.
+    /// Queues a PUBLISH; it leaves with the next wait.
     pub(crate) fn publish(&mut self, message: Outgoing, round: &Round) {
         let packet_id = self.next_packet_id();
         if let Some(connection) = &mut self.connection {
@@ -192,7 +192,7 @@ impl Client {
         self.unfinished.push_back(Sent { packet_id, message, is_received: false });
     }
 
-    /// Asks for a subscription; gives the Packet Identifier of the request.
+    /// Queues a SUBSCRIBE and returns its Packet Identifier.
     pub(crate) fn subscribe(&mut self, filter: &str, qos: QoS) -> u16 {
         let packet_id = self.next_packet_id();
         let options = SubscriptionOptions { qos, ..SubscriptionOptions::default() };
@@ -205,7 +205,7 @@ impl Client {
         packet_id
     }
 
-    /// Asks to be rid of a subscription; gives the Packet Identifier of the request.
+    /// Queues an UNSUBSCRIBE and returns its Packet Identifier.
     pub(crate) fn unsubscribe(&mut self, filter: &str) -> u16 {
         let packet_id = self.next_packet_id();
         self.put(&Packet::Unsubscribe(Unsubscribe {
@@ -216,7 +216,7 @@ impl Client {
         packet_id
     }
 
-    /// Subscribes and waits until the broker says that it is so.
+    /// Subscribes and waits until the broker grants it.
     pub(crate) fn subscribe_and_wait(
         &mut self,
         filter: &str,
@@ -235,7 +235,8 @@ impl Client {
                     return Ok(());
                 }
                 Happened::Nothing => return Err(Gone::Broken("does not answer SUBSCRIBE".into())),
-                // Who subscribes has nothing to lose: it takes its first subscription.
+                // Other events do not matter here: a client that takes its first subscription
+                // misses nothing.
                 _ => (),
             }
         }
@@ -245,7 +246,7 @@ impl Client {
         self.put(&Packet::PingReq);
     }
 
-    /// Leaves in order. The Session stays.
+    /// Disconnects in an orderly way. The Session stays.
     pub(crate) fn disconnect(&mut self) {
         self.put(&Packet::Disconnect(Disconnect::with_reason(ReasonCode::Success)));
         if let Some(mut connection) = self.connection.take() {
@@ -253,7 +254,7 @@ impl Client {
         }
     }
 
-    /// Waits for the next packet and does what the protocol asks for.
+    /// Waits for the next packet and does what the protocol requires.
     pub(crate) fn next(&mut self, deadline: Instant, round: &Round) -> Result<Happened, Gone> {
         let Some(connection) = &mut self.connection else {
             return Err(Gone::Ended);
@@ -333,7 +334,8 @@ impl Client {
         self.trace.note(round.now(), event, packet_id, key);
     }
 
-    /// PUBACK or PUBREC. One for nothing belongs to an exchange that an earlier one has ended.
+    /// Handles a PUBACK or PUBREC. One that answers nothing belongs to an exchange that an earlier
+    /// one ended.
     fn take_acknowledgement(
         &mut self,
         id: u16,

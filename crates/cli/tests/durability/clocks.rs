@@ -1,6 +1,6 @@
-//! The machine's clock is set while a broker runs, which is killed or terminated then: what should
-//! live is there at the next start, what should be over is over. The broker is a process, and the
-//! time of day that it sees is a test's.
+//! Somebody sets the machine's clock while a broker runs, which is then killed or terminated: what
+//! should live is there at the next start, and what should be over is over. The broker is a
+//! process, and the test sets the time of day that it sees.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -14,11 +14,11 @@ use crate::common::set_clock::SetClock;
 use crate::guest::Guest;
 
 const DAY_MS: i64 = 86_400_000;
-/// Years after which nothing may live if they counted.
+/// A time so long that nothing could live after it, if it counted.
 const LONG_MS: i64 = 900 * DAY_MS;
-/// What lives for so many seconds outlives each test.
+/// A lifetime in seconds that outlasts each test.
 const LONG: u32 = 7200;
-/// What lives for so many seconds does not outlive [`OFF_MS`].
+/// A lifetime in seconds that ends within [`OFF_MS`].
 const SHORT: u32 = 1800;
 /// How long a machine is off.
 const OFF_MS: i64 = 3_600_000;
@@ -35,7 +35,7 @@ fn clock(home: &mut Home) -> &mut SetClock {
     home.clock.as_mut().expect("a home has a clock here")
 }
 
-/// A Session and a retained message with this name, which last for so long. The store knows both.
+/// Leaves a Session and a retained message with this name and lifetime. The store knows both.
 fn leave(home: &Home, name: &str, seconds: u32) {
     let (mut guest, session_present) = Guest::connect(home, name, false, seconds);
     assert!(!session_present, "{name} was never here");
@@ -44,7 +44,7 @@ fn leave(home: &Home, name: &str, seconds: u32) {
     guest.disconnect(None);
 }
 
-/// Sets the clock and waits until the broker has seen that.
+/// Moves the clock by `millis` and waits until the broker has seen that.
 fn set(home: &mut Home, millis: i64) {
     clock(home).put_forward(millis);
     let deadline = Instant::now() + PATIENCE;
@@ -62,7 +62,7 @@ fn end(broker: Broker, by: Signal) {
     }
 }
 
-/// Whether the Session and the retained message of this name are there.
+/// Checks whether the Session and the retained message of this name are there.
 fn expect(home: &Home, name: &str, lives: bool) {
     let (_, session_present) = Guest::connect(home, name, false, LONG);
     let (mut reader, _) = Guest::connect(home, "reader", true, 0);
@@ -71,7 +71,8 @@ fn expect(home: &Home, name: &str, lives: bool) {
     assert_eq!((session_present, retained), (lives, lives), "Session, retained: {name}: {log}");
 }
 
-/// All pairs of a step of the clock and an end of the broker, each with a home of its own, at once.
+/// Runs the test at once for all pairs of a clock step and a way to end the broker, each with its
+/// own home.
 fn each(first_seed: u64, test: impl Fn(Home, i64, Signal) + Copy + Send + Sync) {
     thread::scope(|scope| {
         let steps = [LONG_MS, -LONG_MS].into_iter();

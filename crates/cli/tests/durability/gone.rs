@@ -1,8 +1,8 @@
-//! What a Client was told to be gone is gone, though the broker is killed at that very moment and
-//! its disk is slow: a Session, a subscription, a retained message.
+//! What a Client was told to be gone is gone, even if the broker is killed at that very moment and
+//! its disk is slow: a Session, a subscription, or a retained message.
 //!
-//! An old Session that comes back brings its unreleased QoS 2 Packet Identifiers with it: a message
-//! under one of them would be acknowledged and lost.
+//! An old Session that comes back brings its unreleased QoS 2 Packet Identifiers with it: a new
+//! message under one of them would be acknowledged and lost.
 
 use std::time::Duration;
 
@@ -14,23 +14,23 @@ use crate::common::slow_sync::Pace;
 use crate::common::wire::Incoming;
 use crate::guest::{Guest, UNRELEASED, id};
 
-/// Long enough for an answer that does not wait, and for the kill behind it.
+/// So slow that an answer that does not wait, and the kill after it, come before the sync ends.
 const SLOW: Pace = Pace::each(150);
 
-/// How a Session ends; the Client comes again then and is told so.
+/// How a Session ends; afterwards the Client comes back and is told so.
 #[derive(Clone, Copy, Debug)]
 enum End {
-    /// By Clean Start; the new Session lasts so many seconds without its Client.
+    /// By Clean Start; the new Session lasts this many seconds without its Client.
     CleanStart(u32),
-    /// The same while the old connection is still there.
+    /// By Clean Start while the old connection is still there.
     TakeOver,
     /// By the Client's DISCONNECT.
     Disconnect,
-    /// By the time.
+    /// By expiry.
     Expiry,
 }
 
-/// Each test has a seed of its own, and so a port.
+/// Each test has its own seed, and thus its own port.
 fn home(workers: usize, seed: u64) -> Home {
     let seed = u64::from(std::process::id()) * 100 + seed;
     let home = Home::new(Keeping::Data, workers, &[], &mut Random::new(seed));
@@ -38,7 +38,7 @@ fn home(workers: usize, seed: u64) -> Home {
     home
 }
 
-/// From now on syncs take long, and one is under way. The connection keeps it so.
+/// Makes syncs slow from now on; one is under way. The connection returned keeps it so.
 fn slow_down(home: &Home) -> Guest {
     let (mut busy, _) = Guest::connect(home, "busy", true, 0);
     home.disk.set(SLOW);
@@ -53,7 +53,7 @@ fn kill_and_start(home: &Home, broker: Broker) -> Broker {
     home.start()
 }
 
-/// Ends the Session of "a" and waits until the Client is told so.
+/// Ends the Session of "a" and waits until the Client is told that it has ended.
 fn end_session(home: &Home, old: Guest, end: End) {
     let (_busy, session_present) = match end {
         End::CleanStart(expiry) => {
@@ -70,7 +70,7 @@ fn end_session(home: &Home, old: Guest, end: End) {
             old.disconnect(Some(1));
             std::thread::sleep(Duration::from_millis(800));
             let busy = slow_down(home);
-            // It is resumed until its time is over.
+            // The Session can be resumed until its time is over.
             let mut answer = Guest::connect(home, "a", false, 1);
             while answer.1 {
                 answer.0.disconnect(Some(1));

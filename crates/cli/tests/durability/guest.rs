@@ -1,4 +1,4 @@
-//! A Client that does one thing after the other, for tests in which the order is what matters.
+//! A Client that does one thing after another, for tests in which the order matters.
 
 use std::time::{Duration, Instant};
 
@@ -12,14 +12,14 @@ use crate::common::broker::Home;
 use crate::common::wire::{Connection, Incoming};
 
 const PATIENCE: Duration = Duration::from_secs(30);
-/// The Packet Identifier of every PUBLISH.
+/// The Packet Identifier of every PUBLISH that it sends.
 pub(crate) const UNRELEASED: u16 = 7;
 
-/// A Client of MQTT 5.0 that does one thing after the other.
+/// A Client of MQTT 5.0 that does one thing after another.
 pub(crate) struct Guest(pub(crate) Connection);
 
 impl Guest {
-    /// Connects; whether there is a Session.
+    /// Connects; also returns whether there was a Session.
     pub(crate) fn connect(
         home: &Home,
         client_id: &str,
@@ -75,7 +75,7 @@ impl Guest {
         assert!(matches!(self.next(), Incoming::UnsubAck(1)));
     }
 
-    /// Sends a PUBLISH and does not wait.
+    /// Sends a PUBLISH without waiting.
     pub(crate) fn put(&mut self, topic: &str, payload: &str, qos: QoS, retain: bool) {
         self.put_with(topic, payload, qos, retain, PublishProperties::default());
     }
@@ -108,7 +108,7 @@ impl Guest {
         self.expect_acknowledged(QoS::AtLeastOnce);
     }
 
-    /// The topics with a retained message now, sorted.
+    /// Returns the topics that have a retained message now, sorted.
     pub(crate) fn retained(&mut self) -> Vec<String> {
         const END: &str = "that is all";
         self.subscribe("#");
@@ -146,7 +146,7 @@ impl Guest {
         assert!(self.0.receive(Instant::now() + PATIENCE).is_err(), "the broker closes");
     }
 
-    /// The payload of the next message.
+    /// Returns the payload of the next message.
     pub(crate) fn message(&mut self) -> String {
         match self.next() {
             Incoming::Publish(received) => String::from_utf8(received.payload).unwrap(),

@@ -1,4 +1,4 @@
-//! Looks at retained messages as a new subscriber does, and publishes what shows whether a
+//! Reads retained messages as a new subscriber, and publishes messages that show whether a
 //! subscription is there. Its Sessions end with it.
 
 use std::collections::HashMap;
@@ -11,7 +11,7 @@ use crate::common::wire::Gone;
 use crate::message::Key;
 use crate::round::{PATIENCE, Round};
 
-/// How long nothing may come while something is missing.
+/// How long the inspector waits without any message while something is missing.
 const QUIET_MAX: Duration = Duration::from_secs(5);
 
 fn visitor(round: &Round) -> Client {
@@ -22,9 +22,9 @@ fn visitor(round: &Round) -> Client {
     client
 }
 
-/// The retained messages that a new subscriber gets: numbers by topic. It looks until it has those
-/// of all topics that `musts` names, or nothing comes any more, and then once more: what must not
-/// be there had its time to come.
+/// Returns the retained messages that a new subscriber gets, as numbers by topic. It waits until it
+/// has those of all topics in `musts`, or no more arrive, and then does so once more: so a message
+/// that must not be there had time to arrive.
 pub(crate) fn look(filter: &str, musts: &[u32], round: &Round) -> Result<HashMap<u32, u32>, Gone> {
     let mut client = visitor(round);
     client.connect(round)?;
@@ -51,7 +51,7 @@ pub(crate) fn look(filter: &str, musts: &[u32], round: &Round) -> Result<HashMap
     Ok(found)
 }
 
-/// Publishes these and waits until the broker has taken them.
+/// Publishes these messages and waits until the broker has accepted them.
 pub(crate) fn publish(keys: &[Key], round: &Round) -> Result<(), Gone> {
     let mut client = visitor(round);
     client.connect(round)?;

@@ -1,13 +1,13 @@
-//! R1: nothing that was acknowledged is lost, and nothing of QoS 2 comes twice, however often the
+//! R1: no acknowledged message is lost, and no QoS 2 message arrives twice, however often the
 //! broker is killed.
 //!
 //! A broker is started on one data directory again and again and killed with SIGKILL at random
-//! moments, while clients publish, subscribe, set retained messages and leave wills. The clients
-//! keep the Session State that the specification asks for; so whatever is missing or comes twice at
-//! the end is the broker's fault.
+//! moments, while clients publish, subscribe, set retained messages and leave Will Messages. The
+//! clients keep the Session State that the specification asks for; so if anything is missing or
+//! duplicated at the end, it is the broker's fault.
 //!
-//! `MIDGE_TEST_ROUNDS` says how many rounds each test plays (25), `MIDGE_TEST_SEED` repeats a run
-//! as far as threads and disks let it be repeated:
+//! `MIDGE_TEST_ROUNDS` sets how many rounds each test plays (25). `MIDGE_TEST_SEED` repeats a run,
+//! as far as threads and disks allow:
 //!
 //! ```sh
 //! MIDGE_TEST_ROUNDS=1000 cargo test -p midge --test durability
@@ -39,7 +39,7 @@ const ROUNDS: u32 = 25;
 
 const AS_IT_IS: &[Pace] = &[Pace::NORMAL];
 
-/// One broker after the other has another one of these.
+/// The paces of the disk, for one broker after the other.
 const SLOW: &[Pace] =
     &[Pace::each(8), Pace::each(50), Pace::each(1), Pace::each(8).with_stalls(40, 2_000)];
 

@@ -1,27 +1,27 @@
-//! Which Application Message is which: a topic with a number in it, a number in the payload, and
-//! bytes behind it that follow from both, so that a message that was altered is noticed.
+//! How messages are told apart: a topic with a number, a number in the payload, and then bytes that
+//! follow from both, so that a change to a message is noticed.
 
 use std::fmt;
 
-/// Names a message: topic `KIND/INDEX`, and a number that its publisher never uses again.
+/// Identifies a message: topic `KIND/INDEX`, and a number that its publisher never uses again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Key {
     pub(crate) kind: Kind,
     pub(crate) index: u32,
-    /// From 1; 0 is the empty payload.
+    /// The number, from 1; 0 is the empty payload.
     pub(crate) number: u32,
 }
 
 /// What a topic is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Kind {
-    /// `t/PUBLISHER`.
+    /// Traffic, on `t/PUBLISHER`.
     Traffic,
-    /// `r/TOPIC`: retained.
+    /// Retained messages, on `r/TOPIC`.
     Retained,
-    /// `s/FILTER`: shows that a subscription is there.
+    /// Messages that show that a subscription is there, on `s/FILTER`.
     Probe,
-    /// `w/ROUND`.
+    /// Will Messages, on `w/ROUND`.
     Will,
 }
 
@@ -50,20 +50,20 @@ impl Key {
         format!("{}/{}", self.kind.letter(), self.index)
     }
 
-    /// The number, and bytes that only this message has.
+    /// Returns the number, followed by bytes that only this message has.
     pub(crate) fn payload(self) -> Vec<u8> {
         let mut hash = u64::from(self.number) << 32 | u64::from(self.index) << 8;
         hash = (hash | self.kind as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15);
         hash ^= hash >> 29;
-        // Most are small; some are larger than what others read at once, but none is larger than a
-        // CONNECT may be.
+        // Most payloads are small. Some are larger than others read at once, but none is larger
+        // than a CONNECT may be.
         let length = if hash.is_multiple_of(61) { hash % 12_000 } else { hash % 100 };
         let mut payload = format!("{} ", self.number).into_bytes();
         payload.extend((0..length).map(|place| b'a' + (hash.rotate_left(place as u32) % 26) as u8));
         payload
     }
 
-    /// The message of a PUBLISH, if it is exactly as it was sent.
+    /// Returns the message of a PUBLISH, if it is exactly as it was sent.
     pub(crate) fn of(topic: &str, payload: &[u8]) -> Option<Self> {
         let (letter, index) = topic.split_once('/')?;
         let (kind, index) = (Kind::of_letter(letter)?, index.parse().ok()?);

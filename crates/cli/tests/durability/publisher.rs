@@ -1,5 +1,5 @@
-//! Publishers: several messages under way at a time, each with a number of its own, and a book of
-//! what was sent and acknowledged when. One kind sets and clears retained messages.
+//! Publishers: several messages under way at a time, each with its own number, and a book of what
+//! was sent and acknowledged when. One kind sets and clears retained messages.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -13,7 +13,7 @@ use crate::message::{Key, Kind};
 use crate::round::{PATIENCE, Round};
 use crate::trace::Moment;
 
-/// Retained messages are on this many topics.
+/// The number of topics with retained messages.
 pub(crate) const RETAINED_TOPICS: u32 = 50;
 
 /// What a publisher does.
@@ -24,7 +24,7 @@ pub(crate) struct Plan {
     pub(crate) index: u32,
     pub(crate) version: ProtocolVersion,
     pub(crate) qos: PublisherQoS,
-    /// How many messages are under way at a time.
+    /// The number of messages under way at a time.
     pub(crate) window: usize,
     /// The longest time between two bursts.
     pub(crate) pause_micros_max: u64,
@@ -44,12 +44,12 @@ pub(crate) enum PublisherQoS {
 pub(crate) struct Publisher {
     pub(crate) plan: Plan,
     pub(crate) client: Client,
-    /// By number, from 1.
+    /// The messages by number, from 1.
     entries: Vec<Entry>,
-    /// Up to here everything was found where it had to be.
+    /// The number up to which everything was found where it had to be.
     pub(crate) verified: u32,
     random: Random,
-    /// By retained topic.
+    /// The retained topics, in order.
     pub(crate) retained: Vec<RetainedTopic>,
 }
 
@@ -62,8 +62,8 @@ pub(crate) struct Entry {
     pub(crate) acknowledged: Option<Moment>,
 }
 
-/// What a retained topic may hold: the last acknowledged state and what was sent since. Number and
-/// whether it clears.
+/// What a retained topic may hold: the last acknowledged state, and what was sent since. Each entry
+/// has the number, and whether it clears the topic.
 #[derive(Clone, Debug)]
 pub(crate) struct RetainedTopic(pub(crate) VecDeque<(u32, bool)>);
 
@@ -91,7 +91,7 @@ impl Publisher {
         }
     }
 
-    /// What was sent and is not verified yet.
+    /// Returns what was sent and is not verified yet.
     pub(crate) fn unverified(&self) -> &[Entry] {
         &self.entries[self.verified as usize..]
     }
@@ -113,7 +113,7 @@ impl Publisher {
         self.entries.get(number.checked_sub(1)? as usize)
     }
 
-    /// Makes the Session one that lasts.
+    /// Connects, subscribes if the plan says so, and waits for the end.
     pub(crate) fn set_up(&mut self, round: &Round) -> Result<(), Gone> {
         self.client.connect(round)?;
         if self.plan.subscribes {
@@ -121,7 +121,7 @@ impl Publisher {
             self.client.subscribe_and_wait(&filter, QoS::AtLeastOnce, round)?;
         }
         round.note_ready();
-        // Nothing comes; the end does.
+        // Nothing arrives but the end of the connection.
         self.client.next(Instant::now() + PATIENCE, round).map(|_| ())
     }
 
@@ -138,7 +138,7 @@ impl Publisher {
                 }
                 next_burst = Instant::now() + self.random.micros(0, self.plan.pause_micros_max);
             }
-            // Something to wait for, even if the next burst is due now: or nobody would read.
+            // Always wait for a moment, even if the next burst is due: otherwise nobody would read.
             let at_least = Instant::now() + Duration::from_micros(100);
             let is_waiting = self.client.unfinished() >= self.plan.window;
             let deadline = if is_waiting { Instant::now() + PATIENCE } else { next_burst };
@@ -148,7 +148,7 @@ impl Publisher {
     }
 
     /// Sends what is on its way until all of it is acknowledged, publishes a last message of each
-    /// QoS, and leaves.
+    /// QoS, and disconnects.
     pub(crate) fn finish(&mut self, round: &Round) -> Result<(), Gone> {
         self.client.connect(round)?;
         self.publish(round);
@@ -198,7 +198,7 @@ impl Publisher {
         self.client.publish(Outgoing { key, qos, retain: is_retained, payload }, round);
     }
 
-    /// What the book says of a message, and what its client has seen of it.
+    /// Returns what the book says about a message, and what its client has seen of it.
     pub(crate) fn describe(&self, key: Key) -> String {
         let Some(entry) = self.entry(key.number) else {
             return format!("  {} has never sent {key}\n", self.client.id);
@@ -213,14 +213,14 @@ impl Publisher {
 }
 
 impl RetainedTopic {
-    /// The broker has taken this one: what came before it does not count any more.
+    /// Notes that the broker has accepted this message: earlier ones no longer count.
     fn settle(&mut self, number: u32) {
         while self.0.front().is_some_and(|(first, _)| *first < number) {
             self.0.pop_front();
         }
     }
 
-    /// Whether a new subscriber may get this message, or none.
+    /// Returns whether a new subscriber may get this message, or none.
     pub(crate) fn may_be(&self, found: Option<u32>) -> bool {
         match found {
             Some(found) => self.0.iter().any(|(number, clears)| *number == found && !clears),

@@ -1,6 +1,6 @@
-//! A client that is subscribed again and again: new filters, plain and shared, another QoS for old
-//! ones, and some given up. What a SUBACK has said must be true later; of what was given up nothing
-//! is claimed, because an UNSUBACK promises nothing about a crash.
+//! A client that subscribes again and again: to new filters, plain and shared, and to old ones with
+//! another QoS; some it gives up. What a SUBACK has said must hold later. Filters that were given
+//! up are not checked, because an UNSUBACK promises nothing about a crash.
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
@@ -15,10 +15,10 @@ use crate::round::{Fault, PATIENCE, Round};
 use crate::subscriber::Missing;
 use crate::trace::Moment;
 
-/// Filters that are not given up at the same time.
+/// The most filters in use at the same time.
 const FILTERS_MAX: usize = 150;
 
-/// Requests under way.
+/// The most requests under way.
 const REQUESTS_MAX: usize = 6;
 
 /// A client with its book of subscriptions.
@@ -35,14 +35,14 @@ pub(crate) struct Resubscriber {
 /// A filter, named by its number.
 #[derive(Clone, Debug)]
 struct Filter {
-    /// When the broker has said that it is there.
+    /// When the broker acknowledged that it is there.
     acknowledged: Option<Moment>,
-    /// What it may deliver: what was granted, and what was asked for since.
+    /// The QoS at which it may deliver: those granted, and those asked for since.
     qos: Vec<QoS>,
 }
 
 impl Resubscriber {
-    /// `index` tells two of them apart.
+    /// Makes a client; `index` tells clients apart.
     pub(crate) fn new(index: u32, version: ProtocolVersion, random: &Random) -> Self {
         let id = format!("resubscriber-{index}");
         Self {
@@ -56,7 +56,7 @@ impl Resubscriber {
         }
     }
 
-    /// Asks and waits for answers until the Network Connection ends.
+    /// Sends requests and waits for answers until the Network Connection ends.
     pub(crate) fn run(&mut self, round: &Round) -> Result<(), Gone> {
         self.client.connect(round)?;
         self.requests.clear();
@@ -90,7 +90,7 @@ impl Resubscriber {
             }
             Some(number) if self.random.once_in(5) => self.subscribe(number, qos),
             _ => {
-                // Numbers of several clients are disjoint.
+                // The numbers of different clients are disjoint.
                 let number = self.next * 16 + self.index;
                 self.next += 1;
                 self.subscribe(number, qos);
@@ -105,7 +105,7 @@ impl Resubscriber {
         self.filters.entry(number).or_insert(unknown).qos.push(qos);
     }
 
-    /// Each fourth one is shared.
+    /// Returns the text of a filter; every fourth one is shared.
     fn text(&self, number: u32) -> String {
         let key = Key::new(Kind::Probe, number, 0);
         let is_shared = (number / 16).is_multiple_of(4);
@@ -128,13 +128,13 @@ impl Resubscriber {
         Ok(())
     }
 
-    /// The filters that must be there.
+    /// Returns the filters that must be there.
     pub(crate) fn promised(&self) -> impl Iterator<Item = u32> {
         let promised = self.filters.iter().filter(|(_, filter)| filter.acknowledged.is_some());
         promised.map(|(number, _)| *number)
     }
 
-    /// Takes what was published to its filters until all of it is there.
+    /// Receives what was published to its filters until all of it has arrived.
     pub(crate) fn drain(&mut self, round: &Round) -> Result<(), Gone> {
         const QUIET_MAX: Duration = Duration::from_secs(8);
         self.client.connect(round)?;
@@ -164,7 +164,7 @@ impl Resubscriber {
         Ok(())
     }
 
-    /// What is known of the filter that a message was for.
+    /// Returns what is known about the filter that a message was for.
     pub(crate) fn describe(&self, key: Key) -> String {
         let filter = self.filters.get(&key.index);
         format!("{} has {}: {filter:?}", self.client.id, self.text(key.index))

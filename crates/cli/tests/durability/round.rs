@@ -1,5 +1,5 @@
 //! One life of the broker, as its clients see it: where it is, whether it is over, and where to
-//! write down what is wrong.
+//! report what is wrong.
 
 use std::collections::BTreeMap;
 use std::net::{Shutdown, TcpStream};
@@ -23,13 +23,13 @@ pub(crate) struct Round {
     pub(crate) findings: Arc<Findings>,
     began: Instant,
     is_over: AtomicBool,
-    /// Microseconds until the first client was answered; `u64::MAX`: none was.
+    /// Microseconds until the first client was answered; `u64::MAX`: none was yet.
     first_answer: AtomicU64,
     ready: AtomicUsize,
     streams: Mutex<Vec<TcpStream>>,
 }
 
-/// What is wrong, all of it.
+/// Everything that is wrong.
 #[derive(Debug, Default)]
 pub(crate) struct Findings(Mutex<BTreeMap<Fault, Vec<Finding>>>);
 
@@ -37,11 +37,11 @@ pub(crate) struct Findings(Mutex<BTreeMap<Fault, Vec<Finding>>>);
 #[derive(Debug)]
 struct Finding {
     text: String,
-    /// The message that it is about.
+    /// The message concerned.
     key: Option<Key>,
 }
 
-/// The ways to be wrong.
+/// What can be wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Fault {
     Lost,
@@ -75,30 +75,30 @@ impl Round {
         Moment { round: self.number, micros }
     }
 
-    /// A client has got its CONNACK.
+    /// Notes that a client has received its CONNACK.
     pub(crate) fn note_answer(&self) {
         let micros = self.began.elapsed().as_micros() as u64;
         self.first_answer.fetch_min(micros, Ordering::SeqCst);
     }
 
-    /// From the beginning until the first CONNACK.
+    /// Returns the time from the beginning until the first CONNACK.
     pub(crate) fn first_answer(&self) -> Option<Duration> {
         let micros = self.first_answer.load(Ordering::SeqCst);
         (micros < u64::MAX).then(|| Duration::from_micros(micros))
     }
 
-    /// A client has connected and everything is as its part of the round needs it.
+    /// Notes that a client is connected and ready for its part of the round.
     pub(crate) fn note_ready(&self) {
         self.ready.fetch_add(1, Ordering::SeqCst);
     }
 
-    /// Waits until so many clients are ready.
+    /// Waits until this many clients are ready.
     pub(crate) fn wait_until_ready(&self, clients: usize) {
         self.wait_until(|| self.ready.load(Ordering::SeqCst) >= clients);
     }
 
-    /// Waits for something, but not for ever, and not if anything is wrong: who has failed has said
-    /// so.
+    /// Waits until a condition holds, but not forever, and not if anything is wrong: a client that
+    /// has failed has reported it.
     pub(crate) fn wait_until(&self, is_so: impl Fn() -> bool) {
         let deadline = Instant::now() + PATIENCE;
         while !is_so() && self.findings.is_empty() && Instant::now() < deadline {
@@ -106,7 +106,7 @@ impl Round {
         }
     }
 
-    /// From now on a Network Connection may end.
+    /// Allows Network Connections to end from now on.
     pub(crate) fn end(&self) {
         self.is_over.store(true, Ordering::SeqCst);
     }
@@ -115,7 +115,7 @@ impl Round {
         self.is_over.load(Ordering::SeqCst)
     }
 
-    /// Remembers a Network Connection, for [`Round::cut`].
+    /// Registers a Network Connection for [`Round::cut`].
     pub(crate) fn enter(&self, connection: &Connection) -> Result<(), Gone> {
         let stream = connection.stream()?;
         self.streams.lock().unwrap().push(stream);
@@ -129,7 +129,7 @@ impl Round {
         }
     }
 
-    /// Takes down how a client's part of the round has ended.
+    /// Notes how a client's part of the round has ended.
     pub(crate) fn conclude(&self, client_id: &str, end: Result<(), Gone>) {
         let text = match end {
             Ok(()) => return,
@@ -144,7 +144,7 @@ impl Round {
         self.find_about(None, fault, text);
     }
 
-    /// Something is wrong with a message.
+    /// Reports that something is wrong with a message.
     pub(crate) fn find_about(&self, key: Option<Key>, fault: Fault, text: &str) {
         let Moment { round, micros } = self.now();
         let milliseconds = f64::from(micros) / 1000.0;
@@ -163,8 +163,8 @@ impl Findings {
         self.0.lock().unwrap().get(&fault).map_or(0, Vec::len)
     }
 
-    /// All of them, the first ones of each kind in full, with what `publisher` knows of the
-    /// message.
+    /// Returns all findings, the first ones of each kind in full, with what `publisher` knows about
+    /// the message.
     pub(crate) fn describe(&self, publisher: impl Fn(Key) -> String) -> String {
         const IN_FULL: usize = 4;
         let mut text = String::new();

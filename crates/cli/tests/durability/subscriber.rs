@@ -1,5 +1,5 @@
-//! Subscribers: those who are always there, those who come seldom, and those who share a
-//! subscription. Each keeps a book of what it has got and notices at once what comes twice.
+//! Subscribers: some are always there, some come seldom, and some share a subscription. Each keeps
+//! a book of what it has got, and notices a duplicate at once.
 
 use std::collections::HashSet;
 use std::num::NonZeroU16;
@@ -15,13 +15,13 @@ use crate::message::{Key, Kind};
 use crate::publisher::PublisherQoS;
 use crate::round::{Fault, PATIENCE, Round};
 
-/// How long nothing may come while something is missing.
+/// How long a subscriber waits without any message while something is missing.
 const QUIET_MAX: Duration = Duration::from_secs(8);
 
-/// What has to come still; shared by the members of a shared subscription.
+/// What has yet to arrive; the members of a shared subscription have it in common.
 pub(crate) type Missing = Arc<Mutex<HashSet<Key>>>;
 
-/// What a subscriber is.
+/// The part that a subscriber plays.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Part {
     pub(crate) name: &'static str,
@@ -29,19 +29,19 @@ pub(crate) struct Part {
     pub(crate) qos: QoS,
     pub(crate) wants: Wants,
     pub(crate) presence: Presence,
-    /// Its Receive Maximum (5.0); 0: as large as can be.
+    /// Its Receive Maximum (MQTT 5.0); 0: the largest possible.
     pub(crate) receive_maximum: u16,
     pub(crate) is_slow: bool,
-    /// The ShareName, if it shares.
+    /// The ShareName, if it is a member of a shared subscription.
     pub(crate) share: Option<&'static str>,
 }
 
-/// Which messages it subscribes to.
+/// The messages to which it subscribes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Wants {
-    /// Of all publishers.
+    /// Those of all publishers.
     All(&'static str),
-    /// Of this one.
+    /// Those of this publisher.
     Publisher(u32),
     Wills,
 }
@@ -52,7 +52,7 @@ pub(crate) enum Presence {
     Always,
     /// In every n-th round.
     EveryNth(u32),
-    /// In half of them.
+    /// In half of the rounds.
     Sometimes,
 }
 
@@ -60,20 +60,20 @@ pub(crate) enum Presence {
 pub(crate) struct Subscriber {
     pub(crate) part: Part,
     pub(crate) client: Client,
-    /// By publisher, or for wills just one.
+    /// One book for each publisher; only one in total for Will Messages.
     books: Vec<Book>,
     pub(crate) missing: Missing,
     slowness: Option<Random>,
-    /// All messages that it got, with those that came twice as they may.
+    /// How many messages it got, including allowed duplicates.
     pub(crate) deliveries: u64,
 }
 
-/// What came of one publisher.
+/// What arrived from one publisher.
 #[derive(Clone, Debug, Default)]
 struct Book {
-    /// By number, from 0.
+    /// How often each message arrived, by number, from 0.
     times: Vec<u8>,
-    /// The last one of QoS 2.
+    /// The last message of QoS 2.
     last: u32,
 }
 
@@ -125,11 +125,11 @@ impl Subscriber {
         self.client.connect(round)?;
         self.client.subscribe_and_wait(&self.part.filter(), self.part.qos, round)?;
         round.note_ready();
-        // Nothing comes; the end does.
+        // Nothing arrives but the end of the connection.
         self.client.next(Instant::now() + PATIENCE, round).map(|_| ())
     }
 
-    /// Takes what comes until the Network Connection ends.
+    /// Receives messages until the Network Connection ends.
     pub(crate) fn run(&mut self, round: &Round, publishers: &Rules) -> Result<(), Gone> {
         self.client.slowness = self.slowness.clone();
         self.client.connect(round)?;
@@ -140,7 +140,7 @@ impl Subscriber {
         }
     }
 
-    /// Takes what comes until nothing is missing, and leaves.
+    /// Receives messages until nothing is missing, and disconnects.
     pub(crate) fn drain(&mut self, round: &Round, publishers: &Rules) -> Result<(), Gone> {
         self.client.slowness = None;
         self.client.connect(round)?;
@@ -153,7 +153,7 @@ impl Subscriber {
             }
             self.note(&happened, round, publishers);
         }
-        // The broker has read everything else of this client before this.
+        // When this is answered, the broker has read everything that this client sent before.
         self.client.ping();
         loop {
             match self.client.next(Instant::now() + PATIENCE, round)? {
@@ -213,20 +213,20 @@ impl Subscriber {
         book.last = book.last.max(key.number);
     }
 
-    /// How often this message came.
+    /// Returns how often this message arrived.
     pub(crate) fn times(&self, key: Key) -> u32 {
         let (book, place) = place_of(key);
         self.books[book].times.get(place).copied().unwrap_or(0).into()
     }
 
-    /// What the client has seen of a message.
+    /// Returns what the client has seen of a message.
     pub(crate) fn describe(&self, key: Key) -> String {
         format!("  {}:\n{}", self.client.id, self.client.trace.describe(key))
     }
 }
 
-/// In which book a message stands, and where. Wills come one of each topic, and topics in no
-/// order.
+/// Returns a message's book and its place there. There is one Will Message for each topic, and
+/// topics are in no order.
 fn place_of(key: Key) -> (usize, usize) {
     match key.kind {
         Kind::Will => (0, key.index as usize),
@@ -234,10 +234,10 @@ fn place_of(key: Key) -> (usize, usize) {
     }
 }
 
-/// At which QoS messages are published.
+/// The QoS at which messages are published.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Rules {
-    /// By publisher.
+    /// The QoS of each publisher.
     pub(crate) publishers: Vec<PublisherQoS>,
 }
 

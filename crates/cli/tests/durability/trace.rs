@@ -12,20 +12,20 @@ pub(crate) struct Moment {
     pub(crate) micros: u32,
 }
 
-/// What happened. Packets of one message are found by its Packet Identifier.
+/// What happened. The packets of a message are found by its Packet Identifier.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Event {
     Connected,
     ConnectedAnew,
     Gone,
-    // The flow of a message of its own.
+    // The flow of a message that the client publishes.
     PublishSent,
     PublishSentAgain,
     PubAckReceived,
     PubRecReceived,
     PubRelSent,
     PubCompReceived,
-    // The flow of a message that it gets.
+    // The flow of a message that the client receives.
     PublishReceived,
     PublishReceivedWithDup,
     PublishOfUnreleasedReceived,
@@ -47,7 +47,7 @@ struct Entry {
 #[derive(Debug, Default)]
 pub(crate) struct Trace {
     entries: Vec<Entry>,
-    /// What came before the last [`Trace::forget`].
+    /// What happened before the last [`Trace::forget`].
     earlier: Vec<Entry>,
 }
 
@@ -59,13 +59,13 @@ impl Trace {
         self.entries.push(Entry { at, event, packet_id, key });
     }
 
-    /// All is well so far: what was forgotten before is not needed any more.
+    /// Notes that all is well so far: what happened before the previous call is no longer needed.
     pub(crate) fn forget(&mut self) {
         self.earlier = std::mem::take(&mut self.entries);
     }
 
-    /// Everything that belongs to a message: its packets, those with the same Packet Identifiers in
-    /// the same rounds, and how its client came and went meanwhile.
+    /// Returns everything that belongs to a message: its packets, those with the same Packet
+    /// Identifiers in the same rounds, and how its client connected and left meanwhile.
     pub(crate) fn describe(&self, key: Key) -> String {
         let all = || self.earlier.iter().chain(&self.entries);
         let own = || all().filter(|entry| entry.key == Some(key));
@@ -96,7 +96,7 @@ impl Trace {
 }
 
 impl Entry {
-    /// Whether it belongs to a message that the client has published.
+    /// Returns whether it belongs to a message that the client publishes.
     fn is_own(&self) -> bool {
         use Event as E;
         matches!(

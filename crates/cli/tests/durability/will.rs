@@ -1,5 +1,6 @@
-//! Wills: in each round a client connects with one and is there when the end comes. Its SUBACK says
-//! that Session and will are durable, so the will is due when the broker is back.
+//! Will Messages: in each round a client connects with one and stays until the end. Its SUBACK says
+//! that the Session and the Will Message are durable, so the Will Message is due when the broker is
+//! back.
 
 use std::time::Instant;
 
@@ -10,22 +11,22 @@ use crate::common::wire::Gone;
 use crate::message::{Key, Kind};
 use crate::round::{PATIENCE, Round};
 
-/// The will of a round.
+/// Returns the Will Message of a round.
 pub(crate) fn key_of(round: u32) -> Key {
     Key::new(Kind::Will, round, 1)
 }
 
-/// At which QoS the will of this round is published.
+/// Returns the QoS at which the Will Message of this round is published.
 pub(crate) fn qos_of(round: u32) -> QoS {
     if round.is_multiple_of(2) { QoS::ExactlyOnce } else { QoS::AtLeastOnce }
 }
 
-/// Whether the will of this round is retained.
+/// Returns whether the Will Message of this round is retained.
 pub(crate) fn is_retained(round: u32) -> bool {
     round.is_multiple_of(3)
 }
 
-/// A client with a will, for one round.
+/// A client with a Will Message, for one round.
 pub(crate) struct Mortal {
     pub(crate) client: Client,
 }

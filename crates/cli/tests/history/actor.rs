@@ -13,12 +13,12 @@ use crate::habits::{Leaving, PublishPlan};
 use crate::history::What;
 use crate::scene::Phase;
 
-/// A Client that has a life.
+/// A Client that acts on its own.
 pub(crate) struct Actor {
     device: Device,
-    /// When each of its plans is due.
+    /// When the next burst of each of its plans is due.
     bursts: Vec<Instant>,
-    /// When it stops reading next.
+    /// When it next stops reading.
     next_rest: Instant,
 }
 
@@ -56,7 +56,7 @@ impl Actor {
         }
     }
 
-    /// One Network Connection, from its beginning to its end, and the time after it.
+    /// Lives through one Network Connection, from its beginning to its end, and the time after it.
     fn appear(&mut self) {
         let connected = self.be_connected();
         let stays = millis(&mut self.device.random, self.device.habits.stays_ms);
@@ -68,7 +68,7 @@ impl Actor {
             return;
         }
         if was_ended {
-            // Half of them come back at once.
+            // Half of the Clients come back at once.
             if self.device.random.once_in(2) {
                 self.stay_away();
             }
@@ -106,7 +106,7 @@ impl Actor {
         }
     }
 
-    /// What comes of a Network Connection that has ended without its Client.
+    /// Handles the end of a Network Connection that the Client did not end itself.
     fn conclude(&mut self, done: Result<(), Gone>) {
         match done {
             Ok(()) => (),
@@ -126,7 +126,7 @@ impl Actor {
             self.rest();
             let soon = Instant::now() + Duration::from_millis(10);
             let next = self.bursts.iter().min().copied().unwrap_or(end).min(end).min(soon);
-            // Something to wait for, or nobody would read.
+            // Always wait for a moment: otherwise nobody would read.
             self.device.step(next.max(Instant::now() + Duration::from_micros(200)))?;
         }
         Ok(())
@@ -159,7 +159,7 @@ impl Actor {
         if churns == 0 {
             return self.subscribe_missing();
         }
-        // Some turns without a subscription, too.
+        // For some turns it goes without a subscription.
         if self.device.random.once_in(churns) {
             self.subscribe_missing();
         } else if self.device.random.once_in(2 * churns) {
@@ -202,8 +202,8 @@ impl Actor {
         let (min, max) = plan.bytes;
         let clears = plan.retain && random.once_in(6);
         let topic = random.below(plan.topics);
-        // A message sent again at QoS 1 may come behind a later one at QoS 2: a topic that is
-        // retained keeps to one of them, so that its last message is known.
+        // A message sent again at QoS 1 may arrive after a later one at QoS 2. So a retained topic
+        // keeps to one QoS, which makes its last message known.
         let qos = if plan.retain { topic } else { random.below(u64::MAX) };
         let qos = plan.qos[(qos % plan.qos.len() as u64) as usize];
         let expiry = plan.expiries[random.below(plan.expiries.len() as u64) as usize];
@@ -232,7 +232,7 @@ impl Actor {
         self.next_rest = Instant::now() + self.device.random.micros(500_000, 4_000_000);
     }
 
-    /// Finishes what is under way and takes what is its own, until all is over.
+    /// Completes what is under way and receives what is due to it, until all is over.
     fn settle(&mut self) {
         let stays_away = self.device.habits.may_stay_away
             && self.device.link.is_none()

@@ -1,5 +1,5 @@
-//! How a Client connects, resumes its Session or begins a new one, and takes it over from a Network
-//! Connection that it still has.
+//! How a Client connects, resumes its Session or begins a new one, and takes its Session over from
+//! a Network Connection that it still has.
 
 use std::num::NonZeroU16;
 use std::time::{Duration, Instant};
@@ -17,17 +17,17 @@ use crate::history::{
 use crate::payload;
 use crate::scene::Phase;
 
-/// How long an answer may take, stops and stalls included.
+/// How long an answer may take, including stops and stalls.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 impl Device {
-    /// Connects; with a Network Connection there already, takes the Session over from it.
+    /// Connects; if there is a Network Connection already, takes the Session over from it.
     pub(crate) fn connect(&mut self) -> Result<(), Gone> {
         let mut wire = wire::Connection::open(self.scene.port, self.habits.version)?;
         let resets = self.scene.phase() == Phase::Chaos
             && self.habits.clean_one_in > 0
             && self.random.once_in(self.habits.clean_one_in);
-        // A DISCONNECT is not acknowledged: who has ended its Session with one says so again.
+        // A DISCONNECT is not acknowledged: a Client that ended its Session with one says so again.
         let may_return = self.left_for_good.is_some_and(|left| self.is_explained(left));
         let is_clean = self.habits.is_clean || self.wants_clean || resets || may_return;
         let will = self.draw_up_will();
@@ -43,7 +43,7 @@ impl Device {
         let old = self.link.take().map(|link| self.hand_over(link, asked));
         let answer = self.await_connack(&mut wire, number);
         let session_present = match answer {
-            // MQTT 3.1 has no Session Present: its Clients go on with what they have.
+            // MQTT 3.1 has no Session Present: its Clients continue with what they have.
             Ok(_) if self.habits.version == ProtocolVersion::V3_1 => self.session.is_some(),
             Ok(session_present) => session_present,
             Err(gone) => {
@@ -59,7 +59,7 @@ impl Device {
         old.map_or(Ok(()), |old| self.expect_end(old))
     }
 
-    /// A CONNECT was not answered: the Session may have come to its end, and a new one begun.
+    /// Gives up an unanswered CONNECT: the Session may have ended, and a new one may have begun.
     fn give_up(&mut self, number: ConnectionId) {
         let now = self.now();
         self.scene.history.lock().connections[number].end = Some((End::ByBroker, now));
@@ -180,7 +180,7 @@ impl Device {
         }
     }
 
-    /// Whether the broker has ended, or was about to, at any moment since.
+    /// Returns whether the broker has ended, or was about to, at any moment since then.
     pub(crate) fn is_explained(&self, since: Micros) -> bool {
         let ends = |kind| matches!(kind, OutageKind::Kill | OutageKind::Term);
         self.scene.history.lock().was_out(since, self.now(), ends)
@@ -217,7 +217,7 @@ impl Device {
         if let Some(session) = &self.session {
             let mut tables = self.scene.history.lock();
             tables.connections[number].session = Some(session.number);
-            // Before MQTT 3.1.1 a CONNACK does not say whether it is there.
+            // Before MQTT 3.1.1 a CONNACK does not say whether the Session is present.
             if session_present && self.habits.version != ProtocolVersion::V3_1 {
                 tables.promise(session.number, Some(number), now);
             }
@@ -232,7 +232,7 @@ impl Device {
         }
     }
 
-    /// The Session is over, as far as its Client knows.
+    /// Ends the Session, as far as the Client knows.
     pub(crate) fn end_session(&mut self, at: Micros) {
         if let Some(session) = self.session.take() {
             let mut tables = self.scene.history.lock();
@@ -241,7 +241,7 @@ impl Device {
         }
     }
 
-    /// Everything that is under way goes once more, in its order [MQTT-4.4.0-1] [MQTT-4.6.0-1].
+    /// Sends everything that is under way again, in order [MQTT-4.4.0-1] [MQTT-4.6.0-1].
     fn send_again(&mut self) {
         let session = self.session.as_mut().expect("it is resumed");
         let mut outgoing = std::mem::take(&mut session.outgoing);
@@ -261,7 +261,7 @@ impl Device {
         link
     }
 
-    /// The broker closes the Network Connection that was taken over [MQTT-3.1.4-3].
+    /// Expects the broker to close the Network Connection that was taken over [MQTT-3.1.4-3].
     fn expect_end(&mut self, mut old: Link) -> Result<(), Gone> {
         let deadline = Instant::now() + PATIENCE;
         loop {

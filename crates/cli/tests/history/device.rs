@@ -1,7 +1,7 @@
-//! A Client that does what the specification asks for, also across the ends of its Network
-//! Connections and of the broker, and writes down what it does and sees. What it wants is decided
-//! elsewhere (`actor`); what it gets is judged elsewhere (`check`), but for what only concerns
-//! itself: answers to nothing, Packet Identifiers in use, a Session that is there or is not.
+//! A Client that does what the specification requires, also across the ends of its Network
+//! Connections and of the broker, and records what it does and sees. What it wants is decided
+//! elsewhere (`actor`). What it gets is judged elsewhere (`check`), except what concerns only
+//! itself: answers to nothing, Packet Identifiers in use, a Session that is present or not.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::num::{NonZeroU16, NonZeroU32};
@@ -30,13 +30,13 @@ pub(crate) struct Device {
     pub(crate) random: Random,
     pub(crate) link: Option<Link>,
     pub(crate) session: Option<State>,
-    /// It has asked for Clean Start and was not answered.
+    /// Whether it has asked for Clean Start and was not answered.
     pub(crate) wants_clean: bool,
-    /// A CONNECT was not answered since the last one that was.
+    /// Whether a CONNECT has gone unanswered since the last one that was answered.
     pub(crate) was_unanswered: bool,
-    /// When it has sent a DISCONNECT that ends its Session, and has seen the broker close.
+    /// When it sent a DISCONNECT that ends its Session and saw the broker close the connection.
     pub(crate) left_for_good: Option<Micros>,
-    /// When the last Network Connection ended, at the earliest as far as the broker can know.
+    /// When the last Network Connection ended: the earliest time that the broker can know of.
     pub(crate) offline: Option<Micros>,
 }
 
@@ -44,35 +44,35 @@ pub(crate) struct Device {
 pub(crate) struct Link {
     pub(crate) wire: wire::Connection,
     pub(crate) number: ConnectionId,
-    /// PUBLISH packets of QoS 1 and 2 that came and are not acknowledged to their end.
+    /// PUBLISH packets of QoS 1 and 2 that have arrived and whose exchange is not complete.
     pub(crate) receiving: HashSet<u16>,
     /// Acknowledgements that it owes, in order.
     pub(crate) owed: VecDeque<(PacketType, u16, Option<MessageId>)>,
-    /// Until then it withholds them.
+    /// Until when it withholds them.
     pub(crate) hold_until: Micros,
     pub(crate) aliases: HashMap<u16, String>,
-    /// Topics that the broker knows by an alias.
+    /// Topics for which the broker has learned an alias.
     pub(crate) known: HashMap<String, u16>,
     pub(crate) request: Option<Request>,
     last_sent: Instant,
     pub(crate) pings: u32,
 }
 
-/// SUBSCRIBE or UNSUBSCRIBE under way.
+/// A SUBSCRIBE or UNSUBSCRIBE under way.
 pub(crate) struct Request {
     pub(crate) packet_id: u16,
     pub(crate) filter: String,
 }
 
-/// Session State.
+/// The Session State.
 pub(crate) struct State {
     pub(crate) number: SessionId,
     pub(crate) outgoing: VecDeque<Sent>,
     /// QoS 2 Packet Identifiers that wait for PUBREL.
     pub(crate) unreleased: HashMap<u16, MessageId>,
-    /// Under which anything of QoS 2 has ever come.
+    /// All Packet Identifiers under which a QoS 2 message has ever arrived.
     pub(crate) used: HashSet<u16>,
-    /// Places in the history's table of subscriptions.
+    /// Indexes into the history's table of subscriptions.
     pub(crate) subscriptions: HashMap<String, usize>,
     pub(crate) last_packet_id: u16,
 }
@@ -81,7 +81,7 @@ pub(crate) struct State {
 pub(crate) struct Sent {
     pub(crate) packet_id: u16,
     pub(crate) message: MessageId,
-    /// With `$delayed`.
+    /// The topic, with `$delayed`.
     pub(crate) topic: String,
     pub(crate) qos: QoS,
     pub(crate) is_received: bool,
@@ -281,7 +281,7 @@ impl Device {
         link.request = Some(Request { packet_id, filter: filter.to_owned() });
     }
 
-    /// Says goodbye, with or without the Will Message.
+    /// Disconnects, with or without the Will Message.
     pub(crate) fn disconnect(&mut self, code: ReasonCode) {
         let Some(mut link) = self.link.take() else {
             return;
@@ -296,7 +296,7 @@ impl Device {
         }
     }
 
-    /// Says goodbye, and ends the Session with it.
+    /// Disconnects and thereby ends the Session.
     pub(crate) fn leave_for_good(&mut self) {
         let Some(mut link) = self.link.take() else {
             return;
@@ -317,7 +317,7 @@ impl Device {
         self.scene.offer();
     }
 
-    /// Closes the socket, in the midst of a packet or between two.
+    /// Closes the socket, in the middle of a packet or between two.
     pub(crate) fn cut(&mut self, is_inside: bool) {
         let Some(mut link) = self.link.take() else {
             return;
@@ -343,7 +343,8 @@ impl Device {
         }
     }
 
-    /// The Network Connection is over, from now on at the earliest.
+    /// Notes that the Network Connection is over: since now or, if the broker ended it, since the
+    /// broker began to end.
     pub(crate) fn lose(&mut self, number: ConnectionId, end: End) {
         let now = self.now();
         let earliest = {
@@ -363,7 +364,7 @@ impl Device {
         }
     }
 
-    /// Keeps the Network Connection alive.
+    /// Sends a PINGREQ if that is due to keep the Network Connection alive.
     pub(crate) fn ping_if_due(&mut self) {
         let period = Duration::from_secs(u64::from(self.habits.keep_alive_seconds)) / 3;
         let is_due = |link: &Link| !period.is_zero() && link.last_sent.elapsed() >= period;
@@ -414,7 +415,7 @@ impl State {
         }
     }
 
-    /// Low ones, so that each is used again soon.
+    /// Returns a low Packet Identifier, so that each is reused soon.
     fn next_packet_id(&mut self, link: &Link) -> u16 {
         let is_used = |id: u16| {
             self.outgoing.iter().any(|sent| sent.packet_id == id)

@@ -23,13 +23,13 @@ use crate::scene::{Phase, Scene};
 
 /// How long everything may take to settle.
 const SETTLING_MAX: Duration = Duration::from_secs(40);
-/// How long nothing may come while something is missing.
+/// How long to wait without any message while something is missing.
 const QUIET_MAX: Duration = Duration::from_secs(12);
-/// Violations of each kind that are told in full, and lines of each.
+/// How many violations of each kind are told in full, and how many lines of each.
 const TOLD: usize = 3;
 const STORY_LINES: usize = 60;
 
-/// A queue takes what comes while its Client is away, but has no room for what has expired.
+/// Queues hold what arrives while a Client is away, but have no room for expired messages.
 const SETTINGS: &[(&str, &str)] =
     &[("MIDGE_LIMITS_QUEUE_BYTES_MAX", "4000000"), ("MIDGE_LIMITS_RECEIVE_MAXIMUM", "60")];
 
@@ -43,7 +43,7 @@ pub(crate) struct Epoch {
     random: Random,
 }
 
-/// What an epoch came to, or several.
+/// The results of one or several epochs.
 #[derive(Debug, Default)]
 pub(crate) struct Summary {
     label: String,
@@ -57,7 +57,7 @@ pub(crate) struct Summary {
 impl Epoch {
     pub(crate) fn new(seed: u64, chaos: Duration, is_long: bool) -> Self {
         let mut random = Random::new(seed).fork("epoch");
-        // One after the other has other ones, so that a few come to all of them.
+        // Successive epochs differ in these, so that a few of them cover all values.
         let workers = [1, 2, 4][(seed / 2 % 3) as usize];
         let pace_ms = [8, 0, 50][(seed % 3) as usize];
         let mood = Mood::ALL[(seed % 4) as usize];
@@ -66,7 +66,7 @@ impl Epoch {
         Self { seed, chaos, workers, pace_ms, mood, cast, random }
     }
 
-    /// Plays it; panics with all that is known if anything is wrong.
+    /// Plays the epoch; panics with everything that is known if anything is wrong.
     pub(crate) fn play(mut self) -> Summary {
         let mut home = Home::new(Keeping::Data, self.workers, &[], &mut self.random);
         home.settings = SETTINGS.to_vec();
@@ -108,7 +108,7 @@ impl Epoch {
         self.summary(&tables)
     }
 
-    /// Until nobody waits for an answer and nothing is missing, or it takes too long.
+    /// Waits until nobody waits for an answer and nothing is missing, or until it takes too long.
     fn settle(&self, scene: &Scene) {
         let began = Instant::now();
         let mut last = (0, Instant::now());
@@ -162,7 +162,7 @@ impl Epoch {
         }
     }
 
-    /// Tells everything and panics, if anything is wrong.
+    /// Prints everything and panics, if anything is wrong.
     fn conclude(&self, tables: &Tables, directory: &std::path::Path) {
         let violations = &tables.violations;
         if violations.is_empty() {
@@ -193,7 +193,7 @@ impl Epoch {
     }
 }
 
-/// Lets everybody go home, also if the play stops before its end.
+/// Ends the scene for everybody, also if the play stops early.
 struct EndOfScene<'a>(&'a Scene);
 
 impl Drop for EndOfScene<'_> {
@@ -228,7 +228,7 @@ fn wait_until(patience: Duration, is_so: impl Fn() -> bool) {
     }
 }
 
-/// A new subscriber takes what is retained; also gives when it asked.
+/// Connects a new subscriber that receives the retained messages; also returns when it asked.
 fn look_at_retained(scene: &Arc<Scene>) -> (Found, u64) {
     let habits = habits::inspector();
     let client = {

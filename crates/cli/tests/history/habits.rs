@@ -1,4 +1,4 @@
-//! Who takes part, and what everybody is like: a table, with small changes that the seed makes.
+//! Who takes part, and how they behave: a table, with small changes that the seed makes.
 
 use midge_codec::ProtocolVersion::{self, V3_1, V3_1_1, V5};
 use midge_codec::{QoS, SubscriptionOptions};
@@ -9,46 +9,46 @@ const QOS_0: QoS = QoS::AtMostOnce;
 const QOS_1: QoS = QoS::AtLeastOnce;
 const QOS_2: QoS = QoS::ExactlyOnce;
 
-/// What a Session of MQTT 3 lives, and one of MQTT 5 that is to last.
+/// The lifetime in seconds of a Session of MQTT 3, and of a lasting one of MQTT 5.
 const LONG: u32 = 3600;
 
-/// What a Client is like.
+/// How a Client behaves.
 #[derive(Clone, Debug)]
 pub(crate) struct Habits {
     pub(crate) id: String,
     pub(crate) version: ProtocolVersion,
-    /// It always asks for Clean Start.
+    /// Whether it always asks for Clean Start.
     pub(crate) is_clean: bool,
-    /// 0: its Session ends with the Network Connection.
+    /// The lifetime of its Session; 0: it ends with the Network Connection.
     pub(crate) expiry_seconds: u32,
-    /// It resets its Session once in so many times; 0: never.
+    /// It resets its Session one time in this many; 0: never.
     pub(crate) clean_one_in: u64,
-    /// 0: as large as can be.
+    /// Its Receive Maximum; 0: the largest possible.
     pub(crate) receive_maximum: u16,
-    /// It allows topic aliases, and gives its subscriptions an identifier.
+    /// Whether it allows Topic Aliases, and gives its subscriptions an identifier.
     pub(crate) takes_aliases: bool,
     pub(crate) keep_alive_seconds: u16,
     pub(crate) will: Option<WillPlan>,
     pub(crate) filters: Vec<(&'static str, SubscriptionOptions)>,
-    /// It gives a subscription up, and takes it again later, once in so many turns; 0: never.
+    /// In one of this many turns it gives up a subscription, which it takes again later; 0: never.
     pub(crate) churns_one_in: u64,
     pub(crate) publishes: Vec<PublishPlan>,
-    /// It withholds acknowledgements for a while once in so many times; 0: never.
+    /// It withholds acknowledgements for a while one time in this many; 0: never.
     pub(crate) withholds_one_in: u64,
-    /// It stops reading from time to time.
+    /// Whether it stops reading from time to time.
     pub(crate) is_lazy: bool,
-    /// How long it stays connected, and away, in milliseconds.
+    /// How long it stays connected, and how long away, in milliseconds.
     pub(crate) stays_ms: (u64, u64),
     pub(crate) away_ms: (u64, u64),
     pub(crate) leaves: &'static [Leaving],
-    /// It may be away when everything settles.
+    /// Whether it may be away when everything settles.
     pub(crate) may_stay_away: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct WillPlan {
     pub(crate) qos: QoS,
-    /// 0: no delay.
+    /// The longest Will Delay Interval; 0: no delay.
     pub(crate) delay_seconds_max: u32,
 }
 
@@ -64,15 +64,15 @@ pub(crate) enum Leaving {
     ForGood,
 }
 
-/// What a Client publishes. Topics: `KIND/CLIENT/NUMBER`.
+/// What a Client publishes, on topics of the form `KIND/CLIENT/NUMBER`.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct PublishPlan {
     pub(crate) kind: &'static str,
     pub(crate) topics: u64,
     pub(crate) qos: &'static [QoS],
-    /// Messages of QoS 1 and 2 under way at most.
+    /// The most messages of QoS 1 and 2 under way.
     pub(crate) window: usize,
-    /// Between two bursts, and messages in one at most.
+    /// The pause between two bursts, and the most messages in a burst.
     pub(crate) pause_ms: (u64, u64),
     pub(crate) burst: u64,
     pub(crate) retain: bool,
@@ -134,7 +134,7 @@ impl Habits {
         self.version == V5
     }
 
-    /// Whether it takes at once what comes, so that times mean something.
+    /// Returns whether it handles at once what arrives, so that times mean something.
     pub(crate) fn is_prompt(&self) -> bool {
         !self.is_lazy && self.withholds_one_in == 0 && self.receive_maximum == 0
     }
@@ -158,7 +158,7 @@ impl Habits {
     }
 }
 
-/// Everybody. `is_heavy`: with more traffic than most machines like beside other tests.
+/// Returns all Clients. `is_heavy`: with more traffic than most machines take beside other tests.
 pub(crate) fn cast(random: &mut Random, is_heavy: bool) -> Vec<Habits> {
     let mut cast = publishers(random);
     cast.extend(subscribers());
@@ -171,7 +171,7 @@ pub(crate) fn cast(random: &mut Random, is_heavy: bool) -> Vec<Habits> {
     cast
 }
 
-/// Who looks at what is retained when all is over.
+/// Returns the Client that looks at the retained messages when all is over.
 pub(crate) fn inspector() -> Habits {
     habits("inspector", V5).clean()
 }
@@ -246,7 +246,7 @@ fn subscribers() -> Vec<Habits> {
     ]
 }
 
-/// Those whose Sessions and subscriptions come and go.
+/// Returns Clients whose Sessions and subscriptions come and go.
 fn odd_ones() -> Vec<Habits> {
     let both = &[("t/0/#", QOS_2), ("t/1/#", QOS_2)];
     let mut odd = vec![
@@ -284,7 +284,8 @@ fn odd_ones() -> Vec<Habits> {
     odd
 }
 
-/// Of shared subscriptions: `fixed` is one that loses nothing, because its members' Sessions last.
+/// Returns members of shared subscriptions. The group `fixed` loses nothing, because its members'
+/// Sessions last.
 fn members() -> Vec<Habits> {
     let mut members = Vec::new();
     for (number, version) in [V5, V3_1_1, V5].into_iter().enumerate() {
@@ -301,7 +302,7 @@ fn members() -> Vec<Habits> {
     members
 }
 
-/// Those who leave wills, and their heirs.
+/// Returns Clients with Will Messages, and the Clients that receive these.
 fn testators() -> Vec<Habits> {
     let will = |qos, delay_seconds_max| Some(WillPlan { qos, delay_seconds_max });
     let mortal = |id: &str, version, qos, delay| Habits {

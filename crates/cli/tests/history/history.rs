@@ -1,5 +1,5 @@
 //! The history of a run: what every Client asked for, what it was told, and what was done to the
-//! broker, all with the moment in which it happened. Nothing here judges; see `check`.
+//! broker, each with the moment at which it happened. Nothing here judges; see `check`.
 
 use std::fmt::Write as _;
 use std::sync::{Mutex, MutexGuard};
@@ -9,7 +9,7 @@ use midge_codec::{QoS, ReasonCode, SubscriptionOptions};
 
 /// Microseconds since the run began.
 pub(crate) type Micros = u64;
-/// Places in the tables of [`Tables`].
+/// Indexes into the tables of [`Tables`].
 pub(crate) type ClientId = usize;
 pub(crate) type MessageId = usize;
 pub(crate) type SessionId = usize;
@@ -17,17 +17,17 @@ pub(crate) type ConnectionId = usize;
 
 pub(crate) const SECOND: Micros = 1_000_000;
 
-/// Later than anything.
+/// Later than any moment.
 pub(crate) const FAR: Micros = 1 << 50;
 
-/// Everything that has happened, for all threads.
+/// Everything that has happened, shared by all threads.
 #[derive(Debug)]
 pub(crate) struct History {
     began: Instant,
     tables: Mutex<Tables>,
 }
 
-/// What has happened, in tables. Rows are only added and completed.
+/// Everything that has happened, in tables. Rows are only added and completed.
 #[derive(Debug, Default)]
 pub(crate) struct Tables {
     pub(crate) clients: Vec<Actor>,
@@ -41,11 +41,11 @@ pub(crate) struct Tables {
     pub(crate) violations: Vec<Violation>,
 }
 
-/// A Client, as far as its habits matter to who judges.
+/// A Client, as far as its habits matter to the judgement.
 #[derive(Clone, Debug)]
 pub(crate) struct Actor {
     pub(crate) id: String,
-    /// It takes and acknowledges at once what comes, so that times mean something.
+    /// Whether it handles and acknowledges at once what arrives, so that times mean something.
     pub(crate) is_prompt: bool,
     pub(crate) is_v5: bool,
 }
@@ -55,9 +55,9 @@ pub(crate) struct Actor {
 pub(crate) struct Session {
     pub(crate) client: ClientId,
     pub(crate) expiry_seconds: u32,
-    /// Since when the broker has promised to keep it.
+    /// When the broker first promised to keep it.
     pub(crate) promised: Option<Micros>,
-    /// When it may have ended at the earliest.
+    /// The earliest time at which it may have ended.
     pub(crate) over: Option<Micros>,
 }
 
@@ -69,41 +69,40 @@ pub(crate) struct Connection {
     pub(crate) asked: Micros,
     pub(crate) answered: Option<Micros>,
     pub(crate) is_clean: bool,
-    /// With how much delay its Will Message comes, in seconds.
+    /// Its Will Message, and the delay of that in seconds.
     pub(crate) will: Option<(MessageId, u32)>,
     pub(crate) expiry_seconds: u32,
-    /// When something was acknowledged that makes the Session, with this Will, durable.
+    /// When something was acknowledged that makes the Session, with this Will Message, durable.
     pub(crate) promised: Option<Micros>,
     pub(crate) end: Option<(End, Micros)>,
 }
 
-/// How a Network Connection ended. The moment beside it is the one in which its Client did it or
-/// saw it.
+/// How a Network Connection ended. The moment stored with it is when its Client did or saw that.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum End {
-    /// DISCONNECT without Will Message.
+    /// By a DISCONNECT without Will Message.
     Goodbye,
-    /// Everything else that the Client does: DISCONNECT with Will Message, a cut, a takeover.
+    /// By anything else that the Client does: a DISCONNECT with Will Message, a cut, a takeover.
     Left,
-    /// The broker has ended, or has ended it.
+    /// Because the broker has ended, or has ended it.
     ByBroker,
 }
 
 #[derive(Clone, Debug)]
 pub(crate) struct Message {
     pub(crate) publisher: ClientId,
-    /// What orders it: a Session, or a Network Connection when the Session ends with it.
+    /// What orders it: a Session, or a Network Connection if the Session ends with that.
     pub(crate) line: (Option<SessionId>, ConnectionId),
-    /// As subscribers see it.
+    /// The topic as subscribers see it.
     pub(crate) topic: String,
     pub(crate) qos: QoS,
     pub(crate) retain: bool,
     pub(crate) is_will: bool,
-    /// 0: it takes the retained message away.
+    /// The size of the payload; 0: it removes the retained message.
     pub(crate) payload_bytes: usize,
     pub(crate) expiry_seconds: Option<u32>,
     pub(crate) delay_seconds: u32,
-    /// Each time, DUP included.
+    /// Each time it was sent, DUP included.
     pub(crate) sent: Vec<Micros>,
     pub(crate) acknowledged: Option<Micros>,
 }
@@ -116,7 +115,7 @@ pub(crate) struct Subscription {
     pub(crate) options: SubscriptionOptions,
     pub(crate) asked: Micros,
     pub(crate) granted: Option<Micros>,
-    /// UNSUBSCRIBE was sent, UNSUBACK has come.
+    /// When the UNSUBSCRIBE was sent, and when the UNSUBACK arrived.
     pub(crate) leaving: Option<Micros>,
     pub(crate) gone: Option<Micros>,
 }
@@ -131,7 +130,7 @@ pub(crate) struct Delivery {
     pub(crate) qos: QoS,
     pub(crate) dup: bool,
     pub(crate) retain: bool,
-    /// Its Packet Identifier waits for PUBREL already: no new message.
+    /// Whether its Packet Identifier was already waiting for PUBREL: then it is no new message.
     pub(crate) is_repetition: bool,
     pub(crate) expiry_seconds: Option<u32>,
 }
@@ -146,21 +145,21 @@ pub(crate) struct Outage {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum OutageKind {
-    /// SIGKILL, until the next one accepts connections.
+    /// From a SIGKILL until the next broker accepts connections.
     Kill,
-    /// SIGTERM, likewise.
+    /// From a SIGTERM until the next broker accepts connections.
     Term,
-    /// SIGSTOP, until SIGCONT.
+    /// From a SIGSTOP until the SIGCONT.
     Stop,
-    /// No sync comes to its end.
+    /// No sync completes.
     Stall,
 }
 
-/// A line of the story that a violation tells.
+/// A line in the story of a violation.
 #[derive(Clone, Debug)]
 pub(crate) struct Event {
     pub(crate) at: Micros,
-    /// `None`: the broker.
+    /// The Client; `None`: the broker.
     pub(crate) client: Option<ClientId>,
     pub(crate) message: Option<MessageId>,
     pub(crate) packet_id: u16,
@@ -207,11 +206,11 @@ pub(crate) enum What {
     StopsReading,
     Begins(OutageKind),
     Ends(OutageKind),
-    /// Each sync takes so many milliseconds.
+    /// Each sync takes this many milliseconds.
     Pace(u32),
 }
 
-/// What must not have happened.
+/// Something that must not have happened.
 #[derive(Clone, Debug)]
 pub(crate) struct Violation {
     pub(crate) rule: &'static str,
@@ -234,7 +233,7 @@ impl History {
         self.tables.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
-    /// Writes down what has just happened to a Client, or is about to.
+    /// Records what has just happened to a Client, or is about to.
     pub(crate) fn note(&self, client: ClientId, message: Option<MessageId>, id: u16, what: What) {
         let at = self.now();
         self.lock().note(at, client, message, id, what);
@@ -247,7 +246,7 @@ impl History {
         tables.events.push(Event::of_broker(from, What::Begins(kind)));
     }
 
-    /// Ends the last one of this kind.
+    /// Ends the last outage of this kind.
     pub(crate) fn end_outage(&self, kind: OutageKind) {
         let now = self.now();
         let mut tables = self.lock();
@@ -271,7 +270,7 @@ impl Tables {
         self.events.push(Event { at, client: Some(client), message, packet_id, what });
     }
 
-    /// Takes down something that must not have happened.
+    /// Records something that must not have happened.
     pub(crate) fn find(
         &mut self,
         rule: &'static str,
@@ -284,8 +283,7 @@ impl Tables {
         self.violations.push(Violation { rule, at, text, clients, messages });
     }
 
-    /// Whether the broker was down, stopped or waited for its disk at any moment of this time, in
-    /// a way for which `counts`.
+    /// Returns whether an outage for whose kind `counts` returns true overlaps this interval.
     pub(crate) fn was_out(
         &self,
         from: Micros,
@@ -299,8 +297,8 @@ impl Tables {
         })
     }
 
-    /// For how much of this time the broker could do nothing; intervals that overlap count twice,
-    /// which only excuses more.
+    /// Returns for how much of this interval the broker could do nothing. Overlapping outages count
+    /// twice, which only excuses more.
     pub(crate) fn excused(&self, from: Micros, until: Micros) -> Micros {
         let overlap = |outage: &Outage| {
             let end = outage.until.unwrap_or(FAR).min(until);
@@ -309,7 +307,7 @@ impl Tables {
         self.outages.iter().map(overlap).sum()
     }
 
-    /// The story of some Clients and messages, in the order of time.
+    /// Returns the story of some Clients and messages, in the order of time.
     pub(crate) fn story(&self, violation: &Violation, lines_max: usize) -> String {
         let ids = &violation.messages;
         let is_own = |event: &&Event| match (event.client, event.message) {
@@ -349,7 +347,7 @@ impl Event {
         Self { at, client: None, message: None, packet_id: 0, what }
     }
 
-    /// Whether it says how a Client is: connected, subscribed.
+    /// Returns whether it tells the state of a Client: connected, subscribed.
     fn is_of_client(&self) -> bool {
         use What::*;
         matches!(
@@ -372,7 +370,7 @@ impl Event {
 }
 
 impl Tables {
-    /// A Session is durable now, and so is the Will Message of this Network Connection.
+    /// Notes that a Session is durable now, and so is the Will Message of this Network Connection.
     pub(crate) fn promise(
         &mut self,
         session: SessionId,
@@ -387,8 +385,8 @@ impl Tables {
         }
     }
 
-    /// Since when the broker knows at the latest that a Client that left then is absent. A broker
-    /// that is killed before it has written that down sees the absence begin at its next start.
+    /// Returns when the broker knows, at the latest, that a Client that left at `left` is absent.
+    /// If it is killed before it has written that down, the absence begins at its next start.
     pub(crate) fn absent_since(&self, left: Micros) -> Micros {
         let mut since = self.heard(left);
         while let Some(outage) = self.unsettled_by(since) {
@@ -400,8 +398,8 @@ impl Tables {
         since
     }
 
-    /// The end of the broker that came before what happened then was surely written down: nothing
-    /// that was sent later had been acknowledged until then.
+    /// Returns the end of the broker that came before it had surely written down what happened at
+    /// `at`: until that end, nothing that was sent later had been acknowledged.
     pub(crate) fn unsettled_by(&self, at: Micros) -> Option<&Outage> {
         let at = self.heard(at);
         let ends = self.outages.iter().filter(|it| {
@@ -419,7 +417,7 @@ impl Tables {
         (!is_written).then_some(next)
     }
 
-    /// When a broker that may be stopped heard of what a Client did.
+    /// Returns when the broker, which may have been stopped, learned of what a Client did at `at`.
     fn heard(&self, at: Micros) -> Micros {
         let stops = self.outages.iter().filter(|it| it.kind == OutageKind::Stop && it.from <= at);
         stops.map(|it| it.until.unwrap_or(FAR)).fold(at, Micros::max)

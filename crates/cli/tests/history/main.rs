@@ -1,11 +1,11 @@
 //! R3: a history checker. Random Clients of all kinds work with a real broker, to which everything
-//! happens that may happen to a broker: it is killed, asked to end, stopped, its disk is slow or
-//! stalls. Everybody writes down what was said when; afterwards that history is judged (`check`).
+//! happens that can happen to a broker: it is killed, asked to end or stopped, and its disk is slow
+//! or stalls. Everybody records what was said when; afterwards that history is judged (`check`).
 //!
-//! A run is made of *epochs*: a new broker, new Clients, a while of chaos, a while in which
-//! everything settles, a judgement. The seed decides who takes part with which habits, how many
-//! workers there are, how slow the disk is, and what is done to the broker; not how threads and
-//! packets meet.
+//! A run consists of *epochs*: a new broker, new Clients, a time of chaos, a time in which
+//! everything settles, and a judgement. The seed decides which Clients with which habits take part,
+//! how many workers there are, how slow the disk is, and what is done to the broker. It does not
+//! decide how threads and packets interleave.
 //!
 //! ```sh
 //! MIDGE_TEST_MINUTES=30 cargo test --release -p midge --test history -- --nocapture
@@ -32,9 +32,9 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use epoch::{Epoch, Summary};
 
-/// So long an ordinary run lasts.
+/// How long an ordinary run lasts.
 const RUN: Duration = Duration::from_secs(80);
-/// So long there is chaos in each of its epochs, and in those of a long run.
+/// How long the chaos lasts in each epoch of an ordinary run, and of a long one.
 const CHAOS: Duration = Duration::from_secs(8);
 const LONG_CHAOS: Duration = Duration::from_secs(20);
 
@@ -58,14 +58,14 @@ fn r3_a_history_of_clients_and_faults_is_as_was_promised() {
         sum.add(&summary);
         say(&format!("seed {seed}: {summary}"));
         say(&format!("{:.1} minutes: {sum}", began.elapsed().as_secs_f64() / 60.0));
-        // What is left must be enough for another one.
+        // The time left must be enough for another epoch.
         if given.is_some() || began.elapsed() + chaos * 5 / 2 > run {
             break;
         }
     }
 }
 
-/// To whoever watches; a line that the test harness does not swallow.
+/// Prints a line for whoever watches, which the test harness does not swallow.
 fn say(text: &str) {
     let _ = writeln!(std::io::stderr(), "{text}");
 }

@@ -1,5 +1,5 @@
-//! Who does things to the broker: kills it, asks it to end, stops it, makes its disk slow. Each
-//! choice comes from the seed; the moments are the machine's.
+//! The nemesis attacks the broker: kills it, asks it to end, stops it, makes its disk slow. The
+//! seed makes each choice; the moments depend on the machine.
 
 use std::sync::Arc;
 use std::thread;
@@ -21,16 +21,16 @@ pub(crate) struct Nemesis {
     scene: Arc<Scene>,
     random: Random,
     broker: Option<Broker>,
-    /// What a sync takes ordinarily.
+    /// How long a sync takes normally.
     pace_ms: u32,
     mood: Mood,
 }
 
-/// What may be done.
+/// What the nemesis may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
     Kill,
-    /// Several times in a row, with hardly a second to live.
+    /// Kills the broker several times in a row, after hardly a second of life.
     CrashLoop,
     Term,
     Stop,
@@ -43,7 +43,7 @@ pub(crate) enum Fault {
 pub(crate) struct Mood {
     pub(crate) name: &'static str,
     pub(crate) faults: &'static [Fault],
-    /// How long nothing happens between two of them.
+    /// How long the pause between two faults is.
     pub(crate) pause_ms: (u64, u64),
     /// Whether it kills when a Client has just been told something.
     pub(crate) is_opportune: bool,
@@ -64,7 +64,7 @@ impl Mood {
         pause_ms: (200, 2000),
         is_opportune: true,
     };
-    /// The broker lives on, and has time for what takes long.
+    /// The broker lives on, and has time for long operations.
     const CALM: Self = Self {
         name: "calm",
         faults: &[Fault::Stop, Fault::Stall, Fault::Stall],
@@ -96,7 +96,7 @@ impl Nemesis {
         Self { home, scene, random, broker: Some(broker), pace_ms, mood }
     }
 
-    /// Does its worst for so long.
+    /// Attacks the broker for this long.
     pub(crate) fn rage(&mut self, time: Duration) {
         let end = Instant::now() + time;
         let (min, max) = self.mood.pause_ms;
@@ -112,7 +112,7 @@ impl Nemesis {
             thread::sleep(pause.min(end.saturating_duration_since(Instant::now())));
             let faults = self.mood.faults;
             let choice = match last {
-                // One is enough.
+                // One crash loop is enough.
                 Some(Fault::CrashLoop) => faults[0],
                 _ => faults[self.random.below(faults.len() as u64) as usize],
             };
@@ -179,7 +179,7 @@ impl Nemesis {
         self.scene.history.end_outage(OutageKind::Stop);
     }
 
-    /// A while in which no sync comes to its end; and sometimes the broker does not see it.
+    /// Lets no sync complete for a while; sometimes the broker does not live to see the end.
     fn stall(&mut self) {
         self.scene.history.begin_outage(OutageKind::Stall);
         self.home.disk.set(Pace::each(60_000));
@@ -196,13 +196,13 @@ impl Nemesis {
         self.scene.history.end_outage(OutageKind::Stall);
     }
 
-    /// From now on all is well.
+    /// Lets all be well from now on.
     pub(crate) fn relent(&mut self) {
         self.home.disk.set(Pace::each(self.pace_ms.min(8)));
         self.scene.note_pace(self.pace_ms.min(8));
     }
 
-    /// What the broker itself says of its troubles.
+    /// Reports what the broker itself says about its troubles.
     pub(crate) fn report(&mut self) {
         let ended = self.broker.as_mut().and_then(Broker::status);
         if let Some(status) = ended {

@@ -1,5 +1,5 @@
-//! A Client says goodbye and comes back at once, to a broker that comes to neither before both are
-//! there. What it said on the old Network Connection comes first.
+//! A Client disconnects and comes back at once, to a broker that handles neither before both have
+//! arrived. What it said on the old Network Connection comes first.
 
 use std::time::{Duration, Instant};
 

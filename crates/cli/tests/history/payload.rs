@@ -1,9 +1,9 @@
-//! What a message carries: its number, and bytes that follow from it, so that one that was altered
-//! is noticed. An empty payload takes a retained message away and has no number.
+//! What a message carries: its number, and bytes that follow from it, so that a changed message is
+//! noticed. An empty payload removes a retained message and has no number.
 
 use crate::history::MessageId;
 
-/// Of this length at least where the number needs it.
+/// Returns the payload, which is longer than `length` if the number needs that.
 pub(crate) fn of(message: MessageId, length: usize) -> Vec<u8> {
     if length == 0 {
         return Vec::new();
@@ -15,7 +15,7 @@ pub(crate) fn of(message: MessageId, length: usize) -> Vec<u8> {
     payload
 }
 
-/// The number that stands in front.
+/// Returns the number at the beginning.
 pub(crate) fn number(payload: &[u8]) -> Option<MessageId> {
     let digits = payload.split(|&byte| byte == b' ').next()?;
     std::str::from_utf8(digits).ok()?.parse().ok()

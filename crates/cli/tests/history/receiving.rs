@@ -1,5 +1,5 @@
-//! What a Client makes of the packets that come: it answers as the specification asks for, at once
-//! or after a while, writes everything down, and notices what it must never see.
+//! How a Client handles the packets that arrive: it answers as the specification requires, at once
+//! or after a while, records everything, and notices what it must never see.
 
 use std::time::{Duration, Instant};
 
@@ -11,7 +11,7 @@ use crate::history::{Delivery, End, Micros, SECOND, What};
 use crate::payload;
 
 impl Device {
-    /// Whether a Session that is there, or is not, is as was promised.
+    /// Checks whether the Session is present or absent as was promised.
     pub(crate) fn judge_session(&mut self, session_present: bool, is_clean: bool, asked: Micros) {
         if session_present && is_clean {
             let text = "Session Present behind Clean Start".to_owned();
@@ -38,7 +38,7 @@ impl Device {
         }
     }
 
-    /// A Session that its Client has left for longer than its expiry must not be there.
+    /// Checks that a Session that its Client has left for longer than its expiry is not there.
     fn judge_resumed(&mut self, asked: Micros) {
         let Some(offline) = self.offline else {
             return;
@@ -54,14 +54,14 @@ impl Device {
         }
     }
 
-    /// Takes the next packet, if one comes before the deadline.
+    /// Handles the next packet, if one arrives before the deadline.
     pub(crate) fn step(&mut self, deadline: Instant) -> Result<bool, Gone> {
         self.ping_if_due();
         self.acknowledge();
         let Some(link) = &mut self.link else {
             return Err(Gone::Ended);
         };
-        // Often enough for what is withheld and for pings.
+        // Often enough for withheld acknowledgements and for pings.
         let deadline = deadline.min(Instant::now() + Duration::from_millis(100));
         let number = link.number;
         match link.wire.receive(deadline) {
@@ -74,7 +74,7 @@ impl Device {
         }
     }
 
-    /// The Network Connection has ended, and not because this Client wanted it.
+    /// Handles the end of the Network Connection when this Client did not want it.
     fn end(&mut self, number: usize, gone: Gone) -> Gone {
         let since = self.scene.history.lock().connections[number].asked;
         self.note(None, 0, What::Gone);
@@ -87,7 +87,7 @@ impl Device {
         gone
     }
 
-    /// Sends acknowledgements that are not withheld any more.
+    /// Sends the acknowledgements that are no longer withheld.
     fn acknowledge(&mut self) {
         let now = self.now();
         while let Some(link) = &mut self.link
@@ -166,8 +166,8 @@ impl Device {
         Ok(())
     }
 
-    /// A message that takes a retained one away, on its way like any other; which one it is cannot
-    /// be told.
+    /// Handles a message that removes a retained one, and travels like any other; which one it is
+    /// cannot be told.
     fn take_clear(&mut self, received: &Received) -> Result<(), Gone> {
         let what = What::Received { dup: received.dup, qos: received.qos, retain: received.retain };
         self.note(None, received.packet_id, what);
@@ -249,7 +249,7 @@ impl Device {
         self.owe_later(owed, received.packet_id, message);
     }
 
-    /// Acknowledgements leave in order, so what is withheld holds up those behind it.
+    /// Owes an acknowledgement. They leave in order, so a withheld one delays those after it.
     fn owe_later(&mut self, owed: PacketType, id: u16, message: Option<usize>) {
         let withholds = self.habits.withholds_one_in;
         let is_chaos = self.scene.phase() == crate::scene::Phase::Chaos;
@@ -265,7 +265,7 @@ impl Device {
         }
     }
 
-    /// PUBACK or PUBREC.
+    /// Notes a PUBACK or PUBREC.
     fn note_taken(&mut self, id: u16, code: ReasonCode, qos: QoS) {
         let what = match qos {
             QoS::ExactlyOnce => What::PubRec(code),

@@ -12,12 +12,12 @@ pub(crate) struct Scene {
     pub(crate) history: History,
     pub(crate) port: u16,
     phase: AtomicU8,
-    /// By Client: whether it waits for an answer, while things settle.
+    /// For each Client, whether it waits for an answer while things settle.
     pub(crate) is_busy: Vec<AtomicBool>,
     occasion: (Mutex<bool>, Condvar),
 }
 
-/// A run goes through these.
+/// The phases of a run, in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
 pub(crate) enum Phase {
@@ -25,7 +25,7 @@ pub(crate) enum Phase {
     SetUp,
     /// Everybody works, and everything goes wrong.
     Chaos,
-    /// Nothing goes wrong any more; nobody publishes anything new, and all take what is theirs.
+    /// Nothing goes wrong any more; nobody publishes anything new, and all receive what is theirs.
     Settling,
     Over,
 }
@@ -56,18 +56,18 @@ impl Scene {
         self.offer();
     }
 
-    /// How many Clients still wait for an answer.
+    /// Returns how many Clients still wait for an answer.
     pub(crate) fn busy(&self) -> usize {
         self.is_busy.iter().filter(|it| it.load(Ordering::SeqCst)).count()
     }
 
-    /// Something has just happened behind which a kill is most instructive.
+    /// Offers an occasion: after what has just happened, a kill is most instructive.
     pub(crate) fn offer(&self) {
         *self.occasion.0.lock().unwrap() = true;
         self.occasion.1.notify_all();
     }
 
-    /// Waits for an occasion that comes from now on, or for a while.
+    /// Waits for an occasion that comes from now on, but no longer than `patience`.
     pub(crate) fn wait_for_occasion(&self, patience: Duration) {
         let mut occasion = self.occasion.0.lock().unwrap();
         *occasion = false;

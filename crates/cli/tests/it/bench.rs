@@ -1,11 +1,11 @@
-//! `midge bench`: every scenario against a real broker, for a moment.
+//! `midge bench`: each scenario runs briefly against a real broker.
 
 use serde_json::Value;
 
 use crate::broker::start_broker;
 use crate::command::midge;
 
-/// Runs a scenario to its end and gives what it reports.
+/// Runs a scenario to its end and returns its report.
 fn figures(arguments: &str) -> Value {
     let broker = start_broker();
     let url = format!("mqtt://127.0.0.1:{}", broker.port());
@@ -13,7 +13,7 @@ fn figures(arguments: &str) -> Value {
     serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"))
 }
 
-/// Whether all messages came, once each.
+/// Asserts that all messages arrived, once each.
 fn assert_complete(figures: &Value, received: u64) {
     let totals = &figures["totals"];
     assert_eq!(totals["received"], received, "{figures}");
@@ -74,7 +74,7 @@ fn persistent_sessions_are_removed_when_the_run_is_over() {
             );
         }
     }
-    // Nobody has a session to come back to: a message for one of them is lost at once.
+    // No Client has a Session to come back to, so a message for one is lost at once.
     let drained =
         format!("bench drain --qos 1 --phase drain --clients 3 --patience 0.2 --url {url}");
     assert!(midge(&drained).end().code == Some(1));

@@ -1,4 +1,4 @@
-//! A broker for the tests: the one place that knows which one, and how it is started.
+//! A broker for the tests: the only place that knows which one it is, and how it is started.
 
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::Path;
@@ -12,7 +12,7 @@ pub(crate) struct Broker {
     port: u16,
 }
 
-/// Starts a broker on a port of its own and waits until it accepts connections.
+/// Starts a broker on a free port and waits until it accepts connections.
 pub(crate) fn start_broker() -> Broker {
     start_broker_on(free_port())
 }
@@ -31,7 +31,7 @@ fn start_broker_with(port: u16, arguments: &[&str]) -> Broker {
     let process = Command::new(env!("CARGO_BIN_EXE_midge"))
         .args(arguments)
         .args(["--log-level", "off", "--listen", &format!("127.0.0.1:{port}")])
-        // Nothing that a Client may send is too large here.
+        // No packet that a Client may send is too large here.
         .env("MIDGE_LIMITS_PACKET_BYTES_MAX", "268435456")
         .stdin(Stdio::null())
         .stdout(Stdio::null())
@@ -47,7 +47,7 @@ fn start_broker_with(port: u16, arguments: &[&str]) -> Broker {
     broker
 }
 
-/// A port that nobody listens on now.
+/// Returns a port on which nobody listens now.
 pub(crate) fn free_port() -> u16 {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     listener.local_addr().unwrap().port()
@@ -63,13 +63,13 @@ impl Broker {
         self.end();
     }
 
-    /// Sends a signal by its name, and waits for the end.
+    /// Sends a signal by its name, and waits for the broker to end.
     pub(crate) fn signal(mut self, name: &str) {
         self.send_signal(name);
         self.process.wait().unwrap();
     }
 
-    /// Stops the broker without an end: it accepts and reads nothing.
+    /// Suspends the broker without ending it: it accepts and reads nothing.
     pub(crate) fn freeze(&self) {
         self.send_signal("STOP");
     }

@@ -1,4 +1,4 @@
-//! `midge certs`: the files, what OpenSSL thinks of them, and what is left alone.
+//! `midge certs`: the files it makes, what OpenSSL says about them, and what it leaves alone.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -30,7 +30,7 @@ fn has_openssl() -> bool {
     Command::new("openssl").arg("version").output().is_ok_and(|output| output.status.success())
 }
 
-/// Whether OpenSSL takes a certificate, and what it says. Where there is none, it is not asked.
+/// Returns whether OpenSSL accepts a certificate, and what it prints; needs [`has_openssl`].
 fn verify(directory: &Directory, arguments: &str) -> (bool, String) {
     let output = Command::new("openssl")
         .current_dir(directory.path())

@@ -30,7 +30,7 @@ pub(crate) fn midge(arguments: &str) -> Running {
     midge_with(&arguments.split_whitespace().collect::<Vec<_>>())
 }
 
-/// Starts `midge` with arguments that may hold blanks.
+/// Starts `midge` with arguments that may contain blanks.
 pub(crate) fn midge_with(arguments: &[&str]) -> Running {
     Running::start(env!("CARGO_BIN_EXE_midge"), arguments)
 }
@@ -50,7 +50,7 @@ impl Running {
     fn spawn(command: &mut Command) -> Self {
         const IN_MEMORY: &str = "MIDGE_STORAGE_IN_MEMORY";
         if command.get_envs().all(|(name, _)| name != IN_MEMORY) {
-            // Else all would have the same data directory, and a user's.
+            // Otherwise all tests would share one data directory, which might be a user's.
             command.env(IN_MEMORY, "true");
         }
         let mut process = command
@@ -91,7 +91,7 @@ impl Running {
         }
     }
 
-    /// Writes standard input and closes it.
+    /// Writes to standard input and closes it.
     pub(crate) fn feed(mut self, bytes: &[u8]) -> Self {
         let mut stdin = self.process.stdin.take().unwrap();
         // A command that has seen enough closes its end.
@@ -99,7 +99,7 @@ impl Running {
         self
     }
 
-    /// Writes standard input and leaves it open.
+    /// Writes to standard input and leaves it open.
     pub(crate) fn type_in(mut self, bytes: &[u8]) -> Self {
         self.process.stdin.as_mut().unwrap().write_all(bytes).unwrap();
         self
@@ -113,18 +113,18 @@ impl Running {
         self
     }
 
-    /// Its number as a process.
+    /// Returns its process identifier.
     pub(crate) fn id(&self) -> u32 {
         self.process.id()
     }
 
-    /// It has not ended yet.
+    /// Asserts that it has not ended yet.
     pub(crate) fn assert_runs(mut self) -> Self {
         assert!(self.process.try_wait().unwrap().is_none(), "it has ended: {}", self.stderr);
         self
     }
 
-    /// What came on standard error until the line that was last waited for.
+    /// Returns what arrived on standard error up to the line last waited for.
     pub(crate) fn stderr(&self) -> &str {
         &self.stderr
     }
@@ -153,7 +153,7 @@ impl Running {
 }
 
 impl fmt::Debug for Ended {
-    /// The end of what it printed, which is where the reason for a failure stands.
+    /// Shows the end of the output, where the reason for a failure is.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let end =
             |text: &str| text.chars().skip(text.chars().count().saturating_sub(1000)).collect();
@@ -171,13 +171,13 @@ impl Drop for Running {
 }
 
 impl Ended {
-    /// Standard output of a command that ended well.
+    /// Returns the standard output of a command that ended well.
     pub(crate) fn text(self) -> String {
         assert_eq!(self.code, Some(0), "{self:?}");
         String::from_utf8(self.stdout).unwrap()
     }
 
-    /// Standard error of a command that ended with `code`.
+    /// Returns the standard error of a command that ended with `code`.
     pub(crate) fn failure(self, code: i32) -> String {
         assert_eq!(self.code, Some(code), "{self:?}");
         self.stderr

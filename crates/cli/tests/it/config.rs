@@ -160,7 +160,7 @@ fn show_has_what_means_something_for_a_listener() {
     for part in ["tcp.", "quic.", "tls.client"] {
         assert!(!text.contains(part), "{part} is in {text}");
     }
-    // What it prints is a configuration, too.
+    // The configuration that it prints is valid, too.
     directory.write(&text);
     let text = midge_in(directory.path(), &[], "config check").end().text();
     assert_eq!(text, "midge.toml: no errors\n");

@@ -1,14 +1,14 @@
-//! A directory of a test's own, with the files that it needs, gone at its end.
+//! A directory for one test, with the files that it needs; removed at the end.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// A directory that ends with the test.
+/// A directory that is removed when the test ends.
 pub(crate) struct Directory(PathBuf);
 
 impl Directory {
-    /// A directory in which `midge.toml` has this text.
+    /// Makes a directory in which `midge.toml` has this text.
     pub(crate) fn with_configuration(text: &str) -> Self {
         let directory = Self::empty();
         directory.write(text);

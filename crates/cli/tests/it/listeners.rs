@@ -1,4 +1,4 @@
-//! Listeners of a broker as a process: what it says of them, who gets in, what a reload does.
+//! The listeners of a broker process: what it says about them, who gets in, what a reload does.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -10,13 +10,13 @@ use std::path::Path;
 use crate::command::{Running, midge, midge_in};
 use crate::directory::Directory;
 
-/// The last line of the start message.
+/// A word in the last line of the start message.
 const STARTED: &str = "documentation";
 
 const CONNECT: &[u8] = b"\x10\x0d\x00\x04MQTT\x04\x02\x00\x00\x00\x01c";
 const CONNACK: &[u8] = b"\x20\x02\x00\x00";
 
-/// A directory with this configuration and certificates for trying TLS out.
+/// Makes a directory with this configuration and certificates for trying TLS out.
 fn directory(text: &str) -> Directory {
     let directory = Directory::with_configuration(text);
     midge_in(directory.path(), &[], "certs --directory .").end().text();
@@ -27,7 +27,7 @@ fn start(directory: &Directory) -> Running {
     midge_in(directory.path(), &[], "").wait_for(STARTED)
 }
 
-/// The address in the line of the start message that begins so.
+/// Returns the address of the first URL with this scheme in the start message.
 fn address(broker: &Running, scheme: &str) -> String {
     let words = broker.stderr().split_whitespace();
     let mut urls = words.filter_map(|word| word.strip_prefix(scheme));
@@ -42,7 +42,7 @@ fn assert_connack(mut stream: impl Read + Write) {
     assert_eq!(answer, CONNACK);
 }
 
-/// Replaces a file at once, as programs that renew certificates do.
+/// Replaces a file atomically, as programs that renew certificates do.
 fn replace(path: &Path, text: &str) {
     let aside = path.with_extension("new");
     fs::write(&aside, text).unwrap();
@@ -118,7 +118,7 @@ fn certificates_are_renewed_and_broken_ones_left_alone() {
     replace(&certificate, &good);
     let broker = broker.signal("HUP").wait_for("the certificates have not changed");
 
-    // The broker looks at the files itself, too; whoever is first tells.
+    // The broker also watches the files itself; whichever notices first reports it.
     midge_in(directory.path(), &[], "certs --directory . --force").end().text();
     let broker = broker.wait_for("are in effect");
     broker.signal("TERM").end().text();

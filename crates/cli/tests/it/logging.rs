@@ -12,7 +12,7 @@ use crate::command::{Running, midge, midge_in};
 use crate::directory::Directory;
 use crate::raw::{Client, Connect};
 
-/// The last line of the start message.
+/// A word in the last line of the start message.
 const STARTED: &str = "documentation";
 
 fn start(directory: &Directory, port: u16, format: &str, level: &str) -> Running {
@@ -21,7 +21,7 @@ fn start(directory: &Directory, port: u16, format: &str, level: &str) -> Running
     midge_in(directory.path(), &variables, &arguments).wait_for(STARTED)
 }
 
-/// Some Clients; the queue of one of them overflows.
+/// Runs some Clients; the queue of one of them overflows.
 fn run_clients(port: u16) {
     let absent = Connect { client_id: "absent", clean: false, user: Some(("ann", "c4n4ry-1")) };
     let mut receiver = Client::connect_with(port, &absent);
@@ -148,7 +148,7 @@ fn a_client_forges_no_line_and_commands_no_terminal() {
     }
 }
 
-/// A broker whose log nobody reads, with so much written into it that the pipe is full.
+/// Starts a broker whose log nobody reads, and fills the pipe with log lines.
 fn unread_broker(port: u16) -> Child {
     let mut broker = Command::new(env!("CARGO_BIN_EXE_midge"))
         .args(["--in-memory", "--listen", &format!("127.0.0.1:{port}"), "--workers", "1"])
@@ -161,7 +161,7 @@ fn unread_broker(port: u16) -> Child {
         line.clear();
         stderr.read_line(&mut line).unwrap();
     }
-    // A pipe holds 64 KB; each connection is good for more than 200 bytes.
+    // A pipe holds 64 KB; each connection logs more than 200 bytes.
     for _ in 0..1000 {
         Client::connect(port, "c").disconnect();
     }
@@ -211,7 +211,7 @@ fn figures_can_be_read_while_it_runs() {
     };
     assert_eq!(figures["publish/messages/dropped/queue_full"], 3);
     assert_eq!(figures["publish/messages/received"], 5);
-    // Whether the reader itself was counted depends on the moment.
+    // It depends on the moment whether the reader itself was counted.
     assert_eq!(figures["clients/disconnected"], 1);
     assert_eq!(figures["retained messages/count"], 0);
     let text = midge(&format!("stats -p {port}")).end().text();
@@ -234,7 +234,7 @@ fn figures_are_those_of_now_whatever_the_interval() {
         if figures["publish/messages/received"] == 1 {
             break;
         }
-        // On a slow machine what has changed can come after the command has ended.
+        // On a slow machine a change can become visible after the command has ended.
         assert!(Instant::now() < deadline, "{figures:#}");
     }
     broker.signal("TERM").end().text();

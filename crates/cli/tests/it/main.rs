@@ -1,4 +1,4 @@
-//! The `midge` binary end to end: real processes, a real broker, the clients of others as peers.
+//! The `midge` binary end to end: real processes, a real broker, and others' clients as peers.
 
 mod broker;
 mod command;

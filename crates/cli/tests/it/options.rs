@@ -1,4 +1,4 @@
-//! Command lines that are wrong, and brokers that are not there.
+//! Wrong command lines, and brokers that are not there.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener};
@@ -36,7 +36,7 @@ fn explains_a_wrong_command_line() {
     }
 }
 
-/// The options that a program's help explains, each at the start of a line.
+/// Returns the options that a program's help explains, each at the start of a line.
 fn options_of(program: &str) -> Vec<String> {
     let help = String::from_utf8(Running::start(program, &["--help"]).end().stdout).unwrap();
     let explained = help.lines().filter_map(|line| line.strip_prefix(' ')?.split_once(" : "));
@@ -54,7 +54,7 @@ fn takes_or_names_every_option_of_mosquitto() {
             let is_named = stderr.contains(&format!("mosquitto_{command} has {option}, and midge"));
             assert!(is_named || !stderr.contains("unexpected argument"), "{option}: {stderr}");
         }
-        // Those of later versions.
+        // Options of later versions.
         for option in ["--ws", "--latency", "--message-rate", "--watch", "--tls-keylog", "-o"] {
             let stderr = midge_with(&[command, option, "x"]).end().failure(2);
             assert!(stderr.contains("and midge"), "{stderr}");
@@ -95,7 +95,7 @@ fn help_is_in_sections() {
     assert!(!titles.contains(&"Options".to_owned()), "{text}");
 }
 
-/// The first packet that a command sends to a server that closes then, and how the command ends.
+/// Returns the first packet of a command to a server that then closes, and how the command ends.
 fn connect_packet(variables: &[(&str, &str)], arguments: &str) -> (Vec<u8>, String) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -130,7 +130,7 @@ fn a_password_comes_from_many_places_and_is_shown_nowhere() {
         assert!(has(b"hunter2"), "{arguments}: {packet:?}");
         assert!(!told.contains("hunter2"), "{arguments}: {told}");
     }
-    // Without a user name the variable is meant for something else.
+    // Without a user name, the variable is meant for something else.
     let (packet, _) = connect_packet(&variable, "pub -h 127.0.0.1 -p {port} -t t -m x");
     assert!(!packet.windows(7).any(|window| window == b"hunter2"), "{packet:?}");
     for arguments in [
@@ -167,7 +167,7 @@ fn explains_that_nobody_listens() {
     assert!(stderr.contains("cannot find the host 'no.such.host.invalid'"), "{stderr}");
 }
 
-/// A server that sends these bytes, one after each read, and then waits for the other side's end.
+/// Starts a server that sends one reply after each read, and then waits for the peer to close.
 fn scripted_server(replies: &[&[u8]]) -> (u16, JoinHandle<()>) {
     let replies: Vec<_> = replies.iter().map(|reply| reply.to_vec()).collect();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -6,7 +6,7 @@ use crate::broker::start_broker;
 use crate::command::{Running, midge, midge_with};
 use crate::directory::Directory;
 
-/// The retained messages that mosquitto_sub finds, in this format.
+/// Returns the retained messages that mosquitto_sub finds, in this format.
 fn retained(port: u16, filter: &str, format: &str) -> String {
     let port = port.to_string();
     let arguments =
@@ -69,7 +69,7 @@ fn an_empty_standard_input_is_no_message() {
         let stderr = midge(&format!("{command} -p {port}")).feed(b"").end().failure(1);
         assert!(stderr.contains("standard input is empty") && stderr.contains("-n"), "{stderr}");
     }
-    // Nor is there a line in it.
+    // With -l, an empty standard input has no line to publish.
     midge(&format!("pub -p {port} -t kept -l -r -q 1")).feed(b"").end().text();
     assert_eq!(retained(port, "kept", "%p"), "old\n");
 }
@@ -107,7 +107,7 @@ fn empty_messages_are_those_that_mosquitto_pub_sends() {
 fn publishes_each_line_and_waits_for_all_acknowledgements() {
     let broker = start_broker();
     let port = broker.port();
-    // Below the 1,000 messages that mosquitto queues for a subscriber that is slower for a while.
+    // Fewer than the 1,000 messages that mosquitto queues for a temporarily slower subscriber.
     const LINES: usize = 900;
     for (qos, version) in [(0, "5"), (1, "5"), (2, "5"), (1, "311"), (2, "31")] {
         let receiver = midge(&format!(
@@ -172,7 +172,7 @@ fn says_goodbye_when_a_signal_ends_it() {
     let port = broker.port();
     let command = midge(&format!("pub -p {port} -t t -l -d --will-topic w"));
     let command = command.wait_for("received CONNACK").signal("INT");
-    // Standard input ends afterwards: that alone would end it, too.
+    // Standard input ends only afterwards; its end alone would end the command, too.
     let ended = command.wait_for("sending DISCONNECT").end();
     assert_eq!(ended.code, Some(130));
 }

@@ -17,7 +17,7 @@ pub(crate) struct Connect<'c> {
 }
 
 impl Client {
-    /// Connects, with Clean Session, and expects to be let in.
+    /// Connects with Clean Session and expects to be accepted.
     pub(crate) fn connect(port: u16, client_id: &str) -> Self {
         Self::connect_with(port, &Connect { client_id, clean: true, user: None })
     }
@@ -62,7 +62,7 @@ impl Client {
         let _ = self.stream.read_to_end(&mut rest);
     }
 
-    /// Publishes at QoS 0, to itself, more than the broker and the systems between keep, and reads
+    /// Publishes to itself at QoS 0 more than the broker and the kernels in between keep, and reads
     /// nothing any more.
     pub(crate) fn stop_reading(&mut self) {
         let mut body = Vec::new();
@@ -74,7 +74,7 @@ impl Client {
         }
     }
 
-    /// A packet with this first byte; it may stand still in the middle of it.
+    /// Sends a packet with this first byte; it may block in the middle of the packet.
     fn send(&mut self, first: u8, body: &[u8]) {
         let mut packet = vec![first];
         let mut length = body.len();
@@ -94,7 +94,7 @@ impl Client {
         }
     }
 
-    /// The next packet, which is a short one.
+    /// Returns the next packet, which has to be a short one.
     fn packet(&mut self) -> Vec<u8> {
         let mut packet = vec![0; 2];
         self.stream.read_exact(&mut packet).unwrap();

@@ -1,5 +1,5 @@
-//! Certificates as the usual recipes of openssl make them, shown by the broker and by clients: who
-//! takes what, and what the others say. `docs/listeners.md` has the same table in words.
+//! Certificates as the usual openssl recipes make them, shown by the broker and by clients: who
+//! accepts what, and what the others say. `docs/listeners.md` has the same table in words.
 
 use std::path::Path;
 use std::process::Command;
@@ -8,9 +8,9 @@ use crate::broker::free_port;
 use crate::command::{Ended, Running, midge_in};
 use crate::directory::Directory;
 
-/// How a certificate is made: what `openssl x509 -req` is told, or `openssl req -x509`.
+/// How a certificate is made: the arguments of `openssl x509 -req` or `openssl req -x509`.
 enum Made {
-    /// Signed by the authority, with these extensions; without any it is of version 1.
+    /// Signed by the authority, with these extensions; without any, of version 1.
     Signed(&'static str, &'static [&'static str]),
     /// `openssl req -x509 -addext ...`.
     ByItself(&'static [&'static str]),
@@ -45,7 +45,7 @@ fn openssl(directory: &Path, arguments: &[&str]) {
     assert!(output.status.success(), "{arguments:?}: {output:?}");
 }
 
-/// A directory with an authority, and for each recipe a certificate with its key.
+/// Makes a directory with an authority, and a certificate with its key for each recipe.
 fn made() -> Directory {
     let directory = Directory::empty();
     let run = |arguments: &[&str]| openssl(directory.path(), arguments);
@@ -78,12 +78,12 @@ fn made() -> Directory {
     directory
 }
 
-/// The authority that users give for a certificate.
+/// Returns the authority file that users give for a certificate.
 fn authority(name: &str) -> String {
     if name.starts_with("self") { format!("{name}.pem") } else { "ca.pem".to_owned() }
 }
 
-/// A broker that shows a certificate, once it is up; or how it ended.
+/// Starts a broker that shows a certificate; returns it once it is up, or how it ended.
 fn broker(directory: &Path, port: u16, shown: &str, more: &str) -> Result<Running, Ended> {
     let text = format!(
         "[[listener]]\nbind = \"127.0.0.1:{port}\"\n\
@@ -97,7 +97,7 @@ fn broker(directory: &Path, port: u16, shown: &str, more: &str) -> Result<Runnin
     Ok(midge_in(directory, &[], "--in-memory").wait_for("documentation"))
 }
 
-/// How `midge pub` and `mosquitto_pub` end.
+/// Returns how `midge pub` and `mosquitto_pub` end.
 fn publish(directory: &Path, port: u16, more: &str) -> [Ended; 2] {
     let arguments = format!("-h localhost -p {port} -q 1 -t t -m x {more}");
     let ours = midge_in(directory, &[], &format!("pub {arguments}")).end();
@@ -115,8 +115,8 @@ fn publish(directory: &Path, port: u16, more: &str) -> [Ended; 2] {
 
 const TAKEN: &str = "";
 
-/// Each certificate as the broker's: what it says about it at its start, what `midge pub` says, and
-/// whether `mosquitto_pub` takes it.
+/// Each certificate as the broker's: what the broker says about it at its start, what `midge pub`
+/// says, and whether `mosquitto_pub` accepts it.
 const AS_SERVERS: [(&str, &str, &str, bool); 13] = [
     ("good", "", TAKEN, true),
     ("self", "CA:TRUE", TAKEN, true),
@@ -153,8 +153,8 @@ fn what_clients_make_of_the_brokers_certificate() {
     assert!(format!("{refused:?}").contains("RSA with at least 2048 bits"), "{refused:?}");
 }
 
-/// Each certificate as a client's, the broker asking for one of its authority: what the broker's
-/// log says, or what `midge pub` says before it connects.
+/// Each certificate as a client's, with a broker that asks for one from its authority: what the
+/// broker's log says, or what `midge pub` says before it connects.
 const AS_CLIENTS: [(&str, &str); 13] = [
     ("good", TAKEN),
     ("self", TAKEN),

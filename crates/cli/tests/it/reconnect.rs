@@ -1,4 +1,4 @@
-//! Brokers that go away and come back, in good order and not: what the client commands make of it.
+//! Brokers that go away and come back, in an orderly way or not, and how the client commands react.
 
 use std::collections::HashSet;
 use std::io::{Read, Write};
@@ -16,8 +16,8 @@ fn a_subscriber_outlives_every_restart() {
         let mut broker = start_broker_on(port);
         let mut receiver = midge(&format!("sub -p {port} -V {version} -d -t t -C 2 -W 60"))
             .wait_for("received SUBACK");
-        // In good order a 5.0 client is told DISCONNECT 0x8B, and the end of the connection
-        // follows at once.
+        // In an orderly shutdown a 5.0 client is sent DISCONNECT 0x8B, and the connection ends
+        // right after that.
         for signal in ["TERM", "KILL"] {
             broker.signal(signal);
             receiver = receiver.wait_for("Connecting again in");
@@ -29,7 +29,7 @@ fn a_subscriber_outlives_every_restart() {
     }
 }
 
-/// Lines that are written before, while and after a broker is away.
+/// Publishes lines that are written before, during and after a broker's absence.
 fn publish_lines_over_restarts(version: &str, qos: u8) {
     let what = format!("version {version}, QoS {qos}");
     let (port, directory) = (free_port(), Directory::empty());

@@ -1,4 +1,4 @@
-//! SIGHUP: listeners that come, change and go while Clients are there, and what the log says of it.
+//! SIGHUP: listeners that come, change and go while Clients are there, and what the log says.
 
 use std::fs;
 use std::io::{ErrorKind, Read, Write};
@@ -10,10 +10,10 @@ use crate::broker::free_port;
 use crate::command::{Running, midge, midge_in};
 use crate::directory::Directory;
 
-/// The last line of the start message.
+/// A word in the last line of the start message.
 const STARTED: &str = "documentation";
 
-/// A line for each reload, whatever else it says.
+/// A part of the log line for a reload that changes nothing.
 const NOTHING_NEW: &str = "nothing in it has changed";
 
 fn start(directory: &Directory) -> Running {
@@ -29,7 +29,7 @@ fn reload(directory: &Directory, broker: Running, text: &str) -> Running {
     broker.signal("HUP")
 }
 
-/// A Client of MQTT 5 that is connected.
+/// Connects a Client of MQTT 5.
 fn connect(port: u16, client_id: u8) -> TcpStream {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
@@ -86,7 +86,7 @@ fn listeners_come_change_and_go() {
         assert!(broker.stderr().contains(&key), "{key}: {}", broker.stderr());
     }
     midge(&format!("pub -p {stays} -t t -m x -q 1")).end().failure(1);
-    // The first one again, at the port that it had.
+    // The first listener again, on the port that it had.
     let broker = reload(&directory, broker, &(listener(old, "") + &text))
         .wait_for(&format!("mqtt://127.0.0.1:{old}: listens from now on"));
     assert_serves(&mut connect(old, b'o'));
@@ -125,7 +125,7 @@ fn every_kind_of_listener_can_come_and_go() {
             midge(&publish).end().text();
         }
         let mut local = UnixStream::connect(&socket).unwrap();
-        // By QUIC, the port is needed until this one is told.
+        // The port of QUIC is needed until this Client is told.
         let staying = format!("sub -L {} -t t -d --cafile {authority}", urls[2]);
         let staying = midge(&staying).wait_for("received SUBACK");
         local.write_all(b"\x10\x0d\x00\x04MQTT\x04\x02\x00\x00\x00\x01c").unwrap();
@@ -171,7 +171,7 @@ fn what_cannot_be_changes_nothing() {
         assert_serves(&mut client);
         drop(connect(port, b'd'));
     }
-    // All of it, when it can be.
+    // When nothing is wrong, all of the configuration takes effect.
     let broker = reload(&directory, broker, &(listener(port, "") + &listener(free, "") + limits))
         .wait_for("limits.queue_messages_max is 5 now");
     assert!(!is_refused(free));
@@ -230,7 +230,7 @@ fn a_thousand_reloads_leave_nothing_behind() {
         }
         let plain = first.clone() + "tcp.backlog = 100\n";
         broker = reload(&directory, broker, &plain).wait_for("limits.queue_messages_max is");
-        // By then everything has been made once that is made once.
+        // By now, everything that is allocated only once has been allocated.
         if round == 100 {
             begin = Some((descriptors(&broker), resident_kilobytes(&broker)));
         }

@@ -9,7 +9,7 @@ use crate::command::{Running, midge, midge_in};
 use crate::directory::Directory;
 use crate::raw::Client;
 
-/// The last line of the start message.
+/// A word in the last line of the start message.
 const STARTED: &str = "documentation";
 
 fn start(port: u16) -> Running {
@@ -128,7 +128,7 @@ fn a_reload_tells_what_it_changes() {
         .wait_for("the one in effect stays");
 
     directory.write(&format!("{bind}[log]\nlevel = 'warn'\n"));
-    // What is said at the level that no longer holds is not said.
+    // Messages of the level that no longer applies are not logged.
     let broker = broker.signal("HUP");
     thread::sleep(Duration::from_millis(200));
     directory.write(&format!("{bind}[log]\nlevel = 'debug'\n"));
@@ -170,7 +170,7 @@ fn an_echo_of_a_signal_is_no_second_one() {
     assert_eq!(ended.code, Some(0), "{ended:?}");
 }
 
-/// A broker that has begun to end and waits for a Client that does not read what it is sent.
+/// The broker has begun to end and waits for a Client that does not read what it is sent.
 #[test]
 fn a_second_signal_ends_a_broker_that_is_stuck() {
     let port = free_port();

@@ -10,7 +10,7 @@ use crate::broker::free_port;
 use crate::command::{Ended, Running, midge, midge_in};
 use crate::directory::Directory;
 
-/// A broker that keeps what it has in this directory.
+/// Starts a broker that keeps its data in this directory.
 fn broker(data: &Path) -> (Running, u16) {
     let port = free_port();
     let arguments = format!("--listen 127.0.0.1:{port} --data {}", data.display());
@@ -22,7 +22,7 @@ fn stop(broker: Running) {
     assert_eq!(ended.code, Some(0), "{ended:?}");
 }
 
-/// A Session that stays, without a Network Connection.
+/// Makes a Session that stays, without a Network Connection.
 fn subscribe_and_leave(port: u16) {
     midge(&format!("sub -p {port} -V 311 -i away -c -q 1 -t t/# -E")).end().text();
 }
@@ -32,7 +32,7 @@ fn publish_lines(port: u16, count: usize) {
     midge(&format!("pub -p {port} -t t/lines -q 1 -l")).feed(lines.as_bytes()).end().text();
 }
 
-/// What waits for the Session.
+/// Receives what waits for the Session.
 fn receive_lines(port: u16, count: usize) -> String {
     let arguments = format!("sub -p {port} -V 311 -i away -c -q 1 -t t/# -C {count} -W 15");
     midge(&arguments).end().text()
@@ -42,7 +42,7 @@ fn lines(count: usize) -> String {
     (0..count).map(|number| format!("line {number}\n")).collect()
 }
 
-/// `midge store` with this data directory and more arguments.
+/// Runs `midge store` with this data directory and more arguments.
 fn store(command: &str, data: &Path, rest: &str) -> Ended {
     midge(&format!("store {command} --data {} {rest}", data.display())).end()
 }
@@ -51,7 +51,7 @@ fn mode(path: &Path) -> u32 {
     fs::metadata(path).unwrap().permissions().mode() & 0o777
 }
 
-/// Nobody but its owner can look into it.
+/// Asserts that only its owner can look into it.
 fn assert_closed(data: &Path) {
     assert_eq!(mode(data), 0o700, "{}", data.display());
     for entry in fs::read_dir(data).unwrap() {
@@ -60,7 +60,7 @@ fn assert_closed(data: &Path) {
     }
 }
 
-/// A directory that a broker has left with a Session, 20 messages for it and a retained one.
+/// Makes a directory in which a broker has left a Session, 20 messages for it and a retained one.
 fn filled(scratch: &Directory) -> PathBuf {
     let data = scratch.path().join("data");
     let (broker, port) = broker(&data);
@@ -189,7 +189,7 @@ fn nothing_of_an_export_is_imported_that_no_broker_could_have_written() {
     }
 }
 
-/// The file of the journal that has this text, its bytes, and where the text begins.
+/// Returns the journal file that contains this text, its bytes, and where the text begins.
 fn place_of(data: &Path, text: &[u8]) -> (PathBuf, Vec<u8>, usize) {
     let journals = fs::read_dir(data).unwrap().map(|entry| entry.unwrap().path());
     let mut journals = journals.filter(|path| path.display().to_string().contains("journal-"));
@@ -261,7 +261,7 @@ fn the_configuration_names_the_directory() {
     }
 }
 
-/// The newest part of the journal is what no checkpoint knows of yet.
+/// No checkpoint knows about the newest part of the journal yet.
 #[test]
 fn a_check_tells_of_messages_that_nothing_else_refers_to() {
     let scratch = Directory::empty();
@@ -269,7 +269,7 @@ fn a_check_tells_of_messages_that_nothing_else_refers_to() {
     let (broker, port) = broker(&data);
     subscribe_and_leave(port);
     publish_lines(port, 20);
-    // What is written later shows that all of that was on the device.
+    // When this later message is acknowledged, all of that was on the device.
     midge(&format!("pub -p {port} -t kept -m retained -q 1 -r")).end().text();
     broker.signal("KILL").end();
     store("check", &data, "").text();
@@ -285,7 +285,7 @@ fn a_check_tells_of_messages_that_nothing_else_refers_to() {
     assert_eq!((&found["passed_by"], &found["sound"]), (&1.into(), &false.into()));
 }
 
-/// Before the first checkpoint, nothing else tells of what a segment had.
+/// Before the first checkpoint, nothing else tells what a segment contained.
 #[test]
 fn a_check_tells_of_a_journal_that_is_cut_off() {
     let scratch = Directory::empty();

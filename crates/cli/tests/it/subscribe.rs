@@ -12,7 +12,7 @@ fn mosquitto_pub(port: u16, arguments: &str) {
     Running::start("mosquitto_pub", &arguments).end().text();
 }
 
-/// A `midge sub` that the broker has answered.
+/// Starts a `midge sub` and waits until the broker has answered its subscription.
 fn subscribed(port: u16, arguments: &str) -> Running {
     midge(&format!("sub -p {port} -d -W 15 {arguments}")).wait_for("received SUBACK")
 }
@@ -59,7 +59,7 @@ fn prints_as_mosquitto_sub_does() {
     let arguments = ["-p", &port, "-V", "5", "-q", "1", "-t", "#", "-C", "1", "-F", "%j"];
     let theirs = Running::start("mosquitto_sub", &arguments).end().text();
     let ours = midge_with(&[&["sub"], &arguments[..]].concat()).end().text();
-    // The order of properties is the sender's with theirs; the two times are different moments.
+    // The order of properties is the sender's in their output; the two times are different moments.
     let comparable = |json: &str| {
         let mut value: serde_json::Value = serde_json::from_str(json).unwrap();
         value["tst"].take();

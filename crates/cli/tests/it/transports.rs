@@ -1,4 +1,4 @@
-//! The client commands and the benchmark by every scheme, against the real broker, and what they
+//! The client commands and the benchmark over every scheme, against the real broker, and what they
 //! say when something does not fit.
 
 use std::fmt::Write as _;
@@ -10,11 +10,11 @@ use crate::broker::free_port;
 use crate::command::{Running, midge, midge_in};
 use crate::directory::Directory;
 
-/// A broker that listens by every transport, with certificates of an authority of its own.
+/// A broker that listens on every transport, with certificates of its own authority.
 struct Broker {
     directory: Directory,
     ports: Ports,
-    // Dropped before the directory that it works in is asked for anything else.
+    // Keeps the broker running until the end of the test.
     _running: Running,
 }
 
@@ -22,16 +22,16 @@ struct Broker {
 struct Ports {
     mqtt: u16,
     mqtts: u16,
-    /// TLS, with certificates of clients.
+    /// TLS with client certificates.
     mutual: u16,
     ws: u16,
     wss: u16,
     quic: u16,
-    /// QUIC, with certificates of clients.
+    /// QUIC with client certificates.
     mutual_quic: u16,
 }
 
-/// A file of the directory, as an argument.
+/// Returns a file of the directory, as an argument.
 fn path(directory: &Directory, name: &str) -> String {
     directory.path().join(name).display().to_string()
 }
@@ -45,7 +45,7 @@ fn start() -> Broker {
     let files = "certificate = \"server.pem\"\nkey = \"server.key\"\n";
     let of_clients = format!("{files}client_ca = \"ca.pem\"\nclient_crl = \"crl.pem\"\n");
     for (port, protocol, tls) in [
-        // On all addresses, to be reached by one that the certificate does not have.
+        // On all addresses, so that it can be reached at one that the certificate does not contain.
         (mqtts, "mqtt", files.to_owned()),
         (mutual, "mqtt", of_clients.clone()),
         (ws, "websocket", String::new()),
@@ -76,7 +76,7 @@ impl Broker {
         self.directory.path().join("midge.sock")
     }
 
-    /// URLs of all transports with the arguments that they need.
+    /// Returns the URLs of all transports, with the arguments that they need.
     fn urls(&self) -> Vec<(String, String)> {
         let Ports { mqtt, mqtts, mutual, ws, wss, quic, mutual_quic } = self.ports;
         let ca = format!("--cafile {}", self.file("ca.pem"));
@@ -96,7 +96,7 @@ impl Broker {
         ]
     }
 
-    /// What `midge pub` says when it fails.
+    /// Returns what `midge pub` says when it fails.
     fn refusal(&self, url: &str, arguments: &str) -> String {
         midge(&format!("pub -L {url} -t t -m x -W 15 {arguments}")).end().failure(1)
     }
@@ -141,7 +141,7 @@ fn large_messages_and_answers_come_whole() {
     }
 }
 
-/// The streams that `-d` names; without QUIC there is one.
+/// Checks the streams that `-d` names; without QUIC there is one.
 #[test]
 fn each_filter_has_a_data_stream_of_its_own() {
     let broker = start();
@@ -160,7 +160,7 @@ fn each_filter_has_a_data_stream_of_its_own() {
     }
     let text = subscriber.end().text();
     for topic in ["a/1", "b"] {
-        // Between streams there is no order.
+        // There is no order between streams.
         let of_topic: Vec<_> = text.lines().filter(|line| line.starts_with(topic)).collect();
         let expected = ["by-1", "by-0", "by-2"].map(|payload| format!("{topic} {payload}"));
         assert_eq!(of_topic, expected);

@@ -1,4 +1,4 @@
-//! Those who have taken the wrong port, or the wrong kind of URL: the log says which, in words.
+//! Clients that use the wrong port or the wrong kind of URL: the log says which, in words.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -18,18 +18,18 @@ const HTTP_2: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
 const SSH: &[u8] = b"SSH-2.0-OpenSSH_9.9\r\n";
 const AMQP: &[u8] = b"AMQP\0\0\x09\x01";
 
-/// What comes back, to the end of the connection.
+/// Sends bytes and returns the answer, up to the end of the connection.
 fn send(port: u16, bytes: &[u8]) -> Vec<u8> {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
     stream.write_all(bytes).unwrap();
     let mut answer = Vec::new();
-    // It may be reset: what was sent is not read to its end.
+    // The connection may be reset, because what was sent is not read to its end.
     let _ = stream.read_to_end(&mut answer);
     answer
 }
 
-/// A broker that is reached in four ways.
+/// The ports of a broker that is reached in four ways.
 struct Ports {
     plain: u16,
     tls: u16,
@@ -51,8 +51,8 @@ fn broker(directory: &Directory) -> (Running, Ports) {
     (broker, Ports { plain, tls, websocket, proxied })
 }
 
-/// Each is named in the log. No more than ten: so many lines a worker writes about strangers in a
-/// second.
+/// Asserts that the log names each case. At most ten, because a worker writes only that many lines
+/// about strangers in a second.
 fn assert_named<const N: usize>(mut broker: Running, cases: [(u16, &[u8], &str); N]) -> Running {
     const { assert!(N <= 10) };
     for (port, bytes, words) in cases {

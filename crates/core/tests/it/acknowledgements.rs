@@ -1,4 +1,4 @@
-//! Acknowledgements that do not fit the message that they name.
+//! Acknowledgements that do not fit the message they name.
 
 use midge_codec::{Acknowledgement, Packet, ReasonCode};
 
@@ -8,7 +8,7 @@ use crate::received::Received;
 
 type Make = fn(u16) -> Packet<'static>;
 
-/// A Client that has one message under way at this QoS and has not answered.
+/// Connects a Client that has one unanswered message under way at this QoS.
 fn with_message(node: &mut Node, level: u8, is_v5: bool) -> (Conn, u16) {
     let packet = if is_v5 { persistent("a") } else { connect_v3("a", false) };
     let conn = node.connect_with(&packet).0;
@@ -19,7 +19,7 @@ fn with_message(node: &mut Node, level: u8, is_v5: bool) -> (Conn, u16) {
     (conn, node.message(conn).packet_id)
 }
 
-/// Connects and does not acknowledge from the first message on.
+/// Reconnects a Client that acknowledges nothing, from the first message on.
 fn reconnect(node: &mut Node, packet: &midge_codec::Connect<'_>) -> Conn {
     let conn = node.begin_connect(packet);
     node.acknowledge(conn, false);
@@ -49,7 +49,7 @@ fn one_of_the_wrong_kind_is_a_protocol_error() {
                 node.send(conn, &wrong(packet_id));
                 let code = is_v5.then_some(ReasonCode::ProtocolError);
                 assert_eq!(node.end_code(conn), code, "{:?} at QoS {level}", wrong(1));
-                // The message is not lost by it.
+                // The error does not lose the message.
                 let packet = if is_v5 { persistent("a") } else { connect_v3("a", false) };
                 let conn = node.connect_with(&packet).0;
                 let again = node.message(conn);

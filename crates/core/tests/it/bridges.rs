@@ -1,4 +1,4 @@
-//! Clients that mark themselves as bridges by bit 0x80 of the protocol level.
+//! Clients that mark themselves as bridges with bit 0x80 of the protocol level.
 
 use midge_codec::{Connect, ProtocolVersion, ReasonCode};
 
@@ -7,7 +7,7 @@ use crate::packets::{connect_v3, persistent, publish, retained, will};
 
 const STATE: &str = "$SYS/broker/connection/edge/state";
 
-/// A bridge of this protocol, as mosquitto connects it.
+/// The CONNECT of a bridge of this protocol version, as mosquitto sends it.
 fn bridge(version: ProtocolVersion) -> Connect<'static> {
     let mut state = will(STATE, "0", 1);
     state.retain = true;
@@ -81,7 +81,7 @@ fn a_bridge_tells_its_state_and_writes_nothing_else_of_the_brokers() {
     }
 }
 
-/// mosquitto's bridges of MQTT 5.0 do not mark themselves.
+/// mosquitto does not mark its MQTT 5.0 bridges.
 #[test]
 fn without_the_mark_a_client_tells_its_own_state_only() {
     scenario(|node| {

@@ -1,5 +1,4 @@
-//! What a listener does not offer: told in the CONNACK, and refused to whoever asks for it all the
-//! same.
+//! What a listener does not offer: the CONNACK says so, and a Client that uses it is refused.
 
 use std::num::NonZeroU32;
 
@@ -12,7 +11,7 @@ use crate::received::GotConnAck;
 
 const ALL: fn() -> Capabilities = Capabilities::default;
 
-/// Connects by a listener that offers this.
+/// Connects through a listener that offers these capabilities.
 fn connect_by(node: &mut Node, offered: Capabilities, packet: &Connect<'_>) -> (Conn, GotConnAck) {
     let worker = node.home(packet.client_id);
     let opening = Opening { capabilities: offered, ..Opening::default() };

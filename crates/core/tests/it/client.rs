@@ -1,4 +1,4 @@
-//! The Client's end of a Network Connection, and the things that scripted Clients do.
+//! The Client's end of a Network Connection, and the actions of scripted Clients.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ use crate::node::{Conn, Node};
 use crate::packets::{connect, options, puback, pubcomp, publish, pubrec, pubrel};
 use crate::received::{Got, GotConnAck, Received};
 
-/// One Network Connection as its Client has it.
+/// A Network Connection as its Client sees it.
 #[derive(Debug)]
 pub(crate) struct Socket {
     pub(crate) worker: usize,
@@ -21,10 +21,10 @@ pub(crate) struct Socket {
     pub(crate) to_broker: Vec<u8>,
     pub(crate) from_broker: Vec<u8>,
     pub(crate) received: Vec<Received>,
-    /// Whether the broker reads it.
+    /// Whether the broker reads from this socket.
     pub(crate) is_read: bool,
     pub(crate) is_closed: bool,
-    /// Bytes that the socket still takes.
+    /// How many more bytes the socket takes.
     pub(crate) room: usize,
     /// Whether the Client answers PUBLISH, PUBREC and PUBREL by itself.
     pub(crate) acknowledges: bool,
@@ -59,7 +59,7 @@ impl Socket {
             && !incomplete(&self.to_broker)
     }
 
-    /// Decodes what has come.
+    /// Decodes what has arrived.
     pub(crate) fn receive(&mut self) {
         let bytes = std::mem::take(&mut self.from_broker);
         let mut rest = &bytes[..];
@@ -109,12 +109,12 @@ impl Socket {
 }
 
 impl Node {
-    /// Connects and expects to be let in; MQTT 5, Clean Start.
+    /// Connects with MQTT 5 and Clean Start, and expects to be accepted.
     pub(crate) fn connect(&mut self, client_id: &str) -> Conn {
         self.connect_with(&connect(client_id)).0
     }
 
-    /// Connects and expects to be let in.
+    /// Connects and expects to be accepted.
     pub(crate) fn connect_with(&mut self, packet: &Connect<'_>) -> (Conn, GotConnAck) {
         let conn = self.begin_connect(packet);
         self.settle();
@@ -123,13 +123,13 @@ impl Node {
         (conn, ack)
     }
 
-    /// Connects and says whether a Session was present.
+    /// Connects and returns whether a Session was present.
     pub(crate) fn resume(&mut self, packet: &Connect<'_>) -> (Conn, bool) {
         let (conn, ack) = self.connect_with(packet);
         (conn, ack.session_present)
     }
 
-    /// Connects, is refused and disconnected; gives the Reason Code.
+    /// Connects and expects to be refused and disconnected; returns the Reason Code.
     pub(crate) fn refused(&mut self, packet: &Connect<'_>) -> u8 {
         let conn = self.begin_connect(packet);
         self.settle();
@@ -138,7 +138,7 @@ impl Node {
         code
     }
 
-    /// The CONNACK, which has to be the first packet.
+    /// Takes the CONNACK, which has to be the first packet.
     pub(crate) fn take_connack(&mut self, conn: Conn) -> GotConnAck {
         let received = &mut self.sockets[conn.0].received;
         assert!(!received.is_empty(), "no CONNACK");
@@ -148,18 +148,18 @@ impl Node {
         }
     }
 
-    /// Sends a packet and lets the node come to rest.
+    /// Sends a packet and lets the node settle.
     pub(crate) fn send(&mut self, conn: Conn, packet: &Packet<'_>) {
         self.queue(conn, packet);
         self.settle();
     }
 
-    /// Subscribes to one filter; gives the Reason Code.
+    /// Subscribes to one filter and returns the Reason Code.
     pub(crate) fn subscribe(&mut self, conn: Conn, filter: &str, level: u8) -> ReasonCode {
         self.subscribe_with(conn, &[(filter, options(level))], None)[0]
     }
 
-    /// Subscribes and gives the Reason Codes.
+    /// Subscribes and returns the Reason Codes.
     pub(crate) fn subscribe_with(
         &mut self,
         conn: Conn,
@@ -171,7 +171,7 @@ impl Node {
         self.take_suback(conn, packet_id)
     }
 
-    /// Puts a SUBSCRIBE on its way; gives its Packet Identifier.
+    /// Queues a SUBSCRIBE and returns its Packet Identifier.
     pub(crate) fn queue_subscribe(
         &mut self,
         conn: Conn,
@@ -194,7 +194,7 @@ impl Node {
         }
     }
 
-    /// Unsubscribes from one filter; gives the Reason Code.
+    /// Unsubscribes from one filter and returns the Reason Code.
     pub(crate) fn unsubscribe(&mut self, conn: Conn, filter: &str) -> ReasonCode {
         let packet_id = self.sockets[conn.0].packet_id();
         let filters = [filter];
@@ -212,13 +212,13 @@ impl Node {
         }
     }
 
-    /// Publishes, with a Packet Identifier of the connection's own at QoS 1 and 2.
+    /// Publishes; at QoS 1 and 2 with the connection's next Packet Identifier.
     pub(crate) fn publish(&mut self, conn: Conn, topic: &str, payload: &str, level: u8) {
         let packet_id = self.sockets[conn.0].packet_id();
         self.send_publish(conn, publish(topic, payload, level, packet_id));
     }
 
-    /// Publishes and gives the Reason Code of PUBACK or PUBREC.
+    /// Publishes and returns the Reason Code of the PUBACK or PUBREC.
     pub(crate) fn publish_acknowledged(&mut self, conn: Conn, packet: Publish<'_>) -> ReasonCode {
         let packet_id = packet.packet_id.expect("QoS 1 or 2").get();
         self.send_publish(conn, packet);
@@ -237,19 +237,19 @@ impl Node {
         self.send(conn, &Packet::Publish(packet));
     }
 
-    /// A DISCONNECT with this Reason Code.
+    /// Sends a DISCONNECT with this Reason Code.
     pub(crate) fn disconnect(&mut self, conn: Conn, code: ReasonCode) {
         self.send(conn, &Packet::Disconnect(Disconnect::with_reason(code)));
         assert!(self.is_closed(conn));
     }
 
-    /// Drops the connection without DISCONNECT.
+    /// Breaks the connection without a DISCONNECT.
     pub(crate) fn lose(&mut self, conn: Conn) {
         self.break_connection(conn);
         self.settle();
     }
 
-    /// Whether the Client answers PUBLISH, PUBREC and PUBREL by itself (it does unless told).
+    /// Sets whether the Client answers PUBLISH, PUBREC and PUBREL by itself, as it does by default.
     pub(crate) fn acknowledge(&mut self, conn: Conn, acknowledges: bool) {
         self.sockets[conn.0].acknowledges = acknowledges;
     }
@@ -258,12 +258,12 @@ impl Node {
         self.sockets[conn.0].is_closed
     }
 
-    /// Everything that has come since the last look.
+    /// Takes everything that has arrived since the last call.
     pub(crate) fn take(&mut self, conn: Conn) -> Vec<Received> {
         std::mem::take(&mut self.sockets[conn.0].received)
     }
 
-    /// The messages that have come since the last look; other packets stay.
+    /// Takes the messages that have arrived since the last call and leaves other packets.
     pub(crate) fn messages(&mut self, conn: Conn) -> Vec<Got> {
         let received = &mut self.sockets[conn.0].received;
         let all = std::mem::take(received);
@@ -277,19 +277,19 @@ impl Node {
         messages
     }
 
-    /// The payloads of the messages that have come.
+    /// Takes the payloads of the messages that have arrived.
     pub(crate) fn texts(&mut self, conn: Conn) -> Vec<String> {
         self.messages(conn).iter().map(|message| message.text().to_string()).collect()
     }
 
-    /// The one message that has come.
+    /// Takes the only message that has arrived.
     pub(crate) fn message(&mut self, conn: Conn) -> Got {
         let mut messages = self.messages(conn);
         assert_eq!(messages.len(), 1, "{messages:?}");
         messages.remove(0)
     }
 
-    /// The Reason Code of the DISCONNECT with which the broker has ended the connection.
+    /// Returns the Reason Code of the DISCONNECT with which the broker ended the connection.
     pub(crate) fn end_code(&mut self, conn: Conn) -> Option<ReasonCode> {
         assert!(self.is_closed(conn), "the connection is still open");
         match self.take(conn).last() {
@@ -299,7 +299,7 @@ impl Node {
     }
 }
 
-/// Hands a SUBSCRIBE to `call`: its entries live no longer than that.
+/// Hands a SUBSCRIBE to `call`; its entries do not outlive the call.
 pub(crate) fn subscribe_packet(
     packet_id: u16,
     filters: &[(&str, SubscriptionOptions)],

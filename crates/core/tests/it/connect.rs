@@ -77,7 +77,7 @@ fn an_empty_client_identifier_is_assigned_or_refused() {
     });
 }
 
-/// The number that a SplitMix64 generator gives behind `number`.
+/// Returns the number that a SplitMix64 generator yields after `number`.
 fn splitmix64_after(number: u64) -> u64 {
     let unshift = |mut z: u64, by: u32| {
         let shifted = z;
@@ -335,7 +335,7 @@ fn s14_auth_without_method_asks_nobody_again() {
         node.authenticate = Box::new(|_| None);
         let conn = node.begin_connect(&connect("a"));
         node.settle();
-        // A driver that had decoded ahead hands it in although reading has stopped.
+        // Although reading has stopped, a driver that had decoded ahead hands the packet in.
         let (worker, id) = (node.sockets[conn.0].worker, node.sockets[conn.0].id);
         let packet = auth(ReasonCode::ContinueAuthentication, None, None);
         node.call(worker, |core, now, fx| core.handle_packet(id, &packet, now, fx));
@@ -396,7 +396,8 @@ fn short_of_memory_or_shutting_down_nobody_is_let_in() {
     let mut node = Node::new(&Setup::default());
     let old = node.connect_with(&persistent("a")).0;
     node.call(0, |core, now, fx| core.set_memory_pressure(MemoryPressure::High, now, fx));
-    // Somebody has to remove what fills the memory; and whoever has a Session comes back to it.
+    // Some Clients are still let in, to remove what fills the memory, and a Client with a Session
+    // may resume it.
     let reserve: Vec<_> = (0..8).map(|number| node.connect(&format!("r{number}"))).collect();
     assert_eq!(node.refused(&connect("b")), 0x89);
     let old = {

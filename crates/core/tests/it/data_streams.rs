@@ -23,7 +23,7 @@ impl Scene {
         Self { control, first, second, publisher }
     }
 
-    /// What came on the control stream, the first and the second data stream.
+    /// Returns what arrived on the control stream and on the first and second data streams.
     pub(crate) fn texts(&self, node: &mut Node) -> [Vec<String>; 3] {
         [self.control, self.first, self.second].map(|stream| node.texts(stream))
     }

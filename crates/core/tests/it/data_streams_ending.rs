@@ -1,4 +1,4 @@
-//! Data streams that end: nothing that was under way by them is lost, or comes twice without need.
+//! Data streams that end: nothing under way on them is lost, or arrives twice without need.
 
 use midge_codec::{Connect, Packet, ProtocolVersion, ReasonCode};
 
@@ -116,7 +116,7 @@ fn a_refused_subscription_moves_nothing() {
         node.rules.clear();
         node.publish(scene.publisher, "t", "1", 1);
         assert_eq!(scene.texts(node), texts(&[], &["1"], &[]));
-        // An exclusive one that another has, and whose home says so later.
+        // Another Client has this exclusive subscription, and its home says so later.
         node.subscribe(scene.publisher, "$exclusive/e", 1);
         let refused = node.subscribe(scene.second, "$exclusive/e", 1);
         assert_eq!(refused, ReasonCode::QuotaExceeded);

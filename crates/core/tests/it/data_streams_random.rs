@@ -1,5 +1,5 @@
-//! Random lives of a Client with data streams: they come and go, stall, and subscriptions move from
-//! one to the other. Whatever happens, each message of QoS 1 and 2 arrives, in order on its
+//! Random lives of a Client with data streams: the streams come, go and stall, and subscriptions
+//! move from one to another. Whatever happens, each QoS 1 and 2 message arrives, in order on its
 //! stream, and nothing stays behind.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,9 +20,9 @@ struct Life {
     publisher: Conn,
     streams: Vec<Conn>,
     published: usize,
-    /// All messages that came, on whatever stream.
+    /// All messages that arrived, on any stream.
     arrived: BTreeSet<usize>,
-    /// The last message of each topic that came on each stream for the first time.
+    /// The last message of each topic that arrived on each stream for the first time.
     last: BTreeMap<(usize, String), usize>,
 }
 
@@ -32,7 +32,7 @@ impl Life {
         let workers = [1, 3][random.below(2)];
         let has_store = random.below(2) == 0;
         let shuffle = (random.below(2) == 0).then_some(seed);
-        // The publisher waits for no acknowledgement.
+        // The publisher does not wait for acknowledgements.
         let limits = Limits { receive_maximum: u16::MAX, ..Limits::default() };
         let setup = Setup { workers, shuffle, has_store, limits, ..Setup::default() };
         let mut node = Node::new(&setup);
@@ -97,7 +97,7 @@ impl Life {
             18 => {
                 let stream = self.any_stream();
                 let acknowledges = self.random.below(2) == 0;
-                // What came meanwhile stays unacknowledged until the stream ends.
+                // What arrived meanwhile stays unacknowledged until the stream ends.
                 self.node.acknowledge(stream, acknowledges || stream == self.control);
             }
             _ => {

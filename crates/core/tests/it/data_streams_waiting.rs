@@ -1,4 +1,4 @@
-//! Data streams whose Client does not keep up: each holds up itself, and no other.
+//! Data streams whose Client does not keep up: each one delays only itself.
 
 use midge_codec::{Connect, ReasonCode};
 use midge_core::{DropReason, Limits, MemoryPressure};
@@ -96,7 +96,7 @@ fn what_waits_for_a_stream_goes_where_its_subscription_goes() {
     });
 }
 
-/// Limits of an output that is soon full.
+/// A setup in which the output is soon full.
 fn narrow() -> Setup {
     let limits =
         Limits { output_bytes_max: 10_000, inflight_messages_max: 500, ..Limits::default() };
@@ -113,7 +113,7 @@ fn the_output_of_a_data_stream_is_bounded() {
         let payload = "x".repeat(1_000);
         for _ in 0..100 {
             node.publish(scene.publisher, "f", &payload, 1);
-            // Its acknowledgement has the queue looked at.
+            // The acknowledgement of this message makes the broker look at the queue.
             node.publish(scene.publisher, "c", "1", 1);
         }
         assert!(node.output_bytes(scene.first) < 12_000, "{}", node.output_bytes(scene.first));

@@ -1,5 +1,5 @@
-//! Topics with a meaning of their own mean the same by every way in: a PUBLISH, a Will Message, a
-//! message of the process, before and behind a rewrite.
+//! Topics with a special meaning have it however a message comes in: in a PUBLISH, as a Will
+//! Message or from the process itself, before and after a rewrite.
 
 use midge_codec::{Connect, PublishProperties, QoS, ReasonCode};
 use midge_core::{DropReason, Limits, LocalPublish, Rewrite, TopicRules};
@@ -15,7 +15,7 @@ fn watcher(node: &mut Node) -> Conn {
     watcher
 }
 
-/// Connects with a Will Message to this topic and is lost.
+/// Connects with a Will Message to this topic, and loses the connection.
 fn lose_with_will(node: &mut Node, topic: &str) {
     let mut last_will = will(topic, "gone", 1);
     last_will.retain = true;
@@ -103,7 +103,7 @@ fn an_alias_that_comes_with_a_refused_publish_is_set() {
         assert_eq!(node.publish_acknowledged(conn, packet), ReasonCode::TopicNameInvalid);
         let mut packet = publish("", "x", 1, 10);
         packet.properties.topic_alias = std::num::NonZeroU16::new(1);
-        // What the Client sends before it knows must not end its connection.
+        // A packet sent before the Client learns of the refusal must not end its connection.
         assert_eq!(node.publish_acknowledged(conn, packet), ReasonCode::TopicNameInvalid);
         assert!(!node.is_closed(conn));
     });

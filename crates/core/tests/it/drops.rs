@@ -1,5 +1,5 @@
-//! Nothing is dropped in silence: each reason is caused here, counted once, and told with whom it
-//! concerns and the topic.
+//! Nothing is dropped silently: each reason is caused here, counted once, and reported with the
+//! topic and the Client concerned.
 
 use std::sync::Arc;
 
@@ -12,14 +12,14 @@ use crate::node::{Conn, Node, Setup};
 use crate::packets::{connect, connect_v3, persistent, publish, retained, will, with_expiry};
 use crate::rules::Right;
 
-/// Who is named as the one whom a drop concerns.
+/// The Client that a drop is said to concern.
 type Concerned = Option<&'static str>;
 
-/// A node in which one message was dropped; with whom that concerns, whether it is its publisher,
-/// and the topic that is told.
+/// A node that has dropped one message; the Client concerned, whether it is the publisher, and the
+/// topic that is reported.
 type Scene = (Node, Concerned, bool, &'static str);
 
-/// How often a reason was counted, and what the log would tell of it.
+/// Returns how often a reason was counted, and what the log would say about it.
 fn found(node: &Node, reason: DropReason) -> (u64, Vec<(Concerned, bool, String, u64)>) {
     let known = |client_id: &str| ["p", "r", "$broker"].into_iter().find(|it| *it == client_id);
     let name = |note: &DropNote| note.client.as_ref().and_then(|it| known(&it.client_id));
@@ -38,21 +38,21 @@ fn stored() -> Node {
     Node::new(&Setup { has_store: true, ..Setup::default() })
 }
 
-/// A Client `r` with a subscription to `t`, and a Client `p`.
+/// Connects a Client `r` with a subscription to `t`, and a Client `p`.
 fn pair(node: &mut Node, level: u8) -> (Conn, Conn) {
     let receiver = node.connect_with(&persistent("r")).0;
     node.subscribe(receiver, "t", level);
     (receiver, node.connect("p"))
 }
 
-/// The same, and `r` is away.
+/// As [`pair`], but `r` has gone; returns `p`.
 fn absent(node: &mut Node, level: u8) -> Conn {
     let (receiver, publisher) = pair(node, level);
     node.lose(receiver);
     publisher
 }
 
-/// The ways to come to this reason.
+/// The ways to cause a drop for this reason.
 fn scenes(reason: DropReason) -> Vec<Scene> {
     match reason {
         DropReason::NoSubscriber => vec![no_subscriber()],
@@ -196,7 +196,7 @@ fn not_authorized() -> Scene {
     (node, Some("p"), true, "t")
 }
 
-/// A topic that nobody may publish to, or that there cannot be.
+/// A topic to which nobody may publish, or which cannot exist.
 fn reserved(topic: &'static str) -> Scene {
     let mut node = Node::new(&Setup::default());
     let publisher = node.connect("p");
@@ -238,7 +238,7 @@ fn session_ended() -> Scene {
     (node, Some("r"), false, "t")
 }
 
-/// Its queue is in the store only: what was in it is not known any more.
+/// The queue is only in the store, so its contents are no longer known.
 fn stored_session_ended() -> Scene {
     let mut node = stored();
     let publisher = absent(&mut node, 1);
@@ -291,7 +291,7 @@ fn memory_pressure() -> Scene {
     let mut node = Node::new(&Setup::default());
     pair(&mut node, 0);
     node.call(0, |core, now, fx| core.set_memory_pressure(MemoryPressure::Severe, now, fx));
-    // Clients that publish have to wait; the process itself does not.
+    // Clients that publish have to wait, but the process itself does not.
     let (payload, qos, retain) = (&b"x"[..], midge_codec::QoS::AtMostOnce, false);
     let publish = LocalPublish { topic: "t", payload, qos, retain, properties: Default::default() };
     node.call(0, |core, now, fx| core.publish_local(&publish, 1, now, fx));
@@ -336,7 +336,7 @@ fn store_full() -> Scene {
 #[test]
 fn what_comes_behind_an_unanswered_publish_is_counted_too() {
     let mut node = with_full_store();
-    // MQTT 3 has no way to say no: nothing is taken until it connects again.
+    // MQTT 3 cannot report a refusal: nothing more is accepted until the Client connects again.
     let publisher = node.connect_with(&connect_v3("p", true)).0;
     for topic in ["t", "elsewhere"] {
         node.publish(publisher, topic, "x", 1);
@@ -383,7 +383,7 @@ fn local_store_full() -> Scene {
     (node, Some("$broker"), true, "t")
 }
 
-/// The store has lost it.
+/// The store has lost the message.
 fn damaged() -> Scene {
     let mut node = stored();
     let publisher = absent(&mut node, 1);

@@ -1,4 +1,4 @@
-//! Messages that have expired take no place: what is full of them has room.
+//! Expired messages take no room: a place that is full of them can take more.
 
 use midge_codec::ReasonCode;
 use midge_core::{DropReason, Limits};
@@ -10,7 +10,7 @@ fn setup(limits: Limits) -> Setup {
     Setup { limits, ..Setup::default() }
 }
 
-/// A publisher; its messages with these numbers expire after a second, those beyond never.
+/// Publishes messages with these numbers, which expire after a second or, without `expire`, never.
 fn publish_numbered(
     node: &mut Node,
     conn: Conn,
@@ -26,7 +26,7 @@ fn publish_numbered(
     }
 }
 
-/// A Session whose Client subscribes and goes.
+/// Makes a Session whose Client subscribes and leaves.
 fn absent(node: &mut Node, client_id: &str, filter: &str) {
     let conn = node.connect_with(&persistent(client_id)).0;
     node.subscribe(conn, filter, 1);
@@ -58,7 +58,7 @@ fn in_a_queue() {
 
 #[test]
 fn in_a_queue_of_few_bytes() {
-    // The topic counts.
+    // The bytes of the topic count, too.
     let limits = Limits { queue_bytes_max: 20, ..Limits::default() };
     scenario_with(setup(limits), |node| {
         absent(node, "s", "t");
@@ -130,7 +130,7 @@ fn among_delayed_messages() {
     assert_eq!(node.publish_acknowledged(publisher, first), ReasonCode::Success);
     let refused = publish("$delayed/5/t", "refused", 1, 3);
     assert_eq!(node.publish_acknowledged(publisher, refused), ReasonCode::QuotaExceeded);
-    // Its time has come, though its timer has not.
+    // The first message is due, but its timer has not run.
     node.has_late_timers = true;
     node.now = node.now + 5_000;
     let second = publish("$delayed/5/t", "second", 1, 4);

@@ -17,7 +17,7 @@ fn with_receive_maximum(mut packet: Connect<'_>, maximum: u16) -> Connect<'_> {
     packet
 }
 
-/// A Client that subscribes to `t` and acknowledges by hand, and a publisher.
+/// Connects a Client that subscribes to `t` and acknowledges by hand, and a publisher.
 fn slow_pair(node: &mut Node, packet: &Connect<'_>, level: u8) -> (Conn, Conn) {
     let receiver = node.connect_with(packet).0;
     node.subscribe(receiver, "t", level);
@@ -351,8 +351,8 @@ fn z06_qos_2_that_may_not_be_repeated_is_still_brought_to_its_end() {
         node.lose(receiver);
         node.rules.deny(Right::Receive, "r", "t");
         let receiver = node.connect_with(&persistent("r")).0;
-        // Its identifier may be known to the Client: reused as it is, a new message would be
-        // taken for the old one.
+        // The Client may know the Packet Identifier: if it were reused now, the Client would take a
+        // new message for the old one.
         let released = Received::PubRel(first[1].packet_id, ReasonCode::Success);
         assert_eq!(node.take(receiver), [released]);
         assert_eq!(node.dropped(DropReason::DeliveryNotAuthorized), 2);

@@ -1,5 +1,5 @@
-//! Timers that are late, because a worker had other things to do or was just started: what is
-//! decided meanwhile is the same as if they had run at their time.
+//! Timers that run late, because a worker was busy or has just started: decisions made meanwhile
+//! are the same as if the timers had run on time.
 
 use midge_codec::{Connect, ReasonCode};
 use midge_core::{AuthAnswer, Limits};
@@ -13,7 +13,7 @@ fn expiring(client_id: &str, seconds: u32) -> Connect<'_> {
     packet
 }
 
-/// The Client is lost, and so many milliseconds pass in which no timer runs.
+/// Loses the Client and lets `millis` milliseconds pass in which no timer runs.
 fn lose_and_oversleep(node: &mut Node, packet: &Connect<'_>, millis: u64) {
     let conn = node.connect_with(packet).0;
     node.lose(conn);
@@ -79,7 +79,7 @@ fn the_owner_of_a_session_that_is_over_bars_nobody() {
 fn a_session_that_is_over_takes_no_place() {
     let limits = Limits { sessions_max: 1, ..Limits::default() };
     scenario_with(Setup { limits, ..Setup::default() }, |node| {
-        // As many as the one worker may have.
+        // This is as many Sessions as the one worker may have.
         let packet = expiring("a", 10);
         lose_and_oversleep(node, &packet, 10_000);
         let worker = node.home("a");

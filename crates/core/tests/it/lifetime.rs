@@ -102,7 +102,7 @@ fn disconnect_changes_the_expiry_but_never_from_zero() {
     });
 }
 
-/// A Client with a Will, and one that sees it.
+/// Adds a Will Message to a CONNECT.
 fn with_will<'a>(mut packet: Connect<'a>, topic: &'a str, delay: u32) -> Connect<'a> {
     let mut message = will(topic, "gone", 1);
     message.delay_interval_seconds = Some(delay);

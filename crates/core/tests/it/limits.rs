@@ -1,5 +1,5 @@
-//! Limits mean the same with 1, 2, 8 and 16 workers: what the page says is counted for the node,
-//! and what is refused is told to whoever asked.
+//! Limits mean the same with 1, 2, 8 and 16 workers: what the documentation counts for the node is
+//! counted for the node, and every refusal is reported to the Client that asked.
 
 use std::collections::BTreeMap;
 use std::num::NonZeroU16;
@@ -27,7 +27,7 @@ fn with_workers(limits: &Limits, run: impl Fn(&mut Node)) {
     }
 }
 
-/// Clients of all workers.
+/// Connects Clients on all workers.
 fn crowd(node: &mut Node, name: &str) -> Vec<Conn> {
     (0..16).map(|number| node.connect(&format!("{name}{number}"))).collect()
 }
@@ -38,7 +38,7 @@ fn usage(node: &Node) -> Usage {
     sum
 }
 
-/// How often each Reason Code came, by its number.
+/// Returns how often each Reason Code occurs, by its number.
 fn counts(codes: impl IntoIterator<Item = ReasonCode>) -> BTreeMap<u8, usize> {
     let mut counts = BTreeMap::new();
     codes.into_iter().for_each(|code| *counts.entry(code as u8).or_default() += 1);
@@ -73,7 +73,7 @@ fn retained_messages_are_as_many_as_the_limit_and_all_others_are_told() {
             node.subscribe(reader, "#", 2);
             let kept: Vec<_> = node.messages(reader).into_iter().map(|it| it.topic).collect();
             assert_eq!(kept.len(), 10);
-            // One may be replaced and removed though there is no room for another.
+            // A retained message may be replaced and removed though there is no room for another.
             for (number, topic) in kept.iter().enumerate() {
                 let code = retain(node, crowd[number + 3], topic, "new", level);
                 assert_eq!(code, ReasonCode::Success);
@@ -186,7 +186,7 @@ fn sessions_are_as_many_as_the_limit_while_sleepy_clients_come_and_go() {
             node.lose(conn);
         }
         assert_eq!(node.refused(&connect("one more")), QUOTA);
-        // A new Session in the place of the old one, and then none.
+        // First a new Session replaces the old one, and then one that ends with its connection.
         let anew = Connect { clean_start: true, ..persistent("c4") };
         let conn = node.connect_with(&anew).0;
         assert_eq!((node.sessions(), node.refused(&connect("one more"))), (20, QUOTA));
@@ -297,7 +297,7 @@ fn a_queue_holds_as_many_messages_as_the_limit_whether_its_client_is_there_or_no
         node.publish(crowd[3], "t", "one more", 1);
         assert_eq!(node.dropped(DropReason::QueueFull), 29);
         if !has_store {
-            // The harness has nothing that could be fetched.
+            // With a store the queue would have to be fetched, which the harness cannot do.
             let receiver = node.resume(&packet).0;
             assert_eq!(node.texts(receiver).len(), 12);
         }
@@ -368,7 +368,7 @@ fn an_mqtt_5_client_has_no_more_messages_under_way_than_its_receive_maximum() {
     for level in [1, 2] {
         with_workers(&limits, |node| {
             if !node.has_store() && level == 1 {
-                return; // Each is acknowledged at once.
+                return; // each message is acknowledged at once
             }
             let sleepy = node.connect_with(&persistent("sleepy")).0;
             node.subscribe(sleepy, "t", 2);
@@ -402,7 +402,7 @@ fn as_many_messages_are_under_way_as_the_client_and_the_limits_let_be() {
     };
     let (long, short) = ("x".repeat(100), String::new());
     for (packet, payload, under_way) in [
-        // 23,000 bytes are left over by the smallest messages only.
+        // Messages are sent while any bytes are left, so the last one may exceed the limit.
         (connect("r"), &short, 100 * (128 + 101) / 129 + 1),
         (connect("r"), &long, 100),
         (with_receive_maximum(connect("r"), 77), &long, 77),

@@ -1,4 +1,4 @@
-//! Scenarios for the core: scripted Clients, virtual time, one and several workers.
+//! Scenarios for the core: scripted Clients, virtual time, and one or several workers.
 
 mod acknowledgements;
 mod bridges;

@@ -1,9 +1,10 @@
 //! Random operations of several Clients against a naive model: a list of filters and a list of
 //! messages.
 //!
-//! Whatever happens, a Session gets what its subscriptions matched, in the order of each
-//! publisher: QoS 2 exactly once, QoS 1 at least once, and every copy that it does not get is told
-//! as dropped, with it as the receiver. The same seed gives the same effects, bit for bit.
+//! Whatever happens, a Session gets the messages that its subscriptions matched, in the order of
+//! each publisher: QoS 2 exactly once, QoS 1 at least once. Every copy that it does not get is
+//! reported as dropped, with the Session as the receiver. The same seed gives the same effects, bit
+//! for bit.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -24,15 +25,15 @@ struct Client {
     /// The Session's number: a new one for every Clean Start.
     session: usize,
     subscriptions: BTreeMap<&'static str, u8>,
-    /// Acknowledges at once, or when the dice say so.
+    /// Whether the Client acknowledges at once; otherwise when the dice say so.
     is_eager: bool,
     unacknowledged: VecDeque<Packet<'static>>,
-    /// QoS 2 Packet Identifiers that are taken over and not released.
+    /// QoS 2 Packet Identifiers that the Client has accepted and the broker has not released.
     held: BTreeSet<u16>,
     next_packet_id: u16,
 }
 
-/// What one Session was to get and did get.
+/// What one Session was meant to get, and what it got.
 #[derive(Default)]
 struct History {
     expected: BTreeMap<String, u8>,
@@ -53,7 +54,7 @@ fn name(client: usize) -> &'static str {
     ["c0", "c1", "c2", "c3", "c4"][client]
 }
 
-/// `t/KIND/PUBLISHER-NUMBER`: unique, so that a drop can be told from another.
+/// Topics are `t/KIND/PUBLISHER-NUMBER`, each unique, so that drops can be told apart.
 fn publisher_of(topic: &str) -> (&str, usize) {
     let last = topic.rsplit('/').next().expect("three levels");
     let (publisher, number) = last.split_once('-').expect("a publisher and a number");
@@ -105,7 +106,7 @@ impl Model {
         }
     }
 
-    /// Lets the node come to rest and the Clients look at what has come.
+    /// Lets the node settle and the Clients handle what has arrived, until no Client answers.
     fn settle(&mut self) {
         loop {
             self.node.settle();
@@ -120,7 +121,7 @@ impl Model {
         }
     }
 
-    /// A Client takes in what has come; true if it sends something.
+    /// Lets a Client handle what has arrived; returns true if it sends something.
     fn look(&mut self, client: usize) -> bool {
         let Some(conn) = self.clients[client].conn else {
             return false;
@@ -175,7 +176,7 @@ impl Model {
             };
             let client = (0..CLIENTS).find(|&client| *name(client) == *receiver.client_id);
             let client = client.expect("a Client of the model");
-            // The drop may belong to the Session before a Clean Start.
+            // The drop may belong to a Session from before a Clean Start.
             let holder = (0..=self.clients[client].session).rev().find(|&session| {
                 let history = self.histories.get(&(client, session));
                 history.is_some_and(|history| history.expected.contains_key(&*topic))
@@ -257,7 +258,7 @@ impl Model {
         self.settle();
     }
 
-    /// Several Clients publish at once: only each one's own order is kept.
+    /// Lets several Clients publish at once: only the order of each publisher is kept.
     fn publish_several(&mut self) {
         self.settle();
         for _ in 0..=self.random.below(12) {
@@ -294,7 +295,7 @@ impl Model {
         }
     }
 
-    /// Everybody comes back and takes what is left; then the books have to balance.
+    /// Brings every Client back to take what is left; then the books have to balance.
     fn finish(mut self) -> u64 {
         for client in 0..CLIENTS {
             self.clients[client].is_eager = true;

@@ -1,10 +1,10 @@
 //! A node without I/O: one to many [`Core`]s joined in memory, virtual time, and scripted Clients
 //! that speak bytes.
 //!
-//! The node carries out effects as a driver does: what is to be written goes to the Client unless
-//! its socket is stalled, a connection that is not to be read keeps its bytes, batches go from
-//! worker to worker in order. With a seed, workers take turns at random and batches between
-//! different pairs of workers overtake each other.
+//! The node carries out effects as a driver does: output goes to the Client unless its socket is
+//! stalled, a connection that is not to be read keeps its bytes, and batches go from worker to
+//! worker in order. With a seed, workers take turns at random, and batches between different pairs
+//! of workers overtake each other.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt::Write;
@@ -26,11 +26,11 @@ use crate::rules::Rules;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Conn(pub(crate) usize);
 
-/// What a node is made with.
+/// How a node is made.
 #[derive(Clone)]
 pub(crate) struct Setup {
     pub(crate) workers: usize,
-    /// `None`: workers take turns, batches arrive at once.
+    /// The seed of the random order; `None`: workers take turns, and batches arrive at once.
     pub(crate) shuffle: Option<u64>,
     pub(crate) limits: Limits,
     pub(crate) topics: TopicRules,
@@ -51,22 +51,22 @@ pub(crate) struct Node {
     pub(crate) now: Timestamp,
     pub(crate) sockets: Vec<Socket>,
     by_id: BTreeMap<(usize, ConnectionId), usize>,
-    /// The worker of a Client Identifier: the first one goes to the first worker, and so on.
+    /// The worker of each Client Identifier: the first one goes to the first worker, and so on.
     homes: BTreeMap<String, usize>,
     pub(crate) rules: Arc<Rules>,
-    /// `None` answers later, by [`Node::answer`].
+    /// Decides on authentication; if it returns `None`, [`Node::answer`] answers later.
     pub(crate) authenticate: Authenticate,
     pub(crate) unanswered: Vec<(usize, AuthRequest)>,
     pub(crate) events: Vec<Event>,
-    /// What the log would tell of drops.
+    /// What the log would say about drops.
     pub(crate) drops: Vec<DropNote>,
-    /// What the store was asked; nobody answers.
+    /// What the store was asked for; nobody answers.
     pub(crate) fetches: Vec<Fetch>,
     pub(crate) local: Vec<LocalDelivery>,
     pub(crate) local_subscribed: Vec<(ConnectionId, Vec<midge_codec::ReasonCode>)>,
-    /// Data streams that ended for an error, with its Reason Code.
+    /// Data streams that ended with an error, and its Reason Code.
     pub(crate) stream_errors: Vec<midge_core::StreamError>,
-    /// What the store was told, one commit after the other.
+    /// What the store was told, commit by commit.
     pub(crate) stored: Vec<Vec<StoreOp>>,
     /// The last commit of each worker.
     commits: Vec<u64>,
@@ -76,7 +76,7 @@ pub(crate) struct Node {
     /// A hash of all effects so far.
     pub(crate) trace: u64,
     pub(crate) turns: usize,
-    /// Timers run when there is nothing else to do, as if a worker had no time for them.
+    /// Whether timers run only when there is nothing else to do, as if workers were too busy.
     pub(crate) has_late_timers: bool,
 }
 
@@ -117,7 +117,7 @@ pub(crate) fn scenario(run: impl Fn(&mut Node)) {
     scenario_with(Setup::default(), run);
 }
 
-/// The same with a configuration of its own.
+/// As [`scenario`], with this setup.
 #[allow(clippy::needless_pass_by_value)] // reads better where it is called
 pub(crate) fn scenario_with(setup: Setup, run: impl Fn(&mut Node)) {
     let orders = [(1, None), (3, None), (3, Some(1)), (3, Some(2)), (3, Some(3)), (3, Some(4))];
@@ -128,11 +128,11 @@ pub(crate) fn scenario_with(setup: Setup, run: impl Fn(&mut Node)) {
     }
 }
 
-/// Says which run it was that did not come to its end.
+/// Tells which run it was if a test panics before [`TellOnPanic::well`].
 pub(crate) struct TellOnPanic(pub(crate) String);
 
 impl TellOnPanic {
-    /// The run was all right: there is nothing to tell.
+    /// Ends a run that went well: there is nothing to tell.
     pub(crate) fn well(mut self) {
         self.0.clear();
     }
@@ -202,7 +202,7 @@ impl Node {
         }
     }
 
-    /// The worker that all connections of this Client Identifier go to.
+    /// Returns the worker to which all connections of this Client Identifier go.
     pub(crate) fn home(&mut self, client_id: &str) -> usize {
         let next = self.homes.len() % self.cores.len();
         *self.homes.entry(client_id.to_string()).or_insert(next)
@@ -213,7 +213,7 @@ impl Node {
         self.open_with(worker, Opening::default())
     }
 
-    /// Opens a Network Connection of which the driver has something to say.
+    /// Opens a Network Connection about which the driver has something to say.
     pub(crate) fn open_with(&mut self, worker: usize, opening: Opening) -> Conn {
         let id = self.cores[worker].open_connection(opening, self.now);
         let index = self.sockets.len();
@@ -234,7 +234,7 @@ impl Node {
         Conn(index)
     }
 
-    /// Opens a Network Connection and sends a CONNECT; the node has not seen it yet.
+    /// Opens a Network Connection and queues a CONNECT, which the node has not seen yet.
     pub(crate) fn begin_connect(&mut self, packet: &Connect<'_>) -> Conn {
         let worker = self.home(packet.client_id);
         let conn = self.open(worker);
@@ -242,7 +242,7 @@ impl Node {
         conn
     }
 
-    /// Puts a packet on its way; [`Node::settle`] lets the node read it.
+    /// Queues a packet; [`Node::settle`] lets the node read it.
     pub(crate) fn queue(&mut self, conn: Conn, packet: &Packet<'_>) {
         let socket = &mut self.sockets[conn.0];
         if let Packet::Connect(connect) = packet {
@@ -251,12 +251,12 @@ impl Node {
         packet.encode(socket.version, &mut socket.to_broker).expect("tests send valid packets");
     }
 
-    /// Puts bytes on their way.
+    /// Queues bytes.
     pub(crate) fn queue_bytes(&mut self, conn: Conn, bytes: &[u8]) {
         self.sockets[conn.0].to_broker.extend_from_slice(bytes);
     }
 
-    /// Drops the Network Connection without a DISCONNECT. What the node had not read is lost.
+    /// Breaks the Network Connection without a DISCONNECT. What the node had not read is lost.
     pub(crate) fn break_connection(&mut self, conn: Conn) {
         let socket = &mut self.sockets[conn.0];
         if std::mem::replace(&mut socket.is_closed, true) {
@@ -268,7 +268,7 @@ impl Node {
         self.by_id.remove(&(worker, id));
     }
 
-    /// Answers an authentication that was left open.
+    /// Answers a pending authentication.
     pub(crate) fn answer(&mut self, (worker, request): &(usize, AuthRequest), answer: AuthAnswer) {
         let fx = &mut self.effects[*worker];
         self.cores[*worker].handle_auth_answer(request.connection, answer, self.now, fx);
@@ -286,7 +286,7 @@ impl Node {
         result
     }
 
-    /// Lets time pass, with everything that becomes due on the way.
+    /// Lets time pass, and handles everything that becomes due meanwhile.
     pub(crate) fn advance(&mut self, millis: u64) {
         let end = self.now + millis;
         self.settle();
@@ -320,7 +320,7 @@ impl Node {
         panic!("the node does not come to rest");
     }
 
-    /// One turn of one worker; false if nothing happened.
+    /// Runs one turn of one worker; returns false if nothing happened.
     pub(crate) fn turn(&mut self, worker: usize) -> bool {
         self.turns += 1;
         let now = self.now;
@@ -371,7 +371,7 @@ impl Node {
             || self.is_timer_due()
     }
 
-    /// Decodes and hands in what a Client has sent, as long as it is to be read.
+    /// Decodes and hands in what a Client has sent, while the connection is to be read.
     fn read(&mut self, index: usize) -> bool {
         let socket = &mut self.sockets[index];
         if !socket.is_read || socket.is_closed || socket.to_broker.is_empty() {
@@ -408,7 +408,7 @@ impl Node {
         at > 0
     }
 
-    /// A driver heeds this at once: the next packet may be in its buffer already.
+    /// Heeds a stop of reading at once, as a driver does: it may have the next packet already.
     fn heed_reading(&mut self, worker: usize) {
         for (id, reading) in self.effects[worker].reading.drain(..) {
             if let Some(&index) = self.by_id.get(&(worker, id)) {
@@ -417,7 +417,7 @@ impl Node {
         }
     }
 
-    /// Carries out the effects of a turn; false if there were none.
+    /// Carries out the effects of a turn; returns false if there were none.
     fn carry_out(&mut self, worker: usize) -> bool {
         let workers = self.cores.len();
         self.heed_reading(worker);
@@ -479,7 +479,7 @@ impl Node {
         self.trace = hasher.finish();
     }
 
-    /// Whether the store has not come to its receipts. Nothing is fetched from it in any case.
+    /// Sets whether the store withholds its receipts. It never answers a fetch.
     pub(crate) fn hold_receipts(&mut self, holds: bool) {
         self.holds_receipts = holds;
         if !holds {
@@ -494,7 +494,7 @@ impl Node {
         self.cores[worker].handle_receipt(receipt, self.now, &mut self.effects[worker]);
     }
 
-    /// Writes to the Client as much as its socket takes.
+    /// Writes as much to the Client as its socket takes.
     fn write(&mut self, worker: usize, id: ConnectionId) {
         let Some(&index) = self.by_id.get(&(worker, id)) else {
             return;
@@ -521,7 +521,7 @@ impl Node {
         self.sockets[index].receive();
     }
 
-    /// Lets a Client's socket take as many bytes more; `usize::MAX`: whatever comes.
+    /// Sets how many more bytes a Client's socket takes; `usize::MAX`: any number.
     pub(crate) fn set_room(&mut self, conn: Conn, bytes: usize) {
         let socket = &mut self.sockets[conn.0];
         socket.room = bytes;
@@ -530,42 +530,42 @@ impl Node {
         self.settle();
     }
 
-    /// What waits in the broker to be written to a Client.
+    /// Returns how many bytes wait in the broker to be written to a Client.
     pub(crate) fn output_bytes(&mut self, conn: Conn) -> usize {
         let (worker, id) = (self.sockets[conn.0].worker, self.sockets[conn.0].id);
         self.cores[worker].output(id).map_or(0, midge_core::Output::pending)
     }
 
-    /// Whether there is a store.
+    /// Returns whether there is a store.
     pub(crate) fn has_store(&self) -> bool {
         self.has_store
     }
 
-    /// The counters of all workers together.
+    /// Returns the sum of the counters of all workers.
     pub(crate) fn counters(&self) -> Counters {
         let mut sum = Counters::default();
         self.cores.iter().for_each(|core| sum.add(core.counters()));
         sum
     }
 
-    /// How many messages were dropped for this reason, on all workers.
+    /// Returns how many messages were dropped for this reason, on all workers.
     pub(crate) fn dropped(&self, reason: DropReason) -> u64 {
         self.counters().dropped_for(reason)
     }
 
-    /// All drops with a count, for messages.
+    /// Returns all drop reasons that occurred, with their counts, for assertion messages.
     pub(crate) fn all_dropped(&self) -> Vec<(&'static str, u64)> {
         let counters = self.counters();
         let counts = DropReason::ALL.map(|reason| (reason.name(), counters.dropped_for(reason)));
         counts.into_iter().filter(|(_, count)| *count > 0).collect()
     }
 
-    /// Sessions, connected or not, of all workers.
+    /// Returns the number of Sessions, connected or not, on all workers.
     pub(crate) fn sessions(&self) -> usize {
         self.cores.iter().map(|core| core.usage().sessions).sum()
     }
 
-    /// The protocol of a Client's connection.
+    /// Returns the protocol version of a Client's connection.
     pub(crate) fn version(&self, conn: Conn) -> ProtocolVersion {
         self.sockets[conn.0].version
     }

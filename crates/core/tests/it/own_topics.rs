@@ -1,4 +1,4 @@
-//! What the broker tells of itself below `$SYS`.
+//! What the broker reports about itself below `$SYS`.
 
 use std::num::NonZeroU16;
 
@@ -8,7 +8,7 @@ use crate::node::{Conn, Node, Setup, scenario, scenario_with};
 use crate::packets::{connect, options, persistent, puback};
 use crate::received::Got;
 
-/// All workers are told the same.
+/// Gives all workers the same values.
 fn tell(node: &mut Node, topics: &[(&str, &str)]) {
     for worker in 0..node.cores.len() {
         node.call(worker, |core, now, fx| core.set_own_topics(topics.iter().copied(), now, fx));
@@ -45,7 +45,7 @@ fn a_new_subscription_gets_them_once_and_then_what_changes() {
 #[test]
 fn nothing_old_comes_behind_what_has_changed() {
     let mut setup = Setup::default();
-    // Some of the retained messages have to wait, and the live one does not.
+    // Some of the retained messages have to wait, but the live one does not.
     setup.limits.queue_messages_max = 8;
     scenario_with(setup, |node| {
         let names = ["a", "b", "c", "d", "e", "f", "g", "h"];
@@ -66,7 +66,7 @@ fn nothing_old_comes_behind_what_has_changed() {
     });
 }
 
-/// The next message of a Client that takes one at a time.
+/// Takes the next message of a Client that receives one at a time, and acknowledges it.
 fn next(node: &mut Node, conn: Conn) -> Option<Got> {
     let got = node.messages(conn).pop()?;
     node.send(conn, &puback(got.packet_id));

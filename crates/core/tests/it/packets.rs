@@ -15,7 +15,7 @@ pub(crate) fn id(number: u16) -> PacketIdentifier {
     PacketIdentifier::new(number).expect("not 0")
 }
 
-/// MQTT 5, Clean Start, no Keep Alive, the Session ends with the connection.
+/// A CONNECT of MQTT 5: Clean Start, no Keep Alive, and the Session ends with the connection.
 pub(crate) fn connect(client_id: &str) -> Connect<'_> {
     Connect {
         version: ProtocolVersion::V5,
@@ -30,7 +30,7 @@ pub(crate) fn connect(client_id: &str) -> Connect<'_> {
     }
 }
 
-/// MQTT 5, a Session that is resumed and lives on for an hour.
+/// A CONNECT of MQTT 5 that resumes a Session, which lives on for an hour.
 pub(crate) fn persistent(client_id: &str) -> Connect<'_> {
     let mut packet = connect(client_id);
     packet.clean_start = false;
@@ -38,7 +38,7 @@ pub(crate) fn persistent(client_id: &str) -> Connect<'_> {
     packet
 }
 
-/// MQTT 3.1.1.
+/// A CONNECT of MQTT 3.1.1.
 pub(crate) fn connect_v3(client_id: &str, clean_session: bool) -> Connect<'_> {
     let mut packet = connect(client_id);
     packet.version = ProtocolVersion::V3_1_1;
@@ -57,7 +57,7 @@ pub(crate) fn will<'a>(topic: &'a str, payload: &'a str, level: u8) -> Will<'a> 
     }
 }
 
-/// A PUBLISH; `packet_id` is not used at QoS 0. An empty topic goes with an alias.
+/// A PUBLISH; `packet_id` is not used at QoS 0. An empty topic is for use with an alias.
 pub(crate) fn publish<'a>(
     topic: &'a str,
     payload: &'a str,

@@ -1,4 +1,4 @@
-//! Authorization that changes while the broker runs: every way by which a message is delivered
+//! Authorization that changes while the broker runs, for every way in which a message is delivered
 //! (Z03 to Z08), and what is decided at the moment of effect.
 
 use midge_codec::{Packet, ReasonCode};
@@ -8,7 +8,7 @@ use crate::node::{Conn, Node, scenario};
 use crate::packets::{options, persistent, publish, pubrel, qos, retained, with_alias};
 use crate::rules::Right;
 
-/// A receiver `r` with a persistent Session that subscribes to `#`, and a publisher `p`.
+/// Connects a receiver `r` with a persistent Session, subscribed to `#`, and a publisher `p`.
 fn pair(node: &mut Node) -> (Conn, Conn) {
     let receiver = node.connect_with(&persistent("r")).0;
     node.subscribe(receiver, "#", 2);
@@ -49,7 +49,7 @@ fn z04_retained_messages_pass_the_receivers_gate() {
 
 #[test]
 fn z03_a_retained_message_outlives_its_publishers_right() {
-    // The rule: who publishes is asked when it publishes; who receives, when it is sent.
+    // A publisher's right is checked when it publishes, a receiver's when the message is sent.
     scenario(|node| {
         let publisher = node.connect("p");
         node.send_publish(publisher, retained("t", "kept"));

@@ -2,8 +2,7 @@
 
 use midge_codec::{Packet, Publish, ReasonCode};
 
-/// A PUBLISH as a Client sees it. The topic is the resolved one; `alias` tells what was on the
-/// wire.
+/// A PUBLISH as a Client sees it. The topic is the resolved one; `alias` is the alias on the wire.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Got {
     pub(crate) topic: String,
@@ -34,7 +33,8 @@ pub(crate) struct GotConnAck {
     pub(crate) response_information: Option<String>,
     pub(crate) maximum_qos: Option<u8>,
     pub(crate) packet_bytes_max: Option<u32>,
-    /// Retained messages, wildcards, shared subscriptions, subscription identifiers.
+    /// Whether these are available: retained messages, wildcards, shared subscriptions, and
+    /// Subscription Identifiers.
     pub(crate) unavailable: [Option<bool>; 4],
     pub(crate) method: Option<String>,
     pub(crate) data: Option<Vec<u8>>,

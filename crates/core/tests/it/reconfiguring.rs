@@ -1,4 +1,4 @@
-//! Other settings while a broker runs: in effect for what comes, harmless to what is there.
+//! Settings that change while a broker runs: they apply to what is new and do not harm what exists.
 
 use std::sync::Arc;
 
@@ -85,7 +85,7 @@ fn who_is_connected_is_held_to_the_limits_that_it_was_told() {
         let (after, connack) = node.connect_with(&connect("after"));
         assert_eq!((connack.receive_maximum, connack.topic_alias_maximum), (Some(2), Some(1)));
         let later = node.connect_with(&connect_v3("later", true)).0;
-        // Each of these waits for a PUBREL that does not come.
+        // Each of these exchanges waits for a PUBREL that does not come.
         for conn in [before, old, after, later] {
             node.acknowledge(conn, false);
         }

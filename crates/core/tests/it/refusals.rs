@@ -1,5 +1,5 @@
-//! What is refused leaves nothing behind: nobody's Session, Will Message, subscription or timer is
-//! touched for its sake.
+//! A refused request leaves nothing behind: it touches nobody's Session, Will Message, subscription
+//! or timer.
 
 use std::num::NonZeroU32;
 
@@ -10,7 +10,7 @@ use crate::node::{Conn, Node, Setup, scenario, scenario_with};
 use crate::packets::{connect, options, persistent, publish, retained, will};
 use crate::rules::Right;
 
-/// A connected Client with a Session, a subscription and a Will Message, and somebody who would
+/// Connects a Client with a Session, a subscription and a Will Message, and a watcher that would
 /// see the Will Messages of both connections.
 fn connected(node: &mut Node) -> (Conn, Conn) {
     let watcher = node.connect("watcher");
@@ -150,7 +150,8 @@ fn an_exclusive_subscription_is_new_wherever_it_has_its_home() {
     });
 }
 
-/// Fifty filters, whose answer has 55 bytes.
+/// Connects a Client with this Maximum Packet Size; also returns fifty filters, to which the answer
+/// has 55 bytes.
 fn fifty(node: &mut Node, size: u32) -> (Conn, Vec<String>) {
     let conn = node.connect_with(&with_size(persistent("a"), size)).0;
     (conn, (0..50).map(|number| format!("t/{number}")).collect())

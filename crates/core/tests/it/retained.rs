@@ -1,4 +1,4 @@
-//! Retained messages: set, replaced, cleared, expired; sent to new subscriptions in slices.
+//! Retained messages: set, replaced, cleared and expired; sent to new subscriptions in slices.
 
 use midge_codec::{Publish, ReasonCode, RetainHandling, SubscriptionOptions};
 use midge_core::{DropReason, Fetch, Fetched, FetchedEntry, Limits};
@@ -182,7 +182,7 @@ fn a_walk_is_bounded_by_its_slow_client() {
 
 #[test]
 fn a_walk_waits_for_acknowledgements_and_across_connections() {
-    // The publisher waits for no acknowledgement.
+    // The publisher does not wait for acknowledgements.
     let limits =
         Limits { receive_maximum: u16::MAX, inflight_messages_max: 32, ..Limits::default() };
     scenario_with(Setup { limits, ..Setup::default() }, |node| {
@@ -314,7 +314,7 @@ fn what_waits_for_room_goes_on_when_a_queue_in_the_store_is_found_to_be_empty() 
     let client = node.connect_with(&persistent("c")).0;
     node.subscribe(client, "kept", 0);
     assert_eq!(node.texts(client), [""; 0], "its queue may be full");
-    // The store cannot read any of them: nothing is sent that the Client could acknowledge.
+    // The store cannot read any of the messages: nothing is sent that the Client could acknowledge.
     let Fetch { owner, session, ticket, from, .. } = node.fetches.pop().expect("it is asked for");
     let damaged = |sequence| FetchedEntry { sequence, delivery: None, round: None };
     let entries = (from..from + 4).map(damaged).collect();

@@ -1,5 +1,5 @@
 //! What hostile or unlucky Clients do: deep topics, packets out of place, floods; and large
-//! fan-outs that go in slices.
+//! fan-outs that are done in slices.
 
 use midge_codec::{
     Acknowledgement, Auth, ConnAck, ConnAckProperties, Disconnect, Packet, PacketType, ReasonCode,
@@ -56,7 +56,7 @@ fn s07_too_many_levels_or_properties_are_refused() {
     });
 }
 
-/// Every packet type, those of Servers too.
+/// Calls `call` with every type of packet, including those that only Servers send.
 fn every_packet(call: &mut dyn FnMut(&Packet<'_>)) {
     let ack = |code| Acknowledgement { reason_code: code, ..Acknowledgement::success(id(1)) };
     let none = UserProperties::default();
@@ -103,7 +103,7 @@ fn every_packet(call: &mut dyn FnMut(&Packet<'_>)) {
 
 const STATES: usize = 6;
 
-/// A connection in one of the states that it can be in.
+/// Opens a connection and brings it into one of the possible states.
 fn in_state(node: &mut Node, state: usize) -> Conn {
     let mut packet = persistent("a");
     packet.properties.authentication_method = (state >= 4).then_some("SCRAM");
@@ -150,7 +150,7 @@ fn s09_every_packet_type_in_every_state() {
                 node.call(worker, |core, now, fx| core.handle_packet(conn_id, packet, now, fx));
             };
             hand_in(packet);
-            every_packet(&mut hand_in); // whatever it did, nothing that follows panics
+            every_packet(&mut hand_in); // whatever the first packet did, nothing after it panics
             node.advance(10_000_000_000);
             let is_of_client = !matches!(
                 packet.packet_type(),
@@ -295,7 +295,7 @@ fn whoever_goes_during_a_fan_out_is_counted() {
     assert_eq!(delivered as u64 + node.dropped(DropReason::SessionEnded), 10);
 }
 
-/// The process itself publishes at QoS 0.
+/// Publishes at QoS 0 from the process itself.
 fn publish_inside(node: &mut Node, topic: &str, payload: &str) {
     let (payload, qos, retain) = (payload.as_bytes(), midge_codec::QoS::AtMostOnce, false);
     let publish = LocalPublish { topic, payload, qos, retain, properties: Default::default() };
@@ -331,7 +331,7 @@ fn under_memory_pressure_the_worst_offender_goes() {
     assert_eq!(node.texts(publisher), ["waits", "after"]);
 }
 
-/// Everything that a Client can make grow counts: who has most of it goes first.
+/// Everything that a Client can make grow counts: the Client with the most is given up first.
 #[test]
 fn all_that_is_kept_for_a_client_counts_when_it_is_given_up() {
     let payload = "x".repeat(5000);
@@ -406,7 +406,7 @@ fn a_late_word_about_a_closed_connection_does_not_hit_its_successor() {
     assert_eq!(node.take(new), [Received::PingResp]);
 }
 
-/// Messages to be kept for good are refused when memory is short; those that free it never are.
+/// When memory is short, messages to be kept are refused, but those that free memory never are.
 #[test]
 fn short_of_memory_nothing_more_is_retained_or_delayed_and_all_can_be_removed() {
     let mut node = Node::new(&Setup::default());
@@ -425,7 +425,7 @@ fn short_of_memory_nothing_more_is_retained_or_delayed_and_all_can_be_removed() 
     assert_eq!(node.cores[0].usage().retained_messages, 0);
 }
 
-/// Publishers wait for memory, but not for ever.
+/// Publishers wait for memory, but not forever.
 #[test]
 fn a_shortage_that_does_not_end_refuses_messages() {
     let mut node = Node::new(&Setup::default());

@@ -13,15 +13,15 @@ pub(crate) enum Right {
     Receive,
 }
 
-/// Everything is allowed but what was denied.
+/// Everything is allowed except what was denied.
 #[derive(Debug, Default)]
 pub(crate) struct Rules {
     denied: Mutex<Vec<(Right, String, String)>>,
 }
 
 impl Rules {
-    /// From now on `client_id` must not do this to topics that match `filter` (for subscribing:
-    /// must not subscribe to exactly this filter).
+    /// Forbids `client_id` to do this to topics that match `filter` from now on (for subscribing:
+    /// to subscribe to exactly this filter).
     pub(crate) fn deny(&self, right: Right, client_id: &str, filter: &str) {
         let rule = (right, client_id.to_string(), filter.to_string());
         self.denied.lock().expect("no test panics inside").push(rule);

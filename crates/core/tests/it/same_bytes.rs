@@ -1,5 +1,5 @@
-//! What many receivers get alike is written down once in a turn. None of them must see that: not
-//! when it gets other messages between, nor when its socket takes a part only, nor when it goes.
+//! Bytes that many receivers get alike are encoded once per turn. No receiver must notice that: not
+//! when it gets other messages in between, nor when its socket takes only a part, nor when it goes.
 
 use std::collections::BTreeMap;
 
@@ -10,14 +10,14 @@ use crate::packets::{connect, connect_v3, publish};
 
 const TOPICS: [&str; 2] = ["a", "b"];
 
-/// What is expected at each Client, and what has come.
+/// The Clients, with what each is expected to get and has got.
 struct Audience {
     receivers: Vec<(Conn, Vec<&'static str>)>,
     expected: BTreeMap<usize, Vec<String>>,
 }
 
-/// Twelve Clients of two versions of the protocol. All subscribe to `a`, every third one to `b`,
-/// too, and there at QoS 1.
+/// Connects twelve Clients of two protocol versions. All subscribe to `a`; every third one also
+/// subscribes to `b`, at QoS 1.
 fn audience(node: &mut Node) -> Audience {
     let receivers = (0..12).map(|number| {
         let client_id = format!("r{number}");
@@ -34,7 +34,7 @@ fn audience(node: &mut Node) -> Audience {
 }
 
 impl Audience {
-    /// One read brings messages of both topics: large and small ones, at QoS 0 and 1.
+    /// Publishes messages of both topics in one read: large and small ones, at QoS 0 and 1.
     fn publish(&mut self, node: &mut Node, publisher: Conn, round: usize) {
         for number in 0..20 {
             let topic = TOPICS[usize::from(number % 3 == 1)];
@@ -92,7 +92,7 @@ fn who_goes_in_between_takes_nothing_from_the_others() {
             node.lose(audience.receivers[index].0);
             audience.expected.remove(&index);
         }
-        // Their places are taken by others, who get what comes from now on.
+        // Others take their places and get what is published from now on.
         let newcomers = ["n1", "n2"].map(|client_id| node.connect(client_id));
         newcomers.iter().for_each(|conn| {
             node.subscribe(*conn, "a", 0);

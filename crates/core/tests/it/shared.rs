@@ -1,4 +1,4 @@
-//! Shared subscriptions: who is chosen, what waits, what is passed on.
+//! Shared subscriptions: who is chosen, what waits, and what is passed on.
 
 use std::collections::BTreeMap;
 
@@ -123,7 +123,7 @@ fn what_failed_does_not_make_a_member_busy() {
             node.send_publish(publisher, packet);
         }
         node.advance(10_000);
-        // Member a works its window off: what has expired in its queue is dropped.
+        // Member a works through its window: messages that expired in its queue are dropped.
         let first = node.message(conns[0]);
         node.send(conns[0], &puback(first.packet_id));
         assert_eq!(node.dropped(DropReason::Expired), 9);
@@ -153,7 +153,7 @@ fn a_sticky_member_stays_when_others_go() {
                 assert_eq!(node.messages(conns[second]).len(), 1);
             }
         }
-        // The unsubscribing of the one that had gone must not move it either.
+        // Unsubscribing the member that had gone must not move the choice either.
         let back = node.connect("abcd".get(first..=first).unwrap());
         node.publish(publisher, "t/1", "x", 0);
         assert_eq!((node.messages(conns[second]).len(), node.messages(back).len()), (1, 0));

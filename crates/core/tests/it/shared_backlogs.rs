@@ -1,5 +1,5 @@
 //! Large backlogs of shared subscriptions: they go to the members in slices, while Clients come and
-//! go and more is published.
+//! go and more messages are published.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU16;
@@ -10,7 +10,7 @@ use midge_core::{Limits, Owner, Round, SharedStrategy, StoreOp, WorkerId};
 use crate::node::{Conn, Node, Setup, TellOnPanic, scenario_with};
 use crate::packets::{connect, persistent, publish};
 
-/// A little more than is given out in one turn.
+/// A little more than one turn hands out.
 const BACKLOG: u16 = 4_240;
 
 fn setup() -> Setup {
@@ -25,7 +25,7 @@ fn setup() -> Setup {
     Setup { limits, ..Setup::default() }
 }
 
-/// A member of this group that is gone, and so much that waits for it; gives the publisher.
+/// Makes a group whose only member is gone and `BACKLOG` messages wait; returns the publisher.
 fn kept_for_nobody(node: &mut Node, group: &str, level: u8) -> Conn {
     let member = node.connect_with(&persistent("m")).0;
     node.subscribe(member, &format!("$share/{group}/t"), level);
@@ -39,7 +39,8 @@ fn kept_for_nobody(node: &mut Node, group: &str, level: u8) -> Conn {
     publisher
 }
 
-/// Every message that a group has finished is kept for a Session by then, by a record that counts.
+/// Checks that every message that a group has finished is by then kept for a Session, in a record
+/// that counts.
 fn judge_records(commits: &[Vec<StoreOp>]) {
     let mut of_groups = BTreeMap::new();
     let mut of_sessions: BTreeMap<Vec<u8>, Option<Round>> = BTreeMap::new();
@@ -85,7 +86,7 @@ fn what_a_group_gives_out_is_kept_before_it_is_gone_whoever_publishes_meanwhile(
         let publisher = kept_for_nobody(&mut node, group, level);
         node.begin_connect(&persistent("m"));
         for turn in 0..5 {
-            // New messages have to wait until they are durable, so the old ones go alone.
+            // New messages wait until they are durable, so the old ones are handed out alone.
             for number in 1..=4 {
                 let packet_id = BACKLOG + 4 * turn + number;
                 let text = packet_id.to_string();
@@ -101,7 +102,7 @@ fn what_a_group_gives_out_is_kept_before_it_is_gone_whoever_publishes_meanwhile(
     }
 }
 
-/// A CONNECT of a member that takes everything at once.
+/// A CONNECT of a member that accepts everything at once.
 fn eager(client_id: &str) -> Connect<'_> {
     let mut packet = persistent(client_id);
     packet.properties.receive_maximum = NonZeroU16::new(u16::MAX);
@@ -112,9 +113,9 @@ fn numbers(texts: &[String]) -> Vec<u16> {
     texts.iter().map(|text| text.parse().expect("a number")).collect()
 }
 
-/// A member of its own group, on the first worker, with so many messages in its queue.
+/// Connects the only member of a group, on the first worker, with `queued` messages in its queue.
 fn slow_member(node: &mut Node, name: &str, queued: u16) -> Conn {
-    // The next ones go to the other workers.
+    // The next Client Identifiers go to the other workers.
     let others = (1..node.cores.len()).map(|number| format!("{name} beside {number}"));
     let mut packet = persistent(name);
     packet.properties.receive_maximum = NonZeroU16::new(1);
@@ -136,7 +137,7 @@ fn a_member_that_comes_back_at_once_gets_what_it_gives_back() {
     scenario_with(setup(), |node| {
         let other = slow_member(node, "o", 5_000);
         let member = slow_member(node, "m", 1_000);
-        // The first one takes all the time that the turn has for what they give back.
+        // Giving back the first member's messages takes all the time that the turn has for this.
         node.break_connection(other);
         node.break_connection(member);
         let member = node.begin_connect(&eager("m"));

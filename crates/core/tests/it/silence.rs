@@ -7,7 +7,7 @@ use crate::node::{Conn, Node, Setup};
 use crate::packets::connect;
 use crate::received::Received;
 
-/// A Client with a Keep Alive of ten seconds, connected at second 1000.
+/// A node with a Client connected at second 1000, with a Keep Alive of ten seconds.
 fn node() -> (Node, Conn) {
     let mut node = Node::new(&Setup::default());
     let conn = node.connect_with(&Connect { keep_alive_seconds: 10, ..connect("a") }).0;
@@ -18,7 +18,7 @@ fn second(number: u64) -> Timestamp {
     Timestamp::from_millis(number * 1000)
 }
 
-/// So many bytes of an incomplete packet have come.
+/// Tells the core that this many bytes of an incomplete packet have arrived.
 fn arrive(node: &mut Node, conn: Conn, bytes: usize) {
     let id = node.sockets[conn.0].id;
     node.call(0, |core, now, _| core.note_arriving(id, bytes, now));
@@ -66,7 +66,7 @@ fn who_has_something_unread_is_not_silent() {
     node.now = second(1015);
     node.call(0, |core, now, fx| core.handle_silence_heeding(&|other| other == id, now, fx));
     assert!(!node.is_closed(conn));
-    // It was a PINGREQ.
+    // The unread packet was a PINGREQ.
     node.send(conn, &Packet::PingReq);
     node.advance(14_000);
     assert_eq!(node.take(conn), [Received::PingResp]);
@@ -93,7 +93,7 @@ fn time_in_which_the_process_did_not_run_is_nobodys_silence() {
     node.cores[0].note_absence(second(1003), second(5003));
     node.settle();
     assert!(!node.is_closed(conn) && !node.is_closed(before_connect));
-    // What was left of their time is still left.
+    // The time that each had left is still left.
     node.advance(1_999);
     assert!(!node.is_closed(before_connect));
     node.advance(2);

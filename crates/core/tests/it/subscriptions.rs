@@ -1,5 +1,5 @@
-//! Subscriptions: overlaps, options, identifiers, `$`-topics, refusals, exclusive ones, rewriting
-//! and automatic ones.
+//! Subscriptions: overlaps, options, identifiers, `$`-topics, refusals, exclusive and automatic
+//! subscriptions, and rewriting.
 
 use midge_codec::{Packet, ReasonCode, SubscriptionOptions};
 use midge_core::{AutoSubscription, DropReason, Event, Limits, Rewrite, TopicRules};
@@ -111,7 +111,7 @@ fn s11_exclusive_and_plain_are_not_mixed_up() {
             node.publish(publisher, "t", "z", 1);
             assert_eq!(node.texts(conn), [""; 0]);
         }
-        // Somebody else has it: the claim fails, what was there stays.
+        // Another Client has the exclusive one: the claim fails, and the existing one stays.
         let owner = node.connect("b");
         node.subscribe(owner, "$exclusive/t", 1);
         let codes = node.subscribe_with(conn, &filters.map(|filter| (filter, options(1))), None);
@@ -213,8 +213,8 @@ fn an_exclusive_subscription_has_one_owner() {
 
 #[test]
 fn a_refused_exclusive_claim_leaves_nothing_behind() {
-    // The claim is given up and made anew before the first answer is there, while somebody else
-    // gets hold of it in between.
+    // The claim is given up and made again before the first answer arrives, while another Client
+    // gets it in between.
     for seed in 0..200 {
         let told = crate::node::TellOnPanic(format!("order seed {seed}"));
         let setup = Setup { workers: 3, shuffle: Some(seed), ..Setup::default() };

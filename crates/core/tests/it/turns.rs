@@ -1,5 +1,5 @@
-//! What one turn does at the most, counted in operations, whatever Clients send: who is served
-//! behind it waits no longer. And that nobody sees a difference when something is done in slices.
+//! The most that one turn does, counted in operations, whatever Clients send: those served after it
+//! wait no longer than that. And nobody notices when work is done in slices.
 
 use midge_codec::{
     Disconnect, Packet, PacketIdentifier, Publish, ReasonCode, SubscriptionOptions, Unsubscribe,
@@ -11,8 +11,8 @@ use crate::node::{Conn, Node, Setup, scenario_with};
 use crate::packets::{connect, options, persistent, puback, publish, will};
 use crate::received::Received;
 
-/// A turn ends behind the packet with which it has done enough: that packet at its largest, and
-/// what is put off and done in each turn, come on top.
+/// A turn ends after the packet with which it has done enough work. That packet at its largest, and
+/// the deferred work that is done in each turn, come on top.
 const TURN_MAX: u64 = 65_536 + 50_000 + 20_000 + 3_000;
 
 fn setup() -> Setup {
@@ -25,7 +25,7 @@ fn setup() -> Setup {
     Setup { limits, ..Setup::default() }
 }
 
-/// Runs turns until there is nothing left to do; gives the operations of the largest one.
+/// Runs turns until there is nothing left to do; returns the operations of the largest turn.
 fn largest_turn(node: &mut Node) -> u64 {
     let mut largest = 0;
     loop {
@@ -153,7 +153,7 @@ fn a_subscription_made_again_and_again_asks_once() {
             operations = operations.max(largest_turn(node));
         }
         assert!(operations < 20_000, "{operations} in one turn");
-        // Nothing grows: one PUBACK goes on with one request.
+        // No work piles up: one PUBACK continues with one request.
         let first = node.messages(client).iter().find(|it| it.qos == 1).unwrap().packet_id;
         node.queue(client, &puback(first));
         let operations = largest_turn(node);
@@ -230,7 +230,7 @@ fn many_shared_subscriptions_learn_in_slices_that_their_client_comes_and_goes() 
         node.queue(member, &Packet::Disconnect(Disconnect::with_reason(ReasonCode::Success)));
         let worker = node.home("m");
         node.turn(worker);
-        // Before everybody knows: nothing goes to one who is not there.
+        // Not all workers know yet that the member has gone, but nothing goes to it.
         node.queue(publisher, &Packet::Publish(publish("t/5999", "for the other", 0, 0)));
         node.queue(publisher, &Packet::Publish(publish("t/7", "later", 1, 1)));
         let largest = largest_turn(node);
@@ -294,7 +294,7 @@ fn a_session_with_many_subscriptions_ends_in_slices_and_its_client_has_a_new_one
         node.publish(publisher, "many/8999", "newer", 1);
         node.publish(publisher, "t/1999", "nobody", 0);
         assert_eq!(node.texts(client).last().map(String::as_str), Some("newer"));
-        // Another worker may have sent the old one its message, and the new one none yet.
+        // Another worker may have sent the old Client its message and nothing to the new one yet.
         assert!((1..=3).contains(&node.dropped(DropReason::NoSubscriber)));
         assert_eq!(node.dropped(DropReason::QueueFull), 0);
     });
@@ -371,7 +371,7 @@ fn what_waits_for_a_session_that_ends_is_given_up_in_slices() {
     });
 }
 
-/// Memory that becomes free slice by slice is not asked of somebody else meanwhile.
+/// Memory that is being freed slice by slice is not demanded from another Client meanwhile.
 #[test]
 fn nobody_is_given_up_for_what_others_are_giving_up_already() {
     let mut node = Node::new(&setup());
@@ -423,7 +423,7 @@ fn what_a_group_has_kept_is_given_out_in_slices_and_in_order() {
         let mut texts = node.texts(member);
         assert_eq!(texts.len(), 20_001);
         if node.cores.len() > 1 {
-            return; // another worker gives it to the member itself, and may be ahead
+            return; // another worker delivers it to the member directly and may be ahead
         }
         assert_eq!(texts.pop().as_deref(), Some("behind"));
         let numbers = texts.iter().map(|text| text.parse::<u16>().expect("a number"));

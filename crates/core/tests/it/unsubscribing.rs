@@ -1,4 +1,4 @@
-//! An UNSUBACK is the end: nothing that is published later comes, whichever workers are involved.
+//! After an UNSUBACK nothing that is published later arrives, whichever workers are involved.
 
 use std::num::NonZeroU32;
 
@@ -12,7 +12,7 @@ use crate::received::Received;
 
 const SEEDS: u64 = 60;
 
-/// Runs with three workers and turns in many orders.
+/// Runs the scenario with three workers whose turns come in many different orders.
 fn in_many_orders(strategy: SharedStrategy, run: impl Fn(&mut Node, u64)) {
     for seed in 0..SEEDS {
         let setup = Setup { workers: 3, shuffle: Some(seed), strategy, ..Setup::default() };
@@ -36,8 +36,8 @@ fn has(node: &Node, conn: Conn, is_it: impl Fn(&Received) -> bool) -> bool {
     node.sockets[conn.0].received.iter().any(is_it)
 }
 
-/// Lets `publishers` publish in every turn until `conn` has received `is_it`, and goes on until
-/// then; what comes is left in `received`.
+/// Lets `publishers` publish in every turn until `conn` has received a packet for which `is_it`
+/// holds; what arrives is left in `received`.
 fn publish_until(
     node: &mut Node,
     publishers: &[Conn],
@@ -68,7 +68,7 @@ fn is_publish(packet: &Received) -> bool {
     matches!(packet, Received::Publish(_))
 }
 
-/// What has come behind the first packet of this kind.
+/// Returns what has arrived after the first packet for which `is_it` holds.
 fn behind(node: &mut Node, conn: Conn, is_it: impl Fn(&Received) -> bool) -> Vec<Received> {
     let all = node.take(conn);
     let at = all.iter().position(is_it).expect("it has come");

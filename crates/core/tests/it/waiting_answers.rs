@@ -1,5 +1,5 @@
-//! CONNACK and UNSUBACK of Sessions that are in a store which is slow: they wait where they say
-//! that something is gone, or that something goes on, and nothing overtakes them.
+//! CONNACK and UNSUBACK for Sessions in a slow store: they wait if they say that something is gone
+//! or that something continues, and nothing overtakes them.
 
 use midge_codec::{Connect, Disconnect, Packet, ReasonCode, SubscriptionOptions, Unsubscribe};
 use midge_core::{AutoSubscription, Core, Event, StoreOp, Timestamp, TopicRules};
@@ -18,7 +18,7 @@ fn lasting(client_id: &str, seconds: u32) -> Connect<'_> {
     packet
 }
 
-/// A CONNECT whose answer the store holds up, as the test has to know.
+/// Sends a CONNECT whose answer the store delays; the caller knows that it will.
 fn waits(node: &mut Node, packet: &Connect<'_>) -> Conn {
     let conn = node.begin_connect(packet);
     node.settle();
@@ -69,7 +69,7 @@ fn a_session_is_said_to_be_gone_when_the_store_knows_it() {
             } else {
                 waits(node, &clean(connect("a")))
             };
-            // Whoever has nothing to do with it does not wait.
+            // A Client that is not concerned does not wait.
             node.connect_with(&persistent("b"));
             node.hold_receipts(false);
             assert!(!node.take_connack(new).session_present);
@@ -128,7 +128,7 @@ fn nothing_overtakes_a_connack_that_waits() {
         node.settle();
         assert_eq!(node.take(new), []);
         assert_eq!(connected(node), before, "it is not connected yet");
-        // The time of a CONNECT is not over because the disk is slow.
+        // A CONNECT does not time out because the disk is slow.
         node.advance(3_600_000);
         assert!(!node.is_closed(new));
         node.hold_receipts(false);
@@ -177,7 +177,7 @@ fn watcher(node: &mut Node) -> Conn {
     watcher
 }
 
-/// The text of the Will Message that the store has for the one Session in it.
+/// Returns the text of the Will Message that the store has for its only Session.
 fn will_in_store(node: &Node) -> Option<String> {
     let mut kept = None;
     for op in node.stored.iter().flatten() {
@@ -193,7 +193,7 @@ fn will_in_store(node: &Node) -> Option<String> {
     kept
 }
 
-/// When a broker that starts with what the store has now would publish that Will Message.
+/// Returns when a broker that starts with the present store would publish that Will Message.
 fn will_due_in_store(node: &Node) -> Option<Timestamp> {
     let (mut delay, mut gone_since) = (None, None);
     for op in node.stored.iter().flatten() {
@@ -336,7 +336,7 @@ fn an_unsuback_waits_for_the_store() {
         let none = vec![ReasonCode::NoSubscriptionExisted];
         let answers = [Received::UnsubAck(7, success), Received::UnsubAck(8, none)];
         assert_eq!(node.take(conn), answers);
-        // A Session that nobody keeps has nothing to wait for.
+        // A Session that is not stored has nothing to wait for.
         node.hold_receipts(true);
         let clean = node.connect("clean");
         assert_eq!(node.unsubscribe(clean, "t"), ReasonCode::NoSubscriptionExisted);

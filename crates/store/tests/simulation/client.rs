@@ -1,5 +1,5 @@
 //! A correct Client: its Session State, which outlives connections and the broker's power cuts, and
-//! what it makes of the packets that come. What it does of its own accord is in `habits`.
+//! how it handles the packets that arrive. What it does of its own accord is in `habits`.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -15,49 +15,49 @@ use crate::plan::ClientPlan;
 pub(crate) struct Client {
     pub(crate) index: usize,
     pub(crate) plan: ClientPlan,
-    /// The number of its Network Connection.
+    /// The number of its present Network Connection.
     pub(crate) link: Option<usize>,
     pub(crate) connection: Connection,
     pub(crate) session: Option<Session>,
-    /// Since when at the earliest, for all that the broker may remember.
+    /// The earliest time from which, for all the broker may remember, the Client has been offline.
     pub(crate) offline_since: Timestamp,
-    /// It has asked for Clean Start and has no answer yet.
+    /// Whether it has asked for Clean Start and has no answer yet.
     pub(crate) wants_clean: bool,
     pub(crate) lost_will: Option<LostWill>,
-    /// A delayed Will Message that was due when this Client came back. A cut may begin the delay
-    /// anew, until something later is durable.
+    /// A delayed Will Message that was due when this Client came back. A cut may restart the delay
+    /// until something later is durable.
     pub(crate) due_will: Option<MessageId>,
-    /// It has ended its Session and was not told so yet: until a CONNACK says that it is gone, it
-    /// may be found again.
+    /// Whether it has ended its Session without confirmation: until a CONNACK says that the Session
+    /// is gone, it may be found again.
     pub(crate) old_session_may_return: bool,
-    /// The connection on which it has sent a DISCONNECT that ends its Session, if the broker may
-    /// have read it, and lives still.
+    /// The connection on which it has sent a DISCONNECT that ends its Session, unless power has
+    /// been cut since; the broker may have read that DISCONNECT.
     pub(crate) left_by: Option<usize>,
-    /// A CONNECT was sent and not answered, as far as is known: it may have made a Session.
+    /// Whether, as far as is known, a CONNECT has no answer: it may have made a Session.
     pub(crate) connect_is_open: bool,
-    /// Whether power was cut since the Session was begun.
+    /// Whether power was cut since the Session began.
     pub(crate) was_cut: bool,
 }
 
-/// What belongs to one Network Connection.
+/// The state of one Network Connection.
 #[derive(Default)]
 pub(crate) struct Connection {
-    /// Whether the CONNACK has come.
+    /// Whether the CONNACK has arrived.
     pub(crate) is_connected: bool,
     pub(crate) is_clean: bool,
-    /// Whether the broker may have a Session, for all that its Client knows.
+    /// Whether, for all that the Client knows, the broker may have a Session.
     pub(crate) may_find_session: bool,
-    /// Something was acknowledged that is durable behind the CONNECT.
+    /// Whether something was acknowledged that became durable after the CONNECT.
     pub(crate) is_durable: bool,
     pub(crate) will: Option<SentWill>,
-    /// It acknowledges nothing here before the end.
+    /// Whether it sends no acknowledgements on this connection before the end of the run.
     pub(crate) withholds: bool,
     /// Acknowledgements that it owes, in order.
     pub(crate) owed: VecDeque<(PacketType, u16)>,
-    /// PUBLISH packets of QoS 1 and 2 that it has not brought to their end.
+    /// PUBLISH packets of QoS 1 and 2 whose exchange it has not completed.
     pub(crate) receiving: BTreeSet<u16>,
     pub(crate) request: Option<Request>,
-    /// When the broker has sent the packet that is read now.
+    /// When the broker sent the packet that is being read.
     pub(crate) sent_at: Timestamp,
     /// Whether the broker has sent a DISCONNECT.
     pub(crate) is_ended: bool,
@@ -74,7 +74,7 @@ pub(crate) struct SentWill {
 pub(crate) struct LostWill {
     pub(crate) message: MessageId,
     pub(crate) delay_seconds: u32,
-    /// By which connection it was left.
+    /// The connection that left it.
     pub(crate) link: usize,
 }
 
@@ -82,18 +82,18 @@ pub(crate) struct LostWill {
 pub(crate) struct Request {
     pub(crate) packet_id: u16,
     pub(crate) filter: String,
-    /// How much of what is retained was acknowledged then.
+    /// How much of each topic's retained history was acknowledged when this was sent.
     pub(crate) floors: BTreeMap<String, usize>,
 }
 
 pub(crate) struct Session {
     pub(crate) incarnation: IncarnationId,
-    /// Whether it outlives the Network Connection.
+    /// Whether the Session outlives the Network Connection.
     pub(crate) is_persistent: bool,
-    /// Whether something was acknowledged that makes it certain to be there again.
+    /// Whether something was acknowledged that makes the Session certain to be there again.
     pub(crate) is_durable: bool,
     pub(crate) outgoing: Vec<Outgoing>,
-    /// QoS 2 Packet Identifiers that wait for their PUBREL, with what came under them.
+    /// QoS 2 Packet Identifiers that wait for their PUBREL, with the payloads that they carried.
     pub(crate) received: BTreeMap<u16, Vec<u8>>,
     pub(crate) subscriptions: BTreeMap<String, Subscription>,
 }
@@ -111,9 +111,9 @@ pub(crate) struct Outgoing {
 pub(crate) enum Subscription {
     Asked,
     Granted(LifeId),
-    /// An UNSUBSCRIBE is sent.
+    /// An UNSUBSCRIBE was sent.
     Leaving,
-    /// The UNSUBACK has come at this step.
+    /// The UNSUBACK arrived at this step.
     Gone {
         at: u64,
     },
@@ -142,14 +142,14 @@ impl Client {
         self.link.is_some() && self.connection.is_connected
     }
 
-    /// Whether it has connected only to be rid of its Session: before MQTT 5 a Clean Session ends
-    /// with its connection.
+    /// Returns whether it has connected only to get rid of its Session: before MQTT 5 a Clean
+    /// Session ends with its connection.
     pub(crate) fn only_cleans(&self) -> bool {
         let is_clean = self.is_connected() && self.connection.is_clean;
         is_clean && self.plan.is_persistent() && !self.plan.is_v5()
     }
 
-    /// Whether nothing is under way in either direction.
+    /// Returns whether nothing is under way in either direction.
     pub(crate) fn is_at_rest(&self) -> bool {
         let session = self.session.as_ref();
         self.is_connected()
@@ -162,7 +162,7 @@ impl Client {
         packet.encode(self.plan.version, &mut link.to_broker).expect("a valid packet");
     }
 
-    /// Takes what has come, `packets_max` packets at most.
+    /// Handles what has arrived, at most `packets_max` packets.
     pub(crate) fn read(
         &mut self,
         link: &mut Link,
@@ -286,15 +286,15 @@ impl Client {
         now >= self.offline_since.plus_seconds(u64::from(self.plan.expiry_seconds))
     }
 
-    /// Whether a Session that is found may be another one, made by a CONNECT that was not answered
-    /// after the one that the Client knows had ended.
+    /// Returns whether a Session that is found may be another one: the known Session may have
+    /// ended, and an unanswered CONNECT may have made a new one afterwards.
     pub(crate) fn may_be_mistaken(&self, now: Timestamp) -> bool {
         let may_be_gone =
             |session: &Session| self.may_have_expired(now) || self.was_cut && !session.is_durable;
         self.connect_is_open && self.session.as_ref().is_some_and(may_be_gone)
     }
 
-    /// Sends everything that is under way once more, in order [MQTT-4.4.0-1].
+    /// Sends everything that is under way again, in order [MQTT-4.4.0-1].
     fn resume(&mut self, link: &mut Link, ledger: &mut Ledger) {
         let Some(session) = &self.session else {
             return;
@@ -318,7 +318,7 @@ impl Client {
         }
     }
 
-    /// The Session is over, as far as its Client knows.
+    /// Ends the Session as far as the Client knows.
     pub(crate) fn end_session(&mut self, ledger: &mut Ledger) {
         let Some(session) = self.session.take() else {
             return;
@@ -377,8 +377,8 @@ impl Client {
         self.check_subscribed(topic, message, ledger);
     }
 
-    /// A message that the Client has had already comes with DUP [MQTT-3.3.1-1], unless it may have
-    /// been published more than once, or has another reason to come.
+    /// Checks that a message that the Client has received before comes with DUP [MQTT-3.3.1-1],
+    /// unless it may have been published more than once, or has another reason to come.
     fn check_dup(&self, topic: &str, message: MessageId, ledger: &Ledger) {
         let Some(session) = &self.session else {
             return;
@@ -394,8 +394,8 @@ impl Client {
         }
     }
 
-    /// A message is not sent any more once it has expired [MQTT-3.3.2-5], and its receiver is told
-    /// of no longer time than its publisher said.
+    /// Checks that no message is sent after it has expired [MQTT-3.3.2-5], and that the receiver is
+    /// not told a longer time than the publisher said.
     fn check_expiry(&self, publish: &Publish<'_>, message: MessageId, ledger: &Ledger) {
         let (sent, about) = (&ledger.messages[message], Concerned::both(self.index, message));
         let sent_at = self.connection.sent_at;
@@ -413,14 +413,14 @@ impl Client {
         }
     }
 
-    /// Nothing comes without a subscription.
+    /// Checks that nothing comes without a subscription.
     fn check_subscribed(&self, topic: &str, message: Option<MessageId>, ledger: &Ledger) {
         let sent = message.map(|message| &ledger.messages[message]);
         let subscriptions = self.session.iter().flat_map(|session| &session.subscriptions);
         let is_allowed = |(filter, state): (&String, &Subscription)| {
             matches(filter, topic)
                 && match (state, sent) {
-                    // Another worker may choose a member of whose end it has not heard.
+                    // Another worker may choose a member of whose end it has not heard yet.
                     (Subscription::Gone { at }, Some(sent)) => {
                         filter.starts_with("$share/")
                             || sent.first_sent <= *at
@@ -435,7 +435,7 @@ impl Client {
         }
     }
 
-    /// PUBACK or PUBREC.
+    /// Handles a PUBACK or PUBREC.
     fn handle_taken(&mut self, packet_id: u16, qos: u8, code: ReasonCode, ledger: &mut Ledger) {
         let Some(session) = &mut self.session else {
             return;
@@ -491,7 +491,7 @@ impl Client {
         session.outgoing.remove(place);
     }
 
-    /// The broker has acknowledged something that stands behind the CONNECT in its store.
+    /// Notes that the broker has acknowledged something that comes after the CONNECT in its store.
     fn note_durable(&mut self, ledger: &mut Ledger) {
         if let Some(session) = self.session.as_mut().filter(|session| session.is_persistent) {
             session.is_durable = true;
@@ -501,7 +501,7 @@ impl Client {
         }
     }
 
-    /// Nothing takes it back any more.
+    /// Expects the Will Message that was due: no cut can take it back any more.
     pub(crate) fn expect_due_will(&mut self, ledger: &mut Ledger) {
         if let Some(message) = self.due_will.take() {
             ledger.messages[message].fate = Fate::Acknowledged;
@@ -547,7 +547,7 @@ impl Client {
         }
     }
 
-    /// Sends the acknowledgements that it owes, in order [MQTT-4.6.0-2], `most` at most.
+    /// Sends at most `most` of the acknowledgements that it owes, in order [MQTT-4.6.0-2].
     pub(crate) fn acknowledge(&mut self, most: usize, link: &mut Link, ledger: &Ledger) {
         for _ in 0..most {
             let Some((kind, packet_id)) = self.connection.owed.pop_front() else {
@@ -561,7 +561,7 @@ impl Client {
         }
     }
 
-    /// The Network Connection is gone; `is_orderly` if the Client had sent a DISCONNECT.
+    /// Notes that the Network Connection is gone; `is_orderly` if the Client had sent a DISCONNECT.
     pub(crate) fn lose(&mut self, is_orderly: bool, ledger: &mut Ledger, now: Timestamp) {
         let Some(link) = self.link.take() else {
             return;
@@ -581,11 +581,11 @@ impl Client {
         }
     }
 
-    /// The broker's power is cut: it may not know any more what was not durable.
+    /// Notes that the broker's power is cut: the broker may have forgotten what was not durable.
     pub(crate) fn note_cut(&mut self) {
         self.was_cut = true;
         self.due_will = None;
-        // A careful Client says again that it wants none of the old Session.
+        // A careful Client says again that it does not want the old Session.
         self.wants_clean |= self.old_session_may_return;
         self.left_by = None;
     }

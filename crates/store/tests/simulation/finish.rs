@@ -1,5 +1,5 @@
-//! The end of a run: nothing goes wrong any more, everybody connects, everything arrives. Then what
-//! was promised is compared with what has come.
+//! The end of a run: nothing goes wrong any more, all Clients connect, and everything arrives. Then
+//! what was promised is compared with what has arrived.
 
 use crate::client::Client;
 use crate::ledger::{Fate, Kind, Sent};
@@ -37,7 +37,7 @@ impl World {
         self.check_store();
     }
 
-    /// Everybody goes on until nothing is under way any more.
+    /// Lets everything continue until nothing is under way any more.
     fn drain(&mut self) {
         for _ in 0..5000 {
             self.set_now(self.now + 1);
@@ -91,7 +91,7 @@ impl World {
             && self.storage.is_at_rest()
     }
 
-    /// New Clients find what was retained last.
+    /// Lets new Clients find the last retained messages.
     fn probe(&mut self) {
         let first = self.clients.len();
         for number in 0..2 {
@@ -110,7 +110,8 @@ impl World {
         }
     }
 
-    /// A retained message is the one acknowledged last, or a later one that nobody knows about.
+    /// Checks that each retained message is the last acknowledged one, or a later one of which
+    /// nobody knows.
     fn check_probe(&self, probe: usize) {
         let session = self.clients[probe].session.as_ref().expect("it is connected");
         let seen = &self.ledger.incarnations[session.incarnation].seen;
@@ -142,8 +143,8 @@ impl World {
         }
     }
 
-    /// Every Session that was subscribed all the time has received it; of a shared subscription
-    /// one member.
+    /// Checks that every Session that was subscribed all the time has received the message; for a
+    /// shared subscription, that one member has.
     fn check_receivers(&self, id: usize, message: &Sent) {
         for &life in &message.expected {
             let life = &self.ledger.lives[life];
@@ -163,7 +164,7 @@ impl World {
                 continue;
             }
             let seen = self.ledger.incarnations.iter().any(|it| it.seen.contains_key(&id));
-            // A QoS 2 message goes down with the Session of the member that it was sent to.
+            // A QoS 2 message is lost with the Session of the member to which it was sent.
             let mut askers = self.ledger.askers.iter();
             let may_be_lost = message.qos == 2
                 && askers.any(|(filter, incarnation)| {
@@ -177,7 +178,7 @@ impl World {
         }
     }
 
-    /// New subscriptions were sent what was retained.
+    /// Checks that retained messages were sent to new subscriptions.
     fn check_wishes(&self) {
         for wish in &self.ledger.wishes {
             let life = &self.ledger.lives[wish.life];
@@ -196,7 +197,7 @@ impl World {
         }
     }
 
-    /// Nothing is left over in the store.
+    /// Checks that nothing is left over in the store.
     fn check_store(&mut self) {
         let usage = self.storage.engine.usage();
         if usage.queued_messages > 0 {

@@ -1,4 +1,4 @@
-//! What Clients do of their own accord: connect, publish, subscribe, think better of it.
+//! What Clients do of their own accord: connect, publish, subscribe, change their minds.
 
 use midge_codec::{Disconnect, Packet, ReasonCode};
 use midge_core::Timestamp;
@@ -12,7 +12,7 @@ use crate::packets::{self, WillPacket};
 use crate::plan::{TopicKind, WillPlan};
 
 impl Client {
-    /// Sends a CONNECT by a new Network Connection.
+    /// Sends a CONNECT on a new Network Connection.
     pub(crate) fn connect(
         &mut self,
         number: usize,
@@ -22,7 +22,7 @@ impl Client {
         now: Timestamp,
     ) {
         let restarts = self.plan.clean_one_in > 0 && random.one_in(self.plan.clean_one_in);
-        // Whoever has ended its Session need not say so again once the broker has closed.
+        // A Client that has ended its Session need not say so again once the broker has closed.
         let has_left = self.left_by.take().is_some_and(|left| links[left].has_read_all());
         let may_return = self.old_session_may_return && !has_left;
         self.wants_clean |= restarts || may_return || self.may_be_mistaken(now);
@@ -73,7 +73,7 @@ impl Client {
         };
     }
 
-    /// Whether the Will Message of the last connection has to have been published by now.
+    /// Decides whether the Will Message of the last connection has to have been published by now.
     pub(crate) fn settle_will(&mut self, links: &[Link], ledger: &mut Ledger, now: Timestamp) {
         let Some(will) = self.lost_will.take() else {
             return;
@@ -95,7 +95,7 @@ impl Client {
         }
     }
 
-    /// One thing that a connected Client may do.
+    /// Does one of the things that a connected Client may do.
     pub(crate) fn act(&mut self, link: &mut Link, ledger: &mut Ledger, random: &mut Random) {
         let publishes = !self.plan.topics.is_empty();
         if publishes && random.below(100) < 70 {
@@ -194,7 +194,7 @@ impl Client {
         self.connection.request = Some(Request { packet_id, filter, floors });
     }
 
-    /// The lowest one, so that each is used again soon.
+    /// Returns the lowest free Packet Identifier, so that each is reused soon.
     fn free_packet_identifier(&self, session: &Session) -> u16 {
         let is_used = |id: &u16| {
             session.outgoing.iter().any(|outgoing| outgoing.packet_id == *id)
@@ -203,7 +203,7 @@ impl Client {
         (1..).find(|id| !is_used(id)).expect("few are in use")
     }
 
-    /// Says goodbye, perhaps for ever.
+    /// Sends a DISCONNECT, and perhaps ends the Session.
     pub(crate) fn disconnect(&mut self, link: &mut Link, ledger: &mut Ledger, random: &mut Random) {
         let leaves = self.plan.is_v5() && self.plan.is_persistent() && random.one_in(3);
         self.note(ledger, || format!("DISCONNECT, ends the Session: {leaves}"));

@@ -1,6 +1,6 @@
-//! What Clients have sent, been promised and received. It knows nothing of the broker: what it says
-//! is what anybody who sees nothing but the Clients could say, and it fails a run at once when a
-//! Client receives what it must not.
+//! What Clients have sent, been promised and received. The ledger knows nothing of the broker: it
+//! judges only by what Clients can see, and it fails a run at once when a Client receives something
+//! that it must not.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -22,14 +22,14 @@ pub(crate) enum Kind {
     Will,
 }
 
-/// What its publisher knows of it.
+/// What the publisher knows about its message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fate {
     Open,
-    /// PUBACK or PUBREC without error has come, or the Will Message is due.
+    /// A PUBACK or PUBREC without error has arrived, or the Will Message is due.
     Acknowledged,
     Refused,
-    /// The publisher's Session has ended before an acknowledgement came.
+    /// The publisher's Session ended before an acknowledgement arrived.
     Abandoned,
 }
 
@@ -42,15 +42,15 @@ pub(crate) struct Sent {
     pub(crate) payload: Vec<u8>,
     /// The Message Expiry Interval.
     pub(crate) expiry_seconds: Option<u32>,
-    /// At which step, and when.
+    /// At which step it was first sent, and when.
     pub(crate) first_sent: u64,
     first_sent_at: Timestamp,
     acknowledged_at: Option<Timestamp>,
     pub(crate) attempts: u32,
     pub(crate) fate: Fate,
-    /// A Will Message must not come while its Client is connected.
+    /// Whether it may come: a Will Message must not while its Client is connected.
     pub(crate) may_come: bool,
-    /// Cuts before it was first sent.
+    /// How many cuts there were before it was first sent.
     cuts: u64,
     /// Subscriptions that were granted when it was first sent.
     pub(crate) expected: Vec<LifeId>,
@@ -63,7 +63,7 @@ pub(crate) struct Draft<'a> {
     pub(crate) qos: u8,
     pub(crate) kind: Kind,
     pub(crate) expiry_seconds: Option<u32>,
-    /// Absent: the retained message of the topic is to be removed.
+    /// The size of the payload; `None`: the retained message of the topic is to be removed.
     pub(crate) payload_bytes: Option<usize>,
 }
 
@@ -82,9 +82,9 @@ pub(crate) struct Incarnation {
     pub(crate) is_over: bool,
     /// How often each message was received.
     pub(crate) seen: BTreeMap<MessageId, u32>,
-    /// The last one of each publisher and topic.
+    /// The last message of each publisher and topic.
     last: BTreeMap<(usize, String), MessageId>,
-    /// What it has asked for, and how much of each topic's history was acknowledged then.
+    /// The filters it has asked for, and how much of each topic's history was acknowledged then.
     asked: Vec<(String, BTreeMap<String, usize>)>,
 }
 
@@ -127,13 +127,13 @@ pub(crate) struct Ledger {
     pub(crate) incarnations: Vec<Incarnation>,
     pub(crate) retained: BTreeMap<String, History>,
     pub(crate) wishes: Vec<Wish>,
-    /// Publishers who may be refused a message, not learn it, and send it again behind later ones.
+    /// Publishers that may send a message again after later ones, not knowing that it was refused.
     pub(crate) may_reorder: BTreeSet<usize>,
     /// Who has asked to be a member of which shared subscription.
     pub(crate) askers: Vec<(String, IncarnationId)>,
 }
 
-/// Whether a Topic Filter, with or without `$share/NAME/`, matches.
+/// Returns whether a Topic Filter, with or without `$share/NAME/`, matches.
 pub(crate) fn matches(filter: &str, topic: &str) -> bool {
     let filter = match filter.strip_prefix("$share/") {
         Some(rest) => rest.split_once('/').map_or(rest, |(_, filter)| filter),
@@ -144,13 +144,13 @@ pub(crate) fn matches(filter: &str, topic: &str) -> bool {
 }
 
 impl Sent {
-    /// Whether its time may be over by then: the broker had it when it was sent, at the earliest.
+    /// Returns whether it may have expired by `now`: the broker got it when sent, at the earliest.
     pub(crate) fn may_have_expired(&self, now: Timestamp) -> bool {
         let expires_at = |seconds| self.first_sent_at.plus_seconds(u64::from(seconds));
         self.expiry_seconds.is_some_and(|seconds| now >= expires_at(seconds))
     }
 
-    /// Whether its time is over by then: the broker had it when it was acknowledged.
+    /// Returns whether it must have expired by `now`: the broker had it when it was acknowledged.
     pub(crate) fn has_surely_expired(&self, now: Timestamp) -> bool {
         let (Some(seconds), Some(at)) = (self.expiry_seconds, self.acknowledged_at) else {
             return false;
@@ -217,7 +217,7 @@ impl Ledger {
         }
     }
 
-    /// A SUBSCRIBE is sent: what is retained may come, and nothing older than what is known now.
+    /// Notes a SUBSCRIBE: retained messages may come, but none older than those known now.
     pub(crate) fn ask(&mut self, incarnation: IncarnationId, filter: &str) {
         if filter.starts_with("$share/") {
             return self.askers.push((filter.into(), incarnation));
@@ -226,7 +226,7 @@ impl Ledger {
         self.incarnations[incarnation].asked.push((filter.into(), floors));
     }
 
-    /// The place of what a retained message may be at the oldest in the history of its topic.
+    /// Returns the place, in its topic's history, of the oldest message that may be retained.
     fn floor(&self, incarnation: IncarnationId, topic: &str) -> usize {
         let asked = self.incarnations[incarnation].asked.iter();
         let asked = asked.filter(|(filter, _)| matches(filter, topic));
@@ -234,7 +234,7 @@ impl Ledger {
         acknowledged.min().unwrap_or(0).saturating_sub(1)
     }
 
-    /// The SUBACK has come for what was asked for at a time when `floors` were acknowledged.
+    /// Notes the SUBACK for a filter that was asked for when `floors` were acknowledged.
     pub(crate) fn grant(
         &mut self,
         incarnation: IncarnationId,
@@ -248,7 +248,7 @@ impl Ledger {
             let is_ordered = self.is_ordered(&self.retained[topic]);
             if is_ordered && !filter.starts_with('$') && floor > 0 && matches(filter, topic) {
                 let (topic, floor) = (topic.clone(), floor - 1);
-                // Live ones may come before the SUBACK.
+                // Live messages may come before the SUBACK.
                 let seen = &self.incarnations[incarnation].seen;
                 let newer = &self.retained[&topic].messages[floor..];
                 let is_fulfilled = newer.iter().any(|id| seen.contains_key(id));
@@ -258,13 +258,13 @@ impl Ledger {
         life
     }
 
-    /// Whether what is retained is never older than what is acknowledged.
+    /// Returns whether the retained message is never older than the last acknowledged one.
     pub(crate) fn is_ordered(&self, history: &History) -> bool {
         let publisher = history.messages.first().map(|&id| self.messages[id].publisher);
         publisher.is_none_or(|publisher| !self.may_reorder.contains(&publisher))
     }
 
-    /// How much of each topic's history is acknowledged.
+    /// Returns how much of each topic's history is acknowledged.
     pub(crate) fn floors(&self) -> BTreeMap<String, usize> {
         let topics = self.retained.iter();
         topics.map(|(topic, history)| (topic.clone(), history.acknowledged)).collect()
@@ -275,15 +275,15 @@ impl Ledger {
         self.open_lives.remove(&life);
     }
 
-    /// Power or process are gone. Retained messages that a subscription had asked for are not asked
-    /// for again by themselves: only live ones are certain to come.
+    /// Notes that the power or the process is gone. Retained messages that a subscription had asked
+    /// for are not asked for again by themselves: only live ones are certain to come.
     pub(crate) fn note_cut(&mut self) {
         self.cuts += 1;
         self.wishes.retain(|wish| wish.is_fulfilled);
     }
 
-    /// A Client has received a message for the first time or again, after its Packet Identifier
-    /// said that it is not the same packet once more.
+    /// Notes a message that a Client has received, for the first time or again. Its Packet
+    /// Identifier has shown that it is not the same packet once more.
     pub(crate) fn receive(&mut self, arrival: &Arrival<'_>) -> Option<MessageId> {
         let Arrival { client, incarnation, topic, payload, qos, retain } = *arrival;
         if payload.is_empty() {
@@ -329,14 +329,14 @@ impl Ledger {
         }
     }
 
-    /// The first occurrences of one publisher's messages to one topic are in order
-    /// [MQTT-4.6.0-6], if the subscription was there when the earlier one was sent.
+    /// Checks that the first occurrences of one publisher's messages to one topic are in order
+    /// [MQTT-4.6.0-6], if the subscription existed when the earlier one was sent.
     fn check_order(&mut self, about: Concerned, incarnation: IncarnationId, id: MessageId) {
         let message = &self.messages[id];
         if !message.topic.starts_with("t/") || self.may_reorder.contains(&message.publisher) {
             return;
         }
-        // It was dropped, and may be there again after a cut or a repetition.
+        // It was dropped, and may be back after a cut or a repetition.
         if message.may_have_expired(self.now) {
             return;
         }
@@ -373,7 +373,8 @@ impl Ledger {
         }
     }
 
-    /// A new subscription gets the retained message that was acknowledged last, or a later one.
+    /// Checks that a new subscription gets the retained message that was acknowledged last, or a
+    /// later one.
     fn check_retained(&mut self, arrival: &Arrival<'_>, id: MessageId) {
         let Some(history) = self.retained.get(arrival.topic) else {
             return;

@@ -1,4 +1,4 @@
-//! A Network Connection: bytes on their way in both directions, and who has noticed its end.
+//! A Network Connection: the bytes on their way in both directions, and who has noticed its end.
 
 use std::collections::VecDeque;
 
@@ -9,19 +9,19 @@ use crate::client::Client;
 
 pub(crate) struct Link {
     pub(crate) version: ProtocolVersion,
-    /// Whose it is.
+    /// The Client to which it belongs.
     pub(crate) client: usize,
     pub(crate) worker: usize,
     pub(crate) id: ConnectionId,
     pub(crate) to_broker: Vec<u8>,
     pub(crate) from_broker: Vec<u8>,
-    /// How many of these bytes were sent when.
+    /// How many of these bytes were sent at which time.
     sent: VecDeque<(usize, Timestamp)>,
-    /// Whether the broker reads it.
+    /// Whether the broker reads from it.
     pub(crate) is_read: bool,
-    /// The broker has closed it, or has noticed its end.
+    /// Whether the broker has closed it, or has noticed its end.
     pub(crate) is_closed: bool,
-    /// When the broker noticed it, or last forgot that it had.
+    /// When the broker noticed its end, or last forgot that it had.
     pub(crate) heard_at: Option<Timestamp>,
 }
 
@@ -46,7 +46,7 @@ impl Link {
         self.sent.push_back((bytes.len(), now));
     }
 
-    /// So many of the bytes are read; when the first of them was sent.
+    /// Notes that this many bytes are read; returns when the first of them was sent.
     pub(crate) fn note_read(&mut self, bytes: usize) -> Timestamp {
         let sent_at = self.sent.front().map_or_else(Timestamp::default, |(_, at)| *at);
         let mut left = bytes;
@@ -61,13 +61,13 @@ impl Link {
         sent_at
     }
 
-    /// The Network Connection is gone, with what was on its way to the Client.
+    /// Loses what was on its way to the Client, as the Network Connection is gone.
     pub(crate) fn lose_from_broker(&mut self) {
         self.from_broker.clear();
         self.sent.clear();
     }
 
-    /// Whether the broker has closed it and left nothing unread.
+    /// Returns whether the broker has closed it and left nothing unread.
     pub(crate) fn has_read_all(&self) -> bool {
         self.is_closed && self.to_broker.is_empty()
     }

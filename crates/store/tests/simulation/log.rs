@@ -1,5 +1,5 @@
-//! What happened in a run, for the one who has to understand a failure. Nothing is written down
-//! unless a run is replayed: the same seed does the same again.
+//! What happened in a run, for whoever has to understand a failure. Nothing is recorded unless a
+//! run is replayed: the same seed does the same again.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -7,7 +7,7 @@ use std::rc::Rc;
 
 use crate::ledger::MessageId;
 
-/// Shared by everything in a run, and kept by whoever started it.
+/// The log that everything in a run shares, and whoever started the run keeps.
 #[derive(Clone, Default)]
 pub(crate) struct Log(Rc<RefCell<Inner>>);
 
@@ -19,7 +19,7 @@ struct Inner {
     failed: Option<Concerned>,
 }
 
-/// Whom or what an event is about; events about nobody in particular concern everybody.
+/// The Client or message that an event is about. An event about neither concerns everybody.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Concerned {
     pub(crate) client: Option<usize>,
@@ -45,7 +45,7 @@ impl Concerned {
         Self { client: Some(client), message: Some(message) }
     }
 
-    /// Whether an event about `other` helps to understand this one.
+    /// Returns whether an event about `other` helps to understand this one.
     fn is_touched_by(self, other: Self) -> bool {
         let is_general = other == Self::default();
         let by_message = self.message.is_some() && self.message == other.message;
@@ -84,7 +84,7 @@ impl Log {
         }
     }
 
-    /// Ends the run.
+    /// Fails the run.
     pub(crate) fn fail(&self, concerned: Concerned, text: &str) -> ! {
         let step = {
             let mut inner = self.0.borrow_mut();
@@ -94,7 +94,7 @@ impl Log {
         panic!("step {step}:{concerned} {text}");
     }
 
-    /// The last `count` events that have to do with the failure, or all events.
+    /// Returns the last `count` events that are related to the failure, or all events.
     pub(crate) fn story(&self, count: Option<usize>) -> String {
         let inner = self.0.borrow();
         let failed = count.and(inner.failed).unwrap_or_default();

@@ -1,8 +1,8 @@
 //! A broker with its store, simulated in one thread: Clients, workers, mailboxes, a disk that loses
 //! what was not synced, and power cuts at any moment. Everything follows from a seed.
 //!
-//! `MIDGE_TEST_SEEDS=10000` runs that many seeds instead of the usual few;
-//! `MIDGE_TEST_SEED=42` runs this one and tells everything that happens in it.
+//! `MIDGE_TEST_SEEDS=10000` runs that many seeds instead of the usual few; `MIDGE_TEST_SEED=42`
+//! runs this one and prints everything that happens in it.
 
 mod client;
 mod clocks;
@@ -26,14 +26,15 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use crate::log::Log;
 use crate::world::World;
 
-/// Seeds of an ordinary run, of all tests here together.
+/// The number of seeds in an ordinary run, of all tests here together.
 const SEEDS: u64 = 1000;
-/// The seeds are divided among so many tests, which run side by side.
+/// The number of tests that share the seeds and run side by side.
 const PARTS: u64 = 4;
-/// The last events of whom it concerns that a failure tells.
+/// How many of the last relevant events a failure prints.
 const STORY_EVENTS: usize = 60;
 
-/// Runs one seed; gives what went wrong. With `is_told` all that concerns it is told.
+/// Runs one seed and returns what went wrong. With `is_told`, prints its last `events` relevant
+/// events, or all events.
 #[allow(clippy::print_stderr)] // the story belongs to the test's output
 fn run_seed(seed: u64, is_told: bool, events: Option<usize>) -> Result<(), String> {
     let log = Log::default();

@@ -1,5 +1,5 @@
-//! A store is moved as an export: an import takes everything that a broker has left, wherever it
-//! was cut off, and an export of that is the same. Nothing is changed by it.
+//! Moving a store by export and import: an import takes everything that a broker has left, wherever
+//! it was cut off, and exporting it again gives the same. Nothing changes on the way.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use midge_store::tools::{export, import_into};
 use crate::log::{Concerned, Log};
 use crate::plan::Plan;
 
-/// Moves what is on this disk to two others, one after the other.
+/// Moves what is on this disk to another one, and compares the exports of both.
 pub(crate) fn check(disk: &Arc<FaultyDisk>, now: Timestamp, plan: &Plan, log: &Log) {
     let Some(text) = exported(disk, log) else {
         return;
@@ -26,7 +26,7 @@ pub(crate) fn check(disk: &Arc<FaultyDisk>, now: Timestamp, plan: &Plan, log: &L
     }
 }
 
-/// `None` before there is a store.
+/// Exports the store; `None` before there is one.
 fn exported(disk: &Arc<FaultyDisk>, log: &Log) -> Option<Vec<u8>> {
     let mut text = Vec::new();
     let exported = export(disk.clone(), &mut text, &mut |_| {}).ok()?;

@@ -1,5 +1,5 @@
-//! The broker without I/O: cores, what they send each other, and the end of a turn in the order of
-//! the real driver. What comes when is the business of `world`.
+//! The broker without I/O: cores, the messages between them, and the end of a turn in the order of
+//! the real driver. `world` decides what comes when.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io::IoSlice;
@@ -46,13 +46,13 @@ pub(crate) struct Node {
     /// Batches on their way, by sender and receiver.
     mail: Vec<Vec<VecDeque<Vec<PeerMessage>>>>,
     pub(crate) letters: Vec<VecDeque<Letter>>,
-    /// Ends of Network Connections that workers have not noticed yet.
+    /// The ends of Network Connections that workers have not noticed yet.
     pub(crate) closed: Vec<VecDeque<usize>>,
     pub(crate) orders: VecDeque<Order>,
     by_id: BTreeMap<(usize, ConnectionId), usize>,
 }
 
-/// Seeds the cores' tables; a client's worker and a group's home depend on it.
+/// The seed of the cores' tables; a Client's worker and a group's home depend on it.
 pub(crate) const SEED: u64 = 7;
 
 impl Node {
@@ -91,12 +91,12 @@ impl Node {
         }
     }
 
-    /// For the recovery: the cores with their effects.
+    /// Returns the cores with their effects, for the recovery.
     pub(crate) fn parts(&mut self) -> (&mut [Core], &mut [Effects]) {
         (&mut self.cores, &mut self.effects)
     }
 
-    /// A Client opens a Network Connection; gives its number.
+    /// Opens a Network Connection for a Client and returns its number.
     pub(crate) fn open(
         &mut self,
         worker: usize,
@@ -110,7 +110,8 @@ impl Node {
         links.len() - 1
     }
 
-    /// One turn of a worker: some of what waits for it, then what the driver does at its end.
+    /// Runs one turn of a worker: handles some of what waits for it, then does what the driver does
+    /// at the end.
     pub(crate) fn turn(
         &mut self,
         worker: usize,
@@ -169,7 +170,7 @@ impl Node {
         inputs
     }
 
-    /// Whether something waits for this worker, or it has put something off.
+    /// Returns whether something waits for this worker, or it has deferred something.
     pub(crate) fn has_work(&self, worker: usize, links: &[Link]) -> bool {
         self.cores[worker].has_backlog()
             || !self.effects[worker].is_empty()
@@ -186,7 +187,7 @@ impl Node {
         }
     }
 
-    /// A worker notices that a Network Connection is gone.
+    /// Lets a worker notice that a Network Connection is gone.
     pub(crate) fn notice_end(&mut self, link: &mut Link, now: Timestamp) {
         let (worker, id) = (link.worker, link.id);
         if mem::replace(&mut link.is_closed, true) {
@@ -284,7 +285,7 @@ impl Node {
         }
     }
 
-    /// Messages that were dropped for a reason that a run must not have.
+    /// Returns the drops whose reasons must not occur in a run, with their counts.
     pub(crate) fn unexpected_drops(&self) -> Vec<(&'static str, u64)> {
         let counters = self.counters();
         let expected = [
@@ -292,7 +293,7 @@ impl Node {
             DropReason::SessionEnded,
             DropReason::StoreFull,
             DropReason::Offline,
-            // The end shows whether it was time for that.
+            // The checks at the end show whether it was time to expire.
             DropReason::Expired,
         ];
         let reasons = DropReason::ALL.into_iter().filter(|reason| !expected.contains(reason));

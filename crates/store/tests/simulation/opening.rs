@@ -1,4 +1,4 @@
-//! The store opens its directory, while the power may fail once more.
+//! The store opens its directory, and the power may fail again meanwhile.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use crate::log::{Concerned, Log};
 use crate::plan::Plan;
 use crate::world::Cut;
 
-/// The disk as the next process finds it.
+/// Returns the disk as the next process finds it.
 pub(crate) fn after(cut: Cut, disk: &FaultyDisk) -> Arc<FaultyDisk> {
     let found = match cut {
         Cut::Power => disk.power_cut(),
@@ -19,8 +19,8 @@ pub(crate) fn after(cut: Cut, disk: &FaultyDisk) -> Arc<FaultyDisk> {
     Arc::new(found)
 }
 
-/// Opens it, however often it takes; gives the disk, and after how many operations of it the power
-/// fails again.
+/// Opens the store, with as many attempts as it takes. Returns the disk, what was opened, and the
+/// number of disk operations after which the power fails again.
 pub(crate) fn open(
     mut disk: Arc<FaultyDisk>,
     plan: &Plan,

@@ -16,14 +16,14 @@ pub(crate) struct Plan {
     pub(crate) options: Options,
     pub(crate) durability: Durability,
     pub(crate) is_kill_only: bool,
-    /// A cut comes once in so many steps.
+    /// One in this many steps is a cut.
     pub(crate) cut_one_in: usize,
     pub(crate) cuts_while_opening: bool,
     pub(crate) disk_fills: bool,
     pub(crate) syncs_fail: bool,
     /// Whether the broker may learn late that a Network Connection is gone.
     pub(crate) has_half_open: bool,
-    /// How often a step is one of the store, in percent.
+    /// The share of steps that are the store's, in percent.
     pub(crate) store_share: usize,
     pub(crate) pace: Pace,
 }
@@ -31,9 +31,9 @@ pub(crate) struct Plan {
 /// How long syncs take.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Pace {
-    /// Each one, in milliseconds.
+    /// How long each sync takes, in milliseconds.
     pub(crate) sync_ms: u64,
-    /// One in so many takes some seconds; 0: none.
+    /// One in this many syncs takes some seconds; 0: none.
     pub(crate) stall_one_in: usize,
 }
 
@@ -44,7 +44,7 @@ impl Pace {
         Self { sync_ms, stall_one_in }
     }
 
-    /// How long the next one takes.
+    /// Returns how long the next sync takes.
     pub(crate) fn next(self, random: &mut Random) -> u64 {
         match self.stall_one_in {
             0 => self.sync_ms,
@@ -59,37 +59,37 @@ impl Pace {
 pub(crate) struct ClientPlan {
     pub(crate) id: String,
     pub(crate) version: ProtocolVersion,
-    /// 0: the Session ends with the Network Connection.
+    /// The Session Expiry Interval; 0: the Session ends with the Network Connection.
     pub(crate) expiry_seconds: u32,
     pub(crate) receive_maximum: Option<u16>,
-    /// How likely it connects when it is offline and has a turn, in percent.
+    /// How likely it is to connect when it is offline and has a turn, in percent.
     pub(crate) presence: usize,
-    /// Its connection breaks once in so many turns.
+    /// Its connection breaks in one of this many turns.
     pub(crate) break_one_in: usize,
     pub(crate) filters: Vec<String>,
     pub(crate) qos: u8,
     pub(crate) topics: Vec<TopicPlan>,
     pub(crate) will: Option<WillPlan>,
     pub(crate) churns: bool,
-    /// It reconnects with Clean Start once in so many times; 0: never.
+    /// One in this many reconnects is with Clean Start; 0: none.
     pub(crate) clean_one_in: usize,
-    /// It takes its Session over from a connection that it still has once in so many turns; 0:
+    /// In one of this many turns it takes its Session over from a connection that it still has; 0:
     /// never.
     pub(crate) takes_over_one_in: usize,
-    /// It acknowledges nothing on one in so many connections; 0: on none.
+    /// It acknowledges nothing on one in this many connections; 0: on none.
     pub(crate) withholds_one_in: usize,
-    /// Messages that it has under way at most.
+    /// The most messages that it has under way.
     pub(crate) window: usize,
     pub(crate) payload_max: usize,
 }
 
-/// A topic that a Client publishes to.
+/// A topic to which a Client publishes.
 #[derive(Clone, Debug)]
 pub(crate) struct TopicPlan {
     pub(crate) topic: String,
     pub(crate) qos: u8,
     pub(crate) kind: TopicKind,
-    /// The Message Expiry Interval of what is published.
+    /// The Message Expiry Interval of the messages published.
     pub(crate) expiry_seconds: Option<u32>,
 }
 
@@ -115,7 +115,7 @@ impl ClientPlan {
         self.expiry_seconds > 0
     }
 
-    /// One that looks at what is retained, after everything.
+    /// Returns a Client that looks at the retained messages after everything else.
     pub(crate) fn probe(number: usize) -> Self {
         Self {
             id: format!("probe-{number}"),
@@ -139,7 +139,7 @@ impl ClientPlan {
 }
 
 impl Plan {
-    /// Queues that take whatever comes.
+    /// Returns limits with queues that take whatever comes.
     pub(crate) fn roomy_limits() -> Limits {
         Limits {
             queue_messages_max: 1_000_000,

@@ -12,7 +12,7 @@ use crate::storage::Storage;
 use crate::world::{Cut, World};
 
 impl World {
-    /// Everything in memory is gone. What the broker had written to Clients may still reach them.
+    /// Forgets everything in memory. What the broker had written to Clients may still reach them.
     pub(crate) fn restart(&mut self, cut: Cut) {
         self.check_counters();
         self.note(|| format!("--- {cut:?} ---"));
@@ -71,7 +71,7 @@ impl World {
         }
     }
 
-    /// Gives each core its part, and carries out what they have to tell each other about it.
+    /// Gives each core its part, and carries out what the cores have to tell each other about it.
     fn restore(&mut self, recovered: Recovered) {
         let (workers, now) = (self.plan.workers, self.now);
         let sessions = recovered.sessions.iter().map(|it| it.record.client_id.clone());
@@ -92,7 +92,7 @@ impl World {
         while self.exchange() {}
     }
 
-    /// What has become of the run before is durable before a Client is let in.
+    /// Makes the outcome of the previous run durable before a Client is let in.
     fn confirm_takeover(&mut self) {
         let (now, reading) = (self.now, self.clocks.reading(self.now));
         if let Err(error) = self.storage.engine.take_over(now, reading)
@@ -102,7 +102,7 @@ impl World {
         }
     }
 
-    /// Cores and store answer each other at once; true if there may be more to say.
+    /// Lets cores and store answer each other at once; returns true if there may be more to say.
     fn exchange(&mut self) -> bool {
         let (workers, now) = (self.plan.workers, self.now);
         let (storage, mut is_busy) = (&mut self.storage, false);
@@ -129,7 +129,8 @@ impl World {
         is_busy || cores.iter().any(Core::has_backlog)
     }
 
-    /// Nothing is dropped but for the reasons that a run has, and no Client was found to be wrong.
+    /// Checks that messages were dropped only for the reasons expected in a run, and that no Client
+    /// was found to misbehave.
     pub(crate) fn check_counters(&self) {
         let drops = self.node.unexpected_drops();
         if !drops.is_empty() && !self.storage.is_cut() {

@@ -1,4 +1,4 @@
-//! A disk that is slow and nothing worse: everything still goes on.
+//! A disk that is slow and has no other trouble: everything still goes on.
 
 use midge_core::{Durability, Limits};
 use midge_store::testing::Random;
@@ -10,11 +10,11 @@ use crate::world::World;
 
 const PUBLISHER: usize = 0;
 const SUBSCRIBER: usize = 1;
-/// Messages that wait when the subscriber comes back.
+/// How many messages wait when the subscriber comes back.
 const WAITING: usize = 600;
-/// What a publisher sends at once.
+/// How many messages a publisher sends at once.
 const PER_MILLISECOND: usize = 4;
-/// Messages that the publisher keeps under way.
+/// How many messages the publisher keeps under way.
 const UNDER_WAY: usize = 90;
 
 fn client(id: &str) -> ClientPlan {
@@ -22,7 +22,7 @@ fn client(id: &str) -> ClientPlan {
     ClientPlan { id: id.into(), expiry_seconds: u32::MAX, filters: Vec::new(), qos: 2, ..plan }
 }
 
-/// Two workers with one Client each, as far as names have to do with it, and no trouble.
+/// Returns a world of two workers with, as far as names decide it, one Client each, and no trouble.
 fn world(sync_ms: u64) -> World {
     let mut random = Random::new(sync_ms);
     let topics = vec![TopicPlan {
@@ -55,7 +55,7 @@ fn world(sync_ms: u64) -> World {
 }
 
 impl World {
-    /// A millisecond: everybody does what there is to do.
+    /// Lets a millisecond pass, in which everybody does what there is to do.
     fn tick(&mut self) {
         self.set_now(self.now + 1);
         for index in [PUBLISHER, SUBSCRIBER] {
@@ -97,8 +97,8 @@ impl World {
     }
 }
 
-/// While a publisher on another worker goes on, there is always some message that is not durable:
-/// those that are must come all the same.
+/// While a publisher on another worker goes on, some message is always not durable: the durable
+/// ones must be delivered nevertheless.
 #[test]
 fn a_queue_of_qos_2_is_sent_while_more_is_published() {
     for sync_ms in [1, 8, 50] {
@@ -121,7 +121,7 @@ fn a_queue_of_qos_2_is_sent_while_more_is_published() {
         let mut published = WAITING;
         let began = world.now;
         while world.received() < WAITING {
-            // Not all at once: then there would be moments when everything is durable.
+            // Not all at once: otherwise there would be moments when everything is durable.
             let missing = UNDER_WAY.saturating_sub(world.under_way()).min(PER_MILLISECOND);
             world.publish(missing);
             published += missing;

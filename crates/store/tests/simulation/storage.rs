@@ -1,5 +1,5 @@
-//! The thread that owns the store, without the thread: it takes orders in the order of their
-//! submission, writes, syncs when somebody waits for it, and tells how far commits have come.
+//! What the store's thread does, without a thread: it takes orders in the order in which they were
+//! submitted, writes, syncs when somebody waits for that, and tells how far commits have come.
 
 use std::sync::Arc;
 
@@ -10,13 +10,13 @@ use midge_store::{Engine, StoreError};
 use crate::node::{Letter, Node, Order};
 use crate::plan::{Pace, Plan};
 
-/// How far the commits of one worker have come.
+/// How far one worker's commits have come.
 #[derive(Clone, Copy, Debug, Default)]
 struct Progress {
     applied: u64,
     written: u64,
     synced: u64,
-    /// The last commit that somebody waits for to be written, and to be synced.
+    /// The last commits that somebody waits for, to be written and to be synced.
     awaits_write: u64,
     awaits_sync: u64,
 }
@@ -26,13 +26,13 @@ pub(crate) struct Storage {
     pub(crate) engine: Engine,
     progress: Vec<Progress>,
     is_full: bool,
-    /// The device took nothing when it was tried last.
+    /// Whether the device took nothing at the last attempt.
     is_stuck: bool,
-    /// After so many operations of the disk the power is gone.
+    /// The number of disk operations after which the power is gone.
     pub(crate) ends_after: u64,
     pub(crate) has_maintenance: bool,
     pub(crate) pace: Pace,
-    /// Until when the sync lasts that is under way.
+    /// When the sync that is under way ends.
     syncs_until: Option<Timestamp>,
 }
 
@@ -58,7 +58,7 @@ impl Storage {
         }
     }
 
-    /// A commit of the recovery, which is applied at once; its receipt is awaited.
+    /// Applies a commit of the recovery at once; somebody waits for its receipt.
     pub(crate) fn apply(&mut self, worker: WorkerId, commit: Commit) {
         let progress = &mut self.progress[worker.index()];
         (progress.applied, progress.awaits_sync) = (commit.number, commit.number);
@@ -69,8 +69,8 @@ impl Storage {
         self.disk.operations() >= self.ends_after
     }
 
-    /// One round of the thread, or a part of it: while it syncs, it does nothing else. Nothing that
-    /// it would tell gets out if the power is cut on the way.
+    /// Runs one round of the thread, or a part of it: while it syncs, it does nothing else. If the
+    /// power is cut on the way, nothing that it would tell gets out.
     pub(crate) fn step(
         &mut self,
         node: &mut Node,
@@ -99,7 +99,7 @@ impl Storage {
                     0 => written,
                     millis => {
                         self.syncs_until = Some(now + millis);
-                        // Fetched messages are told before the sync ends.
+                        // Fetched messages are delivered before the sync ends.
                         return self.tell(node, letters);
                     }
                 }
@@ -108,13 +108,13 @@ impl Storage {
         self.conclude(node, letters, result, is_thorough, random)
     }
 
-    /// From now on syncs take no time.
+    /// Lets syncs take no time from now on.
     pub(crate) fn hasten(&mut self) {
         self.pace = Pace::default();
         self.syncs_until = self.syncs_until.map(|_| Timestamp::default());
     }
 
-    /// The end of a round.
+    /// Ends a round.
     fn conclude(
         &mut self,
         node: &mut Node,
@@ -189,7 +189,7 @@ impl Storage {
         Ok(())
     }
 
-    /// Tells those who wait for it.
+    /// Gives receipts to those who wait for them.
     fn tell_receipts(&mut self, letters: &mut Vec<(usize, Letter)>) {
         for (worker, progress) in self.progress.iter_mut().enumerate() {
             let Progress { written, synced, awaits_write, awaits_sync, .. } = *progress;
@@ -222,7 +222,7 @@ impl Storage {
         }
     }
 
-    /// Whether everything is written and nothing is left to be put in order.
+    /// Returns whether everything is written and nothing is left to be put in order.
     pub(crate) fn is_at_rest(&self) -> bool {
         let is_idle = self.syncs_until.is_none();
         is_idle && !self.is_stuck && !self.has_maintenance && !self.is_full

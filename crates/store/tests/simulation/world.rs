@@ -30,10 +30,10 @@ pub(crate) struct World {
     pub(crate) clocks: Clocks,
 }
 
-/// How the process comes to its end.
+/// How the process ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Cut {
-    /// What was not synced is lost, in part, in any order.
+    /// What was not synced is lost, in part and in any order.
     Power,
     /// What was written stays.
     Kill,
@@ -46,7 +46,7 @@ impl World {
         Self::with_plan(plan, random, log)
     }
 
-    /// One of which somebody else decides what happens.
+    /// Makes a world with this plan instead of a random one.
     pub(crate) fn with_plan(plan: Plan, mut random: Random, log: Log) -> Self {
         log.note(Concerned::default(), || format!("{plan:#?}"));
         let now = Timestamp::from_millis(1_000_000);
@@ -59,7 +59,7 @@ impl World {
         let clients: Vec<_> = clients.map(|(index, plan)| Client::new(index, plan)).collect();
         let mut ledger = Ledger::new(log);
         ledger.now = now;
-        // Before MQTT 5 a message that is refused is not answered, and nothing behind it either.
+        // Before MQTT 5 neither a refused message nor anything after it is answered.
         let is_refused = |client: &&Client| plan.disk_fills && client.plan.is_v5();
         ledger.may_reorder = clients.iter().filter(is_refused).map(|it| it.index).collect();
         Self {
@@ -76,7 +76,7 @@ impl World {
         }
     }
 
-    /// From the beginning to the checks at the end.
+    /// Runs the world from the beginning to the checks at the end.
     pub(crate) fn run(&mut self) {
         for step in 1..=self.plan.steps {
             self.ledger.step = step;
@@ -119,7 +119,7 @@ impl World {
         }
     }
 
-    /// Now, or in the middle of what the store does next.
+    /// Cuts now, or in the middle of what the store does next.
     fn cut(&mut self) {
         if self.storage.ends_after == u64::MAX && self.random.one_in(2) {
             let operations = 1 + self.random.below(12) as u64;
@@ -137,7 +137,7 @@ impl World {
         self.ledger.now = now;
     }
 
-    /// Time passes, and what becomes due is done.
+    /// Lets time pass and handles what becomes due.
     pub(crate) fn pass_time(&mut self, millis: u64) {
         self.set_now(self.now + millis);
         self.note(|| format!("{millis} ms pass"));
@@ -169,7 +169,7 @@ impl World {
         }
     }
 
-    /// The device runs full, gets room again, or fails to sync.
+    /// Fills the device, gives it room again, or makes a sync fail.
     fn trouble_disk(&mut self) {
         if self.plan.disk_fills {
             let used = self.storage.disk.used();
@@ -184,14 +184,14 @@ impl World {
         }
     }
 
-    /// Somebody sets the machine's clock, and the store learns of it. If the power is cut before it
-    /// does, nobody can tell that from a long time without power.
+    /// Sets the machine's clock and lets the store learn of it. If the power were cut before it
+    /// does, nobody could tell that from a long time without power.
     fn set_clock(&mut self) {
         let may_fail = self.plan.disk_fills || self.plan.syncs_fail;
         if may_fail || self.storage.ends_after < u64::MAX {
             return;
         }
-        // A sync that is under way ends before, and none takes long.
+        // A sync under way ends first, and none takes long.
         self.storage.hasten();
         self.store_step(true);
         self.clocks.set(&mut self.random);
@@ -245,7 +245,7 @@ impl World {
         let workers = self.plan.workers;
         let id = &client.plan.id;
         let of_client = |link: &Link| link.client == client.index && !link.is_closed;
-        // Who is owned by nobody, and has no CONNECT anywhere, comes to any worker.
+        // A Client that no core owns, and that has no CONNECT anywhere, goes to any worker.
         let owner = self
             .directory
             .get(id)
@@ -257,8 +257,8 @@ impl World {
         client.connect(number, links, ledger, random, *now);
     }
 
-    /// The Client connects anew while it is connected. What it had sent may come first, and what
-    /// was sent to it there it does not read any more.
+    /// Reconnects the Client while it is connected. What it had sent may arrive first, and it no
+    /// longer reads what was sent to it on the old connection.
     fn take_over(&mut self, client: usize) {
         let Self { clients, links, ledger, now, .. } = self;
         let own = &mut clients[client];
@@ -270,7 +270,7 @@ impl World {
         self.connect(client);
     }
 
-    /// A Network Connection breaks. What was on its way to the broker may still arrive.
+    /// Breaks a Network Connection. What was on its way to the broker may still arrive.
     pub(crate) fn break_link(&mut self, client: usize) {
         let Self { clients, links, ledger, random, node, now, .. } = self;
         let client = &mut clients[client];
@@ -290,7 +290,7 @@ impl World {
             return;
         }
         if self.plan.has_half_open {
-            // A CONNECT that comes late would take the next connection's Session over.
+            // A CONNECT that arrived late would take over the next connection's Session.
             if is_connecting || random.one_in(2) {
                 link.to_broker.clear();
             }

@@ -1,4 +1,4 @@
-//! A full store: who is told, who waits, what goes on, and that it recovers by itself.
+//! A full store: who is told, who waits, what continues, and that the broker recovers by itself.
 
 use std::sync::Arc;
 use std::sync::mpsc;
@@ -15,7 +15,7 @@ use crate::support::{DEADLINE, address, builder, until};
 const STALLS: Pace = Pace::each(1).with_stalls(80, 1_500);
 const PACES: [Pace; 5] = [Pace::each(0), Pace::each(1), Pace::each(8), Pace::each(50), STALLS];
 
-/// The same on disks that are slow by so much, at the same time.
+/// Runs the test on slow disks, one of each pace, at the same time.
 fn at_each(paces: &[Pace], test: impl Fn(Pace) + Copy + Send + Sync) {
     thread::scope(|scope| {
         for pace in paces {
@@ -31,8 +31,8 @@ fn slow_disk(found: FaultyDisk, pace: Pace) -> GatedDisk {
     disk
 }
 
-/// One worker: a publisher's worker knows of its own subscribers only whether they have Sessions
-/// that the store keeps.
+/// Builds a broker with one worker, because a publisher's worker knows only of its own subscribers
+/// whether the store keeps their Sessions.
 fn on(disk: &GatedDisk, limits: Limits) -> BrokerBuilder {
     let mut storage = Storage::on_disk(Arc::new(disk.clone()));
     storage.segment_bytes = 32 << 10;
@@ -57,7 +57,7 @@ fn connect(broker: &Broker, version: ProtocolVersion, client_id: &str) -> Client
     Client::open(address(broker)).connected(&persistent(version, client_id))
 }
 
-/// Publishes numbers until one is refused; gives those that were not.
+/// Publishes numbers until one is refused; returns those that were accepted.
 fn fill(publisher: &mut Client, topic: &str, numbers: &mut u32) -> Vec<u32> {
     let mut accepted = Vec::new();
     loop {
@@ -74,7 +74,7 @@ fn payload(number: u32) -> Vec<u8> {
     [&number.to_be_bytes()[..], &[b'.'; 500]].concat()
 }
 
-/// Takes so many messages; gives their numbers.
+/// Receives `count` messages and returns their numbers.
 fn take(subscriber: &mut Client, count: usize) -> Vec<u32> {
     let number = |payload: &[u8]| u32::from_be_bytes(payload[..4].try_into().unwrap());
     (0..count).map(|_| number(&subscriber.message().payload)).collect()
@@ -108,7 +108,7 @@ fn refuses_what_it_cannot_keep(pace: Pace) {
     let mut numbers = 0;
     let mut accepted = fill(&mut publisher, "kept/a", &mut numbers);
 
-    // MQTT 5 is told, MQTT 3.1.1 hears nothing.
+    // An MQTT 5 Client is told, an MQTT 3.1.1 Client gets no answer.
     publisher.publish("kept/a", &payload(0), QoS::ExactlyOnce);
     let refused = acknowledgement_of(&mut publisher, PacketType::PubRec);
     assert_eq!(refused, ReasonCode::QuotaExceeded);
@@ -117,7 +117,7 @@ fn refuses_what_it_cannot_keep(pace: Pace) {
     old.send(&Packet::PingReq);
     assert_eq!(old.receive(), Received::PingResp);
 
-    // What nobody has to keep flows on.
+    // Messages that need not be stored still flow.
     publisher.publish("kept/a", b"", QoS::AtMostOnce);
     for number in 0..50 {
         publisher.publish("passing/a", &payload(number), QoS::AtMostOnce);
@@ -195,7 +195,7 @@ fn survives_the_end(pace: Pace) {
     disk.break_off();
     drop(broker);
 
-    // On a device that is full still.
+    // The device is still full.
     let disk = slow_disk(found, pace);
     let broker = on(&disk, roomy()).start().unwrap();
     let mut offline = connect(&broker, v5, "offline");

@@ -1,5 +1,5 @@
-//! A disk that stands still at a moment that the test chooses, as it does for a process that is
-//! killed: what the broker has done by then is done, and nothing comes after it.
+//! A disk that stands still at a moment that the test chooses, as if the process were killed: what
+//! the broker has done by then is done, and nothing follows.
 
 use std::collections::HashMap;
 use std::io;
@@ -11,22 +11,22 @@ use std::time::{Duration, Instant};
 use midge_broker::{Disk, DiskFile};
 use midge_store::testing::FaultyDisk;
 
-/// Between a broker and its [`FaultyDisk`].
+/// A gate between a broker and its [`FaultyDisk`].
 #[derive(Clone)]
 pub(crate) struct GatedDisk(Arc<Gate>);
 
 /// How long syncs take.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Pace {
-    /// Each one, in milliseconds.
+    /// How long each sync takes, in milliseconds.
     pub(crate) sync_ms: u64,
-    /// Each so-many-th one stalls; 0: none does.
+    /// One in this many syncs stalls; 0: none does.
     pub(crate) stall_every: u64,
-    /// How long that one takes, in milliseconds.
+    /// How long a stalled sync takes, in milliseconds.
     pub(crate) stall_ms: u64,
 }
 
-/// The disk stands still for as long as there is this.
+/// The disk stands still until this is dropped.
 #[must_use]
 pub(crate) struct Stall(GatedDisk);
 
@@ -42,9 +42,9 @@ struct Gate {
 struct State {
     stage: Stage,
     files: u64,
-    /// By open file: when the first of those writes was made that are not synced.
+    /// For each open file, when its first unsynced write was made.
     unsynced: HashMap<u64, Instant>,
-    /// What was to be said about that when a sync failed: it will never come true any more.
+    /// The oldest unsynced write when a sync failed: those writes will never reach the device.
     failed_since: Option<Instant>,
 }
 
@@ -52,9 +52,9 @@ struct State {
 enum Stage {
     #[default]
     Open,
-    /// Whoever uses the disk waits.
+    /// Every operation waits.
     Shut,
-    /// Whoever uses the disk gets an error.
+    /// Every operation fails.
     Gone,
 }
 
@@ -63,7 +63,7 @@ impl Pace {
         Self { sync_ms, stall_every: 0, stall_ms: 0 }
     }
 
-    /// One in `stall_every` syncs takes `stall_ms`.
+    /// Makes one in `stall_every` syncs take `stall_ms`.
     pub(crate) const fn with_stalls(self, stall_every: u64, stall_ms: u64) -> Self {
         Self { stall_every, stall_ms, ..self }
     }
@@ -79,30 +79,31 @@ impl GatedDisk {
         &self.0.disk
     }
 
-    /// From now on syncs take so long. It can be shut meanwhile.
+    /// Slows syncs down from now on. The disk may be shut meanwhile.
     pub(crate) fn slow_down(&self, pace: Pace) {
         *self.0.pace.lock().unwrap() = pace;
     }
 
-    /// From now on nothing reaches the disk any more.
+    /// Lets nothing reach the disk from now on.
     pub(crate) fn shut(&self) {
         self.0.state().stage = Stage::Shut;
     }
 
-    /// The same until what this gives is dropped; then everything goes on as if nothing had been.
-    /// So a test that fails meanwhile does not wait for its broker's end for ever.
+    /// As [`GatedDisk::shut`], until the return value is dropped; then everything continues as if
+    /// nothing had happened. So a test that fails meanwhile does not wait forever for its broker to
+    /// end.
     pub(crate) fn stall(&self) -> Stall {
         self.shut();
         Stall(Self(Arc::clone(&self.0)))
     }
 
-    /// Lets those go who wait, with an error.
+    /// Lets the waiting operations go on, with an error.
     pub(crate) fn break_off(&self) {
         self.0.state().stage = Stage::Gone;
         self.0.opened.notify_all();
     }
 
-    /// Since when something is written that is not on the device for sure.
+    /// Returns when the oldest write was made that may not be on the device.
     pub(crate) fn unsynced_since(&self) -> Option<Instant> {
         let state = self.0.state();
         state.failed_since.or_else(|| state.unsynced.values().min().copied())
@@ -135,7 +136,7 @@ impl Gate {
         thread::sleep(Duration::from_millis(if stalls { stall_ms } else { sync_ms }));
     }
 
-    /// One operation at a time: whoever shuts the gate comes between two of them.
+    /// Runs one operation at a time, so that the gate is shut between two of them.
     fn pass<T>(&self, run: impl FnOnce(&mut State) -> io::Result<T>) -> io::Result<T> {
         let state = self.state();
         let waited = self.opened.wait_while(state, |state| state.stage == Stage::Shut);

@@ -1,6 +1,6 @@
-//! What an acknowledgement is worth: brokers on a disk that fails are killed, cut off from power,
-//! filled up and failed, and everything that they had acknowledged is looked for afterwards. The
-//! tables in `docs/durability.md` are what comes out.
+//! What an acknowledgement is worth: brokers on a faulty disk are killed, lose power, fill up and
+//! fail. Afterwards the tests look for everything that was acknowledged. The tables in
+//! `docs/durability.md` are the result.
 
 mod full;
 pub(crate) mod gate;

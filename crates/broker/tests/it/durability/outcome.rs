@@ -1,4 +1,4 @@
-//! What was at stake in a run and what was lost, counted.
+//! Counts of what was at stake in a run, and of what was lost.
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
@@ -10,12 +10,12 @@ use super::run::{INTERVAL, Setup};
 use super::scene::{Kind, Promise};
 use super::subscriber::Subscriber;
 
-/// What a run has seen besides messages.
+/// What a run has observed besides messages.
 #[derive(Debug, Default)]
 pub(crate) struct Evidence {
-    /// When the accident was.
+    /// When the accident happened.
     pub(crate) at: Option<Instant>,
-    /// Since when something was written that was not on the device.
+    /// When the oldest write was made that was not on the device.
     pub(crate) unsynced_since: Option<Instant>,
     /// How many promises were given before the accident.
     pub(crate) promised: usize,
@@ -24,16 +24,16 @@ pub(crate) struct Evidence {
     pub(crate) has_ended: bool,
     pub(crate) retained: HashMap<String, u32>,
     pub(crate) subscriptions: Vec<String>,
-    /// Clients whose Sessions are there though they were said to be gone.
+    /// Clients whose Sessions exist although they were said to be gone.
     pub(crate) back: Vec<String>,
 }
 
-/// Of something acknowledged: how much there was, how much is lost.
+/// How much of something acknowledged there was, and how much was lost.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Tally {
     pub(crate) at_stake: u64,
     pub(crate) lost: u64,
-    /// Of these, acknowledged when everything written before was on the device already.
+    /// Those lost although everything written before their acknowledgement was on the device.
     pub(crate) lost_older: u64,
 }
 
@@ -105,20 +105,20 @@ impl Outcome {
         self.0.get(&count).copied().unwrap_or_default()
     }
 
-    /// Whether something of each of these was lost.
+    /// Returns whether something of each of these was lost.
     pub(crate) fn has_lost(&self, counts: &[Count]) -> bool {
         counts.iter().all(|count| self.tally(*count).lost > 0)
     }
 }
 
 impl Evidence {
-    /// Whether something that was acknowledged then might have been written after the last sync.
+    /// Returns whether what was acknowledged then may have been written after the last sync.
     fn is_recent(&self, at: Instant) -> bool {
         self.unsynced_since.is_some_and(|since| at >= since)
     }
 
-    /// What was written is on the device within the interval. That a sync was due by then is
-    /// certain; how soon the broker's thread gets a processor is not, and is measured.
+    /// Checks that what was written is on the device within the interval. A sync is certain to be
+    /// due by then, but how soon the broker's thread gets a processor is not: that is measured.
     fn check_interval(&self) {
         let (Some(at), Some(since)) = (self.at, self.unsynced_since) else {
             return;
@@ -129,7 +129,7 @@ impl Evidence {
     }
 }
 
-/// For each of those that it concerns: whether it is lost.
+/// Returns, for each one concerned, whether the promised thing is lost.
 fn judge(
     promise: &Promise,
     is_before: bool,
@@ -141,7 +141,7 @@ fn judge(
         Kind::Message => {
             let of = |it: &Subscriber| it.delivered.get(name).copied().unwrap_or_default();
             let deliveries = subscribers.iter().map(of);
-            // What was delivered before the accident was not at stake any more.
+            // A message delivered before the accident was no longer at stake.
             let at_stake = deliveries.filter(|delivered| !is_before || delivered.before == 0);
             return at_stake.map(|it| it.before + it.after == 0).collect();
         }

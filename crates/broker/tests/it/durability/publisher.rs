@@ -1,5 +1,5 @@
-//! A publisher of QoS 1 and QoS 2 with a window, which sends again what was not acknowledged, and
-//! a Client that makes subscriptions, retained messages and Wills one after the other.
+//! A publisher of QoS 1 and QoS 2 with a window, which sends again what was not acknowledged; and a
+//! Client that makes subscriptions, retained messages and Wills one after the other.
 
 use std::sync::atomic::Ordering;
 use std::thread;
@@ -12,7 +12,7 @@ use super::scene::{Kind, Ledger, Link, NoLink, Scene, Who};
 use crate::client::Received;
 use crate::support::DEADLINE;
 
-/// After a refusal, how long to wait until the next attempt.
+/// How long to wait after a refusal before the next attempt.
 const REFUSED_PAUSE: Duration = Duration::from_millis(10);
 
 /// Publishes numbered messages to one topic.
@@ -20,13 +20,13 @@ pub(crate) struct Publisher {
     pub(crate) who: Who,
     pub(crate) group: usize,
     pub(crate) topic: String,
-    /// Whether its acknowledgements wait for the device: see [`Scene::is_quiet`].
+    /// Whether its acknowledgements wait for the device; see [`Scene::is_quiet`].
     pub(crate) is_synced: bool,
     next: u32,
     last_id: u16,
-    /// Sent, and not done with.
+    /// Messages that were sent and are not complete.
     under_way: Vec<UnderWay>,
-    /// Refused, to be sent as new messages.
+    /// Payloads that were refused and are to be sent as new messages.
     refused: Vec<String>,
     next_send: Instant,
     heard_at: Instant,
@@ -35,7 +35,7 @@ pub(crate) struct Publisher {
 struct UnderWay {
     id: u16,
     payload: String,
-    /// The PUBREC has come: only the PUBREL is to be sent.
+    /// Whether the PUBREC has arrived, so that only the PUBREL is still to be sent.
     is_released: bool,
 }
 
@@ -64,7 +64,7 @@ impl Publisher {
         }
     }
 
-    /// Publishes until it is enough and everything is answered, or until the scene is over.
+    /// Publishes until `is_enough` is set and everything is answered, or until the scene is over.
     pub(crate) fn run(&mut self, scene: &Scene) {
         loop {
             let mut link = match self.who.connect(scene) {
@@ -80,8 +80,8 @@ impl Publisher {
         }
     }
 
-    /// Sends again what the broker has not answered. Without a Session it is given up: it was not
-    /// acknowledged.
+    /// Sends again what the broker has not answered. Without a Session these messages are given up:
+    /// they were not acknowledged.
     fn resume(&mut self, link: &mut Link) {
         if !link.session_present {
             return self.under_way.clear();
@@ -166,7 +166,7 @@ impl Publisher {
     }
 }
 
-/// The QoS that a payload of a [`Publisher`] was published with.
+/// Returns the QoS with which a [`Publisher`] published this payload.
 pub(crate) fn qos_of(payload: &str) -> QoS {
     if payload.contains("-qos2-") { QoS::ExactlyOnce } else { QoS::AtLeastOnce }
 }
@@ -193,7 +193,7 @@ fn packet<'a>(
     })
 }
 
-/// Publishes with QoS 1 and gives the Reason Code; `None`: the Network Connection has ended.
+/// Publishes at QoS 1 and returns the Reason Code; `None`: the Network Connection has ended.
 pub(crate) fn publish(
     link: &mut Link,
     topic: &str,
@@ -211,30 +211,31 @@ pub(crate) fn publish(
     }
 }
 
-/// Makes one more subscription, one more retained message, one more Client with a Will Message,
-/// and so on.
+/// A Client that in each round makes one more subscription, one more retained message, one more
+/// Client with a Will Message, and so on.
 pub(crate) struct Settler {
     pub(crate) who: Who,
-    /// How often it was let go round.
+    /// How many rounds it has begun.
     pub(crate) rounds: u32,
 }
 
 impl Settler {
     /// How many topics have a retained message.
     pub(crate) const RETAINED_TOPICS: u32 = 6;
-    /// How many Clients with a Will there are at most: each has a descriptor.
+    /// How many Clients with a Will there are at most: each takes a descriptor.
     const WILLS: u32 = 80;
     /// How many Sessions are ended.
     const GONE: u32 = 80;
     pub(crate) const SUBSCRIPTIONS: &'static str = "settled";
-    /// The subscription that it begins with.
+    /// The subscription with which it begins.
     pub(crate) const LAST: &'static str = "settled/last";
 
     pub(crate) fn new() -> Self {
         Self { who: Who::new("settler", ProtocolVersion::V5), rounds: 0 }
     }
 
-    /// Makes the Sessions that are to be ended: all are as durable as they will be.
+    /// Makes the Sessions that will be ended. When this returns they are as durable as they will
+    /// ever be.
     pub(crate) fn prepare(scene: &Scene) {
         let who = (1..=Self::GONE).map(|round| Self::gone(round).connect(scene).unwrap());
         let mut links: Vec<_> = who.collect();
@@ -250,7 +251,7 @@ impl Settler {
         Who::new(format!("gone-{round}"), ProtocolVersion::V5)
     }
 
-    /// Lets a CONNACK say that a Session is gone.
+    /// Ends a Session with Clean Start: the CONNACK promises that it is gone.
     fn end_session(&self, scene: &Scene) -> Option<()> {
         if self.rounds <= Self::GONE {
             let who = Who { is_clean: true, ..Self::gone(self.rounds) };
@@ -287,7 +288,7 @@ impl Settler {
         }
     }
 
-    /// `None`: the scene is over; else the Client with a Will, if it was let in.
+    /// Runs a round; returns `None` if the scene is over, else the Client with a Will, if accepted.
     fn settle(&self, link: &mut Link, scene: &Scene) -> Option<Option<Link>> {
         let (round, ledger) = (self.rounds, &scene.ledger);
         let note = |code: ReasonCode, kind, name: &str, version| match code {
@@ -316,7 +317,7 @@ impl Settler {
             Err(NoLink::Over) => return None,
             Err(refused) => panic!("{will}: {refused:?}"),
         };
-        // A CONNACK does not wait for the store; the SUBACK behind it does.
+        // A CONNACK does not wait for the store; the SUBACK after it does.
         note(with_will.subscribe(&["unused"], 1)?, Kind::Will, &will, 0);
         with_will.rest();
         Some(Some(with_will))

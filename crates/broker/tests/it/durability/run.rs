@@ -1,5 +1,5 @@
 //! One run: a broker with publishers and subscribers, an accident at some moment, the broker again,
-//! and what has become of everything that was acknowledged.
+//! and what has become of everything acknowledged.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -20,40 +20,40 @@ use super::subscriber::{MARK, Subscriber};
 use crate::client::Received;
 use crate::support::{DEADLINE, builder, until, usage};
 
-/// What a broker promises and who comes to it.
+/// What a broker promises, and who connects to it.
 #[derive(Clone, Debug)]
 pub(crate) struct Setup {
-    /// For the whole broker.
+    /// The durability of the whole broker.
     pub(crate) durability: Durability,
-    /// For each listener.
+    /// The durability of each listener.
     pub(crate) listeners: Vec<Option<Durability>>,
     pub(crate) topics: Vec<(&'static str, Durability)>,
-    /// Publishers: their listener, their topic, what they are promised.
+    /// Groups of publishers: their listener, their topic, and what they are promised.
     pub(crate) groups: Vec<(usize, &'static str, Durability)>,
-    /// Publishers of MQTT 5, and as many of 3.1.1, in each group.
+    /// How many publishers of MQTT 5, and as many of 3.1.1, each group has.
     pub(crate) publishers: usize,
-    /// How long syncs take, besides what the machine takes.
+    /// How long syncs take, in addition to what the machine takes.
     pub(crate) pace: Pace,
 }
 
-/// What happens.
+/// What happens to the broker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Accident {
     /// The process ends between two instructions.
     Kill,
-    /// What was not synced is lost, torn, or there.
+    /// Each unsynced write is lost, torn, or there.
     PowerCut,
-    /// The device takes no byte more, for a while.
+    /// The device accepts no more bytes for a while.
     DiskFull,
     /// The process is killed while the device is full.
     KillWhenFull,
-    /// The device says that it could not write what it had taken.
+    /// The device reports that it could not write what it had accepted.
     FailedSync,
 }
 
-/// How long what is promised as `interval` may take to reach the device.
+/// How long a write that is promised as `interval` may take to reach the device.
 pub(crate) const INTERVAL: Duration = Duration::from_millis(150);
-/// How long publishers publish at least where that counts.
+/// How long publishers publish at least in a run that has to last long.
 const LONG: Duration = Duration::from_millis(900);
 
 struct Running {
@@ -74,7 +74,7 @@ struct Run<'r> {
     settler: Settler,
 }
 
-/// Tells which run it was, if it fails.
+/// Tells which run it was if it fails.
 struct Told<'r>(&'r Setup, Accident, u64);
 
 impl Drop for Told<'_> {
@@ -87,7 +87,7 @@ impl Drop for Told<'_> {
     }
 }
 
-/// Lets it happen, and says what it did.
+/// Lets the accident happen and returns what was lost.
 pub(crate) fn run(setup: &Setup, accident: Accident, seed: u64) -> Outcome {
     let _told = Told(setup, accident, seed);
     let mut random = Random::new(seed);
@@ -170,7 +170,7 @@ impl Run<'_> {
     }
 
     fn scene(&self, running: &Running) -> Scene {
-        // Where time counts, so few messages that they are enough for it.
+        // In a run that has to last long, a slower pace keeps the number of messages down.
         let is_slow = self.is_slow();
         let pace = Duration::from_millis(if is_slow { 3 } else { 1 });
         let addresses = running.broker.local_addresses().iter();
@@ -178,14 +178,14 @@ impl Run<'_> {
         Scene::new(&addresses, &self.ledger, pace)
     }
 
-    /// Whether it has to last long, because of what is lost after a while only.
+    /// Returns whether the run has to last long, because some losses only show after a while.
     fn is_slow(&self) -> bool {
         let is_interval = |group: &(_, _, Durability)| group.2 == Durability::Interval;
         let loses = [Accident::PowerCut, Accident::FailedSync].contains(&self.accident);
         loses && self.setup.groups.iter().any(is_interval)
     }
 
-    /// All subscribe; half of them go again.
+    /// Connects and subscribes all subscribers, then cuts all connections.
     fn subscribe(&mut self, running: &Running) {
         let scene = self.scene(running);
         for subscriber in &mut self.subscribers {
@@ -195,7 +195,7 @@ impl Run<'_> {
         scene.pull_cables();
         until("the subscribers are gone", || usage(&running.broker).connections == 0);
         if self.accident == Accident::FailedSync {
-            // The sync that fails must not be one of the broker's start.
+            // The sync that fails must not be one from the broker's start.
             let is_idle = |names: &[String]| names.iter().filter(|n| n.len() == 24).count() > 1;
             until("there is a spare", || is_idle(&running.disk.faults().names()));
         }
@@ -223,7 +223,7 @@ impl Run<'_> {
             let long = if is_slow { LONG } else { Duration::ZERO };
             ledger.wait_for_more(some, begun + long);
             if is_mixed {
-                // So that no sync for the sake of others hides what is not synced.
+                // Otherwise a sync for other publishers could hide what is not synced.
                 scene.is_quiet.store(true, Ordering::SeqCst);
                 ledger.wait_for_more(60, Instant::now() + INTERVAL);
             }
@@ -234,7 +234,7 @@ impl Run<'_> {
         })
     }
 
-    /// The broker that comes after the accident, or the same one if it lives on.
+    /// Starts the broker that follows the accident, or returns the same one if it survives.
     fn start_again(&mut self, first: Running, evidence: &mut Evidence) -> Running {
         let Running { broker, disk, failed } = first;
         let faults = disk.faults();
@@ -242,7 +242,7 @@ impl Run<'_> {
         let found = match self.accident {
             Accident::Kill | Accident::KillWhenFull => faults.snapshot(),
             Accident::PowerCut => faults.power_cut(),
-            // As it is, or after the machine has been started anew.
+            // The disk is found as it is, or as it is after the machine has restarted.
             Accident::FailedSync if evidence.has_ended => match self.random.one_in(2) {
                 true => faults.snapshot(),
                 false => faults.power_cut(),
@@ -255,9 +255,9 @@ impl Run<'_> {
         self.start(found)
     }
 
-    /// Lets all come again, and notes what they find.
+    /// Connects all Clients again and notes what they find.
     fn find(&mut self, running: &Running, evidence: &mut Evidence) {
-        // Twice: the Wills of those who are gone are due in a worker's first turn.
+        // Usage is asked for twice: the Wills of gone Clients are due in a worker's first turn.
         until("all are gone", || usage(&running.broker).connections == 0);
         let retained = usage(&running.broker).retained_messages;
         let scene = self.scene(running);
@@ -283,8 +283,8 @@ impl Run<'_> {
     }
 }
 
-/// The accident itself. When this returns, nothing that the broker does counts any more, unless it
-/// lives on.
+/// Makes the accident happen. When this returns, nothing that the broker does counts any more,
+/// unless it survives.
 fn happen(accident: Accident, setup: &Setup, running: &Running, scene: &Scene) -> Evidence {
     let Running { disk, failed, .. } = running;
     let mut evidence = Evidence::default();
@@ -321,7 +321,7 @@ fn happen(accident: Accident, setup: &Setup, running: &Running, scene: &Scene) -
     evidence
 }
 
-/// The version of each retained message.
+/// Returns the version of each retained message.
 fn find_retained(scene: &Scene, count: u64) -> HashMap<String, u32> {
     let mut link = Who::new("finder", ProtocolVersion::V5).connect(scene).unwrap();
     assert!(!link.subscribe(&["retained/+"], 1).unwrap().is_error());
@@ -339,7 +339,7 @@ fn find_retained(scene: &Scene, count: u64) -> HashMap<String, u32> {
     found
 }
 
-/// The Clients whose Sessions are there though they were said to be gone.
+/// Returns the Clients whose Sessions exist although they were said to be gone.
 fn find_back(promises: &[Promise], scene: &Scene) -> Vec<String> {
     let gone = promises.iter().filter(|promise| promise.kind == Kind::Gone);
     let is_back = |promise: &&Promise| {
@@ -348,7 +348,7 @@ fn find_back(promises: &[Promise], scene: &Scene) -> Vec<String> {
     gone.filter(is_back).map(|promise| promise.name.clone()).collect()
 }
 
-/// The filters by which the settler still gets messages.
+/// Returns the filters through which the settler still gets messages.
 fn find_subscriptions(settler: &Settler, marker: &mut Link, scene: &Scene) -> Vec<String> {
     let mut link = settler.who.connect(scene).unwrap();
     if !link.session_present {
@@ -375,7 +375,7 @@ fn find_subscriptions(settler: &Settler, marker: &mut Link, scene: &Scene) -> Ve
     }
 }
 
-/// How late this machine is with what is due: a thread that does nothing but ask for the time.
+/// Measures how late this machine wakes a thread that does nothing but ask for the time.
 #[derive(Default)]
 struct Pulse(AtomicU64);
 

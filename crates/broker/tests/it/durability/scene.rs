@@ -1,4 +1,4 @@
-//! What all Clients of one run share: where the broker is, what they were promised, and the end of
+//! What all Clients of a run share: where the broker is, what they were promised, and a way to end
 //! all Network Connections at once.
 
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -27,15 +27,15 @@ pub(crate) enum Kind {
     Gone,
 }
 
-/// Something that a Client has an acknowledgement for.
+/// Something for which a Client has an acknowledgement.
 #[derive(Clone, Debug)]
 pub(crate) struct Promise {
     pub(crate) kind: Kind,
-    /// Which group of publishers it belongs to.
+    /// The group of publishers to which it belongs.
     pub(crate) group: usize,
-    /// The payload of a message, the topic of all else.
+    /// The payload of a message, the topic of anything else.
     pub(crate) name: String,
-    /// Of a retained message: later ones replace earlier ones.
+    /// For a retained message; later versions replace earlier ones.
     pub(crate) version: u32,
     pub(crate) at: Instant,
 }
@@ -72,7 +72,7 @@ impl Ledger {
         self.promises.lock().unwrap().clone()
     }
 
-    /// Waits for so many more promises, and for one that is given no earlier than `not_before`.
+    /// Waits for `count` more promises, and for one that is given no earlier than `not_before`.
     pub(crate) fn wait_for_more(&self, count: usize, not_before: Instant) {
         let promises = self.promises.lock().unwrap();
         let wanted = promises.len() + count;
@@ -84,17 +84,17 @@ impl Ledger {
     }
 }
 
-/// One stretch of time with one broker.
+/// A stretch of time with one broker.
 pub(crate) struct Scene {
     pub(crate) addresses: Vec<SocketAddr>,
     pub(crate) ledger: Arc<Ledger>,
     /// How long a publisher waits between two messages.
     pub(crate) pace: Duration,
-    /// Publishers begin nothing new any more, and end when everything is answered.
+    /// Publishers begin nothing new, and end when everything is answered.
     pub(crate) is_enough: AtomicBool,
-    /// As `is_enough`, for those whose acknowledgements wait for the device.
+    /// As `is_enough`, for publishers whose acknowledgements wait for the device.
     pub(crate) is_quiet: AtomicBool,
-    /// The Network Connections are gone and will not come again.
+    /// The Network Connections are gone and will not come back.
     is_over: AtomicBool,
     cables: Mutex<Vec<Weak<TcpStream>>>,
 }
@@ -120,7 +120,7 @@ impl Scene {
     pub(crate) fn pull_cables(&self) {
         self.is_over.store(true, Ordering::SeqCst);
         for cable in self.cables.lock().unwrap().drain(..).filter_map(|cable| cable.upgrade()) {
-            // It may be closed already.
+            // The connection may be closed already.
             let _ = cable.shutdown(Shutdown::Both);
         }
     }
@@ -144,9 +144,10 @@ pub(crate) struct Who {
     pub(crate) client_id: String,
     pub(crate) version: ProtocolVersion,
     pub(crate) listener: usize,
-    /// The topic and the payload of its Will Message.
+    /// The topic of the Will Message, which is also its payload.
     pub(crate) will: Option<String>,
-    /// Clean Start, and a Session that ends with the Network Connection; else one that lasts.
+    /// Whether to connect with Clean Start and a Session that ends with the Network Connection;
+    /// otherwise the Session lasts.
     pub(crate) is_clean: bool,
 }
 
@@ -155,7 +156,7 @@ pub(crate) struct Link {
     client: Client,
     version: ProtocolVersion,
     pub(crate) session_present: bool,
-    /// As long as it is there, the scene can end the Network Connection.
+    /// While this exists, the scene can end the Network Connection.
     cable: Option<Arc<TcpStream>>,
 }
 
@@ -172,7 +173,7 @@ impl Who {
         Self { client_id: client_id.into(), version, listener: 0, will: None, is_clean: false }
     }
 
-    /// Connects, as often as it takes until the scene is over.
+    /// Connects, with as many attempts as it takes, until the scene is over.
     pub(crate) fn connect(&self, scene: &Scene) -> Result<Link, NoLink> {
         let until = Instant::now() + DEADLINE;
         loop {
@@ -217,12 +218,12 @@ impl Who {
 }
 
 impl Link {
-    /// Nobody waits for it any more: the scene has not to end it. Gives a descriptor back.
+    /// Releases a descriptor: nobody waits for this any more, so the scene need not end it.
     pub(crate) fn rest(&mut self) {
         self.cable = None;
     }
 
-    /// Whether it has left is known by what comes next.
+    /// Sends a packet; if it could not be sent, the next receive tells.
     pub(crate) fn send(&mut self, packet: &Packet<'_>) {
         let _ = self.client.try_send_bytes(&bytes_of(packet, self.version));
     }
@@ -235,7 +236,7 @@ impl Link {
         self.send(&acknowledgement(kind, id));
     }
 
-    /// The Reason Code of the SUBACK; `None`: the Network Connection has ended.
+    /// Subscribes and returns the Reason Code; `None`: the Network Connection has ended.
     pub(crate) fn subscribe(&mut self, filters: &[&str], packet_id: u16) -> Option<ReasonCode> {
         self.send_subscribe(filters, packet_id);
         self.receive_suback()
@@ -253,7 +254,7 @@ impl Link {
         }));
     }
 
-    /// The Reason Code of the SUBACK; `None`: the Network Connection has ended.
+    /// Returns the Reason Code of the SUBACK; `None`: the Network Connection has ended.
     pub(crate) fn receive_suback(&mut self) -> Option<ReasonCode> {
         loop {
             match self.receive(DEADLINE) {

@@ -1,4 +1,4 @@
-//! A subscriber that keeps its Session State over accidents, as the specification wants it, and
+//! A subscriber that keeps its Session State across accidents, as the specification demands, and
 //! notes what was delivered to it.
 
 use std::collections::hash_map::Entry;
@@ -12,11 +12,11 @@ use super::scene::{Link, NoLink, Scene, Who};
 use crate::client::{Message, Received};
 use crate::support::DEADLINE;
 
-/// The payload behind which nothing more is to be waited for.
+/// The payload of the message after which no more are expected.
 pub(crate) const MARK: &str = "that was all";
 
-/// How long a subscriber waits for more before it acknowledges, and for how much more. So there are
-/// always messages that it has and the broker does not know of.
+/// How long a subscriber waits for more messages before it acknowledges, and for how many. So there
+/// are always messages that it has and of which the broker has no acknowledgement.
 const LATE: Duration = Duration::from_millis(15);
 const MANY: usize = 16;
 
@@ -25,23 +25,23 @@ pub(crate) struct Subscriber {
     filters: Vec<String>,
     /// Whether it is connected while messages are published.
     pub(crate) is_online: bool,
-    /// QoS 2 Packet Identifiers that it has answered with PUBREC, with what came under them.
+    /// QoS 2 Packet Identifiers that it has answered with PUBREC, with the payloads they carried.
     awaiting_release: HashMap<u16, String>,
-    /// Those of them that this broker has used: it will release them.
+    /// Those of them that this broker has used and will therefore release.
     expected: HashSet<u16>,
-    /// Acknowledgements that it has not sent yet: some at once, and late.
+    /// Acknowledgements that it has not sent yet: they are sent late, several at once.
     unsent: Vec<(PacketType, u16)>,
     pub(crate) delivered: HashMap<String, Delivered>,
-    /// Whether the accident has been.
+    /// Whether the accident has happened.
     pub(crate) is_after: bool,
 }
 
-/// How often a message was handed over to the application.
+/// How often a message was handed to the application.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Delivered {
     pub(crate) before: u32,
     pub(crate) after: u32,
-    /// When the first exchange of QoS 2 was over.
+    /// When the first QoS 2 exchange was complete.
     pub(crate) completed_at: Option<Instant>,
 }
 
@@ -64,7 +64,7 @@ impl Subscriber {
         }
     }
 
-    /// Connects and, if it has no Session there, subscribes.
+    /// Connects and subscribes, unless its Session was present.
     pub(crate) fn connect(&mut self, scene: &Scene) -> Option<Link> {
         let mut link = match self.who.connect(scene) {
             Ok(link) => link,
@@ -79,8 +79,8 @@ impl Subscriber {
         Some(link)
     }
 
-    /// Takes what comes until the mark has come and every exchange is over, or until the Network
-    /// Connection ends. A broker that has forgotten an exchange does not end it.
+    /// Receives until the mark has come and every exchange is complete, or until the Network
+    /// Connection ends. A broker that has forgotten an exchange does not complete it.
     pub(crate) fn run(&mut self, link: &mut Link) {
         let mut is_marked = false;
         self.expected.clear();
@@ -119,7 +119,7 @@ impl Subscriber {
         panic!("{id}: nothing more comes; marked: {is_marked}, not released: {open:?}");
     }
 
-    /// True if it is the mark.
+    /// Takes a message; returns true if it is the mark.
     fn take(&mut self, message: &Message) -> bool {
         let payload = String::from_utf8(message.payload.clone()).unwrap();
         let is_mark = payload == MARK;

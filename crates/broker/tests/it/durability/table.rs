@@ -17,18 +17,18 @@ const BEGIN: &str = "<!-- measured: begin -->\n";
 const END: &str = "<!-- measured: end -->\n";
 const WRITE: &str = "MIDGE_TEST_WRITE_DURABILITY";
 
-/// How many cells are measured at the same time: a run mostly waits.
+/// How many cells are measured at the same time; a run mostly waits.
 const PARALLEL: usize = 3;
-/// Where a loss is possible, runs go on until it is seen, but no longer than this.
+/// Where a loss is possible, runs are repeated until it is seen, but at most this often.
 const RUNS_MAX: u64 = 40;
 
-/// One column of one setup: what is done, and what may be lost by it up to the last interval.
+/// One column of one setup: what happens, and what it may lose up to the last interval.
 struct Cell {
     setup: Setup,
     accidents: Vec<Accident>,
-    /// How often each accident is let happen at least.
+    /// How often each accident happens at least.
     runs: u64,
-    /// What has to be seen lost, so that it is known that a loss would be seen.
+    /// What has to be seen lost, to prove that a loss would be seen.
     losable: Vec<Count>,
 }
 
@@ -128,7 +128,7 @@ fn levels() -> Vec<Cell> {
             let is_interval = durability == Durability::Interval;
             let losable =
                 if is_interval && loses { ROWS.map(|row| row.0).to_vec() } else { vec![] };
-            // Without a store a full device is nothing but a full device.
+            // Without a store, a full device has no further consequences.
             let accidents = match durability {
                 Durability::Memory => accidents[..1].to_vec(),
                 _ => accidents.to_vec(),
@@ -232,7 +232,7 @@ fn overrides_table(outcomes: &[Outcome]) -> String {
     text
 }
 
-/// What the counts amount to.
+/// Returns the counts in words.
 fn in_words(count: Count, tally: Tally) -> &'static str {
     let Tally { at_stake, lost, lost_older } = tally;
     assert!(at_stake > 0, "{count:?}: nothing was at stake");

@@ -1,4 +1,4 @@
-//! What happens to a connection with data streams as a whole.
+//! Events that affect a connection with data streams as a whole.
 
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex};
@@ -14,7 +14,7 @@ use super::place::{Place, Relay};
 use crate::client::{Client, Received, connect_packet};
 use crate::support::{DEADLINE, counters, in_time, until, usage};
 
-/// Gives every request for authentication to the test.
+/// Passes every request for authentication on to the test.
 struct Asking(Mutex<Sender<(AuthRequest, Peer, AuthReply)>>);
 
 impl Hook for Asking {
@@ -23,7 +23,7 @@ impl Hook for Asking {
     }
 }
 
-/// Opens two data streams and uses them before it is connected.
+/// Opens two data streams and uses them before the Client is connected.
 fn connect_early(place: &Place) -> (Link, [usize; 2], u16) {
     let mut link = Link::open(place.quic, &place.tls);
     link.send_connect(&connect_packet(ProtocolVersion::V5, "eager"));
@@ -63,12 +63,12 @@ fn they_wait_for_an_authentication_that_takes_its_time() {
     reply.allow(Some("ada"));
     expect_early(&mut link, streams, id);
     assert_eq!(heard.recv_timeout(DEADLINE).unwrap().payload(), b"early");
-    // Who it is, and where.
+    // The hook learns who the peer is, and where.
     assert_eq!(peer.transport, Transport::Quic);
     assert!(matches!(peer.address, PeerAddress::Network(address) if address.ip().is_loopback()));
     let tls = peer.tls.unwrap();
     assert_eq!(tls.certificate.as_ref().unwrap().subject, "CN=client");
-    // One that is refused is never read.
+    // The data streams of a refused Client are never read.
     let (mut link, streams, _) = connect_early(&place);
     asked.recv_timeout(DEADLINE).unwrap().2.refuse(ReasonCode::Banned);
     assert!(matches!(link.receive(CONTROL), Received::ConnAck { code: ReasonCode::Banned, .. }));

@@ -1,4 +1,4 @@
-//! A Client of MQTT over QUIC with as many streams as it likes: it encodes with the codec, and does
+//! A Client of MQTT over QUIC with any number of streams. It encodes with the codec and does
 //! nothing by itself.
 
 use std::collections::VecDeque;
@@ -23,13 +23,13 @@ use crate::support::{DEADLINE, until};
 /// The stream that carries the CONNECT.
 pub(crate) const CONTROL: usize = 0;
 
-/// A connection. Streams are called by their numbers, 0 is the control stream.
+/// A connection. Streams go by their numbers; 0 is the control stream.
 pub(crate) struct Link {
     streams: Vec<One>,
     poller: Poller,
     scratch: Scratch,
     next_id: u16,
-    // Dropped last: it sees off what the streams have left.
+    // Dropped last: it sends off what the streams have left.
     _connector: Connector,
 }
 
@@ -38,9 +38,9 @@ struct One {
     out: Vec<u8>,
     buffer: Vec<u8>,
     early: VecDeque<Received>,
-    /// How it has ended: well, or what the error said.
+    /// How the stream has ended: well, or with this error.
     end: Option<Result<(), String>>,
-    /// Whether what comes is read.
+    /// Whether arriving data is read.
     reads: bool,
 }
 
@@ -66,12 +66,12 @@ impl Link {
         link
     }
 
-    /// A connected Client of MQTT 5.0 with Clean Start.
+    /// Connects a Client of MQTT 5.0 with Clean Start.
     pub(crate) fn connect(address: SocketAddr, tls: &TlsClientOptions, client_id: &str) -> Self {
         Self::open(address, tls).connected(&connect_packet(ProtocolVersion::V5, client_id))
     }
 
-    /// Sends this CONNECT and expects to be let in.
+    /// Sends this CONNECT and expects to be accepted.
     pub(crate) fn connected(mut self, connect: &Connect<'_>) -> Self {
         self.send_connect(connect);
         self.expect_connack();
@@ -82,7 +82,7 @@ impl Link {
         self.send(CONTROL, &Packet::Connect(Box::new(connect.clone())));
     }
 
-    /// Whether the Session was present.
+    /// Takes the CONNACK and returns whether the Session was present.
     pub(crate) fn expect_connack(&mut self) -> bool {
         match self.receive(CONTROL) {
             Received::ConnAck { code: ReasonCode::Success, session_present, .. } => session_present,
@@ -104,7 +104,7 @@ impl Link {
         number
     }
 
-    /// Opens a data stream as soon as that may be.
+    /// Opens a data stream as soon as the broker allows one.
     pub(crate) fn open_stream(&mut self) -> usize {
         let mut opened = None;
         until("a data stream may be opened", || {
@@ -114,13 +114,13 @@ impl Link {
         opened.unwrap()
     }
 
-    /// Opens a data stream, if the broker takes one more.
+    /// Opens a data stream, if the broker accepts another one.
     pub(crate) fn try_open_stream(&mut self) -> Option<usize> {
         let control = self.streams[CONTROL].stream.as_mut().unwrap();
         match control.open_data_stream() {
             Ok(stream) => Some(self.add(stream)),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                self.step(); // or the handshake does not go on
+                self.step(); // otherwise the handshake does not proceed
                 None
             }
             Err(error) => panic!("opening a data stream: {error}"),
@@ -136,13 +136,13 @@ impl Link {
         self.drive("the broker takes it", |link| link.streams[stream].out.is_empty().then_some(()));
     }
 
-    /// Subscribes and expects to be granted it, on the same stream.
+    /// Subscribes and expects success, on the same stream.
     pub(crate) fn subscribe(&mut self, stream: usize, filter: &str, qos: QoS) {
         let id = self.send_subscribe(stream, filter, qos);
         self.expect_suback(stream, id);
     }
 
-    /// Sends a SUBSCRIBE and gives its Packet Identifier.
+    /// Sends a SUBSCRIBE and returns its Packet Identifier.
     pub(crate) fn send_subscribe(&mut self, stream: usize, filter: &str, qos: QoS) -> u16 {
         let packet_id = PacketIdentifier::new(self.packet_id()).unwrap();
         let options = SubscriptionOptions { qos, ..SubscriptionOptions::default() };
@@ -167,14 +167,14 @@ impl Link {
         assert!(!code.is_error(), "{code:?}");
     }
 
-    /// Sends a PUBLISH and gives its Packet Identifier.
+    /// Sends a PUBLISH and returns its Packet Identifier.
     pub(crate) fn publish(&mut self, stream: usize, topic: &str, payload: &[u8], qos: QoS) -> u16 {
         let id = if qos == QoS::AtMostOnce { 0 } else { self.packet_id() };
         self.send(stream, &publish_packet(topic, payload, qos, Some(id).filter(|&id| id > 0)));
         id
     }
 
-    /// Publishes with QoS 1; the answer has to come on the same stream.
+    /// Publishes at QoS 1; the answer has to come on the same stream.
     pub(crate) fn publish_acknowledged(&mut self, stream: usize, topic: &str, payload: &[u8]) {
         let expected = self.publish(stream, topic, payload, QoS::AtLeastOnce);
         self.receive_first(stream, |received| match received {
@@ -183,7 +183,7 @@ impl Link {
         });
     }
 
-    /// The next PUBLISH on this stream; acknowledged there, if it asks for it.
+    /// Receives the next PUBLISH on this stream, and acknowledges it there if necessary.
     pub(crate) fn message(&mut self, stream: usize) -> Message {
         let message = self.receive_first(stream, |received| match received {
             Received::Publish(message) => Some(message.clone()),
@@ -195,19 +195,19 @@ impl Link {
         message
     }
 
-    /// Its payload.
+    /// Receives the next PUBLISH and returns its payload.
     pub(crate) fn text(&mut self, stream: usize) -> String {
         String::from_utf8(self.message(stream).payload).unwrap()
     }
 
-    /// A PINGREQ and its answer: what was sent before on the control stream has been handled by
-    /// then, and what the broker has sent before has come.
+    /// Sends a PINGREQ and waits for the answer. By then the broker has handled what was sent
+    /// before on the control stream, and what the broker sent before has arrived.
     pub(crate) fn ping(&mut self) {
         self.send(CONTROL, &Packet::PingReq);
         self.receive_first(CONTROL, |received| (*received == Received::PingResp).then_some(()));
     }
 
-    /// The next packet on this stream, or its end.
+    /// Receives the next packet on this stream, or its end.
     pub(crate) fn receive(&mut self, stream: usize) -> Received {
         if let Some(received) = self.streams[stream].early.pop_front() {
             return received;
@@ -215,7 +215,7 @@ impl Link {
         self.drive("a packet comes", |link| link.streams[stream].next())
     }
 
-    /// What has come on this stream and was not taken yet.
+    /// Takes what has arrived on this stream and was not taken yet.
     pub(crate) fn waiting(&mut self, stream: usize) -> Vec<Received> {
         self.step();
         let one = &mut self.streams[stream];
@@ -224,7 +224,7 @@ impl Link {
         all
     }
 
-    /// Waits for the error that a stream ends with, and gives its words.
+    /// Waits for the error with which a stream ends, and returns its text.
     pub(crate) fn failure(&mut self, stream: usize) -> String {
         self.drive("it fails", |link| {
             let end = link.streams[stream].end.as_ref()?;
@@ -232,12 +232,12 @@ impl Link {
         })
     }
 
-    /// Whether what comes on this stream is read.
+    /// Sets whether data arriving on this stream is read.
     pub(crate) fn set_reading(&mut self, stream: usize, reads: bool) {
         self.streams[stream].reads = reads;
     }
 
-    /// Sends nothing more on this stream, but reads on.
+    /// Ends the sending direction of this stream, but reads on.
     pub(crate) fn finish(&mut self, stream: usize) {
         let Self { streams, scratch, .. } = self;
         streams[stream].stream.as_mut().unwrap().shutdown_write(scratch);
@@ -282,7 +282,7 @@ impl Link {
         }
     }
 
-    /// Writes and reads what can be; whether something may be left that nobody will tell of.
+    /// Writes and reads what it can; returns whether more may be possible without a notification.
     fn step(&mut self) -> bool {
         let Self { streams, scratch, .. } = self;
         streams.iter_mut().fold(false, |progress, one| one.step(scratch) | progress)
@@ -302,7 +302,7 @@ impl One {
             match stream.write_vectored(&[IoSlice::new(&self.out)], scratch) {
                 Ok(count) => drop(self.out.drain(..count)),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                // Reading tells why.
+                // The next read returns the reason.
                 Err(_) => self.out.clear(),
             }
             progress = true;

@@ -1,5 +1,5 @@
-//! A broker that listens by TCP and by QUIC, with certificates of an authority of its own, and a
-//! relay of datagrams that moves.
+//! A broker that listens on TCP and QUIC, with certificates of an authority of its own, and a relay
+//! of datagrams that can move.
 
 use std::net::{SocketAddr, UdpSocket};
 use std::path::PathBuf;
@@ -17,19 +17,19 @@ use rcgen::{
 use super::link::Link;
 use crate::support::builder;
 
-/// The broker and where it is.
+/// A broker and its addresses.
 pub(crate) struct Place {
     pub(crate) broker: Broker,
     /// For TCP.
     pub(crate) tcp: SocketAddr,
     /// For QUIC.
     pub(crate) quic: SocketAddr,
-    /// What a client needs to believe it, with a certificate to show.
+    /// What a client needs to trust the broker, with a certificate of its own to present.
     pub(crate) tls: TlsClientOptions,
     _directory: Directory,
 }
 
-/// Gone at the end.
+/// A directory that is removed at the end.
 struct Directory(PathBuf);
 
 impl Place {
@@ -62,7 +62,7 @@ impl Place {
         Self { tcp: address(0), quic: address(1), tls, _directory: directory, broker }
     }
 
-    /// A connected Client.
+    /// Connects a Client.
     pub(crate) fn connect(&self, client_id: &str) -> Link {
         Link::connect(self.quic, &self.tls, client_id)
     }
@@ -84,7 +84,7 @@ impl Directory {
         path
     }
 
-    /// A certificate of this name, for `localhost`.
+    /// Issues a certificate under this name, for `localhost`.
     fn issue(&self, name: &str, authority: &CertifiedIssuer<'_, KeyPair>) -> CertificateFiles {
         let mut params = CertificateParams::new(vec!["localhost".to_string()]).unwrap();
         params.distinguished_name = rcgen::DistinguishedName::new();
@@ -106,7 +106,7 @@ impl Drop for Directory {
 
 /// Passes datagrams between one client and the broker, as a NAT does.
 pub(crate) struct Relay {
-    /// Where the client finds it.
+    /// Where the client reaches the relay.
     pub(crate) address: SocketAddr,
     /// The socket that the broker sees.
     outside: Arc<Mutex<Arc<UdpSocket>>>,
@@ -149,12 +149,12 @@ impl Relay {
         Self { address, outside, ends, threads: vec![outward, inward] }
     }
 
-    /// Where the broker sees the client.
+    /// Returns the address at which the broker sees the client.
     pub(crate) fn outside(&self) -> SocketAddr {
         self.outside.lock().unwrap().local_addr().unwrap()
     }
 
-    /// The client is somewhere else from now on.
+    /// Moves the client to a new address.
     pub(crate) fn rebind(&self) {
         *self.outside.lock().unwrap() = Arc::new(socket());
     }
@@ -173,7 +173,7 @@ fn socket() -> UdpSocket {
     socket
 }
 
-/// Hands datagrams of the present socket on until the end.
+/// Passes on the datagrams of the present socket until the end.
 fn pass(
     ends: &AtomicBool,
     socket: impl Fn() -> Arc<UdpSocket>,

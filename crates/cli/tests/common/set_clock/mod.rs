@@ -1,6 +1,6 @@
-//! A clock that a test sets, for a broker that is a process, and boots that did not happen: a
-//! library in front of the C library's `clock_gettime` and `open`. The broker itself knows nothing
-//! of it. What it counts as uptime is the machine's own.
+//! A clock that a test sets for a broker process, and boots that did not happen: a library in front
+//! of the C library's `clock_gettime` and `open`. The broker itself knows nothing of it. What it
+//! counts as uptime is the machine's own.
 //!
 //! ```ignore
 //! let clock = SetClock::new(&directory);     // as the machine's
@@ -19,7 +19,7 @@ use crate::common::preload::preload;
 /// The time of day as some processes see it.
 #[derive(Debug)]
 pub(crate) struct SetClock {
-    /// How far it is ahead of the machine's clock, in milliseconds.
+    /// The file with the milliseconds by which the clock is ahead of the machine's.
     file: PathBuf,
     ahead_ms: i64,
     boots: u32,
@@ -33,31 +33,31 @@ impl SetClock {
         clock
     }
 
-    /// Sets the clock to so many milliseconds later; less than 0: earlier.
+    /// Moves the clock forward by this many milliseconds, or back if negative.
     pub(crate) fn put_forward(&mut self, millis: i64) {
         self.ahead_ms += millis;
         self.write("", &self.ahead_ms.to_string());
     }
 
-    /// Sets the clock to what a machine without a battery shows when it is started.
+    /// Sets the clock to what a machine without a battery shows when it starts.
     pub(crate) fn forget(&mut self) {
         let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
         self.put_forward(-self.ahead_ms - i64::try_from(since_epoch.as_millis()).unwrap());
     }
 
-    /// The machine was started anew, for processes that are started from now on.
+    /// Makes processes that are started from now on see a restarted machine.
     pub(crate) fn boot(&mut self) {
         self.boots += 1;
         self.write("boot_id", &format!("00000000-0000-4000-8000-{:012x}", self.boots));
     }
 
-    /// The process that is started with this command sees this clock.
+    /// Makes the process that this command starts see this clock.
     pub(crate) fn apply(&self, command: &mut Command) {
         preload(command, "set_clock");
         command.env("MIDGE_TEST_CLOCK_FILE", &self.file);
     }
 
-    /// Replaces a file as a whole: nobody reads a half of it.
+    /// Replaces a file atomically, so that nobody reads half of it.
     fn write(&self, extension: &str, text: &str) {
         let new = self.file.with_extension("new");
         fs::write(&new, format!("{text}\n")).unwrap();

@@ -1,5 +1,5 @@
-//! Loss: what was acknowledged comes to everybody who was certainly subscribed. And once: at QoS 2
-//! not twice, at QoS 1 not twice without DUP, unless it was sent twice.
+//! Loss: acknowledged messages arrive at everybody who was certainly subscribed. Duplicates: at QoS
+//! 2 none arrives twice, at QoS 1 none twice without DUP, unless it was sent twice.
 
 use std::collections::{HashMap, HashSet};
 
@@ -11,7 +11,7 @@ use crate::history::{
     Tables,
 };
 
-/// Messages that are due and have not come; waits for those that are due soon as well.
+/// Returns how many messages are due and have not arrived, including those that are due soon.
 pub(crate) fn missing(tables: &Tables, now: Micros) -> usize {
     let case = Case::new(tables);
     let pending = wills::pending(&case, now);
@@ -35,7 +35,7 @@ pub(super) fn judge(case: &Case<'_>, now: Micros, findings: &mut Vec<Finding>) {
     judge_once(case, findings);
 }
 
-/// What has not come, and to whom: the first certain member for a shared subscription.
+/// Returns what has not arrived, and for whom: for a shared subscription, its first certain member.
 fn due(case: &Case<'_>, now: Micros) -> Vec<(MessageId, SessionId)> {
     let certain: Vec<_> =
         case.tables.subscriptions.iter().filter(|it| is_certain(case, it)).collect();
@@ -70,7 +70,7 @@ fn due(case: &Case<'_>, now: Micros) -> Vec<(MessageId, SessionId)> {
     due
 }
 
-/// In which time a message is routed, if it is due to anybody.
+/// Returns the interval in which a message is routed, if it is due to anybody.
 fn interval(
     id: MessageId,
     message: &Message,
@@ -84,12 +84,12 @@ fn interval(
     if message.is_will {
         return must_fire.contains(&id).then_some((sent, now));
     }
-    // What expires soon may never come; `timing` looks at it.
+    // A message that expires soon may never arrive; `timing` checks it.
     if message.expiry_seconds.is_some_and(|expiry| expiry < 600) {
         return None;
     }
     let delay = Micros::from(message.delay_seconds) * SECOND;
-    // A delayed message finds whoever is subscribed when its time has come.
+    // A delayed message goes to whoever is subscribed when its time has come.
     let until = message.acknowledged? + delay;
     Some((sent, if delay > 0 { now.max(until) } else { until }))
 }
@@ -99,7 +99,7 @@ fn is_certain(case: &Case<'_>, subscription: &Subscription) -> bool {
     let (share, _) = split_share(&subscription.filter);
     subscription.granted.is_some()
         && session.over.is_none()
-        // Members of the others give subscriptions up, and what was on its way to them with them.
+        // Members of the other groups give up subscriptions, and lose what was on its way to them.
         && share.is_none_or(|share| share == "fixed")
 }
 
@@ -108,7 +108,7 @@ pub(super) fn covers(subscription: &Subscription, from: Micros, until: Micros) -
         && subscription.leaving.is_none_or(|leaving| leaving > until)
 }
 
-/// What has come to any member of a group, by the filter with its ShareName.
+/// Returns what any member of a group has received, by the filter with its ShareName.
 fn received_by_groups<'a>(case: &Case<'a>) -> HashSet<(&'a str, MessageId)> {
     let mut received = HashSet::new();
     for subscription in &case.tables.subscriptions {
@@ -154,8 +154,8 @@ fn judge_once(case: &Case<'_>, findings: &mut Vec<Finding>) {
     judge_groups(case, findings);
 }
 
-/// How often a message may have been published. What the broker publishes itself, a Will Message or
-/// a delayed one, it may publish again after a kill, as any publisher does at QoS 1.
+/// Returns how often a message may have been published. The broker itself publishes a Will Message
+/// or a delayed message, and may do so again after a kill, as any publisher does at QoS 1.
 fn published(case: &Case<'_>, message: &Message, deliveries: &[Delivery]) -> usize {
     let (Some(sent), Some(last)) = (message.sent.first(), deliveries.last()) else {
         return 1;
@@ -167,7 +167,7 @@ fn published(case: &Case<'_>, message: &Message, deliveries: &[Delivery]) -> usi
     if is_own { sent + kills } else { sent }
 }
 
-/// At QoS 2 one member only gets a message.
+/// Checks that at QoS 2 only one member gets a message.
 fn judge_groups(case: &Case<'_>, findings: &mut Vec<Finding>) {
     let mut takers: HashMap<(&str, MessageId), HashSet<SessionId>> = HashMap::new();
     for subscription in &case.tables.subscriptions {

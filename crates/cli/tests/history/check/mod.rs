@@ -1,8 +1,8 @@
-//! Judges a history when it is over: what must have come has come, and nothing else has.
+//! Judges a history when it is over: whether everything arrived that had to, and nothing else.
 //!
-//! A message is *due* to a subscription if that was certain from before the message was sent until
-//! after it was acknowledged, and if its Session has not ended since. Whatever is not certain is
-//! not judged.
+//! A message is *due* to a subscription if the subscription was certain from before the message was
+//! sent until after it was acknowledged, and if its Session has not ended since. Anything uncertain
+//! is not judged.
 
 mod due;
 mod order;
@@ -20,17 +20,17 @@ use crate::history::{Delivery, MessageId, SessionId, Tables};
 pub(crate) use due::missing;
 pub(crate) use retained::{Found, judge as judge_retained};
 
-/// A history with what is looked up in it all the time.
+/// A history, with indexes for frequent lookups.
 pub(crate) struct Case<'a> {
     pub(crate) tables: &'a Tables,
-    /// Of each Session and message, in the order of time.
+    /// The deliveries of each message in each Session, in the order of time.
     pub(crate) deliveries: HashMap<(SessionId, MessageId), Vec<Delivery>>,
     pub(crate) by_session: HashMap<SessionId, Vec<Delivery>>,
-    /// Places in the table of subscriptions.
+    /// Indexes into the table of subscriptions.
     pub(crate) subscriptions: HashMap<SessionId, Vec<usize>>,
 }
 
-/// A violation before it is taken down.
+/// A violation before it is recorded.
 pub(crate) struct Finding {
     pub(crate) rule: &'static str,
     pub(crate) at: u64,
@@ -55,7 +55,7 @@ impl<'a> Case<'a> {
     }
 }
 
-/// Everything that is wrong with a history, but for what its Clients have seen themselves.
+/// Records everything that is wrong with a history, except what its Clients noticed themselves.
 pub(crate) fn judge(tables: &mut Tables, now: u64) {
     let findings = {
         let case = Case::new(tables);
@@ -73,7 +73,7 @@ pub(crate) fn judge(tables: &mut Tables, now: u64) {
     }
 }
 
-/// Whether a Topic Filter, without `$share`, matches a Topic Name.
+/// Returns whether a Topic Filter, without `$share`, matches a Topic Name.
 pub(crate) fn matches(filter: &str, topic: &str) -> bool {
     let mut levels = topic.split('/');
     for wanted in filter.split('/') {
@@ -87,7 +87,7 @@ pub(crate) fn matches(filter: &str, topic: &str) -> bool {
     levels.next().is_none()
 }
 
-/// The ShareName, if there is one, and the filter behind it.
+/// Returns the ShareName, if there is one, and the filter after it.
 pub(crate) fn split_share(filter: &str) -> (Option<&str>, &str) {
     let shared = filter.strip_prefix("$share/").and_then(|rest| rest.split_once('/'));
     shared.map_or((None, filter), |(name, filter)| (Some(name), filter))

@@ -1,5 +1,5 @@
-//! Order: of one publisher, one topic and one QoS, messages come first in the order in which they
-//! were sent first [MQTT-4.6.0-6]. DUP: nothing is a repetition in a Session that is new.
+//! Order: within one publisher, one topic and one QoS, messages first arrive in the order in which
+//! they were first sent [MQTT-4.6.0-6]. DUP: nothing is a repetition in a new Session.
 
 use std::collections::{HashMap, HashSet};
 
@@ -44,8 +44,8 @@ pub(super) fn judge(case: &Case<'_>, findings: &mut Vec<Finding>) {
     judge_dup(case, findings);
 }
 
-/// Whether it was to come by the first PUBLISH that had it: no other one may have come instead,
-/// behind later messages.
+/// Returns whether the message had to be delivered because of its first PUBLISH. Otherwise a later
+/// PUBLISH may have caused the delivery, after later messages.
 fn is_certain(case: &Case<'_>, delivery: &Delivery) -> bool {
     let message = &case.tables.messages[delivery.message];
     let sent = message.sent.first().copied().unwrap_or_default();
@@ -55,7 +55,7 @@ fn is_certain(case: &Case<'_>, delivery: &Delivery) -> bool {
         && own.any(|it| matches(&it.filter, &message.topic) && covers(it, sent, delivery.at))
 }
 
-/// A Session on its first Network Connection has got nothing before.
+/// Checks DUP: a Session on its first Network Connection has not received anything before.
 fn judge_dup(case: &Case<'_>, findings: &mut Vec<Finding>) {
     for (session, deliveries) in &case.by_session {
         let mut connections = case.tables.connections.iter().enumerate();

@@ -1,15 +1,15 @@
-//! Retained messages: what a new subscriber finds is what was acknowledged last, or sent since, and
-//! a new subscription brings what was there before it was asked for.
+//! Retained messages: a new subscriber finds what was acknowledged last, or sent since, and a new
+//! subscription brings what was there before it was asked for.
 
 use std::collections::{BTreeMap, HashMap};
 
 use super::{Case, Finding, matches};
 use crate::history::{FAR, MessageId, Micros, SECOND, Subscription, Tables};
 
-/// How long a subscriber may wait for what is retained.
+/// How long a subscriber may have to wait for retained messages.
 const PATIENCE: Micros = 5 * SECOND;
 
-/// What a new subscriber has found, by topic.
+/// The retained messages that a new subscriber has found, by topic.
 pub(crate) type Found = HashMap<String, MessageId>;
 
 pub(crate) fn judge(tables: &mut Tables, found: &Found, asked: Micros, now: Micros) {
@@ -42,8 +42,8 @@ pub(crate) fn judge(tables: &mut Tables, found: &Found, asked: Micros, now: Micr
     }
 }
 
-/// What was settled before a subscription was asked for, and is still the last one after its
-/// SUBACK, comes with it, if its Client stays to take it.
+/// Checks that a message that was settled before a subscription was asked for, and is still the
+/// last one after its SUBACK, comes with it, if the Client stays to receive it.
 pub(super) fn judge_subscribers(case: &Case<'_>, findings: &mut Vec<Finding>) {
     let tables = case.tables;
     let mut by_topic: BTreeMap<&str, Vec<MessageId>> = BTreeMap::new();
@@ -78,7 +78,7 @@ pub(super) fn judge_subscribers(case: &Case<'_>, findings: &mut Vec<Finding>) {
     }
 }
 
-/// Whether its Client stayed long enough to take everything, and nothing happened meanwhile.
+/// Returns whether its Client stayed long enough to receive everything, and no outage disturbed it.
 fn is_at_rest(tables: &Tables, subscription: &Subscription, granted: Micros) -> bool {
     let own = |it: &&crate::history::Connection| it.session == Some(subscription.session);
     let connection = tables.connections.iter().filter(own).rfind(|it| it.asked < granted);
@@ -88,7 +88,8 @@ fn is_at_rest(tables: &Tables, subscription: &Subscription, granted: Micros) -> 
     is_prompt && end > until && !tables.was_out(subscription.asked, until, |_| true)
 }
 
-/// The message that is retained at that time, if that is certain and it lasts.
+/// Returns the message that is retained at that time, if that is certain and the message does not
+/// expire soon.
 fn certain(
     tables: &Tables,
     messages: &[MessageId],
@@ -103,7 +104,7 @@ fn certain(
     (is_settled && lasts && message.payload_bytes > 0).then_some(*last)
 }
 
-/// Whether it takes the retained message away, or is one that is not kept any more.
+/// Returns whether the message removes the retained one, or may have expired itself.
 fn may_be_gone(tables: &Tables, id: MessageId, now: Micros) -> bool {
     let message = &tables.messages[id];
     let sent = message.sent.first().copied().unwrap_or_default();

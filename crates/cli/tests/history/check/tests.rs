@@ -9,7 +9,7 @@ use crate::history::{
 };
 
 /// A publisher (0), and a subscriber (1) of `t/#` at QoS 2 in Session 0 on connection 0. Message 0
-/// was sent at 10 s and acknowledged at 11 s, message 1 behind it.
+/// was sent at 10 s and acknowledged at 11 s; message 1 follows it.
 fn history() -> Tables {
     let actor = |id: &str| Actor { id: id.into(), is_prompt: true, is_v5: true };
     let mut tables =
@@ -167,7 +167,7 @@ fn who_takes_what_comes_does_not_starve() {
     let mut tables = history();
     tables.deliveries = vec![delivery(0, 10), delivery(1, 40)];
     assert_eq!(found(tables), ["a Client starves"]);
-    // Nobody expects anything of a broker that was stopped.
+    // Nothing is expected of a stopped broker.
     let mut tables = history();
     let (from, until) = (14 * SECOND, Some(40 * SECOND));
     tables.outages.push(Outage { kind: OutageKind::Stop, from, until });

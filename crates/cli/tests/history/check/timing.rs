@@ -1,5 +1,5 @@
-//! Time: nothing comes when it has expired, or before its delay has passed, or with a wrong rest
-//! of its expiry; and who takes what comes does get something while something waits.
+//! Time: no message arrives after it has expired, before its delay has passed, or with a wrong
+//! remaining expiry; and a Client that receives promptly keeps getting messages while any wait.
 
 use std::collections::HashMap;
 
@@ -37,14 +37,14 @@ pub(super) fn judge(case: &Case<'_>, findings: &mut Vec<Finding>) {
 
 type Problem = Option<(&'static str, String)>;
 
-/// What was sent before it expired may be sent again later, with DUP.
+/// A message that was sent before it expired may be sent again later, with DUP.
 fn too_late(case: &Case<'_>, message: &Message, delivery: &Delivery) -> Problem {
     let expiry = Micros::from(message.expiry_seconds?) * SECOND;
     let taken = message.acknowledged.or(message.sent.last().copied())?;
     if delivery.dup || !case.tables.clients[delivery.client].is_prompt {
         return None;
     }
-    // When the broker is out it does not come to what waits in its socket.
+    // During an outage the broker does not handle what waits in its socket.
     let excused = case.tables.excused(taken, delivery.at);
     let is_late = delivery.at > taken + expiry + SLACK + excused;
     is_late.then(|| {
@@ -62,7 +62,7 @@ fn too_early(message: &Message, delivery: &Delivery) -> Problem {
     })
 }
 
-/// The rest is what the publisher said less the time that has passed [MQTT-3.3.2-6].
+/// The remaining expiry is what the publisher said less the time that has passed [MQTT-3.3.2-6].
 fn wrong_expiry(case: &Case<'_>, message: &Message, delivery: &Delivery) -> Problem {
     let said = Micros::from(message.expiry_seconds?) * SECOND;
     if !case.tables.clients[delivery.client].is_v5 {
@@ -88,7 +88,7 @@ fn wrong_expiry(case: &Case<'_>, message: &Message, delivery: &Delivery) -> Prob
     })
 }
 
-/// Somebody who takes what comes gets nothing for long, while something is due that comes later.
+/// Reports a prompt Client that gets nothing for long, while a message that arrives later is due.
 fn judge_progress(case: &Case<'_>, findings: &mut Vec<Finding>) {
     let mut by_connection: HashMap<usize, Vec<&Delivery>> = HashMap::new();
     for delivery in &case.tables.deliveries {
@@ -126,7 +126,7 @@ fn judge_progress(case: &Case<'_>, findings: &mut Vec<Finding>) {
     }
 }
 
-/// The longest part of this time in which the broker was not held up.
+/// Returns the longest part of this interval without an outage of the broker.
 fn longest_calm(case: &Case<'_>, from: Micros, until: Micros) -> (Micros, Micros) {
     let own = case.tables.outages.iter().map(|it| (it.from, it.until.unwrap_or(FAR)));
     let mut longest = (from, from);
@@ -142,8 +142,8 @@ fn longest_calm(case: &Case<'_>, from: Micros, until: Micros) -> (Micros, Micros
     longest
 }
 
-/// The message that was acknowledged first of those that come to this Session only now or later,
-/// and when that was.
+/// Among the messages that reach this Session only at `until` or later, returns the one that was
+/// acknowledged first, and when that was.
 fn waits(case: &Case<'_>, session: usize, until: Micros) -> Option<(usize, Micros)> {
     let own = case.by_session.get(&session)?;
     let later = own.iter().filter(|it| it.at >= until && !it.dup && !it.retain);

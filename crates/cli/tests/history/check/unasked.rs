@@ -1,5 +1,5 @@
-//! Nothing comes without a subscription: after UNSUBACK nothing that was sent later, and of a
-//! Session that was discarded nothing at all.
+//! Nothing arrives without a subscription: after an UNSUBACK nothing that was sent later, and from
+//! a discarded Session nothing at all.
 
 use super::{Case, Finding, matches, split_share};
 use crate::history::{Delivery, Micros, SECOND, Subscription};
@@ -46,7 +46,7 @@ fn allows(case: &Case<'_>, subscription: &Subscription, delivery: &Delivery) -> 
     let Some(gone) = subscription.gone else {
         return true;
     };
-    // When it can have been routed at the earliest.
+    // The earliest time at which the message can have been routed.
     let sent = message.sent.first().copied().unwrap_or_default();
     let routed = match (message.is_will, message.delay_seconds) {
         (true, _) => delivery.at.saturating_sub(2 * SECOND),

@@ -1,42 +1,42 @@
 //! Will Messages: published when they are due, and never otherwise. When a Network Connection
-//! ended, and whether its Client came back in time, is known only within bounds; where the bounds
-//! leave both open, nothing is judged.
+//! ended, and whether its Client came back in time, is known only within bounds. Where the bounds
+//! leave both possible, nothing is judged.
 
 use std::collections::HashMap;
 
 use super::{Case, Finding};
 use crate::history::{ClientId, Connection, Delivery, End, MessageId, Micros, OutageKind, SECOND};
 
-/// How late a broker may come to know that a Client is gone, or that a time has passed.
+/// How late a broker may notice that a Client is gone, or that a time has passed.
 const SLACK: Micros = 3 * SECOND / 2;
-/// How late a Will Message may come to somebody who waits for it.
+/// How late a Will Message may reach a Client that waits for it.
 const LATENESS_MAX: Micros = 5 * SECOND / 2;
 
-/// What has to come of a Will Message.
+/// What has to become of a Will Message.
 #[derive(Clone, Copy, Debug)]
 struct Fate {
     message: MessageId,
     client: ClientId,
     verdict: Verdict,
-    /// It must not come before this.
+    /// The message must not arrive before this.
     earliest: Micros,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Verdict {
-    /// It is due at this moment at the latest.
+    /// The message is due at this moment at the latest.
     Must(Micros),
     May,
     Never,
 }
 
-/// Messages that are due by now.
+/// Returns the Will Messages that are due by now.
 pub(super) fn due(case: &Case<'_>, now: Micros) -> Vec<MessageId> {
     let is_due = |fate: &Fate| matches!(fate.verdict, Verdict::Must(at) if at + SLACK <= now);
     fates(case).into_iter().filter(is_due).map(|fate| fate.message).collect()
 }
 
-/// How many are due soon.
+/// Returns how many Will Messages are due soon.
 pub(super) fn pending(case: &Case<'_>, now: Micros) -> usize {
     let soon = now.saturating_sub(SLACK)..now + 20 * SECOND;
     let is_soon = |fate: &Fate| matches!(fate.verdict, Verdict::Must(at) if soon.contains(&at));
@@ -76,7 +76,7 @@ pub(super) fn judge(case: &Case<'_>, now: Micros, findings: &mut Vec<Finding>) {
     }
 }
 
-/// Whether somebody who was there to take it got it too late.
+/// Returns whether a Client that was there to receive the message got it too late.
 fn is_late(case: &Case<'_>, delivery: &Delivery, due: Micros) -> bool {
     if !case.tables.clients[delivery.client].is_prompt || delivery.dup {
         return false;
@@ -84,7 +84,7 @@ fn is_late(case: &Case<'_>, delivery: &Delivery, due: Micros) -> bool {
     let there = case.tables.connections[delivery.connection].answered.unwrap_or(delivery.at);
     let due = due.max(there);
     let excused = case.tables.excused(due, delivery.at);
-    // What was out when it became due has to come back first.
+    // A disk that was stalled when the message became due has to recover first.
     delivery.at > due + excused + LATENESS_MAX
         && !case
             .tables
@@ -142,7 +142,7 @@ fn fate(
     };
     let excused = case.tables.excused(latest, latest + delay + SLACK);
     let is_gone_for_long = next.asked > latest + delay + SLACK + excused;
-    // The CONNACK about a Session that is kept says that what it says is kept, too.
+    // The CONNACK for a Session that is kept also says that its content is kept.
     let is_told = |at| connection.promised.is_some() || !ends_near(case, at);
     let comes_back_unsettled = !next.answered.is_some_and(is_told);
     if is_gone_for_long {
@@ -154,7 +154,7 @@ fn fate(
         };
         (verdict, next.asked.min(earliest + delay))
     } else {
-        // One that is not answered may have come to the broker, or not; the next one counts then.
+        // A CONNECT without an answer may not have reached the broker; then the next one counts.
         let ends = later.iter().filter(|it| it.is_clean).map(|it| it.asked);
         let ends = ends.chain([earliest + delay]).min().unwrap_or(earliest);
         let is_resumed = next.session.is_some() && next.session == connection.session;
@@ -164,8 +164,8 @@ fn fate(
     }
 }
 
-/// Between which moments the broker itself has ended a Network Connection, and whether the Will
-/// Message is certain to have outlived that.
+/// Returns the moments between which the broker itself has ended a Network Connection, and whether
+/// the Will Message is certain to have survived that.
 fn by_broker(
     case: &Case<'_>,
     connection: &Connection,
@@ -182,8 +182,8 @@ fn by_broker(
     Some((outage.from, outage.until?, is_certain))
 }
 
-/// Whether the broker ended so soon afterwards that it may not have come to it, or not have
-/// written it down.
+/// Returns whether the broker ended so soon after `at` that it may not have handled or written what
+/// happened then.
 fn ends_near(case: &Case<'_>, at: Micros) -> bool {
     case.tables.unsettled_by(at).is_some()
 }
