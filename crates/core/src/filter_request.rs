@@ -57,6 +57,10 @@ impl FilterRequest {
         if filter.split('/').count() > usize::from(levels_max) || begins_like_no_topic(filter) {
             return Err(ReasonCode::TopicFilterInvalid);
         }
+        // It would be the same subscription as `$queue/filter` under another name.
+        if text.starts_with("$share/$queue/") {
+            return Err(ReasonCode::TopicFilterInvalid);
+        }
         Ok(request)
     }
 
@@ -132,6 +136,7 @@ mod tests {
             "a/b/c/d/e",
             "a#",
             "$share/g/$share/h/a",
+            "$share/$queue/a",
             "$exclusive/$queue/a",
             "$queue",
             "$exclusive",

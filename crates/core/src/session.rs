@@ -67,7 +67,8 @@ pub(crate) struct Received {
     pub(crate) ticket: Ticket,
 }
 
-/// A subscription of a Session, under the filter as its Client wrote it.
+/// A subscription of a Session, under the filter that its Client wrote and the rules for rewriting
+/// changed.
 #[derive(Clone, Debug)]
 pub(crate) struct Subscribed {
     pub(crate) options: SubscriptionOptions,

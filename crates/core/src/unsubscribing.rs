@@ -11,6 +11,7 @@ use crate::filter_request::FilterRequest;
 use crate::identity::ConnectionId;
 use crate::peer::{Peer, Ticket};
 use crate::pending::PendingSubscribe;
+use crate::rewrite::TopicRules;
 use crate::slices::{ManyFilters, Task};
 use crate::subscribing::answer_packet;
 use crate::subscription_tree::SessionSlot;
@@ -54,17 +55,18 @@ impl Core {
         fx: &mut Effects,
     ) {
         let levels_max = self.config.limits.topic_levels_max;
+        let (rules, as_written) = (Arc::clone(&self.config.topics), TopicRules::default());
         for filter in filters {
             self.work.add(1);
             let mut waiting = 0;
-            let request = FilterRequest::parse(filter, &self.config.topics, levels_max);
-            let code = match request {
-                Ok(request) if self.unsubscribe(slot, &request.key, (ticket, &mut waiting), fx) => {
-                    ReasonCode::Success
-                }
-                Ok(_) => ReasonCode::NoSubscriptionExisted,
-                Err(code) => code,
+            let mut end = |rules: &TopicRules| {
+                let request = FilterRequest::parse(filter, rules, levels_max)?;
+                let has_ended = self.unsubscribe(slot, &request.key, (ticket, &mut waiting), fx);
+                if has_ended { Ok(()) } else { Err(ReasonCode::NoSubscriptionExisted) }
             };
+            // A subscription may be older than the present rules for rewriting.
+            let ended = end(&rules).or_else(|code| end(&as_written).map_err(|_| code));
+            let code = ended.err().unwrap_or(ReasonCode::Success);
             if let Some(unsubscribe) = self.pending.subscribe(ticket) {
                 unsubscribe.reason_codes.push(code);
                 unsubscribe.waiting += waiting;

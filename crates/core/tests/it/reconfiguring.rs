@@ -71,6 +71,32 @@ fn limits_of_the_node_and_topic_rules_are_the_new_ones() {
 }
 
 #[test]
+fn a_subscription_that_is_older_than_a_rule_ends_by_the_filter_that_its_client_wrote() {
+    scenario(|node| {
+        let client = node.connect("c");
+        node.subscribe(client, "old", 0);
+        node.subscribe(client, "$share/g/old", 0);
+        let rewrite =
+            Rewrite { from: "old".into(), to: "new".into(), publish: false, subscribe: true };
+        let topics = TopicRules { rewrites: vec![rewrite], ..TopicRules::default() };
+        reconfigure(node, &settings(Limits::default(), topics));
+        for filter in ["old", "$share/g/old"] {
+            assert_eq!(node.unsubscribe(client, filter), ReasonCode::Success, "{filter}");
+            let none = ReasonCode::NoSubscriptionExisted;
+            assert_eq!(node.unsubscribe(client, filter), none, "{filter}");
+        }
+        let publisher = node.connect("p");
+        node.publish(publisher, "old", "to nobody", 1);
+        assert_eq!(node.texts(client), [""; 0]);
+        // What the rule applies to comes first.
+        node.subscribe(client, "old", 0);
+        assert_eq!(node.unsubscribe(client, "old"), ReasonCode::Success);
+        node.publish(publisher, "new", "to nobody", 1);
+        assert_eq!(node.texts(client), [""; 0]);
+    });
+}
+
+#[test]
 fn who_is_connected_is_held_to_the_limits_that_it_was_told() {
     scenario(|node| {
         let before = node.connect("before");
