@@ -344,9 +344,9 @@ fn auto_subscribe() -> Section {
             "filter",
             Kind::SubscriptionFilter,
             Default::Required("\"clients/${client_id}/commands\""),
-            "The Topic Filter. ${client_id} and ${user_name} stand for those of the Client; a user\n\
-             name counts once it is authenticated. A Client that has none, or one with '+', '#' or\n\
-             '/', gets no such subscription; the log says so.",
+            "The Topic Filter. ${client_id} and ${user_name} stand for those of the Client; a \
+             user\nname counts once it is authenticated. A Client that has none, or one with \
+             '+', '#' or\n'/', gets no such subscription; the log says so.",
         ),
         Key::new("qos", small, zero.clone(), "The maximum QoS of the subscription."),
         Key::new(
