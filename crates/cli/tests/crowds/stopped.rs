@@ -41,8 +41,6 @@ fn who_spoke_while_the_broker_stood_still_was_not_silent() {
          tls.certificate = 'server.pem'\ntls.key = 'server.key'\n"
     );
     let broker = Broker::start(&directory, &configuration, &[plain, secure]);
-    let mut before_connect = dial(plain);
-    let mut in_handshake = authority.begin(secure).unwrap();
     // So many that one look at the broker's sockets does not find all of them.
     let count = crate::broker::affordable(CLIENTS);
     let patient: Vec<_> = (0..count)
@@ -54,6 +52,9 @@ fn who_spoke_while_the_broker_stood_still_was_not_silent() {
         })
         .collect();
     let mut patient = patient;
+    // These come last: they have two seconds.
+    let mut before_connect = dial(plain);
+    let mut in_handshake = authority.begin(secure).unwrap();
     let mut ping = hasty(dial(plain), "hasty");
     ping.write_all(&mqtt::PINGREQ).unwrap();
     expect_pong(&mut ping, "hasty");
