@@ -97,7 +97,7 @@ impl Life {
             18 => {
                 let stream = self.any_stream();
                 let acknowledges = self.random.below(2) == 0;
-                // What arrived meanwhile stays unacknowledged until the stream ends.
+                // Messages that arrived meanwhile stay unacknowledged until it ends.
                 self.node.acknowledge(stream, acknowledges || stream == self.control);
             }
             _ => {

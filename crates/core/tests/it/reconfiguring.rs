@@ -88,7 +88,7 @@ fn a_subscription_that_is_older_than_a_rule_ends_by_the_filter_that_its_client_w
         let publisher = node.connect("p");
         node.publish(publisher, "old", "to nobody", 1);
         assert_eq!(node.texts(client), [""; 0]);
-        // What the rule applies to comes first.
+        // The rule is tried first.
         node.subscribe(client, "old", 0);
         assert_eq!(node.unsubscribe(client, "old"), ReasonCode::Success);
         node.publish(publisher, "new", "to nobody", 1);

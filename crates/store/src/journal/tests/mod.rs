@@ -125,7 +125,7 @@ fn replay_begins_where_the_checkpoint_says() {
         let mut opened = try_open(&disk, 300, Some(end)).unwrap();
         assert_eq!(opened.report.damage, []);
         assert_eq!(opened.visited, records[count..]);
-        // What is before that place can still be read.
+        // Records before that place can still be read.
         assert_readable(&mut opened.journal, &records);
     }
 }
