@@ -48,7 +48,7 @@ impl Core {
         fx: &mut Effects,
     ) -> Result<Terms<'d>, Refusal> {
         self.check_identity(identity, pending)?;
-        self.check_order(id, identity)?;
+        self.check_order(pending.number, identity)?;
         let terms = self.terms(id, pending, data)?;
         self.take_place(identity, now, fx)?;
         Ok(terms)
@@ -56,11 +56,10 @@ impl Core {
 
     /// Checks that a Network Connection is taken over only by a CONNECT that came after its own.
     /// The authentications of two CONNECTs may be decided in the opposite order.
-    fn check_order(&self, id: ConnectionId, identity: &Identity) -> Result<(), Refusal> {
-        let number_of =
-            |id: ConnectionId| self.clients.connections.get(id.slot()).map(|it| it.connect_number);
+    fn check_order(&self, connect_number: u64, identity: &Identity) -> Result<(), Refusal> {
         let old = self.connection_of(&identity.client_id);
-        match old.is_some_and(|old| number_of(old) > number_of(id)) {
+        let old = old.and_then(|old| self.clients.connections.get(old.slot()));
+        match old.and_then(|old| old.phase.connect_number()) > Some(connect_number) {
             true => Err((ReasonCode::ServerBusy, "a later CONNECT of this Client was let in")),
             false => Ok(()),
         }

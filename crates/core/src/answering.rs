@@ -32,6 +32,8 @@ use crate::trace::PacketLine;
 #[derive(Debug)]
 pub(crate) struct Admission {
     pub(crate) session: SessionSlot,
+    /// The number of the CONNECT among all that have come to the worker.
+    pub(crate) connect_number: u64,
     pub(crate) session_present: bool,
     pub(crate) keep_alive: u16,
     /// The encoded CONNACK.
@@ -160,8 +162,8 @@ impl Core {
         let Phase::Accepted(admission) = &connection.phase else {
             return;
         };
-        let slot = admission.session;
-        let phase = Phase::Connected { session: slot, reauthenticating: false };
+        let (slot, connect_number) = (admission.session, admission.connect_number);
+        let phase = Phase::Connected { session: slot, reauthenticating: false, connect_number };
         let Phase::Accepted(admission) = std::mem::replace(&mut connection.phase, phase) else {
             return;
         };

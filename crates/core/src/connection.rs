@@ -43,8 +43,6 @@ pub(crate) struct Connection {
     /// When the timer of this connection is due, if one is set.
     pub(crate) timer_at: Option<Timestamp>,
     pub(crate) offer: Arc<Offer>,
-    /// The number of its CONNECT among all that have come to the worker.
-    pub(crate) connect_number: u64,
     /// How long the peer may be silent: 1.5 times the Keep Alive, in milliseconds; 0: for ever.
     pub(crate) silence_max_ms: u32,
     /// Acknowledgements that are held back, for the store or another worker.
@@ -151,7 +149,7 @@ pub(crate) enum Phase {
     /// The CONNECT is accepted; its CONNACK waits for the store.
     Accepted(Box<Admission>),
     /// A Session is attached; `reauthenticating` while a re-authentication is under way.
-    Connected { session: SessionSlot, reauthenticating: bool },
+    Connected { session: SessionSlot, reauthenticating: bool, connect_number: u64 },
     /// A data stream of the connection `control`, with the Session of that one.
     Stream { control: ConnectionId, session: SessionSlot },
     /// Only what is already in the output is still written.
@@ -161,6 +159,8 @@ pub(crate) enum Phase {
 /// What a CONNECT asked for, kept while its authentication is decided.
 #[derive(Debug)]
 pub(crate) struct PendingConnect {
+    /// The number of this CONNECT among all that have come to the worker.
+    pub(crate) number: u64,
     pub(crate) client_id: Box<str>,
     pub(crate) assigned: bool,
     pub(crate) user_name: Option<Box<str>>,
@@ -182,6 +182,17 @@ pub(crate) struct PendingWill {
     pub(crate) retain: bool,
     pub(crate) delay_seconds: u32,
     pub(crate) expiry_seconds: Option<u32>,
+}
+
+impl Phase {
+    /// Returns the number of a CONNECT that was let in, among all that have come to the worker.
+    pub(crate) fn connect_number(&self) -> Option<u64> {
+        match self {
+            Self::Accepted(admission) => Some(admission.connect_number),
+            Self::Connected { connect_number, .. } => Some(*connect_number),
+            _ => None,
+        }
+    }
 }
 
 impl PendingConnect {
@@ -214,7 +225,6 @@ impl Connection {
             packet_bytes_max: u32::MAX,
             receive_maximum: u16::MAX,
             offer,
-            connect_number: 0,
             held: 0,
             held_pubacks: 0,
             is_unanswered: false,
@@ -348,9 +358,16 @@ impl IncomingAliases {
 mod tests {
     use std::sync::Arc;
 
-    use super::{Offer, Offers, Told};
+    use super::{Connection, Offer, Offers, Phase, Told};
     use crate::capabilities::Capabilities;
     use crate::limits::Limits;
+
+    /// There are as many of them as open connections: whatever grows here grows for all.
+    #[test]
+    fn an_idle_connection_stays_small() {
+        assert_eq!(size_of::<Connection>(), 160);
+        assert_eq!(size_of::<Phase>(), 16);
+    }
 
     #[test]
     fn an_offer_is_there_once_and_goes_with_the_last_who_has_it() {

@@ -15,6 +15,7 @@
 mod acknowledging;
 mod admitting;
 mod answering;
+mod authenticating;
 mod automatic;
 mod backlog;
 mod beginnings;

@@ -45,7 +45,8 @@ impl Core {
         (session.connection, session.has_place) = (Some(id), true);
         if let Some(connection) = self.clients.connection(id) {
             connection.is_local = true;
-            connection.phase = Phase::Connected { session: slot, reauthenticating: false };
+            connection.phase =
+                Phase::Connected { session: slot, reauthenticating: false, connect_number: 0 };
         }
         self.clients.attached += 1;
         self.clients.locals += 1;

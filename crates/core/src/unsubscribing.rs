@@ -64,8 +64,11 @@ impl Core {
                 let has_ended = self.unsubscribe(slot, &request.key, (ticket, &mut waiting), fx);
                 if has_ended { Ok(()) } else { Err(ReasonCode::NoSubscriptionExisted) }
             };
-            // A subscription may be older than the present rules for rewriting.
-            let ended = end(&rules).or_else(|code| end(&as_written).map_err(|_| code));
+            let mut ended = end(&rules);
+            if ended.is_err() && !rules.rewrites.is_empty() {
+                // The subscription may be older than the present rules for rewriting.
+                ended = ended.or_else(|code| end(&as_written).map_err(|_| code));
+            }
             let code = ended.err().unwrap_or(ReasonCode::Success);
             if let Some(unsubscribe) = self.pending.subscribe(ticket) {
                 unsubscribe.reason_codes.push(code);
