@@ -17,11 +17,11 @@ impl Worker {
     /// Has the authentication requests of this turn answered: at once without a hook, otherwise
     /// when the hook answers. `has_more`: bytes were read after the packet that asks.
     pub(crate) fn authenticate(&mut self, has_more: bool) {
-        for request in std::mem::take(&mut self.fx.authenticate) {
+        for request in std::mem::take(&mut self.turn.fx.authenticate) {
             let connection = request.connection;
             if request.is_assigned && !self.claim_assigned(connection, &request.client_id) {
                 let answer = AuthAnswer::Refuse(ReasonCode::ServerBusy);
-                self.core.handle_auth_answer(connection, answer, self.now, &mut self.fx);
+                self.core.handle_auth_answer(connection, answer, &mut self.turn);
                 continue;
             }
             match &self.hook {
@@ -34,7 +34,7 @@ impl Worker {
                     if !hook.authenticate(request, &socket.stream.peer(), reply) {
                         // If somebody still holds the reply, an answer from now on is too late.
                         let refusal = AuthAnswer::Refuse(ReasonCode::NotAuthorized);
-                        self.core.handle_auth_answer(connection, refusal, self.now, &mut self.fx);
+                        self.core.handle_auth_answer(connection, refusal, &mut self.turn);
                     }
                 }
                 None => self.handle_answer(connection, allow_anonymous(&request), has_more),
@@ -59,7 +59,7 @@ impl Worker {
         if is_allowed && !has_more && self.would_take_over(id) && self.has_gone(id) {
             return self.lost(id);
         }
-        self.core.handle_auth_answer(id, answer, self.now, &mut self.fx);
+        self.core.handle_auth_answer(id, answer, &mut self.turn);
     }
 
     /// Returns whether a CONNECT that is allowed now would throw out another connection.

@@ -31,7 +31,7 @@ impl Worker {
             self.send_batches();
             self.flush_connections();
             self.close_connections();
-            if self.fx.is_empty() {
+            if self.turn.fx.is_empty() {
                 return;
             }
         }
@@ -45,15 +45,15 @@ impl Worker {
 
     /// Writes, once for each connection that has something to write.
     fn flush_connections(&mut self) {
-        let mut flush = std::mem::take(&mut self.fx.flush);
+        let mut flush = std::mem::take(&mut self.turn.fx.flush);
         self.core.begin_flush(&flush);
         for id in flush.drain(..) {
             self.flush(id);
             self.note_flushed(id);
         }
         self.core.end_flush();
-        if self.fx.flush.is_empty() {
-            self.fx.flush = flush;
+        if self.turn.fx.flush.is_empty() {
+            self.turn.fx.flush = flush;
         }
     }
 
@@ -76,9 +76,9 @@ impl Worker {
                     // Otherwise the poller reports when there is room again.
                     let goes_on = written == offered || socket.stream.takes_more();
                     if socket.is_choked {
-                        self.core.note_sign_of_life(id, self.now);
+                        self.core.note_sign_of_life(id, self.turn.now);
                     }
-                    self.core.handle_written(id, written, self.now, &mut self.fx);
+                    self.core.handle_written(id, written, &mut self.turn);
                     if !goes_on {
                         return;
                     }
@@ -92,19 +92,19 @@ impl Worker {
 
     /// Sends commits and then questions to the store.
     pub(crate) fn send_to_store(&mut self) {
-        if self.fx.commits.is_empty() && self.fx.fetches.is_empty() {
+        if self.turn.fx.commits.is_empty() && self.turn.fx.fetches.is_empty() {
             return;
         }
         let worker = self.id;
-        let commits = self.fx.commits.drain(..).map(|commit| Order::Commit { worker, commit });
-        let fetches = self.fx.fetches.drain(..).map(|fetch| Order::Fetch { worker, fetch });
+        let commits = self.turn.fx.commits.drain(..).map(|commit| Order::Commit { worker, commit });
+        let fetches = self.turn.fx.fetches.drain(..).map(|fetch| Order::Fetch { worker, fetch });
         if let Some(orders) = &self.orders {
             orders.send(commits.chain(fetches));
         }
     }
 
     fn send_batches(&mut self) {
-        for (index, messages) in self.fx.to_workers.iter_mut().enumerate() {
+        for (index, messages) in self.turn.fx.to_workers.iter_mut().enumerate() {
             if !messages.is_empty() {
                 self.inboxes[index].send_batch(self.id, std::mem::take(messages));
             }
@@ -112,7 +112,7 @@ impl Worker {
     }
 
     fn deliver_locally(&mut self) {
-        for delivery in std::mem::take(&mut self.fx.local) {
+        for delivery in std::mem::take(&mut self.turn.fx.local) {
             let message = Arc::clone(&delivery.message);
             let received = ReceivedMessage {
                 message: delivery.message,
@@ -120,23 +120,23 @@ impl Worker {
                 retain: delivery.retain,
             };
             if !self.locals.send(delivery.connection, received) {
-                self.core.note_local_drop(&message, &mut self.fx);
+                self.core.note_local_drop(&message, &mut self.turn);
             }
         }
-        for (ticket, outcome) in std::mem::take(&mut self.fx.local_published) {
+        for (ticket, outcome) in std::mem::take(&mut self.turn.fx.local_published) {
             self.locals.end_publish(ticket, outcome);
         }
-        for (connection, reason_codes) in std::mem::take(&mut self.fx.local_subscribed) {
+        for (connection, reason_codes) in std::mem::take(&mut self.turn.fx.local_subscribed) {
             let inbox = &self.inboxes[self.id.index()];
             let refused = self.locals.answer(connection, &reason_codes, inbox);
             if refused {
-                self.core.handle_closed(connection, self.now, &mut self.fx);
+                self.core.handle_closed(connection, &mut self.turn);
             }
         }
     }
 
     pub(crate) fn tell_events(&mut self) {
-        for event in std::mem::take(&mut self.fx.events) {
+        for event in std::mem::take(&mut self.turn.fx.events) {
             if let Event::Connected { connection, .. } = &event
                 && let Some(socket) = self.sockets.of(*connection)
             {
@@ -167,7 +167,7 @@ impl Worker {
 
     /// Releases Clients whose next Sessions may belong to another worker.
     fn disown(&mut self) {
-        for client in std::mem::take(&mut self.fx.disowned) {
+        for client in std::mem::take(&mut self.turn.fx.disowned) {
             if let Some(directory) = &self.directory
                 && !self.core.owns(&client.client_id)
             {

@@ -81,10 +81,10 @@ impl Closing {
 impl Worker {
     /// Closes connections that the core has given up.
     pub(crate) fn close_connections(&mut self) {
-        for error in std::mem::take(&mut self.fx.stream_errors) {
+        for error in std::mem::take(&mut self.turn.fx.stream_errors) {
             self.note_stream_error(&error);
         }
-        for id in std::mem::take(&mut self.fx.close) {
+        for id in std::mem::take(&mut self.turn.fx.close) {
             self.flush(id);
             let may_wait = self.may_wait_for_writing(id);
             if !(may_wait && self.is_unwritten(id) && self.close_when_written(id)) {
@@ -158,7 +158,7 @@ impl Worker {
     }
 
     pub(crate) fn end_connection(&mut self, id: ConnectionId) {
-        self.core.handle_closed(id, self.now, &mut self.fx);
+        self.core.handle_closed(id, &mut self.turn);
         // While the address of the peer is still known.
         self.tell_events();
         let socket = self.sockets.of(id);
@@ -184,7 +184,7 @@ impl Worker {
         if let Some(socket) = self.sockets.of(*stream) {
             let (address, code) = (socket.stream.address(), *reason_code as u8);
             let name = reason_code.name();
-            if self.log_limit.allows(self.now) {
+            if self.log_limit.allows(self.turn.now) {
                 log::warn!("{address}: a data stream was reset: {detail}: {name} (0x{code:02X})");
             }
             socket.abort_code = Some(code);

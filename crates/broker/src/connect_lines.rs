@@ -275,7 +275,7 @@ impl Worker {
         if self.connect_lines.has_place(id)
             && let Some(socket) = self.sockets.of(id)
         {
-            let until = self.now + u64::from(socket.terms.connect_deadline_ms);
+            let until = self.turn.now + u64::from(socket.terms.connect_deadline_ms);
             self.core.set_connect_deadline(id, until);
             self.leave_connect_line(id);
         }
@@ -296,7 +296,7 @@ impl Worker {
 
     /// Has the CONNECTs read again whose old connections could not be read.
     pub(crate) fn look_at_held_connects(&mut self) {
-        for id in self.connect_lines.take_held(self.now) {
+        for id in self.connect_lines.take_held(self.turn.now) {
             if let Some(socket) = self.sockets.of(id) {
                 socket.is_parked = false;
                 self.list(id);

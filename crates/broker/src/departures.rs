@@ -44,7 +44,7 @@ impl Worker {
         }
         for id in departing {
             let code = ReasonCode::AdministrativeAction;
-            self.core.end_connection(id, code, self.now, &mut self.fx);
+            self.core.end_connection(id, code, &mut self.turn);
         }
     }
 }

@@ -43,7 +43,7 @@ impl Worker {
             Event::Refused { .. }
             | Event::NotSubscribed { .. }
             | Event::Disconnected { client: None, .. }
-                if !self.log_limit.allows(self.now) => {}
+                if !self.log_limit.allows(self.turn.now) => {}
             Event::Refused { connection, client_id, user_name, reason_code, detail } => {
                 let who = (&**client_id, user_name.as_deref());
                 self.log_refused(*connection, who, *reason_code, detail);
@@ -52,7 +52,7 @@ impl Worker {
                 self.log_disconnected(*connection, client.as_deref(), reason);
             }
             Event::Subscribed { client, filter, reason_code } => {
-                if !reason_code.is_error() || self.log_limit.allows(self.now) {
+                if !reason_code.is_error() || self.log_limit.allows(self.turn.now) {
                     log_subscribed(client, filter, *reason_code, "");
                 }
             }

@@ -263,7 +263,7 @@ mod tests {
     use std::thread;
 
     use midge_core::{
-        AllowAll, Core, CoreConfig, DurabilityRules, Effects, SharedStrategy, Timestamp,
+        AllowAll, Core, CoreConfig, DurabilityRules, SharedStrategy, Timestamp, Turn,
     };
     use midge_net::Poller;
 
@@ -291,10 +291,10 @@ mod tests {
             tell_drops: false,
             durability: DurabilityRules::default(),
         });
-        let (now, mut fx) = (Timestamp::from_millis(1), Effects::new(2));
-        let id = core.open_local(now, &mut fx);
-        core.subscribe_local(id, "t", SubscriptionOptions::default(), now, &mut fx);
-        fx.to_workers.remove(1)
+        let mut turn = Turn::new(Timestamp::from_millis(1), 2);
+        let id = core.open_local(&mut turn);
+        core.subscribe_local(id, "t", SubscriptionOptions::default(), &mut turn);
+        turn.fx.to_workers.remove(1)
     }
 
     #[test]

@@ -88,8 +88,8 @@ impl Worker {
     pub(crate) fn subscribe_local(&mut self, subscribe: LocalSubscribe) {
         let LocalSubscribe { filter, options, answer } = subscribe;
         let sender = Sender::new();
-        let id = self.core.open_local(self.now, &mut self.fx);
+        let id = self.core.open_local(&mut self.turn);
         self.locals.receivers.insert(id, Local { sender, answer: Some(answer) });
-        self.core.subscribe_local(id, &filter, options, self.now, &mut self.fx);
+        self.core.subscribe_local(id, &filter, options, &mut self.turn);
     }
 }

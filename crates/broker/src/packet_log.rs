@@ -21,7 +21,7 @@ impl Worker {
 
     /// Logs the packets that were sent in this turn.
     pub(crate) fn log_sent(&mut self) {
-        for TracedPacket { connection, client, line } in std::mem::take(&mut self.fx.traced) {
+        for TracedPacket { connection, client, line } in std::mem::take(&mut self.turn.fx.traced) {
             let client_id = client.as_ref().map(|client| &*client.client_id);
             self.log_packet(connection, client_id, &line, "sent");
         }

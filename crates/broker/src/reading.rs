@@ -54,10 +54,10 @@ impl Worker {
             capabilities: terms.capabilities,
             durability: terms.durability,
         };
-        let id = self.core.open_connection(opening, self.now);
+        let id = self.core.open_connection(opening, self.turn.now);
         if let Err(error) = self.poller.register(&mut stream, id.slot()) {
             log::error!("{}: cannot watch the connection: {error}", stream.address());
-            self.core.handle_closed(id, self.now, &mut self.fx);
+            self.core.handle_closed(id, &mut self.turn);
             return self.count_closed(is_turned_away);
         }
         // A CONNECT was read from it already, and must be handled after those that came before it.
@@ -148,11 +148,11 @@ impl Worker {
                 return;
             };
             let terms = Arc::clone(&socket.terms);
-            let Some(data_stream) = self.core.open_data_stream(id, self.now) else {
+            let Some(data_stream) = self.core.open_data_stream(id, self.turn.now) else {
                 return;
             };
             if self.poller.register(&mut stream, data_stream.slot()).is_err() {
-                return self.core.handle_closed(data_stream, self.now, &mut self.fx);
+                return self.core.handle_closed(data_stream, &mut self.turn);
             }
             let control = Some(id);
             self.sockets.insert(Socket { control, ..Socket::new(data_stream, stream, terms) });
@@ -225,7 +225,7 @@ impl Worker {
         if let Some(socket) = self.sockets.of(id)
             && (!socket.partial.is_empty() || socket.stream.has_partial_record())
         {
-            self.core.note_arriving(id, bytes, self.now);
+            self.core.note_arriving(id, bytes, self.turn.now);
         }
     }
 
@@ -233,7 +233,7 @@ impl Worker {
     /// written its answer; the peer gets a moment to read it.
     fn end_invalid(&mut self, id: ConnectionId, error: &io::Error) {
         let is_stranger = !self.core.protocol(id).is_some_and(|(_, is_connected)| is_connected);
-        if !is_stranger || self.log_limit.allows(self.now) {
+        if !is_stranger || self.log_limit.allows(self.turn.now) {
             self.log_broken(id, error, is_stranger);
         }
         self.end_connection(id);
@@ -349,7 +349,7 @@ impl Worker {
                     if self.tracing != Tracing::Off {
                         self.log_received(id, &packet, length);
                     }
-                    self.core.handle_packet(id, &packet, self.now, &mut self.fx);
+                    self.core.handle_packet(id, &packet, &mut self.turn);
                 }
                 Ok(Decoded::Incomplete { needed }) => {
                     if had_large && consumed > 0 {
@@ -359,14 +359,14 @@ impl Worker {
                     return Outcome::GoOn { consumed };
                 }
                 Err(error) => {
-                    self.core.handle_malformed(id, &error, self.now, &mut self.fx);
+                    self.core.handle_malformed(id, &error, &mut self.turn);
                     return Outcome::Gone;
                 }
             }
-            if !self.fx.authenticate.is_empty() {
+            if !self.turn.fx.authenticate.is_empty() {
                 self.authenticate(consumed < bytes.len());
             }
-            if !self.fx.reading.is_empty() {
+            if !self.turn.fx.reading.is_empty() {
                 self.note_reading();
                 let reads = self.sockets.of(id).is_some_and(|socket| socket.is_reading);
                 if !reads {
@@ -394,7 +394,7 @@ impl Worker {
         let is_publish = bytes.first().is_some_and(|first| first >> 4 == PacketType::Publish as u8);
         if is_publish
             && needed > Self::MOVED_PARTIAL_BYTES_MAX
-            && !self.core.takes_publish(id, None, &mut self.fx)
+            && !self.core.takes_publish(id, None, &mut self.turn)
         {
             self.note_reading();
         }
@@ -415,7 +415,7 @@ impl Worker {
             return false;
         };
         let answer = if greeting == Greeting::Http { Greeting::HTTP_ANSWER } else { "" };
-        self.core.handle_foreign(id, complaint, answer.as_bytes(), self.now, &mut self.fx);
+        self.core.handle_foreign(id, complaint, answer.as_bytes(), &mut self.turn);
         true
     }
 
@@ -423,7 +423,7 @@ impl Worker {
     fn has_to_wait(&mut self, id: ConnectionId, packet: &Packet<'_>, is_connected: bool) -> bool {
         match packet {
             Packet::Publish(publish) => {
-                let waits = !self.core.takes_publish(id, Some(publish), &mut self.fx);
+                let waits = !self.core.takes_publish(id, Some(publish), &mut self.turn);
                 if waits {
                     self.note_reading();
                 }
@@ -496,7 +496,7 @@ impl Worker {
 
     /// Notes which connections the core wants to be read and which not.
     pub(crate) fn note_reading(&mut self) {
-        for (id, reads) in std::mem::take(&mut self.fx.reading) {
+        for (id, reads) in std::mem::take(&mut self.turn.fx.reading) {
             let Some(socket) = self.sockets.of(id) else {
                 continue;
             };
@@ -531,7 +531,7 @@ impl Worker {
             return;
         };
         if socket.control.is_some() {
-            return self.core.finish_data_stream(id, self.now, &mut self.fx);
+            return self.core.finish_data_stream(id, &mut self.turn);
         }
         socket.stream.answer_end(&mut self.stream_scratch);
         self.lost(id);
@@ -539,7 +539,7 @@ impl Worker {
 
     /// Ends a connection whose peer has gone.
     pub(crate) fn lost(&mut self, id: ConnectionId) {
-        self.core.handle_closed(id, self.now, &mut self.fx);
+        self.core.handle_closed(id, &mut self.turn);
         // While the address of the peer is still known.
         self.tell_events();
         self.drop_socket(id);

@@ -1,6 +1,6 @@
 //! Gives the workers of a starting broker what the store has kept, before any Client is let in.
 
-use midge_core::{Core, Effects, Event, Recovered, Timestamp, WorkerId};
+use midge_core::{Core, Event, Recovered, Turn, WorkerId};
 use midge_store::{Engine, OpenError};
 
 use crate::clock::Clock;
@@ -28,21 +28,21 @@ pub(crate) fn restore(
     let now = clock.now();
     let count = cores.len();
     let mut restored = Restored { engine, applied: vec![0; count] };
-    let mut effects: Vec<_> = cores.iter().map(|_| Effects::new(count)).collect();
+    let mut turns: Vec<_> = cores.iter().map(|_| Turn::new(now, count)).collect();
     for (index, part) in recovered.divide(count, seed).into_iter().enumerate() {
         if let Some(directory) = directory {
             for session in &part.sessions {
                 directory.own(&session.record.client_id, WorkerId::new(index));
             }
         }
-        cores[index].restore(part, now, &mut effects[index]);
+        cores[index].restore(part, &mut turns[index]);
     }
-    while carry_out(cores, &mut restored, &mut effects, now) {}
-    for (core, fx) in cores.iter_mut().zip(&mut effects) {
-        core.end_restore(now, fx);
+    while carry_out(cores, &mut restored, &mut turns) {}
+    for (core, turn) in cores.iter_mut().zip(&mut turns) {
+        core.end_restore(turn);
     }
-    while carry_out(cores, &mut restored, &mut effects, now) {}
-    log_effects(&mut effects, now);
+    while carry_out(cores, &mut restored, &mut turns) {}
+    log_effects(&mut turns);
     let (now, reading) = clock.read();
     restored.engine.take_over(now, reading)?;
     Ok(restored)
@@ -50,10 +50,10 @@ pub(crate) fn restore(
 
 /// Logs what could not be taken over because the limits are lower than before, or the rules
 /// different.
-fn log_effects(effects: &mut [Effects], now: Timestamp) {
+fn log_effects(turns: &mut [Turn]) {
     let mut drops = DropLog::default();
-    for fx in effects {
-        drops.take(&mut fx.drops, now);
+    for Turn { now, fx } in turns {
+        drops.take(&mut fx.drops, *now);
         for event in fx.events.drain(..) {
             if let Event::Subscribed { client, filter, reason_code } = event {
                 log_subscribed(&client, &filter, reason_code, "stored ");
@@ -64,31 +64,26 @@ fn log_effects(effects: &mut [Effects], now: Timestamp) {
 }
 
 /// Carries out the effects of the cores. Returns true if there may be more to do.
-fn carry_out(
-    cores: &mut [Core],
-    restored: &mut Restored,
-    effects: &mut [Effects],
-    now: Timestamp,
-) -> bool {
+fn carry_out(cores: &mut [Core], restored: &mut Restored, turns: &mut [Turn]) -> bool {
     let Restored { engine, applied } = restored;
     let mut is_busy = false;
     for index in 0..cores.len() {
         let worker = WorkerId::new(index);
-        cores[index].run_backlog(now, &mut effects[index]);
-        for commit in std::mem::take(&mut effects[index].commits) {
+        cores[index].run_backlog(&mut turns[index]);
+        for commit in std::mem::take(&mut turns[index].fx.commits) {
             applied[index] = commit.number;
             engine.apply(worker, commit);
         }
-        for fetch in std::mem::take(&mut effects[index].fetches) {
+        for fetch in std::mem::take(&mut turns[index].fx.fetches) {
             is_busy = true;
             let fetched = engine.fetch(&fetch);
-            cores[index].handle_fetched(fetched, now, &mut effects[index]);
+            cores[index].handle_fetched(fetched, &mut turns[index]);
         }
         for other in 0..cores.len() {
-            let messages = std::mem::take(&mut effects[index].to_workers[other]);
+            let messages = std::mem::take(&mut turns[index].fx.to_workers[other]);
             if !messages.is_empty() {
                 is_busy = true;
-                cores[other].handle_batch(worker, messages, now, &mut effects[other]);
+                cores[other].handle_batch(worker, messages, &mut turns[other]);
             }
         }
     }

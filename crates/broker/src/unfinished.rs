@@ -112,15 +112,15 @@ impl Worker {
             return;
         };
         let reservation = socket.reservation.0.get_or_insert_default();
-        reservation.came_at = self.now;
+        reservation.came_at = self.turn.now;
         let missing = needed.saturating_sub(reservation.bytes);
         if missing == 0 {
             return;
         }
         if needed > self.unfinished.max() {
-            self.core.end_for_memory(id, self.now, &mut self.fx);
+            self.core.end_for_memory(id, &mut self.turn);
         } else if self.unfinished.take(missing) {
-            (reservation.bytes, reservation.since) = (needed, self.now);
+            (reservation.bytes, reservation.since) = (needed, self.turn.now);
         } else if !std::mem::replace(&mut reservation.waits, true) {
             self.unfinished.waiting.fetch_add(1, Ordering::Relaxed);
             self.waiting_for_room.push(id);
@@ -152,20 +152,22 @@ impl Worker {
         if !self.unfinished.is_waited_for() {
             return self.waiting_for_room.clear();
         }
-        if self.now < self.unfinished_looked_at {
+        if self.turn.now < self.unfinished_looked_at {
             return;
         }
-        self.unfinished_looked_at = self.now + Self::UNFINISHED_LOOK_MS;
+        self.unfinished_looked_at = self.turn.now + Self::UNFINISHED_LOOK_MS;
         let overdue: Vec<_> = self
             .sockets
             .iter()
-            .filter(|socket| socket.comes_to_be_read() && socket.reservation.is_overdue(self.now))
+            .filter(|socket| {
+                socket.comes_to_be_read() && socket.reservation.is_overdue(self.turn.now)
+            })
             .map(|socket| socket.id)
             .collect();
         // Sockets that are not read cannot go on with their packets.
         let overdue = if self.is_overfull() { Vec::new() } else { overdue };
         for id in overdue {
-            self.core.end_for_memory(id, self.now, &mut self.fx);
+            self.core.end_for_memory(id, &mut self.turn);
         }
         for id in std::mem::take(&mut self.waiting_for_room) {
             let Some(reservation) = self.sockets.of(id).and_then(|it| it.reservation.0.as_mut())

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use midge_core::{ConnectionId, Core, Effects, Timestamp, Tracing, WorkerId};
+use midge_core::{ConnectionId, Core, Timestamp, Tracing, Turn, WorkerId};
 use midge_net::{Poller, Readiness, Scratch};
 
 use crate::clock::Clock;
@@ -52,7 +52,8 @@ pub(crate) struct WorkerParts {
 pub(crate) struct Worker {
     pub(crate) id: WorkerId,
     pub(crate) core: Core,
-    pub(crate) fx: Effects,
+    /// The present turn: its time, and what is to be done at its end.
+    pub(crate) turn: Turn,
     pub(crate) poller: Poller,
     pub(crate) sockets: Sockets,
     pub(crate) closing: Closing,
@@ -66,7 +67,6 @@ pub(crate) struct Worker {
     /// Rings for the thread that updates the topics below `$SYS`.
     pub(crate) bell: Bell,
     pub(crate) clock: Clock,
-    pub(crate) now: Timestamp,
     /// The buffer that every socket is read into.
     pub(crate) scratch: Box<[u8]>,
     /// Buffers that streams work with.
@@ -128,14 +128,14 @@ impl Drop for Worker {
     /// Makes sure that nobody waits for a worker that has ended, in whatever way.
     fn drop(&mut self) {
         self.locals.close_all();
-        let unsent = self.fx.to_workers.iter().flatten();
+        let unsent = self.turn.fx.to_workers.iter().flatten();
         let unsent = unsent.filter(|message| message.is_message()).count() as u64;
         let inbox = &self.inboxes[self.id.index()];
         let unread = inbox.close();
         if !std::thread::panicking() {
-            self.core.drop_volatile(unsent + unread, &mut self.fx);
+            self.core.drop_volatile(unsent + unread, &mut self.turn);
         }
-        self.drop_log.take(&mut self.fx.drops, self.now);
+        self.drop_log.take(&mut self.turn.fx.drops, self.turn.now);
         self.drop_log.tell();
         inbox.leave_counters(self.core.counters());
         if self.stage != Stage::Ended
@@ -165,7 +165,7 @@ impl Worker {
         Self {
             id: parts.id,
             core: parts.core,
-            fx: Effects::new(parts.inboxes.len()),
+            turn: Turn::new(now, parts.inboxes.len()),
             poller: parts.poller,
             sockets: Sockets::default(),
             closing: Closing::default(),
@@ -176,7 +176,6 @@ impl Worker {
             hook: parts.hook,
             orders: parts.orders,
             bell: parts.bell,
-            now,
             clock: parts.clock,
             scratch: vec![0; Self::SCRATCH_BYTES].into_boxed_slice(),
             stream_scratch: Scratch::new(),
@@ -214,40 +213,40 @@ impl Worker {
                 log::error!("worker {}: waiting for sockets failed: {error}", self.id.index());
                 return;
             }
-            self.now = self.clock.now();
-            self.note_absence(self.now, timeout.unwrap_or(Duration::MAX));
+            self.turn.now = self.clock.now();
+            self.note_absence(self.turn.now, timeout.unwrap_or(Duration::MAX));
             self.turn();
         }
         // The last turn may have left something to be kept.
-        self.core.run_backlog(self.now, &mut self.fx);
+        self.core.run_backlog(&mut self.turn);
         self.send_to_store();
     }
 
     fn turn(&mut self) {
         self.has_looked = false;
         // Overdue timers run before anything that has come meanwhile.
-        self.core.handle_timers(self.now, &mut self.fx);
+        self.core.handle_timers(&mut self.turn);
         self.begin_reading();
         self.take_readiness();
         self.take_letters();
         // A letter may change whose packets are to be traced.
         self.note_log_level();
         self.put_new_behind_old();
-        self.core.begin_packets(self.now, &mut self.fx);
+        self.core.begin_packets(&mut self.turn);
         // For connections that are read again, the bytes that were read before come first.
         self.note_reading();
         self.resume_connections();
         self.read_sockets();
         self.judge_silence();
-        self.core.run_backlog(self.now, &mut self.fx);
+        self.core.run_backlog(&mut self.turn);
         self.end_departing();
         self.end_overdue();
         self.look_at_unfinished();
         self.carry_out();
         self.log_sent();
         self.look_at_memory();
-        self.drop_log.take(&mut self.fx.drops, self.now);
-        self.drop_log.look(self.now);
+        self.drop_log.take(&mut self.turn.fx.drops, self.turn.now);
+        self.drop_log.look(self.turn.now);
         self.inboxes[self.id.index()].set_congested(self.core.is_congested());
         let is_drained = self.stage == Stage::Draining
             && self.sockets.is_empty()
@@ -259,11 +258,11 @@ impl Worker {
     /// Judges which Clients are silent, after reading everything that has come by now: the last
     /// look may be long ago if the process stood still.
     fn judge_silence(&mut self) {
-        if self.core.may_be_silent(self.now) {
+        if self.core.may_be_silent(self.turn.now) {
             self.look_again();
             let sockets = &self.sockets;
             let waits = |id| sockets.has_unread(id);
-            self.core.handle_silence_heeding(&waits, self.now, &mut self.fx);
+            self.core.handle_silence_heeding(&waits, &mut self.turn);
         }
     }
 
@@ -302,7 +301,7 @@ impl Worker {
     fn timeout(&self) -> Option<Duration> {
         let has_letters = self.has_looked && self.inboxes[self.id.index()].has_letters();
         let is_behind = self.core.has_backlog() || !self.departures.is_empty();
-        if has_letters || is_behind || !self.fx.is_empty() {
+        if has_letters || is_behind || !self.turn.fx.is_empty() {
             return Some(Duration::ZERO);
         }
         if !self.readable.is_empty() {
@@ -351,7 +350,7 @@ impl Worker {
                 socket.is_readable = true;
                 socket.ends |= ends;
                 if socket.is_choked {
-                    self.core.note_sign_of_life(socket.id, self.now);
+                    self.core.note_sign_of_life(socket.id, self.turn.now);
                 }
                 if socket.is_reading && socket.goes_on_list() {
                     self.readable.push_back(socket.id);
@@ -359,7 +358,7 @@ impl Worker {
             }
             let has_output = self.core.output(socket.id).is_some_and(|output| !output.is_empty());
             if writable && (has_output || socket.stream.wants_write()) {
-                self.fx.flush.push(socket.id);
+                self.turn.fx.flush.push(socket.id);
             }
         }
     }
@@ -376,7 +375,7 @@ impl Worker {
     fn handle_letter(&mut self, letter: Letter) {
         match letter {
             Letter::Batch { from, messages } => {
-                self.core.handle_batch(from, messages, self.now, &mut self.fx);
+                self.core.handle_batch(from, messages, &mut self.turn);
             }
             Letter::Accepted { stream, terms, opened, is_turned_away } => {
                 self.open(stream, terms, opened, is_turned_away, Vec::new());
@@ -390,16 +389,16 @@ impl Worker {
             Letter::Publish { message, answer } => {
                 let ticket = self.locals.begin_publish(answer);
                 let local = message.as_local();
-                self.core.publish_local(&local, ticket, self.now, &mut self.fx);
+                self.core.publish_local(&local, ticket, &mut self.turn);
             }
             Letter::Subscribe(subscribe) => self.subscribe_local(*subscribe),
             Letter::Unsubscribe { connection } => {
                 self.locals.remove(connection);
-                self.core.handle_closed(connection, self.now, &mut self.fx);
+                self.core.handle_closed(connection, &mut self.turn);
             }
             Letter::Disconnect { client_id, reason_code, answer } => {
-                let fx = &mut self.fx;
-                answer.send(self.core.disconnect_client(&client_id, reason_code, self.now, fx));
+                let turn = &mut self.turn;
+                answer.send(self.core.disconnect_client(&client_id, reason_code, turn));
             }
             Letter::Clients(answer) => answer.send(self.core.clients()),
             Letter::Figures(answer) => {
@@ -407,16 +406,16 @@ impl Worker {
             }
             Letter::OwnTopics(topics) => {
                 let topics = topics.iter().map(|(topic, text)| (topic.as_str(), text.as_str()));
-                self.core.set_own_topics(topics, self.now, &mut self.fx);
+                self.core.set_own_topics(topics, &mut self.turn);
             }
             Letter::Shortage(shortage) => self.handle_shortage(shortage),
             Letter::Look => (),
-            Letter::Receipt(receipt) => self.core.handle_receipt(receipt, self.now, &mut self.fx),
+            Letter::Receipt(receipt) => self.core.handle_receipt(receipt, &mut self.turn),
             Letter::Fetched(fetched) => {
-                self.core.handle_fetched(*fetched, self.now, &mut self.fx);
+                self.core.handle_fetched(*fetched, &mut self.turn);
             }
             Letter::StoreFull(is_full) => {
-                self.core.set_store_full(is_full, self.now, &mut self.fx);
+                self.core.set_store_full(is_full, &mut self.turn);
             }
             Letter::Reconfigure(settings) => {
                 self.output_bytes_max = self.core.reconfigure(&settings).output_bytes_max;
@@ -428,7 +427,7 @@ impl Worker {
             Letter::EndListener(listener) => self.departures.begin(listener),
             Letter::Wake => (),
             Letter::Drain => {
-                self.core.begin_drain(self.now, &mut self.fx);
+                self.core.begin_drain(&mut self.turn);
                 self.stage = Stage::Draining;
             }
             Letter::Stop => self.stage = Stage::Ended,
@@ -445,13 +444,13 @@ impl Worker {
     /// Does what a shortage asks for, and then notes how much this worker holds.
     fn handle_shortage(&mut self, shortage: Shortage) {
         let Shortage { pressure, shed_bytes, round } = shortage;
-        self.core.set_memory_pressure(pressure, self.now, &mut self.fx);
+        self.core.set_memory_pressure(pressure, &mut self.turn);
         if shed_bytes > 0 {
             let share = self.memory.share_of(shed_bytes, self.held_bytes());
-            let (sockets, now) = (&self.sockets, self.now);
+            let (sockets, now) = (&self.sockets, self.turn.now);
             let unfinished = |id| sockets.offence(id, now);
             let share = usize::try_from(share).unwrap_or(usize::MAX);
-            self.core.shed(share, &unfinished, self.now, &mut self.fx);
+            self.core.shed(share, &unfinished, &mut self.turn);
         }
         self.memory.note_held(self.id, self.held_bytes(), round);
         self.memory.give_back();

@@ -20,15 +20,15 @@ use midge_codec::{
     UserProperties,
 };
 use midge_core::{
-    AllowAll, AuthAnswer, ConnectionId, Core, CoreConfig, DurabilityRules, Effects, Limits,
-    Opening, SharedStrategy, Timestamp, TopicRules, WorkerId,
+    AllowAll, AuthAnswer, ConnectionId, Core, CoreConfig, DurabilityRules, Limits, Opening,
+    SharedStrategy, Timestamp, TopicRules, Turn, WorkerId,
 };
 
 const NOW: Timestamp = Timestamp::from_millis(1_000_000);
 
 struct Bench {
     core: Core,
-    fx: Effects,
+    turn: Turn,
 }
 
 impl Bench {
@@ -48,7 +48,7 @@ impl Bench {
             tell_drops: false,
             durability: DurabilityRules::default(),
         };
-        Self { core: Core::new(config), fx: Effects::new(1) }
+        Self { core: Core::new(config), turn: Turn::new(NOW, 1) }
     }
 
     fn connect(&mut self, client_id: &str) -> ConnectionId {
@@ -66,7 +66,7 @@ impl Bench {
         };
         self.handle(id, &Packet::Connect(Box::new(packet)));
         let answer = AuthAnswer::Allow { user_name: None, data: None };
-        self.core.handle_auth_answer(id, answer, NOW, &mut self.fx);
+        self.core.handle_auth_answer(id, answer, &mut self.turn);
         self.flush();
         id
     }
@@ -87,25 +87,29 @@ impl Bench {
 
     #[inline]
     fn handle(&mut self, id: ConnectionId, packet: &Packet<'_>) {
-        self.core.handle_packet(id, packet, NOW, &mut self.fx);
+        self.core.handle_packet(id, packet, &mut self.turn);
     }
 
     /// The end of a turn: every socket takes everything.
     fn flush(&mut self) {
-        self.core.run_backlog(NOW, &mut self.fx);
-        let flush = std::mem::take(&mut self.fx.flush);
+        self.core.run_backlog(&mut self.turn);
+        let flush = std::mem::take(&mut self.turn.fx.flush);
         self.core.begin_flush(&flush);
         for &id in &flush {
             let count = self.core.output(id).map_or(0, midge_core::Output::pending);
-            self.core.handle_written(id, count, NOW, &mut self.fx);
+            self.core.handle_written(id, count, &mut self.turn);
         }
         self.core.end_flush();
-        assert!(self.fx.close.is_empty(), "the core ends a connection: {:?}", self.fx.events);
-        self.fx.flush = flush;
-        self.fx.flush.clear();
-        self.fx.events.clear();
-        self.fx.reading.clear();
-        self.fx.authenticate.clear();
+        assert!(
+            self.turn.fx.close.is_empty(),
+            "the core ends a connection: {:?}",
+            self.turn.fx.events
+        );
+        self.turn.fx.flush = flush;
+        self.turn.fx.flush.clear();
+        self.turn.fx.events.clear();
+        self.turn.fx.reading.clear();
+        self.turn.fx.authenticate.clear();
     }
 }
 
@@ -244,7 +248,7 @@ fn bench_fan_out() {
                 let begin = Instant::now();
                 number = number % u16::MAX + 1;
                 bench.handle(publisher, &publish(&filter[0], qos, number));
-                let targets = bench.fx.flush.clone();
+                let targets = bench.turn.fx.flush.clone();
                 bench.flush();
                 publishing += begin.elapsed();
                 let begin = Instant::now();

@@ -4,13 +4,12 @@ use midge_codec::{Acknowledgement, PacketType, ReasonCode};
 
 use crate::core::Core;
 use crate::drops::{DropReason, Party};
-use crate::effects::Effects;
 use crate::identity::ConnectionId;
 use crate::outgoing::{Delivery, Stage};
 use crate::rounds::HeldAcknowledgement;
 use crate::stored::{Durability, Owner, StoreOp};
 use crate::subscription_tree::SessionSlot;
-use crate::time::Timestamp;
+use crate::turn::Turn;
 
 impl Core {
     /// Handles a PUBACK: the Client has received a QoS 1 message [MQTT-4.3.2-5].
@@ -19,10 +18,9 @@ impl Core {
         id: ConnectionId,
         slot: SessionSlot,
         ack: &Acknowledgement<'_>,
-        now: Timestamp,
-        fx: &mut Effects,
+        turn: &mut Turn,
     ) {
-        self.finish(id, slot, ack, Stage::PubAck, now, fx);
+        self.finish(id, slot, ack, Stage::PubAck, turn);
     }
 
     /// Handles a PUBREC: the Client has received a QoS 2 message, or refuses it [MQTT-4.3.3-4].
@@ -31,11 +29,10 @@ impl Core {
         id: ConnectionId,
         slot: SessionSlot,
         ack: &Acknowledgement<'_>,
-        now: Timestamp,
-        fx: &mut Effects,
+        turn: &mut Turn,
     ) {
         if ack.reason_code.is_error() {
-            return self.finish(id, slot, ack, Stage::PubRec, now, fx);
+            return self.finish(id, slot, ack, Stage::PubRec, turn);
         }
         let outgoing = self.clients.session(slot).outgoing.as_mut();
         let entry = outgoing.and_then(|outgoing| outgoing.find(ack.packet_id));
@@ -52,7 +49,7 @@ impl Core {
             _ => (ReasonCode::PacketIdentifierNotFound, None, 0),
         };
         if sequence == 0 && self.expects(slot, ack) == Some(Stage::PubAck) {
-            return self.refuse_acknowledgement(id, slot, ack, Stage::PubRec, now, fx);
+            return self.refuse_acknowledgement(id, slot, ack, Stage::PubRec, turn);
         }
         // The PUBREL waits until the store knows of the PUBREC. Otherwise the message might be sent
         // again, to a Client that forgets the Packet Identifier with the PUBREL.
@@ -70,8 +67,8 @@ impl Core {
             reason_code,
             explanation: None,
         };
-        self.clients.acknowledge(held, depends, fx);
-        self.settle(slot, taken_over.as_ref(), fx);
+        self.clients.acknowledge(held, depends, turn);
+        self.settle(slot, taken_over.as_ref(), turn);
     }
 
     /// Handles a PUBREL: the Client releases a Packet Identifier of a QoS 2 message that it
@@ -81,7 +78,7 @@ impl Core {
         id: ConnectionId,
         slot: SessionSlot,
         ack: &Acknowledgement<'_>,
-        fx: &mut Effects,
+        turn: &mut Turn,
     ) {
         let session = self.clients.session(slot);
         let (number, durability) = (session.number, session.durability);
@@ -103,7 +100,7 @@ impl Core {
         let depends = promised.or((number > 0).then_some(durability));
         let kind = PacketType::PubComp;
         let held = HeldAcknowledgement { to: id, kind, packet_id, reason_code, explanation: None };
-        self.clients.acknowledge(held, depends, fx);
+        self.clients.acknowledge(held, depends, turn);
     }
 
     /// Handles a PUBCOMP: a QoS 2 message is complete.
@@ -112,10 +109,9 @@ impl Core {
         id: ConnectionId,
         slot: SessionSlot,
         ack: &Acknowledgement<'_>,
-        now: Timestamp,
-        fx: &mut Effects,
+        turn: &mut Turn,
     ) {
-        self.finish(id, slot, ack, Stage::PubComp, now, fx);
+        self.finish(id, slot, ack, Stage::PubComp, turn);
     }
 
     /// Returns which packet has to come next for the message that this acknowledgement names.
@@ -133,21 +129,20 @@ impl Core {
         slot: SessionSlot,
         ack: &Acknowledgement<'_>,
         stage: Stage,
-        now: Timestamp,
-        fx: &mut Effects,
+        turn: &mut Turn,
     ) {
         let outgoing = self.clients.session(slot).outgoing.as_mut();
         let Some(entry) = outgoing.and_then(|outgoing| outgoing.finish(ack.packet_id, stage))
         else {
-            return self.refuse_acknowledgement(id, slot, ack, stage, now, fx);
+            return self.refuse_acknowledgement(id, slot, ack, stage, turn);
         };
         if let (true, Some(delivery)) = (ack.reason_code.is_error(), &entry.delivery) {
             let reason = DropReason::RefusedByReceiver;
-            self.clients.note_drop(Party::Receiver(slot), delivery.message.topic(), reason, fx);
+            self.clients.note_drop(Party::Receiver(slot), delivery.message.topic(), reason, turn);
         }
         self.clients.forget_stored(slot, entry.sequence);
-        self.settle(slot, entry.delivery.as_ref(), fx);
-        self.go_on(slot, now, fx);
+        self.settle(slot, entry.delivery.as_ref(), turn);
+        self.go_on(slot, turn);
     }
 
     fn refuse_acknowledgement(
@@ -156,8 +151,7 @@ impl Core {
         slot: SessionSlot,
         ack: &Acknowledgement<'_>,
         came: Stage,
-        now: Timestamp,
-        fx: &mut Effects,
+        turn: &mut Turn,
     ) {
         match (came, self.expects(slot, ack)) {
             // A PUBREC may come twice.
@@ -165,14 +159,14 @@ impl Core {
             (came, Some(expected)) => {
                 let (came, expected) = (came.packet().name(), expected.packet().name());
                 let detail = format!("{came} where {expected} has to come");
-                self.violation(id, &detail, now, fx);
+                self.violation(id, &detail, turn);
             }
         }
     }
 
-    fn settle(&mut self, slot: SessionSlot, delivery: Option<&Delivery>, fx: &mut Effects) {
+    fn settle(&mut self, slot: SessionSlot, delivery: Option<&Delivery>, turn: &mut Turn) {
         if let Some(group) = delivery.and_then(|delivery| delivery.group) {
-            self.settle_shared(self.clients.session_id(slot), group, fx);
+            self.settle_shared(self.clients.session_id(slot), group, turn);
         }
     }
 }

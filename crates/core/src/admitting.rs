@@ -10,10 +10,10 @@ use crate::budget::Allowance;
 use crate::connect::{Refusal, Terms};
 use crate::connection::{PendingConnect, Phase};
 use crate::core::Core;
-use crate::effects::Effects;
 use crate::identity::{ConnectionId, Identity};
 use crate::time::Timestamp;
 use crate::timers::Kind;
+use crate::turn::Turn;
 
 impl Core {
     /// Returns the Network Connection of the Session with this Client Identifier, if it has one.
@@ -44,13 +44,12 @@ impl Core {
         id: ConnectionId,
         identity: &Arc<Identity>,
         (pending, data): (&PendingConnect, Option<&'d [u8]>),
-        now: Timestamp,
-        fx: &mut Effects,
+        turn: &mut Turn,
     ) -> Result<Terms<'d>, Refusal> {
         self.check_identity(identity, pending)?;
         self.check_order(pending.number, identity)?;
         let terms = self.terms(id, pending, data)?;
-        self.take_place(identity, now, fx)?;
+        self.take_place(identity, turn)?;
         Ok(terms)
     }
 
@@ -67,12 +66,7 @@ impl Core {
 
     /// Takes a place among the node's Sessions for a Client that is admitted now: the place of its
     /// old Session, which may end, or a new one. Sessions that are overdue end to make room.
-    fn take_place(
-        &mut self,
-        identity: &Identity,
-        now: Timestamp,
-        fx: &mut Effects,
-    ) -> Result<(), Refusal> {
+    fn take_place(&mut self, identity: &Identity, turn: &mut Turn) -> Result<(), Refusal> {
         if let Some(slot) = self.clients.session_by_client_id(&identity.client_id) {
             self.clients.session(slot).has_place = false;
             return Ok(());
@@ -80,11 +74,11 @@ impl Core {
         let count_max = u64::from(self.config.limits.sessions_max);
         let allowance = Allowance { count_max, bytes_max: u64::MAX };
         while !self.clients.budget.sessions.change(1, 0, allowance) {
-            let Some(timer) = self.timers.pop_due_of(Kind::Session, now) else {
+            let Some(timer) = self.timers.pop_due_of(Kind::Session, turn.now) else {
                 self.clients.counters.limits_exceeded += 1;
                 return Err((ReasonCode::QuotaExceeded, "there are too many sessions"));
             };
-            self.handle_timer(timer, now, fx);
+            self.handle_timer(timer, turn);
         }
         Ok(())
     }

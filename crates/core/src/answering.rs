@@ -18,7 +18,7 @@ use midge_codec::PacketType;
 use crate::clients::{Clients, want_flush};
 use crate::connection::Phase;
 use crate::core::Core;
-use crate::effects::{Effects, Event};
+use crate::effects::Event;
 use crate::identity::{ConnectionId, Identity};
 use crate::rounds::Held;
 use crate::session::Will;
@@ -27,6 +27,7 @@ use crate::subscription_tree::SessionSlot;
 use crate::time::Timestamp;
 use crate::timers::Timer;
 use crate::trace::PacketLine;
+use crate::turn::Turn;
 
 /// An accepted CONNECT, until its CONNACK leaves.
 #[derive(Debug)]
@@ -101,8 +102,7 @@ impl Core {
         &mut self,
         id: ConnectionId,
         admission: Admission,
-        now: Timestamp,
-        fx: &mut Effects,
+        turn: &mut Turn,
     ) {
         let depends = self.connack_depends(&admission);
         if let Some(connection) = self.clients.connection(id) {
@@ -110,7 +110,7 @@ impl Core {
         }
         match depends {
             Some(durability) => self.clients.rounds.hold(Held::Connected(id), durability),
-            None => self.complete_connect(id, now, fx),
+            None => self.complete_connect(id, turn),
         }
     }
 
@@ -155,7 +155,7 @@ impl Core {
 
     /// Sends the CONNACK and begins the conversation. Does nothing if the connection is gone or
     /// closing.
-    pub(crate) fn complete_connect(&mut self, id: ConnectionId, now: Timestamp, fx: &mut Effects) {
+    pub(crate) fn complete_connect(&mut self, id: ConnectionId, turn: &mut Turn) {
         let Some(connection) = self.clients.connection(id) else {
             return;
         };
@@ -170,7 +170,7 @@ impl Core {
         let Admission { keep_alive, connack, connected, .. } = *admission;
         connection.silence_max_ms = u32::from(keep_alive) * 1500;
         // The connection was not read meanwhile: whatever it has sent is yet to come.
-        connection.last_packet_at = now;
+        connection.last_packet_at = turn.now;
         let receive_maximum = connection.receive_maximum;
         let extent = self.clients.extent(receive_maximum);
         let session = self.clients.session(slot);
@@ -180,9 +180,9 @@ impl Core {
         if let Some(outgoing) = &mut session.outgoing {
             outgoing.resume(extent);
         }
-        self.clients.send_connack(id, &connack, fx);
-        fx.events.push(connected);
-        self.begin_conversation(id, slot, keep_alive, now, fx);
+        self.clients.send_connack(id, &connack, turn);
+        turn.fx.events.push(connected);
+        self.begin_conversation(id, slot, keep_alive, turn);
     }
 
     /// Notes that a Session has ended; the store is told so in this round.
@@ -193,9 +193,9 @@ impl Core {
 
     /// Notes that the store knows of the end of a Session. After the last one, any worker may have
     /// the Client.
-    pub(crate) fn settle_end(&mut self, client: Arc<Identity>, fx: &mut Effects) {
+    pub(crate) fn settle_end(&mut self, client: Arc<Identity>, turn: &mut Turn) {
         if self.unsettled_ends.settle(&client.client_id) {
-            fx.disowned.push(client);
+            turn.fx.disowned.push(client);
         }
     }
 
@@ -208,17 +208,17 @@ impl Core {
 
 impl Clients {
     /// Sends a CONNACK that was encoded when its CONNECT was accepted.
-    pub(crate) fn send_connack(&mut self, to: ConnectionId, connack: &[u8], fx: &mut Effects) {
+    pub(crate) fn send_connack(&mut self, to: ConnectionId, connack: &[u8], turn: &mut Turn) {
         let Some(connection) = self.connections.get_mut(to.slot()) else {
             return;
         };
         connection.output.append(&mut self.pool, |buffer| buffer.extend_from_slice(connack));
         self.counters.sent(PacketType::ConnAck);
-        want_flush(connection, fx);
+        want_flush(connection, turn);
         if self.traces {
             let packet_type = Some(PacketType::ConnAck);
             let line = PacketLine { packet_type, bytes: connack.len(), ..PacketLine::default() };
-            self.trace(to, line, fx);
+            self.trace(to, line, turn);
         }
     }
 }

@@ -9,49 +9,43 @@ use midge_codec::{Auth, Packet, ReasonCode, UserProperties};
 use crate::admitting::has_more;
 use crate::connection::Phase;
 use crate::core::Core;
-use crate::effects::{AuthAnswer, AuthRequest, DisconnectReason, Effects, EnhancedStep};
+use crate::effects::{AuthAnswer, AuthRequest, DisconnectReason, EnhancedStep};
 use crate::identity::ConnectionId;
 use crate::subscription_tree::SessionSlot;
-use crate::time::Timestamp;
+use crate::turn::Turn;
 
 impl Core {
     /// Handles the driver's decision about an [`AuthRequest`]. An answer is ignored if its
     /// connection is gone, or if nothing was asked.
-    pub fn handle_auth_answer(
-        &mut self,
-        id: ConnectionId,
-        answer: AuthAnswer,
-        now: Timestamp,
-        fx: &mut Effects,
-    ) {
+    pub fn handle_auth_answer(&mut self, id: ConnectionId, answer: AuthAnswer, turn: &mut Turn) {
         let Some(connection) = self.clients.connection(id) else {
             return;
         };
         match std::mem::replace(&mut connection.phase, Phase::AwaitingConnect) {
             Phase::Authenticating(pending) => match answer {
                 AuthAnswer::Allow { user_name, data } => {
-                    self.establish(id, &pending, user_name, data.as_deref(), now, fx);
+                    self.establish(id, &pending, user_name, data.as_deref(), turn);
                 }
                 AuthAnswer::Refuse(reason_code) => {
                     let detail = "authentication failed";
-                    self.refuse_connect(id, pending.who(), reason_code, detail, now, fx);
+                    self.refuse_connect(id, pending.who(), reason_code, detail, turn);
                 }
                 AuthAnswer::Continue(data) => {
                     let code = ReasonCode::ContinueAuthentication;
-                    if let Err(reason_code) = self.send_auth(id, code, data.as_deref(), fx) {
+                    if let Err(reason_code) = self.send_auth(id, code, data.as_deref(), turn) {
                         let detail = "the Client cannot take the AUTH that is next";
                         let who = pending.who();
-                        return self.refuse_connect(id, who, reason_code, detail, now, fx);
+                        return self.refuse_connect(id, who, reason_code, detail, turn);
                     }
                     if let Some(connection) = self.clients.connection(id) {
                         connection.phase = Phase::Authenticating(pending);
                     }
-                    self.clients.set_reading(id, true, fx);
+                    self.clients.set_reading(id, true, turn);
                 }
             },
             phase @ Phase::Connected { reauthenticating: true, .. } => {
                 connection.phase = phase;
-                self.answer_reauthentication(id, answer, now, fx);
+                self.answer_reauthentication(id, answer, turn);
             }
             other => connection.phase = other,
         }
@@ -62,8 +56,7 @@ impl Core {
         &mut self,
         id: ConnectionId,
         auth: &Auth<'_>,
-        now: Timestamp,
-        fx: &mut Effects,
+        turn: &mut Turn,
     ) {
         let Some(connection) = self.clients.connection(id) else {
             return;
@@ -77,22 +70,22 @@ impl Core {
         if has_more(&auth.user_properties, self.config.limits.user_properties_max) {
             let (code, detail) = (ReasonCode::QuotaExceeded, "too many User Properties");
             let who = (&*client_id, user_name.as_deref());
-            return self.refuse_connect(id, who, code, detail, now, fx);
+            return self.refuse_connect(id, who, code, detail, turn);
         }
         let same_method = method.is_some() && auth.authentication_method == method.as_deref();
         // While a decision is outstanding, the connection is paused, and nothing was asked of it.
         let was_asked = same_method && !connection.paused;
         if !was_asked || auth.reason_code != ReasonCode::ContinueAuthentication {
             let detail = "AUTH that continues no authentication [MQTT-4.12.0-3]";
-            return self.violation(id, detail, now, fx);
+            return self.violation(id, detail, turn);
         }
         let enhanced = method.map(|method| EnhancedStep {
             method,
             data: auth.authentication_data.map(Into::into),
             reauthentication: false,
         });
-        self.clients.set_reading(id, false, fx);
-        fx.authenticate.push(AuthRequest {
+        self.clients.set_reading(id, false, turn);
+        turn.fx.authenticate.push(AuthRequest {
             connection: id,
             listener,
             version,
@@ -110,8 +103,7 @@ impl Core {
         id: ConnectionId,
         session: SessionSlot,
         auth: &Auth<'_>,
-        now: Timestamp,
-        fx: &mut Effects,
+        turn: &mut Turn,
     ) {
         let identity = Arc::clone(&self.clients.session(session).identity);
         let Some(connection) = self.clients.connection(id) else {
@@ -129,7 +121,7 @@ impl Core {
         let same_method = method.is_some() && auth.authentication_method == method.as_deref();
         let (Some(method), true) = (method, same_method && auth.reason_code == expected) else {
             let detail = "AUTH that continues no authentication of this connection [MQTT-4.12.1-1]";
-            return self.violation(id, detail, now, fx);
+            return self.violation(id, detail, turn);
         };
         *under_way = true;
         let data = auth.authentication_data.map(Into::into);
@@ -143,19 +135,13 @@ impl Core {
             password: None,
             enhanced: Some(EnhancedStep { method, data, reauthentication: true }),
         };
-        fx.authenticate.push(request);
+        turn.fx.authenticate.push(request);
     }
 
-    fn answer_reauthentication(
-        &mut self,
-        id: ConnectionId,
-        answer: AuthAnswer,
-        now: Timestamp,
-        fx: &mut Effects,
-    ) {
+    fn answer_reauthentication(&mut self, id: ConnectionId, answer: AuthAnswer, turn: &mut Turn) {
         let sent = match answer {
             AuthAnswer::Continue(data) => {
-                self.send_auth(id, ReasonCode::ContinueAuthentication, data.as_deref(), fx)
+                self.send_auth(id, ReasonCode::ContinueAuthentication, data.as_deref(), turn)
             }
             AuthAnswer::Allow { data, .. } => {
                 if let Some(connection) = self.clients.connection(id)
@@ -163,7 +149,7 @@ impl Core {
                 {
                     *reauthenticating = false;
                 }
-                self.send_auth(id, ReasonCode::Success, data.as_deref(), fx)
+                self.send_auth(id, ReasonCode::Success, data.as_deref(), turn)
             }
             AuthAnswer::Refuse(code) => Err(match code {
                 // These Reason Codes are for CONNACK only.
@@ -177,7 +163,7 @@ impl Core {
         };
         if let Err(code) = sent {
             // [MQTT-4.12.1-2]
-            self.close(id, Some(code), &DisconnectReason::ByServer(code), now, fx);
+            self.close(id, Some(code), &DisconnectReason::ByServer(code), turn);
         }
     }
 
@@ -188,7 +174,7 @@ impl Core {
         id: ConnectionId,
         reason_code: ReasonCode,
         data: Option<&[u8]>,
-        fx: &mut Effects,
+        turn: &mut Turn,
     ) -> Result<(), ReasonCode> {
         let Some(connection) = self.clients.connection(id) else {
             return Ok(());
@@ -204,7 +190,7 @@ impl Core {
         if !self.clients.accepts(id, &packet) {
             return Err(ReasonCode::PacketTooLarge);
         }
-        self.clients.send(id, &packet, fx);
+        self.clients.send(id, &packet, turn);
         Ok(())
     }
 }

@@ -4,10 +4,10 @@
 use std::sync::Arc;
 
 use crate::core::Core;
-use crate::effects::{Effects, Event};
+use crate::effects::Event;
 use crate::identity::ConnectionId;
 use crate::subscription_tree::SessionSlot;
-use crate::time::Timestamp;
+use crate::turn::Turn;
 
 impl Core {
     /// Makes the subscriptions that the configuration lists for every Client (A11).
@@ -15,8 +15,7 @@ impl Core {
         &mut self,
         id: ConnectionId,
         slot: SessionSlot,
-        now: Timestamp,
-        fx: &mut Effects,
+        turn: &mut Turn,
     ) {
         let topics = Arc::clone(&self.config.topics);
         if topics.subscriptions.is_empty() {
@@ -27,7 +26,7 @@ impl Core {
         for subscription in &topics.subscriptions {
             match subscription.filter_for(&identity) {
                 Ok(filter) => filters.push((filter, subscription.options)),
-                Err(detail) => fx.events.push(Event::NotSubscribed {
+                Err(detail) => turn.fx.events.push(Event::NotSubscribed {
                     client: Arc::clone(&identity),
                     filter: subscription.filter.as_str().into(),
                     detail,
@@ -35,6 +34,6 @@ impl Core {
             }
         }
         let filters = filters.iter().map(|(filter, options)| (filter.as_str(), *options));
-        self.subscribe(id, slot, None, None, filters, now, fx);
+        self.subscribe(id, slot, None, None, filters, turn);
     }
 }

@@ -5,8 +5,8 @@
 use std::collections::VecDeque;
 
 use crate::core::Core;
-use crate::effects::Effects;
 use crate::peer::Ticket;
+use crate::turn::Turn;
 
 /// What is left to do for the walks of SUBSCRIBE packets.
 #[derive(Debug)]
@@ -43,10 +43,10 @@ impl Beginnings {
 impl Core {
     /// Begins the walks of a SUBSCRIBE, which stays pending until they have brought their first
     /// matches.
-    pub(crate) fn begin_walks(&mut self, subscribe: Ticket, fx: &mut Effects) {
+    pub(crate) fn begin_walks(&mut self, subscribe: Ticket, turn: &mut Turn) {
         let count = self.retained.beginnings.left;
-        if self.begin_some(subscribe, count, fx) {
-            self.arrive(subscribe, fx);
+        if self.begin_some(subscribe, count, turn) {
+            self.arrive(subscribe, turn);
         } else {
             self.retained.beginnings.waiting.push_back((subscribe, Step::Begin));
         }
@@ -62,7 +62,7 @@ impl Core {
 
     /// Continues with the walks that are to begin or to follow their SUBACKs, within this turn's
     /// share.
-    pub(crate) fn run_beginnings(&mut self, fx: &mut Effects) {
+    pub(crate) fn run_beginnings(&mut self, turn: &mut Turn) {
         // Waiting walks make progress even if many others have begun at once in this turn.
         self.retained.beginnings.left = self.retained.beginnings.left.max(Beginnings::SLICE);
         while self.retained.beginnings.left > 0 {
@@ -70,8 +70,8 @@ impl Core {
                 break;
             };
             let count = self.retained.beginnings.left.min(Beginnings::SLICE);
-            match (step, self.run_beginning(subscribe, step, count, fx)) {
-                (Step::Begin, true) => self.arrive(subscribe, fx),
+            match (step, self.run_beginning(subscribe, step, count, turn)) {
+                (Step::Begin, true) => self.arrive(subscribe, turn),
                 (Step::Follow, true) => (),
                 (_, false) => self.retained.beginnings.waiting.push_back((subscribe, step)),
             }
@@ -83,21 +83,21 @@ impl Core {
         subscribe: Ticket,
         step: Step,
         count: usize,
-        fx: &mut Effects,
+        turn: &mut Turn,
     ) -> bool {
         match step {
-            Step::Begin => self.begin_some(subscribe, count, fx),
+            Step::Begin => self.begin_some(subscribe, count, turn),
             Step::Follow => self.release_some(subscribe, count),
         }
     }
 
     /// Begins up to `count` walks; true if all have begun.
-    fn begin_some(&mut self, subscribe: Ticket, count: usize, fx: &mut Effects) -> bool {
+    fn begin_some(&mut self, subscribe: Ticket, count: usize, turn: &mut Turn) -> bool {
         let tickets = self.retained.wishes.take_to_begin(subscribe, count);
         self.note_beginnings(tickets.len());
         let is_all = tickets.len() < count;
         for ticket in tickets {
-            let answers = self.begin_walk(ticket, subscribe, fx);
+            let answers = self.begin_walk(ticket, subscribe, turn);
             self.work.add(answers);
             if let Some(pending) = self.pending.subscribe(subscribe) {
                 pending.waiting += answers;

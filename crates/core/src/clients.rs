@@ -13,7 +13,7 @@ use crate::budget::NodeBudget;
 use crate::connection::Connection;
 use crate::counters::Counters;
 use crate::drops::{DropReason, Party};
-use crate::effects::{Effects, LocalDelivery};
+use crate::effects::LocalDelivery;
 use crate::expiring::Sweeps;
 use crate::gate::{DeliveryGate, Policy};
 use crate::hashing::hash_str;
@@ -28,8 +28,8 @@ use crate::rounds::{Held, HeldAcknowledgement, Rounds};
 use crate::session::Session;
 use crate::stored::{Durability, Fetch, Owner, StoreOp};
 use crate::subscription_tree::{GroupId, SessionSlot};
-use crate::time::Timestamp;
 use crate::trace::{PacketLine, Tracing};
+use crate::turn::Turn;
 
 pub(crate) struct Clients {
     pub(crate) worker: WorkerId,
@@ -124,7 +124,7 @@ impl Clients {
     /// [MQTT-3.1.2-24], it goes without its Reason String. If it is still too large, the connection
     /// is to be ended: a peer that waits for an answer must not wait for ever. That is the last
     /// resort; a caller whose request has effects checks first whether its answer fits.
-    pub(crate) fn send(&mut self, to: ConnectionId, packet: &Packet<'_>, fx: &mut Effects) {
+    pub(crate) fn send(&mut self, to: ConnectionId, packet: &Packet<'_>, turn: &mut Turn) {
         let Some(connection) = self.connections.get_mut(to.slot()) else {
             return;
         };
@@ -146,9 +146,9 @@ impl Clients {
             connection.output.append(&mut self.pool, |buffer| packet.encode(version, buffer));
         debug_assert!(encoded.is_ok(), "it was looked at: {packet:?}");
         self.counters.sent(packet.packet_type());
-        want_flush(connection, fx);
+        want_flush(connection, turn);
         if self.traces {
-            self.trace(to, PacketLine::of(packet, packet.encoded_len(version)), fx);
+            self.trace(to, PacketLine::of(packet, packet.encoded_len(version)), turn);
         }
     }
 
@@ -165,13 +165,13 @@ impl Clients {
         &mut self,
         acknowledgement: HeldAcknowledgement,
         depends: Option<Durability>,
-        fx: &mut Effects,
+        turn: &mut Turn,
     ) {
         let Some(connection) = self.connection(acknowledgement.to) else {
             return;
         };
         if depends.is_none() && connection.held == 0 {
-            return self.send_acknowledgement(&acknowledgement, fx);
+            return self.send_acknowledgement(&acknowledgement, turn);
         }
         connection.hold(acknowledgement.kind);
         self.rounds.hold(Held::Acknowledge(acknowledgement), depends.unwrap_or(Durability::Memory));
@@ -202,7 +202,7 @@ impl Clients {
     pub(crate) fn release_acknowledgement(
         &mut self,
         acknowledgement: &HeldAcknowledgement,
-        fx: &mut Effects,
+        turn: &mut Turn,
     ) {
         let redirected = self.rounds.take_redirect(acknowledgement.to);
         let to = redirected.unwrap_or(acknowledgement.to);
@@ -212,13 +212,13 @@ impl Clients {
         connection.let_go(acknowledgement.kind);
         // Messages of a stream that has ended are sent again anyway, and so are their PUBRELs.
         if redirected.is_none() || acknowledgement.kind != PacketType::PubRel {
-            self.send_acknowledgement(&HeldAcknowledgement { to, ..*acknowledgement }, fx);
+            self.send_acknowledgement(&HeldAcknowledgement { to, ..*acknowledgement }, turn);
         }
     }
 
     /// Sends an acknowledgement. Its explanation becomes the Reason String if the Client wants to
     /// be told [MQTT-3.1.2-29] and its Maximum Packet Size allows it [MQTT-3.4.2-2].
-    fn send_acknowledgement(&mut self, held: &HeldAcknowledgement, fx: &mut Effects) {
+    fn send_acknowledgement(&mut self, held: &HeldAcknowledgement, turn: &mut Turn) {
         let &HeldAcknowledgement { to, kind, packet_id, reason_code, explanation } = held;
         let Some(connection) = self.connections.get(to.slot()) else {
             return;
@@ -236,7 +236,7 @@ impl Clients {
             PacketType::PubRel => Packet::PubRel(acknowledgement),
             _ => Packet::PubComp(acknowledgement),
         };
-        self.send(to, &packet, fx);
+        self.send(to, &packet, turn);
     }
 
     /// Delivers a publication to a single Session; calls `layouts.begin` itself.
@@ -245,11 +245,10 @@ impl Clients {
         slot: SessionSlot,
         publication: &Publication<'_>,
         grant: &Grant<'_>,
-        now: Timestamp,
-        fx: &mut Effects,
+        turn: &mut Turn,
     ) -> Result<(), DropReason> {
         self.layouts.begin(1);
-        self.deliver(slot, publication, grant, now, fx)
+        self.deliver(slot, publication, grant, turn)
     }
 
     /// Delivers a publication to one Session: at once, or into its queue. The caller has called
@@ -260,8 +259,7 @@ impl Clients {
         slot: SessionSlot,
         publication: &Publication<'_>,
         grant: &Grant<'_>,
-        now: Timestamp,
-        fx: &mut Effects,
+        turn: &mut Turn,
     ) -> Result<(), DropReason> {
         debug_assert!(!self.sessions[slot as usize].is_over, "it is nobody's any more");
         let connected = self.sessions[slot as usize].connection;
@@ -278,7 +276,7 @@ impl Clients {
             if self.drop_qos0 {
                 return Err(DropReason::MemoryPressure);
             }
-            return self.write(slot, stream, publication, grant, None, now, fx);
+            return self.write(slot, stream, publication, grant, None, turn);
         }
         let (mut way, mut may_send) = (None, None);
         let mut extent = self.extent(u16::MAX);
@@ -297,16 +295,16 @@ impl Clients {
         let is_stored =
             session.number > 0 && publication.attributes.durability > Durability::Memory;
         if is_stored {
-            return self.deliver_stored(slot, publication, grant, (way, may_send), now, fx);
+            return self.deliver_stored(slot, publication, grant, (way, may_send), turn);
         }
         let is_connected = session.connection.is_some();
         let outgoing = session.outgoing_mut(extent);
         if let Some(way) = may_send.filter(|&way| outgoing.may_send_at_once(0, way)) {
             let delivery = (delivery_of(publication, grant, qos), 0);
-            return self.transmit(slot, way.stream, publication, grant, delivery, now, fx);
+            return self.transmit(slot, way.stream, publication, grant, delivery, turn);
         }
         if outgoing.has_room(publication.size(), &self.limits).is_err() {
-            self.make_room(slot, publication.size(), now, fx)?;
+            self.make_room(slot, publication.size(), turn)?;
         }
         let outgoing = self.sessions[slot as usize].outgoing_mut(extent);
         let delivery = delivery_of(publication, grant, qos);
@@ -324,8 +322,7 @@ impl Clients {
         publication: &Publication<'_>,
         grant: &Grant<'_>,
         (way, may_send): (Option<Way>, Option<Way>),
-        now: Timestamp,
-        fx: &mut Effects,
+        turn: &mut Turn,
     ) -> Result<(), DropReason> {
         let id = self.session_id(slot);
         let extent = self.extent(u16::MAX);
@@ -333,7 +330,7 @@ impl Clients {
         let owner = Owner::Session(session.number);
         let is_connected = session.connection.is_some();
         if session.outgoing_mut(extent).has_room(publication.size(), &self.limits).is_err() {
-            self.make_room(slot, publication.size(), now, fx)?;
+            self.make_room(slot, publication.size(), turn)?;
         }
         let outgoing = self.sessions[slot as usize].outgoing_mut(extent);
         let Attributes { qos, durability, .. } = publication.attributes;
@@ -348,7 +345,7 @@ impl Clients {
         match may_send.filter(|&way| outgoing.may_send_at_once(sequence, way)) {
             Some(Way { stream, .. }) => {
                 let delivery = (delivery, sequence);
-                sent = self.transmit(slot, stream, publication, grant, delivery, now, fx);
+                sent = self.transmit(slot, stream, publication, grant, delivery, turn);
                 if sent.is_err() {
                     self.rounds.keep(StoreOp::Finished { owner, sequence });
                 }
@@ -365,15 +362,15 @@ impl Clients {
 
     /// Sends a Session what its window and its connection's output have room for: first what has to
     /// be sent again, then messages from its queue.
-    pub(crate) fn pump(&mut self, slot: SessionSlot, now: Timestamp, fx: &mut Effects) {
+    pub(crate) fn pump(&mut self, slot: SessionSlot, turn: &mut Turn) {
         if let Some(id) = self.sessions[slot as usize].connection {
-            self.retransmit(slot, id, now, fx);
+            self.retransmit(slot, id, turn);
         }
         while let Some((waiting, stream)) = self.next_from_queue(slot) {
-            self.send_waiting(slot, stream, waiting, now, fx);
+            self.send_waiting(slot, stream, waiting, turn);
         }
         self.look_ahead(slot);
-        self.fetch_more(slot, fx);
+        self.fetch_more(slot, turn);
     }
 
     fn send_waiting(
@@ -381,8 +378,7 @@ impl Clients {
         slot: SessionSlot,
         id: ConnectionId,
         waiting: Waiting,
-        now: Timestamp,
-        fx: &mut Effects,
+        turn: &mut Turn,
     ) {
         let Waiting { delivery, sequence, is_repeated, .. } = waiting;
         let copy = delivery.clone();
@@ -392,22 +388,22 @@ impl Clients {
             let outgoing = self.sessions[slot as usize].outgoing.as_mut();
             let packet_id = outgoing.map(|outgoing| outgoing.begin(delivery, sequence, id));
             let form = packet_id.map(|packet_id| (packet_id, true));
-            let sent = self.write(slot, id, &publication, &grant, form, now, fx);
+            let sent = self.write(slot, id, &publication, &grant, form, turn);
             if let (Err(reason), Some(packet_id), QoS::ExactlyOnce) = (sent, packet_id, copy.qos) {
                 // The Client may already know the message: its Packet Identifier is released.
-                self.note_drop(Party::Receiver(slot), publication.topic, reason, fx);
+                self.note_drop(Party::Receiver(slot), publication.topic, reason, turn);
                 self.note_failure(slot, grant.group);
-                return self.give_up(slot, id, packet_id, Stage::PubRec, fx);
+                return self.give_up(slot, id, packet_id, Stage::PubRec, turn);
             }
             if let (Err(_), Some(packet_id)) = (sent, packet_id) {
                 self.abandon(slot, packet_id);
             }
             sent
         } else {
-            self.transmit(slot, id, &publication, &grant, (delivery, sequence), now, fx)
+            self.transmit(slot, id, &publication, &grant, (delivery, sequence), turn)
         };
         if let Err(reason) = sent {
-            self.note_drop(Party::Receiver(slot), publication.topic, reason, fx);
+            self.note_drop(Party::Receiver(slot), publication.topic, reason, turn);
             self.note_failure(slot, grant.group);
             self.forget_stored(slot, sequence);
         }
@@ -437,7 +433,7 @@ impl Clients {
     }
 
     /// Asks the store for the messages that wait there, if there is room for them in memory.
-    pub(crate) fn fetch_more(&mut self, slot: SessionSlot, fx: &mut Effects) {
+    pub(crate) fn fetch_more(&mut self, slot: SessionSlot, turn: &mut Turn) {
         let session_id = self.session_id(slot);
         let session = &mut self.sessions[slot as usize];
         if session.number == 0 || session.connection.is_none() {
@@ -450,19 +446,13 @@ impl Clients {
             let (messages_max, bytes_max) = Outgoing::fetch_size();
             let owner = Owner::Session(session.number);
             let session = session_id;
-            fx.fetches.push(Fetch { owner, session, ticket, from, messages_max, bytes_max });
+            turn.fx.fetches.push(Fetch { owner, session, ticket, from, messages_max, bytes_max });
         }
     }
 
     /// Sends again what was in flight when the last Network Connection ended, in order
     /// [MQTT-4.4.0-1] [MQTT-4.6.0-1], as far as the window of the new one has room.
-    fn retransmit(
-        &mut self,
-        slot: SessionSlot,
-        id: ConnectionId,
-        now: Timestamp,
-        fx: &mut Effects,
-    ) {
+    fn retransmit(&mut self, slot: SessionSlot, id: ConnectionId, turn: &mut Turn) {
         loop {
             let outgoing = self.sessions[slot as usize].outgoing.as_mut();
             let Some(entry) = outgoing.and_then(|outgoing| outgoing.next_unsent()) else {
@@ -475,7 +465,7 @@ impl Clients {
                 // It may not be durable yet that the Client has taken the message over.
                 let depends = (entry_sequence > 0).then_some(Durability::Fsync);
                 self.note_stream(slot, packet_id, id);
-                self.release(id, packet_id, depends, fx);
+                self.release(id, packet_id, depends, turn);
                 continue;
             };
             let publication = Publication::of(&delivery.message);
@@ -483,11 +473,11 @@ impl Clients {
             self.layouts.begin(1);
             let stream = self.stream_for(id, publication.topic);
             self.note_stream(slot, packet_id, stream);
-            let sent = self.write(slot, stream, &publication, &grant_of(&delivery), form, now, fx);
+            let sent = self.write(slot, stream, &publication, &grant_of(&delivery), form, turn);
             if let Err(reason) = sent {
-                self.note_drop(Party::Receiver(slot), publication.topic, reason, fx);
+                self.note_drop(Party::Receiver(slot), publication.topic, reason, turn);
                 self.note_failure(slot, delivery.group);
-                self.give_up(slot, id, packet_id, stage, fx);
+                self.give_up(slot, id, packet_id, stage, turn);
             }
         }
     }
@@ -500,7 +490,7 @@ impl Clients {
         id: ConnectionId,
         packet_id: PacketIdentifier,
         stage: Stage,
-        fx: &mut Effects,
+        turn: &mut Turn,
     ) {
         let Some(outgoing) = &mut self.sessions[slot as usize].outgoing else {
             return;
@@ -513,7 +503,7 @@ impl Clients {
             entry.delivery = None;
             let sequence = entry.sequence;
             let depends = self.note_taken(slot, sequence);
-            self.release(id, packet_id, depends, fx);
+            self.release(id, packet_id, depends, turn);
         }
     }
 
@@ -522,7 +512,7 @@ impl Clients {
         id: ConnectionId,
         packet_id: PacketIdentifier,
         depends: Option<Durability>,
-        fx: &mut Effects,
+        turn: &mut Turn,
     ) {
         let held = HeldAcknowledgement {
             to: id,
@@ -531,7 +521,7 @@ impl Clients {
             reason_code: ReasonCode::Success,
             explanation: None,
         };
-        self.acknowledge(held, depends, fx);
+        self.acknowledge(held, depends, turn);
     }
 
     /// Notes that a message ended without the Client, if it is one of a shared subscription.
@@ -542,12 +532,12 @@ impl Clients {
     }
 
     /// Asks the driver to read a connection, or to stop reading it.
-    pub(crate) fn set_reading(&mut self, id: ConnectionId, reading: bool, fx: &mut Effects) {
+    pub(crate) fn set_reading(&mut self, id: ConnectionId, reading: bool, turn: &mut Turn) {
         if let Some(connection) = self.connection(id)
             && connection.paused == reading
         {
             connection.paused = !reading;
-            fx.reading.push((id, reading));
+            turn.fx.reading.push((id, reading));
         }
     }
 
@@ -580,8 +570,7 @@ impl Clients {
         publication: &Publication<'_>,
         grant: &Grant<'_>,
         (delivery, sequence): (Delivery, u64),
-        now: Timestamp,
-        fx: &mut Effects,
+        turn: &mut Turn,
     ) -> Result<(), DropReason> {
         let form = if self.connections[id.slot()].is_local {
             None
@@ -589,7 +578,7 @@ impl Clients {
             let outgoing = self.sessions[slot as usize].outgoing.as_mut();
             outgoing.map(|outgoing| (outgoing.begin(delivery, sequence, id), false))
         };
-        let written = self.write(slot, id, publication, grant, form, now, fx);
+        let written = self.write(slot, id, publication, grant, form, turn);
         if let (Err(_), Some((packet_id, _))) = (&written, form) {
             self.abandon(slot, packet_id);
         }
@@ -615,8 +604,7 @@ impl Clients {
         publication: &Publication<'_>,
         grant: &Grant<'_>,
         under_way: Option<(PacketIdentifier, bool)>,
-        now: Timestamp,
-        fx: &mut Effects,
+        turn: &mut Turn,
     ) -> Result<(), DropReason> {
         let session = &self.sessions[slot as usize];
         let connection = &mut self.connections[id.slot()];
@@ -624,12 +612,12 @@ impl Clients {
         let dup = under_way.is_some_and(|(_, dup)| dup);
         let gate = DeliveryGate(&*self.policy);
         let passed = match dup && qos == QoS::ExactlyOnce {
-            false => gate.pass(&session.identity, publication, now)?,
-            true => gate.pass_again(&session.identity, publication, now)?, // [MQTT-4.3.3-7]
+            false => gate.pass(&session.identity, publication, turn.now)?,
+            true => gate.pass_again(&session.identity, publication, turn.now)?, // [MQTT-4.3.3-7]
         };
         if connection.is_local {
             let (message, retain) = (publication.share(), grant.retain);
-            fx.local.push(LocalDelivery { connection: id, message, qos, retain });
+            turn.fx.local.push(LocalDelivery { connection: id, message, qos, retain });
             self.counters.delivered(publication.payload.len());
             return Ok(());
         }
@@ -659,11 +647,11 @@ impl Clients {
         }
         self.counters.packets_sent[PacketType::Publish as usize] += 1;
         self.counters.delivered(publication.payload.len());
-        want_flush(connection, fx);
+        want_flush(connection, turn);
         if self.traces {
             let (sent, bytes) = ((qos, grant.retain), form.encoded_len(&passed));
             let packet_id = form.packet_id.map(PacketIdentifier::get);
-            self.trace_publish(id, publication, sent, packet_id, bytes, fx);
+            self.trace_publish(id, publication, sent, packet_id, bytes, turn);
         }
         Ok(())
     }
@@ -671,10 +659,10 @@ impl Clients {
 
 /// Puts the connection on the list of those to be written to, at most once a turn.
 #[inline]
-pub(crate) fn want_flush(connection: &mut Connection, fx: &mut Effects) {
+pub(crate) fn want_flush(connection: &mut Connection, turn: &mut Turn) {
     if !connection.flush_wanted {
         connection.flush_wanted = true;
-        fx.flush.push(connection.id);
+        turn.fx.flush.push(connection.id);
     }
 }
 

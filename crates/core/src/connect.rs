@@ -14,14 +14,14 @@ use crate::capabilities::Capabilities;
 use crate::connection::{PendingConnect, PendingWill, Phase, Told};
 use crate::core::Core;
 use crate::destination::{Author, Destination, Misdirected};
-use crate::effects::{AuthRequest, DisconnectReason, Effects, EnhancedStep, Event};
+use crate::effects::{AuthRequest, DisconnectReason, EnhancedStep, Event};
 use crate::identity::{ConnectionId, Identity, is_reserved_client_id};
 use crate::message::{Attributes, Publication};
 use crate::session::{NEVER_EXPIRES, Will};
 use crate::stored::Durability;
 use crate::subscription_tree::SessionSlot;
-use crate::time::Timestamp;
 use crate::timers::Timer;
+use crate::turn::Turn;
 
 /// Why a CONNECT is refused.
 pub(crate) type Refusal = (ReasonCode, &'static str);
@@ -43,8 +43,7 @@ impl Core {
         &mut self,
         id: ConnectionId,
         connect: &Connect<'_>,
-        now: Timestamp,
-        fx: &mut Effects,
+        turn: &mut Turn,
     ) {
         if let Some(connection) = self.clients.connection(id) {
             connection.learn(connect, &self.config.limits);
@@ -60,7 +59,7 @@ impl Core {
         };
         if let Err((reason_code, detail)) = checked {
             let who = (connect.client_id, connect.user_name);
-            return self.refuse_connect(id, who, reason_code, detail, now, fx);
+            return self.refuse_connect(id, who, reason_code, detail, turn);
         }
         let pending = self.pending_connect(connect);
         let request = AuthRequest {
@@ -80,8 +79,8 @@ impl Core {
         if let Some(connection) = self.clients.connection(id) {
             connection.phase = Phase::Authenticating(Box::new(pending));
         }
-        self.clients.set_reading(id, false, fx);
-        fx.authenticate.push(request);
+        self.clients.set_reading(id, false, turn);
+        turn.fx.authenticate.push(request);
     }
 
     /// Refuses a first packet that is not a valid CONNECT. If its protocol could be read, the
@@ -91,15 +90,14 @@ impl Core {
         &mut self,
         id: ConnectionId,
         error: &DecodeError,
-        now: Timestamp,
-        fx: &mut Effects,
+        turn: &mut Turn,
     ) {
         self.clients.counters.protocol_violations += 1;
         let reason_code = error.rule.reason_code();
         let detail = error.to_string();
         let Some(version) = error.version else {
             let reason = DisconnectReason::ProtocolViolation { reason_code, detail };
-            return self.close(id, None, &reason, now, fx);
+            return self.close(id, None, &reason, turn);
         };
         if let Some(connection) = self.clients.connection(id) {
             connection.version = version;
@@ -107,11 +105,11 @@ impl Core {
         let unsupported = reason_code == ReasonCode::UnsupportedProtocolVersion;
         let bad_identifier = reason_code == ReasonCode::ClientIdentifierNotValid;
         if version == ProtocolVersion::V5 || unsupported || bad_identifier {
-            self.refuse_connect(id, ("", None), reason_code, &detail, now, fx);
+            self.refuse_connect(id, ("", None), reason_code, &detail, turn);
         } else {
             // 3.x has no return code for a malformed CONNECT: it is closed without a CONNACK.
             let reason = DisconnectReason::ProtocolViolation { reason_code, detail };
-            self.close(id, None, &reason, now, fx);
+            self.close(id, None, &reason, turn);
         }
     }
 
@@ -121,8 +119,7 @@ impl Core {
         (client_id, user_name): (&str, Option<&str>),
         reason_code: ReasonCode,
         detail: &str,
-        now: Timestamp,
-        fx: &mut Effects,
+        turn: &mut Turn,
     ) {
         self.clients.counters.connects_refused += 1;
         let explain = self
@@ -135,15 +132,15 @@ impl Core {
         };
         // [MQTT-3.2.2-6]: no Session Present beside an error
         let packet = ConnAck { session_present: false, reason_code, properties };
-        self.clients.send(id, &Packet::ConnAck(Box::new(packet)), fx);
-        fx.events.push(Event::Refused {
+        self.clients.send(id, &Packet::ConnAck(Box::new(packet)), turn);
+        turn.fx.events.push(Event::Refused {
             connection: id,
             client_id: client_id.into(),
             user_name: user_name.map(Into::into),
             reason_code,
             detail: detail.into(),
         });
-        self.close(id, None, &DisconnectReason::ByServer(reason_code), now, fx);
+        self.close(id, None, &DisconnectReason::ByServer(reason_code), turn);
     }
 
     /// Checks that the listener offers what the CONNECT asks for.
@@ -258,20 +255,19 @@ impl Core {
         pending: &PendingConnect,
         user_name: Option<Box<str>>,
         data: Option<&[u8]>,
-        now: Timestamp,
-        fx: &mut Effects,
+        turn: &mut Turn,
     ) {
         let identity = Arc::new(Identity { client_id: pending.client_id.clone(), user_name });
         // Whatever is overdue for the old Session takes effect first.
-        self.settle_overdue(&identity.client_id, now, fx);
+        self.settle_overdue(&identity.client_id, turn);
         // This is the last moment to refuse the Client: only what was overdue has been touched.
-        let terms = match self.admit(id, &identity, (pending, data), now, fx) {
+        let terms = match self.admit(id, &identity, (pending, data), turn) {
             Ok(terms) => terms,
             Err((reason_code, detail)) => {
-                return self.refuse_connect(id, pending.who(), reason_code, detail, now, fx);
+                return self.refuse_connect(id, pending.who(), reason_code, detail, turn);
             }
         };
-        let resumed = self.take_over(&identity, pending.clean_start, now, fx);
+        let resumed = self.take_over(&identity, pending.clean_start, turn);
         let session_present = resumed.is_some();
         let slot = resumed.unwrap_or_else(|| self.clients.insert_session(identity));
         let earlier = self.call_off_will(slot);
@@ -288,7 +284,7 @@ impl Core {
         session.expiry_seconds = pending.session_expiry_interval.min(expiry_max);
         let will = pending.will.as_ref().map(|will| self.will_of(slot, will, durability));
         self.clients.session(slot).will = will;
-        self.store_session(slot, self.config.durability.of_session(durability), now, fx);
+        self.store_session(slot, self.config.durability.of_session(durability), turn);
         let client = Arc::clone(&self.clients.session(slot).identity);
         let keep_alive = terms.keep_alive;
         let connected = Event::Connected {
@@ -309,7 +305,7 @@ impl Core {
             connected,
             earlier,
         };
-        self.answer_connect(id, admission, now, fx);
+        self.answer_connect(id, admission, turn);
     }
 
     /// Returns a Will Message in the form in which its Session keeps it.
@@ -343,20 +339,19 @@ impl Core {
         id: ConnectionId,
         slot: SessionSlot,
         keep_alive: u16,
-        now: Timestamp,
-        fx: &mut Effects,
+        turn: &mut Turn,
     ) {
         if keep_alive > 0 {
-            self.set_connection_timer(id, now + u64::from(keep_alive) * 1500);
+            self.set_connection_timer(id, turn.now + u64::from(keep_alive) * 1500);
         } else if let Some(connection) = self.clients.connection(id)
             && let Some(at) = connection.timer_at.take()
         {
             self.timers.cancel(at, Timer::Connection(id));
         }
-        self.clients.set_reading(id, true, fx);
-        self.go_on(slot, now, fx);
-        self.tell_groups_online(slot, now, fx);
-        self.subscribe_automatically(id, slot, now, fx);
+        self.clients.set_reading(id, true, turn);
+        self.go_on(slot, turn);
+        self.tell_groups_online(slot, turn);
+        self.subscribe_automatically(id, slot, turn);
     }
 
     pub(crate) fn check_identity(
@@ -393,18 +388,17 @@ impl Core {
         &mut self,
         identity: &Arc<Identity>,
         clean_start: bool,
-        now: Timestamp,
-        fx: &mut Effects,
+        turn: &mut Turn,
     ) -> Option<SessionSlot> {
         let slot = self.clients.session_by_client_id(&identity.client_id)?;
         if let Some(old) = self.clients.session(slot).network_connection() {
             self.clients.counters.sessions_taken_over += 1;
             let code = Some(ReasonCode::SessionTakenOver);
-            self.close(old, code, &DisconnectReason::TakenOver, now, fx);
+            self.close(old, code, &DisconnectReason::TakenOver, turn);
         }
         let slot = self.clients.session_by_client_id(&identity.client_id)?;
         if clean_start {
-            self.end_session(slot, now, fx);
+            self.end_session(slot, turn);
             return None;
         }
         Some(slot)

@@ -21,7 +21,7 @@ use crate::counters::Counters;
 use crate::data_streams::StreamError;
 use crate::delayed::Delayed;
 use crate::durability::DurabilityRules;
-use crate::effects::{DisconnectReason, Effects};
+use crate::effects::DisconnectReason;
 use crate::exclusive::Exclusive;
 use crate::expiring::Sweeps;
 use crate::gate::Policy;
@@ -49,6 +49,7 @@ use crate::subscription_tree::{MatchScratch, SessionSlot, SubscriptionTree};
 use crate::time::Timestamp;
 use crate::timers::{Timer, Timers};
 use crate::trace::Tracing;
+use crate::turn::Turn;
 use crate::work::Work;
 
 /// What a worker is made with.
@@ -214,38 +215,32 @@ impl Core {
 
     /// Handles one Control Packet from a connection. Packets of a connection that is closing or
     /// gone are ignored.
-    pub fn handle_packet(
-        &mut self,
-        id: ConnectionId,
-        packet: &Packet<'_>,
-        now: Timestamp,
-        fx: &mut Effects,
-    ) {
+    pub fn handle_packet(&mut self, id: ConnectionId, packet: &Packet<'_>, turn: &mut Turn) {
         let Some(connection) = self.clients.connection(id) else {
             return;
         };
-        connection.last_packet_at = now;
+        connection.last_packet_at = turn.now;
         let phase = match connection.phase {
             Phase::AwaitingConnect => None,
             Phase::Connected { session, .. } => Some(session),
             Phase::Authenticating(_) | Phase::Accepted(_) => {
-                return self.handle_early_packet(id, packet, now, fx);
+                return self.handle_early_packet(id, packet, turn);
             }
             Phase::Stream { control, session } => {
-                return self.handle_stream_packet((id, control), session, packet, now, fx);
+                return self.handle_stream_packet((id, control), session, packet, turn);
             }
             Phase::Closing => return,
         };
         self.clients.counters.received(packet.packet_type());
         match (phase, packet) {
-            (None, Packet::Connect(connect)) => self.handle_connect(id, connect, now, fx),
+            (None, Packet::Connect(connect)) => self.handle_connect(id, connect, turn),
             (None, _) => {
-                self.violation(id, "the first packet has to be CONNECT [MQTT-3.1.0-1]", now, fx);
+                self.violation(id, "the first packet has to be CONNECT [MQTT-3.1.0-1]", turn);
             }
             (Some(session), Packet::Publish(publish)) => {
-                self.handle_publish(id, session, publish, now, fx);
+                self.handle_publish(id, session, publish, turn);
             }
-            (Some(session), packet) => self.handle_session_packet(id, session, packet, now, fx),
+            (Some(session), packet) => self.handle_session_packet(id, session, packet, turn),
         }
     }
 
@@ -254,50 +249,43 @@ impl Core {
         id: ConnectionId,
         session: u32,
         packet: &Packet<'_>,
-        now: Timestamp,
-        fx: &mut Effects,
+        turn: &mut Turn,
     ) {
         if self.has_too_many_user_properties(packet) {
             let (code, detail) = (ReasonCode::QuotaExceeded, "too many User Properties");
-            return self.violate(id, code, detail.to_string(), now, fx);
+            return self.violate(id, code, detail.to_string(), turn);
         }
         match packet {
-            Packet::PubAck(ack) => self.handle_puback(id, session, ack, now, fx),
-            Packet::PubRec(ack) => self.handle_pubrec(id, session, ack, now, fx),
-            Packet::PubRel(ack) => self.handle_pubrel(id, session, ack, fx),
-            Packet::PubComp(ack) => self.handle_pubcomp(id, session, ack, now, fx),
-            Packet::Subscribe(subscribe) => self.handle_subscribe(id, session, subscribe, now, fx),
+            Packet::PubAck(ack) => self.handle_puback(id, session, ack, turn),
+            Packet::PubRec(ack) => self.handle_pubrec(id, session, ack, turn),
+            Packet::PubRel(ack) => self.handle_pubrel(id, session, ack, turn),
+            Packet::PubComp(ack) => self.handle_pubcomp(id, session, ack, turn),
+            Packet::Subscribe(subscribe) => self.handle_subscribe(id, session, subscribe, turn),
             Packet::Unsubscribe(packet) => {
-                self.handle_unsubscribe(id, session, packet, now, fx);
+                self.handle_unsubscribe(id, session, packet, turn);
             }
-            Packet::PingReq => self.clients.send(id, &Packet::PingResp, fx), // [MQTT-3.12.4-1]
-            Packet::Disconnect(disconnect) => self.handle_disconnect(id, disconnect, now, fx),
-            Packet::Auth(auth) => self.handle_auth(id, session, auth, now, fx),
+            Packet::PingReq => self.clients.send(id, &Packet::PingResp, turn), // [MQTT-3.12.4-1]
+            Packet::Disconnect(disconnect) => self.handle_disconnect(id, disconnect, turn),
+            Packet::Auth(auth) => self.handle_auth(id, session, auth, turn),
             Packet::Connect(_) => {
-                self.violation(id, "a second CONNECT [MQTT-3.1.0-2]", now, fx);
+                self.violation(id, "a second CONNECT [MQTT-3.1.0-2]", turn);
             }
             other => {
                 let detail = format!("{} is sent by Servers only", other.packet_type().name());
-                self.violation(id, &detail, now, fx);
+                self.violation(id, &detail, turn);
             }
         }
     }
 
     /// Handles input from a connection that is not a valid Control Packet.
-    pub fn handle_malformed(
-        &mut self,
-        id: ConnectionId,
-        error: &DecodeError,
-        now: Timestamp,
-        fx: &mut Effects,
-    ) {
+    pub fn handle_malformed(&mut self, id: ConnectionId, error: &DecodeError, turn: &mut Turn) {
         let Some(connection) = self.clients.connection(id) else {
             return;
         };
         match connection.phase {
             Phase::Closing => (),
-            Phase::AwaitingConnect => self.refuse_malformed_connect(id, error, now, fx),
-            _ => self.violate(id, error.rule.reason_code(), error.to_string(), now, fx),
+            Phase::AwaitingConnect => self.refuse_malformed_connect(id, error, turn),
+            _ => self.violate(id, error.rule.reason_code(), error.to_string(), turn),
         }
     }
 
@@ -308,8 +296,7 @@ impl Core {
         id: ConnectionId,
         detail: &str,
         answer: &[u8],
-        now: Timestamp,
-        fx: &mut Effects,
+        turn: &mut Turn,
     ) {
         let Clients { connections, pool, .. } = &mut self.clients;
         let connection = connections.get_mut(id.slot()).filter(|connection| connection.id == id);
@@ -318,17 +305,17 @@ impl Core {
             return;
         };
         connection.output.append(pool, |buffer| buffer.extend_from_slice(answer));
-        want_flush(connection, fx);
-        self.violate(id, ReasonCode::MalformedPacket, detail.to_string(), now, fx);
+        want_flush(connection, turn);
+        self.violate(id, ReasonCode::MalformedPacket, detail.to_string(), turn);
     }
 
     /// Handles the end of a Network Connection: the peer closed it, it broke, or the driver closed
     /// it because the effects asked for that.
-    pub fn handle_closed(&mut self, id: ConnectionId, now: Timestamp, fx: &mut Effects) {
+    pub fn handle_closed(&mut self, id: ConnectionId, turn: &mut Turn) {
         if self.clients.connection(id).is_none() {
             return;
         }
-        self.detach(id, &DisconnectReason::ConnectionLost, now, fx);
+        self.detach(id, &DisconnectReason::ConnectionLost, turn);
         let mut connection = self.clients.connections.remove(id.slot());
         let is_stream = connection.is_data_stream;
         connection.output.clear(&mut self.clients.pool);
@@ -388,13 +375,7 @@ impl Core {
     }
 
     /// Notes that the driver has written `count` bytes of a connection's output.
-    pub fn handle_written(
-        &mut self,
-        id: ConnectionId,
-        count: usize,
-        now: Timestamp,
-        fx: &mut Effects,
-    ) {
+    pub fn handle_written(&mut self, id: ConnectionId, count: usize, turn: &mut Turn) {
         let (slot, wakes) = {
             let connection = self.clients.connections.get_mut(id.slot());
             let Some(connection) = connection.filter(|connection| connection.id == id) else {
@@ -408,14 +389,14 @@ impl Core {
             (connection.session(), wakes)
         };
         if let (Some(slot), true) = (slot, wakes) {
-            self.go_on(slot, now, fx);
+            self.go_on(slot, turn);
         }
     }
 
     /// Goes on with a Session that may take more: from its queue, then the retained messages that
     /// it has asked for.
-    pub(crate) fn go_on(&mut self, slot: SessionSlot, now: Timestamp, fx: &mut Effects) {
-        self.clients.pump(slot, now, fx);
+    pub(crate) fn go_on(&mut self, slot: SessionSlot, turn: &mut Turn) {
+        self.clients.pump(slot, turn);
         self.retained.wishes.wake(self.clients.session_id(slot));
     }
 
@@ -449,41 +430,41 @@ impl Core {
 
     /// Begins the part of a turn that handles packets from sockets. Put-off messages go first: as
     /// long as they wait, everything that comes has to wait behind them.
-    pub fn begin_packets(&mut self, now: Timestamp, fx: &mut Effects) {
-        self.run_routings(now, fx);
+    pub fn begin_packets(&mut self, turn: &mut Turn) {
+        self.run_routings(turn);
         self.backlog.begin_packets();
         self.work.begin_packets();
     }
 
     /// Does what is due, except for the work of [`Core::handle_silence`]. Called at the beginning
     /// of a turn, so that what is overdue takes effect before what has come meanwhile.
-    pub fn handle_timers(&mut self, now: Timestamp, fx: &mut Effects) {
+    pub fn handle_timers(&mut self, turn: &mut Turn) {
         self.is_late = false;
         for _ in 0..Self::TIMERS_PER_TURN {
             // Due messages may have many receivers, and cannot be refused.
             if self.backlog.is_full() || self.work.is_enough() {
                 break;
             }
-            let Some(timer) = self.timers.pop_due(now) else {
+            let Some(timer) = self.timers.pop_due(turn.now) else {
                 return;
             };
-            self.handle_timer(timer, now, fx);
+            self.handle_timer(timer, turn);
         }
         self.is_late = true;
     }
 
-    pub(crate) fn handle_timer(&mut self, timer: Timer, now: Timestamp, fx: &mut Effects) {
+    pub(crate) fn handle_timer(&mut self, timer: Timer, turn: &mut Turn) {
         self.work.add(1);
         match timer {
-            Timer::Connection(id) => self.judge(id, &|_| false, now, fx),
+            Timer::Connection(id) => self.judge(id, &|_| false, turn),
             Timer::SessionExpiry(slot, generation) => {
-                self.handle_session_expiry(slot, generation, now, fx);
+                self.handle_session_expiry(slot, generation, turn);
             }
             Timer::WillDelay(slot, generation) => {
-                self.handle_will_delay(slot, generation, now, fx);
+                self.handle_will_delay(slot, generation, turn);
             }
-            Timer::Delayed(number) => self.publish_delayed(number, now, fx),
-            Timer::RetainedExpiry(node) => self.expire_retained(node, now),
+            Timer::Delayed(number) => self.publish_delayed(number, turn),
+            Timer::RetainedExpiry(node) => self.expire_retained(node, turn.now),
         }
     }
 
@@ -510,21 +491,21 @@ impl Core {
     }
 
     /// Does a bounded part of the work that was put off. Called once a turn, after the events.
-    pub fn run_backlog(&mut self, now: Timestamp, fx: &mut Effects) {
-        self.run_routings(now, fx);
-        self.run_slices(now, fx);
-        self.run_presences(now, fx);
-        self.run_remains(now, fx);
-        self.run_releases(now, fx);
-        self.end_unanswered(now, fx);
-        self.run_flushes(now, fx);
-        self.run_retained(now, fx);
-        self.settle_failed(fx);
-        self.close_unsendable(now, fx);
-        self.close_fence(fx);
+    pub fn run_backlog(&mut self, turn: &mut Turn) {
+        self.run_routings(turn);
+        self.run_slices(turn);
+        self.run_presences(turn);
+        self.run_remains(turn);
+        self.run_releases(turn);
+        self.end_unanswered(turn);
+        self.run_flushes(turn);
+        self.run_retained(turn);
+        self.settle_failed(turn);
+        self.close_unsendable(turn);
+        self.close_fence(turn);
         let (pushed, done) = (self.backlog.pushed(), self.backlog.done());
-        self.clients.rounds.close_turn(pushed, done, fx);
-        self.release_answered(now, fx);
+        self.clients.rounds.close_turn(pushed, done, turn);
+        self.release_answered(turn);
         self.backlog.begin_turn();
         self.renew_beginnings();
         self.work.begin_turn();
@@ -579,14 +560,8 @@ impl Core {
     }
 
     /// Answers a protocol error with 0x82 and the end of the Network Connection [MQTT-4.13.1-1].
-    pub(crate) fn violation(
-        &mut self,
-        id: ConnectionId,
-        detail: &str,
-        now: Timestamp,
-        fx: &mut Effects,
-    ) {
-        self.violate(id, ReasonCode::ProtocolError, detail.to_string(), now, fx);
+    pub(crate) fn violation(&mut self, id: ConnectionId, detail: &str, turn: &mut Turn) {
+        self.violate(id, ReasonCode::ProtocolError, detail.to_string(), turn);
     }
 
     /// Ends a Network Connection whose peer broke a rule.
@@ -595,12 +570,11 @@ impl Core {
         id: ConnectionId,
         reason_code: ReasonCode,
         detail: String,
-        now: Timestamp,
-        fx: &mut Effects,
+        turn: &mut Turn,
     ) {
         self.clients.counters.protocol_violations += 1;
         let reason = DisconnectReason::ProtocolViolation { reason_code, detail };
-        self.close(id, Some(reason_code), &reason, now, fx);
+        self.close(id, Some(reason_code), &reason, turn);
     }
 
     /// Ends a Network Connection from this side. The Client is told why if its protocol has a way
@@ -610,8 +584,7 @@ impl Core {
         id: ConnectionId,
         reason_code: Option<ReasonCode>,
         reason: &DisconnectReason,
-        now: Timestamp,
-        fx: &mut Effects,
+        turn: &mut Turn,
     ) {
         let Some(connection) = self.clients.connection(id) else {
             return;
@@ -624,7 +597,7 @@ impl Core {
             (is_stream, reason)
         {
             let (reason_code, detail) = (*reason_code, detail.clone());
-            fx.stream_errors.push(StreamError { stream: id, reason_code, detail });
+            turn.fx.stream_errors.push(StreamError { stream: id, reason_code, detail });
         }
         let told = connection.is_v5() && connection.session().is_some() && !is_stream;
         let explain = connection.problem_information;
@@ -638,46 +611,40 @@ impl Core {
                 user_properties: Default::default(),
                 server_reference: None,
             };
-            self.clients.send(id, &Packet::Disconnect(packet), fx); // [MQTT-3.14.0-1]
+            self.clients.send(id, &Packet::Disconnect(packet), turn); // [MQTT-3.14.0-1]
         }
-        self.detach(id, reason, now, fx);
-        fx.close.push(id);
+        self.detach(id, reason, turn);
+        turn.fx.close.push(id);
     }
 
     /// Ends the connections whose peers do not accept a packet as large as the answer they wait
     /// for.
-    fn close_unsendable(&mut self, now: Timestamp, fx: &mut Effects) {
+    fn close_unsendable(&mut self, turn: &mut Turn) {
         for id in std::mem::take(&mut self.clients.unsendable) {
-            self.close_for_size(id, now, fx);
+            self.close_for_size(id, turn);
         }
     }
 
     /// Ends a Network Connection because the next packet is too large for its peer.
-    pub(crate) fn close_for_size(&mut self, id: ConnectionId, now: Timestamp, fx: &mut Effects) {
+    pub(crate) fn close_for_size(&mut self, id: ConnectionId, turn: &mut Turn) {
         let (id, code) = (self.clients.control_of(id), ReasonCode::PacketTooLarge);
-        self.close(id, Some(code), &DisconnectReason::ByServer(code), now, fx);
+        self.close(id, Some(code), &DisconnectReason::ByServer(code), turn);
     }
 
     /// Handles a packet that comes before the answer to its CONNECT. The specification allows that,
     /// so the driver was told not to read on: apart from the steps of an enhanced authentication,
     /// only what was decoded before gets here.
-    fn handle_early_packet(
-        &mut self,
-        id: ConnectionId,
-        packet: &Packet<'_>,
-        now: Timestamp,
-        fx: &mut Effects,
-    ) {
+    fn handle_early_packet(&mut self, id: ConnectionId, packet: &Packet<'_>, turn: &mut Turn) {
         match packet {
-            Packet::Auth(auth) => self.handle_connect_auth(id, auth, now, fx),
+            Packet::Auth(auth) => self.handle_connect_auth(id, auth, turn),
             Packet::Disconnect(_) => {
                 let reason = DisconnectReason::ByClient(ReasonCode::Success);
-                self.close(id, None, &reason, now, fx);
+                self.close(id, None, &reason, turn);
             }
             other if other.packet_type() == PacketType::Connect => {
-                self.violation(id, "a second CONNECT [MQTT-3.1.0-2]", now, fx);
+                self.violation(id, "a second CONNECT [MQTT-3.1.0-2]", turn);
             }
-            _ => self.violation(id, "a packet between CONNECT and CONNACK", now, fx),
+            _ => self.violation(id, "a packet between CONNECT and CONNACK", turn),
         }
     }
 }

@@ -12,12 +12,13 @@ use midge_codec::{Packet, PacketIdentifier, ReasonCode, SubscriptionOptions};
 use crate::clients::Clients;
 use crate::connection::{Connection, Phase};
 use crate::core::Core;
-use crate::effects::{DisconnectReason, Effects};
+use crate::effects::DisconnectReason;
 use crate::filter_request::FilterRequest;
 use crate::identity::ConnectionId;
 use crate::outgoing::Waiting;
 use crate::subscription_tree::{Filler, MatchScratch, SessionSlot, Subscriber, SubscriptionTree};
 use crate::time::Timestamp;
+use crate::turn::Turn;
 
 /// The data streams of a control stream.
 #[derive(Debug)]
@@ -275,21 +276,20 @@ impl Core {
         (id, control): (ConnectionId, ConnectionId),
         session: SessionSlot,
         packet: &Packet<'_>,
-        now: Timestamp,
-        fx: &mut Effects,
+        turn: &mut Turn,
     ) {
         if let Some(connection) = self.clients.connection(control) {
-            connection.last_packet_at = now; // the Keep Alive is for the whole Network Connection
+            connection.last_packet_at = turn.now; // the Keep Alive is for the whole Network Connection
         }
         self.clients.counters.received(packet.packet_type());
         match packet {
-            Packet::Publish(publish) => self.handle_publish(id, session, publish, now, fx),
+            Packet::Publish(publish) => self.handle_publish(id, session, publish, turn),
             Packet::Connect(_) | Packet::PingReq | Packet::Disconnect(_) | Packet::Auth(_) => {
                 let name = packet.packet_type().name();
                 let detail = format!("{name} belongs on the control stream");
-                self.violate(id, ReasonCode::ProtocolError, detail, now, fx);
+                self.violate(id, ReasonCode::ProtocolError, detail, turn);
             }
-            packet => self.handle_session_packet(id, session, packet, now, fx),
+            packet => self.handle_session_packet(id, session, packet, turn),
         }
     }
 
@@ -322,25 +322,20 @@ impl Core {
     }
 
     /// Moves waiting messages to other streams, as their subscriptions may have moved there.
-    pub(crate) fn go_on_with_streams(
-        &mut self,
-        slot: SessionSlot,
-        now: Timestamp,
-        fx: &mut Effects,
-    ) {
+    pub(crate) fn go_on_with_streams(&mut self, slot: SessionSlot, turn: &mut Turn) {
         if self.control_with_streams(slot).is_none() {
             return;
         }
         if let Some(outgoing) = &mut self.clients.session(slot).outgoing {
             outgoing.forget_streams();
         }
-        self.go_on(slot, now, fx);
+        self.go_on(slot, turn);
     }
 
     /// Handles a data stream whose peer sends nothing more: what is still to be sent on it leaves,
     /// then it is closed.
-    pub fn finish_data_stream(&mut self, id: ConnectionId, now: Timestamp, fx: &mut Effects) {
-        self.close(id, None, &DisconnectReason::ConnectionLost, now, fx);
+    pub fn finish_data_stream(&mut self, id: ConnectionId, turn: &mut Turn) {
+        self.close(id, None, &DisconnectReason::ConnectionLost, turn);
     }
 
     /// Returns the control stream of a Session, if it has data streams beside it.
@@ -355,8 +350,7 @@ impl Core {
         &mut self,
         (id, control): (ConnectionId, ConnectionId),
         slot: SessionSlot,
-        now: Timestamp,
-        fx: &mut Effects,
+        turn: &mut Turn,
     ) {
         let stream = self.clients.connection(id);
         let (held, held_pubacks) = stream.map_or((0, 0), |it| (it.held, it.held_pubacks));
@@ -372,15 +366,15 @@ impl Core {
         if let Some(outgoing) = &mut self.clients.session(slot).outgoing {
             outgoing.send_again(id);
         }
-        self.go_on_with_streams(slot, now, fx);
+        self.go_on_with_streams(slot, turn);
     }
 
     /// Ends the data streams of a control stream that has ended.
-    pub(crate) fn close_data_streams(&mut self, streams: &DataStreams, fx: &mut Effects) {
+    pub(crate) fn close_data_streams(&mut self, streams: &DataStreams, turn: &mut Turn) {
         for &id in &streams.open {
             if let Some(stream) = self.clients.connection(id) {
                 stream.phase = Phase::Closing;
-                fx.close.push(id);
+                turn.fx.close.push(id);
             }
         }
     }

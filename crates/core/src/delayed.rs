@@ -8,12 +8,12 @@ use midge_codec::QoS;
 use crate::budget::Allowance;
 use crate::core::Core;
 use crate::drops::{DropReason, Party};
-use crate::effects::Effects;
 use crate::limits::Limits;
 use crate::message::{Message, Publication};
 use crate::stored::{Durability, Kept, StoreOp};
 use crate::time::Timestamp;
 use crate::timers::{Kind, Timer};
+use crate::turn::Turn;
 
 /// The waiting messages of one worker.
 #[derive(Debug, Default)]
@@ -55,10 +55,9 @@ impl Core {
         &mut self,
         publication: &Publication<'_>,
         seconds: u32,
-        now: Timestamp,
-        fx: &mut Effects,
+        turn: &mut Turn,
     ) -> Result<(), DropReason> {
-        let at = now.plus_seconds(u64::from(seconds));
+        let at = turn.now.plus_seconds(u64::from(seconds));
         let attributes = publication.attributes;
         let policy = &self.clients.policy;
         let (publisher, topic) = (publication.publisher, publication.topic);
@@ -74,16 +73,15 @@ impl Core {
             // Nobody would ever get it.
             Some(DropReason::Expired)
         } else {
-            let is_allowed =
-                !self.is_short_of_memory() && self.make_room_for_delayed(size, now, fx);
+            let is_allowed = !self.is_short_of_memory() && self.make_room_for_delayed(size, turn);
             self.clients.counters.limits_exceeded += u64::from(!is_allowed);
             (!is_allowed).then_some(DropReason::DelayedLimit)
         };
         if let Some(reason) = refusal {
-            self.clients.note_drop(Party::Publisher(publisher), topic, reason, fx);
+            self.clients.note_drop(Party::Publisher(publisher), topic, reason, turn);
             return Err(reason);
         }
-        let number = self.numbers.next(now);
+        let number = self.numbers.next(turn.now);
         let message = publication.share();
         if is_stored {
             let (what, message) = (Kept::Delayed(at), Arc::clone(&message));
@@ -101,25 +99,25 @@ impl Core {
 
     /// Takes what one more message needs off the limits; false if there is no room. Messages whose
     /// time has come take no place even if their timers are late: they are published first.
-    fn make_room_for_delayed(&mut self, bytes: usize, now: Timestamp, fx: &mut Effects) -> bool {
+    fn make_room_for_delayed(&mut self, bytes: usize, turn: &mut Turn) -> bool {
         for _ in 0..Self::OVERDUE_AT_ONCE {
             let allowance = allowance(&self.config.limits);
             if self.clients.budget.delayed.change(1, bytes as i64, allowance) {
                 return true;
             }
-            match self.timers.pop_due_of(Kind::Delayed, now) {
-                Some(timer) => self.handle_timer(timer, now, fx),
+            match self.timers.pop_due_of(Kind::Delayed, turn.now) {
+                Some(timer) => self.handle_timer(timer, turn),
                 None => return false,
             }
         }
         false
     }
 
-    pub(crate) fn publish_delayed(&mut self, number: u64, now: Timestamp, fx: &mut Effects) {
+    pub(crate) fn publish_delayed(&mut self, number: u64, turn: &mut Turn) {
         if let Some((message, is_stored)) = self.delayed.messages.remove(&number) {
             self.clients.budget.delayed.give_back(1, message.size() as u64);
             // The outcome is counted; the publisher already has its acknowledgement.
-            let _ = self.publish(Publication::of(&message), now, fx);
+            let _ = self.publish(Publication::of(&message), turn);
             if is_stored {
                 self.clients.rounds.keep_behind_round(StoreOp::Unkeep { number });
             }

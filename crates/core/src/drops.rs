@@ -14,6 +14,7 @@ use crate::clients::Clients;
 use crate::effects::{Effects, Event};
 use crate::identity::Identity;
 use crate::subscription_tree::SessionSlot;
+use crate::turn::Turn;
 
 macro_rules! drop_reasons {
     ($($(#[doc = $doc:literal])+ $reason:ident = $name:literal, $explanation:literal;)+) => {
@@ -219,9 +220,9 @@ impl Clients {
         party: Party<'_>,
         topic: &str,
         reason: DropReason,
-        fx: &mut Effects,
+        turn: &mut Turn,
     ) {
-        self.note_drops(party, topic, reason, 1, fx);
+        self.note_drops(party, topic, reason, 1, turn);
     }
 
     /// Does the same for several messages.
@@ -231,7 +232,7 @@ impl Clients {
         topic: &str,
         reason: DropReason,
         count: u64,
-        fx: &mut Effects,
+        turn: &mut Turn,
     ) {
         self.counters.drop_messages(reason, count);
         if count == 0 || !reason.is_loss() && !self.tell_drops {
@@ -246,11 +247,11 @@ impl Clients {
         if self.tell_drops {
             let (receiver, publisher) = (receiver.cloned(), publisher.cloned());
             let topic = topic.into();
-            fx.events.push(Event::Dropped { receiver, publisher, topic, reason, count });
+            turn.fx.events.push(Event::Dropped { receiver, publisher, topic, reason, count });
         }
         if reason.is_loss() {
             let client = receiver.or(publisher);
-            fx.note_drops(client, publisher.is_some(), topic, reason, count);
+            turn.fx.note_drops(client, publisher.is_some(), topic, reason, count);
         }
     }
 }

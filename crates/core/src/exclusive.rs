@@ -5,9 +5,9 @@ use std::sync::Arc;
 use hashbrown::HashMap;
 
 use crate::core::Core;
-use crate::effects::Effects;
 use crate::identity::SessionId;
 use crate::peer::Peer;
+use crate::turn::Turn;
 
 /// The exclusive subscriptions whose home is this worker, and who has them.
 #[derive(Debug)]
@@ -33,13 +33,13 @@ impl Exclusive {
 }
 
 impl Core {
-    pub(crate) fn release_exclusive(&mut self, filter: &str, session: SessionId, fx: &mut Effects) {
+    pub(crate) fn release_exclusive(&mut self, filter: &str, session: SessionId, turn: &mut Turn) {
         let home = self.home_of(filter);
         if home == self.config.worker {
             self.exclusive.release(filter, session);
         } else {
             let filter = Arc::from(filter);
-            fx.send(home, Peer::ExclusiveRelease { filter, session }.into());
+            turn.fx.send(home, Peer::ExclusiveRelease { filter, session }.into());
         }
     }
 }

@@ -14,12 +14,12 @@ use midge_codec::QoS;
 use crate::clients::Clients;
 use crate::core::Core;
 use crate::drops::{DropReason, Party};
-use crate::effects::Effects;
 use crate::identity::SessionId;
 use crate::outgoing::Outgoing;
 use crate::stored::{Fetch, Fetched, FetchedEntry, Owner, StoreOp, StoredDelivery};
 use crate::subscription_tree::{GroupId, SessionSlot};
 use crate::time::Timestamp;
+use crate::turn::Turn;
 
 /// Messages of a queue that have an expiry.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -74,15 +74,14 @@ impl Clients {
         &mut self,
         slot: SessionSlot,
         bytes: usize,
-        now: Timestamp,
-        fx: &mut Effects,
+        turn: &mut Turn,
     ) -> Result<(), DropReason> {
         let Some(outgoing) = &mut self.sessions[slot as usize].outgoing else {
             return Ok(());
         };
-        for waiting in outgoing.take_expired(now) {
+        for waiting in outgoing.take_expired(turn.now) {
             let topic = waiting.delivery.message.topic();
-            self.note_drop(Party::Receiver(slot), topic, DropReason::Expired, fx);
+            self.note_drop(Party::Receiver(slot), topic, DropReason::Expired, turn);
             self.note_failure(slot, waiting.delivery.group);
             self.forget_stored(slot, waiting.sequence);
         }
@@ -92,19 +91,19 @@ impl Clients {
         let (session, is_allowed) = match refusal {
             Ok(()) => (None, true),
             Err(_) => {
-                let begins = outgoing.begin_sweep(now);
-                let is_allowed = outgoing.may_overrun(bytes, &self.limits, now);
+                let begins = outgoing.begin_sweep(turn.now);
+                let is_allowed = outgoing.may_overrun(bytes, &self.limits, turn.now);
                 (begins.then(|| self.session_id(slot)), is_allowed)
             }
         };
         self.sweeps.waiting.extend(session);
-        self.run_sweeps(fx);
-        self.fetch_more(slot, fx);
+        self.run_sweeps(turn);
+        self.fetch_more(slot, turn);
         if is_allowed { Ok(()) } else { refusal }
     }
 
     /// Asks the store for the next page, if none is on its way.
-    fn run_sweeps(&mut self, fx: &mut Effects) {
+    fn run_sweeps(&mut self, turn: &mut Turn) {
         while self.sweeps.current.is_none()
             && let Some(session) = self.sweeps.waiting.pop_front()
         {
@@ -119,7 +118,14 @@ impl Clients {
                 self.last_fetch = ticket;
                 self.sweeps.current = Some((session, ticket));
                 let (messages_max, bytes_max) = Outgoing::fetch_size();
-                fx.fetches.push(Fetch { owner, session, ticket, from, messages_max, bytes_max });
+                turn.fx.fetches.push(Fetch {
+                    owner,
+                    session,
+                    ticket,
+                    from,
+                    messages_max,
+                    bytes_max,
+                });
             }
         }
     }
@@ -127,24 +133,19 @@ impl Clients {
 
 impl Core {
     /// Takes a page if it belongs to the queue that is being swept. True if it does.
-    pub(crate) fn take_page(
-        &mut self,
-        fetched: &Fetched,
-        now: Timestamp,
-        fx: &mut Effects,
-    ) -> bool {
+    pub(crate) fn take_page(&mut self, fetched: &Fetched, turn: &mut Turn) -> bool {
         let is_it = Some((fetched.session, fetched.ticket)) == self.clients.sweeps.current;
         if is_it {
             self.clients.sweeps.current = None;
             if let Some(slot) = self.clients.slot_of(fetched.session) {
-                self.sweep_page(slot, fetched, now, fx);
+                self.sweep_page(slot, fetched, turn);
             }
-            self.clients.run_sweeps(fx);
+            self.clients.run_sweeps(turn);
         }
         is_it
     }
 
-    fn sweep_page(&mut self, slot: SessionSlot, page: &Fetched, now: Timestamp, fx: &mut Effects) {
+    fn sweep_page(&mut self, slot: SessionSlot, page: &Fetched, turn: &mut Turn) {
         let Some(outgoing) = &mut self.clients.session(slot).outgoing else {
             return;
         };
@@ -155,15 +156,15 @@ impl Core {
             let over =
                 page.entries.iter().filter_map(|FetchedEntry { sequence, delivery, .. }| {
                     let delivery = delivery.as_ref()?;
-                    outgoing.sweep(*sequence, delivery, now).then_some((*sequence, delivery))
+                    outgoing.sweep(*sequence, delivery, turn.now).then_some((*sequence, delivery))
                 });
             over.collect()
         };
-        let goes_on = outgoing.end_page(page.next, now);
+        let goes_on = outgoing.end_page(page.next, turn.now);
         for (sequence, delivery) in over {
             let group = delivery.group.and_then(|number| self.groups.by_number(number));
             let topic = delivery.message.topic();
-            self.clients.note_drop(Party::Receiver(slot), topic, DropReason::Expired, fx);
+            self.clients.note_drop(Party::Receiver(slot), topic, DropReason::Expired, turn);
             self.clients.note_failure(slot, group);
             self.clients.forget_stored(slot, sequence);
         }
@@ -171,15 +172,15 @@ impl Core {
             self.clients.sweeps.waiting.push_back(page.session);
         }
         // Sending goes first: it may end the sweep, which begins anew when needed.
-        self.go_on(slot, now, fx);
+        self.go_on(slot, turn);
     }
 
     /// Makes room in the full backlog of a shared subscription: what has expired gives way.
     #[cold]
-    pub(crate) fn make_room_in_group(&mut self, id: GroupId, now: Timestamp, fx: &mut Effects) {
-        for kept in self.groups.take_expired(id, now) {
+    pub(crate) fn make_room_in_group(&mut self, id: GroupId, turn: &mut Turn) {
+        for kept in self.groups.take_expired(id, turn.now) {
             let topic = kept.message.topic();
-            self.clients.note_drop(Party::Nobody, topic, DropReason::Expired, fx);
+            self.clients.note_drop(Party::Nobody, topic, DropReason::Expired, turn);
             if kept.sequence > 0 {
                 let (owner, sequence) = (Owner::Group(id.number), kept.sequence);
                 self.clients.rounds.keep(StoreOp::Finished { owner, sequence });

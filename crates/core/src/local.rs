@@ -9,11 +9,10 @@ use crate::connection::{Opening, Phase};
 use crate::core::Core;
 use crate::destination::Destination;
 use crate::drops::{DropReason, Party};
-use crate::effects::Effects;
 use crate::identity::{ConnectionId, Identity};
 use crate::message::{Attributes, Message, Publication};
 use crate::rounds::Held;
-use crate::time::Timestamp;
+use crate::turn::Turn;
 
 /// A message that the process itself publishes.
 #[derive(Clone, Debug)]
@@ -33,9 +32,9 @@ pub struct LocalPublish<'a> {
 impl Core {
     /// Opens a subscriber inside the process. It ends like a Network Connection, by
     /// [`Core::handle_closed`].
-    pub fn open_local(&mut self, now: Timestamp, fx: &mut Effects) -> ConnectionId {
+    pub fn open_local(&mut self, turn: &mut Turn) -> ConnectionId {
         let opening = Opening { listener: u16::MAX, ..Opening::default() };
-        let id = self.insert_connection(&opening, now);
+        let id = self.insert_connection(&opening, turn.now);
         // No Client can have this identifier: U+0000 is not allowed in strings of the protocol.
         let name = format!("\0local/{}/{}", self.config.worker.index(), id.generation);
         let identity = Arc::new(Identity { client_id: name.into(), user_name: None });
@@ -50,7 +49,7 @@ impl Core {
         }
         self.clients.attached += 1;
         self.clients.locals += 1;
-        self.tell_groups_online(slot, now, fx);
+        self.tell_groups_online(slot, turn);
         id
     }
 
@@ -61,33 +60,26 @@ impl Core {
         id: ConnectionId,
         filter: &str,
         options: SubscriptionOptions,
-        now: Timestamp,
-        fx: &mut Effects,
+        turn: &mut Turn,
     ) {
         if let Some(slot) = self.clients.connection(id).and_then(|connection| connection.session())
         {
             let filters = std::iter::once((filter, options));
-            self.subscribe(id, slot, None, None, filters, now, fx);
+            self.subscribe(id, slot, None, None, filters, turn);
         }
     }
 
     /// Publishes a message for the process. Once what is kept of it is durable,
     /// `Effects::local_published` tells under this ticket how many receivers (sessions, workers,
     /// groups) matched, or why the publish gate or a limit refused it.
-    pub fn publish_local(
-        &mut self,
-        message: &LocalPublish<'_>,
-        ticket: u64,
-        now: Timestamp,
-        fx: &mut Effects,
-    ) {
+    pub fn publish_local(&mut self, message: &LocalPublish<'_>, ticket: u64, turn: &mut Turn) {
         let destination = match Destination::of_process(message.topic, &self.config.limits) {
             Ok(destination) => destination,
             Err(misdirected) => {
                 let reason = misdirected.drop_reason();
                 let broker = Arc::clone(&self.broker);
-                self.clients.note_drop(Party::Publisher(&broker), message.topic, reason, fx);
-                return fx.local_published.push((ticket, Err(reason)));
+                self.clients.note_drop(Party::Publisher(&broker), message.topic, reason, turn);
+                return turn.fx.local_published.push((ticket, Err(reason)));
             }
         };
         let topic = destination.topic();
@@ -97,7 +89,7 @@ impl Core {
         let attributes = Attributes {
             qos: message.qos,
             retain: message.retain,
-            expires_at: expiry.map(|seconds| now.plus_seconds(u64::from(seconds))),
+            expires_at: expiry.map(|seconds| turn.now.plus_seconds(u64::from(seconds))),
             publisher_session: None,
             durability: self.config.durability.of_message(None, topic),
         };
@@ -106,13 +98,13 @@ impl Core {
         let publication =
             Publication::new(topic, &properties, message.payload, attributes, &broker);
         let outcome = match destination.delay_seconds {
-            Some(seconds) => self.delay(&publication, seconds, now, fx).map(|()| (1, 0)),
+            Some(seconds) => self.delay(&publication, seconds, turn).map(|()| (1, 0)),
             None if self.lacks_room(&publication) => {
                 let party = Party::Publisher(&broker);
-                self.clients.note_drop(party, topic, DropReason::StoreFull, fx);
+                self.clients.note_drop(party, topic, DropReason::StoreFull, turn);
                 Err(DropReason::StoreFull)
             }
-            None => self.publish_for(publication, true, now, fx),
+            None => self.publish_for(publication, true, turn),
         };
         let ticket_of_home = outcome.map_or(0, |(_, ticket)| ticket);
         let outcome = outcome.map(|(matched, _)| matched);
@@ -120,7 +112,7 @@ impl Core {
             let held = Held::Published(ticket, outcome);
             self.clients.rounds.hold_asked(ticket_of_home, held, attributes.durability);
         } else if self.clients.rounds.mark() == mark || message.qos == QoS::AtMostOnce {
-            fx.local_published.push((ticket, outcome));
+            turn.fx.local_published.push((ticket, outcome));
         } else {
             let durability = attributes.durability;
             self.clients.rounds.hold(Held::Published(ticket, outcome), durability);
@@ -128,9 +120,9 @@ impl Core {
     }
 
     /// Notes that a subscriber inside the process did not take a message.
-    pub fn note_local_drop(&mut self, message: &Message, fx: &mut Effects) {
+    pub fn note_local_drop(&mut self, message: &Message, turn: &mut Turn) {
         // It was counted as delivered when it was handed to the driver.
         self.clients.counters.undelivered(message.payload().len());
-        self.clients.note_drop(Party::Nobody, message.topic(), DropReason::LocalReceiverFull, fx);
+        self.clients.note_drop(Party::Nobody, message.topic(), DropReason::LocalReceiverFull, turn);
     }
 }

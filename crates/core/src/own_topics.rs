@@ -11,11 +11,10 @@ use std::sync::Arc;
 use midge_codec::{QoS, TopicFilter, TopicName};
 
 use crate::core::Core;
-use crate::effects::Effects;
 use crate::identity::Identity;
 use crate::message::{Attributes, Message, MessageParts};
 use crate::stored::Durability;
-use crate::time::Timestamp;
+use crate::turn::Turn;
 
 /// What the topics say at present.
 #[derive(Debug, Default)]
@@ -69,12 +68,11 @@ impl Core {
     pub fn set_own_topics<'t>(
         &mut self,
         topics: impl IntoIterator<Item = (&'t str, &'t str)>,
-        now: Timestamp,
-        fx: &mut Effects,
+        turn: &mut Turn,
     ) {
         for (topic, text) in topics {
             if let Some(message) = self.own_topics.set(topic, text, &self.broker) {
-                self.route_own(&message, now, fx);
+                self.route_own(&message, turn);
             }
         }
     }

@@ -1,14 +1,13 @@
 //! Handles what other workers of the node have sent.
 
 use crate::core::Core;
-use crate::effects::Effects;
 use crate::gate::Admitted;
 use crate::identity::WorkerId;
 use crate::message::Publication;
 use crate::peer::{Peer, PeerMessage};
 use crate::retained::Pull;
 use crate::shared::Tried;
-use crate::time::Timestamp;
+use crate::turn::Turn;
 
 impl Core {
     /// Handles one batch from another worker, in the order in which it was sent.
@@ -16,20 +15,19 @@ impl Core {
         &mut self,
         from: WorkerId,
         batch: impl IntoIterator<Item = PeerMessage>,
-        now: Timestamp,
-        fx: &mut Effects,
+        turn: &mut Turn,
     ) {
         for message in batch {
-            self.handle_peer(from, message.0, now, fx);
+            self.handle_peer(from, message.0, turn);
         }
     }
 
-    fn handle_peer(&mut self, from: WorkerId, message: Peer, now: Timestamp, fx: &mut Effects) {
+    fn handle_peer(&mut self, from: WorkerId, message: Peer, turn: &mut Turn) {
         match message {
             Peer::Publish(message) => {
                 self.clients.rounds.begin_origin(from);
                 let admitted = Admitted::by_peer(Publication::of(&message));
-                self.route_from_peer(&admitted, now, fx);
+                self.route_from_peer(&admitted, turn);
                 self.clients.rounds.end_origin();
             }
             Peer::Filter { filter, wanted } => self.tree.set_remote(&filter, from, wanted),
@@ -44,81 +42,75 @@ impl Core {
             }
             Peer::Fence(ticket) => {
                 let retained_sent = self.retained.sent();
-                fx.send(from, Peer::FencePassed { ticket, retained_sent }.into());
+                turn.fx.send(from, Peer::FencePassed { ticket, retained_sent }.into());
             }
             Peer::FencePassed { ticket, retained_sent } => {
                 self.retained.note_sent(from, retained_sent);
-                self.handle_fence_passed(ticket, fx);
+                self.handle_fence_passed(ticket, turn);
             }
             Peer::ExclusiveClaim { ticket, filter, session } => {
                 let granted = self.exclusive.claim(&filter, session);
-                fx.send(from, Peer::ExclusiveAnswer { ticket, granted }.into());
+                turn.fx.send(from, Peer::ExclusiveAnswer { ticket, granted }.into());
             }
             Peer::ExclusiveAnswer { ticket, granted } => {
-                self.handle_exclusive_answer(ticket, granted, fx);
+                self.handle_exclusive_answer(ticket, granted, turn);
             }
             Peer::ExclusiveRelease { filter, session } => self.exclusive.release(&filter, session),
             Peer::RetainedSet { message, ticket } => {
                 self.clients.rounds.begin_origin(from);
-                self.handle_retained_set(from, (&message, ticket), now, fx);
+                self.handle_retained_set(from, (&message, ticket), turn);
                 self.clients.rounds.end_origin();
             }
             Peer::RetainedRefused { ticket } => self.handle_retained_refused(ticket),
             Peer::RetainedPull { ticket, filter, walk, after } => {
-                self.handle_retained_pull(Pull { from, ticket, filter, walk, after }, fx);
+                self.handle_retained_pull(Pull { from, ticket, filter, walk, after }, turn);
             }
             Peer::RetainedChunk { ticket, messages, walk } => {
-                self.handle_retained_chunk(from, ticket, messages, walk, fx);
+                self.handle_retained_chunk(from, ticket, messages, walk, turn);
             }
             Peer::RetainedStop { walk } => self.handle_retained_stop(walk),
             Peer::Round(round) => self.clients.rounds.hear(from, round),
             Peer::Ask { round, ticket } => {
                 let routings = self.backlog.pushed();
-                self.clients.rounds.handle_ask(from, round, ticket, routings, fx);
+                self.clients.rounds.handle_ask(from, round, ticket, routings, turn);
             }
             Peer::Answer { round, ticket } => self.clients.rounds.handle_answer(round, ticket),
-            Peer::Confirmed(round) => self.handle_confirmed(round, now, fx),
+            Peer::Confirmed(round) => self.handle_confirmed(round, turn),
             Peer::Storing => self.clients.rounds.note_storing(from),
-            shared => self.handle_shared_peer(from, shared, now, fx),
+            shared => self.handle_shared_peer(from, shared, turn),
         }
     }
 
-    fn handle_shared_peer(
-        &mut self,
-        from: WorkerId,
-        message: Peer,
-        now: Timestamp,
-        fx: &mut Effects,
-    ) {
+    fn handle_shared_peer(&mut self, from: WorkerId, message: Peer, turn: &mut Turn) {
         match message {
             Peer::SharedPublish { group, message } => {
                 self.clients.rounds.begin_origin(from);
-                self.distribute(group, &Publication::of(&message), Tried::default(), now, fx);
+                self.distribute(group, &Publication::of(&message), Tried::default(), turn);
             }
             Peer::SharedDeliver { session, delivery, barred } => {
                 self.clients.rounds.begin_origin(from);
-                self.handle_shared_deliver(session, delivery, barred, now, fx);
+                self.handle_shared_deliver(session, delivery, barred, turn);
             }
             Peer::SharedReturn { delivery, barred, refusal, online } => {
                 self.clients.rounds.begin_origin(from);
                 let tried = Tried { barred, refusal };
-                self.handle_shared_return(&delivery, tried, online, now, fx);
+                self.handle_shared_return(&delivery, tried, online, turn);
             }
             Peer::SharedJoin { ticket, name, filter, member } => {
-                let group = self.join_group(&name, &filter, member, now, fx);
+                let group = self.join_group(&name, &filter, member, turn);
                 self.pending.answer_behind_fence(from, Peer::SharedJoined { ticket, group });
             }
-            Peer::SharedJoined { ticket, group } => self.handle_shared_joined(ticket, group, fx),
-            Peer::SharedLeave { group, session } => self.leave_group(group, session, fx),
+            Peer::SharedJoined { ticket, group } => self.handle_shared_joined(ticket, group, turn),
+            Peer::SharedLeave { group, session } => self.leave_group(group, session, turn),
             Peer::SharedUnsubscribe { ticket, name, filter, session } => {
                 if let Some(group) = self.groups.by_name(&name, &filter) {
-                    self.leave_group(group, session, fx);
+                    self.leave_group(group, session, turn);
                 }
                 self.pending.answer_behind_fence(from, Peer::SharedLeft { ticket });
             }
-            Peer::SharedLeft { ticket } => self.arrive(ticket, fx),
+            Peer::SharedLeft { ticket } => self.arrive(ticket, turn),
             Peer::SharedOnline { group, session, online } => {
-                self.handle_shared_online(group, session, online, now, fx);
+                self.handle_shared_online(group, session, online, turn);
             }
             Peer::SharedSettled { group, session } => self.handle_shared_settled(group, session),
             _ => (),

@@ -10,9 +10,9 @@ use hashbrown::HashMap;
 use midge_codec::{PacketIdentifier, PacketType, ReasonCode};
 
 use crate::core::Core;
-use crate::effects::Effects;
 use crate::identity::{ConnectionId, SessionId, WorkerId};
 use crate::peer::{Peer, Ticket};
+use crate::turn::Turn;
 
 /// A SUBSCRIBE whose SUBACK waits, or an UNSUBSCRIBE whose UNSUBACK does.
 #[derive(Debug)]
@@ -114,7 +114,7 @@ impl Pending {
 
 impl Core {
     /// Ends a turn: asks all workers to say when they have seen what this turn announced.
-    pub(crate) fn close_fence(&mut self, fx: &mut Effects) {
+    pub(crate) fn close_fence(&mut self, turn: &mut Turn) {
         if !self.pending.has_work() {
             return;
         }
@@ -123,11 +123,11 @@ impl Core {
         behind.remaining = self.config.workers - 1;
         self.pending.fences.insert(ticket, behind);
         for worker in self.other_workers() {
-            fx.send(worker, Peer::Fence(ticket).into());
+            turn.fx.send(worker, Peer::Fence(ticket).into());
         }
     }
 
-    pub(crate) fn handle_fence_passed(&mut self, ticket: Ticket, fx: &mut Effects) {
+    pub(crate) fn handle_fence_passed(&mut self, ticket: Ticket, turn: &mut Turn) {
         let Some(fence) = self.pending.fences.get_mut(&ticket) else {
             return;
         };
@@ -139,15 +139,15 @@ impl Core {
             return;
         };
         for (worker, answer) in behind.answers {
-            fx.send(worker, answer.into());
+            turn.fx.send(worker, answer.into());
         }
         for ticket in behind.subscribes {
-            self.arrive(ticket, fx);
+            self.arrive(ticket, turn);
         }
     }
 
     /// Notes that one answer or fence for a pending SUBSCRIBE or UNSUBSCRIBE has come.
-    pub(crate) fn arrive(&mut self, ticket: Ticket, fx: &mut Effects) {
+    pub(crate) fn arrive(&mut self, ticket: Ticket, turn: &mut Turn) {
         let Some(mut subscribe) = self.pending.arrive(ticket) else {
             return;
         };
@@ -156,7 +156,7 @@ impl Core {
             self.pending.insert(ticket, subscribe);
             return self.pending.put_behind_fence(ticket);
         }
-        self.complete_subscribe(ticket, subscribe, fx);
+        self.complete_subscribe(ticket, subscribe, turn);
     }
 
     pub(crate) fn other_workers(&self) -> impl Iterator<Item = WorkerId> + use<> {

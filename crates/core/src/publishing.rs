@@ -9,7 +9,6 @@ use crate::connection::Connection;
 use crate::core::Core;
 use crate::destination::{Author, Destination, Misdirected};
 use crate::drops::{DropReason, Party};
-use crate::effects::Effects;
 use crate::identity::{ConnectionId, Identity, SessionId};
 use crate::message::{Attributes, Publication};
 use crate::peer::Ticket;
@@ -17,7 +16,7 @@ use crate::rounds::HeldAcknowledgement;
 use crate::session::Received;
 use crate::stored::{Durability, StoreOp};
 use crate::subscription_tree::SessionSlot;
-use crate::time::Timestamp;
+use crate::turn::Turn;
 
 /// Why a PUBLISH ends the Network Connection.
 type Violation = (ReasonCode, String);
@@ -55,8 +54,7 @@ impl Core {
         id: ConnectionId,
         slot: SessionSlot,
         publish: &Publish<'_>,
-        now: Timestamp,
-        fx: &mut Effects,
+        turn: &mut Turn,
     ) {
         let control = self.clients.control_of(id);
         let Some(control) = self.clients.connection(control) else {
@@ -66,31 +64,31 @@ impl Core {
             // The Client sends it again after the one that was not answered, in order.
             let publisher = Arc::clone(&self.clients.session(slot).identity);
             let (party, topic) = (Party::Publisher(&publisher), publish.topic.as_str());
-            return self.clients.note_drop(party, topic, DropReason::StoreFull, fx);
+            return self.clients.note_drop(party, topic, DropReason::StoreFull, turn);
         }
         let offered = control.offer.capabilities;
         if let Err((reason_code, detail)) = offered.check_message(publish.qos, publish.retain) {
-            return self.violate(id, reason_code, detail.to_string(), now, fx);
+            return self.violate(id, reason_code, detail.to_string(), turn);
         }
         let topic = match self.named_topic(id, publish) {
             Ok(topic) => topic,
             Err((reason_code, detail)) => {
-                return self.violate(id, reason_code, detail, now, fx);
+                return self.violate(id, reason_code, detail, turn);
             }
         };
         match publish.packet_id {
             Some(packet_id) if publish.qos == QoS::ExactlyOnce => {
-                self.receive_exactly_once(id, slot, publish, packet_id, &topic, now, fx);
+                self.receive_exactly_once(id, slot, publish, packet_id, &topic, turn);
             }
             Some(_) if self.exceeds_what_was_told(id, slot, publish.qos) => {
-                self.violate_receive_maximum(id, now, fx);
+                self.violate_receive_maximum(id, turn);
             }
             Some(packet_id) => {
-                let verdict = self.accept(slot, publish, &topic, now, fx);
-                self.acknowledge_publish(id, PacketType::PubAck, packet_id, verdict, fx);
+                let verdict = self.accept(slot, publish, &topic, turn);
+                self.acknowledge_publish(id, PacketType::PubAck, packet_id, verdict, turn);
             }
             None => {
-                self.accept(slot, publish, &topic, now, fx);
+                self.accept(slot, publish, &topic, turn);
             }
         }
     }
@@ -105,8 +103,7 @@ impl Core {
         publish: &Publish<'_>,
         packet_id: PacketIdentifier,
         topic: &str,
-        now: Timestamp,
-        fx: &mut Effects,
+        turn: &mut Turn,
     ) {
         let session = self.clients.session(slot);
         if let Some(Received { promised, ticket }) = session.awaits_release(packet_id) {
@@ -114,12 +111,12 @@ impl Core {
             let depends = (promised > Durability::Memory).then_some(promised);
             let ticket = if self.clients.rounds.is_asking(ticket) { ticket } else { 0 };
             let verdict = Verdict { depends, ticket, ..Verdict::SUCCESS };
-            return self.acknowledge_publish(id, PacketType::PubRec, packet_id, verdict, fx);
+            return self.acknowledge_publish(id, PacketType::PubRec, packet_id, verdict, turn);
         }
         if self.exceeds_what_was_told(id, slot, publish.qos) {
-            return self.violate_receive_maximum(id, now, fx);
+            return self.violate_receive_maximum(id, turn);
         }
-        let mut verdict = self.accept(slot, publish, topic, now, fx);
+        let mut verdict = self.accept(slot, publish, topic, turn);
         let is_v5 = self.clients.connection(id).is_some_and(|connection| connection.is_v5());
         if !(verdict.is_withheld || is_v5 && verdict.reason_code.is_error()) {
             let (durability, ticket) = (verdict.durability, verdict.ticket);
@@ -136,7 +133,7 @@ impl Core {
             let session = self.clients.session_id(slot);
             self.clients.rounds.note_packet(ticket, session, packet_id, is_kept);
         }
-        self.acknowledge_publish(id, PacketType::PubRec, packet_id, verdict, fx);
+        self.acknowledge_publish(id, PacketType::PubRec, packet_id, verdict, turn);
     }
 
     /// Sends the PUBACK or PUBREC [MQTT-4.3.2-4] [MQTT-4.3.3-8]. In 3.x, neither can refuse.
@@ -146,7 +143,7 @@ impl Core {
         kind: PacketType,
         packet_id: PacketIdentifier,
         verdict: Verdict,
-        fx: &mut Effects,
+        turn: &mut Turn,
     ) {
         let Verdict { reason_code, explanation, depends, is_withheld, ticket, .. } = verdict;
         let is_v5 = self.clients.connection(id).is_some_and(|connection| connection.is_v5());
@@ -155,7 +152,7 @@ impl Core {
         }
         let held = HeldAcknowledgement { to: id, kind, packet_id, reason_code, explanation };
         match ticket {
-            0 => self.clients.acknowledge(held, depends, fx),
+            0 => self.clients.acknowledge(held, depends, turn),
             ticket => self.clients.acknowledge_asked(held, depends, ticket),
         }
     }
@@ -175,11 +172,11 @@ impl Core {
         }
     }
 
-    fn violate_receive_maximum(&mut self, id: ConnectionId, now: Timestamp, fx: &mut Effects) {
+    fn violate_receive_maximum(&mut self, id: ConnectionId, turn: &mut Turn) {
         self.clients.counters.limits_exceeded += 1;
         let detail = "more messages under way than the Receive Maximum allows";
         let code = ReasonCode::ReceiveMaximumExceeded;
-        self.violate(id, code, detail.to_string(), now, fx); // [MQTT-3.3.4-8]
+        self.violate(id, code, detail.to_string(), turn); // [MQTT-3.3.4-8]
     }
 
     /// Returns the Topic Name that the Client means, with an alias resolved. A new alias holds for
@@ -239,8 +236,7 @@ impl Core {
         slot: SessionSlot,
         publish: &Publish<'_>,
         topic: &str,
-        now: Timestamp,
-        fx: &mut Effects,
+        turn: &mut Turn,
     ) -> Verdict {
         let origin = self.origin_of(slot);
         let publisher = &origin.publisher;
@@ -248,7 +244,7 @@ impl Core {
         let found = Destination::of_client(Cow::Borrowed(topic), origin.author(), rules, limits);
         let destination = match found {
             Ok(destination) => destination,
-            Err(misdirected) => return self.turn_away(misdirected, topic, publisher, fx),
+            Err(misdirected) => return self.turn_away(misdirected, topic, publisher, turn),
         };
         let (topic, delay_seconds) = (destination.topic(), destination.delay_seconds);
         let durability = self.config.durability.of_message(origin.durability, topic);
@@ -257,7 +253,7 @@ impl Core {
         let attributes = Attributes {
             qos: publish.qos,
             retain: publish.retain,
-            expires_at: expiry.map(|seconds| now.plus_seconds(u64::from(seconds))),
+            expires_at: expiry.map(|seconds| turn.now.plus_seconds(u64::from(seconds))),
             publisher_session: Some(origin.session),
             durability,
         };
@@ -271,16 +267,16 @@ impl Core {
         let outcome = match delay_seconds {
             _ if self.refuses(publish) => {
                 let party = Party::Publisher(publisher);
-                self.clients.note_drop(party, topic, DropReason::MemoryPressure, fx);
+                self.clients.note_drop(party, topic, DropReason::MemoryPressure, turn);
                 Err(DropReason::MemoryPressure)
             }
             None if self.lacks_room(&publication) => {
                 let party = Party::Publisher(publisher);
-                self.clients.note_drop(party, topic, DropReason::StoreFull, fx);
+                self.clients.note_drop(party, topic, DropReason::StoreFull, turn);
                 Err(DropReason::StoreFull)
             }
-            None => self.publish_for(publication, asks, now, fx),
-            Some(seconds) => self.delay(&publication, seconds, now, fx).map(|()| (1, 0)),
+            None => self.publish_for(publication, asks, turn),
+            Some(seconds) => self.delay(&publication, seconds, turn).map(|()| (1, 0)),
         };
         self.properties = forwarded;
         let verdict = match outcome {
@@ -320,12 +316,12 @@ impl Core {
         misdirected: Misdirected,
         topic: &str,
         publisher: &Arc<Identity>,
-        fx: &mut Effects,
+        turn: &mut Turn,
     ) -> Verdict {
         let is_beyond = misdirected == Misdirected::TooManyLevels;
         self.clients.counters.limits_exceeded += u64::from(is_beyond);
         let party = Party::Publisher(publisher);
-        self.clients.note_drop(party, topic, misdirected.drop_reason(), fx);
+        self.clients.note_drop(party, topic, misdirected.drop_reason(), turn);
         misdirected.into()
     }
 }

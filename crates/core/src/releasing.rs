@@ -6,10 +6,9 @@ use std::collections::VecDeque;
 
 use crate::core::Core;
 use crate::drops::DropReason;
-use crate::effects::Effects;
 use crate::publishing::Verdict;
 use crate::rounds::{Held, HeldAcknowledgement};
-use crate::time::Timestamp;
+use crate::turn::Turn;
 
 /// What is not held back any more and has not happened yet.
 #[derive(Debug)]
@@ -40,50 +39,45 @@ impl Releases {
 
 impl Core {
     /// Does what is released, now or as soon as a turn has time for it.
-    pub(crate) fn release(
-        &mut self,
-        released: impl IntoIterator<Item = Held>,
-        now: Timestamp,
-        fx: &mut Effects,
-    ) {
+    pub(crate) fn release(&mut self, released: impl IntoIterator<Item = Held>, turn: &mut Turn) {
         self.releases.waiting.extend(released);
-        self.go_on_releasing(now, fx);
+        self.go_on_releasing(turn);
     }
 
-    fn go_on_releasing(&mut self, now: Timestamp, fx: &mut Effects) {
+    fn go_on_releasing(&mut self, turn: &mut Turn) {
         while self.releases.left > 0
             && let Some(held) = self.releases.waiting.pop_front()
         {
             self.releases.left -= 1;
             self.work.add(1);
-            self.release_one(held, now, fx);
+            self.release_one(held, turn);
         }
     }
 
     /// Goes on with what earlier turns had no time for, within this turn's share.
-    pub(crate) fn run_releases(&mut self, now: Timestamp, fx: &mut Effects) {
-        self.go_on_releasing(now, fx);
+    pub(crate) fn run_releases(&mut self, turn: &mut Turn) {
+        self.go_on_releasing(turn);
         self.releases.left = Releases::PER_TURN;
     }
 
-    fn release_one(&mut self, held: Held, now: Timestamp, fx: &mut Effects) {
+    fn release_one(&mut self, held: Held, turn: &mut Turn) {
         match held {
             Held::Acknowledge(acknowledgement) => {
-                self.clients.release_acknowledgement(&acknowledgement, fx);
+                self.clients.release_acknowledgement(&acknowledgement, turn);
             }
-            Held::Connected(id) => self.complete_connect(id, now, fx),
-            Held::Ended(client) => self.settle_end(client, fx),
-            Held::Subscribed(ticket) => self.arrive(ticket, fx),
-            Held::Published(ticket, outcome) => fx.local_published.push((ticket, outcome)),
-            Held::Send(session) => self.send_on(session, now, fx),
+            Held::Connected(id) => self.complete_connect(id, turn),
+            Held::Ended(client) => self.settle_end(client, turn),
+            Held::Subscribed(ticket) => self.arrive(ticket, turn),
+            Held::Published(ticket, outcome) => turn.fx.local_published.push((ticket, outcome)),
+            Held::Send(session) => self.send_on(session, turn),
             Held::Ahead(session, sent_before) => {
                 self.clients.note_ahead(session, sent_before);
-                self.send_on(session, now, fx);
+                self.send_on(session, turn);
             }
             Held::Asked(ticket, held) => {
                 let is_refused = self.clients.rounds.take_refusal(ticket);
                 let held = if is_refused { refused(*held) } else { *held };
-                self.release_one(held, now, fx);
+                self.release_one(held, turn);
             }
         }
     }

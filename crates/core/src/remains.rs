@@ -16,14 +16,13 @@ use hashbrown::hash_map::IntoIter;
 use crate::clients::Clients;
 use crate::core::Core;
 use crate::drops::{DropReason, Party};
-use crate::effects::Effects;
 use crate::hashing::hash_str;
 use crate::identity::{Identity, SessionId};
 use crate::outgoing::Delivery;
 use crate::session::{Session, Subscribed, SubscriptionKind};
 use crate::stored::{Owner, StoreOp};
 use crate::subscription_tree::SessionSlot;
-use crate::time::Timestamp;
+use crate::turn::Turn;
 use crate::work::Work;
 
 /// What is left of the Sessions of one worker that have ended.
@@ -123,14 +122,14 @@ impl Core {
         slot: SessionSlot,
         session: SessionId,
         mut subscriptions: Subscriptions,
-        fx: &mut Effects,
+        turn: &mut Turn,
     ) {
         if subscriptions.len() > self.remains.left {
-            self.end_exclusive((slot, session), &mut subscriptions, fx);
+            self.end_exclusive((slot, session), &mut subscriptions, turn);
         }
         let mut leaving = Leaving { slot, session, subscriptions: subscriptions.into_iter() };
         let count = self.remains.left;
-        if self.end_some(&mut leaving, count, fx) {
+        if self.end_some(&mut leaving, count, turn) {
             self.clients.vacate(slot);
         } else {
             self.remains.subscriptions.push_back(leaving);
@@ -142,20 +141,20 @@ impl Core {
         &mut self,
         session: (SessionSlot, SessionId),
         subscriptions: &mut Subscriptions,
-        fx: &mut Effects,
+        turn: &mut Turn,
     ) {
         self.work.add(subscriptions.len() / Work::SUBSCRIPTIONS);
         let exclusive = subscriptions.extract_if(|_, it| it.kind == SubscriptionKind::Exclusive);
         for (key, subscribed) in exclusive.take(Remains::PER_TURN) {
-            self.end_subscription(session, &key, &subscribed, fx);
+            self.end_subscription(session, &key, &subscribed, turn);
         }
     }
 
     /// Ends up to `count` subscriptions; true if these were all.
-    fn end_some(&mut self, leaving: &mut Leaving, count: usize, fx: &mut Effects) -> bool {
+    fn end_some(&mut self, leaving: &mut Leaving, count: usize, turn: &mut Turn) -> bool {
         let Leaving { slot, session, subscriptions } = leaving;
         for (key, subscribed) in subscriptions.take(count) {
-            self.end_subscription((*slot, *session), &key, &subscribed, fx);
+            self.end_subscription((*slot, *session), &key, &subscribed, turn);
         }
         subscriptions.len() == 0
     }
@@ -165,12 +164,12 @@ impl Core {
         session: (SessionSlot, SessionId),
         key: &str,
         subscribed: &Subscribed,
-        fx: &mut Effects,
+        turn: &mut Turn,
     ) {
         self.work.add(1);
         self.remains.left = self.remains.left.saturating_sub(1);
-        self.end_wish(session.1, key, fx);
-        self.release_subscription(session, key, &subscribed.kind, fx);
+        self.end_wish(session.1, key, turn);
+        self.release_subscription(session, key, &subscribed.kind, turn);
     }
 
     /// Passes what waited for a Session to other members of its shared subscriptions
@@ -181,13 +180,12 @@ impl Core {
         client: Arc<Identity>,
         (session, number): (SessionId, u64),
         deliveries: Vec<(u64, Delivery)>,
-        now: Timestamp,
-        fx: &mut Effects,
+        turn: &mut Turn,
     ) {
         let deliveries = deliveries.into();
         let mut undelivered = Undelivered { client, session, number, deliveries, bytes: 0 };
         let count = if number > 0 { usize::MAX } else { self.remains.left };
-        self.pass_on_some(&mut undelivered, count, now, fx);
+        self.pass_on_some(&mut undelivered, count, turn);
         if !undelivered.deliveries.is_empty() {
             let sizes = undelivered.deliveries.iter().map(|(_, delivery)| delivery.message.size());
             undelivered.bytes = sizes.sum();
@@ -195,13 +193,7 @@ impl Core {
         }
     }
 
-    fn pass_on_some(
-        &mut self,
-        undelivered: &mut Undelivered,
-        count: usize,
-        now: Timestamp,
-        fx: &mut Effects,
-    ) {
+    fn pass_on_some(&mut self, undelivered: &mut Undelivered, count: usize, turn: &mut Turn) {
         let count = count.min(undelivered.deliveries.len());
         self.remains.left = self.remains.left.saturating_sub(count);
         let owner = Owner::Session(undelivered.number);
@@ -210,7 +202,7 @@ impl Core {
             let size = delivery.message.size();
             undelivered.bytes = undelivered.bytes.saturating_sub(size);
             if delivery.group.is_some() {
-                self.return_to_group(undelivered.session, delivery, now, fx);
+                self.return_to_group(undelivered.session, delivery, turn);
                 if sequence > 0 {
                     // After the record of whoever has it now.
                     self.clients.rounds.keep_behind_round(StoreOp::Finished { owner, sequence });
@@ -218,26 +210,26 @@ impl Core {
             } else {
                 let party = Party::Former(&undelivered.client);
                 let topic = delivery.message.topic();
-                self.clients.note_drop(party, topic, DropReason::SessionEnded, fx);
+                self.clients.note_drop(party, topic, DropReason::SessionEnded, turn);
             }
         }
     }
 
     /// Goes on with what is left of Sessions that have ended, within this turn's share.
-    pub(crate) fn run_remains(&mut self, now: Timestamp, fx: &mut Effects) {
+    pub(crate) fn run_remains(&mut self, turn: &mut Turn) {
         // Whatever was done at once in this turn, what waits makes progress.
         self.remains.left = self.remains.left.max(2 * Remains::SLICE);
         while self.remains.left > 0 && self.remains.has_work() {
             let count = self.remains.left.min(Remains::SLICE);
             if let Some(mut undelivered) = self.remains.undelivered.pop_front() {
-                self.pass_on_some(&mut undelivered, count, now, fx);
+                self.pass_on_some(&mut undelivered, count, turn);
                 if !undelivered.deliveries.is_empty() {
                     self.remains.undelivered.push_back(undelivered);
                 }
             }
             let count = self.remains.left.min(Remains::SLICE);
             if let Some(mut leaving) = self.remains.subscriptions.pop_front() {
-                if self.end_some(&mut leaving, count, fx) {
+                if self.end_some(&mut leaving, count, turn) {
                     self.clients.vacate(leaving.slot);
                 } else {
                     self.remains.subscriptions.push_back(leaving);

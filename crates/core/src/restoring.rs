@@ -9,7 +9,7 @@ use midge_codec::{ReasonCode, SubscriptionOptions};
 
 use crate::core::Core;
 use crate::drops::{DropReason, Party};
-use crate::effects::{Effects, Event};
+use crate::effects::Event;
 use crate::filter_request::{FilterRequest, RequestKind};
 use crate::hashing::hash_str;
 use crate::identity::{ConnectionId, Identity, SessionId};
@@ -22,6 +22,7 @@ use crate::stored::{
 use crate::subscription_tree::{Filler, GroupId, SessionSlot, Subscriber};
 use crate::time::Timestamp;
 use crate::timers::Timer;
+use crate::turn::Turn;
 
 impl Recovered {
     /// Divides what was recovered among `workers` workers whose cores have this seed.
@@ -60,14 +61,14 @@ impl Core {
     /// Takes over this worker's part of what the store has kept. Before the caller lets Clients in,
     /// it carries out the effects among all cores, `to_workers` and `fetches`, until there are no
     /// more.
-    pub fn restore(&mut self, recovered: Recovered, now: Timestamp, fx: &mut Effects) {
+    pub fn restore(&mut self, recovered: Recovered, turn: &mut Turn) {
         self.is_restoring = true;
         self.numbers.begin_at(recovered.next_number);
-        let lived_until = recovered.lived_until.unwrap_or(now);
+        let lived_until = recovered.lived_until.unwrap_or(turn.now);
         let mut groups = recovered.groups;
         groups.sort_by_key(|(group, _)| std::cmp::Reverse(group.number));
         for (group, queue) in groups {
-            self.restore_group(group, &queue, fx);
+            self.restore_group(group, &queue, turn);
         }
         for (number, what, message) in recovered.kept {
             match what {
@@ -80,7 +81,7 @@ impl Core {
             if session.record.expiry_seconds == 0 || self.has_session(&session.record.client_id) {
                 self.superseded.push(session);
             } else {
-                self.restore_session(session, lived_until, now, fx);
+                self.restore_session(session, lived_until, turn);
             }
         }
     }
@@ -88,15 +89,15 @@ impl Core {
     /// Ends the restoring. Call this when all cores have taken everything over and what they had to
     /// tell each other was carried out: shared subscriptions without members end. The effects of
     /// this call have to be carried out, too.
-    pub fn end_restore(&mut self, now: Timestamp, fx: &mut Effects) {
+    pub fn end_restore(&mut self, turn: &mut Turn) {
         for session in std::mem::take(&mut self.superseded) {
-            self.end_superseded(session, now, fx);
+            self.end_superseded(session, turn);
         }
         self.is_restoring = false;
         // Only subscriptions that were given up are reported: nobody took part in the rest.
-        fx.events.retain(Event::is_refused_subscription);
+        turn.fx.events.retain(Event::is_refused_subscription);
         for group in self.groups.without_members() {
-            self.end_group(group, fx);
+            self.end_group(group, turn);
         }
     }
 
@@ -104,18 +105,17 @@ impl Core {
     /// wanted a new one. The store did not learn of that, or learned only that others are to get
     /// what waits for the Session. Its Will Message is published, and other members get what waits
     /// for it from shared subscriptions.
-    fn end_superseded(&mut self, session: RecoveredSession, now: Timestamp, fx: &mut Effects) {
+    fn end_superseded(&mut self, session: RecoveredSession, turn: &mut Turn) {
         let session = RecoveredSession { subscriptions: Vec::new(), ..session };
-        let slot = self.restore_session(session, now, now, fx);
-        self.end_session(slot, now, fx);
+        let slot = self.restore_session(session, turn.now, turn);
+        self.end_session(slot, turn);
     }
 
     fn restore_session(
         &mut self,
         session: RecoveredSession,
         lived_until: Timestamp,
-        now: Timestamp,
-        fx: &mut Effects,
+        turn: &mut Turn,
     ) -> SessionSlot {
         let RecoveredSession { record, detached_at, subscriptions, awaiting_release, queue } =
             session;
@@ -135,11 +135,11 @@ impl Core {
         }
         if queue != RecoveredQueue::default() {
             let outgoing = session.outgoing_mut(extent);
-            outgoing.restore(&queue, detached_at.is_none(), inflight_max, now);
+            outgoing.restore(&queue, detached_at.is_none(), inflight_max, turn.now);
         }
-        self.tell_storing(fx);
+        self.tell_storing(turn);
         for subscription in subscriptions {
-            self.restore_subscription(slot, subscription, now, fx);
+            self.restore_subscription(slot, subscription, turn);
         }
         let gone_since = detached_at.unwrap_or(lived_until);
         if detached_at.is_none() {
@@ -182,8 +182,7 @@ impl Core {
         &mut self,
         slot: SessionSlot,
         record: SubscriptionRecord,
-        now: Timestamp,
-        fx: &mut Effects,
+        turn: &mut Turn,
     ) {
         let SubscriptionRecord { filter, options, identifier } = record;
         let levels_max = self.config.limits.topic_levels_max;
@@ -201,12 +200,16 @@ impl Core {
             Ok(request) => request,
             Err(reason_code) => {
                 let session = self.clients.session(slot).number;
-                fx.events.push(Event::Subscribed { client, filter: filter.clone(), reason_code });
+                turn.fx.events.push(Event::Subscribed {
+                    client,
+                    filter: filter.clone(),
+                    reason_code,
+                });
                 return self.clients.rounds.keep(StoreOp::Unsubscribed { session, filter });
             }
         };
         if request.kind != RequestKind::Plain {
-            return self.restore_by_home(slot, &filter, (options, identifier), now, fx);
+            return self.restore_by_home(slot, &filter, (options, identifier), turn);
         }
         let kind = SubscriptionKind::Plain;
         let subscribed = Subscribed { options, identifier, kind };
@@ -214,7 +217,7 @@ impl Core {
         let (session, options) = (slot, options.into());
         let subscriber = Subscriber { session, identifier, options, filler: Filler::Empty };
         if self.tree.insert(&request.filter, subscriber) {
-            self.announce_filter(&request.filter, true, fx);
+            self.announce_filter(&request.filter, true, turn);
         }
     }
 
@@ -224,26 +227,25 @@ impl Core {
         slot: SessionSlot,
         filter: &str,
         (options, identifier): (SubscriptionOptions, Option<NonZeroU32>),
-        now: Timestamp,
-        fx: &mut Effects,
+        turn: &mut Turn,
     ) {
         let nobody = ConnectionId { slot: u32::MAX, generation: NonZeroU32::MIN };
         let filters = std::iter::once((filter, options));
-        self.subscribe(nobody, slot, None, identifier, filters, now, fx);
+        self.subscribe(nobody, slot, None, identifier, filters, turn);
     }
 
     /// Restores a shared subscription at its home, and asks the store for what waits for it.
-    fn restore_group(&mut self, record: GroupRecord, queue: &RecoveredQueue, fx: &mut Effects) {
+    fn restore_group(&mut self, record: GroupRecord, queue: &RecoveredQueue, turn: &mut Turn) {
         let GroupRecord { number, name, filter } = record;
         if self.groups.by_name(&name, &filter).is_some() {
             // This one had ended before the newer one of its name began.
             return self.clients.rounds.keep(StoreOp::Ended(Owner::Group(number)));
         }
         let last_sequence = queue.next.saturating_sub(1);
-        self.restore_empty_group((name, filter), number, last_sequence, fx);
+        self.restore_empty_group((name, filter), number, last_sequence, turn);
         if queue.messages > 0 {
             let fetch = self.group_fetch(number, queue.first);
-            fx.fetches.push(fetch);
+            turn.fx.fetches.push(fetch);
         }
     }
 
@@ -261,20 +263,14 @@ impl Core {
     }
 
     /// Takes over messages that the store has kept for a shared subscription.
-    pub(crate) fn restore_group_backlog(
-        &mut self,
-        number: u64,
-        fetched: Fetched,
-        now: Timestamp,
-        fx: &mut Effects,
-    ) {
+    pub(crate) fn restore_group_backlog(&mut self, number: u64, fetched: Fetched, turn: &mut Turn) {
         let group = GroupId { home: self.config.worker, number };
         for entry in fetched.entries {
             let sequence = entry.sequence;
             match entry.delivery {
                 Some(delivery) => self.groups.restore_message(group, delivery.message, sequence),
                 None => {
-                    self.clients.note_drop(Party::Nobody, "", DropReason::Damaged, fx);
+                    self.clients.note_drop(Party::Nobody, "", DropReason::Damaged, turn);
                     let owner = Owner::Group(number);
                     self.clients.rounds.keep(StoreOp::Finished { owner, sequence });
                 }
@@ -283,9 +279,9 @@ impl Core {
         match self.groups.last_sequence(group) {
             Some(last) if fetched.next <= last => {
                 let fetch = self.group_fetch(number, fetched.next);
-                fx.fetches.push(fetch);
+                turn.fx.fetches.push(fetch);
             }
-            Some(_) => self.flush_if_online(group, now, fx),
+            Some(_) => self.flush_if_online(group, turn),
             None => (),
         }
     }

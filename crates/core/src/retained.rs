@@ -16,7 +16,6 @@ use crate::budget::{Allowance, NodeBudget};
 use crate::clients::{Clients, Grant};
 use crate::core::Core;
 use crate::drops::{DropReason, Party};
-use crate::effects::Effects;
 use crate::gate::Admitted;
 use crate::identity::{SessionId, WorkerId};
 use crate::limits::Limits;
@@ -27,6 +26,7 @@ use crate::retained_tree::{Change, RetainedTree, RetainedWalk};
 use crate::stored::{Durability, Kept, StoreOp};
 use crate::time::Timestamp;
 use crate::timers::{Kind, Timer, Timers};
+use crate::turn::Turn;
 use crate::wishes::Wishes;
 
 /// Retained messages that a new subscription asks for.
@@ -246,21 +246,20 @@ impl Core {
         &mut self,
         admitted: &Admitted<'_>,
         asks: bool,
-        now: Timestamp,
-        fx: &mut Effects,
+        turn: &mut Turn,
     ) -> Result<Ticket, DropReason> {
         let message = admitted.publication().share();
         let home = self.home_of(message.topic());
         if home == self.config.worker {
-            return self.keep_retained(&message, now, fx).map(|()| 0);
+            return self.keep_retained(&message, turn).map(|()| 0);
         }
         self.retained.traffic.sent[home.index()] += 1;
         let Attributes { qos, durability, .. } = message.attributes();
-        self.clients.rounds.note_sent(home, qos, durability, fx);
+        self.clients.rounds.note_sent(home, qos, durability, turn);
         // Removing a message is never refused.
         let asks = asks && !message.payload().is_empty();
         let ticket = if asks { self.clients.rounds.ask(home) } else { 0 };
-        fx.send(home, Peer::RetainedSet { message, ticket }.into());
+        turn.fx.send(home, Peer::RetainedSet { message, ticket }.into());
         Ok(ticket)
     }
 
@@ -270,19 +269,18 @@ impl Core {
         &mut self,
         from: WorkerId,
         (message, ticket): (&Arc<Message>, Ticket),
-        now: Timestamp,
-        fx: &mut Effects,
+        turn: &mut Turn,
     ) {
-        let kept = self.keep_retained(message, now, fx);
+        let kept = self.keep_retained(message, turn);
         if kept.is_err() && ticket > 0 {
             // This comes before the answer to the round, which lets the acknowledgement go.
-            fx.send(from, Peer::RetainedRefused { ticket }.into());
+            turn.fx.send(from, Peer::RetainedRefused { ticket }.into());
         }
         let traffic = &mut self.retained.traffic;
         traffic.received[from.index()] += 1;
         if !traffic.early.is_empty() {
             for pull in std::mem::take(&mut traffic.early) {
-                self.handle_retained_pull(pull, fx);
+                self.handle_retained_pull(pull, turn);
             }
         }
     }
@@ -301,28 +299,27 @@ impl Core {
     pub(crate) fn keep_retained(
         &mut self,
         message: &Arc<Message>,
-        now: Timestamp,
-        fx: &mut Effects,
+        turn: &mut Turn,
     ) -> Result<(), DropReason> {
         let mut set = self.retained.set(message, &mut self.timers);
         // Expired messages take up no room, even if their timers are late.
         let mut tries = 0..Retained::OVERDUE_AT_ONCE;
         while set.is_err()
             && tries.next().is_some()
-            && let Some(timer) = self.timers.pop_due_of(Kind::Retained, now)
+            && let Some(timer) = self.timers.pop_due_of(Kind::Retained, turn.now)
         {
-            self.handle_timer(timer, now, fx);
+            self.handle_timer(timer, turn);
             set = self.retained.set(message, &mut self.timers);
         }
         match set {
             Ok(change) => {
-                self.store_retained(message, &change, now);
+                self.store_retained(message, &change, turn.now);
                 Ok(())
             }
             Err(reason) => {
                 self.clients.counters.limits_exceeded += 1;
                 let party = Party::Publisher(message.publisher());
-                self.clients.note_drop(party, message.topic(), reason, fx);
+                self.clients.note_drop(party, message.topic(), reason, turn);
                 Err(reason)
             }
         }
@@ -371,20 +368,20 @@ impl Core {
         session: SessionId,
         wish: RetainedWish,
         subscribe: Ticket,
-        fx: &mut Effects,
+        turn: &mut Turn,
     ) {
         let ticket = self.pending.ticket();
         let key = wish.key.clone();
         let request = Request { session, wish, parts: VecDeque::new(), found: None };
         let tickets = (ticket, subscribe);
         let old = self.retained.wishes.insert(tickets, session, &key, Box::new(request));
-        old.into_iter().for_each(|old| self.end_request(*old, fx));
+        old.into_iter().for_each(|old| self.end_request(*old, turn));
     }
 
     /// Ends the request of a subscription that is gone.
-    pub(crate) fn end_wish(&mut self, session: SessionId, key: &str, fx: &mut Effects) {
+    pub(crate) fn end_wish(&mut self, session: SessionId, key: &str, turn: &mut Turn) {
         if let Some(request) = self.retained.wishes.remove_key(session, key) {
-            self.end_request(*request, fx);
+            self.end_request(*request, turn);
         }
     }
 
@@ -394,7 +391,7 @@ impl Core {
         &mut self,
         ticket: Ticket,
         subscribe: Ticket,
-        fx: &mut Effects,
+        turn: &mut Turn,
     ) -> usize {
         let others = self.other_workers();
         let Retained { wishes, tree, traffic, first, .. } = &mut self.retained;
@@ -406,7 +403,7 @@ impl Core {
         let mut asked = 0;
         for worker in others {
             let (filter, after) = (Arc::clone(&filter), traffic.sent_to(worker));
-            fx.send(worker, Peer::RetainedPull { ticket, filter, walk: None, after }.into());
+            turn.fx.send(worker, Peer::RetainedPull { ticket, filter, walk: None, after }.into());
             let fetched = VecDeque::new();
             request.parts.push_back(Part::Of { worker, walk: None, asked: true, fetched });
             asked += 1;
@@ -423,18 +420,18 @@ impl Core {
     }
 
     /// Goes on with all requests, within this turn's share of visits and deliveries.
-    pub(crate) fn run_retained(&mut self, now: Timestamp, fx: &mut Effects) {
+    pub(crate) fn run_retained(&mut self, turn: &mut Turn) {
         self.retained.visits_left = Retained::VISITS_PER_TURN;
         if !self.retained.has_work() {
             return;
         }
-        self.run_beginnings(fx);
+        self.run_beginnings(turn);
         for _ in 0..self.retained.late.len() {
             if self.retained.visits_left == 0 {
                 break;
             }
             if let Some(pull) = self.retained.late.pop_front() {
-                self.handle_retained_pull(pull, fx);
+                self.handle_retained_pull(pull, turn);
             }
         }
         let mut budget = self.retained.visits_left;
@@ -442,20 +439,14 @@ impl Core {
             let Some(session) = self.retained.wishes.next_awake() else {
                 break;
             };
-            self.run_wishes(session, &mut budget, now, fx);
+            self.run_wishes(session, &mut budget, turn);
         }
         self.work.add(Retained::VISITS_PER_TURN - budget);
         self.retained.visits_left = budget;
     }
 
     /// Goes on with the requests of one Session, in their order.
-    fn run_wishes(
-        &mut self,
-        session: SessionId,
-        budget: &mut usize,
-        now: Timestamp,
-        fx: &mut Effects,
-    ) {
+    fn run_wishes(&mut self, session: SessionId, budget: &mut usize, turn: &mut Turn) {
         let mut place = 0;
         while place < Retained::LOOK_AHEAD {
             let Some(ticket) = self.retained.wishes.at(session, place) else {
@@ -468,10 +459,10 @@ impl Core {
             let Some(mut request) = self.retained.wishes.lend(ticket) else {
                 return;
             };
-            let progress = self.run_request(ticket, &mut request, budget, now, fx);
+            let progress = self.run_request(ticket, &mut request, budget, turn);
             if matches!(progress, Pause::Done) {
                 self.retained.wishes.remove(ticket);
-                self.end_request(*request, fx);
+                self.end_request(*request, turn);
                 continue;
             }
             self.retained.wishes.give_back(ticket, request);
@@ -489,8 +480,7 @@ impl Core {
         ticket: Ticket,
         request: &mut Request,
         budget: &mut usize,
-        now: Timestamp,
-        fx: &mut Effects,
+        turn: &mut Turn,
     ) -> Pause {
         loop {
             let Some(slot) = self.clients.slot_of(request.session) else {
@@ -503,7 +493,7 @@ impl Core {
             if !has_room(&mut self.clients, slot) {
                 return Pause::NoRoom;
             }
-            ask_peer(&self.retained.traffic, ticket, request, fx);
+            ask_peer(&self.retained.traffic, ticket, request, turn);
             let found = request.found.take().map(Progress::Found);
             match found.unwrap_or_else(|| self.retained.next_of(request, budget)) {
                 Progress::Found(message) => {
@@ -512,7 +502,7 @@ impl Core {
                         return Pause::Waits;
                     }
                     if !self.retained.wishes.is_outdated(ticket, message.topic()) {
-                        self.deliver_retained(slot, request, &message, now, fx);
+                        self.deliver_retained(slot, request, &message, turn);
                     }
                 }
                 Progress::Waits => return Pause::Waits,
@@ -521,7 +511,7 @@ impl Core {
                     let Some(part) = request.parts.pop_front() else {
                         return Pause::Done;
                     };
-                    self.end_part(part, fx);
+                    self.end_part(part, turn);
                 }
             }
         }
@@ -532,8 +522,7 @@ impl Core {
         slot: u32,
         request: &Request,
         message: &Arc<Message>,
-        now: Timestamp,
-        fx: &mut Effects,
+        turn: &mut Turn,
     ) {
         let publication = Publication::of(message);
         let grant = Grant {
@@ -542,13 +531,13 @@ impl Core {
             identifiers: request.wish.identifier.as_slice(),
             group: None,
         };
-        if let Err(reason) = self.clients.deliver_single(slot, &publication, &grant, now, fx) {
-            self.clients.note_drop(Party::Receiver(slot), publication.topic, reason, fx);
+        if let Err(reason) = self.clients.deliver_single(slot, &publication, &grant, turn) {
+            self.clients.note_drop(Party::Receiver(slot), publication.topic, reason, turn);
         }
     }
 
     /// Handles another worker's request for the next matches of a walk over this worker's tree.
-    pub(crate) fn handle_retained_pull(&mut self, pull: Pull, fx: &mut Effects) {
+    pub(crate) fn handle_retained_pull(&mut self, pull: Pull, turn: &mut Turn) {
         if pull.after.iter().zip(&self.retained.traffic.received).any(|(after, got)| got < after) {
             return self.retained.traffic.early.push(pull);
         }
@@ -580,7 +569,7 @@ impl Core {
             self.retained.tree.end_walk(walk);
         }
         let walk = (!is_done).then_some(number as u32);
-        fx.send(from, Peer::RetainedChunk { ticket, messages, walk }.into());
+        turn.fx.send(from, Peer::RetainedChunk { ticket, messages, walk }.into());
     }
 
     /// Takes in another worker's matches and wakes the request.
@@ -590,7 +579,7 @@ impl Core {
         ticket: Ticket,
         messages: Vec<Arc<Message>>,
         next_walk: Option<u32>,
-        fx: &mut Effects,
+        turn: &mut Turn,
     ) {
         let first = self.retained.first.get_mut(&ticket).map(|(subscribe, workers)| {
             *workers -= 1;
@@ -606,12 +595,12 @@ impl Core {
             }
             None => {
                 if let Some(walk) = next_walk {
-                    fx.send(from, Peer::RetainedStop { walk }.into());
+                    turn.fx.send(from, Peer::RetainedStop { walk }.into());
                 }
             }
         }
         if let Some((subscribe, _)) = first {
-            self.arrive(subscribe, fx);
+            self.arrive(subscribe, turn);
         }
     }
 
@@ -621,17 +610,17 @@ impl Core {
         }
     }
 
-    fn end_request(&mut self, request: Request, fx: &mut Effects) {
+    fn end_request(&mut self, request: Request, turn: &mut Turn) {
         for part in request.parts {
-            self.end_part(part, fx);
+            self.end_part(part, turn);
         }
     }
 
-    fn end_part(&mut self, part: Part, fx: &mut Effects) {
+    fn end_part(&mut self, part: Part, turn: &mut Turn) {
         match part {
             Part::Own(walk) => self.retained.tree.end_walk(walk),
             Part::Of { worker, walk: Some(walk), asked: false, .. } => {
-                fx.send(worker, Peer::RetainedStop { walk }.into());
+                turn.fx.send(worker, Peer::RetainedStop { walk }.into());
             }
             Part::Of { .. } => (),
         }
@@ -639,7 +628,7 @@ impl Core {
 }
 
 /// Asks the worker whose turn it is for its next matches.
-fn ask_peer(traffic: &Traffic, ticket: Ticket, request: &mut Request, fx: &mut Effects) {
+fn ask_peer(traffic: &Traffic, ticket: Ticket, request: &mut Request, turn: &mut Turn) {
     let Some(Part::Of { worker, walk, asked, fetched }) = request.parts.front_mut() else {
         return;
     };
@@ -651,7 +640,7 @@ fn ask_peer(traffic: &Traffic, ticket: Ticket, request: &mut Request, fx: &mut E
             walk: *walk,
             after: traffic.sent_to(*worker),
         };
-        fx.send(*worker, pull.into());
+        turn.fx.send(*worker, pull.into());
     }
 }
 

@@ -17,11 +17,11 @@ use hashbrown::HashMap;
 use midge_codec::{PacketIdentifier, PacketType, QoS, ReasonCode};
 
 use crate::drops::DropReason;
-use crate::effects::Effects;
 use crate::identity::{ConnectionId, Identity, SessionId, WorkerId};
 use crate::outgoing::Delivery;
 use crate::peer::{Peer, Ticket};
 use crate::stored::{Commit, Durability, Enqueue, Owner, Receipt, Round, StoreOp, StoredDelivery};
+use crate::turn::Turn;
 
 /// Something that happens when what came before it is durable.
 #[derive(Debug)]
@@ -457,7 +457,7 @@ impl Rounds {
         to: WorkerId,
         qos: QoS,
         durability: Durability,
-        fx: &mut Effects,
+        turn: &mut Turn,
     ) {
         if !self.is_enabled || durability == Durability::Memory || qos == QoS::AtMostOnce {
             return;
@@ -474,7 +474,7 @@ impl Rounds {
         self.sent += 1;
         *known |= to.bit();
         if self.told[to.index()].replace(round) != Some(round) {
-            fx.send(to, Peer::Round(round).into());
+            turn.fx.send(to, Peer::Round(round).into());
         }
     }
 
@@ -485,7 +485,7 @@ impl Rounds {
         round: Round,
         ticket: Ticket,
         routings: u64,
-        fx: &mut Effects,
+        turn: &mut Turn,
     ) {
         let routings = if self.is_enabled { routings } else { 0 };
         self.last_ticket += 1;
@@ -494,7 +494,7 @@ impl Rounds {
         let answers = passed_on.count_ones();
         while passed_on != 0 {
             let to = WorkerId::new(passed_on.trailing_zeros() as usize);
-            fx.send(to, Peer::Ask { round, ticket: own_ticket }.into());
+            turn.fx.send(to, Peer::Ask { round, ticket: own_ticket }.into());
             passed_on &= passed_on - 1;
         }
         self.to_answer.push(Asked { by, round, ticket, own_ticket, answers, routings });
@@ -542,28 +542,28 @@ impl Rounds {
 
     /// Ends a turn: sends the open round on its way, and whatever is complete now. `pushed`
     /// fan-outs were put off so far, and `done` of them are done.
-    pub(crate) fn close_turn(&mut self, pushed: u64, done: u64, fx: &mut Effects) {
+    pub(crate) fn close_turn(&mut self, pushed: u64, done: u64, turn: &mut Turn) {
         // Without a store, there is no promise that fan-outs which were put off could break.
         let (pushed, done) = if self.is_enabled { (pushed, done) } else { (0, 0) };
-        self.close_round(pushed, done, fx);
+        self.close_round(pushed, done, turn);
         while self.gathering.front().is_some_and(|round| round.is_complete(done)) {
             if let Some(Gathering { end, .. }) = self.gathering.pop_front() {
                 self.make_ready(end);
             }
         }
-        self.close_commit(fx);
+        self.close_commit(turn);
         // After the commit, which has to be with the store before the other worker hears of it.
         self.to_answer.retain(|asked| {
             let is_done = asked.answers == 0 && asked.routings <= done;
             if is_done {
                 let (round, ticket) = (asked.round, asked.ticket);
-                fx.send(asked.by, Peer::Answer { round, ticket }.into());
+                turn.fx.send(asked.by, Peer::Answer { round, ticket }.into());
             }
             !is_done
         });
     }
 
-    fn close_round(&mut self, pushed: u64, done: u64, fx: &mut Effects) {
+    fn close_round(&mut self, pushed: u64, done: u64, turn: &mut Turn) {
         if self.open.is_idle() {
             return;
         }
@@ -574,7 +574,7 @@ impl Rounds {
         while asked != 0 {
             let to = WorkerId::new(asked.trailing_zeros() as usize);
             let round = Round { worker: self.worker, number };
-            fx.send(to, Peer::Ask { round, ticket: 0 }.into());
+            turn.fx.send(to, Peer::Ask { round, ticket: 0 }.into());
             asked &= asked - 1;
         }
         let gathering = Gathering { answers, routings: pushed, end };
@@ -593,7 +593,7 @@ impl Rounds {
         self.ready.push(end);
     }
 
-    fn close_commit(&mut self, fx: &mut Effects) {
+    fn close_commit(&mut self, turn: &mut Turn) {
         if !self.is_enabled {
             self.ops.clear();
             return self.answered.extend(self.ready.drain(..).flat_map(|end| end.held));
@@ -605,7 +605,7 @@ impl Rounds {
         let number = self.commit;
         self.commit += 1;
         let durability = promise.unwrap_or(Durability::Memory);
-        fx.commits.push(Commit { number, durability, ops: std::mem::take(&mut self.ops) });
+        turn.fx.commits.push(Commit { number, durability, ops: std::mem::take(&mut self.ops) });
         let ends = std::mem::take(&mut self.ready);
         if !ends.is_empty() {
             self.committing.push_back(Committing { commit: number, durability, ends });
@@ -618,7 +618,7 @@ impl Rounds {
 
     /// Returns what the receipts release, one commit at a time; `None` if there is no more.
     /// `others` is the set of workers that hear of confirmed rounds.
-    pub(crate) fn next_released(&mut self, others: u64, fx: &mut Effects) -> Option<Vec<Held>> {
+    pub(crate) fn next_released(&mut self, others: u64, turn: &mut Turn) -> Option<Vec<Held>> {
         let front = self.committing.front()?;
         let durable = match front.durability {
             Durability::Fsync => self.receipt.synced,
@@ -634,16 +634,16 @@ impl Rounds {
             if end.confirms {
                 let round = Round { worker: self.worker, number: end.number };
                 held.extend(self.handle_confirmed(round).into_iter().map(Held::Send));
-                self.tell_confirmed(round, others, fx);
+                self.tell_confirmed(round, others, turn);
             }
         }
         Some(held)
     }
 
-    fn tell_confirmed(&self, round: Round, mut others: u64, fx: &mut Effects) {
+    fn tell_confirmed(&self, round: Round, mut others: u64, turn: &mut Turn) {
         while others != 0 {
             let to = WorkerId::new(others.trailing_zeros() as usize);
-            fx.send(to, Peer::Confirmed(round).into());
+            turn.fx.send(to, Peer::Confirmed(round).into());
             others &= others - 1;
         }
     }

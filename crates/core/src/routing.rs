@@ -8,7 +8,6 @@ use crate::backlog::Routing;
 use crate::clients::{Clients, Grant};
 use crate::core::Core;
 use crate::drops::{DropReason, Party};
-use crate::effects::Effects;
 use crate::gate::{Admitted, PublishGate};
 use crate::identity::{SessionId, WorkerId};
 use crate::message::{Attributes, Message, Publication};
@@ -17,7 +16,7 @@ use crate::output::SHARED_PAYLOAD_BYTES_MIN;
 use crate::peer::{Peer, Ticket};
 use crate::stored::Durability;
 use crate::subscription_tree::{GroupId, SessionSlot, Subscriber};
-use crate::time::Timestamp;
+use crate::turn::Turn;
 use crate::work::Work;
 
 /// One Session that gets a publication, with what all its matching subscriptions say together.
@@ -36,10 +35,9 @@ impl Core {
     pub(crate) fn publish(
         &mut self,
         publication: Publication<'_>,
-        now: Timestamp,
-        fx: &mut Effects,
+        turn: &mut Turn,
     ) -> Result<usize, DropReason> {
-        self.publish_for(publication, false, now, fx).map(|(matched, _)| matched)
+        self.publish_for(publication, false, turn).map(|(matched, _)| matched)
     }
 
     /// Like `publish`, for a publisher that may want to know what becomes of the message (`asks`).
@@ -49,15 +47,14 @@ impl Core {
         &mut self,
         publication: Publication<'_>,
         asks: bool,
-        now: Timestamp,
-        fx: &mut Effects,
+        turn: &mut Turn,
     ) -> Result<(usize, Ticket), DropReason> {
         let (topic, publisher) = (publication.topic, Party::Publisher(publication.publisher));
-        let admitted = PublishGate(&*self.clients.policy).admit(publication, now);
+        let admitted = PublishGate(&*self.clients.policy).admit(publication, turn.now);
         let admitted = match admitted {
             Ok(admitted) => admitted,
             Err(reason) => {
-                self.clients.note_drop(publisher, topic, reason, fx);
+                self.clients.note_drop(publisher, topic, reason, turn);
                 return Err(reason);
             }
         };
@@ -65,12 +62,12 @@ impl Core {
         let bytes = admitted.publication().payload.len() as u64;
         self.clients.counters.payload_bytes_received += bytes;
         let retained = match admitted.publication().attributes.retain {
-            true => self.retain(&admitted, asks, now, fx),
+            true => self.retain(&admitted, asks, turn),
             false => Ok(0),
         };
-        let matched = self.route(&admitted, now, fx);
+        let matched = self.route(&admitted, turn);
         if matched == 0 && !admitted.publication().attributes.retain {
-            self.clients.note_drop(publisher, topic, DropReason::NoSubscriber, fx);
+            self.clients.note_drop(publisher, topic, DropReason::NoSubscriber, turn);
         }
         retained.map(|ticket| (matched, ticket))
     }
@@ -108,7 +105,7 @@ impl Core {
     }
 
     /// Sends a publication to all subscribers of this node; returns how many receivers matched.
-    fn route(&mut self, admitted: &Admitted<'_>, now: Timestamp, fx: &mut Effects) -> usize {
+    fn route(&mut self, admitted: &Admitted<'_>, turn: &mut Turn) -> usize {
         let publication = admitted.publication();
         self.tree.match_topic_name(publication.topic, &mut self.scratch);
         self.work.add(1 + self.scratch.visited);
@@ -121,45 +118,40 @@ impl Core {
             remote |= self.tree.remote_workers(node);
             groups.extend_from_slice(self.tree.groups(node));
         }
-        let mut matched = self.route_locally(publication, now, fx);
+        let mut matched = self.route_locally(publication, turn);
         while remote != 0 {
             let worker = WorkerId::new(remote.trailing_zeros() as usize);
-            self.note_sent(worker, publication.attributes, fx);
-            fx.send(worker, Peer::Publish(publication.share()).into());
+            self.note_sent(worker, publication.attributes, turn);
+            turn.fx.send(worker, Peer::Publish(publication.share()).into());
             remote &= remote - 1;
             matched += 1;
         }
         self.work.add(groups.len() * Work::GROUP);
         for group in groups {
-            self.publish_to_group(group, publication, now, fx);
+            self.publish_to_group(group, publication, turn);
             matched += 1;
         }
         matched
     }
 
     /// Notes that a publication leaves for another worker, which may have to keep it.
-    pub(crate) fn note_sent(&mut self, to: WorkerId, attributes: Attributes, fx: &mut Effects) {
+    pub(crate) fn note_sent(&mut self, to: WorkerId, attributes: Attributes, turn: &mut Turn) {
         let Attributes { qos, durability, .. } = attributes;
         if self.clients.rounds.is_storing(to) {
-            self.clients.rounds.note_sent(to, qos, durability, fx);
+            self.clients.rounds.note_sent(to, qos, durability, turn);
         }
     }
 
     /// Routes a publication that another worker's gate has admitted to the subscribers of this one.
-    pub(crate) fn route_from_peer(
-        &mut self,
-        admitted: &Admitted<'_>,
-        now: Timestamp,
-        fx: &mut Effects,
-    ) {
+    pub(crate) fn route_from_peer(&mut self, admitted: &Admitted<'_>, turn: &mut Turn) {
         self.tree.match_topic_name(admitted.publication().topic, &mut self.scratch);
         self.work.add(1 + self.scratch.visited);
-        self.route_locally(admitted.publication(), now, fx);
+        self.route_locally(admitted.publication(), turn);
     }
 
     /// Routes a message of the broker itself, which all workers have, to the subscribers of this
     /// one. Only the first worker gives it to the shared subscriptions.
-    pub(crate) fn route_own(&mut self, message: &Arc<Message>, now: Timestamp, fx: &mut Effects) {
+    pub(crate) fn route_own(&mut self, message: &Arc<Message>, turn: &mut Turn) {
         let publication = Publication::of(message);
         self.tree.match_topic_name(publication.topic, &mut self.scratch);
         let mut groups = Vec::new();
@@ -168,19 +160,14 @@ impl Core {
             groups.extend(matched.flat_map(|&node| self.tree.groups(node)).copied());
         }
         self.retained.note_seen(publication.topic);
-        self.route_locally(&publication, now, fx);
+        self.route_locally(&publication, turn);
         for group in groups {
-            self.publish_to_group(group, &publication, now, fx);
+            self.publish_to_group(group, &publication, turn);
         }
     }
 
     /// Delivers to the local subscribers of the matched nodes, now or later; returns to how many.
-    fn route_locally(
-        &mut self,
-        publication: &Publication<'_>,
-        now: Timestamp,
-        fx: &mut Effects,
-    ) -> usize {
+    fn route_locally(&mut self, publication: &Publication<'_>, turn: &mut Turn) -> usize {
         if publication.attributes.retain {
             self.note_live(publication.topic);
         }
@@ -197,14 +184,14 @@ impl Core {
         self.work.add(subscribers);
         let at_once = self.backlog.admits(subscribers, copied_bytes(publication));
         if at_once && nodes_with_subscribers == 1 {
-            return self.deliver_to_one_filter(publication, subscribers, now, fx);
+            return self.deliver_to_one_filter(publication, subscribers, turn);
         }
         let targets = self.collect_targets(publication, subscribers);
         let count = targets.len();
         if at_once {
             self.clients.layouts.begin(count);
             for target in &targets {
-                deliver_to(&mut self.clients, target, publication, now, fx);
+                deliver_to(&mut self.clients, target, publication, turn);
             }
         } else {
             let Attributes { qos, durability, .. } = publication.attributes;
@@ -234,8 +221,7 @@ impl Core {
         &mut self,
         publication: &Publication<'_>,
         subscribers: usize,
-        now: Timestamp,
-        fx: &mut Effects,
+        turn: &mut Turn,
     ) -> usize {
         let mut count = 0;
         self.clients.layouts.begin(subscribers);
@@ -254,9 +240,9 @@ impl Core {
                     group: None,
                 };
                 let slot = subscriber.session;
-                if let Err(reason) = self.clients.deliver(slot, publication, &grant, now, fx) {
+                if let Err(reason) = self.clients.deliver(slot, publication, &grant, turn) {
                     let receiver = Party::Receiver(slot);
-                    self.clients.note_drop(receiver, publication.topic, reason, fx);
+                    self.clients.note_drop(receiver, publication.topic, reason, turn);
                 }
             }
         }
@@ -286,20 +272,20 @@ impl Core {
     }
 
     /// Goes on with fan-outs that were put off, within this turn's share.
-    pub(crate) fn run_routings(&mut self, now: Timestamp, fx: &mut Effects) {
+    pub(crate) fn run_routings(&mut self, turn: &mut Turn) {
         while !self.backlog.is_turn_over() {
             let Some(mut routing) = self.backlog.take() else {
                 break;
             };
-            self.run_routing(&mut routing, now, fx);
+            self.run_routing(&mut routing, turn);
             if routing.next < routing.targets.len() {
                 self.backlog.put_back(routing);
             }
         }
-        self.release_publishers(fx);
+        self.release_publishers(turn);
     }
 
-    fn run_routing(&mut self, routing: &mut Routing, now: Timestamp, fx: &mut Effects) {
+    fn run_routing(&mut self, routing: &mut Routing, turn: &mut Turn) {
         let message = Arc::clone(&routing.message);
         let publication = Publication::of(&message);
         let rest = routing.targets.len() - routing.next;
@@ -308,10 +294,10 @@ impl Core {
         self.clients.layouts.begin(count);
         for target in &routing.targets[routing.next..routing.next + count] {
             if self.clients.slot_of(target.session_id(self.config.worker)).is_some() {
-                deliver_to(&mut self.clients, target, &publication, now, fx);
+                deliver_to(&mut self.clients, target, &publication, turn);
             } else {
                 let (nobody, reason) = (Party::Nobody, DropReason::SessionEnded);
-                self.clients.note_drop(nobody, publication.topic, reason, fx);
+                self.clients.note_drop(nobody, publication.topic, reason, turn);
             }
         }
         self.clients.rounds.end_origin();
@@ -341,8 +327,7 @@ fn deliver_to(
     clients: &mut Clients,
     target: &Target,
     publication: &Publication<'_>,
-    now: Timestamp,
-    fx: &mut Effects,
+    turn: &mut Turn,
 ) {
     let grant = Grant {
         qos: target.qos,
@@ -350,8 +335,8 @@ fn deliver_to(
         identifiers: target.identifiers.as_slice(),
         group: None,
     };
-    if let Err(reason) = clients.deliver(target.session, publication, &grant, now, fx) {
-        clients.note_drop(Party::Receiver(target.session), publication.topic, reason, fx);
+    if let Err(reason) = clients.deliver(target.session, publication, &grant, turn) {
+        clients.note_drop(Party::Receiver(target.session), publication.topic, reason, turn);
     }
 }
 

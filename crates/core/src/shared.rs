@@ -19,7 +19,6 @@ use midge_codec::QoS;
 use crate::clients::{Clients, Grant};
 use crate::core::Core;
 use crate::drops::{DropReason, Party};
-use crate::effects::Effects;
 use crate::group_backlog::{GroupBacklog, Kept};
 use crate::identity::{SessionId, WorkerId};
 use crate::limits::Limits;
@@ -32,6 +31,7 @@ use crate::stored::{Durability, GroupRecord, Owner, Round, StoreOp};
 use crate::strategy::SharedStrategy;
 use crate::subscription_tree::{GroupId, SessionSlot};
 use crate::time::Timestamp;
+use crate::turn::Turn;
 use crate::work::Work;
 
 /// The groups that this worker is home to.
@@ -178,15 +178,14 @@ impl Core {
         name: &str,
         filter: &str,
         member: Member,
-        now: Timestamp,
-        fx: &mut Effects,
+        turn: &mut Turn,
     ) -> GroupId {
         let key = (name.into(), filter.into());
         let number = match self.groups.by_name.get(&key) {
             Some(&number) => number,
             None => {
-                let number = self.numbers.next(now);
-                self.make_group(key, number, fx);
+                let number = self.numbers.next(turn.now);
+                self.make_group(key, number, turn);
                 number
             }
         };
@@ -198,14 +197,14 @@ impl Core {
         if member.is_stored {
             self.store_group(id);
         }
-        self.announce_member(id, member, fx);
+        self.announce_member(id, member, turn);
         if member.online {
-            self.flush_group(id, now, fx);
+            self.flush_group(id, turn);
         }
         id
     }
 
-    fn make_group(&mut self, key: (Box<str>, Box<str>), number: u64, fx: &mut Effects) {
+    fn make_group(&mut self, key: (Box<str>, Box<str>), number: u64, turn: &mut Turn) {
         let (name, filter) = key.clone();
         let group = Group {
             name,
@@ -220,7 +219,7 @@ impl Core {
         self.groups.groups.insert(number, group);
         let id = self.groups.id(number);
         self.tree.add_group(&key.1, id);
-        self.announce_group(&key.1, id, true, fx);
+        self.announce_group(&key.1, id, true, turn);
         self.groups.by_name.insert(key, number);
     }
 
@@ -234,22 +233,22 @@ impl Core {
         self.clients.rounds.keep(StoreOp::Group(GroupRecord { number, name, filter }));
     }
 
-    fn announce_group(&self, filter: &str, group: GroupId, exists: bool, fx: &mut Effects) {
+    fn announce_group(&self, filter: &str, group: GroupId, exists: bool, turn: &mut Turn) {
         for worker in self.other_workers() {
-            fx.send(worker, Peer::Group { filter: filter.into(), group, exists }.into());
+            turn.fx.send(worker, Peer::Group { filter: filter.into(), group, exists }.into());
         }
     }
 
-    fn announce_member(&self, group: GroupId, member: Member, fx: &mut Effects) {
+    fn announce_member(&self, group: GroupId, member: Member, turn: &mut Turn) {
         for worker in self.other_workers() {
-            fx.send(worker, Peer::GroupMember { group, member }.into());
+            turn.fx.send(worker, Peer::GroupMember { group, member }.into());
         }
     }
 
     /// Ends the membership of a Session.
-    pub(crate) fn leave_group(&mut self, group: GroupId, session: SessionId, fx: &mut Effects) {
+    pub(crate) fn leave_group(&mut self, group: GroupId, session: SessionId, turn: &mut Turn) {
         if group.home != self.config.worker {
-            return fx.send(group.home, Peer::SharedLeave { group, session }.into());
+            return turn.fx.send(group.home, Peer::SharedLeave { group, session }.into());
         }
         let Some(entry) = self.groups.get(group) else {
             return;
@@ -257,25 +256,25 @@ impl Core {
         self.work.add(entry.members.list.len() / Work::MEMBERS);
         entry.members.remove(session);
         if entry.members.list.is_empty() {
-            return self.end_group(group, fx);
+            return self.end_group(group, turn);
         }
         for worker in self.other_workers() {
-            fx.send(worker, Peer::GroupMemberGone { group, session }.into());
+            turn.fx.send(worker, Peer::GroupMemberGone { group, session }.into());
         }
     }
 
-    pub(crate) fn end_group(&mut self, id: GroupId, fx: &mut Effects) {
+    pub(crate) fn end_group(&mut self, id: GroupId, turn: &mut Turn) {
         let Some(group) = self.groups.groups.remove(&id.number) else {
             return;
         };
         for Kept { message, .. } in group.backlog.iter() {
-            self.clients.note_drop(Party::Nobody, message.topic(), DropReason::SessionEnded, fx);
+            self.clients.note_drop(Party::Nobody, message.topic(), DropReason::SessionEnded, turn);
         }
         if group.is_stored {
             self.clients.rounds.keep_behind_round(StoreOp::Ended(Owner::Group(id.number)));
         }
         self.tree.remove_group(&group.filter, id);
-        self.announce_group(&group.filter, id, false, fx);
+        self.announce_group(&group.filter, id, false, turn);
         let key = (group.name, group.filter);
         if self.groups.by_name.get(&key) == Some(&id.number) {
             self.groups.by_name.remove(&key);
@@ -287,21 +286,20 @@ impl Core {
         &mut self,
         group: GroupId,
         publication: &Publication<'_>,
-        now: Timestamp,
-        fx: &mut Effects,
+        turn: &mut Turn,
     ) {
         if group.home == self.config.worker {
-            return self.distribute(group, publication, Tried::default(), now, fx);
+            return self.distribute(group, publication, Tried::default(), turn);
         }
         if !self.config.shared_strategy.needs_home()
             && let Some(member) = self.choose_member(group, publication, &[])
-            && self.deliver_to_member(group, member, publication, &[], now, fx).is_ok()
+            && self.deliver_to_member(group, member, publication, &[], turn).is_ok()
         {
             return;
         }
         let message = publication.share();
-        self.note_passed_on(group.home, publication.attributes, fx);
-        fx.send(group.home, Peer::SharedPublish { group, message }.into());
+        self.note_passed_on(group.home, publication.attributes, turn);
+        turn.fx.send(group.home, Peer::SharedPublish { group, message }.into());
     }
 
     /// Gives a message to one member of a group that this worker is home to, after those that the
@@ -311,13 +309,12 @@ impl Core {
         id: GroupId,
         publication: &Publication<'_>,
         tried: Tried,
-        now: Timestamp,
-        fx: &mut Effects,
+        turn: &mut Turn,
     ) {
-        if tried.barred.is_empty() && self.joins_flush(id, publication, now, fx) {
-            return self.keep_for_group(id, publication, &tried, fx);
+        if tried.barred.is_empty() && self.joins_flush(id, publication, turn) {
+            return self.keep_for_group(id, publication, &tried, turn);
         }
-        self.give_out(id, publication, tried, now, fx);
+        self.give_out(id, publication, tried, turn);
     }
 
     /// Gives a message to one member of a group, or keeps it if no member takes it.
@@ -326,11 +323,10 @@ impl Core {
         id: GroupId,
         publication: &Publication<'_>,
         mut tried: Tried,
-        now: Timestamp,
-        fx: &mut Effects,
+        turn: &mut Turn,
     ) {
         while let Some(member) = self.choose_member(id, publication, &tried.barred) {
-            match self.deliver_to_member(id, member, publication, &tried.barred, now, fx) {
+            match self.deliver_to_member(id, member, publication, &tried.barred, turn) {
                 Ok(()) => return,
                 Err(reason) => tried.refusal = reason.or(tried.refusal),
             }
@@ -340,9 +336,9 @@ impl Core {
         let limits = &self.config.limits;
         let is_full = |group: &mut Group| !group.backlog.has_room(publication.size(), limits);
         if self.groups.get(id).is_some_and(is_full) {
-            self.make_room_in_group(id, now, fx);
+            self.make_room_in_group(id, turn);
         }
-        self.keep_for_group(id, publication, &tried, fx);
+        self.keep_for_group(id, publication, &tried, turn);
     }
 
     /// Keeps a message that no member could take, unless one has refused it.
@@ -351,11 +347,11 @@ impl Core {
         id: GroupId,
         publication: &Publication<'_>,
         tried: &Tried,
-        fx: &mut Effects,
+        turn: &mut Turn,
     ) {
         let Some(group) = self.groups.get(id) else {
             let (nobody, reason) = (Party::Nobody, DropReason::SessionEnded);
-            return self.clients.note_drop(nobody, publication.topic, reason, fx);
+            return self.clients.note_drop(nobody, publication.topic, reason, turn);
         };
         let kept = match tried.refusal {
             Some(reason) => Err(reason),
@@ -383,17 +379,17 @@ impl Core {
                 let last = tried.barred.last().filter(|it| it.worker == self.config.worker);
                 let slot = last.and_then(|&session| self.clients.slot_of(session));
                 let party = slot.map_or(Party::Nobody, Party::Receiver);
-                self.clients.note_drop(party, publication.topic, reason, fx);
+                self.clients.note_drop(party, publication.topic, reason, turn);
             }
         }
     }
 
     /// Notes that a message of a shared subscription leaves for another worker, which may have to
     /// keep it.
-    fn note_passed_on(&mut self, to: WorkerId, attributes: Attributes, fx: &mut Effects) {
+    fn note_passed_on(&mut self, to: WorkerId, attributes: Attributes, turn: &mut Turn) {
         let Attributes { qos, durability, .. } = attributes;
         if self.clients.rounds.any_stores(u64::MAX) {
-            self.clients.rounds.note_sent(to, qos, durability, fx);
+            self.clients.rounds.note_sent(to, qos, durability, turn);
         }
     }
 
@@ -436,8 +432,7 @@ impl Core {
         member: Member,
         publication: &Publication<'_>,
         barred: &[SessionId],
-        now: Timestamp,
-        fx: &mut Effects,
+        turn: &mut Turn,
     ) -> Result<(), Option<DropReason>> {
         let retain = member.options.retain_as_published() && publication.attributes.retain;
         let session = member.session;
@@ -450,8 +445,8 @@ impl Core {
                 group: Some(group),
             };
             let barred = barred.to_vec();
-            self.note_passed_on(session.worker, publication.attributes, fx);
-            fx.send(session.worker, Peer::SharedDeliver { session, delivery, barred }.into());
+            self.note_passed_on(session.worker, publication.attributes, turn);
+            turn.fx.send(session.worker, Peer::SharedDeliver { session, delivery, barred }.into());
             return Ok(());
         }
         let slot = self.clients.slot_of(session).ok_or(None)?;
@@ -464,7 +459,7 @@ impl Core {
             identifiers: member.identifier.as_slice(),
             group: Some(group),
         };
-        self.clients.deliver_single(slot, publication, &grant, now, fx).map_err(Some)
+        self.clients.deliver_single(slot, publication, &grant, turn).map_err(Some)
     }
 
     /// Delivers a message for which another worker has chosen a Session of this one.
@@ -473,8 +468,7 @@ impl Core {
         session: SessionId,
         delivery: Delivery,
         mut barred: Vec<SessionId>,
-        now: Timestamp,
-        fx: &mut Effects,
+        turn: &mut Turn,
     ) {
         let slot = self.clients.slot_of(session).filter(|&slot| {
             self.clients.session(slot).connection.is_some() || !self.config.shared_backlog
@@ -482,26 +476,26 @@ impl Core {
         let refusal = slot.and_then(|slot| {
             let publication = Publication::of(&delivery.message);
             let grant = crate::clients::grant_of(&delivery);
-            self.clients.deliver_single(slot, &publication, &grant, now, fx).err()
+            self.clients.deliver_single(slot, &publication, &grant, turn).err()
         });
         if slot.is_none() || refusal.is_some() {
             barred.push(session);
-            self.give_back(delivery, Tried { barred, refusal }, now, fx);
+            self.give_back(delivery, Tried { barred, refusal }, turn);
         }
     }
 
     /// Sends a message back to the home of its group, which chooses again.
-    fn give_back(&mut self, delivery: Delivery, tried: Tried, now: Timestamp, fx: &mut Effects) {
+    fn give_back(&mut self, delivery: Delivery, tried: Tried, turn: &mut Turn) {
         let Some(group) = delivery.group else {
             return;
         };
         let online = tried.barred.last().is_some_and(|&last| self.is_connected(last));
         if group.home == self.config.worker {
-            return self.handle_shared_return(&delivery, tried, online, now, fx);
+            return self.handle_shared_return(&delivery, tried, online, turn);
         }
         let Tried { barred, refusal } = tried;
-        self.note_passed_on(group.home, delivery.message.attributes(), fx);
-        fx.send(group.home, Peer::SharedReturn { delivery, barred, refusal, online }.into());
+        self.note_passed_on(group.home, delivery.message.attributes(), turn);
+        turn.fx.send(group.home, Peer::SharedReturn { delivery, barred, refusal, online }.into());
     }
 
     /// Gives a message that a member cannot take (any more) to another one [MQTT-4.8.2-5], or to
@@ -511,8 +505,7 @@ impl Core {
         delivery: &Delivery,
         mut tried: Tried,
         online: bool,
-        now: Timestamp,
-        fx: &mut Effects,
+        turn: &mut Turn,
     ) {
         let (Some(group), Some(&last)) = (delivery.group, tried.barred.last()) else {
             return;
@@ -524,18 +517,13 @@ impl Core {
         if tried.refusal.is_none() {
             // The others were not connected when they were tried; what is known now is newer.
             tried.barred = if online { Vec::new() } else { vec![last] };
-            self.note_presence(group, last, online, now, fx);
+            self.note_presence(group, last, online, turn);
         }
-        self.distribute(group, &Publication::of(&delivery.message), tried, now, fx);
+        self.distribute(group, &Publication::of(&delivery.message), tried, turn);
     }
 
     /// Gives groups back their messages that wait for a Session whose Client is gone.
-    pub(crate) fn return_queued_of_groups(
-        &mut self,
-        slot: SessionSlot,
-        now: Timestamp,
-        fx: &mut Effects,
-    ) {
+    pub(crate) fn return_queued_of_groups(&mut self, slot: SessionSlot, turn: &mut Turn) {
         let Clients { sessions, rounds, .. } = &mut self.clients;
         let session = &mut sessions[slot as usize];
         if session.shared_subscriptions == 0 || !self.config.shared_backlog {
@@ -547,7 +535,7 @@ impl Core {
             let deliveries = outgoing.take_queued_of_groups(round, is_confirmed);
             let (number, client) = (session.number, Arc::clone(&session.identity));
             let session = self.clients.session_id(slot);
-            self.pass_on(client, (session, number), deliveries, now, fx);
+            self.pass_on(client, (session, number), deliveries, turn);
         }
     }
 
@@ -556,11 +544,10 @@ impl Core {
         &mut self,
         session: SessionId,
         delivery: Delivery,
-        now: Timestamp,
-        fx: &mut Effects,
+        turn: &mut Turn,
     ) {
         let tried = Tried { barred: vec![session], refusal: None };
-        self.give_back(delivery, tried, now, fx);
+        self.give_back(delivery, tried, turn);
     }
 
     /// Restores a shared subscription that the store has kept, without its members and messages.
@@ -569,9 +556,9 @@ impl Core {
         key: (Box<str>, Box<str>),
         number: u64,
         last_sequence: u64,
-        fx: &mut Effects,
+        turn: &mut Turn,
     ) {
-        self.make_group(key, number, fx);
+        self.make_group(key, number, turn);
         let id = self.groups.id(number);
         if let Some(group) = self.groups.get(id) {
             (group.is_stored, group.last_sequence) = (true, last_sequence);
@@ -579,21 +566,21 @@ impl Core {
     }
 
     /// Notes that a member has completed a message of its group.
-    pub(crate) fn settle_shared(&mut self, session: SessionId, group: GroupId, fx: &mut Effects) {
+    pub(crate) fn settle_shared(&mut self, session: SessionId, group: GroupId, turn: &mut Turn) {
         if self.config.shared_strategy != SharedStrategy::LeastInFlight {
             return;
         }
         if group.home == self.config.worker {
             self.handle_shared_settled(group, session);
         } else {
-            fx.send(group.home, Peer::SharedSettled { group, session }.into());
+            turn.fx.send(group.home, Peer::SharedSettled { group, session }.into());
         }
     }
 
     /// Settles the messages that did not reach their members and never will.
-    pub(crate) fn settle_failed(&mut self, fx: &mut Effects) {
+    pub(crate) fn settle_failed(&mut self, turn: &mut Turn) {
         for (session, group) in std::mem::take(&mut self.clients.failed_of_groups) {
-            self.settle_shared(session, group, fx);
+            self.settle_shared(session, group, turn);
         }
     }
 

@@ -8,10 +8,11 @@ use midge_codec::ReasonCode;
 
 use crate::connection::Phase;
 use crate::core::Core;
-use crate::effects::{DisconnectReason, Effects};
+use crate::effects::DisconnectReason;
 use crate::identity::ConnectionId;
 use crate::time::Timestamp;
 use crate::timers::{Kind, Timer};
+use crate::turn::Turn;
 
 /// A time in which the process did not run; it counts as nobody's silence.
 #[derive(Clone, Copy, Debug)]
@@ -56,8 +57,8 @@ impl Core {
 
     /// Ends the connections whose peers were silent for too long. Call this when everything that
     /// has come was handled: a peer that could not be heard was not silent.
-    pub fn handle_silence(&mut self, now: Timestamp, fx: &mut Effects) {
-        self.handle_silence_heeding(&|_| false, now, fx);
+    pub fn handle_silence(&mut self, turn: &mut Turn) {
+        self.handle_silence_heeding(&|_| false, turn);
     }
 
     /// Like [`Core::handle_silence`]. `waits` says of a connection whether something has come on it
@@ -65,16 +66,15 @@ impl Core {
     pub fn handle_silence_heeding(
         &mut self,
         waits: &dyn Fn(ConnectionId) -> bool,
-        now: Timestamp,
-        fx: &mut Effects,
+        turn: &mut Turn,
     ) {
         for _ in 0..Self::TIMERS_PER_TURN {
-            let Some(timer) = self.timers.pop_due_of(Kind::Silence, now) else {
+            let Some(timer) = self.timers.pop_due_of(Kind::Silence, turn.now) else {
                 return;
             };
             self.work.add(1);
             if let Timer::Connection(id) = timer {
-                self.judge(id, waits, now, fx);
+                self.judge(id, waits, turn);
             }
         }
         self.is_late = true;
@@ -85,41 +85,40 @@ impl Core {
         &mut self,
         id: ConnectionId,
         waits: &dyn Fn(ConnectionId) -> bool,
-        now: Timestamp,
-        fx: &mut Effects,
+        turn: &mut Turn,
     ) {
         let Some(connection) = self.clients.connection(id) else {
             return;
         };
-        let due_at = connection.timer_at.take().unwrap_or(now);
+        let due_at = connection.timer_at.take().unwrap_or(turn.now);
         match connection.phase {
             Phase::AwaitingConnect | Phase::Authenticating(_) => {
                 let has_come = matches!(connection.phase, Phase::AwaitingConnect) && waits(id);
-                let later = self.put_off(due_at, has_come, now);
+                let later = self.put_off(due_at, has_come, turn.now);
                 if let Some(later) = later {
                     return self.set_connection_timer(id, later);
                 }
                 self.clients.counters.connect_timeouts += 1;
-                self.close(id, None, &DisconnectReason::ConnectTimeout, now, fx);
+                self.close(id, None, &DisconnectReason::ConnectTimeout, turn);
             }
             Phase::Connected { .. } => {
                 let silence_max_ms = u64::from(connection.silence_max_ms);
                 let due_at = connection.last_packet_at + silence_max_ms;
-                if due_at > now {
+                if due_at > turn.now {
                     return self.set_connection_timer(id, due_at);
                 }
                 if self.clients.is_any_paused(id) {
                     // Nobody has looked whether something has come.
-                    return self.set_connection_timer(id, now + silence_max_ms);
+                    return self.set_connection_timer(id, turn.now + silence_max_ms);
                 }
                 let has_come = self.clients.is_any_stream(id, waits);
-                if let Some(later) = self.put_off(due_at, has_come, now) {
+                if let Some(later) = self.put_off(due_at, has_come, turn.now) {
                     return self.set_connection_timer(id, later);
                 }
                 // [MQTT-3.1.2-22]
                 self.clients.counters.keep_alive_timeouts += 1;
                 let code = Some(ReasonCode::KeepAliveTimeout);
-                self.close(id, code, &DisconnectReason::KeepAliveTimeout, now, fx);
+                self.close(id, code, &DisconnectReason::KeepAliveTimeout, turn);
             }
             // A peer that waits for the store cannot help it.
             Phase::Accepted(_) | Phase::Stream { .. } | Phase::Closing => (),

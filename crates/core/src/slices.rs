@@ -8,11 +8,10 @@ use std::num::NonZeroU32;
 use midge_codec::SubscriptionOptions;
 
 use crate::core::Core;
-use crate::effects::Effects;
 use crate::identity::{ConnectionId, SessionId};
 use crate::limits::Limits;
 use crate::peer::Ticket;
-use crate::time::Timestamp;
+use crate::turn::Turn;
 
 /// What is left of packets with many filters.
 #[derive(Debug)]
@@ -84,23 +83,23 @@ impl Slices {
 
 impl Core {
     /// Puts off a packet that has too many filters for this turn.
-    pub(crate) fn slice(&mut self, packet: ManyFilters, fx: &mut Effects) {
-        self.clients.set_reading(packet.connection, false, fx);
+    pub(crate) fn slice(&mut self, packet: ManyFilters, turn: &mut Turn) {
+        self.clients.set_reading(packet.connection, false, turn);
         self.slices.filters += packet.filters.len();
         self.slices.waiting.push_back(packet);
     }
 
     /// Goes on with packets that have many filters, within this turn's share.
-    pub(crate) fn run_slices(&mut self, now: Timestamp, fx: &mut Effects) {
+    pub(crate) fn run_slices(&mut self, turn: &mut Turn) {
         while self.slices.left > 0 {
             let Some(mut packet) = self.slices.waiting.pop_front() else {
                 break;
             };
             let filters = packet.filters.len();
-            self.run_slice(&mut packet, now, fx);
+            self.run_slice(&mut packet, turn);
             self.slices.filters -= filters - packet.filters.len();
             if packet.filters.is_empty() {
-                self.end_slices(&packet, now, fx);
+                self.end_slices(&packet, turn);
             } else {
                 self.slices.waiting.push_back(packet);
             }
@@ -108,7 +107,7 @@ impl Core {
         self.slices.left = Slices::FILTERS_PER_TURN;
     }
 
-    fn run_slice(&mut self, packet: &mut ManyFilters, now: Timestamp, fx: &mut Effects) {
+    fn run_slice(&mut self, packet: &mut ManyFilters, turn: &mut Turn) {
         let connection = self.clients.connection(packet.connection);
         let is_there = connection.is_some_and(|connection| connection.session().is_some());
         let slot = self.clients.slot_of(packet.session).filter(|_| is_there);
@@ -122,23 +121,23 @@ impl Core {
         let (id, ticket) = (packet.connection, packet.ticket);
         match packet.task {
             Task::Subscribe(identifier) => {
-                self.subscribe_some((id, slot), ticket, identifier, filters, now, fx);
+                self.subscribe_some((id, slot), ticket, identifier, filters, turn);
             }
             Task::Unsubscribe => {
-                self.unsubscribe_some(slot, ticket, filters.map(|(filter, _)| filter), fx);
+                self.unsubscribe_some(slot, ticket, filters.map(|(filter, _)| filter), turn);
             }
         }
     }
 
-    fn end_slices(&mut self, packet: &ManyFilters, now: Timestamp, fx: &mut Effects) {
+    fn end_slices(&mut self, packet: &ManyFilters, turn: &mut Turn) {
         let slot = self.clients.slot_of(packet.session);
         match packet.task {
-            Task::Subscribe(_) => self.end_subscribe(packet.ticket, slot, fx),
-            Task::Unsubscribe => self.end_unsubscribe(packet.ticket, slot, fx),
+            Task::Subscribe(_) => self.end_subscribe(packet.ticket, slot, turn),
+            Task::Unsubscribe => self.end_unsubscribe(packet.ticket, slot, turn),
         }
         if let Some(slot) = slot {
-            self.go_on_with_streams(slot, now, fx);
+            self.go_on_with_streams(slot, turn);
         }
-        self.clients.set_reading(packet.connection, true, fx);
+        self.clients.set_reading(packet.connection, true, turn);
     }
 }

@@ -9,7 +9,7 @@ use midge_codec::{QoS, ReasonCode};
 use crate::clients::Clients;
 use crate::core::Core;
 use crate::drops::{DropReason, Party};
-use crate::effects::{DisconnectReason, Effects};
+use crate::effects::DisconnectReason;
 use crate::identity::{ConnectionId, SessionId};
 use crate::outgoing::{Delivery, Outgoing};
 use crate::peer::Peer;
@@ -22,6 +22,7 @@ use crate::stored::{
 };
 use crate::subscription_tree::SessionSlot;
 use crate::time::Timestamp;
+use crate::turn::Turn;
 
 /// Sessions that have ended except for messages that others get, by their numbers in the store.
 #[derive(Debug, Default)]
@@ -54,42 +55,42 @@ impl Core {
     const UNANSWERED_PER_TURN: usize = 1_000;
 
     /// Handles a receipt: the store tells how far this worker's commits have come.
-    pub fn handle_receipt(&mut self, receipt: Receipt, now: Timestamp, fx: &mut Effects) {
+    pub fn handle_receipt(&mut self, receipt: Receipt, turn: &mut Turn) {
         self.clients.rounds.note_receipt(receipt);
         let others = self.other_workers().fold(0, |set, worker| set | worker.bit());
-        while let Some(released) = self.clients.rounds.next_released(others, fx) {
-            self.release(released, now, fx);
+        while let Some(released) = self.clients.rounds.next_released(others, turn) {
+            self.release(released, turn);
         }
-        self.flush_held_groups(now, fx);
-        self.go_on_with_endings(now, fx);
+        self.flush_held_groups(turn);
+        self.go_on_with_endings(turn);
     }
 
     /// Without a store: releases what has waited for other workers and has their answers.
-    pub(crate) fn release_answered(&mut self, now: Timestamp, fx: &mut Effects) {
+    pub(crate) fn release_answered(&mut self, turn: &mut Turn) {
         let answered = self.clients.rounds.take_answered();
-        self.release(answered, now, fx);
+        self.release(answered, turn);
     }
 
     /// Handles the confirmation that another worker's round is durable.
-    pub(crate) fn handle_confirmed(&mut self, round: Round, now: Timestamp, fx: &mut Effects) {
+    pub(crate) fn handle_confirmed(&mut self, round: Round, turn: &mut Turn) {
         let sessions = self.clients.rounds.handle_confirmed(round);
-        self.release(sessions.into_iter().map(Held::Send), now, fx);
-        self.flush_held_groups(now, fx);
-        self.go_on_with_endings(now, fx);
+        self.release(sessions.into_iter().map(Held::Send), turn);
+        self.flush_held_groups(turn);
+        self.go_on_with_endings(turn);
     }
 
-    pub(crate) fn send_on(&mut self, session: SessionId, now: Timestamp, fx: &mut Effects) {
+    pub(crate) fn send_on(&mut self, session: SessionId, turn: &mut Turn) {
         if let Some(slot) = self.clients.slot_of(session) {
-            self.go_on(slot, now, fx);
+            self.go_on(slot, turn);
         }
     }
 
     /// Notes that the store takes no new messages any more, or does again. In the latter case,
     /// Clients that were not answered meanwhile are disconnected: an MQTT 3 Client sends again when
     /// it has reconnected.
-    pub fn set_store_full(&mut self, is_full: bool, now: Timestamp, fx: &mut Effects) {
+    pub fn set_store_full(&mut self, is_full: bool, turn: &mut Turn) {
         self.clients.rounds.is_full = is_full;
-        self.end_unanswered(now, fx);
+        self.end_unanswered(turn);
     }
 
     /// Whether Clients whose PUBLISH was not acknowledged may send it again: there is room for it.
@@ -99,7 +100,7 @@ impl Core {
     }
 
     /// Disconnects Clients whose PUBLISH was not acknowledged, a limited number in each turn.
-    pub(crate) fn end_unanswered(&mut self, now: Timestamp, fx: &mut Effects) {
+    pub(crate) fn end_unanswered(&mut self, turn: &mut Turn) {
         let code = ReasonCode::QuotaExceeded;
         for _ in 0..Self::UNANSWERED_PER_TURN {
             if !self.may_end_unanswered() {
@@ -107,7 +108,7 @@ impl Core {
             }
             if let Some(id) = self.unanswered.pop_first() {
                 self.work.add(1);
-                self.close(id, Some(code), &DisconnectReason::ByServer(code), now, fx);
+                self.close(id, Some(code), &DisconnectReason::ByServer(code), turn);
             }
         }
     }
@@ -125,28 +126,22 @@ impl Core {
     }
 
     /// Handles the store's answer to a request in `Effects::fetches`.
-    pub fn handle_fetched(&mut self, fetched: Fetched, now: Timestamp, fx: &mut Effects) {
-        if self.take_page(&fetched, now, fx) {
+    pub fn handle_fetched(&mut self, fetched: Fetched, turn: &mut Turn) {
+        if self.take_page(&fetched, turn) {
             return;
         }
         match fetched.owner {
-            Owner::Group(number) => self.restore_group_backlog(number, fetched, now, fx),
+            Owner::Group(number) => self.restore_group_backlog(number, fetched, turn),
             Owner::Session(number) => match self.clients.slot_of(fetched.session) {
                 Some(slot) if self.clients.session(slot).number == number => {
-                    self.take_fetched(slot, fetched, now, fx);
+                    self.take_fetched(slot, fetched, turn);
                 }
-                _ => self.pass_on_fetched(number, fetched, now, fx),
+                _ => self.pass_on_fetched(number, fetched, turn),
             },
         }
     }
 
-    fn take_fetched(
-        &mut self,
-        slot: SessionSlot,
-        fetched: Fetched,
-        now: Timestamp,
-        fx: &mut Effects,
-    ) {
+    fn take_fetched(&mut self, slot: SessionSlot, fetched: Fetched, turn: &mut Turn) {
         let Fetched { session, ticket, entries, next, .. } = fetched;
         let outgoing = self.clients.session(slot).outgoing.as_mut();
         if outgoing.is_some_and(|outgoing| outgoing.end_fetch(ticket)) {
@@ -155,7 +150,12 @@ impl Core {
                 match delivery {
                     Some(stored) => deliveries.push((sequence, self.delivery_of(stored), round)),
                     None => {
-                        self.clients.note_drop(Party::Receiver(slot), "", DropReason::Damaged, fx);
+                        self.clients.note_drop(
+                            Party::Receiver(slot),
+                            "",
+                            DropReason::Damaged,
+                            turn,
+                        );
                         self.clients.forget_stored(slot, sequence);
                     }
                 }
@@ -165,10 +165,10 @@ impl Core {
             let hold = deliveries.iter().any(is_exactly_once);
             let hold = hold.then(|| self.clients.rounds.hold_fetched(session));
             if let Some(outgoing) = &mut self.clients.session(slot).outgoing {
-                outgoing.note_fetched(next, deliveries, hold, now);
+                outgoing.note_fetched(next, deliveries, hold, turn.now);
             }
         }
-        self.go_on(slot, now, fx);
+        self.go_on(slot, turn);
     }
 
     fn delivery_of(&self, stored: StoredDelivery) -> Delivery {
@@ -183,15 +183,14 @@ impl Core {
         &mut self,
         slot: SessionSlot,
         durability: Durability,
-        now: Timestamp,
-        fx: &mut Effects,
+        turn: &mut Turn,
     ) {
         let session = &mut self.clients.sessions[slot as usize];
         session.durability = durability;
         let begins = session.number == 0 && session.expiry_seconds > 0;
         let begins = begins && durability > Durability::Memory;
         if begins {
-            session.number = self.numbers.next(now);
+            session.number = self.numbers.next(turn.now);
             if let Some(outgoing) = &mut session.outgoing {
                 outgoing.stored.is_used = true;
             }
@@ -201,7 +200,7 @@ impl Core {
             let record = record_of(&self.clients.sessions[slot as usize]);
             self.clients.rounds.keep(StoreOp::Session(Box::new(record)));
             self.store_subscriptions(slot);
-            self.tell_storing(fx);
+            self.tell_storing(turn);
         } else {
             self.store_record(slot);
         }
@@ -239,12 +238,12 @@ impl Core {
         }
     }
 
-    pub(crate) fn tell_storing(&mut self, fx: &mut Effects) {
+    pub(crate) fn tell_storing(&mut self, turn: &mut Turn) {
         let own = self.config.worker;
         if !self.clients.rounds.is_storing(own) {
             self.clients.rounds.note_storing(own);
             for worker in self.other_workers() {
-                fx.send(worker, Peer::Storing.into());
+                turn.fx.send(worker, Peer::Storing.into());
             }
         }
     }
@@ -275,15 +274,9 @@ impl Core {
 
     /// Removes a Session that has ended from the store. First, the messages of shared subscriptions
     /// that wait there go to other members.
-    pub(crate) fn forget_session(
-        &mut self,
-        mut session: Session,
-        id: SessionId,
-        now: Timestamp,
-        fx: &mut Effects,
-    ) {
+    pub(crate) fn forget_session(&mut self, mut session: Session, id: SessionId, turn: &mut Turn) {
         if session.number == 0 {
-            return fx.disowned.push(session.identity);
+            return turn.fx.disowned.push(session.identity);
         }
         self.note_unsettled_end(&session.identity, session.durability);
         let outgoing = session.outgoing.as_ref();
@@ -304,19 +297,19 @@ impl Core {
             let Session { number, .. } = session;
             let op = StoreOp::Session(Box::new(record_of(&session)));
             self.clients.rounds.keep_behind_round(op);
-            let op = StoreOp::Detached { session: number, at: now, sent_before };
+            let op = StoreOp::Detached { session: number, at: turn.now, sent_before };
             self.clients.rounds.keep_behind_round(op);
-            return self.fetch_ending(number, from, fx);
+            return self.fetch_ending(number, from, turn);
         }
         let outgoing = session.outgoing.as_ref();
         let dropped = outgoing.map_or(0, |outgoing| outgoing.stored_messages() as u64);
         let party = Party::Former(&session.identity);
-        self.clients.note_drops(party, "", DropReason::SessionEnded, dropped, fx);
+        self.clients.note_drops(party, "", DropReason::SessionEnded, dropped, turn);
         self.clients.rounds.keep_behind_round(StoreOp::Ended(Owner::Session(session.number)));
     }
 
     /// Passes on fetched messages of a Session that has ended.
-    fn pass_on_fetched(&mut self, number: u64, fetched: Fetched, now: Timestamp, fx: &mut Effects) {
+    fn pass_on_fetched(&mut self, number: u64, fetched: Fetched, turn: &mut Turn) {
         let rounds = &self.clients.rounds;
         let mut waits_for = fetched.entries.iter().filter_map(|entry| entry.round);
         let must_wait = waits_for.any(|round| !rounds.is_confirmed(round));
@@ -338,7 +331,7 @@ impl Core {
             }
             let delivery = delivery.map(|stored| self.delivery_of(stored));
             let may_be_sent = delivery.as_ref().is_some_and(|it| {
-                sent.visit(sequence, it.qos, it.message.attributes().has_expired(now))
+                sent.visit(sequence, it.qos, it.message.attributes().has_expired(turn.now))
             });
             match delivery {
                 // A QoS 2 message that was sent to one member goes to no other [MQTT-4.8.2-5].
@@ -346,20 +339,20 @@ impl Core {
                     if delivery.group.is_some()
                         && (delivery.qos < QoS::ExactlyOnce || !may_be_sent) =>
                 {
-                    self.return_to_group(session, delivery, now, fx);
+                    self.return_to_group(session, delivery, turn);
                 }
                 Some(delivery) => {
                     let topic = delivery.message.topic();
-                    self.clients.note_drop(Party::Nobody, topic, DropReason::SessionEnded, fx);
+                    self.clients.note_drop(Party::Nobody, topic, DropReason::SessionEnded, turn);
                 }
-                None => self.clients.note_drop(Party::Nobody, "", DropReason::Damaged, fx),
+                None => self.clients.note_drop(Party::Nobody, "", DropReason::Damaged, turn),
             }
         }
         if fetched.next <= last {
             if let Some(queue) = self.endings.queues.get_mut(&number) {
                 (queue.sent, queue.given_back) = (sent, given_back);
             }
-            return self.fetch_ending(number, fetched.next, fx);
+            return self.fetch_ending(number, fetched.next, turn);
         }
         self.endings.queues.remove(&number);
         self.clients.rounds.keep_behind_round(StoreOp::Ended(Owner::Session(number)));
@@ -368,16 +361,16 @@ impl Core {
 
 impl Core {
     /// Goes on with the queues that waited for rounds that are confirmed now.
-    fn go_on_with_endings(&mut self, now: Timestamp, fx: &mut Effects) {
+    fn go_on_with_endings(&mut self, turn: &mut Turn) {
         for number in std::mem::take(&mut self.endings.held) {
             let held = self.endings.queues.get_mut(&number).and_then(|queue| queue.held.take());
             if let Some(fetched) = held {
-                self.pass_on_fetched(number, *fetched, now, fx);
+                self.pass_on_fetched(number, *fetched, turn);
             }
         }
     }
 
-    fn fetch_ending(&mut self, number: u64, from: u64, fx: &mut Effects) {
+    fn fetch_ending(&mut self, number: u64, from: u64, turn: &mut Turn) {
         let ticket = self.clients.fetch_ticket();
         let Some(queue) = self.endings.queues.get_mut(&number) else {
             return;
@@ -385,7 +378,7 @@ impl Core {
         queue.ticket = ticket;
         let (messages_max, bytes_max) = Outgoing::fetch_size();
         let (owner, session) = (Owner::Session(number), queue.session);
-        fx.fetches.push(Fetch { owner, session, ticket, from, messages_max, bytes_max });
+        turn.fx.fetches.push(Fetch { owner, session, ticket, from, messages_max, bytes_max });
     }
 }
 

@@ -15,11 +15,12 @@ use std::cmp::Reverse;
 use midge_codec::{Publish, ReasonCode};
 
 use crate::core::Core;
-use crate::effects::{DisconnectReason, Effects};
+use crate::effects::DisconnectReason;
 use crate::identity::ConnectionId;
 use crate::session::Session;
 use crate::subscription_tree::SessionSlot;
 use crate::time::Timestamp;
+use crate::turn::Turn;
 
 /// How short of memory the process is; see the limit `memory_bytes_max`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -94,9 +95,9 @@ impl Core {
         &mut self,
         id: ConnectionId,
         publish: Option<&Publish<'_>>,
-        fx: &mut Effects,
+        turn: &mut Turn,
     ) -> bool {
-        !self.holds_publishers_back() || self.takes_though_held(id, publish, fx)
+        !self.holds_publishers_back() || self.takes_though_held(id, publish, turn)
     }
 
     /// Whether publishers are held back.
@@ -159,7 +160,7 @@ impl Core {
         &mut self,
         id: ConnectionId,
         publish: Option<&Publish<'_>>,
-        fx: &mut Effects,
+        turn: &mut Turn,
     ) -> bool {
         let is_short_only = !self.backlog.is_full() && !self.strain.is_congested;
         if is_short_only && publish.is_some_and(removes_retained) {
@@ -170,26 +171,21 @@ impl Core {
             return true; // It is no publisher yet, and this packet does not make it one.
         }
         self.backlog.hold_back(id);
-        self.clients.set_reading(id, false, fx);
+        self.clients.set_reading(id, false, turn);
         false
     }
 
     /// Lets the publishers that were held back go on, if they may.
-    pub(crate) fn release_publishers(&mut self, fx: &mut Effects) {
+    pub(crate) fn release_publishers(&mut self, turn: &mut Turn) {
         if !self.holds_publishers_back() {
             for publisher in self.backlog.take_released() {
-                self.clients.set_reading(publisher, true, fx);
+                self.clients.set_reading(publisher, true, turn);
             }
         }
     }
 
     /// Sets how short of memory the process is.
-    pub fn set_memory_pressure(
-        &mut self,
-        pressure: MemoryPressure,
-        now: Timestamp,
-        fx: &mut Effects,
-    ) {
+    pub fn set_memory_pressure(&mut self, pressure: MemoryPressure, turn: &mut Turn) {
         let strain = &mut self.strain;
         strain.pressure = pressure;
         self.clients.drop_qos0 = pressure >= MemoryPressure::Severe;
@@ -198,15 +194,15 @@ impl Core {
             self.clients.pool.clear();
         }
         if pressure >= MemoryPressure::Severe {
-            let since = *strain.severe_since.get_or_insert(now);
-            strain.refuses_messages = now - since >= Self::PATIENCE_MS;
+            let since = *strain.severe_since.get_or_insert(turn.now);
+            strain.refuses_messages = turn.now - since >= Self::PATIENCE_MS;
             return;
         }
         (strain.severe_since, strain.refuses_messages) = (None, false);
         if pressure == MemoryPressure::None {
             strain.reserve.clear();
         }
-        self.end_unanswered(now, fx);
+        self.end_unanswered(turn);
     }
 
     /// Gives up `bytes` bytes, less those that become free already: disconnects the Clients for
@@ -216,8 +212,7 @@ impl Core {
         &mut self,
         bytes: usize,
         unfinished: &dyn Fn(ConnectionId) -> usize,
-        now: Timestamp,
-        fx: &mut Effects,
+        turn: &mut Turn,
     ) {
         let sessions = self.clients.sessions.iter();
         // Of a Session in the store, only what its connection has can be given up.
@@ -236,29 +231,29 @@ impl Core {
                 return;
             }
             left = left.saturating_sub(offender.bytes);
-            self.give_up(offender.slot, now, fx);
+            self.give_up(offender.slot, turn);
         }
     }
 
-    fn give_up(&mut self, slot: SessionSlot, now: Timestamp, fx: &mut Effects) {
+    fn give_up(&mut self, slot: SessionSlot, turn: &mut Turn) {
         self.clients.counters.limits_exceeded += 1;
         let session = self.clients.session_id(slot);
         if let Some(id) = self.clients.session(slot).network_connection() {
-            self.end_for_memory(id, now, fx);
+            self.end_for_memory(id, turn);
         }
         // What is in the store takes no memory once nobody is connected.
         if let Some(slot) = self.clients.slot_of(session)
             && self.clients.session(slot).number == 0
         {
-            self.end_session(slot, now, fx);
+            self.end_session(slot, turn);
         }
     }
 
     /// Ends a connection for the memory that is kept for it.
-    pub fn end_for_memory(&mut self, id: ConnectionId, now: Timestamp, fx: &mut Effects) {
+    pub fn end_for_memory(&mut self, id: ConnectionId, turn: &mut Turn) {
         let id = self.clients.control_of(id);
         let code = ReasonCode::QuotaExceeded;
-        self.close(id, Some(code), &DisconnectReason::ByServer(code), now, fx);
+        self.close(id, Some(code), &DisconnectReason::ByServer(code), turn);
         // A peer that reads so slowly would not come to the last packet in time.
         let connection = self.clients.connections.get_mut(id.slot()).filter(|it| it.id == id);
         if let Some(connection) = connection
@@ -283,7 +278,7 @@ mod tests {
     use crate::connection::Opening;
     use crate::core::{Core, CoreConfig};
     use crate::durability::DurabilityRules;
-    use crate::effects::{AuthAnswer, Effects};
+    use crate::effects::AuthAnswer;
     use crate::gate::AllowAll;
     use crate::identity::{ConnectionId, WorkerId};
     use crate::limits::Limits;
@@ -291,6 +286,7 @@ mod tests {
     use crate::strain::MemoryPressure;
     use crate::strategy::SharedStrategy;
     use crate::time::Timestamp;
+    use crate::turn::Turn;
 
     const NOW: Timestamp = Timestamp::from_millis(1);
 
@@ -313,28 +309,28 @@ mod tests {
     }
 
     /// Hands a packet in as a driver does; false if it is not taken.
-    fn handle(core: &mut Core, id: ConnectionId, bytes: &[u8], fx: &mut Effects) -> bool {
+    fn handle(core: &mut Core, id: ConnectionId, bytes: &[u8], turn: &mut Turn) -> bool {
         let Ok(Decoded::Packet { packet, .. }) = decode(bytes, ProtocolVersion::V3_1_1, 1000)
         else {
             panic!("half a packet");
         };
         if let Packet::Publish(publish) = &packet
-            && !core.takes_publish(id, Some(publish), fx)
+            && !core.takes_publish(id, Some(publish), turn)
         {
             return false;
         }
-        core.handle_packet(id, &packet, NOW, fx);
+        core.handle_packet(id, &packet, turn);
         true
     }
 
     /// A core with one connected Client.
-    fn connected() -> (Core, ConnectionId, Effects) {
-        let (mut core, mut fx) = (core(), Effects::new(1));
+    fn connected() -> (Core, ConnectionId, Turn) {
+        let (mut core, mut turn) = (core(), Turn::new(NOW, 1));
         let id = core.open_connection(Opening::default(), NOW);
-        assert!(handle(&mut core, id, b"\x10\x0D\0\x04MQTT\x04\x02\0\0\0\x01p", &mut fx));
+        assert!(handle(&mut core, id, b"\x10\x0D\0\x04MQTT\x04\x02\0\0\0\x01p", &mut turn));
         let allowed = AuthAnswer::Allow { user_name: None, data: None };
-        core.handle_auth_answer(id, allowed, NOW, &mut fx);
-        (core, id, Effects::new(1))
+        core.handle_auth_answer(id, allowed, &mut turn);
+        (core, id, Turn::new(NOW, 1))
     }
 
     const PINGREQ: &[u8] = b"\xC0\0";
@@ -343,39 +339,39 @@ mod tests {
 
     #[test]
     fn short_of_memory_only_publishers_are_not_read_and_only_until_there_is_enough() {
-        let (mut core, id, mut fx) = connected();
-        core.set_memory_pressure(MemoryPressure::Severe, NOW, &mut fx);
-        assert!(handle(&mut core, id, PINGREQ, &mut fx));
-        assert!(fx.reading.is_empty() && !core.is_congested());
-        assert!(!handle(&mut core, id, PUBLISH, &mut fx));
-        core.run_backlog(NOW, &mut fx);
-        assert_eq!(std::mem::take(&mut fx.reading), [(id, false)]);
-        core.set_memory_pressure(MemoryPressure::High, NOW, &mut fx);
-        core.run_backlog(NOW, &mut fx);
-        assert_eq!(fx.reading, [(id, true)]);
-        assert!(handle(&mut core, id, PUBLISH, &mut fx));
+        let (mut core, id, mut turn) = connected();
+        core.set_memory_pressure(MemoryPressure::Severe, &mut turn);
+        assert!(handle(&mut core, id, PINGREQ, &mut turn));
+        assert!(turn.fx.reading.is_empty() && !core.is_congested());
+        assert!(!handle(&mut core, id, PUBLISH, &mut turn));
+        core.run_backlog(&mut turn);
+        assert_eq!(std::mem::take(&mut turn.fx.reading), [(id, false)]);
+        core.set_memory_pressure(MemoryPressure::High, &mut turn);
+        core.run_backlog(&mut turn);
+        assert_eq!(turn.fx.reading, [(id, true)]);
+        assert!(handle(&mut core, id, PUBLISH, &mut turn));
     }
 
     #[test]
     fn a_retained_message_can_be_removed_when_memory_is_short() {
-        let (mut core, id, mut fx) = connected();
-        core.set_memory_pressure(MemoryPressure::Severe, NOW, &mut fx);
-        assert!(handle(&mut core, id, REMOVE, &mut fx));
+        let (mut core, id, mut turn) = connected();
+        core.set_memory_pressure(MemoryPressure::Severe, &mut turn);
+        assert!(handle(&mut core, id, REMOVE, &mut turn));
         core.set_congested(true);
-        assert!(!handle(&mut core, id, REMOVE, &mut fx), "what it says could not be passed on");
+        assert!(!handle(&mut core, id, REMOVE, &mut turn), "what it says could not be passed on");
     }
 
     #[test]
     fn what_cannot_be_passed_on_holds_back_publishers_and_nobody_else() {
-        let (mut core, id, mut fx) = connected();
+        let (mut core, id, mut turn) = connected();
         core.set_congested(true);
-        assert!(handle(&mut core, id, PINGREQ, &mut fx));
+        assert!(handle(&mut core, id, PINGREQ, &mut turn));
         assert!(!core.waits_for_driver());
-        assert!(!core.takes_publish(id, None, &mut fx), "not even the rest of a large one");
+        assert!(!core.takes_publish(id, None, &mut turn), "not even the rest of a large one");
         assert!(core.waits_for_driver());
         core.set_congested(false);
-        core.run_backlog(NOW, &mut fx);
-        assert_eq!(fx.reading, [(id, false), (id, true)]);
-        assert!(!core.waits_for_driver() && handle(&mut core, id, PUBLISH, &mut fx));
+        core.run_backlog(&mut turn);
+        assert_eq!(turn.fx.reading, [(id, false), (id, true)]);
+        assert!(!core.waits_for_driver() && handle(&mut core, id, PUBLISH, &mut turn));
     }
 }

@@ -9,7 +9,7 @@ use midge_codec::{
 };
 
 use crate::core::Core;
-use crate::effects::{Effects, Event};
+use crate::effects::Event;
 use crate::filter_request::{EXCLUSIVE_PREFIX, FilterRequest, RequestKind};
 use crate::hashing::hash_str;
 use crate::identity::{ConnectionId, SessionId, WorkerId};
@@ -22,7 +22,7 @@ use crate::session::{Session, Subscribed, SubscriptionKind};
 use crate::slices::{ManyFilters, Task};
 use crate::stored::{StoreOp, SubscriptionRecord};
 use crate::subscription_tree::{Filler, SessionSlot, Subscriber};
-use crate::time::Timestamp;
+use crate::turn::Turn;
 
 /// One filter of a SUBSCRIBE with everything that belongs to it.
 struct Wanted {
@@ -46,24 +46,23 @@ impl Core {
         id: ConnectionId,
         slot: SessionSlot,
         packet: &Subscribe<'_>,
-        now: Timestamp,
-        fx: &mut Effects,
+        turn: &mut Turn,
     ) {
         let limit = usize::from(self.config.limits.user_properties_max);
         if packet.user_properties.iter().nth(limit).is_some() {
             let (code, detail) = (ReasonCode::QuotaExceeded, "too many User Properties");
-            return self.violate(id, code, detail.to_string(), now, fx);
+            return self.violate(id, code, detail.to_string(), turn);
         }
         if let Err((code, detail)) = self.check_offered_filters(id, packet) {
-            return self.violate(id, code, detail.to_string(), now, fx);
+            return self.violate(id, code, detail.to_string(), turn);
         }
         if !self
             .accepts_answer(id, PacketType::SubAck, packet.packet_id, || packet.subscriptions.len())
         {
-            return self.close_for_size(id, now, fx);
+            return self.close_for_size(id, turn);
         }
         if !self.slices.has_room(packet.subscriptions.len(), &self.config.limits) {
-            return self.end_for_memory(id, now, fx);
+            return self.end_for_memory(id, turn);
         }
         let identifier = packet.subscription_identifier;
         let ticket = self.begin_answer(PacketType::SubAck, id, slot, Some(packet.packet_id));
@@ -76,11 +75,11 @@ impl Core {
             let filters = filters.map(|(filter, options)| (filter.into(), options)).collect();
             let (session, task) = (self.clients.session_id(slot), Task::Subscribe(identifier));
             let packet = ManyFilters { connection: id, session, ticket, task, filters };
-            return self.slice(packet, fx);
+            return self.slice(packet, turn);
         }
-        self.subscribe_some((id, slot), ticket, identifier, filters, now, fx);
-        self.end_subscribe(ticket, Some(slot), fx);
-        self.go_on_with_streams(slot, now, fx);
+        self.subscribe_some((id, slot), ticket, identifier, filters, turn);
+        self.end_subscribe(ticket, Some(slot), turn);
+        self.go_on_with_streams(slot, turn);
     }
 
     /// Whether the Client accepts a SUBACK or UNSUBACK for this many filters. If it does not, it
@@ -108,12 +107,11 @@ impl Core {
         packet_id: Option<PacketIdentifier>,
         identifier: Option<NonZeroU32>,
         filters: impl Iterator<Item = (&'f str, SubscriptionOptions)>,
-        now: Timestamp,
-        fx: &mut Effects,
+        turn: &mut Turn,
     ) {
         let ticket = self.begin_answer(PacketType::SubAck, id, slot, packet_id);
-        self.subscribe_some((id, slot), ticket, identifier, filters, now, fx);
-        self.end_subscribe(ticket, Some(slot), fx);
+        self.subscribe_some((id, slot), ticket, identifier, filters, turn);
+        self.end_subscribe(ticket, Some(slot), turn);
     }
 
     /// Begins to gather the answer to a SUBSCRIBE or UNSUBSCRIBE; returns its ticket.
@@ -147,14 +145,13 @@ impl Core {
         ticket: Ticket,
         identifier: Option<NonZeroU32>,
         filters: impl Iterator<Item = (&'f str, SubscriptionOptions)>,
-        now: Timestamp,
-        fx: &mut Effects,
+        turn: &mut Turn,
     ) {
         let first = self.pending.subscribe(ticket).map_or(0, |it| it.filters.len());
         for (index, (filter, options)) in (first..).zip(filters) {
             self.work.add(1);
             let step =
-                self.subscribe_one(slot, filter, (options, identifier), (ticket, index), now, fx);
+                self.subscribe_one(slot, filter, (options, identifier), (ticket, index), turn);
             let (code, waiting) = match step {
                 Step::Done(code) => (code, 0),
                 Step::Waits | Step::Replaces => (ReasonCode::UnspecifiedError, 1),
@@ -177,7 +174,7 @@ impl Core {
         &mut self,
         ticket: Ticket,
         slot: Option<SessionSlot>,
-        fx: &mut Effects,
+        turn: &mut Turn,
     ) {
         let mut waiting = 0;
         if self.config.workers > 1 {
@@ -188,7 +185,7 @@ impl Core {
         if let Some(subscribe) = self.pending.subscribe(ticket) {
             subscribe.waiting += waiting;
         }
-        self.arrive(ticket, fx);
+        self.arrive(ticket, turn);
     }
 
     /// Makes an answer wait until the store has what it says of a Session. Returns false if the
@@ -210,8 +207,7 @@ impl Core {
         filter: &str,
         (options, identifier): (SubscriptionOptions, Option<NonZeroU32>),
         (ticket, index): (Ticket, usize),
-        now: Timestamp,
-        fx: &mut Effects,
+        turn: &mut Turn,
     ) -> Step {
         let levels_max = self.config.limits.topic_levels_max;
         let none = TopicRules::default();
@@ -235,17 +231,17 @@ impl Core {
         };
         match &wanted.request.kind {
             RequestKind::Plain => {
-                self.add_plain(slot, &wanted, SubscriptionKind::Plain, ticket, fx);
+                self.add_plain(slot, &wanted, SubscriptionKind::Plain, ticket, turn);
                 Step::Done(granted(options.qos))
             }
-            RequestKind::Exclusive => self.claim_exclusive(slot, &wanted, (ticket, index), fx),
+            RequestKind::Exclusive => self.claim_exclusive(slot, &wanted, (ticket, index), turn),
             RequestKind::Shared { name } => {
                 let home = self.home_of(&format!("{name}/{}", wanted.request.filter));
                 let member = self.member(slot, &wanted);
                 let kept = self.note_subscription(slot, &wanted, SubscriptionKind::Shared(None));
                 let filter = wanted.request.filter.as_str();
                 if home == self.config.worker {
-                    let group = self.join_group(name, filter, member, now, fx);
+                    let group = self.join_group(name, filter, member, turn);
                     self.set_group(slot, &wanted.request.key, group);
                     return Step::Done(granted(options.qos));
                 }
@@ -255,7 +251,7 @@ impl Core {
                 let is_replaced = kept.is_some();
                 let ticket = self.pending.begin_step(remote_step(&wanted));
                 let (name, filter) = (Arc::from(name.as_str()), Arc::from(filter));
-                fx.send(home, Peer::SharedJoin { ticket, name, filter, member }.into());
+                turn.fx.send(home, Peer::SharedJoin { ticket, name, filter, member }.into());
                 if is_replaced { Step::Replaces } else { Step::Waits }
             }
         }
@@ -267,7 +263,7 @@ impl Core {
         slot: SessionSlot,
         wanted: &Wanted,
         (subscribe, index): (Ticket, usize),
-        fx: &mut Effects,
+        turn: &mut Turn,
     ) -> Step {
         let home = self.home_of(&wanted.request.filter);
         let session = self.clients.session_id(slot);
@@ -275,7 +271,7 @@ impl Core {
             if !self.exclusive.claim(&wanted.request.filter, session) {
                 return Step::Done(ReasonCode::QuotaExceeded);
             }
-            self.add_plain(slot, wanted, SubscriptionKind::Exclusive, subscribe, fx);
+            self.add_plain(slot, wanted, SubscriptionKind::Exclusive, subscribe, turn);
             return Step::Done(granted(wanted.options.qos));
         }
         // The store learns of it when it is granted: a refused one leaves nothing there.
@@ -283,7 +279,7 @@ impl Core {
         let key = wanted.request.key.as_str().into();
         let ticket = self.pending.begin_step(RemoteStep { subscribe, index, key, is_new });
         let filter = Arc::from(wanted.request.filter.as_str());
-        fx.send(home, Peer::ExclusiveClaim { ticket, filter, session }.into());
+        turn.fx.send(home, Peer::ExclusiveClaim { ticket, filter, session }.into());
         Step::Waits
     }
 
@@ -323,7 +319,7 @@ impl Core {
         wanted: &Wanted,
         kind: SubscriptionKind,
         subscribe: Ticket,
-        fx: &mut Effects,
+        turn: &mut Turn,
     ) {
         let is_new = self.note_subscription(slot, wanted, kind).is_none();
         let filter = wanted.request.filter.as_str();
@@ -334,7 +330,7 @@ impl Core {
             filler: Filler::Empty,
         };
         if self.tree.insert(filter, subscriber) {
-            self.announce_filter(filter, true, fx);
+            self.announce_filter(filter, true, turn);
         }
         let wants_retained = match wanted.options.retain_handling {
             RetainHandling::SendAtSubscribe => true, // [MQTT-3.3.1-9]
@@ -348,7 +344,7 @@ impl Core {
                 qos: wanted.options.qos,
                 identifier: wanted.identifier,
             };
-            self.note_wish(self.clients.session_id(slot), wish, subscribe, fx);
+            self.note_wish(self.clients.session_id(slot), wish, subscribe, turn);
         }
     }
 
@@ -392,33 +388,33 @@ impl Core {
         &mut self,
         ticket: Ticket,
         mut subscribe: PendingSubscribe,
-        fx: &mut Effects,
+        turn: &mut Turn,
     ) {
         if subscribe.answer == PacketType::UnsubAck {
-            return self.answer_unsubscribe(&subscribe, fx);
+            return self.answer_unsubscribe(&subscribe, turn);
         }
         if !subscribe.fetches && self.retained.wishes.holds(ticket) {
             subscribe.fetches = true;
             subscribe.waiting = 1; // until all walks have begun
             self.pending.insert(ticket, subscribe);
-            return self.begin_walks(ticket, fx);
+            return self.begin_walks(ticket, turn);
         }
-        self.answer_subscribe(subscribe, fx);
+        self.answer_subscribe(subscribe, turn);
         self.release_walks(ticket);
     }
 
     /// Sends the SUBACK, which retained messages follow.
-    fn answer_subscribe(&mut self, subscribe: PendingSubscribe, fx: &mut Effects) {
+    fn answer_subscribe(&mut self, subscribe: PendingSubscribe, turn: &mut Turn) {
         let id = self.clients.stream_or_control(subscribe.streams);
         if let Some(packet_id) = subscribe.packet_id {
             if self.clients.connection(id).is_none() {
                 return;
             }
             let packet = answer_packet(PacketType::SubAck, packet_id, &subscribe.reason_codes);
-            self.clients.send(id, &packet, fx); // [MQTT-3.8.4-1]
+            self.clients.send(id, &packet, turn); // [MQTT-3.8.4-1]
         }
         if self.clients.connection(id).is_some_and(|connection| connection.is_local) {
-            fx.local_subscribed.push((id, subscribe.reason_codes.clone()));
+            turn.fx.local_subscribed.push((id, subscribe.reason_codes.clone()));
         }
         let Some(slot) = self.clients.slot_of(subscribe.session) else {
             return;
@@ -426,7 +422,7 @@ impl Core {
         let client = Arc::clone(&self.clients.session(slot).identity);
         for (filter, reason_code) in subscribe.filters.into_iter().zip(subscribe.reason_codes) {
             let client = Arc::clone(&client);
-            fx.events.push(Event::Subscribed { client, filter, reason_code });
+            turn.fx.events.push(Event::Subscribed { client, filter, reason_code });
         }
     }
 
@@ -435,13 +431,13 @@ impl Core {
         &mut self,
         ticket: Ticket,
         is_granted: bool,
-        fx: &mut Effects,
+        turn: &mut Turn,
     ) {
         let Some((step, slot)) = self.resume_step(ticket) else {
             return;
         };
         let Some(slot) = slot else {
-            return self.arrive(step.subscribe, fx);
+            return self.arrive(step.subscribe, turn);
         };
         if !is_granted {
             self.clients.session(slot).subscriptions.remove(&*step.key);
@@ -449,14 +445,14 @@ impl Core {
             self.forget_subscription(slot, &step.key);
             // An earlier claim may have been granted and given up since.
             let filter = step.key.strip_prefix(EXCLUSIVE_PREFIX).unwrap_or(&step.key);
-            self.remove_from_tree(slot, filter, fx);
-            return self.answer_step(&step, ReasonCode::QuotaExceeded, fx);
+            self.remove_from_tree(slot, filter, turn);
+            return self.answer_step(&step, ReasonCode::QuotaExceeded, turn);
         }
         let subscribed = self.clients.session(slot).subscriptions.get(&*step.key).cloned();
         let filter = step.key.strip_prefix(EXCLUSIVE_PREFIX).unwrap_or(&step.key).to_string();
         let Some(Subscribed { options, identifier, .. }) = subscribed else {
             // Given up meanwhile; the release is on its way already.
-            return self.answer_step(&step, granted(QoS::AtMostOnce), fx);
+            return self.answer_step(&step, granted(QoS::AtMostOnce), turn);
         };
         let request =
             FilterRequest { kind: RequestKind::Exclusive, filter, key: step.key.to_string() };
@@ -465,7 +461,7 @@ impl Core {
             // As far as retained messages are concerned, the subscription begins now.
             self.clients.session(slot).subscriptions.remove(&*step.key);
         }
-        self.add_plain(slot, &wanted, SubscriptionKind::Exclusive, step.subscribe, fx);
+        self.add_plain(slot, &wanted, SubscriptionKind::Exclusive, step.subscribe, turn);
         let &mut Session { number, durability, .. } = self.clients.session(slot);
         if number > 0
             && !self.is_restoring
@@ -474,7 +470,7 @@ impl Core {
             subscribe.waiting += 1;
             self.clients.rounds.hold(Held::Subscribed(step.subscribe), durability);
         }
-        self.answer_step(&step, granted(options.qos), fx);
+        self.answer_step(&step, granted(options.qos), turn);
     }
 
     /// Handles the answer that the home of a shared subscription has taken a member in and all
@@ -483,7 +479,7 @@ impl Core {
         &mut self,
         ticket: Ticket,
         group: crate::subscription_tree::GroupId,
-        fx: &mut Effects,
+        turn: &mut Turn,
     ) {
         let Some((step, slot)) = self.resume_step(ticket) else {
             return;
@@ -495,15 +491,15 @@ impl Core {
         if subscribed.is_none()
             && let Some(session) = self.pending.subscribe(step.subscribe).map(|sub| sub.session)
         {
-            fx.send(group.home, Peer::SharedLeave { group, session }.into());
+            turn.fx.send(group.home, Peer::SharedLeave { group, session }.into());
         }
         if let Some(slot) = slot {
             // The Client may have gone, and come again, before anybody could tell the group.
             let session = self.clients.session_id(slot);
             let online = self.clients.session(slot).connection.is_some();
-            fx.send(group.home, Peer::SharedOnline { group, session, online }.into());
+            turn.fx.send(group.home, Peer::SharedOnline { group, session, online }.into());
         }
-        self.answer_step(&step, granted(subscribed.unwrap_or_default()), fx);
+        self.answer_step(&step, granted(subscribed.unwrap_or_default()), turn);
     }
 
     fn resume_step(&mut self, ticket: Ticket) -> Option<(RemoteStep, Option<SessionSlot>)> {
@@ -512,11 +508,11 @@ impl Core {
         Some((step, self.clients.slot_of(session)))
     }
 
-    fn answer_step(&mut self, step: &RemoteStep, code: ReasonCode, fx: &mut Effects) {
+    fn answer_step(&mut self, step: &RemoteStep, code: ReasonCode, turn: &mut Turn) {
         if let Some(subscribe) = self.pending.subscribe(step.subscribe) {
             subscribe.reason_codes[step.index] = code;
         }
-        self.arrive(step.subscribe, fx);
+        self.arrive(step.subscribe, turn);
     }
 
     /// Writes to the store that a subscription has ended.
@@ -542,16 +538,16 @@ impl Core {
         (slot, session): (SessionSlot, SessionId),
         key: &str,
         kind: &SubscriptionKind,
-        fx: &mut Effects,
+        turn: &mut Turn,
     ) {
         match *kind {
-            SubscriptionKind::Plain => self.remove_from_tree(slot, key, fx),
+            SubscriptionKind::Plain => self.remove_from_tree(slot, key, turn),
             SubscriptionKind::Exclusive => {
                 let filter = key.strip_prefix(EXCLUSIVE_PREFIX).unwrap_or(key);
-                self.remove_from_tree(slot, filter, fx);
-                self.release_exclusive(filter, session, fx);
+                self.remove_from_tree(slot, filter, turn);
+                self.release_exclusive(filter, session, turn);
             }
-            SubscriptionKind::Shared(Some(group)) => self.leave_group(group, session, fx),
+            SubscriptionKind::Shared(Some(group)) => self.leave_group(group, session, turn),
             // Its home has not answered yet: the answer will find no subscription.
             SubscriptionKind::Shared(None) => (),
         }
@@ -559,7 +555,7 @@ impl Core {
 
     /// Takes a filter of a Session out of the tree, unless the Session has it in the other form,
     /// too: plain and exclusive ones share their place in the tree.
-    fn remove_from_tree(&mut self, slot: SessionSlot, filter: &str, fx: &mut Effects) {
+    fn remove_from_tree(&mut self, slot: SessionSlot, filter: &str, turn: &mut Turn) {
         let subscriptions = &self.clients.session(slot).subscriptions;
         let plain = subscriptions.get(filter);
         let exclusive = || subscriptions.get(&*format!("{EXCLUSIVE_PREFIX}{filter}"));
@@ -570,17 +566,17 @@ impl Core {
                 Subscriber { session: slot, identifier, options, filler: Filler::Empty },
             );
         } else if self.tree.remove(filter, slot) {
-            self.announce_filter(filter, false, fx);
+            self.announce_filter(filter, false, turn);
         }
     }
 
-    pub(crate) fn announce_filter(&mut self, filter: &str, wanted: bool, fx: &mut Effects) {
+    pub(crate) fn announce_filter(&mut self, filter: &str, wanted: bool, turn: &mut Turn) {
         if self.config.workers == 1 {
             return;
         }
         let filter: Arc<str> = filter.into();
         for worker in self.other_workers() {
-            fx.send(worker, Peer::Filter { filter: Arc::clone(&filter), wanted }.into());
+            turn.fx.send(worker, Peer::Filter { filter: Arc::clone(&filter), wanted }.into());
         }
     }
 

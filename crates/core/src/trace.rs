@@ -10,9 +10,9 @@ use midge_codec::{Packet, PacketIdentifier, PacketType, QoS, ReasonCode};
 
 use crate::clients::Clients;
 use crate::core::Core;
-use crate::effects::Effects;
 use crate::identity::{ConnectionId, Identity};
 use crate::message::Publication;
+use crate::turn::Turn;
 
 /// Whose packets are traced.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -142,11 +142,11 @@ impl Clients {
 
     /// Tells of a packet that leaves, if its receiver is traced.
     #[cold]
-    pub(crate) fn trace(&self, to: ConnectionId, line: PacketLine, fx: &mut Effects) {
+    pub(crate) fn trace(&self, to: ConnectionId, line: PacketLine, turn: &mut Turn) {
         let client = self.client_of(to);
         if self.tracing.covers(client.map(|client| &*client.client_id)) {
             let client = client.cloned();
-            fx.traced.push(TracedPacket { connection: to, client, line });
+            turn.fx.traced.push(TracedPacket { connection: to, client, line });
         }
     }
 
@@ -159,7 +159,7 @@ impl Clients {
         (qos, retain): (QoS, bool),
         packet_id: Option<u16>,
         bytes: usize,
-        fx: &mut Effects,
+        turn: &mut Turn,
     ) {
         let line = PacketLine {
             packet_type: Some(PacketType::Publish),
@@ -169,6 +169,6 @@ impl Clients {
             reason_code: None,
             bytes,
         };
-        self.trace(to, line, fx);
+        self.trace(to, line, turn);
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use midge_codec::{PacketType, ReasonCode, SubscriptionOptions, Unsubscribe};
 
 use crate::core::Core;
-use crate::effects::{Effects, Event};
+use crate::effects::Event;
 use crate::filter_request::FilterRequest;
 use crate::identity::ConnectionId;
 use crate::peer::{Peer, Ticket};
@@ -15,7 +15,7 @@ use crate::rewrite::TopicRules;
 use crate::slices::{ManyFilters, Task};
 use crate::subscribing::answer_packet;
 use crate::subscription_tree::SessionSlot;
-use crate::time::Timestamp;
+use crate::turn::Turn;
 
 impl Core {
     pub(crate) fn handle_unsubscribe(
@@ -23,15 +23,14 @@ impl Core {
         id: ConnectionId,
         slot: SessionSlot,
         packet: &Unsubscribe<'_>,
-        now: Timestamp,
-        fx: &mut Effects,
+        turn: &mut Turn,
     ) {
         if !self.accepts_answer(id, PacketType::UnsubAck, packet.packet_id, || packet.filters.len())
         {
-            return self.close_for_size(id, now, fx);
+            return self.close_for_size(id, turn);
         }
         if !self.slices.has_room(packet.filters.len(), &self.config.limits) {
-            return self.end_for_memory(id, now, fx);
+            return self.end_for_memory(id, turn);
         }
         let ticket = self.begin_answer(PacketType::UnsubAck, id, slot, Some(packet.packet_id));
         if !self.slices.admits(packet.filters.len()) {
@@ -39,11 +38,11 @@ impl Core {
             let filters = packet.filters.iter().map(|filter| (filter.into(), options)).collect();
             let (session, task) = (self.clients.session_id(slot), Task::Unsubscribe);
             let packet = ManyFilters { connection: id, session, ticket, task, filters };
-            return self.slice(packet, fx);
+            return self.slice(packet, turn);
         }
-        self.unsubscribe_some(slot, ticket, packet.filters.iter(), fx);
-        self.end_unsubscribe(ticket, Some(slot), fx);
-        self.go_on_with_streams(slot, now, fx);
+        self.unsubscribe_some(slot, ticket, packet.filters.iter(), turn);
+        self.end_unsubscribe(ticket, Some(slot), turn);
+        self.go_on_with_streams(slot, turn);
     }
 
     /// Ends some subscriptions of an UNSUBSCRIBE.
@@ -52,7 +51,7 @@ impl Core {
         slot: SessionSlot,
         ticket: Ticket,
         filters: impl Iterator<Item = &'f str>,
-        fx: &mut Effects,
+        turn: &mut Turn,
     ) {
         let levels_max = self.config.limits.topic_levels_max;
         let (rules, as_written) = (Arc::clone(&self.config.topics), TopicRules::default());
@@ -61,7 +60,7 @@ impl Core {
             let mut waiting = 0;
             let mut end = |rules: &TopicRules| {
                 let request = FilterRequest::parse(filter, rules, levels_max)?;
-                let has_ended = self.unsubscribe(slot, &request.key, (ticket, &mut waiting), fx);
+                let has_ended = self.unsubscribe(slot, &request.key, (ticket, &mut waiting), turn);
                 if has_ended { Ok(()) } else { Err(ReasonCode::NoSubscriptionExisted) }
             };
             let mut ended = end(&rules);
@@ -83,7 +82,7 @@ impl Core {
         &mut self,
         ticket: Ticket,
         slot: Option<SessionSlot>,
-        fx: &mut Effects,
+        turn: &mut Turn,
     ) {
         // A subscription that is not there may have gone a moment ago, by an UNSUBSCRIBE whose
         // answer still waits.
@@ -99,16 +98,16 @@ impl Core {
         if let Some(unsubscribe) = self.pending.subscribe(ticket) {
             unsubscribe.waiting += usize::from(waits);
         }
-        self.arrive(ticket, fx);
+        self.arrive(ticket, turn);
     }
 
     /// Sends the UNSUBACK [MQTT-3.10.4-4].
-    pub(crate) fn answer_unsubscribe(&mut self, unsubscribe: &PendingSubscribe, fx: &mut Effects) {
+    pub(crate) fn answer_unsubscribe(&mut self, unsubscribe: &PendingSubscribe, turn: &mut Turn) {
         let id = self.clients.stream_or_control(unsubscribe.streams);
         let is_there = self.clients.connection(id).is_some();
         if let Some(packet_id) = unsubscribe.packet_id.filter(|_| is_there) {
             let packet = answer_packet(unsubscribe.answer, packet_id, &unsubscribe.reason_codes);
-            self.clients.send(id, &packet, fx);
+            self.clients.send(id, &packet, turn);
         }
     }
 
@@ -119,7 +118,7 @@ impl Core {
         slot: SessionSlot,
         key: &str,
         (ticket, waiting): (Ticket, &mut usize),
-        fx: &mut Effects,
+        turn: &mut Turn,
     ) -> bool {
         let home = FilterRequest::shared_of(key).map(|(name, filter)| {
             let home = self.home_of(&format!("{name}/{filter}"));
@@ -129,19 +128,19 @@ impl Core {
             return false;
         };
         let session = self.clients.session_id(slot);
-        self.end_wish(session, key, fx);
+        self.end_wish(session, key, turn);
         match home {
             Some((home, name, filter)) if home != self.config.worker => {
                 *waiting += 1;
                 let (name, filter) = (name.into(), filter.into());
                 let leave = Peer::SharedUnsubscribe { ticket, name, filter, session };
-                fx.send(home, leave.into());
+                turn.fx.send(home, leave.into());
             }
-            _ => self.release_subscription((slot, session), key, &subscribed.kind, fx),
+            _ => self.release_subscription((slot, session), key, &subscribed.kind, turn),
         }
         self.forget_subscription(slot, key);
         let client = Arc::clone(&self.clients.session(slot).identity);
-        fx.events.push(Event::Unsubscribed { client, filter: key.into() });
+        turn.fx.events.push(Event::Unsubscribed { client, filter: key.into() });
         true
     }
 }

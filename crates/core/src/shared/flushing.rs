@@ -9,12 +9,11 @@ use midge_codec::QoS;
 
 use super::{Group, Tried};
 use crate::core::Core;
-use crate::effects::Effects;
 use crate::group_backlog::Kept;
 use crate::message::Publication;
 use crate::stored::{Owner, StoreOp};
 use crate::subscription_tree::GroupId;
-use crate::time::Timestamp;
+use crate::turn::Turn;
 use crate::work::Work;
 
 /// The groups of one worker that are to be emptied.
@@ -48,16 +47,16 @@ impl Flushes {
 
 impl Core {
     /// Gives what a group has kept to the members that are connected now.
-    pub(crate) fn flush_group(&mut self, id: GroupId, now: Timestamp, fx: &mut Effects) {
+    pub(crate) fn flush_group(&mut self, id: GroupId, turn: &mut Turn) {
         let is_idle = self.groups.get(id).is_some_and(|group| !group.is_flushing);
-        if is_idle && !self.flush_some(id, self.flushes.left, now, fx) {
+        if is_idle && !self.flush_some(id, self.flushes.left, turn) {
             self.set_flushing(id, true);
             self.flushes.waiting.push_back(id);
         }
     }
 
     /// Gives up to `count` messages of a group to its members; false if more may go.
-    fn flush_some(&mut self, id: GroupId, count: usize, now: Timestamp, fx: &mut Effects) -> bool {
+    fn flush_some(&mut self, id: GroupId, count: usize, turn: &mut Turn) -> bool {
         let rounds = &self.clients.rounds;
         let Some(group) = self.groups.get(id) else {
             return true;
@@ -75,7 +74,7 @@ impl Core {
         // waits for those who keep them now.
         let origin = self.clients.rounds.leave_origin();
         for Kept { message, sequence, .. } in released {
-            self.give_out(id, &Publication::of(&message), Tried::default(), now, fx);
+            self.give_out(id, &Publication::of(&message), Tried::default(), turn);
             if sequence > 0 {
                 let op = StoreOp::Finished { owner: Owner::Group(id.number), sequence };
                 self.clients.rounds.keep_behind_round(op);
@@ -86,14 +85,14 @@ impl Core {
     }
 
     /// Goes on with the groups that are to be emptied, within this turn's share.
-    pub(crate) fn run_flushes(&mut self, now: Timestamp, fx: &mut Effects) {
+    pub(crate) fn run_flushes(&mut self, turn: &mut Turn) {
         // Whatever was done at once in this turn, groups that wait make progress.
         self.flushes.left = self.flushes.left.max(Flushes::SLICE);
         while self.flushes.left > 0
             && let Some(id) = self.flushes.waiting.pop_front()
         {
             let count = self.flushes.left.min(Flushes::SLICE);
-            if self.has_present_member(id) && !self.flush_some(id, count, now, fx) {
+            if self.has_present_member(id) && !self.flush_some(id, count, turn) {
                 self.flushes.waiting.push_back(id);
             } else {
                 self.set_flushing(id, false);
@@ -107,8 +106,7 @@ impl Core {
         &mut self,
         id: GroupId,
         publication: &Publication<'_>,
-        now: Timestamp,
-        fx: &mut Effects,
+        turn: &mut Turn,
     ) -> bool {
         let is_flushing = self.groups.get(id).is_some_and(|group| group.is_flushing);
         if !is_flushing || publication.attributes.qos == QoS::AtMostOnce {
@@ -117,7 +115,7 @@ impl Core {
         // The kept messages become fewer, however many come. If nobody can take them, they keep
         // their order.
         if self.has_present_member(id) {
-            self.flush_some(id, Flushes::FOR_EACH_NEW, now, fx);
+            self.flush_some(id, Flushes::FOR_EACH_NEW, turn);
         }
         let limits = &self.config.limits;
         let group = self.groups.get(id);
@@ -125,19 +123,19 @@ impl Core {
     }
 
     /// Goes on with the groups whose messages were not confirmed yet.
-    pub(crate) fn flush_held_groups(&mut self, now: Timestamp, fx: &mut Effects) {
+    pub(crate) fn flush_held_groups(&mut self, turn: &mut Turn) {
         for group in std::mem::take(&mut self.flushes.held) {
             self.work.add(1);
             if let Some(group) = self.groups.get(group) {
                 group.is_held = false;
             }
-            self.flush_if_online(group, now, fx);
+            self.flush_if_online(group, turn);
         }
     }
 
-    pub(crate) fn flush_if_online(&mut self, id: GroupId, now: Timestamp, fx: &mut Effects) {
+    pub(crate) fn flush_if_online(&mut self, id: GroupId, turn: &mut Turn) {
         if self.has_present_member(id) {
-            self.flush_group(id, now, fx);
+            self.flush_group(id, turn);
         }
     }
 

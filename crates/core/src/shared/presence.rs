@@ -8,12 +8,11 @@ use std::collections::VecDeque;
 use hashbrown::HashMap;
 
 use crate::core::Core;
-use crate::effects::Effects;
 use crate::identity::SessionId;
 use crate::peer::{Member, Peer};
 use crate::session::{Session, SubscriptionKind};
 use crate::subscription_tree::{GroupId, SessionSlot};
-use crate::time::Timestamp;
+use crate::turn::Turn;
 use crate::work::Work;
 
 /// The groups that are still to be told of a Client's coming or going.
@@ -65,12 +64,7 @@ impl Presences {
 
 impl Core {
     /// Tells the homes of a Session's groups that its Client has come or gone.
-    pub(crate) fn tell_groups_online(
-        &mut self,
-        slot: SessionSlot,
-        now: Timestamp,
-        fx: &mut Effects,
-    ) {
+    pub(crate) fn tell_groups_online(&mut self, slot: SessionSlot, turn: &mut Turn) {
         if self.clients.session(slot).shared_subscriptions == 0 {
             return;
         }
@@ -81,16 +75,10 @@ impl Core {
         if groups.len() > presences.left || presences.groups.contains_key(&session) {
             return presences.put_off(session, groups);
         }
-        self.tell_some(session, groups, now, fx);
+        self.tell_some(session, groups, turn);
     }
 
-    fn tell_some(
-        &mut self,
-        session: SessionId,
-        groups: Vec<GroupId>,
-        now: Timestamp,
-        fx: &mut Effects,
-    ) {
+    fn tell_some(&mut self, session: SessionId, groups: Vec<GroupId>, turn: &mut Turn) {
         self.presences.left -= groups.len();
         let Some(slot) = self.clients.slot_of(session) else {
             return; // it has left its groups
@@ -99,21 +87,21 @@ impl Core {
         self.work.add(groups.len() * self.config.workers);
         for group in groups {
             if group.home == self.config.worker {
-                self.handle_shared_online(group, session, online, now, fx);
+                self.handle_shared_online(group, session, online, turn);
             } else {
-                fx.send(group.home, Peer::SharedOnline { group, session, online }.into());
+                turn.fx.send(group.home, Peer::SharedOnline { group, session, online }.into());
             }
         }
     }
 
     /// Goes on telling, within this turn's share.
-    pub(crate) fn run_presences(&mut self, now: Timestamp, fx: &mut Effects) {
+    pub(crate) fn run_presences(&mut self, turn: &mut Turn) {
         // Whatever was told at once in this turn, those that wait make progress.
         self.presences.left = self.presences.left.max(Presences::SLICE);
         while self.presences.left > 0
             && let Some((session, groups)) = self.presences.next()
         {
-            self.tell_some(session, groups, now, fx);
+            self.tell_some(session, groups, turn);
         }
         self.presences.left = Presences::GROUPS_PER_TURN;
     }
@@ -123,8 +111,7 @@ impl Core {
         group: GroupId,
         session: SessionId,
         online: bool,
-        now: Timestamp,
-        fx: &mut Effects,
+        turn: &mut Turn,
     ) {
         let Some(members) = self.groups.members(group) else {
             return;
@@ -135,9 +122,9 @@ impl Core {
         };
         member.online = online;
         let member = *member;
-        self.announce_member(group, member, fx);
+        self.announce_member(group, member, turn);
         if online {
-            self.flush_group(group, now, fx);
+            self.flush_group(group, turn);
         }
     }
 
@@ -148,13 +135,12 @@ impl Core {
         group: GroupId,
         session: SessionId,
         online: bool,
-        now: Timestamp,
-        fx: &mut Effects,
+        turn: &mut Turn,
     ) {
         let members = self.groups.members(group);
         let known = members.and_then(|members| members.get(session)).map(|member| member.online);
         if known.is_some_and(|known| known != online) {
-            self.handle_shared_online(group, session, online, now, fx);
+            self.handle_shared_online(group, session, online, turn);
         }
     }
 

@@ -338,7 +338,7 @@ fn s14_auth_without_method_asks_nobody_again() {
         // Although reading has stopped, a driver that had decoded ahead hands the packet in.
         let (worker, id) = (node.sockets[conn.0].worker, node.sockets[conn.0].id);
         let packet = auth(ReasonCode::ContinueAuthentication, None, None);
-        node.call(worker, |core, now, fx| core.handle_packet(id, &packet, now, fx));
+        node.call(worker, |core, turn| core.handle_packet(id, &packet, turn));
         assert_eq!(node.unanswered.len(), 1);
         assert!(node.is_closed(conn));
     });
@@ -350,9 +350,9 @@ fn an_answer_that_nobody_asked_for_changes_nothing() {
         let conn = node.connect("a");
         let (worker, id) = (node.sockets[conn.0].worker, node.sockets[conn.0].id);
         let answer = AuthAnswer::Allow { user_name: None, data: None };
-        node.call(worker, |core, now, fx| core.handle_auth_answer(id, answer, now, fx));
+        node.call(worker, |core, turn| core.handle_auth_answer(id, answer, turn));
         let answer = AuthAnswer::Refuse(ReasonCode::NotAuthorized);
-        node.call(worker, |core, now, fx| core.handle_auth_answer(id, answer, now, fx));
+        node.call(worker, |core, turn| core.handle_auth_answer(id, answer, turn));
         assert_eq!((node.take(conn), node.is_closed(conn)), (vec![], false));
     });
 }
@@ -395,7 +395,7 @@ fn a_listener_can_have_a_deadline_of_its_own() {
 fn short_of_memory_or_shutting_down_nobody_is_let_in() {
     let mut node = Node::new(&Setup::default());
     let old = node.connect_with(&persistent("a")).0;
-    node.call(0, |core, now, fx| core.set_memory_pressure(MemoryPressure::High, now, fx));
+    node.call(0, |core, turn| core.set_memory_pressure(MemoryPressure::High, turn));
     // Some Clients are still let in, to remove what fills the memory, and a Client with a Session
     // may resume it.
     let reserve: Vec<_> = (0..8).map(|number| node.connect(&format!("r{number}"))).collect();
@@ -408,7 +408,7 @@ fn short_of_memory_or_shutting_down_nobody_is_let_in() {
     assert_eq!(node.refused(&persistent("b")), 0x89, "it would leave a Session behind");
     node.connect("r8");
     assert_eq!(node.refused(&connect("b")), 0x89);
-    node.call(0, |core, now, fx| core.set_memory_pressure(MemoryPressure::None, now, fx));
+    node.call(0, |core, turn| core.set_memory_pressure(MemoryPressure::None, turn));
     node.call(0, Core::begin_drain);
     assert_eq!(node.end_code(old), Some(ReasonCode::ServerShuttingDown));
     assert_eq!(node.refused(&connect("b")), 0x88);
@@ -426,7 +426,7 @@ fn very_short_of_memory_nobody_leaves_a_large_will() {
     });
     let conn = node.connect_with(&large).0;
     node.lose(conn);
-    node.call(0, |core, now, fx| core.set_memory_pressure(MemoryPressure::Severe, now, fx));
+    node.call(0, |core, turn| core.set_memory_pressure(MemoryPressure::Severe, turn));
     assert_eq!(node.refused(&large), 0x89);
     let conn = node.connect_with(&small).0;
     assert!(!node.is_closed(conn), "it comes for what waits in its Session");

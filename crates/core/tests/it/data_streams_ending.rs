@@ -153,7 +153,7 @@ fn a_full_store_ends_the_connection_of_whom_it_did_not_answer() {
                 node.sockets[stream.0].version = ProtocolVersion::V3_1_1;
             }
             for worker in 0..node.cores.len() {
-                node.call(worker, |core, now, fx| core.set_store_full(true, now, fx));
+                node.call(worker, |core, turn| core.set_store_full(true, turn));
             }
             node.send(scene.first, &Packet::Publish(publish("t", "1", 1, 11)));
             assert_eq!(node.take(scene.first), []);
@@ -161,7 +161,7 @@ fn a_full_store_ends_the_connection_of_whom_it_did_not_answer() {
                 node.lose(scene.first);
             }
             for worker in 0..node.cores.len() {
-                node.call(worker, |core, now, fx| core.set_store_full(false, now, fx));
+                node.call(worker, |core, turn| core.set_store_full(false, turn));
             }
             assert!(node.is_closed(scene.control), "else it would never send it again");
         });
@@ -175,7 +175,7 @@ fn what_was_answered_leaves_a_stream_that_its_client_has_finished() {
         node.queue(scene.first, &Packet::Publish(publish("t", "1", 1, 11)));
         node.turn(node.sockets[scene.first.0].worker);
         let (worker, id) = (node.sockets[scene.first.0].worker, node.sockets[scene.first.0].id);
-        node.call(worker, |core, now, fx| core.finish_data_stream(id, now, fx));
+        node.call(worker, |core, turn| core.finish_data_stream(id, turn));
         assert!(node.is_closed(scene.first) && !node.is_closed(scene.control));
         assert_eq!(node.take(scene.first).len(), 1, "the PUBACK");
     });

@@ -149,7 +149,7 @@ fn a_data_stream_that_must_not_be_read_keeps_the_connection_alive() {
         let scene = Scene::new(node, &packet);
         let pressure = |node: &mut crate::node::Node, pressure| {
             for worker in 0..node.cores.len() {
-                node.call(worker, |core, now, fx| core.set_memory_pressure(pressure, now, fx));
+                node.call(worker, |core, turn| core.set_memory_pressure(pressure, turn));
             }
         };
         pressure(node, MemoryPressure::Severe);
@@ -173,9 +173,9 @@ fn what_waits_for_data_streams_counts_when_memory_is_short() {
         node.publish(scene.publisher, "f", &"x".repeat(10_000), 0);
         for worker in 0..node.cores.len() {
             let pressure = MemoryPressure::Critical;
-            node.call(worker, |core, now, fx| {
-                core.set_memory_pressure(pressure, now, fx);
-                core.shed(5_000, &|_| 0, now, fx);
+            node.call(worker, |core, turn| {
+                core.set_memory_pressure(pressure, turn);
+                core.shed(5_000, &|_| 0, turn);
             });
         }
         assert_eq!(node.end_code(scene.control), Some(ReasonCode::QuotaExceeded));

@@ -121,9 +121,9 @@ fn a_message_of_the_process_goes_the_same_ways() {
             retain: false,
             properties: PublishProperties::default(),
         };
-        node.call(0, |core, now, fx| {
-            core.publish_local(&message, 1, now, fx);
-            std::mem::take(&mut fx.local_published).pop().expect("an answer").1
+        node.call(0, |core, turn| {
+            core.publish_local(&message, 1, turn);
+            std::mem::take(&mut turn.fx.local_published).pop().expect("an answer").1
         })
     };
     assert_eq!(send(&mut node, "$delayed/10/t"), Ok(1));

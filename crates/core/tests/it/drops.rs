@@ -290,11 +290,11 @@ fn refused_by_receiver() -> Scene {
 fn memory_pressure() -> Scene {
     let mut node = Node::new(&Setup::default());
     pair(&mut node, 0);
-    node.call(0, |core, now, fx| core.set_memory_pressure(MemoryPressure::Severe, now, fx));
+    node.call(0, |core, turn| core.set_memory_pressure(MemoryPressure::Severe, turn));
     // Clients that publish have to wait, but the process itself does not.
     let (payload, qos, retain) = (&b"x"[..], midge_codec::QoS::AtMostOnce, false);
     let publish = LocalPublish { topic: "t", payload, qos, retain, properties: Default::default() };
-    node.call(0, |core, now, fx| core.publish_local(&publish, 1, now, fx));
+    node.call(0, |core, turn| core.publish_local(&publish, 1, turn));
     (node, Some("r"), false, "t")
 }
 
@@ -302,7 +302,7 @@ fn local_receiver_full() -> Scene {
     let mut node = Node::new(&Setup::default());
     let local = node.call(0, midge_core::Core::open_local);
     let options = crate::packets::options(1);
-    node.call(0, |core, now, fx| core.subscribe_local(local, "t", options, now, fx));
+    node.call(0, |core, turn| core.subscribe_local(local, "t", options, turn));
     let publisher = node.connect("p");
     node.publish(publisher, "t", "x", 1);
     let delivered = |node: &Node| {
@@ -311,7 +311,7 @@ fn local_receiver_full() -> Scene {
     };
     assert_eq!(delivered(&node), (1, 1));
     let message = Arc::clone(&node.local[0].message);
-    node.call(0, |core, _, fx| core.note_local_drop(&message, fx));
+    node.call(0, |core, turn| core.note_local_drop(&message, turn));
     assert_eq!(delivered(&node), (0, 0));
     (node, None, false, "t")
 }
@@ -321,7 +321,7 @@ fn with_full_store() -> Node {
     node.connect_with(&persistent("r"));
     let receiver = node.connect_with(&persistent("r")).0;
     node.subscribe(receiver, "t", 1);
-    node.call(0, |core, now, fx| core.set_store_full(true, now, fx));
+    node.call(0, |core, turn| core.set_store_full(true, turn));
     node
 }
 
@@ -379,7 +379,7 @@ fn local_store_full() -> Scene {
         retain: false,
         properties: Default::default(),
     };
-    node.call(0, |core, now, fx| core.publish_local(&message, 1, now, fx));
+    node.call(0, |core, turn| core.publish_local(&message, 1, turn));
     (node, Some("$broker"), true, "t")
 }
 
@@ -398,7 +398,7 @@ fn damaged() -> Scene {
         entries,
         next: fetch.from + 1,
     };
-    node.call(0, |core, now, fx| core.handle_fetched(fetched, now, fx));
+    node.call(0, |core, turn| core.handle_fetched(fetched, turn));
     (node, Some("r"), false, "")
 }
 
@@ -406,6 +406,6 @@ fn broker_ended() -> Scene {
     let mut node = Node::new(&Setup::default());
     let publisher = absent(&mut node, 1);
     node.publish(publisher, "t", "x", 1);
-    node.call(0, |core, _, fx| core.drop_volatile(0, fx));
+    node.call(0, |core, turn| core.drop_volatile(0, turn));
     (node, Some("r"), false, "")
 }

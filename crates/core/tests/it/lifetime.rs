@@ -303,9 +303,9 @@ fn an_administrator_ends_a_connection_but_not_the_session() {
         node.subscribe_with(conn, &[("t", options(1))], None);
         let worker = node.sockets[conn.0].worker;
         let code = ReasonCode::AdministrativeAction;
-        assert!(node.call(worker, |core, now, fx| core.disconnect_client("a", code, now, fx)));
+        assert!(node.call(worker, |core, turn| core.disconnect_client("a", code, turn)));
         assert_eq!(node.end_code(conn), Some(code));
-        assert!(!node.call(worker, |core, now, fx| core.disconnect_client("a", code, now, fx)));
+        assert!(!node.call(worker, |core, turn| core.disconnect_client("a", code, turn)));
         assert!(node.resume(&persistent("a")).1);
     });
 }

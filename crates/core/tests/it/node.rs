@@ -16,11 +16,14 @@ use midge_codec::{Connect, Decoded, Packet, ProtocolVersion, decode};
 use midge_core::{
     AuthAnswer, AuthRequest, ConnectionId, Core, CoreConfig, Counters, DropNote, DropReason,
     Durability, DurabilityRules, Effects, Event, Fetch, Limits, LocalDelivery, NodeBudget, Opening,
-    PeerMessage, Receipt, SharedStrategy, StoreOp, Timestamp, TopicRules, WorkerId,
+    PeerMessage, Receipt, SharedStrategy, StoreOp, Timestamp, TopicRules, Turn, WorkerId,
 };
 
 use crate::client::Socket;
 use crate::rules::Rules;
+
+/// When every node begins.
+const START: Timestamp = Timestamp::from_millis(1_000_000);
 
 /// A Network Connection of a scripted Client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -45,7 +48,8 @@ pub(crate) type Authenticate = Box<dyn FnMut(&AuthRequest) -> Option<AuthAnswer>
 
 pub(crate) struct Node {
     pub(crate) cores: Vec<Core>,
-    effects: Vec<Effects>,
+    /// The present turn of each worker.
+    current: Vec<Turn>,
     /// Batches on their way, by sender and receiver.
     links: Vec<Vec<VecDeque<Vec<PeerMessage>>>>,
     pub(crate) now: Timestamp,
@@ -173,9 +177,9 @@ impl Node {
         let link = || (0..setup.workers).map(|_| VecDeque::new()).collect();
         Self {
             cores: (0..setup.workers).map(|worker| Core::new(config(worker))).collect(),
-            effects: (0..setup.workers).map(|_| Effects::new(setup.workers)).collect(),
+            current: (0..setup.workers).map(|_| Turn::new(START, setup.workers)).collect(),
             links: (0..setup.workers).map(|_| link()).collect(),
-            now: Timestamp::from_millis(1_000_000),
+            now: START,
             sockets: Vec::new(),
             by_id: BTreeMap::new(),
             homes: BTreeMap::new(),
@@ -263,15 +267,15 @@ impl Node {
             return;
         }
         let (worker, id) = (socket.worker, socket.id);
-        let fx = &mut self.effects[worker];
-        self.cores[worker].handle_closed(id, self.now, fx);
+        let turn = &mut self.current[worker];
+        self.cores[worker].handle_closed(id, turn);
         self.by_id.remove(&(worker, id));
     }
 
     /// Answers a pending authentication.
     pub(crate) fn answer(&mut self, (worker, request): &(usize, AuthRequest), answer: AuthAnswer) {
-        let fx = &mut self.effects[*worker];
-        self.cores[*worker].handle_auth_answer(request.connection, answer, self.now, fx);
+        let turn = &mut self.current[*worker];
+        self.cores[*worker].handle_auth_answer(request.connection, answer, turn);
         self.settle();
     }
 
@@ -279,11 +283,16 @@ impl Node {
     pub(crate) fn call<T>(
         &mut self,
         worker: usize,
-        call: impl FnOnce(&mut Core, Timestamp, &mut Effects) -> T,
+        call: impl FnOnce(&mut Core, &mut Turn) -> T,
     ) -> T {
-        let result = call(&mut self.cores[worker], self.now, &mut self.effects[worker]);
+        let result = call(&mut self.cores[worker], &mut self.current[worker]);
         self.settle();
         result
+    }
+
+    fn set_now(&mut self, now: Timestamp) {
+        self.now = now;
+        self.current.iter_mut().for_each(|turn| turn.now = now);
     }
 
     /// Lets time pass, and handles everything that becomes due meanwhile.
@@ -292,7 +301,7 @@ impl Node {
         self.settle();
         loop {
             let due = self.cores.iter().filter_map(Core::next_deadline).min();
-            self.now = due.map_or(end, |at| at.min(end).max(self.now));
+            self.set_now(due.map_or(end, |at| at.min(end).max(self.now)));
             self.settle();
             if self.now == end && !self.is_timer_due() {
                 return;
@@ -323,32 +332,31 @@ impl Node {
     /// Runs one turn of one worker; returns false if nothing happened.
     pub(crate) fn turn(&mut self, worker: usize) -> bool {
         self.turns += 1;
-        let now = self.now;
         let mut happened = false;
         if !self.has_late_timers {
             happened = self.is_timer_due();
-            self.cores[worker].handle_timers(now, &mut self.effects[worker]);
+            self.cores[worker].handle_timers(&mut self.current[worker]);
         }
         for from in 0..self.cores.len() {
             while !self.links[from][worker].is_empty() && self.is_delivered_now() {
                 let batch = self.links[from][worker].pop_front().expect("not empty");
-                let fx = &mut self.effects[worker];
-                self.cores[worker].handle_batch(WorkerId::new(from), batch, now, fx);
+                let turn = &mut self.current[worker];
+                self.cores[worker].handle_batch(WorkerId::new(from), batch, turn);
                 happened = true;
             }
         }
-        self.cores[worker].begin_packets(now, &mut self.effects[worker]);
+        self.cores[worker].begin_packets(&mut self.current[worker]);
         for index in 0..self.sockets.len() {
             if self.sockets[index].worker == worker {
                 happened |= self.read(index);
             }
         }
-        self.cores[worker].handle_silence(now, &mut self.effects[worker]);
-        self.cores[worker].run_backlog(now, &mut self.effects[worker]);
+        self.cores[worker].handle_silence(&mut self.current[worker]);
+        self.cores[worker].run_backlog(&mut self.current[worker]);
         happened |= self.carry_out(worker);
         if self.has_late_timers && !happened {
             happened = self.is_timer_due();
-            self.cores[worker].handle_timers(now, &mut self.effects[worker]);
+            self.cores[worker].handle_timers(&mut self.current[worker]);
             happened |= self.carry_out(worker);
         }
         happened
@@ -366,7 +374,7 @@ impl Node {
     fn has_work(&self) -> bool {
         self.links.iter().flatten().any(|link| !link.is_empty())
             || self.cores.iter().any(Core::has_backlog)
-            || self.effects.iter().any(|fx| !fx.is_empty())
+            || self.current.iter().any(|turn| !turn.fx.is_empty())
             || self.sockets.iter().any(Socket::has_complete_input)
             || self.is_timer_due()
     }
@@ -382,25 +390,25 @@ impl Node {
         let mut at = 0;
         let is_over = |core: &Core| core.is_turn_over();
         while self.sockets[index].is_read && at < bytes.len() && !is_over(&self.cores[worker]) {
-            let fx = &mut self.effects[worker];
+            let turn = &mut self.current[worker];
             at += match decode(&bytes[at..], version, 1 << 20) {
                 Ok(Decoded::Packet { packet: Packet::Publish(publish), .. })
-                    if !self.cores[worker].takes_publish(id, Some(&publish), fx) =>
+                    if !self.cores[worker].takes_publish(id, Some(&publish), turn) =>
                 {
                     0
                 }
                 Ok(Decoded::Packet { packet, length }) => {
-                    self.cores[worker].handle_packet(id, &packet, self.now, fx);
+                    self.cores[worker].handle_packet(id, &packet, turn);
                     length
                 }
                 Ok(Decoded::Incomplete { .. }) => break,
                 Err(error) => {
-                    self.cores[worker].handle_malformed(id, &error, self.now, fx);
+                    self.cores[worker].handle_malformed(id, &error, turn);
                     bytes.len() - at
                 }
             };
             self.heed_reading(worker);
-            if self.effects[worker].close.contains(&id) {
+            if self.current[worker].fx.close.contains(&id) {
                 at = bytes.len();
             }
         }
@@ -410,7 +418,7 @@ impl Node {
 
     /// Heeds a stop of reading at once, as a driver does: it may have the next packet already.
     fn heed_reading(&mut self, worker: usize) {
-        for (id, reading) in self.effects[worker].reading.drain(..) {
+        for (id, reading) in self.current[worker].fx.reading.drain(..) {
             if let Some(&index) = self.by_id.get(&(worker, id)) {
                 self.sockets[index].is_read = reading;
             }
@@ -421,7 +429,7 @@ impl Node {
     fn carry_out(&mut self, worker: usize) -> bool {
         let workers = self.cores.len();
         self.heed_reading(worker);
-        let mut fx = std::mem::replace(&mut self.effects[worker], Effects::new(workers));
+        let mut fx = std::mem::replace(&mut self.current[worker].fx, Effects::new(workers));
         self.drops.append(&mut fx.drops);
         if fx.is_empty() {
             return false;
@@ -443,8 +451,8 @@ impl Node {
         for id in fx.close {
             if let Some(index) = self.by_id.remove(&(worker, id)) {
                 self.sockets[index].is_closed = true;
-                let fx = &mut self.effects[worker];
-                self.cores[worker].handle_closed(id, self.now, fx);
+                let turn = &mut self.current[worker];
+                self.cores[worker].handle_closed(id, turn);
             }
         }
         for (to, batch) in fx.to_workers.iter_mut().enumerate() {
@@ -456,9 +464,9 @@ impl Node {
         for request in fx.authenticate {
             match (self.authenticate)(&request) {
                 Some(answer) => {
-                    let fx = &mut self.effects[worker];
+                    let turn = &mut self.current[worker];
                     let id = request.connection;
-                    self.cores[worker].handle_auth_answer(id, answer, self.now, fx);
+                    self.cores[worker].handle_auth_answer(id, answer, turn);
                 }
                 None => self.unanswered.push((worker, request)),
             }
@@ -491,7 +499,7 @@ impl Node {
     fn give_receipt(&mut self, worker: usize) {
         let number = self.commits[worker];
         let receipt = Receipt { written: number, synced: number };
-        self.cores[worker].handle_receipt(receipt, self.now, &mut self.effects[worker]);
+        self.cores[worker].handle_receipt(receipt, &mut self.current[worker]);
     }
 
     /// Writes as much to the Client as its socket takes.
@@ -516,7 +524,7 @@ impl Node {
                 count += taken;
             }
             socket.room -= if socket.room == usize::MAX { 0 } else { count };
-            core.handle_written(id, count, self.now, &mut self.effects[worker]);
+            core.handle_written(id, count, &mut self.current[worker]);
         }
         self.sockets[index].receive();
     }

@@ -11,7 +11,7 @@ use crate::received::Got;
 /// Gives all workers the same values.
 fn tell(node: &mut Node, topics: &[(&str, &str)]) {
     for worker in 0..node.cores.len() {
-        node.call(worker, |core, now, fx| core.set_own_topics(topics.iter().copied(), now, fx));
+        node.call(worker, |core, turn| core.set_own_topics(topics.iter().copied(), turn));
     }
 }
 
@@ -122,7 +122,7 @@ fn sessions_and_connections_are_counted_as_they_come_and_go() {
     let taken_over_by = node.connect_with(&persistent("c")).0;
     assert_eq!(count(&node), (3, 1, 1, 2));
     assert!(node.is_closed(conn));
-    node.call(0, |core, now, fx| core.handle_closed(local, now, fx));
+    node.call(0, |core, turn| core.handle_closed(local, turn));
     node.lose(silent);
     assert_eq!(count(&node), (1, 1, 0, 1));
     node.lose(taken_over_by);

@@ -198,9 +198,9 @@ fn messages_of_the_process_pass_the_same_gates() {
             properties: Default::default(),
         };
         let mut outcome = |topic| {
-            node.call(0, |core, now, fx| {
-                core.publish_local(&publish(topic), 7, now, fx);
-                std::mem::take(&mut fx.local_published)
+            node.call(0, |core, turn| {
+                core.publish_local(&publish(topic), 7, turn);
+                std::mem::take(&mut turn.fx.local_published)
             })
         };
         assert_eq!(outcome("closed"), [(7, Err(DropReason::PublishNotAuthorized))]);
@@ -215,9 +215,9 @@ fn subscribers_inside_the_process_get_what_they_subscribe_to() {
     scenario(|node| {
         let worker = node.cores.len() - 1;
         let local = node.call(worker, midge_core::Core::open_local);
-        node.call(worker, |core, now, fx| {
-            core.subscribe_local(local, "t/#", options(2), now, fx);
-            core.subscribe_local(local, "bad#", options(0), now, fx);
+        node.call(worker, |core, turn| {
+            core.subscribe_local(local, "t/#", options(2), turn);
+            core.subscribe_local(local, "bad#", options(0), turn);
         });
         let granted = vec![ReasonCode::GrantedQoS2];
         assert!(node.local_subscribed.contains(&(local, granted)));
@@ -227,15 +227,15 @@ fn subscribers_inside_the_process_get_what_they_subscribe_to() {
             node.publish(publisher, "t/1", &level.to_string(), level);
         }
         node.send_publish(publisher, retained("t/2", "kept"));
-        node.call(worker, |core, now, fx| {
-            core.subscribe_local(local, "+/2", options(2), now, fx);
+        node.call(worker, |core, turn| {
+            core.subscribe_local(local, "+/2", options(2), turn);
         });
         let got: Vec<_> = node.local.iter().map(|delivery| delivery.message.payload()).collect();
         let expected: [&[u8]; 5] = [b"0", b"1", b"2", b"kept", b"kept"];
         assert_eq!(got, expected);
         let retain: Vec<_> = node.local.iter().map(|delivery| delivery.retain).collect();
         assert_eq!(retain, [false, false, false, false, true]);
-        node.call(worker, |core, now, fx| core.handle_closed(local, now, fx));
+        node.call(worker, |core, turn| core.handle_closed(local, turn));
         node.publish(publisher, "t/1", "x", 1);
         assert_eq!((node.local.len(), node.sessions()), (5, 1));
         node.queue(publisher, &Packet::PingReq);

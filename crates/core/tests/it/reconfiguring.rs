@@ -20,7 +20,7 @@ fn settings(limits: Limits, topics: TopicRules) -> Settings {
 
 fn reconfigure(node: &mut Node, settings: &Settings) {
     for worker in 0..node.cores.len() {
-        node.call(worker, |core, _, _| core.reconfigure(settings).clone());
+        node.call(worker, |core, _| core.reconfigure(settings).clone());
     }
 }
 
@@ -149,7 +149,7 @@ fn the_end_of_a_connection_by_its_driver_is_told_and_leaves_the_will() {
         for conn in [new, old, stranger] {
             let (worker, id) = (node.sockets[conn.0].worker, node.sockets[conn.0].id);
             let code = ReasonCode::AdministrativeAction;
-            node.call(worker, |core, now, fx| core.end_connection(id, code, now, fx));
+            node.call(worker, |core, turn| core.end_connection(id, code, turn));
             assert!(node.is_closed(conn));
         }
         assert_eq!(node.end_code(new), Some(ReasonCode::AdministrativeAction));

@@ -319,7 +319,7 @@ fn what_waits_for_room_goes_on_when_a_queue_in_the_store_is_found_to_be_empty() 
     let damaged = |sequence| FetchedEntry { sequence, delivery: None, round: None };
     let entries = (from..from + 4).map(damaged).collect();
     let fetched = Fetched { owner, session, ticket, entries, next: from + 4 };
-    node.call(0, |core, now, fx| core.handle_fetched(fetched, now, fx));
+    node.call(0, |core, turn| core.handle_fetched(fetched, turn));
     assert_eq!(node.dropped(DropReason::Damaged), 4);
     assert_eq!(node.texts(client), ["kept"]);
 }

@@ -130,9 +130,9 @@ fn in_state(node: &mut Node, state: usize) -> Conn {
     if state == 3 {
         let worker = node.sockets[conn.0].worker;
         let code = ReasonCode::AdministrativeAction;
-        let (core, now) = (&mut node.cores[worker], node.now);
-        let mut fx = midge_core::Effects::new(3);
-        core.disconnect_client("a", code, now, &mut fx); // closing: the driver has not closed yet
+        let core = &mut node.cores[worker];
+        let mut turn = midge_core::Turn::new(node.now, 3);
+        core.disconnect_client("a", code, &mut turn); // closing: the driver has not closed yet
     }
     conn
 }
@@ -147,7 +147,7 @@ fn s09_every_packet_type_in_every_state() {
             let conn = in_state(&mut node, state);
             let (worker, conn_id) = (node.sockets[conn.0].worker, node.sockets[conn.0].id);
             let mut hand_in = |packet: &Packet<'_>| {
-                node.call(worker, |core, now, fx| core.handle_packet(conn_id, packet, now, fx));
+                node.call(worker, |core, turn| core.handle_packet(conn_id, packet, turn));
             };
             hand_in(packet);
             every_packet(&mut hand_in); // whatever the first packet did, nothing after it panics
@@ -299,7 +299,7 @@ fn whoever_goes_during_a_fan_out_is_counted() {
 fn publish_inside(node: &mut Node, topic: &str, payload: &str) {
     let (payload, qos, retain) = (payload.as_bytes(), midge_codec::QoS::AtMostOnce, false);
     let publish = LocalPublish { topic, payload, qos, retain, properties: Default::default() };
-    node.call(0, |core, now, fx| core.publish_local(&publish, 1, now, fx));
+    node.call(0, |core, turn| core.publish_local(&publish, 1, turn));
 }
 
 #[test]
@@ -315,9 +315,9 @@ fn under_memory_pressure_the_worst_offender_goes() {
     node.subscribe(publisher, "live", 1);
     node.publish(publisher, "small", "x", 1);
     node.publish(publisher, "large", &"x".repeat(2000), 1);
-    node.call(0, |core, now, fx| {
-        core.set_memory_pressure(MemoryPressure::Critical, now, fx);
-        core.shed(500, &|_| 0, now, fx);
+    node.call(0, |core, turn| {
+        core.set_memory_pressure(MemoryPressure::Critical, turn);
+        core.shed(500, &|_| 0, turn);
     });
     let clients: Vec<_> =
         node.cores[0].clients().into_iter().map(|info| info.client_id.to_string()).collect();
@@ -326,7 +326,7 @@ fn under_memory_pressure_the_worst_offender_goes() {
     assert_eq!(node.dropped(DropReason::MemoryPressure), 1);
     node.publish(publisher, "live", "waits", 1);
     assert_eq!(node.texts(publisher), [""; 0], "a PUBLISH is not read");
-    node.call(0, |core, now, fx| core.set_memory_pressure(MemoryPressure::None, now, fx));
+    node.call(0, |core, turn| core.set_memory_pressure(MemoryPressure::None, turn));
     node.publish(publisher, "live", "after", 0);
     assert_eq!(node.texts(publisher), ["waits", "after"]);
 }
@@ -360,9 +360,9 @@ fn all_that_is_kept_for_a_client_counts_when_it_is_given_up() {
             assert!(held(&node) > before + 5000, "{what}");
         }
         let other = node.connect("other");
-        node.call(0, |core, now, fx| {
-            core.set_memory_pressure(MemoryPressure::Critical, now, fx);
-            core.shed(1, &|_| 0, now, fx);
+        node.call(0, |core, turn| {
+            core.set_memory_pressure(MemoryPressure::Critical, turn);
+            core.shed(1, &|_| 0, turn);
         });
         assert_eq!(node.end_code(conn), Some(ReasonCode::QuotaExceeded), "{what}");
         assert!(!node.is_closed(other), "{what}");
@@ -396,9 +396,9 @@ fn a_late_word_about_a_closed_connection_does_not_hit_its_successor() {
     node.set_room(new, 0);
     node.send(new, &Packet::PingReq);
     assert_eq!(node.output_bytes(new), 2);
-    node.call(0, |core, now, fx| {
-        core.handle_written(id, 2, now, fx);
-        core.handle_closed(id, now, fx);
+    node.call(0, |core, turn| {
+        core.handle_written(id, 2, turn);
+        core.handle_closed(id, turn);
         assert!(core.output(id).is_none());
     });
     assert_eq!(node.output_bytes(new), 2);
@@ -412,14 +412,14 @@ fn short_of_memory_nothing_more_is_retained_or_delayed_and_all_can_be_removed() 
     let mut node = Node::new(&Setup::default());
     let conn = node.connect("a");
     node.send_publish(conn, retained("kept", "12345"));
-    node.call(0, |core, now, fx| core.set_memory_pressure(MemoryPressure::High, now, fx));
+    node.call(0, |core, turn| core.set_memory_pressure(MemoryPressure::High, turn));
     node.send_publish(conn, retained("new", "x"));
     node.send_publish(conn, retained("kept", "larger than it was"));
     assert_eq!(node.dropped(DropReason::RetainedLimit), 2);
     node.publish(conn, "$delayed/10/t", "x", 0);
     assert_eq!(node.dropped(DropReason::DelayedLimit), 1);
     node.send_publish(conn, retained("kept", "1"));
-    node.call(0, |core, now, fx| core.set_memory_pressure(MemoryPressure::Severe, now, fx));
+    node.call(0, |core, turn| core.set_memory_pressure(MemoryPressure::Severe, turn));
     assert_eq!(node.subscribe(conn, "kept", 0), ReasonCode::QuotaExceeded);
     node.send_publish(conn, retained("kept", ""));
     assert_eq!(node.cores[0].usage().retained_messages, 0);
@@ -431,8 +431,8 @@ fn a_shortage_that_does_not_end_refuses_messages() {
     let mut node = Node::new(&Setup::default());
     let conn = node.connect("a");
     let severe = |node: &mut Node| {
-        node.call(0, |core, now, fx| {
-            core.set_memory_pressure(MemoryPressure::Severe, now, fx);
+        node.call(0, |core, turn| {
+            core.set_memory_pressure(MemoryPressure::Severe, turn);
         });
     };
     severe(&mut node);
@@ -442,7 +442,7 @@ fn a_shortage_that_does_not_end_refuses_messages() {
     node.advance(10_000);
     severe(&mut node);
     assert_eq!(node.take(conn), [Received::PubAck(1, ReasonCode::QuotaExceeded)]);
-    node.call(0, |core, now, fx| core.set_memory_pressure(MemoryPressure::None, now, fx));
+    node.call(0, |core, turn| core.set_memory_pressure(MemoryPressure::None, turn));
     node.publish(conn, "t", "x", 1);
     assert!(!node.is_closed(conn));
 }

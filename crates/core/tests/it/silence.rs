@@ -21,7 +21,7 @@ fn second(number: u64) -> Timestamp {
 /// Tells the core that this many bytes of an incomplete packet have arrived.
 fn arrive(node: &mut Node, conn: Conn, bytes: usize) {
     let id = node.sockets[conn.0].id;
-    node.call(0, |core, now, _| core.note_arriving(id, bytes, now));
+    node.call(0, |core, turn| core.note_arriving(id, bytes, turn.now));
 }
 
 #[test]
@@ -64,7 +64,7 @@ fn who_has_something_unread_is_not_silent() {
     let (mut node, conn) = node();
     let id = node.sockets[conn.0].id;
     node.now = second(1015);
-    node.call(0, |core, now, fx| core.handle_silence_heeding(&|other| other == id, now, fx));
+    node.call(0, |core, turn| core.handle_silence_heeding(&|other| other == id, turn));
     assert!(!node.is_closed(conn));
     // The unread packet was a PINGREQ.
     node.send(conn, &Packet::PingReq);
@@ -78,7 +78,7 @@ fn who_has_something_unread_is_not_silent() {
 fn who_has_nothing_unread_is_silent_though_others_have() {
     let (mut node, conn) = node();
     node.now = second(1015);
-    node.call(0, |core, now, fx| core.handle_silence_heeding(&|_| false, now, fx));
+    node.call(0, |core, turn| core.handle_silence_heeding(&|_| false, turn));
     assert_eq!(node.end_code(conn), Some(ReasonCode::KeepAliveTimeout));
 }
 

@@ -387,14 +387,14 @@ fn nobody_is_given_up_for_what_others_are_giving_up_already() {
         node.settle();
     }
     let worker = node.home("large");
-    node.call(worker, |core, now, fx| {
-        (0..3).for_each(|_| core.shed(1_000_000, &|_| 0, now, fx));
+    node.call(worker, |core, turn| {
+        (0..3).for_each(|_| core.shed(1_000_000, &|_| 0, turn));
     });
     let clients = node.cores[worker].clients();
     assert!(clients.iter().any(|info| &*info.client_id == "small"), "{clients:?}");
     assert_eq!(clients.len(), 2, "and the publisher");
     node.settle();
-    node.call(worker, |core, now, fx| core.shed(1, &|_| 0, now, fx));
+    node.call(worker, |core, turn| core.shed(1, &|_| 0, turn));
     assert_eq!(node.cores[worker].clients().len(), 1, "now there is nobody else to be given up");
 }
 

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use midge_codec::{Connect, ConnectProperties, Packet, ProtocolVersion};
 use midge_core::{
-    AllowAll, Core, CoreConfig, Durability, DurabilityRules, Effects, Limits, NodeBudget, Opening,
-    Receipt, Recovered, SharedStrategy, TopicRules, WorkerId,
+    AllowAll, Core, CoreConfig, Durability, DurabilityRules, Limits, NodeBudget, Opening, Receipt,
+    Recovered, SharedStrategy, TopicRules, Turn, WorkerId,
 };
 use serde_json::{Value, json};
 
@@ -341,7 +341,7 @@ fn go_on_with(disk: &Arc<FaultyDisk>, seed: u64) {
     node.settle();
     let counters = node.core.counters();
     assert_eq!(counters.protocol_violations, 0, "seed {seed}");
-    node.core.handle_timers(NOW.plus_seconds(1 << 40), &mut node.effects);
+    node.core.handle_timers(&mut Turn::new(NOW.plus_seconds(1 << 40), 1));
     node.settle();
 }
 
@@ -349,7 +349,7 @@ fn go_on_with(disk: &Arc<FaultyDisk>, seed: u64) {
 struct Node {
     engine: Engine,
     core: Core,
-    effects: Effects,
+    turn: Turn,
 }
 
 impl Node {
@@ -374,15 +374,15 @@ impl Node {
             tell_drops: false,
             durability,
         });
-        Self { engine, core, effects: Effects::new(1) }
+        Self { engine, core, turn: Turn::new(NOW, 1) }
     }
 
     fn restore(&mut self, recovered: Recovered) {
         for part in recovered.divide(1, 0) {
-            self.core.restore(part, NOW, &mut self.effects);
+            self.core.restore(part, &mut self.turn);
         }
         self.settle();
-        self.core.end_restore(NOW, &mut self.effects);
+        self.core.end_restore(&mut self.turn);
         self.settle();
     }
 
@@ -402,17 +402,17 @@ impl Node {
                 ..ConnectProperties::default()
             },
         }));
-        self.core.handle_packet(id, &packet, NOW, &mut self.effects);
+        self.core.handle_packet(id, &packet, &mut self.turn);
         self.settle();
     }
 
     /// Lets core and store answer each other until neither has anything to say.
     fn settle(&mut self) {
-        let Self { engine, core, effects } = self;
+        let Self { engine, core, turn } = self;
         loop {
-            core.run_backlog(NOW, effects);
-            let commits = mem::take(&mut effects.commits);
-            let fetches = mem::take(&mut effects.fetches);
+            core.run_backlog(turn);
+            let commits = mem::take(&mut turn.fx.commits);
+            let fetches = mem::take(&mut turn.fx.fetches);
             if commits.is_empty() && fetches.is_empty() && !core.has_backlog() {
                 return;
             }
@@ -421,10 +421,10 @@ impl Node {
                 engine.apply(WorkerId::new(0), commit);
                 engine.write().unwrap();
                 let receipt = Receipt { written: number, synced: number };
-                core.handle_receipt(receipt, NOW, effects);
+                core.handle_receipt(receipt, turn);
             }
             for fetch in fetches {
-                core.handle_fetched(engine.fetch(&fetch), NOW, effects);
+                core.handle_fetched(engine.fetch(&fetch), turn);
             }
         }
     }

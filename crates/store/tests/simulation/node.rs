@@ -9,8 +9,8 @@ use std::sync::Arc;
 use midge_codec::{Decoded, decode};
 use midge_core::{
     AllowAll, AuthAnswer, Commit, ConnectionId, Core, CoreConfig, Counters, DropReason,
-    DurabilityRules, Effects, Fetch, Fetched, NodeBudget, Opening, PeerMessage, Receipt, Timestamp,
-    TopicRules, WorkerId,
+    DurabilityRules, Fetch, Fetched, NodeBudget, Opening, PeerMessage, Receipt, Timestamp,
+    TopicRules, Turn, WorkerId,
 };
 use midge_store::testing::Random;
 
@@ -42,7 +42,8 @@ enum Input {
 
 pub(crate) struct Node {
     pub(crate) cores: Vec<Core>,
-    effects: Vec<Effects>,
+    /// The present turn of each worker.
+    turns: Vec<Turn>,
     /// Batches on their way, by sender and receiver.
     mail: Vec<Vec<VecDeque<Vec<PeerMessage>>>>,
     pub(crate) letters: Vec<VecDeque<Letter>>,
@@ -82,7 +83,7 @@ impl Node {
         let link = || (0..workers).map(|_| VecDeque::new()).collect();
         Self {
             cores: (0..workers).map(|worker| Core::new(config(worker))).collect(),
-            effects: (0..workers).map(|_| Effects::new(workers)).collect(),
+            turns: (0..workers).map(|_| Turn::new(Timestamp::from_millis(0), workers)).collect(),
             mail: (0..workers).map(|_| link()).collect(),
             letters: (0..workers).map(|_| VecDeque::new()).collect(),
             closed: (0..workers).map(|_| VecDeque::new()).collect(),
@@ -91,9 +92,10 @@ impl Node {
         }
     }
 
-    /// Returns the cores with their effects, for the recovery.
-    pub(crate) fn parts(&mut self) -> (&mut [Core], &mut [Effects]) {
-        (&mut self.cores, &mut self.effects)
+    /// Returns the cores with their turns at this time, for the recovery.
+    pub(crate) fn parts(&mut self, now: Timestamp) -> (&mut [Core], &mut [Turn]) {
+        self.turns.iter_mut().for_each(|turn| turn.now = now);
+        (&mut self.cores, &mut self.turns)
     }
 
     /// Opens a Network Connection for a Client and returns its number.
@@ -120,8 +122,9 @@ impl Node {
         random: &mut Random,
         now: Timestamp,
     ) {
-        self.cores[worker].handle_timers(now, &mut self.effects[worker]);
-        self.cores[worker].begin_packets(now, &mut self.effects[worker]);
+        self.turns[worker].now = now;
+        self.cores[worker].handle_timers(&mut self.turns[worker]);
+        self.cores[worker].begin_packets(&mut self.turns[worker]);
         for _ in 0..inputs_max {
             let inputs = self.inputs(worker, links);
             if inputs.is_empty() {
@@ -130,22 +133,22 @@ impl Node {
             match inputs[random.below(inputs.len())] {
                 Input::Batch { from } => {
                     let batch = self.mail[from][worker].pop_front().expect("not empty");
-                    let fx = &mut self.effects[worker];
-                    self.cores[worker].handle_batch(WorkerId::new(from), batch, now, fx);
+                    let turn = &mut self.turns[worker];
+                    self.cores[worker].handle_batch(WorkerId::new(from), batch, turn);
                 }
-                Input::Letter => self.take_letter(worker, now),
+                Input::Letter => self.take_letter(worker),
                 Input::Closed => {
                     let link = self.closed[worker].pop_front().expect("not empty");
                     self.notice_end(&mut links[link], now);
                 }
                 Input::Link(link) => {
                     let packets = 1 + random.below(4);
-                    self.read(&mut links[link], packets, now);
+                    self.read(&mut links[link], packets);
                 }
             }
         }
-        self.cores[worker].handle_silence(now, &mut self.effects[worker]);
-        self.cores[worker].run_backlog(now, &mut self.effects[worker]);
+        self.cores[worker].handle_silence(&mut self.turns[worker]);
+        self.cores[worker].run_backlog(&mut self.turns[worker]);
         self.carry_out(worker, links, now);
     }
 
@@ -173,16 +176,16 @@ impl Node {
     /// Returns whether something waits for this worker, or it has deferred something.
     pub(crate) fn has_work(&self, worker: usize, links: &[Link]) -> bool {
         self.cores[worker].has_backlog()
-            || !self.effects[worker].is_empty()
+            || !self.turns[worker].fx.is_empty()
             || !self.inputs(worker, links).is_empty()
     }
 
-    fn take_letter(&mut self, worker: usize, now: Timestamp) {
-        let (core, fx) = (&mut self.cores[worker], &mut self.effects[worker]);
+    fn take_letter(&mut self, worker: usize) {
+        let (core, turn) = (&mut self.cores[worker], &mut self.turns[worker]);
         match self.letters[worker].pop_front() {
-            Some(Letter::Receipt(receipt)) => core.handle_receipt(receipt, now, fx),
-            Some(Letter::Fetched(fetched)) => core.handle_fetched(*fetched, now, fx),
-            Some(Letter::StoreFull(is_full)) => core.set_store_full(is_full, now, fx),
+            Some(Letter::Receipt(receipt)) => core.handle_receipt(receipt, turn),
+            Some(Letter::Fetched(fetched)) => core.handle_fetched(*fetched, turn),
+            Some(Letter::StoreFull(is_full)) => core.set_store_full(is_full, turn),
             None => (),
         }
     }
@@ -194,11 +197,12 @@ impl Node {
             return;
         }
         link.heard_at = Some(now);
+        self.turns[worker].now = now;
         self.by_id.remove(&(worker, id));
-        self.cores[worker].handle_closed(id, now, &mut self.effects[worker]);
+        self.cores[worker].handle_closed(id, &mut self.turns[worker]);
     }
 
-    fn read(&mut self, link: &mut Link, packets: usize, now: Timestamp) {
+    fn read(&mut self, link: &mut Link, packets: usize) {
         let (worker, version) = (link.worker, link.version);
         let bytes = mem::take(&mut link.to_broker);
         let mut at = 0;
@@ -206,16 +210,16 @@ impl Node {
             if !link.is_read || at == bytes.len() {
                 break;
             }
-            let fx = &mut self.effects[worker];
+            let turn = &mut self.turns[worker];
             match decode(&bytes[at..], version, 1 << 20) {
                 Ok(Decoded::Packet { packet, length }) => {
                     at += length;
-                    self.cores[worker].handle_packet(link.id, &packet, now, fx);
+                    self.cores[worker].handle_packet(link.id, &packet, turn);
                 }
                 other => panic!("Clients send whole and valid packets: {other:?}"),
             }
             // A driver heeds this at once: the next packet may be in its buffer already.
-            for (id, is_read) in &fx.reading {
+            for (id, is_read) in &turn.fx.reading {
                 if *id == link.id {
                     link.is_read = *is_read;
                 }
@@ -226,44 +230,44 @@ impl Node {
 
     fn carry_out(&mut self, worker: usize, links: &mut [Link], now: Timestamp) {
         for _ in 0..16 {
-            for request in mem::take(&mut self.effects[worker].authenticate) {
+            for request in mem::take(&mut self.turns[worker].fx.authenticate) {
                 let answer = AuthAnswer::Allow { user_name: None, data: None };
-                let fx = &mut self.effects[worker];
-                self.cores[worker].handle_auth_answer(request.connection, answer, now, fx);
+                let turn = &mut self.turns[worker];
+                self.cores[worker].handle_auth_answer(request.connection, answer, turn);
             }
-            for (id, is_read) in mem::take(&mut self.effects[worker].reading) {
+            for (id, is_read) in mem::take(&mut self.turns[worker].fx.reading) {
                 if let Some(&link) = self.by_id.get(&(worker, id)) {
                     links[link].is_read = is_read;
                 }
             }
-            self.effects[worker].events.clear();
-            self.effects[worker].disowned.clear();
+            self.turns[worker].fx.events.clear();
+            self.turns[worker].fx.disowned.clear();
             self.send_to_store(worker);
             for to in 0..self.cores.len() {
-                let batch = mem::take(&mut self.effects[worker].to_workers[to]);
+                let batch = mem::take(&mut self.turns[worker].fx.to_workers[to]);
                 if !batch.is_empty() {
                     self.mail[worker][to].push_back(batch);
                 }
             }
-            let flush = mem::take(&mut self.effects[worker].flush);
+            let flush = mem::take(&mut self.turns[worker].fx.flush);
             self.cores[worker].begin_flush(&flush);
             for id in flush {
                 self.write(worker, id, links, now);
             }
             self.cores[worker].end_flush();
-            for id in mem::take(&mut self.effects[worker].close) {
+            for id in mem::take(&mut self.turns[worker].fx.close) {
                 if let Some(link) = self.by_id.get(&(worker, id)).copied() {
                     self.notice_end(&mut links[link], now);
                 }
             }
-            if self.effects[worker].is_empty() {
+            if self.turns[worker].fx.is_empty() {
                 return;
             }
         }
     }
 
     fn send_to_store(&mut self, worker: usize) {
-        let (fx, id) = (&mut self.effects[worker], WorkerId::new(worker));
+        let (fx, id) = (&mut self.turns[worker].fx, WorkerId::new(worker));
         self.orders.extend(fx.commits.drain(..).map(|commit| Order::Commit(id, commit)));
         self.orders.extend(fx.fetches.drain(..).map(|fetch| Order::Fetch(id, fetch)));
     }
@@ -281,7 +285,7 @@ impl Node {
                 links[link].put_from_broker(slice, now);
                 count += slice.len();
             }
-            core.handle_written(id, count, now, &mut self.effects[worker]);
+            core.handle_written(id, count, &mut self.turns[worker]);
         }
     }
 

@@ -77,17 +77,17 @@ impl World {
         let sessions = recovered.sessions.iter().map(|it| it.record.client_id.clone());
         let sessions: Vec<_> = sessions.collect();
         self.ledger.log.note(crate::log::Concerned::default(), || format!("found {sessions:?}"));
-        let (cores, effects) = self.node.parts();
+        let (cores, turns) = self.node.parts(now);
         for (worker, part) in recovered.divide(workers, SEED).into_iter().enumerate() {
             for session in &part.sessions {
                 self.directory.insert(session.record.client_id.to_string(), worker);
             }
-            cores[worker].restore(part, now, &mut effects[worker]);
+            cores[worker].restore(part, &mut turns[worker]);
         }
         while self.exchange() {}
-        let (cores, effects) = self.node.parts();
-        for (core, fx) in cores.iter_mut().zip(effects) {
-            core.end_restore(now, fx);
+        let (cores, turns) = self.node.parts(now);
+        for (core, turn) in cores.iter_mut().zip(turns) {
+            core.end_restore(turn);
         }
         while self.exchange() {}
     }
@@ -106,23 +106,23 @@ impl World {
     fn exchange(&mut self) -> bool {
         let (workers, now) = (self.plan.workers, self.now);
         let (storage, mut is_busy) = (&mut self.storage, false);
-        let (cores, effects) = self.node.parts();
+        let (cores, turns) = self.node.parts(now);
         for index in 0..workers {
             let worker = WorkerId::new(index);
-            cores[index].run_backlog(now, &mut effects[index]);
-            for commit in mem::take(&mut effects[index].commits) {
+            cores[index].run_backlog(&mut turns[index]);
+            for commit in mem::take(&mut turns[index].fx.commits) {
                 storage.apply(worker, commit);
             }
-            for fetch in mem::take(&mut effects[index].fetches) {
+            for fetch in mem::take(&mut turns[index].fx.fetches) {
                 is_busy = true;
                 let fetched = storage.engine.fetch(&fetch);
-                cores[index].handle_fetched(fetched, now, &mut effects[index]);
+                cores[index].handle_fetched(fetched, &mut turns[index]);
             }
             for other in 0..workers {
-                let messages = mem::take(&mut effects[index].to_workers[other]);
+                let messages = mem::take(&mut turns[index].fx.to_workers[other]);
                 if !messages.is_empty() {
                     is_busy = true;
-                    cores[other].handle_batch(worker, messages, now, &mut effects[other]);
+                    cores[other].handle_batch(worker, messages, &mut turns[other]);
                 }
             }
         }
