@@ -12,45 +12,44 @@ use hashbrown::HashTable;
 use midge_codec::{DecodeError, Disconnect, Packet, PacketType, ProtocolVersion, ReasonCode};
 use slab::Slab;
 
-use crate::answering::UnsettledEnds;
-use crate::backlog::Backlog;
-use crate::budget::NodeBudget;
+use crate::base::budget::NodeBudget;
+use crate::base::counters::Counters;
+use crate::base::durability::DurabilityRules;
+use crate::base::identity::{BROKER_CLIENT_ID, ConnectionId, Identity, SessionSlot, WorkerId};
+use crate::base::limits::Limits;
+use crate::base::numbers::Numbers;
+use crate::base::random::{Random, Unguessable};
+use crate::base::time::Timestamp;
+use crate::base::timers::{Timer, Timers};
+use crate::base::work::Work;
+use crate::boundary::effects::{DisconnectReason, StreamError};
+use crate::boundary::packet_lines::Tracing;
+use crate::boundary::store_records::RecoveredSession;
+use crate::boundary::turn::Turn;
+use crate::clients::expiring::Sweeps;
 use crate::clients::{Clients, want_flush};
+use crate::connection::layouts::Layouts;
+use crate::connection::output::{BufferPool, Output};
 use crate::connection::{Connection, Offer, Offers, Opening, Phase, Told};
-use crate::counters::Counters;
-use crate::data_streams::StreamError;
-use crate::delayed::Delayed;
-use crate::durability::DurabilityRules;
-use crate::effects::DisconnectReason;
-use crate::exclusive::Exclusive;
-use crate::expiring::Sweeps;
+use crate::conversation::answering::UnsettledEnds;
+use crate::conversation::remains::Remains;
+use crate::conversation::silence::Absence;
+use crate::durable::rounds::Rounds;
 use crate::gate::Policy;
-use crate::identity::{BROKER_CLIENT_ID, ConnectionId, Identity, WorkerId};
-use crate::layouts::Layouts;
-use crate::limits::Limits;
-use crate::numbers::Numbers;
-use crate::output::{BufferPool, Output};
-use crate::own_topics::OwnTopics;
-use crate::pending::Pending;
-use crate::random::{Random, Unguessable};
-use crate::releasing::Releases;
-use crate::remains::Remains;
+use crate::receive::delayed::Delayed;
+use crate::receive::own_topics::OwnTopics;
 use crate::retained::Retained;
-use crate::rewrite::TopicRules;
-use crate::rounds::Rounds;
+use crate::route::put_off::Backlog;
+use crate::shared::strategy::SharedStrategy;
 use crate::shared::{Flushes, Presences, SharedGroups};
-use crate::silence::Absence;
-use crate::slices::Slices;
-use crate::stored::RecoveredSession;
-use crate::storing::EndingQueues;
+use crate::storage::releasing::Releases;
+use crate::storage::storing::EndingQueues;
 use crate::strain::Strain;
-use crate::strategy::SharedStrategy;
-use crate::subscription_tree::{MatchScratch, SessionSlot, SubscriptionTree};
-use crate::time::Timestamp;
-use crate::timers::{Timer, Timers};
-use crate::trace::Tracing;
-use crate::turn::Turn;
-use crate::work::Work;
+use crate::subscribe::exclusive::Exclusive;
+use crate::subscribe::pending::Pending;
+use crate::subscribe::slices::Slices;
+use crate::topics::rewrite::TopicRules;
+use crate::tree::subscription_tree::{MatchScratch, SubscriptionTree};
 
 /// What a worker is made with.
 #[derive(Clone)]
@@ -530,6 +529,17 @@ impl Core {
     /// Counts bytes that the driver has read from sockets.
     pub fn count_bytes_received(&mut self, bytes: u64) {
         self.clients.counters.bytes_received += bytes;
+    }
+
+    /// Sets whose packets [`Effects::traced`] reports from now on as they leave.
+    pub fn set_tracing(&mut self, tracing: Tracing) {
+        self.clients.traces = tracing != Tracing::Off;
+        self.clients.tracing = tracing;
+    }
+
+    /// Returns the Client that is connected by this connection.
+    pub fn client_of(&self, id: ConnectionId) -> Option<&Arc<Identity>> {
+        self.clients.client_of(id)
     }
 
     pub(crate) fn insert_connection(&mut self, opening: &Opening, now: Timestamp) -> ConnectionId {

@@ -2,7 +2,7 @@
 //! kind of thing that grows with what peers send, and what several hold together as if each had it
 //! alone. This module must never change anything.
 
-use crate::answering::Admission;
+use crate::connection::admission::Admission;
 use crate::connection::{Connection, PendingConnect, PendingWill, Phase};
 use crate::core::Core;
 use crate::session::Session;

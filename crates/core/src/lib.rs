@@ -12,116 +12,63 @@
 //! This crate must never name a clock, a random source, a socket, a file or an asynchronous
 //! runtime.
 
-mod acknowledging;
-mod admitting;
-mod answering;
-mod authenticating;
-mod automatic;
-mod backlog;
-mod beginnings;
-mod budget;
-mod capabilities;
-mod child_table;
+mod base;
+mod boundary;
 mod clients;
-mod connect;
 mod connection;
+mod conversation;
 mod core;
-mod counted;
-mod counters;
-mod data_streams;
-mod delayed;
-mod destination;
-mod drops;
-mod durability;
-mod effects;
-mod ending;
-mod exclusive;
-mod expiring;
-mod filter_request;
+mod durable;
 mod gate;
-mod group_backlog;
-mod hashing;
 mod holding;
-mod identity;
-mod layouts;
-mod level_tree;
-mod limits;
 mod listing;
-mod local;
-mod members;
-mod message;
-mod numbers;
-mod outgoing;
-mod output;
-mod own_topics;
-mod peer;
 mod peers;
-mod pending;
-mod publishing;
-mod random;
+mod receive;
 mod reconfiguring;
-mod releasing;
-mod remains;
-mod restoring;
 mod retained;
-mod retained_traffic;
-mod retained_tree;
-mod rewrite;
-mod rounds;
-mod routing;
-mod sent;
+mod route;
 mod session;
 mod shared;
-mod silence;
-mod slices;
-pub mod storable;
-mod stored;
-mod storing;
+mod storage;
 mod strain;
-mod strategy;
-mod subscribing;
-mod subscription_tree;
-mod time;
-mod timers;
-mod trace;
-mod turn;
-mod turn_bytes;
-mod unsubscribing;
+mod subscribe;
+mod topics;
+mod tree;
 mod usage;
-mod wishes;
-mod work;
 
 pub use crate::core::{Core, CoreConfig};
-pub use budget::NodeBudget;
-pub use capabilities::Capabilities;
-pub use connection::Opening;
-pub use counted::{Counted, counted};
-pub use counters::Counters;
-pub use data_streams::StreamError;
-pub use drops::{DropNote, DropReason};
-pub use durability::DurabilityRules;
-pub use effects::{
+pub use base::budget::NodeBudget;
+pub use base::counted::{Counted, counted};
+pub use base::counters::Counters;
+pub use base::drop_reason::DropReason;
+pub use base::durability::{Durability, DurabilityRules};
+pub use base::identifiers::Identifiers;
+pub use base::identity::{ConnectionId, Identity, SessionId, WorkerId};
+pub use base::limits::{LimitRow, Limits};
+pub use base::message::{Attributes, Message, MessageParts, StoredAt};
+pub use base::time::Timestamp;
+pub use boundary::drop_notes::DropNote;
+pub use boundary::effects::StreamError;
+pub use boundary::effects::{
     AuthAnswer, AuthRequest, DisconnectReason, Effects, EnhancedStep, Event, LocalDelivery,
 };
-pub use gate::{AllowAll, Policy};
-pub use identity::{ConnectionId, Identity, SessionId, WorkerId};
-pub use limits::{LimitRow, Limits};
-pub use listing::ClientInfo;
-pub use local::LocalPublish;
-pub use message::{Attributes, Message, MessageParts, StoredAt};
-pub use outgoing::Identifiers;
-pub use output::Output;
-pub use peer::PeerMessage;
-pub use reconfiguring::Settings;
-pub use rewrite::{AutoSubscription, Rewrite, TopicRules};
-pub use stored::{
-    Commit, Durability, Enqueue, FREE_AHEAD, Fetch, Fetched, FetchedEntry, GroupRecord, Kept,
-    Owner, Receipt, Recovered, RecoveredQueue, RecoveredSession, Round, SessionRecord, StoreOp,
-    StoredDelivery, SubscriptionRecord, WillRecord,
+pub use boundary::packet_lines::{PacketLine, TracedPacket, Tracing};
+pub use boundary::peer_messages::PeerMessage;
+pub use boundary::store_records::{
+    Commit, Enqueue, FREE_AHEAD, Fetch, Fetched, FetchedEntry, GroupRecord, Kept, Owner, Receipt,
+    Recovered, RecoveredQueue, RecoveredSession, Round, SessionRecord, StoreOp, StoredDelivery,
+    SubscriptionRecord, WillRecord,
 };
+pub use boundary::turn::Turn;
+pub use connection::Opening;
+pub use connection::capabilities::Capabilities;
+pub use connection::output::Output;
+pub use conversation::local::LocalPublish;
+pub use durable::storable;
+pub use gate::{AllowAll, Policy};
+pub use listing::ClientInfo;
+pub use reconfiguring::Settings;
+pub use shared::strategy::SharedStrategy;
 pub use strain::MemoryPressure;
-pub use strategy::SharedStrategy;
-pub use time::Timestamp;
-pub use trace::{PacketLine, TracedPacket, Tracing};
-pub use turn::Turn;
+pub use topics::rewrite::{AutoSubscription, Rewrite, TopicRules};
 pub use usage::Usage;

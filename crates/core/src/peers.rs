@@ -1,13 +1,13 @@
 //! Handles what other workers of the node have sent.
 
+use crate::base::identity::WorkerId;
+use crate::base::message::Publication;
+use crate::boundary::peer_messages::{Peer, PeerMessage};
+use crate::boundary::turn::Turn;
 use crate::core::Core;
 use crate::gate::Admitted;
-use crate::identity::WorkerId;
-use crate::message::Publication;
-use crate::peer::{Peer, PeerMessage};
 use crate::retained::Pull;
 use crate::shared::Tried;
-use crate::turn::Turn;
 
 impl Core {
     /// Handles one batch from another worker, in the order in which it was sent.

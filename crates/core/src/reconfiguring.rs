@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use midge_codec::TopicFilter;
 
+use crate::base::durability::Durability;
+use crate::base::limits::Limits;
 use crate::core::Core;
-use crate::limits::Limits;
-use crate::rewrite::TopicRules;
-use crate::stored::Durability;
+use crate::topics::rewrite::TopicRules;
 
 /// Settings that take effect at once. All workers of a node are given the same ones.
 #[derive(Clone, Debug)]

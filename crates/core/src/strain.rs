@@ -14,13 +14,12 @@ use std::cmp::Reverse;
 
 use midge_codec::{Publish, ReasonCode};
 
+use crate::base::identity::{ConnectionId, SessionSlot};
+use crate::base::time::Timestamp;
+use crate::boundary::effects::DisconnectReason;
+use crate::boundary::turn::Turn;
 use crate::core::Core;
-use crate::effects::DisconnectReason;
-use crate::identity::ConnectionId;
 use crate::session::Session;
-use crate::subscription_tree::SessionSlot;
-use crate::time::Timestamp;
-use crate::turn::Turn;
 
 /// How short of memory the process is; see the limit `memory_bytes_max`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -275,18 +274,18 @@ mod tests {
 
     use midge_codec::{Decoded, Packet, ProtocolVersion, decode};
 
+    use crate::base::durability::DurabilityRules;
+    use crate::base::identity::{ConnectionId, WorkerId};
+    use crate::base::limits::Limits;
+    use crate::base::time::Timestamp;
+    use crate::boundary::effects::AuthAnswer;
+    use crate::boundary::turn::Turn;
     use crate::connection::Opening;
     use crate::core::{Core, CoreConfig};
-    use crate::durability::DurabilityRules;
-    use crate::effects::AuthAnswer;
     use crate::gate::AllowAll;
-    use crate::identity::{ConnectionId, WorkerId};
-    use crate::limits::Limits;
-    use crate::rewrite::TopicRules;
+    use crate::shared::strategy::SharedStrategy;
     use crate::strain::MemoryPressure;
-    use crate::strategy::SharedStrategy;
-    use crate::time::Timestamp;
-    use crate::turn::Turn;
+    use crate::topics::rewrite::TopicRules;
 
     const NOW: Timestamp = Timestamp::from_millis(1);
 

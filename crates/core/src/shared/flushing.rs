@@ -8,13 +8,13 @@ use std::collections::VecDeque;
 use midge_codec::QoS;
 
 use super::{Group, Tried};
+use crate::base::identity::GroupId;
+use crate::base::message::Publication;
+use crate::base::work::Work;
+use crate::boundary::store_records::{Owner, StoreOp};
+use crate::boundary::turn::Turn;
 use crate::core::Core;
-use crate::group_backlog::Kept;
-use crate::message::Publication;
-use crate::stored::{Owner, StoreOp};
-use crate::subscription_tree::GroupId;
-use crate::turn::Turn;
-use crate::work::Work;
+use crate::shared::backlog::Kept;
 
 /// The groups of one worker that are to be emptied.
 #[derive(Debug)]

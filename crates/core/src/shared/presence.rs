@@ -7,13 +7,12 @@ use std::collections::VecDeque;
 
 use hashbrown::HashMap;
 
+use crate::base::identity::{GroupId, SessionId, SessionSlot};
+use crate::base::work::Work;
+use crate::boundary::peer_messages::{Member, Peer};
+use crate::boundary::turn::Turn;
 use crate::core::Core;
-use crate::identity::SessionId;
-use crate::peer::{Member, Peer};
 use crate::session::{Session, SubscriptionKind};
-use crate::subscription_tree::{GroupId, SessionSlot};
-use crate::turn::Turn;
-use crate::work::Work;
 
 /// The groups that are still to be told of a Client's coming or going.
 #[derive(Debug)]

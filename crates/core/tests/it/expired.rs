@@ -132,7 +132,7 @@ fn among_delayed_messages() {
     assert_eq!(node.publish_acknowledged(publisher, refused), ReasonCode::QuotaExceeded);
     // The first message is due, but its timer has not run.
     node.has_late_timers = true;
-    node.now = node.now + 5_000;
+    node.set_now(node.now + 5_000);
     let second = publish("$delayed/5/t", "second", 1, 4);
     assert_eq!(node.publish_acknowledged(publisher, second), ReasonCode::Success);
     assert_eq!(node.texts(seen), ["first"]);
@@ -149,7 +149,7 @@ fn among_retained_messages() {
     node.send_publish(publisher, retained("b", "refused"));
     assert_eq!(node.dropped(DropReason::RetainedLimit), 1);
     node.has_late_timers = true;
-    node.now = node.now + 1_000;
+    node.set_now(node.now + 1_000);
     node.send_publish(publisher, retained("c", "new"));
     let seen = node.connect("s");
     node.subscribe(seen, "#", 0);

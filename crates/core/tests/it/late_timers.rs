@@ -18,7 +18,7 @@ fn lose_and_oversleep(node: &mut Node, packet: &Connect<'_>, millis: u64) {
     let conn = node.connect_with(packet).0;
     node.lose(conn);
     node.has_late_timers = true;
-    node.now = node.now + millis;
+    node.set_now(node.now + millis);
 }
 
 #[test]

@@ -39,7 +39,7 @@ fn who_is_not_read_is_not_silent() {
     node.turn(0);
     assert!(!node.sockets[conn.0].is_read, "held back");
     node.queue(conn, &Packet::PingReq);
-    node.now = node.now + 2_000;
+    node.set_now(node.now + 2_000);
     node.settle();
     assert!(!node.is_closed(conn), "the broker did not look");
     node.advance(1_600);

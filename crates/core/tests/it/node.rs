@@ -290,7 +290,8 @@ impl Node {
         result
     }
 
-    fn set_now(&mut self, now: Timestamp) {
+    /// Sets the clock of all workers, without handling what becomes due.
+    pub(crate) fn set_now(&mut self, now: Timestamp) {
         self.now = now;
         self.current.iter_mut().for_each(|turn| turn.now = now);
     }

@@ -63,7 +63,7 @@ fn much_of_a_packet_at_once_is_no_life_in_advance() {
 fn who_has_something_unread_is_not_silent() {
     let (mut node, conn) = node();
     let id = node.sockets[conn.0].id;
-    node.now = second(1015);
+    node.set_now(second(1015));
     node.call(0, |core, turn| core.handle_silence_heeding(&|other| other == id, turn));
     assert!(!node.is_closed(conn));
     // The unread packet was a PINGREQ.
@@ -77,7 +77,7 @@ fn who_has_something_unread_is_not_silent() {
 #[test]
 fn who_has_nothing_unread_is_silent_though_others_have() {
     let (mut node, conn) = node();
-    node.now = second(1015);
+    node.set_now(second(1015));
     node.call(0, |core, turn| core.handle_silence_heeding(&|_| false, turn));
     assert_eq!(node.end_code(conn), Some(ReasonCode::KeepAliveTimeout));
 }
@@ -87,9 +87,9 @@ fn who_has_nothing_unread_is_silent_though_others_have() {
 fn time_in_which_the_process_did_not_run_is_nobodys_silence() {
     let (mut node, conn) = node();
     let before_connect = node.open(0);
-    node.now = second(1003);
+    node.set_now(second(1003));
     node.settle();
-    node.now = second(5003);
+    node.set_now(second(5003));
     node.cores[0].note_absence(second(1003), second(5003));
     node.settle();
     assert!(!node.is_closed(conn) && !node.is_closed(before_connect));

@@ -181,7 +181,7 @@ fn due_timers_take_effect_in_slices() {
             node.break_connection(conn);
         }
         node.settle();
-        node.now = node.now + 20_000;
+        node.set_now(node.now + 20_000);
         let largest = largest_turn(node);
         assert!((1_000..10_000).contains(&largest), "{largest}");
         assert_eq!(node.messages(client).len(), 1_500);
@@ -361,7 +361,7 @@ fn what_waits_for_a_session_that_ends_is_given_up_in_slices() {
         let worker = node.home("s");
         let held = |node: &Node| node.cores[worker].held_bytes();
         let before = held(node);
-        node.now = node.now + 10_000;
+        node.set_now(node.now + 10_000);
         node.turn(worker);
         assert!(held(node) > before / 2, "of {before}: what waits still counts");
         let largest = largest_turn(node);

@@ -1,0 +1,99 @@
+//! Who a Client is, and how workers name each other's Sessions.
+
+use std::fmt;
+use std::num::NonZeroU32;
+
+/// The authenticated identity behind a Session: what authorization decides about.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Identity {
+    /// The Client Identifier.
+    pub client_id: Box<str>,
+    /// The user name that authentication established; absent for anonymous Clients.
+    pub user_name: Option<Box<str>>,
+}
+
+/// A worker of this node: 0 to 63.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct WorkerId(u8);
+
+/// A Session: its worker, its slot there and the slot's generation, so that a slot that was given
+/// to another Session meanwhile is never mistaken for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SessionId {
+    /// The worker that owns the Session.
+    pub worker: WorkerId,
+    pub(crate) slot: u32,
+    pub(crate) generation: u32,
+}
+
+/// Slot of a Session in its worker's table.
+pub(crate) type SessionSlot = u32;
+
+/// A shared subscription that some worker of this node is home to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct GroupId {
+    pub(crate) home: WorkerId,
+    /// Never used again: another worker, or the store, may still know something of a group that
+    /// has ended.
+    pub(crate) number: u64,
+}
+
+/// A Network Connection of one worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ConnectionId {
+    pub(crate) slot: u32,
+    /// Never 0, so that an absent connection takes no more room than one that is there.
+    pub(crate) generation: NonZeroU32,
+}
+
+/// The Client Identifier that publishes the broker's own messages.
+pub(crate) const BROKER_CLIENT_ID: &str = "$broker";
+
+/// Whether a Client Identifier is reserved for the broker itself: [`BROKER_CLIENT_ID`], and all
+/// others that begin with `$`. Subscribers inside the process have identifiers with U+0000, which
+/// no Client can send.
+pub(crate) fn is_reserved_client_id(client_id: &str) -> bool {
+    client_id.starts_with('$')
+}
+
+impl WorkerId {
+    /// How many workers a node has at most: they are members of a 64-bit set.
+    pub const MAX_WORKERS: usize = 64;
+
+    /// Returns the worker with this index.
+    ///
+    /// # Panics
+    ///
+    /// If `index` is 64 or more.
+    pub fn new(index: usize) -> Self {
+        assert!(index < Self::MAX_WORKERS, "at most {} workers", Self::MAX_WORKERS);
+        Self(index as u8)
+    }
+
+    /// Returns the worker's index, 0 to 63.
+    pub fn index(self) -> usize {
+        usize::from(self.0)
+    }
+
+    pub(crate) fn bit(self) -> u64 {
+        1 << self.0
+    }
+}
+
+impl ConnectionId {
+    /// Returns the slot: a small number that no other open connection of the worker has, fit to
+    /// index the driver's own table.
+    pub fn slot(self) -> usize {
+        self.slot as usize
+    }
+}
+
+impl fmt::Display for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", self.client_id)?;
+        match &self.user_name {
+            Some(name) => write!(f, " (user {name:?})"),
+            None => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,215 @@
+//! The Application Message inside the broker: borrowed while it passes through, shared as soon as
+//! somebody has to keep it.
+
+use std::cell::OnceCell;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use midge_codec::{PublishProperties, QoS};
+
+use crate::base::durability::Durability;
+use crate::base::identity::{Identity, SessionId};
+use crate::base::time::Timestamp;
+
+/// An Application Message that is kept somewhere: in a queue, an in-flight window, the retained
+/// tree or another worker. It is immutable and exists once, however many Sessions wait for it.
+pub struct Message {
+    /// Topic, forwarded properties and payload, one after the other.
+    data: Box<[u8]>,
+    topic_len: u32,
+    properties_len: u32,
+    attributes: Attributes,
+    publisher: Arc<Identity>,
+    stored_at: StoredAt,
+}
+
+/// Where the store has put a message, so that the store writes it only once, however many wait for
+/// it. Only the store uses this note; it has no influence on the core.
+#[derive(Debug, Default)]
+pub struct StoredAt(AtomicU64);
+
+/// What is known of a message besides its bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Attributes {
+    /// QoS that the publisher asked for.
+    pub qos: QoS,
+    /// RETAIN as the publisher set it.
+    pub retain: bool,
+    /// When the Message Expiry Interval ends.
+    pub expires_at: Option<Timestamp>,
+    /// The publishing Session, for No Local; absent for messages of the broker itself.
+    pub publisher_session: Option<SessionId>,
+    /// What the message's acknowledgement promises.
+    pub durability: Durability,
+}
+
+/// The parts that a [`Message`] is made from.
+#[derive(Clone, Debug)]
+pub struct MessageParts<'a> {
+    /// The Topic Name.
+    pub topic: &'a str,
+    /// The properties that travel with it, in their wire form.
+    pub properties: &'a [u8],
+    /// The payload.
+    pub payload: &'a [u8],
+    /// QoS, RETAIN, expiry, publishing Session and durability.
+    pub attributes: Attributes,
+    /// Who published it.
+    pub publisher: Arc<Identity>,
+}
+
+/// An Application Message on its way through the router. Passing through costs no allocation. The
+/// first place that has to keep it makes the shared [`Message`], and all others share that one.
+pub(crate) struct Publication<'a> {
+    pub(crate) topic: &'a str,
+    pub(crate) properties: &'a [u8],
+    pub(crate) payload: &'a [u8],
+    pub(crate) attributes: Attributes,
+    pub(crate) publisher: &'a Arc<Identity>,
+    shared: OnceCell<Arc<Message>>,
+}
+
+impl Message {
+    /// Makes a message from these parts.
+    pub fn new(parts: MessageParts<'_>) -> Self {
+        let MessageParts { topic, properties, payload, attributes, publisher } = parts;
+        let mut data = Vec::with_capacity(topic.len() + properties.len() + payload.len());
+        data.extend_from_slice(topic.as_bytes());
+        data.extend_from_slice(properties);
+        data.extend_from_slice(payload);
+        Self {
+            data: data.into_boxed_slice(),
+            topic_len: topic.len() as u32,
+            properties_len: properties.len() as u32,
+            attributes,
+            publisher,
+            stored_at: StoredAt::default(),
+        }
+    }
+
+    /// The Topic Name.
+    pub fn topic(&self) -> &str {
+        std::str::from_utf8(&self.data[..self.topic_len as usize]).unwrap_or_default()
+    }
+
+    /// The properties that travel with the message, in their wire form; see
+    /// [`Message::decode_properties`].
+    pub fn properties(&self) -> &[u8] {
+        &self.data[self.topic_len as usize..][..self.properties_len as usize]
+    }
+
+    /// The properties that travel with the message.
+    pub fn decode_properties(&self) -> PublishProperties<'_> {
+        PublishProperties::decode_forwarded(self.properties())
+    }
+
+    /// The payload.
+    pub fn payload(&self) -> &[u8] {
+        &self.data[self.payload_offset()..]
+    }
+
+    /// QoS, RETAIN, expiry, publishing Session and durability.
+    pub fn attributes(&self) -> Attributes {
+        self.attributes
+    }
+
+    /// Who published it.
+    pub fn publisher(&self) -> &Arc<Identity> {
+        &self.publisher
+    }
+
+    /// Its size in bytes as limits count it: topic, properties and payload.
+    pub fn size(&self) -> usize {
+        self.data.len()
+    }
+
+    /// The store's note about this message.
+    pub fn stored_at(&self) -> &StoredAt {
+        &self.stored_at
+    }
+
+    fn payload_offset(&self) -> usize {
+        (self.topic_len + self.properties_len) as usize
+    }
+}
+
+impl fmt::Debug for Message {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Message")
+            .field("topic", &self.topic())
+            .field("payload_len", &self.payload().len())
+            .field("attributes", &self.attributes)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<'a> Publication<'a> {
+    pub(crate) fn new(
+        topic: &'a str,
+        properties: &'a [u8],
+        payload: &'a [u8],
+        attributes: Attributes,
+        publisher: &'a Arc<Identity>,
+    ) -> Self {
+        Self { topic, properties, payload, attributes, publisher, shared: OnceCell::new() }
+    }
+
+    /// Turns a kept message back into one on its way through the router.
+    pub(crate) fn of(message: &'a Arc<Message>) -> Self {
+        let shared = OnceCell::new();
+        let _ = shared.set(Arc::clone(message));
+        Self {
+            topic: message.topic(),
+            properties: message.properties(),
+            payload: message.payload(),
+            attributes: message.attributes,
+            publisher: &message.publisher,
+            shared,
+        }
+    }
+
+    /// Its size in bytes as limits count it, like [`Message::size`].
+    pub(crate) fn size(&self) -> usize {
+        self.topic.len() + self.properties.len() + self.payload.len()
+    }
+
+    /// The message in a form that can be kept.
+    pub(crate) fn share(&self) -> Arc<Message> {
+        Arc::clone(self.shared.get_or_init(|| Arc::new(self.to_message())))
+    }
+
+    fn to_message(&self) -> Message {
+        Message::new(MessageParts {
+            topic: self.topic,
+            properties: self.properties,
+            payload: self.payload,
+            attributes: self.attributes,
+            publisher: Arc::clone(self.publisher),
+        })
+    }
+}
+
+impl StoredAt {
+    /// Returns the place that was noted last; 0 if none was.
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// Notes a place.
+    pub fn set(&self, place: u64) {
+        self.0.store(place, Ordering::Relaxed);
+    }
+}
+
+impl Attributes {
+    /// Whether the Message Expiry Interval has passed [MQTT-3.3.2-5].
+    pub fn has_expired(&self, now: Timestamp) -> bool {
+        self.expires_at.is_some_and(|at| at <= now)
+    }
+
+    /// What is left of the Message Expiry Interval in seconds, for the receiver [MQTT-3.3.2-6].
+    pub(crate) fn remaining_seconds(&self, now: Timestamp) -> Option<u32> {
+        self.expires_at.map(|at| u32::try_from(now.seconds_until(at)).unwrap_or(u32::MAX))
+    }
+}

@@ -1,0 +1,221 @@
+//! What the workers of one node tell each other. Messages between two workers arrive in order.
+
+use std::num::NonZeroU32;
+use std::sync::Arc;
+
+use crate::base::delivery::Delivery;
+use crate::base::drop_reason::DropReason;
+use crate::base::identity::{GroupId, SessionId};
+use crate::base::message::Message;
+use crate::boundary::store_records::Round;
+use crate::tree::subscription_tree::PackedOptions;
+
+/// Identifies a request of one worker, so that it recognizes the answer.
+pub(crate) type Ticket = u64;
+
+/// One entry of a batch from one worker to another. Opaque to the driver, which only carries it.
+#[derive(Clone, Debug)]
+pub struct PeerMessage(pub(crate) Peer);
+
+#[derive(Clone, Debug)]
+pub(crate) enum Peer {
+    /// An admitted publication for all local subscribers of the receiving worker.
+    Publish(Arc<Message>),
+    /// The sender has subscribers to this filter, or no longer has any.
+    Filter {
+        filter: Arc<str>,
+        wanted: bool,
+    },
+    /// A shared subscription that the sender is home to exists, or no longer does.
+    Group {
+        filter: Arc<str>,
+        group: GroupId,
+        exists: bool,
+    },
+    /// A member of a shared subscription that the sender is home to has come or changed, or, with
+    /// `GroupMemberGone`, has gone.
+    GroupMember {
+        group: GroupId,
+        member: Member,
+    },
+    GroupMemberGone {
+        group: GroupId,
+        session: SessionId,
+    },
+    /// The receiver answers with `FencePassed` once everything sent before has taken effect.
+    Fence(Ticket),
+    /// The answer to `Fence`, with how many retained messages the sender has sent to each worker so
+    /// far.
+    FencePassed {
+        ticket: Ticket,
+        retained_sent: Box<[u64]>,
+    },
+
+    /// Everything that the sender sends to be kept from now on belongs to this round.
+    Round(Round),
+    /// Everything of this round was sent: the receiver answers when it is on its way to the store.
+    /// A message may come back to the worker whose round it is. That worker then asks others about
+    /// its own round on behalf of the worker that asked; the ticket tells the answers apart.
+    Ask {
+        round: Round,
+        ticket: Ticket,
+    },
+    Answer {
+        round: Round,
+        ticket: Ticket,
+    },
+    /// This round is durable: QoS 2 messages that were kept in it may be sent.
+    Confirmed(Round),
+    /// The sender has Sessions in the store.
+    Storing,
+
+    /// An admitted publication for a shared subscription of the receiver.
+    SharedPublish {
+        group: GroupId,
+        message: Arc<Message>,
+    },
+    /// This Session of the receiver was chosen; those in `barred` did not take the message before.
+    SharedDeliver {
+        session: SessionId,
+        delivery: Delivery,
+        barred: Vec<SessionId>,
+    },
+    /// The Sessions chosen so far, those in `barred`, cannot or must not have the message: the
+    /// receiver chooses another one. `online` says whether the Client of the last one is connected
+    /// now.
+    SharedReturn {
+        delivery: Delivery,
+        barred: Vec<SessionId>,
+        refusal: Option<DropReason>,
+        online: bool,
+    },
+    SharedJoin {
+        ticket: Ticket,
+        name: Arc<str>,
+        filter: Arc<str>,
+        member: Member,
+    },
+    SharedJoined {
+        ticket: Ticket,
+        group: GroupId,
+    },
+    SharedLeave {
+        group: GroupId,
+        session: SessionId,
+    },
+    /// Like `SharedLeave`, but by the group's name, which a member knows before its group has
+    /// answered. The sender is told with `SharedLeft` when all workers have heard of it.
+    SharedUnsubscribe {
+        ticket: Ticket,
+        name: Arc<str>,
+        filter: Arc<str>,
+        session: SessionId,
+    },
+    /// No worker chooses the member any more.
+    SharedLeft {
+        ticket: Ticket,
+    },
+    SharedOnline {
+        group: GroupId,
+        session: SessionId,
+        online: bool,
+    },
+    /// The member has completed a message of the group.
+    SharedSettled {
+        group: GroupId,
+        session: SessionId,
+    },
+
+    ExclusiveClaim {
+        ticket: Ticket,
+        filter: Arc<str>,
+        session: SessionId,
+    },
+    ExclusiveAnswer {
+        ticket: Ticket,
+        granted: bool,
+    },
+    ExclusiveRelease {
+        filter: Arc<str>,
+        session: SessionId,
+    },
+
+    /// A retained message for the receiver, which is home to its topic. With a ticket, somebody
+    /// waits for the verdict: a refusal is reported, and the answer to the round says that there
+    /// was none.
+    RetainedSet {
+        message: Arc<Message>,
+        ticket: Ticket,
+    },
+    /// There was no room for the retained message with this ticket.
+    RetainedRefused {
+        ticket: Ticket,
+    },
+    /// Asks for the next matches of a walk over the receiver's retained messages; `walk` is absent
+    /// to begin.
+    RetainedPull {
+        ticket: Ticket,
+        filter: Arc<str>,
+        walk: Option<u32>,
+        /// How many retained messages the receiver must have got from each worker before it
+        /// begins.
+        after: Box<[u64]>,
+    },
+    /// Some matches; `walk` is absent if these were the last.
+    RetainedChunk {
+        ticket: Ticket,
+        messages: Vec<Arc<Message>>,
+        walk: Option<u32>,
+    },
+    /// The rest of a walk is not wanted.
+    RetainedStop {
+        walk: u32,
+    },
+}
+
+/// A Session that joins a shared subscription.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Member {
+    pub(crate) session: SessionId,
+    pub(crate) options: PackedOptions,
+    pub(crate) identifier: Option<NonZeroU32>,
+    pub(crate) online: bool,
+    /// Whether its Session is in the store.
+    pub(crate) is_stored: bool,
+    /// Messages of the group that it has not completed.
+    pub(crate) in_flight: u32,
+}
+
+impl From<Peer> for PeerMessage {
+    fn from(message: Peer) -> Self {
+        Self(message)
+    }
+}
+
+impl PeerMessage {
+    /// Whether it brings an Application Message that somebody waits for.
+    pub fn is_message(&self) -> bool {
+        matches!(
+            &self.0,
+            Peer::Publish(_)
+                | Peer::SharedPublish { .. }
+                | Peer::SharedDeliver { .. }
+                | Peer::SharedReturn { .. }
+                | Peer::RetainedSet { .. }
+        )
+    }
+
+    /// About how many bytes of messages this entry keeps alive; the size of batches is bounded by
+    /// it.
+    pub fn size(&self) -> usize {
+        match &self.0 {
+            Peer::Publish(message)
+            | Peer::SharedPublish { message, .. }
+            | Peer::RetainedSet { message, .. } => message.size(),
+            Peer::SharedDeliver { delivery, .. } | Peer::SharedReturn { delivery, .. } => {
+                delivery.message.size()
+            }
+            _ => 64,
+        }
+    }
+}

@@ -1,0 +1,695 @@
+//! The Sessions and Network Connections of one worker, and the only way for a message to reach a
+//! Session: [`Clients::deliver`] sends it now or queues it for later.
+
+pub(crate) mod drops;
+pub(crate) mod expiring;
+pub(crate) mod streams;
+pub(crate) mod tracing;
+
+use std::num::NonZeroU32;
+use std::sync::Arc;
+
+use hashbrown::HashTable;
+use midge_codec::{
+    Acknowledgement, Packet, PacketIdentifier, PacketType, QoS, ReasonCode, UserProperties,
+};
+use slab::Slab;
+
+use crate::base::budget::NodeBudget;
+use crate::base::counters::Counters;
+use crate::base::delivery::Delivery;
+use crate::base::drop_reason::DropReason;
+use crate::base::durability::Durability;
+use crate::base::hashing::hash_str;
+use crate::base::identifiers::Identifiers;
+use crate::base::identity::{ConnectionId, GroupId, Identity, SessionId, SessionSlot, WorkerId};
+use crate::base::limits::Limits;
+use crate::base::message::{Attributes, Publication};
+use crate::boundary::effects::LocalDelivery;
+use crate::boundary::packet_lines::{PacketLine, Tracing};
+use crate::boundary::peer_messages::Ticket;
+use crate::boundary::store_records::{Fetch, Owner, StoreOp};
+use crate::boundary::turn::Turn;
+use crate::clients::drops::Party;
+use crate::clients::expiring::Sweeps;
+use crate::connection::Connection;
+use crate::connection::layouts::{Form, Layouts};
+use crate::connection::output::BufferPool;
+use crate::durable::rounds::{Held, HeldAcknowledgement, Rounds};
+use crate::gate::{DeliveryGate, Policy};
+use crate::session::Session;
+use crate::session::outgoing::{Extent, Outgoing, Stage, Waiting, Way};
+
+pub(crate) struct Clients {
+    pub(crate) worker: WorkerId,
+    pub(crate) sessions: Slab<Session>,
+    pub(crate) connections: Slab<Connection>,
+    pub(crate) by_client_id: HashTable<SessionSlot>,
+    pub(crate) layouts: Layouts,
+    pub(crate) pool: BufferPool,
+    pub(crate) counters: Counters,
+    /// Whether packets that leave are traced; `tracing` says whose.
+    pub(crate) traces: bool,
+    pub(crate) tracing: Tracing,
+    /// Sessions with a Network Connection, and subscribers inside the process.
+    pub(crate) attached: usize,
+    /// Subscribers inside the process.
+    pub(crate) locals: usize,
+    /// Sessions that have ended but keep their places, because the tree still names them.
+    pub(crate) over: usize,
+    pub(crate) limits: Arc<Limits>,
+    pub(crate) budget: Arc<NodeBudget>,
+    pub(crate) policy: Arc<dyn Policy>,
+    pub(crate) seed: u64,
+    pub(crate) tell_drops: bool,
+    pub(crate) drop_qos0: bool,
+    pub(crate) generation: NonZeroU32,
+    /// Shared messages that were not sent after all: the homes of their groups are to be told.
+    pub(crate) failed_of_groups: Vec<(SessionId, GroupId)>,
+    pub(crate) rounds: Rounds,
+    /// Connections that wait for an answer larger than their peers accept.
+    pub(crate) unsendable: Vec<ConnectionId>,
+    pub(crate) sweeps: Sweeps,
+    /// The ticket of the last question to the store.
+    pub(crate) last_fetch: u64,
+}
+
+/// The terms on which a subscription gives a publication to a Session.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Grant<'a> {
+    pub(crate) qos: QoS,
+    pub(crate) retain: bool,
+    pub(crate) identifiers: &'a [NonZeroU32],
+    pub(crate) group: Option<GroupId>,
+}
+
+impl Clients {
+    pub(crate) fn session_by_client_id(&self, client_id: &str) -> Option<SessionSlot> {
+        let is_it =
+            |&slot: &SessionSlot| *self.sessions[slot as usize].identity.client_id == *client_id;
+        self.by_client_id.find(hash_str(self.seed, client_id), is_it).copied()
+    }
+
+    /// Makes a Session for a Client and returns its slot. The caller counts it for the node.
+    pub(crate) fn insert_session(&mut self, identity: Arc<Identity>) -> SessionSlot {
+        let generation = self.next_generation().get();
+        let hash = hash_str(self.seed, &identity.client_id);
+        let session = Session::new(identity, generation, self.seed);
+        let slot = self.sessions.insert(session) as SessionSlot;
+        let (sessions, seed) = (&self.sessions, self.seed);
+        self.by_client_id.insert_unique(hash, slot, |&other| {
+            hash_str(seed, &sessions[other as usize].identity.client_id)
+        });
+        slot
+    }
+
+    /// Returns a new generation, which tells what is in a slot now from whatever was there before.
+    pub(crate) fn next_generation(&mut self) -> NonZeroU32 {
+        self.generation = self.generation.checked_add(1).unwrap_or(NonZeroU32::MIN);
+        self.generation
+    }
+
+    pub(crate) fn session(&mut self, slot: SessionSlot) -> &mut Session {
+        &mut self.sessions[slot as usize]
+    }
+
+    pub(crate) fn session_id(&self, slot: SessionSlot) -> SessionId {
+        let generation = self.sessions[slot as usize].generation;
+        SessionId { worker: self.worker, slot, generation }
+    }
+
+    /// Returns the slot of a Session, if it still lives.
+    pub(crate) fn slot_of(&self, id: SessionId) -> Option<SessionSlot> {
+        let session = self.sessions.get(id.slot as usize)?;
+        (session.generation == id.generation).then_some(id.slot)
+    }
+
+    /// Returns the connection, if it is still the one that `id` names.
+    pub(crate) fn connection(&mut self, id: ConnectionId) -> Option<&mut Connection> {
+        self.connections.get_mut(id.slot()).filter(|connection| connection.id == id)
+    }
+
+    /// Sends a Control Packet that is not a PUBLISH. If it is larger than the peer accepts
+    /// [MQTT-3.1.2-24], it goes without its Reason String. If it is still too large, the connection
+    /// is to be ended: a peer that waits for an answer must not wait for ever. That is the last
+    /// resort; a caller whose request has effects checks first whether its answer fits.
+    pub(crate) fn send(&mut self, to: ConnectionId, packet: &Packet<'_>, turn: &mut Turn) {
+        let Some(connection) = self.connections.get_mut(to.slot()) else {
+            return;
+        };
+        if connection.is_local || connection.is_closing() {
+            return;
+        }
+        let (version, bytes_max) = (connection.version, connection.packet_bytes_max);
+        let shorter;
+        let packet = if packet.fits(version, bytes_max) {
+            packet
+        } else {
+            shorter = packet.without_reason_string();
+            if !shorter.fits(version, bytes_max) {
+                return self.unsendable.push(to);
+            }
+            &shorter
+        };
+        let encoded =
+            connection.output.append(&mut self.pool, |buffer| packet.encode(version, buffer));
+        debug_assert!(encoded.is_ok(), "it was looked at: {packet:?}");
+        self.counters.sent(packet.packet_type());
+        want_flush(connection, turn);
+        if self.traces {
+            self.trace(to, PacketLine::of(packet, packet.encoded_len(version)), turn);
+        }
+    }
+
+    /// Whether the peer accepts a packet of this size.
+    pub(crate) fn accepts(&mut self, to: ConnectionId, packet: &Packet<'_>) -> bool {
+        let connection = self.connection(to);
+        connection.is_none_or(|peer| packet.fits(peer.version, peer.packet_bytes_max))
+    }
+
+    /// Sends one of the four acknowledgements, now or once what it confirms is durable. `depends`
+    /// is the promise that it makes, absent if nothing was kept for its sake. It never overtakes an
+    /// earlier acknowledgement [MQTT-4.6.0-2].
+    pub(crate) fn acknowledge(
+        &mut self,
+        acknowledgement: HeldAcknowledgement,
+        depends: Option<Durability>,
+        turn: &mut Turn,
+    ) {
+        let Some(connection) = self.connection(acknowledgement.to) else {
+            return;
+        };
+        if depends.is_none() && connection.held == 0 {
+            return self.send_acknowledgement(&acknowledgement, turn);
+        }
+        connection.hold(acknowledgement.kind);
+        self.rounds.hold(Held::Acknowledge(acknowledgement), depends.unwrap_or(Durability::Memory));
+    }
+
+    /// Like [`Self::acknowledge`], but also waits until another worker's verdict is known.
+    pub(crate) fn acknowledge_asked(
+        &mut self,
+        acknowledgement: HeldAcknowledgement,
+        depends: Option<Durability>,
+        ticket: Ticket,
+    ) {
+        if let Some(connection) = self.connection(acknowledgement.to) {
+            connection.hold(acknowledgement.kind);
+        }
+        let held = Held::Acknowledge(acknowledgement);
+        self.rounds.hold_asked(ticket, held, depends.unwrap_or(Durability::Memory));
+    }
+
+    /// Returns how much may be in flight to a Client with this Receive Maximum.
+    #[inline]
+    pub(crate) fn extent(&self, receive_maximum: u16) -> Extent {
+        let messages = self.limits.inflight_messages_max.min(receive_maximum);
+        Extent { messages, bytes: self.limits.inflight_bytes_max }
+    }
+
+    /// Sends an acknowledgement that was held back: what it confirms is durable now.
+    pub(crate) fn release_acknowledgement(
+        &mut self,
+        acknowledgement: &HeldAcknowledgement,
+        turn: &mut Turn,
+    ) {
+        let redirected = self.rounds.take_redirect(acknowledgement.to);
+        let to = redirected.unwrap_or(acknowledgement.to);
+        let Some(connection) = self.connection(to) else {
+            return;
+        };
+        connection.let_go(acknowledgement.kind);
+        // Messages of a stream that has ended are sent again anyway, and so are their PUBRELs.
+        if redirected.is_none() || acknowledgement.kind != PacketType::PubRel {
+            self.send_acknowledgement(&HeldAcknowledgement { to, ..*acknowledgement }, turn);
+        }
+    }
+
+    /// Sends an acknowledgement. Its explanation becomes the Reason String if the Client wants to
+    /// be told [MQTT-3.1.2-29] and its Maximum Packet Size allows it [MQTT-3.4.2-2].
+    fn send_acknowledgement(&mut self, held: &HeldAcknowledgement, turn: &mut Turn) {
+        let &HeldAcknowledgement { to, kind, packet_id, reason_code, explanation } = held;
+        let Some(connection) = self.connections.get(to.slot()) else {
+            return;
+        };
+        let is_wanted = connection.problem_information;
+        let acknowledgement = Acknowledgement {
+            packet_id,
+            reason_code,
+            reason_string: explanation.filter(|_| is_wanted),
+            user_properties: UserProperties::default(),
+        };
+        let packet = match kind {
+            PacketType::PubAck => Packet::PubAck(acknowledgement),
+            PacketType::PubRec => Packet::PubRec(acknowledgement),
+            PacketType::PubRel => Packet::PubRel(acknowledgement),
+            _ => Packet::PubComp(acknowledgement),
+        };
+        self.send(to, &packet, turn);
+    }
+
+    /// Delivers a publication to a single Session; calls `layouts.begin` itself.
+    pub(crate) fn deliver_single(
+        &mut self,
+        slot: SessionSlot,
+        publication: &Publication<'_>,
+        grant: &Grant<'_>,
+        turn: &mut Turn,
+    ) -> Result<(), DropReason> {
+        self.layouts.begin(1);
+        self.deliver(slot, publication, grant, turn)
+    }
+
+    /// Delivers a publication to one Session: at once, or into its queue. The caller has called
+    /// `layouts.begin` before the first receiver of this publication.
+    #[inline]
+    pub(crate) fn deliver(
+        &mut self,
+        slot: SessionSlot,
+        publication: &Publication<'_>,
+        grant: &Grant<'_>,
+        turn: &mut Turn,
+    ) -> Result<(), DropReason> {
+        debug_assert!(!self.sessions[slot as usize].is_over, "it is nobody's any more");
+        let connected = self.sessions[slot as usize].connection;
+        let qos = publication.attributes.qos.min(grant.qos);
+        if qos == QoS::AtMostOnce {
+            let Some(id) = connected else {
+                return Err(DropReason::Offline);
+            };
+            let stream = self.stream_for(id, publication.topic);
+            let output = self.connections[stream.slot()].output.pending();
+            if output > self.limits.output_bytes_max as usize {
+                return Err(DropReason::SlowConsumer);
+            }
+            if self.drop_qos0 {
+                return Err(DropReason::MemoryPressure);
+            }
+            return self.write(slot, stream, publication, grant, None, turn);
+        }
+        let (mut way, mut may_send) = (None, None);
+        let mut extent = self.extent(u16::MAX);
+        if let Some(id) = connected {
+            let stream = self.stream_for(id, publication.topic);
+            let has_others = self.has_routes(id);
+            let connection = &mut self.connections[stream.slot()];
+            extent.messages = extent.messages.min(connection.receive_maximum);
+            let has_room = connection.output.pending() <= self.limits.output_bytes_max as usize;
+            connection.waits_for_output |= !has_room;
+            self.sessions[slot as usize].outgoing_mut(extent);
+            way = Some(Way { stream, has_others });
+            may_send = way.filter(|_| has_room);
+        }
+        let session = &mut self.sessions[slot as usize];
+        let is_stored =
+            session.number > 0 && publication.attributes.durability > Durability::Memory;
+        if is_stored {
+            return self.deliver_stored(slot, publication, grant, (way, may_send), turn);
+        }
+        let is_connected = session.connection.is_some();
+        let outgoing = session.outgoing_mut(extent);
+        if let Some(way) = may_send.filter(|&way| outgoing.may_send_at_once(0, way)) {
+            let delivery = (delivery_of(publication, grant, qos), 0);
+            return self.transmit(slot, way.stream, publication, grant, delivery, turn);
+        }
+        if outgoing.has_room(publication.size(), &self.limits).is_err() {
+            self.make_room(slot, publication.size(), turn)?;
+        }
+        let outgoing = self.sessions[slot as usize].outgoing_mut(extent);
+        let delivery = delivery_of(publication, grant, qos);
+        let stream = way.map_or(0, |way| way.stream.generation.get());
+        let waiting = Waiting { delivery, sequence: 0, is_repeated: false, hold: None, stream };
+        outgoing.enqueue(waiting, is_connected);
+        Ok(())
+    }
+
+    /// Delivers a QoS 1 or 2 publication to a Session that is in the store: keeps it there, and
+    /// sends it at once if possible.
+    fn deliver_stored(
+        &mut self,
+        slot: SessionSlot,
+        publication: &Publication<'_>,
+        grant: &Grant<'_>,
+        (way, may_send): (Option<Way>, Option<Way>),
+        turn: &mut Turn,
+    ) -> Result<(), DropReason> {
+        let id = self.session_id(slot);
+        let extent = self.extent(u16::MAX);
+        let session = &mut self.sessions[slot as usize];
+        let owner = Owner::Session(session.number);
+        let is_connected = session.connection.is_some();
+        if session.outgoing_mut(extent).has_room(publication.size(), &self.limits).is_err() {
+            self.make_room(slot, publication.size(), turn)?;
+        }
+        let outgoing = self.sessions[slot as usize].outgoing_mut(extent);
+        let Attributes { qos, durability, .. } = publication.attributes;
+        let qos = qos.min(grant.qos);
+        let sequence = outgoing.next_sequence();
+        let delivery = delivery_of(publication, grant, qos);
+        self.rounds.keep_message(owner, sequence, &delivery);
+        let exactly_once = qos == QoS::ExactlyOnce;
+        let hold = exactly_once.then(|| self.rounds.hold_back(id, durability));
+        let may_send = may_send.filter(|_| !exactly_once);
+        let mut sent = Ok(());
+        match may_send.filter(|&way| outgoing.may_send_at_once(sequence, way)) {
+            Some(Way { stream, .. }) => {
+                let delivery = (delivery, sequence);
+                sent = self.transmit(slot, stream, publication, grant, delivery, turn);
+                if sent.is_err() {
+                    self.rounds.keep(StoreOp::Finished { owner, sequence });
+                }
+            }
+            None => {
+                let stream = way.map_or(0, |way| way.stream.generation.get());
+                let waiting = Waiting { delivery, sequence, is_repeated: false, hold, stream };
+                outgoing.enqueue(waiting, is_connected);
+            }
+        }
+        self.look_ahead(slot);
+        sent
+    }
+
+    /// Sends a Session what its window and its connection's output have room for: first what has to
+    /// be sent again, then messages from its queue.
+    pub(crate) fn pump(&mut self, slot: SessionSlot, turn: &mut Turn) {
+        if let Some(id) = self.sessions[slot as usize].connection {
+            self.retransmit(slot, id, turn);
+        }
+        while let Some((waiting, stream)) = self.next_from_queue(slot) {
+            self.send_waiting(slot, stream, waiting, turn);
+        }
+        self.look_ahead(slot);
+        self.fetch_more(slot, turn);
+    }
+
+    fn send_waiting(
+        &mut self,
+        slot: SessionSlot,
+        id: ConnectionId,
+        waiting: Waiting,
+        turn: &mut Turn,
+    ) {
+        let Waiting { delivery, sequence, is_repeated, .. } = waiting;
+        let copy = delivery.clone();
+        let (publication, grant) = (Publication::of(&copy.message), grant_of(&copy));
+        self.layouts.begin(1);
+        let sent = if is_repeated && !self.connections[id.slot()].is_local {
+            let outgoing = self.sessions[slot as usize].outgoing.as_mut();
+            let packet_id = outgoing.map(|outgoing| outgoing.begin(delivery, sequence, id));
+            let form = packet_id.map(|packet_id| (packet_id, true));
+            let sent = self.write(slot, id, &publication, &grant, form, turn);
+            if let (Err(reason), Some(packet_id), QoS::ExactlyOnce) = (sent, packet_id, copy.qos) {
+                // The Client may already know the message: its Packet Identifier is released.
+                self.note_drop(Party::Receiver(slot), publication.topic, reason, turn);
+                self.note_failure(slot, grant.group);
+                return self.give_up(slot, id, packet_id, Stage::PubRec, turn);
+            }
+            if let (Err(_), Some(packet_id)) = (sent, packet_id) {
+                self.abandon(slot, packet_id);
+            }
+            sent
+        } else {
+            self.transmit(slot, id, &publication, &grant, (delivery, sequence), turn)
+        };
+        if let Err(reason) = sent {
+            self.note_drop(Party::Receiver(slot), publication.topic, reason, turn);
+            self.note_failure(slot, grant.group);
+            self.forget_stored(slot, sequence);
+        }
+    }
+
+    /// Lets the store forget a message that has come to its end.
+    pub(crate) fn forget_stored(&mut self, slot: SessionSlot, sequence: u64) {
+        if sequence > 0 {
+            let owner = Owner::Session(self.sessions[slot as usize].number);
+            self.rounds.keep(StoreOp::Finished { owner, sequence });
+        }
+    }
+
+    /// Notes that a message in the store was taken over by its Client, or is given up. Returns what
+    /// its PUBREL, which follows, depends on.
+    fn note_taken(&mut self, slot: SessionSlot, sequence: u64) -> Option<Durability> {
+        let owner = Owner::Session(self.sessions[slot as usize].number);
+        (sequence > 0).then(|| {
+            self.rounds.keep(StoreOp::Taken { owner, sequence });
+            Durability::Fsync
+        })
+    }
+
+    pub(crate) fn fetch_ticket(&mut self) -> u64 {
+        self.last_fetch += 1;
+        self.last_fetch
+    }
+
+    /// Asks the store for the messages that wait there, if there is room for them in memory.
+    pub(crate) fn fetch_more(&mut self, slot: SessionSlot, turn: &mut Turn) {
+        let session_id = self.session_id(slot);
+        let session = &mut self.sessions[slot as usize];
+        if session.number == 0 || session.connection.is_none() {
+            return;
+        }
+        let ticket = self.last_fetch + 1;
+        let outgoing = session.outgoing.as_mut();
+        if let Some(from) = outgoing.and_then(|outgoing| outgoing.begin_fetch(ticket)) {
+            self.last_fetch = ticket;
+            let (messages_max, bytes_max) = Outgoing::fetch_size();
+            let owner = Owner::Session(session.number);
+            let session = session_id;
+            turn.fx.fetches.push(Fetch { owner, session, ticket, from, messages_max, bytes_max });
+        }
+    }
+
+    /// Sends again what was in flight when the last Network Connection ended, in order
+    /// [MQTT-4.4.0-1] [MQTT-4.6.0-1], as far as the window of the new one has room.
+    fn retransmit(&mut self, slot: SessionSlot, id: ConnectionId, turn: &mut Turn) {
+        loop {
+            let outgoing = self.sessions[slot as usize].outgoing.as_mut();
+            let Some(entry) = outgoing.and_then(|outgoing| outgoing.next_unsent()) else {
+                return;
+            };
+            let (packet_id, stage, delivery) =
+                (entry.packet_id, entry.stage, entry.delivery.clone());
+            let entry_sequence = entry.sequence;
+            let Some(delivery) = delivery else {
+                // It may not be durable yet that the Client has taken the message over.
+                let depends = (entry_sequence > 0).then_some(Durability::Fsync);
+                self.note_stream(slot, packet_id, id);
+                self.release(id, packet_id, depends, turn);
+                continue;
+            };
+            let publication = Publication::of(&delivery.message);
+            let form = Some((packet_id, true));
+            self.layouts.begin(1);
+            let stream = self.stream_for(id, publication.topic);
+            self.note_stream(slot, packet_id, stream);
+            let sent = self.write(slot, stream, &publication, &grant_of(&delivery), form, turn);
+            if let Err(reason) = sent {
+                self.note_drop(Party::Receiver(slot), publication.topic, reason, turn);
+                self.note_failure(slot, delivery.group);
+                self.give_up(slot, id, packet_id, stage, turn);
+            }
+        }
+    }
+
+    /// Ends a message that may not be sent again. The Client may already know a QoS 2 message: its
+    /// Packet Identifier is released, so that the next message with it is not lost.
+    fn give_up(
+        &mut self,
+        slot: SessionSlot,
+        id: ConnectionId,
+        packet_id: PacketIdentifier,
+        stage: Stage,
+        turn: &mut Turn,
+    ) {
+        let Some(outgoing) = &mut self.sessions[slot as usize].outgoing else {
+            return;
+        };
+        if stage == Stage::PubAck {
+            let sequence = outgoing.finish(packet_id, stage).map_or(0, |entry| entry.sequence);
+            self.forget_stored(slot, sequence);
+        } else if let Some(entry) = outgoing.find(packet_id) {
+            entry.stage = Stage::PubComp;
+            entry.delivery = None;
+            let sequence = entry.sequence;
+            let depends = self.note_taken(slot, sequence);
+            self.release(id, packet_id, depends, turn);
+        }
+    }
+
+    fn release(
+        &mut self,
+        id: ConnectionId,
+        packet_id: PacketIdentifier,
+        depends: Option<Durability>,
+        turn: &mut Turn,
+    ) {
+        let held = HeldAcknowledgement {
+            to: id,
+            kind: PacketType::PubRel,
+            packet_id,
+            reason_code: ReasonCode::Success,
+            explanation: None,
+        };
+        self.acknowledge(held, depends, turn);
+    }
+
+    /// Notes that a message ended without the Client, if it is one of a shared subscription.
+    pub(crate) fn note_failure(&mut self, slot: SessionSlot, group: Option<GroupId>) {
+        if let Some(group) = group {
+            self.failed_of_groups.push((self.session_id(slot), group));
+        }
+    }
+
+    /// Asks the driver to read a connection, or to stop reading it.
+    pub(crate) fn set_reading(&mut self, id: ConnectionId, reading: bool, turn: &mut Turn) {
+        if let Some(connection) = self.connection(id)
+            && connection.paused == reading
+        {
+            connection.paused = !reading;
+            turn.fx.reading.push((id, reading));
+        }
+    }
+
+    /// Takes the next message from the Session's queue; returns it with the stream that it goes on.
+    fn next_from_queue(&mut self, slot: SessionSlot) -> Option<(Waiting, ConnectionId)> {
+        let id = self.sessions[slot as usize].connection?;
+        if self.has_routes(id) {
+            return self.next_of_any_stream(slot, id);
+        }
+        let session = &mut self.sessions[slot as usize];
+        let connection = &mut self.connections[id.slot()];
+        let outgoing = session.outgoing.as_mut()?;
+        if connection.output.pending() > self.limits.output_bytes_max as usize {
+            connection.waits_for_output |= outgoing.queued().0 > 0;
+            return None;
+        }
+        let rounds = &self.rounds;
+        let waiting = outgoing.dequeue(|round| rounds.is_confirmed(round))?;
+        Some((waiting, id))
+    }
+
+    /// Sends the PUBLISH of a delivery for the first time. The message is in flight until it is
+    /// acknowledged; `sequence` is its name in the store, or 0.
+    #[inline]
+    #[allow(clippy::too_many_arguments)] // the innermost step of a fan-out
+    fn transmit(
+        &mut self,
+        slot: SessionSlot,
+        id: ConnectionId,
+        publication: &Publication<'_>,
+        grant: &Grant<'_>,
+        (delivery, sequence): (Delivery, u64),
+        turn: &mut Turn,
+    ) -> Result<(), DropReason> {
+        let form = if self.connections[id.slot()].is_local {
+            None
+        } else {
+            let outgoing = self.sessions[slot as usize].outgoing.as_mut();
+            outgoing.map(|outgoing| (outgoing.begin(delivery, sequence, id), false))
+        };
+        let written = self.write(slot, id, publication, grant, form, turn);
+        if let (Err(_), Some((packet_id, _))) = (&written, form) {
+            self.abandon(slot, packet_id);
+        }
+        written
+    }
+
+    /// Removes a message from those in flight, because it could not be sent after all.
+    fn abandon(&mut self, slot: SessionSlot, packet_id: PacketIdentifier) {
+        if let Some(outgoing) = &mut self.sessions[slot as usize].outgoing {
+            for stage in [Stage::PubAck, Stage::PubRec] {
+                outgoing.finish(packet_id, stage);
+            }
+        }
+    }
+
+    /// Passes the delivery gate and writes the PUBLISH to the connection's output.
+    #[inline]
+    #[allow(clippy::too_many_arguments)] // the innermost step of a fan-out
+    fn write(
+        &mut self,
+        slot: SessionSlot,
+        id: ConnectionId,
+        publication: &Publication<'_>,
+        grant: &Grant<'_>,
+        under_way: Option<(PacketIdentifier, bool)>,
+        turn: &mut Turn,
+    ) -> Result<(), DropReason> {
+        let session = &self.sessions[slot as usize];
+        let connection = &mut self.connections[id.slot()];
+        let qos = publication.attributes.qos.min(grant.qos);
+        let dup = under_way.is_some_and(|(_, dup)| dup);
+        let gate = DeliveryGate(&*self.policy);
+        let passed = match dup && qos == QoS::ExactlyOnce {
+            false => gate.pass(&session.identity, publication, turn.now)?,
+            true => gate.pass_again(&session.identity, publication, turn.now)?, // [MQTT-4.3.3-7]
+        };
+        if connection.is_local {
+            let (message, retain) = (publication.share(), grant.retain);
+            turn.fx.local.push(LocalDelivery { connection: id, message, qos, retain });
+            self.counters.delivered(publication.payload.len());
+            return Ok(());
+        }
+        let mut form = Form {
+            version: connection.version,
+            dup,
+            qos,
+            retain: grant.retain,
+            packet_id: under_way.map(|(packet_id, _)| packet_id),
+            identifiers: grant.identifiers,
+            alias: None,
+        };
+        if connection.packet_bytes_max != u32::MAX {
+            // [MQTT-3.1.2-24]; four bytes more if a topic alias is given out
+            let longest = form.encoded_len(&passed) + 4;
+            if longest - 4 > connection.packet_bytes_max as usize {
+                return Err(DropReason::PacketTooLarge);
+            }
+            if longest <= connection.packet_bytes_max as usize {
+                form.alias = connection.alias(publication.topic);
+            }
+        } else {
+            form.alias = connection.alias(publication.topic);
+        }
+        if self.layouts.write(&passed, &form, &mut connection.output, &mut self.pool) {
+            self.pool.turn.note_holder(id);
+        }
+        self.counters.packets_sent[PacketType::Publish as usize] += 1;
+        self.counters.delivered(publication.payload.len());
+        want_flush(connection, turn);
+        if self.traces {
+            let (sent, bytes) = ((qos, grant.retain), form.encoded_len(&passed));
+            let packet_id = form.packet_id.map(PacketIdentifier::get);
+            self.trace_publish(id, publication, sent, packet_id, bytes, turn);
+        }
+        Ok(())
+    }
+}
+
+/// Puts the connection on the list of those to be written to, at most once a turn.
+#[inline]
+pub(crate) fn want_flush(connection: &mut Connection, turn: &mut Turn) {
+    if !connection.flush_wanted {
+        connection.flush_wanted = true;
+        turn.fx.flush.push(connection.id);
+    }
+}
+
+pub(crate) fn grant_of(delivery: &Delivery) -> Grant<'_> {
+    Grant {
+        qos: delivery.qos,
+        retain: delivery.retain,
+        identifiers: delivery.identifiers.as_slice(),
+        group: delivery.group,
+    }
+}
+
+fn delivery_of(publication: &Publication<'_>, grant: &Grant<'_>, qos: QoS) -> Delivery {
+    Delivery {
+        message: publication.share(),
+        qos,
+        retain: grant.retain,
+        identifiers: Identifiers::from(grant.identifiers),
+        group: grant.group,
+    }
+}

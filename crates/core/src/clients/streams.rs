@@ -1,0 +1,126 @@
+//! Which stream of a Network Connection something goes on.
+
+use midge_codec::PacketIdentifier;
+
+use crate::base::identity::{ConnectionId, SessionSlot};
+use crate::clients::Clients;
+use crate::connection::{Connection, Phase};
+use crate::session::outgoing::Waiting;
+
+impl Clients {
+    /// Returns the stream of a Network Connection that messages of this topic go on.
+    #[inline]
+    pub(crate) fn stream_for(&mut self, control: ConnectionId, topic: &str) -> ConnectionId {
+        match &mut self.connections[control.slot()].data_streams {
+            None => control,
+            Some(streams) => streams.stream_of(topic).unwrap_or(control),
+        }
+    }
+
+    /// Whether some messages of a Network Connection go on data streams.
+    #[inline]
+    pub(crate) fn has_routes(&self, control: ConnectionId) -> bool {
+        let streams = self.connections[control.slot()].data_streams.as_ref();
+        streams.is_some_and(|streams| streams.has_routes())
+    }
+
+    /// Returns the control stream of a data stream, and any other connection itself.
+    pub(crate) fn control_of(&mut self, id: ConnectionId) -> ConnectionId {
+        match self.connection(id).map(|connection| &connection.phase) {
+            Some(&Phase::Stream { control, .. }) => control,
+            _ => id,
+        }
+    }
+
+    /// Returns where an answer goes: the stream that the question came by or, if that has ended,
+    /// the control stream.
+    pub(crate) fn stream_or_control(
+        &mut self,
+        (stream, control): (ConnectionId, ConnectionId),
+    ) -> ConnectionId {
+        let is_open = self.connection(stream).is_some_and(|stream| !stream.is_closing());
+        if is_open { stream } else { control }
+    }
+
+    /// Returns all streams of a Network Connection.
+    pub(crate) fn streams(&self, control: ConnectionId) -> impl Iterator<Item = &Connection> {
+        let connection = &self.connections[control.slot()];
+        let open = connection.data_streams.iter().flat_map(|streams| streams.open());
+        let data = open.filter_map(|id| self.connections.get(id.slot()));
+        std::iter::once(connection).chain(data)
+    }
+
+    /// Whether the driver was told not to read some stream of a Network Connection.
+    pub(crate) fn is_any_paused(&self, control: ConnectionId) -> bool {
+        self.streams(control).any(|stream| stream.paused)
+    }
+
+    /// Whether `is_so` holds for any stream of a Network Connection.
+    pub(crate) fn is_any_stream(
+        &self,
+        control: ConnectionId,
+        is_so: &dyn Fn(ConnectionId) -> bool,
+    ) -> bool {
+        self.streams(control).any(|stream| is_so(stream.id))
+    }
+
+    /// How many bytes a Network Connection holds on all of its streams.
+    pub(crate) fn connection_bytes(&self, control: ConnectionId) -> usize {
+        self.streams(control).map(Connection::held_bytes).sum()
+    }
+
+    /// Whether the stream that a message of this topic goes on has room for more than this one. If
+    /// not, the Session is woken as soon as it has.
+    pub(crate) fn has_room_for(&mut self, slot: SessionSlot, topic: &str) -> bool {
+        let control = self.session(slot).connection.filter(|&control| self.has_routes(control));
+        let Some(control) = control else {
+            return true;
+        };
+        let stream = self.stream_for(control, topic);
+        let connection = &mut self.connections[stream.slot()];
+        let has_room = connection.output.pending() <= self.limits.output_bytes_max as usize / 2;
+        connection.waits_for_output |= !has_room;
+        has_room
+    }
+
+    /// Takes the next message from a Session's queue that its stream has room for. Returns it with
+    /// that stream.
+    pub(crate) fn next_of_any_stream(
+        &mut self,
+        slot: SessionSlot,
+        control: ConnectionId,
+    ) -> Option<(Waiting, ConnectionId)> {
+        let outgoing = self.sessions[slot as usize].outgoing.as_mut()?;
+        let mut streams = self.connections[control.slot()].data_streams.take()?;
+        let mut held_back = streams.take_held_back();
+        let open = streams.open().to_vec();
+        let named = |generation| open.iter().find(|id| id.generation.get() == generation);
+        let stream_of = |topic: &str| streams.stream_of(topic).unwrap_or(control);
+        let has_room = |generation| {
+            let stream = named(generation).unwrap_or(&control);
+            let connection = &mut self.connections[stream.slot()];
+            let output = connection.output.pending();
+            connection.waits_for_output |= output > self.limits.output_bytes_max as usize;
+            output <= self.limits.output_bytes_max as usize
+        };
+        let may_send = |round| self.rounds.is_confirmed(round);
+        let waiting = outgoing.dequeue_any(stream_of, has_room, may_send, &mut held_back);
+        let stream = waiting.as_ref().and_then(|waiting| named(waiting.stream)).copied();
+        streams.keep_held_back(held_back);
+        self.connections[control.slot()].data_streams = Some(streams);
+        Some((waiting?, stream.unwrap_or(control)))
+    }
+
+    /// Notes on which stream a message in flight was sent again.
+    pub(crate) fn note_stream(
+        &mut self,
+        slot: SessionSlot,
+        packet_id: PacketIdentifier,
+        stream: ConnectionId,
+    ) {
+        let outgoing = self.sessions[slot as usize].outgoing.as_mut();
+        if let Some(entry) = outgoing.and_then(|outgoing| outgoing.find(packet_id)) {
+            entry.stream = stream.generation.get();
+        }
+    }
+}

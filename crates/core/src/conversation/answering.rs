@@ -1,0 +1,219 @@
+//! From an accepted CONNECT to its CONNACK and what follows. Some CONNACKs say something about a
+//! Session in the store: that an earlier one is gone, or that it goes on with another Will Message
+//! and another expiry. Such a CONNACK is an acknowledgement and waits until what it says is
+//! durable.
+//!
+//! A Client that waits for its CONNACK counts as absent: nothing is sent to it, and nothing that it
+//! sends is read. This module must never let anything overtake the CONNACK [MQTT-3.2.0-1].
+//!
+//! Only the CONNACK completes the acceptance. If the Network Connection ends before it leaves, its
+//! Will Message is never published [MQTT-3.1.2-7], and an earlier Will Message that the CONNECT had
+//! cancelled is due again.
+
+use std::sync::Arc;
+
+use hashbrown::HashMap;
+use midge_codec::PacketType;
+
+use crate::base::durability::Durability;
+use crate::base::identity::{ConnectionId, Identity, SessionSlot};
+use crate::base::time::Timestamp;
+use crate::base::timers::Timer;
+use crate::boundary::packet_lines::PacketLine;
+use crate::boundary::turn::Turn;
+use crate::clients::{Clients, want_flush};
+use crate::connection::Phase;
+use crate::connection::admission::{Admission, EarlierWill};
+use crate::core::Core;
+use crate::durable::rounds::Held;
+
+/// Sessions that have ended, though the store may not know it yet. Until it does, their Clients are
+/// not told, and no other worker may have these Clients.
+#[derive(Debug, Default)]
+pub(crate) struct UnsettledEnds {
+    by_client_id: HashMap<Box<str>, UnsettledEnd, foldhash::fast::FixedState>,
+}
+
+#[derive(Debug)]
+struct UnsettledEnd {
+    /// How many Sessions of this Client have ended without the store knowing it yet.
+    count: u32,
+    /// The strongest promise that any of these Sessions had.
+    durability: Durability,
+}
+
+impl UnsettledEnds {
+    fn note(&mut self, client_id: &str, durability: Durability) {
+        let new = UnsettledEnd { count: 0, durability };
+        let end = self.by_client_id.entry_ref(client_id).or_insert(new);
+        end.count += 1;
+        end.durability = end.durability.max(durability);
+    }
+
+    /// Notes that the store knows of one ended Session of this Client. True if it was the last one.
+    fn settle(&mut self, client_id: &str) -> bool {
+        let Some(end) = self.by_client_id.get_mut(client_id) else {
+            return false;
+        };
+        end.count -= 1;
+        let is_last = end.count == 0;
+        if is_last {
+            self.by_client_id.remove(client_id);
+        }
+        is_last
+    }
+
+    /// Returns what durability is needed before this Client may be told that its Session is gone.
+    /// `None` if the store knows of all ends.
+    fn durability(&self, client_id: &str) -> Option<Durability> {
+        self.by_client_id.get(client_id).map(|end| end.durability)
+    }
+}
+
+impl Core {
+    /// Answers an accepted CONNECT whose Session is set up: the CONNACK leaves now, or waits for
+    /// the store.
+    pub(crate) fn answer_connect(
+        &mut self,
+        id: ConnectionId,
+        admission: Admission,
+        turn: &mut Turn,
+    ) {
+        let depends = self.connack_depends(&admission);
+        if let Some(connection) = self.clients.connection(id) {
+            connection.phase = Phase::Accepted(Box::new(admission));
+        }
+        match depends {
+            Some(durability) => self.clients.rounds.hold(Held::Connected(id), durability),
+            None => self.complete_connect(id, turn),
+        }
+    }
+
+    /// Cancels the expiry and the Will Message of a Session whose Client is back. Returns the Will
+    /// Message if it was waiting for its delay.
+    pub(crate) fn call_off_will(&mut self, slot: SessionSlot) -> Option<EarlierWill> {
+        let due_at = self.clients.session(slot).will_due_at;
+        self.cancel_session_timers(slot);
+        let will = self.clients.session(slot).will.take()?;
+        Some(EarlierWill { will, due_at: due_at? })
+    }
+
+    /// Withdraws the Will Message of a Network Connection that has ended before its CONNACK, and
+    /// restores the earlier one that the CONNECT had cancelled.
+    pub(crate) fn withdraw_will(&mut self, admission: Admission, now: Timestamp) {
+        let Admission { session: slot, earlier, .. } = admission;
+        let session = self.clients.session(slot);
+        let withdrawn = session.will.take();
+        match earlier {
+            Some(EarlierWill { mut will, due_at }) => {
+                // The store counts the delay from the end of the last Network Connection, and that
+                // is now.
+                will.delay_seconds = (due_at - now).div_ceil(1000).try_into().unwrap_or(u32::MAX);
+                (session.will, session.will_due_at) = (Some(will), Some(due_at));
+                let timer = Timer::WillDelay(slot, session.generation);
+                self.timers.set(due_at, timer);
+                self.store_record(slot);
+            }
+            None if withdrawn.is_some() => self.forget_will(slot),
+            None => (),
+        }
+    }
+
+    /// Returns the durability that the CONNACK promises. `None` if it says nothing about a Session
+    /// in the store.
+    fn connack_depends(&self, admission: &Admission) -> Option<Durability> {
+        let session = &self.clients.sessions[admission.session as usize];
+        let is_known = admission.session_present && session.number > 0;
+        let resumed = is_known.then_some(session.durability);
+        resumed.max(self.unsettled_ends.durability(&session.identity.client_id))
+    }
+
+    /// Sends the CONNACK and begins the conversation. Does nothing if the connection is gone or
+    /// closing.
+    pub(crate) fn complete_connect(&mut self, id: ConnectionId, turn: &mut Turn) {
+        let Some(connection) = self.clients.connection(id) else {
+            return;
+        };
+        let Phase::Accepted(admission) = &connection.phase else {
+            return;
+        };
+        let (slot, connect_number) = (admission.session, admission.connect_number);
+        let phase = Phase::Connected { session: slot, reauthenticating: false, connect_number };
+        let Phase::Accepted(admission) = std::mem::replace(&mut connection.phase, phase) else {
+            return;
+        };
+        let Admission { keep_alive, connack, connected, .. } = *admission;
+        connection.silence_max_ms = u32::from(keep_alive) * 1500;
+        // The connection was not read meanwhile: whatever it has sent is yet to come.
+        connection.last_packet_at = turn.now;
+        let receive_maximum = connection.receive_maximum;
+        let extent = self.clients.extent(receive_maximum);
+        let session = self.clients.session(slot);
+        (session.arriving, session.connection) = (None, Some(id));
+        self.clients.attached += 1;
+        let session = self.clients.session(slot);
+        if let Some(outgoing) = &mut session.outgoing {
+            outgoing.resume(extent);
+        }
+        self.clients.send_connack(id, &connack, turn);
+        turn.fx.events.push(connected);
+        self.begin_conversation(id, slot, keep_alive, turn);
+    }
+
+    /// Notes that a Session has ended; the store is told so in this round.
+    pub(crate) fn note_unsettled_end(&mut self, client: &Arc<Identity>, durability: Durability) {
+        self.unsettled_ends.note(&client.client_id, durability);
+        self.clients.rounds.hold(Held::Ended(Arc::clone(client)), durability);
+    }
+
+    /// Notes that the store knows of the end of a Session. After the last one, any worker may have
+    /// the Client.
+    pub(crate) fn settle_end(&mut self, client: Arc<Identity>, turn: &mut Turn) {
+        if self.unsettled_ends.settle(&client.client_id) {
+            turn.fx.disowned.push(client);
+        }
+    }
+
+    /// Whether this worker alone may answer a CONNECT with this Client Identifier: it has the
+    /// Session, or had one whose end the store does not know of yet.
+    pub fn owns(&self, client_id: &str) -> bool {
+        self.has_session(client_id) || self.unsettled_ends.durability(client_id).is_some()
+    }
+}
+
+impl Clients {
+    /// Sends a CONNACK that was encoded when its CONNECT was accepted.
+    pub(crate) fn send_connack(&mut self, to: ConnectionId, connack: &[u8], turn: &mut Turn) {
+        let Some(connection) = self.connections.get_mut(to.slot()) else {
+            return;
+        };
+        connection.output.append(&mut self.pool, |buffer| buffer.extend_from_slice(connack));
+        self.counters.sent(PacketType::ConnAck);
+        want_flush(connection, turn);
+        if self.traces {
+            let packet_type = Some(PacketType::ConnAck);
+            let line = PacketLine { packet_type, bytes: connack.len(), ..PacketLine::default() };
+            self.trace(to, line, turn);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::UnsettledEnds;
+    use crate::base::durability::Durability::{Fsync, Interval};
+
+    #[test]
+    fn the_strongest_promise_counts_until_the_last_end_is_settled() {
+        let mut ends = UnsettledEnds::default();
+        assert_eq!(ends.durability("a"), None);
+        ends.note("a", Fsync);
+        ends.note("a", Interval);
+        assert_eq!(ends.durability("a"), Some(Fsync));
+        assert!(!ends.settle("a"));
+        assert_eq!(ends.durability("a"), Some(Fsync));
+        assert!(ends.settle("a"));
+        assert_eq!(ends.durability("a"), None);
+        assert!(!ends.settle("a"), "of what was never noted nothing is left");
+    }
+}

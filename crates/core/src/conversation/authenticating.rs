@@ -1,0 +1,195 @@
+//! Authentication of a CONNECT, and of a connected Client that authenticates anew (MQTT 5.0 section
+//! 4.12): AUTH packets, and the driver's decisions. This module must never decide by itself who a
+//! Client is.
+
+use std::sync::Arc;
+
+use midge_codec::{Auth, Packet, ReasonCode, UserProperties};
+
+use crate::base::identity::{ConnectionId, SessionSlot};
+use crate::boundary::effects::{AuthAnswer, AuthRequest, DisconnectReason, EnhancedStep};
+use crate::boundary::turn::Turn;
+use crate::connection::Phase;
+use crate::conversation::admitting::has_more;
+use crate::core::Core;
+
+impl Core {
+    /// Handles the driver's decision about an [`AuthRequest`]. An answer is ignored if its
+    /// connection is gone, or if nothing was asked.
+    pub fn handle_auth_answer(&mut self, id: ConnectionId, answer: AuthAnswer, turn: &mut Turn) {
+        let Some(connection) = self.clients.connection(id) else {
+            return;
+        };
+        match std::mem::replace(&mut connection.phase, Phase::AwaitingConnect) {
+            Phase::Authenticating(pending) => match answer {
+                AuthAnswer::Allow { user_name, data } => {
+                    self.establish(id, &pending, user_name, data.as_deref(), turn);
+                }
+                AuthAnswer::Refuse(reason_code) => {
+                    let detail = "authentication failed";
+                    self.refuse_connect(id, pending.who(), reason_code, detail, turn);
+                }
+                AuthAnswer::Continue(data) => {
+                    let code = ReasonCode::ContinueAuthentication;
+                    if let Err(reason_code) = self.send_auth(id, code, data.as_deref(), turn) {
+                        let detail = "the Client cannot take the AUTH that is next";
+                        let who = pending.who();
+                        return self.refuse_connect(id, who, reason_code, detail, turn);
+                    }
+                    if let Some(connection) = self.clients.connection(id) {
+                        connection.phase = Phase::Authenticating(pending);
+                    }
+                    self.clients.set_reading(id, true, turn);
+                }
+            },
+            phase @ Phase::Connected { reauthenticating: true, .. } => {
+                connection.phase = phase;
+                self.answer_reauthentication(id, answer, turn);
+            }
+            other => connection.phase = other,
+        }
+    }
+
+    /// Handles an AUTH that comes while the CONNECT is being authenticated [MQTT-4.12.0-3].
+    pub(crate) fn handle_connect_auth(
+        &mut self,
+        id: ConnectionId,
+        auth: &Auth<'_>,
+        turn: &mut Turn,
+    ) {
+        let Some(connection) = self.clients.connection(id) else {
+            return;
+        };
+        let method = connection.authentication_method();
+        let (listener, version) = (connection.offer.listener, connection.version);
+        let Phase::Authenticating(pending) = &connection.phase else {
+            return;
+        };
+        let (client_id, user_name) = (pending.client_id.clone(), pending.user_name.clone());
+        if has_more(&auth.user_properties, self.config.limits.user_properties_max) {
+            let (code, detail) = (ReasonCode::QuotaExceeded, "too many User Properties");
+            let who = (&*client_id, user_name.as_deref());
+            return self.refuse_connect(id, who, code, detail, turn);
+        }
+        let same_method = method.is_some() && auth.authentication_method == method.as_deref();
+        // While a decision is outstanding, the connection is paused, and nothing was asked of it.
+        let was_asked = same_method && !connection.paused;
+        if !was_asked || auth.reason_code != ReasonCode::ContinueAuthentication {
+            let detail = "AUTH that continues no authentication [MQTT-4.12.0-3]";
+            return self.violation(id, detail, turn);
+        }
+        let enhanced = method.map(|method| EnhancedStep {
+            method,
+            data: auth.authentication_data.map(Into::into),
+            reauthentication: false,
+        });
+        self.clients.set_reading(id, false, turn);
+        turn.fx.authenticate.push(AuthRequest {
+            connection: id,
+            listener,
+            version,
+            client_id,
+            is_assigned: false,
+            user_name,
+            password: None,
+            enhanced,
+        });
+    }
+
+    /// Handles the AUTH of a connected Client that authenticates anew (MQTT 5.0 section 4.12.1).
+    pub(crate) fn handle_auth(
+        &mut self,
+        id: ConnectionId,
+        session: SessionSlot,
+        auth: &Auth<'_>,
+        turn: &mut Turn,
+    ) {
+        let identity = Arc::clone(&self.clients.session(session).identity);
+        let Some(connection) = self.clients.connection(id) else {
+            return;
+        };
+        let method = connection.authentication_method();
+        let Phase::Connected { reauthenticating: under_way, .. } = &mut connection.phase else {
+            return;
+        };
+        let expected = if *under_way {
+            ReasonCode::ContinueAuthentication
+        } else {
+            ReasonCode::ReAuthenticate
+        };
+        let same_method = method.is_some() && auth.authentication_method == method.as_deref();
+        let (Some(method), true) = (method, same_method && auth.reason_code == expected) else {
+            let detail = "AUTH that continues no authentication of this connection [MQTT-4.12.1-1]";
+            return self.violation(id, detail, turn);
+        };
+        *under_way = true;
+        let data = auth.authentication_data.map(Into::into);
+        let request = AuthRequest {
+            connection: id,
+            listener: connection.offer.listener,
+            version: connection.version,
+            client_id: identity.client_id.clone(),
+            is_assigned: false,
+            user_name: identity.user_name.clone(),
+            password: None,
+            enhanced: Some(EnhancedStep { method, data, reauthentication: true }),
+        };
+        turn.fx.authenticate.push(request);
+    }
+
+    fn answer_reauthentication(&mut self, id: ConnectionId, answer: AuthAnswer, turn: &mut Turn) {
+        let sent = match answer {
+            AuthAnswer::Continue(data) => {
+                self.send_auth(id, ReasonCode::ContinueAuthentication, data.as_deref(), turn)
+            }
+            AuthAnswer::Allow { data, .. } => {
+                if let Some(connection) = self.clients.connection(id)
+                    && let Phase::Connected { reauthenticating, .. } = &mut connection.phase
+                {
+                    *reauthenticating = false;
+                }
+                self.send_auth(id, ReasonCode::Success, data.as_deref(), turn)
+            }
+            AuthAnswer::Refuse(code) => Err(match code {
+                // These Reason Codes are for CONNACK only.
+                ReasonCode::ClientIdentifierNotValid
+                | ReasonCode::BadUserNameOrPassword
+                | ReasonCode::ServerUnavailable
+                | ReasonCode::Banned
+                | ReasonCode::BadAuthenticationMethod => ReasonCode::NotAuthorized,
+                code => code,
+            }),
+        };
+        if let Err(code) = sent {
+            // [MQTT-4.12.1-2]
+            self.close(id, Some(code), &DisconnectReason::ByServer(code), turn);
+        }
+    }
+
+    /// Sends an AUTH, or returns why the Client cannot be sent one: it named no method
+    /// [MQTT-4.12.0-6], or its Maximum Packet Size is too small [MQTT-3.1.2-24].
+    fn send_auth(
+        &mut self,
+        id: ConnectionId,
+        reason_code: ReasonCode,
+        data: Option<&[u8]>,
+        turn: &mut Turn,
+    ) -> Result<(), ReasonCode> {
+        let Some(connection) = self.clients.connection(id) else {
+            return Ok(());
+        };
+        let method = connection.authentication_method().ok_or(ReasonCode::NotAuthorized)?;
+        let packet = Packet::Auth(Auth {
+            reason_code,
+            authentication_method: Some(&method),
+            authentication_data: data,
+            reason_string: None,
+            user_properties: UserProperties::default(),
+        });
+        if !self.clients.accepts(id, &packet) {
+            return Err(ReasonCode::PacketTooLarge);
+        }
+        self.clients.send(id, &packet, turn);
+        Ok(())
+    }
+}

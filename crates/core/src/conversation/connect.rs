@@ -1,0 +1,509 @@
+//! From CONNECT to CONNACK: what a Client asks for, who it is, and the Session it gets.
+
+use std::borrow::Cow;
+use std::num::{NonZeroU16, NonZeroU32};
+use std::sync::Arc;
+
+use midge_codec::{
+    ConnAck, ConnAckProperties, Connect, DecodeError, Packet, PacketType, ProtocolVersion,
+    ReasonCode, Will as WillFields,
+};
+
+use crate::base::durability::Durability;
+use crate::base::identity::{ConnectionId, Identity, SessionSlot, is_reserved_client_id};
+use crate::base::message::{Attributes, Publication};
+use crate::base::timers::Timer;
+use crate::boundary::effects::{AuthRequest, DisconnectReason, EnhancedStep, Event};
+use crate::boundary::turn::Turn;
+use crate::connection::admission::Admission;
+use crate::connection::capabilities::Capabilities;
+use crate::connection::{PendingConnect, PendingWill, Phase, Told};
+use crate::core::Core;
+use crate::session::{NEVER_EXPIRES, Will};
+use crate::topics::destination::{Author, Destination, Misdirected};
+
+/// Why a CONNECT is refused.
+pub(crate) type Refusal = (ReasonCode, &'static str);
+
+/// What an accepted CONNECT is granted, as its CONNACK says it.
+pub(crate) struct Terms<'d> {
+    offered: Capabilities,
+    pub(crate) told: Told,
+    keep_alive: u16,
+    response: Option<String>,
+    method: Option<Box<str>>,
+    data: Option<&'d [u8]>,
+}
+
+impl Core {
+    /// Handles a CONNECT on a new Network Connection: checks what needs no authentication, then
+    /// asks the driver who the Client is. No Session is touched before the answer.
+    pub(crate) fn handle_connect(
+        &mut self,
+        id: ConnectionId,
+        connect: &Connect<'_>,
+        turn: &mut Turn,
+    ) {
+        if let Some(connection) = self.clients.connection(id) {
+            connection.learn(connect, &self.config.limits);
+        }
+        let is_turned_away =
+            self.clients.connection(id).is_some_and(|connection| connection.is_turned_away);
+        let checked = match is_turned_away {
+            true => Err((ReasonCode::ServerBusy, "too many connections: come again later")),
+            false => self
+                .check_offered(id, connect)
+                .and_then(|()| self.check_connect(connect))
+                .and_then(|()| self.check_memory(id, connect)),
+        };
+        if let Err((reason_code, detail)) = checked {
+            let who = (connect.client_id, connect.user_name);
+            return self.refuse_connect(id, who, reason_code, detail, turn);
+        }
+        let pending = self.pending_connect(connect);
+        let request = AuthRequest {
+            connection: id,
+            listener: self.clients.connection(id).map_or(0, |connection| connection.offer.listener),
+            version: connect.version,
+            client_id: pending.client_id.clone(),
+            is_assigned: pending.assigned,
+            user_name: pending.user_name.clone(),
+            password: connect.password.map(Into::into),
+            enhanced: connect.properties.authentication_method.map(|method| EnhancedStep {
+                method: method.into(),
+                data: connect.properties.authentication_data.map(Into::into),
+                reauthentication: false,
+            }),
+        };
+        if let Some(connection) = self.clients.connection(id) {
+            connection.phase = Phase::Authenticating(Box::new(pending));
+        }
+        self.clients.set_reading(id, false, turn);
+        turn.fx.authenticate.push(request);
+    }
+
+    /// Refuses a first packet that is not a valid CONNECT. If its protocol could be read, the
+    /// Client is refused in that protocol [MQTT-3.1.4-2] [MQTT-3.1.2-2]; anything else is not MQTT
+    /// and gets no answer.
+    pub(crate) fn refuse_malformed_connect(
+        &mut self,
+        id: ConnectionId,
+        error: &DecodeError,
+        turn: &mut Turn,
+    ) {
+        self.clients.counters.protocol_violations += 1;
+        let reason_code = error.rule.reason_code();
+        let detail = error.to_string();
+        let Some(version) = error.version else {
+            let reason = DisconnectReason::ProtocolViolation { reason_code, detail };
+            return self.close(id, None, &reason, turn);
+        };
+        if let Some(connection) = self.clients.connection(id) {
+            connection.version = version;
+        }
+        let unsupported = reason_code == ReasonCode::UnsupportedProtocolVersion;
+        let bad_identifier = reason_code == ReasonCode::ClientIdentifierNotValid;
+        if version == ProtocolVersion::V5 || unsupported || bad_identifier {
+            self.refuse_connect(id, ("", None), reason_code, &detail, turn);
+        } else {
+            // 3.x has no return code for a malformed CONNECT: it is closed without a CONNACK.
+            let reason = DisconnectReason::ProtocolViolation { reason_code, detail };
+            self.close(id, None, &reason, turn);
+        }
+    }
+
+    pub(crate) fn refuse_connect(
+        &mut self,
+        id: ConnectionId,
+        (client_id, user_name): (&str, Option<&str>),
+        reason_code: ReasonCode,
+        detail: &str,
+        turn: &mut Turn,
+    ) {
+        self.clients.counters.connects_refused += 1;
+        let explain = self
+            .clients
+            .connection(id)
+            .is_some_and(|connection| connection.problem_information && detail.len() < 200);
+        let properties = ConnAckProperties {
+            reason_string: Some(detail).filter(|_| explain), // [MQTT-3.2.2-19]
+            ..ConnAckProperties::default()
+        };
+        // [MQTT-3.2.2-6]: no Session Present beside an error
+        let packet = ConnAck { session_present: false, reason_code, properties };
+        self.clients.send(id, &Packet::ConnAck(Box::new(packet)), turn);
+        turn.fx.events.push(Event::Refused {
+            connection: id,
+            client_id: client_id.into(),
+            user_name: user_name.map(Into::into),
+            reason_code,
+            detail: detail.into(),
+        });
+        self.close(id, None, &DisconnectReason::ByServer(reason_code), turn);
+    }
+
+    /// Checks that the listener offers what the CONNECT asks for.
+    fn check_offered(&self, id: ConnectionId, connect: &Connect<'_>) -> Result<(), Refusal> {
+        let connection = self.clients.connections.get(id.slot());
+        let offered =
+            connection.map(|connection| connection.offer.capabilities).unwrap_or_default();
+        if !offered.speaks(connect.version) {
+            let detail = "this listener does not speak this version of MQTT";
+            return Err((ReasonCode::UnsupportedProtocolVersion, detail));
+        }
+        if connect.client_id.is_empty() && !offered.assigned_client_identifiers {
+            let detail = "this listener assigns no Client Identifiers: send one";
+            return Err((ReasonCode::ClientIdentifierNotValid, detail)); // [MQTT-3.1.3-8]
+        }
+        connect.will.as_ref().map_or(Ok(()), |will| offered.check_message(will.qos, will.retain))
+    }
+
+    fn check_memory(&mut self, id: ConnectionId, connect: &Connect<'_>) -> Result<(), Refusal> {
+        if !self.has_memory_for(id, connect.client_id, asked_expiry(connect) > 0) {
+            return Err((ReasonCode::ServerBusy, "the broker is short of memory"));
+        }
+        let will_bytes = connect.will.as_ref().map_or(0, |will| will.payload.len());
+        if !self.has_memory_for_will(will_bytes) {
+            let detail = "the broker is very short of memory, and the Will Message is large";
+            return Err((ReasonCode::ServerBusy, detail));
+        }
+        Ok(())
+    }
+
+    fn check_connect(&self, connect: &Connect<'_>) -> Result<(), Refusal> {
+        let limits = &self.config.limits;
+        if self.draining {
+            return Err((ReasonCode::ServerUnavailable, "the broker is shutting down"));
+        }
+        let client_id = connect.client_id;
+        if client_id.len() > usize::from(limits.client_identifier_bytes_max) {
+            return Err((
+                ReasonCode::ClientIdentifierNotValid,
+                "the Client Identifier is too long",
+            ));
+        }
+        if is_reserved_client_id(client_id) {
+            let detail = "Client Identifiers that begin with '$' are the broker's own";
+            return Err((ReasonCode::ClientIdentifierNotValid, detail));
+        }
+        if client_id.is_empty() && !connect.clean_start && connect.version != ProtocolVersion::V5 {
+            let detail = "an empty Client Identifier needs Clean Session [MQTT-3.1.3-8]";
+            return Err((ReasonCode::ClientIdentifierNotValid, detail));
+        }
+        let of_will = connect.will.iter().flat_map(|will| will.properties.user_properties.iter());
+        let mut user_properties = connect.properties.user_properties.iter().chain(of_will);
+        if user_properties.nth(usize::from(limits.user_properties_max)).is_some() {
+            return Err((ReasonCode::QuotaExceeded, "too many User Properties"));
+        }
+        match connect.will.as_ref().map(|will| self.will_destination(connect, will)) {
+            Some(Err(misdirected)) => {
+                Err((misdirected.reason_code(), misdirected.explanation_for_will()))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Returns where a Will Message goes: the same place as any other message to its topic.
+    fn will_destination<'w>(
+        &self,
+        connect: &Connect<'_>,
+        will: &WillFields<'w>,
+    ) -> Result<Destination<'w>, Misdirected> {
+        let author = Author::Client { client_id: connect.client_id, is_bridge: connect.bridge };
+        let topic = Cow::Borrowed(will.topic.as_str());
+        Destination::of_client(topic, author, &self.config.topics, &self.config.limits)
+    }
+
+    /// Makes a Client Identifier that nobody can know before its Client does.
+    fn assign_client_id(&mut self) -> Box<str> {
+        loop {
+            let client_id = format!("midge-{:016x}", self.unguessable.next());
+            if self.clients.session_by_client_id(&client_id).is_none() {
+                return client_id.into();
+            }
+        }
+    }
+
+    fn pending_connect(&mut self, connect: &Connect<'_>) -> PendingConnect {
+        let assigned = connect.client_id.is_empty();
+        let client_id = match assigned {
+            true => self.assign_client_id(), // [MQTT-3.1.3-6]
+            false => connect.client_id.into(),
+        };
+        let properties = &connect.properties;
+        PendingConnect {
+            number: self.clients.counters.packets_received[PacketType::Connect as usize],
+            client_id,
+            assigned,
+            user_name: connect.user_name.map(Into::into),
+            clean_start: connect.clean_start,
+            keep_alive_seconds: connect.keep_alive_seconds,
+            session_expiry_interval: asked_expiry(connect),
+            wants_response_information: properties.request_response_information == Some(true),
+            will: connect.will.as_ref().and_then(|will| {
+                let destination = self.will_destination(connect, will).ok()?;
+                Some(pending_will(will, destination.to_text().into()))
+            }),
+        }
+    }
+
+    /// Sets up the Session of an authenticated Client and answers its CONNECT, or refuses it.
+    pub(crate) fn establish(
+        &mut self,
+        id: ConnectionId,
+        pending: &PendingConnect,
+        user_name: Option<Box<str>>,
+        data: Option<&[u8]>,
+        turn: &mut Turn,
+    ) {
+        let identity = Arc::new(Identity { client_id: pending.client_id.clone(), user_name });
+        // Whatever is overdue for the old Session takes effect first.
+        self.settle_overdue(&identity.client_id, turn);
+        // This is the last moment to refuse the Client: only what was overdue has been touched.
+        let terms = match self.admit(id, &identity, (pending, data), turn) {
+            Ok(terms) => terms,
+            Err((reason_code, detail)) => {
+                return self.refuse_connect(id, pending.who(), reason_code, detail, turn);
+            }
+        };
+        let resumed = self.take_over(&identity, pending.clean_start, turn);
+        let session_present = resumed.is_some();
+        let slot = resumed.unwrap_or_else(|| self.clients.insert_session(identity));
+        let earlier = self.call_off_will(slot);
+        let expiry_max = self.config.limits.session_expiry_seconds_max;
+        let Some(connection) = self.clients.connections.get(id.slot()) else {
+            return;
+        };
+        let (durability, version) = (connection.offer.durability, connection.version);
+        let mut connack = Vec::new();
+        let encoded = self.connack(pending, &terms, session_present).encode(version, &mut connack);
+        debug_assert!(encoded.is_ok(), "its size was looked at");
+        let session = &mut self.clients.sessions[slot as usize];
+        (session.arriving, session.has_place) = (Some(id), true);
+        session.expiry_seconds = pending.session_expiry_interval.min(expiry_max);
+        let will = pending.will.as_ref().map(|will| self.will_of(slot, will, durability));
+        self.clients.session(slot).will = will;
+        self.store_session(slot, self.config.durability.of_session(durability), turn);
+        let client = Arc::clone(&self.clients.session(slot).identity);
+        let keep_alive = terms.keep_alive;
+        let connected = Event::Connected {
+            connection: id,
+            client,
+            version,
+            session_present,
+            asked_user_name: pending.user_name.clone(),
+            keep_alive_seconds: keep_alive,
+            clean_start: pending.clean_start,
+        };
+        let admission = Admission {
+            session: slot,
+            connect_number: pending.number,
+            session_present,
+            keep_alive,
+            connack,
+            connected,
+            earlier,
+        };
+        self.answer_connect(id, admission, turn);
+    }
+
+    /// Returns a Will Message in the form in which its Session keeps it.
+    fn will_of(
+        &self,
+        slot: SessionSlot,
+        will: &PendingWill,
+        durability: Option<Durability>,
+    ) -> Box<Will> {
+        let destination = Destination::of_will(&will.topic);
+        let attributes = Attributes {
+            qos: will.qos,
+            retain: will.retain,
+            expires_at: None,
+            publisher_session: Some(self.clients.session_id(slot)),
+            durability: self.config.durability.of_message(durability, destination.topic()),
+        };
+        let identity = &self.clients.sessions[slot as usize].identity;
+        let (topic, properties) = (&*will.topic, &will.properties);
+        let publication = Publication::new(topic, properties, &will.payload, attributes, identity);
+        Box::new(Will {
+            message: publication.share(),
+            delay_seconds: will.delay_seconds,
+            expiry_seconds: will.expiry_seconds,
+        })
+    }
+
+    /// Does what follows the CONNACK [MQTT-3.2.0-1].
+    pub(crate) fn begin_conversation(
+        &mut self,
+        id: ConnectionId,
+        slot: SessionSlot,
+        keep_alive: u16,
+        turn: &mut Turn,
+    ) {
+        if keep_alive > 0 {
+            self.set_connection_timer(id, turn.now + u64::from(keep_alive) * 1500);
+        } else if let Some(connection) = self.clients.connection(id)
+            && let Some(at) = connection.timer_at.take()
+        {
+            self.timers.cancel(at, Timer::Connection(id));
+        }
+        self.clients.set_reading(id, true, turn);
+        self.go_on(slot, turn);
+        self.tell_groups_online(slot, turn);
+        self.subscribe_automatically(id, slot, turn);
+    }
+
+    pub(crate) fn check_identity(
+        &self,
+        identity: &Arc<Identity>,
+        pending: &PendingConnect,
+    ) -> Result<(), Refusal> {
+        let existing = self.clients.session_by_client_id(&identity.client_id);
+        if let Some(slot) = existing {
+            let owner = &self.clients.sessions[slot as usize].identity;
+            if owner.user_name != identity.user_name {
+                let detail = "the Client Identifier belongs to a session of another user";
+                return Err((ReasonCode::ClientIdentifierNotValid, detail));
+            }
+        } else if self.clients.rounds.is_full && pending.session_expiry_interval > 0 {
+            return Err((ReasonCode::QuotaExceeded, "there is no room to keep the session"));
+        }
+        match &pending.will {
+            Some(will) => {
+                let policy = &self.clients.policy;
+                let destination = Destination::of_will(&will.topic);
+                let topic = destination.topic();
+                let allowed = policy.may_publish(identity, topic, will.qos, will.retain);
+                let refusal = (ReasonCode::NotAuthorized, "the Will Topic is not authorized");
+                if allowed { Ok(()) } else { Err(refusal) }
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Ends the connection that the Session may still have [MQTT-3.1.4-3], and returns the Session
+    /// if it is to be resumed [MQTT-3.1.2-4] [MQTT-3.1.2-5] [MQTT-3.1.2-6].
+    fn take_over(
+        &mut self,
+        identity: &Arc<Identity>,
+        clean_start: bool,
+        turn: &mut Turn,
+    ) -> Option<SessionSlot> {
+        let slot = self.clients.session_by_client_id(&identity.client_id)?;
+        if let Some(old) = self.clients.session(slot).network_connection() {
+            self.clients.counters.sessions_taken_over += 1;
+            let code = Some(ReasonCode::SessionTakenOver);
+            self.close(old, code, &DisconnectReason::TakenOver, turn);
+        }
+        let slot = self.clients.session_by_client_id(&identity.client_id)?;
+        if clean_start {
+            self.end_session(slot, turn);
+            return None;
+        }
+        Some(slot)
+    }
+
+    /// Returns the Keep Alive in seconds that applies: the Client's or, if that is too long, the
+    /// broker's maximum.
+    fn effective_keep_alive(&self, asked: u16) -> u16 {
+        match self.config.limits.keep_alive_seconds_max {
+            0 => asked,
+            maximum if asked == 0 => maximum,
+            maximum => asked.min(maximum),
+        }
+    }
+
+    /// Returns what the CONNACK will say. Refuses a Client for which the CONNACK is too large: one
+    /// that cannot be told that it is connected cannot be connected [MQTT-3.1.2-24].
+    pub(crate) fn terms<'d>(
+        &self,
+        id: ConnectionId,
+        pending: &PendingConnect,
+        data: Option<&'d [u8]>,
+    ) -> Result<Terms<'d>, Refusal> {
+        let connection = self.clients.connections.get(id.slot());
+        let Some(connection) = connection.filter(|connection| connection.id == id) else {
+            return Err((ReasonCode::UnspecifiedError, "the connection is gone"));
+        };
+        let method = connection.authentication_method();
+        let mut terms = Terms {
+            offered: connection.offer.capabilities,
+            told: connection.offer.told,
+            keep_alive: self.effective_keep_alive(pending.keep_alive_seconds),
+            response: self.response_information(pending),
+            data: data.filter(|_| method.is_some()), // [MQTT-4.12.0-6]
+            method,
+        };
+        let bytes_max = connection.packet_bytes_max;
+        let fits = |terms: &Terms<'_>| {
+            self.connack(pending, terms, false).fits(connection.version, bytes_max)
+        };
+        if !fits(&terms) {
+            terms.response = None; // The only part that a Client can do without.
+        }
+        match fits(&terms) {
+            true => Ok(terms),
+            false => Err((
+                ReasonCode::PacketTooLarge,
+                "the CONNACK is larger than the Client's Maximum Packet Size",
+            )),
+        }
+    }
+
+    fn connack<'t>(
+        &self,
+        pending: &'t PendingConnect,
+        terms: &'t Terms<'_>,
+        session_present: bool,
+    ) -> Packet<'t> {
+        let limits = &self.config.limits;
+        let capped = pending.session_expiry_interval > limits.session_expiry_seconds_max;
+        let is_changed = terms.keep_alive != pending.keep_alive_seconds;
+        let packet_bytes_max = terms.offered.packet_bytes_max.unwrap_or(limits.packet_bytes_max);
+        let mut properties = ConnAckProperties {
+            session_expiry_interval: capped.then_some(limits.session_expiry_seconds_max),
+            receive_maximum: NonZeroU16::new(terms.told.receive_maximum),
+            maximum_packet_size: NonZeroU32::new(packet_bytes_max),
+            assigned_client_identifier: pending.assigned.then_some(&*pending.client_id),
+            topic_alias_maximum: Some(terms.told.topic_alias_maximum),
+            server_keep_alive: is_changed.then_some(terms.keep_alive),
+            response_information: terms.response.as_deref(),
+            authentication_method: terms.method.as_deref(),
+            authentication_data: terms.data,
+            ..ConnAckProperties::default()
+        };
+        terms.offered.tell(&mut properties);
+        let reason_code = ReasonCode::Success;
+        Packet::ConnAck(Box::new(ConnAck { session_present, reason_code, properties }))
+    }
+
+    fn response_information(&self, pending: &PendingConnect) -> Option<String> {
+        let prefix = self.config.response_prefix.as_ref()?;
+        let usable = !pending.client_id.contains(['+', '#', '/']);
+        (pending.wants_response_information && usable)
+            .then(|| format!("{prefix}/{}", pending.client_id))
+    }
+}
+
+fn pending_will(will: &WillFields<'_>, topic: Box<str>) -> PendingWill {
+    let mut properties = Vec::new();
+    will.properties.encode_forwarded(&mut properties);
+    PendingWill {
+        topic,
+        properties: properties.into(),
+        payload: will.payload.into(),
+        qos: will.qos,
+        retain: will.retain,
+        delay_seconds: will.delay_interval_seconds.unwrap_or(0),
+        expiry_seconds: will.properties.message_expiry_interval_seconds,
+    }
+}
+
+/// Returns how long the Session is to live on without its Client, in seconds.
+fn asked_expiry(connect: &Connect<'_>) -> u32 {
+    match (connect.version, connect.clean_start) {
+        (ProtocolVersion::V5, _) => connect.properties.session_expiry_interval.unwrap_or(0),
+        (_, true) => 0,
+        (_, false) => NEVER_EXPIRES,
+    }
+}

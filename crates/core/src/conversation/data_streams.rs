@@ -1,0 +1,167 @@
+//! Data streams: additional streams of one Network Connection, as QUIC has them.
+//!
+//! The stream that the CONNECT came on is the control stream; it is what the rest of the core calls
+//! a connection. A data stream is a [`Connection`] of its own, with its own output and topic
+//! aliases, that shares the Session of its control stream. docs/quic.md describes what belongs to
+//! which stream. This module must never let a message of the Session go to two streams.
+
+use midge_codec::{Packet, ReasonCode};
+
+use crate::base::identity::{ConnectionId, SessionSlot};
+use crate::base::time::Timestamp;
+use crate::boundary::effects::DisconnectReason;
+use crate::boundary::turn::Turn;
+use crate::connection::data_streams::DataStreams;
+use crate::connection::{Connection, Phase};
+use crate::core::Core;
+use crate::topics::filter_request::FilterRequest;
+
+impl Core {
+    /// Returns the first stream of a Network Connection for which `is_so` holds: the control stream
+    /// or a data stream.
+    pub fn find_stream(
+        &self,
+        control: ConnectionId,
+        is_so: &dyn Fn(ConnectionId) -> bool,
+    ) -> Option<ConnectionId> {
+        let connection = self.clients.connections.get(control.slot());
+        connection.filter(|connection| connection.id == control)?;
+        self.clients.streams(control).map(|stream| stream.id).find(|&stream| is_so(stream))
+    }
+
+    /// Adds a data stream that a Client has opened. `None` if its control stream has no Session
+    /// (any more).
+    pub fn open_data_stream(
+        &mut self,
+        control: ConnectionId,
+        now: Timestamp,
+    ) -> Option<ConnectionId> {
+        let connection = self.clients.connection(control)?;
+        let Phase::Connected { session, .. } = connection.phase else {
+            return None;
+        };
+        let id = self.next_connection_id();
+        let seed = self.clients.seed;
+        let connection = self.clients.connection(control)?;
+        connection.receive_maximum = connection.receive_maximum.min(DataStreams::WINDOW);
+        let stream = Connection::data_stream(id, connection, session, now);
+        let streams =
+            connection.data_streams.get_or_insert_with(|| Box::new(DataStreams::new(seed)));
+        streams.add(id);
+        let extent = self.clients.extent(DataStreams::WINDOW);
+        if let Some(outgoing) = &mut self.clients.session(session).outgoing {
+            outgoing.narrow(extent);
+        }
+        self.clients.connections.insert(stream);
+        Some(id)
+    }
+
+    /// Handles one Control Packet from a data stream.
+    pub(crate) fn handle_stream_packet(
+        &mut self,
+        (id, control): (ConnectionId, ConnectionId),
+        session: SessionSlot,
+        packet: &Packet<'_>,
+        turn: &mut Turn,
+    ) {
+        if let Some(connection) = self.clients.connection(control) {
+            connection.last_packet_at = turn.now; // the Keep Alive is for the whole Network Connection
+        }
+        self.clients.counters.received(packet.packet_type());
+        match packet {
+            Packet::Publish(publish) => self.handle_publish(id, session, publish, turn),
+            Packet::Connect(_) | Packet::PingReq | Packet::Disconnect(_) | Packet::Auth(_) => {
+                let name = packet.packet_type().name();
+                let detail = format!("{name} belongs on the control stream");
+                self.violate(id, ReasonCode::ProtocolError, detail, turn);
+            }
+            packet => self.handle_session_packet(id, session, packet, turn),
+        }
+    }
+
+    /// Notes that a subscription belongs to the stream that its SUBSCRIBE came on.
+    pub(crate) fn note_stream(&mut self, id: ConnectionId, slot: SessionSlot, filter: &str) {
+        let Some(control) = self.control_with_streams(slot) else {
+            return;
+        };
+        let levels_max = self.config.limits.topic_levels_max;
+        let request = FilterRequest::parse(filter, &self.config.topics, levels_max);
+        let connection = &mut self.clients.connections[control.slot()];
+        let (Ok(FilterRequest { filter, key, .. }), Some(streams)) =
+            (request, &mut connection.data_streams)
+        else {
+            return;
+        };
+        match streams.open().contains(&id) {
+            true => streams.note(&key, &filter, id),
+            false => streams.forget(&key),
+        }
+    }
+
+    /// Forgets the stream of a subscription that has ended.
+    pub(crate) fn forget_stream(&mut self, slot: SessionSlot, key: &str) {
+        if let Some(control) = self.control_with_streams(slot)
+            && let Some(streams) = &mut self.clients.connections[control.slot()].data_streams
+        {
+            streams.forget(key);
+        }
+    }
+
+    /// Moves waiting messages to other streams, as their subscriptions may have moved there.
+    pub(crate) fn go_on_with_streams(&mut self, slot: SessionSlot, turn: &mut Turn) {
+        if self.control_with_streams(slot).is_none() {
+            return;
+        }
+        if let Some(outgoing) = &mut self.clients.session(slot).outgoing {
+            outgoing.forget_streams();
+        }
+        self.go_on(slot, turn);
+    }
+
+    /// Handles a data stream whose peer sends nothing more: what is still to be sent on it leaves,
+    /// then it is closed.
+    pub fn finish_data_stream(&mut self, id: ConnectionId, turn: &mut Turn) {
+        self.close(id, None, &DisconnectReason::ConnectionLost, turn);
+    }
+
+    /// Returns the control stream of a Session, if it has data streams beside it.
+    fn control_with_streams(&mut self, slot: SessionSlot) -> Option<ConnectionId> {
+        let control = self.clients.session(slot).connection?;
+        self.clients.connections[control.slot()].data_streams.is_some().then_some(control)
+    }
+
+    /// Handles the end of a data stream, whatever the cause: what was in flight on it is sent again
+    /// on the control stream, and later messages go there, too.
+    pub(crate) fn end_data_stream(
+        &mut self,
+        (id, control): (ConnectionId, ConnectionId),
+        slot: SessionSlot,
+        turn: &mut Turn,
+    ) {
+        let stream = self.clients.connection(id);
+        let (held, held_pubacks) = stream.map_or((0, 0), |it| (it.held, it.held_pubacks));
+        self.clients.rounds.redirect(id, control, held);
+        let Some(connection) = self.clients.connection(control) else {
+            return;
+        };
+        connection.held += held;
+        connection.held_pubacks += held_pubacks;
+        if let Some(streams) = &mut connection.data_streams {
+            streams.close(id);
+        }
+        if let Some(outgoing) = &mut self.clients.session(slot).outgoing {
+            outgoing.send_again(id);
+        }
+        self.go_on_with_streams(slot, turn);
+    }
+
+    /// Ends the data streams of a control stream that has ended.
+    pub(crate) fn close_data_streams(&mut self, streams: &DataStreams, turn: &mut Turn) {
+        for &id in streams.open() {
+            if let Some(stream) = self.clients.connection(id) {
+                stream.phase = Phase::Closing;
+                turn.fx.close.push(id);
+            }
+        }
+    }
+}

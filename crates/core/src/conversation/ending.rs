@@ -1,0 +1,298 @@
+//! How things end: a DISCONNECT, a lost Network Connection, a Will Message, a Session.
+
+use std::sync::Arc;
+
+use midge_codec::{Disconnect, ReasonCode};
+
+use crate::base::drop_reason::DropReason;
+use crate::base::identity::{ConnectionId, SessionId, SessionSlot};
+use crate::base::message::{Attributes, Publication};
+use crate::base::time::Timestamp;
+use crate::base::timers::Timer;
+use crate::boundary::effects::{DisconnectReason, Event};
+use crate::boundary::turn::Turn;
+use crate::clients::drops::Party;
+use crate::connection::Phase;
+use crate::core::Core;
+use crate::session::{NEVER_EXPIRES, Session, Will};
+use crate::topics::destination::Destination;
+
+impl Core {
+    /// Handles a DISCONNECT: the Client leaves in an orderly way [MQTT-3.14.4-3].
+    pub(crate) fn handle_disconnect(
+        &mut self,
+        id: ConnectionId,
+        disconnect: &Disconnect<'_>,
+        turn: &mut Turn,
+    ) {
+        let expiry_max = self.config.limits.session_expiry_seconds_max;
+        let session = self.clients.connection(id).and_then(|connection| connection.session());
+        if let (Some(slot), Some(asked)) = (session, disconnect.session_expiry_interval) {
+            let session = self.clients.session(slot);
+            if session.expiry_seconds == 0 && asked != 0 {
+                let detail = "Session Expiry Interval was 0 and cannot be raised [MQTT-3.14.2-2]";
+                return self.violation(id, detail, turn);
+            }
+            let expiry_seconds = asked.min(expiry_max);
+            if session.expiry_seconds != expiry_seconds {
+                session.expiry_seconds = expiry_seconds;
+                self.store_record(slot);
+            }
+        }
+        let reason = DisconnectReason::ByClient(disconnect.reason_code);
+        self.close(id, None, &reason, turn);
+    }
+
+    /// Detaches the Session from its Network Connection, which is to be closed or is closed
+    /// already.
+    pub(crate) fn detach(&mut self, id: ConnectionId, reason: &DisconnectReason, turn: &mut Turn) {
+        let Some(connection) = self.clients.connection(id) else {
+            return;
+        };
+        let phase = std::mem::replace(&mut connection.phase, Phase::Closing);
+        let (slot, accepted) = match phase {
+            Phase::Closing => return,
+            Phase::Connected { session, .. } => (session, None),
+            Phase::Accepted(admission) => (admission.session, Some(admission)),
+            Phase::Stream { control, session } => {
+                return self.end_data_stream((id, control), session, turn);
+            }
+            Phase::AwaitingConnect | Phase::Authenticating(_) => {
+                let (client, reason) = (None, reason.clone());
+                turn.fx.events.push(Event::Disconnected { connection: id, client, reason });
+                return;
+            }
+        };
+        let is_local = connection.is_local;
+        if let Some(streams) = connection.data_streams.take() {
+            self.close_data_streams(&streams, turn);
+        }
+        self.clients.locals -= usize::from(is_local);
+        let session = self.clients.session(slot);
+        session.arriving = None;
+        // Nobody was told of a Client that did not get its CONNACK.
+        let client = session.connection.take().map(|_| Arc::clone(&session.identity));
+        self.clients.attached -= usize::from(client.is_some());
+        turn.fx.events.push(Event::Disconnected { connection: id, client, reason: reason.clone() });
+        if let Some(admission) = accepted {
+            self.withdraw_will(*admission, turn.now);
+        } else if keeps_will(reason) {
+            self.schedule_will(slot, turn);
+        } else if self.clients.session(slot).will.take().is_some() {
+            self.forget_will(slot); // [MQTT-3.14.4-3] [MQTT-3.1.2-10]
+        }
+        self.tell_groups_online(slot, turn);
+        self.return_queued_of_groups(slot, turn);
+        if self.clients.session(slot).expiry_seconds > 0 {
+            self.store_detached(slot, turn.now);
+        }
+        match self.clients.session(slot).expiry_seconds {
+            0 => self.end_session(slot, turn), // [MQTT-3.1.2-23]
+            NEVER_EXPIRES => (),
+            seconds => {
+                let at = turn.now.plus_seconds(u64::from(seconds));
+                let session = self.clients.session(slot);
+                session.expires_at = Some(at);
+                let timer = Timer::SessionExpiry(slot, session.generation);
+                self.timers.set(at, timer);
+            }
+        }
+    }
+
+    /// Publishes the Will Message now, or when its delay has passed [MQTT-3.1.2-8]. If the Session
+    /// ends before that, the Will Message is published then: see [`Core::end_session`].
+    fn schedule_will(&mut self, slot: SessionSlot, turn: &mut Turn) {
+        let session = self.clients.session(slot);
+        let Some(will) = &session.will else {
+            return;
+        };
+        if will.delay_seconds == 0 || session.expiry_seconds == 0 {
+            return self.publish_will(slot, turn);
+        }
+        let at = turn.now.plus_seconds(u64::from(will.delay_seconds));
+        session.will_due_at = Some(at);
+        let timer = Timer::WillDelay(slot, session.generation);
+        self.timers.set(at, timer);
+    }
+
+    pub(crate) fn handle_will_delay(
+        &mut self,
+        slot: SessionSlot,
+        generation: u32,
+        turn: &mut Turn,
+    ) {
+        if self.is_session(slot, generation) {
+            self.clients.session(slot).will_due_at = None;
+            self.publish_will(slot, turn);
+        }
+    }
+
+    pub(crate) fn handle_session_expiry(
+        &mut self,
+        slot: SessionSlot,
+        generation: u32,
+        turn: &mut Turn,
+    ) {
+        if self.is_session(slot, generation) {
+            self.clients.session(slot).expires_at = None;
+            self.clients.counters.sessions_expired += 1;
+            self.end_session(slot, turn);
+        }
+    }
+
+    /// Does now what is overdue for a Session without a Network Connection, as if no timer were
+    /// late: publishes its Will Message, ends the Session.
+    pub(crate) fn settle_overdue(&mut self, client_id: &str, turn: &mut Turn) {
+        let Some(slot) = self.clients.session_by_client_id(client_id) else {
+            return;
+        };
+        let session = self.clients.session(slot);
+        let generation = session.generation;
+        let is_due = |at: &Timestamp| *at <= turn.now;
+        let (will_due_at, expires_at) =
+            (session.will_due_at.filter(is_due), session.expires_at.filter(is_due));
+        if let Some(at) = will_due_at {
+            self.timers.cancel(at, Timer::WillDelay(slot, generation));
+            self.handle_will_delay(slot, generation, turn);
+        }
+        if let Some(at) = expires_at {
+            self.timers.cancel(at, Timer::SessionExpiry(slot, generation));
+            self.handle_session_expiry(slot, generation, turn);
+        }
+    }
+
+    /// Cancels the timers for the end of a Session and for its Will Message, for example because
+    /// its Client came back [MQTT-3.1.3-9].
+    pub(crate) fn cancel_session_timers(&mut self, slot: SessionSlot) {
+        let session = &mut self.clients.sessions[slot as usize];
+        let generation = session.generation;
+        if let Some(at) = session.expires_at.take() {
+            self.timers.cancel(at, Timer::SessionExpiry(slot, generation));
+        }
+        if let Some(at) = session.will_due_at.take() {
+            self.timers.cancel(at, Timer::WillDelay(slot, generation));
+        }
+    }
+
+    /// Ends a Session without a Network Connection. Nothing of it is left but the messages that are
+    /// to go to others.
+    pub(crate) fn end_session(&mut self, slot: SessionSlot, turn: &mut Turn) {
+        self.publish_will(slot, turn); // the Session's end is the latest moment for it
+        self.cancel_session_timers(slot);
+        let id = self.clients.session_id(slot);
+        let mut session = self.clients.take_session(slot);
+        let client = Arc::clone(&session.identity);
+        let subscriptions = std::mem::take(&mut session.subscriptions);
+        self.end_subscriptions(slot, id, subscriptions, turn);
+        self.pass_on_undelivered(&mut session, id, turn);
+        self.forget_session(session, id, turn);
+        turn.fx.events.push(Event::SessionEnded { client });
+    }
+
+    /// Publishes the Will Message, once [MQTT-3.1.2-8] [MQTT-3.1.2-10]. It passes the publish gate
+    /// like any other message (Z02).
+    fn publish_will(&mut self, slot: SessionSlot, turn: &mut Turn) {
+        let Some(will) = self.clients.session(slot).will.take() else {
+            return;
+        };
+        self.forget_will(slot);
+        let Will { message, expiry_seconds, .. } = *will;
+        let expires_at = expiry_seconds.map(|seconds| turn.now.plus_seconds(u64::from(seconds)));
+        let attributes = Attributes { expires_at, ..message.attributes() };
+        let destination = Destination::of_will(message.topic());
+        let publication = Publication::new(
+            destination.topic(),
+            message.properties(),
+            message.payload(),
+            attributes,
+            message.publisher(),
+        );
+        // If it is not published, the reason is counted; there is nobody left to be told.
+        let published = match destination.delay_seconds {
+            None => self.publish(publication, turn).is_ok(),
+            Some(seconds) => self.delay(&publication, seconds, turn).is_ok(),
+        };
+        self.clients.counters.wills_published += u64::from(published);
+    }
+
+    /// Passes what waited for a Session that has ended on to others; the rest is lost.
+    fn pass_on_undelivered(&mut self, session: &mut Session, id: SessionId, turn: &mut Turn) {
+        let Some(outgoing) = &mut session.outgoing else {
+            return;
+        };
+        let rounds = &self.clients.rounds;
+        let is_confirmed = |round| rounds.is_confirmed(round);
+        let undelivered = outgoing.take_undelivered(rounds.open_round(), is_confirmed);
+        let client = Arc::clone(&session.identity);
+        self.pass_on(client, (id, session.number), undelivered, turn);
+    }
+
+    fn is_session(&self, slot: SessionSlot, generation: u32) -> bool {
+        let session = self.clients.sessions.get(slot as usize);
+        session.is_some_and(|session| session.generation == generation)
+    }
+
+    /// Begins to shut down: admits no new Clients, and tells the connected ones to go (0x8B). Their
+    /// Sessions stay.
+    pub fn begin_drain(&mut self, turn: &mut Turn) {
+        self.draining = true;
+        let code = ReasonCode::ServerShuttingDown;
+        let connections = self.clients.connections.iter().map(|(_, connection)| connection);
+        // Data streams end with their control streams.
+        let connections = connections.filter(|connection| !connection.is_data_stream);
+        let ids: Vec<_> = connections.map(|connection| connection.id).collect();
+        for id in ids {
+            self.close(id, Some(code), &DisconnectReason::ByServer(code), turn);
+        }
+    }
+
+    /// Counts what is lost because the worker ends: messages that wait in memory only, and
+    /// `on_the_way` more that were between the workers.
+    pub fn drop_volatile(&mut self, on_the_way: u64, turn: &mut Turn) {
+        let reason = DropReason::BrokerEnded;
+        let sessions = self.clients.sessions.iter();
+        let waiting = sessions.filter_map(|(slot, session)| {
+            let count = session.outgoing.as_ref()?.volatile_messages();
+            (count > 0).then_some((slot as SessionSlot, count as u64))
+        });
+        for (slot, count) in waiting.collect::<Vec<_>>() {
+            self.clients.note_drops(Party::Receiver(slot), "", reason, count, turn);
+        }
+        let others = self.backlog.receivers_left()
+            + self.delayed.volatile_messages()
+            + self.groups.volatile_messages()
+            + self.remains.messages();
+        self.clients.note_drops(Party::Nobody, "", reason, on_the_way + others as u64, turn);
+    }
+
+    /// Ends a Network Connection for an administrative reason, whether its Client has connected or
+    /// not.
+    pub fn end_connection(&mut self, id: ConnectionId, reason_code: ReasonCode, turn: &mut Turn) {
+        let reason = DisconnectReason::ByServer(reason_code);
+        self.close(id, Some(reason_code), &reason, turn);
+    }
+
+    /// Disconnects a Client for an administrative reason. True if it was connected here.
+    pub fn disconnect_client(
+        &mut self,
+        client_id: &str,
+        reason_code: ReasonCode,
+        turn: &mut Turn,
+    ) -> bool {
+        let Some(slot) = self.clients.session_by_client_id(client_id) else {
+            return false;
+        };
+        let Some(id) = self.clients.session(slot).network_connection() else {
+            return false;
+        };
+        let reason = DisconnectReason::ByServer(reason_code);
+        self.close(id, Some(reason_code), &reason, turn);
+        true
+    }
+}
+
+/// Whether the Will Message is still to be published after this end of the Network Connection:
+/// after every end but a DISCONNECT with Reason Code 0x00 [MQTT-3.14.4-3].
+fn keeps_will(reason: &DisconnectReason) -> bool {
+    !matches!(reason, DisconnectReason::ByClient(ReasonCode::Success))
+}

@@ -1,0 +1,129 @@
+//! Subscribers and publishers inside the process: the embedding program, bridges, the API. They
+//! pass the same gates as everybody else.
+
+use std::sync::Arc;
+
+use midge_codec::{PublishProperties, QoS, SubscriptionOptions};
+
+use crate::base::drop_reason::DropReason;
+use crate::base::identity::{ConnectionId, Identity};
+use crate::base::message::{Attributes, Message, Publication};
+use crate::boundary::turn::Turn;
+use crate::clients::drops::Party;
+use crate::connection::{Opening, Phase};
+use crate::core::Core;
+use crate::durable::rounds::Held;
+use crate::topics::destination::Destination;
+
+/// A message that the process itself publishes.
+#[derive(Clone, Debug)]
+pub struct LocalPublish<'a> {
+    /// The Topic Name, checked by `TopicName::new`.
+    pub topic: &'a str,
+    /// The payload.
+    pub payload: &'a [u8],
+    /// QoS for the subscribers.
+    pub qos: QoS,
+    /// Whether it becomes the topic's retained message.
+    pub retain: bool,
+    /// Properties that travel with it.
+    pub properties: PublishProperties<'a>,
+}
+
+impl Core {
+    /// Opens a subscriber inside the process. It ends like a Network Connection, by
+    /// [`Core::handle_closed`].
+    pub fn open_local(&mut self, turn: &mut Turn) -> ConnectionId {
+        let opening = Opening { listener: u16::MAX, ..Opening::default() };
+        let id = self.insert_connection(&opening, turn.now);
+        // No Client can have this identifier: U+0000 is not allowed in strings of the protocol.
+        let name = format!("\0local/{}/{}", self.config.worker.index(), id.generation);
+        let identity = Arc::new(Identity { client_id: name.into(), user_name: None });
+        let slot = self.clients.insert_session(identity);
+        self.clients.budget.sessions.add(1, 0);
+        let session = self.clients.session(slot);
+        (session.connection, session.has_place) = (Some(id), true);
+        if let Some(connection) = self.clients.connection(id) {
+            connection.is_local = true;
+            connection.phase =
+                Phase::Connected { session: slot, reauthenticating: false, connect_number: 0 };
+        }
+        self.clients.attached += 1;
+        self.clients.locals += 1;
+        self.tell_groups_online(slot, turn);
+        id
+    }
+
+    /// Subscribes for a subscriber inside the process. `Effects::local_subscribed` tells when the
+    /// subscription is in effect, and whether it was granted.
+    pub fn subscribe_local(
+        &mut self,
+        id: ConnectionId,
+        filter: &str,
+        options: SubscriptionOptions,
+        turn: &mut Turn,
+    ) {
+        if let Some(slot) = self.clients.connection(id).and_then(|connection| connection.session())
+        {
+            let filters = std::iter::once((filter, options));
+            self.subscribe(id, slot, None, None, filters, turn);
+        }
+    }
+
+    /// Publishes a message for the process. Once what is kept of it is durable,
+    /// `Effects::local_published` tells under this ticket how many receivers (sessions, workers,
+    /// groups) matched, or why the publish gate or a limit refused it.
+    pub fn publish_local(&mut self, message: &LocalPublish<'_>, ticket: u64, turn: &mut Turn) {
+        let destination = match Destination::of_process(message.topic, &self.config.limits) {
+            Ok(destination) => destination,
+            Err(misdirected) => {
+                let reason = misdirected.drop_reason();
+                let broker = Arc::clone(&self.broker);
+                self.clients.note_drop(Party::Publisher(&broker), message.topic, reason, turn);
+                return turn.fx.local_published.push((ticket, Err(reason)));
+            }
+        };
+        let topic = destination.topic();
+        let mut properties = Vec::new();
+        message.properties.encode_forwarded(&mut properties);
+        let expiry = message.properties.message_expiry_interval_seconds;
+        let attributes = Attributes {
+            qos: message.qos,
+            retain: message.retain,
+            expires_at: expiry.map(|seconds| turn.now.plus_seconds(u64::from(seconds))),
+            publisher_session: None,
+            durability: self.config.durability.of_message(None, topic),
+        };
+        let mark = self.clients.rounds.mark();
+        let broker = Arc::clone(&self.broker);
+        let publication =
+            Publication::new(topic, &properties, message.payload, attributes, &broker);
+        let outcome = match destination.delay_seconds {
+            Some(seconds) => self.delay(&publication, seconds, turn).map(|()| (1, 0)),
+            None if self.lacks_room(&publication) => {
+                let party = Party::Publisher(&broker);
+                self.clients.note_drop(party, topic, DropReason::StoreFull, turn);
+                Err(DropReason::StoreFull)
+            }
+            None => self.publish_for(publication, true, turn),
+        };
+        let ticket_of_home = outcome.map_or(0, |(_, ticket)| ticket);
+        let outcome = outcome.map(|(matched, _)| matched);
+        if ticket_of_home > 0 {
+            let held = Held::Published(ticket, outcome);
+            self.clients.rounds.hold_asked(ticket_of_home, held, attributes.durability);
+        } else if self.clients.rounds.mark() == mark || message.qos == QoS::AtMostOnce {
+            turn.fx.local_published.push((ticket, outcome));
+        } else {
+            let durability = attributes.durability;
+            self.clients.rounds.hold(Held::Published(ticket, outcome), durability);
+        }
+    }
+
+    /// Notes that a subscriber inside the process did not take a message.
+    pub fn note_local_drop(&mut self, message: &Message, turn: &mut Turn) {
+        // It was counted as delivered when it was handed to the driver.
+        self.clients.counters.undelivered(message.payload().len());
+        self.clients.note_drop(Party::Nobody, message.topic(), DropReason::LocalReceiverFull, turn);
+    }
+}

@@ -1,0 +1,14 @@
+//! The life of a Network Connection: CONNECT, authentication, CONNACK, silence, the end, and what is
+//! left to do behind it.
+//!
+//! Nothing of a Client is touched before its CONNECT is accepted.
+
+pub(crate) mod admitting;
+pub(crate) mod answering;
+pub(crate) mod authenticating;
+pub(crate) mod connect;
+pub(crate) mod data_streams;
+pub(crate) mod ending;
+pub(crate) mod local;
+pub(crate) mod remains;
+pub(crate) mod silence;

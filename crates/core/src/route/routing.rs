@@ -1,0 +1,366 @@
+//! Takes an admitted publication to everybody who gets it: retains, matches and delivers it.
+
+use std::sync::Arc;
+
+use midge_codec::QoS;
+
+use crate::base::drop_reason::DropReason;
+use crate::base::durability::Durability;
+use crate::base::identifiers::Identifiers;
+use crate::base::identity::{GroupId, SessionId, SessionSlot, WorkerId};
+use crate::base::message::{Attributes, Message, Publication};
+use crate::base::work::Work;
+use crate::boundary::peer_messages::{Peer, Ticket};
+use crate::boundary::turn::Turn;
+use crate::clients::drops::Party;
+use crate::clients::{Clients, Grant};
+use crate::connection::output::SHARED_PAYLOAD_BYTES_MIN;
+use crate::core::Core;
+use crate::gate::{Admitted, PublishGate};
+use crate::route::put_off::Routing;
+use crate::tree::subscription_tree::Subscriber;
+
+/// One Session that gets a publication, with what all its matching subscriptions say together.
+#[derive(Debug)]
+pub(crate) struct Target {
+    session: SessionSlot,
+    generation: u32,
+    qos: QoS,
+    retain_as_published: bool,
+    identifiers: Identifiers,
+}
+
+impl Core {
+    /// Publishes through the gate, for a publisher that cannot be told what becomes of the message.
+    /// Returns how many receivers (sessions, workers, groups) matched.
+    pub(crate) fn publish(
+        &mut self,
+        publication: Publication<'_>,
+        turn: &mut Turn,
+    ) -> Result<usize, DropReason> {
+        self.publish_for(publication, false, turn).map(|(matched, _)| matched)
+    }
+
+    /// Like `publish`, for a publisher that may want to know what becomes of the message (`asks`).
+    /// Besides the number of receivers, returns the ticket of the question to another worker
+    /// whether it retains the message, or 0.
+    pub(crate) fn publish_for(
+        &mut self,
+        publication: Publication<'_>,
+        asks: bool,
+        turn: &mut Turn,
+    ) -> Result<(usize, Ticket), DropReason> {
+        let (topic, publisher) = (publication.topic, Party::Publisher(publication.publisher));
+        let admitted = PublishGate(&*self.clients.policy).admit(publication, turn.now);
+        let admitted = match admitted {
+            Ok(admitted) => admitted,
+            Err(reason) => {
+                self.clients.note_drop(publisher, topic, reason, turn);
+                return Err(reason);
+            }
+        };
+        self.clients.counters.messages_received += 1;
+        let bytes = admitted.publication().payload.len() as u64;
+        self.clients.counters.payload_bytes_received += bytes;
+        let retained = match admitted.publication().attributes.retain {
+            true => self.retain(&admitted, asks, turn),
+            false => Ok(0),
+        };
+        let matched = self.route(&admitted, turn);
+        if matched == 0 && !admitted.publication().attributes.retain {
+            self.clients.note_drop(publisher, topic, DropReason::NoSubscriber, turn);
+        }
+        retained.map(|ticket| (matched, ticket))
+    }
+
+    /// Whether the store would have to keep a publication and has no room. Nobody gets the
+    /// publication then, so that its publisher can send it again.
+    #[inline]
+    pub(crate) fn lacks_room(&mut self, publication: &Publication<'_>) -> bool {
+        self.clients.rounds.is_full && self.would_be_kept(publication)
+    }
+
+    #[cold]
+    fn would_be_kept(&mut self, publication: &Publication<'_>) -> bool {
+        let Attributes { qos, durability, retain, .. } = publication.attributes;
+        if durability == Durability::Memory {
+            return false;
+        }
+        if retain && !publication.payload.is_empty() {
+            return true;
+        }
+        if qos == QoS::AtMostOnce {
+            return false;
+        }
+        self.tree.match_topic_name(publication.topic, &mut self.scratch);
+        let clients = &self.clients;
+        let is_stored = |subscriber: &Subscriber| {
+            let session = &clients.sessions[subscriber.session as usize];
+            subscriber.options.qos() > QoS::AtMostOnce && session.number > 0
+        };
+        self.scratch.matched.iter().any(|&node| {
+            clients.rounds.any_stores(self.tree.remote_workers(node))
+                || !self.tree.groups(node).is_empty()
+                || self.tree.subscribers(node).iter().any(is_stored)
+        })
+    }
+
+    /// Sends a publication to all subscribers of this node; returns how many receivers matched.
+    fn route(&mut self, admitted: &Admitted<'_>, turn: &mut Turn) -> usize {
+        let publication = admitted.publication();
+        self.tree.match_topic_name(publication.topic, &mut self.scratch);
+        self.work.add(1 + self.scratch.visited);
+        if self.scratch.matched.is_empty() {
+            return 0;
+        }
+        let mut remote = 0;
+        let mut groups: smallvec::SmallVec<[GroupId; 4]> = smallvec::SmallVec::new();
+        for &node in &self.scratch.matched {
+            remote |= self.tree.remote_workers(node);
+            groups.extend_from_slice(self.tree.groups(node));
+        }
+        let mut matched = self.route_locally(publication, turn);
+        while remote != 0 {
+            let worker = WorkerId::new(remote.trailing_zeros() as usize);
+            self.note_sent(worker, publication.attributes, turn);
+            turn.fx.send(worker, Peer::Publish(publication.share()).into());
+            remote &= remote - 1;
+            matched += 1;
+        }
+        self.work.add(groups.len() * Work::GROUP);
+        for group in groups {
+            self.publish_to_group(group, publication, turn);
+            matched += 1;
+        }
+        matched
+    }
+
+    /// Notes that a publication leaves for another worker, which may have to keep it.
+    pub(crate) fn note_sent(&mut self, to: WorkerId, attributes: Attributes, turn: &mut Turn) {
+        let Attributes { qos, durability, .. } = attributes;
+        if self.clients.rounds.is_storing(to) {
+            self.clients.rounds.note_sent(to, qos, durability, turn);
+        }
+    }
+
+    /// Routes a publication that another worker's gate has admitted to the subscribers of this one.
+    pub(crate) fn route_from_peer(&mut self, admitted: &Admitted<'_>, turn: &mut Turn) {
+        self.tree.match_topic_name(admitted.publication().topic, &mut self.scratch);
+        self.work.add(1 + self.scratch.visited);
+        self.route_locally(admitted.publication(), turn);
+    }
+
+    /// Routes a message of the broker itself, which all workers have, to the subscribers of this
+    /// one. Only the first worker gives it to the shared subscriptions.
+    pub(crate) fn route_own(&mut self, message: &Arc<Message>, turn: &mut Turn) {
+        let publication = Publication::of(message);
+        self.tree.match_topic_name(publication.topic, &mut self.scratch);
+        let mut groups = Vec::new();
+        if self.config.worker.index() == 0 {
+            let matched = self.scratch.matched.iter();
+            groups.extend(matched.flat_map(|&node| self.tree.groups(node)).copied());
+        }
+        self.retained.note_seen(publication.topic);
+        self.route_locally(&publication, turn);
+        for group in groups {
+            self.publish_to_group(group, &publication, turn);
+        }
+    }
+
+    /// Delivers to the local subscribers of the matched nodes, now or later; returns to how many.
+    fn route_locally(&mut self, publication: &Publication<'_>, turn: &mut Turn) -> usize {
+        if publication.attributes.retain {
+            self.note_live(publication.topic);
+        }
+        let mut subscribers = 0;
+        let mut nodes_with_subscribers = 0;
+        for &node in &self.scratch.matched {
+            let count = self.tree.subscribers(node).len();
+            subscribers += count;
+            nodes_with_subscribers += usize::from(count > 0);
+        }
+        if subscribers == 0 {
+            return 0;
+        }
+        self.work.add(subscribers);
+        let at_once = self.backlog.admits(subscribers, copied_bytes(publication));
+        if at_once && nodes_with_subscribers == 1 {
+            return self.deliver_to_one_filter(publication, subscribers, turn);
+        }
+        let targets = self.collect_targets(publication, subscribers);
+        let count = targets.len();
+        if at_once {
+            self.clients.layouts.begin(count);
+            for target in &targets {
+                deliver_to(&mut self.clients, target, publication, turn);
+            }
+        } else {
+            let Attributes { qos, durability, .. } = publication.attributes;
+            let round = self.clients.rounds.put_off(qos, durability);
+            self.backlog.push(publication.share(), targets, round);
+        }
+        count
+    }
+
+    /// Notes that a retained message reaches this worker's subscribers as a live one. For those of
+    /// them that wait for retained messages, what other workers have kept of its topic is older.
+    fn note_live(&mut self, topic: &str) {
+        if self.config.workers == 1 || self.retained.wishes.is_empty() {
+            return;
+        }
+        for &node in &self.scratch.matched {
+            for subscriber in self.tree.subscribers(node) {
+                let session = self.clients.session_id(subscriber.session);
+                self.retained.wishes.note_live(session, topic);
+            }
+        }
+    }
+
+    /// The common case: one filter matches, so no Session can be met twice. Returns how many
+    /// Sessions it delivers to.
+    fn deliver_to_one_filter(
+        &mut self,
+        publication: &Publication<'_>,
+        subscribers: usize,
+        turn: &mut Turn,
+    ) -> usize {
+        let mut count = 0;
+        self.clients.layouts.begin(subscribers);
+        for &node in &self.scratch.matched {
+            for subscriber in self.tree.subscribers(node) {
+                if !wants(&self.clients, subscriber, publication) {
+                    continue;
+                }
+                count += 1;
+                let options = subscriber.options;
+                let identifiers = subscriber.identifier.as_slice();
+                let grant = Grant {
+                    qos: options.qos(),
+                    retain: options.retain_as_published() && publication.attributes.retain,
+                    identifiers,
+                    group: None,
+                };
+                let slot = subscriber.session;
+                if let Err(reason) = self.clients.deliver(slot, publication, &grant, turn) {
+                    let receiver = Party::Receiver(slot);
+                    self.clients.note_drop(receiver, publication.topic, reason, turn);
+                }
+            }
+        }
+        count
+    }
+
+    /// Makes one entry for each Session, however many of its subscriptions match, with the highest
+    /// QoS and all Subscription Identifiers [MQTT-3.3.4-2] [MQTT-3.3.4-3].
+    fn collect_targets(&mut self, publication: &Publication<'_>, expected: usize) -> Vec<Target> {
+        self.match_stamp += 1;
+        let mut targets: Vec<Target> = Vec::with_capacity(expected);
+        for &node in &self.scratch.matched {
+            for subscriber in self.tree.subscribers(node) {
+                if !wants(&self.clients, subscriber, publication) {
+                    continue;
+                }
+                let session = &mut self.clients.sessions[subscriber.session as usize];
+                if session.matched.0 == self.match_stamp {
+                    targets[session.matched.1 as usize].merge(subscriber);
+                } else {
+                    session.matched = (self.match_stamp, targets.len() as u32);
+                    targets.push(Target::new(subscriber, session.generation));
+                }
+            }
+        }
+        targets
+    }
+
+    /// Goes on with fan-outs that were put off, within this turn's share.
+    pub(crate) fn run_routings(&mut self, turn: &mut Turn) {
+        while !self.backlog.is_turn_over() {
+            let Some(mut routing) = self.backlog.take() else {
+                break;
+            };
+            self.run_routing(&mut routing, turn);
+            if routing.next < routing.targets.len() {
+                self.backlog.put_back(routing);
+            }
+        }
+        self.release_publishers(turn);
+    }
+
+    fn run_routing(&mut self, routing: &mut Routing, turn: &mut Turn) {
+        let message = Arc::clone(&routing.message);
+        let publication = Publication::of(&message);
+        let rest = routing.targets.len() - routing.next;
+        let count = self.backlog.take_deliveries(rest, copied_bytes(&publication));
+        self.clients.rounds.resume_origin(routing.round);
+        self.clients.layouts.begin(count);
+        for target in &routing.targets[routing.next..routing.next + count] {
+            if self.clients.slot_of(target.session_id(self.config.worker)).is_some() {
+                deliver_to(&mut self.clients, target, &publication, turn);
+            } else {
+                let (nobody, reason) = (Party::Nobody, DropReason::SessionEnded);
+                self.clients.note_drop(nobody, publication.topic, reason, turn);
+            }
+        }
+        self.clients.rounds.end_origin();
+        routing.next += count;
+    }
+}
+
+/// How many bytes a publication takes in a receiver's output; a large payload is shared.
+#[inline]
+fn copied_bytes(publication: &Publication<'_>) -> usize {
+    publication.size().min(SHARED_PAYLOAD_BYTES_MIN)
+}
+
+/// Whether a subscriber gets a publication: its Session has not ended and, with No Local, is not
+/// that of the message's own publisher [MQTT-3.8.3-3].
+#[inline]
+fn wants(clients: &Clients, subscriber: &Subscriber, publication: &Publication<'_>) -> bool {
+    let &Subscriber { session, options, .. } = subscriber;
+    if clients.over > 0 && clients.sessions[session as usize].is_over {
+        return false;
+    }
+    !options.no_local()
+        || publication.attributes.publisher_session != Some(clients.session_id(session))
+}
+
+fn deliver_to(
+    clients: &mut Clients,
+    target: &Target,
+    publication: &Publication<'_>,
+    turn: &mut Turn,
+) {
+    let grant = Grant {
+        qos: target.qos,
+        retain: target.retain_as_published && publication.attributes.retain,
+        identifiers: target.identifiers.as_slice(),
+        group: None,
+    };
+    if let Err(reason) = clients.deliver(target.session, publication, &grant, turn) {
+        clients.note_drop(Party::Receiver(target.session), publication.topic, reason, turn);
+    }
+}
+
+impl Target {
+    fn new(subscriber: &Subscriber, generation: u32) -> Self {
+        Self {
+            session: subscriber.session,
+            generation,
+            qos: subscriber.options.qos(),
+            retain_as_published: subscriber.options.retain_as_published(),
+            identifiers: subscriber.identifier.map_or(Identifiers::None, Identifiers::One),
+        }
+    }
+
+    fn merge(&mut self, subscriber: &Subscriber) {
+        self.qos = self.qos.max(subscriber.options.qos());
+        self.retain_as_published |= subscriber.options.retain_as_published();
+        if let Some(identifier) = subscriber.identifier {
+            self.identifiers.push(identifier);
+        }
+    }
+
+    fn session_id(&self, worker: WorkerId) -> SessionId {
+        SessionId { worker, slot: self.session, generation: self.generation }
+    }
+}

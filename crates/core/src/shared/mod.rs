@@ -1,0 +1,620 @@
+//! Shared subscriptions (row A8). Each group has a home worker, which keeps the list of members and
+//! tells it to all others. The publishing worker chooses a member from its copy of the list, so
+//! that a message takes the same way as any other and keeps its place among them. The home decides
+//! when the copy does not suffice: when nobody is connected, or the strategy needs one memory for
+//! the whole node.
+
+mod flushing;
+mod held;
+mod presence;
+
+pub(crate) use flushing::Flushes;
+pub(crate) use presence::Presences;
+
+pub(crate) mod backlog;
+pub(crate) mod members;
+pub(crate) mod strategy;
+
+use std::sync::Arc;
+
+use hashbrown::HashMap;
+use midge_codec::QoS;
+
+use crate::base::delivery::Delivery;
+use crate::base::drop_reason::DropReason;
+use crate::base::durability::Durability;
+use crate::base::identifiers::Identifiers;
+use crate::base::identity::{GroupId, SessionId, SessionSlot, WorkerId};
+use crate::base::limits::Limits;
+use crate::base::message::{Attributes, Message, Publication};
+use crate::base::time::Timestamp;
+use crate::base::work::Work;
+use crate::boundary::peer_messages::{Member, Peer};
+use crate::boundary::store_records::{GroupRecord, Owner, Round, StoreOp};
+use crate::boundary::turn::Turn;
+use crate::clients::drops::Party;
+use crate::clients::{Clients, Grant};
+use crate::core::Core;
+use crate::session::SubscriptionKind;
+use crate::shared::backlog::{GroupBacklog, Kept};
+use crate::shared::members::Members;
+use crate::shared::strategy::SharedStrategy;
+
+/// The groups that this worker is home to.
+#[derive(Debug)]
+pub(crate) struct SharedGroups {
+    worker: WorkerId,
+    groups: HashMap<u64, Group, foldhash::fast::FixedState>,
+    by_name: HashMap<(Box<str>, Box<str>), u64, foldhash::fast::FixedState>,
+    /// Copies of the lists of members that other workers keep, by the numbers of the groups.
+    copies: HashMap<u64, (WorkerId, Members), foldhash::fast::FixedState>,
+}
+
+#[derive(Debug)]
+struct Group {
+    name: Box<str>,
+    filter: Box<str>,
+    members: Members,
+    /// Messages that wait for a member to connect.
+    backlog: GroupBacklog,
+    /// Whether the store knows the group: it has had a member that is in the store.
+    is_stored: bool,
+    last_sequence: u64,
+    /// Whether the group is on the list of those that wait for a confirmation.
+    is_held: bool,
+    /// Whether its messages are on their way to the members.
+    is_flushing: bool,
+}
+
+/// The members that did not take a message, and why it was refused last, if it was.
+#[derive(Debug, Default)]
+pub(crate) struct Tried {
+    pub(crate) barred: Vec<SessionId>,
+    pub(crate) refusal: Option<DropReason>,
+}
+
+impl SharedGroups {
+    pub(crate) fn new(worker: WorkerId, seed: u64) -> Self {
+        Self {
+            worker,
+            groups: HashMap::default(),
+            by_name: HashMap::with_hasher(foldhash::fast::FixedState::with_seed(seed)),
+            copies: HashMap::default(),
+        }
+    }
+
+    fn id(&self, number: u64) -> GroupId {
+        GroupId { home: self.worker, number }
+    }
+
+    fn get(&mut self, group: GroupId) -> Option<&mut Group> {
+        self.groups.get_mut(&group.number)
+    }
+
+    fn members(&mut self, group: GroupId) -> Option<&mut Members> {
+        if group.home == self.worker {
+            self.get(group).map(|group| &mut group.members)
+        } else {
+            self.copies.get_mut(&group.number).map(|(_, members)| members)
+        }
+    }
+
+    /// The group of this number, if it still exists.
+    pub(crate) fn by_number(&self, number: u64) -> Option<GroupId> {
+        if self.groups.contains_key(&number) {
+            return Some(self.id(number));
+        }
+        let (home, _) = self.copies.get(&number)?;
+        Some(GroupId { home: *home, number })
+    }
+
+    /// Restores a message that the store has kept for a group.
+    pub(crate) fn restore_message(&mut self, id: GroupId, message: Arc<Message>, sequence: u64) {
+        if let Some(group) = self.get(id) {
+            group.backlog.push(Kept { message, sequence, hold: None });
+        }
+    }
+
+    /// Takes out the messages of a group that have expired.
+    pub(crate) fn take_expired(&mut self, id: GroupId, now: Timestamp) -> Vec<Kept> {
+        self.get(id).map_or_else(Vec::new, |group| group.backlog.take_expired(now))
+    }
+
+    /// The group of this name, if this worker is home to one.
+    pub(crate) fn by_name(&self, name: &str, filter: &str) -> Option<GroupId> {
+        let number = self.by_name.get(&(name.into(), filter.into()))?;
+        Some(self.id(*number))
+    }
+
+    /// The groups of this worker that have no members.
+    pub(crate) fn without_members(&self) -> Vec<GroupId> {
+        let groups = self.groups.iter().filter(|(_, group)| group.members.list.is_empty());
+        let mut numbers: Vec<_> = groups.map(|(&number, _)| number).collect();
+        numbers.sort_unstable();
+        numbers.into_iter().map(|number| self.id(number)).collect()
+    }
+
+    /// The last sequence that a group of this worker has given out.
+    pub(crate) fn last_sequence(&mut self, id: GroupId) -> Option<u64> {
+        self.get(id).map(|group| group.last_sequence)
+    }
+
+    /// Notes what the home of a group tells of a member.
+    pub(crate) fn note_member(&mut self, group: GroupId, member: Member) {
+        let copy = self.copies.entry(group.number);
+        copy.or_insert_with(|| (group.home, Members::default())).1.put(member);
+    }
+
+    pub(crate) fn note_member_gone(&mut self, group: GroupId, session: SessionId) {
+        if let Some((_, members)) = self.copies.get_mut(&group.number) {
+            members.remove(session);
+        }
+    }
+
+    /// Forgets a group that does not exist any more.
+    pub(crate) fn forget(&mut self, group: GroupId) {
+        self.copies.remove(&group.number);
+    }
+}
+
+impl Group {
+    /// Keeps a message; returns its name in the store, or 0 if it is not kept there.
+    fn keep(
+        &mut self,
+        message: Arc<Message>,
+        hold: Option<Round>,
+        limits: &Limits,
+    ) -> Result<u64, DropReason> {
+        if !self.backlog.has_room(message.size(), limits) {
+            return Err(DropReason::SharedBacklogFull);
+        }
+        let is_stored = self.is_stored && message.attributes().durability > Durability::Memory;
+        self.last_sequence += u64::from(is_stored);
+        let sequence = if is_stored { self.last_sequence } else { 0 };
+        let hold = hold.filter(|_| is_stored);
+        self.backlog.push(Kept { message, sequence, hold });
+        Ok(sequence)
+    }
+}
+
+impl Core {
+    /// Makes room in the full backlog of a shared subscription: what has expired gives way.
+    #[cold]
+    pub(crate) fn make_room_in_group(&mut self, id: GroupId, turn: &mut Turn) {
+        for kept in self.groups.take_expired(id, turn.now) {
+            let topic = kept.message.topic();
+            self.clients.note_drop(Party::Nobody, topic, DropReason::Expired, turn);
+            if kept.sequence > 0 {
+                let (owner, sequence) = (Owner::Group(id.number), kept.sequence);
+                self.clients.rounds.keep(StoreOp::Finished { owner, sequence });
+            }
+        }
+    }
+
+    /// Takes a member in, or changes what it asked for; the group is made if it does not exist.
+    pub(crate) fn join_group(
+        &mut self,
+        name: &str,
+        filter: &str,
+        member: Member,
+        turn: &mut Turn,
+    ) -> GroupId {
+        let key = (name.into(), filter.into());
+        let number = match self.groups.by_name.get(&key) {
+            Some(&number) => number,
+            None => {
+                let number = self.numbers.next(turn.now);
+                self.make_group(key, number, turn);
+                number
+            }
+        };
+        let id = self.groups.id(number);
+        if let Some(members) = self.groups.members(id) {
+            self.work.add(members.list.len() / Work::MEMBERS);
+            members.put(member);
+        }
+        if member.is_stored {
+            self.store_group(id);
+        }
+        self.announce_member(id, member, turn);
+        if member.online {
+            self.flush_group(id, turn);
+        }
+        id
+    }
+
+    fn make_group(&mut self, key: (Box<str>, Box<str>), number: u64, turn: &mut Turn) {
+        let (name, filter) = key.clone();
+        let group = Group {
+            name,
+            filter,
+            members: Members::default(),
+            backlog: GroupBacklog::default(),
+            is_stored: false,
+            last_sequence: 0,
+            is_held: false,
+            is_flushing: false,
+        };
+        self.groups.groups.insert(number, group);
+        let id = self.groups.id(number);
+        self.tree.add_group(&key.1, id);
+        self.announce_group(&key.1, id, true, turn);
+        self.groups.by_name.insert(key, number);
+    }
+
+    /// The store has to know a group before it can keep messages for it.
+    fn store_group(&mut self, id: GroupId) {
+        let Some(group) = self.groups.get(id).filter(|group| !group.is_stored) else {
+            return;
+        };
+        group.is_stored = true;
+        let (number, name, filter) = (id.number, group.name.clone(), group.filter.clone());
+        self.clients.rounds.keep(StoreOp::Group(GroupRecord { number, name, filter }));
+    }
+
+    fn announce_group(&self, filter: &str, group: GroupId, exists: bool, turn: &mut Turn) {
+        for worker in self.other_workers() {
+            turn.fx.send(worker, Peer::Group { filter: filter.into(), group, exists }.into());
+        }
+    }
+
+    fn announce_member(&self, group: GroupId, member: Member, turn: &mut Turn) {
+        for worker in self.other_workers() {
+            turn.fx.send(worker, Peer::GroupMember { group, member }.into());
+        }
+    }
+
+    /// Ends the membership of a Session.
+    pub(crate) fn leave_group(&mut self, group: GroupId, session: SessionId, turn: &mut Turn) {
+        if group.home != self.config.worker {
+            return turn.fx.send(group.home, Peer::SharedLeave { group, session }.into());
+        }
+        let Some(entry) = self.groups.get(group) else {
+            return;
+        };
+        self.work.add(entry.members.list.len() / Work::MEMBERS);
+        entry.members.remove(session);
+        if entry.members.list.is_empty() {
+            return self.end_group(group, turn);
+        }
+        for worker in self.other_workers() {
+            turn.fx.send(worker, Peer::GroupMemberGone { group, session }.into());
+        }
+    }
+
+    pub(crate) fn end_group(&mut self, id: GroupId, turn: &mut Turn) {
+        let Some(group) = self.groups.groups.remove(&id.number) else {
+            return;
+        };
+        for Kept { message, .. } in group.backlog.iter() {
+            self.clients.note_drop(Party::Nobody, message.topic(), DropReason::SessionEnded, turn);
+        }
+        if group.is_stored {
+            self.clients.rounds.keep_behind_round(StoreOp::Ended(Owner::Group(id.number)));
+        }
+        self.tree.remove_group(&group.filter, id);
+        self.announce_group(&group.filter, id, false, turn);
+        let key = (group.name, group.filter);
+        if self.groups.by_name.get(&key) == Some(&id.number) {
+            self.groups.by_name.remove(&key);
+        }
+    }
+
+    /// Gives a publication to a shared subscription whose filter it matches.
+    pub(crate) fn publish_to_group(
+        &mut self,
+        group: GroupId,
+        publication: &Publication<'_>,
+        turn: &mut Turn,
+    ) {
+        if group.home == self.config.worker {
+            return self.distribute(group, publication, Tried::default(), turn);
+        }
+        if !self.config.shared_strategy.needs_home()
+            && let Some(member) = self.choose_member(group, publication, &[])
+            && self.deliver_to_member(group, member, publication, &[], turn).is_ok()
+        {
+            return;
+        }
+        let message = publication.share();
+        self.note_passed_on(group.home, publication.attributes, turn);
+        turn.fx.send(group.home, Peer::SharedPublish { group, message }.into());
+    }
+
+    /// Gives a message to one member of a group that this worker is home to, after those that the
+    /// group has kept and that are on their way.
+    pub(crate) fn distribute(
+        &mut self,
+        id: GroupId,
+        publication: &Publication<'_>,
+        tried: Tried,
+        turn: &mut Turn,
+    ) {
+        if tried.barred.is_empty() && self.joins_flush(id, publication, turn) {
+            return self.keep_for_group(id, publication, &tried, turn);
+        }
+        self.give_out(id, publication, tried, turn);
+    }
+
+    /// Gives a message to one member of a group, or keeps it if no member takes it.
+    fn give_out(
+        &mut self,
+        id: GroupId,
+        publication: &Publication<'_>,
+        mut tried: Tried,
+        turn: &mut Turn,
+    ) {
+        while let Some(member) = self.choose_member(id, publication, &tried.barred) {
+            match self.deliver_to_member(id, member, publication, &tried.barred, turn) {
+                Ok(()) => return,
+                Err(reason) => tried.refusal = reason.or(tried.refusal),
+            }
+            self.handle_shared_settled(id, member.session);
+            tried.barred.push(member.session);
+        }
+        let limits = &self.config.limits;
+        let is_full = |group: &mut Group| !group.backlog.has_room(publication.size(), limits);
+        if self.groups.get(id).is_some_and(is_full) {
+            self.make_room_in_group(id, turn);
+        }
+        self.keep_for_group(id, publication, &tried, turn);
+    }
+
+    /// Keeps a message that no member could take, unless one has refused it.
+    fn keep_for_group(
+        &mut self,
+        id: GroupId,
+        publication: &Publication<'_>,
+        tried: &Tried,
+        turn: &mut Turn,
+    ) {
+        let Some(group) = self.groups.get(id) else {
+            let (nobody, reason) = (Party::Nobody, DropReason::SessionEnded);
+            return self.clients.note_drop(nobody, publication.topic, reason, turn);
+        };
+        let kept = match tried.refusal {
+            Some(reason) => Err(reason),
+            None if publication.attributes.qos == QoS::AtMostOnce => Err(DropReason::Offline),
+            None => {
+                let hold = self.clients.rounds.round_of(publication.attributes.qos);
+                group.keep(publication.share(), hold, &self.config.limits)
+            }
+        };
+        match kept {
+            Ok(0) => (),
+            Ok(sequence) => {
+                let delivery = Delivery {
+                    message: publication.share(),
+                    qos: publication.attributes.qos,
+                    retain: publication.attributes.retain,
+                    identifiers: Identifiers::None,
+                    group: Some(id),
+                };
+                let owner = Owner::Group(id.number);
+                self.clients.rounds.keep_message(owner, sequence, &delivery);
+            }
+            Err(reason) => {
+                // The member that was tried last stands for all of them, if it is known here.
+                let last = tried.barred.last().filter(|it| it.worker == self.config.worker);
+                let slot = last.and_then(|&session| self.clients.slot_of(session));
+                let party = slot.map_or(Party::Nobody, Party::Receiver);
+                self.clients.note_drop(party, publication.topic, reason, turn);
+            }
+        }
+    }
+
+    /// Notes that a message of a shared subscription leaves for another worker, which may have to
+    /// keep it.
+    fn note_passed_on(&mut self, to: WorkerId, attributes: Attributes, turn: &mut Turn) {
+        let Attributes { qos, durability, .. } = attributes;
+        if self.clients.rounds.any_stores(u64::MAX) {
+            self.clients.rounds.note_sent(to, qos, durability, turn);
+        }
+    }
+
+    fn choose_member(
+        &mut self,
+        id: GroupId,
+        publication: &Publication<'_>,
+        barred: &[SessionId],
+    ) -> Option<Member> {
+        let strategy = self.config.shared_strategy;
+        let seed = self.config.seed;
+        let keeps_backlog = self.config.shared_backlog;
+        let is_home = id.home == self.config.worker;
+        let members = self.groups.members(id)?;
+        self.work.add(members.list.len() / Work::MEMBERS);
+        let source = (&mut self.random, seed);
+        let chosen =
+            members.choose(publication, strategy, false, barred, source).or_else(|| {
+                let source = (&mut self.random, seed);
+                let waits = is_home && publication.attributes.qos > QoS::AtMostOnce;
+                if waits && !keeps_backlog {
+                    members.choose(publication, strategy, true, barred, source)
+                } else {
+                    None
+                }
+            })?;
+        let member = &mut members.list[chosen];
+        let qos = publication.attributes.qos.min(member.options.qos());
+        // QoS 0 is never acknowledged, and only one strategy needs the count.
+        let is_counted = qos > QoS::AtMostOnce && strategy == SharedStrategy::LeastInFlight;
+        member.in_flight += u32::from(is_counted);
+        Some(*member)
+    }
+
+    /// Delivers to the chosen member. An error without a reason means that it is gone or not
+    /// connected.
+    fn deliver_to_member(
+        &mut self,
+        group: GroupId,
+        member: Member,
+        publication: &Publication<'_>,
+        barred: &[SessionId],
+        turn: &mut Turn,
+    ) -> Result<(), Option<DropReason>> {
+        let retain = member.options.retain_as_published() && publication.attributes.retain;
+        let session = member.session;
+        if session.worker != self.config.worker {
+            let delivery = Delivery {
+                message: publication.share(),
+                qos: publication.attributes.qos.min(member.options.qos()),
+                retain,
+                identifiers: member.identifier.map_or(Identifiers::None, Identifiers::One),
+                group: Some(group),
+            };
+            let barred = barred.to_vec();
+            self.note_passed_on(session.worker, publication.attributes, turn);
+            turn.fx.send(session.worker, Peer::SharedDeliver { session, delivery, barred }.into());
+            return Ok(());
+        }
+        let slot = self.clients.slot_of(session).ok_or(None)?;
+        if self.config.shared_backlog && !self.is_connected(session) {
+            return Err(None);
+        }
+        let grant = Grant {
+            qos: member.options.qos(),
+            retain,
+            identifiers: member.identifier.as_slice(),
+            group: Some(group),
+        };
+        self.clients.deliver_single(slot, publication, &grant, turn).map_err(Some)
+    }
+
+    /// Delivers a message for which another worker has chosen a Session of this one.
+    pub(crate) fn handle_shared_deliver(
+        &mut self,
+        session: SessionId,
+        delivery: Delivery,
+        mut barred: Vec<SessionId>,
+        turn: &mut Turn,
+    ) {
+        let slot = self.clients.slot_of(session).filter(|&slot| {
+            self.clients.session(slot).connection.is_some() || !self.config.shared_backlog
+        });
+        let refusal = slot.and_then(|slot| {
+            let publication = Publication::of(&delivery.message);
+            let grant = crate::clients::grant_of(&delivery);
+            self.clients.deliver_single(slot, &publication, &grant, turn).err()
+        });
+        if slot.is_none() || refusal.is_some() {
+            barred.push(session);
+            self.give_back(delivery, Tried { barred, refusal }, turn);
+        }
+    }
+
+    /// Sends a message back to the home of its group, which chooses again.
+    fn give_back(&mut self, delivery: Delivery, tried: Tried, turn: &mut Turn) {
+        let Some(group) = delivery.group else {
+            return;
+        };
+        let online = tried.barred.last().is_some_and(|&last| self.is_connected(last));
+        if group.home == self.config.worker {
+            return self.handle_shared_return(&delivery, tried, online, turn);
+        }
+        let Tried { barred, refusal } = tried;
+        self.note_passed_on(group.home, delivery.message.attributes(), turn);
+        turn.fx.send(group.home, Peer::SharedReturn { delivery, barred, refusal, online }.into());
+    }
+
+    /// Gives a message that a member cannot take (any more) to another one [MQTT-4.8.2-5], or to
+    /// the same one if its Client is back (`online`).
+    pub(crate) fn handle_shared_return(
+        &mut self,
+        delivery: &Delivery,
+        mut tried: Tried,
+        online: bool,
+        turn: &mut Turn,
+    ) {
+        let (Some(group), Some(&last)) = (delivery.group, tried.barred.last()) else {
+            return;
+        };
+        if delivery.qos > QoS::AtMostOnce {
+            self.handle_shared_settled(group, last);
+        }
+        self.work.add(Work::GROUP);
+        if tried.refusal.is_none() {
+            // The others were not connected when they were tried; what is known now is newer.
+            tried.barred = if online { Vec::new() } else { vec![last] };
+            self.note_presence(group, last, online, turn);
+        }
+        self.distribute(group, &Publication::of(&delivery.message), tried, turn);
+    }
+
+    /// Gives groups back their messages that wait for a Session whose Client is gone.
+    pub(crate) fn return_queued_of_groups(&mut self, slot: SessionSlot, turn: &mut Turn) {
+        let Clients { sessions, rounds, .. } = &mut self.clients;
+        let session = &mut sessions[slot as usize];
+        if session.shared_subscriptions == 0 || !self.config.shared_backlog {
+            return;
+        }
+        if let Some(outgoing) = &mut session.outgoing {
+            let round = rounds.open_round();
+            let is_confirmed = |round| rounds.is_confirmed(round);
+            let deliveries = outgoing.take_queued_of_groups(round, is_confirmed);
+            let (number, client) = (session.number, Arc::clone(&session.identity));
+            let session = self.clients.session_id(slot);
+            self.pass_on(client, (session, number), deliveries, turn);
+        }
+    }
+
+    /// Gives a message of a shared subscription that did not reach this Session to another one.
+    pub(crate) fn return_to_group(
+        &mut self,
+        session: SessionId,
+        delivery: Delivery,
+        turn: &mut Turn,
+    ) {
+        let tried = Tried { barred: vec![session], refusal: None };
+        self.give_back(delivery, tried, turn);
+    }
+
+    /// Restores a shared subscription that the store has kept, without its members and messages.
+    pub(crate) fn restore_empty_group(
+        &mut self,
+        key: (Box<str>, Box<str>),
+        number: u64,
+        last_sequence: u64,
+        turn: &mut Turn,
+    ) {
+        self.make_group(key, number, turn);
+        let id = self.groups.id(number);
+        if let Some(group) = self.groups.get(id) {
+            (group.is_stored, group.last_sequence) = (true, last_sequence);
+        }
+    }
+
+    /// Notes that a member has completed a message of its group.
+    pub(crate) fn settle_shared(&mut self, session: SessionId, group: GroupId, turn: &mut Turn) {
+        if self.config.shared_strategy != SharedStrategy::LeastInFlight {
+            return;
+        }
+        if group.home == self.config.worker {
+            self.handle_shared_settled(group, session);
+        } else {
+            turn.fx.send(group.home, Peer::SharedSettled { group, session }.into());
+        }
+    }
+
+    /// Settles the messages that did not reach their members and never will.
+    pub(crate) fn settle_failed(&mut self, turn: &mut Turn) {
+        for (session, group) in std::mem::take(&mut self.clients.failed_of_groups) {
+            self.settle_shared(session, group, turn);
+        }
+    }
+
+    pub(crate) fn handle_shared_settled(&mut self, group: GroupId, session: SessionId) {
+        let members = self.groups.members(group);
+        if let Some(member) = members.and_then(|members| members.get(session)) {
+            member.in_flight = member.in_flight.saturating_sub(1);
+        }
+    }
+
+    /// Notes in a Session which group its subscription belongs to.
+    pub(crate) fn set_group(&mut self, slot: SessionSlot, key: &str, group: GroupId) {
+        let session = self.clients.session(slot);
+        if let Some(subscribed) = session.subscriptions.get_mut(key) {
+            subscribed.kind = SubscriptionKind::Shared(Some(group));
+        }
+    }
+}

@@ -1,0 +1,290 @@
+//! Takes over what the store has kept when a broker starts: Sessions without a Network Connection,
+//! shared subscriptions, retained and delayed messages. Nothing is sent meanwhile; whatever has
+//! become due is handled at the first timer.
+
+use std::num::NonZeroU32;
+use std::sync::Arc;
+
+use midge_codec::{ReasonCode, SubscriptionOptions};
+
+use crate::base::drop_reason::DropReason;
+use crate::base::durability::Durability;
+use crate::base::hashing::hash_str;
+use crate::base::identity::{ConnectionId, GroupId, Identity, SessionId, SessionSlot};
+use crate::base::time::Timestamp;
+use crate::base::timers::Timer;
+use crate::boundary::effects::Event;
+use crate::boundary::store_records::{
+    Fetch, Fetched, GroupRecord, Kept, Owner, Recovered, RecoveredQueue, RecoveredSession, StoreOp,
+    SubscriptionRecord, WillRecord,
+};
+use crate::boundary::turn::Turn;
+use crate::clients::drops::Party;
+use crate::core::Core;
+use crate::session::{NEVER_EXPIRES, Received, Subscribed, SubscriptionKind, Will};
+use crate::topics::filter_request::{FilterRequest, RequestKind};
+use crate::topics::rewrite::TopicRules;
+use crate::tree::subscription_tree::{Filler, Subscriber};
+
+impl Recovered {
+    /// Divides what was recovered among `workers` workers whose cores have this seed.
+    pub fn divide(self, workers: usize, seed: u64) -> Vec<Self> {
+        let mut parts: Vec<_> = (0..workers)
+            .map(|_| Self {
+                next_number: self.next_number,
+                lived_until: self.lived_until,
+                ..Self::default()
+            })
+            .collect();
+        let home = |name: &str| (hash_str(seed, name) % workers as u64) as usize;
+        for session in newest_first(self.sessions) {
+            parts[home(&session.record.client_id)].sessions.push(session);
+        }
+        for (group, queue) in self.groups {
+            let name = format!("{}/{}", group.name, group.filter);
+            let part = if workers == 1 { 0 } else { home(&name) };
+            parts[part].groups.push((group, queue));
+        }
+        for (number, what, message) in self.kept {
+            parts[home(message.topic())].kept.push((number, what, message));
+        }
+        parts
+    }
+}
+
+/// Sorts Sessions by their numbers, which grow with time. A broker that ended between the end of
+/// one Session and the beginning of the next may have left both in the store.
+fn newest_first(mut sessions: Vec<RecoveredSession>) -> Vec<RecoveredSession> {
+    sessions.sort_by_key(|session| std::cmp::Reverse(session.record.number));
+    sessions
+}
+
+impl Core {
+    /// Takes over this worker's part of what the store has kept. Before the caller lets Clients in,
+    /// it carries out the effects among all cores, `to_workers` and `fetches`, until there are no
+    /// more.
+    pub fn restore(&mut self, recovered: Recovered, turn: &mut Turn) {
+        self.is_restoring = true;
+        self.numbers.begin_at(recovered.next_number);
+        let lived_until = recovered.lived_until.unwrap_or(turn.now);
+        let mut groups = recovered.groups;
+        groups.sort_by_key(|(group, _)| std::cmp::Reverse(group.number));
+        for (group, queue) in groups {
+            self.restore_group(group, &queue, turn);
+        }
+        for (number, what, message) in recovered.kept {
+            match what {
+                Kept::Retained => self.restore_retained(number, &message),
+                Kept::Delayed(at) => self.restore_delayed(number, at, message),
+            }
+        }
+        for session in recovered.sessions {
+            // A Session that lasts no longer than its Network Connection has ended with it.
+            if session.record.expiry_seconds == 0 || self.has_session(&session.record.client_id) {
+                self.superseded.push(session);
+            } else {
+                self.restore_session(session, lived_until, turn);
+            }
+        }
+    }
+
+    /// Ends the restoring. Call this when all cores have taken everything over and what they had to
+    /// tell each other was carried out: shared subscriptions without members end. The effects of
+    /// this call have to be carried out, too.
+    pub fn end_restore(&mut self, turn: &mut Turn) {
+        for session in std::mem::take(&mut self.superseded) {
+            self.end_superseded(session, turn);
+        }
+        self.is_restoring = false;
+        // Only subscriptions that were given up are reported: nobody took part in the rest.
+        turn.fx.events.retain(Event::is_refused_subscription);
+        for group in self.groups.without_members() {
+            self.end_group(group, turn);
+        }
+    }
+
+    /// Ends a Session that had ended already, with its Network Connection or because its Client
+    /// wanted a new one. The store did not learn of that, or learned only that others are to get
+    /// what waits for the Session. Its Will Message is published, and other members get what waits
+    /// for it from shared subscriptions.
+    fn end_superseded(&mut self, session: RecoveredSession, turn: &mut Turn) {
+        let session = RecoveredSession { subscriptions: Vec::new(), ..session };
+        let slot = self.restore_session(session, turn.now, turn);
+        self.end_session(slot, turn);
+    }
+
+    fn restore_session(
+        &mut self,
+        session: RecoveredSession,
+        lived_until: Timestamp,
+        turn: &mut Turn,
+    ) -> SessionSlot {
+        let RecoveredSession { record, detached_at, subscriptions, awaiting_release, queue } =
+            session;
+        let identity =
+            Arc::new(Identity { client_id: record.client_id, user_name: record.user_name });
+        let slot = self.clients.insert_session(identity);
+        let inflight_max = self.config.limits.inflight_messages_max;
+        let extent = self.clients.extent(u16::MAX);
+        self.clients.budget.sessions.add(1, 0);
+        let session = self.clients.session(slot);
+        (session.number, session.has_place) = (record.number, true);
+        session.durability = Durability::Fsync;
+        session.expiry_seconds = record.expiry_seconds;
+        for packet_id in awaiting_release {
+            let received = Received { promised: Durability::Fsync, ticket: 0 };
+            session.await_release(packet_id, received);
+        }
+        if queue != RecoveredQueue::default() {
+            let outgoing = session.outgoing_mut(extent);
+            outgoing.restore(&queue, detached_at.is_none(), inflight_max, turn.now);
+        }
+        self.tell_storing(turn);
+        for subscription in subscriptions {
+            self.restore_subscription(slot, subscription, turn);
+        }
+        let gone_since = detached_at.unwrap_or(lived_until);
+        if detached_at.is_none() {
+            self.store_absence(slot, gone_since);
+        }
+        if let Some(will) = record.will {
+            self.restore_will(slot, will, gone_since);
+        }
+        if record.expiry_seconds != NEVER_EXPIRES {
+            let at = gone_since.plus_seconds(u64::from(record.expiry_seconds));
+            let session = self.clients.session(slot);
+            session.expires_at = Some(at);
+            self.timers.set(at, Timer::SessionExpiry(slot, session.generation));
+        }
+        slot
+    }
+
+    /// Tells the store when a Client that was connected when the broker ended lost its Network
+    /// Connection. Otherwise, the intervals of its Session would begin anew with every start.
+    fn store_absence(&mut self, slot: SessionSlot, at: Timestamp) {
+        let session = self.clients.session(slot);
+        let sent_before = session.outgoing.as_ref().map(|outgoing| outgoing.sent().to_store());
+        // Without a queue, it is not known either what was sent: the queue may be in a damaged part
+        // of the store.
+        let (session, sent_before) = (session.number, sent_before.unwrap_or(u64::MAX));
+        self.clients.rounds.keep(StoreOp::Detached { session, at, sent_before });
+    }
+
+    fn restore_will(&mut self, slot: SessionSlot, will: WillRecord, gone_since: Timestamp) {
+        let WillRecord { message, delay_seconds, expiry_seconds } = will;
+        let at = gone_since.plus_seconds(u64::from(delay_seconds));
+        let session = self.clients.session(slot);
+        session.will = Some(Box::new(Will { message, delay_seconds, expiry_seconds }));
+        session.will_due_at = Some(at);
+        self.timers.set(at, Timer::WillDelay(slot, session.generation));
+    }
+
+    /// Makes a subscription again, if its owner may still have it (Z05).
+    fn restore_subscription(
+        &mut self,
+        slot: SessionSlot,
+        record: SubscriptionRecord,
+        turn: &mut Turn,
+    ) {
+        let SubscriptionRecord { filter, options, identifier } = record;
+        let levels_max = self.config.limits.topic_levels_max;
+        // The filter was rewritten when the subscription was made.
+        let request = FilterRequest::parse(&filter, &TopicRules::default(), levels_max);
+        let client = Arc::clone(&self.clients.session(slot).identity);
+        let policy = &self.clients.policy;
+        let request = match request {
+            Ok(it) if !policy.may_subscribe(&client, &it.filter, options.qos) => {
+                Err(ReasonCode::NotAuthorized)
+            }
+            request => request,
+        };
+        let request = match request {
+            Ok(request) => request,
+            Err(reason_code) => {
+                let session = self.clients.session(slot).number;
+                turn.fx.events.push(Event::Subscribed {
+                    client,
+                    filter: filter.clone(),
+                    reason_code,
+                });
+                return self.clients.rounds.keep(StoreOp::Unsubscribed { session, filter });
+            }
+        };
+        if request.kind != RequestKind::Plain {
+            return self.restore_by_home(slot, &filter, (options, identifier), turn);
+        }
+        let kind = SubscriptionKind::Plain;
+        let subscribed = Subscribed { options, identifier, kind };
+        self.clients.session(slot).subscriptions.insert(filter, subscribed);
+        let (session, options) = (slot, options.into());
+        let subscriber = Subscriber { session, identifier, options, filler: Filler::Empty };
+        if self.tree.insert(&request.filter, subscriber) {
+            self.announce_filter(&request.filter, true, turn);
+        }
+    }
+
+    /// Makes shared and exclusive subscriptions at their homes.
+    fn restore_by_home(
+        &mut self,
+        slot: SessionSlot,
+        filter: &str,
+        (options, identifier): (SubscriptionOptions, Option<NonZeroU32>),
+        turn: &mut Turn,
+    ) {
+        let nobody = ConnectionId { slot: u32::MAX, generation: NonZeroU32::MIN };
+        let filters = std::iter::once((filter, options));
+        self.subscribe(nobody, slot, None, identifier, filters, turn);
+    }
+
+    /// Restores a shared subscription at its home, and asks the store for what waits for it.
+    fn restore_group(&mut self, record: GroupRecord, queue: &RecoveredQueue, turn: &mut Turn) {
+        let GroupRecord { number, name, filter } = record;
+        if self.groups.by_name(&name, &filter).is_some() {
+            // This one had ended before the newer one of its name began.
+            return self.clients.rounds.keep(StoreOp::Ended(Owner::Group(number)));
+        }
+        let last_sequence = queue.next.saturating_sub(1);
+        self.restore_empty_group((name, filter), number, last_sequence, turn);
+        if queue.messages > 0 {
+            let fetch = self.group_fetch(number, queue.first);
+            turn.fx.fetches.push(fetch);
+        }
+    }
+
+    fn group_fetch(&self, number: u64, from: u64) -> Fetch {
+        let session = SessionId { worker: self.config.worker, slot: u32::MAX, generation: 0 };
+        let limits = &self.config.limits;
+        Fetch {
+            owner: Owner::Group(number),
+            session,
+            ticket: 0,
+            from,
+            messages_max: limits.shared_backlog_messages_max as usize,
+            bytes_max: limits.shared_backlog_bytes_max as usize,
+        }
+    }
+
+    /// Takes over messages that the store has kept for a shared subscription.
+    pub(crate) fn restore_group_backlog(&mut self, number: u64, fetched: Fetched, turn: &mut Turn) {
+        let group = GroupId { home: self.config.worker, number };
+        for entry in fetched.entries {
+            let sequence = entry.sequence;
+            match entry.delivery {
+                Some(delivery) => self.groups.restore_message(group, delivery.message, sequence),
+                None => {
+                    self.clients.note_drop(Party::Nobody, "", DropReason::Damaged, turn);
+                    let owner = Owner::Group(number);
+                    self.clients.rounds.keep(StoreOp::Finished { owner, sequence });
+                }
+            }
+        }
+        match self.groups.last_sequence(group) {
+            Some(last) if fetched.next <= last => {
+                let fetch = self.group_fetch(number, fetched.next);
+                turn.fx.fetches.push(fetch);
+            }
+            Some(_) => self.flush_if_online(group, turn),
+            None => (),
+        }
+    }
+}

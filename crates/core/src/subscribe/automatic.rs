@@ -1,0 +1,38 @@
+//! Subscriptions that the configuration makes for every Client. They are made after the CONNACK
+//! like any other, but no packet asks for them and none answers.
+
+use std::sync::Arc;
+
+use crate::base::identity::{ConnectionId, SessionSlot};
+use crate::boundary::effects::Event;
+use crate::boundary::turn::Turn;
+use crate::core::Core;
+
+impl Core {
+    /// Makes the subscriptions that the configuration lists for every Client (A11).
+    pub(crate) fn subscribe_automatically(
+        &mut self,
+        id: ConnectionId,
+        slot: SessionSlot,
+        turn: &mut Turn,
+    ) {
+        let topics = Arc::clone(&self.config.topics);
+        if topics.subscriptions.is_empty() {
+            return;
+        }
+        let identity = Arc::clone(&self.clients.session(slot).identity);
+        let mut filters = Vec::with_capacity(topics.subscriptions.len());
+        for subscription in &topics.subscriptions {
+            match subscription.filter_for(&identity) {
+                Ok(filter) => filters.push((filter, subscription.options)),
+                Err(detail) => turn.fx.events.push(Event::NotSubscribed {
+                    client: Arc::clone(&identity),
+                    filter: subscription.filter.as_str().into(),
+                    detail,
+                }),
+            }
+        }
+        let filters = filters.iter().map(|(filter, options)| (filter.as_str(), *options));
+        self.subscribe(id, slot, None, None, filters, turn);
+    }
+}

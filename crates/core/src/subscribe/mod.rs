@@ -1,0 +1,11 @@
+//! SUBSCRIBE and UNSUBSCRIBE: subscriptions come and go, on this worker and on those that help.
+//!
+//! No answer leaves before what it says holds on every worker and, if it has to, in the store.
+
+pub(crate) mod automatic;
+pub(crate) mod exclusive;
+pub(crate) mod offered;
+pub(crate) mod pending;
+pub(crate) mod slices;
+pub(crate) mod subscribing;
+pub(crate) mod unsubscribing;

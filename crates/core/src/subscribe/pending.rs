@@ -1,0 +1,179 @@
+//! SUBSCRIBE and UNSUBSCRIBE packets whose answers wait:
+//!
+//! - A SUBACK leaves only once every worker of the node knows of the subscription, and the homes of
+//!   shared and exclusive ones have answered.
+//! - An UNSUBACK leaves only once no worker chooses the Session any more, and the messages it was
+//!   chosen for have come.
+//! - Both leave only once the store knows what they say.
+
+use hashbrown::HashMap;
+use midge_codec::{PacketIdentifier, PacketType, ReasonCode};
+
+use crate::base::identity::{ConnectionId, SessionId, WorkerId};
+use crate::boundary::peer_messages::{Peer, Ticket};
+use crate::boundary::turn::Turn;
+use crate::core::Core;
+
+/// A SUBSCRIBE whose SUBACK waits, or an UNSUBSCRIBE whose UNSUBACK does.
+#[derive(Debug)]
+pub(crate) struct PendingSubscribe {
+    pub(crate) answer: PacketType,
+    /// The stream that the packet came on, and the control stream.
+    pub(crate) streams: (ConnectionId, ConnectionId),
+    pub(crate) session: SessionId,
+    /// Absent for subscriptions that no packet asked for.
+    pub(crate) packet_id: Option<PacketIdentifier>,
+    pub(crate) filters: Vec<Box<str>>,
+    pub(crate) reason_codes: Vec<ReasonCode>,
+    /// How many answers, fences and receipts are outstanding.
+    pub(crate) waiting: usize,
+    /// Whether the first retained messages were asked for already.
+    pub(crate) fetches: bool,
+    /// Whether a fence has to follow the answers: the home of a shared subscription has told all
+    /// workers, but what they sent before that may still be on its way.
+    pub(crate) needs_fence: bool,
+}
+
+/// One filter of a pending SUBSCRIBE that another worker decides about.
+#[derive(Debug)]
+pub(crate) struct RemoteStep {
+    pub(crate) subscribe: Ticket,
+    pub(crate) index: usize,
+    /// The subscription's name in its Session.
+    pub(crate) key: Box<str>,
+    /// Whether the Session had no such exclusive subscription before.
+    pub(crate) is_new: bool,
+}
+
+/// What happens when all workers have passed a fence.
+#[derive(Debug, Default)]
+struct BehindFence {
+    remaining: usize,
+    subscribes: Vec<Ticket>,
+    answers: Vec<(WorkerId, Peer)>,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Pending {
+    subscribes: HashMap<Ticket, PendingSubscribe, foldhash::fast::FixedState>,
+    steps: HashMap<Ticket, RemoteStep, foldhash::fast::FixedState>,
+    fences: HashMap<Ticket, BehindFence, foldhash::fast::FixedState>,
+    /// Gathers over a turn; becomes a fence at its end.
+    open: BehindFence,
+    last_ticket: Ticket,
+}
+
+impl Pending {
+    pub(crate) fn ticket(&mut self) -> Ticket {
+        self.last_ticket += 1;
+        self.last_ticket
+    }
+
+    pub(crate) fn insert(&mut self, ticket: Ticket, subscribe: PendingSubscribe) {
+        self.subscribes.insert(ticket, subscribe);
+    }
+
+    /// A new ticket for one filter that another worker decides about.
+    pub(crate) fn begin_step(&mut self, step: RemoteStep) -> Ticket {
+        let ticket = self.ticket();
+        self.steps.insert(ticket, step);
+        ticket
+    }
+
+    pub(crate) fn take_step(&mut self, ticket: Ticket) -> Option<RemoteStep> {
+        self.steps.remove(&ticket)
+    }
+
+    pub(crate) fn subscribe(&mut self, ticket: Ticket) -> Option<&mut PendingSubscribe> {
+        self.subscribes.get_mut(&ticket)
+    }
+
+    /// Notes that there is one thing less to wait for; returns the SUBSCRIBE if it was the last
+    /// one.
+    fn arrive(&mut self, ticket: Ticket) -> Option<PendingSubscribe> {
+        let subscribe = self.subscribes.get_mut(&ticket)?;
+        subscribe.waiting -= 1;
+        if subscribe.waiting > 0 { None } else { self.subscribes.remove(&ticket) }
+    }
+
+    /// Whether a fence has to be raised at the end of the next turn. Subscriptions made after the
+    /// end of a turn, when connections are read again, wait for it.
+    pub(crate) fn has_work(&self) -> bool {
+        !self.open.subscribes.is_empty() || !self.open.answers.is_empty()
+    }
+
+    pub(crate) fn put_behind_fence(&mut self, subscribe: Ticket) {
+        self.open.subscribes.push(subscribe);
+    }
+
+    /// Sends an answer to another worker when all workers know what was told before.
+    pub(crate) fn answer_behind_fence(&mut self, to: WorkerId, answer: Peer) {
+        self.open.answers.push((to, answer));
+    }
+}
+
+impl Core {
+    /// Ends a turn: asks all workers to say when they have seen what this turn announced.
+    pub(crate) fn close_fence(&mut self, turn: &mut Turn) {
+        if !self.pending.has_work() {
+            return;
+        }
+        let ticket = self.pending.ticket();
+        let mut behind = std::mem::take(&mut self.pending.open);
+        behind.remaining = self.config.workers - 1;
+        self.pending.fences.insert(ticket, behind);
+        for worker in self.other_workers() {
+            turn.fx.send(worker, Peer::Fence(ticket).into());
+        }
+    }
+
+    pub(crate) fn handle_fence_passed(&mut self, ticket: Ticket, turn: &mut Turn) {
+        let Some(fence) = self.pending.fences.get_mut(&ticket) else {
+            return;
+        };
+        fence.remaining -= 1;
+        if fence.remaining > 0 {
+            return;
+        }
+        let Some(behind) = self.pending.fences.remove(&ticket) else {
+            return;
+        };
+        for (worker, answer) in behind.answers {
+            turn.fx.send(worker, answer.into());
+        }
+        for ticket in behind.subscribes {
+            self.arrive(ticket, turn);
+        }
+    }
+
+    /// Notes that one answer or fence for a pending SUBSCRIBE or UNSUBSCRIBE has come.
+    pub(crate) fn arrive(&mut self, ticket: Ticket, turn: &mut Turn) {
+        let Some(mut subscribe) = self.pending.arrive(ticket) else {
+            return;
+        };
+        if std::mem::take(&mut subscribe.needs_fence) {
+            subscribe.waiting = 1;
+            self.pending.insert(ticket, subscribe);
+            return self.pending.put_behind_fence(ticket);
+        }
+        self.complete_subscribe(ticket, subscribe, turn);
+    }
+
+    pub(crate) fn other_workers(&self) -> impl Iterator<Item = WorkerId> + use<> {
+        let own = self.config.worker;
+        (0..self.config.workers).map(WorkerId::new).filter(move |&worker| worker != own)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Pending;
+
+    #[test]
+    fn a_fence_that_was_not_raised_yet_is_work() {
+        let mut pending = Pending::default();
+        assert!(!pending.has_work());
+        pending.put_behind_fence(1);
+        assert!(pending.has_work(), "a worker that sleeps now would never raise it");
+    }
+}

@@ -1,0 +1,143 @@
+//! SUBSCRIBE and UNSUBSCRIBE packets with more filters than a turn has time for. They are handled
+//! in slices. Meanwhile, what comes after them on their connections is not read, so that a Client
+//! sees no difference except the time that it takes.
+
+use std::collections::VecDeque;
+use std::num::NonZeroU32;
+
+use midge_codec::SubscriptionOptions;
+
+use crate::base::identity::{ConnectionId, SessionId};
+use crate::base::limits::Limits;
+use crate::boundary::peer_messages::Ticket;
+use crate::boundary::turn::Turn;
+use crate::core::Core;
+
+/// What is left of packets with many filters.
+#[derive(Debug)]
+pub(crate) struct Slices {
+    waiting: VecDeque<ManyFilters>,
+    /// How many filters all of them have.
+    filters: usize,
+    /// How many filters this turn has time for.
+    left: usize,
+}
+
+/// A packet with filters that are still to be handled.
+#[derive(Debug)]
+pub(crate) struct ManyFilters {
+    pub(crate) connection: ConnectionId,
+    pub(crate) session: SessionId,
+    pub(crate) ticket: Ticket,
+    pub(crate) task: Task,
+    pub(crate) filters: VecDeque<(Box<str>, SubscriptionOptions)>,
+}
+
+/// What is to be done with the filters.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Task {
+    /// With this Subscription Identifier.
+    Subscribe(Option<NonZeroU32>),
+    Unsubscribe,
+}
+
+impl Default for Slices {
+    fn default() -> Self {
+        Self { waiting: VecDeque::new(), filters: 0, left: Self::FILTERS_PER_TURN }
+    }
+}
+
+impl Slices {
+    const FILTERS_PER_TURN: usize = 1_024;
+    /// How many filters of one packet are handled before it is another one's turn.
+    const SLICE: usize = 128;
+
+    pub(crate) fn has_work(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
+    /// About how many bytes a waiting filter takes.
+    const FILTER_BYTES: usize = 96;
+
+    /// Bytes of memory, about.
+    pub(crate) fn bytes(&self) -> usize {
+        self.filters * Self::FILTER_BYTES
+    }
+
+    /// Whether this many filters may be handled at once or put off. One packet may always be put
+    /// off.
+    pub(crate) fn has_room(&self, filters: usize, limits: &Limits) -> bool {
+        let bytes = (self.filters + filters) * Self::FILTER_BYTES;
+        filters <= self.left
+            || self.waiting.is_empty()
+            || bytes <= limits.backlog_bytes_max as usize
+    }
+
+    /// Whether this many filters may be handled at once; if so, takes them off this turn's share.
+    pub(crate) fn admits(&mut self, filters: usize) -> bool {
+        let is_admitted = filters <= self.left;
+        self.left -= if is_admitted { filters } else { 0 };
+        is_admitted
+    }
+}
+
+impl Core {
+    /// Puts off a packet that has too many filters for this turn.
+    pub(crate) fn slice(&mut self, packet: ManyFilters, turn: &mut Turn) {
+        self.clients.set_reading(packet.connection, false, turn);
+        self.slices.filters += packet.filters.len();
+        self.slices.waiting.push_back(packet);
+    }
+
+    /// Goes on with packets that have many filters, within this turn's share.
+    pub(crate) fn run_slices(&mut self, turn: &mut Turn) {
+        while self.slices.left > 0 {
+            let Some(mut packet) = self.slices.waiting.pop_front() else {
+                break;
+            };
+            let filters = packet.filters.len();
+            self.run_slice(&mut packet, turn);
+            self.slices.filters -= filters - packet.filters.len();
+            if packet.filters.is_empty() {
+                self.end_slices(&packet, turn);
+            } else {
+                self.slices.waiting.push_back(packet);
+            }
+        }
+        self.slices.left = Slices::FILTERS_PER_TURN;
+    }
+
+    fn run_slice(&mut self, packet: &mut ManyFilters, turn: &mut Turn) {
+        let connection = self.clients.connection(packet.connection);
+        let is_there = connection.is_some_and(|connection| connection.session().is_some());
+        let slot = self.clients.slot_of(packet.session).filter(|_| is_there);
+        let Some(slot) = slot else {
+            return packet.filters.clear(); // nobody is left who could be answered
+        };
+        let count = packet.filters.len().min(Slices::SLICE).min(self.slices.left);
+        self.slices.left -= count;
+        let filters: Vec<_> = packet.filters.drain(..count).collect();
+        let filters = filters.iter().map(|(filter, options)| (&**filter, *options));
+        let (id, ticket) = (packet.connection, packet.ticket);
+        match packet.task {
+            Task::Subscribe(identifier) => {
+                self.subscribe_some((id, slot), ticket, identifier, filters, turn);
+            }
+            Task::Unsubscribe => {
+                self.unsubscribe_some(slot, ticket, filters.map(|(filter, _)| filter), turn);
+            }
+        }
+    }
+
+    fn end_slices(&mut self, packet: &ManyFilters, turn: &mut Turn) {
+        let slot = self.clients.slot_of(packet.session);
+        match packet.task {
+            Task::Subscribe(_) => self.end_subscribe(packet.ticket, slot, turn),
+            Task::Unsubscribe => self.end_unsubscribe(packet.ticket, slot, turn),
+        }
+        if let Some(slot) = slot {
+            self.go_on_with_streams(slot, turn);
+        }
+        self.clients.set_reading(packet.connection, true, turn);
+    }
+}

@@ -1,0 +1,631 @@
+//! SUBSCRIBE: makes subscriptions, and gives up what they hold when they end.
+
+use std::num::NonZeroU32;
+use std::sync::Arc;
+
+use midge_codec::{
+    Packet, PacketIdentifier, PacketType, QoS, ReasonCode, RetainHandling, SubAck, Subscribe,
+    Subscription, SubscriptionOptions, UnsubAck, UserProperties,
+};
+
+use crate::base::hashing::hash_str;
+use crate::base::identity::{ConnectionId, SessionId, SessionSlot, WorkerId};
+use crate::boundary::effects::Event;
+use crate::boundary::peer_messages::{Member, Peer, Ticket};
+use crate::boundary::store_records::{StoreOp, SubscriptionRecord};
+use crate::boundary::turn::Turn;
+use crate::core::Core;
+use crate::durable::rounds::Held;
+use crate::retained::RetainedWish;
+use crate::session::{Session, Subscribed, SubscriptionKind};
+use crate::subscribe::pending::{PendingSubscribe, RemoteStep};
+use crate::subscribe::slices::{ManyFilters, Task};
+use crate::topics::filter_request::{EXCLUSIVE_PREFIX, FilterRequest, RequestKind};
+use crate::topics::rewrite::TopicRules;
+use crate::tree::subscription_tree::{Filler, Subscriber};
+
+/// One filter of a SUBSCRIBE with everything that belongs to it.
+struct Wanted {
+    request: FilterRequest,
+    options: SubscriptionOptions,
+    identifier: Option<NonZeroU32>,
+}
+
+/// Where one filter of a SUBSCRIBE stands after it was handled.
+enum Step {
+    Done(ReasonCode),
+    /// Another worker has to answer first.
+    Waits,
+    /// Like `Waits`, and messages sent because of the old subscription may still be on their way.
+    Replaces,
+}
+
+impl Core {
+    pub(crate) fn handle_subscribe(
+        &mut self,
+        id: ConnectionId,
+        slot: SessionSlot,
+        packet: &Subscribe<'_>,
+        turn: &mut Turn,
+    ) {
+        let limit = usize::from(self.config.limits.user_properties_max);
+        if packet.user_properties.iter().nth(limit).is_some() {
+            let (code, detail) = (ReasonCode::QuotaExceeded, "too many User Properties");
+            return self.violate(id, code, detail.to_string(), turn);
+        }
+        if let Err((code, detail)) = self.check_offered_filters(id, packet) {
+            return self.violate(id, code, detail.to_string(), turn);
+        }
+        if !self
+            .accepts_answer(id, PacketType::SubAck, packet.packet_id, || packet.subscriptions.len())
+        {
+            return self.close_for_size(id, turn);
+        }
+        if !self.slices.has_room(packet.subscriptions.len(), &self.config.limits) {
+            return self.end_for_memory(id, turn);
+        }
+        let identifier = packet.subscription_identifier;
+        let ticket = self.begin_answer(PacketType::SubAck, id, slot, Some(packet.packet_id));
+        let is_bridge = self.clients.connection(id).is_some_and(|peer| peer.is_bridge());
+        let filters = packet.subscriptions.iter().map(|entry| match is_bridge {
+            true => (entry.filter, as_bridge(entry)),
+            false => (entry.filter, entry.options),
+        });
+        if !self.slices.admits(packet.subscriptions.len()) {
+            let filters = filters.map(|(filter, options)| (filter.into(), options)).collect();
+            let (session, task) = (self.clients.session_id(slot), Task::Subscribe(identifier));
+            let packet = ManyFilters { connection: id, session, ticket, task, filters };
+            return self.slice(packet, turn);
+        }
+        self.subscribe_some((id, slot), ticket, identifier, filters, turn);
+        self.end_subscribe(ticket, Some(slot), turn);
+        self.go_on_with_streams(slot, turn);
+    }
+
+    /// Whether the Client accepts a SUBACK or UNSUBACK for this many filters. If it does not, it
+    /// would be left without an answer, so nothing may be done that needs one.
+    pub(crate) fn accepts_answer(
+        &mut self,
+        id: ConnectionId,
+        answer: PacketType,
+        packet_id: PacketIdentifier,
+        filters: impl Fn() -> usize,
+    ) -> bool {
+        if self.clients.connection(id).is_none_or(|peer| peer.packet_bytes_max == u32::MAX) {
+            return true;
+        }
+        let reason_codes = vec![ReasonCode::Success; filters()];
+        self.clients.accepts(id, &answer_packet(answer, packet_id, &reason_codes))
+    }
+
+    /// Makes subscriptions and answers when they are in effect everywhere.
+    #[allow(clippy::too_many_arguments)]
+    pub(crate) fn subscribe<'f>(
+        &mut self,
+        id: ConnectionId,
+        slot: SessionSlot,
+        packet_id: Option<PacketIdentifier>,
+        identifier: Option<NonZeroU32>,
+        filters: impl Iterator<Item = (&'f str, SubscriptionOptions)>,
+        turn: &mut Turn,
+    ) {
+        let ticket = self.begin_answer(PacketType::SubAck, id, slot, packet_id);
+        self.subscribe_some((id, slot), ticket, identifier, filters, turn);
+        self.end_subscribe(ticket, Some(slot), turn);
+    }
+
+    /// Begins to gather the answer to a SUBSCRIBE or UNSUBSCRIBE; returns its ticket.
+    pub(crate) fn begin_answer(
+        &mut self,
+        answer: PacketType,
+        id: ConnectionId,
+        slot: SessionSlot,
+        packet_id: Option<PacketIdentifier>,
+    ) -> Ticket {
+        let ticket = self.pending.ticket();
+        let gathering = PendingSubscribe {
+            answer,
+            streams: (id, self.clients.control_of(id)),
+            session: self.clients.session_id(slot),
+            packet_id,
+            filters: Vec::new(),
+            reason_codes: Vec::new(),
+            waiting: 1, // until all filters are done
+            fetches: false,
+            needs_fence: false,
+        };
+        self.pending.insert(ticket, gathering);
+        ticket
+    }
+
+    /// Makes some subscriptions of a SUBSCRIBE.
+    pub(crate) fn subscribe_some<'f>(
+        &mut self,
+        (id, slot): (ConnectionId, SessionSlot),
+        ticket: Ticket,
+        identifier: Option<NonZeroU32>,
+        filters: impl Iterator<Item = (&'f str, SubscriptionOptions)>,
+        turn: &mut Turn,
+    ) {
+        let first = self.pending.subscribe(ticket).map_or(0, |it| it.filters.len());
+        for (index, (filter, options)) in (first..).zip(filters) {
+            self.work.add(1);
+            let step =
+                self.subscribe_one(slot, filter, (options, identifier), (ticket, index), turn);
+            let (code, waiting) = match step {
+                Step::Done(code) => (code, 0),
+                Step::Waits | Step::Replaces => (ReasonCode::UnspecifiedError, 1),
+            };
+            if waiting > 0 || !code.is_error() {
+                self.note_stream(id, slot, filter);
+            }
+            if let Some(subscribe) = self.pending.subscribe(ticket) {
+                subscribe.filters.push(filter.into());
+                subscribe.reason_codes.push(code);
+                subscribe.waiting += waiting;
+                subscribe.needs_fence |= matches!(step, Step::Replaces);
+            }
+        }
+    }
+
+    /// Ends a SUBSCRIBE whose filters are all done: it is answered when they are in effect
+    /// everywhere.
+    pub(crate) fn end_subscribe(
+        &mut self,
+        ticket: Ticket,
+        slot: Option<SessionSlot>,
+        turn: &mut Turn,
+    ) {
+        let mut waiting = 0;
+        if self.config.workers > 1 {
+            waiting += 1;
+            self.pending.put_behind_fence(ticket);
+        }
+        waiting += usize::from(!self.is_restoring && self.wait_for_store(ticket, slot));
+        if let Some(subscribe) = self.pending.subscribe(ticket) {
+            subscribe.waiting += waiting;
+        }
+        self.arrive(ticket, turn);
+    }
+
+    /// Makes an answer wait until the store has what it says of a Session. Returns false if the
+    /// store does not have to know anything.
+    pub(crate) fn wait_for_store(&mut self, ticket: Ticket, slot: Option<SessionSlot>) -> bool {
+        let session = slot.map(|slot| self.clients.session(slot));
+        let Some(session) = session.filter(|session| session.number > 0) else {
+            return false;
+        };
+        let durability = session.durability;
+        self.clients.rounds.hold(Held::Subscribed(ticket), durability);
+        true
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    fn subscribe_one(
+        &mut self,
+        slot: SessionSlot,
+        filter: &str,
+        (options, identifier): (SubscriptionOptions, Option<NonZeroU32>),
+        (ticket, index): (Ticket, usize),
+        turn: &mut Turn,
+    ) -> Step {
+        let levels_max = self.config.limits.topic_levels_max;
+        let none = TopicRules::default();
+        // A restored subscription was rewritten when it was made.
+        let topics = if self.is_restoring { &none } else { &*self.config.topics };
+        let request = match FilterRequest::parse(filter, topics, levels_max) {
+            Ok(request) => request,
+            Err(code) => return Step::Done(code),
+        };
+        let offered = self.offered_to(slot);
+        let options = SubscriptionOptions { qos: options.qos.min(offered.qos_max), ..options };
+        if let Err(code) = self.check_subscription(slot, &request, options) {
+            return Step::Done(code); // refused alone: the others are not touched (Z12)
+        }
+        let wanted = Wanted { request, options, identifier };
+        let remote_step = |wanted: &Wanted| RemoteStep {
+            subscribe: ticket,
+            index,
+            key: wanted.request.key.as_str().into(),
+            is_new: false,
+        };
+        match &wanted.request.kind {
+            RequestKind::Plain => {
+                self.add_plain(slot, &wanted, SubscriptionKind::Plain, ticket, turn);
+                Step::Done(granted(options.qos))
+            }
+            RequestKind::Exclusive => self.claim_exclusive(slot, &wanted, (ticket, index), turn),
+            RequestKind::Shared { name } => {
+                let home = self.home_of(&format!("{name}/{}", wanted.request.filter));
+                let member = self.member(slot, &wanted);
+                let kept = self.note_subscription(slot, &wanted, SubscriptionKind::Shared(None));
+                let filter = wanted.request.filter.as_str();
+                if home == self.config.worker {
+                    let group = self.join_group(name, filter, member, turn);
+                    self.set_group(slot, &wanted.request.key, group);
+                    return Step::Done(granted(options.qos));
+                }
+                if let Some(SubscriptionKind::Shared(Some(group))) = kept {
+                    self.set_group(slot, &wanted.request.key, group);
+                }
+                let is_replaced = kept.is_some();
+                let ticket = self.pending.begin_step(remote_step(&wanted));
+                let (name, filter) = (Arc::from(name.as_str()), Arc::from(filter));
+                turn.fx.send(home, Peer::SharedJoin { ticket, name, filter, member }.into());
+                if is_replaced { Step::Replaces } else { Step::Waits }
+            }
+        }
+    }
+
+    /// Asks the home of an exclusive subscription for it; makes it at once if that is this worker.
+    fn claim_exclusive(
+        &mut self,
+        slot: SessionSlot,
+        wanted: &Wanted,
+        (subscribe, index): (Ticket, usize),
+        turn: &mut Turn,
+    ) -> Step {
+        let home = self.home_of(&wanted.request.filter);
+        let session = self.clients.session_id(slot);
+        if home == self.config.worker {
+            if !self.exclusive.claim(&wanted.request.filter, session) {
+                return Step::Done(ReasonCode::QuotaExceeded);
+            }
+            self.add_plain(slot, wanted, SubscriptionKind::Exclusive, subscribe, turn);
+            return Step::Done(granted(wanted.options.qos));
+        }
+        // The store learns of it when it is granted: a refused one leaves nothing there.
+        let is_new = self.note_claim(slot, wanted);
+        let key = wanted.request.key.as_str().into();
+        let ticket = self.pending.begin_step(RemoteStep { subscribe, index, key, is_new });
+        let filter = Arc::from(wanted.request.filter.as_str());
+        turn.fx.send(home, Peer::ExclusiveClaim { ticket, filter, session }.into());
+        Step::Waits
+    }
+
+    fn check_subscription(
+        &mut self,
+        slot: SessionSlot,
+        request: &FilterRequest,
+        options: SubscriptionOptions,
+    ) -> Result<(), ReasonCode> {
+        self.offered_to(slot).check_filter(&request.key).map_err(|(code, _)| code)?;
+        let subscriptions_max = self.config.limits.subscriptions_per_session_max as usize;
+        let session = &self.clients.sessions[slot as usize];
+        let is_new = !session.subscriptions.contains_key(request.key.as_str());
+        // A restored subscription was within the limits when it was made.
+        let has_room =
+            session.subscriptions.len() < subscriptions_max && !self.is_very_short_of_memory();
+        if is_new && !has_room && !self.is_restoring {
+            self.clients.counters.limits_exceeded += 1;
+            return Err(ReasonCode::QuotaExceeded);
+        }
+        if session.number > 0 && self.clients.rounds.is_full {
+            return Err(ReasonCode::QuotaExceeded);
+        }
+        // Z11: the filter that is authorized is the one that takes effect, without its prefix.
+        let policy = &self.clients.policy;
+        match policy.may_subscribe(&session.identity, &request.filter, options.qos) {
+            true => Ok(()),
+            false => Err(ReasonCode::NotAuthorized),
+        }
+    }
+
+    /// Puts a subscription into the tree, and notes the retained messages that it asks for: they
+    /// follow the SUBACK.
+    fn add_plain(
+        &mut self,
+        slot: SessionSlot,
+        wanted: &Wanted,
+        kind: SubscriptionKind,
+        subscribe: Ticket,
+        turn: &mut Turn,
+    ) {
+        let is_new = self.note_subscription(slot, wanted, kind).is_none();
+        let filter = wanted.request.filter.as_str();
+        let subscriber = Subscriber {
+            session: slot,
+            identifier: wanted.identifier,
+            options: wanted.options.into(),
+            filler: Filler::Empty,
+        };
+        if self.tree.insert(filter, subscriber) {
+            self.announce_filter(filter, true, turn);
+        }
+        let wants_retained = match wanted.options.retain_handling {
+            RetainHandling::SendAtSubscribe => true, // [MQTT-3.3.1-9]
+            RetainHandling::SendIfNew => is_new,     // [MQTT-3.3.1-10]
+            RetainHandling::DoNotSend => false,      // [MQTT-3.3.1-11]
+        };
+        if wants_retained && !self.is_restoring {
+            let wish = RetainedWish {
+                filter: filter.into(),
+                key: wanted.request.key.as_str().into(),
+                qos: wanted.options.qos,
+                identifier: wanted.identifier,
+            };
+            self.note_wish(self.clients.session_id(slot), wish, subscribe, turn);
+        }
+    }
+
+    /// Writes a subscription into its Session; returns the kind of the one it replaces.
+    fn note_subscription(
+        &mut self,
+        slot: SessionSlot,
+        wanted: &Wanted,
+        kind: SubscriptionKind,
+    ) -> Option<SubscriptionKind> {
+        let is_shared = matches!(kind, SubscriptionKind::Shared(_));
+        let (options, identifier) = (wanted.options, wanted.identifier);
+        let is_restoring = self.is_restoring;
+        let session = self.clients.session(slot);
+        if session.number > 0 && !is_restoring {
+            let filter = wanted.request.key.as_str().into();
+            let subscription = SubscriptionRecord { filter, options, identifier };
+            let op = StoreOp::Subscribed { session: session.number, subscription };
+            self.clients.rounds.keep(op);
+        }
+        let session = self.clients.session(slot);
+        let key = wanted.request.key.as_str().into();
+        let replaced = session.subscriptions.insert(key, Subscribed { options, identifier, kind });
+        session.shared_subscriptions += u32::from(is_shared && replaced.is_none());
+        replaced.map(|old| old.kind)
+    }
+
+    /// Writes an exclusive subscription that its home has not granted yet into its Session. Returns
+    /// true if the Session did not have it.
+    fn note_claim(&mut self, slot: SessionSlot, wanted: &Wanted) -> bool {
+        let (options, identifier) = (wanted.options, wanted.identifier);
+        let claimed = Subscribed { options, identifier, kind: SubscriptionKind::Exclusive };
+        let key = wanted.request.key.as_str().into();
+        self.clients.session(slot).subscriptions.insert(key, claimed).is_none()
+    }
+
+    /// Goes on with a SUBSCRIBE or UNSUBSCRIBE that all workers know of. The first retained
+    /// messages of the other workers are fetched before the SUBACK leaves, so that they follow it
+    /// at once and nothing published later comes before them.
+    pub(crate) fn complete_subscribe(
+        &mut self,
+        ticket: Ticket,
+        mut subscribe: PendingSubscribe,
+        turn: &mut Turn,
+    ) {
+        if subscribe.answer == PacketType::UnsubAck {
+            return self.answer_unsubscribe(&subscribe, turn);
+        }
+        if !subscribe.fetches && self.retained.wishes.holds(ticket) {
+            subscribe.fetches = true;
+            subscribe.waiting = 1; // until all walks have begun
+            self.pending.insert(ticket, subscribe);
+            return self.begin_walks(ticket, turn);
+        }
+        self.answer_subscribe(subscribe, turn);
+        self.release_walks(ticket);
+    }
+
+    /// Sends the SUBACK, which retained messages follow.
+    fn answer_subscribe(&mut self, subscribe: PendingSubscribe, turn: &mut Turn) {
+        let id = self.clients.stream_or_control(subscribe.streams);
+        if let Some(packet_id) = subscribe.packet_id {
+            if self.clients.connection(id).is_none() {
+                return;
+            }
+            let packet = answer_packet(PacketType::SubAck, packet_id, &subscribe.reason_codes);
+            self.clients.send(id, &packet, turn); // [MQTT-3.8.4-1]
+        }
+        if self.clients.connection(id).is_some_and(|connection| connection.is_local) {
+            turn.fx.local_subscribed.push((id, subscribe.reason_codes.clone()));
+        }
+        let Some(slot) = self.clients.slot_of(subscribe.session) else {
+            return;
+        };
+        let client = Arc::clone(&self.clients.session(slot).identity);
+        for (filter, reason_code) in subscribe.filters.into_iter().zip(subscribe.reason_codes) {
+            let client = Arc::clone(&client);
+            turn.fx.events.push(Event::Subscribed { client, filter, reason_code });
+        }
+    }
+
+    /// Handles the answer of the home of an exclusive subscription.
+    pub(crate) fn handle_exclusive_answer(
+        &mut self,
+        ticket: Ticket,
+        is_granted: bool,
+        turn: &mut Turn,
+    ) {
+        let Some((step, slot)) = self.resume_step(ticket) else {
+            return;
+        };
+        let Some(slot) = slot else {
+            return self.arrive(step.subscribe, turn);
+        };
+        if !is_granted {
+            self.clients.session(slot).subscriptions.remove(&*step.key);
+            self.forget_stream(slot, &step.key);
+            self.forget_subscription(slot, &step.key);
+            // An earlier claim may have been granted and given up since.
+            let filter = step.key.strip_prefix(EXCLUSIVE_PREFIX).unwrap_or(&step.key);
+            self.remove_from_tree(slot, filter, turn);
+            return self.answer_step(&step, ReasonCode::QuotaExceeded, turn);
+        }
+        let subscribed = self.clients.session(slot).subscriptions.get(&*step.key).cloned();
+        let filter = step.key.strip_prefix(EXCLUSIVE_PREFIX).unwrap_or(&step.key).to_string();
+        let Some(Subscribed { options, identifier, .. }) = subscribed else {
+            // Given up meanwhile; the release is on its way already.
+            return self.answer_step(&step, granted(QoS::AtMostOnce), turn);
+        };
+        let request =
+            FilterRequest { kind: RequestKind::Exclusive, filter, key: step.key.to_string() };
+        let wanted = Wanted { request, options, identifier };
+        if step.is_new {
+            // As far as retained messages are concerned, the subscription begins now.
+            self.clients.session(slot).subscriptions.remove(&*step.key);
+        }
+        self.add_plain(slot, &wanted, SubscriptionKind::Exclusive, step.subscribe, turn);
+        let &mut Session { number, durability, .. } = self.clients.session(slot);
+        if number > 0
+            && !self.is_restoring
+            && let Some(subscribe) = self.pending.subscribe(step.subscribe)
+        {
+            subscribe.waiting += 1;
+            self.clients.rounds.hold(Held::Subscribed(step.subscribe), durability);
+        }
+        self.answer_step(&step, granted(options.qos), turn);
+    }
+
+    /// Handles the answer that the home of a shared subscription has taken a member in and all
+    /// workers know of it.
+    pub(crate) fn handle_shared_joined(
+        &mut self,
+        ticket: Ticket,
+        group: crate::base::identity::GroupId,
+        turn: &mut Turn,
+    ) {
+        let Some((step, slot)) = self.resume_step(ticket) else {
+            return;
+        };
+        let subscribed = slot.and_then(|slot| {
+            self.set_group(slot, &step.key, group);
+            self.clients.session(slot).subscriptions.get(&*step.key).map(|sub| sub.options.qos)
+        });
+        if subscribed.is_none()
+            && let Some(session) = self.pending.subscribe(step.subscribe).map(|sub| sub.session)
+        {
+            turn.fx.send(group.home, Peer::SharedLeave { group, session }.into());
+        }
+        if let Some(slot) = slot {
+            // The Client may have gone, and come again, before anybody could tell the group.
+            let session = self.clients.session_id(slot);
+            let online = self.clients.session(slot).connection.is_some();
+            turn.fx.send(group.home, Peer::SharedOnline { group, session, online }.into());
+        }
+        self.answer_step(&step, granted(subscribed.unwrap_or_default()), turn);
+    }
+
+    fn resume_step(&mut self, ticket: Ticket) -> Option<(RemoteStep, Option<SessionSlot>)> {
+        let step = self.pending.take_step(ticket)?;
+        let session = self.pending.subscribe(step.subscribe)?.session;
+        Some((step, self.clients.slot_of(session)))
+    }
+
+    fn answer_step(&mut self, step: &RemoteStep, code: ReasonCode, turn: &mut Turn) {
+        if let Some(subscribe) = self.pending.subscribe(step.subscribe) {
+            subscribe.reason_codes[step.index] = code;
+        }
+        self.arrive(step.subscribe, turn);
+    }
+
+    /// Writes to the store that a subscription has ended.
+    pub(crate) fn forget_subscription(&mut self, slot: SessionSlot, key: &str) {
+        let session = self.clients.session(slot).number;
+        if session > 0 {
+            self.clients.rounds.keep(StoreOp::Unsubscribed { session, filter: key.into() });
+        }
+    }
+
+    pub(crate) fn take_subscription(&mut self, slot: SessionSlot, key: &str) -> Option<Subscribed> {
+        let session = self.clients.session(slot);
+        let subscribed = session.subscriptions.remove(key)?;
+        let is_shared = matches!(subscribed.kind, SubscriptionKind::Shared(_));
+        session.shared_subscriptions -= u32::from(is_shared);
+        self.forget_stream(slot, key);
+        Some(subscribed)
+    }
+
+    /// Gives up everything held by a subscription that was just taken from its Session.
+    pub(crate) fn release_subscription(
+        &mut self,
+        (slot, session): (SessionSlot, SessionId),
+        key: &str,
+        kind: &SubscriptionKind,
+        turn: &mut Turn,
+    ) {
+        match *kind {
+            SubscriptionKind::Plain => self.remove_from_tree(slot, key, turn),
+            SubscriptionKind::Exclusive => {
+                let filter = key.strip_prefix(EXCLUSIVE_PREFIX).unwrap_or(key);
+                self.remove_from_tree(slot, filter, turn);
+                self.release_exclusive(filter, session, turn);
+            }
+            SubscriptionKind::Shared(Some(group)) => self.leave_group(group, session, turn),
+            // Its home has not answered yet: the answer will find no subscription.
+            SubscriptionKind::Shared(None) => (),
+        }
+    }
+
+    /// Takes a filter of a Session out of the tree, unless the Session has it in the other form,
+    /// too: plain and exclusive ones share their place in the tree.
+    fn remove_from_tree(&mut self, slot: SessionSlot, filter: &str, turn: &mut Turn) {
+        let subscriptions = &self.clients.session(slot).subscriptions;
+        let plain = subscriptions.get(filter);
+        let exclusive = || subscriptions.get(&*format!("{EXCLUSIVE_PREFIX}{filter}"));
+        if let Some(other) = plain.or_else(exclusive) {
+            let (identifier, options) = (other.identifier, other.options.into());
+            self.tree.insert(
+                filter,
+                Subscriber { session: slot, identifier, options, filler: Filler::Empty },
+            );
+        } else if self.tree.remove(filter, slot) {
+            self.announce_filter(filter, false, turn);
+        }
+    }
+
+    pub(crate) fn announce_filter(&mut self, filter: &str, wanted: bool, turn: &mut Turn) {
+        if self.config.workers == 1 {
+            return;
+        }
+        let filter: Arc<str> = filter.into();
+        for worker in self.other_workers() {
+            turn.fx.send(worker, Peer::Filter { filter: Arc::clone(&filter), wanted }.into());
+        }
+    }
+
+    fn member(&mut self, slot: SessionSlot, wanted: &Wanted) -> Member {
+        Member {
+            session: self.clients.session_id(slot),
+            options: wanted.options.into(),
+            identifier: wanted.identifier,
+            online: self.clients.session(slot).connection.is_some(),
+            is_stored: self.clients.session(slot).number > 0,
+            in_flight: 0,
+        }
+    }
+
+    /// The worker that decides about something of this name, for the whole node.
+    pub(crate) fn home_of(&self, name: &str) -> WorkerId {
+        let workers = self.config.workers;
+        let hash = if workers == 1 { 0 } else { hash_str(self.config.seed, name) };
+        WorkerId::new((hash % workers as u64) as usize)
+    }
+}
+
+/// Returns the options that a bridge means, though it can only say so in MQTT 5.0: messages that it
+/// brings do not go back to it, and those that it takes away keep their RETAIN flag.
+fn as_bridge(entry: Subscription<'_>) -> SubscriptionOptions {
+    let no_local = FilterRequest::shared_of(entry.filter).is_none();
+    SubscriptionOptions { no_local, retain_as_published: true, ..entry.options }
+}
+
+/// Makes a SUBACK or an UNSUBACK.
+pub(crate) fn answer_packet(
+    answer: PacketType,
+    packet_id: PacketIdentifier,
+    reason_codes: &[ReasonCode],
+) -> Packet<'_> {
+    let (reason_string, user_properties) = (None, UserProperties::default());
+    let reason_codes = reason_codes.into();
+    match answer {
+        PacketType::UnsubAck => {
+            Packet::UnsubAck(UnsubAck { packet_id, reason_string, user_properties, reason_codes })
+        }
+        _ => Packet::SubAck(SubAck { packet_id, reason_string, user_properties, reason_codes }),
+    }
+}
+
+fn granted(qos: QoS) -> ReasonCode {
+    match qos {
+        QoS::AtMostOnce => ReasonCode::Success,
+        QoS::AtLeastOnce => ReasonCode::GrantedQoS1,
+        QoS::ExactlyOnce => ReasonCode::GrantedQoS2,
+    }
+}

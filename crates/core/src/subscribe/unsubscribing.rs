@@ -1,0 +1,145 @@
+//! UNSUBSCRIBE: ends subscriptions of Sessions that go on. The answer must never leave while
+//! anything may still come on their behalf.
+
+use std::sync::Arc;
+
+use midge_codec::{PacketType, ReasonCode, SubscriptionOptions, Unsubscribe};
+
+use crate::base::identity::{ConnectionId, SessionSlot};
+use crate::boundary::effects::Event;
+use crate::boundary::peer_messages::{Peer, Ticket};
+use crate::boundary::turn::Turn;
+use crate::core::Core;
+use crate::subscribe::pending::PendingSubscribe;
+use crate::subscribe::slices::{ManyFilters, Task};
+use crate::subscribe::subscribing::answer_packet;
+use crate::topics::filter_request::FilterRequest;
+use crate::topics::rewrite::TopicRules;
+
+impl Core {
+    pub(crate) fn handle_unsubscribe(
+        &mut self,
+        id: ConnectionId,
+        slot: SessionSlot,
+        packet: &Unsubscribe<'_>,
+        turn: &mut Turn,
+    ) {
+        if !self.accepts_answer(id, PacketType::UnsubAck, packet.packet_id, || packet.filters.len())
+        {
+            return self.close_for_size(id, turn);
+        }
+        if !self.slices.has_room(packet.filters.len(), &self.config.limits) {
+            return self.end_for_memory(id, turn);
+        }
+        let ticket = self.begin_answer(PacketType::UnsubAck, id, slot, Some(packet.packet_id));
+        if !self.slices.admits(packet.filters.len()) {
+            let options = SubscriptionOptions::default();
+            let filters = packet.filters.iter().map(|filter| (filter.into(), options)).collect();
+            let (session, task) = (self.clients.session_id(slot), Task::Unsubscribe);
+            let packet = ManyFilters { connection: id, session, ticket, task, filters };
+            return self.slice(packet, turn);
+        }
+        self.unsubscribe_some(slot, ticket, packet.filters.iter(), turn);
+        self.end_unsubscribe(ticket, Some(slot), turn);
+        self.go_on_with_streams(slot, turn);
+    }
+
+    /// Ends some subscriptions of an UNSUBSCRIBE.
+    pub(crate) fn unsubscribe_some<'f>(
+        &mut self,
+        slot: SessionSlot,
+        ticket: Ticket,
+        filters: impl Iterator<Item = &'f str>,
+        turn: &mut Turn,
+    ) {
+        let levels_max = self.config.limits.topic_levels_max;
+        let (rules, as_written) = (Arc::clone(&self.config.topics), TopicRules::default());
+        for filter in filters {
+            self.work.add(1);
+            let mut waiting = 0;
+            let mut end = |rules: &TopicRules| {
+                let request = FilterRequest::parse(filter, rules, levels_max)?;
+                let has_ended = self.unsubscribe(slot, &request.key, (ticket, &mut waiting), turn);
+                if has_ended { Ok(()) } else { Err(ReasonCode::NoSubscriptionExisted) }
+            };
+            let mut ended = end(&rules);
+            if ended.is_err() && !rules.rewrites.is_empty() {
+                // The subscription may be older than the present rules for rewriting.
+                ended = ended.or_else(|code| end(&as_written).map_err(|_| code));
+            }
+            let code = ended.err().unwrap_or(ReasonCode::Success);
+            if let Some(unsubscribe) = self.pending.subscribe(ticket) {
+                unsubscribe.reason_codes.push(code);
+                unsubscribe.waiting += waiting;
+                unsubscribe.needs_fence |= waiting > 0;
+            }
+        }
+    }
+
+    /// Ends an UNSUBSCRIBE whose filters are all done.
+    pub(crate) fn end_unsubscribe(
+        &mut self,
+        ticket: Ticket,
+        slot: Option<SessionSlot>,
+        turn: &mut Turn,
+    ) {
+        // A subscription that is not there may have gone a moment ago, by an UNSUBSCRIBE whose
+        // answer still waits.
+        if self.config.workers > 1
+            && let Some(unsubscribe) = self.pending.subscribe(ticket)
+            && !unsubscribe.needs_fence
+        {
+            unsubscribe.waiting += 1;
+            self.pending.put_behind_fence(ticket);
+        }
+        // A subscription that was not there may still be in the store.
+        let waits = self.wait_for_store(ticket, slot);
+        if let Some(unsubscribe) = self.pending.subscribe(ticket) {
+            unsubscribe.waiting += usize::from(waits);
+        }
+        self.arrive(ticket, turn);
+    }
+
+    /// Sends the UNSUBACK [MQTT-3.10.4-4].
+    pub(crate) fn answer_unsubscribe(&mut self, unsubscribe: &PendingSubscribe, turn: &mut Turn) {
+        let id = self.clients.stream_or_control(unsubscribe.streams);
+        let is_there = self.clients.connection(id).is_some();
+        if let Some(packet_id) = unsubscribe.packet_id.filter(|_| is_there) {
+            let packet = answer_packet(unsubscribe.answer, packet_id, &unsubscribe.reason_codes);
+            self.clients.send(id, &packet, turn);
+        }
+    }
+
+    /// Ends a subscription of a Session that goes on, for an UNSUBSCRIBE, and adds to what its
+    /// UNSUBACK waits for. Returns true if there was one.
+    fn unsubscribe(
+        &mut self,
+        slot: SessionSlot,
+        key: &str,
+        (ticket, waiting): (Ticket, &mut usize),
+        turn: &mut Turn,
+    ) -> bool {
+        let home = FilterRequest::shared_of(key).map(|(name, filter)| {
+            let home = self.home_of(&format!("{name}/{filter}"));
+            (home, name, filter)
+        });
+        let Some(subscribed) = self.take_subscription(slot, key) else {
+            return false;
+        };
+        let session = self.clients.session_id(slot);
+        self.end_wish(session, key, turn);
+        match home {
+            Some((home, name, filter)) if home != self.config.worker => {
+                *waiting += 1;
+                let (name, filter) = (name.into(), filter.into());
+                let leave = Peer::SharedUnsubscribe { ticket, name, filter, session };
+                turn.fx.send(home, leave.into());
+            }
+            _ => self.release_subscription((slot, session), key, &subscribed.kind, turn),
+        }
+        self.forget_subscription(slot, key);
+        let client = Arc::clone(&self.clients.session(slot).identity);
+        turn.fx.events.push(Event::Unsubscribed { client, filter: key.into() });
+        true
+    }
+}
