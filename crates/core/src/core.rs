@@ -36,12 +36,13 @@ use crate::conversation::remains::Remains;
 use crate::conversation::silence::Absence;
 use crate::durable::rounds::Rounds;
 use crate::gate::Policy;
+use crate::ground::Ground;
 use crate::receive::delayed::Delayed;
 use crate::receive::own_topics::OwnTopics;
 use crate::retained::Retained;
 use crate::route::put_off::Backlog;
+use crate::shared::Shared;
 use crate::shared::strategy::SharedStrategy;
-use crate::shared::{Flushes, Presences, SharedGroups};
 use crate::storage::releasing::Releases;
 use crate::storage::storing::EndingQueues;
 use crate::strain::Strain;
@@ -85,38 +86,27 @@ pub struct CoreConfig {
 
 /// The brain of one worker.
 pub struct Core {
-    pub(crate) config: CoreConfig,
-    pub(crate) clients: Clients,
-    pub(crate) tree: SubscriptionTree,
+    pub(crate) ground: Ground,
     pub(crate) scratch: MatchScratch,
     pub(crate) match_stamp: u64,
     pub(crate) retained: Retained,
-    pub(crate) groups: SharedGroups,
+    pub(crate) shared: Shared,
     pub(crate) exclusive: Exclusive,
     pub(crate) pending: Pending,
-    pub(crate) timers: Timers,
     pub(crate) slices: Slices,
-    pub(crate) work: Work,
     /// Whether more is due than a turn had time for.
     pub(crate) is_late: bool,
     pub(crate) delayed: Delayed,
     pub(crate) backlog: Backlog,
-    pub(crate) random: Random,
     pub(crate) unguessable: Unguessable,
-    pub(crate) numbers: Numbers,
     pub(crate) properties: Vec<u8>,
     pub(crate) broker: Arc<Identity>,
     pub(crate) own_topics: OwnTopics,
-    pub(crate) strain: Strain,
     /// The last period in which the process did not run.
     pub(crate) absence: Option<Absence>,
     pub(crate) draining: bool,
-    /// Whether the worker is taking over what a store has kept.
-    pub(crate) is_restoring: bool,
     /// Connections whose PUBLISH was not acknowledged because the store is full.
     pub(crate) unanswered: BTreeSet<ConnectionId>,
-    pub(crate) flushes: Flushes,
-    pub(crate) presences: Presences,
     pub(crate) releases: Releases,
     pub(crate) remains: Remains,
     /// Ended Sessions with messages that are still to go to others.
@@ -166,40 +156,39 @@ impl Core {
         // Random choices can be seen: they must not reveal anything about the seed of the tables.
         let random = Random::new(unguessable.next());
         Self {
-            clients,
-            tree: SubscriptionTree::new(config.seed),
+            ground: Ground {
+                clients,
+                tree: SubscriptionTree::new(config.seed),
+                timers: Timers::default(),
+                work: Work::default(),
+                numbers: Numbers::new(config.worker),
+                strain: Strain::default(),
+                is_restoring: false,
+                config: config.clone(),
+            },
             scratch: MatchScratch::default(),
             match_stamp: 0,
             retained: Retained::new(config.seed, config.workers, &limits, &config.budget),
-            groups: SharedGroups::new(config.worker, config.seed),
+            shared: Shared::new(config.worker, config.seed, random),
             exclusive: Exclusive::new(config.seed),
             pending: Pending::default(),
-            timers: Timers::default(),
             slices: Slices::default(),
-            work: Work::default(),
             is_late: false,
             delayed: Delayed::default(),
             backlog: Backlog::new(&limits, config.workers),
-            numbers: Numbers::new(config.worker),
-            random,
             unguessable,
             properties: Vec::new(),
             broker,
             own_topics: OwnTopics::default(),
-            strain: Strain::default(),
             absence: None,
             draining: false,
-            is_restoring: false,
             unanswered: BTreeSet::new(),
-            flushes: Flushes::default(),
-            presences: Presences::default(),
             releases: Releases::default(),
             remains: Remains::default(),
             endings: EndingQueues::default(),
             unsettled_ends: UnsettledEnds::default(),
             superseded: Vec::new(),
             offers: Offers::default(),
-            config,
         }
     }
 
@@ -207,7 +196,7 @@ impl Core {
     pub fn open_connection(&mut self, opening: Opening, now: Timestamp) -> ConnectionId {
         let id = self.insert_connection(&opening, now);
         let deadline_ms =
-            opening.connect_deadline_ms.unwrap_or(self.config.limits.connect_deadline_ms);
+            opening.connect_deadline_ms.unwrap_or(self.ground.config.limits.connect_deadline_ms);
         self.set_connection_timer(id, now + u64::from(deadline_ms));
         id
     }
@@ -215,7 +204,7 @@ impl Core {
     /// Handles one Control Packet from a connection. Packets of a connection that is closing or
     /// gone are ignored.
     pub fn handle_packet(&mut self, id: ConnectionId, packet: &Packet<'_>, turn: &mut Turn) {
-        let Some(connection) = self.clients.connection(id) else {
+        let Some(connection) = self.ground.clients.connection(id) else {
             return;
         };
         connection.last_packet_at = turn.now;
@@ -230,7 +219,7 @@ impl Core {
             }
             Phase::Closing => return,
         };
-        self.clients.counters.received(packet.packet_type());
+        self.ground.clients.counters.received(packet.packet_type());
         match (phase, packet) {
             (None, Packet::Connect(connect)) => self.handle_connect(id, connect, turn),
             (None, _) => {
@@ -263,7 +252,7 @@ impl Core {
             Packet::Unsubscribe(packet) => {
                 self.handle_unsubscribe(id, session, packet, turn);
             }
-            Packet::PingReq => self.clients.send(id, &Packet::PingResp, turn), // [MQTT-3.12.4-1]
+            Packet::PingReq => self.ground.clients.send(id, &Packet::PingResp, turn), // [MQTT-3.12.4-1]
             Packet::Disconnect(disconnect) => self.handle_disconnect(id, disconnect, turn),
             Packet::Auth(auth) => self.handle_auth(id, session, auth, turn),
             Packet::Connect(_) => {
@@ -278,7 +267,7 @@ impl Core {
 
     /// Handles input from a connection that is not a valid Control Packet.
     pub fn handle_malformed(&mut self, id: ConnectionId, error: &DecodeError, turn: &mut Turn) {
-        let Some(connection) = self.clients.connection(id) else {
+        let Some(connection) = self.ground.clients.connection(id) else {
             return;
         };
         match connection.phase {
@@ -297,7 +286,7 @@ impl Core {
         answer: &[u8],
         turn: &mut Turn,
     ) {
-        let Clients { connections, pool, .. } = &mut self.clients;
+        let Clients { connections, pool, .. } = &mut self.ground.clients;
         let connection = connections.get_mut(id.slot()).filter(|connection| connection.id == id);
         let Some(connection) = connection.filter(|it| matches!(it.phase, Phase::AwaitingConnect))
         else {
@@ -311,44 +300,44 @@ impl Core {
     /// Handles the end of a Network Connection: the peer closed it, it broke, or the driver closed
     /// it because the effects asked for that.
     pub fn handle_closed(&mut self, id: ConnectionId, turn: &mut Turn) {
-        if self.clients.connection(id).is_none() {
+        if self.ground.clients.connection(id).is_none() {
             return;
         }
         self.detach(id, &DisconnectReason::ConnectionLost, turn);
-        let mut connection = self.clients.connections.remove(id.slot());
+        let mut connection = self.ground.clients.connections.remove(id.slot());
         let is_stream = connection.is_data_stream;
-        connection.output.clear(&mut self.clients.pool);
+        connection.output.clear(&mut self.ground.clients.pool);
         if connection.is_unanswered {
             self.unanswered.remove(&id);
         }
         if let Some(at) = connection.timer_at {
-            self.timers.cancel(at, Timer::Connection(id));
+            self.ground.timers.cancel(at, Timer::Connection(id));
         }
-        self.clients.counters.connections_closed += u64::from(!is_stream);
+        self.ground.clients.counters.connections_closed += u64::from(!is_stream);
     }
 
     /// Removes a connection as if it had never been there: another worker goes on with it.
     pub fn forget_connection(&mut self, id: ConnectionId) {
-        if self.clients.connection(id).is_some() {
-            let connection = self.clients.connections.remove(id.slot());
+        if self.ground.clients.connection(id).is_some() {
+            let connection = self.ground.clients.connections.remove(id.slot());
             if let Some(at) = connection.timer_at {
-                self.timers.cancel(at, Timer::Connection(id));
+                self.ground.timers.cancel(at, Timer::Connection(id));
             }
-            self.clients.counters.connections_opened -= 1;
+            self.ground.clients.counters.connections_opened -= 1;
         }
     }
 
     /// Returns the protocol that a connection speaks, and whether its Client is connected, that is,
     /// whether the CONNACK has left. `None` if the connection is gone or closing.
     pub fn protocol(&self, id: ConnectionId) -> Option<(ProtocolVersion, bool)> {
-        let connection = self.clients.connections.get(id.slot())?;
+        let connection = self.ground.clients.connections.get(id.slot())?;
         let is_open = connection.id == id && !connection.is_closing();
         is_open.then_some((connection.version, connection.session().is_some()))
     }
 
     /// Whether a connection has not sent any packet yet, so that a CONNECT now is its first one.
     pub fn awaits_connect(&self, id: ConnectionId) -> bool {
-        let connection = self.clients.connections.get(id.slot());
+        let connection = self.ground.clients.connections.get(id.slot());
         connection.is_some_and(|connection| {
             connection.id == id && matches!(connection.phase, Phase::AwaitingConnect)
         })
@@ -356,33 +345,33 @@ impl Core {
 
     /// Whether there is a Session with this Client Identifier.
     pub fn has_session(&self, client_id: &str) -> bool {
-        self.clients.session_by_client_id(client_id).is_some()
+        self.ground.clients.session_by_client_id(client_id).is_some()
     }
 
     /// Returns the output that waits to be written to a connection; `None` if it is gone.
     pub fn output(&mut self, id: ConnectionId) -> Option<&Output> {
-        self.clients.connection(id).map(|connection| &connection.output)
+        self.ground.clients.connection(id).map(|connection| &connection.output)
     }
 
     /// Fills `slices` with what is to be written to a connection next, in order. Returns how many
     /// were filled.
     pub fn next_slices<'a>(&'a self, id: ConnectionId, slices: &mut [IoSlice<'a>]) -> usize {
-        let connection = self.clients.connections.get(id.slot());
+        let connection = self.ground.clients.connections.get(id.slot());
         let connection = connection.filter(|connection| connection.id == id);
-        let turn = &self.clients.pool.turn;
+        let turn = &self.ground.clients.pool.turn;
         connection.map_or(0, |connection| connection.output.next_slices(turn, slices))
     }
 
     /// Notes that the driver has written `count` bytes of a connection's output.
     pub fn handle_written(&mut self, id: ConnectionId, count: usize, turn: &mut Turn) {
         let (slot, wakes) = {
-            let connection = self.clients.connections.get_mut(id.slot());
+            let connection = self.ground.clients.connections.get_mut(id.slot());
             let Some(connection) = connection.filter(|connection| connection.id == id) else {
                 return;
             };
-            connection.output.advance(count, &mut self.clients.pool);
-            self.clients.counters.bytes_sent += count as u64;
-            let half = self.config.limits.output_bytes_max as usize / 2;
+            connection.output.advance(count, &mut self.ground.clients.pool);
+            self.ground.clients.counters.bytes_sent += count as u64;
+            let half = self.ground.config.limits.output_bytes_max as usize / 2;
             let wakes = connection.waits_for_output && connection.output.pending() <= half;
             connection.waits_for_output &= !wakes;
             (connection.session(), wakes)
@@ -395,15 +384,15 @@ impl Core {
     /// Goes on with a Session that may take more: from its queue, then the retained messages that
     /// it has asked for.
     pub(crate) fn go_on(&mut self, slot: SessionSlot, turn: &mut Turn) {
-        self.clients.pump(slot, turn);
-        self.retained.wishes.wake(self.clients.session_id(slot));
+        self.ground.clients.pump(slot, turn);
+        self.retained.wishes.wake(self.ground.clients.session_id(slot));
     }
 
     /// Notes that the driver takes the list of connections to be written to: from now on they are
     /// put on the next list.
     pub fn begin_flush(&mut self, flush: &[ConnectionId]) {
         for id in flush {
-            if let Some(connection) = self.clients.connections.get_mut(id.slot()) {
+            if let Some(connection) = self.ground.clients.connections.get_mut(id.slot()) {
                 connection.flush_wanted = false;
             }
         }
@@ -412,7 +401,7 @@ impl Core {
     /// Ends the flush: all connections on the list were written to, as far as they have room.
     /// Whatever they still need of the bytes that they share in this turn is copied for them.
     pub fn end_flush(&mut self) {
-        let Clients { connections, pool, .. } = &mut self.clients;
+        let Clients { connections, pool, .. } = &mut self.ground.clients;
         let holders = pool.turn.take_holders();
         for id in &holders {
             if let Some(connection) = connections.get_mut(id.slot()) {
@@ -424,7 +413,7 @@ impl Core {
 
     /// Returns when [`Core::handle_timers`] or [`Core::handle_silence`] has to be called next.
     pub fn next_deadline(&self) -> Option<Timestamp> {
-        self.timers.next_deadline()
+        self.ground.timers.next_deadline()
     }
 
     /// Begins the part of a turn that handles packets from sockets. Put-off messages go first: as
@@ -432,7 +421,7 @@ impl Core {
     pub fn begin_packets(&mut self, turn: &mut Turn) {
         self.run_routings(turn);
         self.backlog.begin_packets();
-        self.work.begin_packets();
+        self.ground.work.begin_packets();
     }
 
     /// Does what is due, except for the work of [`Core::handle_silence`]. Called at the beginning
@@ -441,10 +430,10 @@ impl Core {
         self.is_late = false;
         for _ in 0..Self::TIMERS_PER_TURN {
             // Due messages may have many receivers, and cannot be refused.
-            if self.backlog.is_full() || self.work.is_enough() {
+            if self.backlog.is_full() || self.ground.work.is_enough() {
                 break;
             }
-            let Some(timer) = self.timers.pop_due(turn.now) else {
+            let Some(timer) = self.ground.timers.pop_due(turn.now) else {
                 return;
             };
             self.handle_timer(timer, turn);
@@ -453,7 +442,7 @@ impl Core {
     }
 
     pub(crate) fn handle_timer(&mut self, timer: Timer, turn: &mut Turn) {
-        self.work.add(1);
+        self.ground.work.add(1);
         match timer {
             Timer::Connection(id) => self.judge(id, &|_| false, turn),
             Timer::SessionExpiry(slot, generation) => {
@@ -472,100 +461,102 @@ impl Core {
         !self.backlog.is_empty()
             || self.retained.has_work()
             || self.slices.has_work()
-            || self.presences.has_work()
-            || self.flushes.has_work()
+            || self.shared.presences.has_work()
+            || self.shared.flushes.has_work()
             || self.remains.has_work()
             || self.releases.has_work()
             || self.may_end_unanswered()
             || self.is_late
             || self.pending.has_work()
-            || self.clients.rounds.has_work()
-            || !self.clients.unsendable.is_empty()
+            || self.ground.clients.rounds.has_work()
+            || !self.ground.clients.unsendable.is_empty()
     }
 
     /// Whether this worker has anything unfinished: put-off work, or what waits for other workers
     /// before the store can have it.
     pub fn has_unfinished(&self) -> bool {
-        self.has_backlog() || self.clients.rounds.is_gathering() || !self.endings.queues.is_empty()
+        self.has_backlog()
+            || self.ground.clients.rounds.is_gathering()
+            || !self.endings.queues.is_empty()
     }
 
     /// Does a bounded part of the work that was put off. Called once a turn, after the events.
     pub fn run_backlog(&mut self, turn: &mut Turn) {
         self.run_routings(turn);
         self.run_slices(turn);
-        self.run_presences(turn);
+        self.shared.run_presences(&mut self.ground, turn);
         self.run_remains(turn);
         self.run_releases(turn);
         self.end_unanswered(turn);
-        self.run_flushes(turn);
+        self.shared.run_flushes(&mut self.ground, turn);
         self.run_retained(turn);
-        self.settle_failed(turn);
+        self.shared.settle_failed(&mut self.ground, turn);
         self.close_unsendable(turn);
         self.close_fence(turn);
         let (pushed, done) = (self.backlog.pushed(), self.backlog.done());
-        self.clients.rounds.close_turn(pushed, done, turn);
+        self.ground.clients.rounds.close_turn(pushed, done, turn);
         self.release_answered(turn);
         self.backlog.begin_turn();
         self.renew_beginnings();
-        self.work.begin_turn();
+        self.ground.work.begin_turn();
     }
 
     /// Whether this turn has done enough. If so, the driver must not hand in another packet before
     /// the next call of [`Core::run_backlog`].
     pub fn is_turn_over(&self) -> bool {
-        self.work.is_enough() || self.backlog.has_put_off_enough()
+        self.ground.work.is_enough() || self.backlog.has_put_off_enough()
     }
 
     /// Returns how many operations this worker has done so far.
     pub fn operations(&self) -> u64 {
-        self.work.total()
+        self.ground.work.total()
     }
 
     /// Returns the counters of this worker.
     pub fn counters(&self) -> &Counters {
-        &self.clients.counters
+        &self.ground.clients.counters
     }
 
     /// Counts bytes that the driver has read from sockets.
     pub fn count_bytes_received(&mut self, bytes: u64) {
-        self.clients.counters.bytes_received += bytes;
+        self.ground.clients.counters.bytes_received += bytes;
     }
 
     /// Sets whose packets [`Effects::traced`] reports from now on as they leave.
     pub fn set_tracing(&mut self, tracing: Tracing) {
-        self.clients.traces = tracing != Tracing::Off;
-        self.clients.tracing = tracing;
+        self.ground.clients.traces = tracing != Tracing::Off;
+        self.ground.clients.tracing = tracing;
     }
 
     /// Returns the Client that is connected by this connection.
     pub fn client_of(&self, id: ConnectionId) -> Option<&Arc<Identity>> {
-        self.clients.client_of(id)
+        self.ground.clients.client_of(id)
     }
 
     pub(crate) fn insert_connection(&mut self, opening: &Opening, now: Timestamp) -> ConnectionId {
         let id = self.next_connection_id();
         let &Opening { listener, capabilities, durability, is_turned_away, .. } = opening;
-        let told = Told::new(&self.config.limits);
+        let told = Told::new(&self.ground.config.limits);
         let offer = self.offers.share(Offer { listener, capabilities, durability, told });
         let mut connection = Connection::new(id, offer, now);
         connection.is_turned_away = is_turned_away;
-        self.clients.connections.insert(connection);
-        self.clients.counters.connections_opened += 1;
+        self.ground.clients.connections.insert(connection);
+        self.ground.clients.counters.connections_opened += 1;
         id
     }
 
     /// Returns the name of the connection that is inserted next.
     pub(crate) fn next_connection_id(&mut self) -> ConnectionId {
-        let slot = self.clients.connections.vacant_key() as u32;
-        ConnectionId { slot, generation: self.clients.next_generation() }
+        let slot = self.ground.clients.connections.vacant_key() as u32;
+        ConnectionId { slot, generation: self.ground.clients.next_generation() }
     }
 
     pub(crate) fn set_connection_timer(&mut self, id: ConnectionId, at: Timestamp) {
-        if let Some(connection) = self.clients.connection(id) {
+        if let Some(connection) = self.ground.clients.connection(id) {
             if let Some(previous) = connection.timer_at.replace(at) {
-                self.timers.cancel(previous, Timer::Connection(id));
+                self.ground.timers.cancel(previous, Timer::Connection(id));
             }
-            self.timers.set(at, Timer::Connection(id));
+            self.ground.timers.set(at, Timer::Connection(id));
         }
     }
 
@@ -582,7 +573,7 @@ impl Core {
         detail: String,
         turn: &mut Turn,
     ) {
-        self.clients.counters.protocol_violations += 1;
+        self.ground.clients.counters.protocol_violations += 1;
         let reason = DisconnectReason::ProtocolViolation { reason_code, detail };
         self.close(id, Some(reason_code), &reason, turn);
     }
@@ -596,7 +587,7 @@ impl Core {
         reason: &DisconnectReason,
         turn: &mut Turn,
     ) {
-        let Some(connection) = self.clients.connection(id) else {
+        let Some(connection) = self.ground.clients.connection(id) else {
             return;
         };
         if connection.is_closing() {
@@ -621,7 +612,7 @@ impl Core {
                 user_properties: Default::default(),
                 server_reference: None,
             };
-            self.clients.send(id, &Packet::Disconnect(packet), turn); // [MQTT-3.14.0-1]
+            self.ground.clients.send(id, &Packet::Disconnect(packet), turn); // [MQTT-3.14.0-1]
         }
         self.detach(id, reason, turn);
         turn.fx.close.push(id);
@@ -630,14 +621,14 @@ impl Core {
     /// Ends the connections whose peers do not accept a packet as large as the answer they wait
     /// for.
     fn close_unsendable(&mut self, turn: &mut Turn) {
-        for id in std::mem::take(&mut self.clients.unsendable) {
+        for id in std::mem::take(&mut self.ground.clients.unsendable) {
             self.close_for_size(id, turn);
         }
     }
 
     /// Ends a Network Connection because the next packet is too large for its peer.
     pub(crate) fn close_for_size(&mut self, id: ConnectionId, turn: &mut Turn) {
-        let (id, code) = (self.clients.control_of(id), ReasonCode::PacketTooLarge);
+        let (id, code) = (self.ground.clients.control_of(id), ReasonCode::PacketTooLarge);
         self.close(id, Some(code), &DisconnectReason::ByServer(code), turn);
     }
 

@@ -18,14 +18,14 @@ impl Core {
 
     /// Returns about how many bytes of memory this worker holds. Looks at all Sessions.
     pub fn held_bytes(&self) -> usize {
-        let clients = &self.clients;
+        let clients = &self.ground.clients;
         let sessions = clients.sessions.iter();
         let connections = clients.connections.iter();
         let (retained, retained_bytes) = self.retained.usage();
         let parts = [
             sessions.map(|(_, it)| Self::SESSION_BYTES + it.held_bytes()).sum(),
             connections.map(|(_, it)| Self::CONNECTION_BYTES + it.held_bytes()).sum(),
-            self.tree.len() * Self::SUBSCRIPTION_BYTES,
+            self.ground.tree.len() * Self::SUBSCRIPTION_BYTES,
             usize::try_from(retained_bytes).unwrap_or(usize::MAX),
             usize::try_from(retained).unwrap_or(usize::MAX) * Self::RETAINED_BYTES,
             self.delayed.bytes(),
@@ -48,7 +48,7 @@ impl Core {
     pub(crate) fn bytes_to_give_up(&self, session: &Session) -> usize {
         let outgoing = session.outgoing.as_ref().map_or(0, |outgoing| outgoing.bytes_in_memory());
         let connection =
-            session.network_connection().map_or(0, |id| self.clients.connection_bytes(id));
+            session.network_connection().map_or(0, |id| self.ground.clients.connection_bytes(id));
         let rest = if session.number == 0 {
             let filters = session.subscriptions.keys();
             let filters = filters.map(|filter| filter.len() + Self::SUBSCRIPTION_BYTES);

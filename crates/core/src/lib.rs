@@ -20,6 +20,7 @@ mod conversation;
 mod core;
 mod durable;
 mod gate;
+mod ground;
 mod holding;
 mod listing;
 mod peers;

@@ -25,20 +25,22 @@ impl Core {
     fn handle_peer(&mut self, from: WorkerId, message: Peer, turn: &mut Turn) {
         match message {
             Peer::Publish(message) => {
-                self.clients.rounds.begin_origin(from);
+                self.ground.clients.rounds.begin_origin(from);
                 let admitted = Admitted::by_peer(Publication::of(&message));
                 self.route_from_peer(&admitted, turn);
-                self.clients.rounds.end_origin();
+                self.ground.clients.rounds.end_origin();
             }
-            Peer::Filter { filter, wanted } => self.tree.set_remote(&filter, from, wanted),
-            Peer::Group { filter, group, exists: true } => self.tree.add_group(&filter, group),
+            Peer::Filter { filter, wanted } => self.ground.tree.set_remote(&filter, from, wanted),
+            Peer::Group { filter, group, exists: true } => {
+                self.ground.tree.add_group(&filter, group);
+            }
             Peer::Group { filter, group, exists: false } => {
-                self.tree.remove_group(&filter, group);
-                self.groups.forget(group);
+                self.ground.tree.remove_group(&filter, group);
+                self.shared.groups.forget(group);
             }
-            Peer::GroupMember { group, member } => self.groups.note_member(group, member),
+            Peer::GroupMember { group, member } => self.shared.groups.note_member(group, member),
             Peer::GroupMemberGone { group, session } => {
-                self.groups.note_member_gone(group, session);
+                self.shared.groups.note_member_gone(group, session);
             }
             Peer::Fence(ticket) => {
                 let retained_sent = self.retained.sent();
@@ -57,9 +59,9 @@ impl Core {
             }
             Peer::ExclusiveRelease { filter, session } => self.exclusive.release(&filter, session),
             Peer::RetainedSet { message, ticket } => {
-                self.clients.rounds.begin_origin(from);
+                self.ground.clients.rounds.begin_origin(from);
                 self.handle_retained_set(from, (&message, ticket), turn);
-                self.clients.rounds.end_origin();
+                self.ground.clients.rounds.end_origin();
             }
             Peer::RetainedRefused { ticket } => self.handle_retained_refused(ticket),
             Peer::RetainedPull { ticket, filter, walk, after } => {
@@ -69,14 +71,16 @@ impl Core {
                 self.handle_retained_chunk(from, ticket, messages, walk, turn);
             }
             Peer::RetainedStop { walk } => self.handle_retained_stop(walk),
-            Peer::Round(round) => self.clients.rounds.hear(from, round),
+            Peer::Round(round) => self.ground.clients.rounds.hear(from, round),
             Peer::Ask { round, ticket } => {
                 let routings = self.backlog.pushed();
-                self.clients.rounds.handle_ask(from, round, ticket, routings, turn);
+                self.ground.clients.rounds.handle_ask(from, round, ticket, routings, turn);
             }
-            Peer::Answer { round, ticket } => self.clients.rounds.handle_answer(round, ticket),
+            Peer::Answer { round, ticket } => {
+                self.ground.clients.rounds.handle_answer(round, ticket);
+            }
             Peer::Confirmed(round) => self.handle_confirmed(round, turn),
-            Peer::Storing => self.clients.rounds.note_storing(from),
+            Peer::Storing => self.ground.clients.rounds.note_storing(from),
             shared => self.handle_shared_peer(from, shared, turn),
         }
     }
@@ -84,37 +88,45 @@ impl Core {
     fn handle_shared_peer(&mut self, from: WorkerId, message: Peer, turn: &mut Turn) {
         match message {
             Peer::SharedPublish { group, message } => {
-                self.clients.rounds.begin_origin(from);
-                self.distribute(group, &Publication::of(&message), Tried::default(), turn);
+                self.ground.clients.rounds.begin_origin(from);
+                self.shared.distribute(
+                    &mut self.ground,
+                    group,
+                    &Publication::of(&message),
+                    Tried::default(),
+                    turn,
+                );
             }
             Peer::SharedDeliver { session, delivery, barred } => {
-                self.clients.rounds.begin_origin(from);
-                self.handle_shared_deliver(session, delivery, barred, turn);
+                self.ground.clients.rounds.begin_origin(from);
+                self.shared.handle_deliver(&mut self.ground, session, delivery, barred, turn);
             }
             Peer::SharedReturn { delivery, barred, refusal, online } => {
-                self.clients.rounds.begin_origin(from);
+                self.ground.clients.rounds.begin_origin(from);
                 let tried = Tried { barred, refusal };
-                self.handle_shared_return(&delivery, tried, online, turn);
+                self.shared.handle_return(&mut self.ground, &delivery, tried, online, turn);
             }
             Peer::SharedJoin { ticket, name, filter, member } => {
-                let group = self.join_group(&name, &filter, member, turn);
+                let group = self.shared.join(&mut self.ground, &name, &filter, member, turn);
                 self.pending.answer_behind_fence(from, Peer::SharedJoined { ticket, group });
             }
             Peer::SharedJoined { ticket, group } => self.handle_shared_joined(ticket, group, turn),
-            Peer::SharedLeave { group, session } => self.leave_group(group, session, turn),
+            Peer::SharedLeave { group, session } => {
+                self.shared.leave(&mut self.ground, group, session, turn);
+            }
             Peer::SharedUnsubscribe { ticket, name, filter, session } => {
-                if let Some(group) = self.groups.by_name(&name, &filter) {
-                    self.leave_group(group, session, turn);
+                if let Some(group) = self.shared.groups.by_name(&name, &filter) {
+                    self.shared.leave(&mut self.ground, group, session, turn);
                 }
                 self.pending.answer_behind_fence(from, Peer::SharedLeft { ticket });
             }
             Peer::SharedLeft { ticket } => self.arrive(ticket, turn),
             Peer::SharedOnline { group, session, online } => {
-                self.handle_shared_online(group, session, online, turn);
+                self.shared.handle_online(&mut self.ground, group, session, online, turn);
             }
-            Peer::SharedSettled { group, session } => self.handle_shared_settled(group, session),
+            Peer::SharedSettled { group, session } => self.shared.handle_settled(group, session),
             _ => (),
         }
-        self.clients.rounds.end_origin();
+        self.ground.clients.rounds.end_origin();
     }
 }

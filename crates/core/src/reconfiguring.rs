@@ -35,15 +35,16 @@ impl Core {
             settings.topic_durabilities.iter().all(|(it, _)| TopicFilter::parse(it).is_ok()),
             "filters are checked before they come here"
         );
-        let limits = Arc::new(settings.limits.with_fixed_of(&self.config.limits).within_memory());
+        let limits =
+            Arc::new(settings.limits.with_fixed_of(&self.ground.config.limits).within_memory());
         self.backlog.set_limits(&limits);
         self.retained.set_limits(&limits);
-        self.clients.limits = Arc::clone(&limits);
-        self.config.limits = limits;
-        self.config.topics = Arc::clone(&settings.topics);
-        self.config.durability.default = settings.durability;
-        self.config.durability.topics.clone_from(&settings.topic_durabilities);
-        self.config.response_prefix.clone_from(&settings.response_prefix);
-        &self.config.limits
+        self.ground.clients.limits = Arc::clone(&limits);
+        self.ground.config.limits = limits;
+        self.ground.config.topics = Arc::clone(&settings.topics);
+        self.ground.config.durability.default = settings.durability;
+        self.ground.config.durability.topics.clone_from(&settings.topic_durabilities);
+        self.ground.config.response_prefix.clone_from(&settings.response_prefix);
+        &self.ground.config.limits
     }
 }

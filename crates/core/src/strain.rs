@@ -71,7 +71,7 @@ impl Core {
     /// Notes whether what publishers bring cannot be passed on, to the store or to other workers,
     /// as the driver says.
     pub fn set_congested(&mut self, is_congested: bool) {
-        self.strain.is_congested = is_congested;
+        self.ground.strain.is_congested = is_congested;
     }
 
     /// Whether this worker has put off so much that others should send it no more messages. This
@@ -83,7 +83,7 @@ impl Core {
     /// Whether connections wait at a PUBLISH because of what the driver said last. It then has to
     /// say soon whether that still holds.
     pub fn waits_for_driver(&self) -> bool {
-        self.strain.is_congested && self.backlog.has_held_back()
+        self.ground.strain.is_congested && self.backlog.has_held_back()
     }
 
     /// Whether a PUBLISH of this connection is taken now. `publish` is `None` if only the beginning
@@ -103,23 +103,23 @@ impl Core {
     #[inline]
     pub fn holds_publishers_back(&self) -> bool {
         self.backlog.is_full()
-            || self.strain.is_congested
-            || self.strain.severe_since.is_some() && !self.strain.refuses_messages
+            || self.ground.strain.is_congested
+            || self.ground.strain.severe_since.is_some() && !self.ground.strain.refuses_messages
     }
 
     /// Whether nothing more shall be kept for good.
     pub(crate) fn is_short_of_memory(&self) -> bool {
-        self.strain.pressure >= MemoryPressure::High
+        self.ground.strain.pressure >= MemoryPressure::High
     }
 
     /// Whether nothing more shall be kept that is not worth waiting for.
     pub(crate) fn is_very_short_of_memory(&self) -> bool {
-        self.strain.pressure >= MemoryPressure::Severe
+        self.ground.strain.pressure >= MemoryPressure::Severe
     }
 
     /// Whether a message is refused because it has not helped that publishers waited for memory.
     pub(crate) fn refuses(&self, publish: &Publish<'_>) -> bool {
-        self.strain.refuses_messages && !removes_retained(publish)
+        self.ground.strain.refuses_messages && !removes_retained(publish)
     }
 
     /// Whether a CONNECT may come in as far as memory goes. A Client that has a Session always may:
@@ -137,14 +137,14 @@ impl Core {
         if would_stay {
             return false;
         }
-        let connections = &self.clients.connections;
+        let connections = &self.ground.clients.connections;
         let is_there = |id: &ConnectionId| {
             connections.get(id.slot()).is_some_and(|connection| connection.id == *id)
         };
-        self.strain.reserve.retain(is_there);
-        let has_room = self.strain.reserve.len() < Self::RESERVE_MAX;
+        self.ground.strain.reserve.retain(is_there);
+        let has_room = self.ground.strain.reserve.len() < Self::RESERVE_MAX;
         if has_room {
-            self.strain.reserve.push(id);
+            self.ground.strain.reserve.push(id);
         }
         has_room
     }
@@ -161,16 +161,16 @@ impl Core {
         publish: Option<&Publish<'_>>,
         turn: &mut Turn,
     ) -> bool {
-        let is_short_only = !self.backlog.is_full() && !self.strain.is_congested;
+        let is_short_only = !self.backlog.is_full() && !self.ground.strain.is_congested;
         if is_short_only && publish.is_some_and(removes_retained) {
             return true; // It frees memory.
         }
-        let connection = self.clients.connection(id);
+        let connection = self.ground.clients.connection(id);
         if connection.is_none_or(|connection| connection.session().is_none()) {
             return true; // It is no publisher yet, and this packet does not make it one.
         }
         self.backlog.hold_back(id);
-        self.clients.set_reading(id, false, turn);
+        self.ground.clients.set_reading(id, false, turn);
         false
     }
 
@@ -178,19 +178,19 @@ impl Core {
     pub(crate) fn release_publishers(&mut self, turn: &mut Turn) {
         if !self.holds_publishers_back() {
             for publisher in self.backlog.take_released() {
-                self.clients.set_reading(publisher, true, turn);
+                self.ground.clients.set_reading(publisher, true, turn);
             }
         }
     }
 
     /// Sets how short of memory the process is.
     pub fn set_memory_pressure(&mut self, pressure: MemoryPressure, turn: &mut Turn) {
-        let strain = &mut self.strain;
+        let strain = &mut self.ground.strain;
         strain.pressure = pressure;
-        self.clients.drop_qos0 = pressure >= MemoryPressure::Severe;
+        self.ground.clients.drop_qos0 = pressure >= MemoryPressure::Severe;
         self.retained.set_growing(pressure < MemoryPressure::High);
         if pressure > MemoryPressure::None {
-            self.clients.pool.clear();
+            self.ground.clients.pool.clear();
         }
         if pressure >= MemoryPressure::Severe {
             let since = *strain.severe_since.get_or_insert(turn.now);
@@ -213,7 +213,7 @@ impl Core {
         unfinished: &dyn Fn(ConnectionId) -> usize,
         turn: &mut Turn,
     ) {
-        let sessions = self.clients.sessions.iter();
+        let sessions = self.ground.clients.sessions.iter();
         // Of a Session in the store, only what its connection has can be given up.
         let sessions =
             sessions.filter(|(_, it)| it.number == 0 || it.network_connection().is_some());
@@ -235,14 +235,14 @@ impl Core {
     }
 
     fn give_up(&mut self, slot: SessionSlot, turn: &mut Turn) {
-        self.clients.counters.limits_exceeded += 1;
-        let session = self.clients.session_id(slot);
-        if let Some(id) = self.clients.session(slot).network_connection() {
+        self.ground.clients.counters.limits_exceeded += 1;
+        let session = self.ground.clients.session_id(slot);
+        if let Some(id) = self.ground.clients.session(slot).network_connection() {
             self.end_for_memory(id, turn);
         }
         // What is in the store takes no memory once nobody is connected.
-        if let Some(slot) = self.clients.slot_of(session)
-            && self.clients.session(slot).number == 0
+        if let Some(slot) = self.ground.clients.slot_of(session)
+            && self.ground.clients.session(slot).number == 0
         {
             self.end_session(slot, turn);
         }
@@ -250,15 +250,16 @@ impl Core {
 
     /// Ends a connection for the memory that is kept for it.
     pub fn end_for_memory(&mut self, id: ConnectionId, turn: &mut Turn) {
-        let id = self.clients.control_of(id);
+        let id = self.ground.clients.control_of(id);
         let code = ReasonCode::QuotaExceeded;
         self.close(id, Some(code), &DisconnectReason::ByServer(code), turn);
         // A peer that reads so slowly would not come to the last packet in time.
-        let connection = self.clients.connections.get_mut(id.slot()).filter(|it| it.id == id);
+        let connection =
+            self.ground.clients.connections.get_mut(id.slot()).filter(|it| it.id == id);
         if let Some(connection) = connection
             && connection.output.pending() > Self::LAST_WORDS_BYTES_MAX
         {
-            connection.output.clear(&mut self.clients.pool);
+            connection.output.clear(&mut self.ground.clients.pool);
         }
     }
 }

@@ -45,15 +45,15 @@ impl Core {
     /// Returns how much of everything this worker holds.
     pub fn usage(&self) -> Usage {
         let (retained_messages, retained_bytes) = self.retained.usage();
-        let (counters, clients) = (&self.clients.counters, &self.clients);
+        let (counters, clients) = (&self.ground.clients.counters, &self.ground.clients);
         let connections = counters.connections_opened - counters.connections_closed;
         Usage {
             connections: connections as usize,
             sessions: clients.by_client_id.len(),
             connected: clients.attached - clients.locals,
             local_subscribers: clients.locals,
-            subscriptions: self.tree.len(),
-            shared_subscriptions: self.groups.len(),
+            subscriptions: self.ground.tree.len(),
+            shared_subscriptions: self.shared.groups.len(),
             retained_messages,
             retained_bytes,
             delayed_messages: self.delayed.len(),

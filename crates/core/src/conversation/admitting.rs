@@ -18,13 +18,13 @@ use crate::core::Core;
 impl Core {
     /// Returns the Network Connection of the Session with this Client Identifier, if it has one.
     pub fn connection_of(&self, client_id: &str) -> Option<ConnectionId> {
-        let slot = self.clients.session_by_client_id(client_id)?;
-        self.clients.sessions[slot as usize].network_connection()
+        let slot = self.ground.clients.session_by_client_id(client_id)?;
+        self.ground.clients.sessions[slot as usize].network_connection()
     }
 
     /// Returns the Client Identifier of a CONNECT whose authentication is not decided yet.
     pub fn authenticating_client_id(&self, id: ConnectionId) -> Option<&str> {
-        let connection = self.clients.connections.get(id.slot()).filter(|it| it.id == id)?;
+        let connection = self.ground.clients.connections.get(id.slot()).filter(|it| it.id == id)?;
         match &connection.phase {
             Phase::Authenticating(pending) => Some(&pending.client_id),
             _ => None,
@@ -57,7 +57,7 @@ impl Core {
     /// The authentications of two CONNECTs may be decided in the opposite order.
     fn check_order(&self, connect_number: u64, identity: &Identity) -> Result<(), Refusal> {
         let old = self.connection_of(&identity.client_id);
-        let old = old.and_then(|old| self.clients.connections.get(old.slot()));
+        let old = old.and_then(|old| self.ground.clients.connections.get(old.slot()));
         match old.and_then(|old| old.phase.connect_number()) > Some(connect_number) {
             true => Err((ReasonCode::ServerBusy, "a later CONNECT of this Client was let in")),
             false => Ok(()),
@@ -67,15 +67,15 @@ impl Core {
     /// Takes a place among the node's Sessions for a Client that is admitted now: the place of its
     /// old Session, which may end, or a new one. Sessions that are overdue end to make room.
     fn take_place(&mut self, identity: &Identity, turn: &mut Turn) -> Result<(), Refusal> {
-        if let Some(slot) = self.clients.session_by_client_id(&identity.client_id) {
-            self.clients.session(slot).has_place = false;
+        if let Some(slot) = self.ground.clients.session_by_client_id(&identity.client_id) {
+            self.ground.clients.session(slot).has_place = false;
             return Ok(());
         }
-        let count_max = u64::from(self.config.limits.sessions_max);
+        let count_max = u64::from(self.ground.config.limits.sessions_max);
         let allowance = Allowance { count_max, bytes_max: u64::MAX };
-        while !self.clients.budget.sessions.change(1, 0, allowance) {
-            let Some(timer) = self.timers.pop_due_of(Kind::Session, turn.now) else {
-                self.clients.counters.limits_exceeded += 1;
+        while !self.ground.clients.budget.sessions.change(1, 0, allowance) {
+            let Some(timer) = self.ground.timers.pop_due_of(Kind::Session, turn.now) else {
+                self.ground.clients.counters.limits_exceeded += 1;
                 return Err((ReasonCode::QuotaExceeded, "there are too many sessions"));
             };
             self.handle_timer(timer, turn);
@@ -97,8 +97,8 @@ impl Core {
             Packet::Auth(packet) => &packet.user_properties,
             _ => return false,
         };
-        let has_more = has_more(user_properties, self.config.limits.user_properties_max);
-        self.clients.counters.limits_exceeded += u64::from(has_more);
+        let has_more = has_more(user_properties, self.ground.config.limits.user_properties_max);
+        self.ground.clients.counters.limits_exceeded += u64::from(has_more);
         has_more
     }
 }

@@ -80,11 +80,11 @@ impl Core {
         turn: &mut Turn,
     ) {
         let depends = self.connack_depends(&admission);
-        if let Some(connection) = self.clients.connection(id) {
+        if let Some(connection) = self.ground.clients.connection(id) {
             connection.phase = Phase::Accepted(Box::new(admission));
         }
         match depends {
-            Some(durability) => self.clients.rounds.hold(Held::Connected(id), durability),
+            Some(durability) => self.ground.clients.rounds.hold(Held::Connected(id), durability),
             None => self.complete_connect(id, turn),
         }
     }
@@ -92,9 +92,9 @@ impl Core {
     /// Cancels the expiry and the Will Message of a Session whose Client is back. Returns the Will
     /// Message if it was waiting for its delay.
     pub(crate) fn call_off_will(&mut self, slot: SessionSlot) -> Option<EarlierWill> {
-        let due_at = self.clients.session(slot).will_due_at;
+        let due_at = self.ground.clients.session(slot).will_due_at;
         self.cancel_session_timers(slot);
-        let will = self.clients.session(slot).will.take()?;
+        let will = self.ground.clients.session(slot).will.take()?;
         Some(EarlierWill { will, due_at: due_at? })
     }
 
@@ -102,7 +102,7 @@ impl Core {
     /// restores the earlier one that the CONNECT had cancelled.
     pub(crate) fn withdraw_will(&mut self, admission: Admission, now: Timestamp) {
         let Admission { session: slot, earlier, .. } = admission;
-        let session = self.clients.session(slot);
+        let session = self.ground.clients.session(slot);
         let withdrawn = session.will.take();
         match earlier {
             Some(EarlierWill { mut will, due_at }) => {
@@ -111,7 +111,7 @@ impl Core {
                 will.delay_seconds = (due_at - now).div_ceil(1000).try_into().unwrap_or(u32::MAX);
                 (session.will, session.will_due_at) = (Some(will), Some(due_at));
                 let timer = Timer::WillDelay(slot, session.generation);
-                self.timers.set(due_at, timer);
+                self.ground.timers.set(due_at, timer);
                 self.store_record(slot);
             }
             None if withdrawn.is_some() => self.forget_will(slot),
@@ -122,7 +122,7 @@ impl Core {
     /// Returns the durability that the CONNACK promises. `None` if it says nothing about a Session
     /// in the store.
     fn connack_depends(&self, admission: &Admission) -> Option<Durability> {
-        let session = &self.clients.sessions[admission.session as usize];
+        let session = &self.ground.clients.sessions[admission.session as usize];
         let is_known = admission.session_present && session.number > 0;
         let resumed = is_known.then_some(session.durability);
         resumed.max(self.unsettled_ends.durability(&session.identity.client_id))
@@ -131,7 +131,7 @@ impl Core {
     /// Sends the CONNACK and begins the conversation. Does nothing if the connection is gone or
     /// closing.
     pub(crate) fn complete_connect(&mut self, id: ConnectionId, turn: &mut Turn) {
-        let Some(connection) = self.clients.connection(id) else {
+        let Some(connection) = self.ground.clients.connection(id) else {
             return;
         };
         let Phase::Accepted(admission) = &connection.phase else {
@@ -147,15 +147,15 @@ impl Core {
         // The connection was not read meanwhile: whatever it has sent is yet to come.
         connection.last_packet_at = turn.now;
         let receive_maximum = connection.receive_maximum;
-        let extent = self.clients.extent(receive_maximum);
-        let session = self.clients.session(slot);
+        let extent = self.ground.clients.extent(receive_maximum);
+        let session = self.ground.clients.session(slot);
         (session.arriving, session.connection) = (None, Some(id));
-        self.clients.attached += 1;
-        let session = self.clients.session(slot);
+        self.ground.clients.attached += 1;
+        let session = self.ground.clients.session(slot);
         if let Some(outgoing) = &mut session.outgoing {
             outgoing.resume(extent);
         }
-        self.clients.send_connack(id, &connack, turn);
+        self.ground.clients.send_connack(id, &connack, turn);
         turn.fx.events.push(connected);
         self.begin_conversation(id, slot, keep_alive, turn);
     }
@@ -163,7 +163,7 @@ impl Core {
     /// Notes that a Session has ended; the store is told so in this round.
     pub(crate) fn note_unsettled_end(&mut self, client: &Arc<Identity>, durability: Durability) {
         self.unsettled_ends.note(&client.client_id, durability);
-        self.clients.rounds.hold(Held::Ended(Arc::clone(client)), durability);
+        self.ground.clients.rounds.hold(Held::Ended(Arc::clone(client)), durability);
     }
 
     /// Notes that the store knows of the end of a Session. After the last one, any worker may have

@@ -17,7 +17,7 @@ impl Core {
     /// Handles the driver's decision about an [`AuthRequest`]. An answer is ignored if its
     /// connection is gone, or if nothing was asked.
     pub fn handle_auth_answer(&mut self, id: ConnectionId, answer: AuthAnswer, turn: &mut Turn) {
-        let Some(connection) = self.clients.connection(id) else {
+        let Some(connection) = self.ground.clients.connection(id) else {
             return;
         };
         match std::mem::replace(&mut connection.phase, Phase::AwaitingConnect) {
@@ -36,10 +36,10 @@ impl Core {
                         let who = pending.who();
                         return self.refuse_connect(id, who, reason_code, detail, turn);
                     }
-                    if let Some(connection) = self.clients.connection(id) {
+                    if let Some(connection) = self.ground.clients.connection(id) {
                         connection.phase = Phase::Authenticating(pending);
                     }
-                    self.clients.set_reading(id, true, turn);
+                    self.ground.clients.set_reading(id, true, turn);
                 }
             },
             phase @ Phase::Connected { reauthenticating: true, .. } => {
@@ -57,7 +57,7 @@ impl Core {
         auth: &Auth<'_>,
         turn: &mut Turn,
     ) {
-        let Some(connection) = self.clients.connection(id) else {
+        let Some(connection) = self.ground.clients.connection(id) else {
             return;
         };
         let method = connection.authentication_method();
@@ -66,7 +66,7 @@ impl Core {
             return;
         };
         let (client_id, user_name) = (pending.client_id.clone(), pending.user_name.clone());
-        if has_more(&auth.user_properties, self.config.limits.user_properties_max) {
+        if has_more(&auth.user_properties, self.ground.config.limits.user_properties_max) {
             let (code, detail) = (ReasonCode::QuotaExceeded, "too many User Properties");
             let who = (&*client_id, user_name.as_deref());
             return self.refuse_connect(id, who, code, detail, turn);
@@ -83,7 +83,7 @@ impl Core {
             data: auth.authentication_data.map(Into::into),
             reauthentication: false,
         });
-        self.clients.set_reading(id, false, turn);
+        self.ground.clients.set_reading(id, false, turn);
         turn.fx.authenticate.push(AuthRequest {
             connection: id,
             listener,
@@ -104,8 +104,8 @@ impl Core {
         auth: &Auth<'_>,
         turn: &mut Turn,
     ) {
-        let identity = Arc::clone(&self.clients.session(session).identity);
-        let Some(connection) = self.clients.connection(id) else {
+        let identity = Arc::clone(&self.ground.clients.session(session).identity);
+        let Some(connection) = self.ground.clients.connection(id) else {
             return;
         };
         let method = connection.authentication_method();
@@ -143,7 +143,7 @@ impl Core {
                 self.send_auth(id, ReasonCode::ContinueAuthentication, data.as_deref(), turn)
             }
             AuthAnswer::Allow { data, .. } => {
-                if let Some(connection) = self.clients.connection(id)
+                if let Some(connection) = self.ground.clients.connection(id)
                     && let Phase::Connected { reauthenticating, .. } = &mut connection.phase
                 {
                     *reauthenticating = false;
@@ -175,7 +175,7 @@ impl Core {
         data: Option<&[u8]>,
         turn: &mut Turn,
     ) -> Result<(), ReasonCode> {
-        let Some(connection) = self.clients.connection(id) else {
+        let Some(connection) = self.ground.clients.connection(id) else {
             return Ok(());
         };
         let method = connection.authentication_method().ok_or(ReasonCode::NotAuthorized)?;
@@ -186,10 +186,10 @@ impl Core {
             reason_string: None,
             user_properties: UserProperties::default(),
         });
-        if !self.clients.accepts(id, &packet) {
+        if !self.ground.clients.accepts(id, &packet) {
             return Err(ReasonCode::PacketTooLarge);
         }
-        self.clients.send(id, &packet, turn);
+        self.ground.clients.send(id, &packet, turn);
         Ok(())
     }
 }

@@ -44,11 +44,11 @@ impl Core {
         connect: &Connect<'_>,
         turn: &mut Turn,
     ) {
-        if let Some(connection) = self.clients.connection(id) {
-            connection.learn(connect, &self.config.limits);
+        if let Some(connection) = self.ground.clients.connection(id) {
+            connection.learn(connect, &self.ground.config.limits);
         }
         let is_turned_away =
-            self.clients.connection(id).is_some_and(|connection| connection.is_turned_away);
+            self.ground.clients.connection(id).is_some_and(|connection| connection.is_turned_away);
         let checked = match is_turned_away {
             true => Err((ReasonCode::ServerBusy, "too many connections: come again later")),
             false => self
@@ -63,7 +63,11 @@ impl Core {
         let pending = self.pending_connect(connect);
         let request = AuthRequest {
             connection: id,
-            listener: self.clients.connection(id).map_or(0, |connection| connection.offer.listener),
+            listener: self
+                .ground
+                .clients
+                .connection(id)
+                .map_or(0, |connection| connection.offer.listener),
             version: connect.version,
             client_id: pending.client_id.clone(),
             is_assigned: pending.assigned,
@@ -75,10 +79,10 @@ impl Core {
                 reauthentication: false,
             }),
         };
-        if let Some(connection) = self.clients.connection(id) {
+        if let Some(connection) = self.ground.clients.connection(id) {
             connection.phase = Phase::Authenticating(Box::new(pending));
         }
-        self.clients.set_reading(id, false, turn);
+        self.ground.clients.set_reading(id, false, turn);
         turn.fx.authenticate.push(request);
     }
 
@@ -91,14 +95,14 @@ impl Core {
         error: &DecodeError,
         turn: &mut Turn,
     ) {
-        self.clients.counters.protocol_violations += 1;
+        self.ground.clients.counters.protocol_violations += 1;
         let reason_code = error.rule.reason_code();
         let detail = error.to_string();
         let Some(version) = error.version else {
             let reason = DisconnectReason::ProtocolViolation { reason_code, detail };
             return self.close(id, None, &reason, turn);
         };
-        if let Some(connection) = self.clients.connection(id) {
+        if let Some(connection) = self.ground.clients.connection(id) {
             connection.version = version;
         }
         let unsupported = reason_code == ReasonCode::UnsupportedProtocolVersion;
@@ -120,8 +124,9 @@ impl Core {
         detail: &str,
         turn: &mut Turn,
     ) {
-        self.clients.counters.connects_refused += 1;
+        self.ground.clients.counters.connects_refused += 1;
         let explain = self
+            .ground
             .clients
             .connection(id)
             .is_some_and(|connection| connection.problem_information && detail.len() < 200);
@@ -131,7 +136,7 @@ impl Core {
         };
         // [MQTT-3.2.2-6]: no Session Present beside an error
         let packet = ConnAck { session_present: false, reason_code, properties };
-        self.clients.send(id, &Packet::ConnAck(Box::new(packet)), turn);
+        self.ground.clients.send(id, &Packet::ConnAck(Box::new(packet)), turn);
         turn.fx.events.push(Event::Refused {
             connection: id,
             client_id: client_id.into(),
@@ -144,7 +149,7 @@ impl Core {
 
     /// Checks that the listener offers what the CONNECT asks for.
     fn check_offered(&self, id: ConnectionId, connect: &Connect<'_>) -> Result<(), Refusal> {
-        let connection = self.clients.connections.get(id.slot());
+        let connection = self.ground.clients.connections.get(id.slot());
         let offered =
             connection.map(|connection| connection.offer.capabilities).unwrap_or_default();
         if !offered.speaks(connect.version) {
@@ -171,7 +176,7 @@ impl Core {
     }
 
     fn check_connect(&self, connect: &Connect<'_>) -> Result<(), Refusal> {
-        let limits = &self.config.limits;
+        let limits = &self.ground.config.limits;
         if self.draining {
             return Err((ReasonCode::ServerUnavailable, "the broker is shutting down"));
         }
@@ -211,14 +216,19 @@ impl Core {
     ) -> Result<Destination<'w>, Misdirected> {
         let author = Author::Client { client_id: connect.client_id, is_bridge: connect.bridge };
         let topic = Cow::Borrowed(will.topic.as_str());
-        Destination::of_client(topic, author, &self.config.topics, &self.config.limits)
+        Destination::of_client(
+            topic,
+            author,
+            &self.ground.config.topics,
+            &self.ground.config.limits,
+        )
     }
 
     /// Makes a Client Identifier that nobody can know before its Client does.
     fn assign_client_id(&mut self) -> Box<str> {
         loop {
             let client_id = format!("midge-{:016x}", self.unguessable.next());
-            if self.clients.session_by_client_id(&client_id).is_none() {
+            if self.ground.clients.session_by_client_id(&client_id).is_none() {
                 return client_id.into();
             }
         }
@@ -232,7 +242,7 @@ impl Core {
         };
         let properties = &connect.properties;
         PendingConnect {
-            number: self.clients.counters.packets_received[PacketType::Connect as usize],
+            number: self.ground.clients.counters.packets_received[PacketType::Connect as usize],
             client_id,
             assigned,
             user_name: connect.user_name.map(Into::into),
@@ -268,23 +278,23 @@ impl Core {
         };
         let resumed = self.take_over(&identity, pending.clean_start, turn);
         let session_present = resumed.is_some();
-        let slot = resumed.unwrap_or_else(|| self.clients.insert_session(identity));
+        let slot = resumed.unwrap_or_else(|| self.ground.clients.insert_session(identity));
         let earlier = self.call_off_will(slot);
-        let expiry_max = self.config.limits.session_expiry_seconds_max;
-        let Some(connection) = self.clients.connections.get(id.slot()) else {
+        let expiry_max = self.ground.config.limits.session_expiry_seconds_max;
+        let Some(connection) = self.ground.clients.connections.get(id.slot()) else {
             return;
         };
         let (durability, version) = (connection.offer.durability, connection.version);
         let mut connack = Vec::new();
         let encoded = self.connack(pending, &terms, session_present).encode(version, &mut connack);
         debug_assert!(encoded.is_ok(), "its size was looked at");
-        let session = &mut self.clients.sessions[slot as usize];
+        let session = &mut self.ground.clients.sessions[slot as usize];
         (session.arriving, session.has_place) = (Some(id), true);
         session.expiry_seconds = pending.session_expiry_interval.min(expiry_max);
         let will = pending.will.as_ref().map(|will| self.will_of(slot, will, durability));
-        self.clients.session(slot).will = will;
-        self.store_session(slot, self.config.durability.of_session(durability), turn);
-        let client = Arc::clone(&self.clients.session(slot).identity);
+        self.ground.clients.session(slot).will = will;
+        self.store_session(slot, self.ground.config.durability.of_session(durability), turn);
+        let client = Arc::clone(&self.ground.clients.session(slot).identity);
         let keep_alive = terms.keep_alive;
         let connected = Event::Connected {
             connection: id,
@@ -319,10 +329,10 @@ impl Core {
             qos: will.qos,
             retain: will.retain,
             expires_at: None,
-            publisher_session: Some(self.clients.session_id(slot)),
-            durability: self.config.durability.of_message(durability, destination.topic()),
+            publisher_session: Some(self.ground.clients.session_id(slot)),
+            durability: self.ground.config.durability.of_message(durability, destination.topic()),
         };
-        let identity = &self.clients.sessions[slot as usize].identity;
+        let identity = &self.ground.clients.sessions[slot as usize].identity;
         let (topic, properties) = (&*will.topic, &will.properties);
         let publication = Publication::new(topic, properties, &will.payload, attributes, identity);
         Box::new(Will {
@@ -342,14 +352,14 @@ impl Core {
     ) {
         if keep_alive > 0 {
             self.set_connection_timer(id, turn.now + u64::from(keep_alive) * 1500);
-        } else if let Some(connection) = self.clients.connection(id)
+        } else if let Some(connection) = self.ground.clients.connection(id)
             && let Some(at) = connection.timer_at.take()
         {
-            self.timers.cancel(at, Timer::Connection(id));
+            self.ground.timers.cancel(at, Timer::Connection(id));
         }
-        self.clients.set_reading(id, true, turn);
+        self.ground.clients.set_reading(id, true, turn);
         self.go_on(slot, turn);
-        self.tell_groups_online(slot, turn);
+        self.shared.tell_online(&mut self.ground, slot, turn);
         self.subscribe_automatically(id, slot, turn);
     }
 
@@ -358,19 +368,19 @@ impl Core {
         identity: &Arc<Identity>,
         pending: &PendingConnect,
     ) -> Result<(), Refusal> {
-        let existing = self.clients.session_by_client_id(&identity.client_id);
+        let existing = self.ground.clients.session_by_client_id(&identity.client_id);
         if let Some(slot) = existing {
-            let owner = &self.clients.sessions[slot as usize].identity;
+            let owner = &self.ground.clients.sessions[slot as usize].identity;
             if owner.user_name != identity.user_name {
                 let detail = "the Client Identifier belongs to a session of another user";
                 return Err((ReasonCode::ClientIdentifierNotValid, detail));
             }
-        } else if self.clients.rounds.is_full && pending.session_expiry_interval > 0 {
+        } else if self.ground.clients.rounds.is_full && pending.session_expiry_interval > 0 {
             return Err((ReasonCode::QuotaExceeded, "there is no room to keep the session"));
         }
         match &pending.will {
             Some(will) => {
-                let policy = &self.clients.policy;
+                let policy = &self.ground.clients.policy;
                 let destination = Destination::of_will(&will.topic);
                 let topic = destination.topic();
                 let allowed = policy.may_publish(identity, topic, will.qos, will.retain);
@@ -389,13 +399,13 @@ impl Core {
         clean_start: bool,
         turn: &mut Turn,
     ) -> Option<SessionSlot> {
-        let slot = self.clients.session_by_client_id(&identity.client_id)?;
-        if let Some(old) = self.clients.session(slot).network_connection() {
-            self.clients.counters.sessions_taken_over += 1;
+        let slot = self.ground.clients.session_by_client_id(&identity.client_id)?;
+        if let Some(old) = self.ground.clients.session(slot).network_connection() {
+            self.ground.clients.counters.sessions_taken_over += 1;
             let code = Some(ReasonCode::SessionTakenOver);
             self.close(old, code, &DisconnectReason::TakenOver, turn);
         }
-        let slot = self.clients.session_by_client_id(&identity.client_id)?;
+        let slot = self.ground.clients.session_by_client_id(&identity.client_id)?;
         if clean_start {
             self.end_session(slot, turn);
             return None;
@@ -406,7 +416,7 @@ impl Core {
     /// Returns the Keep Alive in seconds that applies: the Client's or, if that is too long, the
     /// broker's maximum.
     fn effective_keep_alive(&self, asked: u16) -> u16 {
-        match self.config.limits.keep_alive_seconds_max {
+        match self.ground.config.limits.keep_alive_seconds_max {
             0 => asked,
             maximum if asked == 0 => maximum,
             maximum => asked.min(maximum),
@@ -421,7 +431,7 @@ impl Core {
         pending: &PendingConnect,
         data: Option<&'d [u8]>,
     ) -> Result<Terms<'d>, Refusal> {
-        let connection = self.clients.connections.get(id.slot());
+        let connection = self.ground.clients.connections.get(id.slot());
         let Some(connection) = connection.filter(|connection| connection.id == id) else {
             return Err((ReasonCode::UnspecifiedError, "the connection is gone"));
         };
@@ -456,7 +466,7 @@ impl Core {
         terms: &'t Terms<'_>,
         session_present: bool,
     ) -> Packet<'t> {
-        let limits = &self.config.limits;
+        let limits = &self.ground.config.limits;
         let capped = pending.session_expiry_interval > limits.session_expiry_seconds_max;
         let is_changed = terms.keep_alive != pending.keep_alive_seconds;
         let packet_bytes_max = terms.offered.packet_bytes_max.unwrap_or(limits.packet_bytes_max);
@@ -478,7 +488,7 @@ impl Core {
     }
 
     fn response_information(&self, pending: &PendingConnect) -> Option<String> {
-        let prefix = self.config.response_prefix.as_ref()?;
+        let prefix = self.ground.config.response_prefix.as_ref()?;
         let usable = !pending.client_id.contains(['+', '#', '/']);
         (pending.wants_response_information && usable)
             .then(|| format!("{prefix}/{}", pending.client_id))

@@ -24,9 +24,9 @@ impl Core {
         control: ConnectionId,
         is_so: &dyn Fn(ConnectionId) -> bool,
     ) -> Option<ConnectionId> {
-        let connection = self.clients.connections.get(control.slot());
+        let connection = self.ground.clients.connections.get(control.slot());
         connection.filter(|connection| connection.id == control)?;
-        self.clients.streams(control).map(|stream| stream.id).find(|&stream| is_so(stream))
+        self.ground.clients.streams(control).map(|stream| stream.id).find(|&stream| is_so(stream))
     }
 
     /// Adds a data stream that a Client has opened. `None` if its control stream has no Session
@@ -36,23 +36,23 @@ impl Core {
         control: ConnectionId,
         now: Timestamp,
     ) -> Option<ConnectionId> {
-        let connection = self.clients.connection(control)?;
+        let connection = self.ground.clients.connection(control)?;
         let Phase::Connected { session, .. } = connection.phase else {
             return None;
         };
         let id = self.next_connection_id();
-        let seed = self.clients.seed;
-        let connection = self.clients.connection(control)?;
+        let seed = self.ground.clients.seed;
+        let connection = self.ground.clients.connection(control)?;
         connection.receive_maximum = connection.receive_maximum.min(DataStreams::WINDOW);
         let stream = Connection::data_stream(id, connection, session, now);
         let streams =
             connection.data_streams.get_or_insert_with(|| Box::new(DataStreams::new(seed)));
         streams.add(id);
-        let extent = self.clients.extent(DataStreams::WINDOW);
-        if let Some(outgoing) = &mut self.clients.session(session).outgoing {
+        let extent = self.ground.clients.extent(DataStreams::WINDOW);
+        if let Some(outgoing) = &mut self.ground.clients.session(session).outgoing {
             outgoing.narrow(extent);
         }
-        self.clients.connections.insert(stream);
+        self.ground.clients.connections.insert(stream);
         Some(id)
     }
 
@@ -64,10 +64,10 @@ impl Core {
         packet: &Packet<'_>,
         turn: &mut Turn,
     ) {
-        if let Some(connection) = self.clients.connection(control) {
+        if let Some(connection) = self.ground.clients.connection(control) {
             connection.last_packet_at = turn.now; // the Keep Alive is for the whole Network Connection
         }
-        self.clients.counters.received(packet.packet_type());
+        self.ground.clients.counters.received(packet.packet_type());
         match packet {
             Packet::Publish(publish) => self.handle_publish(id, session, publish, turn),
             Packet::Connect(_) | Packet::PingReq | Packet::Disconnect(_) | Packet::Auth(_) => {
@@ -84,9 +84,9 @@ impl Core {
         let Some(control) = self.control_with_streams(slot) else {
             return;
         };
-        let levels_max = self.config.limits.topic_levels_max;
-        let request = FilterRequest::parse(filter, &self.config.topics, levels_max);
-        let connection = &mut self.clients.connections[control.slot()];
+        let levels_max = self.ground.config.limits.topic_levels_max;
+        let request = FilterRequest::parse(filter, &self.ground.config.topics, levels_max);
+        let connection = &mut self.ground.clients.connections[control.slot()];
         let (Ok(FilterRequest { filter, key, .. }), Some(streams)) =
             (request, &mut connection.data_streams)
         else {
@@ -101,7 +101,7 @@ impl Core {
     /// Forgets the stream of a subscription that has ended.
     pub(crate) fn forget_stream(&mut self, slot: SessionSlot, key: &str) {
         if let Some(control) = self.control_with_streams(slot)
-            && let Some(streams) = &mut self.clients.connections[control.slot()].data_streams
+            && let Some(streams) = &mut self.ground.clients.connections[control.slot()].data_streams
         {
             streams.forget(key);
         }
@@ -112,7 +112,7 @@ impl Core {
         if self.control_with_streams(slot).is_none() {
             return;
         }
-        if let Some(outgoing) = &mut self.clients.session(slot).outgoing {
+        if let Some(outgoing) = &mut self.ground.clients.session(slot).outgoing {
             outgoing.forget_streams();
         }
         self.go_on(slot, turn);
@@ -126,8 +126,8 @@ impl Core {
 
     /// Returns the control stream of a Session, if it has data streams beside it.
     fn control_with_streams(&mut self, slot: SessionSlot) -> Option<ConnectionId> {
-        let control = self.clients.session(slot).connection?;
-        self.clients.connections[control.slot()].data_streams.is_some().then_some(control)
+        let control = self.ground.clients.session(slot).connection?;
+        self.ground.clients.connections[control.slot()].data_streams.is_some().then_some(control)
     }
 
     /// Handles the end of a data stream, whatever the cause: what was in flight on it is sent again
@@ -138,10 +138,10 @@ impl Core {
         slot: SessionSlot,
         turn: &mut Turn,
     ) {
-        let stream = self.clients.connection(id);
+        let stream = self.ground.clients.connection(id);
         let (held, held_pubacks) = stream.map_or((0, 0), |it| (it.held, it.held_pubacks));
-        self.clients.rounds.redirect(id, control, held);
-        let Some(connection) = self.clients.connection(control) else {
+        self.ground.clients.rounds.redirect(id, control, held);
+        let Some(connection) = self.ground.clients.connection(control) else {
             return;
         };
         connection.held += held;
@@ -149,7 +149,7 @@ impl Core {
         if let Some(streams) = &mut connection.data_streams {
             streams.close(id);
         }
-        if let Some(outgoing) = &mut self.clients.session(slot).outgoing {
+        if let Some(outgoing) = &mut self.ground.clients.session(slot).outgoing {
             outgoing.send_again(id);
         }
         self.go_on_with_streams(slot, turn);
@@ -158,7 +158,7 @@ impl Core {
     /// Ends the data streams of a control stream that has ended.
     pub(crate) fn close_data_streams(&mut self, streams: &DataStreams, turn: &mut Turn) {
         for &id in streams.open() {
-            if let Some(stream) = self.clients.connection(id) {
+            if let Some(stream) = self.ground.clients.connection(id) {
                 stream.phase = Phase::Closing;
                 turn.fx.close.push(id);
             }

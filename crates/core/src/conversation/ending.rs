@@ -11,6 +11,7 @@ use crate::base::time::Timestamp;
 use crate::base::timers::Timer;
 use crate::boundary::effects::{DisconnectReason, Event};
 use crate::boundary::turn::Turn;
+use crate::clients::Clients;
 use crate::clients::drops::Party;
 use crate::connection::Phase;
 use crate::core::Core;
@@ -25,10 +26,11 @@ impl Core {
         disconnect: &Disconnect<'_>,
         turn: &mut Turn,
     ) {
-        let expiry_max = self.config.limits.session_expiry_seconds_max;
-        let session = self.clients.connection(id).and_then(|connection| connection.session());
+        let expiry_max = self.ground.config.limits.session_expiry_seconds_max;
+        let session =
+            self.ground.clients.connection(id).and_then(|connection| connection.session());
         if let (Some(slot), Some(asked)) = (session, disconnect.session_expiry_interval) {
-            let session = self.clients.session(slot);
+            let session = self.ground.clients.session(slot);
             if session.expiry_seconds == 0 && asked != 0 {
                 let detail = "Session Expiry Interval was 0 and cannot be raised [MQTT-3.14.2-2]";
                 return self.violation(id, detail, turn);
@@ -46,7 +48,7 @@ impl Core {
     /// Detaches the Session from its Network Connection, which is to be closed or is closed
     /// already.
     pub(crate) fn detach(&mut self, id: ConnectionId, reason: &DisconnectReason, turn: &mut Turn) {
-        let Some(connection) = self.clients.connection(id) else {
+        let Some(connection) = self.ground.clients.connection(id) else {
             return;
         };
         let phase = std::mem::replace(&mut connection.phase, Phase::Closing);
@@ -67,34 +69,34 @@ impl Core {
         if let Some(streams) = connection.data_streams.take() {
             self.close_data_streams(&streams, turn);
         }
-        self.clients.locals -= usize::from(is_local);
-        let session = self.clients.session(slot);
+        self.ground.clients.locals -= usize::from(is_local);
+        let session = self.ground.clients.session(slot);
         session.arriving = None;
         // Nobody was told of a Client that did not get its CONNACK.
         let client = session.connection.take().map(|_| Arc::clone(&session.identity));
-        self.clients.attached -= usize::from(client.is_some());
+        self.ground.clients.attached -= usize::from(client.is_some());
         turn.fx.events.push(Event::Disconnected { connection: id, client, reason: reason.clone() });
         if let Some(admission) = accepted {
             self.withdraw_will(*admission, turn.now);
         } else if keeps_will(reason) {
             self.schedule_will(slot, turn);
-        } else if self.clients.session(slot).will.take().is_some() {
+        } else if self.ground.clients.session(slot).will.take().is_some() {
             self.forget_will(slot); // [MQTT-3.14.4-3] [MQTT-3.1.2-10]
         }
-        self.tell_groups_online(slot, turn);
+        self.shared.tell_online(&mut self.ground, slot, turn);
         self.return_queued_of_groups(slot, turn);
-        if self.clients.session(slot).expiry_seconds > 0 {
+        if self.ground.clients.session(slot).expiry_seconds > 0 {
             self.store_detached(slot, turn.now);
         }
-        match self.clients.session(slot).expiry_seconds {
+        match self.ground.clients.session(slot).expiry_seconds {
             0 => self.end_session(slot, turn), // [MQTT-3.1.2-23]
             NEVER_EXPIRES => (),
             seconds => {
                 let at = turn.now.plus_seconds(u64::from(seconds));
-                let session = self.clients.session(slot);
+                let session = self.ground.clients.session(slot);
                 session.expires_at = Some(at);
                 let timer = Timer::SessionExpiry(slot, session.generation);
-                self.timers.set(at, timer);
+                self.ground.timers.set(at, timer);
             }
         }
     }
@@ -102,7 +104,7 @@ impl Core {
     /// Publishes the Will Message now, or when its delay has passed [MQTT-3.1.2-8]. If the Session
     /// ends before that, the Will Message is published then: see [`Core::end_session`].
     fn schedule_will(&mut self, slot: SessionSlot, turn: &mut Turn) {
-        let session = self.clients.session(slot);
+        let session = self.ground.clients.session(slot);
         let Some(will) = &session.will else {
             return;
         };
@@ -112,7 +114,7 @@ impl Core {
         let at = turn.now.plus_seconds(u64::from(will.delay_seconds));
         session.will_due_at = Some(at);
         let timer = Timer::WillDelay(slot, session.generation);
-        self.timers.set(at, timer);
+        self.ground.timers.set(at, timer);
     }
 
     pub(crate) fn handle_will_delay(
@@ -122,7 +124,7 @@ impl Core {
         turn: &mut Turn,
     ) {
         if self.is_session(slot, generation) {
-            self.clients.session(slot).will_due_at = None;
+            self.ground.clients.session(slot).will_due_at = None;
             self.publish_will(slot, turn);
         }
     }
@@ -134,8 +136,8 @@ impl Core {
         turn: &mut Turn,
     ) {
         if self.is_session(slot, generation) {
-            self.clients.session(slot).expires_at = None;
-            self.clients.counters.sessions_expired += 1;
+            self.ground.clients.session(slot).expires_at = None;
+            self.ground.clients.counters.sessions_expired += 1;
             self.end_session(slot, turn);
         }
     }
@@ -143,20 +145,20 @@ impl Core {
     /// Does now what is overdue for a Session without a Network Connection, as if no timer were
     /// late: publishes its Will Message, ends the Session.
     pub(crate) fn settle_overdue(&mut self, client_id: &str, turn: &mut Turn) {
-        let Some(slot) = self.clients.session_by_client_id(client_id) else {
+        let Some(slot) = self.ground.clients.session_by_client_id(client_id) else {
             return;
         };
-        let session = self.clients.session(slot);
+        let session = self.ground.clients.session(slot);
         let generation = session.generation;
         let is_due = |at: &Timestamp| *at <= turn.now;
         let (will_due_at, expires_at) =
             (session.will_due_at.filter(is_due), session.expires_at.filter(is_due));
         if let Some(at) = will_due_at {
-            self.timers.cancel(at, Timer::WillDelay(slot, generation));
+            self.ground.timers.cancel(at, Timer::WillDelay(slot, generation));
             self.handle_will_delay(slot, generation, turn);
         }
         if let Some(at) = expires_at {
-            self.timers.cancel(at, Timer::SessionExpiry(slot, generation));
+            self.ground.timers.cancel(at, Timer::SessionExpiry(slot, generation));
             self.handle_session_expiry(slot, generation, turn);
         }
     }
@@ -164,13 +166,13 @@ impl Core {
     /// Cancels the timers for the end of a Session and for its Will Message, for example because
     /// its Client came back [MQTT-3.1.3-9].
     pub(crate) fn cancel_session_timers(&mut self, slot: SessionSlot) {
-        let session = &mut self.clients.sessions[slot as usize];
+        let session = &mut self.ground.clients.sessions[slot as usize];
         let generation = session.generation;
         if let Some(at) = session.expires_at.take() {
-            self.timers.cancel(at, Timer::SessionExpiry(slot, generation));
+            self.ground.timers.cancel(at, Timer::SessionExpiry(slot, generation));
         }
         if let Some(at) = session.will_due_at.take() {
-            self.timers.cancel(at, Timer::WillDelay(slot, generation));
+            self.ground.timers.cancel(at, Timer::WillDelay(slot, generation));
         }
     }
 
@@ -179,8 +181,8 @@ impl Core {
     pub(crate) fn end_session(&mut self, slot: SessionSlot, turn: &mut Turn) {
         self.publish_will(slot, turn); // the Session's end is the latest moment for it
         self.cancel_session_timers(slot);
-        let id = self.clients.session_id(slot);
-        let mut session = self.clients.take_session(slot);
+        let id = self.ground.clients.session_id(slot);
+        let mut session = self.ground.clients.take_session(slot);
         let client = Arc::clone(&session.identity);
         let subscriptions = std::mem::take(&mut session.subscriptions);
         self.end_subscriptions(slot, id, subscriptions, turn);
@@ -192,7 +194,7 @@ impl Core {
     /// Publishes the Will Message, once [MQTT-3.1.2-8] [MQTT-3.1.2-10]. It passes the publish gate
     /// like any other message (Z02).
     fn publish_will(&mut self, slot: SessionSlot, turn: &mut Turn) {
-        let Some(will) = self.clients.session(slot).will.take() else {
+        let Some(will) = self.ground.clients.session(slot).will.take() else {
             return;
         };
         self.forget_will(slot);
@@ -212,7 +214,24 @@ impl Core {
             None => self.publish(publication, turn).is_ok(),
             Some(seconds) => self.delay(&publication, seconds, turn).is_ok(),
         };
-        self.clients.counters.wills_published += u64::from(published);
+        self.ground.clients.counters.wills_published += u64::from(published);
+    }
+
+    /// Gives groups back their messages that wait for a Session whose Client is gone.
+    fn return_queued_of_groups(&mut self, slot: SessionSlot, turn: &mut Turn) {
+        let Clients { sessions, rounds, .. } = &mut self.ground.clients;
+        let session = &mut sessions[slot as usize];
+        if session.shared_subscriptions == 0 || !self.ground.config.shared_backlog {
+            return;
+        }
+        if let Some(outgoing) = &mut session.outgoing {
+            let round = rounds.open_round();
+            let is_confirmed = |round| rounds.is_confirmed(round);
+            let deliveries = outgoing.take_queued_of_groups(round, is_confirmed);
+            let (number, client) = (session.number, Arc::clone(&session.identity));
+            let session = self.ground.clients.session_id(slot);
+            self.pass_on(client, (session, number), deliveries, turn);
+        }
     }
 
     /// Passes what waited for a Session that has ended on to others; the rest is lost.
@@ -220,7 +239,7 @@ impl Core {
         let Some(outgoing) = &mut session.outgoing else {
             return;
         };
-        let rounds = &self.clients.rounds;
+        let rounds = &self.ground.clients.rounds;
         let is_confirmed = |round| rounds.is_confirmed(round);
         let undelivered = outgoing.take_undelivered(rounds.open_round(), is_confirmed);
         let client = Arc::clone(&session.identity);
@@ -228,7 +247,7 @@ impl Core {
     }
 
     fn is_session(&self, slot: SessionSlot, generation: u32) -> bool {
-        let session = self.clients.sessions.get(slot as usize);
+        let session = self.ground.clients.sessions.get(slot as usize);
         session.is_some_and(|session| session.generation == generation)
     }
 
@@ -237,7 +256,7 @@ impl Core {
     pub fn begin_drain(&mut self, turn: &mut Turn) {
         self.draining = true;
         let code = ReasonCode::ServerShuttingDown;
-        let connections = self.clients.connections.iter().map(|(_, connection)| connection);
+        let connections = self.ground.clients.connections.iter().map(|(_, connection)| connection);
         // Data streams end with their control streams.
         let connections = connections.filter(|connection| !connection.is_data_stream);
         let ids: Vec<_> = connections.map(|connection| connection.id).collect();
@@ -250,19 +269,19 @@ impl Core {
     /// `on_the_way` more that were between the workers.
     pub fn drop_volatile(&mut self, on_the_way: u64, turn: &mut Turn) {
         let reason = DropReason::BrokerEnded;
-        let sessions = self.clients.sessions.iter();
+        let sessions = self.ground.clients.sessions.iter();
         let waiting = sessions.filter_map(|(slot, session)| {
             let count = session.outgoing.as_ref()?.volatile_messages();
             (count > 0).then_some((slot as SessionSlot, count as u64))
         });
         for (slot, count) in waiting.collect::<Vec<_>>() {
-            self.clients.note_drops(Party::Receiver(slot), "", reason, count, turn);
+            self.ground.clients.note_drops(Party::Receiver(slot), "", reason, count, turn);
         }
         let others = self.backlog.receivers_left()
             + self.delayed.volatile_messages()
-            + self.groups.volatile_messages()
+            + self.shared.groups.volatile_messages()
             + self.remains.messages();
-        self.clients.note_drops(Party::Nobody, "", reason, on_the_way + others as u64, turn);
+        self.ground.clients.note_drops(Party::Nobody, "", reason, on_the_way + others as u64, turn);
     }
 
     /// Ends a Network Connection for an administrative reason, whether its Client has connected or
@@ -279,10 +298,10 @@ impl Core {
         reason_code: ReasonCode,
         turn: &mut Turn,
     ) -> bool {
-        let Some(slot) = self.clients.session_by_client_id(client_id) else {
+        let Some(slot) = self.ground.clients.session_by_client_id(client_id) else {
             return false;
         };
-        let Some(id) = self.clients.session(slot).network_connection() else {
+        let Some(id) = self.ground.clients.session(slot).network_connection() else {
             return false;
         };
         let reason = DisconnectReason::ByServer(reason_code);

@@ -37,20 +37,20 @@ impl Core {
         let opening = Opening { listener: u16::MAX, ..Opening::default() };
         let id = self.insert_connection(&opening, turn.now);
         // No Client can have this identifier: U+0000 is not allowed in strings of the protocol.
-        let name = format!("\0local/{}/{}", self.config.worker.index(), id.generation);
+        let name = format!("\0local/{}/{}", self.ground.config.worker.index(), id.generation);
         let identity = Arc::new(Identity { client_id: name.into(), user_name: None });
-        let slot = self.clients.insert_session(identity);
-        self.clients.budget.sessions.add(1, 0);
-        let session = self.clients.session(slot);
+        let slot = self.ground.clients.insert_session(identity);
+        self.ground.clients.budget.sessions.add(1, 0);
+        let session = self.ground.clients.session(slot);
         (session.connection, session.has_place) = (Some(id), true);
-        if let Some(connection) = self.clients.connection(id) {
+        if let Some(connection) = self.ground.clients.connection(id) {
             connection.is_local = true;
             connection.phase =
                 Phase::Connected { session: slot, reauthenticating: false, connect_number: 0 };
         }
-        self.clients.attached += 1;
-        self.clients.locals += 1;
-        self.tell_groups_online(slot, turn);
+        self.ground.clients.attached += 1;
+        self.ground.clients.locals += 1;
+        self.shared.tell_online(&mut self.ground, slot, turn);
         id
     }
 
@@ -63,7 +63,8 @@ impl Core {
         options: SubscriptionOptions,
         turn: &mut Turn,
     ) {
-        if let Some(slot) = self.clients.connection(id).and_then(|connection| connection.session())
+        if let Some(slot) =
+            self.ground.clients.connection(id).and_then(|connection| connection.session())
         {
             let filters = std::iter::once((filter, options));
             self.subscribe(id, slot, None, None, filters, turn);
@@ -74,12 +75,17 @@ impl Core {
     /// `Effects::local_published` tells under this ticket how many receivers (sessions, workers,
     /// groups) matched, or why the publish gate or a limit refused it.
     pub fn publish_local(&mut self, message: &LocalPublish<'_>, ticket: u64, turn: &mut Turn) {
-        let destination = match Destination::of_process(message.topic, &self.config.limits) {
+        let destination = match Destination::of_process(message.topic, &self.ground.config.limits) {
             Ok(destination) => destination,
             Err(misdirected) => {
                 let reason = misdirected.drop_reason();
                 let broker = Arc::clone(&self.broker);
-                self.clients.note_drop(Party::Publisher(&broker), message.topic, reason, turn);
+                self.ground.clients.note_drop(
+                    Party::Publisher(&broker),
+                    message.topic,
+                    reason,
+                    turn,
+                );
                 return turn.fx.local_published.push((ticket, Err(reason)));
             }
         };
@@ -92,9 +98,9 @@ impl Core {
             retain: message.retain,
             expires_at: expiry.map(|seconds| turn.now.plus_seconds(u64::from(seconds))),
             publisher_session: None,
-            durability: self.config.durability.of_message(None, topic),
+            durability: self.ground.config.durability.of_message(None, topic),
         };
-        let mark = self.clients.rounds.mark();
+        let mark = self.ground.clients.rounds.mark();
         let broker = Arc::clone(&self.broker);
         let publication =
             Publication::new(topic, &properties, message.payload, attributes, &broker);
@@ -102,7 +108,7 @@ impl Core {
             Some(seconds) => self.delay(&publication, seconds, turn).map(|()| (1, 0)),
             None if self.lacks_room(&publication) => {
                 let party = Party::Publisher(&broker);
-                self.clients.note_drop(party, topic, DropReason::StoreFull, turn);
+                self.ground.clients.note_drop(party, topic, DropReason::StoreFull, turn);
                 Err(DropReason::StoreFull)
             }
             None => self.publish_for(publication, true, turn),
@@ -111,19 +117,24 @@ impl Core {
         let outcome = outcome.map(|(matched, _)| matched);
         if ticket_of_home > 0 {
             let held = Held::Published(ticket, outcome);
-            self.clients.rounds.hold_asked(ticket_of_home, held, attributes.durability);
-        } else if self.clients.rounds.mark() == mark || message.qos == QoS::AtMostOnce {
+            self.ground.clients.rounds.hold_asked(ticket_of_home, held, attributes.durability);
+        } else if self.ground.clients.rounds.mark() == mark || message.qos == QoS::AtMostOnce {
             turn.fx.local_published.push((ticket, outcome));
         } else {
             let durability = attributes.durability;
-            self.clients.rounds.hold(Held::Published(ticket, outcome), durability);
+            self.ground.clients.rounds.hold(Held::Published(ticket, outcome), durability);
         }
     }
 
     /// Notes that a subscriber inside the process did not take a message.
     pub fn note_local_drop(&mut self, message: &Message, turn: &mut Turn) {
         // It was counted as delivered when it was handed to the driver.
-        self.clients.counters.undelivered(message.payload().len());
-        self.clients.note_drop(Party::Nobody, message.topic(), DropReason::LocalReceiverFull, turn);
+        self.ground.clients.counters.undelivered(message.payload().len());
+        self.ground.clients.note_drop(
+            Party::Nobody,
+            message.topic(),
+            DropReason::LocalReceiverFull,
+            turn,
+        );
     }
 }

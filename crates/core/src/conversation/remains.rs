@@ -130,7 +130,7 @@ impl Core {
         let mut leaving = Leaving { slot, session, subscriptions: subscriptions.into_iter() };
         let count = self.remains.left;
         if self.end_some(&mut leaving, count, turn) {
-            self.clients.vacate(slot);
+            self.ground.clients.vacate(slot);
         } else {
             self.remains.subscriptions.push_back(leaving);
         }
@@ -143,7 +143,7 @@ impl Core {
         subscriptions: &mut Subscriptions,
         turn: &mut Turn,
     ) {
-        self.work.add(subscriptions.len() / Work::SUBSCRIPTIONS);
+        self.ground.work.add(subscriptions.len() / Work::SUBSCRIPTIONS);
         let exclusive = subscriptions.extract_if(|_, it| it.kind == SubscriptionKind::Exclusive);
         for (key, subscribed) in exclusive.take(Remains::PER_TURN) {
             self.end_subscription(session, &key, &subscribed, turn);
@@ -166,7 +166,7 @@ impl Core {
         subscribed: &Subscribed,
         turn: &mut Turn,
     ) {
-        self.work.add(1);
+        self.ground.work.add(1);
         self.remains.left = self.remains.left.saturating_sub(1);
         self.end_wish(session.1, key, turn);
         self.release_subscription(session, key, &subscribed.kind, turn);
@@ -198,19 +198,22 @@ impl Core {
         self.remains.left = self.remains.left.saturating_sub(count);
         let owner = Owner::Session(undelivered.number);
         for (sequence, delivery) in undelivered.deliveries.drain(..count) {
-            self.work.add(1);
+            self.ground.work.add(1);
             let size = delivery.message.size();
             undelivered.bytes = undelivered.bytes.saturating_sub(size);
             if delivery.group.is_some() {
-                self.return_to_group(undelivered.session, delivery, turn);
+                self.shared.return_to_group(&mut self.ground, undelivered.session, delivery, turn);
                 if sequence > 0 {
                     // After the record of whoever has it now.
-                    self.clients.rounds.keep_behind_round(StoreOp::Finished { owner, sequence });
+                    self.ground
+                        .clients
+                        .rounds
+                        .keep_behind_round(StoreOp::Finished { owner, sequence });
                 }
             } else {
                 let party = Party::Former(&undelivered.client);
                 let topic = delivery.message.topic();
-                self.clients.note_drop(party, topic, DropReason::SessionEnded, turn);
+                self.ground.clients.note_drop(party, topic, DropReason::SessionEnded, turn);
             }
         }
     }
@@ -230,7 +233,7 @@ impl Core {
             let count = self.remains.left.min(Remains::SLICE);
             if let Some(mut leaving) = self.remains.subscriptions.pop_front() {
                 if self.end_some(&mut leaving, count, turn) {
-                    self.clients.vacate(leaving.slot);
+                    self.ground.clients.vacate(leaving.slot);
                 } else {
                     self.remains.subscriptions.push_back(leaving);
                 }

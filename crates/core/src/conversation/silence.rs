@@ -28,9 +28,9 @@ impl Core {
     /// Notes that bytes of an incomplete packet have come on a connection. They keep it alive as
     /// long as they come at the rate that the limit `packet_bytes_per_second_min` asks for.
     pub fn note_arriving(&mut self, id: ConnectionId, bytes: usize, now: Timestamp) {
-        let rate = u64::from(self.config.limits.packet_bytes_per_second_min);
-        let control = self.clients.control_of(id);
-        if let Some(connection) = self.clients.connection(control) {
+        let rate = u64::from(self.ground.config.limits.packet_bytes_per_second_min);
+        let control = self.ground.clients.control_of(id);
+        if let Some(connection) = self.ground.clients.connection(control) {
             let earned_ms = (bytes as u64 * 1000).checked_div(rate).unwrap_or(u64::MAX / 2);
             connection.last_packet_at = (connection.last_packet_at + earned_ms).min(now);
         }
@@ -38,8 +38,8 @@ impl Core {
 
     /// Notes that the peer has shown that it is there, though nothing from it is read at present.
     pub fn note_sign_of_life(&mut self, id: ConnectionId, now: Timestamp) {
-        let control = self.clients.control_of(id);
-        if let Some(connection) = self.clients.connection(control) {
+        let control = self.ground.clients.control_of(id);
+        if let Some(connection) = self.ground.clients.connection(control) {
             connection.last_packet_at = now;
         }
     }
@@ -52,7 +52,7 @@ impl Core {
 
     /// Whether the time of some peer is up, so that [`Core::handle_silence`] has to judge.
     pub fn may_be_silent(&self, now: Timestamp) -> bool {
-        self.timers.first_of(Kind::Silence).is_some_and(|at| at <= now)
+        self.ground.timers.first_of(Kind::Silence).is_some_and(|at| at <= now)
     }
 
     /// Ends the connections whose peers were silent for too long. Call this when everything that
@@ -69,10 +69,10 @@ impl Core {
         turn: &mut Turn,
     ) {
         for _ in 0..Self::TIMERS_PER_TURN {
-            let Some(timer) = self.timers.pop_due_of(Kind::Silence, turn.now) else {
+            let Some(timer) = self.ground.timers.pop_due_of(Kind::Silence, turn.now) else {
                 return;
             };
-            self.work.add(1);
+            self.ground.work.add(1);
             if let Timer::Connection(id) = timer {
                 self.judge(id, waits, turn);
             }
@@ -87,7 +87,7 @@ impl Core {
         waits: &dyn Fn(ConnectionId) -> bool,
         turn: &mut Turn,
     ) {
-        let Some(connection) = self.clients.connection(id) else {
+        let Some(connection) = self.ground.clients.connection(id) else {
             return;
         };
         let due_at = connection.timer_at.take().unwrap_or(turn.now);
@@ -98,7 +98,7 @@ impl Core {
                 if let Some(later) = later {
                     return self.set_connection_timer(id, later);
                 }
-                self.clients.counters.connect_timeouts += 1;
+                self.ground.clients.counters.connect_timeouts += 1;
                 self.close(id, None, &DisconnectReason::ConnectTimeout, turn);
             }
             Phase::Connected { .. } => {
@@ -107,16 +107,16 @@ impl Core {
                 if due_at > turn.now {
                     return self.set_connection_timer(id, due_at);
                 }
-                if self.clients.is_any_paused(id) {
+                if self.ground.clients.is_any_paused(id) {
                     // Nobody has looked whether something has come.
                     return self.set_connection_timer(id, turn.now + silence_max_ms);
                 }
-                let has_come = self.clients.is_any_stream(id, waits);
+                let has_come = self.ground.clients.is_any_stream(id, waits);
                 if let Some(later) = self.put_off(due_at, has_come, turn.now) {
                     return self.set_connection_timer(id, later);
                 }
                 // [MQTT-3.1.2-22]
-                self.clients.counters.keep_alive_timeouts += 1;
+                self.ground.clients.counters.keep_alive_timeouts += 1;
                 let code = Some(ReasonCode::KeepAliveTimeout);
                 self.close(id, code, &DisconnectReason::KeepAliveTimeout, turn);
             }

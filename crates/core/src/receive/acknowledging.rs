@@ -36,7 +36,7 @@ impl Core {
         if ack.reason_code.is_error() {
             return self.finish(id, slot, ack, Stage::PubRec, turn);
         }
-        let outgoing = self.clients.session(slot).outgoing.as_mut();
+        let outgoing = self.ground.clients.session(slot).outgoing.as_mut();
         let entry = outgoing.and_then(|outgoing| outgoing.find(ack.packet_id));
         let (reason_code, taken_over, sequence) = match entry {
             Some(entry) if entry.stage == Stage::PubRec => {
@@ -57,8 +57,8 @@ impl Core {
         // again, to a Client that forgets the Packet Identifier with the PUBREL.
         let depends = (sequence > 0).then(|| {
             if taken_over.is_some() {
-                let owner = Owner::Session(self.clients.session(slot).number);
-                self.clients.rounds.keep(StoreOp::Taken { owner, sequence });
+                let owner = Owner::Session(self.ground.clients.session(slot).number);
+                self.ground.clients.rounds.keep(StoreOp::Taken { owner, sequence });
             }
             taken_over.as_ref().map_or(Durability::Fsync, |it| it.message.attributes().durability)
         });
@@ -69,7 +69,7 @@ impl Core {
             reason_code,
             explanation: None,
         };
-        self.clients.acknowledge(held, depends, turn);
+        self.ground.clients.acknowledge(held, depends, turn);
         self.settle(slot, taken_over.as_ref(), turn);
     }
 
@@ -82,7 +82,7 @@ impl Core {
         ack: &Acknowledgement<'_>,
         turn: &mut Turn,
     ) {
-        let session = self.clients.session(slot);
+        let session = self.ground.clients.session(slot);
         let (number, durability) = (session.number, session.durability);
         let packet_id = ack.packet_id;
         let promised = session.release(packet_id);
@@ -95,14 +95,14 @@ impl Core {
             // This goes behind the record that it takes back, which may still wait for other
             // workers.
             let op = StoreOp::Released { session: number, packet_id };
-            self.clients.rounds.keep_behind_round(op);
+            self.ground.clients.rounds.keep_behind_round(op);
         }
         // An unknown Packet Identifier may have been released on a Network Connection that is gone,
         // and the store may not know that yet.
         let depends = promised.or((number > 0).then_some(durability));
         let kind = PacketType::PubComp;
         let held = HeldAcknowledgement { to: id, kind, packet_id, reason_code, explanation: None };
-        self.clients.acknowledge(held, depends, turn);
+        self.ground.clients.acknowledge(held, depends, turn);
     }
 
     /// Handles a PUBCOMP: a QoS 2 message is complete.
@@ -119,7 +119,7 @@ impl Core {
     /// Returns which packet has to come next for the message that this acknowledgement names.
     /// `None` if no such message was sent on this Network Connection.
     fn expects(&mut self, slot: SessionSlot, ack: &Acknowledgement<'_>) -> Option<Stage> {
-        self.clients.session(slot).outgoing.as_ref()?.expected(ack.packet_id)
+        self.ground.clients.session(slot).outgoing.as_ref()?.expected(ack.packet_id)
     }
 
     /// Ends a message in flight and sends what there is room for now. An acknowledgement that
@@ -133,16 +133,21 @@ impl Core {
         stage: Stage,
         turn: &mut Turn,
     ) {
-        let outgoing = self.clients.session(slot).outgoing.as_mut();
+        let outgoing = self.ground.clients.session(slot).outgoing.as_mut();
         let Some(entry) = outgoing.and_then(|outgoing| outgoing.finish(ack.packet_id, stage))
         else {
             return self.refuse_acknowledgement(id, slot, ack, stage, turn);
         };
         if let (true, Some(delivery)) = (ack.reason_code.is_error(), &entry.delivery) {
             let reason = DropReason::RefusedByReceiver;
-            self.clients.note_drop(Party::Receiver(slot), delivery.message.topic(), reason, turn);
+            self.ground.clients.note_drop(
+                Party::Receiver(slot),
+                delivery.message.topic(),
+                reason,
+                turn,
+            );
         }
-        self.clients.forget_stored(slot, entry.sequence);
+        self.ground.clients.forget_stored(slot, entry.sequence);
         self.settle(slot, entry.delivery.as_ref(), turn);
         self.go_on(slot, turn);
     }
@@ -168,7 +173,8 @@ impl Core {
 
     fn settle(&mut self, slot: SessionSlot, delivery: Option<&Delivery>, turn: &mut Turn) {
         if let Some(group) = delivery.and_then(|delivery| delivery.group) {
-            self.settle_shared(self.clients.session_id(slot), group, turn);
+            let session = self.ground.clients.session_id(slot);
+            self.shared.settle(&mut self.ground, session, group, turn);
         }
     }
 }

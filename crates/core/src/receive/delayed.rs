@@ -61,41 +61,41 @@ impl Core {
     ) -> Result<(), DropReason> {
         let at = turn.now.plus_seconds(u64::from(seconds));
         let attributes = publication.attributes;
-        let policy = &self.clients.policy;
+        let policy = &self.ground.clients.policy;
         let (publisher, topic) = (publication.publisher, publication.topic);
         let size = topic.len() + publication.properties.len() + publication.payload.len();
-        let is_stored = self.clients.rounds.is_enabled
+        let is_stored = self.ground.clients.rounds.is_enabled
             && attributes.qos > QoS::AtMostOnce
             && attributes.durability > Durability::Memory;
         let refusal = if !policy.may_publish(publisher, topic, attributes.qos, attributes.retain) {
             Some(DropReason::PublishNotAuthorized)
-        } else if is_stored && self.clients.rounds.is_full {
+        } else if is_stored && self.ground.clients.rounds.is_full {
             Some(DropReason::StoreFull)
         } else if attributes.has_expired(at) {
             // Nobody would ever get it.
             Some(DropReason::Expired)
         } else {
             let is_allowed = !self.is_short_of_memory() && self.make_room_for_delayed(size, turn);
-            self.clients.counters.limits_exceeded += u64::from(!is_allowed);
+            self.ground.clients.counters.limits_exceeded += u64::from(!is_allowed);
             (!is_allowed).then_some(DropReason::DelayedLimit)
         };
         if let Some(reason) = refusal {
-            self.clients.note_drop(Party::Publisher(publisher), topic, reason, turn);
+            self.ground.clients.note_drop(Party::Publisher(publisher), topic, reason, turn);
             return Err(reason);
         }
-        let number = self.numbers.next(turn.now);
+        let number = self.ground.numbers.next(turn.now);
         let message = publication.share();
         if is_stored {
             let (what, message) = (Kept::Delayed(at), Arc::clone(&message));
             let op = StoreOp::Keep { number, what, message };
             match attributes.qos {
                 // It goes into one commit with the Packet Identifier that it came with.
-                QoS::ExactlyOnce => self.clients.rounds.keep_behind_round(op),
-                _ => self.clients.rounds.keep(op),
+                QoS::ExactlyOnce => self.ground.clients.rounds.keep_behind_round(op),
+                _ => self.ground.clients.rounds.keep(op),
             }
         }
         self.delayed.messages.insert(number, (message, is_stored));
-        self.timers.set(at, Timer::Delayed(number));
+        self.ground.timers.set(at, Timer::Delayed(number));
         Ok(())
     }
 
@@ -103,11 +103,11 @@ impl Core {
     /// time has come take no place even if their timers are late: they are published first.
     fn make_room_for_delayed(&mut self, bytes: usize, turn: &mut Turn) -> bool {
         for _ in 0..Self::OVERDUE_AT_ONCE {
-            let allowance = allowance(&self.config.limits);
-            if self.clients.budget.delayed.change(1, bytes as i64, allowance) {
+            let allowance = allowance(&self.ground.config.limits);
+            if self.ground.clients.budget.delayed.change(1, bytes as i64, allowance) {
                 return true;
             }
-            match self.timers.pop_due_of(Kind::Delayed, turn.now) {
+            match self.ground.timers.pop_due_of(Kind::Delayed, turn.now) {
                 Some(timer) => self.handle_timer(timer, turn),
                 None => return false,
             }
@@ -117,19 +117,19 @@ impl Core {
 
     pub(crate) fn publish_delayed(&mut self, number: u64, turn: &mut Turn) {
         if let Some((message, is_stored)) = self.delayed.messages.remove(&number) {
-            self.clients.budget.delayed.give_back(1, message.size() as u64);
+            self.ground.clients.budget.delayed.give_back(1, message.size() as u64);
             // The outcome is counted; the publisher already has its acknowledgement.
             let _ = self.publish(Publication::of(&message), turn);
             if is_stored {
-                self.clients.rounds.keep_behind_round(StoreOp::Unkeep { number });
+                self.ground.clients.rounds.keep_behind_round(StoreOp::Unkeep { number });
             }
         }
     }
 
     /// Takes over a message that the store has kept until its time has come.
     pub(crate) fn restore_delayed(&mut self, number: u64, at: Timestamp, message: Arc<Message>) {
-        self.clients.budget.delayed.add(1, message.size() as u64);
+        self.ground.clients.budget.delayed.add(1, message.size() as u64);
         self.delayed.messages.insert(number, (message, true));
-        self.timers.set(at, Timer::Delayed(number));
+        self.ground.timers.set(at, Timer::Delayed(number));
     }
 }

@@ -57,15 +57,15 @@ impl Core {
         publish: &Publish<'_>,
         turn: &mut Turn,
     ) {
-        let control = self.clients.control_of(id);
-        let Some(control) = self.clients.connection(control) else {
+        let control = self.ground.clients.control_of(id);
+        let Some(control) = self.ground.clients.connection(control) else {
             return;
         };
         if publish.packet_id.is_some() && control.is_unanswered {
             // The Client sends it again after the one that was not answered, in order.
-            let publisher = Arc::clone(&self.clients.session(slot).identity);
+            let publisher = Arc::clone(&self.ground.clients.session(slot).identity);
             let (party, topic) = (Party::Publisher(&publisher), publish.topic.as_str());
-            return self.clients.note_drop(party, topic, DropReason::StoreFull, turn);
+            return self.ground.clients.note_drop(party, topic, DropReason::StoreFull, turn);
         }
         let offered = control.offer.capabilities;
         if let Err((reason_code, detail)) = offered.check_message(publish.qos, publish.retain) {
@@ -106,11 +106,11 @@ impl Core {
         topic: &str,
         turn: &mut Turn,
     ) {
-        let session = self.clients.session(slot);
+        let session = self.ground.clients.session(slot);
         if let Some(Received { promised, ticket }) = session.awaits_release(packet_id) {
             // The first PUBREC may still be held back, for a Network Connection that is gone.
             let depends = (promised > Durability::Memory).then_some(promised);
-            let ticket = if self.clients.rounds.is_asking(ticket) { ticket } else { 0 };
+            let ticket = if self.ground.clients.rounds.is_asking(ticket) { ticket } else { 0 };
             let verdict = Verdict { depends, ticket, ..Verdict::SUCCESS };
             return self.acknowledge_publish(id, PacketType::PubRec, packet_id, verdict, turn);
         }
@@ -118,21 +118,21 @@ impl Core {
             return self.violate_receive_maximum(id, turn);
         }
         let mut verdict = self.accept(slot, publish, topic, turn);
-        let is_v5 = self.clients.connection(id).is_some_and(|connection| connection.is_v5());
+        let is_v5 = self.ground.clients.connection(id).is_some_and(|connection| connection.is_v5());
         if !(verdict.is_withheld || is_v5 && verdict.reason_code.is_error()) {
             let (durability, ticket) = (verdict.durability, verdict.ticket);
-            let session = self.clients.session(slot);
+            let session = self.ground.clients.session(slot);
             session.await_release(packet_id, Received { promised: durability, ticket });
             let is_kept = session.number > 0 && durability > Durability::Memory;
             if is_kept {
                 let op = StoreOp::AwaitRelease { session: session.number, packet_id };
                 // After what others keep of the message: if only this were kept, no repetition
                 // could bring the message back.
-                self.clients.rounds.keep_behind_round(op);
+                self.ground.clients.rounds.keep_behind_round(op);
                 verdict.depends = Some(durability);
             }
-            let session = self.clients.session_id(slot);
-            self.clients.rounds.note_packet(ticket, session, packet_id, is_kept);
+            let session = self.ground.clients.session_id(slot);
+            self.ground.clients.rounds.note_packet(ticket, session, packet_id, is_kept);
         }
         self.acknowledge_publish(id, PacketType::PubRec, packet_id, verdict, turn);
     }
@@ -147,14 +147,14 @@ impl Core {
         turn: &mut Turn,
     ) {
         let Verdict { reason_code, explanation, depends, is_withheld, ticket, .. } = verdict;
-        let is_v5 = self.clients.connection(id).is_some_and(|connection| connection.is_v5());
+        let is_v5 = self.ground.clients.connection(id).is_some_and(|connection| connection.is_v5());
         if is_withheld && !is_v5 {
             return self.leave_unanswered(id);
         }
         let held = HeldAcknowledgement { to: id, kind, packet_id, reason_code, explanation };
         match ticket {
-            0 => self.clients.acknowledge(held, depends, turn),
-            ticket => self.clients.acknowledge_asked(held, depends, ticket),
+            0 => self.ground.clients.acknowledge(held, depends, turn),
+            ticket => self.ground.clients.acknowledge_asked(held, depends, ticket),
         }
     }
 
@@ -162,8 +162,8 @@ impl Core {
     /// told; QoS 1 messages count until their PUBACK has left. For an older Client, only the QoS 2
     /// messages that wait for their PUBREL are limited.
     fn exceeds_what_was_told(&mut self, id: ConnectionId, slot: SessionSlot, qos: QoS) -> bool {
-        let released = self.clients.session(slot).awaiting_release_len() as u32;
-        let Some(connection) = self.clients.connection(id) else {
+        let released = self.ground.clients.session(slot).awaiting_release_len() as u32;
+        let Some(connection) = self.ground.clients.connection(id) else {
             return false;
         };
         let told = connection.offer.told;
@@ -174,7 +174,7 @@ impl Core {
     }
 
     fn violate_receive_maximum(&mut self, id: ConnectionId, turn: &mut Turn) {
-        self.clients.counters.limits_exceeded += 1;
+        self.ground.clients.counters.limits_exceeded += 1;
         let detail = "more messages under way than the Receive Maximum allows";
         let code = ReasonCode::ReceiveMaximumExceeded;
         self.violate(id, code, detail.to_string(), turn); // [MQTT-3.3.4-8]
@@ -192,9 +192,9 @@ impl Core {
             let detail = "a Client must not send a Subscription Identifier [MQTT-3.3.4-6]";
             return Err((ReasonCode::ProtocolError, detail.to_string()));
         }
-        let limit = usize::from(self.config.limits.user_properties_max);
+        let limit = usize::from(self.ground.config.limits.user_properties_max);
         if properties.user_properties.iter().nth(limit).is_some() {
-            self.clients.counters.limits_exceeded += 1;
+            self.ground.clients.counters.limits_exceeded += 1;
             return Err((ReasonCode::QuotaExceeded, "too many User Properties".to_string()));
         }
         match properties.topic_alias {
@@ -210,7 +210,7 @@ impl Core {
         topic: &'p str,
     ) -> Result<Cow<'p, str>, Violation> {
         let invalid = |detail: &str| Err((ReasonCode::TopicAliasInvalid, detail.to_string()));
-        let Some(connection) = self.clients.connection(id) else {
+        let Some(connection) = self.ground.clients.connection(id) else {
             return invalid("no such connection");
         };
         if alias.get() > connection.offer.told.topic_alias_maximum {
@@ -241,14 +241,14 @@ impl Core {
     ) -> Verdict {
         let origin = self.origin_of(slot);
         let publisher = &origin.publisher;
-        let (rules, limits) = (&self.config.topics, &self.config.limits);
+        let (rules, limits) = (&self.ground.config.topics, &self.ground.config.limits);
         let found = Destination::of_client(Cow::Borrowed(topic), origin.author(), rules, limits);
         let destination = match found {
             Ok(destination) => destination,
             Err(misdirected) => return self.turn_away(misdirected, topic, publisher, turn),
         };
         let (topic, delay_seconds) = (destination.topic(), destination.delay_seconds);
-        let durability = self.config.durability.of_message(origin.durability, topic);
+        let durability = self.ground.config.durability.of_message(origin.durability, topic);
         let properties = &publish.properties;
         let expiry = properties.message_expiry_interval_seconds;
         let attributes = Attributes {
@@ -258,7 +258,7 @@ impl Core {
             publisher_session: Some(origin.session),
             durability,
         };
-        let mark = self.clients.rounds.mark();
+        let mark = self.ground.clients.rounds.mark();
         let asks = publish.packet_id.is_some() && origin.is_v5;
         let mut forwarded = std::mem::take(&mut self.properties);
         forwarded.clear();
@@ -268,12 +268,12 @@ impl Core {
         let outcome = match delay_seconds {
             _ if self.refuses(publish) => {
                 let party = Party::Publisher(publisher);
-                self.clients.note_drop(party, topic, DropReason::MemoryPressure, turn);
+                self.ground.clients.note_drop(party, topic, DropReason::MemoryPressure, turn);
                 Err(DropReason::MemoryPressure)
             }
             None if self.lacks_room(&publication) => {
                 let party = Party::Publisher(publisher);
-                self.clients.note_drop(party, topic, DropReason::StoreFull, turn);
+                self.ground.clients.note_drop(party, topic, DropReason::StoreFull, turn);
                 Err(DropReason::StoreFull)
             }
             None => self.publish_for(publication, asks, turn),
@@ -290,8 +290,8 @@ impl Core {
         };
         // The retained message may be gone from memory already, but not yet from the store.
         let removes = publish.retain && publish.payload.is_empty();
-        let has_kept = self.clients.rounds.mark() != mark
-            || removes && self.clients.rounds.is_enabled && durability > Durability::Memory;
+        let has_kept = self.ground.clients.rounds.mark() != mark
+            || removes && self.ground.clients.rounds.is_enabled && durability > Durability::Memory;
         Verdict { depends: has_kept.then_some(durability), durability, ..verdict }
     }
 
@@ -299,11 +299,11 @@ impl Core {
     /// Connection.
     #[inline]
     fn origin_of(&self, slot: SessionSlot) -> Origin {
-        let session = &self.clients.sessions[slot as usize];
-        let connection = session.connection.map(|id| &self.clients.connections[id.slot()]);
+        let session = &self.ground.clients.sessions[slot as usize];
+        let connection = session.connection.map(|id| &self.ground.clients.connections[id.slot()]);
         Origin {
             publisher: Arc::clone(&session.identity),
-            session: self.clients.session_id(slot),
+            session: self.ground.clients.session_id(slot),
             durability: connection.and_then(|connection| connection.offer.durability),
             is_bridge: connection.is_some_and(Connection::is_bridge),
             is_v5: connection.is_some_and(Connection::is_v5),
@@ -320,9 +320,9 @@ impl Core {
         turn: &mut Turn,
     ) -> Verdict {
         let is_beyond = misdirected == Misdirected::TooManyLevels;
-        self.clients.counters.limits_exceeded += u64::from(is_beyond);
+        self.ground.clients.counters.limits_exceeded += u64::from(is_beyond);
         let party = Party::Publisher(publisher);
-        self.clients.note_drop(party, topic, misdirected.drop_reason(), turn);
+        self.ground.clients.note_drop(party, topic, misdirected.drop_reason(), turn);
         misdirected.into()
     }
 }

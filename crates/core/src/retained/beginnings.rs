@@ -98,7 +98,7 @@ impl Core {
         let is_all = tickets.len() < count;
         for ticket in tickets {
             let answers = self.begin_walk(ticket, subscribe, turn);
-            self.work.add(answers);
+            self.ground.work.add(answers);
             if let Some(pending) = self.pending.subscribe(subscribe) {
                 pending.waiting += answers;
             }
@@ -114,7 +114,7 @@ impl Core {
     }
 
     fn note_beginnings(&mut self, walks: usize) {
-        self.work.add(walks);
+        self.ground.work.add(walks);
         self.retained.beginnings.left -= walks;
     }
 

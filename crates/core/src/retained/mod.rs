@@ -255,16 +255,16 @@ impl Core {
         turn: &mut Turn,
     ) -> Result<Ticket, DropReason> {
         let message = admitted.publication().share();
-        let home = self.home_of(message.topic());
-        if home == self.config.worker {
+        let home = self.ground.home_of(message.topic());
+        if home == self.ground.config.worker {
             return self.keep_retained(&message, turn).map(|()| 0);
         }
         self.retained.traffic.sent[home.index()] += 1;
         let Attributes { qos, durability, .. } = message.attributes();
-        self.clients.rounds.note_sent(home, qos, durability, turn);
+        self.ground.clients.rounds.note_sent(home, qos, durability, turn);
         // Removing a message is never refused.
         let asks = asks && !message.payload().is_empty();
-        let ticket = if asks { self.clients.rounds.ask(home) } else { 0 };
+        let ticket = if asks { self.ground.clients.rounds.ask(home) } else { 0 };
         turn.fx.send(home, Peer::RetainedSet { message, ticket }.into());
         Ok(ticket)
     }
@@ -294,11 +294,11 @@ impl Core {
     /// Notes that the home of a topic has no room for a retained message of this worker's
     /// publisher, whose acknowledgement will say so.
     pub(crate) fn handle_retained_refused(&mut self, ticket: Ticket) {
-        if let Some((session, packet_id)) = self.clients.rounds.refuse(ticket)
-            && let Some(slot) = self.clients.slot_of(session)
+        if let Some((session, packet_id)) = self.ground.clients.rounds.refuse(ticket)
+            && let Some(slot) = self.ground.clients.slot_of(session)
         {
             // A PUBREC that refuses ends the handshake.
-            self.clients.session(slot).release(packet_id);
+            self.ground.clients.session(slot).release(packet_id);
         }
     }
 
@@ -307,15 +307,15 @@ impl Core {
         message: &Arc<Message>,
         turn: &mut Turn,
     ) -> Result<(), DropReason> {
-        let mut set = self.retained.set(message, &mut self.timers);
+        let mut set = self.retained.set(message, &mut self.ground.timers);
         // Expired messages take up no room, even if their timers are late.
         let mut tries = 0..Retained::OVERDUE_AT_ONCE;
         while set.is_err()
             && tries.next().is_some()
-            && let Some(timer) = self.timers.pop_due_of(Kind::Retained, turn.now)
+            && let Some(timer) = self.ground.timers.pop_due_of(Kind::Retained, turn.now)
         {
             self.handle_timer(timer, turn);
-            set = self.retained.set(message, &mut self.timers);
+            set = self.retained.set(message, &mut self.ground.timers);
         }
         match set {
             Ok(change) => {
@@ -323,9 +323,9 @@ impl Core {
                 Ok(())
             }
             Err(reason) => {
-                self.clients.counters.limits_exceeded += 1;
+                self.ground.clients.counters.limits_exceeded += 1;
                 let party = Party::Publisher(message.publisher());
-                self.clients.note_drop(party, message.topic(), reason, turn);
+                self.ground.clients.note_drop(party, message.topic(), reason, turn);
                 Err(reason)
             }
         }
@@ -333,11 +333,12 @@ impl Core {
 
     /// Makes the change to a topic's retained message in the store, too.
     fn store_retained(&mut self, message: &Arc<Message>, change: &Change, now: Timestamp) {
-        let rounds = &mut self.clients.rounds;
+        let rounds = &mut self.ground.clients.rounds;
         let durability = message.attributes().durability;
         let is_stored = rounds.is_enabled && change.is_kept && durability > Durability::Memory;
         if is_stored {
-            let number = if change.number > 0 { change.number } else { self.numbers.next(now) };
+            let number =
+                if change.number > 0 { change.number } else { self.ground.numbers.next(now) };
             let message = Arc::clone(message);
             rounds.keep(StoreOp::Keep { number, what: Kept::Retained, message });
             self.retained.tree.set_number(change.node, number);
@@ -353,17 +354,17 @@ impl Core {
     pub(crate) fn expire_retained(&mut self, node: u32, now: Timestamp) {
         let number = self.retained.expire(node, now);
         if number > 0 {
-            self.clients.rounds.keep(StoreOp::Unkeep { number });
+            self.ground.clients.rounds.keep(StoreOp::Unkeep { number });
         }
     }
 
     /// Restores a retained message that the store has kept, at its home.
     pub(crate) fn restore_retained(&mut self, number: u64, message: &Arc<Message>) {
         // Keeping it was promised when it came, whatever the limits are now.
-        let change = self.retained.put(message, &mut self.timers);
+        let change = self.retained.put(message, &mut self.ground.timers);
         match change.is_kept {
             true => self.retained.tree.set_number(change.node, number),
-            false => self.clients.rounds.keep(StoreOp::Unkeep { number }),
+            false => self.ground.clients.rounds.keep(StoreOp::Unkeep { number }),
         }
     }
 
@@ -399,7 +400,7 @@ impl Core {
         subscribe: Ticket,
         turn: &mut Turn,
     ) -> usize {
-        let others = self.other_workers();
+        let others = self.ground.other_workers();
         let Retained { wishes, tree, traffic, first, .. } = &mut self.retained;
         let Some((_, request)) = wishes.get_mut(ticket) else {
             return 0;
@@ -416,7 +417,7 @@ impl Core {
         }
         let fetched = self.own_topics.matching(&filter);
         if !fetched.is_empty() {
-            let worker = self.config.worker;
+            let worker = self.ground.config.worker;
             request.parts.push_back(Part::Of { worker, walk: None, asked: false, fetched });
         }
         if asked > 0 {
@@ -447,7 +448,7 @@ impl Core {
             };
             self.run_wishes(session, &mut budget, turn);
         }
-        self.work.add(Retained::VISITS_PER_TURN - budget);
+        self.ground.work.add(Retained::VISITS_PER_TURN - budget);
         self.retained.visits_left = budget;
     }
 
@@ -489,21 +490,21 @@ impl Core {
         turn: &mut Turn,
     ) -> Pause {
         loop {
-            let Some(slot) = self.clients.slot_of(request.session) else {
+            let Some(slot) = self.ground.clients.slot_of(request.session) else {
                 return Pause::Done;
             };
-            let session = self.clients.session(slot);
+            let session = self.ground.clients.session(slot);
             if !session.subscriptions.contains_key(&*request.wish.key) {
                 return Pause::Done;
             }
-            if !has_room(&mut self.clients, slot) {
+            if !has_room(&mut self.ground.clients, slot) {
                 return Pause::NoRoom;
             }
             ask_peer(&self.retained.traffic, ticket, request, turn);
             let found = request.found.take().map(Progress::Found);
             match found.unwrap_or_else(|| self.retained.next_of(request, budget)) {
                 Progress::Found(message) => {
-                    if !self.clients.has_room_for(slot, message.topic()) {
+                    if !self.ground.clients.has_room_for(slot, message.topic()) {
                         request.found = Some(message);
                         return Pause::Waits;
                     }
@@ -537,8 +538,8 @@ impl Core {
             identifiers: request.wish.identifier.as_slice(),
             group: None,
         };
-        if let Err(reason) = self.clients.deliver_single(slot, &publication, &grant, turn) {
-            self.clients.note_drop(Party::Receiver(slot), publication.topic, reason, turn);
+        if let Err(reason) = self.ground.clients.deliver_single(slot, &publication, &grant, turn) {
+            self.ground.clients.note_drop(Party::Receiver(slot), publication.topic, reason, turn);
         }
     }
 

@@ -51,24 +51,24 @@ impl Core {
         turn: &mut Turn,
     ) -> Result<(usize, Ticket), DropReason> {
         let (topic, publisher) = (publication.topic, Party::Publisher(publication.publisher));
-        let admitted = PublishGate(&*self.clients.policy).admit(publication, turn.now);
+        let admitted = PublishGate(&*self.ground.clients.policy).admit(publication, turn.now);
         let admitted = match admitted {
             Ok(admitted) => admitted,
             Err(reason) => {
-                self.clients.note_drop(publisher, topic, reason, turn);
+                self.ground.clients.note_drop(publisher, topic, reason, turn);
                 return Err(reason);
             }
         };
-        self.clients.counters.messages_received += 1;
+        self.ground.clients.counters.messages_received += 1;
         let bytes = admitted.publication().payload.len() as u64;
-        self.clients.counters.payload_bytes_received += bytes;
+        self.ground.clients.counters.payload_bytes_received += bytes;
         let retained = match admitted.publication().attributes.retain {
             true => self.retain(&admitted, asks, turn),
             false => Ok(0),
         };
         let matched = self.route(&admitted, turn);
         if matched == 0 && !admitted.publication().attributes.retain {
-            self.clients.note_drop(publisher, topic, DropReason::NoSubscriber, turn);
+            self.ground.clients.note_drop(publisher, topic, DropReason::NoSubscriber, turn);
         }
         retained.map(|ticket| (matched, ticket))
     }
@@ -77,7 +77,7 @@ impl Core {
     /// publication then, so that its publisher can send it again.
     #[inline]
     pub(crate) fn lacks_room(&mut self, publication: &Publication<'_>) -> bool {
-        self.clients.rounds.is_full && self.would_be_kept(publication)
+        self.ground.clients.rounds.is_full && self.would_be_kept(publication)
     }
 
     #[cold]
@@ -92,32 +92,32 @@ impl Core {
         if qos == QoS::AtMostOnce {
             return false;
         }
-        self.tree.match_topic_name(publication.topic, &mut self.scratch);
-        let clients = &self.clients;
+        self.ground.tree.match_topic_name(publication.topic, &mut self.scratch);
+        let clients = &self.ground.clients;
         let is_stored = |subscriber: &Subscriber| {
             let session = &clients.sessions[subscriber.session as usize];
             subscriber.options.qos() > QoS::AtMostOnce && session.number > 0
         };
         self.scratch.matched.iter().any(|&node| {
-            clients.rounds.any_stores(self.tree.remote_workers(node))
-                || !self.tree.groups(node).is_empty()
-                || self.tree.subscribers(node).iter().any(is_stored)
+            clients.rounds.any_stores(self.ground.tree.remote_workers(node))
+                || !self.ground.tree.groups(node).is_empty()
+                || self.ground.tree.subscribers(node).iter().any(is_stored)
         })
     }
 
     /// Sends a publication to all subscribers of this node; returns how many receivers matched.
     fn route(&mut self, admitted: &Admitted<'_>, turn: &mut Turn) -> usize {
         let publication = admitted.publication();
-        self.tree.match_topic_name(publication.topic, &mut self.scratch);
-        self.work.add(1 + self.scratch.visited);
+        self.ground.tree.match_topic_name(publication.topic, &mut self.scratch);
+        self.ground.work.add(1 + self.scratch.visited);
         if self.scratch.matched.is_empty() {
             return 0;
         }
         let mut remote = 0;
         let mut groups: smallvec::SmallVec<[GroupId; 4]> = smallvec::SmallVec::new();
         for &node in &self.scratch.matched {
-            remote |= self.tree.remote_workers(node);
-            groups.extend_from_slice(self.tree.groups(node));
+            remote |= self.ground.tree.remote_workers(node);
+            groups.extend_from_slice(self.ground.tree.groups(node));
         }
         let mut matched = self.route_locally(publication, turn);
         while remote != 0 {
@@ -127,9 +127,9 @@ impl Core {
             remote &= remote - 1;
             matched += 1;
         }
-        self.work.add(groups.len() * Work::GROUP);
+        self.ground.work.add(groups.len() * Work::GROUP);
         for group in groups {
-            self.publish_to_group(group, publication, turn);
+            self.shared.publish(&mut self.ground, group, publication, turn);
             matched += 1;
         }
         matched
@@ -138,15 +138,15 @@ impl Core {
     /// Notes that a publication leaves for another worker, which may have to keep it.
     pub(crate) fn note_sent(&mut self, to: WorkerId, attributes: Attributes, turn: &mut Turn) {
         let Attributes { qos, durability, .. } = attributes;
-        if self.clients.rounds.is_storing(to) {
-            self.clients.rounds.note_sent(to, qos, durability, turn);
+        if self.ground.clients.rounds.is_storing(to) {
+            self.ground.clients.rounds.note_sent(to, qos, durability, turn);
         }
     }
 
     /// Routes a publication that another worker's gate has admitted to the subscribers of this one.
     pub(crate) fn route_from_peer(&mut self, admitted: &Admitted<'_>, turn: &mut Turn) {
-        self.tree.match_topic_name(admitted.publication().topic, &mut self.scratch);
-        self.work.add(1 + self.scratch.visited);
+        self.ground.tree.match_topic_name(admitted.publication().topic, &mut self.scratch);
+        self.ground.work.add(1 + self.scratch.visited);
         self.route_locally(admitted.publication(), turn);
     }
 
@@ -154,16 +154,16 @@ impl Core {
     /// one. Only the first worker gives it to the shared subscriptions.
     pub(crate) fn route_own(&mut self, message: &Arc<Message>, turn: &mut Turn) {
         let publication = Publication::of(message);
-        self.tree.match_topic_name(publication.topic, &mut self.scratch);
+        self.ground.tree.match_topic_name(publication.topic, &mut self.scratch);
         let mut groups = Vec::new();
-        if self.config.worker.index() == 0 {
+        if self.ground.config.worker.index() == 0 {
             let matched = self.scratch.matched.iter();
-            groups.extend(matched.flat_map(|&node| self.tree.groups(node)).copied());
+            groups.extend(matched.flat_map(|&node| self.ground.tree.groups(node)).copied());
         }
         self.retained.note_seen(publication.topic);
         self.route_locally(&publication, turn);
         for group in groups {
-            self.publish_to_group(group, &publication, turn);
+            self.shared.publish(&mut self.ground, group, &publication, turn);
         }
     }
 
@@ -175,14 +175,14 @@ impl Core {
         let mut subscribers = 0;
         let mut nodes_with_subscribers = 0;
         for &node in &self.scratch.matched {
-            let count = self.tree.subscribers(node).len();
+            let count = self.ground.tree.subscribers(node).len();
             subscribers += count;
             nodes_with_subscribers += usize::from(count > 0);
         }
         if subscribers == 0 {
             return 0;
         }
-        self.work.add(subscribers);
+        self.ground.work.add(subscribers);
         let at_once = self.backlog.admits(subscribers, copied_bytes(publication));
         if at_once && nodes_with_subscribers == 1 {
             return self.deliver_to_one_filter(publication, subscribers, turn);
@@ -190,13 +190,13 @@ impl Core {
         let targets = self.collect_targets(publication, subscribers);
         let count = targets.len();
         if at_once {
-            self.clients.layouts.begin(count);
+            self.ground.clients.layouts.begin(count);
             for target in &targets {
-                deliver_to(&mut self.clients, target, publication, turn);
+                deliver_to(&mut self.ground.clients, target, publication, turn);
             }
         } else {
             let Attributes { qos, durability, .. } = publication.attributes;
-            let round = self.clients.rounds.put_off(qos, durability);
+            let round = self.ground.clients.rounds.put_off(qos, durability);
             self.backlog.push(publication.share(), targets, round);
         }
         count
@@ -205,12 +205,12 @@ impl Core {
     /// Notes that a retained message reaches this worker's subscribers as a live one. For those of
     /// them that wait for retained messages, what other workers have kept of its topic is older.
     fn note_live(&mut self, topic: &str) {
-        if self.config.workers == 1 || self.retained.wishes.is_empty() {
+        if self.ground.config.workers == 1 || self.retained.wishes.is_empty() {
             return;
         }
         for &node in &self.scratch.matched {
-            for subscriber in self.tree.subscribers(node) {
-                let session = self.clients.session_id(subscriber.session);
+            for subscriber in self.ground.tree.subscribers(node) {
+                let session = self.ground.clients.session_id(subscriber.session);
                 self.retained.wishes.note_live(session, topic);
             }
         }
@@ -225,10 +225,10 @@ impl Core {
         turn: &mut Turn,
     ) -> usize {
         let mut count = 0;
-        self.clients.layouts.begin(subscribers);
+        self.ground.clients.layouts.begin(subscribers);
         for &node in &self.scratch.matched {
-            for subscriber in self.tree.subscribers(node) {
-                if !wants(&self.clients, subscriber, publication) {
+            for subscriber in self.ground.tree.subscribers(node) {
+                if !wants(&self.ground.clients, subscriber, publication) {
                     continue;
                 }
                 count += 1;
@@ -241,9 +241,9 @@ impl Core {
                     group: None,
                 };
                 let slot = subscriber.session;
-                if let Err(reason) = self.clients.deliver(slot, publication, &grant, turn) {
+                if let Err(reason) = self.ground.clients.deliver(slot, publication, &grant, turn) {
                     let receiver = Party::Receiver(slot);
-                    self.clients.note_drop(receiver, publication.topic, reason, turn);
+                    self.ground.clients.note_drop(receiver, publication.topic, reason, turn);
                 }
             }
         }
@@ -256,11 +256,11 @@ impl Core {
         self.match_stamp += 1;
         let mut targets: Vec<Target> = Vec::with_capacity(expected);
         for &node in &self.scratch.matched {
-            for subscriber in self.tree.subscribers(node) {
-                if !wants(&self.clients, subscriber, publication) {
+            for subscriber in self.ground.tree.subscribers(node) {
+                if !wants(&self.ground.clients, subscriber, publication) {
                     continue;
                 }
-                let session = &mut self.clients.sessions[subscriber.session as usize];
+                let session = &mut self.ground.clients.sessions[subscriber.session as usize];
                 if session.matched.0 == self.match_stamp {
                     targets[session.matched.1 as usize].merge(subscriber);
                 } else {
@@ -291,17 +291,17 @@ impl Core {
         let publication = Publication::of(&message);
         let rest = routing.targets.len() - routing.next;
         let count = self.backlog.take_deliveries(rest, copied_bytes(&publication));
-        self.clients.rounds.resume_origin(routing.round);
-        self.clients.layouts.begin(count);
+        self.ground.clients.rounds.resume_origin(routing.round);
+        self.ground.clients.layouts.begin(count);
         for target in &routing.targets[routing.next..routing.next + count] {
-            if self.clients.slot_of(target.session_id(self.config.worker)).is_some() {
-                deliver_to(&mut self.clients, target, &publication, turn);
+            if self.ground.clients.slot_of(target.session_id(self.ground.config.worker)).is_some() {
+                deliver_to(&mut self.ground.clients, target, &publication, turn);
             } else {
                 let (nobody, reason) = (Party::Nobody, DropReason::SessionEnded);
-                self.clients.note_drop(nobody, publication.topic, reason, turn);
+                self.ground.clients.note_drop(nobody, publication.topic, reason, turn);
             }
         }
-        self.clients.rounds.end_origin();
+        self.ground.clients.rounds.end_origin();
         routing.next += count;
     }
 }

@@ -13,7 +13,8 @@ use crate::base::message::Publication;
 use crate::base::work::Work;
 use crate::boundary::store_records::{Owner, StoreOp};
 use crate::boundary::turn::Turn;
-use crate::core::Core;
+use crate::ground::Ground;
+use crate::shared::Shared;
 use crate::shared::backlog::Kept;
 
 /// The groups of one worker that are to be emptied.
@@ -45,19 +46,25 @@ impl Flushes {
     }
 }
 
-impl Core {
+impl Shared {
     /// Gives what a group has kept to the members that are connected now.
-    pub(crate) fn flush_group(&mut self, id: GroupId, turn: &mut Turn) {
+    pub(crate) fn flush_group(&mut self, ground: &mut Ground, id: GroupId, turn: &mut Turn) {
         let is_idle = self.groups.get(id).is_some_and(|group| !group.is_flushing);
-        if is_idle && !self.flush_some(id, self.flushes.left, turn) {
+        if is_idle && !self.flush_some(ground, id, self.flushes.left, turn) {
             self.set_flushing(id, true);
             self.flushes.waiting.push_back(id);
         }
     }
 
     /// Gives up to `count` messages of a group to its members; false if more may go.
-    fn flush_some(&mut self, id: GroupId, count: usize, turn: &mut Turn) -> bool {
-        let rounds = &self.clients.rounds;
+    fn flush_some(
+        &mut self,
+        ground: &mut Ground,
+        id: GroupId,
+        count: usize,
+        turn: &mut Turn,
+    ) -> bool {
+        let rounds = &ground.clients.rounds;
         let Some(group) = self.groups.get(id) else {
             return true;
         };
@@ -68,31 +75,31 @@ impl Core {
             self.flushes.held.push(id);
         }
         self.flushes.left = self.flushes.left.saturating_sub(released.len());
-        self.work.add(released.len() * Work::GROUP);
+        ground.work.add(released.len() * Work::GROUP);
         // The round on whose behalf things are done now has nothing to do with these messages: they
         // were confirmed before. That they are finished goes into this worker's own round, which
         // waits for those who keep them now.
-        let origin = self.clients.rounds.leave_origin();
+        let origin = ground.clients.rounds.leave_origin();
         for Kept { message, sequence, .. } in released {
-            self.give_out(id, &Publication::of(&message), Tried::default(), turn);
+            self.give_out(ground, id, &Publication::of(&message), Tried::default(), turn);
             if sequence > 0 {
                 let op = StoreOp::Finished { owner: Owner::Group(id.number), sequence };
-                self.clients.rounds.keep_behind_round(op);
+                ground.clients.rounds.keep_behind_round(op);
             }
         }
-        self.clients.rounds.resume_origin(origin);
+        ground.clients.rounds.resume_origin(origin);
         next_may_go != Some(true)
     }
 
     /// Goes on with the groups that are to be emptied, within this turn's share.
-    pub(crate) fn run_flushes(&mut self, turn: &mut Turn) {
+    pub(crate) fn run_flushes(&mut self, ground: &mut Ground, turn: &mut Turn) {
         // Whatever was done at once in this turn, groups that wait make progress.
         self.flushes.left = self.flushes.left.max(Flushes::SLICE);
         while self.flushes.left > 0
             && let Some(id) = self.flushes.waiting.pop_front()
         {
             let count = self.flushes.left.min(Flushes::SLICE);
-            if self.has_present_member(id) && !self.flush_some(id, count, turn) {
+            if self.has_present_member(ground, id) && !self.flush_some(ground, id, count, turn) {
                 self.flushes.waiting.push_back(id);
             } else {
                 self.set_flushing(id, false);
@@ -104,6 +111,7 @@ impl Core {
     /// Whether a message has to queue up behind older ones that are on their way to the members.
     pub(super) fn joins_flush(
         &mut self,
+        ground: &mut Ground,
         id: GroupId,
         publication: &Publication<'_>,
         turn: &mut Turn,
@@ -114,38 +122,38 @@ impl Core {
         }
         // The kept messages become fewer, however many come. If nobody can take them, they keep
         // their order.
-        if self.has_present_member(id) {
-            self.flush_some(id, Flushes::FOR_EACH_NEW, turn);
+        if self.has_present_member(ground, id) {
+            self.flush_some(ground, id, Flushes::FOR_EACH_NEW, turn);
         }
-        let limits = &self.config.limits;
+        let limits = &ground.config.limits;
         let group = self.groups.get(id);
         group.is_some_and(|group| group.backlog.has_room(publication.size(), limits))
     }
 
     /// Goes on with the groups whose messages were not confirmed yet.
-    pub(crate) fn flush_held_groups(&mut self, turn: &mut Turn) {
+    pub(crate) fn flush_held(&mut self, ground: &mut Ground, turn: &mut Turn) {
         for group in std::mem::take(&mut self.flushes.held) {
-            self.work.add(1);
+            ground.work.add(1);
             if let Some(group) = self.groups.get(group) {
                 group.is_held = false;
             }
-            self.flush_if_online(group, turn);
+            self.flush_if_online(ground, group, turn);
         }
     }
 
-    pub(crate) fn flush_if_online(&mut self, id: GroupId, turn: &mut Turn) {
-        if self.has_present_member(id) {
-            self.flush_group(id, turn);
+    pub(crate) fn flush_if_online(&mut self, ground: &mut Ground, id: GroupId, turn: &mut Turn) {
+        if self.has_present_member(ground, id) {
+            self.flush_group(ground, id, turn);
         }
     }
 
-    fn has_present_member(&mut self, id: GroupId) -> bool {
-        let group = self.groups.groups.get(&id.number).filter(|_| id.home == self.config.worker);
+    fn has_present_member(&mut self, ground: &mut Ground, id: GroupId) -> bool {
+        let group = self.groups.groups.get(&id.number).filter(|_| id.home == ground.config.worker);
         let Some(Group { members, .. }) = group else {
             return false;
         };
-        self.work.add(members.list.len() / Work::MEMBERS);
-        members.list.iter().any(|member| self.is_present(member))
+        ground.work.add(members.list.len() / Work::MEMBERS);
+        members.list.iter().any(|member| self.is_present(ground, member))
     }
 
     fn set_flushing(&mut self, id: GroupId, is_flushing: bool) {

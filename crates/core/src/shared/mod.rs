@@ -27,18 +27,28 @@ use crate::base::identifiers::Identifiers;
 use crate::base::identity::{GroupId, SessionId, SessionSlot, WorkerId};
 use crate::base::limits::Limits;
 use crate::base::message::{Attributes, Message, Publication};
+use crate::base::random::Random;
 use crate::base::time::Timestamp;
 use crate::base::work::Work;
 use crate::boundary::peer_messages::{Member, Peer};
 use crate::boundary::store_records::{GroupRecord, Owner, Round, StoreOp};
 use crate::boundary::turn::Turn;
+use crate::clients::Grant;
 use crate::clients::drops::Party;
-use crate::clients::{Clients, Grant};
-use crate::core::Core;
+use crate::ground::Ground;
 use crate::session::SubscriptionKind;
 use crate::shared::backlog::{GroupBacklog, Kept};
 use crate::shared::members::Members;
 use crate::shared::strategy::SharedStrategy;
+
+/// The shared subscriptions of a node, as one worker has part in them.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) groups: SharedGroups,
+    pub(crate) flushes: Flushes,
+    pub(crate) presences: Presences,
+    random: Random,
+}
 
 /// The groups that this worker is home to.
 #[derive(Debug)]
@@ -177,23 +187,33 @@ impl Group {
     }
 }
 
-impl Core {
+impl Shared {
+    pub(crate) fn new(worker: WorkerId, seed: u64, random: Random) -> Self {
+        Self {
+            groups: SharedGroups::new(worker, seed),
+            flushes: Flushes::default(),
+            presences: Presences::default(),
+            random,
+        }
+    }
+
     /// Makes room in the full backlog of a shared subscription: what has expired gives way.
     #[cold]
-    pub(crate) fn make_room_in_group(&mut self, id: GroupId, turn: &mut Turn) {
+    pub(crate) fn make_room(&mut self, ground: &mut Ground, id: GroupId, turn: &mut Turn) {
         for kept in self.groups.take_expired(id, turn.now) {
             let topic = kept.message.topic();
-            self.clients.note_drop(Party::Nobody, topic, DropReason::Expired, turn);
+            ground.clients.note_drop(Party::Nobody, topic, DropReason::Expired, turn);
             if kept.sequence > 0 {
                 let (owner, sequence) = (Owner::Group(id.number), kept.sequence);
-                self.clients.rounds.keep(StoreOp::Finished { owner, sequence });
+                ground.clients.rounds.keep(StoreOp::Finished { owner, sequence });
             }
         }
     }
 
     /// Takes a member in, or changes what it asked for; the group is made if it does not exist.
-    pub(crate) fn join_group(
+    pub(crate) fn join(
         &mut self,
+        ground: &mut Ground,
         name: &str,
         filter: &str,
         member: Member,
@@ -203,27 +223,33 @@ impl Core {
         let number = match self.groups.by_name.get(&key) {
             Some(&number) => number,
             None => {
-                let number = self.numbers.next(turn.now);
-                self.make_group(key, number, turn);
+                let number = ground.numbers.next(turn.now);
+                self.make_group(ground, key, number, turn);
                 number
             }
         };
         let id = self.groups.id(number);
         if let Some(members) = self.groups.members(id) {
-            self.work.add(members.list.len() / Work::MEMBERS);
+            ground.work.add(members.list.len() / Work::MEMBERS);
             members.put(member);
         }
         if member.is_stored {
-            self.store_group(id);
+            self.store_group(ground, id);
         }
-        self.announce_member(id, member, turn);
+        self.announce_member(ground, id, member, turn);
         if member.online {
-            self.flush_group(id, turn);
+            self.flush_group(ground, id, turn);
         }
         id
     }
 
-    fn make_group(&mut self, key: (Box<str>, Box<str>), number: u64, turn: &mut Turn) {
+    fn make_group(
+        &mut self,
+        ground: &mut Ground,
+        key: (Box<str>, Box<str>),
+        number: u64,
+        turn: &mut Turn,
+    ) {
         let (name, filter) = key.clone();
         let group = Group {
             name,
@@ -237,63 +263,81 @@ impl Core {
         };
         self.groups.groups.insert(number, group);
         let id = self.groups.id(number);
-        self.tree.add_group(&key.1, id);
-        self.announce_group(&key.1, id, true, turn);
+        ground.tree.add_group(&key.1, id);
+        self.announce_group(ground, &key.1, id, true, turn);
         self.groups.by_name.insert(key, number);
     }
 
     /// The store has to know a group before it can keep messages for it.
-    fn store_group(&mut self, id: GroupId) {
+    fn store_group(&mut self, ground: &mut Ground, id: GroupId) {
         let Some(group) = self.groups.get(id).filter(|group| !group.is_stored) else {
             return;
         };
         group.is_stored = true;
         let (number, name, filter) = (id.number, group.name.clone(), group.filter.clone());
-        self.clients.rounds.keep(StoreOp::Group(GroupRecord { number, name, filter }));
+        ground.clients.rounds.keep(StoreOp::Group(GroupRecord { number, name, filter }));
     }
 
-    fn announce_group(&self, filter: &str, group: GroupId, exists: bool, turn: &mut Turn) {
-        for worker in self.other_workers() {
+    fn announce_group(
+        &self,
+        ground: &Ground,
+        filter: &str,
+        group: GroupId,
+        exists: bool,
+        turn: &mut Turn,
+    ) {
+        for worker in ground.other_workers() {
             turn.fx.send(worker, Peer::Group { filter: filter.into(), group, exists }.into());
         }
     }
 
-    fn announce_member(&self, group: GroupId, member: Member, turn: &mut Turn) {
-        for worker in self.other_workers() {
+    fn announce_member(&self, ground: &Ground, group: GroupId, member: Member, turn: &mut Turn) {
+        for worker in ground.other_workers() {
             turn.fx.send(worker, Peer::GroupMember { group, member }.into());
         }
     }
 
     /// Ends the membership of a Session.
-    pub(crate) fn leave_group(&mut self, group: GroupId, session: SessionId, turn: &mut Turn) {
-        if group.home != self.config.worker {
+    pub(crate) fn leave(
+        &mut self,
+        ground: &mut Ground,
+        group: GroupId,
+        session: SessionId,
+        turn: &mut Turn,
+    ) {
+        if group.home != ground.config.worker {
             return turn.fx.send(group.home, Peer::SharedLeave { group, session }.into());
         }
         let Some(entry) = self.groups.get(group) else {
             return;
         };
-        self.work.add(entry.members.list.len() / Work::MEMBERS);
+        ground.work.add(entry.members.list.len() / Work::MEMBERS);
         entry.members.remove(session);
         if entry.members.list.is_empty() {
-            return self.end_group(group, turn);
+            return self.end_group(ground, group, turn);
         }
-        for worker in self.other_workers() {
+        for worker in ground.other_workers() {
             turn.fx.send(worker, Peer::GroupMemberGone { group, session }.into());
         }
     }
 
-    pub(crate) fn end_group(&mut self, id: GroupId, turn: &mut Turn) {
+    pub(crate) fn end_group(&mut self, ground: &mut Ground, id: GroupId, turn: &mut Turn) {
         let Some(group) = self.groups.groups.remove(&id.number) else {
             return;
         };
         for Kept { message, .. } in group.backlog.iter() {
-            self.clients.note_drop(Party::Nobody, message.topic(), DropReason::SessionEnded, turn);
+            ground.clients.note_drop(
+                Party::Nobody,
+                message.topic(),
+                DropReason::SessionEnded,
+                turn,
+            );
         }
         if group.is_stored {
-            self.clients.rounds.keep_behind_round(StoreOp::Ended(Owner::Group(id.number)));
+            ground.clients.rounds.keep_behind_round(StoreOp::Ended(Owner::Group(id.number)));
         }
-        self.tree.remove_group(&group.filter, id);
-        self.announce_group(&group.filter, id, false, turn);
+        ground.tree.remove_group(&group.filter, id);
+        self.announce_group(ground, &group.filter, id, false, turn);
         let key = (group.name, group.filter);
         if self.groups.by_name.get(&key) == Some(&id.number) {
             self.groups.by_name.remove(&key);
@@ -301,23 +345,24 @@ impl Core {
     }
 
     /// Gives a publication to a shared subscription whose filter it matches.
-    pub(crate) fn publish_to_group(
+    pub(crate) fn publish(
         &mut self,
+        ground: &mut Ground,
         group: GroupId,
         publication: &Publication<'_>,
         turn: &mut Turn,
     ) {
-        if group.home == self.config.worker {
-            return self.distribute(group, publication, Tried::default(), turn);
+        if group.home == ground.config.worker {
+            return self.distribute(ground, group, publication, Tried::default(), turn);
         }
-        if !self.config.shared_strategy.needs_home()
-            && let Some(member) = self.choose_member(group, publication, &[])
-            && self.deliver_to_member(group, member, publication, &[], turn).is_ok()
+        if !ground.config.shared_strategy.needs_home()
+            && let Some(member) = self.choose_member(ground, group, publication, &[])
+            && self.deliver_to_member(ground, group, member, publication, &[], turn).is_ok()
         {
             return;
         }
         let message = publication.share();
-        self.note_passed_on(group.home, publication.attributes, turn);
+        self.note_passed_on(ground, group.home, publication.attributes, turn);
         turn.fx.send(group.home, Peer::SharedPublish { group, message }.into());
     }
 
@@ -325,44 +370,47 @@ impl Core {
     /// group has kept and that are on their way.
     pub(crate) fn distribute(
         &mut self,
+        ground: &mut Ground,
         id: GroupId,
         publication: &Publication<'_>,
         tried: Tried,
         turn: &mut Turn,
     ) {
-        if tried.barred.is_empty() && self.joins_flush(id, publication, turn) {
-            return self.keep_for_group(id, publication, &tried, turn);
+        if tried.barred.is_empty() && self.joins_flush(ground, id, publication, turn) {
+            return self.keep_for_group(ground, id, publication, &tried, turn);
         }
-        self.give_out(id, publication, tried, turn);
+        self.give_out(ground, id, publication, tried, turn);
     }
 
     /// Gives a message to one member of a group, or keeps it if no member takes it.
     fn give_out(
         &mut self,
+        ground: &mut Ground,
         id: GroupId,
         publication: &Publication<'_>,
         mut tried: Tried,
         turn: &mut Turn,
     ) {
-        while let Some(member) = self.choose_member(id, publication, &tried.barred) {
-            match self.deliver_to_member(id, member, publication, &tried.barred, turn) {
+        while let Some(member) = self.choose_member(ground, id, publication, &tried.barred) {
+            match self.deliver_to_member(ground, id, member, publication, &tried.barred, turn) {
                 Ok(()) => return,
                 Err(reason) => tried.refusal = reason.or(tried.refusal),
             }
-            self.handle_shared_settled(id, member.session);
+            self.handle_settled(id, member.session);
             tried.barred.push(member.session);
         }
-        let limits = &self.config.limits;
+        let limits = &ground.config.limits;
         let is_full = |group: &mut Group| !group.backlog.has_room(publication.size(), limits);
         if self.groups.get(id).is_some_and(is_full) {
-            self.make_room_in_group(id, turn);
+            self.make_room(ground, id, turn);
         }
-        self.keep_for_group(id, publication, &tried, turn);
+        self.keep_for_group(ground, id, publication, &tried, turn);
     }
 
     /// Keeps a message that no member could take, unless one has refused it.
     fn keep_for_group(
         &mut self,
+        ground: &mut Ground,
         id: GroupId,
         publication: &Publication<'_>,
         tried: &Tried,
@@ -370,14 +418,14 @@ impl Core {
     ) {
         let Some(group) = self.groups.get(id) else {
             let (nobody, reason) = (Party::Nobody, DropReason::SessionEnded);
-            return self.clients.note_drop(nobody, publication.topic, reason, turn);
+            return ground.clients.note_drop(nobody, publication.topic, reason, turn);
         };
         let kept = match tried.refusal {
             Some(reason) => Err(reason),
             None if publication.attributes.qos == QoS::AtMostOnce => Err(DropReason::Offline),
             None => {
-                let hold = self.clients.rounds.round_of(publication.attributes.qos);
-                group.keep(publication.share(), hold, &self.config.limits)
+                let hold = ground.clients.rounds.round_of(publication.attributes.qos);
+                group.keep(publication.share(), hold, &ground.config.limits)
             }
         };
         match kept {
@@ -391,39 +439,46 @@ impl Core {
                     group: Some(id),
                 };
                 let owner = Owner::Group(id.number);
-                self.clients.rounds.keep_message(owner, sequence, &delivery);
+                ground.clients.rounds.keep_message(owner, sequence, &delivery);
             }
             Err(reason) => {
                 // The member that was tried last stands for all of them, if it is known here.
-                let last = tried.barred.last().filter(|it| it.worker == self.config.worker);
-                let slot = last.and_then(|&session| self.clients.slot_of(session));
+                let last = tried.barred.last().filter(|it| it.worker == ground.config.worker);
+                let slot = last.and_then(|&session| ground.clients.slot_of(session));
                 let party = slot.map_or(Party::Nobody, Party::Receiver);
-                self.clients.note_drop(party, publication.topic, reason, turn);
+                ground.clients.note_drop(party, publication.topic, reason, turn);
             }
         }
     }
 
     /// Notes that a message of a shared subscription leaves for another worker, which may have to
     /// keep it.
-    fn note_passed_on(&mut self, to: WorkerId, attributes: Attributes, turn: &mut Turn) {
+    fn note_passed_on(
+        &mut self,
+        ground: &mut Ground,
+        to: WorkerId,
+        attributes: Attributes,
+        turn: &mut Turn,
+    ) {
         let Attributes { qos, durability, .. } = attributes;
-        if self.clients.rounds.any_stores(u64::MAX) {
-            self.clients.rounds.note_sent(to, qos, durability, turn);
+        if ground.clients.rounds.any_stores(u64::MAX) {
+            ground.clients.rounds.note_sent(to, qos, durability, turn);
         }
     }
 
     fn choose_member(
         &mut self,
+        ground: &mut Ground,
         id: GroupId,
         publication: &Publication<'_>,
         barred: &[SessionId],
     ) -> Option<Member> {
-        let strategy = self.config.shared_strategy;
-        let seed = self.config.seed;
-        let keeps_backlog = self.config.shared_backlog;
-        let is_home = id.home == self.config.worker;
+        let strategy = ground.config.shared_strategy;
+        let seed = ground.config.seed;
+        let keeps_backlog = ground.config.shared_backlog;
+        let is_home = id.home == ground.config.worker;
         let members = self.groups.members(id)?;
-        self.work.add(members.list.len() / Work::MEMBERS);
+        ground.work.add(members.list.len() / Work::MEMBERS);
         let source = (&mut self.random, seed);
         let chosen =
             members.choose(publication, strategy, false, barred, source).or_else(|| {
@@ -447,6 +502,7 @@ impl Core {
     /// connected.
     fn deliver_to_member(
         &mut self,
+        ground: &mut Ground,
         group: GroupId,
         member: Member,
         publication: &Publication<'_>,
@@ -455,7 +511,7 @@ impl Core {
     ) -> Result<(), Option<DropReason>> {
         let retain = member.options.retain_as_published() && publication.attributes.retain;
         let session = member.session;
-        if session.worker != self.config.worker {
+        if session.worker != ground.config.worker {
             let delivery = Delivery {
                 message: publication.share(),
                 qos: publication.attributes.qos.min(member.options.qos()),
@@ -464,12 +520,12 @@ impl Core {
                 group: Some(group),
             };
             let barred = barred.to_vec();
-            self.note_passed_on(session.worker, publication.attributes, turn);
+            self.note_passed_on(ground, session.worker, publication.attributes, turn);
             turn.fx.send(session.worker, Peer::SharedDeliver { session, delivery, barred }.into());
             return Ok(());
         }
-        let slot = self.clients.slot_of(session).ok_or(None)?;
-        if self.config.shared_backlog && !self.is_connected(session) {
+        let slot = ground.clients.slot_of(session).ok_or(None)?;
+        if ground.config.shared_backlog && !self.is_connected(ground, session) {
             return Err(None);
         }
         let grant = Grant {
@@ -478,49 +534,57 @@ impl Core {
             identifiers: member.identifier.as_slice(),
             group: Some(group),
         };
-        self.clients.deliver_single(slot, publication, &grant, turn).map_err(Some)
+        ground.clients.deliver_single(slot, publication, &grant, turn).map_err(Some)
     }
 
     /// Delivers a message for which another worker has chosen a Session of this one.
-    pub(crate) fn handle_shared_deliver(
+    pub(crate) fn handle_deliver(
         &mut self,
+        ground: &mut Ground,
         session: SessionId,
         delivery: Delivery,
         mut barred: Vec<SessionId>,
         turn: &mut Turn,
     ) {
-        let slot = self.clients.slot_of(session).filter(|&slot| {
-            self.clients.session(slot).connection.is_some() || !self.config.shared_backlog
+        let slot = ground.clients.slot_of(session).filter(|&slot| {
+            ground.clients.session(slot).connection.is_some() || !ground.config.shared_backlog
         });
         let refusal = slot.and_then(|slot| {
             let publication = Publication::of(&delivery.message);
             let grant = crate::clients::grant_of(&delivery);
-            self.clients.deliver_single(slot, &publication, &grant, turn).err()
+            ground.clients.deliver_single(slot, &publication, &grant, turn).err()
         });
         if slot.is_none() || refusal.is_some() {
             barred.push(session);
-            self.give_back(delivery, Tried { barred, refusal }, turn);
+            self.give_back(ground, delivery, Tried { barred, refusal }, turn);
         }
     }
 
     /// Sends a message back to the home of its group, which chooses again.
-    fn give_back(&mut self, delivery: Delivery, tried: Tried, turn: &mut Turn) {
+    fn give_back(
+        &mut self,
+        ground: &mut Ground,
+        delivery: Delivery,
+        tried: Tried,
+        turn: &mut Turn,
+    ) {
         let Some(group) = delivery.group else {
             return;
         };
-        let online = tried.barred.last().is_some_and(|&last| self.is_connected(last));
-        if group.home == self.config.worker {
-            return self.handle_shared_return(&delivery, tried, online, turn);
+        let online = tried.barred.last().is_some_and(|&last| self.is_connected(ground, last));
+        if group.home == ground.config.worker {
+            return self.handle_return(ground, &delivery, tried, online, turn);
         }
         let Tried { barred, refusal } = tried;
-        self.note_passed_on(group.home, delivery.message.attributes(), turn);
+        self.note_passed_on(ground, group.home, delivery.message.attributes(), turn);
         turn.fx.send(group.home, Peer::SharedReturn { delivery, barred, refusal, online }.into());
     }
 
     /// Gives a message that a member cannot take (any more) to another one [MQTT-4.8.2-5], or to
     /// the same one if its Client is back (`online`).
-    pub(crate) fn handle_shared_return(
+    pub(crate) fn handle_return(
         &mut self,
+        ground: &mut Ground,
         delivery: &Delivery,
         mut tried: Tried,
         online: bool,
@@ -530,54 +594,39 @@ impl Core {
             return;
         };
         if delivery.qos > QoS::AtMostOnce {
-            self.handle_shared_settled(group, last);
+            self.handle_settled(group, last);
         }
-        self.work.add(Work::GROUP);
+        ground.work.add(Work::GROUP);
         if tried.refusal.is_none() {
             // The others were not connected when they were tried; what is known now is newer.
             tried.barred = if online { Vec::new() } else { vec![last] };
-            self.note_presence(group, last, online, turn);
+            self.note_presence(ground, group, last, online, turn);
         }
-        self.distribute(group, &Publication::of(&delivery.message), tried, turn);
-    }
-
-    /// Gives groups back their messages that wait for a Session whose Client is gone.
-    pub(crate) fn return_queued_of_groups(&mut self, slot: SessionSlot, turn: &mut Turn) {
-        let Clients { sessions, rounds, .. } = &mut self.clients;
-        let session = &mut sessions[slot as usize];
-        if session.shared_subscriptions == 0 || !self.config.shared_backlog {
-            return;
-        }
-        if let Some(outgoing) = &mut session.outgoing {
-            let round = rounds.open_round();
-            let is_confirmed = |round| rounds.is_confirmed(round);
-            let deliveries = outgoing.take_queued_of_groups(round, is_confirmed);
-            let (number, client) = (session.number, Arc::clone(&session.identity));
-            let session = self.clients.session_id(slot);
-            self.pass_on(client, (session, number), deliveries, turn);
-        }
+        self.distribute(ground, group, &Publication::of(&delivery.message), tried, turn);
     }
 
     /// Gives a message of a shared subscription that did not reach this Session to another one.
     pub(crate) fn return_to_group(
         &mut self,
+        ground: &mut Ground,
         session: SessionId,
         delivery: Delivery,
         turn: &mut Turn,
     ) {
         let tried = Tried { barred: vec![session], refusal: None };
-        self.give_back(delivery, tried, turn);
+        self.give_back(ground, delivery, tried, turn);
     }
 
     /// Restores a shared subscription that the store has kept, without its members and messages.
     pub(crate) fn restore_empty_group(
         &mut self,
+        ground: &mut Ground,
         key: (Box<str>, Box<str>),
         number: u64,
         last_sequence: u64,
         turn: &mut Turn,
     ) {
-        self.make_group(key, number, turn);
+        self.make_group(ground, key, number, turn);
         let id = self.groups.id(number);
         if let Some(group) = self.groups.get(id) {
             (group.is_stored, group.last_sequence) = (true, last_sequence);
@@ -585,25 +634,31 @@ impl Core {
     }
 
     /// Notes that a member has completed a message of its group.
-    pub(crate) fn settle_shared(&mut self, session: SessionId, group: GroupId, turn: &mut Turn) {
-        if self.config.shared_strategy != SharedStrategy::LeastInFlight {
+    pub(crate) fn settle(
+        &mut self,
+        ground: &mut Ground,
+        session: SessionId,
+        group: GroupId,
+        turn: &mut Turn,
+    ) {
+        if ground.config.shared_strategy != SharedStrategy::LeastInFlight {
             return;
         }
-        if group.home == self.config.worker {
-            self.handle_shared_settled(group, session);
+        if group.home == ground.config.worker {
+            self.handle_settled(group, session);
         } else {
             turn.fx.send(group.home, Peer::SharedSettled { group, session }.into());
         }
     }
 
     /// Settles the messages that did not reach their members and never will.
-    pub(crate) fn settle_failed(&mut self, turn: &mut Turn) {
-        for (session, group) in std::mem::take(&mut self.clients.failed_of_groups) {
-            self.settle_shared(session, group, turn);
+    pub(crate) fn settle_failed(&mut self, ground: &mut Ground, turn: &mut Turn) {
+        for (session, group) in std::mem::take(&mut ground.clients.failed_of_groups) {
+            self.settle(ground, session, group, turn);
         }
     }
 
-    pub(crate) fn handle_shared_settled(&mut self, group: GroupId, session: SessionId) {
+    pub(crate) fn handle_settled(&mut self, group: GroupId, session: SessionId) {
         let members = self.groups.members(group);
         if let Some(member) = members.and_then(|members| members.get(session)) {
             member.in_flight = member.in_flight.saturating_sub(1);
@@ -611,8 +666,14 @@ impl Core {
     }
 
     /// Notes in a Session which group its subscription belongs to.
-    pub(crate) fn set_group(&mut self, slot: SessionSlot, key: &str, group: GroupId) {
-        let session = self.clients.session(slot);
+    pub(crate) fn set_group(
+        &mut self,
+        ground: &mut Ground,
+        slot: SessionSlot,
+        key: &str,
+        group: GroupId,
+    ) {
+        let session = ground.clients.session(slot);
         if let Some(subscribed) = session.subscriptions.get_mut(key) {
             subscribed.kind = SubscriptionKind::Shared(Some(group));
         }

@@ -11,8 +11,9 @@ use crate::base::identity::{GroupId, SessionId, SessionSlot};
 use crate::base::work::Work;
 use crate::boundary::peer_messages::{Member, Peer};
 use crate::boundary::turn::Turn;
-use crate::core::Core;
+use crate::ground::Ground;
 use crate::session::{Session, SubscriptionKind};
+use crate::shared::Shared;
 
 /// The groups that are still to be told of a Client's coming or going.
 #[derive(Debug)]
@@ -61,32 +62,38 @@ impl Presences {
     }
 }
 
-impl Core {
+impl Shared {
     /// Tells the homes of a Session's groups that its Client has come or gone.
-    pub(crate) fn tell_groups_online(&mut self, slot: SessionSlot, turn: &mut Turn) {
-        if self.clients.session(slot).shared_subscriptions == 0 {
+    pub(crate) fn tell_online(&mut self, ground: &mut Ground, slot: SessionSlot, turn: &mut Turn) {
+        if ground.clients.session(slot).shared_subscriptions == 0 {
             return;
         }
-        let session = self.clients.session_id(slot);
-        self.work.add(self.clients.session(slot).subscriptions.len() / Work::SUBSCRIPTIONS);
-        let groups = groups_of(self.clients.session(slot));
+        let session = ground.clients.session_id(slot);
+        ground.work.add(ground.clients.session(slot).subscriptions.len() / Work::SUBSCRIPTIONS);
+        let groups = groups_of(ground.clients.session(slot));
         let presences = &mut self.presences;
         if groups.len() > presences.left || presences.groups.contains_key(&session) {
             return presences.put_off(session, groups);
         }
-        self.tell_some(session, groups, turn);
+        self.tell_some(ground, session, groups, turn);
     }
 
-    fn tell_some(&mut self, session: SessionId, groups: Vec<GroupId>, turn: &mut Turn) {
+    fn tell_some(
+        &mut self,
+        ground: &mut Ground,
+        session: SessionId,
+        groups: Vec<GroupId>,
+        turn: &mut Turn,
+    ) {
         self.presences.left -= groups.len();
-        let Some(slot) = self.clients.slot_of(session) else {
+        let Some(slot) = ground.clients.slot_of(session) else {
             return; // it has left its groups
         };
-        let online = self.clients.session(slot).connection.is_some();
-        self.work.add(groups.len() * self.config.workers);
+        let online = ground.clients.session(slot).connection.is_some();
+        ground.work.add(groups.len() * ground.config.workers);
         for group in groups {
-            if group.home == self.config.worker {
-                self.handle_shared_online(group, session, online, turn);
+            if group.home == ground.config.worker {
+                self.handle_online(ground, group, session, online, turn);
             } else {
                 turn.fx.send(group.home, Peer::SharedOnline { group, session, online }.into());
             }
@@ -94,19 +101,20 @@ impl Core {
     }
 
     /// Goes on telling, within this turn's share.
-    pub(crate) fn run_presences(&mut self, turn: &mut Turn) {
+    pub(crate) fn run_presences(&mut self, ground: &mut Ground, turn: &mut Turn) {
         // Whatever was told at once in this turn, those that wait make progress.
         self.presences.left = self.presences.left.max(Presences::SLICE);
         while self.presences.left > 0
             && let Some((session, groups)) = self.presences.next()
         {
-            self.tell_some(session, groups, turn);
+            self.tell_some(ground, session, groups, turn);
         }
         self.presences.left = Presences::GROUPS_PER_TURN;
     }
 
-    pub(crate) fn handle_shared_online(
+    pub(crate) fn handle_online(
         &mut self,
+        ground: &mut Ground,
         group: GroupId,
         session: SessionId,
         online: bool,
@@ -115,15 +123,15 @@ impl Core {
         let Some(members) = self.groups.members(group) else {
             return;
         };
-        self.work.add(members.list.len() / Work::MEMBERS);
+        ground.work.add(members.list.len() / Work::MEMBERS);
         let Some(member) = members.get(session) else {
             return;
         };
         member.online = online;
         let member = *member;
-        self.announce_member(group, member, turn);
+        self.announce_member(ground, group, member, turn);
         if online {
-            self.flush_group(group, turn);
+            self.flush_group(ground, group, turn);
         }
     }
 
@@ -131,6 +139,7 @@ impl Core {
     /// worker tells later is newer.
     pub(super) fn note_presence(
         &mut self,
+        ground: &mut Ground,
         group: GroupId,
         session: SessionId,
         online: bool,
@@ -139,20 +148,20 @@ impl Core {
         let members = self.groups.members(group);
         let known = members.and_then(|members| members.get(session)).map(|member| member.online);
         if known.is_some_and(|known| known != online) {
-            self.handle_shared_online(group, session, online, turn);
+            self.handle_online(ground, group, session, online, turn);
         }
     }
 
     /// Whether a member can take a message now, as far as this worker knows.
-    pub(crate) fn is_present(&self, member: &Member) -> bool {
-        let is_own = member.session.worker == self.config.worker;
-        member.online && (!is_own || self.is_connected(member.session))
+    pub(crate) fn is_present(&self, ground: &Ground, member: &Member) -> bool {
+        let is_own = member.session.worker == ground.config.worker;
+        member.online && (!is_own || self.is_connected(ground, member.session))
     }
 
     /// Whether the Client of a Session of this worker is connected.
-    pub(crate) fn is_connected(&self, session: SessionId) -> bool {
-        let slot = self.clients.slot_of(session);
-        slot.is_some_and(|slot| self.clients.sessions[slot as usize].connection.is_some())
+    pub(crate) fn is_connected(&self, ground: &Ground, session: SessionId) -> bool {
+        let slot = ground.clients.slot_of(session);
+        slot.is_some_and(|slot| ground.clients.sessions[slot as usize].connection.is_some())
     }
 }
 

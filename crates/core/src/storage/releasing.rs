@@ -49,7 +49,7 @@ impl Core {
             && let Some(held) = self.releases.waiting.pop_front()
         {
             self.releases.left -= 1;
-            self.work.add(1);
+            self.ground.work.add(1);
             self.release_one(held, turn);
         }
     }
@@ -63,7 +63,7 @@ impl Core {
     fn release_one(&mut self, held: Held, turn: &mut Turn) {
         match held {
             Held::Acknowledge(acknowledgement) => {
-                self.clients.release_acknowledgement(&acknowledgement, turn);
+                self.ground.clients.release_acknowledgement(&acknowledgement, turn);
             }
             Held::Connected(id) => self.complete_connect(id, turn),
             Held::Ended(client) => self.settle_end(client, turn),
@@ -71,11 +71,11 @@ impl Core {
             Held::Published(ticket, outcome) => turn.fx.local_published.push((ticket, outcome)),
             Held::Send(session) => self.send_on(session, turn),
             Held::Ahead(session, sent_before) => {
-                self.clients.note_ahead(session, sent_before);
+                self.ground.clients.note_ahead(session, sent_before);
                 self.send_on(session, turn);
             }
             Held::Asked(ticket, held) => {
-                let is_refused = self.clients.rounds.take_refusal(ticket);
+                let is_refused = self.ground.clients.rounds.take_refusal(ticket);
                 let held = if is_refused { refused(*held) } else { *held };
                 self.release_one(held, turn);
             }

@@ -64,8 +64,8 @@ impl Core {
     /// it carries out the effects among all cores, `to_workers` and `fetches`, until there are no
     /// more.
     pub fn restore(&mut self, recovered: Recovered, turn: &mut Turn) {
-        self.is_restoring = true;
-        self.numbers.begin_at(recovered.next_number);
+        self.ground.is_restoring = true;
+        self.ground.numbers.begin_at(recovered.next_number);
         let lived_until = recovered.lived_until.unwrap_or(turn.now);
         let mut groups = recovered.groups;
         groups.sort_by_key(|(group, _)| std::cmp::Reverse(group.number));
@@ -95,11 +95,11 @@ impl Core {
         for session in std::mem::take(&mut self.superseded) {
             self.end_superseded(session, turn);
         }
-        self.is_restoring = false;
+        self.ground.is_restoring = false;
         // Only subscriptions that were given up are reported: nobody took part in the rest.
         turn.fx.events.retain(Event::is_refused_subscription);
-        for group in self.groups.without_members() {
-            self.end_group(group, turn);
+        for group in self.shared.groups.without_members() {
+            self.shared.end_group(&mut self.ground, group, turn);
         }
     }
 
@@ -123,11 +123,11 @@ impl Core {
             session;
         let identity =
             Arc::new(Identity { client_id: record.client_id, user_name: record.user_name });
-        let slot = self.clients.insert_session(identity);
-        let inflight_max = self.config.limits.inflight_messages_max;
-        let extent = self.clients.extent(u16::MAX);
-        self.clients.budget.sessions.add(1, 0);
-        let session = self.clients.session(slot);
+        let slot = self.ground.clients.insert_session(identity);
+        let inflight_max = self.ground.config.limits.inflight_messages_max;
+        let extent = self.ground.clients.extent(u16::MAX);
+        self.ground.clients.budget.sessions.add(1, 0);
+        let session = self.ground.clients.session(slot);
         (session.number, session.has_place) = (record.number, true);
         session.durability = Durability::Fsync;
         session.expiry_seconds = record.expiry_seconds;
@@ -152,9 +152,9 @@ impl Core {
         }
         if record.expiry_seconds != NEVER_EXPIRES {
             let at = gone_since.plus_seconds(u64::from(record.expiry_seconds));
-            let session = self.clients.session(slot);
+            let session = self.ground.clients.session(slot);
             session.expires_at = Some(at);
-            self.timers.set(at, Timer::SessionExpiry(slot, session.generation));
+            self.ground.timers.set(at, Timer::SessionExpiry(slot, session.generation));
         }
         slot
     }
@@ -162,21 +162,21 @@ impl Core {
     /// Tells the store when a Client that was connected when the broker ended lost its Network
     /// Connection. Otherwise, the intervals of its Session would begin anew with every start.
     fn store_absence(&mut self, slot: SessionSlot, at: Timestamp) {
-        let session = self.clients.session(slot);
+        let session = self.ground.clients.session(slot);
         let sent_before = session.outgoing.as_ref().map(|outgoing| outgoing.sent().to_store());
         // Without a queue, it is not known either what was sent: the queue may be in a damaged part
         // of the store.
         let (session, sent_before) = (session.number, sent_before.unwrap_or(u64::MAX));
-        self.clients.rounds.keep(StoreOp::Detached { session, at, sent_before });
+        self.ground.clients.rounds.keep(StoreOp::Detached { session, at, sent_before });
     }
 
     fn restore_will(&mut self, slot: SessionSlot, will: WillRecord, gone_since: Timestamp) {
         let WillRecord { message, delay_seconds, expiry_seconds } = will;
         let at = gone_since.plus_seconds(u64::from(delay_seconds));
-        let session = self.clients.session(slot);
+        let session = self.ground.clients.session(slot);
         session.will = Some(Box::new(Will { message, delay_seconds, expiry_seconds }));
         session.will_due_at = Some(at);
-        self.timers.set(at, Timer::WillDelay(slot, session.generation));
+        self.ground.timers.set(at, Timer::WillDelay(slot, session.generation));
     }
 
     /// Makes a subscription again, if its owner may still have it (Z05).
@@ -187,11 +187,11 @@ impl Core {
         turn: &mut Turn,
     ) {
         let SubscriptionRecord { filter, options, identifier } = record;
-        let levels_max = self.config.limits.topic_levels_max;
+        let levels_max = self.ground.config.limits.topic_levels_max;
         // The filter was rewritten when the subscription was made.
         let request = FilterRequest::parse(&filter, &TopicRules::default(), levels_max);
-        let client = Arc::clone(&self.clients.session(slot).identity);
-        let policy = &self.clients.policy;
+        let client = Arc::clone(&self.ground.clients.session(slot).identity);
+        let policy = &self.ground.clients.policy;
         let request = match request {
             Ok(it) if !policy.may_subscribe(&client, &it.filter, options.qos) => {
                 Err(ReasonCode::NotAuthorized)
@@ -201,13 +201,13 @@ impl Core {
         let request = match request {
             Ok(request) => request,
             Err(reason_code) => {
-                let session = self.clients.session(slot).number;
+                let session = self.ground.clients.session(slot).number;
                 turn.fx.events.push(Event::Subscribed {
                     client,
                     filter: filter.clone(),
                     reason_code,
                 });
-                return self.clients.rounds.keep(StoreOp::Unsubscribed { session, filter });
+                return self.ground.clients.rounds.keep(StoreOp::Unsubscribed { session, filter });
             }
         };
         if request.kind != RequestKind::Plain {
@@ -215,10 +215,10 @@ impl Core {
         }
         let kind = SubscriptionKind::Plain;
         let subscribed = Subscribed { options, identifier, kind };
-        self.clients.session(slot).subscriptions.insert(filter, subscribed);
+        self.ground.clients.session(slot).subscriptions.insert(filter, subscribed);
         let (session, options) = (slot, options.into());
         let subscriber = Subscriber { session, identifier, options, filler: Filler::Empty };
-        if self.tree.insert(&request.filter, subscriber) {
+        if self.ground.tree.insert(&request.filter, subscriber) {
             self.announce_filter(&request.filter, true, turn);
         }
     }
@@ -239,12 +239,18 @@ impl Core {
     /// Restores a shared subscription at its home, and asks the store for what waits for it.
     fn restore_group(&mut self, record: GroupRecord, queue: &RecoveredQueue, turn: &mut Turn) {
         let GroupRecord { number, name, filter } = record;
-        if self.groups.by_name(&name, &filter).is_some() {
+        if self.shared.groups.by_name(&name, &filter).is_some() {
             // This one had ended before the newer one of its name began.
-            return self.clients.rounds.keep(StoreOp::Ended(Owner::Group(number)));
+            return self.ground.clients.rounds.keep(StoreOp::Ended(Owner::Group(number)));
         }
         let last_sequence = queue.next.saturating_sub(1);
-        self.restore_empty_group((name, filter), number, last_sequence, turn);
+        self.shared.restore_empty_group(
+            &mut self.ground,
+            (name, filter),
+            number,
+            last_sequence,
+            turn,
+        );
         if queue.messages > 0 {
             let fetch = self.group_fetch(number, queue.first);
             turn.fx.fetches.push(fetch);
@@ -252,8 +258,9 @@ impl Core {
     }
 
     fn group_fetch(&self, number: u64, from: u64) -> Fetch {
-        let session = SessionId { worker: self.config.worker, slot: u32::MAX, generation: 0 };
-        let limits = &self.config.limits;
+        let session =
+            SessionId { worker: self.ground.config.worker, slot: u32::MAX, generation: 0 };
+        let limits = &self.ground.config.limits;
         Fetch {
             owner: Owner::Group(number),
             session,
@@ -266,24 +273,26 @@ impl Core {
 
     /// Takes over messages that the store has kept for a shared subscription.
     pub(crate) fn restore_group_backlog(&mut self, number: u64, fetched: Fetched, turn: &mut Turn) {
-        let group = GroupId { home: self.config.worker, number };
+        let group = GroupId { home: self.ground.config.worker, number };
         for entry in fetched.entries {
             let sequence = entry.sequence;
             match entry.delivery {
-                Some(delivery) => self.groups.restore_message(group, delivery.message, sequence),
+                Some(delivery) => {
+                    self.shared.groups.restore_message(group, delivery.message, sequence);
+                }
                 None => {
-                    self.clients.note_drop(Party::Nobody, "", DropReason::Damaged, turn);
+                    self.ground.clients.note_drop(Party::Nobody, "", DropReason::Damaged, turn);
                     let owner = Owner::Group(number);
-                    self.clients.rounds.keep(StoreOp::Finished { owner, sequence });
+                    self.ground.clients.rounds.keep(StoreOp::Finished { owner, sequence });
                 }
             }
         }
-        match self.groups.last_sequence(group) {
+        match self.shared.groups.last_sequence(group) {
             Some(last) if fetched.next <= last => {
                 let fetch = self.group_fetch(number, fetched.next);
                 turn.fx.fetches.push(fetch);
             }
-            Some(_) => self.flush_if_online(group, turn),
+            Some(_) => self.shared.flush_if_online(&mut self.ground, group, turn),
             None => (),
         }
     }

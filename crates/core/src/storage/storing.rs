@@ -58,31 +58,31 @@ impl Core {
 
     /// Handles a receipt: the store tells how far this worker's commits have come.
     pub fn handle_receipt(&mut self, receipt: Receipt, turn: &mut Turn) {
-        self.clients.rounds.note_receipt(receipt);
-        let others = self.other_workers().fold(0, |set, worker| set | worker.bit());
-        while let Some(released) = self.clients.rounds.next_released(others, turn) {
+        self.ground.clients.rounds.note_receipt(receipt);
+        let others = self.ground.other_workers().fold(0, |set, worker| set | worker.bit());
+        while let Some(released) = self.ground.clients.rounds.next_released(others, turn) {
             self.release(released, turn);
         }
-        self.flush_held_groups(turn);
+        self.shared.flush_held(&mut self.ground, turn);
         self.go_on_with_endings(turn);
     }
 
     /// Without a store: releases what has waited for other workers and has their answers.
     pub(crate) fn release_answered(&mut self, turn: &mut Turn) {
-        let answered = self.clients.rounds.take_answered();
+        let answered = self.ground.clients.rounds.take_answered();
         self.release(answered, turn);
     }
 
     /// Handles the confirmation that another worker's round is durable.
     pub(crate) fn handle_confirmed(&mut self, round: Round, turn: &mut Turn) {
-        let sessions = self.clients.rounds.handle_confirmed(round);
+        let sessions = self.ground.clients.rounds.handle_confirmed(round);
         self.release(sessions.into_iter().map(Held::Send), turn);
-        self.flush_held_groups(turn);
+        self.shared.flush_held(&mut self.ground, turn);
         self.go_on_with_endings(turn);
     }
 
     pub(crate) fn send_on(&mut self, session: SessionId, turn: &mut Turn) {
-        if let Some(slot) = self.clients.slot_of(session) {
+        if let Some(slot) = self.ground.clients.slot_of(session) {
             self.go_on(slot, turn);
         }
     }
@@ -91,13 +91,13 @@ impl Core {
     /// Clients that were not answered meanwhile are disconnected: an MQTT 3 Client sends again when
     /// it has reconnected.
     pub fn set_store_full(&mut self, is_full: bool, turn: &mut Turn) {
-        self.clients.rounds.is_full = is_full;
+        self.ground.clients.rounds.is_full = is_full;
         self.end_unanswered(turn);
     }
 
     /// Whether Clients whose PUBLISH was not acknowledged may send it again: there is room for it.
     pub(crate) fn may_end_unanswered(&self) -> bool {
-        let has_room = !self.clients.rounds.is_full && !self.is_very_short_of_memory();
+        let has_room = !self.ground.clients.rounds.is_full && !self.is_very_short_of_memory();
         !self.unanswered.is_empty() && has_room
     }
 
@@ -109,7 +109,7 @@ impl Core {
                 return;
             }
             if let Some(id) = self.unanswered.pop_first() {
-                self.work.add(1);
+                self.ground.work.add(1);
                 self.close(id, Some(code), &DisconnectReason::ByServer(code), turn);
             }
         }
@@ -118,8 +118,8 @@ impl Core {
     /// Notes that a PUBLISH of this connection gets no acknowledgement, because there is no room
     /// for it.
     pub(crate) fn leave_unanswered(&mut self, id: ConnectionId) {
-        let id = self.clients.control_of(id);
-        if let Some(connection) = self.clients.connection(id)
+        let id = self.ground.clients.control_of(id);
+        if let Some(connection) = self.ground.clients.connection(id)
             && !connection.is_unanswered
         {
             connection.is_unanswered = true;
@@ -134,8 +134,8 @@ impl Core {
         }
         match fetched.owner {
             Owner::Group(number) => self.restore_group_backlog(number, fetched, turn),
-            Owner::Session(number) => match self.clients.slot_of(fetched.session) {
-                Some(slot) if self.clients.session(slot).number == number => {
+            Owner::Session(number) => match self.ground.clients.slot_of(fetched.session) {
+                Some(slot) if self.ground.clients.session(slot).number == number => {
                     self.take_fetched(slot, fetched, turn);
                 }
                 _ => self.pass_on_fetched(number, fetched, turn),
@@ -145,28 +145,28 @@ impl Core {
 
     fn take_fetched(&mut self, slot: SessionSlot, fetched: Fetched, turn: &mut Turn) {
         let Fetched { session, ticket, entries, next, .. } = fetched;
-        let outgoing = self.clients.session(slot).outgoing.as_mut();
+        let outgoing = self.ground.clients.session(slot).outgoing.as_mut();
         if outgoing.is_some_and(|outgoing| outgoing.end_fetch(ticket)) {
             let mut deliveries = Vec::with_capacity(entries.len());
             for FetchedEntry { sequence, delivery, round } in entries {
                 match delivery {
                     Some(stored) => deliveries.push((sequence, self.delivery_of(stored), round)),
                     None => {
-                        self.clients.note_drop(
+                        self.ground.clients.note_drop(
                             Party::Receiver(slot),
                             "",
                             DropReason::Damaged,
                             turn,
                         );
-                        self.clients.forget_stored(slot, sequence);
+                        self.ground.clients.forget_stored(slot, sequence);
                     }
                 }
             }
             let is_exactly_once =
                 |(_, delivery, _): &(_, Delivery, _)| delivery.qos == QoS::ExactlyOnce;
             let hold = deliveries.iter().any(is_exactly_once);
-            let hold = hold.then(|| self.clients.rounds.hold_fetched(session));
-            if let Some(outgoing) = &mut self.clients.session(slot).outgoing {
+            let hold = hold.then(|| self.ground.clients.rounds.hold_fetched(session));
+            if let Some(outgoing) = &mut self.ground.clients.session(slot).outgoing {
                 outgoing.note_fetched(next, deliveries, hold, turn.now);
             }
         }
@@ -175,7 +175,7 @@ impl Core {
 
     fn delivery_of(&self, stored: StoredDelivery) -> Delivery {
         let StoredDelivery { message, qos, retain, identifiers, group } = stored;
-        let group = group.and_then(|number| self.groups.by_number(number));
+        let group = group.and_then(|number| self.shared.groups.by_number(number));
         Delivery { message, qos, retain, identifiers, group }
     }
 
@@ -187,20 +187,20 @@ impl Core {
         durability: Durability,
         turn: &mut Turn,
     ) {
-        let session = &mut self.clients.sessions[slot as usize];
+        let session = &mut self.ground.clients.sessions[slot as usize];
         session.durability = durability;
         let begins = session.number == 0 && session.expiry_seconds > 0;
         let begins = begins && durability > Durability::Memory;
         if begins {
-            session.number = self.numbers.next(turn.now);
+            session.number = self.ground.numbers.next(turn.now);
             if let Some(outgoing) = &mut session.outgoing {
                 outgoing.stored.is_used = true;
             }
         }
         if begins {
             // At once: the store has to know the Session before what follows about it.
-            let record = record_of(&self.clients.sessions[slot as usize]);
-            self.clients.rounds.keep(StoreOp::Session(Box::new(record)));
+            let record = record_of(&self.ground.clients.sessions[slot as usize]);
+            self.ground.clients.rounds.keep(StoreOp::Session(Box::new(record)));
             self.store_subscriptions(slot);
             self.tell_storing(turn);
         } else {
@@ -210,25 +210,25 @@ impl Core {
 
     /// Writes the present state of a Session in the store, without subscriptions and messages.
     pub(crate) fn store_record(&mut self, slot: SessionSlot) {
-        let session = &self.clients.sessions[slot as usize];
+        let session = &self.ground.clients.sessions[slot as usize];
         if session.number > 0 {
             // After the end of an earlier Will Message, which may wait for other workers.
             let op = StoreOp::Session(Box::new(record_of(session)));
-            self.clients.rounds.keep_behind_round(op);
-            let session = &mut self.clients.sessions[slot as usize];
+            self.ground.clients.rounds.keep_behind_round(op);
+            let session = &mut self.ground.clients.sessions[slot as usize];
             let (number, durability) = (session.number, session.durability);
             let outgoing = session.outgoing.as_mut();
             if let Some(sent_before) = outgoing.and_then(|outgoing| outgoing.tell_ahead_again()) {
                 let op = StoreOp::SentAhead { session: number, sent_before };
-                self.clients.rounds.keep_behind_round(op);
-                let held = Held::Ahead(self.clients.session_id(slot), sent_before);
-                self.clients.rounds.hold(held, durability);
+                self.ground.clients.rounds.keep_behind_round(op);
+                let held = Held::Ahead(self.ground.clients.session_id(slot), sent_before);
+                self.ground.clients.rounds.hold(held, durability);
             }
         }
     }
 
     fn store_subscriptions(&mut self, slot: SessionSlot) {
-        let Session { number, subscriptions, .. } = &self.clients.sessions[slot as usize];
+        let Session { number, subscriptions, .. } = &self.ground.clients.sessions[slot as usize];
         for (filter, subscribed) in subscriptions {
             let subscription = SubscriptionRecord {
                 filter: filter.clone(),
@@ -236,15 +236,15 @@ impl Core {
                 identifier: subscribed.identifier,
             };
             let op = StoreOp::Subscribed { session: *number, subscription };
-            self.clients.rounds.keep(op);
+            self.ground.clients.rounds.keep(op);
         }
     }
 
     pub(crate) fn tell_storing(&mut self, turn: &mut Turn) {
-        let own = self.config.worker;
-        if !self.clients.rounds.is_storing(own) {
-            self.clients.rounds.note_storing(own);
-            for worker in self.other_workers() {
+        let own = self.ground.config.worker;
+        if !self.ground.clients.rounds.is_storing(own) {
+            self.ground.clients.rounds.note_storing(own);
+            for worker in self.ground.other_workers() {
                 turn.fx.send(worker, Peer::Storing.into());
             }
         }
@@ -252,7 +252,7 @@ impl Core {
 
     /// Tells the store that the Network Connection of a Session that lives on has ended.
     pub(crate) fn store_detached(&mut self, slot: SessionSlot, now: Timestamp) {
-        let session = &mut self.clients.sessions[slot as usize];
+        let session = &mut self.ground.clients.sessions[slot as usize];
         if session.number == 0 {
             return;
         }
@@ -262,15 +262,15 @@ impl Core {
             outgoing.sent().to_store()
         });
         let op = StoreOp::Detached { session: session.number, at: now, sent_before };
-        self.clients.rounds.keep_behind_round(op);
+        self.ground.clients.rounds.keep_behind_round(op);
     }
 
     /// Tells the store that the Will Message of a Session is published, or is not to be.
     pub(crate) fn forget_will(&mut self, slot: SessionSlot) {
-        let session = self.clients.sessions[slot as usize].number;
+        let session = self.ground.clients.sessions[slot as usize].number;
         if session > 0 {
             // After what others have kept of the Will Message: it must not be lost between the two.
-            self.clients.rounds.keep_behind_round(StoreOp::WillGone { session });
+            self.ground.clients.rounds.keep_behind_round(StoreOp::WillGone { session });
         }
     }
 
@@ -298,21 +298,24 @@ impl Core {
             (session.expiry_seconds, session.will) = (0, None);
             let Session { number, .. } = session;
             let op = StoreOp::Session(Box::new(record_of(&session)));
-            self.clients.rounds.keep_behind_round(op);
+            self.ground.clients.rounds.keep_behind_round(op);
             let op = StoreOp::Detached { session: number, at: turn.now, sent_before };
-            self.clients.rounds.keep_behind_round(op);
+            self.ground.clients.rounds.keep_behind_round(op);
             return self.fetch_ending(number, from, turn);
         }
         let outgoing = session.outgoing.as_ref();
         let dropped = outgoing.map_or(0, |outgoing| outgoing.stored_messages() as u64);
         let party = Party::Former(&session.identity);
-        self.clients.note_drops(party, "", DropReason::SessionEnded, dropped, turn);
-        self.clients.rounds.keep_behind_round(StoreOp::Ended(Owner::Session(session.number)));
+        self.ground.clients.note_drops(party, "", DropReason::SessionEnded, dropped, turn);
+        self.ground
+            .clients
+            .rounds
+            .keep_behind_round(StoreOp::Ended(Owner::Session(session.number)));
     }
 
     /// Passes on fetched messages of a Session that has ended.
     fn pass_on_fetched(&mut self, number: u64, fetched: Fetched, turn: &mut Turn) {
-        let rounds = &self.clients.rounds;
+        let rounds = &self.ground.clients.rounds;
         let mut waits_for = fetched.entries.iter().filter_map(|entry| entry.round);
         let must_wait = waits_for.any(|round| !rounds.is_confirmed(round));
         let Some(queue) = self.endings.queues.get_mut(&number) else {
@@ -341,13 +344,18 @@ impl Core {
                     if delivery.group.is_some()
                         && (delivery.qos < QoS::ExactlyOnce || !may_be_sent) =>
                 {
-                    self.return_to_group(session, delivery, turn);
+                    self.shared.return_to_group(&mut self.ground, session, delivery, turn);
                 }
                 Some(delivery) => {
                     let topic = delivery.message.topic();
-                    self.clients.note_drop(Party::Nobody, topic, DropReason::SessionEnded, turn);
+                    self.ground.clients.note_drop(
+                        Party::Nobody,
+                        topic,
+                        DropReason::SessionEnded,
+                        turn,
+                    );
                 }
-                None => self.clients.note_drop(Party::Nobody, "", DropReason::Damaged, turn),
+                None => self.ground.clients.note_drop(Party::Nobody, "", DropReason::Damaged, turn),
             }
         }
         if fetched.next <= last {
@@ -357,7 +365,7 @@ impl Core {
             return self.fetch_ending(number, fetched.next, turn);
         }
         self.endings.queues.remove(&number);
-        self.clients.rounds.keep_behind_round(StoreOp::Ended(Owner::Session(number)));
+        self.ground.clients.rounds.keep_behind_round(StoreOp::Ended(Owner::Session(number)));
     }
 }
 
@@ -373,7 +381,7 @@ impl Core {
     }
 
     fn fetch_ending(&mut self, number: u64, from: u64, turn: &mut Turn) {
-        let ticket = self.clients.fetch_ticket();
+        let ticket = self.ground.clients.fetch_ticket();
         let Some(queue) = self.endings.queues.get_mut(&number) else {
             return;
         };

@@ -10,19 +10,19 @@ use crate::core::Core;
 impl Core {
     /// Takes a page if it belongs to the queue that is being swept. True if it does.
     pub(crate) fn take_page(&mut self, fetched: &Fetched, turn: &mut Turn) -> bool {
-        let is_it = Some((fetched.session, fetched.ticket)) == self.clients.sweeps.current;
+        let is_it = Some((fetched.session, fetched.ticket)) == self.ground.clients.sweeps.current;
         if is_it {
-            self.clients.sweeps.current = None;
-            if let Some(slot) = self.clients.slot_of(fetched.session) {
+            self.ground.clients.sweeps.current = None;
+            if let Some(slot) = self.ground.clients.slot_of(fetched.session) {
                 self.sweep_page(slot, fetched, turn);
             }
-            self.clients.run_sweeps(turn);
+            self.ground.clients.run_sweeps(turn);
         }
         is_it
     }
 
     fn sweep_page(&mut self, slot: SessionSlot, page: &Fetched, turn: &mut Turn) {
-        let Some(outgoing) = &mut self.clients.session(slot).outgoing else {
+        let Some(outgoing) = &mut self.ground.clients.session(slot).outgoing else {
             return;
         };
         if !outgoing.takes_page(page.ticket) {
@@ -38,14 +38,14 @@ impl Core {
         };
         let goes_on = outgoing.end_page(page.next, turn.now);
         for (sequence, delivery) in over {
-            let group = delivery.group.and_then(|number| self.groups.by_number(number));
+            let group = delivery.group.and_then(|number| self.shared.groups.by_number(number));
             let topic = delivery.message.topic();
-            self.clients.note_drop(Party::Receiver(slot), topic, DropReason::Expired, turn);
-            self.clients.note_failure(slot, group);
-            self.clients.forget_stored(slot, sequence);
+            self.ground.clients.note_drop(Party::Receiver(slot), topic, DropReason::Expired, turn);
+            self.ground.clients.note_failure(slot, group);
+            self.ground.clients.forget_stored(slot, sequence);
         }
         if goes_on {
-            self.clients.sweeps.waiting.push_back(page.session);
+            self.ground.clients.sweeps.waiting.push_back(page.session);
         }
         // Sending goes first: it may end the sweep, which begins anew when needed.
         self.go_on(slot, turn);

@@ -16,11 +16,11 @@ impl Core {
         slot: SessionSlot,
         turn: &mut Turn,
     ) {
-        let topics = Arc::clone(&self.config.topics);
+        let topics = Arc::clone(&self.ground.config.topics);
         if topics.subscriptions.is_empty() {
             return;
         }
-        let identity = Arc::clone(&self.clients.session(slot).identity);
+        let identity = Arc::clone(&self.ground.clients.session(slot).identity);
         let mut filters = Vec::with_capacity(topics.subscriptions.len());
         for subscription in &topics.subscriptions {
             match subscription.filter_for(&identity) {

@@ -34,8 +34,8 @@ impl Exclusive {
 
 impl Core {
     pub(crate) fn release_exclusive(&mut self, filter: &str, session: SessionId, turn: &mut Turn) {
-        let home = self.home_of(filter);
-        if home == self.config.worker {
+        let home = self.ground.home_of(filter);
+        if home == self.ground.config.worker {
             self.exclusive.release(filter, session);
         } else {
             let filter = Arc::from(filter);

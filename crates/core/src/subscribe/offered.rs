@@ -15,7 +15,7 @@ impl Core {
         id: ConnectionId,
         packet: &Subscribe<'_>,
     ) -> Result<(), Refusal> {
-        let connection = self.clients.connection(id);
+        let connection = self.ground.clients.connection(id);
         let Some(connection) = connection.filter(|connection| connection.is_v5()) else {
             return Ok(());
         };
@@ -26,8 +26,8 @@ impl Core {
 
     /// Returns what is offered by the listener through which the Client of a Session connected.
     pub(crate) fn offered_to(&self, slot: SessionSlot) -> Capabilities {
-        let connection = self.clients.sessions[slot as usize].connection;
-        let connection = connection.and_then(|id| self.clients.connections.get(id.slot()));
+        let connection = self.ground.clients.sessions[slot as usize].connection;
+        let connection = connection.and_then(|id| self.ground.clients.connections.get(id.slot()));
         connection.map(|connection| connection.offer.capabilities).unwrap_or_default()
     }
 }

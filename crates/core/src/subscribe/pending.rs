@@ -120,9 +120,9 @@ impl Core {
         }
         let ticket = self.pending.ticket();
         let mut behind = std::mem::take(&mut self.pending.open);
-        behind.remaining = self.config.workers - 1;
+        behind.remaining = self.ground.config.workers - 1;
         self.pending.fences.insert(ticket, behind);
-        for worker in self.other_workers() {
+        for worker in self.ground.other_workers() {
             turn.fx.send(worker, Peer::Fence(ticket).into());
         }
     }
@@ -157,11 +157,6 @@ impl Core {
             return self.pending.put_behind_fence(ticket);
         }
         self.complete_subscribe(ticket, subscribe, turn);
-    }
-
-    pub(crate) fn other_workers(&self) -> impl Iterator<Item = WorkerId> + use<> {
-        let own = self.config.worker;
-        (0..self.config.workers).map(WorkerId::new).filter(move |&worker| worker != own)
     }
 }
 

@@ -84,7 +84,7 @@ impl Slices {
 impl Core {
     /// Puts off a packet that has too many filters for this turn.
     pub(crate) fn slice(&mut self, packet: ManyFilters, turn: &mut Turn) {
-        self.clients.set_reading(packet.connection, false, turn);
+        self.ground.clients.set_reading(packet.connection, false, turn);
         self.slices.filters += packet.filters.len();
         self.slices.waiting.push_back(packet);
     }
@@ -108,9 +108,9 @@ impl Core {
     }
 
     fn run_slice(&mut self, packet: &mut ManyFilters, turn: &mut Turn) {
-        let connection = self.clients.connection(packet.connection);
+        let connection = self.ground.clients.connection(packet.connection);
         let is_there = connection.is_some_and(|connection| connection.session().is_some());
-        let slot = self.clients.slot_of(packet.session).filter(|_| is_there);
+        let slot = self.ground.clients.slot_of(packet.session).filter(|_| is_there);
         let Some(slot) = slot else {
             return packet.filters.clear(); // nobody is left who could be answered
         };
@@ -130,7 +130,7 @@ impl Core {
     }
 
     fn end_slices(&mut self, packet: &ManyFilters, turn: &mut Turn) {
-        let slot = self.clients.slot_of(packet.session);
+        let slot = self.ground.clients.slot_of(packet.session);
         match packet.task {
             Task::Subscribe(_) => self.end_subscribe(packet.ticket, slot, turn),
             Task::Unsubscribe => self.end_unsubscribe(packet.ticket, slot, turn),
@@ -138,6 +138,6 @@ impl Core {
         if let Some(slot) = slot {
             self.go_on_with_streams(slot, turn);
         }
-        self.clients.set_reading(packet.connection, true, turn);
+        self.ground.clients.set_reading(packet.connection, true, turn);
     }
 }

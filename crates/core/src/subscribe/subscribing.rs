@@ -8,8 +8,7 @@ use midge_codec::{
     Subscription, SubscriptionOptions, UnsubAck, UserProperties,
 };
 
-use crate::base::hashing::hash_str;
-use crate::base::identity::{ConnectionId, SessionId, SessionSlot, WorkerId};
+use crate::base::identity::{ConnectionId, SessionId, SessionSlot};
 use crate::boundary::effects::Event;
 use crate::boundary::peer_messages::{Member, Peer, Ticket};
 use crate::boundary::store_records::{StoreOp, SubscriptionRecord};
@@ -48,7 +47,7 @@ impl Core {
         packet: &Subscribe<'_>,
         turn: &mut Turn,
     ) {
-        let limit = usize::from(self.config.limits.user_properties_max);
+        let limit = usize::from(self.ground.config.limits.user_properties_max);
         if packet.user_properties.iter().nth(limit).is_some() {
             let (code, detail) = (ReasonCode::QuotaExceeded, "too many User Properties");
             return self.violate(id, code, detail.to_string(), turn);
@@ -61,19 +60,20 @@ impl Core {
         {
             return self.close_for_size(id, turn);
         }
-        if !self.slices.has_room(packet.subscriptions.len(), &self.config.limits) {
+        if !self.slices.has_room(packet.subscriptions.len(), &self.ground.config.limits) {
             return self.end_for_memory(id, turn);
         }
         let identifier = packet.subscription_identifier;
         let ticket = self.begin_answer(PacketType::SubAck, id, slot, Some(packet.packet_id));
-        let is_bridge = self.clients.connection(id).is_some_and(|peer| peer.is_bridge());
+        let is_bridge = self.ground.clients.connection(id).is_some_and(|peer| peer.is_bridge());
         let filters = packet.subscriptions.iter().map(|entry| match is_bridge {
             true => (entry.filter, as_bridge(entry)),
             false => (entry.filter, entry.options),
         });
         if !self.slices.admits(packet.subscriptions.len()) {
             let filters = filters.map(|(filter, options)| (filter.into(), options)).collect();
-            let (session, task) = (self.clients.session_id(slot), Task::Subscribe(identifier));
+            let (session, task) =
+                (self.ground.clients.session_id(slot), Task::Subscribe(identifier));
             let packet = ManyFilters { connection: id, session, ticket, task, filters };
             return self.slice(packet, turn);
         }
@@ -91,11 +91,11 @@ impl Core {
         packet_id: PacketIdentifier,
         filters: impl Fn() -> usize,
     ) -> bool {
-        if self.clients.connection(id).is_none_or(|peer| peer.packet_bytes_max == u32::MAX) {
+        if self.ground.clients.connection(id).is_none_or(|peer| peer.packet_bytes_max == u32::MAX) {
             return true;
         }
         let reason_codes = vec![ReasonCode::Success; filters()];
-        self.clients.accepts(id, &answer_packet(answer, packet_id, &reason_codes))
+        self.ground.clients.accepts(id, &answer_packet(answer, packet_id, &reason_codes))
     }
 
     /// Makes subscriptions and answers when they are in effect everywhere.
@@ -125,8 +125,8 @@ impl Core {
         let ticket = self.pending.ticket();
         let gathering = PendingSubscribe {
             answer,
-            streams: (id, self.clients.control_of(id)),
-            session: self.clients.session_id(slot),
+            streams: (id, self.ground.clients.control_of(id)),
+            session: self.ground.clients.session_id(slot),
             packet_id,
             filters: Vec::new(),
             reason_codes: Vec::new(),
@@ -149,7 +149,7 @@ impl Core {
     ) {
         let first = self.pending.subscribe(ticket).map_or(0, |it| it.filters.len());
         for (index, (filter, options)) in (first..).zip(filters) {
-            self.work.add(1);
+            self.ground.work.add(1);
             let step =
                 self.subscribe_one(slot, filter, (options, identifier), (ticket, index), turn);
             let (code, waiting) = match step {
@@ -177,11 +177,11 @@ impl Core {
         turn: &mut Turn,
     ) {
         let mut waiting = 0;
-        if self.config.workers > 1 {
+        if self.ground.config.workers > 1 {
             waiting += 1;
             self.pending.put_behind_fence(ticket);
         }
-        waiting += usize::from(!self.is_restoring && self.wait_for_store(ticket, slot));
+        waiting += usize::from(!self.ground.is_restoring && self.wait_for_store(ticket, slot));
         if let Some(subscribe) = self.pending.subscribe(ticket) {
             subscribe.waiting += waiting;
         }
@@ -191,12 +191,12 @@ impl Core {
     /// Makes an answer wait until the store has what it says of a Session. Returns false if the
     /// store does not have to know anything.
     pub(crate) fn wait_for_store(&mut self, ticket: Ticket, slot: Option<SessionSlot>) -> bool {
-        let session = slot.map(|slot| self.clients.session(slot));
+        let session = slot.map(|slot| self.ground.clients.session(slot));
         let Some(session) = session.filter(|session| session.number > 0) else {
             return false;
         };
         let durability = session.durability;
-        self.clients.rounds.hold(Held::Subscribed(ticket), durability);
+        self.ground.clients.rounds.hold(Held::Subscribed(ticket), durability);
         true
     }
 
@@ -209,10 +209,10 @@ impl Core {
         (ticket, index): (Ticket, usize),
         turn: &mut Turn,
     ) -> Step {
-        let levels_max = self.config.limits.topic_levels_max;
+        let levels_max = self.ground.config.limits.topic_levels_max;
         let none = TopicRules::default();
         // A restored subscription was rewritten when it was made.
-        let topics = if self.is_restoring { &none } else { &*self.config.topics };
+        let topics = if self.ground.is_restoring { &none } else { &*self.ground.config.topics };
         let request = match FilterRequest::parse(filter, topics, levels_max) {
             Ok(request) => request,
             Err(code) => return Step::Done(code),
@@ -236,17 +236,17 @@ impl Core {
             }
             RequestKind::Exclusive => self.claim_exclusive(slot, &wanted, (ticket, index), turn),
             RequestKind::Shared { name } => {
-                let home = self.home_of(&format!("{name}/{}", wanted.request.filter));
+                let home = self.ground.home_of(&format!("{name}/{}", wanted.request.filter));
                 let member = self.member(slot, &wanted);
                 let kept = self.note_subscription(slot, &wanted, SubscriptionKind::Shared(None));
                 let filter = wanted.request.filter.as_str();
-                if home == self.config.worker {
-                    let group = self.join_group(name, filter, member, turn);
-                    self.set_group(slot, &wanted.request.key, group);
+                if home == self.ground.config.worker {
+                    let group = self.shared.join(&mut self.ground, name, filter, member, turn);
+                    self.shared.set_group(&mut self.ground, slot, &wanted.request.key, group);
                     return Step::Done(granted(options.qos));
                 }
                 if let Some(SubscriptionKind::Shared(Some(group))) = kept {
-                    self.set_group(slot, &wanted.request.key, group);
+                    self.shared.set_group(&mut self.ground, slot, &wanted.request.key, group);
                 }
                 let is_replaced = kept.is_some();
                 let ticket = self.pending.begin_step(remote_step(&wanted));
@@ -265,9 +265,9 @@ impl Core {
         (subscribe, index): (Ticket, usize),
         turn: &mut Turn,
     ) -> Step {
-        let home = self.home_of(&wanted.request.filter);
-        let session = self.clients.session_id(slot);
-        if home == self.config.worker {
+        let home = self.ground.home_of(&wanted.request.filter);
+        let session = self.ground.clients.session_id(slot);
+        if home == self.ground.config.worker {
             if !self.exclusive.claim(&wanted.request.filter, session) {
                 return Step::Done(ReasonCode::QuotaExceeded);
             }
@@ -290,21 +290,21 @@ impl Core {
         options: SubscriptionOptions,
     ) -> Result<(), ReasonCode> {
         self.offered_to(slot).check_filter(&request.key).map_err(|(code, _)| code)?;
-        let subscriptions_max = self.config.limits.subscriptions_per_session_max as usize;
-        let session = &self.clients.sessions[slot as usize];
+        let subscriptions_max = self.ground.config.limits.subscriptions_per_session_max as usize;
+        let session = &self.ground.clients.sessions[slot as usize];
         let is_new = !session.subscriptions.contains_key(request.key.as_str());
         // A restored subscription was within the limits when it was made.
         let has_room =
             session.subscriptions.len() < subscriptions_max && !self.is_very_short_of_memory();
-        if is_new && !has_room && !self.is_restoring {
-            self.clients.counters.limits_exceeded += 1;
+        if is_new && !has_room && !self.ground.is_restoring {
+            self.ground.clients.counters.limits_exceeded += 1;
             return Err(ReasonCode::QuotaExceeded);
         }
-        if session.number > 0 && self.clients.rounds.is_full {
+        if session.number > 0 && self.ground.clients.rounds.is_full {
             return Err(ReasonCode::QuotaExceeded);
         }
         // Z11: the filter that is authorized is the one that takes effect, without its prefix.
-        let policy = &self.clients.policy;
+        let policy = &self.ground.clients.policy;
         match policy.may_subscribe(&session.identity, &request.filter, options.qos) {
             true => Ok(()),
             false => Err(ReasonCode::NotAuthorized),
@@ -329,7 +329,7 @@ impl Core {
             options: wanted.options.into(),
             filler: Filler::Empty,
         };
-        if self.tree.insert(filter, subscriber) {
+        if self.ground.tree.insert(filter, subscriber) {
             self.announce_filter(filter, true, turn);
         }
         let wants_retained = match wanted.options.retain_handling {
@@ -337,14 +337,14 @@ impl Core {
             RetainHandling::SendIfNew => is_new,     // [MQTT-3.3.1-10]
             RetainHandling::DoNotSend => false,      // [MQTT-3.3.1-11]
         };
-        if wants_retained && !self.is_restoring {
+        if wants_retained && !self.ground.is_restoring {
             let wish = RetainedWish {
                 filter: filter.into(),
                 key: wanted.request.key.as_str().into(),
                 qos: wanted.options.qos,
                 identifier: wanted.identifier,
             };
-            self.note_wish(self.clients.session_id(slot), wish, subscribe, turn);
+            self.note_wish(self.ground.clients.session_id(slot), wish, subscribe, turn);
         }
     }
 
@@ -357,15 +357,15 @@ impl Core {
     ) -> Option<SubscriptionKind> {
         let is_shared = matches!(kind, SubscriptionKind::Shared(_));
         let (options, identifier) = (wanted.options, wanted.identifier);
-        let is_restoring = self.is_restoring;
-        let session = self.clients.session(slot);
+        let is_restoring = self.ground.is_restoring;
+        let session = self.ground.clients.session(slot);
         if session.number > 0 && !is_restoring {
             let filter = wanted.request.key.as_str().into();
             let subscription = SubscriptionRecord { filter, options, identifier };
             let op = StoreOp::Subscribed { session: session.number, subscription };
-            self.clients.rounds.keep(op);
+            self.ground.clients.rounds.keep(op);
         }
-        let session = self.clients.session(slot);
+        let session = self.ground.clients.session(slot);
         let key = wanted.request.key.as_str().into();
         let replaced = session.subscriptions.insert(key, Subscribed { options, identifier, kind });
         session.shared_subscriptions += u32::from(is_shared && replaced.is_none());
@@ -378,7 +378,7 @@ impl Core {
         let (options, identifier) = (wanted.options, wanted.identifier);
         let claimed = Subscribed { options, identifier, kind: SubscriptionKind::Exclusive };
         let key = wanted.request.key.as_str().into();
-        self.clients.session(slot).subscriptions.insert(key, claimed).is_none()
+        self.ground.clients.session(slot).subscriptions.insert(key, claimed).is_none()
     }
 
     /// Goes on with a SUBSCRIBE or UNSUBSCRIBE that all workers know of. The first retained
@@ -405,21 +405,21 @@ impl Core {
 
     /// Sends the SUBACK, which retained messages follow.
     fn answer_subscribe(&mut self, subscribe: PendingSubscribe, turn: &mut Turn) {
-        let id = self.clients.stream_or_control(subscribe.streams);
+        let id = self.ground.clients.stream_or_control(subscribe.streams);
         if let Some(packet_id) = subscribe.packet_id {
-            if self.clients.connection(id).is_none() {
+            if self.ground.clients.connection(id).is_none() {
                 return;
             }
             let packet = answer_packet(PacketType::SubAck, packet_id, &subscribe.reason_codes);
-            self.clients.send(id, &packet, turn); // [MQTT-3.8.4-1]
+            self.ground.clients.send(id, &packet, turn); // [MQTT-3.8.4-1]
         }
-        if self.clients.connection(id).is_some_and(|connection| connection.is_local) {
+        if self.ground.clients.connection(id).is_some_and(|connection| connection.is_local) {
             turn.fx.local_subscribed.push((id, subscribe.reason_codes.clone()));
         }
-        let Some(slot) = self.clients.slot_of(subscribe.session) else {
+        let Some(slot) = self.ground.clients.slot_of(subscribe.session) else {
             return;
         };
-        let client = Arc::clone(&self.clients.session(slot).identity);
+        let client = Arc::clone(&self.ground.clients.session(slot).identity);
         for (filter, reason_code) in subscribe.filters.into_iter().zip(subscribe.reason_codes) {
             let client = Arc::clone(&client);
             turn.fx.events.push(Event::Subscribed { client, filter, reason_code });
@@ -440,7 +440,7 @@ impl Core {
             return self.arrive(step.subscribe, turn);
         };
         if !is_granted {
-            self.clients.session(slot).subscriptions.remove(&*step.key);
+            self.ground.clients.session(slot).subscriptions.remove(&*step.key);
             self.forget_stream(slot, &step.key);
             self.forget_subscription(slot, &step.key);
             // An earlier claim may have been granted and given up since.
@@ -448,7 +448,7 @@ impl Core {
             self.remove_from_tree(slot, filter, turn);
             return self.answer_step(&step, ReasonCode::QuotaExceeded, turn);
         }
-        let subscribed = self.clients.session(slot).subscriptions.get(&*step.key).cloned();
+        let subscribed = self.ground.clients.session(slot).subscriptions.get(&*step.key).cloned();
         let filter = step.key.strip_prefix(EXCLUSIVE_PREFIX).unwrap_or(&step.key).to_string();
         let Some(Subscribed { options, identifier, .. }) = subscribed else {
             // Given up meanwhile; the release is on its way already.
@@ -459,16 +459,16 @@ impl Core {
         let wanted = Wanted { request, options, identifier };
         if step.is_new {
             // As far as retained messages are concerned, the subscription begins now.
-            self.clients.session(slot).subscriptions.remove(&*step.key);
+            self.ground.clients.session(slot).subscriptions.remove(&*step.key);
         }
         self.add_plain(slot, &wanted, SubscriptionKind::Exclusive, step.subscribe, turn);
-        let &mut Session { number, durability, .. } = self.clients.session(slot);
+        let &mut Session { number, durability, .. } = self.ground.clients.session(slot);
         if number > 0
-            && !self.is_restoring
+            && !self.ground.is_restoring
             && let Some(subscribe) = self.pending.subscribe(step.subscribe)
         {
             subscribe.waiting += 1;
-            self.clients.rounds.hold(Held::Subscribed(step.subscribe), durability);
+            self.ground.clients.rounds.hold(Held::Subscribed(step.subscribe), durability);
         }
         self.answer_step(&step, granted(options.qos), turn);
     }
@@ -485,8 +485,13 @@ impl Core {
             return;
         };
         let subscribed = slot.and_then(|slot| {
-            self.set_group(slot, &step.key, group);
-            self.clients.session(slot).subscriptions.get(&*step.key).map(|sub| sub.options.qos)
+            self.shared.set_group(&mut self.ground, slot, &step.key, group);
+            self.ground
+                .clients
+                .session(slot)
+                .subscriptions
+                .get(&*step.key)
+                .map(|sub| sub.options.qos)
         });
         if subscribed.is_none()
             && let Some(session) = self.pending.subscribe(step.subscribe).map(|sub| sub.session)
@@ -495,8 +500,8 @@ impl Core {
         }
         if let Some(slot) = slot {
             // The Client may have gone, and come again, before anybody could tell the group.
-            let session = self.clients.session_id(slot);
-            let online = self.clients.session(slot).connection.is_some();
+            let session = self.ground.clients.session_id(slot);
+            let online = self.ground.clients.session(slot).connection.is_some();
             turn.fx.send(group.home, Peer::SharedOnline { group, session, online }.into());
         }
         self.answer_step(&step, granted(subscribed.unwrap_or_default()), turn);
@@ -505,7 +510,7 @@ impl Core {
     fn resume_step(&mut self, ticket: Ticket) -> Option<(RemoteStep, Option<SessionSlot>)> {
         let step = self.pending.take_step(ticket)?;
         let session = self.pending.subscribe(step.subscribe)?.session;
-        Some((step, self.clients.slot_of(session)))
+        Some((step, self.ground.clients.slot_of(session)))
     }
 
     fn answer_step(&mut self, step: &RemoteStep, code: ReasonCode, turn: &mut Turn) {
@@ -517,14 +522,14 @@ impl Core {
 
     /// Writes to the store that a subscription has ended.
     pub(crate) fn forget_subscription(&mut self, slot: SessionSlot, key: &str) {
-        let session = self.clients.session(slot).number;
+        let session = self.ground.clients.session(slot).number;
         if session > 0 {
-            self.clients.rounds.keep(StoreOp::Unsubscribed { session, filter: key.into() });
+            self.ground.clients.rounds.keep(StoreOp::Unsubscribed { session, filter: key.into() });
         }
     }
 
     pub(crate) fn take_subscription(&mut self, slot: SessionSlot, key: &str) -> Option<Subscribed> {
-        let session = self.clients.session(slot);
+        let session = self.ground.clients.session(slot);
         let subscribed = session.subscriptions.remove(key)?;
         let is_shared = matches!(subscribed.kind, SubscriptionKind::Shared(_));
         session.shared_subscriptions -= u32::from(is_shared);
@@ -547,7 +552,9 @@ impl Core {
                 self.remove_from_tree(slot, filter, turn);
                 self.release_exclusive(filter, session, turn);
             }
-            SubscriptionKind::Shared(Some(group)) => self.leave_group(group, session, turn),
+            SubscriptionKind::Shared(Some(group)) => {
+                self.shared.leave(&mut self.ground, group, session, turn);
+            }
             // Its home has not answered yet: the answer will find no subscription.
             SubscriptionKind::Shared(None) => (),
         }
@@ -556,46 +563,39 @@ impl Core {
     /// Takes a filter of a Session out of the tree, unless the Session has it in the other form,
     /// too: plain and exclusive ones share their place in the tree.
     fn remove_from_tree(&mut self, slot: SessionSlot, filter: &str, turn: &mut Turn) {
-        let subscriptions = &self.clients.session(slot).subscriptions;
+        let subscriptions = &self.ground.clients.session(slot).subscriptions;
         let plain = subscriptions.get(filter);
         let exclusive = || subscriptions.get(&*format!("{EXCLUSIVE_PREFIX}{filter}"));
         if let Some(other) = plain.or_else(exclusive) {
             let (identifier, options) = (other.identifier, other.options.into());
-            self.tree.insert(
+            self.ground.tree.insert(
                 filter,
                 Subscriber { session: slot, identifier, options, filler: Filler::Empty },
             );
-        } else if self.tree.remove(filter, slot) {
+        } else if self.ground.tree.remove(filter, slot) {
             self.announce_filter(filter, false, turn);
         }
     }
 
     pub(crate) fn announce_filter(&mut self, filter: &str, wanted: bool, turn: &mut Turn) {
-        if self.config.workers == 1 {
+        if self.ground.config.workers == 1 {
             return;
         }
         let filter: Arc<str> = filter.into();
-        for worker in self.other_workers() {
+        for worker in self.ground.other_workers() {
             turn.fx.send(worker, Peer::Filter { filter: Arc::clone(&filter), wanted }.into());
         }
     }
 
     fn member(&mut self, slot: SessionSlot, wanted: &Wanted) -> Member {
         Member {
-            session: self.clients.session_id(slot),
+            session: self.ground.clients.session_id(slot),
             options: wanted.options.into(),
             identifier: wanted.identifier,
-            online: self.clients.session(slot).connection.is_some(),
-            is_stored: self.clients.session(slot).number > 0,
+            online: self.ground.clients.session(slot).connection.is_some(),
+            is_stored: self.ground.clients.session(slot).number > 0,
             in_flight: 0,
         }
-    }
-
-    /// The worker that decides about something of this name, for the whole node.
-    pub(crate) fn home_of(&self, name: &str) -> WorkerId {
-        let workers = self.config.workers;
-        let hash = if workers == 1 { 0 } else { hash_str(self.config.seed, name) };
-        WorkerId::new((hash % workers as u64) as usize)
     }
 }
 

@@ -28,14 +28,14 @@ impl Core {
         {
             return self.close_for_size(id, turn);
         }
-        if !self.slices.has_room(packet.filters.len(), &self.config.limits) {
+        if !self.slices.has_room(packet.filters.len(), &self.ground.config.limits) {
             return self.end_for_memory(id, turn);
         }
         let ticket = self.begin_answer(PacketType::UnsubAck, id, slot, Some(packet.packet_id));
         if !self.slices.admits(packet.filters.len()) {
             let options = SubscriptionOptions::default();
             let filters = packet.filters.iter().map(|filter| (filter.into(), options)).collect();
-            let (session, task) = (self.clients.session_id(slot), Task::Unsubscribe);
+            let (session, task) = (self.ground.clients.session_id(slot), Task::Unsubscribe);
             let packet = ManyFilters { connection: id, session, ticket, task, filters };
             return self.slice(packet, turn);
         }
@@ -52,10 +52,10 @@ impl Core {
         filters: impl Iterator<Item = &'f str>,
         turn: &mut Turn,
     ) {
-        let levels_max = self.config.limits.topic_levels_max;
-        let (rules, as_written) = (Arc::clone(&self.config.topics), TopicRules::default());
+        let levels_max = self.ground.config.limits.topic_levels_max;
+        let (rules, as_written) = (Arc::clone(&self.ground.config.topics), TopicRules::default());
         for filter in filters {
-            self.work.add(1);
+            self.ground.work.add(1);
             let mut waiting = 0;
             let mut end = |rules: &TopicRules| {
                 let request = FilterRequest::parse(filter, rules, levels_max)?;
@@ -85,7 +85,7 @@ impl Core {
     ) {
         // A subscription that is not there may have gone a moment ago, by an UNSUBSCRIBE whose
         // answer still waits.
-        if self.config.workers > 1
+        if self.ground.config.workers > 1
             && let Some(unsubscribe) = self.pending.subscribe(ticket)
             && !unsubscribe.needs_fence
         {
@@ -102,11 +102,11 @@ impl Core {
 
     /// Sends the UNSUBACK [MQTT-3.10.4-4].
     pub(crate) fn answer_unsubscribe(&mut self, unsubscribe: &PendingSubscribe, turn: &mut Turn) {
-        let id = self.clients.stream_or_control(unsubscribe.streams);
-        let is_there = self.clients.connection(id).is_some();
+        let id = self.ground.clients.stream_or_control(unsubscribe.streams);
+        let is_there = self.ground.clients.connection(id).is_some();
         if let Some(packet_id) = unsubscribe.packet_id.filter(|_| is_there) {
             let packet = answer_packet(unsubscribe.answer, packet_id, &unsubscribe.reason_codes);
-            self.clients.send(id, &packet, turn);
+            self.ground.clients.send(id, &packet, turn);
         }
     }
 
@@ -120,16 +120,16 @@ impl Core {
         turn: &mut Turn,
     ) -> bool {
         let home = FilterRequest::shared_of(key).map(|(name, filter)| {
-            let home = self.home_of(&format!("{name}/{filter}"));
+            let home = self.ground.home_of(&format!("{name}/{filter}"));
             (home, name, filter)
         });
         let Some(subscribed) = self.take_subscription(slot, key) else {
             return false;
         };
-        let session = self.clients.session_id(slot);
+        let session = self.ground.clients.session_id(slot);
         self.end_wish(session, key, turn);
         match home {
-            Some((home, name, filter)) if home != self.config.worker => {
+            Some((home, name, filter)) if home != self.ground.config.worker => {
                 *waiting += 1;
                 let (name, filter) = (name.into(), filter.into());
                 let leave = Peer::SharedUnsubscribe { ticket, name, filter, session };
@@ -138,7 +138,7 @@ impl Core {
             _ => self.release_subscription((slot, session), key, &subscribed.kind, turn),
         }
         self.forget_subscription(slot, key);
-        let client = Arc::clone(&self.clients.session(slot).identity);
+        let client = Arc::clone(&self.ground.clients.session(slot).identity);
         turn.fx.events.push(Event::Unsubscribed { client, filter: key.into() });
         true
     }
