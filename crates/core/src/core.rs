@@ -34,11 +34,9 @@ use crate::connection::{Connection, Offer, Offers, Opening, Phase, Told};
 use crate::conversation::answering::UnsettledEnds;
 use crate::conversation::remains::Remains;
 use crate::conversation::silence::Absence;
-use crate::durable::rounds::Rounds;
 use crate::gate::Policy;
 use crate::ground::Ground;
 use crate::receive::delayed::Delayed;
-use crate::receive::own_topics::OwnTopics;
 use crate::retained::Retained;
 use crate::route::put_off::Backlog;
 use crate::shared::Shared;
@@ -47,10 +45,11 @@ use crate::storage::releasing::Releases;
 use crate::storage::storing::EndingQueues;
 use crate::strain::Strain;
 use crate::subscribe::exclusive::Exclusive;
-use crate::subscribe::pending::Pending;
 use crate::subscribe::slices::Slices;
 use crate::topics::rewrite::TopicRules;
 use crate::tree::subscription_tree::{MatchScratch, SubscriptionTree};
+use crate::waiting::pending::Pending;
+use crate::waiting::rounds::Rounds;
 
 /// What a worker is made with.
 #[derive(Clone)]
@@ -92,7 +91,6 @@ pub struct Core {
     pub(crate) retained: Retained,
     pub(crate) shared: Shared,
     pub(crate) exclusive: Exclusive,
-    pub(crate) pending: Pending,
     pub(crate) slices: Slices,
     /// Whether more is due than a turn had time for.
     pub(crate) is_late: bool,
@@ -101,7 +99,6 @@ pub struct Core {
     pub(crate) unguessable: Unguessable,
     pub(crate) properties: Vec<u8>,
     pub(crate) broker: Arc<Identity>,
-    pub(crate) own_topics: OwnTopics,
     /// The last period in which the process did not run.
     pub(crate) absence: Option<Absence>,
     pub(crate) draining: bool,
@@ -163,6 +160,7 @@ impl Core {
                 work: Work::default(),
                 numbers: Numbers::new(config.worker),
                 strain: Strain::default(),
+                pending: Pending::default(),
                 is_restoring: false,
                 config: config.clone(),
             },
@@ -171,7 +169,6 @@ impl Core {
             retained: Retained::new(config.seed, config.workers, &limits, &config.budget),
             shared: Shared::new(config.worker, config.seed, random),
             exclusive: Exclusive::new(config.seed),
-            pending: Pending::default(),
             slices: Slices::default(),
             is_late: false,
             delayed: Delayed::default(),
@@ -179,7 +176,6 @@ impl Core {
             unguessable,
             properties: Vec::new(),
             broker,
-            own_topics: OwnTopics::default(),
             absence: None,
             draining: false,
             unanswered: BTreeSet::new(),
@@ -452,7 +448,9 @@ impl Core {
                 self.handle_will_delay(slot, generation, turn);
             }
             Timer::Delayed(number) => self.publish_delayed(number, turn),
-            Timer::RetainedExpiry(node) => self.expire_retained(node, turn.now),
+            Timer::RetainedExpiry(node) => {
+                self.retained.expire_at(&mut self.ground, node, turn.now);
+            }
         }
     }
 
@@ -467,7 +465,7 @@ impl Core {
             || self.releases.has_work()
             || self.may_end_unanswered()
             || self.is_late
-            || self.pending.has_work()
+            || self.ground.pending.has_work()
             || self.ground.clients.rounds.has_work()
             || !self.ground.clients.unsendable.is_empty()
     }
@@ -489,15 +487,17 @@ impl Core {
         self.run_releases(turn);
         self.end_unanswered(turn);
         self.shared.run_flushes(&mut self.ground, turn);
-        self.run_retained(turn);
+        self.retained.run(&mut self.ground, turn);
+        self.take_arrivals_of_retained(turn);
         self.shared.settle_failed(&mut self.ground, turn);
         self.close_unsendable(turn);
-        self.close_fence(turn);
+        let others = self.ground.other_workers();
+        self.ground.pending.raise_fence(others, turn);
         let (pushed, done) = (self.backlog.pushed(), self.backlog.done());
         self.ground.clients.rounds.close_turn(pushed, done, turn);
         self.release_answered(turn);
         self.backlog.begin_turn();
-        self.renew_beginnings();
+        self.retained.renew_beginnings();
         self.ground.work.begin_turn();
     }
 

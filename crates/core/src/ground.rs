@@ -12,6 +12,7 @@ use crate::clients::Clients;
 use crate::core::CoreConfig;
 use crate::strain::Strain;
 use crate::tree::subscription_tree::SubscriptionTree;
+use crate::waiting::pending::Pending;
 
 /// What the rooms of one worker share.
 pub(crate) struct Ground {
@@ -22,6 +23,8 @@ pub(crate) struct Ground {
     pub(crate) work: Work,
     pub(crate) numbers: Numbers,
     pub(crate) strain: Strain,
+    /// SUBSCRIBE and UNSUBSCRIBE packets whose answers wait.
+    pub(crate) pending: Pending,
     /// Whether the worker is taking over what a store has kept.
     pub(crate) is_restoring: bool,
 }

@@ -60,17 +60,20 @@ impl Core {
             Peer::ExclusiveRelease { filter, session } => self.exclusive.release(&filter, session),
             Peer::RetainedSet { message, ticket } => {
                 self.ground.clients.rounds.begin_origin(from);
-                self.handle_retained_set(from, (&message, ticket), turn);
+                self.retained.handle_set(&mut self.ground, from, (&message, ticket), turn);
                 self.ground.clients.rounds.end_origin();
             }
-            Peer::RetainedRefused { ticket } => self.handle_retained_refused(ticket),
+            Peer::RetainedRefused { ticket } => {
+                self.retained.handle_refused(&mut self.ground, ticket);
+            }
             Peer::RetainedPull { ticket, filter, walk, after } => {
-                self.handle_retained_pull(Pull { from, ticket, filter, walk, after }, turn);
+                self.retained.handle_pull(Pull { from, ticket, filter, walk, after }, turn);
             }
             Peer::RetainedChunk { ticket, messages, walk } => {
-                self.handle_retained_chunk(from, ticket, messages, walk, turn);
+                self.retained.handle_chunk(from, ticket, messages, walk, turn);
+                self.take_arrivals_of_retained(turn);
             }
-            Peer::RetainedStop { walk } => self.handle_retained_stop(walk),
+            Peer::RetainedStop { walk } => self.retained.handle_stop(walk),
             Peer::Round(round) => self.ground.clients.rounds.hear(from, round),
             Peer::Ask { round, ticket } => {
                 let routings = self.backlog.pushed();
@@ -108,7 +111,7 @@ impl Core {
             }
             Peer::SharedJoin { ticket, name, filter, member } => {
                 let group = self.shared.join(&mut self.ground, &name, &filter, member, turn);
-                self.pending.answer_behind_fence(from, Peer::SharedJoined { ticket, group });
+                self.ground.pending.answer_behind_fence(from, Peer::SharedJoined { ticket, group });
             }
             Peer::SharedJoined { ticket, group } => self.handle_shared_joined(ticket, group, turn),
             Peer::SharedLeave { group, session } => {
@@ -118,7 +121,7 @@ impl Core {
                 if let Some(group) = self.shared.groups.by_name(&name, &filter) {
                     self.shared.leave(&mut self.ground, group, session, turn);
                 }
-                self.pending.answer_behind_fence(from, Peer::SharedLeft { ticket });
+                self.ground.pending.answer_behind_fence(from, Peer::SharedLeft { ticket });
             }
             Peer::SharedLeft { ticket } => self.arrive(ticket, turn),
             Peer::SharedOnline { group, session, online } => {

@@ -35,10 +35,10 @@ use crate::clients::expiring::Sweeps;
 use crate::connection::Connection;
 use crate::connection::layouts::{Form, Layouts};
 use crate::connection::output::BufferPool;
-use crate::durable::rounds::{Held, HeldAcknowledgement, Rounds};
 use crate::gate::{DeliveryGate, Policy};
 use crate::session::Session;
 use crate::session::outgoing::{Extent, Outgoing, Stage, Waiting, Way};
+use crate::waiting::rounds::{Held, HeldAcknowledgement, Rounds};
 
 pub(crate) struct Clients {
     pub(crate) worker: WorkerId,

@@ -25,7 +25,7 @@ use crate::clients::{Clients, want_flush};
 use crate::connection::Phase;
 use crate::connection::admission::{Admission, EarlierWill};
 use crate::core::Core;
-use crate::durable::rounds::Held;
+use crate::waiting::rounds::Held;
 
 /// Sessions that have ended, though the store may not know it yet. Until it does, their Clients are
 /// not told, and no other worker may have these Clients.

@@ -12,8 +12,8 @@ use crate::boundary::turn::Turn;
 use crate::clients::drops::Party;
 use crate::connection::{Opening, Phase};
 use crate::core::Core;
-use crate::durable::rounds::Held;
 use crate::topics::destination::Destination;
+use crate::waiting::rounds::Held;
 
 /// A message that the process itself publishes.
 #[derive(Clone, Debug)]

@@ -168,7 +168,7 @@ impl Core {
     ) {
         self.ground.work.add(1);
         self.remains.left = self.remains.left.saturating_sub(1);
-        self.end_wish(session.1, key, turn);
+        self.retained.end_wish(session.1, key, turn);
         self.release_subscription(session, key, &subscribed.kind, turn);
     }
 

@@ -10,8 +10,8 @@ use crate::boundary::store_records::{Owner, StoreOp};
 use crate::boundary::turn::Turn;
 use crate::clients::drops::Party;
 use crate::core::Core;
-use crate::durable::rounds::HeldAcknowledgement;
 use crate::session::outgoing::Stage;
+use crate::waiting::rounds::HeldAcknowledgement;
 
 impl Core {
     /// Handles a PUBACK: the Client has received a QoS 1 message [MQTT-4.3.2-5].

@@ -15,9 +15,9 @@ use crate::boundary::turn::Turn;
 use crate::clients::drops::Party;
 use crate::connection::Connection;
 use crate::core::Core;
-use crate::durable::rounds::HeldAcknowledgement;
 use crate::session::Received;
 use crate::topics::destination::{Author, Destination, Misdirected};
+use crate::waiting::rounds::HeldAcknowledgement;
 
 /// Why a PUBLISH ends the Network Connection.
 type Violation = (ReasonCode, String);

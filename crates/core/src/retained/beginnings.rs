@@ -6,7 +6,8 @@ use std::collections::VecDeque;
 
 use crate::boundary::peer_messages::Ticket;
 use crate::boundary::turn::Turn;
-use crate::core::Core;
+use crate::ground::Ground;
+use crate::retained::Retained;
 
 /// What is left to do for the walks of SUBSCRIBE packets.
 #[derive(Debug)]
@@ -40,66 +41,73 @@ impl Beginnings {
     }
 }
 
-impl Core {
+impl Retained {
     /// Begins the walks of a SUBSCRIBE, which stays pending until they have brought their first
     /// matches.
-    pub(crate) fn begin_walks(&mut self, subscribe: Ticket, turn: &mut Turn) {
-        let count = self.retained.beginnings.left;
-        if self.begin_some(subscribe, count, turn) {
-            self.arrive(subscribe, turn);
+    pub(crate) fn begin_walks(&mut self, ground: &mut Ground, subscribe: Ticket, turn: &mut Turn) {
+        let count = self.beginnings.left;
+        if self.begin_some(ground, subscribe, count, turn) {
+            self.arrived.push_back(subscribe);
         } else {
-            self.retained.beginnings.waiting.push_back((subscribe, Step::Begin));
+            self.beginnings.waiting.push_back((subscribe, Step::Begin));
         }
     }
 
     /// Lets the walks that waited for a SUBACK follow it, now that it has left.
-    pub(crate) fn release_walks(&mut self, subscribe: Ticket) {
-        let count = self.retained.beginnings.left;
-        if !self.release_some(subscribe, count) {
-            self.retained.beginnings.waiting.push_back((subscribe, Step::Follow));
+    pub(crate) fn release_walks(&mut self, ground: &mut Ground, subscribe: Ticket) {
+        let count = self.beginnings.left;
+        if !self.release_some(ground, subscribe, count) {
+            self.beginnings.waiting.push_back((subscribe, Step::Follow));
         }
     }
 
     /// Continues with the walks that are to begin or to follow their SUBACKs, within this turn's
     /// share.
-    pub(crate) fn run_beginnings(&mut self, turn: &mut Turn) {
+    pub(crate) fn run_beginnings(&mut self, ground: &mut Ground, turn: &mut Turn) {
         // Waiting walks make progress even if many others have begun at once in this turn.
-        self.retained.beginnings.left = self.retained.beginnings.left.max(Beginnings::SLICE);
-        while self.retained.beginnings.left > 0 {
-            let Some((subscribe, step)) = self.retained.beginnings.waiting.pop_front() else {
+        self.beginnings.left = self.beginnings.left.max(Beginnings::SLICE);
+        while self.beginnings.left > 0 {
+            let Some((subscribe, step)) = self.beginnings.waiting.pop_front() else {
                 break;
             };
-            let count = self.retained.beginnings.left.min(Beginnings::SLICE);
-            match (step, self.run_beginning(subscribe, step, count, turn)) {
-                (Step::Begin, true) => self.arrive(subscribe, turn),
+            let count = self.beginnings.left.min(Beginnings::SLICE);
+            match (step, self.run_beginning(ground, subscribe, step, count, turn)) {
+                (Step::Begin, true) => self.arrived.push_back(subscribe),
                 (Step::Follow, true) => (),
-                (_, false) => self.retained.beginnings.waiting.push_back((subscribe, step)),
+                (_, false) => self.beginnings.waiting.push_back((subscribe, step)),
             }
         }
     }
 
     fn run_beginning(
         &mut self,
+        ground: &mut Ground,
         subscribe: Ticket,
         step: Step,
         count: usize,
         turn: &mut Turn,
     ) -> bool {
         match step {
-            Step::Begin => self.begin_some(subscribe, count, turn),
-            Step::Follow => self.release_some(subscribe, count),
+            Step::Begin => self.begin_some(ground, subscribe, count, turn),
+            Step::Follow => self.release_some(ground, subscribe, count),
         }
     }
 
     /// Begins up to `count` walks; true if all have begun.
-    fn begin_some(&mut self, subscribe: Ticket, count: usize, turn: &mut Turn) -> bool {
-        let tickets = self.retained.wishes.take_to_begin(subscribe, count);
-        self.note_beginnings(tickets.len());
+    fn begin_some(
+        &mut self,
+        ground: &mut Ground,
+        subscribe: Ticket,
+        count: usize,
+        turn: &mut Turn,
+    ) -> bool {
+        let tickets = self.wishes.take_to_begin(subscribe, count);
+        self.note_beginnings(ground, tickets.len());
         let is_all = tickets.len() < count;
         for ticket in tickets {
-            let answers = self.begin_walk(ticket, subscribe, turn);
-            self.ground.work.add(answers);
-            if let Some(pending) = self.pending.subscribe(subscribe) {
+            let answers = self.begin_walk(ground, ticket, subscribe, turn);
+            ground.work.add(answers);
+            if let Some(pending) = ground.pending.subscribe(subscribe) {
                 pending.waiting += answers;
             }
         }
@@ -107,19 +115,19 @@ impl Core {
     }
 
     /// Lets up to `count` walks follow the SUBACK; true if all do.
-    fn release_some(&mut self, subscribe: Ticket, count: usize) -> bool {
-        let released = self.retained.wishes.release(subscribe, count);
-        self.note_beginnings(released);
-        released < count || !self.retained.wishes.holds(subscribe)
+    fn release_some(&mut self, ground: &mut Ground, subscribe: Ticket, count: usize) -> bool {
+        let released = self.wishes.release(subscribe, count);
+        self.note_beginnings(ground, released);
+        released < count || !self.wishes.holds(subscribe)
     }
 
-    fn note_beginnings(&mut self, walks: usize) {
-        self.ground.work.add(walks);
-        self.retained.beginnings.left -= walks;
+    fn note_beginnings(&mut self, ground: &mut Ground, walks: usize) {
+        ground.work.add(walks);
+        self.beginnings.left -= walks;
     }
 
     /// Renews the share of walks at the end of a turn.
     pub(crate) fn renew_beginnings(&mut self) {
-        self.retained.beginnings.left = Beginnings::WALKS_PER_TURN;
+        self.beginnings.left = Beginnings::WALKS_PER_TURN;
     }
 }

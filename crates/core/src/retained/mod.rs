@@ -3,6 +3,7 @@
 //! messages.
 
 pub(crate) mod beginnings;
+pub(crate) mod own_topics;
 pub(crate) mod traffic;
 pub(crate) mod wishes;
 
@@ -28,9 +29,10 @@ use crate::boundary::store_records::{Kept, StoreOp};
 use crate::boundary::turn::Turn;
 use crate::clients::drops::Party;
 use crate::clients::{Clients, Grant};
-use crate::core::Core;
 use crate::gate::Admitted;
+use crate::ground::Ground;
 use crate::retained::beginnings::Beginnings;
+use crate::retained::own_topics::OwnTopics;
 use crate::retained::traffic::Traffic;
 use crate::retained::wishes::Wishes;
 use crate::tree::retained_tree::{Change, RetainedTree, RetainedWalk};
@@ -107,6 +109,9 @@ pub(crate) struct Retained {
     /// Walks on behalf of other workers.
     walks: Slab<RetainedWalk>,
     traffic: Traffic,
+    pub(crate) own_topics: OwnTopics,
+    /// SUBSCRIBEs for which one thing that they wait for has arrived.
+    arrived: VecDeque<Ticket>,
 }
 
 fn allowance(limits: &Limits) -> Allowance {
@@ -142,11 +147,18 @@ impl Retained {
             visits_left: Self::VISITS_PER_TURN,
             walks: Slab::new(),
             traffic: Traffic::new(workers),
+            own_topics: OwnTopics::default(),
+            arrived: VecDeque::new(),
         }
     }
 
     pub(crate) fn set_limits(&mut self, limits: &Limits) {
         self.tree.set_allowance(allowance(limits));
+    }
+
+    /// Takes a SUBSCRIBE for which something that it waits for has arrived.
+    pub(crate) fn next_arrival(&mut self) -> Option<Ticket> {
+        self.arrived.pop_front()
     }
 
     /// How many retained messages this worker has sent to each worker.
@@ -244,127 +256,138 @@ impl Retained {
     }
 }
 
-impl Core {
+impl Retained {
     /// Keeps the message of an admitted publication with RETAIN [MQTT-3.3.1-5], at its home. If
     /// that is another worker and the publisher `asks`, that worker is asked for its verdict.
     /// Returns the ticket that the verdict comes under, or 0.
     pub(crate) fn retain(
         &mut self,
+        ground: &mut Ground,
         admitted: &Admitted<'_>,
         asks: bool,
         turn: &mut Turn,
     ) -> Result<Ticket, DropReason> {
         let message = admitted.publication().share();
-        let home = self.ground.home_of(message.topic());
-        if home == self.ground.config.worker {
-            return self.keep_retained(&message, turn).map(|()| 0);
+        let home = ground.home_of(message.topic());
+        if home == ground.config.worker {
+            return self.keep(ground, &message, turn).map(|()| 0);
         }
-        self.retained.traffic.sent[home.index()] += 1;
+        self.traffic.sent[home.index()] += 1;
         let Attributes { qos, durability, .. } = message.attributes();
-        self.ground.clients.rounds.note_sent(home, qos, durability, turn);
+        ground.clients.rounds.note_sent(home, qos, durability, turn);
         // Removing a message is never refused.
         let asks = asks && !message.payload().is_empty();
-        let ticket = if asks { self.ground.clients.rounds.ask(home) } else { 0 };
+        let ticket = if asks { ground.clients.rounds.ask(home) } else { 0 };
         turn.fx.send(home, Peer::RetainedSet { message, ticket }.into());
         Ok(ticket)
     }
 
     /// Handles a retained message that a publisher of another worker has sent; this worker is the
     /// home of its topic.
-    pub(crate) fn handle_retained_set(
+    pub(crate) fn handle_set(
         &mut self,
+        ground: &mut Ground,
         from: WorkerId,
         (message, ticket): (&Arc<Message>, Ticket),
         turn: &mut Turn,
     ) {
-        let kept = self.keep_retained(message, turn);
+        let kept = self.keep(ground, message, turn);
         if kept.is_err() && ticket > 0 {
             // This comes before the answer to the round, which lets the acknowledgement go.
             turn.fx.send(from, Peer::RetainedRefused { ticket }.into());
         }
-        let traffic = &mut self.retained.traffic;
+        let traffic = &mut self.traffic;
         traffic.received[from.index()] += 1;
         if !traffic.early.is_empty() {
             for pull in std::mem::take(&mut traffic.early) {
-                self.handle_retained_pull(pull, turn);
+                self.handle_pull(pull, turn);
             }
         }
     }
 
     /// Notes that the home of a topic has no room for a retained message of this worker's
     /// publisher, whose acknowledgement will say so.
-    pub(crate) fn handle_retained_refused(&mut self, ticket: Ticket) {
-        if let Some((session, packet_id)) = self.ground.clients.rounds.refuse(ticket)
-            && let Some(slot) = self.ground.clients.slot_of(session)
+    pub(crate) fn handle_refused(&mut self, ground: &mut Ground, ticket: Ticket) {
+        if let Some((session, packet_id)) = ground.clients.rounds.refuse(ticket)
+            && let Some(slot) = ground.clients.slot_of(session)
         {
             // A PUBREC that refuses ends the handshake.
-            self.ground.clients.session(slot).release(packet_id);
+            ground.clients.session(slot).release(packet_id);
         }
     }
 
-    pub(crate) fn keep_retained(
+    pub(crate) fn keep(
         &mut self,
+        ground: &mut Ground,
         message: &Arc<Message>,
         turn: &mut Turn,
     ) -> Result<(), DropReason> {
-        let mut set = self.retained.set(message, &mut self.ground.timers);
+        let mut set = self.set(message, &mut ground.timers);
         // Expired messages take up no room, even if their timers are late.
         let mut tries = 0..Retained::OVERDUE_AT_ONCE;
         while set.is_err()
             && tries.next().is_some()
-            && let Some(timer) = self.ground.timers.pop_due_of(Kind::Retained, turn.now)
+            && let Some(timer) = ground.timers.pop_due_of(Kind::Retained, turn.now)
         {
-            self.handle_timer(timer, turn);
-            set = self.retained.set(message, &mut self.ground.timers);
+            ground.work.add(1);
+            if let Timer::RetainedExpiry(node) = timer {
+                self.expire_at(ground, node, turn.now);
+            }
+            set = self.set(message, &mut ground.timers);
         }
         match set {
             Ok(change) => {
-                self.store_retained(message, &change, turn.now);
+                self.store(ground, message, &change, turn.now);
                 Ok(())
             }
             Err(reason) => {
-                self.ground.clients.counters.limits_exceeded += 1;
+                ground.clients.counters.limits_exceeded += 1;
                 let party = Party::Publisher(message.publisher());
-                self.ground.clients.note_drop(party, message.topic(), reason, turn);
+                ground.clients.note_drop(party, message.topic(), reason, turn);
                 Err(reason)
             }
         }
     }
 
     /// Makes the change to a topic's retained message in the store, too.
-    fn store_retained(&mut self, message: &Arc<Message>, change: &Change, now: Timestamp) {
-        let rounds = &mut self.ground.clients.rounds;
+    fn store(
+        &mut self,
+        ground: &mut Ground,
+        message: &Arc<Message>,
+        change: &Change,
+        now: Timestamp,
+    ) {
+        let rounds = &mut ground.clients.rounds;
         let durability = message.attributes().durability;
         let is_stored = rounds.is_enabled && change.is_kept && durability > Durability::Memory;
         if is_stored {
-            let number =
-                if change.number > 0 { change.number } else { self.ground.numbers.next(now) };
+            let number = if change.number > 0 { change.number } else { ground.numbers.next(now) };
             let message = Arc::clone(message);
             rounds.keep(StoreOp::Keep { number, what: Kept::Retained, message });
-            self.retained.tree.set_number(change.node, number);
+            self.tree.set_number(change.node, number);
         } else if change.number > 0 {
             rounds.keep(StoreOp::Unkeep { number: change.number });
             if change.is_kept {
-                self.retained.tree.set_number(change.node, 0);
+                self.tree.set_number(change.node, 0);
             }
         }
     }
 
     /// Handles the expiry of a retained message when it is due.
-    pub(crate) fn expire_retained(&mut self, node: u32, now: Timestamp) {
-        let number = self.retained.expire(node, now);
+    pub(crate) fn expire_at(&mut self, ground: &mut Ground, node: u32, now: Timestamp) {
+        let number = self.expire(node, now);
         if number > 0 {
-            self.ground.clients.rounds.keep(StoreOp::Unkeep { number });
+            ground.clients.rounds.keep(StoreOp::Unkeep { number });
         }
     }
 
     /// Restores a retained message that the store has kept, at its home.
-    pub(crate) fn restore_retained(&mut self, number: u64, message: &Arc<Message>) {
+    pub(crate) fn restore(&mut self, ground: &mut Ground, number: u64, message: &Arc<Message>) {
         // Keeping it was promised when it came, whatever the limits are now.
-        let change = self.retained.put(message, &mut self.ground.timers);
+        let change = self.put(message, &mut ground.timers);
         match change.is_kept {
-            true => self.retained.tree.set_number(change.node, number),
-            false => self.ground.clients.rounds.keep(StoreOp::Unkeep { number }),
+            true => self.tree.set_number(change.node, number),
+            false => ground.clients.rounds.keep(StoreOp::Unkeep { number }),
         }
     }
 
@@ -372,22 +395,23 @@ impl Core {
     /// now on; the walk begins when all workers know of the subscription.
     pub(crate) fn note_wish(
         &mut self,
+        ground: &mut Ground,
         session: SessionId,
         wish: RetainedWish,
         subscribe: Ticket,
         turn: &mut Turn,
     ) {
-        let ticket = self.pending.ticket();
+        let ticket = ground.pending.ticket();
         let key = wish.key.clone();
         let request = Request { session, wish, parts: VecDeque::new(), found: None };
         let tickets = (ticket, subscribe);
-        let old = self.retained.wishes.insert(tickets, session, &key, Box::new(request));
+        let old = self.wishes.insert(tickets, session, &key, Box::new(request));
         old.into_iter().for_each(|old| self.end_request(*old, turn));
     }
 
     /// Ends the request of a subscription that is gone.
     pub(crate) fn end_wish(&mut self, session: SessionId, key: &str, turn: &mut Turn) {
-        if let Some(request) = self.retained.wishes.remove_key(session, key) {
+        if let Some(request) = self.wishes.remove_key(session, key) {
             self.end_request(*request, turn);
         }
     }
@@ -396,12 +420,13 @@ impl Core {
     /// many answers will come; each is an arrival for the pending SUBSCRIBE.
     pub(crate) fn begin_walk(
         &mut self,
+        ground: &mut Ground,
         ticket: Ticket,
         subscribe: Ticket,
         turn: &mut Turn,
     ) -> usize {
-        let others = self.ground.other_workers();
-        let Retained { wishes, tree, traffic, first, .. } = &mut self.retained;
+        let others = ground.other_workers();
+        let Self { wishes, tree, traffic, first, .. } = self;
         let Some((_, request)) = wishes.get_mut(ticket) else {
             return 0;
         };
@@ -417,7 +442,7 @@ impl Core {
         }
         let fetched = self.own_topics.matching(&filter);
         if !fetched.is_empty() {
-            let worker = self.ground.config.worker;
+            let worker = ground.config.worker;
             request.parts.push_back(Part::Of { worker, walk: None, asked: false, fetched });
         }
         if asked > 0 {
@@ -427,54 +452,60 @@ impl Core {
     }
 
     /// Goes on with all requests, within this turn's share of visits and deliveries.
-    pub(crate) fn run_retained(&mut self, turn: &mut Turn) {
-        self.retained.visits_left = Retained::VISITS_PER_TURN;
-        if !self.retained.has_work() {
+    pub(crate) fn run(&mut self, ground: &mut Ground, turn: &mut Turn) {
+        self.visits_left = Retained::VISITS_PER_TURN;
+        if !self.has_work() {
             return;
         }
-        self.run_beginnings(turn);
-        for _ in 0..self.retained.late.len() {
-            if self.retained.visits_left == 0 {
+        self.run_beginnings(ground, turn);
+        for _ in 0..self.late.len() {
+            if self.visits_left == 0 {
                 break;
             }
-            if let Some(pull) = self.retained.late.pop_front() {
-                self.handle_retained_pull(pull, turn);
+            if let Some(pull) = self.late.pop_front() {
+                self.handle_pull(pull, turn);
             }
         }
-        let mut budget = self.retained.visits_left;
-        for _ in 0..self.retained.wishes.awake_len() {
-            let Some(session) = self.retained.wishes.next_awake() else {
+        let mut budget = self.visits_left;
+        for _ in 0..self.wishes.awake_len() {
+            let Some(session) = self.wishes.next_awake() else {
                 break;
             };
-            self.run_wishes(session, &mut budget, turn);
+            self.run_wishes(ground, session, &mut budget, turn);
         }
-        self.ground.work.add(Retained::VISITS_PER_TURN - budget);
-        self.retained.visits_left = budget;
+        ground.work.add(Retained::VISITS_PER_TURN - budget);
+        self.visits_left = budget;
     }
 
     /// Goes on with the requests of one Session, in their order.
-    fn run_wishes(&mut self, session: SessionId, budget: &mut usize, turn: &mut Turn) {
+    fn run_wishes(
+        &mut self,
+        ground: &mut Ground,
+        session: SessionId,
+        budget: &mut usize,
+        turn: &mut Turn,
+    ) {
         let mut place = 0;
         while place < Retained::LOOK_AHEAD {
-            let Some(ticket) = self.retained.wishes.at(session, place) else {
+            let Some(ticket) = self.wishes.at(session, place) else {
                 return;
             };
             if *budget == 0 {
-                return self.retained.wishes.wake(session);
+                return self.wishes.wake(session);
             }
             *budget -= 1;
-            let Some(mut request) = self.retained.wishes.lend(ticket) else {
+            let Some(mut request) = self.wishes.lend(ticket) else {
                 return;
             };
-            let progress = self.run_request(ticket, &mut request, budget, turn);
+            let progress = self.run_request(ground, ticket, &mut request, budget, turn);
             if matches!(progress, Pause::Done) {
-                self.retained.wishes.remove(ticket);
+                self.wishes.remove(ticket);
                 self.end_request(*request, turn);
                 continue;
             }
-            self.retained.wishes.give_back(ticket, request);
+            self.wishes.give_back(ticket, request);
             match progress {
-                Pause::OutOfBudget => return self.retained.wishes.wake(session),
+                Pause::OutOfBudget => return self.wishes.wake(session),
                 Pause::NoRoom => return,
                 Pause::Waits | Pause::Done => place += 1,
             }
@@ -484,32 +515,33 @@ impl Core {
     /// Goes on with one request until it has to pause.
     fn run_request(
         &mut self,
+        ground: &mut Ground,
         ticket: Ticket,
         request: &mut Request,
         budget: &mut usize,
         turn: &mut Turn,
     ) -> Pause {
         loop {
-            let Some(slot) = self.ground.clients.slot_of(request.session) else {
+            let Some(slot) = ground.clients.slot_of(request.session) else {
                 return Pause::Done;
             };
-            let session = self.ground.clients.session(slot);
+            let session = ground.clients.session(slot);
             if !session.subscriptions.contains_key(&*request.wish.key) {
                 return Pause::Done;
             }
-            if !has_room(&mut self.ground.clients, slot) {
+            if !has_room(&mut ground.clients, slot) {
                 return Pause::NoRoom;
             }
-            ask_peer(&self.retained.traffic, ticket, request, turn);
+            ask_peer(&self.traffic, ticket, request, turn);
             let found = request.found.take().map(Progress::Found);
-            match found.unwrap_or_else(|| self.retained.next_of(request, budget)) {
+            match found.unwrap_or_else(|| self.next_of(request, budget)) {
                 Progress::Found(message) => {
-                    if !self.ground.clients.has_room_for(slot, message.topic()) {
+                    if !ground.clients.has_room_for(slot, message.topic()) {
                         request.found = Some(message);
                         return Pause::Waits;
                     }
-                    if !self.retained.wishes.is_outdated(ticket, message.topic()) {
-                        self.deliver_retained(slot, request, &message, turn);
+                    if !self.wishes.is_outdated(ticket, message.topic()) {
+                        self.deliver(ground, slot, request, &message, turn);
                     }
                 }
                 Progress::Waits => return Pause::Waits,
@@ -524,8 +556,9 @@ impl Core {
         }
     }
 
-    fn deliver_retained(
+    fn deliver(
         &mut self,
+        ground: &mut Ground,
         slot: u32,
         request: &Request,
         message: &Arc<Message>,
@@ -538,49 +571,49 @@ impl Core {
             identifiers: request.wish.identifier.as_slice(),
             group: None,
         };
-        if let Err(reason) = self.ground.clients.deliver_single(slot, &publication, &grant, turn) {
-            self.ground.clients.note_drop(Party::Receiver(slot), publication.topic, reason, turn);
+        if let Err(reason) = ground.clients.deliver_single(slot, &publication, &grant, turn) {
+            ground.clients.note_drop(Party::Receiver(slot), publication.topic, reason, turn);
         }
     }
 
     /// Handles another worker's request for the next matches of a walk over this worker's tree.
-    pub(crate) fn handle_retained_pull(&mut self, pull: Pull, turn: &mut Turn) {
-        if pull.after.iter().zip(&self.retained.traffic.received).any(|(after, got)| got < after) {
-            return self.retained.traffic.early.push(pull);
+    pub(crate) fn handle_pull(&mut self, pull: Pull, turn: &mut Turn) {
+        if pull.after.iter().zip(&self.traffic.received).any(|(after, got)| got < after) {
+            return self.traffic.early.push(pull);
         }
-        if self.retained.visits_left == 0 {
-            return self.retained.late.push_back(pull);
+        if self.visits_left == 0 {
+            return self.late.push_back(pull);
         }
         let Pull { from, ticket, filter, walk, .. } = pull;
         let number = match walk {
             Some(number) => number as usize,
-            None => self.retained.walks.insert(self.retained.tree.begin_walk(&filter)),
+            None => self.walks.insert(self.tree.begin_walk(&filter)),
         };
-        let Some(walk) = self.retained.walks.get_mut(number) else {
+        let Some(walk) = self.walks.get_mut(number) else {
             return;
         };
         let mut messages = Vec::with_capacity(Retained::CHUNK);
-        let most = Retained::VISITS_PER_PULL.min(self.retained.visits_left);
+        let most = Retained::VISITS_PER_PULL.min(self.visits_left);
         let mut budget = most;
         while messages.len() < Retained::CHUNK {
-            match self.retained.tree.walk(walk, &mut budget) {
+            match self.tree.walk(walk, &mut budget) {
                 Some(message) => messages.push(message),
                 None => break,
             }
         }
         // A request costs something even if it finds nothing.
-        self.retained.visits_left -= (most - budget).max(1);
+        self.visits_left -= (most - budget).max(1);
         let is_done = walk.is_done();
         if is_done {
-            let walk = self.retained.walks.remove(number);
-            self.retained.tree.end_walk(walk);
+            let walk = self.walks.remove(number);
+            self.tree.end_walk(walk);
         }
         let walk = (!is_done).then_some(number as u32);
         turn.fx.send(from, Peer::RetainedChunk { ticket, messages, walk }.into());
     }
 
     /// Takes in another worker's matches and wakes the request.
-    pub(crate) fn handle_retained_chunk(
+    pub(crate) fn handle_chunk(
         &mut self,
         from: WorkerId,
         ticket: Ticket,
@@ -588,17 +621,17 @@ impl Core {
         next_walk: Option<u32>,
         turn: &mut Turn,
     ) {
-        let first = self.retained.first.get_mut(&ticket).map(|(subscribe, workers)| {
+        let first = self.first.get_mut(&ticket).map(|(subscribe, workers)| {
             *workers -= 1;
             (*subscribe, *workers)
         });
         if first.is_some_and(|(_, workers)| workers == 0) {
-            self.retained.first.remove(&ticket);
+            self.first.remove(&ticket);
         }
-        match self.retained.wishes.get_mut(ticket) {
+        match self.wishes.get_mut(ticket) {
             Some((session, request)) => {
                 request.take_chunk(from, messages, next_walk);
-                self.retained.wishes.wake(session);
+                self.wishes.wake(session);
             }
             None => {
                 if let Some(walk) = next_walk {
@@ -607,13 +640,13 @@ impl Core {
             }
         }
         if let Some((subscribe, _)) = first {
-            self.arrive(subscribe, turn);
+            self.arrived.push_back(subscribe);
         }
     }
 
-    pub(crate) fn handle_retained_stop(&mut self, walk: u32) {
-        if let Some(walk) = self.retained.walks.try_remove(walk as usize) {
-            self.retained.tree.end_walk(walk);
+    pub(crate) fn handle_stop(&mut self, walk: u32) {
+        if let Some(walk) = self.walks.try_remove(walk as usize) {
+            self.tree.end_walk(walk);
         }
     }
 
@@ -625,7 +658,7 @@ impl Core {
 
     fn end_part(&mut self, part: Part, turn: &mut Turn) {
         match part {
-            Part::Own(walk) => self.retained.tree.end_walk(walk),
+            Part::Own(walk) => self.tree.end_walk(walk),
             Part::Of { worker, walk: Some(walk), asked: false, .. } => {
                 turn.fx.send(worker, Peer::RetainedStop { walk }.into());
             }

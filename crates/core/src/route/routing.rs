@@ -63,7 +63,7 @@ impl Core {
         let bytes = admitted.publication().payload.len() as u64;
         self.ground.clients.counters.payload_bytes_received += bytes;
         let retained = match admitted.publication().attributes.retain {
-            true => self.retain(&admitted, asks, turn),
+            true => self.retained.retain(&mut self.ground, &admitted, asks, turn),
             false => Ok(0),
         };
         let matched = self.route(&admitted, turn);

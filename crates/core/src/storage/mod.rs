@@ -5,5 +5,6 @@
 
 pub(crate) mod releasing;
 pub(crate) mod restoring;
+pub mod storable;
 pub(crate) mod storing;
 pub(crate) mod sweeping;

@@ -7,8 +7,8 @@ use std::collections::VecDeque;
 use crate::base::drop_reason::DropReason;
 use crate::boundary::turn::Turn;
 use crate::core::Core;
-use crate::durable::rounds::{Held, HeldAcknowledgement};
 use crate::receive::publishing::Verdict;
+use crate::waiting::rounds::{Held, HeldAcknowledgement};
 
 /// What is not held back any more and has not happened yet.
 #[derive(Debug)]

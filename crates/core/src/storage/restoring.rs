@@ -74,7 +74,7 @@ impl Core {
         }
         for (number, what, message) in recovered.kept {
             match what {
-                Kept::Retained => self.restore_retained(number, &message),
+                Kept::Retained => self.retained.restore(&mut self.ground, number, &message),
                 Kept::Delayed(at) => self.restore_delayed(number, at, message),
             }
         }

@@ -21,10 +21,10 @@ use crate::boundary::turn::Turn;
 use crate::clients::Clients;
 use crate::clients::drops::Party;
 use crate::core::Core;
-use crate::durable::rounds::Held;
 use crate::session::outgoing::Outgoing;
 use crate::session::sent_ahead::Sent;
 use crate::session::{Session, Will};
+use crate::waiting::rounds::Held;
 
 /// Sessions that have ended except for messages that others get, by their numbers in the store.
 #[derive(Debug, Default)]

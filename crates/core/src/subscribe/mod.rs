@@ -2,10 +2,10 @@
 //!
 //! No answer leaves before what it says holds on every worker and, if it has to, in the store.
 
+pub(crate) mod arrivals;
 pub(crate) mod automatic;
 pub(crate) mod exclusive;
 pub(crate) mod offered;
-pub(crate) mod pending;
 pub(crate) mod slices;
 pub(crate) mod subscribing;
 pub(crate) mod unsubscribing;

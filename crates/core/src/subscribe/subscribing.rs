@@ -14,14 +14,14 @@ use crate::boundary::peer_messages::{Member, Peer, Ticket};
 use crate::boundary::store_records::{StoreOp, SubscriptionRecord};
 use crate::boundary::turn::Turn;
 use crate::core::Core;
-use crate::durable::rounds::Held;
 use crate::retained::RetainedWish;
 use crate::session::{Session, Subscribed, SubscriptionKind};
-use crate::subscribe::pending::{PendingSubscribe, RemoteStep};
 use crate::subscribe::slices::{ManyFilters, Task};
 use crate::topics::filter_request::{EXCLUSIVE_PREFIX, FilterRequest, RequestKind};
 use crate::topics::rewrite::TopicRules;
 use crate::tree::subscription_tree::{Filler, Subscriber};
+use crate::waiting::pending::{PendingSubscribe, RemoteStep};
+use crate::waiting::rounds::Held;
 
 /// One filter of a SUBSCRIBE with everything that belongs to it.
 struct Wanted {
@@ -122,7 +122,7 @@ impl Core {
         slot: SessionSlot,
         packet_id: Option<PacketIdentifier>,
     ) -> Ticket {
-        let ticket = self.pending.ticket();
+        let ticket = self.ground.pending.ticket();
         let gathering = PendingSubscribe {
             answer,
             streams: (id, self.ground.clients.control_of(id)),
@@ -134,7 +134,7 @@ impl Core {
             fetches: false,
             needs_fence: false,
         };
-        self.pending.insert(ticket, gathering);
+        self.ground.pending.insert(ticket, gathering);
         ticket
     }
 
@@ -147,7 +147,7 @@ impl Core {
         filters: impl Iterator<Item = (&'f str, SubscriptionOptions)>,
         turn: &mut Turn,
     ) {
-        let first = self.pending.subscribe(ticket).map_or(0, |it| it.filters.len());
+        let first = self.ground.pending.subscribe(ticket).map_or(0, |it| it.filters.len());
         for (index, (filter, options)) in (first..).zip(filters) {
             self.ground.work.add(1);
             let step =
@@ -159,7 +159,7 @@ impl Core {
             if waiting > 0 || !code.is_error() {
                 self.note_stream(id, slot, filter);
             }
-            if let Some(subscribe) = self.pending.subscribe(ticket) {
+            if let Some(subscribe) = self.ground.pending.subscribe(ticket) {
                 subscribe.filters.push(filter.into());
                 subscribe.reason_codes.push(code);
                 subscribe.waiting += waiting;
@@ -179,10 +179,10 @@ impl Core {
         let mut waiting = 0;
         if self.ground.config.workers > 1 {
             waiting += 1;
-            self.pending.put_behind_fence(ticket);
+            self.ground.pending.put_behind_fence(ticket);
         }
         waiting += usize::from(!self.ground.is_restoring && self.wait_for_store(ticket, slot));
-        if let Some(subscribe) = self.pending.subscribe(ticket) {
+        if let Some(subscribe) = self.ground.pending.subscribe(ticket) {
             subscribe.waiting += waiting;
         }
         self.arrive(ticket, turn);
@@ -249,7 +249,7 @@ impl Core {
                     self.shared.set_group(&mut self.ground, slot, &wanted.request.key, group);
                 }
                 let is_replaced = kept.is_some();
-                let ticket = self.pending.begin_step(remote_step(&wanted));
+                let ticket = self.ground.pending.begin_step(remote_step(&wanted));
                 let (name, filter) = (Arc::from(name.as_str()), Arc::from(filter));
                 turn.fx.send(home, Peer::SharedJoin { ticket, name, filter, member }.into());
                 if is_replaced { Step::Replaces } else { Step::Waits }
@@ -277,7 +277,7 @@ impl Core {
         // The store learns of it when it is granted: a refused one leaves nothing there.
         let is_new = self.note_claim(slot, wanted);
         let key = wanted.request.key.as_str().into();
-        let ticket = self.pending.begin_step(RemoteStep { subscribe, index, key, is_new });
+        let ticket = self.ground.pending.begin_step(RemoteStep { subscribe, index, key, is_new });
         let filter = Arc::from(wanted.request.filter.as_str());
         turn.fx.send(home, Peer::ExclusiveClaim { ticket, filter, session }.into());
         Step::Waits
@@ -344,7 +344,8 @@ impl Core {
                 qos: wanted.options.qos,
                 identifier: wanted.identifier,
             };
-            self.note_wish(self.ground.clients.session_id(slot), wish, subscribe, turn);
+            let session = self.ground.clients.session_id(slot);
+            self.retained.note_wish(&mut self.ground, session, wish, subscribe, turn);
         }
     }
 
@@ -396,11 +397,12 @@ impl Core {
         if !subscribe.fetches && self.retained.wishes.holds(ticket) {
             subscribe.fetches = true;
             subscribe.waiting = 1; // until all walks have begun
-            self.pending.insert(ticket, subscribe);
-            return self.begin_walks(ticket, turn);
+            self.ground.pending.insert(ticket, subscribe);
+            self.retained.begin_walks(&mut self.ground, ticket, turn);
+            return self.take_arrivals_of_retained(turn);
         }
         self.answer_subscribe(subscribe, turn);
-        self.release_walks(ticket);
+        self.retained.release_walks(&mut self.ground, ticket);
     }
 
     /// Sends the SUBACK, which retained messages follow.
@@ -465,7 +467,7 @@ impl Core {
         let &mut Session { number, durability, .. } = self.ground.clients.session(slot);
         if number > 0
             && !self.ground.is_restoring
-            && let Some(subscribe) = self.pending.subscribe(step.subscribe)
+            && let Some(subscribe) = self.ground.pending.subscribe(step.subscribe)
         {
             subscribe.waiting += 1;
             self.ground.clients.rounds.hold(Held::Subscribed(step.subscribe), durability);
@@ -494,7 +496,8 @@ impl Core {
                 .map(|sub| sub.options.qos)
         });
         if subscribed.is_none()
-            && let Some(session) = self.pending.subscribe(step.subscribe).map(|sub| sub.session)
+            && let Some(session) =
+                self.ground.pending.subscribe(step.subscribe).map(|sub| sub.session)
         {
             turn.fx.send(group.home, Peer::SharedLeave { group, session }.into());
         }
@@ -508,13 +511,13 @@ impl Core {
     }
 
     fn resume_step(&mut self, ticket: Ticket) -> Option<(RemoteStep, Option<SessionSlot>)> {
-        let step = self.pending.take_step(ticket)?;
-        let session = self.pending.subscribe(step.subscribe)?.session;
+        let step = self.ground.pending.take_step(ticket)?;
+        let session = self.ground.pending.subscribe(step.subscribe)?.session;
         Some((step, self.ground.clients.slot_of(session)))
     }
 
     fn answer_step(&mut self, step: &RemoteStep, code: ReasonCode, turn: &mut Turn) {
-        if let Some(subscribe) = self.pending.subscribe(step.subscribe) {
+        if let Some(subscribe) = self.ground.pending.subscribe(step.subscribe) {
             subscribe.reason_codes[step.index] = code;
         }
         self.arrive(step.subscribe, turn);

@@ -10,11 +10,11 @@ use crate::boundary::effects::Event;
 use crate::boundary::peer_messages::{Peer, Ticket};
 use crate::boundary::turn::Turn;
 use crate::core::Core;
-use crate::subscribe::pending::PendingSubscribe;
 use crate::subscribe::slices::{ManyFilters, Task};
 use crate::subscribe::subscribing::answer_packet;
 use crate::topics::filter_request::FilterRequest;
 use crate::topics::rewrite::TopicRules;
+use crate::waiting::pending::PendingSubscribe;
 
 impl Core {
     pub(crate) fn handle_unsubscribe(
@@ -68,7 +68,7 @@ impl Core {
                 ended = ended.or_else(|code| end(&as_written).map_err(|_| code));
             }
             let code = ended.err().unwrap_or(ReasonCode::Success);
-            if let Some(unsubscribe) = self.pending.subscribe(ticket) {
+            if let Some(unsubscribe) = self.ground.pending.subscribe(ticket) {
                 unsubscribe.reason_codes.push(code);
                 unsubscribe.waiting += waiting;
                 unsubscribe.needs_fence |= waiting > 0;
@@ -86,15 +86,15 @@ impl Core {
         // A subscription that is not there may have gone a moment ago, by an UNSUBSCRIBE whose
         // answer still waits.
         if self.ground.config.workers > 1
-            && let Some(unsubscribe) = self.pending.subscribe(ticket)
+            && let Some(unsubscribe) = self.ground.pending.subscribe(ticket)
             && !unsubscribe.needs_fence
         {
             unsubscribe.waiting += 1;
-            self.pending.put_behind_fence(ticket);
+            self.ground.pending.put_behind_fence(ticket);
         }
         // A subscription that was not there may still be in the store.
         let waits = self.wait_for_store(ticket, slot);
-        if let Some(unsubscribe) = self.pending.subscribe(ticket) {
+        if let Some(unsubscribe) = self.ground.pending.subscribe(ticket) {
             unsubscribe.waiting += usize::from(waits);
         }
         self.arrive(ticket, turn);
@@ -127,7 +127,7 @@ impl Core {
             return false;
         };
         let session = self.ground.clients.session_id(slot);
-        self.end_wish(session, key, turn);
+        self.retained.end_wish(session, key, turn);
         match home {
             Some((home, name, filter)) if home != self.ground.config.worker => {
                 *waiting += 1;

@@ -12,7 +12,6 @@ use midge_codec::{PacketIdentifier, PacketType, ReasonCode};
 use crate::base::identity::{ConnectionId, SessionId, WorkerId};
 use crate::boundary::peer_messages::{Peer, Ticket};
 use crate::boundary::turn::Turn;
-use crate::core::Core;
 
 /// A SUBSCRIBE whose SUBACK waits, or an UNSUBSCRIBE whose UNSUBACK does.
 #[derive(Debug)]
@@ -88,12 +87,51 @@ impl Pending {
         self.subscribes.get_mut(&ticket)
     }
 
-    /// Notes that there is one thing less to wait for; returns the SUBSCRIBE if it was the last
-    /// one.
-    fn arrive(&mut self, ticket: Ticket) -> Option<PendingSubscribe> {
+    /// Notes that there is one thing less to wait for. Returns the SUBSCRIBE if it was the last one
+    /// and no fence has to follow.
+    pub(crate) fn arrive(&mut self, ticket: Ticket) -> Option<PendingSubscribe> {
         let subscribe = self.subscribes.get_mut(&ticket)?;
         subscribe.waiting -= 1;
-        if subscribe.waiting > 0 { None } else { self.subscribes.remove(&ticket) }
+        if subscribe.waiting > 0 {
+            return None;
+        }
+        if std::mem::take(&mut subscribe.needs_fence) {
+            subscribe.waiting = 1;
+            self.put_behind_fence(ticket);
+            return None;
+        }
+        self.subscribes.remove(&ticket)
+    }
+
+    /// Ends a turn: asks all other workers to say when they have seen what it announced.
+    pub(crate) fn raise_fence(&mut self, workers: impl Iterator<Item = WorkerId>, turn: &mut Turn) {
+        if !self.has_work() {
+            return;
+        }
+        let ticket = self.ticket();
+        let mut behind = std::mem::take(&mut self.open);
+        for worker in workers {
+            behind.remaining += 1;
+            turn.fx.send(worker, Peer::Fence(ticket).into());
+        }
+        self.fences.insert(ticket, behind);
+    }
+
+    /// Notes that another worker has passed a fence. If it was the last one, sends the answers that
+    /// waited for it, and returns the SUBSCRIBE packets that did.
+    pub(crate) fn pass_fence(&mut self, ticket: Ticket, turn: &mut Turn) -> Vec<Ticket> {
+        let Some(fence) = self.fences.get_mut(&ticket) else {
+            return Vec::new();
+        };
+        fence.remaining -= 1;
+        if fence.remaining > 0 {
+            return Vec::new();
+        }
+        let behind = self.fences.remove(&ticket).unwrap_or_default();
+        for (worker, answer) in behind.answers {
+            turn.fx.send(worker, answer.into());
+        }
+        behind.subscribes
     }
 
     /// Whether a fence has to be raised at the end of the next turn. Subscriptions made after the
@@ -109,54 +147,6 @@ impl Pending {
     /// Sends an answer to another worker when all workers know what was told before.
     pub(crate) fn answer_behind_fence(&mut self, to: WorkerId, answer: Peer) {
         self.open.answers.push((to, answer));
-    }
-}
-
-impl Core {
-    /// Ends a turn: asks all workers to say when they have seen what this turn announced.
-    pub(crate) fn close_fence(&mut self, turn: &mut Turn) {
-        if !self.pending.has_work() {
-            return;
-        }
-        let ticket = self.pending.ticket();
-        let mut behind = std::mem::take(&mut self.pending.open);
-        behind.remaining = self.ground.config.workers - 1;
-        self.pending.fences.insert(ticket, behind);
-        for worker in self.ground.other_workers() {
-            turn.fx.send(worker, Peer::Fence(ticket).into());
-        }
-    }
-
-    pub(crate) fn handle_fence_passed(&mut self, ticket: Ticket, turn: &mut Turn) {
-        let Some(fence) = self.pending.fences.get_mut(&ticket) else {
-            return;
-        };
-        fence.remaining -= 1;
-        if fence.remaining > 0 {
-            return;
-        }
-        let Some(behind) = self.pending.fences.remove(&ticket) else {
-            return;
-        };
-        for (worker, answer) in behind.answers {
-            turn.fx.send(worker, answer.into());
-        }
-        for ticket in behind.subscribes {
-            self.arrive(ticket, turn);
-        }
-    }
-
-    /// Notes that one answer or fence for a pending SUBSCRIBE or UNSUBSCRIBE has come.
-    pub(crate) fn arrive(&mut self, ticket: Ticket, turn: &mut Turn) {
-        let Some(mut subscribe) = self.pending.arrive(ticket) else {
-            return;
-        };
-        if std::mem::take(&mut subscribe.needs_fence) {
-            subscribe.waiting = 1;
-            self.pending.insert(ticket, subscribe);
-            return self.pending.put_behind_fence(ticket);
-        }
-        self.complete_subscribe(ticket, subscribe, turn);
     }
 }
 
