@@ -19,6 +19,7 @@ use crate::base::identity::{BROKER_CLIENT_ID, ConnectionId, Identity, SessionSlo
 use crate::base::limits::Limits;
 use crate::base::numbers::Numbers;
 use crate::base::random::{Random, Unguessable};
+use crate::base::strain::Strain;
 use crate::base::time::Timestamp;
 use crate::base::timers::{Timer, Timers};
 use crate::base::work::Work;
@@ -36,18 +37,17 @@ use crate::conversation::remains::Remains;
 use crate::conversation::silence::Absence;
 use crate::gate::Policy;
 use crate::ground::Ground;
-use crate::receive::delayed::Delayed;
 use crate::retained::Retained;
+use crate::route::Router;
 use crate::route::put_off::Backlog;
 use crate::shared::Shared;
 use crate::shared::strategy::SharedStrategy;
 use crate::storage::releasing::Releases;
 use crate::storage::storing::EndingQueues;
-use crate::strain::Strain;
 use crate::subscribe::exclusive::Exclusive;
 use crate::subscribe::slices::Slices;
 use crate::topics::rewrite::TopicRules;
-use crate::tree::subscription_tree::{MatchScratch, SubscriptionTree};
+use crate::tree::subscription_tree::SubscriptionTree;
 use crate::waiting::pending::Pending;
 use crate::waiting::rounds::Rounds;
 
@@ -86,16 +86,11 @@ pub struct CoreConfig {
 /// The brain of one worker.
 pub struct Core {
     pub(crate) ground: Ground,
-    pub(crate) scratch: MatchScratch,
-    pub(crate) match_stamp: u64,
-    pub(crate) retained: Retained,
-    pub(crate) shared: Shared,
+    pub(crate) router: Router,
     pub(crate) exclusive: Exclusive,
     pub(crate) slices: Slices,
     /// Whether more is due than a turn had time for.
     pub(crate) is_late: bool,
-    pub(crate) delayed: Delayed,
-    pub(crate) backlog: Backlog,
     pub(crate) unguessable: Unguessable,
     pub(crate) properties: Vec<u8>,
     pub(crate) broker: Arc<Identity>,
@@ -164,15 +159,14 @@ impl Core {
                 is_restoring: false,
                 config: config.clone(),
             },
-            scratch: MatchScratch::default(),
-            match_stamp: 0,
-            retained: Retained::new(config.seed, config.workers, &limits, &config.budget),
-            shared: Shared::new(config.worker, config.seed, random),
+            router: Router::new(
+                Shared::new(config.worker, config.seed, random),
+                Retained::new(config.seed, config.workers, &limits, &config.budget),
+                Backlog::new(&limits, config.workers),
+            ),
             exclusive: Exclusive::new(config.seed),
             slices: Slices::default(),
             is_late: false,
-            delayed: Delayed::default(),
-            backlog: Backlog::new(&limits, config.workers),
             unguessable,
             properties: Vec::new(),
             broker,
@@ -381,7 +375,7 @@ impl Core {
     /// it has asked for.
     pub(crate) fn go_on(&mut self, slot: SessionSlot, turn: &mut Turn) {
         self.ground.clients.pump(slot, turn);
-        self.retained.wishes.wake(self.ground.clients.session_id(slot));
+        self.router.retained.wishes.wake(self.ground.clients.session_id(slot));
     }
 
     /// Notes that the driver takes the list of connections to be written to: from now on they are
@@ -415,8 +409,9 @@ impl Core {
     /// Begins the part of a turn that handles packets from sockets. Put-off messages go first: as
     /// long as they wait, everything that comes has to wait behind them.
     pub fn begin_packets(&mut self, turn: &mut Turn) {
-        self.run_routings(turn);
-        self.backlog.begin_packets();
+        self.router.run_routings(&mut self.ground, turn);
+        self.release_publishers(turn);
+        self.router.backlog.begin_packets();
         self.ground.work.begin_packets();
     }
 
@@ -426,7 +421,7 @@ impl Core {
         self.is_late = false;
         for _ in 0..Self::TIMERS_PER_TURN {
             // Due messages may have many receivers, and cannot be refused.
-            if self.backlog.is_full() || self.ground.work.is_enough() {
+            if self.router.backlog.is_full() || self.ground.work.is_enough() {
                 break;
             }
             let Some(timer) = self.ground.timers.pop_due(turn.now) else {
@@ -447,20 +442,20 @@ impl Core {
             Timer::WillDelay(slot, generation) => {
                 self.handle_will_delay(slot, generation, turn);
             }
-            Timer::Delayed(number) => self.publish_delayed(number, turn),
+            Timer::Delayed(number) => self.router.publish_delayed(&mut self.ground, number, turn),
             Timer::RetainedExpiry(node) => {
-                self.retained.expire_at(&mut self.ground, node, turn.now);
+                self.router.retained.expire_at(&mut self.ground, node, turn.now);
             }
         }
     }
 
     /// Whether there is put-off work. If so, the driver must not wait before its next turn.
     pub fn has_backlog(&self) -> bool {
-        !self.backlog.is_empty()
-            || self.retained.has_work()
+        !self.router.backlog.is_empty()
+            || self.router.retained.has_work()
             || self.slices.has_work()
-            || self.shared.presences.has_work()
-            || self.shared.flushes.has_work()
+            || self.router.shared.presences.has_work()
+            || self.router.shared.flushes.has_work()
             || self.remains.has_work()
             || self.releases.has_work()
             || self.may_end_unanswered()
@@ -480,31 +475,32 @@ impl Core {
 
     /// Does a bounded part of the work that was put off. Called once a turn, after the events.
     pub fn run_backlog(&mut self, turn: &mut Turn) {
-        self.run_routings(turn);
+        self.router.run_routings(&mut self.ground, turn);
+        self.release_publishers(turn);
         self.run_slices(turn);
-        self.shared.run_presences(&mut self.ground, turn);
+        self.router.shared.run_presences(&mut self.ground, turn);
         self.run_remains(turn);
         self.run_releases(turn);
         self.end_unanswered(turn);
-        self.shared.run_flushes(&mut self.ground, turn);
-        self.retained.run(&mut self.ground, turn);
+        self.router.shared.run_flushes(&mut self.ground, turn);
+        self.router.retained.run(&mut self.ground, turn);
         self.take_arrivals_of_retained(turn);
-        self.shared.settle_failed(&mut self.ground, turn);
+        self.router.shared.settle_failed(&mut self.ground, turn);
         self.close_unsendable(turn);
         let others = self.ground.other_workers();
         self.ground.pending.raise_fence(others, turn);
-        let (pushed, done) = (self.backlog.pushed(), self.backlog.done());
+        let (pushed, done) = (self.router.backlog.pushed(), self.router.backlog.done());
         self.ground.clients.rounds.close_turn(pushed, done, turn);
         self.release_answered(turn);
-        self.backlog.begin_turn();
-        self.retained.renew_beginnings();
+        self.router.backlog.begin_turn();
+        self.router.retained.renew_beginnings();
         self.ground.work.begin_turn();
     }
 
     /// Whether this turn has done enough. If so, the driver must not hand in another packet before
     /// the next call of [`Core::run_backlog`].
     pub fn is_turn_over(&self) -> bool {
-        self.ground.work.is_enough() || self.backlog.has_put_off_enough()
+        self.ground.work.is_enough() || self.router.backlog.has_put_off_enough()
     }
 
     /// Returns how many operations this worker has done so far.

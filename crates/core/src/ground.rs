@@ -6,11 +6,11 @@
 use crate::base::hashing::hash_str;
 use crate::base::identity::WorkerId;
 use crate::base::numbers::Numbers;
+use crate::base::strain::Strain;
 use crate::base::timers::Timers;
 use crate::base::work::Work;
 use crate::clients::Clients;
 use crate::core::CoreConfig;
-use crate::strain::Strain;
 use crate::tree::subscription_tree::SubscriptionTree;
 use crate::waiting::pending::Pending;
 

@@ -21,15 +21,15 @@ impl Core {
         let clients = &self.ground.clients;
         let sessions = clients.sessions.iter();
         let connections = clients.connections.iter();
-        let (retained, retained_bytes) = self.retained.usage();
+        let (retained, retained_bytes) = self.router.retained.usage();
         let parts = [
             sessions.map(|(_, it)| Self::SESSION_BYTES + it.held_bytes()).sum(),
             connections.map(|(_, it)| Self::CONNECTION_BYTES + it.held_bytes()).sum(),
             self.ground.tree.len() * Self::SUBSCRIPTION_BYTES,
             usize::try_from(retained_bytes).unwrap_or(usize::MAX),
             usize::try_from(retained).unwrap_or(usize::MAX) * Self::RETAINED_BYTES,
-            self.delayed.bytes(),
-            self.backlog.bytes(),
+            self.router.delayed.bytes(),
+            self.router.backlog.bytes(),
             clients.pool.turn.held_bytes(),
             self.slices.bytes(),
             self.remains.bytes(),

@@ -27,7 +27,7 @@ impl Core {
             Peer::Publish(message) => {
                 self.ground.clients.rounds.begin_origin(from);
                 let admitted = Admitted::by_peer(Publication::of(&message));
-                self.route_from_peer(&admitted, turn);
+                self.router.route_from_peer(&mut self.ground, &admitted, turn);
                 self.ground.clients.rounds.end_origin();
             }
             Peer::Filter { filter, wanted } => self.ground.tree.set_remote(&filter, from, wanted),
@@ -36,18 +36,20 @@ impl Core {
             }
             Peer::Group { filter, group, exists: false } => {
                 self.ground.tree.remove_group(&filter, group);
-                self.shared.groups.forget(group);
+                self.router.shared.groups.forget(group);
             }
-            Peer::GroupMember { group, member } => self.shared.groups.note_member(group, member),
+            Peer::GroupMember { group, member } => {
+                self.router.shared.groups.note_member(group, member);
+            }
             Peer::GroupMemberGone { group, session } => {
-                self.shared.groups.note_member_gone(group, session);
+                self.router.shared.groups.note_member_gone(group, session);
             }
             Peer::Fence(ticket) => {
-                let retained_sent = self.retained.sent();
+                let retained_sent = self.router.retained.sent();
                 turn.fx.send(from, Peer::FencePassed { ticket, retained_sent }.into());
             }
             Peer::FencePassed { ticket, retained_sent } => {
-                self.retained.note_sent(from, retained_sent);
+                self.router.retained.note_sent(from, retained_sent);
                 self.handle_fence_passed(ticket, turn);
             }
             Peer::ExclusiveClaim { ticket, filter, session } => {
@@ -60,23 +62,23 @@ impl Core {
             Peer::ExclusiveRelease { filter, session } => self.exclusive.release(&filter, session),
             Peer::RetainedSet { message, ticket } => {
                 self.ground.clients.rounds.begin_origin(from);
-                self.retained.handle_set(&mut self.ground, from, (&message, ticket), turn);
+                self.router.retained.handle_set(&mut self.ground, from, (&message, ticket), turn);
                 self.ground.clients.rounds.end_origin();
             }
             Peer::RetainedRefused { ticket } => {
-                self.retained.handle_refused(&mut self.ground, ticket);
+                self.router.retained.handle_refused(&mut self.ground, ticket);
             }
             Peer::RetainedPull { ticket, filter, walk, after } => {
-                self.retained.handle_pull(Pull { from, ticket, filter, walk, after }, turn);
+                self.router.retained.handle_pull(Pull { from, ticket, filter, walk, after }, turn);
             }
             Peer::RetainedChunk { ticket, messages, walk } => {
-                self.retained.handle_chunk(from, ticket, messages, walk, turn);
+                self.router.retained.handle_chunk(from, ticket, messages, walk, turn);
                 self.take_arrivals_of_retained(turn);
             }
-            Peer::RetainedStop { walk } => self.retained.handle_stop(walk),
+            Peer::RetainedStop { walk } => self.router.retained.handle_stop(walk),
             Peer::Round(round) => self.ground.clients.rounds.hear(from, round),
             Peer::Ask { round, ticket } => {
-                let routings = self.backlog.pushed();
+                let routings = self.router.backlog.pushed();
                 self.ground.clients.rounds.handle_ask(from, round, ticket, routings, turn);
             }
             Peer::Answer { round, ticket } => {
@@ -92,7 +94,7 @@ impl Core {
         match message {
             Peer::SharedPublish { group, message } => {
                 self.ground.clients.rounds.begin_origin(from);
-                self.shared.distribute(
+                self.router.shared.distribute(
                     &mut self.ground,
                     group,
                     &Publication::of(&message),
@@ -102,32 +104,40 @@ impl Core {
             }
             Peer::SharedDeliver { session, delivery, barred } => {
                 self.ground.clients.rounds.begin_origin(from);
-                self.shared.handle_deliver(&mut self.ground, session, delivery, barred, turn);
+                self.router.shared.handle_deliver(
+                    &mut self.ground,
+                    session,
+                    delivery,
+                    barred,
+                    turn,
+                );
             }
             Peer::SharedReturn { delivery, barred, refusal, online } => {
                 self.ground.clients.rounds.begin_origin(from);
                 let tried = Tried { barred, refusal };
-                self.shared.handle_return(&mut self.ground, &delivery, tried, online, turn);
+                self.router.shared.handle_return(&mut self.ground, &delivery, tried, online, turn);
             }
             Peer::SharedJoin { ticket, name, filter, member } => {
-                let group = self.shared.join(&mut self.ground, &name, &filter, member, turn);
+                let group = self.router.shared.join(&mut self.ground, &name, &filter, member, turn);
                 self.ground.pending.answer_behind_fence(from, Peer::SharedJoined { ticket, group });
             }
             Peer::SharedJoined { ticket, group } => self.handle_shared_joined(ticket, group, turn),
             Peer::SharedLeave { group, session } => {
-                self.shared.leave(&mut self.ground, group, session, turn);
+                self.router.shared.leave(&mut self.ground, group, session, turn);
             }
             Peer::SharedUnsubscribe { ticket, name, filter, session } => {
-                if let Some(group) = self.shared.groups.by_name(&name, &filter) {
-                    self.shared.leave(&mut self.ground, group, session, turn);
+                if let Some(group) = self.router.shared.groups.by_name(&name, &filter) {
+                    self.router.shared.leave(&mut self.ground, group, session, turn);
                 }
                 self.ground.pending.answer_behind_fence(from, Peer::SharedLeft { ticket });
             }
             Peer::SharedLeft { ticket } => self.arrive(ticket, turn),
             Peer::SharedOnline { group, session, online } => {
-                self.shared.handle_online(&mut self.ground, group, session, online, turn);
+                self.router.shared.handle_online(&mut self.ground, group, session, online, turn);
             }
-            Peer::SharedSettled { group, session } => self.shared.handle_settled(group, session),
+            Peer::SharedSettled { group, session } => {
+                self.router.shared.handle_settled(group, session);
+            }
             _ => (),
         }
         self.ground.clients.rounds.end_origin();

@@ -37,8 +37,8 @@ impl Core {
         );
         let limits =
             Arc::new(settings.limits.with_fixed_of(&self.ground.config.limits).within_memory());
-        self.backlog.set_limits(&limits);
-        self.retained.set_limits(&limits);
+        self.router.backlog.set_limits(&limits);
+        self.router.retained.set_limits(&limits);
         self.ground.clients.limits = Arc::clone(&limits);
         self.ground.config.limits = limits;
         self.ground.config.topics = Arc::clone(&settings.topics);

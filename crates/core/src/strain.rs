@@ -15,39 +15,11 @@ use std::cmp::Reverse;
 use midge_codec::{Publish, ReasonCode};
 
 use crate::base::identity::{ConnectionId, SessionSlot};
-use crate::base::time::Timestamp;
+use crate::base::strain::MemoryPressure;
 use crate::boundary::effects::DisconnectReason;
 use crate::boundary::turn::Turn;
 use crate::core::Core;
 use crate::session::Session;
-
-/// How short of memory the process is; see the limit `memory_bytes_max`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub enum MemoryPressure {
-    /// There is enough.
-    #[default]
-    None,
-    /// New Sessions are refused except for a few, and nothing more is retained or delayed.
-    High,
-    /// QoS 0 is dropped as well, publishers have to wait, and no subscriptions are added.
-    Severe,
-    /// The Clients for which most is kept are disconnected as well.
-    Critical,
-}
-
-/// What this worker has too much of.
-#[derive(Debug, Default)]
-pub(crate) struct Strain {
-    pub(crate) pressure: MemoryPressure,
-    /// Whether the driver says that what publishers bring cannot be passed on.
-    is_congested: bool,
-    /// Since when publishers wait for memory.
-    severe_since: Option<Timestamp>,
-    /// Whether publishers' messages are refused, because it has not helped that they waited.
-    refuses_messages: bool,
-    /// Connections that were let in although memory is short.
-    reserve: Vec<ConnectionId>,
-}
 
 /// What a broker has kept for one Client, and can give up.
 struct Offender {
@@ -77,13 +49,13 @@ impl Core {
     /// Whether this worker has put off so much that others should send it no more messages. This
     /// ends by itself as the worker catches up.
     pub fn is_congested(&self) -> bool {
-        self.backlog.is_full()
+        self.router.backlog.is_full()
     }
 
     /// Whether connections wait at a PUBLISH because of what the driver said last. It then has to
     /// say soon whether that still holds.
     pub fn waits_for_driver(&self) -> bool {
-        self.ground.strain.is_congested && self.backlog.has_held_back()
+        self.ground.strain.is_congested && self.router.backlog.has_held_back()
     }
 
     /// Whether a PUBLISH of this connection is taken now. `publish` is `None` if only the beginning
@@ -102,19 +74,9 @@ impl Core {
     /// Whether publishers are held back.
     #[inline]
     pub fn holds_publishers_back(&self) -> bool {
-        self.backlog.is_full()
+        self.router.backlog.is_full()
             || self.ground.strain.is_congested
             || self.ground.strain.severe_since.is_some() && !self.ground.strain.refuses_messages
-    }
-
-    /// Whether nothing more shall be kept for good.
-    pub(crate) fn is_short_of_memory(&self) -> bool {
-        self.ground.strain.pressure >= MemoryPressure::High
-    }
-
-    /// Whether nothing more shall be kept that is not worth waiting for.
-    pub(crate) fn is_very_short_of_memory(&self) -> bool {
-        self.ground.strain.pressure >= MemoryPressure::Severe
     }
 
     /// Whether a message is refused because it has not helped that publishers waited for memory.
@@ -131,7 +93,7 @@ impl Core {
         client_id: &str,
         would_stay: bool,
     ) -> bool {
-        if !self.is_short_of_memory() || self.has_session(client_id) {
+        if !self.ground.strain.is_short_of_memory() || self.has_session(client_id) {
             return true;
         }
         if would_stay {
@@ -152,7 +114,7 @@ impl Core {
     /// Whether a Will Message of this many bytes may be kept. A small one always may: it must not
     /// keep a Client from coming for what waits.
     pub(crate) fn has_memory_for_will(&self, bytes: usize) -> bool {
-        bytes <= Self::SMALL_WILL_BYTES || !self.is_very_short_of_memory()
+        bytes <= Self::SMALL_WILL_BYTES || !self.ground.strain.is_very_short_of_memory()
     }
 
     fn takes_though_held(
@@ -161,7 +123,7 @@ impl Core {
         publish: Option<&Publish<'_>>,
         turn: &mut Turn,
     ) -> bool {
-        let is_short_only = !self.backlog.is_full() && !self.ground.strain.is_congested;
+        let is_short_only = !self.router.backlog.is_full() && !self.ground.strain.is_congested;
         if is_short_only && publish.is_some_and(removes_retained) {
             return true; // It frees memory.
         }
@@ -169,7 +131,7 @@ impl Core {
         if connection.is_none_or(|connection| connection.session().is_none()) {
             return true; // It is no publisher yet, and this packet does not make it one.
         }
-        self.backlog.hold_back(id);
+        self.router.backlog.hold_back(id);
         self.ground.clients.set_reading(id, false, turn);
         false
     }
@@ -177,7 +139,7 @@ impl Core {
     /// Lets the publishers that were held back go on, if they may.
     pub(crate) fn release_publishers(&mut self, turn: &mut Turn) {
         if !self.holds_publishers_back() {
-            for publisher in self.backlog.take_released() {
+            for publisher in self.router.backlog.take_released() {
                 self.ground.clients.set_reading(publisher, true, turn);
             }
         }
@@ -188,7 +150,7 @@ impl Core {
         let strain = &mut self.ground.strain;
         strain.pressure = pressure;
         self.ground.clients.drop_qos0 = pressure >= MemoryPressure::Severe;
-        self.retained.set_growing(pressure < MemoryPressure::High);
+        self.router.retained.set_growing(pressure < MemoryPressure::High);
         if pressure > MemoryPressure::None {
             self.ground.clients.pool.clear();
         }
@@ -278,6 +240,7 @@ mod tests {
     use crate::base::durability::DurabilityRules;
     use crate::base::identity::{ConnectionId, WorkerId};
     use crate::base::limits::Limits;
+    use crate::base::strain::MemoryPressure;
     use crate::base::time::Timestamp;
     use crate::boundary::effects::AuthAnswer;
     use crate::boundary::turn::Turn;
@@ -285,7 +248,6 @@ mod tests {
     use crate::core::{Core, CoreConfig};
     use crate::gate::AllowAll;
     use crate::shared::strategy::SharedStrategy;
-    use crate::strain::MemoryPressure;
     use crate::topics::rewrite::TopicRules;
 
     const NOW: Timestamp = Timestamp::from_millis(1);

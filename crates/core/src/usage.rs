@@ -44,7 +44,7 @@ impl Usage {
 impl Core {
     /// Returns how much of everything this worker holds.
     pub fn usage(&self) -> Usage {
-        let (retained_messages, retained_bytes) = self.retained.usage();
+        let (retained_messages, retained_bytes) = self.router.retained.usage();
         let (counters, clients) = (&self.ground.clients.counters, &self.ground.clients);
         let connections = counters.connections_opened - counters.connections_closed;
         Usage {
@@ -53,10 +53,10 @@ impl Core {
             connected: clients.attached - clients.locals,
             local_subscribers: clients.locals,
             subscriptions: self.ground.tree.len(),
-            shared_subscriptions: self.shared.groups.len(),
+            shared_subscriptions: self.router.shared.groups.len(),
             retained_messages,
             retained_bytes,
-            delayed_messages: self.delayed.len(),
+            delayed_messages: self.router.delayed.len(),
         }
     }
 }

@@ -359,7 +359,7 @@ impl Core {
         }
         self.ground.clients.set_reading(id, true, turn);
         self.go_on(slot, turn);
-        self.shared.tell_online(&mut self.ground, slot, turn);
+        self.router.shared.tell_online(&mut self.ground, slot, turn);
         self.subscribe_automatically(id, slot, turn);
     }
 

@@ -83,7 +83,7 @@ impl Core {
         } else if self.ground.clients.session(slot).will.take().is_some() {
             self.forget_will(slot); // [MQTT-3.14.4-3] [MQTT-3.1.2-10]
         }
-        self.shared.tell_online(&mut self.ground, slot, turn);
+        self.router.shared.tell_online(&mut self.ground, slot, turn);
         self.return_queued_of_groups(slot, turn);
         if self.ground.clients.session(slot).expiry_seconds > 0 {
             self.store_detached(slot, turn.now);
@@ -211,8 +211,10 @@ impl Core {
         );
         // If it is not published, the reason is counted; there is nobody left to be told.
         let published = match destination.delay_seconds {
-            None => self.publish(publication, turn).is_ok(),
-            Some(seconds) => self.delay(&publication, seconds, turn).is_ok(),
+            None => self.router.publish(&mut self.ground, publication, turn).is_ok(),
+            Some(seconds) => {
+                self.router.delay(&mut self.ground, &publication, seconds, turn).is_ok()
+            }
         };
         self.ground.clients.counters.wills_published += u64::from(published);
     }
@@ -277,9 +279,9 @@ impl Core {
         for (slot, count) in waiting.collect::<Vec<_>>() {
             self.ground.clients.note_drops(Party::Receiver(slot), "", reason, count, turn);
         }
-        let others = self.backlog.receivers_left()
-            + self.delayed.volatile_messages()
-            + self.shared.groups.volatile_messages()
+        let others = self.router.backlog.receivers_left()
+            + self.router.delayed.volatile_messages()
+            + self.router.shared.groups.volatile_messages()
             + self.remains.messages();
         self.ground.clients.note_drops(Party::Nobody, "", reason, on_the_way + others as u64, turn);
     }

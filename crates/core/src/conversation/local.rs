@@ -50,7 +50,7 @@ impl Core {
         }
         self.ground.clients.attached += 1;
         self.ground.clients.locals += 1;
-        self.shared.tell_online(&mut self.ground, slot, turn);
+        self.router.shared.tell_online(&mut self.ground, slot, turn);
         id
     }
 
@@ -105,13 +105,15 @@ impl Core {
         let publication =
             Publication::new(topic, &properties, message.payload, attributes, &broker);
         let outcome = match destination.delay_seconds {
-            Some(seconds) => self.delay(&publication, seconds, turn).map(|()| (1, 0)),
-            None if self.lacks_room(&publication) => {
+            Some(seconds) => {
+                self.router.delay(&mut self.ground, &publication, seconds, turn).map(|()| (1, 0))
+            }
+            None if self.router.lacks_room(&mut self.ground, &publication) => {
                 let party = Party::Publisher(&broker);
                 self.ground.clients.note_drop(party, topic, DropReason::StoreFull, turn);
                 Err(DropReason::StoreFull)
             }
-            None => self.publish_for(publication, true, turn),
+            None => self.router.publish_for(&mut self.ground, publication, true, turn),
         };
         let ticket_of_home = outcome.map_or(0, |(_, ticket)| ticket);
         let outcome = outcome.map(|(matched, _)| matched);

@@ -168,7 +168,7 @@ impl Core {
     ) {
         self.ground.work.add(1);
         self.remains.left = self.remains.left.saturating_sub(1);
-        self.retained.end_wish(session.1, key, turn);
+        self.router.retained.end_wish(session.1, key, turn);
         self.release_subscription(session, key, &subscribed.kind, turn);
     }
 
@@ -202,7 +202,12 @@ impl Core {
             let size = delivery.message.size();
             undelivered.bytes = undelivered.bytes.saturating_sub(size);
             if delivery.group.is_some() {
-                self.shared.return_to_group(&mut self.ground, undelivered.session, delivery, turn);
+                self.router.shared.return_to_group(
+                    &mut self.ground,
+                    undelivered.session,
+                    delivery,
+                    turn,
+                );
                 if sequence > 0 {
                     // After the record of whoever has it now.
                     self.ground

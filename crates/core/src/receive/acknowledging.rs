@@ -174,7 +174,7 @@ impl Core {
     fn settle(&mut self, slot: SessionSlot, delivery: Option<&Delivery>, turn: &mut Turn) {
         if let Some(group) = delivery.and_then(|delivery| delivery.group) {
             let session = self.ground.clients.session_id(slot);
-            self.shared.settle(&mut self.ground, session, group, turn);
+            self.router.shared.settle(&mut self.ground, session, group, turn);
         }
     }
 }

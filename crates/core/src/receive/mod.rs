@@ -4,6 +4,5 @@
 //! Every message goes by the publish gate, wherever it comes from.
 
 pub(crate) mod acknowledging;
-pub(crate) mod delayed;
 pub(crate) mod own_topics;
 pub(crate) mod publishing;

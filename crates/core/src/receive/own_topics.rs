@@ -17,8 +17,8 @@ impl Core {
         turn: &mut Turn,
     ) {
         for (topic, text) in topics {
-            if let Some(message) = self.retained.own_topics.set(topic, text, &self.broker) {
-                self.route_own(&message, turn);
+            if let Some(message) = self.router.retained.own_topics.set(topic, text, &self.broker) {
+                self.router.route_own(&mut self.ground, &message, turn);
             }
         }
     }

@@ -271,13 +271,15 @@ impl Core {
                 self.ground.clients.note_drop(party, topic, DropReason::MemoryPressure, turn);
                 Err(DropReason::MemoryPressure)
             }
-            None if self.lacks_room(&publication) => {
+            None if self.router.lacks_room(&mut self.ground, &publication) => {
                 let party = Party::Publisher(publisher);
                 self.ground.clients.note_drop(party, topic, DropReason::StoreFull, turn);
                 Err(DropReason::StoreFull)
             }
-            None => self.publish_for(publication, asks, turn),
-            Some(seconds) => self.delay(&publication, seconds, turn).map(|()| (1, 0)),
+            None => self.router.publish_for(&mut self.ground, publication, asks, turn),
+            Some(seconds) => {
+                self.router.delay(&mut self.ground, &publication, seconds, turn).map(|()| (1, 0))
+            }
         };
         self.properties = forwarded;
         let verdict = match outcome {

@@ -15,8 +15,9 @@ use crate::boundary::turn::Turn;
 use crate::clients::drops::Party;
 use crate::clients::{Clients, Grant};
 use crate::connection::output::SHARED_PAYLOAD_BYTES_MIN;
-use crate::core::Core;
 use crate::gate::{Admitted, PublishGate};
+use crate::ground::Ground;
+use crate::route::Router;
 use crate::route::put_off::Routing;
 use crate::tree::subscription_tree::Subscriber;
 
@@ -30,15 +31,16 @@ pub(crate) struct Target {
     identifiers: Identifiers,
 }
 
-impl Core {
+impl Router {
     /// Publishes through the gate, for a publisher that cannot be told what becomes of the message.
     /// Returns how many receivers (sessions, workers, groups) matched.
     pub(crate) fn publish(
         &mut self,
+        ground: &mut Ground,
         publication: Publication<'_>,
         turn: &mut Turn,
     ) -> Result<usize, DropReason> {
-        self.publish_for(publication, false, turn).map(|(matched, _)| matched)
+        self.publish_for(ground, publication, false, turn).map(|(matched, _)| matched)
     }
 
     /// Like `publish`, for a publisher that may want to know what becomes of the message (`asks`).
@@ -46,29 +48,30 @@ impl Core {
     /// whether it retains the message, or 0.
     pub(crate) fn publish_for(
         &mut self,
+        ground: &mut Ground,
         publication: Publication<'_>,
         asks: bool,
         turn: &mut Turn,
     ) -> Result<(usize, Ticket), DropReason> {
         let (topic, publisher) = (publication.topic, Party::Publisher(publication.publisher));
-        let admitted = PublishGate(&*self.ground.clients.policy).admit(publication, turn.now);
+        let admitted = PublishGate(&*ground.clients.policy).admit(publication, turn.now);
         let admitted = match admitted {
             Ok(admitted) => admitted,
             Err(reason) => {
-                self.ground.clients.note_drop(publisher, topic, reason, turn);
+                ground.clients.note_drop(publisher, topic, reason, turn);
                 return Err(reason);
             }
         };
-        self.ground.clients.counters.messages_received += 1;
+        ground.clients.counters.messages_received += 1;
         let bytes = admitted.publication().payload.len() as u64;
-        self.ground.clients.counters.payload_bytes_received += bytes;
+        ground.clients.counters.payload_bytes_received += bytes;
         let retained = match admitted.publication().attributes.retain {
-            true => self.retained.retain(&mut self.ground, &admitted, asks, turn),
+            true => self.retained.retain(ground, &admitted, asks, turn),
             false => Ok(0),
         };
-        let matched = self.route(&admitted, turn);
+        let matched = self.route(ground, &admitted, turn);
         if matched == 0 && !admitted.publication().attributes.retain {
-            self.ground.clients.note_drop(publisher, topic, DropReason::NoSubscriber, turn);
+            ground.clients.note_drop(publisher, topic, DropReason::NoSubscriber, turn);
         }
         retained.map(|ticket| (matched, ticket))
     }
@@ -76,12 +79,16 @@ impl Core {
     /// Whether the store would have to keep a publication and has no room. Nobody gets the
     /// publication then, so that its publisher can send it again.
     #[inline]
-    pub(crate) fn lacks_room(&mut self, publication: &Publication<'_>) -> bool {
-        self.ground.clients.rounds.is_full && self.would_be_kept(publication)
+    pub(crate) fn lacks_room(
+        &mut self,
+        ground: &mut Ground,
+        publication: &Publication<'_>,
+    ) -> bool {
+        ground.clients.rounds.is_full && self.would_be_kept(ground, publication)
     }
 
     #[cold]
-    fn would_be_kept(&mut self, publication: &Publication<'_>) -> bool {
+    fn would_be_kept(&mut self, ground: &mut Ground, publication: &Publication<'_>) -> bool {
         let Attributes { qos, durability, retain, .. } = publication.attributes;
         if durability == Durability::Memory {
             return false;
@@ -92,111 +99,132 @@ impl Core {
         if qos == QoS::AtMostOnce {
             return false;
         }
-        self.ground.tree.match_topic_name(publication.topic, &mut self.scratch);
-        let clients = &self.ground.clients;
+        ground.tree.match_topic_name(publication.topic, &mut self.scratch);
+        let clients = &ground.clients;
         let is_stored = |subscriber: &Subscriber| {
             let session = &clients.sessions[subscriber.session as usize];
             subscriber.options.qos() > QoS::AtMostOnce && session.number > 0
         };
         self.scratch.matched.iter().any(|&node| {
-            clients.rounds.any_stores(self.ground.tree.remote_workers(node))
-                || !self.ground.tree.groups(node).is_empty()
-                || self.ground.tree.subscribers(node).iter().any(is_stored)
+            clients.rounds.any_stores(ground.tree.remote_workers(node))
+                || !ground.tree.groups(node).is_empty()
+                || ground.tree.subscribers(node).iter().any(is_stored)
         })
     }
 
     /// Sends a publication to all subscribers of this node; returns how many receivers matched.
-    fn route(&mut self, admitted: &Admitted<'_>, turn: &mut Turn) -> usize {
+    fn route(&mut self, ground: &mut Ground, admitted: &Admitted<'_>, turn: &mut Turn) -> usize {
         let publication = admitted.publication();
-        self.ground.tree.match_topic_name(publication.topic, &mut self.scratch);
-        self.ground.work.add(1 + self.scratch.visited);
+        ground.tree.match_topic_name(publication.topic, &mut self.scratch);
+        ground.work.add(1 + self.scratch.visited);
         if self.scratch.matched.is_empty() {
             return 0;
         }
         let mut remote = 0;
         let mut groups: smallvec::SmallVec<[GroupId; 4]> = smallvec::SmallVec::new();
         for &node in &self.scratch.matched {
-            remote |= self.ground.tree.remote_workers(node);
-            groups.extend_from_slice(self.ground.tree.groups(node));
+            remote |= ground.tree.remote_workers(node);
+            groups.extend_from_slice(ground.tree.groups(node));
         }
-        let mut matched = self.route_locally(publication, turn);
+        let mut matched = self.route_locally(ground, publication, turn);
         while remote != 0 {
             let worker = WorkerId::new(remote.trailing_zeros() as usize);
-            self.note_sent(worker, publication.attributes, turn);
+            self.note_sent(ground, worker, publication.attributes, turn);
             turn.fx.send(worker, Peer::Publish(publication.share()).into());
             remote &= remote - 1;
             matched += 1;
         }
-        self.ground.work.add(groups.len() * Work::GROUP);
+        ground.work.add(groups.len() * Work::GROUP);
         for group in groups {
-            self.shared.publish(&mut self.ground, group, publication, turn);
+            self.shared.publish(ground, group, publication, turn);
             matched += 1;
         }
         matched
     }
 
     /// Notes that a publication leaves for another worker, which may have to keep it.
-    pub(crate) fn note_sent(&mut self, to: WorkerId, attributes: Attributes, turn: &mut Turn) {
+    pub(crate) fn note_sent(
+        &mut self,
+        ground: &mut Ground,
+        to: WorkerId,
+        attributes: Attributes,
+        turn: &mut Turn,
+    ) {
         let Attributes { qos, durability, .. } = attributes;
-        if self.ground.clients.rounds.is_storing(to) {
-            self.ground.clients.rounds.note_sent(to, qos, durability, turn);
+        if ground.clients.rounds.is_storing(to) {
+            ground.clients.rounds.note_sent(to, qos, durability, turn);
         }
     }
 
     /// Routes a publication that another worker's gate has admitted to the subscribers of this one.
-    pub(crate) fn route_from_peer(&mut self, admitted: &Admitted<'_>, turn: &mut Turn) {
-        self.ground.tree.match_topic_name(admitted.publication().topic, &mut self.scratch);
-        self.ground.work.add(1 + self.scratch.visited);
-        self.route_locally(admitted.publication(), turn);
+    pub(crate) fn route_from_peer(
+        &mut self,
+        ground: &mut Ground,
+        admitted: &Admitted<'_>,
+        turn: &mut Turn,
+    ) {
+        ground.tree.match_topic_name(admitted.publication().topic, &mut self.scratch);
+        ground.work.add(1 + self.scratch.visited);
+        self.route_locally(ground, admitted.publication(), turn);
     }
 
     /// Routes a message of the broker itself, which all workers have, to the subscribers of this
     /// one. Only the first worker gives it to the shared subscriptions.
-    pub(crate) fn route_own(&mut self, message: &Arc<Message>, turn: &mut Turn) {
+    pub(crate) fn route_own(
+        &mut self,
+        ground: &mut Ground,
+        message: &Arc<Message>,
+        turn: &mut Turn,
+    ) {
         let publication = Publication::of(message);
-        self.ground.tree.match_topic_name(publication.topic, &mut self.scratch);
+        ground.tree.match_topic_name(publication.topic, &mut self.scratch);
         let mut groups = Vec::new();
-        if self.ground.config.worker.index() == 0 {
+        if ground.config.worker.index() == 0 {
             let matched = self.scratch.matched.iter();
-            groups.extend(matched.flat_map(|&node| self.ground.tree.groups(node)).copied());
+            groups.extend(matched.flat_map(|&node| ground.tree.groups(node)).copied());
         }
         self.retained.note_seen(publication.topic);
-        self.route_locally(&publication, turn);
+        self.route_locally(ground, &publication, turn);
         for group in groups {
-            self.shared.publish(&mut self.ground, group, &publication, turn);
+            self.shared.publish(ground, group, &publication, turn);
         }
     }
 
     /// Delivers to the local subscribers of the matched nodes, now or later; returns to how many.
-    fn route_locally(&mut self, publication: &Publication<'_>, turn: &mut Turn) -> usize {
+    fn route_locally(
+        &mut self,
+        ground: &mut Ground,
+        publication: &Publication<'_>,
+        turn: &mut Turn,
+    ) -> usize {
         if publication.attributes.retain {
-            self.note_live(publication.topic);
+            self.note_live(ground, publication.topic);
         }
         let mut subscribers = 0;
         let mut nodes_with_subscribers = 0;
         for &node in &self.scratch.matched {
-            let count = self.ground.tree.subscribers(node).len();
+            let count = ground.tree.subscribers(node).len();
             subscribers += count;
             nodes_with_subscribers += usize::from(count > 0);
         }
         if subscribers == 0 {
             return 0;
         }
-        self.ground.work.add(subscribers);
+        ground.work.add(subscribers);
         let at_once = self.backlog.admits(subscribers, copied_bytes(publication));
         if at_once && nodes_with_subscribers == 1 {
-            return self.deliver_to_one_filter(publication, subscribers, turn);
+            return self.deliver_to_one_filter(ground, publication, subscribers, turn);
         }
-        let targets = self.collect_targets(publication, subscribers);
+        let targets = self.collect_targets(ground, publication, subscribers);
         let count = targets.len();
         if at_once {
-            self.ground.clients.layouts.begin(count);
+            ground.clients.layouts.begin(count);
             for target in &targets {
-                deliver_to(&mut self.ground.clients, target, publication, turn);
+                deliver_to(&mut ground.clients, target, publication, turn);
             }
         } else {
             let Attributes { qos, durability, .. } = publication.attributes;
-            let round = self.ground.clients.rounds.put_off(qos, durability);
+            let round = ground.clients.rounds.put_off(qos, durability);
             self.backlog.push(publication.share(), targets, round);
         }
         count
@@ -204,13 +232,13 @@ impl Core {
 
     /// Notes that a retained message reaches this worker's subscribers as a live one. For those of
     /// them that wait for retained messages, what other workers have kept of its topic is older.
-    fn note_live(&mut self, topic: &str) {
-        if self.ground.config.workers == 1 || self.retained.wishes.is_empty() {
+    fn note_live(&mut self, ground: &mut Ground, topic: &str) {
+        if ground.config.workers == 1 || self.retained.wishes.is_empty() {
             return;
         }
         for &node in &self.scratch.matched {
-            for subscriber in self.ground.tree.subscribers(node) {
-                let session = self.ground.clients.session_id(subscriber.session);
+            for subscriber in ground.tree.subscribers(node) {
+                let session = ground.clients.session_id(subscriber.session);
                 self.retained.wishes.note_live(session, topic);
             }
         }
@@ -220,15 +248,16 @@ impl Core {
     /// Sessions it delivers to.
     fn deliver_to_one_filter(
         &mut self,
+        ground: &mut Ground,
         publication: &Publication<'_>,
         subscribers: usize,
         turn: &mut Turn,
     ) -> usize {
         let mut count = 0;
-        self.ground.clients.layouts.begin(subscribers);
+        ground.clients.layouts.begin(subscribers);
         for &node in &self.scratch.matched {
-            for subscriber in self.ground.tree.subscribers(node) {
-                if !wants(&self.ground.clients, subscriber, publication) {
+            for subscriber in ground.tree.subscribers(node) {
+                if !wants(&ground.clients, subscriber, publication) {
                     continue;
                 }
                 count += 1;
@@ -241,9 +270,9 @@ impl Core {
                     group: None,
                 };
                 let slot = subscriber.session;
-                if let Err(reason) = self.ground.clients.deliver(slot, publication, &grant, turn) {
+                if let Err(reason) = ground.clients.deliver(slot, publication, &grant, turn) {
                     let receiver = Party::Receiver(slot);
-                    self.ground.clients.note_drop(receiver, publication.topic, reason, turn);
+                    ground.clients.note_drop(receiver, publication.topic, reason, turn);
                 }
             }
         }
@@ -252,15 +281,20 @@ impl Core {
 
     /// Makes one entry for each Session, however many of its subscriptions match, with the highest
     /// QoS and all Subscription Identifiers [MQTT-3.3.4-2] [MQTT-3.3.4-3].
-    fn collect_targets(&mut self, publication: &Publication<'_>, expected: usize) -> Vec<Target> {
+    fn collect_targets(
+        &mut self,
+        ground: &mut Ground,
+        publication: &Publication<'_>,
+        expected: usize,
+    ) -> Vec<Target> {
         self.match_stamp += 1;
         let mut targets: Vec<Target> = Vec::with_capacity(expected);
         for &node in &self.scratch.matched {
-            for subscriber in self.ground.tree.subscribers(node) {
-                if !wants(&self.ground.clients, subscriber, publication) {
+            for subscriber in ground.tree.subscribers(node) {
+                if !wants(&ground.clients, subscriber, publication) {
                     continue;
                 }
-                let session = &mut self.ground.clients.sessions[subscriber.session as usize];
+                let session = &mut ground.clients.sessions[subscriber.session as usize];
                 if session.matched.0 == self.match_stamp {
                     targets[session.matched.1 as usize].merge(subscriber);
                 } else {
@@ -273,35 +307,34 @@ impl Core {
     }
 
     /// Goes on with fan-outs that were put off, within this turn's share.
-    pub(crate) fn run_routings(&mut self, turn: &mut Turn) {
+    pub(crate) fn run_routings(&mut self, ground: &mut Ground, turn: &mut Turn) {
         while !self.backlog.is_turn_over() {
             let Some(mut routing) = self.backlog.take() else {
                 break;
             };
-            self.run_routing(&mut routing, turn);
+            self.run_routing(ground, &mut routing, turn);
             if routing.next < routing.targets.len() {
                 self.backlog.put_back(routing);
             }
         }
-        self.release_publishers(turn);
     }
 
-    fn run_routing(&mut self, routing: &mut Routing, turn: &mut Turn) {
+    fn run_routing(&mut self, ground: &mut Ground, routing: &mut Routing, turn: &mut Turn) {
         let message = Arc::clone(&routing.message);
         let publication = Publication::of(&message);
         let rest = routing.targets.len() - routing.next;
         let count = self.backlog.take_deliveries(rest, copied_bytes(&publication));
-        self.ground.clients.rounds.resume_origin(routing.round);
-        self.ground.clients.layouts.begin(count);
+        ground.clients.rounds.resume_origin(routing.round);
+        ground.clients.layouts.begin(count);
         for target in &routing.targets[routing.next..routing.next + count] {
-            if self.ground.clients.slot_of(target.session_id(self.ground.config.worker)).is_some() {
-                deliver_to(&mut self.ground.clients, target, &publication, turn);
+            if ground.clients.slot_of(target.session_id(ground.config.worker)).is_some() {
+                deliver_to(&mut ground.clients, target, &publication, turn);
             } else {
                 let (nobody, reason) = (Party::Nobody, DropReason::SessionEnded);
-                self.ground.clients.note_drop(nobody, publication.topic, reason, turn);
+                ground.clients.note_drop(nobody, publication.topic, reason, turn);
             }
         }
-        self.ground.clients.rounds.end_origin();
+        ground.clients.rounds.end_origin();
         routing.next += count;
     }
 }

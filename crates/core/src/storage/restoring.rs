@@ -74,8 +74,10 @@ impl Core {
         }
         for (number, what, message) in recovered.kept {
             match what {
-                Kept::Retained => self.retained.restore(&mut self.ground, number, &message),
-                Kept::Delayed(at) => self.restore_delayed(number, at, message),
+                Kept::Retained => self.router.retained.restore(&mut self.ground, number, &message),
+                Kept::Delayed(at) => {
+                    self.router.restore_delayed(&mut self.ground, number, at, message);
+                }
             }
         }
         for session in recovered.sessions {
@@ -98,8 +100,8 @@ impl Core {
         self.ground.is_restoring = false;
         // Only subscriptions that were given up are reported: nobody took part in the rest.
         turn.fx.events.retain(Event::is_refused_subscription);
-        for group in self.shared.groups.without_members() {
-            self.shared.end_group(&mut self.ground, group, turn);
+        for group in self.router.shared.groups.without_members() {
+            self.router.shared.end_group(&mut self.ground, group, turn);
         }
     }
 
@@ -239,12 +241,12 @@ impl Core {
     /// Restores a shared subscription at its home, and asks the store for what waits for it.
     fn restore_group(&mut self, record: GroupRecord, queue: &RecoveredQueue, turn: &mut Turn) {
         let GroupRecord { number, name, filter } = record;
-        if self.shared.groups.by_name(&name, &filter).is_some() {
+        if self.router.shared.groups.by_name(&name, &filter).is_some() {
             // This one had ended before the newer one of its name began.
             return self.ground.clients.rounds.keep(StoreOp::Ended(Owner::Group(number)));
         }
         let last_sequence = queue.next.saturating_sub(1);
-        self.shared.restore_empty_group(
+        self.router.shared.restore_empty_group(
             &mut self.ground,
             (name, filter),
             number,
@@ -278,7 +280,7 @@ impl Core {
             let sequence = entry.sequence;
             match entry.delivery {
                 Some(delivery) => {
-                    self.shared.groups.restore_message(group, delivery.message, sequence);
+                    self.router.shared.groups.restore_message(group, delivery.message, sequence);
                 }
                 None => {
                     self.ground.clients.note_drop(Party::Nobody, "", DropReason::Damaged, turn);
@@ -287,12 +289,12 @@ impl Core {
                 }
             }
         }
-        match self.shared.groups.last_sequence(group) {
+        match self.router.shared.groups.last_sequence(group) {
             Some(last) if fetched.next <= last => {
                 let fetch = self.group_fetch(number, fetched.next);
                 turn.fx.fetches.push(fetch);
             }
-            Some(_) => self.shared.flush_if_online(&mut self.ground, group, turn),
+            Some(_) => self.router.shared.flush_if_online(&mut self.ground, group, turn),
             None => (),
         }
     }

@@ -63,7 +63,7 @@ impl Core {
         while let Some(released) = self.ground.clients.rounds.next_released(others, turn) {
             self.release(released, turn);
         }
-        self.shared.flush_held(&mut self.ground, turn);
+        self.router.shared.flush_held(&mut self.ground, turn);
         self.go_on_with_endings(turn);
     }
 
@@ -77,7 +77,7 @@ impl Core {
     pub(crate) fn handle_confirmed(&mut self, round: Round, turn: &mut Turn) {
         let sessions = self.ground.clients.rounds.handle_confirmed(round);
         self.release(sessions.into_iter().map(Held::Send), turn);
-        self.shared.flush_held(&mut self.ground, turn);
+        self.router.shared.flush_held(&mut self.ground, turn);
         self.go_on_with_endings(turn);
     }
 
@@ -97,7 +97,8 @@ impl Core {
 
     /// Whether Clients whose PUBLISH was not acknowledged may send it again: there is room for it.
     pub(crate) fn may_end_unanswered(&self) -> bool {
-        let has_room = !self.ground.clients.rounds.is_full && !self.is_very_short_of_memory();
+        let has_room =
+            !self.ground.clients.rounds.is_full && !self.ground.strain.is_very_short_of_memory();
         !self.unanswered.is_empty() && has_room
     }
 
@@ -175,7 +176,7 @@ impl Core {
 
     fn delivery_of(&self, stored: StoredDelivery) -> Delivery {
         let StoredDelivery { message, qos, retain, identifiers, group } = stored;
-        let group = group.and_then(|number| self.shared.groups.by_number(number));
+        let group = group.and_then(|number| self.router.shared.groups.by_number(number));
         Delivery { message, qos, retain, identifiers, group }
     }
 
@@ -344,7 +345,7 @@ impl Core {
                     if delivery.group.is_some()
                         && (delivery.qos < QoS::ExactlyOnce || !may_be_sent) =>
                 {
-                    self.shared.return_to_group(&mut self.ground, session, delivery, turn);
+                    self.router.shared.return_to_group(&mut self.ground, session, delivery, turn);
                 }
                 Some(delivery) => {
                     let topic = delivery.message.topic();

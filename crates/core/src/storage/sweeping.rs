@@ -38,7 +38,8 @@ impl Core {
         };
         let goes_on = outgoing.end_page(page.next, turn.now);
         for (sequence, delivery) in over {
-            let group = delivery.group.and_then(|number| self.shared.groups.by_number(number));
+            let group =
+                delivery.group.and_then(|number| self.router.shared.groups.by_number(number));
             let topic = delivery.message.topic();
             self.ground.clients.note_drop(Party::Receiver(slot), topic, DropReason::Expired, turn);
             self.ground.clients.note_failure(slot, group);

@@ -21,7 +21,7 @@ impl Core {
 
     /// Goes on with the SUBSCRIBE packets whose first retained messages have come.
     pub(crate) fn take_arrivals_of_retained(&mut self, turn: &mut Turn) {
-        while let Some(ticket) = self.retained.next_arrival() {
+        while let Some(ticket) = self.router.retained.next_arrival() {
             self.arrive(ticket, turn);
         }
     }

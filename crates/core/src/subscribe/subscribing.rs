@@ -241,12 +241,23 @@ impl Core {
                 let kept = self.note_subscription(slot, &wanted, SubscriptionKind::Shared(None));
                 let filter = wanted.request.filter.as_str();
                 if home == self.ground.config.worker {
-                    let group = self.shared.join(&mut self.ground, name, filter, member, turn);
-                    self.shared.set_group(&mut self.ground, slot, &wanted.request.key, group);
+                    let group =
+                        self.router.shared.join(&mut self.ground, name, filter, member, turn);
+                    self.router.shared.set_group(
+                        &mut self.ground,
+                        slot,
+                        &wanted.request.key,
+                        group,
+                    );
                     return Step::Done(granted(options.qos));
                 }
                 if let Some(SubscriptionKind::Shared(Some(group))) = kept {
-                    self.shared.set_group(&mut self.ground, slot, &wanted.request.key, group);
+                    self.router.shared.set_group(
+                        &mut self.ground,
+                        slot,
+                        &wanted.request.key,
+                        group,
+                    );
                 }
                 let is_replaced = kept.is_some();
                 let ticket = self.ground.pending.begin_step(remote_step(&wanted));
@@ -294,8 +305,8 @@ impl Core {
         let session = &self.ground.clients.sessions[slot as usize];
         let is_new = !session.subscriptions.contains_key(request.key.as_str());
         // A restored subscription was within the limits when it was made.
-        let has_room =
-            session.subscriptions.len() < subscriptions_max && !self.is_very_short_of_memory();
+        let has_room = session.subscriptions.len() < subscriptions_max
+            && !self.ground.strain.is_very_short_of_memory();
         if is_new && !has_room && !self.ground.is_restoring {
             self.ground.clients.counters.limits_exceeded += 1;
             return Err(ReasonCode::QuotaExceeded);
@@ -345,7 +356,7 @@ impl Core {
                 identifier: wanted.identifier,
             };
             let session = self.ground.clients.session_id(slot);
-            self.retained.note_wish(&mut self.ground, session, wish, subscribe, turn);
+            self.router.retained.note_wish(&mut self.ground, session, wish, subscribe, turn);
         }
     }
 
@@ -394,15 +405,15 @@ impl Core {
         if subscribe.answer == PacketType::UnsubAck {
             return self.answer_unsubscribe(&subscribe, turn);
         }
-        if !subscribe.fetches && self.retained.wishes.holds(ticket) {
+        if !subscribe.fetches && self.router.retained.wishes.holds(ticket) {
             subscribe.fetches = true;
             subscribe.waiting = 1; // until all walks have begun
             self.ground.pending.insert(ticket, subscribe);
-            self.retained.begin_walks(&mut self.ground, ticket, turn);
+            self.router.retained.begin_walks(&mut self.ground, ticket, turn);
             return self.take_arrivals_of_retained(turn);
         }
         self.answer_subscribe(subscribe, turn);
-        self.retained.release_walks(&mut self.ground, ticket);
+        self.router.retained.release_walks(&mut self.ground, ticket);
     }
 
     /// Sends the SUBACK, which retained messages follow.
@@ -487,7 +498,7 @@ impl Core {
             return;
         };
         let subscribed = slot.and_then(|slot| {
-            self.shared.set_group(&mut self.ground, slot, &step.key, group);
+            self.router.shared.set_group(&mut self.ground, slot, &step.key, group);
             self.ground
                 .clients
                 .session(slot)
@@ -556,7 +567,7 @@ impl Core {
                 self.release_exclusive(filter, session, turn);
             }
             SubscriptionKind::Shared(Some(group)) => {
-                self.shared.leave(&mut self.ground, group, session, turn);
+                self.router.shared.leave(&mut self.ground, group, session, turn);
             }
             // Its home has not answered yet: the answer will find no subscription.
             SubscriptionKind::Shared(None) => (),

@@ -127,7 +127,7 @@ impl Core {
             return false;
         };
         let session = self.ground.clients.session_id(slot);
-        self.retained.end_wish(session, key, turn);
+        self.router.retained.end_wish(session, key, turn);
         match home {
             Some((home, name, filter)) if home != self.ground.config.worker => {
                 *waiting += 1;
