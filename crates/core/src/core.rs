@@ -15,7 +15,7 @@ use slab::Slab;
 use crate::base::budget::NodeBudget;
 use crate::base::counters::Counters;
 use crate::base::durability::DurabilityRules;
-use crate::base::identity::{BROKER_CLIENT_ID, ConnectionId, Identity, SessionSlot, WorkerId};
+use crate::base::identity::{BROKER_CLIENT_ID, ConnectionId, Identity, WorkerId};
 use crate::base::limits::Limits;
 use crate::base::numbers::Numbers;
 use crate::base::random::{Random, Unguessable};
@@ -44,8 +44,7 @@ use crate::shared::Shared;
 use crate::shared::strategy::SharedStrategy;
 use crate::storage::releasing::Releases;
 use crate::storage::storing::EndingQueues;
-use crate::subscribe::exclusive::Exclusive;
-use crate::subscribe::slices::Slices;
+use crate::subscribe::{Subscriptions, Unanswerable};
 use crate::topics::rewrite::TopicRules;
 use crate::tree::subscription_tree::SubscriptionTree;
 use crate::waiting::pending::Pending;
@@ -87,8 +86,7 @@ pub struct CoreConfig {
 pub struct Core {
     pub(crate) ground: Ground,
     pub(crate) router: Router,
-    pub(crate) exclusive: Exclusive,
-    pub(crate) slices: Slices,
+    pub(crate) subscriptions: Subscriptions,
     /// Whether more is due than a turn had time for.
     pub(crate) is_late: bool,
     pub(crate) unguessable: Unguessable,
@@ -159,13 +157,12 @@ impl Core {
                 is_restoring: false,
                 config: config.clone(),
             },
+            subscriptions: Subscriptions::new(config.seed),
             router: Router::new(
                 Shared::new(config.worker, config.seed, random),
                 Retained::new(config.seed, config.workers, &limits, &config.budget),
                 Backlog::new(&limits, config.workers),
             ),
-            exclusive: Exclusive::new(config.seed),
-            slices: Slices::default(),
             is_late: false,
             unguessable,
             properties: Vec::new(),
@@ -238,9 +235,27 @@ impl Core {
             Packet::PubRec(ack) => self.handle_pubrec(id, session, ack, turn),
             Packet::PubRel(ack) => self.handle_pubrel(id, session, ack, turn),
             Packet::PubComp(ack) => self.handle_pubcomp(id, session, ack, turn),
-            Packet::Subscribe(subscribe) => self.handle_subscribe(id, session, subscribe, turn),
+            Packet::Subscribe(subscribe) => {
+                let answered = self.subscriptions.handle_subscribe(
+                    &mut self.router,
+                    &mut self.ground,
+                    id,
+                    session,
+                    subscribe,
+                    turn,
+                );
+                self.end_if_unanswerable(id, answered, turn);
+            }
             Packet::Unsubscribe(packet) => {
-                self.handle_unsubscribe(id, session, packet, turn);
+                let answered = self.subscriptions.handle_unsubscribe(
+                    &mut self.router,
+                    &mut self.ground,
+                    id,
+                    session,
+                    packet,
+                    turn,
+                );
+                self.end_if_unanswerable(id, answered, turn);
             }
             Packet::PingReq => self.ground.clients.send(id, &Packet::PingResp, turn), // [MQTT-3.12.4-1]
             Packet::Disconnect(disconnect) => self.handle_disconnect(id, disconnect, turn),
@@ -252,6 +267,23 @@ impl Core {
                 let detail = format!("{} is sent by Servers only", other.packet_type().name());
                 self.violation(id, &detail, turn);
             }
+        }
+    }
+
+    /// Ends the Network Connection of a SUBSCRIBE or UNSUBSCRIBE that cannot be answered.
+    fn end_if_unanswerable(
+        &mut self,
+        id: ConnectionId,
+        answered: Result<(), Unanswerable>,
+        turn: &mut Turn,
+    ) {
+        match answered {
+            Ok(()) => (),
+            Err(Unanswerable::Violation(code, detail)) => {
+                self.violate(id, code, detail.to_string(), turn);
+            }
+            Err(Unanswerable::TooLarge) => self.close_for_size(id, turn),
+            Err(Unanswerable::NoMemory) => self.end_for_memory(id, turn),
         }
     }
 
@@ -367,15 +399,8 @@ impl Core {
             (connection.session(), wakes)
         };
         if let (Some(slot), true) = (slot, wakes) {
-            self.go_on(slot, turn);
+            self.router.go_on(&mut self.ground, slot, turn);
         }
-    }
-
-    /// Goes on with a Session that may take more: from its queue, then the retained messages that
-    /// it has asked for.
-    pub(crate) fn go_on(&mut self, slot: SessionSlot, turn: &mut Turn) {
-        self.ground.clients.pump(slot, turn);
-        self.router.retained.wishes.wake(self.ground.clients.session_id(slot));
     }
 
     /// Notes that the driver takes the list of connections to be written to: from now on they are
@@ -453,7 +478,7 @@ impl Core {
     pub fn has_backlog(&self) -> bool {
         !self.router.backlog.is_empty()
             || self.router.retained.has_work()
-            || self.slices.has_work()
+            || self.subscriptions.slices.has_work()
             || self.router.shared.presences.has_work()
             || self.router.shared.flushes.has_work()
             || self.remains.has_work()
@@ -477,14 +502,14 @@ impl Core {
     pub fn run_backlog(&mut self, turn: &mut Turn) {
         self.router.run_routings(&mut self.ground, turn);
         self.release_publishers(turn);
-        self.run_slices(turn);
+        self.subscriptions.run_slices(&mut self.router, &mut self.ground, turn);
         self.router.shared.run_presences(&mut self.ground, turn);
         self.run_remains(turn);
         self.run_releases(turn);
         self.end_unanswered(turn);
         self.router.shared.run_flushes(&mut self.ground, turn);
         self.router.retained.run(&mut self.ground, turn);
-        self.take_arrivals_of_retained(turn);
+        self.subscriptions.take_arrivals_of_retained(&mut self.router, &mut self.ground, turn);
         self.router.shared.settle_failed(&mut self.ground, turn);
         self.close_unsendable(turn);
         let others = self.ground.other_workers();

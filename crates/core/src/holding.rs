@@ -31,7 +31,7 @@ impl Core {
             self.router.delayed.bytes(),
             self.router.backlog.bytes(),
             clients.pool.turn.held_bytes(),
-            self.slices.bytes(),
+            self.subscriptions.slices.bytes(),
             self.remains.bytes(),
             self.releases.bytes(),
         ];

@@ -50,16 +50,29 @@ impl Core {
             }
             Peer::FencePassed { ticket, retained_sent } => {
                 self.router.retained.note_sent(from, retained_sent);
-                self.handle_fence_passed(ticket, turn);
+                self.subscriptions.handle_fence_passed(
+                    &mut self.router,
+                    &mut self.ground,
+                    ticket,
+                    turn,
+                );
             }
             Peer::ExclusiveClaim { ticket, filter, session } => {
-                let granted = self.exclusive.claim(&filter, session);
+                let granted = self.subscriptions.exclusive.claim(&filter, session);
                 turn.fx.send(from, Peer::ExclusiveAnswer { ticket, granted }.into());
             }
             Peer::ExclusiveAnswer { ticket, granted } => {
-                self.handle_exclusive_answer(ticket, granted, turn);
+                self.subscriptions.handle_exclusive_answer(
+                    &mut self.router,
+                    &mut self.ground,
+                    ticket,
+                    granted,
+                    turn,
+                );
             }
-            Peer::ExclusiveRelease { filter, session } => self.exclusive.release(&filter, session),
+            Peer::ExclusiveRelease { filter, session } => {
+                self.subscriptions.exclusive.release(&filter, session);
+            }
             Peer::RetainedSet { message, ticket } => {
                 self.ground.clients.rounds.begin_origin(from);
                 self.router.retained.handle_set(&mut self.ground, from, (&message, ticket), turn);
@@ -73,7 +86,11 @@ impl Core {
             }
             Peer::RetainedChunk { ticket, messages, walk } => {
                 self.router.retained.handle_chunk(from, ticket, messages, walk, turn);
-                self.take_arrivals_of_retained(turn);
+                self.subscriptions.take_arrivals_of_retained(
+                    &mut self.router,
+                    &mut self.ground,
+                    turn,
+                );
             }
             Peer::RetainedStop { walk } => self.router.retained.handle_stop(walk),
             Peer::Round(round) => self.ground.clients.rounds.hear(from, round),
@@ -121,7 +138,13 @@ impl Core {
                 let group = self.router.shared.join(&mut self.ground, &name, &filter, member, turn);
                 self.ground.pending.answer_behind_fence(from, Peer::SharedJoined { ticket, group });
             }
-            Peer::SharedJoined { ticket, group } => self.handle_shared_joined(ticket, group, turn),
+            Peer::SharedJoined { ticket, group } => self.subscriptions.handle_shared_joined(
+                &mut self.router,
+                &mut self.ground,
+                ticket,
+                group,
+                turn,
+            ),
             Peer::SharedLeave { group, session } => {
                 self.router.shared.leave(&mut self.ground, group, session, turn);
             }
@@ -131,7 +154,9 @@ impl Core {
                 }
                 self.ground.pending.answer_behind_fence(from, Peer::SharedLeft { ticket });
             }
-            Peer::SharedLeft { ticket } => self.arrive(ticket, turn),
+            Peer::SharedLeft { ticket } => {
+                self.subscriptions.arrive(&mut self.router, &mut self.ground, ticket, turn);
+            }
             Peer::SharedOnline { group, session, online } => {
                 self.router.shared.handle_online(&mut self.ground, group, session, online, turn);
             }

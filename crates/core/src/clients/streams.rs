@@ -123,4 +123,36 @@ impl Clients {
             entry.stream = stream.generation.get();
         }
     }
+
+    /// Routes the messages of a subscription to the stream that its SUBSCRIBE came on.
+    pub(crate) fn route_to_stream(
+        &mut self,
+        slot: SessionSlot,
+        (key, filter): (&str, &str),
+        id: ConnectionId,
+    ) {
+        if let Some(control) = self.control_with_streams(slot)
+            && let Some(streams) = &mut self.connections[control.slot()].data_streams
+        {
+            match streams.open().contains(&id) {
+                true => streams.note(key, filter, id),
+                false => streams.forget(key),
+            }
+        }
+    }
+
+    /// Forgets the stream of a subscription that has ended.
+    pub(crate) fn forget_stream(&mut self, slot: SessionSlot, key: &str) {
+        if let Some(control) = self.control_with_streams(slot)
+            && let Some(streams) = &mut self.connections[control.slot()].data_streams
+        {
+            streams.forget(key);
+        }
+    }
+
+    /// Returns the control stream of a Session, if it has data streams beside it.
+    pub(crate) fn control_with_streams(&mut self, slot: SessionSlot) -> Option<ConnectionId> {
+        let control = self.session(slot).connection?;
+        self.connections[control.slot()].data_streams.is_some().then_some(control)
+    }
 }

@@ -358,9 +358,15 @@ impl Core {
             self.ground.timers.cancel(at, Timer::Connection(id));
         }
         self.ground.clients.set_reading(id, true, turn);
-        self.go_on(slot, turn);
+        self.router.go_on(&mut self.ground, slot, turn);
         self.router.shared.tell_online(&mut self.ground, slot, turn);
-        self.subscribe_automatically(id, slot, turn);
+        self.subscriptions.subscribe_automatically(
+            &mut self.router,
+            &mut self.ground,
+            id,
+            slot,
+            turn,
+        );
     }
 
     pub(crate) fn check_identity(

@@ -14,7 +14,6 @@ use crate::boundary::turn::Turn;
 use crate::connection::data_streams::DataStreams;
 use crate::connection::{Connection, Phase};
 use crate::core::Core;
-use crate::topics::filter_request::FilterRequest;
 
 impl Core {
     /// Returns the first stream of a Network Connection for which `is_so` holds: the control stream
@@ -79,55 +78,10 @@ impl Core {
         }
     }
 
-    /// Notes that a subscription belongs to the stream that its SUBSCRIBE came on.
-    pub(crate) fn note_stream(&mut self, id: ConnectionId, slot: SessionSlot, filter: &str) {
-        let Some(control) = self.control_with_streams(slot) else {
-            return;
-        };
-        let levels_max = self.ground.config.limits.topic_levels_max;
-        let request = FilterRequest::parse(filter, &self.ground.config.topics, levels_max);
-        let connection = &mut self.ground.clients.connections[control.slot()];
-        let (Ok(FilterRequest { filter, key, .. }), Some(streams)) =
-            (request, &mut connection.data_streams)
-        else {
-            return;
-        };
-        match streams.open().contains(&id) {
-            true => streams.note(&key, &filter, id),
-            false => streams.forget(&key),
-        }
-    }
-
-    /// Forgets the stream of a subscription that has ended.
-    pub(crate) fn forget_stream(&mut self, slot: SessionSlot, key: &str) {
-        if let Some(control) = self.control_with_streams(slot)
-            && let Some(streams) = &mut self.ground.clients.connections[control.slot()].data_streams
-        {
-            streams.forget(key);
-        }
-    }
-
-    /// Moves waiting messages to other streams, as their subscriptions may have moved there.
-    pub(crate) fn go_on_with_streams(&mut self, slot: SessionSlot, turn: &mut Turn) {
-        if self.control_with_streams(slot).is_none() {
-            return;
-        }
-        if let Some(outgoing) = &mut self.ground.clients.session(slot).outgoing {
-            outgoing.forget_streams();
-        }
-        self.go_on(slot, turn);
-    }
-
     /// Handles a data stream whose peer sends nothing more: what is still to be sent on it leaves,
     /// then it is closed.
     pub fn finish_data_stream(&mut self, id: ConnectionId, turn: &mut Turn) {
         self.close(id, None, &DisconnectReason::ConnectionLost, turn);
-    }
-
-    /// Returns the control stream of a Session, if it has data streams beside it.
-    fn control_with_streams(&mut self, slot: SessionSlot) -> Option<ConnectionId> {
-        let control = self.ground.clients.session(slot).connection?;
-        self.ground.clients.connections[control.slot()].data_streams.is_some().then_some(control)
     }
 
     /// Handles the end of a data stream, whatever the cause: what was in flight on it is sent again
@@ -152,7 +106,7 @@ impl Core {
         if let Some(outgoing) = &mut self.ground.clients.session(slot).outgoing {
             outgoing.send_again(id);
         }
-        self.go_on_with_streams(slot, turn);
+        self.router.go_on_with_streams(&mut self.ground, slot, turn);
     }
 
     /// Ends the data streams of a control stream that has ended.

@@ -67,7 +67,16 @@ impl Core {
             self.ground.clients.connection(id).and_then(|connection| connection.session())
         {
             let filters = std::iter::once((filter, options));
-            self.subscribe(id, slot, None, None, filters, turn);
+            self.subscriptions.subscribe(
+                &mut self.router,
+                &mut self.ground,
+                id,
+                slot,
+                None,
+                None,
+                filters,
+                turn,
+            );
         }
     }
 

@@ -169,7 +169,14 @@ impl Core {
         self.ground.work.add(1);
         self.remains.left = self.remains.left.saturating_sub(1);
         self.router.retained.end_wish(session.1, key, turn);
-        self.release_subscription(session, key, &subscribed.kind, turn);
+        self.subscriptions.release_subscription(
+            &mut self.router,
+            &mut self.ground,
+            session,
+            key,
+            &subscribed.kind,
+            turn,
+        );
     }
 
     /// Passes what waited for a Session to other members of its shared subscriptions

@@ -149,7 +149,7 @@ impl Core {
         }
         self.ground.clients.forget_stored(slot, entry.sequence);
         self.settle(slot, entry.delivery.as_ref(), turn);
-        self.go_on(slot, turn);
+        self.router.go_on(&mut self.ground, slot, turn);
     }
 
     fn refuse_acknowledgement(

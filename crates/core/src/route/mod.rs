@@ -2,6 +2,9 @@
 //!
 //! Only what passed the publish gate comes in here, and nothing here decides whether a Client may.
 
+use crate::base::identity::SessionSlot;
+use crate::boundary::turn::Turn;
+use crate::ground::Ground;
 use crate::retained::Retained;
 use crate::route::delayed::Delayed;
 use crate::route::put_off::Backlog;
@@ -32,5 +35,28 @@ impl Router {
             scratch: MatchScratch::default(),
             match_stamp: 0,
         }
+    }
+
+    /// Goes on with a Session that may take more: from its queue, then the retained messages that
+    /// it has asked for.
+    pub(crate) fn go_on(&mut self, ground: &mut Ground, slot: SessionSlot, turn: &mut Turn) {
+        ground.clients.pump(slot, turn);
+        self.retained.wishes.wake(ground.clients.session_id(slot));
+    }
+
+    /// Moves waiting messages to other streams, as their subscriptions may have moved there.
+    pub(crate) fn go_on_with_streams(
+        &mut self,
+        ground: &mut Ground,
+        slot: SessionSlot,
+        turn: &mut Turn,
+    ) {
+        if ground.clients.control_with_streams(slot).is_none() {
+            return;
+        }
+        if let Some(outgoing) = &mut ground.clients.session(slot).outgoing {
+            outgoing.forget_streams();
+        }
+        self.go_on(ground, slot, turn);
     }
 }

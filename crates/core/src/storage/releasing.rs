@@ -67,7 +67,9 @@ impl Core {
             }
             Held::Connected(id) => self.complete_connect(id, turn),
             Held::Ended(client) => self.settle_end(client, turn),
-            Held::Subscribed(ticket) => self.arrive(ticket, turn),
+            Held::Subscribed(ticket) => {
+                self.subscriptions.arrive(&mut self.router, &mut self.ground, ticket, turn);
+            }
             Held::Published(ticket, outcome) => turn.fx.local_published.push((ticket, outcome)),
             Held::Send(session) => self.send_on(session, turn),
             Held::Ahead(session, sent_before) => {

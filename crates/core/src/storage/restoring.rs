@@ -221,7 +221,7 @@ impl Core {
         let (session, options) = (slot, options.into());
         let subscriber = Subscriber { session, identifier, options, filler: Filler::Empty };
         if self.ground.tree.insert(&request.filter, subscriber) {
-            self.announce_filter(&request.filter, true, turn);
+            self.subscriptions.announce_filter(&mut self.ground, &request.filter, true, turn);
         }
     }
 
@@ -235,7 +235,16 @@ impl Core {
     ) {
         let nobody = ConnectionId { slot: u32::MAX, generation: NonZeroU32::MIN };
         let filters = std::iter::once((filter, options));
-        self.subscribe(nobody, slot, None, identifier, filters, turn);
+        self.subscriptions.subscribe(
+            &mut self.router,
+            &mut self.ground,
+            nobody,
+            slot,
+            None,
+            identifier,
+            filters,
+            turn,
+        );
     }
 
     /// Restores a shared subscription at its home, and asks the store for what waits for it.

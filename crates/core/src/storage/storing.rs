@@ -83,7 +83,7 @@ impl Core {
 
     pub(crate) fn send_on(&mut self, session: SessionId, turn: &mut Turn) {
         if let Some(slot) = self.ground.clients.slot_of(session) {
-            self.go_on(slot, turn);
+            self.router.go_on(&mut self.ground, slot, turn);
         }
     }
 
@@ -171,7 +171,7 @@ impl Core {
                 outgoing.note_fetched(next, deliveries, hold, turn.now);
             }
         }
-        self.go_on(slot, turn);
+        self.router.go_on(&mut self.ground, slot, turn);
     }
 
     fn delivery_of(&self, stored: StoredDelivery) -> Delivery {

@@ -49,6 +49,6 @@ impl Core {
             self.ground.clients.sweeps.waiting.push_back(page.session);
         }
         // Sending goes first: it may end the sweep, which begins anew when needed.
-        self.go_on(slot, turn);
+        self.router.go_on(&mut self.ground, slot, turn);
     }
 }

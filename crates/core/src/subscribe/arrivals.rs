@@ -3,26 +3,45 @@
 
 use crate::boundary::peer_messages::Ticket;
 use crate::boundary::turn::Turn;
-use crate::core::Core;
+use crate::ground::Ground;
+use crate::route::Router;
+use crate::subscribe::Subscriptions;
 
-impl Core {
-    pub(crate) fn handle_fence_passed(&mut self, ticket: Ticket, turn: &mut Turn) {
-        for ticket in self.ground.pending.pass_fence(ticket, turn) {
-            self.arrive(ticket, turn);
+impl Subscriptions {
+    pub(crate) fn handle_fence_passed(
+        &mut self,
+        router: &mut Router,
+        ground: &mut Ground,
+        ticket: Ticket,
+        turn: &mut Turn,
+    ) {
+        for ticket in ground.pending.pass_fence(ticket, turn) {
+            self.arrive(router, ground, ticket, turn);
         }
     }
 
     /// Notes that one thing that a pending SUBSCRIBE or UNSUBSCRIBE waits for has come.
-    pub(crate) fn arrive(&mut self, ticket: Ticket, turn: &mut Turn) {
-        if let Some(subscribe) = self.ground.pending.arrive(ticket) {
-            self.complete_subscribe(ticket, subscribe, turn);
+    pub(crate) fn arrive(
+        &mut self,
+        router: &mut Router,
+        ground: &mut Ground,
+        ticket: Ticket,
+        turn: &mut Turn,
+    ) {
+        if let Some(subscribe) = ground.pending.arrive(ticket) {
+            self.complete_subscribe(router, ground, ticket, subscribe, turn);
         }
     }
 
     /// Goes on with the SUBSCRIBE packets whose first retained messages have come.
-    pub(crate) fn take_arrivals_of_retained(&mut self, turn: &mut Turn) {
-        while let Some(ticket) = self.router.retained.next_arrival() {
-            self.arrive(ticket, turn);
+    pub(crate) fn take_arrivals_of_retained(
+        &mut self,
+        router: &mut Router,
+        ground: &mut Ground,
+        turn: &mut Turn,
+    ) {
+        while let Some(ticket) = router.retained.next_arrival() {
+            self.arrive(router, ground, ticket, turn);
         }
     }
 }

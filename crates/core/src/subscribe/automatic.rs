@@ -6,21 +6,25 @@ use std::sync::Arc;
 use crate::base::identity::{ConnectionId, SessionSlot};
 use crate::boundary::effects::Event;
 use crate::boundary::turn::Turn;
-use crate::core::Core;
+use crate::ground::Ground;
+use crate::route::Router;
+use crate::subscribe::Subscriptions;
 
-impl Core {
+impl Subscriptions {
     /// Makes the subscriptions that the configuration lists for every Client (A11).
     pub(crate) fn subscribe_automatically(
         &mut self,
+        router: &mut Router,
+        ground: &mut Ground,
         id: ConnectionId,
         slot: SessionSlot,
         turn: &mut Turn,
     ) {
-        let topics = Arc::clone(&self.ground.config.topics);
+        let topics = Arc::clone(&ground.config.topics);
         if topics.subscriptions.is_empty() {
             return;
         }
-        let identity = Arc::clone(&self.ground.clients.session(slot).identity);
+        let identity = Arc::clone(&ground.clients.session(slot).identity);
         let mut filters = Vec::with_capacity(topics.subscriptions.len());
         for subscription in &topics.subscriptions {
             match subscription.filter_for(&identity) {
@@ -33,6 +37,6 @@ impl Core {
             }
         }
         let filters = filters.iter().map(|(filter, options)| (filter.as_str(), *options));
-        self.subscribe(id, slot, None, None, filters, turn);
+        self.subscribe(router, ground, id, slot, None, None, filters, turn);
     }
 }

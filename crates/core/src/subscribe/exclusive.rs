@@ -7,7 +7,8 @@ use hashbrown::HashMap;
 use crate::base::identity::SessionId;
 use crate::boundary::peer_messages::Peer;
 use crate::boundary::turn::Turn;
-use crate::core::Core;
+use crate::ground::Ground;
+use crate::subscribe::Subscriptions;
 
 /// The exclusive subscriptions whose home is this worker, and who has them.
 #[derive(Debug)]
@@ -32,10 +33,16 @@ impl Exclusive {
     }
 }
 
-impl Core {
-    pub(crate) fn release_exclusive(&mut self, filter: &str, session: SessionId, turn: &mut Turn) {
-        let home = self.ground.home_of(filter);
-        if home == self.ground.config.worker {
+impl Subscriptions {
+    pub(crate) fn release_exclusive(
+        &mut self,
+        ground: &mut Ground,
+        filter: &str,
+        session: SessionId,
+        turn: &mut Turn,
+    ) {
+        let home = ground.home_of(filter);
+        if home == ground.config.worker {
             self.exclusive.release(filter, session);
         } else {
             let filter = Arc::from(filter);

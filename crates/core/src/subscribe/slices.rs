@@ -11,7 +11,9 @@ use crate::base::identity::{ConnectionId, SessionId};
 use crate::base::limits::Limits;
 use crate::boundary::peer_messages::Ticket;
 use crate::boundary::turn::Turn;
-use crate::core::Core;
+use crate::ground::Ground;
+use crate::route::Router;
+use crate::subscribe::Subscriptions;
 
 /// What is left of packets with many filters.
 #[derive(Debug)]
@@ -81,25 +83,25 @@ impl Slices {
     }
 }
 
-impl Core {
+impl Subscriptions {
     /// Puts off a packet that has too many filters for this turn.
-    pub(crate) fn slice(&mut self, packet: ManyFilters, turn: &mut Turn) {
-        self.ground.clients.set_reading(packet.connection, false, turn);
+    pub(crate) fn slice(&mut self, ground: &mut Ground, packet: ManyFilters, turn: &mut Turn) {
+        ground.clients.set_reading(packet.connection, false, turn);
         self.slices.filters += packet.filters.len();
         self.slices.waiting.push_back(packet);
     }
 
     /// Goes on with packets that have many filters, within this turn's share.
-    pub(crate) fn run_slices(&mut self, turn: &mut Turn) {
+    pub(crate) fn run_slices(&mut self, router: &mut Router, ground: &mut Ground, turn: &mut Turn) {
         while self.slices.left > 0 {
             let Some(mut packet) = self.slices.waiting.pop_front() else {
                 break;
             };
             let filters = packet.filters.len();
-            self.run_slice(&mut packet, turn);
+            self.run_slice(router, ground, &mut packet, turn);
             self.slices.filters -= filters - packet.filters.len();
             if packet.filters.is_empty() {
-                self.end_slices(&packet, turn);
+                self.end_slices(router, ground, &packet, turn);
             } else {
                 self.slices.waiting.push_back(packet);
             }
@@ -107,10 +109,16 @@ impl Core {
         self.slices.left = Slices::FILTERS_PER_TURN;
     }
 
-    fn run_slice(&mut self, packet: &mut ManyFilters, turn: &mut Turn) {
-        let connection = self.ground.clients.connection(packet.connection);
+    fn run_slice(
+        &mut self,
+        router: &mut Router,
+        ground: &mut Ground,
+        packet: &mut ManyFilters,
+        turn: &mut Turn,
+    ) {
+        let connection = ground.clients.connection(packet.connection);
         let is_there = connection.is_some_and(|connection| connection.session().is_some());
-        let slot = self.ground.clients.slot_of(packet.session).filter(|_| is_there);
+        let slot = ground.clients.slot_of(packet.session).filter(|_| is_there);
         let Some(slot) = slot else {
             return packet.filters.clear(); // nobody is left who could be answered
         };
@@ -121,23 +129,36 @@ impl Core {
         let (id, ticket) = (packet.connection, packet.ticket);
         match packet.task {
             Task::Subscribe(identifier) => {
-                self.subscribe_some((id, slot), ticket, identifier, filters, turn);
+                self.subscribe_some(router, ground, (id, slot), ticket, identifier, filters, turn);
             }
             Task::Unsubscribe => {
-                self.unsubscribe_some(slot, ticket, filters.map(|(filter, _)| filter), turn);
+                self.unsubscribe_some(
+                    router,
+                    ground,
+                    slot,
+                    ticket,
+                    filters.map(|(filter, _)| filter),
+                    turn,
+                );
             }
         }
     }
 
-    fn end_slices(&mut self, packet: &ManyFilters, turn: &mut Turn) {
-        let slot = self.ground.clients.slot_of(packet.session);
+    fn end_slices(
+        &mut self,
+        router: &mut Router,
+        ground: &mut Ground,
+        packet: &ManyFilters,
+        turn: &mut Turn,
+    ) {
+        let slot = ground.clients.slot_of(packet.session);
         match packet.task {
-            Task::Subscribe(_) => self.end_subscribe(packet.ticket, slot, turn),
-            Task::Unsubscribe => self.end_unsubscribe(packet.ticket, slot, turn),
+            Task::Subscribe(_) => self.end_subscribe(router, ground, packet.ticket, slot, turn),
+            Task::Unsubscribe => self.end_unsubscribe(router, ground, packet.ticket, slot, turn),
         }
         if let Some(slot) = slot {
-            self.go_on_with_streams(slot, turn);
+            router.go_on_with_streams(ground, slot, turn);
         }
-        self.ground.clients.set_reading(packet.connection, true, turn);
+        ground.clients.set_reading(packet.connection, true, turn);
     }
 }

@@ -13,10 +13,12 @@ use crate::boundary::effects::Event;
 use crate::boundary::peer_messages::{Member, Peer, Ticket};
 use crate::boundary::store_records::{StoreOp, SubscriptionRecord};
 use crate::boundary::turn::Turn;
-use crate::core::Core;
+use crate::ground::Ground;
 use crate::retained::RetainedWish;
+use crate::route::Router;
 use crate::session::{Session, Subscribed, SubscriptionKind};
 use crate::subscribe::slices::{ManyFilters, Task};
+use crate::subscribe::{Subscriptions, Unanswerable};
 use crate::topics::filter_request::{EXCLUSIVE_PREFIX, FilterRequest, RequestKind};
 use crate::topics::rewrite::TopicRules;
 use crate::tree::subscription_tree::{Filler, Subscriber};
@@ -39,69 +41,76 @@ enum Step {
     Replaces,
 }
 
-impl Core {
+impl Subscriptions {
     pub(crate) fn handle_subscribe(
         &mut self,
+        router: &mut Router,
+        ground: &mut Ground,
         id: ConnectionId,
         slot: SessionSlot,
         packet: &Subscribe<'_>,
         turn: &mut Turn,
-    ) {
-        let limit = usize::from(self.ground.config.limits.user_properties_max);
+    ) -> Result<(), Unanswerable> {
+        let limit = usize::from(ground.config.limits.user_properties_max);
         if packet.user_properties.iter().nth(limit).is_some() {
             let (code, detail) = (ReasonCode::QuotaExceeded, "too many User Properties");
-            return self.violate(id, code, detail.to_string(), turn);
+            return Err(Unanswerable::Violation(code, detail));
         }
-        if let Err((code, detail)) = self.check_offered_filters(id, packet) {
-            return self.violate(id, code, detail.to_string(), turn);
+        if let Err((code, detail)) = self.check_offered_filters(ground, id, packet) {
+            return Err(Unanswerable::Violation(code, detail));
         }
-        if !self
-            .accepts_answer(id, PacketType::SubAck, packet.packet_id, || packet.subscriptions.len())
-        {
-            return self.close_for_size(id, turn);
+        if !self.accepts_answer(ground, id, PacketType::SubAck, packet.packet_id, || {
+            packet.subscriptions.len()
+        }) {
+            return Err(Unanswerable::TooLarge);
         }
-        if !self.slices.has_room(packet.subscriptions.len(), &self.ground.config.limits) {
-            return self.end_for_memory(id, turn);
+        if !self.slices.has_room(packet.subscriptions.len(), &ground.config.limits) {
+            return Err(Unanswerable::NoMemory);
         }
         let identifier = packet.subscription_identifier;
-        let ticket = self.begin_answer(PacketType::SubAck, id, slot, Some(packet.packet_id));
-        let is_bridge = self.ground.clients.connection(id).is_some_and(|peer| peer.is_bridge());
+        let ticket =
+            self.begin_answer(ground, PacketType::SubAck, id, slot, Some(packet.packet_id));
+        let is_bridge = ground.clients.connection(id).is_some_and(|peer| peer.is_bridge());
         let filters = packet.subscriptions.iter().map(|entry| match is_bridge {
             true => (entry.filter, as_bridge(entry)),
             false => (entry.filter, entry.options),
         });
         if !self.slices.admits(packet.subscriptions.len()) {
             let filters = filters.map(|(filter, options)| (filter.into(), options)).collect();
-            let (session, task) =
-                (self.ground.clients.session_id(slot), Task::Subscribe(identifier));
+            let (session, task) = (ground.clients.session_id(slot), Task::Subscribe(identifier));
             let packet = ManyFilters { connection: id, session, ticket, task, filters };
-            return self.slice(packet, turn);
+            self.slice(ground, packet, turn);
+            return Ok(());
         }
-        self.subscribe_some((id, slot), ticket, identifier, filters, turn);
-        self.end_subscribe(ticket, Some(slot), turn);
-        self.go_on_with_streams(slot, turn);
+        self.subscribe_some(router, ground, (id, slot), ticket, identifier, filters, turn);
+        self.end_subscribe(router, ground, ticket, Some(slot), turn);
+        router.go_on_with_streams(ground, slot, turn);
+        Ok(())
     }
 
     /// Whether the Client accepts a SUBACK or UNSUBACK for this many filters. If it does not, it
     /// would be left without an answer, so nothing may be done that needs one.
     pub(crate) fn accepts_answer(
         &mut self,
+        ground: &mut Ground,
         id: ConnectionId,
         answer: PacketType,
         packet_id: PacketIdentifier,
         filters: impl Fn() -> usize,
     ) -> bool {
-        if self.ground.clients.connection(id).is_none_or(|peer| peer.packet_bytes_max == u32::MAX) {
+        if ground.clients.connection(id).is_none_or(|peer| peer.packet_bytes_max == u32::MAX) {
             return true;
         }
         let reason_codes = vec![ReasonCode::Success; filters()];
-        self.ground.clients.accepts(id, &answer_packet(answer, packet_id, &reason_codes))
+        ground.clients.accepts(id, &answer_packet(answer, packet_id, &reason_codes))
     }
 
     /// Makes subscriptions and answers when they are in effect everywhere.
     #[allow(clippy::too_many_arguments)]
     pub(crate) fn subscribe<'f>(
         &mut self,
+        router: &mut Router,
+        ground: &mut Ground,
         id: ConnectionId,
         slot: SessionSlot,
         packet_id: Option<PacketIdentifier>,
@@ -109,24 +118,25 @@ impl Core {
         filters: impl Iterator<Item = (&'f str, SubscriptionOptions)>,
         turn: &mut Turn,
     ) {
-        let ticket = self.begin_answer(PacketType::SubAck, id, slot, packet_id);
-        self.subscribe_some((id, slot), ticket, identifier, filters, turn);
-        self.end_subscribe(ticket, Some(slot), turn);
+        let ticket = self.begin_answer(ground, PacketType::SubAck, id, slot, packet_id);
+        self.subscribe_some(router, ground, (id, slot), ticket, identifier, filters, turn);
+        self.end_subscribe(router, ground, ticket, Some(slot), turn);
     }
 
     /// Begins to gather the answer to a SUBSCRIBE or UNSUBSCRIBE; returns its ticket.
     pub(crate) fn begin_answer(
         &mut self,
+        ground: &mut Ground,
         answer: PacketType,
         id: ConnectionId,
         slot: SessionSlot,
         packet_id: Option<PacketIdentifier>,
     ) -> Ticket {
-        let ticket = self.ground.pending.ticket();
+        let ticket = ground.pending.ticket();
         let gathering = PendingSubscribe {
             answer,
-            streams: (id, self.ground.clients.control_of(id)),
-            session: self.ground.clients.session_id(slot),
+            streams: (id, ground.clients.control_of(id)),
+            session: ground.clients.session_id(slot),
             packet_id,
             filters: Vec::new(),
             reason_codes: Vec::new(),
@@ -134,32 +144,41 @@ impl Core {
             fetches: false,
             needs_fence: false,
         };
-        self.ground.pending.insert(ticket, gathering);
+        ground.pending.insert(ticket, gathering);
         ticket
     }
 
     /// Makes some subscriptions of a SUBSCRIBE.
     pub(crate) fn subscribe_some<'f>(
         &mut self,
+        router: &mut Router,
+        ground: &mut Ground,
         (id, slot): (ConnectionId, SessionSlot),
         ticket: Ticket,
         identifier: Option<NonZeroU32>,
         filters: impl Iterator<Item = (&'f str, SubscriptionOptions)>,
         turn: &mut Turn,
     ) {
-        let first = self.ground.pending.subscribe(ticket).map_or(0, |it| it.filters.len());
+        let first = ground.pending.subscribe(ticket).map_or(0, |it| it.filters.len());
         for (index, (filter, options)) in (first..).zip(filters) {
-            self.ground.work.add(1);
-            let step =
-                self.subscribe_one(slot, filter, (options, identifier), (ticket, index), turn);
+            ground.work.add(1);
+            let step = self.subscribe_one(
+                router,
+                ground,
+                slot,
+                filter,
+                (options, identifier),
+                (ticket, index),
+                turn,
+            );
             let (code, waiting) = match step {
                 Step::Done(code) => (code, 0),
                 Step::Waits | Step::Replaces => (ReasonCode::UnspecifiedError, 1),
             };
             if waiting > 0 || !code.is_error() {
-                self.note_stream(id, slot, filter);
+                self.note_stream(ground, id, slot, filter);
             }
-            if let Some(subscribe) = self.ground.pending.subscribe(ticket) {
+            if let Some(subscribe) = ground.pending.subscribe(ticket) {
                 subscribe.filters.push(filter.into());
                 subscribe.reason_codes.push(code);
                 subscribe.waiting += waiting;
@@ -168,58 +187,85 @@ impl Core {
         }
     }
 
+    /// Notes that a subscription belongs to the stream that its SUBSCRIBE came on.
+    fn note_stream(
+        &mut self,
+        ground: &mut Ground,
+        id: ConnectionId,
+        slot: SessionSlot,
+        filter: &str,
+    ) {
+        if ground.clients.control_with_streams(slot).is_none() {
+            return;
+        }
+        let levels_max = ground.config.limits.topic_levels_max;
+        let request = FilterRequest::parse(filter, &ground.config.topics, levels_max);
+        if let Ok(FilterRequest { filter, key, .. }) = request {
+            ground.clients.route_to_stream(slot, (&key, &filter), id);
+        }
+    }
+
     /// Ends a SUBSCRIBE whose filters are all done: it is answered when they are in effect
     /// everywhere.
     pub(crate) fn end_subscribe(
         &mut self,
+        router: &mut Router,
+        ground: &mut Ground,
         ticket: Ticket,
         slot: Option<SessionSlot>,
         turn: &mut Turn,
     ) {
         let mut waiting = 0;
-        if self.ground.config.workers > 1 {
+        if ground.config.workers > 1 {
             waiting += 1;
-            self.ground.pending.put_behind_fence(ticket);
+            ground.pending.put_behind_fence(ticket);
         }
-        waiting += usize::from(!self.ground.is_restoring && self.wait_for_store(ticket, slot));
-        if let Some(subscribe) = self.ground.pending.subscribe(ticket) {
+        waiting += usize::from(!ground.is_restoring && self.wait_for_store(ground, ticket, slot));
+        if let Some(subscribe) = ground.pending.subscribe(ticket) {
             subscribe.waiting += waiting;
         }
-        self.arrive(ticket, turn);
+        self.arrive(router, ground, ticket, turn);
     }
 
     /// Makes an answer wait until the store has what it says of a Session. Returns false if the
     /// store does not have to know anything.
-    pub(crate) fn wait_for_store(&mut self, ticket: Ticket, slot: Option<SessionSlot>) -> bool {
-        let session = slot.map(|slot| self.ground.clients.session(slot));
+    pub(crate) fn wait_for_store(
+        &mut self,
+        ground: &mut Ground,
+        ticket: Ticket,
+        slot: Option<SessionSlot>,
+    ) -> bool {
+        let session = slot.map(|slot| ground.clients.session(slot));
         let Some(session) = session.filter(|session| session.number > 0) else {
             return false;
         };
         let durability = session.durability;
-        self.ground.clients.rounds.hold(Held::Subscribed(ticket), durability);
+        ground.clients.rounds.hold(Held::Subscribed(ticket), durability);
         true
     }
 
     #[allow(clippy::too_many_arguments)]
     fn subscribe_one(
         &mut self,
+        router: &mut Router,
+        ground: &mut Ground,
         slot: SessionSlot,
         filter: &str,
         (options, identifier): (SubscriptionOptions, Option<NonZeroU32>),
         (ticket, index): (Ticket, usize),
         turn: &mut Turn,
     ) -> Step {
-        let levels_max = self.ground.config.limits.topic_levels_max;
+        let levels_max = ground.config.limits.topic_levels_max;
         let none = TopicRules::default();
         // A restored subscription was rewritten when it was made.
-        let topics = if self.ground.is_restoring { &none } else { &*self.ground.config.topics };
+        let topics = if ground.is_restoring { &none } else { &*ground.config.topics };
         let request = match FilterRequest::parse(filter, topics, levels_max) {
             Ok(request) => request,
             Err(code) => return Step::Done(code),
         };
-        let offered = self.offered_to(slot);
+        let offered = self.offered_to(ground, slot);
         let options = SubscriptionOptions { qos: options.qos.min(offered.qos_max), ..options };
-        if let Err(code) = self.check_subscription(slot, &request, options) {
+        if let Err(code) = self.check_subscription(ground, slot, &request, options) {
             return Step::Done(code); // refused alone: the others are not touched (Z12)
         }
         let wanted = Wanted { request, options, identifier };
@@ -231,36 +277,36 @@ impl Core {
         };
         match &wanted.request.kind {
             RequestKind::Plain => {
-                self.add_plain(slot, &wanted, SubscriptionKind::Plain, ticket, turn);
+                self.add_plain(
+                    router,
+                    ground,
+                    slot,
+                    &wanted,
+                    SubscriptionKind::Plain,
+                    ticket,
+                    turn,
+                );
                 Step::Done(granted(options.qos))
             }
-            RequestKind::Exclusive => self.claim_exclusive(slot, &wanted, (ticket, index), turn),
+            RequestKind::Exclusive => {
+                self.claim_exclusive(router, ground, slot, &wanted, (ticket, index), turn)
+            }
             RequestKind::Shared { name } => {
-                let home = self.ground.home_of(&format!("{name}/{}", wanted.request.filter));
-                let member = self.member(slot, &wanted);
-                let kept = self.note_subscription(slot, &wanted, SubscriptionKind::Shared(None));
+                let home = ground.home_of(&format!("{name}/{}", wanted.request.filter));
+                let member = self.member(ground, slot, &wanted);
+                let kept =
+                    self.note_subscription(ground, slot, &wanted, SubscriptionKind::Shared(None));
                 let filter = wanted.request.filter.as_str();
-                if home == self.ground.config.worker {
-                    let group =
-                        self.router.shared.join(&mut self.ground, name, filter, member, turn);
-                    self.router.shared.set_group(
-                        &mut self.ground,
-                        slot,
-                        &wanted.request.key,
-                        group,
-                    );
+                if home == ground.config.worker {
+                    let group = router.shared.join(ground, name, filter, member, turn);
+                    router.shared.set_group(ground, slot, &wanted.request.key, group);
                     return Step::Done(granted(options.qos));
                 }
                 if let Some(SubscriptionKind::Shared(Some(group))) = kept {
-                    self.router.shared.set_group(
-                        &mut self.ground,
-                        slot,
-                        &wanted.request.key,
-                        group,
-                    );
+                    router.shared.set_group(ground, slot, &wanted.request.key, group);
                 }
                 let is_replaced = kept.is_some();
-                let ticket = self.ground.pending.begin_step(remote_step(&wanted));
+                let ticket = ground.pending.begin_step(remote_step(&wanted));
                 let (name, filter) = (Arc::from(name.as_str()), Arc::from(filter));
                 turn.fx.send(home, Peer::SharedJoin { ticket, name, filter, member }.into());
                 if is_replaced { Step::Replaces } else { Step::Waits }
@@ -271,24 +317,34 @@ impl Core {
     /// Asks the home of an exclusive subscription for it; makes it at once if that is this worker.
     fn claim_exclusive(
         &mut self,
+        router: &mut Router,
+        ground: &mut Ground,
         slot: SessionSlot,
         wanted: &Wanted,
         (subscribe, index): (Ticket, usize),
         turn: &mut Turn,
     ) -> Step {
-        let home = self.ground.home_of(&wanted.request.filter);
-        let session = self.ground.clients.session_id(slot);
-        if home == self.ground.config.worker {
+        let home = ground.home_of(&wanted.request.filter);
+        let session = ground.clients.session_id(slot);
+        if home == ground.config.worker {
             if !self.exclusive.claim(&wanted.request.filter, session) {
                 return Step::Done(ReasonCode::QuotaExceeded);
             }
-            self.add_plain(slot, wanted, SubscriptionKind::Exclusive, subscribe, turn);
+            self.add_plain(
+                router,
+                ground,
+                slot,
+                wanted,
+                SubscriptionKind::Exclusive,
+                subscribe,
+                turn,
+            );
             return Step::Done(granted(wanted.options.qos));
         }
         // The store learns of it when it is granted: a refused one leaves nothing there.
-        let is_new = self.note_claim(slot, wanted);
+        let is_new = self.note_claim(ground, slot, wanted);
         let key = wanted.request.key.as_str().into();
-        let ticket = self.ground.pending.begin_step(RemoteStep { subscribe, index, key, is_new });
+        let ticket = ground.pending.begin_step(RemoteStep { subscribe, index, key, is_new });
         let filter = Arc::from(wanted.request.filter.as_str());
         turn.fx.send(home, Peer::ExclusiveClaim { ticket, filter, session }.into());
         Step::Waits
@@ -296,26 +352,27 @@ impl Core {
 
     fn check_subscription(
         &mut self,
+        ground: &mut Ground,
         slot: SessionSlot,
         request: &FilterRequest,
         options: SubscriptionOptions,
     ) -> Result<(), ReasonCode> {
-        self.offered_to(slot).check_filter(&request.key).map_err(|(code, _)| code)?;
-        let subscriptions_max = self.ground.config.limits.subscriptions_per_session_max as usize;
-        let session = &self.ground.clients.sessions[slot as usize];
+        self.offered_to(ground, slot).check_filter(&request.key).map_err(|(code, _)| code)?;
+        let subscriptions_max = ground.config.limits.subscriptions_per_session_max as usize;
+        let session = &ground.clients.sessions[slot as usize];
         let is_new = !session.subscriptions.contains_key(request.key.as_str());
         // A restored subscription was within the limits when it was made.
         let has_room = session.subscriptions.len() < subscriptions_max
-            && !self.ground.strain.is_very_short_of_memory();
-        if is_new && !has_room && !self.ground.is_restoring {
-            self.ground.clients.counters.limits_exceeded += 1;
+            && !ground.strain.is_very_short_of_memory();
+        if is_new && !has_room && !ground.is_restoring {
+            ground.clients.counters.limits_exceeded += 1;
             return Err(ReasonCode::QuotaExceeded);
         }
-        if session.number > 0 && self.ground.clients.rounds.is_full {
+        if session.number > 0 && ground.clients.rounds.is_full {
             return Err(ReasonCode::QuotaExceeded);
         }
         // Z11: the filter that is authorized is the one that takes effect, without its prefix.
-        let policy = &self.ground.clients.policy;
+        let policy = &ground.clients.policy;
         match policy.may_subscribe(&session.identity, &request.filter, options.qos) {
             true => Ok(()),
             false => Err(ReasonCode::NotAuthorized),
@@ -326,13 +383,15 @@ impl Core {
     /// follow the SUBACK.
     fn add_plain(
         &mut self,
+        router: &mut Router,
+        ground: &mut Ground,
         slot: SessionSlot,
         wanted: &Wanted,
         kind: SubscriptionKind,
         subscribe: Ticket,
         turn: &mut Turn,
     ) {
-        let is_new = self.note_subscription(slot, wanted, kind).is_none();
+        let is_new = self.note_subscription(ground, slot, wanted, kind).is_none();
         let filter = wanted.request.filter.as_str();
         let subscriber = Subscriber {
             session: slot,
@@ -340,44 +399,45 @@ impl Core {
             options: wanted.options.into(),
             filler: Filler::Empty,
         };
-        if self.ground.tree.insert(filter, subscriber) {
-            self.announce_filter(filter, true, turn);
+        if ground.tree.insert(filter, subscriber) {
+            self.announce_filter(ground, filter, true, turn);
         }
         let wants_retained = match wanted.options.retain_handling {
             RetainHandling::SendAtSubscribe => true, // [MQTT-3.3.1-9]
             RetainHandling::SendIfNew => is_new,     // [MQTT-3.3.1-10]
             RetainHandling::DoNotSend => false,      // [MQTT-3.3.1-11]
         };
-        if wants_retained && !self.ground.is_restoring {
+        if wants_retained && !ground.is_restoring {
             let wish = RetainedWish {
                 filter: filter.into(),
                 key: wanted.request.key.as_str().into(),
                 qos: wanted.options.qos,
                 identifier: wanted.identifier,
             };
-            let session = self.ground.clients.session_id(slot);
-            self.router.retained.note_wish(&mut self.ground, session, wish, subscribe, turn);
+            let session = ground.clients.session_id(slot);
+            router.retained.note_wish(ground, session, wish, subscribe, turn);
         }
     }
 
     /// Writes a subscription into its Session; returns the kind of the one it replaces.
     fn note_subscription(
         &mut self,
+        ground: &mut Ground,
         slot: SessionSlot,
         wanted: &Wanted,
         kind: SubscriptionKind,
     ) -> Option<SubscriptionKind> {
         let is_shared = matches!(kind, SubscriptionKind::Shared(_));
         let (options, identifier) = (wanted.options, wanted.identifier);
-        let is_restoring = self.ground.is_restoring;
-        let session = self.ground.clients.session(slot);
+        let is_restoring = ground.is_restoring;
+        let session = ground.clients.session(slot);
         if session.number > 0 && !is_restoring {
             let filter = wanted.request.key.as_str().into();
             let subscription = SubscriptionRecord { filter, options, identifier };
             let op = StoreOp::Subscribed { session: session.number, subscription };
-            self.ground.clients.rounds.keep(op);
+            ground.clients.rounds.keep(op);
         }
-        let session = self.ground.clients.session(slot);
+        let session = ground.clients.session(slot);
         let key = wanted.request.key.as_str().into();
         let replaced = session.subscriptions.insert(key, Subscribed { options, identifier, kind });
         session.shared_subscriptions += u32::from(is_shared && replaced.is_none());
@@ -386,11 +446,11 @@ impl Core {
 
     /// Writes an exclusive subscription that its home has not granted yet into its Session. Returns
     /// true if the Session did not have it.
-    fn note_claim(&mut self, slot: SessionSlot, wanted: &Wanted) -> bool {
+    fn note_claim(&mut self, ground: &mut Ground, slot: SessionSlot, wanted: &Wanted) -> bool {
         let (options, identifier) = (wanted.options, wanted.identifier);
         let claimed = Subscribed { options, identifier, kind: SubscriptionKind::Exclusive };
         let key = wanted.request.key.as_str().into();
-        self.ground.clients.session(slot).subscriptions.insert(key, claimed).is_none()
+        ground.clients.session(slot).subscriptions.insert(key, claimed).is_none()
     }
 
     /// Goes on with a SUBSCRIBE or UNSUBSCRIBE that all workers know of. The first retained
@@ -398,41 +458,48 @@ impl Core {
     /// at once and nothing published later comes before them.
     pub(crate) fn complete_subscribe(
         &mut self,
+        router: &mut Router,
+        ground: &mut Ground,
         ticket: Ticket,
         mut subscribe: PendingSubscribe,
         turn: &mut Turn,
     ) {
         if subscribe.answer == PacketType::UnsubAck {
-            return self.answer_unsubscribe(&subscribe, turn);
+            return self.answer_unsubscribe(ground, &subscribe, turn);
         }
-        if !subscribe.fetches && self.router.retained.wishes.holds(ticket) {
+        if !subscribe.fetches && router.retained.wishes.holds(ticket) {
             subscribe.fetches = true;
             subscribe.waiting = 1; // until all walks have begun
-            self.ground.pending.insert(ticket, subscribe);
-            self.router.retained.begin_walks(&mut self.ground, ticket, turn);
-            return self.take_arrivals_of_retained(turn);
+            ground.pending.insert(ticket, subscribe);
+            router.retained.begin_walks(ground, ticket, turn);
+            return self.take_arrivals_of_retained(router, ground, turn);
         }
-        self.answer_subscribe(subscribe, turn);
-        self.router.retained.release_walks(&mut self.ground, ticket);
+        self.answer_subscribe(ground, subscribe, turn);
+        router.retained.release_walks(ground, ticket);
     }
 
     /// Sends the SUBACK, which retained messages follow.
-    fn answer_subscribe(&mut self, subscribe: PendingSubscribe, turn: &mut Turn) {
-        let id = self.ground.clients.stream_or_control(subscribe.streams);
+    fn answer_subscribe(
+        &mut self,
+        ground: &mut Ground,
+        subscribe: PendingSubscribe,
+        turn: &mut Turn,
+    ) {
+        let id = ground.clients.stream_or_control(subscribe.streams);
         if let Some(packet_id) = subscribe.packet_id {
-            if self.ground.clients.connection(id).is_none() {
+            if ground.clients.connection(id).is_none() {
                 return;
             }
             let packet = answer_packet(PacketType::SubAck, packet_id, &subscribe.reason_codes);
-            self.ground.clients.send(id, &packet, turn); // [MQTT-3.8.4-1]
+            ground.clients.send(id, &packet, turn); // [MQTT-3.8.4-1]
         }
-        if self.ground.clients.connection(id).is_some_and(|connection| connection.is_local) {
+        if ground.clients.connection(id).is_some_and(|connection| connection.is_local) {
             turn.fx.local_subscribed.push((id, subscribe.reason_codes.clone()));
         }
-        let Some(slot) = self.ground.clients.slot_of(subscribe.session) else {
+        let Some(slot) = ground.clients.slot_of(subscribe.session) else {
             return;
         };
-        let client = Arc::clone(&self.ground.clients.session(slot).identity);
+        let client = Arc::clone(&ground.clients.session(slot).identity);
         for (filter, reason_code) in subscribe.filters.into_iter().zip(subscribe.reason_codes) {
             let client = Arc::clone(&client);
             turn.fx.events.push(Event::Subscribed { client, filter, reason_code });
@@ -442,132 +509,161 @@ impl Core {
     /// Handles the answer of the home of an exclusive subscription.
     pub(crate) fn handle_exclusive_answer(
         &mut self,
+        router: &mut Router,
+        ground: &mut Ground,
         ticket: Ticket,
         is_granted: bool,
         turn: &mut Turn,
     ) {
-        let Some((step, slot)) = self.resume_step(ticket) else {
+        let Some((step, slot)) = self.resume_step(ground, ticket) else {
             return;
         };
         let Some(slot) = slot else {
-            return self.arrive(step.subscribe, turn);
+            return self.arrive(router, ground, step.subscribe, turn);
         };
         if !is_granted {
-            self.ground.clients.session(slot).subscriptions.remove(&*step.key);
-            self.forget_stream(slot, &step.key);
-            self.forget_subscription(slot, &step.key);
+            ground.clients.session(slot).subscriptions.remove(&*step.key);
+            ground.clients.forget_stream(slot, &step.key);
+            self.forget_subscription(ground, slot, &step.key);
             // An earlier claim may have been granted and given up since.
             let filter = step.key.strip_prefix(EXCLUSIVE_PREFIX).unwrap_or(&step.key);
-            self.remove_from_tree(slot, filter, turn);
-            return self.answer_step(&step, ReasonCode::QuotaExceeded, turn);
+            self.remove_from_tree(ground, slot, filter, turn);
+            return self.answer_step(router, ground, &step, ReasonCode::QuotaExceeded, turn);
         }
-        let subscribed = self.ground.clients.session(slot).subscriptions.get(&*step.key).cloned();
+        let subscribed = ground.clients.session(slot).subscriptions.get(&*step.key).cloned();
         let filter = step.key.strip_prefix(EXCLUSIVE_PREFIX).unwrap_or(&step.key).to_string();
         let Some(Subscribed { options, identifier, .. }) = subscribed else {
             // Given up meanwhile; the release is on its way already.
-            return self.answer_step(&step, granted(QoS::AtMostOnce), turn);
+            return self.answer_step(router, ground, &step, granted(QoS::AtMostOnce), turn);
         };
         let request =
             FilterRequest { kind: RequestKind::Exclusive, filter, key: step.key.to_string() };
         let wanted = Wanted { request, options, identifier };
         if step.is_new {
             // As far as retained messages are concerned, the subscription begins now.
-            self.ground.clients.session(slot).subscriptions.remove(&*step.key);
+            ground.clients.session(slot).subscriptions.remove(&*step.key);
         }
-        self.add_plain(slot, &wanted, SubscriptionKind::Exclusive, step.subscribe, turn);
-        let &mut Session { number, durability, .. } = self.ground.clients.session(slot);
+        self.add_plain(
+            router,
+            ground,
+            slot,
+            &wanted,
+            SubscriptionKind::Exclusive,
+            step.subscribe,
+            turn,
+        );
+        let &mut Session { number, durability, .. } = ground.clients.session(slot);
         if number > 0
-            && !self.ground.is_restoring
-            && let Some(subscribe) = self.ground.pending.subscribe(step.subscribe)
+            && !ground.is_restoring
+            && let Some(subscribe) = ground.pending.subscribe(step.subscribe)
         {
             subscribe.waiting += 1;
-            self.ground.clients.rounds.hold(Held::Subscribed(step.subscribe), durability);
+            ground.clients.rounds.hold(Held::Subscribed(step.subscribe), durability);
         }
-        self.answer_step(&step, granted(options.qos), turn);
+        self.answer_step(router, ground, &step, granted(options.qos), turn);
     }
 
     /// Handles the answer that the home of a shared subscription has taken a member in and all
     /// workers know of it.
     pub(crate) fn handle_shared_joined(
         &mut self,
+        router: &mut Router,
+        ground: &mut Ground,
         ticket: Ticket,
         group: crate::base::identity::GroupId,
         turn: &mut Turn,
     ) {
-        let Some((step, slot)) = self.resume_step(ticket) else {
+        let Some((step, slot)) = self.resume_step(ground, ticket) else {
             return;
         };
         let subscribed = slot.and_then(|slot| {
-            self.router.shared.set_group(&mut self.ground, slot, &step.key, group);
-            self.ground
-                .clients
-                .session(slot)
-                .subscriptions
-                .get(&*step.key)
-                .map(|sub| sub.options.qos)
+            router.shared.set_group(ground, slot, &step.key, group);
+            ground.clients.session(slot).subscriptions.get(&*step.key).map(|sub| sub.options.qos)
         });
         if subscribed.is_none()
-            && let Some(session) =
-                self.ground.pending.subscribe(step.subscribe).map(|sub| sub.session)
+            && let Some(session) = ground.pending.subscribe(step.subscribe).map(|sub| sub.session)
         {
             turn.fx.send(group.home, Peer::SharedLeave { group, session }.into());
         }
         if let Some(slot) = slot {
             // The Client may have gone, and come again, before anybody could tell the group.
-            let session = self.ground.clients.session_id(slot);
-            let online = self.ground.clients.session(slot).connection.is_some();
+            let session = ground.clients.session_id(slot);
+            let online = ground.clients.session(slot).connection.is_some();
             turn.fx.send(group.home, Peer::SharedOnline { group, session, online }.into());
         }
-        self.answer_step(&step, granted(subscribed.unwrap_or_default()), turn);
+        self.answer_step(router, ground, &step, granted(subscribed.unwrap_or_default()), turn);
     }
 
-    fn resume_step(&mut self, ticket: Ticket) -> Option<(RemoteStep, Option<SessionSlot>)> {
-        let step = self.ground.pending.take_step(ticket)?;
-        let session = self.ground.pending.subscribe(step.subscribe)?.session;
-        Some((step, self.ground.clients.slot_of(session)))
+    fn resume_step(
+        &mut self,
+        ground: &mut Ground,
+        ticket: Ticket,
+    ) -> Option<(RemoteStep, Option<SessionSlot>)> {
+        let step = ground.pending.take_step(ticket)?;
+        let session = ground.pending.subscribe(step.subscribe)?.session;
+        Some((step, ground.clients.slot_of(session)))
     }
 
-    fn answer_step(&mut self, step: &RemoteStep, code: ReasonCode, turn: &mut Turn) {
-        if let Some(subscribe) = self.ground.pending.subscribe(step.subscribe) {
+    fn answer_step(
+        &mut self,
+        router: &mut Router,
+        ground: &mut Ground,
+        step: &RemoteStep,
+        code: ReasonCode,
+        turn: &mut Turn,
+    ) {
+        if let Some(subscribe) = ground.pending.subscribe(step.subscribe) {
             subscribe.reason_codes[step.index] = code;
         }
-        self.arrive(step.subscribe, turn);
+        self.arrive(router, ground, step.subscribe, turn);
     }
 
     /// Writes to the store that a subscription has ended.
-    pub(crate) fn forget_subscription(&mut self, slot: SessionSlot, key: &str) {
-        let session = self.ground.clients.session(slot).number;
+    pub(crate) fn forget_subscription(
+        &mut self,
+        ground: &mut Ground,
+        slot: SessionSlot,
+        key: &str,
+    ) {
+        let session = ground.clients.session(slot).number;
         if session > 0 {
-            self.ground.clients.rounds.keep(StoreOp::Unsubscribed { session, filter: key.into() });
+            ground.clients.rounds.keep(StoreOp::Unsubscribed { session, filter: key.into() });
         }
     }
 
-    pub(crate) fn take_subscription(&mut self, slot: SessionSlot, key: &str) -> Option<Subscribed> {
-        let session = self.ground.clients.session(slot);
+    pub(crate) fn take_subscription(
+        &mut self,
+        ground: &mut Ground,
+        slot: SessionSlot,
+        key: &str,
+    ) -> Option<Subscribed> {
+        let session = ground.clients.session(slot);
         let subscribed = session.subscriptions.remove(key)?;
         let is_shared = matches!(subscribed.kind, SubscriptionKind::Shared(_));
         session.shared_subscriptions -= u32::from(is_shared);
-        self.forget_stream(slot, key);
+        ground.clients.forget_stream(slot, key);
         Some(subscribed)
     }
 
     /// Gives up everything held by a subscription that was just taken from its Session.
     pub(crate) fn release_subscription(
         &mut self,
+        router: &mut Router,
+        ground: &mut Ground,
         (slot, session): (SessionSlot, SessionId),
         key: &str,
         kind: &SubscriptionKind,
         turn: &mut Turn,
     ) {
         match *kind {
-            SubscriptionKind::Plain => self.remove_from_tree(slot, key, turn),
+            SubscriptionKind::Plain => self.remove_from_tree(ground, slot, key, turn),
             SubscriptionKind::Exclusive => {
                 let filter = key.strip_prefix(EXCLUSIVE_PREFIX).unwrap_or(key);
-                self.remove_from_tree(slot, filter, turn);
-                self.release_exclusive(filter, session, turn);
+                self.remove_from_tree(ground, slot, filter, turn);
+                self.release_exclusive(ground, filter, session, turn);
             }
             SubscriptionKind::Shared(Some(group)) => {
-                self.router.shared.leave(&mut self.ground, group, session, turn);
+                router.shared.leave(ground, group, session, turn);
             }
             // Its home has not answered yet: the answer will find no subscription.
             SubscriptionKind::Shared(None) => (),
@@ -576,38 +672,50 @@ impl Core {
 
     /// Takes a filter of a Session out of the tree, unless the Session has it in the other form,
     /// too: plain and exclusive ones share their place in the tree.
-    fn remove_from_tree(&mut self, slot: SessionSlot, filter: &str, turn: &mut Turn) {
-        let subscriptions = &self.ground.clients.session(slot).subscriptions;
+    fn remove_from_tree(
+        &mut self,
+        ground: &mut Ground,
+        slot: SessionSlot,
+        filter: &str,
+        turn: &mut Turn,
+    ) {
+        let subscriptions = &ground.clients.session(slot).subscriptions;
         let plain = subscriptions.get(filter);
         let exclusive = || subscriptions.get(&*format!("{EXCLUSIVE_PREFIX}{filter}"));
         if let Some(other) = plain.or_else(exclusive) {
             let (identifier, options) = (other.identifier, other.options.into());
-            self.ground.tree.insert(
+            ground.tree.insert(
                 filter,
                 Subscriber { session: slot, identifier, options, filler: Filler::Empty },
             );
-        } else if self.ground.tree.remove(filter, slot) {
-            self.announce_filter(filter, false, turn);
+        } else if ground.tree.remove(filter, slot) {
+            self.announce_filter(ground, filter, false, turn);
         }
     }
 
-    pub(crate) fn announce_filter(&mut self, filter: &str, wanted: bool, turn: &mut Turn) {
-        if self.ground.config.workers == 1 {
+    pub(crate) fn announce_filter(
+        &mut self,
+        ground: &mut Ground,
+        filter: &str,
+        wanted: bool,
+        turn: &mut Turn,
+    ) {
+        if ground.config.workers == 1 {
             return;
         }
         let filter: Arc<str> = filter.into();
-        for worker in self.ground.other_workers() {
+        for worker in ground.other_workers() {
             turn.fx.send(worker, Peer::Filter { filter: Arc::clone(&filter), wanted }.into());
         }
     }
 
-    fn member(&mut self, slot: SessionSlot, wanted: &Wanted) -> Member {
+    fn member(&mut self, ground: &mut Ground, slot: SessionSlot, wanted: &Wanted) -> Member {
         Member {
-            session: self.ground.clients.session_id(slot),
+            session: ground.clients.session_id(slot),
             options: wanted.options.into(),
             identifier: wanted.identifier,
-            online: self.ground.clients.session(slot).connection.is_some(),
-            is_stored: self.ground.clients.session(slot).number > 0,
+            online: ground.clients.session(slot).connection.is_some(),
+            is_stored: ground.clients.session(slot).number > 0,
             in_flight: 0,
         }
     }

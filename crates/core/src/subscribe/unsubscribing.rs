@@ -9,57 +9,74 @@ use crate::base::identity::{ConnectionId, SessionSlot};
 use crate::boundary::effects::Event;
 use crate::boundary::peer_messages::{Peer, Ticket};
 use crate::boundary::turn::Turn;
-use crate::core::Core;
+use crate::ground::Ground;
+use crate::route::Router;
 use crate::subscribe::slices::{ManyFilters, Task};
 use crate::subscribe::subscribing::answer_packet;
+use crate::subscribe::{Subscriptions, Unanswerable};
 use crate::topics::filter_request::FilterRequest;
 use crate::topics::rewrite::TopicRules;
 use crate::waiting::pending::PendingSubscribe;
 
-impl Core {
+impl Subscriptions {
     pub(crate) fn handle_unsubscribe(
         &mut self,
+        router: &mut Router,
+        ground: &mut Ground,
         id: ConnectionId,
         slot: SessionSlot,
         packet: &Unsubscribe<'_>,
         turn: &mut Turn,
-    ) {
-        if !self.accepts_answer(id, PacketType::UnsubAck, packet.packet_id, || packet.filters.len())
-        {
-            return self.close_for_size(id, turn);
+    ) -> Result<(), Unanswerable> {
+        if !self.accepts_answer(ground, id, PacketType::UnsubAck, packet.packet_id, || {
+            packet.filters.len()
+        }) {
+            return Err(Unanswerable::TooLarge);
         }
-        if !self.slices.has_room(packet.filters.len(), &self.ground.config.limits) {
-            return self.end_for_memory(id, turn);
+        if !self.slices.has_room(packet.filters.len(), &ground.config.limits) {
+            return Err(Unanswerable::NoMemory);
         }
-        let ticket = self.begin_answer(PacketType::UnsubAck, id, slot, Some(packet.packet_id));
+        let ticket =
+            self.begin_answer(ground, PacketType::UnsubAck, id, slot, Some(packet.packet_id));
         if !self.slices.admits(packet.filters.len()) {
             let options = SubscriptionOptions::default();
             let filters = packet.filters.iter().map(|filter| (filter.into(), options)).collect();
-            let (session, task) = (self.ground.clients.session_id(slot), Task::Unsubscribe);
+            let (session, task) = (ground.clients.session_id(slot), Task::Unsubscribe);
             let packet = ManyFilters { connection: id, session, ticket, task, filters };
-            return self.slice(packet, turn);
+            self.slice(ground, packet, turn);
+            return Ok(());
         }
-        self.unsubscribe_some(slot, ticket, packet.filters.iter(), turn);
-        self.end_unsubscribe(ticket, Some(slot), turn);
-        self.go_on_with_streams(slot, turn);
+        self.unsubscribe_some(router, ground, slot, ticket, packet.filters.iter(), turn);
+        self.end_unsubscribe(router, ground, ticket, Some(slot), turn);
+        router.go_on_with_streams(ground, slot, turn);
+        Ok(())
     }
 
     /// Ends some subscriptions of an UNSUBSCRIBE.
     pub(crate) fn unsubscribe_some<'f>(
         &mut self,
+        router: &mut Router,
+        ground: &mut Ground,
         slot: SessionSlot,
         ticket: Ticket,
         filters: impl Iterator<Item = &'f str>,
         turn: &mut Turn,
     ) {
-        let levels_max = self.ground.config.limits.topic_levels_max;
-        let (rules, as_written) = (Arc::clone(&self.ground.config.topics), TopicRules::default());
+        let levels_max = ground.config.limits.topic_levels_max;
+        let (rules, as_written) = (Arc::clone(&ground.config.topics), TopicRules::default());
         for filter in filters {
-            self.ground.work.add(1);
+            ground.work.add(1);
             let mut waiting = 0;
             let mut end = |rules: &TopicRules| {
                 let request = FilterRequest::parse(filter, rules, levels_max)?;
-                let has_ended = self.unsubscribe(slot, &request.key, (ticket, &mut waiting), turn);
+                let has_ended = self.unsubscribe(
+                    router,
+                    ground,
+                    slot,
+                    &request.key,
+                    (ticket, &mut waiting),
+                    turn,
+                );
                 if has_ended { Ok(()) } else { Err(ReasonCode::NoSubscriptionExisted) }
             };
             let mut ended = end(&rules);
@@ -68,7 +85,7 @@ impl Core {
                 ended = ended.or_else(|code| end(&as_written).map_err(|_| code));
             }
             let code = ended.err().unwrap_or(ReasonCode::Success);
-            if let Some(unsubscribe) = self.ground.pending.subscribe(ticket) {
+            if let Some(unsubscribe) = ground.pending.subscribe(ticket) {
                 unsubscribe.reason_codes.push(code);
                 unsubscribe.waiting += waiting;
                 unsubscribe.needs_fence |= waiting > 0;
@@ -79,34 +96,41 @@ impl Core {
     /// Ends an UNSUBSCRIBE whose filters are all done.
     pub(crate) fn end_unsubscribe(
         &mut self,
+        router: &mut Router,
+        ground: &mut Ground,
         ticket: Ticket,
         slot: Option<SessionSlot>,
         turn: &mut Turn,
     ) {
         // A subscription that is not there may have gone a moment ago, by an UNSUBSCRIBE whose
         // answer still waits.
-        if self.ground.config.workers > 1
-            && let Some(unsubscribe) = self.ground.pending.subscribe(ticket)
+        if ground.config.workers > 1
+            && let Some(unsubscribe) = ground.pending.subscribe(ticket)
             && !unsubscribe.needs_fence
         {
             unsubscribe.waiting += 1;
-            self.ground.pending.put_behind_fence(ticket);
+            ground.pending.put_behind_fence(ticket);
         }
         // A subscription that was not there may still be in the store.
-        let waits = self.wait_for_store(ticket, slot);
-        if let Some(unsubscribe) = self.ground.pending.subscribe(ticket) {
+        let waits = self.wait_for_store(ground, ticket, slot);
+        if let Some(unsubscribe) = ground.pending.subscribe(ticket) {
             unsubscribe.waiting += usize::from(waits);
         }
-        self.arrive(ticket, turn);
+        self.arrive(router, ground, ticket, turn);
     }
 
     /// Sends the UNSUBACK [MQTT-3.10.4-4].
-    pub(crate) fn answer_unsubscribe(&mut self, unsubscribe: &PendingSubscribe, turn: &mut Turn) {
-        let id = self.ground.clients.stream_or_control(unsubscribe.streams);
-        let is_there = self.ground.clients.connection(id).is_some();
+    pub(crate) fn answer_unsubscribe(
+        &mut self,
+        ground: &mut Ground,
+        unsubscribe: &PendingSubscribe,
+        turn: &mut Turn,
+    ) {
+        let id = ground.clients.stream_or_control(unsubscribe.streams);
+        let is_there = ground.clients.connection(id).is_some();
         if let Some(packet_id) = unsubscribe.packet_id.filter(|_| is_there) {
             let packet = answer_packet(unsubscribe.answer, packet_id, &unsubscribe.reason_codes);
-            self.ground.clients.send(id, &packet, turn);
+            ground.clients.send(id, &packet, turn);
         }
     }
 
@@ -114,31 +138,40 @@ impl Core {
     /// UNSUBACK waits for. Returns true if there was one.
     fn unsubscribe(
         &mut self,
+        router: &mut Router,
+        ground: &mut Ground,
         slot: SessionSlot,
         key: &str,
         (ticket, waiting): (Ticket, &mut usize),
         turn: &mut Turn,
     ) -> bool {
         let home = FilterRequest::shared_of(key).map(|(name, filter)| {
-            let home = self.ground.home_of(&format!("{name}/{filter}"));
+            let home = ground.home_of(&format!("{name}/{filter}"));
             (home, name, filter)
         });
-        let Some(subscribed) = self.take_subscription(slot, key) else {
+        let Some(subscribed) = self.take_subscription(ground, slot, key) else {
             return false;
         };
-        let session = self.ground.clients.session_id(slot);
-        self.router.retained.end_wish(session, key, turn);
+        let session = ground.clients.session_id(slot);
+        router.retained.end_wish(session, key, turn);
         match home {
-            Some((home, name, filter)) if home != self.ground.config.worker => {
+            Some((home, name, filter)) if home != ground.config.worker => {
                 *waiting += 1;
                 let (name, filter) = (name.into(), filter.into());
                 let leave = Peer::SharedUnsubscribe { ticket, name, filter, session };
                 turn.fx.send(home, leave.into());
             }
-            _ => self.release_subscription((slot, session), key, &subscribed.kind, turn),
+            _ => self.release_subscription(
+                router,
+                ground,
+                (slot, session),
+                key,
+                &subscribed.kind,
+                turn,
+            ),
         }
-        self.forget_subscription(slot, key);
-        let client = Arc::clone(&self.ground.clients.session(slot).identity);
+        self.forget_subscription(ground, slot, key);
+        let client = Arc::clone(&ground.clients.session(slot).identity);
         turn.fx.events.push(Event::Unsubscribed { client, filter: key.into() });
         true
     }
