@@ -5,82 +5,32 @@
 
 use std::collections::BTreeSet;
 use std::io::IoSlice;
-use std::num::NonZeroU32;
 use std::sync::Arc;
 
-use hashbrown::HashTable;
 use midge_codec::{DecodeError, Disconnect, Packet, PacketType, ProtocolVersion, ReasonCode};
-use slab::Slab;
 
-use crate::base::budget::NodeBudget;
 use crate::base::counters::Counters;
-use crate::base::durability::DurabilityRules;
-use crate::base::identity::{BROKER_CLIENT_ID, ConnectionId, Identity, WorkerId};
-use crate::base::limits::Limits;
-use crate::base::numbers::Numbers;
+use crate::base::identity::{BROKER_CLIENT_ID, ConnectionId, Identity};
 use crate::base::random::{Random, Unguessable};
-use crate::base::strain::Strain;
 use crate::base::time::Timestamp;
-use crate::base::timers::{Timer, Timers};
-use crate::base::work::Work;
+use crate::base::timers::Timer;
 use crate::boundary::effects::{DisconnectReason, StreamError};
 use crate::boundary::packet_lines::Tracing;
 use crate::boundary::store_records::RecoveredSession;
 use crate::boundary::turn::Turn;
-use crate::clients::expiring::Sweeps;
 use crate::clients::{Clients, want_flush};
-use crate::connection::layouts::Layouts;
-use crate::connection::output::{BufferPool, Output};
+use crate::config::CoreConfig;
+use crate::connection::output::Output;
 use crate::connection::{Connection, Offer, Offers, Opening, Phase, Told};
-use crate::conversation::answering::UnsettledEnds;
-use crate::conversation::remains::Remains;
 use crate::conversation::silence::Absence;
-use crate::gate::Policy;
 use crate::ground::Ground;
+use crate::remains::Remains;
 use crate::retained::Retained;
 use crate::route::Router;
 use crate::route::put_off::Backlog;
 use crate::shared::Shared;
-use crate::shared::strategy::SharedStrategy;
 use crate::storage::releasing::Releases;
-use crate::storage::storing::EndingQueues;
 use crate::subscribe::{Subscriptions, Unanswerable};
-use crate::topics::rewrite::TopicRules;
-use crate::tree::subscription_tree::SubscriptionTree;
-use crate::waiting::pending::Pending;
-use crate::waiting::rounds::Rounds;
-
-/// What a worker is made with.
-#[derive(Clone)]
-pub struct CoreConfig {
-    /// Which worker of the node it is.
-    pub worker: WorkerId,
-    /// How many workers the node has.
-    pub workers: usize,
-    /// Seeds hash tables; the same for all workers of a node.
-    pub seed: u64,
-    /// Unpredictable bytes, of this worker alone. From them it makes names that strangers see but
-    /// must not be able to guess.
-    pub secret: [u64; 2],
-    /// All limits.
-    pub limits: Arc<Limits>,
-    /// The counts of what all workers of the node hold together: one object for all of them.
-    pub budget: Arc<NodeBudget>,
-    /// Who may do what.
-    pub policy: Arc<dyn Policy>,
-    /// Topic rewriting and automatic subscriptions.
-    pub topics: Arc<TopicRules>,
-    /// How shared subscriptions choose a member.
-    pub shared_strategy: SharedStrategy,
-    /// Whether a shared subscription keeps messages itself while no member is connected.
-    pub shared_backlog: bool,
-    /// A request for Response Information is answered with this, a `/` and the Client Identifier.
-    pub response_prefix: Option<Box<str>>,
-    /// Whether [`crate::Event::Dropped`] is reported.
-    pub tell_drops: bool,
-    /// What acknowledgements promise.
-    pub durability: DurabilityRules,
-}
 
 /// The brain of one worker.
 pub struct Core {
@@ -99,9 +49,6 @@ pub struct Core {
     pub(crate) unanswered: BTreeSet<ConnectionId>,
     pub(crate) releases: Releases,
     pub(crate) remains: Remains,
-    /// Ended Sessions with messages that are still to go to others.
-    pub(crate) endings: EndingQueues,
-    pub(crate) unsettled_ends: UnsettledEnds,
     /// Recovered Sessions whose Clients have newer ones.
     pub(crate) superseded: Vec<RecoveredSession>,
     offers: Offers,
@@ -114,55 +61,20 @@ impl Core {
 
     /// Makes a worker without Clients.
     pub fn new(config: CoreConfig) -> Self {
-        let limits = Arc::clone(&config.limits);
-        let clients = Clients {
-            worker: config.worker,
-            sessions: Slab::new(),
-            connections: Slab::new(),
-            by_client_id: HashTable::new(),
-            layouts: Layouts::default(),
-            pool: BufferPool::default(),
-            counters: Counters::default(),
-            traces: false,
-            tracing: Tracing::Off,
-            attached: 0,
-            locals: 0,
-            over: 0,
-            limits: Arc::clone(&limits),
-            budget: Arc::clone(&config.budget),
-            policy: Arc::clone(&config.policy),
-            seed: config.seed,
-            tell_drops: config.tell_drops,
-            drop_qos0: false,
-            generation: NonZeroU32::MIN,
-            failed_of_groups: Vec::new(),
-            unsendable: Vec::new(),
-            sweeps: Sweeps::default(),
-            last_fetch: 0,
-            rounds: Rounds::new(config.worker, config.workers, config.durability.has_store),
-        };
         let broker = Arc::new(Identity { client_id: BROKER_CLIENT_ID.into(), user_name: None });
         let mut unguessable = Unguessable::new(config.secret);
         // Random choices can be seen: they must not reveal anything about the seed of the tables.
         let random = Random::new(unguessable.next());
+        let CoreConfig { worker, workers, seed, limits, budget, .. } = &config;
+        let router = Router::new(
+            Shared::new(*worker, *seed, random),
+            Retained::new(*seed, *workers, limits, budget),
+            Backlog::new(limits, *workers),
+        );
         Self {
-            ground: Ground {
-                clients,
-                tree: SubscriptionTree::new(config.seed),
-                timers: Timers::default(),
-                work: Work::default(),
-                numbers: Numbers::new(config.worker),
-                strain: Strain::default(),
-                pending: Pending::default(),
-                is_restoring: false,
-                config: config.clone(),
-            },
-            subscriptions: Subscriptions::new(config.seed),
-            router: Router::new(
-                Shared::new(config.worker, config.seed, random),
-                Retained::new(config.seed, config.workers, &limits, &config.budget),
-                Backlog::new(&limits, config.workers),
-            ),
+            subscriptions: Subscriptions::new(*seed),
+            router,
+            ground: Ground::new(config),
             is_late: false,
             unguessable,
             properties: Vec::new(),
@@ -172,8 +84,6 @@ impl Core {
             unanswered: BTreeSet::new(),
             releases: Releases::default(),
             remains: Remains::default(),
-            endings: EndingQueues::default(),
-            unsettled_ends: UnsettledEnds::default(),
             superseded: Vec::new(),
             offers: Offers::default(),
         }
@@ -495,7 +405,7 @@ impl Core {
     pub fn has_unfinished(&self) -> bool {
         self.has_backlog()
             || self.ground.clients.rounds.is_gathering()
-            || !self.endings.queues.is_empty()
+            || !self.remains.queues.queues.is_empty()
     }
 
     /// Does a bounded part of the work that was put off. Called once a turn, after the events.
@@ -504,7 +414,7 @@ impl Core {
         self.release_publishers(turn);
         self.subscriptions.run_slices(&mut self.router, &mut self.ground, turn);
         self.router.shared.run_presences(&mut self.ground, turn);
-        self.run_remains(turn);
+        self.remains.run_remains(&mut self.subscriptions, &mut self.router, &mut self.ground, turn);
         self.run_releases(turn);
         self.end_unanswered(turn);
         self.router.shared.run_flushes(&mut self.ground, turn);

@@ -3,14 +3,19 @@
 //!
 //! The ground belongs to no room, so it must never know of any room that stands on it.
 
+use crate::base::durability::Durability;
 use crate::base::hashing::hash_str;
-use crate::base::identity::WorkerId;
+use crate::base::identity::{SessionSlot, WorkerId};
 use crate::base::numbers::Numbers;
 use crate::base::strain::Strain;
 use crate::base::timers::Timers;
 use crate::base::work::Work;
+use crate::boundary::peer_messages::Peer;
+use crate::boundary::store_records::StoreOp;
+use crate::boundary::turn::Turn;
 use crate::clients::Clients;
-use crate::core::CoreConfig;
+use crate::clients::records::record_of;
+use crate::config::CoreConfig;
 use crate::tree::subscription_tree::SubscriptionTree;
 use crate::waiting::pending::Pending;
 
@@ -30,6 +35,21 @@ pub(crate) struct Ground {
 }
 
 impl Ground {
+    pub(crate) fn new(config: CoreConfig) -> Self {
+        Self {
+            clients: Clients::new(&config),
+            tree: SubscriptionTree::new(config.seed),
+            timers: Timers::default(),
+            work: Work::default(),
+            numbers: Numbers::new(config.worker),
+            strain: Strain::default(),
+            pending: Pending::default(),
+            is_restoring: false,
+            config,
+        }
+    }
+
+    /// Returns all workers of the node but this one.
     pub(crate) fn other_workers(&self) -> impl Iterator<Item = WorkerId> + use<> {
         let own = self.config.worker;
         (0..self.config.workers).map(WorkerId::new).filter(move |&worker| worker != own)
@@ -40,5 +60,44 @@ impl Ground {
         let workers = self.config.workers;
         let hash = if workers == 1 { 0 } else { hash_str(self.config.seed, name) };
         WorkerId::new((hash % workers as u64) as usize)
+    }
+
+    /// Writes the Session of a Client that has connected to the store, if it outlives the Network
+    /// Connection and its durability asks for that.
+    pub(crate) fn store_session(
+        &mut self,
+        slot: SessionSlot,
+        durability: Durability,
+        turn: &mut Turn,
+    ) {
+        let session = &mut self.clients.sessions[slot as usize];
+        session.durability = durability;
+        let begins = session.number == 0 && session.expiry_seconds > 0;
+        let begins = begins && durability > Durability::Memory;
+        if begins {
+            session.number = self.numbers.next(turn.now);
+            if let Some(outgoing) = &mut session.outgoing {
+                outgoing.stored.is_used = true;
+            }
+        }
+        if begins {
+            // At once: the store has to know the Session before what follows about it.
+            let record = record_of(&self.clients.sessions[slot as usize]);
+            self.clients.rounds.keep(StoreOp::Session(Box::new(record)));
+            self.clients.store_subscriptions(slot);
+            self.tell_storing(turn);
+        } else {
+            self.clients.store_record(slot);
+        }
+    }
+
+    pub(crate) fn tell_storing(&mut self, turn: &mut Turn) {
+        let own = self.config.worker;
+        if !self.clients.rounds.is_storing(own) {
+            self.clients.rounds.note_storing(own);
+            for worker in self.other_workers() {
+                turn.fx.send(worker, Peer::Storing.into());
+            }
+        }
     }
 }

@@ -15,6 +15,7 @@
 mod base;
 mod boundary;
 mod clients;
+mod config;
 mod connection;
 mod conversation;
 mod core;
@@ -25,6 +26,7 @@ mod listing;
 mod peers;
 mod receive;
 mod reconfiguring;
+mod remains;
 mod retained;
 mod route;
 mod session;
@@ -37,7 +39,7 @@ mod tree;
 mod usage;
 mod waiting;
 
-pub use crate::core::{Core, CoreConfig};
+pub use crate::core::Core;
 pub use base::budget::NodeBudget;
 pub use base::counted::{Counted, counted};
 pub use base::counters::Counters;
@@ -48,6 +50,7 @@ pub use base::identity::{ConnectionId, Identity, SessionId, WorkerId};
 pub use base::limits::{LimitRow, Limits};
 pub use base::message::{Attributes, Message, MessageParts, StoredAt};
 pub use base::strain::MemoryPressure;
+pub use base::strategy::SharedStrategy;
 pub use base::time::Timestamp;
 pub use boundary::drop_notes::DropNote;
 pub use boundary::effects::StreamError;
@@ -62,6 +65,7 @@ pub use boundary::store_records::{
     SubscriptionRecord, WillRecord,
 };
 pub use boundary::turn::Turn;
+pub use config::CoreConfig;
 pub use connection::Opening;
 pub use connection::capabilities::Capabilities;
 pub use connection::output::Output;
@@ -69,7 +73,6 @@ pub use conversation::local::LocalPublish;
 pub use gate::{AllowAll, Policy};
 pub use listing::ClientInfo;
 pub use reconfiguring::Settings;
-pub use shared::strategy::SharedStrategy;
 pub use storage::storable;
 pub use topics::rewrite::{AutoSubscription, Rewrite, TopicRules};
 pub use usage::Usage;

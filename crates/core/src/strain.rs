@@ -241,13 +241,14 @@ mod tests {
     use crate::base::identity::{ConnectionId, WorkerId};
     use crate::base::limits::Limits;
     use crate::base::strain::MemoryPressure;
+    use crate::base::strategy::SharedStrategy;
     use crate::base::time::Timestamp;
     use crate::boundary::effects::AuthAnswer;
     use crate::boundary::turn::Turn;
+    use crate::config::CoreConfig;
     use crate::connection::Opening;
-    use crate::core::{Core, CoreConfig};
+    use crate::core::Core;
     use crate::gate::AllowAll;
-    use crate::shared::strategy::SharedStrategy;
     use crate::topics::rewrite::TopicRules;
 
     const NOW: Timestamp = Timestamp::from_millis(1);

@@ -17,6 +17,7 @@ pub(crate) mod message;
 pub(crate) mod numbers;
 pub(crate) mod random;
 pub(crate) mod strain;
+pub(crate) mod strategy;
 pub(crate) mod time;
 pub(crate) mod timers;
 pub(crate) mod work;

@@ -3,6 +3,7 @@
 
 pub(crate) mod drops;
 pub(crate) mod expiring;
+pub(crate) mod records;
 pub(crate) mod streams;
 pub(crate) mod tracing;
 
@@ -32,6 +33,7 @@ use crate::boundary::store_records::{Fetch, Owner, StoreOp};
 use crate::boundary::turn::Turn;
 use crate::clients::drops::Party;
 use crate::clients::expiring::Sweeps;
+use crate::config::CoreConfig;
 use crate::connection::Connection;
 use crate::connection::layouts::{Form, Layouts};
 use crate::connection::output::BufferPool;
@@ -84,6 +86,36 @@ pub(crate) struct Grant<'a> {
 }
 
 impl Clients {
+    /// Makes the tables of a worker without Clients.
+    pub(crate) fn new(config: &CoreConfig) -> Self {
+        Self {
+            worker: config.worker,
+            sessions: Slab::new(),
+            connections: Slab::new(),
+            by_client_id: HashTable::new(),
+            layouts: Layouts::default(),
+            pool: BufferPool::default(),
+            counters: Counters::default(),
+            traces: false,
+            tracing: Tracing::Off,
+            attached: 0,
+            locals: 0,
+            over: 0,
+            limits: Arc::clone(&config.limits),
+            budget: Arc::clone(&config.budget),
+            policy: Arc::clone(&config.policy),
+            seed: config.seed,
+            tell_drops: config.tell_drops,
+            drop_qos0: false,
+            generation: NonZeroU32::MIN,
+            failed_of_groups: Vec::new(),
+            unsendable: Vec::new(),
+            sweeps: Sweeps::default(),
+            last_fetch: 0,
+            rounds: Rounds::new(config.worker, config.workers, config.durability.has_store),
+        }
+    }
+
     pub(crate) fn session_by_client_id(&self, client_id: &str) -> Option<SessionSlot> {
         let is_it =
             |&slot: &SessionSlot| *self.sessions[slot as usize].identity.client_id == *client_id;
@@ -101,6 +133,28 @@ impl Clients {
             hash_str(seed, &sessions[other as usize].identity.client_id)
         });
         slot
+    }
+
+    /// Takes a Session out. Its place is not used again until it is vacated: the tree may refer to
+    /// it.
+    pub(crate) fn take_session(&mut self, slot: SessionSlot) -> Session {
+        let identity = Arc::clone(&self.sessions[slot as usize].identity);
+        let hash = hash_str(self.seed, &identity.client_id);
+        if let Ok(entry) = self.by_client_id.find_entry(hash, |&other| other == slot) {
+            entry.remove();
+        }
+        let mut nobody = Session::new(identity, self.next_generation().get(), self.seed);
+        nobody.is_over = true;
+        self.over += 1;
+        let session = std::mem::replace(&mut self.sessions[slot as usize], nobody);
+        self.budget.sessions.give_back(u64::from(session.has_place), 0);
+        session
+    }
+
+    /// Frees the place of a Session that was taken out, once nothing refers to it any more.
+    pub(crate) fn vacate(&mut self, slot: SessionSlot) {
+        self.sessions.remove(slot as usize);
+        self.over -= 1;
     }
 
     /// Returns a new generation, which tells what is in a slot now from whatever was there before.

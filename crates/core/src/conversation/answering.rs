@@ -10,13 +10,10 @@
 //! Will Message is never published [MQTT-3.1.2-7], and an earlier Will Message that the CONNECT had
 //! cancelled is due again.
 
-use std::sync::Arc;
-
-use hashbrown::HashMap;
 use midge_codec::PacketType;
 
 use crate::base::durability::Durability;
-use crate::base::identity::{ConnectionId, Identity, SessionSlot};
+use crate::base::identity::{ConnectionId, SessionSlot};
 use crate::base::time::Timestamp;
 use crate::base::timers::Timer;
 use crate::boundary::packet_lines::PacketLine;
@@ -26,49 +23,6 @@ use crate::connection::Phase;
 use crate::connection::admission::{Admission, EarlierWill};
 use crate::core::Core;
 use crate::waiting::rounds::Held;
-
-/// Sessions that have ended, though the store may not know it yet. Until it does, their Clients are
-/// not told, and no other worker may have these Clients.
-#[derive(Debug, Default)]
-pub(crate) struct UnsettledEnds {
-    by_client_id: HashMap<Box<str>, UnsettledEnd, foldhash::fast::FixedState>,
-}
-
-#[derive(Debug)]
-struct UnsettledEnd {
-    /// How many Sessions of this Client have ended without the store knowing it yet.
-    count: u32,
-    /// The strongest promise that any of these Sessions had.
-    durability: Durability,
-}
-
-impl UnsettledEnds {
-    fn note(&mut self, client_id: &str, durability: Durability) {
-        let new = UnsettledEnd { count: 0, durability };
-        let end = self.by_client_id.entry_ref(client_id).or_insert(new);
-        end.count += 1;
-        end.durability = end.durability.max(durability);
-    }
-
-    /// Notes that the store knows of one ended Session of this Client. True if it was the last one.
-    fn settle(&mut self, client_id: &str) -> bool {
-        let Some(end) = self.by_client_id.get_mut(client_id) else {
-            return false;
-        };
-        end.count -= 1;
-        let is_last = end.count == 0;
-        if is_last {
-            self.by_client_id.remove(client_id);
-        }
-        is_last
-    }
-
-    /// Returns what durability is needed before this Client may be told that its Session is gone.
-    /// `None` if the store knows of all ends.
-    fn durability(&self, client_id: &str) -> Option<Durability> {
-        self.by_client_id.get(client_id).map(|end| end.durability)
-    }
-}
 
 impl Core {
     /// Answers an accepted CONNECT whose Session is set up: the CONNACK leaves now, or waits for
@@ -112,9 +66,9 @@ impl Core {
                 (session.will, session.will_due_at) = (Some(will), Some(due_at));
                 let timer = Timer::WillDelay(slot, session.generation);
                 self.ground.timers.set(due_at, timer);
-                self.store_record(slot);
+                self.ground.clients.store_record(slot);
             }
-            None if withdrawn.is_some() => self.forget_will(slot),
+            None if withdrawn.is_some() => self.ground.clients.forget_will(slot),
             None => (),
         }
     }
@@ -125,7 +79,7 @@ impl Core {
         let session = &self.ground.clients.sessions[admission.session as usize];
         let is_known = admission.session_present && session.number > 0;
         let resumed = is_known.then_some(session.durability);
-        resumed.max(self.unsettled_ends.durability(&session.identity.client_id))
+        resumed.max(self.remains.unsettled.durability(&session.identity.client_id))
     }
 
     /// Sends the CONNACK and begins the conversation. Does nothing if the connection is gone or
@@ -160,24 +114,10 @@ impl Core {
         self.begin_conversation(id, slot, keep_alive, turn);
     }
 
-    /// Notes that a Session has ended; the store is told so in this round.
-    pub(crate) fn note_unsettled_end(&mut self, client: &Arc<Identity>, durability: Durability) {
-        self.unsettled_ends.note(&client.client_id, durability);
-        self.ground.clients.rounds.hold(Held::Ended(Arc::clone(client)), durability);
-    }
-
-    /// Notes that the store knows of the end of a Session. After the last one, any worker may have
-    /// the Client.
-    pub(crate) fn settle_end(&mut self, client: Arc<Identity>, turn: &mut Turn) {
-        if self.unsettled_ends.settle(&client.client_id) {
-            turn.fx.disowned.push(client);
-        }
-    }
-
     /// Whether this worker alone may answer a CONNECT with this Client Identifier: it has the
     /// Session, or had one whose end the store does not know of yet.
     pub fn owns(&self, client_id: &str) -> bool {
-        self.has_session(client_id) || self.unsettled_ends.durability(client_id).is_some()
+        self.has_session(client_id) || self.remains.unsettled.durability(client_id).is_some()
     }
 }
 
@@ -195,25 +135,5 @@ impl Clients {
             let line = PacketLine { packet_type, bytes: connack.len(), ..PacketLine::default() };
             self.trace(to, line, turn);
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::UnsettledEnds;
-    use crate::base::durability::Durability::{Fsync, Interval};
-
-    #[test]
-    fn the_strongest_promise_counts_until_the_last_end_is_settled() {
-        let mut ends = UnsettledEnds::default();
-        assert_eq!(ends.durability("a"), None);
-        ends.note("a", Fsync);
-        ends.note("a", Interval);
-        assert_eq!(ends.durability("a"), Some(Fsync));
-        assert!(!ends.settle("a"));
-        assert_eq!(ends.durability("a"), Some(Fsync));
-        assert!(ends.settle("a"));
-        assert_eq!(ends.durability("a"), None);
-        assert!(!ends.settle("a"), "of what was never noted nothing is left");
     }
 }

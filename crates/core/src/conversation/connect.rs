@@ -293,7 +293,7 @@ impl Core {
         session.expiry_seconds = pending.session_expiry_interval.min(expiry_max);
         let will = pending.will.as_ref().map(|will| self.will_of(slot, will, durability));
         self.ground.clients.session(slot).will = will;
-        self.store_session(slot, self.ground.config.durability.of_session(durability), turn);
+        self.ground.store_session(slot, self.ground.config.durability.of_session(durability), turn);
         let client = Arc::clone(&self.ground.clients.session(slot).identity);
         let keep_alive = terms.keep_alive;
         let connected = Event::Connected {

@@ -15,6 +15,7 @@ use crate::clients::Clients;
 use crate::clients::drops::Party;
 use crate::connection::Phase;
 use crate::core::Core;
+use crate::remains::Gone;
 use crate::session::{NEVER_EXPIRES, Session, Will};
 use crate::topics::destination::Destination;
 
@@ -38,7 +39,7 @@ impl Core {
             let expiry_seconds = asked.min(expiry_max);
             if session.expiry_seconds != expiry_seconds {
                 session.expiry_seconds = expiry_seconds;
-                self.store_record(slot);
+                self.ground.clients.store_record(slot);
             }
         }
         let reason = DisconnectReason::ByClient(disconnect.reason_code);
@@ -81,12 +82,12 @@ impl Core {
         } else if keeps_will(reason) {
             self.schedule_will(slot, turn);
         } else if self.ground.clients.session(slot).will.take().is_some() {
-            self.forget_will(slot); // [MQTT-3.14.4-3] [MQTT-3.1.2-10]
+            self.ground.clients.forget_will(slot); // [MQTT-3.14.4-3] [MQTT-3.1.2-10]
         }
         self.router.shared.tell_online(&mut self.ground, slot, turn);
         self.return_queued_of_groups(slot, turn);
         if self.ground.clients.session(slot).expiry_seconds > 0 {
-            self.store_detached(slot, turn.now);
+            self.ground.clients.store_detached(slot, turn.now);
         }
         match self.ground.clients.session(slot).expiry_seconds {
             0 => self.end_session(slot, turn), // [MQTT-3.1.2-23]
@@ -185,9 +186,16 @@ impl Core {
         let mut session = self.ground.clients.take_session(slot);
         let client = Arc::clone(&session.identity);
         let subscriptions = std::mem::take(&mut session.subscriptions);
-        self.end_subscriptions(slot, id, subscriptions, turn);
+        self.remains.end_subscriptions(
+            &mut self.subscriptions,
+            &mut self.router,
+            &mut self.ground,
+            Gone { slot, session: id },
+            subscriptions,
+            turn,
+        );
         self.pass_on_undelivered(&mut session, id, turn);
-        self.forget_session(session, id, turn);
+        self.remains.forget_session(&mut self.ground, session, id, turn);
         turn.fx.events.push(Event::SessionEnded { client });
     }
 
@@ -197,7 +205,7 @@ impl Core {
         let Some(will) = self.ground.clients.session(slot).will.take() else {
             return;
         };
-        self.forget_will(slot);
+        self.ground.clients.forget_will(slot);
         let Will { message, expiry_seconds, .. } = *will;
         let expires_at = expiry_seconds.map(|seconds| turn.now.plus_seconds(u64::from(seconds)));
         let attributes = Attributes { expires_at, ..message.attributes() };
@@ -232,7 +240,14 @@ impl Core {
             let deliveries = outgoing.take_queued_of_groups(round, is_confirmed);
             let (number, client) = (session.number, Arc::clone(&session.identity));
             let session = self.ground.clients.session_id(slot);
-            self.pass_on(client, (session, number), deliveries, turn);
+            self.remains.pass_on(
+                &mut self.router,
+                &mut self.ground,
+                client,
+                (session, number),
+                deliveries,
+                turn,
+            );
         }
     }
 
@@ -245,7 +260,14 @@ impl Core {
         let is_confirmed = |round| rounds.is_confirmed(round);
         let undelivered = outgoing.take_undelivered(rounds.open_round(), is_confirmed);
         let client = Arc::clone(&session.identity);
-        self.pass_on(client, (id, session.number), undelivered, turn);
+        self.remains.pass_on(
+            &mut self.router,
+            &mut self.ground,
+            client,
+            (id, session.number),
+            undelivered,
+            turn,
+        );
     }
 
     fn is_session(&self, slot: SessionSlot, generation: u32) -> bool {

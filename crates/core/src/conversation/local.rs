@@ -12,6 +12,7 @@ use crate::boundary::turn::Turn;
 use crate::clients::drops::Party;
 use crate::connection::{Opening, Phase};
 use crate::core::Core;
+use crate::subscribe::subscribing::Asking;
 use crate::topics::destination::Destination;
 use crate::waiting::rounds::Held;
 
@@ -67,16 +68,8 @@ impl Core {
             self.ground.clients.connection(id).and_then(|connection| connection.session())
         {
             let filters = std::iter::once((filter, options));
-            self.subscriptions.subscribe(
-                &mut self.router,
-                &mut self.ground,
-                id,
-                slot,
-                None,
-                None,
-                filters,
-                turn,
-            );
+            let asking = Asking { connection: id, slot, identifier: None };
+            self.subscriptions.subscribe(&mut self.router, &mut self.ground, asking, filters, turn);
         }
     }
 

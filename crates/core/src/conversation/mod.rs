@@ -10,5 +10,4 @@ pub(crate) mod connect;
 pub(crate) mod data_streams;
 pub(crate) mod ending;
 pub(crate) mod local;
-pub(crate) mod remains;
 pub(crate) mod silence;

@@ -2,7 +2,9 @@
 //!
 //! Only what passed the publish gate comes in here, and nothing here decides whether a Client may.
 
+use crate::base::delivery::Delivery;
 use crate::base::identity::SessionSlot;
+use crate::boundary::store_records::StoredDelivery;
 use crate::boundary::turn::Turn;
 use crate::ground::Ground;
 use crate::retained::Retained;
@@ -58,5 +60,12 @@ impl Router {
             outgoing.forget_streams();
         }
         self.go_on(ground, slot, turn);
+    }
+
+    /// Returns a delivery that the store has kept.
+    pub(crate) fn delivery_of(&self, stored: StoredDelivery) -> Delivery {
+        let StoredDelivery { message, qos, retain, identifiers, group } = stored;
+        let group = group.and_then(|number| self.shared.groups.by_number(number));
+        Delivery { message, qos, retain, identifiers, group }
     }
 }

@@ -4,8 +4,8 @@ use crate::base::hashing::hash_str;
 use crate::base::identity::SessionId;
 use crate::base::message::Publication;
 use crate::base::random::Random;
+use crate::base::strategy::SharedStrategy;
 use crate::boundary::peer_messages::Member;
-use crate::shared::strategy::SharedStrategy;
 
 /// The members of a group, and the index where round robin goes on or that sticky stays with.
 #[derive(Debug, Default)]

@@ -13,7 +13,6 @@ pub(crate) use presence::Presences;
 
 pub(crate) mod backlog;
 pub(crate) mod members;
-pub(crate) mod strategy;
 
 use std::sync::Arc;
 
@@ -28,6 +27,7 @@ use crate::base::identity::{GroupId, SessionId, SessionSlot, WorkerId};
 use crate::base::limits::Limits;
 use crate::base::message::{Attributes, Message, Publication};
 use crate::base::random::Random;
+use crate::base::strategy::SharedStrategy;
 use crate::base::time::Timestamp;
 use crate::base::work::Work;
 use crate::boundary::peer_messages::{Member, Peer};
@@ -39,7 +39,6 @@ use crate::ground::Ground;
 use crate::session::SubscriptionKind;
 use crate::shared::backlog::{GroupBacklog, Kept};
 use crate::shared::members::Members;
-use crate::shared::strategy::SharedStrategy;
 
 /// The shared subscriptions of a node, as one worker has part in them.
 #[derive(Debug)]

@@ -66,7 +66,7 @@ impl Core {
                 self.ground.clients.release_acknowledgement(&acknowledgement, turn);
             }
             Held::Connected(id) => self.complete_connect(id, turn),
-            Held::Ended(client) => self.settle_end(client, turn),
+            Held::Ended(client) => self.remains.settle_end(client, turn),
             Held::Subscribed(ticket) => {
                 self.subscriptions.arrive(&mut self.router, &mut self.ground, ticket, turn);
             }

@@ -22,6 +22,7 @@ use crate::boundary::turn::Turn;
 use crate::clients::drops::Party;
 use crate::core::Core;
 use crate::session::{NEVER_EXPIRES, Received, Subscribed, SubscriptionKind, Will};
+use crate::subscribe::subscribing::Asking;
 use crate::topics::filter_request::{FilterRequest, RequestKind};
 use crate::topics::rewrite::TopicRules;
 use crate::tree::subscription_tree::{Filler, Subscriber};
@@ -141,7 +142,7 @@ impl Core {
             let outgoing = session.outgoing_mut(extent);
             outgoing.restore(&queue, detached_at.is_none(), inflight_max, turn.now);
         }
-        self.tell_storing(turn);
+        self.ground.tell_storing(turn);
         for subscription in subscriptions {
             self.restore_subscription(slot, subscription, turn);
         }
@@ -235,16 +236,8 @@ impl Core {
     ) {
         let nobody = ConnectionId { slot: u32::MAX, generation: NonZeroU32::MIN };
         let filters = std::iter::once((filter, options));
-        self.subscriptions.subscribe(
-            &mut self.router,
-            &mut self.ground,
-            nobody,
-            slot,
-            None,
-            identifier,
-            filters,
-            turn,
-        );
+        let asking = Asking { connection: nobody, slot, identifier };
+        self.subscriptions.subscribe(&mut self.router, &mut self.ground, asking, filters, turn);
     }
 
     /// Restores a shared subscription at its home, and asks the store for what waits for it.

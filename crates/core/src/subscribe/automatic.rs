@@ -9,6 +9,7 @@ use crate::boundary::turn::Turn;
 use crate::ground::Ground;
 use crate::route::Router;
 use crate::subscribe::Subscriptions;
+use crate::subscribe::subscribing::Asking;
 
 impl Subscriptions {
     /// Makes the subscriptions that the configuration lists for every Client (A11).
@@ -37,6 +38,7 @@ impl Subscriptions {
             }
         }
         let filters = filters.iter().map(|(filter, options)| (filter.as_str(), *options));
-        self.subscribe(router, ground, id, slot, None, None, filters, turn);
+        let asking = Asking { connection: id, slot, identifier: None };
+        self.subscribe(router, ground, asking, filters, turn);
     }
 }

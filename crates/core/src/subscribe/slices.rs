@@ -14,6 +14,7 @@ use crate::boundary::turn::Turn;
 use crate::ground::Ground;
 use crate::route::Router;
 use crate::subscribe::Subscriptions;
+use crate::subscribe::subscribing::Asking;
 
 /// What is left of packets with many filters.
 #[derive(Debug)]
@@ -126,20 +127,15 @@ impl Subscriptions {
         self.slices.left -= count;
         let filters: Vec<_> = packet.filters.drain(..count).collect();
         let filters = filters.iter().map(|(filter, options)| (&**filter, *options));
-        let (id, ticket) = (packet.connection, packet.ticket);
+        let ticket = packet.ticket;
         match packet.task {
             Task::Subscribe(identifier) => {
-                self.subscribe_some(router, ground, (id, slot), ticket, identifier, filters, turn);
+                let asking = Asking { connection: packet.connection, slot, identifier };
+                self.subscribe_some(router, ground, asking, ticket, filters, turn);
             }
             Task::Unsubscribe => {
-                self.unsubscribe_some(
-                    router,
-                    ground,
-                    slot,
-                    ticket,
-                    filters.map(|(filter, _)| filter),
-                    turn,
-                );
+                let filters = filters.map(|(filter, _)| filter);
+                self.unsubscribe_some(router, ground, slot, ticket, filters, turn);
             }
         }
     }

@@ -25,6 +25,23 @@ use crate::tree::subscription_tree::{Filler, Subscriber};
 use crate::waiting::pending::{PendingSubscribe, RemoteStep};
 use crate::waiting::rounds::Held;
 
+/// A Client that asks for subscriptions, or for whom the broker does.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Asking {
+    /// The stream that the SUBSCRIBE came on.
+    pub(crate) connection: ConnectionId,
+    pub(crate) slot: SessionSlot,
+    /// The Subscription Identifier of the SUBSCRIBE.
+    pub(crate) identifier: Option<NonZeroU32>,
+}
+
+/// The place of a filter in a pending SUBSCRIBE.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    subscribe: Ticket,
+    index: usize,
+}
+
 /// One filter of a SUBSCRIBE with everything that belongs to it.
 struct Wanted {
     request: FilterRequest,
@@ -82,7 +99,8 @@ impl Subscriptions {
             self.slice(ground, packet, turn);
             return Ok(());
         }
-        self.subscribe_some(router, ground, (id, slot), ticket, identifier, filters, turn);
+        let asking = Asking { connection: id, slot, identifier };
+        self.subscribe_some(router, ground, asking, ticket, filters, turn);
         self.end_subscribe(router, ground, ticket, Some(slot), turn);
         router.go_on_with_streams(ground, slot, turn);
         Ok(())
@@ -105,21 +123,18 @@ impl Subscriptions {
         ground.clients.accepts(id, &answer_packet(answer, packet_id, &reason_codes))
     }
 
-    /// Makes subscriptions and answers when they are in effect everywhere.
-    #[allow(clippy::too_many_arguments)]
+    /// Makes subscriptions that no packet asks for.
     pub(crate) fn subscribe<'f>(
         &mut self,
         router: &mut Router,
         ground: &mut Ground,
-        id: ConnectionId,
-        slot: SessionSlot,
-        packet_id: Option<PacketIdentifier>,
-        identifier: Option<NonZeroU32>,
+        asking: Asking,
         filters: impl Iterator<Item = (&'f str, SubscriptionOptions)>,
         turn: &mut Turn,
     ) {
-        let ticket = self.begin_answer(ground, PacketType::SubAck, id, slot, packet_id);
-        self.subscribe_some(router, ground, (id, slot), ticket, identifier, filters, turn);
+        let Asking { connection, slot, .. } = asking;
+        let ticket = self.begin_answer(ground, PacketType::SubAck, connection, slot, None);
+        self.subscribe_some(router, ground, asking, ticket, filters, turn);
         self.end_subscribe(router, ground, ticket, Some(slot), turn);
     }
 
@@ -153,30 +168,22 @@ impl Subscriptions {
         &mut self,
         router: &mut Router,
         ground: &mut Ground,
-        (id, slot): (ConnectionId, SessionSlot),
+        asking: Asking,
         ticket: Ticket,
-        identifier: Option<NonZeroU32>,
         filters: impl Iterator<Item = (&'f str, SubscriptionOptions)>,
         turn: &mut Turn,
     ) {
         let first = ground.pending.subscribe(ticket).map_or(0, |it| it.filters.len());
-        for (index, (filter, options)) in (first..).zip(filters) {
+        for (index, entry) in (first..).zip(filters) {
             ground.work.add(1);
-            let step = self.subscribe_one(
-                router,
-                ground,
-                slot,
-                filter,
-                (options, identifier),
-                (ticket, index),
-                turn,
-            );
+            let (filter, place) = (entry.0, Place { subscribe: ticket, index });
+            let step = self.subscribe_one(router, ground, asking, entry, place, turn);
             let (code, waiting) = match step {
                 Step::Done(code) => (code, 0),
                 Step::Waits | Step::Replaces => (ReasonCode::UnspecifiedError, 1),
             };
             if waiting > 0 || !code.is_error() {
-                self.note_stream(ground, id, slot, filter);
+                self.note_stream(ground, asking.connection, asking.slot, filter);
             }
             if let Some(subscribe) = ground.pending.subscribe(ticket) {
                 subscribe.filters.push(filter.into());
@@ -244,17 +251,16 @@ impl Subscriptions {
         true
     }
 
-    #[allow(clippy::too_many_arguments)]
     fn subscribe_one(
         &mut self,
         router: &mut Router,
         ground: &mut Ground,
-        slot: SessionSlot,
-        filter: &str,
-        (options, identifier): (SubscriptionOptions, Option<NonZeroU32>),
-        (ticket, index): (Ticket, usize),
+        asking: Asking,
+        (filter, options): (&str, SubscriptionOptions),
+        place: Place,
         turn: &mut Turn,
     ) -> Step {
+        let Asking { slot, identifier, .. } = asking;
         let levels_max = ground.config.limits.topic_levels_max;
         let none = TopicRules::default();
         // A restored subscription was rewritten when it was made.
@@ -270,26 +276,18 @@ impl Subscriptions {
         }
         let wanted = Wanted { request, options, identifier };
         let remote_step = |wanted: &Wanted| RemoteStep {
-            subscribe: ticket,
-            index,
+            subscribe: place.subscribe,
+            index: place.index,
             key: wanted.request.key.as_str().into(),
             is_new: false,
         };
         match &wanted.request.kind {
             RequestKind::Plain => {
-                self.add_plain(
-                    router,
-                    ground,
-                    slot,
-                    &wanted,
-                    SubscriptionKind::Plain,
-                    ticket,
-                    turn,
-                );
+                self.add_plain(router, ground, slot, &wanted, place.subscribe, turn);
                 Step::Done(granted(options.qos))
             }
             RequestKind::Exclusive => {
-                self.claim_exclusive(router, ground, slot, &wanted, (ticket, index), turn)
+                self.claim_exclusive(router, ground, slot, &wanted, place, turn)
             }
             RequestKind::Shared { name } => {
                 let home = ground.home_of(&format!("{name}/{}", wanted.request.filter));
@@ -321,7 +319,7 @@ impl Subscriptions {
         ground: &mut Ground,
         slot: SessionSlot,
         wanted: &Wanted,
-        (subscribe, index): (Ticket, usize),
+        place: Place,
         turn: &mut Turn,
     ) -> Step {
         let home = ground.home_of(&wanted.request.filter);
@@ -330,20 +328,13 @@ impl Subscriptions {
             if !self.exclusive.claim(&wanted.request.filter, session) {
                 return Step::Done(ReasonCode::QuotaExceeded);
             }
-            self.add_plain(
-                router,
-                ground,
-                slot,
-                wanted,
-                SubscriptionKind::Exclusive,
-                subscribe,
-                turn,
-            );
+            self.add_plain(router, ground, slot, wanted, place.subscribe, turn);
             return Step::Done(granted(wanted.options.qos));
         }
         // The store learns of it when it is granted: a refused one leaves nothing there.
         let is_new = self.note_claim(ground, slot, wanted);
         let key = wanted.request.key.as_str().into();
+        let Place { subscribe, index } = place;
         let ticket = ground.pending.begin_step(RemoteStep { subscribe, index, key, is_new });
         let filter = Arc::from(wanted.request.filter.as_str());
         turn.fx.send(home, Peer::ExclusiveClaim { ticket, filter, session }.into());
@@ -387,10 +378,13 @@ impl Subscriptions {
         ground: &mut Ground,
         slot: SessionSlot,
         wanted: &Wanted,
-        kind: SubscriptionKind,
         subscribe: Ticket,
         turn: &mut Turn,
     ) {
+        let kind = match wanted.request.kind {
+            RequestKind::Exclusive => SubscriptionKind::Exclusive,
+            _ => SubscriptionKind::Plain,
+        };
         let is_new = self.note_subscription(ground, slot, wanted, kind).is_none();
         let filter = wanted.request.filter.as_str();
         let subscriber = Subscriber {
@@ -543,15 +537,7 @@ impl Subscriptions {
             // As far as retained messages are concerned, the subscription begins now.
             ground.clients.session(slot).subscriptions.remove(&*step.key);
         }
-        self.add_plain(
-            router,
-            ground,
-            slot,
-            &wanted,
-            SubscriptionKind::Exclusive,
-            step.subscribe,
-            turn,
-        );
+        self.add_plain(router, ground, slot, &wanted, step.subscribe, turn);
         let &mut Session { number, durability, .. } = ground.clients.session(slot);
         if number > 0
             && !ground.is_restoring

@@ -66,25 +66,20 @@ impl Subscriptions {
         let (rules, as_written) = (Arc::clone(&ground.config.topics), TopicRules::default());
         for filter in filters {
             ground.work.add(1);
-            let mut waiting = 0;
             let mut end = |rules: &TopicRules| {
                 let request = FilterRequest::parse(filter, rules, levels_max)?;
-                let has_ended = self.unsubscribe(
-                    router,
-                    ground,
-                    slot,
-                    &request.key,
-                    (ticket, &mut waiting),
-                    turn,
-                );
-                if has_ended { Ok(()) } else { Err(ReasonCode::NoSubscriptionExisted) }
+                let ended = self.unsubscribe(router, ground, slot, &request.key, ticket, turn);
+                ended.ok_or(ReasonCode::NoSubscriptionExisted)
             };
             let mut ended = end(&rules);
             if ended.is_err() && !rules.rewrites.is_empty() {
                 // The subscription may be older than the present rules for rewriting.
                 ended = ended.or_else(|code| end(&as_written).map_err(|_| code));
             }
-            let code = ended.err().unwrap_or(ReasonCode::Success);
+            let (code, waiting) = match ended {
+                Ok(waiting) => (ReasonCode::Success, waiting),
+                Err(code) => (code, 0),
+            };
             if let Some(unsubscribe) = ground.pending.subscribe(ticket) {
                 unsubscribe.reason_codes.push(code);
                 unsubscribe.waiting += waiting;
@@ -134,29 +129,28 @@ impl Subscriptions {
         }
     }
 
-    /// Ends a subscription of a Session that goes on, for an UNSUBSCRIBE, and adds to what its
-    /// UNSUBACK waits for. Returns true if there was one.
+    /// Ends a subscription of a Session that goes on, for an UNSUBSCRIBE. Returns how many answers
+    /// its UNSUBACK has to wait for; `None` if there is no such subscription.
     fn unsubscribe(
         &mut self,
         router: &mut Router,
         ground: &mut Ground,
         slot: SessionSlot,
         key: &str,
-        (ticket, waiting): (Ticket, &mut usize),
+        ticket: Ticket,
         turn: &mut Turn,
-    ) -> bool {
+    ) -> Option<usize> {
         let home = FilterRequest::shared_of(key).map(|(name, filter)| {
             let home = ground.home_of(&format!("{name}/{filter}"));
             (home, name, filter)
         });
-        let Some(subscribed) = self.take_subscription(ground, slot, key) else {
-            return false;
-        };
+        let subscribed = self.take_subscription(ground, slot, key)?;
         let session = ground.clients.session_id(slot);
         router.retained.end_wish(session, key, turn);
+        let mut waiting = 0;
         match home {
             Some((home, name, filter)) if home != ground.config.worker => {
-                *waiting += 1;
+                waiting = 1;
                 let (name, filter) = (name.into(), filter.into());
                 let leave = Peer::SharedUnsubscribe { ticket, name, filter, session };
                 turn.fx.send(home, leave.into());
@@ -173,6 +167,6 @@ impl Subscriptions {
         self.forget_subscription(ground, slot, key);
         let client = Arc::clone(&ground.clients.session(slot).identity);
         turn.fx.events.push(Event::Unsubscribed { client, filter: key.into() });
-        true
+        Some(waiting)
     }
 }

@@ -1,0 +1,267 @@
+//! What is left to do when a Session has ended: its subscriptions leave the tree and their groups,
+//! and the messages that waited for it go to others or are dropped. A Session may have a hundred
+//! thousand of either, so this is done in slices. A Session that is here cannot be found any more:
+//! a Client that connects meanwhile gets a new one. Exclusive subscriptions end first, since nobody
+//! else, not even that Client, can have them until then.
+//!
+//! An empty [`Session`] keeps the place of the old one until its subscriptions are gone, since the
+//! tree refers to that place. The empty Session must never get a message or count as a receiver.
+
+pub(crate) mod queues;
+pub(crate) mod unsettled;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use hashbrown::HashMap;
+use hashbrown::hash_map::IntoIter;
+
+use crate::base::delivery::Delivery;
+use crate::base::drop_reason::DropReason;
+use crate::base::identity::{Identity, SessionId, SessionSlot};
+use crate::base::work::Work;
+use crate::boundary::store_records::{Owner, StoreOp};
+use crate::boundary::turn::Turn;
+use crate::clients::drops::Party;
+use crate::ground::Ground;
+use crate::remains::queues::EndingQueues;
+use crate::remains::unsettled::UnsettledEnds;
+use crate::route::Router;
+use crate::session::{Subscribed, SubscriptionKind};
+use crate::subscribe::Subscriptions;
+
+/// What is left of the Sessions of one worker that have ended.
+#[derive(Debug)]
+pub(crate) struct Remains {
+    leaving: VecDeque<Leaving>,
+    undelivered: VecDeque<Undelivered>,
+    /// How many subscriptions and messages this turn has time for.
+    left: usize,
+    pub(crate) queues: EndingQueues,
+    pub(crate) unsettled: UnsettledEnds,
+}
+
+type Taken = HashMap<Box<str>, Subscribed, foldhash::fast::FixedState>;
+
+/// A Session that has ended.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Gone {
+    /// The place that is kept until nothing refers to it any more.
+    pub(crate) slot: SessionSlot,
+    /// The id that the Session had.
+    pub(crate) session: SessionId,
+}
+
+/// The subscriptions of a Session that has ended.
+#[derive(Debug)]
+struct Leaving {
+    gone: Gone,
+    subscriptions: IntoIter<Box<str>, Subscribed>,
+}
+
+/// Messages that waited for a Session that has ended or whose Client has gone.
+#[derive(Debug)]
+struct Undelivered {
+    client: Arc<Identity>,
+    session: SessionId,
+    /// The Session's number in the store.
+    number: u64,
+    /// With their names in the store.
+    deliveries: VecDeque<(u64, Delivery)>,
+    /// The size of their messages, in total.
+    bytes: usize,
+}
+
+impl Default for Remains {
+    fn default() -> Self {
+        Self {
+            leaving: VecDeque::new(),
+            undelivered: VecDeque::new(),
+            left: Self::PER_TURN,
+            queues: EndingQueues::default(),
+            unsettled: UnsettledEnds::default(),
+        }
+    }
+}
+
+impl Remains {
+    /// More than can be added in one turn: see `Slices::FILTERS_PER_TURN`.
+    const PER_TURN: usize = 4_096;
+    /// How much is done for one Session before it is another one's turn.
+    const SLICE: usize = 256;
+
+    pub(crate) fn has_work(&self) -> bool {
+        !self.leaving.is_empty() || !self.undelivered.is_empty()
+    }
+
+    /// Bytes of the messages that are still to be passed on or dropped.
+    pub(crate) fn bytes(&self) -> usize {
+        self.undelivered.iter().map(|undelivered| undelivered.bytes).sum()
+    }
+
+    /// Subscriptions that are still to end.
+    pub(crate) fn subscriptions(&self) -> usize {
+        self.leaving.iter().map(|leaving| leaving.subscriptions.len()).sum()
+    }
+
+    /// Messages that are still to be passed on or dropped.
+    pub(crate) fn messages(&self) -> usize {
+        self.undelivered.iter().map(|undelivered| undelivered.deliveries.len()).sum()
+    }
+}
+
+impl Remains {
+    /// Takes the subscriptions of a Session that has ended out of the tree and their groups.
+    pub(crate) fn end_subscriptions(
+        &mut self,
+        subscriptions: &mut Subscriptions,
+        router: &mut Router,
+        ground: &mut Ground,
+        gone: Gone,
+        mut taken: Taken,
+        turn: &mut Turn,
+    ) {
+        if taken.len() > self.left {
+            self.end_exclusive(subscriptions, router, ground, gone, &mut taken, turn);
+        }
+        let mut leaving = Leaving { gone, subscriptions: taken.into_iter() };
+        let count = self.left;
+        if self.end_some(subscriptions, router, ground, &mut leaving, count, turn) {
+            ground.clients.vacate(gone.slot);
+        } else {
+            self.leaving.push_back(leaving);
+        }
+    }
+
+    /// Ends the exclusive subscriptions, or as many of them as a turn has time for.
+    fn end_exclusive(
+        &mut self,
+        subscriptions: &mut Subscriptions,
+        router: &mut Router,
+        ground: &mut Ground,
+        gone: Gone,
+        taken: &mut Taken,
+        turn: &mut Turn,
+    ) {
+        ground.work.add(taken.len() / Work::SUBSCRIPTIONS);
+        let exclusive = taken.extract_if(|_, it| it.kind == SubscriptionKind::Exclusive);
+        for ended in exclusive.take(Remains::PER_TURN) {
+            self.end_subscription(subscriptions, router, ground, gone, &ended, turn);
+        }
+    }
+
+    /// Ends up to `count` subscriptions; true if these were all.
+    fn end_some(
+        &mut self,
+        subscriptions: &mut Subscriptions,
+        router: &mut Router,
+        ground: &mut Ground,
+        leaving: &mut Leaving,
+        count: usize,
+        turn: &mut Turn,
+    ) -> bool {
+        let Leaving { gone, subscriptions: left } = leaving;
+        for ended in left.take(count) {
+            self.end_subscription(subscriptions, router, ground, *gone, &ended, turn);
+        }
+        left.len() == 0
+    }
+
+    fn end_subscription(
+        &mut self,
+        subscriptions: &mut Subscriptions,
+        router: &mut Router,
+        ground: &mut Ground,
+        gone: Gone,
+        (key, subscribed): &(Box<str>, Subscribed),
+        turn: &mut Turn,
+    ) {
+        ground.work.add(1);
+        self.left = self.left.saturating_sub(1);
+        router.retained.end_wish(gone.session, key, turn);
+        let session = (gone.slot, gone.session);
+        subscriptions.release_subscription(router, ground, session, key, &subscribed.kind, turn);
+    }
+
+    /// Passes what waited for a Session to other members of its shared subscriptions
+    /// [MQTT-4.8.2-5]; the rest is dropped with the Session, and counted. The store is told of the
+    /// messages that it has in the same round.
+    pub(crate) fn pass_on(
+        &mut self,
+        router: &mut Router,
+        ground: &mut Ground,
+        client: Arc<Identity>,
+        (session, number): (SessionId, u64),
+        deliveries: Vec<(u64, Delivery)>,
+        turn: &mut Turn,
+    ) {
+        let deliveries = deliveries.into();
+        let mut undelivered = Undelivered { client, session, number, deliveries, bytes: 0 };
+        let count = if number > 0 { usize::MAX } else { self.left };
+        self.pass_on_some(router, ground, &mut undelivered, count, turn);
+        if !undelivered.deliveries.is_empty() {
+            let sizes = undelivered.deliveries.iter().map(|(_, delivery)| delivery.message.size());
+            undelivered.bytes = sizes.sum();
+            self.undelivered.push_back(undelivered);
+        }
+    }
+
+    fn pass_on_some(
+        &mut self,
+        router: &mut Router,
+        ground: &mut Ground,
+        undelivered: &mut Undelivered,
+        count: usize,
+        turn: &mut Turn,
+    ) {
+        let count = count.min(undelivered.deliveries.len());
+        self.left = self.left.saturating_sub(count);
+        let owner = Owner::Session(undelivered.number);
+        for (sequence, delivery) in undelivered.deliveries.drain(..count) {
+            ground.work.add(1);
+            let size = delivery.message.size();
+            undelivered.bytes = undelivered.bytes.saturating_sub(size);
+            if delivery.group.is_some() {
+                router.shared.return_to_group(ground, undelivered.session, delivery, turn);
+                if sequence > 0 {
+                    // After the record of whoever has it now.
+                    ground.clients.rounds.keep_behind_round(StoreOp::Finished { owner, sequence });
+                }
+            } else {
+                let party = Party::Former(&undelivered.client);
+                let topic = delivery.message.topic();
+                ground.clients.note_drop(party, topic, DropReason::SessionEnded, turn);
+            }
+        }
+    }
+
+    /// Goes on with what is left of Sessions that have ended, within this turn's share.
+    pub(crate) fn run_remains(
+        &mut self,
+        subscriptions: &mut Subscriptions,
+        router: &mut Router,
+        ground: &mut Ground,
+        turn: &mut Turn,
+    ) {
+        // Whatever was done at once in this turn, what waits makes progress.
+        self.left = self.left.max(2 * Remains::SLICE);
+        while self.left > 0 && self.has_work() {
+            let count = self.left.min(Remains::SLICE);
+            if let Some(mut undelivered) = self.undelivered.pop_front() {
+                self.pass_on_some(router, ground, &mut undelivered, count, turn);
+                if !undelivered.deliveries.is_empty() {
+                    self.undelivered.push_back(undelivered);
+                }
+            }
+            let count = self.left.min(Remains::SLICE);
+            if let Some(mut leaving) = self.leaving.pop_front() {
+                if self.end_some(subscriptions, router, ground, &mut leaving, count, turn) {
+                    ground.clients.vacate(leaving.gone.slot);
+                } else {
+                    self.leaving.push_back(leaving);
+                }
+            }
+        }
+        self.left = Remains::PER_TURN;
+    }
+}
