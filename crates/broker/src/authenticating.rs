@@ -60,6 +60,19 @@ impl Worker {
             return self.lost(id);
         }
         self.core.handle_auth_answer(id, answer, &mut self.turn);
+        if is_allowed && !has_more && self.core.awaits_connack(id) {
+            self.maybe_gone.push(id);
+        }
+    }
+
+    /// Ends the connections whose Clients have gone while their CONNACKs wait for the store: they
+    /// have never been there [MQTT-3.1.2-7].
+    pub(crate) fn end_those_that_have_gone(&mut self) {
+        for id in std::mem::take(&mut self.maybe_gone) {
+            if self.core.awaits_connack(id) && self.has_gone(id) {
+                self.lost(id);
+            }
+        }
     }
 
     /// Returns whether a CONNECT that is allowed now would throw out another connection.

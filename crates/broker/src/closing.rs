@@ -171,6 +171,8 @@ impl Worker {
                 stream.shutdown_write(&mut self.stream_scratch);
             }
             (Some(mut stream), None) => {
+                // First: a peer that sees the end finds that its place is free.
+                stream.leave_listener();
                 stream.shutdown_write(&mut self.stream_scratch);
                 self.closing.linger(stream);
             }

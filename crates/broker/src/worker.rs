@@ -91,6 +91,9 @@ pub(crate) struct Worker {
     /// A stream of an older connection of the same Client that the CONNECT read last has to wait
     /// for.
     pub(crate) comes_behind: Option<ConnectionId>,
+    /// Connections that wait for their CONNACKs, and of which something can be read: perhaps the
+    /// end.
+    pub(crate) maybe_gone: Vec<ConnectionId>,
     /// CONNECTs that wait.
     pub(crate) connect_lines: ConnectLines,
     /// New connections, none of whose packets was handled yet.
@@ -189,6 +192,7 @@ impl Worker {
             to_read: 0,
             connect_lines: ConnectLines::default(),
             comes_behind: None,
+            maybe_gone: Vec::new(),
             output_bytes_max: parts.output_bytes_max,
             stage: Stage::Running,
             opened: Vec::new(),
@@ -228,6 +232,8 @@ impl Worker {
         self.core.handle_timers(&mut self.turn);
         self.begin_reading();
         self.take_readiness();
+        // Before letters say that CONNACKs may leave.
+        self.end_those_that_have_gone();
         self.take_letters();
         // A letter may change whose packets are to be traced.
         self.note_log_level();
@@ -354,6 +360,8 @@ impl Worker {
                 }
                 if socket.is_reading && socket.goes_on_list() {
                     self.readable.push_back(socket.id);
+                } else if !socket.is_reading && self.core.awaits_connack(socket.id) {
+                    self.maybe_gone.push(socket.id);
                 }
             }
             let has_output = self.core.output(socket.id).is_some_and(|output| !output.is_empty());

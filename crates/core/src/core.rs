@@ -275,6 +275,15 @@ impl Core {
         })
     }
 
+    /// Whether a CONNECT is accepted and its CONNACK has not left yet. Its Client can still go
+    /// without having been there.
+    pub fn awaits_connack(&self, id: ConnectionId) -> bool {
+        let connection = self.ground.clients.connections.get(id.slot());
+        connection.is_some_and(|connection| {
+            connection.id == id && matches!(connection.phase, Phase::Accepted(_))
+        })
+    }
+
     /// Whether there is a Session with this Client Identifier.
     pub fn has_session(&self, client_id: &str) -> bool {
         self.ground.clients.session_by_client_id(client_id).is_some()

@@ -279,6 +279,12 @@ impl Stream {
         }
     }
 
+    /// Gives back the place among the connections of its listener: the conversation is over, and
+    /// only the last bytes are still on their way.
+    pub fn leave_listener(&mut self) {
+        self.slot = None;
+    }
+
     /// Tells the peer that nothing more will come, in the way of each layer. A handshake under way
     /// has failed.
     pub fn shutdown_write(&mut self, scratch: &mut Scratch) {

@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use midge_broker::{Limits, ReasonCode, Storage};
+use midge_broker::{Broker, Limits, ListenerSettings, ReasonCode, Storage};
 use midge_store::testing::FaultyDisk;
 
 use crate::client::{Client, Received, connect_packet};
 use crate::support::{DEADLINE, address, builder, counters, limited, until, usage};
 
-fn answer(broker: &midge_broker::Broker, client_id: &str) -> (Client, Received) {
+fn answer(broker: &Broker, client_id: &str) -> (Client, Received) {
     let mut client = Client::open(address(broker));
     let connect = connect_packet(midge_broker::ProtocolVersion::V5, client_id);
     let answer = client.request(&connect);
@@ -39,8 +39,23 @@ fn s23_connections_beyond_the_limit_are_turned_away_until_others_go() {
     turned_away(&broker);
 }
 
+/// The place is free as soon as the conversation is over, not when the last byte has left.
+#[test]
+fn a_listener_that_is_full_has_room_when_a_client_has_left() {
+    for workers in [1, 2] {
+        let mut listener = ListenerSettings::new("127.0.0.1:0");
+        listener.listen.limits.connections_max = 1;
+        let broker = Broker::builder().workers(workers).listener(listener).start().unwrap();
+        for _ in 0..20 {
+            let mut client = Client::connect(address(&broker), "c");
+            client.ping();
+            client.disconnect();
+        }
+    }
+}
+
 /// Connects with the identifier of a connected Client, and is told to come back later.
-fn turned_away(broker: &midge_broker::Broker) {
+fn turned_away(broker: &Broker) {
     let (mut client, answer) = answer(broker, "c1");
     assert_eq!(code_of(&answer), ReasonCode::ServerBusy);
     assert_eq!(client.receive(), Received::Closed);
@@ -136,7 +151,7 @@ fn what_is_stored_counts_after_a_restart() {
             delayed_messages_max: 10,
             ..Limits::default()
         };
-        let fill = |broker: &midge_broker::Broker, places: usize| {
+        let fill = |broker: &Broker, places: usize| {
             let codes = (0..30).filter(|number| {
                 let client_id = format!("c{number}");
                 let mut client = Client::open(address(broker));

@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex};
 
 use midge_broker::{Broker, Hook, Identity, ProtocolVersion, QoS, Storage};
 use midge_codec::{
-    Disconnect, Packet, PacketIdentifier, PublishProperties, ReasonCode, Subscribe, Subscription,
-    SubscriptionOptions, TopicName, Will,
+    Disconnect, Packet, PacketIdentifier, PacketType, PublishProperties, ReasonCode, Subscribe,
+    Subscription, SubscriptionOptions, TopicName, Will,
 };
 
 use midge_store::testing::FaultyDisk;
@@ -84,6 +84,42 @@ fn connects_of_a_stored_session_are_all_answered_though_syncs_take_time() {
     between.iter_mut().for_each(assert_taken_over);
     last.ping();
     drop(old);
+}
+
+/// A CONNACK that waits for the disk has not let anybody in: a Client that goes meanwhile leaves no
+/// Will Message, and the end is not learned only when the disk goes on.
+#[test]
+fn a_client_that_goes_while_its_connack_waits_for_the_disk_has_never_been_there() {
+    for (workers, is_old_there) in [(1, false), (1, true), (2, true)] {
+        let disk = GatedDisk::new(FaultyDisk::new(1));
+        let storage = Storage::on_disk(Arc::new(disk.clone()));
+        let broker = builder(workers).storage(storage).start().unwrap();
+        let mut watcher = Client::connect(address(&broker), "watcher");
+        watcher.subscribe("will/#", QoS::AtMostOnce);
+        let old = Client::connect_for_long(address(&broker), "same");
+        let _old = match is_old_there {
+            true => Some(old),
+            false => {
+                old.disconnect();
+                None
+            }
+        };
+        let stall = disk.stall();
+        let mut connect = connect_packet(version(), "same");
+        (connect.clean_start, connect.will) = (false, Some(will()));
+        connect.properties.session_expiry_interval = Some(3600);
+        let mut brief = Client::open(address(&broker));
+        brief.send_bytes(&bytes_of(&Packet::Connect(Box::new(connect)), version()));
+        until("the CONNECT is taken", || {
+            counters(&broker).packets_received[PacketType::Connect as usize] == 3
+        });
+        brief.shutdown_write();
+        until("its end is noticed", || usage(&broker).connections == 1);
+        drop(stall);
+        watcher.publish("will/none", b"", QoS::AtMostOnce);
+        assert_eq!(watcher.message().topic, "will/none", "{workers} {is_old_there}");
+        assert_eq!(brief.receive(), Received::Closed);
+    }
 }
 
 /// Connections that are gone before they are looked at.

@@ -56,6 +56,12 @@ pub(crate) struct Loaded {
 }
 
 impl Loaded {
+    /// Returns whether the file says where the broker listens.
+    pub(crate) fn listens_by_file(&self) -> bool {
+        let mut lines = self.effective.iter().filter(|line| line.section == "listener");
+        lines.any(|line| matches!(line.origin, Origin::File(_)))
+    }
+
     /// Returns where a key of the listener with this number stands.
     fn origin_of_listener(&self, index: usize, key: &str) -> Origin {
         self.origin_of("listener", Some(index), key)

@@ -124,6 +124,7 @@ fn announce(listeners: &[ShownListener], loaded: &Loaded, sources: &Sources) {
     let message = StartMessage {
         listeners,
         file: sources.path(),
+        listens_by_file: loaded.listens_by_file(),
         is_found: sources.is_found(),
         data: configuration.storage.as_ref().and_then(Storage::directory),
         workers: loaded.configuration.workers,

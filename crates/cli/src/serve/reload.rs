@@ -120,8 +120,14 @@ impl Reloader {
                 (true, true, _) => log::info!("{name} is new, and in effect: {now}"),
                 (true, _, true) => log::info!("{name} is gone: {before}"),
                 (true, ..) => log::info!("{name} is {now} now, no longer {before}"),
+                (false, true, _) => {
+                    log::warn!("{name} has its default until the next start; then it is {now}");
+                }
+                (false, _, true) => {
+                    log::warn!("{name} is {before} until the next start; then it has its default");
+                }
                 (false, ..) => {
-                    log::warn!("{name} is {before} until the next start, and {now} from then on");
+                    log::warn!("{name} is {before} until the next start; then it is {now}");
                 }
             }
         }

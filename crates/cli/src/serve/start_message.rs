@@ -12,6 +12,8 @@ pub(crate) struct StartMessage<'m> {
     pub(crate) listeners: &'m [ShownListener],
     /// The configuration file.
     pub(crate) file: Option<&'m Path>,
+    /// Whether the file (and not a flag or variable) says where the broker listens.
+    pub(crate) listens_by_file: bool,
     /// Whether the file was found at one of the usual places, rather than named.
     pub(crate) is_found: bool,
     /// The data directory; `None`: nothing is kept on disk.
@@ -52,18 +54,18 @@ impl StartMessage<'_> {
             self.listeners.iter().filter(|listener| !listener.is_local).collect();
         let is_open = |listener: &&&ShownListener| !listener.needs_certificate;
         let open: Vec<_> = reachable.iter().filter(is_open).copied().collect();
-        let asks = "it asks for no name or password yet";
+        let asks = "no name or password is asked for yet";
         let mut lines = Vec::new();
         if reachable.is_empty() {
-            // If there is a file, --listen would replace what it says.
-            let open = match self.file {
-                None => "--listen 0.0.0.0:1883",
-                Some(_) => "bind = \"0.0.0.0:PORT\" in a [[listener]]",
+            // If the file says where, --listen would replace all of it.
+            let open = match self.listens_by_file {
+                false => format!("--listen 0.0.0.0:{}", self.port()),
+                true => "bind = \"0.0.0.0:PORT\" in a [[listener]]".to_string(),
             };
             lines.push(format!("only this machine can connect; for others too: {open}"));
         } else if open.is_empty() {
             lines.push("only this machine and those with a certificate can connect".to_string());
-        } else if open.len() == reachable.len() {
+        } else if self.listeners.len() == 1 {
             lines.push(format!("whoever reaches it can connect: {asks}"));
         } else {
             lines.push(format!("whoever reaches {} can connect: {asks}", named(&open)));
@@ -79,10 +81,16 @@ impl StartMessage<'_> {
         lines
     }
 
+    /// Returns the port of the first listener that has one.
+    fn port(&self) -> u16 {
+        let port = |listener: &ShownListener| listener.address.rsplit(':').next()?.parse().ok();
+        self.listeners.iter().find_map(port).unwrap_or(1883)
+    }
+
     fn configuration(&self) -> String {
         match self.file {
             Some(file) => {
-                let found = if self.is_found { " (found there; nobody named it)" } else { "" };
+                let found = if self.is_found { " (in the current directory)" } else { "" };
                 format!("{}{found}", printable(&file.display().to_string()))
             }
             None => "the defaults, without a file".to_string(),
@@ -127,7 +135,9 @@ mod tests {
 
     fn advice(listeners: &[ShownListener]) -> Vec<String> {
         let (file, data) = (None, None);
-        StartMessage { listeners, file, is_found: false, data, workers: None, workers_default: 1 }
+        let (listens_by_file, is_found) = (false, false);
+        let (workers, workers_default) = (None, 1);
+        StartMessage { listeners, file, listens_by_file, is_found, data, workers, workers_default }
             .advice()
     }
 
@@ -141,9 +151,20 @@ mod tests {
         let expected = "only this machine and those with a certificate can connect";
         assert_eq!(advice(&[safe.clone(), listener("[::1]:1883")]), [expected]);
 
-        let expected = "whoever reaches mqtt://0.0.0.0:1883 can connect: it asks for no name or \
-                        password yet";
-        assert_eq!(advice(&[safe, listener("0.0.0.0:1883")]), [expected]);
+        let one = "whoever reaches mqtt://0.0.0.0:1883 can connect: no name or password is asked \
+                   for yet";
+        let open = listener("0.0.0.0:1883");
+        assert_eq!(advice(&[safe, open.clone()]), [one]);
+        assert_eq!(advice(&[open.clone(), listener("127.0.0.1:1884")]), [one]);
+        let both = advice(&[open, listener("[::]:1884")]);
+        assert!(both[0].contains("mqtt://0.0.0.0:1883, mqtt://[::]:1884 can connect"), "{both:?}");
+    }
+
+    #[test]
+    fn the_advice_names_the_port_that_was_chosen() {
+        let unix = ShownListener::of(&Listen::new("unix:midge.sock"), None);
+        let said = advice(&[unix, listener("127.0.0.1:1893")]);
+        assert!(said[0].ends_with("--listen 0.0.0.0:1893"), "{said:?}");
     }
 
     #[test]
@@ -162,6 +183,7 @@ mod tests {
         let message = StartMessage {
             listeners: &listeners,
             file: None,
+            listens_by_file: false,
             is_found: false,
             data: None,
             workers: None,
@@ -191,14 +213,15 @@ mod tests {
         let message = StartMessage {
             listeners: &listeners,
             file,
+            listens_by_file: true,
             is_found: true,
             data: Some(Path::new("/var/lib/midge")),
             workers: Some(2),
             workers_default: 4,
         };
         let text = text(&message);
-        assert!(text.contains("it asks for no name or password yet"), "{text}");
-        assert!(text.contains("midge.toml (found there; nobody named it)"), "{text}");
+        assert!(text.contains("no name or password is asked for yet"), "{text}");
+        assert!(text.contains("midge.toml (in the current directory)"), "{text}");
         assert!(text.contains("  data           /var/lib/midge\n"), "{text}");
         assert!(text.contains("  workers        2\n"), "{text}");
     }

@@ -359,7 +359,8 @@ impl Subscriptions {
             ground.clients.counters.limits_exceeded += 1;
             return Err(ReasonCode::QuotaExceeded);
         }
-        if session.number > 0 && ground.clients.rounds.is_full {
+        // A Client that comes for its messages subscribes once more, and takes up no more room.
+        if is_new && session.number > 0 && ground.clients.rounds.is_full {
             return Err(ReasonCode::QuotaExceeded);
         }
         // Z11: the filter that is authorized is the one that takes effect, without its prefix.
@@ -425,7 +426,13 @@ impl Subscriptions {
         let (options, identifier) = (wanted.options, wanted.identifier);
         let is_restoring = ground.is_restoring;
         let session = ground.clients.session(slot);
-        if session.number > 0 && !is_restoring {
+        let known = session.subscriptions.get(wanted.request.key.as_str());
+        let is_known = known.is_some_and(|known| {
+            (known.options, known.identifier) == (options, identifier)
+                // One that is claimed again may not be in the store yet.
+                && kind != SubscriptionKind::Exclusive
+        });
+        if session.number > 0 && !is_restoring && !is_known {
             let filter = wanted.request.key.as_str().into();
             let subscription = SubscriptionRecord { filter, options, identifier };
             let op = StoreOp::Subscribed { session: session.number, subscription };

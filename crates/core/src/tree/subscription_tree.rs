@@ -6,11 +6,11 @@
 
 use std::num::NonZeroU32;
 
-use hashbrown::HashMap;
 use midge_codec::{QoS, SubscriptionOptions};
 use slab::Slab;
 
 use crate::base::identity::{GroupId, SessionSlot, WorkerId};
+use crate::tree::keyed_list::{Keyed, KeyedList};
 use crate::tree::level_tree::{LevelTree, NONE, NodeIndex, ROOT, Vacant, levels};
 
 /// One Session's subscription to one filter, as small as it gets: a fan-out walks over thousands.
@@ -60,22 +60,14 @@ enum SubscriberList {
 struct Others {
     /// Other workers with subscribers to this filter.
     remote: u64,
-    shared: Vec<GroupId>,
-}
-
-/// Many subscribers: a dense list to walk, and from a certain size on a table of positions, so
-/// that leaving is cheap too.
-#[derive(Debug, Default)]
-struct SubscriberSet {
-    list: Vec<Subscriber>,
-    positions: HashMap<SessionSlot, u32, foldhash::fast::FixedState>,
+    shared: Option<Box<KeyedList<GroupId>>>,
 }
 
 /// The tree of one worker.
 #[derive(Debug)]
 pub(crate) struct SubscriptionTree {
     tree: LevelTree<FilterNode>,
-    sets: Slab<SubscriberSet>,
+    sets: Slab<KeyedList<Subscriber>>,
     others: Slab<Others>,
     subscriptions: usize,
 }
@@ -135,10 +127,7 @@ impl SubscriptionTree {
     /// Notes that a shared subscription exists for this filter.
     pub(crate) fn add_group(&mut self, filter: &str, group: GroupId) {
         let node = self.node_or_insert(filter);
-        let groups = &mut self.others_mut(node).shared;
-        if !groups.contains(&group) {
-            groups.push(group);
-        }
+        self.others_mut(node).shared.get_or_insert_default().insert(group);
     }
 
     /// Forgets a shared subscription.
@@ -147,7 +136,13 @@ impl SubscriptionTree {
         if node == NONE {
             return;
         }
-        self.others_mut(node).shared.retain(|&member| member != group);
+        let groups = &mut self.others_mut(node).shared;
+        if let Some(list) = groups {
+            list.remove(group);
+            if list.list().is_empty() {
+                *groups = None;
+            }
+        }
         self.drop_empty_others(node);
         self.prune(node);
     }
@@ -195,7 +190,7 @@ impl SubscriptionTree {
         match &self.tree.value(node).local {
             SubscriberList::None => &[],
             SubscriberList::One(one) => std::slice::from_ref(one),
-            SubscriberList::Many(number) => &self.sets[*number as usize].list,
+            SubscriberList::Many(number) => self.sets[*number as usize].list(),
         }
     }
 
@@ -213,7 +208,9 @@ impl SubscriptionTree {
     pub(crate) fn groups(&self, node: NodeIndex) -> &[GroupId] {
         match self.tree.value(node).others {
             NONE => &[],
-            number => &self.others[number as usize].shared,
+            number => {
+                self.others[number as usize].shared.as_ref().map_or(&[], |groups| groups.list())
+            }
         }
     }
 
@@ -233,7 +230,7 @@ impl SubscriptionTree {
                 return false;
             }
             SubscriberList::One(one) => {
-                let set = SubscriberSet { list: vec![*one, subscriber], ..Default::default() };
+                let set = KeyedList::of([*one, subscriber]);
                 *list = SubscriberList::Many(self.sets.insert(set) as u32);
             }
             SubscriberList::Many(number) => return self.sets[*number as usize].insert(subscriber),
@@ -249,7 +246,7 @@ impl SubscriptionTree {
             SubscriberList::Many(number) => {
                 let set = &mut self.sets[number as usize];
                 let removed = set.remove(session);
-                if let [one] = set.list[..] {
+                if let [one] = *set.list() {
                     *list = SubscriberList::One(one);
                     self.sets.remove(number as usize);
                 }
@@ -270,7 +267,7 @@ impl SubscriptionTree {
 
     fn drop_empty_others(&mut self, node: NodeIndex) {
         let number = &mut self.tree.value_mut(node).others;
-        let is_empty = |others: &Others| others.remote == 0 && others.shared.is_empty();
+        let is_empty = |others: &Others| others.remote == 0 && others.shared.is_none();
         if *number != NONE && is_empty(&self.others[*number as usize]) {
             self.others.remove(*number as usize);
             *number = NONE;
@@ -321,44 +318,19 @@ impl Vacant for FilterNode {
     }
 }
 
-impl SubscriberSet {
-    /// Lists up to this length are searched; longer ones have a table of positions.
-    const SEARCHED_LENGTH_MAX: usize = 64;
+impl Keyed for Subscriber {
+    type Key = SessionSlot;
 
-    fn insert(&mut self, subscriber: Subscriber) -> bool {
-        if let Some(position) = self.position(subscriber.session) {
-            self.list[position] = subscriber;
-            return false;
-        }
-        self.list.push(subscriber);
-        if !self.positions.is_empty() {
-            self.positions.insert(subscriber.session, (self.list.len() - 1) as u32);
-        } else if self.list.len() > Self::SEARCHED_LENGTH_MAX {
-            self.positions = (0..).zip(&self.list).map(|(at, entry)| (entry.session, at)).collect();
-        }
-        true
+    fn key(&self) -> SessionSlot {
+        self.session
     }
+}
 
-    fn remove(&mut self, session: SessionSlot) -> bool {
-        let Some(position) = self.position(session) else {
-            return false;
-        };
-        self.list.swap_remove(position);
-        if !self.positions.is_empty() {
-            self.positions.remove(&session);
-            if let Some(moved) = self.list.get(position) {
-                self.positions.insert(moved.session, position as u32);
-            }
-        }
-        true
-    }
+impl Keyed for GroupId {
+    type Key = Self;
 
-    fn position(&self, session: SessionSlot) -> Option<usize> {
-        if self.positions.is_empty() {
-            self.list.iter().position(|entry| entry.session == session)
-        } else {
-            self.positions.get(&session).map(|&at| at as usize)
-        }
+    fn key(&self) -> Self {
+        *self
     }
 }
 

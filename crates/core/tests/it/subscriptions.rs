@@ -2,7 +2,7 @@
 //! subscriptions, and rewriting.
 
 use midge_codec::{Packet, ReasonCode, SubscriptionOptions};
-use midge_core::{AutoSubscription, DropReason, Event, Limits, Rewrite, TopicRules};
+use midge_core::{AutoSubscription, DropReason, Event, Limits, Rewrite, StoreOp, TopicRules};
 
 use crate::node::{Setup, scenario, scenario_with};
 use crate::packets::{connect, connect_v3, identifier, options, persistent, publish, with_alias};
@@ -22,6 +22,29 @@ fn overlapping_subscriptions_make_one_delivery() {
         let mut got = node.message(conn);
         got.identifiers.sort_unstable();
         assert_eq!((got.qos, got.identifiers), (2, vec![1, 2]));
+    });
+}
+
+#[test]
+fn a_subscription_can_be_repeated_while_the_store_is_full() {
+    scenario_with(Setup { has_store: true, ..Setup::default() }, |node| {
+        let conn = node.connect_with(&persistent("a")).0;
+        for filter in ["t", "$share/g/t"] {
+            assert_eq!(node.subscribe(conn, filter, 1), ReasonCode::GrantedQoS1);
+        }
+        for worker in 0..node.cores.len() {
+            node.call(worker, |core, turn| core.set_store_full(true, turn));
+        }
+        node.stored.clear();
+        for filter in ["t", "$share/g/t"] {
+            assert_eq!(node.subscribe(conn, filter, 1), ReasonCode::GrantedQoS1);
+        }
+        let stores = |op: &StoreOp| matches!(op, StoreOp::Subscribed { .. });
+        assert!(!node.stored.iter().flatten().any(stores), "the store has them already");
+        assert_eq!(node.subscribe(conn, "u", 1), ReasonCode::QuotaExceeded);
+        // Another QoS is another subscription, and takes up no more room.
+        assert_eq!(node.subscribe(conn, "t", 2), ReasonCode::GrantedQoS2);
+        assert_eq!(node.stored.iter().flatten().filter(|&op| stores(op)).count(), 1);
     });
 }
 

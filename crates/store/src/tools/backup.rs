@@ -64,6 +64,13 @@ pub enum BackupError {
 impl fmt::Display for BackupError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Source { file, error } if error.kind() == io::ErrorKind::NotFound => {
+                write!(
+                    f,
+                    "{file} does not exist: name the data directory of a broker with --data; \
+                     there is no backup"
+                )
+            }
             Self::Source { file, error } => {
                 write!(f, "cannot read {file}: {error}; there is no backup")
             }
