@@ -102,7 +102,7 @@ fn a_reload_tells_what_it_changes() {
     directory.write(&format!("{bind}[limits]\nmemory_bytes_max = 1000000000\n"));
     let broker = broker
         .signal("HUP")
-        .wait_for("limits.memory_bytes_max is 0 until the next start, and 1000000000 from then on");
+        .wait_for("limits.memory_bytes_max is 0 until the next start; then it is 1000000000");
 
     let rules = "[limits]\npacket_bytes_max = 1048576\nqueue_messages_max = 5\n\
                  [[rewrite]]\nfrom = 'old/+'\nto = 'new/$1'\n";
