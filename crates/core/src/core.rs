@@ -167,7 +167,8 @@ impl Core {
                 );
                 self.end_if_unanswerable(id, answered, turn);
             }
-            Packet::PingReq => self.ground.clients.send(id, &Packet::PingResp, turn), // [MQTT-3.12.4-1]
+            // [MQTT-3.12.4-1]
+            Packet::PingReq => self.ground.clients.send(id, &Packet::PingResp, turn),
             Packet::Disconnect(disconnect) => self.handle_disconnect(id, disconnect, turn),
             Packet::Auth(auth) => self.handle_auth(id, session, auth, turn),
             Packet::Connect(_) => {

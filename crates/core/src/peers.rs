@@ -6,7 +6,7 @@ use crate::boundary::peer_messages::{Peer, PeerMessage};
 use crate::boundary::turn::Turn;
 use crate::core::Core;
 use crate::gate::Admitted;
-use crate::retained::Pull;
+use crate::retained::requests::Pull;
 use crate::shared::Tried;
 
 impl Core {
@@ -73,6 +73,22 @@ impl Core {
             Peer::ExclusiveRelease { filter, session } => {
                 self.subscriptions.exclusive.release(&filter, session);
             }
+            Peer::Round(round) => self.ground.clients.rounds.hear(from, round),
+            Peer::Ask { round, ticket } => {
+                let routings = self.router.backlog.pushed();
+                self.ground.clients.rounds.handle_ask(from, round, ticket, routings, turn);
+            }
+            Peer::Answer { round, ticket } => {
+                self.ground.clients.rounds.handle_answer(round, ticket);
+            }
+            Peer::Confirmed(round) => self.handle_confirmed(round, turn),
+            Peer::Storing => self.ground.clients.rounds.note_storing(from),
+            other => self.handle_retained_peer(from, other, turn),
+        }
+    }
+
+    fn handle_retained_peer(&mut self, from: WorkerId, message: Peer, turn: &mut Turn) {
+        match message {
             Peer::RetainedSet { message, ticket } => {
                 self.ground.clients.rounds.begin_origin(from);
                 self.router.retained.handle_set(&mut self.ground, from, (&message, ticket), turn);
@@ -93,17 +109,7 @@ impl Core {
                 );
             }
             Peer::RetainedStop { walk } => self.router.retained.handle_stop(walk),
-            Peer::Round(round) => self.ground.clients.rounds.hear(from, round),
-            Peer::Ask { round, ticket } => {
-                let routings = self.router.backlog.pushed();
-                self.ground.clients.rounds.handle_ask(from, round, ticket, routings, turn);
-            }
-            Peer::Answer { round, ticket } => {
-                self.ground.clients.rounds.handle_answer(round, ticket);
-            }
-            Peer::Confirmed(round) => self.handle_confirmed(round, turn),
-            Peer::Storing => self.ground.clients.rounds.note_storing(from),
-            shared => self.handle_shared_peer(from, shared, turn),
+            other => self.handle_shared_peer(from, other, turn),
         }
     }
 

@@ -1,4 +1,4 @@
-//! The house rules, checked: layers, file openings, lengths, forbidden names, numbering.
+//! The house rules, checked: layers, rooms, file openings, lengths, forbidden names, numbering.
 //!
 //! Each rule is a function from what it reads to [`Finding`]s, so that its unit test can show that
 //! it fires. [`check`] reads the repository once and runs all rules; [`exemptions`] lists the files
@@ -10,6 +10,7 @@ pub mod layers;
 pub mod mask;
 pub mod names;
 pub mod records;
+pub mod rooms;
 pub mod sizes;
 
 use crate::failure::{Failure, Result};
@@ -79,6 +80,7 @@ pub fn check(root: &Path) -> Result<Vec<Finding>> {
     findings.extend(sizes::check(&files));
     findings.extend(names::check(&files));
     findings.extend(records::check(&files));
+    findings.extend(rooms::check(&files));
     let mut findings = exemptions::apply(findings, exemptions::EXEMPTIONS);
     findings.sort_by(|a, b| (&a.path, a.line, a.rule).cmp(&(&b.path, b.line, b.rule)));
     Ok(findings)

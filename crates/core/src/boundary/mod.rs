@@ -1,5 +1,5 @@
-//! The values that go in and out of a core: a turn with its effects, what the workers of a node tell
-//! each other, what a worker and the store say to each other, lines for logs.
+//! The values that go in and out of a core: a turn with its effects, what the workers of a node
+//! tell each other, what a worker and the store say to each other, lines for logs.
 //!
 //! These are plain values. Nothing here acts on them.
 

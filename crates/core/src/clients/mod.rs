@@ -1,6 +1,7 @@
 //! The Sessions and Network Connections of one worker, and the only way for a message to reach a
 //! Session: [`Clients::deliver`] sends it now or queues it for later.
 
+pub(crate) mod acknowledgements;
 pub(crate) mod drops;
 pub(crate) mod expiring;
 pub(crate) mod records;
@@ -11,9 +12,7 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use hashbrown::HashTable;
-use midge_codec::{
-    Acknowledgement, Packet, PacketIdentifier, PacketType, QoS, ReasonCode, UserProperties,
-};
+use midge_codec::{Packet, PacketIdentifier, PacketType, QoS, ReasonCode};
 use slab::Slab;
 
 use crate::base::budget::NodeBudget;
@@ -28,7 +27,6 @@ use crate::base::limits::Limits;
 use crate::base::message::{Attributes, Publication};
 use crate::boundary::effects::LocalDelivery;
 use crate::boundary::packet_lines::{PacketLine, Tracing};
-use crate::boundary::peer_messages::Ticket;
 use crate::boundary::store_records::{Fetch, Owner, StoreOp};
 use crate::boundary::turn::Turn;
 use crate::clients::drops::Party;
@@ -40,7 +38,7 @@ use crate::connection::output::BufferPool;
 use crate::gate::{DeliveryGate, Policy};
 use crate::session::Session;
 use crate::session::outgoing::{Extent, Outgoing, Stage, Waiting, Way};
-use crate::waiting::rounds::{Held, HeldAcknowledgement, Rounds};
+use crate::waiting::rounds::{HeldAcknowledgement, Rounds};
 
 pub(crate) struct Clients {
     pub(crate) worker: WorkerId,
@@ -221,85 +219,11 @@ impl Clients {
         connection.is_none_or(|peer| packet.fits(peer.version, peer.packet_bytes_max))
     }
 
-    /// Sends one of the four acknowledgements, now or once what it confirms is durable. `depends`
-    /// is the promise that it makes, absent if nothing was kept for its sake. It never overtakes an
-    /// earlier acknowledgement [MQTT-4.6.0-2].
-    pub(crate) fn acknowledge(
-        &mut self,
-        acknowledgement: HeldAcknowledgement,
-        depends: Option<Durability>,
-        turn: &mut Turn,
-    ) {
-        let Some(connection) = self.connection(acknowledgement.to) else {
-            return;
-        };
-        if depends.is_none() && connection.held == 0 {
-            return self.send_acknowledgement(&acknowledgement, turn);
-        }
-        connection.hold(acknowledgement.kind);
-        self.rounds.hold(Held::Acknowledge(acknowledgement), depends.unwrap_or(Durability::Memory));
-    }
-
-    /// Like [`Self::acknowledge`], but also waits until another worker's verdict is known.
-    pub(crate) fn acknowledge_asked(
-        &mut self,
-        acknowledgement: HeldAcknowledgement,
-        depends: Option<Durability>,
-        ticket: Ticket,
-    ) {
-        if let Some(connection) = self.connection(acknowledgement.to) {
-            connection.hold(acknowledgement.kind);
-        }
-        let held = Held::Acknowledge(acknowledgement);
-        self.rounds.hold_asked(ticket, held, depends.unwrap_or(Durability::Memory));
-    }
-
     /// Returns how much may be in flight to a Client with this Receive Maximum.
     #[inline]
     pub(crate) fn extent(&self, receive_maximum: u16) -> Extent {
         let messages = self.limits.inflight_messages_max.min(receive_maximum);
         Extent { messages, bytes: self.limits.inflight_bytes_max }
-    }
-
-    /// Sends an acknowledgement that was held back: what it confirms is durable now.
-    pub(crate) fn release_acknowledgement(
-        &mut self,
-        acknowledgement: &HeldAcknowledgement,
-        turn: &mut Turn,
-    ) {
-        let redirected = self.rounds.take_redirect(acknowledgement.to);
-        let to = redirected.unwrap_or(acknowledgement.to);
-        let Some(connection) = self.connection(to) else {
-            return;
-        };
-        connection.let_go(acknowledgement.kind);
-        // Messages of a stream that has ended are sent again anyway, and so are their PUBRELs.
-        if redirected.is_none() || acknowledgement.kind != PacketType::PubRel {
-            self.send_acknowledgement(&HeldAcknowledgement { to, ..*acknowledgement }, turn);
-        }
-    }
-
-    /// Sends an acknowledgement. Its explanation becomes the Reason String if the Client wants to
-    /// be told [MQTT-3.1.2-29] and its Maximum Packet Size allows it [MQTT-3.4.2-2].
-    fn send_acknowledgement(&mut self, held: &HeldAcknowledgement, turn: &mut Turn) {
-        let &HeldAcknowledgement { to, kind, packet_id, reason_code, explanation } = held;
-        let Some(connection) = self.connections.get(to.slot()) else {
-            return;
-        };
-        let is_wanted = connection.problem_information;
-        let acknowledgement = Acknowledgement {
-            packet_id,
-            reason_code,
-            reason_string: explanation.filter(|_| is_wanted),
-            user_properties: UserProperties::default(),
-        };
-        let packet = match kind {
-            PacketType::PubAck => Packet::PubAck(acknowledgement),
-            PacketType::PubRec => Packet::PubRec(acknowledgement),
-            PacketType::PubRel => Packet::PubRel(acknowledgement),
-            _ => Packet::PubComp(acknowledgement),
-        };
-        self.send(to, &packet, turn);
     }
 
     /// Delivers a publication to a single Session; calls `layouts.begin` itself.

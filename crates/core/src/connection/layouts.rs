@@ -2,9 +2,9 @@
 //!
 //! Receivers of the same protocol, QoS and RETAIN share the same bytes except for the Packet
 //! Identifier, which is patched into each copy. Without a Packet Identifier even the copies are the
-//! same: if there are several receivers, their outputs name the same bytes ([`crate::connection::shared_bytes`]).
-//! A packet with parts for one receiver only (Subscription Identifiers, a topic alias, DUP) is
-//! encoded for it alone.
+//! same: if there are several receivers, their outputs name the same bytes
+//! ([`crate::connection::shared_bytes`]). A packet with parts for one receiver only (Subscription
+//! Identifiers, a topic alias, DUP) is encoded for it alone.
 
 use std::num::{NonZeroU16, NonZeroU32};
 

@@ -64,7 +64,8 @@ impl Core {
         turn: &mut Turn,
     ) {
         if let Some(connection) = self.ground.clients.connection(control) {
-            connection.last_packet_at = turn.now; // the Keep Alive is for the whole Network Connection
+            // The Keep Alive is for the whole Network Connection.
+            connection.last_packet_at = turn.now;
         }
         self.ground.clients.counters.received(packet.packet_type());
         match packet {

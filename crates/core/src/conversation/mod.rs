@@ -1,5 +1,4 @@
-//! The life of a Network Connection: CONNECT, authentication, CONNACK, silence, the end, and what is
-//! left to do behind it.
+//! The life of a Network Connection: CONNECT, authentication, CONNACK, silence, the end.
 //!
 //! Nothing of a Client is touched before its CONNECT is accepted.
 

@@ -1,5 +1,5 @@
-//! Queues of Sessions that have ended while messages of shared subscriptions wait in the store: they
-//! are read once more, for the other members.
+//! Queues of Sessions that have ended while messages of shared subscriptions wait in the store:
+//! they are read once more, for the other members.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,5 +1,5 @@
-//! What the topics below `$SYS` say at present: retained messages of which each worker has all. They
-//! count against no limit, and no store keeps them.
+//! What the topics below `$SYS` say at present: retained messages of which each worker has all.
+//! They count against no limit, and no store keeps them.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;

@@ -1,5 +1,5 @@
-//! The core's side of the store: what it has kept at a start, what it answers, and what goes on when
-//! it has confirmed something.
+//! The core's side of the store: what it has kept at a start, what it answers, and what goes on
+//! when it has confirmed something.
 //!
 //! Nothing here decides what is kept: the rooms that own a thing do.
 

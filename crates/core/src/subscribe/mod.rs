@@ -7,6 +7,7 @@ use midge_codec::ReasonCode;
 use crate::subscribe::exclusive::Exclusive;
 use crate::subscribe::slices::Slices;
 
+pub(crate) mod answers;
 pub(crate) mod arrivals;
 pub(crate) mod automatic;
 pub(crate) mod exclusive;

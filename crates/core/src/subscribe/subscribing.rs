@@ -4,26 +4,23 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use midge_codec::{
-    Packet, PacketIdentifier, PacketType, QoS, ReasonCode, RetainHandling, SubAck, Subscribe,
-    Subscription, SubscriptionOptions, UnsubAck, UserProperties,
+    PacketType, QoS, ReasonCode, RetainHandling, Subscribe, Subscription, SubscriptionOptions,
 };
 
 use crate::base::identity::{ConnectionId, SessionId, SessionSlot};
-use crate::boundary::effects::Event;
 use crate::boundary::peer_messages::{Member, Peer, Ticket};
 use crate::boundary::store_records::{StoreOp, SubscriptionRecord};
 use crate::boundary::turn::Turn;
 use crate::ground::Ground;
-use crate::retained::RetainedWish;
+use crate::retained::requests::RetainedWish;
 use crate::route::Router;
-use crate::session::{Session, Subscribed, SubscriptionKind};
+use crate::session::{Subscribed, SubscriptionKind};
 use crate::subscribe::slices::{ManyFilters, Task};
 use crate::subscribe::{Subscriptions, Unanswerable};
 use crate::topics::filter_request::{EXCLUSIVE_PREFIX, FilterRequest, RequestKind};
 use crate::topics::rewrite::TopicRules;
 use crate::tree::subscription_tree::{Filler, Subscriber};
-use crate::waiting::pending::{PendingSubscribe, RemoteStep};
-use crate::waiting::rounds::Held;
+use crate::waiting::pending::RemoteStep;
 
 /// A Client that asks for subscriptions, or for whom the broker does.
 #[derive(Clone, Copy, Debug)]
@@ -43,10 +40,10 @@ struct Place {
 }
 
 /// One filter of a SUBSCRIBE with everything that belongs to it.
-struct Wanted {
-    request: FilterRequest,
-    options: SubscriptionOptions,
-    identifier: Option<NonZeroU32>,
+pub(super) struct Wanted {
+    pub(super) request: FilterRequest,
+    pub(super) options: SubscriptionOptions,
+    pub(super) identifier: Option<NonZeroU32>,
 }
 
 /// Where one filter of a SUBSCRIBE stands after it was handled.
@@ -106,23 +103,6 @@ impl Subscriptions {
         Ok(())
     }
 
-    /// Whether the Client accepts a SUBACK or UNSUBACK for this many filters. If it does not, it
-    /// would be left without an answer, so nothing may be done that needs one.
-    pub(crate) fn accepts_answer(
-        &mut self,
-        ground: &mut Ground,
-        id: ConnectionId,
-        answer: PacketType,
-        packet_id: PacketIdentifier,
-        filters: impl Fn() -> usize,
-    ) -> bool {
-        if ground.clients.connection(id).is_none_or(|peer| peer.packet_bytes_max == u32::MAX) {
-            return true;
-        }
-        let reason_codes = vec![ReasonCode::Success; filters()];
-        ground.clients.accepts(id, &answer_packet(answer, packet_id, &reason_codes))
-    }
-
     /// Makes subscriptions that no packet asks for.
     pub(crate) fn subscribe<'f>(
         &mut self,
@@ -136,31 +116,6 @@ impl Subscriptions {
         let ticket = self.begin_answer(ground, PacketType::SubAck, connection, slot, None);
         self.subscribe_some(router, ground, asking, ticket, filters, turn);
         self.end_subscribe(router, ground, ticket, Some(slot), turn);
-    }
-
-    /// Begins to gather the answer to a SUBSCRIBE or UNSUBSCRIBE; returns its ticket.
-    pub(crate) fn begin_answer(
-        &mut self,
-        ground: &mut Ground,
-        answer: PacketType,
-        id: ConnectionId,
-        slot: SessionSlot,
-        packet_id: Option<PacketIdentifier>,
-    ) -> Ticket {
-        let ticket = ground.pending.ticket();
-        let gathering = PendingSubscribe {
-            answer,
-            streams: (id, ground.clients.control_of(id)),
-            session: ground.clients.session_id(slot),
-            packet_id,
-            filters: Vec::new(),
-            reason_codes: Vec::new(),
-            waiting: 1, // until all filters are done
-            fetches: false,
-            needs_fence: false,
-        };
-        ground.pending.insert(ticket, gathering);
-        ticket
     }
 
     /// Makes some subscriptions of a SUBSCRIBE.
@@ -232,23 +187,6 @@ impl Subscriptions {
             subscribe.waiting += waiting;
         }
         self.arrive(router, ground, ticket, turn);
-    }
-
-    /// Makes an answer wait until the store has what it says of a Session. Returns false if the
-    /// store does not have to know anything.
-    pub(crate) fn wait_for_store(
-        &mut self,
-        ground: &mut Ground,
-        ticket: Ticket,
-        slot: Option<SessionSlot>,
-    ) -> bool {
-        let session = slot.map(|slot| ground.clients.session(slot));
-        let Some(session) = session.filter(|session| session.number > 0) else {
-            return false;
-        };
-        let durability = session.durability;
-        ground.clients.rounds.hold(Held::Subscribed(ticket), durability);
-        true
     }
 
     fn subscribe_one(
@@ -373,7 +311,7 @@ impl Subscriptions {
 
     /// Puts a subscription into the tree, and notes the retained messages that it asks for: they
     /// follow the SUBACK.
-    fn add_plain(
+    pub(super) fn add_plain(
         &mut self,
         router: &mut Router,
         ground: &mut Ground,
@@ -454,163 +392,6 @@ impl Subscriptions {
         ground.clients.session(slot).subscriptions.insert(key, claimed).is_none()
     }
 
-    /// Goes on with a SUBSCRIBE or UNSUBSCRIBE that all workers know of. The first retained
-    /// messages of the other workers are fetched before the SUBACK leaves, so that they follow it
-    /// at once and nothing published later comes before them.
-    pub(crate) fn complete_subscribe(
-        &mut self,
-        router: &mut Router,
-        ground: &mut Ground,
-        ticket: Ticket,
-        mut subscribe: PendingSubscribe,
-        turn: &mut Turn,
-    ) {
-        if subscribe.answer == PacketType::UnsubAck {
-            return self.answer_unsubscribe(ground, &subscribe, turn);
-        }
-        if !subscribe.fetches && router.retained.wishes.holds(ticket) {
-            subscribe.fetches = true;
-            subscribe.waiting = 1; // until all walks have begun
-            ground.pending.insert(ticket, subscribe);
-            router.retained.begin_walks(ground, ticket, turn);
-            return self.take_arrivals_of_retained(router, ground, turn);
-        }
-        self.answer_subscribe(ground, subscribe, turn);
-        router.retained.release_walks(ground, ticket);
-    }
-
-    /// Sends the SUBACK, which retained messages follow.
-    fn answer_subscribe(
-        &mut self,
-        ground: &mut Ground,
-        subscribe: PendingSubscribe,
-        turn: &mut Turn,
-    ) {
-        let id = ground.clients.stream_or_control(subscribe.streams);
-        if let Some(packet_id) = subscribe.packet_id {
-            if ground.clients.connection(id).is_none() {
-                return;
-            }
-            let packet = answer_packet(PacketType::SubAck, packet_id, &subscribe.reason_codes);
-            ground.clients.send(id, &packet, turn); // [MQTT-3.8.4-1]
-        }
-        if ground.clients.connection(id).is_some_and(|connection| connection.is_local) {
-            turn.fx.local_subscribed.push((id, subscribe.reason_codes.clone()));
-        }
-        let Some(slot) = ground.clients.slot_of(subscribe.session) else {
-            return;
-        };
-        let client = Arc::clone(&ground.clients.session(slot).identity);
-        for (filter, reason_code) in subscribe.filters.into_iter().zip(subscribe.reason_codes) {
-            let client = Arc::clone(&client);
-            turn.fx.events.push(Event::Subscribed { client, filter, reason_code });
-        }
-    }
-
-    /// Handles the answer of the home of an exclusive subscription.
-    pub(crate) fn handle_exclusive_answer(
-        &mut self,
-        router: &mut Router,
-        ground: &mut Ground,
-        ticket: Ticket,
-        is_granted: bool,
-        turn: &mut Turn,
-    ) {
-        let Some((step, slot)) = self.resume_step(ground, ticket) else {
-            return;
-        };
-        let Some(slot) = slot else {
-            return self.arrive(router, ground, step.subscribe, turn);
-        };
-        if !is_granted {
-            ground.clients.session(slot).subscriptions.remove(&*step.key);
-            ground.clients.forget_stream(slot, &step.key);
-            self.forget_subscription(ground, slot, &step.key);
-            // An earlier claim may have been granted and given up since.
-            let filter = step.key.strip_prefix(EXCLUSIVE_PREFIX).unwrap_or(&step.key);
-            self.remove_from_tree(ground, slot, filter, turn);
-            return self.answer_step(router, ground, &step, ReasonCode::QuotaExceeded, turn);
-        }
-        let subscribed = ground.clients.session(slot).subscriptions.get(&*step.key).cloned();
-        let filter = step.key.strip_prefix(EXCLUSIVE_PREFIX).unwrap_or(&step.key).to_string();
-        let Some(Subscribed { options, identifier, .. }) = subscribed else {
-            // Given up meanwhile; the release is on its way already.
-            return self.answer_step(router, ground, &step, granted(QoS::AtMostOnce), turn);
-        };
-        let request =
-            FilterRequest { kind: RequestKind::Exclusive, filter, key: step.key.to_string() };
-        let wanted = Wanted { request, options, identifier };
-        if step.is_new {
-            // As far as retained messages are concerned, the subscription begins now.
-            ground.clients.session(slot).subscriptions.remove(&*step.key);
-        }
-        self.add_plain(router, ground, slot, &wanted, step.subscribe, turn);
-        let &mut Session { number, durability, .. } = ground.clients.session(slot);
-        if number > 0
-            && !ground.is_restoring
-            && let Some(subscribe) = ground.pending.subscribe(step.subscribe)
-        {
-            subscribe.waiting += 1;
-            ground.clients.rounds.hold(Held::Subscribed(step.subscribe), durability);
-        }
-        self.answer_step(router, ground, &step, granted(options.qos), turn);
-    }
-
-    /// Handles the answer that the home of a shared subscription has taken a member in and all
-    /// workers know of it.
-    pub(crate) fn handle_shared_joined(
-        &mut self,
-        router: &mut Router,
-        ground: &mut Ground,
-        ticket: Ticket,
-        group: crate::base::identity::GroupId,
-        turn: &mut Turn,
-    ) {
-        let Some((step, slot)) = self.resume_step(ground, ticket) else {
-            return;
-        };
-        let subscribed = slot.and_then(|slot| {
-            router.shared.set_group(ground, slot, &step.key, group);
-            ground.clients.session(slot).subscriptions.get(&*step.key).map(|sub| sub.options.qos)
-        });
-        if subscribed.is_none()
-            && let Some(session) = ground.pending.subscribe(step.subscribe).map(|sub| sub.session)
-        {
-            turn.fx.send(group.home, Peer::SharedLeave { group, session }.into());
-        }
-        if let Some(slot) = slot {
-            // The Client may have gone, and come again, before anybody could tell the group.
-            let session = ground.clients.session_id(slot);
-            let online = ground.clients.session(slot).connection.is_some();
-            turn.fx.send(group.home, Peer::SharedOnline { group, session, online }.into());
-        }
-        self.answer_step(router, ground, &step, granted(subscribed.unwrap_or_default()), turn);
-    }
-
-    fn resume_step(
-        &mut self,
-        ground: &mut Ground,
-        ticket: Ticket,
-    ) -> Option<(RemoteStep, Option<SessionSlot>)> {
-        let step = ground.pending.take_step(ticket)?;
-        let session = ground.pending.subscribe(step.subscribe)?.session;
-        Some((step, ground.clients.slot_of(session)))
-    }
-
-    fn answer_step(
-        &mut self,
-        router: &mut Router,
-        ground: &mut Ground,
-        step: &RemoteStep,
-        code: ReasonCode,
-        turn: &mut Turn,
-    ) {
-        if let Some(subscribe) = ground.pending.subscribe(step.subscribe) {
-            subscribe.reason_codes[step.index] = code;
-        }
-        self.arrive(router, ground, step.subscribe, turn);
-    }
-
     /// Writes to the store that a subscription has ended.
     pub(crate) fn forget_subscription(
         &mut self,
@@ -665,7 +446,7 @@ impl Subscriptions {
 
     /// Takes a filter of a Session out of the tree, unless the Session has it in the other form,
     /// too: plain and exclusive ones share their place in the tree.
-    fn remove_from_tree(
+    pub(super) fn remove_from_tree(
         &mut self,
         ground: &mut Ground,
         slot: SessionSlot,
@@ -721,23 +502,7 @@ fn as_bridge(entry: Subscription<'_>) -> SubscriptionOptions {
     SubscriptionOptions { no_local, retain_as_published: true, ..entry.options }
 }
 
-/// Makes a SUBACK or an UNSUBACK.
-pub(crate) fn answer_packet(
-    answer: PacketType,
-    packet_id: PacketIdentifier,
-    reason_codes: &[ReasonCode],
-) -> Packet<'_> {
-    let (reason_string, user_properties) = (None, UserProperties::default());
-    let reason_codes = reason_codes.into();
-    match answer {
-        PacketType::UnsubAck => {
-            Packet::UnsubAck(UnsubAck { packet_id, reason_string, user_properties, reason_codes })
-        }
-        _ => Packet::SubAck(SubAck { packet_id, reason_string, user_properties, reason_codes }),
-    }
-}
-
-fn granted(qos: QoS) -> ReasonCode {
+pub(super) fn granted(qos: QoS) -> ReasonCode {
     match qos {
         QoS::AtMostOnce => ReasonCode::Success,
         QoS::AtLeastOnce => ReasonCode::GrantedQoS1,

@@ -1,0 +1,86 @@
+//! PUBACK, PUBREC, PUBREL and PUBCOMP to a Client. None of them overtakes an earlier one
+//! [MQTT-4.6.0-2], and none leaves before what it confirms is durable.
+
+use midge_codec::{Acknowledgement, Packet, PacketType, UserProperties};
+
+use crate::base::durability::Durability;
+use crate::boundary::peer_messages::Ticket;
+use crate::boundary::turn::Turn;
+use crate::clients::Clients;
+use crate::waiting::rounds::{Held, HeldAcknowledgement};
+
+impl Clients {
+    /// Sends one of the four acknowledgements, now or once what it confirms is durable. `depends`
+    /// is the promise that it makes, absent if nothing was kept for its sake. It never overtakes an
+    /// earlier acknowledgement [MQTT-4.6.0-2].
+    pub(crate) fn acknowledge(
+        &mut self,
+        acknowledgement: HeldAcknowledgement,
+        depends: Option<Durability>,
+        turn: &mut Turn,
+    ) {
+        let Some(connection) = self.connection(acknowledgement.to) else {
+            return;
+        };
+        if depends.is_none() && connection.held == 0 {
+            return self.send_acknowledgement(&acknowledgement, turn);
+        }
+        connection.hold(acknowledgement.kind);
+        self.rounds.hold(Held::Acknowledge(acknowledgement), depends.unwrap_or(Durability::Memory));
+    }
+
+    /// Like [`Self::acknowledge`], but also waits until another worker's verdict is known.
+    pub(crate) fn acknowledge_asked(
+        &mut self,
+        acknowledgement: HeldAcknowledgement,
+        depends: Option<Durability>,
+        ticket: Ticket,
+    ) {
+        if let Some(connection) = self.connection(acknowledgement.to) {
+            connection.hold(acknowledgement.kind);
+        }
+        let held = Held::Acknowledge(acknowledgement);
+        self.rounds.hold_asked(ticket, held, depends.unwrap_or(Durability::Memory));
+    }
+
+    /// Sends an acknowledgement that was held back: what it confirms is durable now.
+    pub(crate) fn release_acknowledgement(
+        &mut self,
+        acknowledgement: &HeldAcknowledgement,
+        turn: &mut Turn,
+    ) {
+        let redirected = self.rounds.take_redirect(acknowledgement.to);
+        let to = redirected.unwrap_or(acknowledgement.to);
+        let Some(connection) = self.connection(to) else {
+            return;
+        };
+        connection.let_go(acknowledgement.kind);
+        // Messages of a stream that has ended are sent again anyway, and so are their PUBRELs.
+        if redirected.is_none() || acknowledgement.kind != PacketType::PubRel {
+            self.send_acknowledgement(&HeldAcknowledgement { to, ..*acknowledgement }, turn);
+        }
+    }
+
+    /// Sends an acknowledgement. Its explanation becomes the Reason String if the Client wants to
+    /// be told [MQTT-3.1.2-29] and its Maximum Packet Size allows it [MQTT-3.4.2-2].
+    fn send_acknowledgement(&mut self, held: &HeldAcknowledgement, turn: &mut Turn) {
+        let &HeldAcknowledgement { to, kind, packet_id, reason_code, explanation } = held;
+        let Some(connection) = self.connections.get(to.slot()) else {
+            return;
+        };
+        let is_wanted = connection.problem_information;
+        let acknowledgement = Acknowledgement {
+            packet_id,
+            reason_code,
+            reason_string: explanation.filter(|_| is_wanted),
+            user_properties: UserProperties::default(),
+        };
+        let packet = match kind {
+            PacketType::PubAck => Packet::PubAck(acknowledgement),
+            PacketType::PubRec => Packet::PubRec(acknowledgement),
+            PacketType::PubRel => Packet::PubRel(acknowledgement),
+            _ => Packet::PubComp(acknowledgement),
+        };
+        self.send(to, &packet, turn);
+    }
+}

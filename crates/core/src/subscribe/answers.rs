@@ -1,0 +1,256 @@
+//! SUBACK and UNSUBACK: what they wait for, and the answers of other workers on the way.
+//!
+//! No answer leaves before what it says is in effect everywhere.
+
+use std::sync::Arc;
+
+use midge_codec::{
+    Packet, PacketIdentifier, PacketType, QoS, ReasonCode, SubAck, UnsubAck, UserProperties,
+};
+
+use crate::base::identity::{ConnectionId, SessionSlot};
+use crate::boundary::effects::Event;
+use crate::boundary::peer_messages::{Peer, Ticket};
+use crate::boundary::turn::Turn;
+use crate::ground::Ground;
+use crate::route::Router;
+use crate::session::{Session, Subscribed};
+use crate::subscribe::Subscriptions;
+use crate::subscribe::subscribing::{Wanted, granted};
+use crate::topics::filter_request::{EXCLUSIVE_PREFIX, FilterRequest, RequestKind};
+use crate::waiting::pending::{PendingSubscribe, RemoteStep};
+use crate::waiting::rounds::Held;
+
+impl Subscriptions {
+    /// Whether the Client accepts a SUBACK or UNSUBACK for this many filters. If it does not, it
+    /// would be left without an answer, so nothing may be done that needs one.
+    pub(crate) fn accepts_answer(
+        &mut self,
+        ground: &mut Ground,
+        id: ConnectionId,
+        answer: PacketType,
+        packet_id: PacketIdentifier,
+        filters: impl Fn() -> usize,
+    ) -> bool {
+        if ground.clients.connection(id).is_none_or(|peer| peer.packet_bytes_max == u32::MAX) {
+            return true;
+        }
+        let reason_codes = vec![ReasonCode::Success; filters()];
+        ground.clients.accepts(id, &answer_packet(answer, packet_id, &reason_codes))
+    }
+
+    /// Begins to gather the answer to a SUBSCRIBE or UNSUBSCRIBE; returns its ticket.
+    pub(crate) fn begin_answer(
+        &mut self,
+        ground: &mut Ground,
+        answer: PacketType,
+        id: ConnectionId,
+        slot: SessionSlot,
+        packet_id: Option<PacketIdentifier>,
+    ) -> Ticket {
+        let ticket = ground.pending.ticket();
+        let gathering = PendingSubscribe {
+            answer,
+            streams: (id, ground.clients.control_of(id)),
+            session: ground.clients.session_id(slot),
+            packet_id,
+            filters: Vec::new(),
+            reason_codes: Vec::new(),
+            waiting: 1, // until all filters are done
+            fetches: false,
+            needs_fence: false,
+        };
+        ground.pending.insert(ticket, gathering);
+        ticket
+    }
+
+    /// Makes an answer wait until the store has what it says of a Session. Returns false if the
+    /// store does not have to know anything.
+    pub(crate) fn wait_for_store(
+        &mut self,
+        ground: &mut Ground,
+        ticket: Ticket,
+        slot: Option<SessionSlot>,
+    ) -> bool {
+        let session = slot.map(|slot| ground.clients.session(slot));
+        let Some(session) = session.filter(|session| session.number > 0) else {
+            return false;
+        };
+        let durability = session.durability;
+        ground.clients.rounds.hold(Held::Subscribed(ticket), durability);
+        true
+    }
+
+    /// Goes on with a SUBSCRIBE or UNSUBSCRIBE that all workers know of. The first retained
+    /// messages of the other workers are fetched before the SUBACK leaves, so that they follow it
+    /// at once and nothing published later comes before them.
+    pub(crate) fn complete_subscribe(
+        &mut self,
+        router: &mut Router,
+        ground: &mut Ground,
+        ticket: Ticket,
+        mut subscribe: PendingSubscribe,
+        turn: &mut Turn,
+    ) {
+        if subscribe.answer == PacketType::UnsubAck {
+            return self.answer_unsubscribe(ground, &subscribe, turn);
+        }
+        if !subscribe.fetches && router.retained.wishes.holds(ticket) {
+            subscribe.fetches = true;
+            subscribe.waiting = 1; // until all walks have begun
+            ground.pending.insert(ticket, subscribe);
+            router.retained.begin_walks(ground, ticket, turn);
+            return self.take_arrivals_of_retained(router, ground, turn);
+        }
+        self.answer_subscribe(ground, subscribe, turn);
+        router.retained.release_walks(ground, ticket);
+    }
+
+    /// Sends the SUBACK, which retained messages follow.
+    fn answer_subscribe(
+        &mut self,
+        ground: &mut Ground,
+        subscribe: PendingSubscribe,
+        turn: &mut Turn,
+    ) {
+        let id = ground.clients.stream_or_control(subscribe.streams);
+        if let Some(packet_id) = subscribe.packet_id {
+            if ground.clients.connection(id).is_none() {
+                return;
+            }
+            let packet = answer_packet(PacketType::SubAck, packet_id, &subscribe.reason_codes);
+            ground.clients.send(id, &packet, turn); // [MQTT-3.8.4-1]
+        }
+        if ground.clients.connection(id).is_some_and(|connection| connection.is_local) {
+            turn.fx.local_subscribed.push((id, subscribe.reason_codes.clone()));
+        }
+        let Some(slot) = ground.clients.slot_of(subscribe.session) else {
+            return;
+        };
+        let client = Arc::clone(&ground.clients.session(slot).identity);
+        for (filter, reason_code) in subscribe.filters.into_iter().zip(subscribe.reason_codes) {
+            let client = Arc::clone(&client);
+            turn.fx.events.push(Event::Subscribed { client, filter, reason_code });
+        }
+    }
+
+    /// Handles the answer of the home of an exclusive subscription.
+    pub(crate) fn handle_exclusive_answer(
+        &mut self,
+        router: &mut Router,
+        ground: &mut Ground,
+        ticket: Ticket,
+        is_granted: bool,
+        turn: &mut Turn,
+    ) {
+        let Some((step, slot)) = self.resume_step(ground, ticket) else {
+            return;
+        };
+        let Some(slot) = slot else {
+            return self.arrive(router, ground, step.subscribe, turn);
+        };
+        if !is_granted {
+            ground.clients.session(slot).subscriptions.remove(&*step.key);
+            ground.clients.forget_stream(slot, &step.key);
+            self.forget_subscription(ground, slot, &step.key);
+            // An earlier claim may have been granted and given up since.
+            let filter = step.key.strip_prefix(EXCLUSIVE_PREFIX).unwrap_or(&step.key);
+            self.remove_from_tree(ground, slot, filter, turn);
+            return self.answer_step(router, ground, &step, ReasonCode::QuotaExceeded, turn);
+        }
+        let subscribed = ground.clients.session(slot).subscriptions.get(&*step.key).cloned();
+        let filter = step.key.strip_prefix(EXCLUSIVE_PREFIX).unwrap_or(&step.key).to_string();
+        let Some(Subscribed { options, identifier, .. }) = subscribed else {
+            // Given up meanwhile; the release is on its way already.
+            return self.answer_step(router, ground, &step, granted(QoS::AtMostOnce), turn);
+        };
+        let request =
+            FilterRequest { kind: RequestKind::Exclusive, filter, key: step.key.to_string() };
+        let wanted = Wanted { request, options, identifier };
+        if step.is_new {
+            // As far as retained messages are concerned, the subscription begins now.
+            ground.clients.session(slot).subscriptions.remove(&*step.key);
+        }
+        self.add_plain(router, ground, slot, &wanted, step.subscribe, turn);
+        let &mut Session { number, durability, .. } = ground.clients.session(slot);
+        if number > 0
+            && !ground.is_restoring
+            && let Some(subscribe) = ground.pending.subscribe(step.subscribe)
+        {
+            subscribe.waiting += 1;
+            ground.clients.rounds.hold(Held::Subscribed(step.subscribe), durability);
+        }
+        self.answer_step(router, ground, &step, granted(options.qos), turn);
+    }
+
+    /// Handles the answer that the home of a shared subscription has taken a member in and all
+    /// workers know of it.
+    pub(crate) fn handle_shared_joined(
+        &mut self,
+        router: &mut Router,
+        ground: &mut Ground,
+        ticket: Ticket,
+        group: crate::base::identity::GroupId,
+        turn: &mut Turn,
+    ) {
+        let Some((step, slot)) = self.resume_step(ground, ticket) else {
+            return;
+        };
+        let subscribed = slot.and_then(|slot| {
+            router.shared.set_group(ground, slot, &step.key, group);
+            ground.clients.session(slot).subscriptions.get(&*step.key).map(|sub| sub.options.qos)
+        });
+        if subscribed.is_none()
+            && let Some(session) = ground.pending.subscribe(step.subscribe).map(|sub| sub.session)
+        {
+            turn.fx.send(group.home, Peer::SharedLeave { group, session }.into());
+        }
+        if let Some(slot) = slot {
+            // The Client may have gone, and come again, before anybody could tell the group.
+            let session = ground.clients.session_id(slot);
+            let online = ground.clients.session(slot).connection.is_some();
+            turn.fx.send(group.home, Peer::SharedOnline { group, session, online }.into());
+        }
+        self.answer_step(router, ground, &step, granted(subscribed.unwrap_or_default()), turn);
+    }
+
+    fn resume_step(
+        &mut self,
+        ground: &mut Ground,
+        ticket: Ticket,
+    ) -> Option<(RemoteStep, Option<SessionSlot>)> {
+        let step = ground.pending.take_step(ticket)?;
+        let session = ground.pending.subscribe(step.subscribe)?.session;
+        Some((step, ground.clients.slot_of(session)))
+    }
+
+    fn answer_step(
+        &mut self,
+        router: &mut Router,
+        ground: &mut Ground,
+        step: &RemoteStep,
+        code: ReasonCode,
+        turn: &mut Turn,
+    ) {
+        if let Some(subscribe) = ground.pending.subscribe(step.subscribe) {
+            subscribe.reason_codes[step.index] = code;
+        }
+        self.arrive(router, ground, step.subscribe, turn);
+    }
+}
+
+/// Makes a SUBACK or an UNSUBACK.
+pub(crate) fn answer_packet(
+    answer: PacketType,
+    packet_id: PacketIdentifier,
+    reason_codes: &[ReasonCode],
+) -> Packet<'_> {
+    let (reason_string, user_properties) = (None, UserProperties::default());
+    let reason_codes = reason_codes.into();
+    match answer {
+        PacketType::UnsubAck => {
+            Packet::UnsubAck(UnsubAck { packet_id, reason_string, user_properties, reason_codes })
+        }
+        _ => Packet::SubAck(SubAck { packet_id, reason_string, user_properties, reason_codes }),
+    }
+}
