@@ -463,7 +463,7 @@ impl Core {
         self.ground.clients.counters.bytes_received += bytes;
     }
 
-    /// Sets whose packets [`Effects::traced`] reports from now on as they leave.
+    /// Sets whose packets `Effects::traced` reports from now on as they leave.
     pub fn set_tracing(&mut self, tracing: Tracing) {
         self.ground.clients.traces = tracing != Tracing::Off;
         self.ground.clients.tracing = tracing;

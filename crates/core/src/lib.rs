@@ -5,9 +5,10 @@
 //! bytes to write, connections to close, batches to send. The same inputs in the same order give
 //! the same effects, bit for bit.
 //!
-//! A packet's path through the modules: `core` (the entry points) -> `publishing` (a PUBLISH and
-//! its acknowledgement) -> `gate` (may it?) -> `routing` (who gets it?) -> `clients` (now or
-//! later?) -> `layouts` and `output` (its bytes).
+//! The modules are rooms that stand on each other, and doors that know all of them. A PUBLISH goes
+//! through `core` (the door) -> `receive` (its topic, its acknowledgement) -> `gate` (may it?) ->
+//! `route` (who gets it?) -> `clients` (now or later?) -> `connection` (its bytes). ARCHITECTURE.md
+//! lists all rooms from the bottom up.
 //!
 //! This crate must never name a clock, a random source, a socket, a file or an asynchronous
 //! runtime.
