@@ -70,7 +70,7 @@ impl Layouts {
         output: &mut Output,
         pool: &mut BufferPool,
     ) -> bool {
-        let publication = passed.publication;
+        let publication = passed.publication();
         let is_shared = publication.payload.len() >= SHARED_PAYLOAD_BYTES_MIN;
         let copied = if is_shared { &[] } else { publication.payload };
         let mut has_begun = false;
@@ -130,7 +130,7 @@ impl Layouts {
             let offset = form.packet(passed).encode_head(form.version, &mut self.buffer) as u32;
             let end = self.buffer.len() as u32;
             // If the payload is shared anyway, each receiver gets its own copy of the head.
-            let is_whole = payload.len() == passed.publication.payload.len();
+            let is_whole = payload.len() == passed.publication().payload.len();
             let is_same = self.is_for_several && is_whole && form.packet_id.is_none();
             let head = &self.buffer[start as usize..];
             let part = is_same.then(|| pool.turn.add(head, payload)).flatten().unwrap_or_default();
@@ -156,13 +156,13 @@ impl Form<'_> {
             dup: self.dup,
             qos: self.qos,
             retain: self.retain,
-            topic: passed.publication.topic,
+            topic: passed.publication().topic,
             topic_alias: self.alias,
             packet_id: self.packet_id,
-            message_expiry_interval_seconds: passed.expiry_seconds,
+            message_expiry_interval_seconds: passed.expiry_seconds(),
             subscription_identifiers: self.identifiers,
-            forwarded_properties: passed.publication.properties,
-            payload_len: passed.publication.payload.len(),
+            forwarded_properties: passed.publication().properties,
+            payload_len: passed.publication().payload.len(),
         }
     }
 }

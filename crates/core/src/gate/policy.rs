@@ -1,0 +1,37 @@
+//! Who may do what, as the driver answers it.
+
+use midge_codec::QoS;
+
+use crate::base::identity::Identity;
+
+/// Decides who may do what. Called on the worker's thread for every message: it must answer from
+/// memory and never block.
+pub trait Policy: Send + Sync {
+    /// Whether `publisher` may publish to `topic` now.
+    fn may_publish(&self, publisher: &Identity, topic: &str, qos: QoS, retain: bool) -> bool;
+
+    /// Whether `subscriber` may have a subscription to `filter` (as it takes effect: after
+    /// rewriting, without `$share/...`).
+    fn may_subscribe(&self, subscriber: &Identity, filter: &str, qos: QoS) -> bool;
+
+    /// Whether `receiver` may be sent a message of `topic` now.
+    fn may_receive(&self, receiver: &Identity, topic: &str) -> bool;
+}
+
+/// The policy of a broker without access rules.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct AllowAll;
+
+impl Policy for AllowAll {
+    fn may_publish(&self, _: &Identity, _: &str, _: QoS, _: bool) -> bool {
+        true
+    }
+
+    fn may_subscribe(&self, _: &Identity, _: &str, _: QoS) -> bool {
+        true
+    }
+
+    fn may_receive(&self, _: &Identity, _: &str) -> bool {
+        true
+    }
+}
