@@ -1,6 +1,6 @@
 //! One worker's brain: what it owns, and the entry points for everything that comes in.
 //!
-//! Nothing here performs I/O or looks at a clock. Every entry point takes the time and adds to the
+//! Nothing here performs I/O or looks at a clock. Every entry point takes the turn and adds to its
 //! effects; the same inputs give the same effects, bit for bit.
 
 use std::collections::BTreeSet;
@@ -415,7 +415,7 @@ impl Core {
     pub fn has_unfinished(&self) -> bool {
         self.has_backlog()
             || self.ground.clients.rounds.is_gathering()
-            || !self.remains.queues.queues.is_empty()
+            || !self.remains.queues.by_number.is_empty()
     }
 
     /// Does a bounded part of the work that was put off. Called once a turn, after the events.
@@ -429,7 +429,7 @@ impl Core {
         self.end_unanswered(turn);
         self.router.shared.run_flushes(&mut self.ground, turn);
         self.router.retained.run(&mut self.ground, turn);
-        self.subscriptions.take_arrivals_of_retained(&mut self.router, &mut self.ground, turn);
+        self.subscriptions.take_retained_arrivals(&mut self.router, &mut self.ground, turn);
         self.router.shared.settle_failed(&mut self.ground, turn);
         self.close_unsendable(turn);
         let others = self.ground.other_workers();
@@ -568,7 +568,7 @@ impl Core {
     }
 
     /// Ends a Network Connection because the next packet is too large for its peer.
-    pub(crate) fn close_for_size(&mut self, id: ConnectionId, turn: &mut Turn) {
+    fn close_for_size(&mut self, id: ConnectionId, turn: &mut Turn) {
         let (id, code) = (self.ground.clients.control_of(id), ReasonCode::PacketTooLarge);
         self.close(id, Some(code), &DisconnectReason::ByServer(code), turn);
     }

@@ -3,21 +3,26 @@
 //!
 //! The ground belongs to no room, so it must never know of any room that stands on it.
 
+use std::sync::Arc;
+
+use midge_codec::{PacketIdentifier, PacketType};
+
 use crate::base::durability::Durability;
 use crate::base::hashing::hash_str;
-use crate::base::identity::{SessionSlot, WorkerId};
+use crate::base::identity::{ConnectionId, SessionSlot, WorkerId};
 use crate::base::numbers::Numbers;
 use crate::base::strain::Strain;
 use crate::base::timers::Timers;
 use crate::base::work::Work;
-use crate::boundary::peer_messages::Peer;
+use crate::boundary::peer_messages::{Peer, Ticket};
 use crate::boundary::store_records::StoreOp;
 use crate::boundary::turn::Turn;
 use crate::clients::Clients;
 use crate::clients::records::record_of;
 use crate::config::CoreConfig;
 use crate::tree::subscription_tree::SubscriptionTree;
-use crate::waiting::pending::Pending;
+use crate::waiting::pending::{Pending, PendingSubscribe, RemoteStep};
+use crate::waiting::rounds::Held;
 
 /// What the rooms of one worker share.
 pub(crate) struct Ground {
@@ -99,5 +104,60 @@ impl Ground {
                 turn.fx.send(worker, Peer::Storing.into());
             }
         }
+    }
+
+    pub(crate) fn announce_filter(&mut self, filter: &str, wanted: bool, turn: &mut Turn) {
+        if self.config.workers == 1 {
+            return;
+        }
+        let filter: Arc<str> = filter.into();
+        for worker in self.other_workers() {
+            turn.fx.send(worker, Peer::Filter { filter: Arc::clone(&filter), wanted }.into());
+        }
+    }
+
+    /// Begins to gather the answer to a SUBSCRIBE or UNSUBSCRIBE; returns its ticket.
+    pub(crate) fn begin_answer(
+        &mut self,
+        answer: PacketType,
+        id: ConnectionId,
+        slot: SessionSlot,
+        packet_id: Option<PacketIdentifier>,
+    ) -> Ticket {
+        let ticket = self.pending.ticket();
+        let gathering = PendingSubscribe {
+            answer,
+            streams: (id, self.clients.control_of(id)),
+            session: self.clients.session_id(slot),
+            packet_id,
+            filters: Vec::new(),
+            reason_codes: Vec::new(),
+            waiting: 1, // until all filters are done
+            fetches: false,
+            needs_fence: false,
+        };
+        self.pending.insert(ticket, gathering);
+        ticket
+    }
+
+    /// Makes an answer wait until the store has what it says of a Session. Returns false if the
+    /// store does not have to know anything.
+    pub(crate) fn wait_for_store(&mut self, ticket: Ticket, slot: Option<SessionSlot>) -> bool {
+        let session = slot.map(|slot| self.clients.session(slot));
+        let Some(session) = session.filter(|session| session.number > 0) else {
+            return false;
+        };
+        let durability = session.durability;
+        self.clients.rounds.hold(Held::Subscribed(ticket), durability);
+        true
+    }
+
+    pub(crate) fn resume_step(
+        &mut self,
+        ticket: Ticket,
+    ) -> Option<(RemoteStep, Option<SessionSlot>)> {
+        let step = self.pending.take_step(ticket)?;
+        let session = self.pending.subscribe(step.subscribe)?.session;
+        Some((step, self.clients.slot_of(session)))
     }
 }

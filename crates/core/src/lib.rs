@@ -6,9 +6,9 @@
 //! the same effects, bit for bit.
 //!
 //! The modules are rooms that stand on each other, and doors that know all of them. A PUBLISH goes
-//! through `core` (the door) -> `receive` (its topic, its acknowledgement) -> `gate` (may it?) ->
-//! `route` (who gets it?) -> `clients` (now or later?) -> `connection` (its bytes). ARCHITECTURE.md
-//! lists all rooms from the bottom up.
+//! through `core` (the door) -> `receive` (its topic, its acknowledgement) -> `route` (who gets it?
+//! it first asks `gate`: may it?) -> `clients` (now or later?) -> `connection` (its bytes).
+//! ARCHITECTURE.md lists all rooms from the bottom up.
 //!
 //! This crate must never name a clock, a random source, a socket, a file or an asynchronous
 //! runtime.
@@ -54,9 +54,9 @@ pub use base::strain::MemoryPressure;
 pub use base::strategy::SharedStrategy;
 pub use base::time::Timestamp;
 pub use boundary::drop_notes::DropNote;
-pub use boundary::effects::StreamError;
 pub use boundary::effects::{
     AuthAnswer, AuthRequest, DisconnectReason, Effects, EnhancedStep, Event, LocalDelivery,
+    StreamError,
 };
 pub use boundary::packet_lines::{PacketLine, TracedPacket, Tracing};
 pub use boundary::peer_messages::PeerMessage;

@@ -102,11 +102,7 @@ impl Core {
             }
             Peer::RetainedChunk { ticket, messages, walk } => {
                 self.router.retained.handle_chunk(from, ticket, messages, walk, turn);
-                self.subscriptions.take_arrivals_of_retained(
-                    &mut self.router,
-                    &mut self.ground,
-                    turn,
-                );
+                self.subscriptions.take_retained_arrivals(&mut self.router, &mut self.ground, turn);
             }
             Peer::RetainedStop { walk } => self.router.retained.handle_stop(walk),
             other => self.handle_shared_peer(from, other, turn),

@@ -1,5 +1,4 @@
-//! The configurable ways in which a shared subscription chooses a member; `members` does the
-//! choosing.
+//! The configurable ways in which a shared subscription chooses a member.
 
 use serde::{Deserialize, Serialize};
 

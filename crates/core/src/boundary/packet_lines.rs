@@ -1,7 +1,5 @@
 //! One line for each Control Packet, for people who inspect a conversation: what it is and how
 //! large, never what it carries.
-//!
-//! While nothing is traced, a packet that leaves costs one look at a flag.
 
 use std::fmt;
 use std::sync::Arc;

@@ -4,7 +4,7 @@ use crate::base::time::Timestamp;
 use crate::boundary::effects::Effects;
 
 /// The time of a turn and its effects. The driver sets the time when a turn begins, hands the turn
-/// to every entry point, and carries the effects out at its end.
+/// to every entry point that can have effects, and carries them out at its end.
 ///
 /// The time is the same for everything within a turn: whatever a worker handles in one turn, it
 /// handles at one moment.

@@ -6,6 +6,7 @@ pub(crate) mod drops;
 pub(crate) mod expiring;
 pub(crate) mod records;
 pub(crate) mod streams;
+pub(crate) mod subscriptions;
 pub(crate) mod tracing;
 
 use std::num::NonZeroU32;
@@ -549,7 +550,6 @@ impl Clients {
     /// Sends the PUBLISH of a delivery for the first time. The message is in flight until it is
     /// acknowledged; `sequence` is its name in the store, or 0.
     #[inline]
-    #[allow(clippy::too_many_arguments)] // the innermost step of a fan-out
     fn transmit(
         &mut self,
         slot: SessionSlot,
@@ -583,7 +583,6 @@ impl Clients {
 
     /// Passes the delivery gate and writes the PUBLISH to the connection's output.
     #[inline]
-    #[allow(clippy::too_many_arguments)] // the innermost step of a fan-out
     fn write(
         &mut self,
         slot: SessionSlot,

@@ -11,8 +11,9 @@ use crate::base::identity::{ConnectionId, Identity};
 use crate::base::time::Timestamp;
 use crate::base::timers::Kind;
 use crate::boundary::turn::Turn;
+use crate::connection::capabilities::Refusal;
 use crate::connection::{PendingConnect, Phase};
-use crate::conversation::connect::{Refusal, Terms};
+use crate::conversation::connect::Terms;
 use crate::core::Core;
 
 impl Core {

@@ -16,14 +16,11 @@ use crate::base::timers::Timer;
 use crate::boundary::effects::{AuthRequest, DisconnectReason, EnhancedStep, Event};
 use crate::boundary::turn::Turn;
 use crate::connection::admission::Admission;
-use crate::connection::capabilities::Capabilities;
+use crate::connection::capabilities::{Capabilities, Refusal};
 use crate::connection::{PendingConnect, PendingWill, Phase, Told};
 use crate::core::Core;
 use crate::session::{NEVER_EXPIRES, Will};
 use crate::topics::destination::{Author, Destination, Misdirected};
-
-/// Why a CONNECT is refused.
-pub(crate) type Refusal = (ReasonCode, &'static str);
 
 /// What an accepted CONNECT is granted, as its CONNACK says it.
 pub(crate) struct Terms<'d> {

@@ -1,4 +1,5 @@
-//! The life of a Network Connection: CONNECT, authentication, CONNACK, silence, the end.
+//! The life of a Network Connection: CONNECT, authentication, CONNACK, silence, the end and the
+//! Will Message; its data streams; and subscribers and publishers inside the process.
 //!
 //! Nothing of a Client is touched before its CONNECT is accepted.
 

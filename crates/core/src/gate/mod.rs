@@ -3,9 +3,10 @@
 //!
 //! An [`Admitted`] is made only by [`PublishGate::admit`], or by [`Admitted::by_peer`] for a
 //! message that another worker's publish gate has admitted. A [`Passed`] is made only by
-//! [`DeliveryGate`]. The router takes only the former, and a connection's output only the latter:
+//! [`DeliveryGate`]. Only the former is routed, and a connection's output takes only the latter:
 //! live, retained, queued, resumed, will, delayed, shared and API messages cannot go around the
-//! gates. A decision is made at the moment of effect and never remembered.
+//! gates. (Only what the broker itself says below `$SYS` has no publisher to be asked about.) A
+//! decision is made at the moment of effect and never remembered.
 
 mod delivery;
 mod policy;

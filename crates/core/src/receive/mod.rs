@@ -1,7 +1,7 @@
-//! What Clients send once they are connected: PUBLISH with its acknowledgements, and messages that
-//! are published later or by the broker itself.
+//! What Clients send once they are connected: PUBLISH and the acknowledgements; and what the broker
+//! itself says below `$SYS`.
 //!
-//! Every message goes by the publish gate, wherever it comes from.
+//! What a Client publishes leaves by way of the router, which asks the publish gate.
 
 pub(crate) mod acknowledging;
 pub(crate) mod own_topics;

@@ -96,7 +96,6 @@ impl Core {
 
     /// Handles QoS 2: the message goes on when it is first received. Its Packet Identifier is kept
     /// until the PUBREL, so that no repetition goes on again [MQTT-4.3.3-10].
-    #[allow(clippy::too_many_arguments)]
     fn receive_exactly_once(
         &mut self,
         id: ConnectionId,

@@ -108,9 +108,7 @@ impl Remains {
     pub(crate) fn messages(&self) -> usize {
         self.undelivered.iter().map(|undelivered| undelivered.deliveries.len()).sum()
     }
-}
 
-impl Remains {
     /// Takes the subscriptions of a Session that has ended out of the tree and their groups.
     pub(crate) fn end_subscriptions(
         &mut self,
@@ -145,7 +143,7 @@ impl Remains {
     ) {
         ground.work.add(taken.len() / Work::SUBSCRIPTIONS);
         let exclusive = taken.extract_if(|_, it| it.kind == SubscriptionKind::Exclusive);
-        for ended in exclusive.take(Remains::PER_TURN) {
+        for ended in exclusive.take(Self::PER_TURN) {
             self.end_subscription(subscriptions, router, ground, gone, &ended, turn);
         }
     }
@@ -244,16 +242,16 @@ impl Remains {
         turn: &mut Turn,
     ) {
         // Whatever was done at once in this turn, what waits makes progress.
-        self.left = self.left.max(2 * Remains::SLICE);
+        self.left = self.left.max(2 * Self::SLICE);
         while self.left > 0 && self.has_work() {
-            let count = self.left.min(Remains::SLICE);
+            let count = self.left.min(Self::SLICE);
             if let Some(mut undelivered) = self.undelivered.pop_front() {
                 self.pass_on_some(router, ground, &mut undelivered, count, turn);
                 if !undelivered.deliveries.is_empty() {
                     self.undelivered.push_back(undelivered);
                 }
             }
-            let count = self.left.min(Remains::SLICE);
+            let count = self.left.min(Self::SLICE);
             if let Some(mut leaving) = self.leaving.pop_front() {
                 if self.end_some(subscriptions, router, ground, &mut leaving, count, turn) {
                     ground.clients.vacate(leaving.gone.slot);
@@ -262,6 +260,6 @@ impl Remains {
                 }
             }
         }
-        self.left = Remains::PER_TURN;
+        self.left = Self::PER_TURN;
     }
 }

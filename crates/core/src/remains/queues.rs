@@ -21,7 +21,7 @@ use crate::session::sent_ahead::Sent;
 /// Sessions that have ended except for messages that others get, by their numbers in the store.
 #[derive(Debug, Default)]
 pub(crate) struct EndingQueues {
-    pub(crate) queues: BTreeMap<u64, EndingQueue>,
+    pub(crate) by_number: BTreeMap<u64, EndingQueue>,
     /// Those that wait for rounds to be confirmed.
     held: Vec<u64>,
 }
@@ -69,7 +69,7 @@ impl Remains {
                 held: None,
             };
             let (from, sent_before) = (outgoing.stored_from(), queue.sent.to_store());
-            self.queues.queues.insert(session.number, queue);
+            self.queues.by_number.insert(session.number, queue);
             // Until then it stays in the store, as a Session that does not outlive its Network
             // Connection.
             (session.expiry_seconds, session.will) = (0, None);
@@ -99,7 +99,7 @@ impl Remains {
         let rounds = &ground.clients.rounds;
         let mut waits_for = fetched.entries.iter().filter_map(|entry| entry.round);
         let must_wait = waits_for.any(|round| !rounds.is_confirmed(round));
-        let Some(queue) = self.queues.queues.get_mut(&number) else {
+        let Some(queue) = self.queues.by_number.get_mut(&number) else {
             return;
         };
         if queue.ticket != fetched.ticket {
@@ -135,12 +135,12 @@ impl Remains {
             }
         }
         if fetched.next <= last {
-            if let Some(queue) = self.queues.queues.get_mut(&number) {
+            if let Some(queue) = self.queues.by_number.get_mut(&number) {
                 (queue.sent, queue.given_back) = (sent, given_back);
             }
             return self.fetch_ending(ground, number, fetched.next, turn);
         }
-        self.queues.queues.remove(&number);
+        self.queues.by_number.remove(&number);
         ground.clients.rounds.keep_behind_round(StoreOp::Ended(Owner::Session(number)));
     }
 
@@ -152,7 +152,7 @@ impl Remains {
         turn: &mut Turn,
     ) {
         for number in std::mem::take(&mut self.queues.held) {
-            let held = self.queues.queues.get_mut(&number).and_then(|queue| queue.held.take());
+            let held = self.queues.by_number.get_mut(&number).and_then(|queue| queue.held.take());
             if let Some(fetched) = held {
                 self.pass_on_fetched(router, ground, number, *fetched, turn);
             }
@@ -161,7 +161,7 @@ impl Remains {
 
     fn fetch_ending(&mut self, ground: &mut Ground, number: u64, from: u64, turn: &mut Turn) {
         let ticket = ground.clients.fetch_ticket();
-        let Some(queue) = self.queues.queues.get_mut(&number) else {
+        let Some(queue) = self.queues.by_number.get_mut(&number) else {
             return;
         };
         queue.ticket = ticket;

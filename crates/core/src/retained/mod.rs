@@ -168,9 +168,7 @@ impl Retained {
         self.prune_if_many();
         number
     }
-}
 
-impl Retained {
     /// Keeps the message of an admitted publication with RETAIN [MQTT-3.3.1-5], at its home. If
     /// that is another worker and the publisher `asks`, that worker is asked for its verdict.
     /// Returns the ticket that the verdict comes under, or 0.
@@ -238,7 +236,7 @@ impl Retained {
     ) -> Result<(), DropReason> {
         let mut set = self.set(message, &mut ground.timers);
         // Expired messages take up no room, even if their timers are late.
-        let mut tries = 0..Retained::OVERDUE_AT_ONCE;
+        let mut tries = 0..Self::OVERDUE_AT_ONCE;
         while set.is_err()
             && tries.next().is_some()
             && let Some(timer) = ground.timers.pop_due_of(Kind::Retained, turn.now)

@@ -148,7 +148,7 @@ impl Retained {
 
     /// Goes on with all requests, within this turn's share of visits and deliveries.
     pub(crate) fn run(&mut self, ground: &mut Ground, turn: &mut Turn) {
-        self.visits_left = Retained::VISITS_PER_TURN;
+        self.visits_left = Self::VISITS_PER_TURN;
         if !self.has_work() {
             return;
         }
@@ -168,7 +168,7 @@ impl Retained {
             };
             self.run_wishes(ground, session, &mut budget, turn);
         }
-        ground.work.add(Retained::VISITS_PER_TURN - budget);
+        ground.work.add(Self::VISITS_PER_TURN - budget);
         self.visits_left = budget;
     }
 
@@ -181,7 +181,7 @@ impl Retained {
         turn: &mut Turn,
     ) {
         let mut place = 0;
-        while place < Retained::LOOK_AHEAD {
+        while place < Self::LOOK_AHEAD {
             let Some(ticket) = self.wishes.at(session, place) else {
                 return;
             };
@@ -287,10 +287,10 @@ impl Retained {
         let Some(walk) = self.walks.get_mut(number) else {
             return;
         };
-        let mut messages = Vec::with_capacity(Retained::CHUNK);
-        let most = Retained::VISITS_PER_PULL.min(self.visits_left);
+        let mut messages = Vec::with_capacity(Self::CHUNK);
+        let most = Self::VISITS_PER_PULL.min(self.visits_left);
         let mut budget = most;
-        while messages.len() < Retained::CHUNK {
+        while messages.len() < Self::CHUNK {
             match self.tree.walk(walk, &mut budget) {
                 Some(message) => messages.push(message),
                 None => break,

@@ -1,6 +1,11 @@
-//! From an admitted publication to everybody who gets it.
+//! From a publication to everybody who gets it.
 //!
-//! Only what passed the publish gate comes in here, and nothing here decides whether a Client may.
+//! A publication first passes the publish gate here; a delayed one, once more when it is due.
+//! Nothing here decides by itself whether a Client may publish or receive.
+
+pub(crate) mod delayed;
+pub(crate) mod put_off;
+pub(crate) mod routing;
 
 use crate::base::delivery::Delivery;
 use crate::base::identity::SessionSlot;
@@ -12,10 +17,6 @@ use crate::route::delayed::Delayed;
 use crate::route::put_off::Backlog;
 use crate::shared::Shared;
 use crate::tree::subscription_tree::MatchScratch;
-
-pub(crate) mod delayed;
-pub(crate) mod put_off;
-pub(crate) mod routing;
 
 /// Where admitted publications go.
 pub(crate) struct Router {

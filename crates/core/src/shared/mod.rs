@@ -23,7 +23,7 @@ use crate::base::delivery::Delivery;
 use crate::base::drop_reason::DropReason;
 use crate::base::durability::Durability;
 use crate::base::identifiers::Identifiers;
-use crate::base::identity::{GroupId, SessionId, SessionSlot, WorkerId};
+use crate::base::identity::{GroupId, SessionId, WorkerId};
 use crate::base::limits::Limits;
 use crate::base::message::{Attributes, Message, Publication};
 use crate::base::random::Random;
@@ -36,7 +36,6 @@ use crate::boundary::turn::Turn;
 use crate::clients::Grant;
 use crate::clients::drops::Party;
 use crate::ground::Ground;
-use crate::session::SubscriptionKind;
 use crate::shared::backlog::{GroupBacklog, Kept};
 use crate::shared::members::Members;
 
@@ -49,7 +48,7 @@ pub(crate) struct Shared {
     random: Random,
 }
 
-/// The groups that this worker is home to.
+/// The groups that this worker is home to, and what it knows of the others.
 #[derive(Debug)]
 pub(crate) struct SharedGroups {
     worker: WorkerId,
@@ -524,7 +523,7 @@ impl Shared {
             return Ok(());
         }
         let slot = ground.clients.slot_of(session).ok_or(None)?;
-        if ground.config.shared_backlog && !self.is_connected(ground, session) {
+        if ground.config.shared_backlog && !ground.clients.is_connected(session) {
             return Err(None);
         }
         let grant = Grant {
@@ -570,7 +569,7 @@ impl Shared {
         let Some(group) = delivery.group else {
             return;
         };
-        let online = tried.barred.last().is_some_and(|&last| self.is_connected(ground, last));
+        let online = tried.barred.last().is_some_and(|&last| ground.clients.is_connected(last));
         if group.home == ground.config.worker {
             return self.handle_return(ground, &delivery, tried, online, turn);
         }
@@ -617,7 +616,7 @@ impl Shared {
     }
 
     /// Restores a shared subscription that the store has kept, without its members and messages.
-    pub(crate) fn restore_empty_group(
+    pub(crate) fn restore_group(
         &mut self,
         ground: &mut Ground,
         key: (Box<str>, Box<str>),
@@ -661,20 +660,6 @@ impl Shared {
         let members = self.groups.members(group);
         if let Some(member) = members.and_then(|members| members.get(session)) {
             member.in_flight = member.in_flight.saturating_sub(1);
-        }
-    }
-
-    /// Notes in a Session which group its subscription belongs to.
-    pub(crate) fn set_group(
-        &mut self,
-        ground: &mut Ground,
-        slot: SessionSlot,
-        key: &str,
-        group: GroupId,
-    ) {
-        let session = ground.clients.session(slot);
-        if let Some(subscribed) = session.subscriptions.get_mut(key) {
-            subscribed.kind = SubscriptionKind::Shared(Some(group));
         }
     }
 }

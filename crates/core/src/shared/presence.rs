@@ -155,13 +155,7 @@ impl Shared {
     /// Whether a member can take a message now, as far as this worker knows.
     pub(crate) fn is_present(&self, ground: &Ground, member: &Member) -> bool {
         let is_own = member.session.worker == ground.config.worker;
-        member.online && (!is_own || self.is_connected(ground, member.session))
-    }
-
-    /// Whether the Client of a Session of this worker is connected.
-    pub(crate) fn is_connected(&self, ground: &Ground, session: SessionId) -> bool {
-        let slot = ground.clients.slot_of(session);
-        slot.is_some_and(|slot| ground.clients.sessions[slot as usize].connection.is_some())
+        member.online && (!is_own || ground.clients.is_connected(member.session))
     }
 }
 

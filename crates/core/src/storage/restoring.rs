@@ -222,7 +222,7 @@ impl Core {
         let (session, options) = (slot, options.into());
         let subscriber = Subscriber { session, identifier, options, filler: Filler::Empty };
         if self.ground.tree.insert(&request.filter, subscriber) {
-            self.subscriptions.announce_filter(&mut self.ground, &request.filter, true, turn);
+            self.ground.announce_filter(&request.filter, true, turn);
         }
     }
 
@@ -248,7 +248,7 @@ impl Core {
             return self.ground.clients.rounds.keep(StoreOp::Ended(Owner::Group(number)));
         }
         let last_sequence = queue.next.saturating_sub(1);
-        self.router.shared.restore_empty_group(
+        self.router.shared.restore_group(
             &mut self.ground,
             (name, filter),
             number,

@@ -1,5 +1,5 @@
-//! The core's side of the store: what a Session has kept there, the functions that take in receipts
-//! and fetched messages, and the end of a queue that is in the store only.
+//! What the store answers: receipts, confirmations and fetched messages; and the Clients that were
+//! not answered because it is full.
 
 use midge_codec::{QoS, ReasonCode};
 
@@ -143,5 +143,3 @@ impl Core {
         self.router.go_on(&mut self.ground, slot, turn);
     }
 }
-
-impl Core {}

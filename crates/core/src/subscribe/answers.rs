@@ -8,7 +8,7 @@ use midge_codec::{
     Packet, PacketIdentifier, PacketType, QoS, ReasonCode, SubAck, UnsubAck, UserProperties,
 };
 
-use crate::base::identity::{ConnectionId, SessionSlot};
+use crate::base::identity::ConnectionId;
 use crate::boundary::effects::Event;
 use crate::boundary::peer_messages::{Peer, Ticket};
 use crate::boundary::turn::Turn;
@@ -39,48 +39,6 @@ impl Subscriptions {
         ground.clients.accepts(id, &answer_packet(answer, packet_id, &reason_codes))
     }
 
-    /// Begins to gather the answer to a SUBSCRIBE or UNSUBSCRIBE; returns its ticket.
-    pub(crate) fn begin_answer(
-        &mut self,
-        ground: &mut Ground,
-        answer: PacketType,
-        id: ConnectionId,
-        slot: SessionSlot,
-        packet_id: Option<PacketIdentifier>,
-    ) -> Ticket {
-        let ticket = ground.pending.ticket();
-        let gathering = PendingSubscribe {
-            answer,
-            streams: (id, ground.clients.control_of(id)),
-            session: ground.clients.session_id(slot),
-            packet_id,
-            filters: Vec::new(),
-            reason_codes: Vec::new(),
-            waiting: 1, // until all filters are done
-            fetches: false,
-            needs_fence: false,
-        };
-        ground.pending.insert(ticket, gathering);
-        ticket
-    }
-
-    /// Makes an answer wait until the store has what it says of a Session. Returns false if the
-    /// store does not have to know anything.
-    pub(crate) fn wait_for_store(
-        &mut self,
-        ground: &mut Ground,
-        ticket: Ticket,
-        slot: Option<SessionSlot>,
-    ) -> bool {
-        let session = slot.map(|slot| ground.clients.session(slot));
-        let Some(session) = session.filter(|session| session.number > 0) else {
-            return false;
-        };
-        let durability = session.durability;
-        ground.clients.rounds.hold(Held::Subscribed(ticket), durability);
-        true
-    }
-
     /// Goes on with a SUBSCRIBE or UNSUBSCRIBE that all workers know of. The first retained
     /// messages of the other workers are fetched before the SUBACK leaves, so that they follow it
     /// at once and nothing published later comes before them.
@@ -100,7 +58,7 @@ impl Subscriptions {
             subscribe.waiting = 1; // until all walks have begun
             ground.pending.insert(ticket, subscribe);
             router.retained.begin_walks(ground, ticket, turn);
-            return self.take_arrivals_of_retained(router, ground, turn);
+            return self.take_retained_arrivals(router, ground, turn);
         }
         self.answer_subscribe(ground, subscribe, turn);
         router.retained.release_walks(ground, ticket);
@@ -134,6 +92,21 @@ impl Subscriptions {
         }
     }
 
+    /// Sends the UNSUBACK [MQTT-3.10.4-4].
+    pub(crate) fn answer_unsubscribe(
+        &mut self,
+        ground: &mut Ground,
+        unsubscribe: &PendingSubscribe,
+        turn: &mut Turn,
+    ) {
+        let id = ground.clients.stream_or_control(unsubscribe.streams);
+        let is_there = ground.clients.connection(id).is_some();
+        if let Some(packet_id) = unsubscribe.packet_id.filter(|_| is_there) {
+            let packet = answer_packet(unsubscribe.answer, packet_id, &unsubscribe.reason_codes);
+            ground.clients.send(id, &packet, turn);
+        }
+    }
+
     /// Handles the answer of the home of an exclusive subscription.
     pub(crate) fn handle_exclusive_answer(
         &mut self,
@@ -143,7 +116,7 @@ impl Subscriptions {
         is_granted: bool,
         turn: &mut Turn,
     ) {
-        let Some((step, slot)) = self.resume_step(ground, ticket) else {
+        let Some((step, slot)) = ground.resume_step(ticket) else {
             return;
         };
         let Some(slot) = slot else {
@@ -152,7 +125,7 @@ impl Subscriptions {
         if !is_granted {
             ground.clients.session(slot).subscriptions.remove(&*step.key);
             ground.clients.forget_stream(slot, &step.key);
-            self.forget_subscription(ground, slot, &step.key);
+            ground.clients.forget_subscription(slot, &step.key);
             // An earlier claim may have been granted and given up since.
             let filter = step.key.strip_prefix(EXCLUSIVE_PREFIX).unwrap_or(&step.key);
             self.remove_from_tree(ground, slot, filter, turn);
@@ -193,11 +166,11 @@ impl Subscriptions {
         group: crate::base::identity::GroupId,
         turn: &mut Turn,
     ) {
-        let Some((step, slot)) = self.resume_step(ground, ticket) else {
+        let Some((step, slot)) = ground.resume_step(ticket) else {
             return;
         };
         let subscribed = slot.and_then(|slot| {
-            router.shared.set_group(ground, slot, &step.key, group);
+            ground.clients.set_group(slot, &step.key, group);
             ground.clients.session(slot).subscriptions.get(&*step.key).map(|sub| sub.options.qos)
         });
         if subscribed.is_none()
@@ -212,16 +185,6 @@ impl Subscriptions {
             turn.fx.send(group.home, Peer::SharedOnline { group, session, online }.into());
         }
         self.answer_step(router, ground, &step, granted(subscribed.unwrap_or_default()), turn);
-    }
-
-    fn resume_step(
-        &mut self,
-        ground: &mut Ground,
-        ticket: Ticket,
-    ) -> Option<(RemoteStep, Option<SessionSlot>)> {
-        let step = ground.pending.take_step(ticket)?;
-        let session = ground.pending.subscribe(step.subscribe)?.session;
-        Some((step, ground.clients.slot_of(session)))
     }
 
     fn answer_step(

@@ -34,7 +34,7 @@ impl Subscriptions {
     }
 
     /// Goes on with the SUBSCRIBE packets whose first retained messages have come.
-    pub(crate) fn take_arrivals_of_retained(
+    pub(crate) fn take_retained_arrivals(
         &mut self,
         router: &mut Router,
         ground: &mut Ground,

@@ -2,19 +2,18 @@
 //!
 //! No answer leaves before what it says holds on every worker and, if it has to, in the store.
 
-use midge_codec::ReasonCode;
-
-use crate::subscribe::exclusive::Exclusive;
-use crate::subscribe::slices::Slices;
-
 pub(crate) mod answers;
 pub(crate) mod arrivals;
 pub(crate) mod automatic;
 pub(crate) mod exclusive;
-pub(crate) mod offered;
 pub(crate) mod slices;
 pub(crate) mod subscribing;
 pub(crate) mod unsubscribing;
+
+use midge_codec::ReasonCode;
+
+use crate::subscribe::exclusive::Exclusive;
+use crate::subscribe::slices::Slices;
 
 /// The subscriptions that a worker makes, ends, and is home to.
 pub(crate) struct Subscriptions {

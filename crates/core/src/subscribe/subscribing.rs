@@ -65,12 +65,7 @@ impl Subscriptions {
         packet: &Subscribe<'_>,
         turn: &mut Turn,
     ) -> Result<(), Unanswerable> {
-        let limit = usize::from(ground.config.limits.user_properties_max);
-        if packet.user_properties.iter().nth(limit).is_some() {
-            let (code, detail) = (ReasonCode::QuotaExceeded, "too many User Properties");
-            return Err(Unanswerable::Violation(code, detail));
-        }
-        if let Err((code, detail)) = self.check_offered_filters(ground, id, packet) {
+        if let Err((code, detail)) = ground.clients.check_offered_filters(id, packet) {
             return Err(Unanswerable::Violation(code, detail));
         }
         if !self.accepts_answer(ground, id, PacketType::SubAck, packet.packet_id, || {
@@ -82,8 +77,7 @@ impl Subscriptions {
             return Err(Unanswerable::NoMemory);
         }
         let identifier = packet.subscription_identifier;
-        let ticket =
-            self.begin_answer(ground, PacketType::SubAck, id, slot, Some(packet.packet_id));
+        let ticket = ground.begin_answer(PacketType::SubAck, id, slot, Some(packet.packet_id));
         let is_bridge = ground.clients.connection(id).is_some_and(|peer| peer.is_bridge());
         let filters = packet.subscriptions.iter().map(|entry| match is_bridge {
             true => (entry.filter, as_bridge(entry)),
@@ -113,7 +107,7 @@ impl Subscriptions {
         turn: &mut Turn,
     ) {
         let Asking { connection, slot, .. } = asking;
-        let ticket = self.begin_answer(ground, PacketType::SubAck, connection, slot, None);
+        let ticket = ground.begin_answer(PacketType::SubAck, connection, slot, None);
         self.subscribe_some(router, ground, asking, ticket, filters, turn);
         self.end_subscribe(router, ground, ticket, Some(slot), turn);
     }
@@ -182,7 +176,7 @@ impl Subscriptions {
             waiting += 1;
             ground.pending.put_behind_fence(ticket);
         }
-        waiting += usize::from(!ground.is_restoring && self.wait_for_store(ground, ticket, slot));
+        waiting += usize::from(!ground.is_restoring && ground.wait_for_store(ticket, slot));
         if let Some(subscribe) = ground.pending.subscribe(ticket) {
             subscribe.waiting += waiting;
         }
@@ -207,7 +201,7 @@ impl Subscriptions {
             Ok(request) => request,
             Err(code) => return Step::Done(code),
         };
-        let offered = self.offered_to(ground, slot);
+        let offered = ground.clients.offered_to(slot);
         let options = SubscriptionOptions { qos: options.qos.min(offered.qos_max), ..options };
         if let Err(code) = self.check_subscription(ground, slot, &request, options) {
             return Step::Done(code); // refused alone: the others are not touched (Z12)
@@ -235,11 +229,11 @@ impl Subscriptions {
                 let filter = wanted.request.filter.as_str();
                 if home == ground.config.worker {
                     let group = router.shared.join(ground, name, filter, member, turn);
-                    router.shared.set_group(ground, slot, &wanted.request.key, group);
+                    ground.clients.set_group(slot, &wanted.request.key, group);
                     return Step::Done(granted(options.qos));
                 }
                 if let Some(SubscriptionKind::Shared(Some(group))) = kept {
-                    router.shared.set_group(ground, slot, &wanted.request.key, group);
+                    ground.clients.set_group(slot, &wanted.request.key, group);
                 }
                 let is_replaced = kept.is_some();
                 let ticket = ground.pending.begin_step(remote_step(&wanted));
@@ -286,7 +280,7 @@ impl Subscriptions {
         request: &FilterRequest,
         options: SubscriptionOptions,
     ) -> Result<(), ReasonCode> {
-        self.offered_to(ground, slot).check_filter(&request.key).map_err(|(code, _)| code)?;
+        ground.clients.offered_to(slot).check_filter(&request.key).map_err(|(code, _)| code)?;
         let subscriptions_max = ground.config.limits.subscriptions_per_session_max as usize;
         let session = &ground.clients.sessions[slot as usize];
         let is_new = !session.subscriptions.contains_key(request.key.as_str());
@@ -333,7 +327,7 @@ impl Subscriptions {
             filler: Filler::Empty,
         };
         if ground.tree.insert(filter, subscriber) {
-            self.announce_filter(ground, filter, true, turn);
+            ground.announce_filter(filter, true, turn);
         }
         let wants_retained = match wanted.options.retain_handling {
             RetainHandling::SendAtSubscribe => true, // [MQTT-3.3.1-9]
@@ -392,33 +386,6 @@ impl Subscriptions {
         ground.clients.session(slot).subscriptions.insert(key, claimed).is_none()
     }
 
-    /// Writes to the store that a subscription has ended.
-    pub(crate) fn forget_subscription(
-        &mut self,
-        ground: &mut Ground,
-        slot: SessionSlot,
-        key: &str,
-    ) {
-        let session = ground.clients.session(slot).number;
-        if session > 0 {
-            ground.clients.rounds.keep(StoreOp::Unsubscribed { session, filter: key.into() });
-        }
-    }
-
-    pub(crate) fn take_subscription(
-        &mut self,
-        ground: &mut Ground,
-        slot: SessionSlot,
-        key: &str,
-    ) -> Option<Subscribed> {
-        let session = ground.clients.session(slot);
-        let subscribed = session.subscriptions.remove(key)?;
-        let is_shared = matches!(subscribed.kind, SubscriptionKind::Shared(_));
-        session.shared_subscriptions -= u32::from(is_shared);
-        ground.clients.forget_stream(slot, key);
-        Some(subscribed)
-    }
-
     /// Gives up everything held by a subscription that was just taken from its Session.
     pub(crate) fn release_subscription(
         &mut self,
@@ -463,23 +430,7 @@ impl Subscriptions {
                 Subscriber { session: slot, identifier, options, filler: Filler::Empty },
             );
         } else if ground.tree.remove(filter, slot) {
-            self.announce_filter(ground, filter, false, turn);
-        }
-    }
-
-    pub(crate) fn announce_filter(
-        &mut self,
-        ground: &mut Ground,
-        filter: &str,
-        wanted: bool,
-        turn: &mut Turn,
-    ) {
-        if ground.config.workers == 1 {
-            return;
-        }
-        let filter: Arc<str> = filter.into();
-        for worker in ground.other_workers() {
-            turn.fx.send(worker, Peer::Filter { filter: Arc::clone(&filter), wanted }.into());
+            ground.announce_filter(filter, false, turn);
         }
     }
 

@@ -11,12 +11,10 @@ use crate::boundary::peer_messages::{Peer, Ticket};
 use crate::boundary::turn::Turn;
 use crate::ground::Ground;
 use crate::route::Router;
-use crate::subscribe::answers::answer_packet;
 use crate::subscribe::slices::{ManyFilters, Task};
 use crate::subscribe::{Subscriptions, Unanswerable};
 use crate::topics::filter_request::FilterRequest;
 use crate::topics::rewrite::TopicRules;
-use crate::waiting::pending::PendingSubscribe;
 
 impl Subscriptions {
     pub(crate) fn handle_unsubscribe(
@@ -36,8 +34,7 @@ impl Subscriptions {
         if !self.slices.has_room(packet.filters.len(), &ground.config.limits) {
             return Err(Unanswerable::NoMemory);
         }
-        let ticket =
-            self.begin_answer(ground, PacketType::UnsubAck, id, slot, Some(packet.packet_id));
+        let ticket = ground.begin_answer(PacketType::UnsubAck, id, slot, Some(packet.packet_id));
         if !self.slices.admits(packet.filters.len()) {
             let options = SubscriptionOptions::default();
             let filters = packet.filters.iter().map(|filter| (filter.into(), options)).collect();
@@ -107,26 +104,11 @@ impl Subscriptions {
             ground.pending.put_behind_fence(ticket);
         }
         // A subscription that was not there may still be in the store.
-        let waits = self.wait_for_store(ground, ticket, slot);
+        let waits = ground.wait_for_store(ticket, slot);
         if let Some(unsubscribe) = ground.pending.subscribe(ticket) {
             unsubscribe.waiting += usize::from(waits);
         }
         self.arrive(router, ground, ticket, turn);
-    }
-
-    /// Sends the UNSUBACK [MQTT-3.10.4-4].
-    pub(crate) fn answer_unsubscribe(
-        &mut self,
-        ground: &mut Ground,
-        unsubscribe: &PendingSubscribe,
-        turn: &mut Turn,
-    ) {
-        let id = ground.clients.stream_or_control(unsubscribe.streams);
-        let is_there = ground.clients.connection(id).is_some();
-        if let Some(packet_id) = unsubscribe.packet_id.filter(|_| is_there) {
-            let packet = answer_packet(unsubscribe.answer, packet_id, &unsubscribe.reason_codes);
-            ground.clients.send(id, &packet, turn);
-        }
     }
 
     /// Ends a subscription of a Session that goes on, for an UNSUBSCRIBE. Returns how many answers
@@ -144,7 +126,7 @@ impl Subscriptions {
             let home = ground.home_of(&format!("{name}/{filter}"));
             (home, name, filter)
         });
-        let subscribed = self.take_subscription(ground, slot, key)?;
+        let subscribed = ground.clients.take_subscription(slot, key)?;
         let session = ground.clients.session_id(slot);
         router.retained.end_wish(session, key, turn);
         let mut waiting = 0;
@@ -164,7 +146,7 @@ impl Subscriptions {
                 turn,
             ),
         }
-        self.forget_subscription(ground, slot, key);
+        ground.clients.forget_subscription(slot, key);
         let client = Arc::clone(&ground.clients.session(slot).identity);
         turn.fx.events.push(Event::Unsubscribed { client, filter: key.into() });
         Some(waiting)

@@ -1,6 +1,7 @@
-//! Trees of topic levels: who subscribes to a topic, and which retained messages match a filter.
+//! Trees of topic levels: who subscribes to a topic, and the retained messages that a filter
+//! matches.
 //!
-//! A tree knows names and slots, never what is behind them: nothing here sends or keeps anything.
+//! A tree knows names and slots: nothing here sends anything, or knows of Sessions.
 
 pub(crate) mod child_table;
 pub(crate) mod keyed_list;

@@ -46,7 +46,7 @@ pub(crate) struct FilterNode {
     local: SubscriberList,
 }
 
-/// Nobody, one, or many subscribers of one filter; many are a [`SubscriberSet`], by its number.
+/// Nobody, one, or many subscribers of one filter; many are a [`KeyedList`], by its number.
 #[derive(Clone, Copy, Debug, Default)]
 enum SubscriberList {
     #[default]
