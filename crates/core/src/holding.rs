@@ -2,19 +2,16 @@
 //! kind of thing that grows with what peers send, and what several hold together as if each had it
 //! alone. This module must never change anything.
 
-use crate::connection::admission::Admission;
-use crate::connection::{Connection, PendingConnect, PendingWill, Phase};
 use crate::core::Core;
 use crate::session::Session;
 
 impl Core {
-    /// About how many bytes a Session, a connection, a subscription, a retained message and a
-    /// message in the store take besides their contents.
+    /// About how many bytes a Session, a connection, a subscription and a retained message take
+    /// besides their contents.
     const SESSION_BYTES: usize = 600;
     const CONNECTION_BYTES: usize = 700;
     const SUBSCRIPTION_BYTES: usize = 400;
     const RETAINED_BYTES: usize = 400;
-    const STORED_BYTES: usize = 64;
 
     /// Returns about how many bytes of memory this worker holds. Looks at all Sessions.
     pub fn held_bytes(&self) -> usize {
@@ -57,51 +54,5 @@ impl Core {
             0
         };
         outgoing + connection + rest
-    }
-}
-
-impl Session {
-    fn held_bytes(&self) -> usize {
-        let outgoing = self.outgoing.as_ref();
-        let stored = outgoing.map_or(0, |outgoing| outgoing.stored_messages());
-        let queued = outgoing.map_or(0, |outgoing| outgoing.bytes_in_memory());
-        queued + stored * Core::STORED_BYTES + self.will_bytes() + self.identity.client_id.len()
-    }
-
-    fn will_bytes(&self) -> usize {
-        self.will.as_ref().map_or(0, |will| will.message.size())
-    }
-}
-
-impl Connection {
-    /// Counts what waits to be written, the topic aliases of both directions, and what is kept
-    /// until the CONNECT is answered.
-    pub(crate) fn held_bytes(&self) -> usize {
-        let incoming = self.incoming_aliases_bytes();
-        let outgoing = self.outgoing_aliases.as_ref().map_or(0, |aliases| aliases.bytes());
-        self.output.held_bytes() + incoming + outgoing + self.phase.held_bytes()
-    }
-}
-
-impl Phase {
-    fn held_bytes(&self) -> usize {
-        match self {
-            Self::Authenticating(pending) => pending.held_bytes(),
-            Self::Accepted(admission) => admission.held_bytes(),
-            _ => 0,
-        }
-    }
-}
-
-impl PendingConnect {
-    fn held_bytes(&self) -> usize {
-        let will = |it: &PendingWill| it.topic.len() + it.properties.len() + it.payload.len();
-        self.client_id.len() + self.will.as_ref().map_or(0, will)
-    }
-}
-
-impl Admission {
-    fn held_bytes(&self) -> usize {
-        self.connack.len() + self.earlier.as_ref().map_or(0, |earlier| earlier.will.message.size())
     }
 }

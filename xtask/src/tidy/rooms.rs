@@ -4,7 +4,7 @@
 //! nothing above it, so that what a room does can be understood without those that use it. Only the
 //! doors know the whole worker.
 
-use super::{Finding, SourceFile, imports::imports};
+use super::{Finding, SourceFile, imports::imports, mask::is_word};
 
 /// The rooms, from the bottom up. Each may use those before it.
 const ROOMS: &[&str] = &[
@@ -72,16 +72,14 @@ fn check_file(file: &SourceFile, room: &str) -> Vec<Finding> {
     // Tests may use whatever they need.
     let code = file.code.split("#[cfg(test)]").next().unwrap_or_default();
     let mut findings = Vec::new();
-    for import in imports(code) {
-        let used = import.path.strip_prefix("crate::").and_then(|path| path.split("::").next());
-        let Some(used) = used else { continue };
-        let is_below = ROOMS[..=place].contains(&used);
+    for (used, line) in used_parts(code) {
+        let is_below = ROOMS[..=place].contains(&used.as_str());
         if !is_below {
             let message = format!(
                 "{room} must not use {used}, which stands above it: take what is needed as an \
                  argument, or return what follows"
             );
-            findings.push(Finding::new(&file.path, import.line, "rooms", message));
+            findings.push(Finding::new(&file.path, line, "rooms", message));
         }
     }
     for (line, text) in (1..).zip(code.lines()) {
@@ -91,6 +89,32 @@ fn check_file(file: &SourceFile, room: &str) -> Vec<Finding> {
         }
     }
     findings
+}
+
+/// Returns the parts of the crate that masked code names, in a `use` or in the middle of a line,
+/// with the lines where it does.
+fn used_parts(code: &str) -> Vec<(String, usize)> {
+    let mut found = Vec::new();
+    for import in imports(code) {
+        let path = import.path.strip_prefix("crate::");
+        if let Some(part) = path.and_then(|path| path.split("::").next()) {
+            found.push((part.to_owned(), import.line));
+        }
+    }
+    for (line, text) in (1..).zip(code.lines()) {
+        if text.trim_start().contains("use crate::") {
+            continue;
+        }
+        for (at, name) in text.match_indices("crate::") {
+            let part: String =
+                text[at + name.len()..].chars().take_while(|&c| is_word(c)).collect();
+            // `pub(in crate::a)` and the like say who may use this, not what this uses.
+            if !part.is_empty() && !text[..at].ends_with("(in ") {
+                found.push((part, line));
+            }
+        }
+    }
+    found
 }
 
 #[cfg(test)]
@@ -111,6 +135,8 @@ mod tests {
         assert_eq!(up[0].0, 2);
         assert!(up[0].1.starts_with("tree must not use route"), "{up:?}");
         assert_eq!(found("ground.rs", "use crate::core::Core;\n").len(), 1);
+        let inline = found("tree/a.rs", "fn f() {\n    crate::route::b(crate::base::c);\n}\n");
+        assert_eq!((inline.len(), inline[0].0), (1, 2), "{inline:?}");
     }
 
     #[test]

@@ -1,12 +1,14 @@
-//! PUBACK, PUBREC, PUBREL and PUBCOMP to a Client. None of them overtakes an earlier one
+//! CONNACK, PUBACK, PUBREC, PUBREL and PUBCOMP to a Client. None of them overtakes an earlier one
 //! [MQTT-4.6.0-2], and none leaves before what it confirms is durable.
 
 use midge_codec::{Acknowledgement, Packet, PacketType, UserProperties};
 
 use crate::base::durability::Durability;
+use crate::base::identity::ConnectionId;
+use crate::boundary::packet_lines::PacketLine;
 use crate::boundary::peer_messages::Ticket;
 use crate::boundary::turn::Turn;
-use crate::clients::Clients;
+use crate::clients::{Clients, want_flush};
 use crate::waiting::rounds::{Held, HeldAcknowledgement};
 
 impl Clients {
@@ -82,5 +84,20 @@ impl Clients {
             _ => Packet::PubComp(acknowledgement),
         };
         self.send(to, &packet, turn);
+    }
+
+    /// Sends a CONNACK that was encoded when its CONNECT was accepted.
+    pub(crate) fn send_connack(&mut self, to: ConnectionId, connack: &[u8], turn: &mut Turn) {
+        let Some(connection) = self.connections.get_mut(to.slot()) else {
+            return;
+        };
+        connection.output.append(&mut self.pool, |buffer| buffer.extend_from_slice(connack));
+        self.counters.sent(PacketType::ConnAck);
+        want_flush(connection, turn);
+        if self.traces {
+            let packet_type = Some(PacketType::ConnAck);
+            let line = PacketLine { packet_type, bytes: connack.len(), ..PacketLine::default() };
+            self.trace(to, line, turn);
+        }
     }
 }

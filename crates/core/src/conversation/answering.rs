@@ -10,15 +10,11 @@
 //! Will Message is never published [MQTT-3.1.2-7], and an earlier Will Message that the CONNECT had
 //! cancelled is due again.
 
-use midge_codec::PacketType;
-
 use crate::base::durability::Durability;
 use crate::base::identity::{ConnectionId, SessionSlot};
 use crate::base::time::Timestamp;
 use crate::base::timers::Timer;
-use crate::boundary::packet_lines::PacketLine;
 use crate::boundary::turn::Turn;
-use crate::clients::{Clients, want_flush};
 use crate::connection::Phase;
 use crate::connection::admission::{Admission, EarlierWill};
 use crate::core::Core;
@@ -118,22 +114,5 @@ impl Core {
     /// Session, or had one whose end the store does not know of yet.
     pub fn owns(&self, client_id: &str) -> bool {
         self.has_session(client_id) || self.remains.unsettled.durability(client_id).is_some()
-    }
-}
-
-impl Clients {
-    /// Sends a CONNACK that was encoded when its CONNECT was accepted.
-    pub(crate) fn send_connack(&mut self, to: ConnectionId, connack: &[u8], turn: &mut Turn) {
-        let Some(connection) = self.connections.get_mut(to.slot()) else {
-            return;
-        };
-        connection.output.append(&mut self.pool, |buffer| buffer.extend_from_slice(connack));
-        self.counters.sent(PacketType::ConnAck);
-        want_flush(connection, turn);
-        if self.traces {
-            let packet_type = Some(PacketType::ConnAck);
-            let line = PacketLine { packet_type, bytes: connack.len(), ..PacketLine::default() };
-            self.trace(to, line, turn);
-        }
     }
 }

@@ -99,6 +99,21 @@ pub(crate) struct Will {
 }
 
 impl Session {
+    /// About how many bytes a message in the store takes besides its contents.
+    const STORED_BYTES: usize = 64;
+
+    /// Returns about how many bytes it holds.
+    pub(crate) fn held_bytes(&self) -> usize {
+        let outgoing = self.outgoing.as_ref();
+        let stored = outgoing.map_or(0, |outgoing| outgoing.stored_messages());
+        let queued = outgoing.map_or(0, |outgoing| outgoing.bytes_in_memory());
+        queued + stored * Self::STORED_BYTES + self.will_bytes() + self.identity.client_id.len()
+    }
+
+    pub(crate) fn will_bytes(&self) -> usize {
+        self.will.as_ref().map_or(0, |will| will.message.size())
+    }
+
     pub(crate) fn new(identity: Arc<Identity>, generation: u32, seed: u64) -> Self {
         Self {
             identity,
