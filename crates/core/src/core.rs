@@ -129,6 +129,7 @@ impl Core {
         }
     }
 
+    /// Handles a packet of a connected Client that is not a PUBLISH.
     pub(crate) fn handle_session_packet(
         &mut self,
         id: ConnectionId,

@@ -1,7 +1,7 @@
 //! What all rooms above it stand on: the Clients of the worker, the subscription tree, timers, and
 //! what the worker was made with. A room is given the ground for as long as it works on it.
 //!
-//! The ground belongs to no room, so it must never know of any room that stands on it.
+//! It must never know of any room that stands on it.
 
 use std::sync::Arc;
 
@@ -96,6 +96,8 @@ impl Ground {
         }
     }
 
+    /// Tells the other workers, once, that this one has Sessions in the store: what they send it
+    /// may have to be kept.
     pub(crate) fn tell_storing(&mut self, turn: &mut Turn) {
         let own = self.config.worker;
         if !self.clients.rounds.is_storing(own) {
@@ -106,6 +108,8 @@ impl Ground {
         }
     }
 
+    /// Tells the other workers that this one has subscribers to a filter, or has none any more. A
+    /// fence, later, says that all of them know.
     pub(crate) fn announce_filter(&mut self, filter: &str, wanted: bool, turn: &mut Turn) {
         if self.config.workers == 1 {
             return;
@@ -152,6 +156,8 @@ impl Ground {
         true
     }
 
+    /// Takes out the step that another worker has answered. Returns it with its Session, if that
+    /// still lives.
     pub(crate) fn resume_step(
         &mut self,
         ticket: Ticket,

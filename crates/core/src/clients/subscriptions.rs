@@ -9,6 +9,7 @@ use crate::connection::capabilities::{Capabilities, Refusal};
 use crate::session::{Subscribed, SubscriptionKind};
 
 impl Clients {
+    /// Takes a subscription out of its Session. The caller gives up what it holds elsewhere.
     pub(crate) fn take_subscription(&mut self, slot: SessionSlot, key: &str) -> Option<Subscribed> {
         let session = self.session(slot);
         let subscribed = session.subscriptions.remove(key)?;

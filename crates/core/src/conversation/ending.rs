@@ -118,6 +118,7 @@ impl Core {
         self.ground.timers.set(at, timer);
     }
 
+    /// Publishes a Will Message whose delay has passed, unless its Session has ended meanwhile.
     pub(crate) fn handle_will_delay(
         &mut self,
         slot: SessionSlot,
@@ -130,6 +131,7 @@ impl Core {
         }
     }
 
+    /// Ends a Session whose expiry has come, unless it has ended meanwhile.
     pub(crate) fn handle_session_expiry(
         &mut self,
         slot: SessionSlot,

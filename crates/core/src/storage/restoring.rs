@@ -173,6 +173,8 @@ impl Core {
         self.ground.clients.rounds.keep(StoreOp::Detached { session, at, sent_before });
     }
 
+    /// Restores a Will Message and sets its timer: with no delay it is due at once, since the
+    /// Network Connection ended with the broker at the latest.
     fn restore_will(&mut self, slot: SessionSlot, will: WillRecord, gone_since: Timestamp) {
         let WillRecord { message, delay_seconds, expiry_seconds } = will;
         let at = gone_since.plus_seconds(u64::from(delay_seconds));

@@ -8,6 +8,7 @@ use crate::route::Router;
 use crate::subscribe::Subscriptions;
 
 impl Subscriptions {
+    /// Handles the answer of another worker to a fence.
     pub(crate) fn handle_fence_passed(
         &mut self,
         router: &mut Router,

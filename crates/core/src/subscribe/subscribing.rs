@@ -56,6 +56,7 @@ enum Step {
 }
 
 impl Subscriptions {
+    /// Handles a SUBSCRIBE. The answer leaves when it is true; see [`crate::subscribe::answers`].
     pub(crate) fn handle_subscribe(
         &mut self,
         router: &mut Router,

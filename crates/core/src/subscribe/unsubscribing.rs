@@ -17,6 +17,7 @@ use crate::topics::filter_request::FilterRequest;
 use crate::topics::rewrite::TopicRules;
 
 impl Subscriptions {
+    /// Handles an UNSUBSCRIBE. The answer leaves when nothing more can come.
     pub(crate) fn handle_unsubscribe(
         &mut self,
         router: &mut Router,
