@@ -71,12 +71,9 @@ fn advice(answer: &Answer) -> String {
     if let Some(reference) = &answer.server_reference {
         return format!(". It refers to {reference}: connect there with -h");
     }
-    // The broker's own words may say what was not allowed.
-    let has_reason = answer.reason_string.is_some();
     let advice = match answer.reason_code {
         ReasonCode::UnsupportedProtocolVersion => ". Try another version, such as -V 311",
         ReasonCode::ClientIdentifierNotValid => ". Try another client identifier, with -i",
-        ReasonCode::NotAuthorized if has_reason => "",
         ReasonCode::BadUserNameOrPassword | ReasonCode::NotAuthorized => {
             ". Check the user name, -u, and the password, -P or --password-file"
         }

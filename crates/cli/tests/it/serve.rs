@@ -83,7 +83,11 @@ fn a_file_that_nobody_named_is_mentioned() {
         Directory::with_configuration(&format!("[[listener]]\nbind = '127.0.0.1:{port}'\n"));
     let broker = midge_in(directory.path(), &[], "").wait_for(STARTED);
     assert!(broker.stderr().contains(&format!("127.0.0.1:{port}\n")), "{}", broker.stderr());
-    assert!(broker.stderr().contains("midge.toml (found there"), "{}", broker.stderr());
+    assert!(
+        broker.stderr().contains("midge.toml (in the current directory)"),
+        "{}",
+        broker.stderr()
+    );
     let broker = broker.signal("TERM").end();
     assert_eq!(broker.code, Some(0), "{broker:?}");
 }

@@ -64,7 +64,10 @@ pub enum BackupError {
 impl fmt::Display for BackupError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Source { file, error } if error.kind() == io::ErrorKind::NotFound => {
+            // If the directory is there and holds no store, the error says so itself.
+            Self::Source { file, error }
+                if error.kind() == io::ErrorKind::NotFound && error.raw_os_error().is_some() =>
+            {
                 write!(
                     f,
                     "{file} does not exist: name the data directory of a broker with --data; \
