@@ -91,8 +91,11 @@ impl Worker {
             return false;
         }
         // The scratch buffer is not free: it holds the bytes that are being decoded.
-        let mut room = vec![0; Self::LAYERED_READ_BYTES];
-        match socket.stream.read(&mut room, &mut self.stream_scratch) {
+        let room = &mut self.maybe_gone_room;
+        room.resize(Self::LAYERED_READ_BYTES, 0);
+        let received = socket.stream.read(room, &mut self.stream_scratch);
+        self.turn.now = self.clock.now();
+        match received {
             Ok(Received::End) => true,
             Ok(Received::Bytes { count, more }) => {
                 socket.is_readable = more || socket.ends;

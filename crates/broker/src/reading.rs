@@ -175,8 +175,9 @@ impl Worker {
             (true, false) => start + Self::LAYERED_READ_BYTES,
             (true, true) => start + Self::MOVED_PARTIAL_BYTES_MAX,
         };
-        let room = &mut self.scratch[start..room];
-        match socket.stream.read(room, &mut self.stream_scratch) {
+        let received = socket.stream.read(&mut self.scratch[start..room], &mut self.stream_scratch);
+        self.turn.now = self.clock.now();
+        match received {
             Ok(Received::End) => {
                 // The bytes that came with the stream from another worker were not decoded yet.
                 if self.core.protocol(id).is_some_and(|(_, is_connected)| !is_connected) {

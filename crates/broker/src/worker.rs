@@ -52,7 +52,7 @@ pub(crate) struct WorkerParts {
 pub(crate) struct Worker {
     pub(crate) id: WorkerId,
     pub(crate) core: Core,
-    /// The present turn: its time, and what is to be done at its end.
+    /// The present turn: its time (see [`Worker::note_time`]), and what is to be done at its end.
     pub(crate) turn: Turn,
     pub(crate) poller: Poller,
     pub(crate) sockets: Sockets,
@@ -94,6 +94,8 @@ pub(crate) struct Worker {
     /// Connections that wait for their CONNACKs, and of which something can be read: perhaps the
     /// end.
     pub(crate) maybe_gone: Vec<ConnectionId>,
+    /// The room that these are read into, because the other buffer may be in use then.
+    pub(crate) maybe_gone_room: Vec<u8>,
     /// CONNECTs that wait.
     pub(crate) connect_lines: ConnectLines,
     /// New connections, none of whose packets was handled yet.
@@ -193,6 +195,7 @@ impl Worker {
             connect_lines: ConnectLines::default(),
             comes_behind: None,
             maybe_gone: Vec::new(),
+            maybe_gone_room: Vec::new(),
             output_bytes_max: parts.output_bytes_max,
             stage: Stage::Running,
             opened: Vec::new(),
@@ -217,13 +220,19 @@ impl Worker {
                 log::error!("worker {}: waiting for sockets failed: {error}", self.id.index());
                 return;
             }
-            self.turn.now = self.clock.now();
+            self.note_time();
             self.note_absence(self.turn.now, timeout.unwrap_or(Duration::MAX));
             self.turn();
         }
         // The last turn may have left something to be kept.
         self.core.run_backlog(&mut self.turn);
         self.send_to_store();
+    }
+
+    /// Sets the time of the turn to the present. Called whenever something was taken in, because a
+    /// turn can take long: a delay, for example, begins no earlier than its message has come.
+    pub(crate) fn note_time(&mut self) {
+        self.turn.now = self.clock.now();
     }
 
     fn turn(&mut self) {
@@ -374,6 +383,7 @@ impl Worker {
     fn take_letters(&mut self) {
         let mut letters = std::mem::take(&mut self.letters);
         self.inboxes[self.id.index()].take(&mut letters);
+        self.note_time();
         for letter in letters.drain(..) {
             self.handle_letter(letter);
         }

@@ -9,10 +9,12 @@ mod support;
 
 mod embedding;
 mod expired;
+mod groups;
 mod hooks;
 mod hostile;
 mod limits;
 mod listeners;
+mod long_turns;
 mod memory;
 mod old_before_new;
 mod ownership;

@@ -3,14 +3,15 @@
 use crate::base::time::Timestamp;
 use crate::boundary::effects::Effects;
 
-/// The time of a turn and its effects. The driver sets the time when a turn begins, hands the turn
-/// to every entry point that can have effects, and carries them out at its end.
+/// The time of a turn and its effects. The driver hands the turn to every entry point that can have
+/// effects, and carries them out at its end.
 ///
-/// The time is the same for everything within a turn: whatever a worker handles in one turn, it
-/// handles at one moment.
+/// The driver sets the time when a turn begins, and again whenever it has taken something in: a turn
+/// can take long, and what came during it must not count as older than it is. While one call of the
+/// core lasts, the time stands still.
 #[derive(Debug)]
 pub struct Turn {
-    /// The time of this turn.
+    /// The time at which what is handed in now has come. It never goes back.
     pub now: Timestamp,
     /// What the driver has to do, in the order in which it was asked for.
     pub fx: Effects,

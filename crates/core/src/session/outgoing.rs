@@ -225,11 +225,14 @@ impl Outgoing {
     /// Messages that would go to other members, but whose round is not confirmed, are left to the
     /// store and fetched when it is confirmed. The sequences of those that leave now, in `round`,
     /// are noted so that this fetch passes them over.
+    ///
+    /// Until the store knows that what leaves has left, it has to know what of it was sent.
     pub(crate) fn take_undelivered(
         &mut self,
         round: Round,
         is_confirmed: impl Fn(Round) -> bool,
     ) -> Vec<(u64, Delivery)> {
+        self.note_all_sent();
         self.leave_unconfirmed_of_groups(round, is_confirmed);
         self.queue_bytes = 0;
         let under_way = self.in_flight.take_all();
@@ -243,6 +246,16 @@ impl Outgoing {
             (sequence, Delivery { group, ..delivery })
         });
         all.collect()
+    }
+
+    /// Notes of everything in memory whether it may have been sent.
+    fn note_all_sent(&mut self) {
+        let Self { in_flight, queue, stored, .. } = self;
+        let under_way = in_flight.iter().filter(|entry| entry.delivery.is_some());
+        let under_way = under_way.map(|entry| entry.sequence);
+        let repeated = queue.iter().filter(|waiting| waiting.is_repeated);
+        let sent = under_way.chain(repeated.map(|waiting| waiting.sequence));
+        sent.filter(|&sequence| sequence > 0).for_each(|sequence| stored.sent.note(sequence));
     }
 
     fn leave_unconfirmed_of_groups(&mut self, round: Round, is_confirmed: impl Fn(Round) -> bool) {

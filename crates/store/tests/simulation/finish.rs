@@ -45,7 +45,7 @@ impl World {
                 self.finish_client(client);
             }
             for worker in 0..self.plan.workers {
-                self.node.turn(worker, 20, &mut self.links, &mut self.random, self.now);
+                self.run_turn(worker, 20);
             }
             self.store_step(true);
             if self.is_at_rest() {

@@ -51,6 +51,7 @@ pub(crate) struct Node {
     pub(crate) closed: Vec<VecDeque<usize>>,
     pub(crate) orders: VecDeque<Order>,
     by_id: BTreeMap<(usize, ConnectionId), usize>,
+    turn_ms_max: usize,
 }
 
 /// The seed of the cores' tables; a Client's worker and a group's home depend on it.
@@ -89,6 +90,7 @@ impl Node {
             closed: (0..workers).map(|_| VecDeque::new()).collect(),
             orders: VecDeque::new(),
             by_id: BTreeMap::new(),
+            turn_ms_max: plan.turn_ms_max,
         }
     }
 
@@ -113,15 +115,16 @@ impl Node {
     }
 
     /// Runs one turn of a worker: handles some of what waits for it, then does what the driver does
-    /// at the end.
+    /// at the end. Returns the time at the end: taking something in may take time.
     pub(crate) fn turn(
         &mut self,
         worker: usize,
         inputs_max: usize,
         links: &mut [Link],
         random: &mut Random,
-        now: Timestamp,
-    ) {
+        began: Timestamp,
+    ) -> Timestamp {
+        let mut now = began;
         self.turns[worker].now = now;
         self.cores[worker].handle_timers(&mut self.turns[worker]);
         self.cores[worker].begin_packets(&mut self.turns[worker]);
@@ -129,6 +132,10 @@ impl Node {
             let inputs = self.inputs(worker, links);
             if inputs.is_empty() {
                 break;
+            }
+            if self.turn_ms_max > 0 && random.one_in(4) {
+                now = now + 1 + random.below(self.turn_ms_max) as u64;
+                self.turns[worker].now = now;
             }
             match inputs[random.below(inputs.len())] {
                 Input::Batch { from } => {
@@ -149,7 +156,8 @@ impl Node {
         }
         self.cores[worker].handle_silence(&mut self.turns[worker]);
         self.cores[worker].run_backlog(&mut self.turns[worker]);
-        self.carry_out(worker, links, now);
+        self.carry_out(worker, links, began);
+        now
     }
 
     fn inputs(&self, worker: usize, links: &[Link]) -> Vec<Input> {
@@ -228,7 +236,9 @@ impl Node {
         link.to_broker = bytes[at..].to_vec();
     }
 
-    fn carry_out(&mut self, worker: usize, links: &mut [Link], now: Timestamp) {
+    /// Does what the core has asked for in a turn. Whether a message has expired was decided before
+    /// it is written, but not before the turn began.
+    fn carry_out(&mut self, worker: usize, links: &mut [Link], began: Timestamp) {
         for _ in 0..16 {
             for request in mem::take(&mut self.turns[worker].fx.authenticate) {
                 let answer = AuthAnswer::Allow { user_name: None, data: None };
@@ -252,11 +262,12 @@ impl Node {
             let flush = mem::take(&mut self.turns[worker].fx.flush);
             self.cores[worker].begin_flush(&flush);
             for id in flush {
-                self.write(worker, id, links, now);
+                self.write(worker, id, links, began);
             }
             self.cores[worker].end_flush();
             for id in mem::take(&mut self.turns[worker].fx.close) {
                 if let Some(link) = self.by_id.get(&(worker, id)).copied() {
+                    let now = self.turns[worker].now;
                     self.notice_end(&mut links[link], now);
                 }
             }
@@ -272,7 +283,7 @@ impl Node {
         self.orders.extend(fx.fetches.drain(..).map(|fetch| Order::Fetch(id, fetch)));
     }
 
-    fn write(&mut self, worker: usize, id: ConnectionId, links: &mut [Link], now: Timestamp) {
+    fn write(&mut self, worker: usize, id: ConnectionId, links: &mut [Link], at: Timestamp) {
         let Some(&link) = self.by_id.get(&(worker, id)) else {
             return;
         };
@@ -282,7 +293,7 @@ impl Node {
             let filled = core.next_slices(id, &mut slices);
             let mut count = 0;
             for slice in &slices[..filled] {
-                links[link].put_from_broker(slice, now);
+                links[link].put_from_broker(slice, at);
                 count += slice.len();
             }
             core.handle_written(id, count, &mut self.turns[worker]);

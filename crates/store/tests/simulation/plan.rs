@@ -26,6 +26,8 @@ pub(crate) struct Plan {
     /// The share of steps that are the store's, in percent.
     pub(crate) store_share: usize,
     pub(crate) pace: Pace,
+    /// How much time may pass during a turn before something else is taken in; 0: none.
+    pub(crate) turn_ms_max: usize,
 }
 
 /// How long syncs take.
@@ -192,6 +194,7 @@ impl Plan {
             has_half_open: random.one_in(3),
             store_share: [6, 12, 25][random.below(3)],
             pace: Pace::random(random),
+            turn_ms_max: [0, 0, 20, 1500][random.below(4)],
         }
     }
 }

@@ -42,6 +42,7 @@ fn world(sync_ms: u64) -> World {
         disk_fills: false,
         syncs_fail: false,
         has_half_open: false,
+        turn_ms_max: 0,
         pace: Pace { sync_ms, stall_one_in: 0 },
         ..Plan::new(&mut random)
     };
@@ -66,7 +67,7 @@ impl World {
             }
         }
         for worker in 0..self.plan.workers {
-            self.node.turn(worker, 20, &mut self.links, &mut self.random, self.now);
+            self.run_turn(worker, 20);
         }
         self.store_step(true);
     }

@@ -142,13 +142,20 @@ impl World {
         self.set_now(self.now + millis);
         self.note(|| format!("{millis} ms pass"));
         for worker in 0..self.plan.workers {
-            self.node.turn(worker, 0, &mut self.links, &mut self.random, self.now);
+            self.run_turn(worker, 0);
         }
     }
 
     fn turn(&mut self, worker: usize) {
         let inputs = 1 + self.random.below(4);
-        self.node.turn(worker, inputs, &mut self.links, &mut self.random, self.now);
+        self.run_turn(worker, inputs);
+    }
+
+    /// Lets a worker handle up to `inputs_max` of what waits for it.
+    pub(crate) fn run_turn(&mut self, worker: usize, inputs_max: usize) {
+        let Self { node, links, random, now, .. } = self;
+        let end = node.turn(worker, inputs_max, links, random, *now);
+        self.set_now(end);
     }
 
     pub(crate) fn store_step(&mut self, is_thorough: bool) {
