@@ -6,9 +6,9 @@ use crate::boundary::effects::Effects;
 /// The time of a turn and its effects. The driver hands the turn to every entry point that can have
 /// effects, and carries them out at its end.
 ///
-/// The driver sets the time when a turn begins, and again whenever it has taken something in: a turn
-/// can take long, and what came during it must not count as older than it is. While one call of the
-/// core lasts, the time stands still.
+/// The driver sets the time when a turn begins, and again whenever it has taken something in: a
+/// turn can take long, and what came during it must not count as older than it is. While one call
+/// of the core lasts, the time stands still.
 #[derive(Debug)]
 pub struct Turn {
     /// The time at which what is handed in now has come. It never goes back.

@@ -224,7 +224,9 @@ impl Rounds {
     /// else that is kept of it, such as the Packet Identifier that it came with. The rest may be in
     /// a later commit.
     pub(crate) fn keep_message(&mut self, owner: Owner, sequence: u64, delivery: &Delivery) {
-        let exactly_once = delivery.message.attributes().qos == QoS::ExactlyOnce;
+        let attributes = delivery.message.attributes();
+        let (exactly_once, durability) =
+            (attributes.qos == QoS::ExactlyOnce, attributes.durability);
         let delivery = StoredDelivery {
             message: Arc::clone(&delivery.message),
             qos: delivery.qos,
@@ -232,13 +234,15 @@ impl Rounds {
             identifiers: delivery.identifiers.clone(),
             group: delivery.group.map(|group| group.number),
         };
-        let round =
-            exactly_once.then(|| self.origin.unwrap_or_else(|| self.own_provisional_round()));
+        let round = exactly_once
+            .then(|| self.origin.unwrap_or_else(|| self.own_provisional_round(durability)));
         self.keep(StoreOp::Enqueue(Box::new(Enqueue { owner, sequence, delivery, round })));
     }
 
-    fn own_provisional_round(&mut self) -> Round {
+    /// The message waits for the round, even if nobody else does.
+    fn own_provisional_round(&mut self, durability: Durability) -> Round {
         self.open.end.is_provisional = true;
+        self.open.end.promise(durability.max(Durability::Interval));
         Round { worker: self.worker, number: self.open.number }
     }
 
@@ -675,3 +679,6 @@ impl Gathering {
         self.answers == 0 && self.routings <= routings_done
     }
 }
+
+#[cfg(test)]
+mod tests;

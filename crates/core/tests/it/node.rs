@@ -436,12 +436,13 @@ impl Node {
             return false;
         }
         self.note_trace(worker, &fx);
-        let has_commits = !fx.commits.is_empty();
+        // Nobody waits for what only has to be in memory, and so the store says nothing.
+        let is_awaited = fx.commits.iter().any(|commit| commit.durability > Durability::Memory);
         for commit in fx.commits {
             self.commits[worker] = commit.number;
             self.stored.push(commit.ops);
         }
-        if !self.holds_receipts && has_commits {
+        if !self.holds_receipts && is_awaited {
             self.give_receipt(worker);
         }
         self.cores[worker].begin_flush(&fx.flush);
