@@ -155,7 +155,8 @@ fn judge_once(case: &Case<'_>, findings: &mut Vec<Finding>) {
 }
 
 /// Returns how often a message may have been published. The broker itself publishes a Will Message
-/// or a delayed message, and may do so again after a kill, as any publisher does at QoS 1.
+/// or a delayed message, and may do so again after a kill, as any publisher does at QoS 1. It does
+/// so with each copy of a delayed message that was sent again.
 fn published(case: &Case<'_>, message: &Message, deliveries: &[Delivery]) -> usize {
     let (Some(sent), Some(last)) = (message.sent.first(), deliveries.last()) else {
         return 1;
@@ -164,7 +165,7 @@ fn published(case: &Case<'_>, message: &Message, deliveries: &[Delivery]) -> usi
     let between = |it: &&Outage| it.kind == OutageKind::Kill && (*sent..last.at).contains(&it.from);
     let kills = case.tables.outages.iter().filter(between).count();
     let sent = if message.is_will { 1 } else { message.sent.len() };
-    if is_own { sent + kills } else { sent }
+    if is_own { sent * (1 + kills) } else { sent }
 }
 
 /// Checks that at QoS 2 only one member gets a message.

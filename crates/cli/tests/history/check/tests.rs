@@ -128,6 +128,27 @@ fn qos_2_comes_once_and_qos_1_twice_with_dup_only() {
     }
 }
 
+/// A delayed message that its publisher has sent twice counts as two messages, each of which the
+/// broker may publish again after a kill.
+#[test]
+fn each_copy_of_a_delayed_message_may_come_once_more_after_a_kill() {
+    for (count, rules) in [(4u64, vec![]), (5, vec!["a message comes again without DUP"])] {
+        let mut tables = history();
+        tables.outages =
+            vec![Outage { kind: OutageKind::Kill, from: 15 * SECOND, until: Some(15 * SECOND) }];
+        let first = Message {
+            qos: QoS::AtLeastOnce,
+            delay_seconds: 3,
+            sent: vec![10 * SECOND, 11 * SECOND],
+            ..message(10)
+        };
+        tables.messages = vec![first];
+        let came = |number: u64| Delivery { qos: QoS::AtLeastOnce, ..delivery(0, 14 + number) };
+        tables.deliveries = (0..count).map(came).collect();
+        assert_eq!(found(tables), rules);
+    }
+}
+
 #[test]
 fn messages_come_in_their_order() {
     let mut tables = history();
