@@ -104,8 +104,8 @@ impl Core {
         let Some(connection) = self.ground.clients.connection(id) else {
             return;
         };
-        connection.last_packet_at = turn.now;
-        let phase = match connection.phase {
+        connection.hear(turn.now);
+        let phase = match *connection.phase() {
             Phase::AwaitingConnect => None,
             Phase::Connected { session, .. } => Some(session),
             Phase::Authenticating(_) | Phase::Accepted(_) => {
@@ -204,7 +204,7 @@ impl Core {
         let Some(connection) = self.ground.clients.connection(id) else {
             return;
         };
-        match connection.phase {
+        match *connection.phase() {
             Phase::Closing => (),
             Phase::AwaitingConnect => self.refuse_malformed_connect(id, error, turn),
             _ => self.violate(id, error.rule.reason_code(), error.to_string(), turn),
@@ -221,12 +221,12 @@ impl Core {
         turn: &mut Turn,
     ) {
         let Clients { connections, pool, .. } = &mut self.ground.clients;
-        let connection = connections.get_mut(id.slot()).filter(|connection| connection.id == id);
-        let Some(connection) = connection.filter(|it| matches!(it.phase, Phase::AwaitingConnect))
+        let connection = connections.get_mut(id.slot()).filter(|connection| connection.id() == id);
+        let Some(connection) = connection.filter(|it| matches!(it.phase(), Phase::AwaitingConnect))
         else {
             return;
         };
-        connection.output.append(pool, |buffer| buffer.extend_from_slice(answer));
+        connection.output_mut().append(pool, |buffer| buffer.extend_from_slice(answer));
         want_flush(connection, turn);
         self.violate(id, ReasonCode::MalformedPacket, detail.to_string(), turn);
     }
@@ -239,12 +239,12 @@ impl Core {
         }
         self.detach(id, &DisconnectReason::ConnectionLost, turn);
         let mut connection = self.ground.clients.connections.remove(id.slot());
-        let is_stream = connection.is_data_stream;
-        connection.output.clear(&mut self.ground.clients.pool);
-        if connection.is_unanswered {
+        let is_stream = connection.is_data_stream();
+        connection.output_mut().clear(&mut self.ground.clients.pool);
+        if connection.is_unanswered() {
             self.unanswered.remove(&id);
         }
-        if let Some(at) = connection.timer_at {
+        if let Some(at) = connection.timer_at() {
             self.ground.timers.cancel(at, Timer::Connection(id));
         }
         self.ground.clients.counters.connections_closed += u64::from(!is_stream);
@@ -254,7 +254,7 @@ impl Core {
     pub fn forget_connection(&mut self, id: ConnectionId) {
         if self.ground.clients.connection(id).is_some() {
             let connection = self.ground.clients.connections.remove(id.slot());
-            if let Some(at) = connection.timer_at {
+            if let Some(at) = connection.timer_at() {
                 self.ground.timers.cancel(at, Timer::Connection(id));
             }
             self.ground.clients.counters.connections_opened -= 1;
@@ -265,15 +265,15 @@ impl Core {
     /// whether the CONNACK has left. `None` if the connection is gone or closing.
     pub fn protocol(&self, id: ConnectionId) -> Option<(ProtocolVersion, bool)> {
         let connection = self.ground.clients.connections.get(id.slot())?;
-        let is_open = connection.id == id && !connection.is_closing();
-        is_open.then_some((connection.version, connection.session().is_some()))
+        let is_open = connection.id() == id && !connection.is_closing();
+        is_open.then_some((connection.version(), connection.session().is_some()))
     }
 
     /// Whether a connection has not sent any packet yet, so that a CONNECT now is its first one.
     pub fn awaits_connect(&self, id: ConnectionId) -> bool {
         let connection = self.ground.clients.connections.get(id.slot());
         connection.is_some_and(|connection| {
-            connection.id == id && matches!(connection.phase, Phase::AwaitingConnect)
+            connection.id() == id && matches!(connection.phase(), Phase::AwaitingConnect)
         })
     }
 
@@ -282,7 +282,7 @@ impl Core {
     pub fn awaits_connack(&self, id: ConnectionId) -> bool {
         let connection = self.ground.clients.connections.get(id.slot());
         connection.is_some_and(|connection| {
-            connection.id == id && matches!(connection.phase, Phase::Accepted(_))
+            connection.id() == id && matches!(connection.phase(), Phase::Accepted(_))
         })
     }
 
@@ -293,30 +293,29 @@ impl Core {
 
     /// Returns the output that waits to be written to a connection; `None` if it is gone.
     pub fn output(&mut self, id: ConnectionId) -> Option<&Output> {
-        self.ground.clients.connection(id).map(|connection| &connection.output)
+        self.ground.clients.connection(id).map(|connection| connection.output())
     }
 
     /// Fills `slices` with what is to be written to a connection next, in order. Returns how many
     /// were filled.
     pub fn next_slices<'a>(&'a self, id: ConnectionId, slices: &mut [IoSlice<'a>]) -> usize {
         let connection = self.ground.clients.connections.get(id.slot());
-        let connection = connection.filter(|connection| connection.id == id);
+        let connection = connection.filter(|connection| connection.id() == id);
         let turn = &self.ground.clients.pool.turn;
-        connection.map_or(0, |connection| connection.output.next_slices(turn, slices))
+        connection.map_or(0, |connection| connection.output().next_slices(turn, slices))
     }
 
     /// Notes that the driver has written `count` bytes of a connection's output.
     pub fn handle_written(&mut self, id: ConnectionId, count: usize, turn: &mut Turn) {
         let (slot, wakes) = {
             let connection = self.ground.clients.connections.get_mut(id.slot());
-            let Some(connection) = connection.filter(|connection| connection.id == id) else {
+            let Some(connection) = connection.filter(|connection| connection.id() == id) else {
                 return;
             };
-            connection.output.advance(count, &mut self.ground.clients.pool);
+            connection.output_mut().advance(count, &mut self.ground.clients.pool);
             self.ground.clients.counters.bytes_sent += count as u64;
             let half = self.ground.config.limits.output_bytes_max as usize / 2;
-            let wakes = connection.waits_for_output && connection.output.pending() <= half;
-            connection.waits_for_output &= !wakes;
+            let wakes = connection.has_found_room(half);
             (connection.session(), wakes)
         };
         if let (Some(slot), true) = (slot, wakes) {
@@ -329,7 +328,7 @@ impl Core {
     pub fn begin_flush(&mut self, flush: &[ConnectionId]) {
         for id in flush {
             if let Some(connection) = self.ground.clients.connections.get_mut(id.slot()) {
-                connection.flush_wanted = false;
+                connection.begin_flush();
             }
         }
     }
@@ -341,7 +340,7 @@ impl Core {
         let holders = pool.turn.take_holders();
         for id in &holders {
             if let Some(connection) = connections.get_mut(id.slot()) {
-                connection.output.keep_part(pool);
+                connection.output_mut().keep_part(pool);
             }
         }
         pool.turn.clear(holders);
@@ -481,7 +480,9 @@ impl Core {
         let told = Told::new(&self.ground.config.limits);
         let offer = self.offers.share(Offer { listener, capabilities, durability, told });
         let mut connection = Connection::new(id, offer, now);
-        connection.is_turned_away = is_turned_away;
+        if is_turned_away {
+            connection.turn_away();
+        }
         self.ground.clients.connections.insert(connection);
         self.ground.clients.counters.connections_opened += 1;
         id
@@ -495,7 +496,7 @@ impl Core {
 
     pub(crate) fn set_connection_timer(&mut self, id: ConnectionId, at: Timestamp) {
         if let Some(connection) = self.ground.clients.connection(id) {
-            if let Some(previous) = connection.timer_at.replace(at) {
+            if let Some(previous) = connection.note_timer(Some(at)) {
                 self.ground.timers.cancel(previous, Timer::Connection(id));
             }
             self.ground.timers.set(at, Timer::Connection(id));
@@ -535,7 +536,7 @@ impl Core {
         if connection.is_closing() {
             return;
         }
-        let is_stream = matches!(connection.phase, Phase::Stream { .. });
+        let is_stream = matches!(connection.phase(), Phase::Stream { .. });
         if let (true, DisconnectReason::ProtocolViolation { reason_code, detail }) =
             (is_stream, reason)
         {
@@ -543,7 +544,7 @@ impl Core {
             turn.fx.stream_errors.push(StreamError { stream: id, reason_code, detail });
         }
         let told = connection.is_v5() && connection.session().is_some() && !is_stream;
-        let explain = connection.problem_information;
+        let explain = connection.wants_problem_information();
         if let (Some(reason_code), true) = (reason_code, told) {
             let text = reason.reason_string().filter(|_| explain);
             let text = text.map(|text| text.chars().take(200).collect::<String>());

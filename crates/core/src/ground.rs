@@ -76,12 +76,12 @@ impl Ground {
         turn: &mut Turn,
     ) {
         let session = &mut self.clients.sessions[slot as usize];
-        session.durability = durability;
-        let begins = session.number == 0 && session.expiry_seconds > 0;
+        session.promise(durability);
+        let begins = session.number() == 0 && session.expiry_seconds() > 0;
         let begins = begins && durability > Durability::Memory;
         if begins {
-            session.number = self.numbers.next(turn.now);
-            if let Some(outgoing) = &mut session.outgoing {
+            session.set_number(self.numbers.next(turn.now));
+            if let Some(outgoing) = session.outgoing_mut() {
                 outgoing.stored.is_used = true;
             }
         }
@@ -148,10 +148,10 @@ impl Ground {
     /// store does not have to know anything.
     pub(crate) fn wait_for_store(&mut self, ticket: Ticket, slot: Option<SessionSlot>) -> bool {
         let session = slot.map(|slot| self.clients.session(slot));
-        let Some(session) = session.filter(|session| session.number > 0) else {
+        let Some(session) = session.filter(|session| session.number() > 0) else {
             return false;
         };
-        let durability = session.durability;
+        let durability = session.durability();
         self.clients.rounds.hold(Held::Subscribed(ticket), durability);
         true
     }

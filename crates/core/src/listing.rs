@@ -28,19 +28,20 @@ impl Core {
     /// Returns all Sessions of Clients, without those of subscribers inside the process.
     pub fn clients(&self) -> Vec<ClientInfo> {
         let sessions = self.ground.clients.sessions.iter().map(|(_, session)| session);
-        let clients = sessions.filter(|it| !it.is_over && !it.identity.client_id.starts_with('\0'));
+        let clients =
+            sessions.filter(|it| !it.is_over() && !it.identity().client_id.starts_with('\0'));
         clients.map(|session| self.client_info(session)).collect()
     }
 
     fn client_info(&self, session: &Session) -> ClientInfo {
-        let connection = session.connection.map(|id| &self.ground.clients.connections[id.slot()]);
-        let outgoing = session.outgoing.as_ref();
+        let connection = session.connection().map(|id| &self.ground.clients.connections[id.slot()]);
+        let outgoing = session.outgoing();
         let (queued_messages, queued_bytes) = outgoing.map_or((0, 0), |outgoing| outgoing.queued());
         ClientInfo {
-            client_id: session.identity.client_id.clone(),
-            user_name: session.identity.user_name.clone(),
-            version: connection.map(|connection| connection.version),
-            subscriptions: session.subscriptions.len(),
+            client_id: session.identity().client_id.clone(),
+            user_name: session.identity().user_name.clone(),
+            version: connection.map(|connection| connection.version()),
+            subscriptions: session.subscriptions().len(),
             in_flight: outgoing.map_or(0, |outgoing| outgoing.in_flight_len()),
             queued_messages,
             queued_bytes,

@@ -101,7 +101,7 @@ impl Core {
         }
         let connections = &self.ground.clients.connections;
         let is_there = |id: &ConnectionId| {
-            connections.get(id.slot()).is_some_and(|connection| connection.id == *id)
+            connections.get(id.slot()).is_some_and(|connection| connection.id() == *id)
         };
         self.ground.strain.reserve.retain(is_there);
         let has_room = self.ground.strain.reserve.len() < Self::RESERVE_MAX;
@@ -178,9 +178,9 @@ impl Core {
         let sessions = self.ground.clients.sessions.iter();
         // Of a Session in the store, only what its connection has can be given up.
         let sessions =
-            sessions.filter(|(_, it)| it.number == 0 || it.network_connection().is_some());
+            sessions.filter(|(_, it)| it.number() == 0 || it.network_connection().is_some());
         let offender = |(slot, session): (usize, &Session)| Offender {
-            bytes: self.bytes_to_give_up(session) + session.connection.map_or(0, unfinished),
+            bytes: self.bytes_to_give_up(session) + session.connection().map_or(0, unfinished),
             slot: slot as SessionSlot,
         };
         let is_one = |offender: &Offender| offender.bytes >= Self::OFFENCE_BYTES_MIN;
@@ -204,7 +204,7 @@ impl Core {
         }
         // What is in the store takes no memory once nobody is connected.
         if let Some(slot) = self.ground.clients.slot_of(session)
-            && self.ground.clients.session(slot).number == 0
+            && self.ground.clients.session(slot).number() == 0
         {
             self.end_session(slot, turn);
         }
@@ -217,11 +217,11 @@ impl Core {
         self.close(id, Some(code), &DisconnectReason::ByServer(code), turn);
         // A peer that reads so slowly would not come to the last packet in time.
         let connection =
-            self.ground.clients.connections.get_mut(id.slot()).filter(|it| it.id == id);
+            self.ground.clients.connections.get_mut(id.slot()).filter(|it| it.id() == id);
         if let Some(connection) = connection
-            && connection.output.pending() > Self::LAST_WORDS_BYTES_MAX
+            && connection.output().pending() > Self::LAST_WORDS_BYTES_MAX
         {
-            connection.output.clear(&mut self.ground.clients.pool);
+            connection.output_mut().clear(&mut self.ground.clients.pool);
         }
     }
 }

@@ -24,7 +24,7 @@ impl Clients {
         let Some(connection) = self.connection(acknowledgement.to) else {
             return;
         };
-        if depends.is_none() && connection.held == 0 {
+        if depends.is_none() && connection.held() == 0 {
             return self.send_acknowledgement(&acknowledgement, turn);
         }
         connection.hold(acknowledgement.kind);
@@ -70,7 +70,7 @@ impl Clients {
         let Some(connection) = self.connections.get(to.slot()) else {
             return;
         };
-        let is_wanted = connection.problem_information;
+        let is_wanted = connection.wants_problem_information();
         let acknowledgement = Acknowledgement {
             packet_id,
             reason_code,
@@ -91,7 +91,7 @@ impl Clients {
         let Some(connection) = self.connections.get_mut(to.slot()) else {
             return;
         };
-        connection.output.append(&mut self.pool, |buffer| buffer.extend_from_slice(connack));
+        connection.output_mut().append(&mut self.pool, |buffer| buffer.extend_from_slice(connack));
         self.counters.sent(PacketType::ConnAck);
         want_flush(connection, turn);
         if self.traces {

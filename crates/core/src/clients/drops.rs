@@ -49,7 +49,7 @@ impl Clients {
             return;
         }
         let (receiver, publisher) = match party {
-            Party::Receiver(slot) => (Some(&self.sessions[slot as usize].identity), None),
+            Party::Receiver(slot) => (Some(self.sessions[slot as usize].identity()), None),
             Party::Former(identity) => (Some(identity), None),
             Party::Publisher(identity) => (None, Some(identity)),
             Party::Nobody => (None, None),

@@ -35,7 +35,7 @@ impl Clients {
         bytes: usize,
         turn: &mut Turn,
     ) -> Result<(), DropReason> {
-        let Some(outgoing) = &mut self.sessions[slot as usize].outgoing else {
+        let Some(outgoing) = self.sessions[slot as usize].outgoing_mut() else {
             return Ok(());
         };
         for waiting in outgoing.take_expired(turn.now) {
@@ -45,7 +45,7 @@ impl Clients {
             self.forget_stored(slot, waiting.sequence);
         }
         let extent = self.extent(u16::MAX);
-        let outgoing = self.sessions[slot as usize].outgoing_mut(extent);
+        let outgoing = self.sessions[slot as usize].make_outgoing(extent);
         let refusal = outgoing.has_room(bytes, &self.limits);
         let (session, is_allowed) = match refusal {
             Ok(()) => (None, true),
@@ -71,8 +71,8 @@ impl Clients {
             };
             let ticket = self.last_fetch + 1;
             let session_state = &mut self.sessions[slot as usize];
-            let owner = Owner::Session(session_state.number);
-            let outgoing = session_state.outgoing.as_mut();
+            let owner = Owner::Session(session_state.number());
+            let outgoing = session_state.outgoing_mut();
             if let Some(from) = outgoing.and_then(|outgoing| outgoing.ask_page(ticket)) {
                 self.last_fetch = ticket;
                 self.sweeps.current = Some((session, ticket));

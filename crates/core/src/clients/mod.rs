@@ -117,7 +117,7 @@ impl Clients {
 
     pub(crate) fn session_by_client_id(&self, client_id: &str) -> Option<SessionSlot> {
         let is_it =
-            |&slot: &SessionSlot| *self.sessions[slot as usize].identity.client_id == *client_id;
+            |&slot: &SessionSlot| *self.sessions[slot as usize].identity().client_id == *client_id;
         self.by_client_id.find(hash_str(self.seed, client_id), is_it).copied()
     }
 
@@ -129,7 +129,7 @@ impl Clients {
         let slot = self.sessions.insert(session) as SessionSlot;
         let (sessions, seed) = (&self.sessions, self.seed);
         self.by_client_id.insert_unique(hash, slot, |&other| {
-            hash_str(seed, &sessions[other as usize].identity.client_id)
+            hash_str(seed, &sessions[other as usize].identity().client_id)
         });
         slot
     }
@@ -137,16 +137,16 @@ impl Clients {
     /// Takes a Session out. Its place is not used again until it is vacated: the tree may refer to
     /// it.
     pub(crate) fn take_session(&mut self, slot: SessionSlot) -> Session {
-        let identity = Arc::clone(&self.sessions[slot as usize].identity);
+        let identity = Arc::clone(self.sessions[slot as usize].identity());
         let hash = hash_str(self.seed, &identity.client_id);
         if let Ok(entry) = self.by_client_id.find_entry(hash, |&other| other == slot) {
             entry.remove();
         }
         let mut nobody = Session::new(identity, self.next_generation().get(), self.seed);
-        nobody.is_over = true;
+        nobody.end();
         self.over += 1;
         let session = std::mem::replace(&mut self.sessions[slot as usize], nobody);
-        self.budget.sessions.give_back(u64::from(session.has_place), 0);
+        self.budget.sessions.give_back(u64::from(session.has_place()), 0);
         session
     }
 
@@ -167,19 +167,19 @@ impl Clients {
     }
 
     pub(crate) fn session_id(&self, slot: SessionSlot) -> SessionId {
-        let generation = self.sessions[slot as usize].generation;
+        let generation = self.sessions[slot as usize].generation();
         SessionId { worker: self.worker, slot, generation }
     }
 
     /// Returns the slot of a Session, if it still lives.
     pub(crate) fn slot_of(&self, id: SessionId) -> Option<SessionSlot> {
         let session = self.sessions.get(id.slot as usize)?;
-        (session.generation == id.generation).then_some(id.slot)
+        (session.generation() == id.generation).then_some(id.slot)
     }
 
     /// Returns the connection, if it is still the one that `id` names.
     pub(crate) fn connection(&mut self, id: ConnectionId) -> Option<&mut Connection> {
-        self.connections.get_mut(id.slot()).filter(|connection| connection.id == id)
+        self.connections.get_mut(id.slot()).filter(|connection| connection.id() == id)
     }
 
     /// Sends a Control Packet that is not a PUBLISH. If it is larger than the peer accepts
@@ -190,10 +190,10 @@ impl Clients {
         let Some(connection) = self.connections.get_mut(to.slot()) else {
             return;
         };
-        if connection.is_local || connection.is_closing() {
+        if connection.is_local() || connection.is_closing() {
             return;
         }
-        let (version, bytes_max) = (connection.version, connection.packet_bytes_max);
+        let (version, bytes_max) = (connection.version(), connection.packet_bytes_max());
         let shorter;
         let packet = if packet.fits(version, bytes_max) {
             packet
@@ -205,7 +205,7 @@ impl Clients {
             &shorter
         };
         let encoded =
-            connection.output.append(&mut self.pool, |buffer| packet.encode(version, buffer));
+            connection.output_mut().append(&mut self.pool, |buffer| packet.encode(version, buffer));
         debug_assert!(encoded.is_ok(), "it was looked at: {packet:?}");
         self.counters.sent(packet.packet_type());
         want_flush(connection, turn);
@@ -217,7 +217,7 @@ impl Clients {
     /// Whether the peer accepts a packet of this size.
     pub(crate) fn accepts(&mut self, to: ConnectionId, packet: &Packet<'_>) -> bool {
         let connection = self.connection(to);
-        connection.is_none_or(|peer| packet.fits(peer.version, peer.packet_bytes_max))
+        connection.is_none_or(|peer| packet.fits(peer.version(), peer.packet_bytes_max()))
     }
 
     /// Returns how much may be in flight to a Client with this Receive Maximum.
@@ -249,15 +249,15 @@ impl Clients {
         grant: &Grant<'_>,
         turn: &mut Turn,
     ) -> Result<(), DropReason> {
-        debug_assert!(!self.sessions[slot as usize].is_over, "it is nobody's any more");
-        let connected = self.sessions[slot as usize].connection;
+        debug_assert!(!self.sessions[slot as usize].is_over(), "it is nobody's any more");
+        let connected = self.sessions[slot as usize].connection();
         let qos = publication.attributes.qos.min(grant.qos);
         if qos == QoS::AtMostOnce {
             let Some(id) = connected else {
                 return Err(DropReason::Offline);
             };
             let stream = self.stream_for(id, publication.topic);
-            let output = self.connections[stream.slot()].output.pending();
+            let output = self.connections[stream.slot()].output().pending();
             if output > self.limits.output_bytes_max as usize {
                 return Err(DropReason::SlowConsumer);
             }
@@ -272,21 +272,23 @@ impl Clients {
             let stream = self.stream_for(id, publication.topic);
             let has_others = self.has_routes(id);
             let connection = &mut self.connections[stream.slot()];
-            extent.messages = extent.messages.min(connection.receive_maximum);
-            let has_room = connection.output.pending() <= self.limits.output_bytes_max as usize;
-            connection.waits_for_output |= !has_room;
-            self.sessions[slot as usize].outgoing_mut(extent);
+            extent.messages = extent.messages.min(connection.receive_maximum());
+            let has_room = connection.output().pending() <= self.limits.output_bytes_max as usize;
+            if !has_room {
+                connection.wait_for_output();
+            }
+            self.sessions[slot as usize].make_outgoing(extent);
             way = Some(Way { stream, has_others });
             may_send = way.filter(|_| has_room);
         }
         let session = &mut self.sessions[slot as usize];
         let is_stored =
-            session.number > 0 && publication.attributes.durability > Durability::Memory;
+            session.number() > 0 && publication.attributes.durability > Durability::Memory;
         if is_stored {
             return self.deliver_stored(slot, publication, grant, (way, may_send), turn);
         }
-        let is_connected = session.connection.is_some();
-        let outgoing = session.outgoing_mut(extent);
+        let is_connected = session.connection().is_some();
+        let outgoing = session.make_outgoing(extent);
         if let Some(way) = may_send.filter(|&way| outgoing.may_send_at_once(0, way)) {
             let delivery = (delivery_of(publication, grant, qos), 0);
             return self.transmit(slot, way.stream, publication, grant, delivery, turn);
@@ -294,7 +296,7 @@ impl Clients {
         if outgoing.has_room(publication.size(), &self.limits).is_err() {
             self.make_room(slot, publication.size(), turn)?;
         }
-        let outgoing = self.sessions[slot as usize].outgoing_mut(extent);
+        let outgoing = self.sessions[slot as usize].make_outgoing(extent);
         let delivery = delivery_of(publication, grant, qos);
         let stream = way.map_or(0, |way| way.stream.generation.get());
         let waiting = Waiting { delivery, sequence: 0, is_repeated: false, hold: None, stream };
@@ -315,12 +317,12 @@ impl Clients {
         let id = self.session_id(slot);
         let extent = self.extent(u16::MAX);
         let session = &mut self.sessions[slot as usize];
-        let owner = Owner::Session(session.number);
-        let is_connected = session.connection.is_some();
-        if session.outgoing_mut(extent).has_room(publication.size(), &self.limits).is_err() {
+        let owner = Owner::Session(session.number());
+        let is_connected = session.connection().is_some();
+        if session.make_outgoing(extent).has_room(publication.size(), &self.limits).is_err() {
             self.make_room(slot, publication.size(), turn)?;
         }
-        let outgoing = self.sessions[slot as usize].outgoing_mut(extent);
+        let outgoing = self.sessions[slot as usize].make_outgoing(extent);
         let Attributes { qos, durability, .. } = publication.attributes;
         let qos = qos.min(grant.qos);
         let sequence = outgoing.next_sequence();
@@ -351,7 +353,7 @@ impl Clients {
     /// Sends a Session what its window and its connection's output have room for: first what has to
     /// be sent again, then messages from its queue.
     pub(crate) fn pump(&mut self, slot: SessionSlot, turn: &mut Turn) {
-        if let Some(id) = self.sessions[slot as usize].connection {
+        if let Some(id) = self.sessions[slot as usize].connection() {
             self.retransmit(slot, id, turn);
         }
         while let Some((waiting, stream)) = self.next_from_queue(slot) {
@@ -372,8 +374,8 @@ impl Clients {
         let copy = delivery.clone();
         let (publication, grant) = (Publication::of(&copy.message), grant_of(&copy));
         self.layouts.begin(1);
-        let sent = if is_repeated && !self.connections[id.slot()].is_local {
-            let outgoing = self.sessions[slot as usize].outgoing.as_mut();
+        let sent = if is_repeated && !self.connections[id.slot()].is_local() {
+            let outgoing = self.sessions[slot as usize].outgoing_mut();
             let packet_id = outgoing.map(|outgoing| outgoing.begin(delivery, sequence, id));
             let form = packet_id.map(|packet_id| (packet_id, true));
             let sent = self.write(slot, id, &publication, &grant, form, turn);
@@ -400,7 +402,7 @@ impl Clients {
     /// Lets the store forget a message that has come to its end.
     pub(crate) fn forget_stored(&mut self, slot: SessionSlot, sequence: u64) {
         if sequence > 0 {
-            let owner = Owner::Session(self.sessions[slot as usize].number);
+            let owner = Owner::Session(self.sessions[slot as usize].number());
             self.rounds.keep(StoreOp::Finished { owner, sequence });
         }
     }
@@ -408,7 +410,7 @@ impl Clients {
     /// Notes that a message in the store was taken over by its Client, or is given up. Returns what
     /// its PUBREL, which follows, depends on.
     fn note_taken(&mut self, slot: SessionSlot, sequence: u64) -> Option<Durability> {
-        let owner = Owner::Session(self.sessions[slot as usize].number);
+        let owner = Owner::Session(self.sessions[slot as usize].number());
         (sequence > 0).then(|| {
             self.rounds.keep(StoreOp::Taken { owner, sequence });
             Durability::Fsync
@@ -424,15 +426,15 @@ impl Clients {
     pub(crate) fn fetch_more(&mut self, slot: SessionSlot, turn: &mut Turn) {
         let session_id = self.session_id(slot);
         let session = &mut self.sessions[slot as usize];
-        if session.number == 0 || session.connection.is_none() {
+        if session.number() == 0 || session.connection().is_none() {
             return;
         }
         let ticket = self.last_fetch + 1;
-        let outgoing = session.outgoing.as_mut();
+        let outgoing = session.outgoing_mut();
         if let Some(from) = outgoing.and_then(|outgoing| outgoing.begin_fetch(ticket)) {
             self.last_fetch = ticket;
             let (messages_max, bytes_max) = Outgoing::fetch_size();
-            let owner = Owner::Session(session.number);
+            let owner = Owner::Session(session.number());
             let session = session_id;
             turn.fx.fetches.push(Fetch { owner, session, ticket, from, messages_max, bytes_max });
         }
@@ -442,7 +444,7 @@ impl Clients {
     /// [MQTT-4.4.0-1] [MQTT-4.6.0-1], as far as the window of the new one has room.
     fn retransmit(&mut self, slot: SessionSlot, id: ConnectionId, turn: &mut Turn) {
         loop {
-            let outgoing = self.sessions[slot as usize].outgoing.as_mut();
+            let outgoing = self.sessions[slot as usize].outgoing_mut();
             let Some(entry) = outgoing.and_then(|outgoing| outgoing.next_unsent()) else {
                 return;
             };
@@ -480,7 +482,7 @@ impl Clients {
         stage: Stage,
         turn: &mut Turn,
     ) {
-        let Some(outgoing) = &mut self.sessions[slot as usize].outgoing else {
+        let Some(outgoing) = self.sessions[slot as usize].outgoing_mut() else {
             return;
         };
         if stage == Stage::PubAck {
@@ -522,24 +524,25 @@ impl Clients {
     /// Asks the driver to read a connection, or to stop reading it.
     pub(crate) fn set_reading(&mut self, id: ConnectionId, reading: bool, turn: &mut Turn) {
         if let Some(connection) = self.connection(id)
-            && connection.paused == reading
+            && connection.set_reading(reading)
         {
-            connection.paused = !reading;
             turn.fx.reading.push((id, reading));
         }
     }
 
     /// Takes the next message from the Session's queue; returns it with the stream that it goes on.
     fn next_from_queue(&mut self, slot: SessionSlot) -> Option<(Waiting, ConnectionId)> {
-        let id = self.sessions[slot as usize].connection?;
+        let id = self.sessions[slot as usize].connection()?;
         if self.has_routes(id) {
             return self.next_of_any_stream(slot, id);
         }
         let session = &mut self.sessions[slot as usize];
         let connection = &mut self.connections[id.slot()];
-        let outgoing = session.outgoing.as_mut()?;
-        if connection.output.pending() > self.limits.output_bytes_max as usize {
-            connection.waits_for_output |= outgoing.queued().0 > 0;
+        let outgoing = session.outgoing_mut()?;
+        if connection.output().pending() > self.limits.output_bytes_max as usize {
+            if outgoing.queued().0 > 0 {
+                connection.wait_for_output();
+            }
             return None;
         }
         let rounds = &self.rounds;
@@ -559,10 +562,10 @@ impl Clients {
         (delivery, sequence): (Delivery, u64),
         turn: &mut Turn,
     ) -> Result<(), DropReason> {
-        let form = if self.connections[id.slot()].is_local {
+        let form = if self.connections[id.slot()].is_local() {
             None
         } else {
-            let outgoing = self.sessions[slot as usize].outgoing.as_mut();
+            let outgoing = self.sessions[slot as usize].outgoing_mut();
             outgoing.map(|outgoing| (outgoing.begin(delivery, sequence, id), false))
         };
         let written = self.write(slot, id, publication, grant, form, turn);
@@ -574,7 +577,7 @@ impl Clients {
 
     /// Removes a message from those in flight, because it could not be sent after all.
     fn abandon(&mut self, slot: SessionSlot, packet_id: PacketIdentifier) {
-        if let Some(outgoing) = &mut self.sessions[slot as usize].outgoing {
+        if let Some(outgoing) = self.sessions[slot as usize].outgoing_mut() {
             for stage in [Stage::PubAck, Stage::PubRec] {
                 outgoing.finish(packet_id, stage);
             }
@@ -598,17 +601,17 @@ impl Clients {
         let dup = under_way.is_some_and(|(_, dup)| dup);
         let gate = DeliveryGate(&*self.policy);
         let passed = match dup && qos == QoS::ExactlyOnce {
-            false => gate.pass(&session.identity, publication, turn.now)?,
-            true => gate.pass_again(&session.identity, publication, turn.now)?, // [MQTT-4.3.3-7]
+            false => gate.pass(session.identity(), publication, turn.now)?,
+            true => gate.pass_again(session.identity(), publication, turn.now)?, // [MQTT-4.3.3-7]
         };
-        if connection.is_local {
+        if connection.is_local() {
             let (message, retain) = (publication.share(), grant.retain);
             turn.fx.local.push(LocalDelivery { connection: id, message, qos, retain });
             self.counters.delivered(publication.payload.len());
             return Ok(());
         }
         let mut form = Form {
-            version: connection.version,
+            version: connection.version(),
             dup,
             qos,
             retain: grant.retain,
@@ -616,19 +619,20 @@ impl Clients {
             identifiers: grant.identifiers,
             alias: None,
         };
-        if connection.packet_bytes_max != u32::MAX {
+        let bytes_max = connection.packet_bytes_max();
+        if bytes_max != u32::MAX {
             // [MQTT-3.1.2-24]; four bytes more if a topic alias is given out
             let longest = form.encoded_len(&passed) + 4;
-            if longest - 4 > connection.packet_bytes_max as usize {
+            if longest - 4 > bytes_max as usize {
                 return Err(DropReason::PacketTooLarge);
             }
-            if longest <= connection.packet_bytes_max as usize {
+            if longest <= bytes_max as usize {
                 form.alias = connection.alias(publication.topic);
             }
         } else {
             form.alias = connection.alias(publication.topic);
         }
-        if self.layouts.write(&passed, &form, &mut connection.output, &mut self.pool) {
+        if self.layouts.write(&passed, &form, connection.output_mut(), &mut self.pool) {
             self.pool.turn.note_holder(id);
         }
         self.counters.packets_sent[PacketType::Publish as usize] += 1;
@@ -646,9 +650,8 @@ impl Clients {
 /// Puts the connection on the list of those to be written to, at most once a turn.
 #[inline]
 pub(crate) fn want_flush(connection: &mut Connection, turn: &mut Turn) {
-    if !connection.flush_wanted {
-        connection.flush_wanted = true;
-        turn.fx.flush.push(connection.id);
+    if connection.want_flush() {
+        turn.fx.flush.push(connection.id());
     }
 }
 

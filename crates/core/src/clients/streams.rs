@@ -11,7 +11,7 @@ impl Clients {
     /// Returns the stream of a Network Connection that messages of this topic go on.
     #[inline]
     pub(crate) fn stream_for(&mut self, control: ConnectionId, topic: &str) -> ConnectionId {
-        match &mut self.connections[control.slot()].data_streams {
+        match self.connections[control.slot()].data_streams_mut() {
             None => control,
             Some(streams) => streams.stream_of(topic).unwrap_or(control),
         }
@@ -20,13 +20,13 @@ impl Clients {
     /// Whether some messages of a Network Connection go on data streams.
     #[inline]
     pub(crate) fn has_routes(&self, control: ConnectionId) -> bool {
-        let streams = self.connections[control.slot()].data_streams.as_ref();
+        let streams = self.connections[control.slot()].data_streams();
         streams.is_some_and(|streams| streams.has_routes())
     }
 
     /// Returns the control stream of a data stream, and any other connection itself.
     pub(crate) fn control_of(&mut self, id: ConnectionId) -> ConnectionId {
-        match self.connection(id).map(|connection| &connection.phase) {
+        match self.connection(id).map(|connection| connection.phase()) {
             Some(&Phase::Stream { control, .. }) => control,
             _ => id,
         }
@@ -45,14 +45,14 @@ impl Clients {
     /// Returns all streams of a Network Connection.
     pub(crate) fn streams(&self, control: ConnectionId) -> impl Iterator<Item = &Connection> {
         let connection = &self.connections[control.slot()];
-        let open = connection.data_streams.iter().flat_map(|streams| streams.open());
+        let open = connection.data_streams().into_iter().flat_map(|streams| streams.open());
         let data = open.filter_map(|id| self.connections.get(id.slot()));
         std::iter::once(connection).chain(data)
     }
 
     /// Whether the driver was told not to read some stream of a Network Connection.
     pub(crate) fn is_any_paused(&self, control: ConnectionId) -> bool {
-        self.streams(control).any(|stream| stream.paused)
+        self.streams(control).any(|stream| stream.is_paused())
     }
 
     /// Whether `is_so` holds for any stream of a Network Connection.
@@ -61,7 +61,7 @@ impl Clients {
         control: ConnectionId,
         is_so: &dyn Fn(ConnectionId) -> bool,
     ) -> bool {
-        self.streams(control).any(|stream| is_so(stream.id))
+        self.streams(control).any(|stream| is_so(stream.id()))
     }
 
     /// How many bytes a Network Connection holds on all of its streams.
@@ -72,14 +72,16 @@ impl Clients {
     /// Whether the stream that a message of this topic goes on has room for more than this one. If
     /// not, the Session is woken as soon as it has.
     pub(crate) fn has_room_for(&mut self, slot: SessionSlot, topic: &str) -> bool {
-        let control = self.session(slot).connection.filter(|&control| self.has_routes(control));
+        let control = self.session(slot).connection().filter(|&control| self.has_routes(control));
         let Some(control) = control else {
             return true;
         };
         let stream = self.stream_for(control, topic);
         let connection = &mut self.connections[stream.slot()];
-        let has_room = connection.output.pending() <= self.limits.output_bytes_max as usize / 2;
-        connection.waits_for_output |= !has_room;
+        let has_room = connection.output().pending() <= self.limits.output_bytes_max as usize / 2;
+        if !has_room {
+            connection.wait_for_output();
+        }
         has_room
     }
 
@@ -90,8 +92,8 @@ impl Clients {
         slot: SessionSlot,
         control: ConnectionId,
     ) -> Option<(Waiting, ConnectionId)> {
-        let outgoing = self.sessions[slot as usize].outgoing.as_mut()?;
-        let mut streams = self.connections[control.slot()].data_streams.take()?;
+        let outgoing = self.sessions[slot as usize].outgoing_mut()?;
+        let mut streams = self.connections[control.slot()].take_data_streams()?;
         let mut held_back = streams.take_held_back();
         let open = streams.open().to_vec();
         let named = |generation| open.iter().find(|id| id.generation.get() == generation);
@@ -99,15 +101,17 @@ impl Clients {
         let has_room = |generation| {
             let stream = named(generation).unwrap_or(&control);
             let connection = &mut self.connections[stream.slot()];
-            let output = connection.output.pending();
-            connection.waits_for_output |= output > self.limits.output_bytes_max as usize;
-            output <= self.limits.output_bytes_max as usize
+            let has_room = connection.output().pending() <= self.limits.output_bytes_max as usize;
+            if !has_room {
+                connection.wait_for_output();
+            }
+            has_room
         };
         let may_send = |round| self.rounds.is_confirmed(round);
         let waiting = outgoing.dequeue_any(stream_of, has_room, may_send, &mut held_back);
         let stream = waiting.as_ref().and_then(|waiting| named(waiting.stream)).copied();
         streams.keep_held_back(held_back);
-        self.connections[control.slot()].data_streams = Some(streams);
+        self.connections[control.slot()].put_data_streams(streams);
         Some((waiting?, stream.unwrap_or(control)))
     }
 
@@ -118,7 +122,7 @@ impl Clients {
         packet_id: PacketIdentifier,
         stream: ConnectionId,
     ) {
-        let outgoing = self.sessions[slot as usize].outgoing.as_mut();
+        let outgoing = self.sessions[slot as usize].outgoing_mut();
         if let Some(entry) = outgoing.and_then(|outgoing| outgoing.find(packet_id)) {
             entry.stream = stream.generation.get();
         }
@@ -132,7 +136,7 @@ impl Clients {
         id: ConnectionId,
     ) {
         if let Some(control) = self.control_with_streams(slot)
-            && let Some(streams) = &mut self.connections[control.slot()].data_streams
+            && let Some(streams) = self.connections[control.slot()].data_streams_mut()
         {
             match streams.open().contains(&id) {
                 true => streams.note(key, filter, id),
@@ -144,7 +148,7 @@ impl Clients {
     /// Forgets the stream of a subscription that has ended.
     pub(crate) fn forget_stream(&mut self, slot: SessionSlot, key: &str) {
         if let Some(control) = self.control_with_streams(slot)
-            && let Some(streams) = &mut self.connections[control.slot()].data_streams
+            && let Some(streams) = self.connections[control.slot()].data_streams_mut()
         {
             streams.forget(key);
         }
@@ -152,7 +156,7 @@ impl Clients {
 
     /// Returns the control stream of a Session, if it has data streams beside it.
     pub(crate) fn control_with_streams(&mut self, slot: SessionSlot) -> Option<ConnectionId> {
-        let control = self.session(slot).connection?;
-        self.connections[control.slot()].data_streams.is_some().then_some(control)
+        let control = self.session(slot).connection()?;
+        self.connections[control.slot()].data_streams().is_some().then_some(control)
     }
 }

@@ -6,22 +6,19 @@ use crate::base::identity::{ConnectionId, GroupId, SessionId, SessionSlot};
 use crate::boundary::store_records::StoreOp;
 use crate::clients::Clients;
 use crate::connection::capabilities::{Capabilities, Refusal};
-use crate::session::{Subscribed, SubscriptionKind};
+use crate::session::Subscribed;
 
 impl Clients {
     /// Takes a subscription out of its Session. The caller gives up what it holds elsewhere.
     pub(crate) fn take_subscription(&mut self, slot: SessionSlot, key: &str) -> Option<Subscribed> {
-        let session = self.session(slot);
-        let subscribed = session.subscriptions.remove(key)?;
-        let is_shared = matches!(subscribed.kind, SubscriptionKind::Shared(_));
-        session.shared_subscriptions -= u32::from(is_shared);
+        let subscribed = self.session(slot).unsubscribe(key)?;
         self.forget_stream(slot, key);
         Some(subscribed)
     }
 
     /// Writes to the store that a subscription has ended.
     pub(crate) fn forget_subscription(&mut self, slot: SessionSlot, key: &str) {
-        let session = self.session(slot).number;
+        let session = self.session(slot).number();
         if session > 0 {
             self.rounds.keep(StoreOp::Unsubscribed { session, filter: key.into() });
         }
@@ -29,9 +26,9 @@ impl Clients {
 
     /// Returns what is offered by the listener through which the Client of a Session connected.
     pub(crate) fn offered_to(&self, slot: SessionSlot) -> Capabilities {
-        let connection = self.sessions[slot as usize].connection;
+        let connection = self.sessions[slot as usize].connection();
         let connection = connection.and_then(|id| self.connections.get(id.slot()));
-        connection.map(|connection| connection.offer.capabilities).unwrap_or_default()
+        connection.map(|connection| connection.offer().capabilities).unwrap_or_default()
     }
 
     /// Checks the filters of a SUBSCRIBE from an MQTT 5 Client, which was told what is not offered,
@@ -46,22 +43,19 @@ impl Clients {
         let Some(connection) = connection.filter(|connection| connection.is_v5()) else {
             return Ok(());
         };
-        let offered = connection.offer.capabilities;
+        let offered = connection.offer().capabilities;
         offered.check_identifier(packet.subscription_identifier.is_some())?;
         packet.subscriptions.iter().try_for_each(|entry| offered.check_filter(entry.filter))
     }
 
     /// Notes in a Session which group its subscription belongs to.
     pub(crate) fn set_group(&mut self, slot: SessionSlot, key: &str, group: GroupId) {
-        let session = self.session(slot);
-        if let Some(subscribed) = session.subscriptions.get_mut(key) {
-            subscribed.kind = SubscriptionKind::Shared(Some(group));
-        }
+        self.session(slot).set_group(key, group);
     }
 
     /// Whether the Client of a Session of this worker is connected.
     pub(crate) fn is_connected(&self, session: SessionId) -> bool {
         let slot = self.slot_of(session);
-        slot.is_some_and(|slot| self.sessions[slot as usize].connection.is_some())
+        slot.is_some_and(|slot| self.sessions[slot as usize].connection().is_some())
     }
 }

@@ -13,8 +13,8 @@ use crate::clients::Clients;
 
 impl Clients {
     pub(crate) fn client_of(&self, id: ConnectionId) -> Option<&Arc<Identity>> {
-        let connection = self.connections.get(id.slot()).filter(|it| it.id == id)?;
-        Some(&self.sessions[connection.session()? as usize].identity)
+        let connection = self.connections.get(id.slot()).filter(|it| it.id() == id)?;
+        Some(self.sessions[connection.session()? as usize].identity())
     }
 
     /// Tells of a packet that leaves, if its receiver is traced.

@@ -30,44 +30,44 @@ use crate::connection::output::Output;
 #[derive(Debug)]
 #[repr(C)]
 pub(crate) struct Connection {
-    pub(crate) output: Output,
+    output: Output,
     /// The data streams that belong to this connection.
-    pub(crate) data_streams: Option<Box<DataStreams>>,
-    pub(crate) outgoing_aliases: Option<Box<OutgoingAliases>>,
-    pub(crate) id: ConnectionId,
+    data_streams: Option<Box<DataStreams>>,
+    outgoing_aliases: Option<Box<OutgoingAliases>>,
+    id: ConnectionId,
     /// Largest packet in bytes that the peer accepts.
-    pub(crate) packet_bytes_max: u32,
-    pub(crate) version: ProtocolVersion,
+    packet_bytes_max: u32,
+    version: ProtocolVersion,
     /// Whether the effects of this turn already name this connection as one to be written to.
-    pub(crate) flush_wanted: bool,
+    flush_wanted: bool,
     /// Whether this is a subscriber inside the process instead of a socket.
-    pub(crate) is_local: bool,
+    is_local: bool,
     /// Whether messages wait in the queue for room in the output.
-    pub(crate) waits_for_output: bool,
-    pub(crate) phase: Phase,
+    waits_for_output: bool,
+    phase: Phase,
     extras: Option<Box<Extras>>,
-    pub(crate) last_packet_at: Timestamp,
+    last_packet_at: Timestamp,
     /// When the timer of this connection is due, if one is set.
-    pub(crate) timer_at: Option<Timestamp>,
-    pub(crate) offer: Arc<Offer>,
+    timer_at: Option<Timestamp>,
+    offer: Arc<Offer>,
     /// How long the peer may be silent: 1.5 times the Keep Alive, in milliseconds; 0: for ever.
-    pub(crate) silence_max_ms: u32,
+    silence_max_ms: u32,
     /// Acknowledgements that are held back, for the store or another worker.
-    pub(crate) held: u32,
+    held: u32,
     /// How many of them are PUBACKs.
-    pub(crate) held_pubacks: u32,
+    held_pubacks: u32,
     /// How many QoS 1 and 2 messages the peer accepts in flight.
-    pub(crate) receive_maximum: u16,
+    receive_maximum: u16,
     /// Whether the driver was told not to read this connection.
-    pub(crate) paused: bool,
+    is_paused: bool,
     /// Request Problem Information, `true` unless the Client said no [MQTT-3.1.2-29].
-    pub(crate) problem_information: bool,
+    problem_information: bool,
     /// Whether a PUBLISH got no acknowledgement because the store is full.
-    pub(crate) is_unanswered: bool,
+    is_unanswered: bool,
     /// Whether its CONNECT is to be refused because there is no room for it.
-    pub(crate) is_turned_away: bool,
+    is_turned_away: bool,
     /// Whether it is a data stream of another connection.
-    pub(crate) is_data_stream: bool,
+    is_data_stream: bool,
 }
 
 /// What only few Clients have. It is kept apart, so that the others take no room for it.
@@ -222,7 +222,7 @@ impl Connection {
             phase: Phase::AwaitingConnect,
             version: ProtocolVersion::V3_1_1,
             flush_wanted: false,
-            paused: false,
+            is_paused: false,
             waits_for_output: false,
             problem_information: true,
             is_local: false,
@@ -264,6 +264,216 @@ impl Connection {
         };
         stream.set_bridge(control.is_bridge());
         stream
+    }
+
+    #[inline]
+    pub(crate) fn id(&self) -> ConnectionId {
+        self.id
+    }
+
+    #[inline]
+    pub(crate) fn version(&self) -> ProtocolVersion {
+        self.version
+    }
+
+    /// Largest packet in bytes that the peer accepts.
+    #[inline]
+    pub(crate) fn packet_bytes_max(&self) -> u32 {
+        self.packet_bytes_max
+    }
+
+    /// How many QoS 1 and 2 messages the peer accepts in flight.
+    #[inline]
+    pub(crate) fn receive_maximum(&self) -> u16 {
+        self.receive_maximum
+    }
+
+    /// Whether it is a subscriber inside the process instead of a socket.
+    #[inline]
+    pub(crate) fn is_local(&self) -> bool {
+        self.is_local
+    }
+
+    /// Whether it is a data stream of another connection.
+    pub(crate) fn is_data_stream(&self) -> bool {
+        self.is_data_stream
+    }
+
+    /// Whether its CONNECT is to be refused because there is no room for it.
+    pub(crate) fn is_turned_away(&self) -> bool {
+        self.is_turned_away
+    }
+
+    /// Whether a PUBLISH got no acknowledgement because the store is full.
+    pub(crate) fn is_unanswered(&self) -> bool {
+        self.is_unanswered
+    }
+
+    /// Whether the driver was told not to read it.
+    pub(crate) fn is_paused(&self) -> bool {
+        self.is_paused
+    }
+
+    /// Request Problem Information, `true` unless the Client said no [MQTT-3.1.2-29].
+    pub(crate) fn wants_problem_information(&self) -> bool {
+        self.problem_information
+    }
+
+    pub(crate) fn offer(&self) -> &Offer {
+        &self.offer
+    }
+
+    #[inline]
+    pub(crate) fn phase(&self) -> &Phase {
+        &self.phase
+    }
+
+    #[inline]
+    pub(crate) fn output(&self) -> &Output {
+        &self.output
+    }
+
+    #[inline]
+    pub(crate) fn output_mut(&mut self) -> &mut Output {
+        &mut self.output
+    }
+
+    /// The data streams that belong to it, if there were any.
+    #[inline]
+    pub(crate) fn data_streams(&self) -> Option<&DataStreams> {
+        self.data_streams.as_deref()
+    }
+
+    #[inline]
+    pub(crate) fn data_streams_mut(&mut self) -> Option<&mut DataStreams> {
+        self.data_streams.as_deref_mut()
+    }
+
+    pub(crate) fn take_data_streams(&mut self) -> Option<Box<DataStreams>> {
+        self.data_streams.take()
+    }
+
+    pub(crate) fn put_data_streams(&mut self, streams: Box<DataStreams>) {
+        self.data_streams = Some(streams);
+    }
+
+    /// Adds a data stream. From now on, each of its streams has a smaller window.
+    pub(crate) fn add_data_stream(&mut self, id: ConnectionId, seed: u64) {
+        self.receive_maximum = self.receive_maximum.min(DataStreams::WINDOW);
+        self.data_streams.get_or_insert_with(|| Box::new(DataStreams::new(seed))).add(id);
+    }
+
+    /// Goes on to another phase and returns the one before.
+    pub(crate) fn enter(&mut self, phase: Phase) -> Phase {
+        std::mem::replace(&mut self.phase, phase)
+    }
+
+    /// Makes it a subscriber inside the process, with this Session.
+    pub(crate) fn become_local(&mut self, session: SessionSlot) {
+        self.is_local = true;
+        self.phase = Phase::Connected { session, reauthenticating: false, connect_number: 0 };
+    }
+
+    /// Notes that there is no room for it.
+    pub(crate) fn turn_away(&mut self) {
+        self.is_turned_away = true;
+    }
+
+    /// Notes that a PUBLISH gets no acknowledgement. Returns whether it is the first one.
+    pub(crate) fn leave_unanswered(&mut self) -> bool {
+        !std::mem::replace(&mut self.is_unanswered, true)
+    }
+
+    /// Notes whether the driver is to read it. Returns whether that is new.
+    pub(crate) fn set_reading(&mut self, reading: bool) -> bool {
+        std::mem::replace(&mut self.is_paused, !reading) == reading
+    }
+
+    /// Notes that the effects of this turn name it as one to be written to. Returns whether that is
+    /// new.
+    #[inline]
+    pub(crate) fn want_flush(&mut self) -> bool {
+        !std::mem::replace(&mut self.flush_wanted, true)
+    }
+
+    pub(crate) fn begin_flush(&mut self) {
+        self.flush_wanted = false;
+    }
+
+    /// Notes that messages wait in the queue for room in the output.
+    #[inline]
+    pub(crate) fn wait_for_output(&mut self) {
+        self.waits_for_output = true;
+    }
+
+    /// Whether messages wait for room in the output and find it now: no more than `bytes` are in
+    /// it. They do not wait any more then.
+    pub(crate) fn has_found_room(&mut self, bytes: usize) -> bool {
+        let has_room = self.waits_for_output && self.output.pending() <= bytes;
+        self.waits_for_output &= !has_room;
+        has_room
+    }
+
+    /// Notes that its peer has said something.
+    #[inline]
+    pub(crate) fn hear(&mut self, now: Timestamp) {
+        self.last_packet_at = now;
+    }
+
+    /// Notes a sign of life that is worth so much time, but not more than a packet now.
+    pub(crate) fn credit(&mut self, earned_ms: u64, now: Timestamp) {
+        self.last_packet_at = (self.last_packet_at + earned_ms).min(now);
+    }
+
+    /// Sets how long the peer may be silent: 1.5 times the Keep Alive; 0: for ever.
+    pub(crate) fn set_keep_alive(&mut self, keep_alive_seconds: u16) {
+        self.silence_max_ms = u32::from(keep_alive_seconds) * 1500;
+    }
+
+    /// How long the peer may be silent, and when it has been silent for so long.
+    pub(crate) fn silence(&self) -> (u64, Timestamp) {
+        let silence_max_ms = u64::from(self.silence_max_ms);
+        (silence_max_ms, self.last_packet_at + silence_max_ms)
+    }
+
+    /// When its timer is due, if one is set.
+    pub(crate) fn timer_at(&self) -> Option<Timestamp> {
+        self.timer_at
+    }
+
+    /// Notes that its timer is set to this moment, or to none. Returns the one before.
+    pub(crate) fn note_timer(&mut self, at: Option<Timestamp>) -> Option<Timestamp> {
+        std::mem::replace(&mut self.timer_at, at)
+    }
+
+    /// How many acknowledgements are held back.
+    #[inline]
+    pub(crate) fn held(&self) -> u32 {
+        self.held
+    }
+
+    /// How many PUBACKs are held back.
+    #[inline]
+    pub(crate) fn held_pubacks(&self) -> u32 {
+        self.held_pubacks
+    }
+
+    /// Takes over the acknowledgements that are held back for a data stream that has ended.
+    pub(crate) fn take_over_held(&mut self, (held, held_pubacks): (u32, u32)) {
+        self.held += held;
+        self.held_pubacks += held_pubacks;
+    }
+
+    /// Answers a CONNECT in this version, though nothing else of it is known.
+    pub(crate) fn answer_in(&mut self, version: ProtocolVersion) {
+        self.version = version;
+    }
+
+    /// Notes that a re-authentication of its Client begins or is over.
+    pub(crate) fn set_reauthenticating(&mut self, is_under_way: bool) {
+        if let Phase::Connected { reauthenticating, .. } = &mut self.phase {
+            *reauthenticating = is_under_way;
+        }
     }
 
     pub(crate) fn session(&self) -> Option<SessionSlot> {

@@ -31,7 +31,7 @@ impl Core {
     ) {
         let depends = self.connack_depends(&admission);
         if let Some(connection) = self.ground.clients.connection(id) {
-            connection.phase = Phase::Accepted(Box::new(admission));
+            connection.enter(Phase::Accepted(Box::new(admission)));
         }
         match depends {
             Some(durability) => self.ground.clients.rounds.hold(Held::Connected(id), durability),
@@ -42,9 +42,9 @@ impl Core {
     /// Cancels the expiry and the Will Message of a Session whose Client is back. Returns the Will
     /// Message if it was waiting for its delay.
     pub(crate) fn call_off_will(&mut self, slot: SessionSlot) -> Option<EarlierWill> {
-        let due_at = self.ground.clients.session(slot).will_due_at;
+        let due_at = self.ground.clients.session(slot).will_due_at();
         self.cancel_session_timers(slot);
-        let will = self.ground.clients.session(slot).will.take()?;
+        let will = self.ground.clients.session(slot).take_will()?;
         Some(EarlierWill { will, due_at: due_at? })
     }
 
@@ -53,14 +53,15 @@ impl Core {
     pub(crate) fn withdraw_will(&mut self, admission: Admission, now: Timestamp) {
         let Admission { session: slot, earlier, .. } = admission;
         let session = self.ground.clients.session(slot);
-        let withdrawn = session.will.take();
+        let withdrawn = session.take_will();
         match earlier {
             Some(EarlierWill { mut will, due_at }) => {
                 // The store counts the delay from the end of the last Network Connection, and that
                 // is now.
                 will.delay_seconds = (due_at - now).div_ceil(1000).try_into().unwrap_or(u32::MAX);
-                (session.will, session.will_due_at) = (Some(will), Some(due_at));
-                let timer = Timer::WillDelay(slot, session.generation);
+                session.set_will(Some(will));
+                session.note_will_timer(Some(due_at));
+                let timer = Timer::WillDelay(slot, session.generation());
                 self.ground.timers.set(due_at, timer);
                 self.ground.clients.store_record(slot);
             }
@@ -73,9 +74,9 @@ impl Core {
     /// in the store.
     fn connack_depends(&self, admission: &Admission) -> Option<Durability> {
         let session = &self.ground.clients.sessions[admission.session as usize];
-        let is_known = admission.session_present && session.number > 0;
-        let resumed = is_known.then_some(session.durability);
-        resumed.max(self.remains.unsettled.durability(&session.identity.client_id))
+        let is_known = admission.session_present && session.number() > 0;
+        let resumed = is_known.then_some(session.durability());
+        resumed.max(self.remains.unsettled.durability(&session.identity().client_id))
     }
 
     /// Sends the CONNACK and begins the conversation. Does nothing if the connection is gone or
@@ -84,25 +85,24 @@ impl Core {
         let Some(connection) = self.ground.clients.connection(id) else {
             return;
         };
-        let Phase::Accepted(admission) = &connection.phase else {
+        let Phase::Accepted(admission) = connection.phase() else {
             return;
         };
         let (slot, connect_number) = (admission.session, admission.connect_number);
         let phase = Phase::Connected { session: slot, reauthenticating: false, connect_number };
-        let Phase::Accepted(admission) = std::mem::replace(&mut connection.phase, phase) else {
+        let Phase::Accepted(admission) = connection.enter(phase) else {
             return;
         };
         let Admission { keep_alive, connack, connected, .. } = *admission;
-        connection.silence_max_ms = u32::from(keep_alive) * 1500;
+        connection.set_keep_alive(keep_alive);
         // The connection was not read meanwhile: whatever it has sent is yet to come.
-        connection.last_packet_at = turn.now;
-        let receive_maximum = connection.receive_maximum;
+        connection.hear(turn.now);
+        let receive_maximum = connection.receive_maximum();
         let extent = self.ground.clients.extent(receive_maximum);
-        let session = self.ground.clients.session(slot);
-        (session.arriving, session.connection) = (None, Some(id));
         self.ground.clients.attached += 1;
         let session = self.ground.clients.session(slot);
-        if let Some(outgoing) = &mut session.outgoing {
+        session.attach(id);
+        if let Some(outgoing) = session.outgoing_mut() {
             outgoing.resume(extent);
         }
         self.ground.clients.send_connack(id, &connack, turn);

@@ -20,7 +20,7 @@ impl Core {
         let Some(connection) = self.ground.clients.connection(id) else {
             return;
         };
-        match std::mem::replace(&mut connection.phase, Phase::AwaitingConnect) {
+        match connection.enter(Phase::AwaitingConnect) {
             Phase::Authenticating(pending) => match answer {
                 AuthAnswer::Allow { user_name, data } => {
                     self.establish(id, &pending, user_name, data.as_deref(), turn);
@@ -37,16 +37,16 @@ impl Core {
                         return self.refuse_connect(id, who, reason_code, detail, turn);
                     }
                     if let Some(connection) = self.ground.clients.connection(id) {
-                        connection.phase = Phase::Authenticating(pending);
+                        connection.enter(Phase::Authenticating(pending));
                     }
                     self.ground.clients.set_reading(id, true, turn);
                 }
             },
             phase @ Phase::Connected { reauthenticating: true, .. } => {
-                connection.phase = phase;
+                connection.enter(phase);
                 self.answer_reauthentication(id, answer, turn);
             }
-            other => connection.phase = other,
+            other => drop(connection.enter(other)),
         }
     }
 
@@ -61,8 +61,8 @@ impl Core {
             return;
         };
         let method = connection.authentication_method();
-        let (listener, version) = (connection.offer.listener, connection.version);
-        let Phase::Authenticating(pending) = &connection.phase else {
+        let (listener, version) = (connection.offer().listener, connection.version());
+        let Phase::Authenticating(pending) = connection.phase() else {
             return;
         };
         let (client_id, user_name) = (pending.client_id.clone(), pending.user_name.clone());
@@ -73,7 +73,7 @@ impl Core {
         }
         let same_method = method.is_some() && auth.authentication_method == method.as_deref();
         // While a decision is outstanding, the connection is paused, and nothing was asked of it.
-        let was_asked = same_method && !connection.paused;
+        let was_asked = same_method && !connection.is_paused();
         if !was_asked || auth.reason_code != ReasonCode::ContinueAuthentication {
             let detail = "AUTH that continues no authentication [MQTT-4.12.0-3]";
             return self.violation(id, detail, turn);
@@ -104,15 +104,15 @@ impl Core {
         auth: &Auth<'_>,
         turn: &mut Turn,
     ) {
-        let identity = Arc::clone(&self.ground.clients.session(session).identity);
+        let identity = Arc::clone(self.ground.clients.session(session).identity());
         let Some(connection) = self.ground.clients.connection(id) else {
             return;
         };
         let method = connection.authentication_method();
-        let Phase::Connected { reauthenticating: under_way, .. } = &mut connection.phase else {
+        let &Phase::Connected { reauthenticating: is_under_way, .. } = connection.phase() else {
             return;
         };
-        let expected = if *under_way {
+        let expected = if is_under_way {
             ReasonCode::ContinueAuthentication
         } else {
             ReasonCode::ReAuthenticate
@@ -122,12 +122,12 @@ impl Core {
             let detail = "AUTH that continues no authentication of this connection [MQTT-4.12.1-1]";
             return self.violation(id, detail, turn);
         };
-        *under_way = true;
+        connection.set_reauthenticating(true);
         let data = auth.authentication_data.map(Into::into);
         let request = AuthRequest {
             connection: id,
-            listener: connection.offer.listener,
-            version: connection.version,
+            listener: connection.offer().listener,
+            version: connection.version(),
             client_id: identity.client_id.clone(),
             is_assigned: false,
             user_name: identity.user_name.clone(),
@@ -143,10 +143,8 @@ impl Core {
                 self.send_auth(id, ReasonCode::ContinueAuthentication, data.as_deref(), turn)
             }
             AuthAnswer::Allow { data, .. } => {
-                if let Some(connection) = self.ground.clients.connection(id)
-                    && let Phase::Connected { reauthenticating, .. } = &mut connection.phase
-                {
-                    *reauthenticating = false;
+                if let Some(connection) = self.ground.clients.connection(id) {
+                    connection.set_reauthenticating(false);
                 }
                 self.send_auth(id, ReasonCode::Success, data.as_deref(), turn)
             }

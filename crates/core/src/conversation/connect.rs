@@ -44,8 +44,11 @@ impl Core {
         if let Some(connection) = self.ground.clients.connection(id) {
             connection.learn(connect, &self.ground.config.limits);
         }
-        let is_turned_away =
-            self.ground.clients.connection(id).is_some_and(|connection| connection.is_turned_away);
+        let is_turned_away = self
+            .ground
+            .clients
+            .connection(id)
+            .is_some_and(|connection| connection.is_turned_away());
         let checked = match is_turned_away {
             true => Err((ReasonCode::ServerBusy, "too many connections: come again later")),
             false => self
@@ -64,7 +67,7 @@ impl Core {
                 .ground
                 .clients
                 .connection(id)
-                .map_or(0, |connection| connection.offer.listener),
+                .map_or(0, |connection| connection.offer().listener),
             version: connect.version,
             client_id: pending.client_id.clone(),
             is_assigned: pending.assigned,
@@ -77,7 +80,7 @@ impl Core {
             }),
         };
         if let Some(connection) = self.ground.clients.connection(id) {
-            connection.phase = Phase::Authenticating(Box::new(pending));
+            connection.enter(Phase::Authenticating(Box::new(pending)));
         }
         self.ground.clients.set_reading(id, false, turn);
         turn.fx.authenticate.push(request);
@@ -100,7 +103,7 @@ impl Core {
             return self.close(id, None, &reason, turn);
         };
         if let Some(connection) = self.ground.clients.connection(id) {
-            connection.version = version;
+            connection.answer_in(version);
         }
         let unsupported = reason_code == ReasonCode::UnsupportedProtocolVersion;
         let bad_identifier = reason_code == ReasonCode::ClientIdentifierNotValid;
@@ -122,11 +125,10 @@ impl Core {
         turn: &mut Turn,
     ) {
         self.ground.clients.counters.connects_refused += 1;
-        let explain = self
-            .ground
-            .clients
-            .connection(id)
-            .is_some_and(|connection| connection.problem_information && detail.len() < 200);
+        let explain =
+            self.ground.clients.connection(id).is_some_and(|connection| {
+                connection.wants_problem_information() && detail.len() < 200
+            });
         let properties = ConnAckProperties {
             reason_string: Some(detail).filter(|_| explain), // [MQTT-3.2.2-19]
             ..ConnAckProperties::default()
@@ -148,7 +150,7 @@ impl Core {
     fn check_offered(&self, id: ConnectionId, connect: &Connect<'_>) -> Result<(), Refusal> {
         let connection = self.ground.clients.connections.get(id.slot());
         let offered =
-            connection.map(|connection| connection.offer.capabilities).unwrap_or_default();
+            connection.map(|connection| connection.offer().capabilities).unwrap_or_default();
         if !offered.speaks(connect.version) {
             let detail = "this listener does not speak this version of MQTT";
             return Err((ReasonCode::UnsupportedProtocolVersion, detail));
@@ -281,17 +283,17 @@ impl Core {
         let Some(connection) = self.ground.clients.connections.get(id.slot()) else {
             return;
         };
-        let (durability, version) = (connection.offer.durability, connection.version);
+        let (durability, version) = (connection.offer().durability, connection.version());
         let mut connack = Vec::new();
         let encoded = self.connack(pending, &terms, session_present).encode(version, &mut connack);
         debug_assert!(encoded.is_ok(), "its size was looked at");
         let session = &mut self.ground.clients.sessions[slot as usize];
-        (session.arriving, session.has_place) = (Some(id), true);
-        session.expiry_seconds = pending.session_expiry_interval.min(expiry_max);
+        session.arrive(id);
+        session.set_expiry_seconds(pending.session_expiry_interval.min(expiry_max));
         let will = pending.will.as_ref().map(|will| self.will_of(slot, will, durability));
-        self.ground.clients.session(slot).will = will;
+        self.ground.clients.session(slot).set_will(will);
         self.ground.store_session(slot, self.ground.config.durability.of_session(durability), turn);
-        let client = Arc::clone(&self.ground.clients.session(slot).identity);
+        let client = Arc::clone(self.ground.clients.session(slot).identity());
         let keep_alive = terms.keep_alive;
         let connected = Event::Connected {
             connection: id,
@@ -329,7 +331,7 @@ impl Core {
             publisher_session: Some(self.ground.clients.session_id(slot)),
             durability: self.ground.config.durability.of_message(durability, destination.topic()),
         };
-        let identity = &self.ground.clients.sessions[slot as usize].identity;
+        let identity = self.ground.clients.sessions[slot as usize].identity();
         let (topic, properties) = (&*will.topic, &will.properties);
         let publication = Publication::new(topic, properties, &will.payload, attributes, identity);
         Box::new(Will {
@@ -350,7 +352,7 @@ impl Core {
         if keep_alive > 0 {
             self.set_connection_timer(id, turn.now + u64::from(keep_alive) * 1500);
         } else if let Some(connection) = self.ground.clients.connection(id)
-            && let Some(at) = connection.timer_at.take()
+            && let Some(at) = connection.note_timer(None)
         {
             self.ground.timers.cancel(at, Timer::Connection(id));
         }
@@ -373,7 +375,7 @@ impl Core {
     ) -> Result<(), Refusal> {
         let existing = self.ground.clients.session_by_client_id(&identity.client_id);
         if let Some(slot) = existing {
-            let owner = &self.ground.clients.sessions[slot as usize].identity;
+            let owner = self.ground.clients.sessions[slot as usize].identity();
             if owner.user_name != identity.user_name {
                 let detail = "the Client Identifier belongs to a session of another user";
                 return Err((ReasonCode::ClientIdentifierNotValid, detail));
@@ -435,21 +437,21 @@ impl Core {
         data: Option<&'d [u8]>,
     ) -> Result<Terms<'d>, Refusal> {
         let connection = self.ground.clients.connections.get(id.slot());
-        let Some(connection) = connection.filter(|connection| connection.id == id) else {
+        let Some(connection) = connection.filter(|connection| connection.id() == id) else {
             return Err((ReasonCode::UnspecifiedError, "the connection is gone"));
         };
         let method = connection.authentication_method();
         let mut terms = Terms {
-            offered: connection.offer.capabilities,
-            told: connection.offer.told,
+            offered: connection.offer().capabilities,
+            told: connection.offer().told,
             keep_alive: self.effective_keep_alive(pending.keep_alive_seconds),
             response: self.response_information(pending),
             data: data.filter(|_| method.is_some()), // [MQTT-4.12.0-6]
             method,
         };
-        let bytes_max = connection.packet_bytes_max;
+        let bytes_max = connection.packet_bytes_max();
         let fits = |terms: &Terms<'_>| {
-            self.connack(pending, terms, false).fits(connection.version, bytes_max)
+            self.connack(pending, terms, false).fits(connection.version(), bytes_max)
         };
         if !fits(&terms) {
             terms.response = None; // The only part that a Client can do without.

@@ -24,8 +24,8 @@ impl Core {
         is_so: &dyn Fn(ConnectionId) -> bool,
     ) -> Option<ConnectionId> {
         let connection = self.ground.clients.connections.get(control.slot());
-        connection.filter(|connection| connection.id == control)?;
-        self.ground.clients.streams(control).map(|stream| stream.id).find(|&stream| is_so(stream))
+        connection.filter(|connection| connection.id() == control)?;
+        self.ground.clients.streams(control).map(|stream| stream.id()).find(|&stream| is_so(stream))
     }
 
     /// Adds a data stream that a Client has opened. `None` if its control stream has no Session
@@ -36,19 +36,16 @@ impl Core {
         now: Timestamp,
     ) -> Option<ConnectionId> {
         let connection = self.ground.clients.connection(control)?;
-        let Phase::Connected { session, .. } = connection.phase else {
+        let Phase::Connected { session, .. } = *connection.phase() else {
             return None;
         };
         let id = self.next_connection_id();
         let seed = self.ground.clients.seed;
         let connection = self.ground.clients.connection(control)?;
-        connection.receive_maximum = connection.receive_maximum.min(DataStreams::WINDOW);
+        connection.add_data_stream(id, seed);
         let stream = Connection::data_stream(id, connection, session, now);
-        let streams =
-            connection.data_streams.get_or_insert_with(|| Box::new(DataStreams::new(seed)));
-        streams.add(id);
         let extent = self.ground.clients.extent(DataStreams::WINDOW);
-        if let Some(outgoing) = &mut self.ground.clients.session(session).outgoing {
+        if let Some(outgoing) = self.ground.clients.session(session).outgoing_mut() {
             outgoing.narrow(extent);
         }
         self.ground.clients.connections.insert(stream);
@@ -65,7 +62,7 @@ impl Core {
     ) {
         if let Some(connection) = self.ground.clients.connection(control) {
             // The Keep Alive is for the whole Network Connection.
-            connection.last_packet_at = turn.now;
+            connection.hear(turn.now);
         }
         self.ground.clients.counters.received(packet.packet_type());
         match packet {
@@ -94,17 +91,16 @@ impl Core {
         turn: &mut Turn,
     ) {
         let stream = self.ground.clients.connection(id);
-        let (held, held_pubacks) = stream.map_or((0, 0), |it| (it.held, it.held_pubacks));
-        self.ground.clients.rounds.redirect(id, control, held);
+        let held = stream.map_or((0, 0), |it| (it.held(), it.held_pubacks()));
+        self.ground.clients.rounds.redirect(id, control, held.0);
         let Some(connection) = self.ground.clients.connection(control) else {
             return;
         };
-        connection.held += held;
-        connection.held_pubacks += held_pubacks;
-        if let Some(streams) = &mut connection.data_streams {
+        connection.take_over_held(held);
+        if let Some(streams) = connection.data_streams_mut() {
             streams.close(id);
         }
-        if let Some(outgoing) = &mut self.ground.clients.session(slot).outgoing {
+        if let Some(outgoing) = self.ground.clients.session(slot).outgoing_mut() {
             outgoing.send_again(id);
         }
         self.router.go_on_with_streams(&mut self.ground, slot, turn);
@@ -114,7 +110,7 @@ impl Core {
     pub(crate) fn close_data_streams(&mut self, streams: &DataStreams, turn: &mut Turn) {
         for &id in streams.open() {
             if let Some(stream) = self.ground.clients.connection(id) {
-                stream.phase = Phase::Closing;
+                stream.enter(Phase::Closing);
                 turn.fx.close.push(id);
             }
         }

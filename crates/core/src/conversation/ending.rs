@@ -32,13 +32,13 @@ impl Core {
             self.ground.clients.connection(id).and_then(|connection| connection.session());
         if let (Some(slot), Some(asked)) = (session, disconnect.session_expiry_interval) {
             let session = self.ground.clients.session(slot);
-            if session.expiry_seconds == 0 && asked != 0 {
+            if session.expiry_seconds() == 0 && asked != 0 {
                 let detail = "Session Expiry Interval was 0 and cannot be raised [MQTT-3.14.2-2]";
                 return self.violation(id, detail, turn);
             }
             let expiry_seconds = asked.min(expiry_max);
-            if session.expiry_seconds != expiry_seconds {
-                session.expiry_seconds = expiry_seconds;
+            if session.expiry_seconds() != expiry_seconds {
+                session.set_expiry_seconds(expiry_seconds);
                 self.ground.clients.store_record(slot);
             }
         }
@@ -52,7 +52,7 @@ impl Core {
         let Some(connection) = self.ground.clients.connection(id) else {
             return;
         };
-        let phase = std::mem::replace(&mut connection.phase, Phase::Closing);
+        let phase = connection.enter(Phase::Closing);
         let (slot, accepted) = match phase {
             Phase::Closing => return,
             Phase::Connected { session, .. } => (session, None),
@@ -66,37 +66,35 @@ impl Core {
                 return;
             }
         };
-        let is_local = connection.is_local;
-        if let Some(streams) = connection.data_streams.take() {
+        let is_local = connection.is_local();
+        if let Some(streams) = connection.take_data_streams() {
             self.close_data_streams(&streams, turn);
         }
         self.ground.clients.locals -= usize::from(is_local);
-        let session = self.ground.clients.session(slot);
-        session.arriving = None;
         // Nobody was told of a Client that did not get its CONNACK.
-        let client = session.connection.take().map(|_| Arc::clone(&session.identity));
+        let client = self.ground.clients.session(slot).detach();
         self.ground.clients.attached -= usize::from(client.is_some());
         turn.fx.events.push(Event::Disconnected { connection: id, client, reason: reason.clone() });
         if let Some(admission) = accepted {
             self.withdraw_will(*admission, turn.now);
         } else if keeps_will(reason) {
             self.schedule_will(slot, turn);
-        } else if self.ground.clients.session(slot).will.take().is_some() {
+        } else if self.ground.clients.session(slot).take_will().is_some() {
             self.ground.clients.forget_will(slot); // [MQTT-3.14.4-3] [MQTT-3.1.2-10]
         }
         self.router.shared.tell_online(&mut self.ground, slot, turn);
         self.return_queued_of_groups(slot, turn);
-        if self.ground.clients.session(slot).expiry_seconds > 0 {
+        if self.ground.clients.session(slot).expiry_seconds() > 0 {
             self.ground.clients.store_detached(slot, turn.now);
         }
-        match self.ground.clients.session(slot).expiry_seconds {
+        match self.ground.clients.session(slot).expiry_seconds() {
             0 => self.end_session(slot, turn), // [MQTT-3.1.2-23]
             NEVER_EXPIRES => (),
             seconds => {
                 let at = turn.now.plus_seconds(u64::from(seconds));
                 let session = self.ground.clients.session(slot);
-                session.expires_at = Some(at);
-                let timer = Timer::SessionExpiry(slot, session.generation);
+                session.note_expiry_timer(Some(at));
+                let timer = Timer::SessionExpiry(slot, session.generation());
                 self.ground.timers.set(at, timer);
             }
         }
@@ -106,15 +104,15 @@ impl Core {
     /// ends before that, the Will Message is published then: see [`Core::end_session`].
     fn schedule_will(&mut self, slot: SessionSlot, turn: &mut Turn) {
         let session = self.ground.clients.session(slot);
-        let Some(will) = &session.will else {
+        let Some(will) = session.will() else {
             return;
         };
-        if will.delay_seconds == 0 || session.expiry_seconds == 0 {
+        if will.delay_seconds == 0 || session.expiry_seconds() == 0 {
             return self.publish_will(slot, turn);
         }
         let at = turn.now.plus_seconds(u64::from(will.delay_seconds));
-        session.will_due_at = Some(at);
-        let timer = Timer::WillDelay(slot, session.generation);
+        session.note_will_timer(Some(at));
+        let timer = Timer::WillDelay(slot, session.generation());
         self.ground.timers.set(at, timer);
     }
 
@@ -126,7 +124,7 @@ impl Core {
         turn: &mut Turn,
     ) {
         if self.is_session(slot, generation) {
-            self.ground.clients.session(slot).will_due_at = None;
+            self.ground.clients.session(slot).note_will_timer(None);
             self.publish_will(slot, turn);
         }
     }
@@ -139,7 +137,7 @@ impl Core {
         turn: &mut Turn,
     ) {
         if self.is_session(slot, generation) {
-            self.ground.clients.session(slot).expires_at = None;
+            self.ground.clients.session(slot).note_expiry_timer(None);
             self.ground.clients.counters.sessions_expired += 1;
             self.end_session(slot, turn);
         }
@@ -152,10 +150,10 @@ impl Core {
             return;
         };
         let session = self.ground.clients.session(slot);
-        let generation = session.generation;
+        let generation = session.generation();
         let is_due = |at: &Timestamp| *at <= turn.now;
         let (will_due_at, expires_at) =
-            (session.will_due_at.filter(is_due), session.expires_at.filter(is_due));
+            (session.will_due_at().filter(is_due), session.expires_at().filter(is_due));
         if let Some(at) = will_due_at {
             self.ground.timers.cancel(at, Timer::WillDelay(slot, generation));
             self.handle_will_delay(slot, generation, turn);
@@ -170,11 +168,13 @@ impl Core {
     /// its Client came back [MQTT-3.1.3-9].
     pub(crate) fn cancel_session_timers(&mut self, slot: SessionSlot) {
         let session = &mut self.ground.clients.sessions[slot as usize];
-        let generation = session.generation;
-        if let Some(at) = session.expires_at.take() {
+        let generation = session.generation();
+        if let Some(at) = session.expires_at() {
+            session.note_expiry_timer(None);
             self.ground.timers.cancel(at, Timer::SessionExpiry(slot, generation));
         }
-        if let Some(at) = session.will_due_at.take() {
+        if let Some(at) = session.will_due_at() {
+            session.note_will_timer(None);
             self.ground.timers.cancel(at, Timer::WillDelay(slot, generation));
         }
     }
@@ -186,8 +186,8 @@ impl Core {
         self.cancel_session_timers(slot);
         let id = self.ground.clients.session_id(slot);
         let mut session = self.ground.clients.take_session(slot);
-        let client = Arc::clone(&session.identity);
-        let subscriptions = std::mem::take(&mut session.subscriptions);
+        let client = Arc::clone(session.identity());
+        let subscriptions = session.take_subscriptions();
         self.remains.end_subscriptions(
             &mut self.subscriptions,
             &mut self.router,
@@ -204,7 +204,7 @@ impl Core {
     /// Publishes the Will Message, once [MQTT-3.1.2-8] [MQTT-3.1.2-10]. It passes the publish gate
     /// like any other message (Z02).
     fn publish_will(&mut self, slot: SessionSlot, turn: &mut Turn) {
-        let Some(will) = self.ground.clients.session(slot).will.take() else {
+        let Some(will) = self.ground.clients.session(slot).take_will() else {
             return;
         };
         self.ground.clients.forget_will(slot);
@@ -233,14 +233,14 @@ impl Core {
     fn return_queued_of_groups(&mut self, slot: SessionSlot, turn: &mut Turn) {
         let Clients { sessions, rounds, .. } = &mut self.ground.clients;
         let session = &mut sessions[slot as usize];
-        if session.shared_subscriptions == 0 || !self.ground.config.shared_backlog {
+        if session.shared_subscriptions() == 0 || !self.ground.config.shared_backlog {
             return;
         }
-        if let Some(outgoing) = &mut session.outgoing {
+        if let Some(outgoing) = session.outgoing_mut() {
             let round = rounds.open_round();
             let is_confirmed = |round| rounds.is_confirmed(round);
             let deliveries = outgoing.take_queued_of_groups(round, is_confirmed);
-            let (number, client) = (session.number, Arc::clone(&session.identity));
+            let (number, client) = (session.number(), Arc::clone(session.identity()));
             let session = self.ground.clients.session_id(slot);
             self.remains.pass_on(
                 &mut self.router,
@@ -255,18 +255,18 @@ impl Core {
 
     /// Passes what waited for a Session that has ended on to others; the rest is lost.
     fn pass_on_undelivered(&mut self, session: &mut Session, id: SessionId, turn: &mut Turn) {
-        let Some(outgoing) = &mut session.outgoing else {
+        let Some(outgoing) = session.outgoing_mut() else {
             return;
         };
         let rounds = &self.ground.clients.rounds;
         let is_confirmed = |round| rounds.is_confirmed(round);
         let undelivered = outgoing.take_undelivered(rounds.open_round(), is_confirmed);
-        let client = Arc::clone(&session.identity);
+        let client = Arc::clone(session.identity());
         self.remains.pass_on(
             &mut self.router,
             &mut self.ground,
             client,
-            (id, session.number),
+            (id, session.number()),
             undelivered,
             turn,
         );
@@ -274,7 +274,7 @@ impl Core {
 
     fn is_session(&self, slot: SessionSlot, generation: u32) -> bool {
         let session = self.ground.clients.sessions.get(slot as usize);
-        session.is_some_and(|session| session.generation == generation)
+        session.is_some_and(|session| session.generation() == generation)
     }
 
     /// Begins to shut down: admits no new Clients, and tells the connected ones to go (0x8B). Their
@@ -284,8 +284,8 @@ impl Core {
         let code = ReasonCode::ServerShuttingDown;
         let connections = self.ground.clients.connections.iter().map(|(_, connection)| connection);
         // Data streams end with their control streams.
-        let connections = connections.filter(|connection| !connection.is_data_stream);
-        let ids: Vec<_> = connections.map(|connection| connection.id).collect();
+        let connections = connections.filter(|connection| !connection.is_data_stream());
+        let ids: Vec<_> = connections.map(|connection| connection.id()).collect();
         for id in ids {
             self.close(id, Some(code), &DisconnectReason::ByServer(code), turn);
         }
@@ -297,7 +297,7 @@ impl Core {
         let reason = DropReason::BrokerEnded;
         let sessions = self.ground.clients.sessions.iter();
         let waiting = sessions.filter_map(|(slot, session)| {
-            let count = session.outgoing.as_ref()?.volatile_messages();
+            let count = session.outgoing()?.volatile_messages();
             (count > 0).then_some((slot as SessionSlot, count as u64))
         });
         for (slot, count) in waiting.collect::<Vec<_>>() {

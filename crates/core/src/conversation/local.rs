@@ -10,7 +10,7 @@ use crate::base::identity::{ConnectionId, Identity};
 use crate::base::message::{Attributes, Message, Publication};
 use crate::boundary::turn::Turn;
 use crate::clients::drops::Party;
-use crate::connection::{Opening, Phase};
+use crate::connection::Opening;
 use crate::core::Core;
 use crate::subscribe::subscribing::Asking;
 use crate::topics::destination::Destination;
@@ -43,11 +43,10 @@ impl Core {
         let slot = self.ground.clients.insert_session(identity);
         self.ground.clients.budget.sessions.add(1, 0);
         let session = self.ground.clients.session(slot);
-        (session.connection, session.has_place) = (Some(id), true);
+        session.take_place();
+        session.attach(id);
         if let Some(connection) = self.ground.clients.connection(id) {
-            connection.is_local = true;
-            connection.phase =
-                Phase::Connected { session: slot, reauthenticating: false, connect_number: 0 };
+            connection.become_local(slot);
         }
         self.ground.clients.attached += 1;
         self.ground.clients.locals += 1;

@@ -32,7 +32,7 @@ impl Core {
         let control = self.ground.clients.control_of(id);
         if let Some(connection) = self.ground.clients.connection(control) {
             let earned_ms = (bytes as u64 * 1000).checked_div(rate).unwrap_or(u64::MAX / 2);
-            connection.last_packet_at = (connection.last_packet_at + earned_ms).min(now);
+            connection.credit(earned_ms, now);
         }
     }
 
@@ -40,7 +40,7 @@ impl Core {
     pub fn note_sign_of_life(&mut self, id: ConnectionId, now: Timestamp) {
         let control = self.ground.clients.control_of(id);
         if let Some(connection) = self.ground.clients.connection(control) {
-            connection.last_packet_at = now;
+            connection.hear(now);
         }
     }
 
@@ -90,10 +90,10 @@ impl Core {
         let Some(connection) = self.ground.clients.connection(id) else {
             return;
         };
-        let due_at = connection.timer_at.take().unwrap_or(turn.now);
-        match connection.phase {
+        let due_at = connection.note_timer(None).unwrap_or(turn.now);
+        match *connection.phase() {
             Phase::AwaitingConnect | Phase::Authenticating(_) => {
-                let has_come = matches!(connection.phase, Phase::AwaitingConnect) && waits(id);
+                let has_come = matches!(connection.phase(), Phase::AwaitingConnect) && waits(id);
                 let later = self.put_off(due_at, has_come, turn.now);
                 if let Some(later) = later {
                     return self.set_connection_timer(id, later);
@@ -102,8 +102,7 @@ impl Core {
                 self.close(id, None, &DisconnectReason::ConnectTimeout, turn);
             }
             Phase::Connected { .. } => {
-                let silence_max_ms = u64::from(connection.silence_max_ms);
-                let due_at = connection.last_packet_at + silence_max_ms;
+                let (silence_max_ms, due_at) = connection.silence();
                 if due_at > turn.now {
                     return self.set_connection_timer(id, due_at);
                 }

@@ -61,13 +61,13 @@ impl Core {
         let Some(control) = self.ground.clients.connection(control) else {
             return;
         };
-        if publish.packet_id.is_some() && control.is_unanswered {
+        if publish.packet_id.is_some() && control.is_unanswered() {
             // The Client sends it again after the one that was not answered, in order.
-            let publisher = Arc::clone(&self.ground.clients.session(slot).identity);
+            let publisher = Arc::clone(self.ground.clients.session(slot).identity());
             let (party, topic) = (Party::Publisher(&publisher), publish.topic.as_str());
             return self.ground.clients.note_drop(party, topic, DropReason::StoreFull, turn);
         }
-        let offered = control.offer.capabilities;
+        let offered = control.offer().capabilities;
         if let Err((reason_code, detail)) = offered.check_message(publish.qos, publish.retain) {
             return self.violate(id, reason_code, detail.to_string(), turn);
         }
@@ -122,9 +122,9 @@ impl Core {
             let (durability, ticket) = (verdict.durability, verdict.ticket);
             let session = self.ground.clients.session(slot);
             session.await_release(packet_id, Received { promised: durability, ticket });
-            let is_kept = session.number > 0 && durability > Durability::Memory;
+            let is_kept = session.number() > 0 && durability > Durability::Memory;
             if is_kept {
-                let op = StoreOp::AwaitRelease { session: session.number, packet_id };
+                let op = StoreOp::AwaitRelease { session: session.number(), packet_id };
                 // After what others keep of the message: if only this were kept, no repetition
                 // could bring the message back.
                 self.ground.clients.rounds.keep_behind_round(op);
@@ -165,9 +165,9 @@ impl Core {
         let Some(connection) = self.ground.clients.connection(id) else {
             return false;
         };
-        let told = connection.offer.told;
+        let told = connection.offer().told;
         match connection.is_v5() {
-            true => connection.held_pubacks + released >= u32::from(told.receive_maximum),
+            true => connection.held_pubacks() + released >= u32::from(told.receive_maximum),
             false => qos == QoS::ExactlyOnce && released >= u32::from(told.awaiting_release_max),
         }
     }
@@ -212,7 +212,7 @@ impl Core {
         let Some(connection) = self.ground.clients.connection(id) else {
             return invalid("no such connection");
         };
-        if alias.get() > connection.offer.told.topic_alias_maximum {
+        if alias.get() > connection.offer().told.topic_alias_maximum {
             return invalid("Topic Alias above the Topic Alias Maximum [MQTT-3.3.2-9]");
         }
         let aliases = connection.incoming_aliases();
@@ -301,11 +301,11 @@ impl Core {
     #[inline]
     fn origin_of(&self, slot: SessionSlot) -> Origin {
         let session = &self.ground.clients.sessions[slot as usize];
-        let connection = session.connection.map(|id| &self.ground.clients.connections[id.slot()]);
+        let connection = session.connection().map(|id| &self.ground.clients.connections[id.slot()]);
         Origin {
-            publisher: Arc::clone(&session.identity),
+            publisher: Arc::clone(session.identity()),
             session: self.ground.clients.session_id(slot),
-            durability: connection.and_then(|connection| connection.offer.durability),
+            durability: connection.and_then(|connection| connection.offer().durability),
             is_bridge: connection.is_some_and(Connection::is_bridge),
             is_v5: connection.is_some_and(Connection::is_v5),
         }

@@ -2,6 +2,7 @@
 //! they are read once more, for the other members.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use midge_codec::QoS;
 
@@ -54,11 +55,11 @@ impl Remains {
         id: SessionId,
         turn: &mut Turn,
     ) {
-        if session.number == 0 {
-            return turn.fx.disowned.push(session.identity);
+        if session.number() == 0 {
+            return turn.fx.disowned.push(Arc::clone(session.identity()));
         }
-        self.note_unsettled_end(ground, &session.identity, session.durability);
-        let outgoing = session.outgoing.as_ref();
+        self.note_unsettled_end(ground, session.identity(), session.durability());
+        let outgoing = session.outgoing();
         if let Some(outgoing) = outgoing.filter(|outgoing| outgoing.stored.of_groups > 0) {
             let queue = EndingQueue {
                 session: id,
@@ -69,22 +70,23 @@ impl Remains {
                 held: None,
             };
             let (from, sent_before) = (outgoing.stored_from(), queue.sent.to_store());
-            self.queues.by_number.insert(session.number, queue);
+            self.queues.by_number.insert(session.number(), queue);
             // Until then it stays in the store, as a Session that does not outlive its Network
             // Connection.
-            (session.expiry_seconds, session.will) = (0, None);
-            let Session { number, .. } = session;
+            session.set_expiry_seconds(0);
+            session.set_will(None);
+            let number = session.number();
             let op = StoreOp::Session(Box::new(record_of(&session)));
             ground.clients.rounds.keep_behind_round(op);
             let op = StoreOp::Detached { session: number, at: turn.now, sent_before };
             ground.clients.rounds.keep_behind_round(op);
             return self.fetch_ending(ground, number, from, turn);
         }
-        let outgoing = session.outgoing.as_ref();
+        let outgoing = session.outgoing();
         let dropped = outgoing.map_or(0, |outgoing| outgoing.stored_messages() as u64);
-        let party = Party::Former(&session.identity);
+        let party = Party::Former(session.identity());
         ground.clients.note_drops(party, "", DropReason::SessionEnded, dropped, turn);
-        ground.clients.rounds.keep_behind_round(StoreOp::Ended(Owner::Session(session.number)));
+        ground.clients.rounds.keep_behind_round(StoreOp::Ended(Owner::Session(session.number())));
     }
 
     /// Passes on fetched messages of a Session that has ended.

@@ -221,7 +221,7 @@ impl Retained {
                 return Pause::Done;
             };
             let session = ground.clients.session(slot);
-            if !session.subscriptions.contains_key(&*request.wish.key) {
+            if !session.subscriptions().contains_key(&*request.wish.key) {
                 return Pause::Done;
             }
             if !has_room(&mut ground.clients, slot) {
@@ -420,14 +420,14 @@ fn has_room(clients: &mut Clients, slot: u32) -> bool {
     let session = &clients.sessions[slot as usize];
     let limits = &clients.limits;
     // With several streams, only the output of the one that the message goes on counts.
-    if let Some(id) = session.connection.filter(|&id| !clients.has_routes(id)) {
+    if let Some(id) = session.connection().filter(|&id| !clients.has_routes(id)) {
         let connection = &mut clients.connections[id.slot()];
-        if connection.output.pending() > limits.output_bytes_max as usize / 2 {
-            connection.waits_for_output = true;
+        if connection.output().pending() > limits.output_bytes_max as usize / 2 {
+            connection.wait_for_output();
             return false;
         }
     }
-    let queued = session.outgoing.as_ref().map_or((0, 0), |outgoing| outgoing.queued());
+    let queued = session.outgoing().map_or((0, 0), |outgoing| outgoing.queued());
     queued.0 <= limits.queue_messages_max as usize / 2
         && queued.1 <= limits.queue_bytes_max as usize / 2
 }

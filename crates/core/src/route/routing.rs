@@ -103,7 +103,7 @@ impl Router {
         let clients = &ground.clients;
         let is_stored = |subscriber: &Subscriber| {
             let session = &clients.sessions[subscriber.session as usize];
-            subscriber.options.qos() > QoS::AtMostOnce && session.number > 0
+            subscriber.options.qos() > QoS::AtMostOnce && session.number() > 0
         };
         self.scratch.matched.iter().any(|&node| {
             clients.rounds.any_stores(ground.tree.remote_workers(node))
@@ -295,11 +295,9 @@ impl Router {
                     continue;
                 }
                 let session = &mut ground.clients.sessions[subscriber.session as usize];
-                if session.matched.0 == self.match_stamp {
-                    targets[session.matched.1 as usize].merge(subscriber);
-                } else {
-                    session.matched = (self.match_stamp, targets.len() as u32);
-                    targets.push(Target::new(subscriber, session.generation));
+                match session.place_in_match(self.match_stamp, targets.len() as u32) {
+                    Some(place) => targets[place as usize].merge(subscriber),
+                    None => targets.push(Target::new(subscriber, session.generation())),
                 }
             }
         }
@@ -350,7 +348,7 @@ fn copied_bytes(publication: &Publication<'_>) -> usize {
 #[inline]
 fn wants(clients: &Clients, subscriber: &Subscriber, publication: &Publication<'_>) -> bool {
     let &Subscriber { session, options, .. } = subscriber;
-    if clients.over > 0 && clients.sessions[session as usize].is_over {
+    if clients.over > 0 && clients.sessions[session as usize].is_over() {
         return false;
     }
     !options.no_local()

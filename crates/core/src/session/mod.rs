@@ -27,37 +27,37 @@ pub(crate) const NEVER_EXPIRES: u32 = u32::MAX;
 #[derive(Debug)]
 #[repr(C)]
 pub(crate) struct Session {
-    pub(crate) connection: Option<ConnectionId>,
-    pub(crate) identity: Arc<Identity>,
-    pub(crate) outgoing: Option<Box<Outgoing>>,
+    connection: Option<ConnectionId>,
+    identity: Arc<Identity>,
+    outgoing: Option<Box<Outgoing>>,
     /// Its number in the store; 0 if it is not kept there.
-    pub(crate) number: u64,
-    pub(crate) generation: u32,
+    number: u64,
+    generation: u32,
     /// Whether it only keeps the place of one that has ended.
-    pub(crate) is_over: bool,
+    is_over: bool,
     /// Whether it counts as one of the node's Sessions. A Session that a newer one of its Client
     /// replaces does not.
-    pub(crate) has_place: bool,
+    has_place: bool,
     /// What was promised about it when its Client connected last.
-    pub(crate) durability: Durability,
+    durability: Durability,
     /// The router's mark: the match that it was last a target of, and its place in the list of
     /// targets.
-    pub(crate) matched: (u64, u32),
+    matched: (u64, u32),
     /// The Network Connection that waits for its CONNACK; the Session has no other one then.
-    pub(crate) arriving: Option<ConnectionId>,
-    pub(crate) subscriptions: HashMap<Box<str>, Subscribed, foldhash::fast::FixedState>,
+    arriving: Option<ConnectionId>,
+    subscriptions: HashMap<Box<str>, Subscribed, foldhash::fast::FixedState>,
     /// QoS 2 Packet Identifiers received and not yet released.
     #[allow(clippy::box_collection)] // most sessions have none: one word, not three
-    pub(crate) awaiting_release: Option<Box<BTreeMap<PacketIdentifier, Received>>>,
-    pub(crate) will: Option<Box<Will>>,
+    awaiting_release: Option<Box<BTreeMap<PacketIdentifier, Received>>>,
+    will: Option<Box<Will>>,
     /// When the Session ends, if that timer is set.
-    pub(crate) expires_at: Option<Timestamp>,
+    expires_at: Option<Timestamp>,
     /// When its Will Message is due, if that timer is set.
-    pub(crate) will_due_at: Option<Timestamp>,
+    will_due_at: Option<Timestamp>,
     /// How long the Session lives on without a Network Connection.
-    pub(crate) expiry_seconds: u32,
+    expiry_seconds: u32,
     /// How many of the subscriptions are shared ones.
-    pub(crate) shared_subscriptions: u32,
+    shared_subscriptions: u32,
 }
 
 /// A QoS 2 message that was received and not released.
@@ -98,6 +98,12 @@ pub(crate) struct Will {
     pub(crate) expiry_seconds: Option<u32>,
 }
 
+impl Subscribed {
+    fn is_shared(&self) -> bool {
+        matches!(self.kind, SubscriptionKind::Shared(_))
+    }
+}
+
 impl Session {
     /// About how many bytes a message in the store takes besides its contents.
     const STORED_BYTES: usize = 64;
@@ -136,9 +142,202 @@ impl Session {
         }
     }
 
+    /// Its Network Connection, once the CONNACK has left.
+    #[inline]
+    pub(crate) fn connection(&self) -> Option<ConnectionId> {
+        self.connection
+    }
+
+    #[inline]
+    pub(crate) fn identity(&self) -> &Arc<Identity> {
+        &self.identity
+    }
+
+    /// Its number in the store; 0 if it is not kept there.
+    #[inline]
+    pub(crate) fn number(&self) -> u64 {
+        self.number
+    }
+
+    pub(crate) fn generation(&self) -> u32 {
+        self.generation
+    }
+
+    /// Whether it only keeps the place of one that has ended.
+    #[inline]
+    pub(crate) fn is_over(&self) -> bool {
+        self.is_over
+    }
+
+    /// Whether it counts as one of the node's Sessions.
+    pub(crate) fn has_place(&self) -> bool {
+        self.has_place
+    }
+
+    /// What was promised about it when its Client connected last.
+    pub(crate) fn durability(&self) -> Durability {
+        self.durability
+    }
+
+    /// How long it lives on without a Network Connection.
+    pub(crate) fn expiry_seconds(&self) -> u32 {
+        self.expiry_seconds
+    }
+
+    /// When it ends, if that timer is set.
+    pub(crate) fn expires_at(&self) -> Option<Timestamp> {
+        self.expires_at
+    }
+
+    pub(crate) fn will(&self) -> Option<&Will> {
+        self.will.as_deref()
+    }
+
+    /// When its Will Message is due, if that timer is set.
+    pub(crate) fn will_due_at(&self) -> Option<Timestamp> {
+        self.will_due_at
+    }
+
+    pub(crate) fn subscriptions(
+        &self,
+    ) -> &HashMap<Box<str>, Subscribed, foldhash::fast::FixedState> {
+        &self.subscriptions
+    }
+
+    /// How many of the subscriptions are shared ones.
+    pub(crate) fn shared_subscriptions(&self) -> u32 {
+        self.shared_subscriptions
+    }
+
+    /// The queue and in-flight window, if there is one.
+    #[inline]
+    pub(crate) fn outgoing(&self) -> Option<&Outgoing> {
+        self.outgoing.as_deref()
+    }
+
+    #[inline]
+    pub(crate) fn outgoing_mut(&mut self) -> Option<&mut Outgoing> {
+        self.outgoing.as_deref_mut()
+    }
+
     /// Its Network Connection, even if the CONNACK has not left yet.
     pub(crate) fn network_connection(&self) -> Option<ConnectionId> {
         self.connection.or(self.arriving)
+    }
+
+    /// Gives the Session to a Network Connection whose CONNACK has not left yet. It has a place among
+    /// the node's Sessions from now on.
+    pub(crate) fn arrive(&mut self, connection: ConnectionId) {
+        (self.arriving, self.has_place) = (Some(connection), true);
+    }
+
+    /// Attaches it to the Network Connection, whose CONNACK leaves now.
+    pub(crate) fn attach(&mut self, connection: ConnectionId) {
+        (self.arriving, self.connection) = (None, Some(connection));
+    }
+
+    /// Detaches it from its Network Connection. Returns who was connected: nobody, if the CONNACK
+    /// had not left.
+    pub(crate) fn detach(&mut self) -> Option<Arc<Identity>> {
+        self.arriving = None;
+        self.connection.take().map(|_| Arc::clone(&self.identity))
+    }
+
+    /// Makes it keep the place of a Session that has ended.
+    pub(crate) fn end(&mut self) {
+        self.is_over = true;
+    }
+
+    /// Takes a place among the node's Sessions.
+    pub(crate) fn take_place(&mut self) {
+        self.has_place = true;
+    }
+
+    /// Gives up its place to the Session that replaces it.
+    pub(crate) fn give_up_place(&mut self) {
+        self.has_place = false;
+    }
+
+    /// Gives it a number in the store.
+    pub(crate) fn set_number(&mut self, number: u64) {
+        self.number = number;
+    }
+
+    /// Sets what is promised about it from now on.
+    pub(crate) fn promise(&mut self, durability: Durability) {
+        self.durability = durability;
+    }
+
+    pub(crate) fn set_expiry_seconds(&mut self, expiry_seconds: u32) {
+        self.expiry_seconds = expiry_seconds;
+    }
+
+    /// Notes that the timer for its end is set to this moment, or has run.
+    pub(crate) fn note_expiry_timer(&mut self, at: Option<Timestamp>) {
+        self.expires_at = at;
+    }
+
+    /// Notes that the timer for its Will Message is set to this moment, or has run.
+    pub(crate) fn note_will_timer(&mut self, at: Option<Timestamp>) {
+        self.will_due_at = at;
+    }
+
+    pub(crate) fn set_will(&mut self, will: Option<Box<Will>>) {
+        self.will = will;
+    }
+
+    pub(crate) fn take_will(&mut self) -> Option<Box<Will>> {
+        self.will.take()
+    }
+
+    /// Adds a subscription, or replaces the one with this filter and returns it.
+    pub(crate) fn subscribe(
+        &mut self,
+        key: Box<str>,
+        subscribed: Subscribed,
+    ) -> Option<Subscribed> {
+        self.shared_subscriptions += u32::from(subscribed.is_shared());
+        let replaced = self.subscriptions.insert(key, subscribed);
+        self.count_off(replaced.as_ref());
+        replaced
+    }
+
+    /// Takes a subscription out.
+    pub(crate) fn unsubscribe(&mut self, key: &str) -> Option<Subscribed> {
+        let subscribed = self.subscriptions.remove(key);
+        self.count_off(subscribed.as_ref());
+        subscribed
+    }
+
+    fn count_off(&mut self, subscribed: Option<&Subscribed>) {
+        self.shared_subscriptions -= u32::from(subscribed.is_some_and(Subscribed::is_shared));
+    }
+
+    /// Takes all subscriptions out.
+    pub(crate) fn take_subscriptions(
+        &mut self,
+    ) -> HashMap<Box<str>, Subscribed, foldhash::fast::FixedState> {
+        self.shared_subscriptions = 0;
+        std::mem::take(&mut self.subscriptions)
+    }
+
+    /// Notes which group a shared subscription belongs to.
+    pub(crate) fn set_group(&mut self, key: &str, group: GroupId) {
+        if let Some(subscribed) = self.subscriptions.get_mut(key) {
+            subscribed.kind = SubscriptionKind::Shared(Some(group));
+        }
+    }
+
+    /// Its place in the list of targets of this match, if it is there already. Otherwise it gets
+    /// the place `next`.
+    #[inline]
+    pub(crate) fn place_in_match(&mut self, stamp: u64, next: u32) -> Option<u32> {
+        let (last_stamp, place) = self.matched;
+        if last_stamp == stamp {
+            return Some(place);
+        }
+        self.matched = (stamp, next);
+        None
     }
 
     /// Returns this QoS 2 message if it was received already and not released [MQTT-4.3.3-10].
@@ -166,7 +365,7 @@ impl Session {
     }
 
     /// The queue and in-flight window; made when first needed.
-    pub(crate) fn outgoing_mut(&mut self, extent: Extent) -> &mut Outgoing {
+    pub(crate) fn make_outgoing(&mut self, extent: Extent) -> &mut Outgoing {
         let is_stored = self.number > 0;
         self.outgoing.get_or_insert_with(|| Box::new(Outgoing::new(extent, is_stored)))
     }

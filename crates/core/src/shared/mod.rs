@@ -545,7 +545,7 @@ impl Shared {
         turn: &mut Turn,
     ) {
         let slot = ground.clients.slot_of(session).filter(|&slot| {
-            ground.clients.session(slot).connection.is_some() || !ground.config.shared_backlog
+            ground.clients.session(slot).connection().is_some() || !ground.config.shared_backlog
         });
         let refusal = slot.and_then(|slot| {
             let publication = Publication::of(&delivery.message);

@@ -131,15 +131,16 @@ impl Core {
         let extent = self.ground.clients.extent(u16::MAX);
         self.ground.clients.budget.sessions.add(1, 0);
         let session = self.ground.clients.session(slot);
-        (session.number, session.has_place) = (record.number, true);
-        session.durability = Durability::Fsync;
-        session.expiry_seconds = record.expiry_seconds;
+        session.set_number(record.number);
+        session.take_place();
+        session.promise(Durability::Fsync);
+        session.set_expiry_seconds(record.expiry_seconds);
         for packet_id in awaiting_release {
             let received = Received { promised: Durability::Fsync, ticket: 0 };
             session.await_release(packet_id, received);
         }
         if queue != RecoveredQueue::default() {
-            let outgoing = session.outgoing_mut(extent);
+            let outgoing = session.make_outgoing(extent);
             outgoing.restore(&queue, detached_at.is_none(), inflight_max, turn.now);
         }
         self.ground.tell_storing(turn);
@@ -156,8 +157,8 @@ impl Core {
         if record.expiry_seconds != NEVER_EXPIRES {
             let at = gone_since.plus_seconds(u64::from(record.expiry_seconds));
             let session = self.ground.clients.session(slot);
-            session.expires_at = Some(at);
-            self.ground.timers.set(at, Timer::SessionExpiry(slot, session.generation));
+            session.note_expiry_timer(Some(at));
+            self.ground.timers.set(at, Timer::SessionExpiry(slot, session.generation()));
         }
         slot
     }
@@ -166,10 +167,10 @@ impl Core {
     /// Connection. Otherwise, the intervals of its Session would begin anew with every start.
     fn store_absence(&mut self, slot: SessionSlot, at: Timestamp) {
         let session = self.ground.clients.session(slot);
-        let sent_before = session.outgoing.as_ref().map(|outgoing| outgoing.sent().to_store());
+        let sent_before = session.outgoing().map(|outgoing| outgoing.sent().to_store());
         // Without a queue, it is not known either what was sent: the queue may be in a damaged part
         // of the store.
-        let (session, sent_before) = (session.number, sent_before.unwrap_or(u64::MAX));
+        let (session, sent_before) = (session.number(), sent_before.unwrap_or(u64::MAX));
         self.ground.clients.rounds.keep(StoreOp::Detached { session, at, sent_before });
     }
 
@@ -179,9 +180,9 @@ impl Core {
         let WillRecord { message, delay_seconds, expiry_seconds } = will;
         let at = gone_since.plus_seconds(u64::from(delay_seconds));
         let session = self.ground.clients.session(slot);
-        session.will = Some(Box::new(Will { message, delay_seconds, expiry_seconds }));
-        session.will_due_at = Some(at);
-        self.ground.timers.set(at, Timer::WillDelay(slot, session.generation));
+        session.set_will(Some(Box::new(Will { message, delay_seconds, expiry_seconds })));
+        session.note_will_timer(Some(at));
+        self.ground.timers.set(at, Timer::WillDelay(slot, session.generation()));
     }
 
     /// Makes a subscription again, if its owner may still have it (Z05).
@@ -195,7 +196,7 @@ impl Core {
         let levels_max = self.ground.config.limits.topic_levels_max;
         // The filter was rewritten when the subscription was made.
         let request = FilterRequest::parse(&filter, &TopicRules::default(), levels_max);
-        let client = Arc::clone(&self.ground.clients.session(slot).identity);
+        let client = Arc::clone(self.ground.clients.session(slot).identity());
         let policy = &self.ground.clients.policy;
         let request = match request {
             Ok(it) if !policy.may_subscribe(&client, &it.filter, options.qos) => {
@@ -206,7 +207,7 @@ impl Core {
         let request = match request {
             Ok(request) => request,
             Err(reason_code) => {
-                let session = self.ground.clients.session(slot).number;
+                let session = self.ground.clients.session(slot).number();
                 turn.fx.events.push(Event::Subscribed {
                     client,
                     filter: filter.clone(),
@@ -220,7 +221,7 @@ impl Core {
         }
         let kind = SubscriptionKind::Plain;
         let subscribed = Subscribed { options, identifier, kind };
-        self.ground.clients.session(slot).subscriptions.insert(filter, subscribed);
+        self.ground.clients.session(slot).subscribe(filter, subscribed);
         let (session, options) = (slot, options.into());
         let subscriber = Subscriber { session, identifier, options, filler: Filler::Empty };
         if self.ground.tree.insert(&request.filter, subscriber) {

@@ -82,9 +82,8 @@ impl Core {
     pub(crate) fn leave_unanswered(&mut self, id: ConnectionId) {
         let id = self.ground.clients.control_of(id);
         if let Some(connection) = self.ground.clients.connection(id)
-            && !connection.is_unanswered
+            && connection.leave_unanswered()
         {
-            connection.is_unanswered = true;
             self.unanswered.insert(id);
         }
     }
@@ -97,7 +96,7 @@ impl Core {
         match fetched.owner {
             Owner::Group(number) => self.restore_group_backlog(number, fetched, turn),
             Owner::Session(number) => match self.ground.clients.slot_of(fetched.session) {
-                Some(slot) if self.ground.clients.session(slot).number == number => {
+                Some(slot) if self.ground.clients.session(slot).number() == number => {
                     self.take_fetched(slot, fetched, turn);
                 }
                 _ => self.remains.pass_on_fetched(
@@ -113,7 +112,7 @@ impl Core {
 
     fn take_fetched(&mut self, slot: SessionSlot, fetched: Fetched, turn: &mut Turn) {
         let Fetched { session, ticket, entries, next, .. } = fetched;
-        let outgoing = self.ground.clients.session(slot).outgoing.as_mut();
+        let outgoing = self.ground.clients.session(slot).outgoing_mut();
         if outgoing.is_some_and(|outgoing| outgoing.end_fetch(ticket)) {
             let mut deliveries = Vec::with_capacity(entries.len());
             for FetchedEntry { sequence, delivery, round } in entries {
@@ -136,7 +135,7 @@ impl Core {
                 |(_, delivery, _): &(_, Delivery, _)| delivery.qos == QoS::ExactlyOnce;
             let hold = deliveries.iter().any(is_exactly_once);
             let hold = hold.then(|| self.ground.clients.rounds.hold_fetched(session));
-            if let Some(outgoing) = &mut self.ground.clients.session(slot).outgoing {
+            if let Some(outgoing) = self.ground.clients.session(slot).outgoing_mut() {
                 outgoing.note_fetched(next, deliveries, hold, turn.now);
             }
         }

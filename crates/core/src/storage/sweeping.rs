@@ -22,7 +22,7 @@ impl Core {
     }
 
     fn sweep_page(&mut self, slot: SessionSlot, page: &Fetched, turn: &mut Turn) {
-        let Some(outgoing) = &mut self.ground.clients.session(slot).outgoing else {
+        let Some(outgoing) = self.ground.clients.session(slot).outgoing_mut() else {
             return;
         };
         if !outgoing.takes_page(page.ticket) {

@@ -284,21 +284,21 @@ impl Subscriptions {
         ground.clients.offered_to(slot).check_filter(&request.key).map_err(|(code, _)| code)?;
         let subscriptions_max = ground.config.limits.subscriptions_per_session_max as usize;
         let session = &ground.clients.sessions[slot as usize];
-        let is_new = !session.subscriptions.contains_key(request.key.as_str());
+        let is_new = !session.subscriptions().contains_key(request.key.as_str());
         // A restored subscription was within the limits when it was made.
-        let has_room = session.subscriptions.len() < subscriptions_max
+        let has_room = session.subscriptions().len() < subscriptions_max
             && !ground.strain.is_very_short_of_memory();
         if is_new && !has_room && !ground.is_restoring {
             ground.clients.counters.limits_exceeded += 1;
             return Err(ReasonCode::QuotaExceeded);
         }
         // A Client that comes for its messages subscribes once more, and takes up no more room.
-        if is_new && session.number > 0 && ground.clients.rounds.is_full {
+        if is_new && session.number() > 0 && ground.clients.rounds.is_full {
             return Err(ReasonCode::QuotaExceeded);
         }
         // Z11: the filter that is authorized is the one that takes effect, without its prefix.
         let policy = &ground.clients.policy;
-        match policy.may_subscribe(&session.identity, &request.filter, options.qos) {
+        match policy.may_subscribe(session.identity(), &request.filter, options.qos) {
             true => Ok(()),
             false => Err(ReasonCode::NotAuthorized),
         }
@@ -355,26 +355,24 @@ impl Subscriptions {
         wanted: &Wanted,
         kind: SubscriptionKind,
     ) -> Option<SubscriptionKind> {
-        let is_shared = matches!(kind, SubscriptionKind::Shared(_));
         let (options, identifier) = (wanted.options, wanted.identifier);
         let is_restoring = ground.is_restoring;
         let session = ground.clients.session(slot);
-        let known = session.subscriptions.get(wanted.request.key.as_str());
+        let known = session.subscriptions().get(wanted.request.key.as_str());
         let is_known = known.is_some_and(|known| {
             (known.options, known.identifier) == (options, identifier)
                 // One that is claimed again may not be in the store yet.
                 && kind != SubscriptionKind::Exclusive
         });
-        if session.number > 0 && !is_restoring && !is_known {
+        if session.number() > 0 && !is_restoring && !is_known {
             let filter = wanted.request.key.as_str().into();
             let subscription = SubscriptionRecord { filter, options, identifier };
-            let op = StoreOp::Subscribed { session: session.number, subscription };
+            let op = StoreOp::Subscribed { session: session.number(), subscription };
             ground.clients.rounds.keep(op);
         }
         let session = ground.clients.session(slot);
         let key = wanted.request.key.as_str().into();
-        let replaced = session.subscriptions.insert(key, Subscribed { options, identifier, kind });
-        session.shared_subscriptions += u32::from(is_shared && replaced.is_none());
+        let replaced = session.subscribe(key, Subscribed { options, identifier, kind });
         replaced.map(|old| old.kind)
     }
 
@@ -384,7 +382,7 @@ impl Subscriptions {
         let (options, identifier) = (wanted.options, wanted.identifier);
         let claimed = Subscribed { options, identifier, kind: SubscriptionKind::Exclusive };
         let key = wanted.request.key.as_str().into();
-        ground.clients.session(slot).subscriptions.insert(key, claimed).is_none()
+        ground.clients.session(slot).subscribe(key, claimed).is_none()
     }
 
     /// Gives up everything held by a subscription that was just taken from its Session.
@@ -421,7 +419,7 @@ impl Subscriptions {
         filter: &str,
         turn: &mut Turn,
     ) {
-        let subscriptions = &ground.clients.session(slot).subscriptions;
+        let subscriptions = ground.clients.session(slot).subscriptions();
         let plain = subscriptions.get(filter);
         let exclusive = || subscriptions.get(&*format!("{EXCLUSIVE_PREFIX}{filter}"));
         if let Some(other) = plain.or_else(exclusive) {
@@ -440,8 +438,8 @@ impl Subscriptions {
             session: ground.clients.session_id(slot),
             options: wanted.options.into(),
             identifier: wanted.identifier,
-            online: ground.clients.session(slot).connection.is_some(),
-            is_stored: ground.clients.session(slot).number > 0,
+            online: ground.clients.session(slot).connection().is_some(),
+            is_stored: ground.clients.session(slot).number() > 0,
             in_flight: 0,
         }
     }
