@@ -18,7 +18,7 @@ use crate::boundary::effects::{DisconnectReason, StreamError};
 use crate::boundary::packet_lines::Tracing;
 use crate::boundary::store_records::RecoveredSession;
 use crate::boundary::turn::Turn;
-use crate::clients::{Clients, want_flush};
+use crate::clients::want_flush;
 use crate::config::CoreConfig;
 use crate::connection::output::Output;
 use crate::connection::{Connection, Offer, Offers, Opening, Phase, Told};
@@ -101,7 +101,7 @@ impl Core {
     /// Handles one Control Packet from a connection. Packets of a connection that is closing or
     /// gone are ignored.
     pub fn handle_packet(&mut self, id: ConnectionId, packet: &Packet<'_>, turn: &mut Turn) {
-        let Some(connection) = self.ground.clients.connection(id) else {
+        let Some(connection) = self.ground.clients.connection_mut(id) else {
             return;
         };
         connection.hear(turn.now);
@@ -201,7 +201,7 @@ impl Core {
 
     /// Handles input from a connection that is not a valid Control Packet.
     pub fn handle_malformed(&mut self, id: ConnectionId, error: &DecodeError, turn: &mut Turn) {
-        let Some(connection) = self.ground.clients.connection(id) else {
+        let Some(connection) = self.ground.clients.connection_mut(id) else {
             return;
         };
         match *connection.phase() {
@@ -220,12 +220,12 @@ impl Core {
         answer: &[u8],
         turn: &mut Turn,
     ) {
-        let Clients { connections, pool, .. } = &mut self.ground.clients;
-        let connection = connections.get_mut(id.slot()).filter(|connection| connection.id() == id);
-        let Some(connection) = connection.filter(|it| matches!(it.phase(), Phase::AwaitingConnect))
-        else {
+        let Some((connection, pool)) = self.ground.clients.connection_and_pool(id) else {
             return;
         };
+        if !matches!(connection.phase(), Phase::AwaitingConnect) {
+            return;
+        }
         connection.output_mut().append(pool, |buffer| buffer.extend_from_slice(answer));
         want_flush(connection, turn);
         self.violate(id, ReasonCode::MalformedPacket, detail.to_string(), turn);
@@ -234,13 +234,11 @@ impl Core {
     /// Handles the end of a Network Connection: the peer closed it, it broke, or the driver closed
     /// it because the effects asked for that.
     pub fn handle_closed(&mut self, id: ConnectionId, turn: &mut Turn) {
-        if self.ground.clients.connection(id).is_none() {
-            return;
-        }
         self.detach(id, &DisconnectReason::ConnectionLost, turn);
-        let mut connection = self.ground.clients.connections.remove(id.slot());
+        let Some(connection) = self.ground.clients.remove_connection(id) else {
+            return;
+        };
         let is_stream = connection.is_data_stream();
-        connection.output_mut().clear(&mut self.ground.clients.pool);
         if connection.is_unanswered() {
             self.unanswered.remove(&id);
         }
@@ -252,8 +250,7 @@ impl Core {
 
     /// Removes a connection as if it had never been there: another worker goes on with it.
     pub fn forget_connection(&mut self, id: ConnectionId) {
-        if self.ground.clients.connection(id).is_some() {
-            let connection = self.ground.clients.connections.remove(id.slot());
+        if let Some(connection) = self.ground.clients.remove_connection(id) {
             if let Some(at) = connection.timer_at() {
                 self.ground.timers.cancel(at, Timer::Connection(id));
             }
@@ -264,26 +261,22 @@ impl Core {
     /// Returns the protocol that a connection speaks, and whether its Client is connected, that is,
     /// whether the CONNACK has left. `None` if the connection is gone or closing.
     pub fn protocol(&self, id: ConnectionId) -> Option<(ProtocolVersion, bool)> {
-        let connection = self.ground.clients.connections.get(id.slot())?;
-        let is_open = connection.id() == id && !connection.is_closing();
+        let connection = self.ground.clients.connection(id)?;
+        let is_open = !connection.is_closing();
         is_open.then_some((connection.version(), connection.session().is_some()))
     }
 
     /// Whether a connection has not sent any packet yet, so that a CONNECT now is its first one.
     pub fn awaits_connect(&self, id: ConnectionId) -> bool {
-        let connection = self.ground.clients.connections.get(id.slot());
-        connection.is_some_and(|connection| {
-            connection.id() == id && matches!(connection.phase(), Phase::AwaitingConnect)
-        })
+        let connection = self.ground.clients.connection(id);
+        connection.is_some_and(|it| matches!(it.phase(), Phase::AwaitingConnect))
     }
 
     /// Whether a CONNECT is accepted and its CONNACK has not left yet. Its Client can still go
     /// without having been there.
     pub fn awaits_connack(&self, id: ConnectionId) -> bool {
-        let connection = self.ground.clients.connections.get(id.slot());
-        connection.is_some_and(|connection| {
-            connection.id() == id && matches!(connection.phase(), Phase::Accepted(_))
-        })
+        let connection = self.ground.clients.connection(id);
+        connection.is_some_and(|it| matches!(it.phase(), Phase::Accepted(_)))
     }
 
     /// Whether there is a Session with this Client Identifier.
@@ -293,30 +286,29 @@ impl Core {
 
     /// Returns the output that waits to be written to a connection; `None` if it is gone.
     pub fn output(&mut self, id: ConnectionId) -> Option<&Output> {
-        self.ground.clients.connection(id).map(|connection| connection.output())
+        self.ground.clients.connection_mut(id).map(|connection| connection.output())
     }
 
     /// Fills `slices` with what is to be written to a connection next, in order. Returns how many
     /// were filled.
     pub fn next_slices<'a>(&'a self, id: ConnectionId, slices: &mut [IoSlice<'a>]) -> usize {
-        let connection = self.ground.clients.connections.get(id.slot());
-        let connection = connection.filter(|connection| connection.id() == id);
-        let turn = &self.ground.clients.pool.turn;
+        let connection = self.ground.clients.connection(id);
+        let turn = &self.ground.clients.pool().turn;
         connection.map_or(0, |connection| connection.output().next_slices(turn, slices))
     }
 
     /// Notes that the driver has written `count` bytes of a connection's output.
     pub fn handle_written(&mut self, id: ConnectionId, count: usize, turn: &mut Turn) {
         let (slot, wakes) = {
-            let connection = self.ground.clients.connections.get_mut(id.slot());
-            let Some(connection) = connection.filter(|connection| connection.id() == id) else {
+            let Some((connection, pool)) = self.ground.clients.connection_and_pool(id) else {
                 return;
             };
-            connection.output_mut().advance(count, &mut self.ground.clients.pool);
-            self.ground.clients.counters.bytes_sent += count as u64;
+            connection.output_mut().advance(count, pool);
             let half = self.ground.config.limits.output_bytes_max as usize / 2;
             let wakes = connection.has_found_room(half);
-            (connection.session(), wakes)
+            let session = connection.session();
+            self.ground.clients.counters.bytes_sent += count as u64;
+            (session, wakes)
         };
         if let (Some(slot), true) = (slot, wakes) {
             self.router.go_on(&mut self.ground, slot, turn);
@@ -326,24 +318,13 @@ impl Core {
     /// Notes that the driver takes the list of connections to be written to: from now on they are
     /// put on the next list.
     pub fn begin_flush(&mut self, flush: &[ConnectionId]) {
-        for id in flush {
-            if let Some(connection) = self.ground.clients.connections.get_mut(id.slot()) {
-                connection.begin_flush();
-            }
-        }
+        self.ground.clients.begin_flush(flush);
     }
 
     /// Ends the flush: all connections on the list were written to, as far as they have room.
     /// Whatever they still need of the bytes that they share in this turn is copied for them.
     pub fn end_flush(&mut self) {
-        let Clients { connections, pool, .. } = &mut self.ground.clients;
-        let holders = pool.turn.take_holders();
-        for id in &holders {
-            if let Some(connection) = connections.get_mut(id.slot()) {
-                connection.output_mut().keep_part(pool);
-            }
-        }
-        pool.turn.clear(holders);
+        self.ground.clients.end_flush();
     }
 
     /// Returns when [`Core::handle_timers`] or [`Core::handle_silence`] has to be called next.
@@ -407,7 +388,7 @@ impl Core {
             || self.is_late
             || self.ground.pending.has_work()
             || self.ground.clients.rounds.has_work()
-            || !self.ground.clients.unsendable.is_empty()
+            || self.ground.clients.has_unsendable()
     }
 
     /// Whether this worker has anything unfinished: put-off work, or what waits for other workers
@@ -465,8 +446,7 @@ impl Core {
 
     /// Sets whose packets `Effects::traced` reports from now on as they leave.
     pub fn set_tracing(&mut self, tracing: Tracing) {
-        self.ground.clients.traces = tracing != Tracing::Off;
-        self.ground.clients.tracing = tracing;
+        self.ground.clients.set_tracing(tracing);
     }
 
     /// Returns the Client that is connected by this connection.
@@ -475,7 +455,7 @@ impl Core {
     }
 
     pub(crate) fn insert_connection(&mut self, opening: &Opening, now: Timestamp) -> ConnectionId {
-        let id = self.next_connection_id();
+        let id = self.ground.clients.next_connection_id();
         let &Opening { listener, capabilities, durability, is_turned_away, .. } = opening;
         let told = Told::new(&self.ground.config.limits);
         let offer = self.offers.share(Offer { listener, capabilities, durability, told });
@@ -483,19 +463,13 @@ impl Core {
         if is_turned_away {
             connection.turn_away();
         }
-        self.ground.clients.connections.insert(connection);
+        self.ground.clients.add_connection(connection);
         self.ground.clients.counters.connections_opened += 1;
         id
     }
 
-    /// Returns the name of the connection that is inserted next.
-    pub(crate) fn next_connection_id(&mut self) -> ConnectionId {
-        let slot = self.ground.clients.connections.vacant_key() as u32;
-        ConnectionId { slot, generation: self.ground.clients.next_generation() }
-    }
-
     pub(crate) fn set_connection_timer(&mut self, id: ConnectionId, at: Timestamp) {
-        if let Some(connection) = self.ground.clients.connection(id) {
+        if let Some(connection) = self.ground.clients.connection_mut(id) {
             if let Some(previous) = connection.note_timer(Some(at)) {
                 self.ground.timers.cancel(previous, Timer::Connection(id));
             }
@@ -530,7 +504,7 @@ impl Core {
         reason: &DisconnectReason,
         turn: &mut Turn,
     ) {
-        let Some(connection) = self.ground.clients.connection(id) else {
+        let Some(connection) = self.ground.clients.connection_mut(id) else {
             return;
         };
         if connection.is_closing() {
@@ -564,7 +538,7 @@ impl Core {
     /// Ends the connections whose peers do not accept a packet as large as the answer they wait
     /// for.
     fn close_unsendable(&mut self, turn: &mut Turn) {
-        for id in std::mem::take(&mut self.ground.clients.unsendable) {
+        for id in self.ground.clients.take_unsendable() {
             self.close_for_size(id, turn);
         }
     }

@@ -75,7 +75,7 @@ impl Ground {
         durability: Durability,
         turn: &mut Turn,
     ) {
-        let session = &mut self.clients.sessions[slot as usize];
+        let session = self.clients.session_mut(slot);
         session.promise(durability);
         let begins = session.number() == 0 && session.expiry_seconds() > 0;
         let begins = begins && durability > Durability::Memory;
@@ -87,7 +87,7 @@ impl Ground {
         }
         if begins {
             // At once: the store has to know the Session before what follows about it.
-            let record = record_of(&self.clients.sessions[slot as usize]);
+            let record = record_of(self.clients.session(slot));
             self.clients.rounds.keep(StoreOp::Session(Box::new(record)));
             self.clients.store_subscriptions(slot);
             self.tell_storing(turn);
@@ -147,7 +147,7 @@ impl Ground {
     /// Makes an answer wait until the store has what it says of a Session. Returns false if the
     /// store does not have to know anything.
     pub(crate) fn wait_for_store(&mut self, ticket: Ticket, slot: Option<SessionSlot>) -> bool {
-        let session = slot.map(|slot| self.clients.session(slot));
+        let session = slot.map(|slot| self.clients.session_mut(slot));
         let Some(session) = session.filter(|session| session.number() > 0) else {
             return false;
         };

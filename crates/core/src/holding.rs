@@ -16,18 +16,18 @@ impl Core {
     /// Returns about how many bytes of memory this worker holds. Looks at all Sessions.
     pub fn held_bytes(&self) -> usize {
         let clients = &self.ground.clients;
-        let sessions = clients.sessions.iter();
-        let connections = clients.connections.iter();
+        let sessions = clients.all_sessions();
+        let connections = clients.all_connections();
         let (retained, retained_bytes) = self.router.retained.usage();
         let parts = [
             sessions.map(|(_, it)| Self::SESSION_BYTES + it.held_bytes()).sum(),
-            connections.map(|(_, it)| Self::CONNECTION_BYTES + it.held_bytes()).sum(),
+            connections.map(|it| Self::CONNECTION_BYTES + it.held_bytes()).sum(),
             self.ground.tree.len() * Self::SUBSCRIPTION_BYTES,
             usize::try_from(retained_bytes).unwrap_or(usize::MAX),
             usize::try_from(retained).unwrap_or(usize::MAX) * Self::RETAINED_BYTES,
             self.router.delayed.bytes(),
             self.router.backlog.bytes(),
-            clients.pool.turn.held_bytes(),
+            clients.pool().turn.held_bytes(),
             self.subscriptions.slices.bytes(),
             self.remains.bytes(),
             self.releases.bytes(),

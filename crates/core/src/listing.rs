@@ -27,14 +27,14 @@ pub struct ClientInfo {
 impl Core {
     /// Returns all Sessions of Clients, without those of subscribers inside the process.
     pub fn clients(&self) -> Vec<ClientInfo> {
-        let sessions = self.ground.clients.sessions.iter().map(|(_, session)| session);
+        let sessions = self.ground.clients.all_sessions().map(|(_, session)| session);
         let clients =
             sessions.filter(|it| !it.is_over() && !it.identity().client_id.starts_with('\0'));
         clients.map(|session| self.client_info(session)).collect()
     }
 
     fn client_info(&self, session: &Session) -> ClientInfo {
-        let connection = session.connection().map(|id| &self.ground.clients.connections[id.slot()]);
+        let connection = self.ground.clients.connection_of(session);
         let outgoing = session.outgoing();
         let (queued_messages, queued_bytes) = outgoing.map_or((0, 0), |outgoing| outgoing.queued());
         ClientInfo {

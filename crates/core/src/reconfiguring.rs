@@ -39,7 +39,7 @@ impl Core {
             Arc::new(settings.limits.with_fixed_of(&self.ground.config.limits).within_memory());
         self.router.backlog.set_limits(&limits);
         self.router.retained.set_limits(&limits);
-        self.ground.clients.limits = Arc::clone(&limits);
+        self.ground.clients.set_limits(Arc::clone(&limits));
         self.ground.config.limits = limits;
         self.ground.config.topics = Arc::clone(&settings.topics);
         self.ground.config.durability.default = settings.durability;

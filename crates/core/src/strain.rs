@@ -99,10 +99,8 @@ impl Core {
         if would_stay {
             return false;
         }
-        let connections = &self.ground.clients.connections;
-        let is_there = |id: &ConnectionId| {
-            connections.get(id.slot()).is_some_and(|connection| connection.id() == *id)
-        };
+        let clients = &self.ground.clients;
+        let is_there = |id: &ConnectionId| clients.connection(*id).is_some();
         self.ground.strain.reserve.retain(is_there);
         let has_room = self.ground.strain.reserve.len() < Self::RESERVE_MAX;
         if has_room {
@@ -127,7 +125,7 @@ impl Core {
         if is_short_only && publish.is_some_and(removes_retained) {
             return true; // It frees memory.
         }
-        let connection = self.ground.clients.connection(id);
+        let connection = self.ground.clients.connection_mut(id);
         if connection.is_none_or(|connection| connection.session().is_none()) {
             return true; // It is no publisher yet, and this packet does not make it one.
         }
@@ -149,10 +147,10 @@ impl Core {
     pub fn set_memory_pressure(&mut self, pressure: MemoryPressure, turn: &mut Turn) {
         let strain = &mut self.ground.strain;
         strain.pressure = pressure;
-        self.ground.clients.drop_qos0 = pressure >= MemoryPressure::Severe;
+        self.ground.clients.set_drop_qos0(pressure >= MemoryPressure::Severe);
         self.router.retained.set_growing(pressure < MemoryPressure::High);
         if pressure > MemoryPressure::None {
-            self.ground.clients.pool.clear();
+            self.ground.clients.clear_pool();
         }
         if pressure >= MemoryPressure::Severe {
             let since = *strain.severe_since.get_or_insert(turn.now);
@@ -175,13 +173,13 @@ impl Core {
         unfinished: &dyn Fn(ConnectionId) -> usize,
         turn: &mut Turn,
     ) {
-        let sessions = self.ground.clients.sessions.iter();
+        let sessions = self.ground.clients.all_sessions();
         // Of a Session in the store, only what its connection has can be given up.
         let sessions =
             sessions.filter(|(_, it)| it.number() == 0 || it.network_connection().is_some());
-        let offender = |(slot, session): (usize, &Session)| Offender {
+        let offender = |(slot, session): (SessionSlot, &Session)| Offender {
             bytes: self.bytes_to_give_up(session) + session.connection().map_or(0, unfinished),
-            slot: slot as SessionSlot,
+            slot,
         };
         let is_one = |offender: &Offender| offender.bytes >= Self::OFFENCE_BYTES_MIN;
         let mut offenders: Vec<_> = sessions.map(offender).filter(is_one).collect();
@@ -199,12 +197,12 @@ impl Core {
     fn give_up(&mut self, slot: SessionSlot, turn: &mut Turn) {
         self.ground.clients.counters.limits_exceeded += 1;
         let session = self.ground.clients.session_id(slot);
-        if let Some(id) = self.ground.clients.session(slot).network_connection() {
+        if let Some(id) = self.ground.clients.session_mut(slot).network_connection() {
             self.end_for_memory(id, turn);
         }
         // What is in the store takes no memory once nobody is connected.
         if let Some(slot) = self.ground.clients.slot_of(session)
-            && self.ground.clients.session(slot).number() == 0
+            && self.ground.clients.session_mut(slot).number() == 0
         {
             self.end_session(slot, turn);
         }
@@ -216,12 +214,10 @@ impl Core {
         let code = ReasonCode::QuotaExceeded;
         self.close(id, Some(code), &DisconnectReason::ByServer(code), turn);
         // A peer that reads so slowly would not come to the last packet in time.
-        let connection =
-            self.ground.clients.connections.get_mut(id.slot()).filter(|it| it.id() == id);
-        if let Some(connection) = connection
+        if let Some((connection, pool)) = self.ground.clients.connection_and_pool(id)
             && connection.output().pending() > Self::LAST_WORDS_BYTES_MAX
         {
-            connection.output_mut().clear(&mut self.ground.clients.pool);
+            connection.output_mut().clear(pool);
         }
     }
 }

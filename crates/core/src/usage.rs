@@ -47,11 +47,12 @@ impl Core {
         let (retained_messages, retained_bytes) = self.router.retained.usage();
         let (counters, clients) = (&self.ground.clients.counters, &self.ground.clients);
         let connections = counters.connections_opened - counters.connections_closed;
+        let (connected, local_subscribers) = clients.present();
         Usage {
             connections: connections as usize,
-            sessions: clients.by_client_id.len(),
-            connected: clients.attached - clients.locals,
-            local_subscribers: clients.locals,
+            sessions: clients.session_count(),
+            connected,
+            local_subscribers,
             subscriptions: self.ground.tree.len(),
             shared_subscriptions: self.router.shared.groups.len(),
             retained_messages,

@@ -21,7 +21,7 @@ impl Clients {
         depends: Option<Durability>,
         turn: &mut Turn,
     ) {
-        let Some(connection) = self.connection(acknowledgement.to) else {
+        let Some(connection) = self.connection_mut(acknowledgement.to) else {
             return;
         };
         if depends.is_none() && connection.held() == 0 {
@@ -38,7 +38,7 @@ impl Clients {
         depends: Option<Durability>,
         ticket: Ticket,
     ) {
-        if let Some(connection) = self.connection(acknowledgement.to) {
+        if let Some(connection) = self.connection_mut(acknowledgement.to) {
             connection.hold(acknowledgement.kind);
         }
         let held = Held::Acknowledge(acknowledgement);
@@ -53,7 +53,7 @@ impl Clients {
     ) {
         let redirected = self.rounds.take_redirect(acknowledgement.to);
         let to = redirected.unwrap_or(acknowledgement.to);
-        let Some(connection) = self.connection(to) else {
+        let Some(connection) = self.connection_mut(to) else {
             return;
         };
         connection.let_go(acknowledgement.kind);

@@ -20,9 +20,9 @@ use crate::session::outgoing::Outgoing;
 /// Queues in the store that are searched for what has expired, one page at a time.
 #[derive(Debug, Default)]
 pub(crate) struct Sweeps {
-    pub(crate) waiting: VecDeque<SessionId>,
+    waiting: VecDeque<SessionId>,
     /// The Session whose page was asked for, and the ticket of the question.
-    pub(crate) current: Option<(SessionId, u64)>,
+    current: Option<(SessionId, u64)>,
 }
 
 impl Clients {
@@ -59,6 +59,19 @@ impl Clients {
         self.run_sweeps(turn);
         self.fetch_more(slot, turn);
         if is_allowed { Ok(()) } else { refusal }
+    }
+
+    /// Whether this Session and ticket are those of the page that is on its way. If so, none is
+    /// any more.
+    pub(crate) fn end_sweep_fetch(&mut self, page: (SessionId, u64)) -> bool {
+        let is_it = self.sweeps.current == Some(page);
+        self.sweeps.current = self.sweeps.current.filter(|_| !is_it);
+        is_it
+    }
+
+    /// Goes on with a queue later.
+    pub(crate) fn sweep_on(&mut self, session: SessionId) {
+        self.sweeps.waiting.push_back(session);
     }
 
     /// Asks the store for the next page, if none is on its way.

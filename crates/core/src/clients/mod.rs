@@ -7,6 +7,7 @@ pub(crate) mod expiring;
 pub(crate) mod records;
 pub(crate) mod streams;
 pub(crate) mod subscriptions;
+pub(crate) mod tables;
 pub(crate) mod tracing;
 
 use std::num::NonZeroU32;
@@ -21,9 +22,8 @@ use crate::base::counters::Counters;
 use crate::base::delivery::Delivery;
 use crate::base::drop_reason::DropReason;
 use crate::base::durability::Durability;
-use crate::base::hashing::hash_str;
 use crate::base::identifiers::Identifiers;
-use crate::base::identity::{ConnectionId, GroupId, Identity, SessionId, SessionSlot, WorkerId};
+use crate::base::identity::{ConnectionId, GroupId, SessionId, SessionSlot, WorkerId};
 use crate::base::limits::Limits;
 use crate::base::message::{Attributes, Publication};
 use crate::boundary::effects::LocalDelivery;
@@ -42,37 +42,37 @@ use crate::session::outgoing::{Extent, Outgoing, Stage, Waiting, Way};
 use crate::waiting::rounds::{HeldAcknowledgement, Rounds};
 
 pub(crate) struct Clients {
-    pub(crate) worker: WorkerId,
-    pub(crate) sessions: Slab<Session>,
-    pub(crate) connections: Slab<Connection>,
-    pub(crate) by_client_id: HashTable<SessionSlot>,
-    pub(crate) layouts: Layouts,
-    pub(crate) pool: BufferPool,
+    worker: WorkerId,
+    sessions: Slab<Session>,
+    connections: Slab<Connection>,
+    by_client_id: HashTable<SessionSlot>,
+    layouts: Layouts,
+    pool: BufferPool,
     pub(crate) counters: Counters,
     /// Whether packets that leave are traced; `tracing` says whose.
-    pub(crate) traces: bool,
-    pub(crate) tracing: Tracing,
+    traces: bool,
+    tracing: Tracing,
     /// Sessions with a Network Connection, and subscribers inside the process.
-    pub(crate) attached: usize,
+    attached: usize,
     /// Subscribers inside the process.
-    pub(crate) locals: usize,
+    locals: usize,
     /// Sessions that have ended but keep their places, because the tree still names them.
-    pub(crate) over: usize,
-    pub(crate) limits: Arc<Limits>,
+    over: usize,
+    limits: Arc<Limits>,
     pub(crate) budget: Arc<NodeBudget>,
     pub(crate) policy: Arc<dyn Policy>,
-    pub(crate) seed: u64,
-    pub(crate) tell_drops: bool,
-    pub(crate) drop_qos0: bool,
-    pub(crate) generation: NonZeroU32,
+    seed: u64,
+    tell_drops: bool,
+    drop_qos0: bool,
+    generation: NonZeroU32,
     /// Shared messages that were not sent after all: the homes of their groups are to be told.
-    pub(crate) failed_of_groups: Vec<(SessionId, GroupId)>,
+    failed_of_groups: Vec<(SessionId, GroupId)>,
     pub(crate) rounds: Rounds,
     /// Connections that wait for an answer larger than their peers accept.
-    pub(crate) unsendable: Vec<ConnectionId>,
-    pub(crate) sweeps: Sweeps,
+    unsendable: Vec<ConnectionId>,
+    sweeps: Sweeps,
     /// The ticket of the last question to the store.
-    pub(crate) last_fetch: u64,
+    last_fetch: u64,
 }
 
 /// The terms on which a subscription gives a publication to a Session.
@@ -115,73 +115,6 @@ impl Clients {
         }
     }
 
-    pub(crate) fn session_by_client_id(&self, client_id: &str) -> Option<SessionSlot> {
-        let is_it =
-            |&slot: &SessionSlot| *self.sessions[slot as usize].identity().client_id == *client_id;
-        self.by_client_id.find(hash_str(self.seed, client_id), is_it).copied()
-    }
-
-    /// Makes a Session for a Client and returns its slot. The caller counts it for the node.
-    pub(crate) fn insert_session(&mut self, identity: Arc<Identity>) -> SessionSlot {
-        let generation = self.next_generation().get();
-        let hash = hash_str(self.seed, &identity.client_id);
-        let session = Session::new(identity, generation, self.seed);
-        let slot = self.sessions.insert(session) as SessionSlot;
-        let (sessions, seed) = (&self.sessions, self.seed);
-        self.by_client_id.insert_unique(hash, slot, |&other| {
-            hash_str(seed, &sessions[other as usize].identity().client_id)
-        });
-        slot
-    }
-
-    /// Takes a Session out. Its place is not used again until it is vacated: the tree may refer to
-    /// it.
-    pub(crate) fn take_session(&mut self, slot: SessionSlot) -> Session {
-        let identity = Arc::clone(self.sessions[slot as usize].identity());
-        let hash = hash_str(self.seed, &identity.client_id);
-        if let Ok(entry) = self.by_client_id.find_entry(hash, |&other| other == slot) {
-            entry.remove();
-        }
-        let mut nobody = Session::new(identity, self.next_generation().get(), self.seed);
-        nobody.end();
-        self.over += 1;
-        let session = std::mem::replace(&mut self.sessions[slot as usize], nobody);
-        self.budget.sessions.give_back(u64::from(session.has_place()), 0);
-        session
-    }
-
-    /// Frees the place of a Session that was taken out, once nothing refers to it any more.
-    pub(crate) fn vacate(&mut self, slot: SessionSlot) {
-        self.sessions.remove(slot as usize);
-        self.over -= 1;
-    }
-
-    /// Returns a new generation, which tells what is in a slot now from whatever was there before.
-    pub(crate) fn next_generation(&mut self) -> NonZeroU32 {
-        self.generation = self.generation.checked_add(1).unwrap_or(NonZeroU32::MIN);
-        self.generation
-    }
-
-    pub(crate) fn session(&mut self, slot: SessionSlot) -> &mut Session {
-        &mut self.sessions[slot as usize]
-    }
-
-    pub(crate) fn session_id(&self, slot: SessionSlot) -> SessionId {
-        let generation = self.sessions[slot as usize].generation();
-        SessionId { worker: self.worker, slot, generation }
-    }
-
-    /// Returns the slot of a Session, if it still lives.
-    pub(crate) fn slot_of(&self, id: SessionId) -> Option<SessionSlot> {
-        let session = self.sessions.get(id.slot as usize)?;
-        (session.generation() == id.generation).then_some(id.slot)
-    }
-
-    /// Returns the connection, if it is still the one that `id` names.
-    pub(crate) fn connection(&mut self, id: ConnectionId) -> Option<&mut Connection> {
-        self.connections.get_mut(id.slot()).filter(|connection| connection.id() == id)
-    }
-
     /// Sends a Control Packet that is not a PUBLISH. If it is larger than the peer accepts
     /// [MQTT-3.1.2-24], it goes without its Reason String. If it is still too large, the connection
     /// is to be ended: a peer that waits for an answer must not wait for ever. That is the last
@@ -216,7 +149,7 @@ impl Clients {
 
     /// Whether the peer accepts a packet of this size.
     pub(crate) fn accepts(&mut self, to: ConnectionId, packet: &Packet<'_>) -> bool {
-        let connection = self.connection(to);
+        let connection = self.connection_mut(to);
         connection.is_none_or(|peer| packet.fits(peer.version(), peer.packet_bytes_max()))
     }
 
@@ -523,7 +456,7 @@ impl Clients {
 
     /// Asks the driver to read a connection, or to stop reading it.
     pub(crate) fn set_reading(&mut self, id: ConnectionId, reading: bool, turn: &mut Turn) {
-        if let Some(connection) = self.connection(id)
+        if let Some(connection) = self.connection_mut(id)
             && connection.set_reading(reading)
         {
             turn.fx.reading.push((id, reading));

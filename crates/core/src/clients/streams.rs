@@ -26,7 +26,7 @@ impl Clients {
 
     /// Returns the control stream of a data stream, and any other connection itself.
     pub(crate) fn control_of(&mut self, id: ConnectionId) -> ConnectionId {
-        match self.connection(id).map(|connection| connection.phase()) {
+        match self.connection_mut(id).map(|connection| connection.phase()) {
             Some(&Phase::Stream { control, .. }) => control,
             _ => id,
         }
@@ -38,7 +38,7 @@ impl Clients {
         &mut self,
         (stream, control): (ConnectionId, ConnectionId),
     ) -> ConnectionId {
-        let is_open = self.connection(stream).is_some_and(|stream| !stream.is_closing());
+        let is_open = self.connection_mut(stream).is_some_and(|stream| !stream.is_closing());
         if is_open { stream } else { control }
     }
 
@@ -72,7 +72,8 @@ impl Clients {
     /// Whether the stream that a message of this topic goes on has room for more than this one. If
     /// not, the Session is woken as soon as it has.
     pub(crate) fn has_room_for(&mut self, slot: SessionSlot, topic: &str) -> bool {
-        let control = self.session(slot).connection().filter(|&control| self.has_routes(control));
+        let control =
+            self.session_mut(slot).connection().filter(|&control| self.has_routes(control));
         let Some(control) = control else {
             return true;
         };
@@ -156,7 +157,7 @@ impl Clients {
 
     /// Returns the control stream of a Session, if it has data streams beside it.
     pub(crate) fn control_with_streams(&mut self, slot: SessionSlot) -> Option<ConnectionId> {
-        let control = self.session(slot).connection()?;
+        let control = self.session_mut(slot).connection()?;
         self.connections[control.slot()].data_streams().is_some().then_some(control)
     }
 }

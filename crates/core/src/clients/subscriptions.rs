@@ -11,14 +11,14 @@ use crate::session::Subscribed;
 impl Clients {
     /// Takes a subscription out of its Session. The caller gives up what it holds elsewhere.
     pub(crate) fn take_subscription(&mut self, slot: SessionSlot, key: &str) -> Option<Subscribed> {
-        let subscribed = self.session(slot).unsubscribe(key)?;
+        let subscribed = self.session_mut(slot).unsubscribe(key)?;
         self.forget_stream(slot, key);
         Some(subscribed)
     }
 
     /// Writes to the store that a subscription has ended.
     pub(crate) fn forget_subscription(&mut self, slot: SessionSlot, key: &str) {
-        let session = self.session(slot).number();
+        let session = self.session_mut(slot).number();
         if session > 0 {
             self.rounds.keep(StoreOp::Unsubscribed { session, filter: key.into() });
         }
@@ -39,7 +39,7 @@ impl Clients {
         id: ConnectionId,
         packet: &Subscribe<'_>,
     ) -> Result<(), Refusal> {
-        let connection = self.connection(id);
+        let connection = self.connection_mut(id);
         let Some(connection) = connection.filter(|connection| connection.is_v5()) else {
             return Ok(());
         };
@@ -50,7 +50,7 @@ impl Clients {
 
     /// Notes in a Session which group its subscription belongs to.
     pub(crate) fn set_group(&mut self, slot: SessionSlot, key: &str, group: GroupId) {
-        self.session(slot).set_group(key, group);
+        self.session_mut(slot).set_group(key, group);
     }
 
     /// Whether the Client of a Session of this worker is connected.

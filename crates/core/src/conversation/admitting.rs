@@ -20,13 +20,12 @@ impl Core {
     /// Returns the Network Connection of the Session with this Client Identifier, if it has one.
     pub fn connection_of(&self, client_id: &str) -> Option<ConnectionId> {
         let slot = self.ground.clients.session_by_client_id(client_id)?;
-        self.ground.clients.sessions[slot as usize].network_connection()
+        self.ground.clients.session(slot).network_connection()
     }
 
     /// Returns the Client Identifier of a CONNECT whose authentication is not decided yet.
     pub fn authenticating_client_id(&self, id: ConnectionId) -> Option<&str> {
-        let connection =
-            self.ground.clients.connections.get(id.slot()).filter(|it| it.id() == id)?;
+        let connection = self.ground.clients.connection(id)?;
         match connection.phase() {
             Phase::Authenticating(pending) => Some(&pending.client_id),
             _ => None,
@@ -59,7 +58,7 @@ impl Core {
     /// The authentications of two CONNECTs may be decided in the opposite order.
     fn check_order(&self, connect_number: u64, identity: &Identity) -> Result<(), Refusal> {
         let old = self.connection_of(&identity.client_id);
-        let old = old.and_then(|old| self.ground.clients.connections.get(old.slot()));
+        let old = old.and_then(|old| self.ground.clients.connection(old));
         match old.and_then(|old| old.phase().connect_number()) > Some(connect_number) {
             true => Err((ReasonCode::ServerBusy, "a later CONNECT of this Client was let in")),
             false => Ok(()),
@@ -70,7 +69,7 @@ impl Core {
     /// old Session, which may end, or a new one. Sessions that are overdue end to make room.
     fn take_place(&mut self, identity: &Identity, turn: &mut Turn) -> Result<(), Refusal> {
         if let Some(slot) = self.ground.clients.session_by_client_id(&identity.client_id) {
-            self.ground.clients.session(slot).give_up_place();
+            self.ground.clients.session_mut(slot).give_up_place();
             return Ok(());
         }
         let count_max = u64::from(self.ground.config.limits.sessions_max);

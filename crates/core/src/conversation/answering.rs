@@ -30,7 +30,7 @@ impl Core {
         turn: &mut Turn,
     ) {
         let depends = self.connack_depends(&admission);
-        if let Some(connection) = self.ground.clients.connection(id) {
+        if let Some(connection) = self.ground.clients.connection_mut(id) {
             connection.enter(Phase::Accepted(Box::new(admission)));
         }
         match depends {
@@ -42,9 +42,9 @@ impl Core {
     /// Cancels the expiry and the Will Message of a Session whose Client is back. Returns the Will
     /// Message if it was waiting for its delay.
     pub(crate) fn call_off_will(&mut self, slot: SessionSlot) -> Option<EarlierWill> {
-        let due_at = self.ground.clients.session(slot).will_due_at();
+        let due_at = self.ground.clients.session_mut(slot).will_due_at();
         self.cancel_session_timers(slot);
-        let will = self.ground.clients.session(slot).take_will()?;
+        let will = self.ground.clients.session_mut(slot).take_will()?;
         Some(EarlierWill { will, due_at: due_at? })
     }
 
@@ -52,7 +52,7 @@ impl Core {
     /// restores the earlier one that the CONNECT had cancelled.
     pub(crate) fn withdraw_will(&mut self, admission: Admission, now: Timestamp) {
         let Admission { session: slot, earlier, .. } = admission;
-        let session = self.ground.clients.session(slot);
+        let session = self.ground.clients.session_mut(slot);
         let withdrawn = session.take_will();
         match earlier {
             Some(EarlierWill { mut will, due_at }) => {
@@ -73,7 +73,7 @@ impl Core {
     /// Returns the durability that the CONNACK promises. `None` if it says nothing about a Session
     /// in the store.
     fn connack_depends(&self, admission: &Admission) -> Option<Durability> {
-        let session = &self.ground.clients.sessions[admission.session as usize];
+        let session = self.ground.clients.session(admission.session);
         let is_known = admission.session_present && session.number() > 0;
         let resumed = is_known.then_some(session.durability());
         resumed.max(self.remains.unsettled.durability(&session.identity().client_id))
@@ -82,7 +82,7 @@ impl Core {
     /// Sends the CONNACK and begins the conversation. Does nothing if the connection is gone or
     /// closing.
     pub(crate) fn complete_connect(&mut self, id: ConnectionId, turn: &mut Turn) {
-        let Some(connection) = self.ground.clients.connection(id) else {
+        let Some(connection) = self.ground.clients.connection_mut(id) else {
             return;
         };
         let Phase::Accepted(admission) = connection.phase() else {
@@ -99,9 +99,8 @@ impl Core {
         connection.hear(turn.now);
         let receive_maximum = connection.receive_maximum();
         let extent = self.ground.clients.extent(receive_maximum);
-        self.ground.clients.attached += 1;
-        let session = self.ground.clients.session(slot);
-        session.attach(id);
+        self.ground.clients.attach(slot, id);
+        let session = self.ground.clients.session_mut(slot);
         if let Some(outgoing) = session.outgoing_mut() {
             outgoing.resume(extent);
         }

@@ -17,7 +17,7 @@ impl Core {
     /// Handles the driver's decision about an [`AuthRequest`]. An answer is ignored if its
     /// connection is gone, or if nothing was asked.
     pub fn handle_auth_answer(&mut self, id: ConnectionId, answer: AuthAnswer, turn: &mut Turn) {
-        let Some(connection) = self.ground.clients.connection(id) else {
+        let Some(connection) = self.ground.clients.connection_mut(id) else {
             return;
         };
         match connection.enter(Phase::AwaitingConnect) {
@@ -36,7 +36,7 @@ impl Core {
                         let who = pending.who();
                         return self.refuse_connect(id, who, reason_code, detail, turn);
                     }
-                    if let Some(connection) = self.ground.clients.connection(id) {
+                    if let Some(connection) = self.ground.clients.connection_mut(id) {
                         connection.enter(Phase::Authenticating(pending));
                     }
                     self.ground.clients.set_reading(id, true, turn);
@@ -57,7 +57,7 @@ impl Core {
         auth: &Auth<'_>,
         turn: &mut Turn,
     ) {
-        let Some(connection) = self.ground.clients.connection(id) else {
+        let Some(connection) = self.ground.clients.connection_mut(id) else {
             return;
         };
         let method = connection.authentication_method();
@@ -104,8 +104,8 @@ impl Core {
         auth: &Auth<'_>,
         turn: &mut Turn,
     ) {
-        let identity = Arc::clone(self.ground.clients.session(session).identity());
-        let Some(connection) = self.ground.clients.connection(id) else {
+        let identity = Arc::clone(self.ground.clients.session_mut(session).identity());
+        let Some(connection) = self.ground.clients.connection_mut(id) else {
             return;
         };
         let method = connection.authentication_method();
@@ -143,7 +143,7 @@ impl Core {
                 self.send_auth(id, ReasonCode::ContinueAuthentication, data.as_deref(), turn)
             }
             AuthAnswer::Allow { data, .. } => {
-                if let Some(connection) = self.ground.clients.connection(id) {
+                if let Some(connection) = self.ground.clients.connection_mut(id) {
                     connection.set_reauthenticating(false);
                 }
                 self.send_auth(id, ReasonCode::Success, data.as_deref(), turn)
@@ -173,7 +173,7 @@ impl Core {
         data: Option<&[u8]>,
         turn: &mut Turn,
     ) -> Result<(), ReasonCode> {
-        let Some(connection) = self.ground.clients.connection(id) else {
+        let Some(connection) = self.ground.clients.connection_mut(id) else {
             return Ok(());
         };
         let method = connection.authentication_method().ok_or(ReasonCode::NotAuthorized)?;

@@ -41,13 +41,13 @@ impl Core {
         connect: &Connect<'_>,
         turn: &mut Turn,
     ) {
-        if let Some(connection) = self.ground.clients.connection(id) {
+        if let Some(connection) = self.ground.clients.connection_mut(id) {
             connection.learn(connect, &self.ground.config.limits);
         }
         let is_turned_away = self
             .ground
             .clients
-            .connection(id)
+            .connection_mut(id)
             .is_some_and(|connection| connection.is_turned_away());
         let checked = match is_turned_away {
             true => Err((ReasonCode::ServerBusy, "too many connections: come again later")),
@@ -66,7 +66,7 @@ impl Core {
             listener: self
                 .ground
                 .clients
-                .connection(id)
+                .connection_mut(id)
                 .map_or(0, |connection| connection.offer().listener),
             version: connect.version,
             client_id: pending.client_id.clone(),
@@ -79,7 +79,7 @@ impl Core {
                 reauthentication: false,
             }),
         };
-        if let Some(connection) = self.ground.clients.connection(id) {
+        if let Some(connection) = self.ground.clients.connection_mut(id) {
             connection.enter(Phase::Authenticating(Box::new(pending)));
         }
         self.ground.clients.set_reading(id, false, turn);
@@ -102,7 +102,7 @@ impl Core {
             let reason = DisconnectReason::ProtocolViolation { reason_code, detail };
             return self.close(id, None, &reason, turn);
         };
-        if let Some(connection) = self.ground.clients.connection(id) {
+        if let Some(connection) = self.ground.clients.connection_mut(id) {
             connection.answer_in(version);
         }
         let unsupported = reason_code == ReasonCode::UnsupportedProtocolVersion;
@@ -126,7 +126,7 @@ impl Core {
     ) {
         self.ground.clients.counters.connects_refused += 1;
         let explain =
-            self.ground.clients.connection(id).is_some_and(|connection| {
+            self.ground.clients.connection_mut(id).is_some_and(|connection| {
                 connection.wants_problem_information() && detail.len() < 200
             });
         let properties = ConnAckProperties {
@@ -148,7 +148,7 @@ impl Core {
 
     /// Checks that the listener offers what the CONNECT asks for.
     fn check_offered(&self, id: ConnectionId, connect: &Connect<'_>) -> Result<(), Refusal> {
-        let connection = self.ground.clients.connections.get(id.slot());
+        let connection = self.ground.clients.connection(id);
         let offered =
             connection.map(|connection| connection.offer().capabilities).unwrap_or_default();
         if !offered.speaks(connect.version) {
@@ -280,20 +280,20 @@ impl Core {
         let slot = resumed.unwrap_or_else(|| self.ground.clients.insert_session(identity));
         let earlier = self.call_off_will(slot);
         let expiry_max = self.ground.config.limits.session_expiry_seconds_max;
-        let Some(connection) = self.ground.clients.connections.get(id.slot()) else {
+        let Some(connection) = self.ground.clients.connection(id) else {
             return;
         };
         let (durability, version) = (connection.offer().durability, connection.version());
         let mut connack = Vec::new();
         let encoded = self.connack(pending, &terms, session_present).encode(version, &mut connack);
         debug_assert!(encoded.is_ok(), "its size was looked at");
-        let session = &mut self.ground.clients.sessions[slot as usize];
+        let session = self.ground.clients.session_mut(slot);
         session.arrive(id);
         session.set_expiry_seconds(pending.session_expiry_interval.min(expiry_max));
         let will = pending.will.as_ref().map(|will| self.will_of(slot, will, durability));
-        self.ground.clients.session(slot).set_will(will);
+        self.ground.clients.session_mut(slot).set_will(will);
         self.ground.store_session(slot, self.ground.config.durability.of_session(durability), turn);
-        let client = Arc::clone(self.ground.clients.session(slot).identity());
+        let client = Arc::clone(self.ground.clients.session_mut(slot).identity());
         let keep_alive = terms.keep_alive;
         let connected = Event::Connected {
             connection: id,
@@ -331,7 +331,7 @@ impl Core {
             publisher_session: Some(self.ground.clients.session_id(slot)),
             durability: self.ground.config.durability.of_message(durability, destination.topic()),
         };
-        let identity = self.ground.clients.sessions[slot as usize].identity();
+        let identity = self.ground.clients.session(slot).identity();
         let (topic, properties) = (&*will.topic, &will.properties);
         let publication = Publication::new(topic, properties, &will.payload, attributes, identity);
         Box::new(Will {
@@ -351,7 +351,7 @@ impl Core {
     ) {
         if keep_alive > 0 {
             self.set_connection_timer(id, turn.now + u64::from(keep_alive) * 1500);
-        } else if let Some(connection) = self.ground.clients.connection(id)
+        } else if let Some(connection) = self.ground.clients.connection_mut(id)
             && let Some(at) = connection.note_timer(None)
         {
             self.ground.timers.cancel(at, Timer::Connection(id));
@@ -375,7 +375,7 @@ impl Core {
     ) -> Result<(), Refusal> {
         let existing = self.ground.clients.session_by_client_id(&identity.client_id);
         if let Some(slot) = existing {
-            let owner = self.ground.clients.sessions[slot as usize].identity();
+            let owner = self.ground.clients.session(slot).identity();
             if owner.user_name != identity.user_name {
                 let detail = "the Client Identifier belongs to a session of another user";
                 return Err((ReasonCode::ClientIdentifierNotValid, detail));
@@ -405,7 +405,7 @@ impl Core {
         turn: &mut Turn,
     ) -> Option<SessionSlot> {
         let slot = self.ground.clients.session_by_client_id(&identity.client_id)?;
-        if let Some(old) = self.ground.clients.session(slot).network_connection() {
+        if let Some(old) = self.ground.clients.session_mut(slot).network_connection() {
             self.ground.clients.counters.sessions_taken_over += 1;
             let code = Some(ReasonCode::SessionTakenOver);
             self.close(old, code, &DisconnectReason::TakenOver, turn);
@@ -436,8 +436,7 @@ impl Core {
         pending: &PendingConnect,
         data: Option<&'d [u8]>,
     ) -> Result<Terms<'d>, Refusal> {
-        let connection = self.ground.clients.connections.get(id.slot());
-        let Some(connection) = connection.filter(|connection| connection.id() == id) else {
+        let Some(connection) = self.ground.clients.connection(id) else {
             return Err((ReasonCode::UnspecifiedError, "the connection is gone"));
         };
         let method = connection.authentication_method();

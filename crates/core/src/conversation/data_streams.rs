@@ -11,8 +11,8 @@ use crate::base::identity::{ConnectionId, SessionSlot};
 use crate::base::time::Timestamp;
 use crate::boundary::effects::DisconnectReason;
 use crate::boundary::turn::Turn;
+use crate::connection::Phase;
 use crate::connection::data_streams::DataStreams;
-use crate::connection::{Connection, Phase};
 use crate::core::Core;
 
 impl Core {
@@ -23,8 +23,7 @@ impl Core {
         control: ConnectionId,
         is_so: &dyn Fn(ConnectionId) -> bool,
     ) -> Option<ConnectionId> {
-        let connection = self.ground.clients.connections.get(control.slot());
-        connection.filter(|connection| connection.id() == control)?;
+        self.ground.clients.connection(control)?;
         self.ground.clients.streams(control).map(|stream| stream.id()).find(|&stream| is_so(stream))
     }
 
@@ -39,16 +38,11 @@ impl Core {
         let Phase::Connected { session, .. } = *connection.phase() else {
             return None;
         };
-        let id = self.next_connection_id();
-        let seed = self.ground.clients.seed;
-        let connection = self.ground.clients.connection(control)?;
-        connection.add_data_stream(id, seed);
-        let stream = Connection::data_stream(id, connection, session, now);
+        let id = self.ground.clients.add_data_stream(control, session, now)?;
         let extent = self.ground.clients.extent(DataStreams::WINDOW);
-        if let Some(outgoing) = self.ground.clients.session(session).outgoing_mut() {
+        if let Some(outgoing) = self.ground.clients.session_mut(session).outgoing_mut() {
             outgoing.narrow(extent);
         }
-        self.ground.clients.connections.insert(stream);
         Some(id)
     }
 
@@ -60,7 +54,7 @@ impl Core {
         packet: &Packet<'_>,
         turn: &mut Turn,
     ) {
-        if let Some(connection) = self.ground.clients.connection(control) {
+        if let Some(connection) = self.ground.clients.connection_mut(control) {
             // The Keep Alive is for the whole Network Connection.
             connection.hear(turn.now);
         }
@@ -90,17 +84,17 @@ impl Core {
         slot: SessionSlot,
         turn: &mut Turn,
     ) {
-        let stream = self.ground.clients.connection(id);
+        let stream = self.ground.clients.connection_mut(id);
         let held = stream.map_or((0, 0), |it| (it.held(), it.held_pubacks()));
         self.ground.clients.rounds.redirect(id, control, held.0);
-        let Some(connection) = self.ground.clients.connection(control) else {
+        let Some(connection) = self.ground.clients.connection_mut(control) else {
             return;
         };
         connection.take_over_held(held);
         if let Some(streams) = connection.data_streams_mut() {
             streams.close(id);
         }
-        if let Some(outgoing) = self.ground.clients.session(slot).outgoing_mut() {
+        if let Some(outgoing) = self.ground.clients.session_mut(slot).outgoing_mut() {
             outgoing.send_again(id);
         }
         self.router.go_on_with_streams(&mut self.ground, slot, turn);
@@ -109,7 +103,7 @@ impl Core {
     /// Ends the data streams of a control stream that has ended.
     pub(crate) fn close_data_streams(&mut self, streams: &DataStreams, turn: &mut Turn) {
         for &id in streams.open() {
-            if let Some(stream) = self.ground.clients.connection(id) {
+            if let Some(stream) = self.ground.clients.connection_mut(id) {
                 stream.enter(Phase::Closing);
                 turn.fx.close.push(id);
             }

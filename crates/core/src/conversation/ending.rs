@@ -11,7 +11,6 @@ use crate::base::time::Timestamp;
 use crate::base::timers::Timer;
 use crate::boundary::effects::{DisconnectReason, Event};
 use crate::boundary::turn::Turn;
-use crate::clients::Clients;
 use crate::clients::drops::Party;
 use crate::connection::Phase;
 use crate::core::Core;
@@ -29,9 +28,9 @@ impl Core {
     ) {
         let expiry_max = self.ground.config.limits.session_expiry_seconds_max;
         let session =
-            self.ground.clients.connection(id).and_then(|connection| connection.session());
+            self.ground.clients.connection_mut(id).and_then(|connection| connection.session());
         if let (Some(slot), Some(asked)) = (session, disconnect.session_expiry_interval) {
-            let session = self.ground.clients.session(slot);
+            let session = self.ground.clients.session_mut(slot);
             if session.expiry_seconds() == 0 && asked != 0 {
                 let detail = "Session Expiry Interval was 0 and cannot be raised [MQTT-3.14.2-2]";
                 return self.violation(id, detail, turn);
@@ -49,7 +48,7 @@ impl Core {
     /// Detaches the Session from its Network Connection, which is to be closed or is closed
     /// already.
     pub(crate) fn detach(&mut self, id: ConnectionId, reason: &DisconnectReason, turn: &mut Turn) {
-        let Some(connection) = self.ground.clients.connection(id) else {
+        let Some(connection) = self.ground.clients.connection_mut(id) else {
             return;
         };
         let phase = connection.enter(Phase::Closing);
@@ -70,29 +69,27 @@ impl Core {
         if let Some(streams) = connection.take_data_streams() {
             self.close_data_streams(&streams, turn);
         }
-        self.ground.clients.locals -= usize::from(is_local);
         // Nobody was told of a Client that did not get its CONNACK.
-        let client = self.ground.clients.session(slot).detach();
-        self.ground.clients.attached -= usize::from(client.is_some());
+        let client = self.ground.clients.detach(slot, is_local);
         turn.fx.events.push(Event::Disconnected { connection: id, client, reason: reason.clone() });
         if let Some(admission) = accepted {
             self.withdraw_will(*admission, turn.now);
         } else if keeps_will(reason) {
             self.schedule_will(slot, turn);
-        } else if self.ground.clients.session(slot).take_will().is_some() {
+        } else if self.ground.clients.session_mut(slot).take_will().is_some() {
             self.ground.clients.forget_will(slot); // [MQTT-3.14.4-3] [MQTT-3.1.2-10]
         }
         self.router.shared.tell_online(&mut self.ground, slot, turn);
         self.return_queued_of_groups(slot, turn);
-        if self.ground.clients.session(slot).expiry_seconds() > 0 {
+        if self.ground.clients.session_mut(slot).expiry_seconds() > 0 {
             self.ground.clients.store_detached(slot, turn.now);
         }
-        match self.ground.clients.session(slot).expiry_seconds() {
+        match self.ground.clients.session_mut(slot).expiry_seconds() {
             0 => self.end_session(slot, turn), // [MQTT-3.1.2-23]
             NEVER_EXPIRES => (),
             seconds => {
                 let at = turn.now.plus_seconds(u64::from(seconds));
-                let session = self.ground.clients.session(slot);
+                let session = self.ground.clients.session_mut(slot);
                 session.note_expiry_timer(Some(at));
                 let timer = Timer::SessionExpiry(slot, session.generation());
                 self.ground.timers.set(at, timer);
@@ -103,7 +100,7 @@ impl Core {
     /// Publishes the Will Message now, or when its delay has passed [MQTT-3.1.2-8]. If the Session
     /// ends before that, the Will Message is published then: see [`Core::end_session`].
     fn schedule_will(&mut self, slot: SessionSlot, turn: &mut Turn) {
-        let session = self.ground.clients.session(slot);
+        let session = self.ground.clients.session_mut(slot);
         let Some(will) = session.will() else {
             return;
         };
@@ -124,7 +121,7 @@ impl Core {
         turn: &mut Turn,
     ) {
         if self.is_session(slot, generation) {
-            self.ground.clients.session(slot).note_will_timer(None);
+            self.ground.clients.session_mut(slot).note_will_timer(None);
             self.publish_will(slot, turn);
         }
     }
@@ -137,7 +134,7 @@ impl Core {
         turn: &mut Turn,
     ) {
         if self.is_session(slot, generation) {
-            self.ground.clients.session(slot).note_expiry_timer(None);
+            self.ground.clients.session_mut(slot).note_expiry_timer(None);
             self.ground.clients.counters.sessions_expired += 1;
             self.end_session(slot, turn);
         }
@@ -149,7 +146,7 @@ impl Core {
         let Some(slot) = self.ground.clients.session_by_client_id(client_id) else {
             return;
         };
-        let session = self.ground.clients.session(slot);
+        let session = self.ground.clients.session_mut(slot);
         let generation = session.generation();
         let is_due = |at: &Timestamp| *at <= turn.now;
         let (will_due_at, expires_at) =
@@ -167,7 +164,7 @@ impl Core {
     /// Cancels the timers for the end of a Session and for its Will Message, for example because
     /// its Client came back [MQTT-3.1.3-9].
     pub(crate) fn cancel_session_timers(&mut self, slot: SessionSlot) {
-        let session = &mut self.ground.clients.sessions[slot as usize];
+        let session = self.ground.clients.session_mut(slot);
         let generation = session.generation();
         if let Some(at) = session.expires_at() {
             session.note_expiry_timer(None);
@@ -204,7 +201,7 @@ impl Core {
     /// Publishes the Will Message, once [MQTT-3.1.2-8] [MQTT-3.1.2-10]. It passes the publish gate
     /// like any other message (Z02).
     fn publish_will(&mut self, slot: SessionSlot, turn: &mut Turn) {
-        let Some(will) = self.ground.clients.session(slot).take_will() else {
+        let Some(will) = self.ground.clients.session_mut(slot).take_will() else {
             return;
         };
         self.ground.clients.forget_will(slot);
@@ -231,8 +228,7 @@ impl Core {
 
     /// Gives groups back their messages that wait for a Session whose Client is gone.
     fn return_queued_of_groups(&mut self, slot: SessionSlot, turn: &mut Turn) {
-        let Clients { sessions, rounds, .. } = &mut self.ground.clients;
-        let session = &mut sessions[slot as usize];
+        let (session, rounds) = self.ground.clients.session_and_rounds(slot);
         if session.shared_subscriptions() == 0 || !self.ground.config.shared_backlog {
             return;
         }
@@ -273,8 +269,8 @@ impl Core {
     }
 
     fn is_session(&self, slot: SessionSlot, generation: u32) -> bool {
-        let session = self.ground.clients.sessions.get(slot as usize);
-        session.is_some_and(|session| session.generation() == generation)
+        let session = SessionId { worker: self.ground.config.worker, slot, generation };
+        self.ground.clients.slot_of(session).is_some()
     }
 
     /// Begins to shut down: admits no new Clients, and tells the connected ones to go (0x8B). Their
@@ -282,7 +278,7 @@ impl Core {
     pub fn begin_drain(&mut self, turn: &mut Turn) {
         self.draining = true;
         let code = ReasonCode::ServerShuttingDown;
-        let connections = self.ground.clients.connections.iter().map(|(_, connection)| connection);
+        let connections = self.ground.clients.all_connections();
         // Data streams end with their control streams.
         let connections = connections.filter(|connection| !connection.is_data_stream());
         let ids: Vec<_> = connections.map(|connection| connection.id()).collect();
@@ -295,7 +291,7 @@ impl Core {
     /// `on_the_way` more that were between the workers.
     pub fn drop_volatile(&mut self, on_the_way: u64, turn: &mut Turn) {
         let reason = DropReason::BrokerEnded;
-        let sessions = self.ground.clients.sessions.iter();
+        let sessions = self.ground.clients.all_sessions();
         let waiting = sessions.filter_map(|(slot, session)| {
             let count = session.outgoing()?.volatile_messages();
             (count > 0).then_some((slot as SessionSlot, count as u64))
@@ -327,7 +323,7 @@ impl Core {
         let Some(slot) = self.ground.clients.session_by_client_id(client_id) else {
             return false;
         };
-        let Some(id) = self.ground.clients.session(slot).network_connection() else {
+        let Some(id) = self.ground.clients.session_mut(slot).network_connection() else {
             return false;
         };
         let reason = DisconnectReason::ByServer(reason_code);

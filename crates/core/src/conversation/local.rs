@@ -42,14 +42,12 @@ impl Core {
         let identity = Arc::new(Identity { client_id: name.into(), user_name: None });
         let slot = self.ground.clients.insert_session(identity);
         self.ground.clients.budget.sessions.add(1, 0);
-        let session = self.ground.clients.session(slot);
+        let session = self.ground.clients.session_mut(slot);
         session.take_place();
-        session.attach(id);
-        if let Some(connection) = self.ground.clients.connection(id) {
+        if let Some(connection) = self.ground.clients.connection_mut(id) {
             connection.become_local(slot);
         }
-        self.ground.clients.attached += 1;
-        self.ground.clients.locals += 1;
+        self.ground.clients.attach(slot, id);
         self.router.shared.tell_online(&mut self.ground, slot, turn);
         id
     }
@@ -64,7 +62,7 @@ impl Core {
         turn: &mut Turn,
     ) {
         if let Some(slot) =
-            self.ground.clients.connection(id).and_then(|connection| connection.session())
+            self.ground.clients.connection_mut(id).and_then(|connection| connection.session())
         {
             let filters = std::iter::once((filter, options));
             let asking = Asking { connection: id, slot, identifier: None };

@@ -30,7 +30,7 @@ impl Core {
     pub fn note_arriving(&mut self, id: ConnectionId, bytes: usize, now: Timestamp) {
         let rate = u64::from(self.ground.config.limits.packet_bytes_per_second_min);
         let control = self.ground.clients.control_of(id);
-        if let Some(connection) = self.ground.clients.connection(control) {
+        if let Some(connection) = self.ground.clients.connection_mut(control) {
             let earned_ms = (bytes as u64 * 1000).checked_div(rate).unwrap_or(u64::MAX / 2);
             connection.credit(earned_ms, now);
         }
@@ -39,7 +39,7 @@ impl Core {
     /// Notes that the peer has shown that it is there, though nothing from it is read at present.
     pub fn note_sign_of_life(&mut self, id: ConnectionId, now: Timestamp) {
         let control = self.ground.clients.control_of(id);
-        if let Some(connection) = self.ground.clients.connection(control) {
+        if let Some(connection) = self.ground.clients.connection_mut(control) {
             connection.hear(now);
         }
     }
@@ -87,7 +87,7 @@ impl Core {
         waits: &dyn Fn(ConnectionId) -> bool,
         turn: &mut Turn,
     ) {
-        let Some(connection) = self.ground.clients.connection(id) else {
+        let Some(connection) = self.ground.clients.connection_mut(id) else {
             return;
         };
         let due_at = connection.note_timer(None).unwrap_or(turn.now);

@@ -36,7 +36,7 @@ impl Core {
         if ack.reason_code.is_error() {
             return self.finish(id, slot, ack, Stage::PubRec, turn);
         }
-        let outgoing = self.ground.clients.session(slot).outgoing_mut();
+        let outgoing = self.ground.clients.session_mut(slot).outgoing_mut();
         let entry = outgoing.and_then(|outgoing| outgoing.find(ack.packet_id));
         let (reason_code, taken_over, sequence) = match entry {
             Some(entry) if entry.stage == Stage::PubRec => {
@@ -57,7 +57,7 @@ impl Core {
         // again, to a Client that forgets the Packet Identifier with the PUBREL.
         let depends = (sequence > 0).then(|| {
             if taken_over.is_some() {
-                let owner = Owner::Session(self.ground.clients.session(slot).number());
+                let owner = Owner::Session(self.ground.clients.session_mut(slot).number());
                 self.ground.clients.rounds.keep(StoreOp::Taken { owner, sequence });
             }
             taken_over.as_ref().map_or(Durability::Fsync, |it| it.message.attributes().durability)
@@ -82,7 +82,7 @@ impl Core {
         ack: &Acknowledgement<'_>,
         turn: &mut Turn,
     ) {
-        let session = self.ground.clients.session(slot);
+        let session = self.ground.clients.session_mut(slot);
         let (number, durability) = (session.number(), session.durability());
         let packet_id = ack.packet_id;
         let promised = session.release(packet_id);
@@ -119,7 +119,7 @@ impl Core {
     /// Returns which packet has to come next for the message that this acknowledgement names.
     /// `None` if no such message was sent on this Network Connection.
     fn expects(&mut self, slot: SessionSlot, ack: &Acknowledgement<'_>) -> Option<Stage> {
-        self.ground.clients.session(slot).outgoing()?.expected(ack.packet_id)
+        self.ground.clients.session_mut(slot).outgoing()?.expected(ack.packet_id)
     }
 
     /// Ends a message in flight and sends what there is room for now. An acknowledgement that
@@ -133,7 +133,7 @@ impl Core {
         stage: Stage,
         turn: &mut Turn,
     ) {
-        let outgoing = self.ground.clients.session(slot).outgoing_mut();
+        let outgoing = self.ground.clients.session_mut(slot).outgoing_mut();
         let Some(entry) = outgoing.and_then(|outgoing| outgoing.finish(ack.packet_id, stage))
         else {
             return self.refuse_acknowledgement(id, slot, ack, stage, turn);

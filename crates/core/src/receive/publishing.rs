@@ -58,12 +58,12 @@ impl Core {
         turn: &mut Turn,
     ) {
         let control = self.ground.clients.control_of(id);
-        let Some(control) = self.ground.clients.connection(control) else {
+        let Some(control) = self.ground.clients.connection_mut(control) else {
             return;
         };
         if publish.packet_id.is_some() && control.is_unanswered() {
             // The Client sends it again after the one that was not answered, in order.
-            let publisher = Arc::clone(self.ground.clients.session(slot).identity());
+            let publisher = Arc::clone(self.ground.clients.session_mut(slot).identity());
             let (party, topic) = (Party::Publisher(&publisher), publish.topic.as_str());
             return self.ground.clients.note_drop(party, topic, DropReason::StoreFull, turn);
         }
@@ -105,7 +105,7 @@ impl Core {
         topic: &str,
         turn: &mut Turn,
     ) {
-        let session = self.ground.clients.session(slot);
+        let session = self.ground.clients.session_mut(slot);
         if let Some(Received { promised, ticket }) = session.awaits_release(packet_id) {
             // The first PUBREC may still be held back, for a Network Connection that is gone.
             let depends = (promised > Durability::Memory).then_some(promised);
@@ -117,10 +117,11 @@ impl Core {
             return self.violate_receive_maximum(id, turn);
         }
         let mut verdict = self.accept(slot, publish, topic, turn);
-        let is_v5 = self.ground.clients.connection(id).is_some_and(|connection| connection.is_v5());
+        let is_v5 =
+            self.ground.clients.connection_mut(id).is_some_and(|connection| connection.is_v5());
         if !(verdict.is_withheld || is_v5 && verdict.reason_code.is_error()) {
             let (durability, ticket) = (verdict.durability, verdict.ticket);
-            let session = self.ground.clients.session(slot);
+            let session = self.ground.clients.session_mut(slot);
             session.await_release(packet_id, Received { promised: durability, ticket });
             let is_kept = session.number() > 0 && durability > Durability::Memory;
             if is_kept {
@@ -146,7 +147,8 @@ impl Core {
         turn: &mut Turn,
     ) {
         let Verdict { reason_code, explanation, depends, is_withheld, ticket, .. } = verdict;
-        let is_v5 = self.ground.clients.connection(id).is_some_and(|connection| connection.is_v5());
+        let is_v5 =
+            self.ground.clients.connection_mut(id).is_some_and(|connection| connection.is_v5());
         if is_withheld && !is_v5 {
             return self.leave_unanswered(id);
         }
@@ -161,8 +163,8 @@ impl Core {
     /// told; QoS 1 messages count until their PUBACK has left. For an older Client, only the QoS 2
     /// messages that wait for their PUBREL are limited.
     fn exceeds_what_was_told(&mut self, id: ConnectionId, slot: SessionSlot, qos: QoS) -> bool {
-        let released = self.ground.clients.session(slot).awaiting_release_len() as u32;
-        let Some(connection) = self.ground.clients.connection(id) else {
+        let released = self.ground.clients.session_mut(slot).awaiting_release_len() as u32;
+        let Some(connection) = self.ground.clients.connection_mut(id) else {
             return false;
         };
         let told = connection.offer().told;
@@ -209,7 +211,7 @@ impl Core {
         topic: &'p str,
     ) -> Result<Cow<'p, str>, Violation> {
         let invalid = |detail: &str| Err((ReasonCode::TopicAliasInvalid, detail.to_string()));
-        let Some(connection) = self.ground.clients.connection(id) else {
+        let Some(connection) = self.ground.clients.connection_mut(id) else {
             return invalid("no such connection");
         };
         if alias.get() > connection.offer().told.topic_alias_maximum {
@@ -300,8 +302,8 @@ impl Core {
     /// Connection.
     #[inline]
     fn origin_of(&self, slot: SessionSlot) -> Origin {
-        let session = &self.ground.clients.sessions[slot as usize];
-        let connection = session.connection().map(|id| &self.ground.clients.connections[id.slot()]);
+        let session = self.ground.clients.session(slot);
+        let connection = self.ground.clients.connection_of(session);
         Origin {
             publisher: Arc::clone(session.identity()),
             session: self.ground.clients.session_id(slot),

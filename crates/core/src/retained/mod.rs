@@ -224,7 +224,7 @@ impl Retained {
             && let Some(slot) = ground.clients.slot_of(session)
         {
             // A PUBREC that refuses ends the handshake.
-            ground.clients.session(slot).release(packet_id);
+            ground.clients.session_mut(slot).release(packet_id);
         }
     }
 

@@ -220,7 +220,7 @@ impl Retained {
             let Some(slot) = ground.clients.slot_of(request.session) else {
                 return Pause::Done;
             };
-            let session = ground.clients.session(slot);
+            let session = ground.clients.session_mut(slot);
             if !session.subscriptions().contains_key(&*request.wish.key) {
                 return Pause::Done;
             }
@@ -417,17 +417,18 @@ impl Request {
 /// Whether the Session can take more without filling up its queue or its output. If not, its
 /// acknowledgements or its socket will wake the requests.
 fn has_room(clients: &mut Clients, slot: u32) -> bool {
-    let session = &clients.sessions[slot as usize];
-    let limits = &clients.limits;
-    // With several streams, only the output of the one that the message goes on counts.
-    if let Some(id) = session.connection().filter(|&id| !clients.has_routes(id)) {
-        let connection = &mut clients.connections[id.slot()];
-        if connection.output().pending() > limits.output_bytes_max as usize / 2 {
-            connection.wait_for_output();
-            return false;
-        }
-    }
+    let session = clients.session(slot);
     let queued = session.outgoing().map_or((0, 0), |outgoing| outgoing.queued());
+    // With several streams, only the output of the one that the message goes on counts.
+    let only_stream = session.connection().filter(|&id| !clients.has_routes(id));
+    let output_bytes_max = clients.limits().output_bytes_max as usize;
+    if let Some(connection) = only_stream.and_then(|id| clients.connection_mut(id))
+        && connection.output().pending() > output_bytes_max / 2
+    {
+        connection.wait_for_output();
+        return false;
+    }
+    let limits = clients.limits();
     queued.0 <= limits.queue_messages_max as usize / 2
         && queued.1 <= limits.queue_bytes_max as usize / 2
 }

@@ -57,7 +57,7 @@ impl Router {
         if ground.clients.control_with_streams(slot).is_none() {
             return;
         }
-        if let Some(outgoing) = ground.clients.session(slot).outgoing_mut() {
+        if let Some(outgoing) = ground.clients.session_mut(slot).outgoing_mut() {
             outgoing.forget_streams();
         }
         self.go_on(ground, slot, turn);

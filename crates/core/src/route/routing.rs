@@ -102,7 +102,7 @@ impl Router {
         ground.tree.match_topic_name(publication.topic, &mut self.scratch);
         let clients = &ground.clients;
         let is_stored = |subscriber: &Subscriber| {
-            let session = &clients.sessions[subscriber.session as usize];
+            let session = clients.session(subscriber.session);
             subscriber.options.qos() > QoS::AtMostOnce && session.number() > 0
         };
         self.scratch.matched.iter().any(|&node| {
@@ -218,7 +218,7 @@ impl Router {
         let targets = self.collect_targets(ground, publication, subscribers);
         let count = targets.len();
         if at_once {
-            ground.clients.layouts.begin(count);
+            ground.clients.begin_publication(count);
             for target in &targets {
                 deliver_to(&mut ground.clients, target, publication, turn);
             }
@@ -254,7 +254,7 @@ impl Router {
         turn: &mut Turn,
     ) -> usize {
         let mut count = 0;
-        ground.clients.layouts.begin(subscribers);
+        ground.clients.begin_publication(subscribers);
         for &node in &self.scratch.matched {
             for subscriber in ground.tree.subscribers(node) {
                 if !wants(&ground.clients, subscriber, publication) {
@@ -294,7 +294,7 @@ impl Router {
                 if !wants(&ground.clients, subscriber, publication) {
                     continue;
                 }
-                let session = &mut ground.clients.sessions[subscriber.session as usize];
+                let session = ground.clients.session_mut(subscriber.session);
                 match session.place_in_match(self.match_stamp, targets.len() as u32) {
                     Some(place) => targets[place as usize].merge(subscriber),
                     None => targets.push(Target::new(subscriber, session.generation())),
@@ -323,7 +323,7 @@ impl Router {
         let rest = routing.targets.len() - routing.next;
         let count = self.backlog.take_deliveries(rest, copied_bytes(&publication));
         ground.clients.rounds.resume_origin(routing.round);
-        ground.clients.layouts.begin(count);
+        ground.clients.begin_publication(count);
         for target in &routing.targets[routing.next..routing.next + count] {
             if ground.clients.slot_of(target.session_id(ground.config.worker)).is_some() {
                 deliver_to(&mut ground.clients, target, &publication, turn);
@@ -348,7 +348,7 @@ fn copied_bytes(publication: &Publication<'_>) -> usize {
 #[inline]
 fn wants(clients: &Clients, subscriber: &Subscriber, publication: &Publication<'_>) -> bool {
     let &Subscriber { session, options, .. } = subscriber;
-    if clients.over > 0 && clients.sessions[session as usize].is_over() {
+    if clients.is_over(session) {
         return false;
     }
     !options.no_local()

@@ -545,7 +545,7 @@ impl Shared {
         turn: &mut Turn,
     ) {
         let slot = ground.clients.slot_of(session).filter(|&slot| {
-            ground.clients.session(slot).connection().is_some() || !ground.config.shared_backlog
+            ground.clients.session_mut(slot).connection().is_some() || !ground.config.shared_backlog
         });
         let refusal = slot.and_then(|slot| {
             let publication = Publication::of(&delivery.message);
@@ -651,7 +651,7 @@ impl Shared {
 
     /// Settles the messages that did not reach their members and never will.
     pub(crate) fn settle_failed(&mut self, ground: &mut Ground, turn: &mut Turn) {
-        for (session, group) in std::mem::take(&mut ground.clients.failed_of_groups) {
+        for (session, group) in ground.clients.take_failed_of_groups() {
             self.settle(ground, session, group, turn);
         }
     }

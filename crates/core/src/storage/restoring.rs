@@ -130,7 +130,7 @@ impl Core {
         let inflight_max = self.ground.config.limits.inflight_messages_max;
         let extent = self.ground.clients.extent(u16::MAX);
         self.ground.clients.budget.sessions.add(1, 0);
-        let session = self.ground.clients.session(slot);
+        let session = self.ground.clients.session_mut(slot);
         session.set_number(record.number);
         session.take_place();
         session.promise(Durability::Fsync);
@@ -156,7 +156,7 @@ impl Core {
         }
         if record.expiry_seconds != NEVER_EXPIRES {
             let at = gone_since.plus_seconds(u64::from(record.expiry_seconds));
-            let session = self.ground.clients.session(slot);
+            let session = self.ground.clients.session_mut(slot);
             session.note_expiry_timer(Some(at));
             self.ground.timers.set(at, Timer::SessionExpiry(slot, session.generation()));
         }
@@ -166,7 +166,7 @@ impl Core {
     /// Tells the store when a Client that was connected when the broker ended lost its Network
     /// Connection. Otherwise, the intervals of its Session would begin anew with every start.
     fn store_absence(&mut self, slot: SessionSlot, at: Timestamp) {
-        let session = self.ground.clients.session(slot);
+        let session = self.ground.clients.session_mut(slot);
         let sent_before = session.outgoing().map(|outgoing| outgoing.sent().to_store());
         // Without a queue, it is not known either what was sent: the queue may be in a damaged part
         // of the store.
@@ -179,7 +179,7 @@ impl Core {
     fn restore_will(&mut self, slot: SessionSlot, will: WillRecord, gone_since: Timestamp) {
         let WillRecord { message, delay_seconds, expiry_seconds } = will;
         let at = gone_since.plus_seconds(u64::from(delay_seconds));
-        let session = self.ground.clients.session(slot);
+        let session = self.ground.clients.session_mut(slot);
         session.set_will(Some(Box::new(Will { message, delay_seconds, expiry_seconds })));
         session.note_will_timer(Some(at));
         self.ground.timers.set(at, Timer::WillDelay(slot, session.generation()));
@@ -196,7 +196,7 @@ impl Core {
         let levels_max = self.ground.config.limits.topic_levels_max;
         // The filter was rewritten when the subscription was made.
         let request = FilterRequest::parse(&filter, &TopicRules::default(), levels_max);
-        let client = Arc::clone(self.ground.clients.session(slot).identity());
+        let client = Arc::clone(self.ground.clients.session_mut(slot).identity());
         let policy = &self.ground.clients.policy;
         let request = match request {
             Ok(it) if !policy.may_subscribe(&client, &it.filter, options.qos) => {
@@ -207,7 +207,7 @@ impl Core {
         let request = match request {
             Ok(request) => request,
             Err(reason_code) => {
-                let session = self.ground.clients.session(slot).number();
+                let session = self.ground.clients.session_mut(slot).number();
                 turn.fx.events.push(Event::Subscribed {
                     client,
                     filter: filter.clone(),
@@ -221,7 +221,7 @@ impl Core {
         }
         let kind = SubscriptionKind::Plain;
         let subscribed = Subscribed { options, identifier, kind };
-        self.ground.clients.session(slot).subscribe(filter, subscribed);
+        self.ground.clients.session_mut(slot).subscribe(filter, subscribed);
         let (session, options) = (slot, options.into());
         let subscriber = Subscriber { session, identifier, options, filler: Filler::Empty };
         if self.ground.tree.insert(&request.filter, subscriber) {

@@ -81,7 +81,7 @@ impl Core {
     /// for it.
     pub(crate) fn leave_unanswered(&mut self, id: ConnectionId) {
         let id = self.ground.clients.control_of(id);
-        if let Some(connection) = self.ground.clients.connection(id)
+        if let Some(connection) = self.ground.clients.connection_mut(id)
             && connection.leave_unanswered()
         {
             self.unanswered.insert(id);
@@ -96,7 +96,7 @@ impl Core {
         match fetched.owner {
             Owner::Group(number) => self.restore_group_backlog(number, fetched, turn),
             Owner::Session(number) => match self.ground.clients.slot_of(fetched.session) {
-                Some(slot) if self.ground.clients.session(slot).number() == number => {
+                Some(slot) if self.ground.clients.session_mut(slot).number() == number => {
                     self.take_fetched(slot, fetched, turn);
                 }
                 _ => self.remains.pass_on_fetched(
@@ -112,7 +112,7 @@ impl Core {
 
     fn take_fetched(&mut self, slot: SessionSlot, fetched: Fetched, turn: &mut Turn) {
         let Fetched { session, ticket, entries, next, .. } = fetched;
-        let outgoing = self.ground.clients.session(slot).outgoing_mut();
+        let outgoing = self.ground.clients.session_mut(slot).outgoing_mut();
         if outgoing.is_some_and(|outgoing| outgoing.end_fetch(ticket)) {
             let mut deliveries = Vec::with_capacity(entries.len());
             for FetchedEntry { sequence, delivery, round } in entries {
@@ -135,7 +135,7 @@ impl Core {
                 |(_, delivery, _): &(_, Delivery, _)| delivery.qos == QoS::ExactlyOnce;
             let hold = deliveries.iter().any(is_exactly_once);
             let hold = hold.then(|| self.ground.clients.rounds.hold_fetched(session));
-            if let Some(outgoing) = self.ground.clients.session(slot).outgoing_mut() {
+            if let Some(outgoing) = self.ground.clients.session_mut(slot).outgoing_mut() {
                 outgoing.note_fetched(next, deliveries, hold, turn.now);
             }
         }

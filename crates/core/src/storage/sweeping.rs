@@ -10,9 +10,8 @@ use crate::core::Core;
 impl Core {
     /// Takes a page if it belongs to the queue that is being swept. True if it does.
     pub(crate) fn take_page(&mut self, fetched: &Fetched, turn: &mut Turn) -> bool {
-        let is_it = Some((fetched.session, fetched.ticket)) == self.ground.clients.sweeps.current;
+        let is_it = self.ground.clients.end_sweep_fetch((fetched.session, fetched.ticket));
         if is_it {
-            self.ground.clients.sweeps.current = None;
             if let Some(slot) = self.ground.clients.slot_of(fetched.session) {
                 self.sweep_page(slot, fetched, turn);
             }
@@ -22,7 +21,7 @@ impl Core {
     }
 
     fn sweep_page(&mut self, slot: SessionSlot, page: &Fetched, turn: &mut Turn) {
-        let Some(outgoing) = self.ground.clients.session(slot).outgoing_mut() else {
+        let Some(outgoing) = self.ground.clients.session_mut(slot).outgoing_mut() else {
             return;
         };
         if !outgoing.takes_page(page.ticket) {
@@ -46,7 +45,7 @@ impl Core {
             self.ground.clients.forget_stored(slot, sequence);
         }
         if goes_on {
-            self.ground.clients.sweeps.waiting.push_back(page.session);
+            self.ground.clients.sweep_on(page.session);
         }
         // Sending goes first: it may end the sweep, which begins anew when needed.
         self.router.go_on(&mut self.ground, slot, turn);

@@ -32,7 +32,8 @@ impl Subscriptions {
         packet_id: PacketIdentifier,
         filters: impl Fn() -> usize,
     ) -> bool {
-        if ground.clients.connection(id).is_none_or(|peer| peer.packet_bytes_max() == u32::MAX) {
+        if ground.clients.connection_mut(id).is_none_or(|peer| peer.packet_bytes_max() == u32::MAX)
+        {
             return true;
         }
         let reason_codes = vec![ReasonCode::Success; filters()];
@@ -73,19 +74,19 @@ impl Subscriptions {
     ) {
         let id = ground.clients.stream_or_control(subscribe.streams);
         if let Some(packet_id) = subscribe.packet_id {
-            if ground.clients.connection(id).is_none() {
+            if ground.clients.connection_mut(id).is_none() {
                 return;
             }
             let packet = answer_packet(PacketType::SubAck, packet_id, &subscribe.reason_codes);
             ground.clients.send(id, &packet, turn); // [MQTT-3.8.4-1]
         }
-        if ground.clients.connection(id).is_some_and(|connection| connection.is_local()) {
+        if ground.clients.connection_mut(id).is_some_and(|connection| connection.is_local()) {
             turn.fx.local_subscribed.push((id, subscribe.reason_codes.clone()));
         }
         let Some(slot) = ground.clients.slot_of(subscribe.session) else {
             return;
         };
-        let client = Arc::clone(ground.clients.session(slot).identity());
+        let client = Arc::clone(ground.clients.session_mut(slot).identity());
         for (filter, reason_code) in subscribe.filters.into_iter().zip(subscribe.reason_codes) {
             let client = Arc::clone(&client);
             turn.fx.events.push(Event::Subscribed { client, filter, reason_code });
@@ -100,7 +101,7 @@ impl Subscriptions {
         turn: &mut Turn,
     ) {
         let id = ground.clients.stream_or_control(unsubscribe.streams);
-        let is_there = ground.clients.connection(id).is_some();
+        let is_there = ground.clients.connection_mut(id).is_some();
         if let Some(packet_id) = unsubscribe.packet_id.filter(|_| is_there) {
             let packet = answer_packet(unsubscribe.answer, packet_id, &unsubscribe.reason_codes);
             ground.clients.send(id, &packet, turn);
@@ -123,7 +124,7 @@ impl Subscriptions {
             return self.arrive(router, ground, step.subscribe, turn);
         };
         if !is_granted {
-            ground.clients.session(slot).unsubscribe(&step.key);
+            ground.clients.session_mut(slot).unsubscribe(&step.key);
             ground.clients.forget_stream(slot, &step.key);
             ground.clients.forget_subscription(slot, &step.key);
             // An earlier claim may have been granted and given up since.
@@ -131,7 +132,7 @@ impl Subscriptions {
             self.remove_from_tree(ground, slot, filter, turn);
             return self.answer_step(router, ground, &step, ReasonCode::QuotaExceeded, turn);
         }
-        let subscribed = ground.clients.session(slot).subscriptions().get(&*step.key).cloned();
+        let subscribed = ground.clients.session_mut(slot).subscriptions().get(&*step.key).cloned();
         let filter = step.key.strip_prefix(EXCLUSIVE_PREFIX).unwrap_or(&step.key).to_string();
         let Some(Subscribed { options, identifier, .. }) = subscribed else {
             // Given up meanwhile; the release is on its way already.
@@ -142,10 +143,10 @@ impl Subscriptions {
         let wanted = Wanted { request, options, identifier };
         if step.is_new {
             // As far as retained messages are concerned, the subscription begins now.
-            ground.clients.session(slot).unsubscribe(&step.key);
+            ground.clients.session_mut(slot).unsubscribe(&step.key);
         }
         self.add_plain(router, ground, slot, &wanted, step.subscribe, turn);
-        let session = ground.clients.session(slot);
+        let session = ground.clients.session_mut(slot);
         let (number, durability) = (session.number(), session.durability());
         if number > 0
             && !ground.is_restoring
@@ -172,7 +173,12 @@ impl Subscriptions {
         };
         let subscribed = slot.and_then(|slot| {
             ground.clients.set_group(slot, &step.key, group);
-            ground.clients.session(slot).subscriptions().get(&*step.key).map(|sub| sub.options.qos)
+            ground
+                .clients
+                .session_mut(slot)
+                .subscriptions()
+                .get(&*step.key)
+                .map(|sub| sub.options.qos)
         });
         if subscribed.is_none()
             && let Some(session) = ground.pending.subscribe(step.subscribe).map(|sub| sub.session)
@@ -182,7 +188,7 @@ impl Subscriptions {
         if let Some(slot) = slot {
             // The Client may have gone, and come again, before anybody could tell the group.
             let session = ground.clients.session_id(slot);
-            let online = ground.clients.session(slot).connection().is_some();
+            let online = ground.clients.session_mut(slot).connection().is_some();
             turn.fx.send(group.home, Peer::SharedOnline { group, session, online }.into());
         }
         self.answer_step(router, ground, &step, granted(subscribed.unwrap_or_default()), turn);

@@ -117,7 +117,7 @@ impl Subscriptions {
         packet: &mut ManyFilters,
         turn: &mut Turn,
     ) {
-        let connection = ground.clients.connection(packet.connection);
+        let connection = ground.clients.connection_mut(packet.connection);
         let is_there = connection.is_some_and(|connection| connection.session().is_some());
         let slot = ground.clients.slot_of(packet.session).filter(|_| is_there);
         let Some(slot) = slot else {

@@ -79,7 +79,7 @@ impl Subscriptions {
         }
         let identifier = packet.subscription_identifier;
         let ticket = ground.begin_answer(PacketType::SubAck, id, slot, Some(packet.packet_id));
-        let is_bridge = ground.clients.connection(id).is_some_and(|peer| peer.is_bridge());
+        let is_bridge = ground.clients.connection_mut(id).is_some_and(|peer| peer.is_bridge());
         let filters = packet.subscriptions.iter().map(|entry| match is_bridge {
             true => (entry.filter, as_bridge(entry)),
             false => (entry.filter, entry.options),
@@ -283,7 +283,7 @@ impl Subscriptions {
     ) -> Result<(), ReasonCode> {
         ground.clients.offered_to(slot).check_filter(&request.key).map_err(|(code, _)| code)?;
         let subscriptions_max = ground.config.limits.subscriptions_per_session_max as usize;
-        let session = &ground.clients.sessions[slot as usize];
+        let session = ground.clients.session(slot);
         let is_new = !session.subscriptions().contains_key(request.key.as_str());
         // A restored subscription was within the limits when it was made.
         let has_room = session.subscriptions().len() < subscriptions_max
@@ -357,7 +357,7 @@ impl Subscriptions {
     ) -> Option<SubscriptionKind> {
         let (options, identifier) = (wanted.options, wanted.identifier);
         let is_restoring = ground.is_restoring;
-        let session = ground.clients.session(slot);
+        let session = ground.clients.session_mut(slot);
         let known = session.subscriptions().get(wanted.request.key.as_str());
         let is_known = known.is_some_and(|known| {
             (known.options, known.identifier) == (options, identifier)
@@ -370,7 +370,7 @@ impl Subscriptions {
             let op = StoreOp::Subscribed { session: session.number(), subscription };
             ground.clients.rounds.keep(op);
         }
-        let session = ground.clients.session(slot);
+        let session = ground.clients.session_mut(slot);
         let key = wanted.request.key.as_str().into();
         let replaced = session.subscribe(key, Subscribed { options, identifier, kind });
         replaced.map(|old| old.kind)
@@ -382,7 +382,7 @@ impl Subscriptions {
         let (options, identifier) = (wanted.options, wanted.identifier);
         let claimed = Subscribed { options, identifier, kind: SubscriptionKind::Exclusive };
         let key = wanted.request.key.as_str().into();
-        ground.clients.session(slot).subscribe(key, claimed).is_none()
+        ground.clients.session_mut(slot).subscribe(key, claimed).is_none()
     }
 
     /// Gives up everything held by a subscription that was just taken from its Session.
@@ -419,7 +419,7 @@ impl Subscriptions {
         filter: &str,
         turn: &mut Turn,
     ) {
-        let subscriptions = ground.clients.session(slot).subscriptions();
+        let subscriptions = ground.clients.session_mut(slot).subscriptions();
         let plain = subscriptions.get(filter);
         let exclusive = || subscriptions.get(&*format!("{EXCLUSIVE_PREFIX}{filter}"));
         if let Some(other) = plain.or_else(exclusive) {
@@ -438,8 +438,8 @@ impl Subscriptions {
             session: ground.clients.session_id(slot),
             options: wanted.options.into(),
             identifier: wanted.identifier,
-            online: ground.clients.session(slot).connection().is_some(),
-            is_stored: ground.clients.session(slot).number() > 0,
+            online: ground.clients.session_mut(slot).connection().is_some(),
+            is_stored: ground.clients.session_mut(slot).number() > 0,
             in_flight: 0,
         }
     }

@@ -148,7 +148,7 @@ impl Subscriptions {
             ),
         }
         ground.clients.forget_subscription(slot, key);
-        let client = Arc::clone(ground.clients.session(slot).identity());
+        let client = Arc::clone(ground.clients.session_mut(slot).identity());
         turn.fx.events.push(Event::Unsubscribed { client, filter: key.into() });
         Some(waiting)
     }
