@@ -394,9 +394,7 @@ impl Core {
     /// Whether this worker has anything unfinished: put-off work, or what waits for other workers
     /// before the store can have it.
     pub fn has_unfinished(&self) -> bool {
-        self.has_backlog()
-            || self.ground.clients.rounds.is_gathering()
-            || !self.remains.queues.by_number.is_empty()
+        self.has_backlog() || self.ground.clients.rounds.is_gathering() || self.remains.has_queues()
     }
 
     /// Does a bounded part of the work that was put off. Called once a turn, after the events.

@@ -82,7 +82,7 @@ impl Ground {
         if begins {
             session.set_number(self.numbers.next(turn.now));
             if let Some(outgoing) = session.outgoing_mut() {
-                outgoing.stored.is_used = true;
+                outgoing.use_store();
             }
         }
         if begins {

@@ -43,7 +43,8 @@ impl Core {
     /// Returns about how many bytes become free if this Session is given up: all of its bytes or,
     /// if it is in the store, those that are in memory only because its Client is connected.
     pub(crate) fn bytes_to_give_up(&self, session: &Session) -> usize {
-        let outgoing = session.outgoing().map_or(0, |outgoing| outgoing.bytes_in_memory());
+        let outgoing =
+            session.outgoing().map_or(0, super::session::outgoing::Outgoing::bytes_in_memory);
         let connection =
             session.network_connection().map_or(0, |id| self.ground.clients.connection_bytes(id));
         let rest = if session.number() == 0 {

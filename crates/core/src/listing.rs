@@ -36,13 +36,14 @@ impl Core {
     fn client_info(&self, session: &Session) -> ClientInfo {
         let connection = self.ground.clients.connection_of(session);
         let outgoing = session.outgoing();
-        let (queued_messages, queued_bytes) = outgoing.map_or((0, 0), |outgoing| outgoing.queued());
+        let (queued_messages, queued_bytes) =
+            outgoing.map_or((0, 0), super::session::outgoing::Outgoing::queued);
         ClientInfo {
             client_id: session.identity().client_id.clone(),
             user_name: session.identity().user_name.clone(),
-            version: connection.map(|connection| connection.version()),
+            version: connection.map(super::connection::Connection::version),
             subscriptions: session.subscriptions().len(),
-            in_flight: outgoing.map_or(0, |outgoing| outgoing.in_flight_len()),
+            in_flight: outgoing.map_or(0, super::session::outgoing::Outgoing::in_flight_len),
             queued_messages,
             queued_bytes,
         }

@@ -41,6 +41,19 @@ const DOORS: &[&str] = &[
     "usage",
 ];
 
+/// Fields that a room's type shows although it hides others: each is a part with a life of its own,
+/// whose own fields are hidden, or one that the whole worker shares. A `Publication` is a view of
+/// what was published; what it hides is the copy that its receivers share.
+const PARTS: &[(&str, &[&str])] = &[
+    ("BufferPool", &["turn"]),
+    ("Clients", &["budget", "counters", "policy", "rounds"]),
+    ("Publication", &["attributes", "payload", "properties", "publisher", "topic"]),
+    ("Remains", &["queues", "unsettled"]),
+    ("Retained", &["beginnings", "own_topics", "wishes"]),
+    ("Router", &["backlog", "delayed", "retained", "shared"]),
+    ("Shared", &["flushes", "groups", "presences"]),
+];
+
 const SOURCES: &str = "crates/core/src/";
 
 /// Returns every room that reaches up, and every part of the crate that is no room.
@@ -88,7 +101,64 @@ fn check_file(file: &SourceFile, room: &str) -> Vec<Finding> {
             findings.push(Finding::new(&file.path, line, "rooms", message));
         }
     }
+    findings.extend(check_fields(file, code));
     findings
+}
+
+/// Checks that a type is either a plain value, all of whose fields are open, or changes only by
+/// what its room offers: then other rooms see none of its fields but [`PARTS`].
+fn check_fields(file: &SourceFile, code: &str) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for (name, fields) in structs(code) {
+        let (open, closed): (Vec<_>, Vec<_>) = fields.into_iter().partition(|field| field.is_open);
+        let parts = PARTS.iter().find(|(part_of, _)| *part_of == name).map_or(&[][..], |it| it.1);
+        let odd = open.iter().filter(|field| !parts.contains(&field.name));
+        if !closed.is_empty() {
+            findings.extend(odd.map(|field| {
+                let message = format!(
+                    "{name} hides other fields, but not {}: let its room say how it changes",
+                    field.name
+                );
+                Finding::new(&file.path, field.line, "rooms", message)
+            }));
+        }
+    }
+    findings
+}
+
+struct Field<'c> {
+    name: &'c str,
+    line: usize,
+    /// Whether the whole crate can write it.
+    is_open: bool,
+}
+
+/// Returns the structs of formatted code with their fields.
+fn structs(code: &str) -> Vec<(&str, Vec<Field<'_>>)> {
+    let mut found: Vec<(&str, Vec<Field<'_>>)> = Vec::new();
+    let mut is_inside = false;
+    for (line, text) in (1..).zip(code.lines()) {
+        if let Some((_, rest)) = text.split_once("struct ")
+            && text.ends_with('{')
+            && !text.starts_with(' ')
+        {
+            let end = rest.find(|c| !is_word(c)).unwrap_or(rest.len());
+            found.push((&rest[..end], Vec::new()));
+            is_inside = true;
+        } else if text == "}" {
+            is_inside = false;
+        } else if let (true, Some(text), Some((_, fields))) =
+            (is_inside, text.strip_prefix("    "), found.last_mut())
+            && let Some((head, _)) = text.split_once(": ")
+            && let Some(name) = head.rsplit(' ').next()
+            && !name.is_empty()
+            && name.chars().all(is_word)
+        {
+            let is_open = head.starts_with("pub ") || head.starts_with("pub(crate) ");
+            fields.push(Field { name, line, is_open });
+        }
+    }
+    found
 }
 
 /// Returns the parts of the crate that masked code names, in a `use` or in the middle of a line,
@@ -143,6 +213,19 @@ mod tests {
     fn tests_may_use_everything() {
         let text = "#[cfg(test)]\nmod tests {\n    use crate::core::Core;\n}\n";
         assert_eq!(found("tree/a.rs", text), []);
+    }
+
+    #[test]
+    fn a_type_shows_all_of_its_fields_or_none() {
+        let value = "pub(crate) struct A {\n    pub(crate) a: u8,\n    pub(crate) b: u8,\n}\n";
+        assert_eq!(found("tree/a.rs", value), []);
+        let hidden = "pub(crate) struct A {\n    a: u8,\n    pub(super) b: u8,\n}\n";
+        assert_eq!(found("tree/a.rs", hidden), []);
+        let mixed = "//! a\npub(crate) struct A<T> {\n    a: u8,\n    pub(crate) b: T,\n}\n";
+        let mixed = found("tree/a.rs", mixed);
+        assert_eq!((mixed.len(), mixed[0].0), (1, 4), "{mixed:?}");
+        let parts = "struct Router {\n    pub(crate) shared: Shared,\n    scratch: u8,\n}\n";
+        assert_eq!(found("route/mod.rs", parts), []);
     }
 
     #[test]

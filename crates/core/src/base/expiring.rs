@@ -8,7 +8,7 @@ use crate::base::time::Timestamp;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Expiring {
     /// At least as many as there are.
-    pub(crate) count: usize,
+    count: usize,
     /// None of them expires earlier.
     earliest: Option<Timestamp>,
 }

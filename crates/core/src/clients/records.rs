@@ -8,6 +8,7 @@ use crate::base::identity::{SessionId, SessionSlot};
 use crate::base::time::Timestamp;
 use crate::boundary::store_records::{SessionRecord, StoreOp, SubscriptionRecord, WillRecord};
 use crate::clients::Clients;
+use crate::session::outgoing::Outgoing;
 use crate::session::{Session, Will};
 use crate::waiting::rounds::Held;
 
@@ -20,7 +21,7 @@ impl Clients {
             return;
         }
         let outgoing = session.outgoing_mut();
-        if let Some(sent_before) = outgoing.and_then(|outgoing| outgoing.tell_ahead()) {
+        if let Some(sent_before) = outgoing.and_then(Outgoing::tell_ahead) {
             let (number, durability) = (session.number(), session.durability());
             self.rounds.keep(StoreOp::SentAhead { session: number, sent_before });
             let held = Held::Ahead(self.session_id(slot), sent_before);
@@ -47,7 +48,7 @@ impl Clients {
             let session = &mut self.sessions[slot as usize];
             let (number, durability) = (session.number(), session.durability());
             let outgoing = session.outgoing_mut();
-            if let Some(sent_before) = outgoing.and_then(|outgoing| outgoing.tell_ahead_again()) {
+            if let Some(sent_before) = outgoing.and_then(Outgoing::tell_ahead_again) {
                 let op = StoreOp::SentAhead { session: number, sent_before };
                 self.rounds.keep_behind_round(op);
                 let held = Held::Ahead(self.session_id(slot), sent_before);

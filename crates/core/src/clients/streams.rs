@@ -4,6 +4,7 @@ use midge_codec::PacketIdentifier;
 
 use crate::base::identity::{ConnectionId, SessionSlot};
 use crate::clients::Clients;
+use crate::connection::data_streams::DataStreams;
 use crate::connection::{Connection, Phase};
 use crate::session::outgoing::Waiting;
 
@@ -21,7 +22,7 @@ impl Clients {
     #[inline]
     pub(crate) fn has_routes(&self, control: ConnectionId) -> bool {
         let streams = self.connections[control.slot()].data_streams();
-        streams.is_some_and(|streams| streams.has_routes())
+        streams.is_some_and(DataStreams::has_routes)
     }
 
     /// Returns the control stream of a data stream, and any other connection itself.
@@ -45,14 +46,14 @@ impl Clients {
     /// Returns all streams of a Network Connection.
     pub(crate) fn streams(&self, control: ConnectionId) -> impl Iterator<Item = &Connection> {
         let connection = &self.connections[control.slot()];
-        let open = connection.data_streams().into_iter().flat_map(|streams| streams.open());
+        let open = connection.data_streams().into_iter().flat_map(DataStreams::open);
         let data = open.filter_map(|id| self.connections.get(id.slot()));
         std::iter::once(connection).chain(data)
     }
 
     /// Whether the driver was told not to read some stream of a Network Connection.
     pub(crate) fn is_any_paused(&self, control: ConnectionId) -> bool {
-        self.streams(control).any(|stream| stream.is_paused())
+        self.streams(control).any(Connection::is_paused)
     }
 
     /// Whether `is_so` holds for any stream of a Network Connection.

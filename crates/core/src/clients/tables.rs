@@ -188,8 +188,8 @@ impl Clients {
         self.locals += usize::from(is_local);
     }
 
-    /// Detaches a Session from its connection. Returns who was there: nobody, if the CONNACK had not
-    /// left.
+    /// Detaches a Session from its connection. Returns who was there: nobody, if the CONNACK had
+    /// not left.
     pub(crate) fn detach(&mut self, slot: SessionSlot, is_local: bool) -> Option<Arc<Identity>> {
         let client = self.sessions[slot as usize].detach();
         self.attached -= usize::from(client.is_some());
@@ -202,8 +202,8 @@ impl Clients {
         (self.attached - self.locals, self.locals)
     }
 
-    /// Notes that the list of connections to be written to is taken: from now on they are put on the
-    /// next one.
+    /// Notes that the list of connections to be written to is taken: from now on they are put on
+    /// the next one.
     pub(crate) fn begin_flush(&mut self, flush: &[ConnectionId]) {
         for id in flush {
             if let Some(connection) = self.connections.get_mut(id.slot()) {

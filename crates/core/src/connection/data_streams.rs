@@ -69,7 +69,7 @@ impl DataStreams {
     /// last. `None`: the control stream.
     pub(crate) fn stream_of(&mut self, topic: &str) -> Option<ConnectionId> {
         self.tree.match_topic_name(topic, &mut self.scratch);
-        let nodes = self.scratch.matched.iter();
+        let nodes = self.scratch.matched().iter();
         let slots = nodes.flat_map(|&node| self.tree.subscribers(node)).map(|it| it.session);
         let place = |slot| self.open.iter().position(|stream| stream.slot == slot);
         slots.filter_map(place).max().map(|place| self.open[place])

@@ -380,7 +380,7 @@ impl Core {
                 let detail = "the Client Identifier belongs to a session of another user";
                 return Err((ReasonCode::ClientIdentifierNotValid, detail));
             }
-        } else if self.ground.clients.rounds.is_full && pending.session_expiry_interval > 0 {
+        } else if self.ground.clients.rounds.is_full() && pending.session_expiry_interval > 0 {
             return Err((ReasonCode::QuotaExceeded, "there is no room to keep the session"));
         }
         match &pending.will {

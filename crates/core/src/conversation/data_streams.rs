@@ -11,8 +11,8 @@ use crate::base::identity::{ConnectionId, SessionSlot};
 use crate::base::time::Timestamp;
 use crate::boundary::effects::DisconnectReason;
 use crate::boundary::turn::Turn;
-use crate::connection::Phase;
 use crate::connection::data_streams::DataStreams;
+use crate::connection::{Connection, Phase};
 use crate::core::Core;
 
 impl Core {
@@ -24,7 +24,7 @@ impl Core {
         is_so: &dyn Fn(ConnectionId) -> bool,
     ) -> Option<ConnectionId> {
         self.ground.clients.connection(control)?;
-        self.ground.clients.streams(control).map(|stream| stream.id()).find(|&stream| is_so(stream))
+        self.ground.clients.streams(control).map(Connection::id).find(|&stream| is_so(stream))
     }
 
     /// Adds a data stream that a Client has opened. `None` if its control stream has no Session

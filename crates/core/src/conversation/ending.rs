@@ -12,7 +12,7 @@ use crate::base::timers::Timer;
 use crate::boundary::effects::{DisconnectReason, Event};
 use crate::boundary::turn::Turn;
 use crate::clients::drops::Party;
-use crate::connection::Phase;
+use crate::connection::{Connection, Phase};
 use crate::core::Core;
 use crate::remains::Gone;
 use crate::session::{NEVER_EXPIRES, Session, Will};
@@ -217,7 +217,7 @@ impl Core {
             message.publisher(),
         );
         // If it is not published, the reason is counted; there is nobody left to be told.
-        let published = match destination.delay_seconds {
+        let published = match destination.delay_seconds() {
             None => self.router.publish(&mut self.ground, publication, turn).is_ok(),
             Some(seconds) => {
                 self.router.delay(&mut self.ground, &publication, seconds, turn).is_ok()
@@ -281,7 +281,7 @@ impl Core {
         let connections = self.ground.clients.all_connections();
         // Data streams end with their control streams.
         let connections = connections.filter(|connection| !connection.is_data_stream());
-        let ids: Vec<_> = connections.map(|connection| connection.id()).collect();
+        let ids: Vec<_> = connections.map(Connection::id).collect();
         for id in ids {
             self.close(id, Some(code), &DisconnectReason::ByServer(code), turn);
         }

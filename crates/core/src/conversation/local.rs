@@ -103,7 +103,7 @@ impl Core {
         let broker = Arc::clone(&self.broker);
         let publication =
             Publication::new(topic, &properties, message.payload, attributes, &broker);
-        let outcome = match destination.delay_seconds {
+        let outcome = match destination.delay_seconds() {
             Some(seconds) => {
                 self.router.delay(&mut self.ground, &publication, seconds, turn).map(|()| (1, 0))
             }

@@ -248,7 +248,7 @@ impl Core {
             Ok(destination) => destination,
             Err(misdirected) => return self.turn_away(misdirected, topic, publisher, turn),
         };
-        let (topic, delay_seconds) = (destination.topic(), destination.delay_seconds);
+        let (topic, delay_seconds) = (destination.topic(), destination.delay_seconds());
         let durability = self.ground.config.durability.of_message(origin.durability, topic);
         let properties = &publish.properties;
         let expiry = properties.message_expiry_interval_seconds;
@@ -294,7 +294,7 @@ impl Core {
         // The retained message may be gone from memory already, but not yet from the store.
         let removes = publish.retain && publish.payload.is_empty();
         let has_kept = self.ground.clients.rounds.mark() != mark
-            || removes && self.ground.clients.rounds.is_enabled && durability > Durability::Memory;
+            || removes && self.ground.clients.rounds.has_store() && durability > Durability::Memory;
         Verdict { depends: has_kept.then_some(durability), durability, ..verdict }
     }
 

@@ -22,7 +22,7 @@ use crate::session::sent_ahead::Sent;
 /// Sessions that have ended except for messages that others get, by their numbers in the store.
 #[derive(Debug, Default)]
 pub(crate) struct EndingQueues {
-    pub(crate) by_number: BTreeMap<u64, EndingQueue>,
+    by_number: BTreeMap<u64, EndingQueue>,
     /// Those that wait for rounds to be confirmed.
     held: Vec<u64>,
 }
@@ -46,6 +46,11 @@ pub(crate) struct EndingQueue {
 }
 
 impl Remains {
+    /// Whether Sessions have ended except for messages that others get.
+    pub(crate) fn has_queues(&self) -> bool {
+        !self.queues.by_number.is_empty()
+    }
+
     /// Removes a Session that has ended from the store. First, the messages of shared subscriptions
     /// that wait there go to other members.
     pub(crate) fn forget_session(
@@ -60,7 +65,7 @@ impl Remains {
         }
         self.note_unsettled_end(ground, session.identity(), session.durability());
         let outgoing = session.outgoing();
-        if let Some(outgoing) = outgoing.filter(|outgoing| outgoing.stored.of_groups > 0) {
+        if let Some(outgoing) = outgoing.filter(|outgoing| outgoing.stored_of_groups() > 0) {
             let queue = EndingQueue {
                 session: id,
                 last: outgoing.last_sequence(),

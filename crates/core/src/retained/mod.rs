@@ -117,7 +117,7 @@ impl Retained {
     /// Sets whether retained messages may take up more room. Those that exist can always be removed
     /// or replaced by smaller ones.
     pub(crate) fn set_growing(&mut self, is_growing: bool) {
-        self.tree.is_growing = is_growing;
+        self.tree.set_growing(is_growing);
     }
 
     /// Notes that a newer message of this topic reaches all Sessions: none gets an older one as a
@@ -271,7 +271,7 @@ impl Retained {
     ) {
         let rounds = &mut ground.clients.rounds;
         let durability = message.attributes().durability;
-        let is_stored = rounds.is_enabled && change.is_kept && durability > Durability::Memory;
+        let is_stored = rounds.has_store() && change.is_kept && durability > Durability::Memory;
         if is_stored {
             let number = if change.number > 0 { change.number } else { ground.numbers.next(now) };
             let message = Arc::clone(message);

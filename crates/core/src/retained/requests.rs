@@ -18,6 +18,7 @@ use crate::clients::{Clients, Grant};
 use crate::ground::Ground;
 use crate::retained::Retained;
 use crate::retained::traffic::Traffic;
+use crate::session::outgoing::Outgoing;
 use crate::tree::retained_tree::RetainedWalk;
 
 /// Retained messages that a new subscription asks for.
@@ -418,7 +419,7 @@ impl Request {
 /// acknowledgements or its socket will wake the requests.
 fn has_room(clients: &mut Clients, slot: u32) -> bool {
     let session = clients.session(slot);
-    let queued = session.outgoing().map_or((0, 0), |outgoing| outgoing.queued());
+    let queued = session.outgoing().map_or((0, 0), Outgoing::queued);
     // With several streams, only the output of the one that the message goes on counts.
     let only_stream = session.connection().filter(|&id| !clients.has_routes(id));
     let output_bytes_max = clients.limits().output_bytes_max as usize;

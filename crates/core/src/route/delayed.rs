@@ -66,12 +66,12 @@ impl Router {
         let policy = &ground.clients.policy;
         let (publisher, topic) = (publication.publisher, publication.topic);
         let size = topic.len() + publication.properties.len() + publication.payload.len();
-        let is_stored = ground.clients.rounds.is_enabled
+        let is_stored = ground.clients.rounds.has_store()
             && attributes.qos > QoS::AtMostOnce
             && attributes.durability > Durability::Memory;
         let refusal = if !policy.may_publish(publisher, topic, attributes.qos, attributes.retain) {
             Some(DropReason::PublishNotAuthorized)
-        } else if is_stored && ground.clients.rounds.is_full {
+        } else if is_stored && ground.clients.rounds.is_full() {
             Some(DropReason::StoreFull)
         } else if attributes.has_expired(at) {
             // Nobody would ever get it.

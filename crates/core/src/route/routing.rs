@@ -84,7 +84,7 @@ impl Router {
         ground: &mut Ground,
         publication: &Publication<'_>,
     ) -> bool {
-        ground.clients.rounds.is_full && self.would_be_kept(ground, publication)
+        ground.clients.rounds.is_full() && self.would_be_kept(ground, publication)
     }
 
     #[cold]
@@ -105,7 +105,7 @@ impl Router {
             let session = clients.session(subscriber.session);
             subscriber.options.qos() > QoS::AtMostOnce && session.number() > 0
         };
-        self.scratch.matched.iter().any(|&node| {
+        self.scratch.matched().iter().any(|&node| {
             clients.rounds.any_stores(ground.tree.remote_workers(node))
                 || !ground.tree.groups(node).is_empty()
                 || ground.tree.subscribers(node).iter().any(is_stored)
@@ -116,13 +116,13 @@ impl Router {
     fn route(&mut self, ground: &mut Ground, admitted: &Admitted<'_>, turn: &mut Turn) -> usize {
         let publication = admitted.publication();
         ground.tree.match_topic_name(publication.topic, &mut self.scratch);
-        ground.work.add(1 + self.scratch.visited);
-        if self.scratch.matched.is_empty() {
+        ground.work.add(1 + self.scratch.visited());
+        if self.scratch.matched().is_empty() {
             return 0;
         }
         let mut remote = 0;
         let mut groups: smallvec::SmallVec<[GroupId; 4]> = smallvec::SmallVec::new();
-        for &node in &self.scratch.matched {
+        for &node in self.scratch.matched() {
             remote |= ground.tree.remote_workers(node);
             groups.extend_from_slice(ground.tree.groups(node));
         }
@@ -164,7 +164,7 @@ impl Router {
         turn: &mut Turn,
     ) {
         ground.tree.match_topic_name(admitted.publication().topic, &mut self.scratch);
-        ground.work.add(1 + self.scratch.visited);
+        ground.work.add(1 + self.scratch.visited());
         self.route_locally(ground, admitted.publication(), turn);
     }
 
@@ -180,7 +180,7 @@ impl Router {
         ground.tree.match_topic_name(publication.topic, &mut self.scratch);
         let mut groups = Vec::new();
         if ground.config.worker.index() == 0 {
-            let matched = self.scratch.matched.iter();
+            let matched = self.scratch.matched().iter();
             groups.extend(matched.flat_map(|&node| ground.tree.groups(node)).copied());
         }
         self.retained.note_seen(publication.topic);
@@ -202,7 +202,7 @@ impl Router {
         }
         let mut subscribers = 0;
         let mut nodes_with_subscribers = 0;
-        for &node in &self.scratch.matched {
+        for &node in self.scratch.matched() {
             let count = ground.tree.subscribers(node).len();
             subscribers += count;
             nodes_with_subscribers += usize::from(count > 0);
@@ -236,7 +236,7 @@ impl Router {
         if ground.config.workers == 1 || self.retained.wishes.is_empty() {
             return;
         }
-        for &node in &self.scratch.matched {
+        for &node in self.scratch.matched() {
             for subscriber in ground.tree.subscribers(node) {
                 let session = ground.clients.session_id(subscriber.session);
                 self.retained.wishes.note_live(session, topic);
@@ -255,7 +255,7 @@ impl Router {
     ) -> usize {
         let mut count = 0;
         ground.clients.begin_publication(subscribers);
-        for &node in &self.scratch.matched {
+        for &node in self.scratch.matched() {
             for subscriber in ground.tree.subscribers(node) {
                 if !wants(&ground.clients, subscriber, publication) {
                     continue;
@@ -289,7 +289,7 @@ impl Router {
     ) -> Vec<Target> {
         self.match_stamp += 1;
         let mut targets: Vec<Target> = Vec::with_capacity(expected);
-        for &node in &self.scratch.matched {
+        for &node in self.scratch.matched() {
             for subscriber in ground.tree.subscribers(node) {
                 if !wants(&ground.clients, subscriber, publication) {
                     continue;

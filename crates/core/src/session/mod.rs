@@ -225,8 +225,8 @@ impl Session {
         self.connection.or(self.arriving)
     }
 
-    /// Gives the Session to a Network Connection whose CONNACK has not left yet. It has a place among
-    /// the node's Sessions from now on.
+    /// Gives the Session to a Network Connection whose CONNACK has not left yet. It has a place
+    /// among the node's Sessions from now on.
     pub(crate) fn arrive(&mut self, connection: ConnectionId) {
         (self.arriving, self.has_place) = (Some(connection), true);
     }

@@ -46,7 +46,7 @@ pub(crate) struct Outgoing {
     expiring: Expiring,
     last_packet_id: u16,
     extent: Extent,
-    pub(crate) stored: StoredQueue,
+    stored: StoredQueue,
 }
 
 impl Outgoing {

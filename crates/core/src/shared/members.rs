@@ -10,7 +10,7 @@ use crate::boundary::peer_messages::Member;
 /// The members of a group, and the index where round robin goes on or that sticky stays with.
 #[derive(Debug, Default)]
 pub(crate) struct Members {
-    pub(crate) list: Vec<Member>,
+    pub(super) list: Vec<Member>,
     next: usize,
 }
 

@@ -47,7 +47,7 @@ pub fn check_publisher(client_id: &str) -> Result<(), &'static str> {
 /// Why no message of this publisher is kept under it.
 pub fn check_topic(topic: &str, publisher: &str) -> Result<(), &'static str> {
     match Destination::of_stored(topic, author_of(publisher)) {
-        Ok(destination) if destination.delay_seconds.is_none() => Ok(()),
+        Ok(destination) if destination.delay_seconds().is_none() => Ok(()),
         Ok(_) => Err("a delayed message is kept under the topic behind its delay"),
         Err(misdirected) => Err(misdirected.explanation()),
     }

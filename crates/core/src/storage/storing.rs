@@ -52,14 +52,14 @@ impl Core {
     /// Clients that were not answered meanwhile are disconnected: an MQTT 3 Client sends again when
     /// it has reconnected.
     pub fn set_store_full(&mut self, is_full: bool, turn: &mut Turn) {
-        self.ground.clients.rounds.is_full = is_full;
+        self.ground.clients.rounds.set_full(is_full);
         self.end_unanswered(turn);
     }
 
     /// Whether Clients whose PUBLISH was not acknowledged may send it again: there is room for it.
     pub(crate) fn may_end_unanswered(&self) -> bool {
         let has_room =
-            !self.ground.clients.rounds.is_full && !self.ground.strain.is_very_short_of_memory();
+            !self.ground.clients.rounds.is_full() && !self.ground.strain.is_very_short_of_memory();
         !self.unanswered.is_empty() && has_room
     }
 

@@ -293,7 +293,7 @@ impl Subscriptions {
             return Err(ReasonCode::QuotaExceeded);
         }
         // A Client that comes for its messages subscribes once more, and takes up no more room.
-        if is_new && session.number() > 0 && ground.clients.rounds.is_full {
+        if is_new && session.number() > 0 && ground.clients.rounds.is_full() {
             return Err(ReasonCode::QuotaExceeded);
         }
         // Z11: the filter that is authorized is the one that takes effect, without its prefix.

@@ -34,7 +34,7 @@ pub(crate) struct Destination<'t> {
     /// Where the topic begins in the text.
     start: usize,
     /// Seconds that a `$delayed` message waits.
-    pub(crate) delay_seconds: Option<u32>,
+    delay_seconds: Option<u32>,
 }
 
 /// Why a topic cannot be published to.
@@ -50,6 +50,12 @@ pub(crate) enum Misdirected {
 }
 
 impl<'t> Destination<'t> {
+    /// Seconds that a `$delayed` message waits.
+    #[inline]
+    pub(crate) fn delay_seconds(&self) -> Option<u32> {
+        self.delay_seconds
+    }
+
     /// Returns where a message of a Client goes. The topic is rewritten as the rules say (Z13),
     /// also when it follows `$delayed/SECONDS/`.
     #[inline]

@@ -32,7 +32,7 @@ enum Level {
 #[derive(Debug)]
 #[repr(align(64))]
 pub(crate) struct Node<T> {
-    pub(crate) value: T,
+    value: T,
     level: Level,
     parent: NodeIndex,
     first_child: NodeIndex,

@@ -45,7 +45,7 @@ pub(crate) struct RetainedTree {
     allowance: Allowance,
     budget: Arc<NodeBudget>,
     /// Whether messages may become more, and larger.
-    pub(crate) is_growing: bool,
+    is_growing: bool,
     walks: usize,
     emptied: Vec<NodeIndex>,
     /// How many emptied nodes are too many.
@@ -92,6 +92,11 @@ impl RetainedTree {
             emptied: Vec::new(),
             emptied_max: Self::EMPTIED_MIN,
         }
+    }
+
+    /// Sets whether it may grow: if not, messages are refused unless they replace others.
+    pub(crate) fn set_growing(&mut self, is_growing: bool) {
+        self.is_growing = is_growing;
     }
 
     pub(crate) fn set_allowance(&mut self, allowance: Allowance) {

@@ -77,9 +77,23 @@ pub(crate) struct SubscriptionTree {
 pub(crate) struct MatchScratch {
     frontier: Vec<NodeIndex>,
     next: Vec<NodeIndex>,
-    pub(crate) matched: Vec<NodeIndex>,
+    matched: Vec<NodeIndex>,
     /// How many nodes the walk has looked at, whether they matched or not.
-    pub(crate) visited: usize,
+    visited: usize,
+}
+
+impl MatchScratch {
+    /// The nodes of all filters that match.
+    #[inline]
+    pub(crate) fn matched(&self) -> &[NodeIndex] {
+        &self.matched
+    }
+
+    /// How many nodes were visited to find them.
+    #[inline]
+    pub(crate) fn visited(&self) -> usize {
+        self.visited
+    }
 }
 
 impl SubscriptionTree {

@@ -77,9 +77,9 @@ pub(crate) struct HeldAcknowledgement {
 pub(crate) struct Rounds {
     worker: WorkerId,
     /// Whether there is a store.
-    pub(crate) is_enabled: bool,
+    is_enabled: bool,
     /// Whether the store takes no new messages.
-    pub(crate) is_full: bool,
+    is_full: bool,
     /// Workers that have Sessions in the store, as a set of bits: only they are asked.
     storing: u64,
 
@@ -212,6 +212,22 @@ impl Rounds {
             last_question: 0,
             answered: Vec::new(),
         }
+    }
+
+    /// Whether there is a store.
+    #[inline]
+    pub(crate) fn has_store(&self) -> bool {
+        self.is_enabled
+    }
+
+    /// Whether the store takes no new messages.
+    #[inline]
+    pub(crate) fn is_full(&self) -> bool {
+        self.is_full
+    }
+
+    pub(crate) fn set_full(&mut self, is_full: bool) {
+        self.is_full = is_full;
     }
 
     /// Adds to the open commit.

@@ -15,7 +15,7 @@ use crate::session::sent_ahead::Sent;
 #[derive(Debug, Default)]
 pub(crate) struct StoredQueue {
     /// Whether the Session is in the store.
-    pub(crate) is_used: bool,
+    pub(super) is_used: bool,
     /// The last sequence that was given out; 0: none.
     pub(super) last: u64,
     /// How many sequences are left out before the next one.
@@ -26,7 +26,7 @@ pub(crate) struct StoredQueue {
     pub(super) bytes: usize,
     pub(super) expiry: StoredExpiry,
     /// How many of the messages come from shared subscriptions.
-    pub(crate) of_groups: usize,
+    pub(super) of_groups: usize,
     /// Which of the messages may have been sent.
     pub(super) sent: Sent,
     /// The last sequence that was sent.
@@ -72,6 +72,16 @@ impl Outgoing {
         });
         stored.fetch = None;
         self.queue_bytes = self.queue.iter().map(|waiting| waiting.delivery.message.size()).sum();
+    }
+
+    /// From now on, messages are kept in the store.
+    pub(crate) fn use_store(&mut self) {
+        self.stored.is_used = true;
+    }
+
+    /// Messages of shared subscriptions that wait in the store only.
+    pub(crate) fn stored_of_groups(&self) -> usize {
+        self.stored.of_groups
     }
 
     /// Messages that wait in the store only.
