@@ -6,7 +6,9 @@
 
 use std::env;
 
-use midge_broker::{AuthAnswer, AuthReply, AuthRequest, EnhancedStep, Hook, Peer, ReasonCode};
+use midge_broker::{
+    AuthAnswer, AuthReply, AuthRequest, EnhancedStep, Hook, Peer, ReasonCode, User,
+};
 
 use crate::connect::{Connect, v5};
 use crate::packet::Disconnected;
@@ -118,7 +120,9 @@ fn answer(step: &EnhancedStep) -> AuthAnswer {
     }
     match step.data.as_deref() {
         Some(BEGIN) => AuthAnswer::Continue(Some(CHALLENGE.into())),
-        Some(RIGHT_ANSWER) => AuthAnswer::Allow { user_name: None, data: Some(WELCOME.into()) },
+        Some(RIGHT_ANSWER) => {
+            AuthAnswer::Allow { user: User::default(), data: Some(WELCOME.into()) }
+        }
         _ => AuthAnswer::Refuse(ReasonCode::NotAuthorized),
     }
 }

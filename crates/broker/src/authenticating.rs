@@ -21,7 +21,7 @@ impl Worker {
             let connection = request.connection;
             if request.is_assigned && !self.claim_assigned(connection, &request.client_id) {
                 let answer = AuthAnswer::Refuse(ReasonCode::ServerBusy);
-                self.core.handle_auth_answer(connection, answer, &mut self.turn);
+                self.core.handle_auth_answer(connection, answer, None, &mut self.turn);
                 continue;
             }
             match &self.hook {
@@ -34,7 +34,7 @@ impl Worker {
                     if !hook.authenticate(request, &socket.stream.peer(), reply) {
                         // If somebody still holds the reply, an answer from now on is too late.
                         let refusal = AuthAnswer::Refuse(ReasonCode::NotAuthorized);
-                        self.core.handle_auth_answer(connection, refusal, &mut self.turn);
+                        self.core.handle_auth_answer(connection, refusal, None, &mut self.turn);
                     }
                 }
                 None => self.handle_answer(connection, allow_anonymous(&request), has_more),
@@ -59,7 +59,8 @@ impl Worker {
         if is_allowed && !has_more && self.would_take_over(id) && self.has_gone(id) {
             return self.lost(id);
         }
-        self.core.handle_auth_answer(id, answer, &mut self.turn);
+        let address = self.sockets.of(id).and_then(|socket| socket.stream.address().ip());
+        self.core.handle_auth_answer(id, answer, address, &mut self.turn);
         if is_allowed && !has_more && self.core.awaits_connack(id) {
             self.maybe_gone.push(id);
         }

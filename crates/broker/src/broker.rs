@@ -168,6 +168,7 @@ impl Drop for Broker {
         if has_run {
             self.tell_drops();
         }
+        self.handle.events.close();
         // After the workers: this sends the last bytes that they have written by QUIC.
         self.listeners.end();
         // After the workers: by now the store has everything that they wanted to keep.
@@ -484,6 +485,7 @@ impl BrokerBuilder {
                 hook: hook.clone(),
                 orders: orders.cloned(),
                 bell: bell.clone(),
+                events: Arc::clone(&broker.handle.events),
                 clock: clock.clone(),
                 output_bytes_max: limits.output_bytes_max,
                 trace_client: self.trace_client.clone(),

@@ -147,6 +147,7 @@ impl Worker {
                 self.bell.ring();
             }
             self.log_event(&event);
+            self.events.tell(&event);
             if let Some(hook) = &self.hook {
                 hook.on_event(&event);
             }

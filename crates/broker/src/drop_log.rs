@@ -151,7 +151,7 @@ mod tests {
     fn note(client_id: &str, count: u64) -> DropNote {
         let client_id = client_id.into();
         DropNote {
-            client: Some(Arc::new(Identity { client_id, user_name: None })),
+            client: Some(Arc::new(Identity::new(client_id, None))),
             is_refusal: false,
             topic: "t".into(),
             reason: DropReason::QueueFull,

@@ -6,10 +6,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use midge_codec::{QoS, ReasonCode, SubscriptionOptions};
-use midge_core::{ClientInfo, Counters, DropReason, Settings, Usage};
+use midge_core::{ClientDetails, ClientInfo, ClientPage, Counters, DropReason, Settings, Usage};
 use midge_net::{ListenError, ListenerAddress, ListenerFigures, Renewal};
 use midge_store::StoreUsage;
 
+use crate::event_stream::{EventHub, EventStream};
 use crate::figures::Snapshot;
 use crate::inbox::{Inbox, Letter, LocalSubscribe};
 use crate::listener_terms::ListenerSettings;
@@ -27,6 +28,7 @@ pub struct BrokerHandle {
     listeners: Arc<BrokerListeners>,
     next: Arc<AtomicUsize>,
     started: Instant,
+    pub(crate) events: Arc<EventHub>,
 }
 
 /// Why the broker did not do what it was asked.
@@ -40,6 +42,38 @@ pub enum RequestError {
     Stopped,
 }
 
+/// Where a list of Sessions goes on: see [`BrokerHandle::list_clients`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ClientCursor {
+    worker: u32,
+    place: u32,
+}
+
+impl ClientCursor {
+    /// How many Sessions a page has at most.
+    pub const PAGE: usize = 256;
+
+    /// Returns the cursor as a number, for example for a URL.
+    pub fn to_number(self) -> u64 {
+        u64::from(self.worker) << 32 | u64::from(self.place)
+    }
+
+    /// Returns the cursor that has this number. Any number will do: there is nothing behind one
+    /// that no list has given out.
+    pub fn from_number(number: u64) -> Self {
+        Self { worker: (number >> 32) as u32, place: number as u32 }
+    }
+
+    /// The cursor of the page that follows, when the present one's worker goes on at `next`.
+    fn after(self, next: Option<u32>, workers: usize) -> Option<Self> {
+        match next {
+            Some(place) => Some(Self { place, ..self }),
+            None => Some(Self { worker: self.worker.saturating_add(1), place: 0 })
+                .filter(|next| (next.worker as usize) < workers),
+        }
+    }
+}
+
 impl BrokerHandle {
     pub(crate) fn new(
         inboxes: Arc<[Arc<Inbox>]>,
@@ -47,7 +81,8 @@ impl BrokerHandle {
         listeners: Arc<BrokerListeners>,
     ) -> Self {
         let (next, started) = (Arc::new(AtomicUsize::new(0)), Instant::now());
-        Self { inboxes, orders, listeners, next, started }
+        let events = Arc::default();
+        Self { inboxes, orders, listeners, next, started, events }
     }
 
     /// Returns the present listeners, in the order in which they were asked for.
@@ -99,6 +134,15 @@ impl BrokerHandle {
         self.listeners.reconfigure(settings, Some(listeners))
     }
 
+    /// Tells the broker that its [`Hook`](crate::Hook) decides otherwise from now on. What is
+    /// published, subscribed and sent asks the hook anyway. Besides, in the next turns of the
+    /// workers, Clients that may not stay are disconnected (MQTT 5 Clients are told 0x87 Not
+    /// authorized), and subscriptions that are not allowed any more end, also those of absent
+    /// Clients.
+    pub fn policy_changed(&self) {
+        self.inboxes.iter().for_each(|inbox| inbox.send(Letter::PolicyChanged));
+    }
+
     /// Sets whose packets the log shows at its level `trace` from now on, by Client Identifier;
     /// `None` for everybody's. Raising the level later shows no other packets.
     pub fn trace_client(&self, client_id: Option<&str>) {
@@ -140,14 +184,66 @@ impl BrokerHandle {
         self.begin_subscribe(filter, qos).await?.map_err(RequestError::Refused)
     }
 
-    /// Returns all Sessions, connected or not.
+    /// Returns all Sessions, connected or not. The workers are asked page by page, so that they
+    /// serve their Clients in between; one that comes or goes meanwhile may be missing.
     ///
     /// # Errors
     ///
     /// The broker has stopped.
     pub fn clients(&self) -> Result<Vec<ClientInfo>, Stopped> {
-        let lists = self.ask_all(Letter::Clients)?;
-        Ok(lists.into_iter().flatten().collect())
+        let mut clients = Vec::new();
+        let mut next = Some(ClientCursor::default());
+        while let Some(cursor) = next {
+            let page = self.clients_page(cursor, ClientCursor::PAGE).wait()?;
+            clients.extend(page.clients);
+            next = cursor.after(page.next, self.inboxes.len());
+        }
+        Ok(clients)
+    }
+
+    /// Returns some Sessions, and where to go on; `None` after the last one. Begin with the default
+    /// cursor. A page has `most` Sessions at most, [`ClientCursor::PAGE`] if that is less, and may
+    /// have fewer, or none, although there are more. A Session that is there all the time is on
+    /// exactly one page, whatever comes and goes between them.
+    ///
+    /// # Errors
+    ///
+    /// The broker has stopped.
+    pub async fn list_clients(
+        &self,
+        cursor: ClientCursor,
+        most: usize,
+    ) -> Result<(Vec<ClientInfo>, Option<ClientCursor>), Stopped> {
+        let page = self.clients_page(cursor, most).await?;
+        Ok((page.clients, cursor.after(page.next, self.inboxes.len())))
+    }
+
+    fn clients_page(&self, cursor: ClientCursor, most: usize) -> Reply<ClientPage> {
+        let (answer, reply) = request();
+        let most = most.clamp(1, ClientCursor::PAGE);
+        match self.inboxes.get(cursor.worker as usize) {
+            Some(inbox) => inbox.send(Letter::Clients { from: cursor.place, most, answer }),
+            None => answer.send(ClientPage::default()),
+        }
+        reply
+    }
+
+    /// Returns one Session in depth, connected or not; `None` if there is none of this Client.
+    ///
+    /// # Errors
+    ///
+    /// The broker has stopped.
+    pub fn client(&self, client_id: &str) -> Result<Option<ClientDetails>, Stopped> {
+        let letter = |answer| Letter::Client { client_id: client_id.into(), answer };
+        Ok(self.ask_all(letter)?.into_iter().flatten().next())
+    }
+
+    /// Opens a stream of what happens to Clients from now on: connections, refusals,
+    /// subscriptions, ends of Sessions. At most `events_max` events wait in it; further ones are
+    /// missed and counted. Dropped messages are not among them: see
+    /// [`Hook::wants_drops`](crate::Hook::wants_drops).
+    pub fn events(&self, events_max: usize) -> EventStream {
+        Arc::clone(&self.events).open(events_max)
     }
 
     /// Returns what the store takes and holds; `None` if everything is in memory only.

@@ -30,6 +30,14 @@ pub trait Hook: Send + Sync + 'static {
         reply.answer(allow_anonymous(&request));
     }
 
+    /// Returns whether `client` may be connected. Asked for each Client that authentication has let
+    /// in, and for all that are connected after
+    /// [`BrokerHandle::policy_changed`](crate::BrokerHandle::policy_changed).
+    fn may_stay(&self, client: &Identity) -> bool {
+        let _ = client;
+        true
+    }
+
     /// Returns whether `publisher` may publish to `topic` now. Asked for every message, also for
     /// Will Messages and delayed messages at the moment when they are published.
     fn may_publish(&self, publisher: &Identity, topic: &str, qos: QoS, retain: bool) -> bool {
@@ -37,7 +45,12 @@ pub trait Hook: Send + Sync + 'static {
         true
     }
 
-    /// Returns whether `subscriber` may subscribe to `filter`.
+    /// Returns whether `subscriber` may subscribe to `filter`. Asked when it does, when a Session
+    /// is restored at the start, after
+    /// [`BrokerHandle::policy_changed`](crate::BrokerHandle::policy_changed), and when the user of
+    /// a Session has got other attributes; a subscription that is refused ends. After a restart,
+    /// only the names of absent Clients are known: their [`Identity::source`] is absent, and so are
+    /// their attributes. What a Session has in its queue still asks [`Hook::may_receive`] only.
     fn may_subscribe(&self, subscriber: &Identity, filter: &str, qos: QoS) -> bool {
         let _ = (subscriber, filter, qos);
         true
@@ -75,7 +88,7 @@ impl AuthReply {
     /// Lets the Client in as this user.
     pub fn allow(self, user_name: Option<&str>) {
         let user_name = user_name.map(Into::into);
-        self.answer(AuthAnswer::Allow { user_name, data: None });
+        self.answer(AuthAnswer::allow(user_name));
     }
 
     /// Refuses the Client with this Reason Code.
@@ -105,7 +118,7 @@ impl Drop for AuthReply {
 pub(crate) fn allow_anonymous(request: &AuthRequest) -> AuthAnswer {
     match request.enhanced {
         Some(_) => AuthAnswer::Refuse(ReasonCode::BadAuthenticationMethod), // [MQTT-4.12.0-1]
-        None => AuthAnswer::Allow { user_name: None, data: None },
+        None => AuthAnswer::allow(None),
     }
 }
 
@@ -143,6 +156,10 @@ impl GuardedHook {
 }
 
 impl Policy for GuardedHook {
+    fn may_stay(&self, client: &Identity) -> bool {
+        self.call("the hook may_stay", |hook| hook.may_stay(client)).unwrap_or(false)
+    }
+
     fn may_publish(&self, publisher: &Identity, topic: &str, qos: QoS, retain: bool) -> bool {
         let asked = self
             .call("the hook may_publish", |hook| hook.may_publish(publisher, topic, qos, retain));

@@ -10,8 +10,8 @@ use std::time::Instant;
 
 use midge_codec::{ReasonCode, SubscriptionOptions};
 use midge_core::{
-    AuthAnswer, ClientInfo, ConnectionId, Counters, DropReason, Fetched, PeerMessage, Receipt,
-    Settings, Usage, WorkerId,
+    AuthAnswer, ClientDetails, ClientPage, ConnectionId, Counters, DropReason, Fetched,
+    PeerMessage, Receipt, Settings, Usage, WorkerId,
 };
 use midge_net::{Notifier, Stream};
 
@@ -60,7 +60,17 @@ pub(crate) enum Letter {
         reason_code: ReasonCode,
         answer: Answer<bool>,
     },
-    Clients(Answer<Vec<ClientInfo>>),
+    /// Some of the Sessions, from a place on.
+    Clients {
+        from: u32,
+        most: usize,
+        answer: Answer<ClientPage>,
+    },
+    /// One Session in depth.
+    Client {
+        client_id: Box<str>,
+        answer: Answer<Option<ClientDetails>>,
+    },
     Figures(Answer<(Counters, Usage)>),
     /// What the topics below `$SYS` say.
     OwnTopics(Topics),
@@ -81,6 +91,8 @@ pub(crate) enum Letter {
     EndListener(Arc<ListenerPlace>),
     /// Deadlines may have passed while the machine was suspended.
     Wake,
+    /// The hook decides otherwise from now on.
+    PolicyChanged,
     /// Shut down: tell Clients to go, then end.
     Drain,
     /// End now.

@@ -17,6 +17,7 @@
 //! deterministic core. It decides nothing about MQTT itself.
 
 mod authenticating;
+mod bounded_queue;
 mod broker;
 mod carrying_out;
 mod certificate_watch;
@@ -27,6 +28,7 @@ mod departures;
 mod directory;
 mod drop_log;
 mod event_log;
+mod event_stream;
 mod figures;
 mod greeting;
 mod guard;
@@ -57,8 +59,9 @@ mod worker;
 
 pub use broker::{Broker, BrokerBuilder, StartError};
 pub use clock::Clocks;
+pub use event_stream::EventStream;
 pub use figures::{Figure, Snapshot};
-pub use handle::{BrokerHandle, RequestError};
+pub use handle::{BrokerHandle, ClientCursor, RequestError};
 pub use hook::{AuthReply, Hook};
 pub use listener_terms::ListenerSettings;
 pub use listeners::{Listener, ListenerChange};
@@ -66,9 +69,10 @@ pub use memory::Allocator;
 pub use message::{OwnedMessage, ReceivedMessage};
 pub use midge_codec::{ProtocolVersion, PublishProperties, QoS, ReasonCode, Rule, UserProperties};
 pub use midge_core::{
-    AuthAnswer, AuthRequest, AutoSubscription, Capabilities, ClientInfo, ConnectionId, Counters,
-    DisconnectReason, DropReason, Durability, EnhancedStep, Event, Identity, LimitRow, Limits,
-    Rewrite, Settings, SharedStrategy, TopicRules, Usage,
+    AuthAnswer, AuthRequest, AutoSubscription, Capabilities, ClientDetails, ClientInfo,
+    ConnectionId, Counters, DisconnectReason, DropReason, Durability, EnhancedStep, Event,
+    Identity, LimitRow, Limits, Rewrite, Settings, SharedStrategy, Source, SubscriptionInfo,
+    TopicRules, Usage, User, UserAttribute, UserAttributes,
 };
 pub use midge_net::{
     AlternativeName, BindError, CertificateFiles, ClientCertificates, Listen, ListenAddress,

@@ -69,7 +69,7 @@ fn carry_out(cores: &mut [Core], restored: &mut Restored, turns: &mut [Turn]) ->
     let mut is_busy = false;
     for index in 0..cores.len() {
         let worker = WorkerId::new(index);
-        cores[index].run_backlog(&mut turns[index]);
+        cores[index].end_turn(&mut turns[index]);
         for commit in std::mem::take(&mut turns[index].fx.commits) {
             applied[index] = commit.number;
             engine.apply(worker, commit);
@@ -87,5 +87,5 @@ fn carry_out(cores: &mut [Core], restored: &mut Restored, turns: &mut [Turn]) ->
             }
         }
     }
-    is_busy || cores.iter().any(Core::has_backlog)
+    is_busy || cores.iter().any(Core::has_work)
 }

@@ -19,6 +19,7 @@ use crate::connect_lines::ConnectLines;
 use crate::departures::Departures;
 use crate::directory::Directory;
 use crate::drop_log::DropLog;
+use crate::event_stream::EventHub;
 use crate::hook::GuardedHook;
 use crate::inbox::{Inbox, Letter};
 use crate::locals::Locals;
@@ -39,6 +40,7 @@ pub(crate) struct WorkerParts {
     pub(crate) hook: Option<Arc<GuardedHook>>,
     pub(crate) orders: Option<Arc<Orders>>,
     pub(crate) bell: Bell,
+    pub(crate) events: Arc<EventHub>,
     pub(crate) clock: Clock,
     pub(crate) output_bytes_max: u32,
     pub(crate) trace_client: Option<Arc<str>>,
@@ -66,6 +68,8 @@ pub(crate) struct Worker {
     pub(crate) orders: Option<Arc<Orders>>,
     /// Rings for the thread that updates the topics below `$SYS`.
     pub(crate) bell: Bell,
+    /// Programs that want to know what happens to Clients.
+    pub(crate) events: Arc<EventHub>,
     pub(crate) clock: Clock,
     /// The buffer that every socket is read into.
     pub(crate) scratch: Box<[u8]>,
@@ -155,6 +159,8 @@ impl Drop for Worker {
 impl Worker {
     /// The most bytes read from one socket at a time.
     const SCRATCH_BYTES: usize = 256 * 1024;
+    /// How many places for Sessions are looked at for one page of a list.
+    const LISTED_PLACES_MAX: u32 = 4_096;
     /// How long to wait for another worker that is far behind.
     const CONGESTION_PAUSE: Duration = Duration::from_millis(1);
     /// How long to wait before looking again for memory for a large packet.
@@ -181,6 +187,7 @@ impl Worker {
             hook: parts.hook,
             orders: parts.orders,
             bell: parts.bell,
+            events: parts.events,
             clock: parts.clock,
             scratch: vec![0; Self::SCRATCH_BYTES].into_boxed_slice(),
             stream_scratch: Scratch::new(),
@@ -225,7 +232,7 @@ impl Worker {
             self.turn();
         }
         // The last turn may have left something to be kept.
-        self.core.run_backlog(&mut self.turn);
+        self.core.end_turn(&mut self.turn);
         self.send_to_store();
     }
 
@@ -253,7 +260,7 @@ impl Worker {
         self.resume_connections();
         self.read_sockets();
         self.judge_silence();
-        self.core.run_backlog(&mut self.turn);
+        self.core.end_turn(&mut self.turn);
         self.end_departing();
         self.end_overdue();
         self.look_at_unfinished();
@@ -315,7 +322,7 @@ impl Worker {
     /// Returns how long the next wait may last: zero while work is left over, `None` for no limit.
     fn timeout(&self) -> Option<Duration> {
         let has_letters = self.has_looked && self.inboxes[self.id.index()].has_letters();
-        let is_behind = self.core.has_backlog() || !self.departures.is_empty();
+        let is_behind = self.core.has_work() || !self.departures.is_empty();
         if has_letters || is_behind || !self.turn.fx.is_empty() {
             return Some(Duration::ZERO);
         }
@@ -418,7 +425,12 @@ impl Worker {
                 let turn = &mut self.turn;
                 answer.send(self.core.disconnect_client(&client_id, reason_code, turn));
             }
-            Letter::Clients(answer) => answer.send(self.core.clients()),
+            Letter::Clients { from, most, answer } => {
+                answer.send(self.core.clients(from, most, Self::LISTED_PLACES_MAX));
+            }
+            Letter::Client { client_id, answer } => {
+                answer.send(self.core.client(&client_id, self.turn.now));
+            }
             Letter::Figures(answer) => {
                 answer.send((self.core.counters().clone(), self.core.usage()));
             }
@@ -444,6 +456,7 @@ impl Worker {
             }
             Letter::EndListener(listener) => self.departures.begin(listener),
             Letter::Wake => (),
+            Letter::PolicyChanged => self.core.handle_policy_changed(),
             Letter::Drain => {
                 self.core.begin_drain(&mut self.turn);
                 self.stage = Stage::Draining;

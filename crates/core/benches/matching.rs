@@ -65,8 +65,8 @@ impl Bench {
             properties: ConnectProperties::default(),
         };
         self.handle(id, &Packet::Connect(Box::new(packet)));
-        let answer = AuthAnswer::Allow { user_name: None, data: None };
-        self.core.handle_auth_answer(id, answer, &mut self.turn);
+        let answer = AuthAnswer::allow(None);
+        self.core.handle_auth_answer(id, answer, None, &mut self.turn);
         self.flush();
         id
     }
@@ -92,7 +92,7 @@ impl Bench {
 
     /// The end of a turn: every socket takes everything.
     fn flush(&mut self) {
-        self.core.run_backlog(&mut self.turn);
+        self.core.end_turn(&mut self.turn);
         let flush = std::mem::take(&mut self.turn.fx.flush);
         self.core.begin_flush(&flush);
         for &id in &flush {

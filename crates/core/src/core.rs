@@ -26,8 +26,9 @@ use crate::conversation::silence::Absence;
 use crate::ground::Ground;
 use crate::remains::Remains;
 use crate::retained::Retained;
+use crate::revoking::Revoking;
 use crate::route::Router;
-use crate::route::put_off::Backlog;
+use crate::route::put_off::PutOff;
 use crate::shared::Shared;
 use crate::storage::releasing::Releases;
 use crate::subscribe::{Subscriptions, Unanswerable};
@@ -48,6 +49,8 @@ pub struct Core {
     /// Connections whose PUBLISH was not acknowledged because the store is full.
     pub(crate) unanswered: BTreeSet<ConnectionId>,
     pub(crate) releases: Releases,
+    /// What is to be judged anew.
+    pub(crate) revoking: Revoking,
     pub(crate) remains: Remains,
     /// Recovered Sessions whose Clients have newer ones.
     pub(crate) superseded: Vec<RecoveredSession>,
@@ -61,7 +64,7 @@ impl Core {
 
     /// Makes a worker without Clients.
     pub fn new(config: CoreConfig) -> Self {
-        let broker = Arc::new(Identity { client_id: BROKER_CLIENT_ID.into(), user_name: None });
+        let broker = Arc::new(Identity::new(BROKER_CLIENT_ID.into(), None));
         let mut unguessable = Unguessable::new(config.secret);
         // Random choices can be seen: they must not reveal anything about the seed of the tables.
         let random = Random::new(unguessable.next());
@@ -69,7 +72,7 @@ impl Core {
         let router = Router::new(
             Shared::new(*worker, *seed, random),
             Retained::new(*seed, *workers, limits, budget),
-            Backlog::new(limits, *workers),
+            PutOff::new(limits, *workers),
         );
         Self {
             subscriptions: Subscriptions::new(*seed),
@@ -83,6 +86,7 @@ impl Core {
             draining: false,
             unanswered: BTreeSet::new(),
             releases: Releases::default(),
+            revoking: Revoking::default(),
             remains: Remains::default(),
             superseded: Vec::new(),
             offers: Offers::default(),
@@ -107,12 +111,18 @@ impl Core {
         connection.hear(turn.now);
         let phase = match *connection.phase() {
             Phase::AwaitingConnect => None,
+            // Its timer may be late.
+            Phase::Connected { .. }
+                if connection.stays_until().is_some_and(|at| at <= turn.now) =>
+            {
+                return self.handle_stay_end(id, turn);
+            }
             Phase::Connected { session, .. } => Some(session),
             Phase::Authenticating(_) | Phase::Accepted(_) => {
                 return self.handle_early_packet(id, packet, turn);
             }
             Phase::Stream { control, session } => {
-                return self.handle_stream_packet((id, control), session, packet, turn);
+                return self.handle_stream_packet(id, control, session, packet, turn);
             }
             Phase::Closing => return,
         };
@@ -242,19 +252,29 @@ impl Core {
         if connection.is_unanswered() {
             self.unanswered.remove(&id);
         }
-        if let Some(at) = connection.timer_at() {
-            self.ground.timers.cancel(at, Timer::Connection(id));
-        }
+        self.cancel_connection_timers(&connection);
         self.ground.clients.counters.connections_closed += u64::from(!is_stream);
     }
 
     /// Removes a connection as if it had never been there: another worker goes on with it.
     pub fn forget_connection(&mut self, id: ConnectionId) {
         if let Some(connection) = self.ground.clients.remove_connection(id) {
-            if let Some(at) = connection.timer_at() {
-                self.ground.timers.cancel(at, Timer::Connection(id));
-            }
+            self.cancel_connection_timers(&connection);
             self.ground.clients.counters.connections_opened -= 1;
+        }
+    }
+
+    /// Cancels the timers of a connection that was taken out.
+    fn cancel_connection_timers(&mut self, connection: &Connection) {
+        let id = connection.id();
+        let timers = [
+            (connection.timer_at(), Timer::Connection(id)),
+            (connection.stays_until(), Timer::Stay(id)),
+        ];
+        for (at, timer) in timers {
+            if let Some(at) = at {
+                self.ground.timers.cancel(at, timer);
+            }
         }
     }
 
@@ -337,7 +357,7 @@ impl Core {
     pub fn begin_packets(&mut self, turn: &mut Turn) {
         self.router.run_routings(&mut self.ground, turn);
         self.release_publishers(turn);
-        self.router.backlog.begin_packets();
+        self.router.put_off.begin_packets();
         self.ground.work.begin_packets();
     }
 
@@ -347,7 +367,7 @@ impl Core {
         self.is_late = false;
         for _ in 0..Self::TIMERS_PER_TURN {
             // Due messages may have many receivers, and cannot be refused.
-            if self.router.backlog.is_full() || self.ground.work.is_enough() {
+            if self.router.put_off.is_full() || self.ground.work.is_enough() {
                 break;
             }
             let Some(timer) = self.ground.timers.pop_due(turn.now) else {
@@ -362,6 +382,7 @@ impl Core {
         self.ground.work.add(1);
         match timer {
             Timer::Connection(id) => self.judge(id, &|_| false, turn),
+            Timer::Stay(id) => self.handle_stay_end(id, turn),
             Timer::SessionExpiry(slot, generation) => {
                 self.handle_session_expiry(slot, generation, turn);
             }
@@ -376,13 +397,14 @@ impl Core {
     }
 
     /// Whether there is put-off work. If so, the driver must not wait before its next turn.
-    pub fn has_backlog(&self) -> bool {
-        !self.router.backlog.is_empty()
+    pub fn has_work(&self) -> bool {
+        !self.router.put_off.is_empty()
             || self.router.retained.has_work()
             || self.subscriptions.slices.has_work()
             || self.router.shared.presences.has_work()
             || self.router.shared.flushes.has_work()
             || self.remains.has_work()
+            || self.revoking.has_work()
             || self.releases.has_work()
             || self.may_end_unanswered()
             || self.is_late
@@ -394,17 +416,18 @@ impl Core {
     /// Whether this worker has anything unfinished: put-off work, or what waits for other workers
     /// before the store can have it.
     pub fn has_unfinished(&self) -> bool {
-        self.has_backlog() || self.ground.clients.rounds.is_gathering() || self.remains.has_queues()
+        self.has_work() || self.ground.clients.rounds.is_gathering() || self.remains.has_queues()
     }
 
     /// Does a bounded part of the work that was put off. Called once a turn, after the events.
-    pub fn run_backlog(&mut self, turn: &mut Turn) {
+    pub fn end_turn(&mut self, turn: &mut Turn) {
         self.router.run_routings(&mut self.ground, turn);
         self.release_publishers(turn);
         self.subscriptions.run_slices(&mut self.router, &mut self.ground, turn);
         self.router.shared.run_presences(&mut self.ground, turn);
         self.remains.run_remains(&mut self.subscriptions, &mut self.router, &mut self.ground, turn);
         self.run_releases(turn);
+        self.run_revoking(turn);
         self.end_unanswered(turn);
         self.router.shared.run_flushes(&mut self.ground, turn);
         self.router.retained.run(&mut self.ground, turn);
@@ -413,18 +436,18 @@ impl Core {
         self.close_unsendable(turn);
         let others = self.ground.other_workers();
         self.ground.pending.raise_fence(others, turn);
-        let (pushed, done) = (self.router.backlog.pushed(), self.router.backlog.done());
+        let (pushed, done) = (self.router.put_off.pushed(), self.router.put_off.done());
         self.ground.clients.rounds.close_turn(pushed, done, turn);
         self.release_answered(turn);
-        self.router.backlog.begin_turn();
+        self.router.put_off.begin_turn();
         self.router.retained.renew_beginnings();
         self.ground.work.begin_turn();
     }
 
     /// Whether this turn has done enough. If so, the driver must not hand in another packet before
-    /// the next call of [`Core::run_backlog`].
+    /// the next call of [`Core::end_turn`].
     pub fn is_turn_over(&self) -> bool {
-        self.ground.work.is_enough() || self.router.backlog.has_put_off_enough()
+        self.ground.work.is_enough() || self.router.put_off.has_put_off_enough()
     }
 
     /// Returns how many operations this worker has done so far.

@@ -4,6 +4,7 @@
 
 use crate::core::Core;
 use crate::session::Session;
+use crate::session::outgoing::Outgoing;
 
 impl Core {
     /// About how many bytes a Session, a connection, a subscription and a retained message take
@@ -26,7 +27,7 @@ impl Core {
             usize::try_from(retained_bytes).unwrap_or(usize::MAX),
             usize::try_from(retained).unwrap_or(usize::MAX) * Self::RETAINED_BYTES,
             self.router.delayed.bytes(),
-            self.router.backlog.bytes(),
+            self.router.put_off.bytes(),
             clients.pool().turn.held_bytes(),
             self.subscriptions.slices.bytes(),
             self.remains.bytes(),
@@ -43,8 +44,7 @@ impl Core {
     /// Returns about how many bytes become free if this Session is given up: all of its bytes or,
     /// if it is in the store, those that are in memory only because its Client is connected.
     pub(crate) fn bytes_to_give_up(&self, session: &Session) -> usize {
-        let outgoing =
-            session.outgoing().map_or(0, super::session::outgoing::Outgoing::bytes_in_memory);
+        let outgoing = session.outgoing().map_or(0, Outgoing::bytes_in_memory);
         let connection =
             session.network_connection().map_or(0, |id| self.ground.clients.connection_bytes(id));
         let rest = if session.number() == 0 {

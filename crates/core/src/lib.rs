@@ -29,6 +29,7 @@ mod receive;
 mod reconfiguring;
 mod remains;
 mod retained;
+mod revoking;
 mod route;
 mod session;
 mod shared;
@@ -47,7 +48,9 @@ pub use base::counters::Counters;
 pub use base::drop_reason::DropReason;
 pub use base::durability::{Durability, DurabilityRules};
 pub use base::identifiers::Identifiers;
-pub use base::identity::{ConnectionId, Identity, SessionId, WorkerId};
+pub use base::identity::{
+    ConnectionId, Identity, SessionId, Source, UserAttribute, UserAttributes, WorkerId,
+};
 pub use base::limits::{LimitRow, Limits};
 pub use base::message::{Attributes, Message, MessageParts, StoredAt};
 pub use base::strain::MemoryPressure;
@@ -56,7 +59,7 @@ pub use base::time::Timestamp;
 pub use boundary::drop_notes::DropNote;
 pub use boundary::effects::{
     AuthAnswer, AuthRequest, DisconnectReason, Effects, EnhancedStep, Event, LocalDelivery,
-    StreamError,
+    StreamError, User,
 };
 pub use boundary::packet_lines::{PacketLine, TracedPacket, Tracing};
 pub use boundary::peer_messages::PeerMessage;
@@ -72,7 +75,7 @@ pub use connection::capabilities::Capabilities;
 pub use connection::output::Output;
 pub use conversation::local::LocalPublish;
 pub use gate::{AllowAll, Policy};
-pub use listing::ClientInfo;
+pub use listing::{ClientDetails, ClientInfo, ClientPage, SubscriptionInfo};
 pub use reconfiguring::Settings;
 pub use storage::storable;
 pub use topics::rewrite::{AutoSubscription, Rewrite, TopicRules};

@@ -1,9 +1,17 @@
-//! What a worker reports about its Clients, for people and programs that look after the broker.
+//! What a worker reports about its Clients, for people and programs that look after the broker:
+//! page by page, or one in depth. However many there are, one question takes a bounded time.
 
-use midge_codec::ProtocolVersion;
+use std::num::NonZeroU32;
+use std::sync::Arc;
 
+use midge_codec::{ProtocolVersion, SubscriptionOptions};
+
+use crate::base::identity::Identity;
+use crate::base::time::Timestamp;
+use crate::connection::Connection;
 use crate::core::Core;
 use crate::session::Session;
+use crate::session::outgoing::Outgoing;
 
 /// A Session, as it is at the moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,28 +32,115 @@ pub struct ClientInfo {
     pub queued_bytes: usize,
 }
 
+/// A Session in depth.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientDetails {
+    /// What lists show of it.
+    pub info: ClientInfo,
+    /// Who it is, with what authentication said of the user and where the Client is.
+    pub identity: Arc<Identity>,
+    /// The first [`ClientDetails::SUBSCRIPTIONS_MAX`] of its subscriptions, in no particular order.
+    pub subscriptions: Vec<SubscriptionInfo>,
+    /// How many of its subscriptions are shared ones.
+    pub shared_subscriptions: usize,
+    /// QoS 2 messages that came from it and that it has not released.
+    pub awaiting_release: usize,
+    /// The topic of its Will Message.
+    pub will_topic: Option<Box<str>>,
+    /// The Session Expiry Interval in seconds; `u32::MAX`: it does not expire.
+    pub expiry_seconds: u32,
+    /// Milliseconds until it ends, unless its Client comes back; absent while it is connected, and
+    /// for a Session that does not expire.
+    pub ends_in_ms: Option<u64>,
+    /// Whether the store keeps it.
+    pub is_stored: bool,
+}
+
+/// A subscription of a Session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SubscriptionInfo {
+    /// The filter, after rewriting, with its `$share/NAME/` or the like.
+    pub filter: Box<str>,
+    /// Its options, as granted.
+    pub options: SubscriptionOptions,
+    /// The Subscription Identifier.
+    pub identifier: Option<NonZeroU32>,
+}
+
+/// Some of a worker's Sessions.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ClientPage {
+    /// Sessions of Clients, without those of subscribers inside the process.
+    pub clients: Vec<ClientInfo>,
+    /// Where the next page begins; absent after the last one.
+    pub next: Option<u32>,
+}
+
+impl ClientDetails {
+    /// How many subscriptions are shown.
+    pub const SUBSCRIPTIONS_MAX: usize = 1_000;
+}
+
 impl Core {
-    /// Returns all Sessions of Clients, without those of subscribers inside the process.
-    pub fn clients(&self) -> Vec<ClientInfo> {
-        let sessions = self.ground.clients.all_sessions().map(|(_, session)| session);
-        let clients =
-            sessions.filter(|it| !it.is_over() && !it.identity().client_id.starts_with('\0'));
-        clients.map(|session| self.client_info(session)).collect()
+    /// Returns `most` Sessions or fewer, from a place on: 0, or the one that the last page named.
+    /// At most `places_max` places are looked at, so a page may be empty although there are more. A
+    /// Session that is there all the time is on exactly one page, whatever comes and goes between
+    /// them.
+    pub fn clients(&self, from: u32, most: usize, places_max: u32) -> ClientPage {
+        let clients = &self.ground.clients;
+        let end = from.saturating_add(places_max.max(1)).min(clients.places());
+        let mut page = ClientPage::default();
+        let mut place = from;
+        while place < end && page.clients.len() < most.max(1) {
+            if let Some(session) = clients.session_at(place).filter(|it| is_shown(it)) {
+                page.clients.push(self.client_info(session));
+            }
+            place += 1;
+        }
+        page.next = (place < clients.places()).then_some(place);
+        page
+    }
+
+    /// Returns one Session in depth; `None` if this worker has none of this Client.
+    pub fn client(&self, client_id: &str, now: Timestamp) -> Option<ClientDetails> {
+        let slot = self.ground.clients.session_by_client_id(client_id)?;
+        let session = Some(self.ground.clients.session(slot)).filter(|it| is_shown(it))?;
+        let subscriptions = session.subscriptions().iter().take(ClientDetails::SUBSCRIPTIONS_MAX);
+        let subscriptions = subscriptions.map(|(filter, subscribed)| SubscriptionInfo {
+            filter: filter.clone(),
+            options: subscribed.options,
+            identifier: subscribed.identifier,
+        });
+        Some(ClientDetails {
+            info: self.client_info(session),
+            identity: Arc::clone(session.identity()),
+            subscriptions: subscriptions.collect(),
+            shared_subscriptions: session.shared_subscriptions() as usize,
+            awaiting_release: session.awaiting_release_len(),
+            will_topic: session.will().map(|will| will.message.topic().into()),
+            expiry_seconds: session.expiry_seconds(),
+            ends_in_ms: session.expires_at().map(|at| at - now),
+            is_stored: session.number() > 0,
+        })
     }
 
     fn client_info(&self, session: &Session) -> ClientInfo {
         let connection = self.ground.clients.connection_of(session);
         let outgoing = session.outgoing();
-        let (queued_messages, queued_bytes) =
-            outgoing.map_or((0, 0), super::session::outgoing::Outgoing::queued);
+        let (queued_messages, queued_bytes) = outgoing.map_or((0, 0), Outgoing::queued);
         ClientInfo {
             client_id: session.identity().client_id.clone(),
             user_name: session.identity().user_name.clone(),
-            version: connection.map(super::connection::Connection::version),
+            version: connection.map(Connection::version),
             subscriptions: session.subscriptions().len(),
-            in_flight: outgoing.map_or(0, super::session::outgoing::Outgoing::in_flight_len),
+            in_flight: outgoing.map_or(0, Outgoing::in_flight_len),
             queued_messages,
             queued_bytes,
         }
     }
+}
+
+/// Whether a Session is a Client's, and goes on.
+fn is_shown(session: &Session) -> bool {
+    !session.is_over() && !session.identity().client_id.starts_with('\0')
 }

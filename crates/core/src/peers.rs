@@ -2,7 +2,7 @@
 
 use crate::base::identity::WorkerId;
 use crate::base::message::Publication;
-use crate::boundary::peer_messages::{Peer, PeerMessage};
+use crate::boundary::peer_messages::{Peer, PeerMessage, RetainedPeer, SharedPeer};
 use crate::boundary::turn::Turn;
 use crate::core::Core;
 use crate::gate::Admitted;
@@ -17,18 +17,24 @@ impl Core {
         batch: impl IntoIterator<Item = PeerMessage>,
         turn: &mut Turn,
     ) {
-        for message in batch {
-            self.handle_peer(from, message.0, turn);
+        for PeerMessage(message) in batch {
+            // What is kept of a message belongs to the round of the worker that has sent it.
+            let brings_message = message.message().is_some();
+            if brings_message {
+                self.ground.clients.rounds.begin_origin(from);
+            }
+            self.handle_peer(from, message, turn);
+            if brings_message {
+                self.ground.clients.rounds.end_origin();
+            }
         }
     }
 
     fn handle_peer(&mut self, from: WorkerId, message: Peer, turn: &mut Turn) {
         match message {
             Peer::Publish(message) => {
-                self.ground.clients.rounds.begin_origin(from);
                 let admitted = Admitted::by_peer(Publication::of(&message));
                 self.router.route_from_peer(&mut self.ground, &admitted, turn);
-                self.ground.clients.rounds.end_origin();
             }
             Peer::Filter { filter, wanted } => self.ground.tree.set_remote(&filter, from, wanted),
             Peer::Group { filter, group, exists: true } => {
@@ -75,7 +81,7 @@ impl Core {
             }
             Peer::Round(round) => self.ground.clients.rounds.hear(from, round),
             Peer::Ask { round, ticket } => {
-                let routings = self.router.backlog.pushed();
+                let routings = self.router.put_off.pushed();
                 self.ground.clients.rounds.handle_ask(from, round, ticket, routings, turn);
             }
             Peer::Answer { round, ticket } => {
@@ -83,36 +89,33 @@ impl Core {
             }
             Peer::Confirmed(round) => self.handle_confirmed(round, turn),
             Peer::Storing => self.ground.clients.rounds.note_storing(from),
-            other => self.handle_retained_peer(from, other, turn),
+            Peer::Shared(message) => self.handle_shared_peer(from, message, turn),
+            Peer::Retained(message) => self.handle_retained_peer(from, message, turn),
         }
     }
 
-    fn handle_retained_peer(&mut self, from: WorkerId, message: Peer, turn: &mut Turn) {
+    fn handle_retained_peer(&mut self, from: WorkerId, message: RetainedPeer, turn: &mut Turn) {
         match message {
-            Peer::RetainedSet { message, ticket } => {
-                self.ground.clients.rounds.begin_origin(from);
-                self.router.retained.handle_set(&mut self.ground, from, (&message, ticket), turn);
-                self.ground.clients.rounds.end_origin();
+            RetainedPeer::Set { message, ticket } => {
+                self.router.retained.handle_set(&mut self.ground, from, &message, ticket, turn);
             }
-            Peer::RetainedRefused { ticket } => {
+            RetainedPeer::Refused { ticket } => {
                 self.router.retained.handle_refused(&mut self.ground, ticket);
             }
-            Peer::RetainedPull { ticket, filter, walk, after } => {
+            RetainedPeer::Pull { ticket, filter, walk, after } => {
                 self.router.retained.handle_pull(Pull { from, ticket, filter, walk, after }, turn);
             }
-            Peer::RetainedChunk { ticket, messages, walk } => {
+            RetainedPeer::Chunk { ticket, messages, walk } => {
                 self.router.retained.handle_chunk(from, ticket, messages, walk, turn);
                 self.subscriptions.take_retained_arrivals(&mut self.router, &mut self.ground, turn);
             }
-            Peer::RetainedStop { walk } => self.router.retained.handle_stop(walk),
-            other => self.handle_shared_peer(from, other, turn),
+            RetainedPeer::Stop { walk } => self.router.retained.handle_stop(walk),
         }
     }
 
-    fn handle_shared_peer(&mut self, from: WorkerId, message: Peer, turn: &mut Turn) {
+    fn handle_shared_peer(&mut self, from: WorkerId, message: SharedPeer, turn: &mut Turn) {
         match message {
-            Peer::SharedPublish { group, message } => {
-                self.ground.clients.rounds.begin_origin(from);
+            SharedPeer::Publish { group, message } => {
                 self.router.shared.distribute(
                     &mut self.ground,
                     group,
@@ -121,8 +124,7 @@ impl Core {
                     turn,
                 );
             }
-            Peer::SharedDeliver { session, delivery, barred } => {
-                self.ground.clients.rounds.begin_origin(from);
+            SharedPeer::Deliver { session, delivery, barred } => {
                 self.router.shared.handle_deliver(
                     &mut self.ground,
                     session,
@@ -131,42 +133,39 @@ impl Core {
                     turn,
                 );
             }
-            Peer::SharedReturn { delivery, barred, refusal, online } => {
-                self.ground.clients.rounds.begin_origin(from);
+            SharedPeer::Return { delivery, barred, refusal, online } => {
                 let tried = Tried { barred, refusal };
                 self.router.shared.handle_return(&mut self.ground, &delivery, tried, online, turn);
             }
-            Peer::SharedJoin { ticket, name, filter, member } => {
+            SharedPeer::Join { ticket, name, filter, member } => {
                 let group = self.router.shared.join(&mut self.ground, &name, &filter, member, turn);
-                self.ground.pending.answer_behind_fence(from, Peer::SharedJoined { ticket, group });
+                self.ground.pending.answer_behind_fence(from, SharedPeer::Joined { ticket, group });
             }
-            Peer::SharedJoined { ticket, group } => self.subscriptions.handle_shared_joined(
+            SharedPeer::Joined { ticket, group } => self.subscriptions.handle_shared_joined(
                 &mut self.router,
                 &mut self.ground,
                 ticket,
                 group,
                 turn,
             ),
-            Peer::SharedLeave { group, session } => {
+            SharedPeer::Leave { group, session } => {
                 self.router.shared.leave(&mut self.ground, group, session, turn);
             }
-            Peer::SharedUnsubscribe { ticket, name, filter, session } => {
+            SharedPeer::Unsubscribe { ticket, name, filter, session } => {
                 if let Some(group) = self.router.shared.groups.by_name(&name, &filter) {
                     self.router.shared.leave(&mut self.ground, group, session, turn);
                 }
-                self.ground.pending.answer_behind_fence(from, Peer::SharedLeft { ticket });
+                self.ground.pending.answer_behind_fence(from, SharedPeer::Left { ticket });
             }
-            Peer::SharedLeft { ticket } => {
+            SharedPeer::Left { ticket } => {
                 self.subscriptions.arrive(&mut self.router, &mut self.ground, ticket, turn);
             }
-            Peer::SharedOnline { group, session, online } => {
+            SharedPeer::Online { group, session, online } => {
                 self.router.shared.handle_online(&mut self.ground, group, session, online, turn);
             }
-            Peer::SharedSettled { group, session } => {
+            SharedPeer::Settled { group, session } => {
                 self.router.shared.handle_settled(group, session);
             }
-            _ => (),
         }
-        self.ground.clients.rounds.end_origin();
     }
 }

@@ -37,7 +37,7 @@ impl Core {
         );
         let limits =
             Arc::new(settings.limits.with_fixed_of(&self.ground.config.limits).within_memory());
-        self.router.backlog.set_limits(&limits);
+        self.router.put_off.set_limits(&limits);
         self.router.retained.set_limits(&limits);
         self.ground.clients.set_limits(Arc::clone(&limits));
         self.ground.config.limits = limits;

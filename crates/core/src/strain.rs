@@ -49,13 +49,13 @@ impl Core {
     /// Whether this worker has put off so much that others should send it no more messages. This
     /// ends by itself as the worker catches up.
     pub fn is_congested(&self) -> bool {
-        self.router.backlog.is_full()
+        self.router.put_off.is_full()
     }
 
     /// Whether connections wait at a PUBLISH because of what the driver said last. It then has to
     /// say soon whether that still holds.
     pub fn waits_for_driver(&self) -> bool {
-        self.ground.strain.is_congested && self.router.backlog.has_held_back()
+        self.ground.strain.is_congested && self.router.put_off.has_held_back()
     }
 
     /// Whether a PUBLISH of this connection is taken now. `publish` is `None` if only the beginning
@@ -74,7 +74,7 @@ impl Core {
     /// Whether publishers are held back.
     #[inline]
     pub fn holds_publishers_back(&self) -> bool {
-        self.router.backlog.is_full()
+        self.router.put_off.is_full()
             || self.ground.strain.is_congested
             || self.ground.strain.severe_since.is_some() && !self.ground.strain.refuses_messages
     }
@@ -121,7 +121,7 @@ impl Core {
         publish: Option<&Publish<'_>>,
         turn: &mut Turn,
     ) -> bool {
-        let is_short_only = !self.router.backlog.is_full() && !self.ground.strain.is_congested;
+        let is_short_only = !self.router.put_off.is_full() && !self.ground.strain.is_congested;
         if is_short_only && publish.is_some_and(removes_retained) {
             return true; // It frees memory.
         }
@@ -129,7 +129,7 @@ impl Core {
         if connection.is_none_or(|connection| connection.session().is_none()) {
             return true; // It is no publisher yet, and this packet does not make it one.
         }
-        self.router.backlog.hold_back(id);
+        self.router.put_off.hold_back(id);
         self.ground.clients.set_reading(id, false, turn);
         false
     }
@@ -137,7 +137,7 @@ impl Core {
     /// Lets the publishers that were held back go on, if they may.
     pub(crate) fn release_publishers(&mut self, turn: &mut Turn) {
         if !self.holds_publishers_back() {
-            for publisher in self.router.backlog.take_released() {
+            for publisher in self.router.put_off.take_released() {
                 self.ground.clients.set_reading(publisher, true, turn);
             }
         }
@@ -287,8 +287,8 @@ mod tests {
         let (mut core, mut turn) = (core(), Turn::new(NOW, 1));
         let id = core.open_connection(Opening::default(), NOW);
         assert!(handle(&mut core, id, b"\x10\x0D\0\x04MQTT\x04\x02\0\0\0\x01p", &mut turn));
-        let allowed = AuthAnswer::Allow { user_name: None, data: None };
-        core.handle_auth_answer(id, allowed, &mut turn);
+        let allowed = AuthAnswer::allow(None);
+        core.handle_auth_answer(id, allowed, None, &mut turn);
         (core, id, Turn::new(NOW, 1))
     }
 
@@ -303,10 +303,10 @@ mod tests {
         assert!(handle(&mut core, id, PINGREQ, &mut turn));
         assert!(turn.fx.reading.is_empty() && !core.is_congested());
         assert!(!handle(&mut core, id, PUBLISH, &mut turn));
-        core.run_backlog(&mut turn);
+        core.end_turn(&mut turn);
         assert_eq!(std::mem::take(&mut turn.fx.reading), [(id, false)]);
         core.set_memory_pressure(MemoryPressure::High, &mut turn);
-        core.run_backlog(&mut turn);
+        core.end_turn(&mut turn);
         assert_eq!(turn.fx.reading, [(id, true)]);
         assert!(handle(&mut core, id, PUBLISH, &mut turn));
     }
@@ -329,7 +329,7 @@ mod tests {
         assert!(!core.takes_publish(id, None, &mut turn), "not even the rest of a large one");
         assert!(core.waits_for_driver());
         core.set_congested(false);
-        core.run_backlog(&mut turn);
+        core.end_turn(&mut turn);
         assert_eq!(turn.fx.reading, [(id, false), (id, true)]);
         assert!(!core.waits_for_driver() && handle(&mut core, id, PUBLISH, &mut turn));
     }

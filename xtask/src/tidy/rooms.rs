@@ -37,6 +37,7 @@ const DOORS: &[&str] = &[
     "listing",
     "peers",
     "reconfiguring",
+    "revoking",
     "strain",
     "usage",
 ];
@@ -50,7 +51,7 @@ const PARTS: &[(&str, &[&str])] = &[
     ("Publication", &["attributes", "payload", "properties", "publisher", "topic"]),
     ("Remains", &["queues", "unsettled"]),
     ("Retained", &["beginnings", "own_topics", "wishes"]),
-    ("Router", &["backlog", "delayed", "retained", "shared"]),
+    ("Router", &["delayed", "put_off", "retained", "shared"]),
     ("Shared", &["flushes", "groups", "presences"]),
 ];
 

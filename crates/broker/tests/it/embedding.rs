@@ -6,8 +6,8 @@ use std::thread;
 use std::time::Duration;
 
 use midge_broker::{
-    Broker, DropReason, ListenError, OwnedMessage, QoS, ReasonCode, RequestError, StartError,
-    Stopped,
+    Broker, ClientCursor, DropReason, Event, ListenError, OwnedMessage, QoS, ReasonCode,
+    RequestError, StartError, Stopped,
 };
 
 use crate::client::{Client, Received};
@@ -241,6 +241,88 @@ fn clients_and_figures_are_those_of_all_workers() {
 }
 
 #[test]
+fn a_list_of_clients_goes_on_where_it_ended_whoever_comes_and_goes() {
+    for workers in [1, 3] {
+        let broker = broker(workers);
+        let handle = broker.handle();
+        let connect = |name: String| Client::connect(address(&broker), &name);
+        let staying: Vec<_> = (0..20).map(|number| connect(format!("stays {number}"))).collect();
+        let mut passing: Vec<_> = (0..20).map(|number| connect(format!("goes {number}"))).collect();
+        let (mut found, mut next, mut pages) = (Vec::new(), Some(ClientCursor::default()), 0);
+        while let Some(cursor) = next {
+            // As a program would keep it between two requests.
+            let cursor = ClientCursor::from_number(cursor.to_number());
+            let (clients, after) = block_on(handle.list_clients(cursor, 3)).unwrap();
+            assert!(clients.len() <= 3);
+            found.extend(clients.into_iter().map(|client| client.client_id));
+            (next, pages) = (after, pages + 1);
+            if let Some(client) = passing.pop() {
+                client.disconnect();
+                drop(connect(format!("comes {pages}")));
+            }
+        }
+        assert!(pages > 6, "{pages}");
+        let mut stayed: Vec<_> = found.iter().filter(|name| name.starts_with("stays")).collect();
+        stayed.sort();
+        stayed.dedup();
+        assert_eq!(stayed.len(), staying.len());
+        let twice = found.iter().filter(|name| name.starts_with("stays")).count();
+        assert_eq!(twice, staying.len(), "each once");
+        let nowhere = ClientCursor::from_number(u64::MAX);
+        assert_eq!(block_on(handle.list_clients(nowhere, 3)), Ok((Vec::new(), None)));
+    }
+}
+
+#[test]
+fn one_client_is_shown_in_depth() {
+    let broker = broker(2);
+    let handle = broker.handle();
+    assert_eq!(handle.client("c"), Ok(None));
+    let mut client = Client::connect_for_long(address(&broker), "c");
+    client.subscribe("a/#", QoS::AtLeastOnce);
+    client.subscribe("$share/g/b", QoS::AtMostOnce);
+    let details = handle.client("c").unwrap().unwrap();
+    assert_eq!((&*details.identity.client_id, details.info.subscriptions), ("c", 2));
+    assert_eq!((details.shared_subscriptions, details.ends_in_ms), (1, None));
+    let mut filters: Vec<_> = details.subscriptions.iter().map(|it| &*it.filter).collect();
+    filters.sort_unstable();
+    assert_eq!(filters, ["$share/g/b", "a/#"]);
+    client.disconnect();
+    until("it is away", || handle.client("c").unwrap().unwrap().info.version.is_none());
+    drop(handle.publish(OwnedMessage::new("a/1", "x").unwrap().qos(QoS::AtLeastOnce)));
+    until("it waits", || handle.client("c").unwrap().unwrap().info.queued_messages == 1);
+}
+
+#[test]
+fn events_come_in_order_and_those_that_are_missed_are_counted() {
+    let broker = broker(2);
+    let (events, mut narrow) = (broker.handle().events(100), broker.handle().events(1));
+    let gone = broker.handle().events(100);
+    drop(gone);
+    let mut client = Client::connect(address(&broker), "c");
+    client.subscribe("t", QoS::AtMostOnce);
+    client.disconnect();
+    let mut names = Vec::new();
+    while names.last() != Some(&"session ended") {
+        names.push(match events.recv_timeout(DEADLINE).unwrap() {
+            Event::Connected { client, .. } if &*client.client_id == "c" => "connected",
+            Event::Subscribed { filter, .. } if &*filter == "t" => "subscribed",
+            Event::Disconnected { .. } => "disconnected",
+            Event::SessionEnded { .. } => "session ended",
+            other => panic!("{other:?}"),
+        });
+    }
+    assert_eq!(names, ["connected", "subscribed", "disconnected", "session ended"]);
+    assert_eq!(events.missed(), 0);
+    assert!(matches!(block_on(narrow.next()), Some(Event::Connected { .. })));
+    until("the others are missed", || narrow.missed() == 3);
+    let handle = broker.handle();
+    drop(broker);
+    assert_eq!((events.recv(), block_on(narrow.next())), (None, None));
+    assert_eq!(handle.events(1).recv(), None, "there is no broker any more");
+}
+
+#[test]
 fn disconnect_tells_a_client_of_5_why() {
     let broker = broker(4);
     let handle = broker.handle();
@@ -267,6 +349,7 @@ fn a_handle_outlives_its_broker_and_says_so() {
         assert_eq!(handle.publish(message("a", "late")).wait(), Err(Stopped));
         assert_eq!(handle.subscribe("a", QoS::AtMostOnce).err(), Some(RequestError::Stopped));
         assert_eq!(handle.clients(), Err(Stopped));
+        assert_eq!(handle.client("a"), Err(Stopped));
         assert!(handle.figures().is_err());
         assert_eq!(handle.disconnect("a", ReasonCode::Success), Err(Stopped));
         assert_eq!(block_on(handle.publish(message("a", "late"))), Err(Stopped));

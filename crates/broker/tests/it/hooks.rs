@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use midge_broker::{
     AuthAnswer, AuthReply, AuthRequest, Broker, DropReason, Event, Hook, Identity, Limits,
-    OwnedMessage, Peer, ProtocolVersion, QoS, ReasonCode,
+    OwnedMessage, Peer, ProtocolVersion, QoS, ReasonCode, User,
 };
 use midge_codec::Packet;
 
@@ -253,7 +253,7 @@ impl Hook for Reversing {
             }
             Some(b"cba") => {
                 let data = Some(b"welcome"[..].into());
-                reply.answer(AuthAnswer::Allow { user_name: Some("rev".into()), data });
+                reply.answer(AuthAnswer::Allow { user: User::named("rev"), data });
             }
             Some(_) => reply.refuse(ReasonCode::NotAuthorized),
         }

@@ -25,4 +25,5 @@ mod slow;
 mod stopped;
 mod stopping;
 mod strain;
+mod users;
 mod workers;

@@ -1,15 +1,49 @@
 //! Who a Client is, and how workers name each other's Sessions.
 
+use core::net::IpAddr;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::num::NonZeroU32;
+use std::sync::Arc;
 
-/// The authenticated identity behind a Session: what authorization decides about.
+/// The authenticated identity behind a Session: what authorization decides about. A Session belongs
+/// to its Client Identifier and user; the rest may be another one with each Network Connection, and
+/// after each re-authentication.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Identity {
     /// The Client Identifier.
     pub client_id: Box<str>,
     /// The user name that authentication established; absent for anonymous Clients.
     pub user_name: Option<Box<str>>,
+    /// What authentication says of the user besides; absent if it says nothing, and for Sessions
+    /// and messages that the store has kept from an earlier run of the broker.
+    pub attributes: Option<Arc<UserAttributes>>,
+    /// Where the Client has connected from. Absent where it has not since the broker started, and
+    /// for the process itself.
+    pub source: Option<Source>,
+}
+
+/// What authentication says of a user, by name.
+pub type UserAttributes = BTreeMap<Box<str>, UserAttribute>;
+
+/// A value that authentication gives a user.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum UserAttribute {
+    /// Any text.
+    Text(Box<str>),
+    /// A whole number.
+    Number(i64),
+    /// Several texts.
+    List(Box<[Box<str>]>),
+}
+
+/// Where a Client has connected from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Source {
+    /// The number of the listener that it came by.
+    pub listener: u16,
+    /// Its address; absent on a Unix socket.
+    pub address: Option<IpAddr>,
 }
 
 /// A worker of this node: 0 to 63.
@@ -85,6 +119,13 @@ impl ConnectionId {
     /// index the driver's own table.
     pub fn slot(self) -> usize {
         self.slot as usize
+    }
+}
+
+impl Identity {
+    /// Returns the identity of a Client of which nothing else is known.
+    pub fn new(client_id: Box<str>, user_name: Option<Box<str>>) -> Self {
+        Self { client_id, user_name, attributes: None, source: None }
     }
 }
 

@@ -15,6 +15,8 @@ use crate::base::time::Timestamp;
 pub(crate) enum Timer {
     /// The CONNECT deadline or the Keep Alive of a connection.
     Connection(ConnectionId),
+    /// The end of the credential of a connected Client's user.
+    Stay(ConnectionId),
     /// The end of a Session without Network Connection.
     SessionExpiry(SessionSlot, u32),
     /// The Will Delay Interval of a Session without Network Connection.
@@ -31,6 +33,8 @@ pub(crate) enum Timer {
 pub(crate) enum Kind {
     /// How long a peer may be silent: this is judged when it is known what has come.
     Silence,
+    /// The end of credentials.
+    Stay,
     /// The end of Sessions, and their Will Messages.
     Session,
     /// Delayed messages.
@@ -43,15 +47,16 @@ pub(crate) enum Kind {
 pub(crate) struct Timers([BTreeSet<(Timestamp, Timer)>; Kind::COUNT]);
 
 impl Kind {
-    const COUNT: usize = 4;
+    const COUNT: usize = 5;
     /// The kinds that take effect before packets that come later are handled.
-    const STATE: [Self; 3] = [Self::Session, Self::Delayed, Self::Retained];
+    const STATE: [Self; 4] = [Self::Stay, Self::Session, Self::Delayed, Self::Retained];
 }
 
 impl Timer {
     fn kind(self) -> Kind {
         match self {
             Self::Connection(_) => Kind::Silence,
+            Self::Stay(_) => Kind::Stay,
             Self::SessionExpiry(..) | Self::WillDelay(..) => Kind::Session,
             Self::Delayed(_) => Kind::Delayed,
             Self::RetainedExpiry(_) => Kind::Retained,

@@ -3,11 +3,12 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use midge_codec::{ProtocolVersion, QoS, ReasonCode};
 
 use crate::base::drop_reason::DropReason;
-use crate::base::identity::{ConnectionId, Identity, WorkerId};
+use crate::base::identity::{ConnectionId, Identity, UserAttributes, WorkerId};
 use crate::base::message::Message;
 use crate::boundary::drop_notes::{DropNote, DropPlaces};
 use crate::boundary::packet_lines::TracedPacket;
@@ -92,10 +93,10 @@ pub struct EnhancedStep {
 /// The decision about an [`AuthRequest`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AuthAnswer {
-    /// The Client is admitted, as this user.
+    /// The Client is admitted.
     Allow {
-        /// The user name for authorization; usually the one that was asked for.
-        user_name: Option<Box<str>>,
+        /// As whom.
+        user: User,
         /// Authentication Data for the CONNACK or AUTH of an enhanced authentication.
         data: Option<Box<[u8]>>,
     },
@@ -103,6 +104,34 @@ pub enum AuthAnswer {
     Refuse(ReasonCode),
     /// The enhanced authentication goes on with this data.
     Continue(Option<Box<[u8]>>),
+}
+
+/// As whom a Client is admitted. The default is nobody in particular.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct User {
+    /// The user name for authorization; usually the one that was asked for. A Client that
+    /// authenticates anew stays the same user: without a name here, or with the same one. With
+    /// another one, it is disconnected (0x87).
+    pub name: Option<Box<str>>,
+    /// What else authorization may want to know.
+    pub attributes: UserAttributes,
+    /// How long the user may stay before it has to authenticate anew; absent: as long as it likes.
+    /// Its Network Connection ends then: MQTT 5 Clients are told 0xA0 Maximum connect time.
+    pub valid_for: Option<Duration>,
+}
+
+impl User {
+    /// The user of this name, of which nothing else is known.
+    pub fn named(name: &str) -> Self {
+        Self { name: Some(name.into()), ..Self::default() }
+    }
+}
+
+impl AuthAnswer {
+    /// Admits a Client as the user of this name, or as nobody in particular.
+    pub fn allow(user_name: Option<Box<str>>) -> Self {
+        Self::Allow { user: User { name: user_name, ..User::default() }, data: None }
+    }
 }
 
 /// A message for a subscriber inside the process.

@@ -69,62 +69,8 @@ pub(crate) enum Peer {
     /// The sender has Sessions in the store.
     Storing,
 
-    /// An admitted publication for a shared subscription of the receiver.
-    SharedPublish {
-        group: GroupId,
-        message: Arc<Message>,
-    },
-    /// This Session of the receiver was chosen; those in `barred` did not take the message before.
-    SharedDeliver {
-        session: SessionId,
-        delivery: Delivery,
-        barred: Vec<SessionId>,
-    },
-    /// The Sessions chosen so far, those in `barred`, cannot or must not have the message: the
-    /// receiver chooses another one. `online` says whether the Client of the last one is connected
-    /// now.
-    SharedReturn {
-        delivery: Delivery,
-        barred: Vec<SessionId>,
-        refusal: Option<DropReason>,
-        online: bool,
-    },
-    SharedJoin {
-        ticket: Ticket,
-        name: Arc<str>,
-        filter: Arc<str>,
-        member: Member,
-    },
-    SharedJoined {
-        ticket: Ticket,
-        group: GroupId,
-    },
-    SharedLeave {
-        group: GroupId,
-        session: SessionId,
-    },
-    /// Like `SharedLeave`, but by the group's name, which a member knows before its group has
-    /// answered. The sender is told with `SharedLeft` when all workers have heard of it.
-    SharedUnsubscribe {
-        ticket: Ticket,
-        name: Arc<str>,
-        filter: Arc<str>,
-        session: SessionId,
-    },
-    /// No worker chooses the member any more.
-    SharedLeft {
-        ticket: Ticket,
-    },
-    SharedOnline {
-        group: GroupId,
-        session: SessionId,
-        online: bool,
-    },
-    /// The member has completed a message of the group.
-    SharedSettled {
-        group: GroupId,
-        session: SessionId,
-    },
+    Shared(SharedPeer),
+    Retained(RetainedPeer),
 
     ExclusiveClaim {
         ticket: Ticket,
@@ -139,21 +85,81 @@ pub(crate) enum Peer {
         filter: Arc<str>,
         session: SessionId,
     },
+}
 
+/// What concerns a shared subscription whose home one of the two workers is.
+#[derive(Clone, Debug)]
+pub(crate) enum SharedPeer {
+    /// An admitted publication for a shared subscription of the receiver.
+    Publish {
+        group: GroupId,
+        message: Arc<Message>,
+    },
+    /// This Session of the receiver was chosen; those in `barred` did not take the message before.
+    Deliver {
+        session: SessionId,
+        delivery: Delivery,
+        barred: Vec<SessionId>,
+    },
+    /// The Sessions chosen so far, those in `barred`, cannot or must not have the message: the
+    /// receiver chooses another one. `online` says whether the Client of the last one is connected
+    /// now.
+    Return {
+        delivery: Delivery,
+        barred: Vec<SessionId>,
+        refusal: Option<DropReason>,
+        online: bool,
+    },
+    Join {
+        ticket: Ticket,
+        name: Arc<str>,
+        filter: Arc<str>,
+        member: Member,
+    },
+    Joined {
+        ticket: Ticket,
+        group: GroupId,
+    },
+    Leave {
+        group: GroupId,
+        session: SessionId,
+    },
+    /// Like `Leave`, but by the group's name, which a member knows before its group has
+    /// answered. The sender is told with `Left` when all workers have heard of it.
+    Unsubscribe {
+        ticket: Ticket,
+        name: Arc<str>,
+        filter: Arc<str>,
+        session: SessionId,
+    },
+    /// No worker chooses the member any more.
+    Left {
+        ticket: Ticket,
+    },
+    Online {
+        group: GroupId,
+        session: SessionId,
+        online: bool,
+    },
+    /// The member has completed a message of the group.
+    Settled {
+        group: GroupId,
+        session: SessionId,
+    },
+}
+
+/// What concerns retained messages whose home one of the two workers is.
+#[derive(Clone, Debug)]
+pub(crate) enum RetainedPeer {
     /// A retained message for the receiver, which is home to its topic. With a ticket, somebody
     /// waits for the verdict: a refusal is reported, and the answer to the round says that there
     /// was none.
-    RetainedSet {
-        message: Arc<Message>,
-        ticket: Ticket,
-    },
+    Set { message: Arc<Message>, ticket: Ticket },
     /// There was no room for the retained message with this ticket.
-    RetainedRefused {
-        ticket: Ticket,
-    },
+    Refused { ticket: Ticket },
     /// Asks for the next matches of a walk over the receiver's retained messages; `walk` is absent
     /// to begin.
-    RetainedPull {
+    Pull {
         ticket: Ticket,
         filter: Arc<str>,
         walk: Option<u32>,
@@ -162,15 +168,9 @@ pub(crate) enum Peer {
         after: Box<[u64]>,
     },
     /// Some matches; `walk` is absent if these were the last.
-    RetainedChunk {
-        ticket: Ticket,
-        messages: Vec<Arc<Message>>,
-        walk: Option<u32>,
-    },
+    Chunk { ticket: Ticket, messages: Vec<Arc<Message>>, walk: Option<u32> },
     /// The rest of a walk is not wanted.
-    RetainedStop {
-        walk: u32,
-    },
+    Stop { walk: u32 },
 }
 
 /// A Session that joins a shared subscription.
@@ -192,30 +192,43 @@ impl From<Peer> for PeerMessage {
     }
 }
 
+impl From<SharedPeer> for PeerMessage {
+    fn from(message: SharedPeer) -> Self {
+        Self(Peer::Shared(message))
+    }
+}
+
+impl From<RetainedPeer> for PeerMessage {
+    fn from(message: RetainedPeer) -> Self {
+        Self(Peer::Retained(message))
+    }
+}
+
 impl PeerMessage {
     /// Whether it brings an Application Message that somebody waits for.
     pub fn is_message(&self) -> bool {
-        matches!(
-            &self.0,
-            Peer::Publish(_)
-                | Peer::SharedPublish { .. }
-                | Peer::SharedDeliver { .. }
-                | Peer::SharedReturn { .. }
-                | Peer::RetainedSet { .. }
-        )
+        self.0.message().is_some()
     }
 
     /// About how many bytes of messages this entry keeps alive; the size of batches is bounded by
     /// it.
     pub fn size(&self) -> usize {
-        match &self.0 {
-            Peer::Publish(message)
-            | Peer::SharedPublish { message, .. }
-            | Peer::RetainedSet { message, .. } => message.size(),
-            Peer::SharedDeliver { delivery, .. } | Peer::SharedReturn { delivery, .. } => {
-                delivery.message.size()
-            }
-            _ => 64,
+        self.0.message().map_or(64, Message::size)
+    }
+}
+
+impl Peer {
+    /// The Application Message that it brings, if it brings one. What the receiver keeps of that
+    /// belongs to the sender's round.
+    pub(crate) fn message(&self) -> Option<&Message> {
+        match self {
+            Self::Publish(message)
+            | Self::Shared(SharedPeer::Publish { message, .. })
+            | Self::Retained(RetainedPeer::Set { message, .. }) => Some(message),
+            Self::Shared(
+                SharedPeer::Deliver { delivery, .. } | SharedPeer::Return { delivery, .. },
+            ) => Some(&delivery.message),
+            _ => None,
         }
     }
 }

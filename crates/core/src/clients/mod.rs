@@ -199,7 +199,7 @@ impl Clients {
             }
             return self.write(slot, stream, publication, grant, None, turn);
         }
-        let (mut way, mut may_send) = (None, None);
+        let mut way = None;
         let mut extent = self.extent(u16::MAX);
         if let Some(id) = connected {
             let stream = self.stream_for(id, publication.topic);
@@ -211,18 +211,17 @@ impl Clients {
                 connection.wait_for_output();
             }
             self.sessions[slot as usize].make_outgoing(extent);
-            way = Some(Way { stream, has_others });
-            may_send = way.filter(|_| has_room);
+            way = Some(Way { stream, has_others, has_room });
         }
         let session = &mut self.sessions[slot as usize];
         let is_stored =
             session.number() > 0 && publication.attributes.durability > Durability::Memory;
         if is_stored {
-            return self.deliver_stored(slot, publication, grant, (way, may_send), turn);
+            return self.deliver_stored(slot, publication, grant, way, turn);
         }
         let is_connected = session.connection().is_some();
         let outgoing = session.make_outgoing(extent);
-        if let Some(way) = may_send.filter(|&way| outgoing.may_send_at_once(0, way)) {
+        if let Some(way) = way.filter(|&way| outgoing.may_send_at_once(0, way)) {
             let delivery = (delivery_of(publication, grant, qos), 0);
             return self.transmit(slot, way.stream, publication, grant, delivery, turn);
         }
@@ -244,7 +243,7 @@ impl Clients {
         slot: SessionSlot,
         publication: &Publication<'_>,
         grant: &Grant<'_>,
-        (way, may_send): (Option<Way>, Option<Way>),
+        way: Option<Way>,
         turn: &mut Turn,
     ) -> Result<(), DropReason> {
         let id = self.session_id(slot);
@@ -263,9 +262,8 @@ impl Clients {
         self.rounds.keep_message(owner, sequence, &delivery);
         let exactly_once = qos == QoS::ExactlyOnce;
         let hold = exactly_once.then(|| self.rounds.hold_back(id, durability));
-        let may_send = may_send.filter(|_| !exactly_once);
         let mut sent = Ok(());
-        match may_send.filter(|&way| outgoing.may_send_at_once(sequence, way)) {
+        match way.filter(|&way| !exactly_once && outgoing.may_send_at_once(sequence, way)) {
             Some(Way { stream, .. }) => {
                 let delivery = (delivery, sequence);
                 sent = self.transmit(slot, stream, publication, grant, delivery, turn);

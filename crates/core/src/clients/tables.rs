@@ -1,5 +1,5 @@
-//! The tables of Sessions and Network Connections: who is there, by slot and by name. This module
-//! must never decide what happens to them.
+//! The tables of Sessions and Network Connections: who is there, by slot and by name, and what all
+//! of them share. This module must never decide what happens to them.
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -7,6 +7,7 @@ use std::sync::Arc;
 use crate::base::hashing::hash_str;
 use crate::base::identity::{ConnectionId, GroupId, Identity, SessionId, SessionSlot};
 use crate::base::limits::Limits;
+use crate::base::time::Timestamp;
 use crate::boundary::packet_lines::Tracing;
 use crate::clients::Clients;
 use crate::connection::Connection;
@@ -98,6 +99,16 @@ impl Clients {
         self.sessions.iter().map(|(slot, session)| (slot as SessionSlot, session))
     }
 
+    /// The Session in this slot, if there is one.
+    pub(crate) fn session_at(&self, slot: SessionSlot) -> Option<&Session> {
+        self.sessions.get(slot as usize)
+    }
+
+    /// No Session has this slot or a later one.
+    pub(crate) fn places(&self) -> SessionSlot {
+        self.sessions.capacity() as SessionSlot
+    }
+
     /// How many Sessions there are.
     pub(crate) fn session_count(&self) -> usize {
         self.by_client_id.len()
@@ -169,7 +180,7 @@ impl Clients {
         &mut self,
         control: ConnectionId,
         session: SessionSlot,
-        now: crate::base::time::Timestamp,
+        now: Timestamp,
     ) -> Option<ConnectionId> {
         let id = self.next_connection_id();
         let seed = self.seed;

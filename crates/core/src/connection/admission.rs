@@ -1,6 +1,8 @@
 //! An accepted CONNECT that waits for its CONNACK.
 
-use crate::base::identity::SessionSlot;
+use std::sync::Arc;
+
+use crate::base::identity::{Identity, SessionSlot};
 use crate::base::time::Timestamp;
 use crate::boundary::effects::Event;
 use crate::session::Will;
@@ -17,6 +19,8 @@ pub(crate) struct Admission {
     pub(crate) connack: Vec<u8>,
     /// The event that is reported when the CONNACK leaves.
     pub(crate) connected: Event,
+    /// What was known of the Client when its Session was resumed.
+    pub(crate) former: Option<Arc<Identity>>,
     /// The Will Message that the CONNECT has cancelled [MQTT-3.1.3-9].
     pub(crate) earlier: Option<EarlierWill>,
 }

@@ -77,6 +77,8 @@ struct Extras {
     authentication_method: Option<Box<str>>,
     /// Whether the Client marked itself as a bridge in its CONNECT.
     is_bridge: bool,
+    /// When the credential of its user ends.
+    stays_until: Option<Timestamp>,
 }
 
 /// What the driver says about a new Network Connection.
@@ -504,6 +506,19 @@ impl Connection {
     /// Returns the Authentication Method that its CONNECT has named.
     pub(crate) fn authentication_method(&self) -> Option<Box<str>> {
         self.extras.as_ref()?.authentication_method.clone()
+    }
+
+    /// Until when its user may stay, if not for ever.
+    pub(crate) fn stays_until(&self) -> Option<Timestamp> {
+        self.extras.as_ref()?.stays_until
+    }
+
+    /// Sets until when its user may stay; `None`: for ever. Returns what was set before.
+    pub(crate) fn set_stay(&mut self, until: Option<Timestamp>) -> Option<Timestamp> {
+        match until {
+            Some(_) => std::mem::replace(&mut self.extras_mut().stays_until, until),
+            None => self.extras.as_mut()?.stays_until.take(),
+        }
     }
 
     pub(crate) fn is_bridge(&self) -> bool {

@@ -310,7 +310,7 @@ mod tests {
             publisher_session: None,
             durability: Durability::Memory,
         };
-        let publisher = Arc::new(Identity { client_id: "p".into(), user_name: None });
+        let publisher = Arc::new(Identity::new("p".into(), None));
         let publication = Publication::new("t", &[], b"PAYLOAD", attributes, &publisher);
         for step in 1..30 {
             let (mut output, mut pool) = (Output::default(), BufferPool::default());

@@ -44,7 +44,8 @@ impl Core {
         &mut self,
         id: ConnectionId,
         identity: &Arc<Identity>,
-        (pending, data): (&PendingConnect, Option<&'d [u8]>),
+        pending: &PendingConnect,
+        data: Option<&'d [u8]>,
         turn: &mut Turn,
     ) -> Result<Terms<'d>, Refusal> {
         self.check_identity(identity, pending)?;

@@ -49,10 +49,13 @@ impl Core {
     }
 
     /// Withdraws the Will Message of a Network Connection that has ended before its CONNACK, and
-    /// restores the earlier one that the CONNECT had cancelled.
+    /// restores the earlier one that the CONNECT had cancelled, and what was known of its Client.
     pub(crate) fn withdraw_will(&mut self, admission: Admission, now: Timestamp) {
-        let Admission { session: slot, earlier, .. } = admission;
+        let Admission { session: slot, former, earlier, .. } = admission;
         let session = self.ground.clients.session_mut(slot);
+        if let Some(former) = former {
+            session.set_identity(former);
+        }
         let withdrawn = session.take_will();
         match earlier {
             Some(EarlierWill { mut will, due_at }) => {
@@ -93,7 +96,7 @@ impl Core {
         let Phase::Accepted(admission) = connection.enter(phase) else {
             return;
         };
-        let Admission { keep_alive, connack, connected, .. } = *admission;
+        let Admission { keep_alive, connack, connected, former, .. } = *admission;
         connection.set_keep_alive(keep_alive);
         // The connection was not read meanwhile: whatever it has sent is yet to come.
         connection.hear(turn.now);
@@ -106,6 +109,9 @@ impl Core {
         }
         self.ground.clients.send_connack(id, &connack, turn);
         turn.fx.events.push(connected);
+        if let Some(former) = former {
+            self.judge_if_new(slot, &former);
+        }
         self.begin_conversation(id, slot, keep_alive, turn);
     }
 

@@ -2,28 +2,38 @@
 //! 4.12): AUTH packets, and the driver's decisions. This module must never decide by itself who a
 //! Client is.
 
+use core::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use midge_codec::{Auth, Packet, ReasonCode, UserProperties};
 
-use crate::base::identity::{ConnectionId, SessionSlot};
-use crate::boundary::effects::{AuthAnswer, AuthRequest, DisconnectReason, EnhancedStep};
+use crate::base::identity::{ConnectionId, Identity, SessionSlot, Source};
+use crate::base::timers::Timer;
+use crate::boundary::effects::{AuthAnswer, AuthRequest, DisconnectReason, EnhancedStep, User};
 use crate::boundary::turn::Turn;
 use crate::connection::Phase;
 use crate::conversation::admitting::has_more;
+use crate::conversation::connect::Admittance;
 use crate::core::Core;
 
 impl Core {
     /// Handles the driver's decision about an [`AuthRequest`]. An answer is ignored if its
-    /// connection is gone, or if nothing was asked.
-    pub fn handle_auth_answer(&mut self, id: ConnectionId, answer: AuthAnswer, turn: &mut Turn) {
+    /// connection is gone, or if nothing was asked. `address` is where the Client is.
+    pub fn handle_auth_answer(
+        &mut self,
+        id: ConnectionId,
+        answer: AuthAnswer,
+        address: Option<IpAddr>,
+        turn: &mut Turn,
+    ) {
         let Some(connection) = self.ground.clients.connection_mut(id) else {
             return;
         };
         match connection.enter(Phase::AwaitingConnect) {
             Phase::Authenticating(pending) => match answer {
-                AuthAnswer::Allow { user_name, data } => {
-                    self.establish(id, &pending, user_name, data.as_deref(), turn);
+                AuthAnswer::Allow { user, data } => {
+                    self.establish(id, &pending, &Admittance { user, data, address }, turn);
                 }
                 AuthAnswer::Refuse(reason_code) => {
                     let detail = "authentication failed";
@@ -142,12 +152,9 @@ impl Core {
             AuthAnswer::Continue(data) => {
                 self.send_auth(id, ReasonCode::ContinueAuthentication, data.as_deref(), turn)
             }
-            AuthAnswer::Allow { data, .. } => {
-                if let Some(connection) = self.ground.clients.connection_mut(id) {
-                    connection.set_reauthenticating(false);
-                }
-                self.send_auth(id, ReasonCode::Success, data.as_deref(), turn)
-            }
+            AuthAnswer::Allow { user, data } => self
+                .replace_user(id, &user, turn)
+                .and_then(|()| self.send_auth(id, ReasonCode::Success, data.as_deref(), turn)),
             AuthAnswer::Refuse(code) => Err(match code {
                 // These Reason Codes are for CONNACK only.
                 ReasonCode::ClientIdentifierNotValid
@@ -162,6 +169,72 @@ impl Core {
             // [MQTT-4.12.1-2]
             self.close(id, Some(code), &DisconnectReason::ByServer(code), turn);
         }
+    }
+
+    /// Replaces what is known of a Client's user by what a re-authentication has found. The user
+    /// stays the same one: what waits for the Session is not another's to read.
+    fn replace_user(
+        &mut self,
+        id: ConnectionId,
+        user: &User,
+        turn: &mut Turn,
+    ) -> Result<(), ReasonCode> {
+        let Some(connection) = self.ground.clients.connection_mut(id) else {
+            return Ok(());
+        };
+        connection.set_reauthenticating(false);
+        let Some(slot) = connection.session() else {
+            return Ok(());
+        };
+        let present = self.ground.clients.session(slot).identity();
+        if user.name.is_some() && present.user_name != user.name {
+            return Err(ReasonCode::NotAuthorized);
+        }
+        let identity = Identity {
+            user_name: present.user_name.clone(),
+            ..identity_of(present.client_id.clone(), user, present.source)
+        };
+        let former = self.ground.clients.session_mut(slot).set_identity(Arc::new(identity));
+        self.judge_if_new(slot, &former);
+        self.limit_stay(id, user.valid_for, turn);
+        Ok(())
+    }
+
+    /// Has a Session judged anew if its Client's user has other attributes than it had.
+    pub(crate) fn judge_if_new(&mut self, slot: SessionSlot, former: &Identity) {
+        if self.ground.clients.session(slot).identity().attributes != former.attributes {
+            self.revoking.add(self.ground.clients.session_id(slot));
+        }
+    }
+
+    /// Sets when a Network Connection has to end because its user's credential does.
+    pub(crate) fn limit_stay(
+        &mut self,
+        id: ConnectionId,
+        valid_for: Option<Duration>,
+        turn: &mut Turn,
+    ) {
+        let Some(connection) = self.ground.clients.connection_mut(id) else {
+            return;
+        };
+        let millis = |it: Duration| u64::try_from(it.as_millis()).unwrap_or(u64::MAX);
+        let ends_at = valid_for.map(|it| turn.now + millis(it));
+        if let Some(at) = connection.set_stay(ends_at) {
+            self.ground.timers.cancel(at, Timer::Stay(id));
+        }
+        if let Some(at) = ends_at {
+            self.ground.timers.set(at, Timer::Stay(id));
+        }
+    }
+
+    /// Ends a Network Connection whose user has stayed for as long as its credential allows.
+    pub(crate) fn handle_stay_end(&mut self, id: ConnectionId, turn: &mut Turn) {
+        let Some(connection) = self.ground.clients.connection_mut(id) else {
+            return;
+        };
+        connection.set_stay(None);
+        let code = ReasonCode::MaximumConnectTime;
+        self.close(id, Some(code), &DisconnectReason::ByServer(code), turn);
     }
 
     /// Sends an AUTH, or returns why the Client cannot be sent one: it named no method
@@ -190,4 +263,11 @@ impl Core {
         self.ground.clients.send(id, &packet, turn);
         Ok(())
     }
+}
+
+/// Returns the identity of a Client that is admitted as this user.
+pub(crate) fn identity_of(client_id: Box<str>, user: &User, source: Option<Source>) -> Identity {
+    let User { name, attributes, .. } = user;
+    let attributes = (!attributes.is_empty()).then(|| Arc::new(attributes.clone()));
+    Identity { client_id, user_name: name.clone(), attributes, source }
 }

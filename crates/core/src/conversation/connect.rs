@@ -1,5 +1,6 @@
 //! From CONNECT to CONNACK: what a Client asks for, who it is, and the Session it gets.
 
+use core::net::IpAddr;
 use std::borrow::Cow;
 use std::num::{NonZeroU16, NonZeroU32};
 use std::sync::Arc;
@@ -10,14 +11,15 @@ use midge_codec::{
 };
 
 use crate::base::durability::Durability;
-use crate::base::identity::{ConnectionId, Identity, SessionSlot, is_reserved_client_id};
+use crate::base::identity::{ConnectionId, Identity, SessionSlot, Source, is_reserved_client_id};
 use crate::base::message::{Attributes, Publication};
 use crate::base::timers::Timer;
-use crate::boundary::effects::{AuthRequest, DisconnectReason, EnhancedStep, Event};
+use crate::boundary::effects::{AuthRequest, DisconnectReason, EnhancedStep, Event, User};
 use crate::boundary::turn::Turn;
 use crate::connection::admission::Admission;
 use crate::connection::capabilities::{Capabilities, Refusal};
 use crate::connection::{PendingConnect, PendingWill, Phase, Told};
+use crate::conversation::authenticating::identity_of;
 use crate::core::Core;
 use crate::session::{NEVER_EXPIRES, Will};
 use crate::topics::destination::{Author, Destination, Misdirected};
@@ -30,6 +32,15 @@ pub(crate) struct Terms<'d> {
     response: Option<String>,
     method: Option<Box<str>>,
     data: Option<&'d [u8]>,
+}
+
+/// As whom a Client is admitted, and with what answer.
+pub(crate) struct Admittance {
+    pub(crate) user: User,
+    /// Authentication Data for the CONNACK.
+    pub(crate) data: Option<Box<[u8]>>,
+    /// Where the Client is.
+    pub(crate) address: Option<IpAddr>,
 }
 
 impl Core {
@@ -261,15 +272,19 @@ impl Core {
         &mut self,
         id: ConnectionId,
         pending: &PendingConnect,
-        user_name: Option<Box<str>>,
-        data: Option<&[u8]>,
+        admitted: &Admittance,
         turn: &mut Turn,
     ) {
-        let identity = Arc::new(Identity { client_id: pending.client_id.clone(), user_name });
+        let Some(connection) = self.ground.clients.connection(id) else {
+            return;
+        };
+        let source =
+            Some(Source { listener: connection.offer().listener, address: admitted.address });
+        let identity = Arc::new(identity_of(pending.client_id.clone(), &admitted.user, source));
         // Whatever is overdue for the old Session takes effect first.
         self.settle_overdue(&identity.client_id, turn);
         // This is the last moment to refuse the Client: only what was overdue has been touched.
-        let terms = match self.admit(id, &identity, (pending, data), turn) {
+        let terms = match self.admit(id, &identity, pending, admitted.data.as_deref(), turn) {
             Ok(terms) => terms,
             Err((reason_code, detail)) => {
                 return self.refuse_connect(id, pending.who(), reason_code, detail, turn);
@@ -277,7 +292,14 @@ impl Core {
         };
         let resumed = self.take_over(&identity, pending.clean_start, turn);
         let session_present = resumed.is_some();
-        let slot = resumed.unwrap_or_else(|| self.ground.clients.insert_session(identity));
+        let (slot, former) = match resumed {
+            Some(slot) => {
+                let session = self.ground.clients.session_mut(slot);
+                (slot, Some(session.set_identity(identity)))
+            }
+            None => (self.ground.clients.insert_session(identity), None),
+        };
+        self.limit_stay(id, admitted.user.valid_for, turn);
         let earlier = self.call_off_will(slot);
         let expiry_max = self.ground.config.limits.session_expiry_seconds_max;
         let Some(connection) = self.ground.clients.connection(id) else {
@@ -293,11 +315,10 @@ impl Core {
         let will = pending.will.as_ref().map(|will| self.will_of(slot, will, durability));
         self.ground.clients.session_mut(slot).set_will(will);
         self.ground.store_session(slot, self.ground.config.durability.of_session(durability), turn);
-        let client = Arc::clone(self.ground.clients.session_mut(slot).identity());
         let keep_alive = terms.keep_alive;
         let connected = Event::Connected {
             connection: id,
-            client,
+            client: Arc::clone(self.ground.clients.session(slot).identity()),
             version,
             session_present,
             asked_user_name: pending.user_name.clone(),
@@ -311,6 +332,7 @@ impl Core {
             keep_alive,
             connack,
             connected,
+            former,
             earlier,
         };
         self.answer_connect(id, admission, turn);
@@ -373,6 +395,9 @@ impl Core {
         identity: &Arc<Identity>,
         pending: &PendingConnect,
     ) -> Result<(), Refusal> {
+        if !self.ground.clients.policy.may_stay(identity) {
+            return Err((ReasonCode::NotAuthorized, "this user may not stay"));
+        }
         let existing = self.ground.clients.session_by_client_id(&identity.client_id);
         if let Some(slot) = existing {
             let owner = self.ground.clients.session(slot).identity();

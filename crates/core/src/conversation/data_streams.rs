@@ -49,7 +49,8 @@ impl Core {
     /// Handles one Control Packet from a data stream.
     pub(crate) fn handle_stream_packet(
         &mut self,
-        (id, control): (ConnectionId, ConnectionId),
+        id: ConnectionId,
+        control: ConnectionId,
         session: SessionSlot,
         packet: &Packet<'_>,
         turn: &mut Turn,
@@ -80,7 +81,8 @@ impl Core {
     /// on the control stream, and later messages go there, too.
     pub(crate) fn end_data_stream(
         &mut self,
-        (id, control): (ConnectionId, ConnectionId),
+        id: ConnectionId,
+        control: ConnectionId,
         slot: SessionSlot,
         turn: &mut Turn,
     ) {

@@ -14,7 +14,6 @@ use crate::boundary::turn::Turn;
 use crate::clients::drops::Party;
 use crate::connection::{Connection, Phase};
 use crate::core::Core;
-use crate::remains::Gone;
 use crate::session::{NEVER_EXPIRES, Session, Will};
 use crate::topics::destination::Destination;
 
@@ -57,7 +56,7 @@ impl Core {
             Phase::Connected { session, .. } => (session, None),
             Phase::Accepted(admission) => (admission.session, Some(admission)),
             Phase::Stream { control, session } => {
-                return self.end_data_stream((id, control), session, turn);
+                return self.end_data_stream(id, control, session, turn);
             }
             Phase::AwaitingConnect | Phase::Authenticating(_) => {
                 let (client, reason) = (None, reason.clone());
@@ -189,7 +188,7 @@ impl Core {
             &mut self.subscriptions,
             &mut self.router,
             &mut self.ground,
-            Gone { slot, session: id },
+            id,
             subscriptions,
             turn,
         );
@@ -204,6 +203,8 @@ impl Core {
         let Some(will) = self.ground.clients.session_mut(slot).take_will() else {
             return;
         };
+        // What is known of the Client now counts, and not what was known when it connected.
+        let client = Arc::clone(self.ground.clients.session(slot).identity());
         self.ground.clients.forget_will(slot);
         let Will { message, expiry_seconds, .. } = *will;
         let expires_at = expiry_seconds.map(|seconds| turn.now.plus_seconds(u64::from(seconds)));
@@ -214,7 +215,7 @@ impl Core {
             message.properties(),
             message.payload(),
             attributes,
-            message.publisher(),
+            &client,
         );
         // If it is not published, the reason is counted; there is nobody left to be told.
         let published = match destination.delay_seconds() {
@@ -299,7 +300,7 @@ impl Core {
         for (slot, count) in waiting.collect::<Vec<_>>() {
             self.ground.clients.note_drops(Party::Receiver(slot), "", reason, count, turn);
         }
-        let others = self.router.backlog.receivers_left()
+        let others = self.router.put_off.receivers_left()
             + self.router.delayed.volatile_messages()
             + self.router.shared.groups.volatile_messages()
             + self.remains.messages();

@@ -39,7 +39,7 @@ impl Core {
         let id = self.insert_connection(&opening, turn.now);
         // No Client can have this identifier: U+0000 is not allowed in strings of the protocol.
         let name = format!("\0local/{}/{}", self.ground.config.worker.index(), id.generation);
-        let identity = Arc::new(Identity { client_id: name.into(), user_name: None });
+        let identity = Arc::new(Identity::new(name.into(), None));
         let slot = self.ground.clients.insert_session(identity);
         self.ground.clients.budget.sessions.add(1, 0);
         let session = self.ground.clients.session_mut(slot);

@@ -7,6 +7,13 @@ use crate::base::identity::Identity;
 /// Decides who may do what. Called on the worker's thread for every message: it must answer from
 /// memory and never block.
 pub trait Policy: Send + Sync {
+    /// Whether `client` may be connected. Asked for each Client when it connects, and when the
+    /// policy has changed.
+    fn may_stay(&self, client: &Identity) -> bool {
+        let _ = client;
+        true
+    }
+
     /// Whether `publisher` may publish to `topic` now.
     fn may_publish(&self, publisher: &Identity, topic: &str, qos: QoS, retain: bool) -> bool;
 

@@ -18,7 +18,7 @@ use hashbrown::hash_map::IntoIter;
 
 use crate::base::delivery::Delivery;
 use crate::base::drop_reason::DropReason;
-use crate::base::identity::{Identity, SessionId, SessionSlot};
+use crate::base::identity::{Identity, SessionId};
 use crate::base::work::Work;
 use crate::boundary::store_records::{Owner, StoreOp};
 use crate::boundary::turn::Turn;
@@ -43,19 +43,11 @@ pub(crate) struct Remains {
 
 type Taken = HashMap<Box<str>, Subscribed, foldhash::fast::FixedState>;
 
-/// A Session that has ended.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Gone {
-    /// The place that is kept until nothing refers to it any more.
-    pub(crate) slot: SessionSlot,
-    /// The id that the Session had.
-    pub(crate) session: SessionId,
-}
-
 /// The subscriptions of a Session that has ended.
 #[derive(Debug)]
 struct Leaving {
-    gone: Gone,
+    /// The id that the Session had. Its slot is kept until nothing refers to it any more.
+    session: SessionId,
     subscriptions: IntoIter<Box<str>, Subscribed>,
 }
 
@@ -115,17 +107,17 @@ impl Remains {
         subscriptions: &mut Subscriptions,
         router: &mut Router,
         ground: &mut Ground,
-        gone: Gone,
+        session: SessionId,
         mut taken: Taken,
         turn: &mut Turn,
     ) {
         if taken.len() > self.left {
-            self.end_exclusive(subscriptions, router, ground, gone, &mut taken, turn);
+            self.end_exclusive(subscriptions, router, ground, session, &mut taken, turn);
         }
-        let mut leaving = Leaving { gone, subscriptions: taken.into_iter() };
+        let mut leaving = Leaving { session, subscriptions: taken.into_iter() };
         let count = self.left;
         if self.end_some(subscriptions, router, ground, &mut leaving, count, turn) {
-            ground.clients.vacate(gone.slot);
+            ground.clients.vacate(session.slot);
         } else {
             self.leaving.push_back(leaving);
         }
@@ -137,14 +129,14 @@ impl Remains {
         subscriptions: &mut Subscriptions,
         router: &mut Router,
         ground: &mut Ground,
-        gone: Gone,
+        session: SessionId,
         taken: &mut Taken,
         turn: &mut Turn,
     ) {
         ground.work.add(taken.len() / Work::SUBSCRIPTIONS);
         let exclusive = taken.extract_if(|_, it| it.kind == SubscriptionKind::Exclusive);
         for ended in exclusive.take(Self::PER_TURN) {
-            self.end_subscription(subscriptions, router, ground, gone, &ended, turn);
+            self.end_subscription(subscriptions, router, ground, session, &ended, turn);
         }
     }
 
@@ -158,9 +150,9 @@ impl Remains {
         count: usize,
         turn: &mut Turn,
     ) -> bool {
-        let Leaving { gone, subscriptions: left } = leaving;
+        let Leaving { session, subscriptions: left } = leaving;
         for ended in left.take(count) {
-            self.end_subscription(subscriptions, router, ground, *gone, &ended, turn);
+            self.end_subscription(subscriptions, router, ground, *session, &ended, turn);
         }
         left.len() == 0
     }
@@ -170,14 +162,13 @@ impl Remains {
         subscriptions: &mut Subscriptions,
         router: &mut Router,
         ground: &mut Ground,
-        gone: Gone,
+        session: SessionId,
         (key, subscribed): &(Box<str>, Subscribed),
         turn: &mut Turn,
     ) {
         ground.work.add(1);
         self.left = self.left.saturating_sub(1);
-        router.retained.end_wish(gone.session, key, turn);
-        let session = (gone.slot, gone.session);
+        router.retained.end_wish(session, key, turn);
         subscriptions.release_subscription(router, ground, session, key, &subscribed.kind, turn);
     }
 
@@ -254,7 +245,7 @@ impl Remains {
             let count = self.left.min(Self::SLICE);
             if let Some(mut leaving) = self.leaving.pop_front() {
                 if self.end_some(subscriptions, router, ground, &mut leaving, count, turn) {
-                    ground.clients.vacate(leaving.gone.slot);
+                    ground.clients.vacate(leaving.session.slot);
                 } else {
                     self.leaving.push_back(leaving);
                 }

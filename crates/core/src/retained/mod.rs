@@ -23,7 +23,7 @@ use crate::base::limits::Limits;
 use crate::base::message::{Attributes, Message};
 use crate::base::time::Timestamp;
 use crate::base::timers::{Kind, Timer, Timers};
-use crate::boundary::peer_messages::{Peer, Ticket};
+use crate::boundary::peer_messages::{RetainedPeer, Ticket};
 use crate::boundary::store_records::{Kept, StoreOp};
 use crate::boundary::turn::Turn;
 use crate::clients::drops::Party;
@@ -190,7 +190,7 @@ impl Retained {
         // Removing a message is never refused.
         let asks = asks && !message.payload().is_empty();
         let ticket = if asks { ground.clients.rounds.ask(home) } else { 0 };
-        turn.fx.send(home, Peer::RetainedSet { message, ticket }.into());
+        turn.fx.send(home, RetainedPeer::Set { message, ticket }.into());
         Ok(ticket)
     }
 
@@ -200,13 +200,14 @@ impl Retained {
         &mut self,
         ground: &mut Ground,
         from: WorkerId,
-        (message, ticket): (&Arc<Message>, Ticket),
+        message: &Arc<Message>,
+        ticket: Ticket,
         turn: &mut Turn,
     ) {
         let kept = self.keep(ground, message, turn);
         if kept.is_err() && ticket > 0 {
             // This comes before the answer to the round, which lets the acknowledgement go.
-            turn.fx.send(from, Peer::RetainedRefused { ticket }.into());
+            turn.fx.send(from, RetainedPeer::Refused { ticket }.into());
         }
         let traffic = &mut self.traffic;
         traffic.received[from.index()] += 1;

@@ -11,7 +11,7 @@ use midge_codec::QoS;
 
 use crate::base::identity::{SessionId, WorkerId};
 use crate::base::message::{Message, Publication};
-use crate::boundary::peer_messages::{Peer, Ticket};
+use crate::boundary::peer_messages::{RetainedPeer, Ticket};
 use crate::boundary::turn::Turn;
 use crate::clients::drops::Party;
 use crate::clients::{Clients, Grant};
@@ -131,7 +131,7 @@ impl Retained {
         let mut asked = 0;
         for worker in others {
             let (filter, after) = (Arc::clone(&filter), traffic.sent_to(worker));
-            turn.fx.send(worker, Peer::RetainedPull { ticket, filter, walk: None, after }.into());
+            turn.fx.send(worker, RetainedPeer::Pull { ticket, filter, walk: None, after }.into());
             let fetched = VecDeque::new();
             request.parts.push_back(Part::Of { worker, walk: None, asked: true, fetched });
             asked += 1;
@@ -305,7 +305,7 @@ impl Retained {
             self.tree.end_walk(walk);
         }
         let walk = (!is_done).then_some(number as u32);
-        turn.fx.send(from, Peer::RetainedChunk { ticket, messages, walk }.into());
+        turn.fx.send(from, RetainedPeer::Chunk { ticket, messages, walk }.into());
     }
 
     /// Takes in another worker's matches and wakes the request.
@@ -331,7 +331,7 @@ impl Retained {
             }
             None => {
                 if let Some(walk) = next_walk {
-                    turn.fx.send(from, Peer::RetainedStop { walk }.into());
+                    turn.fx.send(from, RetainedPeer::Stop { walk }.into());
                 }
             }
         }
@@ -356,7 +356,7 @@ impl Retained {
         match part {
             Part::Own(walk) => self.tree.end_walk(walk),
             Part::Of { worker, walk: Some(walk), asked: false, .. } => {
-                turn.fx.send(worker, Peer::RetainedStop { walk }.into());
+                turn.fx.send(worker, RetainedPeer::Stop { walk }.into());
             }
             Part::Of { .. } => (),
         }
@@ -391,7 +391,7 @@ fn ask_peer(traffic: &Traffic, ticket: Ticket, request: &mut Request, turn: &mut
     };
     if !*asked && walk.is_some() && fetched.is_empty() {
         *asked = true;
-        let pull = Peer::RetainedPull {
+        let pull = RetainedPeer::Pull {
             ticket,
             filter: (&*request.wish.filter).into(),
             walk: *walk,

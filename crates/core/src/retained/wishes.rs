@@ -16,7 +16,7 @@ use crate::boundary::peer_messages::Ticket;
 /// All requests of a worker, each with an `R` that says more about it.
 #[derive(Debug)]
 pub(crate) struct Wishes<R> {
-    requests: HashMap<Ticket, Wish<R>, FixedState>,
+    requests: HashMap<Ticket, Asked<R>, FixedState>,
     /// Requests whose SUBACK has not left, or that have not followed it yet, by their SUBSCRIBE.
     held: HashMap<Ticket, HeldWishes, FixedState>,
     sessions: HashMap<SessionId, OfSession, FixedState>,
@@ -28,7 +28,7 @@ pub(crate) struct Wishes<R> {
 }
 
 #[derive(Debug)]
-struct Wish<R> {
+struct Asked<R> {
     session: SessionId,
     key: Box<str>,
     /// Live messages with a later moment came after the subscription.
@@ -100,7 +100,7 @@ impl<R> Wishes<R> {
         let old = of_session.by_key.insert(key.into(), ticket);
         let old = old.and_then(|old| self.requests.remove(&old)?.request);
         let request = Some(request);
-        let wish = Wish { session, key: key.into(), since: self.moment, request };
+        let wish = Asked { session, key: key.into(), since: self.moment, request };
         self.requests.insert(ticket, wish);
         self.held.entry(subscribe).or_default().tickets.push_back(ticket);
         old
@@ -234,7 +234,7 @@ impl<R> Wishes<R> {
     }
 
     pub(crate) fn remove(&mut self, ticket: Ticket) -> Option<R> {
-        let Wish { session, key, request, .. } = self.requests.remove(&ticket)?;
+        let Asked { session, key, request, .. } = self.requests.remove(&ticket)?;
         if let Some(of_session) = self.sessions.get_mut(&session) {
             of_session.by_key.remove(&key);
             if of_session.by_key.is_empty() {

@@ -14,7 +14,7 @@ use crate::boundary::turn::Turn;
 use crate::ground::Ground;
 use crate::retained::Retained;
 use crate::route::delayed::Delayed;
-use crate::route::put_off::Backlog;
+use crate::route::put_off::PutOff;
 use crate::shared::Shared;
 use crate::tree::subscription_tree::MatchScratch;
 
@@ -23,18 +23,18 @@ pub(crate) struct Router {
     pub(crate) shared: Shared,
     pub(crate) retained: Retained,
     pub(crate) delayed: Delayed,
-    pub(crate) backlog: Backlog,
+    pub(crate) put_off: PutOff,
     scratch: MatchScratch,
     match_stamp: u64,
 }
 
 impl Router {
-    pub(crate) fn new(shared: Shared, retained: Retained, backlog: Backlog) -> Self {
+    pub(crate) fn new(shared: Shared, retained: Retained, put_off: PutOff) -> Self {
         Self {
             shared,
             retained,
             delayed: Delayed::default(),
-            backlog,
+            put_off,
             scratch: MatchScratch::default(),
             match_stamp: 0,
         }

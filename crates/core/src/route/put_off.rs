@@ -19,7 +19,7 @@ pub(crate) struct Routing {
 }
 
 /// Routings in the order in which they were published, and the publishers that have to wait.
-pub(crate) struct Backlog {
+pub(crate) struct PutOff {
     routings: VecDeque<Routing>,
     bytes: usize,
     bytes_max: usize,
@@ -35,7 +35,7 @@ pub(crate) struct Backlog {
     put_off: usize,
 }
 
-impl Backlog {
+impl PutOff {
     /// A turn ends once it has put off this many receivers: noting down the receivers of a message
     /// costs more than writing the message once the ones before it have gone.
     const TURN_PUT_OFF_MAX: usize = 512;
@@ -157,7 +157,7 @@ impl Backlog {
     }
 
     /// Takes out the oldest put-off message. Unless it is done then, the caller puts it back with
-    /// [`Backlog::put_back`].
+    /// [`PutOff::put_back`].
     pub(crate) fn take(&mut self) -> Option<Routing> {
         let routing = self.routings.pop_front()?;
         self.bytes -= size(&routing.message, &routing.targets);

@@ -211,7 +211,7 @@ impl Router {
             return 0;
         }
         ground.work.add(subscribers);
-        let at_once = self.backlog.admits(subscribers, copied_bytes(publication));
+        let at_once = self.put_off.admits(subscribers, copied_bytes(publication));
         if at_once && nodes_with_subscribers == 1 {
             return self.deliver_to_one_filter(ground, publication, subscribers, turn);
         }
@@ -225,7 +225,7 @@ impl Router {
         } else {
             let Attributes { qos, durability, .. } = publication.attributes;
             let round = ground.clients.rounds.put_off(qos, durability);
-            self.backlog.push(publication.share(), targets, round);
+            self.put_off.push(publication.share(), targets, round);
         }
         count
     }
@@ -306,13 +306,13 @@ impl Router {
 
     /// Goes on with fan-outs that were put off, within this turn's share.
     pub(crate) fn run_routings(&mut self, ground: &mut Ground, turn: &mut Turn) {
-        while !self.backlog.is_turn_over() {
-            let Some(mut routing) = self.backlog.take() else {
+        while !self.put_off.is_turn_over() {
+            let Some(mut routing) = self.put_off.take() else {
                 break;
             };
             self.run_routing(ground, &mut routing, turn);
             if routing.next < routing.targets.len() {
-                self.backlog.put_back(routing);
+                self.put_off.put_back(routing);
             }
         }
     }
@@ -321,7 +321,7 @@ impl Router {
         let message = Arc::clone(&routing.message);
         let publication = Publication::of(&message);
         let rest = routing.targets.len() - routing.next;
-        let count = self.backlog.take_deliveries(rest, copied_bytes(&publication));
+        let count = self.put_off.take_deliveries(rest, copied_bytes(&publication));
         ground.clients.rounds.resume_origin(routing.round);
         ground.clients.begin_publication(count);
         for target in &routing.targets[routing.next..routing.next + count] {

@@ -268,6 +268,13 @@ impl Session {
         self.durability = durability;
     }
 
+    /// Replaces what is known of its Client, which stays the same one. Returns what was known.
+    pub(crate) fn set_identity(&mut self, identity: Arc<Identity>) -> Arc<Identity> {
+        debug_assert_eq!(self.identity.client_id, identity.client_id);
+        debug_assert_eq!(self.identity.user_name, identity.user_name);
+        std::mem::replace(&mut self.identity, identity)
+    }
+
     pub(crate) fn set_expiry_seconds(&mut self, expiry_seconds: u32) {
         self.expiry_seconds = expiry_seconds;
     }

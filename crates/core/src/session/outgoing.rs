@@ -108,7 +108,8 @@ impl Outgoing {
     #[inline]
     pub(crate) fn may_send_at_once(&self, sequence: u64, way: Way) -> bool {
         let nothing_waits = self.queue.is_empty() && self.stored.messages == 0;
-        (nothing_waits || way.has_others && self.only_others_wait(way.stream))
+        way.has_room
+            && (nothing_waits || way.has_others && self.only_others_wait(way.stream))
             && self.has_window()
             && self.has_packet_identifier(sequence)
             && (!way.has_others || self.has_share(way.stream.generation.get()))
@@ -360,7 +361,7 @@ mod tests {
     use crate::boundary::store_records::RecoveredQueue;
 
     const STREAM: ConnectionId = ConnectionId { slot: 0, generation: std::num::NonZeroU32::MIN };
-    const WAY: Way = Way { stream: STREAM, has_others: false };
+    const WAY: Way = Way { stream: STREAM, has_others: false, has_room: true };
 
     fn extent(messages: u16) -> Extent {
         Extent { messages, bytes: u32::MAX }
@@ -375,7 +376,7 @@ mod tests {
             publisher_session: None,
             durability: Durability::Memory,
         };
-        let publisher = Arc::new(Identity { client_id: "p".into(), user_name: None });
+        let publisher = Arc::new(Identity::new("p".into(), None));
         let message = Publication::new("t", &[], payload, attributes, &publisher).share();
         Delivery { message, qos, retain: false, identifiers: Identifiers::None, group: None }
     }

@@ -12,7 +12,7 @@ use crate::boundary::store_records::Round;
 
 /// A message that waits for a member to connect.
 #[derive(Debug)]
-pub(crate) struct Kept {
+pub(crate) struct BacklogEntry {
     pub(crate) message: Arc<Message>,
     /// Its name in the store; 0: none.
     pub(crate) sequence: u64,
@@ -23,13 +23,13 @@ pub(crate) struct Kept {
 /// The messages of one group, in order.
 #[derive(Debug, Default)]
 pub(crate) struct GroupBacklog {
-    messages: VecDeque<Kept>,
+    messages: VecDeque<BacklogEntry>,
     bytes: usize,
     expiring: Expiring,
 }
 
 impl GroupBacklog {
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &Kept> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &BacklogEntry> {
         self.messages.iter()
     }
 
@@ -39,7 +39,7 @@ impl GroupBacklog {
             && self.bytes + bytes <= limits.shared_backlog_bytes_max as usize
     }
 
-    pub(crate) fn push(&mut self, kept: Kept) {
+    pub(crate) fn push(&mut self, kept: BacklogEntry) {
         self.bytes += kept.message.size();
         self.expiring.add(kept.message.attributes().expires_at);
         self.messages.push_back(kept);
@@ -49,8 +49,8 @@ impl GroupBacklog {
     pub(crate) fn take_first(
         &mut self,
         count_max: usize,
-        may_go: impl Fn(&Kept) -> bool,
-    ) -> Vec<Kept> {
+        may_go: impl Fn(&BacklogEntry) -> bool,
+    ) -> Vec<BacklogEntry> {
         let first = self.messages.iter().take(count_max);
         let count = first.take_while(|kept| may_go(kept)).count();
         let taken: Vec<_> = self.messages.drain(..count).collect();
@@ -62,11 +62,11 @@ impl GroupBacklog {
     }
 
     /// Takes out what has expired.
-    pub(crate) fn take_expired(&mut self, now: Timestamp) -> Vec<Kept> {
+    pub(crate) fn take_expired(&mut self, now: Timestamp) -> Vec<BacklogEntry> {
         if self.expiring.may_be_over(now) == 0 {
             return Vec::new();
         }
-        let is_over = |kept: &Kept| kept.message.attributes().has_expired(now);
+        let is_over = |kept: &BacklogEntry| kept.message.attributes().has_expired(now);
         let (over, left) = self.messages.drain(..).partition::<Vec<_>, _>(is_over);
         self.messages = left.into();
         self.count_anew();

@@ -15,7 +15,7 @@ use crate::boundary::store_records::{Owner, StoreOp};
 use crate::boundary::turn::Turn;
 use crate::ground::Ground;
 use crate::shared::Shared;
-use crate::shared::backlog::Kept;
+use crate::shared::backlog::BacklogEntry;
 
 /// The groups of one worker that are to be emptied.
 #[derive(Debug)]
@@ -68,7 +68,7 @@ impl Shared {
         let Some(group) = self.groups.get(id) else {
             return true;
         };
-        let may_go = |kept: &Kept| kept.hold.is_none_or(|round| rounds.is_confirmed(round));
+        let may_go = |kept: &BacklogEntry| kept.hold.is_none_or(|round| rounds.is_confirmed(round));
         let released = group.backlog.take_first(count, may_go);
         let next_may_go = group.backlog.iter().next().map(may_go);
         if next_may_go == Some(false) && !std::mem::replace(&mut group.is_held, true) {
@@ -80,7 +80,7 @@ impl Shared {
         // were confirmed before. That they are finished goes into this worker's own round, which
         // waits for those who keep them now.
         let origin = ground.clients.rounds.leave_origin();
-        for Kept { message, sequence, .. } in released {
+        for BacklogEntry { message, sequence, .. } in released {
             self.give_out(ground, id, &Publication::of(&message), Tried::default(), turn);
             if sequence > 0 {
                 let op = StoreOp::Finished { owner: Owner::Group(id.number), sequence };

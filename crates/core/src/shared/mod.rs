@@ -30,13 +30,13 @@ use crate::base::random::Random;
 use crate::base::strategy::SharedStrategy;
 use crate::base::time::Timestamp;
 use crate::base::work::Work;
-use crate::boundary::peer_messages::{Member, Peer};
+use crate::boundary::peer_messages::{Member, Peer, SharedPeer};
 use crate::boundary::store_records::{GroupRecord, Owner, Round, StoreOp};
 use crate::boundary::turn::Turn;
 use crate::clients::Grant;
 use crate::clients::drops::Party;
 use crate::ground::Ground;
-use crate::shared::backlog::{GroupBacklog, Kept};
+use crate::shared::backlog::{BacklogEntry, GroupBacklog};
 use crate::shared::members::Members;
 
 /// The shared subscriptions of a node, as one worker has part in them.
@@ -119,12 +119,12 @@ impl SharedGroups {
     /// Restores a message that the store has kept for a group.
     pub(crate) fn restore_message(&mut self, id: GroupId, message: Arc<Message>, sequence: u64) {
         if let Some(group) = self.get(id) {
-            group.backlog.push(Kept { message, sequence, hold: None });
+            group.backlog.push(BacklogEntry { message, sequence, hold: None });
         }
     }
 
     /// Takes out the messages of a group that have expired.
-    pub(crate) fn take_expired(&mut self, id: GroupId, now: Timestamp) -> Vec<Kept> {
+    pub(crate) fn take_expired(&mut self, id: GroupId, now: Timestamp) -> Vec<BacklogEntry> {
         self.get(id).map_or_else(Vec::new, |group| group.backlog.take_expired(now))
     }
 
@@ -180,7 +180,7 @@ impl Group {
         self.last_sequence += u64::from(is_stored);
         let sequence = if is_stored { self.last_sequence } else { 0 };
         let hold = hold.filter(|_| is_stored);
-        self.backlog.push(Kept { message, sequence, hold });
+        self.backlog.push(BacklogEntry { message, sequence, hold });
         Ok(sequence)
     }
 }
@@ -304,7 +304,7 @@ impl Shared {
         turn: &mut Turn,
     ) {
         if group.home != ground.config.worker {
-            return turn.fx.send(group.home, Peer::SharedLeave { group, session }.into());
+            return turn.fx.send(group.home, SharedPeer::Leave { group, session }.into());
         }
         let Some(entry) = self.groups.get(group) else {
             return;
@@ -323,7 +323,7 @@ impl Shared {
         let Some(group) = self.groups.groups.remove(&id.number) else {
             return;
         };
-        for Kept { message, .. } in group.backlog.iter() {
+        for BacklogEntry { message, .. } in group.backlog.iter() {
             ground.clients.note_drop(
                 Party::Nobody,
                 message.topic(),
@@ -361,7 +361,7 @@ impl Shared {
         }
         let message = publication.share();
         self.note_passed_on(ground, group.home, publication.attributes, turn);
-        turn.fx.send(group.home, Peer::SharedPublish { group, message }.into());
+        turn.fx.send(group.home, SharedPeer::Publish { group, message }.into());
     }
 
     /// Gives a message to one member of a group that this worker is home to, after those that the
@@ -519,7 +519,7 @@ impl Shared {
             };
             let barred = barred.to_vec();
             self.note_passed_on(ground, session.worker, publication.attributes, turn);
-            turn.fx.send(session.worker, Peer::SharedDeliver { session, delivery, barred }.into());
+            turn.fx.send(session.worker, SharedPeer::Deliver { session, delivery, barred }.into());
             return Ok(());
         }
         let slot = ground.clients.slot_of(session).ok_or(None)?;
@@ -575,7 +575,7 @@ impl Shared {
         }
         let Tried { barred, refusal } = tried;
         self.note_passed_on(ground, group.home, delivery.message.attributes(), turn);
-        turn.fx.send(group.home, Peer::SharedReturn { delivery, barred, refusal, online }.into());
+        turn.fx.send(group.home, SharedPeer::Return { delivery, barred, refusal, online }.into());
     }
 
     /// Gives a message that a member cannot take (any more) to another one [MQTT-4.8.2-5], or to
@@ -645,7 +645,7 @@ impl Shared {
         if group.home == ground.config.worker {
             self.handle_settled(group, session);
         } else {
-            turn.fx.send(group.home, Peer::SharedSettled { group, session }.into());
+            turn.fx.send(group.home, SharedPeer::Settled { group, session }.into());
         }
     }
 

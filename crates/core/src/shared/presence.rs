@@ -9,7 +9,7 @@ use hashbrown::HashMap;
 
 use crate::base::identity::{GroupId, SessionId, SessionSlot};
 use crate::base::work::Work;
-use crate::boundary::peer_messages::{Member, Peer};
+use crate::boundary::peer_messages::{Member, SharedPeer};
 use crate::boundary::turn::Turn;
 use crate::ground::Ground;
 use crate::session::{Session, SubscriptionKind};
@@ -97,7 +97,7 @@ impl Shared {
             if group.home == ground.config.worker {
                 self.handle_online(ground, group, session, online, turn);
             } else {
-                turn.fx.send(group.home, Peer::SharedOnline { group, session, online }.into());
+                turn.fx.send(group.home, SharedPeer::Online { group, session, online }.into());
             }
         }
     }

@@ -124,8 +124,7 @@ impl Core {
     ) -> SessionSlot {
         let RecoveredSession { record, detached_at, subscriptions, awaiting_release, queue } =
             session;
-        let identity =
-            Arc::new(Identity { client_id: record.client_id, user_name: record.user_name });
+        let identity = Arc::new(Identity::new(record.client_id, record.user_name));
         let slot = self.ground.clients.insert_session(identity);
         let inflight_max = self.ground.config.limits.inflight_messages_max;
         let extent = self.ground.clients.extent(u16::MAX);

@@ -10,7 +10,7 @@ use midge_codec::{
 
 use crate::base::identity::ConnectionId;
 use crate::boundary::effects::Event;
-use crate::boundary::peer_messages::{Peer, Ticket};
+use crate::boundary::peer_messages::{SharedPeer, Ticket};
 use crate::boundary::turn::Turn;
 use crate::ground::Ground;
 use crate::route::Router;
@@ -183,13 +183,13 @@ impl Subscriptions {
         if subscribed.is_none()
             && let Some(session) = ground.pending.subscribe(step.subscribe).map(|sub| sub.session)
         {
-            turn.fx.send(group.home, Peer::SharedLeave { group, session }.into());
+            turn.fx.send(group.home, SharedPeer::Leave { group, session }.into());
         }
         if let Some(slot) = slot {
             // The Client may have gone, and come again, before anybody could tell the group.
             let session = ground.clients.session_id(slot);
             let online = ground.clients.session_mut(slot).connection().is_some();
-            turn.fx.send(group.home, Peer::SharedOnline { group, session, online }.into());
+            turn.fx.send(group.home, SharedPeer::Online { group, session, online }.into());
         }
         self.answer_step(router, ground, &step, granted(subscribed.unwrap_or_default()), turn);
     }

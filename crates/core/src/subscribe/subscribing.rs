@@ -8,7 +8,7 @@ use midge_codec::{
 };
 
 use crate::base::identity::{ConnectionId, SessionId, SessionSlot};
-use crate::boundary::peer_messages::{Member, Peer, Ticket};
+use crate::boundary::peer_messages::{Member, Peer, SharedPeer, Ticket};
 use crate::boundary::store_records::{StoreOp, SubscriptionRecord};
 use crate::boundary::turn::Turn;
 use crate::ground::Ground;
@@ -239,7 +239,7 @@ impl Subscriptions {
                 let is_replaced = kept.is_some();
                 let ticket = ground.pending.begin_step(remote_step(&wanted));
                 let (name, filter) = (Arc::from(name.as_str()), Arc::from(filter));
-                turn.fx.send(home, Peer::SharedJoin { ticket, name, filter, member }.into());
+                turn.fx.send(home, SharedPeer::Join { ticket, name, filter, member }.into());
                 if is_replaced { Step::Replaces } else { Step::Waits }
             }
         }
@@ -390,11 +390,12 @@ impl Subscriptions {
         &mut self,
         router: &mut Router,
         ground: &mut Ground,
-        (slot, session): (SessionSlot, SessionId),
+        session: SessionId,
         key: &str,
         kind: &SubscriptionKind,
         turn: &mut Turn,
     ) {
+        let slot = session.slot;
         match *kind {
             SubscriptionKind::Plain => self.remove_from_tree(ground, slot, key, turn),
             SubscriptionKind::Exclusive => {

@@ -7,7 +7,7 @@ use midge_codec::{PacketType, ReasonCode, SubscriptionOptions, Unsubscribe};
 
 use crate::base::identity::{ConnectionId, SessionSlot};
 use crate::boundary::effects::Event;
-use crate::boundary::peer_messages::{Peer, Ticket};
+use crate::boundary::peer_messages::{SharedPeer, Ticket};
 use crate::boundary::turn::Turn;
 use crate::ground::Ground;
 use crate::route::Router;
@@ -112,6 +112,26 @@ impl Subscriptions {
         self.arrive(router, ground, ticket, turn);
     }
 
+    /// Ends a subscription of a Session that goes on, because it is not allowed any more.
+    pub(crate) fn revoke(
+        &mut self,
+        router: &mut Router,
+        ground: &mut Ground,
+        slot: SessionSlot,
+        key: &str,
+        turn: &mut Turn,
+    ) {
+        let Some(subscribed) = ground.clients.take_subscription(slot, key) else {
+            return;
+        };
+        let session = ground.clients.session_id(slot);
+        router.retained.end_wish(session, key, turn);
+        self.release_subscription(router, ground, session, key, &subscribed.kind, turn);
+        ground.clients.forget_subscription(slot, key);
+        let client = Arc::clone(ground.clients.session(slot).identity());
+        turn.fx.events.push(Event::Unsubscribed { client, filter: key.into() });
+    }
+
     /// Ends a subscription of a Session that goes on, for an UNSUBSCRIBE. Returns how many answers
     /// its UNSUBACK has to wait for; `None` if there is no such subscription.
     fn unsubscribe(
@@ -135,17 +155,10 @@ impl Subscriptions {
             Some((home, name, filter)) if home != ground.config.worker => {
                 waiting = 1;
                 let (name, filter) = (name.into(), filter.into());
-                let leave = Peer::SharedUnsubscribe { ticket, name, filter, session };
+                let leave = SharedPeer::Unsubscribe { ticket, name, filter, session };
                 turn.fx.send(home, leave.into());
             }
-            _ => self.release_subscription(
-                router,
-                ground,
-                (slot, session),
-                key,
-                &subscribed.kind,
-                turn,
-            ),
+            _ => self.release_subscription(router, ground, session, key, &subscribed.kind, turn),
         }
         ground.clients.forget_subscription(slot, key);
         let client = Arc::clone(ground.clients.session_mut(slot).identity());

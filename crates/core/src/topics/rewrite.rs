@@ -163,7 +163,7 @@ mod tests {
         let options = SubscriptionOptions::default();
         let subscription = AutoSubscription { filter: filter.into(), options };
         let user_name = user_name.map(Into::into);
-        subscription.filter_for(&Identity { client_id: client_id.into(), user_name })
+        subscription.filter_for(&Identity::new(client_id.into(), user_name))
     }
 
     #[test]

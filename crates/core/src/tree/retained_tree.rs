@@ -338,7 +338,7 @@ mod tests {
             publisher_session: None,
             durability: Durability::Memory,
         };
-        let publisher = Arc::new(Identity { client_id: "p".into(), user_name: None });
+        let publisher = Arc::new(Identity::new("p".into(), None));
         Publication::new(topic, &[], payload.as_bytes(), attributes, &publisher).share()
     }
 

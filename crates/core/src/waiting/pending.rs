@@ -10,7 +10,7 @@ use hashbrown::HashMap;
 use midge_codec::{PacketIdentifier, PacketType, ReasonCode};
 
 use crate::base::identity::{ConnectionId, SessionId, WorkerId};
-use crate::boundary::peer_messages::{Peer, Ticket};
+use crate::boundary::peer_messages::{Peer, PeerMessage, Ticket};
 use crate::boundary::turn::Turn;
 
 /// A SUBSCRIBE whose SUBACK waits, or an UNSUBSCRIBE whose UNSUBACK does.
@@ -49,7 +49,7 @@ pub(crate) struct RemoteStep {
 struct BehindFence {
     remaining: usize,
     subscribes: Vec<Ticket>,
-    answers: Vec<(WorkerId, Peer)>,
+    answers: Vec<(WorkerId, PeerMessage)>,
 }
 
 #[derive(Debug, Default)]
@@ -129,7 +129,7 @@ impl Pending {
         }
         let behind = self.fences.remove(&ticket).unwrap_or_default();
         for (worker, answer) in behind.answers {
-            turn.fx.send(worker, answer.into());
+            turn.fx.send(worker, answer);
         }
         behind.subscribes
     }
@@ -145,8 +145,8 @@ impl Pending {
     }
 
     /// Sends an answer to another worker when all workers know what was told before.
-    pub(crate) fn answer_behind_fence(&mut self, to: WorkerId, answer: Peer) {
-        self.open.answers.push((to, answer));
+    pub(crate) fn answer_behind_fence(&mut self, to: WorkerId, answer: impl Into<PeerMessage>) {
+        self.open.answers.push((to, answer.into()));
     }
 }
 

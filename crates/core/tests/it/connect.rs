@@ -1,7 +1,9 @@
 //! From CONNECT to CONNACK, and what may go wrong on the way.
 
 use midge_codec::{Auth, Connect, Packet, ReasonCode, UserProperties};
-use midge_core::{AuthAnswer, Core, DisconnectReason, Event, Limits, MemoryPressure, Opening};
+use midge_core::{
+    AuthAnswer, Core, DisconnectReason, Event, Limits, MemoryPressure, Opening, User,
+};
 
 use crate::node::{Node, Setup, scenario, scenario_with};
 use crate::packets::{connect, connect_v3, persistent, publish, will};
@@ -41,7 +43,7 @@ fn an_unanswered_authentication_ends_with_the_deadline() {
         node.advance(5_000);
         assert!(node.is_closed(waiting));
         let request = node.unanswered.remove(0);
-        node.answer(&request, AuthAnswer::Allow { user_name: None, data: None });
+        node.answer(&request, AuthAnswer::allow(None));
         assert_eq!(node.sessions(), 0, "a late answer is ignored");
     });
 }
@@ -248,7 +250,7 @@ fn a_session_survives_a_failed_authentication() {
         node.lose(owner);
         node.authenticate = Box::new(|_| Some(AuthAnswer::Refuse(ReasonCode::NotAuthorized)));
         assert_eq!(node.refused(&connect("a")), 0x87);
-        node.authenticate = Box::new(|_| Some(AuthAnswer::Allow { user_name: None, data: None }));
+        node.authenticate = Box::new(|_| Some(AuthAnswer::allow(None)));
         assert!(node.resume(&persistent("a")).1);
     });
 }
@@ -263,7 +265,7 @@ fn packets_behind_connect_wait_for_the_answer() {
         node.settle();
         assert_eq!(node.take(conn), []);
         let request = node.unanswered.remove(0);
-        node.answer(&request, AuthAnswer::Allow { user_name: None, data: None });
+        node.answer(&request, AuthAnswer::allow(None));
         let received = node.take(conn);
         assert!(matches!(received[0], Received::ConnAck(_)));
         assert!(received.iter().any(|packet| matches!(packet, Received::SubAck(..))));
@@ -284,7 +286,7 @@ fn scram_server(node: &mut Node) {
         Some(match step.data.as_deref() {
             Some(b"1") => AuthAnswer::Continue(Some((*b"2").into())),
             Some(b"3") => {
-                AuthAnswer::Allow { user_name: Some("alice".into()), data: Some((*b"4").into()) }
+                AuthAnswer::Allow { user: User::named("alice"), data: Some((*b"4").into()) }
             }
             _ => AuthAnswer::Refuse(ReasonCode::NotAuthorized),
         })
@@ -349,10 +351,10 @@ fn an_answer_that_nobody_asked_for_changes_nothing() {
     scenario(|node| {
         let conn = node.connect("a");
         let (worker, id) = (node.sockets[conn.0].worker, node.sockets[conn.0].id);
-        let answer = AuthAnswer::Allow { user_name: None, data: None };
-        node.call(worker, |core, turn| core.handle_auth_answer(id, answer, turn));
+        let answer = AuthAnswer::allow(None);
+        node.call(worker, |core, turn| core.handle_auth_answer(id, answer, None, turn));
         let answer = AuthAnswer::Refuse(ReasonCode::NotAuthorized);
-        node.call(worker, |core, turn| core.handle_auth_answer(id, answer, turn));
+        node.call(worker, |core, turn| core.handle_auth_answer(id, answer, None, turn));
         assert_eq!((node.take(conn), node.is_closed(conn)), (vec![], false));
     });
 }

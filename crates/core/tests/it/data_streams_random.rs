@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU16;
 
-use midge_core::{Core, Limits};
+use midge_core::Limits;
 
 use crate::node::{Conn, Node, Random, Setup, TellOnPanic};
 use crate::packets::{connect, options, persistent};
@@ -132,7 +132,7 @@ impl Life {
         let missing: Vec<_> = (0..self.published).filter(|it| !self.arrived.contains(it)).collect();
         assert_eq!(missing, [0; 0], "of {}", self.published);
         assert_eq!(self.node.all_dropped(), []);
-        let clients: Vec<_> = self.node.cores.iter().flat_map(Core::clients).collect();
+        let clients: Vec<_> = self.node.clients();
         let left = clients.iter().map(|client| (client.in_flight, client.queued_messages));
         assert!(left.clone().all(|left| left == (0, 0)), "{:?}", left.collect::<Vec<_>>());
     }

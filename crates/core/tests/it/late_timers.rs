@@ -64,7 +64,7 @@ fn the_owner_of_a_session_that_is_over_bars_nobody() {
     scenario(|node| {
         node.authenticate = Box::new(|request| {
             let user_name = request.user_name.clone();
-            Some(AuthAnswer::Allow { user_name, data: None })
+            Some(AuthAnswer::allow(user_name))
         });
         let first = Connect { user_name: Some("first"), ..expiring("a", 10) };
         lose_and_oversleep(node, &first, 10_000);

@@ -450,7 +450,7 @@ fn a_client_may_acknowledge_thousands_of_messages_in_any_order() {
             }
         }
         node.settle();
-        let clients: Vec<_> = node.cores.iter().flat_map(midge_core::Core::clients).collect();
+        let clients: Vec<_> = node.clients();
         assert!(clients.iter().all(|client| client.in_flight == 0));
     });
 }

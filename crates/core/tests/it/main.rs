@@ -34,4 +34,5 @@ mod silence;
 mod subscriptions;
 mod turns;
 mod unsubscribing;
+mod users;
 mod waiting_answers;

@@ -6,6 +6,7 @@
 //! worker in order. With a seed, workers take turns at random, and batches between different pairs
 //! of workers overtake each other.
 
+use core::net::{IpAddr, Ipv4Addr};
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt::Write;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -14,9 +15,10 @@ use std::sync::Arc;
 
 use midge_codec::{Connect, Decoded, Packet, ProtocolVersion, decode};
 use midge_core::{
-    AuthAnswer, AuthRequest, ConnectionId, Core, CoreConfig, Counters, DropNote, DropReason,
-    Durability, DurabilityRules, Effects, Event, Fetch, Limits, LocalDelivery, NodeBudget, Opening,
-    PeerMessage, Receipt, SharedStrategy, StoreOp, Timestamp, TopicRules, Turn, WorkerId,
+    AuthAnswer, AuthRequest, ClientInfo, ConnectionId, Core, CoreConfig, Counters, DropNote,
+    DropReason, Durability, DurabilityRules, Effects, Event, Fetch, Limits, LocalDelivery,
+    NodeBudget, Opening, PeerMessage, Receipt, SharedStrategy, StoreOp, Timestamp, TopicRules,
+    Turn, WorkerId,
 };
 
 use crate::client::Socket;
@@ -83,6 +85,9 @@ pub(crate) struct Node {
     /// Whether timers run only when there is nothing else to do, as if workers were too busy.
     pub(crate) has_late_timers: bool,
 }
+
+/// Where all Clients are.
+pub(crate) const ADDRESS: Option<IpAddr> = Some(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7)));
 
 /// SplitMix64: the tests' own source of choices.
 #[derive(Clone, Debug)]
@@ -186,7 +191,7 @@ impl Node {
             rules: Arc::clone(&rules),
             authenticate: Box::new(|request| {
                 let user_name = request.user_name.clone();
-                Some(AuthAnswer::Allow { user_name, data: None })
+                Some(AuthAnswer::allow(user_name))
             }),
             unanswered: Vec::new(),
             events: Vec::new(),
@@ -275,7 +280,7 @@ impl Node {
     /// Answers a pending authentication.
     pub(crate) fn answer(&mut self, (worker, request): &(usize, AuthRequest), answer: AuthAnswer) {
         let turn = &mut self.current[*worker];
-        self.cores[*worker].handle_auth_answer(request.connection, answer, turn);
+        self.cores[*worker].handle_auth_answer(request.connection, answer, ADDRESS, turn);
         self.settle();
     }
 
@@ -353,7 +358,7 @@ impl Node {
             }
         }
         self.cores[worker].handle_silence(&mut self.current[worker]);
-        self.cores[worker].run_backlog(&mut self.current[worker]);
+        self.cores[worker].end_turn(&mut self.current[worker]);
         happened |= self.carry_out(worker);
         if self.has_late_timers && !happened {
             happened = self.is_timer_due();
@@ -374,7 +379,7 @@ impl Node {
 
     fn has_work(&self) -> bool {
         self.links.iter().flatten().any(|link| !link.is_empty())
-            || self.cores.iter().any(Core::has_backlog)
+            || self.cores.iter().any(Core::has_work)
             || self.current.iter().any(|turn| !turn.fx.is_empty())
             || self.sockets.iter().any(Socket::has_complete_input)
             || self.is_timer_due()
@@ -468,7 +473,7 @@ impl Node {
                 Some(answer) => {
                     let turn = &mut self.current[worker];
                     let id = request.connection;
-                    self.cores[worker].handle_auth_answer(id, answer, turn);
+                    self.cores[worker].handle_auth_answer(id, answer, ADDRESS, turn);
                 }
                 None => self.unanswered.push((worker, request)),
             }
@@ -552,6 +557,16 @@ impl Node {
     }
 
     /// Returns the sum of the counters of all workers.
+    /// All Sessions of all workers.
+    pub(crate) fn clients(&self) -> Vec<ClientInfo> {
+        (0..self.cores.len()).flat_map(|worker| self.clients_of(worker)).collect()
+    }
+
+    /// All Sessions of one worker.
+    pub(crate) fn clients_of(&self, worker: usize) -> Vec<ClientInfo> {
+        self.cores[worker].clients(0, usize::MAX, u32::MAX).clients
+    }
+
     pub(crate) fn counters(&self) -> Counters {
         let mut sum = Counters::default();
         self.cores.iter().for_each(|core| sum.add(core.counters()));

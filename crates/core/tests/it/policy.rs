@@ -240,6 +240,6 @@ fn subscribers_inside_the_process_get_what_they_subscribe_to() {
         assert_eq!((node.local.len(), node.sessions()), (5, 1));
         node.queue(publisher, &Packet::PingReq);
         node.settle();
-        assert!(node.cores[worker].clients().iter().all(|info| info.client_id.as_ref() == "p"));
+        assert!(node.clients_of(worker).iter().all(|info| info.client_id.as_ref() == "p"));
     });
 }

@@ -4,7 +4,7 @@
 use std::num::NonZeroU32;
 
 use midge_codec::{Connect, Packet, PacketIdentifier, ReasonCode, Unsubscribe, UserProperties};
-use midge_core::{AuthAnswer, Event, Limits, StoreOp};
+use midge_core::{AuthAnswer, Event, Limits, StoreOp, User};
 
 use crate::node::{Conn, Node, Setup, scenario, scenario_with};
 use crate::packets::{connect, options, persistent, publish, retained, will};
@@ -218,7 +218,7 @@ fn authentication_data_that_no_packet_can_hold_refuses() {
         let mut packet = connect("a");
         packet.properties.authentication_method = Some("LONG");
         node.authenticate = Box::new(|_| {
-            Some(AuthAnswer::Allow { user_name: None, data: Some(vec![0; 70_000].into()) })
+            Some(AuthAnswer::Allow { user: User::default(), data: Some(vec![0; 70_000].into()) })
         });
         assert_eq!(node.refused(&packet), 0x95);
         node.authenticate = Box::new(|_| Some(AuthAnswer::Continue(Some(vec![0; 70_000].into()))));

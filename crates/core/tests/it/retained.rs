@@ -243,7 +243,7 @@ fn a_walk_ends_with_its_subscription_or_session() {
         }
         node.settle();
         assert_eq!(kept(node), (0, 0));
-        assert!(node.cores.iter().all(|core| !core.has_backlog()));
+        assert!(node.cores.iter().all(|core| !core.has_work()));
     });
 }
 

@@ -120,7 +120,7 @@ fn in_state(node: &mut Node, state: usize) -> Conn {
                 let step = request.enhanced.as_ref();
                 Some(match step.is_some_and(|step| step.reauthentication) {
                     true => AuthAnswer::Continue(None),
-                    false => AuthAnswer::Allow { user_name: None, data: None },
+                    false => AuthAnswer::allow(None),
                 })
             });
         }
@@ -160,8 +160,7 @@ fn s09_every_packet_type_in_every_state() {
                     | PacketType::PingResp
             );
             assert!(state == 3 || is_of_client || node.is_closed(conn), "{state} {packet:?}");
-            node.authenticate =
-                Box::new(|_| Some(AuthAnswer::Allow { user_name: None, data: None }));
+            node.authenticate = Box::new(|_| Some(AuthAnswer::allow(None)));
             let other = node.connect("z");
             node.subscribe(other, "t", 1);
             node.publish(other, "t", "alive", 1);
@@ -320,7 +319,7 @@ fn under_memory_pressure_the_worst_offender_goes() {
         core.shed(500, &|_| 0, turn);
     });
     let clients: Vec<_> =
-        node.cores[0].clients().into_iter().map(|info| info.client_id.to_string()).collect();
+        node.clients_of(0).into_iter().map(|info| info.client_id.to_string()).collect();
     assert_eq!(clients, ["small", "p"]);
     publish_inside(&mut node, "live", "QoS 0");
     assert_eq!(node.dropped(DropReason::MemoryPressure), 1);

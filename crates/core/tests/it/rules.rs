@@ -11,12 +11,16 @@ pub(crate) enum Right {
     Publish,
     Subscribe,
     Receive,
+    /// Being connected, whatever the filter.
+    Stay,
 }
 
 /// Everything is allowed except what was denied.
 #[derive(Debug, Default)]
 pub(crate) struct Rules {
     denied: Mutex<Vec<(Right, String, String)>>,
+    /// The highest QoS that a subscription may have.
+    qos_max: Mutex<Option<u8>>,
 }
 
 impl Rules {
@@ -25,6 +29,10 @@ impl Rules {
     pub(crate) fn deny(&self, right: Right, client_id: &str, filter: &str) {
         let rule = (right, client_id.to_string(), filter.to_string());
         self.denied.lock().expect("no test panics inside").push(rule);
+    }
+
+    pub(crate) fn set_qos_max(&self, qos_max: Option<u8>) {
+        *self.qos_max.lock().expect("no test panics inside") = qos_max;
     }
 
     pub(crate) fn clear(&self) {
@@ -45,12 +53,18 @@ fn matches(filter: &str, topic: &str) -> bool {
 }
 
 impl Policy for Rules {
+    fn may_stay(&self, client: &Identity) -> bool {
+        self.allows(Right::Stay, client, |_| true)
+    }
+
     fn may_publish(&self, publisher: &Identity, topic: &str, _: QoS, _: bool) -> bool {
         self.allows(Right::Publish, publisher, |filter| matches(filter, topic))
     }
 
-    fn may_subscribe(&self, subscriber: &Identity, filter: &str, _: QoS) -> bool {
-        self.allows(Right::Subscribe, subscriber, |denied| denied == filter)
+    fn may_subscribe(&self, subscriber: &Identity, filter: &str, qos: QoS) -> bool {
+        let qos_max = *self.qos_max.lock().expect("no test panics inside");
+        qos_max.is_none_or(|most| qos as u8 <= most)
+            && self.allows(Right::Subscribe, subscriber, |denied| denied == filter)
     }
 
     fn may_receive(&self, receiver: &Identity, topic: &str) -> bool {

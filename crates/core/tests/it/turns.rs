@@ -35,7 +35,7 @@ fn largest_turn(node: &mut Node) -> u64 {
             happened |= node.turn(worker);
             largest = largest.max(node.cores[worker].operations() - before);
         }
-        if !happened && !node.cores.iter().any(Core::has_backlog) {
+        if !happened && !node.cores.iter().any(Core::has_work) {
             node.settle();
             return largest;
         }
@@ -390,12 +390,12 @@ fn nobody_is_given_up_for_what_others_are_giving_up_already() {
     node.call(worker, |core, turn| {
         (0..3).for_each(|_| core.shed(1_000_000, &|_| 0, turn));
     });
-    let clients = node.cores[worker].clients();
+    let clients = node.clients_of(worker);
     assert!(clients.iter().any(|info| &*info.client_id == "small"), "{clients:?}");
     assert_eq!(clients.len(), 2, "and the publisher");
     node.settle();
     node.call(worker, |core, turn| core.shed(1, &|_| 0, turn));
-    assert_eq!(node.cores[worker].clients().len(), 1, "now there is nobody else to be given up");
+    assert_eq!(node.clients_of(worker).len(), 1, "now there is nobody else to be given up");
 }
 
 #[test]

@@ -115,10 +115,8 @@ impl Restorer {
         {
             return Arc::clone(last);
         }
-        let identity = Arc::new(Identity {
-            client_id: stored.client_id.into(),
-            user_name: stored.user_name.map(Into::into),
-        });
+        let identity =
+            Arc::new(Identity::new(stored.client_id.into(), stored.user_name.map(Into::into)));
         self.last = Some(Arc::clone(&identity));
         identity
     }

@@ -27,7 +27,7 @@ fn example_message() -> Arc<Message> {
             publisher_session: None,
             durability: Durability::Fsync,
         },
-        publisher: Arc::new(Identity { client_id: "pub".into(), user_name: Some("u".into()) }),
+        publisher: Arc::new(Identity::new("pub".into(), Some("u".into()))),
     }))
 }
 

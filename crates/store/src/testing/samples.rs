@@ -20,7 +20,7 @@ pub(crate) fn message(payload: &[u8]) -> Arc<Message> {
             publisher_session: None,
             durability: Durability::Fsync,
         },
-        publisher: Arc::new(Identity { client_id: "publisher".into(), user_name: None }),
+        publisher: Arc::new(Identity::new("publisher".into(), None)),
     }))
 }
 

@@ -59,7 +59,7 @@ fn enqueue(owner: Owner, sequence: u64) -> StoreOp {
         publisher_session: None,
         durability: Durability::Fsync,
     };
-    let publisher = Arc::new(Identity { client_id: "publisher".into(), user_name: None });
+    let publisher = Arc::new(Identity::new("publisher".into(), None));
     let payload = payload(sequence);
     let parts =
         MessageParts { topic: "t", properties: &[], payload: &payload, attributes, publisher };

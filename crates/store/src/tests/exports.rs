@@ -70,8 +70,7 @@ fn message(payload: &[u8], user_name: Option<&str>) -> Arc<Message> {
         publisher_session: None,
         durability: Durability::Memory,
     };
-    let publisher =
-        Identity { client_id: "\"quoted\" é".into(), user_name: user_name.map(Into::into) };
+    let publisher = Identity::new("\"quoted\" é".into(), user_name.map(Into::into));
     Arc::new(Message::new(MessageParts {
         topic: "a/ü/\u{10FFFF}",
         properties: &[],

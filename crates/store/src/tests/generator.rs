@@ -185,7 +185,7 @@ impl Generator {
         let client = if self.random.one_in(6) { 0 } else { number };
         let client_id: Box<str> = format!("client-{client}").into();
         let user_name: Option<Box<str>> = self.random.one_in(2).then(|| "somebody".into());
-        let identity = Identity { client_id: client_id.clone(), user_name: user_name.clone() };
+        let identity = Identity::new(client_id.clone(), user_name.clone());
         let will = self.random.one_in(2).then(|| WillRecord {
             message: self.will_of(Arc::new(identity)),
             delay_seconds: self.random.below(100) as u32,
@@ -279,7 +279,7 @@ impl Generator {
                 publisher_session: None,
                 durability: Durability::Interval,
             },
-            publisher: Arc::new(Identity { client_id: "publisher".into(), user_name }),
+            publisher: Arc::new(Identity::new("publisher".into(), user_name)),
         }))
     }
 }

@@ -410,10 +410,10 @@ impl Node {
     fn settle(&mut self) {
         let Self { engine, core, turn } = self;
         loop {
-            core.run_backlog(turn);
+            core.end_turn(turn);
             let commits = mem::take(&mut turn.fx.commits);
             let fetches = mem::take(&mut turn.fx.fetches);
-            if commits.is_empty() && fetches.is_empty() && !core.has_backlog() {
+            if commits.is_empty() && fetches.is_empty() && !core.has_work() {
                 return;
             }
             for commit in commits {

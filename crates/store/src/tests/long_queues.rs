@@ -25,7 +25,7 @@ fn commit(engine: &mut Engine, ops: Vec<StoreOp>) {
 }
 
 fn enqueue(sequence: u64) -> StoreOp {
-    let publisher = Arc::new(Identity { client_id: "publisher".into(), user_name: None });
+    let publisher = Arc::new(Identity::new("publisher".into(), None));
     let attributes = Attributes {
         qos: QoS::AtLeastOnce,
         retain: false,

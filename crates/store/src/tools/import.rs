@@ -202,7 +202,7 @@ impl Importer {
             publisher_session: None,
             durability: Durability::Fsync,
         };
-        let publisher = Arc::new(Identity { client_id: "".into(), user_name: None });
+        let publisher = Arc::new(Identity::new("".into(), None));
         let parts =
             MessageParts { topic: "", properties: &[], payload: &[], attributes, publisher };
         Self {
@@ -327,9 +327,9 @@ impl Importer {
         storable::check_client_id(&client_id)
             .map_err(|why| format!("\"client_id\" {client_id:?} {why}; {CORRECT}"))?;
         self.claims.client(&client_id, number, supersedes, self.imported.lines)?;
-        let identity = Identity { client_id, user_name };
+        let identity = Identity::new(client_id, user_name);
         let will = session.will.map(|will| will_of(&will, &identity)).transpose()?;
-        let Identity { client_id, user_name } = identity;
+        let Identity { client_id, user_name, .. } = identity;
         let record = SessionRecord { number, client_id, user_name, expiry_seconds, will };
         self.engine.apply_op(&StoreOp::Session(Box::new(record)));
         match (session.detached, session.sent_ahead) {

@@ -309,10 +309,8 @@ impl Content {
             publisher_session: None,
             durability: self.durability,
         };
-        let publisher = Arc::new(Identity {
-            client_id: self.publisher.clone(),
-            user_name: self.publisher_user_name.clone(),
-        });
+        let publisher =
+            Arc::new(Identity::new(self.publisher.clone(), self.publisher_user_name.clone()));
         let topic = topic.as_str();
         let properties = &properties;
         let parts = MessageParts { topic, properties, payload, attributes, publisher };

@@ -155,7 +155,7 @@ impl Node {
             }
         }
         self.cores[worker].handle_silence(&mut self.turns[worker]);
-        self.cores[worker].run_backlog(&mut self.turns[worker]);
+        self.cores[worker].end_turn(&mut self.turns[worker]);
         self.carry_out(worker, links, began);
         now
     }
@@ -183,7 +183,7 @@ impl Node {
 
     /// Returns whether something waits for this worker, or it has deferred something.
     pub(crate) fn has_work(&self, worker: usize, links: &[Link]) -> bool {
-        self.cores[worker].has_backlog()
+        self.cores[worker].has_work()
             || !self.turns[worker].fx.is_empty()
             || !self.inputs(worker, links).is_empty()
     }
@@ -241,9 +241,9 @@ impl Node {
     fn carry_out(&mut self, worker: usize, links: &mut [Link], began: Timestamp) {
         for _ in 0..16 {
             for request in mem::take(&mut self.turns[worker].fx.authenticate) {
-                let answer = AuthAnswer::Allow { user_name: None, data: None };
+                let answer = AuthAnswer::allow(None);
                 let turn = &mut self.turns[worker];
-                self.cores[worker].handle_auth_answer(request.connection, answer, turn);
+                self.cores[worker].handle_auth_answer(request.connection, answer, None, turn);
             }
             for (id, is_read) in mem::take(&mut self.turns[worker].fx.reading) {
                 if let Some(&link) = self.by_id.get(&(worker, id)) {

@@ -109,7 +109,7 @@ impl World {
         let (cores, turns) = self.node.parts(now);
         for index in 0..workers {
             let worker = WorkerId::new(index);
-            cores[index].run_backlog(&mut turns[index]);
+            cores[index].end_turn(&mut turns[index]);
             for commit in mem::take(&mut turns[index].fx.commits) {
                 storage.apply(worker, commit);
             }
@@ -126,7 +126,7 @@ impl World {
                 }
             }
         }
-        is_busy || cores.iter().any(Core::has_backlog)
+        is_busy || cores.iter().any(Core::has_work)
     }
 
     /// Checks that messages were dropped only for the reasons expected in a run, and that no Client

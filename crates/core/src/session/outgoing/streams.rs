@@ -14,6 +14,8 @@ pub(crate) struct Way {
     pub(crate) stream: ConnectionId,
     /// Whether the Session's messages go on other streams, too.
     pub(crate) has_others: bool,
+    /// Whether the stream's output has room for it.
+    pub(crate) has_room: bool,
 }
 
 impl Outgoing {

@@ -17,7 +17,7 @@ use crate::boundary::turn::Turn;
 fn delivery(qos: midge_codec::QoS, durability: Durability) -> Delivery {
     let attributes =
         Attributes { qos, retain: false, expires_at: None, publisher_session: None, durability };
-    let publisher = Arc::new(Identity { client_id: "p".into(), user_name: None });
+    let publisher = Arc::new(Identity::new("p".into(), None));
     let message = Publication::new("t", &[], b"", attributes, &publisher).share();
     Delivery { message, qos, retain: false, identifiers: Identifiers::None, group: None }
 }
