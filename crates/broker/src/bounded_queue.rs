@@ -27,7 +27,7 @@ impl<T> BoundedQueue<T> {
         Self { state: Mutex::new(state), arrived: Condvar::new(), items_max }
     }
 
-    /// Adds an item. Returns false if the queue is full.
+    /// Adds an item. Returns false if the queue is full. It still takes items after its end.
     pub(crate) fn push(&self, item: T) -> bool {
         let mut state = self.lock();
         if state.items.len() >= self.items_max {

@@ -11,7 +11,7 @@ use midge_core::Event;
 use crate::bounded_queue::BoundedQueue;
 
 /// Events of a broker, from the moment when the stream was opened. Events of one Client come in
-/// their order. Dropping the stream ends it.
+/// order. Dropping the stream ends it.
 pub struct EventStream {
     feed: Arc<Feed>,
     hub: Arc<EventHub>,

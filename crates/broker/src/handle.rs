@@ -134,9 +134,9 @@ impl BrokerHandle {
         self.listeners.reconfigure(settings, Some(listeners))
     }
 
-    /// Tells the broker that its [`Hook`](crate::Hook) decides otherwise from now on. What is
-    /// published, subscribed and sent asks the hook anyway. Besides, in the next turns of the
-    /// workers, Clients that may not stay are disconnected (MQTT 5 Clients are told 0x87 Not
+    /// Tells the broker that the answers of its [`Hook`](crate::Hook) have changed. Whatever is
+    /// published, subscribed and sent asks the hook anyway. In addition, within the next turns of
+    /// the workers, Clients that may not stay are disconnected (MQTT 5 Clients are told 0x87 Not
     /// authorized), and subscriptions that are not allowed any more end, also those of absent
     /// Clients.
     pub fn policy_changed(&self) {
@@ -185,7 +185,7 @@ impl BrokerHandle {
     }
 
     /// Returns all Sessions, connected or not. The workers are asked page by page, so that they
-    /// serve their Clients in between; one that comes or goes meanwhile may be missing.
+    /// serve their Clients in between; a Session that comes or goes meanwhile may be missing.
     ///
     /// # Errors
     ///
@@ -202,8 +202,8 @@ impl BrokerHandle {
     }
 
     /// Returns some Sessions, and where to go on; `None` after the last one. Begin with the default
-    /// cursor. A page has `most` Sessions at most, [`ClientCursor::PAGE`] if that is less, and may
-    /// have fewer, or none, although there are more. A Session that is there all the time is on
+    /// cursor. A page has at most `most` Sessions, and never more than [`ClientCursor::PAGE`]; it
+    /// may have fewer, or none, although there are more. A Session that is there all the time is on
     /// exactly one page, whatever comes and goes between them.
     ///
     /// # Errors

@@ -40,11 +40,15 @@ pub struct Core {
     pub(crate) subscriptions: Subscriptions,
     /// Whether more is due than a turn had time for.
     pub(crate) is_late: bool,
+    /// Gives the Client Identifiers that are assigned.
     pub(crate) unguessable: Unguessable,
+    /// Room in which the properties of a PUBLISH are encoded.
     pub(crate) properties: Vec<u8>,
+    /// Who publishes the broker's own messages.
     pub(crate) broker: Arc<Identity>,
     /// The last period in which the process did not run.
     pub(crate) absence: Option<Absence>,
+    /// Whether no new Clients are admitted, because the broker shuts down.
     pub(crate) draining: bool,
     /// Connections whose PUBLISH was not acknowledged because the store is full.
     pub(crate) unanswered: BTreeSet<ConnectionId>,
@@ -419,7 +423,8 @@ impl Core {
         self.has_work() || self.ground.clients.rounds.is_gathering() || self.remains.has_queues()
     }
 
-    /// Does a bounded part of the work that was put off. Called once a turn, after the events.
+    /// Ends a turn, once everything that has come is handed in: does a bounded part of the work
+    /// that was put off, and then closes the turn's round, so that what it keeps goes to the store.
     pub fn end_turn(&mut self, turn: &mut Turn) {
         self.router.run_routings(&mut self.ground, turn);
         self.release_publishers(turn);
@@ -570,9 +575,9 @@ impl Core {
         self.close(id, Some(code), &DisconnectReason::ByServer(code), turn);
     }
 
-    /// Handles a packet that comes before the answer to its CONNECT. The specification allows that,
-    /// so the driver was told not to read on: apart from the steps of an enhanced authentication,
-    /// only what was decoded before gets here.
+    /// Handles a packet that comes before the answer to its CONNECT. The specification allows a
+    /// Client to send it, so the driver is told not to read on. What gets here nevertheless, apart
+    /// from the steps of an enhanced authentication, ends the connection.
     fn handle_early_packet(&mut self, id: ConnectionId, packet: &Packet<'_>, turn: &mut Turn) {
         match packet {
             Packet::Auth(auth) => self.handle_connect_auth(id, auth, turn),

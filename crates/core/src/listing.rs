@@ -82,10 +82,10 @@ impl ClientDetails {
 }
 
 impl Core {
-    /// Returns `most` Sessions or fewer, from a place on: 0, or the one that the last page named.
-    /// At most `places_max` places are looked at, so a page may be empty although there are more. A
-    /// Session that is there all the time is on exactly one page, whatever comes and goes between
-    /// them.
+    /// Returns at most `most` Sessions, starting at a place: 0, or the one that the last page
+    /// named. At most `places_max` places are looked at, so a page may be empty although there are
+    /// more. A Session that is there all the time is on exactly one page, whatever comes and goes
+    /// between them.
     pub fn clients(&self, from: u32, most: usize, places_max: u32) -> ClientPage {
         let clients = &self.ground.clients;
         let end = from.saturating_add(places_max.max(1)).min(clients.places());

@@ -1,7 +1,7 @@
-//! What follows when the policy has changed, or what is known of a Client. Whatever happens from
-//! then on asks the policy of then anyway: what is published, subscribed, sent, or sent again. Left
-//! to be ended are connections of Clients that may not stay, and subscriptions that are not allowed
-//! any more. There may be a million of them, so that is done in slices.
+//! What follows when the policy changes, or what is known of a Client. Whatever is published,
+//! subscribed, sent, or sent again asks the policy that holds at that moment anyway. What remains
+//! is to end the connections of Clients that may not stay, and subscriptions that are not allowed
+//! any more. There may be a million of them, so this is done in slices.
 //!
 //! Subscribers inside the process are not judged again: they are the embedding program's own.
 
@@ -29,8 +29,8 @@ pub(crate) struct Revoking {
     present: Option<(SessionId, Vec<Box<str>>)>,
 }
 
-/// A lap begins where the last one is, so that the last slots have their turn, too, however often
-/// the policy changes.
+/// A lap begins where the previous one stopped, so that every slot has its turn, however often the
+/// policy changes.
 #[derive(Clone, Copy, Debug)]
 struct Lap {
     next: SessionSlot,
@@ -69,11 +69,12 @@ impl Revoking {
 }
 
 impl Core {
-    /// What is done in one turn: a slot without a Session counts as one, all else as
-    /// [`Core::JUDGEMENT`].
+    /// How much is done in one turn: a slot without a Session counts as 1, a Session or a
+    /// subscription as [`Core::JUDGEMENT`].
     const JUDGED_PER_TURN: usize = 65_536;
     /// What is done in any turn, however much else the worker has to do.
     const JUDGED_PER_TURN_MIN: usize = 4_096;
+    /// What it costs to ask the policy, compared with looking at an empty slot.
     const JUDGEMENT: usize = 64;
 
     /// Handles a change of the policy, which is in effect already. Within the next turns, Clients
@@ -159,12 +160,12 @@ impl Core {
         }
     }
 
-    /// Whether a Client may have this subscription, by the policy of now.
+    /// Whether a Client may have this subscription, by the present policy.
     fn may_have(&self, identity: &Identity, key: &str, qos: QoS) -> bool {
         let levels_max = self.ground.config.limits.topic_levels_max;
         // The filter was rewritten when the subscription was made.
         let request = FilterRequest::parse(key, &TopicRules::default(), levels_max);
-        // One that is too long for limits which came later is not what the policy is about.
+        // A filter that newer limits forbid is not the policy's business.
         request.map_or(true, |request| {
             self.ground.clients.policy.may_subscribe(identity, &request.filter, qos)
         })

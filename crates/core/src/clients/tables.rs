@@ -99,12 +99,12 @@ impl Clients {
         self.sessions.iter().map(|(slot, session)| (slot as SessionSlot, session))
     }
 
-    /// The Session in this slot, if there is one.
+    /// The Session in this slot, if there is one; also one that has ended and keeps its place.
     pub(crate) fn session_at(&self, slot: SessionSlot) -> Option<&Session> {
         self.sessions.get(slot as usize)
     }
 
-    /// No Session has this slot or a later one.
+    /// How many slots there are: all Sessions have lower ones.
     pub(crate) fn places(&self) -> SessionSlot {
         self.sessions.capacity() as SessionSlot
     }

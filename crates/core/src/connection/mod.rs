@@ -409,7 +409,7 @@ impl Connection {
     }
 
     /// Whether messages wait for room in the output and find it now: no more than `bytes` are in
-    /// it. They do not wait any more then.
+    /// it. If so, this notes that they wait no longer.
     pub(crate) fn has_found_room(&mut self, bytes: usize) -> bool {
         let has_room = self.waits_for_output && self.output.pending() <= bytes;
         self.waits_for_output &= !has_room;
@@ -422,7 +422,7 @@ impl Connection {
         self.last_packet_at = now;
     }
 
-    /// Notes a sign of life that is worth so much time, but not more than a packet now.
+    /// Moves the last sign of life forward by so much, but never beyond the present.
     pub(crate) fn credit(&mut self, earned_ms: u64, now: Timestamp) {
         self.last_packet_at = (self.last_packet_at + earned_ms).min(now);
     }

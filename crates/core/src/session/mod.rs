@@ -20,6 +20,8 @@ use crate::session::outgoing::{Extent, Outgoing};
 /// The longest Session Expiry Interval: the Session does not expire.
 pub(crate) const NEVER_EXPIRES: u32 = u32::MAX;
 
+/// What the broker keeps for a Client Identifier, with or without a Network Connection.
+///
 /// The fields are in this order in memory for the same reason as those of a [`Connection`]: a
 /// delivery touches the first ones.
 ///
@@ -69,8 +71,7 @@ pub(crate) struct Received {
     pub(crate) ticket: Ticket,
 }
 
-/// A subscription of a Session, under the filter that its Client wrote and the rules for rewriting
-/// changed.
+/// A subscription of a Session, under its filter as the rules for rewriting have changed it.
 #[derive(Clone, Debug)]
 pub(crate) struct Subscribed {
     pub(crate) options: SubscriptionOptions,
@@ -81,7 +82,7 @@ pub(crate) struct Subscribed {
 /// What a filter asks for besides matching.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum SubscriptionKind {
-    /// The filter is matched as it was written.
+    /// The filter has no prefix with a meaning.
     Plain,
     /// `$share/name/filter` or `$queue/filter`; the group is known once its home has answered.
     Shared(Option<GroupId>),
@@ -89,7 +90,8 @@ pub(crate) enum SubscriptionKind {
     Exclusive,
 }
 
-/// The Will Message that is published if the Network Connection ends without a DISCONNECT.
+/// The Will Message, which is published unless the Client ends its Network Connection by a
+/// DISCONNECT with Reason Code 0x00.
 #[derive(Debug)]
 pub(crate) struct Will {
     /// As it will be published, except for the expiry, which counts from then on.
@@ -142,7 +144,7 @@ impl Session {
         }
     }
 
-    /// Its Network Connection, once the CONNACK has left.
+    /// Its Network Connection; absent before the CONNACK has left.
     #[inline]
     pub(crate) fn connection(&self) -> Option<ConnectionId> {
         self.connection
