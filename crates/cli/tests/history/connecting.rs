@@ -64,7 +64,7 @@ impl Device {
         let now = self.now();
         self.scene.history.lock().connections[number].end = Some((End::ByBroker, now));
         self.note(None, 0, What::Gone);
-        self.was_unanswered = true;
+        self.unanswered_until = Some(now);
         if self.session.is_some() && self.may_have_expired(now) {
             self.wants_clean = true;
         }
@@ -223,7 +223,7 @@ impl Device {
             }
         }
         self.wants_clean = false;
-        self.was_unanswered = false;
+        self.unanswered_until = None;
         self.left_for_good = None;
         self.offline = None;
         self.link = Some(Link::new(wire, number));

@@ -32,8 +32,8 @@ pub(crate) struct Device {
     pub(crate) session: Option<State>,
     /// Whether it has asked for Clean Start and was not answered.
     pub(crate) wants_clean: bool,
-    /// Whether a CONNECT has gone unanswered since the last one that was answered.
-    pub(crate) was_unanswered: bool,
+    /// When a CONNECT that went unanswered was given up, since the last one that was answered.
+    pub(crate) unanswered_until: Option<Micros>,
     /// When it sent a DISCONNECT that ends its Session and saw the broker close the connection.
     pub(crate) left_for_good: Option<Micros>,
     /// When the last Network Connection ended: the earliest time that the broker can know of.
@@ -108,7 +108,7 @@ impl Device {
             link: None,
             session: None,
             wants_clean: false,
-            was_unanswered: false,
+            unanswered_until: None,
             left_for_good: None,
             offline: None,
         }

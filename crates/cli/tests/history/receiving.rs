@@ -21,7 +21,7 @@ impl Device {
             (Some(_), true) => self.judge_resumed(asked),
             (None, true) => {
                 let is_kept = self.habits.expiry_seconds > 0;
-                if !is_kept || !self.was_unanswered {
+                if !is_kept || self.unanswered_until.is_none() {
                     let text = "Session Present, but its Session was over".to_owned();
                     self.find("a Session that was over is back", text, &[]);
                 }
@@ -43,8 +43,10 @@ impl Device {
         let Some(offline) = self.offline else {
             return;
         };
+        // The broker may have accepted a CONNECT whose CONNACK never came.
+        let left = self.unanswered_until.map_or(offline, |until| until.max(offline));
         let lifetime = Micros::from(self.habits.expiry_seconds) * SECOND;
-        let latest = self.scene.history.lock().absent_since(offline);
+        let latest = self.scene.history.lock().absent_since(left);
         let due = latest.saturating_add(lifetime) + SECOND * 3 / 2;
         let excused = self.scene.history.lock().excused(due, asked);
         if asked > due + excused {
