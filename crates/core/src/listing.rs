@@ -92,7 +92,7 @@ impl Core {
         let mut page = ClientPage::default();
         let mut place = from;
         while place < end && page.clients.len() < most.max(1) {
-            if let Some(session) = clients.session_at(place).filter(|it| is_shown(it)) {
+            if let Some(session) = clients.session_at(place).filter(|it| it.is_of_client()) {
                 page.clients.push(self.client_info(session));
             }
             place += 1;
@@ -104,7 +104,7 @@ impl Core {
     /// Returns one Session in depth; `None` if this worker has none of this Client.
     pub fn client(&self, client_id: &str, now: Timestamp) -> Option<ClientDetails> {
         let slot = self.ground.clients.session_by_client_id(client_id)?;
-        let session = Some(self.ground.clients.session(slot)).filter(|it| is_shown(it))?;
+        let session = Some(self.ground.clients.session(slot)).filter(|it| it.is_of_client())?;
         let subscriptions = session.subscriptions().iter().take(ClientDetails::SUBSCRIPTIONS_MAX);
         let subscriptions = subscriptions.map(|(filter, subscribed)| SubscriptionInfo {
             filter: filter.clone(),
@@ -138,9 +138,4 @@ impl Core {
             queued_bytes,
         }
     }
-}
-
-/// Whether a Session is a Client's, and goes on.
-fn is_shown(session: &Session) -> bool {
-    !session.is_over() && !session.identity().client_id.starts_with('\0')
 }

@@ -18,7 +18,7 @@ impl Core {
         turn: &mut Turn,
     ) {
         for PeerMessage(message) in batch {
-            // What is kept of a message belongs to the round of the worker that has sent it.
+            // The records of a message belong to the round of the worker that has sent it.
             let brings_message = message.message().is_some();
             if brings_message {
                 self.ground.clients.rounds.begin_origin(from);

@@ -115,7 +115,7 @@ impl Core {
             None => Some(self.revoking.next_slot(places)?),
         };
         let session = slot.and_then(|slot| self.ground.clients.session_at(slot));
-        let (Some(slot), true) = (slot, session.is_some_and(is_judged)) else {
+        let (Some(slot), true) = (slot, session.is_some_and(Session::is_of_client)) else {
             return Some(1);
         };
         self.revoking.present = self.judge_session(slot, turn);
@@ -170,9 +170,4 @@ impl Core {
             self.ground.clients.policy.may_subscribe(identity, &request.filter, qos)
         })
     }
-}
-
-/// Whether a Session is a Client's, and goes on.
-fn is_judged(session: &Session) -> bool {
-    !session.is_over() && !session.identity().client_id.starts_with('\0')
 }

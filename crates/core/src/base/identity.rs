@@ -15,8 +15,8 @@ pub struct Identity {
     pub client_id: Box<str>,
     /// The user name that authentication established; absent for anonymous Clients.
     pub user_name: Option<Box<str>>,
-    /// What authentication says of the user besides; absent if it says nothing, and for Sessions
-    /// and messages that the store has kept from an earlier run of the broker.
+    /// Further facts about the user, from authentication; absent if there are none, and for
+    /// Sessions and messages that the store has kept from an earlier run of the broker.
     pub attributes: Option<Arc<UserAttributes>>,
     /// Where the Client has connected from. Absent where it has not since the broker started, and
     /// for the process itself.

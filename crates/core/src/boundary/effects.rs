@@ -113,7 +113,7 @@ pub struct User {
     /// authenticates anew stays the same user: without a name here, or with the same one. With
     /// another one, it is disconnected (0x87).
     pub name: Option<Box<str>>,
-    /// What else authorization may want to know.
+    /// Further facts for authorization.
     pub attributes: UserAttributes,
     /// How long the user may stay before it has to authenticate anew; absent: as long as it likes.
     /// Its Network Connection ends then: MQTT 5 Clients are told 0xA0 Maximum connect time.

@@ -203,7 +203,7 @@ impl Core {
         let Some(will) = self.ground.clients.session_mut(slot).take_will() else {
             return;
         };
-        // What is known of the Client now counts, and not what was known when it connected.
+        // The present identity counts, and not the one with which the Client connected.
         let client = Arc::clone(self.ground.clients.session(slot).identity());
         self.ground.clients.forget_will(slot);
         let Will { message, expiry_seconds, .. } = *will;

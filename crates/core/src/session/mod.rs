@@ -222,6 +222,11 @@ impl Session {
         self.outgoing.as_deref_mut()
     }
 
+    /// Whether it is a Client's, and not a subscriber's inside the process, and goes on.
+    pub(crate) fn is_of_client(&self) -> bool {
+        !self.is_over && !self.identity.client_id.starts_with('\0')
+    }
+
     /// Its Network Connection, even if the CONNACK has not left yet.
     pub(crate) fn network_connection(&self) -> Option<ConnectionId> {
         self.connection.or(self.arriving)

@@ -81,7 +81,7 @@ fn what_is_known_of_a_user_is_that_of_the_last_authentication() {
         assert_eq!(node.take(conn), [Received::Auth(ReasonCode::Success, None)]);
         assert_eq!(floor(node, conn), Some(text("2")));
         node.lose(conn);
-        // Who resumes the Session is asked anew, too.
+        // A Client that resumes its Session is asked anew, too.
         admit_as(node, ada("3"));
         let (conn, ack) = node.connect_with(&with_method("c"));
         assert!(ack.session_present);
@@ -135,7 +135,7 @@ fn who_authenticates_anew_in_time_may_stay() {
         authenticate_anew(node, conn);
         node.advance(3_600_000);
         assert!(!node.is_closed(conn), "for ever");
-        // What ended before leaves no timer behind.
+        // A connection that ended before leaves no timer behind.
         admit_as(node, User { valid_for: minute, ..ada("1") });
         let short = node.connect_with(&with_method("d")).0;
         node.lose(short);
