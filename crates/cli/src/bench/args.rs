@@ -3,8 +3,8 @@
 use clap::{ArgAction, Args, ValueEnum};
 
 use super::error::BenchError;
-use super::handshake::Protocol;
-use super::wire::{MARK_BYTES, STAMP_BYTES};
+use super::generator::handshake::Protocol;
+use super::generator::wire::{MARK_BYTES, STAMP_BYTES};
 use crate::endpoint::{BrokerUrl, Endpoint, PasswordArgs, Secret, TlsArgs};
 
 const EXAMPLES: &str = "\

@@ -2,29 +2,19 @@
 //!
 //! It stands outside of the broker and sees it as a client does; what it knows beyond that comes
 //! from `/proc`. It has to be lighter than any broker it measures, so its path per message is
-//! short: see `wire`. It must never count a message that did not arrive.
+//! short: see `generator::wire`. It must never count a message that did not arrive.
 //!
-//! `plan` lays a scenario out over threads. A `shard` is the event loop of one thread and owns its
-//! `client`s, each with a `link` and a part as `publisher` or `subscriber`. `flow` and `progress`
-//! know how far the messages are, `scenario` says what happens when, and `report` has the result.
+//! `plan` lays a scenario out over the threads of the `generator`, `scenario` says what happens
+//! when, `measure` counts what it costs, and `report` has the result.
 
 mod args;
-mod client;
 mod error;
-mod flow;
-mod handshake;
-mod histogram;
-mod link;
+mod generator;
+mod measure;
 mod output;
 mod plan;
-mod process;
-mod progress;
-mod publisher;
 mod report;
 mod scenario;
-mod shard;
-mod subscriber;
-mod wire;
 
 pub(crate) use args::BenchArgs;
 
@@ -33,10 +23,11 @@ use std::time::Instant;
 
 use args::Scenario;
 use error::BenchError;
-use histogram::Histogram;
+use generator::progress::Progress;
+use generator::shard;
+use measure::histogram::Histogram;
+use measure::process::Usage;
 use plan::Plan;
-use process::Usage;
-use progress::Progress;
 use report::{Measurement, Report, Totals};
 use scenario::{Gate, Snapshot, connect, drain, idle, traffic};
 

@@ -6,15 +6,15 @@ use std::time::Instant;
 use midge_net::Poller;
 
 use super::args::{BenchArgs, Scenario};
-use super::client::{Client, Common, Part};
 use super::error::BenchError;
-use super::flow::{Flow, Timed};
-use super::handshake;
-use super::progress::Progress;
-use super::publisher::{Pace, Publisher};
-use super::shard::{Shard, new_poller};
-use super::subscriber::{Source, Subscriber};
-use super::wire::{MARK_BYTES, STAMP_BYTES, Template};
+use super::generator::client::{Client, Common, Part};
+use super::generator::flow::{Flow, Timed};
+use super::generator::handshake;
+use super::generator::progress::Progress;
+use super::generator::publisher::{Pace, Publisher};
+use super::generator::shard::{Shard, new_poller};
+use super::generator::subscriber::{Source, Subscriber};
+use super::generator::wire::{MARK_BYTES, STAMP_BYTES, Template};
 use crate::endpoint::Waker;
 
 /// How many bytes a packet may have besides its payload: topic, identifiers, properties.

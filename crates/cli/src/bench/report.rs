@@ -4,8 +4,8 @@ use midge_core::counted;
 use serde::Serialize;
 
 use super::args::{BenchArgs, DrainPhase, Scenario};
-use super::histogram::Histogram;
-use super::process::Usage;
+use super::measure::histogram::Histogram;
+use super::measure::process::Usage;
 
 /// Above this share of its threads' cores, the generator is busy.
 const BUSY: f64 = 0.9;

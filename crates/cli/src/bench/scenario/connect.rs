@@ -10,11 +10,11 @@ use midge_net::{Poller, Scratch};
 
 use super::super::args::BenchArgs;
 use super::super::error::BenchError;
-use super::super::handshake::{self, Introduction};
-use super::super::histogram::Histogram;
-use super::super::link::{Dialer, Link, Received};
+use super::super::generator::handshake::{self, Introduction};
+use super::super::generator::link::{Dialer, Link, Received};
+use super::super::generator::progress::Progress;
+use super::super::measure::histogram::Histogram;
 use super::super::output;
-use super::super::progress::Progress;
 use super::{Gate, Snapshot};
 use crate::endpoint::{Endpoint, Secret};
 

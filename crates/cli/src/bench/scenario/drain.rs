@@ -6,12 +6,12 @@
 use std::time::{Duration, Instant};
 
 use super::super::args::{BenchArgs, DrainPhase};
-use super::super::client::Part;
 use super::super::error::BenchError;
-use super::super::histogram::Histogram;
+use super::super::generator::client::Part;
+use super::super::generator::shard::Shard;
+use super::super::generator::subscriber::Source;
+use super::super::measure::histogram::Histogram;
 use super::super::output;
-use super::super::shard::Shard;
-use super::super::subscriber::Source;
 use super::traffic::Outcome;
 use super::{Gate, Snapshot, sessions};
 

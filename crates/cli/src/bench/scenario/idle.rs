@@ -4,9 +4,9 @@ use std::time::{Duration, Instant};
 
 use super::super::args::BenchArgs;
 use super::super::error::BenchError;
-use super::super::link::Link;
+use super::super::generator::link::Link;
+use super::super::generator::shard::Shard;
 use super::super::output;
-use super::super::shard::Shard;
 use super::{Gate, Snapshot};
 
 /// Opens this thread's clients and holds them for the time of the run.

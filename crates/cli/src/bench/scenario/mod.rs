@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 
 use super::args::BenchArgs;
 use super::error::BenchError;
-use super::process::Usage;
-use super::progress::Progress;
+use super::generator::progress::Progress;
+use super::measure::process::Usage;
 
 /// The counters of a thread at one moment.
 #[derive(Clone, Copy, Debug, Default)]

@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use super::super::args::BenchArgs;
-use super::super::histogram::Histogram;
+use super::super::measure::histogram::Histogram;
 
 /// `epoll_wait` counts in milliseconds, so the last one before a message is waited for actively.
 const COARSE_NANOS: u64 = 1_500_000;

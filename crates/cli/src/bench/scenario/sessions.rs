@@ -1,7 +1,7 @@
 //! Sessions that outlive their connections: made anew before a run, and removed after it.
 
 use super::super::error::BenchError;
-use super::super::shard::Shard;
+use super::super::generator::shard::Shard;
 
 /// Returns the places of subscribers and of publishers among the shard's clients.
 pub(super) fn subscribers_and_publishers(shard: &Shard) -> (Vec<usize>, Vec<usize>) {

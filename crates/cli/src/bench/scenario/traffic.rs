@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 
 use super::super::args::{BenchArgs, Scenario};
 use super::super::error::BenchError;
-use super::super::histogram::Histogram;
+use super::super::generator::publisher::Publisher;
+use super::super::generator::shard::Shard;
+use super::super::measure::histogram::Histogram;
 use super::super::output;
-use super::super::publisher::Publisher;
-use super::super::shard::Shard;
 use super::schedule::Schedule;
 use super::{Gate, Snapshot, sessions};
 

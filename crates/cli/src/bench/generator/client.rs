@@ -4,7 +4,7 @@ use std::io::{self, ErrorKind};
 
 use midge_net::{Poller, Scratch};
 
-use super::error::BenchError;
+use super::super::error::BenchError;
 use super::flow::Flow;
 use super::handshake::{self, Introduction, Protocol};
 use super::link::{Dialer, Link};

@@ -5,7 +5,7 @@
 
 use std::fs;
 
-use super::error::BenchError;
+use super::super::error::BenchError;
 
 /// `USER_HZ`: the unit of `/proc/PID/stat`, which is 100 on every architecture that Linux has
 /// gained since 1995. Asking the system for it (`sysconf`) would need unsafe code.

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use midge_net::{Poller, Scratch};
 
+use super::super::error::BenchError;
 use super::client::{Client, Common, Part, Phase};
-use super::error::BenchError;
 use super::flow::Flow;
 use super::link::{Dialer, Link, Received};
 use super::publisher::Publisher;

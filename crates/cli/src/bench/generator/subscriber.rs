@@ -2,8 +2,8 @@
 //!
 //! A state machine without I/O. It never looks further into a message than the scenario needs.
 
-use super::error::BenchError;
-use super::histogram::Histogram;
+use super::super::error::BenchError;
+use super::super::measure::histogram::Histogram;
 use super::wire::{self, Frame};
 
 /// How an arrived message is credited to its publisher, whose window it opens.

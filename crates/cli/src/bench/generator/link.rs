@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 
 use midge_net::{Connector, Poller, Received as Arrived, Scratch, Stream};
 
-use super::error::BenchError;
+use super::super::error::BenchError;
 use super::wire::Frame;
 use crate::endpoint::Endpoint;
 

@@ -7,7 +7,7 @@
 
 use std::collections::VecDeque;
 
-use super::error::BenchError;
+use super::super::error::BenchError;
 use super::wire::{self, Frame, Template};
 
 /// What has to happen to a message before the next one may go.

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::error::BenchError;
-use super::histogram::Histogram;
+use super::super::error::BenchError;
+use super::super::measure::histogram::Histogram;
 use super::progress::{Completion, Progress};
 
 /// What is timed in a run.

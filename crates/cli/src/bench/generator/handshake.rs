@@ -6,7 +6,7 @@ use midge_codec::{
     SubscriptionOptions, Subscriptions, TopicName, UserProperties, decode,
 };
 
-use super::error::BenchError;
+use super::super::error::BenchError;
 use super::wire::Frame;
 
 /// The largest packet of a handshake.

@@ -5,7 +5,7 @@
 //! Identifier. An outgoing PUBLISH is a copy of a template with two fields patched. `handshake`
 //! does everything else (CONNECT to SUBACK).
 
-use super::error::BenchError;
+use super::super::error::BenchError;
 
 pub(crate) const PUBLISH: u8 = 3;
 pub(crate) const PUBACK: u8 = 4;
