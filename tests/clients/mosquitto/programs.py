@@ -1,5 +1,6 @@
 """mosquitto_pub, mosquitto_sub and mosquitto_rr as a user starts them."""
 
+import contextlib
 import queue
 import subprocess
 import threading
@@ -27,6 +28,24 @@ class Programs:
         done = subprocess.run(
             command, timeout=DEADLINE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, **options)
         assert done.returncode == 0, done.stdout.decode(errors="replace")
+
+    @contextlib.contextmanager
+    def publish_lines(self, topic, lines, *arguments, version="mqttv311"):
+        """Runs mosquitto_pub -l, whose input ends with the block. The block should wait until the
+        lines have arrived: where the end of the input meets the end of the last message's way,
+        mosquitto_pub misses both and never ends, whatever the broker.
+        """
+        command = ["mosquitto_pub", *self._where, "-V", version, "-t", topic, "-l", *arguments]
+        process = subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE)
+        try:
+            process.stdin.write("".join(line + "\n" for line in lines).encode())
+            process.stdin.flush()
+            yield
+            _, complaints = process.communicate(timeout=DEADLINE)
+        finally:
+            process.kill()
+            process.wait()
+        assert process.returncode == 0, complaints.decode(errors="replace")
 
     def run_subscriber(self, *arguments, version="mqttv311"):
         """Runs a mosquitto_sub that ends by itself (-C, -E) and returns the bytes it wrote."""

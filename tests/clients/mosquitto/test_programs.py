@@ -38,8 +38,8 @@ def test_lines_arrive_in_order(programs, subscriber, version, topic, qos, differ
         differs("mosquitto", "2.0.11 goes beyond the Receive Maximum, and mosquitto_sub ends")
     window = subscriber("-t", topic, "-q", qos, version=version)
     lines = [f"line {number}" for number in range(300)]
-    programs.publish(topic, "-l", "-q", qos, version=version, input="\n".join(lines).encode())
-    assert [window.receive() for _ in lines] == lines
+    with programs.publish_lines(topic, lines, "-q", qos, version=version):
+        assert [window.receive() for _ in lines] == lines
 
 
 @QOS
@@ -110,8 +110,10 @@ def test_empty_payload_and_utf8(programs, subscriber, version, topic):
 def test_shared_subscription(programs, subscriber, version, topic, qos):
     shared = ["-t", f"$share/group/{topic}", "-t", topic + "/end", "-q", qos]
     windows = [subscriber(*shared, version=version) for _ in range(2)]
+    witness = subscriber("-t", topic, "-q", qos, version=version)
     lines = [str(number) for number in range(20)]
-    programs.publish(topic, "-l", "-q", qos, version=version, input="\n".join(lines).encode())
+    with programs.publish_lines(topic, lines, "-q", qos, version=version):
+        assert [witness.receive() for _ in lines] == lines
     programs.publish(topic + "/end", "-m", "end", "-q", qos, version=version)
     received = [window.receive_until("end") for window in windows]
     assert all(received), "one member got nothing"
@@ -149,8 +151,8 @@ def test_retain_as_published(programs, subscriber, topic):
 def test_topic_alias(programs, subscriber, topic):
     window = subscriber("-t", topic, "-v", version="mqttv5")
     alias = ["-D", "publish", "topic-alias", "4"]
-    programs.publish(topic, *alias, "-l", version="mqttv5", input=b"1\n2\n3\n")
-    assert [window.receive() for _ in range(3)] == [f"{topic} {number}" for number in (1, 2, 3)]
+    with programs.publish_lines(topic, ["1", "2", "3"], *alias, version="mqttv5"):
+        assert [window.receive() for _ in range(3)] == [f"{topic} {number}" for number in (1, 2, 3)]
 
 
 @pytest.mark.parametrize("version", ["mqttv5", "mqttv311"])
