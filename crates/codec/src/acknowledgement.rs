@@ -1,13 +1,13 @@
 //! PUBACK, PUBREC, PUBREL and PUBCOMP: four Control Packets of one shape.
 
 use crate::error::Rule;
-use crate::packet::PacketType;
 use crate::properties::{
-    Allowed, HasProperties, PropertySet, UserProperties, has_none, id, write_block, write_text,
+    Allowed, HasProperties, PropertySet, UserProperties, id, write_reason, write_text,
     write_user_properties,
 };
 use crate::reason_code::ReasonCode;
-use crate::types::{PacketIdentifier, ProtocolVersion};
+use crate::reason_codes_allowed::read_reason_code;
+use crate::types::{PacketIdentifier, PacketType, ProtocolVersion};
 use crate::wire::{Reader, Sink};
 
 /// The content of a PUBACK, PUBREC, PUBREL or PUBCOMP; [`crate::Packet`] tells which.
@@ -39,16 +39,14 @@ impl<'a> Acknowledgement<'a> {
         version: ProtocolVersion,
     ) -> Result<Self, Rule> {
         let mut reader = Reader::new(body);
-        let mut packet = Self::success(PacketIdentifier::read(&mut reader)?);
+        let mut packet = Self::success(reader.packet_identifier()?);
         if reader.is_empty() {
             return Ok(packet);
         }
         if version != ProtocolVersion::V5 {
             return Err(Rule::TrailingBytes);
         }
-        let code = ReasonCode::from_u8(reader.byte()?);
-        let code = code.filter(|&code| may_carry(packet_type, code));
-        packet.reason_code = code.ok_or(Rule::ReasonCodeNotAllowed)?;
+        packet.reason_code = read_reason_code(reader.byte()?, packet_type)?;
         if !reader.is_empty() {
             let set = PropertySet::read(&mut reader, REASON_ONLY, false)?;
             packet.reason_string = set.reason_string;
@@ -64,33 +62,7 @@ impl<'a> Acknowledgement<'a> {
         if version != ProtocolVersion::V5 {
             return;
         }
-        let bare = has_none(self);
-        if self.reason_code != ReasonCode::Success || !bare {
-            sink.byte(self.reason_code as u8);
-        }
-        if !bare {
-            write_block(self, sink);
-        }
-    }
-}
-
-/// [MQTT-3.4.2-1] [MQTT-3.5.2-1] [MQTT-3.6.2-1] [MQTT-3.7.2-1]
-fn may_carry(packet_type: PacketType, code: ReasonCode) -> bool {
-    use ReasonCode as Code;
-    match packet_type {
-        PacketType::PubAck | PacketType::PubRec => matches!(
-            code,
-            Code::Success
-                | Code::NoMatchingSubscribers
-                | Code::UnspecifiedError
-                | Code::ImplementationSpecificError
-                | Code::NotAuthorized
-                | Code::TopicNameInvalid
-                | Code::PacketIdentifierInUse
-                | Code::QuotaExceeded
-                | Code::PayloadFormatInvalid
-        ),
-        _ => matches!(code, Code::Success | Code::PacketIdentifierNotFound),
+        write_reason(self.reason_code, self, sink);
     }
 }
 

@@ -2,11 +2,12 @@
 
 use crate::error::Rule;
 use crate::properties::{
-    Allowed, HasProperties, PropertySet, UserProperties, has_none, id, write_binary, write_block,
+    Allowed, HasProperties, PropertySet, UserProperties, id, write_binary, write_reason,
     write_text, write_user_properties,
 };
 use crate::reason_code::ReasonCode;
-use crate::types::ProtocolVersion;
+use crate::reason_codes_allowed::read_reason_code;
+use crate::types::{PacketType, ProtocolVersion};
 use crate::wire::{Reader, Sink};
 
 /// An AUTH packet.
@@ -31,14 +32,7 @@ impl<'a> Auth<'a> {
     pub(crate) fn decode(body: &'a [u8]) -> Result<Self, Rule> {
         let mut reader = Reader::new(body);
         let number = if reader.is_empty() { 0 } else { reader.byte()? };
-        let reason_code = match ReasonCode::from_u8(number) {
-            Some(
-                code @ (ReasonCode::Success
-                | ReasonCode::ContinueAuthentication
-                | ReasonCode::ReAuthenticate),
-            ) => code,
-            _ => return Err(Rule::ReasonCodeNotAllowed),
-        };
+        let reason_code = read_reason_code(number, PacketType::Auth)?;
         let set = match reader.is_empty() {
             true => PropertySet::default(),
             false => PropertySet::read(&mut reader, AUTH, false)?,
@@ -57,13 +51,7 @@ impl<'a> Auth<'a> {
         if version != ProtocolVersion::V5 {
             return;
         }
-        let bare = has_none(self);
-        if self.reason_code != ReasonCode::Success || !bare {
-            sink.byte(self.reason_code as u8);
-        }
-        if !bare {
-            write_block(self, sink);
-        }
+        write_reason(self.reason_code, self, sink);
     }
 }
 

@@ -8,7 +8,8 @@ use crate::properties::{
     write_four_bytes, write_text, write_two_bytes, write_user_properties,
 };
 use crate::reason_code::ReasonCode;
-use crate::types::{ProtocolVersion, QoS};
+use crate::reason_codes_allowed::read_reason_code;
+use crate::types::{PacketType, ProtocolVersion, QoS};
 use crate::wire::{Reader, Sink};
 
 /// A CONNACK packet.
@@ -76,19 +77,20 @@ impl<'a> ConnAck<'a> {
             _ => return Err(Rule::ConnAckFlags), // [MQTT-3.2.2-1]
         };
         let number = reader.byte()?;
+        let of_v5 = || read_reason_code(number, PacketType::ConnAck);
         let (reason_code, properties) = match version {
             // A refusal by a Server that does not speak MQTT 5 has no properties.
             ProtocolVersion::V5 if number == 0 || !reader.is_empty() => {
-                let reason_code = ReasonCode::from_u8(number).filter(|&code| may_carry(code));
-                (reason_code, ConnAckProperties::read(&mut reader)?)
+                (of_v5(), ConnAckProperties::read(&mut reader)?)
             }
-            ProtocolVersion::V5 if number >= 0x80 => {
-                (ReasonCode::from_u8(number).filter(|&code| may_carry(code)), Default::default())
+            ProtocolVersion::V5 if number >= 0x80 => (of_v5(), Default::default()),
+            _ => {
+                let code = ReasonCode::from_connect_return_code(number);
+                (code.ok_or(Rule::ReasonCodeNotAllowed), Default::default())
             }
-            _ => (ReasonCode::from_connect_return_code(number), Default::default()),
         };
         reader.end()?;
-        let reason_code = reason_code.ok_or(Rule::ReasonCodeNotAllowed)?; // [MQTT-3.2.2-8]
+        let reason_code = reason_code?;
         Ok(Self { session_present, reason_code, properties })
     }
 
@@ -102,29 +104,6 @@ impl<'a> ConnAck<'a> {
             sink.byte(self.reason_code.connect_return_code());
         }
     }
-}
-
-fn may_carry(code: ReasonCode) -> bool {
-    use ReasonCode as Code;
-    code == Code::Success
-        || (code.is_error()
-            && !matches!(
-                code,
-                Code::ServerShuttingDown
-                    | Code::KeepAliveTimeout
-                    | Code::SessionTakenOver
-                    | Code::TopicFilterInvalid
-                    | Code::PacketIdentifierInUse
-                    | Code::PacketIdentifierNotFound
-                    | Code::ReceiveMaximumExceeded
-                    | Code::TopicAliasInvalid
-                    | Code::MessageRateTooHigh
-                    | Code::AdministrativeAction
-                    | Code::SharedSubscriptionsNotSupported
-                    | Code::MaximumConnectTime
-                    | Code::SubscriptionIdentifiersNotSupported
-                    | Code::WildcardSubscriptionsNotSupported
-            ))
 }
 
 impl<'a> ConnAckProperties<'a> {

@@ -3,15 +3,14 @@
 use std::num::{NonZeroU16, NonZeroU32};
 
 use crate::error::{DecodeError, Rule};
-use crate::packet::PacketType;
 use crate::properties::{
     Allowed, HasProperties, PropertySet, UserProperties, id, write_binary, write_block, write_flag,
     write_four_bytes, write_text, write_two_bytes, write_user_properties,
 };
 use crate::publish::PublishProperties;
 use crate::topic::TopicName;
-use crate::types::{ProtocolVersion, QoS};
-use crate::wire::{Reader, Sink};
+use crate::types::{PacketType, ProtocolVersion, QoS};
+use crate::wire::{Reader, Sink, read_variable};
 
 /// A CONNECT packet (MQTT 5.0 section 3.1, MQTT 3.1.1 section 3.1).
 #[derive(Clone, Debug, PartialEq)]
@@ -158,6 +157,21 @@ impl<'a> Connect<'a> {
             password,
             properties,
         })
+    }
+
+    /// Returns the Client Identifier of a whole CONNECT that [`decode`](crate::decode) refuses, if
+    /// it can be read: what is wrong may come behind it.
+    pub fn client_id_in(packet: &'a [u8]) -> Option<&'a str> {
+        let (remaining, length_bytes) = read_variable(packet.get(1..)?).ok()??;
+        let start = 1 + length_bytes;
+        let mut reader = Reader::new(packet.get(start..start + remaining)?);
+        let (version, _) = read_protocol(&mut reader).ok()?;
+        let _flags = reader.byte().ok()?;
+        let _keep_alive = reader.two_bytes().ok()?;
+        if version == ProtocolVersion::V5 {
+            ConnectProperties::read(&mut reader).ok()?;
+        }
+        reader.text().ok()
     }
 
     pub(crate) fn write(&self, sink: &mut impl Sink) {

@@ -2,11 +2,12 @@
 
 use crate::error::Rule;
 use crate::properties::{
-    Allowed, HasProperties, PropertySet, UserProperties, has_none, id, write_block,
-    write_four_bytes, write_text, write_user_properties,
+    Allowed, HasProperties, PropertySet, UserProperties, id, write_four_bytes, write_reason,
+    write_text, write_user_properties,
 };
 use crate::reason_code::ReasonCode;
-use crate::types::ProtocolVersion;
+use crate::reason_codes_allowed::read_reason_code;
+use crate::types::{PacketType, ProtocolVersion};
 use crate::wire::{Reader, Sink};
 
 /// A DISCONNECT packet. Before 5.0 it is empty and only a Client sends it.
@@ -46,8 +47,7 @@ impl<'a> Disconnect<'a> {
             reader.end()?;
             return Ok(packet);
         }
-        let code = ReasonCode::from_u8(reader.byte()?).filter(|&code| may_carry(code));
-        packet.reason_code = code.ok_or(Rule::ReasonCodeNotAllowed)?; // [MQTT-3.14.2-1]
+        packet.reason_code = read_reason_code(reader.byte()?, PacketType::Disconnect)?;
         if !reader.is_empty() {
             let set = PropertySet::read(&mut reader, DISCONNECT, false)?;
             packet.session_expiry_interval = set.session_expiry_interval;
@@ -63,31 +63,8 @@ impl<'a> Disconnect<'a> {
         if version != ProtocolVersion::V5 {
             return;
         }
-        let bare = has_none(self);
-        if self.reason_code != ReasonCode::Success || !bare {
-            sink.byte(self.reason_code as u8);
-        }
-        if !bare {
-            write_block(self, sink);
-        }
+        write_reason(self.reason_code, self, sink);
     }
-}
-
-fn may_carry(code: ReasonCode) -> bool {
-    use ReasonCode as Code;
-    matches!(code, Code::Success | Code::DisconnectWithWillMessage)
-        || (code.is_error()
-            && !matches!(
-                code,
-                Code::UnsupportedProtocolVersion
-                    | Code::ClientIdentifierNotValid
-                    | Code::BadUserNameOrPassword
-                    | Code::ServerUnavailable
-                    | Code::Banned
-                    | Code::BadAuthenticationMethod
-                    | Code::PacketIdentifierInUse
-                    | Code::PacketIdentifierNotFound
-            ))
 }
 
 impl HasProperties for Disconnect<'_> {

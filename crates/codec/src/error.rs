@@ -2,9 +2,8 @@
 
 use std::fmt;
 
-use crate::packet::PacketType;
 use crate::reason_code::ReasonCode;
-use crate::types::ProtocolVersion;
+use crate::types::{PacketType, ProtocolVersion};
 
 /// Why bytes are not a valid Control Packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -20,6 +20,7 @@ mod packet;
 mod properties;
 mod publish;
 mod reason_code;
+mod reason_codes_allowed;
 mod suback;
 mod subscribe;
 mod topic;
@@ -35,7 +36,7 @@ pub use connect::{Connect, ConnectProperties, Will};
 pub use disconnect::Disconnect;
 pub use error::{DecodeError, EncodeError, Rule};
 pub use outgoing_publish::{OutgoingPublish, TopicAliasUse};
-pub use packet::{Decoded, Packet, PacketType, decode};
+pub use packet::{Decoded, Packet, decode};
 pub use properties::{
     SubscriptionIdentifiers, SubscriptionIdentifiersBuf, UserProperties, UserPropertiesBuf,
 };
@@ -44,6 +45,6 @@ pub use reason_code::ReasonCode;
 pub use suback::SubAck;
 pub use subscribe::{RetainHandling, Subscribe, Subscription, SubscriptionOptions, Subscriptions};
 pub use topic::{TopicFilter, TopicName};
-pub use types::{PacketIdentifier, ProtocolVersion, QoS};
+pub use types::{PacketIdentifier, PacketType, ProtocolVersion, QoS};
 pub use unsuback::UnsubAck;
 pub use unsubscribe::{TopicFilters, Unsubscribe};

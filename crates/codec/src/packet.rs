@@ -10,10 +10,10 @@ use crate::error::{DecodeError, EncodeError, Rule};
 use crate::publish::Publish;
 use crate::suback::SubAck;
 use crate::subscribe::Subscribe;
-use crate::types::ProtocolVersion;
+use crate::types::{PacketType, ProtocolVersion};
 use crate::unsuback::UnsubAck;
 use crate::unsubscribe::Unsubscribe;
-use crate::wire::{Length, Sink, VARIABLE_MAX, read_variable, variable_len};
+use crate::wire::{Body, Length, Sink, VARIABLE_MAX, read_variable, variable_len};
 
 /// One MQTT Control Packet. What it holds borrows from the bytes it was decoded from.
 #[derive(Clone, Debug, PartialEq)]
@@ -36,28 +36,6 @@ pub enum Packet<'a> {
     Auth(Auth<'a>),
 }
 
-/// The type of a Control Packet, with its number on the wire.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[repr(u8)]
-#[allow(missing_docs)] // the names are the specification's
-pub enum PacketType {
-    Connect = 1,
-    ConnAck = 2,
-    Publish = 3,
-    PubAck = 4,
-    PubRec = 5,
-    PubRel = 6,
-    PubComp = 7,
-    Subscribe = 8,
-    SubAck = 9,
-    Unsubscribe = 10,
-    UnsubAck = 11,
-    PingReq = 12,
-    PingResp = 13,
-    Disconnect = 14,
-    Auth = 15,
-}
-
 /// What [`decode`] found at the start of the bytes.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Decoded<'a> {
@@ -74,16 +52,6 @@ pub enum Decoded<'a> {
         /// the fewest bytes that could complete that header.
         needed: usize,
     },
-}
-
-/// What follows a fixed header, and the flags in that header.
-pub(crate) trait Body {
-    fn flags(&self) -> u8 {
-        0
-    }
-
-    /// Writes the variable header and the payload to a sink. Called twice: see [`Sink`].
-    fn write(&self, version: ProtocolVersion, sink: &mut impl Sink);
 }
 
 /// Decodes the packet at the start of `bytes`.
@@ -296,54 +264,6 @@ impl Packet<'_> {
             Self::PingReq | Self::PingResp => (),
             Self::Disconnect(packet) => packet.write(version, sink),
             Self::Auth(packet) => packet.write(version, sink),
-        }
-    }
-}
-
-impl PacketType {
-    /// All types, in the order of their numbers.
-    pub const ALL: [Self; 15] = [
-        Self::Connect,
-        Self::ConnAck,
-        Self::Publish,
-        Self::PubAck,
-        Self::PubRec,
-        Self::PubRel,
-        Self::PubComp,
-        Self::Subscribe,
-        Self::SubAck,
-        Self::Unsubscribe,
-        Self::UnsubAck,
-        Self::PingReq,
-        Self::PingResp,
-        Self::Disconnect,
-        Self::Auth,
-    ];
-
-    /// Returns the type of this number; `None` for 0 and above 15.
-    #[inline]
-    pub fn from_u8(number: u8) -> Option<Self> {
-        Self::ALL.get(usize::from(number).checked_sub(1)?).copied()
-    }
-
-    /// Returns the name that the specification has for it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Connect => "CONNECT",
-            Self::ConnAck => "CONNACK",
-            Self::Publish => "PUBLISH",
-            Self::PubAck => "PUBACK",
-            Self::PubRec => "PUBREC",
-            Self::PubRel => "PUBREL",
-            Self::PubComp => "PUBCOMP",
-            Self::Subscribe => "SUBSCRIBE",
-            Self::SubAck => "SUBACK",
-            Self::Unsubscribe => "UNSUBSCRIBE",
-            Self::UnsubAck => "UNSUBACK",
-            Self::PingReq => "PINGREQ",
-            Self::PingResp => "PINGRESP",
-            Self::Disconnect => "DISCONNECT",
-            Self::Auth => "AUTH",
         }
     }
 }

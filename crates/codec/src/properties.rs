@@ -8,6 +8,7 @@ use std::fmt;
 use std::num::{NonZeroU16, NonZeroU32};
 
 use crate::error::Rule;
+use crate::reason_code::ReasonCode;
 use crate::topic::TopicName;
 use crate::types::QoS;
 use crate::wire::{Length, Reader, Sink};
@@ -253,12 +254,19 @@ pub(crate) fn write_block(source: &impl HasProperties, sink: &mut impl Sink) {
     source.write_properties(sink);
 }
 
-/// Returns whether there is no property at all.
+/// Writes the end of a packet that says why: its Reason Code and its properties. The properties are
+/// left out if there are none, and then the Reason Code, too, if it is Success.
 #[inline]
-pub(crate) fn has_none(source: &impl HasProperties) -> bool {
+pub(crate) fn write_reason(code: ReasonCode, source: &impl HasProperties, sink: &mut impl Sink) {
     let mut length = Length::default();
     source.write_properties(&mut length);
-    length.bytes == 0
+    let is_bare = length.bytes == 0;
+    if code != ReasonCode::Success || !is_bare {
+        sink.byte(code as u8);
+    }
+    if !is_bare {
+        write_block(source, sink);
+    }
 }
 
 pub(crate) fn write_flag(sink: &mut impl Sink, property: u8, value: Option<bool>) {

@@ -3,7 +3,6 @@
 use std::num::NonZeroU16;
 
 use crate::error::Rule;
-use crate::packet::Body;
 use crate::properties::{
     Allowed, HasProperties, PropertySet, SubscriptionIdentifiers, UserProperties, id, write_binary,
     write_block, write_flag, write_four_bytes, write_identifier, write_text, write_two_bytes,
@@ -11,7 +10,7 @@ use crate::properties::{
 };
 use crate::topic::TopicName;
 use crate::types::{PacketIdentifier, ProtocolVersion, QoS};
-use crate::wire::{Reader, Sink};
+use crate::wire::{Body, Reader, Sink};
 
 /// A PUBLISH packet.
 #[derive(Clone, Debug, PartialEq)]
@@ -85,7 +84,7 @@ impl<'a> Publish<'a> {
         let topic = TopicName::from_wire(reader.binary()?)?; // [MQTT-3.3.2-1] [MQTT-3.3.2-2]
         let packet_id = match qos {
             QoS::AtMostOnce => None,
-            _ => Some(PacketIdentifier::read(&mut reader)?),
+            _ => Some(reader.packet_identifier()?),
         };
         let properties = match version {
             ProtocolVersion::V5 => PublishProperties::read(&mut reader)?,

@@ -8,7 +8,8 @@ use crate::properties::{
     write_user_properties,
 };
 use crate::reason_code::ReasonCode;
-use crate::types::{PacketIdentifier, ProtocolVersion};
+use crate::reason_codes_allowed::read_reason_code;
+use crate::types::{PacketIdentifier, PacketType, ProtocolVersion};
 use crate::wire::{Reader, Sink};
 
 /// A SUBACK packet. In 3.x every failure is sent as 0x80.
@@ -29,14 +30,19 @@ const SUBACK: Allowed = Allowed::these(&[id::REASON_STRING]);
 impl<'a> SubAck<'a> {
     pub(crate) fn decode(body: &'a [u8], version: ProtocolVersion) -> Result<Self, Rule> {
         let mut reader = Reader::new(body);
-        let packet_id = PacketIdentifier::read(&mut reader)?;
+        let packet_id = reader.packet_identifier()?;
         let set = match version {
             ProtocolVersion::V5 => PropertySet::read(&mut reader, SUBACK, false)?,
             _ => PropertySet::default(),
         };
         let codes = reader.rest().iter().map(|&number| {
-            let code = ReasonCode::from_u8(number).filter(|&code| may_carry(code, version));
-            code.ok_or(Rule::ReasonCodeNotAllowed) // [MQTT-3.9.3-2]
+            let code = read_reason_code(number, PacketType::SubAck)?;
+            // 3.1.1 has one failure only [MQTT-3.9.3-2].
+            let is_unknown = code.is_error() && code != ReasonCode::UnspecifiedError;
+            if version != ProtocolVersion::V5 && is_unknown {
+                return Err(Rule::ReasonCodeNotAllowed);
+            }
+            Ok(code)
         });
         Ok(Self {
             packet_id,
@@ -57,28 +63,6 @@ impl<'a> SubAck<'a> {
             sink.byte(if failed { 0x80 } else { code as u8 });
         }
     }
-}
-
-fn may_carry(code: ReasonCode, version: ProtocolVersion) -> bool {
-    use ReasonCode as Code;
-    if version != ProtocolVersion::V5 && code.is_error() {
-        return code == Code::UnspecifiedError; // 3.1.1: [MQTT-3.9.3-2]
-    }
-    matches!(
-        code,
-        Code::Success
-            | Code::GrantedQoS1
-            | Code::GrantedQoS2
-            | Code::UnspecifiedError
-            | Code::ImplementationSpecificError
-            | Code::NotAuthorized
-            | Code::TopicFilterInvalid
-            | Code::PacketIdentifierInUse
-            | Code::QuotaExceeded
-            | Code::SharedSubscriptionsNotSupported
-            | Code::SubscriptionIdentifiersNotSupported
-            | Code::WildcardSubscriptionsNotSupported
-    )
 }
 
 impl HasProperties for SubAck<'_> {

@@ -78,7 +78,7 @@ const SUBSCRIBE: Allowed = Allowed::these(&[id::SUBSCRIPTION_IDENTIFIER]);
 impl<'a> Subscribe<'a> {
     pub(crate) fn decode(body: &'a [u8], version: ProtocolVersion) -> Result<Self, Rule> {
         let mut reader = Reader::new(body);
-        let packet_id = PacketIdentifier::read(&mut reader)?;
+        let packet_id = reader.packet_identifier()?;
         let set = match version {
             ProtocolVersion::V5 => PropertySet::read(&mut reader, SUBSCRIBE, false)?,
             _ => PropertySet::default(),

@@ -8,7 +8,8 @@ use crate::properties::{
     write_user_properties,
 };
 use crate::reason_code::ReasonCode;
-use crate::types::{PacketIdentifier, ProtocolVersion};
+use crate::reason_codes_allowed::read_reason_code;
+use crate::types::{PacketIdentifier, PacketType, ProtocolVersion};
 use crate::wire::{Reader, Sink};
 
 /// An UNSUBACK packet.
@@ -29,7 +30,7 @@ const UNSUBACK: Allowed = Allowed::these(&[id::REASON_STRING]);
 impl<'a> UnsubAck<'a> {
     pub(crate) fn decode(body: &'a [u8], version: ProtocolVersion) -> Result<Self, Rule> {
         let mut reader = Reader::new(body);
-        let packet_id = PacketIdentifier::read(&mut reader)?;
+        let packet_id = reader.packet_identifier()?;
         if version != ProtocolVersion::V5 {
             reader.end()?;
             return Ok(Self {
@@ -40,10 +41,8 @@ impl<'a> UnsubAck<'a> {
             });
         }
         let set = PropertySet::read(&mut reader, UNSUBACK, false)?;
-        let codes = reader.rest().iter().map(|&number| {
-            let code = ReasonCode::from_u8(number).filter(|&code| may_carry(code));
-            code.ok_or(Rule::ReasonCodeNotAllowed) // [MQTT-3.11.3-2]
-        });
+        let numbers = reader.rest().iter();
+        let codes = numbers.map(|&number| read_reason_code(number, PacketType::UnsubAck));
         Ok(Self {
             packet_id,
             reason_string: set.reason_string,
@@ -61,20 +60,6 @@ impl<'a> UnsubAck<'a> {
             }
         }
     }
-}
-
-fn may_carry(code: ReasonCode) -> bool {
-    use ReasonCode as Code;
-    matches!(
-        code,
-        Code::Success
-            | Code::NoSubscriptionExisted
-            | Code::UnspecifiedError
-            | Code::ImplementationSpecificError
-            | Code::NotAuthorized
-            | Code::TopicFilterInvalid
-            | Code::PacketIdentifierInUse
-    )
 }
 
 impl HasProperties for UnsubAck<'_> {

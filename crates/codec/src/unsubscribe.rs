@@ -37,7 +37,7 @@ const UNSUBSCRIBE: Allowed = Allowed::these(&[]);
 impl<'a> Unsubscribe<'a> {
     pub(crate) fn decode(body: &'a [u8], version: ProtocolVersion) -> Result<Self, Rule> {
         let mut reader = Reader::new(body);
-        let packet_id = PacketIdentifier::read(&mut reader)?;
+        let packet_id = reader.packet_identifier()?;
         let set = match version {
             ProtocolVersion::V5 => PropertySet::read(&mut reader, UNSUBSCRIBE, false)?,
             _ => PropertySet::default(),

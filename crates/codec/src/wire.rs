@@ -4,6 +4,7 @@
 //! them, so the length is known before the first byte is written and nothing is copied in between.
 
 use crate::error::Rule;
+use crate::types::{PacketIdentifier, ProtocolVersion};
 
 /// The longest Remaining Length, and the longest Property Length.
 pub(crate) const VARIABLE_MAX: usize = 268_435_455;
@@ -52,6 +53,16 @@ pub(crate) trait Sink {
     }
 }
 
+/// What follows a fixed header, and the flags in that header.
+pub(crate) trait Body {
+    fn flags(&self) -> u8 {
+        0
+    }
+
+    /// Writes the variable header and the payload to a sink. Called twice: see [`Sink`].
+    fn write(&self, version: ProtocolVersion, sink: &mut impl Sink);
+}
+
 /// The sink of the first pass. It counts bytes, and notes whether a field does not fit its length
 /// field.
 #[derive(Debug, Default)]
@@ -98,6 +109,12 @@ impl<'a> Reader<'a> {
         let (&bytes, rest) = self.bytes.split_first_chunk().ok_or(Rule::Truncated)?;
         self.bytes = rest;
         Ok(u16::from_be_bytes(bytes))
+    }
+
+    /// Reads a Packet Identifier [MQTT-2.2.1-3].
+    #[inline]
+    pub(crate) fn packet_identifier(&mut self) -> Result<PacketIdentifier, Rule> {
+        PacketIdentifier::new(self.two_bytes()?).ok_or(Rule::PacketIdentifierZero)
     }
 
     pub(crate) fn four_bytes(&mut self) -> Result<u32, Rule> {
