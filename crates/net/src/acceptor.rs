@@ -69,7 +69,7 @@ const PAUSE_WITHOUT_DESCRIPTORS: Duration = Duration::from_millis(100);
 
 impl Acceptor {
     /// Starts the thread, without listeners. `pass_on` gets every connection with its listener's
-    /// number; `every_second` is called each time that the thread has looked at its listeners, at
+    /// number; `every_second` is called on the thread each time before it waits for connections, at
     /// least about once a second, for work that needs a clock outside the workers.
     ///
     /// # Errors
@@ -88,6 +88,7 @@ impl Acceptor {
             let mut events = Events::with_capacity(64);
             let mut is_busy = false;
             while !is_stopping.load(Ordering::Acquire) {
+                every_second();
                 let wait = if is_busy { Duration::ZERO } else { Duration::from_secs(1) };
                 if let Err(error) = poll.poll(&mut events, Some(wait))
                     && error.kind() != io::ErrorKind::Interrupted
@@ -103,7 +104,6 @@ impl Acceptor {
                 if waiting.contains(&Waiting::NoDescriptor) {
                     thread::sleep(PAUSE_WITHOUT_DESCRIPTORS);
                 }
-                every_second();
             }
         })?;
         Ok(Self { doors, registry, waker, stops, thread: Some(thread) })

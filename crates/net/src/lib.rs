@@ -21,6 +21,7 @@ mod listen;
 mod listener;
 mod listener_control;
 mod listeners;
+mod neighbours;
 mod peer;
 #[cfg_attr(
     not(feature = "client"),
@@ -77,6 +78,7 @@ pub use listen::{
 pub use listener::{BindError, ListenerAddress};
 pub use listener_control::{ListenerControl, Renewal};
 pub use listeners::{ListenError, Listeners};
+pub use neighbours::addresses_collide;
 pub use peer::{
     AlternativeName, Peer, PeerAddress, PeerCertificate, ProxiedTls, ProxyInfo, TlsInfo, Transport,
 };

@@ -10,6 +10,7 @@ use crate::admission::Admission;
 use crate::listen::{Listen, ListenAddress, Protocol};
 use crate::listener::{BindError, Listener, ListenerAddress, Yielding};
 use crate::listener_control::{Entry, ListenerControl};
+use crate::neighbours::{Advice, name_neighbour};
 #[cfg(feature = "quic")]
 use crate::quic::{QuicSocket, QuicTerms};
 use crate::running_listeners::RunningListeners;
@@ -95,10 +96,15 @@ impl Listeners {
     ///
     /// One of them cannot be made.
     pub fn bind(listens: &[Listen]) -> Result<Self, ListenError> {
-        let listens = listens.iter().enumerate();
-        let bound =
-            listens.map(|(number, it)| Bound::new(number, it, load_tls(it)?, Yielding::default()));
-        let bound = bound.collect::<Result<Vec<_>, ListenError>>()?;
+        let mut bound: Vec<Bound> = Vec::with_capacity(listens.len());
+        for (number, listen) in listens.iter().enumerate() {
+            let one = Bound::new(number, listen, load_tls(listen)?, Yielding::default());
+            bound.push(one.map_err(|error| {
+                // No Unix socket of ours has its path yet.
+                let own = bound.iter().map(|it| (&it.entry, None));
+                name_neighbour(error, listen, own, &Advice::AT_START)
+            })?);
+        }
         let entries = bound.iter().map(|bound| bound.entry.clone()).collect();
         Ok(Self { bound, control: Arc::new(ListenerControl::new(entries)) })
     }
@@ -115,7 +121,8 @@ impl Listeners {
 
     /// Starts to accept on all of them at once, so that a peer that is let in by one finds the
     /// others open, too. `pass_on` gets every connection with its listener's number; `every_second`
-    /// is called each time that the listeners were looked at, at least about once a second.
+    /// is called on the thread that accepts, before it first waits for connections and then at
+    /// least about once a second.
     ///
     /// # Errors
     ///

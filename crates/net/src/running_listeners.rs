@@ -7,7 +7,6 @@
 
 use std::fmt;
 use std::io;
-use std::path::Path;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -22,6 +21,7 @@ use crate::listener_control::{Entry, ListenerControl};
 #[cfg(feature = "quic")]
 use crate::listeners::quic_terms;
 use crate::listeners::{Bound, BoundSocket, ListenError, load_tls};
+use crate::neighbours::{Advice, is_in_use, name_neighbour};
 #[cfg(feature = "quic")]
 use crate::quic::{QuicListeners, ReadyListener, ReadyTerms};
 use crate::unix::FileIdentity;
@@ -224,44 +224,11 @@ impl RunningListeners {
 
     /// Adds to an error which listener of our own, if any, has the address in use.
     fn naming_neighbour(&self, error: ListenError, listen: &Listen) -> ListenError {
-        if !is_in_use(&error) {
-            return error;
-        }
-        let ListenError::Bind(mut error) = error else { return error };
-        let text = match &listen.address {
-            ListenAddress::Network(_) => self.neighbour_at_port(listen).map(|address| {
-                format!(
-                    "the port is in use by this broker itself, which listens on {address}; remove \
-                     that listener first, and then add this one"
-                )
-            }),
-            ListenAddress::Unix(path) => self.neighbour_at_path(path).map(|address| {
-                format!(
-                    "the socket is in use by this broker itself, which listens on {address}; write \
-                     the path in that way"
-                )
-            }),
-        };
-        if let Some(text) = text {
-            error.error = io::Error::new(io::ErrorKind::AddrInUse, text);
-        }
-        error.into()
-    }
-
-    fn neighbour_at_port(&self, listen: &Listen) -> Option<ListenerAddress> {
-        let is_there = |entry: &&Entry| {
-            let port = entry.address.network().map(|address| address.port());
-            entry.listen.is_quic() == listen.is_quic() && port.is_some() && port == port_of(listen)
-        };
-        self.control.entries().iter().find(is_there).map(|entry| entry.address.clone())
-    }
-
-    fn neighbour_at_path(&self, path: &Path) -> Option<ListenerAddress> {
-        let (file, acceptor) = (FileIdentity::at(path)?, self.acceptor.as_ref()?);
-        let is_there = |entry: &Entry| acceptor.file(entry.number) == Some(file);
         // One lock after the other, never both at once.
         let entries = self.control.entries().clone();
-        entries.into_iter().find(is_there).map(|entry| entry.address)
+        let file = |entry: &Entry| self.acceptor.as_ref()?.file(entry.number);
+        let own = entries.iter().map(|entry| (entry, file(entry)));
+        name_neighbour(error, listen, own, &Advice::AT_CHANGE)
     }
 
     /// Has the operating system take connections on bound sockets from now on.
@@ -283,10 +250,15 @@ impl RunningListeners {
             openings.push(Opening { entry, socket });
         }
         let acceptor = self.acceptor()?;
-        for opening in &mut openings {
+        for place in 0..openings.len() {
+            let (earlier, others) = openings.split_at_mut(place);
+            let Opening { entry, socket } = &mut others[0];
             #[cfg_attr(not(feature = "quic"), allow(irrefutable_let_patterns))]
-            if let ReadySocket::Stream(listener) = &mut opening.socket {
-                listener.listen()?;
+            if let ReadySocket::Stream(listener) = socket {
+                listener.listen().map_err(|error| {
+                    let own = earlier.iter().map(|it| (&it.entry, it.file()));
+                    name_neighbour(error.into(), &entry.listen, own, &Advice::AT_START)
+                })?;
                 acceptor.watch(listener)?;
             }
         }
@@ -401,6 +373,17 @@ impl RunningListeners {
     }
 }
 
+impl Opening {
+    /// Returns which file the listener is, if it is a Unix socket.
+    fn file(&self) -> Option<FileIdentity> {
+        match &self.socket {
+            ReadySocket::Stream(listener) => listener.file(),
+            #[cfg(feature = "quic")]
+            ReadySocket::Quic(_) => None,
+        }
+    }
+}
+
 impl ReadyChanges {
     /// Returns where the new listeners are, by their numbers.
     pub fn added(&self) -> Vec<(usize, ListenerAddress)> {
@@ -411,10 +394,6 @@ impl ReadyChanges {
 
 fn reception(entry: &Entry) -> Reception {
     Reception::new(&entry.listen, Arc::clone(&entry.admission), entry.tls.clone())
-}
-
-fn is_in_use(error: &ListenError) -> bool {
-    matches!(error, ListenError::Bind(it) if it.error.kind() == io::ErrorKind::AddrInUse)
 }
 
 fn tcp_port(listen: &Listen) -> Option<u16> {

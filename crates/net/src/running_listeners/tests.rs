@@ -188,6 +188,36 @@ fn nothing_changes_if_one_of_them_cannot_be() {
 }
 
 #[test]
+fn listeners_that_want_one_place_at_the_start_are_told_of_each_other() {
+    let refused = |listens: &[Listen]| {
+        let started = Listeners::bind(listens).and_then(|it| it.start(|_| (), || ()));
+        started.unwrap_err().to_string()
+    };
+    let probe = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = probe.local_addr().unwrap().port();
+    drop(probe);
+    let address = format!("127.0.0.1:{port}");
+    let error = refused(&[plain(&address), plain(&address)]);
+    let expected = format!(
+        "cannot listen on {address}: the port is in use by this broker itself, which listens on \
+         {address}; leave out the one or the other"
+    );
+    assert_eq!(error, expected);
+
+    let directory = Directory::new();
+    let (real, link) = (directory.0.join("real"), directory.0.join("link"));
+    fs::create_dir(&real).unwrap();
+    std::os::unix::fs::symlink(&real, &link).unwrap();
+    let error = refused(&[unix(&real.join("s")), unix(&link.join("s"))]);
+    assert!(error.contains("the socket is in use by this broker itself"), "{error}");
+
+    let other = TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = plain(other.local_addr().unwrap().to_string());
+    let error = refused(&[plain("127.0.0.1:0"), taken]);
+    assert!(error.contains("is another broker running there?"), "{error}");
+}
+
+#[test]
 fn one_address_gives_way_to_another_at_its_port() {
     let mut world = World::new(&[plain("127.0.0.1:0")]);
     let port = world.addresses()[0].port();
