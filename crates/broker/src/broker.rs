@@ -24,15 +24,17 @@ use crate::hook::{GuardedHook, Hook};
 use crate::inbox::{Inbox, Letter};
 use crate::listener_terms::{ListenerSettings, ListenerTerms};
 use crate::listeners::{BrokerListeners, with_deadline};
+use crate::memory::share::Share;
+use crate::memory::unfinished::Unfinished;
 use crate::memory::{self, Allocator, MemoryGauge};
 use crate::own_topics::{Bell, OwnTopics};
+use crate::program::publish_window::PublishWindow;
 use crate::pulse::Pulse;
 use crate::random;
-use crate::recovery::{self, Restored};
+use crate::storage::recovery::{self, Restored};
 use crate::storage::{self, OnFailure, Order, Orders, Storage, StoreThread};
-use crate::unfinished::Unfinished;
 use crate::watch::Watch;
-use crate::worker::{Worker, WorkerParts};
+use crate::worker::{Node, Worker, WorkerParts};
 
 /// Makes a [`Broker`]. Everything except the addresses to listen on has a default.
 pub struct BrokerBuilder {
@@ -55,6 +57,7 @@ pub struct BrokerBuilder {
     own_topics_interval: Option<Duration>,
     trace_client: Option<Arc<str>>,
     allocator: Option<Allocator>,
+    publish_bytes_max: usize,
 }
 
 /// A running broker. Dropping it stops it at once; [`Broker::stop`] first lets Clients go.
@@ -101,6 +104,7 @@ impl Broker {
             own_topics_interval: None,
             trace_client: None,
             allocator: None,
+            publish_bytes_max: BrokerBuilder::PUBLISH_BYTES_MAX_DEFAULT,
         }
     }
 
@@ -182,6 +186,9 @@ impl Drop for Broker {
 }
 
 impl BrokerBuilder {
+    /// The default of [`BrokerBuilder::publish_bytes_max`]: 16 MiB, tens of thousands of messages.
+    pub const PUBLISH_BYTES_MAX_DEFAULT: usize = 16 << 20;
+
     /// Listens for MQTT over TCP on `IP:PORT` or `NAME:PORT`, on a Unix socket with `unix:PATH`, or
     /// by any other transport as a [`Listen`] says. May be called many times.
     ///
@@ -337,9 +344,9 @@ impl BrokerBuilder {
         self
     }
 
-    /// Sets a function to be called, on one of the broker's threads, when the store has failed. All
-    /// connections are closed then; the program should drop the broker, and end if it has nothing
-    /// else to do.
+    /// Sets a function to be called, on one of the broker's threads, when the store or a worker has
+    /// failed. All connections are closed then; the program should drop the broker, and end if it
+    /// has nothing else to do.
     #[must_use]
     pub fn on_failure(mut self, tell: impl Fn(&str) + Send + Sync + 'static) -> Self {
         self.on_failure = Arc::new(tell);
@@ -377,6 +384,19 @@ impl BrokerBuilder {
         self
     }
 
+    /// Sets how many bytes of messages the program may have published without having got the
+    /// replies; further ones wait ([`BrokerHandle::publish`]) or are refused
+    /// ([`BrokerHandle::try_publish`]). A message counts with what the broker remembers of it,
+    /// together a few hundred bytes more than its payload, so this bounds their number, too. The
+    /// default is [`BrokerBuilder::PUBLISH_BYTES_MAX_DEFAULT`]; it is never more than an eighth of
+    /// the memory that the broker may use. A message that is larger than all that is published
+    /// alone.
+    #[must_use]
+    pub fn publish_bytes_max(mut self, bytes: usize) -> Self {
+        self.publish_bytes_max = bytes;
+        self
+    }
+
     /// Starts the broker, which accepts connections when this returns.
     ///
     /// # Errors
@@ -408,8 +428,13 @@ impl BrokerBuilder {
             Arc::clone(&inboxes),
             Arc::clone(&memory.1),
         ));
-        let handle =
-            BrokerHandle::new(Arc::clone(&inboxes), orders.clone(), Arc::clone(&listeners));
+        let publish_window = PublishWindow::new(self.publish_bytes_max.min(share.published));
+        let handle = BrokerHandle::new(
+            Arc::clone(&inboxes),
+            orders.clone(),
+            Arc::clone(&listeners),
+            publish_window,
+        );
         let mut broker = Broker {
             listeners: Arc::clone(&listeners),
             _own_topics: None,
@@ -475,28 +500,47 @@ impl BrokerBuilder {
             let thread = self.start_store(storage, restored, &clock, inboxes, orders)?;
             broker.store = Some((Arc::clone(orders), thread));
         }
-        for ((index, poller), core) in pollers.into_iter().enumerate().zip(cores) {
-            let parts = WorkerParts {
-                id: WorkerId::new(index),
-                core,
-                poller,
-                inboxes: Arc::clone(inboxes),
-                directory: directory.clone(),
-                hook: hook.clone(),
-                orders: orders.cloned(),
-                bell: bell.clone(),
-                events: Arc::clone(&broker.handle.events),
-                clock: clock.clone(),
-                output_bytes_max: limits.output_bytes_max,
-                trace_client: self.trace_client.clone(),
-                memory: Arc::clone(&memory.0),
-                unfinished: Arc::clone(&memory.1),
-                turn_bytes_max: share.turn,
-            };
-            let thread = thread::Builder::new().name(format!("midge-worker-{index}"));
-            broker.workers.push(thread.spawn(move || Worker::new(parts).run())?);
+        let node = Node {
+            inboxes: Arc::clone(inboxes),
+            directory,
+            hook,
+            orders: orders.cloned(),
+            bell: bell.clone(),
+            on_failure: Arc::clone(&self.on_failure),
+            events: Arc::clone(&broker.handle.events),
+            clock: clock.clone(),
+            memory: Arc::clone(&memory.0),
+            unfinished: Arc::clone(&memory.1),
+            publish_window: Arc::clone(&broker.handle.publish_window),
+        };
+        let cores = pollers.into_iter().zip(cores).enumerate();
+        for (index, (poller, core)) in cores {
+            let id = WorkerId::new(index);
+            broker.workers.push(self.start_worker(id, core, poller, node.clone(), share)?);
         }
         Ok(clock)
+    }
+
+    fn start_worker(
+        &self,
+        id: WorkerId,
+        core: Core,
+        poller: Poller,
+        node: Node,
+        share: &Share,
+    ) -> io::Result<JoinHandle<()>> {
+        let parts = WorkerParts {
+            id,
+            core,
+            poller,
+            now: node.clock.now(),
+            node,
+            output_bytes_max: self.limits.output_bytes_max,
+            trace_client: self.trace_client.clone(),
+            turn_bytes_max: share.turn,
+        };
+        let thread = thread::Builder::new().name(format!("midge-worker-{}", id.index()));
+        thread.spawn(move || Worker::new(parts).run())
     }
 
     /// Returns the largest packet size that a listener sets for itself; 0 if none sets one.
@@ -566,43 +610,6 @@ fn policy(hook: Option<&Arc<GuardedHook>>) -> Arc<dyn Policy> {
 
 /// The two things that look after memory.
 type Memory = (Arc<MemoryGauge>, Arc<Unfinished>);
-
-/// How much may wait at various places, as parts of the memory that the process may have. The parts
-/// are small, because by the time an excess is noticed it must still fit.
-struct Share {
-    /// Bytes of batches for a worker.
-    inbox: usize,
-    /// Bytes of orders that wait for the store.
-    orders: usize,
-    /// Bytes that a worker reads in a turn.
-    turn: usize,
-    /// Bytes of large packets of which only a part has come.
-    unfinished: usize,
-}
-
-impl Share {
-    const INBOX_MAX: u64 = 64 << 20;
-    const ORDERS_MAX: u64 = 16 << 20;
-    const TURN_MIN: u64 = 256 << 10;
-    const TURN_MAX: u64 = 8 << 20;
-
-    /// Divides the memory. Replaces limits that are too large for it.
-    fn of(limits: &mut Limits, workers: usize, listener_packet_bytes_max: u32) -> Self {
-        let memory = memory::resolve(limits.memory_bytes_max);
-        limits.memory_bytes_max = memory;
-        *limits = limits.clone().within_memory();
-        let workers = workers as u64;
-        let packet = limits.packet_bytes_max.max(listener_packet_bytes_max);
-        let packet = u64::from(packet).min(memory / 2);
-        let bytes = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
-        Self {
-            inbox: bytes((memory / 8 / workers).min(Self::INBOX_MAX)),
-            orders: bytes((memory / 8).min(Self::ORDERS_MAX)),
-            turn: bytes((memory / 8 / workers).clamp(Self::TURN_MIN, Self::TURN_MAX)),
-            unfinished: bytes((memory / 8).max(packet)),
-        }
-    }
-}
 
 /// Gives the cores the Sessions and messages that the store has kept.
 fn restore(

@@ -119,30 +119,43 @@ impl Greeting {
         Content-Type: text/plain; charset=utf-8\r\nContent-Length: 38\r\nConnection: close\r\n\r\n\
         This port speaks MQTT, and not HTTP.\r\n";
 
+    /// How other protocols than MQTT begin.
+    const OTHERS: [(&[u8], Self); 17] = [
+        (b"\x16\x03\x00", Self::Tls),
+        (b"\x16\x03\x01", Self::Tls),
+        (b"\x16\x03\x02", Self::Tls),
+        (b"\x16\x03\x03", Self::Tls),
+        (b"\x16\x03\x04", Self::Tls),
+        (b"GET ", Self::Http),
+        (b"POST ", Self::Http),
+        (b"HEAD ", Self::Http),
+        (b"PUT ", Self::Http),
+        (b"OPTIONS ", Self::Http),
+        (b"CONNECT ", Self::Http),
+        (b"DELETE ", Self::Http),
+        (b"PRI * HTTP/2.0\r\n", Self::Http2),
+        (b"SSH-", Self::Ssh),
+        (b"AMQP", Self::Amqp),
+        (b"PROXY ", Self::Proxy),
+        (b"\r\n\r\n\0\r\nQUIT\n", Self::Proxy),
+    ];
+
     /// Returns the protocol that these bytes begin, if so few bytes can tell.
     pub(crate) fn of(bytes: &[u8]) -> Option<Self> {
-        const METHODS: [&[u8]; 7] =
-            [b"GET ", b"POST ", b"HEAD ", b"PUT ", b"OPTIONS ", b"CONNECT ", b"DELETE "];
-        const PROXY_2: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
-        const OTHERS: [(&[u8], Greeting); 3] = [
-            (b"PRI * HTTP/2.0\r\n", Greeting::Http2),
-            (b"SSH-", Greeting::Ssh),
-            (b"AMQP", Greeting::Amqp),
-        ];
-        let is_tls = matches!(bytes, [0x16, 0x03, 0..=4, ..]);
-        if let Some((_, greeting)) = OTHERS.iter().find(|(start, _)| bytes.starts_with(start)) {
-            Some(*greeting)
-        } else if is_tls {
-            Some(Self::Tls)
-        } else if METHODS.iter().any(|method| bytes.starts_with(method)) {
-            Some(Self::Http)
-        } else if bytes.starts_with(b"PROXY ") || bytes.starts_with(PROXY_2) {
-            Some(Self::Proxy)
-        } else if bytes.first().is_some_and(|first| first >> 4 == 1) && names_mqtt(bytes) {
-            Some(Self::Mqtt)
-        } else {
-            None
+        let other = Self::OTHERS.iter().find(|(start, _)| bytes.starts_with(start));
+        let is_mqtt = || bytes.first().is_some_and(|first| first >> 4 == 1) && names_mqtt(bytes);
+        match other {
+            Some((_, greeting)) => Some(*greeting),
+            None => is_mqtt().then_some(Self::Mqtt),
         }
+    }
+
+    /// Whether a few bytes more may show that these begin another protocol than MQTT.
+    ///
+    /// Never for the first byte of a CONNECT, and at most 15 bytes are waited with.
+    pub(crate) fn may_become_foreign(bytes: &[u8]) -> bool {
+        let may_become = |start: &[u8]| start.len() > bytes.len() && start.starts_with(bytes);
+        !bytes.is_empty() && Self::OTHERS.iter().any(|(start, _)| may_become(start))
     }
 }
 
@@ -176,6 +189,21 @@ mod tests {
         ];
         for (bytes, greeting) in expected {
             assert_eq!(Greeting::of(bytes), greeting, "{bytes:?}");
+        }
+    }
+
+    #[test]
+    fn a_greeting_that_comes_in_pieces_is_waited_for() {
+        for (start, greeting) in Greeting::OTHERS {
+            for length in 1..start.len() {
+                let so_far = &start[..length];
+                assert!(Greeting::may_become_foreign(so_far), "{so_far:?}");
+                assert_eq!(Greeting::of(so_far), None, "{so_far:?}");
+            }
+            assert!(!Greeting::may_become_foreign(start), "it is {greeting:?}");
+        }
+        for nothing_else in [&b""[..], &CONNECT[..1], CONNECT, b"\xc0", b"EHLO", b"GEX", b"P\x02"] {
+            assert!(!Greeting::may_become_foreign(nothing_else), "{nothing_else:?}");
         }
     }
 

@@ -1,24 +1,27 @@
 //! Requests to a running broker from the embedding program and everything else that is not a
 //! Client.
 
+use std::hash::BuildHasher;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use midge_codec::{QoS, ReasonCode, SubscriptionOptions};
-use midge_core::{ClientDetails, ClientInfo, ClientPage, Counters, DropReason, Settings, Usage};
+use midge_core::{ClientDetails, ClientInfo, ClientPage, Counters, Settings, Usage};
 use midge_net::{ListenError, ListenerAddress, ListenerFigures, Renewal};
 use midge_store::StoreUsage;
 
-use crate::event_stream::{EventHub, EventStream};
 use crate::figures::Snapshot;
-use crate::inbox::{Inbox, Letter, LocalSubscribe};
+use crate::inbox::{Inbox, Letter, LocalMessage, LocalSubscribe};
 use crate::listener_terms::ListenerSettings;
 use crate::listeners::{BrokerListeners, Listener, ListenerChange};
-use crate::message::OwnedMessage;
-use crate::reply::{Reply, Stopped, request};
+use crate::program::event_hub::{EventHub, EventStream};
+use crate::program::guard::must_not_wait;
+use crate::program::message::OwnedMessage;
+use crate::program::publish_window::{Permit, PublishWindow};
+use crate::program::reply::{Answer, NoRoom, Reply, RequestError, Stopped, block_on, request};
+use crate::program::subscription::Subscription;
 use crate::storage::{Order, Orders};
-use crate::subscription::Subscription;
 
 /// A handle to a running broker; cheap to clone, usable from any thread or task.
 #[derive(Clone)]
@@ -26,20 +29,10 @@ pub struct BrokerHandle {
     pub(crate) inboxes: Arc<[Arc<Inbox>]>,
     orders: Option<Arc<Orders>>,
     listeners: Arc<BrokerListeners>,
+    pub(crate) publish_window: Arc<PublishWindow>,
     next: Arc<AtomicUsize>,
     started: Instant,
     pub(crate) events: Arc<EventHub>,
-}
-
-/// Why the broker did not do what it was asked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RequestError {
-    /// A gate or a limit refused the message.
-    Dropped(DropReason),
-    /// The subscription was refused.
-    Refused(ReasonCode),
-    /// The broker has stopped.
-    Stopped,
 }
 
 /// Where a list of Sessions goes on: see [`BrokerHandle::list_clients`].
@@ -79,10 +72,11 @@ impl BrokerHandle {
         inboxes: Arc<[Arc<Inbox>]>,
         orders: Option<Arc<Orders>>,
         listeners: Arc<BrokerListeners>,
+        publish_window: Arc<PublishWindow>,
     ) -> Self {
         let (next, started) = (Arc::new(AtomicUsize::new(0)), Instant::now());
         let events = Arc::default();
-        Self { inboxes, orders, listeners, next, started, events }
+        Self { inboxes, orders, listeners, publish_window, next, started, events }
     }
 
     /// Returns the present listeners, in the order in which they were asked for.
@@ -152,53 +146,124 @@ impl BrokerHandle {
 
     /// Publishes a message. The reply says how many receivers matched. For QoS 1 and 2 it comes
     /// when everything that has to be kept of the message is as durable as configured. Messages
-    /// published by one handle to one topic keep their order.
-    pub fn publish(&self, message: OwnedMessage) -> Reply<Result<usize, DropReason>> {
+    /// published by one handle, or its clones, to one topic keep their order.
+    ///
+    /// The replies need not be waited for one by one; those to messages of
+    /// [`BrokerBuilder::publish_bytes_max`](crate::BrokerBuilder::publish_bytes_max) bytes may be
+    /// outstanding. With more, this blocks the thread until half of them have come; tasks should
+    /// use [`BrokerHandle::publish_async`]. So should a thread that runs such tasks: room that a
+    /// task has been given stays its own until it publishes or is dropped. This never blocks a
+    /// [`Hook`](crate::Hook), nor a log that runs on a thread of the broker: then the reply is
+    /// [`RequestError::NoRoom`].
+    ///
+    /// ```
+    /// # use midge_broker::{Broker, OwnedMessage, QoS};
+    /// # let handle = Broker::builder().start()?;
+    /// # let handle = handle.handle();
+    /// let message = OwnedMessage::new("sensors/1", "21.5")?.qos(QoS::AtLeastOnce);
+    /// let receivers = handle.publish(message).wait();
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// A gate or a limit refused the message, or the broker has stopped.
+    pub fn publish(&self, message: OwnedMessage) -> Reply<usize, RequestError> {
+        match self.try_publish(message) {
+            Ok(reply) => reply,
+            Err(NoRoom(_)) if must_not_wait() => Reply::refused(RequestError::NoRoom),
+            Err(NoRoom(message)) => {
+                let permit = block_on(self.publish_window.enter(message.size()));
+                self.send_publish(message, permit)
+            }
+        }
+    }
+
+    /// Does the same as [`BrokerHandle::publish`] in a task: waits for room without blocking the
+    /// thread. The result is the reply, which may be awaited, too. Dropping the future before it is
+    /// ready publishes nothing.
+    ///
+    /// ```
+    /// # async fn publish(handle: midge_broker::BrokerHandle, message: midge_broker::OwnedMessage)
+    /// #     -> Result<(), midge_broker::RequestError> {
+    /// let reply = handle.publish_async(message).await;
+    /// let receivers = reply.await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Those of the reply are the same as for [`BrokerHandle::publish`].
+    pub async fn publish_async(&self, message: OwnedMessage) -> Reply<usize, RequestError> {
+        let permit = self.publish_window.enter(message.size()).await;
+        self.send_publish(message, permit)
+    }
+
+    /// Does the same as [`BrokerHandle::publish`], but does not wait for room.
+    ///
+    /// # Errors
+    ///
+    /// There is no room, or others wait for room already. The error has the message.
+    pub fn try_publish(&self, message: OwnedMessage) -> Result<Reply<usize, RequestError>, NoRoom> {
+        match self.publish_window.try_enter(message.size()) {
+            Some(permit) => Ok(self.send_publish(message, permit)),
+            None => Err(NoRoom(message)),
+        }
+    }
+
+    fn send_publish(&self, message: OwnedMessage, permit: Permit) -> Reply<usize, RequestError> {
         let (answer, reply) = request();
-        // One worker publishes all messages, which keeps their order.
-        self.inboxes[0].send(Letter::Publish { message: Box::new(message), answer });
+        let inbox = self.publisher_of(message.topic());
+        inbox.send(Letter::Publish(Box::new(LocalMessage { message, permit, answer })));
         reply
     }
 
-    /// Subscribes inside the process and waits until the subscription is in effect. This blocks the
-    /// thread for microseconds; tasks should use [`BrokerHandle::subscribe_async`].
+    /// Returns the inbox of the worker that publishes to this topic. It is always the same one: a
+    /// message that came in by the least busy worker of the moment could overtake an earlier one of
+    /// its topic, which another worker has put off or not yet sent on, although it has answered.
+    fn publisher_of(&self, topic: &str) -> &Inbox {
+        let hash = foldhash::fast::FixedState::default().hash_one(topic);
+        &self.inboxes[(hash % self.inboxes.len() as u64) as usize]
+    }
+
+    /// Subscribes inside the process. The reply comes when the subscription is in effect. Dropping
+    /// the reply leaves no subscription behind.
     ///
     /// # Errors
     ///
     /// The filter is invalid or not authorized, or the broker has stopped.
-    pub fn subscribe(&self, filter: &str, qos: QoS) -> Result<Subscription, RequestError> {
-        self.begin_subscribe(filter, qos).wait()?.map_err(RequestError::Refused)
-    }
-
-    /// Does the same as [`BrokerHandle::subscribe`] in asynchronous programs. Dropping the future
-    /// leaves no subscription behind.
-    ///
-    /// # Errors
-    ///
-    /// The same as for [`BrokerHandle::subscribe`].
-    pub async fn subscribe_async(
-        &self,
-        filter: &str,
-        qos: QoS,
-    ) -> Result<Subscription, RequestError> {
-        self.begin_subscribe(filter, qos).await?.map_err(RequestError::Refused)
+    pub fn subscribe(&self, filter: &str, qos: QoS) -> Reply<Subscription, RequestError> {
+        let index = self.next.fetch_add(1, Ordering::Relaxed) % self.inboxes.len();
+        let (answer, reply) = request();
+        let options = SubscriptionOptions { qos, ..SubscriptionOptions::default() };
+        self.inboxes[index].send(Letter::Subscribe(Box::new(LocalSubscribe {
+            filter: filter.into(),
+            options,
+            answer,
+        })));
+        reply
     }
 
     /// Returns all Sessions, connected or not. The workers are asked page by page, so that they
-    /// serve their Clients in between; a Session that comes or goes meanwhile may be missing.
+    /// serve their Clients in between, and only while the reply is waited for; a Session that comes
+    /// or goes meanwhile may be missing.
     ///
     /// # Errors
     ///
     /// The broker has stopped.
-    pub fn clients(&self) -> Result<Vec<ClientInfo>, Stopped> {
-        let mut clients = Vec::new();
-        let mut next = Some(ClientCursor::default());
-        while let Some(cursor) = next {
-            let page = self.clients_page(cursor, ClientCursor::PAGE).wait()?;
-            clients.extend(page.clients);
-            next = cursor.after(page.next, self.inboxes.len());
-        }
-        Ok(clients)
+    pub fn clients(&self) -> Reply<Vec<ClientInfo>> {
+        let handle = self.clone();
+        Reply::of(async move {
+            let mut clients = Vec::new();
+            let mut next = Some(ClientCursor::default());
+            while let Some(cursor) = next {
+                let page;
+                (page, next) = handle.list_clients(cursor, ClientCursor::PAGE).await?;
+                clients.extend(page);
+            }
+            Ok(clients)
+        })
     }
 
     /// Returns some Sessions, and where to go on; `None` after the last one. Begin with the default
@@ -209,23 +274,22 @@ impl BrokerHandle {
     /// # Errors
     ///
     /// The broker has stopped.
-    pub async fn list_clients(
+    pub fn list_clients(
         &self,
         cursor: ClientCursor,
         most: usize,
-    ) -> Result<(Vec<ClientInfo>, Option<ClientCursor>), Stopped> {
-        let page = self.clients_page(cursor, most).await?;
-        Ok((page.clients, cursor.after(page.next, self.inboxes.len())))
-    }
-
-    fn clients_page(&self, cursor: ClientCursor, most: usize) -> Reply<ClientPage> {
-        let (answer, reply) = request();
+    ) -> Reply<(Vec<ClientInfo>, Option<ClientCursor>)> {
+        let (answer, reply) = request::<ClientPage, Stopped>();
         let most = most.clamp(1, ClientCursor::PAGE);
         match self.inboxes.get(cursor.worker as usize) {
             Some(inbox) => inbox.send(Letter::Clients { from: cursor.place, most, answer }),
             None => answer.send(ClientPage::default()),
         }
-        reply
+        let workers = self.inboxes.len();
+        Reply::of(async move {
+            let page = reply.await?;
+            Ok((page.clients, cursor.after(page.next, workers)))
+        })
     }
 
     /// Returns one Session in depth, connected or not; `None` if there is none of this Client.
@@ -233,9 +297,9 @@ impl BrokerHandle {
     /// # Errors
     ///
     /// The broker has stopped.
-    pub fn client(&self, client_id: &str) -> Result<Option<ClientDetails>, Stopped> {
+    pub fn client(&self, client_id: &str) -> Reply<Option<ClientDetails>> {
         let letter = |answer| Letter::Client { client_id: client_id.into(), answer };
-        Ok(self.ask_all(letter)?.into_iter().flatten().next())
+        self.ask_all(letter, |found| found.into_iter().flatten().next())
     }
 
     /// Opens a stream of what happens to Clients from now on: connections, refusals,
@@ -251,13 +315,18 @@ impl BrokerHandle {
     /// # Errors
     ///
     /// The broker has stopped, or its store has failed.
-    pub fn store_usage(&self) -> Result<Option<StoreUsage>, Stopped> {
-        let Some(orders) = &self.orders else {
-            return Ok(None);
-        };
-        let (answer, reply) = request();
-        orders.send([Order::Usage(answer)]);
-        reply.wait().map(Some)
+    pub fn store_usage(&self) -> Reply<Option<StoreUsage>> {
+        let asked = self.orders.as_ref().map(|orders| {
+            let (answer, reply) = request::<_, Stopped>();
+            orders.send([Order::Usage(answer)]);
+            reply
+        });
+        Reply::of(async move {
+            match asked {
+                Some(reply) => reply.await.map(Some),
+                None => Ok(None),
+            }
+        })
     }
 
     /// Returns the counters and usage of all workers together.
@@ -265,13 +334,15 @@ impl BrokerHandle {
     /// # Errors
     ///
     /// The broker has stopped.
-    pub fn figures(&self) -> Result<(Counters, Usage), Stopped> {
-        let mut all = (Counters::default(), Usage::default());
-        for (counters, usage) in self.ask_all(Letter::Figures)? {
-            all.0.add(&counters);
-            all.1.add(&usage);
-        }
-        Ok(all)
+    pub fn figures(&self) -> Reply<(Counters, Usage)> {
+        self.ask_all(Letter::Figures, |figures| {
+            let mut all = (Counters::default(), Usage::default());
+            for (counters, usage) in figures {
+                all.0.add(&counters);
+                all.1.add(&usage);
+            }
+            all
+        })
     }
 
     /// Returns everything that is counted; the names are in [`crate::Figure::ALL`].
@@ -279,66 +350,43 @@ impl BrokerHandle {
     /// # Errors
     ///
     /// The broker has stopped, or its store has failed.
-    pub fn snapshot(&self) -> Result<Snapshot, Stopped> {
-        let (counters, usage) = self.figures()?;
-        let store = self.store_usage()?;
-        Ok(Snapshot { uptime: self.started.elapsed(), counters, usage, store })
+    pub fn snapshot(&self) -> Reply<Snapshot> {
+        let (figures, store, started) = (self.figures(), self.store_usage(), self.started);
+        Reply::of(async move {
+            let (counters, usage) = figures.await?;
+            Ok(Snapshot { uptime: started.elapsed(), counters, usage, store: store.await? })
+        })
     }
 
-    /// Disconnects a Client. Returns true if it was connected.
+    /// Disconnects a Client. The reply is true if it was connected.
     ///
     /// # Errors
     ///
     /// The broker has stopped.
-    pub fn disconnect(&self, client_id: &str, reason_code: ReasonCode) -> Result<bool, Stopped> {
-        let client_id: Box<str> = client_id.into();
-        let found = self.ask_all(|answer| {
-            let client_id = client_id.clone();
-            Letter::Disconnect { client_id, reason_code, answer }
-        })?;
-        Ok(found.contains(&true))
+    pub fn disconnect(&self, client_id: &str, reason_code: ReasonCode) -> Reply<bool> {
+        let letter =
+            |answer| Letter::Disconnect { client_id: client_id.into(), reason_code, answer };
+        self.ask_all(letter, |found| found.contains(&true))
     }
 
-    fn ask_all<T>(
+    /// Asks all workers at once, and makes one answer of theirs.
+    fn ask_all<T: Send + 'static, R>(
         &self,
-        letter: impl Fn(crate::reply::Answer<T>) -> Letter,
-    ) -> Result<Vec<T>, Stopped> {
+        letter: impl Fn(Answer<T>) -> Letter,
+        gather: impl FnOnce(Vec<T>) -> R + Send + 'static,
+    ) -> Reply<R> {
         let asked = self.inboxes.iter().map(|inbox| {
             let (answer, reply) = request();
             inbox.send(letter(answer));
             reply
         });
-        let asked: Vec<_> = asked.collect();
-        asked.into_iter().map(Reply::wait).collect()
-    }
-
-    fn begin_subscribe(&self, filter: &str, qos: QoS) -> Reply<Result<Subscription, ReasonCode>> {
-        let index = self.next.fetch_add(1, Ordering::Relaxed) % self.inboxes.len();
-        let (answer, reply) = request();
-        let options = SubscriptionOptions { qos, ..SubscriptionOptions::default() };
-        self.inboxes[index].send(Letter::Subscribe(Box::new(LocalSubscribe {
-            filter: filter.into(),
-            options,
-            answer,
-        })));
-        reply
+        let asked: Vec<Reply<T>> = asked.collect();
+        Reply::of(async move {
+            let mut answers = Vec::with_capacity(asked.len());
+            for reply in asked {
+                answers.push(reply.await?);
+            }
+            Ok(gather(answers))
+        })
     }
 }
-
-impl From<Stopped> for RequestError {
-    fn from(_: Stopped) -> Self {
-        Self::Stopped
-    }
-}
-
-impl std::fmt::Display for RequestError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Dropped(reason) => write!(f, "the message was dropped: {}", reason.name()),
-            Self::Refused(code) => write!(f, "the subscription was refused: {}", code.name()),
-            Self::Stopped => Stopped.fmt(f),
-        }
-    }
-}
-
-impl std::error::Error for RequestError {}

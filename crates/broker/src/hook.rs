@@ -6,14 +6,16 @@ use midge_codec::{QoS, ReasonCode};
 use midge_core::{AuthAnswer, AuthRequest, ConnectionId, Event, Identity, Policy};
 use midge_net::Peer;
 
-use crate::guard::Guard;
 use crate::inbox::{Inbox, Letter};
+use crate::program::guard::Guard;
 
 /// Decisions and events of a broker. All methods have a default, which allows what a broker without
 /// users allows.
 ///
 /// Hooks are called on the workers' threads and must not block. An authentication that has to ask
-/// somebody else keeps its [`AuthReply`] and answers later, from any thread.
+/// somebody else keeps its [`AuthReply`] and answers later, from any thread. A hook may publish by
+/// a [`BrokerHandle`](crate::BrokerHandle), which never blocks it, but it must not wait for the
+/// reply: [`Reply::wait`](crate::Reply::wait) panics there.
 ///
 /// A method that panics refuses: nobody is let in, and nothing is published, subscribed or
 /// delivered by that call. The log names the method, and the worker goes on with everybody else.

@@ -17,11 +17,14 @@ use midge_net::{Notifier, Stream};
 
 use crate::listener_terms::{ListenerPlace, ListenerTerms};
 use crate::memory::Shortage;
-use crate::message::OwnedMessage;
-use crate::own_topics::Topics;
 use crate::pending_bytes::{Bytes, PendingBytes};
-use crate::reply::Answer;
-use crate::subscription::Subscription;
+use crate::program::message::OwnedMessage;
+use crate::program::publish_window::Permit;
+use crate::program::reply::{Answer, RequestError};
+use crate::program::subscription::Subscription;
+
+/// The topics and their contents.
+pub(crate) type Topics = Arc<[(String, String)]>;
 
 /// Something for a worker to do at its next turn.
 pub(crate) enum Letter {
@@ -47,10 +50,7 @@ pub(crate) enum Letter {
         connection: ConnectionId,
         answer: AuthAnswer,
     },
-    Publish {
-        message: Box<OwnedMessage>,
-        answer: Answer<Result<usize, DropReason>>,
-    },
+    Publish(Box<LocalMessage>),
     Subscribe(Box<LocalSubscribe>),
     Unsubscribe {
         connection: ConnectionId,
@@ -111,11 +111,19 @@ impl Letter {
     }
 }
 
+/// A message that the process itself publishes.
+pub(crate) struct LocalMessage {
+    pub(crate) message: OwnedMessage,
+    /// Given back before the answer, so that whoever has the answer finds the room.
+    pub(crate) permit: Permit,
+    pub(crate) answer: Answer<usize, RequestError>,
+}
+
 /// A subscription of the process itself.
 pub(crate) struct LocalSubscribe {
     pub(crate) filter: Box<str>,
     pub(crate) options: SubscriptionOptions,
-    pub(crate) answer: Answer<Result<Subscription, ReasonCode>>,
+    pub(crate) answer: Answer<Subscription, RequestError>,
 }
 
 /// A worker's letters.

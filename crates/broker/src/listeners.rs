@@ -18,7 +18,7 @@ use midge_net::{
 use crate::certificate_watch::CertificateWatch;
 use crate::inbox::{Inbox, Letter};
 use crate::listener_terms::{ListenerPlace, ListenerSettings, ListenerTable};
-use crate::unfinished::Unfinished;
+use crate::memory::unfinished::Unfinished;
 
 /// A listener that runs, or has run.
 #[derive(Clone, Debug)]

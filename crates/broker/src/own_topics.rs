@@ -13,10 +13,7 @@ use std::time::{Duration, Instant};
 
 use crate::figures::{Figure, Snapshot};
 use crate::handle::BrokerHandle;
-use crate::inbox::Letter;
-
-/// The topics and their contents.
-pub(crate) type Topics = Arc<[(String, String)]>;
+use crate::inbox::{Letter, Topics};
 
 /// What a worker rings when somebody has subscribed to topics below `$SYS`.
 #[derive(Clone)]
@@ -76,7 +73,7 @@ impl OwnTopics {
         let tell = move || {
             let mut history = History::default();
             loop {
-                let Ok(snapshot) = handle.snapshot() else {
+                let Ok(snapshot) = handle.snapshot().wait() else {
                     return;
                 };
                 let topics: Topics = history.topics(&snapshot, Instant::now()).into();

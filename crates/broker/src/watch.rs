@@ -10,8 +10,9 @@ use midge_net::{ListenerControl, Refusal};
 
 use crate::inbox::{Inbox, Letter};
 use crate::memory::MemoryGauge;
+use crate::memory::unfinished::Unfinished;
+use crate::program::guard::note_thread;
 use crate::pulse::Pulse;
-use crate::unfinished::Unfinished;
 
 /// What was logged about a listener: refusals in the order of [`Refusal::ALL`], and failed
 /// handshakes.
@@ -55,8 +56,9 @@ impl Watch {
         }
     }
 
-    /// Looks, if a second has passed.
+    /// Looks, if a second has passed. The thread that accepts connections calls this first of all.
     pub(crate) fn look(&mut self) {
+        note_thread();
         if self.last_look.elapsed() < Self::INTERVAL {
             return;
         }

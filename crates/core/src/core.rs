@@ -18,7 +18,7 @@ use crate::boundary::effects::{DisconnectReason, StreamError};
 use crate::boundary::packet_lines::Tracing;
 use crate::boundary::store_records::RecoveredSession;
 use crate::boundary::turn::Turn;
-use crate::clients::want_flush;
+use crate::clients::writing::want_flush;
 use crate::config::CoreConfig;
 use crate::connection::output::Output;
 use crate::connection::{Connection, Offer, Offers, Opening, Phase, Told};
@@ -113,33 +113,35 @@ impl Core {
             return;
         };
         connection.hear(turn.now);
-        let phase = match *connection.phase() {
-            Phase::AwaitingConnect => None,
-            // Its timer may be late.
-            Phase::Connected { .. }
-                if connection.stays_until().is_some_and(|at| at <= turn.now) =>
-            {
-                return self.handle_stay_end(id, turn);
+        let (control, session, credential_ends_at) = match *connection.phase() {
+            Phase::Connected { session, .. } => (id, session, connection.credential_ends_at()),
+            Phase::Stream { control, session } => {
+                (control, session, self.hear_of_stream(control, turn.now))
             }
-            Phase::Connected { session, .. } => Some(session),
+            Phase::AwaitingConnect => return self.handle_first_packet(id, packet, turn),
             Phase::Authenticating(_) | Phase::Accepted(_) => {
                 return self.handle_early_packet(id, packet, turn);
             }
-            Phase::Stream { control, session } => {
-                return self.handle_stream_packet(id, control, session, packet, turn);
-            }
             Phase::Closing => return,
         };
+        // Its timer may be late.
+        if credential_ends_at.is_some_and(|at| at <= turn.now) {
+            return self.handle_credential_end(control, turn);
+        }
         self.ground.clients.counters.received(packet.packet_type());
-        match (phase, packet) {
-            (None, Packet::Connect(connect)) => self.handle_connect(id, connect, turn),
-            (None, _) => {
-                self.violation(id, "the first packet has to be CONNECT [MQTT-3.1.0-1]", turn);
-            }
-            (Some(session), Packet::Publish(publish)) => {
-                self.handle_publish(id, session, publish, turn);
-            }
-            (Some(session), packet) => self.handle_session_packet(id, session, packet, turn),
+        match packet {
+            Packet::Publish(publish) => self.handle_publish(id, session, publish, turn),
+            packet if id == control => self.handle_session_packet(id, session, packet, turn),
+            packet => self.handle_stream_packet(id, session, packet, turn),
+        }
+    }
+
+    /// Handles the packet that a Network Connection begins with.
+    fn handle_first_packet(&mut self, id: ConnectionId, packet: &Packet<'_>, turn: &mut Turn) {
+        self.ground.clients.counters.received(packet.packet_type());
+        match packet {
+            Packet::Connect(connect) => self.handle_connect(id, connect, turn),
+            _ => self.violation(id, "the first packet has to be CONNECT [MQTT-3.1.0-1]", turn),
         }
     }
 
@@ -213,14 +215,21 @@ impl Core {
         }
     }
 
-    /// Handles input from a connection that is not a valid Control Packet.
-    pub fn handle_malformed(&mut self, id: ConnectionId, error: &DecodeError, turn: &mut Turn) {
-        let Some(connection) = self.ground.clients.connection_mut(id) else {
+    /// Handles input from a connection that is not a valid Control Packet: `input` begins where the
+    /// packet would.
+    pub fn handle_malformed(
+        &mut self,
+        id: ConnectionId,
+        error: &DecodeError,
+        input: &[u8],
+        turn: &mut Turn,
+    ) {
+        let Some(connection) = self.ground.clients.connection(id) else {
             return;
         };
         match *connection.phase() {
             Phase::Closing => (),
-            Phase::AwaitingConnect => self.refuse_malformed_connect(id, error, turn),
+            Phase::AwaitingConnect => self.refuse_malformed_connect(id, error, input, turn),
             _ => self.violate(id, error.rule.reason_code(), error.to_string(), turn),
         }
     }
@@ -273,7 +282,7 @@ impl Core {
         let id = connection.id();
         let timers = [
             (connection.timer_at(), Timer::Connection(id)),
-            (connection.stays_until(), Timer::Stay(id)),
+            (connection.credential_ends_at(), Timer::CredentialEnd(id)),
         ];
         for (at, timer) in timers {
             if let Some(at) = at {
@@ -310,7 +319,7 @@ impl Core {
 
     /// Returns the output that waits to be written to a connection; `None` if it is gone.
     pub fn output(&mut self, id: ConnectionId) -> Option<&Output> {
-        self.ground.clients.connection_mut(id).map(|connection| connection.output())
+        self.ground.clients.connection(id).map(Connection::output)
     }
 
     /// Fills `slices` with what is to be written to a connection next, in order. Returns how many
@@ -361,8 +370,13 @@ impl Core {
     pub fn begin_packets(&mut self, turn: &mut Turn) {
         self.router.run_routings(&mut self.ground, turn);
         self.release_publishers(turn);
-        self.router.put_off.begin_packets();
-        self.ground.work.begin_packets();
+        self.begin_share();
+    }
+
+    /// Gives the packets that follow a share of the turn to themselves, whatever came before them.
+    pub fn begin_share(&mut self) {
+        self.router.put_off.begin_share();
+        self.ground.work.begin_share();
     }
 
     /// Does what is due, except for the work of [`Core::handle_silence`]. Called at the beginning
@@ -385,8 +399,8 @@ impl Core {
     pub(crate) fn handle_timer(&mut self, timer: Timer, turn: &mut Turn) {
         self.ground.work.add(1);
         match timer {
-            Timer::Connection(id) => self.judge(id, &|_| false, turn),
-            Timer::Stay(id) => self.handle_stay_end(id, turn),
+            Timer::Connection(id) => self.check_silence(id, &|_| false, turn),
+            Timer::CredentialEnd(id) => self.handle_credential_end(id, turn),
             Timer::SessionExpiry(slot, generation) => {
                 self.handle_session_expiry(slot, generation, turn);
             }
@@ -426,24 +440,32 @@ impl Core {
     /// Ends a turn, once everything that has come is handed in: does a bounded part of the work
     /// that was put off, and then closes the turn's round, so that what it keeps goes to the store.
     pub fn end_turn(&mut self, turn: &mut Turn) {
+        // What was put off first goes first: messages that come later wait behind a fan-out.
         self.router.run_routings(&mut self.ground, turn);
         self.release_publishers(turn);
+        // Then whatever changes who gets something: subscriptions, members, ended Sessions.
         self.subscriptions.run_slices(&mut self.router, &mut self.ground, turn);
         self.router.shared.run_presences(&mut self.ground, turn);
         self.remains.run_remains(&mut self.subscriptions, &mut self.router, &mut self.ground, turn);
         self.run_releases(turn);
         self.run_revoking(turn);
         self.end_unanswered(turn);
+        // What was kept, and what is retained, goes to those who are left.
         self.router.shared.run_flushes(&mut self.ground, turn);
         self.router.retained.run(&mut self.ground, turn);
         self.subscriptions.take_retained_arrivals(&mut self.router, &mut self.ground, turn);
+        // All of the above may have failed to send something.
         self.router.shared.settle_failed(&mut self.ground, turn);
         self.close_unsendable(turn);
+        // A fence covers whatever this turn has told the other workers, so it comes behind all of
+        // that; and the round covers whatever this turn keeps, so nothing is kept after its end.
         let others = self.ground.other_workers();
         self.ground.pending.raise_fence(others, turn);
         let (pushed, done) = (self.router.put_off.pushed(), self.router.put_off.done());
         self.ground.clients.rounds.close_turn(pushed, done, turn);
+        // Without a store, nothing else has to come for what is answered now.
         self.release_answered(turn);
+        // What is done from here on belongs to the next turn, which has its whole share again.
         self.router.put_off.begin_turn();
         self.router.retained.renew_beginnings();
         self.ground.work.begin_turn();
@@ -530,7 +552,7 @@ impl Core {
         reason: &DisconnectReason,
         turn: &mut Turn,
     ) {
-        let Some(connection) = self.ground.clients.connection_mut(id) else {
+        let Some(connection) = self.ground.clients.connection(id) else {
             return;
         };
         if connection.is_closing() {

@@ -10,6 +10,7 @@ use midge_codec::{PacketIdentifier, PacketType};
 use crate::base::durability::Durability;
 use crate::base::hashing::hash_str;
 use crate::base::identity::{ConnectionId, SessionSlot, WorkerId};
+use crate::base::message::Attributes;
 use crate::base::numbers::Numbers;
 use crate::base::strain::Strain;
 use crate::base::timers::Timers;
@@ -68,36 +69,60 @@ impl Ground {
     }
 
     /// Writes the Session of a Client that has connected to the store, if it outlives the Network
-    /// Connection and its durability asks for that.
+    /// Connection and its durability asks for that. Returns whether the store learns of it now.
     pub(crate) fn store_session(
         &mut self,
         slot: SessionSlot,
         durability: Durability,
         turn: &mut Turn,
-    ) {
-        let session = self.clients.session_mut(slot);
-        session.promise(durability);
-        let begins = session.number() == 0 && session.expiry_seconds() > 0;
-        let begins = begins && durability > Durability::Memory;
-        if begins {
-            session.set_number(self.numbers.next(turn.now));
-            if let Some(outgoing) = session.outgoing_mut() {
-                outgoing.use_store();
-            }
-        }
-        if begins {
-            // At once: the store has to know the Session before what follows about it.
-            let record = record_of(self.clients.session(slot));
-            self.clients.rounds.keep(StoreOp::Session(Box::new(record)));
-            self.clients.store_subscriptions(slot);
+    ) -> bool {
+        self.clients.session_mut(slot).promise(durability);
+        let outlives = self.clients.session(slot).expiry_seconds() > 0;
+        if outlives && self.config.durability.has_store {
+            // A Session that stays in memory may enter the store at its next CONNECT. Its
+            // subscriptions come after this, and their fences: whoever sends it anything knows.
             self.tell_storing(turn);
+        }
+        // While the store is full, such a CONNECT is refused (`check_identity`).
+        let begins = outlives && self.enters_store(slot, durability);
+        if begins {
+            self.clients.session_mut(slot).set_number(self.numbers.next(turn.now));
+            // At once: the store has to know the Session before what follows about it.
+            let receive_maximum = self.clients.receive_maximum_of(slot);
+            let record = record_of(self.clients.session(slot), receive_maximum);
+            self.clients.rounds.keep(StoreOp::Session(Box::new(record)));
+            let subscriptions = self.clients.store_subscriptions(slot);
+            let gathered = self.clients.store_gathered(slot);
+            self.work.add(subscriptions + gathered);
         } else {
             self.clients.store_record(slot);
         }
+        begins
     }
 
-    /// Tells the other workers, once, that this one has Sessions in the store: what they send it
-    /// may have to be kept.
+    /// Whether a Session that is not in the store comes into it with a promise of this durability,
+    /// if it outlives its Network Connection.
+    pub(crate) fn enters_store(&self, slot: SessionSlot, durability: Durability) -> bool {
+        durability > Durability::Memory && self.clients.session(slot).number() == 0
+    }
+
+    /// Notes that a message leaves for another worker, unless none of the `keepers` has Sessions in
+    /// the store: one of them may have to keep it. Call this before the message is sent.
+    pub(crate) fn note_sent(
+        &mut self,
+        to: WorkerId,
+        keepers: u64,
+        attributes: Attributes,
+        turn: &mut Turn,
+    ) {
+        let Attributes { qos, durability, .. } = attributes;
+        if self.clients.rounds.any_stores(keepers) {
+            self.clients.rounds.note_sent(to, qos, durability, turn);
+        }
+    }
+
+    /// Tells the other workers, once, that this one has Sessions in the store, or may have some
+    /// soon: what they send it may have to be kept.
     pub(crate) fn tell_storing(&mut self, turn: &mut Turn) {
         let own = self.config.worker;
         if !self.clients.rounds.is_storing(own) {
@@ -129,17 +154,8 @@ impl Ground {
         packet_id: Option<PacketIdentifier>,
     ) -> Ticket {
         let ticket = self.pending.ticket();
-        let gathering = PendingSubscribe {
-            answer,
-            streams: (id, self.clients.control_of(id)),
-            session: self.clients.session_id(slot),
-            packet_id,
-            filters: Vec::new(),
-            reason_codes: Vec::new(),
-            waiting: 1, // until all filters are done
-            fetches: false,
-            needs_fence: false,
-        };
+        let (streams, session) = ((id, self.clients.control_of(id)), self.clients.session_id(slot));
+        let gathering = PendingSubscribe::new(answer, streams, session, packet_id);
         self.pending.insert(ticket, gathering);
         ticket
     }
@@ -147,7 +163,7 @@ impl Ground {
     /// Makes an answer wait until the store has what it says of a Session. Returns false if the
     /// store does not have to know anything.
     pub(crate) fn wait_for_store(&mut self, ticket: Ticket, slot: Option<SessionSlot>) -> bool {
-        let session = slot.map(|slot| self.clients.session_mut(slot));
+        let session = slot.map(|slot| self.clients.session(slot));
         let Some(session) = session.filter(|session| session.number() > 0) else {
             return false;
         };
@@ -163,7 +179,7 @@ impl Ground {
         ticket: Ticket,
     ) -> Option<(RemoteStep, Option<SessionSlot>)> {
         let step = self.pending.take_step(ticket)?;
-        let session = self.pending.subscribe(step.subscribe)?.session;
+        let session = self.pending.subscribe(step.subscribe)?.session();
         Some((step, self.clients.slot_of(session)))
     }
 }

@@ -46,7 +46,7 @@ impl Core {
     pub(crate) fn bytes_to_give_up(&self, session: &Session) -> usize {
         let outgoing = session.outgoing().map_or(0, Outgoing::bytes_in_memory);
         let connection =
-            session.network_connection().map_or(0, |id| self.ground.clients.connection_bytes(id));
+            session.attached_or_arriving().map_or(0, |id| self.ground.clients.connection_bytes(id));
         let rest = if session.number() == 0 {
             let filters = session.subscriptions().keys();
             let filters = filters.map(|filter| filter.len() + Self::SUBSCRIPTION_BYTES);

@@ -82,22 +82,22 @@ impl ClientDetails {
 }
 
 impl Core {
-    /// Returns at most `most` Sessions, starting at a place: 0, or the one that the last page
-    /// named. At most `places_max` places are looked at, so a page may be empty although there are
-    /// more. A Session that is there all the time is on exactly one page, whatever comes and goes
-    /// between them.
-    pub fn clients(&self, from: u32, most: usize, places_max: u32) -> ClientPage {
+    /// Returns at most `most` Sessions, starting at a slot: 0, or the one that the last page named.
+    /// At most `slots_max` slots are looked at, so a page may be empty although there are more. A
+    /// Session that is there all the time is on exactly one page, whatever comes and goes between
+    /// them.
+    pub fn clients(&self, from: u32, most: usize, slots_max: u32) -> ClientPage {
         let clients = &self.ground.clients;
-        let end = from.saturating_add(places_max.max(1)).min(clients.places());
+        let end = from.saturating_add(slots_max.max(1)).min(clients.slots_end());
         let mut page = ClientPage::default();
-        let mut place = from;
-        while place < end && page.clients.len() < most.max(1) {
-            if let Some(session) = clients.session_at(place).filter(|it| it.is_of_client()) {
+        let mut slot = from;
+        while slot < end && page.clients.len() < most.max(1) {
+            if let Some(session) = clients.session_at(slot).filter(|it| it.is_of_client()) {
                 page.clients.push(self.client_info(session));
             }
-            place += 1;
+            slot += 1;
         }
-        page.next = (place < clients.places()).then_some(place);
+        page.next = (slot < clients.slots_end()).then_some(slot);
         page
     }
 

@@ -6,7 +6,7 @@ use crate::boundary::peer_messages::{Peer, PeerMessage, RetainedPeer, SharedPeer
 use crate::boundary::turn::Turn;
 use crate::core::Core;
 use crate::gate::Admitted;
-use crate::retained::requests::Pull;
+use crate::retained::walking::Pull;
 use crate::shared::Tried;
 
 impl Core {
@@ -116,13 +116,8 @@ impl Core {
     fn handle_shared_peer(&mut self, from: WorkerId, message: SharedPeer, turn: &mut Turn) {
         match message {
             SharedPeer::Publish { group, message } => {
-                self.router.shared.distribute(
-                    &mut self.ground,
-                    group,
-                    &Publication::of(&message),
-                    Tried::default(),
-                    turn,
-                );
+                let admitted = Admitted::by_peer(Publication::of(&message));
+                self.router.shared.publish_from_peer(&mut self.ground, group, &admitted, turn);
             }
             SharedPeer::Deliver { session, delivery, barred } => {
                 self.router.shared.handle_deliver(
@@ -162,6 +157,9 @@ impl Core {
             }
             SharedPeer::Online { group, session, online } => {
                 self.router.shared.handle_online(&mut self.ground, group, session, online, turn);
+            }
+            SharedPeer::Stored { group } => {
+                self.router.shared.store_group(&mut self.ground, group);
             }
             SharedPeer::Settled { group, session } => {
                 self.router.shared.handle_settled(group, session);

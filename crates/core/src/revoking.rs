@@ -48,21 +48,21 @@ impl Revoking {
         self.sessions.push_back(session);
     }
 
-    fn begin_lap(&mut self, places: SessionSlot) {
+    fn begin_lap(&mut self, slots_end: SessionSlot) {
         let next = self.lap.map_or(0, |lap| lap.next);
         // The Session that is being looked at may have been judged by the policy before.
         self.sessions.extend(self.present.take().map(|(session, _)| session));
-        self.lap = Some(Lap { next, left: places });
+        self.lap = Some(Lap { next, left: slots_end });
     }
 
     /// The next slot of the lap.
-    fn next_slot(&mut self, places: SessionSlot) -> Option<SessionSlot> {
+    fn next_slot(&mut self, slots_end: SessionSlot) -> Option<SessionSlot> {
         let lap = self.lap.filter(|lap| lap.left > 0);
         let Some(Lap { next, left }) = lap else {
             self.lap = None;
             return None;
         };
-        let slot = if next < places { next } else { 0 };
+        let slot = if next < slots_end { next } else { 0 };
         self.lap = Some(Lap { next: slot + 1, left: left - 1 });
         Some(slot)
     }
@@ -81,7 +81,7 @@ impl Core {
     /// that may not stay are disconnected (0x87), and subscriptions that are not allowed any more
     /// end: [`Event::Unsubscribed`](crate::Event::Unsubscribed) tells of each.
     pub fn handle_policy_changed(&mut self) {
-        self.revoking.begin_lap(self.ground.clients.places());
+        self.revoking.begin_lap(self.ground.clients.slots_end());
     }
 
     /// Goes on with what is to be judged, within this turn's share.
@@ -108,11 +108,11 @@ impl Core {
             self.ground.work.add(1);
             return Some(Self::JUDGEMENT);
         }
-        let places = self.ground.clients.places();
+        let slots_end = self.ground.clients.slots_end();
         let single = self.revoking.sessions.pop_front();
         let slot = match single {
             Some(session) => self.ground.clients.slot_of(session),
-            None => Some(self.revoking.next_slot(places)?),
+            None => Some(self.revoking.next_slot(slots_end)?),
         };
         let session = slot.and_then(|slot| self.ground.clients.session_at(slot));
         let (Some(slot), true) = (slot, session.is_some_and(Session::is_of_client)) else {
@@ -130,7 +130,7 @@ impl Core {
     ) -> Option<(SessionId, Vec<Box<str>>)> {
         let session = self.ground.clients.session(slot);
         let id = self.ground.clients.session_id(slot);
-        if let Some(connection) = session.network_connection()
+        if let Some(connection) = session.attached_or_arriving()
             && !self.ground.clients.policy.may_stay(session.identity())
         {
             let code = ReasonCode::NotAuthorized;

@@ -125,7 +125,7 @@ impl Core {
         if is_short_only && publish.is_some_and(removes_retained) {
             return true; // It frees memory.
         }
-        let connection = self.ground.clients.connection_mut(id);
+        let connection = self.ground.clients.connection(id);
         if connection.is_none_or(|connection| connection.session().is_none()) {
             return true; // It is no publisher yet, and this packet does not make it one.
         }
@@ -176,9 +176,9 @@ impl Core {
         let sessions = self.ground.clients.all_sessions();
         // Of a Session in the store, only what its connection has can be given up.
         let sessions =
-            sessions.filter(|(_, it)| it.number() == 0 || it.network_connection().is_some());
+            sessions.filter(|(_, it)| it.number() == 0 || it.attached_or_arriving().is_some());
         let offender = |(slot, session): (SessionSlot, &Session)| Offender {
-            bytes: self.bytes_to_give_up(session) + session.connection().map_or(0, unfinished),
+            bytes: self.bytes_to_give_up(session) + session.attached().map_or(0, unfinished),
             slot,
         };
         let is_one = |offender: &Offender| offender.bytes >= Self::OFFENCE_BYTES_MIN;
@@ -197,12 +197,12 @@ impl Core {
     fn give_up(&mut self, slot: SessionSlot, turn: &mut Turn) {
         self.ground.clients.counters.limits_exceeded += 1;
         let session = self.ground.clients.session_id(slot);
-        if let Some(id) = self.ground.clients.session_mut(slot).network_connection() {
+        if let Some(id) = self.ground.clients.session(slot).attached_or_arriving() {
             self.end_for_memory(id, turn);
         }
         // What is in the store takes no memory once nobody is connected.
         if let Some(slot) = self.ground.clients.slot_of(session)
-            && self.ground.clients.session_mut(slot).number() == 0
+            && self.ground.clients.session(slot).number() == 0
         {
             self.end_session(slot, turn);
         }

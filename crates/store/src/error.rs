@@ -102,8 +102,13 @@ fn io_words(kind: io::ErrorKind) -> &'static str {
             "the broker's user may not read and write it: give it to that user, or name another \
              data directory"
         }
-        ErrorKind::NotADirectory | ErrorKind::AlreadyExists => {
+        ErrorKind::NotADirectory => {
             "it is not a directory: name one that is empty or does not exist"
+        }
+        // A symbolic link is in the way as a file is, if nothing is where it leads.
+        ErrorKind::AlreadyExists => {
+            "it is a file, or a link that leads nowhere: name a directory that is empty or does \
+             not exist"
         }
         ErrorKind::NotFound => "it cannot be made: does its parent directory exist?",
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {

@@ -1,46 +1,88 @@
-//! The rooms of `crates/core`, in the order in which they stand on each other (ARCHITECTURE.md).
+//! The rooms of `crates/core` and `crates/broker`, in the order in which they stand on each other
+//! (ARCHITECTURE.md).
 //!
 //! A room is a folder of the crate, or a file beside the folders. It may use rooms below it and
 //! nothing above it, so that what a room does can be understood without those that use it. Only the
-//! doors know the whole worker.
+//! doors know the whole house.
 
 use super::{Finding, SourceFile, imports::imports, mask::is_word};
 
-/// The rooms, from the bottom up. Each may use those before it.
-const ROOMS: &[&str] = &[
-    "base",
-    "tree",
-    "topics",
-    "boundary",
-    "gate",
-    "config",
-    "session",
-    "connection",
-    "waiting",
-    "clients",
-    "ground",
-    "retained",
-    "shared",
-    "route",
-    "subscribe",
-    "remains",
-];
+/// A crate that is made of rooms.
+struct House {
+    sources: &'static str,
+    /// From the bottom up. Each may use those before it.
+    rooms: &'static [&'static str],
+    /// What comes in is handled there, and they may use every room and each other.
+    doors: &'static [&'static str],
+    /// Whether a room's types are plain values or change only by what their room offers.
+    hides_fields: bool,
+}
 
-/// The doors: what comes in is handled there, and they may use every room and each other.
-const DOORS: &[&str] = &[
-    "core",
-    "conversation",
-    "receive",
-    "storage",
-    "holding",
-    "lib",
-    "listing",
-    "peers",
-    "reconfiguring",
-    "revoking",
-    "strain",
-    "usage",
-];
+const CORE: House = House {
+    sources: "crates/core/src/",
+    rooms: &[
+        "base",
+        "tree",
+        "topics",
+        "boundary",
+        "gate",
+        "config",
+        "session",
+        "connection",
+        "waiting",
+        "clients",
+        "ground",
+        "retained",
+        "shared",
+        "route",
+        "subscribe",
+        "remains",
+    ],
+    doors: &[
+        "core",
+        "conversation",
+        "receive",
+        "storage",
+        "holding",
+        "lib",
+        "listing",
+        "peers",
+        "reconfiguring",
+        "revoking",
+        "strain",
+        "usage",
+    ],
+    hides_fields: true,
+};
+
+const BROKER: House = House {
+    sources: "crates/broker/src/",
+    rooms: &[
+        "certificate_watch",
+        "clock",
+        "directory",
+        "drop_log",
+        "figures",
+        "greeting",
+        "pending_bytes",
+        "random",
+        "subscription_log",
+        "program",
+        "memory",
+        "listener_terms",
+        "inbox",
+        "hook",
+        "listeners",
+        "storage",
+        "handle",
+        "own_topics",
+        "pulse",
+        "watch",
+        "worker",
+    ],
+    doors: &["broker", "lib"],
+    hides_fields: false,
+};
 
 /// Fields that a room's type shows although it hides others: each is a part with a life of its own,
 /// whose own fields are hidden, or one that the whole worker shares. A `Publication` is a view of
@@ -50,19 +92,18 @@ const PARTS: &[(&str, &[&str])] = &[
     ("Clients", &["budget", "counters", "policy", "rounds"]),
     ("Publication", &["attributes", "payload", "properties", "publisher", "topic"]),
     ("Remains", &["queues", "unsettled"]),
-    ("Retained", &["beginnings", "own_topics", "wishes"]),
+    ("Retained", &["beginnings", "own_topics", "requests"]),
     ("Router", &["delayed", "put_off", "retained", "shared"]),
     ("Shared", &["flushes", "groups", "presences"]),
 ];
 
-const SOURCES: &str = "crates/core/src/";
-
-/// Returns every room that reaches up, and every part of the crate that is no room.
+/// Returns every room that reaches up, and every part of the crates that is no room.
 #[must_use]
 pub fn check(files: &[SourceFile]) -> Vec<Finding> {
     let rust = files.iter().filter(|file| file.is_rust());
-    rust.filter_map(|file| Some((file, file.path.strip_prefix(SOURCES)?)))
-        .flat_map(|(file, path)| check_file(file, room_of(path)))
+    rust.flat_map(|file| [&CORE, &BROKER].map(|house| (file, house)))
+        .filter_map(|(file, house)| Some((file, house, file.path.strip_prefix(house.sources)?)))
+        .flat_map(|(file, house, path)| check_file(file, house, room_of(path)))
         .collect()
 }
 
@@ -72,11 +113,11 @@ fn room_of(path: &str) -> &str {
     first.strip_suffix(".rs").unwrap_or(first)
 }
 
-fn check_file(file: &SourceFile, room: &str) -> Vec<Finding> {
-    if DOORS.contains(&room) {
+fn check_file(file: &SourceFile, house: &House, room: &str) -> Vec<Finding> {
+    if house.doors.contains(&room) {
         return Vec::new();
     }
-    let Some(place) = ROOMS.iter().position(|&other| other == room) else {
+    let Some(place) = house.rooms.iter().position(|&other| other == room) else {
         let message = format!(
             "{room} is no room: give it a place in xtask/src/tidy/rooms.rs and ARCHITECTURE.md, or \
              put the file into a room"
@@ -87,7 +128,7 @@ fn check_file(file: &SourceFile, room: &str) -> Vec<Finding> {
     let code = file.code.split("#[cfg(test)]").next().unwrap_or_default();
     let mut findings = Vec::new();
     for (used, line) in used_parts(code) {
-        let is_below = ROOMS[..=place].contains(&used.as_str());
+        let is_below = house.rooms[..=place].contains(&used.as_str());
         if !is_below {
             let message = format!(
                 "{room} must not use {used}, which stands above it: take what is needed as an \
@@ -95,6 +136,9 @@ fn check_file(file: &SourceFile, room: &str) -> Vec<Finding> {
             );
             findings.push(Finding::new(&file.path, line, "rooms", message));
         }
+    }
+    if !house.hides_fields {
+        return findings;
     }
     for (line, text) in (1..).zip(code.lines()) {
         if text.starts_with("impl Core ") {
@@ -208,6 +252,16 @@ mod tests {
         assert_eq!(found("ground.rs", "use crate::core::Core;\n").len(), 1);
         let inline = found("tree/a.rs", "fn f() {\n    crate::route::b(crate::base::c);\n}\n");
         assert_eq!((inline.len(), inline[0].0), (1, 2), "{inline:?}");
+    }
+
+    #[test]
+    fn the_broker_is_a_house_of_its_own() {
+        let found = |path: &str, text| check(&[SourceFile::new(path, text)]).len();
+        let up = "use crate::worker::Worker;\n";
+        assert_eq!(found("crates/broker/src/inbox.rs", up), 1);
+        assert_eq!(found("crates/broker/src/worker/closing.rs", up), 0);
+        assert_eq!(found("crates/broker/src/broker.rs", up), 0);
+        assert_eq!(found("crates/broker/src/worker/mod.rs", "use crate::inbox::Inbox;\n"), 0);
     }
 
     #[test]

@@ -148,7 +148,7 @@ impl Life {
 
     /// Waits until all Clients are gone and everything that they left is in the store.
     pub(crate) fn settle(&self) {
-        until("all are gone", || self.broker.handle().figures().unwrap().1.connections == 0);
+        until("all are gone", || self.broker.handle().figures().wait().unwrap().1.connections == 0);
         // This acknowledgement comes after all of that.
         let mut client = Client::connect(address(&self.broker), "settler");
         retain(&mut client, "settled", u32::MAX);
@@ -251,7 +251,7 @@ fn time_in_which_the_machine_is_suspended_counts() {
     life.visit("long", 3600);
     life.machine.pass(90_000);
     // Nothing comes from outside: the broker wakes its workers itself.
-    until("it ends", || life.broker.handle().figures().unwrap().0.sessions_expired == 1);
+    until("it ends", || life.broker.handle().figures().wait().unwrap().0.sessions_expired == 1);
     assert!(!life.is_resumed("short", 60));
     assert!(life.is_resumed("long", 3600));
 }

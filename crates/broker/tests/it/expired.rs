@@ -130,7 +130,7 @@ fn messages_of_qos_2_give_way_unless_the_client_may_know_them() {
         other => panic!("{other:?}"),
     };
     drop(subscriber);
-    until("it is gone", || life.broker.handle().figures().unwrap().1.connections == 1);
+    until("it is gone", || life.broker.handle().figures().wait().unwrap().1.connections == 1);
     publish(&mut publisher, 1..QUEUE, QoS::ExactlyOnce, true);
     life.machine.pass(2_000);
     publish(&mut publisher, 1..QUEUE, QoS::ExactlyOnce, false);

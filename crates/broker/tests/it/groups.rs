@@ -115,3 +115,24 @@ fn what_one_member_was_sent_goes_to_no_other_wherever_the_end_of_its_session_is_
     }
     assert!(ended > 0);
 }
+
+/// After a kill, a broker does not know what it had sent, but how much the Client could take: its
+/// Receive Maximum. Everything else goes to others when its Session ends.
+#[test]
+fn what_could_not_have_been_sent_before_a_kill_goes_to_others() {
+    let disk = Arc::new(FaultyDisk::new(1));
+    let broker = start(&disk);
+    let mut first = member(&broker, "first", SENT);
+    publish_all(&broker);
+    let sent: Vec<_> = (0..SENT).map(|_| number(&mut first, false)).collect();
+    assert_eq!(sent, [1, 2, 3, 4, 5]);
+    member(&broker, "second", u16::MAX).disconnect();
+    let killed = Arc::new(disk.snapshot());
+    drop(broker);
+
+    let broker = start(&killed);
+    let mut second = member(&broker, "second", u16::MAX);
+    Client::connect(address(&broker), "first"); // with Clean Start: its old Session ends
+    let others: Vec<_> = (SENT..MESSAGES).map(|_| number(&mut second, true)).collect();
+    assert_eq!(others, (SENT + 1..=MESSAGES).collect::<Vec<_>>());
+}

@@ -165,7 +165,7 @@ fn s10_qos_2_identifiers_without_release_are_bounded() {
 #[test]
 fn s10_a_repeated_identifier_is_one_message() {
     let broker = broker(2);
-    let heard = broker.handle().subscribe("twice", QoS::ExactlyOnce).unwrap();
+    let heard = broker.handle().subscribe("twice", QoS::ExactlyOnce).wait().unwrap();
     let mut client = Client::connect(address(&broker), "c");
     for _ in 0..50 {
         client.send(&publish_packet("twice", b"1", QoS::ExactlyOnce, Some(7)));

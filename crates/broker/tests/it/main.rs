@@ -8,6 +8,7 @@ mod raw;
 mod support;
 
 mod embedding;
+mod entering_store;
 mod expired;
 mod groups;
 mod hooks;
@@ -19,11 +20,13 @@ mod memory;
 mod old_before_new;
 mod ownership;
 mod pipelining;
+mod publishing;
 #[cfg(feature = "quic")]
 mod quic;
 mod slow;
 mod stopped;
 mod stopping;
 mod strain;
+mod threads;
 mod users;
 mod workers;

@@ -50,7 +50,7 @@ fn a_refused_connect_does_not_let_another_worker_make_a_second_session() {
     third.allow(None);
     fourth.allow(None);
     clients[0].expect_end();
-    let sessions = broker.handle().clients().expect("it runs");
+    let sessions = broker.handle().clients().wait().expect("it runs");
     assert_eq!(sessions.len(), 1, "{sessions:?}");
 }
 
@@ -74,7 +74,7 @@ fn who_names_an_assigned_identifier_early_makes_no_second_session() {
         first.expect(b"\x20\x02\0\x03");
         first.expect_end();
         others[0].expect_end();
-        let sessions = broker.handle().clients().expect("it runs");
+        let sessions = broker.handle().clients().wait().expect("it runs");
         assert_eq!(sessions.len(), 1, "{sessions:?}");
     }
 }

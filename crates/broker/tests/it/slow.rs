@@ -20,7 +20,7 @@ fn narrow(broker: &Broker, client_id: &str) -> Client {
 
 fn publish(broker: &Broker, topic: &str, payload: &[u8], qos: QoS) {
     let message = OwnedMessage::new(topic, payload).unwrap().qos(qos);
-    broker.handle().publish(message).wait().unwrap().unwrap();
+    broker.handle().publish(message).wait().unwrap();
 }
 
 fn numbered(number: u32, length: usize) -> Vec<u8> {
@@ -105,7 +105,7 @@ fn s22_clients_publish_on_while_a_subscriber_is_stalled() {
     }
     // When it goes, it takes nothing over and disturbs nothing.
     drop(stalled);
-    until("it is gone", || broker.handle().clients().unwrap().len() == 1);
+    until("it is gone", || broker.handle().clients().wait().unwrap().len() == 1);
     publisher.publish_acknowledged("s22", b"");
 }
 

@@ -49,10 +49,10 @@ fn a_broker_without_clients_stops_at_once() {
 #[test]
 fn subscribers_inside_the_process_get_what_was_there_and_then_the_end() {
     let broker = broker(2);
-    let subscription = broker.handle().subscribe("s", QoS::AtMostOnce).unwrap();
+    let subscription = broker.handle().subscribe("s", QoS::AtMostOnce).wait().unwrap();
     for number in 0..10 {
         let message = OwnedMessage::new("s", number.to_string()).unwrap();
-        broker.handle().publish(message).wait().unwrap().unwrap();
+        broker.handle().publish(message).wait().unwrap();
     }
     stop(broker, DEADLINE);
     for number in 0..10 {
@@ -72,7 +72,7 @@ fn stalled_client(broker: &Broker) -> (Client, u64) {
         let mut payload = vec![0; 10_000];
         payload[..8].copy_from_slice(&number.to_be_bytes());
         let message = OwnedMessage::new("bulk", payload).unwrap();
-        broker.handle().publish(message).wait().unwrap().unwrap();
+        broker.handle().publish(message).wait().unwrap();
         number += 1;
     }
     (client, number - 1)
@@ -110,7 +110,7 @@ fn a_client_that_is_sending_reads_the_reason() {
         let publishing: Vec<_> =
             (0..4).map(|number| thread::spawn(move || publish_until_closed(at, number))).collect();
         until("all of them publish", || {
-            let (counters, usage) = broker.handle().figures().unwrap();
+            let (counters, usage) = broker.handle().figures().wait().unwrap();
             usage.sessions == 4 && counters.messages_received > 100
         });
         stop(broker, DEADLINE);

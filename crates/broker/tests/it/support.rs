@@ -35,11 +35,11 @@ pub(crate) fn address(broker: &Broker) -> SocketAddr {
 }
 
 pub(crate) fn counters(broker: &Broker) -> Counters {
-    broker.handle().figures().unwrap().0
+    broker.handle().figures().wait().unwrap().0
 }
 
 pub(crate) fn usage(broker: &Broker) -> Usage {
-    broker.handle().figures().unwrap().1
+    broker.handle().figures().wait().unwrap().1
 }
 
 pub(crate) fn dropped(broker: &Broker, reason: DropReason) -> u64 {

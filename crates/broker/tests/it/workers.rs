@@ -50,7 +50,8 @@ fn a_request_that_comes_while_a_connection_is_opened_is_answered() {
     let (tell, answers) = mpsc::channel();
     let asking = thread::spawn(move || {
         while asked.recv().is_ok() {
-            tell.send(handle.clients().map(|clients| clients.len())).expect("the test listens");
+            tell.send(handle.clients().wait().map(|clients| clients.len()))
+                .expect("the test listens");
         }
     });
     let mut connections = Vec::new();
@@ -199,7 +200,7 @@ fn a_takeover_tells_the_old_connection_wherever_it_is() {
 #[test]
 fn packets_behind_the_connect_are_handed_over_with_it() {
     let broker = broker(4);
-    let heard = broker.handle().subscribe("behind", QoS::AtMostOnce).unwrap();
+    let heard = broker.handle().subscribe("behind", QoS::AtMostOnce).wait().unwrap();
     let mut first = Client::connect_for_long(address(&broker), "mover");
     for round in 0..8_u8 {
         let mut connect = connect_packet(ProtocolVersion::V5, "mover");
@@ -277,7 +278,7 @@ fn fight(address: SocketAddr, number: u8) {
 }
 
 fn check_after_storm(broker: &Broker, last: &mut Client, rounds: u64) {
-    let clients = broker.handle().clients().unwrap();
+    let clients = broker.handle().clients().wait().unwrap();
     let same: Vec<_> = clients.iter().filter(|client| &*client.client_id == "same").collect();
     assert_eq!(same.len(), 1, "{clients:?}");
     assert!(same[0].version.is_some());

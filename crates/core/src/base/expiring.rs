@@ -41,15 +41,40 @@ impl Expiring {
     }
 }
 
-/// Whether an expired message may be dropped: a QoS 2 message that its Client may already know must
-/// be completed [MQTT-4.3.3-7].
-pub(crate) fn may_drop(qos: QoS, may_be_sent: bool) -> bool {
-    qos < QoS::ExactlyOnce || !may_be_sent
+/// Whether a message was sent on an earlier Network Connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum WasSent {
+    No,
+    /// A power cut took the knowledge.
+    Perhaps,
+    Yes,
+}
+
+impl WasSent {
+    /// Whether the next PUBLISH of the message may be a repetition.
+    #[inline]
+    pub(crate) fn may_be(self) -> bool {
+        self != Self::No
+    }
+}
+
+/// Whether an expired message may be dropped. One that was sent must not be: it is sent until it is
+/// acknowledged [MQTT-4.4.0-1]. If nobody knows, a QoS 2 message that its Client may already have
+/// must be completed [MQTT-4.3.3-7], but a QoS 1 message whose delivery may not have begun is not
+/// to be sent any more [MQTT-3.3.2-5].
+pub(crate) fn may_drop(qos: QoS, was_sent: WasSent) -> bool {
+    match was_sent {
+        WasSent::No => true,
+        WasSent::Perhaps => qos < QoS::ExactlyOnce,
+        WasSent::Yes => false,
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::Expiring;
+    use midge_codec::QoS;
+
+    use super::{Expiring, WasSent, may_drop};
     use crate::base::time::Timestamp;
 
     #[test]
@@ -64,5 +89,14 @@ mod tests {
         expiring.remove(Some(at(5)));
         assert_eq!(expiring.may_be_over(at(5)), 1, "perhaps");
         assert_eq!(Expiring::unknown(3).may_be_over(at(0)), 3);
+    }
+
+    #[test]
+    fn a_message_that_was_sent_is_not_dropped() {
+        let both = [QoS::AtLeastOnce, QoS::ExactlyOnce];
+        let may_be_dropped = |was_sent| both.map(|qos| may_drop(qos, was_sent));
+        assert_eq!(may_be_dropped(WasSent::No), [true, true]);
+        assert_eq!(may_be_dropped(WasSent::Perhaps), [true, false]);
+        assert_eq!(may_be_dropped(WasSent::Yes), [false, false]);
     }
 }

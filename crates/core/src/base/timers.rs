@@ -16,7 +16,7 @@ pub(crate) enum Timer {
     /// The CONNECT deadline or the Keep Alive of a connection.
     Connection(ConnectionId),
     /// The end of the credential of a connected Client's user.
-    Stay(ConnectionId),
+    CredentialEnd(ConnectionId),
     /// The end of a Session without Network Connection.
     SessionExpiry(SessionSlot, u32),
     /// The Will Delay Interval of a Session without Network Connection.
@@ -31,10 +31,10 @@ pub(crate) enum Timer {
 /// among them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// How long a peer may be silent: this is judged when it is known what has come.
+    /// How long a peer may be silent: this is decided when it is known what has come.
     Silence,
     /// The end of credentials.
-    Stay,
+    Credential,
     /// The end of Sessions, and their Will Messages.
     Session,
     /// Delayed messages.
@@ -49,14 +49,14 @@ pub(crate) struct Timers([BTreeSet<(Timestamp, Timer)>; Kind::COUNT]);
 impl Kind {
     const COUNT: usize = 5;
     /// The kinds that take effect before packets that come later are handled.
-    const STATE: [Self; 4] = [Self::Stay, Self::Session, Self::Delayed, Self::Retained];
+    const STATE: [Self; 4] = [Self::Credential, Self::Session, Self::Delayed, Self::Retained];
 }
 
 impl Timer {
     fn kind(self) -> Kind {
         match self {
             Self::Connection(_) => Kind::Silence,
-            Self::Stay(_) => Kind::Stay,
+            Self::CredentialEnd(_) => Kind::Credential,
             Self::SessionExpiry(..) | Self::WillDelay(..) => Kind::Session,
             Self::Delayed(_) => Kind::Delayed,
             Self::RetainedExpiry(_) => Kind::Retained,

@@ -6,8 +6,8 @@
 #[derive(Debug, Default)]
 pub(crate) struct Work {
     in_turn: usize,
-    /// What had been done in this turn when its packets began.
-    before_packets: usize,
+    /// What had been done in this turn when its present share began.
+    before_share: usize,
     total: u64,
 }
 
@@ -29,17 +29,17 @@ impl Work {
 
     #[inline]
     pub(crate) fn is_enough(&self) -> bool {
-        self.in_turn - self.before_packets >= Self::TURN_MAX
+        self.in_turn - self.before_share >= Self::TURN_MAX
     }
 
-    /// Gives packets a share of the turn to themselves, whatever came before them.
-    pub(crate) fn begin_packets(&mut self) {
-        self.before_packets = self.in_turn;
+    /// Gives the packets that follow a share of the turn to themselves, whatever came before them.
+    pub(crate) fn begin_share(&mut self) {
+        self.before_share = self.in_turn;
     }
 
     pub(crate) fn begin_turn(&mut self) {
         self.total += std::mem::take(&mut self.in_turn) as u64;
-        self.before_packets = 0;
+        self.before_share = 0;
     }
 
     /// Everything counted so far.

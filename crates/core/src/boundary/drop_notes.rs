@@ -42,42 +42,42 @@ impl Effects {
         count: u64,
     ) {
         if self.drops.is_empty() {
-            self.drop_places.0.clear(); // the driver has taken them
+            self.drop_index.0.clear(); // the driver has taken them
         }
         let has_room = self.drops.len() < Self::DROP_NOTES_MAX;
         let mut add = |client| {
-            let place = self.drop_places.0.get(&DropPlaces::key(client, is_refusal, reason));
-            let note = place.and_then(|&place| self.drops.get_mut(place));
+            let index = self.drop_index.0.get(&DropIndex::key(client, is_refusal, reason));
+            let note = index.and_then(|&index| self.drops.get_mut(index));
             note.map(|note| note.count += count)
         };
         if add(client).or_else(|| if has_room { None } else { add(None) }).is_none() {
             let client = client.filter(|_| has_room);
-            let key = DropPlaces::key(client, is_refusal, reason);
-            self.drop_places.0.insert(key, self.drops.len());
+            let key = DropIndex::key(client, is_refusal, reason);
+            self.drop_index.0.insert(key, self.drops.len());
             let (client, topic) = (client.map(Arc::clone), topic.into());
             self.drops.push(DropNote { client, is_refusal, topic, reason, count });
         }
     }
 }
 
-/// The places of the notes of one turn, so that a fan-out to many absent Clients does not search
+/// The indices of the notes of one turn, so that a fan-out to many absent Clients does not search
 /// all notes for each of them.
 #[derive(Default)]
-pub(crate) struct DropPlaces(HashMap<DropKey, usize, foldhash::fast::FixedState>);
+pub(crate) struct DropIndex(HashMap<DropKey, usize, foldhash::fast::FixedState>);
 
 /// Whom the drop concerns (the address of the identity in the note, 0 for nobody), whether it is a
 /// refusal, and why.
 type DropKey = (usize, bool, DropReason);
 
-impl DropPlaces {
+impl DropIndex {
     fn key(client: Option<&Arc<Identity>>, is_refusal: bool, reason: DropReason) -> DropKey {
         (client.map_or(0, |client| Arc::as_ptr(client).addr()), is_refusal, reason)
     }
 }
 
-impl fmt::Debug for DropPlaces {
+impl fmt::Debug for DropIndex {
     /// Shows no addresses, since they differ in each run.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_tuple("DropPlaces").field(&self.0.len()).finish()
+        formatter.debug_tuple("DropIndex").field(&self.0.len()).finish()
     }
 }

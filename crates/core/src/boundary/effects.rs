@@ -10,7 +10,7 @@ use midge_codec::{ProtocolVersion, QoS, ReasonCode};
 use crate::base::drop_reason::DropReason;
 use crate::base::identity::{ConnectionId, Identity, UserAttributes, WorkerId};
 use crate::base::message::Message;
-use crate::boundary::drop_notes::{DropNote, DropPlaces};
+use crate::boundary::drop_notes::{DropIndex, DropNote};
 use crate::boundary::packet_lines::TracedPacket;
 use crate::boundary::peer_messages::PeerMessage;
 use crate::boundary::store_records::{Commit, Fetch};
@@ -47,7 +47,7 @@ pub struct Effects {
     /// What was dropped, for the log. Nothing has to be done about it, and it stays until the
     /// driver takes it.
     pub drops: Vec<DropNote>,
-    pub(crate) drop_places: DropPlaces,
+    pub(crate) drop_index: DropIndex,
     /// Packets that leave, if they are traced. They stay until the driver takes them, too.
     pub traced: Vec<TracedPacket>,
     /// Clients of which this worker holds nothing any more, neither itself nor in the store. Any
@@ -115,8 +115,9 @@ pub struct User {
     pub name: Option<Box<str>>,
     /// Further facts for authorization.
     pub attributes: UserAttributes,
-    /// How long the user may stay before it has to authenticate anew; absent: as long as it likes.
-    /// Its Network Connection ends then: MQTT 5 Clients are told 0xA0 Maximum connect time.
+    /// How long the user's credential is valid, from now on; absent: for ever. When it ends, so
+    /// does the Network Connection, unless the user has authenticated anew: MQTT 5 Clients are told
+    /// 0xA0 Maximum connect time.
     pub valid_for: Option<Duration>,
 }
 

@@ -1,6 +1,6 @@
 //! What the workers of one node tell each other. Messages between two workers arrive in order.
 
-use std::num::NonZeroU32;
+use std::num::{NonZeroU32, NonZeroU64};
 use std::sync::Arc;
 
 use crate::base::delivery::Delivery;
@@ -12,6 +12,10 @@ use crate::tree::subscription_tree::PackedOptions;
 
 /// Identifies a request of one worker, so that it recognizes the answer.
 pub(crate) type Ticket = u64;
+
+/// Identifies the question whether another worker retains a message, which not every publisher
+/// asks.
+pub(crate) type QuestionId = NonZeroU64;
 
 /// One entry of a batch from one worker to another. Opaque to the driver, which only carries it.
 #[derive(Clone, Debug)]
@@ -141,6 +145,10 @@ pub(crate) enum SharedPeer {
         session: SessionId,
         online: bool,
     },
+    /// The store has come to know a member: it has to know the group, too.
+    Stored {
+        group: GroupId,
+    },
     /// The member has completed a message of the group.
     Settled {
         group: GroupId,
@@ -154,9 +162,9 @@ pub(crate) enum RetainedPeer {
     /// A retained message for the receiver, which is home to its topic. With a ticket, somebody
     /// waits for the verdict: a refusal is reported, and the answer to the round says that there
     /// was none.
-    Set { message: Arc<Message>, ticket: Ticket },
+    Set { message: Arc<Message>, ticket: Option<QuestionId> },
     /// There was no room for the retained message with this ticket.
-    Refused { ticket: Ticket },
+    Refused { ticket: QuestionId },
     /// Asks for the next matches of a walk over the receiver's retained messages; `walk` is absent
     /// to begin.
     Pull {

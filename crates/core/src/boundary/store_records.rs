@@ -153,6 +153,9 @@ pub struct SessionRecord {
     pub user_name: Option<Box<str>>,
     /// How long it lives on without a Network Connection; `u32::MAX`: forever.
     pub expiry_seconds: u32,
+    /// How many messages its Client may have got and not acknowledged: its Receive Maximum, or an
+    /// earlier, larger one as long as anything of then is not complete. 0: not known.
+    pub window: u16,
     /// Its Will Message.
     pub will: Option<WillRecord>,
 }
@@ -195,7 +198,7 @@ pub struct GroupRecord {
 pub struct Enqueue {
     /// Whom it waits for.
     pub owner: Owner,
-    /// Its place: larger than that of the one before, usually by one.
+    /// Its position in the queue: larger than that of the one before, usually by one.
     pub sequence: u64,
     /// The message and how the owner gets it.
     pub delivery: StoredDelivery,
@@ -274,7 +277,7 @@ pub struct Fetched {
 /// One message that waits.
 #[derive(Debug)]
 pub struct FetchedEntry {
-    /// Its place.
+    /// Its position in the queue.
     pub sequence: u64,
     /// `None` if it is damaged: it can never be read.
     pub delivery: Option<StoredDelivery>,

@@ -6,7 +6,7 @@ use midge_codec::{Acknowledgement, Packet, PacketType, UserProperties};
 use crate::base::durability::Durability;
 use crate::base::identity::ConnectionId;
 use crate::boundary::packet_lines::PacketLine;
-use crate::boundary::peer_messages::Ticket;
+use crate::boundary::peer_messages::QuestionId;
 use crate::boundary::turn::Turn;
 use crate::clients::{Clients, want_flush};
 use crate::waiting::rounds::{Held, HeldAcknowledgement};
@@ -36,7 +36,7 @@ impl Clients {
         &mut self,
         acknowledgement: HeldAcknowledgement,
         depends: Option<Durability>,
-        ticket: Ticket,
+        ticket: QuestionId,
     ) {
         if let Some(connection) = self.connection_mut(acknowledgement.to) {
             connection.hold(acknowledgement.kind);

@@ -4,8 +4,8 @@
 //! Queues remember when the first of their messages may expire, so they are searched only if there
 //! may be something to find. Messages in the store have to be read for that: a worker sweeps one
 //! queue after the other, a page at a time. Meanwhile it takes new messages as if everything that
-//! may have expired were gone. This module must never drop a QoS 2 message that its Client may
-//! already know.
+//! may have expired were gone. This module must never drop a message that was sent and not
+//! acknowledged.
 
 use std::collections::VecDeque;
 
@@ -46,7 +46,7 @@ impl Clients {
         }
         let extent = self.extent(u16::MAX);
         let outgoing = self.sessions[slot as usize].make_outgoing(extent);
-        let refusal = outgoing.has_room(bytes, &self.limits);
+        let refusal = outgoing.check_room(bytes, &self.limits);
         let (session, is_allowed) = match refusal {
             Ok(()) => (None, true),
             Err(_) => {

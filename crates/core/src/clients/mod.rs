@@ -2,13 +2,16 @@
 //! Session: [`Clients::deliver`] sends it now or queues it for later.
 
 pub(crate) mod acknowledgements;
+pub(crate) mod counting;
 pub(crate) mod drops;
 pub(crate) mod expiring;
+
 pub(crate) mod records;
 pub(crate) mod streams;
 pub(crate) mod subscriptions;
 pub(crate) mod tables;
 pub(crate) mod tracing;
+pub(crate) mod writing;
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -22,6 +25,7 @@ use crate::base::counters::Counters;
 use crate::base::delivery::Delivery;
 use crate::base::drop_reason::DropReason;
 use crate::base::durability::Durability;
+use crate::base::expiring::{WasSent, may_drop};
 use crate::base::identifiers::Identifiers;
 use crate::base::identity::{ConnectionId, GroupId, SessionId, SessionSlot, WorkerId};
 use crate::base::limits::Limits;
@@ -32,6 +36,7 @@ use crate::boundary::store_records::{Fetch, Owner, StoreOp};
 use crate::boundary::turn::Turn;
 use crate::clients::drops::Party;
 use crate::clients::expiring::Sweeps;
+use crate::clients::writing::want_flush;
 use crate::config::CoreConfig;
 use crate::connection::Connection;
 use crate::connection::layouts::{Form, Layouts};
@@ -56,7 +61,7 @@ pub(crate) struct Clients {
     attached: usize,
     /// Subscribers inside the process.
     locals: usize,
-    /// Sessions that have ended but keep their places, because the tree still names them.
+    /// Sessions that have ended but keep their slots, because the tree still names them.
     over: usize,
     limits: Arc<Limits>,
     pub(crate) budget: Arc<NodeBudget>,
@@ -115,6 +120,39 @@ impl Clients {
         }
     }
 
+    pub(crate) fn set_limits(&mut self, limits: Arc<Limits>) {
+        self.limits = limits;
+    }
+
+    pub(crate) fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// Sets whether messages of QoS 0 are dropped, because memory is short.
+    pub(crate) fn set_drop_qos0(&mut self, drop_qos0: bool) {
+        self.drop_qos0 = drop_qos0;
+    }
+
+    /// Begins a publication that goes to so many receivers.
+    #[inline]
+    pub(crate) fn begin_publication(&mut self, receivers: usize) {
+        self.layouts.begin(receivers);
+    }
+
+    pub(crate) fn has_unsendable(&self) -> bool {
+        !self.unsendable.is_empty()
+    }
+
+    /// Takes the connections that wait for an answer larger than their peers accept.
+    pub(crate) fn take_unsendable(&mut self) -> Vec<ConnectionId> {
+        std::mem::take(&mut self.unsendable)
+    }
+
+    /// Takes the shared messages that were not sent after all.
+    pub(crate) fn take_failed_of_groups(&mut self) -> Vec<(SessionId, GroupId)> {
+        std::mem::take(&mut self.failed_of_groups)
+    }
+
     /// Sends a Control Packet that is not a PUBLISH. If it is larger than the peer accepts
     /// [MQTT-3.1.2-24], it goes without its Reason String. If it is still too large, the connection
     /// is to be ended: a peer that waits for an answer must not wait for ever. That is the last
@@ -149,7 +187,7 @@ impl Clients {
 
     /// Whether the peer accepts a packet of this size.
     pub(crate) fn accepts(&mut self, to: ConnectionId, packet: &Packet<'_>) -> bool {
-        let connection = self.connection_mut(to);
+        let connection = self.connection(to);
         connection.is_none_or(|peer| packet.fits(peer.version(), peer.packet_bytes_max()))
     }
 
@@ -183,7 +221,7 @@ impl Clients {
         turn: &mut Turn,
     ) -> Result<(), DropReason> {
         debug_assert!(!self.sessions[slot as usize].is_over(), "it is nobody's any more");
-        let connected = self.sessions[slot as usize].connection();
+        let connected = self.sessions[slot as usize].attached();
         let qos = publication.attributes.qos.min(grant.qos);
         if qos == QoS::AtMostOnce {
             let Some(id) = connected else {
@@ -206,12 +244,12 @@ impl Clients {
             let has_others = self.has_routes(id);
             let connection = &mut self.connections[stream.slot()];
             extent.messages = extent.messages.min(connection.receive_maximum());
-            let has_room = connection.output().pending() <= self.limits.output_bytes_max as usize;
-            if !has_room {
+            let has_output = connection.output().pending() <= self.limits.output_bytes_max as usize;
+            if !has_output {
                 connection.wait_for_output();
             }
             self.sessions[slot as usize].make_outgoing(extent);
-            way = Some(Way { stream, has_others, has_room });
+            way = Some(Way { stream, has_others, has_output });
         }
         let session = &mut self.sessions[slot as usize];
         let is_stored =
@@ -219,19 +257,19 @@ impl Clients {
         if is_stored {
             return self.deliver_stored(slot, publication, grant, way, turn);
         }
-        let is_connected = session.connection().is_some();
+        let is_connected = session.attached().is_some();
         let outgoing = session.make_outgoing(extent);
         if let Some(way) = way.filter(|&way| outgoing.may_send_at_once(0, way)) {
             let delivery = (delivery_of(publication, grant, qos), 0);
             return self.transmit(slot, way.stream, publication, grant, delivery, turn);
         }
-        if outgoing.has_room(publication.size(), &self.limits).is_err() {
+        if outgoing.check_room(publication.size(), &self.limits).is_err() {
             self.make_room(slot, publication.size(), turn)?;
         }
         let outgoing = self.sessions[slot as usize].make_outgoing(extent);
         let delivery = delivery_of(publication, grant, qos);
         let stream = way.map_or(0, |way| way.stream.generation.get());
-        let waiting = Waiting { delivery, sequence: 0, is_repeated: false, hold: None, stream };
+        let waiting = Waiting { delivery, sequence: 0, was_sent: WasSent::No, hold: None, stream };
         outgoing.enqueue(waiting, is_connected);
         Ok(())
     }
@@ -250,8 +288,8 @@ impl Clients {
         let extent = self.extent(u16::MAX);
         let session = &mut self.sessions[slot as usize];
         let owner = Owner::Session(session.number());
-        let is_connected = session.connection().is_some();
-        if session.make_outgoing(extent).has_room(publication.size(), &self.limits).is_err() {
+        let is_connected = session.attached().is_some();
+        if session.make_outgoing(extent).check_room(publication.size(), &self.limits).is_err() {
             self.make_room(slot, publication.size(), turn)?;
         }
         let outgoing = self.sessions[slot as usize].make_outgoing(extent);
@@ -273,7 +311,7 @@ impl Clients {
             }
             None => {
                 let stream = way.map_or(0, |way| way.stream.generation.get());
-                let waiting = Waiting { delivery, sequence, is_repeated: false, hold, stream };
+                let waiting = Waiting { delivery, sequence, was_sent: WasSent::No, hold, stream };
                 outgoing.enqueue(waiting, is_connected);
             }
         }
@@ -284,7 +322,7 @@ impl Clients {
     /// Sends a Session what its window and its connection's output have room for: first what has to
     /// be sent again, then messages from its queue.
     pub(crate) fn pump(&mut self, slot: SessionSlot, turn: &mut Turn) {
-        if let Some(id) = self.sessions[slot as usize].connection() {
+        if let Some(id) = self.sessions[slot as usize].attached() {
             self.retransmit(slot, id, turn);
         }
         while let Some((waiting, stream)) = self.next_from_queue(slot) {
@@ -301,14 +339,14 @@ impl Clients {
         waiting: Waiting,
         turn: &mut Turn,
     ) {
-        let Waiting { delivery, sequence, is_repeated, .. } = waiting;
+        let Waiting { delivery, sequence, was_sent, .. } = waiting;
         let copy = delivery.clone();
         let (publication, grant) = (Publication::of(&copy.message), grant_of(&copy));
         self.layouts.begin(1);
-        let sent = if is_repeated && !self.connections[id.slot()].is_local() {
+        let sent = if was_sent.may_be() && !self.connections[id.slot()].is_local() {
             let outgoing = self.sessions[slot as usize].outgoing_mut();
             let packet_id = outgoing.map(|outgoing| outgoing.begin(delivery, sequence, id));
-            let form = packet_id.map(|packet_id| (packet_id, true));
+            let form = packet_id.map(|packet_id| (packet_id, was_sent));
             let sent = self.write(slot, id, &publication, &grant, form, turn);
             if let (Err(reason), Some(packet_id), QoS::ExactlyOnce) = (sent, packet_id, copy.qos) {
                 // The Client may already know the message: its Packet Identifier is released.
@@ -357,7 +395,7 @@ impl Clients {
     pub(crate) fn fetch_more(&mut self, slot: SessionSlot, turn: &mut Turn) {
         let session_id = self.session_id(slot);
         let session = &mut self.sessions[slot as usize];
-        if session.number() == 0 || session.connection().is_none() {
+        if session.number() == 0 || session.attached().is_none() {
             return;
         }
         let ticket = self.last_fetch + 1;
@@ -390,11 +428,12 @@ impl Clients {
                 continue;
             };
             let publication = Publication::of(&delivery.message);
-            let form = Some((packet_id, true));
+            let under_way = Some((packet_id, WasSent::Yes));
             self.layouts.begin(1);
             let stream = self.stream_for(id, publication.topic);
             self.note_stream(slot, packet_id, stream);
-            let sent = self.write(slot, stream, &publication, &grant_of(&delivery), form, turn);
+            let sent =
+                self.write(slot, stream, &publication, &grant_of(&delivery), under_way, turn);
             if let Err(reason) = sent {
                 self.note_drop(Party::Receiver(slot), publication.topic, reason, turn);
                 self.note_failure(slot, delivery.group);
@@ -463,7 +502,7 @@ impl Clients {
 
     /// Takes the next message from the Session's queue; returns it with the stream that it goes on.
     fn next_from_queue(&mut self, slot: SessionSlot) -> Option<(Waiting, ConnectionId)> {
-        let id = self.sessions[slot as usize].connection()?;
+        let id = self.sessions[slot as usize].attached()?;
         if self.has_routes(id) {
             return self.next_of_any_stream(slot, id);
         }
@@ -497,7 +536,7 @@ impl Clients {
             None
         } else {
             let outgoing = self.sessions[slot as usize].outgoing_mut();
-            outgoing.map(|outgoing| (outgoing.begin(delivery, sequence, id), false))
+            outgoing.map(|outgoing| (outgoing.begin(delivery, sequence, id), WasSent::No))
         };
         let written = self.write(slot, id, publication, grant, form, turn);
         if let (Err(_), Some((packet_id, _))) = (&written, form) {
@@ -523,17 +562,17 @@ impl Clients {
         id: ConnectionId,
         publication: &Publication<'_>,
         grant: &Grant<'_>,
-        under_way: Option<(PacketIdentifier, bool)>,
+        under_way: Option<(PacketIdentifier, WasSent)>,
         turn: &mut Turn,
     ) -> Result<(), DropReason> {
         let session = &self.sessions[slot as usize];
         let connection = &mut self.connections[id.slot()];
         let qos = publication.attributes.qos.min(grant.qos);
-        let dup = under_way.is_some_and(|(_, dup)| dup);
+        let was_sent = under_way.map_or(WasSent::No, |(_, was_sent)| was_sent);
         let gate = DeliveryGate(&*self.policy);
-        let passed = match dup && qos == QoS::ExactlyOnce {
-            false => gate.pass(session.identity(), publication, turn.now)?,
-            true => gate.pass_again(session.identity(), publication, turn.now)?, // [MQTT-4.3.3-7]
+        let passed = match may_drop(qos, was_sent) {
+            true => gate.pass(session.identity(), publication, turn.now)?,
+            false => gate.pass_again(session.identity(), publication, turn.now)?,
         };
         if connection.is_local() {
             let (message, retain) = (publication.share(), grant.retain);
@@ -543,7 +582,7 @@ impl Clients {
         }
         let mut form = Form {
             version: connection.version(),
-            dup,
+            dup: was_sent.may_be(), // [MQTT-3.3.1-1]
             qos,
             retain: grant.retain,
             packet_id: under_way.map(|(packet_id, _)| packet_id),
@@ -575,14 +614,6 @@ impl Clients {
             self.trace_publish(id, publication, sent, packet_id, bytes, turn);
         }
         Ok(())
-    }
-}
-
-/// Puts the connection on the list of those to be written to, at most once a turn.
-#[inline]
-pub(crate) fn want_flush(connection: &mut Connection, turn: &mut Turn) {
-    if connection.want_flush() {
-        turn.fx.flush.push(connection.id());
     }
 }
 

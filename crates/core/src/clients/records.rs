@@ -4,11 +4,20 @@
 
 use std::sync::Arc;
 
-use crate::base::identity::{SessionId, SessionSlot};
+use midge_codec::QoS;
+
+use crate::base::delivery::Delivery;
+use crate::base::durability::Durability;
+use crate::base::identifiers::Identifiers;
+use crate::base::identity::{Identity, SessionId, SessionSlot};
+use crate::base::message::{Attributes, Publication};
 use crate::base::time::Timestamp;
-use crate::boundary::store_records::{SessionRecord, StoreOp, SubscriptionRecord, WillRecord};
+use crate::boundary::store_records::{
+    Owner, SessionRecord, StoreOp, SubscriptionRecord, WillRecord,
+};
 use crate::clients::Clients;
-use crate::session::outgoing::Outgoing;
+use crate::connection::Connection;
+use crate::session::outgoing::{Entering, Gathered, Outgoing};
 use crate::session::{Session, Will};
 use crate::waiting::rounds::Held;
 
@@ -17,7 +26,7 @@ impl Clients {
     #[inline]
     pub(crate) fn look_ahead(&mut self, slot: SessionSlot) {
         let session = &mut self.sessions[slot as usize];
-        if session.number() == 0 || session.connection().is_none() {
+        if session.number() == 0 || session.attached().is_none() {
             return;
         }
         let outgoing = session.outgoing_mut();
@@ -43,21 +52,85 @@ impl Clients {
         let session = &self.sessions[slot as usize];
         if session.number() > 0 {
             // After the end of an earlier Will Message, which may wait for other workers.
-            let op = StoreOp::Session(Box::new(record_of(session)));
+            let op = StoreOp::Session(Box::new(record_of(session, self.receive_maximum_of(slot))));
             self.rounds.keep_behind_round(op);
-            let session = &mut self.sessions[slot as usize];
-            let (number, durability) = (session.number(), session.durability());
-            let outgoing = session.outgoing_mut();
-            if let Some(sent_before) = outgoing.and_then(Outgoing::tell_ahead_again) {
-                let op = StoreOp::SentAhead { session: number, sent_before };
+            if let Some(op) = self.tell_ahead_again(slot) {
                 self.rounds.keep_behind_round(op);
-                let held = Held::Ahead(self.session_id(slot), sent_before);
-                self.rounds.hold(held, durability);
             }
         }
     }
 
-    pub(crate) fn store_subscriptions(&mut self, slot: SessionSlot) {
+    /// Returns what the store has to know of what may be sent on a new Network Connection; it is
+    /// sent when the store knows.
+    fn tell_ahead_again(&mut self, slot: SessionSlot) -> Option<StoreOp> {
+        let session = &mut self.sessions[slot as usize];
+        let (number, durability) = (session.number(), session.durability());
+        let sent_before = session.outgoing_mut()?.tell_ahead_again()?;
+        self.rounds.hold(Held::Ahead(self.session_id(slot), sent_before), durability);
+        Some(StoreOp::SentAhead { session: number, sent_before })
+    }
+
+    /// Writes what a Session has gathered before it came into the store: Packet Identifiers of
+    /// QoS 2 messages that it has received, and what waits for its Client or is under way to it.
+    /// Returns how much that was.
+    pub(crate) fn store_gathered(&mut self, slot: SessionSlot) -> usize {
+        let session = &mut self.sessions[slot as usize];
+        let (number, durability) = (session.number(), session.durability());
+        session.promise_awaiting_release(durability);
+        for packet_id in session.awaiting_release() {
+            // Behind what others keep of its message, as when the message came.
+            let op = StoreOp::AwaitRelease { session: number, packet_id };
+            self.rounds.keep_behind_round(op);
+        }
+        let identity = Arc::clone(session.identity());
+        let entering = session.outgoing_mut().map(Outgoing::enter_store).unwrap_or_default();
+        let owner = Owner::Session(number);
+        let gathered = session.awaiting_release_len() + entering.len();
+        let mut holds = false;
+        for Entering { sequence, what } in entering {
+            let end = match what {
+                Gathered::Message(delivery) => {
+                    holds |= delivery.qos == QoS::ExactlyOnce;
+                    self.rounds.keep_message(owner, sequence, &delivery);
+                    continue;
+                }
+                Gathered::Taken => StoreOp::Taken { owner, sequence },
+                Gathered::Used => StoreOp::Finished { owner, sequence },
+            };
+            self.rounds.keep_message(owner, sequence, &place_of_gone(&identity));
+            self.rounds.keep(end);
+        }
+        if holds {
+            let round = self.rounds.hold_back(self.session_id(slot), durability);
+            if let Some(outgoing) = self.sessions[slot as usize].outgoing_mut() {
+                outgoing.hold_entering(round);
+            }
+        }
+        if let Some(op) = self.tell_ahead_again(slot) {
+            self.rounds.keep(op);
+        }
+        gathered
+    }
+
+    /// Returns the Receive Maximum of the Client of a Session, also while its CONNACK waits; 0 if
+    /// the Client is not there.
+    pub(crate) fn receive_maximum_of(&self, slot: SessionSlot) -> u16 {
+        let id = self.sessions[slot as usize].attached_or_arriving();
+        let connection = id.and_then(|id| self.connection(id));
+        connection.map_or(0, Connection::receive_maximum)
+    }
+
+    /// Notes how many messages may be under way to the Client of a Session, before its Receive
+    /// Maximum changes or its Network Connection ends.
+    pub(crate) fn note_window(&mut self, slot: SessionSlot) {
+        let receive_maximum = self.receive_maximum_of(slot);
+        if let Some(outgoing) = self.sessions[slot as usize].outgoing_mut() {
+            outgoing.note_window(receive_maximum);
+        }
+    }
+
+    /// Writes the subscriptions of a Session and returns how many there are.
+    pub(crate) fn store_subscriptions(&mut self, slot: SessionSlot) -> usize {
         let session = &self.sessions[slot as usize];
         let number = session.number();
         for (filter, subscribed) in session.subscriptions() {
@@ -69,6 +142,7 @@ impl Clients {
             let op = StoreOp::Subscribed { session: number, subscription };
             self.rounds.keep(op);
         }
+        session.subscriptions().len()
     }
 
     /// Tells the store that the Network Connection of a Session that lives on has ended.
@@ -96,16 +170,34 @@ impl Clients {
     }
 }
 
-pub(crate) fn record_of(session: &Session) -> SessionRecord {
+/// Returns the record of a Session whose Client has this Receive Maximum; 0 if it is not there.
+pub(crate) fn record_of(session: &Session, receive_maximum: u16) -> SessionRecord {
+    let earlier = session.outgoing().map_or(0, Outgoing::earlier_window);
     SessionRecord {
         number: session.number(),
         client_id: session.identity().client_id.clone(),
         user_name: session.identity().user_name.clone(),
         expiry_seconds: session.expiry_seconds(),
+        window: receive_maximum.max(earlier),
         will: session.will().map(|will: &Will| WillRecord {
             message: Arc::clone(&will.message),
             delay_seconds: will.delay_seconds,
             expiry_seconds: will.expiry_seconds,
         }),
     }
+}
+
+/// Returns what takes the place of a message that the store does not get: only its Packet
+/// Identifier is needed.
+fn place_of_gone(publisher: &Arc<Identity>) -> Delivery {
+    let attributes = Attributes {
+        qos: QoS::AtLeastOnce,
+        retain: false,
+        expires_at: None,
+        publisher_session: None,
+        durability: Durability::Fsync,
+    };
+    let message = Publication::new("$taken", &[], &[], attributes, publisher).share();
+    let (qos, identifiers) = (QoS::AtLeastOnce, Identifiers::None);
+    Delivery { message, qos, retain: false, identifiers, group: None }
 }

@@ -3,12 +3,30 @@
 use midge_codec::PacketIdentifier;
 
 use crate::base::identity::{ConnectionId, SessionSlot};
+use crate::base::time::Timestamp;
 use crate::clients::Clients;
 use crate::connection::data_streams::DataStreams;
 use crate::connection::{Connection, Phase};
 use crate::session::outgoing::Waiting;
 
 impl Clients {
+    /// Adds a data stream to a connection with this Session, and returns its name.
+    pub(crate) fn add_data_stream(
+        &mut self,
+        control: ConnectionId,
+        session: SessionSlot,
+        now: Timestamp,
+    ) -> Option<ConnectionId> {
+        let id = self.next_connection_id();
+        let seed = self.seed;
+        self.note_window(session);
+        let connection = self.connection_mut(control)?;
+        connection.add_data_stream(id, seed);
+        let stream = Connection::data_stream(id, connection, session, now);
+        self.add_connection(stream);
+        Some(id)
+    }
+
     /// Returns the stream of a Network Connection that messages of this topic go on.
     #[inline]
     pub(crate) fn stream_for(&mut self, control: ConnectionId, topic: &str) -> ConnectionId {
@@ -27,7 +45,7 @@ impl Clients {
 
     /// Returns the control stream of a data stream, and any other connection itself.
     pub(crate) fn control_of(&mut self, id: ConnectionId) -> ConnectionId {
-        match self.connection_mut(id).map(|connection| connection.phase()) {
+        match self.connection(id).map(Connection::phase) {
             Some(&Phase::Stream { control, .. }) => control,
             _ => id,
         }
@@ -39,7 +57,7 @@ impl Clients {
         &mut self,
         (stream, control): (ConnectionId, ConnectionId),
     ) -> ConnectionId {
-        let is_open = self.connection_mut(stream).is_some_and(|stream| !stream.is_closing());
+        let is_open = self.connection(stream).is_some_and(|stream| !stream.is_closing());
         if is_open { stream } else { control }
     }
 
@@ -72,19 +90,18 @@ impl Clients {
 
     /// Whether the stream that a message of this topic goes on has room for more than this one. If
     /// not, the Session is woken as soon as it has.
-    pub(crate) fn has_room_for(&mut self, slot: SessionSlot, topic: &str) -> bool {
-        let control =
-            self.session_mut(slot).connection().filter(|&control| self.has_routes(control));
+    pub(crate) fn has_output_for(&mut self, slot: SessionSlot, topic: &str) -> bool {
+        let control = self.session(slot).attached().filter(|&control| self.has_routes(control));
         let Some(control) = control else {
             return true;
         };
         let stream = self.stream_for(control, topic);
         let connection = &mut self.connections[stream.slot()];
-        let has_room = connection.output().pending() <= self.limits.output_bytes_max as usize / 2;
-        if !has_room {
+        let has_output = connection.output().pending() <= self.limits.output_bytes_max as usize / 2;
+        if !has_output {
             connection.wait_for_output();
         }
-        has_room
+        has_output
     }
 
     /// Takes the next message from a Session's queue that its stream has room for. Returns it with
@@ -100,17 +117,17 @@ impl Clients {
         let open = streams.open().to_vec();
         let named = |generation| open.iter().find(|id| id.generation.get() == generation);
         let stream_of = |topic: &str| streams.stream_of(topic).unwrap_or(control);
-        let has_room = |generation| {
+        let has_output = |generation| {
             let stream = named(generation).unwrap_or(&control);
             let connection = &mut self.connections[stream.slot()];
-            let has_room = connection.output().pending() <= self.limits.output_bytes_max as usize;
-            if !has_room {
+            let has_output = connection.output().pending() <= self.limits.output_bytes_max as usize;
+            if !has_output {
                 connection.wait_for_output();
             }
-            has_room
+            has_output
         };
         let may_send = |round| self.rounds.is_confirmed(round);
-        let waiting = outgoing.dequeue_any(stream_of, has_room, may_send, &mut held_back);
+        let waiting = outgoing.dequeue_any(stream_of, has_output, may_send, &mut held_back);
         let stream = waiting.as_ref().and_then(|waiting| named(waiting.stream)).copied();
         streams.keep_held_back(held_back);
         self.connections[control.slot()].put_data_streams(streams);
@@ -134,7 +151,8 @@ impl Clients {
     pub(crate) fn route_to_stream(
         &mut self,
         slot: SessionSlot,
-        (key, filter): (&str, &str),
+        key: &str,
+        filter: &str,
         id: ConnectionId,
     ) {
         if let Some(control) = self.control_with_streams(slot)
@@ -158,7 +176,7 @@ impl Clients {
 
     /// Returns the control stream of a Session, if it has data streams beside it.
     pub(crate) fn control_with_streams(&mut self, slot: SessionSlot) -> Option<ConnectionId> {
-        let control = self.session_mut(slot).connection()?;
+        let control = self.session(slot).attached()?;
         self.connections[control.slot()].data_streams().is_some().then_some(control)
     }
 }

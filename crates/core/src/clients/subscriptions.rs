@@ -18,7 +18,7 @@ impl Clients {
 
     /// Writes to the store that a subscription has ended.
     pub(crate) fn forget_subscription(&mut self, slot: SessionSlot, key: &str) {
-        let session = self.session_mut(slot).number();
+        let session = self.session(slot).number();
         if session > 0 {
             self.rounds.keep(StoreOp::Unsubscribed { session, filter: key.into() });
         }
@@ -26,7 +26,7 @@ impl Clients {
 
     /// Returns what is offered by the listener through which the Client of a Session connected.
     pub(crate) fn offered_to(&self, slot: SessionSlot) -> Capabilities {
-        let connection = self.sessions[slot as usize].connection();
+        let connection = self.sessions[slot as usize].attached();
         let connection = connection.and_then(|id| self.connections.get(id.slot()));
         connection.map(|connection| connection.offer().capabilities).unwrap_or_default()
     }
@@ -39,7 +39,7 @@ impl Clients {
         id: ConnectionId,
         packet: &Subscribe<'_>,
     ) -> Result<(), Refusal> {
-        let connection = self.connection_mut(id);
+        let connection = self.connection(id);
         let Some(connection) = connection.filter(|connection| connection.is_v5()) else {
             return Ok(());
         };
@@ -56,6 +56,6 @@ impl Clients {
     /// Whether the Client of a Session of this worker is connected.
     pub(crate) fn is_connected(&self, session: SessionId) -> bool {
         let slot = self.slot_of(session);
-        slot.is_some_and(|slot| self.sessions[slot as usize].connection().is_some())
+        slot.is_some_and(|slot| self.sessions[slot as usize].attached().is_some())
     }
 }

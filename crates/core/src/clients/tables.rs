@@ -1,14 +1,11 @@
-//! The tables of Sessions and Network Connections: who is there, by slot and by name, and what all
-//! of them share. This module must never decide what happens to them.
+//! The tables of Sessions and Network Connections: who is there, by slot and by name. This module
+//! must never decide what happens to them.
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use crate::base::hashing::hash_str;
-use crate::base::identity::{ConnectionId, GroupId, Identity, SessionId, SessionSlot};
-use crate::base::limits::Limits;
-use crate::base::time::Timestamp;
-use crate::boundary::packet_lines::Tracing;
+use crate::base::identity::{ConnectionId, Identity, SessionId, SessionSlot};
 use crate::clients::Clients;
 use crate::connection::Connection;
 use crate::connection::output::BufferPool;
@@ -22,7 +19,7 @@ impl Clients {
         self.by_client_id.find(hash_str(self.seed, client_id), is_it).copied()
     }
 
-    /// Makes a Session for a Client and returns its slot. The caller counts it for the node.
+    /// Makes a Session for a Client and returns its slot. It is not counted yet.
     pub(crate) fn insert_session(&mut self, identity: Arc<Identity>) -> SessionSlot {
         let generation = self.next_generation().get();
         let hash = hash_str(self.seed, &identity.client_id);
@@ -35,7 +32,7 @@ impl Clients {
         slot
     }
 
-    /// Takes a Session out. Its place is not used again until it is vacated: the tree may refer to
+    /// Takes a Session out. Its slot is not used again until it is vacated: the tree may refer to
     /// it.
     pub(crate) fn take_session(&mut self, slot: SessionSlot) -> Session {
         let identity = Arc::clone(self.sessions[slot as usize].identity());
@@ -43,15 +40,14 @@ impl Clients {
         if let Ok(entry) = self.by_client_id.find_entry(hash, |&other| other == slot) {
             entry.remove();
         }
-        let mut nobody = Session::new(identity, self.next_generation().get(), self.seed);
-        nobody.end();
+        let nobody = Session::placeholder(identity, self.next_generation().get(), self.seed);
         self.over += 1;
         let session = std::mem::replace(&mut self.sessions[slot as usize], nobody);
-        self.budget.sessions.give_back(u64::from(session.has_place()), 0);
+        self.count_off(&session);
         session
     }
 
-    /// Frees the place of a Session that was taken out, once nothing refers to it any more.
+    /// Frees the slot of a Session that was taken out, once nothing refers to it any more.
     pub(crate) fn vacate(&mut self, slot: SessionSlot) {
         self.sessions.remove(slot as usize);
         self.over -= 1;
@@ -94,18 +90,18 @@ impl Clients {
         (&mut self.sessions[slot as usize], &self.rounds)
     }
 
-    /// All Sessions with their slots, also those that have ended and keep their places.
+    /// All Sessions with their slots, also those that have ended and keep their slots.
     pub(crate) fn all_sessions(&self) -> impl Iterator<Item = (SessionSlot, &Session)> {
         self.sessions.iter().map(|(slot, session)| (slot as SessionSlot, session))
     }
 
-    /// The Session in this slot, if there is one; also one that has ended and keeps its place.
+    /// The Session in this slot, if there is one; also one that has ended and keeps its slot.
     pub(crate) fn session_at(&self, slot: SessionSlot) -> Option<&Session> {
         self.sessions.get(slot as usize)
     }
 
-    /// How many slots there are: all Sessions have lower ones.
-    pub(crate) fn places(&self) -> SessionSlot {
+    /// The end of the slots: all Sessions have lower ones.
+    pub(crate) fn slots_end(&self) -> SessionSlot {
         self.sessions.capacity() as SessionSlot
     }
 
@@ -114,13 +110,14 @@ impl Clients {
         self.by_client_id.len()
     }
 
-    /// Whether a Session has ended and only keeps its place.
+    /// Whether a Session has ended and only keeps its slot.
     #[inline]
     pub(crate) fn is_over(&self, slot: SessionSlot) -> bool {
         self.over > 0 && self.sessions[slot as usize].is_over()
     }
 
     /// Returns the connection, if it is still the one that `id` names.
+    #[inline]
     pub(crate) fn connection(&self, id: ConnectionId) -> Option<&Connection> {
         self.connections.get(id.slot()).filter(|connection| connection.id() == id)
     }
@@ -128,7 +125,7 @@ impl Clients {
     /// The connection that a Session is attached to.
     #[inline]
     pub(crate) fn connection_of(&self, session: &Session) -> Option<&Connection> {
-        session.connection().map(|id| &self.connections[id.slot()])
+        session.attached().map(|id| &self.connections[id.slot()])
     }
 
     pub(crate) fn all_connections(&self) -> impl Iterator<Item = &Connection> {
@@ -143,15 +140,6 @@ impl Clients {
         let connection = self.connections.get_mut(id.slot());
         let connection = connection.filter(|connection| connection.id() == id)?;
         Some((connection, &mut self.pool))
-    }
-
-    pub(crate) fn pool(&self) -> &BufferPool {
-        &self.pool
-    }
-
-    /// Gives back the buffers that nothing is in.
-    pub(crate) fn clear_pool(&mut self) {
-        self.pool.clear();
     }
 
     /// Returns the name of the connection that is added next.
@@ -173,103 +161,5 @@ impl Clients {
         let mut connection = self.connections.remove(id.slot());
         connection.output_mut().clear(&mut self.pool);
         Some(connection)
-    }
-
-    /// Adds a data stream to a connection with this Session, and returns its name.
-    pub(crate) fn add_data_stream(
-        &mut self,
-        control: ConnectionId,
-        session: SessionSlot,
-        now: Timestamp,
-    ) -> Option<ConnectionId> {
-        let id = self.next_connection_id();
-        let seed = self.seed;
-        let connection = self.connection_mut(control)?;
-        connection.add_data_stream(id, seed);
-        let stream = Connection::data_stream(id, connection, session, now);
-        self.add_connection(stream);
-        Some(id)
-    }
-
-    /// Attaches a Session to its connection: its Client is there from now on.
-    pub(crate) fn attach(&mut self, slot: SessionSlot, id: ConnectionId) {
-        self.sessions[slot as usize].attach(id);
-        let is_local = self.connections[id.slot()].is_local();
-        self.attached += 1;
-        self.locals += usize::from(is_local);
-    }
-
-    /// Detaches a Session from its connection. Returns who was there: nobody, if the CONNACK had
-    /// not left.
-    pub(crate) fn detach(&mut self, slot: SessionSlot, is_local: bool) -> Option<Arc<Identity>> {
-        let client = self.sessions[slot as usize].detach();
-        self.attached -= usize::from(client.is_some());
-        self.locals -= usize::from(client.is_some() && is_local);
-        client
-    }
-
-    /// How many Clients are connected, and how many subscribers inside the process there are.
-    pub(crate) fn present(&self) -> (usize, usize) {
-        (self.attached - self.locals, self.locals)
-    }
-
-    /// Notes that the list of connections to be written to is taken: from now on they are put on
-    /// the next one.
-    pub(crate) fn begin_flush(&mut self, flush: &[ConnectionId]) {
-        for id in flush {
-            if let Some(connection) = self.connections.get_mut(id.slot()) {
-                connection.begin_flush();
-            }
-        }
-    }
-
-    /// Copies what connections still need of the bytes that they share in this turn.
-    pub(crate) fn end_flush(&mut self) {
-        let holders = self.pool.turn.take_holders();
-        for id in &holders {
-            if let Some(connection) = self.connections.get_mut(id.slot()) {
-                connection.output_mut().keep_part(&mut self.pool);
-            }
-        }
-        self.pool.turn.clear(holders);
-    }
-
-    /// Begins a publication that goes to so many receivers.
-    #[inline]
-    pub(crate) fn begin_publication(&mut self, receivers: usize) {
-        self.layouts.begin(receivers);
-    }
-
-    pub(crate) fn has_unsendable(&self) -> bool {
-        !self.unsendable.is_empty()
-    }
-
-    /// Takes the connections that wait for an answer larger than their peers accept.
-    pub(crate) fn take_unsendable(&mut self) -> Vec<ConnectionId> {
-        std::mem::take(&mut self.unsendable)
-    }
-
-    /// Takes the shared messages that were not sent after all.
-    pub(crate) fn take_failed_of_groups(&mut self) -> Vec<(SessionId, GroupId)> {
-        std::mem::take(&mut self.failed_of_groups)
-    }
-
-    /// Sets whose packets are traced as they leave.
-    pub(crate) fn set_tracing(&mut self, tracing: Tracing) {
-        self.traces = tracing != Tracing::Off;
-        self.tracing = tracing;
-    }
-
-    pub(crate) fn set_limits(&mut self, limits: Arc<Limits>) {
-        self.limits = limits;
-    }
-
-    pub(crate) fn limits(&self) -> &Limits {
-        &self.limits
-    }
-
-    /// Sets whether messages of QoS 0 are dropped, because memory is short.
-    pub(crate) fn set_drop_qos0(&mut self, drop_qos0: bool) {
-        self.drop_qos0 = drop_qos0;
     }
 }

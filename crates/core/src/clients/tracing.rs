@@ -7,11 +7,17 @@ use midge_codec::{PacketType, QoS};
 
 use crate::base::identity::{ConnectionId, Identity};
 use crate::base::message::Publication;
-use crate::boundary::packet_lines::{PacketLine, TracedPacket};
+use crate::boundary::packet_lines::{PacketLine, TracedPacket, Tracing};
 use crate::boundary::turn::Turn;
 use crate::clients::Clients;
 
 impl Clients {
+    /// Sets whose packets are traced as they leave.
+    pub(crate) fn set_tracing(&mut self, tracing: Tracing) {
+        self.traces = tracing != Tracing::Off;
+        self.tracing = tracing;
+    }
+
     pub(crate) fn client_of(&self, id: ConnectionId) -> Option<&Arc<Identity>> {
         let connection = self.connections.get(id.slot()).filter(|it| it.id() == id)?;
         Some(self.sessions[connection.session()? as usize].identity())

@@ -71,8 +71,8 @@ impl DataStreams {
         self.tree.match_topic_name(topic, &mut self.scratch);
         let nodes = self.scratch.matched().iter();
         let slots = nodes.flat_map(|&node| self.tree.subscribers(node)).map(|it| it.session);
-        let place = |slot| self.open.iter().position(|stream| stream.slot == slot);
-        slots.filter_map(place).max().map(|place| self.open[place])
+        let index = |slot| self.open.iter().position(|stream| stream.slot == slot);
+        slots.filter_map(index).max().map(|index| self.open[index])
     }
 
     /// Routes the messages of this subscription to this stream from now on.

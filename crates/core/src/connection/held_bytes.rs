@@ -1,6 +1,6 @@
 //! How many bytes a Network Connection holds, about.
 
-use crate::connection::admission::Admission;
+use crate::connection::accepted::AcceptedConnect;
 use crate::connection::{Connection, PendingConnect, PendingWill, Phase};
 
 impl Connection {
@@ -17,7 +17,7 @@ impl Phase {
     fn held_bytes(&self) -> usize {
         match self {
             Self::Authenticating(pending) => pending.held_bytes(),
-            Self::Accepted(admission) => admission.held_bytes(),
+            Self::Accepted(accepted) => accepted.held_bytes(),
             _ => 0,
         }
     }
@@ -30,7 +30,7 @@ impl PendingConnect {
     }
 }
 
-impl Admission {
+impl AcceptedConnect {
     fn held_bytes(&self) -> usize {
         self.connack.len() + self.earlier.as_ref().map_or(0, |earlier| earlier.will.message.size())
     }

@@ -1,7 +1,7 @@
 //! One Network Connection as the core sees it: how far its conversation has come, what its peer
 //! can take, and what waits to be written.
 
-pub(crate) mod admission;
+pub(crate) mod accepted;
 pub(crate) mod capabilities;
 pub(crate) mod data_streams;
 pub(crate) mod held_bytes;
@@ -9,7 +9,7 @@ pub(crate) mod layouts;
 pub(crate) mod output;
 pub(crate) mod shared_bytes;
 
-use std::num::{NonZero, NonZeroU16};
+use std::num::{NonZero, NonZeroU16, NonZeroU64};
 use std::sync::Arc;
 
 use hashbrown::HashMap;
@@ -19,7 +19,7 @@ use crate::base::durability::Durability;
 use crate::base::identity::{ConnectionId, SessionSlot};
 use crate::base::limits::Limits;
 use crate::base::time::Timestamp;
-use crate::connection::admission::Admission;
+use crate::connection::accepted::AcceptedConnect;
 use crate::connection::capabilities::Capabilities;
 use crate::connection::data_streams::DataStreams;
 use crate::connection::layouts::OutgoingAliases;
@@ -56,7 +56,7 @@ pub(crate) struct Connection {
     held: u32,
     /// How many of them are PUBACKs.
     held_pubacks: u32,
-    /// How many QoS 1 and 2 messages the peer accepts in flight.
+    /// How many QoS 1 and 2 messages the peer accepts in flight, or the limit if that is less.
     receive_maximum: u16,
     /// Whether the driver was told not to read this connection.
     is_paused: bool,
@@ -78,7 +78,7 @@ struct Extras {
     /// Whether the Client marked itself as a bridge in its CONNECT.
     is_bridge: bool,
     /// When the credential of its user ends.
-    stays_until: Option<Timestamp>,
+    credential_ends_at: Option<Timestamp>,
 }
 
 /// What the driver says about a new Network Connection.
@@ -156,9 +156,10 @@ pub(crate) enum Phase {
     /// The CONNECT waits for the answer to its authentication.
     Authenticating(Box<PendingConnect>),
     /// The CONNECT is accepted; its CONNACK waits for the store.
-    Accepted(Box<Admission>),
-    /// A Session is attached; `reauthenticating` while a re-authentication is under way.
-    Connected { session: SessionSlot, reauthenticating: bool, connect_number: u64 },
+    Accepted(Box<AcceptedConnect>),
+    /// A Session is attached; `reauthenticating` while a re-authentication is under way. A
+    /// subscriber inside the process has sent no CONNECT.
+    Connected { session: SessionSlot, reauthenticating: bool, connect_number: Option<NonZeroU64> },
     /// A data stream of the connection `control`, with the Session of that one.
     Stream { control: ConnectionId, session: SessionSlot },
     /// Only what is already in the output is still written.
@@ -169,7 +170,7 @@ pub(crate) enum Phase {
 #[derive(Debug)]
 pub(crate) struct PendingConnect {
     /// The number of this CONNECT among all that have come to the worker.
-    pub(crate) number: u64,
+    pub(crate) number: NonZeroU64,
     pub(crate) client_id: Box<str>,
     pub(crate) assigned: bool,
     pub(crate) user_name: Option<Box<str>>,
@@ -195,10 +196,10 @@ pub(crate) struct PendingWill {
 
 impl Phase {
     /// Returns the number of a CONNECT that was let in, among all that have come to the worker.
-    pub(crate) fn connect_number(&self) -> Option<u64> {
+    pub(crate) fn connect_number(&self) -> Option<NonZeroU64> {
         match self {
-            Self::Accepted(admission) => Some(admission.connect_number),
-            Self::Connected { connect_number, .. } => Some(*connect_number),
+            Self::Accepted(accepted) => Some(accepted.connect_number),
+            Self::Connected { connect_number, .. } => *connect_number,
             _ => None,
         }
     }
@@ -284,7 +285,7 @@ impl Connection {
         self.packet_bytes_max
     }
 
-    /// How many QoS 1 and 2 messages the peer accepts in flight.
+    /// How many QoS 1 and 2 messages the peer accepts in flight, or the limit if that is less.
     #[inline]
     pub(crate) fn receive_maximum(&self) -> u16 {
         self.receive_maximum
@@ -373,7 +374,7 @@ impl Connection {
     /// Makes it a subscriber inside the process, with this Session.
     pub(crate) fn become_local(&mut self, session: SessionSlot) {
         self.is_local = true;
-        self.phase = Phase::Connected { session, reauthenticating: false, connect_number: 0 };
+        self.phase = Phase::Connected { session, reauthenticating: false, connect_number: None };
     }
 
     /// Notes that there is no room for it.
@@ -508,16 +509,16 @@ impl Connection {
         self.extras.as_ref()?.authentication_method.clone()
     }
 
-    /// Until when its user may stay, if not for ever.
-    pub(crate) fn stays_until(&self) -> Option<Timestamp> {
-        self.extras.as_ref()?.stays_until
+    /// When the credential of its user ends, if it does.
+    pub(crate) fn credential_ends_at(&self) -> Option<Timestamp> {
+        self.extras.as_ref()?.credential_ends_at
     }
 
-    /// Sets until when its user may stay; `None`: for ever. Returns what was set before.
-    pub(crate) fn set_stay(&mut self, until: Option<Timestamp>) -> Option<Timestamp> {
-        match until {
-            Some(_) => std::mem::replace(&mut self.extras_mut().stays_until, until),
-            None => self.extras.as_mut()?.stays_until.take(),
+    /// Sets when the credential of its user ends; `None`: never. Returns what was set before.
+    pub(crate) fn set_credential_end(&mut self, at: Option<Timestamp>) -> Option<Timestamp> {
+        match at {
+            Some(_) => std::mem::replace(&mut self.extras_mut().credential_ends_at, at),
+            None => self.extras.as_mut()?.credential_ends_at.take(),
         }
     }
 
@@ -561,6 +562,8 @@ impl Connection {
             ProtocolVersion::V5 => properties.receive_maximum.map_or(u16::MAX, NonZero::get),
             _ => limits.inflight_messages_mqtt3_max,
         };
+        // The store is told how many may be under way, and the next broker may have another limit.
+        self.receive_maximum = self.receive_maximum.min(limits.inflight_messages_max);
         let aliases = properties.topic_alias_maximum.unwrap_or(0);
         let aliases = aliases.min(limits.outgoing_topic_alias_maximum);
         self.outgoing_aliases = (aliases > 0).then(|| Box::new(OutgoingAliases::new(aliases)));

@@ -1,12 +1,12 @@
-//! Admission of Clients: a Client takes a place among the node's Sessions once all other checks
-//! have passed. Packets are checked for too many User Properties here as well. This module must
-//! never touch anything that belongs to a Client that it refuses.
+//! Admission of Clients: the Session of a Client is counted once all other checks have passed.
+//! Packets are checked for too many User Properties here as well. This module must never touch
+//! anything that belongs to a Client that it refuses.
 
+use std::num::NonZeroU64;
 use std::sync::Arc;
 
 use midge_codec::{Packet, ReasonCode, UserProperties};
 
-use crate::base::budget::Allowance;
 use crate::base::identity::{ConnectionId, Identity};
 use crate::base::time::Timestamp;
 use crate::base::timers::Kind;
@@ -20,7 +20,7 @@ impl Core {
     /// Returns the Network Connection of the Session with this Client Identifier, if it has one.
     pub fn connection_of(&self, client_id: &str) -> Option<ConnectionId> {
         let slot = self.ground.clients.session_by_client_id(client_id)?;
-        self.ground.clients.session(slot).network_connection()
+        self.ground.clients.session(slot).attached_or_arriving()
     }
 
     /// Returns the Client Identifier of a CONNECT whose authentication is not decided yet.
@@ -48,16 +48,16 @@ impl Core {
         data: Option<&'d [u8]>,
         turn: &mut Turn,
     ) -> Result<Terms<'d>, Refusal> {
-        self.check_identity(identity, pending)?;
+        self.check_identity(id, identity, pending)?;
         self.check_order(pending.number, identity)?;
         let terms = self.terms(id, pending, data)?;
-        self.take_place(identity, turn)?;
+        self.count_session(identity, turn)?;
         Ok(terms)
     }
 
     /// Checks that a Network Connection is taken over only by a CONNECT that came after its own.
     /// The authentications of two CONNECTs may be decided in the opposite order.
-    fn check_order(&self, connect_number: u64, identity: &Identity) -> Result<(), Refusal> {
+    fn check_order(&self, connect_number: NonZeroU64, identity: &Identity) -> Result<(), Refusal> {
         let old = self.connection_of(&identity.client_id);
         let old = old.and_then(|old| self.ground.clients.connection(old));
         match old.and_then(|old| old.phase().connect_number()) > Some(connect_number) {
@@ -66,16 +66,10 @@ impl Core {
         }
     }
 
-    /// Takes a place among the node's Sessions for a Client that is admitted now: the place of its
-    /// old Session, which may end, or a new one. Sessions that are overdue end to make room.
-    fn take_place(&mut self, identity: &Identity, turn: &mut Turn) -> Result<(), Refusal> {
-        if let Some(slot) = self.ground.clients.session_by_client_id(&identity.client_id) {
-            self.ground.clients.session_mut(slot).give_up_place();
-            return Ok(());
-        }
-        let count_max = u64::from(self.ground.config.limits.sessions_max);
-        let allowance = Allowance { count_max, bytes_max: u64::MAX };
-        while !self.ground.clients.budget.sessions.change(1, 0, allowance) {
+    /// Counts the Session of a Client that is admitted now. Sessions that are overdue end to make
+    /// room for it.
+    fn count_session(&mut self, identity: &Identity, turn: &mut Turn) -> Result<(), Refusal> {
+        while !self.ground.clients.count_arriving(&identity.client_id) {
             let Some(timer) = self.ground.timers.pop_due_of(Kind::Session, turn.now) else {
                 self.ground.clients.counters.limits_exceeded += 1;
                 return Err((ReasonCode::QuotaExceeded, "there are too many sessions"));

@@ -16,7 +16,7 @@ use crate::base::time::Timestamp;
 use crate::base::timers::Timer;
 use crate::boundary::turn::Turn;
 use crate::connection::Phase;
-use crate::connection::admission::{Admission, EarlierWill};
+use crate::connection::accepted::{AcceptedConnect, EarlierWill};
 use crate::core::Core;
 use crate::waiting::rounds::Held;
 
@@ -26,12 +26,12 @@ impl Core {
     pub(crate) fn answer_connect(
         &mut self,
         id: ConnectionId,
-        admission: Admission,
+        accepted: AcceptedConnect,
         turn: &mut Turn,
     ) {
-        let depends = self.connack_depends(&admission);
+        let depends = self.connack_depends(&accepted);
         if let Some(connection) = self.ground.clients.connection_mut(id) {
-            connection.enter(Phase::Accepted(Box::new(admission)));
+            connection.enter(Phase::Accepted(Box::new(accepted)));
         }
         match depends {
             Some(durability) => self.ground.clients.rounds.hold(Held::Connected(id), durability),
@@ -42,7 +42,7 @@ impl Core {
     /// Cancels the expiry and the Will Message of a Session whose Client is back. Returns the Will
     /// Message if it was waiting for its delay.
     pub(crate) fn call_off_will(&mut self, slot: SessionSlot) -> Option<EarlierWill> {
-        let due_at = self.ground.clients.session_mut(slot).will_due_at();
+        let due_at = self.ground.clients.session(slot).will_due_at();
         self.cancel_session_timers(slot);
         let will = self.ground.clients.session_mut(slot).take_will()?;
         Some(EarlierWill { will, due_at: due_at? })
@@ -50,8 +50,8 @@ impl Core {
 
     /// Withdraws the Will Message of a Network Connection that has ended before its CONNACK, and
     /// restores the earlier one that the CONNECT had cancelled, and what was known of its Client.
-    pub(crate) fn withdraw_will(&mut self, admission: Admission, now: Timestamp) {
-        let Admission { session: slot, former, earlier, .. } = admission;
+    pub(crate) fn withdraw_will(&mut self, accepted: AcceptedConnect, now: Timestamp) {
+        let AcceptedConnect { session: slot, former, earlier, .. } = accepted;
         let session = self.ground.clients.session_mut(slot);
         if let Some(former) = former {
             session.set_identity(former);
@@ -75,9 +75,9 @@ impl Core {
 
     /// Returns the durability that the CONNACK promises. `None` if it says nothing about a Session
     /// in the store.
-    fn connack_depends(&self, admission: &Admission) -> Option<Durability> {
-        let session = self.ground.clients.session(admission.session);
-        let is_known = admission.session_present && session.number() > 0;
+    fn connack_depends(&self, accepted: &AcceptedConnect) -> Option<Durability> {
+        let session = self.ground.clients.session(accepted.session);
+        let is_known = accepted.session_present && session.number() > 0;
         let resumed = is_known.then_some(session.durability());
         resumed.max(self.remains.unsettled.durability(&session.identity().client_id))
     }
@@ -88,15 +88,15 @@ impl Core {
         let Some(connection) = self.ground.clients.connection_mut(id) else {
             return;
         };
-        let Phase::Accepted(admission) = connection.phase() else {
+        let Phase::Accepted(accepted) = connection.phase() else {
             return;
         };
-        let (slot, connect_number) = (admission.session, admission.connect_number);
+        let (slot, connect_number) = (accepted.session, Some(accepted.connect_number));
         let phase = Phase::Connected { session: slot, reauthenticating: false, connect_number };
-        let Phase::Accepted(admission) = connection.enter(phase) else {
+        let Phase::Accepted(accepted) = connection.enter(phase) else {
             return;
         };
-        let Admission { keep_alive, connack, connected, former, .. } = *admission;
+        let AcceptedConnect { keep_alive, connack, connected, former, .. } = *accepted;
         connection.set_keep_alive(keep_alive);
         // The connection was not read meanwhile: whatever it has sent is yet to come.
         connection.hear(turn.now);

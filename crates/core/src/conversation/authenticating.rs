@@ -14,7 +14,7 @@ use crate::boundary::effects::{AuthAnswer, AuthRequest, DisconnectReason, Enhanc
 use crate::boundary::turn::Turn;
 use crate::connection::Phase;
 use crate::conversation::admitting::has_more;
-use crate::conversation::connect::Admittance;
+use crate::conversation::connect::Authenticated;
 use crate::core::Core;
 
 impl Core {
@@ -33,7 +33,7 @@ impl Core {
         match connection.enter(Phase::AwaitingConnect) {
             Phase::Authenticating(pending) => match answer {
                 AuthAnswer::Allow { user, data } => {
-                    self.establish(id, &pending, &Admittance { user, data, address }, turn);
+                    self.establish(id, &pending, &Authenticated { user, data, address }, turn);
                 }
                 AuthAnswer::Refuse(reason_code) => {
                     let detail = "authentication failed";
@@ -67,7 +67,7 @@ impl Core {
         auth: &Auth<'_>,
         turn: &mut Turn,
     ) {
-        let Some(connection) = self.ground.clients.connection_mut(id) else {
+        let Some(connection) = self.ground.clients.connection(id) else {
             return;
         };
         let method = connection.authentication_method();
@@ -114,7 +114,7 @@ impl Core {
         auth: &Auth<'_>,
         turn: &mut Turn,
     ) {
-        let identity = Arc::clone(self.ground.clients.session_mut(session).identity());
+        let identity = Arc::clone(self.ground.clients.session(session).identity());
         let Some(connection) = self.ground.clients.connection_mut(id) else {
             return;
         };
@@ -196,7 +196,7 @@ impl Core {
         };
         let former = self.ground.clients.session_mut(slot).set_identity(Arc::new(identity));
         self.judge_if_new(slot, &former);
-        self.limit_stay(id, user.valid_for, turn);
+        self.limit_by_credential(id, user.valid_for, turn);
         Ok(())
     }
 
@@ -208,7 +208,7 @@ impl Core {
     }
 
     /// Sets when a Network Connection has to end because its user's credential does.
-    pub(crate) fn limit_stay(
+    pub(crate) fn limit_by_credential(
         &mut self,
         id: ConnectionId,
         valid_for: Option<Duration>,
@@ -219,20 +219,20 @@ impl Core {
         };
         let millis = |it: Duration| u64::try_from(it.as_millis()).unwrap_or(u64::MAX);
         let ends_at = valid_for.map(|it| turn.now + millis(it));
-        if let Some(at) = connection.set_stay(ends_at) {
-            self.ground.timers.cancel(at, Timer::Stay(id));
+        if let Some(at) = connection.set_credential_end(ends_at) {
+            self.ground.timers.cancel(at, Timer::CredentialEnd(id));
         }
         if let Some(at) = ends_at {
-            self.ground.timers.set(at, Timer::Stay(id));
+            self.ground.timers.set(at, Timer::CredentialEnd(id));
         }
     }
 
-    /// Ends a Network Connection whose user has stayed for as long as its credential allows.
-    pub(crate) fn handle_stay_end(&mut self, id: ConnectionId, turn: &mut Turn) {
+    /// Ends a Network Connection because the credential of its user has ended.
+    pub(crate) fn handle_credential_end(&mut self, id: ConnectionId, turn: &mut Turn) {
         let Some(connection) = self.ground.clients.connection_mut(id) else {
             return;
         };
-        connection.set_stay(None);
+        connection.set_credential_end(None);
         let code = ReasonCode::MaximumConnectTime;
         self.close(id, Some(code), &DisconnectReason::ByServer(code), turn);
     }
@@ -246,7 +246,7 @@ impl Core {
         data: Option<&[u8]>,
         turn: &mut Turn,
     ) -> Result<(), ReasonCode> {
-        let Some(connection) = self.ground.clients.connection_mut(id) else {
+        let Some(connection) = self.ground.clients.connection(id) else {
             return Ok(());
         };
         let method = connection.authentication_method().ok_or(ReasonCode::NotAuthorized)?;

@@ -2,7 +2,7 @@
 
 use core::net::IpAddr;
 use std::borrow::Cow;
-use std::num::{NonZeroU16, NonZeroU32};
+use std::num::{NonZeroU16, NonZeroU32, NonZeroU64};
 use std::sync::Arc;
 
 use midge_codec::{
@@ -16,7 +16,8 @@ use crate::base::message::{Attributes, Publication};
 use crate::base::timers::Timer;
 use crate::boundary::effects::{AuthRequest, DisconnectReason, EnhancedStep, Event, User};
 use crate::boundary::turn::Turn;
-use crate::connection::admission::Admission;
+use crate::connection::Connection;
+use crate::connection::accepted::AcceptedConnect;
 use crate::connection::capabilities::{Capabilities, Refusal};
 use crate::connection::{PendingConnect, PendingWill, Phase, Told};
 use crate::conversation::authenticating::identity_of;
@@ -34,8 +35,8 @@ pub(crate) struct Terms<'d> {
     data: Option<&'d [u8]>,
 }
 
-/// As whom a Client is admitted, and with what answer.
-pub(crate) struct Admittance {
+/// What the driver has answered about a Client: who it is, and what to tell it.
+pub(crate) struct Authenticated {
     pub(crate) user: User,
     /// Authentication Data for the CONNACK.
     pub(crate) data: Option<Box<[u8]>>,
@@ -55,11 +56,8 @@ impl Core {
         if let Some(connection) = self.ground.clients.connection_mut(id) {
             connection.learn(connect, &self.ground.config.limits);
         }
-        let is_turned_away = self
-            .ground
-            .clients
-            .connection_mut(id)
-            .is_some_and(|connection| connection.is_turned_away());
+        let is_turned_away =
+            self.ground.clients.connection(id).is_some_and(Connection::is_turned_away);
         let checked = match is_turned_away {
             true => Err((ReasonCode::ServerBusy, "too many connections: come again later")),
             false => self
@@ -77,7 +75,7 @@ impl Core {
             listener: self
                 .ground
                 .clients
-                .connection_mut(id)
+                .connection(id)
                 .map_or(0, |connection| connection.offer().listener),
             version: connect.version,
             client_id: pending.client_id.clone(),
@@ -104,6 +102,7 @@ impl Core {
         &mut self,
         id: ConnectionId,
         error: &DecodeError,
+        input: &[u8],
         turn: &mut Turn,
     ) {
         self.ground.clients.counters.protocol_violations += 1;
@@ -119,7 +118,8 @@ impl Core {
         let unsupported = reason_code == ReasonCode::UnsupportedProtocolVersion;
         let bad_identifier = reason_code == ReasonCode::ClientIdentifierNotValid;
         if version == ProtocolVersion::V5 || unsupported || bad_identifier {
-            self.refuse_connect(id, ("", None), reason_code, &detail, turn);
+            let client_id = Connect::client_id_in(input).unwrap_or_default();
+            self.refuse_connect(id, (client_id, None), reason_code, &detail, turn);
         } else {
             // 3.x has no return code for a malformed CONNECT: it is closed without a CONNACK.
             let reason = DisconnectReason::ProtocolViolation { reason_code, detail };
@@ -137,7 +137,7 @@ impl Core {
     ) {
         self.ground.clients.counters.connects_refused += 1;
         let explain =
-            self.ground.clients.connection_mut(id).is_some_and(|connection| {
+            self.ground.clients.connection(id).is_some_and(|connection| {
                 connection.wants_problem_information() && detail.len() < 200
             });
         let properties = ConnAckProperties {
@@ -251,8 +251,10 @@ impl Core {
             false => connect.client_id.into(),
         };
         let properties = &connect.properties;
+        // This one is counted already.
+        let count = self.ground.clients.counters.packets_received[PacketType::Connect as usize];
         PendingConnect {
-            number: self.ground.clients.counters.packets_received[PacketType::Connect as usize],
+            number: NonZeroU64::new(count).unwrap_or(NonZeroU64::MIN),
             client_id,
             assigned,
             user_name: connect.user_name.map(Into::into),
@@ -272,19 +274,20 @@ impl Core {
         &mut self,
         id: ConnectionId,
         pending: &PendingConnect,
-        admitted: &Admittance,
+        authenticated: &Authenticated,
         turn: &mut Turn,
     ) {
         let Some(connection) = self.ground.clients.connection(id) else {
             return;
         };
         let source =
-            Some(Source { listener: connection.offer().listener, address: admitted.address });
-        let identity = Arc::new(identity_of(pending.client_id.clone(), &admitted.user, source));
+            Some(Source { listener: connection.offer().listener, address: authenticated.address });
+        let identity =
+            Arc::new(identity_of(pending.client_id.clone(), &authenticated.user, source));
         // Whatever is overdue for the old Session takes effect first.
         self.settle_overdue(&identity.client_id, turn);
         // This is the last moment to refuse the Client: only what was overdue has been touched.
-        let terms = match self.admit(id, &identity, pending, admitted.data.as_deref(), turn) {
+        let terms = match self.admit(id, &identity, pending, authenticated.data.as_deref(), turn) {
             Ok(terms) => terms,
             Err((reason_code, detail)) => {
                 return self.refuse_connect(id, pending.who(), reason_code, detail, turn);
@@ -299,7 +302,7 @@ impl Core {
             }
             None => (self.ground.clients.insert_session(identity), None),
         };
-        self.limit_stay(id, admitted.user.valid_for, turn);
+        self.limit_by_credential(id, authenticated.user.valid_for, turn);
         let earlier = self.call_off_will(slot);
         let expiry_max = self.ground.config.limits.session_expiry_seconds_max;
         let Some(connection) = self.ground.clients.connection(id) else {
@@ -309,12 +312,12 @@ impl Core {
         let mut connack = Vec::new();
         let encoded = self.connack(pending, &terms, session_present).encode(version, &mut connack);
         debug_assert!(encoded.is_ok(), "its size was looked at");
+        self.ground.clients.arrive(slot, id);
         let session = self.ground.clients.session_mut(slot);
-        session.arrive(id);
         session.set_expiry_seconds(pending.session_expiry_interval.min(expiry_max));
         let will = pending.will.as_ref().map(|will| self.will_of(slot, will, durability));
         self.ground.clients.session_mut(slot).set_will(will);
-        self.ground.store_session(slot, self.ground.config.durability.of_session(durability), turn);
+        self.store_session(slot, durability, turn);
         let keep_alive = terms.keep_alive;
         let connected = Event::Connected {
             connection: id,
@@ -325,7 +328,7 @@ impl Core {
             keep_alive_seconds: keep_alive,
             clean_start: pending.clean_start,
         };
-        let admission = Admission {
+        let accepted = AcceptedConnect {
             session: slot,
             connect_number: pending.number,
             session_present,
@@ -335,7 +338,20 @@ impl Core {
             former,
             earlier,
         };
-        self.answer_connect(id, admission, turn);
+        self.answer_connect(id, accepted, turn);
+    }
+
+    /// Writes a Session to the store, if it is to be there, with its shared subscriptions.
+    fn store_session(
+        &mut self,
+        slot: SessionSlot,
+        of_listener: Option<Durability>,
+        turn: &mut Turn,
+    ) {
+        let durability = self.ground.config.durability.of_session(of_listener);
+        if self.ground.store_session(slot, durability, turn) {
+            self.router.shared.store_groups_of(&mut self.ground, slot, turn);
+        }
     }
 
     /// Returns a Will Message in the form in which its Session keeps it.
@@ -392,6 +408,7 @@ impl Core {
 
     pub(crate) fn check_identity(
         &self,
+        id: ConnectionId,
         identity: &Arc<Identity>,
         pending: &PendingConnect,
     ) -> Result<(), Refusal> {
@@ -405,7 +422,8 @@ impl Core {
                 let detail = "the Client Identifier belongs to a session of another user";
                 return Err((ReasonCode::ClientIdentifierNotValid, detail));
             }
-        } else if self.ground.clients.rounds.is_full() && pending.session_expiry_interval > 0 {
+        }
+        if self.ground.clients.rounds.is_full() && self.needs_store(id, existing, pending) {
             return Err((ReasonCode::QuotaExceeded, "there is no room to keep the session"));
         }
         match &pending.will {
@@ -421,6 +439,26 @@ impl Core {
         }
     }
 
+    /// Whether the store needs room for the Session of this CONNECT: a new one, or one that has
+    /// gathered something in memory and comes into the store now.
+    fn needs_store(
+        &self,
+        id: ConnectionId,
+        existing: Option<SessionSlot>,
+        pending: &PendingConnect,
+    ) -> bool {
+        let needs_room = existing.is_none_or(|slot| {
+            let connection = self.ground.clients.connection(id);
+            let of_listener = connection.and_then(|connection| connection.offer().durability);
+            let durability = self.ground.config.durability.of_session(of_listener);
+            !pending.clean_start
+                && self.ground.enters_store(slot, durability)
+                && !self.ground.clients.session(slot).is_blank()
+        });
+        let expiry_max = self.ground.config.limits.session_expiry_seconds_max;
+        needs_room && pending.session_expiry_interval.min(expiry_max) > 0
+    }
+
     /// Ends the connection that the Session may still have [MQTT-3.1.4-3], and returns the Session
     /// if it is to be resumed [MQTT-3.1.2-4] [MQTT-3.1.2-5] [MQTT-3.1.2-6].
     fn take_over(
@@ -430,7 +468,7 @@ impl Core {
         turn: &mut Turn,
     ) -> Option<SessionSlot> {
         let slot = self.ground.clients.session_by_client_id(&identity.client_id)?;
-        if let Some(old) = self.ground.clients.session_mut(slot).network_connection() {
+        if let Some(old) = self.ground.clients.session(slot).attached_or_arriving() {
             self.ground.clients.counters.sessions_taken_over += 1;
             let code = Some(ReasonCode::SessionTakenOver);
             self.close(old, code, &DisconnectReason::TakenOver, turn);

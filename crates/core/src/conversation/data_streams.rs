@@ -46,22 +46,27 @@ impl Core {
         Some(id)
     }
 
-    /// Handles one Control Packet from a data stream.
+    /// Notes that something has come on a data stream: the Keep Alive is for the whole Network
+    /// Connection, and so is the credential. Returns when that ends.
+    pub(crate) fn hear_of_stream(
+        &mut self,
+        control: ConnectionId,
+        now: Timestamp,
+    ) -> Option<Timestamp> {
+        let connection = self.ground.clients.connection_mut(control)?;
+        connection.hear(now);
+        connection.credential_ends_at()
+    }
+
+    /// Handles one Control Packet from a data stream that is not a PUBLISH.
     pub(crate) fn handle_stream_packet(
         &mut self,
         id: ConnectionId,
-        control: ConnectionId,
         session: SessionSlot,
         packet: &Packet<'_>,
         turn: &mut Turn,
     ) {
-        if let Some(connection) = self.ground.clients.connection_mut(control) {
-            // The Keep Alive is for the whole Network Connection.
-            connection.hear(turn.now);
-        }
-        self.ground.clients.counters.received(packet.packet_type());
         match packet {
-            Packet::Publish(publish) => self.handle_publish(id, session, publish, turn),
             Packet::Connect(_) | Packet::PingReq | Packet::Disconnect(_) | Packet::Auth(_) => {
                 let name = packet.packet_type().name();
                 let detail = format!("{name} belongs on the control stream");
@@ -86,7 +91,7 @@ impl Core {
         slot: SessionSlot,
         turn: &mut Turn,
     ) {
-        let stream = self.ground.clients.connection_mut(id);
+        let stream = self.ground.clients.connection(id);
         let held = stream.map_or((0, 0), |it| (it.held(), it.held_pubacks()));
         self.ground.clients.rounds.redirect(id, control, held.0);
         let Some(connection) = self.ground.clients.connection_mut(control) else {

@@ -26,8 +26,7 @@ impl Core {
         turn: &mut Turn,
     ) {
         let expiry_max = self.ground.config.limits.session_expiry_seconds_max;
-        let session =
-            self.ground.clients.connection_mut(id).and_then(|connection| connection.session());
+        let session = self.ground.clients.connection(id).and_then(Connection::session);
         if let (Some(slot), Some(asked)) = (session, disconnect.session_expiry_interval) {
             let session = self.ground.clients.session_mut(slot);
             if session.expiry_seconds() == 0 && asked != 0 {
@@ -54,7 +53,7 @@ impl Core {
         let (slot, accepted) = match phase {
             Phase::Closing => return,
             Phase::Connected { session, .. } => (session, None),
-            Phase::Accepted(admission) => (admission.session, Some(admission)),
+            Phase::Accepted(accepted) => (accepted.session, Some(accepted)),
             Phase::Stream { control, session } => {
                 return self.end_data_stream(id, control, session, turn);
             }
@@ -71,8 +70,8 @@ impl Core {
         // Nobody was told of a Client that did not get its CONNACK.
         let client = self.ground.clients.detach(slot, is_local);
         turn.fx.events.push(Event::Disconnected { connection: id, client, reason: reason.clone() });
-        if let Some(admission) = accepted {
-            self.withdraw_will(*admission, turn.now);
+        if let Some(accepted) = accepted {
+            self.withdraw_will(*accepted, turn.now);
         } else if keeps_will(reason) {
             self.schedule_will(slot, turn);
         } else if self.ground.clients.session_mut(slot).take_will().is_some() {
@@ -80,10 +79,10 @@ impl Core {
         }
         self.router.shared.tell_online(&mut self.ground, slot, turn);
         self.return_queued_of_groups(slot, turn);
-        if self.ground.clients.session_mut(slot).expiry_seconds() > 0 {
+        if self.ground.clients.session(slot).expiry_seconds() > 0 {
             self.ground.clients.store_detached(slot, turn.now);
         }
-        match self.ground.clients.session_mut(slot).expiry_seconds() {
+        match self.ground.clients.session(slot).expiry_seconds() {
             0 => self.end_session(slot, turn), // [MQTT-3.1.2-23]
             NEVER_EXPIRES => (),
             seconds => {
@@ -145,7 +144,7 @@ impl Core {
         let Some(slot) = self.ground.clients.session_by_client_id(client_id) else {
             return;
         };
-        let session = self.ground.clients.session_mut(slot);
+        let session = self.ground.clients.session(slot);
         let generation = session.generation();
         let is_due = |at: &Timestamp| *at <= turn.now;
         let (will_due_at, expires_at) =
@@ -324,7 +323,7 @@ impl Core {
         let Some(slot) = self.ground.clients.session_by_client_id(client_id) else {
             return false;
         };
-        let Some(id) = self.ground.clients.session_mut(slot).network_connection() else {
+        let Some(id) = self.ground.clients.session(slot).attached_or_arriving() else {
             return false;
         };
         let reason = DisconnectReason::ByServer(reason_code);

@@ -10,6 +10,7 @@ use crate::base::identity::{ConnectionId, Identity};
 use crate::base::message::{Attributes, Message, Publication};
 use crate::boundary::turn::Turn;
 use crate::clients::drops::Party;
+use crate::connection::Connection;
 use crate::connection::Opening;
 use crate::core::Core;
 use crate::subscribe::subscribing::Asking;
@@ -41,9 +42,7 @@ impl Core {
         let name = format!("\0local/{}/{}", self.ground.config.worker.index(), id.generation);
         let identity = Arc::new(Identity::new(name.into(), None));
         let slot = self.ground.clients.insert_session(identity);
-        self.ground.clients.budget.sessions.add(1, 0);
-        let session = self.ground.clients.session_mut(slot);
-        session.take_place();
+        self.ground.clients.count_in(slot);
         if let Some(connection) = self.ground.clients.connection_mut(id) {
             connection.become_local(slot);
         }
@@ -61,9 +60,7 @@ impl Core {
         options: SubscriptionOptions,
         turn: &mut Turn,
     ) {
-        if let Some(slot) =
-            self.ground.clients.connection_mut(id).and_then(|connection| connection.session())
-        {
+        if let Some(slot) = self.ground.clients.connection(id).and_then(Connection::session) {
             let filters = std::iter::once((filter, options));
             let asking = Asking { connection: id, slot, identifier: None };
             self.subscriptions.subscribe(&mut self.router, &mut self.ground, asking, filters, turn);
@@ -105,7 +102,7 @@ impl Core {
             Publication::new(topic, &properties, message.payload, attributes, &broker);
         let outcome = match destination.delay_seconds() {
             Some(seconds) => {
-                self.router.delay(&mut self.ground, &publication, seconds, turn).map(|()| (1, 0))
+                self.router.delay(&mut self.ground, &publication, seconds, turn).map(|()| (1, None))
             }
             None if self.router.lacks_room(&mut self.ground, &publication) => {
                 let party = Party::Publisher(&broker);
@@ -114,11 +111,11 @@ impl Core {
             }
             None => self.router.publish_for(&mut self.ground, publication, true, turn),
         };
-        let ticket_of_home = outcome.map_or(0, |(_, ticket)| ticket);
+        let question = outcome.map_or(None, |(_, question)| question);
         let outcome = outcome.map(|(matched, _)| matched);
-        if ticket_of_home > 0 {
+        if let Some(question) = question {
             let held = Held::Published(ticket, outcome);
-            self.ground.clients.rounds.hold_asked(ticket_of_home, held, attributes.durability);
+            self.ground.clients.rounds.hold_asked(question, held, attributes.durability);
         } else if self.ground.clients.rounds.mark() == mark || message.qos == QoS::AtMostOnce {
             turn.fx.local_published.push((ticket, outcome));
         } else {

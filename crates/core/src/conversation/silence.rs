@@ -21,7 +21,7 @@ pub(crate) struct Absence {
     until: Timestamp,
 }
 
-/// How soon a connection is judged again if something from it waits to be read.
+/// How soon a connection is looked at again if something from it waits to be read.
 const LOOK_AGAIN_MS: u64 = 50;
 
 impl Core {
@@ -50,7 +50,7 @@ impl Core {
         self.absence = Some(Absence { from, until });
     }
 
-    /// Whether the time of some peer is up, so that [`Core::handle_silence`] has to judge.
+    /// Whether the time of some peer is up, so that [`Core::handle_silence`] has to be called.
     pub fn may_be_silent(&self, now: Timestamp) -> bool {
         self.ground.timers.first_of(Kind::Silence).is_some_and(|at| at <= now)
     }
@@ -74,14 +74,14 @@ impl Core {
             };
             self.ground.work.add(1);
             if let Timer::Connection(id) = timer {
-                self.judge(id, waits, turn);
+                self.check_silence(id, waits, turn);
             }
         }
         self.is_late = true;
     }
 
     /// Ends a connection if its CONNECT deadline or Keep Alive has passed.
-    pub(crate) fn judge(
+    pub(crate) fn check_silence(
         &mut self,
         id: ConnectionId,
         waits: &dyn Fn(ConnectionId) -> bool,
@@ -94,7 +94,7 @@ impl Core {
         match *connection.phase() {
             Phase::AwaitingConnect | Phase::Authenticating(_) => {
                 let has_come = matches!(connection.phase(), Phase::AwaitingConnect) && waits(id);
-                let later = self.put_off(due_at, has_come, turn.now);
+                let later = self.respite(due_at, has_come, turn.now);
                 if let Some(later) = later {
                     return self.set_connection_timer(id, later);
                 }
@@ -111,7 +111,7 @@ impl Core {
                     return self.set_connection_timer(id, turn.now + silence_max_ms);
                 }
                 let has_come = self.ground.clients.is_any_stream(id, waits);
-                if let Some(later) = self.put_off(due_at, has_come, turn.now) {
+                if let Some(later) = self.respite(due_at, has_come, turn.now) {
                     return self.set_connection_timer(id, later);
                 }
                 // [MQTT-3.1.2-22]
@@ -124,8 +124,8 @@ impl Core {
         }
     }
 
-    /// Returns when to judge a peer whose time was up at `due_at`, if not now.
-    fn put_off(&self, due_at: Timestamp, has_come: bool, now: Timestamp) -> Option<Timestamp> {
+    /// Returns until when a peer whose time was up at `due_at` has respite, if it has any.
+    fn respite(&self, due_at: Timestamp, has_come: bool, now: Timestamp) -> Option<Timestamp> {
         if has_come {
             return Some(now + LOOK_AGAIN_MS);
         }

@@ -57,7 +57,7 @@ impl Core {
         // again, to a Client that forgets the Packet Identifier with the PUBREL.
         let depends = (sequence > 0).then(|| {
             if taken_over.is_some() {
-                let owner = Owner::Session(self.ground.clients.session_mut(slot).number());
+                let owner = Owner::Session(self.ground.clients.session(slot).number());
                 self.ground.clients.rounds.keep(StoreOp::Taken { owner, sequence });
             }
             taken_over.as_ref().map_or(Durability::Fsync, |it| it.message.attributes().durability)
@@ -119,7 +119,7 @@ impl Core {
     /// Returns which packet has to come next for the message that this acknowledgement names.
     /// `None` if no such message was sent on this Network Connection.
     fn expects(&mut self, slot: SessionSlot, ack: &Acknowledgement<'_>) -> Option<Stage> {
-        self.ground.clients.session_mut(slot).outgoing()?.expected(ack.packet_id)
+        self.ground.clients.session(slot).outgoing()?.expected(ack.packet_id)
     }
 
     /// Ends a message in flight and sends what there is room for now. An acknowledgement that

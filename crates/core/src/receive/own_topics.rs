@@ -2,8 +2,8 @@
 //!
 //! Each worker is given all of them from time to time and delivers them to its own Clients: as
 //! retained messages to a new subscription, and live when they have changed. No Client has
-//! published them: they pass the delivery gate, but count against no limit, and no store keeps
-//! them.
+//! published them: they pass the delivery gate, but count against no limit. No store keeps them,
+//! and no Session queues them.
 
 use crate::boundary::turn::Turn;
 use crate::core::Core;

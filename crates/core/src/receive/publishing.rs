@@ -9,7 +9,7 @@ use crate::base::drop_reason::DropReason;
 use crate::base::durability::Durability;
 use crate::base::identity::{ConnectionId, Identity, SessionId, SessionSlot};
 use crate::base::message::{Attributes, Publication};
-use crate::boundary::peer_messages::Ticket;
+use crate::boundary::peer_messages::QuestionId;
 use crate::boundary::store_records::StoreOp;
 use crate::boundary::turn::Turn;
 use crate::clients::drops::Party;
@@ -34,8 +34,9 @@ pub(crate) struct Verdict {
     /// Whether there is no room for the message now: a Client that cannot be told so gets no
     /// answer.
     is_withheld: bool,
-    /// The ticket of the question to another worker whether it retains the message; 0: none.
-    ticket: Ticket,
+    /// The ticket of the question to another worker whether it retains the message, if it
+    /// was asked.
+    ticket: Option<QuestionId>,
 }
 
 /// Who publishes a message, and over what kind of Network Connection.
@@ -58,12 +59,12 @@ impl Core {
         turn: &mut Turn,
     ) {
         let control = self.ground.clients.control_of(id);
-        let Some(control) = self.ground.clients.connection_mut(control) else {
+        let Some(control) = self.ground.clients.connection(control) else {
             return;
         };
         if publish.packet_id.is_some() && control.is_unanswered() {
             // The Client sends it again after the one that was not answered, in order.
-            let publisher = Arc::clone(self.ground.clients.session_mut(slot).identity());
+            let publisher = Arc::clone(self.ground.clients.session(slot).identity());
             let (party, topic) = (Party::Publisher(&publisher), publish.topic.as_str());
             return self.ground.clients.note_drop(party, topic, DropReason::StoreFull, turn);
         }
@@ -105,11 +106,11 @@ impl Core {
         topic: &str,
         turn: &mut Turn,
     ) {
-        let session = self.ground.clients.session_mut(slot);
-        if let Some(Received { promised, ticket }) = session.awaits_release(packet_id) {
+        let session = self.ground.clients.session(slot);
+        if let Some(Received { promised, ticket }) = session.received(packet_id) {
             // The first PUBREC may still be held back, for a Network Connection that is gone.
             let depends = (promised > Durability::Memory).then_some(promised);
-            let ticket = if self.ground.clients.rounds.is_asking(ticket) { ticket } else { 0 };
+            let ticket = ticket.filter(|&ticket| self.ground.clients.rounds.is_asking(ticket));
             let verdict = Verdict { depends, ticket, ..Verdict::SUCCESS };
             return self.acknowledge_publish(id, PacketType::PubRec, packet_id, verdict, turn);
         }
@@ -117,12 +118,11 @@ impl Core {
             return self.violate_receive_maximum(id, turn);
         }
         let mut verdict = self.accept(slot, publish, topic, turn);
-        let is_v5 =
-            self.ground.clients.connection_mut(id).is_some_and(|connection| connection.is_v5());
+        let is_v5 = self.ground.clients.connection(id).is_some_and(Connection::is_v5);
         if !(verdict.is_withheld || is_v5 && verdict.reason_code.is_error()) {
             let (durability, ticket) = (verdict.durability, verdict.ticket);
             let session = self.ground.clients.session_mut(slot);
-            session.await_release(packet_id, Received { promised: durability, ticket });
+            session.note_received(packet_id, Received { promised: durability, ticket });
             let is_kept = session.number() > 0 && durability > Durability::Memory;
             if is_kept {
                 let op = StoreOp::AwaitRelease { session: session.number(), packet_id };
@@ -132,7 +132,9 @@ impl Core {
                 verdict.depends = Some(durability);
             }
             let session = self.ground.clients.session_id(slot);
-            self.ground.clients.rounds.note_packet(ticket, session, packet_id, is_kept);
+            if let Some(ticket) = ticket {
+                self.ground.clients.rounds.note_packet(ticket, session, packet_id, is_kept);
+            }
         }
         self.acknowledge_publish(id, PacketType::PubRec, packet_id, verdict, turn);
     }
@@ -147,15 +149,14 @@ impl Core {
         turn: &mut Turn,
     ) {
         let Verdict { reason_code, explanation, depends, is_withheld, ticket, .. } = verdict;
-        let is_v5 =
-            self.ground.clients.connection_mut(id).is_some_and(|connection| connection.is_v5());
+        let is_v5 = self.ground.clients.connection(id).is_some_and(Connection::is_v5);
         if is_withheld && !is_v5 {
             return self.leave_unanswered(id);
         }
         let held = HeldAcknowledgement { to: id, kind, packet_id, reason_code, explanation };
         match ticket {
-            0 => self.ground.clients.acknowledge(held, depends, turn),
-            ticket => self.ground.clients.acknowledge_asked(held, depends, ticket),
+            None => self.ground.clients.acknowledge(held, depends, turn),
+            Some(ticket) => self.ground.clients.acknowledge_asked(held, depends, ticket),
         }
     }
 
@@ -163,8 +164,8 @@ impl Core {
     /// told; QoS 1 messages count until their PUBACK has left. For an older Client, only the QoS 2
     /// messages that wait for their PUBREL are limited.
     fn exceeds_what_was_told(&mut self, id: ConnectionId, slot: SessionSlot, qos: QoS) -> bool {
-        let released = self.ground.clients.session_mut(slot).awaiting_release_len() as u32;
-        let Some(connection) = self.ground.clients.connection_mut(id) else {
+        let released = self.ground.clients.session(slot).awaiting_release_len() as u32;
+        let Some(connection) = self.ground.clients.connection(id) else {
             return false;
         };
         let told = connection.offer().told;
@@ -279,7 +280,7 @@ impl Core {
             }
             None => self.router.publish_for(&mut self.ground, publication, asks, turn),
             Some(seconds) => {
-                self.router.delay(&mut self.ground, &publication, seconds, turn).map(|()| (1, 0))
+                self.router.delay(&mut self.ground, &publication, seconds, turn).map(|()| (1, None))
             }
         };
         self.properties = forwarded;
@@ -343,7 +344,7 @@ impl Verdict {
         depends: None,
         durability: Durability::Memory,
         is_withheld: false,
-        ticket: 0,
+        ticket: None,
     };
 }
 

@@ -4,8 +4,8 @@
 //! a Client that connects meanwhile gets a new one. Exclusive subscriptions end first, since nobody
 //! else, not even that Client, can have them until then.
 //!
-//! An empty [`Session`] keeps the place of the old one until its subscriptions are gone, since the
-//! tree refers to that place. The empty Session must never get a message or count as a receiver.
+//! An empty [`Session`] keeps the slot of the old one until its subscriptions are gone, since the
+//! tree refers to that slot. The empty Session must never get a message or count as a receiver.
 
 pub(crate) mod queues;
 pub(crate) mod unsettled;
@@ -168,7 +168,7 @@ impl Remains {
     ) {
         ground.work.add(1);
         self.left = self.left.saturating_sub(1);
-        router.retained.end_wish(session, key, turn);
+        router.retained.drop_request(session, key, turn);
         subscriptions.release_subscription(router, ground, session, key, &subscribed.kind, turn);
     }
 

@@ -69,7 +69,7 @@ impl Remains {
             let queue = EndingQueue {
                 session: id,
                 last: outgoing.last_sequence(),
-                sent: outgoing.sent(),
+                sent: outgoing.sent().clone(),
                 given_back: outgoing.given_back(),
                 ticket: 0,
                 held: None,
@@ -81,7 +81,7 @@ impl Remains {
             session.set_expiry_seconds(0);
             session.set_will(None);
             let number = session.number();
-            let op = StoreOp::Session(Box::new(record_of(&session)));
+            let op = StoreOp::Session(Box::new(record_of(&session, 0)));
             ground.clients.rounds.keep_behind_round(op);
             let op = StoreOp::Detached { session: number, at: turn.now, sent_before };
             ground.clients.rounds.keep_behind_round(op);
@@ -116,15 +116,17 @@ impl Remains {
             queue.held = Some(Box::new(fetched));
             return self.queues.held.push(number);
         }
-        let EndingQueue { session, last, mut sent, .. } = *queue;
-        let given_back = std::mem::take(&mut queue.given_back);
+        let EndingQueue { session, last, .. } = *queue;
+        let (mut sent, given_back) =
+            (std::mem::take(&mut queue.sent), std::mem::take(&mut queue.given_back));
         for FetchedEntry { sequence, delivery, .. } in fetched.entries {
             if given_back.contains(&sequence) {
                 continue;
             }
             let delivery = delivery.map(|stored| router.delivery_of(stored));
             let may_be_sent = delivery.as_ref().is_some_and(|it| {
-                sent.visit(sequence, it.qos, it.message.attributes().has_expired(turn.now))
+                let is_over = it.message.attributes().has_expired(turn.now);
+                sent.visit(sequence, it.qos, is_over).may_be()
             });
             match delivery {
                 // A QoS 2 message that was sent to one member goes to no other [MQTT-4.8.2-5].

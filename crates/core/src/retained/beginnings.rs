@@ -101,14 +101,14 @@ impl Retained {
         count: usize,
         turn: &mut Turn,
     ) -> bool {
-        let tickets = self.wishes.take_to_begin(subscribe, count);
+        let tickets = self.requests.take_to_begin(subscribe, count);
         self.note_beginnings(ground, tickets.len());
         let is_all = tickets.len() < count;
         for ticket in tickets {
             let answers = self.begin_walk(ground, ticket, subscribe, turn);
             ground.work.add(answers);
             if let Some(pending) = ground.pending.subscribe(subscribe) {
-                pending.waiting += answers;
+                pending.wait_for(answers);
             }
         }
         is_all
@@ -116,9 +116,9 @@ impl Retained {
 
     /// Lets up to `count` walks follow the SUBACK; true if all do.
     fn release_some(&mut self, ground: &mut Ground, subscribe: Ticket, count: usize) -> bool {
-        let released = self.wishes.release(subscribe, count);
+        let released = self.requests.release(subscribe, count);
         self.note_beginnings(ground, released);
-        released < count || !self.wishes.holds(subscribe)
+        released < count || !self.requests.holds(subscribe)
     }
 
     fn note_beginnings(&mut self, ground: &mut Ground, walks: usize) {

@@ -6,7 +6,7 @@ pub(crate) mod beginnings;
 pub(crate) mod own_topics;
 pub(crate) mod requests;
 pub(crate) mod traffic;
-pub(crate) mod wishes;
+pub(crate) mod walking;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -23,7 +23,7 @@ use crate::base::limits::Limits;
 use crate::base::message::{Attributes, Message};
 use crate::base::time::Timestamp;
 use crate::base::timers::{Kind, Timer, Timers};
-use crate::boundary::peer_messages::{RetainedPeer, Ticket};
+use crate::boundary::peer_messages::{QuestionId, RetainedPeer, Ticket};
 use crate::boundary::store_records::{Kept, StoreOp};
 use crate::boundary::turn::Turn;
 use crate::clients::drops::Party;
@@ -31,15 +31,15 @@ use crate::gate::Admitted;
 use crate::ground::Ground;
 use crate::retained::beginnings::Beginnings;
 use crate::retained::own_topics::OwnTopics;
-use crate::retained::requests::{Part, Pull, Request};
+use crate::retained::requests::Requests;
 use crate::retained::traffic::Traffic;
-use crate::retained::wishes::Wishes;
+use crate::retained::walking::{Part, Pull, Request};
 use crate::tree::retained_tree::{Change, RetainedTree, RetainedWalk};
 
 #[derive(Debug)]
 pub(crate) struct Retained {
     tree: RetainedTree,
-    pub(crate) wishes: Wishes<Box<Request>>,
+    pub(crate) requests: Requests<Box<Request>>,
     pub(crate) beginnings: Beginnings,
     /// Requests that await the first matches of other workers, each with the SUBSCRIBE whose SUBACK
     /// waits for them, and how many workers are still to answer.
@@ -75,7 +75,7 @@ impl Retained {
     ) -> Self {
         Self {
             tree: RetainedTree::new(seed, allowance(limits), Arc::clone(budget)),
-            wishes: Wishes::new(seed),
+            requests: Requests::new(seed),
             beginnings: Beginnings::default(),
             first: HashMap::default(),
             late: VecDeque::new(),
@@ -111,7 +111,7 @@ impl Retained {
     }
 
     pub(crate) fn has_work(&self) -> bool {
-        self.wishes.awake_len() > 0 || !self.late.is_empty() || self.beginnings.has_work()
+        self.requests.awake_len() > 0 || !self.late.is_empty() || self.beginnings.has_work()
     }
 
     /// Sets whether retained messages may take up more room. Those that exist can always be removed
@@ -123,7 +123,7 @@ impl Retained {
     /// Notes that a newer message of this topic reaches all Sessions: none gets an older one as a
     /// retained message any more.
     pub(crate) fn note_seen(&mut self, topic: &str) {
-        self.wishes.note_live_for_all(topic);
+        self.requests.note_live_for_all(topic);
     }
 
     /// Keeps the message of its topic or removes it, and sets or cancels the timer of its expiry.
@@ -152,7 +152,7 @@ impl Retained {
 
     fn prune_if_many(&mut self) {
         if self.tree.has_many_emptied() {
-            let own = self.wishes.requests().flat_map(|request| &request.parts);
+            let own = self.requests.iter().flat_map(|request| &request.parts);
             let own = own.filter_map(|part| match part {
                 Part::Own(walk) => Some(walk),
                 Part::Of { .. } => None,
@@ -171,25 +171,25 @@ impl Retained {
 
     /// Keeps the message of an admitted publication with RETAIN [MQTT-3.3.1-5], at its home. If
     /// that is another worker and the publisher `asks`, that worker is asked for its verdict.
-    /// Returns the ticket that the verdict comes under, or 0.
+    /// Returns the ticket that the verdict comes under, if one comes.
     pub(crate) fn retain(
         &mut self,
         ground: &mut Ground,
         admitted: &Admitted<'_>,
         asks: bool,
         turn: &mut Turn,
-    ) -> Result<Ticket, DropReason> {
+    ) -> Result<Option<QuestionId>, DropReason> {
         let message = admitted.publication().share();
         let home = ground.home_of(message.topic());
         if home == ground.config.worker {
-            return self.keep(ground, &message, turn).map(|()| 0);
+            return self.keep(ground, &message, turn).map(|()| None);
         }
         self.traffic.sent[home.index()] += 1;
         let Attributes { qos, durability, .. } = message.attributes();
         ground.clients.rounds.note_sent(home, qos, durability, turn);
         // Removing a message is never refused.
         let asks = asks && !message.payload().is_empty();
-        let ticket = if asks { ground.clients.rounds.ask(home) } else { 0 };
+        let ticket = asks.then(|| ground.clients.rounds.ask(home));
         turn.fx.send(home, RetainedPeer::Set { message, ticket }.into());
         Ok(ticket)
     }
@@ -201,11 +201,11 @@ impl Retained {
         ground: &mut Ground,
         from: WorkerId,
         message: &Arc<Message>,
-        ticket: Ticket,
+        ticket: Option<QuestionId>,
         turn: &mut Turn,
     ) {
         let kept = self.keep(ground, message, turn);
-        if kept.is_err() && ticket > 0 {
+        if let (Err(_), Some(ticket)) = (kept, ticket) {
             // This comes before the answer to the round, which lets the acknowledgement go.
             turn.fx.send(from, RetainedPeer::Refused { ticket }.into());
         }
@@ -220,12 +220,18 @@ impl Retained {
 
     /// Notes that the home of a topic has no room for a retained message of this worker's
     /// publisher, whose acknowledgement will say so.
-    pub(crate) fn handle_refused(&mut self, ground: &mut Ground, ticket: Ticket) {
+    pub(crate) fn handle_refused(&mut self, ground: &mut Ground, ticket: QuestionId) {
         if let Some((session, packet_id)) = ground.clients.rounds.refuse(ticket)
             && let Some(slot) = ground.clients.slot_of(session)
         {
             // A PUBREC that refuses ends the handshake.
-            ground.clients.session_mut(slot).release(packet_id);
+            let session = ground.clients.session_mut(slot);
+            let (number, promised) = (session.number(), session.release(packet_id));
+            if number > 0 && promised > Some(Durability::Memory) {
+                // The Session may have come into the store meanwhile, with this identifier.
+                let op = StoreOp::Released { session: number, packet_id };
+                ground.clients.rounds.keep_behind_round(op);
+            }
         }
     }
 

@@ -1,5 +1,6 @@
 //! What the topics below `$SYS` say at present: retained messages of which each worker has all.
-//! They count against no limit, and no store keeps them.
+//! They count against no limit, no store keeps them, and none waits in the queue of a Session:
+//! they are of QoS 0.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -43,7 +44,9 @@ impl OwnTopics {
             return None;
         }
         let attributes = Attributes {
-            qos: QoS::ExactlyOnce,
+            // A figure that a Client missed is out of date when it returns. In its queue, figures
+            // would take the places of messages that were acknowledged to their publishers.
+            qos: QoS::AtMostOnce,
             retain: true,
             expires_at: None,
             publisher_session: None,

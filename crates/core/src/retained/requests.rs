@@ -1,435 +1,294 @@
-//! What new subscriptions ask for: their requests walk over the retained messages of all workers,
-//! in slices, as fast as their Clients take them.
+//! The retained messages that new subscriptions have asked for and that are on their way: which
+//! requests there are, whose they are, and which of them may be able to go on.
 //!
-//! Nothing here keeps or removes a message.
+//! A Client can make many subscriptions, again and again. So each has at most one request, and
+//! nothing that comes for one request looks through all of them: it finds the request by its name.
+//! This module must never decide what is delivered.
 
 use std::collections::VecDeque;
-use std::num::NonZeroU32;
-use std::sync::Arc;
 
-use midge_codec::QoS;
+use foldhash::fast::FixedState;
+use hashbrown::HashMap;
 
-use crate::base::identity::{SessionId, WorkerId};
-use crate::base::message::{Message, Publication};
-use crate::boundary::peer_messages::{RetainedPeer, Ticket};
-use crate::boundary::turn::Turn;
-use crate::clients::drops::Party;
-use crate::clients::{Clients, Grant};
-use crate::ground::Ground;
-use crate::retained::Retained;
-use crate::retained::traffic::Traffic;
-use crate::session::outgoing::Outgoing;
-use crate::tree::retained_tree::RetainedWalk;
+use crate::base::identity::SessionId;
+use crate::boundary::peer_messages::Ticket;
 
-/// Retained messages that a new subscription asks for.
-#[derive(Clone, Debug)]
-pub(crate) struct RetainedWish {
-    pub(crate) filter: Box<str>,
-    /// The subscription's name in its Session: if the subscription is gone, so is the wish.
-    pub(crate) key: Box<str>,
-    pub(crate) qos: QoS,
-    pub(crate) identifier: Option<NonZeroU32>,
+/// All requests of a worker, each with an `R` that says more about it.
+#[derive(Debug)]
+pub(crate) struct Requests<R> {
+    requests: HashMap<Ticket, Entry<R>, FixedState>,
+    /// Requests whose SUBACK has not left, or that have not followed it yet, by their SUBSCRIBE.
+    held: HashMap<Ticket, HeldRequests, FixedState>,
+    sessions: HashMap<SessionId, OfSession, FixedState>,
+    /// Sessions whose requests may be able to go on.
+    awake: VecDeque<SessionId>,
+    seed: u64,
+    /// Counts live messages.
+    moment: u64,
 }
 
-/// A wish on its way through the workers.
 #[derive(Debug)]
-pub(crate) struct Request {
+struct Entry<R> {
     session: SessionId,
-    wish: RetainedWish,
-    pub(super) parts: VecDeque<Part>,
-    /// The next message, held while its data stream has no room for it.
-    found: Option<Arc<Message>>,
+    key: Box<str>,
+    /// Live messages with a later moment came after the subscription.
+    since: u64,
+    /// Absent while it is lent.
+    request: Option<R>,
 }
 
-/// What is left to be fetched from one worker.
+/// The requests of one SUBSCRIBE, in order.
+#[derive(Debug, Default)]
+struct HeldRequests {
+    tickets: VecDeque<Ticket>,
+    /// How many of them were taken to begin.
+    begun: usize,
+}
+
+/// The requests of one Session.
 #[derive(Debug)]
-pub(super) enum Part {
-    Own(RetainedWalk),
-    Of { worker: WorkerId, walk: Option<u32>, asked: bool, fetched: VecDeque<Arc<Message>> },
+struct OfSession {
+    /// By the names of their subscriptions in the Session.
+    by_key: HashMap<Box<str>, Ticket, FixedState>,
+    /// Those whose SUBACK has left, in order; some may have ended.
+    order: VecDeque<Ticket>,
+    is_awake: bool,
+    /// The topics for which a live message has come meanwhile, and when: what another worker has
+    /// kept may be older, and must not come after the live message.
+    live: HashMap<Box<str>, u64, FixedState>,
 }
 
-/// Another worker's request for the next matches of a walk over this worker's tree.
-#[derive(Debug)]
-pub(crate) struct Pull {
-    pub(crate) from: WorkerId,
-    pub(crate) ticket: Ticket,
-    pub(crate) filter: Arc<str>,
-    pub(crate) walk: Option<u32>,
-    pub(crate) after: Box<[u64]>,
-}
+impl<R> Requests<R> {
+    /// Topics remembered per Session; beyond it an older message may follow a newer one.
+    const LIVE_MAX: usize = 10_000;
 
-/// What a request can do now.
-enum Progress {
-    Found(Arc<Message>),
-    /// Waits for another worker, or for room.
-    Waits,
-    OutOfBudget,
-    Done,
-}
-
-/// Why a request does not go on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Pause {
-    Done,
-    /// It waits for another worker, or for room on its stream.
-    Waits,
-    /// The Session takes no more for now.
-    NoRoom,
-    OutOfBudget,
-}
-
-impl Retained {
-    /// Nodes that are visited for one request of another worker. There may be many in a turn.
-    const VISITS_PER_PULL: usize = 1_000;
-    /// Messages requested from another worker at a time.
-    const CHUNK: usize = 64;
-    /// How many requests of one Session are tried, one after the other, while those before them
-    /// wait for other workers or for their streams.
-    const LOOK_AHEAD: usize = 16;
-
-    /// Notes the retained messages that a new subscription asks for. Live messages are watched from
-    /// now on; the walk begins when all workers know of the subscription.
-    pub(crate) fn note_wish(
-        &mut self,
-        ground: &mut Ground,
-        session: SessionId,
-        wish: RetainedWish,
-        subscribe: Ticket,
-        turn: &mut Turn,
-    ) {
-        let ticket = ground.pending.ticket();
-        let key = wish.key.clone();
-        let request = Request { session, wish, parts: VecDeque::new(), found: None };
-        let tickets = (ticket, subscribe);
-        let old = self.wishes.insert(tickets, session, &key, Box::new(request));
-        old.into_iter().for_each(|old| self.end_request(*old, turn));
-    }
-
-    /// Ends the request of a subscription that is gone.
-    pub(crate) fn end_wish(&mut self, session: SessionId, key: &str, turn: &mut Turn) {
-        if let Some(request) = self.wishes.remove_key(session, key) {
-            self.end_request(*request, turn);
+    pub(crate) fn new(seed: u64) -> Self {
+        Self {
+            requests: HashMap::default(),
+            held: HashMap::default(),
+            sessions: HashMap::default(),
+            awake: VecDeque::new(),
+            seed,
+            moment: 0,
         }
     }
 
-    /// Begins the walk of a request and asks all other workers for their first matches. Returns how
-    /// many answers will come; each is an arrival for the pending SUBSCRIBE.
-    pub(crate) fn begin_walk(
+    pub(crate) fn is_empty(&self) -> bool {
+        self.requests.is_empty()
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &R> {
+        self.requests.values().filter_map(|entry| entry.request.as_ref())
+    }
+
+    /// Adds the request of a subscription, held until the SUBACK leaves; returns the one that it
+    /// replaces.
+    pub(crate) fn insert(
         &mut self,
-        ground: &mut Ground,
         ticket: Ticket,
         subscribe: Ticket,
-        turn: &mut Turn,
-    ) -> usize {
-        let others = ground.other_workers();
-        let Self { wishes, tree, traffic, first, .. } = self;
-        let Some((_, request)) = wishes.get_mut(ticket) else {
-            return 0;
-        };
-        let filter: Arc<str> = (&*request.wish.filter).into();
-        request.parts.push_back(Part::Own(tree.begin_walk(&filter)));
-        let mut asked = 0;
-        for worker in others {
-            let (filter, after) = (Arc::clone(&filter), traffic.sent_to(worker));
-            turn.fx.send(worker, RetainedPeer::Pull { ticket, filter, walk: None, after }.into());
-            let fetched = VecDeque::new();
-            request.parts.push_back(Part::Of { worker, walk: None, asked: true, fetched });
-            asked += 1;
-        }
-        let fetched = self.own_topics.matching(&filter);
-        if !fetched.is_empty() {
-            let worker = ground.config.worker;
-            request.parts.push_back(Part::Of { worker, walk: None, asked: false, fetched });
-        }
-        if asked > 0 {
-            first.insert(ticket, (subscribe, asked));
-        }
-        asked
-    }
-
-    /// Goes on with all requests, within this turn's share of visits and deliveries.
-    pub(crate) fn run(&mut self, ground: &mut Ground, turn: &mut Turn) {
-        self.visits_left = Self::VISITS_PER_TURN;
-        if !self.has_work() {
-            return;
-        }
-        self.run_beginnings(ground, turn);
-        for _ in 0..self.late.len() {
-            if self.visits_left == 0 {
-                break;
-            }
-            if let Some(pull) = self.late.pop_front() {
-                self.handle_pull(pull, turn);
-            }
-        }
-        let mut budget = self.visits_left;
-        for _ in 0..self.wishes.awake_len() {
-            let Some(session) = self.wishes.next_awake() else {
-                break;
-            };
-            self.run_wishes(ground, session, &mut budget, turn);
-        }
-        ground.work.add(Self::VISITS_PER_TURN - budget);
-        self.visits_left = budget;
-    }
-
-    /// Goes on with the requests of one Session, in their order.
-    fn run_wishes(
-        &mut self,
-        ground: &mut Ground,
         session: SessionId,
-        budget: &mut usize,
-        turn: &mut Turn,
-    ) {
-        let mut place = 0;
-        while place < Self::LOOK_AHEAD {
-            let Some(ticket) = self.wishes.at(session, place) else {
-                return;
-            };
-            if *budget == 0 {
-                return self.wishes.wake(session);
-            }
-            *budget -= 1;
-            let Some(mut request) = self.wishes.lend(ticket) else {
-                return;
-            };
-            let progress = self.run_request(ground, ticket, &mut request, budget, turn);
-            if matches!(progress, Pause::Done) {
-                self.wishes.remove(ticket);
-                self.end_request(*request, turn);
-                continue;
-            }
-            self.wishes.give_back(ticket, request);
-            match progress {
-                Pause::OutOfBudget => return self.wishes.wake(session),
-                Pause::NoRoom => return,
-                Pause::Waits | Pause::Done => place += 1,
-            }
-        }
-    }
-
-    /// Goes on with one request until it has to pause.
-    fn run_request(
-        &mut self,
-        ground: &mut Ground,
-        ticket: Ticket,
-        request: &mut Request,
-        budget: &mut usize,
-        turn: &mut Turn,
-    ) -> Pause {
-        loop {
-            let Some(slot) = ground.clients.slot_of(request.session) else {
-                return Pause::Done;
-            };
-            let session = ground.clients.session_mut(slot);
-            if !session.subscriptions().contains_key(&*request.wish.key) {
-                return Pause::Done;
-            }
-            if !has_room(&mut ground.clients, slot) {
-                return Pause::NoRoom;
-            }
-            ask_peer(&self.traffic, ticket, request, turn);
-            let found = request.found.take().map(Progress::Found);
-            match found.unwrap_or_else(|| self.next_of(request, budget)) {
-                Progress::Found(message) => {
-                    if !ground.clients.has_room_for(slot, message.topic()) {
-                        request.found = Some(message);
-                        return Pause::Waits;
-                    }
-                    if !self.wishes.is_outdated(ticket, message.topic()) {
-                        self.deliver(ground, slot, request, &message, turn);
-                    }
-                }
-                Progress::Waits => return Pause::Waits,
-                Progress::OutOfBudget => return Pause::OutOfBudget,
-                Progress::Done => {
-                    let Some(part) = request.parts.pop_front() else {
-                        return Pause::Done;
-                    };
-                    self.end_part(part, turn);
-                }
-            }
-        }
-    }
-
-    fn deliver(
-        &mut self,
-        ground: &mut Ground,
-        slot: u32,
-        request: &Request,
-        message: &Arc<Message>,
-        turn: &mut Turn,
-    ) {
-        let publication = Publication::of(message);
-        let grant = Grant {
-            qos: request.wish.qos,
-            retain: true, // [MQTT-3.3.1-8]
-            identifiers: request.wish.identifier.as_slice(),
-            group: None,
-        };
-        if let Err(reason) = ground.clients.deliver_single(slot, &publication, &grant, turn) {
-            ground.clients.note_drop(Party::Receiver(slot), publication.topic, reason, turn);
-        }
-    }
-
-    /// Handles another worker's request for the next matches of a walk over this worker's tree.
-    pub(crate) fn handle_pull(&mut self, pull: Pull, turn: &mut Turn) {
-        if pull.after.iter().zip(&self.traffic.received).any(|(after, got)| got < after) {
-            return self.traffic.early.push(pull);
-        }
-        if self.visits_left == 0 {
-            return self.late.push_back(pull);
-        }
-        let Pull { from, ticket, filter, walk, .. } = pull;
-        let number = match walk {
-            Some(number) => number as usize,
-            None => self.walks.insert(self.tree.begin_walk(&filter)),
-        };
-        let Some(walk) = self.walks.get_mut(number) else {
-            return;
-        };
-        let mut messages = Vec::with_capacity(Self::CHUNK);
-        let most = Self::VISITS_PER_PULL.min(self.visits_left);
-        let mut budget = most;
-        while messages.len() < Self::CHUNK {
-            match self.tree.walk(walk, &mut budget) {
-                Some(message) => messages.push(message),
-                None => break,
-            }
-        }
-        // A request costs something even if it finds nothing.
-        self.visits_left -= (most - budget).max(1);
-        let is_done = walk.is_done();
-        if is_done {
-            let walk = self.walks.remove(number);
-            self.tree.end_walk(walk);
-        }
-        let walk = (!is_done).then_some(number as u32);
-        turn.fx.send(from, RetainedPeer::Chunk { ticket, messages, walk }.into());
-    }
-
-    /// Takes in another worker's matches and wakes the request.
-    pub(crate) fn handle_chunk(
-        &mut self,
-        from: WorkerId,
-        ticket: Ticket,
-        messages: Vec<Arc<Message>>,
-        next_walk: Option<u32>,
-        turn: &mut Turn,
-    ) {
-        let first = self.first.get_mut(&ticket).map(|(subscribe, workers)| {
-            *workers -= 1;
-            (*subscribe, *workers)
+        key: &str,
+        request: R,
+    ) -> Option<R> {
+        let seed = self.seed;
+        let of_session = self.sessions.entry(session).or_insert_with(|| OfSession {
+            by_key: HashMap::with_hasher(FixedState::with_seed(seed)),
+            order: VecDeque::new(),
+            is_awake: false,
+            live: HashMap::with_hasher(FixedState::with_seed(seed)),
         });
-        if first.is_some_and(|(_, workers)| workers == 0) {
-            self.first.remove(&ticket);
-        }
-        match self.wishes.get_mut(ticket) {
-            Some((session, request)) => {
-                request.take_chunk(from, messages, next_walk);
-                self.wishes.wake(session);
-            }
-            None => {
-                if let Some(walk) = next_walk {
-                    turn.fx.send(from, RetainedPeer::Stop { walk }.into());
-                }
-            }
-        }
-        if let Some((subscribe, _)) = first {
-            self.arrived.push_back(subscribe);
-        }
+        let old = of_session.by_key.insert(key.into(), ticket);
+        let old = old.and_then(|old| self.requests.remove(&old)?.request);
+        let request = Some(request);
+        let entry = Entry { session, key: key.into(), since: self.moment, request };
+        self.requests.insert(ticket, entry);
+        self.held.entry(subscribe).or_default().tickets.push_back(ticket);
+        old
     }
 
-    pub(crate) fn handle_stop(&mut self, walk: u32) {
-        if let Some(walk) = self.walks.try_remove(walk as usize) {
-            self.tree.end_walk(walk);
-        }
+    /// Whether a SUBSCRIBE has requests that its SUBACK holds back.
+    pub(crate) fn holds(&self, subscribe: Ticket) -> bool {
+        self.held.contains_key(&subscribe)
     }
 
-    fn end_request(&mut self, request: Request, turn: &mut Turn) {
-        for part in request.parts {
-            self.end_part(part, turn);
-        }
-    }
-
-    fn end_part(&mut self, part: Part, turn: &mut Turn) {
-        match part {
-            Part::Own(walk) => self.tree.end_walk(walk),
-            Part::Of { worker, walk: Some(walk), asked: false, .. } => {
-                turn.fx.send(worker, RetainedPeer::Stop { walk }.into());
-            }
-            Part::Of { .. } => (),
-        }
-    }
-
-    /// Takes the next message of a request, or says why there is none now.
-    fn next_of(&self, request: &mut Request, budget: &mut usize) -> Progress {
-        match request.parts.front_mut() {
-            None => Progress::Done,
-            Some(Part::Own(walk)) => match self.tree.walk(walk, budget) {
-                Some(message) => Progress::Found(message),
-                None if walk.is_done() => Progress::Done,
-                None => Progress::OutOfBudget,
-            },
-            Some(Part::Of { .. }) if *budget == 0 => Progress::OutOfBudget,
-            Some(Part::Of { walk, asked, fetched, .. }) => match fetched.pop_front() {
-                Some(message) => {
-                    *budget -= 1;
-                    Progress::Found(message)
-                }
-                None if *asked || walk.is_some() => Progress::Waits,
-                None => Progress::Done,
-            },
-        }
-    }
-}
-
-/// Asks the worker whose turn it is for its next matches.
-fn ask_peer(traffic: &Traffic, ticket: Ticket, request: &mut Request, turn: &mut Turn) {
-    let Some(Part::Of { worker, walk, asked, fetched }) = request.parts.front_mut() else {
-        return;
-    };
-    if !*asked && walk.is_some() && fetched.is_empty() {
-        *asked = true;
-        let pull = RetainedPeer::Pull {
-            ticket,
-            filter: (&*request.wish.filter).into(),
-            walk: *walk,
-            after: traffic.sent_to(*worker),
+    /// Takes the next requests of a SUBSCRIBE that are to begin, at most `count`; some may have
+    /// ended. If there are fewer, these are the last ones.
+    pub(crate) fn take_to_begin(&mut self, subscribe: Ticket, count: usize) -> Vec<Ticket> {
+        let Some(HeldRequests { tickets, begun }) = self.held.get_mut(&subscribe) else {
+            return Vec::new();
         };
-        turn.fx.send(*worker, pull.into());
+        let end = tickets.len().min(*begun + count);
+        let taken = tickets.range(*begun..end).copied().collect();
+        *begun = end;
+        taken
     }
-}
 
-impl Request {
-    /// Takes in a worker's matches.
-    fn take_chunk(&mut self, from: WorkerId, messages: Vec<Arc<Message>>, next_walk: Option<u32>) {
-        for part in &mut self.parts {
-            if let Part::Of { worker, walk, asked, fetched } = part
-                && *worker == from
-            {
-                (*asked, *walk, *fetched) = (false, next_walk, messages.into());
-                return;
+    /// Lets up to `count` of the requests that a SUBACK held back follow it, now that it has left.
+    /// Returns how many there were; if fewer than `count`, these are the last ones.
+    pub(crate) fn release(&mut self, subscribe: Ticket, count: usize) -> usize {
+        for released in 0..count {
+            let held = self.held.get_mut(&subscribe);
+            let Some(ticket) = held.and_then(|held| held.tickets.pop_front()) else {
+                self.held.remove(&subscribe);
+                return released;
+            };
+            self.follow(ticket);
+        }
+        count
+    }
+
+    /// Lets a request go on after those of its Session that came before it.
+    fn follow(&mut self, ticket: Ticket) {
+        let Some(session) = self.requests.get(&ticket).map(|entry| entry.session) else {
+            return;
+        };
+        if let Some(of_session) = self.sessions.get_mut(&session) {
+            if of_session.order.len() > 2 * of_session.by_key.len() + 16 {
+                let requests = &self.requests;
+                of_session.order.retain(|ticket| requests.contains_key(ticket));
+            }
+            of_session.order.push_back(ticket);
+        }
+        self.wake(session);
+    }
+
+    pub(crate) fn get_mut(&mut self, ticket: Ticket) -> Option<(SessionId, &mut R)> {
+        let entry = self.requests.get_mut(&ticket)?;
+        Some((entry.session, entry.request.as_mut()?))
+    }
+
+    /// Gives a request away, until it is given back or removed.
+    pub(crate) fn lend(&mut self, ticket: Ticket) -> Option<R> {
+        self.requests.get_mut(&ticket)?.request.take()
+    }
+
+    pub(crate) fn give_back(&mut self, ticket: Ticket, request: R) {
+        if let Some(entry) = self.requests.get_mut(&ticket) {
+            entry.request = Some(request);
+        }
+    }
+
+    /// Takes the next Session whose requests may be able to go on.
+    pub(crate) fn next_awake(&mut self) -> Option<SessionId> {
+        let session = self.awake.pop_front()?;
+        if let Some(of_session) = self.sessions.get_mut(&session) {
+            of_session.is_awake = false;
+        }
+        Some(session)
+    }
+
+    pub(crate) fn awake_len(&self) -> usize {
+        self.awake.len()
+    }
+
+    /// Notes that some request of a Session may be able to go on.
+    #[inline]
+    pub(crate) fn wake(&mut self, session: SessionId) {
+        if self.requests.is_empty() {
+            return;
+        }
+        if let Some(of_session) = self.sessions.get_mut(&session)
+            && !of_session.is_awake
+        {
+            of_session.is_awake = true;
+            self.awake.push_back(session);
+        }
+    }
+
+    /// The request with this index in the order of a Session.
+    pub(crate) fn at(&mut self, session: SessionId, index: usize) -> Option<Ticket> {
+        loop {
+            let of_session = self.sessions.get_mut(&session)?;
+            let ticket = *of_session.order.get(index)?;
+            if self.requests.contains_key(&ticket) {
+                return Some(ticket);
+            }
+            of_session.order.remove(index);
+        }
+    }
+
+    /// Notes that a live message of a topic has reached a Session.
+    pub(crate) fn note_live(&mut self, session: SessionId, topic: &str) {
+        if let Some(of_session) = self.sessions.get_mut(&session) {
+            self.moment += 1;
+            if of_session.live.len() < Self::LIVE_MAX || of_session.live.contains_key(topic) {
+                of_session.live.insert(topic.into(), self.moment);
             }
         }
     }
+
+    /// Notes that a live message of a topic reaches all Sessions that may ask for it.
+    pub(crate) fn note_live_for_all(&mut self, topic: &str) {
+        let sessions: Vec<_> = self.sessions.keys().copied().collect();
+        sessions.into_iter().for_each(|session| self.note_live(session, topic));
+    }
+
+    /// Whether a live message of a topic has come since this request was made.
+    pub(crate) fn is_outdated(&self, ticket: Ticket, topic: &str) -> bool {
+        let Some(entry) = self.requests.get(&ticket) else {
+            return false;
+        };
+        let of_session = self.sessions.get(&entry.session);
+        let live = of_session.and_then(|of_session| of_session.live.get(topic));
+        live.is_some_and(|&moment| moment > entry.since)
+    }
+
+    pub(crate) fn remove(&mut self, ticket: Ticket) -> Option<R> {
+        let Entry { session, key, request, .. } = self.requests.remove(&ticket)?;
+        if let Some(of_session) = self.sessions.get_mut(&session) {
+            of_session.by_key.remove(&key);
+            if of_session.by_key.is_empty() {
+                self.sessions.remove(&session);
+            }
+        }
+        request
+    }
+
+    /// Removes the request of a subscription that is gone.
+    pub(crate) fn remove_key(&mut self, session: SessionId, key: &str) -> Option<R> {
+        if self.requests.is_empty() {
+            return None;
+        }
+        let ticket = *self.sessions.get(&session)?.by_key.get(key)?;
+        self.remove(ticket)
+    }
 }
 
-/// Whether the Session can take more without filling up its queue or its output. If not, its
-/// acknowledgements or its socket will wake the requests.
-fn has_room(clients: &mut Clients, slot: u32) -> bool {
-    let session = clients.session(slot);
-    let queued = session.outgoing().map_or((0, 0), Outgoing::queued);
-    // With several streams, only the output of the one that the message goes on counts.
-    let only_stream = session.connection().filter(|&id| !clients.has_routes(id));
-    let output_bytes_max = clients.limits().output_bytes_max as usize;
-    if let Some(connection) = only_stream.and_then(|id| clients.connection_mut(id))
-        && connection.output().pending() > output_bytes_max / 2
-    {
-        connection.wait_for_output();
-        return false;
+#[cfg(test)]
+mod tests {
+    use super::Requests;
+    use crate::base::identity::{SessionId, WorkerId};
+
+    fn session(slot: u32) -> SessionId {
+        SessionId { worker: WorkerId::new(0), slot, generation: 1 }
     }
-    let limits = clients.limits();
-    queued.0 <= limits.queue_messages_max as usize / 2
-        && queued.1 <= limits.queue_bytes_max as usize / 2
+
+    #[test]
+    fn a_subscription_that_is_made_again_and_again_has_one_request() {
+        let mut requests = Requests::new(1);
+        for ticket in 1..=1_000 {
+            let old = requests.insert(ticket, 10_000 + ticket, session(1), "t", ticket);
+            assert_eq!(old, ticket.checked_sub(1).filter(|&old| old > 0));
+            assert_eq!(requests.release(10_000 + ticket, 10), 1);
+        }
+        assert_eq!(requests.iter().count(), 1);
+        let order = requests.sessions[&session(1)].order.len();
+        assert!(order <= 20, "{order}");
+        assert_eq!(requests.at(session(1), 0), Some(1_000));
+        assert_eq!((requests.next_awake(), requests.next_awake()), (Some(session(1)), None));
+        assert_eq!(requests.remove_key(session(1), "t"), Some(1_000));
+        assert!(requests.is_empty() && requests.sessions.is_empty() && requests.held.is_empty());
+    }
+
+    #[test]
+    fn a_live_message_outdates_what_was_asked_for_before_it() {
+        let mut requests = Requests::new(1);
+        requests.insert(1, 11, session(1), "a", ());
+        requests.note_live(session(1), "topic");
+        requests.note_live(session(2), "other");
+        requests.insert(2, 12, session(1), "b", ());
+        assert!(requests.is_outdated(1, "topic") && !requests.is_outdated(2, "topic"));
+        assert!(!requests.is_outdated(1, "other"));
+    }
 }

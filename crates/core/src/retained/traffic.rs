@@ -2,7 +2,7 @@
 //! a request before it has all messages that were sent before that request.
 
 use crate::base::identity::WorkerId;
-use crate::retained::requests::Pull;
+use crate::retained::walking::Pull;
 
 /// How many retained messages have gone between workers. A message that was published before a
 /// subscription was known everywhere may still be on its way to its home when the subscriber asks

@@ -44,7 +44,7 @@ impl Router {
     /// it has asked for.
     pub(crate) fn go_on(&mut self, ground: &mut Ground, slot: SessionSlot, turn: &mut Turn) {
         ground.clients.pump(slot, turn);
-        self.retained.wishes.wake(ground.clients.session_id(slot));
+        self.retained.requests.wake(ground.clients.session_id(slot));
     }
 
     /// Moves waiting messages to other streams, as their subscriptions may have moved there.

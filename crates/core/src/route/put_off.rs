@@ -31,7 +31,7 @@ pub(crate) struct PutOff {
     turn_bytes_max: usize,
     held_back: Vec<ConnectionId>,
     pushed: u64,
-    /// How many receivers the packets of this turn have put off.
+    /// How many receivers the packets of the turn's present share have put off.
     put_off: usize,
 }
 
@@ -118,8 +118,8 @@ impl PutOff {
         self.put_off = 0;
     }
 
-    /// Gives the packets a share of the turn to themselves, whatever was put off before them.
-    pub(crate) fn begin_packets(&mut self) {
+    /// Gives the packets that follow a share of their own, whatever was put off before them.
+    pub(crate) fn begin_share(&mut self) {
         self.put_off = 0;
     }
 

@@ -10,7 +10,7 @@ use crate::base::identifiers::Identifiers;
 use crate::base::identity::{GroupId, SessionId, SessionSlot, WorkerId};
 use crate::base::message::{Attributes, Message, Publication};
 use crate::base::work::Work;
-use crate::boundary::peer_messages::{Peer, Ticket};
+use crate::boundary::peer_messages::{Peer, QuestionId};
 use crate::boundary::turn::Turn;
 use crate::clients::drops::Party;
 use crate::clients::{Clients, Grant};
@@ -45,14 +45,14 @@ impl Router {
 
     /// Like `publish`, for a publisher that may want to know what becomes of the message (`asks`).
     /// Besides the number of receivers, returns the ticket of the question to another worker
-    /// whether it retains the message, or 0.
+    /// whether it retains the message, if it was asked.
     pub(crate) fn publish_for(
         &mut self,
         ground: &mut Ground,
         publication: Publication<'_>,
         asks: bool,
         turn: &mut Turn,
-    ) -> Result<(usize, Ticket), DropReason> {
+    ) -> Result<(usize, Option<QuestionId>), DropReason> {
         let (topic, publisher) = (publication.topic, Party::Publisher(publication.publisher));
         let admitted = PublishGate(&*ground.clients.policy).admit(publication, turn.now);
         let admitted = match admitted {
@@ -67,7 +67,7 @@ impl Router {
         ground.clients.counters.payload_bytes_received += bytes;
         let retained = match admitted.publication().attributes.retain {
             true => self.retained.retain(ground, &admitted, asks, turn),
-            false => Ok(0),
+            false => Ok(None),
         };
         let matched = self.route(ground, &admitted, turn);
         if matched == 0 && !admitted.publication().attributes.retain {
@@ -129,7 +129,7 @@ impl Router {
         let mut matched = self.route_locally(ground, publication, turn);
         while remote != 0 {
             let worker = WorkerId::new(remote.trailing_zeros() as usize);
-            self.note_sent(ground, worker, publication.attributes, turn);
+            ground.note_sent(worker, worker.bit(), publication.attributes, turn);
             turn.fx.send(worker, Peer::Publish(publication.share()).into());
             remote &= remote - 1;
             matched += 1;
@@ -140,20 +140,6 @@ impl Router {
             matched += 1;
         }
         matched
-    }
-
-    /// Notes that a publication leaves for another worker, which may have to keep it.
-    pub(crate) fn note_sent(
-        &mut self,
-        ground: &mut Ground,
-        to: WorkerId,
-        attributes: Attributes,
-        turn: &mut Turn,
-    ) {
-        let Attributes { qos, durability, .. } = attributes;
-        if ground.clients.rounds.is_storing(to) {
-            ground.clients.rounds.note_sent(to, qos, durability, turn);
-        }
     }
 
     /// Routes a publication that another worker's gate has admitted to the subscribers of this one.
@@ -233,13 +219,13 @@ impl Router {
     /// Notes that a retained message reaches this worker's subscribers as a live one. For those of
     /// them that wait for retained messages, what other workers have kept of its topic is older.
     fn note_live(&mut self, ground: &mut Ground, topic: &str) {
-        if ground.config.workers == 1 || self.retained.wishes.is_empty() {
+        if ground.config.workers == 1 || self.retained.requests.is_empty() {
             return;
         }
         for &node in self.scratch.matched() {
             for subscriber in ground.tree.subscribers(node) {
                 let session = ground.clients.session_id(subscriber.session);
-                self.retained.wishes.note_live(session, topic);
+                self.retained.requests.note_live(session, topic);
             }
         }
     }
@@ -295,8 +281,8 @@ impl Router {
                     continue;
                 }
                 let session = ground.clients.session_mut(subscriber.session);
-                match session.place_in_match(self.match_stamp, targets.len() as u32) {
-                    Some(place) => targets[place as usize].merge(subscriber),
+                match session.index_in_match(self.match_stamp, targets.len() as u32) {
+                    Some(index) => targets[index as usize].merge(subscriber),
                     None => targets.push(Target::new(subscriber, session.generation())),
                 }
             }

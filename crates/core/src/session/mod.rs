@@ -14,7 +14,7 @@ use crate::base::durability::Durability;
 use crate::base::identity::{ConnectionId, GroupId, Identity};
 use crate::base::message::Message;
 use crate::base::time::Timestamp;
-use crate::boundary::peer_messages::Ticket;
+use crate::boundary::peer_messages::QuestionId;
 use crate::session::outgoing::{Extent, Outgoing};
 
 /// The longest Session Expiry Interval: the Session does not expire.
@@ -29,20 +29,21 @@ pub(crate) const NEVER_EXPIRES: u32 = u32::MAX;
 #[derive(Debug)]
 #[repr(C)]
 pub(crate) struct Session {
-    connection: Option<ConnectionId>,
+    /// The Network Connection whose CONNACK has left.
+    attached: Option<ConnectionId>,
     identity: Arc<Identity>,
     outgoing: Option<Box<Outgoing>>,
     /// Its number in the store; 0 if it is not kept there.
     number: u64,
     generation: u32,
-    /// Whether it only keeps the place of one that has ended.
+    /// Whether it only keeps the slot of one that has ended.
     is_over: bool,
     /// Whether it counts as one of the node's Sessions. A Session that a newer one of its Client
     /// replaces does not.
-    has_place: bool,
+    is_counted: bool,
     /// What was promised about it when its Client connected last.
     durability: Durability,
-    /// The router's mark: the match that it was last a target of, and its place in the list of
+    /// The router's mark: the match that it was last a target of, and its index in the list of
     /// targets.
     matched: (u64, u32),
     /// The Network Connection that waits for its CONNACK; the Session has no other one then.
@@ -67,8 +68,8 @@ pub(crate) struct Session {
 pub(crate) struct Received {
     /// What was promised about it.
     pub(crate) promised: Durability,
-    /// The question to another worker that its PUBREC waits for; 0: none.
-    pub(crate) ticket: Ticket,
+    /// The question to another worker that its PUBREC waits for, if there is one.
+    pub(crate) ticket: Option<QuestionId>,
 }
 
 /// A subscription of a Session, under its filter as the rules for rewriting have changed it.
@@ -127,8 +128,8 @@ impl Session {
             identity,
             generation,
             number: 0,
-            has_place: false,
-            connection: None,
+            is_counted: false,
+            attached: None,
             arriving: None,
             durability: Durability::Memory,
             expiry_seconds: 0,
@@ -144,10 +145,15 @@ impl Session {
         }
     }
 
-    /// Its Network Connection; absent before the CONNACK has left.
+    /// Makes an empty Session that keeps the slot of one that has ended.
+    pub(crate) fn placeholder(identity: Arc<Identity>, generation: u32, seed: u64) -> Self {
+        Self { is_over: true, ..Self::new(identity, generation, seed) }
+    }
+
+    /// The Network Connection that it is attached to: its CONNACK has left, so the Client is there.
     #[inline]
-    pub(crate) fn connection(&self) -> Option<ConnectionId> {
-        self.connection
+    pub(crate) fn attached(&self) -> Option<ConnectionId> {
+        self.attached
     }
 
     #[inline]
@@ -165,15 +171,15 @@ impl Session {
         self.generation
     }
 
-    /// Whether it only keeps the place of one that has ended.
+    /// Whether it only keeps the slot of one that has ended.
     #[inline]
     pub(crate) fn is_over(&self) -> bool {
         self.is_over
     }
 
     /// Whether it counts as one of the node's Sessions.
-    pub(crate) fn has_place(&self) -> bool {
-        self.has_place
+    pub(crate) fn is_counted(&self) -> bool {
+        self.is_counted
     }
 
     /// What was promised about it when its Client connected last.
@@ -206,6 +212,11 @@ impl Session {
         &self.subscriptions
     }
 
+    /// Whether it has just begun: nothing has been subscribed, received or sent.
+    pub(crate) fn is_blank(&self) -> bool {
+        self.subscriptions.is_empty() && self.outgoing.is_none() && self.awaiting_release.is_none()
+    }
+
     /// How many of the subscriptions are shared ones.
     pub(crate) fn shared_subscriptions(&self) -> u32 {
         self.shared_subscriptions
@@ -227,42 +238,31 @@ impl Session {
         !self.is_over && !self.identity.client_id.starts_with('\0')
     }
 
-    /// Its Network Connection, even if the CONNACK has not left yet.
-    pub(crate) fn network_connection(&self) -> Option<ConnectionId> {
-        self.connection.or(self.arriving)
+    /// The Network Connection that it is attached to, or the one that waits for its CONNACK.
+    pub(crate) fn attached_or_arriving(&self) -> Option<ConnectionId> {
+        self.attached.or(self.arriving)
     }
 
-    /// Gives the Session to a Network Connection whose CONNACK has not left yet. It has a place
-    /// among the node's Sessions from now on.
+    /// Gives the Session to a Network Connection whose CONNACK has not left yet.
     pub(crate) fn arrive(&mut self, connection: ConnectionId) {
-        (self.arriving, self.has_place) = (Some(connection), true);
+        self.arriving = Some(connection);
     }
 
     /// Attaches it to the Network Connection, whose CONNACK leaves now.
     pub(crate) fn attach(&mut self, connection: ConnectionId) {
-        (self.arriving, self.connection) = (None, Some(connection));
+        (self.arriving, self.attached) = (None, Some(connection));
     }
 
     /// Detaches it from its Network Connection. Returns who was connected: nobody, if the CONNACK
     /// had not left.
     pub(crate) fn detach(&mut self) -> Option<Arc<Identity>> {
         self.arriving = None;
-        self.connection.take().map(|_| Arc::clone(&self.identity))
+        self.attached.take().map(|_| Arc::clone(&self.identity))
     }
 
-    /// Makes it keep the place of a Session that has ended.
-    pub(crate) fn end(&mut self) {
-        self.is_over = true;
-    }
-
-    /// Takes a place among the node's Sessions.
-    pub(crate) fn take_place(&mut self) {
-        self.has_place = true;
-    }
-
-    /// Gives up its place to the Session that replaces it.
-    pub(crate) fn give_up_place(&mut self) {
-        self.has_place = false;
+    /// Notes whether it counts as one of the node's Sessions.
+    pub(crate) fn set_counted(&mut self, is_counted: bool) {
+        self.is_counted = is_counted;
     }
 
     /// Gives it a number in the store.
@@ -342,24 +342,24 @@ impl Session {
         }
     }
 
-    /// Its place in the list of targets of this match, if it is there already. Otherwise it gets
-    /// the place `next`.
+    /// Its index in the list of targets of this match, if it is there already. Otherwise it gets
+    /// the index `next`.
     #[inline]
-    pub(crate) fn place_in_match(&mut self, stamp: u64, next: u32) -> Option<u32> {
-        let (last_stamp, place) = self.matched;
+    pub(crate) fn index_in_match(&mut self, stamp: u64, next: u32) -> Option<u32> {
+        let (last_stamp, index) = self.matched;
         if last_stamp == stamp {
-            return Some(place);
+            return Some(index);
         }
         self.matched = (stamp, next);
         None
     }
 
     /// Returns this QoS 2 message if it was received already and not released [MQTT-4.3.3-10].
-    pub(crate) fn awaits_release(&self, packet_id: PacketIdentifier) -> Option<Received> {
+    pub(crate) fn received(&self, packet_id: PacketIdentifier) -> Option<Received> {
         self.awaiting_release.as_ref()?.get(&packet_id).copied()
     }
 
-    pub(crate) fn await_release(&mut self, packet_id: PacketIdentifier, received: Received) {
+    pub(crate) fn note_received(&mut self, packet_id: PacketIdentifier, received: Received) {
         self.awaiting_release.get_or_insert_default().insert(packet_id, received);
     }
 
@@ -372,6 +372,17 @@ impl Session {
             self.awaiting_release = None;
         }
         Some(received.promised)
+    }
+
+    /// The Packet Identifiers of QoS 2 messages received and not yet released.
+    pub(crate) fn awaiting_release(&self) -> impl Iterator<Item = PacketIdentifier> {
+        self.awaiting_release.iter().flat_map(|waiting| waiting.keys().copied())
+    }
+
+    /// Promises at least this much about each of them from now on.
+    pub(crate) fn promise_awaiting_release(&mut self, durability: Durability) {
+        let waiting = self.awaiting_release.iter_mut().flat_map(|waiting| waiting.values_mut());
+        waiting.for_each(|received| received.promised = received.promised.max(durability));
     }
 
     pub(crate) fn awaiting_release_len(&self) -> usize {

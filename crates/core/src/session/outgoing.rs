@@ -1,5 +1,6 @@
 //! The sending half of a Session's state: what waits for the Client and what is under way to it.
 
+mod entering;
 mod expiry;
 mod stored;
 mod streams;
@@ -11,13 +12,14 @@ use midge_codec::{PacketIdentifier, QoS};
 
 use crate::base::delivery::Delivery;
 use crate::base::drop_reason::DropReason;
-use crate::base::expiring::Expiring;
+use crate::base::expiring::{Expiring, WasSent};
 use crate::base::identity::ConnectionId;
 use crate::base::limits::Limits;
 use crate::boundary::store_records::Round;
 use stored::StoredQueue;
 use window::Window;
 
+pub(crate) use entering::{Entering, Gathered};
 pub(crate) use stored::stored_packet_identifier;
 pub(crate) use streams::Way;
 pub(crate) use window::{Extent, InFlight, Stage};
@@ -28,8 +30,8 @@ pub(crate) struct Waiting {
     pub(crate) delivery: Delivery,
     /// Its name in the store; 0 if it is not kept there.
     pub(crate) sequence: u64,
-    /// Whether it may have been sent on an earlier Network Connection.
-    pub(crate) is_repeated: bool,
+    /// Whether it was sent on an earlier Network Connection.
+    pub(crate) was_sent: WasSent,
     /// The message may be sent once this round is confirmed.
     pub(crate) hold: Option<Round>,
     /// The generation of the stream that it goes on; 0 if that is not known (any more).
@@ -45,6 +47,9 @@ pub(crate) struct Outgoing {
     /// When messages in `queue` expire; not updated when messages leave the queue.
     expiring: Expiring,
     last_packet_id: u16,
+    /// The largest Receive Maximum of earlier Network Connections on which something may have been
+    /// sent that is not complete.
+    earlier_window: u16,
     extent: Extent,
     stored: StoredQueue,
 }
@@ -76,6 +81,7 @@ impl Outgoing {
             queue_bytes: 0,
             expiring: Expiring::default(),
             last_packet_id: 0,
+            earlier_window: 0,
             extent,
             stored: StoredQueue::new(is_stored),
         }
@@ -86,6 +92,20 @@ impl Outgoing {
     pub(crate) fn resume(&mut self, extent: Extent) {
         self.extent = extent;
         self.in_flight.begin_again();
+    }
+
+    /// The largest Receive Maximum of earlier Network Connections on which something may have been
+    /// sent that is not complete; 0 if there is nothing.
+    pub(crate) fn earlier_window(&self) -> u16 {
+        let is_idle =
+            self.in_flight.len() == 0 && self.queue.is_empty() && self.stored.messages == 0;
+        if is_idle { 0 } else { self.earlier_window }
+    }
+
+    /// Notes that as many messages as this may be under way to the Client, whatever it accepts
+    /// later.
+    pub(crate) fn note_window(&mut self, receive_maximum: u16) {
+        self.earlier_window = self.earlier_window().max(receive_maximum);
     }
 
     /// Reduces the window to that of `extent`; a smaller one stays as it is.
@@ -108,7 +128,7 @@ impl Outgoing {
     #[inline]
     pub(crate) fn may_send_at_once(&self, sequence: u64, way: Way) -> bool {
         let nothing_waits = self.queue.is_empty() && self.stored.messages == 0;
-        way.has_room
+        way.has_output
             && (nothing_waits || way.has_others && self.only_others_wait(way.stream))
             && self.has_window()
             && self.has_packet_identifier(sequence)
@@ -135,7 +155,7 @@ impl Outgoing {
 
     /// Checks whether one more message of `bytes` bytes may wait. The error says which limit
     /// forbids it.
-    pub(crate) fn has_room(&self, bytes: usize, limits: &Limits) -> Result<(), DropReason> {
+    pub(crate) fn check_room(&self, bytes: usize, limits: &Limits) -> Result<(), DropReason> {
         let (waiting, waiting_bytes) = self.queued();
         if waiting >= limits.queue_messages_max as usize {
             return Err(DropReason::QueueFull);
@@ -240,7 +260,7 @@ impl Outgoing {
         let under_way =
             under_way.filter_map(|(entry, _)| Some((entry.sequence, entry.delivery?, true)));
         let queue = self.queue.drain(..);
-        let queue = queue.map(|it| (it.sequence, it.delivery, it.is_repeated));
+        let queue = queue.map(|it| (it.sequence, it.delivery, it.was_sent.may_be()));
         let all = under_way.chain(queue).map(|(sequence, delivery, was_sent)| {
             let is_bound = was_sent && delivery.qos == QoS::ExactlyOnce;
             let group = delivery.group.filter(|_| !is_bound);
@@ -252,11 +272,11 @@ impl Outgoing {
     /// Notes of everything in memory whether it may have been sent.
     fn note_all_sent(&mut self) {
         let Self { in_flight, queue, stored, .. } = self;
-        let under_way = in_flight.iter().filter(|entry| entry.delivery.is_some());
-        let under_way = under_way.map(|entry| entry.sequence);
-        let repeated = queue.iter().filter(|waiting| waiting.is_repeated);
-        let sent = under_way.chain(repeated.map(|waiting| waiting.sequence));
-        sent.filter(|&sequence| sequence > 0).for_each(|sequence| stored.sent.note(sequence));
+        let under_way = in_flight.iter().filter(|it| it.sequence > 0 && it.delivery.is_some());
+        under_way.for_each(|entry| stored.sent.note(entry.sequence));
+        for waiting in queue.iter().filter(|waiting| waiting.sequence > 0) {
+            stored.sent.note_unsent(waiting.sequence, waiting.was_sent);
+        }
     }
 
     fn leave_unconfirmed_of_groups(&mut self, round: Round, is_confirmed: impl Fn(Round) -> bool) {
@@ -289,7 +309,7 @@ impl Outgoing {
         // A message that may have been sent goes to nobody else. One whose round is not confirmed
         // may be void after a crash: it stays where it counts with its round.
         let is_movable = |waiting: &Waiting| {
-            let may_move = !waiting.is_repeated && waiting.hold.is_none_or(&is_confirmed);
+            let may_move = !waiting.was_sent.may_be() && waiting.hold.is_none_or(&is_confirmed);
             waiting.delivery.group.is_some() && may_move
         };
         let (shared, own) = self.queue.drain(..).partition::<Vec<_>, _>(is_movable);
@@ -351,7 +371,7 @@ mod tests {
 
     use midge_codec::QoS;
 
-    use super::{Delivery, Extent, Outgoing, Stage, Waiting, Way};
+    use super::{Delivery, Extent, Outgoing, Stage, Waiting, WasSent, Way};
     use crate::base::drop_reason::DropReason;
     use crate::base::durability::Durability;
     use crate::base::identifiers::Identifiers;
@@ -361,7 +381,7 @@ mod tests {
     use crate::boundary::store_records::RecoveredQueue;
 
     const STREAM: ConnectionId = ConnectionId { slot: 0, generation: std::num::NonZeroU32::MIN };
-    const WAY: Way = Way { stream: STREAM, has_others: false, has_room: true };
+    const WAY: Way = Way { stream: STREAM, has_others: false, has_output: true };
 
     fn extent(messages: u16) -> Extent {
         Extent { messages, bytes: u32::MAX }
@@ -382,7 +402,7 @@ mod tests {
     }
 
     fn waiting(delivery: Delivery, sequence: u64) -> Waiting {
-        Waiting { delivery, sequence, is_repeated: false, hold: None, stream: 0 }
+        Waiting { delivery, sequence, was_sent: WasSent::No, hold: None, stream: 0 }
     }
 
     #[test]
@@ -402,7 +422,7 @@ mod tests {
         let mut outgoing = Outgoing::new(extent(1), false);
         let put = |outgoing: &mut Outgoing, payload: &[u8]| {
             let delivery = delivery(payload);
-            outgoing.has_room(delivery.message.size(), &limits)?;
+            outgoing.check_room(delivery.message.size(), &limits)?;
             outgoing.enqueue(waiting(delivery, 0), true);
             Ok(())
         };
@@ -436,9 +456,57 @@ mod tests {
         outgoing.note_fetched(4, fetched, None, crate::base::time::Timestamp::default());
         assert_eq!(outgoing.queued().0, 3);
         let again = outgoing.dequeue(|_| true).unwrap();
-        assert!(again.is_repeated);
+        assert_eq!(again.was_sent, WasSent::Yes);
         assert_eq!(outgoing.begin(again.delivery, again.sequence, STREAM), packet_id);
-        assert!(!outgoing.dequeue(|_| true).unwrap().is_repeated);
+        assert_eq!(outgoing.dequeue(|_| true).unwrap().was_sent, WasSent::No);
+    }
+
+    /// Fetches QoS 2 messages with sequences from 1 on; returns what is known of each.
+    fn fetched(outgoing: &mut Outgoing, messages: u64) -> Vec<WasSent> {
+        let exactly_once = || Delivery { qos: QoS::ExactlyOnce, ..delivery(b"x") };
+        let all = (1..=messages).map(|sequence| (sequence, exactly_once(), None)).collect();
+        outgoing.note_fetched(messages + 1, all, None, crate::base::time::Timestamp::default());
+        outgoing.queue.iter().map(|waiting| waiting.was_sent).collect()
+    }
+
+    #[test]
+    fn the_window_that_a_client_had_counts_and_not_the_limit_of_today() {
+        use WasSent::{No, Perhaps};
+        for (window, expected) in [(3, [Perhaps, Perhaps, Perhaps, No]), (0, [Perhaps, No, No, No])]
+        {
+            let mut outgoing = Outgoing::new(extent(1), true);
+            let queue = RecoveredQueue {
+                first: 1,
+                next: 5,
+                messages: 4,
+                sent_before: u64::MAX,
+                ..<_>::default()
+            };
+            outgoing.restore(&queue, true, window, 1, crate::base::time::Timestamp::default());
+            assert_eq!(fetched(&mut outgoing, 4), expected);
+            outgoing.leave_to_store();
+            assert_eq!(fetched(&mut outgoing, 4), expected, "a connection makes no difference");
+        }
+    }
+
+    #[test]
+    fn a_message_that_others_overtake_on_their_streams_was_not_sent() {
+        let mut outgoing = Outgoing::new(extent(9), true);
+        for payload in [b"1", b"2", b"3"] {
+            let sequence = outgoing.next_sequence();
+            outgoing.enqueue(waiting(delivery(payload), sequence), true);
+        }
+        let overtaking = outgoing.queue.remove(1).unwrap();
+        outgoing.begin(overtaking.delivery, overtaking.sequence, STREAM);
+        for _ in 0..2 {
+            outgoing.leave_to_store();
+            let known = [WasSent::No, WasSent::Yes, WasSent::No];
+            assert_eq!(fetched(&mut outgoing, 3), known);
+        }
+        let overtaken = outgoing.queue.pop_front().unwrap();
+        outgoing.begin(overtaken.delivery, overtaken.sequence, STREAM);
+        outgoing.leave_to_store();
+        assert_eq!(fetched(&mut outgoing, 3), [WasSent::Yes, WasSent::Yes, WasSent::No]);
     }
 
     #[test]
@@ -448,7 +516,7 @@ mod tests {
             let queue = RecoveredQueue { first: 5, next: 5, sent_before, ..<_>::default() };
             let was_connected = sent_before == u64::MAX;
             let now = crate::base::time::Timestamp::from_millis(now);
-            outgoing.restore(&queue, was_connected, 2, now);
+            outgoing.restore(&queue, was_connected, 2, 2, now);
             assert_eq!(outgoing.last_sequence(), 4, "what the store has ends there");
             let (sequence, delivery) = (outgoing.next_sequence(), delivery(b"x"));
             let stored = outgoing.begin(delivery.clone(), sequence, STREAM).get();

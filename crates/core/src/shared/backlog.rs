@@ -34,7 +34,7 @@ impl GroupBacklog {
     }
 
     /// Whether one more message of this many bytes may wait.
-    pub(crate) fn has_room(&self, bytes: usize, limits: &Limits) -> bool {
+    pub(crate) fn can_keep(&self, bytes: usize, limits: &Limits) -> bool {
         self.messages.len() < limits.shared_backlog_messages_max as usize
             && self.bytes + bytes <= limits.shared_backlog_bytes_max as usize
     }

@@ -127,7 +127,7 @@ impl Shared {
         }
         let limits = &ground.config.limits;
         let group = self.groups.get(id);
-        group.is_some_and(|group| group.backlog.has_room(publication.size(), limits))
+        group.is_some_and(|group| group.backlog.can_keep(publication.size(), limits))
     }
 
     /// Goes on with the groups whose messages were not confirmed yet.

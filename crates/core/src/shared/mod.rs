@@ -23,9 +23,9 @@ use crate::base::delivery::Delivery;
 use crate::base::drop_reason::DropReason;
 use crate::base::durability::Durability;
 use crate::base::identifiers::Identifiers;
-use crate::base::identity::{GroupId, SessionId, WorkerId};
+use crate::base::identity::{GroupId, SessionId, SessionSlot, WorkerId};
 use crate::base::limits::Limits;
-use crate::base::message::{Attributes, Message, Publication};
+use crate::base::message::{Message, Publication};
 use crate::base::random::Random;
 use crate::base::strategy::SharedStrategy;
 use crate::base::time::Timestamp;
@@ -35,9 +35,13 @@ use crate::boundary::store_records::{GroupRecord, Owner, Round, StoreOp};
 use crate::boundary::turn::Turn;
 use crate::clients::Grant;
 use crate::clients::drops::Party;
+use crate::gate::Admitted;
 use crate::ground::Ground;
 use crate::shared::backlog::{BacklogEntry, GroupBacklog};
 use crate::shared::members::Members;
+
+/// A message of a shared subscription can be passed on, so any worker may have to keep it.
+const ANY_WORKER: u64 = u64::MAX;
 
 /// The shared subscriptions of a node, as one worker has part in them.
 #[derive(Debug)]
@@ -173,7 +177,7 @@ impl Group {
         hold: Option<Round>,
         limits: &Limits,
     ) -> Result<u64, DropReason> {
-        if !self.backlog.has_room(message.size(), limits) {
+        if !self.backlog.can_keep(message.size(), limits) {
             return Err(DropReason::SharedBacklogFull);
         }
         let is_stored = self.is_stored && message.attributes().durability > Durability::Memory;
@@ -266,8 +270,25 @@ impl Shared {
         self.groups.by_name.insert(key, number);
     }
 
+    /// Has the groups of a Session that the store has come to know stored as well.
+    pub(crate) fn store_groups_of(
+        &mut self,
+        ground: &mut Ground,
+        slot: SessionSlot,
+        turn: &mut Turn,
+    ) {
+        for group in presence::groups_of(ground.clients.session(slot)) {
+            ground.work.add(1);
+            if group.home == ground.config.worker {
+                self.store_group(ground, group);
+            } else {
+                turn.fx.send(group.home, SharedPeer::Stored { group }.into());
+            }
+        }
+    }
+
     /// The store has to know a group before it can keep messages for it.
-    fn store_group(&mut self, ground: &mut Ground, id: GroupId) {
+    pub(crate) fn store_group(&mut self, ground: &mut Ground, id: GroupId) {
         let Some(group) = self.groups.get(id).filter(|group| !group.is_stored) else {
             return;
         };
@@ -360,13 +381,25 @@ impl Shared {
             return;
         }
         let message = publication.share();
-        self.note_passed_on(ground, group.home, publication.attributes, turn);
+        ground.note_sent(group.home, ANY_WORKER, publication.attributes, turn);
         turn.fx.send(group.home, SharedPeer::Publish { group, message }.into());
+    }
+
+    /// Gives a publication that another worker's gate has admitted to a shared subscription that
+    /// this worker is home to.
+    pub(crate) fn publish_from_peer(
+        &mut self,
+        ground: &mut Ground,
+        group: GroupId,
+        admitted: &Admitted<'_>,
+        turn: &mut Turn,
+    ) {
+        self.distribute(ground, group, admitted.publication(), Tried::default(), turn);
     }
 
     /// Gives a message to one member of a group that this worker is home to, after those that the
     /// group has kept and that are on their way.
-    pub(crate) fn distribute(
+    fn distribute(
         &mut self,
         ground: &mut Ground,
         id: GroupId,
@@ -398,7 +431,7 @@ impl Shared {
             tried.barred.push(member.session);
         }
         let limits = &ground.config.limits;
-        let is_full = |group: &mut Group| !group.backlog.has_room(publication.size(), limits);
+        let is_full = |group: &mut Group| !group.backlog.can_keep(publication.size(), limits);
         if self.groups.get(id).is_some_and(is_full) {
             self.make_room(ground, id, turn);
         }
@@ -446,21 +479,6 @@ impl Shared {
                 let party = slot.map_or(Party::Nobody, Party::Receiver);
                 ground.clients.note_drop(party, publication.topic, reason, turn);
             }
-        }
-    }
-
-    /// Notes that a message of a shared subscription leaves for another worker, which may have to
-    /// keep it.
-    fn note_passed_on(
-        &mut self,
-        ground: &mut Ground,
-        to: WorkerId,
-        attributes: Attributes,
-        turn: &mut Turn,
-    ) {
-        let Attributes { qos, durability, .. } = attributes;
-        if ground.clients.rounds.any_stores(u64::MAX) {
-            ground.clients.rounds.note_sent(to, qos, durability, turn);
         }
     }
 
@@ -518,7 +536,7 @@ impl Shared {
                 group: Some(group),
             };
             let barred = barred.to_vec();
-            self.note_passed_on(ground, session.worker, publication.attributes, turn);
+            ground.note_sent(session.worker, ANY_WORKER, publication.attributes, turn);
             turn.fx.send(session.worker, SharedPeer::Deliver { session, delivery, barred }.into());
             return Ok(());
         }
@@ -545,7 +563,7 @@ impl Shared {
         turn: &mut Turn,
     ) {
         let slot = ground.clients.slot_of(session).filter(|&slot| {
-            ground.clients.session_mut(slot).connection().is_some() || !ground.config.shared_backlog
+            ground.clients.session(slot).attached().is_some() || !ground.config.shared_backlog
         });
         let refusal = slot.and_then(|slot| {
             let publication = Publication::of(&delivery.message);
@@ -574,7 +592,7 @@ impl Shared {
             return self.handle_return(ground, &delivery, tried, online, turn);
         }
         let Tried { barred, refusal } = tried;
-        self.note_passed_on(ground, group.home, delivery.message.attributes(), turn);
+        ground.note_sent(group.home, ANY_WORKER, delivery.message.attributes(), turn);
         turn.fx.send(group.home, SharedPeer::Return { delivery, barred, refusal, online }.into());
     }
 

@@ -65,14 +65,12 @@ impl Presences {
 impl Shared {
     /// Tells the homes of a Session's groups that its Client has come or gone.
     pub(crate) fn tell_online(&mut self, ground: &mut Ground, slot: SessionSlot, turn: &mut Turn) {
-        if ground.clients.session_mut(slot).shared_subscriptions() == 0 {
+        if ground.clients.session(slot).shared_subscriptions() == 0 {
             return;
         }
         let session = ground.clients.session_id(slot);
-        ground
-            .work
-            .add(ground.clients.session_mut(slot).subscriptions().len() / Work::SUBSCRIPTIONS);
-        let groups = groups_of(ground.clients.session_mut(slot));
+        ground.work.add(ground.clients.session(slot).subscriptions().len() / Work::SUBSCRIPTIONS);
+        let groups = groups_of(ground.clients.session(slot));
         let presences = &mut self.presences;
         if groups.len() > presences.left || presences.groups.contains_key(&session) {
             return presences.put_off(session, groups);
@@ -91,7 +89,7 @@ impl Shared {
         let Some(slot) = ground.clients.slot_of(session) else {
             return; // it has left its groups
         };
-        let online = ground.clients.session_mut(slot).connection().is_some();
+        let online = ground.clients.session(slot).attached().is_some();
         ground.work.add(groups.len() * ground.config.workers);
         for group in groups {
             if group.home == ground.config.worker {
@@ -161,7 +159,7 @@ impl Shared {
     }
 }
 
-fn groups_of(session: &Session) -> Vec<GroupId> {
+pub(super) fn groups_of(session: &Session) -> Vec<GroupId> {
     let kinds = session.subscriptions().values().map(|subscribed| &subscribed.kind);
     let groups = kinds.filter_map(|kind| match kind {
         SubscriptionKind::Shared(group) => *group,

@@ -128,19 +128,19 @@ impl Core {
         let slot = self.ground.clients.insert_session(identity);
         let inflight_max = self.ground.config.limits.inflight_messages_max;
         let extent = self.ground.clients.extent(u16::MAX);
-        self.ground.clients.budget.sessions.add(1, 0);
+        self.ground.clients.count_in(slot);
         let session = self.ground.clients.session_mut(slot);
         session.set_number(record.number);
-        session.take_place();
         session.promise(Durability::Fsync);
         session.set_expiry_seconds(record.expiry_seconds);
         for packet_id in awaiting_release {
-            let received = Received { promised: Durability::Fsync, ticket: 0 };
-            session.await_release(packet_id, received);
+            let received = Received { promised: Durability::Fsync, ticket: None };
+            session.note_received(packet_id, received);
         }
         if queue != RecoveredQueue::default() {
             let outgoing = session.make_outgoing(extent);
-            outgoing.restore(&queue, detached_at.is_none(), inflight_max, turn.now);
+            let was_connected = detached_at.is_none();
+            outgoing.restore(&queue, was_connected, record.window, inflight_max, turn.now);
         }
         self.ground.tell_storing(turn);
         for subscription in subscriptions {
@@ -165,7 +165,7 @@ impl Core {
     /// Tells the store when a Client that was connected when the broker ended lost its Network
     /// Connection. Otherwise, the intervals of its Session would begin anew with every start.
     fn store_absence(&mut self, slot: SessionSlot, at: Timestamp) {
-        let session = self.ground.clients.session_mut(slot);
+        let session = self.ground.clients.session(slot);
         let sent_before = session.outgoing().map(|outgoing| outgoing.sent().to_store());
         // Without a queue, it is not known either what was sent: the queue may be in a damaged part
         // of the store.
@@ -195,7 +195,7 @@ impl Core {
         let levels_max = self.ground.config.limits.topic_levels_max;
         // The filter was rewritten when the subscription was made.
         let request = FilterRequest::parse(&filter, &TopicRules::default(), levels_max);
-        let client = Arc::clone(self.ground.clients.session_mut(slot).identity());
+        let client = Arc::clone(self.ground.clients.session(slot).identity());
         let policy = &self.ground.clients.policy;
         let request = match request {
             Ok(it) if !policy.may_subscribe(&client, &it.filter, options.qos) => {
@@ -206,7 +206,7 @@ impl Core {
         let request = match request {
             Ok(request) => request,
             Err(reason_code) => {
-                let session = self.ground.clients.session_mut(slot).number();
+                let session = self.ground.clients.session(slot).number();
                 turn.fx.events.push(Event::Subscribed {
                     client,
                     filter: filter.clone(),
@@ -216,7 +216,7 @@ impl Core {
             }
         };
         if request.kind != RequestKind::Plain {
-            return self.restore_by_home(slot, &filter, (options, identifier), turn);
+            return self.restore_by_home(slot, &filter, options, identifier, turn);
         }
         let kind = SubscriptionKind::Plain;
         let subscribed = Subscribed { options, identifier, kind };
@@ -233,7 +233,8 @@ impl Core {
         &mut self,
         slot: SessionSlot,
         filter: &str,
-        (options, identifier): (SubscriptionOptions, Option<NonZeroU32>),
+        options: SubscriptionOptions,
+        identifier: Option<NonZeroU32>,
         turn: &mut Turn,
     ) {
         let nobody = ConnectionId { slot: u32::MAX, generation: NonZeroU32::MIN };

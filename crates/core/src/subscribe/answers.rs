@@ -8,36 +8,39 @@ use midge_codec::{
     Packet, PacketIdentifier, PacketType, QoS, ReasonCode, SubAck, UnsubAck, UserProperties,
 };
 
-use crate::base::identity::ConnectionId;
+use crate::base::identity::{ConnectionId, GroupId, SessionSlot};
 use crate::boundary::effects::Event;
 use crate::boundary::peer_messages::{SharedPeer, Ticket};
 use crate::boundary::turn::Turn;
+use crate::connection::Connection;
 use crate::ground::Ground;
 use crate::route::Router;
 use crate::session::Subscribed;
-use crate::subscribe::Subscriptions;
 use crate::subscribe::subscribing::{Wanted, granted};
+use crate::subscribe::{Subscriptions, Unanswerable};
 use crate::topics::filter_request::{EXCLUSIVE_PREFIX, FilterRequest, RequestKind};
 use crate::waiting::pending::{PendingSubscribe, RemoteStep};
 use crate::waiting::rounds::Held;
 
 impl Subscriptions {
-    /// Whether the Client accepts a SUBACK or UNSUBACK for this many filters. If it does not, it
-    /// would be left without an answer, so nothing may be done that needs one.
-    pub(crate) fn accepts_answer(
+    /// Begins to answer a SUBSCRIBE or UNSUBSCRIBE with this many filters, if that can be done:
+    /// nothing may be done for a packet that cannot be answered. Returns the ticket of its answer.
+    pub(super) fn begin_answer(
         &mut self,
         ground: &mut Ground,
         id: ConnectionId,
+        slot: SessionSlot,
         answer: PacketType,
         packet_id: PacketIdentifier,
-        filters: impl Fn() -> usize,
-    ) -> bool {
-        if ground.clients.connection_mut(id).is_none_or(|peer| peer.packet_bytes_max() == u32::MAX)
-        {
-            return true;
+        filters: usize,
+    ) -> Result<Ticket, Unanswerable> {
+        if !accepts_answer(ground, id, answer, packet_id, filters) {
+            return Err(Unanswerable::TooLarge);
         }
-        let reason_codes = vec![ReasonCode::Success; filters()];
-        ground.clients.accepts(id, &answer_packet(answer, packet_id, &reason_codes))
+        if !self.slices.can_take(filters, &ground.config.limits) {
+            return Err(Unanswerable::NoMemory);
+        }
+        Ok(ground.begin_answer(answer, id, slot, Some(packet_id)))
     }
 
     /// Goes on with a SUBSCRIBE or UNSUBSCRIBE that all workers know of. The first retained
@@ -51,12 +54,11 @@ impl Subscriptions {
         mut subscribe: PendingSubscribe,
         turn: &mut Turn,
     ) {
-        if subscribe.answer == PacketType::UnsubAck {
+        if subscribe.answer() == PacketType::UnsubAck {
             return self.answer_unsubscribe(ground, &subscribe, turn);
         }
-        if !subscribe.fetches && router.retained.wishes.holds(ticket) {
-            subscribe.fetches = true;
-            subscribe.waiting = 1; // until all walks have begun
+        if router.retained.requests.holds(ticket) && subscribe.begin_fetching() {
+            subscribe.wait_for(1); // until all walks have begun
             ground.pending.insert(ticket, subscribe);
             router.retained.begin_walks(ground, ticket, turn);
             return self.take_retained_arrivals(router, ground, turn);
@@ -72,22 +74,22 @@ impl Subscriptions {
         subscribe: PendingSubscribe,
         turn: &mut Turn,
     ) {
-        let id = ground.clients.stream_or_control(subscribe.streams);
-        if let Some(packet_id) = subscribe.packet_id {
-            if ground.clients.connection_mut(id).is_none() {
+        let id = ground.clients.stream_or_control(subscribe.streams());
+        if let Some(packet_id) = subscribe.packet_id() {
+            if ground.clients.connection(id).is_none() {
                 return;
             }
-            let packet = answer_packet(PacketType::SubAck, packet_id, &subscribe.reason_codes);
+            let packet = answer_packet(PacketType::SubAck, packet_id, subscribe.reason_codes());
             ground.clients.send(id, &packet, turn); // [MQTT-3.8.4-1]
         }
-        if ground.clients.connection_mut(id).is_some_and(|connection| connection.is_local()) {
-            turn.fx.local_subscribed.push((id, subscribe.reason_codes.clone()));
+        if ground.clients.connection(id).is_some_and(Connection::is_local) {
+            turn.fx.local_subscribed.push((id, subscribe.reason_codes().to_vec()));
         }
-        let Some(slot) = ground.clients.slot_of(subscribe.session) else {
+        let Some(slot) = ground.clients.slot_of(subscribe.session()) else {
             return;
         };
-        let client = Arc::clone(ground.clients.session_mut(slot).identity());
-        for (filter, reason_code) in subscribe.filters.into_iter().zip(subscribe.reason_codes) {
+        let client = Arc::clone(ground.clients.session(slot).identity());
+        for (filter, reason_code) in subscribe.into_outcomes() {
             let client = Arc::clone(&client);
             turn.fx.events.push(Event::Subscribed { client, filter, reason_code });
         }
@@ -100,10 +102,10 @@ impl Subscriptions {
         unsubscribe: &PendingSubscribe,
         turn: &mut Turn,
     ) {
-        let id = ground.clients.stream_or_control(unsubscribe.streams);
-        let is_there = ground.clients.connection_mut(id).is_some();
-        if let Some(packet_id) = unsubscribe.packet_id.filter(|_| is_there) {
-            let packet = answer_packet(unsubscribe.answer, packet_id, &unsubscribe.reason_codes);
+        let id = ground.clients.stream_or_control(unsubscribe.streams());
+        let is_there = ground.clients.connection(id).is_some();
+        if let Some(packet_id) = unsubscribe.packet_id().filter(|_| is_there) {
+            let packet = answer_packet(unsubscribe.answer(), packet_id, unsubscribe.reason_codes());
             ground.clients.send(id, &packet, turn);
         }
     }
@@ -132,7 +134,7 @@ impl Subscriptions {
             self.remove_from_tree(ground, slot, filter, turn);
             return self.answer_step(router, ground, &step, ReasonCode::QuotaExceeded, turn);
         }
-        let subscribed = ground.clients.session_mut(slot).subscriptions().get(&*step.key).cloned();
+        let subscribed = ground.clients.session(slot).subscriptions().get(&*step.key).cloned();
         let filter = step.key.strip_prefix(EXCLUSIVE_PREFIX).unwrap_or(&step.key).to_string();
         let Some(Subscribed { options, identifier, .. }) = subscribed else {
             // Given up meanwhile; the release is on its way already.
@@ -146,13 +148,13 @@ impl Subscriptions {
             ground.clients.session_mut(slot).unsubscribe(&step.key);
         }
         self.add_plain(router, ground, slot, &wanted, step.subscribe, turn);
-        let session = ground.clients.session_mut(slot);
+        let session = ground.clients.session(slot);
         let (number, durability) = (session.number(), session.durability());
         if number > 0
             && !ground.is_restoring
             && let Some(subscribe) = ground.pending.subscribe(step.subscribe)
         {
-            subscribe.waiting += 1;
+            subscribe.wait_for(1);
             ground.clients.rounds.hold(Held::Subscribed(step.subscribe), durability);
         }
         self.answer_step(router, ground, &step, granted(options.qos), turn);
@@ -165,7 +167,7 @@ impl Subscriptions {
         router: &mut Router,
         ground: &mut Ground,
         ticket: Ticket,
-        group: crate::base::identity::GroupId,
+        group: GroupId,
         turn: &mut Turn,
     ) {
         let Some((step, slot)) = ground.resume_step(ticket) else {
@@ -173,23 +175,22 @@ impl Subscriptions {
         };
         let subscribed = slot.and_then(|slot| {
             ground.clients.set_group(slot, &step.key, group);
-            ground
-                .clients
-                .session_mut(slot)
-                .subscriptions()
-                .get(&*step.key)
-                .map(|sub| sub.options.qos)
+            ground.clients.session(slot).subscriptions().get(&*step.key).map(|sub| sub.options.qos)
         });
         if subscribed.is_none()
-            && let Some(session) = ground.pending.subscribe(step.subscribe).map(|sub| sub.session)
+            && let Some(session) = ground.pending.subscribe(step.subscribe).map(|sub| sub.session())
         {
             turn.fx.send(group.home, SharedPeer::Leave { group, session }.into());
         }
         if let Some(slot) = slot {
             // The Client may have gone, and come again, before anybody could tell the group.
             let session = ground.clients.session_id(slot);
-            let online = ground.clients.session_mut(slot).connection().is_some();
+            let online = ground.clients.session(slot).attached().is_some();
             turn.fx.send(group.home, SharedPeer::Online { group, session, online }.into());
+            if ground.clients.session(slot).number() > 0 {
+                // The Session may have come into the store since its home was asked.
+                turn.fx.send(group.home, SharedPeer::Stored { group }.into());
+            }
         }
         self.answer_step(router, ground, &step, granted(subscribed.unwrap_or_default()), turn);
     }
@@ -203,10 +204,25 @@ impl Subscriptions {
         turn: &mut Turn,
     ) {
         if let Some(subscribe) = ground.pending.subscribe(step.subscribe) {
-            subscribe.reason_codes[step.index] = code;
+            subscribe.decide(step.index, code);
         }
         self.arrive(router, ground, step.subscribe, turn);
     }
+}
+
+/// Whether the Client accepts a SUBACK or UNSUBACK for this many filters.
+fn accepts_answer(
+    ground: &mut Ground,
+    id: ConnectionId,
+    answer: PacketType,
+    packet_id: PacketIdentifier,
+    filters: usize,
+) -> bool {
+    if ground.clients.connection(id).is_none_or(|peer| peer.packet_bytes_max() == u32::MAX) {
+        return true;
+    }
+    let reason_codes = vec![ReasonCode::Success; filters];
+    ground.clients.accepts(id, &answer_packet(answer, packet_id, &reason_codes))
 }
 
 /// Makes a SUBACK or an UNSUBACK.

@@ -25,7 +25,7 @@ impl Subscriptions {
         if topics.subscriptions.is_empty() {
             return;
         }
-        let identity = Arc::clone(ground.clients.session_mut(slot).identity());
+        let identity = Arc::clone(ground.clients.session(slot).identity());
         let mut filters = Vec::with_capacity(topics.subscriptions.len());
         for subscription in &topics.subscriptions {
             match subscription.filter_for(&identity) {

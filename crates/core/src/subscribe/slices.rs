@@ -69,7 +69,7 @@ impl Slices {
 
     /// Whether this many filters may be handled at once or put off. One packet may always be put
     /// off.
-    pub(crate) fn has_room(&self, filters: usize, limits: &Limits) -> bool {
+    pub(crate) fn can_take(&self, filters: usize, limits: &Limits) -> bool {
         let bytes = (self.filters + filters) * Self::FILTER_BYTES;
         filters <= self.left
             || self.waiting.is_empty()
@@ -117,7 +117,7 @@ impl Subscriptions {
         packet: &mut ManyFilters,
         turn: &mut Turn,
     ) {
-        let connection = ground.clients.connection_mut(packet.connection);
+        let connection = ground.clients.connection(packet.connection);
         let is_there = connection.is_some_and(|connection| connection.session().is_some());
         let slot = ground.clients.slot_of(packet.session).filter(|_| is_there);
         let Some(slot) = slot else {

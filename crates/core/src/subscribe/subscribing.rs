@@ -11,8 +11,9 @@ use crate::base::identity::{ConnectionId, SessionId, SessionSlot};
 use crate::boundary::peer_messages::{Member, Peer, SharedPeer, Ticket};
 use crate::boundary::store_records::{StoreOp, SubscriptionRecord};
 use crate::boundary::turn::Turn;
+use crate::connection::Connection;
 use crate::ground::Ground;
-use crate::retained::requests::RetainedWish;
+use crate::retained::walking::RequestTerms;
 use crate::route::Router;
 use crate::session::{Subscribed, SubscriptionKind};
 use crate::subscribe::slices::{ManyFilters, Task};
@@ -32,9 +33,9 @@ pub(crate) struct Asking {
     pub(crate) identifier: Option<NonZeroU32>,
 }
 
-/// The place of a filter in a pending SUBSCRIBE.
+/// Which filter of which pending SUBSCRIBE.
 #[derive(Clone, Copy, Debug)]
-struct Place {
+struct Position {
     subscribe: Ticket,
     index: usize,
 }
@@ -69,22 +70,16 @@ impl Subscriptions {
         if let Err((code, detail)) = ground.clients.check_offered_filters(id, packet) {
             return Err(Unanswerable::Violation(code, detail));
         }
-        if !self.accepts_answer(ground, id, PacketType::SubAck, packet.packet_id, || {
-            packet.subscriptions.len()
-        }) {
-            return Err(Unanswerable::TooLarge);
-        }
-        if !self.slices.has_room(packet.subscriptions.len(), &ground.config.limits) {
-            return Err(Unanswerable::NoMemory);
-        }
+        let count = packet.subscriptions.len();
+        let (answer, packet_id) = (PacketType::SubAck, packet.packet_id);
+        let ticket = self.begin_answer(ground, id, slot, answer, packet_id, count)?;
         let identifier = packet.subscription_identifier;
-        let ticket = ground.begin_answer(PacketType::SubAck, id, slot, Some(packet.packet_id));
-        let is_bridge = ground.clients.connection_mut(id).is_some_and(|peer| peer.is_bridge());
+        let is_bridge = ground.clients.connection(id).is_some_and(Connection::is_bridge);
         let filters = packet.subscriptions.iter().map(|entry| match is_bridge {
             true => (entry.filter, as_bridge(entry)),
             false => (entry.filter, entry.options),
         });
-        if !self.slices.admits(packet.subscriptions.len()) {
+        if !self.slices.admits(count) {
             let filters = filters.map(|(filter, options)| (filter.into(), options)).collect();
             let (session, task) = (ground.clients.session_id(slot), Task::Subscribe(identifier));
             let packet = ManyFilters { connection: id, session, ticket, task, filters };
@@ -123,11 +118,11 @@ impl Subscriptions {
         filters: impl Iterator<Item = (&'f str, SubscriptionOptions)>,
         turn: &mut Turn,
     ) {
-        let first = ground.pending.subscribe(ticket).map_or(0, |it| it.filters.len());
+        let first = ground.pending.subscribe(ticket).map_or(0, |it| it.filters());
         for (index, entry) in (first..).zip(filters) {
             ground.work.add(1);
-            let (filter, place) = (entry.0, Place { subscribe: ticket, index });
-            let step = self.subscribe_one(router, ground, asking, entry, place, turn);
+            let (filter, position) = (entry.0, Position { subscribe: ticket, index });
+            let step = self.subscribe_one(router, ground, asking, entry, position, turn);
             let (code, waiting) = match step {
                 Step::Done(code) => (code, 0),
                 Step::Waits | Step::Replaces => (ReasonCode::UnspecifiedError, 1),
@@ -136,10 +131,9 @@ impl Subscriptions {
                 self.note_stream(ground, asking.connection, asking.slot, filter);
             }
             if let Some(subscribe) = ground.pending.subscribe(ticket) {
-                subscribe.filters.push(filter.into());
-                subscribe.reason_codes.push(code);
-                subscribe.waiting += waiting;
-                subscribe.needs_fence |= matches!(step, Step::Replaces);
+                subscribe.note_filter(filter, code);
+                subscribe.wait_for(waiting);
+                subscribe.need_fence_if(matches!(step, Step::Replaces));
             }
         }
     }
@@ -158,7 +152,7 @@ impl Subscriptions {
         let levels_max = ground.config.limits.topic_levels_max;
         let request = FilterRequest::parse(filter, &ground.config.topics, levels_max);
         if let Ok(FilterRequest { filter, key, .. }) = request {
-            ground.clients.route_to_stream(slot, (&key, &filter), id);
+            ground.clients.route_to_stream(slot, &key, &filter, id);
         }
     }
 
@@ -179,7 +173,7 @@ impl Subscriptions {
         }
         waiting += usize::from(!ground.is_restoring && ground.wait_for_store(ticket, slot));
         if let Some(subscribe) = ground.pending.subscribe(ticket) {
-            subscribe.waiting += waiting;
+            subscribe.wait_for(waiting);
         }
         self.arrive(router, ground, ticket, turn);
     }
@@ -190,7 +184,7 @@ impl Subscriptions {
         ground: &mut Ground,
         asking: Asking,
         (filter, options): (&str, SubscriptionOptions),
-        place: Place,
+        position: Position,
         turn: &mut Turn,
     ) -> Step {
         let Asking { slot, identifier, .. } = asking;
@@ -209,18 +203,18 @@ impl Subscriptions {
         }
         let wanted = Wanted { request, options, identifier };
         let remote_step = |wanted: &Wanted| RemoteStep {
-            subscribe: place.subscribe,
-            index: place.index,
+            subscribe: position.subscribe,
+            index: position.index,
             key: wanted.request.key.as_str().into(),
             is_new: false,
         };
         match &wanted.request.kind {
             RequestKind::Plain => {
-                self.add_plain(router, ground, slot, &wanted, place.subscribe, turn);
+                self.add_plain(router, ground, slot, &wanted, position.subscribe, turn);
                 Step::Done(granted(options.qos))
             }
             RequestKind::Exclusive => {
-                self.claim_exclusive(router, ground, slot, &wanted, place, turn)
+                self.claim_exclusive(router, ground, slot, &wanted, position, turn)
             }
             RequestKind::Shared { name } => {
                 let home = ground.home_of(&format!("{name}/{}", wanted.request.filter));
@@ -252,7 +246,7 @@ impl Subscriptions {
         ground: &mut Ground,
         slot: SessionSlot,
         wanted: &Wanted,
-        place: Place,
+        position: Position,
         turn: &mut Turn,
     ) -> Step {
         let home = ground.home_of(&wanted.request.filter);
@@ -261,13 +255,13 @@ impl Subscriptions {
             if !self.exclusive.claim(&wanted.request.filter, session) {
                 return Step::Done(ReasonCode::QuotaExceeded);
             }
-            self.add_plain(router, ground, slot, wanted, place.subscribe, turn);
+            self.add_plain(router, ground, slot, wanted, position.subscribe, turn);
             return Step::Done(granted(wanted.options.qos));
         }
         // The store learns of it when it is granted: a refused one leaves nothing there.
         let is_new = self.note_claim(ground, slot, wanted);
         let key = wanted.request.key.as_str().into();
-        let Place { subscribe, index } = place;
+        let Position { subscribe, index } = position;
         let ticket = ground.pending.begin_step(RemoteStep { subscribe, index, key, is_new });
         let filter = Arc::from(wanted.request.filter.as_str());
         turn.fx.send(home, Peer::ExclusiveClaim { ticket, filter, session }.into());
@@ -336,14 +330,14 @@ impl Subscriptions {
             RetainHandling::DoNotSend => false,      // [MQTT-3.3.1-11]
         };
         if wants_retained && !ground.is_restoring {
-            let wish = RetainedWish {
+            let terms = RequestTerms {
                 filter: filter.into(),
                 key: wanted.request.key.as_str().into(),
                 qos: wanted.options.qos,
                 identifier: wanted.identifier,
             };
             let session = ground.clients.session_id(slot);
-            router.retained.note_wish(ground, session, wish, subscribe, turn);
+            router.retained.note_request(ground, session, terms, subscribe, turn);
         }
     }
 
@@ -357,7 +351,7 @@ impl Subscriptions {
     ) -> Option<SubscriptionKind> {
         let (options, identifier) = (wanted.options, wanted.identifier);
         let is_restoring = ground.is_restoring;
-        let session = ground.clients.session_mut(slot);
+        let session = ground.clients.session(slot);
         let known = session.subscriptions().get(wanted.request.key.as_str());
         let is_known = known.is_some_and(|known| {
             (known.options, known.identifier) == (options, identifier)
@@ -412,7 +406,7 @@ impl Subscriptions {
     }
 
     /// Takes a filter of a Session out of the tree, unless the Session has it in the other form,
-    /// too: plain and exclusive ones share their place in the tree.
+    /// too: plain and exclusive ones share their node in the tree.
     pub(super) fn remove_from_tree(
         &mut self,
         ground: &mut Ground,
@@ -420,7 +414,7 @@ impl Subscriptions {
         filter: &str,
         turn: &mut Turn,
     ) {
-        let subscriptions = ground.clients.session_mut(slot).subscriptions();
+        let subscriptions = ground.clients.session(slot).subscriptions();
         let plain = subscriptions.get(filter);
         let exclusive = || subscriptions.get(&*format!("{EXCLUSIVE_PREFIX}{filter}"));
         if let Some(other) = plain.or_else(exclusive) {
@@ -439,8 +433,8 @@ impl Subscriptions {
             session: ground.clients.session_id(slot),
             options: wanted.options.into(),
             identifier: wanted.identifier,
-            online: ground.clients.session_mut(slot).connection().is_some(),
-            is_stored: ground.clients.session_mut(slot).number() > 0,
+            online: ground.clients.session(slot).attached().is_some(),
+            is_stored: ground.clients.session(slot).number() > 0,
             in_flight: 0,
         }
     }

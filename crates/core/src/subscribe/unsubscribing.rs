@@ -27,16 +27,10 @@ impl Subscriptions {
         packet: &Unsubscribe<'_>,
         turn: &mut Turn,
     ) -> Result<(), Unanswerable> {
-        if !self.accepts_answer(ground, id, PacketType::UnsubAck, packet.packet_id, || {
-            packet.filters.len()
-        }) {
-            return Err(Unanswerable::TooLarge);
-        }
-        if !self.slices.has_room(packet.filters.len(), &ground.config.limits) {
-            return Err(Unanswerable::NoMemory);
-        }
-        let ticket = ground.begin_answer(PacketType::UnsubAck, id, slot, Some(packet.packet_id));
-        if !self.slices.admits(packet.filters.len()) {
+        let count = packet.filters.len();
+        let (answer, packet_id) = (PacketType::UnsubAck, packet.packet_id);
+        let ticket = self.begin_answer(ground, id, slot, answer, packet_id, count)?;
+        if !self.slices.admits(count) {
             let options = SubscriptionOptions::default();
             let filters = packet.filters.iter().map(|filter| (filter.into(), options)).collect();
             let (session, task) = (ground.clients.session_id(slot), Task::Unsubscribe);
@@ -66,7 +60,8 @@ impl Subscriptions {
             ground.work.add(1);
             let mut end = |rules: &TopicRules| {
                 let request = FilterRequest::parse(filter, rules, levels_max)?;
-                let ended = self.unsubscribe(router, ground, slot, &request.key, ticket, turn);
+                let ended =
+                    self.end_subscription(router, ground, slot, &request.key, Some(ticket), turn);
                 ended.ok_or(ReasonCode::NoSubscriptionExisted)
             };
             let mut ended = end(&rules);
@@ -79,9 +74,9 @@ impl Subscriptions {
                 Err(code) => (code, 0),
             };
             if let Some(unsubscribe) = ground.pending.subscribe(ticket) {
-                unsubscribe.reason_codes.push(code);
-                unsubscribe.waiting += waiting;
-                unsubscribe.needs_fence |= waiting > 0;
+                unsubscribe.note_code(code);
+                unsubscribe.wait_for(waiting);
+                unsubscribe.need_fence_if(waiting > 0);
             }
         }
     }
@@ -99,15 +94,15 @@ impl Subscriptions {
         // answer still waits.
         if ground.config.workers > 1
             && let Some(unsubscribe) = ground.pending.subscribe(ticket)
-            && !unsubscribe.needs_fence
+            && !unsubscribe.needs_fence()
         {
-            unsubscribe.waiting += 1;
+            unsubscribe.wait_for(1);
             ground.pending.put_behind_fence(ticket);
         }
         // A subscription that was not there may still be in the store.
         let waits = ground.wait_for_store(ticket, slot);
         if let Some(unsubscribe) = ground.pending.subscribe(ticket) {
-            unsubscribe.waiting += usize::from(waits);
+            unsubscribe.wait_for(usize::from(waits));
         }
         self.arrive(router, ground, ticket, turn);
     }
@@ -121,26 +116,19 @@ impl Subscriptions {
         key: &str,
         turn: &mut Turn,
     ) {
-        let Some(subscribed) = ground.clients.take_subscription(slot, key) else {
-            return;
-        };
-        let session = ground.clients.session_id(slot);
-        router.retained.end_wish(session, key, turn);
-        self.release_subscription(router, ground, session, key, &subscribed.kind, turn);
-        ground.clients.forget_subscription(slot, key);
-        let client = Arc::clone(ground.clients.session(slot).identity());
-        turn.fx.events.push(Event::Unsubscribed { client, filter: key.into() });
+        self.end_subscription(router, ground, slot, key, None, turn);
     }
 
-    /// Ends a subscription of a Session that goes on, for an UNSUBSCRIBE. Returns how many answers
-    /// its UNSUBACK has to wait for; `None` if there is no such subscription.
-    fn unsubscribe(
+    /// Ends a subscription of a Session that goes on, for the UNSUBSCRIBE with this ticket, if any.
+    /// Returns how many answers its UNSUBACK has to wait for; `None` if there is no such
+    /// subscription.
+    fn end_subscription(
         &mut self,
         router: &mut Router,
         ground: &mut Ground,
         slot: SessionSlot,
         key: &str,
-        ticket: Ticket,
+        ticket: Option<Ticket>,
         turn: &mut Turn,
     ) -> Option<usize> {
         let home = FilterRequest::shared_of(key).map(|(name, filter)| {
@@ -149,10 +137,10 @@ impl Subscriptions {
         });
         let subscribed = ground.clients.take_subscription(slot, key)?;
         let session = ground.clients.session_id(slot);
-        router.retained.end_wish(session, key, turn);
+        router.retained.drop_request(session, key, turn);
         let mut waiting = 0;
-        match home {
-            Some((home, name, filter)) if home != ground.config.worker => {
+        match (home, ticket) {
+            (Some((home, name, filter)), Some(ticket)) if home != ground.config.worker => {
                 waiting = 1;
                 let (name, filter) = (name.into(), filter.into());
                 let leave = SharedPeer::Unsubscribe { ticket, name, filter, session };
@@ -161,7 +149,7 @@ impl Subscriptions {
             _ => self.release_subscription(router, ground, session, key, &subscribed.kind, turn),
         }
         ground.clients.forget_subscription(slot, key);
-        let client = Arc::clone(ground.clients.session_mut(slot).identity());
+        let client = Arc::clone(ground.clients.session(slot).identity());
         turn.fx.events.push(Event::Unsubscribed { client, filter: key.into() });
         Some(waiting)
     }

@@ -82,7 +82,7 @@ impl AutoSubscription {
                 (CLIENT_ID, &*client.client_id)
             } else if rest.starts_with(USER_NAME) {
                 let value = client.user_name.as_deref().filter(|name| !name.is_empty());
-                (USER_NAME, value.ok_or("the Client has no user name")?)
+                (USER_NAME, value.ok_or("the Client has no authenticated user name")?)
             } else {
                 ("${", "${")
             };

@@ -16,21 +16,21 @@ use crate::boundary::turn::Turn;
 /// A SUBSCRIBE whose SUBACK waits, or an UNSUBSCRIBE whose UNSUBACK does.
 #[derive(Debug)]
 pub(crate) struct PendingSubscribe {
-    pub(crate) answer: PacketType,
+    answer: PacketType,
     /// The stream that the packet came on, and the control stream.
-    pub(crate) streams: (ConnectionId, ConnectionId),
-    pub(crate) session: SessionId,
+    streams: (ConnectionId, ConnectionId),
+    session: SessionId,
     /// Absent for subscriptions that no packet asked for.
-    pub(crate) packet_id: Option<PacketIdentifier>,
-    pub(crate) filters: Vec<Box<str>>,
-    pub(crate) reason_codes: Vec<ReasonCode>,
+    packet_id: Option<PacketIdentifier>,
+    filters: Vec<Box<str>>,
+    reason_codes: Vec<ReasonCode>,
     /// How many answers, fences and receipts are outstanding.
-    pub(crate) waiting: usize,
+    waiting: usize,
     /// Whether the first retained messages were asked for already.
-    pub(crate) fetches: bool,
+    fetches: bool,
     /// Whether a fence has to follow the answers: the home of a shared subscription has told all
     /// workers, but what they sent before that may still be on its way.
-    pub(crate) needs_fence: bool,
+    needs_fence: bool,
 }
 
 /// One filter of a pending SUBSCRIBE that another worker decides about.
@@ -60,6 +60,96 @@ pub(crate) struct Pending {
     /// Gathers over a turn; becomes a fence at its end.
     open: BehindFence,
     last_ticket: Ticket,
+}
+
+impl PendingSubscribe {
+    /// Begins to gather an answer; it waits for one arrival, until all filters are done.
+    pub(crate) fn new(
+        answer: PacketType,
+        streams: (ConnectionId, ConnectionId),
+        session: SessionId,
+        packet_id: Option<PacketIdentifier>,
+    ) -> Self {
+        Self {
+            answer,
+            streams,
+            session,
+            packet_id,
+            filters: Vec::new(),
+            reason_codes: Vec::new(),
+            waiting: 1,
+            fetches: false,
+            needs_fence: false,
+        }
+    }
+
+    /// Whether it is a SUBACK or an UNSUBACK.
+    pub(crate) fn answer(&self) -> PacketType {
+        self.answer
+    }
+
+    /// The stream that the packet came on, and the control stream.
+    pub(crate) fn streams(&self) -> (ConnectionId, ConnectionId) {
+        self.streams
+    }
+
+    pub(crate) fn session(&self) -> SessionId {
+        self.session
+    }
+
+    /// Absent for subscriptions that no packet asked for.
+    pub(crate) fn packet_id(&self) -> Option<PacketIdentifier> {
+        self.packet_id
+    }
+
+    pub(crate) fn reason_codes(&self) -> &[ReasonCode] {
+        &self.reason_codes
+    }
+
+    /// How many filters of a SUBSCRIBE were noted so far.
+    pub(crate) fn filters(&self) -> usize {
+        self.filters.len()
+    }
+
+    /// Returns the filters of a SUBSCRIBE with what became of them.
+    pub(crate) fn into_outcomes(self) -> impl Iterator<Item = (Box<str>, ReasonCode)> {
+        self.filters.into_iter().zip(self.reason_codes)
+    }
+
+    /// Notes the next filter of a SUBSCRIBE, and what is known of it.
+    pub(crate) fn note_filter(&mut self, filter: &str, code: ReasonCode) {
+        self.filters.push(filter.into());
+        self.reason_codes.push(code);
+    }
+
+    /// Notes what became of the next filter of an UNSUBSCRIBE.
+    pub(crate) fn note_code(&mut self, code: ReasonCode) {
+        self.reason_codes.push(code);
+    }
+
+    /// Notes what another worker has decided about a filter.
+    pub(crate) fn decide(&mut self, index: usize, code: ReasonCode) {
+        self.reason_codes[index] = code;
+    }
+
+    /// Waits for so many more answers, fences or receipts.
+    pub(crate) fn wait_for(&mut self, count: usize) {
+        self.waiting += count;
+    }
+
+    /// Has a fence follow the answers, if that is so.
+    pub(crate) fn need_fence_if(&mut self, is_so: bool) {
+        self.needs_fence |= is_so;
+    }
+
+    pub(crate) fn needs_fence(&self) -> bool {
+        self.needs_fence
+    }
+
+    /// Notes that its first retained messages are asked for. Returns whether that is new.
+    pub(crate) fn begin_fetching(&mut self) -> bool {
+        !std::mem::replace(&mut self.fetches, true)
+    }
 }
 
 impl Pending {

@@ -20,7 +20,7 @@ use crate::base::delivery::Delivery;
 use crate::base::drop_reason::DropReason;
 use crate::base::durability::Durability;
 use crate::base::identity::{ConnectionId, Identity, SessionId, WorkerId};
-use crate::boundary::peer_messages::{Peer, Ticket};
+use crate::boundary::peer_messages::{Peer, QuestionId, Ticket};
 use crate::boundary::store_records::{
     Commit, Enqueue, Owner, Receipt, Round, StoreOp, StoredDelivery,
 };
@@ -45,7 +45,7 @@ pub(crate) enum Held {
     /// sent.
     Ahead(SessionId, u64),
     /// Something whose outcome depends on another worker, which was asked under this ticket.
-    Asked(Ticket, Box<Held>),
+    Asked(QuestionId, Box<Held>),
 }
 
 /// A question to another worker, until everything that waits for its answer has left.
@@ -116,8 +116,8 @@ pub(crate) struct Rounds {
     unconfirmed: Box<[BTreeMap<u64, Vec<SessionId>>]>,
     /// Counts what was sent to other workers to be kept, and fan-outs that were put off.
     sent: u64,
-    questions: HashMap<Ticket, Question, foldhash::fast::FixedState>,
-    last_question: Ticket,
+    questions: HashMap<QuestionId, Question, foldhash::fast::FixedState>,
+    last_question: u64,
     /// Without a store: what has waited for other workers only.
     answered: Vec<Held>,
 }
@@ -305,26 +305,23 @@ impl Rounds {
 
     /// Asks another worker to say so if it refuses something that is sent to it now. What is held
     /// under the returned ticket waits for its answer.
-    pub(crate) fn ask(&mut self, to: WorkerId) -> Ticket {
+    pub(crate) fn ask(&mut self, to: WorkerId) -> QuestionId {
         debug_assert!(self.origin.is_none(), "only publishers of this worker ask");
         self.open.asked |= to.bit();
-        self.last_question += 1;
-        let question = Question {
-            round: self.open.number,
-            waiting: 0,
-            is_refused: false,
-            packet: None,
-            deferred: None,
-        };
-        self.questions.insert(self.last_question, question);
-        self.last_question
+        let ticket = QuestionId::MIN.saturating_add(self.last_question);
+        self.last_question = ticket.get();
+        let round = self.open.number;
+        let question =
+            Question { round, waiting: 0, is_refused: false, packet: None, deferred: None };
+        self.questions.insert(ticket, question);
+        ticket
     }
 
     /// Notes that the question is about a QoS 2 message with this Packet Identifier. `is_kept` says
     /// whether the last record that was put behind the round remembers it.
     pub(crate) fn note_packet(
         &mut self,
-        ticket: Ticket,
+        ticket: QuestionId,
         session: SessionId,
         packet_id: PacketIdentifier,
         is_kept: bool,
@@ -336,12 +333,12 @@ impl Rounds {
     }
 
     /// Whether this question is open.
-    pub(crate) fn is_asking(&self, ticket: Ticket) -> bool {
+    pub(crate) fn is_asking(&self, ticket: QuestionId) -> bool {
         self.questions.contains_key(&ticket)
     }
 
     /// Holds back something that tells what came of a question.
-    pub(crate) fn hold_asked(&mut self, ticket: Ticket, held: Held, durability: Durability) {
+    pub(crate) fn hold_asked(&mut self, ticket: QuestionId, held: Held, durability: Durability) {
         if let Some(question) = self.questions.get_mut(&ticket) {
             question.waiting += 1;
         }
@@ -349,14 +346,14 @@ impl Rounds {
     }
 
     /// Notes that the other worker has refused. Returns the Packet Identifier that is free again.
-    pub(crate) fn refuse(&mut self, ticket: Ticket) -> Option<(SessionId, PacketIdentifier)> {
+    pub(crate) fn refuse(&mut self, ticket: QuestionId) -> Option<(SessionId, PacketIdentifier)> {
         let question = self.questions.get_mut(&ticket)?;
         question.is_refused = true;
         let first = self.gathering.front().map_or(0, |waiting| waiting.end.number);
         let round = question.round.checked_sub(first).map(|index| index as usize);
         let waiting = round.and_then(|index| self.gathering.get_mut(index));
-        if let (Some(waiting), Some(place)) = (waiting, question.deferred)
-            && let Some(op) = waiting.end.deferred.get_mut(place)
+        if let (Some(waiting), Some(index)) = (waiting, question.deferred)
+            && let Some(op) = waiting.end.deferred.get_mut(index)
             && let StoreOp::AwaitRelease { session, packet_id } = *op
         {
             *op = StoreOp::Released { session, packet_id };
@@ -366,7 +363,7 @@ impl Rounds {
 
     /// Whether the other worker has refused. Called for each thing held under this ticket when it
     /// leaves.
-    pub(crate) fn take_refusal(&mut self, ticket: Ticket) -> bool {
+    pub(crate) fn take_refusal(&mut self, ticket: QuestionId) -> bool {
         let Some(question) = self.questions.get_mut(&ticket) else {
             return false;
         };

@@ -328,17 +328,23 @@ fn a_message_without_time_left_is_not_published() {
 }
 
 #[test]
-fn qos_2_that_was_sent_does_not_expire_and_its_identifier_is_released() {
-    scenario(|node| {
-        let (receiver, publisher) = slow_pair(node, &persistent("r"), 2);
-        node.send_publish(publisher, with_expiry(publish("t", "x", 2, 1), 5));
-        let first = node.message(receiver);
-        node.lose(receiver);
-        node.advance(10_000);
-        let receiver = node.connect_with(&persistent("r")).0;
-        let again = node.message(receiver); // [MQTT-4.3.3-7]
-        assert_eq!((again.text(), again.dup, again.packet_id), ("x", true, first.packet_id));
-    });
+fn a_message_that_was_sent_is_sent_again_though_it_has_expired() {
+    for qos in [1, 2] {
+        scenario(|node| {
+            let (receiver, publisher) = slow_pair(node, &persistent("r"), qos);
+            node.send_publish(publisher, with_expiry(publish("t", "x", qos, 1), 5));
+            let first = node.message(receiver);
+            node.lose(receiver);
+            node.send_publish(publisher, with_expiry(publish("t", "never sent", qos, 2), 5));
+            node.advance(10_000);
+            let receiver = node.connect_with(&persistent("r")).0;
+            let messages = node.messages(receiver); // [MQTT-4.4.0-1] [MQTT-4.3.3-7] [MQTT-3.3.2-5]
+            assert_eq!(messages.len(), 1, "{messages:?}");
+            let again = &messages[0];
+            assert_eq!((again.text(), again.dup, again.packet_id), ("x", true, first.packet_id));
+            assert_eq!((again.expiry, node.dropped(DropReason::Expired)), (Some(0), 1));
+        });
+    }
 }
 
 #[test]

@@ -76,7 +76,7 @@ fn the_owner_of_a_session_that_is_over_bars_nobody() {
 }
 
 #[test]
-fn a_session_that_is_over_takes_no_place() {
+fn a_session_that_is_over_is_not_counted() {
     let limits = Limits { sessions_max: 1, ..Limits::default() };
     scenario_with(Setup { limits, ..Setup::default() }, |node| {
         // This is as many Sessions as the one worker may have.

@@ -409,7 +409,7 @@ impl Node {
                 }
                 Ok(Decoded::Incomplete { .. }) => break,
                 Err(error) => {
-                    self.cores[worker].handle_malformed(id, &error, turn);
+                    self.cores[worker].handle_malformed(id, &error, &bytes[at..], turn);
                     bytes.len() - at
                 }
             };

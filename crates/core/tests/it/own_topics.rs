@@ -5,7 +5,7 @@ use std::num::NonZeroU16;
 use midge_core::{DropReason, Usage};
 
 use crate::node::{Conn, Node, Setup, scenario, scenario_with};
-use crate::packets::{connect, options, persistent, puback};
+use crate::packets::{options, persistent, puback};
 use crate::received::Got;
 
 /// Gives all workers the same values.
@@ -46,31 +46,24 @@ fn a_new_subscription_gets_them_once_and_then_what_changes() {
 fn nothing_old_comes_behind_what_has_changed() {
     let mut setup = Setup::default();
     // Some of the retained messages have to wait, but the live one does not.
-    setup.limits.queue_messages_max = 8;
+    setup.limits.output_bytes_max = 200;
     scenario_with(setup, |node| {
         let names = ["a", "b", "c", "d", "e", "f", "g", "h"];
         let topics = names.map(|name| format!("$SYS/broker/{name}"));
         tell(node, &topics.each_ref().map(|topic| (topic.as_str(), "old")));
-        let mut packet = connect("c");
-        packet.properties.receive_maximum = NonZeroU16::new(1);
-        let conn = node.connect_with(&packet).0;
-        node.acknowledge(conn, false);
-        node.subscribe(conn, "$SYS/#", 1);
+        let conn = node.connect("c");
+        node.set_room(conn, 0);
+        node.queue_subscribe(conn, &[("$SYS/#", options(1))], None);
+        node.settle();
         let last = topics[7].as_str();
         tell(node, &[(last, "new")]);
-        let mut texts = Vec::new();
-        for got in std::iter::from_fn(|| next(node, conn)) {
-            texts.extend((got.topic == last).then(|| got.text().to_string()));
-        }
-        assert_eq!(texts, ["new"]);
+        node.set_room(conn, usize::MAX);
+        let messages = node.messages(conn);
+        let of_last = messages.iter().filter(|it| it.topic == last).map(Got::text);
+        assert_eq!(of_last.collect::<Vec<_>>(), ["new"]);
+        assert_eq!(messages.len(), topics.len());
+        assert_ne!(messages[7].topic, last, "retained messages had to wait");
     });
-}
-
-/// Takes the next message of a Client that receives one at a time, and acknowledges it.
-fn next(node: &mut Node, conn: Conn) -> Option<Got> {
-    let got = node.messages(conn).pop()?;
-    node.send(conn, &puback(got.packet_id));
-    Some(got)
 }
 
 #[test]
@@ -105,7 +98,36 @@ fn they_count_against_no_limit_and_are_in_no_store() {
         let usage = node.cores.iter().map(|core| core.usage().connected).sum::<usize>();
         assert_eq!(usage, 0);
         let conn = node.connect_with(&persistent("c")).0;
-        assert_eq!(summary(node, conn), [entry("$SYS/broker/a", "2", false)]);
+        assert_eq!(summary(node, conn), [], "what a Client missed does not wait for it");
+        node.subscribe_with(conn, &[("$SYS/#", options(2))], None);
+        assert_eq!(summary(node, conn), [entry("$SYS/broker/a", "2", true)]);
+    });
+}
+
+#[test]
+fn they_take_no_place_in_the_queue_of_a_session() {
+    let mut setup = Setup::default();
+    setup.limits.queue_messages_max = 1;
+    scenario_with(setup, |node| {
+        let filters = [("$SYS/#", options(2)), ("alarms/#", options(2))];
+        let mut slow = persistent("slow");
+        slow.properties.receive_maximum = NonZeroU16::new(1);
+        let slow = node.connect_with(&slow).0;
+        node.subscribe_with(slow, &filters, None);
+        let away = node.connect_with(&persistent("away")).0;
+        node.subscribe_with(away, &filters, None);
+        node.lose(away);
+        node.acknowledge(slow, false);
+        let publisher = node.connect("p");
+        node.publish(publisher, "alarms/1", "in flight, and in the queue of the other", 1);
+        tell(node, &[("$SYS/broker/a", "1"), ("$SYS/broker/b", "1")]);
+        node.publish(publisher, "alarms/2", "queued", 1);
+        let packet_id = node.messages(slow)[0].packet_id;
+        node.send(slow, &puback(packet_id));
+        assert_eq!(node.texts(slow), ["queued"]);
+        let away = node.connect_with(&persistent("away")).0;
+        assert_eq!(node.texts(away), ["in flight, and in the queue of the other"]);
+        assert_eq!(node.dropped(DropReason::QueueFull), 1, "the queue has room for one");
     });
 }
 

@@ -79,6 +79,31 @@ fn no_refusal_of_a_connect_touches_the_session() {
 }
 
 #[test]
+fn a_connect_that_is_wrong_behind_its_client_identifier_is_refused_under_that_name() {
+    let connect = |flags: u8, client_id: &[u8], will_topic: &[u8]| {
+        let start: [&[u8]; 4] = [b"\0\x04MQTT\x05", &[flags], b"\0\0\0\0\x06", client_id];
+        let body = [&start.concat(), &b"\0\0\x03"[..], will_topic, b"\0\x01x"].concat();
+        [&[0x10, body.len() as u8], &body[..]].concat()
+    };
+    for (packet, name) in [
+        (connect(0x06, b"keeper", b"a/#"), "keeper"),
+        (connect(0x1E, b"keeper", b"a/b"), "keeper"),
+        (connect(0x06, b"keep\0r", b"a/b"), ""),
+    ] {
+        scenario(|node| {
+            let conn = node.open(0);
+            node.queue_bytes(conn, &packet);
+            node.settle();
+            let named = node.events.iter().find_map(|event| match event {
+                Event::Refused { client_id, .. } => Some(&**client_id),
+                _ => None,
+            });
+            assert_eq!(named, Some(name));
+        });
+    }
+}
+
+#[test]
 fn a_refusal_does_not_postpone_the_end_of_an_absent_session() {
     scenario(|node| {
         let watcher = node.connect("watcher");

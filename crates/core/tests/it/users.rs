@@ -1,4 +1,4 @@
-//! As whom a Client is admitted: what is known of its user, until when it may stay, and what
+//! As whom a Client is admitted: what is known of its user, when its credential ends, and what
 //! becomes of both when it authenticates anew, comes back, or when the policy changes.
 
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use midge_codec::{Auth, Packet, ReasonCode, UserProperties};
 use midge_core::{AuthAnswer, Event, StoreOp, User, UserAttribute};
 
 use crate::node::{ADDRESS, Conn, Node, Setup, scenario, scenario_with};
-use crate::packets::{connect, options, persistent, will};
+use crate::packets::{connect, options, persistent, publish, will};
 use crate::received::Received;
 use crate::rules::Right;
 
@@ -121,7 +121,28 @@ fn a_client_is_disconnected_when_its_credential_ends() {
 }
 
 #[test]
-fn who_authenticates_anew_in_time_may_stay() {
+fn nothing_is_taken_on_any_stream_after_the_credential_has_ended() {
+    scenario(|node| {
+        let heard = node.connect("heard");
+        node.subscribe(heard, "t", 0);
+        for is_data_stream in [false, true] {
+            admit_as(node, User { valid_for: Some(Duration::from_secs(60)), ..ada("1") });
+            let control = node.connect("c");
+            let stream = if is_data_stream { node.open_data_stream(control) } else { control };
+            node.publish(stream, "t", "in time", 0);
+            node.has_late_timers = true;
+            node.set_now(node.now + 60_000);
+            node.send_publish(stream, publish("t", "too late", 0, 0));
+            node.has_late_timers = false;
+            assert_eq!(node.end_code(control), Some(ReasonCode::MaximumConnectTime));
+            assert!(node.is_closed(stream));
+            assert_eq!(node.texts(heard), ["in time"]);
+        }
+    });
+}
+
+#[test]
+fn who_authenticates_anew_in_time_keeps_its_connection() {
     scenario(|node| {
         let minute = Some(Duration::from_secs(60));
         admit_as(node, User { valid_for: minute, ..ada("1") });

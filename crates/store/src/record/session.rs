@@ -12,7 +12,8 @@ pub(crate) const TAG: u8 = 16;
 const USER_NAME: u8 = 1;
 const WILL: u8 = 1 << 1;
 const WILL_EXPIRY: u8 = 1 << 2;
-const KNOWN: u8 = USER_NAME | WILL | WILL_EXPIRY;
+const WINDOW: u8 = 1 << 3;
+const KNOWN: u8 = USER_NAME | WILL | WILL_EXPIRY | WINDOW;
 
 pub(crate) fn encode(session: &SessionRecord, out: &mut Vec<u8>) {
     let mut flags = 0;
@@ -25,9 +26,15 @@ pub(crate) fn encode(session: &SessionRecord, out: &mut Vec<u8>) {
             flags |= WILL_EXPIRY;
         }
     }
+    if session.window > 0 {
+        flags |= WINDOW;
+    }
     put_varint(out, session.number);
     out.push(flags);
     put_varint(out, u64::from(session.expiry_seconds));
+    if session.window > 0 {
+        put_varint(out, u64::from(session.window));
+    }
     put_bytes(out, session.client_id.as_bytes());
     if let Some(name) = &session.user_name {
         put_bytes(out, name.as_bytes());
@@ -54,11 +61,17 @@ pub(crate) fn decode(body: &[u8]) -> Result<SessionRecord, BadRecord> {
         return Err(BadRecord("a flag of the Session is unknown"));
     }
     let expiry_seconds = reader.varint_u32()?;
+    let window = if flags & WINDOW == 0 { 0 } else { decode_window(&mut reader)? };
     let client_id = reader.str()?.into();
     let user_name = if flags & USER_NAME == 0 { None } else { Some(Box::from(reader.str()?)) };
     let will = if flags & WILL == 0 { None } else { Some(decode_will(&mut reader, flags)?) };
     reader.finish()?;
-    Ok(SessionRecord { number, client_id, user_name, expiry_seconds, will })
+    Ok(SessionRecord { number, client_id, user_name, expiry_seconds, window, will })
+}
+
+fn decode_window(reader: &mut Reader<'_>) -> Result<u16, BadRecord> {
+    let window = u16::try_from(reader.varint()?).ok().filter(|&window| window > 0);
+    window.ok_or(BadRecord("the window of a Session is not possible"))
 }
 
 fn decode_will(reader: &mut Reader<'_>, flags: u8) -> Result<WillRecord, BadRecord> {

@@ -130,6 +130,7 @@ fn examples_of_sessions() -> Vec<Example> {
         client_id: "c".into(),
         user_name: Some("me".into()),
         expiry_seconds: u32::MAX,
+        window: 0,
         will: Some(WillRecord {
             message: example_message(),
             delay_seconds: 10,
@@ -137,11 +138,17 @@ fn examples_of_sessions() -> Vec<Example> {
         }),
     };
     let max = [0xff; 9];
+    let windowed = SessionRecord { window: 300, will: None, ..session.clone() };
     vec![
         (16, encoded(|out| session::encode(&session, out)), {
             let head = [0xac, 2, 0b111, 0xff, 0xff, 0xff, 0xff, 0x0f, 1, b'c', 2, b'm', b'e'];
             [&head[..], &[10, 20], MESSAGE].concat()
         }),
+        (
+            16,
+            encoded(|out| session::encode(&windowed, out)),
+            vec![0xac, 2, 0b1001, 0xff, 0xff, 0xff, 0xff, 0x0f, 0xac, 2, 1, b'c', 2, b'm', b'e'],
+        ),
         (17, encoded(|out| detached.encode(out)), [&[0xac, 2, 5][..], &max, &[1]].concat()),
         (18, encoded(|out| will_gone::encode(300, out)), vec![0xac, 2]),
         (
@@ -255,6 +262,8 @@ fn every_record_comes_back_as_it_was_written() {
     assert_eq!(subscription_image::decode(&body).unwrap(), (3, vec![example_subscription()]));
     let (_, session, _) = examples().swap_remove(0);
     let session = session::decode(&session).unwrap();
+    let (_, windowed, _) = examples().swap_remove(1);
+    assert_eq!((session.window, session::decode(&windowed).unwrap().window), (0, 300));
     assert_eq!((session.number, &*session.client_id), (300, "c"));
     assert_eq!(session.user_name.as_deref(), Some("me"));
     assert_eq!(session.will.unwrap().message.payload(), b"hi");

@@ -91,6 +91,7 @@ fn special(disk: &Arc<FaultyDisk>) {
         client_id: format!("special {number}").into(),
         user_name: Some("".into()),
         expiry_seconds: u32::MAX,
+        window: 0,
         will: None,
     };
     for number in [first, first + 1, first + 2] {
@@ -221,12 +222,13 @@ fn a_wrong_line_is_named_with_what_is_wrong() {
         assert!(line.contains(from), "{line}");
         line.replacen(from, to, 1)
     };
-    let cases: [(&[&str], u64, &str); 21] = [
+    let cases: [(&[&str], u64, &str); 22] = [
         (&[], 1, "the export is empty"),
         (&[session], 1, "begins with a line of the kind \"midge-export\""),
         (&[&changed(header, "1", "2")], 1, "use a newer midge"),
         (&[header, header], 2, "a second export"),
         (&[header, "no"], 2, "it is no JSON"),
+        (&[&format!("\u{feff}{header}")], 1, "it begins with a byte order mark: remove that"),
         (&[header, "", end], 2, "it is empty"),
         (&[header, r#"{"kind":"other"}"#], 2, "no line of an export: unknown variant `other`"),
         (&[header, &changed(session, "}", ",\"x\":1}")], 2, "unknown field `x`"),

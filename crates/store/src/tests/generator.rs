@@ -196,6 +196,7 @@ impl Generator {
             client_id,
             user_name,
             expiry_seconds: self.random.next() as u32,
+            window: self.random.next() as u16,
             will,
         }
     }

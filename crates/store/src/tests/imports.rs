@@ -114,6 +114,38 @@ fn filters_that_earlier_versions_granted_are_taken() {
 }
 
 #[test]
+fn an_exclusive_subscription_has_one_session() {
+    let of = |session: u64| {
+        let line = with(SUBSCRIPTION, "session", json!(session));
+        with(&line, "filter", json!("$exclusive/a"))
+    };
+    let other = with(&with(SESSION, "number", json!(8)), "client_id", json!("d"));
+    let lines = [SESSION.to_owned(), of(7), other, of(8)];
+    refused_at(&lines, "exclusive subscription, and Session 7 has it in line 3 already");
+    // The Session that came in the place of another one may have its subscription, too.
+    let successor = with(&with(SESSION, "number", json!(8)), "supersedes", json!(7));
+    imported(&export_of(&[SESSION.to_owned(), of(7), successor, of(8)])).unwrap();
+}
+
+/// Others are still to get what waits for it; its subscription is another Session's by now.
+#[test]
+fn a_session_that_has_ended_has_no_exclusive_subscription() {
+    let of = |session: u64| {
+        let line = with(SUBSCRIPTION, "session", json!(session));
+        with(&line, "filter", json!("$exclusive/a"))
+    };
+    let ended = |line: &str| with(line, "expiry_seconds", json!(0));
+    let other = with(&with(SESSION, "number", json!(8)), "client_id", json!("d"));
+    let lines = [ended(SESSION), of(7), other.clone(), of(8)];
+    imported(&export_of(&lines)).unwrap();
+    let lines = [SESSION.to_owned(), of(7), ended(&other), of(8)];
+    imported(&export_of(&lines)).unwrap();
+    let third = with(&with(SESSION, "number", json!(9)), "client_id", json!("e"));
+    let lines = [SESSION.to_owned(), of(7), ended(&other), of(8), third, of(9)];
+    refused_at(&lines, "exclusive subscription, and Session 7 has it in line 3 already");
+}
+
+#[test]
 fn values_that_nobody_can_have_sent_are_refused() {
     imported(&export_of(&all_lines())).unwrap();
     let will: Value = serde_json::from_str(WILL).unwrap();

@@ -18,7 +18,7 @@ use super::part::{is_active, read_header, read_records};
 use super::progress::{Counter, Progress};
 use super::read_only::ReadOnlyDisk;
 use super::source::Source;
-use super::target::{Target, TargetError};
+use super::target::{Target, TargetError, is_inside};
 use crate::error::OpenError;
 use crate::segment::{Header, segment_name, segment_number};
 
@@ -133,23 +133,6 @@ pub fn backup(
     target.complete().map_err(|error| BackupError::Copy { file, error })?;
     let disk = ReadOnlyDisk::open(&path).map_err(BackupError::Check)?;
     check(Arc::new(disk), tell).map_err(BackupError::Check)
-}
-
-/// Returns whether a path, which need not exist, is the directory or in it.
-fn is_inside(path: &Path, directory: &Path) -> io::Result<bool> {
-    let directory = directory.canonicalize()?;
-    let mut ancestor = std::path::absolute(path)?;
-    loop {
-        match ancestor.canonicalize() {
-            Ok(found) => return Ok(found.starts_with(&directory)),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                if !ancestor.pop() {
-                    return Ok(false);
-                }
-            }
-            Err(error) => return Err(error),
-        }
-    }
 }
 
 fn remove_copies(source: &Source, target: &Path) -> io::Result<()> {

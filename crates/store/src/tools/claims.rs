@@ -5,7 +5,7 @@
 
 use std::hash::Hash;
 
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 
 type Map<K, V> = HashMap<K, V, foldhash::fast::FixedState>;
 
@@ -19,6 +19,10 @@ pub(crate) struct Claims {
     clients: Map<Box<str>, Holder>,
     groups: Map<(Box<str>, Box<str>), Holder>,
     filters: Map<(u64, Box<str>), LineNumber>,
+    exclusive_filters: Map<Box<str>, Holder>,
+    /// Numbers of Sessions that are over: another one has come in their place, or they have ended
+    /// with their Network Connections. A broker that starts gives up their subscriptions.
+    over: HashSet<u64, foldhash::fast::FixedState>,
     retained_topics: Map<Box<str>, LineNumber>,
     taken_packet_ids: Map<(u64, u16), LineNumber>,
 }
@@ -48,6 +52,7 @@ impl Claims {
         line: LineNumber,
     ) -> Result<(), String> {
         let holder = Holder { number: session, line };
+        self.over.extend(supersedes);
         let former = self.clients.insert(client_id.into(), holder);
         check_superseded(former, session, supersedes).map_err(|fault| match fault {
             Fault::Twice(first) => format!(
@@ -59,6 +64,11 @@ impl Claims {
                  the field out, or put the line of that Session before this one"
             ),
         })
+    }
+
+    /// Notes that a Session has ended and is there only for messages that others are to get.
+    pub(crate) fn note_ended(&mut self, session: u64) {
+        self.over.insert(session);
     }
 
     /// Claims the ShareName and Topic Filter of a shared subscription, in the same way.
@@ -83,7 +93,7 @@ impl Claims {
         })
     }
 
-    /// Claims the Topic Filter of a subscription.
+    /// Claims the Topic Filter of a subscription, and an exclusive one against all other Sessions.
     pub(crate) fn filter(
         &mut self,
         session: u64,
@@ -95,7 +105,31 @@ impl Claims {
                 "Session {session} has the filter {filter:?} in line {first} already: leave out \
                  one of the two lines"
             )
-        })
+        })?;
+        match filter.starts_with("$exclusive/") {
+            true => self.exclusive_filter(session, filter, line),
+            false => Ok(()),
+        }
+    }
+
+    fn exclusive_filter(
+        &mut self,
+        session: u64,
+        filter: &str,
+        line: LineNumber,
+    ) -> Result<(), String> {
+        if self.over.contains(&session) {
+            return Ok(());
+        }
+        let holder = Holder { number: session, line };
+        match self.exclusive_filters.insert(filter.into(), holder) {
+            Some(former) if !self.over.contains(&former.number) => Err(format!(
+                "{filter:?} is an exclusive subscription, and Session {} has it in line {} \
+                 already: leave out one of the two lines",
+                former.number, former.line
+            )),
+            _ => Ok(()),
+        }
     }
 
     /// Claims the topic of a retained message.

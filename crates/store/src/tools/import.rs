@@ -3,6 +3,7 @@
 //! sequences stay as they are. At the end, either all of it is in the directory, or nothing.
 
 use std::io::{self, BufRead, Read};
+use std::num::NonZeroU16;
 use std::path::Path;
 use std::sync::Arc;
 use std::{error, fmt};
@@ -163,6 +164,9 @@ pub fn import_into(
 fn parse(bytes: &[u8]) -> Result<Line, String> {
     if bytes.iter().all(u8::is_ascii_whitespace) {
         return Err("it is empty".to_owned());
+    }
+    if bytes.starts_with("\u{feff}".as_bytes()) {
+        return Err("it begins with a byte order mark: remove that (EF BB BF)".to_owned());
     }
     serde_json::from_slice(bytes).map_err(|error| match error.classify() {
         serde_json::error::Category::Data => format!("it is no line of an export: {error}"),
@@ -327,10 +331,14 @@ impl Importer {
         storable::check_client_id(&client_id)
             .map_err(|why| format!("\"client_id\" {client_id:?} {why}; {CORRECT}"))?;
         self.claims.client(&client_id, number, supersedes, self.imported.lines)?;
+        if expiry_seconds == 0 {
+            self.claims.note_ended(number);
+        }
         let identity = Identity::new(client_id, user_name);
         let will = session.will.map(|will| will_of(&will, &identity)).transpose()?;
         let Identity { client_id, user_name, .. } = identity;
-        let record = SessionRecord { number, client_id, user_name, expiry_seconds, will };
+        let window = session.window.map_or(0, NonZeroU16::get);
+        let record = SessionRecord { number, client_id, user_name, expiry_seconds, window, will };
         self.engine.apply_op(&StoreOp::Session(Box::new(record)));
         match (session.detached, session.sent_ahead) {
             (Some(_), Some(_)) => {

@@ -1,7 +1,7 @@
 //! The lines of an export: one JSON object each. `docs/store.md` describes them for people; a
 //! change that an older version could not read needs a new [`VERSION`].
 
-use std::num::NonZeroU32;
+use std::num::{NonZeroU16, NonZeroU32};
 use std::sync::Arc;
 
 use midge_codec::{PublishProperties, QoS, RetainHandling, SubscriptionOptions, TopicName};
@@ -76,6 +76,9 @@ pub(crate) struct Session {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) user_name: Option<Box<str>>,
     pub(crate) expiry_seconds: u32,
+    /// How many messages its Client may have got and not acknowledged.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) window: Option<NonZeroU16>,
     pub(crate) next_sequence: u64,
     /// The Session that the Client had before, if that had not ended yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -25,4 +25,4 @@ pub use export::{ExportError, Exported, export};
 pub use import::{ImportError, Imported, import, import_into};
 pub use progress::Progress;
 pub use read_only::ReadOnlyDisk;
-pub use target::TargetError;
+pub use target::{TargetError, is_inside};

@@ -26,6 +26,27 @@ pub enum TargetError {
     Open(OpenError),
 }
 
+/// Returns whether a path, which need not exist, is the directory or in it, by whatever name.
+///
+/// # Errors
+///
+/// If the directory cannot be reached, or nobody can tell where the path leads.
+pub fn is_inside(path: &Path, directory: &Path) -> io::Result<bool> {
+    let directory = directory.canonicalize()?;
+    let mut ancestor = std::path::absolute(path)?;
+    loop {
+        match ancestor.canonicalize() {
+            Ok(found) => return Ok(found.starts_with(&directory)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                if !ancestor.pop() {
+                    return Ok(false);
+                }
+            }
+            Err(error) => return Err(error),
+        }
+    }
+}
+
 impl fmt::Display for TargetError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

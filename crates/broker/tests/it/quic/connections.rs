@@ -44,7 +44,7 @@ fn expect_early(link: &mut Link, streams: [usize; 2], id: u16) {
 #[test]
 fn data_streams_may_come_before_the_connack() {
     let place = Place::new(1);
-    let heard = place.broker.handle().subscribe("u", QoS::AtMostOnce).unwrap();
+    let heard = place.broker.handle().subscribe("u", QoS::AtMostOnce).wait().unwrap();
     let (mut link, streams, id) = connect_early(&place);
     expect_early(&mut link, streams, id);
     assert_eq!(heard.recv_timeout(DEADLINE).unwrap().payload(), b"early");
@@ -55,7 +55,7 @@ fn they_wait_for_an_authentication_that_takes_its_time() {
     let (sender, asked) = channel();
     let hook = Arc::new(Asking(Mutex::new(sender)));
     let place = Place::with(2, QuicOptions::default(), |builder| builder.hook(hook));
-    let heard = place.broker.handle().subscribe("u", QoS::AtMostOnce).unwrap();
+    let heard = place.broker.handle().subscribe("u", QoS::AtMostOnce).wait().unwrap();
     let (mut link, streams, id) = connect_early(&place);
     let (_, peer, reply) = asked.recv_timeout(DEADLINE).unwrap();
     assert_eq!(link.waiting(streams[0]), []);

@@ -40,7 +40,7 @@ impl Outgoing {
         let is_over = |waiting: &mut Waiting| {
             let delivery = &waiting.delivery;
             let is_over = delivery.message.attributes().has_expired(now);
-            is_over && may_drop(delivery.qos, waiting.is_repeated)
+            is_over && may_drop(delivery.qos, waiting.was_sent)
         };
         let mut over = Vec::new();
         let mut left = std::collections::VecDeque::with_capacity(self.queue.len());
@@ -119,9 +119,9 @@ impl Outgoing {
             return false;
         }
         let attributes = delivery.message.attributes();
-        let may_be_sent = sequence < stored.sent.before();
+        let was_sent = stored.sent.of(sequence, delivery.qos);
         let is_over = attributes.has_expired(now);
-        if is_over && may_drop(delivery.qos, may_be_sent) {
+        if is_over && may_drop(delivery.qos, was_sent) {
             stored.uncount(delivery);
             return true;
         }

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use midge_codec::{PacketIdentifier, QoS};
 
 use super::expiry::StoredExpiry;
-use super::{Delivery, InFlight, Outgoing, Stage, Waiting};
+use super::{Delivery, InFlight, Outgoing, Stage, Waiting, Window};
 use crate::base::time::Timestamp;
 use crate::boundary::store_records::{FREE_AHEAD, RecoveredQueue, Round};
 use crate::session::sent_ahead::Sent;
@@ -50,11 +50,14 @@ impl Outgoing {
 
     /// Drops from memory what is in the store, since the Network Connection is gone.
     pub(crate) fn leave_to_store(&mut self) {
+        let staying = self.staying_under_way();
         let Self { in_flight, queue, stored, .. } = self;
-        for (entry, _) in in_flight.take_all() {
+        for (index, (entry, _)) in in_flight.take_all().enumerate() {
+            if entry.sequence > 0 && entry.delivery.is_some() {
+                stored.sent.note(entry.sequence);
+            }
             match &entry.delivery {
-                Some(delivery) if entry.sequence > 0 => {
-                    stored.sent.note(entry.sequence);
+                Some(delivery) if entry.sequence > 0 && index >= staying => {
                     stored.count(entry.sequence, delivery);
                 }
                 _ => in_flight.push(entry),
@@ -63,20 +66,13 @@ impl Outgoing {
         in_flight.begin_again();
         queue.retain(|waiting| {
             if waiting.sequence > 0 {
-                if waiting.is_repeated {
-                    stored.sent.note(waiting.sequence);
-                }
+                stored.sent.note_unsent(waiting.sequence, waiting.was_sent);
                 stored.count(waiting.sequence, &waiting.delivery);
             }
             waiting.sequence == 0
         });
         stored.fetch = None;
         self.queue_bytes = self.queue.iter().map(|waiting| waiting.delivery.message.size()).sum();
-    }
-
-    /// From now on, messages are kept in the store.
-    pub(crate) fn use_store(&mut self) {
-        self.stored.is_used = true;
     }
 
     /// Messages of shared subscriptions that wait in the store only.
@@ -129,7 +125,9 @@ impl Outgoing {
         let stored = &mut self.stored;
         stored.from = next;
         for (sequence, delivery, round) in deliveries {
-            if stored.given_back.contains_key(&sequence) {
+            if stored.given_back.contains_key(&sequence)
+                || is_under_way(&mut self.in_flight, sequence)
+            {
                 continue;
             }
             let size = delivery.message.size();
@@ -141,11 +139,11 @@ impl Outgoing {
             stored.expiry.expiring.remove(expires_at);
             self.expiring.add(expires_at);
             let is_over = delivery.message.attributes().has_expired(now);
-            let is_repeated = stored.sent.visit(sequence, delivery.qos, is_over);
+            let was_sent = stored.sent.visit(sequence, delivery.qos, is_over);
             self.queue_bytes += size;
-            let is_new = delivery.qos == QoS::ExactlyOnce && !is_repeated;
+            let is_new = delivery.qos == QoS::ExactlyOnce && !was_sent.may_be();
             let hold = round.or(hold).filter(|_| is_new);
-            self.queue.push_back(Waiting { delivery, sequence, is_repeated, hold, stream: 0 });
+            self.queue.push_back(Waiting { delivery, sequence, was_sent, hold, stream: 0 });
         }
         stored.sent.end_visits(next);
         if next > stored.last {
@@ -161,8 +159,8 @@ impl Outgoing {
     }
 
     /// Which messages of the stored part may have been sent.
-    pub(crate) fn sent(&self) -> Sent {
-        self.stored.sent
+    pub(crate) fn sent(&self) -> &Sent {
+        &self.stored.sent
     }
 
     /// The last sequence that was given out; 0: none.
@@ -222,7 +220,8 @@ impl Outgoing {
     }
 
     /// Restores the queue of a Session as a store has kept it. `was_connected` says whether its
-    /// Client was connected when the broker ended.
+    /// Client was connected when the broker ended, and `window` how many messages it may have got
+    /// and not acknowledged, if that is known.
     ///
     /// A power cut may have destroyed further messages. Their Packet Identifiers, which the Client
     /// may still hold for a PUBREL, must not be used again soon, so some identifiers are left out.
@@ -232,6 +231,7 @@ impl Outgoing {
         &mut self,
         queue: &RecoveredQueue,
         was_connected: bool,
+        window: u16,
         inflight_max: u16,
         now: Timestamp,
     ) {
@@ -243,12 +243,14 @@ impl Outgoing {
         let skipped = skipped_packet_ids(now);
         let ahead = queue.next.saturating_sub(queue.first) + u64::from(skipped);
         let leaves_out = !is_known && ahead < u64::from(Self::STORED_PACKET_IDS) * 3 / 4;
+        // The limit may have been another one then.
+        self.earlier_window = if window == 0 { inflight_max } else { window };
         self.last_packet_id = Self::STORED_PACKET_IDS + skipped;
         let sent = match is_known || queue.messages == 0 {
             true => Sent::known(sent_before.min(queue.next)),
             false => {
-                let window = usize::from(inflight_max.min(Self::STORED_WINDOW));
-                Sent::unknown(sent_before.min(queue.next), window)
+                let window = self.earlier_window.min(Self::STORED_WINDOW);
+                Sent::unknown(sent_before.min(queue.next), usize::from(window))
             }
         };
         self.stored = StoredQueue {
@@ -288,6 +290,12 @@ impl StoredQueue {
         self.bytes += delivery.message.size();
         self.of_groups += usize::from(delivery.group.is_some());
     }
+}
+
+/// Whether a message in the store is under way: it has stayed in memory, too.
+fn is_under_way(in_flight: &mut Window, sequence: u64) -> bool {
+    let entry = in_flight.find(stored_packet_identifier(sequence));
+    entry.is_some_and(|entry| entry.sequence == sequence)
 }
 
 /// How many Packet Identifiers are left out when it is not known which ones are in use: at least a

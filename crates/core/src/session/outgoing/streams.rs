@@ -15,7 +15,7 @@ pub(crate) struct Way {
     /// Whether the Session's messages go on other streams, too.
     pub(crate) has_others: bool,
     /// Whether the stream's output has room for it.
-    pub(crate) has_room: bool,
+    pub(crate) has_output: bool,
 }
 
 impl Outgoing {
@@ -38,7 +38,7 @@ impl Outgoing {
     pub(crate) fn dequeue_any(
         &mut self,
         mut stream_of: impl FnMut(&str) -> ConnectionId,
-        mut has_room: impl FnMut(u32) -> bool,
+        mut has_output: impl FnMut(u32) -> bool,
         may_send: impl Fn(Round) -> bool,
         held_back: &mut Vec<u32>,
     ) -> Option<Waiting> {
@@ -60,7 +60,7 @@ impl Outgoing {
             let keeps_place = sequence > 0 && *qos == QoS::ExactlyOnce && group.is_some();
             if !(keeps_place && index > 0)
                 && hold.is_none_or(&may_send)
-                && has_room(stream)
+                && has_output(stream)
                 && self.has_share(stream)
                 && self.has_packet_identifier(sequence)
             {

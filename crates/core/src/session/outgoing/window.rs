@@ -59,19 +59,19 @@ pub(crate) struct Extent {
 #[derive(Debug, Default)]
 pub(super) struct Window {
     slots: VecDeque<Option<InFlight>>,
-    /// The place of the first slot; places grow by one with each message.
+    /// The position of the first slot; positions grow by one with each message.
     first: u64,
     /// The number of messages, which is less than that of the slots if there are holes.
     len: usize,
     bytes: usize,
-    /// From this place on, each message has the Packet Identifier that follows the one before it.
-    /// `last_packet_id` is that of the last message.
+    /// From this position on, each message has the Packet Identifier that follows the one before
+    /// it. `last_packet_id` is that of the last message.
     run_from: u64,
     last_packet_id: u16,
-    /// The places of all messages, if there are many and not all are in the run.
+    /// The positions of all messages, if there are many and not all are in the run.
     #[allow(clippy::box_collection)] // most windows have none: one word
     index: Option<Box<HashMap<PacketIdentifier, u64, foldhash::fast::FixedState>>>,
-    /// From this place on, messages have not been sent again yet on this Network Connection.
+    /// From this position on, messages have not been sent again yet on this Network Connection.
     unsent_from: u64,
     unsent: usize,
 }
@@ -95,22 +95,22 @@ impl Window {
 
     /// Adds a message that is sent now.
     pub(super) fn push(&mut self, entry: InFlight) {
-        let place = self.end();
+        let position = self.end();
         self.len += 1;
         self.bytes += entry.bytes as usize;
         let packet_id = entry.packet_id;
         if self.last_packet_id.checked_add(1) != Some(packet_id.get()) {
-            self.run_from = place;
+            self.run_from = position;
         }
         self.last_packet_id = packet_id.get();
         self.slots.push_back(Some(entry));
         if self.unsent == 0 {
-            self.unsent_from = place + 1;
+            self.unsent_from = position + 1;
         } else {
             self.unsent += 1; // It joins those that were not sent again yet.
         }
         if let Some(index) = &mut self.index {
-            index.insert(packet_id, place);
+            index.insert(packet_id, position);
         } else if self.needs_index() {
             self.make_index();
         }
@@ -147,8 +147,8 @@ impl Window {
     ) -> Option<InFlight> {
         let slot = self.slot_of(packet_id)?;
         let entry = self.slots[slot].take_if(|entry| is_it(entry))?;
-        let place = self.first + slot as u64;
-        self.unsent -= usize::from(place >= self.unsent_from);
+        let position = self.first + slot as u64;
+        self.unsent -= usize::from(position >= self.unsent_from);
         self.len -= 1;
         self.bytes -= entry.bytes as usize;
         if let Some(index) = &mut self.index {
@@ -181,17 +181,21 @@ impl Window {
         self.slots.iter().flatten()
     }
 
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut InFlight> {
+        self.slots.iter_mut().flatten()
+    }
+
     /// Takes everything out, in order. Says of each message whether it was sent on this Network
     /// Connection.
     pub(super) fn take_all(&mut self) -> impl Iterator<Item = (InFlight, bool)> + use<> {
         let Self { slots, first, unsent_from, .. } = std::mem::take(self);
-        // Places may start anew, unlike Packet Identifiers.
-        let places = first..;
-        let entries = slots.into_iter().zip(places);
-        entries.filter_map(move |(entry, place)| Some((entry?, place < unsent_from)))
+        // Positions may start anew, unlike Packet Identifiers.
+        let positions = first..;
+        let entries = slots.into_iter().zip(positions);
+        entries.filter_map(move |(entry, position)| Some((entry?, position < unsent_from)))
     }
 
-    /// The place of the next message.
+    /// The position of the next message.
     fn end(&self) -> u64 {
         self.first + self.slots.len() as u64
     }
@@ -216,7 +220,7 @@ impl Window {
     /// The slot of a message that is not in the run.
     fn search(&self, packet_id: PacketIdentifier) -> Option<usize> {
         if let Some(index) = &self.index {
-            return index.get(&packet_id).map(|place| (place - self.first) as usize);
+            return index.get(&packet_id).map(|position| (position - self.first) as usize);
         }
         let is_it = |slot: &Option<InFlight>| {
             slot.as_ref().is_some_and(|entry| entry.packet_id == packet_id)
@@ -244,7 +248,7 @@ impl Window {
         }
     }
 
-    /// Removes all holes. Places can then no longer be derived from Packet Identifiers.
+    /// Removes all holes. Positions can then no longer be derived from Packet Identifiers.
     fn close_up(&mut self) {
         let sent = self.len - self.unsent;
         self.slots.retain(Option::is_some);
@@ -257,8 +261,9 @@ impl Window {
     }
 
     fn make_index(&mut self) {
-        let places = self.slots.iter().zip(self.first..);
-        let known = places.filter_map(|(slot, place)| Some((slot.as_ref()?.packet_id, place)));
+        let positions = self.slots.iter().zip(self.first..);
+        let known =
+            positions.filter_map(|(slot, position)| Some((slot.as_ref()?.packet_id, position)));
         self.index = Some(Box::new(known.collect()));
     }
 }

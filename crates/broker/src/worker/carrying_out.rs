@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use midge_core::{ConnectionId, Event};
 
-use crate::message::ReceivedMessage;
+use crate::program::message::ReceivedMessage;
 use crate::storage::Order;
 use crate::worker::Worker;
 
@@ -98,7 +98,7 @@ impl Worker {
         let worker = self.id;
         let commits = self.turn.fx.commits.drain(..).map(|commit| Order::Commit { worker, commit });
         let fetches = self.turn.fx.fetches.drain(..).map(|fetch| Order::Fetch { worker, fetch });
-        if let Some(orders) = &self.orders {
+        if let Some(orders) = &self.node.orders {
             orders.send(commits.chain(fetches));
         }
     }
@@ -106,7 +106,7 @@ impl Worker {
     fn send_batches(&mut self) {
         for (index, messages) in self.turn.fx.to_workers.iter_mut().enumerate() {
             if !messages.is_empty() {
-                self.inboxes[index].send_batch(self.id, std::mem::take(messages));
+                self.node.inboxes[index].send_batch(self.id, std::mem::take(messages));
             }
         }
     }
@@ -127,7 +127,7 @@ impl Worker {
             self.locals.end_publish(ticket, outcome);
         }
         for (connection, reason_codes) in std::mem::take(&mut self.turn.fx.local_subscribed) {
-            let inbox = &self.inboxes[self.id.index()];
+            let inbox = &self.node.inboxes[self.id.index()];
             let refused = self.locals.answer(connection, &reason_codes, inbox);
             if refused {
                 self.core.handle_closed(connection, &mut self.turn);
@@ -144,11 +144,11 @@ impl Worker {
             }
             self.note_owner(&event);
             if wants_figures(&event) {
-                self.bell.ring();
+                self.node.bell.ring();
             }
             self.log_event(&event);
-            self.events.tell(&event);
-            if let Some(hook) = &self.hook {
+            self.node.events.tell(&event);
+            if let Some(hook) = &self.node.hook {
                 hook.on_event(&event);
             }
         }
@@ -158,7 +158,7 @@ impl Worker {
     /// Ends a claim in the directory when the CONNECT that it was made for is decided.
     fn note_owner(&mut self, event: &Event) {
         if let (Some(directory), Event::Connected { connection, client, .. }) =
-            (&self.directory, event)
+            (&self.node.directory, event)
             && let Some(socket) = self.sockets.of(*connection)
             && let Some(claim) = socket.claim.take()
         {
@@ -169,7 +169,7 @@ impl Worker {
     /// Releases Clients whose next Sessions may belong to another worker.
     fn disown(&mut self) {
         for client in std::mem::take(&mut self.turn.fx.disowned) {
-            if let Some(directory) = &self.directory
+            if let Some(directory) = &self.node.directory
                 && !self.core.owns(&client.client_id)
             {
                 directory.release(&client.client_id, self.id);

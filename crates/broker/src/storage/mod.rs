@@ -4,6 +4,8 @@
 //! It must never report something as durable before the engine has said so. An engine that has
 //! failed ends the broker: it is not tried again.
 
+pub(crate) mod recovery;
+
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -18,11 +20,11 @@ use midge_store::{
 };
 
 use crate::clock::Clock;
-use crate::guard::guarded;
 use crate::inbox::{Inbox, Letter};
 use crate::pending_bytes::{Bytes, PendingBytes};
-use crate::recovery::Restored;
-use crate::reply::Answer;
+use crate::program::guard::{guarded, note_thread};
+use crate::program::reply::Answer;
+use crate::storage::recovery::Restored;
 
 /// Where and how a broker keeps what has to outlive it.
 #[derive(Clone, Debug)]
@@ -173,7 +175,7 @@ pub(crate) struct Orders {
     pending: PendingBytes,
 }
 
-/// What is called when the store has failed.
+/// What is called when the store or a worker has failed.
 pub(crate) type OnFailure = Arc<dyn Fn(&str) + Send + Sync>;
 
 impl Orders {
@@ -386,6 +388,7 @@ impl StoreThread {
     }
 
     fn run(mut self) {
+        note_thread();
         let guard = FailureGuard {
             orders: Arc::clone(&self.orders),
             inboxes: Arc::clone(&self.inboxes),

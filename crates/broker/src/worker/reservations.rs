@@ -1,25 +1,12 @@
-//! Memory for packets of which only a part has come.
-//!
-//! A large packet may grow only when there is room for all of it. So every packet that has begun
-//! can be completed, and none waits for one that waits itself. While others wait for room, a packet
-//! has to make progress; otherwise it may come as slowly as it likes.
-
-use std::sync::atomic::{AtomicUsize, Ordering};
+//! Room in memory for the large packets of which a worker's connections have sent only a part. How
+//! much there is for all workers, and why, says [`crate::memory::unfinished`].
 
 use midge_core::{ConnectionId, Timestamp};
 
 use crate::worker::Worker;
 
-/// How much memory all workers together may use for large incomplete packets.
-#[derive(Debug)]
-pub(crate) struct Unfinished {
-    reserved: AtomicUsize,
-    max: AtomicUsize,
-    /// Connections that wait for room.
-    waiting: AtomicUsize,
-}
-
-/// One connection's part of [`Unfinished`]. Most connections have none, which takes one word.
+/// One connection's part of the memory for large packets. Most connections have none, which takes
+/// one word.
 #[derive(Debug, Default)]
 pub(crate) struct Reservation(Option<Box<Reserved>>);
 
@@ -29,42 +16,6 @@ struct Reserved {
     since: Timestamp,
     came_at: Timestamp,
     waits: bool,
-}
-
-impl Unfinished {
-    pub(crate) fn new(max: usize) -> Self {
-        Self { reserved: AtomicUsize::new(0), max: max.into(), waiting: AtomicUsize::new(0) }
-    }
-
-    /// Makes room for packets as large as this, up to half of the memory.
-    pub(crate) fn make_room_for(&self, packet_bytes_max: u32, memory_bytes_max: u64) {
-        let bytes = u64::from(packet_bytes_max).min(memory_bytes_max / 2);
-        self.max.fetch_max(usize::try_from(bytes).unwrap_or(usize::MAX), Ordering::Relaxed);
-    }
-
-    fn max(&self) -> usize {
-        self.max.load(Ordering::Relaxed)
-    }
-
-    /// Returns whether so much is reserved that reads should be small.
-    pub(crate) fn is_tight(&self) -> bool {
-        self.reserved.load(Ordering::Relaxed) > self.max() / 2
-    }
-
-    /// Returns whether some connection waits for room.
-    pub(crate) fn is_waited_for(&self) -> bool {
-        self.waiting.load(Ordering::Relaxed) > 0
-    }
-
-    fn take(&self, bytes: usize) -> bool {
-        let max = self.max();
-        let take = |reserved: usize| Some(reserved + bytes).filter(|&all| all <= max);
-        self.reserved.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).is_ok()
-    }
-
-    fn give_back(&self, bytes: usize) {
-        self.reserved.fetch_sub(bytes, Ordering::Relaxed);
-    }
 }
 
 impl Reservation {
@@ -117,12 +68,12 @@ impl Worker {
         if missing == 0 {
             return;
         }
-        if needed > self.unfinished.max() {
+        if needed > self.node.unfinished.max() {
             self.core.end_for_memory(id, &mut self.turn);
-        } else if self.unfinished.take(missing) {
+        } else if self.node.unfinished.take(missing) {
             (reservation.bytes, reservation.since) = (needed, self.turn.now);
         } else if !std::mem::replace(&mut reservation.waits, true) {
-            self.unfinished.waiting.fetch_add(1, Ordering::Relaxed);
+            self.node.unfinished.begin_waiting();
             self.waiting_for_room.push(id);
         }
     }
@@ -139,17 +90,17 @@ impl Worker {
     /// Gives back what a socket had reserved that is taken out.
     pub(crate) fn end_reservation(&self, reservation: &Reservation) {
         if reservation.bytes() > 0 {
-            self.unfinished.give_back(reservation.bytes());
+            self.node.unfinished.give_back(reservation.bytes());
         }
         if reservation.waits() {
-            self.unfinished.waiting.fetch_sub(1, Ordering::Relaxed);
+            self.node.unfinished.end_waiting();
         }
     }
 
     /// Lets connections go on that waited for room, as far as there is some. While others wait,
     /// ends connections that make no progress with a packet.
     pub(crate) fn look_at_unfinished(&mut self) {
-        if !self.unfinished.is_waited_for() {
+        if !self.node.unfinished.is_waited_for() {
             return self.waiting_for_room.clear();
         }
         if self.turn.now < self.unfinished_looked_at {
@@ -178,7 +129,7 @@ impl Worker {
             if !std::mem::take(&mut reservation.waits) {
                 continue;
             }
-            self.unfinished.waiting.fetch_sub(1, Ordering::Relaxed);
+            self.node.unfinished.end_waiting();
             self.resume_reading(id);
         }
     }
@@ -193,16 +144,7 @@ impl Worker {
 mod tests {
     use midge_core::Timestamp;
 
-    use super::{Reservation, Reserved, Unfinished};
-
-    #[test]
-    fn so_much_is_given_out_and_no_more() {
-        let unfinished = Unfinished::new(100);
-        assert!(unfinished.take(60) && !unfinished.take(41) && unfinished.is_tight());
-        assert!(unfinished.take(40));
-        unfinished.give_back(60);
-        assert!(unfinished.take(60));
-    }
+    use super::{Reservation, Reserved};
 
     #[test]
     fn a_packet_is_overdue_when_it_stands_still_or_takes_too_long() {

@@ -6,7 +6,7 @@ use midge_store::{Engine, OpenError};
 use crate::clock::Clock;
 use crate::directory::Directory;
 use crate::drop_log::DropLog;
-use crate::event_log::log_subscribed;
+use crate::subscription_log::log_subscribed;
 
 /// A store whose contents the cores have taken over.
 pub(crate) struct Restored {

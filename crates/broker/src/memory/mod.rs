@@ -7,6 +7,10 @@
 //! nor the program's own is spare. The workers that have work read the gauge often, because a peak
 //! takes only milliseconds.
 
+mod memory_log;
+pub(crate) mod share;
+pub(crate) mod unfinished;
+
 use std::fs::{self, File};
 use std::io::{Read, Seek, SeekFrom};
 use std::sync::Mutex;
@@ -15,7 +19,7 @@ use std::time::Instant;
 
 use midge_core::{MemoryPressure, WorkerId};
 
-use crate::memory_log::MemoryLog;
+use crate::memory::memory_log::MemoryLog;
 
 /// The allocator of the program, for the limit `memory_bytes_max`.
 #[derive(Clone, Copy, Debug)]

@@ -38,6 +38,9 @@ pub struct ReceivedMessage {
 }
 
 impl OwnedMessage {
+    /// What a message takes beside its contents: itself, its reply, and its place in a worker.
+    const OVERHEAD_BYTES: usize = 384;
+
     /// Returns a message of QoS 0 that is not retained.
     ///
     /// # Errors
@@ -108,6 +111,24 @@ impl OwnedMessage {
     pub fn user_property(mut self, name: &str, value: &str) -> Self {
         self.user_properties.push(name, value);
         self
+    }
+
+    /// Returns about how many bytes the message takes until it is answered, with what the broker
+    /// remembers of it.
+    pub(crate) fn size(&self) -> usize {
+        let parts = [
+            self.topic.len(),
+            self.payload.len(),
+            self.content_type.as_ref().map_or(0, |it| it.len()),
+            self.response_topic.as_ref().map_or(0, |it| it.len()),
+            self.correlation_data.as_ref().map_or(0, |it| it.len()),
+            self.user_properties.view().iter().map(|(name, value)| name.len() + value.len()).sum(),
+        ];
+        Self::OVERHEAD_BYTES + parts.iter().sum::<usize>()
+    }
+
+    pub(crate) fn topic(&self) -> &str {
+        &self.topic
     }
 
     pub(crate) fn as_local(&self) -> LocalPublish<'_> {

@@ -11,7 +11,7 @@ use midge_net::{Received, Stream};
 use crate::greeting::{Expected, Greeting};
 use crate::inbox::Letter;
 use crate::listener_terms::ListenerTerms;
-use crate::sockets::Socket;
+use crate::worker::sockets::Socket;
 use crate::worker::{Stage, Worker};
 
 /// What to do after some bytes were decoded.
@@ -169,14 +169,14 @@ impl Worker {
         let start = if is_moved { partial.len() } else { 0 };
         self.scratch[..start].copy_from_slice(&partial[..start]);
         // The bytes after a PUBLISH that is not taken have to be kept.
-        let is_tight = self.core.holds_publishers_back() || self.unfinished.is_tight();
+        let is_tight = self.core.holds_publishers_back() || self.node.unfinished.is_tight();
         let room = match (is_tight, socket.stream.reads_any_length()) {
             (false, _) => self.scratch.len(),
             (true, false) => start + Self::LAYERED_READ_BYTES,
             (true, true) => start + Self::MOVED_PARTIAL_BYTES_MAX,
         };
         let received = socket.stream.read(&mut self.scratch[start..room], &mut self.stream_scratch);
-        self.turn.now = self.clock.now();
+        self.turn.now = self.node.clock.now();
         match received {
             Ok(Received::End) => {
                 // The bytes that came with the stream from another worker were not decoded yet.
@@ -328,8 +328,11 @@ impl Worker {
             return Outcome::Gone;
         };
         let (before_connect_max, connected_max) = self.packet_bytes_max(id);
-        if !is_connected && self.core.awaits_connect(id) && self.refuse_foreign(id, bytes) {
-            return Outcome::Gone;
+        if !is_connected
+            && self.core.awaits_connect(id)
+            && let Some(outcome) = self.look_for_foreign(id, bytes)
+        {
+            return outcome;
         }
         let had_large = self.sockets.of(id).is_some_and(|it| it.reservation.bytes() > 0);
         while consumed < bytes.len() {
@@ -360,7 +363,7 @@ impl Worker {
                     return Outcome::GoOn { consumed };
                 }
                 Err(error) => {
-                    self.core.handle_malformed(id, &error, &mut self.turn);
+                    self.core.handle_malformed(id, &error, rest, &mut self.turn);
                     return Outcome::Gone;
                 }
             }
@@ -402,6 +405,15 @@ impl Worker {
         if bytes.len() > Self::MOVED_PARTIAL_BYTES_MAX {
             self.reserve(id, needed);
         }
+    }
+
+    /// Looks whether the first bytes of a connection belong to another protocol. If so, ends it; if
+    /// more bytes have to tell, waits for them, at most until the deadline of the CONNECT.
+    fn look_for_foreign(&mut self, id: ConnectionId, bytes: &[u8]) -> Option<Outcome> {
+        if self.refuse_foreign(id, bytes) {
+            return Some(Outcome::Gone);
+        }
+        Greeting::may_become_foreign(bytes).then_some(Outcome::GoOn { consumed: 0 })
     }
 
     /// Ends a connection whose first bytes belong to another protocol. Returns true if they do.
@@ -462,7 +474,7 @@ impl Worker {
     /// Hands a CONNECT for a Session of another worker over to that worker, with everything read so
     /// far. Returns true if it did.
     fn hand_over(&mut self, id: ConnectionId, packet: &Packet<'_>, rest: &[u8]) -> bool {
-        let (Some(directory), Packet::Connect(connect)) = (&self.directory, packet) else {
+        let (Some(directory), Packet::Connect(connect)) = (&self.node.directory, packet) else {
             return false;
         };
         let Some(socket) = self.sockets.of(id) else {
@@ -487,7 +499,7 @@ impl Worker {
             return true;
         }
         self.count_handed_over(owner);
-        self.inboxes[owner.index()].send(Letter::HandedOver {
+        self.node.inboxes[owner.index()].send(Letter::HandedOver {
             stream: socket.stream,
             terms: socket.terms,
             bytes: rest.to_vec(),
@@ -554,7 +566,7 @@ impl Worker {
         if socket.control.is_none() {
             self.count_closed(socket.is_turned_away);
         }
-        if let (Some(client_id), Some(directory)) = (socket.claim, &self.directory) {
+        if let (Some(client_id), Some(directory)) = (socket.claim, &self.node.directory) {
             directory.end_claim(&client_id, self.id, self.core.owns(&client_id));
         }
         Some(socket.stream)

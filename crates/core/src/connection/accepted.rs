@@ -1,5 +1,6 @@
 //! An accepted CONNECT that waits for its CONNACK.
 
+use std::num::NonZeroU64;
 use std::sync::Arc;
 
 use crate::base::identity::{Identity, SessionSlot};
@@ -9,10 +10,10 @@ use crate::session::Will;
 
 /// An accepted CONNECT, until its CONNACK leaves.
 #[derive(Debug)]
-pub(crate) struct Admission {
+pub(crate) struct AcceptedConnect {
     pub(crate) session: SessionSlot,
     /// The number of the CONNECT among all that have come to the worker.
-    pub(crate) connect_number: u64,
+    pub(crate) connect_number: NonZeroU64,
     pub(crate) session_present: bool,
     pub(crate) keep_alive: u16,
     /// The encoded CONNACK.

@@ -10,6 +10,7 @@ use midge_core::{ConnectionId, DisconnectReason, Event, Identity};
 use midge_net::Peer;
 
 use crate::greeting::Greeting;
+use crate::subscription_log::log_subscribed;
 use crate::worker::Worker;
 
 /// Where a connection comes from, and by which listener.
@@ -182,22 +183,6 @@ impl Worker {
             way: way_in_words(&peer),
         }
     }
-}
-
-/// Logs a subscription that was made or refused. `when` says of which kind it was, if it was no
-/// usual one.
-pub(crate) fn log_subscribed(client: &Identity, filter: &str, code: ReasonCode, when: &str) {
-    let (name, number) = (code.name(), code as u8);
-    let (level, became) = match code.is_error() {
-        true => (log::Level::Info, "was refused"),
-        false => (log::Level::Debug, "was granted"),
-    };
-    log::log!(
-        level,
-        client_id = &*client.client_id, user_name = client.user_name.as_deref(),
-        filter = filter, reason_code = number;
-        "the {when}subscription of {client} to {filter:?} {became}: {name} (0x{number:02X})"
-    );
 }
 
 fn reason_code_of(reason: &DisconnectReason) -> Option<ReasonCode> {

@@ -5,6 +5,19 @@
 //! the core decided: one write per connection, one batch per other worker. Work in a turn is
 //! bounded; if some is left over, the next turn begins at once.
 
+mod authenticating;
+mod carrying_out;
+mod closing;
+mod connect_lines;
+mod departures;
+mod event_log;
+mod locals;
+mod log_limit;
+mod packet_log;
+mod reading;
+mod reservations;
+mod sockets;
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -14,38 +27,56 @@ use midge_core::{ConnectionId, Core, Timestamp, Tracing, Turn, WorkerId};
 use midge_net::{Poller, Readiness, Scratch};
 
 use crate::clock::Clock;
-use crate::closing::Closing;
-use crate::connect_lines::ConnectLines;
-use crate::departures::Departures;
 use crate::directory::Directory;
 use crate::drop_log::DropLog;
-use crate::event_stream::EventHub;
 use crate::hook::GuardedHook;
 use crate::inbox::{Inbox, Letter};
-use crate::locals::Locals;
-use crate::log_limit::LogLimit;
+use crate::memory::unfinished::Unfinished;
 use crate::memory::{MemoryGauge, Shortage};
 use crate::own_topics::Bell;
-use crate::sockets::Sockets;
-use crate::storage::{Order, Orders};
-use crate::unfinished::Unfinished;
+use crate::program::event_hub::EventHub;
+use crate::program::guard::{guarded, note_thread};
+use crate::program::publish_window::PublishWindow;
+use crate::storage::{OnFailure, Order, Orders};
+use crate::worker::closing::Closing;
+use crate::worker::connect_lines::ConnectLines;
+use crate::worker::departures::Departures;
+use crate::worker::locals::Locals;
+use crate::worker::log_limit::LogLimit;
+use crate::worker::sockets::Sockets;
+
+/// What the workers of a node share.
+#[derive(Clone)]
+pub(crate) struct Node {
+    pub(crate) inboxes: Arc<[Arc<Inbox>]>,
+    /// Who owns which Session; `None` if there is one worker only.
+    pub(crate) directory: Option<Arc<Directory>>,
+    pub(crate) hook: Option<Arc<GuardedHook>>,
+    /// The way to the store, if there is one.
+    pub(crate) orders: Option<Arc<Orders>>,
+    /// Rings for the thread that updates the topics below `$SYS`.
+    pub(crate) bell: Bell,
+    /// To be called when a worker has failed and there is no store.
+    pub(crate) on_failure: OnFailure,
+    /// Programs that want to know what happens to Clients.
+    pub(crate) events: Arc<EventHub>,
+    pub(crate) clock: Clock,
+    pub(crate) memory: Arc<MemoryGauge>,
+    pub(crate) unfinished: Arc<Unfinished>,
+    /// What the process publishes and the workers have not answered.
+    pub(crate) publish_window: Arc<PublishWindow>,
+}
 
 /// What a worker is started with.
 pub(crate) struct WorkerParts {
     pub(crate) id: WorkerId,
     pub(crate) core: Core,
     pub(crate) poller: Poller,
-    pub(crate) inboxes: Arc<[Arc<Inbox>]>,
-    pub(crate) directory: Option<Arc<Directory>>,
-    pub(crate) hook: Option<Arc<GuardedHook>>,
-    pub(crate) orders: Option<Arc<Orders>>,
-    pub(crate) bell: Bell,
-    pub(crate) events: Arc<EventHub>,
-    pub(crate) clock: Clock,
+    /// The time. A new worker does not ask: [`Worker::run`] is ready for a clock that panics.
+    pub(crate) now: Timestamp,
+    pub(crate) node: Node,
     pub(crate) output_bytes_max: u32,
     pub(crate) trace_client: Option<Arc<str>>,
-    pub(crate) memory: Arc<MemoryGauge>,
-    pub(crate) unfinished: Arc<Unfinished>,
     /// Bytes after which a turn reads no further socket.
     pub(crate) turn_bytes_max: usize,
 }
@@ -61,16 +92,7 @@ pub(crate) struct Worker {
     pub(crate) closing: Closing,
     pub(crate) departures: Departures,
     pub(crate) locals: Locals,
-    pub(crate) inboxes: Arc<[Arc<Inbox>]>,
-    pub(crate) directory: Option<Arc<Directory>>,
-    pub(crate) hook: Option<Arc<GuardedHook>>,
-    /// The way to the store, if there is one.
-    pub(crate) orders: Option<Arc<Orders>>,
-    /// Rings for the thread that updates the topics below `$SYS`.
-    pub(crate) bell: Bell,
-    /// Programs that want to know what happens to Clients.
-    pub(crate) events: Arc<EventHub>,
-    pub(crate) clock: Clock,
+    pub(crate) node: Node,
     /// The buffer that every socket is read into.
     pub(crate) scratch: Box<[u8]>,
     /// Buffers that streams work with.
@@ -110,8 +132,6 @@ pub(crate) struct Worker {
     /// Whether this turn has looked at the sockets once more. Doing so consumes the notification of
     /// letters that came after the turn took its own.
     has_looked: bool,
-    pub(crate) memory: Arc<MemoryGauge>,
-    pub(crate) unfinished: Arc<Unfinished>,
     /// Connections that wait for memory for a large packet, in order.
     pub(crate) waiting_for_room: Vec<ConnectionId>,
     /// When to look again at incomplete packets and at the connections that wait for room.
@@ -139,7 +159,7 @@ impl Drop for Worker {
         self.locals.close_all();
         let unsent = self.turn.fx.to_workers.iter().flatten();
         let unsent = unsent.filter(|message| message.is_message()).count() as u64;
-        let inbox = &self.inboxes[self.id.index()];
+        let inbox = &self.node.inboxes[self.id.index()];
         let unread = inbox.close();
         if !std::thread::panicking() {
             self.core.drop_volatile(unsent + unread, &mut self.turn);
@@ -147,18 +167,15 @@ impl Drop for Worker {
         self.drop_log.take(&mut self.turn.fx.drops, self.turn.now);
         self.drop_log.tell();
         inbox.leave_counters(self.core.counters());
-        if self.stage != Stage::Ended
-            && let Some(orders) = &self.orders
-        {
-            // Acknowledgements of other workers may wait for answers of this one.
-            orders.send([Order::Fail("a worker has ended")]);
+        if self.stage != Stage::Ended {
+            self.end_node("a worker has ended");
         }
     }
 }
 
 impl Worker {
     /// The most bytes read from one socket at a time.
-    const SCRATCH_BYTES: usize = 256 * 1024;
+    pub(crate) const SCRATCH_BYTES: usize = 256 * 1024;
     /// How many places for Sessions are looked at for one page of a list.
     const LISTED_PLACES_MAX: u32 = 4_096;
     /// How long to wait for another worker that is far behind.
@@ -172,23 +189,16 @@ impl Worker {
     const ABSENCE_MS_MIN: u64 = 500;
 
     pub(crate) fn new(parts: WorkerParts) -> Self {
-        let now = parts.clock.now();
         Self {
             id: parts.id,
             core: parts.core,
-            turn: Turn::new(now, parts.inboxes.len()),
+            turn: Turn::new(parts.now, parts.node.inboxes.len()),
             poller: parts.poller,
+            node: parts.node,
             sockets: Sockets::default(),
             closing: Closing::default(),
             departures: Departures::default(),
             locals: Locals::default(),
-            inboxes: parts.inboxes,
-            directory: parts.directory,
-            hook: parts.hook,
-            orders: parts.orders,
-            bell: parts.bell,
-            events: parts.events,
-            clock: parts.clock,
             scratch: vec![0; Self::SCRATCH_BYTES].into_boxed_slice(),
             stream_scratch: Scratch::new(),
             log_limit: LogLimit::default(),
@@ -209,20 +219,19 @@ impl Worker {
             resumed: Vec::new(),
             letters: Vec::new(),
             has_looked: false,
-            memory: parts.memory,
-            unfinished: parts.unfinished,
             waiting_for_room: Vec::new(),
             unfinished_looked_at: Timestamp::default(),
             turn_bytes_max: parts.turn_bytes_max,
-            watched: now,
+            watched: parts.now,
         }
     }
 
     /// Runs until it is told to end.
     pub(crate) fn run(mut self) {
+        note_thread();
         while self.stage != Stage::Ended {
             let timeout = self.timeout();
-            self.note_absence(self.clock.now(), Duration::ZERO);
+            self.note_absence(self.node.clock.now(), Duration::ZERO);
             if let Err(error) = self.poller.wait(timeout) {
                 log::error!("worker {}: waiting for sockets failed: {error}", self.id.index());
                 return;
@@ -236,10 +245,21 @@ impl Worker {
         self.send_to_store();
     }
 
+    /// Ends the whole node, because other workers may wait for answers of this one. If there is a
+    /// store, that is the one to end it.
+    fn end_node(&self, reason: &'static str) {
+        if let Some(orders) = &self.node.orders {
+            return orders.send([Order::Fail(reason)]);
+        }
+        log::error!("the broker ends: {reason}");
+        self.node.inboxes.iter().for_each(|inbox| inbox.send(Letter::Stop));
+        guarded("what is told of a failure", || (self.node.on_failure)(reason));
+    }
+
     /// Sets the time of the turn to the present. Called whenever something was taken in, because a
     /// turn can take long: a delay, for example, begins no earlier than its message has come.
     pub(crate) fn note_time(&mut self) {
-        self.turn.now = self.clock.now();
+        self.turn.now = self.node.clock.now();
     }
 
     fn turn(&mut self) {
@@ -255,6 +275,9 @@ impl Worker {
         self.note_log_level();
         self.put_new_behind_old();
         self.core.begin_packets(&mut self.turn);
+        self.publish_waiting();
+        // What the program publishes takes nothing from the Clients' share.
+        self.core.begin_share();
         // For connections that are read again, the bytes that were read before come first.
         self.note_reading();
         self.resume_connections();
@@ -269,12 +292,13 @@ impl Worker {
         self.look_at_memory();
         self.drop_log.take(&mut self.turn.fx.drops, self.turn.now);
         self.drop_log.look(self.turn.now);
-        self.inboxes[self.id.index()].set_congested(self.core.is_congested());
+        self.node.inboxes[self.id.index()].set_congested(self.core.is_congested());
         let is_drained = self.stage == Stage::Draining
             && self.sockets.is_empty()
             && self.closing.is_done()
+            && !self.locals.has_waiting()
             && !self.core.has_unfinished();
-        self.inboxes[self.id.index()].set_drained(is_drained);
+        self.node.inboxes[self.id.index()].set_drained(is_drained);
     }
 
     /// Judges which Clients are silent, after reading everything that has come by now: the last
@@ -321,12 +345,12 @@ impl Worker {
 
     /// Returns how long the next wait may last: zero while work is left over, `None` for no limit.
     fn timeout(&self) -> Option<Duration> {
-        let has_letters = self.has_looked && self.inboxes[self.id.index()].has_letters();
+        let has_letters = self.has_looked && self.node.inboxes[self.id.index()].has_letters();
         let is_behind = self.core.has_work() || !self.departures.is_empty();
         if has_letters || is_behind || !self.turn.fx.is_empty() {
             return Some(Duration::ZERO);
         }
-        if !self.readable.is_empty() {
+        if !self.readable.is_empty() || self.locals.has_waiting() {
             // Some of them are held back, and others wait behind those that are.
             let waits = self.is_overfull() || self.core.holds_publishers_back();
             return Some(if waits { Self::CONGESTION_PAUSE } else { Duration::ZERO });
@@ -339,7 +363,7 @@ impl Worker {
         let deadline = deadline.into_iter().flatten().min().map(|deadline| {
             // One millisecond more: the clock has only milliseconds and may still be just before
             // the deadline.
-            Duration::from_millis((deadline - self.clock.now()).saturating_add(1))
+            Duration::from_millis((deadline - self.node.clock.now()).saturating_add(1))
         });
         let closing = self.closing.next_look(self.stage);
         [closing, deadline, pause, room, held].into_iter().flatten().min()
@@ -389,7 +413,7 @@ impl Worker {
 
     fn take_letters(&mut self) {
         let mut letters = std::mem::take(&mut self.letters);
-        self.inboxes[self.id.index()].take(&mut letters);
+        self.node.inboxes[self.id.index()].take(&mut letters);
         self.note_time();
         for letter in letters.drain(..) {
             self.handle_letter(letter);
@@ -411,11 +435,7 @@ impl Worker {
             Letter::Authenticated { connection, answer } => {
                 self.handle_answer(connection, answer, false);
             }
-            Letter::Publish { message, answer } => {
-                let ticket = self.locals.begin_publish(answer);
-                let local = message.as_local();
-                self.core.publish_local(&local, ticket, &mut self.turn);
-            }
+            Letter::Publish(message) => self.locals.note_publish(message),
             Letter::Subscribe(subscribe) => self.subscribe_local(*subscribe),
             Letter::Unsubscribe { connection } => {
                 self.locals.remove(connection);
@@ -467,8 +487,8 @@ impl Worker {
 
     /// Looks at the memory of the process, if it is time, and tells all workers of a shortage.
     fn look_at_memory(&self) {
-        if let Some(shortage) = self.memory.look() {
-            self.inboxes.iter().for_each(|inbox| inbox.send(Letter::Shortage(shortage)));
+        if let Some(shortage) = self.node.memory.look() {
+            self.node.inboxes.iter().for_each(|inbox| inbox.send(Letter::Shortage(shortage)));
         }
     }
 
@@ -477,48 +497,50 @@ impl Worker {
         let Shortage { pressure, shed_bytes, round } = shortage;
         self.core.set_memory_pressure(pressure, &mut self.turn);
         if shed_bytes > 0 {
-            let share = self.memory.share_of(shed_bytes, self.held_bytes());
+            let share = self.node.memory.share_of(shed_bytes, self.held_bytes());
             let (sockets, now) = (&self.sockets, self.turn.now);
             let unfinished = |id| sockets.offence(id, now);
             let share = usize::try_from(share).unwrap_or(usize::MAX);
             self.core.shed(share, &unfinished, &mut self.turn);
         }
-        self.memory.note_held(self.id, self.held_bytes(), round);
-        self.memory.give_back();
+        self.node.memory.note_held(self.id, self.held_bytes(), round);
+        self.node.memory.give_back();
     }
 
     /// Returns about how many bytes this worker holds, including what waits for it. The first
-    /// worker also counts what waits for the store.
+    /// worker also counts what waits for the store, and what the process publishes.
     fn held_bytes(&self) -> u64 {
-        let inbox = self.inboxes[self.id.index()].pending_bytes();
-        let orders = self.orders.as_ref().filter(|_| self.id.index() == 0);
+        let inbox = self.node.inboxes[self.id.index()].pending_bytes();
+        let orders = self.node.orders.as_ref().filter(|_| self.id.index() == 0);
         let orders = orders.map_or(0, |orders| orders.pending_bytes());
-        let all = self.core.held_bytes().saturating_add(inbox).saturating_add(orders);
+        let published = if self.id.index() == 0 { self.node.publish_window.bytes() } else { 0 };
+        let all = [inbox, orders, published].into_iter();
+        let all = all.fold(self.core.held_bytes(), usize::saturating_add);
         u64::try_from(all).unwrap_or(u64::MAX).saturating_add(self.unfinished_bytes())
     }
 
     /// Returns whether publishers must not be read, because their messages could not be passed on.
     pub(crate) fn is_congested(&self) -> bool {
-        let store_is_behind = self.orders.as_ref().is_some_and(|orders| orders.is_full());
+        let store_is_behind = self.node.orders.as_ref().is_some_and(|orders| orders.is_full());
         store_is_behind || self.others().any(Inbox::is_full)
     }
 
     /// Returns whether no connection may be read, because Clients that publish nothing have brought
     /// too much, too.
     pub(crate) fn is_overfull(&self) -> bool {
-        let store_is_behind = self.orders.as_ref().is_some_and(|orders| orders.is_overfull());
+        let store_is_behind = self.node.orders.as_ref().is_some_and(|orders| orders.is_overfull());
         store_is_behind || self.others().any(Inbox::is_overfull)
     }
 
     fn others(&self) -> impl Iterator<Item = &Inbox> {
-        let others = self.inboxes.iter().enumerate();
+        let others = self.node.inboxes.iter().enumerate();
         let own = self.id.index();
         others.filter(move |(index, _)| *index != own).map(|(_, inbox)| &**inbox)
     }
 
     /// Counts a connection as ended.
     pub(crate) fn count_closed(&self, is_turned_away: bool) {
-        let inbox = &self.inboxes[self.id.index()];
+        let inbox = &self.node.inboxes[self.id.index()];
         inbox.connections.fetch_sub(1, Ordering::Relaxed);
         let count = if is_turned_away { &inbox.turned_away } else { &*inbox.let_in };
         count.fetch_sub(1, Ordering::Relaxed);
@@ -529,7 +551,7 @@ impl Worker {
     pub(crate) fn count_handed_over(&self, to: WorkerId) {
         // Before the connection is sent: the new worker may have closed it by the time this code
         // goes on.
-        self.inboxes[to.index()].connections.fetch_add(1, Ordering::Relaxed);
-        self.inboxes[self.id.index()].connections.fetch_sub(1, Ordering::Relaxed);
+        self.node.inboxes[to.index()].connections.fetch_add(1, Ordering::Relaxed);
+        self.node.inboxes[self.id.index()].connections.fetch_sub(1, Ordering::Relaxed);
     }
 }

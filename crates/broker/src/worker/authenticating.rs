@@ -24,12 +24,12 @@ impl Worker {
                 self.core.handle_auth_answer(connection, answer, None, &mut self.turn);
                 continue;
             }
-            match &self.hook {
+            match &self.node.hook {
                 Some(hook) => {
                     let Some(socket) = self.sockets.of(connection) else {
                         continue;
                     };
-                    let inbox = Arc::clone(&self.inboxes[self.id.index()]);
+                    let inbox = Arc::clone(&self.node.inboxes[self.id.index()]);
                     let reply = AuthReply::new(connection, inbox);
                     if !hook.authenticate(request, &socket.stream.peer(), reply) {
                         // If somebody still holds the reply, an answer from now on is too late.
@@ -45,7 +45,7 @@ impl Worker {
     /// Makes this worker the owner of a Client Identifier that its core has just assigned. Returns
     /// false if another worker owns it.
     fn claim_assigned(&mut self, id: ConnectionId, client_id: &str) -> bool {
-        let (Some(directory), Some(socket)) = (&self.directory, self.sockets.of(id)) else {
+        let (Some(directory), Some(socket)) = (&self.node.directory, self.sockets.of(id)) else {
             return true;
         };
         let is_owner = directory.owner_or_claim(client_id, self.id) == self.id;
@@ -95,7 +95,7 @@ impl Worker {
         let room = &mut self.maybe_gone_room;
         room.resize(Self::LAYERED_READ_BYTES, 0);
         let received = socket.stream.read(room, &mut self.stream_scratch);
-        self.turn.now = self.clock.now();
+        self.turn.now = self.node.clock.now();
         match received {
             Ok(Received::End) => true,
             Ok(Received::Bytes { count, more }) => {

@@ -1,14 +1,42 @@
 //! Calls code that is not the broker's own. A panic in it ends only the call, not the thread that
 //! makes it.
 //!
-//! Everything that an embedding program gives the broker to call on one of its threads is called
-//! through this module: hooks, wakers, the function to be told of a failed store. The caller
-//! chooses what counts instead of an answer; it must never be a permission.
+//! What an embedding program gives the broker to ask or to tell is called through this module:
+//! hooks, wakers, the function to be told of a failure. The caller chooses what counts instead of
+//! an answer; it must never be a permission.
+//!
+//! The program's log, clocks, disk and allocator are called from everywhere, without a guard. The
+//! threads on which others wait are noted here, so that such code never waits there, either.
 
 use std::any::Any;
+use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
+
+thread_local! {
+    /// How many calls of the program's code, each made by the one before it, this thread is in.
+    static CALLS: Cell<usize> = const { Cell::new(0) };
+    /// Whether this is a thread of a broker that must not wait.
+    static IS_NOTED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Notes that the present thread must never wait for what a thread of a broker has to do: it is a
+/// worker, or the thread of the store, or the one that accepts connections.
+pub(crate) fn note_thread() {
+    IS_NOTED.set(true);
+}
+
+/// Returns whether the code that asks runs on such a thread, of whichever broker, or is guarded. It
+/// must not wait for anything that such a thread has to do.
+pub(crate) fn must_not_wait() -> bool {
+    is_guarded() || IS_NOTED.get()
+}
+
+/// Returns whether the code that asks was called through a guard, so that it may panic.
+pub(crate) fn is_guarded() -> bool {
+    CALLS.get() > 0
+}
 
 /// Remembers the panics of one place, so that they do not fill the log.
 #[derive(Debug, Default)]
@@ -26,7 +54,10 @@ impl Guard {
 
     /// Returns what `call` returns; `None` if it panics, which is logged under `name`.
     pub(crate) fn call<T>(&self, name: &str, call: impl FnOnce() -> T) -> Option<T> {
-        match catch_unwind(AssertUnwindSafe(call)) {
+        CALLS.set(CALLS.get() + 1);
+        let called = catch_unwind(AssertUnwindSafe(call));
+        CALLS.set(CALLS.get() - 1);
+        match called {
             Ok(value) => Some(value),
             Err(payload) => {
                 self.tell(name, &text_of(&*payload));
@@ -75,8 +106,9 @@ fn text_of(payload: &(dyn Any + Send)) -> String {
 #[cfg(test)]
 mod tests {
     use std::panic::panic_any;
+    use std::thread;
 
-    use super::{guarded, text_of};
+    use super::{guarded, is_guarded, must_not_wait, note_thread, text_of};
 
     /// Panics again when it is dropped.
     struct Sore;
@@ -92,6 +124,19 @@ mod tests {
         assert_eq!(guarded("a test", || 7), Some(7));
         assert_eq!(guarded("a test", || -> u32 { panic!("a word") }), None);
         assert_eq!(guarded("a test", || -> u32 { panic_any(Sore) }), None);
+    }
+
+    #[test]
+    fn code_of_the_program_is_told_who_calls_it() {
+        assert!(!must_not_wait());
+        assert_eq!(guarded("a test", must_not_wait), Some(true));
+        assert_eq!(guarded("a test", || -> u32 { panic!("a word") }), None);
+        assert!(!must_not_wait());
+        let of_broker = thread::spawn(|| {
+            note_thread();
+            (must_not_wait(), is_guarded())
+        });
+        assert_eq!(of_broker.join().unwrap(), (true, false));
     }
 
     #[test]

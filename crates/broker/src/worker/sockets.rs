@@ -6,7 +6,7 @@ use midge_core::{ConnectionId, Timestamp};
 use midge_net::Stream;
 
 use crate::listener_terms::ListenerTerms;
-use crate::unfinished::Reservation;
+use crate::worker::reservations::Reservation;
 
 /// A connection's stream. While it is idle it owns no buffer.
 pub(crate) struct Socket {

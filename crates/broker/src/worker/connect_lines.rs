@@ -12,8 +12,8 @@ use std::sync::Arc;
 
 use midge_core::{ConnectionId, Timestamp};
 
-use crate::sockets::Socket;
 use crate::worker::Worker;
+use crate::worker::sockets::Socket;
 
 /// The lines of a worker. There are at most as many places as connections.
 #[derive(Default)]

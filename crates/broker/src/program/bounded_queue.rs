@@ -2,16 +2,19 @@
 //! be a thread or a task. The broker's side must never wait for the receiver.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-use crate::guard::guarded;
+use crate::program::guard::guarded;
 
 pub(crate) struct BoundedQueue<T> {
     state: Mutex<State<T>>,
     arrived: Condvar,
     items_max: usize,
+    /// How many items found no room.
+    missed: AtomicU64,
 }
 
 struct State<T> {
@@ -24,18 +27,30 @@ impl<T> BoundedQueue<T> {
     /// Returns a queue in which this many items may wait.
     pub(crate) fn new(items_max: usize) -> Self {
         let state = State { items: VecDeque::new(), is_closed: false, waker: None };
-        Self { state: Mutex::new(state), arrived: Condvar::new(), items_max }
+        Self {
+            state: Mutex::new(state),
+            arrived: Condvar::new(),
+            items_max,
+            missed: AtomicU64::new(0),
+        }
     }
 
-    /// Adds an item. Returns false if the queue is full. It still takes items after its end.
+    /// Adds an item. Returns false, and counts the item as missed, if the queue is full. It still
+    /// takes items after its end.
     pub(crate) fn push(&self, item: T) -> bool {
         let mut state = self.lock();
         if state.items.len() >= self.items_max {
+            self.missed.fetch_add(1, Ordering::Relaxed);
             return false;
         }
         state.items.push_back(item);
         self.wake(state);
         true
+    }
+
+    /// Returns how many items found no room.
+    pub(crate) fn missed(&self) -> u64 {
+        self.missed.load(Ordering::Relaxed)
     }
 
     /// Ends the queue: no further item comes, but those that wait are still received.
