@@ -4,7 +4,6 @@
 use midge_net::SocketAccount;
 
 use super::Loaded;
-use super::problem::Origin;
 
 /// Returns a warning for each user and group that this machine does not have.
 pub(super) fn warnings(loaded: &Loaded) -> Vec<String> {
@@ -15,20 +14,9 @@ pub(super) fn warnings(loaded: &Loaded) -> Vec<String> {
                 SocketAccount::Owner => "unix.owner",
                 SocketAccount::Group => "unix.group",
             };
-            let place = place(loaded, index, key);
+            let place = loaded.place(&loaded.origin_of_listener(index, key));
             warnings.push(format!("{place}`{key}`: {error}: a broker would not start here"));
         }
     }
     warnings
-}
-
-fn place(loaded: &Loaded, index: usize, key: &str) -> String {
-    match (loaded.origin_of_listener(index, key), &loaded.file) {
-        (Origin::File(span), Some(file)) => {
-            let position = file.position(span.start);
-            format!("{}:{}:{}: ", file.path, position.line, position.column)
-        }
-        (Origin::Environment(name), _) => format!("{name}: "),
-        _ => String::new(),
-    }
 }

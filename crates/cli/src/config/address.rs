@@ -1,7 +1,9 @@
 //! The addresses of listeners: `ADDRESS:PORT` or `unix:PATH`, and whether two of them collide.
 
-use std::net::{IpAddr, SocketAddr};
-use std::path::{Component, Path, PathBuf};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::path::{Component, Path, PathBuf, absolute};
+
+use midge_net::addresses_collide;
 
 /// Where a listener is bound to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,8 +26,15 @@ const HOST_BYTES_MAX: usize = 253;
 
 /// Reads an address; the error continues a sentence that begins with the key.
 pub(crate) fn parse(text: &str) -> Result<Address, String> {
-    if let Ok(address) = text.parse() {
-        return Ok(Address::Socket(address));
+    if let Ok(address) = text.parse::<SocketAddr>() {
+        // It is bound as an address of IPv6 only, which no system accepts for one of IPv4.
+        return match address.ip().to_canonical() {
+            ip if ip == address.ip() => Ok(Address::Socket(address)),
+            ip => Err(format!(
+                "is an IPv4 address written as one of IPv6: write \"{ip}:{}\"",
+                address.port()
+            )),
+        };
     }
     if let Some(path) = text.strip_prefix(UNIX) {
         return parse_path(path);
@@ -42,11 +51,13 @@ pub(crate) fn parse(text: &str) -> Result<Address, String> {
     if host.is_empty() {
         return Err(format!("has no address before the port: write \"0.0.0.0:{port}\""));
     }
+    // What follows may be the last part of the address as well; a port is likelier.
+    let is_port = port.parse::<u16>().is_ok();
+    if host.parse::<Ipv6Addr>().is_ok() && (is_port || text.parse::<IpAddr>().is_err()) {
+        return Err(format!("needs brackets around the IPv6 address: write \"[{host}]:{port}\""));
+    }
     if text.parse::<IpAddr>().is_ok() {
         return Err(format!("has no port: write \"[{text}]:1883\""));
-    }
-    if host.parse::<std::net::Ipv6Addr>().is_ok() {
-        return Err(format!("needs brackets around the IPv6 address: write \"[{host}]:{port}\""));
     }
     let Ok(port) = port.parse::<u16>() else {
         return Err(format!("has the port {port:?}, but ports go from 0 to 65535"));
@@ -82,25 +93,26 @@ impl Address {
         matches!(self, Self::Unix(_))
     }
 
-    /// Whether the two cannot be bound at the same time: they are equal, or one includes the other
-    /// (0.0.0.0 is every IPv4 address, `[::]` every address). Port 0 is a different free port each
-    /// time.
+    /// Whether the two cannot be bound at the same time. Port 0 is a different free port each time.
     pub(crate) fn collides_with(&self, other: &Self) -> bool {
         match (self, other) {
-            (Self::Socket(this), Self::Socket(other)) => {
-                let is_same_port = this.port() != 0 && this.port() == other.port();
-                is_same_port && (includes(this, other) || includes(other, this))
-            }
+            (Self::Socket(this), Self::Socket(other)) => addresses_collide(this, other),
             (Self::Name(_, port), Self::Name(..)) => *port != 0 && self == other,
-            (Self::Unix(_), Self::Unix(_)) => self == other,
+            (Self::Unix(this), Self::Unix(other)) => place(this) == place(other),
             _ => false,
         }
     }
 }
 
-fn includes(this: &SocketAddr, other: &SocketAddr) -> bool {
-    let is_everything = this.ip().is_unspecified() && (this.is_ipv6() || other.is_ipv4());
-    this.ip() == other.ip() || is_everything
+/// Returns the one name of the place that a path names: its directory may have several. The file
+/// itself may be a link, and is replaced as one.
+fn place(path: &Path) -> PathBuf {
+    let path = absolute(path).unwrap_or_else(|_| path.to_path_buf());
+    let directory = path.parent().and_then(|directory| directory.canonicalize().ok());
+    match (directory, path.file_name()) {
+        (Some(directory), Some(name)) => directory.join(name),
+        _ => path,
+    }
 }
 
 #[cfg(test)]
@@ -117,6 +129,15 @@ mod tests {
         assert_eq!(message("localhost"), r#"has no port: write "localhost:1883""#);
         assert_eq!(message(":1883"), r#"has no address before the port: write "0.0.0.0:1883""#);
         assert_eq!(message("::1"), r#"has no port: write "[::1]:1883""#);
+        assert_eq!(message("fe80::1:ffff"), r#"has no port: write "[fe80::1:ffff]:1883""#);
+        assert_eq!(
+            message("::1:1883"),
+            r#"needs brackets around the IPv6 address: write "[::1]:1883""#
+        );
+        assert_eq!(
+            message("[::ffff:127.0.0.1]:1883"),
+            r#"is an IPv4 address written as one of IPv6: write "127.0.0.1:1883""#
+        );
         assert_eq!(
             message("0.0.0.0:70000"),
             r#"has the port "70000", but ports go from 0 to 65535"#
@@ -157,6 +178,9 @@ mod tests {
         assert!(collide("127.0.0.1:1883", "[::]:1883"));
         assert!(collide("unix:midge.sock", "unix:./midge.sock"));
         assert!(collide("unix:/run/midge.sock", "unix:/run//./midge.sock"));
+        assert!(collide("unix:/tmp/midge.sock", "unix:/tmp/../tmp/midge.sock"));
+        let here = std::env::current_dir().unwrap();
+        assert!(collide("unix:s", &format!("unix:{}/s", here.display())));
         assert!(!collide("unix:/run/midge.sock", "unix:/run/other.sock"));
         assert!(!collide("unix:localhost:1883", "localhost:1883"));
         assert!(!collide("0.0.0.0:1883", "[::1]:1883"));

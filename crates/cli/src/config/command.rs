@@ -12,6 +12,7 @@ use serde_json::json;
 
 use super::accounts;
 use super::certificates::{self, Findings};
+use super::effect_warnings;
 use super::flags::Flags;
 use super::problem::{Origin, Report, printable};
 use super::reference;
@@ -94,6 +95,7 @@ fn check(args: &CheckArgs) -> ExitCode {
     let result = sources.load().and_then(|loaded| {
         let Findings { problems, mut warnings } = certificates::look(&loaded);
         warnings.extend(accounts::warnings(&loaded));
+        warnings.extend(effect_warnings::warnings(&loaded));
         if problems.is_empty() { Ok(warnings) } else { Err(Report::new(loaded.file, problems)) }
     });
     let path = sources.path().map(|path| path.display().to_string());

@@ -4,6 +4,7 @@
 //! variable or a flag overrides is no error.
 
 mod bounds;
+mod delays;
 mod switches;
 mod topics;
 

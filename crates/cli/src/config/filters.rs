@@ -3,6 +3,12 @@
 
 use super::nearest::nearest;
 
+/// The first levels of Topic Filters that ask for more than matching.
+pub(super) const FILTER_KINDS: [&str; 3] = ["$share", "$queue", "$exclusive"];
+
+/// The beginning of the topic of a message that is to be published later.
+pub(super) const DELAYED: &str = "$delayed/";
+
 /// Variables of the filters of `[[auto_subscribe]]`.
 const VARIABLES: [&str; 2] = ["client_id", "user_name"];
 

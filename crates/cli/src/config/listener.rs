@@ -9,8 +9,8 @@ use midge_net::{
     ProxyOptions, QuicOptions, TcpOptions, TlsOptions, TlsVersion, UnixOptions, WebSocketOptions,
 };
 
-use super::configuration::{Values, capabilities, durability};
 use super::listener_texts;
+use super::values::{Values, capabilities, durability};
 
 /// The listener that a table asks for.
 pub(super) fn settings(values: &Values<'_>, default: Capabilities) -> Option<ListenerSettings> {

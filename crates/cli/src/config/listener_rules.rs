@@ -8,35 +8,11 @@ use midge_core::counted;
 use midge_net::QuicOptions;
 
 use super::address::{self, Address};
+use super::condition::Condition;
 use super::problem::{Origin, Problem};
 use super::schema::{Key, Section};
 use super::settings::{Setting, Table};
 use super::value::Value;
-
-/// What a listener has to be for a key to mean something.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Condition {
-    /// One with TLS.
-    Tls,
-    /// One that speaks WebSocket.
-    WebSocket,
-    /// One that speaks QUIC.
-    Quic,
-    /// One that has a Unix socket.
-    Unix,
-    /// One that has a TCP socket.
-    Tcp,
-    /// One that can have the PROXY protocol: any but QUIC.
-    NoQuic,
-    /// One that has switched the PROXY protocol on.
-    Proxy,
-    /// One whose version of TLS can be chosen.
-    TlsVersions,
-    /// One whose connections begin with a handshake.
-    Handshakes,
-    /// One whose Clients have addresses.
-    Addresses,
-}
 
 /// What a listener's table says, in the form in which the rules ask for it.
 struct Listener<'t> {
@@ -103,7 +79,7 @@ impl Condition {
             Self::Tcp => (format!("is for TCP, but {}", listener.bind_in_words()), "leave it out"),
             Self::NoQuic => (
                 "is not possible with QUIC: there is no place for the header".to_string(),
-                "leave it out; what balances QUIC has to keep the address itself",
+                "leave it out; a load balancer for QUIC has to preserve the address itself",
             ),
             Self::Proxy => (
                 "has no effect without `proxy_protocol`".to_string(),
@@ -239,8 +215,8 @@ fn check_clients(listener: &Listener<'_>) -> Option<Problem> {
     let mode = listener.table.text("tls.client_certificates").filter(|mode| *mode != "off");
     if let Some(mode) = mode {
         let message = format!(
-            "`tls.client_certificates` is \"{mode}\", but no `tls.client_ca` says whose \
-             certificates are good"
+            "`tls.client_certificates` is \"{mode}\", but there is no `tls.client_ca` to \
+             verify certificates with"
         );
         return Some(listener.problem("tls.client_certificates", message).help(help));
     }
@@ -281,7 +257,7 @@ fn check_quic(listener: &Listener<'_>) -> Option<Problem> {
     if listener.has("tls.certificate") || listener.has("tls.key") {
         return None;
     }
-    let message = "`protocol` is \"quic\", which is never without TLS, but there is no \
+    let message = "`protocol` is \"quic\", which always uses TLS, but there is no \
                    `tls.certificate`";
     let help = "for example: tls = { certificate = \"server.pem\", key = \"server.key\" }";
     Some(listener.problem("protocol", message).help(help))
@@ -294,7 +270,7 @@ fn check_proxy(listener: &Listener<'_>) -> Option<Problem> {
         return None;
     }
     let message =
-        "`proxy_protocol_from` names networks, but nobody comes to a Unix socket from one";
+        "`proxy_protocol_from` names networks, but the peers of a Unix socket are in none";
     let help = "leave it out; unix.owner, unix.group and unix.mode say who may connect";
     Some(listener.problem("proxy_protocol_from", message).help(help))
 }

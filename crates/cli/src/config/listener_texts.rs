@@ -7,7 +7,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use super::value::Complaint;
+use super::complaint::Complaint;
 
 /// Reads a Web origin as browsers send it (RFC 6454): `https://example.org`,
 /// `http://localhost:8080`.

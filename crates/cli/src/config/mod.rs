@@ -10,10 +10,14 @@ mod accounts;
 mod address;
 mod certificates;
 pub(crate) mod command;
+mod complaint;
+mod condition;
 mod configuration;
 mod data_directory;
 mod document;
 mod effect_rules;
+mod effect_warnings;
+mod effective;
 mod environment;
 mod filters;
 mod flags;
@@ -31,13 +35,14 @@ mod source;
 #[cfg(test)]
 mod tests;
 mod value;
+mod values;
 
 pub(crate) use command::{EXIT_WRONG_CONFIGURATION, print_report};
 pub(crate) use configuration::{Configuration, LogFormat};
+pub(crate) use effective::Effective;
 pub(crate) use environment::Variables;
 pub(crate) use flags::Flags;
 pub(crate) use problem::{File, Report, printable};
-pub(crate) use settings::Effective;
 pub(crate) use source::Sources;
 pub(crate) use value::Value;
 
@@ -60,6 +65,19 @@ impl Loaded {
     pub(crate) fn listens_by_file(&self) -> bool {
         let mut lines = self.effective.iter().filter(|line| line.section == "listener");
         lines.any(|line| matches!(line.origin, Origin::File(_)))
+    }
+
+    /// Says where a value comes from, to stand before what is said of it.
+    fn place(&self, origin: &Origin) -> String {
+        match (origin, &self.file) {
+            (Origin::File(span), Some(file)) => {
+                let position = file.position(span.start);
+                format!("{}:{}:{}: ", file.path, position.line, position.column)
+            }
+            (Origin::Environment(name), _) => format!("{name}: "),
+            (Origin::Flag(name), _) => format!("{name}: "),
+            _ => String::new(),
+        }
     }
 
     /// Returns where a key of the listener with this number stands.
@@ -97,5 +115,5 @@ pub(crate) fn load(
         return Err(Report::new(file, problems));
     }
     let configuration = Configuration::new(&schema, &settings);
-    Ok(Loaded { configuration, file, effective: settings.effective(&schema) })
+    Ok(Loaded { configuration, file, effective: effective::effective(&settings, &schema) })
 }

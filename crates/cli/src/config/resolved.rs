@@ -6,8 +6,8 @@ use std::path::{Path, absolute};
 
 use midge_broker::{BrokerBuilder, Storage};
 
+use super::effective::Effective;
 use super::problem::Origin;
-use super::settings::Effective;
 use super::value::Value;
 use super::{Loaded, data_directory};
 

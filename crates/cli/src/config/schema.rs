@@ -15,8 +15,7 @@ use std::borrow::Cow;
 
 use midge_core::{LimitRow, Limits};
 
-use super::listener_rules::Condition;
-use super::settings::Table;
+use super::condition::Condition;
 use super::value::{Kind, Value};
 
 /// A section: `[name]`, or `[[name]]` if it can stand more than once.
@@ -92,12 +91,6 @@ impl Key {
     fn only(mut self, condition: Condition) -> Self {
         self.only = Some(condition);
         self
-    }
-
-    /// Whether it is given, or would have an effect if it were.
-    pub(crate) fn means_something_in(&self, table: Option<&Table>) -> bool {
-        let Some(table) = table else { return true };
-        table.has(self.name) || self.only.is_none_or(|only| only.holds(table))
     }
 
     /// The default, if the key has one.
@@ -249,7 +242,7 @@ fn limits() -> Section {
         if Limits::FIXED.contains(&row.key) { key } else { key.live() }
     };
     let keys = Limits::TABLE.iter().map(key).collect();
-    let doc = "What one Client, one Session and the whole broker may take.";
+    let doc = "How much one Client, one Session and the whole broker may take.";
     Section { name: "limits", repeated: false, doc, keys }
 }
 
@@ -388,10 +381,10 @@ fn own_topics() -> Section {
         "interval_seconds",
         Kind::Integer { min: 0, max: 86_400 },
         Default::Value(Value::Integer(10)),
-        "How often it tells what has changed; a new subscription makes it tell at once. 0: it \
-         tells\nnothing.",
+        "How often the broker publishes the figures that have changed; a new subscription makes it \
+         publish\nthem at once. 0: it publishes none.",
     )];
-    let doc = "What the broker tells of itself in topics below $SYS; see statistics.md.";
+    let doc = "Figures that the broker publishes about itself below $SYS; see statistics.md.";
     Section { name: "sys_topics", repeated: false, doc, keys }
 }
 
@@ -413,8 +406,8 @@ fn log() -> Section {
         Key::new(
             "trace_client",
             Kind::ClientIdentifier,
-            Default::Absent { meaning: "everybody's", example: text("pump-7") },
-            "Whose packets have lines at level trace: a Client Identifier.",
+            Default::Absent { meaning: "all Clients", example: text("pump-7") },
+            "The Client whose packets level trace shows: a Client Identifier.",
         )
         .live(),
     ];

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::problem::Origin;
-use super::schema::{Key, Schema, Section};
+use super::schema::{Key, Section};
 use super::value::Value;
 
 /// A value and where it comes from.
@@ -27,20 +27,6 @@ pub(crate) struct Table {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Settings {
     tables: BTreeMap<&'static str, Vec<Table>>,
-}
-
-/// A line of the effective configuration.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Effective {
-    pub(crate) section: &'static str,
-    /// The number of the section, if it can be repeated.
-    pub(crate) index: Option<usize>,
-    pub(crate) key: &'static str,
-    /// `None`: not given, and there is no default.
-    pub(crate) value: Option<Value>,
-    pub(crate) origin: Origin,
-    /// Whether a new value takes effect without a restart.
-    pub(crate) live: bool,
 }
 
 impl Table {
@@ -103,57 +89,5 @@ impl Settings {
             tables.push(Table::new(origin));
         }
         &mut tables[0]
-    }
-
-    /// Returns every key with the value that holds, in the order of the documentation. Keys that
-    /// mean nothing in their table are left out, such as `websocket.path` of a listener without
-    /// WebSocket.
-    pub(crate) fn effective(&self, schema: &Schema) -> Vec<Effective> {
-        let mut lines = Vec::new();
-        for section in &schema.sections {
-            let tables = self.tables(section.name);
-            let count = if section.repeated { tables.len() } else { 1 };
-            for index in 0..count {
-                let index_shown = section.repeated.then_some(index);
-                let table = tables.get(index);
-                let keys = section.keys.iter().filter(|key| key.means_something_in(table));
-                lines.extend(keys.map(|key| effective(section, index_shown, key, table)));
-            }
-        }
-        lines
-    }
-}
-
-fn effective(
-    section: &Section,
-    index: Option<usize>,
-    key: &Key,
-    table: Option<&Table>,
-) -> Effective {
-    let setting = table.and_then(|table| table.get(key.name)).cloned();
-    let (value, origin) = match setting {
-        Some(setting) => (Some(setting.value), setting.origin),
-        None => (key.default_value().cloned(), Origin::Default),
-    };
-    Effective { section: section.name, index, key: key.name, value, origin, live: key.live }
-}
-
-impl Effective {
-    /// The section's full name, if it can be repeated: `listener.0`.
-    pub(crate) fn table(&self) -> Option<String> {
-        Some(format!("{}.{}", self.section, self.index?))
-    }
-
-    /// Whether the value was given, rather than being a default.
-    pub(crate) fn is_given(&self) -> bool {
-        self.origin != Origin::Default
-    }
-
-    /// The key's full name: `limits.queue_messages_max`, `listener.0.bind`.
-    pub(crate) fn name(&self) -> String {
-        match self.index {
-            Some(index) => format!("{}.{index}.{}", self.section, self.key),
-            None => format!("{}.{}", self.section, self.key),
-        }
     }
 }

@@ -6,6 +6,7 @@ mod listener_messages;
 mod listeners;
 mod messages;
 mod sources;
+mod warnings;
 
 use super::environment::Variables;
 use super::flags::Flags;

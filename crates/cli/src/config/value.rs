@@ -8,6 +8,7 @@ use std::fmt;
 
 use midge_codec::{TopicFilter, TopicName};
 
+use super::complaint::Complaint;
 use super::nearest::nearest;
 use super::{address, filters, listener_texts};
 
@@ -77,28 +78,6 @@ pub(crate) enum Given<'v> {
     /// Text from the environment or the command line, which may stand for a value of any type. The
     /// items of a list are separated by commas.
     Untyped(&'v str),
-}
-
-/// Why a value is not accepted.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Complaint {
-    /// Continues a sentence that begins with the key.
-    pub(crate) message: String,
-    /// What to write instead, where that can be told.
-    pub(crate) help: Option<String>,
-    /// Which item of a list is wrong, if it is one of them.
-    pub(crate) item: Option<usize>,
-}
-
-impl Complaint {
-    pub(crate) fn new(message: impl Into<String>) -> Self {
-        Self { message: message.into(), help: None, item: None }
-    }
-
-    pub(crate) fn help(mut self, help: impl Into<String>) -> Self {
-        self.help = Some(help.into());
-        self
-    }
 }
 
 impl Kind {

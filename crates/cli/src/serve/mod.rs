@@ -26,7 +26,7 @@ use start_message::StartMessage;
 
 /// Start a broker; plain `midge` does the same.
 ///
-/// Exit code 0: it was stopped by SIGTERM or SIGINT; 1: it could not start, or its disk has failed;
+/// Exit code 0: it was stopped by SIGTERM or SIGINT; 1: it could not start, or it has failed;
 /// 2: the configuration is wrong.
 #[derive(Args, Clone, Debug, Default)]
 pub(crate) struct ServeArgs {

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::path::{PathBuf, absolute};
 use std::sync::Arc;
 use std::sync::mpsc::{self, SyncSender};
 use std::thread;
@@ -158,13 +159,13 @@ impl Reloader {
 /// Leaves the keys of a listener's Unix socket at their previous values, because the socket stays
 /// as it is. The next reload then finds again that the file has other values.
 fn keep_socket(in_effect: &mut [Effective], before: &[Effective], address: &str) {
-    let table = Some(format!("listener[{address}]"));
-    let kept: BTreeMap<_, _> = named(before)
+    let table = Some(format!("listener[{}]", written(address, before)));
+    let kept: BTreeMap<_, _> = named(before, before)
         .iter()
         .filter(|it| it.table == table && it.line.key.starts_with("unix."))
         .map(|it| (it.line.key, it.line.clone()))
         .collect();
-    let is_of_it: Vec<_> = named(in_effect).iter().map(|it| it.table == table).collect();
+    let is_of_it: Vec<_> = named(in_effect, before).iter().map(|it| it.table == table).collect();
     for (line, _) in in_effect.iter_mut().zip(is_of_it).filter(|(_, is_of_it)| *is_of_it) {
         if let Some(old) = kept.get(line.key) {
             (line.value, line.origin) = (old.value.clone(), old.origin.clone());
@@ -225,7 +226,7 @@ fn settings(configuration: &Configuration) -> Settings {
 }
 
 fn changes(before: &[Effective], now: &[Effective]) -> Vec<Change> {
-    let (before, now) = (named(before), named(now));
+    let (before, now) = (named(before, before), named(now, before));
     let (tables_before, tables_now) = (tables(&before), tables(&now));
     // A section that is in both is compared key by key, any other one as a whole.
     let is_in = |tables: &BTreeMap<String, String>, line: &Named<'_>| {
@@ -268,13 +269,13 @@ impl Named<'_> {
 }
 
 /// Names lines. A listener is known by its address and not by its place in the file, because the
-/// place changes as soon as an earlier listener is removed.
-fn named(lines: &[Effective]) -> Vec<Named<'_>> {
+/// place changes as soon as an earlier listener is removed. A Unix socket that is in `before`, too,
+/// has the name that it has there, however its path is written now.
+fn named<'l>(lines: &'l [Effective], before: &[Effective]) -> Vec<Named<'l>> {
     let mut places: BTreeMap<String, String> = BTreeMap::new();
     let mut counts: BTreeMap<String, usize> = BTreeMap::new();
-    let binds = lines.iter().filter(|line| line.section == "listener" && line.key == "bind");
-    for (table, address) in binds.filter_map(|line| Some((line.table()?, line.value.as_ref()?))) {
-        let Value::Text(address) = address else { continue };
+    for (table, address) in binds(lines) {
+        let address = written(address, before);
         let count = counts.entry(address.to_string()).or_default();
         *count += 1;
         let nth = if *count > 1 { format!(" ({count})") } else { String::new() };
@@ -286,6 +287,27 @@ fn named(lines: &[Effective]) -> Vec<Named<'_>> {
         Named { table, line }
     };
     lines.iter().map(named).collect()
+}
+
+/// Returns the listeners' sections, each with its address.
+fn binds(lines: &[Effective]) -> impl Iterator<Item = (String, &str)> {
+    let binds = lines.iter().filter(|line| line.section == "listener" && line.key == "bind");
+    binds.filter_map(|line| match &line.value {
+        Some(Value::Text(address)) => Some((line.table()?, &**address)),
+        _ => None,
+    })
+}
+
+/// Returns an address as it was written `before`, if it was there.
+fn written<'a>(address: &'a str, before: &'a [Effective]) -> &'a str {
+    let Some(path) = path_of(address) else { return address };
+    let mut earlier = binds(before).map(|(_, address)| address);
+    earlier.find(|earlier| path_of(earlier).as_ref() == Some(&path)).unwrap_or(address)
+}
+
+/// Returns the absolute path of a Unix socket.
+fn path_of(address: &str) -> Option<PathBuf> {
+    absolute(address.strip_prefix("unix:")?).ok()
 }
 
 /// Finds the names whose values differ. A key that means nothing on one side has no value there.
@@ -393,6 +415,17 @@ mod tests {
             "listener[127.0.0.1:3]: not there -> { bind = \"127.0.0.1:3\" }",
         ];
         assert_eq!(lines, expected);
+    }
+
+    #[test]
+    fn a_unix_socket_is_known_by_its_path_however_it_is_written() {
+        let listener = |path: &str| effective(&format!("[[listener]]\nbind = 'unix:{path}'\n"));
+        let absolute = std::env::current_dir().unwrap().join("s");
+        let (before, now) = (listener("s"), listener(absolute.to_str().unwrap()));
+        let changes = changes(&before, &now);
+        let names: Vec<_> = changes.iter().map(|change| change.name.as_str()).collect();
+        assert_eq!(names, ["listener[unix:s].bind"]);
+        assert_eq!(changes[0].now, format!("\"unix:{}\"", absolute.display()));
     }
 
     #[test]

@@ -11,6 +11,10 @@ use super::super::settings::{Setting, Settings};
 use super::super::value::Value;
 use super::{limit, one, useless};
 
+/// Memory that a broker takes without a single Client, or more: with less it is short of memory
+/// from its start.
+const MEMORY_BYTES_MIN: u64 = 8 << 20;
+
 /// Limits, each with those that bound nothing if it is 0, and what 0 means.
 const NOTHING_OF_THE_KIND: [(&str, &[&str], &str); 6] = [
     ("retained_messages_max", &["retained_bytes_max"], "nothing is retained"),
@@ -40,6 +44,7 @@ const NOTHING_OF_THE_KIND: [(&str, &[&str], &str); 6] = [
 pub(super) fn check(settings: &Settings, problems: &mut Vec<Problem>) {
     check_nothing_of_the_kind(settings, problems);
     problems.extend(check_store(settings));
+    problems.extend(check_memory(settings));
 }
 
 fn check_nothing_of_the_kind(settings: &Settings, problems: &mut Vec<Problem>) {
@@ -73,6 +78,18 @@ fn check_store(settings: &Settings) -> Option<Problem> {
     );
     let help = "make it at least three times, better many times as large as `segment_bytes`";
     Some(Problem::new(bytes.or(segment)?.origin.clone(), message).help(help))
+}
+
+/// Reports memory that does not even suffice for a broker without Clients.
+fn check_memory(settings: &Settings) -> Option<Problem> {
+    let setting = one(settings, "limits", "memory_bytes_max")?;
+    let bytes = integer(setting).filter(|bytes| (1..MEMORY_BYTES_MIN).contains(bytes))?;
+    let message = format!(
+        "`memory_bytes_max` ({bytes}) is too small: a broker takes more without a single Client"
+    );
+    let help =
+        format!("write at least {MEMORY_BYTES_MIN}, or 0 for a share of the machine's memory");
+    Some(Problem::new(setting.origin.clone(), message).help(help))
 }
 
 fn integer(setting: &Setting) -> Option<u64> {

@@ -87,6 +87,7 @@ pub(super) fn check(settings: &Settings, problems: &mut Vec<Problem>) {
     }
     check_backlog(settings, problems);
     check_automatic(settings, problems);
+    check_automatic_qos(settings, problems);
 }
 
 fn is_false(value: &Value) -> bool {
@@ -171,5 +172,22 @@ fn check_automatic(settings: &Settings, problems: &mut Vec<Problem>) {
         let message = format!("nobody gets this subscription, as `{switch}` is false");
         let problem = Problem::new(setting.origin.clone(), message);
         problems.push(problem.help("leave out the one or the other"));
+    }
+}
+
+/// Reports automatic subscriptions with a QoS, if every subscription is granted 0 anyway. Any other
+/// `qos_max` only lowers it, which is worth a warning (`effect_warnings`).
+fn check_automatic_qos(settings: &Settings, problems: &mut Vec<Problem>) {
+    let is_0 = |value: &Value| *value == Value::Integer(0);
+    let Some(causes) = off_everywhere(settings, "qos_max", is_0) else { return };
+    for table in settings.tables("auto_subscribe") {
+        let Some(setting) = table.get("qos") else { continue };
+        let is_overridden = !causes.iter().all(|cause| stands(setting, Some(cause)));
+        if is_overridden || !matches!(setting.value, Value::Integer(1 | 2)) {
+            continue;
+        }
+        let message = "`qos` has no effect, as `qos_max` is 0 for all Clients";
+        let problem = Problem::new(setting.origin.clone(), message);
+        problems.push(problem.help("write a QoS that is granted, or make `qos_max` larger"));
     }
 }

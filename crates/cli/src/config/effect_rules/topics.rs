@@ -1,16 +1,10 @@
 //! Topics and Topic Filters of rules: those that are never matched, never reached or never allowed.
 
-use super::super::filters::{covers, is_reserved, overlap};
+use super::super::filters::{DELAYED, FILTER_KINDS, covers, is_reserved, overlap};
 use super::super::problem::Problem;
 use super::super::settings::{Settings, Table};
 use super::super::value::Value;
-use super::{limit, one, stands};
-
-/// The first levels of Topic Filters that ask for more than matching.
-const FILTER_KINDS: [&str; 3] = ["$share", "$queue", "$exclusive"];
-
-/// The beginning of the topic of a message that is to be published later.
-const DELAYED: &str = "$delayed/";
+use super::{delays, limit, one, stands};
 
 /// Where a bridge publishes below `$SYS`.
 const BRIDGE_STATES: &str = "$SYS/broker/connection/";
@@ -20,12 +14,14 @@ const BRIDGE_STATE_FILTER: &str = "$SYS/broker/connection/+/state";
 
 pub(super) fn check(settings: &Settings, problems: &mut Vec<Problem>) {
     check_response_prefix(settings, problems);
+    problems.extend(check_response_levels(settings));
     check_prefixes(settings.tables("rewrite"), "from", problems);
     check_prefixes(settings.tables("durability"), "filter", problems);
     check_own_topics(settings.tables("durability"), problems);
     let rewrites = settings.tables("rewrite");
     for (index, table) in rewrites.iter().enumerate() {
         check_rewrite(table, problems);
+        problems.extend(delays::check(settings, table));
         problems.extend(check_same(table, &rewrites[index + 1..]));
     }
     check_order(rewrites, "from", have_the_same_kinds, problems);
@@ -34,6 +30,7 @@ pub(super) fn check(settings: &Settings, problems: &mut Vec<Problem>) {
     check_twice(automatic, problems);
     for table in automatic {
         problems.extend(check_automatic(settings, table));
+        problems.extend(check_automatic_own(settings, table));
     }
     problems.extend(check_count(settings, automatic));
     check_all_levels(settings, problems);
@@ -87,14 +84,6 @@ fn check_rewrite(table: &Table, problems: &mut Vec<Problem>) {
         let message = "`to` is a topic of the broker's own: whatever is published there is refused";
         complain(message.to_string(), "choose another topic, or write publish = false");
     }
-    if first == "$delayed" && !publish {
-        let message = "`to` begins with $delayed/: nobody can subscribe to that";
-        complain(message.to_string(), "write the topic only");
-    }
-    if publish && is_no_delay(to) {
-        let message = "`to` is not of the form $delayed/SECONDS/TOPIC: nobody can publish there";
-        complain(message.to_string(), "for example: to = \"$delayed/60/a\"");
-    }
     if let Some(number) = numbers(to).find(|number| !number.parse().is_ok_and(|it: usize| it > 0)) {
         let message = format!("`to` has ${number}, which stands for nothing");
         complain(message, "$1 stands for what the first wildcard of `from` matches");
@@ -105,12 +94,9 @@ fn check_rewrite(table: &Table, problems: &mut Vec<Problem>) {
     }
 }
 
-/// Whether a topic begins like a delayed one but is none, whatever its `$1`, `$2`... stand for.
-fn is_no_delay(to: &str) -> bool {
-    let Some(rest) = to.strip_prefix(DELAYED) else { return to == "$delayed" };
-    let is_delay =
-        |(seconds, topic): (&str, &str)| seconds.parse::<u32>().is_ok() && !topic.is_empty();
-    numbers(rest).next().is_none() && !rest.split_once('/').is_some_and(is_delay)
+/// Whether a filter is about topics where bridges publish their state.
+fn may_be_of_bridges(filter: &str) -> bool {
+    filter.starts_with(BRIDGE_STATES) || overlap(filter, BRIDGE_STATE_FILTER)
 }
 
 /// Whether a message for `to` may end up where bridges publish their state.
@@ -158,9 +144,7 @@ fn check_all_levels(settings: &Settings, problems: &mut Vec<Problem>) {
         problems.extend(topic.and_then(|topic| check_levels(settings, table, key, topic)));
     };
     for rule in settings.tables("rewrite") {
-        // A delayed one is left out: only after rewriting is it known how many of its levels belong
-        // to the topic.
-        check(rule, "to", rule.text("to").filter(|to| !to.starts_with(DELAYED)));
+        check(rule, "to", rule.text("to").and_then(delays::undelayed));
     }
     for rule in settings.tables("durability") {
         // `#` matches the level above it, too.
@@ -223,6 +207,24 @@ fn check_automatic(settings: &Settings, table: &Table) -> Option<Problem> {
     None
 }
 
+/// Reports a subscription to the broker's own topics if it tells nothing there.
+fn check_automatic_own(settings: &Settings, table: &Table) -> Option<Problem> {
+    let (filter, setting) = (table.text("filter")?, table.get("filter")?);
+    let interval = one(settings, "sys_topics", "interval_seconds");
+    let is_off =
+        interval.is_some_and(|it| it.value == Value::Integer(0)) && stands(setting, interval);
+    let plain = plain_filter(filter);
+    let is_own = plain.split('/').next() == Some("$SYS") && !may_be_of_bridges(plain);
+    if !is_off || !is_own || may_be_rewritten(settings, filter) {
+        return None;
+    }
+    let message = format!(
+        "nothing is ever sent for {filter:?}, as `interval_seconds` of [sys_topics] is 0: the \
+         broker publishes nothing there"
+    );
+    Some(Problem::new(setting.origin.clone(), message).help("leave out the one or the other"))
+}
+
 /// Reports the first subscription beyond those that a Session may have.
 fn check_count(settings: &Settings, automatic: &[Table]) -> Option<Problem> {
     let key = "subscriptions_per_session_max";
@@ -249,9 +251,7 @@ fn check_own_topics(tables: &[Table], problems: &mut Vec<Problem>) {
         let (Some(filter), Some(setting)) = (table.text("filter"), table.get("filter")) else {
             continue;
         };
-        let may_be_bridges =
-            filter.starts_with(BRIDGE_STATES) || overlap(filter, BRIDGE_STATE_FILTER);
-        if is_reserved(filter) && !may_be_bridges {
+        if is_reserved(filter) && !may_be_of_bridges(filter) {
             let message = format!(
                 "{filter:?} is about the broker's own topics, which no store keeps; of Clients, \
                  only bridges publish there, to {BRIDGE_STATES}NAME/state"
@@ -261,6 +261,25 @@ fn check_own_topics(tables: &[Table], problems: &mut Vec<Problem>) {
             problems.push(problem.help(help));
         }
     }
+}
+
+/// Reports a prefix below which no answer could be published, because Client Identifiers add a
+/// level to it.
+fn check_response_levels(settings: &Settings) -> Option<Problem> {
+    let setting = one(settings, "requests", "response_prefix")?;
+    let Value::Text(prefix) = &setting.value else { return None };
+    let levels = prefix.split('/').count() as u64 + 1;
+    let levels_max = limit(settings, "topic_levels_max");
+    let stands = stands(setting, one(settings, "limits", "topic_levels_max"));
+    if prefix.is_empty() || levels <= levels_max || !stands {
+        return None;
+    }
+    let message = format!(
+        "nobody could answer at `response_prefix`/CLIENT-IDENTIFIER: that has {levels} levels, but \
+         no topic may have more than `topic_levels_max` ({levels_max})"
+    );
+    let help = "make `topic_levels_max` larger, or write a prefix with fewer levels";
+    Some(Problem::new(setting.origin.clone(), message).help(help))
 }
 
 /// Reports a prefix that Clients cannot publish to, because Response Information has to name a

@@ -17,8 +17,8 @@ pub(super) fn section() -> Section {
         let default = Default::Value(row.default);
         Key::new(row.name, row.kind, default, row.doc)
     });
-    let doc = "What Clients may ask for at all. An MQTT 5 Client is told at CONNECT what there is \
-               not.";
+    let doc = "What Clients may ask for. The CONNACK tells an MQTT 5 Client what it may not ask \
+               for.";
     Section { name: "capabilities", repeated: false, doc, keys: live(keys.into()) }
 }
 

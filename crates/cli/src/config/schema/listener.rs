@@ -6,7 +6,7 @@ use std::time::Duration;
 use midge_core::Limits;
 use midge_net::{ListenerLimits, QuicOptions, TcpOptions, WebSocketOptions};
 
-use super::super::listener_rules::Condition;
+use super::super::condition::Condition;
 use super::super::value::{Kind, Value};
 use super::{DURABILITIES, Default, Key, Section, capabilities, limit_min, live, text};
 
@@ -126,7 +126,8 @@ fn tls() -> Vec<Key> {
 fn websocket() -> Vec<Key> {
     let path = Value::Text(WebSocketOptions::default().path.into());
     let origins = "Web origins whose pages may connect; without any, pages of all origins may. \
-                   What is no\nbrowser sends no origin and is not held up by this.";
+                   Programs\nother than browsers send no origin, and this does not restrict \
+                   them.";
     vec![
         Key::new(
             "websocket.path",
@@ -154,7 +155,7 @@ fn quic() -> Vec<Key> {
             "quic.idle_timeout_seconds",
             a_day,
             seconds(defaults.idle_timeout),
-            "After so much silence the connection is lost; 0: never.",
+            "How long a connection may be silent before it counts as lost; 0: for ever.",
         ),
         Key::new(
             "quic.keep_alive_seconds",

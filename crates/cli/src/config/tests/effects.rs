@@ -101,15 +101,116 @@ fn rewrites_can_be_applied() {
     }
     assert_right(&(rule("b/+") + "publish = false"));
     assert_right(&rule("b/$1"));
-    for delays in ["$delayed/5/b", "$delayed/5/$1", "$delayed/$1/b", "$delayed/$1"] {
-        assert_right(&rule(delays));
-    }
-    let said = problem(&(rule("$delayed/5/b") + "publish = false"));
-    assert!(said.contains("nobody can subscribe to that"), "{said}");
     assert_right(&rule("$SYS/broker/connection/$1/state"));
     assert_right(&rule("$SYS/$1").replace("a/+", "a/#"));
     let neither = rule("b") + "publish = false\nsubscribe = false";
     assert!(problem(&neither).contains("this rule has no effect"));
+}
+
+#[test]
+fn rewrites_to_delayed_topics_can_be_applied() {
+    let rule = |from: &str, to: &str| format!("[[rewrite]]\nfrom = '{from}'\nto = '{to}'\n");
+    for (from, to) in [
+        ("a/+", "$delayed/5/b"),
+        ("a/+", "$delayed/5/$1"),
+        ("a/+", "$delayed/$1/b"),
+        ("a/+/+", "$delayed/$1/$2"),
+        ("a/#", "$delayed/$1"),
+        ("a/+/#", "$delayed/$1$2"),
+    ] {
+        assert_right(&rule(from, to));
+    }
+    for (from, to) in [
+        ("a/+", "$delayed/$1"), // one level, and it would have to be two
+        ("a/+/+", "$delayed/$1$2"),
+        ("a/#", "$delayed/x$1"),
+        ("a/#", "$delayed/x/$1"),
+    ] {
+        let said = problem(&rule(from, to));
+        assert!(said.contains("not of the form $delayed/SECONDS/TOPIC"), "{to}: {said}");
+    }
+    let said = problem(&(rule("a/+", "$delayed/5/b") + "publish = false"));
+    assert!(said.contains("nobody can subscribe to that"), "{said}");
+    let neither = rule("a/+", "$delayed/5/b") + "publish = false\nsubscribe = false";
+    assert!(problem(&neither).contains("this rule has no effect"));
+    for (limit, to, expected) in [
+        ("delay_seconds_max = 59", "$delayed/60/$1", "more than `delay_seconds_max` (59)"),
+        ("delay_seconds_max = 0", "$delayed/60/$1", "more than `delay_seconds_max` (0)"),
+        (
+            "topic_levels_max = 9",
+            "$delayed/99999999999999999999/$1",
+            "more than `delay_seconds_max`",
+        ),
+        ("delayed_messages_max = 0", "$delayed/60/$1", "`delayed_messages_max` is 0"),
+        ("delayed_bytes_max = 0", "$delayed/$1", "`delayed_bytes_max` is 0"),
+        ("topic_levels_max = 2", "$delayed/60/a/b/c", "has 3 levels"),
+    ] {
+        let said = problem(&format!("[limits]\n{limit}\n{}", rule("a/#", to)));
+        assert!(said.contains(expected), "{said}");
+    }
+    assert_right(&format!("[limits]\ndelay_seconds_max = 60\n{}", rule("a/#", "$delayed/60/$1")));
+    assert_right(&format!("[limits]\ntopic_levels_max = 2\n{}", rule("a/#", "$delayed/$1/b/c/d")));
+    let none = variables(&[("MIDGE_LIMITS_DELAY_SECONDS_MAX", "0")]);
+    load(file(&rule("a/#", "$delayed/60/$1")), &none, &Flags::default()).unwrap();
+}
+
+#[test]
+fn automatic_subscriptions_ask_for_a_qos_that_is_granted() {
+    for (qos_max, qos, is_granted) in [(0, 1, false), (0, 2, false), (0, 0, true), (1, 2, true)] {
+        let text = format!(
+            "[capabilities]\nqos_max = {qos_max}\n[[auto_subscribe]]\nfilter = 'a'\nqos = {qos}\n"
+        );
+        if is_granted {
+            assert_right(&text);
+            continue;
+        }
+        let said = problem(&text);
+        assert!(said.contains("`qos` has no effect, as `qos_max` is 0"), "{said}");
+        let listener = "[[listener]]\nbind = '127.0.0.1:0'\ncapabilities.qos_max = 2";
+        assert_right(&format!("{text}{listener}"));
+    }
+    let most = variables(&[("MIDGE_CAPABILITIES_QOS_MAX", "0")]);
+    let two = file("[[auto_subscribe]]\nfilter = 'a'\nqos = 2");
+    load(two, &most, &Flags::default()).unwrap();
+}
+
+#[test]
+fn automatic_subscriptions_are_not_to_topics_where_nothing_is_told() {
+    let off = "[sys_topics]\ninterval_seconds = 0\n[[auto_subscribe]]\nfilter = ";
+    for filter in ["$SYS/#", "$SYS/broker/uptime", "$share/g/$SYS/broker/+"] {
+        let text = format!("{off}'{filter}'");
+        let is_right = filter == "$SYS/#"; // bridges publish there, too
+        if is_right {
+            assert_right(&text);
+        } else {
+            assert!(problem(&text).contains("nothing is ever sent for"), "{filter}");
+        }
+        assert_right(&text.replace("= 0", "= 5"));
+    }
+    assert_right(&format!("{off}'$SYS/broker/connection/+/state'"));
+}
+
+#[test]
+fn answers_go_to_topics_that_are_not_too_deep() {
+    let text = "[limits]\ntopic_levels_max = 2\n[requests]\nresponse_prefix = 'a/b'";
+    let said = problem(text);
+    assert!(said.contains("has 3 levels") && said.contains("`topic_levels_max` (2)"), "{said}");
+    assert_right(&text.replace("a/b", "a"));
+    assert_right(&text.replace("a/b", ""));
+    assert_right(&text.replace("= 2", "= 3"));
+}
+
+#[test]
+fn memory_suffices_for_a_broker() {
+    for (bytes, is_enough) in [(1, false), (8_388_607, false), (8_388_608, true), (0, true)] {
+        let text = format!("[limits]\nmemory_bytes_max = {bytes}");
+        if is_enough {
+            assert_right(&text);
+        } else {
+            let said = problem(&text);
+            assert!(said.contains("is too small"), "{said}");
+        }
+    }
 }
 
 #[test]

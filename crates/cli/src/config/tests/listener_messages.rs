@@ -191,8 +191,8 @@ fn client_certificates_need_an_authority() {
     assert_eq!(
         message("tls = { certificate = 'a', key = 'b', client_certificates = 'required' }"),
         format!(
-            "`tls.client_certificates` is \"required\", but no `tls.client_ca` says whose \
-             certificates are good {ca}"
+            "`tls.client_certificates` is \"required\", but there is no `tls.client_ca` to \
+             verify certificates with {ca}"
         )
     );
     assert_eq!(
@@ -259,7 +259,7 @@ error: `websocket.path` is for WebSocket, but `protocol` is \"mqtt\"
 fn quic_needs_tls_and_udp() {
     assert_eq!(
         message("protocol = 'quic'"),
-        "`protocol` is \"quic\", which is never without TLS, but there is no `tls.certificate` \
+        "`protocol` is \"quic\", which always uses TLS, but there is no `tls.certificate` \
          (for example: tls = { certificate = \"server.pem\", key = \"server.key\" })"
     );
     let unix = "midge.toml:3:12: `protocol` is \"quic\", which goes over UDP, but `bind` names a \
@@ -268,7 +268,7 @@ fn quic_needs_tls_and_udp() {
     assert_eq!(
         message(&format!("protocol = 'quic'\n{TLS}proxy_protocol = 'optional'")),
         "`proxy_protocol` is not possible with QUIC: there is no place for the header \
-         (leave it out; what balances QUIC has to keep the address itself)"
+         (leave it out; a load balancer for QUIC has to preserve the address itself)"
     );
     let off = lines(&format!("bind = '[::]:1'\nprotocol = 'quic'\n{TLS}proxy_protocol = 'off'"));
     assert!(off.is_empty(), "{off:?}");
@@ -282,8 +282,8 @@ fn networks_of_proxies_need_proxies() {
          (write proxy_protocol = \"required\", or leave it out)"
     );
     let unix = "bind = 'unix:a'\nproxy_protocol = 'required'\nproxy_protocol_from = '10.0.0.0/8'";
-    let expected = "midge.toml:4:23: `proxy_protocol_from` names networks, but nobody comes to a \
-                    Unix socket from one (leave it out; unix.owner, unix.group and unix.mode say \
+    let expected = "midge.toml:4:23: `proxy_protocol_from` names networks, but the peers of a Unix \
+                    socket are in none (leave it out; unix.owner, unix.group and unix.mode say \
                     who may connect)";
     assert_eq!(lines(unix), [expected]);
 }
