@@ -2,24 +2,30 @@
 //! commands that wait for one thing after the other.
 //!
 //! One thread and one poll: nothing here may block except the poll itself, and looking up a host
-//! and connecting to it.
+//! and connecting to it. Bytes move in `transfer`, through the `channel`s of the connection;
+//! `data_streams` opens and ends those beside the first; `loss` says what its end means.
 
+mod channel;
 mod data_streams;
+mod loss;
+mod transfer;
 
 use std::io::{self, ErrorKind};
 use std::time::{Duration, Instant};
 
+use channel::Channel;
+use loss::{LostIn, lost};
 use midge_codec::{ProtocolVersion, QoS};
 use midge_net::Poller;
 
-use super::connection::{Connection, Opener, failed};
+use super::connection::{Opener, failed};
 use super::error::ClientError;
 use super::property::PropertySet;
 use super::reason;
 use super::session::{CONTROL, ConnectOptions, Event, Fault, Publication, Session};
 use super::signals::Signals;
 use super::terminal::Terminal;
-use crate::endpoint::{Endpoint, Waker, greeting_of_another_protocol};
+use crate::endpoint::{Endpoint, Waker};
 
 /// The signals' number in the poller. Streams have the numbers that the session gives them.
 const SIGNALS: usize = usize::MAX - 1;
@@ -47,22 +53,6 @@ pub(crate) struct Driver {
     /// stream alone.
     stream_error: Option<String>,
     scratch: Box<[u8]>,
-}
-
-/// One stream of a connection.
-struct Channel {
-    connection: Connection,
-    /// Whether there may be bytes to read. Readiness is reported only once, until it is used up.
-    readable: bool,
-    is_finished: bool,
-    has_ended: bool,
-}
-
-/// How far a connection had come; the error for its loss depends on it.
-#[derive(Clone, Copy, Debug)]
-enum LostIn {
-    BeforeConnAck { version: ProtocolVersion },
-    Connected,
 }
 
 /// What can end a wait, besides the connection.
@@ -276,90 +266,6 @@ impl Driver {
         Ok(())
     }
 
-    /// Writes what the streams take. Returns whether that was the last of what was to be sent.
-    fn transmit(&mut self) -> bool {
-        let mut progress = false;
-        for stream in 0..self.streams.len() {
-            progress |= self.transmit_on(stream);
-        }
-        if self.lost.is_none()
-            && let Some(Channel { connection, .. }) = self.streams.first_mut()
-            && let Err(error) = connection.flush()
-        {
-            self.lose_at_write(&error);
-        }
-        progress && self.session.unsent_bytes() == 0
-    }
-
-    /// Writes what a stream takes. Returns whether something was written.
-    fn transmit_on(&mut self, stream: usize) -> bool {
-        let mut progress = false;
-        while self.lost.is_none() && !self.session.outbound(stream).is_empty() {
-            match self.streams[stream].connection.write(self.session.outbound(stream)) {
-                Ok(0) => self.lose(None),
-                Ok(length) => {
-                    self.session.handle_sent(stream, length);
-                    progress = true;
-                }
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
-                Err(error) if stream == CONTROL => self.lose_at_write(&error),
-                // Reading from the stream tells why.
-                Err(_) => {
-                    let length = self.session.outbound(stream).len();
-                    self.session.handle_sent(stream, length);
-                    self.streams[stream].readable = true;
-                }
-            }
-        }
-        progress
-    }
-
-    fn is_readable(&self) -> bool {
-        self.streams.iter().any(|channel| channel.readable)
-    }
-
-    /// Reads once from a stream that may have something, preferably the control stream.
-    fn receive(&mut self) {
-        let Some(stream) = self.streams.iter().position(|channel| channel.readable) else { return };
-        let channel = &mut self.streams[stream];
-        channel.readable = false;
-        match channel.connection.read(&mut self.scratch) {
-            Ok(0) if stream != CONTROL => channel.has_ended = true,
-            Ok(0) => self.lose(None),
-            Ok(length) => self.take(stream, length),
-            Err(error) if error.kind() == ErrorKind::Interrupted => channel.readable = true,
-            Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                // The connection as a whole goes on, so the data stream had an error of its own.
-                if let Some(text) = self.stream_error.take_if(|_| stream == CONTROL) {
-                    self.lost = Some(ClientError::transient(text));
-                }
-            }
-            Err(error) if stream != CONTROL => {
-                channel.has_ended = true;
-                let endpoint = self.opener.endpoint();
-                self.stream_error = Some(format!("{endpoint} ended a data stream ({error})"));
-                self.streams[CONTROL].readable = true;
-            }
-            Err(error) => self.lose(Some(&error)),
-        }
-    }
-
-    /// Gives what was read to the session.
-    fn take(&mut self, stream: usize, length: usize) {
-        let bytes = &self.scratch[..length];
-        if matches!(self.phase, LostIn::BeforeConnAck { .. })
-            && let Some(what) = greeting_of_another_protocol(bytes)
-        {
-            let endpoint = self.opener.endpoint();
-            let text = format!("{endpoint} sent what is not MQTT: {what}");
-            self.lost = Some(ClientError::permanent(text));
-            return;
-        }
-        self.session.handle_bytes(stream, bytes);
-        self.streams[stream].readable = true;
-    }
-
     fn poll(&mut self, deadline: Option<Instant>, now: Instant) -> Result<(), ClientError> {
         let due = [deadline, self.session.poll_timeout()].into_iter().flatten().min();
         let timeout = due.map(|due| due.saturating_duration_since(now));
@@ -418,42 +324,4 @@ impl Driver {
             self.streams.first().is_some_and(|channel| channel.connection.is_handshaking());
         self.lost = Some(lost(self.opener.endpoint(), self.phase, is_handshaking, error));
     }
-}
-
-/// Says what the end of a connection means to the user.
-fn lost(
-    endpoint: &Endpoint,
-    phase: LostIn,
-    is_handshaking: bool,
-    error: Option<&io::Error>,
-) -> ClientError {
-    if let LostIn::BeforeConnAck { .. } = phase {
-        match error {
-            Some(error) if is_of_connecting(error) => {
-                return failed(endpoint.cannot_connect(error, None));
-            }
-            _ if is_handshaking => return failed(endpoint.ended_in_handshake()),
-            _ => {}
-        }
-    }
-    let event = match error {
-        Some(error) => format!("the connection to {endpoint} broke ({error})"),
-        None => format!("{endpoint} closed the connection"),
-    };
-    ClientError::transient(match phase {
-        LostIn::Connected => event,
-        LostIn::BeforeConnAck { version: ProtocolVersion::V5 } => format!(
-            "{event} without an answer to CONNECT. \
-             Is it an MQTT broker, and does it speak MQTT 5.0? If not, try -V 311"
-        ),
-        LostIn::BeforeConnAck { .. } => {
-            format!("{event} without an answer to CONNECT. Is it an MQTT broker?")
-        }
-    })
-}
-
-/// Whether a layer has failed, or a transport that still connects while it is read and written.
-fn is_of_connecting(error: &io::Error) -> bool {
-    let kinds = [ErrorKind::InvalidData, ErrorKind::TimedOut, ErrorKind::ConnectionRefused];
-    kinds.contains(&error.kind())
 }

@@ -9,7 +9,7 @@ use std::fmt::Write as _;
 use jiff::Zoned;
 use jiff::fmt::strtime;
 
-use super::json;
+use super::json::{self, NotJson};
 use super::message::Message;
 
 /// A parsed format.
@@ -42,10 +42,6 @@ struct Layout {
 const FIELDS: &str = "ACDEFIJPRSUXjlmpqrtx";
 const FIELD_WIDTH_MAX: usize = 10_000;
 const ISO_8601: &str = "%Y-%m-%dT%H:%M:%S%z";
-
-/// A message that the format cannot show: `%J` with a payload that is not JSON.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct NotJson;
 
 impl Template {
     /// The payload alone: the format without `-F` and `-v`.

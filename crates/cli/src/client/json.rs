@@ -10,10 +10,13 @@ use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::ser::PrettyFormatter;
 use serde_json::value::RawValue;
 
-use super::format::NotJson;
 use super::message::Message;
 
 const TIMESTAMP: &str = "%Y-%m-%dT%H:%M:%S.%6f%z";
+
+/// A message that cannot be shown with `%J`, because its payload is not JSON.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct NotJson;
 
 /// Appends `message` to `out`. With `raw`, the payload has to be JSON and is put in as that.
 /// Otherwise it is a string, in which bytes that are not UTF-8 become U+FFFD; then `payload_base64`

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::Args;
-use midge_store::tools::{ExportError, Exported, ReadOnlyDisk, export};
+use midge_store::tools::{ExportError, Exported, ReadOnlyDisk, export, is_inside};
 
 use super::data::DataArgs;
 use super::progress::ProgressLine;
@@ -42,6 +42,9 @@ pub(super) struct ExportArgs {
 
 pub(super) fn run(args: &ExportArgs) -> Result<ExitCode, Failure> {
     let directory = args.data.directory()?;
+    if let Some(path) = &args.output {
+        refuse_inside(path, &directory)?;
+    }
     let disk = ReadOnlyDisk::open(&directory);
     let disk = disk.map_err(|error| Failure::to_open(&error, "export"))?;
     let exported = match &args.output {
@@ -57,6 +60,26 @@ pub(super) fn run(args: &ExportArgs) -> Result<ExitCode, Failure> {
     eprint!("{text}");
     eprintln!("{} is damaged; what can be read is in the export", directory.display());
     Ok(ExitCode::FAILURE)
+}
+
+/// Refuses an output file in the data directory: it would replace a file of the store, or lie among
+/// its files. Both the name that the file gets and the file that has the name already count.
+fn refuse_inside(path: &Path, directory: &Path) -> Result<(), Failure> {
+    // `ReadOnlyDisk` says what is wrong with the directory.
+    let Ok(directory) = directory.canonicalize() else { return Ok(()) };
+    let is_refused = || -> io::Result<bool> {
+        let path = std::path::absolute(path)?;
+        let place = path.parent().unwrap_or(&path);
+        Ok(is_inside(place, &directory)? || is_inside(&path, &directory)?)
+    };
+    if !is_refused().map_err(|error| Failure::new(&format!("{}: {error}", path.display())))? {
+        return Ok(());
+    }
+    Err(Failure::new(&format!(
+        "{} is in the data directory, where only the store's own files belong: name a file outside \
+         of it",
+        path.display()
+    )))
 }
 
 /// Exports to a file. The file gets its name only when it is complete, and replaces another file

@@ -5,15 +5,9 @@ use std::time::Instant;
 
 use midge_core::counted;
 
-use super::{CLOSE_TIMEOUT, Channel, Driver};
-use crate::client::connection::Connection;
+use super::channel::Channel;
+use super::{CLOSE_TIMEOUT, Driver};
 use crate::client::error::ClientError;
-
-impl Channel {
-    pub(super) fn new(connection: Connection) -> Self {
-        Self { connection, readable: false, is_finished: false, has_ended: false }
-    }
-}
 
 impl Driver {
     /// Opens a data stream beside the connection, which must have been accepted; returns its
