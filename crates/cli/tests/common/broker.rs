@@ -6,6 +6,7 @@ use std::io::Write;
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -13,6 +14,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+use crate::common::disk_calls::DiskCalls;
 use crate::common::random::Random;
 use crate::common::set_clock::SetClock;
 use crate::common::slow_sync::{Pace, SlowDisk};
@@ -41,6 +43,8 @@ pub(crate) struct Home {
     /// How long syncs take, for one broker after the other. If this is empty, the test sets the
     /// pace of `disk` itself.
     paces: &'static [Pace],
+    /// Where its brokers write down in which calls this machine's disk took long; `None`: nowhere.
+    pub(crate) calls: Option<Arc<DiskCalls>>,
     /// The clock that its brokers see; `None`: the machine's.
     pub(crate) clock: Option<SetClock>,
     /// Environment variables in addition to [`ENVIRONMENT`], and with precedence over it.
@@ -78,8 +82,18 @@ impl Home {
         fs::create_dir_all(&directory).unwrap();
         let port = free_port(random);
         let disk = SlowDisk::new(&directory, Pace::NORMAL);
-        let (settings, starts, clock) = (Vec::new(), AtomicU32::new(0), None);
-        Self { directory, port, workers, keeps, disk, paces, clock, settings, starts }
+        Self {
+            directory,
+            port,
+            workers,
+            keeps,
+            disk,
+            paces,
+            calls: None,
+            clock: None,
+            settings: Vec::new(),
+            starts: AtomicU32::new(0),
+        }
     }
 
     pub(crate) fn port(&self) -> u16 {
@@ -138,6 +152,9 @@ impl Home {
             .stderr(log);
         if let Some(pace) = pace {
             self.disk.set(*pace);
+        }
+        if let Some(calls) = &self.calls {
+            calls.watch(&mut command);
         }
         if pace != Some(&Pace::NORMAL) {
             self.disk.slow_down(&mut command);

@@ -5,6 +5,7 @@
 #![allow(dead_code, reason = "no test crate needs all of it")]
 
 pub(crate) mod broker;
+pub(crate) mod disk_calls;
 pub(crate) mod preload;
 pub(crate) mod random;
 pub(crate) mod set_clock;

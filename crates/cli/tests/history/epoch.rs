@@ -14,10 +14,11 @@ use midge_codec::{ProtocolVersion, QoS, SubscriptionOptions};
 use crate::actor::Actor;
 use crate::check::{self, Found};
 use crate::common::broker::{Home, Keeping};
+use crate::common::disk_calls::DiskCalls;
 use crate::common::random::Random;
 use crate::device::Device;
 use crate::habits::{self, Habits};
-use crate::history::{self, OutageKind, SECOND, Tables};
+use crate::history::{self, History, OutageKind, SECOND, Tables};
 use crate::nemesis::{Mood, Nemesis};
 use crate::scene::{Phase, Scene};
 
@@ -70,7 +71,10 @@ impl Epoch {
     pub(crate) fn play(mut self) -> Summary {
         let mut home = Home::new(Keeping::Data, self.workers, &[], &mut self.random);
         home.settings = SETTINGS.to_vec();
-        let scene = Arc::new(Scene::new(home.port(), self.cast.len()));
+        let calls = Arc::new(DiskCalls::new());
+        home.calls = Some(Arc::clone(&calls));
+        let history = History::new(calls);
+        let scene = Arc::new(Scene::new(history, home.port(), self.cast.len()));
         scene.history.lock().clients = self
             .cast
             .iter()
@@ -95,6 +99,7 @@ impl Epoch {
             scene.enter(Phase::Settling);
             self.settle(&scene);
             let (found, asked) = look_at_retained(&scene);
+            scene.history.look_at_disk();
             let now = scene.history.now();
             {
                 let mut tables = scene.history.lock();
@@ -208,6 +213,7 @@ fn name_of(kind: OutageKind) -> &'static str {
         OutageKind::Term => "orderly ends",
         OutageKind::Stop => "stops",
         OutageKind::Stall => "stalls",
+        OutageKind::Disk => "slow calls of the disk",
     }
 }
 
@@ -271,7 +277,7 @@ impl Summary {
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}{} epochs, ", self.label, self.epochs)?;
-        for name in ["kills", "orderly ends", "stops", "stalls"] {
+        for name in ["kills", "orderly ends", "stops", "stalls", "slow calls of the disk"] {
             write!(f, "{} {name}, ", self.outages.get(name).unwrap_or(&0))?;
         }
         let Self { connections, acknowledged, deliveries, .. } = self;

@@ -2,10 +2,13 @@
 //! broker, each with the moment at which it happened. Nothing here judges; see `check`.
 
 use std::fmt::Write as _;
-use std::sync::{Mutex, MutexGuard};
-use std::time::Instant;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
 
 use midge_codec::{QoS, ReasonCode, SubscriptionOptions};
+use nix::time::{ClockId, clock_gettime};
+
+use crate::common::disk_calls::DiskCalls;
 
 /// Microseconds since the run began.
 pub(crate) type Micros = u64;
@@ -24,6 +27,10 @@ pub(crate) const FAR: Micros = 1 << 50;
 #[derive(Debug)]
 pub(crate) struct History {
     began: Instant,
+    /// The same moment as the machine's monotonic clock shows it.
+    began_at: Micros,
+    /// What this machine's own disk does to the broker.
+    calls: Arc<DiskCalls>,
     tables: Mutex<Tables>,
 }
 
@@ -153,6 +160,8 @@ pub(crate) enum OutageKind {
     Stop,
     /// No sync completes.
     Stall,
+    /// This machine's own disk takes long for a call of the broker.
+    Disk,
 }
 
 /// A line in the story of a violation.
@@ -221,8 +230,10 @@ pub(crate) struct Violation {
 }
 
 impl History {
-    pub(crate) fn new() -> Self {
-        Self { began: Instant::now(), tables: Mutex::default() }
+    pub(crate) fn new(calls: Arc<DiskCalls>) -> Self {
+        let now = Duration::from(clock_gettime(ClockId::CLOCK_MONOTONIC).unwrap());
+        let began_at = now.as_micros() as Micros;
+        Self { began: Instant::now(), began_at, calls, tables: Mutex::default() }
     }
 
     pub(crate) fn now(&self) -> Micros {
@@ -246,6 +257,16 @@ impl History {
         tables.events.push(Event::of_broker(from, What::Begins(kind)));
     }
 
+    /// Records in which calls of the broker this machine's disk has taken long.
+    pub(crate) fn look_at_disk(&self) {
+        let mut tables = self.lock();
+        let known = tables.outages.iter().filter(|it| it.kind == OutageKind::Disk).count();
+        for call in self.calls.took_long(known) {
+            let [from, until] = [call.from, call.until].map(|it| it.saturating_sub(self.began_at));
+            tables.add_outage(OutageKind::Disk, from, until);
+        }
+    }
+
     /// Ends the last outage of this kind.
     pub(crate) fn end_outage(&self, kind: OutageKind) {
         let now = self.now();
@@ -259,6 +280,15 @@ impl History {
 }
 
 impl Tables {
+    /// Adds an outage that is over, and of which nobody knew while it lasted.
+    pub(crate) fn add_outage(&mut self, kind: OutageKind, from: Micros, until: Micros) {
+        self.outages.push(Outage { kind, from, until: Some(until) });
+        for (at, what) in [(from, What::Begins(kind)), (until, What::Ends(kind))] {
+            let place = self.events.partition_point(|it| it.at <= at);
+            self.events.insert(place, Event::of_broker(at, what));
+        }
+    }
+
     pub(crate) fn note(
         &mut self,
         at: Micros,
@@ -422,4 +452,32 @@ impl Tables {
         let stops = self.outages.iter().filter(|it| it.kind == OutageKind::Stop && it.from <= at);
         stops.map(|it| it.until.unwrap_or(FAR)).fold(at, Micros::max)
     }
+}
+
+#[test]
+fn a_call_in_which_the_disk_takes_long_is_an_outage() {
+    use std::process::Command;
+
+    use crate::common::slow_sync::{Pace, SlowDisk};
+
+    let calls = Arc::new(DiskCalls::new());
+    let history = History::new(Arc::clone(&calls));
+    let directory = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("slow-calls");
+    std::fs::create_dir_all(&directory).unwrap();
+    let sync_at = |pace| {
+        let mut command = Command::new("sync");
+        SlowDisk::new(&directory, pace).slow_down(&mut command);
+        calls.watch(&mut command);
+        assert!(command.arg(&directory).status().unwrap().success());
+    };
+    sync_at(Pace::each(400));
+    history.look_at_disk();
+    let slow = |tables: &Tables| {
+        tables.outages.iter().map(|it| it.until.unwrap() - it.from).collect::<Vec<_>>()
+    };
+    let [took] = slow(&history.lock())[..] else { panic!("{:?}", history.lock().outages) };
+    assert!((400_000..history.now()).contains(&took), "{took}");
+    history.look_at_disk();
+    assert_eq!(history.lock().outages.len(), 1, "none is counted twice");
+    assert_eq!(history.lock().events.len(), 2);
 }

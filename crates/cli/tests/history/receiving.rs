@@ -48,6 +48,7 @@ impl Device {
         let lifetime = Micros::from(self.habits.expiry_seconds) * SECOND;
         let latest = self.scene.history.lock().absent_since(left);
         let due = latest.saturating_add(lifetime) + SECOND * 3 / 2;
+        self.scene.history.look_at_disk();
         let excused = self.scene.history.lock().excused(due, asked);
         if asked > due + excused {
             let late = (asked - due) as f64 / 1e6;

@@ -31,9 +31,9 @@ pub(crate) enum Phase {
 }
 
 impl Scene {
-    pub(crate) fn new(port: u16, clients: usize) -> Self {
+    pub(crate) fn new(history: History, port: u16, clients: usize) -> Self {
         Self {
-            history: History::new(),
+            history,
             port,
             phase: AtomicU8::new(Phase::SetUp as u8),
             is_busy: (0..clients).map(|_| AtomicBool::new(true)).collect(),

@@ -256,6 +256,7 @@ fn a_data_directory_that_cannot_be_used_is_explained() {
     let directory = Directory::empty();
     let place = directory.path();
     std::fs::write(place.join("file"), "x").unwrap();
+    std::os::unix::fs::symlink("nowhere", place.join("link")).unwrap();
     std::fs::create_dir(place.join("foreign")).unwrap();
     std::fs::write(place.join("foreign/other.txt"), "x").unwrap();
     let variables = [("MIDGE_STORAGE_IN_MEMORY", "false")];
@@ -266,6 +267,7 @@ fn a_data_directory_that_cannot_be_used_is_explained() {
     for (data, words) in [
         ("used", "is used by another broker: stop that one"),
         ("file", "it is not a directory: name one"),
+        ("link", "it is a file, or a link that leads nowhere: name a directory"),
         ("foreign", "is not a data directory: other.txt is in it"),
         ("/proc/x", "does its parent directory exist?"),
     ] {

@@ -153,6 +153,19 @@ fn repeats_with_a_pause_and_a_topic_alias() {
 }
 
 #[test]
+fn a_signal_ends_a_pause_between_two_messages() {
+    let broker = start_broker();
+    let port = broker.port();
+    for (signal, code) in [("TERM", 143), ("INT", 130), ("HUP", 129)] {
+        let command =
+            midge(&format!("pub -p {port} -t r -m x -q 1 -d --repeat 2 --repeat-delay 60"))
+                .wait_for("received PUBACK");
+        let ended = command.signal(signal).wait_for("sending DISCONNECT").end();
+        assert_eq!((ended.code, ended.stdout), (Some(code), Vec::new()));
+    }
+}
+
+#[test]
 fn leaves_a_will_behind_only_when_it_dies() {
     let broker = start_broker();
     let port = broker.port();

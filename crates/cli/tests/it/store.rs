@@ -1,7 +1,9 @@
 //! `midge store`, on the data directories of real brokers.
 
+use std::collections::BTreeSet;
+use std::ffi::OsStr;
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
@@ -153,6 +155,41 @@ fn an_export_can_be_imported_elsewhere() {
     stop(broker);
     let stderr = store("import", &copy, &export.display().to_string()).failure(1);
     assert!(stderr.contains("is not empty") && stderr.contains("nothing was changed"), "{stderr}");
+}
+
+#[test]
+fn an_export_is_written_nowhere_into_the_data_directory() {
+    let scratch = Directory::empty();
+    let data = filled(&scratch);
+    let text = store("export", &data, "").text();
+    let names = |directory: &Path| {
+        let names = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().file_name());
+        names.collect::<BTreeSet<_>>()
+    };
+    let before = names(&data);
+    let at = |name: &str| scratch.path().join(name);
+    symlink(&data, at("link")).unwrap();
+    symlink(at("outside"), data.join("leads-outside")).unwrap();
+    fs::write(at("outside"), "mine").unwrap();
+    symlink(data.join("lock"), at("leads-inside")).unwrap();
+    let journal = "journal-0000000000000001";
+    assert!(before.contains(OsStr::new(journal)), "{before:?}");
+    for output in [
+        data.join(journal),
+        data.join("lock"),
+        data.join("new.jsonl"),
+        data.join("leads-outside"),
+        at("link").join(journal),
+        at("leads-inside"),
+        data.join("../data/new.jsonl"),
+    ] {
+        let arguments = format!("--force --output {}", output.display());
+        let refused = store("export", &data, &arguments).failure(1);
+        assert!(refused.contains("is in the data directory"), "{}: {refused}", output.display());
+    }
+    fs::remove_file(data.join("leads-outside")).unwrap();
+    assert_eq!(names(&data), before);
+    assert_eq!(store("export", &data, "").text(), text);
 }
 
 #[test]

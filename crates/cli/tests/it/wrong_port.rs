@@ -119,5 +119,13 @@ fn a_request_of_http_is_answered_as_one() {
     let answer = String::from_utf8_lossy(&send(plain, HTTP)).into_owned();
     assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
     assert!(answer.contains("speaks MQTT"), "{answer}");
+    // The first bytes come one by one, each in a segment of its own.
+    let mut stream = TcpStream::connect(("127.0.0.1", plain)).unwrap();
+    stream.set_nodelay(true).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    HTTP[..4].chunks(1).for_each(|byte| stream.write_all(byte).unwrap());
+    let mut in_pieces = String::new();
+    stream.read_to_string(&mut in_pieces).unwrap();
+    assert_eq!(in_pieces, answer);
     broker.signal("TERM").end().text();
 }

@@ -218,7 +218,11 @@ fn a_will_comes_when_it_is_due() {
     assert_eq!(found(fired(testament(0, End::Left), 20)), [""; 0]);
     assert_eq!(found(fired(testament(5, End::Left), 25)), [""; 0]);
     assert_eq!(found(fired(testament(5, End::Left), 22)), ["a Will Message comes too early"]);
-    assert_eq!(found(fired(testament(5, End::Left), 40)), ["a Will Message comes late"]);
+    let late = || fired(testament(5, End::Left), 40);
+    assert_eq!(found(late()), ["a Will Message comes late"]);
+    let mut excused = late();
+    excused.add_outage(OutageKind::Disk, 25 * SECOND, 39 * SECOND);
+    assert_eq!(found(excused), [""; 0]);
     assert_eq!(
         found(fired(testament(0, End::Goodbye), 20)),
         ["a Will Message comes that must not"]

@@ -85,10 +85,9 @@ fn is_late(case: &Case<'_>, delivery: &Delivery, due: Micros) -> bool {
     let due = due.max(there);
     let excused = case.tables.excused(due, delivery.at);
     // A disk that was stalled when the message became due has to recover first.
+    let is_of_disk = |kind| matches!(kind, OutageKind::Stall | OutageKind::Disk);
     delivery.at > due + excused + LATENESS_MAX
-        && !case
-            .tables
-            .was_out(due.saturating_sub(SECOND), delivery.at, |kind| kind == OutageKind::Stall)
+        && !case.tables.was_out(due.saturating_sub(SECOND), delivery.at, is_of_disk)
 }
 
 fn fates(case: &Case<'_>) -> Vec<Fate> {
