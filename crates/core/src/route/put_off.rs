@@ -39,17 +39,11 @@ impl PutOff {
     /// A turn ends once it has put off this many receivers: noting down the receivers of a message
     /// costs more than writing the message once the ones before it have gone.
     const TURN_PUT_OFF_MAX: usize = 512;
-    /// In one turn, all workers together write at most 1 / `MEMORY_SHARE` of the memory that the
-    /// process may have, so that a shortage is noticed before it becomes a peak.
-    const MEMORY_SHARE: u64 = 8;
-    const TURN_BYTES_MIN: u64 = 256 * 1024;
+    /// The most bytes that a turn writes, however much memory there is.
     const TURN_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
     pub(crate) fn new(limits: &Limits, workers: usize) -> Self {
-        let share = limits.memory_bytes_max / Self::MEMORY_SHARE / workers as u64;
-        // 0: how much memory the process may have is not known.
-        let share = if share == 0 { Self::TURN_BYTES_MAX } else { share };
-        let turn_bytes_max = share.clamp(Self::TURN_BYTES_MIN, Self::TURN_BYTES_MAX) as usize;
+        let turn_bytes_max = limits.turn_bytes_max(workers, Self::TURN_BYTES_MAX) as usize;
         let deliveries_max = limits.turn_deliveries_max.max(1) as usize;
         Self {
             routings: VecDeque::new(),
