@@ -141,7 +141,7 @@ pub struct LocalDelivery {
     /// The subscriber, as `Core::open_local` named it.
     pub connection: ConnectionId,
     /// The message.
-    pub message: Arc<Message>,
+    pub message: Message,
     /// The QoS it was delivered with.
     pub qos: QoS,
     /// Whether it was retained before the subscription was made.

@@ -180,7 +180,7 @@ pub(crate) fn record_of(session: &Session, receive_maximum: u16) -> SessionRecor
         expiry_seconds: session.expiry_seconds(),
         window: receive_maximum.max(earlier),
         will: session.will().map(|will: &Will| WillRecord {
-            message: Arc::clone(&will.message),
+            message: will.message.clone(),
             delay_seconds: will.delay_seconds,
             expiry_seconds: will.expiry_seconds,
         }),

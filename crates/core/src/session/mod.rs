@@ -96,7 +96,7 @@ pub(crate) enum SubscriptionKind {
 #[derive(Debug)]
 pub(crate) struct Will {
     /// As it will be published, except for the expiry, which counts from then on.
-    pub(crate) message: Arc<Message>,
+    pub(crate) message: Message,
     pub(crate) delay_seconds: u32,
     pub(crate) expiry_seconds: Option<u32>,
 }
