@@ -133,9 +133,9 @@ impl Clients {
     pub(crate) fn store_subscriptions(&mut self, slot: SessionSlot) -> usize {
         let session = &self.sessions[slot as usize];
         let number = session.number();
-        for (filter, subscribed) in session.subscriptions() {
+        for (filter, subscribed) in session.subscriptions().iter() {
             let subscription = SubscriptionRecord {
-                filter: filter.clone(),
+                filter: filter.into(),
                 options: subscribed.options,
                 identifier: subscribed.identifier,
             };

@@ -221,7 +221,7 @@ impl Retained {
                 return Pause::Done;
             };
             let session = ground.clients.session(slot);
-            if !session.subscriptions().contains_key(&*request.terms.key) {
+            if !session.subscriptions().contains(&request.terms.key) {
                 return Pause::Done;
             }
             if !takes_more(&mut ground.clients, slot) {
