@@ -14,7 +14,7 @@ use crate::base::identity::{BROKER_CLIENT_ID, ConnectionId, Identity};
 use crate::base::random::{Random, Unguessable};
 use crate::base::time::Timestamp;
 use crate::base::timers::Timer;
-use crate::boundary::effects::{DisconnectReason, StreamError};
+use crate::boundary::effects::{Close, DisconnectReason, StreamError};
 use crate::boundary::packet_lines::Tracing;
 use crate::boundary::store_records::RecoveredSession;
 use crate::boundary::turn::Turn;
@@ -580,7 +580,8 @@ impl Core {
             self.ground.clients.send(id, &Packet::Disconnect(packet), turn); // [MQTT-3.14.0-1]
         }
         self.detach(id, reason, turn);
-        turn.fx.close.push(id);
+        let has_left = matches!(reason, DisconnectReason::ByClient(_));
+        turn.fx.close.push(Close { connection: id, has_left });
     }
 
     /// Ends the connections whose peers do not accept a packet as large as the answer they wait

@@ -58,7 +58,7 @@ pub use base::strategy::SharedStrategy;
 pub use base::time::Timestamp;
 pub use boundary::drop_notes::DropNote;
 pub use boundary::effects::{
-    AuthAnswer, AuthRequest, DisconnectReason, Effects, EnhancedStep, Event, LocalDelivery,
+    AuthAnswer, AuthRequest, Close, DisconnectReason, Effects, EnhancedStep, Event, LocalDelivery,
     StreamError, User,
 };
 pub use boundary::packet_lines::{PacketLine, TracedPacket, Tracing};

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
-use std::{fmt, io, mem, ptr};
+use std::{fmt, io, mem};
 
 use midge_core::{
     Commit, Durability, Fetch, Limits, Message, Receipt, Recovered, StoreOp, WorkerId, counted,
@@ -258,13 +258,13 @@ impl Orders {
 impl Order {
     /// Returns about how much memory the order holds. The receivers of a message stand next to each
     /// other in a commit and share the message.
-    fn size(&self) -> Bytes {
+    fn size<'a>(&'a self) -> Bytes {
         let Self::Commit { commit, .. } = self else {
             return Bytes::of_others(64);
         };
-        let mut last = ptr::null();
-        let mut message = |message: &Arc<Message>| {
-            let is_shared = mem::replace(&mut last, Arc::as_ptr(message)) == Arc::as_ptr(message);
+        let mut last: Option<&Message> = None;
+        let mut message = |message: &'a Message| {
+            let is_shared = last.replace(message).is_some_and(|last| last.is_same(message));
             128 + if is_shared { 0 } else { message.size() }
         };
         let mut bytes = Bytes::default();

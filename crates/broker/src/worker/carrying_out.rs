@@ -1,7 +1,6 @@
 //! The end of a turn: carries out what the core has decided.
 
 use std::io::{self, IoSlice};
-use std::sync::Arc;
 
 use midge_core::{ConnectionId, Event};
 
@@ -113,7 +112,7 @@ impl Worker {
 
     fn deliver_locally(&mut self) {
         for delivery in std::mem::take(&mut self.turn.fx.local) {
-            let message = Arc::clone(&delivery.message);
+            let message = delivery.message.clone();
             let received = ReceivedMessage {
                 message: delivery.message,
                 qos: delivery.qos,

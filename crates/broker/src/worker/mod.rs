@@ -394,6 +394,7 @@ impl Worker {
             };
             if readable {
                 socket.is_readable = true;
+                socket.is_drained = false;
                 socket.ends |= ends;
                 if socket.is_choked {
                     self.core.note_sign_of_life(socket.id, self.turn.now);

@@ -178,6 +178,7 @@ impl Worker {
             }
             Ok(Received::Bytes { count, more }) => {
                 socket.is_readable = more || socket.ends;
+                socket.is_drained = !more;
                 if socket.is_readable {
                     self.list(id);
                 }
@@ -370,7 +371,7 @@ impl Worker {
             }
             match self.core.protocol(id) {
                 Some(protocol) => (version, is_connected) = protocol,
-                None => return Outcome::Gone,
+                None => return self.note_gone(id, consumed < bytes.len()),
             }
             if self.core.is_turn_over() && consumed < bytes.len() {
                 self.postpone(id);
@@ -381,6 +382,15 @@ impl Worker {
             self.give_back_reservation(id);
         }
         Outcome::GoOn { consumed }
+    }
+
+    /// Notes whether something has come behind the last packet of a connection. A Client that talks
+    /// on behind its DISCONNECT may have more under way.
+    fn note_gone(&mut self, id: ConnectionId, has_rest: bool) -> Outcome {
+        if let Some(socket) = self.sockets.of(id) {
+            socket.is_drained &= !has_rest;
+        }
+        Outcome::Gone
     }
 
     /// Notes that a packet, of which `bytes` have come, needs `needed` bytes in all. A large
@@ -547,13 +557,15 @@ impl Worker {
         self.core.handle_closed(id, &mut self.turn);
         // While the address of the peer is still known.
         self.tell_events();
-        self.drop_socket(id);
+        if let Some(stream) = self.drop_socket(id) {
+            self.poller.forget(stream);
+        }
     }
 
+    /// Takes a connection's stream, which the poller still watches.
     pub(crate) fn drop_socket(&mut self, id: ConnectionId) -> Option<Stream> {
         self.leave_connect_line(id);
-        let mut socket = self.sockets.remove(id)?;
-        let _ = self.poller.deregister(&mut socket.stream);
+        let socket = self.sockets.remove(id)?;
         self.end_reservation(&socket.reservation);
         if socket.control.is_none() {
             self.count_closed(socket.is_turned_away);

@@ -20,6 +20,8 @@ pub(crate) struct Socket {
     pub(crate) partial: Vec<u8>,
     /// There may be something to read in the stream (edge-triggered: this is not reported again).
     pub(crate) is_readable: bool,
+    /// The last read has taken all that was there, and nothing was reported since.
+    pub(crate) is_drained: bool,
     /// The end of the stream was reported: reading goes on until it is reached.
     pub(crate) ends: bool,
     /// Whether it waits on the list of those to be read.
@@ -38,6 +40,8 @@ pub(crate) struct Socket {
     pub(crate) is_broken: bool,
     /// To be closed as soon as its last bytes are written.
     pub(crate) is_closing: bool,
+    /// Its Client has sent a DISCONNECT, and nothing comes behind it.
+    pub(crate) has_left: bool,
     /// There is no room for the connection: only its CONNECT is answered.
     pub(crate) is_turned_away: bool,
     /// The control stream, if this is a data stream.
@@ -78,6 +82,12 @@ impl Socket {
         self.is_reading && !self.reservation.waits() && has_more
     }
 
+    /// Returns whether the stream can be closed without destroying what its peer has not read yet:
+    /// the operating system does destroy it if something is unread here then, or comes later.
+    pub(crate) fn may_be_closed_at_once(&self) -> bool {
+        self.stream.is_plain() && self.is_drained && (self.has_left || self.ends)
+    }
+
     /// Notes that the socket is on the list of those to be read. Returns false if it was there
     /// already, or must not be.
     pub(crate) fn goes_on_list(&mut self) -> bool {
@@ -98,6 +108,7 @@ impl Socket {
             opened,
             partial: Vec::new(),
             is_readable: true,
+            is_drained: false,
             ends: false,
             is_queued: true,
             is_postponed: false,
@@ -106,6 +117,7 @@ impl Socket {
             is_choked: false,
             is_broken: false,
             is_closing: false,
+            has_left: false,
             is_turned_away: false,
             control: None,
             abort_code: None,

@@ -7,6 +7,7 @@ mod durability;
 mod raw;
 mod support;
 
+mod closing;
 mod embedding;
 mod entering_store;
 mod expired;

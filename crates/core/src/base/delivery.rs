@@ -1,7 +1,5 @@
 //! A message on its way to one receiver.
 
-use std::sync::Arc;
-
 use midge_codec::QoS;
 
 use crate::base::identifiers::Identifiers;
@@ -12,7 +10,7 @@ use crate::base::message::Message;
 /// message, which is shared by all that wait for it.
 #[derive(Clone, Debug)]
 pub(crate) struct Delivery {
-    pub(crate) message: Arc<Message>,
+    pub(crate) message: Message,
     /// The lower of the published and the granted QoS.
     pub(crate) qos: QoS,
     pub(crate) retain: bool,

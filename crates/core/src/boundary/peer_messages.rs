@@ -24,7 +24,7 @@ pub struct PeerMessage(pub(crate) Peer);
 #[derive(Clone, Debug)]
 pub(crate) enum Peer {
     /// An admitted publication for all local subscribers of the receiving worker.
-    Publish(Arc<Message>),
+    Publish(Message),
     /// The sender has subscribers to this filter, or no longer has any.
     Filter {
         filter: Arc<str>,
@@ -97,7 +97,7 @@ pub(crate) enum SharedPeer {
     /// An admitted publication for a shared subscription of the receiver.
     Publish {
         group: GroupId,
-        message: Arc<Message>,
+        message: Message,
     },
     /// This Session of the receiver was chosen; those in `barred` did not take the message before.
     Deliver {
@@ -162,7 +162,7 @@ pub(crate) enum RetainedPeer {
     /// A retained message for the receiver, which is home to its topic. With a ticket, somebody
     /// waits for the verdict: a refusal is reported, and the answer to the round says that there
     /// was none.
-    Set { message: Arc<Message>, ticket: Option<QuestionId> },
+    Set { message: Message, ticket: Option<QuestionId> },
     /// There was no room for the retained message with this ticket.
     Refused { ticket: QuestionId },
     /// Asks for the next matches of a walk over the receiver's retained messages; `walk` is absent
@@ -176,7 +176,7 @@ pub(crate) enum RetainedPeer {
         after: Box<[u64]>,
     },
     /// Some matches; `walk` is absent if these were the last.
-    Chunk { ticket: Ticket, messages: Vec<Arc<Message>>, walk: Option<u32> },
+    Chunk { ticket: Ticket, messages: Vec<Message>, walk: Option<u32> },
     /// The rest of a walk is not wanted.
     Stop { walk: u32 },
 }

@@ -133,9 +133,9 @@ impl Clients {
     pub(crate) fn store_subscriptions(&mut self, slot: SessionSlot) -> usize {
         let session = &self.sessions[slot as usize];
         let number = session.number();
-        for (filter, subscribed) in session.subscriptions() {
+        for (filter, subscribed) in session.subscriptions().iter() {
             let subscription = SubscriptionRecord {
-                filter: filter.clone(),
+                filter: filter.into(),
                 options: subscribed.options,
                 identifier: subscribed.identifier,
             };
@@ -180,7 +180,7 @@ pub(crate) fn record_of(session: &Session, receive_maximum: u16) -> SessionRecor
         expiry_seconds: session.expiry_seconds(),
         window: receive_maximum.max(earlier),
         will: session.will().map(|will: &Will| WillRecord {
-            message: Arc::clone(&will.message),
+            message: will.message.clone(),
             delay_seconds: will.delay_seconds,
             expiry_seconds: will.expiry_seconds,
         }),

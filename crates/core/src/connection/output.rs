@@ -6,7 +6,6 @@
 
 use std::collections::VecDeque;
 use std::io::IoSlice;
-use std::sync::Arc;
 
 use crate::base::message::Message;
 use crate::connection::shared_bytes::{Part, TurnBytes};
@@ -26,7 +25,7 @@ const CHUNK_BEGIN_BYTES: usize = 2 * 1024;
 #[derive(Debug)]
 enum Segment {
     Bytes(Vec<u8>),
-    Payload(Arc<Message>),
+    Payload(Message),
 }
 
 /// The bytes on their way to one peer.
@@ -160,7 +159,7 @@ impl Output {
     }
 
     /// Appends the payload of `message` without copying it.
-    pub(crate) fn append_payload(&mut self, message: Arc<Message>, pool: &mut BufferPool) {
+    pub(crate) fn append_payload(&mut self, message: Message, pool: &mut BufferPool) {
         self.keep_part(pool);
         self.pending += message.payload().len();
         let segments = self.segments.get_or_insert_default();

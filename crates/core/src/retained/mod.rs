@@ -127,15 +127,15 @@ impl Retained {
     }
 
     /// Keeps the message of its topic or removes it, and sets or cancels the timer of its expiry.
-    fn set(&mut self, message: &Arc<Message>, timers: &mut Timers) -> Result<Change, DropReason> {
-        let change = self.tree.set(Arc::clone(message)).map_err(|_| DropReason::RetainedLimit)?;
+    fn set(&mut self, message: &Message, timers: &mut Timers) -> Result<Change, DropReason> {
+        let change = self.tree.set(message.clone()).map_err(|_| DropReason::RetainedLimit)?;
         self.note_change(message, &change, timers);
         Ok(change)
     }
 
     /// Like `set`, for a message that is kept whatever the limits say.
-    fn put(&mut self, message: &Arc<Message>, timers: &mut Timers) -> Change {
-        let change = self.tree.put(Arc::clone(message));
+    fn put(&mut self, message: &Message, timers: &mut Timers) -> Change {
+        let change = self.tree.put(message.clone());
         self.note_change(message, &change, timers);
         change
     }
@@ -200,7 +200,7 @@ impl Retained {
         &mut self,
         ground: &mut Ground,
         from: WorkerId,
-        message: &Arc<Message>,
+        message: &Message,
         ticket: Option<QuestionId>,
         turn: &mut Turn,
     ) {
@@ -238,7 +238,7 @@ impl Retained {
     pub(crate) fn keep(
         &mut self,
         ground: &mut Ground,
-        message: &Arc<Message>,
+        message: &Message,
         turn: &mut Turn,
     ) -> Result<(), DropReason> {
         let mut set = self.set(message, &mut ground.timers);
@@ -269,19 +269,13 @@ impl Retained {
     }
 
     /// Makes the change to a topic's retained message in the store, too.
-    fn store(
-        &mut self,
-        ground: &mut Ground,
-        message: &Arc<Message>,
-        change: &Change,
-        now: Timestamp,
-    ) {
+    fn store(&mut self, ground: &mut Ground, message: &Message, change: &Change, now: Timestamp) {
         let rounds = &mut ground.clients.rounds;
         let durability = message.attributes().durability;
         let is_stored = rounds.has_store() && change.is_kept && durability > Durability::Memory;
         if is_stored {
             let number = if change.number > 0 { change.number } else { ground.numbers.next(now) };
-            let message = Arc::clone(message);
+            let message = message.clone();
             rounds.keep(StoreOp::Keep { number, what: Kept::Retained, message });
             self.tree.set_number(change.node, number);
         } else if change.number > 0 {
@@ -301,7 +295,7 @@ impl Retained {
     }
 
     /// Restores a retained message that the store has kept, at its home.
-    pub(crate) fn restore(&mut self, ground: &mut Ground, number: u64, message: &Arc<Message>) {
+    pub(crate) fn restore(&mut self, ground: &mut Ground, number: u64, message: &Message) {
         // Keeping it was promised when it came, whatever the limits are now.
         let change = self.put(message, &mut ground.timers);
         match change.is_kept {

@@ -14,12 +14,12 @@ use crate::base::message::{Attributes, Message, MessageParts};
 /// What the topics say at present.
 #[derive(Debug, Default)]
 pub(crate) struct OwnTopics {
-    messages: BTreeMap<Box<str>, Arc<Message>>,
+    messages: BTreeMap<Box<str>, Message>,
 }
 
 impl OwnTopics {
     /// The messages of all topics that match.
-    pub(crate) fn matching(&self, filter: &str) -> VecDeque<Arc<Message>> {
+    pub(crate) fn matching(&self, filter: &str) -> VecDeque<Message> {
         // A leading wildcard matches nothing that begins with `$` [MQTT-4.7.2-1].
         if !filter.starts_with('$') {
             return VecDeque::new();
@@ -29,7 +29,7 @@ impl OwnTopics {
         };
         let is_match = |topic: &str| TopicName::new(topic).is_ok_and(|name| filter.matches(name));
         let matching = self.messages.iter().filter(|(topic, _)| is_match(topic));
-        matching.map(|(_, message)| Arc::clone(message)).collect()
+        matching.map(|(_, message)| message.clone()).collect()
     }
 
     /// Sets the text of a topic. Returns its new message if the text has changed.
@@ -38,8 +38,8 @@ impl OwnTopics {
         topic: &str,
         text: &str,
         publisher: &Arc<Identity>,
-    ) -> Option<Arc<Message>> {
-        let is_known = |before: &Arc<Message>| before.payload() == text.as_bytes();
+    ) -> Option<Message> {
+        let is_known = |before: &Message| before.payload() == text.as_bytes();
         if self.messages.get(topic).is_some_and(is_known) {
             return None;
         }
@@ -52,14 +52,14 @@ impl OwnTopics {
             publisher_session: None,
             durability: Durability::Memory,
         };
-        let message = Arc::new(Message::new(MessageParts {
+        let message = Message::new(MessageParts {
             topic,
             properties: &[],
             payload: text.as_bytes(),
             attributes,
             publisher: Arc::clone(publisher),
-        }));
-        self.messages.insert(topic.into(), Arc::clone(&message));
+        });
+        self.messages.insert(topic.into(), message.clone());
         Some(message)
     }
 }

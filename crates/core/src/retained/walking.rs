@@ -38,14 +38,14 @@ pub(crate) struct Request {
     terms: RequestTerms,
     pub(super) parts: VecDeque<Part>,
     /// The next message, held while its data stream has no room for it.
-    found: Option<Arc<Message>>,
+    found: Option<Message>,
 }
 
 /// What is left to be fetched from one worker.
 #[derive(Debug)]
 pub(super) enum Part {
     Own(RetainedWalk),
-    Of { worker: WorkerId, walk: Option<u32>, asked: bool, fetched: VecDeque<Arc<Message>> },
+    Of { worker: WorkerId, walk: Option<u32>, asked: bool, fetched: VecDeque<Message> },
 }
 
 /// Another worker asks for the next matches of a walk over this worker's tree.
@@ -60,7 +60,7 @@ pub(crate) struct Pull {
 
 /// What a request can do now.
 enum Progress {
-    Found(Arc<Message>),
+    Found(Message),
     /// Waits for another worker, or for room.
     Waits,
     OutOfBudget,
@@ -221,7 +221,7 @@ impl Retained {
                 return Pause::Done;
             };
             let session = ground.clients.session(slot);
-            if !session.subscriptions().contains_key(&*request.terms.key) {
+            if !session.subscriptions().contains(&request.terms.key) {
                 return Pause::Done;
             }
             if !takes_more(&mut ground.clients, slot) {
@@ -256,7 +256,7 @@ impl Retained {
         ground: &mut Ground,
         slot: u32,
         request: &Request,
-        message: &Arc<Message>,
+        message: &Message,
         turn: &mut Turn,
     ) {
         let publication = Publication::of(message);
@@ -312,7 +312,7 @@ impl Retained {
         &mut self,
         from: WorkerId,
         ticket: Ticket,
-        messages: Vec<Arc<Message>>,
+        messages: Vec<Message>,
         next_walk: Option<u32>,
         turn: &mut Turn,
     ) {
@@ -402,7 +402,7 @@ fn ask_peer(traffic: &Traffic, ticket: Ticket, request: &mut Request, turn: &mut
 
 impl Request {
     /// Takes in a worker's matches.
-    fn take_chunk(&mut self, from: WorkerId, messages: Vec<Arc<Message>>, next_walk: Option<u32>) {
+    fn take_chunk(&mut self, from: WorkerId, messages: Vec<Message>, next_walk: Option<u32>) {
         for part in &mut self.parts {
             if let Part::Of { worker, walk, asked, fetched } = part
                 && *worker == from

@@ -1,7 +1,6 @@
 //! Large fan-outs, spread over several turns so that no turn is long.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 
 use crate::base::identity::ConnectionId;
 use crate::base::limits::Limits;
@@ -11,7 +10,7 @@ use crate::route::routing::Target;
 
 /// A publication and the receivers that it still has to reach.
 pub(crate) struct Routing {
-    pub(crate) message: Arc<Message>,
+    pub(crate) message: Message,
     pub(crate) targets: Vec<Target>,
     pub(crate) next: usize,
     /// Messages that the store keeps on the way count with this round.
@@ -123,12 +122,7 @@ impl PutOff {
         self.put_off >= Self::TURN_PUT_OFF_MAX
     }
 
-    pub(crate) fn push(
-        &mut self,
-        message: Arc<Message>,
-        targets: Vec<Target>,
-        round: Option<Round>,
-    ) {
+    pub(crate) fn push(&mut self, message: Message, targets: Vec<Target>, round: Option<Round>) {
         self.bytes += size(&message, &targets);
         self.pushed += 1;
         self.put_off += targets.len();

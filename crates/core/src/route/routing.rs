@@ -1,7 +1,5 @@
 //! Takes an admitted publication to everybody who gets it: retains, matches and delivers it.
 
-use std::sync::Arc;
-
 use midge_codec::QoS;
 
 use crate::base::drop_reason::DropReason;
@@ -156,12 +154,7 @@ impl Router {
 
     /// Routes a message of the broker itself, which all workers have, to the subscribers of this
     /// one. Only the first worker gives it to the shared subscriptions.
-    pub(crate) fn route_own(
-        &mut self,
-        ground: &mut Ground,
-        message: &Arc<Message>,
-        turn: &mut Turn,
-    ) {
+    pub(crate) fn route_own(&mut self, ground: &mut Ground, message: &Message, turn: &mut Turn) {
         let publication = Publication::of(message);
         ground.tree.match_topic_name(publication.topic, &mut self.scratch);
         let mut groups = Vec::new();
@@ -304,7 +297,7 @@ impl Router {
     }
 
     fn run_routing(&mut self, ground: &mut Ground, routing: &mut Routing, turn: &mut Turn) {
-        let message = Arc::clone(&routing.message);
+        let message = routing.message.clone();
         let publication = Publication::of(&message);
         let rest = routing.targets.len() - routing.next;
         let count = self.put_off.take_deliveries(rest, copied_bytes(&publication));

@@ -2,7 +2,6 @@
 //! decides who gets the messages.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 
 use crate::base::expiring::Expiring;
 use crate::base::limits::Limits;
@@ -13,7 +12,7 @@ use crate::boundary::store_records::Round;
 /// A message that waits for a member to connect.
 #[derive(Debug)]
 pub(crate) struct BacklogEntry {
-    pub(crate) message: Arc<Message>,
+    pub(crate) message: Message,
     /// Its name in the store; 0: none.
     pub(crate) sequence: u64,
     /// The message may go on only once this round is confirmed.

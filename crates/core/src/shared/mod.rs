@@ -14,8 +14,6 @@ pub(crate) use presence::Presences;
 pub(crate) mod backlog;
 pub(crate) mod members;
 
-use std::sync::Arc;
-
 use hashbrown::HashMap;
 use midge_codec::QoS;
 
@@ -121,7 +119,7 @@ impl SharedGroups {
     }
 
     /// Restores a message that the store has kept for a group.
-    pub(crate) fn restore_message(&mut self, id: GroupId, message: Arc<Message>, sequence: u64) {
+    pub(crate) fn restore_message(&mut self, id: GroupId, message: Message, sequence: u64) {
         if let Some(group) = self.get(id) {
             group.backlog.push(BacklogEntry { message, sequence, hold: None });
         }
@@ -173,7 +171,7 @@ impl Group {
     /// Keeps a message; returns its name in the store, or 0 if it is not kept there.
     fn keep(
         &mut self,
-        message: Arc<Message>,
+        message: Message,
         hold: Option<Round>,
         limits: &Limits,
     ) -> Result<u64, DropReason> {

@@ -220,7 +220,7 @@ impl Core {
         }
         let kind = SubscriptionKind::Plain;
         let subscribed = Subscribed { options, identifier, kind };
-        self.ground.clients.session_mut(slot).subscribe(filter, subscribed);
+        self.ground.clients.session_mut(slot).subscribe(&filter, subscribed);
         let (session, options) = (slot, options.into());
         let subscriber = Subscriber { session, identifier, options, filler: Filler::Empty };
         if self.ground.tree.insert(&request.filter, subscriber) {

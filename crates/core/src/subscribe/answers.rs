@@ -134,7 +134,7 @@ impl Subscriptions {
             self.remove_from_tree(ground, slot, filter, turn);
             return self.answer_step(router, ground, &step, ReasonCode::QuotaExceeded, turn);
         }
-        let subscribed = ground.clients.session(slot).subscriptions().get(&*step.key).cloned();
+        let subscribed = ground.clients.session(slot).subscriptions().get(&step.key);
         let filter = step.key.strip_prefix(EXCLUSIVE_PREFIX).unwrap_or(&step.key).to_string();
         let Some(Subscribed { options, identifier, .. }) = subscribed else {
             // Given up meanwhile; the release is on its way already.
@@ -175,7 +175,7 @@ impl Subscriptions {
         };
         let subscribed = slot.and_then(|slot| {
             ground.clients.set_group(slot, &step.key, group);
-            ground.clients.session(slot).subscriptions().get(&*step.key).map(|sub| sub.options.qos)
+            ground.clients.session(slot).subscriptions().get(&step.key).map(|sub| sub.options.qos)
         });
         if subscribed.is_none()
             && let Some(session) = ground.pending.subscribe(step.subscribe).map(|sub| sub.session())

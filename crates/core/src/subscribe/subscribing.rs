@@ -278,7 +278,7 @@ impl Subscriptions {
         ground.clients.offered_to(slot).check_filter(&request.key).map_err(|(code, _)| code)?;
         let subscriptions_max = ground.config.limits.subscriptions_per_session_max as usize;
         let session = ground.clients.session(slot);
-        let is_new = !session.subscriptions().contains_key(request.key.as_str());
+        let is_new = !session.subscriptions().contains(&request.key);
         // A restored subscription was within the limits when it was made.
         let has_room = session.subscriptions().len() < subscriptions_max
             && !ground.strain.is_very_short_of_memory();
@@ -352,7 +352,7 @@ impl Subscriptions {
         let (options, identifier) = (wanted.options, wanted.identifier);
         let is_restoring = ground.is_restoring;
         let session = ground.clients.session(slot);
-        let known = session.subscriptions().get(wanted.request.key.as_str());
+        let known = session.subscriptions().get(&wanted.request.key);
         let is_known = known.is_some_and(|known| {
             (known.options, known.identifier) == (options, identifier)
                 // One that is claimed again may not be in the store yet.
@@ -365,8 +365,8 @@ impl Subscriptions {
             ground.clients.rounds.keep(op);
         }
         let session = ground.clients.session_mut(slot);
-        let key = wanted.request.key.as_str().into();
-        let replaced = session.subscribe(key, Subscribed { options, identifier, kind });
+        let replaced =
+            session.subscribe(&wanted.request.key, Subscribed { options, identifier, kind });
         replaced.map(|old| old.kind)
     }
 
@@ -375,8 +375,8 @@ impl Subscriptions {
     fn note_claim(&mut self, ground: &mut Ground, slot: SessionSlot, wanted: &Wanted) -> bool {
         let (options, identifier) = (wanted.options, wanted.identifier);
         let claimed = Subscribed { options, identifier, kind: SubscriptionKind::Exclusive };
-        let key = wanted.request.key.as_str().into();
-        ground.clients.session_mut(slot).subscribe(key, claimed).is_none()
+        let session = ground.clients.session_mut(slot);
+        session.subscribe(&wanted.request.key, claimed).is_none()
     }
 
     /// Gives up everything held by a subscription that was just taken from its Session.
@@ -416,7 +416,7 @@ impl Subscriptions {
     ) {
         let subscriptions = ground.clients.session(slot).subscriptions();
         let plain = subscriptions.get(filter);
-        let exclusive = || subscriptions.get(&*format!("{EXCLUSIVE_PREFIX}{filter}"));
+        let exclusive = || subscriptions.get(&format!("{EXCLUSIVE_PREFIX}{filter}"));
         if let Some(other) = plain.or_else(exclusive) {
             let (identifier, options) = (other.identifier, other.options.into());
             ground.tree.insert(

@@ -41,8 +41,7 @@ pub(crate) struct PackedOptions(u8);
 pub(crate) struct FilterNode {
     plus: NodeIndex,
     hash: NodeIndex,
-    /// The number of the node's [`Others`], or `NONE`.
-    others: u32,
+    others: OthersHere,
     local: SubscriberList,
 }
 
@@ -54,6 +53,11 @@ enum SubscriberList {
     One(Subscriber),
     Many(u32),
 }
+
+/// Nobody (0), one bit for each other worker with subscribers, or the number of the node's
+/// [`Others`], with a bit that says so. Most nodes need none of these.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct OthersHere(u32);
 
 /// Who else wants what a filter matches.
 #[derive(Debug, Default)]
@@ -127,13 +131,13 @@ impl SubscriptionTree {
     pub(crate) fn set_remote(&mut self, filter: &str, worker: WorkerId, wanted: bool) {
         if wanted {
             let node = self.node_or_insert(filter);
-            self.others_mut(node).remote |= worker.bit();
-            return;
+            let remote = self.remote_workers(node) | worker.bit();
+            return self.set_remote_workers(node, remote);
         }
         let node = self.tree.find(filter);
         if node != NONE {
-            self.others_mut(node).remote &= !worker.bit();
-            self.drop_empty_others(node);
+            let remote = self.remote_workers(node) & !worker.bit();
+            self.set_remote_workers(node, remote);
             self.prune(node);
         }
     }
@@ -157,7 +161,8 @@ impl SubscriptionTree {
                 *groups = None;
             }
         }
-        self.drop_empty_others(node);
+        let remote = self.remote_workers(node);
+        self.set_remote_workers(node, remote);
         self.prune(node);
     }
 
@@ -169,7 +174,10 @@ impl SubscriptionTree {
         scratch.frontier.push(ROOT);
         // Server topics are not matched by a filter that begins with a wildcard [MQTT-4.7.2-1].
         let mut wildcards_apply = !topic.starts_with('$');
+        let mut at = 0;
         for level in levels(topic) {
+            at += level.len() + 1;
+            let rest = topic.as_bytes().get(at..);
             let mut level_hash = None;
             let mut hash_level = || *level_hash.get_or_insert_with(|| self.tree.hash_level(level));
             scratch.visited += scratch.frontier.len();
@@ -178,9 +186,12 @@ impl SubscriptionTree {
                 let value = self.tree.value(node);
                 if wildcards_apply {
                     push_node(&mut scratch.matched, value.hash);
-                    push_node(&mut scratch.next, value.plus);
+                    let (next, matched) = (&mut scratch.next, &mut scratch.matched);
+                    scratch.visited += self.step(value.plus, rest, next, matched);
                 }
-                push_node(&mut scratch.next, self.tree.child(node, level, &mut hash_level));
+                let child = self.tree.child(node, level, &mut hash_level);
+                let (next, matched) = (&mut scratch.next, &mut scratch.matched);
+                scratch.visited += self.step(child, rest, next, matched);
             }
             std::mem::swap(&mut scratch.frontier, &mut scratch.next);
             if scratch.frontier.is_empty() {
@@ -198,6 +209,29 @@ impl SubscriptionTree {
         }
     }
 
+    /// Goes on to a node with the `rest` of the topic behind the node's level: it is `next`, or, if
+    /// it stands for the rest of its filter, has matched or not. Returns how many nodes that took.
+    #[inline]
+    fn step(
+        &self,
+        node: NodeIndex,
+        rest: Option<&[u8]>,
+        next: &mut Vec<NodeIndex>,
+        matched: &mut Vec<NodeIndex>,
+    ) -> usize {
+        if node == NONE {
+            return 0;
+        }
+        let Some(filter) = self.tree.rest(node) else {
+            next.push(node);
+            return 0;
+        };
+        if matches_rest(filter, rest) {
+            matched.push(node);
+        }
+        1
+    }
+
     /// The local subscribers of a matched node.
     #[inline]
     pub(crate) fn subscribers(&self, node: NodeIndex) -> &[Subscriber] {
@@ -211,20 +245,19 @@ impl SubscriptionTree {
     /// The other workers that have subscribers at a matched node, as a set of bits.
     #[inline]
     pub(crate) fn remote_workers(&self, node: NodeIndex) -> u64 {
-        match self.tree.value(node).others {
-            NONE => 0,
-            number => self.others[number as usize].remote,
+        let others = self.tree.value(node).others;
+        match others.number() {
+            None => u64::from(others.0),
+            Some(number) => self.others[number].remote,
         }
     }
 
     /// The shared subscriptions of a matched node.
     #[inline]
     pub(crate) fn groups(&self, node: NodeIndex) -> &[GroupId] {
-        match self.tree.value(node).others {
-            NONE => &[],
-            number => {
-                self.others[number as usize].shared.as_ref().map_or(&[], |groups| groups.list())
-            }
+        match self.tree.value(node).others.number() {
+            None => &[],
+            Some(number) => self.others[number].shared.as_ref().map_or(&[], |groups| groups.list()),
         }
     }
 
@@ -272,34 +305,37 @@ impl SubscriptionTree {
     }
 
     fn others_mut(&mut self, node: NodeIndex) -> &mut Others {
-        let value = self.tree.value_mut(node);
-        if value.others == NONE {
-            value.others = self.others.insert(Others::default()) as u32;
-        }
-        &mut self.others[value.others as usize]
+        let here = &mut self.tree.value_mut(node).others;
+        let number = here.number().unwrap_or_else(|| {
+            let others = Others { remote: u64::from(here.0), shared: None };
+            let number = self.others.insert(others);
+            *here = OthersHere(number as u32 | OthersHere::IS_NUMBER);
+            number
+        });
+        &mut self.others[number]
     }
 
-    fn drop_empty_others(&mut self, node: NodeIndex) {
-        let number = &mut self.tree.value_mut(node).others;
-        let is_empty = |others: &Others| others.remote == 0 && others.shared.is_none();
-        if *number != NONE && is_empty(&self.others[*number as usize]) {
-            self.others.remove(*number as usize);
-            *number = NONE;
+    /// Sets the other workers with subscribers, where the node itself has room for them if it can.
+    fn set_remote_workers(&mut self, node: NodeIndex, remote: u64) {
+        let here = &mut self.tree.value_mut(node).others;
+        let number = here.number();
+        let has_groups = number.is_some_and(|number| self.others[number].shared.is_some());
+        if has_groups || remote >= u64::from(OthersHere::IS_NUMBER) {
+            self.others_mut(node).remote = remote;
+            return;
+        }
+        *here = OthersHere(remote as u32);
+        if let Some(number) = number {
+            self.others.remove(number);
         }
     }
 
     fn node_or_insert(&mut self, filter: &str) -> NodeIndex {
-        let mut node = ROOT;
-        for level in filter.split('/') {
-            let child = self.tree.child_or_insert(node, level);
-            match level {
-                "+" => self.tree.value_mut(node).plus = child,
-                "#" => self.tree.value_mut(node).hash = child,
-                _ => (),
-            }
-            node = child;
-        }
-        node
+        self.tree.insert(filter, |parent, level, child| match level {
+            "+" => parent.plus = child,
+            "#" => parent.hash = child,
+            _ => (),
+        })
     }
 
     fn prune(&mut self, node: NodeIndex) {
@@ -314,15 +350,25 @@ impl SubscriptionTree {
     }
 }
 
+impl OthersHere {
+    /// Set: the other bits are a number.
+    const IS_NUMBER: u32 = 1 << 31;
+
+    #[inline]
+    fn number(self) -> Option<usize> {
+        (self.0 & Self::IS_NUMBER != 0).then_some((self.0 & !Self::IS_NUMBER) as usize)
+    }
+}
+
 impl FilterNode {
     fn is_end_of_no_filter(&self) -> bool {
-        self.others == NONE && matches!(self.local, SubscriberList::None)
+        self.others == OthersHere::default() && matches!(self.local, SubscriberList::None)
     }
 }
 
 impl Default for FilterNode {
     fn default() -> Self {
-        Self { plus: NONE, hash: NONE, others: NONE, local: SubscriberList::None }
+        Self { plus: NONE, hash: NONE, others: OthersHere::default(), local: SubscriberList::None }
     }
 }
 
@@ -366,6 +412,30 @@ impl From<SubscriptionOptions> for PackedOptions {
     fn from(options: SubscriptionOptions) -> Self {
         Self(options.to_byte())
     }
+}
+
+/// Whether the rest of a filter matches the rest of a topic. Both are absent if nothing is left.
+fn matches_rest(filter: &[u8], topic: Option<&[u8]>) -> bool {
+    let (mut filter, mut topic) = (Some(filter), topic);
+    while let Some((level, behind)) = filter.map(first_level) {
+        if level == b"#" {
+            return true; // `a/#` matches `a`, too [MQTT-4.7.1-2]
+        }
+        let Some((name, name_behind)) = topic.map(first_level) else {
+            return false;
+        };
+        if level != b"+" && level != name {
+            return false;
+        }
+        (filter, topic) = (behind, name_behind);
+    }
+    topic.is_none()
+}
+
+/// The first level, and what is behind it.
+fn first_level(path: &[u8]) -> (&[u8], Option<&[u8]>) {
+    let length = levels(path).next().map_or(0, <[u8]>::len);
+    (&path[..length], path.get(length + 1..))
 }
 
 #[inline]

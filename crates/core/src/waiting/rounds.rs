@@ -244,7 +244,7 @@ impl Rounds {
         let (exactly_once, durability) =
             (attributes.qos == QoS::ExactlyOnce, attributes.durability);
         let delivery = StoredDelivery {
-            message: Arc::clone(&delivery.message),
+            message: delivery.message.clone(),
             qos: delivery.qos,
             retain: delivery.retain,
             identifiers: delivery.identifiers.clone(),

@@ -1,8 +1,6 @@
 //! Nothing is dropped silently: each reason is caused here, counted once, and reported with the
 //! topic and the Client concerned.
 
-use std::sync::Arc;
-
 use midge_codec::ReasonCode;
 use midge_core::{
     DropNote, DropReason, Event, Fetched, FetchedEntry, LocalPublish, MemoryPressure,
@@ -310,7 +308,7 @@ fn local_receiver_full() -> Scene {
         (counters.messages_delivered, counters.payload_bytes_delivered)
     };
     assert_eq!(delivered(&node), (1, 1));
-    let message = Arc::clone(&node.local[0].message);
+    let message = node.local[0].message.clone();
     node.call(0, |core, turn| core.note_local_drop(&message, turn));
     assert_eq!(delivered(&node), (0, 0));
     (node, None, false, "t")

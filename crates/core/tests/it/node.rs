@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use midge_codec::{Connect, Decoded, Packet, ProtocolVersion, decode};
 use midge_core::{
-    AuthAnswer, AuthRequest, ClientInfo, ConnectionId, Core, CoreConfig, Counters, DropNote,
+    AuthAnswer, AuthRequest, ClientInfo, Close, ConnectionId, Core, CoreConfig, Counters, DropNote,
     DropReason, Durability, DurabilityRules, Effects, Event, Fetch, Limits, LocalDelivery,
     NodeBudget, Opening, PeerMessage, Receipt, SharedStrategy, StoreOp, Timestamp, TopicRules,
     Turn, WorkerId,
@@ -414,7 +414,7 @@ impl Node {
                 }
             };
             self.heed_reading(worker);
-            if self.current[worker].fx.close.contains(&id) {
+            if self.current[worker].fx.close.iter().any(|close| close.connection == id) {
                 at = bytes.len();
             }
         }
@@ -455,7 +455,7 @@ impl Node {
             self.write(worker, id);
         }
         self.cores[worker].end_flush();
-        for id in fx.close {
+        for Close { connection: id, .. } in fx.close {
             if let Some(index) = self.by_id.remove(&(worker, id)) {
                 self.sockets[index].is_closed = true;
                 let turn = &mut self.current[worker];

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use midge_codec::{Decoded, decode};
 use midge_core::{
-    AllowAll, AuthAnswer, Commit, ConnectionId, Core, CoreConfig, Counters, DropReason,
+    AllowAll, AuthAnswer, Close, Commit, ConnectionId, Core, CoreConfig, Counters, DropReason,
     DurabilityRules, Fetch, Fetched, NodeBudget, Opening, PeerMessage, Receipt, Timestamp,
     TopicRules, Turn, WorkerId,
 };
@@ -265,7 +265,7 @@ impl Node {
                 self.write(worker, id, links, began);
             }
             self.cores[worker].end_flush();
-            for id in mem::take(&mut self.turns[worker].fx.close) {
+            for Close { connection: id, .. } in mem::take(&mut self.turns[worker].fx.close) {
                 if let Some(link) = self.by_id.get(&(worker, id)).copied() {
                     let now = self.turns[worker].now;
                     self.notice_end(&mut links[link], now);
