@@ -24,6 +24,7 @@ mod gate;
 mod ground;
 mod holding;
 mod listing;
+mod peer_gone;
 mod peers;
 mod receive;
 mod reconfiguring;

@@ -10,6 +10,7 @@ use midge_codec::{QoS, SubscriptionOptions};
 use slab::Slab;
 
 use crate::base::identity::{GroupId, SessionSlot, WorkerId};
+use crate::base::worker_set::WorkerSet;
 use crate::tree::keyed_list::{Keyed, KeyedList};
 use crate::tree::level_tree::{LevelTree, NONE, NodeIndex, ROOT, Vacant, levels};
 
@@ -59,7 +60,7 @@ enum SubscriberList {
 #[derive(Debug, Default)]
 struct Others {
     /// Other workers with subscribers to this filter.
-    remote: u64,
+    remote: WorkerSet,
     shared: Option<Box<KeyedList<GroupId>>>,
 }
 
@@ -127,12 +128,12 @@ impl SubscriptionTree {
     pub(crate) fn set_remote(&mut self, filter: &str, worker: WorkerId, wanted: bool) {
         if wanted {
             let node = self.node_or_insert(filter);
-            self.others_mut(node).remote |= worker.bit();
+            self.others_mut(node).remote.insert(worker);
             return;
         }
         let node = self.tree.find(filter);
         if node != NONE {
-            self.others_mut(node).remote &= !worker.bit();
+            self.others_mut(node).remote.remove(worker);
             self.drop_empty_others(node);
             self.prune(node);
         }
@@ -208,11 +209,11 @@ impl SubscriptionTree {
         }
     }
 
-    /// The other workers that have subscribers at a matched node, as a set of bits.
+    /// The other workers that have subscribers at a matched node.
     #[inline]
-    pub(crate) fn remote_workers(&self, node: NodeIndex) -> u64 {
+    pub(crate) fn remote_workers(&self, node: NodeIndex) -> WorkerSet {
         match self.tree.value(node).others {
-            NONE => 0,
+            NONE => WorkerSet::EMPTY,
             number => self.others[number as usize].remote,
         }
     }
@@ -281,7 +282,7 @@ impl SubscriptionTree {
 
     fn drop_empty_others(&mut self, node: NodeIndex) {
         let number = &mut self.tree.value_mut(node).others;
-        let is_empty = |others: &Others| others.remote == 0 && others.shared.is_none();
+        let is_empty = |others: &Others| others.remote.is_empty() && others.shared.is_none();
         if *number != NONE && is_empty(&self.others[*number as usize]) {
             self.others.remove(*number as usize);
             *number = NONE;
@@ -381,8 +382,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::{Filler, MatchScratch, Subscriber, SubscriptionTree};
-    use crate::base::identity::GroupId;
-    use crate::base::identity::WorkerId;
+    use crate::base::identity::{GroupId, WorkerId};
+    use crate::base::worker_set::WorkerSet;
 
     fn subscriber(session: u32) -> Subscriber {
         let options = SubscriptionOptions::default().into();
@@ -437,9 +438,10 @@ mod tests {
         tree.add_group("a/+", group);
         let mut scratch = MatchScratch::default();
         tree.match_topic_name("a/b", &mut scratch);
-        let remote = scratch.matched.iter().fold(0, |set, &node| set | tree.remote_workers(node));
+        let remote = scratch.matched.iter().map(|&node| tree.remote_workers(node));
+        let remote = remote.fold(WorkerSet::EMPTY, WorkerSet::union);
         let groups: Vec<_> = scratch.matched.iter().flat_map(|&node| tree.groups(node)).collect();
-        assert_eq!((remote, groups), (1 << 3, vec![&group]));
+        assert_eq!((remote, groups), (WorkerSet::one(WorkerId::new(3)), vec![&group]));
         tree.set_remote("a/#", WorkerId::new(3), false);
         tree.remove_group("a/+", group);
         assert_eq!(tree.tree.len(), 0);
