@@ -134,6 +134,17 @@ impl Message {
     }
 }
 
+/// What the store has noted makes no difference.
+#[cfg(test)]
+impl PartialEq for Message {
+    fn eq(&self, other: &Self) -> bool {
+        (self.topic(), self.properties(), self.payload())
+            == (other.topic(), other.properties(), other.payload())
+            && self.attributes == other.attributes
+            && self.publisher == other.publisher
+    }
+}
+
 impl fmt::Debug for Message {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Message")

@@ -1,4 +1,9 @@
 //! What the workers of one node tell each other. Messages between two workers arrive in order.
+//!
+//! Each of them can be written down ([`PeerMessage::encode`]): nothing in it is known by where it
+//! is in memory, and every name in it is one that is never given to anything else, or says which
+//! one of those that had it is meant. That two workers share the bytes of a message saves copying,
+//! and means nothing.
 
 use std::num::{NonZeroU32, NonZeroU64};
 use std::sync::Arc;
@@ -23,9 +28,11 @@ pub(crate) type WalkId = u64;
 
 /// One entry of a batch from one worker to another. Opaque to the driver, which only carries it.
 #[derive(Clone, Debug)]
+#[cfg_attr(test, derive(PartialEq))]
 pub struct PeerMessage(pub(crate) Peer);
 
 #[derive(Clone, Debug)]
+#[cfg_attr(test, derive(PartialEq))]
 pub(crate) enum Peer {
     /// An admitted publication for all local subscribers of the receiving worker.
     Publish(Arc<Message>),
@@ -113,6 +120,7 @@ pub(crate) enum Assurance {
 
 /// What concerns a shared subscription whose home one of the two workers is.
 #[derive(Clone, Debug)]
+#[cfg_attr(test, derive(PartialEq))]
 pub(crate) enum SharedPeer {
     /// An admitted publication for a shared subscription of the receiver.
     Publish {
@@ -178,6 +186,7 @@ pub(crate) enum SharedPeer {
 
 /// What concerns retained messages whose home one of the two workers is.
 #[derive(Clone, Debug)]
+#[cfg_attr(test, derive(PartialEq))]
 pub(crate) enum RetainedPeer {
     /// A retained message for the receiver, which is home to its topic. With a ticket, somebody
     /// waits for the verdict: a refusal is reported, and the answer to the round says that there
@@ -202,7 +211,7 @@ pub(crate) enum RetainedPeer {
 }
 
 /// A Session that joins a shared subscription.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Member {
     pub(crate) session: SessionId,
     pub(crate) options: PackedOptions,

@@ -350,6 +350,10 @@ impl Keyed for GroupId {
 }
 
 impl PackedOptions {
+    pub(crate) fn to_byte(self) -> u8 {
+        self.0
+    }
+
     pub(crate) fn qos(self) -> QoS {
         QoS::from_bits(self.0 & 0b11).unwrap_or(QoS::ExactlyOnce)
     }
