@@ -1,4 +1,5 @@
-//! The seeds on disk are those that the codec's packet table gives, so both change together.
+//! The seeds on disk are those that the codec's packet table and the core's peer messages give, so
+//! both change together.
 
 use std::{collections::BTreeMap, env, fs, path::Path};
 
@@ -6,6 +7,8 @@ use std::{collections::BTreeMap, env, fs, path::Path};
 #[allow(dead_code)]
 #[path = "../../crates/codec/tests/it/packet_table/mod.rs"]
 mod packet_table;
+#[path = "../../crates/core/tests/it/peer_seeds.rs"]
+mod peer_seeds;
 #[path = "../../crates/codec/tests/it/seeds.rs"]
 mod seeds;
 
@@ -13,9 +16,9 @@ mod seeds;
 const WRITE: &str = "MIDGE_WRITE_SEEDS";
 
 #[test]
-fn seeds_are_those_of_the_packet_table() {
+fn seeds_are_those_of_the_tables() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("seeds");
-    for (target, seeds) in seeds::all() {
+    for (target, seeds) in seeds::all().into_iter().chain([("peer", peer_seeds::all())]) {
         let directory = root.join(target);
         if env::var_os(WRITE).is_some() {
             write(&directory, &seeds);

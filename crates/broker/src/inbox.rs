@@ -95,6 +95,8 @@ pub(crate) enum Letter {
     Wake,
     /// The hook decides otherwise from now on.
     PolicyChanged,
+    /// Another worker has ended, although nobody has told it to. All its batches came before.
+    PeerGone(WorkerId),
     /// Shut down: tell Clients to go, then end.
     Drain,
     /// End now.

@@ -459,10 +459,10 @@ impl Core {
         self.close_unsendable(turn);
         // A fence covers whatever this turn has told the other workers, so it comes behind all of
         // that; and the round covers whatever this turn keeps, so nothing is kept after its end.
-        let others = self.ground.other_workers();
-        self.ground.pending.raise_fence(others, turn);
+        self.subscriptions.raise_fence(&mut self.router, &mut self.ground, turn);
         let (pushed, done) = (self.router.put_off.pushed(), self.router.put_off.done());
         self.ground.clients.rounds.close_turn(pushed, done, turn);
+        self.settle_voided(turn);
         // Without a store, nothing else has to come for what is answered now.
         self.release_answered(turn);
         // What is done from here on belongs to the next turn, which has its whole share again.

@@ -24,6 +24,7 @@ mod gate;
 mod ground;
 mod holding;
 mod listing;
+mod peer_gone;
 mod peers;
 mod receive;
 mod reconfiguring;
@@ -62,6 +63,7 @@ pub use boundary::effects::{
     StreamError, User,
 };
 pub use boundary::packet_lines::{PacketLine, TracedPacket, Tracing};
+pub use boundary::peer_encoding::PeerDecodeError;
 pub use boundary::peer_messages::PeerMessage;
 pub use boundary::store_records::{
     Commit, Enqueue, FREE_AHEAD, Fetch, Fetched, FetchedEntry, GroupRecord, Kept, Owner, Receipt,

@@ -46,6 +46,7 @@ const CORE: House = House {
         "holding",
         "lib",
         "listing",
+        "peer_gone",
         "peers",
         "reconfiguring",
         "revoking",

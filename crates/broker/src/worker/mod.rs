@@ -168,6 +168,7 @@ impl Drop for Worker {
         self.drop_log.tell();
         inbox.leave_counters(self.core.counters());
         if self.stage != Stage::Ended {
+            self.others().for_each(|inbox| inbox.send(Letter::PeerGone(self.id)));
             self.end_node("a worker has ended");
         }
     }
@@ -485,6 +486,7 @@ impl Worker {
             Letter::EndListener(listener) => self.departures.begin(listener),
             Letter::Wake => (),
             Letter::PolicyChanged => self.core.handle_policy_changed(),
+            Letter::PeerGone(worker) => self.core.handle_peer_gone(worker, &mut self.turn),
             Letter::Drain => {
                 self.core.begin_drain(&mut self.turn);
                 self.stage = Stage::Draining;

@@ -9,6 +9,7 @@ use crate::base::message::Message;
 /// A message for one Session, and how that Session gets it. Takes at most 48 bytes besides the
 /// message, which is shared by all that wait for it.
 #[derive(Clone, Debug)]
+#[cfg_attr(test, derive(PartialEq))]
 pub(crate) struct Delivery {
     pub(crate) message: Message,
     /// The lower of the published and the granted QoS.

@@ -108,10 +108,6 @@ impl WorkerId {
     pub fn index(self) -> usize {
         usize::from(self.0)
     }
-
-    pub(crate) fn bit(self) -> u64 {
-        1 << self.0
-    }
 }
 
 impl ConnectionId {

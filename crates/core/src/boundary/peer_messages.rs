@@ -1,4 +1,9 @@
 //! What the workers of one node tell each other. Messages between two workers arrive in order.
+//!
+//! Each of them can be written down ([`PeerMessage::encode`]): nothing in it is known by where it
+//! is in memory, and every name in it is one that is never given to anything else, or says which
+//! one of those that had it is meant. That two workers share the bytes of a message saves copying,
+//! and means nothing.
 
 use std::num::{NonZeroU32, NonZeroU64};
 use std::sync::Arc;
@@ -17,11 +22,17 @@ pub(crate) type Ticket = u64;
 /// asks.
 pub(crate) type QuestionId = NonZeroU64;
 
+/// Identifies a walk over the retained messages of a worker, which begins it for another one. Never
+/// used again: whoever asks for a walk that has ended must not get another one.
+pub(crate) type WalkId = u64;
+
 /// One entry of a batch from one worker to another. Opaque to the driver, which only carries it.
 #[derive(Clone, Debug)]
+#[cfg_attr(test, derive(PartialEq))]
 pub struct PeerMessage(pub(crate) Peer);
 
 #[derive(Clone, Debug)]
+#[cfg_attr(test, derive(PartialEq))]
 pub(crate) enum Peer {
     /// An admitted publication for all local subscribers of the receiving worker.
     Publish(Message),
@@ -57,7 +68,7 @@ pub(crate) enum Peer {
 
     /// Everything that the sender sends to be kept from now on belongs to this round.
     Round(Round),
-    /// Everything of this round was sent: the receiver answers when it is on its way to the store.
+    /// Everything of this round was sent: the receiver answers when it has kept its part.
     /// A message may come back to the worker whose round it is. That worker then asks others about
     /// its own round on behalf of the worker that asked; the ticket tells the answers apart.
     Ask {
@@ -67,9 +78,13 @@ pub(crate) enum Peer {
     Answer {
         round: Round,
         ticket: Ticket,
+        assurance: Assurance,
     },
     /// This round is durable: QoS 2 messages that were kept in it may be sent.
     Confirmed(Round),
+    /// This round of the sender will never be confirmed: QoS 2 messages that were kept in it do not
+    /// count.
+    Void(Round),
     /// The sender has Sessions in the store.
     Storing,
 
@@ -91,8 +106,21 @@ pub(crate) enum Peer {
     },
 }
 
+/// What a worker says of its part of a round, in its answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Assurance {
+    /// It is in the journal that both share, ahead of whatever the asker gives to it from now on:
+    /// the receipt of the asker's next commit says that this is durable, too.
+    InSharedJournal,
+    /// It is durable, in a journal of the sender's own.
+    Durable,
+    /// Some of it was given to a worker that is gone, and nobody knows whether that is kept.
+    Incomplete,
+}
+
 /// What concerns a shared subscription whose home one of the two workers is.
 #[derive(Clone, Debug)]
+#[cfg_attr(test, derive(PartialEq))]
 pub(crate) enum SharedPeer {
     /// An admitted publication for a shared subscription of the receiver.
     Publish {
@@ -158,6 +186,7 @@ pub(crate) enum SharedPeer {
 
 /// What concerns retained messages whose home one of the two workers is.
 #[derive(Clone, Debug)]
+#[cfg_attr(test, derive(PartialEq))]
 pub(crate) enum RetainedPeer {
     /// A retained message for the receiver, which is home to its topic. With a ticket, somebody
     /// waits for the verdict: a refusal is reported, and the answer to the round says that there
@@ -170,19 +199,19 @@ pub(crate) enum RetainedPeer {
     Pull {
         ticket: Ticket,
         filter: Arc<str>,
-        walk: Option<u32>,
+        walk: Option<WalkId>,
         /// How many retained messages the receiver must have got from each worker before it
         /// begins.
         after: Box<[u64]>,
     },
     /// Some matches; `walk` is absent if these were the last.
-    Chunk { ticket: Ticket, messages: Vec<Message>, walk: Option<u32> },
+    Chunk { ticket: Ticket, messages: Vec<Message>, walk: Option<WalkId> },
     /// The rest of a walk is not wanted.
-    Stop { walk: u32 },
+    Stop { walk: WalkId },
 }
 
 /// A Session that joins a shared subscription.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Member {
     pub(crate) session: SessionId,
     pub(crate) options: PackedOptions,

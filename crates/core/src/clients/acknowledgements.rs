@@ -11,6 +11,7 @@ use crate::boundary::packet_lines::PacketLine;
 use crate::boundary::peer_messages::QuestionId;
 use crate::boundary::turn::Turn;
 use crate::clients::{Clients, want_flush};
+use crate::connection::Connection;
 use crate::waiting::rounds::{Held, HeldAcknowledgement};
 
 impl Clients {
@@ -63,6 +64,25 @@ impl Clients {
         if redirected.is_none() || acknowledgement.kind != PacketType::PubRel {
             self.send_acknowledgement(&HeldAcknowledgement { to, ..*acknowledgement }, turn);
         }
+    }
+
+    /// Lets go of an acknowledgement that was held back and must not leave. Returns the connection
+    /// that waits for it, if it is there. What its Client sends again under the Packet Identifier
+    /// is new.
+    pub(crate) fn withhold_acknowledgement(
+        &mut self,
+        acknowledgement: &HeldAcknowledgement,
+    ) -> Option<ConnectionId> {
+        let redirected = self.rounds.take_redirect(acknowledgement.to);
+        let to = redirected.unwrap_or(acknowledgement.to);
+        self.connection_mut(to)?.let_go(acknowledgement.kind);
+        let control = self.control_of(to);
+        if let (PacketType::PubRec, Some(slot)) =
+            (acknowledgement.kind, self.connection(control).and_then(Connection::session))
+        {
+            self.session_mut(slot).release(acknowledgement.packet_id);
+        }
+        Some(control)
     }
 
     /// Sends an acknowledgement. Its explanation becomes the Reason String if the Client wants to

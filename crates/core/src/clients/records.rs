@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use midge_codec::QoS;
+use midge_codec::{PacketIdentifier, QoS};
 
 use crate::base::delivery::Delivery;
 use crate::base::durability::Durability;
@@ -110,6 +110,21 @@ impl Clients {
             self.rounds.keep(op);
         }
         gathered
+    }
+
+    /// Forgets Packet Identifiers of received messages, by the numbers of their Sessions in the
+    /// store, which has not heard of them: what comes again under them is new.
+    pub(crate) fn forget_received(&mut self, received: &[(u64, PacketIdentifier)]) {
+        if received.is_empty() {
+            return;
+        }
+        for (_, session) in &mut self.sessions {
+            let number = session.number();
+            let of_session = received.iter().filter(|(owner, _)| *owner == number);
+            for (_, packet_id) in of_session {
+                session.release(*packet_id);
+            }
+        }
     }
 
     /// Returns the Receive Maximum of the Client of a Session, also while its CONNACK waits; 0 if

@@ -3,7 +3,9 @@
 //! messages.
 
 pub(crate) mod beginnings;
+mod departing;
 pub(crate) mod own_topics;
+pub(crate) mod peer_walks;
 pub(crate) mod requests;
 pub(crate) mod traffic;
 pub(crate) mod walking;
@@ -13,7 +15,6 @@ use std::sync::Arc;
 
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
-use slab::Slab;
 
 use crate::base::budget::{Allowance, NodeBudget};
 use crate::base::drop_reason::DropReason;
@@ -23,6 +24,7 @@ use crate::base::limits::Limits;
 use crate::base::message::{Attributes, Message};
 use crate::base::time::Timestamp;
 use crate::base::timers::{Kind, Timer, Timers};
+use crate::base::worker_set::WorkerSet;
 use crate::boundary::peer_messages::{QuestionId, RetainedPeer, Ticket};
 use crate::boundary::store_records::{Kept, StoreOp};
 use crate::boundary::turn::Turn;
@@ -31,10 +33,11 @@ use crate::gate::Admitted;
 use crate::ground::Ground;
 use crate::retained::beginnings::Beginnings;
 use crate::retained::own_topics::OwnTopics;
+use crate::retained::peer_walks::PeerWalks;
 use crate::retained::requests::Requests;
 use crate::retained::traffic::Traffic;
 use crate::retained::walking::{Part, Pull, Request};
-use crate::tree::retained_tree::{Change, RetainedTree, RetainedWalk};
+use crate::tree::retained_tree::{Change, RetainedTree};
 
 #[derive(Debug)]
 pub(crate) struct Retained {
@@ -42,14 +45,13 @@ pub(crate) struct Retained {
     pub(crate) requests: Requests<Box<Request>>,
     pub(crate) beginnings: Beginnings,
     /// Requests that await the first matches of other workers, each with the SUBSCRIBE whose SUBACK
-    /// waits for them, and how many workers are still to answer.
-    first: HashMap<Ticket, (Ticket, usize), FixedState>,
+    /// waits for them, and the workers that are still to answer.
+    first: HashMap<Ticket, (Ticket, WorkerSet), FixedState>,
     /// Pulls for which this turn had no time left.
     late: VecDeque<Pull>,
     /// Nodes that may still be visited in this turn.
     visits_left: usize,
-    /// Walks on behalf of other workers.
-    walks: Slab<RetainedWalk>,
+    walks: PeerWalks,
     traffic: Traffic,
     pub(crate) own_topics: OwnTopics,
     /// SUBSCRIBEs for which one thing that they wait for has arrived.
@@ -80,7 +82,7 @@ impl Retained {
             first: HashMap::default(),
             late: VecDeque::new(),
             visits_left: Self::VISITS_PER_TURN,
-            walks: Slab::new(),
+            walks: PeerWalks::default(),
             traffic: Traffic::new(workers),
             own_topics: OwnTopics::default(),
             arrived: VecDeque::new(),
@@ -157,7 +159,7 @@ impl Retained {
                 Part::Own(walk) => Some(walk),
                 Part::Of { .. } => None,
             });
-            self.tree.prune_around(own.chain(self.walks.iter().map(|(_, walk)| walk)));
+            self.tree.prune_around(own.chain(self.walks.iter()));
         }
     }
 
@@ -183,6 +185,11 @@ impl Retained {
         let home = ground.home_of(message.topic());
         if home == ground.config.worker {
             return self.keep(ground, &message, turn).map(|()| None);
+        }
+        if !ground.is_there(home) {
+            let publisher = Party::Publisher(message.publisher());
+            ground.clients.note_drop(publisher, message.topic(), DropReason::PeerGone, turn);
+            return Err(DropReason::PeerGone);
         }
         self.traffic.sent[home.index()] += 1;
         let Attributes { qos, durability, .. } = message.attributes();

@@ -81,6 +81,12 @@ impl<R> Requests<R> {
         self.requests.values().filter_map(|entry| entry.request.as_ref())
     }
 
+    /// All requests that are not lent, each with its Session, in no order.
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = (SessionId, &mut R)> {
+        let entries = self.requests.values_mut();
+        entries.filter_map(|entry| Some((entry.session, entry.request.as_mut()?)))
+    }
+
     /// Adds the request of a subscription, held until the SUBACK leaves; returns the one that it
     /// replaces.
     pub(crate) fn insert(

@@ -72,6 +72,18 @@ impl GroupBacklog {
         over
     }
 
+    /// Takes out the messages that wait for rounds that are void.
+    pub(crate) fn take_void(&mut self, is_void: impl Fn(Round) -> bool) -> Vec<BacklogEntry> {
+        let is_void = |kept: &BacklogEntry| kept.hold.is_some_and(&is_void);
+        if !self.messages.iter().any(is_void) {
+            return Vec::new();
+        }
+        let (void, left) = self.messages.drain(..).partition::<Vec<_>, _>(is_void);
+        self.messages = left.into();
+        self.count_anew();
+        void
+    }
+
     fn count_anew(&mut self) {
         (self.bytes, self.expiring) = (0, Expiring::default());
         for kept in &self.messages {

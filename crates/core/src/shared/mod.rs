@@ -4,6 +4,7 @@
 //! when the copy does not suffice: when nobody is connected, or the strategy needs one memory for
 //! the whole node.
 
+mod departing;
 mod flushing;
 mod held;
 mod presence;
@@ -28,6 +29,7 @@ use crate::base::random::Random;
 use crate::base::strategy::SharedStrategy;
 use crate::base::time::Timestamp;
 use crate::base::work::Work;
+use crate::base::worker_set::WorkerSet;
 use crate::boundary::peer_messages::{Member, Peer, SharedPeer};
 use crate::boundary::store_records::{GroupRecord, Owner, Round, StoreOp};
 use crate::boundary::turn::Turn;
@@ -39,7 +41,7 @@ use crate::shared::backlog::{BacklogEntry, GroupBacklog};
 use crate::shared::members::Members;
 
 /// A message of a shared subscription can be passed on, so any worker may have to keep it.
-const ANY_WORKER: u64 = u64::MAX;
+const ANY_WORKER: WorkerSet = WorkerSet::ANY;
 
 /// The shared subscriptions of a node, as one worker has part in them.
 #[derive(Debug)]

@@ -5,6 +5,7 @@
 pub(crate) mod answers;
 pub(crate) mod arrivals;
 pub(crate) mod automatic;
+mod departing;
 pub(crate) mod exclusive;
 pub(crate) mod slices;
 pub(crate) mod subscribing;

@@ -7,7 +7,7 @@ use midge_codec::{
     PacketType, QoS, ReasonCode, RetainHandling, Subscribe, Subscription, SubscriptionOptions,
 };
 
-use crate::base::identity::{ConnectionId, SessionId, SessionSlot};
+use crate::base::identity::{ConnectionId, SessionId, SessionSlot, WorkerId};
 use crate::boundary::peer_messages::{Member, Peer, SharedPeer, Ticket};
 use crate::boundary::store_records::{StoreOp, SubscriptionRecord};
 use crate::boundary::turn::Turn;
@@ -202,7 +202,8 @@ impl Subscriptions {
             return Step::Done(code); // refused alone: the others are not touched (Z12)
         }
         let wanted = Wanted { request, options, identifier };
-        let remote_step = |wanted: &Wanted| RemoteStep {
+        let remote_step = |home: WorkerId, wanted: &Wanted| RemoteStep {
+            home,
             subscribe: position.subscribe,
             index: position.index,
             key: wanted.request.key.as_str().into(),
@@ -218,6 +219,9 @@ impl Subscriptions {
             }
             RequestKind::Shared { name } => {
                 let home = ground.home_of(&format!("{name}/{}", wanted.request.filter));
+                if !ground.is_there(home) {
+                    return Step::Done(ReasonCode::ImplementationSpecificError);
+                }
                 let member = self.member(ground, slot, &wanted);
                 let kept =
                     self.note_subscription(ground, slot, &wanted, SubscriptionKind::Shared(None));
@@ -231,7 +235,7 @@ impl Subscriptions {
                     ground.clients.set_group(slot, &wanted.request.key, group);
                 }
                 let is_replaced = kept.is_some();
-                let ticket = ground.pending.begin_step(remote_step(&wanted));
+                let ticket = ground.pending.begin_step(remote_step(home, &wanted));
                 let (name, filter) = (Arc::from(name.as_str()), Arc::from(filter));
                 turn.fx.send(home, SharedPeer::Join { ticket, name, filter, member }.into());
                 if is_replaced { Step::Replaces } else { Step::Waits }
@@ -258,11 +262,14 @@ impl Subscriptions {
             self.add_plain(router, ground, slot, wanted, position.subscribe, turn);
             return Step::Done(granted(wanted.options.qos));
         }
+        if !ground.is_there(home) {
+            return Step::Done(ReasonCode::ImplementationSpecificError);
+        }
         // The store learns of it when it is granted: a refused one leaves nothing there.
         let is_new = self.note_claim(ground, slot, wanted);
         let key = wanted.request.key.as_str().into();
         let Position { subscribe, index } = position;
-        let ticket = ground.pending.begin_step(RemoteStep { subscribe, index, key, is_new });
+        let ticket = ground.pending.begin_step(RemoteStep { home, subscribe, index, key, is_new });
         let filter = Arc::from(wanted.request.filter.as_str());
         turn.fx.send(home, Peer::ExclusiveClaim { ticket, filter, session }.into());
         Step::Waits

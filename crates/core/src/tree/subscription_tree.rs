@@ -10,6 +10,7 @@ use midge_codec::{QoS, SubscriptionOptions};
 use slab::Slab;
 
 use crate::base::identity::{GroupId, SessionSlot, WorkerId};
+use crate::base::worker_set::WorkerSet;
 use crate::tree::keyed_list::{Keyed, KeyedList};
 use crate::tree::level_tree::{LevelTree, NONE, NodeIndex, ROOT, Vacant, levels};
 
@@ -63,7 +64,7 @@ struct OthersHere(u32);
 #[derive(Debug, Default)]
 struct Others {
     /// Other workers with subscribers to this filter.
-    remote: u64,
+    remote: WorkerSet,
     shared: Option<Box<KeyedList<GroupId>>>,
 }
 
@@ -131,12 +132,12 @@ impl SubscriptionTree {
     pub(crate) fn set_remote(&mut self, filter: &str, worker: WorkerId, wanted: bool) {
         if wanted {
             let node = self.node_or_insert(filter);
-            let remote = self.remote_workers(node) | worker.bit();
+            let remote = self.remote_workers(node).union(WorkerSet::one(worker));
             return self.set_remote_workers(node, remote);
         }
         let node = self.tree.find(filter);
         if node != NONE {
-            let remote = self.remote_workers(node) & !worker.bit();
+            let remote = self.remote_workers(node).without(worker);
             self.set_remote_workers(node, remote);
             self.prune(node);
         }
@@ -242,12 +243,12 @@ impl SubscriptionTree {
         }
     }
 
-    /// The other workers that have subscribers at a matched node, as a set of bits.
+    /// The other workers that have subscribers at a matched node.
     #[inline]
-    pub(crate) fn remote_workers(&self, node: NodeIndex) -> u64 {
+    pub(crate) fn remote_workers(&self, node: NodeIndex) -> WorkerSet {
         let others = self.tree.value(node).others;
         match others.number() {
-            None => u64::from(others.0),
+            None => WorkerSet::of_packed(others.0),
             Some(number) => self.others[number].remote,
         }
     }
@@ -307,7 +308,7 @@ impl SubscriptionTree {
     fn others_mut(&mut self, node: NodeIndex) -> &mut Others {
         let here = &mut self.tree.value_mut(node).others;
         let number = here.number().unwrap_or_else(|| {
-            let others = Others { remote: u64::from(here.0), shared: None };
+            let others = Others { remote: WorkerSet::of_packed(here.0), shared: None };
             let number = self.others.insert(others);
             *here = OthersHere(number as u32 | OthersHere::IS_NUMBER);
             number
@@ -316,15 +317,15 @@ impl SubscriptionTree {
     }
 
     /// Sets the other workers with subscribers, where the node itself has room for them if it can.
-    fn set_remote_workers(&mut self, node: NodeIndex, remote: u64) {
+    fn set_remote_workers(&mut self, node: NodeIndex, remote: WorkerSet) {
         let here = &mut self.tree.value_mut(node).others;
         let number = here.number();
         let has_groups = number.is_some_and(|number| self.others[number].shared.is_some());
-        if has_groups || remote >= u64::from(OthersHere::IS_NUMBER) {
+        let Some(packed) = remote.packed().filter(|_| !has_groups) else {
             self.others_mut(node).remote = remote;
             return;
-        }
-        *here = OthersHere(remote as u32);
+        };
+        *here = OthersHere(packed);
         if let Some(number) = number {
             self.others.remove(number);
         }
@@ -395,6 +396,10 @@ impl Keyed for GroupId {
 }
 
 impl PackedOptions {
+    pub(crate) fn to_byte(self) -> u8 {
+        self.0
+    }
+
     pub(crate) fn qos(self) -> QoS {
         QoS::from_bits(self.0 & 0b11).unwrap_or(QoS::ExactlyOnce)
     }
@@ -451,8 +456,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::{Filler, MatchScratch, Subscriber, SubscriptionTree};
-    use crate::base::identity::GroupId;
-    use crate::base::identity::WorkerId;
+    use crate::base::identity::{GroupId, WorkerId};
+    use crate::base::worker_set::WorkerSet;
 
     fn subscriber(session: u32) -> Subscriber {
         let options = SubscriptionOptions::default().into();
@@ -507,9 +512,10 @@ mod tests {
         tree.add_group("a/+", group);
         let mut scratch = MatchScratch::default();
         tree.match_topic_name("a/b", &mut scratch);
-        let remote = scratch.matched.iter().fold(0, |set, &node| set | tree.remote_workers(node));
+        let remote = scratch.matched.iter().map(|&node| tree.remote_workers(node));
+        let remote = remote.fold(WorkerSet::EMPTY, WorkerSet::union);
         let groups: Vec<_> = scratch.matched.iter().flat_map(|&node| tree.groups(node)).collect();
-        assert_eq!((remote, groups), (1 << 3, vec![&group]));
+        assert_eq!((remote, groups), (WorkerSet::one(WorkerId::new(3)), vec![&group]));
         tree.set_remote("a/#", WorkerId::new(3), false);
         tree.remove_group("a/+", group);
         assert_eq!(tree.tree.len(), 0);
