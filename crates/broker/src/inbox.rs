@@ -11,7 +11,7 @@ use std::time::Instant;
 use midge_codec::{ReasonCode, SubscriptionOptions};
 use midge_core::{
     AuthAnswer, ClientDetails, ClientPage, ConnectionId, Counters, DropReason, Fetched,
-    PeerMessage, Receipt, Settings, Usage, WorkerId,
+    PeerMessage, Receipt, Settings, Timestamp, Usage, WorkerId,
 };
 use midge_net::{Notifier, Stream};
 
@@ -44,6 +44,8 @@ pub(crate) enum Letter {
     HandedOver {
         stream: Stream,
         terms: Arc<ListenerTerms>,
+        /// When the connection came.
+        opened: Timestamp,
         bytes: Vec<u8>,
     },
     Authenticated {

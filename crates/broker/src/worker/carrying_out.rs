@@ -18,7 +18,7 @@ impl Worker {
     /// Carries out all effects, including those that result from carrying out others.
     pub(crate) fn carry_out(&mut self) {
         for _ in 0..Self::ROUNDS_MAX {
-            self.authenticate(false);
+            self.authenticate(&[]);
             self.note_reading();
             self.resume_connections();
             self.tell_events();

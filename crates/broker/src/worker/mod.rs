@@ -21,7 +21,7 @@ mod sockets;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use midge_core::{ConnectionId, Core, Timestamp, Tracing, Turn, WorkerId};
 use midge_net::{Poller, Readiness, Scratch};
@@ -43,7 +43,7 @@ use crate::worker::connect_lines::ConnectLines;
 use crate::worker::departures::Departures;
 use crate::worker::locals::Locals;
 use crate::worker::log_limit::LogLimit;
-use crate::worker::sockets::Sockets;
+use crate::worker::sockets::{Arrival, Sockets};
 
 /// What the workers of a node share.
 #[derive(Clone)]
@@ -427,13 +427,20 @@ impl Worker {
                 self.core.handle_batch(from, messages, &mut self.turn);
             }
             Letter::Accepted { stream, terms, opened, is_turned_away } => {
-                self.open(stream, terms, opened, is_turned_away, Vec::new());
+                // The time taken by the handshake counts.
+                let taken_ms = u32::try_from(opened.elapsed().as_millis()).unwrap_or(u32::MAX);
+                let deadline_ms = terms.connect_deadline_ms.saturating_sub(taken_ms);
+                let opened = self.node.clock.now().minus_millis(taken_ms.into());
+                let socket = Arrival { stream, terms, opened, is_turned_away, bytes: Vec::new() };
+                self.open(socket, deadline_ms);
             }
-            Letter::HandedOver { stream, terms, bytes } => {
-                self.open(stream, terms, Instant::now(), false, bytes);
+            Letter::HandedOver { stream, terms, opened, bytes } => {
+                let deadline_ms = terms.connect_deadline_ms;
+                let socket = Arrival { stream, terms, opened, is_turned_away: false, bytes };
+                self.open(socket, deadline_ms);
             }
             Letter::Authenticated { connection, answer } => {
-                self.handle_answer(connection, answer, false);
+                self.handle_answer(connection, answer, &[]);
             }
             Letter::Publish(message) => self.locals.note_publish(message),
             Letter::Subscribe(subscribe) => self.subscribe_local(*subscribe),

@@ -2,7 +2,6 @@
 
 use std::io;
 use std::sync::Arc;
-use std::time::Instant;
 
 use midge_codec::{Decoded, Packet, PacketType, decode};
 use midge_core::{ConnectionId, Opening, Output, Tracing};
@@ -10,8 +9,7 @@ use midge_net::{Received, Stream};
 
 use crate::greeting::{Expected, Greeting};
 use crate::inbox::Letter;
-use crate::listener_terms::ListenerTerms;
-use crate::worker::sockets::Socket;
+use crate::worker::sockets::{Arrival, Socket};
 use crate::worker::{Stage, Worker};
 
 /// What to do after some bytes were decoded.
@@ -32,24 +30,16 @@ impl Worker {
     /// Clients wait for it.
     const TURN_HANDSHAKES_MAX: usize = 8;
 
-    /// Takes a new connection, with the bytes that were read from it already.
-    pub(crate) fn open(
-        &mut self,
-        mut stream: Stream,
-        terms: Arc<ListenerTerms>,
-        opened: Instant,
-        is_turned_away: bool,
-        bytes: Vec<u8>,
-    ) {
+    /// Takes a new connection, which has so many milliseconds for its CONNECT.
+    pub(crate) fn open(&mut self, arrival: Arrival, deadline_ms: u32) {
+        let Arrival { mut stream, terms, opened, is_turned_away, bytes } = arrival;
         // Its listener may have gone while the connection came or was handed over.
         if self.stage != Stage::Running || terms.place.is_removed() {
             return self.count_closed(is_turned_away);
         }
-        // The time taken by the handshake counts.
-        let taken_ms = u32::try_from(opened.elapsed().as_millis()).unwrap_or(u32::MAX);
         let opening = Opening {
             listener: terms.place.number,
-            connect_deadline_ms: Some(terms.connect_deadline_ms.saturating_sub(taken_ms)),
+            connect_deadline_ms: Some(deadline_ms),
             is_turned_away,
             capabilities: terms.capabilities,
             durability: terms.durability,
@@ -62,7 +52,7 @@ impl Worker {
         }
         // A CONNECT was read from it already, and must be handled after those that came before it.
         let is_postponed = !bytes.is_empty();
-        let socket = Socket::new(id, stream, terms);
+        let socket = Socket::new(id, stream, terms, opened);
         self.sockets.insert(Socket { is_turned_away, partial: bytes, is_postponed, ..socket });
         self.opened.push(id);
     }
@@ -147,7 +137,7 @@ impl Worker {
             let Some(mut stream) = socket.stream.accept_data_stream() else {
                 return;
             };
-            let terms = Arc::clone(&socket.terms);
+            let (terms, opened) = (Arc::clone(&socket.terms), socket.opened);
             let Some(data_stream) = self.core.open_data_stream(id, self.turn.now) else {
                 return;
             };
@@ -155,7 +145,8 @@ impl Worker {
                 return self.core.handle_closed(data_stream, &mut self.turn);
             }
             let control = Some(id);
-            self.sockets.insert(Socket { control, ..Socket::new(data_stream, stream, terms) });
+            let socket = Socket::new(data_stream, stream, terms, opened);
+            self.sockets.insert(Socket { control, ..socket });
             self.readable.push_back(data_stream);
         }
     }
@@ -368,7 +359,7 @@ impl Worker {
                 }
             }
             if !self.turn.fx.authenticate.is_empty() {
-                self.authenticate(consumed < bytes.len());
+                self.authenticate(&bytes[consumed..]);
             }
             if !self.turn.fx.reading.is_empty() {
                 self.note_reading();
@@ -502,6 +493,7 @@ impl Worker {
         self.node.inboxes[owner.index()].send(Letter::HandedOver {
             stream: socket.stream,
             terms: socket.terms,
+            opened: socket.opened,
             bytes: rest.to_vec(),
         });
         true

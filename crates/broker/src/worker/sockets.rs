@@ -14,6 +14,8 @@ pub(crate) struct Socket {
     pub(crate) stream: Stream,
     /// The terms of the listener that the connection came by.
     pub(crate) terms: Arc<ListenerTerms>,
+    /// When the connection was accepted.
+    pub(crate) opened: Timestamp,
     /// Bytes that were read and do not make up a whole packet yet.
     pub(crate) partial: Vec<u8>,
     /// There may be something to read in the stream (edge-triggered: this is not reported again).
@@ -51,6 +53,17 @@ pub(crate) struct Socket {
     pub(crate) reservation: Reservation,
 }
 
+/// A connection that has come to a worker, from a listener or from another worker.
+pub(crate) struct Arrival {
+    pub(crate) stream: Stream,
+    pub(crate) terms: Arc<ListenerTerms>,
+    /// When it was accepted.
+    pub(crate) opened: Timestamp,
+    pub(crate) is_turned_away: bool,
+    /// What was read from it already.
+    pub(crate) bytes: Vec<u8>,
+}
+
 impl Socket {
     /// Returns whether the socket is read as soon as something comes: neither the core, nor the
     /// turn, nor memory holds it back, and it is not waiting for a turn.
@@ -72,11 +85,17 @@ impl Socket {
     }
 
     /// Makes a socket that is to be read as soon as possible.
-    pub(crate) fn new(id: ConnectionId, stream: Stream, terms: Arc<ListenerTerms>) -> Self {
+    pub(crate) fn new(
+        id: ConnectionId,
+        stream: Stream,
+        terms: Arc<ListenerTerms>,
+        opened: Timestamp,
+    ) -> Self {
         Self {
             id,
             stream,
             terms,
+            opened,
             partial: Vec::new(),
             is_readable: true,
             ends: false,
