@@ -391,9 +391,25 @@ impl Core {
             let Some(timer) = self.ground.timers.pop_due(turn.now) else {
                 return;
             };
-            self.handle_timer(timer, turn);
+            // The next start sets such a timer again.
+            if !(self.draining && self.is_of_the_store(&timer)) {
+                self.handle_timer(timer, turn);
+            }
         }
         self.is_late = true;
+    }
+
+    /// Returns whether a timer is for something that the store keeps beyond the end of the broker.
+    /// While the broker ends, nothing of that begins: the worker that it would reach may have ended
+    /// already, and the store would not learn that it is done.
+    fn is_of_the_store(&self, timer: &Timer) -> bool {
+        match *timer {
+            Timer::SessionExpiry(slot, generation) | Timer::WillDelay(slot, generation) => {
+                self.is_session(slot, generation) && self.ground.clients.session(slot).number() > 0
+            }
+            Timer::Delayed(number) => self.router.delayed.is_stored(number),
+            Timer::Connection(_) | Timer::CredentialEnd(_) | Timer::RetainedExpiry(_) => false,
+        }
     }
 
     pub(crate) fn handle_timer(&mut self, timer: Timer, turn: &mut Turn) {

@@ -268,7 +268,7 @@ impl Core {
         );
     }
 
-    fn is_session(&self, slot: SessionSlot, generation: u32) -> bool {
+    pub(crate) fn is_session(&self, slot: SessionSlot, generation: u32) -> bool {
         let session = SessionId { worker: self.ground.config.worker, slot, generation };
         self.ground.clients.slot_of(session).is_some()
     }

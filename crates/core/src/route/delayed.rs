@@ -36,6 +36,11 @@ impl Delayed {
         self.messages.values().map(|(message, _)| message.size()).sum()
     }
 
+    /// Returns whether the store keeps this message.
+    pub(crate) fn is_stored(&self, number: u64) -> bool {
+        self.messages.get(&number).is_some_and(|(_, is_stored)| *is_stored)
+    }
+
     /// How many of them the store does not keep.
     pub(crate) fn volatile_messages(&self) -> usize {
         self.messages.values().filter(|(_, is_stored)| !is_stored).count()
