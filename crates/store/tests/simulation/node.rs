@@ -188,6 +188,24 @@ impl Node {
             || !self.inputs(worker, links).is_empty()
     }
 
+    /// Tells a worker that the broker ends.
+    pub(crate) fn begin_drain(&mut self, worker: usize, links: &mut [Link], now: Timestamp) {
+        self.turns[worker].now = now;
+        self.cores[worker].begin_drain(&mut self.turns[worker]);
+        self.carry_out(worker, links, now);
+    }
+
+    /// Returns whether a worker that was told so has nothing left to do.
+    pub(crate) fn is_drained(&self, worker: usize, links: &[Link]) -> bool {
+        !self.cores[worker].has_unfinished() && !self.has_work(worker, links)
+    }
+
+    /// Ends a worker: what it has decided last still goes to the store.
+    pub(crate) fn stop(&mut self, worker: usize) {
+        self.cores[worker].end_turn(&mut self.turns[worker]);
+        self.send_to_store(worker);
+    }
+
     fn take_letter(&mut self, worker: usize) {
         let (core, turn) = (&mut self.cores[worker], &mut self.turns[worker]);
         match self.letters[worker].pop_front() {
