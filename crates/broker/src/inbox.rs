@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use midge_codec::{ReasonCode, SubscriptionOptions};
+use midge_codec::{QoS, ReasonCode, SubscriptionOptions};
 use midge_core::{
     AuthAnswer, ClientDetails, ClientPage, ConnectionId, Counters, DropReason, Fetched,
     PeerMessage, Receipt, Settings, Timestamp, Usage, WorkerId,
@@ -21,6 +21,7 @@ use crate::pending_bytes::{Bytes, PendingBytes};
 use crate::program::message::OwnedMessage;
 use crate::program::publish_window::Permit;
 use crate::program::reply::{Answer, RequestError};
+use crate::program::session::{ProgramSession, SessionAct, SessionOptions};
 use crate::program::subscription::Subscription;
 
 /// The topics and their contents.
@@ -57,6 +58,10 @@ pub(crate) enum Letter {
     Unsubscribe {
         connection: ConnectionId,
     },
+    /// The program opens a Session of its own.
+    OpenSession(Box<OpenSession>),
+    /// What the program has done with such a Session.
+    Session(SessionAct),
     Disconnect {
         client_id: Box<str>,
         reason_code: ReasonCode,
@@ -128,6 +133,14 @@ pub(crate) struct LocalSubscribe {
     pub(crate) filter: Box<str>,
     pub(crate) options: SubscriptionOptions,
     pub(crate) answer: Answer<Subscription, RequestError>,
+}
+
+/// A Session that the program wants to have.
+pub(crate) struct OpenSession {
+    pub(crate) client_id: Box<str>,
+    pub(crate) filters: Box<[(Box<str>, QoS)]>,
+    pub(crate) options: SessionOptions,
+    pub(crate) answer: Answer<ProgramSession, RequestError>,
 }
 
 /// A worker's letters.

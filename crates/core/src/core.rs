@@ -106,6 +106,18 @@ impl Core {
         id
     }
 
+    /// Adds a connection of which the program itself is the Client. It speaks MQTT like any other,
+    /// and its Client Identifier begins with [`PROGRAM_CLIENT_ID_PREFIX`].
+    ///
+    /// [`PROGRAM_CLIENT_ID_PREFIX`]: crate::PROGRAM_CLIENT_ID_PREFIX
+    pub fn open_for_program(&mut self, now: Timestamp) -> ConnectionId {
+        let id = self.open_connection(Opening { listener: u16::MAX, ..Opening::default() }, now);
+        if let Some(connection) = self.ground.clients.connection_mut(id) {
+            connection.belong_to_program();
+        }
+        id
+    }
+
     /// Handles one Control Packet from a connection. Packets of a connection that is closing or
     /// gone are ignored.
     pub fn handle_packet(&mut self, id: ConnectionId, packet: &Packet<'_>, turn: &mut Turn) {

@@ -50,7 +50,8 @@ pub use base::drop_reason::DropReason;
 pub use base::durability::{Durability, DurabilityRules};
 pub use base::identifiers::Identifiers;
 pub use base::identity::{
-    ConnectionId, Identity, SessionId, Source, UserAttribute, UserAttributes, WorkerId,
+    ConnectionId, Identity, PROGRAM_CLIENT_ID_PREFIX, SessionId, Source, UserAttribute,
+    UserAttributes, WorkerId,
 };
 pub use base::limits::{LimitRow, Limits};
 pub use base::message::{Attributes, Message, MessageParts, StoredAt};

@@ -17,6 +17,10 @@ impl Core {
         batch: impl IntoIterator<Item = PeerMessage>,
         turn: &mut Turn,
     ) {
+        let batch = batch.into_iter();
+        if self.ground.is_restoring {
+            self.ground.tree.reserve(batch.size_hint().0); // nearly all of it is filters
+        }
         for PeerMessage(message) in batch {
             // The records of a message belong to the round of the worker that has sent it.
             let brings_message = message.message().is_some();

@@ -19,6 +19,10 @@ impl Worker {
     pub(crate) fn authenticate(&mut self, rest: &[u8]) {
         for request in std::mem::take(&mut self.turn.fx.authenticate) {
             let connection = request.connection;
+            if self.residents.has(connection) {
+                self.admit_resident(connection);
+                continue;
+            }
             if request.is_assigned && !self.claim_assigned(connection, &request.client_id) {
                 let answer = AuthAnswer::Refuse(ReasonCode::ServerBusy);
                 self.core.handle_auth_answer(connection, answer, None, &mut self.turn);

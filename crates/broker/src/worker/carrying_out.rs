@@ -10,7 +10,7 @@ use crate::worker::Worker;
 
 impl Worker {
     /// The most segments in one vectored write.
-    const SLICES: usize = 32;
+    pub(crate) const SLICES: usize = 32;
     /// The most rounds in which effects may cause further effects within one turn.
     const ROUNDS_MAX: usize = 16;
 
@@ -51,12 +51,16 @@ impl Worker {
             self.note_flushed(id);
         }
         self.core.end_flush();
+        self.take_what_residents_got();
         if self.turn.fx.flush.is_empty() {
             self.turn.fx.flush = flush;
         }
     }
 
     pub(crate) fn flush(&mut self, id: ConnectionId) {
+        if self.residents.has(id) {
+            return self.collect_for_resident(id);
+        }
         loop {
             let (Some(output), Some(socket)) = (self.core.output(id), self.sockets.of(id)) else {
                 return;

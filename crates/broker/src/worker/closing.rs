@@ -170,6 +170,7 @@ impl Worker {
         let at_once = socket.as_ref().is_some_and(|socket| socket.may_be_closed_at_once());
         let is_data_stream = socket.is_some_and(|socket| socket.control.is_some());
         let Some(mut stream) = self.drop_socket(id) else {
+            self.remove_resident(id);
             return self.locals.remove(id);
         };
         // First: a peer that sees the end finds that its place is free.

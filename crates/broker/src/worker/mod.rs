@@ -16,6 +16,7 @@ mod log_limit;
 mod packet_log;
 mod reading;
 mod reservations;
+mod residents;
 mod sockets;
 
 use std::collections::VecDeque;
@@ -43,6 +44,7 @@ use crate::worker::connect_lines::ConnectLines;
 use crate::worker::departures::Departures;
 use crate::worker::locals::Locals;
 use crate::worker::log_limit::LogLimit;
+use crate::worker::residents::Residents;
 use crate::worker::sockets::{Arrival, Sockets};
 
 /// What the workers of a node share.
@@ -92,6 +94,7 @@ pub(crate) struct Worker {
     pub(crate) closing: Closing,
     pub(crate) departures: Departures,
     pub(crate) locals: Locals,
+    pub(crate) residents: Residents,
     pub(crate) node: Node,
     /// The buffer that every socket is read into.
     pub(crate) scratch: Box<[u8]>,
@@ -157,6 +160,7 @@ impl Drop for Worker {
     /// Makes sure that nobody waits for a worker that has ended, in whatever way.
     fn drop(&mut self) {
         self.locals.close_all();
+        self.residents.close_all();
         let unsent = self.turn.fx.to_workers.iter().flatten();
         let unsent = unsent.filter(|message| message.is_message()).count() as u64;
         let inbox = &self.node.inboxes[self.id.index()];
@@ -200,6 +204,7 @@ impl Worker {
             closing: Closing::default(),
             departures: Departures::default(),
             locals: Locals::default(),
+            residents: Residents::default(),
             scratch: vec![0; Self::SCRATCH_BYTES].into_boxed_slice(),
             stream_scratch: Scratch::new(),
             log_limit: LogLimit::default(),
@@ -450,6 +455,8 @@ impl Worker {
                 self.locals.remove(connection);
                 self.core.handle_closed(connection, &mut self.turn);
             }
+            Letter::OpenSession(request) => self.open_session(request),
+            Letter::Session(act) => self.act_for_program(act),
             Letter::Disconnect { client_id, reason_code, answer } => {
                 let turn = &mut self.turn;
                 answer.send(self.core.disconnect_client(&client_id, reason_code, turn));

@@ -21,6 +21,7 @@ mod memory;
 mod old_before_new;
 mod ownership;
 mod pipelining;
+mod program_sessions;
 mod publishing;
 #[cfg(feature = "quic")]
 mod quic;

@@ -302,6 +302,11 @@ impl Retained {
     }
 
     /// Restores a retained message that the store has kept, at its home.
+    /// Makes room for this many messages that the store has kept.
+    pub(crate) fn reserve(&mut self, messages: usize) {
+        self.tree.reserve(messages);
+    }
+
     pub(crate) fn restore(&mut self, ground: &mut Ground, number: u64, message: &Message) {
         // Keeping it was promised when it came, whatever the limits are now.
         let change = self.put(message, &mut ground.timers);

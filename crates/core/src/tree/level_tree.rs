@@ -66,6 +66,12 @@ impl<T: Vacant> LevelTree<T> {
         Self { nodes: vec![root], free: Vec::new(), children: ChildTable::default(), hasher }
     }
 
+    /// Makes room for this many nodes more.
+    pub(crate) fn reserve(&mut self, nodes: usize) {
+        self.nodes.reserve_exact(nodes.saturating_sub(self.free.len()));
+        self.children.reserve(nodes);
+    }
+
     #[inline]
     pub(crate) fn value(&self, node: NodeIndex) -> &T {
         &self.nodes[node as usize].value
@@ -161,10 +167,8 @@ impl<T: Vacant> LevelTree<T> {
     ) -> NodeIndex {
         let (mut node, mut path) = (ROOT, path);
         loop {
-            let (level, behind) = match path.split_once('/') {
-                Some((level, behind)) => (level, Some(behind)),
-                None => (path, None),
-            };
+            let level = &path[..first_level_len(path.as_bytes())];
+            let behind = path.get(level.len() + 1..);
             let child = self.child(node, level.as_bytes(), || self.hash_level(level.as_bytes()));
             if child == NONE {
                 let leaf = self.insert_child(node, path);
@@ -319,7 +323,7 @@ impl<T: Default> Node<T> {
 
 impl Level {
     fn new(text: &str) -> Self {
-        let level_len = levels(text).next().map_or(0, <[u8]>::len);
+        let level_len = first_level_len(text.as_bytes());
         let mut bytes = [0; 21];
         match bytes.get_mut(..text.len()) {
             Some(inline) => {
@@ -367,6 +371,12 @@ impl Level {
 #[inline]
 pub(crate) fn levels(path: &(impl AsRef<[u8]> + ?Sized)) -> impl Iterator<Item = &[u8]> {
     path.as_ref().split(|&byte| byte == b'/')
+}
+
+/// Returns the length of the first level in bytes.
+#[inline]
+pub(crate) fn first_level_len(path: &[u8]) -> usize {
+    path.iter().position(|&byte| byte == b'/').unwrap_or(path.len())
 }
 
 #[inline]

@@ -94,6 +94,11 @@ impl RetainedTree {
         }
     }
 
+    /// Makes room for this many messages more.
+    pub(crate) fn reserve(&mut self, messages: usize) {
+        self.tree.reserve(messages);
+    }
+
     /// Sets whether it may grow: if not, messages are refused unless they replace others.
     pub(crate) fn set_growing(&mut self, is_growing: bool) {
         self.is_growing = is_growing;

@@ -12,7 +12,7 @@ use slab::Slab;
 use crate::base::identity::{GroupId, SessionSlot, WorkerId};
 use crate::base::worker_set::WorkerSet;
 use crate::tree::keyed_list::{Keyed, KeyedList};
-use crate::tree::level_tree::{LevelTree, NONE, NodeIndex, ROOT, Vacant, levels};
+use crate::tree::level_tree::{LevelTree, NONE, NodeIndex, ROOT, Vacant, first_level_len, levels};
 
 /// One Session's subscription to one filter, as small as it gets: a fan-out walks over thousands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,6 +105,11 @@ impl SubscriptionTree {
     pub(crate) fn new(seed: u64) -> Self {
         let (sets, others) = (Slab::new(), Slab::new());
         Self { tree: LevelTree::new(seed), sets, others, subscriptions: 0 }
+    }
+
+    /// Makes room for this many filters more.
+    pub(crate) fn reserve(&mut self, filters: usize) {
+        self.tree.reserve(filters);
     }
 
     /// Adds a local subscriber or replaces what the Session had for this filter. Returns true if it
@@ -439,7 +444,7 @@ fn matches_rest(filter: &[u8], topic: Option<&[u8]>) -> bool {
 
 /// The first level, and what is behind it.
 fn first_level(path: &[u8]) -> (&[u8], Option<&[u8]>) {
-    let length = levels(path).next().map_or(0, <[u8]>::len);
+    let length = first_level_len(path);
     (&path[..length], path.get(length + 1..))
 }
 
