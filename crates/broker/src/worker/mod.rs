@@ -434,17 +434,12 @@ impl Worker {
                 self.core.handle_batch(from, messages, &mut self.turn);
             }
             Letter::Accepted { stream, terms, opened, is_turned_away } => {
-                // The time taken by the handshake counts.
-                let taken_ms = u32::try_from(opened.elapsed().as_millis()).unwrap_or(u32::MAX);
-                let deadline_ms = terms.connect_deadline_ms.saturating_sub(taken_ms);
-                let opened = self.node.clock.now().minus_millis(taken_ms.into());
-                let socket = Arrival { stream, terms, opened, is_turned_away, bytes: Vec::new() };
-                self.open(socket, deadline_ms);
+                self.open_accepted(stream, terms, opened, is_turned_away);
             }
             Letter::HandedOver { stream, terms, opened, bytes } => {
                 let deadline_ms = terms.connect_deadline_ms;
-                let socket = Arrival { stream, terms, opened, is_turned_away: false, bytes };
-                self.open(socket, deadline_ms);
+                let arrival = Arrival { stream, terms, opened, is_turned_away: false, bytes };
+                self.open(arrival, deadline_ms);
             }
             Letter::Authenticated { connection, answer } => {
                 self.handle_answer(connection, answer, &[]);

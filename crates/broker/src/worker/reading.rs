@@ -2,6 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::time::Instant;
 
 use midge_codec::{Decoded, Packet, PacketType, decode};
 use midge_core::{ConnectionId, Opening, Output, Tracing};
@@ -9,6 +10,7 @@ use midge_net::{Received, Stream};
 
 use crate::greeting::{Expected, Greeting};
 use crate::inbox::Letter;
+use crate::listener_terms::ListenerTerms;
 use crate::worker::sockets::{Arrival, Socket};
 use crate::worker::{Stage, Worker};
 
@@ -29,6 +31,24 @@ impl Worker {
     /// Handshake steps in a turn. One step can cost as much as a thousand messages, and connected
     /// Clients wait for it.
     const TURN_HANDSHAKES_MAX: usize = 8;
+
+    /// Takes a connection that a listener has accepted.
+    pub(crate) fn open_accepted(
+        &mut self,
+        stream: Stream,
+        terms: Arc<ListenerTerms>,
+        accepted: Instant,
+        is_turned_away: bool,
+    ) {
+        // The time taken by the handshake counts.
+        let taken_ms = u32::try_from(accepted.elapsed().as_millis()).unwrap_or(u32::MAX);
+        let deadline_ms = terms.connect_deadline_ms.saturating_sub(taken_ms);
+        let opened = self.node.clock.now().minus_millis(taken_ms.into());
+        self.open(
+            Arrival { stream, terms, opened, is_turned_away, bytes: Vec::new() },
+            deadline_ms,
+        );
+    }
 
     /// Takes a new connection, which has so many milliseconds for its CONNECT.
     pub(crate) fn open(&mut self, arrival: Arrival, deadline_ms: u32) {

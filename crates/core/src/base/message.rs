@@ -127,6 +127,11 @@ impl Message {
         self.0.slice.len()
     }
 
+    /// The bytes of memory that it takes, whoever else has it.
+    pub(crate) fn held_bytes(&self) -> usize {
+        size_of::<Head>() + size_of::<[usize; 2]>() + self.size()
+    }
+
     /// The store's note about this message.
     pub fn stored_at(&self) -> &StoredAt {
         &self.head().stored_at

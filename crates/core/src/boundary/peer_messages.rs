@@ -247,10 +247,10 @@ impl PeerMessage {
         self.0.message().is_some()
     }
 
-    /// About how many bytes of messages this entry keeps alive; the size of batches is bounded by
-    /// it.
+    /// About how many bytes of memory this entry takes, with the message that it keeps alive; the
+    /// size of batches is bounded by it.
     pub fn size(&self) -> usize {
-        self.0.message().map_or(64, Message::size)
+        size_of::<Self>() + self.0.message().map_or(64, Message::held_bytes)
     }
 }
 

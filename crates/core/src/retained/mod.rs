@@ -51,6 +51,11 @@ pub(crate) struct Retained {
     late: VecDeque<Pull>,
     /// Nodes that may still be visited in this turn.
     visits_left: usize,
+    /// Bytes of messages that may still be delivered in this turn, and in each.
+    bytes_left: usize,
+    turn_bytes_max: usize,
+    /// Whether nothing is delivered for now, because memory is short.
+    is_paused: bool,
     walks: PeerWalks,
     traffic: Traffic,
     pub(crate) own_topics: OwnTopics,
@@ -66,6 +71,8 @@ fn allowance(limits: &Limits) -> Allowance {
 impl Retained {
     /// Nodes of the tree that are visited in one turn.
     const VISITS_PER_TURN: usize = 20_000;
+    /// The most bytes that a turn delivers, however much memory there is.
+    const TURN_BYTES_MAX: u64 = 64 << 20;
     /// The most expired messages that are removed to make room for one.
     const OVERDUE_AT_ONCE: usize = 16;
 
@@ -75,6 +82,7 @@ impl Retained {
         limits: &Limits,
         budget: &Arc<NodeBudget>,
     ) -> Self {
+        let turn_bytes_max = limits.turn_bytes_max(workers, Self::TURN_BYTES_MAX) as usize;
         Self {
             tree: RetainedTree::new(seed, allowance(limits), Arc::clone(budget)),
             requests: Requests::new(seed),
@@ -82,6 +90,9 @@ impl Retained {
             first: HashMap::default(),
             late: VecDeque::new(),
             visits_left: Self::VISITS_PER_TURN,
+            bytes_left: turn_bytes_max,
+            turn_bytes_max,
+            is_paused: false,
             walks: PeerWalks::default(),
             traffic: Traffic::new(workers),
             own_topics: OwnTopics::default(),
@@ -113,13 +124,28 @@ impl Retained {
     }
 
     pub(crate) fn has_work(&self) -> bool {
-        self.requests.awake_len() > 0 || !self.late.is_empty() || self.beginnings.has_work()
+        let delivers = self.requests.awake_len() > 0 && !self.is_paused;
+        delivers || !self.late.is_empty() || self.beginnings.has_work()
+    }
+
+    /// Sets whether new subscriptions wait for what is retained, because memory is short.
+    pub(crate) fn set_paused(&mut self, is_paused: bool) {
+        self.is_paused = is_paused;
     }
 
     /// Sets whether retained messages may take up more room. Those that exist can always be removed
     /// or replaced by smaller ones.
     pub(crate) fn set_growing(&mut self, is_growing: bool) {
         self.tree.set_growing(is_growing);
+    }
+
+    /// Gives back the room of what is gone.
+    pub(crate) fn give_back(&mut self) {
+        self.tree.give_back();
+        self.requests.shrink();
+        self.first.shrink_to(self.first.len() * 2);
+        self.late.shrink_to(self.late.len() * 2);
+        self.arrived.shrink_to(self.arrived.len() * 2);
     }
 
     /// Notes that a newer message of this topic reaches all Sessions: none gets an older one as a

@@ -184,6 +184,15 @@ impl<R> Requests<R> {
         Some(session)
     }
 
+    /// Gives back the room of requests that are done.
+    pub(crate) fn shrink(&mut self) {
+        let Self { requests, held, sessions, awake, .. } = self;
+        requests.shrink_to(requests.len() * 2);
+        held.shrink_to(held.len() * 2);
+        sessions.shrink_to(sessions.len() * 2);
+        awake.shrink_to(awake.len() * 2);
+    }
+
     pub(crate) fn awake_len(&self) -> usize {
         self.awake.len()
     }

@@ -146,7 +146,7 @@ impl Retained {
 
     /// Goes on with all requests, within this turn's share of visits and deliveries.
     pub(crate) fn run(&mut self, ground: &mut Ground, turn: &mut Turn) {
-        self.visits_left = Self::VISITS_PER_TURN;
+        (self.visits_left, self.bytes_left) = (Self::VISITS_PER_TURN, self.turn_bytes_max);
         if !self.has_work() {
             return;
         }
@@ -161,6 +161,9 @@ impl Retained {
         }
         let mut budget = self.visits_left;
         for _ in 0..self.requests.awake_len() {
+            if self.is_paused || self.bytes_left == 0 {
+                break;
+            }
             let Some(session) = self.requests.next_awake() else {
                 break;
             };
@@ -225,6 +228,9 @@ impl Retained {
             if !takes_more(&mut ground.clients, slot) {
                 return Pause::NoRoom;
             }
+            if self.bytes_left == 0 {
+                return Pause::OutOfBudget;
+            }
             ask_peer(&self.traffic, ticket, request, turn);
             let found = request.found.take().map(Progress::Found);
             match found.unwrap_or_else(|| self.next_of(request, budget)) {
@@ -258,6 +264,7 @@ impl Retained {
         turn: &mut Turn,
     ) {
         let publication = Publication::of(message);
+        self.bytes_left = self.bytes_left.saturating_sub(message.held_bytes());
         let grant = Grant {
             qos: request.terms.qos,
             retain: true, // [MQTT-3.3.1-8]

@@ -178,5 +178,5 @@ impl PutOff {
 }
 
 fn size(message: &Message, targets: &[Target]) -> usize {
-    message.size() + size_of_val(targets)
+    size_of::<Routing>() + message.held_bytes() + size_of_val(targets)
 }

@@ -7,6 +7,7 @@ pub(crate) mod arrivals;
 pub(crate) mod automatic;
 mod departing;
 pub(crate) mod exclusive;
+mod filter_queue;
 pub(crate) mod slices;
 pub(crate) mod subscribing;
 pub(crate) mod unsubscribing;

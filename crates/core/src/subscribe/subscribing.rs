@@ -80,7 +80,7 @@ impl Subscriptions {
             false => (entry.filter, entry.options),
         });
         if !self.slices.admits(count) {
-            let filters = filters.map(|(filter, options)| (filter.into(), options)).collect();
+            let filters = filters.collect();
             let (session, task) = (ground.clients.session_id(slot), Task::Subscribe(identifier));
             let packet = ManyFilters { connection: id, session, ticket, task, filters };
             self.slice(ground, packet, turn);

@@ -33,7 +33,7 @@ impl Subscriptions {
         let ticket = self.begin_answer(ground, id, slot, answer, packet_id, count)?;
         if !self.slices.admits(count) {
             let options = SubscriptionOptions::default();
-            let filters = packet.filters.iter().map(|filter| (filter.into(), options)).collect();
+            let filters = packet.filters.iter().map(|filter| (filter, options)).collect();
             let (session, task) = (ground.clients.session_id(slot), Task::Unsubscribe);
             let packet = ManyFilters { connection: id, session, ticket, task, filters };
             self.slice(ground, packet, turn);

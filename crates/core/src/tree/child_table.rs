@@ -102,6 +102,17 @@ impl ChildTable {
         self.entries[at] = entry;
     }
 
+    /// Gives back what the table has become too large for.
+    pub(crate) fn shrink(&mut self) {
+        let needed = match self.taken {
+            0 => 0,
+            taken => (taken * 2).next_power_of_two().max(16),
+        };
+        if needed * 2 < self.entries.len() {
+            self.resize(needed);
+        }
+    }
+
     fn grow(&mut self) {
         self.resize((self.entries.len() * 2).max(16));
     }

@@ -60,6 +60,9 @@ pub(crate) trait Vacant: Default {
 }
 
 impl<T: Vacant> LevelTree<T> {
+    /// Less than this is not given back.
+    const SPARE_BYTES_MIN: usize = 256 * 1024;
+
     pub(crate) fn new(seed: u64) -> Self {
         let root = Node::new("", NONE);
         let hasher = FixedState::with_seed(seed);
@@ -217,6 +220,22 @@ impl<T: Vacant> LevelTree<T> {
         }
         levels.reverse();
         levels.join("/")
+    }
+
+    /// Gives back the room of nodes that have gone, as far as no other node lies behind it. For
+    /// times when memory is short: it may look at all nodes.
+    pub(crate) fn give_back(&mut self) {
+        let spare = self.nodes.capacity() - self.nodes.len() + self.free.len();
+        if spare * size_of::<Node<T>>() < Self::SPARE_BYTES_MIN {
+            return;
+        }
+        let last = (1..self.nodes.len()).rev().find(|&index| self.is_in_use(index as NodeIndex));
+        let length = last.unwrap_or(0) + 1;
+        self.nodes.truncate(length);
+        self.free.retain(|&index| (index as usize) < length);
+        self.nodes.shrink_to_fit();
+        self.free.shrink_to_fit();
+        self.children.shrink();
     }
 
     /// Nodes in use, the root not counted.

@@ -99,6 +99,11 @@ impl RetainedTree {
         self.tree.reserve(messages);
     }
 
+    /// Gives back the room of what is gone.
+    pub(crate) fn give_back(&mut self) {
+        self.tree.give_back();
+    }
+
     /// Sets whether it may grow: if not, messages are refused unless they replace others.
     pub(crate) fn set_growing(&mut self, is_growing: bool) {
         self.is_growing = is_growing;

@@ -267,6 +267,13 @@ impl SubscriptionTree {
         }
     }
 
+    /// Gives back the room of subscriptions that have gone.
+    pub(crate) fn give_back(&mut self) {
+        self.tree.give_back();
+        self.sets.shrink_to_fit();
+        self.others.shrink_to_fit();
+    }
+
     /// How many local subscriptions there are.
     pub(crate) fn len(&self) -> usize {
         self.subscriptions

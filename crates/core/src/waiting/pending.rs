@@ -158,6 +158,14 @@ impl PendingSubscribe {
 }
 
 impl Pending {
+    /// Gives back the room of what has left.
+    pub(crate) fn give_back(&mut self) {
+        let Self { subscribes, steps, fences, .. } = self;
+        subscribes.shrink_to(subscribes.len() * 2);
+        steps.shrink_to(steps.len() * 2);
+        fences.shrink_to(fences.len() * 2);
+    }
+
     pub(crate) fn ticket(&mut self) -> Ticket {
         self.last_ticket += 1;
         self.last_ticket
