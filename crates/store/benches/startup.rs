@@ -211,5 +211,5 @@ fn side_by_side<T: Send>(tasks: impl Iterator<Item = T>, run: impl Fn(T) + Sync)
 fn resident_mib() -> usize {
     let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
     let pages = statm.split(' ').nth(1).and_then(|pages| pages.parse::<usize>().ok());
-    pages.unwrap_or(0) * 4096 >> 20
+    (pages.unwrap_or(0) * 4096) >> 20
 }

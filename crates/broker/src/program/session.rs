@@ -115,8 +115,9 @@ impl ProgramSession {
         self.was_present
     }
 
-    /// Waits for the next message; `None` when the broker has stopped, or another part of the
-    /// program has opened the Session.
+    /// Waits for the next message; `None` when the Session is not open any more: the broker has
+    /// stopped, another part of the program has opened it, or it was disconnected, as any Client
+    /// may be.
     pub fn recv(&self) -> Option<SessionMessage> {
         self.queue.recv().map(|message| self.hand_out(message))
     }

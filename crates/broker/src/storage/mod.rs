@@ -255,6 +255,28 @@ impl Orders {
     }
 }
 
+/// Waits until the store's thread has ended. If its disk keeps it waiting, a line says so: nothing
+/// else shows why the program does not end.
+pub(crate) fn wait_for_end(thread: JoinHandle<()>, place: &str) {
+    const PATIENCE: Duration = Duration::from_secs(2);
+    let begun = Instant::now();
+    let mut is_told = false;
+    while !thread.is_finished() {
+        if !is_told && begun.elapsed() >= PATIENCE {
+            log::warn!(
+                "the disk of the store in {place} has not answered for {} s: the broker ends when \
+                 what it has to keep is written",
+                PATIENCE.as_secs()
+            );
+            is_told = true;
+        }
+        thread::sleep(Duration::from_millis(1));
+    }
+    if thread.join().is_err() {
+        log::error!("the thread of the store has panicked");
+    }
+}
+
 impl Order {
     /// Returns about how much memory the order holds. The receivers of a message stand next to each
     /// other in a commit and share the message.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use midge_broker::{
     Acknowledge, Broker, BrokerHandle, DropReason, Hook, Identity, Limits, OwnedMessage,
-    ProgramSession, QoS, ReasonCode, RequestError, SessionOptions, Storage,
+    ProgramSession, QoS, ReasonCode, RequestError, SessionMessage, SessionOptions, Storage,
 };
 use midge_codec::ProtocolVersion;
 use midge_store::testing::FaultyDisk;
@@ -103,7 +103,7 @@ fn its_queue_has_the_limits_of_any_session() {
     (0..10).for_each(|number| publish(&handle, number, QoS::AtLeastOnce));
     assert_eq!(dropped(&broker, DropReason::QueueFull), 2, "three under way, and five wait");
     let first: Vec<_> = (0..3).filter_map(|_| session.recv_timeout(DEADLINE)).collect();
-    first.iter().for_each(|message| message.acknowledge());
+    first.iter().for_each(SessionMessage::acknowledge);
     let rest: Vec<_> = (0..3).filter_map(|_| next(&session)).collect();
     assert_eq!(rest.len(), 3, "there is room for three more, and no more");
     broker.stop(DEADLINE);

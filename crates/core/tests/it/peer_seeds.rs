@@ -1,5 +1,5 @@
 //! What fuzzing of peer messages starts from: one of each kind, by name. Those of `fuzz/seeds` are
-//! these, and `fuzz/tests/seeds.rs` sees to it.
+//! these; `xtask/tests/it/seeds.rs` sees to it.
 
 use std::collections::BTreeMap;
 
