@@ -63,7 +63,7 @@ impl Remains {
         if session.number() == 0 {
             return turn.fx.disowned.push(Arc::clone(session.identity()));
         }
-        self.note_unsettled_end(ground, session.identity(), session.durability());
+        self.note_unsettled_end(ground, &session);
         let outgoing = session.outgoing();
         if let Some(outgoing) = outgoing.filter(|outgoing| outgoing.stored_of_groups() > 0) {
             let queue = EndingQueue {
@@ -152,6 +152,7 @@ impl Remains {
                 None => ground.clients.note_drop(Party::Nobody, "", DropReason::Damaged, turn),
             }
         }
+        ground.clients.rounds.note_passed_on(Owner::Session(number));
         if fetched.next <= last {
             if let Some(queue) = self.queues.by_number.get_mut(&number) {
                 (queue.sent, queue.given_back) = (sent, given_back);

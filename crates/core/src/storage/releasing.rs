@@ -69,7 +69,7 @@ impl Core {
                 self.ground.clients.release_acknowledgement(&acknowledgement, turn);
             }
             Held::Connected(id) => self.complete_connect(id, turn),
-            Held::Ended(client) => self.remains.settle_end(client, turn),
+            Held::Ended(client, _) => self.remains.settle_end(client, turn),
             Held::Subscribed(ticket) => {
                 self.subscriptions.arrive(&mut self.router, &mut self.ground, ticket, turn);
             }
@@ -106,8 +106,6 @@ impl Core {
                 self.ground.clients.rounds.take_refusal(ticket);
                 self.withhold(*held, turn);
             }
-            // The store has not heard of this end. The Client stays with its worker.
-            Held::Ended(_) => (),
             held => self.release_one(held, turn),
         }
     }

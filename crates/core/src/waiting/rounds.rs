@@ -46,8 +46,8 @@ pub(crate) enum Held {
     Published(u64, Result<usize, DropReason>),
     /// A CONNACK leaves.
     Connected(ConnectionId),
-    /// The store knows that a Session of this Client has ended.
-    Ended(Arc<Identity>),
+    /// The store knows that a Session of this Client has ended, which has this number there.
+    Ended(Arc<Identity>, u64),
     /// One thing less that a SUBACK or UNSUBACK waits for.
     Subscribed(Ticket),
     /// A Session's queue, which waited for a QoS 2 message to become durable, may go on.
@@ -138,6 +138,8 @@ pub(crate) struct Rounds {
     void: BTreeSet<Round>,
     /// What the core has not heard yet about rounds of this worker that are void.
     voided: Vec<voids::Voided>,
+    /// Of whom the store has more than it would have if no worker were gone.
+    unfinished: BTreeSet<Owner>,
 }
 
 /// The round of this turn.
@@ -162,6 +164,8 @@ struct RoundEnd {
     confirms: bool,
     /// Whether this worker has kept such messages.
     is_provisional: bool,
+    /// Sessions that have ended and of whose messages some were passed on in it.
+    passed_on_of: Vec<Owner>,
     /// Whether some of it was given only to a worker that is gone.
     is_broken: bool,
 }
@@ -227,6 +231,7 @@ impl Rounds {
             answered: Vec::new(),
             void: BTreeSet::new(),
             voided: Vec::new(),
+            unfinished: BTreeSet::new(),
         }
     }
 
@@ -521,6 +526,8 @@ impl Rounds {
     fn make_ready(&mut self, mut end: RoundEnd, turn: &mut Turn) {
         if end.is_broken {
             self.void_own(&mut end, turn);
+        } else if !self.unfinished.is_empty() {
+            self.keep_unfinished(&mut end);
         }
         self.ops.append(&mut end.deferred);
         if (end.confirms || end.is_provisional) && !end.is_broken {

@@ -8,7 +8,7 @@ use midge_codec::{Packet, ReasonCode, Unsubscribe};
 use midge_core::{DropReason, Fetch, Fetched, FetchedEntry, Owner, SharedStrategy, StoreOp};
 
 use crate::node::{Conn, Node, Setup, TellOnPanic};
-use crate::packets::{connect_v3, id, options, persistent, publish, retained};
+use crate::packets::{connect, connect_v3, id, options, persistent, publish, retained};
 use crate::received::Received;
 
 /// The worker that is gone in the end; the Clients `a`, `b` and `c` are on workers 0, 1 and 2.
@@ -417,6 +417,95 @@ fn a_shared_subscription_keeps_nothing_that_does_not_count() {
         let is_counted = |op: &&StoreOp| matches!(op, StoreOp::Confirm(_));
         assert!(!node.stored.iter().flatten().any(|op| is_counted(&op)));
     });
+}
+
+/// The messages of groups go to the other member, on the worker that is gone, when the Session
+/// ends.
+#[test]
+fn a_session_that_ends_meanwhile_loses_nothing_of_its_groups() {
+    orders(|node| {
+        let [a, b, c] = three(node);
+        let topics = names("g");
+        for topic in &topics {
+            node.subscribe(b, &format!("$share/g/{topic}"), 1);
+        }
+        node.acknowledge(b, false);
+        for (topic, packet_id) in topics.iter().zip(1..) {
+            let code = node.publish_acknowledged(a, publish(topic, topic, 1, packet_id));
+            assert_eq!(code, Success);
+        }
+        for topic in &topics {
+            node.subscribe(c, &format!("$share/g/{topic}"), 1);
+        }
+        node.freeze(GONE);
+        node.connect("b");
+        answer_fetches(node);
+        end(node);
+        answer_fetches(node);
+        for topic in &topics {
+            assert!(is_left(node, topic.as_bytes()), "{topic} was acknowledged");
+        }
+        assert!(is_over_after_restart(node, "b"));
+    });
+}
+
+#[test]
+fn a_session_that_is_said_to_be_gone_does_not_come_back() {
+    orders(|node| {
+        let [_, b, c] = three(node);
+        node.subscribe(c, "t", 1);
+        for other in [".", ".."] {
+            node.home(other);
+        }
+        let beside = node.open(1);
+        node.send(beside, &Packet::Connect(Box::new(persistent("beside"))));
+        node.freeze(GONE);
+        let again = node.begin_connect(&connect("b"));
+        node.turn(1);
+        // In the turn in which the CONNECT is accepted.
+        node.queue(beside, &Packet::Publish(publish("t", "x", 1, 1)));
+        node.settle();
+        assert_eq!(node.take(again), [], "it waits for all of the round");
+        end(node);
+        assert!(node.is_closed(beside) && node.is_closed(b));
+        assert!(!node.take_connack(again).session_present);
+        assert!(is_over_after_restart(node, "b"));
+    });
+}
+
+/// Whether no Session of this Client would go on after a restart.
+fn is_over_after_restart(node: &Node, client_id: &str) -> bool {
+    let mut record = None;
+    for op in node.stored.iter().flatten() {
+        match op {
+            StoreOp::Session(it) if &*it.client_id == client_id => record = Some(it),
+            StoreOp::Ended(Owner::Session(number))
+                if record.is_some_and(|it| it.number == *number) =>
+            {
+                record = None;
+            }
+            _ => (),
+        }
+    }
+    record.is_none_or(|record| record.expiry_seconds == 0)
+}
+
+/// Whether the store would still have a message after a restart, for whomever.
+fn is_left(node: &Node, payload: &[u8]) -> bool {
+    let ops = || node.stored.iter().flatten();
+    let mut kept = ops().filter_map(|op| match op {
+        StoreOp::Enqueue(it) if it.delivery.message.payload() == payload => {
+            Some((it.owner, it.sequence))
+        }
+        _ => None,
+    });
+    kept.any(|(of, it)| {
+        !ops().any(|op| match op {
+            StoreOp::Finished { owner, sequence } => (*owner, *sequence) == (of, it),
+            StoreOp::Ended(owner) => *owner == of,
+            _ => false,
+        })
+    })
 }
 
 /// Lets `a` publish at QoS 2 to the stored Sessions of `b` and `c`, of which `c` is gone.

@@ -9,10 +9,10 @@
 use midge_codec::PacketIdentifier;
 
 use super::{Held, PassedOn, RoundEnd, Rounds};
-use crate::base::identity::{SessionId, WorkerId};
+use crate::base::identity::{Identity, SessionId, WorkerId};
 use crate::base::worker_set::WorkerSet;
 use crate::boundary::peer_messages::Peer;
-use crate::boundary::store_records::{Round, StoreOp};
+use crate::boundary::store_records::{Owner, Round, SessionRecord, StoreOp};
 use crate::boundary::turn::Turn;
 
 /// What the void of a round of this worker means for its Sessions.
@@ -80,6 +80,12 @@ impl Rounds {
         Some(waiting.into_values().flatten().collect())
     }
 
+    /// Notes that messages that the store keeps for an owner go to others in this round, though no
+    /// record says so of each of them.
+    pub(crate) fn note_passed_on(&mut self, of: Owner) {
+        self.open.end.passed_on_of.push(of);
+    }
+
     /// Handles that a round of another worker is void. Returns the Sessions that hold back messages
     /// of it.
     pub(crate) fn handle_void(&mut self, round: Round) -> Vec<SessionId> {
@@ -104,12 +110,20 @@ impl Rounds {
                 self.tell_others(&Peer::Void(round), turn);
             }
         }
-        end.deferred.retain(|op| {
-            if let StoreOp::AwaitRelease { session, packet_id } = *op {
-                voided.unremembered.push((session, packet_id));
+        for op in &end.deferred {
+            match *op {
+                StoreOp::AwaitRelease { session, packet_id } => {
+                    voided.unremembered.push((session, packet_id));
+                }
+                StoreOp::Finished { owner, .. } | StoreOp::Ended(owner) => {
+                    self.unfinished.insert(owner);
+                }
+                _ => (),
             }
-            !relies_on_others(op)
-        });
+        }
+        self.unfinished.extend(end.passed_on_of.drain(..));
+        self.keep_unfinished(end);
+        end.deferred.retain(|op| !relies_on_others(op));
         let held = std::mem::take(&mut end.held).into_iter();
         end.held = held
             .map(|held| match held {
@@ -124,6 +138,43 @@ impl Rounds {
         voided.sessions.extend(sent_on);
         self.voided.push(voided);
     }
+}
+
+impl Rounds {
+    /// Lets the store keep whatever is left of those of whom something was not passed on as it
+    /// seemed. A Session among them that has ended becomes one that lasts no longer than its
+    /// Network Connection: after a restart it ends again, and what is left of it is passed on
+    /// again.
+    pub(super) fn keep_unfinished(&self, end: &mut RoundEnd) {
+        let RoundEnd { deferred, held, .. } = end;
+        let clients: Vec<_> = held
+            .iter()
+            .filter_map(|held| match held {
+                Held::Ended(client, number) => Some((client, *number)),
+                _ => None,
+            })
+            .collect();
+        let ops = std::mem::take(deferred).into_iter().filter_map(|op| match op {
+            StoreOp::Ended(owner) if self.unfinished.contains(&owner) => {
+                let client = clients.iter().find(|(_, it)| Owner::Session(*it) == owner);
+                client.map(|(client, number)| over(client, *number))
+            }
+            op => Some(op),
+        });
+        *deferred = ops.collect();
+    }
+}
+
+/// The record of a Session that has ended with its Network Connection.
+fn over(client: &Identity, number: u64) -> StoreOp {
+    StoreOp::Session(Box::new(SessionRecord {
+        number,
+        client_id: client.client_id.clone(),
+        user_name: client.user_name.clone(),
+        expiry_seconds: 0,
+        window: 0,
+        will: None,
+    }))
 }
 
 /// Whether a record at the end of a round must not be written unless everything that the round has
@@ -143,8 +194,9 @@ fn tells_that_all_is_kept(held: &Held) -> bool {
     match held {
         Held::Acknowledge(held) => held.is_of_publisher(),
         Held::Asked(_, held) => tells_that_all_is_kept(held),
-        Held::Published(..) | Held::Ended(_) => true,
+        Held::Published(..) => true,
         Held::Connected(_)
+        | Held::Ended(..)
         | Held::Subscribed(_)
         | Held::Send(_)
         | Held::Ahead(..)
