@@ -1,5 +1,5 @@
 //! The end of another worker, while this one goes on: everything that waits for it goes on, too,
-//! and nothing is told as kept that only it was given (decision 0020). A round that is void because
+//! and nothing is told as kept that only it was given (decision 0017). A round that is void because
 //! of that ends here as well.
 //!
 //! What the worker that is gone was home to stays without a home: nothing here takes it over.
