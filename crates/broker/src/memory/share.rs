@@ -35,7 +35,8 @@ impl Share {
         let packet = u64::from(packet).min(memory / 2);
         let bytes = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
         Self {
-            inbox: bytes((memory / 8 / workers).min(Self::INBOX_MAX)),
+            // Small messages for many receivers take several times as much once they are taken out.
+            inbox: bytes((memory / 32 / workers).min(Self::INBOX_MAX)),
             orders: bytes((memory / 8).min(Self::ORDERS_MAX)),
             turn: bytes(turn),
             unfinished: bytes((memory / 8).max(packet)),

@@ -373,7 +373,9 @@ impl Router {
 /// How many bytes a publication takes in a receiver's output; a large payload is shared.
 #[inline]
 fn copied_bytes(publication: &Publication<'_>) -> usize {
-    publication.size().min(SHARED_PAYLOAD_BYTES_MIN)
+    // The fixed header, and the lengths of topic and properties.
+    const FRAMING: usize = 8;
+    (FRAMING + publication.size()).min(SHARED_PAYLOAD_BYTES_MIN)
 }
 
 /// Whether a subscriber gets a publication: its Session has not ended and, with No Local, is not
