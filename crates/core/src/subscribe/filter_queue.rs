@@ -83,7 +83,7 @@ mod tests {
             ("#", options(QoS::ExactlyOnce)),
         ];
         let mut queue: FilterQueue = filters.into_iter().collect();
-        assert_eq!((queue.len(), queue.held_bytes()), (3, 3 * 3 + 8));
+        assert_eq!((queue.len(), queue.held_bytes()), (3, 3 * 3 + 7));
         assert_eq!(queue.take(2), filters[..2]);
         assert!(!queue.is_empty());
         assert_eq!(queue.take(9), filters[2..]);
