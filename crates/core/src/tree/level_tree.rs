@@ -443,7 +443,7 @@ mod tests {
         let path = |number: u32| format!("{}/{number}", number % 7);
         (1..=COUNT).for_each(|number| _ = insert(&mut tree, &path(number), number));
         let full = bytes_of(&tree);
-        let mut remove = |tree: &mut LevelTree<u32>, number| {
+        let remove = |tree: &mut LevelTree<u32>, number| {
             let node = tree.find(&path(number));
             *tree.value_mut(node) = 0;
             tree.prune(node, |_, _| ());
