@@ -34,7 +34,9 @@ impl Core {
         match message {
             Peer::Publish(message) => {
                 let admitted = Admitted::by_peer(Publication::of(&message));
+                self.ground.clients.set_source(Some(from));
                 self.router.route_from_peer(&mut self.ground, &admitted, turn);
+                self.ground.clients.set_source(None);
             }
             Peer::Filter { filter, wanted } => self.ground.tree.set_remote(&filter, from, wanted),
             Peer::Group { filter, group, exists: true } => {
@@ -81,8 +83,8 @@ impl Core {
             }
             Peer::Round(round) => self.ground.clients.rounds.hear(from, round),
             Peer::Ask { round, ticket } => {
-                let routings = self.router.put_off.pushed();
-                self.ground.clients.rounds.handle_ask(from, round, ticket, routings, turn);
+                let (pushed, _) = self.postponed();
+                self.ground.clients.rounds.handle_ask(from, round, ticket, pushed, turn);
             }
             Peer::Answer { round, ticket } => {
                 self.ground.clients.rounds.handle_answer(round, ticket);
@@ -91,6 +93,7 @@ impl Core {
             Peer::Storing => self.ground.clients.rounds.note_storing(from),
             Peer::Shared(message) => self.handle_shared_peer(from, message, turn),
             Peer::Retained(message) => self.handle_retained_peer(from, message, turn),
+            Peer::Move(message) => self.handle_move_peer(from, message, turn),
         }
     }
 

@@ -177,6 +177,8 @@ impl Core {
         // Of a Session in the store, only what its connection has can be given up.
         let sessions =
             sessions.filter(|(_, it)| it.number() == 0 || it.attached_or_arriving().is_some());
+        // One that is about to leave is another worker's.
+        let sessions = sessions.filter(|&(slot, _)| !self.ground.clients.is_leaving(slot));
         let offender = |(slot, session): (SessionSlot, &Session)| Offender {
             bytes: self.bytes_to_give_up(session) + session.attached().map_or(0, unfinished),
             slot,

@@ -46,6 +46,7 @@ const CORE: House = House {
         "holding",
         "lib",
         "listing",
+        "moving",
         "peers",
         "reconfiguring",
         "revoking",
@@ -89,7 +90,7 @@ const BROKER: House = House {
 /// what was published; what it hides is the copy that its receivers share.
 const PARTS: &[(&str, &[&str])] = &[
     ("BufferPool", &["turn"]),
-    ("Clients", &["budget", "counters", "policy", "rounds"]),
+    ("Clients", &["budget", "counters", "crossings", "policy", "rounds"]),
     ("Publication", &["attributes", "payload", "properties", "publisher", "topic"]),
     ("Remains", &["queues", "unsettled"]),
     ("Retained", &["beginnings", "own_topics", "requests"]),

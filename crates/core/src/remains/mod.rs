@@ -18,7 +18,7 @@ use hashbrown::hash_map::IntoIter;
 
 use crate::base::delivery::Delivery;
 use crate::base::drop_reason::DropReason;
-use crate::base::identity::{Identity, SessionId};
+use crate::base::identity::{Identity, SessionId, SessionSlot};
 use crate::base::work::Work;
 use crate::boundary::store_records::{Owner, StoreOp};
 use crate::boundary::turn::Turn;
@@ -46,8 +46,10 @@ type Taken = HashMap<Box<str>, Subscribed, foldhash::fast::FixedState>;
 /// The subscriptions of a Session that has ended.
 #[derive(Debug)]
 struct Leaving {
-    /// The id that the Session had. Its slot is kept until nothing refers to it any more.
+    /// The id that the Session had.
     session: SessionId,
+    /// Its slot, which is kept until nothing refers to it any more.
+    slot: SessionSlot,
     subscriptions: IntoIter<Box<str>, Subscribed>,
 }
 
@@ -86,6 +88,11 @@ impl Remains {
         !self.leaving.is_empty() || !self.undelivered.is_empty()
     }
 
+    /// Whether messages of this Session are still to be passed on.
+    pub(crate) fn concern(&self, session: SessionId) -> bool {
+        self.undelivered.iter().any(|undelivered| undelivered.session == session)
+    }
+
     /// Bytes of the messages that are still to be passed on or dropped.
     pub(crate) fn bytes(&self) -> usize {
         self.undelivered.iter().map(|undelivered| undelivered.bytes).sum()
@@ -107,17 +114,18 @@ impl Remains {
         subscriptions: &mut Subscriptions,
         router: &mut Router,
         ground: &mut Ground,
-        session: SessionId,
+        (session, slot): (SessionId, SessionSlot),
         mut taken: Taken,
         turn: &mut Turn,
     ) {
         if taken.len() > self.left {
-            self.end_exclusive(subscriptions, router, ground, session, &mut taken, turn);
+            let ended = (session, slot);
+            self.end_exclusive(subscriptions, router, ground, ended, &mut taken, turn);
         }
-        let mut leaving = Leaving { session, subscriptions: taken.into_iter() };
+        let mut leaving = Leaving { session, slot, subscriptions: taken.into_iter() };
         let count = self.left;
         if self.end_some(subscriptions, router, ground, &mut leaving, count, turn) {
-            ground.clients.vacate(session.slot);
+            ground.clients.vacate(slot);
         } else {
             self.leaving.push_back(leaving);
         }
@@ -129,7 +137,7 @@ impl Remains {
         subscriptions: &mut Subscriptions,
         router: &mut Router,
         ground: &mut Ground,
-        session: SessionId,
+        session: (SessionId, SessionSlot),
         taken: &mut Taken,
         turn: &mut Turn,
     ) {
@@ -150,9 +158,10 @@ impl Remains {
         count: usize,
         turn: &mut Turn,
     ) -> bool {
-        let Leaving { session, subscriptions: left } = leaving;
+        let Leaving { session, slot, subscriptions: left } = leaving;
+        let session = (*session, *slot);
         for ended in left.take(count) {
-            self.end_subscription(subscriptions, router, ground, *session, &ended, turn);
+            self.end_subscription(subscriptions, router, ground, session, &ended, turn);
         }
         left.len() == 0
     }
@@ -162,13 +171,13 @@ impl Remains {
         subscriptions: &mut Subscriptions,
         router: &mut Router,
         ground: &mut Ground,
-        session: SessionId,
+        session: (SessionId, SessionSlot),
         (key, subscribed): &(Box<str>, Subscribed),
         turn: &mut Turn,
     ) {
         ground.work.add(1);
         self.left = self.left.saturating_sub(1);
-        router.retained.drop_request(session, key, turn);
+        router.retained.drop_request(session.0, key, turn);
         subscriptions.release_subscription(router, ground, session, key, &subscribed.kind, turn);
     }
 
@@ -245,7 +254,7 @@ impl Remains {
             let count = self.left.min(Self::SLICE);
             if let Some(mut leaving) = self.leaving.pop_front() {
                 if self.end_some(subscriptions, router, ground, &mut leaving, count, turn) {
-                    ground.clients.vacate(leaving.session.slot);
+                    ground.clients.vacate(leaving.slot);
                 } else {
                     self.leaving.push_back(leaving);
                 }

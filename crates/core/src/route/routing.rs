@@ -7,7 +7,7 @@ use midge_codec::QoS;
 use crate::base::drop_reason::DropReason;
 use crate::base::durability::Durability;
 use crate::base::identifiers::Identifiers;
-use crate::base::identity::{GroupId, SessionId, SessionSlot, WorkerId};
+use crate::base::identity::{GroupId, SessionSlot, WorkerId};
 use crate::base::message::{Attributes, Message, Publication};
 use crate::base::work::Work;
 use crate::boundary::peer_messages::{Peer, QuestionId};
@@ -311,7 +311,7 @@ impl Router {
         ground.clients.rounds.resume_origin(routing.round);
         ground.clients.begin_publication(count);
         for target in &routing.targets[routing.next..routing.next + count] {
-            if ground.clients.slot_of(target.session_id(ground.config.worker)).is_some() {
+            if ground.clients.is_generation(target.session, target.generation) {
                 deliver_to(&mut ground.clients, target, &publication, turn);
             } else {
                 let (nobody, reason) = (Party::Nobody, DropReason::SessionEnded);
@@ -334,7 +334,7 @@ fn copied_bytes(publication: &Publication<'_>) -> usize {
 #[inline]
 fn wants(clients: &Clients, subscriber: &Subscriber, publication: &Publication<'_>) -> bool {
     let &Subscriber { session, options, .. } = subscriber;
-    if clients.is_over(session) {
+    if clients.is_closed_to_route(session) {
         return false;
     }
     !options.no_local()
@@ -375,9 +375,5 @@ impl Target {
         if let Some(identifier) = subscriber.identifier {
             self.identifiers.push(identifier);
         }
-    }
-
-    fn session_id(&self, worker: WorkerId) -> SessionId {
-        SessionId { worker, slot: self.session, generation: self.generation }
     }
 }

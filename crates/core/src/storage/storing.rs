@@ -116,6 +116,9 @@ impl Core {
         if outgoing.is_some_and(|outgoing| outgoing.end_fetch(ticket)) {
             let mut deliveries = Vec::with_capacity(entries.len());
             for FetchedEntry { sequence, delivery, round } in entries {
+                if let Some(round) = round {
+                    self.ground.clients.rounds.await_confirmation(round, session);
+                }
                 match delivery {
                     Some(stored) => {
                         deliveries.push((sequence, self.router.delivery_of(stored), round));

@@ -59,6 +59,11 @@ impl Slices {
         !self.waiting.is_empty()
     }
 
+    /// Whether a packet of this Session waits.
+    pub(crate) fn concern(&self, session: SessionId) -> bool {
+        self.waiting.iter().any(|packet| packet.session == session)
+    }
+
     /// About how many bytes a waiting filter takes.
     const FILTER_BYTES: usize = 96;
 

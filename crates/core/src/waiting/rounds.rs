@@ -10,6 +10,8 @@
 //!
 //! An acknowledgement must never overtake an earlier one, and none must be forgotten.
 
+mod moving;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
@@ -25,6 +27,8 @@ use crate::boundary::store_records::{
     Commit, Enqueue, Owner, Receipt, Round, StoreOp, StoredDelivery,
 };
 use crate::boundary::turn::Turn;
+
+pub(crate) use moving::Postponed;
 
 /// Something that happens when what came before it is durable.
 #[derive(Debug)]
@@ -150,8 +154,8 @@ struct RoundEnd {
 #[derive(Debug)]
 struct Gathering {
     answers: u32,
-    /// How many fan-outs have to be done first, counted since the start.
-    routings: u64,
+    /// What has to be done first.
+    postponed: Postponed,
     end: RoundEnd,
 }
 
@@ -173,7 +177,7 @@ struct Asked {
     /// The ticket named by the workers that have to answer first.
     own_ticket: Ticket,
     answers: u32,
-    routings: u64,
+    postponed: Postponed,
 }
 
 /// A point in time, to find out whether something was kept, or sent to be kept, since then.
@@ -446,20 +450,6 @@ impl Rounds {
         self.storing & workers != 0
     }
 
-    /// Notes that a fan-out is put off and returns its round: that round waits for the fan-out, and
-    /// what the fan-out keeps later counts with it. `None` if nothing has to be kept.
-    pub(crate) fn put_off(&mut self, qos: QoS, durability: Durability) -> Option<Round> {
-        if !self.is_enabled || durability == Durability::Memory || qos == QoS::AtMostOnce {
-            return None;
-        }
-        self.sent += 1;
-        if self.origin.is_none() {
-            self.open.end.promise(durability);
-            self.open.end.confirms |= qos == QoS::ExactlyOnce;
-        }
-        self.origin.or(Some(Round { worker: self.worker, number: self.open.number }))
-    }
-
     /// From now on, things are done on behalf of a round of which something was put off.
     pub(crate) fn resume_origin(&mut self, round: Option<Round>) {
         self.origin = round;
@@ -504,10 +494,10 @@ impl Rounds {
         by: WorkerId,
         round: Round,
         ticket: Ticket,
-        routings: u64,
+        postponed: Postponed,
         turn: &mut Turn,
     ) {
-        let routings = if self.is_enabled { routings } else { 0 };
+        let postponed = if self.is_enabled { postponed } else { Postponed::NONE };
         self.last_ticket += 1;
         let own_ticket = self.last_ticket;
         let mut passed_on = self.passed_on.remove(&round).unwrap_or(0);
@@ -517,7 +507,7 @@ impl Rounds {
             turn.fx.send(to, Peer::Ask { round, ticket: own_ticket }.into());
             passed_on &= passed_on - 1;
         }
-        self.to_answer.push(Asked { by, round, ticket, own_ticket, answers, routings });
+        self.to_answer.push(Asked { by, round, ticket, own_ticket, answers, postponed });
     }
 
     /// Handles the answer that another worker's part of a round is on its way to the store.
@@ -560,11 +550,13 @@ impl Rounds {
         !self.gathering.is_empty() || !self.to_answer.is_empty()
     }
 
-    /// Ends a turn: sends the open round on its way, and whatever is complete now. `pushed`
-    /// fan-outs were put off so far, and `done` of them are done.
-    pub(crate) fn close_turn(&mut self, pushed: u64, done: u64, turn: &mut Turn) {
+    /// Ends a turn: sends the open round on its way, and whatever is complete now. `pushed` says
+    /// what was put off so far, and `done` what of that is done.
+    pub(crate) fn close_turn(&mut self, pushed: Postponed, done: Postponed, turn: &mut Turn) {
         // Without a store, there is no promise that fan-outs which were put off could break.
-        let (pushed, done) = if self.is_enabled { (pushed, done) } else { (0, 0) };
+        let none = (Postponed::NONE, Postponed::NONE);
+        let (pushed, done) = if self.is_enabled { (pushed, done) } else { none };
+        self.ask_late(turn);
         self.close_round(pushed, done, turn);
         while self.gathering.front().is_some_and(|round| round.is_complete(done)) {
             if let Some(Gathering { end, .. }) = self.gathering.pop_front() {
@@ -574,7 +566,7 @@ impl Rounds {
         self.close_commit(turn);
         // After the commit, which has to be with the store before the other worker hears of it.
         self.to_answer.retain(|asked| {
-            let is_done = asked.answers == 0 && asked.routings <= done;
+            let is_done = asked.answers == 0 && asked.postponed.is_within(done);
             if is_done {
                 let (round, ticket) = (asked.round, asked.ticket);
                 turn.fx.send(asked.by, Peer::Answer { round, ticket }.into());
@@ -583,7 +575,7 @@ impl Rounds {
         });
     }
 
-    fn close_round(&mut self, pushed: u64, done: u64, turn: &mut Turn) {
+    fn close_round(&mut self, pushed: Postponed, done: Postponed, turn: &mut Turn) {
         if self.open.is_idle() {
             return;
         }
@@ -597,7 +589,7 @@ impl Rounds {
             turn.fx.send(to, Peer::Ask { round, ticket: 0 }.into());
             asked &= asked - 1;
         }
-        let gathering = Gathering { answers, routings: pushed, end };
+        let gathering = Gathering { answers, postponed: pushed, end };
         if self.gathering.is_empty() && gathering.is_complete(done) {
             self.make_ready(gathering.end);
         } else {
@@ -688,8 +680,8 @@ impl RoundEnd {
 }
 
 impl Gathering {
-    fn is_complete(&self, routings_done: u64) -> bool {
-        self.answers == 0 && self.routings <= routings_done
+    fn is_complete(&self, done: Postponed) -> bool {
+        self.answers == 0 && self.postponed.is_within(done)
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use midge_codec::QoS::{AtLeastOnce, ExactlyOnce};
 
-use super::{Round, Rounds};
+use super::{Postponed, Round, Rounds};
 use crate::base::delivery::Delivery;
 use crate::base::durability::Durability;
 use crate::base::identifiers::Identifiers;
@@ -31,7 +31,7 @@ fn what_counts_only_with_its_round_waits_for_the_store_though_nobody_was_promise
         let mut rounds = Rounds::new(worker, 1, true);
         let mut turn = Turn::new(Timestamp::default(), 1);
         rounds.keep_message(Owner::Group(1), 1, &delivery(ExactlyOnce, durability));
-        rounds.close_turn(0, 0, &mut turn);
+        rounds.close_turn(Postponed::NONE, Postponed::NONE, &mut turn);
         assert_eq!(turn.fx.commits[0].durability, durability);
         let round = Round { worker, number: 1 };
         assert!(!rounds.is_confirmed(round));
@@ -46,6 +46,6 @@ fn a_message_that_counts_by_itself_waits_for_nothing() {
     let mut rounds = Rounds::new(WorkerId::new(0), 1, true);
     let mut turn = Turn::new(Timestamp::default(), 1);
     rounds.keep_message(Owner::Group(1), 1, &delivery(AtLeastOnce, Durability::Fsync));
-    rounds.close_turn(0, 0, &mut turn);
+    rounds.close_turn(Postponed::NONE, Postponed::NONE, &mut turn);
     assert_eq!(turn.fx.commits[0].durability, Durability::Memory);
 }

@@ -1,0 +1,184 @@
+//! The new worker's part: it makes a place for a Session, and takes it in.
+
+use std::collections::VecDeque;
+
+use midge_codec::ReasonCode;
+
+use crate::base::identity::{ConnectionId, SessionId, SessionSlot, WorkerId};
+use crate::base::message::Publication;
+use crate::boundary::effects::DisconnectReason;
+use crate::boundary::peer_messages::{ComingSession, MovePeer, Ticket, WantedFilter};
+use crate::boundary::store_records::StoreOp;
+use crate::boundary::turn::Turn;
+use crate::clients::crossings::{PostponedEnd, PutBy};
+use crate::clients::drops::Party;
+use crate::clients::writing::want_flush;
+use crate::clients::{Clients, grant_of};
+use crate::connection::Connection;
+use crate::core::Core;
+use crate::moving::MovedSession;
+use crate::moving::leaving::timers_of;
+use crate::session::Session;
+use crate::session::outgoing::Outgoing;
+use crate::tree::subscription_tree::{Filler, Subscriber};
+use crate::waiting::rounds::Held;
+
+impl Core {
+    /// Makes a place for a Session, and tells all workers which messages it wants.
+    pub(super) fn prepare(
+        &mut self,
+        from: WorkerId,
+        ticket: Ticket,
+        coming: ComingSession,
+        turn: &mut Turn,
+    ) {
+        let ComingSession { session, client, number, filters } = coming;
+        let mut stub = Session::placeholder(client, 0, self.ground.config.seed);
+        stub.set_number(number);
+        let slot = self.ground.clients.expect_session(session, stub);
+        if number > 0 {
+            self.ground.tell_storing(turn);
+        }
+        self.ground.work.add(1 + filters.len());
+        for WantedFilter { filter, options, identifier } in &filters {
+            let (options, identifier) = (*options, *identifier);
+            let subscriber =
+                Subscriber { session: slot, identifier, options, filler: Filler::Empty };
+            if self.ground.tree.insert(filter, subscriber) {
+                self.ground.announce_filter(filter, true, turn);
+            }
+        }
+        self.moves.coming.push((session, filters));
+        self.ground.pending.answer_behind_fence(from, MovePeer::Prepared { ticket });
+    }
+
+    /// Gives up the place of a Session that does not come after all.
+    pub(super) fn give_up_coming(&mut self, session: SessionId, turn: &mut Turn) {
+        let filters = self.take_coming(session);
+        let Some(slot) = self.ground.clients.give_up_place(session) else {
+            return;
+        };
+        for WantedFilter { filter, .. } in filters {
+            if self.ground.tree.remove(&filter, slot) {
+                self.ground.announce_filter(&filter, false, turn);
+            }
+        }
+        self.ground.clients.vacate(slot);
+    }
+
+    fn take_coming(&mut self, session: SessionId) -> Vec<WantedFilter> {
+        let index = self.moves.coming.iter().position(|(it, _)| *it == session);
+        index.map_or_else(Vec::new, |index| self.moves.coming.swap_remove(index).1)
+    }
+
+    /// Takes in a Session that another worker has evicted for this one, and goes on with it.
+    /// Returns the name of its connection here, if it has one: the driver gives it the socket.
+    pub fn adopt_session(&mut self, moved: MovedSession, turn: &mut Turn) -> Option<ConnectionId> {
+        let MovedSession { session, state, connection, ended, .. } = moved;
+        self.take_coming(session);
+        let installed = self.ground.clients.install_session(session, state);
+        debug_assert!(installed.is_some(), "a place was prepared");
+        let (slot, put_by) = installed?;
+        let id = connection.map(|connection| self.adopt_connection(slot, connection));
+        for (at, timer) in timers_of(self.ground.clients.session(slot), slot) {
+            self.ground.timers.set(at, timer);
+        }
+        self.wait_anew(slot);
+        self.deliver_put_by(session, slot, put_by, turn);
+        let workers = self.ground.config.workers;
+        self.ground.clients.crossings.end_if_complete(session, workers);
+        // The policy may have changed while the Session was nowhere.
+        self.revoking.add(session);
+        self.router.go_on(&mut self.ground, slot, turn);
+        let id = id?;
+        if let Some(connection) = self.ground.clients.connection_mut(id)
+            && !connection.output().is_empty()
+        {
+            want_flush(connection, turn);
+        }
+        self.end_as_postponed(id, ended, turn)
+    }
+
+    fn adopt_connection(&mut self, slot: SessionSlot, mut connection: Connection) -> ConnectionId {
+        let id = self.ground.clients.next_connection_id();
+        let offer = self.offers.share(*connection.offer());
+        connection.take_place(id, offer, slot);
+        if connection.is_unanswered() {
+            self.unanswered.insert(id);
+        }
+        for (at, timer) in Clients::timers_of(&connection) {
+            self.ground.timers.set(at, timer);
+        }
+        self.ground.clients.install_connection(slot, connection)
+    }
+
+    /// Has this worker tell the Session what the old one would have told it: rounds that are
+    /// confirmed, and how far ahead of sending the store knows.
+    fn wait_anew(&mut self, slot: SessionSlot) {
+        let clients = &mut self.ground.clients;
+        let (name, session) = (clients.session_id(slot), clients.session(slot));
+        let holds: Vec<_> = session.outgoing().into_iter().flat_map(Outgoing::holds).collect();
+        let (number, durability) = (session.number(), session.durability());
+        let told = session.outgoing().and_then(Outgoing::told_ahead);
+        let told = told.filter(|_| number > 0 && session.attached().is_some());
+        for round in holds {
+            clients.rounds.await_confirmation(round, name);
+        }
+        if let Some(sent_before) = told {
+            clients.rounds.keep(StoreOp::SentAhead { session: number, sent_before });
+            clients.rounds.hold(Held::Ahead(name, sent_before), durability);
+        }
+    }
+
+    /// Delivers what has come for a Session before the Session itself.
+    fn deliver_put_by(
+        &mut self,
+        session: SessionId,
+        slot: SessionSlot,
+        put_by: VecDeque<PutBy>,
+        turn: &mut Turn,
+    ) {
+        for PutBy { delivery, round, .. } in put_by {
+            self.ground.work.add(1);
+            self.ground.clients.rounds.resume_origin(round);
+            if delivery.group.is_some() {
+                let (ground, barred) = (&mut self.ground, Vec::new());
+                self.router.shared.handle_deliver(ground, session, delivery, barred, turn);
+            } else {
+                let (publication, grant) =
+                    (Publication::of(&delivery.message), grant_of(&delivery));
+                let clients = &mut self.ground.clients;
+                if let Err(reason) = clients.deliver_single(slot, &publication, &grant, turn) {
+                    clients.note_drop(Party::Receiver(slot), publication.topic, reason, turn);
+                }
+            }
+            self.ground.clients.rounds.end_origin();
+        }
+    }
+
+    /// Ends the Network Connection of a Session that has come, if it was to be ended meanwhile.
+    /// Returns its name if the driver has to know it.
+    fn end_as_postponed(
+        &mut self,
+        id: ConnectionId,
+        ended: Option<PostponedEnd>,
+        turn: &mut Turn,
+    ) -> Option<ConnectionId> {
+        match ended {
+            Some(PostponedEnd { reason, is_lost: true, .. }) => {
+                self.detach(id, &reason, turn);
+                self.handle_closed(id, turn);
+                return None;
+            }
+            Some(PostponedEnd { reason_code, reason, .. }) => {
+                self.close(id, reason_code, &reason, turn);
+            }
+            None if self.draining => {
+                let code = ReasonCode::ServerShuttingDown;
+                self.close(id, Some(code), &DisconnectReason::ByServer(code), turn);
+            }
+            None => (),
+        }
+        Some(id)
+    }
+}

@@ -1,0 +1,94 @@
+//! What rounds have to do with Sessions that go from one worker to another, and with everything
+//! else that is delivered later than it came.
+
+use midge_codec::QoS;
+
+use super::Rounds;
+use crate::base::durability::Durability;
+use crate::base::identity::{SessionId, WorkerId};
+use crate::boundary::peer_messages::Peer;
+use crate::boundary::store_records::Round;
+use crate::boundary::turn::Turn;
+
+/// How many deliveries were put off so far, or how many of the first ones are done: fan-outs, and
+/// messages for Sessions that have not arrived from other workers yet.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Postponed {
+    pub(crate) fan_outs: u64,
+    pub(crate) arrivals: u64,
+}
+
+impl Postponed {
+    pub(super) const NONE: Self = Self { fan_outs: 0, arrivals: 0 };
+
+    pub(super) fn is_within(self, done: Self) -> bool {
+        self.fan_outs <= done.fan_outs && self.arrivals <= done.arrivals
+    }
+}
+
+impl Rounds {
+    /// Notes that deliveries of a message are put off and returns its round: that round waits for
+    /// them, and what they keep later counts with it. `None` if nothing has to be kept.
+    pub(crate) fn put_off(&mut self, qos: QoS, durability: Durability) -> Option<Round> {
+        if !self.is_enabled || durability == Durability::Memory || qos == QoS::AtMostOnce {
+            return None;
+        }
+        self.sent += 1;
+        if self.origin.is_none() {
+            self.open.end.promise(durability);
+            self.open.end.confirms |= qos == QoS::ExactlyOnce;
+        }
+        self.origin.or(Some(Round { worker: self.worker, number: self.open.number }))
+    }
+
+    /// Has all workers told when what this worker has kept so far is durable: a Session that waits
+    /// for it goes to another one.
+    pub(crate) fn confirm_to_all(&mut self) {
+        self.open.end.confirms = true;
+        self.open.end.promise(Durability::Interval);
+    }
+
+    /// Has a Session that has come from another worker go on when this round is confirmed.
+    pub(crate) fn await_confirmation(&mut self, round: Round, session: SessionId) {
+        if !self.is_confirmed(round) {
+            let waiting = &mut self.unconfirmed[round.worker.index()];
+            let waiting = waiting.entry(round.number).or_default();
+            if waiting.last() != Some(&session) {
+                waiting.push(session);
+            }
+        }
+    }
+
+    /// Whether everything that was put behind this round or an earlier one of this worker is on its
+    /// way to the store.
+    pub(crate) fn has_left(&self, round: Round) -> bool {
+        let is_closed = self.open.number > round.number || self.open.is_idle();
+        let first = self.gathering.front();
+        is_closed && first.is_none_or(|first| first.end.number > round.number)
+    }
+
+    /// Asks the workers to which something was passed on for a round that was asked about before:
+    /// it had waited for a Session to arrive.
+    pub(super) fn ask_late(&mut self, turn: &mut Turn) {
+        if self.passed_on.is_empty() {
+            return;
+        }
+        let own = self.worker;
+        let of_others = self.to_answer.iter_mut();
+        let of_others = of_others.map(|it| (it.round, it.own_ticket, &mut it.answers));
+        let of_own = self.gathering.iter_mut();
+        let of_own = of_own.map(|it| {
+            let round = Round { worker: own, number: it.end.number };
+            (round, 0, &mut it.answers)
+        });
+        for (round, ticket, answers) in of_others.chain(of_own) {
+            let mut late = self.passed_on.remove(&round).unwrap_or(0);
+            *answers += late.count_ones();
+            while late != 0 {
+                let to = WorkerId::new(late.trailing_zeros() as usize);
+                turn.fx.send(to, Peer::Ask { round, ticket }.into());
+                late &= late - 1;
+            }
+        }
+    }
+}
