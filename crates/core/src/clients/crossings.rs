@@ -1,9 +1,9 @@
 //! Sessions on their way from one worker to another, as far as it concerns who gets a message.
 //!
 //! Every worker, at one moment, begins to send what is for such a Session to its new worker. What
-//! it had sent before is for the old one. So each message reaches the Session once, and those of one
-//! worker in order: the old worker takes from another what came before that worker's moment, and
-//! the new one what came after it. The new worker keeps that aside until the Session is there.
+//! it had sent before is for the old one. So each message reaches the Session once, and those of
+//! one worker in order: the old worker takes from another what came before that worker's moment,
+//! and the new one what came after it. The new worker keeps that aside until the Session is there.
 //!
 //! Nothing here decides when a Session goes.
 

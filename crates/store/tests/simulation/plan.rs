@@ -196,7 +196,7 @@ impl Plan {
             has_half_open: random.one_in(3),
             store_share: [6, 12, 25][random.below(3)],
             pace: Pace::random(random),
-            moves_one_in: [0, 8, 20, 60][random.below(4)],
+            moves_one_in: [0, 3, 8, 30][random.below(4)],
             turn_ms_max: [0, 0, 20, 1500][random.below(4)],
         }
     }
