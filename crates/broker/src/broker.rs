@@ -28,6 +28,7 @@ use crate::memory::share::Share;
 use crate::memory::unfinished::Unfinished;
 use crate::memory::{self, Allocator, MemoryGauge};
 use crate::own_topics::{Bell, OwnTopics};
+use crate::placement::{Placement, Placing};
 use crate::program::publish_window::PublishWindow;
 use crate::pulse::Pulse;
 use crate::random;
@@ -58,6 +59,7 @@ pub struct BrokerBuilder {
     trace_client: Option<Arc<str>>,
     allocator: Option<Allocator>,
     publish_bytes_max: usize,
+    placement: Placement,
 }
 
 /// A running broker. Dropping it stops it at once; [`Broker::stop`] first lets Clients go.
@@ -105,6 +107,7 @@ impl Broker {
             trace_client: None,
             allocator: None,
             publish_bytes_max: BrokerBuilder::PUBLISH_BYTES_MAX_DEFAULT,
+            placement: Placement::default(),
         }
     }
 
@@ -233,6 +236,13 @@ impl BrokerBuilder {
     #[must_use]
     pub fn workers(mut self, workers: usize) -> Self {
         self.workers = workers;
+        self
+    }
+
+    /// Sets how Clients are placed on the workers; the default is [`Placement::Auto`].
+    #[must_use]
+    pub fn placement(mut self, placement: Placement) -> Self {
+        self.placement = placement;
         self
     }
 
@@ -450,7 +460,7 @@ impl BrokerBuilder {
         let own_topics = self.own_topics_interval;
         let own_topics = own_topics.map(|it| OwnTopics::start(broker.handle(), it, (bell, rings)));
         broker._own_topics = own_topics.transpose()?;
-        start_listeners(bound, &listeners, inboxes, (pulse, memory))?;
+        start_listeners(bound, &listeners, inboxes, (pulse, memory), self.placement)?;
         Ok(broker)
     }
 
@@ -538,6 +548,7 @@ impl BrokerBuilder {
             output_bytes_max: self.limits.output_bytes_max,
             trace_client: self.trace_client.clone(),
             turn_bytes_max: share.turn,
+            placement: self.placement,
         };
         let thread = thread::Builder::new().name(format!("midge-worker-{}", id.index()));
         thread.spawn(move || Worker::new(parts).run())
@@ -583,6 +594,7 @@ fn start_listeners(
     listeners: &BrokerListeners,
     inboxes: Arc<[Arc<Inbox>]>,
     (pulse, memory): (Pulse, Memory),
+    placement: Placement,
 ) -> Result<(), StartError> {
     let beyond = Arc::new(AtomicU64::new(0));
     let control = Arc::clone(&listeners.control);
@@ -593,7 +605,8 @@ fn start_listeners(
         // A connection whose listener is gone is closed.
         if let Some(terms) = table.get(accepted.listener) {
             let connections_max = connections_max.load(Ordering::Relaxed);
-            pass_on(accepted, terms, &inboxes, connections_max, &beyond);
+            let inbox = choose(placement, &inboxes);
+            pass_on((accepted, terms), inbox, &inboxes, connections_max, &beyond);
         }
     };
     let running = bound.start(pass_on, move || watch.look())?;
@@ -631,19 +644,21 @@ fn new_inbox(poller: &Poller, let_in: &Arc<AtomicUsize>, full_bytes: usize) -> A
 /// How many connections at a time are told to come later; further ones are closed without a word.
 const TURNED_AWAY_MAX: usize = 1024;
 
-/// Gives a connection to the worker that has the fewest. Counts connections beyond
-/// `connections_max`.
+/// Returns the worker that gets a new connection.
+fn choose(placement: Placement, inboxes: &[Arc<Inbox>]) -> &Inbox {
+    let load = |worker: usize| Placing::told(&inboxes[worker].load);
+    let connections = |worker: usize| inboxes[worker].connections.load(Ordering::Relaxed);
+    &inboxes[Placing::choose(placement, inboxes.len(), load, connections)]
+}
+
+/// Gives a connection to a worker. Counts connections beyond `connections_max`.
 fn pass_on(
-    accepted: Accepted,
-    terms: Arc<ListenerTerms>,
+    (accepted, terms): (Accepted, Arc<ListenerTerms>),
+    inbox: &Inbox,
     inboxes: &[Arc<Inbox>],
     connections_max: usize,
     beyond: &AtomicU64,
 ) {
-    let load = |inbox: &&Arc<Inbox>| inbox.connections.load(Ordering::Relaxed);
-    let Some(inbox) = inboxes.iter().min_by_key(load) else {
-        return;
-    };
     let turned_away: usize =
         inboxes.iter().map(|inbox| inbox.turned_away.load(Ordering::Relaxed)).sum();
     let Accepted { stream, opened, refusal, .. } = accepted;
@@ -666,6 +681,7 @@ fn pass_on(
         inbox.turned_away.fetch_add(1, Ordering::Relaxed);
     }
     inbox.connections.fetch_add(1, Ordering::Relaxed);
+    inbox.load.note_fresh();
     inbox.send(Letter::Accepted { stream, terms, opened, is_turned_away });
 }
 

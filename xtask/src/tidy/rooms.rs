@@ -59,6 +59,7 @@ const CORE: House = House {
 const BROKER: House = House {
     sources: "crates/broker/src/",
     rooms: &[
+        "busy",
         "certificate_watch",
         "clock",
         "directory",
@@ -66,6 +67,7 @@ const BROKER: House = House {
         "figures",
         "greeting",
         "pending_bytes",
+        "placement",
         "random",
         "subscription_log",
         "program",

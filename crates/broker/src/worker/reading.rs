@@ -8,6 +8,7 @@ use midge_codec::{Decoded, Packet, PacketType, decode};
 use midge_core::{ConnectionId, Opening, Output, Tracing};
 use midge_net::{Received, Stream};
 
+use crate::directory::Ownership;
 use crate::greeting::{Expected, Greeting};
 use crate::inbox::Letter;
 use crate::listener_terms::ListenerTerms;
@@ -19,6 +20,16 @@ enum Outcome {
     /// `consumed` bytes made up packets; the rest waits for more.
     GoOn { consumed: usize },
     /// The connection is closed, or belongs to another worker.
+    Gone,
+}
+
+/// Where a CONNECT is handled.
+enum Handover {
+    /// Here.
+    Stays,
+    /// That is known when the Session of its Client has moved.
+    Waits,
+    /// At another worker, or nowhere: the connection is gone.
     Gone,
 }
 
@@ -186,6 +197,7 @@ impl Worker {
                 return self.note_end(id);
             }
             Ok(Received::Bytes { count, more }) => {
+                socket.is_active = true;
                 socket.is_readable = more || socket.ends;
                 if socket.is_readable {
                     self.list(id);
@@ -343,8 +355,14 @@ impl Worker {
             let rest = &bytes[consumed..];
             match decode(rest, version, packet_bytes_max) {
                 Ok(Decoded::Packet { packet, length }) => {
-                    if !is_connected && self.hand_over(id, &packet, rest) {
-                        return Outcome::Gone;
+                    let handover = match is_connected {
+                        true => Handover::Stays,
+                        false => self.hand_over(id, &packet, rest),
+                    };
+                    match handover {
+                        Handover::Stays => (),
+                        Handover::Waits => break,
+                        Handover::Gone => return Outcome::Gone,
                     }
                     if self.has_to_wait(id, &packet, is_connected) {
                         break;
@@ -472,31 +490,40 @@ impl Worker {
     }
 
     /// Hands a CONNECT for a Session of another worker over to that worker, with everything read so
-    /// far. Returns true if it did.
-    fn hand_over(&mut self, id: ConnectionId, packet: &Packet<'_>, rest: &[u8]) -> bool {
+    /// far.
+    fn hand_over(&mut self, id: ConnectionId, packet: &Packet<'_>, rest: &[u8]) -> Handover {
         let (Some(directory), Packet::Connect(connect)) = (&self.node.directory, packet) else {
-            return false;
+            return Handover::Stays;
         };
         let Some(socket) = self.sockets.of(id) else {
-            return false;
+            return Handover::Stays;
         };
         let has_asked = std::mem::replace(&mut socket.has_asked, true);
         if has_asked || socket.is_turned_away || connect.client_id.is_empty() {
-            return false;
+            return Handover::Stays;
         }
-        let owner = directory.owner_or_claim(connect.client_id, self.id);
-        if owner == self.id {
-            socket.claim = Some(Box::new(connect.client_id.into()));
-            return false;
-        }
+        let owner = match directory.owner_or_claim(connect.client_id, self.id) {
+            Ownership::Own => {
+                socket.claim = Some(Box::new(connect.client_id.into()));
+                return Handover::Stays;
+            }
+            Ownership::Moving(from) => {
+                socket.has_asked = false;
+                let client_id = connect.client_id.into();
+                self.node.inboxes[from.index()].send(Letter::CallOffMove { client_id });
+                self.hold_connect(id);
+                return Handover::Waits;
+            }
+            Ownership::Other(owner) => owner,
+        };
         let Some(mut socket) = self.sockets.remove(id) else {
-            return true;
+            return Handover::Gone;
         };
         self.end_reservation(&socket.reservation);
         self.core.forget_connection(id);
         if self.poller.deregister(&mut socket.stream).is_err() {
             self.count_closed(false);
-            return true;
+            return Handover::Gone;
         }
         self.count_handed_over(owner);
         self.node.inboxes[owner.index()].send(Letter::HandedOver {
@@ -504,7 +531,7 @@ impl Worker {
             terms: socket.terms,
             bytes: rest.to_vec(),
         });
-        true
+        Handover::Gone
     }
 
     /// Notes which connections the core wants to be read and which not.

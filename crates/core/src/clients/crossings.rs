@@ -43,6 +43,17 @@ pub(crate) struct PutBy {
     pub(crate) number: u64,
 }
 
+/// Where a message comes from that is being routed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Source {
+    /// This worker's publishers.
+    #[default]
+    Own,
+    Worker(WorkerId),
+    /// The broker itself, which gives it to all workers, with its edition.
+    OwnTopics(u64),
+}
+
 #[derive(Debug)]
 enum Direction {
     Leaving(Option<PostponedEnd>),
@@ -72,14 +83,21 @@ pub(crate) struct Crossings {
     adopted: HashMap<SessionId, SessionSlot, foldhash::fast::FixedState>,
     /// Connections that are not read until their Sessions have gone.
     quiet: BTreeSet<ConnectionId>,
-    /// The other worker whose message is being routed.
-    source: Option<WorkerId>,
+    source: Source,
+    /// Sessions that have got a later edition of the broker's own topics, at their last worker.
+    ahead: HashMap<SessionSlot, u64, foldhash::fast::FixedState>,
     /// How many messages were put by so far.
     pushed: u64,
 }
 
 impl Crossing {
-    fn is_barred(&self, source: WorkerId) -> bool {
+    fn is_barred(&self, source: Source, own: WorkerId) -> bool {
+        let source = match source {
+            // A Session gets these at the worker where it is.
+            Source::OwnTopics(_) => return matches!(self.direction, Direction::Arriving { .. }),
+            Source::Own => own,
+            Source::Worker(worker) => worker,
+        };
         let has_switched = self.switched.contains(&source);
         matches!(self.direction, Direction::Leaving(_)) == has_switched
     }
@@ -98,6 +116,16 @@ impl Crossings {
     fn leaving(&self, slot: SessionSlot) -> bool {
         let crossing = self.by_slot.get(&slot);
         crossing.is_some_and(|it| matches!(it.direction, Direction::Leaving(_)))
+    }
+
+    /// The edition of the broker's own topics that a Session is known to have got.
+    pub(crate) fn edition_of(&self, slot: SessionSlot) -> u64 {
+        self.ahead.get(&slot).copied().unwrap_or(0)
+    }
+
+    /// Forgets who was ahead of this edition.
+    pub(crate) fn forget_editions(&mut self, edition: u64) {
+        self.ahead.retain(|_, ahead| *ahead > edition);
     }
 
     /// How many messages were put by so far, and how many of the first ones have been delivered.
@@ -201,6 +229,7 @@ impl Crossings {
     /// Notes that the Session of this slot has ended here.
     pub(super) fn end(&mut self, slot: SessionSlot, session: SessionId) {
         self.by_slot.remove(&slot);
+        self.ahead.remove(&slot);
         self.adopted.remove(&session);
     }
 
@@ -226,20 +255,31 @@ impl Clients {
         whereabouts.get(&session).copied().unwrap_or(session.worker)
     }
 
-    /// Notes that a message of another worker is routed, or none any more.
-    pub(crate) fn set_source(&mut self, source: Option<WorkerId>) {
+    /// Notes where the messages come from that are routed from now on.
+    pub(crate) fn set_source(&mut self, source: Source) {
         self.crossings.source = source;
+    }
+
+    /// Notes that a Session has got the broker's own topics up to this edition.
+    pub(crate) fn note_edition(&mut self, slot: SessionSlot, edition: u64) {
+        self.crossings.ahead.insert(slot, edition);
     }
 
     /// Whether what is routed now does not go to the Session in this slot: it has ended, or what
     /// comes this way is for another worker.
     #[inline]
     pub(crate) fn is_closed_to_route(&self, slot: SessionSlot) -> bool {
-        if self.crossings.by_slot.is_empty() {
+        let Crossings { by_slot, ahead, source, .. } = &self.crossings;
+        if by_slot.is_empty() && ahead.is_empty() {
             return self.is_over(slot);
         }
-        match self.crossings.by_slot.get(&slot) {
-            Some(crossing) => crossing.is_barred(self.crossings.source.unwrap_or(self.worker)),
+        if let Source::OwnTopics(edition) = *source
+            && ahead.get(&slot).is_some_and(|&ahead| edition <= ahead)
+        {
+            return true;
+        }
+        match by_slot.get(&slot) {
+            Some(crossing) => crossing.is_barred(*source, self.worker),
             None => self.is_over(slot),
         }
     }
@@ -355,6 +395,7 @@ impl Clients {
         let mut session = self.replace_session(slot);
         session.leave_worker(name);
         self.crossings.adopted.remove(&name);
+        self.crossings.ahead.remove(&slot);
         let ended = match self.crossings.by_slot.remove(&slot).map(|it| it.direction) {
             Some(Direction::Leaving(ended)) => ended,
             _ => None,

@@ -21,10 +21,13 @@ impl Connection {
         self.phase = Phase::Connected { session, reauthenticating: false, connect_number: None };
     }
 
-    /// Whether it may go to another worker: its Client is connected, has no data streams, and waits
-    /// for nothing that this worker alone could answer.
-    pub(crate) fn may_move(&self) -> bool {
-        let is_settled = matches!(self.phase, Phase::Connected { reauthenticating: false, .. });
-        is_settled && self.held == 0 && self.data_streams.is_none() && !self.is_local
+    /// Whether it never goes to another worker: it has data streams, or is none of a Client.
+    pub(crate) fn is_fixed(&self) -> bool {
+        self.data_streams.is_some() || self.is_local
+    }
+
+    /// Whether its Client is connected and does not authenticate anew.
+    pub(crate) fn is_settled(&self) -> bool {
+        matches!(self.phase, Phase::Connected { reauthenticating: false, .. })
     }
 }

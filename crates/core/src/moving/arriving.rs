@@ -74,7 +74,7 @@ impl Core {
     /// Takes in a Session that another worker has evicted for this one, and goes on with it.
     /// Returns the name of its connection here, if it has one: the driver gives it the socket.
     pub fn adopt_session(&mut self, moved: MovedSession, turn: &mut Turn) -> Option<ConnectionId> {
-        let MovedSession { session, state, connection, ended, .. } = moved;
+        let MovedSession { session, state, connection, ended, edition, .. } = moved;
         self.take_coming(session);
         let installed = self.ground.clients.install_session(session, state);
         debug_assert!(installed.is_some(), "a place was prepared");
@@ -85,6 +85,10 @@ impl Core {
         }
         self.wait_anew(slot);
         self.deliver_put_by(session, slot, put_by, turn);
+        match edition > self.router.retained.own_topics.edition() {
+            true => self.ground.clients.note_edition(slot, edition),
+            false => self.router.catch_up(&mut self.ground, slot, edition, turn),
+        }
         let workers = self.ground.config.workers;
         self.ground.clients.crossings.end_if_complete(session, workers);
         // The policy may have changed while the Session was nowhere.

@@ -23,7 +23,8 @@ impl Core {
 
     /// Begins to give the Session of a Client to another worker, with its Network Connection if it
     /// has one. [`Core::take_evicted`] returns it when it has left; until then, a CONNECT of this
-    /// Client has to wait ([`Core::is_moving`]). It may also stay: then nothing comes of this.
+    /// Client has to wait ([`Core::is_moving`]), or the move has to be called off. The Session may
+    /// also stay by itself: then nothing comes of this.
     ///
     /// # Errors
     ///
@@ -44,7 +45,7 @@ impl Core {
             return Err(Fixed::TooLarge);
         }
         let connection = session.attached().and_then(|id| clients.connection(id));
-        let is_fixed = connection.is_some_and(|it| it.data_streams().is_some())
+        let is_fixed = connection.is_some_and(Connection::is_fixed)
             || session.attached() != session.attached_or_arriving()
             || clients.is_crossing(slot)
             || self.is_moving(client_id)
@@ -56,6 +57,12 @@ impl Core {
         }
         self.begin_leaving(slot, to, turn);
         Ok(())
+    }
+
+    /// Lets the Session of a Client stay that was to go, if that can still be done: its Client wants
+    /// something that would otherwise have to wait. Returns false if it goes.
+    pub fn call_off_move(&mut self, client_id: &str, turn: &mut Turn) -> bool {
+        !self.is_gone_soon(client_id, turn)
     }
 
     /// Takes a Session that has left. The driver first has the commits and the batches of this turn
@@ -150,8 +157,12 @@ impl Core {
         if let Stage::Switching { behind } = leaving.stage {
             return !self.leave_if_all_have_switched(leaving, slot, behind, turn);
         }
-        let is_late = turn.now - leaving.since > Self::LEAVING_PATIENCE_MS;
+        let clients = &self.ground.clients;
+        let connection = clients.connection_of(clients.session(slot));
+        let is_fixed = connection.is_some_and(Connection::is_fixed);
+        let is_late = is_fixed || turn.now - leaving.since > Self::LEAVING_PATIENCE_MS;
         match leaving.stage {
+            _ if is_fixed => (),
             Stage::Preparing => (),
             Stage::Busy if self.is_busy(slot) => (),
             Stage::Busy => {
@@ -185,8 +196,10 @@ impl Core {
     fn is_busy(&self, slot: SessionSlot) -> bool {
         let ground = &self.ground;
         let (session, id) = (ground.clients.session(slot), ground.clients.session_id(slot));
+        let connection = ground.clients.connection_of(session);
         let unanswered = SubscriptionKind::Shared(None);
         session.attached() != session.attached_or_arriving()
+            || connection.is_some_and(|it| !it.is_settled())
             || ground.pending.concerns(id)
             || self.router.retained.requests.is_of(id)
             || self.router.shared.presences.concern(id)
@@ -222,7 +235,7 @@ impl Core {
         let Stage::Quiet { behind, .. } = &mut leaving.stage else {
             return false;
         };
-        connection.is_none_or(Connection::may_move)
+        connection.is_none_or(|it| it.held() == 0)
             && clients.rounds.has_left(*behind.get_or_insert(clients.rounds.open_round()))
     }
 
@@ -276,6 +289,7 @@ impl Core {
         {
             self.unanswered.remove(&id);
         }
+        let edition = self.ground.clients.crossings.edition_of(slot);
         let (state, connection, ended) = self.ground.clients.take_leaving(slot);
         for WantedFilter { filter, .. } in &leaving.filters {
             if self.ground.tree.remove(filter, slot) {
@@ -288,7 +302,10 @@ impl Core {
             self.ground.clients.rounds.confirm_to_all();
         }
         let Leaving { session, to, .. } = *leaving;
-        self.moves.evicted.push(MovedSession { session, to, state, connection, ended, left });
+        // One that is ahead of this worker, too, stays so: it has come from further ahead.
+        let edition = edition.max(self.router.retained.own_topics.edition());
+        let moved = MovedSession { session, to, state, connection, ended, left, edition };
+        self.moves.evicted.push(moved);
     }
 
     /// Cancels the timers of a Session and its connection. Both remember the moments.

@@ -47,6 +47,8 @@ pub struct MovedSession {
     ended: Option<PostponedEnd>,
     /// The connection that it had at the old worker.
     left: Option<ConnectionId>,
+    /// The edition of the broker's own topics that the old worker had.
+    edition: u64,
 }
 
 /// Why a Session does not go.

@@ -12,6 +12,7 @@ use crate::base::message::{Attributes, Message, Publication};
 use crate::base::work::Work;
 use crate::boundary::peer_messages::{Peer, QuestionId};
 use crate::boundary::turn::Turn;
+use crate::clients::crossings::Source;
 use crate::clients::drops::Party;
 use crate::clients::{Clients, Grant};
 use crate::connection::output::SHARED_PAYLOAD_BYTES_MIN;
@@ -170,9 +171,41 @@ impl Router {
             groups.extend(matched.flat_map(|&node| ground.tree.groups(node)).copied());
         }
         self.retained.note_seen(publication.topic);
+        ground.clients.set_source(Source::OwnTopics(self.retained.own_topics.edition()));
         self.route_locally(ground, &publication, turn);
+        ground.clients.set_source(Source::Own);
         for group in groups {
             self.shared.publish(ground, group, &publication, turn);
+        }
+    }
+
+    /// Delivers to a Session that has just arrived the messages of the broker itself that its last
+    /// worker did not have yet.
+    pub(crate) fn catch_up(
+        &mut self,
+        ground: &mut Ground,
+        slot: SessionSlot,
+        edition: u64,
+        turn: &mut Turn,
+    ) {
+        for message in self.retained.own_topics.since(edition) {
+            let publication = Publication::of(&message);
+            ground.tree.match_topic_name(publication.topic, &mut self.scratch);
+            let all = self.scratch.matched().iter().flat_map(|&node| ground.tree.subscribers(node));
+            let Some(subscriber) = all.copied().find(|subscriber| subscriber.session == slot)
+            else {
+                continue;
+            };
+            let grant = Grant {
+                qos: subscriber.options.qos(),
+                retain: subscriber.options.retain_as_published(),
+                identifiers: subscriber.identifier.as_slice(),
+                group: None,
+            };
+            let clients = &mut ground.clients;
+            if let Err(reason) = clients.deliver_single(slot, &publication, &grant, turn) {
+                clients.note_drop(Party::Receiver(slot), publication.topic, reason, turn);
+            }
         }
     }
 

@@ -237,8 +237,12 @@ impl Node {
         }
     }
 
-    /// Returns whether the Session of this Client is on its way, or its core cannot tell.
-    pub(crate) fn is_moving(&self, client_id: &str) -> bool {
+    /// Lets the Session of a Client stay that wants to connect. Returns whether that cannot be done
+    /// any more.
+    pub(crate) fn is_on_its_way(&mut self, client_id: &str) -> bool {
+        for (core, turn) in self.cores.iter_mut().zip(&mut self.turns) {
+            core.call_off_move(client_id, turn);
+        }
         let in_mail = |mail: &Mail| match mail {
             Mail::Session(moved, _) => moved.client_id() == client_id,
             Mail::Batch(_) => false,

@@ -274,7 +274,7 @@ impl World {
         let Self { clients, links, ledger, random, node, now, .. } = self;
         let client = &mut clients[client];
         let id = &client.plan.id.clone();
-        if node.is_moving(id) {
+        if node.is_on_its_way(id) {
             return; // A driver lets its CONNECT wait.
         }
         client.settle_will(links, ledger, *now);
@@ -293,7 +293,7 @@ impl World {
     /// Reconnects the Client while it is connected. What it had sent may arrive first, and it no
     /// longer reads what was sent to it on the old connection.
     fn take_over(&mut self, client: usize) {
-        if self.node.is_moving(&self.clients[client].plan.id) {
+        if self.node.is_on_its_way(&self.clients[client].plan.id) {
             return;
         }
         let Self { clients, links, ledger, now, .. } = self;
