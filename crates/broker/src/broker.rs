@@ -8,12 +8,11 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use midge_codec::ReasonCode;
 use midge_core::{
     AllowAll, Capabilities, Core, CoreConfig, Counters, Durability, DurabilityRules, Limits,
     NodeBudget, Policy, SharedStrategy, TopicRules, WorkerId,
 };
-use midge_net::{Accepted, Listen, ListenError, ListenerAddress, Listeners, Poller, Transport};
+use midge_net::{Accepted, Listen, ListenError, ListenerAddress, Listeners, Poller};
 use midge_store::{OpenError, Opened};
 
 use crate::clock::{Clock, Clocks, MachineClocks};
@@ -22,13 +21,14 @@ use crate::drop_log;
 use crate::handle::BrokerHandle;
 use crate::hook::{GuardedHook, Hook};
 use crate::inbox::{Inbox, Letter};
-use crate::listener_terms::{ListenerSettings, ListenerTerms};
+use crate::listener_terms::ListenerSettings;
 use crate::listeners::{BrokerListeners, with_deadline};
 use crate::memory::share::Share;
 use crate::memory::unfinished::Unfinished;
 use crate::memory::{self, Allocator, MemoryGauge};
 use crate::own_topics::{Bell, OwnTopics};
-use crate::placement::{Placement, Placing};
+use crate::passing_on::{choose, pass_on};
+use crate::placement::Placement;
 use crate::program::publish_window::PublishWindow;
 use crate::pulse::Pulse;
 use crate::random;
@@ -639,50 +639,6 @@ fn restore(
 
 fn new_inbox(poller: &Poller, let_in: &Arc<AtomicUsize>, full_bytes: usize) -> Arc<Inbox> {
     Arc::new(Inbox::new(poller.notifier(), Arc::clone(let_in), full_bytes))
-}
-
-/// How many connections at a time are told to come later; further ones are closed without a word.
-const TURNED_AWAY_MAX: usize = 1024;
-
-/// Returns the worker that gets a new connection.
-fn choose(placement: Placement, inboxes: &[Arc<Inbox>]) -> &Inbox {
-    let load = |worker: usize| Placing::told(&inboxes[worker].load);
-    let connections = |worker: usize| inboxes[worker].connections.load(Ordering::Relaxed);
-    &inboxes[Placing::choose(placement, inboxes.len(), load, connections)]
-}
-
-/// Gives a connection to a worker. Counts connections beyond `connections_max`.
-fn pass_on(
-    (accepted, terms): (Accepted, Arc<ListenerTerms>),
-    inbox: &Inbox,
-    inboxes: &[Arc<Inbox>],
-    connections_max: usize,
-    beyond: &AtomicU64,
-) {
-    let turned_away: usize =
-        inboxes.iter().map(|inbox| inbox.turned_away.load(Ordering::Relaxed)).sum();
-    let Accepted { stream, opened, refusal, .. } = accepted;
-    // Several threads accept, so comparing and counting must be one step.
-    let one_more = |count: usize| (count < connections_max).then_some(count + 1);
-    let is_let_in = refusal.is_none()
-        && inbox.let_in.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).is_ok();
-    let is_turned_away = !is_let_in;
-    beyond.fetch_add(u64::from(is_turned_away && refusal.is_none()), Ordering::Relaxed);
-    if is_turned_away {
-        // Saying no must not cost a handshake.
-        let is_cheap = matches!(
-            stream.peer().transport,
-            Transport::Tcp | Transport::Unix | Transport::WebSocket
-        );
-        if turned_away >= TURNED_AWAY_MAX || !is_cheap {
-            // The Reason Code is for QUIC, which sends it when it closes.
-            return stream.abort(ReasonCode::ServerBusy as u32);
-        }
-        inbox.turned_away.fetch_add(1, Ordering::Relaxed);
-    }
-    inbox.connections.fetch_add(1, Ordering::Relaxed);
-    inbox.load.note_fresh();
-    inbox.send(Letter::Accepted { stream, terms, opened, is_turned_away });
 }
 
 impl From<ListenError> for StartError {

@@ -370,10 +370,10 @@ impl BrokerHandle {
         self.ask_all(letter, |found| found.contains(&true))
     }
 
-    /// Begins to move a Client, with its Session and its Network Connection, to the worker with this
-    /// index. The reply is true if it is on its way; it may still stay if it does not come to rest
-    /// within seconds. The Client does not notice. A Client that is connected by QUIC stays where it
-    /// is. With [`Placement::Auto`](crate::Placement::Auto) the broker may move it again.
+    /// Begins to move a Client, with its Session and its Network Connection, to the worker with
+    /// this index. The reply is true if it is on its way; it may still stay if it does not come to
+    /// rest within seconds. The Client does not notice. A Client that is connected by QUIC stays
+    /// where it is. With [`Placement::Auto`](crate::Placement::Auto) the broker may move it again.
     ///
     /// # Errors
     ///

@@ -32,6 +32,7 @@ mod listener_terms;
 mod listeners;
 mod memory;
 mod own_topics;
+mod passing_on;
 mod pending_bytes;
 mod placement;
 mod program;

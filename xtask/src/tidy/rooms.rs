@@ -74,6 +74,7 @@ const BROKER: House = House {
         "memory",
         "listener_terms",
         "inbox",
+        "passing_on",
         "hook",
         "listeners",
         "storage",

@@ -1,9 +1,10 @@
 //! Sessions that go to another worker, and those that come, with their sockets.
 //!
-//! The core decides when a Session leaves. Its socket is taken out in the same turn, before anything
-//! else can get the connection's slot; both are sent behind the commits and the batches of the turn.
-//! The directory lets every CONNECT of the Client wait from the beginning until the new worker has
-//! taken the Session in: only then, and there, does the owner change.
+//! The core decides when a Session leaves. Its socket is taken out in the same turn, before
+//! anything else can get the slot of its connection; both are sent behind the turn's commits and
+//! batches. The directory lets every CONNECT of the Client wait from the beginning until the new
+//! worker has taken the Session in: only then, and there, does the owner change. A CONNECT that
+//! waits has the move called off, if that can still be done.
 
 use std::sync::Arc;
 

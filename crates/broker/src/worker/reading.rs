@@ -23,11 +23,11 @@ enum Outcome {
     Gone,
 }
 
-/// Where a CONNECT is handled.
+/// Where a packet is handled.
 enum Handover {
     /// Here.
     Stays,
-    /// That is known when the Session of its Client has moved.
+    /// Not yet. Of a CONNECT, it may not be known where before the Session of its Client has moved.
     Waits,
     /// At another worker, or nowhere: the connection is gone.
     Gone,
@@ -355,17 +355,10 @@ impl Worker {
             let rest = &bytes[consumed..];
             match decode(rest, version, packet_bytes_max) {
                 Ok(Decoded::Packet { packet, length }) => {
-                    let handover = match is_connected {
-                        true => Handover::Stays,
-                        false => self.hand_over(id, &packet, rest),
-                    };
-                    match handover {
+                    match self.whose(id, &packet, rest, is_connected) {
                         Handover::Stays => (),
                         Handover::Waits => break,
                         Handover::Gone => return Outcome::Gone,
-                    }
-                    if self.has_to_wait(id, &packet, is_connected) {
-                        break;
                     }
                     consumed += length;
                     if self.tracing != Tracing::Off {
@@ -408,6 +401,22 @@ impl Worker {
             self.give_back_reservation(id);
         }
         Outcome::GoOn { consumed }
+    }
+
+    /// Says whether a packet is handled here and now. `rest` begins with it.
+    fn whose(
+        &mut self,
+        id: ConnectionId,
+        packet: &Packet<'_>,
+        rest: &[u8],
+        is_connected: bool,
+    ) -> Handover {
+        let handover = match is_connected {
+            true => Handover::Stays,
+            false => self.hand_over(id, packet, rest),
+        };
+        let stays = matches!(handover, Handover::Stays);
+        if stays && self.has_to_wait(id, packet, is_connected) { Handover::Waits } else { handover }
     }
 
     /// Notes that a packet, of which `bytes` have come, needs `needed` bytes in all. A large

@@ -1,4 +1,4 @@
-//! Clients that move from one worker to another, by any transport, notice nothing; and a broker that
+//! Clients that move from one worker to another, by any transport, notice nothing. A broker that
 //! places its Clients by itself has them where they belong.
 
 use std::collections::BTreeMap;

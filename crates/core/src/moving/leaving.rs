@@ -59,8 +59,8 @@ impl Core {
         Ok(())
     }
 
-    /// Lets the Session of a Client stay that was to go, if that can still be done: its Client wants
-    /// something that would otherwise have to wait. Returns false if it goes.
+    /// Lets the Session of a Client stay that was to go, if that can still be done: its Client
+    /// wants something that would otherwise have to wait. Returns false if it goes.
     pub fn call_off_move(&mut self, client_id: &str, turn: &mut Turn) -> bool {
         !self.is_gone_soon(client_id, turn)
     }
