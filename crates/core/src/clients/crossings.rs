@@ -329,6 +329,9 @@ impl Clients {
         let round = self.rounds.put_off(attributes.qos, attributes.durability);
         self.crossings.pushed += 1;
         let number = self.crossings.pushed;
+        if let Some(round) = round {
+            self.rounds.wait_for_arrival(round, number);
+        }
         let crossing = self.crossings.by_slot.get_mut(&slot);
         if let Some(Direction::Arriving { put_by, .. }) = crossing.map(|it| &mut it.direction) {
             put_by.push_back(PutBy { delivery, round, number });

@@ -248,7 +248,7 @@ fn who_cannot_go_stays() {
     let mut node = node(&["s", "a"]);
     let s = node.connect("s");
     let a = node.connect("a");
-    let mut evict = |node: &mut Node, client: &str, to: usize| {
+    let evict = |node: &mut Node, client: &str, to: usize| {
         let to = midge_core::WorkerId::new(to);
         node.call(0, |core: &mut Core, turn| core.evict_session(client, to, turn))
     };

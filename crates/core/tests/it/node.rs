@@ -146,7 +146,7 @@ pub(crate) fn scenario_with(setup: Setup, run: impl Fn(&mut Node)) {
         run(&mut Node::new(&Setup { workers, shuffle, ..setup.clone() }));
         told.well();
     }
-    let seeds = if setup.stays { 1..=0 } else { 1..=4 };
+    let seeds = 1..=if setup.stays { 0 } else { 4 };
     for seed in seeds {
         let told = TellOnPanic(format!("Sessions that move, seed {seed}"));
         let (shuffle, wanders) = (Some(seed), Some(seed));

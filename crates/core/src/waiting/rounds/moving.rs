@@ -41,6 +41,21 @@ impl Rounds {
         self.origin.or(Some(Round { worker: self.worker, number: self.open.number }))
     }
 
+    /// Has a round that is asked about, or gathers its answers, wait for this message as well: it
+    /// was routed late, and now waits for its Session to arrive.
+    pub(crate) fn wait_for_arrival(&mut self, round: Round, number: u64) {
+        let of_others = self.to_answer.iter_mut().filter(|it| it.round == round);
+        for asked in of_others {
+            asked.postponed.arrivals = number;
+        }
+        if round.worker == self.worker {
+            let own = self.gathering.iter_mut().filter(|it| it.end.number == round.number);
+            for gathering in own {
+                gathering.postponed.arrivals = number;
+            }
+        }
+    }
+
     /// Has all workers told when what this worker has kept so far is durable: a Session that waits
     /// for it goes to another one.
     pub(crate) fn confirm_to_all(&mut self) {
