@@ -80,7 +80,7 @@ impl Worker {
             return;
         };
         let first = place.next_slot;
-        let ids = self.sockets.to_give(first, Self::SEARCHED_MAX, gathers);
+        let ids = self.sockets.choose_to_give(first, Self::SEARCHED_MAX, gathers);
         place.next_slot = first + Self::SEARCHED_MAX;
         if place.next_slot >= self.sockets.len() {
             place.next_slot = 0;

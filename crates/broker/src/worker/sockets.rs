@@ -171,7 +171,12 @@ impl Sockets {
 
     /// Returns connections that can be given to another worker, among `count` slots from `first`
     /// on: all of them, or those on which something has come since they were looked at last.
-    pub(crate) fn to_give(&mut self, first: usize, count: usize, all: bool) -> Vec<ConnectionId> {
+    pub(crate) fn choose_to_give(
+        &mut self,
+        first: usize,
+        count: usize,
+        all: bool,
+    ) -> Vec<ConnectionId> {
         let sockets = self.slots.iter_mut().skip(first).take(count).flatten();
         let is_it = |socket: &mut Socket| {
             (std::mem::take(&mut socket.is_active) || all) && socket.may_move()

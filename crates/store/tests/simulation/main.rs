@@ -95,7 +95,7 @@ fn run_part(part: u64) {
 }
 
 /// A message was routed late at the worker where a Session was to arrive, after its round had been
-/// asked about: acknowledged, and lost with the power; or sent, and its Packet Identifier forgotten.
+/// asked about: it was acknowledged and lost, or sent and its Packet Identifier forgotten.
 #[test]
 fn seeds_that_have_failed_pass() {
     for seed in [5_049, 8_201] {
